@@ -1,0 +1,71 @@
+"""The four kinds of error. Each says what was expected, what came, where, and what to do.
+
+ConfigError    a setting or an argument is wrong; the command exits 2 before any work.
+ContractError  a record, table or set breaks the data contract.
+MediaError     one input file cannot be used; it becomes a row and the run goes on.
+RunError       the run itself cannot go on (disk full, output in use, a worker that never starts).
+"""
+
+from typing import Any, Literal, Self
+
+MediaReason = Literal[
+    "missing",  # no such file
+    "not_a_file",  # a folder, device, pipe or socket
+    "outside_root",  # resolves to a place outside the declared root, or is a URL or protocol form
+    "unreadable",  # the operating system refuses to read it
+    "empty",  # zero bytes
+    "not_media",  # magic bytes of none of the allowed containers
+    "no_video",  # opens, but holds no video stream
+    "no_audio",  # opens, but holds no audio stream where one is needed
+    "broken_header",  # the container cannot be opened or its facts make no sense
+    "over_limit",  # a limit on pixels, duration, rate, streams, frames or memory is passed
+    "decode_failed",  # the header is fine, not one frame can be decoded
+    "encode_failed",  # the writer refused
+]
+
+
+class XsheetError(Exception):
+    """An error a user can act on; str() is one line."""
+
+    def __init__(self, *, where: str, expected: str, came: str, todo: str) -> None:
+        super().__init__(where, expected, came, todo)
+        self.where = where
+        self.expected = expected
+        self.came = came
+        self.todo = todo
+
+    def __str__(self) -> str:
+        return f"{self.where}: expected {self.expected}, got {self.came}; {self.todo}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Keyword-only constructors do not survive pickling by default, and errors cross process borders.
+        return (_rebuild, (type(self), self.__dict__.copy()))
+
+    @classmethod
+    def rebuilt(cls, state: dict[str, Any]) -> Self:
+        """The error again, from the attributes it carried."""
+        return cls(**state)
+
+
+def _rebuild(kind: type[XsheetError], state: dict[str, Any]) -> XsheetError:
+    return kind.rebuilt(state)
+
+
+class ConfigError(XsheetError):
+    """A setting or an argument is wrong."""
+
+
+class ContractError(XsheetError):
+    """A record, table or set breaks the data contract."""
+
+
+class RunError(XsheetError):
+    """The run cannot go on."""
+
+
+class MediaError(XsheetError):
+    """One input file cannot be used; `reason` is the word that its row keeps."""
+
+    def __init__(self, *, reason: MediaReason, where: str, expected: str, came: str, todo: str) -> None:
+        super().__init__(where=where, expected=expected, came=came, todo=todo)
+        self.reason: MediaReason = reason

@@ -1,0 +1,54 @@
+"""Ids are functions of content: the same bytes and the same span give the same id on every machine and in every order."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from xsheet.schemas.time import Span
+
+_CHUNK_BYTES = 1 << 20
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in constant memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def content_key(*parts: object) -> str:
+    """Hex SHA-256 over plain values (str, int, float, bool, None, lists, dicts) in a canonical spelling."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _short(prefix: str, *parts: object) -> str:
+    # 80 bits: a collision among a hundred million rows has a chance below 1e-8.
+    return f"{prefix}_{content_key(*parts)[:20]}"
+
+
+def source_id(sha256: str) -> str:
+    """Id of a source file from the hash of its bytes."""
+    return _short("src", sha256)
+
+
+def unread_source_id(path: str) -> str:
+    """Id of an input that has no bytes to hash (missing, refused), from its path: the only identity it has."""
+    return _short("srx", path)
+
+
+def shot_id(source: str, span: Span) -> str:
+    """Id of a shot."""
+    return _short("shot", source, span.start_us, span.end_us)
+
+
+def track_id(shot: str, start_us: int, box: tuple[float, float, float, float]) -> str:
+    """Id of a face track: its shot, its first instant and its first box (x0, y0, x1, y1 as shares of the picture)."""
+    return _short("track", shot, start_us, [round(v, 4) for v in box])
+
+
+def clip_id(source: str, span: Span, track: str | None) -> str:
+    """Id of a candidate span of one face track; a kept candidate becomes the clip of the same id."""
+    return _short("clip", source, span.start_us, span.end_us, track)

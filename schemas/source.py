@@ -1,0 +1,92 @@
+"""SourceVideo: one input file and its container facts. Shot: one scene of it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from xsheet.schemas.fields import RECORD, Bool, Count, Float, Id, Int16, Int32, OffsetUs, Sha256, Str, Us
+from xsheet.schemas.time import FrameRate, Span
+
+Status = Literal["ok", "rejected", "failed"]
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Extra:
+    """A column of the user's own manifest, carried along as text."""
+
+    key: Annotated[Str, "column name"]
+    value: Annotated[Str, "value as text"]
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class SourceVideo:
+    """One input file: what its container says, and whether it could be used. Time zero is its first video frame."""
+
+    source_id: Annotated[Id, "derived from the content hash; from the path where there is no content to hash"]
+    path: Annotated[Str, "as given by the user"]
+    sha256: Annotated[Sha256 | None, "hash of the file's bytes; null when it could not be read"] = None
+    size_bytes: Annotated[Count | None, "file size"] = None
+    status: Annotated[Status, "how the file ended"]
+    stage: Annotated[Str | None, "step that rejected or failed it"] = None
+    reason: Annotated[Str | None, "one word; for unusable files one of MediaReason"] = None
+    message: Annotated[Str | None, "what was expected, what came, what to do"] = None
+    duplicate_of: Annotated[Str | None, "path of the file with the same bytes that was measured instead"] = None
+    extra: Annotated[tuple[Extra, ...], "further columns of the user's manifest"] = ()
+
+    container: Annotated[Str | None, "name of the demuxer, e.g. 'mov' or 'matroska'"] = None
+    duration_us: Annotated[Us | None, "length of the picture, from the header until frames were counted"] = None
+    video_codec: Annotated[Str | None, "e.g. 'h264'"] = None
+    width: Annotated[Int32 | None, Field(gt=0), "upright picture width in square pixels"] = None
+    height: Annotated[Int32 | None, Field(gt=0), "upright picture height in square pixels"] = None
+    rotation_deg: Annotated[Int16 | None, "clockwise turn that makes the coded picture upright: 0, 90, 180, 270"] = None
+    fps_num: Annotated[Int32 | None, Field(gt=0), "average frame rate, numerator"] = None
+    fps_den: Annotated[Int32 | None, Field(gt=0), "average frame rate, denominator"] = None
+    is_vfr: Annotated[Bool | None, "whether frame steps differ by more than time-base rounding"] = None
+    frames_header: Annotated[Count | None, "frames the container declares"] = None
+    frames_decoded: Annotated[Count | None, "frames that really decoded; null when they were not counted"] = None
+    start_us: Annotated[OffsetUs | None, "container time of the first video frame"] = None
+    audio_streams: Annotated[Int16 | None, Field(ge=0), "number of audio streams; the first is used"] = None
+    audio_codec: Annotated[Str | None, "e.g. 'aac'"] = None
+    audio_rate_hz: Annotated[Int32 | None, Field(gt=0), "sampling rate of the first audio stream"] = None
+    audio_channels: Annotated[Int16 | None, Field(gt=0), "channels of the first audio stream"] = None
+    audio_start_us: Annotated[OffsetUs | None, "first audio sample from the first video frame; positive = late"] = None
+
+    def __post_init__(self) -> None:
+        if (self.status == "ok") != (self.reason is None):
+            raise ValueError(f"status {self.status!r} does not go with reason {self.reason!r}")
+        if (self.fps_num is None) != (self.fps_den is None):
+            raise ValueError("fps_num and fps_den come together")
+
+    @property
+    def rate(self) -> FrameRate | None:
+        """Average frame rate, where known."""
+        return None if self.fps_num is None or self.fps_den is None else FrameRate(self.fps_num, self.fps_den)
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class CutScore:
+    """What one detector said of the cut that opens a shot."""
+
+    detector: Annotated[Str, "name and settings, e.g. 'adaptive@3.5'; 'truth' for a planted cut"]
+    score: Annotated[Float, "the detector's own scale"]
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Shot:
+    """One scene of a source: an unbroken take between two cuts."""
+
+    shot_id: Annotated[Id, "derived from source and span"]
+    source_id: Annotated[Id, "source it belongs to"]
+    start_us: Annotated[Us, "start in the source"]
+    end_us: Annotated[Us, "end in the source, half-open"]
+    opens_with: Annotated[Literal["start", "cut", "gradual"], "what comes before the shot"]
+    cut_scores: Annotated[tuple[CutScore, ...], "score of the opening cut per detector; empty at the start"] = ()
+
+    def __post_init__(self) -> None:
+        Span(self.start_us, self.end_us)
+
+    @property
+    def span(self) -> Span:
+        """Span in the source."""
+        return Span(self.start_us, self.end_us)
