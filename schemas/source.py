@@ -35,15 +35,18 @@ class SourceVideo:
     extra: Annotated[tuple[Extra, ...], "further columns of the user's manifest"] = ()
 
     container: Annotated[Str | None, "name of the demuxer, e.g. 'mov' or 'matroska'"] = None
-    duration_us: Annotated[Us | None, "length of the picture, from the header until frames were counted"] = None
+    duration_us: Annotated[Us | None, "length of the picture that is really there, from the times of its packets"] = None
+    duration_header_us: Annotated[Us | None, "length of the file the container declares"] = None
     video_codec: Annotated[Str | None, "e.g. 'h264'"] = None
     width: Annotated[Int32 | None, Field(gt=0), "upright picture width in square pixels"] = None
     height: Annotated[Int32 | None, Field(gt=0), "upright picture height in square pixels"] = None
     rotation_deg: Annotated[Int16 | None, "clockwise turn that makes the coded picture upright: 0, 90, 180, 270"] = None
+    is_mirrored: Annotated[Bool | None, "whether the picture is mirrored left to right after that turn"] = None
     fps_num: Annotated[Int32 | None, Field(gt=0), "average frame rate, numerator"] = None
     fps_den: Annotated[Int32 | None, Field(gt=0), "average frame rate, denominator"] = None
     is_vfr: Annotated[Bool | None, "whether frame steps differ by more than time-base rounding"] = None
     frames_header: Annotated[Count | None, "frames the container declares"] = None
+    frames_found: Annotated[Count | None, "frames whose packets are really in the file, counted without decoding"] = None
     frames_decoded: Annotated[Count | None, "frames that really decoded; null when they were not counted"] = None
     start_us: Annotated[OffsetUs | None, "container time of the first video frame"] = None
     audio_streams: Annotated[Int16 | None, Field(ge=0), "number of audio streams; the first is used"] = None
