@@ -1,8 +1,8 @@
 """Field types of the records: the Python type, its range, and the Arrow type it is stored as, said once.
 
-A record is a frozen, slotted, keyword-only pydantic dataclass whose fields are annotated `Annotated[<type>, "<meaning>"]`
-with the types below. The Arrow schema of a table follows from its record (`tables.arrow_schema`), so the two cannot drift.
-Strict mode: a float is not an int, a bool is not an int, NaN and infinity are refused; absence is None, never a sentinel.
+A record is a frozen, slotted, keyword-only pydantic dataclass with fields `Annotated[<type below>, "<meaning>"]`. The
+Arrow schema of a table follows from its record (`tables.arrow_schema`), so the two cannot drift. Strict mode: a float is
+not an int, a bool is not an int, NaN and infinity are refused; absence is None, never a sentinel.
 """
 
 from array import array
@@ -33,9 +33,11 @@ Level = Annotated[int, Field(ge=0, le=3), pa.int8()]
 
 def _as_float32(values: tuple[float | None, ...]) -> tuple[float | None, ...]:
     # Stored as float32, so kept as float32: a round trip through Parquet must be the identity.
-    if None in values:
-        return tuple(None if v is None else array("f", (v,))[0] for v in values)
-    return tuple(array("f", values))  # type: ignore[arg-type]  # the check above leaves floats only
+    floats = [v for v in values if v is not None]
+    rounded = iter(array("f", floats))
+    if len(floats) == len(values):
+        return tuple(rounded)
+    return tuple(None if v is None else next(rounded) for v in values)
 
 
 Series = Annotated[tuple[float | None, ...], AfterValidator(_as_float32), pa.list_(pa.float32())]

@@ -1,4 +1,4 @@
-"""Ids are functions of content: the same bytes and the same span give the same id on every machine and in every order."""
+"""Ids are functions of content: the same bytes and span give the same id on every machine and in every order."""
 
 import hashlib
 import json

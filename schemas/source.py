@@ -35,7 +35,9 @@ class SourceVideo:
     extra: Annotated[tuple[Extra, ...], "further columns of the user's manifest"] = ()
 
     container: Annotated[Str | None, "name of the demuxer, e.g. 'mov' or 'matroska'"] = None
-    duration_us: Annotated[Us | None, "length of the picture that is really there, from the times of its packets"] = None
+    duration_us: Annotated[Us | None, "length of the picture that is really there, from the times of its packets"] = (
+        None
+    )
     duration_header_us: Annotated[Us | None, "length of the file the container declares"] = None
     video_codec: Annotated[Str | None, "e.g. 'h264'"] = None
     width: Annotated[Int32 | None, Field(gt=0), "upright picture width in square pixels"] = None
@@ -46,7 +48,9 @@ class SourceVideo:
     fps_den: Annotated[Int32 | None, Field(gt=0), "average frame rate, denominator"] = None
     is_vfr: Annotated[Bool | None, "whether frame steps differ by more than time-base rounding"] = None
     frames_header: Annotated[Count | None, "frames the container declares"] = None
-    frames_found: Annotated[Count | None, "frames whose packets are really in the file, counted without decoding"] = None
+    frames_found: Annotated[Count | None, "frames whose packets are really in the file, counted without decoding"] = (
+        None
+    )
     frames_decoded: Annotated[Count | None, "frames that really decoded; null when they were not counted"] = None
     start_us: Annotated[OffsetUs | None, "container time of the first video frame"] = None
     audio_streams: Annotated[Int16 | None, Field(ge=0), "number of audio streams; the first is used"] = None

@@ -1,0 +1,270 @@
+"""Annotation: what one clip shows, as one annotator says it, in one layer. Phases are timed; the base is not."""
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from xsheet.schemas import ids, vocab
+from xsheet.schemas.fields import (
+    RECORD,
+    Count,
+    Float,
+    Id,
+    Int16,
+    Int32,
+    Int64,
+    Level,
+    NonNegative,
+    OffsetUs,
+    Sha256,
+    Share,
+    Str,
+    Us,
+)
+from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
+
+MIN_PHASE_US = 120_000  # three frames at 25 fps; no class of the vocabulary is shorter
+HALF_FRAME_US = frame_start_us(1, CLIP_RATE) // 2  # a span may end this far behind the last sampled frame
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Base:
+    """What holds for the whole clip. It names no timed action and no identity."""
+
+    text: Annotated[Str, Field(min_length=20, max_length=600), "look, scene, framing and mood in prose"]
+    subject: Annotated[Str, "who is seen, free of identity: 'a woman with short dark hair'"]
+    framing: Annotated[vocab.Framing, "how much of the body is in the picture"]
+    scene: Annotated[Str, "surroundings and light"]
+    camera: Annotated[vocab.Camera, "what the camera does"]
+    camera_note: Annotated[Str | None, "details of the camera's motion"] = None
+    speaking: Annotated[vocab.Speaking, "what the subject does with the voice, over the whole clip"]
+    emotion: Annotated[Str | None, "mood over the whole clip, from the face only"] = None
+    lang: Annotated[Str | None, "BCP-47 tag of the spoken language, where known"] = None
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class KinematicPhase:
+    """One part of a gesture: preparation, hold, stroke, retraction."""
+
+    phase: Annotated[vocab.Kinematic, "kind of part"]
+    start_us: Annotated[Us, "start in the clip"]
+    end_us: Annotated[Us, "end in the clip, half-open"]
+
+    def __post_init__(self) -> None:
+        Span(self.start_us, self.end_us)
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class SpeechRelation:
+    """How a phase lies to the voice. Always computed, never asked."""
+
+    relation: Annotated[vocab.Relation, "place of the phase beside the voice"]
+    overlap: Annotated[Share | None, "share of the phase inside voice activity"] = None
+    anchor_word: Annotated[Str | None, "nearest word of the transcript"] = None
+    anchor_start_us: Annotated[Us | None, "start of that word in the clip"] = None
+    lag_us: Annotated[OffsetUs | None, "stroke apex minus word or syllable onset; negative = gesture first"] = None
+    method: Annotated[Str, "what was computed from what, with version"]
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class FacialEmotion:
+    """An emotion that a facial action gives evidence for."""
+
+    label: Annotated[vocab.Emotion, "class"]
+    intensity: Annotated[Level, "0 none, 1 slight, 2 clear, 3 strong"]
+    evidence: Annotated[Str, Field(min_length=3), "the facial action seen"]
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What speaks for a phase; each number is filled by the step that measured it."""
+
+    support_k: Annotated[Int16 | None, Field(ge=0), "samples that contain the phase"] = None
+    k: Annotated[Int16 | None, Field(ge=1), "samples asked"] = None
+    cross_tiou: Annotated[Share | None, "tIoU with the span a second model gives for the text"] = None
+    motion_ratio: Annotated[NonNegative | None, "speed of the named part inside against outside"] = None
+    verify_yes: Annotated[Share | None, "share of yes on the true window"] = None
+    verify_neg_yes: Annotated[Share | None, "share of yes on a window of equal length elsewhere"] = None
+    text: Annotated[Str | None, "what the annotator says it saw"] = None
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One timed action of one track, half-open, in µs from the first frame of the clip."""
+
+    phase_id: Annotated[Id, "unique in the annotation, stable over layers"]
+    track: Annotated[vocab.Track, "body part that acts; phases of one track never overlap"]
+    start_us: Annotated[Us, "start in the clip"]
+    end_us: Annotated[Us, "end in the clip, half-open"]
+    start_sigma_us: Annotated[Us | None, "standard uncertainty of the start; at least stamp step / sqrt(12)"] = None
+    end_sigma_us: Annotated[Us | None, "standard uncertainty of the end"] = None
+    action: Annotated[vocab.Action, "class"]
+    action_raw: Annotated[Str | None, "the annotator's own word for the class"] = None
+    text: Annotated[Str, Field(min_length=3, max_length=400), "the action in plain words, present tense"]
+    text_short: Annotated[Str | None, "the same in at most eight words"] = None
+    body_parts: Annotated[tuple[vocab.BodyPart, ...], "finer parts that move"] = ()
+    laterality: Annotated[vocab.Laterality, "the subject's own side"]
+    kind: Annotated[vocab.Kind, "sort of event"]
+    amplitude: Annotated[Level | None, "0 none, 1 small, 2 medium, 3 large"] = None
+    speed: Annotated[Level | None, "0 none, 1 slow, 2 normal, 3 fast"] = None
+    amplitude_z: Annotated[Float | None, "measured amplitude in standard deviations of the speaker"] = None
+    speed_z: Annotated[Float | None, "measured speed in standard deviations of the speaker"] = None
+    repetitions: Annotated[Int16 | None, Field(ge=1), "cycles of a repeated action (nods, waves)"] = None
+    gesture_function: Annotated[tuple[vocab.GestureFunction, ...], "communicative function; low reliability"] = ()
+    kinematics: Annotated[tuple[KinematicPhase, ...], "parts of a gesture in order, inside the phase"] = ()
+    speech: Annotated[SpeechRelation | None, "relation to the voice; null until computed"] = None
+    emotion: Annotated[FacialEmotion | None, "only with facial evidence"] = None
+    visibility: Annotated[Share | None, "share of frames in which the named parts are seen"] = None
+    confidence: Annotated[Share | None, "calibrated chance that a human would accept it"] = None
+    evidence: Annotated[Evidence | None, "what speaks for it"] = None
+    origin: Annotated[vocab.Origin, "who made it"]
+
+    def __post_init__(self) -> None:
+        if self.span.duration_us < MIN_PHASE_US:
+            raise ValueError(f"phase {self.phase_id} lasts {self.span.duration_us} µs, expected >= {MIN_PHASE_US}")
+        side = vocab.SIDED_TRACK.get(self.track)
+        if side is not None and self.laterality != side:
+            raise ValueError(f"track {self.track!r} goes with laterality {side!r}, got {self.laterality!r}")
+        _check_kinematics(self.span, self.kinematics)
+
+    @property
+    def span(self) -> Span:
+        """Span in the clip."""
+        return Span(self.start_us, self.end_us)
+
+
+def _check_kinematics(span: Span, parts: Sequence[KinematicPhase]) -> None:
+    for part in parts:
+        if part.start_us < span.start_us or part.end_us > span.end_us:
+            raise ValueError(f"{part.phase} [{part.start_us}, {part.end_us}) lies outside its phase {span}")
+    for a, b in pairwise(parts):
+        if b.start_us < a.end_us:
+            raise ValueError(f"{b.phase} starts at {b.start_us} before {a.phase} ends at {a.end_us}")
+    letters = "".join(vocab.KINEMATIC_LETTER.get(part.phase, "") for part in parts)
+    if letters and not re.match(vocab.KINEMATIC_ORDER, letters):
+        raise ValueError(f"kinematic order {[part.phase for part in parts]} breaks the rule {vocab.KINEMATIC_ORDER}")
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Repair:
+    """One change between two layers, in the manner of RFC 6902."""
+
+    op: Annotated[Str, "what was done: clip, snap, drop, merge, set, ..."]
+    path: Annotated[Str, "where, e.g. 'phases/2/end_us'"]
+    before: Annotated[Str | None, "value before, as text"] = None
+    after: Annotated[Str | None, "value after, as text"] = None
+    reason: Annotated[Str, "why"]
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a reply cost."""
+
+    prompt_tokens: Annotated[Int32 | None, Field(ge=0), "tokens asked"] = None
+    vision_tokens: Annotated[Int32 | None, Field(ge=0), "of these, from pictures"] = None
+    output_tokens: Annotated[Int32 | None, Field(ge=0), "tokens answered"] = None
+    latency_s: Annotated[NonNegative | None, "wall-clock seconds of the call"] = None
+    finish_reason: Annotated[Str | None, "as the engine gave it"] = None
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Seen:
+    """The input the model really got."""
+
+    frame_indices: Annotated[tuple[Int32, ...], "frames of the clip, after the processor's own sampling"]
+    stamps_us: Annotated[tuple[Int64, ...], "time stamps the model was told, in the clip"]
+    width: Annotated[Int32, Field(gt=0), "picture width after the processor"]
+    height: Annotated[Int32, Field(gt=0), "picture height after the processor"]
+    patches: Annotated[Count, "vision patches"]
+    transcript_sha256: Annotated[Sha256 | None, "transcript given as context"] = None
+    signals_sha256: Annotated[Sha256 | None, "signals given as a ruler, or read by the motion annotator"] = None
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Audit's opinion, each 0..1."""
+
+    overall: Annotated[Share | None, "all of the below"] = None
+    consistency: Annotated[Share | None, "agreement of the K samples"] = None
+    cross_model: Annotated[Share | None, "agreement with another model family"] = None
+    motion: Annotated[Share | None, "grounding in measured motion"] = None
+    speech: Annotated[Share | None, "relation to speech"] = None
+    text: Annotated[Share | None, "quality of the wording"] = None
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """One clip in one layer as one sample says it. A layer never overwrites another: it names its parents."""
+
+    annotation_id: Annotated[Id, "hash of what it says (annotation_id)"]
+    vocab_version: Annotated[Str, "version of the word lists"]
+    clip_id: Annotated[Id, "clip it describes"]
+    media_sha256: Annotated[Sha256 | None, "file that was looked at; null for planted truth"] = None
+    layer: Annotated[vocab.Layer, "raw -> norm -> consensus -> human -> gold, or imported"]
+    parent_ids: Annotated[tuple[Str, ...], "annotations it was made from; none for raw, gold truth and imported"] = ()
+    run_id: Annotated[Id, "run that made it (table runs)"]
+    sample_index: Annotated[Int16 | None, Field(ge=0), "which of K samples; raw and norm only"] = None
+    seed: Annotated[Int64 | None, "seed of the sample"] = None
+    status: Annotated[vocab.ReplyStatus, "how the reply ended"]
+    duration_us: Annotated[Us, Field(gt=0), "length of the clip"]
+    base: Annotated[Base | None, "what holds throughout; present when status is ok"] = None
+    phases: Annotated[tuple[Phase, ...], "sorted by start, end, track; empty = looked, saw nothing"] = ()
+    raw_text: Annotated[Str | None, "the reply verbatim; raw layer only"] = None
+    raw_sha256: Annotated[Sha256 | None, "hash of the reply"] = None
+    seen: Annotated[Seen | None, "what the model was shown"] = None
+    repairs: Annotated[tuple[Repair, ...], "changes against the parent; empty = untouched"] = ()
+    usage: Annotated[Usage | None, "cost of the reply"] = None
+    scores: Annotated[Scores | None, "audit's scores"] = None
+
+    def __post_init__(self) -> None:
+        if self.status == "ok" and self.base is None:
+            raise ValueError("status 'ok' needs a base block")
+        if self.layer not in ("raw", "gold", "imported") and not self.parent_ids:
+            raise ValueError(f"layer {self.layer!r} must name its parents")
+        if self.sample_index is not None and self.layer not in ("raw", "norm"):
+            raise ValueError(f"layer {self.layer!r} has no sample index")
+        _check_phases(self.phases, self.duration_us)
+
+
+def _check_phases(phases: Sequence[Phase], duration_us: int) -> None:
+    keys = [(p.start_us, p.end_us, p.track) for p in phases]
+    if keys != sorted(keys):
+        raise ValueError("phases must be sorted by start, end and track")
+    if len({p.phase_id for p in phases}) != len(phases):
+        raise ValueError("phase ids must be unique within an annotation")
+    ends: dict[str, Phase] = {}
+    for phase in phases:
+        if phase.end_us > duration_us + HALF_FRAME_US:
+            raise ValueError(f"phase {phase.phase_id} ends at {phase.end_us}, the clip at {duration_us}")
+        before = ends.get(phase.track)
+        if before is not None and phase.start_us < before.end_us:
+            raise ValueError(f"phases {before.phase_id} and {phase.phase_id} overlap on track {phase.track!r}")
+        ends[phase.track] = phase
+
+
+def sorted_phases(phases: Iterable[Phase]) -> tuple[Phase, ...]:
+    """Phases in the order the contract asks for."""
+    return tuple(sorted(phases, key=lambda p: (p.start_us, p.end_us, p.track)))
+
+
+def annotation_id(
+    *,
+    clip_id: str,
+    layer: vocab.Layer,
+    run_id: str,
+    sample_index: int | None,
+    said: Base | None,
+    phases: Sequence[Phase],
+    raw_text: str | None = None,
+) -> str:
+    """Id of an annotation: a hash of what it says, of which clip, in which layer and run."""
+    content = [_BASE.dump_python(said), _PHASES.dump_python(tuple(phases))]
+    return "ann_" + ids.content_key(clip_id, layer, run_id, sample_index, content, raw_text)[:20]
+
+
+_BASE: TypeAdapter[Base | None] = TypeAdapter(Base | None)
+_PHASES: TypeAdapter[tuple[Phase, ...]] = TypeAdapter(tuple[Phase, ...])

@@ -1,0 +1,106 @@
+"""Check a set against the contract: versions, every row, references between tables, media files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from xsheet.schemas import tables
+from xsheet.schemas.errors import ContractError
+from xsheet.schemas.ids import file_sha256
+from xsheet.schemas.sets import open_set
+from xsheet.schemas.tables import Table
+
+# child table, its column, parent table, the parent's column
+REFERENCES: tuple[tuple[Table[Any], str, Table[Any], str], ...] = (
+    (tables.SHOTS, "source_id", tables.SOURCES, "source_id"),
+    (tables.MEASURES, "source_id", tables.SOURCES, "source_id"),
+    (tables.MEASURES, "shot_id", tables.SHOTS, "shot_id"),
+    (tables.VERDICTS, "clip_id", tables.MEASURES, "clip_id"),
+    (tables.CLIPS, "source_id", tables.SOURCES, "source_id"),
+    (tables.SIGNALS, "clip_id", tables.CLIPS, "clip_id"),
+    (tables.ANNOTATIONS, "clip_id", tables.CLIPS, "clip_id"),
+    (tables.ANNOTATIONS, "run_id", tables.RUNS, "run_id"),
+    (tables.REVIEWS, "annotation_id", tables.ANNOTATIONS, "annotation_id"),
+    (tables.FEATURES, "clip_id", tables.CLIPS, "clip_id"),
+)
+UNIQUE: tuple[tuple[Table[Any], str], ...] = (
+    (tables.SOURCES, "path"),
+    (tables.SHOTS, "shot_id"),
+    (tables.MEASURES, "clip_id"),
+    (tables.VERDICTS, "clip_id"),
+    (tables.CLIPS, "clip_id"),
+    (tables.SIGNALS, "clip_id"),
+    (tables.RUNS, "run_id"),
+    (tables.ANNOTATIONS, "annotation_id"),
+    (tables.FINDINGS, "finding_id"),
+    (tables.REVIEWS, "review_id"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One breach of the contract."""
+
+    table: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Rows per table that exists, and what is wrong."""
+
+    rows: dict[str, int]
+    problems: tuple[Problem, ...]
+
+
+def check_set(folder: Path, *, media: bool = False) -> Report:
+    """Read everything once; `media=True` also hashes every clip. ContractError when the folder is no set at all."""
+    open_set(folder)
+    rows: dict[str, int] = {}
+    problems: list[Problem] = []
+    for table in tables.TABLES:
+        if not tables.part_files(folder, table):
+            continue
+        try:
+            rows[table.name] = sum(1 for _ in tables.iterate(folder, table))
+        except ContractError as error:
+            problems.append(Problem(table.name, str(error)))
+    readable = set(rows)
+    problems += _duplicates(folder, readable)
+    problems += _dangling(folder, readable)
+    if "clips" in readable:
+        problems += _media(folder, hashes=media)
+    return Report(rows, tuple(problems))
+
+
+def _duplicates(folder: Path, readable: set[str]) -> Iterator[Problem]:
+    for table, column in UNIQUE:
+        if table.name in readable:
+            values = _column(folder, table, column)
+            if twice := len(values) - len(values.unique()):
+                yield Problem(table.name, f"{column}: {twice} values stand more than once")
+
+
+def _dangling(folder: Path, readable: set[str]) -> Iterator[Problem]:
+    for child, column, parent, key in REFERENCES:
+        if {child.name, parent.name} <= readable:
+            known = _column(folder, parent, key)
+            found = pa.compute.is_in(_column(folder, child, column), value_set=known.combine_chunks())
+            if missing := len(found) - (pa.compute.sum(found).as_py() or 0):
+                yield Problem(child.name, f"{column}: {missing} rows name a {parent.name} row that does not exist")
+
+
+def _media(folder: Path, *, hashes: bool) -> Iterator[Problem]:
+    for clip in tables.iterate(folder, tables.CLIPS):
+        path = folder / clip.media_path
+        if not path.is_file():
+            yield Problem("clips", f"{clip.clip_id}: {clip.media_path} is missing")
+        elif hashes and file_sha256(path) != clip.media_sha256:
+            yield Problem("clips", f"{clip.clip_id}: {clip.media_path} has changed since it was written")
+
+
+def _column(folder: Path, table: Table[Any], column: str) -> pa.ChunkedArray:
+    return tables.read_table(folder, table, [column])[column]

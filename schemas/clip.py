@@ -1,0 +1,209 @@
+"""Measures, Verdict, Clip and Signals: what was measured of a candidate, what was decided, what was kept.
+
+A candidate is a span of one source with one face track (or none). Its id becomes the clip's id when it is kept.
+A measure that was not taken is null: absence is never a number.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from xsheet.schemas.fields import (
+    RECORD,
+    Bool,
+    Count,
+    Float,
+    Id,
+    Int32,
+    NonNegative,
+    OffsetUs,
+    Series,
+    Sha256,
+    Share,
+    Str,
+    Us,
+)
+from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, Span, frame_start_us
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class SyncScore:
+    """Agreement of lips and voice over the voiced part of a candidate. Null where it cannot be measured."""
+
+    scorer: Annotated[Str, "name and version; each scorer has its own limits. 'truth' for a planted offset"]
+    offset_frames: Annotated[Int32 | None, "frames of 40 ms; positive = the voice is late"] = None
+    confidence: Annotated[Float | None, "higher is better; LSE-C for SyncNet"] = None
+    distance: Annotated[NonNegative | None, "lower is better; LSE-D for SyncNet"] = None
+    windows: Annotated[Count | None, "voiced windows that voted"] = None
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class FaceMeasure:
+    """The face of the track over the candidate."""
+
+    share_of_frames: Annotated[Share, "frames in which the track's face was found"]
+    faces_median: Annotated[NonNegative, "median number of faces in the picture"]
+    height_px: Annotated[NonNegative | None, "median face height in source pixels"] = None
+    height_share: Annotated[NonNegative | None, "median face height by picture height"] = None
+    yaw_abs_deg: Annotated[NonNegative | None, "90th percentile of |yaw|"] = None
+    pitch_abs_deg: Annotated[NonNegative | None, "90th percentile of |pitch|"] = None
+    sharpness: Annotated[NonNegative | None, "median variance of the Laplacian over the face, 8-bit luma"] = None
+    cut_off: Annotated[Share | None, "frames in which the picture's edge cuts the face"] = None
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class PictureMeasure:
+    """The whole picture over the candidate."""
+
+    luma_mean: Annotated[NonNegative, "mean luma, 0..255"]
+    frozen_share: Annotated[Share, "frames equal to the one before"]
+    letterbox_share: Annotated[Share, "picture area inside uniform bars"]
+    camera_motion: Annotated[NonNegative | None, "median global motion, picture heights per second"] = None
+    text_likelihood: Annotated[Share | None, "chance of burnt-in text; null without the model"] = None
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class SoundMeasure:
+    """The sound over the candidate."""
+
+    voice_share: Annotated[Share, "share of time with voice activity"]
+    voice_detector: Annotated[Str, "name and version of the voice activity detector"]
+    loudness_db: Annotated[Float | None, "RMS level in dB of full scale; null for digital silence"] = None
+    snr_db: Annotated[Float | None, "level of voiced against unvoiced stretches"] = None
+    clipped_share: Annotated[Share, "samples at full scale"]
+    silent_share: Annotated[Share, "samples that are digital silence"]
+    music_likelihood: Annotated[Share | None, "chance of music; null without the model"] = None
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class PartMotion:
+    """How much one body part moves."""
+
+    part: Annotated[Str, "head, torso, hand_left, ..."]
+    speed_median: Annotated[NonNegative, "shoulder widths per second"]
+    speed_p90: Annotated[NonNegative, "shoulder widths per second"]
+    visible_share: Annotated[Share, "frames in which the part is seen"]
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Measures:
+    """Every fact measured of one candidate, kept or not."""
+
+    clip_id: Annotated[Id, "candidate, derived from source, span and track"]
+    source_id: Annotated[Id, "source"]
+    shot_id: Annotated[Id, "shot it lies in"]
+    track_id: Annotated[Id | None, "face track; null where no face was found"] = None
+    start_us: Annotated[Us, "start in the source"]
+    end_us: Annotated[Us, "end in the source, half-open"]
+    sync: Annotated[SyncScore | None, "as found"] = None
+    sync_corrected: Annotated[SyncScore | None, "again, after the sound was shifted"] = None
+    face: Annotated[FaceMeasure | None, "face"] = None
+    picture: Annotated[PictureMeasure | None, "picture"] = None
+    sound: Annotated[SoundMeasure | None, "sound"] = None
+    motion: Annotated[tuple[PartMotion, ...], "motion per body part"] = ()
+
+    def __post_init__(self) -> None:
+        Span(self.start_us, self.end_us)
+
+    @property
+    def span(self) -> Span:
+        """Span in the source."""
+        return Span(self.start_us, self.end_us)
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a candidate is kept under one set of limits, with every reason against it."""
+
+    clip_id: Annotated[Id, "candidate"]
+    source_id: Annotated[Id, "source"]
+    kept: Annotated[Bool, "no reason against it"]
+    reasons: Annotated[tuple[Str, ...], "all failing limits, in the order of the limits"] = ()
+    limits_sha256: Annotated[Sha256, "hash of the limits it was judged by"]
+
+    def __post_init__(self) -> None:
+        if self.kept == bool(self.reasons):
+            raise ValueError(f"kept={self.kept} does not go with reasons {self.reasons}")
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Clip:
+    """A kept candidate as a canonical file: 25 fps H.264 with 16 kHz mono AAC, first time stamp 0."""
+
+    clip_id: Annotated[Id, "id of the candidate"]
+    source_id: Annotated[Id, "source"]
+    track_id: Annotated[Id | None, "face track of the speaker"] = None
+    start_us: Annotated[Us, "start in the source"]
+    end_us: Annotated[Us, "end in the source, half-open"]
+    media_path: Annotated[Str, "relative to the set folder, '/' between parts"]
+    media_sha256: Annotated[Sha256, "hash of the file's bytes"]
+    frames: Annotated[Count, Field(gt=0), "frames at 25 fps"]
+    samples: Annotated[Count, "audio samples at 16 kHz; frames × 640, or 0 without sound"]
+    width: Annotated[Int32, Field(gt=0), "picture width"]
+    height: Annotated[Int32, Field(gt=0), "picture height"]
+    audio_shift_us: Annotated[OffsetUs, "how far the sound was moved; negative = earlier, against a late voice"] = 0
+
+    def __post_init__(self) -> None:
+        Span(self.start_us, self.end_us)
+        if self.media_path.startswith("/") or ".." in self.media_path.split("/"):
+            raise ValueError(f"media_path must stay inside the set, got {self.media_path!r}")
+        if self.samples not in (0, self.frames * AUDIO_RATE.num // CLIP_RATE.num):
+            raise ValueError(f"{self.frames} frames go with {self.frames * 640} samples or none, got {self.samples}")
+
+    @property
+    def span(self) -> Span:
+        """Span in the source."""
+        return Span(self.start_us, self.end_us)
+
+    @property
+    def duration_us(self) -> int:
+        """Length of the file's picture."""
+        return frame_start_us(self.frames, CLIP_RATE)
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Signals:
+    """Per-frame series of one clip at 25 fps, all of the same length. Left and right are the subject's own.
+
+    Angles follow xsheet.demo.pose: yaw positive to the subject's left, pitch positive upwards, roll positive towards
+    the subject's left shoulder. Positions are in picture heights from the top left corner, x to the right, y down.
+    An empty series was not measured at all; a null inside one was not visible in that frame.
+    """
+
+    clip_id: Annotated[Id, "clip"]
+    frames: Annotated[Count, "length of every non-empty series"]
+    extractor: Annotated[Str, "what measured, with versions; 'truth' for planted series"]
+    mouth_open: Annotated[Series, "lip distance by face height, or planted 0..1"] = ()
+    mouth_wide: Annotated[Series, "mouth width by face height"] = ()
+    smile: Annotated[Series, "0..1"] = ()
+    yaw_deg: Annotated[Series, "head turn, degrees"] = ()
+    pitch_deg: Annotated[Series, "head nod, degrees"] = ()
+    roll_deg: Annotated[Series, "head tilt, degrees"] = ()
+    brow_raise: Annotated[Series, "brow height above its rest by face height, or planted 0..1"] = ()
+    eye_left_open: Annotated[Series, "lid distance by eye width, or planted 0..1"] = ()
+    eye_right_open: Annotated[Series, "lid distance by eye width, or planted 0..1"] = ()
+    gaze_x: Annotated[Series, "-1..1, positive to the subject's left"] = ()
+    gaze_y: Annotated[Series, "-1..1, positive upwards"] = ()
+    head_x: Annotated[Series, "centre of the face, picture heights"] = ()
+    head_y: Annotated[Series, "centre of the face, picture heights"] = ()
+    head_height: Annotated[Series, "height of the face, picture heights"] = ()
+    shoulder_left_x: Annotated[Series, "picture heights"] = ()
+    shoulder_left_y: Annotated[Series, "picture heights"] = ()
+    shoulder_right_x: Annotated[Series, "picture heights"] = ()
+    shoulder_right_y: Annotated[Series, "picture heights"] = ()
+    wrist_left_x: Annotated[Series, "picture heights"] = ()
+    wrist_left_y: Annotated[Series, "picture heights"] = ()
+    wrist_right_x: Annotated[Series, "picture heights"] = ()
+    wrist_right_y: Annotated[Series, "picture heights"] = ()
+    face_visible: Annotated[Series, "0..1"] = ()
+    hand_left_visible: Annotated[Series, "0..1"] = ()
+    hand_right_visible: Annotated[Series, "0..1"] = ()
+    voice: Annotated[Series, "voice activity, 0..1"] = ()
+    energy_db: Annotated[Series, "RMS of the frame's 640 samples, dB of full scale"] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            series = getattr(self, name)
+            if isinstance(series, tuple) and len(series) not in (0, self.frames):
+                raise ValueError(f"{name} has {len(series)} values, expected {self.frames} or none")

@@ -1,0 +1,101 @@
+"""Run: where a layer or an audit came from, so that it can be repeated. Feature: one clip in a training cache."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from xsheet.schemas.fields import RECORD, Bool, Count, Float, Id, Int32, Int64, NonNegative, Sha256, Share, Str
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Version:
+    """One piece of software."""
+
+    name: Annotated[Str, "distribution or engine"]
+    version: Annotated[Str, "as it reports itself"]
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Model:
+    """The model that answered."""
+
+    id: Annotated[Str, "hub id, or name of an embedded annotator"]
+    revision: Annotated[Str, "commit of the weights, or version of the embedded annotator"]
+    dtype: Annotated[Str | None, "e.g. 'bfloat16'"] = None
+    quantisation: Annotated[Str | None, "e.g. 'awq'"] = None
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """The prompt, whole: the runs table is the one place that keeps it."""
+
+    id: Annotated[Str, "id of the prompt file"]
+    version: Annotated[Str, "version in its front matter"]
+    text: Annotated[Str, "template before rendering"]
+    sha256: Annotated[Sha256, "hash of the template"]
+    response_schema: Annotated[Str, "JSON schema of the reply, verbatim as sent"]
+    response_schema_sha256: Annotated[Sha256, "hash of it"]
+    grammar: Annotated[Str | None, "engine of constrained decoding, with version"] = None
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens were drawn."""
+
+    temperature: Annotated[NonNegative | None, "0 = greedy"] = None
+    top_p: Annotated[Share | None, "nucleus"] = None
+    top_k: Annotated[Int32 | None, "cut"] = None
+    repetition_penalty: Annotated[Float | None, "1 = none"] = None
+    max_tokens: Annotated[Int32 | None, Field(gt=0), "limit of a reply"] = None
+    samples: Annotated[Int32, Field(ge=1), "replies per clip"] = 1
+    seed: Annotated[Int64 | None, "base seed"] = None
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class FramesAsked:
+    """How clips were shown."""
+
+    fps: Annotated[NonNegative, "frames per second asked for"]
+    max_pixels: Annotated[Count | None, "budget of a clip"] = None
+    max_pixels_per_frame: Annotated[Count | None, "cap of a frame"] = None
+    overlay: Annotated[Literal["none", "badge", "contact_sheet"], "marks drawn into the frames"] = "none"
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Run:
+    """One annotation, audit or import run. Its id hashes all that decides the output, so it holds no clock."""
+
+    run_id: Annotated[Id, "hash of everything below but the hardware"]
+    kind: Annotated[Literal["annotate", "consensus", "audit", "review", "import", "truth"], "what ran"]
+    tool_version: Annotated[Str, "version of xsheet"]
+    git_sha: Annotated[Str | None, "commit of xsheet, where it ran from a checkout"] = None
+    dirty: Annotated[Bool | None, "whether that checkout had changes"] = None
+    model: Annotated[Model | None, "model"] = None
+    engine: Annotated[Version | None, "transformers, vllm, an endpoint (never its address or key)"] = None
+    libraries: Annotated[tuple[Version, ...], "versions that can change the output"] = ()
+    prompts: Annotated[tuple[Prompt, ...], "prompts in order of use"] = ()
+    sampling: Annotated[Sampling | None, "sampling"] = None
+    frames: Annotated[FramesAsked | None, "frames asked for"] = None
+    settings_sha256: Annotated[Sha256 | None, "hash of the run's settings; the manifest holds them"] = None
+    parent_run_ids: Annotated[tuple[Str, ...], "runs whose layers were read"] = ()
+    hardware: Annotated[Str | None, "device in words"] = None
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One clip in a training cache: where its tensors lie and what made them."""
+
+    clip_id: Annotated[Id, "clip"]
+    fingerprint: Annotated[Sha256, "encoders, preprocessing, frame rate, value range and schema"]
+    annotation_id: Annotated[Id | None, "annotation whose compiled text was encoded"] = None
+    shard: Annotated[Str, "file of tensors, relative to the set folder"]
+    frames: Annotated[Count, Field(gt=0), "picture frames"]
+    latent_frames: Annotated[Count, Field(gt=0), "1 + (frames - 1) / 4"]
+    height: Annotated[Int32, Field(gt=0), "picture height, pixels"]
+    width: Annotated[Int32, Field(gt=0), "picture width, pixels"]
+    text_tokens: Annotated[Int32, Field(ge=0), "tokens of the compiled text"]
+
+    def __post_init__(self) -> None:
+        if (self.frames - 1) % 4 or self.latent_frames != 1 + (self.frames - 1) // 4:
+            raise ValueError(f"{self.frames} frames do not give {self.latent_frames} latent frames (1 + (T - 1) / 4)")

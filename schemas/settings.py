@@ -1,0 +1,177 @@
+"""Settings of a run: strict frozen models beside their owner, a YAML preset in the package, a file, single values.
+
+    load(CurateSettings, preset=files("xsheet.curate") / "presets" / "keep.yaml", config=path, overrides=["a.b=0.3"])
+
+Later sources win, key by key. A key that the model does not know is refused with the nearest one it knows.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.ids import content_key
+
+
+class StrictModel(BaseModel):
+    """Base of all settings: frozen, no coercion, no unknown keys, no NaN. Each field describes its unit and source."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+M = TypeVar("M", bound=StrictModel)
+
+
+class Readable(Protocol):
+    """A file to read text from: a path, or a resource of the package."""
+
+    def read_text(self, encoding: str | None = None) -> str:
+        """The whole file."""
+        ...
+
+
+def load(
+    model: type[M], *, preset: Traversable | None = None, config: Path | None = None, overrides: Sequence[str] = ()
+) -> M:
+    """Settings from a preset, then a file, then `key=value` overrides.
+
+    Raises:
+        ConfigError: unreadable YAML, an unknown key (the nearest known one is named), a value of the wrong type or
+            outside its range.
+    """
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for name, layer in _layers(preset, config, overrides):
+        _check_keys(layer, model, where=name)
+        _merge(values, layer, origin=origin, name=name)
+    try:
+        # As JSON, strictness is about meaning: a list for a tuple is fine, "3" for 3 is not.
+        return model.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise _as_config_error(error, origin, fallback=str(config or preset or model.__name__)) from error
+
+
+def settings_sha256(settings: StrictModel) -> str:
+    """Hash of all values, defaults included, so that a changed default is a changed run."""
+    return content_key(settings.model_dump(mode="json"))
+
+
+def to_yaml(settings: StrictModel) -> str:
+    """Settings as a YAML file that `load` reads back to the same values."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _layers(
+    preset: Traversable | None, config: Path | None, overrides: Sequence[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    layers = []
+    if preset is not None:
+        layers.append((f"preset {preset.name}", _parse(preset, where=f"preset {preset.name}")))
+    if config is not None:
+        layers.append((str(config), _parse(config, where=str(config))))
+    layers += [("--set " + text, _parse_override(text)) for text in overrides]
+    return layers
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML takes the last of two equal keys in silence; a settings file must not."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((k for i, k in enumerate(keys) if k in keys[:i]), None)
+        if twice is not None:
+            raise yaml.MarkedYAMLError(problem=f"key {twice!r} stands twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(file: Readable, *, where: str) -> dict[str, Any]:
+    try:
+        values = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeyLoader)
+    except OSError as error:
+        raise ConfigError(
+            where=where, expected="a readable YAML file", came=error.strerror or str(error), todo="check the path"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(where=where, expected="valid YAML", came=said, todo="mend the file") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(
+            where=where, expected="settings as `key: value`", came=type(values).__name__, todo="start from a preset"
+        )
+    return values
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(
+            where=f"--set {text}",
+            expected="key=value, e.g. sync.min_confidence=3",
+            came=repr(text),
+            todo="write the dotted key, '=' and the value without spaces",
+        )
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            where=f"--set {text}", expected="a YAML value", came=repr(value), todo="quote the value"
+        ) from error
+    for part in reversed(parts):
+        nested = {part: nested}
+    result: dict[str, Any] = nested
+    return result
+
+
+def _merge(into: dict[str, Any], layer: Mapping[str, Any], *, origin: dict[str, str], name: str, at: str = "") -> None:
+    for key, value in layer.items():
+        path = f"{at}{key}"
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value, origin=origin, name=name, at=path + ".")
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+            origin[path] = name
+
+
+def _check_keys(values: Mapping[Any, Any], model: type[BaseModel], *, where: str, at: str = "") -> None:
+    for key, value in values.items():
+        field = model.model_fields.get(str(key))
+        if field is None:
+            known = [at + name for name in model.model_fields]
+            near = difflib.get_close_matches(f"{at}{key}", known, n=1, cutoff=0.0)
+            raise ConfigError(
+                where=where,
+                expected=f"one of {', '.join(known)}",
+                came=f"unknown key {f'{at}{key}'!r}",
+                todo=f"did you mean {near[0]!r}?" if near else "remove it",
+            )
+        section = _section(field.annotation)
+        if section is not None and isinstance(value, Mapping):
+            _check_keys(value, section, where=where, at=f"{at}{key}.")
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The settings model of a section, also of an optional one."""
+    kinds = (annotation, *get_args(annotation))
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+
+
+def _as_config_error(error: ValidationError, origin: Mapping[str, str], *, fallback: str) -> ConfigError:
+    first = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    # The layer that set the value, or the nearest enclosing section.
+    owners = [name for key, name in origin.items() if path == key or path.startswith(key + ".")]
+    return ConfigError(
+        where=f"{owners[-1] if owners else fallback}: {path}",
+        expected=first["msg"][0].lower() + first["msg"][1:],
+        came="nothing" if first["type"] == "missing" else repr(first["input"]),
+        todo="correct the value, or remove it to use the preset's",
+    )

@@ -1,0 +1,229 @@
+"""Tables: one per record, as Parquet. The Arrow schema follows from the record; its version is in every file.
+
+A table is a folder of `part-00000.parquet`, ... that pandas, Polars, DuckDB and Hugging Face `datasets` read directly.
+Version (major, minor): a minor step only adds nullable columns, so older minors are read with nulls; another major is
+refused by readers and converted by `xsheet schemas upgrade`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
+
+from xsheet.schemas import annotation, clip, review, run, source
+from xsheet.schemas.atomic import replacing
+from xsheet.schemas.columns import Record, arrow_fields
+from xsheet.schemas.errors import ContractError
+
+R = TypeVar("R", bound=Record)
+_TABLE_KEY, _VERSION_KEY = b"xsheet.table", b"xsheet.version"
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[R]):
+    """A table of the contract: its name, its record, its version, and how to come here from older majors."""
+
+    name: str
+    record: type[R]
+    version: tuple[int, int]
+    # A part stays below about 128 MB; signals hold some 27 kB a row, everything else far less.
+    rows_per_part: int = 200_000
+    # upgrades[i] turns a table of major i + 1 into one of major i + 2.
+    upgrades: tuple[Callable[[pa.Table], pa.Table], ...] = ()
+
+
+SOURCES = Table("sources", source.SourceVideo, (1, 0))
+SHOTS = Table("shots", source.Shot, (1, 0))
+MEASURES = Table("measures", clip.Measures, (1, 0))
+VERDICTS = Table("verdicts", clip.Verdict, (1, 0))
+CLIPS = Table("clips", clip.Clip, (1, 0))
+SIGNALS = Table("signals", clip.Signals, (1, 0), rows_per_part=4_000)
+RUNS = Table("runs", run.Run, (1, 0))
+ANNOTATIONS = Table("annotations", annotation.Annotation, (1, 0), rows_per_part=20_000)
+FINDINGS = Table("findings", review.Finding, (1, 0))
+REVIEWS = Table("reviews", review.Review, (1, 0))
+FEATURES = Table("features", run.Feature, (1, 0))
+TABLES: tuple[Table[Any], ...] = (
+    SOURCES, SHOTS, MEASURES, VERDICTS, CLIPS, SIGNALS, RUNS, ANNOTATIONS, FINDINGS, REVIEWS, FEATURES,
+)  # fmt: skip
+
+
+@lru_cache
+def arrow_schema(table: Table[Any]) -> pa.Schema:
+    """The Arrow schema of a table, with its name and version in the metadata."""
+    major, minor = table.version
+    return pa.schema(
+        arrow_fields(table.record),
+        metadata={_TABLE_KEY: table.name.encode(), _VERSION_KEY: f"{major}.{minor}".encode()},
+    )
+
+
+# ---- records <-> Arrow
+
+
+@lru_cache
+def _adapter(record: type[R]) -> TypeAdapter[list[R]]:
+    return TypeAdapter(list[record])  # type: ignore[valid-type]
+
+
+def to_arrow(records: Sequence[R], table: Table[R]) -> pa.Table:
+    """Records as an Arrow table of the declared schema."""
+    rows = _adapter(table.record).dump_python(list(records))
+    return pa.Table.from_pylist(rows, schema=arrow_schema(table))
+
+
+def from_arrow(rows: pa.Table, table: Table[R]) -> list[R]:
+    """Records from Arrow rows, each validated again; ContractError on the first that breaks the contract."""
+    try:
+        # Arrow gives lists and dicts where records hold tuples and records: strictness is for constructors.
+        return _adapter(table.record).validate_python(rows.to_pylist(), strict=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ContractError(
+            where=f"table {table.name!r}, row {'.'.join(str(part) for part in first['loc'])}",
+            expected=f"a valid {table.record.__name__}",
+            came=first["msg"],
+            todo="write rows through xsheet.schemas.tables only",
+        ) from error
+
+
+# ---- files
+
+
+def write_file(path: Path, table: Table[R], records: Iterable[R]) -> int:
+    """Write records, in the order given, to one Parquet file, atomically; returns the number of rows."""
+    count = 0
+    feed = iter(records)
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, arrow_schema(table), **_PARQUET) as writer:
+        while batch := list(islice(feed, max(1, table.rows_per_part // 4))):
+            writer.write_table(to_arrow(batch, table))
+            count += len(batch)
+    return count
+
+
+_PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 3}
+
+
+def write_table(set_folder: Path, table: Table[R], records: Iterable[R]) -> int:
+    """Write a whole table of a set in parts, in the order given; returns the number of rows.
+
+    Each part appears whole or not at all, and parts of an older, longer table are removed last. The same records in the
+    same order give the same bytes.
+    """
+    feed = iter(records)
+    count = part = 0
+    for first in feed:
+        chunk = chain([first], islice(feed, table.rows_per_part - 1))
+        count += write_file(part_path(set_folder, table, part), table, chunk)
+        part += 1
+    if part == 0:
+        write_file(part_path(set_folder, table, 0), table, ())
+        part = 1
+    for stale in part_files(set_folder, table)[part:]:
+        stale.unlink()
+    return count
+
+
+def part_path(set_folder: Path, table: Table[Any], part: int) -> Path:
+    """Where a part of a table lies."""
+    return set_folder / table.name / f"part-{part:05d}.parquet"
+
+
+def part_files(set_folder: Path, table: Table[Any]) -> list[Path]:
+    """Parts of a table in order; empty when the set does not have it yet."""
+    return sorted((set_folder / table.name).glob("part-*.parquet"))
+
+
+def read_file(path: Path, table: Table[Any], columns: Sequence[str] | None = None) -> pa.Table:
+    """One Parquet file as Arrow, brought to the current minor version.
+
+    Raises:
+        ContractError: no Parquet, another table, or a version this code does not read.
+    """
+    names = list(columns or arrow_schema(table).names)
+    version = file_version(path, table)
+    if version[0] != table.version[0] or version > table.version:
+        raise _wrong_version(path, table, version)
+    present = set(pq.read_schema(path).names)
+    rows = pq.read_table(path, columns=[name for name in names if name in present], partitioning=None)
+    return _with_missing_columns(rows, table).select(names)
+
+
+def _wrong_version(path: Path, table: Table[Any], version: tuple[int, int]) -> ContractError:
+    older = version < table.version
+    return ContractError(
+        where=str(path),
+        expected=f"table {table.name!r} v{table.version[0]}.{table.version[1]}",
+        came=f"v{version[0]}.{version[1]}",
+        todo="run `xsheet schemas upgrade SET`" if older else "install the xsheet that wrote it, or a newer one",
+    )
+
+
+def _with_missing_columns(rows: pa.Table, table: Table[Any]) -> pa.Table:
+    for field in arrow_schema(table):
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    return rows
+
+
+def file_version(path: Path, table: Table[Any]) -> tuple[int, int]:
+    """(major, minor) a file was written with; ContractError if it is no file of this table."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ContractError(
+            where=str(path), expected="a Parquet file", came=str(error), todo="remove it and run its step again"
+        ) from error
+    name, version = metadata.get(_TABLE_KEY, b"").decode(), metadata.get(_VERSION_KEY, b"").decode()
+    if name != table.name or not version:
+        raise ContractError(
+            where=str(path),
+            expected=f"table {table.name!r} with its version in the metadata",
+            came=f"table {name!r} v{version or '?'}",
+            todo="write tables through xsheet only, and keep each in its own folder",
+        )
+    major, minor = version.split(".")
+    return int(major), int(minor)
+
+
+def read_table(set_folder: Path, table: Table[Any], columns: Sequence[str] | None = None) -> pa.Table:
+    """A whole table of a set as Arrow; an empty one when the set does not have it yet."""
+    parts = [read_file(path, table, columns) for path in part_files(set_folder, table)]
+    if not parts:
+        schema = arrow_schema(table)
+        return schema.empty_table().select(list(columns or schema.names))
+    return pa.concat_tables(parts)
+
+
+def iterate(set_folder: Path, table: Table[R]) -> Iterator[R]:
+    """The records of a set's table in stored order, one part in memory at a time."""
+    for path in part_files(set_folder, table):
+        yield from from_arrow(read_file(path, table), table)
+
+
+def upgrade_file(path: Path, table: Table[Any]) -> bool:
+    """Bring one file to the current version in place, atomically; returns whether it changed.
+
+    Raises:
+        ContractError: the file is newer than this code, or no upgrade leads here.
+    """
+    version = file_version(path, table)
+    if version == table.version:
+        return False
+    steps = table.upgrades[version[0] - 1 :]
+    if version > table.version or version[0] + len(steps) < table.version[0]:
+        raise _wrong_version(path, table, version)
+    rows = pq.read_table(path, partitioning=None)
+    for step in steps:
+        rows = step(rows)
+    rows = _with_missing_columns(rows, table).select(arrow_schema(table).names).cast(arrow_schema(table))
+    from_arrow(rows, table)
+    with replacing(path) as temporary:
+        pq.write_table(rows.replace_schema_metadata(arrow_schema(table).metadata), temporary, **_PARQUET)
+    return True
