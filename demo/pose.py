@@ -7,7 +7,8 @@ which a viewer sees on the right of the picture.
     roll    positive: tilts to the own left shoulder  gaze_x  positive: eyes to the own left;  gaze_y  positive: up
     shift_x positive: moves to the own left           shift_y positive: moves up
 
-The rotation is roll after pitch after yaw about fixed axes of the trunk: R = Rz(roll) Rx(pitch) Ry(yaw).
+The head turns by its yaw, then nods by its pitch about its own ear-to-ear axis, then tilts by its roll about its own
+line of sight: R = Ry(yaw) Rx(pitch) Rz(roll) on column vectors.
 """
 
 from dataclasses import dataclass, fields
