@@ -3,7 +3,7 @@
 import dataclasses
 import types
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Protocol, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
@@ -27,8 +27,7 @@ class Column:
 
 def columns(record: type[Record]) -> tuple[Column, ...]:
     """The columns of a record, in order; TypeError on an annotation the contract does not allow."""
-    # type.__dict__ instead of get_type_hints: fields are annotated with objects, and metadata must survive.
-    hints = record.__annotations__
+    hints = get_type_hints(record, include_extras=True)
     return tuple(_column(field.name, hints[field.name]) for field in dataclasses.fields(record))
 
 

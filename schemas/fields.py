@@ -1,8 +1,8 @@
 """Field types of the records: the Python type, its range, and the Arrow type it is stored as, said once.
 
 A record is a frozen, slotted, keyword-only pydantic dataclass with fields `Annotated[<type below>, "<meaning>"]`. The
-Arrow schema of a table follows from its record (`tables.arrow_schema`), so the two cannot drift. Strict mode: a float is
-not an int, a bool is not an int, NaN and infinity are refused; absence is None, never a sentinel.
+Arrow schema of a table follows from its record (`tables.arrow_schema`), so the two cannot drift. Strict mode: a float
+is not an int, a bool is not an int, NaN and infinity are refused; absence is None, never a sentinel.
 """
 
 from array import array

@@ -5,6 +5,7 @@ Version (major, minor): a minor step only adds nullable columns, so older minors
 refused by readers and converted by `xsheet schemas upgrade`.
 """
 
+import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from xsheet.schemas import annotation, clip, review, run, source
 from xsheet.schemas.atomic import replacing
 from xsheet.schemas.columns import Record, arrow_fields
-from xsheet.schemas.errors import ContractError
+from xsheet.schemas.errors import ConfigError, ContractError
 
 R = TypeVar("R", bound=Record)
 _TABLE_KEY, _VERSION_KEY = b"xsheet.table", b"xsheet.version"
@@ -227,3 +228,15 @@ def upgrade_file(path: Path, table: Table[Any]) -> bool:
     with replacing(path) as temporary:
         pq.write_table(rows.replace_schema_metadata(arrow_schema(table).metadata), temporary, **_PARQUET)
     return True
+
+
+def find_table(name: str) -> Table[Any]:
+    """The table of a name; ConfigError names the nearest one."""
+    found = next((table for table in TABLES if table.name == name), None)
+    if found is None:
+        names = [table.name for table in TABLES]
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+        raise ConfigError(
+            where="table", expected=f"one of {', '.join(names)}", came=repr(name), todo=f"did you mean {near!r}?"
+        )
+    return found

@@ -1,0 +1,22 @@
+"""Write the golden dumps of all schemas and docs/data-contract.md; run by `make docs`."""
+
+import json
+from pathlib import Path
+
+from xsheet.schemas import document
+from xsheet.schemas.atomic import write_text
+from xsheet.schemas.tables import TABLES
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> None:
+    """Overwrite the generated files."""
+    for table in TABLES:
+        golden = json.dumps(document.dump(table), indent=1, ensure_ascii=False) + "\n"
+        write_text(ROOT / "tests" / "golden" / "schemas" / f"{table.name}.json", golden)
+    write_text(ROOT / "docs" / "data-contract.md", document.page())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""`xsheet schemas`: the data contract."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Show the data contract, check a set against it, upgrade an older set.", no_args_is_help=True)
+
+SetFolder = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the set.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+@app.command()
+def show(
+    table: Annotated[
+        str | None, typer.Argument(metavar="[TABLE]", help="One table; all of them in short if left out.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the tables of the contract, or every field of one.
+
+    Example: xsheet schemas show annotations
+    """
+    from xsheet.cli.show import print_json, print_table
+    from xsheet.schemas.columns import columns
+    from xsheet.schemas.document import dump, short_type, walk
+    from xsheet.schemas.tables import TABLES, find_table
+
+    if table is not None:
+        found = find_table(table)
+        if as_json:
+            print_json(dump(found))
+            return
+        title = "{} v{}.{}".format(found.name, *found.version)
+        fields = ((path, short_type(c.arrow), "yes" if c.nullable else "", c.meaning) for path, c in walk(found.record))
+        print_table(title, ("field", "type", "null", "meaning"), fields)
+        return
+    if as_json:
+        print_json([dump(t) for t in TABLES])
+        return
+    heads = ("table", "version", "record", "fields", "one row is")
+    rows = (
+        (t.name, "{}.{}".format(*t.version), t.record.__name__, len(columns(t.record)), _gist(t.record)) for t in TABLES
+    )
+    print_table("the data contract", heads, rows)
+
+
+def _gist(record: type) -> str:
+    """The first sentence of the docstring."""
+    return (record.__doc__ or "").split(". ")[0].split("\n")[0].strip().rstrip(".")
+
+
+@app.command()
+def check(
+    folder: SetFolder,
+    media: Annotated[bool, typer.Option("--media", help="Also hash every clip.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every row, version, reference and file of a set; exit 1 when something is wrong.
+
+    Example: xsheet schemas check my-set --media
+    """
+    from dataclasses import asdict
+
+    from xsheet.cli.show import console, plain, print_json, print_table
+    from xsheet.schemas.check import check_set
+
+    report = check_set(folder, media=media)
+    if as_json:
+        print_json(asdict(report))
+    else:
+        print_table(str(folder), ("table", "rows"), report.rows.items())
+        for problem in report.problems:
+            console().print(f"{problem.table}: {plain(problem.message)}", style="red", markup=False)
+        console().print(f"{len(report.problems)} problems" if report.problems else "no problems")
+    raise typer.Exit(1 if report.problems else 0)
+
+
+@app.command()
+def upgrade(
+    folder: SetFolder,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+) -> None:
+    """Bring every table of a set to the version this xsheet reads; each file is replaced whole.
+
+    Example: xsheet schemas upgrade my-set --dry-run
+    """
+    from xsheet.cli.show import console
+    from xsheet.schemas.sets import open_set
+    from xsheet.schemas.tables import TABLES, file_version, part_files, upgrade_file
+
+    open_set(folder)
+    changed = total = 0
+    for table in TABLES:
+        for path in part_files(folder, table):
+            total += 1
+            older = file_version(path, table) != table.version
+            changed += older if dry_run else upgrade_file(path, table)
+    console().print(f"{changed} of {total} files {'would be' if dry_run else 'were'} upgraded")

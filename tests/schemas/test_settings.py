@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.settings import StrictModel, load, settings_sha256, to_yaml
+
+
+class Sync(StrictModel):
+    min_confidence: float = Field(3.0, ge=0, description="LSE-C")
+    max_abs_offset_frames: int = Field(3, ge=0, le=25, description="at 25 fps")
+
+
+class Face(StrictModel):
+    min_height_px: int = Field(256, ge=1, description="pixels")
+
+
+class Limits(StrictModel):
+    name: str = Field("keep", description="name")
+    sync: Sync = Field(Sync(), description="sync")
+    face: Face | None = Field(None, description="absent = not judged")
+    sizes: tuple[int, ...] = Field((), description="a list")
+
+
+@pytest.fixture
+def preset(tmp_path) -> Path:
+    path = tmp_path / "keep.yaml"
+    path.write_text(
+        "name: strict\nsync:\n  min_confidence: 4.5\n  max_abs_offset_frames: 1\nface: {min_height_px: 128}\n"
+    )
+    return path
+
+
+def test_later_sources_win_key_by_key(preset, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("sync:\n  min_confidence: 2\n")
+    limits = load(Limits, preset=preset, config=config, overrides=["sync.max_abs_offset_frames=0", "sizes=[1, 2]"])
+    assert limits == Limits(
+        name="strict",
+        sync=Sync(min_confidence=2.0, max_abs_offset_frames=0),
+        face=Face(min_height_px=128),
+        sizes=(1, 2),
+    )
+
+
+def test_nothing_given_is_the_defaults():
+    assert load(Limits) == Limits()
+
+
+def test_zero_is_a_value_and_null_takes_a_section_away(preset):
+    limits = load(Limits, preset=preset, overrides=["sync.min_confidence=0.0", "face=null"])
+    assert limits.sync.min_confidence == 0.0
+    assert limits.face is None
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("sync.min_confidense=3", "did you mean 'sync.min_confidence'"),
+        ("snyc.min_confidence=3", "did you mean 'sync'"),
+        ("face.min_hight_px=3", "did you mean 'face.min_height_px'"),
+        ("sync.min_confidence=-1", "--set sync.min_confidence=-1: sync.min_confidence: expected .* equal to 0, got -1"),
+        ("sync.min_confidence=high", "expected .* valid number, got 'high'"),
+        ("sync.max_abs_offset_frames=1.5", "valid integer"),
+        ("sync.max_abs_offset_frames='3'", "valid integer"),
+        ("sync.min_confidence=.nan", "finite"),
+        ("sync=3", "sync: expected"),
+        ("sync.min_confidence", "expected key=value"),
+        ("=3", "expected key=value"),
+        ("name=[", "expected a YAML value"),
+    ],
+)  # fmt: skip
+def test_a_wrong_override_says_what_is_wrong(preset, override, said):
+    with pytest.raises(ConfigError, match=said):
+        load(Limits, preset=preset, overrides=[override])
+
+
+def test_a_wrong_value_names_the_file_it_came_from(preset, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("sync: {max_abs_offset_frames: 99}\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: sync\.max_abs_offset_frames: expected .* 25, got 99"):
+        load(Limits, preset=preset, config=config)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sync: [", "valid YAML"),
+        ("- a\n- b\n", "settings as `key: value`"),
+        ("name: a\nname: b\n", "key 'name' stands twice"),
+        ("name: !!python/object/apply:os.system ['true']\n", "valid YAML"),
+    ],
+)
+def test_a_broken_file_is_refused(tmp_path, text, said):
+    config = tmp_path / "broken.yaml"
+    config.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load(Limits, config=config)
+
+
+def test_a_missing_file_says_check_the_path(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: expected a readable YAML file.*check the path"):
+        load(Limits, config=tmp_path / "nowhere.yaml")
+
+
+@given(st.floats(0, 1e6), st.integers(0, 25), st.text(max_size=20), st.lists(st.integers(-9, 9), max_size=3))
+def test_written_settings_are_read_back_the_same(tmp_path_factory, confidence, offset, name, sizes):
+    limits = Limits(name=name, sync=Sync(min_confidence=confidence, max_abs_offset_frames=offset), sizes=tuple(sizes))
+    path = tmp_path_factory.mktemp("settings") / "all.yaml"
+    path.write_text(to_yaml(limits), encoding="utf-8")
+    assert load(Limits, config=path) == limits
+
+
+def test_the_hash_changes_with_any_value_and_only_then():
+    assert settings_sha256(Limits()) == settings_sha256(load(Limits, overrides=["sync.min_confidence=3"]))
+    assert settings_sha256(Limits()) != settings_sha256(load(Limits, overrides=["sync.min_confidence=3.5"]))
+
+
+def test_settings_cannot_be_changed_afterwards():
+    with pytest.raises(ValueError, match="frozen"):
+        Limits().name = "other"

@@ -1,0 +1,192 @@
+"""Rules of the house that a reader relies on: who imports whom, what an import does, what an installation holds."""
+
+import ast
+import json
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+PARTS = ("schemas", "curate", "annotate", "model", "train", "demo")
+# part: what of ours it may import; "train" is the outermost, `xsheet.cli` may import all inside its commands.
+ALLOWED = {
+    "schemas": {"schemas"},
+    "model": {"model", "schemas"},
+    "curate": {"curate", "schemas"},
+    "annotate": {"annotate", "curate", "schemas"},
+    "train": {"train", "model", "schemas", "curate"},
+    "demo": {"demo", "schemas", "curate", "annotate", "model", "train", "execute"},
+}
+SCHEMAS_LIBRARIES = {"pydantic", "pyarrow", "yaml"}
+DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+def modules(root, part):
+    return [p for p in sorted((root / part).rglob("*.py")) if "__pycache__" not in p.parts]
+
+
+def imports(path):
+    """(line, dotted module) of every import in a file, also the lazy ones."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "xsheet":
+                yield from ((node.lineno, f"xsheet.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, node.module
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_imports_only_the_parts_it_may(root, part):
+    wrong = [
+        f"{path.relative_to(root)}:{line} imports {name}"
+        for path in modules(root, part)
+        for line, name in imports(path)
+        if name.startswith("xsheet.") and name.split(".")[1] not in ALLOWED[part]
+    ]
+    assert not wrong
+
+
+def test_schemas_needs_the_standard_library_pydantic_pyarrow_and_yaml_only(root):
+    found = {name.split(".")[0] for path in modules(root, "schemas") for _, name in imports(path)}
+    assert found - sys.stdlib_module_names - {"xsheet"} <= SCHEMAS_LIBRARIES
+
+
+def test_ray_stands_only_in_the_executor_and_the_training_launcher(root):
+    allowed = {root / "src/xsheet/execute.py", root / "src/xsheet/ray_run.py", root / "train/launch.py"}
+    wrong = [
+        str(path.relative_to(root))
+        for folder in (*PARTS, "src/xsheet")
+        for path in modules(root, folder)
+        if path not in allowed and not path.is_symlink()
+        if any(name.split(".")[0] == "ray" for _, name in imports(path))
+    ]
+    assert not wrong
+
+
+def test_the_decoder_stands_only_in_the_media_modules(root):
+    allowed = {"media.py", "sound.py", "encode.py"}
+    wrong = [
+        str(path.relative_to(root))
+        for part in PARTS
+        for path in modules(root, part)
+        if any(name.split(".")[0] == "av" for _, name in imports(path))
+        and not (part == "curate" and path.name in allowed)
+    ]
+    assert not wrong
+
+
+def test_nothing_is_called_utils_helpers_common_or_misc(root):
+    tracked = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert not [name for name in tracked.split() if DRAWERS & {part.split(".")[0] for part in name.split("/")}]
+
+
+def test_no_module_is_longer_than_500_lines(root):
+    found = {str(p): len(p.read_text().splitlines()) for part in (*PARTS, "src/xsheet") for p in modules(root, part)}
+    assert not {name: lines for name, lines in found.items() if lines > 500}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_bare_import_says_what_to_write(root, part):
+    ran = subprocess.run(
+        [sys.executable, "-c", f"import {part}"], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert f"write 'from xsheet import {part}'" in ran.stderr
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys; from xsheet.cli import app; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"numpy", "pandas", "pyarrow", "pydantic", "av", "cv2", "ray", "torch", "mediapipe", "rich.console", "yaml"}
+    assert not heavy & set(loaded)
+
+
+LOOK = """
+import importlib, logging, os, socket, sys
+def refuse(*_, **__): raise AssertionError("an import opened a socket")
+socket.socket.connect = refuse
+seen = []
+class Watched(dict):
+    def __getitem__(self, key): seen.append(key); return super().__getitem__(key)
+    def get(self, key, default=None): seen.append(key); return super().get(key, default)
+names = sys.argv[1:]
+import {warm}
+handlers = len(logging.getLogger().handlers)
+os.environ = Watched(os.environ)
+for name in names: importlib.import_module(name)
+assert len(logging.getLogger().handlers) == handlers, "an import added a log handler"
+ours = [key for key in seen if "XSHEET" in str(key)]
+assert not ours, f"an import read {{ours}}"
+assert "torch" not in sys.modules or not sys.modules["torch"].cuda.is_initialized()
+"""
+
+
+def test_an_import_does_nothing_but_define(root):
+    names = [
+        ".".join(("xsheet", part, *path.relative_to(root / part).with_suffix("").parts)).removesuffix(".__init__")
+        for part in PARTS
+        for path in modules(root, part)
+    ]
+    code = LOOK.format(warm="numpy, pyarrow, pydantic, av, cv2")
+    ran = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_a_wheel_installs_xsheet_and_nothing_else(root, tmp_path):
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), "."]
+    copy = tmp_path / "copy"
+    tracked = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    for name in filter(None, tracked):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        if (root / name).is_symlink():
+            (copy / name).symlink_to((root / name).readlink())
+        elif (root / name).is_file():
+            (copy / name).write_bytes((root / name).read_bytes())
+    subprocess.run(build, cwd=copy, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    top = {name.split("/")[0] for name in names}
+    assert {name for name in top if not name.endswith(".dist-info")} == {"xsheet"}
+    assert "xsheet/schemas/tables.py" in names
+    for part in PARTS:
+        for path in modules(root, part):
+            assert f"xsheet/{path.relative_to(root)}" in names
+    assert not [name for name in names if "tests/" in name or "shared" in name]
+
+
+def test_links_to_the_parts_are_relative(root):
+    for part in PARTS:
+        assert str((root / "src" / "xsheet" / part).readlink()) == f"../../{part}"
+
+
+def test_constraints_pin_every_requirement(root):
+    import tomllib
+
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    pinned = {
+        line.split("==")[0].lower() for line in (root / "constraints.txt").read_text().splitlines() if "==" in line
+    }
+    names = {requirement.split(">")[0].split("=")[0].split("[")[0].lower() for requirement in wanted}
+    assert not names - pinned
+
+
+def test_nothing_names_a_machine(root):
+    tracked = subprocess.run(["git", "ls-files", "*.py", "*.md", "*.toml", "*.yaml", "*.txt", "Makefile", ".ci"], cwd=root,
+                             capture_output=True, text=True, check=True).stdout.split()  # fmt: skip
+    words = ("/root/", "/work/", "/home/")
+    found = [name for name in tracked if any(w in (root / name).read_text(encoding="utf-8") for w in words)]
+    assert not found
+
+
+def test_golden_dumps_are_json_and_belong_to_a_table(root):
+    from xsheet.schemas.tables import TABLES
+
+    files = {path.stem: json.loads(path.read_text()) for path in (root / "tests/golden/schemas").glob("*.json")}
+    assert set(files) == {table.name for table in TABLES}
