@@ -1,0 +1,181 @@
+"""Run one task over many items: processes of this machine, or Ray Data. The results are the same, byte for byte.
+
+    committed = run(Probe(limits), items, out=out, how=Execution(jobs=2), progress=Progress("probe"))
+    write_table(..., committed.rows(SourceVideo))
+
+An item is committed when it ends, as ok, rejected or failed. A rerun skips what is committed.
+"""
+
+import logging
+import os
+import pickle
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from xsheet.commits import Committed, locked
+from xsheet.progress import Progress
+from xsheet.schemas.errors import ConfigError, RunError
+from xsheet.schemas.source import Status
+from xsheet.task import Execution, Item, Outcome, Rejected, Row, Task
+from xsheet.worker import Job, Worker
+
+__all__ = ["Committed", "Execution", "Item", "Outcome", "Progress", "Rejected", "Row", "Task", "run"]
+
+log = logging.getLogger(__name__)
+
+MAX_BLOCKS = 4096  # of a Ray dataset: an item each, for items of uneven length, as long as blocks stay few
+OBJECT_STORE_BYTES = 256 << 20  # rows are names and numbers; Ray's own default is a third of the memory
+
+Executor = Callable[[Job, Iterable[Item]], Generator[Outcome, None, None]]
+
+
+def run(
+    task: Task,
+    items: Iterable[Item],
+    *,
+    out: Path,
+    how: Execution,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> Committed:
+    """Run `task` over `items` and return their commits, those of earlier runs included.
+
+    `items` may be an iterator; about 150 bytes per item are kept. `retry_failed` runs those again that had failed.
+
+    Raises:
+        RunError: the run cannot go on (output in use or not writable, a task that does not open); the finished stays.
+        KeyboardInterrupt: after the workers are killed; the finished stays.
+    """
+    job = Job.of(task, out=out, how=how)
+    commits = job.commits
+    keys: set[str] = set()
+    counts: Counter[Status] = Counter()
+
+    def count(outcome: Outcome, *, fresh: bool) -> None:
+        counts[outcome.status] += 1
+        if progress is not None:
+            progress.add(outcome, fresh=fresh)
+
+    def todo() -> Iterator[Item]:
+        for item in items:
+            if item.key in keys:
+                continue
+            keys.add(item.key)
+            done = commits.find(item.key)
+            if done is None or (retry_failed and done.status == "failed"):
+                yield item
+            else:
+                count(done, fresh=False)
+
+    execute: Executor = _on_this_machine if how.ray is None else _on_ray
+    total = len(items) if isinstance(items, Sized) else None
+    shown = progress.begin(total) if progress is not None else nullcontext()
+    with locked(job.out), commits.writing(), shown, closing(execute(job, todo())) as outcomes:
+        for outcome in outcomes:
+            count(outcome, fresh=True)
+            if outcome.status == "failed":
+                log.info("failed name=%s stage=%s reason=%s", outcome.name, outcome.stage, outcome.reason)
+    return Committed(commits, keys, counts)
+
+
+def _on_this_machine(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
+    workers = [Worker(job) for _ in range(job.how.jobs)]
+    free: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        free.put(worker)
+
+    def run_one(item: Item) -> Outcome:
+        worker = free.get()
+        try:
+            return worker.run(item)
+        finally:
+            free.put(worker)
+
+    pool = ThreadPoolExecutor(job.how.jobs)
+    running: set[Future[Outcome]] = set()
+    try:
+        for item in items:
+            running.add(pool.submit(run_one, item))
+            if len(running) > 2 * job.how.jobs:  # one in hand and one waiting for each; the rest is not read yet
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in ended)
+        while running:
+            ended, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in ended)
+    finally:
+        for worker in workers:
+            worker.stop()
+        pool.shutdown(cancel_futures=True)
+
+
+def _on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
+    rows = [{"item": pickle.dumps(item)} for item in items]
+    if not rows:
+        return
+    with _cluster(str(job.how.ray)) as ray:
+        # A share of a core for each, so that all of them can be placed and Ray Data keeps some for itself.
+        cpus = min(1.0, ray.cluster_resources().get("CPU", 1.0) / (2 * job.how.jobs))
+        dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS)).map(
+            _RayWorker,
+            fn_constructor_args=(job,),
+            compute=ray.data.ActorPoolStrategy(size=job.how.jobs),
+            num_cpus=cpus,
+        )
+        outcome = TypeAdapter(Outcome)
+        for row in dataset.iter_rows():
+            if row["stop"]:
+                raise pickle.loads(row["stop"])
+            yield outcome.validate_json(row["outcome"])
+
+
+class _RayWorker:
+    """A worker held by a Ray actor: the actor never dies of a task, and both executors run the same code."""
+
+    def __init__(self, job: Job) -> None:
+        self._worker = Worker(job)
+
+    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
+        try:
+            outcome = self._worker.run(pickle.loads(row["item"]))
+        except RunError as error:
+            return {"outcome": b"", "stop": pickle.dumps(error)}
+        return {"outcome": TypeAdapter(Outcome).dump_json(outcome), "stop": b""}
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Any]:
+    # Nobody phones home, and nothing is drawn over our own bar.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray.data  # noqa: PLC0415  # seconds and 600 MB, only for those who ask for it
+
+    ours = not ray.is_initialized()
+    if ours:
+        _start_or_join(ray, address)
+    try:
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _start_or_join(ray: Any, address: str) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    small = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    if address != "local":
+        try:
+            ray.init(address=address, **quiet)
+            return
+        except ConnectionError as error:
+            if address != "auto":
+                expected, todo = "'auto', 'local' or the address of a cluster", "start the cluster, or say --ray local"
+                raise ConfigError(where="--ray", expected=expected, came=address, todo=todo) from error
+    ray.init(address="local", **small, **quiet)
