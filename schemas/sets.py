@@ -15,18 +15,18 @@ CONTRACT_VERSION = "1.0"
 class ClipFormat(StrictModel):
     """Format of every file below media/."""
 
-    fps: int = Field(25, description="constant frame rate; the contract's clock (ADR 2)")
-    audio_hz: int = Field(16_000, description="mono; what SyncNet, wav2vec2 and VADs take")
-    video_codec: str = Field("h264", description="decoded everywhere")
-    audio_codec: str = Field("aac", description="decoded everywhere in MP4")
+    fps: int = Field(default=25, description="constant frame rate; the contract's clock (ADR 2)")
+    audio_hz: int = Field(default=16_000, description="mono; what SyncNet, wav2vec2 and VADs take")
+    video_codec: str = Field(default="h264", description="decoded everywhere")
+    audio_codec: str = Field(default="aac", description="decoded everywhere in MP4")
 
 
 class SetInfo(StrictModel):
     """What set.json holds."""
 
     name: str = Field(min_length=1, description="name of the set")
-    contract: str = Field(CONTRACT_VERSION, description="version of the contract as a whole")
-    clip: ClipFormat = Field(ClipFormat(), description="format of the clips")
+    contract: str = Field(default=CONTRACT_VERSION, description="version of the contract as a whole")
+    clip: ClipFormat = Field(default=ClipFormat(), description="format of the clips")
 
 
 def create_set(folder: Path, name: str) -> SetInfo:

@@ -71,7 +71,8 @@ def make_annotation():
     def make(**changes: Any) -> annotation.Annotation:
         values: dict[str, Any] = {
             "annotation_id": "ann_1", "vocab_version": "2026.11", "clip_id": "clip_1", "layer": "raw",
-            "run_id": "run_1", "status": "ok", "duration_us": 4_000_000, "base": base(), "phases": (nod(), full_phase()),
+            "run_id": "run_1", "status": "ok", "duration_us": 4_000_000, "base": base(),
+            "phases": (nod(), full_phase()),
         }  # fmt: skip
         return annotation.Annotation(**values | changes)
 

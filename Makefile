@@ -1,0 +1,46 @@
+# README's two commands are `make demo` and `make test`; both set themselves up in .venv.
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= demo-out
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check bench docs clean
+
+demo: $(READY)
+	$(BIN)/xsheet demo run --out $(OUT)
+
+# Everything CI runs.
+test: $(READY) lint types
+	$(BIN)/python -m pytest
+
+# Under a minute; before every commit.
+check: $(READY) lint types
+	$(BIN)/python -m pytest -q -m "not slow"
+
+.PHONY: lint types
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# Side-by-side measurements; each prints the table that docs/ keeps.
+bench: $(READY)
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+# Golden dumps and docs/data-contract.md, after a change of a record.
+docs: $(READY)
+	$(BIN)/python docs/make_contract.py
+
+# The requirements come with their pinned versions; torch would pull CUDA packages without its pin.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v in ((3, 11), (3, 12)) or sys.exit("error: expected Python 3.11 or 3.12, got %d.%d; run `make PYTHON=python3.11 ...`" % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
