@@ -1,0 +1,147 @@
+"""Which files may be read at all: local regular files below a root whose first bytes are those of an allowed container.
+
+The path is resolved and the file's own identity (device and inode) is remembered, so that what was checked is what is
+read. The demuxer follows from the magic bytes, never from the name. Three families are allowed: MP4/MOV and
+Matroska/WebM, in which talking video is published, and MPEG program streams, in which GRID and older corpora are.
+AVI is left out on purpose (playlists hidden in AVI were an attack on upload services in 2017), transport streams too:
+they have no header to check, and remuxing one to MP4 loses nothing.
+"""
+
+import errno
+import os
+import re
+import stat
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Literal
+
+from xsheet.schemas.errors import ConfigError, MediaError, MediaReason
+
+Demuxer = Literal["mov", "matroska", "mpeg"]
+
+_PROTOCOL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"moof", b"styp", b"sidx"})
+# Still pictures in the same boxes as MP4: the demuxer would take them for a video of one frame.
+_PICTURE_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"jpeg", b"crx "})
+_MAGIC_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalFile:
+    """A file that may be read: who it is, and which demuxer its bytes ask for."""
+
+    given: str
+    path: Path
+    device: int
+    inode: int
+    size_bytes: int
+    demuxer: Demuxer
+
+    def open(self) -> FileIO:
+        """Open it for one pass, unbuffered.
+
+        Raises:
+            MediaError: the path has become another file since it was checked.
+        """
+        file, found = _open_regular(self.path, given=self.given)
+        if (found.st_dev, found.st_ino, found.st_size) != (self.device, self.inode, self.size_bytes):
+            file.close()
+            raise _refusal(
+                "unreadable", self.given, "the file that was checked", "another one", "keep inputs unchanged"
+            )
+        return file
+
+
+def admit(path: str | os.PathLike[str], *, root: Path) -> LocalFile:
+    """Check a path and its first bytes.
+
+    Args:
+        path: as the user gave it; taken from the current folder when relative.
+        root: folder that the file must lie below, links resolved.
+
+    Raises:
+        MediaError: missing, outside_root, not_a_file, unreadable, empty or not_media.
+        ConfigError: the root is no folder.
+    """
+    given = os.fspath(path)
+    resolved = _resolve(given, root=root)
+    file, found = _open_regular(resolved, given=given)
+    with file:
+        if found.st_size == 0:
+            raise _refusal("empty", given, "a video", "a file of zero bytes", "fetch it again")
+        head = file.read(_MAGIC_BYTES)
+    return LocalFile(
+        given=given,
+        path=resolved,
+        device=found.st_dev,
+        inode=found.st_ino,
+        size_bytes=found.st_size,
+        demuxer=_demuxer_of(head, given=given),
+    )
+
+
+def _resolve(given: str, *, root: Path) -> Path:
+    if given.startswith("-") or Path(given).name.startswith("-"):
+        raise _refusal("outside_root", given, "a file name", "a name that begins with '-'", "rename the file")
+    if _PROTOCOL.match(given):
+        todo = "copy it to a local folder; write a file name that holds a ':' as an absolute path"
+        raise _refusal("outside_root", given, "a local path", "a URL or a protocol form", todo)
+    if not root.is_dir():
+        raise ConfigError(where=str(root), expected="a folder as root of the inputs", came="none", todo="set the root")
+    try:
+        resolved = Path(given).resolve(strict=True)
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: a NUL byte
+        denied = isinstance(error, PermissionError)
+        reason: MediaReason = "unreadable" if denied else "missing"
+        raise _refusal(reason, given, "a file", _first_line(error), "check the path") from error
+    if not resolved.is_relative_to(root.resolve()):
+        raise _refusal("outside_root", given, f"a file below {root}", str(resolved), "move it there or widen the root")
+    return resolved
+
+
+def _open_regular(path: Path, *, given: str) -> tuple[FileIO, os.stat_result]:
+    # Looked at before it is opened: opening a device can already do something. O_NONBLOCK: a pipe that slips in
+    # between must not hang us. O_NOFOLLOW: neither must a link.
+    try:
+        _check_regular(path.lstat(), given=given)
+        file = FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK))
+    except OSError as error:
+        gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        todo = "check the path" if gone else "check its permissions"
+        raise _refusal("missing" if gone else "unreadable", given, "a file", _first_line(error), todo) from error
+    try:
+        found = os.fstat(file.fileno())
+        _check_regular(found, given=given)
+    except BaseException:
+        file.close()
+        raise
+    return file, found
+
+
+def _check_regular(found: os.stat_result, *, given: str) -> None:
+    if stat.S_ISREG(found.st_mode):
+        return
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFLNK: "a link"}
+    kind = kinds.get(stat.S_IFMT(found.st_mode), "a device")
+    raise _refusal("not_a_file", given, "a regular file", kind, "name the video itself")
+
+
+def _demuxer_of(head: bytes, *, given: str) -> Demuxer:
+    if head[4:8] in _FIRST_BOXES and not (head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS):
+        return "mov"
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return "matroska"
+    if head.startswith(b"\x00\x00\x01\xba"):
+        return "mpeg"
+    todo = "convert it to MP4, or leave it out"
+    raise _refusal("not_media", given, "MP4/MOV, Matroska/WebM or MPEG-PS", f"first bytes {head[:12]!r}", todo)
+
+
+def _first_line(error: BaseException) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _refusal(reason: MediaReason, where: str, expected: str, came: str, todo: str) -> MediaError:
+    return MediaError(reason=reason, where=where, expected=expected, came=came, todo=todo)

@@ -1,0 +1,36 @@
+"""How much an untrusted video may ask of us. Checked in the header before a decode, and counted again during it."""
+
+from pydantic import Field
+
+from xsheet.schemas.settings import StrictModel
+
+
+class MediaLimits(StrictModel):
+    """Limits on one input file; the file that passes one is refused as `over_limit`."""
+
+    max_pixels: int = Field(
+        default=16_777_216,
+        ge=1,
+        le=2**28,
+        description="coded width × height; 4096², as ffmpeg's advice for web uploads",
+    )
+    max_duration_s: int = Field(
+        default=4 * 3600, ge=1, le=7 * 86_400, description="seconds; a long lecture, not a day of surveillance"
+    )
+    max_fps: int = Field(default=240, ge=1, le=100_000, description="frames per second; slow motion of phones")
+    max_streams: int = Field(default=16, ge=1, le=1000, description="streams of any kind; films carry about ten")
+    max_frames: int = Field(
+        default=864_000, ge=1, description="frames, packets or shown pictures of one pass; max_duration_s at 60 fps"
+    )
+    max_expansion: int = Field(
+        default=200_000,
+        ge=1,
+        description="decoded RGB bytes for each byte of the file; still slides reach about 40 000, a bomb of empty "
+        "frames 800 000 (docs/log.md#media-limits)",
+    )
+    probe_bytes: int = Field(
+        default=5_000_000, ge=4096, description="bytes the demuxer may read to find the streams; ffmpeg's default"
+    )
+    probe_us: int = Field(
+        default=5_000_000, ge=100_000, description="µs of media the demuxer may decode for the same; ffmpeg's default"
+    )

@@ -1,0 +1,229 @@
+"""Reading untrusted video: facts, frames at a constant rate, sound on the same clock. Time zero is the first frame.
+
+    with open_media(path, root=root) as media:
+        sound = media.sound()                                     # float32, 16 kHz mono, 640 samples per frame; or None
+        for frame in media.frames(size=fit_size(media.source.width, media.source.height, long_side=720)):
+            ...                                                   # hand frame.rgb to everything that looks at pixels
+
+Frames and sound are separate passes, each opening the file anew; a source is meant to be decoded once, so all analysers
+share one loop over `frames`, and `video_passes` lets a test count.
+
+Everything here runs in the calling process. C demuxers and decoders can crash, hang or grow on hostile input, so the
+product calls this module only in tasks of xsheet.execute, whose spawned children have memory and wall-clock limits and
+are killed as a group: that is the one place of isolation. Inside it, every fault of the file is a MediaError.
+"""
+
+import hashlib
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from xsheet.curate.container import (
+    FILE_FAULTS,
+    PassCounts,
+    arm,
+    audio_of,
+    broken_header,
+    decoded,
+    only,
+    opened,
+    over_limit,
+    start_of,
+    ticks_to_us,
+    video_of,
+)  # fmt: skip
+from xsheet.curate.facts import read_facts
+from xsheet.curate.frames import Frame, at_rate
+from xsheet.curate.guard import LocalFile, admit
+from xsheet.curate.limits import MediaLimits
+from xsheet.curate.picture import Renderer, Turn
+from xsheet.curate.sound import Samples, Soundtrack
+from xsheet.curate.timing import frame_count
+from xsheet.schemas.source import SourceVideo
+from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, FrameRate, frame_start_us
+
+DEFAULT_LIMITS = MediaLimits()
+S = TypeVar("S", VideoStream, AudioStream)
+SAMPLES_PER_FRAME = AUDIO_RATE.num // CLIP_RATE.num
+
+
+def probe(
+    path: str | os.PathLike[str], *, root: Path, limits: MediaLimits = DEFAULT_LIMITS, count_frames: bool = False
+) -> SourceVideo:
+    """Facts of one input; only its first frame is decoded unless all are to be counted.
+
+    Raises:
+        MediaError: the input cannot be used; its reason says why.
+    """
+    with open_media(path, root=root, limits=limits) as media:
+        return replace(media.source, frames_decoded=media.count_frames()) if count_frames else media.source
+
+
+@contextmanager
+def open_media(
+    path: str | os.PathLike[str], *, root: Path, limits: MediaLimits = DEFAULT_LIMITS, threads: int = 1
+) -> Iterator["Media"]:
+    """One input, checked, its facts read; passes that are left unfinished are closed at the end.
+
+    Args:
+        path: as the user gave it.
+        root: folder that the input must lie below.
+        limits: what the file may ask of us.
+        threads: of the video decoder. Fixed, so that results and memory do not depend on the machine.
+
+    Raises:
+        MediaError: the input cannot be used; its reason says why.
+    """
+    file = admit(path, root=root)
+    with file.open() as raw:
+        sha256 = hashlib.file_digest(raw, "sha256").hexdigest()
+    media = Media(file, read_facts(file, sha256=sha256, limits=limits), limits=limits, threads=threads)
+    try:
+        yield media
+    finally:
+        media.close()
+
+
+class Media:
+    """One usable input. `source` holds its facts, `counts` what happened in the latest pass over its frames."""
+
+    def __init__(self, file: LocalFile, source: SourceVideo, *, limits: MediaLimits, threads: int) -> None:
+        self.source = source
+        self.counts = PassCounts()
+        self.sound_counts = PassCounts()
+        self.video_passes = 0
+        self._file = file
+        self._limits = limits
+        self._threads = threads
+        self._passes: list[Generator[Frame]] = []
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Upright width and height in square pixels."""
+        assert self.source.width is not None
+        assert self.source.height is not None
+        return self.source.width, self.source.height
+
+    def frames(self, *, rate: FrameRate = CLIP_RATE, size: tuple[int, int] | None = None) -> Iterator[Frame]:
+        """Frames from zero to the end of the picture, upright and in square pixels.
+
+        A frame is the last one that has started at its instant, so a variable rate becomes a constant one. Damaged
+        stretches are skipped (the frame before is held) and counted in `counts`.
+
+        Args:
+            rate: frames per second to hand out.
+            size: width and height to scale to; the upright size when None.
+
+        Raises:
+            MediaError: over_limit when the file holds more than it said.
+        """
+        one_pass = self._frames(rate, size or self.size)
+        self._passes.append(one_pass)
+        return one_pass
+
+    def count_frames(self) -> int:
+        """Decode everything, show nothing, count the frames that came out."""
+        counts = self.counts = PassCounts()
+        for _ in self._timed(counts):
+            pass
+        return counts.decoded
+
+    def sound(self) -> Samples | None:
+        """The first audio track as float32 mono at 16 kHz; None when there is none.
+
+        Sample 0 sounds with the first frame. The array covers every frame at 25 fps in full: 640 samples each, silence
+        where the file has no sound, cut where the sound outlasts the picture.
+
+        Raises:
+            MediaError: over_limit when the file holds more than it said.
+        """
+        if self.source.audio_codec is None:
+            return None
+        counts = self.sound_counts = PassCounts()
+        frames = frame_count(self._duration_us, rate=CLIP_RATE)
+        track = Soundtrack(frames * SAMPLES_PER_FRAME)
+        for start_us, frame in self._timed_sound(counts):
+            if start_us is not None and start_us >= frame_start_us(frames, CLIP_RATE):
+                break
+            try:
+                track.add(frame, start_us=start_us)
+            except MemoryError:
+                raise
+            except FILE_FAULTS:
+                counts.damaged += 1
+        return track.finished() if counts.decoded else None
+
+    def close(self) -> None:
+        """End all passes and release their files."""
+        for one_pass in self._passes:
+            one_pass.close()
+        self._passes.clear()
+
+    @property
+    def _duration_us(self) -> int:
+        assert self.source.duration_us is not None
+        return self.source.duration_us
+
+    @property
+    def _zero_us(self) -> int:
+        assert self.source.start_us is not None
+        return self.source.start_us
+
+    def _frames(self, rate: FrameRate, size: tuple[int, int]) -> Generator[Frame]:
+        turn = Turn(self.source.rotation_deg or 0, is_mirrored=self.source.is_mirrored or False)
+        counts = self.counts = PassCounts()
+        render = Renderer(size, turn=turn)
+        timed = self._timed(counts)
+        yield from at_rate(timed, rate=rate, end_us=self._duration_us, render=render, counts=counts)
+
+    def _timed(self, counts: PassCounts) -> Iterator[tuple[int, VideoFrame]]:
+        """Decoded frames with their start from zero; the one decode loop over pictures."""
+        self.video_passes += 1
+        latest_us, decoded_bytes = -1, 0
+        with opened(self._file, limits=self._limits) as container:
+            video = self._known(video_of(container))
+            only(container, video)
+            arm(video, limits=self._limits, threads=self._threads)
+            for frame in decoded(container, video, VideoFrame, counts=counts):
+                decoded_bytes += 3 * frame.width * frame.height
+                self._check_growth(counts.decoded, decoded_bytes)
+                start_us = ticks_to_us(start_of(frame), video) - self._zero_us
+                if start_us <= latest_us:
+                    counts.damaged += 1
+                    continue
+                latest_us = start_us
+                yield start_us, frame
+
+    def _timed_sound(self, counts: PassCounts) -> Iterator[tuple[int | None, AudioFrame]]:
+        with opened(self._file, limits=self._limits) as container:
+            audio = self._known(audio_of(container))
+            only(container, audio)
+            arm(audio, limits=self._limits, threads=1)
+            heard_s = 0.0
+            for frame in decoded(container, audio, AudioFrame, counts=counts):
+                heard_s += frame.samples / max(1, frame.sample_rate)
+                if heard_s > self._limits.max_duration_s:
+                    raise over_limit(self._file, f"at most {self._limits.max_duration_s} s of sound", "more")
+                start_us = None if frame.pts is None else ticks_to_us(frame.pts, audio) - self._zero_us
+                yield start_us, frame
+
+    def _known(self, stream: S | None) -> S:
+        # A program stream shows its streams as they come; one that was there before may be missing now.
+        if stream is None:
+            raise broken_header(self._file, "the same streams as before", "a stream less")
+        return stream
+
+    def _check_growth(self, frames: int, decoded_bytes: int) -> None:
+        if frames > self._limits.max_frames:
+            raise over_limit(self._file, f"at most {self._limits.max_frames} frames", "more, whatever the header says")
+        if decoded_bytes > self._limits.max_expansion * self._file.size_bytes:
+            came = f"{decoded_bytes} after {frames} frames, from {self._file.size_bytes}"
+            raise over_limit(self._file, f"at most {self._limits.max_expansion} decoded bytes for each byte", came)

@@ -1,0 +1,92 @@
+"""From a coded picture to the picture as it is meant to be seen: upright, square pixels, RGB."""
+
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from av.sidedata.sidedata import Type
+from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+Rgb = NDArray[np.uint8]
+
+_MAX_ASPECT = 4  # pixels more than four times as wide as high, or the reverse, are a broken header, not a format
+_UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
+_HD_HEIGHT = 720  # from here on an untagged picture is BT.709, below it BT.601, as all players guess
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How to make a coded picture upright: turn it clockwise, then mirror it left to right."""
+
+    clockwise_deg: int = 0
+    is_mirrored: bool = False
+
+    @property
+    def swaps_sides(self) -> bool:
+        """Whether width and height change places."""
+        return self.clockwise_deg % 180 != 0
+
+    def apply(self, picture: Rgb) -> Rgb:
+        """The upright picture (height, width, 3); a view."""
+        turned = np.rot90(picture, k=-self.clockwise_deg // 90)
+        return turned[:, ::-1] if self.is_mirrored else turned
+
+
+def turn_of(frame: VideoFrame) -> Turn:
+    """Turn asked for by a frame's display matrix, to the nearest quarter."""
+    try:
+        matrix = bytes(frame.side_data[Type.DISPLAYMATRIX])  # type: ignore[typeddict-item]  # PyAV's stub lacks the key
+    except KeyError:
+        return Turn()
+    except ValueError:  # side data of a kind that PyAV has no name for; the plain angle is still to be had
+        return Turn(clockwise_deg=round(-frame.rotation / 90) % 4 * 90)
+    a, b, _, c, d = struct.unpack("<5i", matrix[:20])
+    # Column vectors of the matrix say where the picture's x and y axes point on the screen: (a, b) and (c, d).
+    swaps = abs(b) > abs(a)
+    flips_x, flips_y = (c < 0, b < 0) if swaps else (a < 0, d < 0)
+    return Turn(clockwise_deg=90 * swaps + 180 * flips_y, is_mirrored=flips_x ^ flips_y ^ swaps)
+
+
+def upright_size(width: int, height: int, *, pixel_aspect: Fraction | None, turn: Turn) -> tuple[int, int]:
+    """Width and height as shown, in square pixels: the short side of a pixel is stretched, so nothing is lost."""
+    aspect = pixel_aspect or Fraction(1)
+    if not Fraction(1, _MAX_ASPECT) <= aspect <= _MAX_ASPECT:
+        aspect = Fraction(1)
+    wide, high = (round(width * aspect), height) if aspect >= 1 else (width, round(height / aspect))
+    return (high, wide) if turn.swaps_sides else (wide, high)
+
+
+def fit_size(width: int, height: int, *, long_side: int) -> tuple[int, int]:
+    """The size with this longer side, same shape; never larger than the picture."""
+    share = min(Fraction(1), Fraction(long_side, max(width, height)))
+    return max(1, round(width * share)), max(1, round(height * share))
+
+
+class Renderer:
+    """Turns decoded frames into upright RGB of one size. Keeps its scaler between frames."""
+
+    def __init__(self, size: tuple[int, int], *, turn: Turn) -> None:
+        self._turn = turn
+        self._coded_size = (size[1], size[0]) if turn.swaps_sides else size
+        self._scaler = VideoReformatter()
+
+    def __call__(self, frame: VideoFrame) -> Rgb:
+        """RGB (height, width, 3), contiguous and read-only, for several consumers share it."""
+        width, height = self._coded_size
+        guess = Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601
+        flat = self._scaler.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="rgb24",
+            src_colorspace=guess if frame.colorspace == _UNSPECIFIED else None,
+            # Averaging over the area keeps small faces free of moiré; it equals bilinear where nothing shrinks.
+            interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND,
+            threads=1,
+        )
+        rgb = np.ascontiguousarray(self._turn.apply(np.asarray(flat.to_ndarray(), np.uint8)))
+        rgb.setflags(write=False)
+        return rgb
