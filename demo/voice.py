@@ -150,9 +150,8 @@ def _plan(rng: Generator, steps: int, voice: Voice) -> list[_Syllable]:
             consonant = _CONSONANTS[rng.integers(len(_CONSONANTS))]
             vowel = _VOWELS[rng.integers(len(_VOWELS))]
             stress = min(max(rng.normal(1.0, 0.12), 0.75), 1.25)
-            seconds = (
-                min(max(rng.normal(stress, 0.1), 0.75), 1.3) / voice.syllable_hz * (1.25 if k == count - 1 else 1.0)
-            )
+            drawl = 1.25 if k == count - 1 else 1.0  # the last syllable of a phrase is longer
+            seconds = min(max(rng.normal(stress, 0.1), 0.75), 1.3) * drawl / voice.syllable_hz
             end = at + max(round(100 * min(seconds, 1 / 3)), consonant.hold + consonant.release + 7)
             if end > steps - 8:
                 return syllables
@@ -181,7 +180,7 @@ def _tracks(syllables: list[_Syllable], steps: int) -> NDArray[np.float64]:
 def _eased(track: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     """Convolved with a symmetric bell of `width` steps, which delays nothing; the ends are held."""
     bell = np.hanning(width + 2)[1:-1]
-    return np.convolve(np.pad(track, width // 2, mode="edge"), bell / bell.sum(), mode="valid")
+    return np.convolve(np.pad(track, width // 2, mode="edge"), bell / bell.sum(), mode="valid").astype(np.float64)
 
 
 def _pitch(rng: Generator, syllables: list[_Syllable], steps: int, voice: Voice) -> NDArray[np.float64]:
@@ -219,7 +218,7 @@ def _pulses(rng: Generator, phase: NDArray[np.float64]) -> Floats:
     return (early + late)[: len(phase)].astype(np.float32)
 
 
-def _windows(sound: Floats) -> NDArray[np.complex64]:
+def _windows(sound: NDArray[np.floating]) -> NDArray[np.complex64]:
     """(steps, 321) spectra of bells of 20 ms centred on the steps; the bells sum to 1."""
     padded = np.pad(sound, STEP_SAMPLES // 2)
     cut = np.lib.stride_tricks.sliding_window_view(padded, 2 * STEP_SAMPLES)[::STEP_SAMPLES]
