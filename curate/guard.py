@@ -20,7 +20,7 @@ from xsheet.schemas.errors import ConfigError, MediaError, MediaReason
 
 Demuxer = Literal["mov", "matroska", "mpeg"]
 
-_PROTOCOL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_PROTOCOL = re.compile(r"[^/]+:")  # http:, concat:, data:, and subfile,,start,0,end,9,,:
 _FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"moof", b"styp", b"sidx"})
 # Still pictures in the same boxes as MP4: the demuxer would take them for a video of one frame.
 _PICTURE_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"jpeg", b"crx "})
@@ -64,8 +64,8 @@ def admit(path: str | os.PathLike[str], *, root: Path) -> LocalFile:
         MediaError: missing, outside_root, not_a_file, unreadable, empty or not_media.
         ConfigError: the root is no folder.
     """
-    given = os.fspath(path)
-    resolved = _resolve(given, root=root)
+    resolved = _resolve(os.fspath(path), root=root)
+    given = _printable(os.fspath(path))
     file, found = _open_regular(resolved, given=given)
     with file:
         if found.st_size == 0:
@@ -138,10 +138,15 @@ def _demuxer_of(head: bytes, *, given: str) -> Demuxer:
     raise _refusal("not_media", given, "MP4/MOV, Matroska/WebM or MPEG-PS", f"first bytes {head[:12]!r}", todo)
 
 
+def _printable(given: str) -> str:
+    # Bytes of a name that are no text come as lone surrogates, which no table can store.
+    return given.encode("utf-8", "backslashreplace").decode()
+
+
 def _first_line(error: BaseException) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text.splitlines()[0] if text else type(error).__name__
 
 
 def _refusal(reason: MediaReason, where: str, expected: str, came: str, todo: str) -> MediaError:
-    return MediaError(reason=reason, where=where, expected=expected, came=came, todo=todo)
+    return MediaError(reason=reason, where=_printable(where), expected=expected, came=came, todo=todo)

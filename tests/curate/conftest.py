@@ -1,0 +1,102 @@
+"""Small films whose truth is known: frame k is grey with level 8 + 4·k, sound is what the test plants."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+
+def level_of(index: int) -> int:
+    return 8 + 4 * (index % 60)
+
+
+def index_of(rgb: NDArray[np.uint8]) -> int:
+    """Which frame of a film a picture shows."""
+    return round((float(rgb.mean()) - 8) / 4)
+
+
+def grey(index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.full((size[1], size[0], 3), level_of(index), np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """What to write; every field can be planted on its own."""
+
+    frames: int = 25
+    size: tuple[int, int] = (64, 48)
+    rate: Fraction = Fraction(25)
+    stamps: Sequence[int] | None = None  # in ticks of `tick`; 0, 1, 2, ... of the rate when None
+    tick: Fraction | None = None
+    codec: str = "libx264"
+    container: str = "mp4"
+    rotation_deg: int = 0  # counter-clockwise, as a player would turn it
+    mirrored: bool = False
+    aspect: Fraction | None = None
+    sound: NDArray[np.float32] | None = None  # 16 kHz mono
+    sound_start_us: int = 0
+    audio_codec: str = "aac"
+    title: str | None = None
+    picture: Callable[[int, tuple[int, int]], NDArray[np.uint8]] = grey
+    more_audio: int = 0
+
+    def write(self, path: Path) -> Path:
+        options = {"fflags": "+bitexact"}
+        with av.open(str(path), "w", format=self.container, container_options=options) as out:
+            if self.title is not None:
+                out.metadata["title"] = self.title
+            video = self._video(out)
+            tracks = [self._audio(out) for _ in range(1 + self.more_audio)] if self.sound is not None else []
+            tick = self.tick or 1 / self.rate
+            for index in range(self.frames):
+                frame = av.VideoFrame.from_ndarray(self.picture(index, self.size), format="rgb24")
+                frame.pts = self.stamps[index] if self.stamps is not None else index
+                frame.time_base = tick
+                out.mux(video.encode(frame))
+            for track in tracks:
+                out.mux(track.encode(self._audio_frame()))
+            for stream in (video, *tracks):
+                out.mux(stream.encode(None))
+        return path
+
+    def _video(self, out: av.container.OutputContainer):
+        video = out.add_stream(self.codec, rate=self.rate, options={"crf": "10"} if self.codec == "libx264" else {})
+        video.width, video.height = self.size
+        video.pix_fmt = "yuv420p"
+        video.codec_context.time_base = self.tick or 1 / self.rate
+        if self.codec not in ("libx264", "libvpx-vp9"):
+            video.codec_context.bit_rate = 2_000_000
+        if self.aspect is not None:
+            video.codec_context.sample_aspect_ratio = self.aspect
+        if self.rotation_deg or self.mirrored:
+            video.set_display_rotation(self.rotation_deg, hflip=self.mirrored)
+        return video
+
+    def _audio(self, out: av.container.OutputContainer):
+        rate = 48_000 if self.audio_codec == "libopus" else 16_000
+        stream = out.add_stream(self.audio_codec, rate=rate, layout="mono")
+        stream.codec_context.time_base = Fraction(1, rate)
+        return stream
+
+    def _audio_frame(self) -> av.AudioFrame:
+        assert self.sound is not None
+        frame = av.AudioFrame.from_ndarray(self.sound[None], format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        frame.pts = self.sound_start_us * 16_000 // 1_000_000
+        frame.time_base = Fraction(1, 16_000)
+        return frame
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Callable[..., Path]:
+    """Write a film below the test's folder and return its path."""
+
+    def write(name: str = "film.mp4", **planted: object) -> Path:
+        return Film(**planted).write(tmp_path / name)
+
+    return write
