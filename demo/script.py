@@ -19,6 +19,7 @@ from xsheet.schemas.time import CLIP_RATE, Span, frames_in, span_of_frames
 
 FPS = 25
 GAP_FRAMES = (10, 60)  # between two actions of one track: 0.4 to 2.4 s
+OFTEN: dict[vocab.Track, int] = {"head": 4, "torso": 2, "gaze": 2}  # lots in the draw of tracks; the others have one
 REST_FRAMES = 12  # 0.48 s; a shorter stillness is a gap, not a rest
 START_FRAMES, END_FRAMES = 5, 3  # a clip begins and ends at rest
 Tracks = tuple[vocab.Track, ...]
@@ -178,17 +179,18 @@ def plan(
 
     Actions of one track leave 0.4 to 2.4 s between them. Beside `speech` the mouth opens silently in pauses only.
     """
-    # A track once for each action it knows, so that head and trunk, which know most, act most often.
-    known = [(track, a) for a in ACTIONS if a in actions for track in MANNERS[a].tracks]
-    if not known or rng.random() < rest_share:
+    tracks = dict.fromkeys(track for a in ACTIONS if a in actions for track in MANNERS[a].tracks)
+    if not tracks or rng.random() < rest_share:
         return ()
-    shuffled = dict.fromkeys(known[k][0] for k in rng.permutation(len(known)))
+    lots = [track for track in tracks for _ in range(OFTEN.get(track, 1))]
+    shuffled = dict.fromkeys(lots[k] for k in rng.permutation(len(lots)))
     planned: list[Planned] = []
     for track in list(shuffled)[: rng.integers(1, 5)]:
         windows = [range(START_FRAMES, frames - END_FRAMES)]
         if track == "mouth" and speech:
             windows = [frames_in(pause, CLIP_RATE)[1:-1] for pause in speech.pauses]
-        planned += _fill(rng, track, [a for t, a in known if t == track], windows)
+        known: list[vocab.Action] = [a for a in ACTIONS if a in actions and track in MANNERS[a].tracks]
+        planned += _fill(rng, track, known, windows)
     return tuple(sorted(planned, key=lambda p: (p.span, p.track)))
 
 
