@@ -9,22 +9,23 @@ from xsheet.demo.identity import Identity, Look, Shape, shade
 from xsheet.demo.pose import Pose
 from xsheet.demo.skull import Points
 
-SHOULDER_X, SHOULDER_Y = 1.72, -2.02
+SHOULDER_X, SHOULDER_Y = 1.58, -2.36
 UPPER_ARM, FOREARM = 2.75, 2.4
-_HIP = np.array((0.0, -7.0, 0.0))
+_HIP = np.array((0.0, -6.0, 0.0))
 _LEAN_Z = 2.9  # head units towards a camera 16 away: the head grows by a quarter
 
 # Half of the trunk's outline, from the side of the neck to the hip: x, y, and how far a shrug lifts it.
 _TRUNK = np.array(
     [
-        (0.40, -1.52, 0.10),
-        (0.62, -1.72, 0.35),
-        (1.15, -1.88, 0.75),
-        (1.66, -2.02, 1.00),
-        (1.92, -2.30, 1.00),
-        (1.88, -3.20, 0.60),
-        (1.66, -4.60, 0.20),
-        (1.62, -8.00, 0.00),
+        (0.42, -1.48, 0.10),
+        (0.66, -1.66, 0.35),
+        (1.20, -1.84, 0.80),
+        (1.62, -2.00, 1.00),
+        (1.90, -2.30, 1.00),
+        (1.96, -2.75, 0.80),
+        (1.78, -3.60, 0.40),
+        (1.60, -5.00, 0.10),
+        (1.60, -9.00, 0.00),
     ]
 )
 # A right-angled hand seen from its palm: base and tip of thumb and fingers; x to the thumb, y to the finger tips.
@@ -51,7 +52,7 @@ class Arm:
 
 def carry(points: Points, pose: Pose, *, forward: float = 1.0) -> Points:
     """Points of the upper body where the trunk's sway and lean bring them; `forward` is their share of the lean."""
-    angle = np.radians(10.0 * pose.torso_lean_x)
+    angle = np.radians(6.0 * pose.torso_lean_x)
     across, up = points[..., 0] - _HIP[0], points[..., 1] - _HIP[1]
     x = across * np.cos(angle) + up * np.sin(angle)
     y = up * np.cos(angle) - across * np.sin(angle) + _HIP[1]
@@ -65,12 +66,12 @@ def arm(shape: Shape, pose: Pose, side: str) -> Arm:
         if side == "left"
         else (-1, pose.arm_right_raise, pose.hand_right_wave)
     )
-    shoulder = np.array((SHOULDER_X * shape.shoulder_width, SHOULDER_Y - 0.2 + 0.45 * pose.shoulder_raise, -0.1))
+    shoulder = np.array((SHOULDER_X * shape.shoulder_width, SHOULDER_Y + 0.45 * pose.shoulder_raise, -0.1))
     # The upper arm swings a little outwards and forwards; the elbow folds in front of the body, not beside it.
-    out, ahead = np.radians(7 + 21 * raised), np.radians(52 * raised)
+    out, ahead = np.radians(7 + 2 * raised), np.radians(52 * raised)
     upper = np.array((np.sin(out), -np.cos(out), 0.0)) * (np.cos(ahead), np.cos(ahead), 0) + (0, 0, np.sin(ahead))
     elbow = shoulder + UPPER_ARM * upper
-    fold, swing = np.radians(6 + 166 * raised), np.radians(wave_deg - 9 * raised)
+    fold, swing = np.radians(6 + 166 * raised), np.radians(wave_deg + 4 - 14 * raised)
     fore = np.array((0.0, -np.cos(fold), np.sin(fold)))
     fore = np.array((np.sin(swing) * abs(fore[1]) + 0.04, np.cos(swing) * fore[1], fore[2]))
     wrist = elbow + FOREARM * fore / np.linalg.norm(fore)
@@ -85,7 +86,7 @@ def paint_trunk(picture: Picture, view: View, identity: Identity, pose: Pose) ->
     outline = np.concatenate((half, half[::-1] * (-1, 1)))
     skin = shade(look.skin, 0.9)
     neck = np.array(((0.5, -0.5), (0.46, -1.3), (0.62, -1.8), (0.0, -2.2), (-0.62, -1.8), (-0.46, -1.3), (-0.5, -0.5)))
-    fill(picture, _flat(view, outline, pose), look.clothes)
+    fill(picture, rounded(_flat(view, outline, pose), 1), look.clothes)
     fill(picture, rounded(_flat(view, neck, pose)), skin)
     shadow = np.array(((0.47, -0.7), (0.44, -1.32), (0.0, -1.62), (-0.44, -1.32), (-0.47, -0.7)))
     fill(picture, rounded(_flat(view, shadow, pose)), shade(look.skin, 0.7))
@@ -100,12 +101,12 @@ def paint_arm(picture: Picture, view: View, identity: Identity, pose: Pose, side
     near = [_near(view, joint) for joint in (joints.shoulder, joints.elbow, joints.wrist)]
     edge, cloth = shade(look.clothes, 0.72), shade(look.clothes, 0.94)
     fore, fore_edge = (cloth, edge) if look.long_sleeves else (look.skin, shade(look.skin, 0.75))
-    _limb(picture, (shoulder, elbow), (0.86 * near[0], 0.72 * near[1]), (cloth, edge))
+    _limb(picture, (shoulder, elbow), (0.74 * near[0], 0.62 * near[1]), (cloth, edge))
     if not look.long_sleeves:
         bare = shoulder + 0.62 * (elbow - shoulder)
-        _limb(picture, (bare, elbow), (0.62 * near[1], 0.58 * near[1]), (fore, fore_edge))
-        _limb(picture, (shoulder, bare), (0.86 * near[0], 0.82 * near[1]), (cloth, edge))
-    _limb(picture, (elbow, wrist), ((0.7 if look.long_sleeves else 0.58) * near[1], 0.42 * near[2]), (fore, fore_edge))
+        _limb(picture, (bare, elbow), (0.54 * near[1], 0.5 * near[1]), (fore, fore_edge))
+        _limb(picture, (shoulder, bare), (0.74 * near[0], 0.7 * near[1]), (cloth, edge))
+    _limb(picture, (elbow, wrist), ((0.6 if look.long_sleeves else 0.5) * near[1], 0.36 * near[2]), (fore, fore_edge))
     _hand(picture, wrist, wrist - elbow, near[2] * (1 if side == "left" else -1), raised, look)
 
 

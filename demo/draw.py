@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 
 from xsheet.demo.backdrop import backdrop
-from xsheet.demo.body import carry, paint_arm, paint_trunk
+from xsheet.demo.body import arm, carry, paint_arm, paint_trunk
 from xsheet.demo.canvas import Picture, View
 from xsheet.demo.face import Posed, paint_head, paint_mane, skin_tint
 from xsheet.demo.head import build
 from xsheet.demo.identity import Identity
 from xsheet.demo.pose import Pose
-from xsheet.demo.skull import CHIN, CROWN
+from xsheet.demo.skull import CHIN, CROWN, Points
 
 _UP = 0.35  # an arm raised further than this passes in front of the head
 
@@ -42,6 +42,11 @@ class Puppet:
             paint_arm(picture, view, identity, pose, side)
         level = identity.scene.level
         return picture if level == 1 else np.asarray(cv2.convertScaleAbs(picture, alpha=level))
+
+    def joints(self, pose: Pose, side: str) -> Points:
+        """(3, 2) pixels of shoulder, elbow and wrist of the own "left" or "right" arm, inside the picture or not."""
+        limb = arm(self._identity.shape, pose, side)
+        return self._view(pose).project(np.stack((limb.shoulder, limb.elbow, limb.wrist)))
 
     def empty(self) -> Picture:
         """The picture without the puppet."""

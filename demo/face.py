@@ -111,7 +111,7 @@ def _light(picture: Picture, mask: Picture, head: Posed, identity: Identity, tin
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
     scene = identity.scene
     lit = np.clip((normal @ np.array(scene.light, np.float32) + 0.3) / 1.3, 0, 1)
-    gain = (1 - scene.contrast) * 0.98 + scene.contrast * (0.42 + 0.72 * lit)
+    gain = (1 - scene.contrast) * 0.98 + scene.contrast * (0.42 + 0.66 * lit)
     # Shadow on skin keeps its red longer than its blue.
     colour = gain[:, None] ** np.array((0.85, 1.05, 1.15)) * tint
     cells = ((head.flat["skin"] - (x0, y0)) / step + 2).astype(np.intp)
@@ -145,12 +145,16 @@ def _eye(picture: Picture, head: Posed, side: str, iris: Colour) -> None:
     dark = (38, 28, 28)
     taper = np.sin(np.pi * np.linspace(0.08, 0.96, len(upper)))
     fill(picture, ribbon(head.flat[f"crease_{side}"][1:-1], 0.018 * unit * taper[1:-1]), blend(dark, iris, 0.6))
+    lash = ribbon(upper, unit * (0.012 + 0.034 * taper))
+    if np.linalg.norm(upper - lower, axis=1).max() < 0.03 * unit:
+        fill(picture, lash, dark)
+        return
     fill(picture, opening, (244, 242, 238))
     _fill_part(picture, opening, disc(centre, 0.088 * unit), shade(iris, 0.6))
     _fill_part(picture, opening, disc(centre, 0.072 * unit), iris)
     _fill_part(picture, opening, disc(centre, 0.04 * unit), (18, 14, 16))
     _fill_part(picture, opening, disc(centre + np.array((0.028, -0.03)) * unit, 0.02 * unit, 10), (255, 255, 255))
-    fill(picture, ribbon(upper, unit * (0.012 + 0.034 * taper)), dark)
+    fill(picture, lash, dark)
     fill(picture, ribbon(lower, unit * 0.012 * taper), blend(dark, (150, 100, 90), 0.5))
 
 
@@ -162,12 +166,15 @@ def _fill_part(picture: Picture, opening: Points, polygon: Points, colour: Colou
 
 
 def _nose(picture: Picture, head: Posed, skin: Colour) -> None:
-    unit = head.unit
-    fill(picture, head.flat["nose_base"], shade(skin, 0.8))
+    unit, bridge = head.unit, head.flat["nose_bridge"]
+    pale = blend(skin, (255, 255, 255), 0.22)
+    fill(picture, ribbon(bridge, 0.035 * unit * np.sin(np.pi * np.linspace(0.15, 0.95, len(bridge)))), pale)
+    fill(picture, head.flat["nose_glint"], pale)
+    fill(picture, head.flat["nose_base"], shade(skin, 0.74))
     for side in ("left", "right"):
         wing = head.flat[f"wing_{side}"]
-        fill(picture, ribbon(wing, 0.022 * unit * np.sin(np.pi * np.linspace(0.1, 0.9, len(wing)))), shade(skin, 0.68))
-        fill(picture, head.flat[f"nostril_{side}"], shade(skin, 0.38))
+        fill(picture, ribbon(wing, 0.024 * unit * np.sin(np.pi * np.linspace(0.1, 0.9, len(wing)))), shade(skin, 0.66))
+        fill(picture, head.flat[f"nostril_{side}"], shade(skin, 0.34))
 
 
 def _mouth(picture: Picture, head: Posed, lips: Colour) -> None:
@@ -176,10 +183,10 @@ def _mouth(picture: Picture, head: Posed, lips: Colour) -> None:
     depth = np.maximum(np.linalg.norm(gap, axis=1, keepdims=True), 1e-6)
     fill(picture, np.concatenate((top, bottom[::-1])), (58, 18, 24))
     tongue = (
-        bottom - gap * np.minimum(0.13 * head.unit / depth, 0.45) * np.sin(np.linspace(0, np.pi, len(top)))[:, None]
+        bottom - gap * np.minimum(0.1 * head.unit / depth, 0.28) * np.sin(np.linspace(0, np.pi, len(top)))[:, None]
     )
-    fill(picture, np.concatenate((tongue, bottom[::-1])), (176, 84, 88))
-    teeth = top + gap * np.minimum(0.085 * head.unit / depth, 0.8)
+    fill(picture, np.concatenate((tongue, bottom[::-1])), (128, 50, 56))
+    teeth = top + gap * np.minimum(0.075 * head.unit / depth, 0.42)
     inner = slice(2, -2)
     fill(picture, np.concatenate((top[inner], teeth[inner][::-1])), (240, 236, 228))
     fill(picture, np.concatenate((over, top[::-1])), shade(lips, 0.88))

@@ -40,7 +40,7 @@ class Pose:
     gaze_x: float = 0.0  # -1 .. 1, the corners of the eye
     gaze_y: float = 0.0  # -1 .. 1
     shoulder_raise: float = 0.0  # 0 .. 1: a shrug
-    torso_lean_x: float = 0.0  # -1 .. 1: the trunk sways to the own left, 10 degrees at 1
+    torso_lean_x: float = 0.0  # -1 .. 1: the trunk sways to the own left, 6 degrees at 1
     arm_left_raise: float = 0.0  # 0 hanging .. 1 hand at head height
     arm_right_raise: float = 0.0
     hand_left_wave: float = 0.0  # degrees the forearm swings outwards from where the raise puts it

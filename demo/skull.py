@@ -30,10 +30,10 @@ _PROFILE = np.array(
 )
 # Bumps on the face: x, y, radius across, radius up, height. Those beside the middle are mirrored.
 _BUMPS = {
-    "bridge": (0.0, -0.12, 0.075, 0.17, 0.12),
-    "tip": (0.0, -0.33, 0.105, 0.1, 0.2),
+    "bridge": (0.0, -0.12, 0.075, 0.17, 0.16),
+    "tip": (0.0, -0.31, 0.1, 0.11, 0.34),
     "wing": (0.12, -0.36, 0.06, 0.06, 0.05),
-    "socket": (0.3, 0.0, 0.16, 0.12, -0.07),
+    "socket": (0.3, 0.0, 0.17, 0.13, -0.1),
     "brow": (0.28, 0.24, 0.22, 0.09, 0.035),
     "cheek": (0.4, -0.3, 0.17, 0.15, 0.045),
     "lips": (0.0, -0.66, 0.2, 0.13, 0.05),
@@ -81,10 +81,10 @@ def _relief(shape: Shape, x: Floats, y: Floats, raised_cheeks: float) -> Floats:
     gains = {"bridge": shape.nose_height, "tip": shape.nose_height, "wing": shape.nose_width}
     gains |= {"cheek": shape.cheeks + 1.2 * raised_cheeks}
     total = np.zeros(np.broadcast_shapes(x.shape, y.shape))
-    for name, (x0, y0, across, up, height) in _BUMPS.items():
-        if name in ("tip", "wing"):
-            x0, y0, across = x0 * shape.nose_width, y0 * shape.nose_length, across * shape.nose_width
-        for side in (x0, -x0) if x0 else (0.0,):
-            reach = ((x - side) / across) ** 2 + ((y - y0) / up) ** 2
-            total = total + height * gains.get(name, 1.0) * np.exp(-reach)
+    for name, (aside, height, across, up, rise) in _BUMPS.items():
+        on_nose = name in ("tip", "wing")
+        wide, long = (shape.nose_width, shape.nose_length) if on_nose else (1.0, 1.0)
+        for side in (aside, -aside) if aside else (0.0,):
+            reach = ((x - side * wide) / (across * wide)) ** 2 + ((y - height * long) / up) ** 2
+            total = total + rise * gains.get(name, 1.0) * np.exp(-reach)
     return total
