@@ -130,11 +130,11 @@ def _live(rng: Generator, motion: Motion, planned: Sequence[Planned]) -> None:
 
 
 def _blinks(rng: Generator, frames: int, long_ones: Sequence[range]) -> Floats:
-    """(frames,) how shut the eyes are by ordinary blinks; none within 0.4 s of a long one."""
+    """(frames,) how shut the eyes are by ordinary blinks; none within 0.4 s of a long one, none cut off by the end."""
     shut = np.zeros(frames)
     starts = np.cumsum(rng.uniform(1.0, 2 * _BLINK_GAP_S - 1.0, 1 + frames // FPS)) * FPS
     for start, kind in zip(starts.astype(int), rng.integers(0, len(_BLINKS), len(starts)), strict=True):
-        blink = np.array(_BLINKS[kind])[: max(0, frames - start)]
-        if not any(start < long.stop + 10 and start + len(blink) > long.start - 10 for long in long_ones):
-            shut[start : start + len(blink)] = blink
+        end = start + len(_BLINKS[kind])
+        if end < frames and not any(start < long.stop + 10 and end > long.start - 10 for long in long_ones):
+            shut[start:end] = _BLINKS[kind]
     return shut

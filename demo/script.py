@@ -179,7 +179,9 @@ def plan(
 
     Actions of one track leave 0.4 to 2.4 s between them. Beside `speech` the mouth opens silently in pauses only.
     """
-    tracks = dict.fromkeys(track for a in ACTIONS if a in actions for track in MANNERS[a].tracks)
+    tracks: dict[vocab.Track, None] = dict.fromkeys(
+        track for a in ACTIONS if a in actions for track in MANNERS[a].tracks
+    )
     if not tracks or rng.random() < rest_share:
         return ()
     lots = [track for track in tracks for _ in range(OFTEN.get(track, 1))]
