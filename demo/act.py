@@ -54,8 +54,11 @@ def curves(
             paths.setdefault(field, []).extend(path)
     for field, path in paths.items():
         _add(motion, field, _eased(path, frames))
-    for shut in (motion.mouth_open, motion.eye_left_open, motion.eye_right_open):
-        np.clip(shut, 0, 1, out=shut)
+    for curve, least in (
+        (motion.mouth_open, 0), (motion.eye_left_open, 0), (motion.eye_right_open, 0),
+        (motion.gaze_x, -1), (motion.torso_lean_x, -1),
+    ):  # fmt: skip
+        np.clip(curve, least, 1, out=curve)
     return motion
 
 
