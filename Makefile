@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test check bench docs clean
 
 demo: $(READY)
-	$(BIN)/xsheet demo run --out $(OUT)
+	$(BIN)/xsheet demo --out $(OUT)
 
 # Everything CI runs.
 test: $(READY) lint types

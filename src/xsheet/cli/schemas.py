@@ -1,14 +1,12 @@
 """`xsheet schemas`: the data contract."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Show the data contract, check a set against it, upgrade an older set.", no_args_is_help=True)
+from xsheet.cli.options import AsJson, DryRun, SetFolder
 
-SetFolder = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the set.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+app = typer.Typer(help="Show the data contract, check a set against it, upgrade an older set.", no_args_is_help=True)
 
 
 @app.command()
@@ -80,7 +78,7 @@ def check(
 @app.command()
 def upgrade(
     folder: SetFolder,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Bring every table of a set to the version this xsheet reads; each file is replaced whole.
 

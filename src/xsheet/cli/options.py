@@ -1,0 +1,21 @@
+"""Flags that several verbs share, said once."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Workers side by side; all cores if left out.")]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="auto|local|ADDRESS", help="Run on Ray instead of processes of this machine."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+SetFolder = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the set.")]
+
+
+def cores() -> int:
+    """Cores this process may use, which in a container is fewer than the machine has."""
+    return len(os.sched_getaffinity(0))
