@@ -126,8 +126,8 @@ def _encode(path: Path, frames: Iterable[Rgb], sound: Samples | None, how: ClipF
         for picture in chain([first], pictures):
             for packet in video.encode(_video_frame(picture, count, (height, width))):
                 container.mux(without_sei.filter(packet))
-            if audio is not None and sound is not None:
-                part = sound[count * SAMPLES_PER_FRAME : (count + 1) * SAMPLES_PER_FRAME]
+            part = None if sound is None else sound[count * SAMPLES_PER_FRAME : (count + 1) * SAMPLES_PER_FRAME]
+            if audio is not None and part is not None and part.size:
                 container.mux(audio.encode(_audio_frame(part, count)))
             count += 1
         if sound is not None and len(sound) != count * SAMPLES_PER_FRAME:

@@ -11,17 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 
-def level_of(index: int) -> int:
-    return 8 + 4 * (index % 60)
+def grey(index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.full((size[1], size[0], 3), 8 + 4 * (index % 60), np.uint8)
 
 
 def index_of(rgb: NDArray[np.uint8]) -> int:
-    """Which frame of a film a picture shows."""
     return round((float(rgb.mean()) - 8) / 4)
-
-
-def grey(index: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    return np.full((size[1], size[0], 3), level_of(index), np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,23 +39,24 @@ class Film:
     title: str | None = None
     picture: Callable[[int, tuple[int, int]], NDArray[np.uint8]] = grey
     more_audio: int = 0
+    only_sound: bool = False
 
     def write(self, path: Path) -> Path:
         options = {"fflags": "+bitexact"}
         with av.open(str(path), "w", format=self.container, container_options=options) as out:
             if self.title is not None:
                 out.metadata["title"] = self.title
-            video = self._video(out)
+            videos = [] if self.only_sound else [self._video(out)]
             tracks = [self._audio(out) for _ in range(1 + self.more_audio)] if self.sound is not None else []
             tick = self.tick or 1 / self.rate
             for index in range(self.frames):
                 frame = av.VideoFrame.from_ndarray(self.picture(index, self.size), format="rgb24")
                 frame.pts = self.stamps[index] if self.stamps is not None else index
                 frame.time_base = tick
-                out.mux(video.encode(frame))
+                out.mux(videos[0].encode(frame))
             for track in tracks:
                 out.mux(track.encode(self._audio_frame()))
-            for stream in (video, *tracks):
+            for stream in (*videos, *tracks):
                 out.mux(stream.encode(None))
         return path
 
@@ -100,3 +96,9 @@ def film(tmp_path: Path) -> Callable[..., Path]:
         return Film(**planted).write(tmp_path / name)
 
     return write
+
+
+@pytest.fixture
+def film_index() -> Callable[[NDArray[np.uint8]], int]:
+    """Which frame of a film, modulo 60, a picture shows."""
+    return index_of

@@ -51,7 +51,9 @@ def test_a_name_with_a_colon_is_read_by_its_absolute_path(film, tmp_path):
     assert probe(film("talk: part 1.mp4"), root=tmp_path).status == "ok"
 
 
-@pytest.mark.parametrize("name", ["name with spaces & ünï 'quote'.mp4", "a\nb\x1b[31m.mp4", "%d.mp4", "a|b.mp4", "*.mp4"])
+@pytest.mark.parametrize(
+    "name", ["name with spaces & ünï 'quote'.mp4", "a\nb\x1b[31m.mp4", "%d.mp4", "a|b.mp4", "*.mp4"]
+)
 def test_an_odd_name_is_only_a_name(name, film, tmp_path):
     assert probe(film(name), root=tmp_path).frames_found == 25
 
