@@ -39,7 +39,7 @@ class _Stage:
 def serve(pipe_fd: int, lifeline_fd: int) -> None:
     """Run items until the driver hangs up. The first message is the Job, each later one an item and its try."""
     _die_with_the_driver(lifeline_fd)
-    faulthandler.register(signal.SIGQUIT, all_threads=True)
+    faulthandler.register(signal.SIGQUIT, all_threads=True, chain=True)  # says where it hangs, then dies
     driver = Connection(pipe_fd)
     job: Job = pickle.loads(driver.recv_bytes())
     _limit(job.how)

@@ -72,17 +72,18 @@ class Commits:
             TypeError, ValueError: a row is no record of the contract, or the rows are too large.
             RunError: the output cannot be written; nothing half-written stays.
         """
-        lines = [_adapter(Outcome).dump_json(outcome), *map(_line, rows)]
-        body = b"".join(line + b"\n" for line in lines)
-        if len(body) > MAX_COMMIT_BYTES:
-            raise ValueError(f"expected at most {MAX_COMMIT_BYTES} bytes of rows, got {len(body)}")
+        body = bytearray(_adapter(Outcome).dump_json(outcome) + b"\n")
+        for row in rows:
+            body += _line(row)
+            if len(body) > MAX_COMMIT_BYTES:
+                raise ValueError(f"expected at most {MAX_COMMIT_BYTES} bytes of rows, got {len(body)} or more")
         path = self._path(outcome.key)
         try:
             if detail:
                 write_bytes(path.with_suffix(".log"), detail.encode("utf-8", "backslashreplace"))
             else:
                 path.with_suffix(".log").unlink(missing_ok=True)
-            write_bytes(path, body + _seal(body))
+            write_bytes(path, bytes(body + _seal(body)))
         except OSError as error:
             raise cannot_write(self._out, error) from error
 
@@ -192,8 +193,8 @@ def _line(row: Row) -> bytes:
     kind = type(row)
     if not is_pydantic_dataclass(kind):
         raise TypeError(f"expected a record of the contract as a row, got {kind.__name__}")
-    return b'{"%s":%s}' % (kind.__name__.encode(), _adapter(kind).dump_json(row))
+    return b'{"%s":%s}\n' % (kind.__name__.encode(), _adapter(kind).dump_json(row))
 
 
-def _seal(body: bytes) -> bytes:
+def _seal(body: bytes | bytearray) -> bytes:
     return json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n"

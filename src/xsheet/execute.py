@@ -9,10 +9,11 @@ An item is committed when it ends, as ok, rejected or failed. A rerun skips what
 import logging
 import os
 import pickle
+import socket
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 MAX_BLOCKS = 4096  # of a Ray dataset: an item each, for items of uneven length, as long as blocks stay few
 OBJECT_STORE_BYTES = 256 << 20  # rows are names and numbers; Ray's own default is a third of the memory
+CONNECT_S = 5.0
 
 Executor = Callable[[Job, Iterable[Item]], Generator[Outcome, None, None]]
 
@@ -153,13 +155,14 @@ class _RayWorker:
 def _cluster(address: str) -> Iterator[Any]:
     # Nobody phones home, and nothing is drawn over our own bar.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray.data  # noqa: PLC0415  # seconds and 600 MB, only for those who ask for it
 
     ours = not ray.is_initialized()
     if ours:
         _start_or_join(ray, address)
     try:
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         ray.data.DataContext.get_current().enable_progress_bars = False
         yield ray
     finally:
@@ -169,13 +172,22 @@ def _cluster(address: str) -> Iterator[Any]:
 
 def _start_or_join(ray: Any, address: str) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    small = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    if address != "local":
-        try:
-            ray.init(address=address, **quiet)
+    if address not in ("auto", "local"):
+        _check_reachable(address)
+        ray.init(address=address, **quiet)
+        return
+    if address == "auto":
+        with suppress(ConnectionError):
+            ray.init(address="auto", **quiet)
             return
-        except ConnectionError as error:
-            if address != "auto":
-                expected, todo = "'auto', 'local' or the address of a cluster", "start the cluster, or say --ray local"
-                raise ConfigError(where="--ray", expected=expected, came=address, todo=todo) from error
-    ray.init(address="local", **small, **quiet)
+    ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+
+
+def _check_reachable(address: str) -> None:
+    # Ray itself tries a wrong address for more than five minutes.
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        expected, todo = "'auto', 'local' or the host:port of a cluster", "start the cluster, or say --ray local"
+        raise ConfigError(where="--ray", expected=expected, came=f"{address} ({error})", todo=todo) from error

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
@@ -32,8 +31,7 @@ from xsheet.task import Execution, Item, Outcome, Task, one_line
 
 MAX_REPLY_BYTES = 1 << 20
 LOG_TAIL_BYTES = 16 << 10
-DUMP_S = 0.3  # what faulthandler gets to write the stacks of a hung process
-EXIT_S = 2.0  # from the last word of a dying process to its exit code
+EXIT_S = 2.0  # what a dying process gets, to say where it was and to leave its exit code
 
 _CHILD = "import sys; from xsheet.child import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
 
@@ -228,7 +226,7 @@ class _Process:
     def _hung(self, limit_s: float) -> Reply:
         with suppress(ProcessLookupError):
             self._popen.send_signal(signal.SIGQUIT)
-        time.sleep(DUMP_S)
+        wait([self._exit], EXIT_S)
         return self._reply("timed_out", f"no result within {limit_s:g} s")
 
     def _died(self) -> Reply:
