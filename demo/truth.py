@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet import __version__
-from xsheet.demo.script import Planned
+from xsheet.demo.script import Planned, rests
 from xsheet.demo.identity import Identity, identity
 from xsheet.demo.story import SAMPLES_PER_FRAME, Head, Story, Take
 from xsheet.schemas import ids, vocab
@@ -23,7 +23,7 @@ KINDS: dict[vocab.Action, vocab.Kind] = {
 }  # fmt: skip
 PARTS: dict[vocab.Track, tuple[vocab.BodyPart, ...]] = {
     "head": ("head",), "gaze": ("eyes",), "brows": ("brows",), "face": ("mouth", "cheeks"), "mouth": ("mouth",),
-    "torso": ("torso",), "arm_left": ("arm_left", "hand_left"), "arm_right": ("arm_right", "hand_right"),
+    "torso": ("torso",), "whole_body": (), "arm_left": ("arm_left", "hand_left"), "arm_right": ("arm_right", "hand_right"),
 }  # fmt: skip
 VERBS: dict[vocab.Action, str] = {
     "nod": "nods", "shake_head": "shakes the head", "tilt_head": "tilts the head to the {side}",
@@ -125,7 +125,8 @@ def _shifted(voice: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
 
 def _annotation(story: Story, take: Take, head: Head, clip_id: str) -> Annotation:
     run, said = run_of(story.seed), _base(identity(head.identity), speaking=head.speech is not None)
-    phases = sorted_phases(_phase(i, planned) for i, planned in enumerate(head.planned))
+    planned = (*head.planned, *rests(head.planned, len(take.frames)))
+    phases = sorted_phases(_phase(i, one) for i, one in enumerate(planned))
     return Annotation(
         annotation_id=annotation_id(
             clip_id=clip_id, layer="gold", run_id=run.run_id, sample_index=None, said=said, phases=phases
