@@ -91,7 +91,7 @@ def _checked_video(container: InputContainer, *, file: LocalFile, limits: MediaL
             reason="no_video", where=file.given, expected="a video stream", came=f"streams: {kinds}", todo=todo
         )
     if video.codec_context is None or video.time_base is None:
-        raise broken_header(file, "a known video codec and clock", f"codec tag {video.codec_tag!r}")
+        raise broken_header(file, "a video stream with a known codec and a clock", "an unknown codec or no clock")
     if video.width <= 0 or video.height <= 0:
         raise broken_header(file, "a picture size", f"{video.width}×{video.height}")
     if video.width * video.height > limits.max_pixels:
