@@ -6,6 +6,8 @@ import numpy as np
 from xsheet.demo.canvas import Picture, disc, fill
 from xsheet.demo.identity import Scene, blend, shade
 
+_ACCENTS = ((250, 248, 240), (90, 120, 110), (170, 110, 84), (84, 96, 124), (214, 180, 120))
+
 
 def backdrop(scene: Scene, *, size: int) -> Picture:
     """(size, size, 3) uint8; a function of the scene alone."""
@@ -24,7 +26,4 @@ def backdrop(scene: Scene, *, size: int) -> Picture:
     picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), size / 110))
     across = np.linspace(-1, 1, size)
     glow = 1 + 0.1 * np.sign(scene.light[0]) * across[None, :] - 0.07 * across[:, None]
-    return np.clip(picture * glow[..., None], 0, 255).astype(np.uint8)
-
-
-_ACCENTS = ((250, 248, 240), (90, 120, 110), (170, 110, 84), (84, 96, 124), (214, 180, 120))
+    return np.asarray(np.clip(picture * glow[..., None], 0, 255), np.uint8)

@@ -69,7 +69,7 @@ def arm(shape: Shape, pose: Pose, side: str) -> Arm:
     shoulder = np.array((SHOULDER_X * shape.shoulder_width, SHOULDER_Y + 0.45 * pose.shoulder_raise, -0.1))
     # The upper arm swings a little outwards and forwards; the elbow folds in front of the body, not beside it.
     out, ahead = np.radians(7 + 2 * raised), np.radians(52 * raised)
-    upper = np.array((np.sin(out), -np.cos(out), 0.0)) * (np.cos(ahead), np.cos(ahead), 0) + (0, 0, np.sin(ahead))
+    upper = np.array((np.sin(out), -np.cos(out), 0.0)) * np.cos(ahead) + np.array((0.0, 0.0, np.sin(ahead)))
     elbow = shoulder + UPPER_ARM * upper
     fold, swing = np.radians(6 + 166 * raised), np.radians(wave_deg + 4 - 14 * raised)
     fore = np.array((0.0, -np.cos(fold), np.sin(fold)))
@@ -116,7 +116,7 @@ def _flat(view: View, outline: Points, pose: Pose) -> Points:
 
 def _near(view: View, joint: Points) -> float:
     """Pixels per head unit at a joint."""
-    pair = view.project(np.stack((joint, joint + (1, 0, 0))))
+    pair = view.project(np.stack((joint, joint + np.array((1.0, 0.0, 0.0)))))
     return float(pair[1, 0] - pair[0, 0])
 
 
@@ -158,15 +158,15 @@ def _hand(picture: Picture, wrist: Points, along: Points, unit: float, raised: f
     def place(points: Points) -> Points:
         return np.asarray(points * (1, length) @ frame + wrist)
 
-    for grow, tone in ((1.28, edge), (1.0, skin)):
+    for grow, size, tone in ((1.28, 1.06, edge), (1.0, 1.0, skin)):
         for base, tip, width in _FINGERS:
             ends = place(np.stack((base, tip)))
             radius = 0.5 * width[0] * abs(unit) * grow
             fill(picture, _capsule(ends[0], ends[1], radius * 1.06, radius * 0.9), tone)
         centre = _PALM.mean(0)
-        fill(picture, rounded(place(centre + (_PALM - centre) * (1.06 if grow > 1 else 1.0))), tone)
+        fill(picture, rounded(place(centre * (1 - size) + _PALM * size)), tone)
     for base, tip, _ in _FINGERS[1:]:
-        crease = place(np.stack((base - 0.02 * (tip - base), base + 0.35 * (tip - base))) + (0.083, 0.0))
+        crease = place(base + np.array(((-0.02,), (0.35,))) * (tip - base) + np.array((0.083, 0.0)))
         fill(picture, ribbon(crease, 0.022 * abs(unit)), edge)
 
 

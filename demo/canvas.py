@@ -44,7 +44,7 @@ def fill_all(picture: Picture, polygons: Sequence[Points], colour: Colour | int)
 
 def ribbon(line: Points, width: Points | float) -> Points:
     """(2N, 2) outline of a stroke along (N, 2) points; `width` may differ from point to point."""
-    along = np.gradient(line, axis=0)
+    along = np.asarray(np.gradient(line, axis=0))
     across = np.stack((-along[:, 1], along[:, 0]), -1)
     across *= 0.5 * np.reshape(width, (-1, 1)) / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-6)
     return np.concatenate((line + across, (line - across)[::-1]))
@@ -66,10 +66,10 @@ def disc(centre: Points, radius: float, sides: int = 20) -> Points:
 
 def hull(points: Points) -> Points:
     """(M, 2) convex hull of (N, 2) points."""
-    return np.asarray(cv2.convexHull(points.astype(np.float32)))[:, 0]
+    return np.asarray(cv2.convexHull(points.astype(np.float32)), np.float32)[:, 0]
 
 
 def overlap(a: Points, b: Points) -> Points:
     """(M, 2) intersection of two convex polygons; M = 0 when they are apart."""
     _, shared = cv2.intersectConvexConvex(hull(a), hull(b))
-    return np.empty((0, 2), np.float32) if shared is None else np.asarray(shared).reshape(-1, 2)
+    return np.empty((0, 2), np.float32) if shared is None else np.asarray(shared, np.float32).reshape(-1, 2)

@@ -2,18 +2,14 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.demo.canvas import Picture, View, disc, fill, fill_all, hull, overlap, ribbon
 from xsheet.demo.hair import CAP_COLUMNS, CAP_ROWS, CUTS
-from xsheet.demo.head import COLUMNS, ROWS
 from xsheet.demo.identity import Colour, Identity, blend, shade
+from xsheet.demo.light import Tint, cast, lit_skin
 from xsheet.demo.skull import Points
-
-_COARSE = 40  # cells of the light map across the head; light is smooth, edges are drawn as polygons
-Tint = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +51,14 @@ def paint_head(picture: Picture, head: Posed, identity: Identity, tint: Tint) ->
     outline, cells = hull(flat["skin"]), _cap_cells(flat["cap"])
     fill(picture, outline, look.skin)
     fill_all(picture, cells, look.hair_colour)
+    if look.hair != "shaved":
+        fill(picture, _sheen(flat["cap"], identity.scene.light, 0.1 * head.unit), shade(look.hair_colour, 1.25))
     mask = np.zeros(picture.shape[:2], np.uint8)
     fill(mask, outline, 255)
     fill_all(mask, cells, 255)
-    light = _light(picture, mask, head, identity, tint)
-    _ear(picture, head, near, shade(look.skin, light))
+    colour, weight = lit_skin(head.space["skin"], identity.scene, tint)
+    cast(picture, mask, flat["skin"], colour, weight)
+    _ear(picture, head, near, shade(look.skin, float(np.average(colour[:, 0], weights=weight))))
     for side in ("left", "right"):
         _eye(picture, head, side, look.iris)
         fill(picture, flat[f"brow_{side}"], shade(look.hair_colour, 0.85))
@@ -97,40 +96,18 @@ def _cap_cells(cap: Points) -> list[Points]:
     cells = np.stack((ring[:-1, :-1], ring[:-1, 1:], ring[1:, 1:], ring[1:, :-1]), 2).reshape(-1, 4, 2)
     a, b = cells[:, 2] - cells[:, 0], cells[:, 3] - cells[:, 1]
     facing = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0] < 0
-    return [*cells[facing], grid[-1]]
+    # The nape is always behind the neck, though thick hair flares there and would face the camera.
+    row, column = np.divmod(np.arange(len(cells)), CAP_COLUMNS)
+    nape = (np.abs(column / CAP_COLUMNS - 0.5) > 0.3) & (row < CAP_ROWS // 2)
+    return [*cells[facing & ~nape], grid[-1]]
 
 
-def _light(picture: Picture, mask: Picture, head: Posed, identity: Identity, tint: Tint) -> float:
-    """Multiply what the mask covers by light and tint; returns the mean light."""
-    x0, y0, width, height = cv2.boundingRect(mask)
-    step = max(width, height, 1) / _COARSE
-    grid = head.space["skin"].reshape(ROWS, COLUMNS, 3)
-    across = np.roll(grid, -1, 1) - np.roll(grid, 1, 1)
-    up = np.gradient(grid, axis=0)
-    normal = np.cross(across, up).reshape(-1, 3)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
-    scene = identity.scene
-    lit = np.clip((normal @ np.array(scene.light, np.float32) + 0.3) / 1.3, 0, 1)
-    gain = (1 - scene.contrast) * 0.98 + scene.contrast * (0.42 + 0.66 * lit)
-    # Shadow on skin keeps its red longer than its blue.
-    colour = gain[:, None] ** np.array((0.85, 1.05, 1.15)) * tint
-    cells = ((head.flat["skin"] - (x0, y0)) / step + 2).astype(np.intp)
-    rows, columns = int(height / step) + 5, int(width / step) + 5
-    facing = (normal[:, 2] > 0.05) & (cells >= 0).all(1) & (cells < (columns, rows)).all(1)
-    index = cells[facing, 1] * columns + cells[facing, 0]
-    weight = normal[facing, 2]
-    sums = [
-        np.bincount(index, weight * channel, rows * columns) for channel in (np.ones(len(weight)), *colour[facing].T)
-    ]
-    blurred = cv2.GaussianBlur(np.stack(sums, -1).reshape(rows, columns, 4).astype(np.float32), (0, 0), 0.9)
-    wide = cv2.GaussianBlur(blurred, (0, 0), 4.0) * 0.02 + 1e-6  # fills what no skin covers: hair
-    coarse = (blurred + wide)[..., 1:] / (blurred + wide)[..., :1]
-    to_fine = np.array(((step, 0, 0.5 * step - 2 * step - 0.5), (0, step, 0.5 * step - 2 * step - 0.5)), np.float32)
-    fine = cv2.warpAffine(coarse, to_fine, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    part = (slice(y0, y0 + height), slice(x0, x0 + width))
-    share = mask[part][..., None].astype(np.float32) / 255
-    picture[part] = np.clip(picture[part] * (1 + share * (fine - 1)), 0, 255)
-    return float(gain[facing].mean())
+def _sheen(cap: Points, light: tuple[float, float, float], width: float) -> Points:
+    """The gleam on the hair, a tapered band where it faces the lamp."""
+    row = cap.reshape(CAP_ROWS, CAP_COLUMNS, 2)[CAP_ROWS * 6 // 10]
+    towards = round(CAP_COLUMNS * (0.5 + 0.7 * float(np.arctan2(light[0], light[2])) / (2 * np.pi)))
+    band = row[towards - 7 : towards + 8]
+    return ribbon(band, width * np.sin(np.pi * np.linspace(0.02, 0.98, len(band))))
 
 
 def _ear(picture: Picture, head: Posed, side: str, skin: Colour) -> None:
@@ -182,9 +159,7 @@ def _mouth(picture: Picture, head: Posed, lips: Colour) -> None:
     gap = bottom - top
     depth = np.maximum(np.linalg.norm(gap, axis=1, keepdims=True), 1e-6)
     fill(picture, np.concatenate((top, bottom[::-1])), (58, 18, 24))
-    tongue = (
-        bottom - gap * np.minimum(0.1 * head.unit / depth, 0.28) * np.sin(np.linspace(0, np.pi, len(top)))[:, None]
-    )
+    tongue = bottom - gap * np.minimum(0.1 * head.unit / depth, 0.28) * np.sin(np.linspace(0, np.pi, len(top)))[:, None]
     fill(picture, np.concatenate((tongue, bottom[::-1])), (128, 50, 56))
     teeth = top + gap * np.minimum(0.075 * head.unit / depth, 0.42)
     inner = slice(2, -2)

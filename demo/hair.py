@@ -7,7 +7,7 @@ import numpy as np
 from xsheet.demo.identity import Hair, Shape
 from xsheet.demo.skull import CROWN, Points, on_skull
 
-CAP_ROWS, CAP_COLUMNS = 12, 48
+CAP_ROWS, CAP_COLUMNS = 13, 56
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +27,13 @@ class Cut:
 
 CUTS: dict[Hair, Cut] = {
     "shaved": Cut(line=0.74, side=0.05, thick=0.012),
-    "crop": Cut(thick=0.06, top=0.03),
-    "parted": Cut(line=0.64, thick=0.08, top=0.08, lean=0.12),
-    "quiff": Cut(line=0.72, thick=0.05, top=0.1, front=0.17, lean=0.04),
-    "curls": Cut(line=0.64, side=-0.05, thick=0.2, top=0.12, waves=0.05),
-    "bob": Cut(line=0.5, side=-0.42, thick=0.12, top=0.04, length=0.95),
-    "long": Cut(line=0.7, side=-0.42, thick=0.1, top=0.06, lean=0.1, length=2.0),
-    "bun": Cut(line=0.72, side=-0.1, thick=0.05, top=0.02, knot=0.3),
+    "crop": Cut(thick=0.07, top=0.05),
+    "parted": Cut(line=0.64, thick=0.1, top=0.12, lean=0.16),
+    "quiff": Cut(line=0.7, thick=0.06, top=0.12, front=0.24, lean=0.05),
+    "curls": Cut(line=0.66, side=0.02, thick=0.36, top=0.06, waves=0.045),
+    "bob": Cut(line=0.52, side=-0.42, thick=0.16, top=0.08, length=0.95),
+    "long": Cut(line=0.7, side=-0.42, thick=0.14, top=0.08, lean=0.14, length=2.0),
+    "bun": Cut(line=0.72, side=-0.1, thick=0.07, top=0.04, knot=0.32),
 }
 
 
@@ -54,8 +54,9 @@ def cap(shape: Shape, hair: Hair, parting: float) -> Points:
     out /= np.linalg.norm(out, axis=-1, keepdims=True)
     thick = 0.015 + cut.thick * np.sqrt(rise) + cut.top * rise + cut.lean * 0.4 * parting * np.sin(around) * rise
     thick = thick + cut.front * np.exp(-((around / 0.9) ** 2)) * np.sin(np.pi * np.clip(rise * 1.4, 0, 1))
-    ripple = np.sin(9 * around + 4 * rise) * np.sin(8 * rise + 2)
-    return (skull + out * (thick + cut.waves * ripple * np.sqrt(rise))[..., None]).reshape(-1, 3)
+    ripple = np.sin(8 * around + 3 * np.sin(5 * rise)) + np.sin(11 * rise)
+    grid = skull + out * (thick + cut.waves * ripple * np.sqrt(rise))[..., None]
+    return np.reshape(grid, (-1, 3))
 
 
 def mane(shape: Shape, hair: Hair) -> Points:

@@ -50,7 +50,7 @@ class Head:
     def posed(self, pose: Pose) -> dict[str, Points]:
         """Vertices (N, 3) of each part with expression and rotation, in head units about the rest origin."""
         moved = self.vertices + (_weights(pose) @ self.shapes).reshape(-1, 3)
-        turned = (moved - NECK_JOINT) @ rotation(pose).T + NECK_JOINT
+        turned: Points = (moved - NECK_JOINT) @ rotation(pose).T + NECK_JOINT
         return {name: turned[where] for name, where in self.parts.items()}
 
 
@@ -74,7 +74,7 @@ def rotation(pose: Pose) -> NDArray[np.float32]:
     turn = np.array(((cy, 0, sy), (0, 1, 0), (-sy, 0, cy)))
     nod = np.array(((1, 0, 0), (0, cp, sp), (0, -sp, cp)))
     tilt = np.array(((cr, sr, 0), (-sr, cr, 0), (0, 0, 1)))
-    return (turn @ nod @ tilt).astype(np.float32)
+    return np.asarray(turn @ nod @ tilt, np.float32)
 
 
 def _weights(pose: Pose) -> NDArray[np.float32]:
@@ -101,11 +101,11 @@ def _skin(shape: Shape, pose: Pose) -> Points:
 def _jaw(y: Floats, z: Floats, pose: Pose) -> Floats:
     """How far the jaw carries a point of the skin down; what lies above the mouth or behind the jaw stays."""
     below = np.clip((MOUTH_Y - y) / 0.22, 0, 1)
-    return JAW_DROP * pose.mouth_open * below * np.clip((z + 0.35) / 0.6, 0, 1)
+    return np.asarray(JAW_DROP * pose.mouth_open * below * np.clip((z + 0.35) / 0.6, 0, 1))
 
 
 def _eyes(shape: Shape, pose: Pose) -> dict[str, Points]:
-    parts = {}
+    parts: dict[str, Points] = {}
     for side, sign, is_open in (("left", 1, pose.eye_left_open), ("right", -1, pose.eye_right_open)):
         out = np.linspace(-1, 1, 11)  # from the inner to the outer corner
         half, x0 = 0.165 * shape.eye_size, EYE_X * shape.eye_spacing
@@ -138,7 +138,7 @@ def _lens(shape: Shape, x0: float) -> Points:
 
 
 def _brows(shape: Shape, pose: Pose) -> dict[str, Points]:
-    parts = {}
+    parts: dict[str, Points] = {}
     for side, sign in (("left", 1), ("right", -1)):
         out = np.linspace(0, 1, 8)
         x = EYE_X * shape.eye_spacing + np.linspace(-0.2, 0.235, 8) - 0.05 * pose.frown * (1 - out)
@@ -161,7 +161,7 @@ def _nose(shape: Shape, pose: Pose) -> dict[str, Points]:
     tip_z = float(on_face(shape, np.zeros(1), np.array([y0 + 0.08]))[0, 2])
     below = np.stack((0.13 * width * under, y0 - 0.03 * middle, lip_z + 0.02 * middle), -1)
     above = np.stack((0.155 * width * under, y0 + 0.05 - 0.035 * middle, lip_z + (tip_z - lip_z) * middle), -1)
-    parts = {"nose_base": np.concatenate((below, above[::-1]))}
+    parts: dict[str, Points] = {"nose_base": np.concatenate((below, above[::-1]))}
     glint = on_face(shape, 0.04 * np.cos(turn), y0 + 0.1 + 0.035 * np.sin(turn), lift=0.01)
     bridge = on_face(shape, np.zeros(6), np.linspace(y0 + 0.16, -0.02, 6), lift=0.01)
     parts |= {"nose_glint": glint, "nose_bridge": bridge}
@@ -195,7 +195,7 @@ def _mouth(shape: Shape, pose: Pose) -> dict[str, Points]:
         "lip_under": bottom - 0.1 * thick * middle**0.55,
     }
     pout = -0.06 * min(pose.mouth_wide, 0.0)
-    parts = {}
+    parts: dict[str, Points] = {}
     for name, y in rows.items():
         parts[name] = on_face(shape, half * across, np.maximum(y, CHIN + 0.06), lift=0.02 + pout)
         parts[name][:, 1] = y * shape.face_length
@@ -204,7 +204,7 @@ def _mouth(shape: Shape, pose: Pose) -> dict[str, Points]:
 
 def _ears(shape: Shape) -> dict[str, Points]:
     turn = np.linspace(0, 2 * np.pi, 14, endpoint=False)
-    parts = {}
+    parts: dict[str, Points] = {}
     for side, sign in (("left", 1), ("right", -1)):
         root = on_skull(shape, np.array([sign * np.pi * 0.52]), np.array([-0.12]))[0]
         out, up = 0.1 * np.cos(turn) * (1 + 0.3 * np.sin(turn)), 0.235 * np.sin(turn)

@@ -14,7 +14,15 @@ Top = Literal["tee", "shirt", "hoodie"]
 
 HAIRS: tuple[Hair, ...] = ("crop", "parted", "quiff", "curls", "bob", "long", "bun", "shaved")
 # Stops from the lightest to the darkest human skin; a puppet's tone lies anywhere on the line through them.
-SKINS = ((242, 212, 194), (234, 194, 166), (218, 170, 136), (194, 144, 108), (160, 112, 80), (122, 82, 60), (88, 60, 48))
+SKINS = (
+    (242, 212, 194),
+    (234, 194, 166),
+    (218, 170, 136),
+    (194, 144, 108),
+    (160, 112, 80),
+    (122, 82, 60),
+    (88, 60, 48),
+)
 HAIR_COLOURS = ((28, 24, 26), (48, 34, 30), (84, 54, 38), (120, 78, 46), (176, 126, 70), (206, 168, 110), (150, 70, 40))
 GREY_HAIR = (168, 166, 168)
 CLOTHES = ((52, 84, 130), (38, 110, 104), (176, 74, 70), (222, 162, 74), (90, 76, 124), (60, 66, 78), (216, 212, 204))

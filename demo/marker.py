@@ -1,8 +1,8 @@
 """A frame number that a machine can read back from the picture, to prove which frame a decoder returned.
 
 A block of 6 x 4 cells in the lower corner at the subject's own right: 16 bits of number, most significant first, then
-8 bits of check; white is 1. The block is measured in shares of the picture's height, so it survives any scaling that keeps
-the proportions of the picture.
+8 bits of check; white is 1. The block is measured in shares of the picture's height, so it survives any scaling that
+keeps the proportions of the picture.
 """
 
 import cv2
