@@ -16,6 +16,8 @@ from xsheet.schemas.tables import Table
 # child table, its column, parent table, the parent's column
 REFERENCES: tuple[tuple[Table[Any], str, Table[Any], str], ...] = (
     (tables.SHOTS, "source_id", tables.SOURCES, "source_id"),
+    (tables.TIMELINES, "source_id", tables.SOURCES, "source_id"),
+    (tables.TRACKS, "source_id", tables.SOURCES, "source_id"),
     (tables.MEASURES, "source_id", tables.SOURCES, "source_id"),
     (tables.MEASURES, "shot_id", tables.SHOTS, "shot_id"),
     (tables.VERDICTS, "clip_id", tables.MEASURES, "clip_id"),
@@ -29,6 +31,8 @@ REFERENCES: tuple[tuple[Table[Any], str, Table[Any], str], ...] = (
 UNIQUE: tuple[tuple[Table[Any], str], ...] = (
     (tables.SOURCES, "path"),
     (tables.SHOTS, "shot_id"),
+    (tables.TIMELINES, "source_id"),
+    (tables.TRACKS, "track_id"),
     (tables.MEASURES, "clip_id"),
     (tables.VERDICTS, "clip_id"),
     (tables.CLIPS, "clip_id"),

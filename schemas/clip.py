@@ -25,6 +25,7 @@ from xsheet.schemas.fields import (
     Us,
 )
 from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, Span, frame_start_us
+from xsheet.schemas.timeline import check_lengths
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -34,8 +35,10 @@ class SyncScore:
     scorer: Annotated[Str, "name and version; each scorer has its own limits. 'truth' for a planted offset"]
     offset_frames: Annotated[Int32 | None, "frames of 40 ms; positive = the voice is late"] = None
     confidence: Annotated[Float | None, "higher is better; LSE-C for SyncNet"] = None
+    margin: Annotated[Float | None, "lead of the best offset over the next peak, in the unit of the confidence"] = None
     distance: Annotated[NonNegative | None, "lower is better; LSE-D for SyncNet"] = None
     windows: Annotated[Count | None, "voiced windows that voted"] = None
+    not_measurable: Annotated[Str | None, "why there is no offset: short, unvoiced, face_hidden, still, ..."] = None
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -203,7 +206,4 @@ class Signals:
     energy_db: Annotated[Series, "RMS of the frame's 640 samples, dB of full scale"] = ()
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            series = getattr(self, name)
-            if isinstance(series, tuple) and len(series) not in (0, self.frames):
-                raise ValueError(f"{name} has {len(series)} values, expected {self.frames} or none")
+        check_lengths(self, self.frames)

@@ -64,7 +64,7 @@ def settings_sha256(settings: StrictModel) -> str:
 
 def to_yaml(settings: StrictModel) -> str:
     """Settings as a YAML file that `load` reads back to the same values."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
 
 
 def _layers(

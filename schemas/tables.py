@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from xsheet.schemas import annotation, clip, review, run, source
+from xsheet.schemas import annotation, clip, review, run, source, timeline
 from xsheet.schemas.atomic import replacing
 from xsheet.schemas.columns import Record, arrow_fields
 from xsheet.schemas.errors import ConfigError, ContractError
@@ -41,6 +41,8 @@ class Table(Generic[R]):
 
 SOURCES = Table("sources", source.SourceVideo, (1, 0))
 SHOTS = Table("shots", source.Shot, (1, 0))
+TIMELINES = Table("timelines", timeline.Timeline, (1, 0), rows_per_part=200)
+TRACKS = Table("tracks", timeline.FaceTrack, (1, 0), rows_per_part=1_000)
 MEASURES = Table("measures", clip.Measures, (1, 0))
 VERDICTS = Table("verdicts", clip.Verdict, (1, 0))
 CLIPS = Table("clips", clip.Clip, (1, 0))
@@ -51,7 +53,8 @@ FINDINGS = Table("findings", review.Finding, (1, 0))
 REVIEWS = Table("reviews", review.Review, (1, 0))
 FEATURES = Table("features", run.Feature, (1, 0))
 TABLES: tuple[Table[Any], ...] = (
-    SOURCES, SHOTS, MEASURES, VERDICTS, CLIPS, SIGNALS, RUNS, ANNOTATIONS, FINDINGS, REVIEWS, FEATURES,
+    SOURCES, TIMELINES, TRACKS, SHOTS, MEASURES, VERDICTS, CLIPS, SIGNALS,
+    RUNS, ANNOTATIONS, FINDINGS, REVIEWS, FEATURES,
 )  # fmt: skip
 
 

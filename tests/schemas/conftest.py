@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from xsheet.schemas import annotation, clip, review, run, source
+from xsheet.schemas import annotation, clip, review, run, source, timeline
 from xsheet.schemas.tables import (
     ANNOTATIONS,
     CLIPS,
@@ -17,6 +17,8 @@ from xsheet.schemas.tables import (
     SHOTS,
     SIGNALS,
     SOURCES,
+    TIMELINES,
+    TRACKS,
     VERDICTS,
 )
 
@@ -86,7 +88,7 @@ def examples(make_annotation) -> dict[str, list[Any]]:
     scores = annotation.Scores(overall=0.9, consistency=1.0, cross_model=0.5, motion=0.8, speech=0.7, text=1.0)
     seen = annotation.Seen(frame_indices=(0, 3, 6), stamps_us=(0, 120_000, 240_000), width=448, height=448, patches=900,
                            transcript_sha256=HASH, signals_sha256=HASH)  # fmt: skip
-    sync = clip.SyncScore(scorer="lip@1", offset_frames=-2, confidence=4.5, distance=8.0, windows=7)
+    sync = clip.SyncScore(scorer="lip@1", offset_frames=-2, confidence=4.5, distance=8.0, margin=1.5, windows=7)
     return {
         SOURCES.name: [
             source.SourceVideo(source_id="srx_1", path="gone.mp4", status="failed", stage="probe", reason="missing",
@@ -103,6 +105,14 @@ def examples(make_annotation) -> dict[str, list[Any]]:
             source.Shot(shot_id="shot_1", source_id="src_1", start_us=0, end_us=2_000_000, opens_with="start"),
             source.Shot(shot_id="shot_2", source_id="src_1", start_us=2_000_000, end_us=4_000_000, opens_with="cut",
                         cut_scores=(source.CutScore(detector="adaptive@3.5", score=7.25),)),
+        ],
+        TIMELINES.name: [
+            timeline.Timeline(source_id="src_1", frames=2, extractor="t@1", luma=(90.5, 91.0), energy_db=(None, -20.5)),
+        ],
+        TRACKS.name: [
+            timeline.FaceTrack(track_id="track_1", source_id="src_1", detector="d@1", start_frame=5, frames=2,
+                               x0=(0.25, None), y0=(0.25, None), x1=(0.5, None), y1=(0.5, None), yaw_deg=(1.5, None),
+                               blendshapes=((0.5, 0.25),), shape=(0.1, 0.2), shape_model="mesh@1"),
         ],
         MEASURES.name: [
             clip.Measures(shot_id="shot_1", **candidate),
