@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from itertools import chain, repeat
 
 import numpy as np
-from xsheet.demo.marker import mark_frame
 
 from xsheet.demo.backdrop import backdrop
 from xsheet.demo.camera import camera
 from xsheet.demo.canvas import Picture
 from xsheet.demo.draw import Puppet, beside
 from xsheet.demo.identity import identity
+from xsheet.demo.marker import mark_frame
 from xsheet.demo.story import Story, Take
 
 FLASH_LUMA = 250

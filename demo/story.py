@@ -88,7 +88,8 @@ class Story:
 def kind_of(index: int, *, seed: int) -> Kind:
     """The kind of a film: every run of twenty holds all of them, each run in an order of its own."""
     cycle, place = divmod(index, len(CYCLE))
-    return CYCLE[np.random.default_rng((seed, cycle, 0xC1C)).permutation(len(CYCLE))[place]]
+    order = np.random.default_rng((seed, cycle, 0xC1C)).permutation(len(CYCLE))
+    return CYCLE[int(order[place])]
 
 
 def story(index: int, *, seed: int, kind: Kind | None = None) -> Story:
@@ -108,25 +109,27 @@ def _single(rng: Generator, index: int, seed: int, kind: Kind) -> Story:
     frames = _length(rng)
     head = _head(rng, frames)
     assert head.speech is not None
-    sound, offset, heard, heads = head.speech.sound, 0, 0, (head,)
+    offset = 0
     match kind:
         case "offset" | "far_offset":
             low, high = MENDABLE_FRAMES if kind == "offset" else FAR_FRAMES
             offset = int(rng.integers(low, high + 1) * rng.choice((-1, 1)))
-            sound = voice.shift(sound, _frames_us(offset), rng=rng)
+            sound = voice.shift(head.speech.sound, frame_start_us(offset, CLIP_RATE), rng=rng)
         case "swapped":
-            sound, heard = voice.speak(rng, frames).sound, None
+            sound = voice.speak(rng, frames).sound
         case "silence":
-            sound, heard = voice.silence(frames), None
+            sound = voice.silence(frames)
         case "music":
-            sound, heard = voice.music(rng, frames), None
-        case "voice_over":
-            heads, heard = (), None
-        case "still":
-            heads, heard = (_frozen(head),), None
+            sound = voice.music(rng, frames)
         case _:
-            pass
-    take = Take(frames=range(frames), opens_with="start", heads=heads, heard=heard, backdrop=head.identity)
+            sound = head.speech.sound
+    take = Take(
+        frames=range(frames),
+        opens_with="start",
+        heads={"voice_over": (), "still": (_frozen(head),)}.get(kind, (head,)),
+        heard=0 if kind in ("talk", "offset", "far_offset") else None,
+        backdrop=head.identity,
+    )
     return Story(index=index, seed=seed, kind=kind, takes=(take,), sound=sound, offset_frames=offset)
 
 
@@ -182,7 +185,3 @@ def _frozen(head: Head) -> Head:
 
 def _length(rng: Generator) -> int:
     return int(rng.integers(*TAKE_FRAMES))
-
-
-def _frames_us(frames: int) -> int:
-    return frame_start_us(frames, CLIP_RATE)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet import __version__
-from xsheet.demo.script import Planned, rests
 from xsheet.demo.identity import Identity, identity
+from xsheet.demo.script import Planned, rests
 from xsheet.demo.story import SAMPLES_PER_FRAME, Head, Story, Take
 from xsheet.schemas import ids, vocab
 from xsheet.schemas.annotation import Annotation, Base, Phase, annotation_id, sorted_phases
@@ -23,7 +23,8 @@ KINDS: dict[vocab.Action, vocab.Kind] = {
 }  # fmt: skip
 PARTS: dict[vocab.Track, tuple[vocab.BodyPart, ...]] = {
     "head": ("head",), "gaze": ("eyes",), "brows": ("brows",), "face": ("mouth", "cheeks"), "mouth": ("mouth",),
-    "torso": ("torso",), "whole_body": (), "arm_left": ("arm_left", "hand_left"), "arm_right": ("arm_right", "hand_right"),
+    "torso": ("torso",), "whole_body": (), "arm_left": ("arm_left", "hand_left"),
+    "arm_right": ("arm_right", "hand_right"),
 }  # fmt: skip
 VERBS: dict[vocab.Action, str] = {
     "nod": "nods", "shake_head": "shakes the head", "tilt_head": "tilts the head to the {side}",
@@ -111,7 +112,8 @@ def _signals(story: Story, take: Take, column: int, clip_id: str) -> Signals:
 def _energy_db(story: Story, take: Take) -> NDArray[np.floating]:
     frames = story.sound.reshape(-1, SAMPLES_PER_FRAME)[take.frames.start : take.frames.stop].astype(np.float64)
     # Digital silence has no level in dB; one step of 16 bits is the floor. A tenth of a dB is all that a reader needs.
-    return np.round(20 * np.log10(np.maximum(np.sqrt((frames**2).mean(axis=1)), 2.0**-15)), 1)
+    level: NDArray[np.float64] = np.maximum(np.sqrt((frames**2).mean(axis=1)), 2.0**-15)
+    return np.asarray(np.round(20 * np.log10(level), 1))
 
 
 def _shifted(voice: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
@@ -160,7 +162,7 @@ def _phase(index: int, planned: Planned) -> Phase:
         repetitions=planned.repetitions,
         kinematics=planned.kinematics,
         visibility=1.0,
-        origin=TRUTH,
+        origin="truth",
     )
 
 

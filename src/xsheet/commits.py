@@ -149,6 +149,10 @@ class Committed:
         for key in self._keys:
             yield from self._commits.rows(key, kind)
 
+    def rows_of(self, outcome: Outcome, kind: type[R]) -> Iterator[R]:
+        """The rows of one kind of one item."""
+        return self._commits.rows(outcome.key, kind)
+
     def log_path(self, outcome: Outcome) -> Path:
         """The log of a failed item."""
         return self._commits.log_path(outcome.key)
