@@ -27,14 +27,12 @@ from pydantic import Field
 
 from xsheet.curate.container import one_line
 from xsheet.curate.picture import SCALING, Rgb
-from xsheet.curate.sound import Samples
+from xsheet.curate.sound import SAMPLES_PER_FRAME, Samples
 from xsheet.schemas.atomic import replacing
 from xsheet.schemas.errors import MediaError, RunError
 from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE
-
-SAMPLES_PER_FRAME = AUDIO_RATE.num // CLIP_RATE.num
 
 _SMPTE170M = 6  # the number of BT.601 among colour primaries, transfer curves and matrices alike
 _MUXER = {"movflags": "+faststart", "fflags": "+bitexact"}
@@ -48,7 +46,8 @@ class ClipFormat(StrictModel):
     preset: str = Field(
         default="veryfast",
         pattern="^(ultrafast|superfast|veryfast|faster|fast|medium|slow|slower|veryslow)$",
-        description="x264 effort; beyond 'veryfast' size falls by a tenth and time doubles (x264's own tables)",
+        description="x264 effort; at this crf 'medium' is 1.6 dB nearer to its source for 2.4 times the work "
+        "(docs/log.md#media-limits)",
     )
     key_frame_every: int = Field(default=50, ge=1, le=250, description="frames; two seconds to seek over at most")
     audio_bits_per_s: int = Field(

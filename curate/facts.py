@@ -27,7 +27,7 @@ from xsheet.curate.container import (
     start_of,
     ticks_to_us,
     video_of,
-)  # fmt: skip
+)
 from xsheet.curate.guard import LocalFile
 from xsheet.curate.limits import MediaLimits
 from xsheet.curate.picture import turn_of, upright_size
@@ -159,7 +159,8 @@ def _with_picture(
     if float(timing.rate) > limits.max_fps:
         raise over_limit(file, f"at most {limits.max_fps} frames per second", f"{float(timing.rate):.6g}")
     turn = turn_of(scan.first)
-    width, height = upright_size(video.width, video.height, pixel_aspect=video.sample_aspect_ratio, turn=turn)
+    # The decoder's size, not the header's: the two can differ, and only one of them arrives.
+    width, height = upright_size(scan.first.width, scan.first.height, pixel_aspect=video.sample_aspect_ratio, turn=turn)
     return replace(
         facts,
         duration_us=timing.duration_us,

@@ -23,10 +23,10 @@ class MediaLimits(StrictModel):
         default=864_000, ge=1, description="frames, packets or shown pictures of one pass; max_duration_s at 60 fps"
     )
     max_expansion: int = Field(
-        default=200_000,
+        default=100_000,
         ge=1,
-        description="decoded RGB bytes for each byte of the file; still slides reach about 40 000, a bomb of empty "
-        "frames 800 000 (docs/log.md#media-limits)",
+        description="decoded RGB bytes for each byte of the file; real clips reach 1 800, an all-black film 57 000 at "
+        "1080p and 88 000 at 4K (docs/log.md#media-limits)",
     )
     probe_bytes: int = Field(
         default=5_000_000, ge=4096, description="bytes the demuxer may read to find the streams; ffmpeg's default"

@@ -33,26 +33,27 @@ from xsheet.curate.container import (
     audio_of,
     broken_header,
     decoded,
+    one_line,
     only,
     opened,
     over_limit,
     start_of,
     ticks_to_us,
     video_of,
-)  # fmt: skip
+)
 from xsheet.curate.facts import read_facts
 from xsheet.curate.frames import Frame, at_rate
 from xsheet.curate.guard import LocalFile, admit
 from xsheet.curate.limits import MediaLimits
-from xsheet.curate.picture import Renderer, Turn
-from xsheet.curate.sound import Samples, Soundtrack
+from xsheet.curate.picture import Renderer, Rgb, Turn
+from xsheet.curate.sound import SAMPLES_PER_FRAME, Samples, Soundtrack
 from xsheet.curate.timing import frame_count
+from xsheet.schemas.errors import MediaError
 from xsheet.schemas.source import SourceVideo
-from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, FrameRate, frame_start_us
+from xsheet.schemas.time import CLIP_RATE, FrameRate, frame_start_us
 
 DEFAULT_LIMITS = MediaLimits()
 S = TypeVar("S", VideoStream, AudioStream)
-SAMPLES_PER_FRAME = AUDIO_RATE.num // CLIP_RATE.num
 
 
 def probe(
@@ -152,7 +153,7 @@ class Media:
         track = Soundtrack(frames * SAMPLES_PER_FRAME)
         for start_us, frame in self._timed_sound(counts):
             if start_us is not None and start_us >= frame_start_us(frames, CLIP_RATE):
-                break
+                continue  # after the picture, or a stamp gone wrong with good ones behind it
             try:
                 track.add(frame, start_us=start_us)
             except MemoryError:
@@ -180,7 +181,16 @@ class Media:
     def _frames(self, rate: FrameRate, size: tuple[int, int]) -> Generator[Frame]:
         turn = Turn(self.source.rotation_deg or 0, is_mirrored=self.source.is_mirrored or False)
         counts = self.counts = PassCounts()
-        render = Renderer(size, turn=turn)
+        renderer = Renderer(size, turn=turn)
+
+        def render(frame: VideoFrame) -> Rgb:
+            try:
+                return renderer(frame)
+            except MemoryError:
+                raise
+            except FILE_FAULTS as error:
+                raise self._unconvertible(frame, error) from error
+
         timed = self._timed(counts)
         yield from at_rate(timed, rate=rate, end_us=self._duration_us, render=render, counts=counts)
 
@@ -220,6 +230,15 @@ class Media:
         if stream is None:
             raise broken_header(self._file, "the same streams as before", "a stream less")
         return stream
+
+    def _unconvertible(self, frame: VideoFrame, error: BaseException) -> MediaError:
+        return MediaError(
+            reason="decode_failed",
+            where=self._file.given,
+            expected="pictures that convert to RGB",
+            came=f"{frame.format.name}: {one_line(error)}",
+            todo="convert the file to yuv420p",
+        )
 
     def _check_growth(self, frames: int, decoded_bytes: int) -> None:
         if frames > self._limits.max_frames:

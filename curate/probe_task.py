@@ -22,7 +22,7 @@ class ProbeTask:
 
     def __init__(self, *, root: Path, limits: MediaLimits | None = None, count_frames: bool = False) -> None:
         self.stage = "probe"
-        self._root = root
+        self._root = root.absolute()  # a worker runs in a folder of its own
         self._limits = limits or MediaLimits()
         self._count_frames = count_frames
 

@@ -12,9 +12,11 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
-from xsheet.schemas.time import AUDIO_RATE, US_PER_S
+from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, US_PER_S
 
 Samples = NDArray[np.float32]
+
+SAMPLES_PER_FRAME = AUDIO_RATE.num // CLIP_RATE.num
 
 _MAX_DRIFT_US = 20_000  # half a video frame at 25 fps: a voice further off than that is placed anew
 _RATES_HZ = range(4_000, 384_001)  # beyond it no microphone, and a resampler that multiplies its input
