@@ -35,6 +35,7 @@ def probe_sources(
     Returns:
         The rows: ok, or failed with stage, reason and message. Of files with the same bytes all but the first name it.
     """
+    root = root.resolve()  # workers run in folders of their own
     given = sorted(set(map(str, paths)))
     items = {item.key: item for item in (_item(path, root, limits) for path in given)}
     task = ProbeTask(root=root, limits=limits)

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 PARTS = ("schemas", "curate", "annotate", "model", "train", "demo")
-# What of ours a part may import; `xsheet.cli` may import all of them inside its verbs. `execute` is the outer shell that
+# What of ours a part may import; `xsheet.cli` may import all inside its verbs. `execute` is the outer shell that
 # carries a task over many items, `__version__` belongs into keys and runs.
 SHELL = {"execute", "__version__"}
 ALLOWED = {
