@@ -20,6 +20,7 @@ from xsheet.demo.film import pictures
 from xsheet.demo.story import story
 from xsheet.execute import Committed, Execution, Item, Progress, Row, run
 from xsheet.schemas import ids, tables
+from xsheet.schemas.atomic import remove_leftovers
 from xsheet.schemas.errors import RunError
 from xsheet.schemas.source import Extra, SourceVideo
 from xsheet.schemas.tables import Table
@@ -85,6 +86,7 @@ def make_corpus(
         RunError: a film of an earlier run was removed, or the output cannot be written.
     """
     committed = run(Film(), _items(out, clips, seed, size), out=out, how=how, progress=progress)
+    remove_leftovers(out / "videos")
     _check_present(out, committed)
     for table in TRUTH_TABLES:
         tables.write_file(truth_path(out, table), table, committed.rows(table.record))

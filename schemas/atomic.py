@@ -29,6 +29,12 @@ def replacing(path: Path) -> Iterator[Path]:
     _sync(path.parent)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in a folder; only while nobody writes there."""
+    for leftover in folder.glob(".*.tmp*"):
+        leftover.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file atomically."""
     with replacing(path) as temporary:

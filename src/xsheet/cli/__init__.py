@@ -8,6 +8,8 @@ import typer
 from xsheet import __version__
 from xsheet.cli import demo, schemas
 
+INTERRUPTED = 130  # what typer exits with after Ctrl-C
+
 app = typer.Typer(
     name="xsheet",
     help=(
@@ -40,26 +42,19 @@ def root(
 
 
 def main() -> None:
-    """Run the command; an error is one line on stderr unless --debug stands anywhere among the arguments."""
-    # --debug may stand anywhere: people append it to the command that just failed.
+    """Run the command. An error is one line on stderr; `--debug` shows its traceback."""
+    # It may stand anywhere: people append it to the command that just failed.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     if len(arguments) < len(sys.argv) - 1:
         app(arguments)
-    else:
-        sys.exit(_guarded(arguments))
-
-
-def _guarded(arguments: list[str]) -> int:
     try:
         app(arguments)
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
-    except KeyboardInterrupt:
-        typer.secho("stopped; the same command goes on where it was", err=True, fg="yellow")
-        return 130
+        if stop.code == INTERRUPTED:
+            typer.secho("stopped; the same command goes on where it was", err=True, fg="yellow")
+        raise
     except Exception as error:  # noqa: BLE001 - the border to the user: errors of ours become one line
-        return _explain(error)
-    return 0
+        sys.exit(_explain(error))
 
 
 def _explain(error: Exception) -> int:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from xsheet.schemas.source import SourceVideo
 
-app = typer.Typer(help="The whole path on a synthetic talking corpus whose truth is known.")
+app = typer.Typer()
 
 Clips = Annotated[int, typer.Option("--clips", min=1, help="Films to make; twenty hold every kind of fault.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="What all randomness follows from.")]
@@ -34,7 +34,7 @@ def demo(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the path on a synthetic corpus: films with planted faults, their truth, and the table of what they are.
+    """The whole path on a synthetic talking corpus: films with planted faults, their truth, and what they are.
 
     A second run keeps what the first one finished.
 

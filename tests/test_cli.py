@@ -1,0 +1,139 @@
+"""The command as a user meets it: exit codes, one-line errors, JSON, names chosen by strangers."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from xsheet import __version__
+from xsheet.schemas import tables
+from xsheet.schemas.sets import create_set
+from xsheet.schemas.source import SourceVideo
+
+COMMAND = [sys.executable, "-c", "from xsheet.cli import main; main()"]
+
+
+def xsheet(*arguments, **options):
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, **options)
+
+
+def test_version_is_the_packages():
+    assert xsheet("--version").stdout == f"xsheet {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "verb", [(), ("schemas",), ("schemas", "show"), ("schemas", "check"), ("demo",), ("demo", "corpus")]
+)
+def test_every_verb_explains_itself(verb):
+    ran = xsheet(*verb, "--help")
+    assert ran.returncode == 0
+    assert "Usage:" in ran.stdout
+
+
+def test_every_leaf_verb_shows_an_example():
+    for verb in VERBS[2:]:
+        assert "Example: xsheet" in " ".join(xsheet(*verb, "--help").stdout.split()), verb
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("schemas", "chekc"), "Did you mean"),
+        (("schemas", "show", "clip"), "did you mean 'clips'"),
+        (("demo", "corpus"), "Missing argument"),
+        (("demo", "--clips", "0"), "--clips"),
+        (("demo", "--clips", "many"), "--clips"),
+        (("demo", "--size", "255", "--clips", "1", "--out", "never-made"), "multiple of 2"),
+    ],
+)
+def test_bad_usage_exits_2_and_says_what_was_meant(arguments, said, tmp_path):
+    ran = xsheet(*arguments, cwd=tmp_path)
+    assert ran.returncode == 2
+    assert said in " ".join(ran.stderr.replace("│", " ").split())
+    assert "Traceback" not in ran.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_no_set_is_one_line_and_exit_1(tmp_path):
+    ran = xsheet("schemas", "check", str(tmp_path))
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (1, 1)
+    assert "no set.json" in ran.stderr
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(tmp_path):
+    assert "Traceback" in xsheet("schemas", "check", str(tmp_path), "--debug").stderr
+    assert "Traceback" in xsheet("--debug", "schemas", "check", str(tmp_path)).stderr
+
+
+def test_problems_of_a_set_exit_1(tmp_path):
+    create_set(tmp_path / "s", "s")
+    assert xsheet("schemas", "check", str(tmp_path / "s")).returncode == 0
+    tables.part_path(tmp_path / "s", tables.SHOTS, 0).parent.mkdir()
+    tables.part_path(tmp_path / "s", tables.SHOTS, 0).write_bytes(b"broken")
+    ran = xsheet("schemas", "check", str(tmp_path / "s"), "--json")
+    assert ran.returncode == 1
+    assert json.loads(ran.stdout)["problems"][0]["table"] == "shots"
+
+
+def test_json_is_all_that_stands_on_stdout():
+    assert [t["table"] for t in json.loads(xsheet("schemas", "show", "--json").stdout)] == [
+        t.name for t in tables.TABLES
+    ]
+    assert json.loads(xsheet("schemas", "show", "shots", "--json").stdout)["version"] == "1.0"
+
+
+def test_upgrade_of_a_current_set_changes_nothing(tmp_path):
+    create_set(tmp_path, "s")
+    tables.write_table(tmp_path, tables.SOURCES, [SourceVideo(source_id="a", path="p", status="ok")])
+    assert "0 of 1 files were upgraded" in xsheet("schemas", "upgrade", str(tmp_path)).stdout
+    assert "0 of 1 files would be" in xsheet("schemas", "upgrade", str(tmp_path), "--dry-run").stdout
+
+
+def test_a_dry_run_makes_nothing(tmp_path):
+    ran = xsheet("demo", "--clips", "5", "--dry-run", cwd=tmp_path)
+    assert ran.returncode == 0
+    assert "5 films" in ran.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_text_of_strangers_cannot_steer_the_terminal(capsys):
+    from xsheet.cli.show import print_table
+
+    print_table("t", ("file",), [("\x1b[2J\x1b]0;owned\x07[red]x[/red]\u202egpm.exe\nsecond line",)])
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+    assert "[red]x[/red]" in shown
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path):
+    arguments = ("demo", "corpus", "my films", "--clips", "6", "--size", "128", "--jobs", "2")
+    running = subprocess.Popen([*COMMAND, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("my films/videos/*.mp4")) and time.monotonic() < until:
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    said = running.communicate(timeout=10)[1]
+    assert running.returncode == 130
+    assert "the same command goes on" in said
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("my films/videos/*.mp4")}
+    assert xsheet(*arguments, cwd=tmp_path).returncode == 0
+    films = {p: p.stat().st_mtime_ns for p in tmp_path.glob("my films/videos/*.mp4")}
+    assert len(films) == 6
+    assert sum(films[p] == t for p, t in before.items()) >= len(before) - 2
+
+
+@pytest.mark.slow
+def test_the_demo_runs_and_a_second_run_keeps_what_is_there(tmp_path):
+    first = xsheet("demo", "--clips", "2", "--size", "128", "--json", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    told = json.loads(first.stdout)
+    assert (told["films"], told["failed"]) == (2, 0)
+    films = {p: p.stat().st_mtime_ns for p in (tmp_path / told["corpus"] / "videos").iterdir()}
+    assert xsheet("schemas", "check", told["set"], cwd=tmp_path).returncode == 0
+    assert xsheet("demo", "--clips", "2", "--size", "128", "--json", cwd=tmp_path).returncode == 0
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / told["corpus"] / "videos").iterdir()} == films
