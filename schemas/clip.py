@@ -4,7 +4,7 @@ A candidate is a span of one source with one face track (or none). Its id become
 A measure that was not taken is null: absence is never a number.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -26,6 +26,9 @@ from xsheet.schemas.fields import (
 )
 from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, Span, frame_start_us
 from xsheet.schemas.timeline import check_lengths
+
+Speaker = Literal["only", "active", "listener", "ambiguous"]
+"""only: no other face then. active: the sound explains this mouth best. listener: another's. ambiguous: neither."""
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,7 @@ class PictureMeasure:
     """The whole picture over the candidate."""
 
     luma_mean: Annotated[NonNegative, "mean luma, 0..255"]
-    frozen_share: Annotated[Share, "frames equal to the one before"]
+    frozen_share: Annotated[Share, "frames of a standing picture: stretches without change"]
     letterbox_share: Annotated[Share, "picture area inside uniform bars"]
     camera_motion: Annotated[NonNegative | None, "median global motion, picture heights per second"] = None
     text_likelihood: Annotated[Share | None, "chance of burnt-in text; null without the model"] = None
@@ -105,6 +108,7 @@ class Measures:
     picture: Annotated[PictureMeasure | None, "picture"] = None
     sound: Annotated[SoundMeasure | None, "sound"] = None
     motion: Annotated[tuple[PartMotion, ...], "motion per body part"] = ()
+    speaker: Annotated[Speaker | None, "whose voice it is, as the sync scores tell; null without a face track"] = None
 
     def __post_init__(self) -> None:
         Span(self.start_us, self.end_us)

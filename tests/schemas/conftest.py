@@ -125,6 +125,7 @@ def examples(make_annotation) -> dict[str, list[Any]]:
                 sound=clip.SoundMeasure(voice_share=0.8, voice_detector="energy@1", loudness_db=-23.0, snr_db=20.0,
                                         clipped_share=0.0, silent_share=0.0, music_likelihood=0.1),
                 motion=(clip.PartMotion(part="head", speed_median=0.1, speed_p90=0.6, visible_share=1.0),),
+                speaker="only",
                 **candidate | {"clip_id": "clip_2"},
             ),
         ],
