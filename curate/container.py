@@ -152,6 +152,17 @@ def ticks_to_us(ticks: int, stream: Stream) -> int:
     return 0 if base is None else ticks * base.numerator * US_PER_S // base.denominator
 
 
+def seek(container: InputContainer, stream: Stream, us: int) -> None:
+    """Go to the key frame at or before a container time; where the file has no way there, stay at the beginning."""
+    base = stream.time_base
+    if base is None:
+        return
+    try:
+        container.seek(us * base.denominator // (base.numerator * US_PER_S), stream=stream, backward=True)
+    except FILE_FAULTS:
+        return
+
+
 def over_limit(file: LocalFile, expected: str, came: str) -> MediaError:
     """The error of a file that asks for too much."""
     todo = "leave the file out, or raise the limit"

@@ -29,6 +29,7 @@ def at_rate(
     end_us: int,
     render: Callable[[VideoFrame], Rgb],
     counts: PassCounts,
+    first: int = 0,
 ) -> Iterator[Frame]:
     """Show at each instant the last frame that has started; only frames that are shown are rendered.
 
@@ -38,11 +39,13 @@ def at_rate(
         end_us: end of the picture; the last frame is held until then.
         render: makes the picture of a frame.
         counts: shown, repeated and dropped are counted here.
+        first: index to begin with; frames of `timed` that end before it are passed over.
     """
-    index = 0
+    index = first
     for source_index, (start_us, until_us, frame) in enumerate(_with_ends(timed, end_us=end_us)):
         rgb: Rgb | None = None
-        while (instant_us := frame_start_us(index, rate)) + TOLERANCE_US < min(until_us, end_us) or counts.shown == 0:
+        # The first frame of a film is shown however short it is.
+        while (instant_us := frame_start_us(index, rate)) + TOLERANCE_US < min(until_us, end_us) or index == 0:
             if rgb is None:
                 rgb = render(frame)
             else:

@@ -37,6 +37,7 @@ from xsheet.curate.container import (
     only,
     opened,
     over_limit,
+    seek,
     start_of,
     ticks_to_us,
     video_of,
@@ -50,7 +51,7 @@ from xsheet.curate.sound import SAMPLES_PER_FRAME, Samples, Soundtrack
 from xsheet.curate.timing import frame_count
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.source import SourceVideo
-from xsheet.schemas.time import CLIP_RATE, FrameRate, frame_start_us
+from xsheet.schemas.time import CLIP_RATE, FrameRate, Span, frame_start_us, frames_in
 
 DEFAULT_LIMITS = MediaLimits()
 S = TypeVar("S", VideoStream, AudioStream)
@@ -113,7 +114,9 @@ class Media:
         assert self.source.height is not None
         return self.source.width, self.source.height
 
-    def frames(self, *, rate: FrameRate = CLIP_RATE, size: tuple[int, int] | None = None) -> Iterator[Frame]:
+    def frames(
+        self, *, rate: FrameRate = CLIP_RATE, size: tuple[int, int] | None = None, span: Span | None = None
+    ) -> Iterator[Frame]:
         """Frames from zero to the end of the picture, upright and in square pixels.
 
         A frame is the last one that has started at its instant, so a variable rate becomes a constant one. Damaged
@@ -122,11 +125,12 @@ class Media:
         Args:
             rate: frames per second to hand out.
             size: width and height to scale to; the upright size when None.
+            span: only the frames that start inside; decodes from the key frame before. The whole film when None.
 
         Raises:
             MediaError: over_limit when the file holds more than it said.
         """
-        one_pass = self._frames(rate, size or self.size)
+        one_pass = self._frames(rate, size or self.size, span or Span(0, max(1, self._duration_us)))
         self._passes.append(one_pass)
         return one_pass
 
@@ -178,7 +182,7 @@ class Media:
         assert self.source.start_us is not None
         return self.source.start_us
 
-    def _frames(self, rate: FrameRate, size: tuple[int, int]) -> Generator[Frame]:
+    def _frames(self, rate: FrameRate, size: tuple[int, int], span: Span) -> Generator[Frame]:
         turn = Turn(self.source.rotation_deg or 0, is_mirrored=self.source.is_mirrored or False)
         counts = self.counts = PassCounts()
         renderer = Renderer(size, turn=turn)
@@ -191,17 +195,32 @@ class Media:
             except FILE_FAULTS as error:
                 raise self._unconvertible(frame, error) from error
 
-        timed = self._timed(counts)
-        yield from at_rate(timed, rate=rate, end_us=self._duration_us, render=render, counts=counts)
+        timed = self._timed(counts, from_us=span.start_us)
+        end_us, first = min(span.end_us, self._duration_us), frames_in(span, rate).start
+        yield from at_rate(timed, rate=rate, end_us=end_us, render=render, counts=counts, first=first)
 
-    def _timed(self, counts: PassCounts) -> Iterator[tuple[int, VideoFrame]]:
-        """Decoded frames with their start from zero; the one decode loop over pictures."""
-        self.video_passes += 1
+    def _timed(self, counts: PassCounts, *, from_us: int = 0) -> Iterator[tuple[int, VideoFrame]]:
+        """Decoded frames with their start from zero, from the one current at `from_us` or an earlier one on."""
+        if from_us:
+            seeking = self._decoded(counts, from_us=from_us)
+            first = next(seeking, None)
+            if first is not None and first[0] <= from_us:
+                yield first
+                yield from seeking
+                return
+            seeking.close()  # an index that leads too far, or none: from the beginning then
+        yield from self._decoded(counts)
+
+    def _decoded(self, counts: PassCounts, *, from_us: int = 0) -> Generator[tuple[int, VideoFrame]]:
+        """The one decode loop over pictures."""
+        self.video_passes += from_us == 0
         latest_us, decoded_bytes = -1, 0
         with opened(self._file, limits=self._limits) as container:
             video = self._known(video_of(container))
             only(container, video)
             arm(video, limits=self._limits, threads=self._threads)
+            if from_us:
+                seek(container, video, self._zero_us + from_us)
             for frame in decoded(container, video, VideoFrame, counts=counts):
                 decoded_bytes += 3 * frame.width * frame.height
                 self._check_growth(counts.decoded, decoded_bytes)
