@@ -28,6 +28,7 @@ QUANTITIES = ("yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "smile", "brow_r
 # Landmarks of the face mesh that lips, brows and lids hardly move: nose, eye corners, temples, sides of the head.
 STABLE = [1, 4, 5, 2, 98, 327, 6, 168, 195, 197, 33, 133, 263, 362, 127, 356, 162, 389, 234, 454]
 BROWS = [70, 63, 105, 66, 107, 300, 293, 334, 296, 336]
+INNER_LIPS = [(13, 14), (82, 87), (312, 317), (81, 178), (311, 402)]
 
 
 def random_motion(seed: int, frames: int) -> Motion:
@@ -100,7 +101,7 @@ def measured(marks: Floats) -> dict[str, Floats]:
     def gap(a: int, b: int) -> Floats:
         return np.linalg.norm(face[:, a] - face[:, b], axis=1)
 
-    result["mouth_open"][seen] = gap(13, 14)
+    result["mouth_open"][seen] = np.mean([gap(a, b) for a, b in INNER_LIPS], axis=0)
     corner, lip = face[:, [61, 291], 1].mean(1), face[:, [0, 17], 1].mean(1)
     result["smile"][seen] = (corner - lip) + 0.5 * gap(61, 291)
     result["brow_raise"][seen] = face[:, BROWS, 1].mean(1) - face[:, [33, 133, 263, 362], 1].mean(1)
@@ -181,13 +182,17 @@ def head_table(people: int, frames: int) -> None:
         seen.append(measured(landmarks(pictures(seed, motion))))
     found = [float(np.isfinite(s["yaw_deg"]).mean()) for s in seen]
     print(f"face found in {np.mean(found):.2%} of {people * frames} frames; worst person {min(found):.2%}")
-    print(f"{'':11} pooled r  worst r (person)  slope")
+    # The zero of a measured pitch differs from face to face by some 2 degrees; "own zero" takes each person's mean off.
+    print(f"{'':11} pooled r  own zero  worst r (person)  slope")
     for name in QUANTITIES:
         each = [correlation(t[name], s[name]) for t, s in zip(truth, seen, strict=True)]
         true, got = (np.concatenate([series[name] for series in side]) for side in (truth, seen))
         known = np.isfinite(got)
+        own = [series[name] - np.nanmean(series[name]) for series in seen]
+        true_own = np.concatenate([series[name] - series[name].mean() for series in truth])
         slope = np.polyfit(true[known], got[known], 1)[0]
-        print(f"{name:11} {correlation(true, got):8.3f}  {min(each):7.3f} ({int(np.argmin(each)):2})  {slope:12.2f}")
+        pooled, centred = correlation(true, got), correlation(true_own, np.concatenate(own))
+        print(f"{name:11} {pooled:8.3f}  {centred:8.3f}  {min(each):7.3f} ({int(np.argmin(each)):2})  {slope:12.2f}")
 
 
 def body_rows(seed: int, frames: int) -> tuple[Floats, list[bool], list[bool]]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from xsheet.demo.canvas import Picture, View, disc, fill, fill_all, hull, overlap, ribbon
 from xsheet.demo.hair import CAP_COLUMNS, CAP_ROWS, CUTS
-from xsheet.demo.identity import Colour, Identity, blend, shade
+from xsheet.demo.identity import Colour, Identity, Look, blend, shade
 from xsheet.demo.light import Tint, cast, lit_skin
 from xsheet.demo.skull import Points
 
@@ -49,19 +49,28 @@ def paint_head(picture: Picture, head: Posed, identity: Identity, tint: Tint) ->
     )
     _ear(picture, head, far, look.skin)
     outline, cells = hull(flat["skin"]), _cap_cells(flat["cap"])
+    # The cells of the crown are slivers that overlap, and what overlaps twice stays empty: cover them as one.
+    crown = hull(flat["cap"][-5 * CAP_COLUMNS :])
     fill(picture, outline, look.skin)
     fill_all(picture, cells, look.hair_colour)
+    fill(picture, crown, look.hair_colour)
     if look.hair != "shaved":
-        fill(picture, _sheen(flat["cap"], identity.scene.light, 0.1 * head.unit), shade(look.hair_colour, 1.25))
+        fill(
+            picture,
+            _sheen(flat["cap"], identity.scene.light, 0.1 * head.unit),
+            blend(look.hair_colour, (255, 240, 225), 0.14),
+        )
     mask = np.zeros(picture.shape[:2], np.uint8)
     fill(mask, outline, 255)
     fill_all(mask, cells, 255)
+    fill(mask, crown, 255)
     colour, weight = lit_skin(head.space["skin"], identity.scene, tint)
     cast(picture, mask, flat["skin"], colour, weight)
     _ear(picture, head, near, shade(look.skin, float(np.average(colour[:, 0], weights=weight))))
+    brows = blend(look.hair_colour, (24, 18, 18), 0.55)
     for side in ("left", "right"):
-        _eye(picture, head, side, look.iris)
-        fill(picture, flat[f"brow_{side}"], shade(look.hair_colour, 0.85))
+        _eye(picture, head, side, look)
+        fill(picture, flat[f"brow_{side}"], brows)
     _nose(picture, head, look.skin)
     _mouth(picture, head, look.lips)
     if look.glasses:
@@ -81,7 +90,7 @@ def skin_tint(identity: Identity, rest_skin: Points) -> Tint:
     sockets = np.exp(-((((np.abs(x) - 0.3) / 0.2) ** 2) + ((y - 0.05) / 0.11) ** 2))
     stain(0.45 * cheeks, (1.0, 0.82, 0.8))
     stain(0.6 * sockets, (0.88, 0.82, 0.82))
-    strength = {"none": 0.0, "stubble": 0.4, "full": 0.92}[identity.look.beard]
+    strength = {"none": 0.0, "stubble": 0.3, "full": 0.66}[identity.look.beard]
     edge = -0.5 - 0.12 * np.cos(np.pi * np.clip(x / 0.7, -1, 1)) + 0.5 * np.clip(np.abs(x) - 0.42, 0, 1) * 2.2
     beard = np.clip((edge - y) / 0.08, 0, 1)
     beard *= 1 - 0.85 * np.exp(-((x / 0.2) ** 4) - ((y + 0.67) / 0.06) ** 2)
@@ -98,8 +107,8 @@ def _cap_cells(cap: Points) -> list[Points]:
     facing = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0] < 0
     # The nape is always behind the neck, though thick hair flares there and would face the camera.
     row, column = np.divmod(np.arange(len(cells)), CAP_COLUMNS)
-    nape = (np.abs(column / CAP_COLUMNS - 0.5) > 0.3) & (row < CAP_ROWS // 2)
-    return [*cells[facing & ~nape], grid[-1]]
+    nape = (np.abs(column / CAP_COLUMNS - 0.5) > 0.37) & (row < CAP_ROWS // 2)
+    return list(cells[facing & ~nape])
 
 
 def _sheen(cap: Points, light: tuple[float, float, float], width: float) -> Points:
@@ -115,20 +124,20 @@ def _ear(picture: Picture, head: Posed, side: str, skin: Colour) -> None:
     fill(picture, head.flat[f"ear_inside_{side}"], shade(skin, 0.8))
 
 
-def _eye(picture: Picture, head: Posed, side: str, iris: Colour) -> None:
+def _eye(picture: Picture, head: Posed, side: str, look: Look) -> None:
     upper, lower = head.flat[f"lid_{side}"], head.flat[f"under_{side}"]
     unit, centre = head.unit, head.flat[f"iris_{side}"][0]
     opening = np.concatenate((upper, lower[::-1]))
     dark = (38, 28, 28)
     taper = np.sin(np.pi * np.linspace(0.08, 0.96, len(upper)))
-    fill(picture, ribbon(head.flat[f"crease_{side}"][1:-1], 0.018 * unit * taper[1:-1]), blend(dark, iris, 0.6))
+    fill(picture, ribbon(head.flat[f"crease_{side}"][1:-1], 0.018 * unit * taper[1:-1]), shade(look.skin, 0.72))
     lash = ribbon(upper, unit * (0.012 + 0.034 * taper))
     if np.linalg.norm(upper - lower, axis=1).max() < 0.03 * unit:
         fill(picture, lash, dark)
         return
     fill(picture, opening, (244, 242, 238))
-    _fill_part(picture, opening, disc(centre, 0.088 * unit), shade(iris, 0.6))
-    _fill_part(picture, opening, disc(centre, 0.072 * unit), iris)
+    _fill_part(picture, opening, disc(centre, 0.088 * unit), shade(look.iris, 0.6))
+    _fill_part(picture, opening, disc(centre, 0.072 * unit), look.iris)
     _fill_part(picture, opening, disc(centre, 0.04 * unit), (18, 14, 16))
     _fill_part(picture, opening, disc(centre + np.array((0.028, -0.03)) * unit, 0.02 * unit, 10), (255, 255, 255))
     fill(picture, lash, dark)

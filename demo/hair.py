@@ -31,7 +31,7 @@ CUTS: dict[Hair, Cut] = {
     "parted": Cut(line=0.64, thick=0.1, top=0.12, lean=0.16),
     "quiff": Cut(line=0.7, thick=0.06, top=0.12, front=0.24, lean=0.05),
     "curls": Cut(line=0.66, side=0.02, thick=0.36, top=0.06, waves=0.045),
-    "bob": Cut(line=0.52, side=-0.42, thick=0.16, top=0.08, length=0.95),
+    "bob": Cut(line=0.64, side=-0.42, thick=0.16, top=0.08, length=0.95),
     "long": Cut(line=0.7, side=-0.42, thick=0.14, top=0.08, lean=0.14, length=2.0),
     "bun": Cut(line=0.72, side=-0.1, thick=0.07, top=0.04, knot=0.32),
 }
@@ -52,7 +52,9 @@ def cap(shape: Shape, hair: Hair, parting: float) -> Points:
     centre = np.array((0.0, 0.25, -0.15))
     out = skull - centre
     out /= np.linalg.norm(out, axis=-1, keepdims=True)
-    thick = 0.015 + cut.thick * np.sqrt(rise) + cut.top * rise + cut.lean * 0.4 * parting * np.sin(around) * rise
+    # Over the nape the skull recedes; hair that thickened as fast there as on the sides would flare like a skirt.
+    ramp = rise ** np.where(np.abs(around) > 1.75, 1.1, 0.5)
+    thick = 0.015 + cut.thick * ramp + cut.top * rise + cut.lean * 0.4 * parting * np.sin(around) * rise
     thick = thick + cut.front * np.exp(-((around / 0.9) ** 2)) * np.sin(np.pi * np.clip(rise * 1.4, 0, 1))
     ripple = np.sin(8 * around + 3 * np.sin(5 * rise)) + np.sin(11 * rise)
     grid = skull + out * (thick + cut.waves * ripple * np.sqrt(rise))[..., None]

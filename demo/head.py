@@ -18,11 +18,13 @@ from xsheet.demo.skull import CHIN, CROWN, Floats, Points, on_face, on_skull
 ROWS, COLUMNS = 44, 64
 NECK_JOINT = np.array((0.0, -0.62, -0.25), np.float32)
 EYE_X, BROW_Y, NOSE_Y, MOUTH_Y = 0.33, 0.25, -0.4, -0.66
-JAW_DROP = 0.32
+JAW_DROP = 0.31
+# A chin that falls as far as the lip reads as a head tilted back: measured pitch loses .01 of its r.
+CHIN_SHARE = 0.55
 
-# A drawing shows less depth than a photograph. A deeper head brings the pitch that MediaPipe measures from r = .94 at
-# true depth to .96 (.95 at 1.2), and the slope of yaw to 1.
-_STRETCH = (1.0, 1.0, 1.28)
+# A drawing shows less depth than a photograph: at true depth MediaPipe measures two thirds of a planted pitch, with a
+# deeper head nine tenths (and a quarter too much yaw).
+_STRETCH = (1.0, 1.0, 1.38)
 # Each key pose moves one thing as far as it goes; what it displaces is one expression shape.
 _REST = Pose()
 _KEYS = (
@@ -101,7 +103,7 @@ def _skin(shape: Shape, pose: Pose) -> Points:
 def _jaw(y: Floats, z: Floats, pose: Pose) -> Floats:
     """How far the jaw carries a point of the skin down; what lies above the mouth or behind the jaw stays."""
     below = np.clip((MOUTH_Y - y) / 0.22, 0, 1)
-    return np.asarray(JAW_DROP * pose.mouth_open * below * np.clip((z + 0.35) / 0.6, 0, 1))
+    return np.asarray(CHIN_SHARE * JAW_DROP * pose.mouth_open * below * np.clip((z + 0.35) / 0.6, 0, 1))
 
 
 def _eyes(shape: Shape, pose: Pose) -> dict[str, Points]:
@@ -143,7 +145,7 @@ def _brows(shape: Shape, pose: Pose) -> dict[str, Points]:
         out = np.linspace(0, 1, 8)
         x = EYE_X * shape.eye_spacing + np.linspace(-0.2, 0.235, 8) - 0.05 * pose.frown * (1 - out)
         arch = 0.055 * np.sin(np.pi * (0.15 + 0.72 * out)) - 0.03 * out
-        y = BROW_Y * shape.brow_height + arch + 0.13 * pose.brow_raise - 0.115 * pose.frown * (1 - 0.8 * out)
+        y = BROW_Y * shape.brow_height + arch + 0.10 * pose.brow_raise - 0.115 * pose.frown * (1 - 0.8 * out)
         thick = 0.036 * shape.brow_thickness * np.sqrt(np.sin(np.pi * (0.12 + 0.84 * out)))
         edge_y = np.concatenate((y + thick, (y - thick)[::-1]))
         parts[f"brow_{side}"] = on_face(shape, sign * np.concatenate((x, x[::-1])), edge_y, lift=0.02)
@@ -181,7 +183,7 @@ def _mouth(shape: Shape, pose: Pose) -> dict[str, Points]:
     middle = 1 - across**2
     half = 0.265 * shape.mouth_width * (1 + 0.27 * pose.mouth_wide + 0.28 * pose.smile - 0.1 * pose.mouth_open)
     thick = shape.lip_thickness * (1 - 0.18 * pose.mouth_wide - 0.15 * pose.smile)
-    corner = (0.022 + 0.075 * pose.smile) * np.abs(across) ** 1.6 - 0.012 * pose.smile * middle
+    corner = (0.022 + 0.068 * pose.smile) * np.abs(across) ** 1.6 - 0.012 * pose.smile * middle
     line = MOUTH_Y + corner
     drop = JAW_DROP * pose.mouth_open * (0.3 + 0.7 * middle**0.65)
     # The upper lip follows the corners and stays in the middle.

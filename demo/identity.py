@@ -125,10 +125,10 @@ def _shape(rng: Generator) -> Shape:
 
     return Shape(
         face_width=about(1.0, 0.06),
-        jaw_width=about(1.0, 0.1),
-        face_length=about(1.0, 0.05),
+        jaw_width=about(1.0, 0.08),
+        face_length=about(1.0, 0.04),
         cheeks=about(1.0, 0.5),
-        nose_length=about(1.0, 0.08),
+        nose_length=about(1.0, 0.05),
         nose_width=about(1.0, 0.18),
         nose_height=about(1.0, 0.2),
         eye_size=about(1.1, 0.1),
