@@ -127,7 +127,7 @@ def test_a_rejected_item_keeps_its_rows_and_its_reason(go):
         ("hangs_with_a_grandchild", None, "timed_out", "no result within", 2),
         ("media", None, "empty", "expected bytes, got none", 1),
         ("no_record", None, "raised", "expected a record of the contract", 2),
-        ("huge_row", 100, "raised", "bytes of rows", 2),
+        ("huge_row", 65, "raised", "bytes of rows", 2),
     ],
 )
 def test_a_bad_item_is_its_own_failed_row(go, notes, do, argument, reason, says, tries):

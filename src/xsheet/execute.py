@@ -115,6 +115,8 @@ def _on_this_machine(job: Job, items: Iterable[Item]) -> Generator[Outcome, None
         for worker in workers:
             worker.stop()
         pool.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.close()
 
 
 def _on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
@@ -131,10 +133,13 @@ def _on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
             num_cpus=cpus,
         )
         outcome = TypeAdapter(Outcome)
-        for row in dataset.iter_rows():
-            if row["stop"]:
-                raise pickle.loads(row["stop"])
-            yield outcome.validate_json(row["outcome"])
+        # Prefetching would hold an outcome back until there is another one.
+        batches = dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
+        with closing(iter(batches)) as batches:
+            for row in (row for batch in batches for row in batch.to_pylist()):
+                if row["stop"]:
+                    raise pickle.loads(row["stop"])
+                yield outcome.validate_json(row["outcome"])
 
 
 class _RayWorker:

@@ -112,9 +112,14 @@ class Worker:
         return self._commit_failure(item, reply, tries)
 
     def stop(self) -> None:
-        """Kill what runs and start nothing more."""
+        """Kill what runs and start nothing more; `run` then ends with InterruptedError."""
         with self._lock:
             self._stopped = True
+            if self._process is not None:
+                self._process.kill()
+
+    def close(self) -> None:
+        """Give back what the process held; to be called when `run` is not running."""
         self._discard()
 
     def _opened(self) -> "_Process":
@@ -207,21 +212,20 @@ class _Process:
 
     def close(self) -> None:
         """Kill the group and remove the folder."""
-        with self._killing:
-            if self._popen.returncode is not None and not self._folder.exists():
-                return
-            self._kill()
-            self._pipe.close()
-            os.close(self._lifeline)
-            os.close(self._exit)
-            rmtree(self._folder, ignore_errors=True)
+        self.kill()
+        self._pipe.close()
+        os.close(self._lifeline)
+        os.close(self._exit)
+        rmtree(self._folder, ignore_errors=True)
 
-    def _kill(self) -> int:
+    def kill(self) -> int:
+        """Kill the group; the exit code of the process."""
         # The group first, the leader is reaped last: its id cannot be given to another process in between.
-        if self._popen.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._popen.pid, signal.SIGKILL)
-        return self._popen.wait()
+        with self._killing:
+            if self._popen.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._popen.pid, signal.SIGKILL)
+            return self._popen.wait()
 
     def _hung(self, limit_s: float) -> Reply:
         with suppress(ProcessLookupError):
@@ -231,8 +235,7 @@ class _Process:
 
     def _died(self) -> Reply:
         wait([self._exit], EXIT_S)
-        with self._killing:
-            code = self._kill()
+        code = self.kill()
         if code >= 0:
             return self._reply("exited", f"the worker left with exit code {code}")
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
