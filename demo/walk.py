@@ -8,10 +8,12 @@ from time import perf_counter
 
 from pydantic import Field
 
+from xsheet.curate.discover import discover
 from xsheet.curate.limits import MediaLimits
 from xsheet.curate.sources import probe_sources
 from xsheet.demo.corpus import make_corpus
 from xsheet.execute import Execution, Progress
+from xsheet.schemas import tables
 from xsheet.schemas.manifest import manifest
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.settings import StrictModel
@@ -46,21 +48,16 @@ def walk(out: Path, settings: DemoSettings, *, how: Execution, shows_progress: b
         return Progress(what) if shows_progress else None
 
     begin = perf_counter()
-    films = make_corpus(
+    make_corpus(
         corpus, clips=settings.clips, seed=settings.seed, size=settings.size, how=how, progress=progress("films")
     )
     seconds["corpus"] = perf_counter() - begin
 
     begin = perf_counter()
     create_set(set_folder, "demo")
-    sources = probe_sources(
-        [corpus / row.path for row in films.rows(SourceVideo)],
-        root=corpus,
-        set_folder=set_folder,
-        limits=settings.limits,
-        how=how,
-        progress=progress("probe"),
-    )
+    given = discover([str(corpus / "videos")])
+    sources = probe_sources(given, set_folder=set_folder, limits=settings.limits, how=how, progress=progress("probe"))
+    tables.write_table(set_folder, tables.SOURCES, sources)
     seconds["probe"] = perf_counter() - begin
 
     counts = {status: sum(row.status == status for row in sources) for status in ("ok", "rejected", "failed")}

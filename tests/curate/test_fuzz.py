@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xsheet.curate.limits import MediaLimits
-from xsheet.curate.probe_task import ProbeTask
+from xsheet.curate.probe_task import Place, ProbeTask
 from xsheet.execute import Execution, Item, run
 from xsheet.schemas.errors import MediaReason
 from xsheet.schemas.ids import content_key, file_sha256
@@ -76,7 +76,7 @@ def mutants(bases: list[Path], tmp_path: Path) -> list[Item]:
         mutate = MUTATIONS[number // len(bases) % len(MUTATIONS)]
         path = folder / f"{number:03}-{mutate.__name__}{base.suffix}"
         path.write_bytes(mutate(bytearray(base.read_bytes()), rng))
-        items.append(Item(content_key(file_sha256(path), number), path.name, str(path)))
+        items.append(Item(content_key(file_sha256(path), number), path.name, Place(path=str(path), root=path.parent)))
     return items
 
 
@@ -100,7 +100,7 @@ def endings(task, items: list[Item], out: Path) -> Counter[str]:
 
 @pytest.mark.slow
 def test_300_mutants_are_probed_with_300_rows(mutants, tmp_path):
-    task = ProbeTask(root=tmp_path, limits=MediaLimits(max_duration_s=600), count_frames=True)
+    task = ProbeTask(limits=MediaLimits(max_duration_s=600), count_frames=True)
     found = endings(task, mutants, tmp_path / "out")
     assert found["ok"] > 50
     assert found["broken_header"] > 10
@@ -108,5 +108,5 @@ def test_300_mutants_are_probed_with_300_rows(mutants, tmp_path):
 
 @pytest.mark.slow
 def test_300_mutants_are_read_in_full_with_300_rows(mutants, read_everything, tmp_path):
-    found = endings(read_everything(tmp_path), mutants, tmp_path / "out")
+    found = endings(read_everything(), mutants, tmp_path / "out")
     assert found["ok"] > 50

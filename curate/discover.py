@@ -1,0 +1,125 @@
+"""What the user named, as a list of inputs: folders, patterns, single files, or a table with a `path` column."""
+
+import csv
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.source import Extra
+
+# Names that claim to be video. In a folder the rest (subtitles, posters, notes) is passed over; a file named by itself,
+# or in a table, is always taken. Formats we do not read are in it, so that they show up as failed, not as nothing.
+VIDEO_SUFFIXES = (
+    ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".3gp", ".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
+    ".ts", ".vob", ".wmv",
+)  # fmt: skip
+TABLE_SUFFIXES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """One input as the user gave it."""
+
+    path: str
+    root: Path  # absolute; the path may not lead out of it
+    extra: tuple[Extra, ...] = ()  # further columns of the table it came from
+
+
+def discover(inputs: Sequence[str]) -> list[Given]:
+    """All inputs, each path once, in order of path.
+
+    Args:
+        inputs: folders (searched through), patterns with * or **, files, or tables (.csv, .parquet) with a column
+            `path`; relative paths in a table start at the table's folder.
+
+    Raises:
+        ConfigError: an input that does not exist, a pattern or folder without a video, a table without `path`.
+    """
+    found: dict[str, Given] = {}
+    for text in inputs:
+        before = len(found)
+        for given in _of(text):
+            found.setdefault(given.path, given)
+        if len(found) == before and not any(True for _ in _of(text)):
+            raise ConfigError(
+                where=text, expected="at least one video", came="none",
+                todo=f"name a folder with files like {', '.join(VIDEO_SUFFIXES[:4])}, or the files themselves",
+            )  # fmt: skip
+    return [found[path] for path in sorted(found)]
+
+
+def _of(text: str) -> Iterator[Given]:
+    path = Path(text)
+    if path.is_dir():
+        yield from _in_folder(path)
+    elif path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
+        yield from _in_table(path)
+    elif path.exists():
+        yield Given(path=text, root=path.absolute().parent)
+    elif glob.has_magic(text):
+        yield from _matching(text)
+    else:
+        raise ConfigError(
+            where=text, expected="a folder, a file, a pattern or a table", came="nothing there", todo="check the path"
+        )
+
+
+def _in_folder(folder: Path) -> Iterator[Given]:
+    root = folder.absolute()
+    for parent, folders, names in os.walk(folder):  # links to folders are not followed
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
+                yield Given(path=str(Path(parent) / name), root=root)
+
+
+def _matching(pattern: str) -> Iterator[Given]:
+    fixed = next(parent for parent in Path(pattern).parents if not glob.has_magic(str(parent)))
+    for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - Path.glob refuses absolute patterns
+        if Path(name).is_file():
+            yield Given(path=name, root=fixed.absolute())
+
+
+def _in_table(table: Path) -> Iterator[Given]:
+    for number, row in enumerate(_rows(table), start=1):
+        path = row.pop("path", None)
+        if not path:
+            raise ConfigError(
+                where=f"{table}, row {number}", expected="a value in column 'path'", came="none", todo="fill it in"
+            )
+        # A table is written by the user, who may name files anywhere.
+        where = Path(path) if Path(path).is_absolute() else table.parent / path
+        extra = tuple(Extra(key=key, value=value) for key, value in row.items())
+        yield Given(path=str(where), root=where.absolute().parent, extra=extra)
+
+
+def _rows(table: Path) -> Iterable[dict[str, str]]:
+    try:
+        rows = _parquet_rows(table) if table.suffix.lower() == ".parquet" else _csv_rows(table)
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowInvalid) as error:
+        raise ConfigError(
+            where=str(table), expected="a readable table in UTF-8", came=str(error), todo="mend the file"
+        ) from error
+    if rows and "path" not in rows[0]:
+        raise ConfigError(
+            where=str(table),
+            expected="a column 'path'",
+            came=", ".join(rows[0]),
+            todo="rename the column with the paths",
+        )
+    return rows
+
+
+def _csv_rows(table: Path) -> list[dict[str, str]]:
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        return [{k: v or "" for k, v in row.items() if k is not None} for row in csv.DictReader(file)]
+
+
+def _parquet_rows(table: Path) -> list[dict[str, str]]:
+    return [{k: "" if v is None else str(v) for k, v in row.items()} for row in pq.read_table(table).to_pylist()]
