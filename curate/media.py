@@ -15,7 +15,7 @@ are killed as a group: that is the one place of isolation. Inside it, every faul
 
 import hashlib
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +55,9 @@ from xsheet.schemas.time import CLIP_RATE, FrameRate, Span, frame_start_us, fram
 
 DEFAULT_LIMITS = MediaLimits()
 S = TypeVar("S", VideoStream, AudioStream)
+F = TypeVar("F", VideoFrame, AudioFrame)
+Start = TypeVar("Start", int, int | None)
+LATE_US = 500_000  # audio frames may stand this far from their place in the file
 
 
 def probe(
@@ -141,11 +144,14 @@ class Media:
             pass
         return counts.decoded
 
-    def sound(self) -> Samples | None:
+    def sound(self, span: Span | None = None) -> Samples | None:
         """The first audio track as float32 mono at 16 kHz; None when there is none.
 
         Sample 0 sounds with the first frame. The array covers every frame at 25 fps in full: 640 samples each, silence
         where the file has no sound, cut where the sound outlasts the picture.
+
+        Args:
+            span: only the frames (at 25 fps) that start inside; the whole film when None.
 
         Raises:
             MediaError: over_limit when the file holds more than it said.
@@ -153,13 +159,16 @@ class Media:
         if self.source.audio_codec is None:
             return None
         counts = self.sound_counts = PassCounts()
-        frames = frame_count(self._duration_us, rate=CLIP_RATE)
-        track = Soundtrack(frames * SAMPLES_PER_FRAME)
-        for start_us, frame in self._timed_sound(counts):
-            if start_us is not None and start_us >= frame_start_us(frames, CLIP_RATE):
+        frames = range(frame_count(self._duration_us, rate=CLIP_RATE)) if span is None else frames_in(span, CLIP_RATE)
+        begin_us, end_us = frame_start_us(frames.start, CLIP_RATE), frame_start_us(frames.stop, CLIP_RATE)
+        track = Soundtrack(len(frames) * SAMPLES_PER_FRAME)
+        for start_us, frame in self._timed_sound(counts, from_us=begin_us):
+            if start_us is not None and start_us >= end_us:
+                if span is not None and start_us >= end_us + LATE_US:
+                    break
                 continue  # after the picture, or a stamp gone wrong with good ones behind it
             try:
-                track.add(frame, start_us=start_us)
+                track.add(frame, start_us=None if start_us is None else start_us - begin_us)
             except MemoryError:
                 raise
             except FILE_FAULTS:
@@ -201,15 +210,7 @@ class Media:
 
     def _timed(self, counts: PassCounts, *, from_us: int = 0) -> Iterator[tuple[int, VideoFrame]]:
         """Decoded frames with their start from zero, from the one current at `from_us` or an earlier one on."""
-        if from_us:
-            seeking = self._decoded(counts, from_us=from_us)
-            first = next(seeking, None)
-            if first is not None and first[0] <= from_us:
-                yield first
-                yield from seeking
-                return
-            seeking.close()  # an index that leads too far, or none: from the beginning then
-        yield from self._decoded(counts)
+        return _sought(lambda us: self._decoded(counts, from_us=us), from_us, seek_us=from_us)
 
     def _decoded(self, counts: PassCounts, *, from_us: int = 0) -> Generator[tuple[int, VideoFrame]]:
         """The one decode loop over pictures."""
@@ -231,11 +232,17 @@ class Media:
                 latest_us = start_us
                 yield start_us, frame
 
-    def _timed_sound(self, counts: PassCounts) -> Iterator[tuple[int | None, AudioFrame]]:
+    def _timed_sound(self, counts: PassCounts, *, from_us: int = 0) -> Iterator[tuple[int | None, AudioFrame]]:
+        lead_us = max(0, from_us - LATE_US)  # decoders and the resampler want a run-up
+        return _sought(lambda us: self._decoded_sound(counts, from_us=us), from_us, seek_us=lead_us)
+
+    def _decoded_sound(self, counts: PassCounts, *, from_us: int = 0) -> Generator[tuple[int | None, AudioFrame]]:
         with opened(self._file, limits=self._limits) as container:
             audio = self._known(audio_of(container))
             only(container, audio)
             arm(audio, limits=self._limits, threads=1)
+            if from_us:
+                seek(container, audio, self._zero_us + from_us)
             heard_s = 0.0
             for frame in decoded(container, audio, AudioFrame, counts=counts):
                 heard_s += frame.samples / max(1, frame.sample_rate)
@@ -265,3 +272,18 @@ class Media:
         if decoded_bytes > self._limits.max_expansion * self._file.size_bytes:
             came = f"{decoded_bytes} after {frames} frames, from {self._file.size_bytes}"
             raise over_limit(self._file, f"at most {self._limits.max_expansion} decoded bytes for each byte", came)
+
+
+def _sought(
+    decode: Callable[[int], Generator[tuple[Start, F]]], from_us: int, *, seek_us: int
+) -> Iterator[tuple[Start, F]]:
+    """Timed frames from the one current at `from_us`, or an earlier one, on."""
+    if seek_us:
+        seeking = decode(seek_us)
+        first = next(seeking, None)
+        if first is not None and first[0] is not None and first[0] <= from_us:
+            yield first
+            yield from seeking
+            return
+        seeking.close()  # an index that leads too far, or none: from the beginning then
+    yield from decode(0)

@@ -10,7 +10,7 @@ from xsheet.schemas.source import SourceVideo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where an input lies and the folder it may not lead out of: absolute, since workers run in folders of their own."""
+    """Where an input lies and the folder it may not lead out of: absolute, for workers have folders of their own."""
 
     path: str
     root: Path
