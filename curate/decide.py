@@ -4,22 +4,17 @@ Every limit that fails is a reason, in the order of the limits. A measure that a
 reason of its own, so nothing is kept because it could not be measured.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from xsheet.curate.measured import Mask, equals, measured, present, scored_by
 from xsheet.curate.verdict_limits import Limits
 from xsheet.schemas.settings import settings_sha256
 from xsheet.schemas.tables import VERDICTS, arrow_schema
-from xsheet.schemas.time import US_PER_S
-
-Numbers = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +55,6 @@ def _of_scorer(scorer: str) -> tuple[Judged, ...]:
 
 
 SCORERS = ("lips", "syncnet")
-PARTS = {"hands": ("hand_left", "hand_right"), "head": ("head",)}
 ABSENT = {
     "face": "no_face",
     "picture": "picture_not_measured",
@@ -126,100 +120,32 @@ def failures(measures: pa.Table, limits: Limits) -> dict[str, Mask]:
     return found
 
 
+def breaches(measures: pa.Table, judged: Judged, limit: float) -> tuple[Mask, Mask]:
+    """Candidates whose measure is missing where the limit needs it, and candidates that it fails."""
+    values = measured(measures, judged.measure)
+    meant = present(measures, judged.section)
+    if judged.section == "sync":
+        meant &= scored_by(measures, judged.measure.split(".")[1])
+    return meant & np.isnan(values), values < limit if judged.sense == "min" else values > limit
+
+
 def _failures(measures: pa.Table, limits: Limits) -> Iterator[tuple[str, Mask]]:
     for section in Limits.model_fields:
         if getattr(limits, section) is None:
             continue
         if section in ABSENT:
-            yield ABSENT[section], ~_present(measures, section)
+            yield ABSENT[section], ~present(measures, section)
         if limits.face is not None and section == "face" and limits.face.only_speaker:
-            yield "not_the_speaker", _equals(measures["speaker"], "listener")
-            yield "speaker_ambiguous", _equals(measures["speaker"], "ambiguous")
+            yield "not_the_speaker", equals(measures["speaker"], "listener")
+            yield "speaker_ambiguous", equals(measures["speaker"], "ambiguous")
         if limits.sync is not None and section == "sync":
-            judged_scorers = [name for name in SCORERS if getattr(limits.sync, name) is not None]
-            known = _any((_scored_by(measures, name) for name in judged_scorers), len(measures))
-            yield "sync_scorer_unknown", _present(measures, "sync") & ~known
+            unknown = present(measures, "sync")
+            for scorer in SCORERS:
+                if getattr(limits.sync, scorer) is not None:
+                    unknown &= ~scored_by(measures, scorer)
+            yield "sync_scorer_unknown", unknown
         for judged in LIMIT_OF:
             if judged.section == section and (limit := judged.value(limits)) is not None:
-                values = measured(measures, judged.measure)
-                yield judged.missing, np.isnan(values) & _applies(measures, judged)
-                yield judged.reason, values < limit if judged.sense == "min" else values > limit
-
-
-# ---- reading measures
-
-
-def measured(measures: pa.Table, path: str) -> Numbers:
-    """One measure of every candidate, NaN where it was not taken.
-
-    Args:
-        measures: rows of the table, with at least the columns that the path needs.
-        path: 'clip.seconds', 'face.<field>', 'picture.<field>', 'sound.<field>', 'sync.<scorer>.<field>' (after the
-            correction where there was one; 'abs_offset_frames' is |offset|), or 'motion.<hands|head>.<field>'.
-    """
-    match path.split("."):
-        case ["clip", "seconds"]:
-            return _numbers(pc.subtract(measures["end_us"], measures["start_us"])) / US_PER_S
-        case ["sync", scorer, name]:
-            values = np.abs(_sync(measures, "offset_frames")) if name == "abs_offset_frames" else _sync(measures, name)
-            return np.where(_scored_by(measures, scorer), values, np.nan)
-        case ["motion", group, name]:
-            return _motion(measures, PARTS[group], name)
-        case [section, name]:
-            return _numbers(pc.struct_field(measures[section], name))
-    raise ValueError(f"{path!r} is no measure")
-
-
-def _sync(measures: pa.Table, name: str) -> Numbers:
-    corrected = _mask(measures["sync_corrected"].is_valid())
-    first, again = (_numbers(pc.struct_field(measures[column], name)) for column in ("sync", "sync_corrected"))
-    return np.where(corrected, again, first)
-
-
-def _motion(measures: pa.Table, parts: Iterable[str], name: str) -> Numbers:
-    lists = measures["motion"].combine_chunks()
-    rows, entries = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False), pc.list_flatten(lists)
-    wanted = _any((_equals(pc.struct_field(entries, "part"), part) for part in parts), len(entries))
-    best = np.full(len(measures), np.nan)
-    np.fmax.at(best, rows[wanted], _numbers(pc.struct_field(entries, name))[wanted])
-    return best
-
-
-def _present(measures: pa.Table, section: str) -> Mask:
-    if section == "motion":
-        return _mask(pc.greater(pc.list_value_length(measures["motion"]), 0))
-    if section == "sync":
-        return ~np.isnan(_sync(measures, "offset_frames"))
-    return _mask(measures[section].is_valid())
-
-
-def _applies(measures: pa.Table, judged: Judged) -> Mask:
-    """Candidates that the limit is meant for: those that have something of its section, by its scorer."""
-    if judged.section == "sync":
-        return _present(measures, "sync") & _scored_by(measures, judged.measure.split(".")[1])
-    return _present(measures, judged.section) if judged.section in ABSENT else np.ones(len(measures), dtype=bool)
-
-
-def _scored_by(measures: pa.Table, scorer: str) -> Mask:
-    return _mask(pc.starts_with(pc.struct_field(measures["sync"], "scorer"), scorer))
-
-
-def _any(masks: Iterable[Mask], rows: int) -> Mask:
-    result = np.zeros(rows, dtype=bool)
-    for mask in masks:
-        result |= mask
-    return result
-
-
-def _equals(column: pa.ChunkedArray, word: str) -> Mask:
-    return _mask(pc.equal(column, word))
-
-
-def _mask(column: pa.ChunkedArray) -> Mask:
-    filled: Mask = pc.fill_null(column, False).to_numpy(zero_copy_only=False)
-    return filled
-
-
-def _numbers(column: pa.ChunkedArray) -> Numbers:
-    numbers: Numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return numbers
+                missing, failing = breaches(measures, judged, limit)
+                yield judged.missing, missing
+                yield judged.reason, failing

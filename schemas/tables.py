@@ -126,12 +126,38 @@ def write_table(set_folder: Path, table: Table[R], records: Iterable[R]) -> int:
         chunk = chain([first], islice(feed, table.rows_per_part - 1))
         count += write_file(part_path(set_folder, table, part), table, chunk)
         part += 1
-    if part == 0:
-        write_file(part_path(set_folder, table, 0), table, ())
-        part = 1
-    for stale in part_files(set_folder, table)[part:]:
-        stale.unlink()
+    _end_table(set_folder, table, part)
     return count
+
+
+def write_arrow(set_folder: Path, table: Table[Any], parts: Iterable[pa.Table]) -> int:
+    """Write a whole table whose rows were computed as Arrow, one part each; returns the number of rows.
+
+    Rows are checked against the declared schema only, not row by row: for columns that come from validated tables.
+
+    Raises:
+        ContractError: rows of another schema.
+    """
+    count = part = 0
+    for part, rows in enumerate(parts, start=1):
+        if not rows.schema.equals(arrow_schema(table)):
+            raise ContractError(
+                where=f"table {table.name!r}", expected=str(arrow_schema(table)), came=str(rows.schema),
+                todo="build the columns from arrow_schema(table)",
+            )  # fmt: skip
+        with replacing(part_path(set_folder, table, part - 1)) as temporary:
+            pq.write_table(rows.replace_schema_metadata(arrow_schema(table).metadata), temporary, **_PARQUET)
+        count += len(rows)
+    _end_table(set_folder, table, part)
+    return count
+
+
+def _end_table(set_folder: Path, table: Table[Any], parts: int) -> None:
+    """An empty table has one empty part; parts of an older, longer one are removed."""
+    if parts == 0:
+        write_file(part_path(set_folder, table, 0), table, ())
+    for stale in part_files(set_folder, table)[max(parts, 1) :]:
+        stale.unlink()
 
 
 def part_path(set_folder: Path, table: Table[Any], part: int) -> Path:
