@@ -28,6 +28,7 @@ class Timeline:
     camera_y: Annotated[Series, "background motion, picture heights per second, positive = content moves down"] = ()
     text: Annotated[Series, "likelihood of burnt-in text; null in frames that were not looked at"] = ()
     voice: Annotated[Series, "probability of voice activity"] = ()
+    voice_detector: Annotated[Str | None, "name and version of what measured `voice`"] = None
     energy_db: Annotated[Series, "RMS of the frame's 640 samples, dB of full scale; null in digital silence"] = ()
     mouth_heard: Annotated[Series, "mouth opening predicted from the sound, in standard deviations"] = ()
     music: Annotated[Series, "likelihood of music"] = ()
