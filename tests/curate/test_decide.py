@@ -255,7 +255,7 @@ sets = st.lists(candidates, max_size=6, unique_by=lambda row: row.clip_id)
 limit_sets = st.sampled_from([preset(name) for name in PRESETS] + [BARE])
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(sets, limit_sets)
 def test_a_candidate_is_kept_exactly_when_there_is_no_reason(rows, limits):
     verdicts = from_arrow(decide(to_arrow(rows, MEASURES), limits), VERDICTS)
@@ -264,7 +264,7 @@ def test_a_candidate_is_kept_exactly_when_there_is_no_reason(rows, limits):
     assert all(len(set(v.reasons)) == len(v.reasons) for v in verdicts)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(sets, limit_sets, st.randoms(use_true_random=False))
 def test_a_verdict_does_not_depend_on_the_other_candidates(rows, limits, random):
     alone = {v.clip_id: v for row in rows for v in from_arrow(decide(to_arrow([row], MEASURES), limits), VERDICTS)}
@@ -272,7 +272,7 @@ def test_a_verdict_does_not_depend_on_the_other_candidates(rows, limits, random)
     assert from_arrow(decide(to_arrow(rows, MEASURES), limits), VERDICTS) == [alone[row.clip_id] for row in rows]
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(sets, limit_sets, st.sampled_from(LIMIT_OF), st.floats(0, 1), st.floats(0, 10))
 def test_a_stricter_limit_never_keeps_more(rows, limits, judged, at, further):
     whole = judged.limit.endswith("_frames")
@@ -288,7 +288,7 @@ def test_a_stricter_limit_never_keeps_more(rows, limits, judged, at, further):
     assert not (kept[1] & ~kept[0]).any()
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(sets, limit_sets)
 def test_reasons_come_in_the_order_of_the_limits(rows, limits):
     table = to_arrow(rows, MEASURES)
@@ -352,7 +352,7 @@ def test_an_unknown_limit_names_the_nearest():
         sweep([], preset("keep"), over="sync.lip.min_confidence", values=[1.0])
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(sets, limit_sets.filter(lambda limits: limits != BARE), st.sampled_from(LIMIT_OF))
 def test_a_sweep_counts_what_each_value_would_keep(rows, limits, judged):
     values = {"sound.min_loudness_db": (-40.0, 0.0), "clip.max_seconds": (4.0, 8.0)}.get(judged.limit, (0.0, 1.0))
