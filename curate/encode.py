@@ -39,7 +39,7 @@ _MUXER = {"movflags": "+faststart", "fflags": "+bitexact"}
 _SEI = "filter_units=remove_types=6"  # x264 writes its settings and version into the stream
 
 
-class ClipFormat(StrictModel):
+class Compression(StrictModel):
     """How canonical clips are compressed."""
 
     crf: int = Field(default=18, ge=0, le=51, description="x264 quality, lower is better; 18 looks like its source")
@@ -68,7 +68,7 @@ class ClipFile:
 
 
 def write_clip(
-    out: Path, *, frames: Iterable[Rgb], sound: Samples | None = None, how: ClipFormat | None = None
+    out: Path, *, frames: Iterable[Rgb], sound: Samples | None = None, how: Compression | None = None
 ) -> ClipFile:
     """Write one clip; `out` appears whole or not at all.
 
@@ -85,7 +85,7 @@ def write_clip(
     """
     try:
         with replacing(out) as temporary:
-            count, (height, width) = _encode(temporary, frames, sound, how or ClipFormat())
+            count, (height, width) = _encode(temporary, frames, sound, how or Compression())
             return ClipFile(
                 sha256=file_sha256(temporary),
                 size_bytes=temporary.stat().st_size,
@@ -109,7 +109,7 @@ def write_clip(
         ) from error
 
 
-def _encode(path: Path, frames: Iterable[Rgb], sound: Samples | None, how: ClipFormat) -> tuple[int, tuple[int, int]]:
+def _encode(path: Path, frames: Iterable[Rgb], sound: Samples | None, how: Compression) -> tuple[int, tuple[int, int]]:
     pictures = iter(frames)
     first = next(pictures, None)
     if first is None:
@@ -139,7 +139,7 @@ def _encode(path: Path, frames: Iterable[Rgb], sound: Samples | None, how: ClipF
     return count, (height, width)
 
 
-def _video_stream(container: OutputContainer, *, width: int, height: int, how: ClipFormat) -> VideoStream:
+def _video_stream(container: OutputContainer, *, width: int, height: int, how: Compression) -> VideoStream:
     options = {"crf": str(how.crf), "preset": how.preset, "g": str(how.key_frame_every), "bf": "0"}
     stream = container.add_stream("libx264", rate=CLIP_RATE.num, options=options)
     assert isinstance(stream, VideoStream)
@@ -153,7 +153,7 @@ def _video_stream(container: OutputContainer, *, width: int, height: int, how: C
     return stream
 
 
-def _audio_stream(container: OutputContainer, how: ClipFormat) -> AudioStream:
+def _audio_stream(container: OutputContainer, how: Compression) -> AudioStream:
     stream = container.add_stream("aac", rate=AUDIO_RATE.num, layout="mono", bit_rate=how.audio_bits_per_s)
     assert isinstance(stream, AudioStream)
     stream.codec_context.time_base = Fraction(1, AUDIO_RATE.num)

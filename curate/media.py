@@ -117,6 +117,11 @@ class Media:
         assert self.source.height is not None
         return self.source.width, self.source.height
 
+    @property
+    def clip_frames(self) -> int:
+        """Frames of the whole film at 25 fps: as many as `frames()` gives, and 640 samples of `sound()` for each."""
+        return frame_count(self._duration_us, rate=CLIP_RATE)
+
     def frames(
         self, *, rate: FrameRate = CLIP_RATE, size: tuple[int, int] | None = None, span: Span | None = None
     ) -> Iterator[Frame]:
@@ -159,7 +164,7 @@ class Media:
         if self.source.audio_codec is None:
             return None
         counts = self.sound_counts = PassCounts()
-        frames = range(frame_count(self._duration_us, rate=CLIP_RATE)) if span is None else frames_in(span, CLIP_RATE)
+        frames = range(self.clip_frames) if span is None else frames_in(span, CLIP_RATE)
         begin_us, end_us = frame_start_us(frames.start, CLIP_RATE), frame_start_us(frames.stop, CLIP_RATE)
         track = Soundtrack(len(frames) * SAMPLES_PER_FRAME)
         for start_us, frame in self._timed_sound(counts, from_us=begin_us):

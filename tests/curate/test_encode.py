@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from xsheet.curate.encode import ClipFormat, write_clip
+from xsheet.curate.encode import Compression, write_clip
 from xsheet.curate.media import open_media
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.ids import file_sha256
@@ -162,4 +162,4 @@ def test_a_write_that_the_system_stops_leaves_no_partial_file(tmp_path):
 @pytest.mark.parametrize("setting", [{"crf": 52}, {"preset": "placebo2"}, {"audio_bits_per_s": 0}, {"tune": "film"}])
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ValueError, match="validation error"):
-        ClipFormat(**setting)
+        Compression(**setting)

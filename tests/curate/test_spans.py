@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xsheet.curate.encode import ClipFormat, write_clip
+from xsheet.curate.encode import Compression, write_clip
 from xsheet.curate.media import open_media
 from xsheet.demo.film import pictures
 from xsheet.demo.story import story
@@ -16,7 +16,7 @@ SPANS = [Span(0, 1_000_000), Span(40_000, 80_000), Span(1_234_567, 2_345_678), S
 def film(tmp_path_factory):
     path = tmp_path_factory.mktemp("film") / "a.mp4"
     told = story(0, seed=0, kind="talk")
-    write_clip(path, frames=pictures(told, size=64), sound=told.sound, how=ClipFormat(key_frame_every=37))
+    write_clip(path, frames=pictures(told, size=64), sound=told.sound, how=Compression(key_frame_every=37))
     return path
 
 
