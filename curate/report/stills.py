@@ -1,0 +1,52 @@
+"""Stills: one small JPEG per candidate, `SET/stills/ab/<clip_id>.jpg`, so that a report needs no second decode."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+HEIGHT_PX = 160
+MAX_BYTES = 6_000
+"""A thousand of them, in base64, are 8 MB of page."""
+_QUALITIES = (72, 60, 48, 36, 24, 12)
+_JPEG_START = b"\xff\xd8\xff"
+
+
+def thumbnail(rgb: NDArray[np.uint8]) -> bytes:
+    """A picture as a JPEG of at most 160 px height and 6 kB; the same picture gives the same bytes.
+
+    Args:
+        rgb: (H, W, 3), 8-bit RGB.
+    """
+    height, width = rgb.shape[:2]
+    scale = min(1.0, HEIGHT_PX / height, 2 * HEIGHT_PX / width)
+    while True:
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        small = cv2.cvtColor(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
+        for quality in _QUALITIES:
+            _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
+            if len(data) <= MAX_BYTES:
+                return data.tobytes()
+        scale *= 0.7  # noise does not compress; it has nothing to show either
+
+
+def still_path(set_folder: Path, clip_id: str) -> Path:
+    """Where the still of a candidate lies, by two digits of its hash as the clips do."""
+    return set_folder / "stills" / _folder(clip_id) / f"{clip_id}.jpg"
+
+
+def read_still(set_folder: Path, clip_id: str) -> bytes | None:
+    """The still of a candidate; None when there is none, or when the file is no small JPEG."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]*", clip_id):
+        return None  # a path made of it could lead anywhere
+    try:
+        data = still_path(set_folder, clip_id).read_bytes()
+    except OSError:
+        return None
+    return data if data.startswith(_JPEG_START) and len(data) <= 2 * MAX_BYTES else None
+
+
+def _folder(clip_id: str) -> str:
+    return clip_id.rpartition("_")[2][:2]
