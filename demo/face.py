@@ -49,11 +49,8 @@ def paint_head(picture: Picture, head: Posed, identity: Identity, tint: Tint) ->
     )
     _ear(picture, head, far, look.skin)
     outline, cells = hull(flat["skin"]), _cap_cells(flat["cap"])
-    # The cells of the crown are slivers that overlap, and what overlaps twice stays empty: cover them as one.
-    crown = hull(flat["cap"][-5 * CAP_COLUMNS :])
     fill(picture, outline, look.skin)
-    fill_all(picture, cells, look.hair_colour)
-    fill(picture, crown, look.hair_colour)
+    _fill_rows(picture, cells, look.hair_colour)
     if look.hair != "shaved":
         fill(
             picture,
@@ -62,8 +59,7 @@ def paint_head(picture: Picture, head: Posed, identity: Identity, tint: Tint) ->
         )
     mask = np.zeros(picture.shape[:2], np.uint8)
     fill(mask, outline, 255)
-    fill_all(mask, cells, 255)
-    fill(mask, crown, 255)
+    _fill_rows(mask, cells, 255)
     colour, weight = lit_skin(head.space["skin"], identity.scene, tint)
     cast(picture, mask, flat["skin"], colour, weight)
     _ear(picture, head, near, shade(look.skin, float(np.average(colour[:, 0], weights=weight))))
@@ -99,7 +95,14 @@ def skin_tint(identity: Identity, rest_skin: Points) -> Tint:
     return tint
 
 
-def _cap_cells(cap: Points) -> list[Points]:
+def _fill_rows(picture: Picture, rows: list[list[Points]], colour: Colour | int) -> None:
+    # What two polygons of one call share stays empty, and the slivers near the crown do overlap: one call for each row.
+    for row in rows:
+        fill_all(picture, row, colour)
+
+
+def _cap_cells(cap: Points) -> list[list[Points]]:
+    """The cells of the cap that face the camera, row by row."""
     grid = cap.reshape(CAP_ROWS, CAP_COLUMNS, 2)
     ring = np.concatenate((grid, grid[:, :1]), 1)
     cells = np.stack((ring[:-1, :-1], ring[:-1, 1:], ring[1:, 1:], ring[1:, :-1]), 2).reshape(-1, 4, 2)
@@ -108,7 +111,9 @@ def _cap_cells(cap: Points) -> list[Points]:
     # The nape is always behind the neck, though thick hair flares there and would face the camera.
     row, column = np.divmod(np.arange(len(cells)), CAP_COLUMNS)
     nape = (np.abs(column / CAP_COLUMNS - 0.5) > 0.37) & (row < CAP_ROWS // 2)
-    return list(cells[facing & ~nape])
+    shown = facing & ~nape
+    rows = [list(cells[shown & (row == k)]) for k in range(CAP_ROWS - 1)]
+    return [*(cells for cells in rows if cells), [grid[-1]]]
 
 
 def _sheen(cap: Points, light: tuple[float, float, float], width: float) -> Points:
