@@ -18,9 +18,9 @@ from xsheet.demo.skull import CHIN, CROWN, Floats, Points, on_face, on_skull
 ROWS, COLUMNS = 44, 64
 NECK_JOINT = np.array((0.0, -0.62, -0.25), np.float32)
 EYE_X, BROW_Y, NOSE_Y, MOUTH_Y = 0.33, 0.25, -0.4, -0.66
-JAW_DROP = 0.31
+JAW_DROP = 0.34
 # A chin that falls as far as the lip reads as a head tilted back: measured pitch loses .01 of its r.
-CHIN_SHARE = 0.55
+CHIN_SHARE = 0.5
 
 # A drawing shows less depth than a photograph: at true depth MediaPipe measures two thirds of a planted pitch, with a
 # deeper head nine tenths (and a quarter too much yaw).
