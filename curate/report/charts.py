@@ -18,7 +18,8 @@ Values = NDArray[np.float64]
 WIDTH, HEIGHT = 320.0, 120.0
 """Of the plotting area, in the units of its viewBox."""
 _BINS = 32
-_WHOLE = 40  # whole numbers within such a range get a bin each
+COUNTED = ("offset_frames", "windows", "faces_median")
+"""Measurements in whole numbers."""
 _TALL = 3.0  # a bar this many times as tall as the next would leave nothing to see of the others
 _LOG_FROM = 30.0  # 95th by 5th percentile: a measurement that spans more is read in decades
 
@@ -116,7 +117,8 @@ def histogram(candidates: Candidates, path: str, gauges: Sequence[Gauge]) -> His
     if not there.any():
         return None
     mine = [gauge for gauge in gauges if gauge.judged.measure == path]
-    scale = fit_scale(values[there], [gauge.limit for gauge in mine])
+    limits = [gauge.limit for gauge in mine]
+    scale = whole_scale(values[there], limits) if path.endswith(COUNTED) else fit_scale(values[there], limits)
     edges = scale.edges()
     inside = np.clip(values, edges[0], edges[-1])
     kept, lost = (np.histogram(inside[there & which], edges)[0] for which in (candidates.kept, ~candidates.kept))
@@ -139,8 +141,6 @@ def fit_scale(values: Values, limits: Sequence[float]) -> Scale:
     """A scale that shows all but the farthest hundredth of values on each side, and every limit."""
     low, p5, p95, high = (float(v) for v in np.percentile(values, (1, 5, 95, 99)))
     low, high = min([low, *limits]), max([high, *limits])
-    if high - low <= _WHOLE and bool((values == np.round(values)).all()):
-        return Scale(math.floor(low) - 0.5, math.ceil(high) + 0.5, is_whole=True)
     if low > 0 and p95 > _LOG_FROM * p5:
         return Scale(low / 1.1, high * 1.1, is_log=True)
     if 0 <= low < 0.4 * high:
@@ -150,6 +150,16 @@ def fit_scale(values: Values, limits: Sequence[float]) -> Scale:
     room = 0.02 * (high - low)
     # Shares end at 1 and counts begin at 0: no room is added beyond what a value can be.
     return Scale(low if low == 0 else low - room, high if high == 1 else high + room)
+
+
+def whole_scale(values: Values, limits: Sequence[float]) -> Scale:
+    """A scale for counts: a bin for each number, with a free one beyond the limits, as far as they are few enough."""
+    low, high = (float(np.percentile(values, p)) for p in (1, 99))
+    low = min([low, *(limit - 1 for limit in limits)]) if low < 0 else 0.0
+    high = max([high, 3.0, *(limit + 1 for limit in limits)])
+    if high - low > _BINS:
+        return fit_scale(values, limits)
+    return Scale(math.floor(low) - 0.5, math.ceil(high) + 0.5, is_whole=True)
 
 
 def _bars(edges: Values, kept: NDArray[np.int64], lost: NDArray[np.int64], scale: Scale, path: str) -> Iterator[Bar]:
@@ -202,21 +212,17 @@ class Step:
 
 def picture_steps(counted: Funnel) -> list[Step]:
     """From the files given to the stretches of picture that became candidates."""
-    whole = max(1, counted.files.us)
-
-    def step(title: str, note: str, *, left_us: int, lost_us: int = 0, is_total: bool = False) -> Step:
-        return _step(title, note, left_us, lost_us, whole, is_total=is_total)
-
-    readable = counted.files - counted.unusable
-    outside = max(0, counted.usable.us - counted.covered.us)
-    return [
-        step("files given", f"{counted.files.count:,} files", left_us=counted.files.us, is_total=True),
-        step("unusable", f"{counted.unusable.count:,} files", left_us=readable.us, lost_us=counted.unusable.us),
-        step("duplicates", f"{counted.duplicates.count:,} files", left_us=counted.usable.us,
-             lost_us=counted.duplicates.us),
-        step("outside of candidates", "transitions, trimmed frames, rests", left_us=counted.usable.us - outside,
-             lost_us=outside),
-    ]  # fmt: skip
+    whole, left = max(1, counted.files.us), counted.files.us
+    rows = [_step("files given", f"{counted.files.count:,} files", left, 0, whole, is_total=True)]
+    for title, gone in (
+        ("failed", counted.failed), ("rejected unseen", counted.rejected), ("duplicates", counted.duplicates),
+    ):  # fmt: skip
+        if gone.count:
+            left -= gone.us
+            rows.append(_step(title, f"{gone.count:,} files", left, gone.us, whole))
+    if (outside := max(0, left - counted.covered.us)) > 0:
+        rows.append(_step("outside of candidates", "transitions, margins, rests", left - outside, outside, whole))
+    return rows
 
 
 def candidate_steps(counted: Funnel, order: Sequence[str]) -> list[Step]:

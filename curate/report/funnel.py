@@ -53,7 +53,8 @@ class Funnel:
     """From files to kept clips. Hours are of pictures; candidates of two faces in one shot count their span twice."""
 
     files: Amount
-    unusable: Amount  # failed or rejected; us holds what is known of their length
+    failed: Amount  # could not be read; us holds what is known of their length
+    rejected: Amount  # could be read, and were not worth it
     duplicates: Amount  # same bytes as another file, measured once
     usable: Amount
     shots: Amount
@@ -62,7 +63,7 @@ class Funnel:
     kept: Amount
     unjudged: Amount  # candidates without a verdict
     clips: Amount  # files written for kept candidates
-    faults: dict[str, int]  # reasons of unusable files, most frequent first
+    faults: dict[str, int]  # reasons of failed and rejected files, most frequent first
     costs: tuple[Cost, ...]  # the dearest first, by what is lost to each alone
 
     @property
@@ -87,12 +88,14 @@ def funnel(set_folder: Path, candidates: Candidates, gauges: Sequence[Gauge] = (
     wanted = ["status", "reason", "duplicate_of", "duration_us", "duration_header_us"]
     sources = tables.read_table(set_folder, tables.SOURCES, wanted)
     lengths = pc.fill_null(pc.coalesce(sources["duration_us"], sources["duration_header_us"]), 0).to_numpy()
-    bad = pc.not_equal(sources["status"], "ok").to_numpy()
+    failed, rejected = (pc.equal(sources["status"], status).to_numpy() for status in ("failed", "rejected"))
+    bad = failed | rejected
     twice = ~bad & pc.is_valid(sources["duplicate_of"]).to_numpy()
     lasting = candidates.duration_us
     return Funnel(
         files=_amount(lengths),
-        unusable=_amount(lengths[bad]),
+        failed=_amount(lengths[failed]),
+        rejected=_amount(lengths[rejected]),
         duplicates=_amount(lengths[twice]),
         usable=_amount(lengths[~bad & ~twice]),
         shots=_spans(tables.read_table(set_folder, tables.SHOTS, ["start_us", "end_us"])),
@@ -170,7 +173,8 @@ def stage_rows(counted: Funnel) -> list[tuple[str, int, float]]:
     """(stage, count, hours) from the files to the clips."""
     stages = (
         ("files", counted.files),
-        ("of them unusable", counted.unusable),
+        ("of them failed", counted.failed),
+        ("of them rejected", counted.rejected),
         ("of them duplicates", counted.duplicates),
         ("files to measure", counted.usable),
         ("shots", counted.shots),

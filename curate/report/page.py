@@ -59,7 +59,8 @@ def write_report(set_folder: Path, out: Path) -> Funnel:
         gauges=set_gauges,
         limits_sha256="" if limits is None else settings_sha256(limits),
         **_sheets(set_folder, found, set_gauges, page=out),
-        unusable=_files(set_folder, where=lambda rows: pc.not_equal(rows["status"], "ok")),
+        failed=_files(set_folder, where=lambda rows: pc.equal(rows["status"], "failed")),
+        declined=_files(set_folder, where=lambda rows: pc.equal(rows["status"], "rejected")),
         duplicates=_files(set_folder, where=lambda rows: pc.is_valid(rows["duplicate_of"])),
         time=spent(read_manifests(set_folder), video_s=counted.usable.us / US_PER_S),
     )
@@ -71,7 +72,10 @@ def _sheets(set_folder: Path, found: Candidates, set_gauges: Sequence[Gauge], *,
     sheets = Sheets(set_folder, found, page=page)
     kept = sheets.kept()
     borderline = [sheets.borderline(gauge) for gauge in set_gauges]
-    rejected = [sheets.rejected(reason) for reason in found.reasons.names]
+    rejected = [
+        sheets.rejected(reason, [gauge for gauge in set_gauges if gauge.judged.reason == reason])
+        for reason in found.reasons.names
+    ]
     return {
         "kept": kept,
         "borderline": sorted(

@@ -5,6 +5,7 @@ ones are those nearest to a limit on either side of it: the ones to look at befo
 """
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -60,45 +61,51 @@ class Sheets:
     def kept(self) -> Sheet:
         """What the set is made of."""
         rows = np.flatnonzero(self._candidates.kept)
-        return self._sheet("kept", "spread over the set", rows, most=KEPT)
+        return self._sheet("kept", "spread over the set", rows[_evenly(len(rows), KEPT)], total=len(rows))
 
-    def rejected(self, reason: str) -> Sheet:
-        """What one reason takes away: first those that nothing else stands against."""
+    def rejected(self, reason: str, judges: Sequence[Gauge] = ()) -> Sheet:
+        """What one reason takes away: first those that nothing else stands against.
+
+        Args:
+            reason: as verdicts name it.
+            judges: the limits that give this reason; the value that failed one stands beside its picture.
+        """
         alone, all_ = self._candidates.failing(reason, alone=True), self._candidates.failing(reason)
         rows = alone if len(alone) >= REJECTED else np.concatenate([alone, np.setdiff1d(all_, alone)])
         note = f"{len(alone):,} of {len(all_):,} for this reason alone"
-        return self._sheet(words(reason), note, rows, most=REJECTED, total=len(all_))
+        return self._sheet(words(reason), note, rows[_evenly(len(rows), REJECTED)], judges, total=len(all_))
 
     def borderline(self, gauge: Gauge) -> tuple[Sheet, Sheet]:
         """The nearest to a limit on its good side, and on its bad side."""
-        path, limit = gauge.judged.measure, gauge.text
         passing, failing = near_limit(self._candidates, gauge)
+        title = f"{title_of(gauge.judged.measure)} {gauge.text}"
         return (
-            self._sheet(f"{title_of(path)} {limit}", "just kept", passing, most=BORDERLINE, path=path, spread=False),
-            self._sheet(f"{title_of(path)} {limit}", "just lost", failing, most=BORDERLINE, path=path, spread=False),
+            self._sheet(title, "just kept", passing[:BORDERLINE], [gauge], total=len(passing)),
+            self._sheet(title, "just lost", failing[:BORDERLINE], [gauge], total=len(failing)),
         )
 
-    def _sheet(
-        self, title: str, note: str, rows: Ints, *, most: int, total: int | None = None, path: str | None = None,
-        spread: bool = True,
-    ) -> Sheet:  # fmt: skip
-        chosen = rows[_evenly(len(rows), most)] if spread else rows[:most]
-        shown = tuple(self._show(int(row), path) for row in chosen)
-        return Sheet(title=title, note=note, shown=shown, total=len(rows) if total is None else total)
+    def _sheet(self, title: str, note: str, rows: Ints, judges: Sequence[Gauge] = (), *, total: int) -> Sheet:
+        return Sheet(title=title, note=note, shown=tuple(self._show(int(row), judges) for row in rows), total=total)
 
-    def _show(self, row: int, path: str | None) -> Shown:
+    def _show(self, row: int, judges: Sequence[Gauge]) -> Shown:
         found = self._candidates
-        clip_id = found.clip_ids[row].as_py()
+        clip_id, kept = found.clip_ids[row].as_py(), bool(found.kept[row])
         start, end = seconds_from_us(int(found.start_us[row])), seconds_from_us(int(found.end_us[row]))
-        value = f"{end - start:.1f} s" if path is None else with_unit(float(found.values[path][row]), path)
         return Shown(
             clip_id=clip_id,
-            caption=value,
+            caption=self._value(row, judges) or f"{end - start:.1f} s",
             picture=self._picture(clip_id),
             film=self._film(clip_id),
-            is_kept=bool(found.kept[row]),
-            says=f"{clip_id}, {start:.1f} to {end:.1f} s, {'kept' if found.kept[row] else 'not kept'}",
+            is_kept=kept,
+            says=f"{clip_id}, {start:.1f} to {end:.1f} s, {'kept' if kept else 'not kept'}",
         )
+
+    def _value(self, row: int, judges: Sequence[Gauge]) -> str:
+        """The value that one of some limits judged: the first that fails, else the first that was measured."""
+        values = [(gauge, self._candidates.values[gauge.judged.measure][row : row + 1]) for gauge in judges]
+        there = [(gauge, value) for gauge, value in values if not np.isnan(value[0])]
+        there.sort(key=lambda pair: bool(pair[0].headroom(pair[1])[0] >= 0))
+        return with_unit(float(there[0][1][0]), there[0][0].judged.measure) if there else ""
 
     def _picture(self, clip_id: str) -> str | None:
         data = read_still(self._set_folder, clip_id)

@@ -7,11 +7,48 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from xsheet.curate.frames import Frame
+from xsheet.schemas.atomic import write_bytes
+from xsheet.schemas.clip import Measures
+from xsheet.schemas.time import CLIP_RATE, frame_at
+
 HEIGHT_PX = 160
 MAX_BYTES = 6_000
 """A thousand of them, in base64, are 8 MB of page."""
 _QUALITIES = (72, 60, 48, 36, 24, 12)
 _JPEG_START = b"\xff\xd8\xff"
+_MOST = 4096
+
+
+class Reel:
+    """A still per second of a film, 25 MB at the most: where it is long, every second still goes and the rest stays.
+
+    Candidates are known only when the film is over, and their stills are then at hand without a second decode.
+    """
+
+    def __init__(self) -> None:
+        self._every = CLIP_RATE.num  # frames
+        self._stills: dict[int, bytes] = {}
+
+    def add(self, frame: Frame) -> None:
+        """Look at a frame; most are passed by."""
+        if frame.index % self._every:
+            return
+        self._stills[frame.index] = thumbnail(frame.rgb)
+        if len(self._stills) > _MOST:
+            self._every *= 2
+            self._stills = {index: still for index, still in self._stills.items() if index % self._every == 0}
+
+    def keep(self, candidate: Measures, set_folder: Path) -> None:
+        """Write the still nearest to the middle of a candidate; a film without frames leaves none.
+
+        Raises:
+            OSError: the set cannot be written.
+        """
+        middle = frame_at((candidate.start_us + candidate.end_us) // 2, CLIP_RATE)
+        if self._stills:
+            nearest = min(self._stills, key=lambda index: (abs(index - middle), index))
+            write_bytes(still_path(set_folder, candidate.clip_id), self._stills[nearest])
 
 
 def thumbnail(rgb: NDArray[np.uint8]) -> bytes:
