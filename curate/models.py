@@ -102,6 +102,13 @@ def verify(folder: Path) -> list[ModelState]:
     return [_verified(model, folder) for model in KNOWN]
 
 
+def fingerprint_of(folder: Path | None) -> dict[str, str]:
+    """Name and SHA-256 of the known models in a folder: what results may depend on."""
+    if folder is None:
+        return {}
+    return {model.name: file_sha256(folder / model.name) for model in KNOWN if (folder / model.name).is_file()}
+
+
 def read_model(folder: Path, name: str) -> bytes:
     """The bytes of a model, checked: what is hashed is what is handed out.
 
