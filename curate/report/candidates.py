@@ -76,7 +76,7 @@ class Candidates:
         """Candidates that a reason stands against; with `alone`, those that no other one does."""
         if reason not in self.reasons.names:
             return np.empty(0, np.int64)
-        rows = self.reasons.rows[self.reasons.codes == self.reasons.names.index(reason)]
+        rows: Ints = self.reasons.rows[self.reasons.codes == self.reasons.names.index(reason)]
         return rows[self.reason_count[rows] == 1] if alone else rows
 
 

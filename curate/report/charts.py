@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from xsheet.curate.report.candidates import Candidates
 from xsheet.curate.report.funnel import Funnel
-from xsheet.curate.report.gauges import Gauge, meaning_of, title_of, unit_of, with_unit, words
+from xsheet.curate.report.gauges import Gauge
+from xsheet.curate.report.wording import meaning_of, title_of, unit_of, with_unit, words
 
 Values = NDArray[np.float64]
 WIDTH, HEIGHT = 320.0, 120.0

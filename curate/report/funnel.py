@@ -136,7 +136,7 @@ def _costs(candidates: Candidates, gauges: Sequence[Gauge]) -> list[Cost]:
     leads = np.ones(len(reasons.rows), bool)
     leads[1:] = reasons.rows[1:] != reasons.rows[:-1]
     sole = candidates.reason_count[reasons.rows] == 1
-    near = dict.fromkeys(reasons.names, (0, 0))
+    near: dict[str, tuple[int, int]] = dict.fromkeys(reasons.names, (0, 0))
     for gauge in (gauge for gauge in gauges if gauge.judged.reason in near):
         kept, lost = near_limit(candidates, gauge)
         before = near[gauge.judged.reason]

@@ -1,8 +1,7 @@
-"""Gauges: the limits that a set was judged by, each beside the measurement it judges, with words for people."""
+"""Gauges: the limits that a set was judged by, each beside the measurement it judges."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,47 +10,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from xsheet.curate.decide import LIMIT_OF, Judged, failures
+from xsheet.curate.report.wording import with_unit
 from xsheet.curate.verdict_limits import Limits
 from xsheet.schemas import tables
-from xsheet.schemas.clip import Measures
-from xsheet.schemas.document import walk
 from xsheet.schemas.manifest import RunManifest
 from xsheet.schemas.settings import settings_sha256
-
-_TITLES = {
-    "clip.seconds": "length",
-    "face.share_of_frames": "frames with the face",
-    "face.faces_median": "faces in the picture",
-    "face.height_px": "face height",
-    "face.height_share": "face height by picture height",
-    "face.yaw_abs_deg": "head turn",
-    "face.pitch_abs_deg": "head pitch",
-    "face.sharpness": "face sharpness",
-    "face.cut_off": "face cut by the edge",
-    "picture.luma_mean": "brightness",
-    "picture.frozen_share": "frozen picture",
-    "picture.letterbox_share": "letterbox",
-    "picture.camera_motion": "camera motion",
-    "picture.text_likelihood": "burnt-in text",
-    "sound.voice_share": "voice",
-    "sound.silent_share": "digital silence",
-    "sound.loudness_db": "loudness",
-    "sound.snr_db": "voice over noise",
-    "sound.clipped_share": "clipped samples",
-    "sound.music_likelihood": "music",
-    "abs_offset_frames": "offset, either way",
-    "offset_frames": "offset",
-    "windows": "voiced windows",
-    "speed_p90": "speed",
-    "visible_share": "in the picture",
-}
-_UNITS = {"px": "px", "deg": "°", "db": "dB", "frames": "frames", "seconds": "s", "p90": "widths/s"}
-_MEANINGS = {
-    "clip.seconds": "length of the candidate",
-    "abs_offset_frames": "frames of 40 ms between lips and voice, after the correction where there was one",
-    "offset_frames": "frames of 40 ms, after the correction where there was one; positive = the voice is late",
-    "speed_p90": "90th percentile, shoulder widths per second",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,47 +45,6 @@ def gauges(limits: Limits | None) -> tuple[Gauge, ...]:
 def reason_order(limits: Limits | None) -> tuple[str, ...]:
     """Every reason that the limits can give, in the order in which a verdict lists them."""
     return () if limits is None else tuple(failures(tables.arrow_schema(tables.MEASURES).empty_table(), limits))
-
-
-def title_of(path: str) -> str:
-    """A measurement in words: 'face height' for 'face.height_px'."""
-    name = path.rpartition(".")[2]
-    words = _TITLES.get(path) or _TITLES.get(name) or name.replace("_", " ")
-    match path.split("."):
-        case ["sync", scorer, _]:
-            return f"{scorer}: {words}"
-        case ["motion", part, _]:
-            return f"{part}: {words}"
-    return words
-
-
-def words(reason: str) -> str:
-    """A reason of a verdict as people write it."""
-    return reason.replace("_", " ")
-
-
-def unit_of(path: str) -> str:
-    """Unit of a measurement as people write it; empty where it has none (shares, scores)."""
-    name = path.rpartition(".")[2]
-    return "" if name == "share_of_frames" else _UNITS.get(name.rpartition("_")[2], "")
-
-
-def with_unit(value: float, path: str) -> str:
-    """A value of a measurement, such as '0.95', '12.5°' or '210 px'."""
-    unit, digits = unit_of(path), f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return digits + unit if unit in ("", "°") else f"{digits} {unit}"
-
-
-def meaning_of(path: str) -> str:
-    """What the contract says of a measurement."""
-    section, *_, name = path.split(".")
-    told = _MEANINGS.get(path) or _MEANINGS.get(name)
-    return told or _contract().get(f"motion[].{name}" if section == "motion" else f"{section}.{name}", "")
-
-
-@lru_cache
-def _contract() -> dict[str, str]:
-    return {path: column.meaning for path, column in walk(Measures)}
 
 
 # ---- which limits

@@ -18,9 +18,10 @@ from markupsafe import Markup
 from xsheet.curate.report.candidates import Candidates, read_candidates
 from xsheet.curate.report.charts import candidate_steps, histogram, picture_steps
 from xsheet.curate.report.funnel import Funnel, funnel
-from xsheet.curate.report.gauges import Gauge, gauges, judging_limits, read_manifests, reason_order, title_of, words
+from xsheet.curate.report.gauges import Gauge, gauges, judging_limits, read_manifests, reason_order
 from xsheet.curate.report.sheets import Sheets
 from xsheet.curate.report.spent import spent
+from xsheet.curate.report.wording import lasting, printable, title_of, words
 from xsheet.schemas import tables
 from xsheet.schemas.atomic import write_text
 from xsheet.schemas.sets import open_set
@@ -107,7 +108,7 @@ def _template() -> Template:
     here = files("xsheet.curate.report")
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_plain, trim_blocks=True)
     environment.filters |= {
-        "hours": _hours, "lasting": _lasting, "percent": _percent, "share": _share, "count": _count,
+        "hours": _hours, "lasting": lasting, "percent": _percent, "share": _share, "count": _count,
         "words": words, "title_of": title_of,
     }  # fmt: skip
     environment.globals["css"] = Markup((here / "page.css").read_text(encoding="utf-8"))
@@ -115,24 +116,13 @@ def _template() -> Template:
 
 
 def _plain(value: object) -> object:
-    """Controls and overrides of the writing direction, spelled out: escaping alone lets them through."""
-    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
-        return value
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+    """Of every value, before it is escaped: escaping alone lets controls through."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _hours(hours: float, of: float = 0.0) -> str:
     """A length; beside a whole that is told in hours, in hours too."""
-    return f"{hours:.3g} h" if 1 <= of < 100 else _lasting(hours * 3600)
-
-
-def _lasting(seconds: float) -> str:
-    """A length in the unit that people would use."""
-    if seconds >= 3600 * 100:
-        return f"{seconds / 3600:,.0f} h"
-    if seconds >= 3600:
-        return f"{seconds / 3600:.3g} h"
-    return f"{seconds / 60:.3g} min" if seconds >= 60 else f"{seconds:.3g} s"
+    return f"{hours:.3g} h" if 1 <= of < 100 else lasting(hours * 3600)
 
 
 def _percent(share: float) -> str:

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 
 from xsheet.curate.report.candidates import Candidates, Ints
 from xsheet.curate.report.funnel import near_limit
-from xsheet.curate.report.gauges import Gauge, title_of, with_unit, words
+from xsheet.curate.report.gauges import Gauge
 from xsheet.curate.report.stills import read_still
+from xsheet.curate.report.wording import title_of, with_unit, words
 from xsheet.schemas import tables
 from xsheet.schemas.time import seconds_from_us
 

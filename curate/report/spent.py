@@ -1,7 +1,7 @@
 """Where the time of a set went: its manifests added up."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from xsheet.schemas.manifest import RunManifest
@@ -41,6 +41,6 @@ def spent(runs: Sequence[RunManifest], *, video_s: float) -> Spent:
     )
 
 
-def _shares(seconds: dict[str, float]) -> tuple[Share, ...]:
+def _shares(seconds: Mapping[str, float]) -> tuple[Share, ...]:
     whole = sum(seconds.values()) or 1.0
     return tuple((name, s, s / whole) for name, s in sorted(seconds.items(), key=lambda entry: (-entry[1], entry[0])))

@@ -1,0 +1,108 @@
+"""A candidate on a terminal: facts, measurements beside their limits, and small curves of its series."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from xsheet.curate.report.candidate import Check, Inspection
+from xsheet.curate.report.wording import printable, title_of, with_unit, words
+from xsheet.schemas.clip import SyncScore
+from xsheet.schemas.fields import Series
+from xsheet.schemas.time import seconds_from_us
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_WIDTH = 64
+_SHARES = {"voice"}  # series whose range is 0..1 whatever they hold
+
+
+def candidate_view(found: Inspection) -> RenderableType:
+    """Everything known about one candidate; text from files and tags is shown, never interpreted."""
+    verdict = found.verdict
+    state = (
+        Text("not judged") if verdict is None else Text("kept", "green") if verdict.kept else Text("not kept", "red")
+    )
+    heading = Text.assemble((found.measures.clip_id, "bold"), "  ", state)
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(found):
+        facts.add_row(Text(name, "dim"), Text(printable(value)))
+    return Group(heading, facts, "", _measurements(found), "", _curves(found))
+
+
+def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
+    measures, source, shot, track = found.measures, found.source, found.shot, found.track
+    if found.verdict is not None and found.verdict.reasons:
+        yield "reasons", ", ".join(words(reason) for reason in found.verdict.reasons)
+    length_s = seconds_from_us(measures.span.duration_us)
+    yield "span", f"{measures.span} of the source, {length_s:.2f} s"
+    if source is not None:
+        rate = "" if source.rate is None else f", {float(source.rate):.4g} fps"
+        yield "source", f"{source.path} ({source.width}×{source.height}{rate})"
+    if shot is not None:
+        scores = ", ".join(f"{score.detector} {score.score:.3g}" for score in shot.cut_scores)
+        yield "shot", f"{shot.span} opens with {shot.opens_with}{': ' if scores else ''}{scores}"
+    if track is not None:
+        yield "face", f"{track.track_id}, {track.frames} frames from {track.start_frame}, by {track.detector}"
+    if measures.speaker is not None:
+        yield "speaker", measures.speaker
+    if measures.sync is not None:
+        yield "sync as found", _sync(measures.sync)
+    if measures.sync_corrected is not None:
+        yield "sync corrected", _sync(measures.sync_corrected)
+    if found.clip is not None:
+        shift = f", sound moved by {found.clip.audio_shift_us / 1000:+.0f} ms" if found.clip.audio_shift_us else ""
+        yield "clip", f"{found.clip.media_path} ({found.clip.width}×{found.clip.height}{shift})"
+
+
+def _sync(score: SyncScore) -> str:
+    if score.offset_frames is None:
+        return f"not measurable: {score.not_measurable or 'no reason given'} ({score.scorer})"
+    parts = [f"offset {score.offset_frames:+d} frames"]
+    for name in ("confidence", "margin", "distance", "windows"):
+        if (value := getattr(score, name)) is not None:
+            parts.append(f"{name} {value:.3g}")
+    return f"{', '.join(parts)} ({score.scorer})"
+
+
+def _measurements(found: Inspection) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("measurement")
+    table.add_column("value", justify="right")
+    table.add_column("limit")
+    table.add_column("")
+    for check in found.checks:
+        table.add_row(title_of(check.measure), _value(check), check.gauge.text if check.gauge else "", _mark(check))
+    return table
+
+
+def _value(check: Check) -> str:
+    return "not measured" if check.value is None else with_unit(check.value, check.measure)
+
+
+def _mark(check: Check) -> Text:
+    return Text("") if check.passes is None else Text("✓", "green") if check.passes else Text("✕", "red")
+
+
+def _curves(found: Inspection) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, series in found.series.items():
+        there = [value for value in series if value is not None]
+        low, high = (0.0, 1.0) if name in _SHARES else (min(there), max(there))
+        table.add_row(Text(name, "dim"), sparkline(series, low=low, high=high), Text(f"{low:.3g} … {high:.3g}", "dim"))
+    return table
+
+
+def sparkline(series: Series, *, low: float, high: float, width: int = _WIDTH) -> str:
+    """A series as one line of blocks, each the mean of its stretch; a gap stays blank."""
+    width = min(width, len(series))
+    drawn = []
+    for k in range(width):
+        stretch = series[k * len(series) // width : (k + 1) * len(series) // width]
+        there = [value for value in stretch if value is not None]
+        if not there:
+            drawn.append(" ")
+            continue
+        share = (sum(there) / len(there) - low) / (high - low) if high > low else 0.5
+        drawn.append(_BLOCKS[min(len(_BLOCKS) - 1, max(0, int(share * len(_BLOCKS))))])
+    return "".join(drawn)
