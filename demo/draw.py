@@ -19,12 +19,10 @@ class Puppet:
     """An identity made ready to be drawn at one size; making it takes some ten milliseconds, a frame far less."""
 
     def __init__(self, identity: Identity, *, size: int = 256) -> None:
-        scene = identity.scene
-        # Level of the exposure: on the colours of the wall once, on the puppet through its palette.
         self._identity, self._size = identity, size
         self._head = build(identity)
         self._tint = skin_tint(identity, self._head.vertices[self._head.parts["skin"]])
-        self._backdrop = backdrop(scene, size=size)
+        self._backdrop = backdrop(identity.scene, size=size)
 
     def draw(self, pose: Pose) -> Picture:
         """One frame, (size, size, 3) uint8 RGB."""
@@ -40,8 +38,7 @@ class Puppet:
         paint_head(picture, head, identity, self._tint)
         for side in (side for side, raised in arms.items() if raised > _UP):
             paint_arm(picture, view, identity, pose, side)
-        level = identity.scene.level
-        return picture if level == 1 else np.asarray(cv2.convertScaleAbs(picture, alpha=level))
+        return np.asarray(cv2.convertScaleAbs(picture, alpha=identity.scene.level))
 
     def joints(self, pose: Pose, side: str) -> Points:
         """(3, 2) pixels of shoulder, elbow and wrist of the own "left" or "right" arm, inside the picture or not."""
