@@ -29,7 +29,7 @@ class Pose:
     roll_deg: float = 0.0
     shift_x: float = 0.0  # of head and trunk together, share of the picture's height
     shift_y: float = 0.0  # the same
-    lean: float = 0.0  # 0 upright .. 1 far forward: the head comes nearer and grows by a quarter
+    lean: float = 0.0  # -0.7 far back .. 0 upright .. 1 far forward: the head comes nearer and grows by a quarter
     mouth_open: float = 0.0  # 0 lips touch .. 1 jaw fully down
     mouth_wide: float = 0.0  # -1 rounded as in "oo" .. 0 .. 1 spread as in "ee"
     smile: float = 0.0  # 0 .. 1
