@@ -49,7 +49,7 @@ def run(
 ) -> Committed:
     """Run `task` over `items` and return their commits, those of earlier runs included.
 
-    `items` may be an iterator; about 150 bytes per item are kept. `retry_failed` runs those again that had failed.
+    `items` may be an iterator; about 200 bytes per item are kept. `retry_failed` runs those again that had failed.
 
     Raises:
         RunError: the run cannot go on (output in use or not writable, a task that does not open); the finished stays.

@@ -45,9 +45,10 @@ class Progress:
         if self._console.is_terminal:
             columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
             times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-            self._bar = Bar(TextColumn("{task.description}"), *columns, *times, console=self._console)
-            self._bar.add_task(self._what, total=total, note="")
-            self._bar.start()
+            bar = Bar(TextColumn("{task.description}"), *columns, *times, console=self._console)
+            bar.add_task(self._what, total=total, note="")
+            bar.start()
+            self._bar = bar
         return self
 
     def add(self, outcome: Outcome, *, fresh: bool) -> None:

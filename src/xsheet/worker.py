@@ -125,7 +125,7 @@ class Worker:
     def _opened(self) -> "_Process":
         if self._process is not None and self._used < self._job.how.recycle_after:
             return self._process
-        for _ in range(2):
+        for _ in (1, 2):  # a machine under load gets a second chance
             self._discard()
             process = self._spawn()
             reply = process.ask(pickle.dumps(self._job), limit_s=self._job.how.open_limit_s)
