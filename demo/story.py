@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from xsheet.demo import voice
+from xsheet.demo import sounds, voice
 from xsheet.demo.act import curves
 from xsheet.demo.pose import Motion
 from xsheet.demo.script import Planned, plan
@@ -114,13 +114,13 @@ def _single(rng: Generator, index: int, seed: int, kind: Kind) -> Story:
         case "offset" | "far_offset":
             low, high = MENDABLE_FRAMES if kind == "offset" else FAR_FRAMES
             offset = int(rng.integers(low, high + 1) * rng.choice((-1, 1)))
-            sound = voice.shift(head.speech.sound, frame_start_us(offset, CLIP_RATE), rng=rng)
+            sound = sounds.shift(head.speech.sound, frame_start_us(offset, CLIP_RATE), rng=rng)
         case "swapped":
             sound = voice.speak(rng, frames).sound
         case "silence":
-            sound = voice.silence(frames)
+            sound = sounds.silence(frames)
         case "music":
-            sound = voice.music(rng, frames)
+            sound = sounds.music(rng, frames)
         case _:
             sound = head.speech.sound
     take = Take(
@@ -165,7 +165,7 @@ def _edited(rng: Generator, index: int, seed: int, kind: Kind) -> Story:
     ]
     if kind == "flash":
         takes.insert(1, Take(frames=middle, opens_with="cut", heads=(), flash=True))
-    between = voice.noise(rng, gap, level_db=voice.FLOOR_DB) if gap else voice.silence(0)
+    between = sounds.noise(rng, gap, level_db=sounds.FLOOR_DB) if gap else sounds.silence(0)
     sound = np.concatenate([first.speech.sound, between, second.speech.sound])
     return Story(index=index, seed=seed, kind=kind, takes=tuple(takes), sound=sound)
 

@@ -1,4 +1,4 @@
-"""The puppet's voice: speech-like sound with the mouth that makes it, and the sounds that are not speech.
+"""The puppet's voice: speech-like sound, and the mouth that makes it.
 
 One plan of syllables drives both. It is laid out on a grid of 10 ms steps, four to a video frame and 160 samples each,
 and every quantity (formants, voicing, hiss, mouth) is a track on that grid, eased by a kernel without lag. Frame k
@@ -15,17 +15,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from xsheet.schemas.time import AUDIO_RATE, Span, nearest_frame
+from xsheet.demo.sounds import FLOOR_DB, SAMPLE_HZ, SPEECH_DB, Floats, gain, noise
+from xsheet.schemas.time import Span
 
-Floats = NDArray[np.float32]
-
-SAMPLE_HZ = 16_000
-FRAME_SAMPLES = 640  # 40 ms: one frame at 25 fps
 STEP_US = 10_000
 STEPS = 4  # in a frame
 STEP_SAMPLES = 160
-SPEECH_DB = -23.0  # RMS of the spoken stretches against full scale, the programme level of EBU R 128
-FLOOR_DB = -60.0  # RMS of the room tone below everything
 
 
 class _Vowel(NamedTuple):
@@ -259,67 +254,10 @@ def _leveled(sound: Floats, syllables: list[_Syllable]) -> Floats:
     if not syllables:
         return sound
     spoken = np.concatenate([sound[s.start * STEP_SAMPLES : s.end * STEP_SAMPLES] for s in syllables])
-    return sound * np.float32(min(_gain(SPEECH_DB) / np.sqrt(np.mean(spoken**2)), _gain(-1) / np.abs(sound).max()))
+    return sound * np.float32(min(gain(SPEECH_DB) / np.sqrt(np.mean(spoken**2)), gain(-1) / np.abs(sound).max()))
 
 
 def _gaps(spans: tuple[Span, ...], end_us: int) -> tuple[Span, ...]:
     """What lies between the spans, and before and after them."""
     edges = [0, *(us for s in spans for us in (s.start_us, s.end_us)), end_us]
     return tuple(Span(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b)
-
-
-def _gain(level_db: float) -> float:
-    return float(10 ** (level_db / 20))
-
-
-def _at_level(sound: NDArray[np.floating], level_db: float) -> Floats:
-    """The sound at this RMS against full scale."""
-    rms = float(np.sqrt(np.mean(np.square(sound))))
-    return sound.astype(np.float32) * np.float32(_gain(level_db) / rms)
-
-
-def silence(frames: int) -> Floats:
-    """Digital silence: zeros."""
-    return np.zeros(frames * FRAME_SAMPLES, np.float32)
-
-
-def noise(rng: Generator, frames: int, *, level_db: float = -40.0) -> Floats:
-    """A room's noise: -3 dB an octave above 100 Hz, at this RMS against full scale."""
-    size = frames * FRAME_SAMPLES
-    spectrum = np.fft.rfft(rng.standard_normal(size, dtype=np.float32))
-    hz = np.fft.rfftfreq(size, 1 / SAMPLE_HZ)
-    sound = np.fft.irfft(spectrum / np.sqrt(np.maximum(hz, 100) / 100), size)
-    return _at_level(sound, level_db)
-
-
-def music(rng: Generator, frames: int) -> Floats:
-    """Chords of plucked strings, a bass and drums at 80-130 beats a minute; no voice. Speech level."""
-    size = frames * FRAME_SAMPLES
-    beat = int(SAMPLE_HZ * 60 / rng.uniform(80, 130))
-    now = np.arange(size)
-    chord = now // (2 * beat)  # a new one every other beat
-    since = (now % (2 * beat) / SAMPLE_HZ).astype(np.float32)
-    root = 110 * 2 ** (rng.choice((0, 3, 5, 7, 10, -2), chord[-1] + 1) / 12)
-    sound = np.zeros(size, np.float32)
-    for semitones in (-12, 0, 4 if rng.random() < 0.5 else 3, 7, 12):
-        turns = (root * 2 ** (semitones / 12))[chord].astype(np.float32) * since
-        for partial in (1, 2, 3, 4):
-            fade = np.exp(-since * np.float32(1.5 * partial))
-            sound += (0.5 / partial) * fade * np.sin(np.float32(2 * np.pi * partial) * turns)
-    stroke = (now % beat / SAMPLE_HZ).astype(np.float32)
-    eighth = (now % (beat // 2) / SAMPLE_HZ).astype(np.float32)
-    sound += 3 * np.exp(-stroke * 18) * np.sin(2 * np.pi * (50 * stroke + 3 * (1 - np.exp(-stroke * 40))))
-    hat = np.diff(rng.standard_normal(size + 1, dtype=np.float32))  # white noise tilted upwards
-    sound += hat * (0.3 * np.exp(-eighth * 60) + 0.5 * np.exp(-stroke * 25) * (now // beat % 2))
-    return _at_level(sound, SPEECH_DB)
-
-
-def shift(sound: Floats, offset_us: int, *, rng: Generator | None = None) -> Floats:
-    """The same length of sound, later by `offset_us` (earlier if negative); room tone in the gap, zeros without rng."""
-    by = nearest_frame(abs(offset_us), AUDIO_RATE) * (1 if offset_us >= 0 else -1)
-    by = max(-len(sound), min(len(sound), by))
-    fill = np.zeros(abs(by), np.float32)
-    if rng is not None and by:
-        fill = noise(rng, -(-abs(by) // FRAME_SAMPLES), level_db=FLOOR_DB)[: abs(by)]
-    kept = sound[: len(sound) - by] if by >= 0 else sound[-by:]
-    return np.concatenate([fill, kept] if by >= 0 else [kept, fill])

@@ -56,7 +56,7 @@ def walk(out: Path, settings: DemoSettings, *, how: Execution, shows_progress: b
     begin = perf_counter()
     create_set(set_folder, "demo")
     given = discover([str(corpus / "videos")])
-    sources = probe_sources(given, set_folder=set_folder, limits=settings.limits, how=how, progress=progress("probe"))
+    sources = probe_sources(given, out=set_folder, limits=settings.limits, how=how, progress=progress("probe"))
     tables.write_table(set_folder, tables.SOURCES, sources)
     seconds["probe"] = perf_counter() - begin
 

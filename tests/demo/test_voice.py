@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from xsheet.demo import voice
+from xsheet.demo import sounds, voice
 from xsheet.schemas.time import CLIP_RATE, Span, frames_in
 
 FRAMES = 250
@@ -37,7 +37,7 @@ def speeches():
 
 @pytest.mark.parametrize("offset", [*range(-6, 7), -15, 15])
 def test_a_planted_offset_is_found_by_correlating_mouth_and_energy(speeches, offset):
-    found = [best_lag(s.mouth_open, energy(voice.shift(s.sound, offset * FRAME_US))) for s in speeches]
+    found = [best_lag(s.mouth_open, energy(sounds.shift(s.sound, offset * FRAME_US))) for s in speeches]
     assert max(abs(lag - offset) for lag in found) <= 1
 
 
@@ -50,7 +50,7 @@ def test_swapped_sound_correlates_less_than_its_own(speeches):
 @pytest.mark.parametrize("frames", [1, 2, 3, 10, 77, 250])
 def test_sound_and_curves_are_as_long_as_the_clip(frames):
     spoken = voice.speak(default_rng(1), frames)
-    for sound in (spoken.sound, voice.music(default_rng(1), frames), voice.noise(default_rng(1), frames)):
+    for sound in (spoken.sound, sounds.music(default_rng(1), frames), sounds.noise(default_rng(1), frames)):
         assert (sound.shape, sound.dtype) == ((640 * frames,), np.float32)
         assert np.isfinite(sound).all()
     assert spoken.mouth_open.shape == spoken.mouth_wide.shape == spoken.voiced.shape == (frames,)
@@ -88,7 +88,7 @@ def test_speech_is_at_its_level_and_pauses_at_the_floor(speeches):
 
 def test_nothing_clips(speeches):
     assert max(float(np.abs(s.sound).max()) for s in speeches) < 0.95
-    assert max(float(np.abs(voice.music(default_rng(k), FRAMES)).max()) for k in range(10)) < 0.95
+    assert max(float(np.abs(sounds.music(default_rng(k), FRAMES)).max()) for k in range(10)) < 0.95
 
 
 def test_the_mouth_is_shut_and_the_folds_rest_in_pauses(speeches):
@@ -108,7 +108,7 @@ def test_lips_meet_within_phrases(speeches):
 def test_the_same_seed_gives_the_same_bytes():
     def digest(seed):
         s = voice.speak(default_rng(seed), 50)
-        arrays = (s.sound, s.mouth_open, s.mouth_wide, s.voiced, voice.music(default_rng(seed), 50))
+        arrays = (s.sound, s.mouth_open, s.mouth_wide, s.voiced, sounds.music(default_rng(seed), 50))
         return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
 
     assert digest(5) == digest(5) != digest(6)
@@ -128,21 +128,21 @@ def test_a_given_speaker_keeps_the_pitch():
 
 def test_shift_moves_by_whole_microseconds_and_keeps_the_length():
     sound = np.arange(1, 6401, dtype=np.float32)
-    late, early = voice.shift(sound, 1_000), voice.shift(sound, -1_000)
+    late, early = sounds.shift(sound, 1_000), sounds.shift(sound, -1_000)
     assert (late[:16] == 0).all()
     assert (late[16:] == sound[:-16]).all()
     assert (early[-16:] == 0).all()
     assert (early[:-16] == sound[16:]).all()
-    assert (voice.shift(sound, 0) == sound).all()
-    assert (voice.shift(sound, 10_000_000) == 0).all()
+    assert (sounds.shift(sound, 0) == sound).all()
+    assert (sounds.shift(sound, 10_000_000) == 0).all()
 
 
 def test_shift_fills_with_room_tone_when_given_a_generator():
-    gap = voice.shift(voice.silence(50), 1_000_000, rng=default_rng(0))[:16_000]
+    gap = sounds.shift(sounds.silence(50), 1_000_000, rng=default_rng(0))[:16_000]
     assert rms_db(gap) == pytest.approx(-60, abs=1)
 
 
 def test_music_has_a_beat_but_no_silence():
-    loud = energy(voice.music(default_rng(3), FRAMES))
+    loud = energy(sounds.music(default_rng(3), FRAMES))
     assert loud.min() > 1e-3
     assert loud.max() > 2 * np.median(loud)
