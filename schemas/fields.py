@@ -42,3 +42,6 @@ def _as_float32(values: tuple[float | None, ...]) -> tuple[float | None, ...]:
 
 Series = Annotated[tuple[float | None, ...], AfterValidator(_as_float32), pa.list_(pa.float32())]
 """One value per frame at 25 fps; null where nothing was measured (face hidden, hand out of the picture)."""
+
+Words = Annotated[tuple[Int32 | None, ...], pa.list_(pa.int32())]
+"""32 bits per frame, as signed integers; null where there is nothing to describe."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from xsheet.schemas import annotation, clip, review, run, source, timeline
+from xsheet.schemas import annotation, clip, grouping, review, run, source, timeline
 from xsheet.schemas.atomic import replacing
 from xsheet.schemas.columns import Record, arrow_fields
 from xsheet.schemas.errors import ConfigError, ContractError
@@ -46,6 +46,9 @@ TRACKS = Table("tracks", timeline.FaceTrack, (1, 0), rows_per_part=1_000)
 MEASURES = Table("measures", clip.Measures, (1, 0))
 VERDICTS = Table("verdicts", clip.Verdict, (1, 0))
 CLIPS = Table("clips", clip.Clip, (1, 0))
+FINGERPRINTS = Table("fingerprints", grouping.Fingerprint, (1, 0), rows_per_part=4_000)
+NEAR_DUPLICATES = Table("near_duplicates", grouping.NearDuplicate, (1, 0))
+SPLITS = Table("splits", grouping.Split, (1, 0))
 SIGNALS = Table("signals", clip.Signals, (1, 0), rows_per_part=4_000)
 RUNS = Table("runs", run.Run, (1, 0))
 ANNOTATIONS = Table("annotations", annotation.Annotation, (1, 0), rows_per_part=20_000)
@@ -53,7 +56,7 @@ FINDINGS = Table("findings", review.Finding, (1, 0))
 REVIEWS = Table("reviews", review.Review, (1, 0))
 FEATURES = Table("features", run.Feature, (1, 0))
 TABLES: tuple[Table[Any], ...] = (
-    SOURCES, TIMELINES, TRACKS, SHOTS, MEASURES, VERDICTS, CLIPS, SIGNALS,
+    SOURCES, TIMELINES, TRACKS, FINGERPRINTS, NEAR_DUPLICATES, SHOTS, MEASURES, VERDICTS, CLIPS, SIGNALS, SPLITS,
     RUNS, ANNOTATIONS, FINDINGS, REVIEWS, FEATURES,
 )  # fmt: skip
 

@@ -5,18 +5,21 @@ from typing import Any
 
 import pytest
 
-from xsheet.schemas import annotation, clip, review, run, source, timeline
+from xsheet.schemas import annotation, clip, grouping, review, run, source, timeline
 from xsheet.schemas.tables import (
     ANNOTATIONS,
     CLIPS,
     FEATURES,
     FINDINGS,
+    FINGERPRINTS,
     MEASURES,
+    NEAR_DUPLICATES,
     REVIEWS,
     RUNS,
     SHOTS,
     SIGNALS,
     SOURCES,
+    SPLITS,
     TIMELINES,
     TRACKS,
     VERDICTS,
@@ -113,6 +116,16 @@ def examples(make_annotation) -> dict[str, list[Any]]:
             timeline.FaceTrack(track_id="track_1", source_id="src_1", detector="d@1", start_frame=5, frames=2,
                                x0=(0.25, None), y0=(0.25, None), x1=(0.5, None), y1=(0.5, None), yaw_deg=(1.5, None),
                                blendshapes=((0.5, 0.25),), shape=(0.1, 0.2), shape_model="mesh@1"),
+        ],
+        FINGERPRINTS.name: [
+            grouping.Fingerprint(source_id="src_1", extractor="w@1", frames=2, picture=(None, -2**31), sound=(7, 8)),
+        ],
+        NEAR_DUPLICATES.name: [
+            grouping.NearDuplicate(group="src_1", source_id="src_1", other_id="src_1", by="picture", lag_frames=-3,
+                                   matched_frames=80, bit_error=0.125),
+        ],
+        SPLITS.name: [
+            grouping.Split(clip_id="clip_1", source_id="src_1", cluster="src_1", split="val", identity_by="source"),
         ],
         MEASURES.name: [
             clip.Measures(shot_id="shot_1", **candidate),
