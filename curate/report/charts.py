@@ -37,7 +37,7 @@ class Scale:
     def at(self, value: float) -> float:
         """Position of a value, held inside the plot."""
         low, high, value = (self._along(v) for v in (self.low, self.high, max(value, self.low)))
-        return round(WIDTH * min(1.0, (value - low) / (high - low)), 1)
+        return round(float(WIDTH * min(1.0, (value - low) / (high - low))), 1)
 
     def edges(self) -> Values:
         """Limits of bins of equal width on the page."""
@@ -59,8 +59,8 @@ class Scale:
 
     def _decades(self) -> list[float]:
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-        steps = (1, 3) if last - first <= 3 else (1,)
-        marks = [s * 10.0**k for k in range(first, last + 1) for s in steps]
+        steps, every = (1, 3) if last - first <= 3 else (1,), 1 + (last - first) // 8
+        marks = [s * 10.0**k for k in range(first, last + 1, every) for s in steps]
         return [m for m in marks if self.low <= m * (1 + 1e-9) and m <= self.high * (1 + 1e-9)]
 
 

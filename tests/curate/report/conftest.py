@@ -182,9 +182,9 @@ def told(planted: Planted, *, counts: dict[str, int]) -> RunManifest:
     )  # fmt: skip
 
 
-def draw_stills(folder: Path, clip_ids: list[str]) -> None:
-    """A puppet per candidate, of thirty identities so that a thousand take a few seconds."""
-    puppets = [Puppet(identity(k), size=192) for k in range(min(30, len(clip_ids)))]
+def draw_stills(folder: Path, clip_ids: list[str], *, identities: int = 3) -> None:
+    """A picture of a puppet per candidate; few identities, for making one takes as long as many pictures."""
+    puppets = [Puppet(identity(k), size=192) for k in range(min(identities, len(clip_ids)))]
     rng = np.random.default_rng(5)
     for k, name in enumerate(clip_ids):
         pose = Pose(yaw_deg=float(rng.normal(0, 14)), mouth_open=float(rng.random()), smile=float(rng.random()))
@@ -207,3 +207,9 @@ def make_set(tmp_path: Path) -> Callable[..., Path]:
 def limits() -> Callable[..., Limits]:
     """The preset `keep` with overrides."""
     return keep_limits
+
+
+@pytest.fixture
+def plausible() -> Callable[..., Measures]:
+    """One candidate of a source over a span, with numbers drawn from a generator."""
+    return measure

@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+
+from xsheet.curate.report.candidates import read_candidates
+from xsheet.curate.report.funnel import cost_rows, funnel, near_limit, stage_rows
+from xsheet.curate.report.gauges import Gauge, gauges, judging_limits, reason_order
+from xsheet.schemas import tables
+from xsheet.schemas.clip import Verdict
+from xsheet.schemas.sets import create_set
+
+
+def counted(folder):
+    return funnel(folder, read_candidates(folder), gauges(judging_limits(folder)))
+
+
+def rows_of(folder):
+    measures = list(tables.iterate(folder, tables.MEASURES))
+    return measures, list(tables.iterate(folder, tables.VERDICTS))
+
+
+def test_files_are_counted_by_how_they_ended(make_set):
+    found = counted(make_set(sources=4, pieces=6, broken=3, twice=2))
+    assert (found.files.count, found.failed.count, found.duplicates.count, found.usable.count) == (9, 3, 2, 4)
+    assert found.usable.us == 4 * 7 * 5_000_000
+    assert found.faults == {"broken_header": 2, "not_media": 1}
+
+
+def test_kept_and_lost_add_up_to_the_candidates(make_set):
+    found = counted(make_set(sources=6, pieces=20))
+    assert found.candidates == sum((cost.first for cost in found.costs), start=found.kept)
+
+
+def test_each_reason_is_counted_in_all_first_and_alone(make_set):
+    folder = make_set(sources=6, pieces=20)
+    measures, verdicts = rows_of(folder)
+    lasting = {m.clip_id: m.span.duration_us for m in measures}
+    for cost in counted(folder).costs:
+        against = [v for v in verdicts if cost.reason in v.reasons]
+        assert (cost.any.count, cost.any.us) == (len(against), sum(lasting[v.clip_id] for v in against))
+        assert cost.first.count == sum(v.reasons[0] == cost.reason for v in against)
+        assert cost.alone.count == sum(v.reasons == (cost.reason,) for v in against)
+
+
+def test_the_dearest_reason_is_what_would_bring_back_most(make_set, limits):
+    folder = make_set(sources=6, pieces=20)
+    found = counted(folder)
+    lifted = {"face_small": "face.min_height_px=null", "sync_confidence": "sync.lips.min_confidence=null"}
+    for reason, override in lifted.items():
+        looser = counted(make_set(f"without-{reason}", sources=6, pieces=20, limits=limits(override)))
+        (cost,) = (cost for cost in found.costs if cost.reason == reason)
+        assert looser.kept.us - found.kept.us == cost.alone.us
+    assert found.dearest.alone.us == max(cost.alone.us for cost in found.costs)
+
+
+def test_verdicts_in_another_order_count_the_same(make_set):
+    folder = make_set(sources=3, pieces=20)
+    before = counted(folder)
+    _, verdicts = rows_of(folder)
+    tables.write_table(folder, tables.VERDICTS, verdicts[::-1])
+    assert counted(folder) == before
+
+
+def test_a_candidate_without_a_verdict_is_counted_as_such(make_set):
+    folder = make_set(sources=2, pieces=10)
+    _, verdicts = rows_of(folder)
+    tables.write_table(folder, tables.VERDICTS, verdicts[:-3])
+    assert counted(folder).unjudged.count == 3
+
+
+def test_parts_are_read_as_one(make_set):
+    folder = make_set(sources=3, pieces=20)
+    before = counted(folder)
+    measures, _ = rows_of(folder)
+    for part, first in enumerate(range(0, 60, 25)):
+        tables.write_file(
+            tables.part_path(folder, tables.MEASURES, part), tables.MEASURES, measures[first : first + 25]
+        )
+    assert counted(folder) == before
+
+
+def test_two_faces_in_one_span_cover_it_once(make_set, plausible):
+    folder = make_set(sources=1, pieces=1)
+    (one,), _ = rows_of(folder)
+    other = plausible(make_source(folder), type(one.span)(2_000_000, 8_000_000), np.random.default_rng(1))
+    tables.write_table(folder, tables.MEASURES, [one, other])
+    found = funnel(folder, read_candidates(folder))
+    assert (found.covered.us, found.candidates.us) == (8_000_000, 11_000_000)
+
+
+def make_source(folder):
+    return next(tables.iterate(folder, tables.SOURCES))
+
+
+def test_borderline_candidates_lie_next_to_the_limit_and_nearest_first(make_set):
+    folder = make_set(sources=10, pieces=30)
+    found, judges = read_candidates(folder), gauges(judging_limits(folder))
+    (gauge,) = (g for g in judges if g.judged.measure == "face.height_px")
+    passing, failing = near_limit(found, gauge)
+    heights = found.values["face.height_px"]
+    assert found.kept[passing].all()
+    assert (heights[passing] >= 100).all()
+    assert (np.diff(heights[passing]) >= 0).all()
+    assert (heights[failing] < 100).all()
+    assert (np.diff(found.reason_count[failing] > 1) >= 0).all()
+    width = np.diff(np.nanpercentile(heights, (5, 95)))[0]
+    assert (np.abs(heights[np.concatenate([passing, failing])] - 100) <= 0.05 * width).all()
+
+
+def test_an_empty_set_gives_zeros(tmp_path):
+    create_set(tmp_path / "set", "nothing")
+    found = counted(tmp_path / "set")
+    assert {count for _, count, _ in stage_rows(found)} == {0}
+    assert (found.costs, found.dearest, found.share_kept) == ((), None, 0.0)
+
+
+def test_limits_are_found_by_the_hash_that_verdicts_carry(make_set, limits):
+    folder = make_set(limits=limits("face.min_height_px=123"))
+    assert judging_limits(folder).face.min_height_px == 123
+
+
+def test_limits_that_no_manifest_holds_are_not_guessed(make_set):
+    folder = make_set()
+    _, verdicts = rows_of(folder)
+    other = [Verdict(clip_id=v.clip_id, source_id=v.source_id, kept=True, limits_sha256="f" * 64) for v in verdicts]
+    tables.write_table(folder, tables.VERDICTS, other)
+    assert judging_limits(folder) is None
+
+
+def test_a_broken_manifest_is_passed_by(make_set):
+    folder = make_set()
+    (folder / "manifests" / "00000000-broken.json").write_text("{")
+    assert judging_limits(folder) is not None
+
+
+def test_reasons_are_ordered_as_verdicts_list_them(make_set):
+    folder = make_set(sources=6, pieces=20)
+    place = {reason: k for k, reason in enumerate(reason_order(judging_limits(folder)))}
+    for verdict in rows_of(folder)[1]:
+        assert [place[r] for r in verdict.reasons] == sorted(place[r] for r in verdict.reasons)
+
+
+def test_a_gauge_tells_its_limit_with_the_unit(make_set):
+    texts = {g.judged.limit: g.text for g in gauges(judging_limits(make_set()))}
+    assert texts["face.min_height_px"] == "≥ 100 px"
+    assert texts["face.max_yaw_abs_deg"] == "≤ 60°"
+    assert texts["sound.min_loudness_db"] == "≥ -50 dB"
+    assert texts["face.min_share_of_frames"] == "≥ 0.95"
+
+
+@pytest.mark.parametrize(("sense", "room"), [("min", [-1, 0, 1]), ("max", [1, 0, -1])])
+def test_headroom_is_negative_where_a_value_fails(make_set, sense, room):
+    (judged,) = {g.judged for g in gauges(judging_limits(make_set())) if g.judged.measure == "face.height_px"}
+    gauge = Gauge(type(judged)(judged.reason, judged.measure, judged.limit, sense), 100.0)
+    assert gauge.headroom(np.array([99.0, 100.0, 101.0])).tolist() == room
+
+
+def test_rows_for_a_terminal_have_a_cell_per_head(make_set):
+    from xsheet.curate.report.funnel import COST_HEADS
+
+    rows = cost_rows(counted(make_set(sources=6, pieces=20)))
+    assert rows
+    assert {len(row) for row in rows} == {len(COST_HEADS)}
