@@ -19,6 +19,7 @@ from xsheet.schemas.clip import Clip, Measures, Verdict
 from xsheet.schemas.columns import Record
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.fields import Series
+from xsheet.schemas.grouping import NearDuplicate, Split
 from xsheet.schemas.source import Shot, SourceVideo
 from xsheet.schemas.tables import Table
 from xsheet.schemas.time import CLIP_RATE, frames_in
@@ -48,6 +49,8 @@ class Inspection:
     shot: Shot | None
     track: FaceTrack | None
     clip: Clip | None
+    split: Split | None
+    likenesses: tuple[NearDuplicate, ...]  # of its source, with others
     checks: tuple[Check, ...]
     series: dict[str, Series]  # over the candidate, a value per frame at 25 fps
 
@@ -76,6 +79,12 @@ def inspect_candidate(set_folder: Path, name: str) -> Inspection:
         shot=_record(set_folder, tables.SHOTS, "shot_id", measures.shot_id),
         track=track,
         clip=_record(set_folder, tables.CLIPS, "clip_id", clip_id),
+        split=_record(set_folder, tables.SPLITS, "clip_id", clip_id),
+        likenesses=tuple(
+            row
+            for row in tables.iterate(set_folder, tables.NEAR_DUPLICATES)
+            if measures.source_id in (row.source_id, row.other_id)
+        ),
         checks=tuple(_checks(row, gauges(judging_limits(set_folder)))),
         series=_series(measures, track, timeline),
     )

@@ -19,6 +19,7 @@ from xsheet.curate.report.candidates import Candidates, read_candidates
 from xsheet.curate.report.charts import candidate_steps, histogram, picture_steps
 from xsheet.curate.report.funnel import Funnel, funnel
 from xsheet.curate.report.gauges import Gauge, gauges, judging_limits, read_manifests, reason_order
+from xsheet.curate.report.likeness import near_groups, split_rows
 from xsheet.curate.report.sheets import Sheets
 from xsheet.curate.report.spent import spent
 from xsheet.curate.report.wording import lasting, printable, title_of, words
@@ -30,6 +31,8 @@ from xsheet.schemas.time import US_PER_S
 
 MAX_ROWS = 500
 """Of a table of files; the tables of the set have the rest."""
+MAX_GROUPS = 50
+"""Groups of near duplicates on the page."""
 
 
 def write_report(set_folder: Path, out: Path) -> Funnel:
@@ -63,6 +66,9 @@ def write_report(set_folder: Path, out: Path) -> Funnel:
         failed=_files(set_folder, where=lambda rows: pc.equal(rows["status"], "failed")),
         declined=_files(set_folder, where=lambda rows: pc.equal(rows["status"], "rejected")),
         duplicates=_files(set_folder, where=lambda rows: pc.is_valid(rows["duplicate_of"])),
+        groups=near_groups(set_folder),
+        max_groups=MAX_GROUPS,
+        splits=split_rows(set_folder),
         time=spent(read_manifests(set_folder), video_s=counted.usable.us / US_PER_S),
     )
     write_text(out, text)

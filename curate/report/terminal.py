@@ -50,6 +50,11 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "sync as found", _sync(measures.sync)
     if measures.sync_corrected is not None:
         yield "sync corrected", _sync(measures.sync_corrected)
+    for row in found.likenesses:
+        other = row.other_id if row.source_id == measures.source_id else row.source_id
+        yield "near duplicate", f"source {other} by {row.by}, {100 * row.bit_error:.3g} % of bits differ"
+    if found.split is not None:
+        yield "split", f"{found.split.split}, with cluster {found.split.cluster} (people by {found.split.identity_by})"
     if found.clip is not None:
         shift = f", sound moved by {found.clip.audio_shift_us / 1000:+.0f} ms" if found.clip.audio_shift_us else ""
         yield "clip", f"{found.clip.media_path} ({found.clip.width}×{found.clip.height}{shift})"

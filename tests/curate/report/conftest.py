@@ -18,6 +18,7 @@ from xsheet.demo.pose import Pose
 from xsheet.schemas import ids, tables
 from xsheet.schemas.atomic import write_bytes
 from xsheet.schemas.clip import Clip, FaceMeasure, Measures, PartMotion, PictureMeasure, SoundMeasure, SyncScore
+from xsheet.schemas.grouping import NearDuplicate, Split
 from xsheet.schemas.manifest import RunManifest
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.settings import load, settings_sha256
@@ -126,6 +127,8 @@ def write(folder: Path, planted: Planted) -> Path:
     tables.write_table(folder, tables.SHOTS, [shot(m) for m in measures])
     tables.write_table(folder, tables.TIMELINES, [timeline(planted.source(k)) for k in range(planted.sources)])
     tables.write_table(folder, tables.TRACKS, [t for m in measures if (t := track(m)) is not None])
+    tables.write_table(folder, tables.NEAR_DUPLICATES, alike(planted))
+    tables.write_table(folder, tables.SPLITS, [split(m, planted) for m in kept])
     told(planted, counts={"ok": planted.sources, "failed": planted.broken}).write(folder)
     if planted.stills:
         draw_stills(folder, [m.clip_id for m in measures])
@@ -139,6 +142,26 @@ def clip(m: Measures) -> Clip:
         media_path=f"media/{m.clip_id[5:7]}/{m.clip_id}.mp4", media_sha256="0" * 64, frames=frames,
         samples=frames * 640, width=1280, height=720,
     )  # fmt: skip
+
+
+def alike(planted: Planted) -> list[NearDuplicate]:
+    """The second source is a copy of the first, in picture and sound."""
+    if planted.sources < 2:
+        return []
+    one, other = (planted.source(k).source_id for k in (0, 1))
+    return [
+        NearDuplicate(
+            group=min(one, other), source_id=one, other_id=other, by=by, lag_frames=3, matched_frames=500,
+            bit_error=0.04,
+        )
+        for by in ("picture", "sound")
+    ]  # fmt: skip
+
+
+def split(m: Measures, planted: Planted) -> Split:
+    name = "val" if m.source_id == planted.source(planted.sources - 1).source_id else "train"
+    by = f"shape@1{planted.word}"
+    return Split(clip_id=m.clip_id, source_id=m.source_id, cluster=m.source_id, split=name, identity_by=by)
 
 
 def shot(m: Measures) -> Shot:

@@ -31,6 +31,8 @@ def test_all_that_belongs_to_a_candidate_is_found(make_set):
     assert found.verdict.kept
     assert (found.source.source_id, found.shot.shot_id) == (row.source_id, row.shot_id)
     assert (found.track.track_id, found.clip.clip_id) == (row.track_id, row.clip_id)
+    assert found.split.clip_id == row.clip_id
+    assert {likeness.by for likeness in found.likenesses} == {"picture", "sound"}
 
 
 def test_a_candidate_without_a_face_has_no_track_and_no_clip(make_set):
