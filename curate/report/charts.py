@@ -156,8 +156,8 @@ def fit_scale(values: Values, limits: Sequence[float]) -> Scale:
 def whole_scale(values: Values, limits: Sequence[float]) -> Scale:
     """A scale for counts: a bin for each number, with a free one beyond the limits, as far as they are few enough."""
     low, high = (float(np.percentile(values, p)) for p in (1, 99))
-    low = min([low, *(limit - 1 for limit in limits)]) if low < 0 else 0.0
-    high = max([high, 3.0, *(limit + 1 for limit in limits)])
+    high = max([high, -low, 3.0, *(limit + 1 for limit in limits)])
+    low = -high if low < 0 else 0.0  # offsets go either way
     if high - low > _BINS:
         return fit_scale(values, limits)
     return Scale(math.floor(low) - 0.5, math.ceil(high) + 0.5, is_whole=True)

@@ -132,7 +132,7 @@ def _hours(hours: float, of: float = 0.0) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %" if share < 0.9995 else "100 %"
+    return "< 0.1 %" if 0 < share < 0.001 else f"{100 * share:.3g} %" if share < 0.9995 else "100 %"
 
 
 def _share(share: float) -> str:
