@@ -1,8 +1,9 @@
 """What became of a set, for people: the funnel, one page of HTML, and everything known about one candidate.
 
-    counted = funnel(read_candidates(set_folder))        # xsheet.curate.report.funnel
-    write_report(set_folder, out)                        # xsheet.curate.report.page
-    inspect_candidate(set_folder, "clip_ab12")           # xsheet.curate.report.candidate
+    counted = funnel(set_folder, read_candidates(set_folder))    # xsheet.curate.report.funnel, .candidates
+    write_report(set_folder, set_folder / "report.html")         # xsheet.curate.report.page
+    found = inspect_candidate(set_folder, "clip_ab12")           # xsheet.curate.report.candidate
+    plan = describe(limits, costs, hours=100)                    # xsheet.curate.report.describe
 
-All of it reads the tables of the set and small still pictures beside them; no video is opened.
+All of it reads the tables of the set and the small still pictures beside them; no video is opened.
 """

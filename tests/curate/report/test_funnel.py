@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,16 @@ def test_files_are_counted_by_how_they_ended(make_set):
     assert (found.files.count, found.failed.count, found.duplicates.count, found.usable.count) == (9, 3, 2, 4)
     assert found.usable.us == 4 * 7 * 5_000_000
     assert found.faults == {"broken_header": 2, "not_media": 1}
+
+
+def test_a_file_without_voice_is_rejected_and_its_hours_are_known(make_set):
+    folder = make_set(sources=4, broken=0, twice=0)
+    rows = list(tables.iterate(folder, tables.SOURCES))
+    mute = replace(rows[0], status="rejected", stage="sound", reason="no_voice")
+    tables.write_table(folder, tables.SOURCES, [mute, *rows[1:]])
+    found = counted(folder)
+    assert (found.rejected.count, found.rejected.us) == (1, rows[0].duration_us)
+    assert (found.failed.count, found.usable.count, found.faults) == (0, 3, {"no_voice": 1})
 
 
 def test_kept_and_lost_add_up_to_the_candidates(make_set):

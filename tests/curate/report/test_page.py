@@ -1,5 +1,6 @@
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -179,3 +180,14 @@ def test_a_thousand_candidates_fit_into_15_mb(make_set):
         path.write_bytes(heavy)
     write_report(folder, folder / "report.html")
     assert (folder / "report.html").stat().st_size < 15_000_000
+
+
+def test_a_file_rejected_for_its_sound_is_listed_apart_from_broken_ones(make_set, report):
+    folder = make_set(sources=3, broken=1)
+    rows = list(tables.iterate(folder, tables.SOURCES))
+    mute = replace(rows[0], status="rejected", stage="sound", reason="no_voice", message="hardly any voice")
+    tables.write_table(folder, tables.SOURCES, [mute, *rows[1:]])
+    text = report(folder).text
+    assert (
+        text.index("Failed") < text.index("bad/0.mp4") < text.index("Rejected before") < text.index("hardly any voice")
+    )
