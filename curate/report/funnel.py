@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xsheet.curate.report.candidates import Candidates
+from xsheet.curate.report.candidates import Candidates, Ints
 from xsheet.curate.report.gauges import Gauge
 from xsheet.schemas import tables
 
@@ -109,7 +109,7 @@ def funnel(set_folder: Path, candidates: Candidates, gauges: Sequence[Gauge] = (
     )
 
 
-def _amount(lengths_us: np.ndarray) -> Amount:
+def _amount(lengths_us: Ints) -> Amount:
     return Amount(count=len(lengths_us), us=int(lengths_us.sum()))
 
 
@@ -150,7 +150,7 @@ def _costs(candidates: Candidates, gauges: Sequence[Gauge]) -> list[Cost]:
     return costs
 
 
-def near_limit(candidates: Candidates, gauge: Gauge) -> tuple[np.ndarray, np.ndarray]:
+def near_limit(candidates: Candidates, gauge: Gauge) -> tuple[Ints, Ints]:
     """Candidates next to a limit, the nearest first: kept ones that just pass, lost ones that just fail.
 
     Of those that fail, the ones that fail nothing else come first: for them the limit alone decides.
