@@ -114,7 +114,8 @@ class BodyWatcher:
         at[sure < self._settings.min_visibility] = np.nan
         for k, (wrist, _) in hands.items():
             at[4 + k] = wrist
-        return np.concatenate(((at + (shift_x, 0.0)).ravel(), visible))
+        at[:, 0] += shift_x
+        return np.concatenate((at.ravel(), visible))
 
     def _person(self, rgb: Rgb) -> tuple[Rgb, float]:
         """The part of the picture with the person, small; and where it begins, in picture heights."""

@@ -1,9 +1,11 @@
 """A weak measure of identity that needs no model: proportions of the face, and the tones of skin and hair.
 
-It tells most people apart within one corpus and fails on look-alikes and under other light; the numbers are in
+It tells most people apart within one corpus and fails on look-alikes, other hair and coloured light; the numbers are in
 docs/log.md#identity. An embedding network would do far better; its place is `FaceTrack.shape` too, under a
 `shape_model` of its own.
 """
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -15,27 +17,38 @@ from xsheet.curate.picture import Rgb
 SHAPE_MODEL = "mesh-proportions+tones@1"
 MOST_TURN_DEG = 20.0
 """A head turned further than this shows its proportions badly and is not asked."""
+SAME_PERSON = 1.5
+"""Shapes at most this far apart are taken for one person: 95 of 100 pairs of the same, 1 of 100 of different people."""
 
-# Pairs of points whose distance, by face height, differs between people and hardly with what the face does.
-_SPANS = (
-    (234, 454), (172, 397), (54, 284), (133, 362), (33, 263), (129, 358), (168, 4), (4, 0), (10, 168), (50, 280),
-    (152, 0), (105, 159), (61, 291),
-)  # fmt: skip
+# Pairs of points whose distance by face height differs between people, and the spread of that distance between files
+# of one person, which makes the unit.
+_SPANS = {
+    (234, 454): 0.0086, (172, 397): 0.0111, (54, 284): 0.0088, (133, 362): 0.0129, (33, 263): 0.0064,
+    (129, 358): 0.0055, (168, 4): 0.0060, (4, 0): 0.0060, (10, 168): 0.0071, (50, 280): 0.0045, (152, 0): 0.0168,
+    (105, 159): 0.0103, (61, 291): 0.0144,
+}  # fmt: skip
+# The same for a and b of skin, a and b of hair (CIELAB), and the logarithm of hair's by skin's lightness. Lightness
+# alone would follow the exposure.
+_TONE_UNITS = np.array((3.0, 2.6, 1.7, 1.9, 0.22))
 _CHEEKS, _HAIRLINE, _CHIN = (50, 280), 10, 152
-# One unit of each number is its spread within one person: distances by face height, then L, a and b of skin and hair.
-_UNIT_SPAN, _UNIT_TONE = 0.02, 12.0
 
 
 def shape_of(rgb: Rgb, face: Face, fitted: Fit) -> NDArray[np.float32]:
-    """(19,) proportions and tones, each in units of its spread within one person; NaN where the picture ends."""
+    """(18,) proportions and tones, each by its spread within one person; NaN where the picture ends."""
     at = fitted.points
-    spans = [np.linalg.norm(at[a] - at[b]) / _UNIT_SPAN for a, b in _SPANS]
+    spans = [float(np.linalg.norm(at[a] - at[b])) / unit for (a, b), unit in _SPANS.items()]
     points = face.points[:, :2]
     up = points[_HAIRLINE] - points[_CHIN]
     size = max(1, round(0.04 * float(np.linalg.norm(up))))
     skin = np.mean([_tone(rgb, points[cheek], size) for cheek in _CHEEKS], axis=0)
     hair = _tone(rgb, points[_HAIRLINE] + 0.15 * up, size)
-    return np.array((*spans, *(skin / _UNIT_TONE), *(hair / _UNIT_TONE)), np.float32)
+    darker = np.log((hair[0] + 8.0) / (skin[0] + 8.0))
+    return np.array((*spans, *(np.array((*skin[1:], *hair[1:], darker)) / _TONE_UNITS)), np.float32)
+
+
+def shape_distance(a: Sequence[float], b: Sequence[float]) -> float:
+    """Root mean square difference of two shapes of this model."""
+    return float(np.sqrt(np.mean((np.asarray(a) - np.asarray(b)) ** 2)))
 
 
 def _tone(rgb: Rgb, at: NDArray[np.floating], size: int) -> NDArray[np.float32]:

@@ -36,7 +36,8 @@ _RIGID_REST = np.array(list(_RIGID.values()))
 
 _UPPER_LIP, _LOWER_LIP, _LIP_TOP, _MOUTH_CORNERS = (82, 13, 312), (87, 14, 317), 0, (61, 291)
 _BROWS = (70, 63, 105, 66, 107, 300, 293, 334, 296, 336)
-_EYE_CORNERS = (33, 133, 263, 362)
+# Eye corners and lower lids: what a blink leaves in place.
+_UNDER_BROWS = (33, 133, 263, 362, 145, 374, 144, 373, 153, 380)
 # Upper lid, lower lid, corners, iris of each eye; the subject's right eye is the one on the left of the picture.
 _EYES = {
     "right": ((160, 159, 158), (144, 145, 153), (33, 133), 468),
@@ -132,7 +133,7 @@ def expression(fitted: Fit) -> dict[str, float]:
         "mouth_open": max(opening, 0.0),
         "mouth_wide": width,
         "smile": min(max(smile, 0.0), 1.0),
-        "brow_raise": _height(at, _BROWS) - _height(at, _EYE_CORNERS),
+        "brow_raise": _height(at, _BROWS) - _height(at, _UNDER_BROWS),
         "eye_left_open": eyes["left"][0],
         "eye_right_open": eyes["right"][0],
         "gaze_x": _gaze(eyes["left"][1] + eyes["right"][1], rest=0.0),

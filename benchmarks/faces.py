@@ -1,0 +1,320 @@
+"""What the face, body and identity measures are worth: against the puppet's planted truth, and on the real test clips.
+
+    python benchmarks/faces.py puppet|films|two-heads|real|cost|identity|body [--count 12] [--models DIR] [--shared DIR]
+
+Each part prints one Markdown table for docs/log.md.
+"""
+
+import argparse
+import csv
+import re
+import time
+from collections.abc import Iterable, Iterator
+from itertools import combinations, islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from puppet import body_motion, pictures, random_motion  # the measuring rod beside this file
+
+from xsheet.curate.body import BodySettings, BodyWatcher
+from xsheet.curate.face_shape import SAME_PERSON, shape_distance
+from xsheet.curate.faces import FaceSettings, FaceWatcher
+from xsheet.curate.frames import Frame
+from xsheet.curate.media import Media, open_media
+from xsheet.curate.motion import shoulder_width, speeds
+from xsheet.curate.picture import Rgb
+from xsheet.demo.draw import Puppet
+from xsheet.demo.film import pictures as film_pictures
+from xsheet.demo.identity import identity
+from xsheet.demo.pose import Motion
+from xsheet.demo.story import Kind, story
+from xsheet.schemas.clip import Signals
+from xsheet.schemas.timeline import FaceTrack
+
+Floats = NDArray[np.float64]
+QUANTITIES = (
+    "yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "mouth_wide", "smile", "brow_raise",
+    "eye_left_open", "eye_right_open", "gaze_x",
+)  # fmt: skip
+MOVES = 0.15  # share of a quantity's range from which a film counts as one in which it moves
+RANGES = {"yaw_deg": 50.0, "pitch_deg": 30.0, "roll_deg": 30.0}
+
+
+def framed(rgbs: Iterable[Rgb]) -> Iterator[Frame]:
+    """Pictures as frames at 25 fps."""
+    for index, rgb in enumerate(rgbs):
+        yield Frame(index, 40_000 * index, rgb, index, 40_000 * index)
+
+
+def watched(frames: Iterable[Frame], models: Path | None) -> tuple[list[FaceTrack], int]:
+    """Tracks, and the number of frames."""
+    count = 0
+    with FaceWatcher(FaceSettings(), models=models) as watcher:
+        for frame in frames:
+            watcher.add(frame)
+            count += 1
+        return watcher.tracks("src_benchmark"), count
+
+
+def shown(media: Media, *, long_side: int = 720) -> Iterator[Frame]:
+    """Frames at the size of the measuring pass."""
+    scale = long_side / max(media.size)
+    width, height = (max(2, round(side * scale)) for side in media.size)
+    return media.frames(size=(width, height))
+
+
+def known(track: FaceTrack, frames: int) -> NDArray[np.bool_]:
+    """(frames,) where the track has its face."""
+    seen = np.zeros(frames, bool)
+    seen[track.start_frame : track.start_frame + track.frames] = [v is not None for v in track.x0]
+    return seen
+
+
+def series(track: FaceTrack, name: str, frames: int) -> Floats:
+    """(frames,) with NaN where there is nothing."""
+    values = np.full(frames, np.nan)
+    values[track.start_frame : track.start_frame + track.frames] = [
+        np.nan if v is None else v for v in getattr(track, name)
+    ]
+    return values
+
+
+def correlation(a: Floats, b: Floats) -> float:
+    """Pearson's r where both are known."""
+    both = np.isfinite(a) & np.isfinite(b)
+    return float(np.corrcoef(a[both], b[both])[0, 1])
+
+
+def against_truth(takes: Iterable[tuple[Motion, Iterable[Rgb]]], models: Path | None) -> None:
+    """Table of correlations over takes of one head each."""
+    truth: list[Motion] = []
+    seen: list[dict[str, Floats]] = []
+    found = 0
+    for motion, rgbs in takes:
+        tracks, frames = watched(framed(rgbs), models)
+        found += int(np.any([known(track, frames) for track in tracks], axis=0).sum())
+        longest = max(tracks, key=lambda track: track.frames)
+        truth.append(motion)
+        seen.append({name: series(longest, name, frames) for name in QUANTITIES})
+    total = sum(len(motion) for motion in truth)
+    print(f"{len(truth)} takes, {total} frames, face found in {found / total:.2%}\n")
+    print("| quantity | pooled r | own zero r | takes in which it moves | median r there | worst | slope |")
+    print("|---|---|---|---|---|---|---|")
+    for name in QUANTITIES:
+        true = [np.asarray(getattr(motion, name), np.float64) for motion in truth]
+        got = [one[name] for one in seen]
+        moving = [k for k, t in enumerate(true) if np.ptp(t) > MOVES * RANGES.get(name, 1.0)]
+        each = [correlation(true[k], got[k]) for k in moving] or [np.nan]
+        pooled_t, pooled_g = np.concatenate(true), np.concatenate(got)
+        own_t, own_g = (np.concatenate([v - np.nanmedian(v) for v in side]) for side in (true, got))
+        both = np.isfinite(pooled_g)
+        slope = np.polyfit(pooled_t[both], pooled_g[both], 1)[0] if np.ptp(pooled_t) else np.nan
+        r = (correlation(pooled_t, pooled_g), correlation(own_t, own_g)) if np.ptp(pooled_t) else (np.nan, np.nan)
+        there = f"{np.median(each):.3f} | {min(each):.3f}"
+        print(f"| {name} | {r[0]:.3f} | {r[1]:.3f} | {len(moving)} | {there} | {slope:.3f} |")
+
+
+def sweeps(count: int) -> Iterator[tuple[Motion, Iterable[Rgb]]]:
+    """Unseen people who sweep through the whole range of every quantity."""
+    for seed in range(5000, 5000 + count):
+        motion = random_motion(seed, 100)
+        yield motion, pictures(seed, motion, size=360)
+
+
+def films(count: int, kind: Kind = "talk") -> Iterator[tuple[Motion, Iterable[Rgb]]]:
+    """Films of the corpus with one head."""
+    for index in range(count):
+        told = story(index, seed=6000, kind=kind)
+        yield told.takes[0].heads[0].motion, film_pictures(told, size=360)
+
+
+def two_heads(count: int, models: Path | None) -> None:
+    """Are there two tracks that never change places?"""
+    print("| film | tracks | frames of the two longest | r of yaw, own and the other's |")
+    print("|---|---|---|---|")
+    for index in range(count):
+        told = story(index, seed=7000, kind="two_heads")
+        tracks, frames = watched(framed(film_pictures(told, size=360)), models)
+        pair = sorted(sorted(tracks, key=lambda t: -t.frames)[:2], key=lambda t: t.x0[0] or 0.0)
+        mouths = [np.asarray(head.motion.mouth_open, np.float64) for head in told.takes[0].heads]
+        own, other = (
+            [correlation(series(pair[k], "mouth_open", frames), mouths[k ^ flip]) for k in (0, 1)] for flip in (0, 1)
+        )
+        shares = " ".join(f"{known(track, frames).mean():.3f}" for track in pair)
+        print(f"| {index} | {len(tracks)} | {shares} | {own[0]:.2f} {own[1]:.2f}; {other[0]:.2f} {other[1]:.2f} |")
+
+
+def real(shared: Path, models: Path | None, pattern: str) -> None:
+    """Share of frames with a face, per clip, beside the detector that the clips were described with."""
+    described = dict(re.findall(r"\| ([\w-]+\.\w+) \|.*?\| (\d+) / 0\.\d+ \|", (shared / "data/README.md").read_text()))
+    print("| file | frames | face % | described % | tracks | height | yaw | pitch | roll | sharpness |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for path in sorted(p for folder in ("videos", "derived") for p in (shared / "data" / folder).glob(pattern)):
+        with open_media(path, root=path.parent) as media:
+            tracks, frames = watched(shown(media), models)
+        share = np.any([known(track, frames) for track in tracks], axis=0).mean() if tracks else 0.0
+        row = f"| {path.name} | {frames} | {100 * share:.0f} | {described.get(path.name, '')} | {len(tracks)} |"
+        if tracks:
+            track = max(tracks, key=lambda t: t.frames)
+            middle = {n: np.nanmedian(series(track, n, frames)) for n in ("y0", "y1", *QUANTITIES[:3], "sharpness")}
+            row += f" {middle['y1'] - middle['y0']:.2f} |" + "".join(
+                f" {middle[n]:.0f} |" for n in (*QUANTITIES[:3], "sharpness")
+            )
+        print(row)
+
+
+def cost(shared: Path, models: Path | None, count: int) -> None:
+    """CPU per frame of faces and body, beside the decode of the same frames."""
+    print("| clip | decode ms | faces ms | body ms (kept clips only) |")
+    print("|---|---|---|---|")
+    for name in ("still-woman-music-s18.mp4", "latentsync-demo3-man-gestures.mp4", "no-person-great-wall.mp4"):
+        root = shared / "data/videos"
+        with (
+            open_media(root / name, root=root) as media,
+            FaceWatcher(FaceSettings(), models=models) as faces,
+            BodyWatcher(BodySettings()) as body,
+        ):
+            spent = np.zeros((3, count))
+            frames = shown(media)
+            for k in range(count):
+                clock = [time.process_time()]
+                frame = next(frames)
+                for step in (None, faces.add, body.add):
+                    if step is not None:
+                        step(frame)
+                    clock.append(time.process_time())
+                spent[:, k] = 1000 * np.diff(clock)
+        print(f"| {name} | " + " | ".join(f"{ms:.1f}" for ms in spent[:, 10:].mean(axis=1)) + " |")
+
+
+def identities(shared: Path, count: int) -> None:
+    """Distances of `shape` between tracks of one person and of different people."""
+    shapes: list[tuple[str, str, tuple[float, ...]]] = []
+    people = {
+        "ocasio": "ocasio",
+        "swapped-audio-b": "ocasio",
+        "woman-blue": "base",
+        "duplicate": "base",
+        "blurred": "base",
+    }
+    signers = {"again": "signer a", "no": "signer a", "yes": "signer a", "book": "signer b", "walk": "signer b"}
+    paths = [
+        p
+        for p in sorted((shared / "data/videos").glob("*"))
+        if re.match("grid|hdtf|retalk|latent|expr|mime|still|asl", p.name)
+    ]
+    for path in [
+        *paths,
+        *(shared / f"data/derived/{n}.mp4" for n in ("duplicate-reencoded", "blurred", "swapped-audio-b")),
+    ]:
+        word = path.stem.removeprefix("asl-")
+        who = signers.get(word) or next((name for key, name in people.items() if key in path.name), path.name)
+        if path.name.startswith("asl") and word not in signers:
+            continue
+        with open_media(path, root=path.parent) as media:
+            for half in (watched(part, None)[0] for part in _halves(islice(shown(media), 150))):
+                shapes += [("real", who, track.shape) for track in half[:1] if track.shape]
+    for seed in range(8000, 8000 + count):
+        for take in (0, 1):
+            tracks, _ = watched(framed(pictures(seed, random_motion(2 * seed + take, 50), size=256)), None)
+            shapes += [("puppet", str(seed), track.shape) for track in tracks[:1] if track.shape]
+    print("| set | pairs same / different | median same / different | AUC | same below limit | different below limit |")
+    print("|---|---|---|---|---|---|")
+    for kind in ("real", "puppet"):
+        pairs = [
+            (a[1] == b[1], shape_distance(a[2], b[2])) for a, b in combinations([s for s in shapes if s[0] == kind], 2)
+        ]
+        same, other = (np.array([d for is_same, d in pairs if is_same is flag]) for flag in (True, False))
+        auc = np.mean([(d < other).mean() for d in same])
+        print(
+            f"| {kind} | {len(same)} / {len(other)} | {np.median(same):.2f} / {np.median(other):.2f} | {auc:.3f} | "
+            f"{(same <= SAME_PERSON).mean():.2f} | {(other <= SAME_PERSON).mean():.3f} |"
+        )
+
+
+def _halves(frames: Iterable[Frame]) -> tuple[Iterator[Frame], Iterator[Frame]]:
+    rgbs = [frame.rgb for frame in frames]
+    return framed(rgbs[: len(rgbs) // 2]), framed(rgbs[len(rgbs) // 2 :])
+
+
+def body(shared: Path, count: int) -> None:
+    """Drawn arms, then signed words and gestures against hand-made labels."""
+    print("| puppet | wrist seen while in the picture | error there | wrist seen while below it | right side raised |")
+    print("|---|---|---|---|---|")
+    for seed in range(3000, 3000 + count):
+        motion, puppet = body_motion(seed, 120), Puppet(identity(seed), size=360)
+        with BodyWatcher(BodySettings()) as watcher:
+            for frame in framed(pictures(seed, motion, size=360)):
+                watcher.add(frame)
+            found = {name: np.array([np.nan if v is None else v for v in s]) for name, s in watcher.signals().items()}
+        inside, seen, error, right_side = [], [], [], []
+        for side, other in (("left", "right"), ("right", "left")):
+            true = np.stack([puppet.joints(motion.at(k), side)[2] / 360 for k in range(len(motion))])
+            got = np.stack([found[f"wrist_{side}_{axis}"] for axis in "xy"], -1)
+            inside.append(((true > 0.02) & (true < 0.98)).all(1))
+            seen.append(np.isfinite(got[:, 0]))
+            error.append(np.linalg.norm(got - true, axis=1)[inside[-1] & seen[-1]])
+            up = getattr(motion, f"arm_{side}_raise") > 0.9
+            right_side.append(found[f"hand_{side}_visible"][up].mean() > found[f"hand_{other}_visible"][up].mean())
+        shown_in, hit = np.concatenate(inside), np.concatenate(seen)
+        print(
+            f"| {seed} | {hit[shown_in].mean():.2f} | {np.median(np.concatenate(error)):.3f} | "
+            f"{hit[~shown_in].mean():.2f} | {all(right_side)} |"
+        )
+    _labelled(shared)
+
+
+def _labelled(shared: Path) -> None:
+    print("\n| clip | label | left hand | right hand | outside all labels, the faster hand |\n|---|---|---|---|---|")
+    with (shared / "data/labels/actions-hand-made.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if "hand" in row["body_part"] or "arm" in row["body_part"]]
+    for video in dict.fromkeys(row["video"] for row in rows):
+        root = shared / "data/videos"
+        with open_media(root / video, root=root) as media, BodyWatcher(BodySettings()) as watcher:
+            for frame in shown(media):
+                watcher.add(frame)
+            found = watcher.signals()
+        frames = len(found["wrist_left_x"])
+        signals = Signals(clip_id="clip_benchmark", frames=frames, extractor="body", **found)
+        width = shoulder_width(signals) or np.nan
+        hands = np.stack([np.nan_to_num(speeds(signals, part)) / width for part in ("hand_left", "hand_right")])
+        at, labelled = np.arange(frames) / 25, np.zeros(frames, bool)
+        mine = [
+            (row, (at >= float(row["start_s"])) & (at < float(row["end_s"]))) for row in rows if row["video"] == video
+        ]
+        for _, inside in mine:
+            labelled |= inside
+        rest = f"{hands[:, ~labelled].max(0).mean():.2f}" if not labelled.all() else ""
+        for row, inside in mine:
+            left, right = hands[:, inside].mean(1)
+            print(f"| {video} | {row['action']} | {left:.2f} | {right:.2f} | {rest} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=("puppet", "films", "two-heads", "real", "cost", "identity", "body"))
+    parser.add_argument("--count", type=int, default=12)
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
+    parser.add_argument("--glob", default="*")
+    options = parser.parse_args()
+    match options.part:
+        case "puppet":
+            against_truth(sweeps(options.count), options.models)
+        case "films":
+            against_truth(films(options.count), options.models)
+        case "two-heads":
+            two_heads(options.count, options.models)
+        case "real":
+            real(options.shared, options.models, options.glob)
+        case "cost":
+            cost(options.shared, options.models, max(options.count, 100))
+        case "identity":
+            identities(options.shared, options.count)
+        case "body":
+            body(options.shared, options.count)
+
+
+if __name__ == "__main__":
+    main()
