@@ -20,7 +20,9 @@ class Timeline:
     frames: Annotated[Count, "length of every non-empty series"]
     extractor: Annotated[Str, "what measured, with versions"]
     cut_content: Annotated[Series, "PySceneDetect's content score against the frame before; 0 in the first frame"] = ()
-    cut_histogram: Annotated[Series, "distance of luma histograms over half a second; for gradual transitions"] = ()
+    cut_jump: Annotated[Series, "luma change against the frame before, 0..255, spread change counting most"] = ()
+    cut_histogram: Annotated[Series, "distance of colours a quarter of a second before and after, 0..1"] = ()
+    cut_blend: Annotated[Series, "luma change per frame that passes through all values between, as in a dissolve"] = ()
     difference: Annotated[Series, "mean absolute luma difference to the frame before, 0..255"] = ()
     luma: Annotated[Series, "mean luma, 0..255"] = ()
     letterbox: Annotated[Series, "share of the picture inside uniform bars"] = ()
@@ -31,6 +33,7 @@ class Timeline:
     voice_detector: Annotated[Str | None, "name and version of what measured `voice`"] = None
     energy_db: Annotated[Series, "RMS of the frame's 640 samples, dB of full scale; null in digital silence"] = ()
     mouth_heard: Annotated[Series, "mouth opening predicted from the sound, in standard deviations"] = ()
+    mouth_wide_heard: Annotated[Series, "mouth width predicted from the sound, in standard deviations"] = ()
     music: Annotated[Series, "likelihood of music"] = ()
     clipped: Annotated[Series, "share of samples at full scale"] = ()
     silent: Annotated[Series, "share of samples that are digital zero"] = ()
