@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
@@ -112,12 +113,11 @@ def _place(cluster: str, settings: SplitSettings) -> SplitName:
 
 def _models(tracks: pa.Table, wanted: set[str | None]) -> dict[str, str]:
     """Shape model of each wanted track that has a shape."""
-    rows = zip(tracks["track_id"].to_pylist(), tracks["shape_model"].to_pylist(), _lengths(tracks), strict=True)
+    names: list[str] = tracks["track_id"].to_pylist()
+    models: list[str | None] = tracks["shape_model"].to_pylist()
+    lengths: list[int] = pc.list_value_length(tracks["shape"]).to_pylist()
+    rows = zip(names, models, lengths, strict=True)
     return {track: model for track, model, length in rows if track in wanted and model and length}
-
-
-def _lengths(tracks: pa.Table) -> list[int]:
-    return pa.compute.list_value_length(tracks["shape"]).to_pylist()  # type: ignore[no-any-return]
 
 
 def _people(tracks: pa.Table, models: Mapping[str, str], max_distance: float) -> Iterator[list[str]]:
@@ -152,13 +152,13 @@ def like_rows(shapes: NDArray[np.floating], max_distance: float) -> list[list[in
 
 def _summary(rows: list[Split], lengths: NDArray[np.int64]) -> SplitSummary:
     names: tuple[SplitName, ...] = ("train", "val", "test")
-    parts = {name: Tally() for name in names}
+    parts: dict[SplitName, Tally] = {name: Tally() for name in names}
     clips_of: dict[str, int] = defaultdict(int)
     identity_by: dict[str, int] = defaultdict(int)
     for row, length in zip(rows, lengths.tolist(), strict=True):
         parts[row.split] += Tally(1, length)
         clips_of[row.cluster] += 1
         identity_by[row.identity_by] += 1
-    clusters = {name: len({row.cluster for row in rows if row.split == name}) for name in names}
+    clusters: dict[SplitName, int] = {name: len({row.cluster for row in rows if row.split == name}) for name in names}
     largest = max(clips_of.values(), default=0) / max(len(rows), 1)
     return SplitSummary(parts=parts, clusters=clusters, largest_cluster=largest, identity_by=dict(identity_by))

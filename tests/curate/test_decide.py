@@ -69,7 +69,7 @@ def reasons(row: clip.Measures, limits: Limits) -> tuple[str, ...]:
     return verdict.reasons
 
 
-LIPS_LATE = clip.SyncScore(scorer="lips@1", offset_frames=5, confidence=0.9, margin=0.5)
+LIPS_LATE = clip.SyncScore(scorer="lips@1", offset_frames=5, confidence=9.0, margin=9.0)
 MUTE = clip.SyncScore(scorer="lips@1", not_measurable="unvoiced")
 
 # what is wrong with a candidate, and the reasons that `keep` gives
