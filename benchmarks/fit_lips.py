@@ -176,7 +176,7 @@ def main() -> None:
     print("\n".join(lines))
     print("offsets used:", offsets)
     if options.write:
-        raw = save({"coefficients": weights})
+        raw = save({"coefficients": np.ascontiguousarray(weights)})  # save writes the memory as it lies
         (options.write / WEIGHTS).write_bytes(raw)
         print("SHA-256", hashlib.sha256(raw).hexdigest(), len(raw), "bytes")
 

@@ -19,7 +19,7 @@ from xsheet.schemas.time import AUDIO_RATE
 Floats = NDArray[np.float32]
 
 WEIGHTS = "lips.safetensors"
-WEIGHTS_SHA256 = "e8d80cac3452af3051e0408077177f4e1ca67ae322dc6e6f259d33a31739dfab"
+WEIGHTS_SHA256 = "cfebc22151e7bd16f0e9783320c82e9da49f158a82718f4c9c9f6fdaad3a8b74"
 BANDS = 24
 TAPS = range(-4, 5)  # frames around the one predicted: 160 ms to each side, wider context did not help
 
