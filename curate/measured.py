@@ -1,5 +1,8 @@
 """Numbers out of rows of `measures`, one per candidate, for whatever judges or draws them."""
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import, where no checker sees them.
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc

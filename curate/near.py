@@ -4,6 +4,9 @@ Two sources are near duplicates when most of the shorter one's picture, or sound
 at one lag. Equal words are found by sorting, so a set is never compared pair by pair.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import, where no checker sees them.
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal

@@ -4,6 +4,9 @@ Sources are joined by what they share into clusters, and the hash of a cluster's
 grows keeps its split as long as its clusters do not merge, and the shares are met on average, not exactly.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# pyarrow.compute makes its functions at import, where no checker sees them.
+
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

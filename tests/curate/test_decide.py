@@ -383,3 +383,9 @@ def test_rows_of_another_schema_are_not_written(tmp_path):
     with pytest.raises(ContractError, match="verdicts"):
         write_arrow(tmp_path, VERDICTS, [pa.table({"clip_id": ["clip_1"]})])
     assert read_table(tmp_path, VERDICTS).num_rows == 0
+
+
+def test_no_value_of_a_limit_keeps_what_was_not_measured():
+    rows = to_arrow([good(1), good(2, face__sharpness=None)], MEASURES)
+    (swept,) = sweep([rows], preset("keep"), over="face.min_sharpness", values=[0.0])
+    assert swept.kept.clips == 1
