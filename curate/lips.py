@@ -42,7 +42,7 @@ class LipsSettings(StrictModel):
         description="deviation of the opening by face height; stills stay below it; docs/log.md#sync",
     )
     min_speaker_confidence: float = Field(
-        default=3.0, ge=0, description="of the speaker among several faces; docs/log.md#sync"
+        default=2.5, ge=0, description="of the speaker among several faces; docs/log.md#sync"
     )
     min_speaker_lead: float = Field(
         default=1.0, ge=0, description="of the speaker over the other faces, in the unit of the confidence; same entry"
@@ -96,7 +96,8 @@ def score_sync(
     seen, heard = (np.atleast_2d(np.asarray(series, np.float64)) for series in (mouth, heard))
     span = range(seen.shape[1]) if frames is None else frames
     seen = seen[:, span.start : span.stop]
-    counted, windows = _windows(seen[0], np.asarray(voice)[span.start : span.stop] >= VOICED, settings)
+    voiced = np.asarray(voice)[span.start : span.stop] >= VOICED
+    counted, windows = counted_frames(~np.isnan(seen[0]), voiced, settings=settings)
     reason = _not_measurable(seen[0], counted, settings)
     if reason is not None:
         return SyncScore(scorer=SCORER, windows=windows, not_measurable=reason)
@@ -124,6 +125,27 @@ def active_speaker(scores: Sequence[SyncScore], *, settings: LipsSettings = DEFA
     return ranked[0] if lead >= settings.min_speaker_lead else None
 
 
+def counted_frames(
+    seen: NDArray[np.bool_], voiced: NDArray[np.bool_], *, settings: LipsSettings
+) -> tuple[NDArray[np.bool_], int]:
+    """(T,) frames of a span that count, and how many windows they come from.
+
+    Args:
+        seen: (T,) frames with the mouth.
+        voiced: (T,) frames with voice.
+        settings: how long a window is, and what it needs to count.
+    """
+    size = min(settings.window_frames, len(seen))
+    counted, windows = np.zeros(len(seen), np.bool_), 0
+    starts = [*range(0, len(seen) - size, settings.hop_frames), len(seen) - size] if size else []
+    for start in starts:
+        window = slice(start, start + size)
+        if voiced[window].mean() >= settings.min_voice_share and seen[window].mean() >= settings.min_seen_share:
+            counted[window] = True
+            windows += 1
+    return counted & seen, windows
+
+
 def shifted(series: NDArray[np.floating], frames: int) -> Floats:
     """The series (last axis T) taken `frames` later: what stood at t + frames stands at t. NaN where nothing is left.
 
@@ -142,20 +164,6 @@ def _placed(series: Series, start: int, length: int) -> Floats:
     placed = np.full(length, np.nan)
     placed[start : start + len(series)] = as_array(series)[: max(0, length - start)]
     return placed
-
-
-def _windows(mouth: Floats, voiced: NDArray[np.bool_], settings: LipsSettings) -> tuple[NDArray[np.bool_], int]:
-    """Which frames of the span count, and how many windows they come from."""
-    size = min(settings.window_frames, len(mouth))
-    seen = ~np.isnan(mouth)
-    counted, windows = np.zeros(len(mouth), np.bool_), 0
-    starts = [*range(0, len(mouth) - size, settings.hop_frames), len(mouth) - size] if size else []
-    for start in starts:
-        window = slice(start, start + size)
-        if voiced[window].mean() >= settings.min_voice_share and seen[window].mean() >= settings.min_seen_share:
-            counted[window] = True
-            windows += 1
-    return counted & seen, windows
 
 
 def _not_measurable(mouth: Floats, counted: NDArray[np.bool_], settings: LipsSettings) -> str | None:

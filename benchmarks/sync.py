@@ -1,0 +1,191 @@
+"""Does the embedded sync scorer find what was planted, on the puppet and on real clips?
+
+    python benchmarks/sync.py --data ../shared/data --cache DIR [--films 80] [--size 256] [--seed 7]
+
+Prints the tables of docs/log.md#sync: planted offsets and faults of the puppet; the altered real clips, scored by a
+predictor that never met their people; true against mismatched pairs by length, for the choice of limits.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from fit_lips import PUPPETS, Floats, Talk, fitted, puppet_talks, real_talks, watched
+
+from xsheet.curate.faces import FaceSettings, FaceWatcher
+from xsheet.curate.frames import Frame
+from xsheet.curate.heard import normalised, predict, spectra
+from xsheet.curate.lips import LipScorer, active_speaker, score_sync
+from xsheet.curate.listen import listen
+from xsheet.demo.film import pictures
+from xsheet.demo.story import Story, story
+from xsheet.schemas.clip import SyncScore
+from xsheet.schemas.errors import MediaError
+from xsheet.schemas.time import CLIP_RATE, frame_start_us
+from xsheet.schemas.timeline import FaceTrack, Timeline
+
+MEASURED = ("talk", "offset", "far_offset", "swapped", "silence", "music", "still", "two_heads")
+DERIVED_PEOPLE = ("blue", "ocasio", "seated", "gestures")  # whose clips were altered
+LENGTHS = (75, 100, 125, 150, 200)
+# Offsets in frames of clips whose sync is trusted: labels/av-offset-measured.csv, rows with "yes".
+TRUSTED = {
+    "grid-bbaf2n.mpg": 0, "grid-lwbsza.mpg": 0, "grid-pwij3p.mpg": -1, "grid-swwp2s.mpg": -1,
+    "hdtf-katie-hill-512.mp4": 3, "hdtf-ocasio-cortez-512.mp4": 3, "hdtf-radio-man-458.mp4": -2,
+    "latentsync-demo1-woman-seated.mp4": 0, "latentsync-demo3-man-gestures.mp4": 1, "retalk-woman-blue-700.mp4": -1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A mouth with a sound over a span: its own, or another person's."""
+
+    frames: int
+    is_own: bool
+    score: SyncScore
+    reference: int | None
+
+
+def puppet_scores(told: Story, *, size: int) -> list[SyncScore]:
+    """Scores of the faces of a film from left to right, its sound and pictures taken the product's way."""
+    with FaceWatcher(FaceSettings()) as watcher:
+        for index, rgb in enumerate(pictures(told, size=size)):
+            watcher.add(Frame(index, frame_start_us(index, CLIP_RATE), rgb, index, frame_start_us(index, CLIP_RATE)))
+        tracks = watcher.tracks("puppet")
+    timeline = Timeline(source_id="puppet", frames=told.frames, extractor="", **listen(told.sound, told.frames))
+    scorer = LipScorer(timeline)
+    heads = sorted((t for t in tracks if t.frames > told.frames / 2), key=_left)
+    return [s for t in heads if (s := scorer(t, range(t.start_frame, t.start_frame + t.frames))) is not None]
+
+
+def puppet_table(films: int, *, seed: int, size: int) -> None:
+    """Planted offsets and faults."""
+    rows = defaultdict(list)
+    for index in range(films):
+        told = story(index, seed=seed)
+        if told.kind in MEASURED:
+            rows[told.kind].append((told, puppet_scores(told, size=size)))
+    print("| kind | films | measured | largest error, frames | confidence | margin |\n|---|---|---|---|---|---|")
+    for kind, found in rows.items():
+        scores = [(told, s) for told, all_of in found for s in all_of[:1] if s.offset_frames is not None]
+        if kind == "two_heads":
+            continue
+        error = max((abs((s.offset_frames or 0) - told.offset_frames) for told, s in scores), default="")
+        ranges = f"{_range(scores, 'confidence')} | {_range(scores, 'margin')}"
+        print(f"| {kind} | {len(found)} | {len(scores)} | {error} | {ranges} |")
+    pairs = rows["two_heads"]
+    right = sum(active_speaker(scores) == told.takes[0].heard for told, scores in pairs)
+    print(f"\nspeaker of two heads: {right} of {len(pairs)} right")
+
+
+def derived_table(people: Sequence[Talk], puppets: Sequence[Talk], folder: Path, *, cache: Path) -> None:
+    """Altered clips, by a predictor that met none of their people."""
+    weights, _ = fitted([t for t in people if t.person not in DERIVED_PEOPLE] + list(puppets))
+    print("\n| file | face | offset | confidence | margin | not measurable |\n|---|---|---|---|---|---|")
+    for path in sorted(folder.iterdir()):
+        try:
+            mouths, sound, voice = watched(path, cache=cache)
+        except MediaError:
+            continue
+        if not len(sound):
+            continue
+        heard = muted_aside(predict(normalised(spectra(sound), voice), weights), sound)
+        for place, mouth in enumerate(mouths[:2]):
+            seen = np.flatnonzero(~np.isnan(mouth[0]))
+            s = score_sync(mouth, heard, voice, frames=range(int(seen[0]), int(seen[-1]) + 1))
+            numbers = (
+                f"{s.offset_frames} | {s.confidence:.1f} | {s.margin:.1f}" if s.confidence is not None else " | | "
+            )
+            print(f"| {path.name} | {place} | {numbers} | {s.not_measurable or ''} |")
+
+
+def length_table(pairs: Sequence[Pair]) -> None:
+    """True and mismatched pairs of unseen people, by length of the span."""
+    print("\n| s | true | offset within 2 | above 99 % of mismatched | AUC | mismatched: 95 % | 99 % |")
+    print("|---|---|---|---|---|---|---|")
+    for length in LENGTHS:
+        own = [p for p in pairs if p.frames == length and p.is_own and p.reference is not None]
+        other = np.array([p.score.confidence for p in pairs if p.frames == length and not p.is_own])
+        most, nearly_all = np.quantile(other, (0.95, 0.99))
+        good = [abs((p.score.offset_frames or 0) - (p.reference or 0)) <= 2 for p in own]
+        sure = [g and (p.score.confidence or 0) > nearly_all for g, p in zip(good, own, strict=True)]
+        auc = np.mean([(other < (p.score.confidence or 0)).mean() for p in own])
+        numbers = f"{np.mean(good):.2f} | {np.mean(sure):.2f} | {auc:.3f} | {most:.1f} | {nearly_all:.1f}"
+        print(f"| {length / 25:g} | {len(own)} | {numbers} |")
+
+
+def limit_table(pairs: Sequence[Pair]) -> None:
+    """What a limit on the confidence keeps, with the offset within 6 frames of zero as a mendable one must be."""
+    print("\n| confidence at least | true kept at 3 s | 4 s | 5 s | 6 s | 8 s | mismatched kept |\n" + "|---" * 7 + "|")
+    for limit in (2.0, 2.5, 3.0, 3.5, 4.0):
+        kept = [p for p in pairs if (p.score.confidence or 0) >= limit and abs(p.score.offset_frames or 0) <= 6]
+        shares = [_share(kept, pairs, is_own=True, frames=(n,)) for n in LENGTHS]
+        wrong = _share(kept, pairs, is_own=False, frames=LENGTHS)
+        print(f"| {limit} | " + " | ".join(f"{s:.2f}" for s in shares) + f" | {wrong:.3f} |")
+
+
+def true_and_mismatched(people: Sequence[Talk], puppets: Sequence[Talk]) -> Iterator[Pair]:
+    """Spans of each mouth with its own sound and with every other person's, by a predictor new to the mouth."""
+    rng = np.random.default_rng(0)
+    for talk in people:
+        weights, _ = fitted([t for t in people if t.person != talk.person] + list(puppets))
+        heard = {other.name: predict(other.inputs, weights) for other in people}
+        for length in LENGTHS:
+            for start in range(0, talk.mouth.shape[1] - length + 1, 25):
+                mouth = talk.mouth[:, start : start + length]
+                for other in people:
+                    room = len(other.voice) - length
+                    if room < 0 or (other is not talk and other.person == talk.person):
+                        continue
+                    at = start if other is talk else int(rng.integers(0, room + 1))
+                    placed = np.full((2, len(other.voice)), np.nan)
+                    placed[:, at : at + length] = mouth
+                    s = score_sync(placed, heard[other.name], other.voice, frames=range(at, at + length))
+                    if s.confidence is not None:
+                        reference = TRUSTED.get(talk.name) if other is talk else None
+                        yield Pair(frames=length, is_own=other is talk, score=s, reference=reference)
+
+
+def muted_aside(heard: Floats, sound: Floats) -> Floats:
+    """The prediction without muted frames, as the product makes it."""
+    quiet = np.square(sound).reshape(-1, 640).mean(1) < 1e-8
+    return np.where(quiet, np.nan, heard)
+
+
+def _share(kept: Sequence[Pair], pairs: Sequence[Pair], *, is_own: bool, frames: Sequence[int]) -> float:
+    def count(of: Sequence[Pair]) -> int:
+        return sum(p.is_own == is_own and p.frames in frames and (p.reference is not None or not is_own) for p in of)
+
+    return count(kept) / max(1, count(pairs))
+
+
+def _range(scores: Sequence[tuple[Story, SyncScore]], name: str) -> str:
+    values = [getattr(s, name) for _, s in scores]
+    return f"{min(values):.1f} to {max(values):.1f}" if values else ""
+
+
+def _left(track: FaceTrack) -> float:
+    return float(np.nanmean(np.array(track.x0, np.float64)))
+
+
+def main() -> None:
+    """Print everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--films", type=int, default=80)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--size", type=int, default=256)
+    options = parser.parse_args()
+    people, puppets = real_talks(options.data, cache=options.cache), list(puppet_talks(PUPPETS, seed=1))
+    pairs = list(true_and_mismatched(people, puppets))
+    length_table(pairs)
+    limit_table(pairs)
+    derived_table(people, puppets, options.data / "derived", cache=options.cache)
+    puppet_table(options.films, seed=options.seed, size=options.size)
+
+
+if __name__ == "__main__":
+    main()
