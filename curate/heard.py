@@ -85,7 +85,7 @@ def normalised(bands: Floats, voice: NDArray[np.floating]) -> Floats:
     near = _summed(weight) + _PRIOR_FRAMES
     mean_near = (_summed(x * weight) + _PRIOR_FRAMES * mean) / near
     spread_near = np.sqrt(np.maximum((_summed(x * x * weight) + _PRIOR_FRAMES * square) / near - mean_near**2, 1e-2))
-    return np.clip((x - mean_near) / spread_near, -5, 5).astype(np.float32)
+    return np.asarray(np.clip((x - mean_near) / spread_near, -5, 5), np.float32)
 
 
 @cache

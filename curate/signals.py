@@ -48,3 +48,7 @@ def stretch(series: Series, frames: range) -> Series:
 
 def _between(a: Series, b: Series) -> Series:
     return tuple(None if x is None or y is None else (x + y) / 2 for x, y in zip(a, b, strict=True))
+
+
+def _apart(a: Series, b: Series) -> Series:
+    return tuple(None if x is None or y is None else y - x for x, y in zip(a, b, strict=True))

@@ -15,7 +15,13 @@ from xsheet.schemas.source import SourceVideo
 
 
 def probe_sources(
-    given: Sequence[Given], *, set_folder: Path, limits: MediaLimits, how: Execution, progress: Progress | None = None
+    given: Sequence[Given],
+    *,
+    out: Path,
+    limits: MediaLimits,
+    how: Execution,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
 ) -> list[SourceVideo]:
     """Probe files, one row for each in the order given.
 
@@ -23,7 +29,8 @@ def probe_sources(
         The rows: ok, or failed with stage, reason and message. Of files with the same bytes all but the first name it.
     """
     items = {item.key: item for item in (_item(one, limits) for one in given)}
-    committed = run(ProbeTask(limits=limits), items.values(), out=set_folder, how=how, progress=progress)
+    task = ProbeTask(limits=limits)
+    committed = run(task, items.values(), out=out, how=how, retry_failed=retry_failed, progress=progress)
     found = {
         items[outcome.key].name: row for outcome in committed.outcomes() for row in _rows(outcome, committed, items)
     }

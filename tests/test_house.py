@@ -11,7 +11,7 @@ import pytest
 PARTS = ("schemas", "curate", "annotate", "model", "train", "demo")
 # What of ours a part may import; `xsheet.cli` may import all inside its verbs. `execute` is the outer shell that
 # carries a task over many items, `__version__` belongs into keys and runs.
-SHELL = {"execute", "__version__"}
+SHELL = {"execute", "commits", "__version__"}
 ALLOWED = {
     "schemas": {"schemas"},
     "model": {"model", "schemas"},

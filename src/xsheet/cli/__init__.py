@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from xsheet import __version__
-from xsheet.cli import demo, schemas
+from xsheet.cli import curate, demo, models, schemas
 
 INTERRUPTED = 130  # what typer exits with after Ctrl-C
 
@@ -22,6 +22,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 fine, 1 something failed or a gate did not pass, 2 bad usage or settings.",
 )
 app.add_typer(demo.app, name="demo")
+app.add_typer(curate.app, name="curate")
+app.add_typer(models.app, name="models")
 app.add_typer(schemas.app, name="schemas")
 
 

@@ -1,16 +1,11 @@
 """`xsheet demo`: the path on a synthetic corpus."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from xsheet.cli.options import AsJson, DryRun, Jobs, Ray, cores
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from xsheet.schemas.source import SourceVideo
 
 app = typer.Typer()
 
@@ -34,7 +29,7 @@ def demo(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """The whole path on a synthetic talking corpus: films with planted faults, their truth, and what they are.
+    """The whole path on a synthetic talking corpus: films with planted faults, curated into a set with its report.
 
     A second run keeps what the first one finished.
 
@@ -49,21 +44,22 @@ def demo(
     _announce(clips, size, jobs, out)
     if dry_run:
         return
+    from xsheet.cli.curate import settings_of, show_run
     from xsheet.demo.walk import DemoSettings, walk
     from xsheet.execute import Execution
 
     settings = load(DemoSettings, overrides=[f"clips={clips}", f"seed={seed}", f"size={size}"])
-    walked = walk(out, settings, how=Execution(jobs=jobs, ray=ray))
-    failed = sum(source.status == "failed" for source in walked.sources)
+    curation = settings_of("keep", None, None)
+    walked = walk(out, settings, curation, how=Execution(jobs=jobs, ray=ray), shows_progress=not as_json)
     if as_json:
         print_json({
-            "corpus": str(walked.corpus), "set": str(walked.set_folder), "films": len(walked.sources),
-            "failed": failed, "seconds": {k: round(v, 2) for k, v in walked.seconds.items()},
+            "corpus": str(walked.corpus), "set": str(walked.set_folder), "page": str(walked.page),
+            "counts": walked.curated.counts, "seconds": {k: round(v, 2) for k, v in walked.seconds.items()},
         })  # fmt: skip
     else:
-        _show_sources(walked.sources)
-        console().print(f"films and truth: {walked.corpus}\nset: {walked.set_folder}", markup=False)
-    raise typer.Exit(1 if failed else 0)
+        show_run(walked.curated, walked.set_folder, as_json=False)
+        console().print(f"films and their truth: {walked.corpus}\npage: {walked.page}", markup=False)
+    raise typer.Exit(1 if walked.curated.failed else 0)
 
 
 @app.command()
@@ -106,17 +102,3 @@ def corpus(
 def _announce(clips: int, size: int, jobs: int, out: Path) -> None:
     minutes = clips * FILM_S * (size / 256) ** 2 / jobs / 60
     typer.echo(f"{clips} films of 4 to 15 s into {out}, about {minutes:.1f} min on {jobs} cores", err=True)
-
-
-def _show_sources(sources: "Iterable[SourceVideo]") -> None:
-    from xsheet.cli.show import print_table
-
-    heads = ("file", "status", "seconds", "size", "fps", "sound", "reason")
-    print_table("sources", heads, (
-        (
-            Path(s.path).name, s.status, None if s.duration_us is None else s.duration_us / 1e6,
-            f"{s.width}×{s.height}" if s.width else None, str(s.rate) if s.rate else None,
-            f"{s.audio_codec} {s.audio_rate_hz} Hz" if s.audio_codec else None, s.reason,
-        )
-        for s in sources
-    ))  # fmt: skip

@@ -13,6 +13,16 @@ Ray = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Preset = Annotated[str, typer.Option("--preset", help="Limits to start from: keep, train or stage2_motion.")]
+Config = Annotated[Path | None, typer.Option("--config", help="YAML file with settings; wins over the preset.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. sync.lips.min_confidence=0.4.")
+]
+Models = Annotated[
+    Path | None,
+    typer.Option("--models", envvar="XSHEET_MODELS", help="Folder of model files; the bundled ones serve without it."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 SetFolder = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the set.")]
 
 

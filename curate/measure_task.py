@@ -1,0 +1,120 @@
+"""The first half of curation, for one source: sound, one decode for everything that looks at pixels, candidates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from xsheet.curate.candidates import cut_candidates
+from xsheet.curate.cuts import CutScores
+from xsheet.curate.faces import FaceWatcher
+from xsheet.curate.fingerprint import FingerprintWatcher
+from xsheet.curate.lips import LipScorer, active_speaker
+from xsheet.curate.listen import listen, voice_detector
+from xsheet.curate.media import Media, open_media
+from xsheet.curate.picture import fit_size
+from xsheet.curate.probe_task import Place
+from xsheet.curate.quality import PictureSeries
+from xsheet.curate.report.stills import Reel
+from xsheet.curate.settings import MeasureSettings
+from xsheet.curate.shots import find_shots
+from xsheet.curate.sound import Samples
+from xsheet.execute import Item, Rejected, Row
+from xsheet.schemas.fields import Series
+from xsheet.schemas.source import SourceVideo
+from xsheet.schemas.time import CLIP_RATE
+from xsheet.schemas.timeline import Timeline
+
+VOICED = 0.5  # probability from which a frame counts as voice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceJob:
+    """What a worker has to know of a source."""
+
+    place: Place
+    source: SourceVideo
+    set_folder: Path  # absolute; gets the stills of candidates
+
+
+class MeasureTask:
+    """Facts of one source, and its candidates. The payload of an item is a SourceJob."""
+
+    name = "measure"
+
+    def __init__(self, settings: MeasureSettings, *, models: Path | None) -> None:
+        self.stage = "sound"
+        self._settings = settings
+        self._models = models
+
+    def open(self) -> None:
+        """Nothing: trackers are made anew for each film, for they remember faces and their stamps must rise."""
+
+    def __call__(self, item: Item, /) -> Sequence[Row] | Rejected:
+        """Source, timeline, fingerprint, face tracks, shots and measured candidates.
+
+        Raises:
+            MediaError: the file cannot be decoded.
+        """
+        job: SourceJob = item.payload
+        with open_media(job.place.path, root=job.place.root, limits=self._settings.media) as media:
+            self.stage = "sound"
+            sound = media.sound()
+            heard = listen(sound, media.clip_frames, settings=self._settings.sound)
+            if (reason := self._unheard(heard)) is not None:
+                return Rejected("sound", reason, SAID[reason], rows=[self._timeline(job, media, heard)])
+            self.stage = "picture"
+            return self._look(job, media, sound, heard)
+
+    def _look(self, job: SourceJob, media: Media, sound: Samples | None, heard: dict[str, Series]) -> list[Row]:
+        settings, source_id = self._settings, job.source.source_id
+        cuts, picture = CutScores(), PictureSeries(settings.picture, models=self._models)
+        prints, reel = FingerprintWatcher(), Reel()
+        with FaceWatcher(settings.faces, models=self._models) as faces:
+            watchers = (cuts, picture, faces, prints, reel)
+            for frame in media.frames(size=fit_size(*media.size, long_side=settings.long_side_px)):
+                for watcher in watchers:
+                    watcher.add(frame)
+            tracks = faces.tracks(source_id)
+        assert media.video_passes == 1  # every analyser looks on in the same loop
+        self.stage = "candidates"
+        timeline = self._timeline(job, media, heard | cuts.series() | picture.series())
+        shots = find_shots(timeline, settings.cuts)
+        candidates = cut_candidates(
+            timeline,
+            shots,
+            tracks,
+            height_px=media.size[1],
+            score=LipScorer(timeline, settings.lips),
+            choose=partial(active_speaker, settings=settings.lips),
+            settings=settings.candidates,
+        )
+        for candidate in candidates:
+            reel.keep(candidate, job.set_folder)
+        source = replace(job.source, frames_decoded=media.counts.decoded)
+        return [source, timeline, prints.fingerprint(source_id, sound=sound), *tracks, *shots, *candidates]
+
+    def _unheard(self, heard: dict[str, Series]) -> str | None:
+        """Why a source need not be decoded; None when it must be."""
+        if self._settings.min_voice_s == 0:
+            return None
+        if not heard:
+            return "no_audio"
+        voiced = sum(p is not None and p > VOICED for p in heard["voice"])
+        return "no_voice" if voiced < self._settings.min_voice_s * CLIP_RATE.num else None
+
+    def _timeline(self, job: SourceJob, media: Media, series: dict[str, Any]) -> Timeline:
+        detector = voice_detector(self._settings.sound)
+        return Timeline(
+            source_id=job.source.source_id,
+            frames=media.clip_frames,
+            extractor=detector,
+            **series,
+        )
+
+
+SAID = {
+    "no_audio": "the file has no sound; set measure.min_voice_s=0 to measure it all the same",
+    "no_voice": "hardly any voice in the sound; set measure.min_voice_s=0 to measure it all the same",
+}

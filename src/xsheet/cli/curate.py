@@ -1,0 +1,253 @@
+"""`xsheet curate`: raw talking video to measurements, verdicts, canonical clips and signals."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Models, Preset, Quiet, Ray, Set, SetFolder, cores
+
+if TYPE_CHECKING:
+    from xsheet.curate.pipeline import Curated
+    from xsheet.curate.report.funnel import Funnel
+    from xsheet.curate.settings import CurateSettings
+    from xsheet.curate.verdicts import Decision
+
+app = typer.Typer(
+    help="Raw talking video to measurements, verdicts, canonical clips and signals.", no_args_is_help=True
+)
+
+
+@app.command("run")
+def run_(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="SRC...", help="Folders, files, patterns, or a CSV/Parquet with `path`.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the set.")],
+    preset: Preset = "keep",
+    config: Config = None,
+    set_: Set = None,
+    models: Models = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N inputs.")] = None,
+    jobs: Jobs = None,
+    ray: Ray = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try those again that had failed.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure every source once, decide, and write the clips that are kept. A stopped run goes on where it was.
+
+    Exit 1 when a source or a clip failed; each is a row with its reason.
+
+    Example: xsheet curate run videos/ --out my-set
+    """
+    settings = settings_of(preset, config, set_)
+    from xsheet.curate.discover import discover
+
+    given = discover(inputs)[:limit]
+    if dry_run:
+        _describe(settings, sum(_bytes(one.path) for one in given) / BYTES_PER_HOUR, jobs or cores(), len(given))
+        return
+    from xsheet.curate.pipeline import Where, curate
+    from xsheet.execute import Execution
+
+    how = Execution(jobs=jobs or cores(), ray=ray)
+    where = Where(
+        set_folder=out, how=how, models=models, retry_failed=retry_failed, shows_progress=not (quiet or as_json)
+    )
+    curated = curate(given, settings, where)
+    show_run(curated, out, as_json=as_json)
+    raise typer.Exit(1 if curated.failed else 0)
+
+
+@app.command()
+def decide(
+    folder: SetFolder, preset: Preset = "keep", config: Config = None, set_: Set = None, as_json: AsJson = False
+) -> None:
+    """Decide again with other limits; nothing is decoded. `curate run` then writes what is newly kept.
+
+    Example: xsheet curate decide my-set --preset train --set face.min_height_px=200
+    """
+    settings = settings_of(preset, config, set_)
+    from xsheet.curate.pipeline import decide_again
+    from xsheet.schemas.sets import open_set
+
+    open_set(folder)
+    _show_decision(decide_again(folder, settings), as_json=as_json)
+
+
+@app.command()
+def sweep(
+    folder: SetFolder,
+    over: Annotated[str, typer.Option("--over", metavar="LIMIT=FIRST:LAST:STEP", help="The limit and its values.")],
+    preset: Preset = "keep",
+    config: Config = None,
+    set_: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hours kept for each value of one limit; nothing is decoded and nothing changes.
+
+    Example: xsheet curate sweep my-set --over sync.min_confidence=0.2:0.6:0.1
+    """
+    settings = settings_of(preset, config, set_)
+    from xsheet.cli.show import print_json, print_table
+    from xsheet.curate.sweep import sweep_set
+    from xsheet.schemas.sets import open_set
+
+    open_set(folder)
+    rows = sweep_set(folder, settings.limits, over=over)
+    heads = ("value", "clips kept", "hours kept", "change in hours")
+    table = [(row.value, row.kept.clips, row.kept.hours, row.change_us / 3.6e9) for row in rows]
+    if as_json:
+        print_json([dict(zip(("value", "clips", "hours", "change_hours"), row, strict=True)) for row in table])
+    else:
+        print_table(over, heads, table)
+
+
+@app.command()
+def report(
+    folder: SetFolder,
+    out: Annotated[Path | None, typer.Option("--out", help="The page; SET/report.html if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The funnel in the terminal, and one self-contained HTML page with histograms and contact sheets.
+
+    Example: xsheet curate report my-set
+    """
+    from dataclasses import asdict
+
+    from xsheet.cli.show import console, print_json
+    from xsheet.curate.report.page import write_report
+    from xsheet.schemas.sets import open_set
+
+    open_set(folder)
+    page = out or folder / "report.html"
+    found = write_report(folder, page)
+    if as_json:
+        print_json(asdict(found))
+        return
+    _show_funnel(found)
+    console().print(f"page: {page}", markup=False)
+
+
+@app.command()
+def inspect(
+    folder: SetFolder,
+    clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a candidate, or how it begins.")],
+) -> None:
+    """Everything known about one candidate, each measure beside its limit.
+
+    Example: xsheet curate inspect my-set clip_3f2a
+    """
+    from xsheet.cli.show import console
+    from xsheet.curate.report.candidate import inspect_candidate
+    from xsheet.curate.report.terminal import candidate_view
+    from xsheet.schemas.sets import open_set
+
+    open_set(folder)
+    console().print(candidate_view(inspect_candidate(folder, clip)))
+
+
+@app.command()
+def describe(
+    hours: Annotated[float, typer.Option("--hours", min=0, help="Hours of video to plan for.")] = 1.0,
+    preset: Preset = "keep",
+    config: Config = None,
+    set_: Set = None,
+    jobs: Jobs = None,
+) -> None:
+    """The steps, the limits, and an estimate of time and disk.
+
+    Example: xsheet curate describe --hours 100 --preset train --jobs 32
+    """
+    _describe(settings_of(preset, config, set_), hours, jobs or cores(), None)
+
+
+def settings_of(preset: str, config: Path | None, overrides: list[str] | None) -> "CurateSettings":
+    """Settings of a run from a preset, a file and single values."""
+    from importlib.resources import files
+
+    from xsheet.curate.settings import CurateSettings
+    from xsheet.schemas.errors import ConfigError
+    from xsheet.schemas.settings import load
+
+    folder = files("xsheet.curate") / "presets"
+    known = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    if preset not in known:
+        raise ConfigError(
+            where="--preset", expected=f"one of {', '.join(known)}", came=repr(preset), todo="use --config for a file"
+        )
+    return load(CurateSettings, preset=folder / f"{preset}.yaml", config=config, overrides=overrides or ())
+
+
+# Of the real test clips, 720p and below: half a gigabyte an hour. An estimate for a dry run, nothing more.
+BYTES_PER_HOUR = 500_000_000
+
+
+def _bytes(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def _describe(settings: "CurateSettings", hours: float, jobs: int, inputs: int | None) -> None:
+    from xsheet.cli.show import console, print_table
+    from xsheet.curate.report.describe import PLAN_HEADS, UnitCosts, describe, plan_rows
+    from xsheet.schemas.settings import to_yaml
+
+    plan = describe(settings.limits, UnitCosts(), hours=hours, jobs=jobs)
+    given = "" if inputs is None else f"{inputs} inputs, "
+    print_table(f"{given}about {hours:.2g} hours of video on {jobs} workers", PLAN_HEADS, plan_rows(plan))
+    console().print(to_yaml(settings.limits), markup=False)
+
+
+def _show_decision(decision: "Decision", *, as_json: bool) -> None:
+    from xsheet.cli.show import console, print_json, print_table
+
+    parts = ("all", "kept", "now_kept", "now_rejected", "new")
+    tallies = {name: getattr(decision, name) for name in parts}
+    reasons = sorted(decision.reasons.items(), key=lambda item: (-item[1], item[0]))
+    if as_json:
+        counted = {name: {"clips": tally.clips, "hours": tally.hours} for name, tally in tallies.items()}
+        print_json(counted | {"reasons": dict(reasons), "limits_sha256": decision.limits_sha256})
+        return
+    rows = [(name.replace("_", " "), tally.clips, tally.hours) for name, tally in tallies.items()]
+    print_table("candidates", ("", "clips", "hours"), rows)
+    if reasons:
+        print_table("reasons against (a candidate may have several)", ("reason", "candidates"), reasons)
+    else:
+        console().print("no reason against any")
+
+
+def _show_funnel(found: "Funnel") -> None:
+    from xsheet.cli.show import print_table
+    from xsheet.curate.report.funnel import COST_HEADS, cost_rows, stage_rows
+
+    print_table("funnel", ("", "count", "hours"), stage_rows(found))
+    print_table("reasons", COST_HEADS, cost_rows(found))
+
+
+def show_run(curated: "Curated", out: Path, *, as_json: bool) -> None:
+    """The summary of a run, on one screen."""
+    from xsheet.cli.show import console, print_json, print_table
+
+    counts = curated.counts
+    if as_json:
+        print_json({"set": str(out), "counts": counts, "seconds": {k: round(v, 2) for k, v in curated.seconds.items()}})
+        return
+    not_ok = [s for s in curated.sources if s.status != "ok"]
+    if not_ok:
+        shown = ((s.path, s.status, s.stage, s.reason, s.message) for s in not_ok[:20])
+        print_table("not usable", ("file", "status", "stage", "reason", "message"), shown)
+        if len(not_ok) > 20:
+            console().print(f"... and {len(not_ok) - 20} more: table sources")
+    _show_decision(curated.decision, as_json=False)
+    seconds = ", ".join(f"{step} {spent:.0f} s" for step, spent in curated.seconds.items())
+    console().print(
+        f"{counts['sources']} sources: {counts['sources_ok']} ok, {counts['sources_rejected']} rejected, "
+        f"{counts['sources_failed']} failed. {counts['clips']} clips in {out} ({seconds}).\n"
+        f"next: xsheet curate report {out}",
+        markup=False,
+    )
