@@ -13,7 +13,7 @@ _MOST_POINTS = 100
 _TEXTURE = 0.05  # of the best corner's; more would keep one lamp, less follows grain
 _POINTS_APART_PX = 5
 _BLOCK_PX = 5
-_FLOW_PX = 11  # window; with two halvings it reaches some 20 px
+_FLOW_PX = 11  # window; with three halvings it reaches some 20 px
 _BACK_PX = 0.5  # a point that is not found again from the other side was not the same point
 _APART_PX = 0.6  # motions that differ by less are one motion
 _LEAST_POINTS = 6
@@ -48,7 +48,7 @@ def _followed(start: Rgb, end: Rgb, points: Floats) -> tuple[Floats, NDArray[np.
     """Where the points (N, 1, 2) of one picture are in the other, and which were found."""
     there = np.empty_like(points)
     window = (_FLOW_PX, _FLOW_PX)
-    moved, found, _ = cv2.calcOpticalFlowPyrLK(start, end, points, there, winSize=window, maxLevel=2)
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(start, end, points, there, winSize=window, maxLevel=3)
     return np.asarray(moved, np.float32), np.asarray(found).ravel() > 0
 
 

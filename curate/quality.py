@@ -17,7 +17,7 @@ from xsheet.schemas.time import CLIP_RATE
 _PIXELS = 57_600  # 320 × 180: grain averages out, a bar is still placed to half a percent
 _BAR_RANGE = 12  # levels within a line of a bar; compression leaves a few beside a bright picture
 _BAR_DRIFT = 6.0  # levels by which lines of one bar differ
-_BAR_EDGE = 6.0  # levels, mean over the edge between bar and picture; a plain wall ends in no straight edge
+_BAR_EDGE = 6.0  # levels, median along the edge between bar and picture: a plain wall ends in no straight edge
 _LEAST_BAR = 0.01  # of the side
 
 
@@ -25,7 +25,10 @@ class PictureSettings(StrictModel):
     """How often the dearer looks are taken."""
 
     camera_every: int = Field(
-        default=5, ge=1, le=25, description="frames; slow motion shows over 0.2 s, and 3 picture heights/s are followed"
+        default=5,
+        ge=1,
+        le=25,
+        description="frames; slow motion shows over 0.2 s, half a picture height a second is still followed",
     )
     text_every: int = Field(
         default=12, ge=1, le=250, description="frames; a caption that can be read stands for a second or more"
@@ -99,24 +102,29 @@ class PictureSeries:
 def letterbox_share(luma: Rgb) -> float:
     """Share 0..1 of a picture (height, width) inside plain bars along its sides, whatever their colour."""
     height, width = luma.shape
-    top, bottom = _bar(luma), _bar(luma[::-1])
-    if top + bottom >= height:
+    top, bottom = _plain_lines(luma), _plain_lines(luma[::-1])
+    across = luma[top : height - bottom].T
+    if not across.size:
         return 0.0
-    inside = luma[top : height - bottom].T
-    left, right = _bar(inside), _bar(inside[::-1])
-    if left + right >= width:
-        return 0.0
+    left, right = _plain_lines(across), _plain_lines(across[::-1])
+    inside = luma[top : height - bottom, left : width - right]
+    # A bar's edge is looked for between the other bars only.
+    top, bottom = _bar(top, luma, inside), _bar(bottom, luma[::-1], inside[::-1])
+    left, right = _bar(left, luma.T, inside.T), _bar(right, luma.T[::-1], inside.T[::-1])
     return float(1.0 - (height - top - bottom) * (width - left - right) / (height * width))
 
 
-def _bar(lines: Rgb) -> int:
-    """Lines of the bar at the beginning of (lines, length); 0 without one."""
-    low, high = lines.min(axis=1), lines.max(axis=1)
-    level = lines.mean(axis=1)
+def _plain_lines(lines: Rgb) -> int:
+    """How many lines of (lines, length) look like the first, which is plain."""
+    low, high, level = lines.min(axis=1), lines.max(axis=1), lines.mean(axis=1)
     plain = (high - low <= _BAR_RANGE) & (np.abs(level - level[0]) <= _BAR_DRIFT)
-    count = len(lines) if plain.all() else int(plain.argmin())
-    if count < max(1.0, _LEAST_BAR * len(lines)) or count == len(lines):
+    return len(lines) if plain.all() else int(plain.argmin())
+
+
+def _bar(count: int, lines: Rgb, inside: Rgb) -> int:
+    """`count`, if so many lines are a bar: enough of them, and the picture inside begins with a straight edge."""
+    if count < max(1.0, _LEAST_BAR * len(lines)):
         return 0
-    # The line at the edge may be a blend of bar and picture.
-    beyond = lines[min(count + 1, len(lines) - 1)].astype(np.float32)
-    return count if np.abs(beyond - level[0]).mean() >= _BAR_EDGE else 0
+    # The very line at the edge may be a blend of bar and picture.
+    edge = inside[min(1, len(inside) - 1)].astype(np.float32)
+    return count if np.median(np.abs(edge - lines[0].mean())) >= _BAR_EDGE else 0
