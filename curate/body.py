@@ -1,6 +1,6 @@
 """Shoulders, arms and hands of one person, over the frames of a kept clip.
 
-    with BodyWatcher(settings, models=None) as body:
+    with BodyWatcher(settings) as body:
         for frame in media.frames(...): body.add(frame)
         signals = replace(signals, **body.signals())
     motion = part_motion(signals)
@@ -10,7 +10,6 @@ or lighter ones, so they would add nothing. Every other frame is looked at and t
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import cv2
@@ -50,13 +49,8 @@ class BodySettings(StrictModel):
 class BodyWatcher:
     """Follows one body. An instance serves one clip and one thread."""
 
-    def __init__(
-        self, settings: BodySettings, *, models: Path | None = None, window: tuple[float, float] | None = None
-    ) -> None:
-        """`window`: left and right bound, in picture heights, of what belongs to the person; the whole picture if None.
-
-        `models` is not read: see the module's text.
-        """
+    def __init__(self, settings: BodySettings, *, window: tuple[float, float] | None = None) -> None:
+        """`window`: left and right bound, in picture heights, of what belongs to the person; None is all of it."""
         self._settings = settings
         self._window = window
         self._indices: list[int] = []

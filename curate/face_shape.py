@@ -1,11 +1,9 @@
 """A weak measure of identity that needs no model: proportions of the face, and the tones of skin and hair.
 
 It tells most people apart within one corpus and fails on look-alikes, other hair and coloured light; the numbers are in
-docs/log.md#identity. An embedding network would do far better; its place is `FaceTrack.shape` too, under a
-`shape_model` of its own.
+docs/log.md#identity. Shapes are compared by their root mean square difference, whose unit is the spread within one
+person. An embedding network would do far better; its place is `FaceTrack.shape` too, under a `shape_model` of its own.
 """
-
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -17,8 +15,6 @@ from xsheet.curate.picture import Rgb
 SHAPE_MODEL = "mesh-proportions+tones@1"
 MOST_TURN_DEG = 20.0
 """A head turned further than this shows its proportions badly and is not asked."""
-SAME_PERSON = 1.5
-"""Shapes at most this far apart are taken for one person: 95 of 100 pairs of the same, 1 of 100 of different people."""
 
 # Pairs of points whose distance by face height differs between people, and the spread of that distance between files
 # of one person, which makes the unit.
@@ -44,11 +40,6 @@ def shape_of(rgb: Rgb, face: Face, fitted: Fit) -> NDArray[np.float32]:
     hair = _tone(rgb, points[_HAIRLINE] + 0.15 * up, size)
     darker = np.log((hair[0] + 8.0) / (skin[0] + 8.0))
     return np.array((*spans, *(np.array((*skin[1:], *hair[1:], darker)) / _TONE_UNITS)), np.float32)
-
-
-def shape_distance(a: Sequence[float], b: Sequence[float]) -> float:
-    """Root mean square difference of two shapes of this model."""
-    return float(np.sqrt(np.mean((np.asarray(a) - np.asarray(b)) ** 2)))
 
 
 def _tone(rgb: Rgb, at: NDArray[np.floating], size: int) -> NDArray[np.float32]:

@@ -73,11 +73,12 @@ class BundledFaces:
 
     def open(self) -> None:
         """Load both models."""
-        from mediapipe.framework.formats.rect_pb2 import NormalizedRect  # noqa: PLC0415
+        from mediapipe.framework.formats import rect_pb2  # noqa: PLC0415
         from mediapipe.python.solution_base import SolutionBase  # noqa: PLC0415
 
         self.detect.open()
-        self._rect: Any = NormalizedRect
+        messages: Any = rect_pb2  # generated code, unknown to type checkers
+        self._rect = messages.NormalizedRect
         self._mesh: Any = SolutionBase(graph_config=_MESH_GRAPH, outputs=["landmarks"])
 
     def landmarks(self, rgb: Rgb, roi: Roi) -> Face | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Points = NDArray[np.floating]
 """(N, 3) landmarks."""
 
-MESH_POINTS, IRIS_POINTS = 468, 10
+MESH_POINTS = 468  # without the irises
 EXPRESSIONS = (
     "yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "mouth_wide", "smile", "brow_raise",
     "eye_left_open", "eye_right_open", "gaze_x", "gaze_y",
@@ -22,7 +22,7 @@ EXPRESSIONS = (
 
 # Points that lips, brows, lids and jaw hardly move (index of the mesh: place on an average head). The places are the
 # Procrustes mean of the measured meshes of 16 puppets in all poses, made symmetric; the unit is the height of the face
-# from hairline to chin. Zero pitch is where 19 real talking clips have their median.
+# from hairline to chin. The median pitch of 19 real clips of people before a camera then is 0.1 degrees.
 _RIGID = {
     1: (0.0, -0.139, 0.244), 4: (0.0, -0.101, 0.254), 5: (0.0, -0.053, 0.236), 2: (0.0, -0.181, 0.160),
     98: (-0.101, -0.170, 0.112), 327: (0.101, -0.170, 0.112), 6: (0.0, 0.066, 0.136), 168: (0.0, 0.116, 0.109),
@@ -36,8 +36,7 @@ _RIGID_REST = np.array(list(_RIGID.values()))
 
 _UPPER_LIP, _LOWER_LIP, _LIP_TOP, _MOUTH_CORNERS = (82, 13, 312), (87, 14, 317), 0, (61, 291)
 _BROWS = (70, 63, 105, 66, 107, 300, 293, 334, 296, 336)
-# Eye corners and lower lids: what a blink leaves in place.
-_UNDER_BROWS = (33, 133, 263, 362, 145, 374, 144, 373, 153, 380)
+_EYE_CORNERS = (33, 133, 263, 362)
 # Upper lid, lower lid, corners, iris of each eye; the subject's right eye is the one on the left of the picture.
 _EYES = {
     "right": ((160, 159, 158), (144, 145, 153), (33, 133), 468),
@@ -133,7 +132,7 @@ def expression(fitted: Fit) -> dict[str, float]:
         "mouth_open": max(opening, 0.0),
         "mouth_wide": width,
         "smile": min(max(smile, 0.0), 1.0),
-        "brow_raise": _height(at, _BROWS) - _height(at, _UNDER_BROWS),
+        "brow_raise": _height(at, _BROWS) - _height(at, _EYE_CORNERS),
         "eye_left_open": eyes["left"][0],
         "eye_right_open": eyes["right"][0],
         "gaze_x": _gaze(eyes["left"][1] + eyes["right"][1], rest=0.0),
