@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 SCORER = f"lips@1-{WEIGHTS_SHA256[:8]}"
 WEIGHTS_OF = np.array((1.0, 0.5))  # opening, width: the width is heard half as well; docs/log.md#sync
 _MEMORY_FRAMES = 25  # a mouth's motion is forgotten after a second
-_PEAK_FRAMES = 3  # a syllable is about six frames long, so a peak is no wider to each side
+PEAK_FRAMES = 3  # a syllable is about six frames long, so a peak is no wider to each side
 
 
 class LipsSettings(StrictModel):
@@ -106,7 +106,7 @@ def score_sync(
     if np.isnan(z).all():
         return SyncScore(scorer=SCORER, windows=windows, not_measurable="short")
     best = int(np.nanargmax(z))
-    away = z[(np.abs(offsets - offsets[best]) > _PEAK_FRAMES) & ~np.isnan(z)]
+    away = z[(np.abs(offsets - offsets[best]) > PEAK_FRAMES) & ~np.isnan(z)]
     return SyncScore(
         scorer=SCORER,
         offset_frames=int(offsets[best]),

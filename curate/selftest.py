@@ -13,7 +13,7 @@ from xsheet.curate.faces import FaceSettings, FaceWatcher
 from xsheet.curate.lips import DEFAULTS as LIPS
 from xsheet.curate.lips import LipScorer, LipsSettings
 from xsheet.curate.listen import DEFAULTS as LISTEN
-from xsheet.curate.listen import ListenSettings, listen
+from xsheet.curate.listen import ListenSettings, listen, voice_detector
 from xsheet.curate.media import open_media
 from xsheet.curate.picture import fit_size
 from xsheet.curate.sound import SAMPLES_PER_FRAME, Samples
@@ -62,7 +62,8 @@ def selftest_sync(
     def scored(shift: int) -> SyncScore:
         frames = len(sound) // SAMPLES_PER_FRAME
         heard = listen(later(sound, shift), frames, settings=hearing)
-        timeline = Timeline(source_id=track.source_id, frames=frames, extractor="selftest", **heard)
+        named = voice_detector(hearing)
+        timeline = Timeline(source_id=track.source_id, frames=frames, extractor=named, voice_detector=named, **heard)
         score = LipScorer(timeline, settings)(track, range(track.start_frame, track.start_frame + track.frames))
         assert score is not None  # there is sound
         return score
