@@ -54,10 +54,7 @@ class CutSettings(StrictModel):
         default=5, ge=1, le=25, description="frames before and after; a step twice as long comes every 5 in 30 → 25 fps"
     )
     jump_floor: float = Field(
-        default=0.7,
-        ge=0,
-        le=255,
-        description="levels; smaller changes around count as this much; the median of talk is 0.7",
+        default=0.45, ge=0, le=255, description="levels; smaller changes around count as this much, the median of talk"
     )
     gradual: float = Field(
         default=0.12,
