@@ -108,6 +108,8 @@ def letterbox_share(luma: Rgb) -> float:
         return 0.0
     left, right = _plain_lines(across), _plain_lines(across[::-1])
     inside = luma[top : height - bottom, left : width - right]
+    if not inside.size:
+        return 0.0
     # A bar's edge is looked for between the other bars only.
     top, bottom = _bar(top, luma, inside), _bar(bottom, luma[::-1], inside[::-1])
     left, right = _bar(left, luma.T, inside.T), _bar(right, luma.T[::-1], inside.T[::-1])

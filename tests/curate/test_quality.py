@@ -58,6 +58,13 @@ def test_a_frozen_picture_stands_still_despite_its_compression(shared):
     assert (moving[1:] <= 0.05).mean() < 0.03  # a small face in a wide picture still moves it
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 400), (400, 5)])
+def test_a_picture_of_any_size_is_measured(size):
+    rng = np.random.default_rng(0)
+    series = series_of(rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(7))
+    assert {len(values) for name, values in series.items() if name != "text"} == {7}
+
+
 # ---- bars
 
 

@@ -147,6 +147,14 @@ def test_every_shot_of_five_films_is_found(kind):
             assert frames.stop == pytest.approx(take.frames.stop, abs=1)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 400), (400, 5)])
+@pytest.mark.parametrize("frames", [1, 7, 20])
+def test_pictures_of_any_size_and_number_have_scores(size, frames):
+    rng = np.random.default_rng(0)
+    found = watched(rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(frames))
+    assert {len(getattr(found, name)) for name in STILL} == {frames}
+
+
 # ---- scores alone
 
 
