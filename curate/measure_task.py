@@ -110,6 +110,7 @@ class MeasureTask:
             source_id=job.source.source_id,
             frames=media.clip_frames,
             extractor=detector,
+            voice_detector=None if not series else detector,
             **series,
         )
 

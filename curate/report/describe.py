@@ -21,6 +21,24 @@ class UnitCosts:
     table_mb_per_hour: float  # of source video: series, tracks, stills
 
 
+MEASURED = UnitCosts(
+    cpu_s_per_minute={
+        "probe": 0.1,
+        "sound": 0.7,
+        "decode": 6.5,
+        "cuts": 0.6,
+        "picture": 0.9,
+        "faces": 9.8,
+        "sync": 0.2,
+    },
+    write_cpu_s_per_minute=40.0,
+    kept_share=0.25,
+    clip_mb_per_minute=9.0,
+    table_mb_per_hour=6.0,
+)
+"""Of 720p film with one face on one core; docs/log.md#cost."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStep:
     """One step of a run over some hours of video."""

@@ -150,6 +150,61 @@ def inspect(
 
 
 @app.command()
+def split(
+    folder: SetFolder,
+    val: Annotated[float, typer.Option("--val", min=0, max=1, help="Share for validation.")] = 0.05,
+    test: Annotated[float, typer.Option("--test", min=0, max=1, help="Share for the test.")] = 0.05,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed, another split.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Share the clips out so that no person, source or near duplicate is on two sides.
+
+    Example: xsheet curate split my-set --val 0.05 --test 0.05
+    """
+    from xsheet.cli.show import console, print_json, print_table
+    from xsheet.curate.split import SplitSettings, split_set
+    from xsheet.schemas.sets import open_set
+    from xsheet.schemas.settings import load
+
+    open_set(folder)
+    done = split_set(folder, load(SplitSettings, overrides=[f"val={val}", f"test={test}", f"seed={seed}"]))
+    rows = [(name, tally.clips, tally.hours, done.clusters[name]) for name, tally in done.parts.items()]
+    if as_json:
+        named = [dict(zip(("split", "clips", "hours", "clusters"), row, strict=True)) for row in rows]
+        print_json({"parts": named, "largest_cluster": done.largest_cluster, "identity_by": dict(done.identity_by)})
+        return
+    print_table("split", ("", "clips", "hours", "clusters"), rows)
+    told = ", ".join(f"{name} ({count} clips)" for name, count in done.identity_by.items())
+    console().print(f"people told apart by {told}; the largest cluster holds {done.largest_cluster:.0%}", markup=False)
+
+
+@app.command("selftest-sync")
+def selftest_sync_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A talking clip of your own.")],
+    models: Models = None,
+    as_json: AsJson = False,
+) -> None:
+    """Shift the sound of a clip by known amounts and see whether the scorer finds them; exit 1 when it does not.
+
+    Example: xsheet curate selftest-sync talking.mp4
+    """
+    from xsheet.cli.show import console, print_json, print_table
+    from xsheet.curate.selftest import selftest_sync, speaking_face
+
+    sound, track = speaking_face(file, root=file.absolute().parent, models=models)
+    found = list(selftest_sync(sound, track))
+    hits = sum(row.found for row in found)
+    rows = [(r.planted_frames, r.score.offset_frames, r.score.confidence, r.score.margin, r.found) for r in found]
+    heads = ("planted", "measured", "confidence", "margin", "found")
+    if as_json:
+        print_json([dict(zip(heads, row, strict=True)) for row in rows])
+    else:
+        print_table(f"{file.name}: frames of 40 ms, positive = voice late", heads, rows)
+        console().print(f"{hits} of {len(found)} shifts found within a frame")
+    raise typer.Exit(0 if hits == len(found) else 1)
+
+
+@app.command()
 def describe(
     hours: Annotated[float, typer.Option("--hours", min=0, help="Hours of video to plan for.")] = 1.0,
     preset: Preset = "keep",
@@ -194,10 +249,10 @@ def _bytes(path: str) -> int:
 
 def _describe(settings: "CurateSettings", hours: float, jobs: int, inputs: int | None) -> None:
     from xsheet.cli.show import console, print_table
-    from xsheet.curate.report.describe import PLAN_HEADS, UnitCosts, describe, plan_rows
+    from xsheet.curate.report.describe import MEASURED, PLAN_HEADS, describe, plan_rows
     from xsheet.schemas.settings import to_yaml
 
-    plan = describe(settings.limits, UnitCosts(), hours=hours, jobs=jobs)
+    plan = describe(settings.limits, MEASURED, hours=hours, jobs=jobs)
     given = "" if inputs is None else f"{inputs} inputs, "
     print_table(f"{given}about {hours:.2g} hours of video on {jobs} workers", PLAN_HEADS, plan_rows(plan))
     console().print(to_yaml(settings.limits), markup=False)
