@@ -207,9 +207,10 @@ def _pairs(jobs: Sequence[Item], committed: Committed) -> Iterator[tuple[Item, O
 
 
 def _ended(source: SourceVideo, outcome: Outcome | None, frames_decoded: int | None) -> SourceVideo:
-    if outcome is None or outcome.status == "ok":
-        return replace(source, frames_decoded=frames_decoded)
-    return as_failed(source, outcome)
+    if outcome is not None and outcome.status != "ok":
+        return as_failed(source, outcome)
+    # A file with the same bytes as another one was not decoded itself.
+    return source if source.duplicate_of else replace(source, frames_decoded=frames_decoded)
 
 
 def _leave_manifest(curated: Curated, settings: CurateSettings, where: Where, started: datetime) -> None:

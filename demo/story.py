@@ -33,6 +33,8 @@ TAKE_FRAMES = (100, 176)  # 4 to 7 s: a canonical clip holds 3 to 10 s
 MENDABLE_FRAMES = (1, 6)  # what curation mends by shifting the sound
 FAR_FRAMES = (8, 15)  # beyond that, and inside what a scorer searches
 DISSOLVE_FRAMES = (12, 25)
+JUMP_SHARE = (0.03, 0.06)  # of the picture's height, by which a head sits elsewhere after a jump cut
+JUMP_DEG = (2.0, 5.0)  # and by which it is tilted
 SAMPLES_PER_FRAME = AUDIO_RATE.num // CLIP_RATE.num
 
 
@@ -151,6 +153,8 @@ def _edited(rng: Generator, index: int, seed: int, kind: Kind) -> Story:
     lengths = _length(rng), _length(rng)
     first = _head(rng, lengths[0])
     second = _head(rng, lengths[1], identity=None if kind in ("hard_cut", "dissolve") else first.identity)
+    if kind == "jump_cut":
+        second = _moved(rng, second)
     assert first.speech is not None
     assert second.speech is not None
     middle = range(lengths[0], lengths[0] + gap)
@@ -181,6 +185,20 @@ def _head(rng: Generator, frames: int, *, identity: int | None = None, speaks: b
 def _frozen(head: Head) -> Head:
     motion = Motion.rest(len(head.motion))
     return replace(head, motion=motion, planned=())
+
+
+def _moved(rng: Generator, head: Head) -> Head:
+    """The same head sitting a little elsewhere, as it does when a piece of a take is cut out."""
+    aside, turned = (rng.uniform(low, high) * rng.choice((-1, 1)) for low, high in (JUMP_SHARE, JUMP_DEG))
+    motion = head.motion
+    return replace(
+        head,
+        motion=replace(
+            motion,
+            shift_x=(motion.shift_x + aside).astype(np.float32),
+            roll_deg=(motion.roll_deg + turned).astype(np.float32),
+        ),
+    )
 
 
 def _length(rng: Generator) -> int:

@@ -1,0 +1,198 @@
+"""The whole path over films with planted faults: what is kept, why the rest is not, and that nothing is done twice."""
+
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from xsheet.curate.discover import discover
+from xsheet.curate.pipeline import Where, curate, decide_again
+from xsheet.curate.settings import CurateSettings
+from xsheet.demo.corpus import make_corpus, truth_path
+from xsheet.execute import Execution
+from xsheet.schemas import tables
+from xsheet.schemas.check import check_set
+from xsheet.schemas.settings import load
+
+pytestmark = pytest.mark.slow
+
+FILMS, SIZE = 20, 256
+KEPT = {
+    "talk": 1, "offset": 1, "far_offset": 0, "swapped": 0, "silence": 0, "music": 0, "voice_over": 0, "still": 0,
+    "two_heads": 1, "hard_cut": 2, "jump_cut": 2, "dissolve": 2, "flash": 2,
+}  # fmt: skip
+AGAINST = {"far_offset": "sync_offset", "swapped": "sync_confidence", "voice_over": "no_face", "still": "frozen"}
+
+
+def settings(*overrides):
+    preset = files("xsheet.curate") / "presets" / "keep.yaml"
+    # Heads of films of this size are 60 to 110 px high.
+    return load(CurateSettings, preset=preset, overrides=["face.min_height_px=50", "write.body=null", *overrides])
+
+
+def run(films, out, *, jobs=2, ray=None, given=None):
+    where = Where(set_folder=out, how=Execution(jobs=jobs, ray=ray), shows_progress=False)
+    return curate(discover([str(films)]) if given is None else given, settings(), where)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("corpus")
+    make_corpus(out, clips=FILMS, seed=0, size=SIZE, how=Execution(jobs=2))
+    return out
+
+
+@pytest.fixture(scope="module")
+def a_set(corpus, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("curated") / "mein Satz"
+    run(corpus / "videos", out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def kinds(corpus):
+    truth = tables.from_arrow(tables.read_file(truth_path(corpus, tables.SOURCES), tables.SOURCES), tables.SOURCES)
+    return {row.source_id: next(e.value for e in row.extra if e.key == "kind") for row in truth}
+
+
+def planted(corpus, table):
+    return tables.from_arrow(tables.read_file(truth_path(corpus, table), table), table)
+
+
+def rows(folder, table):
+    return list(tables.iterate(folder, table))
+
+
+def test_every_kind_of_film_is_kept_or_not_as_it_should_be(a_set, kinds):
+    found = dict.fromkeys(kinds, 0)
+    for clip in rows(a_set, tables.CLIPS):
+        found[clip.source_id] += 1
+    assert {(kind, found[source]) for source, kind in kinds.items()} == set(KEPT.items())
+
+
+def test_what_is_not_kept_names_the_fault_that_was_planted(a_set, kinds):
+    reasons = {v.source_id: v.reasons for v in rows(a_set, tables.VERDICTS) if not v.kept}
+    for source, kind in kinds.items():
+        if kind in AGAINST:
+            assert AGAINST[kind] in reasons[source], kind
+
+
+def test_films_without_voice_are_not_even_decoded(a_set, kinds):
+    sources = {row.source_id: row for row in rows(a_set, tables.SOURCES)}
+    for source, kind in kinds.items():
+        assert (sources[source].frames_decoded is None) == (kind in ("silence", "music")), kind
+
+
+def test_planted_offsets_are_measured_within_a_frame_and_corrected(a_set, corpus):
+    truth = {m.source_id: m.sync.offset_frames for m in planted(corpus, tables.MEASURES) if m.sync}
+    measured = {m.clip_id: m for m in rows(a_set, tables.MEASURES)}
+    clips = rows(a_set, tables.CLIPS)
+    for clip in clips:
+        row = measured[clip.clip_id]
+        assert abs(row.sync.offset_frames - truth[clip.source_id]) <= 1
+        after = row.sync_corrected or row.sync
+        assert abs(after.offset_frames) <= 1
+        assert clip.audio_shift_us == (-row.sync.offset_frames * 40_000 if row.sync_corrected else 0)
+
+
+def test_hard_cuts_are_found_to_the_frame_and_dissolves_belong_to_no_shot(a_set, corpus, kinds):
+    truth: dict[str, list] = {}
+    for shot in planted(corpus, tables.SHOTS):
+        truth.setdefault(shot.source_id, []).append(shot)
+    found: dict[str, list] = {}
+    for shot in rows(a_set, tables.SHOTS):
+        found.setdefault(shot.source_id, []).append(shot)
+    for source, kind in kinds.items():
+        if kind in ("silence", "music"):
+            continue
+        cuts = {s.start_us for s in truth[source] if s.opens_with == "cut"}
+        seen = {s.start_us for s in found[source] if s.opens_with == "cut"}
+        assert cuts == seen, kind
+        for gradual in (s for s in truth[source] if s.opens_with == "gradual"):
+            (near,) = (s for s in found[source] if s.opens_with == "gradual")
+            assert abs(near.start_us - gradual.start_us) <= 5 * 40_000
+
+
+def test_no_clip_holds_a_flash_or_crosses_a_cut(a_set, corpus):
+    edges = [(s.source_id, s.start_us, s.end_us) for s in planted(corpus, tables.SHOTS)]
+    for clip in rows(a_set, tables.CLIPS):
+        inside = [1 for source, start, end in edges if source == clip.source_id and start <= clip.start_us < end]
+        assert inside == [1]
+        (end,) = [e for source, s, e in edges if source == clip.source_id and s <= clip.start_us < e]
+        assert clip.end_us <= end
+
+
+def test_the_speaking_one_of_two_heads_is_chosen(a_set, corpus, kinds):
+    (source,) = [source for source, kind in kinds.items() if kind == "two_heads"]
+    heads = sorted((m for m in planted(corpus, tables.MEASURES) if m.source_id == source), key=lambda m: m.sync is None)
+    signals = {s.clip_id: s for s in planted(corpus, tables.SIGNALS)}
+    speaks_left = signals[heads[0].clip_id].head_x[0] < signals[heads[1].clip_id].head_x[0]
+    (clip,) = [clip for clip in rows(a_set, tables.CLIPS) if clip.source_id == source]
+    seen = next(s for s in rows(a_set, tables.SIGNALS) if s.clip_id == clip.clip_id)
+    assert (seen.head_x[10] < 1.0) == speaks_left
+
+
+def test_the_set_keeps_the_contract_media_included(a_set):
+    report = check_set(a_set, media=True)
+    assert report.problems == ()
+    assert report.rows["clips"] == report.rows["signals"] == sum(KEPT.values()) + 7  # talk × 7, offset × 2
+
+
+def test_a_second_run_measures_and_writes_nothing_anew(a_set, corpus):
+    before = {p: p.stat().st_mtime_ns for p in (*a_set.glob("media/*/*"), *a_set.glob(".commits/*/*/*"))}
+    run(corpus / "videos", a_set)
+    assert {p: p.stat().st_mtime_ns for p in (*a_set.glob("media/*/*"), *a_set.glob(".commits/*/*/*"))} == before
+
+
+def test_deciding_again_says_what_changed_and_decodes_nothing(a_set, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(a_set, tmp_path / "copy")
+    stricter = decide_again(copy, settings("sync.lips.min_confidence=7"))
+    assert 0 < stricter.kept.clips < sum(KEPT.values()) + 7
+    assert stricter.now_rejected.clips == sum(KEPT.values()) + 7 - stricter.kept.clips
+    assert decide_again(copy, settings()).now_kept.clips == stricter.now_rejected.clips
+
+
+def tables_of(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.glob("*/part-*.parquet"))}
+
+
+@pytest.mark.parametrize("how", [{"jobs": 1}, {"jobs": 2}, {"jobs": 2, "ray": "local"}], ids=["one", "two", "ray"])
+def test_tables_are_the_same_bytes_for_one_worker_two_and_ray(a_set, corpus, tmp_path, tmp_path_factory, how):
+    some = discover([str(corpus / "videos")])[:3]
+    kept = tmp_path_factory.getbasetemp() / "reference-tables"
+    run(corpus, tmp_path / "set", given=some, **how)
+    found = tables_of(tmp_path / "set")
+    if not kept.exists():
+        run(corpus, kept, given=some, jobs=1)
+    assert found == tables_of(kept)
+
+
+def test_broken_files_are_rows_and_do_not_stop_the_others(corpus, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    good = sorted((corpus / "videos").glob("*-talk.mp4"))[0]
+    (folder / "good.mp4").write_bytes(good.read_bytes())
+    (folder / "copy.mp4").write_bytes(good.read_bytes())
+    (folder / "half.mp4").write_bytes(good.read_bytes()[:1000])
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("#EXTM3U\nhttp://127.0.0.1/x.ts\n")
+    curated = run(folder, tmp_path / "set")
+    ended = {Path(s.path).name: (s.status, s.reason, s.duplicate_of is not None) for s in curated.sources}
+    assert ended["good.mp4"] == ("ok", None, True) or ended["copy.mp4"] == ("ok", None, True)
+    assert ended["empty.mp4"] == ("failed", "empty", False)
+    assert ended["text.mp4"] == ("failed", "not_media", False)
+    assert ended["half.mp4"][:2] == ("failed", "broken_header")
+    assert curated.counts["decodes"] == curated.counts["clips"] == 1
+    assert curated.failed == 3
+
+
+def test_extra_columns_of_a_table_reach_the_sources(corpus, tmp_path):
+    film = sorted((corpus / "videos").glob("*.mp4"))[0]
+    (tmp_path / "list.csv").write_text(f"path,rights\n{film},CC0\n")
+    given = discover([str(tmp_path / "list.csv")])
+    (source,) = run(corpus, tmp_path / "set", given=given).sources
+    assert [(e.key, e.value) for e in source.extra] == [("rights", "CC0")]
+    assert replace(source, extra=()).status in ("ok", "rejected")
