@@ -30,7 +30,7 @@ _SPREAD = 0.9  # of the blocks; a line of subtitles or a caption changes the res
 class CutScores:
     """Watches frames; `series` gives one value per frame and score. A shown frame that repeats the last costs nothing.
 
-    `cut_content`: PySceneDetect's content score, value for value: mean change of hue, saturation and brightness.
+    `cut_content`: PySceneDetect's content score: mean change of hue, saturation and brightness.
     `cut_jump`: luma change, in levels, where change that is spread counts for more than change in one spot: the mean
     root over blocks, squared, without flicker and without the tenth of the blocks that changed most. A person who jumps
     changes many blocks a little, a caption a few of them a lot.
@@ -41,12 +41,16 @@ class CutScores:
     """
 
     def __init__(self) -> None:
+        from scenedetect import ContentDetector  # noqa: PLC0415  # half a second that deciding anew can do without
+        from scenedetect.stats_manager import StatsManager  # noqa: PLC0415
+
+        self._detector = ContentDetector(min_scene_len=0)
+        self._detector.stats_manager = self._stats = StatsManager()
         self._content: list[float] = []
         self._jump: list[float] = []
         self._histogram: list[float] = []
         self._blend: list[float] = []
         self._rgb: Rgb | None = None
-        self._hsv: Rgb | None = None
         self._luma: Floats | None = None
         self._histograms: deque[Floats] = deque(maxlen=2 * HISTOGRAM_REACH + 1)
         self._thumbnails: deque[Floats] = deque(maxlen=2 * BLEND_REACH + 1)
@@ -77,18 +81,19 @@ class CutScores:
     def _add_new(self, rgb: Rgb) -> None:
         small = shrink(rgb, round((rgb.shape[0] * rgb.shape[1] / _PIXELS) ** 0.5))
         half = shrink(small, 2)
-        hsv = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)
         luma = cv2.cvtColor(half, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        if self._hsv is None or self._luma is None:
-            self._content.append(0.0)
-            self._jump.append(0.0)
-        else:
-            self._content.append(cv2.norm(hsv, self._hsv, cv2.NORM_L1) / hsv.size)
-            self._jump.append(_spread_change(luma, self._luma))
-        self._rgb, self._hsv, self._luma = rgb, np.asarray(hsv), luma
+        self._content.append(self._content_score(small))
+        self._jump.append(0.0 if self._luma is None else _spread_change(luma, self._luma))
+        self._rgb, self._luma = rgb, luma
         thumbnail = shrink(half, 3)
         self._histograms.append(_colours(thumbnail))
         self._thumbnails.append(thumbnail.astype(np.float32))
+
+    def _content_score(self, small: Rgb) -> float:
+        index = len(self._content)
+        self._detector.process_frame(index, cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
+        (score,) = self._stats.get_metrics(index, ["content_val"])
+        return 0.0 if score is None else float(score)
 
     def _last_distances(self) -> list[float]:
         """Of the last frames, which have fewer after them than the reach: against the very last one."""
