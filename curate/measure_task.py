@@ -20,12 +20,15 @@ from xsheet.curate.report.stills import Reel
 from xsheet.curate.settings import MeasureSettings
 from xsheet.curate.shots import find_shots
 from xsheet.curate.sound import Samples
+from xsheet.curate.syncnet import SyncNet
+from xsheet.curate.syncnet_watch import SyncNetWatcher
 from xsheet.execute import Item, Rejected, Row
 from xsheet.schemas.fields import Series
 from xsheet.schemas.source import SourceVideo
 from xsheet.schemas.time import CLIP_RATE
 from xsheet.schemas.timeline import Timeline
 
+SYNCNET = "syncnet_v2.safetensors"  # made by `xsheet models convert`
 VOICED = 0.5  # probability from which a frame counts as voice
 
 
@@ -47,9 +50,13 @@ class MeasureTask:
         self.stage = "sound"
         self._settings = settings
         self._models = models
+        self._net: SyncNet | None = None
 
     def open(self) -> None:
-        """Nothing: trackers are made anew for each film, for they remember faces and their stamps must rise."""
+        """Load SyncNet where its weights are. Trackers are made for each film: they remember, and stamps must rise."""
+        if self._models is not None and (self._models / SYNCNET).is_file():
+            self._net = SyncNet(self._models / SYNCNET)
+            self._net.open()
 
     def __call__(self, item: Item, /) -> Sequence[Row] | Rejected:
         """Source, timeline, fingerprint, face tracks, shots and measured candidates.
@@ -71,12 +78,17 @@ class MeasureTask:
         settings, source_id = self._settings, job.source.source_id
         cuts, picture = CutScores(), PictureSeries(settings.picture, models=self._models)
         prints, reel = FingerprintWatcher(), Reel()
+        mouths = None if self._net is None or sound is None else SyncNetWatcher(self._net, sound)
         with FaceWatcher(settings.faces, models=self._models) as faces:
             watchers = (cuts, picture, faces, prints, reel)
             for frame in media.frames(size=fit_size(*media.size, long_side=settings.long_side_px)):
                 for watcher in watchers:
                     watcher.add(frame)
+                if mouths is not None:
+                    mouths.add(frame, [face.box for face in faces.faces])
             tracks = faces.tracks(source_id)
+        if mouths is not None:
+            mouths.close()
         assert media.video_passes == 1  # every analyser looks on in the same loop
         self.stage = "candidates"
         timeline = self._timeline(job, media, heard | cuts.series() | picture.series())
@@ -86,7 +98,7 @@ class MeasureTask:
             shots,
             tracks,
             height_px=media.size[1],
-            score=LipScorer(timeline, settings.lips),
+            score=LipScorer(timeline, settings.lips) if mouths is None else mouths.scorer(timeline, lips=settings.lips),
             choose=partial(active_speaker, settings=settings.lips),
             settings=settings.candidates,
         )

@@ -64,6 +64,15 @@ KNOWN: tuple[KnownModel, ...] = (
         note="several builds exist; this hash is the one that was tested",
     ),
     KnownModel(
+        name="syncnet_v2.safetensors",
+        purpose="sync of lips and voice by SyncNet, in place of the embedded scorer",
+        licence="none stated; ask the authors before commercial use",
+        size_bytes=None,
+        sha256=None,
+        url=None,
+        note="made from syncnet_v2.model by `xsheet models convert`, which keeps its hash beside it",
+    ),
+    KnownModel(
         name="syncnet_v2.model",
         purpose="sync of lips and voice by SyncNet; convert it to safetensors before use",
         licence="none stated; ask the authors before commercial use",

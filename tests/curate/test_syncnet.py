@@ -239,3 +239,33 @@ def box_track(frames: int) -> FaceTrack:
         x1=at(120),
         y1=at(130),
     )
+
+
+@pytest.mark.slow
+def test_a_run_scores_with_syncnet_where_its_weights_are(pickled: Path, tmp_path: Path):
+    from xsheet.curate.encode import write_clip
+    from xsheet.curate.measure_task import MeasureTask, SourceJob
+    from xsheet.curate.media import probe
+    from xsheet.curate.probe_task import Place
+    from xsheet.curate.settings import MeasureSettings
+    from xsheet.demo.film import pictures
+    from xsheet.demo.story import story
+    from xsheet.execute import Item
+    from xsheet.schemas.clip import Measures
+
+    models = tmp_path / "models"
+    models.mkdir()
+    convert(pickled, models / "syncnet_v2.safetensors", sha256=file_sha256(pickled))
+    told = story(0, seed=0, kind="talk")
+    film = tmp_path / "film.mp4"
+    write_clip(film, frames=pictures(told, size=192), sound=told.sound)
+    task = MeasureTask(MeasureSettings(), models=models)
+    task.open()
+    source = SourceJob(
+        place=Place(path=str(film), root=tmp_path), source=probe(film, root=tmp_path), set_folder=tmp_path / "set"
+    )
+    rows = task(Item("ab" * 8, "film", source))
+    (candidate,) = [row for row in rows if isinstance(row, Measures)]
+    assert candidate.sync is not None
+    assert candidate.sync.scorer.startswith("syncnet")
+    assert candidate.sync.distance is not None
