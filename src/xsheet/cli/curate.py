@@ -278,10 +278,12 @@ def _show_decision(decision: "Decision", *, as_json: bool) -> None:
 
 def _show_funnel(found: "Funnel") -> None:
     from xsheet.cli.show import print_table
-    from xsheet.curate.report.funnel import COST_HEADS, cost_rows, stage_rows
+    from xsheet.curate.report.funnel import stage_rows
 
     print_table("funnel", ("", "count", "hours"), stage_rows(found))
-    print_table("reasons", COST_HEADS, cost_rows(found))
+    heads = ("reason", "clips", "hours", "alone: clips", "alone: hours")
+    costs = ((c.reason, c.any.count, c.any.hours, c.alone.count, c.alone.hours) for c in found.costs)
+    print_table("reasons; alone = what would be kept without this one", heads, costs)
 
 
 def show_run(curated: "Curated", out: Path, *, as_json: bool) -> None:
