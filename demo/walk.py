@@ -20,7 +20,9 @@ class DemoSettings(StrictModel):
 
     clips: int = Field(default=20, ge=1, le=100_000, description="films; twenty hold every kind of fault once")
     seed: int = Field(default=0, ge=0, description="what all randomness follows from")
-    size: int = Field(default=256, ge=64, le=1024, multiple_of=2, description="picture height in pixels")
+    size: int = Field(
+        default=384, ge=64, le=1024, multiple_of=2, description="picture height in pixels; below it faces are too small"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

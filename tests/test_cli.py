@@ -27,11 +27,16 @@ def test_version_is_the_packages():
 VERBS = [
     (),
     ("schemas",),
-    ("schemas", "show"),
-    ("schemas", "check"),
-    ("schemas", "upgrade"),
+    ("curate",),
+    ("models",),
     ("demo",),
     ("demo", "corpus"),
+    *(("schemas", verb) for verb in ("show", "check", "upgrade")),
+    *(
+        ("curate", verb)
+        for verb in ("run", "decide", "sweep", "report", "inspect", "split", "selftest-sync", "describe")
+    ),
+    *(("models", verb) for verb in ("list", "verify", "pull", "convert")),
 ]
 
 
@@ -43,7 +48,7 @@ def test_every_verb_explains_itself(verb):
 
 
 def test_every_leaf_verb_shows_an_example():
-    for verb in VERBS[2:]:
+    for verb in VERBS[4:]:
         assert "Example: xsheet" in " ".join(xsheet(*verb, "--help").stdout.split()), verb
 
 
@@ -55,6 +60,11 @@ def test_every_leaf_verb_shows_an_example():
         (("demo", "corpus"), "Missing argument"),
         (("demo", "--clips", "0"), "--clips"),
         (("demo", "--clips", "many"), "--clips"),
+        (("curate", "run", "nowhere", "--out", "set"), "nothing there"),
+        (("curate", "run", "."), "Missing option '--out'"),
+        (("curate", "describe", "--preset", "kep"), "expected one of keep, stage2_motion, train"),
+        (("curate", "describe", "--set", "face.min_hight_px=3"), "did you mean 'face.min_height_px'"),
+        (("models", "pull", "facelandmarker"), "expected one of face-landmarker.task"),
         (("demo", "--size", "255", "--clips", "1", "--out", "never-made"), "multiple of 2"),
     ],
 )
@@ -142,7 +152,8 @@ def test_the_demo_runs_and_a_second_run_keeps_what_is_there(tmp_path):
     first = xsheet("demo", "--clips", "2", "--size", "128", "--json", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     told = json.loads(first.stdout)
-    assert (told["films"], told["failed"]) == (2, 0)
+    assert (told["counts"]["sources"], told["counts"]["sources_failed"]) == (2, 0)
+    assert (tmp_path / told["page"]).read_text(encoding="utf-8").startswith("<!")
     films = {p: p.stat().st_mtime_ns for p in (tmp_path / told["corpus"] / "videos").iterdir()}
     assert xsheet("schemas", "check", told["set"], cwd=tmp_path).returncode == 0
     assert xsheet("demo", "--clips", "2", "--size", "128", "--json", cwd=tmp_path).returncode == 0

@@ -13,8 +13,9 @@ Clips = Annotated[int, typer.Option("--clips", min=1, help="Films to make; twent
 Seed = Annotated[int, typer.Option("--seed", min=0, help="What all randomness follows from.")]
 Size = Annotated[int, typer.Option("--size", min=64, max=1024, help="Picture height in pixels, an even number.")]
 
-# Measured on one core: drawing and encoding 6 s of film at 256 × 256 (docs/log.md#puppet); grows with the area.
+# Measured on one core, for a film of 6 s: drawing and encoding it at 256 × 256 (grows with the area), and curating it.
 FILM_S = 3.0
+CURATE_S = 9.0
 
 
 @app.callback(invoke_without_command=True)
@@ -23,7 +24,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the corpus and the set.")] = Path("demo-out"),
     clips: Clips = 20,
     seed: Seed = 0,
-    size: Size = 256,
+    size: Size = 384,
     jobs: Jobs = None,
     ray: Ray = None,
     dry_run: DryRun = False,
@@ -41,7 +42,7 @@ def demo(
     from xsheet.schemas.settings import load
 
     jobs = jobs or cores()
-    _announce(clips, size, jobs, out)
+    _announce(clips, size, jobs, out, curated=True)
     if dry_run:
         return
     from xsheet.cli.curate import settings_of, show_run
@@ -99,6 +100,6 @@ def corpus(
     raise typer.Exit(1 if failed else 0)
 
 
-def _announce(clips: int, size: int, jobs: int, out: Path) -> None:
-    minutes = clips * FILM_S * (size / 256) ** 2 / jobs / 60
+def _announce(clips: int, size: int, jobs: int, out: Path, *, curated: bool = False) -> None:
+    minutes = clips * (FILM_S * (size / 256) ** 2 + CURATE_S * curated) / jobs / 60
     typer.echo(f"{clips} films of 4 to 15 s into {out}, about {minutes:.1f} min on {jobs} cores", err=True)
