@@ -39,6 +39,7 @@ class _Stage:
 def serve(pipe_fd: int, lifeline_fd: int) -> None:
     """Run items until the driver hangs up. The first message is the Job, each later one an item and its try."""
     _die_with_the_driver(lifeline_fd)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell in the background has it ignored, and children inherit that
     faulthandler.register(signal.SIGQUIT, all_threads=True, chain=True)  # says where it hangs, then dies
     driver = Connection(pipe_fd)
     job: Job = pickle.loads(driver.recv_bytes())
