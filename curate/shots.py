@@ -1,10 +1,12 @@
 """Shots out of cut scores: hard cuts, jump cuts and gradual transitions. Pure: no pictures, no second decode.
 
 A hard cut is found by PySceneDetect's adaptive rule, or by its content rule where the change stands out a good deal. A
-jump cut (the same person against the same wall) is small, but stands out among all changes around it. A gradual
-transition ends with other colours than it began with, and no cut explains why; its frames belong to no shot.
+jump cut (the same person against the same wall) is small, but stands out among all changes around it. In a dissolve or
+a fade most of the picture changes evenly; any other gradual transition ends with other colours than it began with, and
+no cut explains why. Frames of transitions belong to no shot.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -13,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pydantic import Field
 
-from xsheet.curate.cuts import HISTOGRAM_REACH
+from xsheet.curate.cuts import BLEND_REACH, HISTOGRAM_REACH
 from xsheet.schemas import ids
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import CutScore, Shot
@@ -54,20 +56,32 @@ class CutSettings(StrictModel):
         default=5, ge=1, le=25, description="frames before and after; a step twice as long comes every 5 in 30 → 25 fps"
     )
     jump_floor: float = Field(
-        default=0.45, ge=0, le=255, description="levels; smaller changes around count as this much, the median of talk"
+        default=0.7,
+        ge=0,
+        le=255,
+        description="levels; smaller changes around count as this much; below it captions show",
     )
-    gradual: float = Field(
+    blend: float = Field(
+        default=0.66,
+        ge=0,
+        le=1,
+        description="blend score of a dissolve or fade; at most 0.59 in shots, 0.73 and more in dissolves "
+        "(docs/log.md#cuts)",
+    )
+    blend_edge: float = Field(
+        default=0.35,
+        ge=0,
+        le=1,
+        description="a transition goes on where the blend score is this share of its peak; talk has 0.1 to 0.3",
+    )
+    histogram: float = Field(
         default=0.12,
         ge=0,
         le=1,
-        description="histogram distance of a transition; within shots at most 0.03, in dissolves 0.15 and more "
-        "(docs/log.md#cuts)",
+        description="histogram distance of other transitions (pushes, whip pans); at most 0.04 in shots, 0.3 in pushes",
     )
     gradual_frames: int = Field(
-        default=4, ge=1, le=25, description="frames that distance holds; one that passes the lens peaks for fewer"
-    )
-    gradual_blend: float = Field(
-        default=0.2, ge=0, le=1, description="a transition reaches as far as its blend exceeds this share of its peak"
+        default=4, ge=1, le=25, description="frames that either holds; what passes the lens peaks for fewer"
     )
 
 
@@ -137,26 +151,39 @@ class _Scores:
     def gradual(self, cuts: Flags, settings: CutSettings) -> Flags:
         """Frames of gradual transitions.
 
-        Where a cut lies between the two histograms, it explains their distance.
+        Where a cut or a dissolve lies between the two histograms, it explains their distance.
         """
         explained = np.zeros(len(cuts), bool)
         for cut in np.flatnonzero(cuts):
             explained[max(0, cut - HISTOGRAM_REACH) : cut + HISTOGRAM_REACH] = True
         between = np.zeros(len(cuts), bool)
-        cores = runs((self.histogram >= settings.gradual) & ~explained)
-        for core in (core for core in cores if len(core) >= settings.gradual_frames):
-            around = slice(max(0, core.start - HISTOGRAM_REACH), core.stop + HISTOGRAM_REACH)
-            peak = self.blend[core.start : core.stop].max()
-            moving = around.start + np.flatnonzero(self.blend[around] >= max(settings.gradual_blend * peak, 1e-6))
-            first, last = (moving[0], moving[-1]) if peak > 0 else (core.start, core.stop - 1)
-            between[first : last + 1] = True
+        for span in self._spans(self.blend >= settings.blend, settings):
+            between[span.start : span.stop] = True
+            explained[max(0, span.start - HISTOGRAM_REACH) : span.stop + HISTOGRAM_REACH] = True
+        for span in self._spans((self.histogram >= settings.histogram) & ~explained, settings):
+            between[span.start : span.stop] = True
         return between
+
+    def _spans(self, flags: Flags, settings: CutSettings) -> Iterator[range]:
+        """Runs that hold long enough, with what leads up to them and away from them in the blend score."""
+        for core in (run for run in runs(flags) if len(run) >= settings.gradual_frames):
+            peak = max(settings.blend, float(self.blend[core.start : core.stop].max()))
+            near = self.blend >= settings.blend_edge * peak
+            start, stop = core.start, core.stop
+            while near[start - 1 : start].any() and start > core.start - 2 * BLEND_REACH:
+                start -= 1
+            while near[stop : stop + 1].any() and stop < core.stop + 2 * BLEND_REACH:
+                stop += 1
+            yield range(start, stop)
 
     def said(self, start: int, opens_with: str, settings: CutSettings) -> tuple[CutScore, ...]:
         """Scores of what opens a shot, whichever of them decided."""
         if opens_with == "gradual":
-            before = self.histogram[max(0, start - 2 * HISTOGRAM_REACH) : start]
-            return (CutScore(detector=f"gradual@{settings.gradual:g}", score=float(before.max())),)
+            before = slice(max(0, start - 2 * HISTOGRAM_REACH), start)
+            return (
+                CutScore(detector=f"blend@{settings.blend:g}", score=float(self.blend[before].max())),
+                CutScore(detector=f"histogram@{settings.histogram:g}", score=float(self.histogram[before].max())),
+            )
         return (
             CutScore(detector=f"adaptive@{settings.adaptive:g}", score=float(self.adaptive[start])),
             CutScore(detector=f"content@{settings.content:g}", score=float(self.content[start])),

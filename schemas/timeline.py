@@ -22,7 +22,7 @@ class Timeline:
     cut_content: Annotated[Series, "PySceneDetect's content score against the frame before; 0 in the first frame"] = ()
     cut_jump: Annotated[Series, "luma change against the frame before, 0..255, spread change counting most"] = ()
     cut_histogram: Annotated[Series, "distance of colours a quarter of a second before and after, 0..1"] = ()
-    cut_blend: Annotated[Series, "luma change per frame that passes through all values between, as in a dissolve"] = ()
+    cut_blend: Annotated[Series, "share of the picture that changes evenly over nine frames, as in a dissolve"] = ()
     difference: Annotated[Series, "mean absolute luma difference to the frame before, 0..255"] = ()
     luma: Annotated[Series, "mean luma, 0..255"] = ()
     letterbox: Annotated[Series, "share of the picture inside uniform bars"] = ()

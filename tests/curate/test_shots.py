@@ -187,12 +187,18 @@ def test_colours_that_change_over_a_cut_are_no_transition():
     assert [s.opens_with for s in find_shots(still(60, cut_histogram=far, cut_content={30: 60.0}))] == ["start", "cut"]
 
 
-def test_colours_that_change_without_a_cut_are_a_transition_as_long_as_its_blend():
-    far, blend = dict.fromkeys(range(22, 42), 0.5), dict.fromkeys(range(24, 40), 2.0)
-    shots = find_shots(still(60, cut_histogram=far, cut_blend=blend))
-    assert spans(shots) == [range(24), range(40, 60)]
+def test_colours_that_change_without_a_cut_are_a_transition():
+    shots = find_shots(still(60, cut_histogram=dict.fromkeys(range(22, 42), 0.5)))
+    assert spans(shots) == [range(22), range(42, 60)]
     assert shots[1].opens_with == "gradual"
-    assert shots[1].cut_scores[0].score == pytest.approx(0.5)
+
+
+def test_even_change_of_most_of_the_picture_is_a_transition_up_to_its_faint_ends():
+    blend = {24: 0.3, 25: 0.5, **dict.fromkeys(range(26, 38), 0.9), 38: 0.5, 39: 0.3}
+    shots = find_shots(still(60, cut_blend=blend, cut_histogram=dict.fromkeys(range(20, 44), 0.3)))
+    assert spans(shots) == [range(25), range(39, 60)]
+    assert [score.detector for score in shots[1].cut_scores] == ["blend@0.66", "histogram@0.12"]
+    assert shots[1].cut_scores[0].score == pytest.approx(0.9)
 
 
 def test_without_scores_a_source_is_one_shot():
@@ -205,7 +211,7 @@ def replace_settings(**changed):
 
 
 scores = st.lists(
-    st.tuples(st.floats(0, 100), st.floats(0, 50), st.floats(0, 1), st.floats(0, 10)), min_size=1, max_size=80
+    st.tuples(st.floats(0, 100), st.floats(0, 50), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=80
 )
 
 
@@ -220,7 +226,7 @@ def test_shots_are_in_order_apart_and_inside_the_source(rows):
 @given(scores)
 def test_frames_in_no_shot_belong_to_a_transition(rows):
     series = dict(zip(STILL, (tuple(column) for column in zip(*rows, strict=True)), strict=True))
-    quiet = replace(timeline(len(rows), **series), cut_histogram=())
+    quiet = replace(timeline(len(rows), **series), cut_histogram=(), cut_blend=())
     assert sum(len(frames) for frames in spans(find_shots(quiet))) == len(rows)
 
 
