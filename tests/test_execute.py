@@ -151,6 +151,14 @@ def test_the_log_of_a_hang_shows_where_it_hung(go):
     assert "in hangs" in committed.log_path(only(committed)).read_text()
 
 
+def test_a_hang_ends_where_a_background_shell_had_quit_signals_ignored(go):
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        assert only(go([item("hangs_with_the_gil")])).reason == "timed_out"
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+
+
 def test_an_item_that_fails_once_is_fine_at_the_second_try(go, tmp_path):
     outcome = only(go([item("fails_once", str(tmp_path / "marker"))]))
     assert (outcome.status, outcome.tries) == ("ok", 2)
