@@ -1,0 +1,322 @@
+"""What curation costs: by step, beside a chain of separate tools on the same film, and in memory on a long one.
+
+    python benchmarks/curate.py [cost|memory] [--clip FILE] [--models DIR]
+
+Prints Markdown tables for docs/log.md. CPU is user + system of this process with all its threads, per minute of film;
+medians of three rounds in one run. The film is drawn: talk with hard cuts, 720p at 30 fps, unless --clip names one.
+
+The chain does what LatentSync's preparation does, less than that where in doubt: PySceneDetect on the file, all shots
+cut and encoded once (the original resamples to 25 fps in an encode of its own before that), faces detected and meshed
+in every frame of the shots, 224-pixel crops encoded, and read again. It has no sound measures, no picture quality, no
+score of anything. Neither side has a sync net.
+"""
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from scenedetect import AdaptiveDetector, detect
+
+from xsheet.curate.clip_task import ClipJob, ClipTask
+from xsheet.curate.cuts import CutScores
+from xsheet.curate.discover import Given
+from xsheet.curate.faces import FaceWatcher
+from xsheet.curate.faces_bundled import BundledFaces
+from xsheet.curate.fingerprint import FingerprintWatcher
+from xsheet.curate.listen import listen
+from xsheet.curate.measure_task import MeasureTask, SourceJob
+from xsheet.curate.media import open_media, probe
+from xsheet.curate.picture import Rgb, fit_size
+from xsheet.curate.pipeline import Where, source_jobs
+from xsheet.curate.probe_task import Place
+from xsheet.curate.quality import PictureSeries
+from xsheet.curate.report.stills import Reel
+from xsheet.curate.settings import CurateSettings
+from xsheet.curate.sources import probe_sources
+from xsheet.demo.film import pictures
+from xsheet.demo.story import story
+from xsheet.execute import Committed, Execution, Item, run
+from xsheet.schemas.clip import Measures
+
+ROUNDS = 3
+KEPT_SHARE = 0.2  # of the minutes; 0.1 to 0.25 in public corpora
+FPS = 30
+MEDIUM = {"preset": "medium", "crf": "18"}
+CROP_PX = 224
+SETTINGS = CurateSettings()
+ANALYSERS = (
+    "decode", "sound: read", "sound: listen", "CutScores", "PictureSeries", "FingerprintWatcher",
+    "fingerprint of sound", "Reel", "FaceWatcher",
+)  # fmt: skip
+Spent = dict[str, list[float]]
+
+
+def write_film(path: Path, *, stories: int, size: tuple[int, int], loops: int = 1, preset: str = "medium") -> None:
+    """A drawn film at 30 fps with the stories' sound; loops repeat its coded packets, which costs next to nothing."""
+    told = [story(index, seed=3, kind="talk") for index in range(stories)]
+    shown = (widened(rgb, size) for one in told for rgb in at_fps(pictures(one, size=384), FPS))
+    sound = np.tile(np.concatenate([one.sound for one in told]), loops)
+    once = path.with_name(f"once-{path.name}")
+    count = encode(once, shown, size, FPS, {"preset": preset, "crf": "20", "bf": "0"})  # unordered packets cannot loop
+    with av.open(str(path), "w") as out, av.open(str(once)) as film:
+        video = out.add_stream_from_template(film.streams.video[0])
+        audio = out.add_stream("aac", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        out.mux([*audio.encode(frame), *audio.encode(None)])
+        coded = [(bytes(packet), packet.is_keyframe) for packet in film.demux(video=0) if packet.size]
+        for number, (data, is_key) in enumerate(coded * loops):
+            packet = av.Packet(data)
+            packet.pts = packet.dts = number
+            packet.duration, packet.time_base, packet.stream, packet.is_keyframe = 1, Fraction(1, FPS), video, is_key
+            out.mux(packet)
+    assert count == len(coded)
+    once.unlink()
+
+
+def encode(path: Path, rgbs: Iterable[Rgb], size: tuple[int, int], fps: int, options: dict[str, str]) -> int:
+    """Write pictures with x264 as a tool of its own would; returns their number."""
+    sent = 0
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=fps, options=options)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        video.codec_context.thread_count = 1  # threads only cost CPU here, on both sides
+        for rgb in rgbs:
+            out.mux(video.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+            sent += 1
+        out.mux(video.encode(None))
+    return sent
+
+
+def at_fps(rgbs: Iterable[Rgb], fps: int) -> Iterator[Rgb]:
+    """Pictures of 25 fps at another rate: now and then one twice."""
+    sent = 0
+    for index, rgb in enumerate(rgbs):
+        while sent * 25 < (index + 1) * fps:
+            yield rgb
+            sent += 1
+
+
+def widened(rgb: Rgb, size: tuple[int, int]) -> Rgb:
+    """A square picture at full height, its edges drawn out to the sides."""
+    side = (size[0] - size[1]) // 2
+    square = cv2.resize(rgb, (size[1], size[1]), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.copyMakeBorder(square, 0, 0, side, side, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def timed(spent: Spent, name: str, minutes: float, work: Callable[[], Any]) -> Any:
+    """Do the work; note its CPU seconds per minute."""
+    start = time.process_time()
+    result = work()
+    spent[name].append((time.process_time() - start) / minutes)
+    return result
+
+
+def ours(film: Path, job: Any, models: Path | None, minutes: float, spent: Spent) -> None:
+    """Decode, each analyser alone on the decoded frames, sound, and the task that does all of it."""
+    with open_media(film, root=film.parent) as media:
+        size = fit_size(*media.size, long_side=SETTINGS.measure.long_side_px)
+        shown = timed(spent, "decode", minutes, lambda: list(media.frames(size=size)))
+        assert media.video_passes == 1
+        sound = timed(spent, "sound: read", minutes, media.sound)
+        timed(spent, "sound: listen", minutes, lambda: listen(sound, media.clip_frames))
+    watchers: dict[str, Callable[[], Any]] = {
+        "CutScores": CutScores,
+        "PictureSeries": lambda: PictureSeries(models=models),
+        "FingerprintWatcher": FingerprintWatcher,
+        "Reel": Reel,
+    }
+    for name, make in watchers.items():
+        timed(spent, name, minutes, lambda make=make: watched(make(), shown))
+    timed(spent, "FaceWatcher", minutes, lambda: faces(shown, models))
+    prints = FingerprintWatcher()
+    timed(spent, "fingerprint of sound", minutes, lambda: prints.fingerprint("src_benchmark", sound=sound))
+    timed(spent, "MeasureTask", minutes, lambda: MeasureTask(SETTINGS.measure, models=models)(job))
+
+
+def watched(watcher: Any, shown: list[Any]) -> None:
+    """All frames through one analyser, to its series."""
+    for frame in shown:
+        watcher.add(frame)
+    if not isinstance(watcher, Reel | FingerprintWatcher):
+        watcher.series()
+
+
+def faces(shown: list[Any], models: Path | None) -> None:
+    """All frames through the face follower, model loading included."""
+    with FaceWatcher(SETTINGS.measure.faces, models=models) as watcher:
+        for frame in shown:
+            watcher.add(frame)
+        watcher.tracks("src_benchmark")
+
+
+def write(jobs: list[Any], spent: Spent) -> None:
+    """Every candidate written, per minute of clip: with the body followed, and without."""
+    minutes = sum((job.payload.candidate.end_us - job.payload.candidate.start_us) / 60e6 for job in jobs)
+    for name, settings in (
+        ("ClipTask", SETTINGS.write),
+        ("ClipTask without body", SETTINGS.write.model_copy(update={"body": None})),
+    ):
+        timed(spent, name, minutes, lambda s=settings: [ClipTask(s)(job) for job in jobs])
+
+
+def chain(film: Path, folder: Path, minutes: float, spent: Spent) -> None:
+    """Four tools, one after the other, with files between them."""
+    scenes = timed(spent, "chain: scenedetect", minutes, lambda: detect(str(film), AdaptiveDetector()))
+    with open_media(film, root=film.parent) as media:
+        spans = [(a.get_seconds(), b.get_seconds()) for a, b in scenes] or [(0.0, 60 * minutes)]
+        size, fps = media.size, round(media.source.rate.num / media.source.rate.den)
+    shots = timed(spent, "chain: cut and encode", minutes, lambda: cut(film, spans, size, fps=fps, folder=folder))
+    crops = timed(spent, "chain: faces, crops", minutes, lambda: [crop(shot) for shot in shots])
+    timed(spent, "chain: read crops", minutes, lambda: [sum(1 for _ in read(path)) for path in crops])
+
+
+def read(path: Path, *, fps: int | None = None) -> Iterator[Rgb]:
+    """All pictures of a file in full size; those that 25 fps would show when asked."""
+    with av.open(str(path)) as film:
+        stream = film.streams.video[0]
+        stream.codec_context.thread_count = 1
+        for index, frame in enumerate(film.decode(stream)):
+            if fps is None or index == 0 or index * 25 // fps != (index - 1) * 25 // fps:
+                yield frame.to_ndarray(format="rgb24")
+
+
+def cut(film: Path, spans: list[tuple[float, float]], size: tuple[int, int], *, fps: int, folder: Path) -> list[Path]:
+    """One file per shot at 25 fps, in one pass, which is kinder than a seek for each."""
+    rgbs, paths = read(film, fps=fps), []
+    for number, (start, end) in enumerate(spans):
+        paths.append(folder / f"shot{number}.mp4")
+        encode(paths[-1], islice(rgbs, max(1, round(end * 25) - round(start * 25))), size, 25, MEDIUM)
+    return paths
+
+
+def crop(shot: Path) -> Path:
+    """The first face of every frame as a film of its own."""
+    out, backend = shot.with_name(f"crop-{shot.name}"), BundledFaces(min_score=SETTINGS.measure.faces.min_score)
+    backend.open()
+
+    def crops() -> Iterator[Rgb]:
+        for rgb in read(shot):
+            found = backend.detect(rgb)
+            face = backend.landmarks(rgb, found[0]) if found else None
+            if face is not None:
+                (x0, y0), (x1, y1) = face.points[:, :2].min(0).clip(0), face.points[:, :2].max(0)
+                part = rgb[int(y0) : max(int(y0) + 2, int(y1)), int(x0) : max(int(x0) + 2, int(x1))]
+                yield np.asarray(cv2.resize(part, (CROP_PX, CROP_PX)), np.uint8)
+
+    encode(out, crops(), (CROP_PX, CROP_PX), 25, MEDIUM)
+    backend.close()
+    return out
+
+
+def cost_table(clip: Path | None, models: Path | None) -> None:
+    """CPU seconds per minute by step, and the ratios that count."""
+    spent: Spent = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        film, out = clip or Path(folder) / "film.mp4", Path(folder) / "set"
+        if clip is None:
+            write_film(film, stories=4, size=(1280, 720))
+        given = [Given(path=str(film), root=film.parent)]
+        where = Where(set_folder=out, how=Execution(), models=models, shows_progress=False)
+        sources = probe_sources(given, limits=SETTINGS.measure.media, **where.step("probe"))
+        jobs = source_jobs(given, sources, SETTINGS.measure, where)
+        # In a worker first, for ClipTask reads what was committed; then here, so that models are warm.
+        measured = run(MeasureTask(SETTINGS.measure, models=models), jobs, **where.step("measure"))
+        MeasureTask(SETTINGS.measure, models=models)(jobs[0])
+        clips = clip_items(jobs, measured, out)
+        minutes = (sources[0].duration_us or 0) / 60e6
+        for _ in range(ROUNDS):
+            timed(spent, "probe", minutes, lambda: probe(film, root=film.parent))
+            ours(film, jobs[0], models, minutes, spent)
+            write(clips, spent)
+            chain(film, Path(folder), minutes, spent)
+        kept = sum((job.payload.candidate.end_us - job.payload.candidate.start_us) / 60e6 for job in clips)
+        size = sum(path.stat().st_size for path in (out / "media").rglob("*.mp4")) / 1e6
+        facts = sum(path.stat().st_size for path in (out / ".commits/measure").rglob("*.jsonl")) / 1e6
+        stills = sum(path.stat().st_size for path in (out / "stills").rglob("*.jpg")) / 1e6
+    print_cost({name: statistics.median(values) for name, values in spent.items()})
+    print(f"\n{60 * minutes:.1f} s of film, {len(clips)} candidates of {60 * kept:.1f} s. Per kept minute "
+          f"{size / kept:.2f} MB; per hour of source {60 * facts / minutes:.1f} MB of facts before Parquet, "
+          f"{60 * stills / minutes:.1f} MB of stills.")  # fmt: skip
+
+
+def clip_items(jobs: list[Item], measured: Committed, out: Path) -> list[Item]:
+    """Every candidate as if it were kept."""
+    return [
+        Item(
+            key=candidate.clip_id,
+            name=candidate.clip_id,
+            payload=ClipJob(
+                place=jobs[0].payload.place, set_folder=out.absolute(), candidate=candidate, source_key=outcome.key
+            ),
+        )
+        for outcome in measured.outcomes()
+        for candidate in measured.rows_of(outcome, Measures)
+    ]
+
+
+def print_cost(cost: dict[str, float]) -> None:
+    """The table, and what follows from it."""
+    print("| step | CPU s per minute | with decode |\n|---|---|---|")
+    for name, seconds in cost.items():
+        together = f"{seconds + cost['decode']:.2f}" if name in ANALYSERS[1:] else ""
+        print(f"| {name} | {seconds:.2f} | {together} |")
+    parts = sum(cost[name] for name in ANALYSERS)
+    both = sum(seconds for name, seconds in cost.items() if name.startswith("chain"))
+    print(f"| **decode + analysers' own** | {parts:.2f} | |\n| **chain** | {both:.2f} | |")
+    print(f"\nMeasureTask is {cost['MeasureTask'] / parts:.2f} × decode + analysers' own.")
+    for name in ("ClipTask", "ClipTask without body"):
+        mine = cost["probe"] + cost["MeasureTask"] + KEPT_SHARE * cost[name]
+        print(f"With {name} on {KEPT_SHARE:.0%}: {mine:.2f} s per minute; the chain takes {both / mine:.2f} × as much.")
+
+
+def memory_table(models: Path | None) -> None:
+    """Peak memory of a process that measures 1080p of one and of four minutes."""
+    print("| film, 1080p30 | peak RSS, MB | CPU s per minute |\n|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for loops in (3, 12):
+            film = Path(folder) / f"film{loops}.mp4"
+            write_film(film, stories=4, size=(1920, 1080), loops=loops, preset="ultrafast")
+            # A process of its own, for the peak of one never falls.
+            command = [sys.executable, __file__, "measure", "--clip", str(film)]
+            told = subprocess.run([*command, *(["--models", str(models)] if models else [])], check=True,
+                                  capture_output=True, text=True)  # fmt: skip
+            print(told.stdout, end="", flush=True)
+
+
+def measure_once(film: Path, models: Path | None) -> None:
+    """Measure one film in this process; print a row about its memory."""
+    source = probe(film, root=film.parent)
+    with tempfile.TemporaryDirectory() as out:
+        job = SourceJob(place=Place(path=str(film), root=film.parent), source=source, set_folder=Path(out))
+        MeasureTask(SETTINGS.measure, models=models)(Item(key="film", name=film.name, payload=job))
+    minutes, peak = (source.duration_us or 0) / 60e6, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"| {minutes:.1f} min | {peak / 1024:.0f} | {time.process_time() / minutes:.1f} |")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="What curation costs.")
+    parser.add_argument("part", nargs="?", choices=("cost", "memory", "measure"))
+    parser.add_argument("--clip", type=Path, help="a film instead of the drawn one")
+    parser.add_argument("--models", type=Path)
+    options = parser.parse_args()
+    if options.part == "measure":
+        measure_once(options.clip.absolute(), options.models)
+    if options.part in (None, "cost"):
+        cost_table(options.clip and options.clip.absolute(), options.models)
+    if options.part in (None, "memory"):
+        print()
+        memory_table(options.models)
