@@ -36,6 +36,7 @@ from xsheet.curate.discover import Given
 from xsheet.curate.faces import FaceWatcher
 from xsheet.curate.faces_bundled import BundledFaces
 from xsheet.curate.fingerprint import FingerprintWatcher
+from xsheet.curate.frames import Frame
 from xsheet.curate.listen import listen
 from xsheet.curate.measure_task import MeasureTask, SourceJob
 from xsheet.curate.media import open_media, probe
@@ -50,6 +51,8 @@ from xsheet.demo.film import pictures
 from xsheet.demo.story import story
 from xsheet.execute import Committed, Execution, Item, run
 from xsheet.schemas.clip import Measures
+from xsheet.schemas.ids import content_key
+from xsheet.schemas.timeline import FaceTrack
 
 ROUNDS = 3
 KEPT_SHARE = 0.2  # of the minutes; 0.1 to 0.25 in public corpora
@@ -58,8 +61,7 @@ MEDIUM = {"preset": "medium", "crf": "18"}
 CROP_PX = 224
 SETTINGS = CurateSettings()
 ANALYSERS = (
-    "decode", "sound: read", "sound: listen", "CutScores", "PictureSeries", "FingerprintWatcher",
-    "fingerprint of sound", "Reel", "FaceWatcher",
+    "decode", "sound: read", "sound: listen", "CutScores", "PictureSeries", "FingerprintWatcher", "Reel", "FaceWatcher",
 )  # fmt: skip
 Spent = dict[str, list[float]]
 
@@ -67,7 +69,9 @@ Spent = dict[str, list[float]]
 def write_film(path: Path, *, stories: int, size: tuple[int, int], loops: int = 1, preset: str = "medium") -> None:
     """A drawn film at 30 fps with the stories' sound; loops repeat its coded packets, which costs next to nothing."""
     told = [story(index, seed=3, kind="talk") for index in range(stories)]
-    shown = (widened(rgb, size) for one in told for rgb in at_fps(pictures(one, size=384), FPS))
+    drawn = (rgb for one in told for rgb in pictures(one, size=384))
+    # Every fifth picture twice makes 30 a second of 25.
+    shown = (widened(rgb, size) for k, rgb in enumerate(drawn) for _ in range(1 + (k % 5 == 4)))
     sound = np.tile(np.concatenate([one.sound for one in told]), loops)
     once = path.with_name(f"once-{path.name}")
     count = encode(once, shown, size, FPS, {"preset": preset, "crf": "20", "bf": "0"})  # unordered packets cannot loop
@@ -101,15 +105,6 @@ def encode(path: Path, rgbs: Iterable[Rgb], size: tuple[int, int], fps: int, opt
     return sent
 
 
-def at_fps(rgbs: Iterable[Rgb], fps: int) -> Iterator[Rgb]:
-    """Pictures of 25 fps at another rate: now and then one twice."""
-    sent = 0
-    for index, rgb in enumerate(rgbs):
-        while sent * 25 < (index + 1) * fps:
-            yield rgb
-            sent += 1
-
-
 def widened(rgb: Rgb, size: tuple[int, int]) -> Rgb:
     """A square picture at full height, its edges drawn out to the sides."""
     side = (size[0] - size[1]) // 2
@@ -125,7 +120,7 @@ def timed(spent: Spent, name: str, minutes: float, work: Callable[[], Any]) -> A
     return result
 
 
-def ours(film: Path, job: Any, models: Path | None, minutes: float, spent: Spent) -> None:
+def ours(film: Path, job: Item, models: Path | None, minutes: float, spent: Spent) -> None:
     """Decode, each analyser alone on the decoded frames, sound, and the task that does all of it."""
     with open_media(film, root=film.parent) as media:
         size = fit_size(*media.size, long_side=SETTINGS.measure.long_side_px)
@@ -133,44 +128,36 @@ def ours(film: Path, job: Any, models: Path | None, minutes: float, spent: Spent
         assert media.video_passes == 1
         sound = timed(spent, "sound: read", minutes, media.sound)
         timed(spent, "sound: listen", minutes, lambda: listen(sound, media.clip_frames))
-    watchers: dict[str, Callable[[], Any]] = {
-        "CutScores": CutScores,
-        "PictureSeries": lambda: PictureSeries(models=models),
-        "FingerprintWatcher": FingerprintWatcher,
-        "Reel": Reel,
-    }
-    for name, make in watchers.items():
-        timed(spent, name, minutes, lambda make=make: watched(make(), shown))
-    timed(spent, "FaceWatcher", minutes, lambda: faces(shown, models))
-    prints = FingerprintWatcher()
-    timed(spent, "fingerprint of sound", minutes, lambda: prints.fingerprint("src_benchmark", sound=sound))
-    timed(spent, "MeasureTask", minutes, lambda: MeasureTask(SETTINGS.measure, models=models)(job))
+    for name, look in {
+        "CutScores": lambda: watched(CutScores(), shown).series(),
+        "PictureSeries": lambda: watched(PictureSeries(models=models), shown).series(),
+        "FingerprintWatcher": lambda: watched(FingerprintWatcher(), shown).fingerprint("src_benchmark", sound=sound),
+        "Reel": lambda: watched(Reel(), shown),
+        "FaceWatcher": lambda: followed(shown, models),
+        "MeasureTask": lambda: MeasureTask(SETTINGS.measure, models=models)(job),
+    }.items():
+        timed(spent, name, minutes, look)
 
 
-def watched(watcher: Any, shown: list[Any]) -> None:
-    """All frames through one analyser, to its series."""
+def watched(watcher: Any, shown: list[Frame]) -> Any:
+    """The analyser, all frames seen."""
     for frame in shown:
         watcher.add(frame)
-    if not isinstance(watcher, Reel | FingerprintWatcher):
-        watcher.series()
+    return watcher
 
 
-def faces(shown: list[Any], models: Path | None) -> None:
+def followed(shown: list[Frame], models: Path | None) -> list[FaceTrack]:
     """All frames through the face follower, model loading included."""
     with FaceWatcher(SETTINGS.measure.faces, models=models) as watcher:
-        for frame in shown:
-            watcher.add(frame)
-        watcher.tracks("src_benchmark")
+        return watched(watcher, shown).tracks("src_benchmark")
 
 
-def write(jobs: list[Any], spent: Spent) -> None:
+def write(jobs: list[Item], spent: Spent) -> None:
     """Every candidate written, per minute of clip: with the body followed, and without."""
-    minutes = sum((job.payload.candidate.end_us - job.payload.candidate.start_us) / 60e6 for job in jobs)
-    for name, settings in (
-        ("ClipTask", SETTINGS.write),
-        ("ClipTask without body", SETTINGS.write.model_copy(update={"body": None})),
-    ):
-        timed(spent, name, minutes, lambda s=settings: [ClipTask(s)(job) for job in jobs])
+    minutes = kept_minutes(jobs)
+    for name, body in (("ClipTask", SETTINGS.write.body), ("ClipTask without body", None)):
+        task = ClipTask(SETTINGS.write.model_copy(update={"body": body}))
+        timed(spent, name, minutes, lambda task=task: [task(job) for job in jobs])
 
 
 def chain(film: Path, folder: Path, minutes: float, spent: Spent) -> None:
@@ -243,10 +230,9 @@ def cost_table(clip: Path | None, models: Path | None) -> None:
             ours(film, jobs[0], models, minutes, spent)
             write(clips, spent)
             chain(film, Path(folder), minutes, spent)
-        kept = sum((job.payload.candidate.end_us - job.payload.candidate.start_us) / 60e6 for job in clips)
-        size = sum(path.stat().st_size for path in (out / "media").rglob("*.mp4")) / 1e6
-        facts = sum(path.stat().st_size for path in (out / ".commits/measure").rglob("*.jsonl")) / 1e6
-        stills = sum(path.stat().st_size for path in (out / "stills").rglob("*.jpg")) / 1e6
+        kept = kept_minutes(clips)
+        size = megabytes(out / "media")
+        facts, stills = megabytes(out / ".commits/measure"), megabytes(out / "stills")
     print_cost({name: statistics.median(values) for name, values in spent.items()})
     print(f"\n{60 * minutes:.1f} s of film, {len(clips)} candidates of {60 * kept:.1f} s. Per kept minute "
           f"{size / kept:.2f} MB; per hour of source {60 * facts / minutes:.1f} MB of facts before Parquet, "
@@ -256,16 +242,22 @@ def cost_table(clip: Path | None, models: Path | None) -> None:
 def clip_items(jobs: list[Item], measured: Committed, out: Path) -> list[Item]:
     """Every candidate as if it were kept."""
     return [
-        Item(
-            key=candidate.clip_id,
-            name=candidate.clip_id,
-            payload=ClipJob(
-                place=jobs[0].payload.place, set_folder=out.absolute(), candidate=candidate, source_key=outcome.key
-            ),
-        )
+        Item(key=content_key("clip", clip.clip_id), name=clip.clip_id, payload=ClipJob(
+            place=jobs[0].payload.place, set_folder=out.absolute(), candidate=clip, source_key=outcome.key,
+        ))
         for outcome in measured.outcomes()
-        for candidate in measured.rows_of(outcome, Measures)
-    ]
+        for clip in measured.rows_of(outcome, Measures)
+    ]  # fmt: skip
+
+
+def kept_minutes(jobs: list[Item]) -> float:
+    """Length of all clips."""
+    return sum((job.payload.candidate.end_us - job.payload.candidate.start_us) / 60e6 for job in jobs)
+
+
+def megabytes(folder: Path) -> float:
+    """Size of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 def print_cost(cost: dict[str, float]) -> None:
