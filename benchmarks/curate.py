@@ -12,7 +12,6 @@ score of anything. Neither side has a sync net.
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -294,9 +293,12 @@ def measure_once(film: Path, models: Path | None) -> None:
     source = probe(film, root=film.parent)
     with tempfile.TemporaryDirectory() as out:
         job = SourceJob(place=Place(path=str(film), root=film.parent), source=source, set_folder=Path(out))
-        MeasureTask(SETTINGS.measure, models=models)(Item(key="film", name=film.name, payload=job))
-    minutes, peak = (source.duration_us or 0) / 60e6, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"| {minutes:.1f} min | {peak / 1024:.0f} | {time.process_time() / minutes:.1f} |")
+        MeasureTask(SETTINGS.measure, models=models)(Item(key=source.sha256, name=film.name, payload=job))
+    minutes = (source.duration_us or 0) / 60e6
+    # Not ru_maxrss: Linux hands the peak of the parent on to what it starts.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    peak_kb = int(status.partition("VmHWM:")[2].split()[0])
+    print(f"| {minutes:.1f} min | {peak_kb / 1024:.0f} | {time.process_time() / minutes:.1f} |")
 
 
 if __name__ == "__main__":
