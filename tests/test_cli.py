@@ -47,6 +47,7 @@ def test_every_verb_explains_itself(verb):
     assert "Usage:" in ran.stdout
 
 
+@pytest.mark.slow
 def test_every_leaf_verb_shows_an_example():
     for verb in VERBS[4:]:
         assert "Example: xsheet" in " ".join(xsheet(*verb, "--help").stdout.split()), verb

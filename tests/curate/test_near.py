@@ -96,6 +96,7 @@ def test_one_person_twice_before_the_same_wall_is_no_duplicate():
     assert not found(*(fingerprint(f"s{k}", *part) for k, part in enumerate(parts)))
 
 
+@pytest.mark.slow
 def test_different_films_are_not_joined():
     kinds: tuple[Kind, ...] = ("talk", "silence", "music", "hard_cut", "two_heads", "talk", "voice_over", "still")
     prints = [fingerprint(f"s{k}", *film(k + 20, kind)) for k, kind in enumerate(kinds)]

@@ -14,6 +14,8 @@ from xsheet.execute import Execution
 from xsheet.schemas import tables
 from xsheet.schemas.errors import RunError
 
+pytestmark = pytest.mark.slow
+
 SEED, CLIPS, SIZE = 3, 4, 128
 
 
@@ -37,7 +39,6 @@ def digests(folder):
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-@pytest.mark.slow
 def test_one_worker_and_two_give_the_same_films_and_the_same_bytes_of_truth(corpus, tmp_path):
     make(tmp_path / "again", jobs=1)
     assert digests(tmp_path / "again") == digests(corpus)
