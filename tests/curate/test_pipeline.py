@@ -1,5 +1,9 @@
 """The whole path over films with planted faults: what is kept, why the rest is not, and that nothing is done twice."""
 
+import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -196,3 +200,40 @@ def test_extra_columns_of_a_table_reach_the_sources(corpus, tmp_path):
     (source,) = run(corpus, tmp_path / "set", given=given).sources
     assert [(e.key, e.value) for e in source.extra] == [("rights", "CC0")]
     assert replace(source, extra=()).status in ("ok", "rejected")
+
+
+def test_two_hundred_files_of_which_sixty_are_broken_give_two_hundred_rows_and_exit_1(corpus, tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    films = [p.read_bytes() for p in sorted((corpus / "videos").glob("*-talk.mp4"))[:2]]
+    for k in range(140):
+        (folder / f"good-{k:03d}.mp4").write_bytes(films[k % 2])
+    for k in range(20):
+        (folder / f"empty-{k:02d}.mp4").write_bytes(b"")
+        (folder / f"text-{k:02d}.mp4").write_text(f"<html>{k}</html>")
+        (folder / f"cut-{k:02d}.mp4").write_bytes(films[0][: 600 + k])
+    command = [sys.executable, "-c", "from xsheet.cli import main; main()", "curate", "run", str(folder), "--json"]
+    ran = subprocess.run(
+        [*command, "--out", str(tmp_path / "set"), "--jobs", "2", "--set", "face.min_height_px=50"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    counts = json.loads(ran.stdout)["counts"]
+    assert ran.returncode == 1
+    assert (counts["sources"], counts["sources_failed"], counts["decodes"], counts["clips"]) == (200, 60, 2, 2)
+    assert len(rows(tmp_path / "set", tables.SOURCES)) == 200
+
+
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_tables(corpus, tmp_path):
+    listed = tmp_path / "list.csv"
+    listed.write_text("path\n" + "".join(f"{p}\n" for p in sorted((corpus / "videos").iterdir())[:4]))
+    code = "import sys; from xsheet.cli import main; main()"
+    command = [sys.executable, "-c", code, "curate", "run", str(listed), "--jobs", "2", "--quiet", "--json"]
+    command += ["--set", "face.min_height_px=50", "--set", "write.body=null", "--out"]
+    for seconds in (1.5, 4.0, 6.5):
+        killed = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL)
+        time.sleep(seconds)
+        killed.kill()
+        killed.wait()
+    for name in ("killed", "whole"):
+        assert subprocess.run([*command, str(tmp_path / name)], stdout=subprocess.DEVNULL, check=False).returncode == 0
+    assert tables_of(tmp_path / "killed") == tables_of(tmp_path / "whole")
