@@ -143,8 +143,8 @@ def test_every_shot_of_five_films_is_found(kind):
         found = find_shots(watched(pictures(told, size=96)))
         assert [s.opens_with for s in found] == [take.opens_with for take in told.takes]
         for frames, take in zip(spans(found), told.takes, strict=True):
-            assert frames.start == pytest.approx(take.frames.start, abs=1)
-            assert frames.stop == pytest.approx(take.frames.stop, abs=1)
+            assert set(frames) <= set(take.frames)
+            assert len(frames) >= len(take.frames) - 3
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 400), (400, 5)])
@@ -197,7 +197,7 @@ def test_even_change_of_most_of_the_picture_is_a_transition_up_to_its_faint_ends
     blend = {24: 0.3, 25: 0.5, **dict.fromkeys(range(26, 38), 0.9), 38: 0.5, 39: 0.3}
     shots = find_shots(still(60, cut_blend=blend, cut_histogram=dict.fromkeys(range(20, 44), 0.3)))
     assert spans(shots) == [range(25), range(39, 60)]
-    assert [score.detector for score in shots[1].cut_scores] == ["blend@0.66", "histogram@0.12"]
+    assert [score.detector for score in shots[1].cut_scores] == ["blend@0.62", "histogram@0.12"]
     assert shots[1].cut_scores[0].score == pytest.approx(0.9)
 
 
