@@ -62,10 +62,10 @@ class CutSettings(StrictModel):
         description="levels; smaller changes around count as this much; below it captions show",
     )
     blend: float = Field(
-        default=0.62,
+        default=0.66,
         ge=0,
         le=1,
-        description="blend score of a dissolve or fade; at most 0.59 in shots, 0.64 and more in dissolves "
+        description="blend score of a dissolve or fade; at most 0.59 in steady shots; the dissolves below it (0.64) the histogram finds "
         "(docs/log.md#cuts)",
     )
     blend_edge: float = Field(

@@ -197,7 +197,7 @@ def test_even_change_of_most_of_the_picture_is_a_transition_up_to_its_faint_ends
     blend = {24: 0.3, 25: 0.5, **dict.fromkeys(range(26, 38), 0.9), 38: 0.5, 39: 0.3}
     shots = find_shots(still(60, cut_blend=blend, cut_histogram=dict.fromkeys(range(20, 44), 0.3)))
     assert spans(shots) == [range(25), range(39, 60)]
-    assert [score.detector for score in shots[1].cut_scores] == ["blend@0.62", "histogram@0.12"]
+    assert [score.detector for score in shots[1].cut_scores] == ["blend@0.66", "histogram@0.12"]
     assert shots[1].cut_scores[0].score == pytest.approx(0.9)
 
 
