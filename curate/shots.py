@@ -65,8 +65,8 @@ class CutSettings(StrictModel):
         default=0.66,
         ge=0,
         le=1,
-        description="blend score of a dissolve or fade; at most 0.59 in steady shots; the dissolves below it (0.64) the histogram finds "
-        "(docs/log.md#cuts)",
+        description="blend score of a dissolve or fade; at most 0.59 in steady shots, and what stays below in a "
+        "dissolve (0.64 once) the histogram finds (docs/log.md#cuts)",
     )
     blend_edge: float = Field(
         default=0.35,
