@@ -50,7 +50,7 @@ class CutSettings(StrictModel):
         default=2.0, ge=0, description="least ratio of such a cut: somebody who walks past the lens scores 38 at 1.7"
     )
     jump: float = Field(
-        default=2.4, ge=1, description="jump score by the largest around it; docs/log.md#cuts has recall and false cuts"
+        default=2.3, ge=1, description="jump score by the largest around it; docs/log.md#cuts has recall and false cuts"
     )
     jump_frames: int = Field(
         default=5, ge=1, le=25, description="frames before and after; a step twice as long comes every 5 in 30 → 25 fps"

@@ -77,7 +77,7 @@ def test_the_cut_that_opens_a_shot_keeps_what_every_detector_said(hard_cut):
     _, rgbs = hard_cut
     first, second = find_shots(watched(rgbs))
     assert first.cut_scores == ()
-    assert [score.detector for score in second.cut_scores] == ["adaptive@3.5", "content@31", "jump@2.4"]
+    assert [score.detector for score in second.cut_scores] == ["adaptive@3.5", "content@31", "jump@2.3"]
     assert second.cut_scores[0].score > SETTINGS.adaptive
 
 
