@@ -248,8 +248,8 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing_half_written(notes, tmp_pat
     resource.prlimit(driver.pid, resource.RLIMIT_FSIZE, (4096, 4096))
     said = driver.communicate(timeout=60)[1]
     assert b"RunError" in said and b"a folder that can be written" in said
-    assert not commit_bytes(tmp_path)
     assert not list((tmp_path / "out").rglob("*.tmp*"))
+    assert not commit_bytes(tmp_path)
 
 
 def test_two_workers_run_side_by_side(go, tmp_path):

@@ -16,7 +16,7 @@ import logging
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,14 +56,22 @@ class Commits:
         try:
             shutil.rmtree(self.scratch, ignore_errors=True)
             self.scratch.mkdir(parents=True, exist_ok=True)
-            for stale in self._root.glob("??/.*.tmp*"):
-                stale.unlink(missing_ok=True)
+            self._remove_half_written()
         except OSError as error:
             raise cannot_write(self._out, error) from error
         try:
             yield
+        except BaseException:
+            with suppress(OSError):  # what ended the run is the error to tell
+                self._remove_half_written()
+            raise
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _remove_half_written(self) -> None:
+        # Of workers that were killed in the middle of a write; the others remove their own.
+        for stale in self._root.glob("??/.*.tmp*"):
+            stale.unlink(missing_ok=True)
 
     def write(self, outcome: Outcome, rows: Sequence[Row] = (), *, detail: str = "") -> None:
         """Commit an item; it replaces an earlier commit of the same key.
