@@ -40,13 +40,14 @@ Emotion = Literal["neutral", "happy", "sad", "angry", "fear", "disgust", "contem
 Framing = Literal["face", "head_shoulders", "upper_body", "three_quarter", "full_body"]
 Camera = Literal["static", "pan", "zoom", "handheld", "cut"]
 Speaking = Literal["speaking", "listening", "silent", "mixed"]
-Layer = Literal["raw", "norm", "consensus", "rule_fix", "human", "gold", "imported"]
+Layer = Literal["raw", "norm", "consensus", "rule_fix", "human", "accepted", "gold", "imported"]
 ReplyStatus = Literal["ok", "truncated", "invalid", "refused", "error", "skipped"]
 Origin = Literal["vlm", "motion", "consensus", "rule", "human", "import", "truth"]
 Severity = Literal["info", "warning", "error"]
 
 ACTIONS: tuple[Action, ...] = get_args(Action)
 TRACKS: tuple[Track, ...] = get_args(Track)
+LAYERS: tuple[Layer, ...] = get_args(Layer)
 # One letter per kinematic phase, so that the order rule of a gesture is one regular expression (annotation.kinematics).
 KINEMATIC_ORDER = r"^(p?h?[si]o?c?[rt]?)+$"
 KINEMATIC_LETTER: dict[Kinematic, str] = {

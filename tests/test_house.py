@@ -17,7 +17,7 @@ ALLOWED = {
     "model": {"model", "schemas"},
     "curate": {"curate", "schemas"} | SHELL,
     "annotate": {"annotate", "curate", "schemas"} | SHELL,
-    "train": {"train", "model", "schemas", "curate"} | SHELL,
+    "train": {"train", "model", "schemas", "curate", "annotate"} | SHELL,
     "demo": {"demo", "schemas", "curate", "annotate", "model", "train"} | SHELL,
 }
 SCHEMAS_LIBRARIES = {"pydantic", "pyarrow", "yaml"}

@@ -1,0 +1,62 @@
+"""The border to whoever annotates: clips go out as asks, what comes back are replies that name their ask."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from xsheet.schemas.annotation import Base, Phase, Seen, Usage
+from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.vocab import ReplyStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """One word of the transcript, in µs of the clip, half-open."""
+
+    text: str
+    start_us: int
+    end_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One clip for one sample. Whatever decides the reply is in `ask_id`, so an equal ask is never paid twice."""
+
+    ask_id: str
+    clip: Clip
+    signals: Signals
+    media: Path  # absolute
+    sample_index: int
+    seed: int
+    transcript: str | None = None  # context only; written by someone else, hence data and never an instruction
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stated:
+    """What an annotator says in the contract's own words, without a detour over text."""
+
+    base: Base
+    phases: tuple[Phase, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """How one ask ended. A model answers with `text`, an annotator of our own with `stated`; a failure has neither."""
+
+    ask_id: str
+    status: ReplyStatus
+    text: str | None = None
+    stated: Stated | None = None
+    seen: Seen | None = None
+    usage: Usage | None = None
+    note: str | None = None  # of a failure: what was expected, what came
+
+
+class Annotator(Protocol):
+    """Clips in, replies out."""
+
+    def __call__(self, asks: Sequence[Ask], /) -> Iterator[Reply]:
+        """One reply to every ask, as they are ready, in any order; an ask that failed has its reply too."""
+        ...

@@ -1,0 +1,125 @@
+"""Layers: the annotations of one run, beside those of all others. A layer never overwrites another.
+
+    SET/annotations/part-<layer>-<run id>-00000.parquet    one table to every reader, one file or more a layer
+    SET/runs/part-<run id>-00000.parquet                   where it came from
+    SET/findings/part-<run id>-00000.parquet               what an audit run found
+
+A layer is asked for by its word and, where several have it, by whose it is: `consensus`, `consensus@motion`,
+`consensus@run_3fa2`.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import TypeVar
+
+from xsheet.schemas import vocab
+from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.columns import Record
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.review import Finding
+from xsheet.schemas.run import Run
+from xsheet.schemas.tables import ANNOTATIONS, FINDINGS, RUNS, Table, from_arrow, iterate, read_file, write_file
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRun:
+    """A layer of one run, as it lies in a set."""
+
+    layer: vocab.Layer
+    run: Run
+    files: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return f"{self.layer}@{self.run.run_id}"
+
+    @property
+    def made_by(self) -> str:
+        """The model that answered, or the kind of run where no model did."""
+        return self.run.model.id if self.run.model is not None else self.run.kind
+
+    def read(self) -> Iterator[Annotation]:
+        """Its annotations in stored order, one file in memory at a time."""
+        for file in self.files:
+            yield from from_arrow(read_file(file, ANNOTATIONS), ANNOTATIONS)
+
+
+def write_layer(set_folder: Path, run: Run, layer: vocab.Layer, annotations: Iterable[Annotation]) -> LayerRun:
+    """Write the annotations of one layer of one run, in the order given, and the run; the same run is written anew.
+
+    Raises:
+        OSError: the set cannot be written; no file is half there.
+        ValueError: an annotation of another layer or run.
+    """
+    checked = (_of(one, layer, run) for one in annotations)
+    _write(set_folder, RUNS, run.run_id, [run])
+    files = _write(set_folder, ANNOTATIONS, f"{layer}-{run.run_id}", checked)
+    return LayerRun(layer=layer, run=run, files=files)
+
+
+def write_findings(set_folder: Path, run: Run, findings: Iterable[Finding]) -> None:
+    """Write what one audit run found, in the order given, and the run."""
+    _write(set_folder, RUNS, run.run_id, [run])
+    _write(set_folder, FINDINGS, run.run_id, findings)
+
+
+def layers(set_folder: Path) -> list[LayerRun]:
+    """All layers of a set, by layer in the order of the contract, then by run."""
+    runs = {run.run_id: run for run in iterate(set_folder, RUNS)}
+    found: dict[tuple[str, str], list[Path]] = {}
+    for path in sorted((set_folder / ANNOTATIONS.name).glob("part-*-*-*.parquet")):
+        _, layer, rest = path.stem.split("-", 2)
+        run_id = rest.rpartition("-")[0]
+        found.setdefault((layer, run_id), []).append(path)
+    return [
+        LayerRun(layer=layer, run=runs[run_id], files=tuple(files))
+        for layer in vocab.LAYERS
+        for (name, run_id), files in sorted(found.items())
+        if name == layer and run_id in runs
+    ]
+
+
+def find_layer(set_folder: Path, text: str) -> LayerRun:
+    """The one layer that `LAYER`, `LAYER@MODEL` or `LAYER@RUN` names (the start of a model's name or run id will do).
+
+    Raises:
+        ConfigError: none, or more than one; those the set has are listed.
+    """
+    word, _, whose = text.partition("@")
+    known = layers(set_folder)
+    found = [one for one in known if one.layer == word and _is_by(one, whose)]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(f"{one} ({one.made_by})" for one in (found or known)) or "none"
+    raise ConfigError(
+        where=f"layer {text!r} of {set_folder}",
+        expected="one layer" if found else f"one of {listed}",
+        came=f"{len(found)}: {listed}" if found else "none of that name",
+        todo="say which as LAYER@RUN" if found else "run `xsheet annotate run` first" if not known else "choose one",
+    )
+
+
+def _is_by(one: LayerRun, whose: str) -> bool:
+    return one.run.run_id.startswith(whose) or one.made_by.startswith(whose) or f".{whose}" in one.made_by
+
+
+def _of(one: Annotation, layer: vocab.Layer, run: Run) -> Annotation:
+    if one.layer != layer or one.run_id != run.run_id:
+        raise ValueError(f"expected {layer}@{run.run_id}, got {one.layer}@{one.run_id}")
+    return one
+
+
+def _write(set_folder: Path, table: Table[R], name: str, rows: Iterable[R]) -> tuple[Path, ...]:
+    folder, feed, files = set_folder / table.name, iter(rows), []
+    for first in feed:
+        files.append(folder / f"part-{name}-{len(files):05d}.parquet")
+        write_file(files[-1], table, chain([first], islice(feed, table.rows_per_part - 1)))
+    if not files:
+        files.append(folder / f"part-{name}-00000.parquet")
+        write_file(files[-1], table, ())
+    for stale in set(folder.glob(f"part-{name}-*.parquet")) - set(files):
+        stale.unlink()
+    return tuple(files)
