@@ -1,0 +1,127 @@
+"""The wire form: what a model writes, small and in float seconds, and the JSON schema that holds it to that.
+
+Fields stand in the order in which they are to be decided: what was seen, which part, whose side, when, which class, in
+which words. A grammar enforces words, ranges and lengths; that a phase starts before it ends and that phases of one
+track do not overlap no grammar can say (parse and normalise do).
+"""
+
+import math
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from xsheet.schemas import vocab
+from xsheet.schemas.settings import StrictModel
+
+STEP_S = 0.01  # times have two decimals: finer than a frame, and a number cannot grow digits without end
+PHASE_EVERY_S = 0.5  # at most one phase per half second ; what models say beyond that is filler
+
+
+class WireLimits(StrictModel):
+    """How much a reply may hold. Lengths are guards against endless output, about twice what good replies need."""
+
+    max_phases: int = Field(default=12, ge=0, le=64, description="phases of a clip, however long")
+    max_text_chars: int = Field(default=200, ge=8, le=400, description="words of a phase; the contract allows 400")
+    max_evidence_chars: int = Field(default=160, ge=8, le=400, description="what was seen of a phase")
+    max_base_chars: int = Field(default=500, ge=40, le=600, description="description of the clip; contract: 600")
+    max_label_chars: int = Field(default=80, ge=8, le=200, description="subject, scene, mood, own word for a class")
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class WireBase(_Wire):
+    """What holds for the whole clip."""
+
+    text: str
+    subject: str
+    framing: vocab.Framing
+    scene: str
+    camera: vocab.Camera
+    speaking: vocab.Speaking
+    emotion: str | None
+
+
+class WirePhase(_Wire):
+    """One timed action. Words are open here: an endpoint may ignore the schema, and normalise knows what to do then."""
+
+    evidence: str
+    track: str
+    side: str
+    start_s: float
+    end_s: float
+    action: str
+    action_raw: str | None
+    amplitude: int | None
+    speed: int | None
+    repetitions: int | None
+    text: str
+
+
+class WireReply(_Wire):
+    """A whole reply."""
+
+    base: WireBase
+    phases: tuple[WirePhase, ...]
+
+
+def wire_schema(duration_s: float, *, limits: WireLimits = WireLimits()) -> dict[str, Any]:
+    """JSON schema of a reply about one clip.
+
+    It uses only what llguidance, xgrammar and the strict mode of OpenAI-compatible servers share: every property is
+    required, nothing else is allowed, absence is null, the root is an object.
+
+    Args:
+        duration_s: length of the clip, > 0; no time may lie beyond it.
+        limits: how much the reply may hold.
+    """
+    # `multipleOf` also bounds the digits: without it a model may write 1.2000000 to the last token.
+    last_s = math.floor(round(duration_s / STEP_S, 6)) * STEP_S
+    instant = {"type": "number", "minimum": 0, "maximum": round(last_s, 2), "multipleOf": STEP_S}
+    phase = _object(
+        evidence=_text(limits.max_evidence_chars, at_least=3),
+        track=_one_of(vocab.Track),
+        side=_one_of(vocab.Laterality),
+        start_s=instant,
+        end_s=instant,
+        action=_one_of(vocab.Action),
+        action_raw=_or_null(_text(limits.max_label_chars)),
+        amplitude=_or_null({"type": "integer", "minimum": 0, "maximum": 3}),
+        speed=_or_null({"type": "integer", "minimum": 0, "maximum": 3}),
+        repetitions=_or_null({"type": "integer", "minimum": 1, "maximum": 99}),
+        text=_text(limits.max_text_chars, at_least=3),
+    )
+    base = _object(
+        text=_text(limits.max_base_chars, at_least=20),
+        subject=_text(limits.max_label_chars),
+        framing=_one_of(vocab.Framing),
+        scene=_text(limits.max_label_chars),
+        camera=_one_of(vocab.Camera),
+        speaking=_one_of(vocab.Speaking),
+        emotion=_or_null(_text(limits.max_label_chars)),
+    )
+    return _object(
+        base=base, phases={"type": "array", "maxItems": phase_cap(duration_s, limits=limits), "items": phase}
+    )
+
+
+def phase_cap(duration_s: float, *, limits: WireLimits) -> int:
+    """Most phases that a reply about a clip of this length may hold."""
+    return min(limits.max_phases, math.ceil(duration_s / PHASE_EVERY_S))
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _text(at_most: int, *, at_least: int = 1) -> dict[str, Any]:
+    return {"type": "string", "minLength": at_least, "maxLength": at_most}
+
+
+def _one_of(words: Any) -> dict[str, Any]:
+    return {"type": "string", "enum": list(get_args(words))}
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}]}
