@@ -6,7 +6,7 @@ track do not overlap no grammar can say (parse and normalise do).
 """
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +25,9 @@ class WireLimits(StrictModel):
     max_evidence_chars: int = Field(default=160, ge=8, le=400, description="what was seen of a phase")
     max_base_chars: int = Field(default=500, ge=40, le=600, description="description of the clip; contract: 600")
     max_label_chars: int = Field(default=80, ge=8, le=200, description="subject, scene, mood, own word for a class")
+
+
+DEFAULT_LIMITS = WireLimits()
 
 
 class _Wire(BaseModel):
@@ -66,7 +69,7 @@ class WireReply(_Wire):
     phases: tuple[WirePhase, ...]
 
 
-def wire_schema(duration_s: float, *, limits: WireLimits = WireLimits()) -> dict[str, Any]:
+def wire_schema(duration_s: float, *, limits: WireLimits = DEFAULT_LIMITS) -> dict[str, Any]:
     """JSON schema of a reply about one clip.
 
     It uses only what llguidance, xgrammar and the strict mode of OpenAI-compatible servers share: every property is
