@@ -12,6 +12,7 @@ from xsheet.curate.body import BodyWatcher, window_of
 from xsheet.curate.encode import ClipFile, write_clip
 from xsheet.curate.measure_task import MeasureTask
 from xsheet.curate.media import Media, open_media
+from xsheet.curate.meter import Meter
 from xsheet.curate.motion import part_motion
 from xsheet.curate.picture import Rgb, fit_size
 from xsheet.curate.probe_task import Place
@@ -71,13 +72,17 @@ class ClipTask:
         timeline, track, others = _series(job)
         signals = signals_of(job.candidate, timeline, track, shift_frames=job.shift_frames)
         self.stage = "write"
+        meter = Meter()
         with open_media(job.place.path, root=job.place.root) as media:
             if self._settings.body is None:
-                return [_clip(job, self._write(job, media, None)), signals, job.candidate]
+                with meter("write"):
+                    file = self._write(job, media, None, meter)
+                return [_clip(job, file), signals, job.candidate, *meter.rows()]
             aspect = media.size[0] / media.size[1]
             window = window_of(track, others, aspect=aspect) if track is not None else None
             with BodyWatcher(self._settings.body, window=window) as body:
-                file = self._write(job, media, body)
+                with meter("write"):
+                    file = self._write(job, media, body, meter)
                 followed: dict[str, Any] = {**body.signals()}
         signals = replace(signals, **followed)
         self.stage = "motion"
@@ -85,15 +90,16 @@ class ClipTask:
         motion = part_motion(
             signals, camera_x=stretch(timeline.camera_x, frames), camera_y=stretch(timeline.camera_y, frames)
         )
-        return [_clip(job, file), signals, replace(job.candidate, motion=motion)]
+        return [_clip(job, file), signals, replace(job.candidate, motion=motion), *meter.rows()]
 
-    def _write(self, job: ClipJob, media: Media, body: BodyWatcher | None) -> ClipFile:
+    def _write(self, job: ClipJob, media: Media, body: BodyWatcher | None, meter: Meter) -> ClipFile:
         size = fit_size(*media.size, long_side=self._settings.max_long_side_px, multiple=2)
 
         def pictures() -> Iterator[Rgb]:
             for frame in media.frames(size=size, span=job.candidate.span):
                 if body is not None:
-                    body.add(frame)
+                    with meter("body"):
+                        body.add(frame)
                 yield frame.rgb
 
         sound = _sound(media, job.candidate.span, job.shift_frames)

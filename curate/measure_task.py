@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from xsheet.curate.candidates import cut_candidates
 from xsheet.curate.cuts import CutScores
 from xsheet.curate.faces import FaceWatcher
 from xsheet.curate.fingerprint import FingerprintWatcher
+from xsheet.curate.frames import Frame
 from xsheet.curate.lips import LipScorer, active_speaker
 from xsheet.curate.listen import listen, voice_detector
 from xsheet.curate.media import Media, open_media
+from xsheet.curate.meter import Meter
 from xsheet.curate.picture import fit_size
 from xsheet.curate.probe_task import Place
 from xsheet.curate.quality import PictureSeries
@@ -41,6 +43,13 @@ class SourceJob:
     set_folder: Path  # absolute; gets the stills of candidates
 
 
+class Watcher(Protocol):
+    """An analyser of pixels: it sees every frame of the one decode, in order."""
+
+    def add(self, frame: Frame, /) -> None:
+        """Look at the next frame."""
+
+
 class MeasureTask:
     """Facts of one source, and its candidates. The payload of an item is a SourceJob."""
 
@@ -66,44 +75,62 @@ class MeasureTask:
         """
         job: SourceJob = item.payload
         with open_media(job.place.path, root=job.place.root, limits=self._settings.media) as media:
+            meter = Meter()
             self.stage = "sound"
-            sound = media.sound()
-            heard = listen(sound, media.clip_frames, settings=self._settings.sound)
+            with meter("sound"):
+                sound = media.sound()
+                heard = listen(sound, media.clip_frames, settings=self._settings.sound)
             if (reason := self._unheard(heard)) is not None:
-                return Rejected("sound", reason, SAID[reason], rows=[self._timeline(job, media, heard)])
+                known: list[Row] = [self._timeline(job, media, heard), *meter.rows()]
+                return Rejected("sound", reason, SAID[reason], rows=known)
             self.stage = "picture"
-            return self._look(job, media, sound, heard)
+            return [*self._look(job, media, sound, heard, meter), *meter.rows()]
 
-    def _look(self, job: SourceJob, media: Media, sound: Samples | None, heard: dict[str, Series]) -> list[Row]:
+    def _look(
+        self, job: SourceJob, media: Media, sound: Samples | None, heard: dict[str, Series], meter: Meter
+    ) -> list[Row]:
         settings, source_id = self._settings, job.source.source_id
         cuts, picture = CutScores(), PictureSeries(settings.picture, models=self._models)
         prints, reel = FingerprintWatcher(), Reel()
         mouths = None if self._net is None or sound is None else SyncNetWatcher(self._net, sound)
         with FaceWatcher(settings.faces, models=self._models) as faces:
-            watchers = (cuts, picture, faces, prints, reel)
-            for frame in media.frames(size=fit_size(*media.size, long_side=settings.long_side_px)):
-                for watcher in watchers:
-                    watcher.add(frame)
+            watchers: dict[str, Watcher] = {
+                "cuts": cuts,
+                "picture": picture,
+                "faces": faces,
+                "fingerprint": prints,
+                "stills": reel,
+            }
+            frames = media.frames(size=fit_size(*media.size, long_side=settings.long_side_px))
+            for frame in meter.each("decode", frames):
+                for name, watcher in watchers.items():
+                    with meter(name):
+                        watcher.add(frame)
                 if mouths is not None:
-                    mouths.add(frame, [face.box for face in faces.faces])
-            tracks = faces.tracks(source_id)
+                    with meter("sync"):
+                        mouths.add(frame, [face.box for face in faces.faces])
+            with meter("faces"):
+                tracks = faces.tracks(source_id)
         if mouths is not None:
-            mouths.close()
+            with meter("sync"):
+                mouths.close()
         assert media.video_passes == 1  # every analyser looks on in the same loop
         self.stage = "candidates"
-        timeline = self._timeline(job, media, heard | cuts.series() | picture.series())
-        shots = find_shots(timeline, settings.cuts)
-        candidates = cut_candidates(
-            timeline,
-            shots,
-            tracks,
-            height_px=media.size[1],
-            score=LipScorer(timeline, settings.lips) if mouths is None else mouths.scorer(timeline, lips=settings.lips),
-            choose=partial(active_speaker, settings=settings.lips),
-            settings=settings.candidates,
-        )
-        for candidate in candidates:
-            reel.keep(candidate, job.set_folder)
+        with meter("candidates"):
+            timeline = self._timeline(job, media, heard | cuts.series() | picture.series())
+            shots = find_shots(timeline, settings.cuts)
+            lips = LipScorer(timeline, settings.lips)
+            candidates = cut_candidates(
+                timeline,
+                shots,
+                tracks,
+                height_px=media.size[1],
+                score=lips if mouths is None else mouths.scorer(timeline, lips=settings.lips),
+                choose=partial(active_speaker, settings=settings.lips),
+                settings=settings.candidates,
+            )
+            for candidate in candidates:
+                reel.keep(candidate, job.set_folder)
         source = replace(job.source, frames_decoded=media.counts.decoded)
         return [source, timeline, prints.fingerprint(source_id, sound=sound), *tracks, *shots, *candidates]
 

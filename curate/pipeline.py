@@ -6,8 +6,8 @@ Every step carries a task over many items and commits each item as it ends, so a
 was measured is not measured again for other limits: their run decides anew and writes what is missing.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from xsheet import __version__
 from xsheet.curate.clip_task import ClipJob, ClipTask
 from xsheet.curate.discover import Given
 from xsheet.curate.measure_task import MeasureTask, SourceJob
+from xsheet.curate.meter import Spent
 from xsheet.curate.models import fingerprint_of
 from xsheet.curate.near import near_duplicates
 from xsheet.curate.settings import CurateSettings, MeasureSettings, WriteSettings
@@ -118,7 +119,8 @@ def curate(given: Sequence[Given], settings: CurateSettings, where: Where) -> Cu
         survivors = clip_jobs(jobs, measured, settings.write, where.set_folder)
         written = run(ClipTask(settings.write), survivors, **where.step("clips"))
         write_clips(where.set_folder, measured, written)
-    curated = Curated(sources=sources, decision=decision, written=written, seconds=clock.seconds)
+    seconds = clock.seconds | spent_by([*measured.fresh_rows(Spent), *written.fresh_rows(Spent)])
+    curated = Curated(sources=sources, decision=decision, written=written, seconds=seconds)
     _leave_manifest(curated, settings, where, started)
     return curated
 
@@ -199,6 +201,14 @@ def write_clips(set_folder: Path, measured: Committed, written: Committed) -> No
         tables.MEASURES,
         (replace(row, motion=motion.get(row.clip_id, ())) for row in measured.rows(Measures)),
     )
+
+
+def spent_by(rows: Iterable[Spent]) -> dict[str, float]:
+    """CPU seconds by analyser as entries of a manifest, which tells them from wall-clock time by their prefix."""
+    total: defaultdict[str, float] = defaultdict(float)
+    for row in rows:
+        total[f"cpu.{row.analyser}"] += row.cpu_s
+    return dict(total)
 
 
 def _pairs(jobs: Sequence[Item], committed: Committed) -> Iterator[tuple[Item, Outcome]]:

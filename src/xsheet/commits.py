@@ -130,9 +130,12 @@ class Commits:
 class Committed:
     """What a run gives back: the items it was asked for, earlier runs included, read lazily in the order of keys."""
 
-    def __init__(self, commits: Commits, keys: Iterable[str], counts: Mapping[Status, int]) -> None:
+    def __init__(
+        self, commits: Commits, keys: Iterable[str], counts: Mapping[Status, int], *, fresh: Iterable[str] = ()
+    ) -> None:
         self._commits = commits
         self._keys = sorted(keys)
+        self._fresh = sorted(fresh)
         self.counts = dict(counts)
 
     def __len__(self) -> int:
@@ -155,6 +158,11 @@ class Committed:
     def rows(self, kind: type[R]) -> Iterator[R]:
         """All rows of one kind, of rejected items too."""
         for key in self._keys:
+            yield from self._commits.rows(key, kind)
+
+    def fresh_rows(self, kind: type[R]) -> Iterator[R]:
+        """Rows of one kind of the items that this run ended itself."""
+        for key in self._fresh:
             yield from self._commits.rows(key, kind)
 
     def rows_of(self, outcome: Outcome, kind: type[R]) -> Iterator[R]:

@@ -58,6 +58,7 @@ def run(
     job = Job.of(task, out=out, how=how)
     commits = job.commits
     keys: set[str] = set()
+    fresh_keys: list[str] = []
     counts: Counter[Status] = Counter()
 
     def count(outcome: Outcome, *, fresh: bool) -> None:
@@ -82,9 +83,10 @@ def run(
     with locked(job.out), commits.writing(), shown, closing(execute(job, todo())) as outcomes:
         for outcome in outcomes:
             count(outcome, fresh=True)
+            fresh_keys.append(outcome.key)
             if outcome.status == "failed":
                 log.info("failed name=%s stage=%s reason=%s", outcome.name, outcome.stage, outcome.reason)
-    return Committed(commits, keys, counts)
+    return Committed(commits, keys, counts, fresh=fresh_keys)
 
 
 def _on_this_machine(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:

@@ -301,7 +301,7 @@ def show_run(curated: "Curated", out: Path, *, as_json: bool) -> None:
         if len(not_ok) > 20:
             console().print(f"... and {len(not_ok) - 20} more: table sources")
     _show_decision(curated.decision, as_json=False)
-    seconds = ", ".join(f"{step} {spent:.0f} s" for step, spent in curated.seconds.items())
+    seconds = ", ".join(f"{step} {s:.0f} s" for step, s in curated.seconds.items() if not step.startswith("cpu."))
     console().print(
         f"{counts['sources']} sources: {counts['sources_ok']} ok, {counts['sources_rejected']} rejected, "
         f"{counts['sources_failed']} failed. {counts['clips']} clips in {out} ({seconds}).\n"
