@@ -1,0 +1,145 @@
+"""The numbers a transformer is built from, and the two named sizes.
+
+Fields of the base carry the names that diffusers' Wan gives them, so a config.json of either can be read by the other.
+What the encoders must deliver stands here as plain numbers; the encoders are elsewhere and know nothing of this file.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.settings import StrictModel
+
+FRAMES_PER_LATENT = 4
+"""Video frames that one latent frame stands for; latent 0 is frame 0 alone. The same in every Wan codec."""
+
+Depth = Literal["none", "uniform", "power"]
+PhaseMask = Literal["none", "hard", "soft"]
+
+
+def latent_frames(frames: int) -> int:
+    """Latent frames of a clip: frame 0 alone, then groups of four; ValueError unless frames = 4k + 1."""
+    if frames < 1 or (frames - 1) % FRAMES_PER_LATENT:
+        raise ValueError(f"expected 4k + 1 frames, got {frames}")
+    return 1 + (frames - 1) // FRAMES_PER_LATENT
+
+
+class WanConfig(StrictModel):
+    """The base: every field of diffusers' WanTransformer3DModel. Widths in numbers, grids as (time, height, width)."""
+
+    patch_size: tuple[int, int, int] = Field(default=(1, 2, 2), description="latent cells per token")
+    num_attention_heads: int = Field(ge=1)
+    attention_head_dim: int = Field(ge=6, multiple_of=2, description="at least one rotary pair per axis")
+    in_channels: int = Field(ge=1, description="what the video codec gives per latent cell")
+    out_channels: int = Field(ge=1, description="the same, for a velocity of the latent")
+    text_dim: int = Field(ge=1, description="what the text encoder gives per token")
+    freq_dim: int = Field(default=256, ge=2, multiple_of=2, description="sinusoids of the timestep; Wan's")
+    ffn_dim: int = Field(ge=1)
+    num_layers: int = Field(ge=1)
+    cross_attn_norm: Literal[True] = Field(default=True, description="Wan's; the block reads its norm")
+    qk_norm: str = Field(default="rms_norm_across_heads", description="the only one Wan knows")
+    eps: float = Field(default=1e-6, gt=0, description="of every norm; Wan's")
+    image_dim: None = Field(default=None, description="the picture enters as latent 0, never as image tokens")
+    added_kv_proj_dim: None = None
+    rope_max_seq_len: int = Field(default=1024, ge=1, description="positions per axis; Wan's")
+    pos_embed_seq_len: None = None
+
+    @property
+    def dim(self) -> int:
+        """Width of a token inside the transformer."""
+        return self.num_attention_heads * self.attention_head_dim
+
+
+class ActAvatarConfig(WanConfig):
+    """The base with phases and sound. Numbers are ActAvatar's (references: methods, section 1) unless marked ours."""
+
+    latent_stride: tuple[int, int, int] = Field(
+        default=(FRAMES_PER_LATENT, 16, 16), description="frames and pixels per latent cell, of the video codec"
+    )
+    text_tokens: int = Field(
+        default=512, ge=1, description="length of every prompt, pads included; Wan attends to pads"
+    )
+
+    max_phases: int = Field(default=6, ge=1, le=64, description="rows of the phase table besides row 0; ours")
+    phase_mask: PhaseMask = Field(default="none", description="ablation: a phase is seen only around its window")
+    phase_mask_soft_frames: float = Field(default=4, gt=0, description="video frames a soft window needs to fade; ours")
+
+    audio_layers: int = Field(default=12, ge=1, description="hidden layers of the sound encoder, kept apart")
+    audio_channels: int = Field(default=768, ge=1, description="numbers per layer and video frame")
+    audio_hidden: int = Field(default=512, ge=1, description="width inside the projector; MultiTalk's")
+    audio_tokens: int = Field(default=32, ge=1, description="tokens per latent frame; MultiTalk's")
+    audio_dim: int = Field(default=768, ge=1, description="width of an audio token; MultiTalk's")
+    audio_depth: Depth = Field(default="power", description="none: no block hears, uniform: all alike, power: (l/L)^γ")
+    audio_gamma: float = Field(default=1.5, ge=0, le=8, description="γ of the power")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "ActAvatarConfig":
+        if self.patch_size[0] != 1:
+            raise ValueError("a token spans one latent frame: patch_size must begin with 1")
+        if self.latent_stride[0] != FRAMES_PER_LATENT:
+            raise ValueError(f"latent_stride must begin with {FRAMES_PER_LATENT}")
+        return self
+
+    def base(self) -> dict[str, Any]:
+        """The fields of the base alone."""
+        return self.model_dump(include=set(WanConfig.model_fields))
+
+
+def config_from(fields: Mapping[str, Any], *, where: str) -> ActAvatarConfig:
+    """A config from the fields of a config.json (lists for tuples; keys with an underscore are diffusers' own).
+
+    Raises:
+        ConfigError: a field is missing, unknown or outside its range.
+    """
+    plain = {key: value for key, value in fields.items() if not key.startswith("_")}
+    try:
+        return ActAvatarConfig.model_validate_json(json.dumps(plain))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ConfigError(
+            where=f"{where}: {'.'.join(map(str, first['loc'])) or 'size'}",
+            expected=first["msg"][0].lower() + first["msg"][1:],
+            came="nothing" if first["type"] == "missing" else repr(first["input"])[:200],
+            todo="take the config.json of a Wan text-and-image-to-video transformer, or one that xsheet wrote",
+        ) from error
+
+
+def tiny() -> ActAvatarConfig:
+    """2.7 million parameters, for a CPU: 96 numbers per token into a width of 128.
+
+    A trial with 288 numbers per token at width 192 never got the noise out of the picture (docs/log.md); the width must
+    stay well above what a token carries. The latent is 16 luma and 4 + 4 chroma bands per 8 x 8 cell.
+    """
+    return ActAvatarConfig(
+        num_attention_heads=4,
+        attention_head_dim=32,
+        in_channels=24,
+        out_channels=24,
+        text_dim=128,
+        ffn_dim=768,
+        num_layers=6,
+        rope_max_seq_len=128,
+        latent_stride=(FRAMES_PER_LATENT, 8, 8),
+        text_tokens=256,
+        audio_layers=4,  # steps of 10 ms in a video frame at 25 fps
+        audio_channels=20,  # log-mel bands
+        audio_hidden=128,
+        audio_tokens=4,
+        audio_dim=64,
+    )
+
+
+def wan2_2_ti2v_5b() -> ActAvatarConfig:
+    """Wan2.2-TI2V-5B (30 blocks, 24 heads x 128) with ActAvatar's parts: 5.0 + 0.78 billion parameters."""
+    return ActAvatarConfig(
+        num_attention_heads=24,
+        attention_head_dim=128,
+        in_channels=48,
+        out_channels=48,
+        text_dim=4096,
+        ffn_dim=14336,
+        num_layers=30,
+    )
