@@ -60,7 +60,7 @@ class ActAvatarConfig(WanConfig):
         default=(FRAMES_PER_LATENT, 16, 16), description="frames and pixels per latent cell, of the video codec"
     )
     text_tokens: int = Field(
-        default=512, ge=1, description="length of every prompt, pads included; Wan attends to pads"
+        default=512, ge=1, description="length of every prompt, pads included (Wan attends to them)"
     )
 
     max_phases: int = Field(default=6, ge=1, le=64, description="rows of the phase table besides row 0; ours")

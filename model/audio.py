@@ -1,0 +1,84 @@
+"""Sound into the picture: MultiTalk's projector and an attention that never leaves its latent frame.
+
+B batch, T video frames, F latent frames (T = 4(F - 1) + 1), S tokens of a latent frame, N = F * S, L layers of the sound
+encoder, C numbers per layer, K audio tokens per latent frame, A their width, D width of the transformer.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xsheet.model.config import FRAMES_PER_LATENT, ActAvatarConfig
+
+CONTEXT = 2
+"""Video frames of sound to each side of a frame: a window of five slots."""
+_FIRST_SLOTS = 2 * CONTEXT + 1
+_LATER_SLOTS = FRAMES_PER_LATENT + 2 * CONTEXT
+
+
+class AudioProjector(nn.Module):
+    """Features per video frame -> K tokens per latent frame, after MultiTalk.
+
+    Latent 0 sees the five slots round frame 0. A later latent sees 3 + 1 + 1 + 3 slots: the first half of its first
+    frame's window, the centres of the two middle ones, the second half of the last: eight frames in a row. Beyond the
+    ends of the clip the first and the last frame are repeated. Silence by choice (dropout, guidance) is zeros as input.
+    """
+
+    def __init__(self, config: ActAvatarConfig) -> None:
+        super().__init__()
+        slot, hidden = config.audio_layers * config.audio_channels, config.audio_hidden
+        self.tokens = config.audio_tokens
+        self.first = nn.Linear(_FIRST_SLOTS * slot, hidden)
+        self.later = nn.Linear(_LATER_SLOTS * slot, hidden)
+        self.middle = nn.Linear(hidden, hidden)
+        self.last = nn.Linear(hidden, config.audio_tokens * config.audio_dim)
+        self.norm = nn.LayerNorm(config.audio_dim)
+
+    def forward(self, audio_BTLC: Tensor) -> Tensor:
+        """(B, T, L, C) -> (B, F, K, A)."""
+        first, later = windows(audio_BTLC.flatten(2))
+        hidden = torch.cat([self.first(first), self.later(later)], dim=1).relu()
+        tokens = self.last(self.middle(hidden).relu())
+        normed: Tensor = self.norm(tokens.unflatten(2, (self.tokens, -1)))
+        return normed
+
+
+def windows(sound_BTX: Tensor) -> tuple[Tensor, Tensor]:
+    """What latent 0 sees, (B, 1, 5X), and what each later latent j sees, frames 4j - 5 .. 4j + 2, (B, F - 1, 8X)."""
+    padded = functional.pad(sound_BTX.mT, (CONTEXT, CONTEXT), mode="replicate").mT
+    first = padded[:, :_FIRST_SLOTS].flatten(1)[:, None]
+    if sound_BTX.shape[1] == 1:
+        return first, padded.new_empty(padded.shape[0], 0, _LATER_SLOTS * padded.shape[2])
+    later = padded[:, 1:].unfold(1, _LATER_SLOTS, FRAMES_PER_LATENT)
+    return first, later.mT.flatten(2)
+
+
+class AudioAttention(nn.Module):
+    """Tokens of a latent frame attend to the audio tokens of that frame; what comes back is scaled by depth.
+
+    The frames are folded into the batch, so no mask is needed. The output projection begins at zero: then the block is
+    the base's, and the other weights here get their first gradient after the first update.
+    """
+
+    depth: Tensor
+
+    def __init__(self, config: ActAvatarConfig, *, depth: float) -> None:
+        super().__init__()
+        self.heads = config.num_attention_heads
+        self.norm = nn.LayerNorm(config.dim, eps=config.eps)
+        self.to_q = nn.Linear(config.dim, config.dim)
+        self.to_kv = nn.Linear(config.audio_dim, 2 * config.dim)
+        self.to_out = nn.Linear(config.dim, config.dim)
+        nn.init.zeros_(self.to_out.weight)
+        nn.init.zeros_(self.to_out.bias)
+        # It follows from the config, and must not come back from weights of another one.
+        self.register_buffer("depth", torch.tensor(depth), persistent=False)
+
+    def forward(self, x_BND: Tensor, audio_BFKA: Tensor) -> Tensor:
+        """The residual, (B, N, D)."""
+        split = (self.heads, -1)
+        q = self.to_q(self.norm(x_BND)).unflatten(1, (audio_BFKA.shape[1], -1)).flatten(0, 1)
+        k, v = self.to_kv(audio_BFKA.flatten(0, 1)).chunk(2, dim=-1)
+        heads = (t.unflatten(2, split).transpose(1, 2) for t in (q, k, v))
+        seen = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+        return self.depth * self.to_out(seen.reshape(x_BND.shape))
