@@ -1,0 +1,269 @@
+"""The course of a clip: its signals as arrays to reckon with, the speed of every track, and where movement begins.
+
+    course = course_of(signals)
+    speed = speeds(course)["head"]                    # deg/s per frame, NaN where the head is not seen
+    spans = moving(speed, track="head")               # stretches of movement, by hysteresis
+    grounded = motion_ratio(speed, inside=range(40, 60))
+
+Left, right and all signs are the subject's own, as in xsheet.schemas.clip.Signals. Arrays have one value per frame of 25
+fps. Motion of the camera and of what carries a part is taken off: angles know no camera, hands stand beside the
+shoulders, shoulders beside the head, and what drifts evenly across the picture stands still.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, median_filter
+
+from xsheet.curate.motion import shoulder_width
+from xsheet.schemas import vocab
+from xsheet.schemas.clip import Signals
+from xsheet.schemas.fields import Series
+from xsheet.schemas.time import CLIP_RATE, Span, frames_in
+
+Floats = NDArray[np.float64]
+FPS = float(CLIP_RATE)
+TRUTH = "truth"  # the extractor of planted series
+
+_GAP_FRAMES = 5  # 0.2 s, filled by a line; what is hidden for longer is unknown
+_REACH = 2  # frames to either side of a central difference, as in xsheet.curate.motion
+_SHUT = 0.55  # lids below this share of their usual opening hide the iris, and the mesh then pulls gaze and brows along
+_VOICED = 0.5  # probability of voice activity from which a frame counts as voiced
+# Planted series are 0..1. This is what the mesh measures at 1, by least squares on the puppet (docs/log.md#motion).
+_PLANTED = {"mouth_open": 0.16, "brow_raise": 0.033, "gaze_x": 0.5, "gaze_y": 0.5}
+_JAW = 0.8  # share by which the box of a face grows per face height of mouth opening, on the same puppets
+_NOSE = 0.35  # face heights by which the middle of the box moves aside for sin(yaw) = 1: the mesh is a mask, not a ball
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Course:
+    """What each part of a body does over time. (frames,) arrays unless said otherwise; NaN where it is not known."""
+
+    yaw_deg: Floats
+    pitch_deg: Floats
+    roll_deg: Floats  # beside the line of the shoulders
+    gaze_x: Floats  # -1..1
+    gaze_y: Floats  # -1..1
+    lids: Floats  # opening of both eyes, 1 = as usual in this clip
+    brows: Floats  # face heights above the eyes
+    smile: Floats  # 0..1
+    mouth: Floats  # lip distance, face heights
+    size: Floats  # log of the head's height: grows by 0.1 when the head comes a tenth nearer
+    sway: Floats  # trunk to the own left, shoulder widths
+    shrug: Floats  # shoulders upwards beside the head, shoulder widths
+    wrist_left: Floats  # (frames, 2): outwards and up from the middle of the shoulders, shoulder widths
+    wrist_right: Floats  # (frames, 2): the same for the other hand, outwards is away from the trunk too
+    voiced: NDArray[np.bool_]
+    seen: Mapping[vocab.Track, Floats]  # share of the track that is visible, 0..1
+
+    def __len__(self) -> int:
+        return len(self.yaw_deg)
+
+
+# Full speed of a small but deliberate movement; below it lies what a living body at rest does.
+MOVING: dict[vocab.Track, float] = {
+    "head": 12.0,  # deg/s
+    "gaze": 2.0,  # half eye widths/s, or lid openings/s
+    "brows": 0.05,  # face heights/s
+    "mouth": 0.15,  # face heights/s
+    "face": 0.5,  # smiles/s
+    "torso": 0.12,  # shoulder widths/s
+    "arm_left": 0.5,  # shoulder widths/s
+    "arm_right": 0.5,
+    "arms": 0.5,
+    "hands": 0.5,
+    "whole_body": 1.0,  # the fastest of all tracks, each by its own number above
+}
+
+
+def course_of(signals: Signals) -> Course:
+    """Signals as arrays: short gaps filled, blinks taken out of gaze and brows, camera and carrying parts taken off."""
+    raw = {name: _array(signals, name) for name in _FACE}
+    lids = _lids(raw["eye_left_open"], raw["eye_right_open"])
+    for name in ("gaze_x", "gaze_y", "brow_raise"):
+        raw[name] = _filled(np.where(_near_shut(lids), np.nan, raw[name]))
+    head = _place(signals, "head")
+    left, right = _place(signals, "shoulder_left"), _place(signals, "shoulder_right")
+    width = shoulder_width(signals) or np.nan
+    middle = (left + right) / 2
+    height = _array(signals, "head_height") / (1 + _JAW * raw["mouth_open"])
+    return Course(
+        yaw_deg=raw["yaw_deg"],
+        pitch_deg=raw["pitch_deg"],
+        roll_deg=raw["roll_deg"] - _slope_deg(left, right),
+        gaze_x=raw["gaze_x"],
+        gaze_y=raw["gaze_y"],
+        lids=lids,
+        brows=raw["brow_raise"],
+        smile=raw["smile"],
+        mouth=raw["mouth_open"],
+        size=np.log(height),
+        sway=_steady(_known(middle[:, 0], head[:, 0] + _aside(raw["yaw_deg"], height)) / width),
+        shrug=(head[:, 1] - _JAW / 2 * raw["mouth_open"] * height - middle[:, 1]) / width,
+        wrist_left=(_place(signals, "wrist_left") - middle) * (1, -1) / width,
+        wrist_right=(_place(signals, "wrist_right") - middle) * (-1, -1) / width,
+        voiced=np.nan_to_num(_array(signals, "voice")) > _VOICED,
+        seen=_seen(signals),
+    )
+
+
+def speeds(course: Course) -> dict[vocab.Track, Floats]:
+    """(frames,) speed of every track in the unit of MOVING; NaN where the track is not seen."""
+    c = course
+    found: dict[vocab.Track, Floats] = {
+        "head": _speed(c.yaw_deg, c.pitch_deg, c.roll_deg),
+        "gaze": np.fmax(_speed(c.gaze_x, c.gaze_y), _speed(c.lids)),
+        "brows": _speed(c.brows),
+        "mouth": _speed(c.mouth),
+        "face": _speed(c.smile),
+        "torso": np.fmax(_speed(c.size), np.fmax(_speed(c.sway), _speed(c.shrug))),
+        "arm_left": _speed(*c.wrist_left.T),
+        "arm_right": _speed(*c.wrist_right.T),
+    }
+    found["arms"] = found["hands"] = np.fmax(found["arm_left"], found["arm_right"])
+    found["whole_body"] = np.fmax.reduce([speed / MOVING[track] for track, speed in found.items() if track != "mouth"])
+    return found
+
+
+def moving(speed: Floats, *, track: vocab.Track, off: float = 0.3) -> list[range]:
+    """Stretches of frames in which a track moves: it passes MOVING in each, and `off` times that throughout."""
+    high = np.nan_to_num(speed) >= MOVING[track]
+    low = np.nan_to_num(speed) >= off * MOVING[track]
+    return [stretch for stretch in stretches(low) if high[stretch.start : stretch.stop].any()]
+
+
+def stretches(mask: NDArray[np.bool_]) -> list[range]:
+    """Runs of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8))).tolist()
+    return [range(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def motion_ratio(speed: Floats, inside: range, *, others: NDArray[np.bool_] | None = None) -> float | None:
+    """Mean speed inside a stretch by the median speed outside; None where either is not seen.
+
+    Args:
+        speed: (frames,) of the track.
+        inside: frames of the phase.
+        others: (frames,) frames of other phases of the track, which are no rest; None is none.
+    """
+    outside = np.isfinite(speed)
+    outside[inside.start : inside.stop] = False
+    if others is not None:
+        outside &= ~others
+    moved = speed[inside.start : inside.stop]
+    if not np.isfinite(moved).any() or not outside.any():
+        return None
+    still = float(np.median(speed[outside]))
+    return float(np.nanmean(moved)) / max(still, 1e-6)
+
+
+def side_share(course: Course, inside: range, *, left: bool) -> float | None:
+    """Share of the named hand in the motion of both inside a stretch, 0..1; None where no hand is seen to move."""
+    found = speeds(course)
+    moved = [float(np.nansum(found[t][inside.start : inside.stop])) for t in ("arm_left", "arm_right")]
+    return moved[0 if left else 1] / sum(moved) if sum(moved) > 0 else None
+
+
+def frames_of(span: Span) -> range:
+    """The frames of a span at 25 fps."""
+    return frames_in(span, CLIP_RATE)
+
+
+def smoothed(values: Floats, *, frames: float = 1.0) -> Floats:
+    """The series without its jitter: a Gaussian over the known values, `frames` of standard deviation."""
+    known = np.isfinite(values)
+    weight = gaussian_filter1d(known.astype(np.float64), frames, mode="nearest")
+    total = gaussian_filter1d(np.where(known, values, 0.0), frames, mode="nearest")
+    return np.where(known, total / np.maximum(weight, 1e-9), np.nan)
+
+
+_FACE = (
+    "yaw_deg", "pitch_deg", "roll_deg", "gaze_x", "gaze_y", "eye_left_open", "eye_right_open", "brow_raise", "smile",
+    "mouth_open",
+)  # fmt: skip
+
+
+def _array(signals: Signals, name: str) -> Floats:
+    """(frames,) a series in the unit that the mesh measures, its short gaps filled; NaN where it was not measured."""
+    series: Series = getattr(signals, name)
+    if not series:
+        return np.full(signals.frames, np.nan)
+    values = np.array([np.nan if v is None else v for v in series])
+    return _filled(values) * (_PLANTED.get(name, 1.0) if signals.extractor == TRUTH else 1.0)
+
+
+def _place(signals: Signals, name: str) -> Floats:
+    """(frames, 2) picture heights; x to the own left for a subject that faces the camera, y down."""
+    return np.stack([_array(signals, f"{name}_{axis}") for axis in "xy"], -1)
+
+
+def _filled(values: Floats) -> Floats:
+    """Gaps of at most five frames between known values become a line."""
+    known = np.isfinite(values)
+    if known.all() or not known.any():
+        return values
+    at = np.arange(len(values))
+    line = np.interp(at, at[known], values[known], left=np.nan, right=np.nan)
+    for gap in stretches(~known):
+        if len(gap) > _GAP_FRAMES:
+            line[gap.start : gap.stop] = np.nan
+    return line
+
+
+def _lids(left: Floats, right: Floats) -> Floats:
+    opening = (left + right) / 2
+    usual = np.nanpercentile(opening, 75) if np.isfinite(opening).any() else np.nan
+    return opening / max(float(usual), 1e-6)
+
+
+def _near_shut(lids: Floats) -> NDArray[np.bool_]:
+    shut = np.nan_to_num(lids, nan=1.0) < _SHUT
+    return np.convolve(shut, np.ones(3), mode="same")[: len(shut)] > 0
+
+
+def _slope_deg(left: Floats, right: Floats) -> Floats:
+    """Tilt of the shoulders towards the own left; 0 where they are not seen."""
+    down, across = (left - right)[:, 1], (left - right)[:, 0]
+    return np.nan_to_num(np.degrees(np.arctan2(down, np.abs(across))))
+
+
+def _known(first: Floats, second: Floats) -> Floats:
+    return first if np.isfinite(first).any() else second
+
+
+def _aside(yaw_deg: Floats, height: Floats) -> Floats:
+    return -_NOSE * np.sin(np.radians(yaw_deg)) * height
+
+
+def _steady(place: Floats) -> Floats:
+    """A place without an even drift: of the camera, or of one who slowly settles."""
+    steps = np.diff(place)
+    if not np.isfinite(steps).any():
+        return place
+    return place - np.nanmedian(steps) * np.arange(len(place))
+
+
+def _seen(signals: Signals) -> dict[vocab.Track, Floats]:
+    face = np.nan_to_num(_array(signals, "face_visible"))
+    trunk = np.isfinite(_place(signals, "shoulder_left") + _place(signals, "shoulder_right")).all(1).astype(np.float64)
+    left, right = (np.nan_to_num(_array(signals, f"hand_{side}_visible")) for side in ("left", "right"))
+    both = np.fmax(left, right)
+    of_face: dict[vocab.Track, Floats] = dict.fromkeys(("head", "gaze", "brows", "mouth", "face"), face)
+    # A tight crop hides the shoulders; how near the head is still tells of the trunk.
+    trunk = np.fmax(trunk, face) if not trunk.any() else trunk
+    return of_face | {"torso": trunk, "arm_left": left, "arm_right": right, "arms": both, "hands": both,
+                      "whole_body": np.fmax(face, both)}  # fmt: skip
+
+
+def _speed(*axes: Floats) -> Floats:
+    """(frames,) length of the velocity per second, by central differences of the smoothed series."""
+    rates = []
+    for axis in axes:
+        rate = np.full(len(axis), np.nan)
+        calm = smoothed(axis)
+        rate[_REACH:-_REACH] = (calm[2 * _REACH :] - calm[: -2 * _REACH]) * FPS / (2 * _REACH)
+        rates.append(rate)
+    speed: Floats = np.linalg.norm(rates, axis=0)
+    return speed
