@@ -188,6 +188,31 @@ def read_file(path: Path, table: Table[Any], columns: Sequence[str] | None = Non
     return _with_missing_columns(rows, table).select(names)
 
 
+def read_slice(path: Path, table: Table[Any], rows: range) -> pa.Table:
+    """Some rows of one Parquet file as Arrow; only the row groups they lie in are read.
+
+    Raises:
+        ContractError: as read_file; or the file has fewer rows.
+    """
+    version = file_version(path, table)
+    if version[0] != table.version[0] or version > table.version:
+        raise _wrong_version(path, table, version)
+    with pq.ParquetFile(path) as file:
+        groups, start, first = [], 0, 0
+        for group in range(file.num_row_groups):
+            stop = start + file.metadata.row_group(group).num_rows
+            if start < rows.stop and rows.start < stop:
+                first = first if groups else start
+                groups.append(group)
+            start = stop
+        if rows.stop > start:
+            raise ContractError(
+                where=str(path), expected=f"{rows.stop} rows", came=str(start), todo="run the step again that wrote it"
+            )
+        found = file.read_row_groups(groups).slice(rows.start - first, len(rows))
+    return _with_missing_columns(found, table).select(arrow_schema(table).names)
+
+
 def _wrong_version(path: Path, table: Table[Any], version: tuple[int, int]) -> ContractError:
     older = version < table.version
     return ContractError(

@@ -113,6 +113,16 @@ def test_a_rejected_item_keeps_its_rows_and_its_reason(go):
     assert len(list(committed.rows(Shot))) == 1
 
 
+def test_an_unfinished_item_keeps_its_rows_and_runs_again_when_asked(go, notes, tmp_path):
+    items = [item("half", str(tmp_path / "server"))]
+    first = go(items)
+    assert (only(first).status, only(first).reason, len(list(first.rows(Shot)))) == ("failed", "away", 1)
+    (tmp_path / "server").touch()
+    assert go(items).counts == {"failed": 1}
+    again = go(items, retry_failed=True)
+    assert (again.counts, len(list(again.rows(Shot)))) == ({"ok": 1}, 2)
+
+
 @pytest.mark.parametrize(
     ("do", "argument", "reason", "says", "tries"),
     [

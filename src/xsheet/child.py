@@ -16,7 +16,8 @@ from pathlib import Path
 
 from xsheet.commits import Commits, cannot_write
 from xsheet.schemas.errors import ConfigError, MediaError, RunError
-from xsheet.task import Execution, Item, Outcome, Rejected, Task, one_line
+from xsheet.schemas.source import Status
+from xsheet.task import Execution, Item, Outcome, Rejected, Task, Unfinished, one_line
 from xsheet.worker import LOG_TAIL_BYTES, REPLY, Job, Reply
 
 MAX_OPEN_FILES = 4096
@@ -73,9 +74,10 @@ def serve(pipe_fd: int, lifeline_fd: int) -> None:
 def _run(task: Task, item: Item, *, tries: int, stage: _Stage, commits: Commits) -> Outcome:
     result = task(item)
     key, name = item.key, one_line(item.name)
-    if isinstance(result, Rejected):
+    if isinstance(result, Rejected | Unfinished):
         words = {w: one_line(getattr(result, w)) for w in ("stage", "reason", "message")}
-        outcome, rows = Outcome(key=key, name=name, status="rejected", tries=tries, **words), result.rows
+        status: Status = "rejected" if isinstance(result, Rejected) else "failed"
+        outcome, rows = Outcome(key=key, name=name, status=status, tries=tries, **words), result.rows
     else:
         outcome, rows = Outcome(key=key, name=name, status="ok", tries=tries), result
     stage("commit")

@@ -24,10 +24,10 @@ from xsheet.commits import Committed, locked
 from xsheet.progress import Progress
 from xsheet.schemas.errors import ConfigError, RunError
 from xsheet.schemas.source import Status
-from xsheet.task import Execution, Item, Outcome, Rejected, Row, Task
+from xsheet.task import Execution, Item, Outcome, Rejected, Row, Task, Unfinished
 from xsheet.worker import Job, Worker
 
-__all__ = ["Committed", "Execution", "Item", "Outcome", "Progress", "Rejected", "Row", "Task", "run"]
+__all__ = ["Committed", "Execution", "Item", "Outcome", "Progress", "Rejected", "Row", "Task", "Unfinished", "run"]
 
 log = logging.getLogger(__name__)
 

@@ -51,6 +51,19 @@ class Rejected:
     rows: Sequence[Row] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An item of which a part failed for a reason outside it, such as a server that was away.
+
+    Its rows are kept, and it counts as failed: `retry_failed` runs it again.
+    """
+
+    stage: str
+    reason: str
+    message: str
+    rows: Sequence[Row] = ()
+
+
 class Task(Protocol):
     """One step over many items: a picklable instance of a class that workers can import (not of a script's `__main__`).
 
@@ -65,7 +78,7 @@ class Task(Protocol):
         """Load what all items share (models), once per worker."""
         ...
 
-    def __call__(self, item: Item, /) -> Sequence[Row] | Rejected:
+    def __call__(self, item: Item, /) -> Sequence[Row] | Rejected | Unfinished:
         """The rows of one item, in an order that depends on the item alone."""
         ...
 

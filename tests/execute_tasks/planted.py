@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from xsheet.execute import Item, Rejected, Row
+from xsheet.execute import Item, Rejected, Row, Unfinished
 from xsheet.schemas.errors import MediaError, RunError
 from xsheet.schemas.source import CutScore, Shot
 
@@ -33,7 +33,7 @@ class Planted:
         if self.opening == "exits":
             os._exit(4)
 
-    def __call__(self, item: Item) -> list[Row] | Rejected:
+    def __call__(self, item: Item) -> list[Row] | Rejected | Unfinished:
         do, argument = item.payload
         self.note("starts", item.key)
         self.stage = do
@@ -52,6 +52,11 @@ class Planted:
 
     def reject(self, key: str, _: object) -> Rejected:
         return Rejected("decide", "too_short", "1 s of 3 s", rows=[shot(key)])
+
+    def half(self, key: str, marker: str) -> list[Row] | Unfinished:
+        if Path(marker).exists():
+            return [shot(key), shot(key, opens_with="cut")]
+        return Unfinished("ask", "away", "1 of 2 without a reply", rows=[shot(key)])
 
     def media(self, key: str, _: object) -> list[Row]:
         raise MediaError(reason="empty", where=key, expected="bytes", came="none", todo="drop it")

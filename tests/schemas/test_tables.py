@@ -194,3 +194,17 @@ class TestBadFiles:
     def test_an_unknown_table_names_the_nearest(self):
         with pytest.raises(ConfigError, match="did you mean 'annotations'"):
             tables.find_table("anotation")
+
+
+@pytest.mark.parametrize("rows", [range(0), range(3), range(249, 252), range(900, 1000), range(1000)])
+def test_a_slice_of_a_file_is_those_rows_of_it(tmp_path, rows):
+    table = version_of(*SHOTS.version, rows_per_part=1000)  # four row groups of 250
+    tables.write_file(tmp_path / "part.parquet", table, shots(1000))
+    found = tables.from_arrow(tables.read_slice(tmp_path / "part.parquet", table, rows), table)
+    assert found == shots(len(rows), start=rows.start)
+
+
+def test_a_slice_beyond_the_end_of_a_file_is_refused(tmp_path):
+    tables.write_file(tmp_path / "part.parquet", SHOTS, [])
+    with pytest.raises(ContractError, match="expected 2 rows, got 0"):
+        tables.read_slice(tmp_path / "part.parquet", SHOTS, range(2))
