@@ -1,0 +1,80 @@
+"""Annotations made of a few words each, and the same as columns."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from xsheet.annotate.audit.units import Units, units_of
+from xsheet.schemas.annotation import Annotation, Base, Phase, sorted_phases
+
+BASE = Base(
+    text="A drawn person in front of a plain wall.", subject="a drawn person", framing="face", scene="a wall",
+    camera="static", speaking="speaking",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def annotation() -> Callable[..., Annotation]:
+    """annotation(("head", "nod", 0.4, 1.2), ..., clip="c0", seconds=5.0, **fields of the record)."""
+
+    def make(*phases, clip="c0", seconds=5.0, confidences=None, **fields) -> Annotation:
+        made = [
+            Phase(
+                phase_id=f"p{k}", track=track, start_us=round(start * 1e6), end_us=round(end * 1e6), action=action,
+                text=f"does {action}", laterality={"arm_left": "left", "arm_right": "right"}.get(track, "none"),
+                kind="action", origin="motion", confidence=confidences[k] if confidences else None,
+            )
+            for k, (track, action, start, end) in enumerate(phases)
+        ]  # fmt: skip
+        values = {
+            "annotation_id": f"ann_{clip}_{fields.get('sample_index')}", "vocab_version": "2026.11", "clip_id": clip,
+            "layer": "gold", "run_id": "run_a", "status": "ok", "duration_us": round(seconds * 1e6), "base": BASE,
+            "phases": sorted_phases(made),
+        }  # fmt: skip
+        return Annotation(**values | fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def units(annotation) -> Callable[..., Units]:
+    """The phases of one clip, as columns."""
+    return lambda *phases, **fields: units_of([annotation(*phases, **fields)])
+
+
+@pytest.fixture(scope="session")
+def random_units() -> Callable[..., Units]:
+    """Plausible columns of many clips: four tracks, phases of 0.2 to 2 s with gaps, on the frame grid."""
+
+    def make(rng: np.random.Generator, *, clips=20, seconds=6.0, jitter_s=0.0, like: Units | None = None) -> Units:
+        if like is not None:
+            return shifted(rng, like, jitter_s)
+        of, track, action, start, end = [], [], [], [], []
+        for clip in range(clips):
+            for on in rng.choice(13, 4, replace=False):
+                at = rng.integers(0, 30)
+                while (stop := at + rng.integers(5, 50)) <= seconds * 25:
+                    of.append(clip), track.append(on), action.append(rng.integers(0, 6))
+                    start.append(at * 40_000), end.append(stop * 40_000)
+                    at = stop + rng.choice([0, 10])
+        rows = np.lexsort((start, track, of))
+        columns = [np.array(column, dtype=np.int64)[rows] for column in (of, track, action, start, end)]
+        ids = np.array([f"c{k:05d}" for k in range(clips)])
+        length = np.full(clips, round(seconds * 1e6))
+        return Units(ids, np.zeros(clips, np.int64), length, *columns, np.full(len(of), np.nan))
+
+    def shifted(rng, like, jitter_s):
+        """Each boundary moved by up to jitter_s, phases of a track kept apart, classes kept."""
+        jitter = lambda: rng.uniform(-jitter_s, jitter_s, len(like)) * 1e6  # noqa: E731
+        start = np.maximum(like.start_us + jitter(), 0).astype(np.int64)
+        end = np.maximum(like.end_us + jitter(), start + 120_000).astype(np.int64)
+        same = (np.diff(like.of) == 0) & (np.diff(like.track) == 0)
+        end[:-1][same] = np.minimum(end[:-1][same], start[1:][same])
+        kept = end > start
+        return Units(
+            like.clip_ids, like.sample, like.duration_us, like.of[kept], like.track[kept], like.action[kept],
+            start[kept], np.minimum(end[kept], like.duration_us[like.of[kept]]), like.confidence[kept],
+        )  # fmt: skip
+
+    return make
