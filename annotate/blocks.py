@@ -147,7 +147,7 @@ class _Timed(NamedTuple):
 def _cut(annotation: Annotation, policy: BlockPolicy) -> Iterator[tuple[int, int, list[Phase]]]:
     """Blocks as (start, end, phases they name), in tenths of a second; with still gaps they cover the clip."""
     last = max(1, annotation.duration_us // STEP_US)  # rounded down: no time is told that the clip does not have
-    acts, rests = [], []
+    acts, rests = list[_Timed](), list[_Timed]()
     for phase in annotation.phases:
         start = min((phase.start_us + STEP_US // 2) // STEP_US, last - 1)
         end = max(start + 1, min((phase.end_us + STEP_US // 2) // STEP_US, last))

@@ -110,13 +110,17 @@ def clean(text: str) -> str:
 
 def word_count(text: str) -> int:
     """Words of a text; see _WORD for scripts without spaces."""
-    return sum(1 for _ in _WORD.finditer(text))
+    return len(_word_ends(text))
 
 
 def fit(text: str, most_words: int) -> str:
     """The text up to its last word that fits."""
-    ends = [found.end() for found in _WORD.finditer(text)]
+    ends = _word_ends(text)
     return text if len(ends) <= most_words else text[: ends[most_words - 1]]
+
+
+def _word_ends(text: str) -> list[int]:
+    return [found.end() for found in _WORD.finditer(text.rstrip("".join(_STOPS)))]
 
 
 def _lower(clause: str) -> str:
