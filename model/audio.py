@@ -1,7 +1,7 @@
 """Sound into the picture: MultiTalk's projector and an attention that never leaves its latent frame.
 
-B batch, T video frames, F latent frames (T = 4(F - 1) + 1), S tokens of a latent frame, N = F * S, L layers of the sound
-encoder, C numbers per layer, K audio tokens per latent frame, A their width, D width of the transformer.
+B batch, T video frames, F latent frames (T = 4(F - 1) + 1), S tokens of a latent frame, N = F * S, L layers of the
+sound encoder, C numbers per layer, K audio tokens per latent frame, A their width, D width of the transformer.
 """
 
 import torch
@@ -79,6 +79,7 @@ class AudioAttention(nn.Module):
         split = (self.heads, -1)
         q = self.to_q(self.norm(x_BND)).unflatten(1, (audio_BFKA.shape[1], -1)).flatten(0, 1)
         k, v = self.to_kv(audio_BFKA.flatten(0, 1)).chunk(2, dim=-1)
-        heads = (t.unflatten(2, split).transpose(1, 2) for t in (q, k, v))
-        seen = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-        return self.depth * self.to_out(seen.reshape(x_BND.shape))
+        q, k, v = (t.unflatten(2, split).transpose(1, 2) for t in (q, k, v))
+        seen = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        residual: Tensor = self.to_out(seen.reshape(x_BND.shape))
+        return self.depth * residual

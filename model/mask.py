@@ -43,9 +43,9 @@ def masked_text_attention(attention: Any, x_BND: Tensor, text_BMD: Tensor, bias_
     q = attention.norm_q(attention.to_q(x_BND)).unflatten(1, (frames, -1)).flatten(0, 1)
     k, v = attention.norm_k(attention.to_k(text_BMD)), attention.to_v(text_BMD)
     k, v = (t.unsqueeze(1).expand(-1, frames, -1, -1).flatten(0, 1) for t in (k, v))
-    heads = (t.unflatten(2, split).transpose(1, 2) for t in (q, k, v))
+    q, k, v = (t.unflatten(2, split).transpose(1, 2) for t in (q, k, v))
     bias = bias_BFM.flatten(0, 1)[:, None, None].to(q.dtype)
-    seen = functional.scaled_dot_product_attention(*heads, attn_mask=bias).transpose(1, 2)
+    seen = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2)
     out: Tensor = attention.to_out[0](seen.reshape(x_BND.shape))
     return out
 

@@ -6,7 +6,6 @@ N video tokens, L x Q sound features per video frame, K phases, P patch (h, w).
 
 from typing import Any
 
-from diffusers import WanTransformer3DModel
 from torch import Tensor, is_grad_enabled, nn
 
 from xsheet.model.audio import AudioProjector
@@ -14,24 +13,25 @@ from xsheet.model.block import ActAvatarBlock, modulate
 from xsheet.model.config import ActAvatarConfig, config_from, latent_frames
 from xsheet.model.mask import phase_bias
 from xsheet.model.phases import PhaseTable
+from xsheet.model.wan import WanTransformer3DModel
 
 
-class ActAvatarTransformer(WanTransformer3DModel):  # type: ignore[misc]  # diffusers ships no types
+class ActAvatarTransformer(WanTransformer3DModel):
     """Predicts the velocity (noise - clean) of a clip's latent. With fresh parts it equals Wan, bit by bit.
 
     diffusers hands no further inputs to Wan's blocks, hence a subclass with a forward of its own; saving, loading,
     checkpointing and LoRA are inherited.
     """
 
-    _no_split_modules = ("ActAvatarBlock",)
-    _repeated_blocks = ("ActAvatarBlock",)
+    _no_split_modules = ["ActAvatarBlock"]  # noqa: RUF012 - as the base has them
+    _repeated_blocks = ["ActAvatarBlock"]  # noqa: RUF012
     # Shards of a sequence would have to end with a latent frame; diffusers' plan does not see to that.
-    _cp_plan = None
+    _cp_plan = None  # type: ignore[assignment]
 
     def __init__(self, **fields: Any) -> None:
         config = config_from(fields, where="ActAvatarTransformer")
         super().__init__(**{**config.base(), "num_layers": 0})  # Wan's blocks would be made only to be thrown away
-        self.register_to_config(**config.model_dump())
+        self.register_to_config(**config.model_dump())  # type: ignore[no-untyped-call]
         self.size = config
         self.blocks = nn.ModuleList(ActAvatarBlock(config, index=i) for i in range(config.num_layers))
         self.phase_table = PhaseTable(config.max_phases, config.dim)
@@ -52,7 +52,7 @@ class ActAvatarTransformer(WanTransformer3DModel):  # type: ignore[misc]  # diff
         window_BK2: Tensor | None = None,
         audio_BTLQ: Tensor | None = None,
     ) -> Tensor:
-        """Velocity, (B, C, F, H, W).
+        """Velocity, (B, C, F, H, W). Arguments are not named as Wan's, so that a call meant for Wan fails at once.
 
         `timestep` is 1000 σ per clip (B,), per latent frame (B, F) or, as in Wan, per token (B, N). Without phases no
         token gets a vector; without sound no block hears. Windows are in video frames, for a phase mask only.
@@ -67,15 +67,16 @@ class ActAvatarTransformer(WanTransformer3DModel):  # type: ignore[misc]  # diff
         audio_BFKA = None if audio_BTLQ is None else self.audio_projector(audio_BTLQ)
         bias_BFM = self._phase_bias(phase_BM, window_BK2, frames)
 
+        checkpoint: Any = self._gradient_checkpointing_func
+        recompute = is_grad_enabled() and self.gradient_checkpointing
         for block in self.blocks:
             inputs = (x_BND, text_BMD, mod_BFS6D, rotary, audio_BFKA, bias_BFM)
-            keep_little = is_grad_enabled() and self.gradient_checkpointing
-            x_BND = self._gradient_checkpointing_func(block, *inputs) if keep_little else block(*inputs)
+            x_BND = checkpoint(block, *inputs) if recompute else block(*inputs)
 
         shift, scale = (self.scale_shift_table + time_BFSD.unsqueeze(-2)).unbind(-2)
         x_BND = self.proj_out(modulate(self.norm_out(x_BND.float()), shift, scale).type_as(x_BND))
         _, p_h, p_w = self.size.patch_size
-        grid = x_BND.unflatten(2, (p_h, p_w, -1)).unflatten(1, (frames, height // p_h, width // p_w))
+        grid: Tensor = x_BND.reshape(len(x_BND), frames, height // p_h, width // p_w, p_h, p_w, -1)
         return grid.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
 
     def _condition(self, timestep: Tensor, text_BME: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,95 @@
+"""Flow matching: x = (1 - σ) clean + σ noise, the model learns noise - clean, a clip is drawn by Euler steps to σ = 0.
+
+Latent 0 is the given picture: never noised (timestep 0), never in the loss, never moved by the sampler. Every function
+takes its randomness as an argument. σ and timesteps stay float32: in bfloat16 a timestep near 1000 moves in steps of 4.
+B batch, C latent channels, F latent frames, H x W latent cells.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor
+
+from xsheet.schemas.settings import StrictModel
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
+"""(noised latent (B, C, F, H, W), timestep (B, F)) -> velocity of the same shape as the latent."""
+
+TIMESTEPS = 1000
+"""Wan's timestep of pure noise."""
+
+
+class FlowSettings(StrictModel):
+    """How much noise a training clip gets. The shift is Wan2.2-TI2V-5B's; ActAvatar's notes give no density."""
+
+    density: Literal["uniform", "logit_normal"] = Field(default="uniform", description="of σ before the shift")
+    shift: float = Field(default=5, ge=1, le=20, description="odds of σ are multiplied by this; 1 changes nothing")
+    logit_mean: float = Field(default=0, ge=-3, le=3, description="of logit σ before the shift, when logit_normal")
+    logit_std: float = Field(default=1, gt=0, le=3, description="of logit σ before the shift, when logit_normal")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noised:
+    """A training input and what the model should say to it."""
+
+    x_BCFHW: Tensor
+    timestep_BF: Tensor
+    target_BCFHW: Tensor
+
+
+def shifted(sigma: Tensor, shift: float) -> Tensor:
+    """σ with its odds σ / (1 - σ) multiplied by the shift; 0 and 1 stay."""
+    return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+def draw_sigma(count: int, *, settings: FlowSettings, rng: Generator) -> Tensor:
+    """`count` values of σ in [0, 1], float32, on the generator's device."""
+    if settings.density == "uniform":
+        sigma = torch.rand(count, generator=rng, device=rng.device)
+    else:
+        normal = torch.randn(count, generator=rng, device=rng.device)
+        sigma = (settings.logit_mean + settings.logit_std * normal).sigmoid()
+    return shifted(sigma, settings.shift)
+
+
+def noised(clean_BCFHW: Tensor, *, noise_BCFHW: Tensor, sigma_B: Tensor) -> Noised:
+    """Noise on every latent frame but the first; ValueError if there is no other."""
+    if clean_BCFHW.shape[2] < 2:
+        raise ValueError(f"expected at least 2 latent frames, got {clean_BCFHW.shape[2]}: a picture alone has no loss")
+    sigma_BF = _behind_the_first(sigma_B, clean_BCFHW.shape[2])
+    sigma = sigma_BF[:, None, :, None, None]
+    x = torch.lerp(clean_BCFHW.float(), noise_BCFHW.float(), sigma)
+    return Noised(x_BCFHW=x, timestep_BF=TIMESTEPS * sigma_BF, target_BCFHW=noise_BCFHW.float() - clean_BCFHW.float())
+
+
+def squared_error(velocity_BCFHW: Tensor, target_BCFHW: Tensor) -> Tensor:
+    """Mean over channels for each cell of the latent frames from 1 on, (B, F - 1, H, W); the loss is its mean."""
+    return (velocity_BCFHW[:, :, 1:].float() - target_BCFHW[:, :, 1:].float()).square().mean(1)
+
+
+def sigma_grid(steps: int, *, shift: float) -> list[float]:
+    """`steps` + 1 values from 1 down to 0, spread as the training's uniform density is."""
+    return shifted(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).tolist()
+
+
+@torch.no_grad()
+def euler(velocity: Velocity, *, first_BC1HW: Tensor, noise_BCFHW: Tensor, sigmas: list[float]) -> Tensor:
+    """From noise to a clean latent along `sigmas`; latent 0 is `first_BC1HW` at every step and in the result."""
+    x = torch.cat([first_BC1HW, noise_BCFHW[:, :, 1:]], dim=2).float()
+    batch, _, frames, _, _ = x.shape
+    for now, then in pairwise(sigmas):
+        sigma_B = torch.full((batch,), now, device=x.device)
+        moved = x + (then - now) * velocity(x, TIMESTEPS * _behind_the_first(sigma_B, frames)).float()
+        x = torch.cat([x[:, :, :1], moved[:, :, 1:]], dim=2)
+    return x
+
+
+def _behind_the_first(sigma_B: Tensor, frames: int) -> Tensor:
+    """σ of each latent frame, (B, F) float32: 0 for the first."""
+    sigma_BF = sigma_B.float()[:, None].expand(-1, frames).clone()
+    sigma_BF[:, 0] = 0
+    return sigma_BF

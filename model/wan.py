@@ -1,0 +1,14 @@
+"""The one door to diffusers: the two classes that ours are built on."""
+
+from importlib.util import find_spec
+
+from xsheet.annotate.torchvision_gap import bridge
+
+# diffusers imports peft, peft transformers' models, and those torchvision where it is installed; beside a CPU build of
+# torch that fails. This must come first, so it is the one import of ours that does something.
+if find_spec("torchvision") is not None:
+    bridge()
+
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel, WanTransformerBlock
+
+__all__ = ["WanTransformer3DModel", "WanTransformerBlock"]
