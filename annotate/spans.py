@@ -1,0 +1,91 @@
+"""From places in a text to its tokens, for any tokenizer that says which characters each token came from.
+
+encoded = tokenizer(compiled.text, return_offsets_mapping=True)      # a fast tokenizer of transformers
+ids = phase_ids(compiled.text, compiled.spans, encoded["offset_mapping"])
+token_spans(ids)                                                      # {0: range(...), 1: range(...), ...}
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from xsheet.schemas.errors import ContractError
+
+Chars = tuple[int, int]  # half-open
+
+
+def phase_ids(text: str, spans: Sequence[Chars], offsets: Sequence[Chars]) -> tuple[int, ...]:
+    """The phase of every token: 0 for the base block, specials and pads, k for phase k.
+
+    A token belongs to the phase that holds most of its characters, the earlier one at a tie, so a token that swallowed
+    the space before a marker is the marker's. A token without characters goes with the character that follows it: a
+    pad or special at (0, 0) with the base block, one at the end with none.
+
+    Args:
+        text: the text that was tokenized.
+        spans: places of base block, phase 1, phase 2, ... in it, in order (Compiled.spans).
+        offsets: (start, end) of every token in characters of `text`; (0, 0) for pads and specials.
+
+    Raises:
+        ContractError: spans out of order, offsets beyond the text (bytes for characters, or a changed text), or a text
+            that was cut: its last phase would be lost in silence.
+    """
+    if any(a[1] > b[0] for a, b in pairwise(spans)) or (spans and spans[-1][1] > len(text)):
+        raise ContractError(
+            where="spans of a text", expected=f"spans in order within {len(text)} characters", came=str(list(spans)),
+            todo="take text and spans from the same compile_blocks",
+        )  # fmt: skip
+    reached = max((end for start, end in offsets if end > start), default=0)
+    if reached > len(text):
+        raise ContractError(
+            where="offsets of tokens", expected=f"at most {len(text)} characters", came=str(reached),
+            todo="turn offsets in bytes into characters with char_offsets, and tokenize the text unchanged",
+        )  # fmt: skip
+    if spans and reached < len(text[: spans[-1][1]].rstrip()):
+        raise ContractError(
+            where="offsets of tokens", expected=f"tokens of all {spans[-1][1]} characters", came=f"the first {reached}",
+            todo="allow more tokens, or compile with fewer words (BlockPolicy)",
+        )  # fmt: skip
+    return tuple(_phase_at(start, end, spans) for start, end in offsets)
+
+
+def _phase_at(start: int, end: int, spans: Sequence[Chars]) -> int:
+    shared = [min(max(end, start + 1), b) - max(start, a) for a, b in spans]
+    most = max(shared, default=0)
+    return shared.index(most) if most > 0 else 0
+
+
+def token_spans(ids: Sequence[int]) -> dict[int, range]:
+    """The tokens of every phase as one range each, phase 0 left out: its base block, pads and specials may lie apart.
+
+    Raises:
+        ContractError: a phase whose tokens do not stand together.
+    """
+    found: dict[int, range] = {}
+    for place, phase in enumerate(ids):
+        if phase == 0:
+            continue
+        span = found.get(phase, range(place, place))
+        if span.stop != place:
+            raise ContractError(
+                where=f"tokens of phase {phase}", expected=f"the next one at {span.stop}", came=f"one at {place}",
+                todo="pass the phase ids of one text, in the order of its tokens",
+            )  # fmt: skip
+        found[phase] = range(span.start, place + 1)
+    return found
+
+
+def char_offsets(text: str, byte_offsets: Sequence[Chars]) -> tuple[Chars, ...]:
+    """Offsets in characters from offsets in UTF-8 bytes; a piece of a character gets the whole character.
+
+    Raises:
+        ContractError: an offset beyond the text.
+    """
+    # Character of every byte, and one past the end.
+    chars = [k for k, char in enumerate(text) for _ in char.encode()] + [len(text)]
+    beyond = [span for span in byte_offsets if not 0 <= span[0] <= span[1] < len(chars)]
+    if beyond:
+        raise ContractError(
+            where="offsets of tokens", expected=f"at most {len(chars) - 1} bytes", came=str(beyond[0]),
+            todo="tokenize the text unchanged",
+        )  # fmt: skip
+    return tuple((chars[a], chars[b - 1] + 1) if b > a else (chars[a], chars[a]) for a, b in byte_offsets)
