@@ -1,0 +1,114 @@
+"""Tiny random Qwen2.5-VL and Qwen3-VL: few weights, a tokenizer of bytes, the real processors, in a folder."""
+
+from pathlib import Path
+
+import pytest
+
+SPECIAL = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
+    "<|image_pad|>", "<|video_pad|>",
+)  # fmt: skip
+# What the published templates say about text and video.
+TEMPLATE = """{% for m in messages %}<|im_start|>{{ m.role }}
+{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}{% if c.type == 'video' %}\
+<|vision_start|><|video_pad|><|vision_end|>{% else %}{{ c.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+KINDS = ("qwen2_5_vl", "qwen3_vl")
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def qwen_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder as one downloads it, of each family in turn."""
+    pytest.importorskip("llguidance")
+    transformers = pytest.importorskip("transformers")
+    import torch
+
+    from xsheet.annotate.torchvision_gap import bridge
+
+    bridge()
+    torch.set_num_threads(1)  # two threads are 30 times slower on matrices this small
+    torch.manual_seed(0)
+    tokenizer = byte_tokenizer(transformers)
+    build = {"qwen2_5_vl": qwen25, "qwen3_vl": qwen3}[request.param]
+    model, processor = build(transformers, tokenizer, *configs(tokenizer))
+    folder = tmp_path_factory.mktemp(request.param)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def byte_tokenizer(transformers):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
+    tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokens.decoder = decoders.ByteLevel()
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokens, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    tokenizer.add_special_tokens({"extra_special_tokens": list(SPECIAL)})
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def configs(tokenizer):
+    """Settings of the text part, and the ids that both parts must know."""
+    of = tokenizer.convert_tokens_to_ids
+    text = {
+        "vocab_size": len(tokenizer) + 8,  # wider than the tokenizer, as the published models are
+        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "max_position_embeddings": 8192, "bos_token_id": None,
+        "eos_token_id": of("<|im_end|>"), "pad_token_id": of("<|endoftext|>"),
+    }  # fmt: skip
+    ids = {
+        "image_token_id": of("<|image_pad|>"), "video_token_id": of("<|video_pad|>"),
+        "vision_start_token_id": of("<|vision_start|>"), "vision_end_token_id": of("<|vision_end|>"),
+    }  # fmt: skip
+    return text, ids
+
+
+def qwen25(transformers, tokenizer, text, ids):
+    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]}
+    vision = {
+        "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64,
+        "patch_size": 14, "window_size": 112, "fullatt_block_indexes": [1], "tokens_per_second": 2,
+    }  # fmt: skip
+    config = transformers.Qwen2_5_VLConfig(text_config=text | {"rope_parameters": rope}, vision_config=vision, **ids)
+    processor = transformers.Qwen2_5_VLProcessor(
+        image_processor=transformers.Qwen2VLImageProcessor(),
+        tokenizer=tokenizer,
+        video_processor=transformers.Qwen2VLVideoProcessor(),
+        chat_template=TEMPLATE,
+    )
+    return transformers.Qwen2_5_VLForConditionalGeneration(config), processor
+
+
+def qwen3(transformers, tokenizer, text, ids):
+    rope = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [4, 2, 2], "mrope_interleaved": True}
+    vision = {
+        "depth": 3, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64,
+        "patch_size": 16, "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 1],
+    }  # fmt: skip
+    text = text | {"head_dim": 16, "rope_parameters": rope}
+    config = transformers.Qwen3VLConfig(text_config=text, vision_config=vision, **ids)
+    processor = transformers.Qwen3VLProcessor(
+        image_processor=transformers.Qwen2VLImageProcessor(patch_size=16),
+        tokenizer=tokenizer,
+        video_processor=transformers.Qwen3VLVideoProcessor(),
+        chat_template=TEMPLATE,
+    )
+    return transformers.Qwen3VLForConditionalGeneration(config), processor
+
+
+@pytest.fixture(scope="session")
+def moving_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A canonical clip of 75 frames, 96 × 64: frame k is grey with level 16 + 3·k."""
+    import numpy as np
+
+    from xsheet.curate.encode import write_clip
+
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    write_clip(path, frames=(np.full((64, 96, 3), 16 + 3 * k, np.uint8) for k in range(75)))
+    return path
