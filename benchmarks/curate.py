@@ -5,10 +5,10 @@
 Prints Markdown tables for docs/log.md. CPU is user + system of this process with all its threads, per minute of film;
 medians of three rounds in one run. The film is drawn: talk with hard cuts, 720p at 30 fps, unless --clip names one.
 
-The chain does what LatentSync's preparation does, less than that where in doubt: PySceneDetect on the file, all shots
-cut and encoded once (the original resamples to 25 fps in an encode of its own before that), faces detected and meshed
-in every frame of the shots, 224-pixel crops encoded, and read again. It has no sound measures, no picture quality, no
-score of anything. Neither side has a sync net.
+The chain does what LatentSync's preparation does, less than that where in doubt: the film resampled to 25 fps (x264's
+own defaults, as a plain ffmpeg call has them), PySceneDetect on the result, all shots cut and encoded with the options
+of its split-video, faces detected and meshed in every frame of the shots, 224-pixel crops encoded, and read again. It
+has no sound measures, no picture quality, no score of anything. Neither side has a sync net.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from itertools import chain as chained
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ ROUNDS = 3
 KEPT_SHARE = 0.2  # of the minutes; 0.1 to 0.25 in public corpora
 FPS = 30
 MEDIUM = {"preset": "medium", "crf": "18"}
+RESAMPLE = {"preset": "medium", "crf": "23"}  # what ffmpeg does without options
+SPLIT = {"preset": "veryfast", "crf": "22"}  # what PySceneDetect's split-video asks of ffmpeg
 CROP_PX = 224
 SETTINGS = CurateSettings()
 ANALYSERS = (
@@ -160,14 +163,21 @@ def write(jobs: list[Item], spent: Spent) -> None:
 
 
 def chain(film: Path, folder: Path, minutes: float, spent: Spent) -> None:
-    """Four tools, one after the other, with files between them."""
-    scenes = timed(spent, "chain: scenedetect", minutes, lambda: detect(str(film), AdaptiveDetector()))
-    with open_media(film, root=film.parent) as media:
-        spans = [(a.get_seconds(), b.get_seconds()) for a, b in scenes] or [(0.0, 60 * minutes)]
-        size, fps = media.size, round(media.source.rate.num / media.source.rate.den)
-    shots = timed(spent, "chain: cut and encode", minutes, lambda: cut(film, spans, size, fps=fps, folder=folder))
+    """Separate tools, one after the other, with files between them."""
+    even = folder / "resampled.mp4"
+    timed(spent, "chain: resample to 25 fps", minutes, lambda: resample(film, even))
+    scenes = timed(spent, "chain: scenedetect", minutes, lambda: detect(str(even), AdaptiveDetector()))
+    spans = [(a.get_seconds(), b.get_seconds()) for a, b in scenes] or [(0.0, 60 * minutes)]
+    shots = timed(spent, "chain: cut and encode", minutes, lambda: cut(even, spans, folder=folder))
     crops = timed(spent, "chain: faces, crops", minutes, lambda: [crop(shot) for shot in shots])
     timed(spent, "chain: read crops", minutes, lambda: [sum(1 for _ in read(path)) for path in crops])
+
+
+def resample(film: Path, out: Path) -> None:
+    """The whole film at 25 fps."""
+    with open_media(film, root=film.parent) as media:
+        size, fps = media.size, round(media.source.rate.num / media.source.rate.den)
+    encode(out, read(film, fps=fps), size, 25, RESAMPLE)
 
 
 def read(path: Path, *, fps: int | None = None) -> Iterator[Rgb]:
@@ -180,12 +190,14 @@ def read(path: Path, *, fps: int | None = None) -> Iterator[Rgb]:
                 yield frame.to_ndarray(format="rgb24")
 
 
-def cut(film: Path, spans: list[tuple[float, float]], size: tuple[int, int], *, fps: int, folder: Path) -> list[Path]:
-    """One file per shot at 25 fps, in one pass, which is kinder than a seek for each."""
-    rgbs, paths = read(film, fps=fps), []
+def cut(film: Path, spans: list[tuple[float, float]], *, folder: Path) -> list[Path]:
+    """One file per shot, in one pass, which is kinder than a seek for each."""
+    rgbs, paths = read(film), []
     for number, (start, end) in enumerate(spans):
         paths.append(folder / f"shot{number}.mp4")
-        encode(paths[-1], islice(rgbs, max(1, round(end * 25) - round(start * 25))), size, 25, MEDIUM)
+        shot = islice(rgbs, max(1, round(end * 25) - round(start * 25)))
+        first = next(shot)
+        encode(paths[-1], chained([first], shot), (first.shape[1], first.shape[0]), 25, SPLIT)
     return paths
 
 

@@ -211,7 +211,9 @@ class Annotation:
     seed: Annotated[Int64 | None, "seed of the sample"] = None
     status: Annotated[vocab.ReplyStatus, "how the reply ended"]
     duration_us: Annotated[Us, Field(gt=0), "length of the clip"]
-    base: Annotated[Base | None, "what holds throughout; present when status is ok"] = None
+    base: Annotated[
+        Base | None, "what holds throughout; present when status is ok, but for a raw reply that is text"
+    ] = None
     phases: Annotated[tuple[Phase, ...], "sorted by start, end, track; empty = looked, saw nothing"] = ()
     raw_text: Annotated[Str | None, "the reply verbatim; raw layer only"] = None
     raw_sha256: Annotated[Sha256 | None, "hash of the reply"] = None
@@ -221,7 +223,7 @@ class Annotation:
     scores: Annotated[Scores | None, "audit's scores"] = None
 
     def __post_init__(self) -> None:
-        if self.status == "ok" and self.base is None:
+        if self.status == "ok" and self.base is None and self.layer != "raw":
             raise ValueError("status 'ok' needs a base block")
         if self.layer not in ("raw", "gold", "imported") and not self.parent_ids:
             raise ValueError(f"layer {self.layer!r} must name its parents")

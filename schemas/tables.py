@@ -188,7 +188,7 @@ def read_file(path: Path, table: Table[Any], columns: Sequence[str] | None = Non
     return _with_missing_columns(rows, table).select(names)
 
 
-def read_slice(path: Path, table: Table[Any], rows: range) -> pa.Table:
+def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str] | None = None) -> pa.Table:
     """Some rows of one Parquet file as Arrow; only the row groups they lie in are read.
 
     Raises:
@@ -209,8 +209,10 @@ def read_slice(path: Path, table: Table[Any], rows: range) -> pa.Table:
             raise ContractError(
                 where=str(path), expected=f"{rows.stop} rows", came=str(start), todo="run the step again that wrote it"
             )
-        found = file.read_row_groups(groups).slice(rows.start - first, len(rows))
-    return _with_missing_columns(found, table).select(arrow_schema(table).names)
+        names = list(columns or arrow_schema(table).names)
+        present = [name for name in names if name in file.schema_arrow.names]
+        found = file.read_row_groups(groups, columns=present).slice(rows.start - first, len(rows))
+    return _with_missing_columns(found, table).select(names)
 
 
 def _wrong_version(path: Path, table: Table[Any], version: tuple[int, int]) -> ContractError:
