@@ -90,10 +90,9 @@ def load_base(source: Path, *, config: ActAvatarConfig, rng: Generator) -> ActAv
     found = _tensors_in(source)
     _check_base(source, config)
     names = base_keys(config.num_layers)
-    if "patch_embedding.weight" in found and "head.modulation" in found:
-        found = {ours: (file, wan) for ours, wan in names.items() if (file := found.get(wan, (None,))[0])} | {
-            key: at for key, at in found.items() if key not in names.values()
-        }
+    if "head.modulation" in found:
+        ours = {wan: key for key, wan in names.items()}
+        found = {ours.get(key, key): at for key, at in found.items()}
     model = ActAvatarTransformer(**config.model_dump())
     _copy(found, model, keys=names, where=source)
     start_new_parts(model, rng=rng)

@@ -1,0 +1,130 @@
+import math
+from statistics import NormalDist
+
+import pytest
+import torch
+
+from xsheet.model.flow import FlowSettings, draw_sigma, euler, noised, shifted, sigma_grid, squared_error
+
+DENSITIES = {
+    "uniform, shift 5": FlowSettings(),
+    "uniform, no shift": FlowSettings(shift=1),
+    "logit-normal": FlowSettings(density="logit_normal", shift=1),
+    "logit-normal, moved, shift 3": FlowSettings(density="logit_normal", shift=3, logit_mean=-0.5, logit_std=0.7),
+}
+
+
+def share_below(sigma, settings):
+    """The analytic distribution of σ: the shift multiplies the odds."""
+    if sigma in {0.0, 1.0}:
+        return sigma
+    logit = math.log(sigma / (1 - sigma)) - math.log(settings.shift)
+    if settings.density == "uniform":
+        return 1 / (1 + math.exp(-logit))
+    return NormalDist(settings.logit_mean, settings.logit_std).cdf(logit)
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_the_drawn_sigma_has_the_analytic_density(name, rng):
+    settings, count, bins = DENSITIES[name], 200_000, 20
+    edges = [k / bins for k in range(bins + 1)]
+    drawn = torch.histc(draw_sigma(count, settings=settings, rng=rng), bins=bins, min=0, max=1).tolist()
+    below = [share_below(edge, settings) for edge in edges]
+    expected = [count * (b - a) for a, b in zip(below, below[1:], strict=False)]
+    chi2 = sum((came - due) ** 2 / due for came, due in zip(drawn, expected, strict=True) if due > 5)
+    assert chi2 < 50.8  # 19 degrees of freedom, p = 1e-4; the seed is fixed
+
+
+def test_shift_5_puts_most_of_the_weight_on_much_noise(rng):
+    drawn = draw_sigma(100_000, settings=FlowSettings(), rng=rng)
+    shares = torch.histogram(drawn, bins=torch.tensor([0, 0.25, 0.5, 0.75, 0.9, 1.0])).hist / len(drawn)
+    torch.testing.assert_close(shares, torch.tensor([0.06, 0.10, 0.21, 0.27, 0.36]), atol=0.007, rtol=0)
+
+
+def test_the_same_generator_draws_the_same_and_no_other_is_touched():
+    before = torch.random.get_rng_state()
+    first, again = (
+        draw_sigma(8, settings=FlowSettings(density="logit_normal"), rng=torch.Generator().manual_seed(3))
+        for _ in range(2)
+    )
+    assert torch.equal(first, again)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_shift_leaves_the_ends_and_moves_the_middle():
+    sigma = shifted(torch.tensor([0.0, 0.5, 1.0]), 5)
+    torch.testing.assert_close(sigma, torch.tensor([0.0, 5 / 6, 1.0]))
+
+
+@pytest.fixture
+def clean(rng):
+    return torch.randn(3, 4, 5, 2, 2, generator=rng)
+
+
+@pytest.fixture
+def noise(rng):
+    return torch.randn(3, 4, 5, 2, 2, generator=rng)
+
+
+def test_the_first_latent_is_clean_and_at_timestep_zero(clean, noise):
+    came = noised(clean, noise_BCFHW=noise, sigma_B=torch.tensor([0.2, 0.7, 1.0]))
+    assert torch.equal(came.x_BCFHW[:, :, 0], clean[:, :, 0])
+    assert came.timestep_BF[:, 0].tolist() == [0, 0, 0]
+
+
+def test_the_others_are_mixed_by_sigma_and_the_target_is_noise_less_clean(clean, noise):
+    came = noised(clean, noise_BCFHW=noise, sigma_B=torch.tensor([0.25, 0.75, 1.0]))
+    torch.testing.assert_close(came.x_BCFHW[1, :, 1:], 0.25 * clean[1, :, 1:] + 0.75 * noise[1, :, 1:])
+    assert torch.equal(came.x_BCFHW[2, :, 1:], noise[2, :, 1:])
+    assert came.timestep_BF[1, 1:].tolist() == [750] * 4
+    assert torch.equal(came.target_BCFHW, noise - clean)
+
+
+def test_a_picture_alone_has_no_loss(clean, noise):
+    with pytest.raises(ValueError, match="at least 2 latent frames"):
+        noised(clean[:, :, :1], noise_BCFHW=noise[:, :, :1], sigma_B=torch.ones(3))
+
+
+def test_the_first_latent_is_not_in_the_loss(clean, noise):
+    said = noise.clone()
+    said[:, :, 0] = torch.nan
+    error = squared_error(said, clean)
+    assert error.shape == (3, 4, 2, 2)
+    torch.testing.assert_close(error, (noise - clean)[:, :, 1:].square().mean(1))
+
+
+def test_sigma_and_timesteps_stay_float32_for_a_half_precision_latent(clean, noise):
+    came = noised(clean.bfloat16(), noise_BCFHW=noise.bfloat16(), sigma_B=torch.tensor([0.1, 0.2, 0.3]))
+    assert came.timestep_BF.dtype == torch.float32
+    assert came.timestep_BF[0, 1] == pytest.approx(100)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 40])
+def test_euler_recovers_a_linear_flow_exactly(clean, noise, steps):
+    clean, noise = clean.round(decimals=2), noise.round(decimals=2)
+    velocity = noise - clean
+    came = euler(
+        lambda x, t: velocity, first_BC1HW=clean[:, :, :1], noise_BCFHW=noise, sigmas=sigma_grid(steps, shift=5)
+    )
+    torch.testing.assert_close(came, clean, atol=2e-6, rtol=0)
+
+
+def test_the_sampler_holds_the_first_latent_and_tells_each_frame_its_time(clean, noise):
+    seen = []
+
+    def velocity(x, timestep):
+        seen.append(timestep)
+        assert torch.equal(x[:, :, :1], clean[:, :, :1])
+        return torch.full_like(x, 1e6)  # nonsense, also for latent 0
+
+    came = euler(velocity, first_BC1HW=clean[:, :, :1], noise_BCFHW=noise, sigmas=sigma_grid(4, shift=5))
+    assert torch.equal(came[:, :, :1], clean[:, :, :1])
+    assert all(t[:, 0].tolist() == [0, 0, 0] for t in seen)
+    torch.testing.assert_close(torch.stack([t[0, 1] for t in seen]), torch.tensor([1000, 937.5, 833.3333, 625]))
+
+
+def test_the_grid_falls_from_one_to_zero():
+    grid = sigma_grid(40, shift=5)
+    assert len(grid) == 41
+    assert (grid[0], grid[-1]) == (1, 0)
+    assert grid == sorted(grid, reverse=True)
