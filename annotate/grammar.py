@@ -19,7 +19,7 @@ from transformers import LogitsProcessor, PreTrainedTokenizerFast
 from xsheet.schemas.errors import ConfigError
 
 # Without white space there is nothing that a model could go on writing for ever between two legal characters.
-_COMPACT = {"whitespace_flexible": False}
+_COMPACT = {"x-guidance": {"whitespace_flexible": False}}
 
 
 class Grammar:
@@ -34,7 +34,7 @@ class Grammar:
         Raises:
             ConfigError: the schema says something that no grammar can hold.
         """
-        compiled = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=_COMPACT)
+        compiled = llguidance.LLMatcher.grammar_from_json_schema(json.dumps({**schema, **_COMPACT}))
         matcher = llguidance.LLMatcher(self._tokens, compiled, log_level=0)
         if matcher.is_error():
             raise ConfigError(

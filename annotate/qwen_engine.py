@@ -20,7 +20,9 @@ class QwenEngine:
 
     def __init__(self, folder: QwenFolder, settings: QwenSettings) -> None:
         self._family = folder.family
-        self._processor: Any = AutoProcessor.from_pretrained(folder.path, local_files_only=True)
+        self._processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]  # transformers' own
+            folder.path, local_files_only=True
+        )
         self._processor.tokenizer.padding_side = "left"  # so that all rows begin to write at the same place
         self._model: Any = _loaded(folder, settings).eval()
         text = self._model.config.get_text_config()
@@ -28,7 +30,7 @@ class QwenEngine:
         self._ends = _ends(self._model.generation_config, self._processor.tokenizer)
         self._grammar = Grammar(self._processor.tokenizer, vocabulary=text.vocab_size, ends=self._ends)
         # The folder's own way of drawing (temperature, penalties) must not mix with ours.
-        self._model.generation_config = GenerationConfig(
+        self._model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False, eos_token_id=self._ends, pad_token_id=self._processor.tokenizer.pad_token_id
         )
 

@@ -137,7 +137,7 @@ def _told(
     pairs = [int(grid[0]) for grid in inputs.get("video_grid_thw", ())]
     if not family.writes_stamps:
         steps = inputs.get("second_per_grid_ts", ())
-        return [tuple(us_from_seconds(k * float(s)) for k in range(n)) for n, s in zip(pairs, steps, strict=True)]
+        return [tuple(k * us_from_seconds(float(s)) for k in range(n)) for n, s in zip(pairs, steps, strict=True)]
     ids = inputs["input_ids"]
     texts = processor.tokenizer.batch_decode([row[row != processor.video_token_id] for row in ids])
     found = [tuple(us_from_seconds(float(s)) for s in _STAMP.findall(text)) for text in texts if _STAMP.search(text)]

@@ -63,8 +63,8 @@ def told_us(indices: Sequence[int], family: Family) -> tuple[int, ...]:
     evenly from 0; between them lies twice the mean distance of the frames.
     """
     if not family.writes_stamps:
-        pair_s = PAIR / mean_fps(indices)
-        return tuple(us_from_seconds(pair * pair_s) for pair in range(len(indices) // PAIR))
+        pair_us = us_from_seconds(PAIR / mean_fps(indices))
+        return tuple(pair * pair_us for pair in range(len(indices) // PAIR))
     rate = float(CLIP_RATE)
     means = [(first / rate + second / rate) / 2 for first, second in zip(indices[::2], indices[1::2], strict=True)]
     return tuple(us_from_seconds(float(f"{mean:.1f}")) for mean in means)

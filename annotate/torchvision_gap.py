@@ -8,10 +8,7 @@ with "operator torchvision::nms does not exist". Naming the operators beforehand
 import functools
 import importlib
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
+from typing import Any
 
 _MISSING = "operator torchvision::nms does not exist"
 _OPERATORS = ("nms", "qnms")
@@ -36,10 +33,8 @@ def bridge() -> None:
 
 
 @functools.cache  # the operators last as long as this object
-def _operators() -> "torch.library.Library":
-    import torch  # noqa: PLC0415 - heavy, and optional
-
-    library = torch.library.Library("torchvision", "FRAGMENT")
+def _operators() -> Any:
+    library = importlib.import_module("torch.library").Library("torchvision", "FRAGMENT")
     for name in _OPERATORS:
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return library

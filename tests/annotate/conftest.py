@@ -38,6 +38,12 @@ def qwen_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_tokenizer():
+    """Its tokenizer: one token to a byte."""
+    return byte_tokenizer(pytest.importorskip("transformers"))
+
+
 def byte_tokenizer(transformers):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
