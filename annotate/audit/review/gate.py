@@ -1,0 +1,110 @@
+"""Gate: who may talk to the review server, and what its answers may do in a browser.
+
+It binds to 127.0.0.1, which every page in the reviewer's browser can reach as well. So: a token that is random per
+start, once in the address and from then on in a cookie that no script can read; a Host of our own, against names that
+are made to resolve to 127.0.0.1; no request on behalf of another site's page, also not of another port's; bodies of
+bounded size. The page itself may load nothing but what lies beside it, and may not turn text into elements.
+"""
+
+from collections.abc import Iterable
+from http.cookies import CookieError, SimpleCookie
+from secrets import compare_digest
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY_BYTES = 64 * 1024  # an operation on a handful of phases has some 2 kB
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Gate:
+    """ASGI middleware around the review application."""
+
+    def __init__(self, app: ASGIApp, *, port: int, token: str) -> None:
+        self._app = app
+        self._token = token
+        self._cookie = f"xsheet-{port}"  # cookies do not know ports, and two reviews may run side by side
+        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request pass, or answer it here."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            raise ValueError(f"expected HTTP, got {scope['type']}")
+        headers = Headers(scope=scope)
+        came_by_address = scope["path"] == "/" and self._is_token(_token_of_query(scope))
+        refusal = self._refusal(headers, has_token=came_by_address or self._is_token(self._token_of_cookie(headers)))
+        answer: ASGIApp = self._app if refusal is None else PlainTextResponse(refusal[1], status_code=refusal[0])
+        await answer(scope, _bounded(receive), self._dressed(send, sets_cookie=came_by_address))
+
+    def _refusal(self, headers: Headers, *, has_token: bool) -> tuple[int, str] | None:
+        """Status and reason, or None for a request that may pass."""
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if host not in self._hosts:
+            return 403, "expected a request to 127.0.0.1"
+        if origin is not None and origin != f"http://{host}":
+            return 403, "expected a request of the review page itself"
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            return 403, "expected a request of the review page itself"
+        if not has_token:
+            return 401, "expected the address that `xsheet audit review` printed, with its token"
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+            return 413, f"expected at most {MAX_BODY_BYTES} bytes"
+        return None
+
+    def _is_token(self, given: str) -> bool:
+        return compare_digest(given.encode(), self._token.encode())
+
+    def _token_of_cookie(self, headers: Headers) -> str:
+        try:
+            morsel = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
+        except CookieError:
+            return ""
+        return "" if morsel is None else morsel.value
+
+    def _dressed(self, send: Send, *, sets_cookie: bool) -> Send:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                if sets_cookie:
+                    headers.append("Set-Cookie", f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Strict")
+            await send(message)
+
+        return with_headers
+
+
+def _token_of_query(scope: Scope) -> str:
+    values: Iterable[str] = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])
+    return next(iter(values))
+
+
+def _bounded(receive: Receive) -> Receive:
+    """The body, up to the limit: a chunked one says no length before."""
+    got = 0
+
+    async def bounded() -> Message:
+        nonlocal got
+        message = await receive()
+        got += len(message.get("body", b""))
+        if got > MAX_BODY_BYTES:
+            raise HTTPException(413, f"expected at most {MAX_BODY_BYTES} bytes")
+        return message
+
+    return bounded
