@@ -35,7 +35,7 @@ def start_new_parts(model: ActAvatarTransformer, *, rng: Generator) -> None:
                 _xavier(linear, rng)
         if isinstance(module, AudioAttention):
             nn.init.zeros_(module.to_out.weight)
-    model.phase_table.reset_parameters()
+    nn.init.zeros_(model.phase_table.weight)
 
 
 def _linears(part: nn.Module) -> list[nn.Linear | nn.Conv3d]:

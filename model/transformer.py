@@ -38,11 +38,11 @@ class ActAvatarTransformer(WanTransformer3DModel):
         self.audio_projector = AudioProjector(config)
 
     @staticmethod
-    def _get_init_keys(_: type) -> set[str]:
+    def _get_init_keys(input_class: type) -> set[str]:
         """What diffusers hands to the constructor from a config.json; it would read the names off the signature."""
         return {"self", *ActAvatarConfig.model_fields}
 
-    def forward(
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride] - names unlike Wan's, see below
         self,
         x_BCFHW: Tensor,
         timestep: Tensor,

@@ -9,7 +9,7 @@ LATENTS, FRAMES = 5, 17
 
 
 def slots(latent, frames):
-    """The video frames a latent hears, as MultiTalk puts it: a window of five per frame, ends repeated, then a choice."""
+    """The video frames a latent hears, as MultiTalk puts it: five round each frame, ends repeated, then a choice."""
 
     def window(frame):
         return [min(max(frame + k, 0), frames - 1) for k in range(-2, 3)]
