@@ -3,8 +3,8 @@
     sums = resampled(blocks, resamples=1000, rng=rng)      # each name: (1 + resamples, columns), the plain sum first
     f1 = estimate(2 * sums["f1"][:, 0] / sums["f1"][:, 1])
 
-Each clip counts Poisson(1) times in a resample. For many clips that is the usual bootstrap, and it needs one pass and no
-memory of the clips (Chamandy et al., Estimating uncertainty for massive data streams, 2012).
+Each clip counts Poisson(1) times in a resample. For many clips that is the usual bootstrap, and it needs one pass and
+no memory of the clips (Chamandy et al., Estimating uncertainty for massive data streams, 2012).
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,6 +17,7 @@ from scipy.sparse import coo_array, csr_array
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+Values = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.bool_]
 Tally = Mapping[str, csr_array]
 """Statistics of a block of clips: each name has one row per clip."""
 _CLIPS_AT_ONCE = 2_000  # of weights: 16 MB at 1000 resamples
@@ -34,15 +35,16 @@ class Estimate:
         return "-" if self.value is None else f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def tally(clip: Ints, column: Ints, value: Floats | Ints, *, shape: tuple[int, int]) -> csr_array:
+def tally(clip: Ints, column: Ints, value: Values, *, shape: tuple[int, int]) -> csr_array:
     """(clips, columns) sums of the values that fall on the same clip and column."""
     return coo_array((value.astype(np.float64), (clip, column)), shape=shape).tocsr()
 
 
-def per_clip(clips: int, *columns: tuple[Ints, Floats | Ints]) -> csr_array:
+def per_clip(clips: int, *columns: tuple[Ints, Values]) -> csr_array:
     """(clips, columns) sums, one column for each (clip, value) pair of arrays."""
-    where = np.concatenate([np.full(len(clip), k) for k, (clip, _) in enumerate(columns)])
-    clip, value = (np.concatenate([pair[side] for pair in columns]) for side in (0, 1))
+    where = np.repeat(np.arange(len(columns)), [len(clip) for clip, _ in columns])
+    clip = np.concatenate([clip for clip, _ in columns])
+    value = np.concatenate([value.astype(np.float64) for _, value in columns])
     return tally(clip, where, value, shape=(clips, len(columns)))
 
 
@@ -50,13 +52,13 @@ def resampled(blocks: Iterable[Tally], *, resamples: int, rng: np.random.Generat
     """Sums over all clips: (1 + resamples, columns) for each name; row 0 counts every clip once."""
     sums: dict[str, Floats] = {}
     for block in blocks:
-        clips = next(iter(block.values())).shape[0]
-        for first in range(0, clips, _CLIPS_AT_ONCE):
+        clips = len(next(iter(block.values())).indptr) - 1
+        for first in range(0, max(clips, 1), _CLIPS_AT_ONCE):
             some = slice(first, min(first + _CLIPS_AT_ONCE, clips))
-            weights = rng.poisson(1.0, (resamples, some.stop - first)).astype(np.float64)
-            weights = np.concatenate([np.ones((1, weights.shape[1])), weights])
+            weights = np.ones((some.stop - first, 1 + resamples))
+            weights[:, 1:] = rng.poisson(1.0, (some.stop - first, resamples))
             for name, rows in block.items():
-                sums[name] = sums.get(name, 0.0) + (rows[some].T @ weights.T).T
+                sums[name] = sums.get(name, 0.0) + (rows[some].T @ weights).T
     return sums
 
 
@@ -69,5 +71,6 @@ def estimate(values: Floats) -> Estimate:
 
 
 def ratio(part: Floats, whole: Floats) -> Floats:
-    """part / whole, NaN where the whole is nothing."""
-    return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, np.nan), where=whole != 0)
+    """The quotient, NaN where the whole is nothing."""
+    nothing = np.full(np.broadcast(part, whole).shape, np.nan)
+    return np.asarray(np.divide(part, whole, out=nothing, where=whole != 0))

@@ -39,8 +39,9 @@ def overlapping(a: Units, b: Units) -> Pairs:
 def matched(pairs: Pairs) -> Pairs:
     """The one-to-one choice among the pairs with the largest sum of tIoU: the Hungarian optimum, in linear time.
 
-    Pairs that overlap never cross (an earlier phase of a with a later one of b, and the reverse), so the best choice
-    over pairs in order of time is that of weighted intervals: take a pair and go back to before its rivals, or leave it.
+    Pairs that overlap never cross (an earlier phase of a with a later one of b, and the reverse). So the best choice
+    over pairs in order of time is that of weighted intervals: take a pair and go back to before its rivals, or leave
+    it.
     """
     before = np.minimum(_run_starts(pairs.a), _run_starts(pairs.b)).tolist()
     weight = np.rint(pairs.tiou * _EXACT).astype(np.int64).tolist()

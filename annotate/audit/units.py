@@ -1,9 +1,12 @@
 """Phases of a layer as columns: what the metrics compute on, some fifty bytes a phase instead of a record."""
 
+# pyarrow.compute makes its functions at import, where no checker sees them.
+# pyright: reportAttributeAccessIssue=false
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
-from operator import attrgetter
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +26,6 @@ Bools = NDArray[np.bool_]
 TRACKS = len(vocab.TRACKS)
 ACTIONS = len(vocab.ACTIONS)
 _COLUMNS = ("clip_id", "sample_index", "status", "duration_us", "phases")
-_PHASE_COLUMNS = ("track", "action", "start_us", "end_us", "confidence")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,29 +59,57 @@ class Units:
         count = np.searchsorted(self.of, annotations, "right") - first
         rows = ranges(first, count)
         return Units(
-            self.clip_ids[annotations], self.sample[annotations], self.duration_us[annotations],
-            np.repeat(np.arange(len(annotations)), count),
-            *(column[rows] for column in (self.track, self.action, self.start_us, self.end_us, self.confidence)),
-        )  # fmt: skip
+            clip_ids=self.clip_ids[annotations],
+            sample=self.sample[annotations],
+            duration_us=self.duration_us[annotations],
+            of=np.repeat(np.arange(len(annotations)), count),
+            **self._phases(rows),
+        )
+
+    def _phases(self, rows: Ints) -> "_Phases":
+        return {
+            "track": self.track[rows],
+            "action": self.action[rows],
+            "start_us": self.start_us[rows],
+            "end_us": self.end_us[rows],
+            "confidence": self.confidence[rows],
+        }
+
+    def sorted(self) -> "Units":
+        """The same, with its phases in the order that every function here relies on."""
+        order = np.lexsort((self.start_us, self.track, self.of))
+        return Units(
+            clip_ids=self.clip_ids,
+            sample=self.sample,
+            duration_us=self.duration_us,
+            of=self.of[order],
+            **self._phases(order),
+        )
+
+
+class _Phases(TypedDict):
+    track: Ints
+    action: Ints
+    start_us: Ints
+    end_us: Ints
+    confidence: Floats
 
 
 def units_of(annotations: Iterable[Annotation]) -> Units:
     """Annotations as columns. Replies that are not ok say nothing about their clip and are left out."""
     rows = [one for one in annotations if one.status == "ok"]
     phases = [(of, p) for of, one in enumerate(rows) for p in one.phases]
-    return _sorted(
-        Units(
-            np.array([one.clip_id for one in rows], dtype=np.str_),
-            np.array([one.sample_index or 0 for one in rows], dtype=np.int64),
-            np.array([one.duration_us for one in rows], dtype=np.int64),
-            np.array([of for of, _ in phases], dtype=np.int64),
-            np.array([vocab.TRACKS.index(p.track) for _, p in phases], dtype=np.int64),
-            np.array([vocab.ACTIONS.index(p.action) for _, p in phases], dtype=np.int64),
-            np.array([p.start_us for _, p in phases], dtype=np.int64),
-            np.array([p.end_us for _, p in phases], dtype=np.int64),
-            np.array([np.nan if p.confidence is None else p.confidence for _, p in phases], dtype=np.float64),
-        )
-    )
+    return Units(
+        clip_ids=np.array([one.clip_id for one in rows], dtype=np.str_),
+        sample=np.array([one.sample_index or 0 for one in rows], dtype=np.int64),
+        duration_us=np.array([one.duration_us for one in rows], dtype=np.int64),
+        of=np.array([of for of, _ in phases], dtype=np.int64),
+        track=np.array([vocab.TRACKS.index(p.track) for _, p in phases], dtype=np.int64),
+        action=np.array([vocab.ACTIONS.index(p.action) for _, p in phases], dtype=np.int64),
+        start_us=np.array([p.start_us for _, p in phases], dtype=np.int64),
+        end_us=np.array([p.end_us for _, p in phases], dtype=np.int64),
+        confidence=np.array([np.nan if p.confidence is None else p.confidence for _, p in phases], dtype=np.float64),
+    ).sorted()
 
 
 def layer_units(layer: LayerRun) -> Iterator[Units]:
@@ -90,15 +120,16 @@ def layer_units(layer: LayerRun) -> Iterator[Units]:
     """
     for file in layer.files:
         rows = read_file(file, ANNOTATIONS, _COLUMNS)
-        yield _from_arrow(rows.filter(pc.equal(rows["status"], "ok")).combine_chunks(), where=str(file))
+        yield _from_arrow(rows.filter(pc.field("status") == "ok").combine_chunks(), where=str(file))
 
 
 def paired(a: Iterable[Units], b: Iterable[Units]) -> Iterator[tuple[Units, Units]]:
-    """Annotations of the clips that both have, in blocks whose rows go together.
+    """Annotations of the clips that both have, in blocks whose rows go together; the first block is empty.
 
     Flat in memory when both come in about the same order of clips, and right in any order.
     """
     left, right = units_of(()), units_of(())
+    yield left, right
     for new_left, new_right in zip_longest(a, b, fillvalue=units_of(())):
         left, right = joined(left, new_left), joined(right, new_right)
         _, at_left, at_right = np.intersect1d(left.clip_ids, right.clip_ids, return_indices=True)
@@ -115,9 +146,15 @@ def first_samples(units: Units) -> Units:
 def joined(a: Units, b: Units) -> Units:
     """All of a, then all of b."""
     return Units(
-        *(np.concatenate([getattr(a, name), getattr(b, name)]) for name in ("clip_ids", "sample", "duration_us")),
-        np.concatenate([a.of, b.of + a.clips]),
-        *(np.concatenate([getattr(a, name), getattr(b, name)]) for name in _PHASE_COLUMNS),
+        clip_ids=np.concatenate([a.clip_ids, b.clip_ids]),
+        sample=np.concatenate([a.sample, b.sample]),
+        duration_us=np.concatenate([a.duration_us, b.duration_us]),
+        of=np.concatenate([a.of, b.of + a.clips]),
+        track=np.concatenate([a.track, b.track]),
+        action=np.concatenate([a.action, b.action]),
+        start_us=np.concatenate([a.start_us, b.start_us]),
+        end_us=np.concatenate([a.end_us, b.end_us]),
+        confidence=np.concatenate([a.confidence, b.confidence]),
     )
 
 
@@ -131,9 +168,9 @@ def line_of(units: Units, horizon_us: int) -> Ints:
     """(N,) where the clock of each phase's track begins when all tracks of all clips lie on one line of time.
 
     Raises:
-        ContractError: a clip so long that the line leaves 63 bits.
+        ContractError: a clip so long that the line leaves 60 bits.
     """
-    if horizon_us * TRACKS * max(units.clips, 1) >= 2**63:
+    if horizon_us * TRACKS * max(units.clips, 1) >= 2**60:
         raise ContractError(
             where="phases", expected="clips of hours at most", came=f"{horizon_us} µs", todo="cut the source into clips"
         )
@@ -147,28 +184,20 @@ def horizon_us(*layers: Units) -> int:
     )
 
 
-def _sorted(units: Units) -> Units:
-    order = np.lexsort((units.start_us, units.track, units.of))
-    columns = attrgetter("of", *_PHASE_COLUMNS)(units)
-    return Units(units.clip_ids, units.sample, units.duration_us, *(column[order] for column in columns))
-
-
 def _from_arrow(rows: pa.Table, *, where: str) -> Units:
-    phases = pa.chunked_array(rows["phases"]).combine_chunks()
+    phases = rows["phases"].combine_chunks()
     inside = phases.flatten()
-    return _sorted(
-        Units(
-            np.array(rows["clip_id"].to_pylist(), dtype=np.str_),
-            rows["sample_index"].fill_null(0).to_numpy().astype(np.int64),
-            rows["duration_us"].to_numpy(),
-            np.repeat(np.arange(len(rows)), pc.list_value_length(phases).to_numpy(zero_copy_only=False)),
-            _codes(inside.field("track"), vocab.TRACKS, where),
-            _codes(inside.field("action"), vocab.ACTIONS, where),
-            inside.field("start_us").to_numpy(),
-            inside.field("end_us").to_numpy(),
-            inside.field("confidence").to_numpy(zero_copy_only=False),
-        )
-    )
+    return Units(
+        clip_ids=np.array(rows["clip_id"].to_pylist(), dtype=np.str_),
+        sample=rows["sample_index"].fill_null(0).to_numpy().astype(np.int64),
+        duration_us=rows["duration_us"].to_numpy(),
+        of=np.repeat(np.arange(len(rows)), pc.list_value_length(phases).to_numpy(zero_copy_only=False)),
+        track=_codes(inside.field("track"), vocab.TRACKS, where),
+        action=_codes(inside.field("action"), vocab.ACTIONS, where),
+        start_us=inside.field("start_us").to_numpy(),
+        end_us=inside.field("end_us").to_numpy(),
+        confidence=inside.field("confidence").to_numpy(zero_copy_only=False),
+    ).sorted()
 
 
 def _codes(words: pa.Array, known: tuple[str, ...], where: str) -> Ints:

@@ -16,7 +16,9 @@ def hungarian(a, b, *, classes):
         shared = np.minimum.outer(a.end_us[left], b.end_us[right]) - np.maximum.outer(
             a.start_us[left], b.start_us[right]
         )
-        union = np.maximum.outer(a.end_us[left], b.end_us[right]) - np.minimum.outer(a.start_us[left], b.start_us[right])
+        union = np.maximum.outer(a.end_us[left], b.end_us[right]) - np.minimum.outer(
+            a.start_us[left], b.start_us[right]
+        )
         tiou = np.maximum(shared, 0) / union
         if classes:
             tiou = tiou * np.equal.outer(a.action[left], b.action[right])
