@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from xsheet.annotate.wording import base_text, block_text, brief_caption
+from xsheet.annotate.block_text import base_text, block_text, brief_caption
 from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.settings import StrictModel, settings_sha256
