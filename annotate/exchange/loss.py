@@ -1,0 +1,46 @@
+"""Loss: what did not get through an export or an import. Nothing is lost without one."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MAX_EXAMPLE_CHARS = 160
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """One field that was left out or changed, how often, and the first time as an example."""
+
+    field: (
+        str  # as in the contract, e.g. 'phases.evidence'; 'file', 'column', ... for what the contract has no word for
+    )
+    why: str
+    count: int
+    example: str
+
+
+class Tally:
+    """Losses so far."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], Loss] = {}
+
+    def add(self, field: str, why: str, example: object, *, count: int = 1) -> None:
+        """Count a loss; only the first example of a field and reason is kept."""
+        before = self._found.get((field, why))
+        if before is None:
+            shown = " ".join(str(example).split())[:MAX_EXAMPLE_CHARS]
+            self._found[field, why] = Loss(field=field, why=why, count=count, example=shown)
+        else:
+            self._found[field, why] = Loss(field=field, why=why, count=before.count + count, example=before.example)
+
+    def losses(self) -> tuple[Loss, ...]:
+        """All of them, by field and reason."""
+        return tuple(self._found[key] for key in sorted(self._found))
+
+
+def total(losses: Iterable[Loss]) -> tuple[Loss, ...]:
+    """Losses of several exports or imports as one list."""
+    tally = Tally()
+    for one in losses:
+        tally.add(one.field, one.why, one.example, count=one.count)
+    return tally.losses()
