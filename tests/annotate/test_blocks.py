@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsheet.annotate.blocks import BlockPolicy, compile_blocks
 from xsheet.annotate.block_text import brief_caption, word_count
+from xsheet.annotate.blocks import BlockPolicy, compile_blocks
 from xsheet.demo.story import story
 from xsheet.demo.truth import rows_of
 from xsheet.schemas import vocab
