@@ -13,17 +13,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from xsheet.annotate.ask import Word
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Phase, SpeechRelation, annotation_id
 from xsheet.schemas.clip import Signals
-from xsheet.schemas.fields import Series
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, Span, frame_start_us, frames_in, span_of_frames
 
 VERSION = "speech-1"
+Speed = Sequence[float | None] | NDArray[np.float64]  # per frame, in any unit; None or NaN where it is not known
 _SILENCE_DB = -100.0  # of full scale; below one step of 16 bits
 _LATE_FRAMES = 2  # voice is found up to two frames late: its first consonants are no periods yet
 
@@ -58,7 +59,7 @@ def with_speech(
     signals: Signals,
     words: Sequence[Word] = (),
     *,
-    speeds: Mapping[vocab.Track, Series] | None = None,
+    speeds: Mapping[vocab.Track, Speed] | None = None,
     settings: SpeechSettings = DEFAULTS,
 ) -> Annotation:
     """The annotation with every phase's relation to speech, under the id of what it now says.
@@ -67,7 +68,7 @@ def with_speech(
         annotation: of the clip that was measured; not yet the parent of another.
         signals: of the clip.
         words: of the clip, where known.
-        speeds: speed per frame of the tracks, where known; tells the apex of a stroke.
+        speeds: (frames,) speed of the tracks, where known (series.speeds); tells the apex of a stroke.
         settings: limits.
     """
     phases = tuple(
@@ -86,7 +87,7 @@ def relate(
     signals: Signals,
     words: Sequence[Word] = (),
     *,
-    speed: Series = (),
+    speed: Speed = (),
     settings: SpeechSettings = DEFAULTS,
 ) -> SpeechRelation:
     """The relation of one phase to the voice; the lag only where the phase has a stroke or its speed is known."""
@@ -141,17 +142,17 @@ def voice_spans(signals: Signals, settings: SpeechSettings = DEFAULTS) -> tuple[
     return tuple(span for span in joined if span.duration_us >= settings.min_voice_s * US_PER_S)
 
 
-def apex_of(phase: Phase, speed: Series = ()) -> tuple[int | None, str]:
+def apex_of(phase: Phase, speed: Speed = ()) -> tuple[int | None, str]:
     """The instant at which the stroke is fastest, and what tells it: "speed", "stroke", or "none" where nothing does.
 
     Without a speed it is the middle of the first cycle: a movement from rest to rest is fastest half way.
     """
     stroke = next((Span(k.start_us, k.end_us) for k in phase.kinematics if k.phase == "stroke"), None)
     frames = frames_in(stroke or phase.span, CLIP_RATE)
-    known = [(value, -frame) for frame in frames if frame < len(speed) and (value := speed[frame]) is not None]
-    if known and max(known)[0] > 0:
-        # A speed is that of the step into the frame's middle; the frame's middle is as good as 25 fps tells.
-        return frame_start_us(-max(known)[1], CLIP_RATE) + frame_start_us(1, CLIP_RATE) // 2, "speed"
+    known = np.array(speed[frames.start : frames.stop], np.float64)
+    if np.any(known > 0):
+        fastest = frames.start + int(np.nanargmax(known))
+        return frame_start_us(fastest, CLIP_RATE) + frame_start_us(1, CLIP_RATE) // 2, "speed"
     if stroke is not None:
         return stroke.start_us + stroke.duration_us // (2 * (phase.repetitions or 1)), "stroke"
     return None, "none"

@@ -121,8 +121,8 @@ def test_a_measured_speed_tells_the_apex_inside_the_stroke():
     assert apex_of(phase(0, 60, kinematics=stroke(20, 60)), tuple(speed)) == (1_220_000, "speed")
 
 
-def test_a_speed_that_is_null_everywhere_tells_nothing():
-    assert apex_of(phase(0, 60, kinematics=stroke(20, 60)), (None,) * FRAMES)[1] == "stroke"
+def test_a_speed_that_is_unknown_everywhere_tells_nothing():
+    assert apex_of(phase(0, 60, kinematics=stroke(20, 60)), np.full(FRAMES, np.nan))[1] == "stroke"
 
 
 def test_an_annotation_gets_the_id_of_what_it_now_says():
