@@ -5,17 +5,17 @@
     spans = moving(speed, track="head")               # stretches of movement, by hysteresis
     grounded = motion_ratio(speed, inside=range(40, 60))
 
-Left, right and all signs are the subject's own, as in xsheet.schemas.clip.Signals. Arrays have one value per frame of 25
-fps. Motion of the camera and of what carries a part is taken off: angles know no camera, hands stand beside the
+Left, right and all signs are the subject's own, as in xsheet.schemas.clip.Signals. Arrays have one value per frame of
+25 fps. Motion of the camera and of what carries a part is taken off: angles know no camera, hands stand beside the
 shoulders, shoulders beside the head, and what drifts evenly across the picture stands still.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, median_filter
 
 from xsheet.curate.motion import shoulder_width
 from xsheet.schemas import vocab
@@ -30,11 +30,18 @@ TRUTH = "truth"  # the extractor of planted series
 _GAP_FRAMES = 5  # 0.2 s, filled by a line; what is hidden for longer is unknown
 _REACH = 2  # frames to either side of a central difference, as in xsheet.curate.motion
 _SHUT = 0.55  # lids below this share of their usual opening hide the iris, and the mesh then pulls gaze and brows along
-_VOICED = 0.5  # probability of voice activity from which a frame counts as voiced
+VOICED = 0.5  # probability of voice activity from which a frame counts as voiced
 # Planted series are 0..1. This is what the mesh measures at 1, by least squares on the puppet (docs/log.md#motion).
 _PLANTED = {"mouth_open": 0.16, "brow_raise": 0.033, "gaze_x": 0.5, "gaze_y": 0.5}
-_JAW = 0.8  # share by which the box of a face grows per face height of mouth opening, on the same puppets
-_NOSE = 0.35  # face heights by which the middle of the box moves aside for sin(yaw) = 1: the mesh is a mask, not a ball
+_JAW = 0.8  # share by which the box of a face grows per face height of mouth opening
+# What leaks from one quantity into another, as shares of the one that leaks: least squares on the puppet, ibid.
+_BROWS_BY_MOUTH, _BROWS_BY_YAW = -0.046, -0.0002  # face heights per face height, per degree to either side
+_GAZE_BY_YAW = -0.008  # per degree: an eye seen from the side is narrower
+_SMILE_BY_WIDTH, _SMILE_BY_MOUTH = 3.6, 0.9  # speech spreads the lips, a smile raises their corners
+_ASIDE_BY_YAW, _ASIDE_BY_ROLL = 0.145, 0.0032  # shoulder widths for sin(yaw) = 1, and per degree
+_HIP_TO_FACE = 1.9  # shoulder widths: the radius on which a swaying trunk carries the head
+_SETTLING_FRAMES = 8  # Pose's filter needs these to find the body
+_TRAILING_FRAMES = 2  # and it follows by these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,7 +50,7 @@ class Course:
 
     yaw_deg: Floats
     pitch_deg: Floats
-    roll_deg: Floats  # beside the line of the shoulders
+    roll_deg: Floats  # beside the trunk's own sway
     gaze_x: Floats  # -1..1
     gaze_y: Floats  # -1..1
     lids: Floats  # opening of both eyes, 1 = as usual in this clip
@@ -52,7 +59,8 @@ class Course:
     mouth: Floats  # lip distance, face heights
     size: Floats  # log of the head's height: grows by 0.1 when the head comes a tenth nearer
     sway: Floats  # trunk to the own left, shoulder widths
-    shrug: Floats  # shoulders upwards beside the head, shoulder widths
+    rise: Floats  # of both shoulders together, shoulder widths
+    shrug: Floats  # the same beside the head
     wrist_left: Floats  # (frames, 2): outwards and up from the middle of the shoulders, shoulder widths
     wrist_right: Floats  # (frames, 2): the same for the other hand, outwards is away from the trunk too
     voiced: NDArray[np.bool_]
@@ -81,30 +89,33 @@ MOVING: dict[vocab.Track, float] = {
 def course_of(signals: Signals) -> Course:
     """Signals as arrays: short gaps filled, blinks taken out of gaze and brows, camera and carrying parts taken off."""
     raw = {name: _array(signals, name) for name in _FACE}
+    yaw, mouth = raw["yaw_deg"], raw["mouth_open"]
     lids = _lids(raw["eye_left_open"], raw["eye_right_open"])
-    for name in ("gaze_x", "gaze_y", "brow_raise"):
-        raw[name] = _filled(np.where(_near_shut(lids), np.nan, raw[name]))
-    head = _place(signals, "head")
+    shut = _near_shut(lids)
+    open_eyes = {name: _bridged(raw[name], shut) for name in ("gaze_x", "gaze_y", "brow_raise")}
     left, right = _place(signals, "shoulder_left"), _place(signals, "shoulder_right")
-    width = shoulder_width(signals) or np.nan
-    middle = (left + right) / 2
-    height = _array(signals, "head_height") / (1 + _JAW * raw["mouth_open"])
+    middle, width = (left + right) / 2, shoulder_width(signals) or np.nan
+    height = _array(signals, "head_height") / (1 + _JAW * mouth)
+    head = (_place(signals, "head") - np.stack((0 * mouth, _JAW / 2 * mouth * height), -1)) / width
+    sway = _steady(head[:, 0]) - _ASIDE_BY_YAW * np.sin(np.radians(yaw)) - _ASIDE_BY_ROLL * raw["roll_deg"]
+    rise = np.minimum(_steady(-left[:, 1] / width), _steady(-right[:, 1] / width))
     return Course(
-        yaw_deg=raw["yaw_deg"],
+        yaw_deg=yaw,
         pitch_deg=raw["pitch_deg"],
-        roll_deg=raw["roll_deg"] - _slope_deg(left, right),
-        gaze_x=raw["gaze_x"],
-        gaze_y=raw["gaze_y"],
+        roll_deg=raw["roll_deg"] - np.degrees(_or_zero(_centred(sway)) / _HIP_TO_FACE),
+        gaze_x=open_eyes["gaze_x"] - _GAZE_BY_YAW * yaw,
+        gaze_y=open_eyes["gaze_y"],
         lids=lids,
-        brows=raw["brow_raise"],
-        smile=raw["smile"],
-        mouth=raw["mouth_open"],
+        brows=open_eyes["brow_raise"] - _BROWS_BY_MOUTH * mouth - _BROWS_BY_YAW * np.abs(yaw),
+        smile=raw["smile"] - _SMILE_BY_WIDTH * _or_zero(raw["mouth_wide"]) - _SMILE_BY_MOUTH * mouth,
+        mouth=mouth,
         size=np.log(height),
-        sway=_steady(_known(middle[:, 0], head[:, 0] + _aside(raw["yaw_deg"], height)) / width),
-        shrug=(head[:, 1] - _JAW / 2 * raw["mouth_open"] * height - middle[:, 1]) / width,
+        sway=sway,
+        rise=rise,
+        shrug=rise + head[:, 1],
         wrist_left=(_place(signals, "wrist_left") - middle) * (1, -1) / width,
         wrist_right=(_place(signals, "wrist_right") - middle) * (-1, -1) / width,
-        voiced=np.nan_to_num(_array(signals, "voice")) > _VOICED,
+        voiced=np.nan_to_num(_array(signals, "voice")) > VOICED,
         seen=_seen(signals),
     )
 
@@ -171,17 +182,30 @@ def frames_of(span: Span) -> range:
     return frames_in(span, CLIP_RATE)
 
 
+def frames_between(start: float, end: float) -> range:
+    """The frames whose middle lies between two instants in frames; at least one."""
+    first = max(0, nearest(start))
+    return range(first, max(first + 1, nearest(end)))
+
+
+def nearest(instant: float) -> int:
+    """The frame whose start is nearest to an instant in frames; the later one at a tie, so that lengths survive."""
+    return math.floor(instant + 0.5)
+
+
 def smoothed(values: Floats, *, frames: float = 1.0) -> Floats:
     """The series without its jitter: a Gaussian over the known values, `frames` of standard deviation."""
     known = np.isfinite(values)
-    weight = gaussian_filter1d(known.astype(np.float64), frames, mode="nearest")
-    total = gaussian_filter1d(np.where(known, values, 0.0), frames, mode="nearest")
+    reach = min(int(4 * frames), max(len(values) - 1, 0) // 2)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / frames) ** 2)
+    weight = np.convolve(known, kernel, mode="same")
+    total = np.convolve(np.where(known, values, 0.0), kernel, mode="same")
     return np.where(known, total / np.maximum(weight, 1e-9), np.nan)
 
 
 _FACE = (
     "yaw_deg", "pitch_deg", "roll_deg", "gaze_x", "gaze_y", "eye_left_open", "eye_right_open", "brow_raise", "smile",
-    "mouth_open",
+    "mouth_open", "mouth_wide",
 )  # fmt: skip
 
 
@@ -196,7 +220,12 @@ def _array(signals: Signals, name: str) -> Floats:
 
 def _place(signals: Signals, name: str) -> Floats:
     """(frames, 2) picture heights; x to the own left for a subject that faces the camera, y down."""
-    return np.stack([_array(signals, f"{name}_{axis}") for axis in "xy"], -1)
+    place = np.stack([_array(signals, f"{name}_{axis}") for axis in "xy"], -1)
+    if name == "head":
+        return place
+    if name.startswith("shoulder"):
+        place[:_SETTLING_FRAMES] = place[_SETTLING_FRAMES : _SETTLING_FRAMES + 1]
+    return np.concatenate((place[_TRAILING_FRAMES:], np.repeat(place[-1:], _TRAILING_FRAMES, axis=0)))
 
 
 def _filled(values: Floats) -> Floats:
@@ -223,18 +252,22 @@ def _near_shut(lids: Floats) -> NDArray[np.bool_]:
     return np.convolve(shut, np.ones(3), mode="same")[: len(shut)] > 0
 
 
-def _slope_deg(left: Floats, right: Floats) -> Floats:
-    """Tilt of the shoulders towards the own left; 0 where they are not seen."""
-    down, across = (left - right)[:, 1], (left - right)[:, 0]
-    return np.nan_to_num(np.degrees(np.arctan2(down, np.abs(across))))
+def _bridged(values: Floats, hidden: NDArray[np.bool_]) -> Floats:
+    """The values before and after what is hidden, joined by a line."""
+    seen = ~hidden & np.isfinite(values)
+    if not seen.any():
+        return values
+    at = np.arange(len(values))
+    return np.where(hidden, np.interp(at, at[seen], values[seen]), values)
 
 
-def _known(first: Floats, second: Floats) -> Floats:
-    return first if np.isfinite(first).any() else second
+def _centred(values: Floats) -> Floats:
+    return values - np.nanmedian(values) if np.isfinite(values).any() else values
 
 
-def _aside(yaw_deg: Floats, height: Floats) -> Floats:
-    return -_NOSE * np.sin(np.radians(yaw_deg)) * height
+def _or_zero(values: Floats) -> Floats:
+    """A correction that was not measured corrects nothing."""
+    return values if np.isfinite(values).any() else np.zeros_like(values)
 
 
 def _steady(place: Floats) -> Floats:
@@ -242,19 +275,24 @@ def _steady(place: Floats) -> Floats:
     steps = np.diff(place)
     if not np.isfinite(steps).any():
         return place
-    return place - np.nanmedian(steps) * np.arange(len(place))
+    return _centred(place - np.nanmedian(steps) * np.arange(len(place)))
 
 
 def _seen(signals: Signals) -> dict[vocab.Track, Floats]:
     face = np.nan_to_num(_array(signals, "face_visible"))
-    trunk = np.isfinite(_place(signals, "shoulder_left") + _place(signals, "shoulder_right")).all(1).astype(np.float64)
+    trunk: Floats = (
+        np.isfinite(_place(signals, "shoulder_left") + _place(signals, "shoulder_right")).all(1).astype(np.float64)
+    )
     left, right = (np.nan_to_num(_array(signals, f"hand_{side}_visible")) for side in ("left", "right"))
     both = np.fmax(left, right)
-    of_face: dict[vocab.Track, Floats] = dict.fromkeys(("head", "gaze", "brows", "mouth", "face"), face)
+    of_face: tuple[vocab.Track, ...] = ("head", "gaze", "brows", "mouth", "face")
     # A tight crop hides the shoulders; how near the head is still tells of the trunk.
-    trunk = np.fmax(trunk, face) if not trunk.any() else trunk
-    return of_face | {"torso": trunk, "arm_left": left, "arm_right": right, "arms": both, "hands": both,
-                      "whole_body": np.fmax(face, both)}  # fmt: skip
+    trunk = trunk if trunk.any() else face
+    return {
+        **dict.fromkeys(of_face, face),
+        "torso": trunk, "arm_left": left, "arm_right": right, "arms": both, "hands": both,
+        "whole_body": np.fmax(face, both),
+    }  # fmt: skip
 
 
 def _speed(*axes: Floats) -> Floats:

@@ -1,133 +1,46 @@
-"""Words of the training string. Text of models and reviewers is data: it can be neither a marker nor a control code."""
-
-import re
-import unicodedata
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+"""Phases in plain words, always the same for the same facts: 'nods twice, slightly, quickly'."""
 
 from xsheet.schemas import vocab
-from xsheet.schemas.annotation import Base, Phase
 
-STILL = "keeps still"
-
-_PEOPLE = re.compile(r"\b(woman|man|girl|boy|lady|gentleman|child|person)\b", re.IGNORECASE)
-_DOES: dict[vocab.Speaking, str] = {
-    "speaking": "is speaking",
-    "listening": "is listening",
-    "silent": "is silent",
-    "mixed": "is speaking and listening",
-}
-_BRACKETS = str.maketrans("[]", "()")
-_FORGED = re.compile(r"(phase)-(?=\d)", re.IGNORECASE)
-# A letter of a script without spaces is a word, and so is every started run of 20 letters: limits bound any text.
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{1,20}")
-_STOPS = (".", "!", "?", "。", "！", "？")
+_VERBS: dict[vocab.Action, str] = {
+    "nod": "nods", "shake_head": "shakes the head", "tilt_head": "tilts the head to the {side}",
+    "turn_head": "turns the head to the {side}", "lower_head": "lowers the head", "raise_head": "raises the head",
+    "look_away": "looks away to the {side}", "blink_long": "closes both eyes for a moment",
+    "raise_brows": "raises both brows", "smile": "smiles", "open_mouth": "opens the mouth without speaking",
+    "lean_in": "leans towards the camera", "lean_back": "leans back", "sway": "sways from side to side",
+    "shrug": "shrugs both shoulders", "raise_hand": "raises {hand}", "lower_hand": "lowers {hand}",
+    "wave": "waves with {hand}", "point": "holds {hand} out", "clap": "claps", "open_palms": "opens both hands",
+    "chop_beat": "beats with {hand}", "rest": "keeps still",
+}  # fmt: skip
+_TIMES = {1: "once", 2: "twice", 3: "three times", 4: "four times", 5: "five times"}
+_SIZES = {1: "slightly", 3: "widely"}
+_PACES = {1: "slowly", 3: "quickly"}
 
 
-@dataclass(frozen=True, slots=True)
-class BaseText:
-    """The base block, and whether it lost words."""
-
-    text: str
-    shortened: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BlockText:
-    """The sentence of a block."""
-
-    text: str
-    named: tuple[str, ...]  # ids of the phases it names
-    shortened: tuple[str, ...]  # ids of phases that lost words or were left out
-
-
-def brief_caption(base: Base) -> str:
-    """The caption of stage 1, "A woman is speaking.": one noun of a closed list, so that nobody can be named."""
-    found = _PEOPLE.search(base.subject)
-    return f"A {found.group().lower() if found else 'person'} {_DOES[base.speaking]}."
+def words_for(
+    action: vocab.Action,
+    side: vocab.Laterality,
+    *,
+    repetitions: int | None = None,
+    amplitude: int | None = None,
+    speed: int | None = None,
+) -> str:
+    """A phase as a clause without its subject, in the present tense. KeyError for a class that has no rule."""
+    hand = "both hands" if side == "both" else f"the {side} hand"
+    said = _VERBS[action].format(side=side, hand=hand)
+    if repetitions is not None and repetitions > 1:
+        said += f" {_TIMES.get(repetitions, 'several times')}"
+    manner = (_SIZES.get(amplitude or 0), _PACES.get(speed or 0))
+    return ", ".join([said, *filter(None, manner)])
 
 
-def base_text(base: Base, *, most_words: int) -> BaseText:
-    """The base block, cut after the last whole sentence that fits, or else in the sentence."""
-    whole = clean(base.text) or brief_caption(base)
-    kept = fit(whole, most_words)
-    if kept != whole and not kept.endswith(_STOPS) and (stop := max(kept.rfind(f"{mark} ") for mark in ".!?")) > 0:
-        kept = kept[: stop + 1]
-    return BaseText(_ended(kept), kept != whole)
+def words_for_clip(framing: vocab.Framing, speaking: vocab.Speaking) -> str:
+    """What the base can say without a picture: how much of a person is seen, and whether there is a voice."""
+    doing = {"speaking": "speaks", "mixed": "speaks now and then"}.get(speaking, "is silent")
+    return f"A person {doing} before the camera, {_SHOWN[framing]}."
 
 
-def block_text(phases: Sequence[Phase], *, going_on: Collection[str], most_words: int) -> BlockText:
-    """One sentence that names the phases in order; simultaneous ones are joined by "and", later ones by "then".
-
-    Where it is too long, short texts are taken; then the shortest phases are left out; then the sentence is cut.
-
-    Args:
-        phases: what the block names, sorted as the contract asks; none = keeps still.
-        going_on: ids of phases that the block before has named already.
-        most_words: of the sentence.
-    """
-    if not phases:
-        return BlockText(f"{STILL}.", (), ())
-    kept, short = list(phases), False
-    sentence = _join(kept, going_on, short=short)
-    lost: list[str] = []
-    while word_count(sentence) > most_words and not (short and len(kept) == 1):
-        if not short:
-            short = True
-            lost = [p.phase_id for p in kept if p.text_short]
-        else:
-            # Of equals the last one goes.
-            least = min(reversed(kept), key=lambda p: p.span.duration_us)
-            kept.remove(least)
-            lost.append(least.phase_id)
-        sentence = _join(kept, going_on, short=short)
-    fitting = fit(sentence, most_words)
-    if fitting != sentence:
-        lost.append(kept[0].phase_id)
-    return BlockText(_ended(fitting), tuple(p.phase_id for p in kept), tuple(dict.fromkeys(lost)))
-
-
-def _join(phases: Sequence[Phase], going_on: Collection[str], *, short: bool) -> str:
-    sentence, said, end_us = "", set[str](), 0
-    for phase in phases:
-        clause = clean((phase.text_short if short else None) or phase.text).rstrip(" .,;:。")
-        clause = clause or phase.action.replace("_", " ")
-        if phase.phase_id in going_on:
-            clause = f"still {_lower(clause)}"
-        if clause.casefold() not in said:
-            link = "" if not sentence else ", then " if phase.start_us >= end_us else ", and "
-            sentence += link + (_lower(clause) if link else clause)
-            said.add(clause.casefold())
-        end_us = max(end_us, phase.end_us)
-    return sentence
-
-
-def clean(text: str) -> str:
-    """Text on one line that cannot pass for a marker: no control or format codes, no square brackets, no "Phase-2"."""
-    visible = (c if unicodedata.category(c)[0] not in "CZ" else " " for c in unicodedata.normalize("NFKC", text))
-    return _FORGED.sub(r"\1 ", " ".join("".join(visible).split()).translate(_BRACKETS))
-
-
-def word_count(text: str) -> int:
-    """Words of a text; see _WORD for scripts without spaces."""
-    return len(_word_ends(text))
-
-
-def fit(text: str, most_words: int) -> str:
-    """The text up to its last word that fits."""
-    ends = _word_ends(text)
-    return text if len(ends) <= most_words else text[: ends[most_words - 1]]
-
-
-def _word_ends(text: str) -> list[int]:
-    return [found.end() for found in _WORD.finditer(text.rstrip("".join(_STOPS)))]
-
-
-def _lower(clause: str) -> str:
-    """'She nods' → 'she nods' inside a sentence, but 'OK sign' stays."""
-    first = clause.split(" ", 1)[0]
-    return clause[0].lower() + clause[1:] if first[1:].islower() or len(first) == 1 else clause
-
-
-def _ended(text: str) -> str:
-    return text if text.endswith(_STOPS) else f"{text.rstrip(' ,;:')}."
+_SHOWN: dict[vocab.Framing, str] = {
+    "face": "the face filling the picture", "head_shoulders": "seen from the chest up",
+    "upper_body": "seen from the waist up", "three_quarter": "seen from the knees up", "full_body": "seen whole",
+}  # fmt: skip

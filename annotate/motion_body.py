@@ -1,0 +1,42 @@
+"""Rules for the trunk: leaning, swaying, shrugging."""
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from xsheet.annotate.acts import Act, act_of
+from xsheet.annotate.series import Course
+from xsheet.annotate.strokes import Chain, chains, excursion, legs
+from xsheet.schemas.settings import StrictModel
+
+_HOLD_S = 3.0
+
+
+class BodySettings(StrictModel):
+    """The smallest movements of a trunk that count. Fitted on the puppet, seeds 0-39 (docs/log.md#motion)."""
+
+    least_size: float = Field(default=0.06, gt=0, le=1, description="logarithm of the head's growth")
+    least_sway: float = Field(default=0.06, gt=0, le=1, description="shoulder widths")
+    least_shrug: float = Field(default=0.022, gt=0, le=1, description="shoulder widths")
+
+
+def body_acts(course: Course, settings: BodySettings) -> Iterator[Act]:
+    """Leans, sways and shrugs; they may overlap."""
+    for chain in chains(legs(course.size, least=settings.least_size, jitter_frames=2.5), gap_s=0.0, hold_s=_HOLD_S):
+        yield act_of(
+            chain, "lean_in" if chain.peak > 0 else "lean_back", "torso", side="none", least=settings.least_size
+        )
+    for chain in chains(legs(course.sway, least=settings.least_sway, jitter_frames=2), gap_s=0.2, hold_s=_HOLD_S):
+        offsets = chain.offsets
+        if len(chain.legs) > 2 and offsets.max() > 0 > offsets.min():
+            repetitions = max(1, round((len(chain.legs) - 1) / 2))
+            yield act_of(chain, "sway", "torso", side="none", least=settings.least_sway, repetitions=repetitions)
+    for chain in chains(legs(course.rise, least=settings.least_shrug, jitter_frames=1.0), gap_s=0.0, hold_s=1.5):
+        if chain.peak > 0 and chain.returns and not _nearer(course, chain, settings):
+            yield act_of(chain, "shrug", "torso", side="both", least=settings.least_shrug)
+
+
+def _nearer(course: Course, chain: Chain, settings: BodySettings) -> bool:
+    """Whether the head comes nearer or goes back meanwhile: then the shoulders move because the trunk leans."""
+    away = excursion(course.size, range(int(chain.start), int(chain.end) + 1))
+    return away is not None and abs(away) >= settings.least_size

@@ -1,0 +1,59 @@
+"""Rules for the face: gaze, lids, brows, smile, and a mouth that opens without voice."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from pydantic import Field
+
+from xsheet.annotate.acts import Act, act_of
+from xsheet.annotate.motion_head import side_of
+from xsheet.annotate.series import FPS, Course, Floats
+from xsheet.annotate.strokes import Chain, chains, legs
+from xsheet.schemas.settings import StrictModel
+
+_HOLD_S = 3.0
+
+
+class FaceSettings(StrictModel):
+    """The smallest movements of a face that count. Fitted on the puppet, seeds 0-39 (docs/log.md#motion)."""
+
+    least_gaze: float = Field(default=0.17, gt=0, le=1, description="half eye widths; glances go half as far")
+    least_gaze_s: float = Field(default=0.3, ge=0, le=3, description="a shorter look aside is a glance")
+    shut_lids: float = Field(default=0.5, gt=0, lt=1, description="share of the usual opening")
+    least_shut_s: float = Field(default=0.18, ge=0, le=3, description="an ordinary blink is over sooner")
+    least_brows: float = Field(default=0.0125, gt=0, le=0.2, description="face heights")
+    least_smile: float = Field(default=0.2, gt=0, le=1, description="of the series' 0..1")
+    least_mouth: float = Field(default=0.045, gt=0, le=0.5, description="face heights")
+    most_voiced: float = Field(default=0.4, ge=0, le=1, description="share of an open mouth's frames with voice")
+
+
+def face_acts(course: Course, settings: FaceSettings) -> Iterator[Act]:
+    """Looks aside, long blinks, raised brows, smiles and silently opened mouths; they may overlap."""
+    for chain in _away(course.gaze_x, settings.least_gaze, jitter_frames=1.2):
+        if (chain.end - chain.start) / FPS >= settings.least_gaze_s and chain.returns:
+            yield act_of(chain, "look_away", "gaze", side=side_of(chain.peak), least=settings.least_gaze)
+    for chain in _away(-course.lids, 1 - settings.shut_lids, jitter_frames=0.5):
+        if chain.peak > 0 and chain.returns and _shut_s(course, chain, settings) >= settings.least_shut_s:
+            yield act_of(chain, "blink_long", "gaze", side="both", least=1 - settings.shut_lids)
+    for chain in _away(course.brows, settings.least_brows, jitter_frames=1.5):
+        if chain.peak > 0:
+            yield act_of(chain, "raise_brows", "brows", side="both", least=settings.least_brows)
+    for chain in _away(course.smile, settings.least_smile, jitter_frames=4):
+        if chain.peak > 0:
+            yield act_of(chain, "smile", "face", side="none", least=settings.least_smile)
+    for chain in _away(course.mouth, settings.least_mouth, jitter_frames=0.7):
+        if chain.peak > 0 and _voiced(course, chain) <= settings.most_voiced:
+            yield act_of(chain, "open_mouth", "mouth", side="none", least=settings.least_mouth)
+
+
+def _away(values: Floats, least: float, *, jitter_frames: float) -> Iterator[Chain]:
+    return chains(legs(values, least=least, jitter_frames=jitter_frames), gap_s=0.0, hold_s=_HOLD_S)
+
+
+def _shut_s(course: Course, chain: Chain, settings: FaceSettings) -> float:
+    lids = course.lids[int(chain.start) : int(np.ceil(chain.end))]
+    return float((lids < settings.shut_lids).sum()) / FPS
+
+
+def _voiced(course: Course, chain: Chain) -> float:
+    return float(course.voiced[int(chain.start) : int(np.ceil(chain.end))].mean())

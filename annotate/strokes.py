@@ -1,0 +1,184 @@
+"""Movements in one series: legs between its turning points, and the chains they form.
+
+    found = legs(course.pitch_deg, least=3.0)                  # down, up, down, up
+    (nods,) = chains(found, gap_s=0.2, hold_s=2.0)             # one episode that ends where it began
+    oscillation(course.pitch_deg, range(40, 60), least=3.0)    # cycles inside a span
+
+A leg is monotone but for jitter. Aimed human movement follows minimum jerk (Flash & Hogan, 1985), so where a leg begins
+and ends is read off its steep middle, which no jitter blurs: the moments of 20 and 80 % of the way lie at 0.327 and
+0.673 of its time. Instants are in frames, k + 1/2 being the middle of frame k.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from xsheet.annotate.series import FPS, Floats, smoothed, stretches
+
+_LOW, _HIGH = 0.2, 0.8  # of the way
+_AT_LOW, _AT_HIGH = 0.3266, 0.6734  # of the time, where minimum jerk has gone that far
+_BACK = 0.45  # at rest again: nearer to where it began than this share of the farthest point
+_BLUR = 1.75  # width of a smoothed step between these shares, in standard deviations of the smoothing
+_TRACKER = 1.0  # frames, standard deviation of what a tracker smooths by itself
+_REST_FRAMES, _REST_SHARE = 6, 0.08  # a way that goes on by less than this share in so many frames rests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """One movement of one quantity in one direction."""
+
+    start: float
+    end: float
+    value: float  # where it begins
+    delta: float  # how far it goes, signed
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes."""
+        return (self.end - self.start) / FPS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Legs that follow one another: away from a place, perhaps to and fro, and perhaps back."""
+
+    legs: tuple[Leg, ...]
+
+    @property
+    def start(self) -> float:
+        """When the first leg begins."""
+        return self.legs[0].start
+
+    @property
+    def end(self) -> float:
+        """When the last leg ends."""
+        return self.legs[-1].end
+
+    @property
+    def offsets(self) -> Floats:
+        """(legs,) how far from the first place each leg ends, signed."""
+        return np.array([leg.value + leg.delta - self.legs[0].value for leg in self.legs])
+
+    @property
+    def peak(self) -> float:
+        """The farthest of these, signed."""
+        offsets = self.offsets
+        return float(offsets[np.abs(offsets).argmax()])
+
+    @property
+    def returns(self) -> bool:
+        """Whether it ends near where it began."""
+        return len(self.legs) > 1 and abs(float(self.offsets[-1])) <= _BACK * abs(self.peak)
+
+    @property
+    def hold(self) -> float:
+        """Frames of stillness after the farthest point; 0 where it is the end."""
+        at = int(np.abs(self.offsets).argmax())
+        return self.legs[at + 1].start - self.legs[at].end if at + 1 < len(self.legs) else 0.0
+
+
+def legs(values: Floats, *, least: float, jitter_frames: float = 1.0) -> list[Leg]:
+    """Movements of at least `least`, in order; whatever turns back by less is jitter."""
+    calm = smoothed(values, frames=jitter_frames)
+    found: list[Leg] = []
+    for known in stretches(np.isfinite(calm)):
+        path = calm[known.start : known.stop]
+        turns = turning_points(path, least)
+        parts = [part for a, b in pairwise(turns) for part in _parts(path, a, b, least)]
+        found += (_leg(path, a, b, offset=known.start, blur=jitter_frames) for a, b in parts)
+    return found
+
+
+def turning_points(path: Floats, least: float) -> list[int]:
+    """Frames where a series turns: neighbours differ by `least` and more, and between them nothing turns back by as much.
+
+    The first and the last are where its first movement begins and its last one ends; [] for one that stands still.
+    """
+    values = path.tolist()
+    turns: list[int] = []
+    low = high = 0
+    rising: bool | None = None
+    for k, value in enumerate(values):
+        if value < values[low]:
+            low = k
+        if value > values[high]:
+            high = k
+        if rising is not False and values[high] - value >= least:
+            turns.append(high)
+            rising, low, high = False, k, k
+        elif rising is not True and value - values[low] >= least:
+            turns.append(low)
+            rising, low, high = True, k, k
+    return [*turns, high if rising else low] if turns else []
+
+
+def chains(found: Sequence[Leg], *, gap_s: float, hold_s: float) -> Iterator[Chain]:
+    """Legs joined into episodes.
+
+    Args:
+        found: in order.
+        gap_s: what may lie between the return from one movement and the next repetition of it.
+        hold_s: how long a pose may be held before it is a new place.
+    """
+    open_legs: list[Leg] = []
+    for leg in found:
+        if open_legs:
+            so_far = Chain(legs=tuple(open_legs))
+            pause_s = (leg.start - so_far.end) / FPS
+            if pause_s > (gap_s if so_far.returns else hold_s):
+                yield so_far
+                open_legs = []
+        open_legs.append(leg)
+    if open_legs:
+        yield Chain(legs=tuple(open_legs))
+
+
+def oscillation(values: Floats, inside: range, *, least: float) -> int:
+    """Full cycles of at least `least` that a series makes inside a stretch; 0 where it moves one way only."""
+    return len(legs(values[inside.start : inside.stop], least=least)) // 2
+
+
+def excursion(values: Floats, inside: range, *, margin: int = 5) -> float | None:
+    """How far a series goes inside a stretch from where it is just before and after, signed; None where it is not seen.
+
+    `margin` is the number of frames before and after that are asked; at an end of the clip only the other side is.
+    """
+    around = np.concatenate((values[max(0, inside.start - margin) : inside.start], values[inside.stop :][:margin]))
+    within = values[inside.start : inside.stop]
+    if not np.isfinite(around).any() or not np.isfinite(within).any():
+        return None
+    away = smoothed(within) - np.nanmedian(around)
+    return float(away[np.nanargmax(np.abs(away))])
+
+
+def _parts(path: Floats, a: int, b: int, least: float) -> list[tuple[int, int]]:
+    """A way from one turning point to the next, in two where it rests in between: each part at least `least` long."""
+    way = np.abs(path[a : b + 1] - path[a])
+    for k in range(1, b - a - _REST_FRAMES):
+        rest = way[k + _REST_FRAMES] - way[k]
+        if rest <= _REST_SHARE * way[-1] and way[k] >= least and way[-1] - way[k + _REST_FRAMES] >= least:
+            middle = a + k + _REST_FRAMES // 2
+            return [(a, middle), *_parts(path, middle, b, least)]
+    return [(a, b)]
+
+
+def _leg(path: Floats, a: int, b: int, *, offset: int, blur: float) -> Leg:
+    way = (path[a : b + 1] - path[a]) / (path[b] - path[a])
+    later = int(np.argmax(way >= _HIGH))
+    earlier = int(np.flatnonzero(way[: later + 1] <= _LOW)[-1])
+    at_low, at_high = _crossing(way, earlier, _LOW), _crossing(way, later - 1, _HIGH)
+    # Smoothing widens a step: the squares of the widths add.
+    steep = np.sqrt(max((at_high - at_low) ** 2 - _BLUR**2 * (blur**2 + _TRACKER**2), 0.25))
+    half = float(steep / (_AT_HIGH - _AT_LOW) / 2)
+    middle = (at_low + at_high) / 2
+    start, end = max(0.0, middle - half), min(float(b - a), middle + half)
+    origin = offset + a + 0.5
+    return Leg(start=origin + start, end=origin + end, value=float(path[a]), delta=float(path[b] - path[a]))
+
+
+def _crossing(way: Floats, before: int, share: float) -> float:
+    """Where the line from frame `before` to the next one passes `share`."""
+    a, b = float(way[before]), float(way[before + 1])
+    return before + (share - a) / (b - a) if b > a else float(before)
