@@ -13,6 +13,7 @@ from typing import Any
 
 import llguidance
 import llguidance.hf
+import numpy as np
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
@@ -66,7 +67,8 @@ class GrammarMask(LogitsProcessor):
                 continue
             if token is not None and not matcher.consume_token(token):
                 raise RuntimeError(f"the grammar refuses token {token} that it allowed: {matcher.get_error()}")
-            # One byte per token, 0 forbids; a reply that is whole may only end.
-            allowed = torch.frombuffer(bytearray(matcher.compute_logit_bias()), dtype=torch.uint8)
-            masked[row].masked_fill_(allowed.to(scores.device) == 0, -torch.inf)
+            # One bit per token; a reply that is whole may only end.
+            bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
+            allowed = np.unpackbits(bits, count=scores.shape[1], bitorder="little")
+            masked[row].masked_fill_(torch.from_numpy(allowed).to(scores.device) == 0, -torch.inf)
         return masked

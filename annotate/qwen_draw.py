@@ -5,7 +5,7 @@
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from transformers import LogitsProcessor
@@ -17,29 +17,25 @@ class SeededDraw(LogitsProcessor):
     """Leaves one token per row: drawn out of the nucleus at the row's temperature, or the likeliest at 0."""
 
     def __init__(self, draws: Sequence[Draw]) -> None:
-        self._draws = draws
+        self._temperatures = [draw.temperature for draw in draws]
+        self._top_ps = [draw.top_p for draw in draws]
         self._streams = [random.Random(draw.seed) for draw in draws]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """(B, N) tokens and (B, V) scores of the next one -> (B, V) scores, all but one of a row at minus infinity."""
-        chosen = torch.stack(
-            [
-                _draw(row, draw, stream.random())
-                for row, draw, stream in zip(scores, self._draws, self._streams, strict=True)
-            ]
-        )
-        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
 
+        def column(values: Iterable[float]) -> torch.Tensor:
+            return torch.tensor([*values], dtype=torch.float64, device=scores.device)[:, None]
 
-def _draw(scores: torch.Tensor, draw: Draw, instant: float) -> torch.Tensor:
-    """The token, a scalar, at `instant` in [0, 1) of the summed chances of (V,) scores."""
-    if draw.temperature == 0:
-        return scores.argmax()
-    # Summed in the order of the vocabulary, not of the chances: two nearly equal chances that change places by rounding
-    # (another batch, another device) then change nothing.
-    chances = (scores.double() / draw.temperature).softmax(-1)
-    falling = chances.sort(descending=True).values
-    in_nucleus = falling.cumsum(-1) - falling < draw.top_p
-    least = falling[in_nucleus.sum() - 1]
-    summed = torch.where(chances >= least, chances, 0).cumsum(-1)
-    return torch.searchsorted(summed, instant * summed[-1], right=True).clamp(max=len(scores) - 1)
+        temperatures = column(self._temperatures)
+        chances = (scores / temperatures.where(temperatures > 0, 1.0)).softmax(-1)
+        falling = chances.sort(descending=True).values
+        in_nucleus = falling.cumsum(-1) - falling < column(self._top_ps)
+        least = falling.gather(1, in_nucleus.sum(-1, keepdim=True) - 1)
+        # Summed in the order of the vocabulary, not of the chances: two nearly equal chances that change places by
+        # rounding (another batch, another device) then change nothing.
+        summed = chances.where(chances >= least, 0.0).cumsum(-1)
+        instants = column(stream.random() for stream in self._streams) * summed[:, -1:]
+        drawn = torch.searchsorted(summed, instants, right=True).clamp(max=scores.shape[1] - 1)
+        chosen = drawn.where(temperatures > 0, scores.argmax(-1, keepdim=True))
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)

@@ -25,7 +25,7 @@ class QwenSettings(StrictModel):
     dtype: Literal["bfloat16", "float16", "float32"] = Field(
         default="bfloat16", description="of weights and arithmetic; the published weights are bfloat16"
     )
-    device: str = Field(default="auto", description="auto = over all GPUs, else the CPU; or one: cuda:0, cpu, mps")
+    device: str = Field(default="auto", description="auto = over all GPUs, else the CPU; or one: cuda:0, cpu")
     attention: Literal["sdpa", "flash_attention_2", "eager"] = Field(
         default="sdpa", description="implementation; flash_attention_2 wants the package flash-attn"
     )

@@ -1,17 +1,14 @@
-"""What Qwen-VL makes of a clip, by arithmetic: size of the pictures, stamps, tokens, and from these the cost of a run.
+"""What Qwen-VL makes of a clip, by arithmetic: size of the pictures, stamps, tokens.
 
 No model and no library is loaded, so a dry run and the endpoint can use it; tests hold it equal to both processors.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from pydantic import Field
 
 from xsheet.annotate.chat import Film
 from xsheet.annotate.sampling import PAIR, frame_indices, mean_fps
-from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, us_from_seconds
 
 MERGE = 2  # vision patches to a side of one token, in both families
@@ -87,6 +84,11 @@ class Tokens:
             reply=self.reply + other.reply,
         )
 
+    def __mul__(self, times: int) -> "Tokens":
+        return Tokens(
+            calls=self.calls * times, vision=self.vision * times, prompt=self.prompt * times, reply=self.reply * times
+        )
+
 
 def call_tokens(
     film: Film | None, *, size: tuple[int, int], family: Family, text_chars: int = 0, reply: int = 0
@@ -118,22 +120,3 @@ def _marks(indices: Sequence[int], family: Family) -> int:
     if not family.writes_stamps:
         return 2
     return sum(2 + 3 + len(f"{us / 1e6:.1f}") for us in told_us(indices, family))
-
-
-class Pace(StrictModel):
-    """How fast a GPU is taken to be. Arithmetic for an 8 B model in bfloat16 on one 80 GB A100, measured nowhere.
-
-    Reading: 312 TFLOP/s at 40 % against 16 GFLOP a token. Writing: 16 GB of weights a step at 2 TB/s and 60 %, 8 rows.
-    """
-
-    prompt_tokens_per_s: float = Field(default=7800, gt=0, description="tokens read a second; see above")
-    reply_tokens_per_s: float = Field(default=600, gt=0, description="tokens written a second, all rows; see above")
-
-    def seconds(self, tokens: Tokens) -> float:
-        """GPU seconds."""
-        return tokens.prompt / self.prompt_tokens_per_s + tokens.reply / self.reply_tokens_per_s
-
-
-def total(calls: Iterable[Tokens]) -> Tokens:
-    """The sum over calls."""
-    return sum(calls, Tokens())

@@ -10,13 +10,11 @@ from xsheet.annotate.qwen_tokens import (
     FAMILIES,
     QWEN3,
     QWEN25,
-    Pace,
     Tokens,
     call_tokens,
     frame_cap,
     picture_size,
     told_us,
-    total,
 )
 from xsheet.annotate.sampling import frame_indices
 
@@ -94,7 +92,6 @@ def test_a_call_without_pictures_costs_its_text(tmp_path):
     assert call_tokens(None, size=(832, 480), family=QWEN3, text_chars=41) == Tokens(calls=1, prompt=11)
 
 
-def test_a_run_is_the_sum_of_its_calls():
-    tokens = total([Tokens(calls=1, vision=2, prompt=3, reply=4)] * 3)
-    assert tokens == Tokens(calls=3, vision=6, prompt=9, reply=12)
-    assert Pace(prompt_tokens_per_s=9, reply_tokens_per_s=6).seconds(tokens) == 3
+def test_calls_add_up():
+    tokens = Tokens(calls=1, vision=2, prompt=3, reply=4)
+    assert tokens * 2 + tokens == Tokens(calls=3, vision=6, prompt=9, reply=12)
