@@ -3,7 +3,7 @@
 Nothing is guessed silently: what is changed is a repair of the annotation, and what is left out is a loss as well.
 
 Times    a start after the end is swapped, what sticks out of the clip is cut; what is shorter than 0.12 s is left out.
-Overlap  events of one voice and track that overlap are kept: the later one goes to the voice `NAME#2`, a run of its own.
+Overlap  events of one voice and track that overlap are kept: the later goes to the voice `NAME#2`, a run of its own.
 Fields   what the contract refuses is dropped; text, side and kind then have the values of meaning.assumed.
 Base     that of the file; where it has none, the one the caller gives; without both the status is `skipped`, since an
          annotation that is `ok` has a base.

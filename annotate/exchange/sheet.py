@@ -1,7 +1,7 @@
 """Sheet: what one voice says of one clip, in plain words. Every format writes sheets and reads sheets.
 
-A voice is one layer, or one annotator of a file from elsewhere. Where a layer has several annotations of a clip (samples
-of a model) the second is the voice `raw#2`, so that events of one voice and track never overlap.
+A voice is one layer, or one annotator of a file from elsewhere. Where a layer has several annotations of a clip
+(samples of a model) the second is the voice `raw#2`, so that events of one voice and track never overlap.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Set

@@ -67,7 +67,7 @@ words = st.one_of(
             "\x00\x01 control",
             "-1+2",
             "'''",
-        ]  # fmt: skip
+        ]
     ),
 )
 optional = st.none() | words
