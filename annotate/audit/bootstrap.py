@@ -70,7 +70,7 @@ def estimate(values: Floats) -> Estimate:
     return Estimate(float(values[0]), float(low), float(high))
 
 
-def ratio(part: Floats, whole: Floats) -> Floats:
+def ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> Floats:
     """The quotient, NaN where the whole is nothing."""
     nothing = np.full(np.broadcast(part, whole).shape, np.nan)
     return np.asarray(np.divide(part, whole, out=nothing, where=whole != 0))

@@ -55,16 +55,20 @@ class Units:
 
     def take(self, annotations: Ints) -> "Units":
         """These annotations, in this order; one may be taken more than once."""
-        first = np.searchsorted(self.of, annotations, "left")
-        count = np.searchsorted(self.of, annotations, "right") - first
-        rows = ranges(first, count)
+        rows, of = self.rows(annotations)
         return Units(
             clip_ids=self.clip_ids[annotations],
             sample=self.sample[annotations],
             duration_us=self.duration_us[annotations],
-            of=np.repeat(np.arange(len(annotations)), count),
+            of=of,
             **self._phases(rows),
         )
+
+    def rows(self, annotations: Ints) -> tuple[Ints, Ints]:
+        """(M,) phases of these annotations, one after the other, and (M,) which of the annotations each is of."""
+        first = np.searchsorted(self.of, annotations, "left")
+        count = np.searchsorted(self.of, annotations, "right") - first
+        return ranges(first, count), np.repeat(np.arange(len(annotations)), count)
 
     def _phases(self, rows: Ints) -> "_Phases":
         return {
