@@ -284,6 +284,10 @@ def print_cost(cost: dict[str, float]) -> None:
     for name in ("ClipTask", "ClipTask without body"):
         mine = cost["probe"] + cost["MeasureTask"] + KEPT_SHARE * cost[name]
         print(f"With {name} on {KEPT_SHARE:.0%}: {mine:.2f} s per minute; the chain takes {both / mine:.2f} × as much.")
+    # All of the chain's step goes, its decode and encode too, so the ratio errs on the chain's side.
+    apart = mine - cost["FaceWatcher"] - cost["sound: listen"]
+    rest = both - cost["chain: faces, crops"]
+    print(f"Models apart (faces, voice, body): {apart:.2f} s beside {rest:.2f} s, {rest / apart:.2f} × as much.")
 
 
 def memory_table(models: Path | None) -> None:

@@ -113,7 +113,8 @@ def _of(one: Annotation, layer: vocab.Layer, run: Run) -> Annotation:
 
 
 def _write(set_folder: Path, table: Table[R], name: str, rows: Iterable[R]) -> tuple[Path, ...]:
-    folder, feed, files = set_folder / table.name, iter(rows), []
+    folder, feed = set_folder / table.name, iter(rows)
+    files: list[Path] = []
     for first in feed:
         files.append(folder / f"part-{name}-{len(files):05d}.parquet")
         write_file(files[-1], table, chain([first], islice(feed, table.rows_per_part - 1)))

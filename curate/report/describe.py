@@ -24,17 +24,17 @@ class UnitCosts:
 MEASURED = UnitCosts(
     cpu_s_per_minute={
         "probe": 0.1,
-        "sound": 0.7,
-        "decode": 6.5,
-        "cuts": 0.6,
-        "picture": 0.9,
-        "faces": 9.8,
-        "sync": 0.2,
+        "sound": 3.0,
+        "decode": 9.4,
+        "cuts": 1.2,
+        "picture": 1.4,
+        "faces": 7.8,
+        "sync": 0.4,
     },
-    write_cpu_s_per_minute=40.0,
-    kept_share=0.25,
-    clip_mb_per_minute=9.0,
-    table_mb_per_hour=6.0,
+    write_cpu_s_per_minute=75.0,
+    kept_share=0.2,
+    clip_mb_per_minute=30.0,
+    table_mb_per_hour=51.0,
 )
 """Of 720p film with one face on one core; docs/log.md#cost."""
 

@@ -133,6 +133,7 @@ def _on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
             fn_constructor_args=(job,),
             compute=ray.data.ActorPoolStrategy(size=job.how.jobs),
             num_cpus=cpus,
+            num_gpus=job.how.gpus or None,
         )
         outcome = TypeAdapter(Outcome)
         # Prefetching would hold an outcome back until there is another one.

@@ -110,6 +110,7 @@ class Execution:
     memory_mb: int = 8192  # heap and private mappings of one worker; a GPU runtime may want more
     threads: int = 1  # of numeric libraries inside a worker: float sums depend on it
     recycle_after: int = 200  # items; long-lived native libraries leak
+    gpus: float = 0.0  # that each worker holds on Ray; on this machine workers see all
     ray: str | None = None  # None: processes of this machine; 'auto', 'local' or the address of a cluster
 
     def __post_init__(self) -> None:

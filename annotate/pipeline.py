@@ -1,0 +1,110 @@
+"""Annotation: clips to phase-timed actions, in layers that never overwrite one another.
+
+    signals → ask (measured edges and candidates as a ruler) → reply → parse → normalise → consensus over K samples
+
+Replies are the raw layer, verbatim; norm is what they come to in the contract's words, every change noted; consensus is
+what the samples of a clip agree on. Shards commit as they end, and a finished reply is never asked for again.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+
+from xsheet.annotate.consensus import ConsensusSettings, agree
+from xsheet.annotate.settings import AnnotateSettings, consensus_run, run_of
+from xsheet.annotate.shards import Shards
+from xsheet.annotate.task import AnnotateTask
+from xsheet.execute import Execution, Progress, run
+from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.layers import LayerRun, write_layer
+from xsheet.schemas.manifest import manifest
+from xsheet.schemas.sets import open_set
+
+DISTRIBUTIONS = ("xsheet", "numpy", "pyarrow", "torch", "transformers", "qwen-vl-utils", "llguidance", "httpx")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotated:
+    """What a run left behind."""
+
+    raw: LayerRun
+    norm: LayerRun
+    consensus: LayerRun
+    clips: int
+    phases: int  # of the consensus layer
+    actions: Mapping[str, int]  # of the consensus layer, by class
+    statuses: Mapping[str, int]  # replies by how they ended
+    repairs: Mapping[str, int]  # changes from raw to norm, by what was done
+    seconds: float
+
+    @property
+    def failed(self) -> int:
+        """Replies without a usable statement."""
+        return sum(self.statuses.values()) - self.statuses.get("ok", 0)
+
+
+def annotate(
+    set_folder: Path,
+    settings: AnnotateSettings,
+    *,
+    how: Execution,
+    retry_failed: bool = False,
+    shows_progress: bool = True,
+    limit: int | None = None,
+) -> Annotated:
+    """The whole path over the clips of a set.
+
+    Raises:
+        ContractError: no set, or one without clips and signals.
+        ConfigError: an annotator that cannot be opened (weights, key, library).
+        RunError: the run cannot go on; what is finished is kept.
+    """
+    open_set(set_folder)
+    started = datetime.now(UTC)
+    said = run_of(settings)
+    items = Shards(set_folder, settings, run_id=said.run_id, limit=limit)
+    progress = Progress("annotate") if shows_progress else None
+    task = AnnotateTask(settings, run_id=said.run_id)
+    replied = run(task, items, out=set_folder, how=how, retry_failed=retry_failed, progress=progress)
+    raw, norm = (
+        write_layer(set_folder, said, layer, (row for row in replied.rows(Annotation) if row.layer == layer))
+        for layer in ("raw", "norm")
+    )
+    agreed = write_consensus(set_folder, norm, settings.consensus)
+    seconds = (datetime.now(UTC) - started).total_seconds()
+    annotated = _summary(raw, norm, agreed, seconds=seconds)
+    told = manifest(
+        "annotate run", arguments={"jobs": how.jobs, "ray": how.ray}, settings=settings, distributions=DISTRIBUTIONS,
+        started=started, seconds={"annotate": seconds},
+        counts={"clips": annotated.clips, "phases": annotated.phases, **annotated.statuses},
+    )  # fmt: skip
+    told.write(set_folder)
+    return annotated
+
+
+def write_consensus(set_folder: Path, norm: LayerRun, settings: ConsensusSettings) -> LayerRun:
+    """What the samples of each clip agree on, as a layer beside the one it was made from."""
+    said = consensus_run(norm.run, settings)
+    clips = groupby(norm.read(), key=lambda row: row.clip_id)
+    return write_layer(
+        set_folder, said, "consensus", (agree(list(rows), run_id=said.run_id, settings=settings) for _, rows in clips)
+    )
+
+
+def _summary(raw: LayerRun, norm: LayerRun, agreed: LayerRun, *, seconds: float) -> Annotated:
+    statuses: Counter[str] = Counter()
+    repairs: Counter[str] = Counter()
+    for row in norm.read():
+        statuses[row.status] += 1
+        repairs.update(repair.op for repair in row.repairs)
+    clips, actions = 0, Counter[str]()
+    for row in agreed.read():
+        clips += 1
+        actions.update(phase.action for phase in row.phases)
+    return Annotated(
+        raw=raw, norm=norm, consensus=agreed, clips=clips, phases=actions.total(), actions=actions,
+        statuses=statuses, repairs=repairs, seconds=seconds,
+    )  # fmt: skip

@@ -1,0 +1,150 @@
+"""Settings of an annotation run, the run they make, and the annotator they open."""
+
+from pydantic import Field, model_validator
+
+from xsheet import __version__
+from xsheet.annotate.ask import Annotator, Ask
+from xsheet.annotate.consensus import ConsensusSettings
+from xsheet.annotate.endpoint import EndpointChat, EndpointSettings
+from xsheet.annotate.motion import MotionAnnotator, MotionSettings
+from xsheet.annotate.normalise import NormaliseSettings
+from xsheet.annotate.qwen import QwenChat
+from xsheet.annotate.qwen_folder import QwenFolder, QwenSettings
+from xsheet.annotate.series import course_of, moving, speeds
+from xsheet.annotate.speech import SpeechSettings
+from xsheet.annotate.vlm import Candidate, VlmAnnotator, VlmSettings, prompts_of
+from xsheet.schemas import ids, vocab
+from xsheet.schemas.manifest import versions
+from xsheet.schemas.run import FramesAsked, Model, Prompt, Run, Sampling, Version
+from xsheet.schemas.settings import StrictModel, settings_sha256
+from xsheet.schemas.time import CLIP_RATE, span_of_frames
+
+LIBRARIES = ("numpy", "scipy", "torch", "transformers", "qwen-vl-utils", "llguidance", "httpx")
+RULED_TRACKS: tuple[vocab.Track, ...] = ("head", "gaze", "brows", "torso", "arm_left", "arm_right")
+
+
+class AnnotateSettings(StrictModel):
+    """One annotator, and what becomes of its replies."""
+
+    motion: MotionSettings | None = Field(default=None, description="the embedded annotator")
+    qwen: QwenSettings | None = Field(default=None, description="a Qwen-VL model in process")
+    endpoint: EndpointSettings | None = Field(default=None, description="a model behind a server")
+    vlm: VlmSettings = Field(default=VlmSettings(), description="what qwen and endpoint are shown and asked")
+    ruler: bool = Field(default=True, description="show qwen and endpoint where movement was measured")
+    samples: int = Field(default=3, ge=1, le=32, description="replies per clip; below three there is no majority")
+    seed: int = Field(default=0, ge=0, description="what the seed of every sample follows from")
+    shard_clips: int = Field(default=16, ge=1, le=1024, description="clips that are asked, and committed, together")
+    normalise: NormaliseSettings = Field(default=NormaliseSettings(), description="how far a time may be moved")
+    speech: SpeechSettings = Field(default=SpeechSettings(), description="what counts as voice")
+    consensus: ConsensusSettings = Field(default=ConsensusSettings(), description="when samples mean the same")
+
+    @model_validator(mode="after")
+    def _one_annotator(self) -> "AnnotateSettings":
+        if sum(one is not None for one in (self.motion, self.qwen, self.endpoint)) != 1:
+            raise ValueError("expected exactly one of motion, qwen and endpoint")
+        return self
+
+    @property
+    def asker_sha256(self) -> str:
+        """Hash of all that decides a reply; what is done with it afterwards is left out."""
+        asks = {"motion", "qwen", "endpoint", "ruler"} | (set() if self.motion else {"vlm"})
+        prompts = [prompt.sha256 for prompt in _prompts(self)]
+        return ids.content_key(self.model_dump(mode="json", include=asks), prompts)
+
+    @property
+    def keeps_replies(self) -> bool:
+        """Whether a reply costs enough to be kept by itself."""
+        return self.motion is None
+
+
+def open_annotator(settings: AnnotateSettings) -> Annotator:
+    """The annotator, ready to answer.
+
+    Raises:
+        ConfigError: weights or a key that are not there.
+        RunError: a library that is missing, or weights that do not fit.
+    """
+    if settings.motion is not None:
+        return MotionAnnotator(settings.motion)
+    propose = _candidates if settings.ruler else None
+    if settings.endpoint is not None:
+        return VlmAnnotator(EndpointChat(settings.endpoint), settings.vlm, propose=propose)
+    assert settings.qwen is not None
+    chat = QwenChat(settings.qwen)
+    chat.open()
+    return VlmAnnotator(chat, settings.vlm, propose=propose)
+
+
+def run_of(settings: AnnotateSettings) -> Run:
+    """The run: its id hashes the model, the prompts, the settings and this version.
+
+    Raises:
+        ConfigError: a folder that holds no model.
+    """
+    model, prompts = _model(settings), _prompts(settings)
+    sha256 = settings_sha256(settings)
+    key = ids.content_key("annotate", __version__, model.id, model.revision, [p.sha256 for p in prompts], sha256)
+    vlm, found = settings.vlm, versions(LIBRARIES)
+    asked = settings.motion is None
+    return Run(
+        run_id=f"run_{key[:20]}",
+        kind="annotate",
+        tool_version=__version__,
+        model=model,
+        engine=_engine(settings, found),
+        libraries=tuple(Version(name=name, version=found[name]) for name in LIBRARIES if found[name] != "absent"),
+        prompts=prompts,
+        sampling=Sampling(
+            temperature=vlm.temperature, top_p=vlm.top_p, max_tokens=vlm.max_tokens, samples=settings.samples,
+            seed=settings.seed,
+        ) if asked else None,
+        frames=FramesAsked(
+            fps=vlm.fps, max_pixels=vlm.max_clip_pixels, max_pixels_per_frame=vlm.max_frame_pixels
+        ) if asked else None,
+        settings_sha256=sha256,
+    )  # fmt: skip
+
+
+def consensus_run(parent: Run, settings: ConsensusSettings) -> Run:
+    """The run that makes a consensus of another run's samples; it goes by the same model."""
+    sha256 = settings_sha256(settings)
+    key = ids.content_key("consensus", __version__, parent.run_id, sha256)
+    return Run(
+        run_id=f"run_{key[:20]}", kind="consensus", tool_version=__version__, model=parent.model,
+        settings_sha256=sha256, parent_run_ids=(parent.run_id,),
+    )  # fmt: skip
+
+
+def _model(settings: AnnotateSettings) -> Model:
+    if settings.motion is not None:
+        return Model(id="xsheet.motion", revision=__version__)
+    if settings.qwen is not None:
+        return QwenFolder.of(settings.qwen.model).model(dtype=settings.qwen.dtype)
+    assert settings.endpoint is not None
+    # A server does not say which weights it runs; the name it lists them by is all there is.
+    return Model(id=settings.endpoint.model, revision="as served")
+
+
+def _prompts(settings: AnnotateSettings) -> tuple[Prompt, ...]:
+    if settings.motion is not None:
+        return ()
+    grammar = "llguidance" if settings.qwen is not None else None
+    return prompts_of(settings.vlm, grammar=grammar)
+
+
+def _engine(settings: AnnotateSettings, found: dict[str, str]) -> Version | None:
+    if settings.motion is not None:
+        return None
+    return Version(name="transformers", version=found["transformers"]) if settings.qwen else Version(
+        name="endpoint", version="as served"
+    )  # fmt: skip
+
+
+def _candidates(ask: Ask) -> list[Candidate]:
+    """Where movement was measured, by track, then by time."""
+    speed = speeds(course_of(ask.signals))
+    return [
+        Candidate(track, span_of_frames(stretch, CLIP_RATE))
+        for track in RULED_TRACKS
+        for stretch in moving(speed[track], track=track)
+    ]

@@ -1,0 +1,104 @@
+"""One shard of clips to the rows of its replies."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, replace
+
+from xsheet.annotate.ask import Annotator, Ask, Reply
+from xsheet.annotate.replies import ReplyStore
+from xsheet.annotate.rows import content_of, norm_row, raw_row
+from xsheet.annotate.settings import AnnotateSettings, open_annotator
+from xsheet.annotate.shards import Shard
+from xsheet.annotate.speech import with_speech
+from xsheet.annotate.words import Transcript
+from xsheet.execute import Item, Row, Unfinished
+from xsheet.schemas import ids, tables
+from xsheet.schemas.annotation import Annotation, Repair
+from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.errors import ContractError
+
+
+class AnnotateTask:
+    """Asks an annotator K times about every clip of a shard. The payload of an item is a Shard."""
+
+    name = "annotate"
+
+    def __init__(self, settings: AnnotateSettings, *, run_id: str) -> None:
+        self.stage = "signals"
+        self._settings = settings
+        self._run_id = run_id
+        self._annotator: Annotator | None = None
+
+    def open(self) -> None:
+        """Weights, where the annotator has any."""
+        self._annotator = open_annotator(self._settings)
+
+    def __call__(self, item: Item, /) -> Sequence[Row] | Unfinished:
+        """Raw and norm rows, by clip and sample. With replies missing, the item is unfinished and keeps its rows."""
+        shard: Shard = item.payload
+        assert self._annotator is not None
+        self.stage = "signals"
+        asks = {ask.ask_id: ask for ask in asks_of(shard, self._settings)}
+        self.stage = "ask"
+        rows: list[Annotation] = []
+        for reply in self._replies(shard, list(asks.values())):
+            rows += self._rows(shard, asks[reply.ask_id], reply)
+        rows.sort(key=lambda row: (row.clip_id, row.sample_index or 0, row.layer != "raw"))
+        away = [row for row in rows if row.layer == "raw" and row.status == "error"]
+        if away:
+            why = away[0].repairs[-1].reason if away[0].repairs else "no reply"
+            return Unfinished("ask", "no_reply", f"{len(away)} of {len(asks)} asks: {why}", rows=rows)
+        return rows
+
+    def _replies(self, shard: Shard, asks: Sequence[Ask]) -> Iterator[Reply]:
+        assert self._annotator is not None
+        if not self._settings.keeps_replies:
+            return self._annotator(asks)
+        return ReplyStore(shard.set_folder / ".replies").ask(self._annotator, asks)
+
+    def _rows(self, shard: Shard, ask: Ask, reply: Reply) -> tuple[Annotation, Annotation]:
+        content = content_of(ask, reply, settings=self._settings.normalise)
+        problem = shard.transcripts[shard.clips.index(ask.clip)].problem
+        if problem is not None:
+            ignored = Repair(op="ignore", path="transcript", reason=problem)
+            content = replace(content, repairs=(ignored, *content.repairs))
+        raw = raw_row(ask, reply, content, run_id=self._run_id)
+        return raw, with_speech(norm_row(raw, content), ask.signals, ask.words, settings=self._settings.speech)
+
+
+def asks_of(shard: Shard, settings: AnnotateSettings) -> Iterator[Ask]:
+    """K asks for every clip of a shard."""
+    found = tables.read_slice(shard.signals_file, tables.SIGNALS, shard.rows)
+    rows: list[Signals] = tables.from_arrow(found, tables.SIGNALS)
+    for clip, signals, transcript in zip(shard.clips, rows, shard.transcripts, strict=True):
+        if clip.clip_id != signals.clip_id:
+            raise ContractError(
+                where=str(shard.signals_file), expected=f"signals of {clip.clip_id}", came=signals.clip_id,
+                todo="run `xsheet curate run` again, then annotate",
+            )  # fmt: skip
+        for sample in range(settings.samples):
+            yield _ask(shard, clip, signals, transcript, sample=sample, settings=settings)
+
+
+def _ask(
+    shard: Shard, clip: Clip, signals: Signals, transcript: Transcript, *, sample: int, settings: AnnotateSettings
+) -> Ask:
+    seed = int(ids.content_key("seed", settings.seed, clip.clip_id, sample)[:8], 16) >> 1  # engines want 31 bits
+    words = [[word.text, word.start_us, word.end_us] for word in transcript.words]
+    return Ask(
+        ask_id=ids.content_key(
+            "ask", settings.asker_sha256, clip.media_sha256, _digest(signals), transcript.text, words, sample, seed
+        ),
+        clip=clip,
+        signals=signals,
+        media=shard.set_folder / clip.media_path,
+        sample_index=sample,
+        seed=seed,
+        transcript=transcript.text,
+        words=transcript.words,
+    )
+
+
+def _digest(signals: Signals) -> str:
+    # Without its own clip's id: equal files have equal asks.
+    return hashlib.sha256(repr(astuple(signals)[1:]).encode()).hexdigest()

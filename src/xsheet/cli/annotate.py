@@ -1,0 +1,240 @@
+"""`xsheet annotate`: clips to phase-timed actions, in layers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, Set, SetFolder, cores
+
+if TYPE_CHECKING:
+    from xsheet.annotate.pipeline import Annotated as Run
+    from xsheet.annotate.settings import AnnotateSettings
+
+app = typer.Typer(help="Clips to structured, phase-timed actions, in layers.", no_args_is_help=True)
+
+Annotator = Annotated[str, typer.Option("--annotator", "-a", help="motion (embedded), qwen or endpoint.")]
+LayerName = Annotated[
+    str, typer.Option("--layer", "-l", metavar="LAYER[@WHOSE]", help="A layer, and whose where several have it.")
+]
+
+
+@app.command("run")
+def run_(
+    folder: SetFolder,
+    annotator: Annotator = "motion",
+    model: Annotated[
+        str | None, typer.Option("--model", help="Folder of a Qwen-VL model, or its name at the endpoint.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option("--samples", "-k", min=1, help="Replies per clip.")] = None,
+    config: Config = None,
+    set_: Set = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N clips.")] = None,
+    jobs: Jobs = None,
+    ray: Ray = None,
+    gpus_per_worker: Annotated[
+        float, typer.Option("--gpus-per-worker", min=0, help="On Ray: GPUs that each worker holds.")
+    ] = 0.0,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again where no reply came.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Annotate the clips of a set: layers raw, norm and consensus. A stopped run goes on where it was.
+
+    Exit 1 when a reply is missing or unusable; each is a row with its reason.
+
+    Examples: xsheet annotate run my-set
+
+    xsheet annotate run my-set -a qwen --model models/Qwen3-VL-8B-Instruct --samples 3
+    """
+    settings = settings_of(annotator, model, samples, config, set_)
+    if dry_run:
+        _show_plan(folder, settings, limit, as_json=as_json)
+        return
+    from xsheet.annotate.pipeline import annotate
+    from xsheet.execute import Execution
+
+    # One process holds the weights, or the connections; more of them only where there is something to compute.
+    workers = jobs or (cores() if settings.motion is not None else 1)
+    how = Execution(jobs=workers, ray=ray, gpus=gpus_per_worker)
+    annotated = annotate(
+        folder, settings, how=how, retry_failed=retry_failed, shows_progress=not (quiet or as_json), limit=limit
+    )
+    show_run(annotated, folder, as_json=as_json)
+    raise typer.Exit(1 if annotated.failed else 0)
+
+
+@app.command()
+def consensus(
+    folder: SetFolder,
+    layer: LayerName = "norm",
+    config: Config = None,
+    set_: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """What K samples agree on, by other thresholds; nobody is asked again.
+
+    Example: xsheet annotate consensus my-set --set min_support=0.5
+    """
+    from xsheet.annotate.consensus import ConsensusSettings
+    from xsheet.annotate.pipeline import write_consensus
+    from xsheet.cli.show import console, print_json
+    from xsheet.schemas.layers import find_layer
+    from xsheet.schemas.sets import open_set
+    from xsheet.schemas.settings import load
+
+    settings = load(ConsensusSettings, config=config, overrides=set_ or ())
+    open_set(folder)
+    agreed = write_consensus(folder, find_layer(folder, layer), settings)
+    lengths = [len(row.phases) for row in agreed.read()]
+    if as_json:
+        print_json({"layer": str(agreed), "clips": len(lengths), "phases": sum(lengths)})
+    else:
+        console().print(f"{agreed}: {len(lengths)} clips, {sum(lengths)} phases", markup=False)
+
+
+@app.command()
+def show(
+    folder: SetFolder,
+    clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a clip, or how it begins.")],
+    layer: LayerName = "consensus",
+    as_json: AsJson = False,
+) -> None:
+    """The sheet of one clip: time, phases per track, mouth, voice.
+
+    Example: xsheet annotate show my-set clip_3fa2
+    """
+    from xsheet.annotate.lookup import clip_with
+    from xsheet.annotate.sheet import sheet, sheet_data
+    from xsheet.cli.show import console, print_json
+    from xsheet.schemas.layers import find_layer
+    from xsheet.schemas.sets import open_set
+
+    open_set(folder)
+    found = clip_with(folder, clip, find_layer(folder, layer))
+    if as_json:
+        print_json(sheet_data(found.annotation, found.signals))
+    else:
+        console().print(sheet(found.annotation, found.signals))
+
+
+@app.command()
+def blocks(
+    folder: SetFolder,
+    clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a clip, or how it begins.")],
+    layer: LayerName = "consensus",
+    config: Config = None,
+    set_: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """The string that a model is trained on, as it would be compiled from one clip.
+
+    Example: xsheet annotate blocks my-set clip_3fa2 --set max_phases=6
+    """
+    from dataclasses import asdict
+
+    from xsheet.annotate.blocks import BlockPolicy, compile_blocks
+    from xsheet.annotate.lookup import clip_with
+    from xsheet.cli.show import console, plain, print_json
+    from xsheet.schemas.layers import find_layer
+    from xsheet.schemas.sets import open_set
+    from xsheet.schemas.settings import load
+
+    policy = load(BlockPolicy, config=config, overrides=set_ or ())
+    open_set(folder)
+    compiled = compile_blocks(clip_with(folder, clip, find_layer(folder, layer)).annotation, policy)
+    if as_json:
+        print_json(asdict(compiled))
+    else:
+        console().print(plain(f"{compiled.text}\n\nstage 1: {compiled.brief}"), markup=False)
+
+
+@app.command("export-sft")
+def export_sft(
+    folder: SetFolder,
+    out: Annotated[Path, typer.Option("--out", help="The JSONL file.")],
+    layer: LayerName = "human",
+    as_json: AsJson = False,
+) -> None:
+    """Examples to fine-tune a vision-language model on a layer, one JSON object a line.
+
+    Example: xsheet annotate export-sft my-set --layer human --out sft.jsonl
+    """
+    from xsheet.annotate.sft import write_sft
+    from xsheet.cli.show import print_json, print_table
+    from xsheet.schemas.layers import find_layer
+    from xsheet.schemas.sets import open_set
+
+    open_set(folder)
+    report = write_sft(folder, find_layer(folder, layer), out)
+    if as_json:
+        print_json(report)
+    else:
+        print_table(str(out), ("", "count"), list(report.items()))
+
+
+def settings_of(
+    annotator: str, model: str | None, samples: int | None, config: Path | None, overrides: list[str] | None
+) -> "AnnotateSettings":
+    """Settings of a run from the preset of an annotator, a file and single values."""
+    from importlib.resources import files
+
+    from xsheet.annotate.settings import AnnotateSettings
+    from xsheet.schemas.errors import ConfigError
+    from xsheet.schemas.settings import load
+
+    known = ("motion", "qwen", "endpoint")
+    if annotator not in known:
+        raise ConfigError(
+            where="--annotator", expected=f"one of {', '.join(known)}", came=repr(annotator), todo="choose one"
+        )
+    given = list(overrides or ())
+    if model is not None:
+        if annotator == "motion":
+            raise ConfigError(
+                where="--model", expected="an annotator that has one", came="motion", todo="say -a qwen or -a endpoint"
+            )
+        given.append(f"{annotator}.model={model}")
+    if samples is not None:
+        given.append(f"samples={samples}")
+    preset = files("xsheet.annotate") / "presets" / f"{annotator}.yaml"
+    return load(AnnotateSettings, preset=preset, config=config, overrides=given)
+
+
+def show_run(annotated: "Run", folder: Path, *, as_json: bool) -> None:
+    """The summary of a run, on one screen."""
+    from xsheet.cli.show import console, print_json, print_table
+
+    layers = {layer.layer: str(layer) for layer in (annotated.raw, annotated.norm, annotated.consensus)}
+    if as_json:
+        print_json(
+            {"set": str(folder), "layers": layers, "clips": annotated.clips, "phases": annotated.phases,
+             "replies": dict(annotated.statuses), "repairs": dict(annotated.repairs),
+             "actions": dict(annotated.actions), "seconds": round(annotated.seconds, 2)}
+        )  # fmt: skip
+        return
+    print_table("replies", ("status", "count"), sorted(annotated.statuses.items()))
+    if annotated.repairs:
+        print_table("changed on the way from raw to norm", ("", "times"), sorted(annotated.repairs.items()))
+    print_table("consensus", ("action", "phases"), sorted(annotated.actions.items(), key=lambda a: (-a[1], a[0])))
+    console().print(
+        f"{annotated.clips} clips, {annotated.phases} phases in {layers['consensus']} ({annotated.seconds:.0f} s)\n"
+        f"next: xsheet annotate show {folder} CLIP, xsheet audit run {folder}",
+        markup=False,
+    )
+
+
+def _show_plan(folder: Path, settings: "AnnotateSettings", limit: int | None, *, as_json: bool) -> None:
+    from xsheet.annotate.plan import plan, plan_rows
+    from xsheet.cli.show import print_json, print_table
+    from xsheet.schemas.sets import open_set
+    from xsheet.schemas.settings import to_yaml
+
+    open_set(folder)
+    planned = plan(folder, settings, limit=limit)
+    if as_json:
+        print_json(dict(plan_rows(planned)))
+        return
+    print_table("what would be asked", ("", ""), plan_rows(planned))
+    typer.echo(to_yaml(settings))
