@@ -139,7 +139,8 @@ def kinematics_of(act: Act, frames: range) -> tuple[KinematicPhase, ...]:
         moved = {"stroke": act.end}
     else:
         moved = {"stroke": act.legs[-2].end, "post_stroke_hold": last.start, "retraction": act.end}
-    edges = [frames.start, *(min(max(nearest(end), frames.start), frames.stop) for end in moved.values())]
+    # The first part is the one that must be there: a stroke without a frame would leave a hold without a stroke.
+    edges = [frames.start, *(min(max(nearest(end), frames.start + 1), frames.stop) for end in moved.values())]
     edges[-1] = frames.stop
     parts = zip(moved, pairwise(edges), strict=True)
     spans = [(kind, span_of_frames(range(a, b), CLIP_RATE)) for kind, (a, b) in parts if b > a]

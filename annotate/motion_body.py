@@ -6,10 +6,10 @@ from pydantic import Field
 
 from xsheet.annotate.acts import Act, act_of
 from xsheet.annotate.series import Course
-from xsheet.annotate.strokes import Chain, chains, excursion, legs
+from xsheet.annotate.strokes import Chain, episodes, excursion
 from xsheet.schemas.settings import StrictModel
 
-_HOLD_S = 3.0
+_HOLD_S = 2.5
 
 
 class BodySettings(StrictModel):
@@ -22,16 +22,16 @@ class BodySettings(StrictModel):
 
 def body_acts(course: Course, settings: BodySettings) -> Iterator[Act]:
     """Leans, sways and shrugs; they may overlap."""
-    for chain in chains(legs(course.size, least=settings.least_size, jitter_frames=2.5), gap_s=0.0, hold_s=_HOLD_S):
+    for chain in episodes(course.size, least=settings.least_size, gap_s=0.0, hold_s=_HOLD_S, jitter_frames=2.5):
         yield act_of(
             chain, "lean_in" if chain.peak > 0 else "lean_back", "torso", side="none", least=settings.least_size
         )
-    for chain in chains(legs(course.sway, least=settings.least_sway, jitter_frames=2), gap_s=0.2, hold_s=_HOLD_S):
+    for chain in episodes(course.sway, least=settings.least_sway, gap_s=0.2, hold_s=_HOLD_S, jitter_frames=2.0):
         offsets = chain.offsets
         if len(chain.legs) > 2 and offsets.max() > 0 > offsets.min():
             repetitions = max(1, round((len(chain.legs) - 1) / 2))
             yield act_of(chain, "sway", "torso", side="none", least=settings.least_sway, repetitions=repetitions)
-    for chain in chains(legs(course.rise, least=settings.least_shrug, jitter_frames=1.0), gap_s=0.0, hold_s=1.5):
+    for chain in episodes(course.rise, least=settings.least_shrug, gap_s=0.0, hold_s=1.5):
         if chain.peak > 0 and chain.returns and not _nearer(course, chain, settings):
             yield act_of(chain, "shrug", "torso", side="both", least=settings.least_shrug)
 

@@ -8,10 +8,8 @@ from pydantic import Field
 from xsheet.annotate.acts import Act, act_of
 from xsheet.annotate.motion_head import side_of
 from xsheet.annotate.series import FPS, Course, Floats
-from xsheet.annotate.strokes import Chain, chains, legs
+from xsheet.annotate.strokes import Chain, chains, episodes, legs
 from xsheet.schemas.settings import StrictModel
-
-_HOLD_S = 3.0
 
 
 class FaceSettings(StrictModel):
@@ -29,25 +27,28 @@ class FaceSettings(StrictModel):
 
 def face_acts(course: Course, settings: FaceSettings) -> Iterator[Act]:
     """Looks aside, long blinks, raised brows, smiles and silently opened mouths; they may overlap."""
-    for chain in _away(course.gaze_x, settings.least_gaze, jitter_frames=1.2):
-        if (chain.end - chain.start) / FPS >= settings.least_gaze_s and chain.returns:
+    for chain in _away(course.gaze_x, settings.least_gaze, hold_s=2.0):
+        if (chain.end - chain.start) / FPS >= settings.least_gaze_s:
             yield act_of(chain, "look_away", "gaze", side=side_of(chain.peak), least=settings.least_gaze)
-    for chain in _away(-course.lids, 1 - settings.shut_lids, jitter_frames=0.5):
-        if chain.peak > 0 and chain.returns and _shut_s(course, chain, settings) >= settings.least_shut_s:
+    for chain in _away(-course.lids, 1 - settings.shut_lids, hold_s=2.0, jitter_frames=0.5):
+        if chain.peak > 0 and _shut_s(course, chain, settings) >= settings.least_shut_s:
             yield act_of(chain, "blink_long", "gaze", side="both", least=1 - settings.shut_lids)
-    for chain in _away(course.brows, settings.least_brows, jitter_frames=1.5):
+    for chain in _away(course.brows, settings.least_brows, hold_s=1.2, jitter_frames=1.5):
         if chain.peak > 0:
             yield act_of(chain, "raise_brows", "brows", side="both", least=settings.least_brows)
-    for chain in _away(course.smile, settings.least_smile, jitter_frames=4):
+    for chain in _away(course.smile, settings.least_smile, hold_s=8.0, jitter_frames=4.0):
         if chain.peak > 0:
             yield act_of(chain, "smile", "face", side="none", least=settings.least_smile)
-    for chain in _away(course.mouth, settings.least_mouth, jitter_frames=0.7):
-        if chain.peak > 0 and _voiced(course, chain) <= settings.most_voiced:
+    # Speech moves the mouth all the time, so nothing has to stand out from that; the voice tells the two apart.
+    for chain in chains(legs(course.mouth, least=settings.least_mouth, jitter_frames=0.7), gap_s=0.0, hold_s=3.0):
+        if chain.peak > 0 and chain.returns and _voiced(course, chain) <= settings.most_voiced:
             yield act_of(chain, "open_mouth", "mouth", side="none", least=settings.least_mouth)
 
 
-def _away(values: Floats, least: float, *, jitter_frames: float) -> Iterator[Chain]:
-    return chains(legs(values, least=least, jitter_frames=jitter_frames), gap_s=0.0, hold_s=_HOLD_S)
+def _away(values: Floats, least: float, *, hold_s: float, jitter_frames: float = 1.0) -> Iterator[Chain]:
+    """Episodes that end where they began."""
+    found = episodes(values, least=least, gap_s=0.0, hold_s=hold_s, jitter_frames=jitter_frames)
+    return (chain for chain in found if chain.returns)
 
 
 def _shut_s(course: Course, chain: Chain, settings: FaceSettings) -> float:

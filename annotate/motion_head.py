@@ -6,12 +6,12 @@ from pydantic import Field
 
 from xsheet.annotate.acts import Act, act_of
 from xsheet.annotate.series import FPS, Course, Floats
-from xsheet.annotate.strokes import Chain, chains, legs
+from xsheet.annotate.strokes import Chain, episodes
 from xsheet.schemas import vocab
 from xsheet.schemas.settings import StrictModel
 
 _AGAIN_S = 0.2  # between two cycles of one nod or shake; separate ones lie farther apart
-_HOLD_S = 2.0  # a head held aside for longer has found a new place
+_HOLD_S = 1.5  # a head held aside for longer has found a new place
 
 
 class HeadSettings(StrictModel):
@@ -20,7 +20,7 @@ class HeadSettings(StrictModel):
     least_pitch_deg: float = Field(
         default=3.6, gt=0, le=30, description="of a nod; a jaw's leak into pitch is below it"
     )
-    least_yaw_deg: float = Field(default=6.0, gt=0, le=45, description="of a turn, and of each way of a shake")
+    least_yaw_deg: float = Field(default=7.0, gt=0, le=45, description="of a turn, and of each way of a shake")
     least_roll_deg: float = Field(default=5.0, gt=0, le=45, description="of a tilt against the shoulders")
     slowest_nod_s: float = Field(default=1.2, gt=0, le=5, description="a cycle that takes longer is a lowered head")
     least_posture: float = Field(
@@ -43,8 +43,8 @@ def side_of(value: float) -> vocab.Laterality:
     return "left" if value > 0 else "right"
 
 
-def _found(values: Floats, least: float) -> Iterator[Chain]:
-    return chains(legs(values, least=least), gap_s=_AGAIN_S, hold_s=_HOLD_S)
+def _found(values: Floats, least: float) -> list[Chain]:
+    return episodes(values, least=least, gap_s=_AGAIN_S, hold_s=_HOLD_S, jitter_frames=0.7)
 
 
 def _of_pitch(chain: Chain, settings: HeadSettings) -> Iterator[Act]:

@@ -35,8 +35,9 @@ VOICED = 0.5  # probability of voice activity from which a frame counts as voice
 _PLANTED = {"mouth_open": 0.16, "brow_raise": 0.033, "gaze_x": 0.5, "gaze_y": 0.5}
 _JAW = 0.8  # share by which the box of a face grows per face height of mouth opening
 # What leaks from one quantity into another, as shares of the one that leaks: least squares on the puppet, ibid.
-_BROWS_BY_MOUTH, _BROWS_BY_YAW = -0.046, -0.0002  # face heights per face height, per degree to either side
+_BROWS_BY_MOUTH, _BROWS_BY_YAW, _BROWS_BY_PITCH = -0.046, -0.0002, -0.0006  # face heights, per degree
 _GAZE_BY_YAW = -0.008  # per degree: an eye seen from the side is narrower
+_LEAK_WEIGHT = 400.0  # deg²: as much as a turn by some 20 degrees tells of the leak of one face
 _SMILE_BY_WIDTH, _SMILE_BY_MOUTH = 3.6, 0.9  # speech spreads the lips, a smile raises their corners
 _ASIDE_BY_YAW, _ASIDE_BY_ROLL = 0.145, 0.0032  # shoulder widths for sin(yaw) = 1, and per degree
 _HIP_TO_FACE = 1.9  # shoulder widths: the radius on which a swaying trunk carries the head
@@ -103,10 +104,13 @@ def course_of(signals: Signals) -> Course:
         yaw_deg=yaw,
         pitch_deg=raw["pitch_deg"],
         roll_deg=raw["roll_deg"] - np.degrees(_or_zero(_centred(sway)) / _HIP_TO_FACE),
-        gaze_x=open_eyes["gaze_x"] - _GAZE_BY_YAW * yaw,
+        gaze_x=_without_leak(open_eyes["gaze_x"], yaw),
         gaze_y=open_eyes["gaze_y"],
         lids=lids,
-        brows=open_eyes["brow_raise"] - _BROWS_BY_MOUTH * mouth - _BROWS_BY_YAW * np.abs(yaw),
+        brows=open_eyes["brow_raise"]
+        - _BROWS_BY_MOUTH * mouth
+        - _BROWS_BY_YAW * np.abs(yaw)
+        - _BROWS_BY_PITCH * raw["pitch_deg"],
         smile=raw["smile"] - _SMILE_BY_WIDTH * _or_zero(raw["mouth_wide"]) - _SMILE_BY_MOUTH * mouth,
         mouth=mouth,
         size=np.log(height),
@@ -265,6 +269,15 @@ def _centred(values: Floats) -> Floats:
     return values - np.nanmedian(values) if np.isfinite(values).any() else values
 
 
+def _without_leak(gaze: Floats, yaw: Floats) -> Floats:
+    """Gaze without what a turning head adds to it: the slope of fast changes, drawn towards that of the puppets."""
+    turned, looked = yaw[2:] - yaw[:-2], gaze[2:] - gaze[:-2]
+    both = np.isfinite(turned + looked)
+    weight = float((turned[both] ** 2).sum()) + _LEAK_WEIGHT
+    slope = (float((turned[both] * looked[both]).sum()) + _LEAK_WEIGHT * _GAZE_BY_YAW) / weight
+    return gaze - min(max(slope, 3 * _GAZE_BY_YAW), 0.0) * yaw
+
+
 def _or_zero(values: Floats) -> Floats:
     """A correction that was not measured corrects nothing."""
     return values if np.isfinite(values).any() else np.zeros_like(values)
@@ -280,14 +293,13 @@ def _steady(place: Floats) -> Floats:
 
 def _seen(signals: Signals) -> dict[vocab.Track, Floats]:
     face = np.nan_to_num(_array(signals, "face_visible"))
-    trunk: Floats = (
-        np.isfinite(_place(signals, "shoulder_left") + _place(signals, "shoulder_right")).all(1).astype(np.float64)
-    )
+    shoulders = _place(signals, "shoulder_left") + _place(signals, "shoulder_right")
+    trunk = np.isfinite(shoulders).all(axis=1).astype(np.float64)
     left, right = (np.nan_to_num(_array(signals, f"hand_{side}_visible")) for side in ("left", "right"))
     both = np.fmax(left, right)
     of_face: tuple[vocab.Track, ...] = ("head", "gaze", "brows", "mouth", "face")
     # A tight crop hides the shoulders; how near the head is still tells of the trunk.
-    trunk = trunk if trunk.any() else face
+    trunk = trunk if np.any(trunk) else face
     return {
         **dict.fromkeys(of_face, face),
         "torso": trunk, "arm_left": left, "arm_right": right, "arms": both, "hands": both,

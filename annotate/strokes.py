@@ -19,6 +19,9 @@ from xsheet.annotate.series import FPS, Floats, smoothed, stretches
 
 _LOW, _HIGH = 0.2, 0.8  # of the way
 _AT_LOW, _AT_HIGH = 0.3266, 0.6734  # of the time, where minimum jerk has gone that far
+# An action stands out from what a speaker does all the time: by this factor from the range of 0.6 s in the quietest
+# tenth of the clip. More of the clip or longer windows would count the actions of lively clips as usual.
+_STANDS_OUT, _QUIET, _QUIET_FRAMES = 2.0, 0.1, 15
 _BACK = 0.45  # at rest again: nearer to where it began than this share of the farthest point
 _BLUR = 1.75  # width of a smoothed step between these shares, in standard deviations of the smoothing
 _TRACKER = 1.0  # frames, standard deviation of what a tracker smooths by itself
@@ -73,6 +76,12 @@ class Chain:
         return len(self.legs) > 1 and abs(float(self.offsets[-1])) <= _BACK * abs(self.peak)
 
     @property
+    def core(self) -> "Chain":
+        """Without what comes before it leaves for good, and after it is back for good."""
+        far = np.flatnonzero(np.abs(self.offsets) > _BACK * abs(self.peak))
+        return Chain(legs=self.legs[far[0] : far[-1] + 2])
+
+    @property
     def hold(self) -> float:
         """Frames of stillness after the farthest point; 0 where it is the end."""
         at = int(np.abs(self.offsets).argmax())
@@ -92,7 +101,7 @@ def legs(values: Floats, *, least: float, jitter_frames: float = 1.0) -> list[Le
 
 
 def turning_points(path: Floats, least: float) -> list[int]:
-    """Frames where a series turns: neighbours differ by `least` and more, and between them nothing turns back by as much.
+    """Frames where a series turns: neighbours differ by `least` or more, and nothing between turns back so far.
 
     The first and the last are where its first movement begins and its last one ends; [] for one that stands still.
     """
@@ -133,6 +142,22 @@ def chains(found: Sequence[Leg], *, gap_s: float, hold_s: float) -> Iterator[Cha
         open_legs.append(leg)
     if open_legs:
         yield Chain(legs=tuple(open_legs))
+
+
+def episodes(values: Floats, *, least: float, gap_s: float, hold_s: float, jitter_frames: float = 1.0) -> list[Chain]:
+    """Chains of legs that stand out: `least` and more, and more than the speaker always does."""
+    found = legs(values, least=max(least, _STANDS_OUT * usual_range(values)), jitter_frames=jitter_frames)
+    return [chain.core for chain in chains(found, gap_s=gap_s, hold_s=hold_s)]
+
+
+def usual_range(values: Floats) -> float:
+    """How far a series wanders in 0.6 s of the quietest tenth of a clip; 0 where it is too short to tell."""
+    calm = smoothed(values)
+    calm = calm[np.isfinite(calm)]
+    if len(calm) < 2 * _QUIET_FRAMES:
+        return 0.0
+    windows = np.lib.stride_tricks.sliding_window_view(calm, _QUIET_FRAMES)
+    return float(np.quantile(np.ptp(windows, axis=1), _QUIET))
 
 
 def oscillation(values: Floats, inside: range, *, least: float) -> int:
