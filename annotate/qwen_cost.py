@@ -54,7 +54,13 @@ class Estimate:
 
 
 def estimate(
-    clips: Iterable[Clip], settings: VlmSettings, *, samples: int, family: Family = QWEN3, pace: Pace = DEFAULT_PACE
+    clips: Iterable[Clip],
+    settings: VlmSettings,
+    *,
+    samples: int,
+    family: Family = QWEN3,
+    as_images: bool = False,
+    pace: Pace = DEFAULT_PACE,
 ) -> Estimate:
     """What K samples of every clip cost.
 
@@ -63,13 +69,14 @@ def estimate(
         settings: what the model is shown and asked.
         samples: replies per clip.
         family: whose processor makes tokens of pictures; a server with another model differs.
+        as_images: pictures go one by one, as the endpoint sends them, which takes twice the tokens of a video.
         pace: assumptions about speed and length of replies.
 
     Raises:
         ValueError: a clip is too short to be shown.
     """
     shapes = Counter((clip.frames, (clip.width, clip.height)) for clip in clips)
-    calls = _Calls(settings, family, pace)
+    calls = _Calls(settings, family, pace, as_images=as_images)
     tokens = sum((calls.of(*shape) * (count * samples) for shape, count in shapes.items()), Tokens())
     seconds = tokens.prompt / pace.prompt_tokens_per_s + tokens.reply / pace.reply_tokens_per_s
     return Estimate(clips=shapes.total(), tokens=tokens, gpu_seconds=seconds)
@@ -78,8 +85,9 @@ def estimate(
 class _Calls:
     """The calls of one sample: pass B, and pass A where it is asked for."""
 
-    def __init__(self, settings: VlmSettings, family: Family, pace: Pace) -> None:
+    def __init__(self, settings: VlmSettings, family: Family, pace: Pace, *, as_images: bool) -> None:
         self._settings, self._family, self._pace = settings, family, pace
+        self._as_images = as_images
         self._describe_chars = len(load("describe").text)
         self._segment_chars = len(load("segment").text) + len(", ".join((*vocab.TRACKS, *vocab.ACTIONS)))
 
@@ -103,4 +111,6 @@ class _Calls:
             max_frame_pixels=settings.max_frame_pixels,
             max_clip_pixels=settings.max_clip_pixels,
         )
-        return call_tokens(film, size=size, family=self._family, text_chars=chars, reply=reply)
+        return call_tokens(
+            film, size=size, family=self._family, as_images=self._as_images, text_chars=chars, reply=reply
+        )

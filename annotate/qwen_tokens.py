@@ -13,6 +13,7 @@ from xsheet.schemas.time import CLIP_RATE, us_from_seconds
 
 MERGE = 2  # vision patches to a side of one token, in both families
 CHARS_PER_TOKEN = 4  # of English prose, about; only for estimates
+IMAGE_MARKS = 9  # tokens around an image: its start and end, and a time like [1.24 s]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,13 @@ class Tokens:
 
 
 def call_tokens(
-    film: Film | None, *, size: tuple[int, int], family: Family, text_chars: int = 0, reply: int = 0
+    film: Film | None,
+    *,
+    size: tuple[int, int],
+    family: Family,
+    as_images: bool = False,
+    text_chars: int = 0,
+    reply: int = 0,
 ) -> Tokens:
     """Tokens of one call.
 
@@ -99,6 +106,7 @@ def call_tokens(
         film: what is shown.
         size: width and height of the clip.
         family: whose processor.
+        as_images: the endpoint's way, each picture by itself behind its time; a video merges them in pairs.
         text_chars: length of rules and question.
         reply: tokens that a reply is taken to have.
 
@@ -110,9 +118,10 @@ def call_tokens(
         return Tokens(calls=1, prompt=text, reply=reply)
     indices = frame_indices(film.frames, fps=film.fps)
     wide, high = picture_size(size, cap=frame_cap(film, pictures=len(indices), family=family), family=family)
-    pairs = len(indices) // PAIR
-    vision = pairs * (wide // family.step_px) * (high // family.step_px)
-    return Tokens(calls=1, vision=vision, prompt=text + vision + _marks(indices, family), reply=reply)
+    grids = len(indices) if as_images else len(indices) // PAIR
+    vision = grids * (wide // family.step_px) * (high // family.step_px)
+    marks = IMAGE_MARKS * len(indices) if as_images else _marks(indices, family)
+    return Tokens(calls=1, vision=vision, prompt=text + vision + marks, reply=reply)
 
 
 def _marks(indices: Sequence[int], family: Family) -> int:

@@ -28,6 +28,13 @@ def test_vision_tokens_are_those_of_the_family(family, pair):
     assert found.tokens.vision == 20 * pair
 
 
+def test_pictures_sent_one_by_one_cost_twice_a_video():
+    video, images = (
+        estimate(clips((125, 832, 480)), VlmSettings(), samples=1, as_images=way).tokens.vision for way in (False, True)
+    )
+    assert images == 2 * video
+
+
 def test_seconds_follow_from_tokens_and_pace():
     pace = Pace(prompt_tokens_per_s=100, reply_tokens_per_s=10)
     found = estimate(clips((125, 832, 480)), VlmSettings(), samples=1, pace=pace)
