@@ -5,6 +5,7 @@ safetensors are opened, never a pickle. Tensors are copied into the model's own 
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -209,6 +210,9 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
         yield staging
+        for file in staging.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
         staging.chmod(0o755)
         staging.rename(folder)
     except BaseException:
