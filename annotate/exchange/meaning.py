@@ -2,7 +2,8 @@
 
 Track   a word of the vocabulary; else by the body parts that a tier's name holds: one part = its track, an arm or hand
         with a side = that arm, several parts of the face = face, hands and arms = arms, anything else = whole_body.
-        Left and right are read as the subject's own. A name without a body part: the usual track of the class.
+        Left and right are read as the subject's own. A name without a body part: the usual track of the class, and
+        for a class of their own the body parts that its label holds.
 Class   a word of the vocabulary in any spelling of case, space and hyphen; else `other`, the word kept in action_raw.
 """
 
@@ -62,15 +63,17 @@ def action_of(label: str) -> vocab.Action:
     return next((one for one in vocab.ACTIONS if one == key), "other")
 
 
-def track_of(tier: str, action: vocab.Action) -> vocab.Track:
-    """The track that a tier's name means, or the usual one of the class."""
+def track_of(tier: str, action: vocab.Action, *, label: str = "") -> vocab.Track:
+    """The track that a tier's name means, or the class, or the label of a class that is not ours."""
     exact = next((one for one in vocab.TRACKS if one == _key(tier)), None)
-    if exact is not None:
-        return exact
-    words = _words(tier)
+    return exact or _part_in(tier) or _TRACK_OF_ACTION.get(action) or _part_in(label) or "whole_body"
+
+
+def _part_in(name: str) -> vocab.Track | None:
+    words = _words(name)
     found = {_TRACK_OF_WORD[word] for word in words if word in _TRACK_OF_WORD}
     if not found:
-        return "whole_body" if {"body", "whole"} & set(words) else _TRACK_OF_ACTION.get(action, "whole_body")
+        return "whole_body" if "body" in words else None
     if found <= {"arms", "hands"}:
         side = _side(words)
         sided = next((track for track, its in vocab.SIDED_TRACK.items() if its == side), None)

@@ -97,7 +97,7 @@ class Phases:
     def _values(self, phase_id: str, event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
         """Fields of a phase that an import assumes, and those that it has."""
         action = meaning.action_of(event.label)
-        track = meaning.track_of(event.tier, action)
+        track = meaning.track_of(event.tier, action, label=event.label)
         change = self.repairs.change
         change("set", f"{phase_id}/track", event.tier, track, reason="what the name of the tier means")
         change("set", f"{phase_id}/action", event.label, action, reason="the class of the vocabulary")
