@@ -79,7 +79,7 @@ def annotate(
     told = manifest(
         "annotate run", arguments={"jobs": how.jobs, "ray": how.ray}, settings=settings, distributions=DISTRIBUTIONS,
         started=started, seconds={"annotate": seconds},
-        counts={"clips": annotated.clips, "phases": annotated.phases, **annotated.statuses},
+        counts={"clips": annotated.clips, "phases": annotated.phases} | dict(annotated.statuses),
     )  # fmt: skip
     told.write(set_folder)
     return annotated

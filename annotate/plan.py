@@ -1,95 +1,66 @@
 """What a run would ask, before it asks: calls, tokens, time. Arithmetic from the clips' table; nothing is loaded."""
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from xsheet.annotate.chat import Film
+from xsheet.annotate.qwen_cost import Estimate, estimate
 from xsheet.annotate.qwen_folder import QwenFolder
-from xsheet.annotate.qwen_tokens import FAMILIES, Family, Pace, Tokens, call_tokens, total
+from xsheet.annotate.qwen_tokens import QWEN3
 from xsheet.annotate.settings import AnnotateSettings
-from xsheet.annotate.vlm import VlmSettings, prompts_of
 from xsheet.schemas import tables
-
-REPLY_TOKENS = {"describe": 200, "segment": 900}
-"""Assumed of a reply: six phases of about 130 tokens and the base; half of what the limits allow."""
+from xsheet.schemas.time import seconds_from_us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What would be asked."""
+    """What would be asked. Without an estimate no model is asked."""
 
     annotator: str
     clips: int
     hours: float
     samples: int
-    tokens: Tokens | None  # None: no model is asked
-    gpu_hours: float | None
+    estimate: Estimate | None
     family: str | None
 
+    def rows(self) -> list[tuple[str, object]]:
+        """Name and value, for a terminal or JSON."""
+        rows: list[tuple[str, object]] = [
+            ("annotator", self.annotator),
+            ("clips", self.clips),
+            ("hours", round(self.hours, 3)),
+            ("samples per clip", self.samples),
+        ]
+        if self.estimate is None:
+            return [*rows, ("calls of a model", 0)]
+        tokens = self.estimate.tokens
+        return [
+            *rows,
+            ("calls", tokens.calls),
+            ("vision tokens", tokens.vision),
+            ("prompt tokens, vision included", tokens.prompt),
+            ("reply tokens, assumed", tokens.reply),
+            (f"GPU hours of {self.family} 8B, by arithmetic", round(self.estimate.gpu_seconds / 3600, 2)),
+        ]
 
-def plan(set_folder: Path, settings: AnnotateSettings, *, limit: int | None = None, pace: Pace | None = None) -> Plan:
-    """The plan for the clips of a set."""
-    rows = tables.read_table(set_folder, tables.CLIPS, ["frames", "width", "height"]).slice(0, limit).to_pylist()
-    hours = sum(row["frames"] for row in rows) / 25 / 3600
+
+def plan(set_folder: Path, settings: AnnotateSettings, *, limit: int | None = None) -> Plan:
+    """The plan for the clips of a set.
+
+    Raises:
+        ConfigError: a folder that holds no model.
+    """
+    clips = list(islice(tables.iterate(set_folder, tables.CLIPS), limit))
+    hours = seconds_from_us(sum(clip.duration_us for clip in clips)) / 3600
     if settings.motion is not None:
-        return Plan(
-            annotator="motion", clips=len(rows), hours=hours, samples=settings.samples, tokens=None, gpu_hours=None,
-            family=None,
-        )  # fmt: skip
-    # Which family a server runs is not known; the tokens of Qwen3-VL are as good a guess as any.
-    family = QwenFolder.of(settings.qwen.model).family if settings.qwen is not None else FAMILIES[-1]
-    shapes: dict[tuple[int, int, int], int] = {}
-    for row in rows:
-        shape = (row["frames"], row["width"], row["height"])
-        shapes[shape] = shapes.get(shape, 0) + 1
-    tokens = Tokens()
-    for (frames, width, height), count in shapes.items():
-        one = _clip_tokens(frames, (width, height), settings.vlm, family)
-        tokens += times(one, count * settings.samples)
+        return Plan(annotator="motion", clips=len(clips), hours=hours, samples=1, estimate=None, family=None)
+    # Which family a server runs is not known; Qwen3-VL is the newer one.
+    family = QwenFolder.of(settings.qwen.model).family if settings.qwen is not None else QWEN3
     return Plan(
-        annotator="qwen" if settings.qwen is not None else "endpoint", clips=len(rows), hours=hours,
-        samples=settings.samples, tokens=tokens, gpu_hours=(pace or Pace()).seconds(tokens) / 3600, family=family.name,
-    )  # fmt: skip
-
-
-def times(tokens: Tokens, count: int) -> Tokens:
-    """The tokens of `count` equal calls."""
-    return Tokens(
-        calls=tokens.calls * count, vision=tokens.vision * count, prompt=tokens.prompt * count,
-        reply=tokens.reply * count,
-    )  # fmt: skip
-
-
-def plan_rows(planned: Plan) -> list[tuple[str, object]]:
-    """Rows of name and value for a terminal or JSON."""
-    rows: list[tuple[str, object]] = [
-        ("annotator", planned.annotator), ("clips", planned.clips), ("hours", round(planned.hours, 3)),
-        ("samples per clip", planned.samples),
-    ]  # fmt: skip
-    if planned.tokens is None or planned.gpu_hours is None:
-        return [*rows, ("calls of a model", 0)]
-    return [
-        *rows,
-        ("calls", planned.tokens.calls),
-        ("vision tokens", planned.tokens.vision),
-        ("prompt tokens, vision included", planned.tokens.prompt),
-        ("reply tokens, assumed", planned.tokens.reply),
-        (f"GPU hours if {planned.family} 8B runs as fast as arithmetic says", round(planned.gpu_hours, 2)),
-    ]
-
-
-def _clip_tokens(frames: int, size: tuple[int, int], vlm: VlmSettings, family: Family) -> Tokens:
-    calls = []
-    for prompt in prompts_of(vlm, grammar=None):
-        name = "segment" if prompt.response_schema else "describe"
-        calls.append((name, len(prompt.text)))
-    return total(
-        call_tokens(
-            Film(
-                media=Path(), frames=frames, fps=vlm.fps, max_frame_pixels=vlm.max_frame_pixels,
-                max_clip_pixels=vlm.max_clip_pixels,
-            ),
-            size=size, family=family, text_chars=chars, reply=REPLY_TOKENS[name],
-        )
-        for name, chars in calls
-    )  # fmt: skip
+        annotator="qwen" if settings.qwen is not None else "endpoint",
+        clips=len(clips),
+        hours=hours,
+        samples=settings.samples,
+        estimate=estimate(clips, settings.vlm, samples=settings.samples, family=family),
+        family=family.name,
+    )

@@ -198,7 +198,8 @@ def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str
     if version[0] != table.version[0] or version > table.version:
         raise _wrong_version(path, table, version)
     with pq.ParquetFile(path) as file:
-        groups, start, first = [], 0, 0
+        groups: list[int] = []
+        start = first = 0
         for group in range(file.num_row_groups):
             stop = start + file.metadata.row_group(group).num_rows
             if start < rows.stop and rows.start < stop:

@@ -106,17 +106,20 @@ def show(
     Example: xsheet annotate show my-set clip_3fa2
     """
     from xsheet.annotate.lookup import clip_with
-    from xsheet.annotate.sheet import sheet, sheet_data
+    from xsheet.annotate.series import course_of, speeds
+    from xsheet.annotate.sheet import Sheet
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
     found = clip_with(folder, clip, find_layer(folder, layer))
+    speed = speeds(course_of(found.signals))
+    shown = Sheet(annotation=found.annotation, signals=found.signals, speeds=speed)
     if as_json:
-        print_json(sheet_data(found.annotation, found.signals))
+        print_json(shown.as_json())
     else:
-        console().print(sheet(found.annotation, found.signals))
+        console().print(shown)
 
 
 @app.command()
@@ -217,7 +220,8 @@ def show_run(annotated: "Run", folder: Path, *, as_json: bool) -> None:
     print_table("replies", ("status", "count"), sorted(annotated.statuses.items()))
     if annotated.repairs:
         print_table("changed on the way from raw to norm", ("", "times"), sorted(annotated.repairs.items()))
-    print_table("consensus", ("action", "phases"), sorted(annotated.actions.items(), key=lambda a: (-a[1], a[0])))
+    actions = sorted(annotated.actions.items(), key=lambda named: (-named[1], named[0]))
+    print_table("consensus", ("action", "phases"), actions)
     console().print(
         f"{annotated.clips} clips, {annotated.phases} phases in {layers['consensus']} ({annotated.seconds:.0f} s)\n"
         f"next: xsheet annotate show {folder} CLIP, xsheet audit run {folder}",
@@ -226,7 +230,7 @@ def show_run(annotated: "Run", folder: Path, *, as_json: bool) -> None:
 
 
 def _show_plan(folder: Path, settings: "AnnotateSettings", limit: int | None, *, as_json: bool) -> None:
-    from xsheet.annotate.plan import plan, plan_rows
+    from xsheet.annotate.plan import plan
     from xsheet.cli.show import print_json, print_table
     from xsheet.schemas.sets import open_set
     from xsheet.schemas.settings import to_yaml
@@ -234,7 +238,7 @@ def _show_plan(folder: Path, settings: "AnnotateSettings", limit: int | None, *,
     open_set(folder)
     planned = plan(folder, settings, limit=limit)
     if as_json:
-        print_json(dict(plan_rows(planned)))
+        print_json(dict(planned.rows()))
         return
-    print_table("what would be asked", ("", ""), plan_rows(planned))
+    print_table("what would be asked", ("", ""), planned.rows())
     typer.echo(to_yaml(settings))
