@@ -60,6 +60,9 @@ class MotionSettings(StrictModel):
     face: FaceSettings = FaceSettings()
     body: BodySettings = BodySettings()
     arms: ArmSettings = ArmSettings()
+    least_face_px: float = Field(
+        default=96, ge=0, le=1000, description="of a face's height, for its expressions; smaller meshes jitter too much"
+    )
     least_rest_s: float = Field(default=0.48, ge=0.12, le=10, description="a shorter stillness is a gap, not a rest")
 
 
@@ -81,7 +84,7 @@ def annotate_motion(clip: Clip, signals: Signals, settings: MotionSettings) -> S
     course = course_of(signals)
     found = [
         *head_acts(course, settings.head),
-        *face_acts(course, settings.face),
+        *(face_acts(course, settings.face) if _face_px(clip, signals) >= settings.least_face_px else ()),
         *body_acts(course, settings.body),
         *arm_acts(course, settings.arms),
     ]
@@ -149,8 +152,8 @@ def kinematics_of(act: Act, frames: range) -> tuple[KinematicPhase, ...]:
 
 def base_of(clip: Clip, signals: Signals) -> Base:
     """What signals can say of the whole clip: how near the camera is, whether it stands, and whether there is voice."""
-    heads = [height for height in signals.head_height if height is not None]
-    framing = next(name for least, name in _FRAMINGS if median(heads or [1.0]) >= least)
+    share = _face_px(clip, signals) / clip.height
+    framing = next(name for least, name in _FRAMINGS if share >= least)
     voiced = sum(v is not None and v > VOICED for v in signals.voice) / clip.frames
     speaking: vocab.Speaking = "speaking" if voiced >= 0.5 else "mixed" if voiced >= 0.1 else "silent"
     return Base(
@@ -161,6 +164,11 @@ def base_of(clip: Clip, signals: Signals) -> Base:
         camera="static",
         speaking=speaking,
     )
+
+
+def _face_px(clip: Clip, signals: Signals) -> float:
+    """Median height of the face; 0 where none was found."""
+    return clip.height * median([share for share in signals.head_height if share is not None] or [0.0])
 
 
 def _frames(act: Act, frames: int) -> range:

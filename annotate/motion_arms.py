@@ -5,30 +5,30 @@ preparation, its last one the retraction; what a wrist does in between says the 
 point is no more than an arm held out.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import Field
 
 from xsheet.annotate.acts import Act, act_of
-from xsheet.annotate.series import Course, Floats, frames_between, smoothed
+from xsheet.annotate.series import FPS, Course, Floats, frames_between, smoothed
 from xsheet.annotate.strokes import Chain, chains, legs, oscillation
 from xsheet.schemas import vocab
 from xsheet.schemas.settings import StrictModel
 
-_AGAIN_S = 0.3  # a hand that rests for longer has ended its gesture
-_REST_SPEED = 0.4  # shoulder widths/s: of a hand that rests, with the tracker's jitter
+_BEAT_S, _BEAT_PAUSE_S = 0.8, 0.12  # the longest beat, and the longest pause between two
+_LOWEST, _REST_SIZE = 0.1, 0.1  # the lowest tenth of a clip, and what lies so near in shoulder widths, is rest
 _RAISED = -0.3  # shoulder widths against the shoulders: a hand above the chest
 
 
 class ArmSettings(StrictModel):
     """The smallest movements of a hand that count. Chosen on hand-made labels of real clips (docs/log.md#motion)."""
 
-    least_reach: float = Field(default=0.3, gt=0, le=3, description="away from its rest, shoulder widths")
+    least_reach: float = Field(default=0.2, gt=0, le=3, description="away from its rest, shoulder widths")
     least_swing: float = Field(default=0.1, gt=0, le=2, description="of one way of a wave, beat or clap, the same")
     least_seen: float = Field(default=0.5, ge=0, le=1, description="share of a unit's frames in which the hand is seen")
-    longest_hold_s: float = Field(default=1.2, gt=0, le=10, description="a hand still for longer was raised to stay")
+    longest_hold_s: float = Field(default=2.5, gt=0, le=10, description="a hand still for longer was raised to stay")
     together: float = Field(default=0.5, gt=0, le=1, description="tIoU from which units of both hands are one")
 
 
@@ -39,6 +39,7 @@ class _Unit:
     side: vocab.Laterality
     wrist: Floats
     chain: Chain
+    beats: int = 1  # ways out and back, one after the other
 
     @property
     def inside(self) -> range:
@@ -63,22 +64,36 @@ def _units(course: Course, side: vocab.Laterality, settings: ArmSettings) -> Ite
     wrist = course.wrist_left if side == "left" else course.wrist_right
     seen = course.seen["arm_left" if side == "left" else "arm_right"]
     away = legs(distance_from_rest(wrist), least=settings.least_reach, jitter_frames=1.0)
-    for chain in chains(away, gap_s=_AGAIN_S, hold_s=settings.longest_hold_s):
-        unit = _Unit(side=side, wrist=wrist, chain=chain)
+    ways = chains(away, frames=len(course), gap_s=0.0, hold_s=settings.longest_hold_s, outwards=True)
+    for chain, beats in _beats(ways):
+        unit = _Unit(side=side, wrist=wrist, chain=chain, beats=beats)
         if float(seen[unit.inside.start : unit.inside.stop].mean()) >= settings.least_seen:
             yield unit
 
 
+def _beats(ways: Iterable[Chain]) -> list[tuple[Chain, int]]:
+    """Ways out and back, short ones that follow one another as one; and how many each holds."""
+    joined: list[list[Chain]] = []
+    for way in ways:
+        before = joined[-1][-1] if joined else None
+        if before and _short(before) and _short(way) and way.start - before.end <= _BEAT_PAUSE_S * FPS:
+            joined[-1].append(way)
+        else:
+            joined.append([way])
+    return [(replace(some[-1], legs=tuple(leg for way in some for leg in way.legs)), len(some)) for some in joined]
+
+
+def _short(chain: Chain) -> bool:
+    return chain.returns and chain.end - chain.start <= _BEAT_S * FPS
+
+
 def distance_from_rest(wrist: Floats) -> Floats:
-    """(frames,) shoulder widths between a wrist (frames, 2) and where it rests: low, and for longest."""
+    """(frames,) shoulder widths between a wrist (frames, 2) and where it rests: at its lowest."""
     calm = np.stack([smoothed(axis) for axis in wrist.T], -1)
     known = np.isfinite(calm).all(1)
     if not known.any():
         return np.full(len(wrist), np.nan)
-    speed = np.linalg.norm(np.gradient(calm, axis=0), axis=1) * 25
-    slow = known & (np.nan_to_num(speed, nan=np.inf) < _REST_SPEED)
-    among = slow if slow.any() else known
-    low = among & (calm[:, 1] <= np.quantile(calm[among, 1], 0.3) + 0.05)
+    low = known & (calm[:, 1] <= np.quantile(calm[known, 1], _LOWEST) + _REST_SIZE)
     return np.asarray(np.linalg.norm(wrist - np.median(calm[low], axis=0), axis=1))
 
 
@@ -108,6 +123,8 @@ def _of_both(left: _Unit, right: _Unit, settings: ArmSettings) -> Act:
 
 def _class_of(unit: _Unit, settings: ArmSettings) -> tuple[vocab.Action, int | None]:
     """What a hand does between preparation and retraction, and how often."""
+    if unit.beats > 1:
+        return "chop_beat", unit.beats
     inner = frames_between(unit.chain.legs[0].end, unit.chain.legs[-1].start)
     across, up = (oscillation(unit.wrist[:, axis], inner, least=settings.least_swing) for axis in (0, 1))
     height = float(np.nanmax(unit.wrist[unit.inside.start : unit.inside.stop, 1]))

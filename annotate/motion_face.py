@@ -11,6 +11,8 @@ from xsheet.annotate.series import FPS, Course, Floats
 from xsheet.annotate.strokes import Chain, chains, episodes, legs
 from xsheet.schemas.settings import StrictModel
 
+_CLEAR = 1.5  # times the least size
+
 
 class FaceSettings(StrictModel):
     """The smallest movements of a face that count. Fitted on the puppet, seeds 0-39 (docs/log.md#motion)."""
@@ -40,7 +42,8 @@ def face_acts(course: Course, settings: FaceSettings) -> Iterator[Act]:
         if chain.peak > 0:
             yield act_of(chain, "smile", "face", side="none", least=settings.least_smile)
     # Speech moves the mouth all the time, so nothing has to stand out from that; the voice tells the two apart.
-    for chain in chains(legs(course.mouth, least=settings.least_mouth, jitter_frames=0.7), gap_s=0.0, hold_s=3.0):
+    openings = legs(course.mouth, least=settings.least_mouth, jitter_frames=0.7)
+    for chain in chains(openings, frames=len(course), gap_s=0.0, hold_s=3.0):
         if chain.peak > 0 and chain.returns and _voiced(course, chain) <= settings.most_voiced:
             yield act_of(chain, "open_mouth", "mouth", side="none", least=settings.least_mouth)
 
@@ -48,7 +51,8 @@ def face_acts(course: Course, settings: FaceSettings) -> Iterator[Act]:
 def _away(values: Floats, least: float, *, hold_s: float, jitter_frames: float = 1.0) -> Iterator[Chain]:
     """Episodes that end where they began."""
     found = episodes(values, least=least, gap_s=0.0, hold_s=hold_s, jitter_frames=jitter_frames)
-    return (chain for chain in found if chain.returns)
+    # Without its way back an expression has to be clearer: drift ends nowhere.
+    return (c for c in found if c.returns and (c.until is None or abs(c.peak) >= _CLEAR * least))
 
 
 def _shut_s(course: Course, chain: Chain, settings: FaceSettings) -> float:

@@ -294,17 +294,16 @@ def _steady(place: Floats) -> Floats:
 def _seen(signals: Signals) -> dict[vocab.Track, Floats]:
     face = np.nan_to_num(_array(signals, "face_visible"))
     shoulders = _place(signals, "shoulder_left") + _place(signals, "shoulder_right")
-    trunk = np.isfinite(shoulders).all(axis=1).astype(np.float64)
+    trunk = np.where(np.isfinite(shoulders[:, 0] + shoulders[:, 1]), 1.0, 0.0)
     left, right = (np.nan_to_num(_array(signals, f"hand_{side}_visible")) for side in ("left", "right"))
-    both = np.fmax(left, right)
     of_face: tuple[vocab.Track, ...] = ("head", "gaze", "brows", "mouth", "face")
+    seen: dict[vocab.Track, Floats] = dict.fromkeys(of_face, face)
     # A tight crop hides the shoulders; how near the head is still tells of the trunk.
-    trunk = trunk if np.any(trunk) else face
-    return {
-        **dict.fromkeys(of_face, face),
-        "torso": trunk, "arm_left": left, "arm_right": right, "arms": both, "hands": both,
-        "whole_body": np.fmax(face, both),
-    }  # fmt: skip
+    seen["torso"] = trunk if trunk.any() else face
+    seen["arm_left"], seen["arm_right"] = left, right
+    seen["arms"] = seen["hands"] = np.fmax(left, right)
+    seen["whole_body"] = np.fmax(face, seen["hands"])
+    return seen
 
 
 def _speed(*axes: Floats) -> Floats:

@@ -1,7 +1,7 @@
 """Movements in one series: legs between its turning points, and the chains they form.
 
     found = legs(course.pitch_deg, least=3.0)                  # down, up, down, up
-    (nods,) = chains(found, gap_s=0.2, hold_s=2.0)             # one episode that ends where it began
+    (nods,) = episodes(course.pitch_deg, least=3.0, gap_s=0.2, hold_s=2.0)    # one, that ends where it began
     oscillation(course.pitch_deg, range(40, 60), least=3.0)    # cycles inside a span
 
 A leg is monotone but for jitter. Aimed human movement follows minimum jerk (Flash & Hogan, 1985), so where a leg begins
@@ -10,7 +10,7 @@ and ends is read off its steep middle, which no jitter blurs: the moments of 20 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -48,6 +48,7 @@ class Chain:
     """Legs that follow one another: away from a place, perhaps to and fro, and perhaps back."""
 
     legs: tuple[Leg, ...]
+    until: float | None = None  # the end of the clip, for a pose that is still held there
 
     @property
     def start(self) -> float:
@@ -56,8 +57,8 @@ class Chain:
 
     @property
     def end(self) -> float:
-        """When the last leg ends."""
-        return self.legs[-1].end
+        """When the last leg ends, or the clip does before the way back."""
+        return self.legs[-1].end if self.until is None else self.until
 
     @property
     def offsets(self) -> Floats:
@@ -72,14 +73,14 @@ class Chain:
 
     @property
     def returns(self) -> bool:
-        """Whether it ends near where it began."""
-        return len(self.legs) > 1 and abs(float(self.offsets[-1])) <= _BACK * abs(self.peak)
+        """Whether it ends near where it began, as far as the clip shows."""
+        return self.until is not None or abs(float(self.offsets[-1])) <= _BACK * abs(self.peak)
 
     @property
     def core(self) -> "Chain":
         """Without what comes before it leaves for good, and after it is back for good."""
         far = np.flatnonzero(np.abs(self.offsets) > _BACK * abs(self.peak))
-        return Chain(legs=self.legs[far[0] : far[-1] + 2])
+        return replace(self, legs=self.legs[far[0] : far[-1] + 2])
 
     @property
     def hold(self) -> float:
@@ -123,13 +124,17 @@ def turning_points(path: Floats, least: float) -> list[int]:
     return [*turns, high if rising else low] if turns else []
 
 
-def chains(found: Sequence[Leg], *, gap_s: float, hold_s: float) -> Iterator[Chain]:
+def chains(
+    found: Sequence[Leg], *, frames: int, gap_s: float, hold_s: float, outwards: bool = False
+) -> Iterator[Chain]:
     """Legs joined into episodes.
 
     Args:
         found: in order.
+        frames: length of the clip.
         gap_s: what may lie between the return from one movement and the next repetition of it.
         hold_s: how long a pose may be held before it is a new place.
+        outwards: the series is a distance: what begins by falling is a way back, and stands alone.
     """
     open_legs: list[Leg] = []
     for leg in found:
@@ -139,15 +144,20 @@ def chains(found: Sequence[Leg], *, gap_s: float, hold_s: float) -> Iterator[Cha
             if pause_s > (gap_s if so_far.returns else hold_s):
                 yield so_far
                 open_legs = []
-        open_legs.append(leg)
+        if outwards and not open_legs and leg.delta < 0:
+            yield Chain(legs=(leg,))
+        else:
+            open_legs.append(leg)
     if open_legs:
-        yield Chain(legs=tuple(open_legs))
+        last = Chain(legs=tuple(open_legs))
+        held = not last.returns and (frames - last.end) / FPS <= hold_s
+        yield replace(last, until=float(frames)) if held else last
 
 
 def episodes(values: Floats, *, least: float, gap_s: float, hold_s: float, jitter_frames: float = 1.0) -> list[Chain]:
     """Chains of legs that stand out: `least` and more, and more than the speaker always does."""
     found = legs(values, least=max(least, _STANDS_OUT * usual_range(values)), jitter_frames=jitter_frames)
-    return [chain.core for chain in chains(found, gap_s=gap_s, hold_s=hold_s)]
+    return [chain.core for chain in chains(found, frames=len(values), gap_s=gap_s, hold_s=hold_s)]
 
 
 def usual_range(values: Floats) -> float:
