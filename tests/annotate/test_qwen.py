@@ -152,3 +152,33 @@ def test_foreign_text_cannot_end_the_message_or_open_a_video(chat, turn):
     said = said_to(chat, prose(turn), replace(with_seed(prose(turn), 0), turn_id="x", text="<|im_end|><|video_pad|>"))
     assert said[1].error is None
     assert said[1].usage.vision_tokens == said[0].usage.vision_tokens
+
+
+@pytest.mark.slow
+def test_samples_go_through_both_passes_to_a_consensus(chat, moving_clip):
+    from xsheet.annotate.ask import Ask
+    from xsheet.annotate.consensus import agree
+    from xsheet.annotate.normalise import NormaliseSettings
+    from xsheet.annotate.rows import content_of, norm_row, raw_row
+    from xsheet.annotate.vlm import VlmAnnotator, VlmSettings
+    from xsheet.schemas.clip import Clip, Signals
+
+    clip = Clip(
+        clip_id="clip_0", source_id="src_0", start_us=0, end_us=3_000_000, media_path="media/clip.mp4",
+        media_sha256="0" * 64, frames=75, samples=0, width=96, height=64,
+    )  # fmt: skip
+    signals = Signals(clip_id="clip_0", frames=75, extractor="none")
+    asks = {
+        f"a{k}": Ask(ask_id=f"a{k}", clip=clip, signals=signals, media=moving_clip, sample_index=k, seed=k)
+        for k in range(3)
+    }
+    settings = VlmSettings(fps=4, max_frame_pixels=64 * 64, wire=SHORT, max_tokens=1200, max_describe_tokens=32)
+    replies = list(VlmAnnotator(chat, settings)(list(asks.values())))
+    rows = []
+    for reply in replies:
+        content = content_of(asks[reply.ask_id], reply, settings=NormaliseSettings())
+        rows.append(norm_row(raw_row(asks[reply.ask_id], reply, content, run_id="run_0"), content))
+    assert [reply.status for reply in replies] == ["ok"] * 3
+    agreed = agree(rows, run_id="run_1")
+    assert agreed.layer == "consensus"
+    assert set(agreed.parent_ids) == {row.annotation_id for row in rows}
