@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xsheet.annotate.series import FPS
 from xsheet.annotate.strokes import Chain, Leg
 from xsheet.schemas import vocab
 
@@ -28,7 +29,7 @@ class Act:
     start: float
     end: float
     size: float  # how far, in the unit of the quantity that shows it
-    seconds: float  # a cycle of what repeats, the way out of anything else
+    seconds: float  # a cycle of what repeats, else one way
     salience: float  # size by the least size that counts
     repetitions: int | None = None
     legs: tuple[Leg, ...] = ()
@@ -45,21 +46,21 @@ class Typical(NamedTuple):
 # Medians of what is measured on the puppet, seeds 0-39 (docs/log.md#motion); the pace's logarithm has one spread.
 PACE_SPREAD = 0.38
 TYPICAL: dict[vocab.Action, Typical] = {
-    "nod": Typical(9.5, 0.6, 0.44),
+    "nod": Typical(9.5, 0.6, 0.49),
     "lower_head": Typical(9.5, 0.6, 0.5),
     "raise_head": Typical(9.5, 0.6, 0.5),
-    "shake_head": Typical(15.0, 0.6, 0.6),
-    "tilt_head": Typical(11.5, 0.5, 0.4),
-    "turn_head": Typical(21.0, 0.5, 0.48),
-    "look_away": Typical(0.33, 0.45, 0.12),
-    "blink_long": Typical(0.85, 0.5, 0.12),
-    "raise_brows": Typical(0.026, 0.5, 0.24),
-    "smile": Typical(0.6, 0.45, 0.56),
+    "shake_head": Typical(15.0, 0.6, 0.56),
+    "tilt_head": Typical(11.5, 0.5, 0.42),
+    "turn_head": Typical(21.0, 0.5, 0.47),
+    "look_away": Typical(0.33, 0.45, 0.19),
+    "blink_long": Typical(0.85, 0.5, 0.063),
+    "raise_brows": Typical(0.026, 0.5, 0.26),
+    "smile": Typical(0.6, 0.45, 0.7),
     "open_mouth": Typical(0.1, 0.5, 0.24),
-    "lean_in": Typical(0.13, 0.6, 0.72),
-    "lean_back": Typical(0.09, 0.4, 0.72),
+    "lean_in": Typical(0.13, 0.6, 0.75),
+    "lean_back": Typical(0.09, 0.4, 0.75),
     "sway": Typical(0.08, 0.6, 1.7),
-    "shrug": Typical(0.07, 0.45, 0.28),
+    "shrug": Typical(0.07, 0.45, 0.3),
 }
 _ARM = Typical(0.6, 0.6, 0.6)  # shoulder widths
 
@@ -83,8 +84,7 @@ def act_of(
     repetitions: int | None = None,
 ) -> Act:
     """A chain as an act of a class; `least` is the smallest size of its quantity that counts."""
-    cycles = repetitions or 1
-    lasts = (chain.end - chain.start) / 25 / cycles if repetitions else chain.legs[0].seconds
+    ways = (chain.legs[0].seconds, chain.legs[-1].seconds)
     return Act(
         action=action,
         track=track,
@@ -92,7 +92,8 @@ def act_of(
         start=chain.start,
         end=chain.end,
         size=abs(chain.peak),
-        seconds=lasts,
+        # The quicker way of out and back: whatever drifts beside a movement only makes its legs longer.
+        seconds=(chain.end - chain.start) / FPS / repetitions if repetitions else min(ways),
         salience=abs(chain.peak) / least,
         repetitions=repetitions,
         legs=chain.legs,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import Field
 
 from xsheet.annotate.acts import Act, act_of
-from xsheet.annotate.series import Course
+from xsheet.annotate.series import FPS, Course
 from xsheet.annotate.strokes import Chain, episodes, excursion
 from xsheet.schemas.settings import StrictModel
 
@@ -17,7 +17,8 @@ class BodySettings(StrictModel):
 
     least_size: float = Field(default=0.06, gt=0, le=1, description="logarithm of the head's growth")
     least_sway: float = Field(default=0.06, gt=0, le=1, description="shoulder widths")
-    least_shrug: float = Field(default=0.022, gt=0, le=1, description="shoulder widths")
+    least_shrug: float = Field(default=0.028, gt=0, le=1, description="shoulder widths")
+    longest_shrug_s: float = Field(default=1.8, gt=0, le=10, description="shoulders up for longer go with an arm")
 
 
 def body_acts(course: Course, settings: BodySettings) -> Iterator[Act]:
@@ -32,7 +33,8 @@ def body_acts(course: Course, settings: BodySettings) -> Iterator[Act]:
             repetitions = max(1, round((len(chain.legs) - 1) / 2))
             yield act_of(chain, "sway", "torso", side="none", least=settings.least_sway, repetitions=repetitions)
     for chain in episodes(course.rise, least=settings.least_shrug, gap_s=0.0, hold_s=1.5):
-        if chain.peak > 0 and chain.returns and not _nearer(course, chain, settings):
+        brief = chain.end - chain.start <= settings.longest_shrug_s * FPS
+        if chain.peak > 0 and chain.returns and brief and not _nearer(course, chain, settings):
             yield act_of(chain, "shrug", "torso", side="both", least=settings.least_shrug)
 
 
