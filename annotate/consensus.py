@@ -75,8 +75,8 @@ def agree(samples: Sequence[Annotation], *, run_id: str, settings: ConsensusSett
     # In an order of content, so that ties fall the same way however the samples came.
     usable = sorted((one for one in samples if one.status == "ok"), key=lambda one: repr((one.base, one.phases)))
     if len(usable) < settings.min_usable * len(samples):
-        status = _voted(one.status for one in samples if one.status != "ok")
-        return _annotation(samples, run_id=run_id, status=status)
+        failed: list[vocab.ReplyStatus] = [one.status for one in samples if one.status != "ok"]
+        return _annotation(samples, run_id=run_id, status=_voted(failed))
     phases, repairs = _phases([one.phases for one in usable], settings)
     base = _medoid([one.base for one in usable if one.base is not None], words=lambda base: base.text)
     scores = None if len(usable) == 1 else Scores(consistency=consistency([one.phases for one in usable]))

@@ -105,17 +105,21 @@ class EndpointChat:
         except (MediaError, ValueError) as error:
             return Said(turn_id=turn.turn_id, error=one_line(str(error)))
         body = request_body(turn, shown, settings=self._settings)
-        rng = random.Random(turn.turn_id)  # spreads waits by identity
-        began = time.monotonic()
-        for attempt in range(self._settings.retries + 1):
-            answer = await self._try(client, body, key)
-            if answer.wait_s is None or attempt == self._settings.retries:
+        began, rng = time.monotonic(), random.Random(turn.turn_id)
+        answer = await self._try(client, body, key)
+        for attempt in range(self._settings.retries):
+            if answer.wait_s is None:
                 break
-            bound_s = min(self._settings.max_wait_s, self._settings.backoff_s * 2**attempt)
-            wait_s = min(max(rng.uniform(0, bound_s), answer.wait_s), self._settings.max_wait_s)
+            wait_s = self._wait_s(answer.wait_s, attempt, rng)
             log.info("waiting turn=%s try=%d wait_s=%.2f: %s", turn.turn_id, attempt + 1, wait_s, answer.error)
             await asyncio.sleep(wait_s)
+            answer = await self._try(client, body, key)
         return _said(turn, answer, shown, seconds=time.monotonic() - began)
+
+    def _wait_s(self, asked_s: float, attempt: int, rng: random.Random) -> float:
+        """Full jitter, so that turns refused together do not come back together; not before the server wants."""
+        bound_s = min(self._settings.max_wait_s, self._settings.backoff_s * 2**attempt)
+        return min(max(rng.uniform(0, bound_s), asked_s), self._settings.max_wait_s)
 
     async def _try(self, client: httpx.AsyncClient, body: Mapping[str, Any], key: str | None) -> Completion:
         try:

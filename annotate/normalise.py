@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import get_args
 
 from pydantic import Field
 
@@ -28,9 +27,11 @@ MIN_BASE_CHARS, MAX_BASE_CHARS, MIN_PHASE_CHARS, MAX_PHASE_CHARS = 20, 600, 3, 4
 MAX_LABEL_CHARS = 200
 MAX_REPETITIONS = 99
 NOTHING_SAID = "One person is seen; no more was said of the picture."
-SIDES: tuple[vocab.Laterality, ...] = get_args(vocab.Laterality)
-# Words that models use for a track when no grammar holds them; a sided arm is found by its side.
+ACTION_WORDS: dict[str, vocab.Action] = {action: action for action in vocab.ACTIONS}
+SIDE_WORDS: dict[str, vocab.Laterality] = {"left": "left", "right": "right", "both": "both", "none": "none"}
+# Behind the vocabulary's own: words that models use for a track where no grammar holds them.
 TRACK_WORDS: dict[str, vocab.Track] = {
+    **{track: track for track in vocab.TRACKS},
     "eyes": "gaze", "eye": "gaze", "eyebrows": "brows", "eyebrow": "brows", "brow": "brows", "lips": "mouth",
     "jaw": "mouth", "shoulders": "torso", "body": "whole_body", "upper_body": "torso", "arm": "arms", "hand": "hands",
     "left_arm": "arm_left", "right_arm": "arm_right", "left_hand": "arm_left", "right_hand": "arm_right",
@@ -159,8 +160,7 @@ def _phase(index: int, said: WirePhase, ruler: Ruler, repairs: Repairs, *, setti
 
 def _action(at: str, said: WirePhase, repairs: Repairs) -> tuple[vocab.Action, str | None]:
     raw = _words(f"{at}/action_raw", said.action_raw or "", repairs, at_most=MAX_LABEL_CHARS) or None
-    key = _key(said.action)
-    known = next((action for action in vocab.ACTIONS if action == key), None)
+    known = ACTION_WORDS.get(_key(said.action))
     if known is not None:
         return repairs.change("set", f"{at}/action", said.action, known, reason="spelling of the vocabulary"), raw
     repairs.change("set", f"{at}/action", said.action, "other", reason="no class of the vocabulary")
@@ -198,9 +198,8 @@ def _key(word: str) -> str:
 
 def _part(at: str, said: WirePhase, repairs: Repairs) -> tuple[vocab.Track | None, vocab.Laterality]:
     """Track and side that agree. Of track, side and words, two that agree win; a sided track against its side wins."""
-    key = _key(said.track)
-    track = next((one for one in vocab.TRACKS if one == key), TRACK_WORDS.get(key))
-    side: vocab.Laterality = next((one for one in SIDES if one == _key(said.side)), "none")
+    track = TRACK_WORDS.get(_key(said.track))
+    side = SIDE_WORDS.get(_key(said.side), "none")
     named = side_in(clean(said.text, at_most=MAX_PHASE_CHARS))
     if track is None:
         return None, side

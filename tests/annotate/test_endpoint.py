@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from xsheet.annotate.ask import Ask
+from xsheet.annotate.background import in_background
 from xsheet.annotate.chat import Draw, Film, Turn
 from xsheet.annotate.completion import read_completion, retry_after_s
 from xsheet.annotate.endpoint import EndpointChat, EndpointSettings, cost, request_body
@@ -66,7 +67,7 @@ ANSWERS = {
 
 
 class Server:
-    """Counts requests by behaviour. `slow`, `busy` and `broken` misbehave the first time only; `patient` waits for others."""
+    """Counts requests by behaviour. `slow`, `busy`, `broken` misbehave once; `patient` waits until another has ended."""
 
     def __init__(self):
         self.asked = Counter()
@@ -312,6 +313,18 @@ def test_a_clip_that_cannot_be_read_is_an_error_of_its_own_turn(server, tmp_path
     (tmp_path / "clip.mp4").write_bytes(b"no video")
     ended_turns = EndpointChat(settings(server))([turn("good", film=tmp_path / "clip.mp4"), turn("none")])
     assert {said.turn_id: said.error is None for said in ended_turns} == {"good": False, "none": True}
+
+
+def test_what_goes_wrong_in_the_background_is_raised_to_the_reader():
+    async def job(put):
+        put(1)
+        raise KeyError("ours")
+
+    came = []
+    with pytest.raises(KeyError, match="ours"), in_background(job) as items:
+        for item in items:
+            came.append(item)
+    assert came == [1]
 
 
 # ---- what is sent

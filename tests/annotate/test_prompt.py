@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xsheet.annotate.prompt import load, quoted, read
@@ -86,6 +86,7 @@ def test_foreign_text_is_not_rendered_again():
 
 
 @given(st.text())
+@settings(deadline=None)
 def test_quoted_text_is_one_json_string_of_the_same_text(text):
     line = quoted(text, max_chars=1000)
     assert json.loads(line) == text
@@ -93,6 +94,7 @@ def test_quoted_text_is_one_json_string_of_the_same_text(text):
 
 
 @given(st.text(alphabet='<|im_end>[/INST]`"#={}\\\n\u202e\u2028abc'))
+@settings(deadline=None)
 def test_quoted_text_cannot_leave_its_quotes_or_form_markup(text):
     line = quoted(text, max_chars=1000)
     assert not set("<>[]{}|`#=\n\u202e\u2028") & set(line)
