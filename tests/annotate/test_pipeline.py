@@ -1,0 +1,273 @@
+"""Signals to layers: every reply is a row, layers name their parents, and nothing is asked twice."""
+
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from xsheet.annotate.consensus import ConsensusSettings
+from xsheet.annotate.pipeline import annotate, write_consensus
+from xsheet.annotate.settings import AnnotateSettings
+from xsheet.demo import truth
+from xsheet.demo.story import story
+from xsheet.execute import Execution
+from xsheet.schemas import tables
+from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.errors import ConfigError, ContractError
+from xsheet.schemas.ids import content_key
+from xsheet.schemas.layers import find_layer, layers
+from xsheet.schemas.sets import create_set
+from xsheet.schemas.settings import load
+from xsheet.schemas.source import Extra, SourceVideo
+
+MOTION = AnnotateSettings.model_validate({"motion": {}, "samples": 1, "shard_clips": 4})
+
+
+def make_set(folder: Path, films: int = 6, *, words: str | None = None) -> Path:
+    """A set with the planted signals of some films and no pictures: the motion annotator never looks at them."""
+    create_set(folder, "planted")
+    signals = []
+    for index in range(films):
+        told = story(index, seed=7, kind="talk")
+        signals += [row for row in truth.rows_of(told, f"src_{index}") if isinstance(row, Signals)]
+    extra = () if words is None else (Extra(key="words", value=words),)
+    tables.write_table(folder, tables.SIGNALS, signals)
+    tables.write_table(folder, tables.CLIPS, [clip_of(row, f"src_{i}") for i, row in enumerate(signals)])
+    tables.write_table(folder, tables.SOURCES, [source(f"src_{i}", extra) for i in range(films)])
+    return folder
+
+
+def clip_of(signals: Signals, source_id: str) -> Clip:
+    return Clip(
+        clip_id=signals.clip_id, source_id=source_id, start_us=0, end_us=40_000 * signals.frames,
+        media_path=f"media/{signals.clip_id}.mp4", media_sha256=content_key(signals.clip_id), frames=signals.frames,
+        samples=640 * signals.frames, width=384, height=384,
+    )  # fmt: skip
+
+
+def source(source_id: str, extra: tuple[Extra, ...]) -> SourceVideo:
+    return SourceVideo(source_id=source_id, path=f"{source_id}.mp4", status="ok", extra=extra)
+
+
+def go(folder: Path, settings: AnnotateSettings = MOTION, *, jobs: int = 1, ray: str | None = None, **how):
+    return annotate(folder, settings, how=Execution(jobs=jobs, ray=ray), shows_progress=False, **how)
+
+
+def layer_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "annotations").glob("*.parquet"))}
+
+
+def test_every_clip_is_in_all_three_layers(tmp_path):
+    annotated = go(make_set(tmp_path))
+    clips = {clip.clip_id for clip in tables.iterate(tmp_path, tables.CLIPS)}
+    for layer in layers(tmp_path):
+        assert {row.clip_id for row in layer.read()} == clips
+    assert (annotated.clips, annotated.failed) == (len(clips), 0)
+
+
+def test_each_layer_names_the_one_it_was_made_from(tmp_path):
+    annotated = go(make_set(tmp_path))
+    raw = {row.annotation_id for row in annotated.raw.read()}
+    norm = {row.annotation_id for row in annotated.norm.read()}
+    assert {parent for row in annotated.norm.read() for parent in row.parent_ids} == raw
+    assert {parent for row in annotated.consensus.read() for parent in row.parent_ids} == norm
+    assert annotated.consensus.run.parent_run_ids == (annotated.norm.run.run_id,)
+
+
+def test_phases_say_how_they_lie_to_the_voice(tmp_path):
+    annotated = go(make_set(tmp_path))
+    assert all(phase.speech is not None for row in annotated.norm.read() for phase in row.phases)
+
+
+def test_two_workers_write_the_same_bytes_as_one(tmp_path):
+    go(make_set(tmp_path / "one"), jobs=1)
+    go(make_set(tmp_path / "two"), jobs=2)
+    assert layer_bytes(tmp_path / "one") == layer_bytes(tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same_bytes_as_a_worker_of_this_machine(tmp_path):
+    go(make_set(tmp_path / "one"))
+    go(make_set(tmp_path / "ray"), ray="local")
+    assert layer_bytes(tmp_path / "one") == layer_bytes(tmp_path / "ray")
+
+
+def test_other_thresholds_make_another_layer_and_ask_nobody(tmp_path):
+    annotated = go(make_set(tmp_path))
+    before = layer_bytes(tmp_path)
+    write_consensus(tmp_path, annotated.norm, ConsensusSettings(min_support=1.0))
+    after = layer_bytes(tmp_path)
+    assert len(after) == len(before) + 1 and before.items() <= after.items()
+    with pytest.raises(ConfigError, match="2: consensus@"):
+        find_layer(tmp_path, "consensus")
+
+
+def test_a_set_without_clips_says_what_to_do(tmp_path):
+    create_set(tmp_path, "empty")
+    with pytest.raises(ContractError, match="xsheet curate run"):
+        go(tmp_path)
+
+
+def test_signals_without_a_clip_are_refused(tmp_path):
+    make_set(tmp_path)
+    tables.write_table(tmp_path, tables.CLIPS, [])
+    with pytest.raises(ContractError, match="a clip for every row of signals"):
+        go(tmp_path)
+
+
+def test_word_times_anchor_the_strokes(tmp_path):
+    words = json.dumps([{"word": f"w{k}", "start_s": k / 2, "end_s": k / 2 + 0.4} for k in range(40)])
+    annotated = go(make_set(tmp_path, words=words))
+    anchors = [p.speech.anchor_word for row in annotated.norm.read() for p in row.phases if p.speech.anchor_word]
+    assert anchors and all(word.startswith("w") for word in anchors)
+
+
+def test_a_transcript_that_cannot_be_read_is_noted_and_nothing_is_lost(tmp_path):
+    annotated = go(make_set(tmp_path, words="[not json"))
+    assert annotated.repairs["ignore"] == annotated.clips
+    assert annotated.failed == 0
+
+
+def test_a_limit_takes_the_first_clips_only(tmp_path):
+    assert go(make_set(tmp_path), limit=2).clips == 2
+
+
+# ---- a model behind a server
+
+
+class Server(ThreadingHTTPServer):
+    """Answers every call with the same sheet, and counts; `away` makes it answer 500."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.calls, self.away = 0, False
+
+
+class Answer(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.server.calls += 1
+        status = 500 if self.server.away else 200
+        body = json.dumps({
+            "choices": [{"finish_reason": "stop", "message": {"content": json.dumps(SHEET)}}],
+            "usage": {"prompt_tokens": 10, "completion_tokens": 20},
+        }).encode()  # fmt: skip
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+SHEET = {
+    "base": {"text": "A person stands before a plain wall and speaks.", "subject": "a person", "framing": "upper_body",
+             "scene": "a plain wall", "camera": "static", "speaking": "speaking", "emotion": None},
+    "phases": [{"evidence": "the chin drops and rises", "track": "head", "side": "none", "start_s": 0.5, "end_s": 1.3,
+                "action": "nod", "action_raw": None, "amplitude": 2, "speed": 2, "repetitions": 1,
+                "text": "nods once"}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def filmed(tmp_path: Path) -> Path:
+    """A set of two clips that have pictures too."""
+    from xsheet.curate.encode import write_clip
+    from xsheet.demo.film import pictures
+
+    make_set(tmp_path, films=2)
+    clips = list(tables.iterate(tmp_path, tables.CLIPS))
+    for index, clip in enumerate(clips):
+        told = story(index, seed=7, kind="talk")
+        write_clip(tmp_path / clip.media_path, frames=pictures(told, size=64), sound=told.sound)
+    return tmp_path
+
+
+def asking(server: Server) -> AnnotateSettings:
+    return AnnotateSettings.model_validate({
+        "endpoint": {"base_url": f"http://127.0.0.1:{server.server_port}/v1", "model": "stub", "retries": 0},
+        "vlm": {"describe": False, "fps": 2.0}, "samples": 3, "shard_clips": 1,
+    })  # fmt: skip
+
+
+@pytest.mark.slow
+def test_three_samples_of_a_served_model_become_one_sheet(filmed, server):
+    annotated = go(filmed, asking(server))
+    assert server.calls == 6
+    assert annotated.statuses == {"ok": 6}
+    for row in annotated.consensus.read():
+        assert [(p.action, p.evidence.support_k) for p in row.phases] == [("nod", 3)]
+
+
+@pytest.mark.slow
+def test_a_rerun_with_other_tolerances_asks_nobody_again(filmed, server):
+    settings = asking(server)
+    go(filmed, settings)
+    tolerant = settings.model_copy(
+        update={"normalise": settings.normalise.model_copy(update={"edge_tolerance_s": 0.5})}
+    )
+    go(filmed, tolerant)
+    assert server.calls == 6
+
+
+@pytest.mark.slow
+def test_a_server_that_was_away_is_asked_again_only_when_told(filmed, server):
+    settings, server.away = asking(server), True
+    annotated = go(filmed, settings)
+    assert annotated.statuses == {"error": 6}
+    assert {row.repairs[-1].op for row in annotated.norm.read()} == {"refuse"}
+    server.away = False
+    assert go(filmed, settings).statuses == {"error": 6}
+    assert go(filmed, settings, retry_failed=True).statuses == {"ok": 6}
+    assert server.calls == 12
+
+
+# ---- settings
+
+
+def preset(name: str, *overrides: str) -> AnnotateSettings:
+    from importlib.resources import files
+
+    return load(AnnotateSettings, preset=files("xsheet.annotate") / "presets" / f"{name}.yaml", overrides=overrides)
+
+
+def test_the_presets_are_settings():
+    assert preset("motion").motion is not None
+    assert preset("endpoint", "endpoint.base_url=http://localhost/v1", "endpoint.model=m").endpoint is not None
+    assert preset("qwen", "qwen.model=folder").qwen is not None
+
+
+def test_two_annotators_at_once_are_refused():
+    with pytest.raises(ConfigError, match="exactly one"):
+        preset("motion", "endpoint.base_url=http://localhost/v1", "endpoint.model=m")
+
+
+@pytest.mark.parametrize(
+    ("override", "asks_anew"),
+    [
+        ("consensus.min_support=1.0", False),
+        ("normalise.edge_tolerance_s=0.5", False),
+        ("samples=5", False),
+        ("vlm.fps=4.0", True),
+        ("ruler=false", True),
+        ("endpoint.model=other", True),
+    ],
+)
+def test_only_what_decides_a_reply_makes_another_asker(override, asks_anew):
+    served = ("endpoint.base_url=http://localhost/v1", "endpoint.model=m")
+    one, other = preset("endpoint", *served), preset("endpoint", *served, override)
+    assert (other.asker_sha256 != one.asker_sha256) == asks_anew
