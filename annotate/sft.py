@@ -75,7 +75,8 @@ def sample_of(
     if why is not None or clip is None or annotation.base is None:
         tally.add("annotation", why or "", annotation.annotation_id)
         return None
-    system, question = _question(annotation.duration_us, settings)
+    cap = phase_cap(seconds_from_us(annotation.duration_us), limits=settings.wire)
+    system, question = _question(annotation.duration_us, settings.fps, cap)
     film = {
         "type": "video", "video": clip.media_path, "fps": settings.fps, "max_pixels": settings.max_frame_pixels
     }  # fmt: skip
@@ -95,12 +96,12 @@ def sample_of(
 
 
 @lru_cache
-def _question(duration_us: int, settings: VlmSettings) -> tuple[str, str]:
+def _question(duration_us: int, fps: float, cap: int) -> tuple[str, str]:
     """System and user text. Rendering takes 4 ms, all the rest of a sample 0.1 ms, and lengths repeat."""
     return load("segment").render(
         duration_s=f"{seconds_from_us(duration_us):.2f}".rstrip("0").rstrip("."),
-        step_s=f"{1 / settings.fps:.3g}",
-        max_phases=phase_cap(seconds_from_us(duration_us), limits=settings.wire),
+        step_s=f"{1 / fps:.3g}",
+        max_phases=cap,
         tracks=vocab.TRACKS,
         actions=vocab.ACTIONS,
         candidates=[],

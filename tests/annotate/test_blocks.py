@@ -1,5 +1,5 @@
 import re
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
@@ -211,6 +211,36 @@ def test_texts_keep_to_their_words(one, policy):
     compiled = compile_blocks(one, policy)
     assert word_count(compiled.text[slice(*compiled.base)]) <= policy.base_words
     assert all(word_count(b.text) <= policy.phase_words for b in compiled.blocks)
+
+
+def wrong_tenths(one: Annotation, edges: tuple[int, ...]) -> int:
+    """Tenths of a second that blocks between these edges say wrong, reckoned tenth by tenth."""
+    wrong = 0
+    for a, b in pairwise(edges):
+        for p in one.phases:
+            inside = set(range(round(p.start_us / 1e5), round(p.end_us / 1e5)))
+            shared = len(inside & set(range(a, b)))
+            named = 2 * shared >= min(b - a, len(inside))
+            wrong += b - a - shared if named else shared
+    return wrong
+
+
+@given(st.lists(st.tuples(st.integers(0, 25), st.integers(2, 12)), min_size=1, max_size=4), st.integers(1, 4))
+def test_no_other_cut_says_less_wrong(spans, most):
+    tracks = ("head", "brows", "torso", "face")
+    timed = [(a, min(a + n, 30), track) for (a, n), track in zip(spans, tracks, strict=False)]
+    one = annotation(*(phase(a / 10, b / 10, track=track) for a, b, track in timed), duration_s=3.0)
+    policy = BlockPolicy(max_phases=most, min_block_s=0.3)
+    blocks = compile_blocks(one, policy).blocks
+    chosen = (0, *(block.end_us // 100_000 for block in blocks))
+    inner = sorted({edge for a, b, _ in timed for edge in (a, b)} - {0, 30})
+    others = [(0, *some, 30) for k in range(most) for some in combinations(inner, k)]
+    price = {cut: wrong_tenths(one, cut) + 3 * (len(cut) - 1) for cut in others if min(gaps(cut)) >= 3}
+    assert price[chosen] == min(price.values())
+
+
+def gaps(edges: tuple[int, ...]) -> list[int]:
+    return [b - a for a, b in pairwise(edges)]
 
 
 @given(annotations(), policies)
