@@ -103,7 +103,7 @@ class EndpointChat:
                 stills, turn.film, quality=self._settings.jpeg_quality
             )  # fmt: skip
         except (MediaError, ValueError) as error:
-            return Said(turn_id=turn.turn_id, error=one_line(str(error)))
+            return Said(turn_id=turn.turn_id, error=_unshown(turn, error))
         body = request_body(turn, shown, settings=self._settings)
         began, rng = time.monotonic(), random.Random(turn.turn_id)
         answer = await self._try(client, body, key)
@@ -196,6 +196,12 @@ def _said(turn: Turn, answer: Completion, shown: Stills | None, *, seconds: floa
         seen=None if shown is None else _seen(shown),
         error=answer.error,
     )
+
+
+def _unshown(turn: Turn, error: MediaError | ValueError) -> str:
+    # Without the folder, which is of this machine.
+    why = f"expected {error.expected}, got {error.came}" if isinstance(error, MediaError) else str(error)
+    return one_line(f"{turn.film.media.name if turn.film else 'the clip'} cannot be shown: {why}")
 
 
 def _seen(shown: Stills) -> Seen:

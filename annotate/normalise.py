@@ -28,6 +28,7 @@ MAX_LABEL_CHARS = 200
 MAX_REPETITIONS = 99
 NOTHING_SAID = "One person is seen; no more was said of the picture."
 ACTION_WORDS: dict[str, vocab.Action] = {action: action for action in vocab.ACTIONS}
+ARM_OF: dict[vocab.Laterality, vocab.Track] = {side: track for track, side in vocab.SIDED_TRACK.items()}
 SIDE_WORDS: dict[str, vocab.Laterality] = {"left": "left", "right": "right", "both": "both", "none": "none"}
 # Behind the vocabulary's own: words that models use for a track where no grammar holds them.
 TRACK_WORDS: dict[str, vocab.Track] = {
@@ -205,7 +206,7 @@ def _part(at: str, said: WirePhase, repairs: Repairs) -> tuple[vocab.Track | Non
         return None, side
     meant = vocab.SIDED_TRACK.get(track)
     if meant is not None and side == named != meant:
-        track = next(one for one, its in vocab.SIDED_TRACK.items() if its == side)
+        track = ARM_OF[side]
     elif meant is not None:
         side = meant
     elif named is not None and side != "both":
