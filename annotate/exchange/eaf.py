@@ -13,56 +13,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from xml.etree import ElementTree as ET
-from xml.parsers import expat
 
 from xsheet.annotate.exchange import meaning
-from xsheet.annotate.exchange.incoming import refused
+from xsheet.annotate.exchange.incoming import MAX_DEPTH, refused, xml_of
 from xsheet.annotate.exchange.loss import Tally
 from xsheet.annotate.exchange.sheet import ATTRIBUTES, BASE, Event, Part, Sheet
 
 BASE_TIER, PARTS = "base", "kinematics"
 _IDS = "annotation_id:"
 VERSIONS = ((2, 7), (3, 0))
-MAX_DEPTH = 32  # EAF has seven levels
 _ILLEGAL = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0; and CR, which parsers change
 
 
 def plain(text: str) -> str:
     """Text as XML can hold it: other characters as U+FFFD, line ends as one line feed."""
     return _ILLEGAL.sub("\ufffd", re.sub(r"\r\n?", "\n", text))
-
-
-def parse(name: str, text: str) -> ET.Element:
-    """The root element. Entities, DOCTYPEs and endless nesting are refused: none of them belongs into an EAF file.
-
-    Raises:
-        ContractError: not well-formed, or one of these.
-    """
-    builder, parser, depth = ET.TreeBuilder(), expat.ParserCreate(), 0
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise refused(name, f"at most {MAX_DEPTH} levels of elements", "more", "this is no EAF file")
-        builder.start(tag, attributes)
-
-    def end(tag: str) -> None:
-        nonlocal depth
-        depth -= 1
-        builder.end(tag)
-
-    def doctype(*_: object) -> None:
-        raise refused(name, "XML without a DOCTYPE", "a DOCTYPE", "take it out: ELAN writes none")
-
-    parser.buffer_text = True
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = builder.data, doctype
-    try:
-        parser.Parse(text, True)
-    except expat.ExpatError as error:
-        raise refused(name, "well-formed XML", str(error), "save it again in ELAN") from error
-    return builder.close()
 
 
 @dataclass(slots=True)
@@ -89,7 +54,7 @@ class Document:
 
     def __init__(self, name: str, text: str, tally: Tally) -> None:
         self._name, self._tally = name, tally
-        self._root = parse(name, text)
+        self._root = xml_of(name, text)
         version = self._root.get("FORMAT") or self._root.get("VERSION") or ""
         if self._root.tag != "ANNOTATION_DOCUMENT" or not VERSIONS[0] <= _version(version) <= VERSIONS[1]:
             came = f"{self._root.tag} {version}"

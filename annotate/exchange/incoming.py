@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NoReturn, TypeVar
 from urllib.parse import unquote
+from xml.etree import ElementTree as ET
+from xml.parsers import expat
 
 from xsheet.annotate.exchange.loss import Tally
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ContractError
 
 T = TypeVar("T")
+MAX_DEPTH = 32  # levels of XML elements; EAF has seven, a labelling config four
 MAX_BYTES = 256 << 20  # tasks of 50,000 clips; parsed it takes about ten times as much
 
 
@@ -71,6 +74,35 @@ def json_of(name: str, text: str) -> object:
     except (ValueError, RecursionError) as error:
         raise refused(name, "a JSON document", str(error) or "endless nesting", "export it again") from error
     return found
+
+
+def xml_of(name: str, text: str) -> ET.Element:
+    """The root of an XML document; ContractError when it is none, has a DOCTYPE (hence entities) or endless nesting."""
+    builder, parser, depth = ET.TreeBuilder(), expat.ParserCreate(), 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise refused(name, f"at most {MAX_DEPTH} levels of elements", "more", "export it again")
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    def doctype(*_: object) -> None:
+        raise refused(name, "XML without a DOCTYPE", "a DOCTYPE", "take it out: no tool needs one here")
+
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = builder.data, doctype
+    try:
+        parser.Parse(text, True)
+    except expat.ExpatError as error:
+        raise refused(name, "well-formed XML", str(error), "export it again") from error
+    return builder.close()
 
 
 class Clips:

@@ -1,39 +1,42 @@
 """Out and back again, in every format: what no loss names comes back as it was, and the second time nothing changes."""
 
 from dataclasses import fields, replace
+from operator import attrgetter
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from xsheet.annotate.exchange import elan, table_csv
+from xsheet.annotate.exchange import activitynet, elan, label_studio, table_csv, webvtt
 from xsheet.schemas.annotation import Base, Phase
 
-FORMATS = [elan, table_csv]
+FORMATS = [activitynet, elan, label_studio, table_csv, webvtt]
 BY_IMPORT = {"origin"}  # an import is its own origin
 formats = pytest.mark.parametrize("fmt", FORMATS, ids=lambda fmt: fmt.__name__.rpartition(".")[2])
 often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def there_and_back(fmt, annotations, clips):
-    """Annotations as they come back, by clip, and what both ways lost."""
+    """All annotations as they come back, and the fields that either way lost."""
     out = fmt.export(annotations, clips)
     back = fmt.read(out.files, clips)
     found = [one for voice in back.imports for one in voice.annotations]
-    return {one.clip_id: one for one in found}, {loss.field for loss in (*out.losses, *back.losses)}
+    return found, {loss.field for loss in (*out.losses, *back.losses)}
 
 
 def changed(before, after, lost):
-    """Fields of phases that differ although no loss names them."""
-    assert len(before.phases) == len(after.phases) or "phases" in lost
-    if "phases.phase_id" in lost:
-        pairs = zip(before.phases, after.phases, strict=False)
-    else:  # rounding may change the order of phases that start together
-        by_id = {one.phase_id: one for one in after.phases}
-        pairs = [(one, by_id[one.phase_id]) for one in before.phases if one.phase_id in by_id]
+    """Fields of phases that differ although no loss names them, and phases that are gone."""
+    had, have = list(before.phases), [one for annotation in after for one in annotation.phases]
+    # Rounding may change the order of phases that start together, so they are told apart by their ids if they have any.
+    identity = attrgetter(*(["start_us", "end_us", "action"] if "phases.phase_id" in lost else ["phase_id"]))
+    pairs = list(zip(sorted(had, key=identity), sorted(have, key=identity), strict="phases" not in lost))
     names = {one.name for one in fields(Phase)} - {field.removeprefix("phases.") for field in lost} - BY_IMPORT
-    return [(a.phase_id, name, getattr(a, name), getattr(b, name)) for a, b in pairs for name in sorted(names)
-            if getattr(a, name) != getattr(b, name)]  # fmt: skip
+    return [
+        (a.phase_id, name, getattr(a, name), getattr(b, name))
+        for a, b in pairs
+        for name in sorted(names)
+        if getattr(a, name) != getattr(b, name)
+    ]
 
 
 @formats
@@ -42,9 +45,9 @@ def changed(before, after, lost):
 def test_what_no_loss_names_comes_back(fmt, data, annotations, clip):
     one = data.draw(annotations())
     back, lost = there_and_back(fmt, [one], [clip])
-    assert not changed(one, back[clip.clip_id], lost)
-    bases = [(name.name, getattr(one.base, name.name)) for name in fields(Base)] if "base" not in lost else []
-    assert all(getattr(back[clip.clip_id].base, name) == value for name, value in bases if f"base.{name}" not in lost)
+    assert not changed(one, back, lost)
+    kept = [name.name for name in fields(Base) if not {"base", f"base.{name.name}"} & lost]
+    assert [getattr(back[0].base, name) for name in kept] == [getattr(one.base, name) for name in kept]
 
 
 @formats
@@ -52,25 +55,26 @@ def test_what_no_loss_names_comes_back(fmt, data, annotations, clip):
 @given(data=st.data())
 def test_a_second_round_trip_changes_nothing(fmt, data, annotations, clip):
     once, _ = there_and_back(fmt, [data.draw(annotations())], [clip])
-    twice, _ = there_and_back(fmt, once.values(), [clip])
-    assert twice[clip.clip_id].phases == once[clip.clip_id].phases
-    assert twice[clip.clip_id].base == once[clip.clip_id].base
+    assume(len(once) == 1)  # phases that overlap once their track is lost become two annotations
+    twice, _ = there_and_back(fmt, once, [clip])
+    assert [(one.phases, one.base) for one in twice] == [(one.phases, one.base) for one in once]
 
 
 @formats
 def test_the_truth_about_the_puppet_keeps_its_classes_times_and_tracks(fmt, puppet):
     clips, truth = puppet
     back, lost = there_and_back(fmt, truth, clips)
-    assert len(back) == len(truth)
-    assert not any(changed(one, back[one.clip_id], lost) for one in truth)
-    kept = [(p.action, p.start_us, p.end_us) for one in truth for p in one.phases]
-    assert kept == [(p.action, p.start_us, p.end_us) for one in truth for p in back[one.clip_id].phases]
+    for one in truth:
+        mine = [other for other in back if other.clip_id == one.clip_id]
+        assert not changed(one, mine, lost)
+        spans = sorted((p.action, p.start_us, p.end_us) for other in mine for p in other.phases)
+        assert spans == sorted((p.action, p.start_us, p.end_us) for p in one.phases)
 
 
 @formats
 def test_an_annotation_that_saw_nothing_comes_back_empty(fmt, annotation, clip):
-    back, _ = there_and_back(fmt, [annotation()], [clip])
-    assert back[clip.clip_id].phases == ()
+    (back,), _ = there_and_back(fmt, [annotation()], [clip])
+    assert (back.clip_id, back.phases) == (clip.clip_id, ())
 
 
 @formats
