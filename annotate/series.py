@@ -77,8 +77,8 @@ MOVING: dict[vocab.Track, float] = {
     "gaze": 2.0,  # half eye widths/s, or lid openings/s
     "brows": 0.05,  # face heights/s
     "mouth": 0.15,  # face heights/s
-    "face": 0.5,  # smiles/s
-    "torso": 0.12,  # shoulder widths/s
+    "face": 0.8,  # smiles/s
+    "torso": 0.14,  # shoulder widths/s
     "arm_left": 0.5,  # shoulder widths/s
     "arm_right": 0.5,
     "arms": 0.5,
