@@ -147,6 +147,8 @@ def apex_of(phase: Phase, speed: Speed = ()) -> tuple[int | None, str]:
 
     Without a speed it is the middle of the first cycle: a movement from rest to rest is fastest half way.
     """
+    if phase.kind == "rest":
+        return None, "none"
     stroke = next((Span(k.start_us, k.end_us) for k in phase.kinematics if k.phase == "stroke"), None)
     frames = frames_in(stroke or phase.span, CLIP_RATE)
     known = np.array(speed[frames.start : frames.stop], np.float64)

@@ -105,6 +105,10 @@ def test_a_phase_without_stroke_or_speed_has_no_lag():
     assert relate(phase(60, 90, kind="posture"), signals(range(50, 100))).lag_us is None
 
 
+def test_a_rest_has_no_apex_however_it_moves():
+    assert apex_of(phase(0, 60, kind="rest"), np.ones(FRAMES)) == (None, "none")
+
+
 def test_the_method_says_what_was_computed_from_what():
     word = (Word(text="so", start_us=2_400_000, end_us=2_600_000),)
     told = relate(phase(45, 80), signals(range(40, 100)), word, speed=tuple(float(k == 60) for k in range(FRAMES)))
