@@ -6,6 +6,8 @@ from time import perf_counter
 
 from pydantic import Field
 
+from xsheet.annotate.pipeline import Annotated, annotate
+from xsheet.annotate.settings import AnnotateSettings
 from xsheet.curate.discover import discover
 from xsheet.curate.pipeline import Curated, Where, curate
 from xsheet.curate.report.page import write_report
@@ -33,20 +35,35 @@ class Walked:
     set_folder: Path
     page: Path
     curated: Curated
+    annotated: Annotated | None  # None: no clip was kept
     seconds: dict[str, float]
 
 
-def walk(
-    out: Path, settings: DemoSettings, curation: CurateSettings, *, how: Execution, shows_progress: bool = True
-) -> Walked:
-    """Make the corpus, curate it, and write the report. What an earlier run finished is kept."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """Settings of every part."""
+
+    demo: DemoSettings
+    curation: CurateSettings
+    annotation: AnnotateSettings
+
+
+def walk(out: Path, ways: Ways, *, how: Execution, shows_progress: bool = True) -> Walked:
+    """Make the corpus, curate it, annotate what is kept. What an earlier run finished is kept."""
     corpus, set_folder = out / "corpus", out / "set"
-    begin = perf_counter()
+    begin, settings = perf_counter(), ways.demo
     bar = Progress("films") if shows_progress else None
     make_corpus(corpus, clips=settings.clips, seed=settings.seed, size=settings.size, how=how, progress=bar)
     seconds = {"corpus": perf_counter() - begin}
     where = Where(set_folder=set_folder, how=how, shows_progress=shows_progress)
-    curated = curate(discover([str(corpus / "videos")]), curation, where)
+    curated = curate(discover([str(corpus / "videos")]), ways.curation, where)
+    seconds |= curated.seconds
     page = set_folder / "report.html"
     write_report(set_folder, page)
-    return Walked(corpus=corpus, set_folder=set_folder, page=page, curated=curated, seconds=seconds | curated.seconds)
+    annotated = None
+    if curated.counts["clips"]:
+        annotated = annotate(set_folder, ways.annotation, how=how, shows_progress=shows_progress)
+        seconds["annotate"] = annotated.seconds
+    return Walked(
+        corpus=corpus, set_folder=set_folder, page=page, curated=curated, annotated=annotated, seconds=seconds
+    )

@@ -8,6 +8,9 @@ import typer
 from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, Set, SetFolder, cores
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from xsheet.annotate.exchange.loss import Loss
     from xsheet.annotate.pipeline import Annotated as Run
     from xsheet.annotate.settings import AnnotateSettings
 
@@ -105,21 +108,10 @@ def show(
 
     Example: xsheet annotate show my-set clip_3fa2
     """
-    from xsheet.annotate.lookup import clip_with
-    from xsheet.annotate.series import course_of, speeds
-    from xsheet.annotate.sheet import Sheet
-    from xsheet.cli.show import console, print_json
-    from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
-    found = clip_with(folder, clip, find_layer(folder, layer))
-    speed = speeds(course_of(found.signals))
-    shown = Sheet(annotation=found.annotation, signals=found.signals, speeds=speed)
-    if as_json:
-        print_json(shown.as_json())
-    else:
-        console().print(shown)
+    _show_sheet(folder, clip, layer, as_json=as_json)
 
 
 @app.command()
@@ -154,7 +146,7 @@ def blocks(
 
 
 @app.command("export-sft")
-def export_sft(
+def export_sft_(
     folder: SetFolder,
     out: Annotated[Path, typer.Option("--out", help="The JSONL file.")],
     layer: LayerName = "human",
@@ -164,17 +156,31 @@ def export_sft(
 
     Example: xsheet annotate export-sft my-set --layer human --out sft.jsonl
     """
-    from xsheet.annotate.sft import write_sft
-    from xsheet.cli.show import print_json, print_table
+    from dataclasses import asdict
+
+    from xsheet.annotate.sft import export_sft
+    from xsheet.cli.show import console, print_json
+    from xsheet.schemas import tables
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
-    report = write_sft(folder, find_layer(folder, layer), out)
+    clips = {clip.clip_id: clip for clip in tables.iterate(folder, tables.CLIPS)}
+    done = export_sft(out, find_layer(folder, layer).read(), clips)
     if as_json:
-        print_json(report)
-    else:
-        print_table(str(out), ("", "count"), list(report.items()))
+        print_json(asdict(done))
+        return
+    show_losses(done.losses)
+    console().print(f"{done.samples} samples in {out}, {done.left_out} annotations left out", markup=False)
+
+
+def show_losses(losses: "Iterable[Loss]") -> None:
+    """What an export or an import could not carry."""
+    from xsheet.cli.show import print_table
+
+    rows = [(one.field, one.why, one.count, one.example) for one in losses]
+    if rows:
+        print_table("lost on the way", ("field", "why", "times", "for example"), rows)
 
 
 def settings_of(
@@ -227,6 +233,29 @@ def show_run(annotated: "Run", folder: Path, *, as_json: bool) -> None:
         f"next: xsheet annotate show {folder} CLIP, xsheet audit run {folder}",
         markup=False,
     )
+
+
+def show_richest(annotated: "Run", folder: Path) -> None:
+    """The sheet of the clip with the most phases."""
+    clip_id = max((len(row.phases), row.clip_id) for row in annotated.consensus.read())[1]
+    _show_sheet(folder, clip_id, str(annotated.consensus), as_json=False)
+
+
+def _show_sheet(folder: Path, clip: str, layer: str, *, as_json: bool) -> None:
+    from xsheet.annotate.lookup import clip_with
+    from xsheet.annotate.series import course_of, speeds
+    from xsheet.annotate.sheet import Sheet
+    from xsheet.cli.show import console, print_json
+    from xsheet.schemas.layers import find_layer
+
+    found = clip_with(folder, clip, find_layer(folder, layer))
+    acting = {phase.track for phase in found.annotation.phases}
+    speed = {track: speed for track, speed in speeds(course_of(found.signals)).items() if track in acting}
+    shown = Sheet(annotation=found.annotation, signals=found.signals, speeds=speed)
+    if as_json:
+        print_json(shown.as_json())
+    else:
+        console().print(shown)
 
 
 def _show_plan(folder: Path, settings: "AnnotateSettings", limit: int | None, *, as_json: bool) -> None:

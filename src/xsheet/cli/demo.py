@@ -30,7 +30,7 @@ def demo(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """The whole path on a synthetic talking corpus: films with planted faults, curated into a set with its report.
+    """The whole path on a synthetic talking corpus: films with planted faults become an annotated set.
 
     A second run keeps what the first one finished.
 
@@ -45,20 +45,29 @@ def demo(
     _announce(clips, size, jobs, out, curated=True)
     if dry_run:
         return
-    from xsheet.cli.curate import settings_of, show_run
-    from xsheet.demo.walk import DemoSettings, walk
+    from xsheet.cli import annotate as annotate_cli
+    from xsheet.cli import curate as curate_cli
+    from xsheet.demo.walk import DemoSettings, Ways, walk
     from xsheet.execute import Execution
 
-    settings = load(DemoSettings, overrides=[f"clips={clips}", f"seed={seed}", f"size={size}"])
-    curation = settings_of("keep", None, None)
-    walked = walk(out, settings, curation, how=Execution(jobs=jobs, ray=ray), shows_progress=not as_json)
+    ways = Ways(
+        demo=load(DemoSettings, overrides=[f"clips={clips}", f"seed={seed}", f"size={size}"]),
+        curation=curate_cli.settings_of("keep", None, None),
+        annotation=annotate_cli.settings_of("motion", None, None, None, None),
+    )
+    walked = walk(out, ways, how=Execution(jobs=jobs, ray=ray), shows_progress=not as_json)
     if as_json:
         print_json({
             "corpus": str(walked.corpus), "set": str(walked.set_folder), "page": str(walked.page),
-            "counts": walked.curated.counts, "seconds": {k: round(v, 2) for k, v in walked.seconds.items()},
+            "counts": walked.curated.counts,
+            "phases": 0 if walked.annotated is None else walked.annotated.phases,
+            "seconds": {k: round(v, 2) for k, v in walked.seconds.items()},
         })  # fmt: skip
     else:
-        show_run(walked.curated, walked.set_folder, as_json=False)
+        curate_cli.show_run(walked.curated, walked.set_folder, as_json=False)
+        if walked.annotated is not None:
+            annotate_cli.show_run(walked.annotated, walked.set_folder, as_json=False)
+            annotate_cli.show_richest(walked.annotated, walked.set_folder)
         console().print(f"films and their truth: {walked.corpus}\npage: {walked.page}", markup=False)
     raise typer.Exit(1 if walked.curated.failed else 0)
 
