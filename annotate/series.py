@@ -7,7 +7,7 @@
 
 Left, right and all signs are the subject's own, as in xsheet.schemas.clip.Signals. Arrays have one value per frame of
 25 fps. Motion of the camera and of what carries a part is taken off: angles know no camera, hands stand beside the
-shoulders, shoulders beside the head, and what drifts evenly across the picture stands still.
+shoulders, and what drifts evenly across the picture stands still.
 """
 
 import math
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from xsheet.annotate.leaks import without_leaks
 from xsheet.curate.motion import shoulder_width
 from xsheet.schemas import vocab
 from xsheet.schemas.clip import Signals
@@ -33,13 +34,6 @@ _SHUT = 0.55  # lids below this share of their usual opening hide the iris, and 
 VOICED = 0.5  # probability of voice activity from which a frame counts as voiced
 # Planted series are 0..1. This is what the mesh measures at 1, by least squares on the puppet (docs/log.md#motion).
 _PLANTED = {"mouth_open": 0.16, "brow_raise": 0.033, "gaze_x": 0.5, "gaze_y": 0.5}
-_JAW = 0.8  # share by which the box of a face grows per face height of mouth opening
-# What leaks from one quantity into another, as shares of the one that leaks: least squares on the puppet, ibid.
-_BROWS_BY_MOUTH, _BROWS_BY_YAW, _BROWS_BY_PITCH = -0.046, -0.0002, -0.0006  # face heights, per degree
-_GAZE_BY_YAW = -0.008  # per degree: an eye seen from the side is narrower
-_LEAK_WEIGHT = 400.0  # deg²: as much as a turn by some 20 degrees tells of the leak of one face
-_SMILE_BY_WIDTH, _SMILE_BY_MOUTH = 3.6, 0.9  # speech spreads the lips, a smile raises their corners
-_ASIDE_BY_YAW, _ASIDE_BY_ROLL = 0.145, 0.0032  # shoulder widths for sin(yaw) = 1, and per degree
 _HIP_TO_FACE = 1.9  # shoulder widths: the radius on which a swaying trunk carries the head
 _SETTLING_FRAMES = 8  # Pose's filter needs these to find the body
 _TRAILING_FRAMES = 2  # and it follows by these
@@ -61,7 +55,6 @@ class Course:
     size: Floats  # log of the head's height: grows by 0.1 when the head comes a tenth nearer
     sway: Floats  # trunk to the own left, shoulder widths
     rise: Floats  # of both shoulders together, shoulder widths
-    shrug: Floats  # the same beside the head
     wrist_left: Floats  # (frames, 2): outwards and up from the middle of the shoulders, shoulder widths
     wrist_right: Floats  # (frames, 2): the same for the other hand, outwards is away from the trunk too
     voiced: NDArray[np.bool_]
@@ -88,38 +81,32 @@ MOVING: dict[vocab.Track, float] = {
 
 
 def course_of(signals: Signals) -> Course:
-    """Signals as arrays: short gaps filled, blinks taken out of gaze and brows, camera and carrying parts taken off."""
+    """Signals as arrays: gaps filled, blinks bridged, leaks, camera and carrying parts taken off."""
     raw = {name: _array(signals, name) for name in _FACE}
-    yaw, mouth = raw["yaw_deg"], raw["mouth_open"]
     lids = _lids(raw["eye_left_open"], raw["eye_right_open"])
-    shut = _near_shut(lids)
-    open_eyes = {name: _bridged(raw[name], shut) for name in ("gaze_x", "gaze_y", "brow_raise")}
+    raw |= {name: _bridged(raw[name], _near_shut(lids)) for name in ("gaze_x", "gaze_y", "brow_raise")}
+    face = raw if signals.extractor == TRUTH else without_leaks(raw)
+    width = shoulder_width(signals) or np.nan
     left, right = _place(signals, "shoulder_left"), _place(signals, "shoulder_right")
-    middle, width = (left + right) / 2, shoulder_width(signals) or np.nan
-    height = _array(signals, "head_height") / (1 + _JAW * mouth)
-    head = (_place(signals, "head") - np.stack((0 * mouth, _JAW / 2 * mouth * height), -1)) / width
-    sway = _steady(head[:, 0]) - _ASIDE_BY_YAW * np.sin(np.radians(yaw)) - _ASIDE_BY_ROLL * raw["roll_deg"]
+    middle = (left + right) / 2
+    sway = _steady(face["head_x"] / width)
     rise = np.minimum(_steady(-left[:, 1] / width), _steady(-right[:, 1] / width))
     return Course(
-        yaw_deg=yaw,
-        pitch_deg=raw["pitch_deg"],
-        roll_deg=raw["roll_deg"] - np.degrees(_or_zero(_centred(sway)) / _HIP_TO_FACE),
-        gaze_x=_without_leak(open_eyes["gaze_x"], yaw),
-        gaze_y=open_eyes["gaze_y"],
+        yaw_deg=face["yaw_deg"],
+        pitch_deg=face["pitch_deg"],
+        roll_deg=face["roll_deg"] - np.degrees(np.nan_to_num(sway) / _HIP_TO_FACE),
+        gaze_x=face["gaze_x"],
+        gaze_y=face["gaze_y"],
         lids=lids,
-        brows=open_eyes["brow_raise"]
-        - _BROWS_BY_MOUTH * mouth
-        - _BROWS_BY_YAW * np.abs(yaw)
-        - _BROWS_BY_PITCH * raw["pitch_deg"],
-        smile=raw["smile"] - _SMILE_BY_WIDTH * _or_zero(raw["mouth_wide"]) - _SMILE_BY_MOUTH * mouth,
-        mouth=mouth,
-        size=np.log(height),
+        brows=face["brow_raise"],
+        smile=face["smile"],
+        mouth=face["mouth_open"],
+        size=np.log(face["head_height"]),
         sway=sway,
         rise=rise,
-        shrug=rise + head[:, 1],
         wrist_left=(_place(signals, "wrist_left") - middle) * (1, -1) / width,
         wrist_right=(_place(signals, "wrist_right") - middle) * (-1, -1) / width,
-        voiced=np.nan_to_num(_array(signals, "voice")) > VOICED,
+        voiced=_voiced(signals),
         seen=_seen(signals),
     )
 
@@ -133,7 +120,7 @@ def speeds(course: Course) -> dict[vocab.Track, Floats]:
         "brows": _speed(c.brows),
         "mouth": _speed(c.mouth),
         "face": _speed(c.smile),
-        "torso": np.fmax(_speed(c.size), np.fmax(_speed(c.sway), _speed(c.shrug))),
+        "torso": np.fmax(_speed(c.size), np.fmax(_speed(c.sway), _speed(c.rise))),
         "arm_left": _speed(*c.wrist_left.T),
         "arm_right": _speed(*c.wrist_right.T),
     }
@@ -209,7 +196,7 @@ def smoothed(values: Floats, *, frames: float = 1.0) -> Floats:
 
 _FACE = (
     "yaw_deg", "pitch_deg", "roll_deg", "gaze_x", "gaze_y", "eye_left_open", "eye_right_open", "brow_raise", "smile",
-    "mouth_open", "mouth_wide",
+    "mouth_open", "mouth_wide", "head_x", "head_y", "head_height",
 )  # fmt: skip
 
 
@@ -220,6 +207,15 @@ def _array(signals: Signals, name: str) -> Floats:
         return np.full(signals.frames, np.nan)
     values = np.array([np.nan if v is None else v for v in series])
     return _filled(values) * (_PLANTED.get(name, 1.0) if signals.extractor == TRUTH else 1.0)
+
+
+def _voiced(signals: Signals) -> NDArray[np.bool_]:
+    """Where there is voice; the short silences inside words belong to it."""
+    voiced = np.nan_to_num(_array(signals, "voice")) > VOICED
+    for gap in stretches(~voiced):
+        if len(gap) <= _GAP_FRAMES and gap.start > 0 and gap.stop < len(voiced):
+            voiced[gap.start : gap.stop] = True
+    return voiced
 
 
 def _place(signals: Signals, name: str) -> Floats:
@@ -267,20 +263,6 @@ def _bridged(values: Floats, hidden: NDArray[np.bool_]) -> Floats:
 
 def _centred(values: Floats) -> Floats:
     return values - np.nanmedian(values) if np.isfinite(values).any() else values
-
-
-def _without_leak(gaze: Floats, yaw: Floats) -> Floats:
-    """Gaze without what a turning head adds to it: the slope of fast changes, drawn towards that of the puppets."""
-    turned, looked = yaw[2:] - yaw[:-2], gaze[2:] - gaze[:-2]
-    both = np.isfinite(turned + looked)
-    weight = float((turned[both] ** 2).sum()) + _LEAK_WEIGHT
-    slope = (float((turned[both] * looked[both]).sum()) + _LEAK_WEIGHT * _GAZE_BY_YAW) / weight
-    return gaze - min(max(slope, 3 * _GAZE_BY_YAW), 0.0) * yaw
-
-
-def _or_zero(values: Floats) -> Floats:
-    """A correction that was not measured corrects nothing."""
-    return values if np.isfinite(values).any() else np.zeros_like(values)
 
 
 def _steady(place: Floats) -> Floats:
