@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -33,8 +34,8 @@ def stills(film: Film, *, quality: int) -> Stills:
     wanted = frozenset(indices)
     with open_media(film.media, root=film.media.parent) as media:
         size = fitting(*media.size, pixels=min(film.max_frame_pixels, film.max_clip_pixels // len(indices)))
-        shown = (frame.rgb for frame in media.frames(size=size) if frame.index in wanted)
-        jpegs = tuple(_jpeg(rgb, quality=quality) for rgb in shown)
+        frames = islice(media.frames(size=size), indices[-1] + 1)
+        jpegs = tuple(_jpeg(frame.rgb, quality=quality) for frame in frames if frame.index in wanted)
     if len(jpegs) != len(indices):
         raise _too_few(film.media, expected=film.frames, shown=f"{len(jpegs)} of the {len(indices)} to be shown")
     return Stills(jpegs, indices, stamps_us(indices), *size)
