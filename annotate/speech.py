@@ -98,7 +98,7 @@ def relate(
         relation=relation,
         overlap=overlap,
         anchor_word=word.text if word else None,
-        anchor_start_us=onset_us,
+        anchor_start_us=word.start_us if word else None,
         lag_us=None if apex_us is None or onset_us is None else apex_us - onset_us,
         method=f"{VERSION}: voice {settings.on_at:g}/{settings.off_below:g}; apex {told_by}; onset "
         + ("word" if word else "syllable" if onset_us is not None else "none"),
