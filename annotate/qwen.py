@@ -46,6 +46,8 @@ class QwenChat:
         folder = QwenFolder.of(self._settings.model)
         try:
             bridge()
+            import qwen_vl_utils  # noqa: F401, PLC0415 - to be missed now, not at the first clip
+
             from xsheet.annotate.qwen_engine import QwenEngine  # noqa: PLC0415 - heavy, and optional
         except ImportError as error:
             raise RunError(

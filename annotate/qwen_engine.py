@@ -1,10 +1,14 @@
-"""Qwen-VL's weights at work: one batch of turns in, what was said out. Needs the extra `vlm`; qwen.py is the way in."""
+"""Qwen-VL's weights at work: one batch of turns in, what was said out. Needs the extra `vlm`; qwen.py is the way in.
+
+transformers finds its classes when they are named, so those that need torchvision are named behind the bridge only.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig, LogitsProcessorList
+import transformers
+from transformers import GenerationConfig, LogitsProcessorList
 
 from xsheet.annotate.chat import Film, Said, Turn
 from xsheet.annotate.grammar import Grammar, GrammarMask
@@ -20,7 +24,7 @@ class QwenEngine:
 
     def __init__(self, folder: QwenFolder, settings: QwenSettings) -> None:
         self._family = folder.family
-        self._processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]  # transformers' own
+        self._processor: Any = transformers.AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]  # transformers' own
             folder.path, local_files_only=True
         )
         self._processor.tokenizer.padding_side = "left"  # so that all rows begin to write at the same place
@@ -114,7 +118,7 @@ class QwenEngine:
 
 def _loaded(folder: QwenFolder, settings: QwenSettings) -> Any:
     try:
-        return AutoModelForImageTextToText.from_pretrained(
+        return transformers.AutoModelForImageTextToText.from_pretrained(
             folder.path,
             dtype=getattr(torch, settings.dtype),
             device_map=settings.device,

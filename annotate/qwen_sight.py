@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from qwen_vl_utils import smart_resize
 
 from xsheet.annotate.chat import Film, Turn
 from xsheet.annotate.qwen_tokens import MERGE, Family, frame_cap
@@ -39,6 +38,8 @@ def look(film: Film, *, family: Family) -> Sight:
     Raises:
         MediaError: the clip cannot be read, or has fewer frames than it should.
     """
+    from qwen_vl_utils import smart_resize  # noqa: PLC0415 - imports torchvision, so behind the bridge only
+
     indices = frame_indices(film.frames, fps=film.fps)
     wanted = frozenset(indices)
     with open_media(film.media, root=film.media.parent) as media:
