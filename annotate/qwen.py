@@ -15,7 +15,6 @@ from xsheet.annotate.chat import Said, Turn
 from xsheet.annotate.qwen_folder import QwenFolder, QwenSettings
 from xsheet.annotate.torchvision_gap import bridge
 from xsheet.schemas.errors import RunError
-from xsheet.schemas.run import Model
 
 if TYPE_CHECKING:
     from xsheet.annotate.qwen_engine import QwenEngine
@@ -27,14 +26,6 @@ class QwenChat:
     def __init__(self, settings: QwenSettings) -> None:
         self._settings = settings
         self._engine: QwenEngine | None = None
-
-    def model(self) -> Model:
-        """Which model it is, for the run. Reads the files, loads nothing.
-
-        Raises:
-            ConfigError: the folder holds no model of these families.
-        """
-        return QwenFolder.of(self._settings.model).model(dtype=self._settings.dtype)
 
     def open(self) -> None:
         """Load the weights.
