@@ -136,12 +136,14 @@ class _Writer:
     def _event(self, event: Event, voice: str, annotator: str, more: Mapping[str, str]) -> None:
         tier = f"{event.tier}@{voice}"
         kind = "base" if event.tier == BASE_TIER else "action"
-        own = self._aligned(self._tier(tier, kind, annotator), event, field="phases" if kind == "action" else "base")
+        own = self._aligned(
+            self._tier(tier, kind, annotator), event, field="phases" if kind == "action" else "base.text"
+        )
         if event.phase_id is not None:
             self.property(f"phase_id:{own}", event.phase_id)
         for name, text in more.items():
             child = self._tier(f"{tier}/{name}", name, annotator, parent=tier)
-            field = "base" if event.tier == BASE_TIER else f"phases.{name}"
+            field = f"base.{name}" if event.tier == BASE_TIER else f"phases.{name}"
             self._value(child, ("REF_ANNOTATION", {"ANNOTATION_REF": own}), text, field=field)
         for part in event.kinematics:
             if _ms(part.start_us) == _ms(part.end_us):

@@ -167,7 +167,8 @@ def _base(sheet: Sheet, given: Base | None, tally: Tally) -> Base | None:
     """The base of the file, its missing fields from the one given."""
     if sheet.base:
         try:
-            return _BASE.validate_python((asdict(given) if given is not None else {}) | dict(sheet.base))
+            known = asdict(given) if given is not None else {}
+            return _BASE.validate_python(known | dict(sheet.base), strict=False)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             why = "the base of the file breaks the contract"

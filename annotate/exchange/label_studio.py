@@ -32,7 +32,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "body_parts": get_args(vocab.BodyPart),
     "gesture_function": get_args(vocab.GestureFunction),
 }
-_UPLOAD = re.compile(r"(.*/)?[0-9a-f]{8}-")  # put before the name of an uploaded file
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # put before the name of an uploaded file
 
 
 def export(
@@ -142,7 +142,7 @@ def _sheets(task: Mapping[str, Any], where: str, fps: str, clips: Clips, tally: 
     data = task.get("data")
     data = data if isinstance(data, dict) else {}
     video = str(data.get("video", ""))
-    clip = clips.find([str(data.get("clip_id", "")), video, _UPLOAD.sub("", video)], file="")
+    clip = clips.find([str(data.get("clip_id", "")), video, _UPLOAD.sub("", video.rpartition("/")[2])], file="")
     if clip is None:
         tally.add("clip_id", "no clip of that name", f"{where}: {video}")
         return

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_EXAMPLE_CHARS = 160
+MAX_KINDS = 500  # field names may come from a file: whoever writes a million columns gets one line for them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,12 @@ class Tally:
         """Count a loss; only the first example of a field and reason is kept."""
         before = self._found.get((field, why))
         if before is None:
-            shown = " ".join(str(example).split())[:MAX_EXAMPLE_CHARS]
+            if len(self._found) >= MAX_KINDS and field != "more":
+                self.add("more", f"losses beyond {MAX_KINDS} kinds", f"{field}: {example}", count=count)
+                return
+            # One line of visible characters: it may end in a terminal.
+            line = " ".join(str(example).split())[:MAX_EXAMPLE_CHARS]
+            shown = "".join(c if c.isprintable() else "\ufffd" for c in line)
             self._found[field, why] = Loss(field=field, why=why, count=count, example=shown)
         else:
             self._found[field, why] = Loss(field=field, why=why, count=before.count + count, example=before.example)

@@ -60,23 +60,24 @@ _KINEMATIC_OF_WORD: dict[str, vocab.Kinematic] = {
 def action_of(label: str) -> vocab.Action:
     """The class that a label names; 'other' where it names none."""
     key = _key(label)
-    return next((one for one in vocab.ACTIONS if one == key), "other")
+    found: vocab.Action | None = next((one for one in vocab.ACTIONS if one == key), None)
+    return found or "other"
 
 
 def track_of(tier: str, action: vocab.Action, *, label: str = "") -> vocab.Track:
     """The track that a tier's name means, or the class, or the label of a class that is not ours."""
-    exact = next((one for one in vocab.TRACKS if one == _key(tier)), None)
+    exact: vocab.Track | None = next((one for one in vocab.TRACKS if one == _key(tier)), None)
     return exact or _part_in(tier) or _TRACK_OF_ACTION.get(action) or _part_in(label) or "whole_body"
 
 
 def _part_in(name: str) -> vocab.Track | None:
     words = _words(name)
-    found = {_TRACK_OF_WORD[word] for word in words if word in _TRACK_OF_WORD}
+    found: set[vocab.Track] = {_TRACK_OF_WORD[word] for word in words if word in _TRACK_OF_WORD}
     if not found:
         return "whole_body" if "body" in words else None
     if found <= {"arms", "hands"}:
         side = _side(words)
-        sided = next((track for track, its in vocab.SIDED_TRACK.items() if its == side), None)
+        sided: vocab.Track | None = next((track for track, its in vocab.SIDED_TRACK.items() if its == side), None)
         return sided or (found.pop() if len(found) == 1 else "arms")
     if len(found) == 1:
         return found.pop()
@@ -99,7 +100,7 @@ def assumed(tier: str, track: vocab.Track, action: vocab.Action) -> dict[str, st
 
 
 def _side(words: list[str]) -> vocab.Laterality | None:
-    named = {_SIDE_OF_WORD[word] for word in words if word in _SIDE_OF_WORD}
+    named: set[vocab.Laterality] = {_SIDE_OF_WORD[word] for word in words if word in _SIDE_OF_WORD}
     return named.pop() if len(named) == 1 else "both" if named else None
 
 

@@ -114,6 +114,7 @@ def _times(one: Event | Part) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
+    table: str  # the one of COLUMNS that its columns are those of
     clip_id: str
     cells: Mapping[str, str]
 
@@ -121,23 +122,24 @@ class _Row:
     def owner(self) -> tuple[str, str]:
         return self.clip_id, self.cells.get("voice", "")
 
+    @property
+    def phase(self) -> tuple[tuple[str, str], str]:
+        return self.owner, self.cells.get("phase_id", "")
+
 
 def _sheets(files: Mapping[str, str], clips: Clips, tally: Tally) -> list[Sheet]:
-    rows = list(each(files, lambda name, text: _rows(name, text, clips, tally), tally))
+    tables: dict[str, list[_Row]] = {name: [] for name in COLUMNS}
+    for row in each(files, lambda name, text: _rows(name, text, clips, tally), tally):
+        tables[row.table].append(row)
     parts: dict[tuple[tuple[str, str], str], list[Part]] = defaultdict(list)
-    events: dict[tuple[str, str], list[Event]] = {}
-    heads: dict[tuple[str, str], Mapping[str, str]] = {}
-    for row in rows:
-        if "phase" in row.cells and (span := _span(row, tally)):
-            parts[row.owner, row.cells.get("phase_id", "")].append(Part(row.cells["phase"], *span))
-    for row in rows:
-        if "phase" in row.cells:
-            continue
-        beside = events.setdefault(row.owner, [])
-        if "start_s" not in row.cells:
-            heads[row.owner] = row.cells
-        elif span := _span(row, tally):
-            beside.append(_event(row, span, parts.pop((row.owner, row.cells.get("phase_id", "")), [])))
+    for row in tables["kinematics.csv"]:
+        if span := _span(row, tally):
+            parts[row.phase].append(Part(row.cells.get("phase", ""), *span))
+    heads = {row.owner: row.cells for row in tables["annotations.csv"]}
+    events: dict[tuple[str, str], list[Event]] = {owner: [] for owner in heads}
+    for row in tables["phases.csv"]:
+        if span := _span(row, tally):
+            events.setdefault(row.owner, []).append(_event(row, span, parts.pop(row.phase, [])))
     for (owner, phase_id), alone in parts.items():
         why = "a part of a phase that is not in the tables"
         tally.add("phases.kinematics", why, f"{owner[0]}/{phase_id}", count=len(alone))
@@ -149,18 +151,20 @@ def _rows(name: str, text: str, clips: Clips, tally: Tally) -> Iterator[_Row]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
     try:
         columns = [_column(cell) for cell in next(reader, [])]
-        if len(set(columns)) < len(columns) or not ({"start_s", "end_s"} <= set(columns) or "annotation_id" in columns):
+        timed = {"start_s", "end_s"} <= set(columns)
+        if len(set(columns)) < len(columns) or not (timed or "annotation_id" in columns):
             raise refused(name, "columns for start and end, once each", ", ".join(columns), "name them start_s, end_s")
+        table = "annotations.csv" if not timed else "kinematics.csv" if "phase" in columns else "phases.csv"
         for number, cells in enumerate(reader, start=2):
             row = {column: _cell(cell) for column, cell in zip(columns, cells, strict=False) if cell}
             for column, cell in row.items():
                 if column not in KNOWN_COLUMNS:
-                    tally.add(f"column {column!r}", "no field of the contract", f"{name}, row {number}: {cell}")
+                    tally.add(f"column {column[:40]!r}", "no field of the contract", f"{name}, row {number}: {cell}")
             if len(cells) > len(columns):
                 tally.add("column", "more cells than columns", f"{name}, row {number}: {cells[len(columns) :]}")
             clip = clips.find([row.get("clip_id")], file=name)
             if clip is not None:
-                yield _Row(clip.clip_id, row)
+                yield _Row(table, clip.clip_id, row)
             elif row:
                 tally.add("clip_id", "no clip of that name", f"{name}, row {number}: {row.get('clip_id', '')}")
     except csv.Error as error:

@@ -30,6 +30,7 @@ CARRIES = frozenset({
     "annotation_id", "layer", "base", "phases.phase_id", "phases.track", "phases.action", "phases.text",
     "phases.laterality",
 })  # fmt: skip
+MAX_CUE_CHARS = 10_000  # a subtitle has 80; looking for tags that never end takes the square of it
 _NOTE = "NOTE xsheet "
 _TIMING = re.compile(r"(?:(\d{2,9}):)?([0-5]\d):([0-5]\d)\.(\d{3})")
 _VOICE = re.compile(r"<v((?:\.[^\s.>]*)*)[ \t]*([^>]*)>")
@@ -140,6 +141,9 @@ def _event(name: str, block: list[str], tally: Tally) -> Event | None:
         tally.add("cue settings", "no field of the contract", f"{name}: {block[at]}")
     start_us, end_us = (_us(found) for found in times if found is not None)
     said = " ".join(block[at + 1 :])
+    if len(said) > MAX_CUE_CHARS:
+        tally.add("phases.text", f"cut after {MAX_CUE_CHARS} characters", f"{name}: {block[at]}")
+        said = said[:MAX_CUE_CHARS]
     voice = _VOICE.search(said)
     classes = voice[1].split(".") if voice is not None else []
     text = html.unescape(_TAG.sub("", said))
