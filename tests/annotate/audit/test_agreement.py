@@ -88,15 +88,17 @@ def test_a_larger_shift_never_agrees_better(drawn):
         assert more.alpha.value <= less.alpha.value + 1e-12
 
 
-LENGTHS_S = np.array([0.8, 1.4, 1.6, 2.0])  # as the table's source does not say, lengths that fit it
+LENGTHS_S = np.array([0.8, 1.4, 1.8, 1.8])  # as the table's source does not say, lengths that fit it
 
 
-def jittered(jitter_s, *, clips=3_000):
+def jittered(jitter_s, *, clips=10_000):
     """Clips of four phases with gaps of 1 s, and the same with every boundary moved by up to `jitter_s`."""
     rng = np.random.default_rng(0)
     starts = np.tile(np.cumsum([0.6, *(LENGTHS_S[:-1] + 1.0)]), (clips, 1))
     spans = np.stack([starts, starts + LENGTHS_S], -1)
-    return [_columns(each, clips) for each in (spans, spans + rng.uniform(-jitter_s, jitter_s, spans.shape))]
+    moved = spans + rng.uniform(-jitter_s, jitter_s, spans.shape)
+    moved[..., 1] = np.maximum(moved[..., 1], moved[..., 0] + 0.12)  # no phase is shorter
+    return [_columns(each, clips) for each in (spans, moved)]
 
 
 def _columns(spans, clips):
@@ -114,9 +116,9 @@ def _columns(spans, clips):
 )
 def test_jitter_of_boundaries_costs_what_the_published_table_says(jitter_s, f1_at_5, f1_at_7, mean_tiou):
     found = agreement(*jittered(jitter_s))
-    assert f1(found, 0.5) == pytest.approx(f1_at_5, abs=0.015)
-    assert f1(found, 0.7) == pytest.approx(f1_at_7, abs=0.015)
-    assert found.tracks.mean_tiou.value == pytest.approx(mean_tiou, abs=0.015)
+    assert f1(found, 0.5) == pytest.approx(f1_at_5, abs=0.01)
+    assert f1(found, 0.7) == pytest.approx(f1_at_7, abs=0.01)
+    assert found.tracks.mean_tiou.value == pytest.approx(mean_tiou, abs=0.01)
 
 
 @pytest.mark.slow
