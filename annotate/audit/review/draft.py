@@ -77,11 +77,19 @@ class Draft:
         kept = [phase for phase in self.phases if phase.phase_id not in gone]
         try:
             changed = replace(self.annotation, phases=sorted_phases([*kept, *come]))
-        except ValidationError as error:
-            raise _refused(
-                "phases that keep the rules", error.errors()[0]["msg"].removeprefix("Value error, ")
-            ) from error
+        except ValueError as error:
+            raise refused(error) from error
         return replace(self, annotation=changed, decision=None, accepted=self.accepted - gone)
+
+
+def refused(error: ValueError) -> ContractError:
+    """A broken rule of the records, in words for the reviewer who ran into it."""
+    said = str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        said = " ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+    expected, found, came = said.removeprefix("expected ").partition(", got ")
+    return _refused(expected if found else "phases that keep the rules", came or said)
 
 
 def _refused(expected: str, came: str) -> ContractError:

@@ -10,13 +10,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from xsheet.annotate.audit.review.draft import Draft
+from xsheet.annotate.audit.review.draft import Draft, refused
 from xsheet.annotate.kinds import kind_of
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import KinematicPhase, Phase
-from xsheet.schemas.errors import ContractError
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.review import Operation, Review
 from xsheet.schemas.settings import StrictModel
@@ -88,16 +87,7 @@ def to_review(intent: Intent, draft: Draft, *, reviewer: str, at: datetime) -> R
             note=intent.note,
         )
     except ValueError as error:
-        raise ContractError(
-            where="review", expected="an operation that fits", came=_said(error), todo="nothing was changed"
-        ) from error
-
-
-def _said(error: ValueError) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    first = error.errors(include_url=False)[0]
-    return " ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+        raise refused(error) from error
 
 
 def _after(intent: Intent, draft: Draft) -> tuple[Phase, ...]:
@@ -153,6 +143,8 @@ def _inside(parts: Sequence[KinematicPhase], span: Span) -> tuple[KinematicPhase
 def _new(change: Change, seed: str) -> Phase:
     values: dict[str, Any] = {"action": "other", "laterality": "none", **change.values()}
     values.setdefault("kind", kind_of(values["action"]))
+    if "track" not in values:
+        raise ValueError("expected the track of the new phase, got none")
     if (side := vocab.SIDED_TRACK.get(values["track"])) is not None:
         values["laterality"] = side
     values.setdefault("text", values["action"].replace("_", " "))

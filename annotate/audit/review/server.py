@@ -33,7 +33,7 @@ from xsheet.schemas.errors import ConfigError, ContractError
 
 HOST = "127.0.0.1"
 PAGE = files("xsheet.annotate.audit.review") / "page"
-MEDIA_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+MEDIA_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 PAGE_OF_QUEUE = 200
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ def prepare(desk: Desk, *, port: int, token: str) -> tuple[uvicorn.Server, socke
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((HOST, port))
+        listening.listen()  # from here on a browser waits, however long the start takes
     except OSError as error:
         listening.close()
         came, todo = error.strerror or str(error), "choose another port, or 0 for any free one"

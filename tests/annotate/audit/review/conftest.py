@@ -1,14 +1,23 @@
 """A set of two puppet clips with three layers, findings and a cut, made once; every test gets a copy of its own."""
 
+import http.client
+import json
 import shutil
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from threading import Thread
+from urllib.parse import urlsplit
 
 import pytest
 
 from xsheet.annotate.audit.review.desk import Desk
 from xsheet.annotate.audit.review.edits import Intent
+from xsheet.annotate.audit.review.queue import worst_first
+from xsheet.annotate.audit.review.server import prepare
 from xsheet.curate.encode import write_clip
 from xsheet.demo.film import pictures
 from xsheet.demo.story import story
@@ -47,7 +56,12 @@ def said_by(run: Run, layer: str, gold: Annotation, phases, **other) -> Annotati
 
 def heard(phase: Phase, by_us: int, confidence: float) -> Phase:
     """What an annotator makes of a planted phase: a little late, and unsure."""
-    moved = {"start_us": phase.start_us + by_us, "end_us": phase.end_us, "start_sigma_us": 60_000, "end_sigma_us": 90_000}
+    moved = {
+        "start_us": phase.start_us + by_us,
+        "end_us": phase.end_us,
+        "start_sigma_us": 60_000,
+        "end_sigma_us": 90_000,
+    }
     evidence = Evidence(support_k=4, k=5, motion_ratio=3.2, verify_yes=0.9, verify_neg_yes=0.1)
     return replace(phase, **moved, kinematics=(), origin="consensus", confidence=confidence, evidence=evidence)
 
@@ -64,14 +78,25 @@ def build(folder: Path) -> Path:
         file = write_clip(folder / path, frames=pictures(told, size=SIZE), sound=told.sound)
         clips.append(
             Clip(
-                clip_id=measures.clip_id, source_id=f"src_{film}", start_us=measures.start_us, end_us=measures.end_us,
-                media_path=path, media_sha256=file.sha256, frames=file.frames, samples=file.samples,
-                width=file.width, height=file.height,
-            )  # fmt: skip
+                clip_id=measures.clip_id,
+                source_id=f"src_{film}",
+                start_us=measures.start_us,
+                end_us=measures.end_us,
+                media_path=path,
+                media_sha256=file.sha256,
+                frames=file.frames,
+                samples=file.samples,
+                width=file.width,
+                height=file.height,
+            )
         )
         signals.append(series)
         gold.append(truth)
-        shots.append(Shot(shot_id=f"shot_{film}", source_id=f"src_{film}", start_us=2_400_000, end_us=4_000_000, opens_with="cut"))
+        shots.append(
+            Shot(
+                shot_id=f"shot_{film}", source_id=f"src_{film}", start_us=2_400_000, end_us=4_000_000, opens_with="cut"
+            )
+        )
     for table, rows in ((tables.CLIPS, clips), (tables.SIGNALS, signals), (tables.SHOTS, shots)):
         tables.write_table(folder, table, rows)
     write_layers(folder, gold)
@@ -82,7 +107,9 @@ def write_layers(folder: Path, gold: list[Annotation]) -> None:
     write_layer(folder, run_of(SEED), "gold", gold)
     ours, theirs = run_named("run_ours", "consensus", "xsheet.motion"), run_named("run_theirs", "consensus", "vlm")
     first = [
-        said_by(ours, "consensus", one, sorted_phases(heard(p, 40_000, 0.9 - 0.07 * i) for i, p in enumerate(one.phases)))
+        said_by(
+            ours, "consensus", one, sorted_phases(heard(p, 40_000, 0.9 - 0.07 * i) for i, p in enumerate(one.phases))
+        )
         for one in gold
     ]
     second = [
@@ -125,8 +152,6 @@ def layer(small_set):
 @pytest.fixture
 def desk_of(small_set, layer):
     """A desk for a reviewer; times go up by a second from call to call."""
-    from datetime import UTC, datetime, timedelta
-
     ticks = count()
 
     def desk(reviewer="anna", **how) -> Desk:
@@ -144,7 +169,7 @@ def act():
 
     def act(desk: Desk, key: str, operation: str, **values):
         before = desk.open(key)["draft"]["sha256"]
-        intent = Intent.model_validate_json(Intent(operation=operation, before_sha256=before, **values).model_dump_json(exclude_unset=True))
+        intent = Intent.model_validate_json(json.dumps({"operation": operation, "before_sha256": before, **values}))
         is_done, draft = desk.operate(key, intent)
         assert is_done
         return draft
@@ -152,9 +177,85 @@ def act():
     return act
 
 
-@pytest.fixture
-def first_key(desk_of) -> str:
-    """The worst clip of the layer."""
-    from xsheet.annotate.audit.review.queue import Wanted
+@pytest.fixture(scope="session")
+def keys(made_set) -> list[str]:
+    """The queue, the worst clip first; the same for every copy of the set."""
+    return [entry.key for entry in worst_first(made_set, find_layer(made_set, "consensus@xsheet.motion"))]
 
-    return desk_of("somebody").queue(Wanted())["entries"][0]["key"]
+
+@pytest.fixture(scope="session")
+def first_key(keys) -> str:
+    """The worst clip of the layer."""
+    return keys[0]
+
+
+TOKEN = "a-token-of-the-tests"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server on a port of its own."""
+
+    port: int
+    address: str
+
+    def ask(self, path: str, *, method="GET", token: str | None = TOKEN, body=None, **headers):
+        """One raw request, the path as it stands; (status, headers, body)."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            sent["Cookie"] = f"xsheet-{self.port}={token}"
+        connection.request(method, path, body=body, headers=sent)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+    def json(self, path: str):
+        """What an address gives."""
+        status, _, body = self.ask(path)
+        assert status == 200, body
+        return json.loads(body)
+
+    def operate(self, key: str, intent: dict):
+        """One operation; (status, what came back)."""
+        path = f"/api/clips/{key}/operations"
+        status, _, body = self.ask(path, method="POST", body=json.dumps(intent), Content_Type="application/json")
+        return status, json.loads(body) if status in (200, 409) else body.decode()
+
+
+@contextmanager
+def serving(desk: Desk) -> Iterator[Served]:
+    """A running server around a desk."""
+    server, listening, address = prepare(desk, port=0, token=TOKEN)
+    thread = Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield Served(listening.getsockname()[1], address)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+@pytest.fixture(name="serving")
+def serving_fixture():
+    """Runs a server around a desk, for as long as a `with` lasts."""
+    return serving
+
+
+@pytest.fixture
+def served_at():
+    """Reaches a server by the address it announced."""
+    return lambda address: Served(urlsplit(address).port or 0, address)
+
+
+@pytest.fixture(scope="session")
+def served_still(made_set) -> Iterator[Served]:
+    """A server that nobody writes through, for all tests."""
+    with serving(Desk(made_set, find_layer(made_set, "consensus@xsheet.motion"), reviewer="nobody")) as server:
+        yield server
+
+
+@pytest.fixture
+def served(desk_of) -> Iterator[Served]:
+    with serving(desk_of()) as server:
+        yield server

@@ -1,0 +1,30 @@
+// Elements from plain values. Text is only ever text: no string in this page becomes markup.
+
+/** The element of an id. */
+export const by = (id) => document.getElementById(id);
+
+/**
+ * A new element.
+ * @param {string} tag
+ * @param {Object} [facts] properties; `on` maps events to listeners, `data` and `aria` become attributes
+ * @param {...(Node|string|null)} children strings become text nodes, null is left out
+ */
+export function el(tag, { on = {}, data = {}, aria = {}, ...facts } = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), facts);
+  for (const [event, listener] of Object.entries(on)) made.addEventListener(event, listener);
+  Object.assign(made.dataset, data);
+  for (const [name, value] of Object.entries(aria)) made.setAttribute(`aria-${name}`, value);
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+/** Put other children into an element. */
+export function fill(parent, ...children) {
+  parent.replaceChildren(...children.filter((child) => child !== null));
+}
+
+/** A choice among words; `labels` may say more than the value. */
+export function choice(id, words, { chosen = "", label = (word) => word.replaceAll("_", " "), on = {} } = {}) {
+  const options = words.map((word) => el("option", { value: word, textContent: label(word), selected: word === chosen }));
+  return el("select", { id, on }, ...options);
+}

@@ -1,0 +1,353 @@
+// The review page: one clip at a time, its draft, and what keys and pointers make of it.
+//
+// What happened is what the server says happened: an operation is sent with the hash of the draft that is shown, and
+// the draft that comes back is drawn. Nothing is kept here that a reload could lose.
+
+import * as api from "/page/api.js";
+import { Axis } from "/page/axis.js";
+import { classOf } from "/page/classes.js";
+import { by } from "/page/dom.js";
+import { freeSpan, moved } from "/page/edges.js";
+import { commandOf, drawHelp } from "/page/keys.js";
+import { drawPanel } from "/page/panel.js";
+import { Player } from "/page/player.js";
+import { QueuePane } from "/page/queue_pane.js";
+import { frameAt, FRAME_US, MIN_PHASE_US, seconds } from "/page/time.js";
+import { waveform } from "/page/waveform.js";
+
+const NOTICE_MS = 4000;
+
+class Review {
+  #sheet = null;
+  #selected = null;
+  #sound = null;
+  #edge = "end"; // the border that was touched last: what a nudge moves
+  #held = null; // a digit that is held while playing
+  #sending = Promise.resolve();
+  #batch = 0; // operations wait in a row; after a conflict, those behind it were meant for another draft
+
+  constructor(about) {
+    this.about = about;
+    this.queue = new QueuePane((key) => this.open(key));
+    this.player = new Player(by("video"), (frame) => this.#showFrame(frame));
+    this.axis = new Axis(by("canvas"), {
+      seek: (frame) => this.player.step(frame - this.player.frame),
+      select: (id) => this.select(id),
+      change: (changes) => this.#operate("edit", () => ({ changes })),
+      loop: (phase) => this.player.loop(phase.start_us, phase.end_us),
+    });
+    this.queue.offer(about.filters);
+    drawHelp(by("help"));
+  }
+
+  get phase() {
+    return this.#sheet?.draft.phases.find((one) => one.phase_id === this.#selected) ?? null;
+  }
+
+  /** Show a clip of the queue. */
+  async open(key) {
+    const sheet = await api.clip(key);
+    const frames = Math.round(sheet.duration_us / FRAME_US);
+    this.#sheet = sheet;
+    this.#sound = null;
+    this.#selected = sheet.findings.find((one) => one.phase_id !== null)?.phase_id ?? sheet.draft.phases[0]?.phase_id ?? null;
+    history.replaceState(null, "", `#${encodeURIComponent(key)}`);
+    this.queue.mark(key);
+    by("video").hidden = sheet.media === null;
+    by("no-video").hidden = sheet.media !== null;
+    this.alert(sheet.draft.refused ? `${sheet.draft.refused} stored operations do not fit this annotation; they were left out.` : "");
+    this.player.load(sheet.media, frames);
+    this.#draw({ isNew: true });
+    this.#listen(sheet);
+  }
+
+  /** Choose a phase, or none. */
+  select(id) {
+    this.#selected = id;
+    this.#draw();
+  }
+
+  /** Say something that matters until the next thing does. */
+  notice(text) {
+    by("notice").textContent = text;
+    clearTimeout(this.noticeEnds);
+    this.noticeEnds = setTimeout(() => (by("notice").textContent = ""), NOTICE_MS);
+  }
+
+  /** Say something that has to be read; an empty text takes it away. */
+  alert(text) {
+    by("alert").hidden = text === "";
+    by("alert").textContent = text;
+  }
+
+  async #listen(sheet) {
+    if (sheet.media === null) return;
+    const sound = await waveform(sheet.media);
+    if (sheet.key !== this.#sheet.key) return;
+    this.#sound = sound;
+    this.#drawAxis();
+  }
+
+  #showFrame(frame) {
+    this.axis.at(frame);
+    const total = this.#sheet === null ? 0 : Math.round(this.#sheet.duration_us / FRAME_US);
+    by("timecode").textContent = `${seconds(frame * FRAME_US)} s  ·  frame ${frame} / ${total}`;
+    by("play").textContent = this.player.playing ? "❚❚" : "▶";
+    by("rate").textContent = this.player.playing && this.player.rate !== 1 ? `${this.player.rate}×` : "";
+  }
+
+  #draw({ isNew = false } = {}) {
+    const { draft } = this.#sheet;
+    const calls = {
+      select: (id) => this.select(id),
+      change: (change) => this.#operate("edit", () => ({ changes: [change] })),
+      act: (name) => COMMANDS[name](this),
+      finding: (one) => this.#toFinding(one),
+    };
+    drawPanel(this.#sheet, this.#selected, this.about.words, this.about.blind, calls);
+    by("verdict").textContent = { accept: "✓ accepted", reject: "✕ rejected" }[draft.decision] ?? "";
+    by("verdict").className = draft.decision ?? "";
+    this.#drawAxis({ isNew });
+    by("phases").querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest" });
+  }
+
+  #drawAxis({ isNew = false } = {}) {
+    this.axis.show(this.#sheet, { selected: this.#selected, sound: this.#sound, isNew });
+  }
+
+  /**
+   * Send one operation, after those before it.
+   * @param {string} operation
+   * @param {() => Object|null} intent made when its turn comes, on the draft as it is then; null sends nothing
+   */
+  #operate(operation, intent) {
+    const batch = this.#batch;
+    const { key } = this.#sheet;
+    this.#sending = this.#sending.then(async () => {
+      if (batch !== this.#batch || key !== this.#sheet.key) return false;
+      const what = intent();
+      if (what === null) return false;
+      try {
+        const before = this.#sheet.draft;
+        const { stale, draft } = await api.operate(key, { operation, before_sha256: before.sha256, ...what });
+        if (key === this.#sheet.key) this.#take(before, draft, stale ? operation : null);
+        this.queue.load();
+        return !stale;
+      } catch (error) {
+        this.notice(error.message);
+        this.#draw();
+        return false;
+      }
+    });
+    return this.#sending;
+  }
+
+  #take(before, draft, refused) {
+    this.#sheet.draft = draft;
+    if (refused !== null) {
+      this.#batch += 1;
+      this.alert(`Conflict: this clip was changed elsewhere meanwhile. Your “${refused.replace("_", " ")}” was not taken over; you see the latest state.`);
+    } else this.alert("");
+    if (this.phase === null) {
+      const known = new Set(before.phases.map((one) => one.phase_id));
+      const place = before.phases.findIndex((one) => one.phase_id === this.#selected);
+      const come = draft.phases.find((one) => !known.has(one.phase_id));
+      this.#selected = (come ?? draft.phases[Math.min(Math.max(place, 0), draft.phases.length - 1)])?.phase_id ?? null;
+    }
+    this.#draw();
+  }
+
+  /** One operation on the chosen phase. */
+  onPhase(operation, facts = {}) {
+    if (this.phase === null) return this.notice("Choose a phase first: Tab.");
+    return this.#operate(operation, () => ({ phase_ids: [this.#selected], ...facts }));
+  }
+
+  /** One operation on the whole clip; goes on when it was done. */
+  async onClip(operation) {
+    if (await this.#operate(operation, () => ({}))) await this.toClip(1, { onlyOpen: true });
+  }
+
+  async toClip(places, how) {
+    await this.queue.load();
+    const key = this.queue.beside(places, how);
+    if (key === null) this.notice("That was the last one.");
+    else await this.open(key);
+  }
+
+  takeBack(which) {
+    return this.#operate("undo", () => {
+      const undoes = this.#sheet.draft[which];
+      if (undoes === null) this.notice(`Nothing to ${which}.`);
+      return undoes === null ? null : { undoes };
+    });
+  }
+
+  choosePhase(places) {
+    const { phases } = this.#sheet.draft;
+    if (!phases.length) return;
+    const here = phases.findIndex((one) => one.phase_id === this.#selected);
+    const phase = phases[(here + places + phases.length) % phases.length];
+    this.player.step(frameAt(phase.start_us) - this.player.frame);
+    this.select(phase.phase_id);
+  }
+
+  toNextFinding(places) {
+    const found = this.#sheet.findings.filter((one) => one.start_us !== null).sort((a, b) => a.start_us - b.start_us);
+    if (!found.length) return this.notice("No findings in this clip.");
+    const here = this.lastFinding?.key === this.#sheet.key ? this.lastFinding.place : places > 0 ? -1 : found.length;
+    const place = (here + places + found.length) % found.length;
+    this.lastFinding = { key: this.#sheet.key, place };
+    this.#toFinding(found[place]);
+  }
+
+  #toFinding(one) {
+    if (one.start_us !== null) this.player.step(frameAt(one.start_us) - this.player.frame);
+    this.select(one.phase_id ?? this.#selected);
+    this.notice(`${one.check}: ${one.message}`);
+  }
+
+  /** Set a border to the frame that is shown; an end includes that frame. */
+  setEdge(edge) {
+    const us = (this.player.frame + (edge === "end" ? 1 : 0)) * FRAME_US;
+    this.#moveEdge(edge, () => us);
+  }
+
+  nudge(frames) {
+    this.#moveEdge(this.#edge, (us) => us + frames * FRAME_US);
+  }
+
+  #moveEdge(edge, to) {
+    if (this.phase === null) return this.notice("Choose a phase first: Tab.");
+    this.#edge = edge;
+    return this.#operate("edit", () => {
+      const { phase } = this;
+      const changes = phase && moved(this.#sheet.draft.phases, phase, edge, to(phase[`${edge}_us`]), { end: this.#sheet.duration_us });
+      if (!changes?.length) this.notice("The border cannot go there.");
+      return changes?.length ? { changes } : null;
+    });
+  }
+
+  newPhase() {
+    const track = this.phase?.track ?? "head";
+    this.#make(track, classOf(track, 1) ?? "other", freeSpan(this.#sheet.draft.phases, track, this.player.frame * FRAME_US, this.#sheet.duration_us));
+  }
+
+  #make(track, action, span) {
+    if (span === null) return this.notice(`There is a phase of ${track.replace("_", " ")} here already.`);
+    const laterality = { arm_left: "left", arm_right: "right" }[track] ?? "none";
+    this.#selected = null;
+    return this.#operate("new", () => ({ changes: [{ track, action, laterality, ...span }] }));
+  }
+
+  merge() {
+    const { phase } = this;
+    const next = phase && this.#sheet.draft.phases.find((one) => one.track === phase.track && one.start_us >= phase.end_us);
+    if (!next) return this.notice("No later phase of this track to merge with.");
+    return this.#operate("merge", () => ({ phase_ids: [phase.phase_id, next.phase_id] }));
+  }
+
+  split() {
+    return this.onPhase("split", { at_us: this.player.frame * FRAME_US });
+  }
+
+  loopPhase() {
+    if (this.phase !== null) this.player.loop(this.phase.start_us, this.phase.end_us);
+  }
+
+  compare() {
+    this.axis.ghosts = (this.axis.ghosts + 1) % 3;
+    this.axis.redraw();
+    this.notice(["other layers: none", "other layers: thin", "other layers: full height"][this.axis.ghosts]);
+  }
+
+  /** A digit names the class of the chosen phase; held while playing, it paints a phase from press to release. */
+  digitDown(digit) {
+    const track = this.phase?.track ?? "head";
+    const action = classOf(track, digit);
+    if (action === undefined) return this.notice(`No class on ${digit} for ${track.replace("_", " ")}.`);
+    if (this.player.playing) this.#held ??= { digit, track, action, from: this.player.frame * FRAME_US };
+    else if (this.phase !== null) this.#operate("edit", () => ({ changes: [{ phase_id: this.#selected, action }] }));
+  }
+
+  digitUp(digit) {
+    if (this.#held?.digit !== digit) return;
+    const { track, action, from } = this.#held;
+    this.#held = null;
+    const to = Math.min(this.#sheet.duration_us, (this.player.frame + 1) * FRAME_US);
+    if (to - from >= MIN_PHASE_US) this.#make(track, action, { start_us: from, end_us: to });
+  }
+}
+
+const COMMANDS = {
+  play: (it) => it.player.toggle(),
+  backwards: (it) => it.player.backwards(),
+  stop: (it) => it.player.pause(),
+  faster: (it) => it.player.faster(),
+  step: (it, frames) => it.player.step(frames),
+  loop: (it) => it.loopPhase(),
+  zoom: (it, factor) => it.axis.zoom(factor),
+  compare: (it) => it.compare(),
+  choose: (it, places) => it.choosePhase(places),
+  finding: (it, places) => it.toNextFinding(places),
+  clip: (it, places) => it.toClip(places),
+  unsure: (it) => it.toClip(1, { onlyOpen: true }),
+  filter: () => by("filter-text").focus(),
+  focus: (_, id) => by(id)?.focus(),
+  leave: () => by("axis").focus(),
+  acceptClip: (it) => it.onClip("accept"),
+  rejectClip: (it) => it.onClip("reject"),
+  accept: (it) => it.onPhase("accept"),
+  reject: (it) => it.onPhase("reject"),
+  delete: (it) => it.onPhase("delete"),
+  flip: (it) => it.onPhase("flip_side"),
+  split: (it) => it.split(),
+  merge: (it) => it.merge(),
+  new: (it) => it.newPhase(),
+  undo: (it) => it.takeBack("undo"),
+  redo: (it) => it.takeBack("redo"),
+  edge: (it, edge) => it.setEdge(edge),
+  nudge: (it, frames) => it.nudge(frames),
+  digit: (it, _, event) => event.repeat || it.digitDown(Number(event.key)),
+  help: () => by("help").showModal(),
+};
+
+function listenToKeys(review) {
+  document.addEventListener("keydown", (event) => {
+    const command = commandOf(event);
+    if (command === null) {
+      if (event.key === "Enter" && event.target.id === "text" && !event.shiftKey) COMMANDS.leave();
+      return;
+    }
+    if (command.name === "leave" && by("help").open) return; // the browser closes it
+    event.preventDefault();
+    if (review.queue.key !== null || ["filter", "help"].includes(command.name)) COMMANDS[command.name](review, command.argument, event);
+  });
+  document.addEventListener("keyup", (event) => /^[1-9]$/.test(event.key) && review.digitUp(Number(event.key)));
+  // A button that was clicked would take the next Space for itself.
+  document.addEventListener("click", (event) => event.detail > 0 && event.target.closest("button")?.blur());
+  for (const [id, name] of Object.entries({ play: "play", "accept-clip": "acceptClip", "reject-clip": "rejectClip", "show-help": "help" })) {
+    by(id).addEventListener("click", () => COMMANDS[name](review));
+  }
+}
+
+async function start() {
+  const wanted = decodeURIComponent(location.hash.slice(1));
+  history.replaceState(null, "", `/${location.hash}`); // the token is in the cookie now
+  const about = await api.about();
+  document.title = `${about.set} · xsheet review`;
+  by("about").textContent = `${about.set}  ·  ${about.layer}  ·  ${about.reviewer}`;
+  by("blind").hidden = !about.blind.length;
+  by("blind").textContent = `blind: ${about.blind.join(", ")}`;
+  const review = new Review(about);
+  window.addEventListener("unhandledrejection", (event) => review.notice(String(event.reason?.message ?? event.reason)));
+  listenToKeys(review);
+  await review.queue.load();
+  const first = wanted || review.queue.beside(1, { onlyOpen: true }) || review.queue.beside(1);
+  if (first) await review.open(first).catch(() => review.toClip(1));
+  by("axis").focus();
+  return review;
+}
+
+/** For whoever drives the page from outside. */
+export const review = start();

@@ -1,0 +1,149 @@
+// The panel: the phases in words, the form of the chosen one, and what speaks for it.
+
+import { classesOf, digitOf } from "/page/classes.js";
+import { by, choice, el, fill } from "/page/dom.js";
+import { colourOf, SEVERITIES } from "/page/palette.js";
+import { frameAt, nearestEdge, seconds } from "/page/time.js";
+
+const SIDES = { left: "L", right: "R", both: "LR", none: "" };
+const OPERATIONS = { flip_side: "flipped side", new: "new phase", undo: "undo", accept: "accepted", reject: "rejected", edit: "edited", split: "split", merge: "merged", delete: "deleted" };
+
+/** All of the panel. `calls` are what its parts ask for: select(id), change(change), act(name). */
+export function drawPanel(sheet, selected, words, blind, calls) {
+  const phase = sheet.draft.phases.find((one) => one.phase_id === selected) ?? null;
+  drawBase(sheet, blind);
+  drawPhases(sheet, selected, calls);
+  drawForm(sheet, phase, words, blind, calls);
+  fill(by("facts"), ...[evidence(phase), findings(sheet, phase, calls), provenance(sheet.provenance), history(sheet.draft.history)].filter(Boolean));
+}
+
+function drawBase(sheet, blind) {
+  const text = blind.includes("text") ? "hidden in this review" : sheet.base ?? `no base: the reply was ${sheet.reply}`;
+  fill(by("base"), el("h2", { textContent: "Clip" }), el("p", { className: "id", textContent: sheet.clip_id }), el("p", { textContent: text }));
+}
+
+function drawPhases(sheet, selected, calls) {
+  const { draft } = sheet;
+  const items = draft.phases.map((phase) => {
+    const isAccepted = draft.decision === "accept" || draft.accepted.includes(phase.phase_id);
+    const sign = isAccepted ? "✓" : phase.origin === "human" ? "✎" : "";
+    const bad = sheet.findings.find((one) => one.phase_id === phase.phase_id);
+    const button = el(
+      "button",
+      { className: "phase", on: { click: () => calls.select(phase.phase_id) }, aria: { current: phase.phase_id === selected } },
+      swatch(phase.track),
+      el("span", { className: "span", textContent: `${seconds(phase.start_us)}–${seconds(phase.end_us)}` }),
+      el("span", { className: "class", textContent: phase.action.replaceAll("_", " ") }),
+      el("span", { className: "side", textContent: SIDES[phase.laterality] }),
+      el("span", { className: `sign ${bad?.severity ?? ""}`, textContent: `${bad ? SEVERITIES[bad.severity].sign : ""} ${sign}` }),
+    );
+    return el("li", {}, button);
+  });
+  fill(by("phases"), ...items);
+  if (!items.length) fill(by("phases"), el("li", { className: "none", textContent: "No phases. N makes one at the playhead." }));
+}
+
+function swatch(track) {
+  const made = el("i", { className: "swatch", title: track.replaceAll("_", " ") });
+  made.style.background = colourOf(track);
+  return made;
+}
+
+function drawForm(sheet, phase, words, blind, calls) {
+  if (phase === null) {
+    fill(by("form"), el("p", { className: "none", textContent: "Tab chooses a phase." }));
+    return;
+  }
+  const set = (name) => ({ change: (event) => calls.change({ phase_id: phase.phase_id, [name]: event.target.value }) });
+  const usual = classesOf(phase.track);
+  const actions = [...usual, ...words.action.filter((word) => !usual.includes(word))];
+  const label = (word) => (digitOf(phase.track, word) ? `${digitOf(phase.track, word)}  ` : "") + word.replaceAll("_", " ");
+  const hides = blind.includes("text") && phase.origin !== "human";
+  const text = el("textarea", { id: "text", rows: 2, value: phase.text, maxLength: 400, placeholder: hides ? "hidden in this review" : "", on: set("text") });
+  fill(
+    by("form"),
+    el("div", { className: "pair" }, field("Class", choice("action", actions, { chosen: phase.action, label, on: set("action") }), "1–9"), field("Track", choice("track", words.track, { chosen: phase.track, on: set("track") }), "T")),
+    el("div", { className: "pair" }, edgeField(phase, "start", "[", calls), edgeField(phase, "end", "]", calls)),
+    el("div", { className: "pair" }, field("Side (subject's own)", choice("laterality", words.laterality, { chosen: phase.laterality, on: set("laterality") }), "R"), field("Kind", choice("kind", words.kind, { chosen: phase.kind, on: set("kind") }))),
+    el("div", { className: "pair three" }, ...["amplitude", "speed", "repetitions"].map((name) => numberField(phase, name, calls))),
+    field("Text", text, "E"),
+    el("div", { className: "actions" }, ...[["accept", "Accept", "↵", "yes"], ["reject", "Reject", "X", "no"], ["split", "Split", "S"], ["merge", "Merge", "M"], ["flip", "Flip", "R"], ["delete", "Delete", "Del"]].map(([name, title, key, look]) =>
+      el("button", { className: look ?? "", on: { click: () => calls.act(name) } }, title, el("kbd", { textContent: key })))),
+  );
+}
+
+function field(title, input, key = null) {
+  return el("label", {}, el("span", {}, title, key === null ? null : el("kbd", { textContent: key })), input);
+}
+
+/** Seconds, as text that may be typed over; they go to the nearest frame. */
+function edgeField(phase, edge, key, calls) {
+  const us = phase[`${edge}_us`];
+  const change = (event) => {
+    const typed = Number(event.target.value.replace(",", "."));
+    if (Number.isFinite(typed)) calls.change({ phase_id: phase.phase_id, [`${edge}_us`]: nearestEdge(typed * 1e6) });
+    else event.target.value = seconds(us);
+  };
+  const title = `${edge === "start" ? "Start" : "End"}, s · frame ${frameAt(us)}`;
+  return field(title, el("input", { id: edge, value: seconds(us), inputMode: "decimal", autocomplete: "off", on: { change } }), key);
+}
+
+function numberField(phase, name, calls) {
+  const [low, high] = name === "repetitions" ? [1, 99] : [0, 3];
+  const change = (event) => calls.change({ phase_id: phase.phase_id, [name]: event.target.value === "" ? null : Number(event.target.value) });
+  return field(name[0].toUpperCase() + name.slice(1), el("input", { id: name, type: "number", min: low, max: high, step: 1, value: phase[name] ?? "", on: { change } }));
+}
+
+function block(title, ...children) {
+  return el("details", { open: true }, el("summary", { textContent: title }), ...children);
+}
+
+function table(rows) {
+  const lines = rows.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return el("dl", {}, ...lines.flatMap(([name, value]) => [el("dt", { textContent: name }), value instanceof Node ? el("dd", {}, value) : el("dd", { textContent: String(value) })]));
+}
+
+const percent = (share) => (share === null || share === undefined ? null : `${Math.round(share * 100)} %`);
+const plusMinus = (us) => (us === null ? null : `± ${Math.round(us / 1000)} ms`);
+
+function evidence(phase) {
+  if (phase === null) return null;
+  const found = phase.evidence ?? {};
+  return block("Evidence", table([
+    ["made by", phase.origin],
+    ["confidence", percent(phase.confidence)],
+    ["borders", [plusMinus(phase.start_sigma_us), plusMinus(phase.end_sigma_us)].filter(Boolean).join(" / ")],
+    ["samples that have it", found.k ? `${found.support_k ?? 0} of ${found.k}` : null],
+    ["second model's span, tIoU", found.cross_tiou?.toFixed(2)],
+    ["motion inside : outside", found.motion_ratio?.toFixed(1)],
+    ["yes here / elsewhere", found.verify_yes === null || found.verify_yes === undefined ? null : `${percent(found.verify_yes)} / ${percent(found.verify_neg_yes)}`],
+    ["part visible", percent(phase.visibility)],
+    ["speech", phase.speech ? `${phase.speech.relation.replaceAll("_", " ")}${phase.speech.anchor_word ? ` “${phase.speech.anchor_word}”` : ""}` : null],
+    ["annotator's word", phase.action_raw],
+    ["annotator saw", found.text],
+  ]));
+}
+
+function findings(sheet, phase, calls) {
+  if (!sheet.findings.length) return null;
+  const items = sheet.findings.map((one) => {
+    const numbers = one.evidence.map((number) => `${number.name} ${Number(number.value.toPrecision(3))}`).join(" · ");
+    const isHere = phase !== null && one.phase_id === phase.phase_id;
+    return el("li", { className: `${one.severity} ${isHere ? "here" : ""}` },
+      el("button", { on: { click: () => calls.finding(one) } }, el("b", { textContent: `${SEVERITIES[one.severity].sign} ${one.check}` }), ` ${one.message}`),
+      el("small", { textContent: numbers }));
+  });
+  return block(`Findings (${sheet.findings.length})`, el("ul", { className: "findings" }, ...items));
+}
+
+function provenance(run) {
+  if (run === null) return null;
+  const prompts = run.prompts.map((prompt) => el("details", {}, el("summary", {}, prompt.name, " ", el("code", { textContent: prompt.sha256.slice(0, 12) })), el("pre", { textContent: prompt.text })));
+  return block("Provenance", table([["run", run.run_id], ["kind", run.kind], ["model", run.model], ["engine", run.engine], ["tool", run.tool], ["settings", run.settings_sha256?.slice(0, 12)], ["from", run.parents.join(", ")]]), ...prompts);
+}
+
+function history(reviews) {
+  if (!reviews.length) return null;
+  const lines = reviews.slice(-30).reverse().map((one) => el("li", {}, el("time", { textContent: one.at.slice(11, 19), dateTime: one.at }), ` ${OPERATIONS[one.operation]} ${one.phase_ids.join(", ")}`, one.note === null ? null : el("q", { textContent: one.note })));
+  return block(`History (${reviews.length})`, el("ol", { className: "history" }, ...lines));
+}

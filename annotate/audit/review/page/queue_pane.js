@@ -1,0 +1,105 @@
+// The queue: worst first, filtered, a stretch at a time.
+
+import * as api from "/page/api.js";
+import { by, el, fill } from "/page/dom.js";
+import { SEVERITIES } from "/page/palette.js";
+
+const STATES = { open: "○", edited: "◐", accepted: "✓", rejected: "✕" };
+const FILTERS = ["state", "check", "track", "action"];
+
+export class QueuePane {
+  #open;
+  #entries = [];
+  #found = 0;
+  #asked = 0;
+
+  /** @param {(key: string) => void} open called when an entry is chosen */
+  constructor(open) {
+    this.#open = open;
+    this.key = null;
+    by("filters").addEventListener("submit", (event) => event.preventDefault());
+    by("filters").addEventListener("input", () => this.load());
+    by("more").addEventListener("click", () => this.load(this.#entries.length));
+  }
+
+  /** What the filters can ask for, with counts. */
+  offer(filters) {
+    const words = { state: Object.fromEntries(Object.keys(STATES).map((state) => [state, null])), ...filters };
+    const titles = { state: "any state", check: "any check", track: "any track", action: "any class" };
+    for (const name of FILTERS) {
+      const options = Object.entries(words[name]).sort(([a], [b]) => (name === "state" ? 0 : a.localeCompare(b)));
+      fill(
+        by(`filter-${name}`),
+        el("option", { value: "", textContent: titles[name] }),
+        ...options.map(([word, count]) =>
+          el("option", { value: word, textContent: word.replaceAll("_", " ") + (count === null ? "" : ` (${count})`) }),
+        ),
+      );
+    }
+  }
+
+  /** Ask for the queue as filtered, or for its next stretch. */
+  async load(start = 0) {
+    const filters = Object.fromEntries(["text", ...FILTERS].map((name) => [name, by(`filter-${name}`).value]));
+    const asked = (this.#asked += 1);
+    const { entries, found, progress } = await api.queue(filters, start);
+    if (asked !== this.#asked) return; // another filter was chosen meanwhile
+    this.#entries = start ? [...this.#entries, ...entries] : entries;
+    this.#found = found;
+    this.#progress(progress);
+    this.#draw();
+  }
+
+  /** The key of an entry so many places on; `open` entries only when asked for. */
+  beside(places, { onlyOpen = false } = {}) {
+    const here = this.#entries.findIndex((entry) => entry.key === this.key);
+    const ahead = places > 0 ? this.#entries.slice(here + 1) : this.#entries.slice(0, Math.max(0, here)).reverse();
+    const fits = (entry) => entry.key !== this.key && (!onlyOpen || entry.state === "open");
+    const around = onlyOpen && here > 0 ? this.#entries.slice(0, here) : [];
+    return [...ahead, ...around].find(fits)?.key ?? null;
+  }
+
+  /** Mark the entry that is shown. */
+  mark(key) {
+    this.key = key;
+    for (const item of by("queue").children) {
+      const isHere = item.dataset.key === key;
+      item.firstChild.setAttribute("aria-current", isHere);
+      if (isHere) item.scrollIntoView({ block: "nearest" });
+    }
+  }
+
+  #progress(progress) {
+    const total = Object.values(progress).reduce((a, b) => a + b, 0);
+    for (const part of by("progress").children) part.style.width = `${(100 * (progress[part.className] ?? 0)) / (total || 1)}%`;
+    const done = (progress.accepted ?? 0) + (progress.rejected ?? 0);
+    by("count").textContent = `${done} of ${total} decided`;
+    by("progress").setAttribute("aria-label", by("count").textContent);
+  }
+
+  #draw() {
+    fill(by("queue"), ...this.#entries.map((entry) => this.#item(entry)));
+    if (!this.#entries.length) fill(by("queue"), el("li", { className: "none", textContent: "Nothing fits these filters." }));
+    by("more").hidden = this.#entries.length >= this.#found;
+    this.mark(this.key);
+  }
+
+  #item(entry) {
+    const findings = [["error", entry.errors], ["warning", entry.warnings]].filter(([, count]) => count);
+    const button = el(
+      "button",
+      { on: { click: () => this.#open(entry.key) }, className: `entry ${entry.state}` },
+      el("span", { className: "state", textContent: STATES[entry.state], title: entry.state }),
+      el("span", { className: "id", textContent: entry.clip_id }),
+      el("span", { className: "badges" }, ...findings.map(([severity, count]) =>
+        el("span", { className: severity, title: `${count} × ${SEVERITIES[severity].word}`, textContent: `${SEVERITIES[severity].sign}${count}` }))),
+      el("span", {
+        className: "facts",
+        textContent: entry.reply === "ok"
+          ? `${(entry.duration_us / 1e6).toFixed(1)} s · ${entry.phases} phases${entry.score === null ? "" : ` · ${Math.round(entry.score * 100)} %`}`
+          : `reply: ${entry.reply}`,
+      }),
+    );
+    return el("li", { data: { key: entry.key } }, button);
+  }
+}
