@@ -12,9 +12,9 @@ formats = pytest.mark.parametrize(
 )
 # Pieces that mean something to one of the formats.
 PIECES = [
-    "<", ">", '"', "'", "&amp;", "&#0;", "<!DOCTYPE x>", "<![CDATA[", "-->", "\n\n", "\r", "\x00", ",", ";", "{", "[", "]",
-    "}", "null", "NaN", "1e999", "-1", "99999999999999999999", "true", '"ranges"', "ts1", "a1", "@", "#2", "/kinematics", "=1+1",
-    "@gold",
+    "<", ">", '"', "'", "&amp;", "&#0;", "<!DOCTYPE x>", "<![CDATA[", "-->", "\n\n", "\r", "\x00", ",", ";", "{", "[",
+    "]", "}", "null", "NaN", "1e999", "-1", "99999999999999999999", "true", '"ranges"', "ts1", "a1", "@", "#2",
+    "/kinematics", "=1+1", "@gold",
 ]  # fmt: skip
 
 
