@@ -20,6 +20,7 @@ Ints = NDArray[np.int64]
 Values = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.bool_]
 Tally = Mapping[str, csr_array]
 """Statistics of a block of clips: each name has one row per clip."""
+_NOTHING = 1e-9  # 1 - chance agreement of 1, say
 _CLIPS_AT_ONCE = 2_000  # of weights: 16 MB at 1000 resamples
 
 
@@ -71,6 +72,6 @@ def estimate(values: Floats) -> Estimate:
 
 
 def ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> Floats:
-    """The quotient, NaN where the whole is nothing."""
+    """The quotient, NaN where the whole is nothing, or nothing but rounding."""
     nothing = np.full(np.broadcast(part, whole).shape, np.nan)
-    return np.asarray(np.divide(part, whole, out=nothing, where=whole != 0))
+    return np.asarray(np.divide(part, whole, out=nothing, where=np.abs(whole) > _NOTHING))

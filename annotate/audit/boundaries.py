@@ -1,5 +1,7 @@
 """How well starts and ends agree: errors of matched phases, and boundaries of a track found or not."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
@@ -12,8 +14,8 @@ from xsheet.schemas.annotation import HALF_FRAME_US
 TOLERANCES_US = (100_000, 250_000, 500_000)
 GEBD_SHARE = 0.05  # of the clip's length: the tolerance of Shou et al., Generic Event Boundary Detection (2021)
 ERROR_STEP_US = HALF_FRAME_US  # of the histogram that the 90th percentile is read from
-_STRETCHES = 4  # of a clip's length for each track: starts, room, ends, room; no tolerance reaches over the room
 ERROR_STEPS = 251  # up to 5 s; the last one holds everything beyond
+_STRETCHES = 4  # of a clip's length for each track: starts, room, ends, room; no tolerance reaches over the room
 
 
 def error_tally(a: Units, b: Units, pairs: Pairs) -> dict[str, csr_array]:
@@ -50,7 +52,7 @@ def edge_tally(a: Units, b: Units) -> csr_array:
     return per_clip(a.clips, *counts)
 
 
-def gebd_f1(found: Units, raters: list[Units]) -> float:
+def gebd_f1(found: Units, raters: Sequence[Units]) -> float:
     """Mean over clips of F1 at a tolerance of 5 % of the clip, each against the rater it agrees with best.
 
     All hold the same clips in the same order. NaN where no clip has a boundary.

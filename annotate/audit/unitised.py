@@ -69,13 +69,15 @@ def alpha(sums: dict[str, Floats], *, observers: int, classes: bool = True) -> t
     idle = total - covered
     # Coincidences of ordered pairs of observers, each shared among those it can be paired with (eq. 32).
     both_acting = 2 * sums["both"] / (observers - 1)
+    both_idle = idle - (covered - both_acting)
     agreed = 2 * sums["same"] / (observers - 1) if classes else both_acting
-    observed = total - agreed - (idle - (covered - both_acting))
     # By chance; no phase is paired with itself, nor an idle instant with itself (eq. 33).
-    alike = ((own**2 if classes else own.sum(axis=2, keepdims=True) * own) - squares).sum(axis=2) + idle**2 - idle
-    expected = total - ratio(total * alike, total**2 - squares.sum(axis=2) - idle)
+    acting = (own**2 if classes else own.sum(axis=2, keepdims=True) * own) - squares
+    pairable = total**2 - squares.sum(axis=2) - idle
+    observed = 1 - ratio(agreed + both_idle, total)
+    expected = 1 - ratio(acting.sum(axis=2) + idle**2 - idle, pairable)
     used = covered > 0
-    pooled = 1 - ratio((observed * used).sum(axis=1), np.where(used, expected, 0).sum(axis=1))
+    pooled = 1 - ratio(*(np.where(used, share, 0).sum(axis=1) for share in (observed, expected)))
     return np.where(used, 1 - ratio(observed, expected), np.nan), pooled
 
 

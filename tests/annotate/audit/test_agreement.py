@@ -162,6 +162,13 @@ def test_two_empty_layers_have_no_numbers():
     assert set(numbers(found)) == {None}
 
 
+def test_two_that_rest_throughout_agree_without_any_chance_corrected_number(annotation):
+    a = units_of([annotation(("whole_body", "rest", 0, 5), clip=f"c{k}") for k in range(7)])
+    found = agreement(a, a)
+    assert (found.tracks.at[2].f1.value, found.edit.value) == (1.0, 1.0)
+    assert (found.by_track[0].kappa.value, found.by_track[0].alpha.value, found.alpha.value) == (None, None, None)
+
+
 def test_two_that_both_saw_nothing_have_no_f1(annotation):
     a = units_of([annotation()])
     assert f1(agreement(a, a), 0.5) is None

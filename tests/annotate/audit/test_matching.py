@@ -1,6 +1,7 @@
 """Matching: the same choice as the Hungarian method, within tracks, whatever stands beside."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.optimize import linear_sum_assignment
 
@@ -114,6 +115,38 @@ def test_joining_keeps_phases_with_their_clips(random_units):
     a = random_units(np.random.default_rng(0), clips=6)
     both = joined(a.take(np.arange(4)), a.take(np.arange(4, 6)))
     assert (both.of == a.of).all() and (both.clip_ids == a.clip_ids).all()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [("start_us", 3_000_000, "start < end"), ("end_us", 2_500_000, "do not overlap"), ("confidence", 7.0, "0 to 1")],
+)
+def test_phases_that_no_record_would_hold_are_refused(annotation, tmp_path, column, value, said):
+    import pyarrow.parquet as pq
+
+    from xsheet.schemas.errors import ContractError
+    from xsheet.schemas.layers import write_layer
+    from xsheet.schemas.run import Run
+    from xsheet.schemas.tables import ANNOTATIONS, arrow_schema
+
+    said_phases = (("head", "nod", 0, 1), ("head", "nod", 2, 3))
+    stored = write_layer(
+        tmp_path, Run(run_id="run_a", kind="truth", tool_version="1"), "gold",
+        [annotation(*said_phases, confidences=(0.5, 0.5))],
+    )  # fmt: skip
+    rows = pq.read_table(stored.files[0]).to_pylist()
+    rows[0]["phases"][0][column] = value
+    pq.write_table(pa.Table.from_pylist(rows, schema=arrow_schema(ANNOTATIONS)), stored.files[0])
+    with pytest.raises(ContractError, match=said):
+        list(layer_units(stored))
+
+
+def test_an_empty_layer_has_no_annotations(tmp_path):
+    from xsheet.schemas.layers import write_layer
+    from xsheet.schemas.run import Run
+
+    stored = write_layer(tmp_path, Run(run_id="run_a", kind="truth", tool_version="1"), "gold", [])
+    assert [block.clips for block in layer_units(stored)] == [0]
 
 
 def test_a_stored_layer_gives_the_columns_of_its_records(annotation, tmp_path):
