@@ -20,6 +20,7 @@ from xsheet.annotate.exchange.loss import Tally
 from xsheet.annotate.exchange.sheet import ATTRIBUTES, BASE, Event, Part, Sheet
 
 BASE_TIER, PARTS = "base", "kinematics"
+_FIELDS = frozenset((*ATTRIBUTES, *BASE))
 _IDS = "annotation_id:"
 VERSIONS = ((2, 7), (3, 0))
 _ILLEGAL = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0; and CR, which parsers change
@@ -86,12 +87,13 @@ class Document:
             if not found.tier.get("TIER_ID", "").startswith(f"{BASE_TIER}@"):
                 events[voice].append(_event(found, track))
             elif voice not in bases:
+                self._count_notes(found, "base")
                 bases[voice] = {"text": found.value} | {
                     name: found.fields[name] for name in BASE if name in found.fields
                 }
             else:
                 self._tally.add("base", "more than one in a tier", f"{self._name}: {found.value}")
-        told = {key.partition(":")[2]: value for key, value in self.properties.items() if _IDS in key}
+        told = {key.removeprefix(_IDS): value for key, value in self.properties.items() if key.startswith(_IDS)}
         for voice in dict.fromkeys([*told, *bases, *events]) or [""]:
             yield Sheet(
                 clip_id=clip_id,
@@ -156,15 +158,11 @@ class Document:
             owner = one.get("ANNOTATION_REF", "")
             for _ in range(MAX_DEPTH):
                 owner = above.get(owner, owner)
-            found, field = aligned.get(owner), name.rpartition("/")[2]
+            found, attribute = aligned.get(owner), name.rpartition("/")[2]
             if found is None:
                 self._tally.add("phases", "hangs on no annotation with times", f"{self._name}: {name} {value}")
-            elif (
-                name == f"{found.tier.get('TIER_ID')}/{field}"
-                and field in (*ATTRIBUTES, *BASE)
-                and field not in found.fields
-            ):
-                found.fields[field] = value
+            elif name == f"{found.tier.get('TIER_ID')}/{attribute}" and attribute in _FIELDS - found.fields.keys():
+                found.fields[attribute] = value
             else:
                 found.notes.append(f"{name}: {value}")
 
@@ -172,11 +170,16 @@ class Document:
         parents = sorted(parents, key=lambda one: one.start_us)
         starts = [one.start_us for one in parents]
         for part in sorted(parts, key=lambda one: one.start_us):
+            self._count_notes(part, "phases.kinematics")
             at = bisect_right(starts, part.start_us) - 1
             if at >= 0 and part.start_us < parents[at].end_us:
                 parents[at].parts.append(Part(part.value, part.start_us, part.end_us))
             else:
                 self._tally.add("phases.kinematics", "lies in no annotation of its parent", f"{self._name}: {part.own}")
+
+    def _count_notes(self, found: _Found, field: str) -> None:
+        for note in found.notes:
+            self._tally.add(field, "no field for what hangs on it", f"{self._name}: {note}")
 
     def _named(self, tier: ET.Element) -> tuple[str, str]:
         """Track and voice."""

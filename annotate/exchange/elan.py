@@ -135,15 +135,17 @@ class _Writer:
 
     def _event(self, event: Event, voice: str, annotator: str, more: Mapping[str, str]) -> None:
         tier = f"{event.tier}@{voice}"
-        kind = "base" if event.tier == BASE_TIER else "action"
+        of_base = event.tier == BASE_TIER
         own = self._aligned(
-            self._tier(tier, kind, annotator), event, field="phases" if kind == "action" else "base.text"
+            self._tier(tier, "base" if of_base else "action", annotator),
+            event,
+            field="base.text" if of_base else "phases",
         )
         if event.phase_id is not None:
             self.property(f"phase_id:{own}", event.phase_id)
         for name, text in more.items():
             child = self._tier(f"{tier}/{name}", name, annotator, parent=tier)
-            field = f"base.{name}" if event.tier == BASE_TIER else f"phases.{name}"
+            field = f"base.{name}" if of_base else f"phases.{name}"
             self._value(child, ("REF_ANNOTATION", {"ANNOTATION_REF": own}), text, field=field)
         for part in event.kinematics:
             if _ms(part.start_us) == _ms(part.end_us):
@@ -197,15 +199,14 @@ class _Writer:
 
 def _types(root: ET.Element) -> None:
     """Linguistic types, language, constraints and vocabularies, in the order of the EAF schema."""
-    for name in ("action", "base", PARTS, *ATTRIBUTES, *BASE[1:]):
-        aligned = name in ("action", "base", PARTS)
-        more = (
-            {} if name in ("action", "base") else {"CONSTRAINTS": "Included_In" if aligned else "Symbolic_Association"}
-        )
-        more |= {"CONTROLLED_VOCABULARY_REF": name} if name in VOCABULARIES else {}
-        ET.SubElement(root, "LINGUISTIC_TYPE", {
-            "GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": name, "TIME_ALIGNABLE": str(aligned).lower(), **more,
-        })  # fmt: skip
+    constraints = {"action": None, "base": None, PARTS: "Included_In"}
+    constraints |= dict.fromkeys((*ATTRIBUTES, *BASE[1:]), "Symbolic_Association")
+    for name, constraint in constraints.items():
+        aligned = str(constraint != "Symbolic_Association").lower()
+        kind = {"GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": name, "TIME_ALIGNABLE": aligned}
+        kind |= {"CONSTRAINTS": constraint} if constraint is not None else {}
+        kind |= {"CONTROLLED_VOCABULARY_REF": name} if name in VOCABULARIES else {}
+        ET.SubElement(root, "LINGUISTIC_TYPE", kind)
     ET.SubElement(root, "LANGUAGE", {"LANG_DEF": UNDETERMINED, "LANG_ID": "und", "LANG_LABEL": "undetermined (und)"})
     for stereotype, description in STEREOTYPES.items():
         ET.SubElement(root, "CONSTRAINT", {"DESCRIPTION": description, "STEREOTYPE": stereotype})

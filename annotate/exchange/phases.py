@@ -106,9 +106,10 @@ class Phases:
         if action == "other" and event.label.strip() not in ("", "other"):
             said.setdefault("action_raw", event.label)
             assumed["text"] = _sentence(event)
-        if len(said.get("text", assumed["text"])) > MAX_TEXT_CHARS:
-            self._lose("phases.text", f"cut after {MAX_TEXT_CHARS} characters", phase_id, said.get("text"))
-            said["text"] = said.get("text", assumed["text"])[:MAX_TEXT_CHARS]
+        text = said.get("text", assumed["text"])
+        if len(text) > MAX_TEXT_CHARS:
+            self._lose("phases.text", f"cut after {MAX_TEXT_CHARS} characters", phase_id, text)
+            said["text"] = text[:MAX_TEXT_CHARS]
         side = vocab.SIDED_TRACK.get(track)
         if side is not None and said.get("laterality", side) != side:
             self._lose("phases.laterality", f"the track {track} has its side", phase_id, said.pop("laterality"))
