@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any, get_args
 
 from xsheet.annotate.audit.review.draft import Standing, Thread
-from xsheet.annotate.audit.review.edits import Intent, to_review
+from xsheet.annotate.audit.review.edits import REASONS, Intent, to_review
 from xsheet.annotate.audit.review.journal import BOOKS, Book, Journal, journal_path
 from xsheet.annotate.audit.review.queue import Entry, State, Wanted, with_repeats, worst_first
 from xsheet.annotate.audit.review.sheet import Blind, Sheets
@@ -49,7 +49,7 @@ class Desk:
         queue = with_repeats(worst_first(set_folder, layer), share=repeat_share, reviewer=reviewer)
         self._entries = {entry.key: entry for entry in queue}
         self._lock = Lock()
-        self._books = {book: Journal(journal_path(set_folder, reviewer, book)) for book in BOOKS}
+        self._books: dict[Book, Journal] = {book: Journal(journal_path(set_folder, reviewer, book)) for book in BOOKS}
         self._stored: dict[tuple[Book, str], list[Review]] = {}  # by annotation
         self._standing: dict[tuple[Book, str], Standing] = {}
         self._threads: dict[str, Thread] = {}  # by key of the entry, once it was opened
@@ -72,6 +72,7 @@ class Desk:
                 "action": vocab.ACTIONS,
                 "laterality": get_args(vocab.Laterality),
                 "kind": get_args(vocab.Kind),
+                "reason": REASONS,
             },
         }
 
@@ -79,7 +80,7 @@ class Desk:
         """A stretch of the queue as filtered, and the progress over the whole of it."""
         with self._lock:
             self._catch_up()
-            states = {entry.key: self._state(entry) for entry in self._entries.values()}
+            states: dict[str, State] = {entry.key: self._state(entry) for entry in self._entries.values()}
         found = [entry for entry in self._entries.values() if wanted.admits(entry, states[entry.key])]
         shown = [
             {name: value for name, value in asdict(entry).items() if name != "is_repeat"} | {"state": states[entry.key]}

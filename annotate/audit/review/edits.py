@@ -23,6 +23,10 @@ from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
 
 HUMAN_SIGMA_US = round(frame_start_us(1, CLIP_RATE) / 12**0.5)  # a border set to a frame is uniform over that frame
 SILENT = ("amplitude", "speed", "repetitions")
+REASONS = (  # for a rejection, as its note
+    "wrong_time", "wrong_part", "wrong_side", "not_happening", "merged", "split", "wrong_intensity", "text_style",
+    "unverifiable", "media_fault",
+)  # fmt: skip
 OTHER_SIDE: Final = {"left": "right", "right": "left"}
 
 
@@ -174,15 +178,15 @@ def _flipped(phase: Phase) -> Phase:
     if phase.laterality not in OTHER_SIDE:
         raise ValueError(f"expected a phase of the left or the right side, got {phase.laterality!r}")
     values = {
-        "track": _other_side(phase.track),
+        "track": other_side(phase.track),
         "laterality": OTHER_SIDE[phase.laterality],
-        "text": _other_side(phase.text),
+        "text": other_side(phase.text),
     }
-    parts: Any = tuple(map(_other_side, phase.body_parts))  # the record refuses a part that does not exist
+    parts: Any = tuple(map(other_side, phase.body_parts))  # the record refuses a part that does not exist
     return replace(_edited(phase, values), body_parts=parts)
 
 
-def _other_side(text: str) -> str:
+def other_side(text: str) -> str:
     """Left for right and right for left, in words and in names such as arm_left."""
     return re.sub(r"(?i)(?<![a-z])(left|right)(?![a-z])", _mirrored, text)
 

@@ -3,16 +3,18 @@
 In a blind review, what a reviewer must not know never leaves this machine's Python: it is taken out here.
 """
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Set
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from xsheet.annotate.audit.review.by_clip import ByClip
 from xsheet.annotate.audit.review.curves import curves_of
 from xsheet.annotate.audit.review.draft import Draft, Thread
+from xsheet.annotate.audit.review.edits import other_side
+from xsheet.annotate.audit.review.lookup import Lookup
+from xsheet.annotate.words import transcript_of
 from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ContractError
@@ -20,7 +22,7 @@ from xsheet.schemas.ids import content_key
 from xsheet.schemas.layers import LayerRun, layers
 from xsheet.schemas.review import Finding
 from xsheet.schemas.run import Run
-from xsheet.schemas.tables import ANNOTATIONS, CLIPS, FINDINGS, SHOTS, SIGNALS, part_files, read_table
+from xsheet.schemas.tables import ANNOTATIONS, CLIPS, FINDINGS, SHOTS, SIGNALS, SOURCES, part_files, read_table
 
 Blind = Literal["text", "layers"]
 OTHERS_SHOWN = 8  # lanes below one another; more are no comparison but a carpet
@@ -33,16 +35,17 @@ class Sheets:
     def __init__(self, set_folder: Path, layer: LayerRun, *, blind: frozenset[Blind] = frozenset()) -> None:
         self._layer = layer
         self._blind = blind
-        self._clips = ByClip(part_files(set_folder, CLIPS), CLIPS)
-        self._signals = ByClip(part_files(set_folder, SIGNALS), SIGNALS)
-        self._findings = ByClip(part_files(set_folder, FINDINGS), FINDINGS)
-        self._annotations = ByClip(layer.files, ANNOTATIONS)
-        self._others = [(one, ByClip(one.files, ANNOTATIONS)) for one in layers(set_folder) if str(one) != str(layer)]
+        self._clips = Lookup(part_files(set_folder, CLIPS), CLIPS)
+        self._signals = Lookup(part_files(set_folder, SIGNALS), SIGNALS)
+        self._findings = Lookup(part_files(set_folder, FINDINGS), FINDINGS)
+        self._annotations = Lookup(layer.files, ANNOTATIONS)
+        self._others = [(one, Lookup(one.files, ANNOTATIONS)) for one in layers(set_folder) if str(one) != str(layer)]
+        self._sources = Lookup(part_files(set_folder, SOURCES), SOURCES, by="source_id")
         self._cuts = _cuts(set_folder)
 
     def clip(self, clip_id: str) -> Clip | None:
         """The clip of an id, where the set has it."""
-        return next(iter(self._clips.get(clip_id)), None)
+        return self._clips.first(clip_id)
 
     def annotation(self, clip_id: str, annotation_id: str) -> Annotation:
         """An annotation of the layer under review.
@@ -50,7 +53,7 @@ class Sheets:
         Raises:
             ContractError: it is not there.
         """
-        found = next((one for one in self._annotations.get(clip_id) if one.annotation_id == annotation_id), None)
+        found = next((one for one in self._annotations.all(clip_id) if one.annotation_id == annotation_id), None)
         if found is None:
             where, came = str(self._layer), f"none in clip {clip_id}"
             raise ContractError(where=where, expected=annotation_id, came=came, todo="start the review again")
@@ -59,7 +62,7 @@ class Sheets:
     def sheet(self, thread: Thread) -> dict[str, Any]:
         """All of one clip but what was decided on it (see `draft_json`)."""
         annotation = thread.annotation
-        clip, signals = self.clip(annotation.clip_id), next(iter(self._signals.get(annotation.clip_id)), None)
+        clip, signals = self.clip(annotation.clip_id), self._signals.first(annotation.clip_id)
         return {
             "clip_id": annotation.clip_id,
             "duration_us": annotation.duration_us,
@@ -67,6 +70,7 @@ class Sheets:
             "size": None if clip is None else [clip.width, clip.height],
             "cuts_us": [] if clip is None else self._cuts_in(clip),
             "curves": None if signals is None else curves_of(signals),
+            "words": [] if clip is None else self._words(clip),
             "stamps_us": [] if annotation.seen is None else list(annotation.seen.stamps_us),
             "base": None if annotation.base is None or "text" in self._blind else annotation.base.text,
             "reply": annotation.status,
@@ -78,12 +82,14 @@ class Sheets:
     def draft(self, thread: Thread) -> dict[str, Any]:
         """What a reviewer has made of an annotation so far."""
         draft: Draft = thread.draft
+        said = {phase.text for phase in thread.annotation.phases}
+        hidden = said | set(map(other_side, said))  # an edit of its borders makes no text the reviewer's own
         return {
             "sha256": draft.sha256,
             "decision": draft.decision,
             "accepted": sorted(draft.accepted),
-            "phases": [self._phase(phase) for phase in draft.phases],
-            "rejected": [self._phase(phase) for phase in draft.rejected],
+            "phases": [self._phase(phase, hidden) for phase in draft.phases],
+            "rejected": [self._phase(phase, hidden) for phase in draft.rejected],
             "undo": thread.standing.undo,
             "redo": thread.standing.redo,
             "refused": len(thread.refused),
@@ -95,34 +101,39 @@ class Sheets:
 
     def _other_layers(self, annotation: Annotation) -> list[dict[str, Any]]:
         """The same clip in other layers; blind reviewers get them as A, B, ... in an order that differs by clip."""
-        found = [(layer, one) for layer, rows in self._others for one in rows.get(annotation.clip_id)]
+        found = [(layer, one) for layer, rows in self._others for one in rows.all(annotation.clip_id)]
         if "layers" in self._blind:
             found.sort(key=lambda pair: content_key(pair[1].annotation_id))
         return [
             {
                 "name": chr(ord("A") + i) if "layers" in self._blind else _name(layer, one),
-                "phases": [self._phase(phase) for phase in one.phases],
+                "phases": [self._phase(phase, {phase.text}) for phase in one.phases],
             }
             for i, (layer, one) in enumerate(found[:OTHERS_SHOWN])
         ]
 
     def _findings_of(self, annotation: Annotation) -> Iterable[Finding]:
         """Of this annotation, and of its clip whatever the layer; the same finding of two audits once."""
-        found = self._findings.get(annotation.clip_id)
+        found = self._findings.all(annotation.clip_id)
         return {one.finding_id: one for one in found if one.annotation_id in (None, annotation.annotation_id)}.values()
 
     def _finding(self, finding: Finding) -> dict[str, Any]:
         shown = replace(finding, message="") if "text" in self._blind else finding
         return _plain(_FINDING.dump_python(shown, mode="json", exclude={"run_id", "annotation_id", "clip_id"}))
 
-    def _phase(self, phase: Phase) -> dict[str, Any]:
+    def _phase(self, phase: Phase, hidden: Set[str]) -> dict[str, Any]:
+        """A phase; in a review that is blind to text without the words in `hidden`."""
         row = _plain(_PHASE.dump_python(phase, mode="json"))
-        if "text" in self._blind and phase.origin != "human":
+        if "text" in self._blind and phase.text in hidden:
             row |= {"text": "", "text_short": None, "action_raw": None}
             row["evidence"] = row["evidence"] and row["evidence"] | {"text": None}
         if "layers" in self._blind:
             row["origin"] = ""
         return row
+
+    def _words(self, clip: Clip) -> list[dict[str, Any]]:
+        source = self._sources.first(clip.source_id)
+        return [] if source is None else [asdict(word) for word in transcript_of(source, clip).words]
 
     def _cuts_in(self, clip: Clip) -> list[int]:
         return [us - clip.start_us for us in self._cuts.get(clip.source_id, ()) if clip.start_us < us < clip.end_us]

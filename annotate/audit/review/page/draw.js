@@ -42,6 +42,7 @@ const ROWS = {
   ruler: drawRuler,
   findings: drawFindings,
   sound: drawSound,
+  words: drawWords,
   mouth: drawMouth,
   track: drawTrack,
 };
@@ -120,6 +121,15 @@ function drawSound(pen, layout, row, { sheet, sound }) {
   for (let i = start; i < stop; i += 1) {
     const height = Math.max(0.5, (sound.levels[i] / loudest) * half);
     pen.fillRect(layout.x(i * sound.bin_us), middle - height, Math.max(1, sound.bin_us / layout.us_per_px), 2 * height);
+  }
+}
+
+function drawWords(pen, layout, row, { sheet }) {
+  for (const word of sheet.words) {
+    const x = layout.x(word.start_us);
+    pen.fillStyle = BAND;
+    pen.fillRect(x, row.y, (word.end_us - word.start_us) / layout.us_per_px - 1, row.height - 4);
+    caption(pen, word.text, x - 4, (word.end_us - word.start_us) / layout.us_per_px + 8, row.y + row.height / 2 - 2, SOFT);
   }
 }
 

@@ -38,6 +38,7 @@ export const KEYS = [
     [["u"], "unsure: leave it open, go on", "unsure"],
     [["Enter"], "accept phase", "accept"],
     [["x"], "reject phase", "reject"],
+    [["w"], "reject phase, and say why", "focus", "reason"],
     [["z"], "undo", "undo"],
     [["y"], "redo", "redo"],
   ]],

@@ -22,6 +22,7 @@ export function layoutOf(sheet, { width, view, ghosts }) {
   add({ kind: "ruler", label: "" }, 22);
   if (sheet.findings.length) add({ kind: "findings", label: "findings" }, 20);
   add({ kind: "sound", label: "sound" }, 44);
+  if (sheet.words.length) add({ kind: "words", label: "words" }, 18);
   if (sheet.curves?.mouth.length) add({ kind: "mouth", label: "mouth opening" }, 26);
   for (const track of tracksOf(sheet)) {
     const said = [...sheet.draft.phases, ...sheet.draft.rejected].some((phase) => phase.track === track);

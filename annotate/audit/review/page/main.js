@@ -22,6 +22,7 @@ class Review {
   #selected = null;
   #sound = null;
   #edge = "end"; // the border that was touched last: what a nudge moves
+  #asked = 0;
   #held = null; // a digit that is held while playing
   #sending = Promise.resolve();
   #batch = 0; // operations wait in a row; after a conflict, those behind it were meant for another draft
@@ -46,7 +47,9 @@ class Review {
 
   /** Show a clip of the queue. */
   async open(key) {
+    const asked = (this.#asked += 1);
     const sheet = await api.clip(key);
+    if (asked !== this.#asked) return; // another clip was asked for meanwhile
     const frames = Math.round(sheet.duration_us / FRAME_US);
     this.#sheet = sheet;
     this.#sound = null;
@@ -102,9 +105,12 @@ class Review {
       select: (id) => this.select(id),
       change: (change) => this.#operate("edit", () => ({ changes: [change] })),
       act: (name) => COMMANDS[name](this),
+      reject: (note) => this.onPhase("reject", { note }),
       finding: (one) => this.#toFinding(one),
     };
+    const held = document.activeElement?.id;
     drawPanel(this.#sheet, this.#selected, this.about.words, this.about.blind, calls);
+    if (held) by(held)?.focus({ preventScroll: true }); // the field a reviewer stands in was drawn anew
     by("verdict").textContent = { accept: "✓ accepted", reject: "✕ rejected" }[draft.decision] ?? "";
     by("verdict").className = draft.decision ?? "";
     this.#drawAxis({ isNew });

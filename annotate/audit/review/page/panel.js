@@ -8,7 +8,7 @@ import { frameAt, nearestEdge, seconds } from "/page/time.js";
 const SIDES = { left: "L", right: "R", both: "LR", none: "" };
 const OPERATIONS = { flip_side: "flipped side", new: "new phase", undo: "undo", accept: "accepted", reject: "rejected", edit: "edited", split: "split", merge: "merged", delete: "deleted" };
 
-/** All of the panel. `calls` are what its parts ask for: select(id), change(change), act(name). */
+/** All of the panel. `calls` are what its parts ask for: select(id), change(change), act(name), reject(reason), finding(one). */
 export function drawPanel(sheet, selected, words, blind, calls) {
   const phase = sheet.draft.phases.find((one) => one.phase_id === selected) ?? null;
   drawBase(sheet, blind);
@@ -67,6 +67,7 @@ function drawForm(sheet, phase, words, blind, calls) {
     el("div", { className: "pair" }, field("Side (subject's own)", choice("laterality", words.laterality, { chosen: phase.laterality, on: set("laterality") }), "R"), field("Kind", choice("kind", words.kind, { chosen: phase.kind, on: set("kind") }))),
     el("div", { className: "pair three" }, ...["amplitude", "speed", "repetitions"].map((name) => numberField(phase, name, calls))),
     field("Text", text, "E"),
+    field("Reject because …", choice("reason", ["", ...words.reason], { on: { change: (event) => calls.reject(event.target.value) } }), "W"),
     el("div", { className: "actions" }, ...[["accept", "Accept", "↵", "yes"], ["reject", "Reject", "X", "no"], ["split", "Split", "S"], ["merge", "Merge", "M"], ["flip", "Flip", "R"], ["delete", "Delete", "Del"]].map(([name, title, key, look]) =>
       el("button", { className: look ?? "", on: { click: () => calls.act(name) } }, title, el("kbd", { textContent: key })))),
   );

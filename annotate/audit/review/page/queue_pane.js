@@ -62,7 +62,7 @@ export class QueuePane {
   /** Mark the entry that is shown. */
   mark(key) {
     this.key = key;
-    for (const item of by("queue").children) {
+    for (const item of by("queue").querySelectorAll("[data-key]")) {
       const isHere = item.dataset.key === key;
       item.firstChild.setAttribute("aria-current", isHere);
       if (isHere) item.scrollIntoView({ block: "nearest" });

@@ -29,9 +29,10 @@ from xsheet.schemas.layers import find_layer, write_findings, write_layer
 from xsheet.schemas.review import Finding, Number
 from xsheet.schemas.run import Model, Prompt, Run, Version
 from xsheet.schemas.sets import create_set
-from xsheet.schemas.source import Shot
+from xsheet.schemas.source import Extra, Shot, SourceVideo
 
 SEED, FILMS, SIZE = 5, (2, 9), 256
+WORDS = ("so", "what", "I", "mean", "is", "this")
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
 
@@ -97,6 +98,10 @@ def build(folder: Path) -> Path:
                 shot_id=f"shot_{film}", source_id=f"src_{film}", start_us=2_400_000, end_us=4_000_000, opens_with="cut"
             )
         )
+    words = [{"word": w, "start_s": 0.45 + 0.3 * i, "end_s": 0.7 + 0.3 * i} for i, w in enumerate(WORDS)]
+    said = Extra(key="words", value=json.dumps(words))
+    sources = [SourceVideo(source_id=clip.source_id, path="film.mp4", status="ok", extra=(said,)) for clip in clips]
+    tables.write_table(folder, tables.SOURCES, sources)
     for table, rows in ((tables.CLIPS, clips), (tables.SIGNALS, signals), (tables.SHOTS, shots)):
         tables.write_table(folder, table, rows)
     write_layers(folder, gold)

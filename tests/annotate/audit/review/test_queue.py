@@ -83,6 +83,16 @@ def test_the_annotator_s_words_do_not_leave_a_desk_that_is_blind_to_text(desk_of
     assert "quiff hair" not in sent
 
 
+def test_a_blind_reviewer_s_edit_of_a_border_does_not_bring_the_words_to_light(desk_of, act, first_key):
+    words = {one["phase_id"]: one["text"] for one in desk_of().open(first_key)["draft"]["phases"]}
+    desk = desk_of(blind=frozenset({"text"}))
+    act(desk, first_key, "edit", changes=[{"phase_id": "p3", "start_us": 1_160_000}])
+    act(desk, first_key, "flip_side", phase_ids=["p3"])
+    act(desk, first_key, "edit", changes=[{"phase_id": "p0", "text": "lifts both shoulders"}])
+    shown = {one["phase_id"]: one["text"] for one in desk.open(first_key)["draft"]["phases"]}
+    assert (shown["p3"], shown["p0"]) == ("", "lifts both shoulders") != (words["p3"], words["p0"])
+
+
 def test_nothing_tells_layers_apart_at_a_desk_that_is_blind_to_layers(desk_of, first_key):
     desk = desk_of(blind=frozenset({"layers"}))
     sheet = desk.open(first_key)
@@ -96,3 +106,9 @@ def test_nothing_tells_layers_apart_at_a_desk_that_is_blind_to_layers(desk_of, f
 def test_a_sheet_of_ten_seconds_is_below_fifty_kilobytes(desk_of, first_key):
     sheet = desk_of().open(first_key)
     assert len(json.dumps(sheet["curves"])) < 50_000 * sheet["duration_us"] / 10_000_000
+
+
+def test_words_of_the_transcript_stand_on_the_clock_of_the_clip(desk_of, first_key):
+    words = desk_of().open(first_key)["words"]
+    assert [one["text"] for one in words] == ["so", "what", "I", "mean", "is", "this"]
+    assert words[0] == {"text": "so", "start_us": 450_000, "end_us": 700_000}
