@@ -207,7 +207,7 @@ def _unshown(turn: Turn, error: MediaError | ValueError) -> str:
 def _seen(shown: Stills) -> Seen:
     # How many patches the server's processor makes of a picture is its own affair; none were counted here.
     return Seen(
-        frame_indices=shown.indices, stamps_us=shown.stamps_us, width=shown.width, height=shown.height, patches=0
+        frame_indices=shown.indices, stamps_us=shown.stamps_us, width=shown.width, height=shown.height, patches=None
     )
 
 

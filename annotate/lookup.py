@@ -1,8 +1,10 @@
-"""One clip of a set with all that a sheet shows of it, found by how its id begins; nothing else is read."""
+"""Rows of a set by clip: one clip with all that a sheet shows of it, or the signals of one clip after the other."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from xsheet.schemas import tables
 from xsheet.schemas.annotation import Annotation
@@ -47,6 +49,33 @@ def clip_with(set_folder: Path, begins: str, layer: LayerRun) -> Found:
             todo="choose another layer" if signals else "run `xsheet curate run` again",
         )
     return Found(clip=clip, signals=signals, annotation=annotation)
+
+
+class SignalsOf:
+    """Signals by clip, for readers that go through a layer: clips of one shard lie together, so few reads serve many.
+
+    A slice of rows is kept, about 10 MB; a reader that jumps about pays a read of a row group for each jump.
+    """
+
+    def __init__(self, set_folder: Path, *, rows: int = 64) -> None:
+        self._rows = rows
+        self._places = {
+            clip_id: (file, row)
+            for file in tables.part_files(set_folder, tables.SIGNALS)
+            for row, clip_id in enumerate(tables.read_file(file, tables.SIGNALS, ["clip_id"])["clip_id"].to_pylist())
+        }
+        self._kept: dict[str, Signals] = {}
+
+    def __call__(self, clip_id: str) -> Signals | None:
+        """The signals of a clip; None where the set has none."""
+        if clip_id not in self._kept and (place := self._places.get(clip_id)) is not None:
+            file, row = place
+            start = row - row % self._rows
+            count: int = pq.read_metadata(file).num_rows
+            rows = range(start, min(start + self._rows, count))
+            found = tables.from_arrow(tables.read_slice(file, tables.SIGNALS, rows), tables.SIGNALS)
+            self._kept = {one.clip_id: one for one in found}
+        return self._kept.get(clip_id)
 
 
 def _row(files: Any, table: tables.Table[Any], clip_id: str) -> Any:

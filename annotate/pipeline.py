@@ -7,16 +7,19 @@ what the samples of a clip agree on. Shards commit as they end, and a finished r
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
 from xsheet.annotate.consensus import ConsensusSettings, agree
+from xsheet.annotate.lookup import SignalsOf
 from xsheet.annotate.settings import AnnotateSettings, consensus_run, run_of
-from xsheet.annotate.shards import Shards
-from xsheet.annotate.task import AnnotateTask
+from xsheet.annotate.shards import Shards, TranscriptOf
+from xsheet.annotate.speech import DEFAULTS as SPEECH_DEFAULTS
+from xsheet.annotate.speech import SpeechSettings
+from xsheet.annotate.task import AnnotateTask, spoken
 from xsheet.execute import Execution, Progress, run
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.layers import LayerRun, write_layer
@@ -67,13 +70,13 @@ def annotate(
     said = run_of(settings)
     items = Shards(set_folder, settings, run_id=said.run_id, limit=limit)
     progress = Progress("annotate") if shows_progress else None
-    task = AnnotateTask(settings, run_id=said.run_id)
+    task = AnnotateTask(settings, run=said, replies=set_folder / ".replies")
     replied = run(task, items, out=set_folder, how=how, retry_failed=retry_failed, progress=progress)
     raw, norm = (
         write_layer(set_folder, said, layer, (row for row in replied.rows(Annotation) if row.layer == layer))
         for layer in ("raw", "norm")
     )
-    agreed = write_consensus(set_folder, norm, settings.consensus)
+    agreed = write_consensus(set_folder, norm, settings.consensus, speech=settings.speech)
     seconds = (datetime.now(UTC) - started).total_seconds()
     annotated = _summary(raw, norm, agreed, seconds=seconds)
     told = manifest(
@@ -85,13 +88,21 @@ def annotate(
     return annotated
 
 
-def write_consensus(set_folder: Path, norm: LayerRun, settings: ConsensusSettings) -> LayerRun:
+def write_consensus(
+    set_folder: Path, norm: LayerRun, settings: ConsensusSettings, *, speech: SpeechSettings = SPEECH_DEFAULTS
+) -> LayerRun:
     """What the samples of each clip agree on, as a layer beside the one it was made from."""
     said = consensus_run(norm.run, settings)
-    clips = groupby(norm.read(), key=lambda row: row.clip_id)
-    return write_layer(
-        set_folder, said, "consensus", (agree(list(rows), run_id=said.run_id, settings=settings) for _, rows in clips)
-    )
+    signals_of, transcript_of = SignalsOf(set_folder), TranscriptOf(set_folder)
+
+    def agreed() -> Iterator[Annotation]:
+        for clip_id, rows in groupby(norm.read(), key=lambda row: row.clip_id):
+            row = agree(list(rows), run_id=said.run_id, settings=settings)
+            # A median of spans has a place of its own beside the voice.
+            signals = signals_of(clip_id) if any(phase.speech is None for phase in row.phases) else None
+            yield row if signals is None else spoken(row, signals, transcript_of(clip_id).words, settings=speech)
+
+    return write_layer(set_folder, said, "consensus", agreed())
 
 
 def _summary(raw: LayerRun, norm: LayerRun, agreed: LayerRun, *, seconds: float) -> Annotated:

@@ -61,6 +61,8 @@ def plan(set_folder: Path, settings: AnnotateSettings, *, limit: int | None = No
         clips=len(clips),
         hours=hours,
         samples=settings.samples,
-        estimate=estimate(clips, settings.vlm, samples=settings.samples, family=family),
+        estimate=estimate(
+            clips, settings.vlm, samples=settings.samples, family=family, as_images=settings.endpoint is not None
+        ),
         family=family.name,
     )

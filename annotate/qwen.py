@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from xsheet.annotate.chat import Said, Turn
 from xsheet.annotate.qwen_folder import QwenFolder, QwenSettings
-from xsheet.annotate.torchvision_gap import bridge
 from xsheet.schemas.errors import RunError
+from xsheet.torchvision_gap import bridge
 
 if TYPE_CHECKING:
     from xsheet.annotate.qwen_engine import QwenEngine

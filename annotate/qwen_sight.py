@@ -96,7 +96,7 @@ def prepared(
 
 def vision_tokens(seen: Seen | None) -> int:
     """Tokens that the pictures take up."""
-    return 0 if seen is None else seen.patches // MERGE**2
+    return 0 if seen is None or seen.patches is None else seen.patches // MERGE**2
 
 
 def _prompt(turn: Turn, processor: Any, family: Family) -> str:

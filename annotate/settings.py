@@ -1,15 +1,20 @@
 """Settings of an annotation run, the run they make, and the annotator they open."""
 
+from pathlib import Path
+from typing import Any
+
 from pydantic import Field, model_validator
 
 from xsheet import __version__
 from xsheet.annotate.ask import Annotator, Ask
+from xsheet.annotate.chat import Chat
 from xsheet.annotate.consensus import ConsensusSettings
 from xsheet.annotate.endpoint import EndpointChat, EndpointSettings
 from xsheet.annotate.motion import MotionAnnotator, MotionSettings
 from xsheet.annotate.normalise import NormaliseSettings
 from xsheet.annotate.qwen import QwenChat
 from xsheet.annotate.qwen_folder import QwenFolder, QwenSettings
+from xsheet.annotate.replies import KeptChat
 from xsheet.annotate.series import course_of, moving, speeds
 from xsheet.annotate.speech import SpeechSettings
 from xsheet.annotate.vlm import Candidate, VlmAnnotator, VlmSettings, prompts_of
@@ -44,21 +49,18 @@ class AnnotateSettings(StrictModel):
             raise ValueError("expected exactly one of motion, qwen and endpoint")
         return self
 
-    @property
-    def asker_sha256(self) -> str:
-        """Hash of all that decides a reply; what is done with it afterwards is left out."""
-        asks = {"motion", "qwen", "endpoint", "ruler"} | (set() if self.motion else {"vlm"})
-        prompts = [prompt.sha256 for prompt in _prompts(self)]
-        return ids.content_key(self.model_dump(mode="json", include=asks), prompts)
-
-    @property
-    def keeps_replies(self) -> bool:
-        """Whether a reply costs enough to be kept by itself."""
-        return self.motion is None
+    def asker_sha256(self, run: Run) -> str:
+        """Hash of all that decides a reply. Left out is what becomes of it, and how the calls are carried out."""
+        served: dict[str, Any] = {
+            "vlm": True, "ruler": True, "qwen": {"dtype", "attention"}, "endpoint": {"response_format", "jpeg_quality"},
+        }  # fmt: skip
+        decides = self.model_dump(mode="json", include=served if self.motion is None else {"motion"})
+        model = run.model and [run.model.id, run.model.revision]
+        return ids.content_key(decides, model, [prompt.sha256 for prompt in run.prompts])
 
 
-def open_annotator(settings: AnnotateSettings) -> Annotator:
-    """The annotator, ready to answer.
+def open_annotator(settings: AnnotateSettings, *, replies: Path) -> Annotator:
+    """The annotator, ready to answer; finished calls of a model are kept below `replies`.
 
     Raises:
         ConfigError: weights or a key that are not there.
@@ -67,12 +69,14 @@ def open_annotator(settings: AnnotateSettings) -> Annotator:
     if settings.motion is not None:
         return MotionAnnotator(settings.motion)
     propose = _candidates if settings.ruler else None
+    chat: Chat
     if settings.endpoint is not None:
-        return VlmAnnotator(EndpointChat(settings.endpoint), settings.vlm, propose=propose)
-    assert settings.qwen is not None
-    chat = QwenChat(settings.qwen)
-    chat.open()
-    return VlmAnnotator(chat, settings.vlm, propose=propose)
+        chat = EndpointChat(settings.endpoint)
+    else:
+        assert settings.qwen is not None
+        chat = QwenChat(settings.qwen)
+        chat.open()
+    return VlmAnnotator(KeptChat(chat, replies), settings.vlm, propose=propose)
 
 
 def run_of(settings: AnnotateSettings) -> Run:
@@ -128,7 +132,7 @@ def _model(settings: AnnotateSettings) -> Model:
 def _prompts(settings: AnnotateSettings) -> tuple[Prompt, ...]:
     if settings.motion is not None:
         return ()
-    grammar = "llguidance" if settings.qwen is not None else None
+    grammar = f"llguidance {versions(['llguidance'])['llguidance']}" if settings.qwen is not None else None
     return prompts_of(settings.vlm, grammar=grammar)
 
 

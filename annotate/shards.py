@@ -53,13 +53,13 @@ class Shards:
         return len(self._spans)
 
     def __iter__(self) -> Iterator[Item]:
-        clips, spoken = tables.read_table(self._set_folder, tables.CLIPS), _with_words(self._set_folder)
+        clips, transcript_of_clip = tables.read_table(self._set_folder, tables.CLIPS), TranscriptOf(self._set_folder)
         hashes: dict[Path, str] = {}
         for file, rows in self._spans:
             if file not in hashes:
                 hashes[file] = ids.file_sha256(file)
             shown = _clips_of(clips, file, rows)
-            yield self._item(file, hashes[file], rows, shown, [_transcript(spoken, clip) for clip in shown])
+            yield self._item(file, hashes[file], rows, shown, [transcript_of_clip(clip.clip_id) for clip in shown])
 
     def _item(
         self, file: Path, sha256: str, rows: range, clips: Sequence[Clip], transcripts: Sequence[Transcript]
@@ -97,15 +97,21 @@ def _clips_of(clips: pa.Table, file: Path, rows: range) -> list[Clip]:
     return tables.from_arrow(clips.take(places), tables.CLIPS)
 
 
-def _with_words(set_folder: Path) -> dict[str, SourceVideo]:
-    """Sources that brought words along, by id."""
-    return {
-        source.source_id: source
-        for source in tables.iterate(set_folder, tables.SOURCES)
-        if any(extra.key in ("transcript", "words") for extra in source.extra)
-    }
+class TranscriptOf:
+    """What is said in a clip, for the sources whose manifest says so."""
 
+    def __init__(self, set_folder: Path) -> None:
+        self._sources: dict[str, SourceVideo] = {
+            source.source_id: source
+            for source in tables.iterate(set_folder, tables.SOURCES)
+            if any(extra.key in ("transcript", "words") for extra in source.extra)
+        }
+        self._clips: dict[str, Clip] = {}
+        if self._sources:
+            self._clips = {clip.clip_id: clip for clip in tables.iterate(set_folder, tables.CLIPS)}
 
-def _transcript(spoken: dict[str, SourceVideo], clip: Clip) -> Transcript:
-    source = spoken.get(clip.source_id)
-    return Transcript() if source is None else transcript_of(source, clip)
+    def __call__(self, clip_id: str) -> Transcript:
+        """Its words; none where nobody wrote them down."""
+        clip = self._clips.get(clip_id)
+        source = None if clip is None else self._sources.get(clip.source_id)
+        return Transcript() if clip is None or source is None else transcript_of(source, clip)

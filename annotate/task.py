@@ -1,21 +1,24 @@
 """One shard of clips to the rows of its replies."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, replace
+from pathlib import Path
 
-from xsheet.annotate.ask import Annotator, Ask, Reply
-from xsheet.annotate.replies import ReplyStore
+from xsheet.annotate.ask import Annotator, Ask, Reply, Word
 from xsheet.annotate.rows import content_of, norm_row, raw_row
+from xsheet.annotate.series import course_of, speeds
 from xsheet.annotate.settings import AnnotateSettings, open_annotator
 from xsheet.annotate.shards import Shard
-from xsheet.annotate.speech import with_speech
+from xsheet.annotate.speech import SpeechSettings, with_speech
 from xsheet.annotate.words import Transcript
 from xsheet.execute import Item, Row, Unfinished
 from xsheet.schemas import ids, tables
 from xsheet.schemas.annotation import Annotation, Repair
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.errors import ContractError
+from xsheet.schemas.run import Run
 
 
 class AnnotateTask:
@@ -23,25 +26,27 @@ class AnnotateTask:
 
     name = "annotate"
 
-    def __init__(self, settings: AnnotateSettings, *, run_id: str) -> None:
+    def __init__(self, settings: AnnotateSettings, *, run: Run, replies: Path) -> None:
         self.stage = "signals"
         self._settings = settings
-        self._run_id = run_id
+        self._run_id = run.run_id
+        self._asker = settings.asker_sha256(run)
+        self._replies = replies.absolute()  # finished calls are kept below it
         self._annotator: Annotator | None = None
 
     def open(self) -> None:
         """Weights, where the annotator has any."""
-        self._annotator = open_annotator(self._settings)
+        self._annotator = open_annotator(self._settings, replies=self._replies)
 
     def __call__(self, item: Item, /) -> Sequence[Row] | Unfinished:
         """Raw and norm rows, by clip and sample. With replies missing, the item is unfinished and keeps its rows."""
         shard: Shard = item.payload
         assert self._annotator is not None
         self.stage = "signals"
-        asks = {ask.ask_id: ask for ask in asks_of(shard, self._settings)}
+        asks = {ask.ask_id: ask for ask in asks_of(shard, self._settings, asker=self._asker)}
         self.stage = "ask"
         rows: list[Annotation] = []
-        for reply in self._replies(shard, list(asks.values())):
+        for reply in self._annotator(list(asks.values())):
             rows += self._rows(shard, asks[reply.ask_id], reply)
         rows.sort(key=lambda row: (row.clip_id, row.sample_index or 0, row.layer != "raw"))
         away = [row for row in rows if row.layer == "raw" and row.status == "error"]
@@ -50,12 +55,6 @@ class AnnotateTask:
             return Unfinished("ask", "no_reply", f"{len(away)} of {len(asks)} asks: {why}", rows=rows)
         return rows
 
-    def _replies(self, shard: Shard, asks: Sequence[Ask]) -> Iterator[Reply]:
-        assert self._annotator is not None
-        if not self._settings.keeps_replies:
-            return self._annotator(asks)
-        return ReplyStore(shard.set_folder / ".replies").ask(self._annotator, asks)
-
     def _rows(self, shard: Shard, ask: Ask, reply: Reply) -> tuple[Annotation, Annotation]:
         content = content_of(ask, reply, settings=self._settings.normalise)
         problem = shard.transcripts[shard.clips.index(ask.clip)].problem
@@ -63,10 +62,20 @@ class AnnotateTask:
             ignored = Repair(op="ignore", path="transcript", reason=problem)
             content = replace(content, repairs=(ignored, *content.repairs))
         raw = raw_row(ask, reply, content, run_id=self._run_id)
-        return raw, with_speech(norm_row(raw, content), ask.signals, ask.words, settings=self._settings.speech)
+        return raw, spoken(norm_row(raw, content), ask.signals, ask.words, settings=self._settings.speech)
 
 
-def asks_of(shard: Shard, settings: AnnotateSettings) -> Iterator[Ask]:
+def spoken(norm: Annotation, signals: Signals, words: Sequence[Word], *, settings: SpeechSettings) -> Annotation:
+    """The row with every phase's relation to the voice; apexes are where the measured speed is highest."""
+    speed = {
+        track: tuple(None if math.isnan(value) else value for value in values.tolist())
+        for track, values in speeds(course_of(signals)).items()
+        if any(phase.track == track for phase in norm.phases)
+    }
+    return with_speech(norm, signals, words, speeds=speed, settings=settings)
+
+
+def asks_of(shard: Shard, settings: AnnotateSettings, *, asker: str) -> Iterator[Ask]:
     """K asks for every clip of a shard."""
     found = tables.read_slice(shard.signals_file, tables.SIGNALS, shard.rows)
     rows: list[Signals] = tables.from_arrow(found, tables.SIGNALS)
@@ -77,18 +86,16 @@ def asks_of(shard: Shard, settings: AnnotateSettings) -> Iterator[Ask]:
                 todo="run `xsheet curate run` again, then annotate",
             )  # fmt: skip
         for sample in range(settings.samples):
-            yield _ask(shard, clip, signals, transcript, sample=sample, settings=settings)
+            yield _ask(shard, clip, signals, transcript, sample=sample, seed=settings.seed, asker=asker)
 
 
 def _ask(
-    shard: Shard, clip: Clip, signals: Signals, transcript: Transcript, *, sample: int, settings: AnnotateSettings
+    shard: Shard, clip: Clip, signals: Signals, transcript: Transcript, *, sample: int, seed: int, asker: str
 ) -> Ask:
-    seed = int(ids.content_key("seed", settings.seed, clip.clip_id, sample)[:8], 16) >> 1  # engines want 31 bits
+    seed = int(ids.content_key("seed", seed, clip.clip_id, sample)[:8], 16) >> 1  # engines want 31 bits
     words = [[word.text, word.start_us, word.end_us] for word in transcript.words]
     return Ask(
-        ask_id=ids.content_key(
-            "ask", settings.asker_sha256, clip.media_sha256, _digest(signals), transcript.text, words, sample, seed
-        ),
+        ask_id=ids.content_key("ask", asker, clip.media_sha256, _digest(signals), transcript.text, words, sample, seed),
         clip=clip,
         signals=signals,
         media=shard.set_folder / clip.media_path,

@@ -179,7 +179,7 @@ class Seen:
     stamps_us: Annotated[tuple[Int64, ...], "time stamps the model was told, in the clip"]
     width: Annotated[Int32, Field(gt=0), "picture width after the processor"]
     height: Annotated[Int32, Field(gt=0), "picture height after the processor"]
-    patches: Annotated[Count, "vision patches"]
+    patches: Annotated[Count | None, "vision patches; null where a server does not say"] = None
     transcript_sha256: Annotated[Sha256 | None, "transcript given as context"] = None
     signals_sha256: Annotated[Sha256 | None, "signals given as a ruler, or read by the motion annotator"] = None
 

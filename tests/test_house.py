@@ -11,10 +11,10 @@ import pytest
 PARTS = ("schemas", "curate", "annotate", "model", "train", "demo")
 # What of ours a part may import; `xsheet.cli` may import all inside its verbs. `execute` is the outer shell that
 # carries a task over many items, `__version__` belongs into keys and runs.
-SHELL = {"execute", "commits", "__version__"}
+SHELL = {"execute", "commits", "__version__", "torchvision_gap"}
 ALLOWED = {
     "schemas": {"schemas"},
-    "model": {"model", "schemas"},
+    "model": {"model", "schemas", "torchvision_gap"},
     "curate": {"curate", "schemas"} | SHELL,
     "annotate": {"annotate", "curate", "schemas"} | SHELL,
     "train": {"train", "model", "schemas", "curate", "annotate"} | SHELL,
@@ -171,12 +171,14 @@ def test_constraints_pin_every_requirement(root):
     import tomllib
 
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    # Two extras were never installed beside the others: vllm wants CUDA, gamma brings a solver with pins of its own.
+    extras = {name: wanted for name, wanted in project["optional-dependencies"].items() if name not in ("vllm", "gamma")}
+    wanted = [*project["dependencies"], *(r for extra in extras.values() for r in extra)]
     pinned = {
         line.split("==")[0].lower() for line in (root / "constraints.txt").read_text().splitlines() if "==" in line
     }
     names = {requirement.split(">")[0].split("=")[0].split("[")[0].lower() for requirement in wanted}
-    assert not names - pinned
+    assert not names - pinned - {"xsheet"}
 
 
 def test_nothing_names_a_machine(root):

@@ -24,7 +24,7 @@ def qwen_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     transformers = pytest.importorskip("transformers")
     import torch
 
-    from xsheet.annotate.torchvision_gap import bridge
+    from xsheet.torchvision_gap import bridge
 
     bridge()
     torch.set_num_threads(1)  # two threads are 30 times slower on matrices this small

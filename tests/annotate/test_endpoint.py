@@ -20,7 +20,7 @@ from xsheet.annotate.completion import read_completion, retry_after_s
 from xsheet.annotate.endpoint import EndpointChat, EndpointSettings, cost, request_body
 from xsheet.annotate.normalise import Ruler, normalise
 from xsheet.annotate.parse import parse
-from xsheet.annotate.replies import ReplyStore
+from xsheet.annotate.replies import KeptChat
 from xsheet.annotate.stills import fitting
 from xsheet.annotate.vlm import VlmAnnotator, VlmSettings
 from xsheet.schemas.annotation import Usage
@@ -199,8 +199,9 @@ def asks(film, *behaviours):
     ]
 
 
-def annotator(server, **more):
-    return VlmAnnotator(EndpointChat(settings(server, **more)), VlmSettings(fps=2))
+def annotator(server, kept=None, **more):
+    chat = EndpointChat(settings(server, **more))
+    return VlmAnnotator(chat if kept is None else KeptChat(chat, kept), VlmSettings(fps=2))
 
 
 def turn(name, film=None):
@@ -261,20 +262,20 @@ def test_replies_come_as_they_end_and_are_matched_by_id(server):
 
 def test_a_rerun_calls_only_for_what_did_not_finish(server, film, tmp_path):
     every = asks(film, "good", "truncated", "prose", "dead")
-    first = list(ReplyStore(tmp_path).ask(annotator(server), every))
+    first = list(annotator(server, tmp_path)(every))
     before = server.asked.copy()
-    second = list(ReplyStore(tmp_path).ask(annotator(server), every))
+    second = list(annotator(server, tmp_path)(every))
     assert {name for name, _ in server.asked - before} == {"dead"}
     assert {r.ask_id: (r.status, r.text) for r in first} == {r.ask_id: (r.status, r.text) for r in second}
 
 
 def test_a_reader_that_leaves_early_loses_no_finished_reply(server, film, tmp_path):
-    store, every = ReplyStore(tmp_path), asks(film, "none", "swapped", "fenced", "good")
-    replies = store.ask(annotator(server, concurrency=1), every)
+    every = asks(film, "none", "swapped", "fenced", "good")
+    replies = annotator(server, tmp_path, concurrency=1)(every)
     kept = next(replies)
     replies.close()
     before = server.asked.copy()
-    again = {reply.ask_id: reply for reply in store.ask(annotator(server), every)}
+    again = {reply.ask_id: reply for reply in annotator(server, tmp_path)(every)}
     assert again[kept.ask_id] == kept
     assert server.asked[kept.ask_id[4:], True] == before[kept.ask_id[4:], True]
     assert len(again) == 4

@@ -9,7 +9,7 @@ import pytest
 
 from xsheet.annotate.consensus import ConsensusSettings
 from xsheet.annotate.pipeline import annotate, write_consensus
-from xsheet.annotate.settings import AnnotateSettings
+from xsheet.annotate.settings import AnnotateSettings, run_of
 from xsheet.demo import truth
 from xsheet.demo.story import story
 from xsheet.execute import Execution
@@ -211,6 +211,7 @@ def test_three_samples_of_a_served_model_become_one_sheet(filmed, server):
     assert annotated.statuses == {"ok": 6}
     for row in annotated.consensus.read():
         assert [(p.action, p.evidence.support_k) for p in row.phases] == [("nod", 3)]
+        assert all(phase.speech is not None for phase in row.phases)
 
 
 @pytest.mark.slow
@@ -270,4 +271,4 @@ def test_two_annotators_at_once_are_refused():
 def test_only_what_decides_a_reply_makes_another_asker(override, asks_anew):
     served = ("endpoint.base_url=http://localhost/v1", "endpoint.model=m")
     one, other = preset("endpoint", *served), preset("endpoint", *served, override)
-    assert (other.asker_sha256 != one.asker_sha256) == asks_anew
+    assert (other.asker_sha256(run_of(other)) != one.asker_sha256(run_of(one))) == asks_anew

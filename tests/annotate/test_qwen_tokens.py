@@ -30,7 +30,7 @@ def film(tmp_path, **changes):
 @pytest.fixture(scope="module")
 def smart_resize():
     pytest.importorskip("torch")
-    from xsheet.annotate.torchvision_gap import bridge
+    from xsheet.torchvision_gap import bridge
 
     bridge()
     return pytest.importorskip("qwen_vl_utils").smart_resize

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from xsheet.annotate.pipeline import Annotated as Run
     from xsheet.annotate.settings import AnnotateSettings
 
+MODEL_MB = 1 << 20  # no limit of ours: a GPU runtime maps far more than it uses
+MODEL_S = 6 * 3600.0  # of a shard; single calls have limits of their own
+
 app = typer.Typer(help="Clips to structured, phase-timed actions, in layers.", no_args_is_help=True)
 
 Annotator = Annotated[str, typer.Option("--annotator", "-a", help="motion (embedded), qwen or endpoint.")]
@@ -58,9 +61,13 @@ def run_(
     from xsheet.annotate.pipeline import annotate
     from xsheet.execute import Execution
 
-    # One process holds the weights, or the connections; more of them only where there is something to compute.
-    workers = jobs or (cores() if settings.motion is not None else 1)
-    how = Execution(jobs=workers, ray=ray, gpus=gpus_per_worker)
+    if settings.motion is not None:
+        how = Execution(jobs=jobs or cores(), ray=ray)
+    else:
+        # One process holds the weights, or the connections; weights take what memory there is, and hours may pass.
+        how = Execution(
+            jobs=jobs or 1, ray=ray, gpus=gpus_per_worker, threads=cores(), memory_mb=MODEL_MB, item_limit_s=MODEL_S
+        )
     annotated = annotate(
         folder, settings, how=how, retry_failed=retry_failed, shows_progress=not (quiet or as_json), limit=limit
     )

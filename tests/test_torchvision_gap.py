@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-CALL = "from xsheet.annotate.torchvision_gap import bridge; bridge(); "
+CALL = "from xsheet.torchvision_gap import bridge; bridge(); "
 
 
 def python(code, *, path):
