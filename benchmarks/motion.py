@@ -1,0 +1,300 @@
+"""What the motion annotator is worth: on the puppet's planted actions, on stills, on real clips; and what it costs.
+
+    python benchmarks/motion.py puppet|still|real|cost [--films 80] [--first 100] [--shared DIR] [--cache DIR]
+
+Each part prints Markdown tables for docs/log.md. Signals are measured as curation measures them, through the codec:
+five seconds of one core a film; `--cache` keeps them. The seeds 0-59 were used for fitting, the default ones were not.
+"""
+
+import argparse
+import csv
+import pickle
+import resource
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from xsheet.annotate.motion import MotionSettings, annotate_motion
+from xsheet.curate.body import BodySettings, BodyWatcher
+from xsheet.curate.encode import write_clip
+from xsheet.curate.faces import FaceSettings, FaceWatcher
+from xsheet.curate.listen import listen, voice_detector
+from xsheet.curate.media import open_media
+from xsheet.curate.picture import fit_size
+from xsheet.curate.settings import MeasureSettings
+from xsheet.curate.signals import signals_of
+from xsheet.demo.act import curves
+from xsheet.demo.film import pictures
+from xsheet.demo.story import Story, story
+from xsheet.demo.truth import rows_of
+from xsheet.schemas.annotation import Annotation, Phase
+from xsheet.schemas.clip import Clip, Measures, Signals
+from xsheet.schemas.time import CLIP_RATE, US_PER_S, Span, frame_start_us, us_from_seconds
+from xsheet.schemas.timeline import Timeline
+
+FACE = ("head", "gaze", "brows", "mouth", "face")
+GROUPS = {"head and face": FACE, "trunk": ("torso",), "arms": ("arm_left", "arm_right", "hands")}
+FRAME_US = frame_start_us(1, CLIP_RATE)
+COUNTED = ("nod", "shake_head", "sway", "wave")
+# Tracks on which a hand-made label may be found, by its body part.
+LABELLED = {
+    "both hands": GROUPS["arms"], "both arms": GROUPS["arms"], "left hand": ("arm_left",), "right hand": ("arm_right",),
+    "mouth": ("mouth", "face"), "eye and mouth": ("gaze", "mouth", "face"), "eyes": ("gaze",),
+    "brows and mouth": ("brows", "mouth", "face"),
+}  # fmt: skip
+PARTS = {"hands and arms": GROUPS["arms"], "face": FACE[1:]}
+UNCOVERED = (
+    "folded",
+    "clasped",
+    "pout",
+    "corners",
+    "wink",
+    "frown",
+    "nearly closed",
+)  # rests, and classes without rule
+
+
+@dataclass(slots=True)
+class Score:
+    """Phases found, missed and made up, and how well the found ones fit."""
+
+    hits: list[tuple[Phase, Phase]] = field(default_factory=list)
+    missed: list[Phase] = field(default_factory=list)
+    extra: list[Phase] = field(default_factory=list)
+
+    def add(self, found: Iterable[Phase], truth: Iterable[Phase], *, tracks: Sequence[str], least: float) -> None:
+        """One clip; phases of a track are matched one to one, the largest tIoU first."""
+        mine, planted = ([p for p in phases if p.track in tracks and p.action != "rest"] for phases in (found, truth))
+        pairs = [(p.span.tiou(t.span), p, t) for p in mine for t in planted if p.track == t.track]
+        for tiou, p, t in sorted(pairs, key=lambda pair: -pair[0]):
+            if tiou >= least and p in mine and t in planted:
+                mine.remove(p)
+                planted.remove(t)
+                self.hits.append((p, t))
+        self.extra += mine
+        self.missed += planted
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall."""
+        return 2 * len(self.hits) / max(1, 2 * len(self.hits) + len(self.extra) + len(self.missed))
+
+    @property
+    def classes(self) -> float:
+        """Share of the hits with the right class."""
+        return share(p.action == t.action for p, t in self.hits)
+
+    @property
+    def start_frames(self) -> float:
+        """Median error of the start."""
+        return float(np.median([abs(p.start_us - t.start_us) / FRAME_US for p, t in self.hits] or [np.nan]))
+
+    @property
+    def end_frames(self) -> float:
+        """Median error of the end."""
+        return float(np.median([abs(p.end_us - t.end_us) / FRAME_US for p, t in self.hits] or [np.nan]))
+
+    @property
+    def repetitions(self) -> float:
+        """Share with the exact number, of what repeats."""
+        return share(p.repetitions == t.repetitions for p, t in self.hits if t.action in COUNTED)
+
+    @property
+    def laterality(self) -> float:
+        """Share with the right side, of what has one."""
+        return share(p.laterality == t.laterality for p, t in self.hits if t.laterality != "none")
+
+    def level(self, name: str) -> float:
+        """Share with the right level of `amplitude` or `speed`."""
+        return share(getattr(p, name) == getattr(t, name) for p, t in self.hits)
+
+
+def share(good: Iterable[bool]) -> float:
+    """Share of True; NaN of nothing."""
+    known = list(good)
+    return float(np.mean(known)) if known else np.nan
+
+
+def measured(path: Path, *, body: bool = True) -> tuple[Signals, int]:
+    """Signals of a whole file as curation measures them, of its longest face track, and the picture's height."""
+    with open_media(path, root=path.parent) as media:
+        heard = listen(media.sound(), media.clip_frames)
+        size = fit_size(*media.size, long_side=MeasureSettings().long_side_px)
+        with FaceWatcher(FaceSettings()) as faces:
+            for frame in media.frames(size=size):
+                faces.add(frame)
+            tracks = faces.tracks("src_benchmark")
+        frames, height = media.clip_frames, media.size[1]
+    timeline = Timeline(source_id="src_benchmark", frames=frames, extractor=voice_detector(), **heard)
+    whole = Measures(
+        clip_id="clip_benchmark", source_id="src_benchmark", shot_id="sho_benchmark", start_us=0,
+        end_us=frame_start_us(frames, CLIP_RATE),
+    )  # fmt: skip
+    track = max(tracks, key=lambda one: one.frames, default=None)
+    signals = signals_of(whole, timeline, track, shift_frames=0)
+    return (replace(signals, **_followed(path)) if body else signals), height
+
+
+def _followed(path: Path) -> dict[str, tuple[float | None, ...]]:
+    with open_media(path, root=path.parent) as media, BodyWatcher(BodySettings()) as watcher:
+        for frame in media.frames(size=fit_size(*media.size, long_side=1280, multiple=2)):
+            watcher.add(frame)
+        return watcher.signals()
+
+
+def told(seed: int, *, kind: str = "talk") -> Story:
+    """A film: 'talk' acts and talks, 'living' only talks, breathes and blinks, 'still' is one frozen picture."""
+    film = story(0, seed=seed, kind="still" if kind == "still" else "talk")
+    if kind != "living":
+        return film
+    (take,) = film.takes
+    (head,) = take.heads
+    motion = curves((), len(take.frames), speech=head.speech, rng=np.random.default_rng((seed, 5)))
+    return replace(film, takes=(replace(take, heads=(replace(head, motion=motion, planned=()),)),))
+
+
+def filmed(film: Story, *, body: bool = True, size: int = 384) -> tuple[Signals, Annotation]:
+    """Measured signals of a film with one head, and its truth."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / film.name
+        write_clip(path, frames=pictures(film, size=size), sound=film.sound)
+        signals, _ = measured(path, body=body)
+    (truth,) = (row for row in rows_of(film, "src_benchmark") if isinstance(row, Annotation))
+    return signals, truth
+
+
+def phases_of(signals: Signals, *, height: int = 384) -> tuple[Phase, ...]:
+    """What the annotator says."""
+    clip = Clip(
+        clip_id=signals.clip_id, source_id="src_benchmark", media_path="media/benchmark.mp4", media_sha256="0" * 64,
+        start_us=0, end_us=frame_start_us(signals.frames, CLIP_RATE), frames=signals.frames, samples=0, width=height,
+        height=height,
+    )  # fmt: skip
+    return annotate_motion(clip, signals, MotionSettings()).phases
+
+
+def cached(cache: Path | None, seeds: Iterable[int], *, kind: str) -> Iterator[tuple[Signals, Annotation]]:
+    """Films by seed, from the cache where they are there."""
+    for seed in seeds:
+        file = None if cache is None else cache / f"{kind}-{seed}.pickle"
+        if file is not None and file.is_file():
+            yield pickle.loads(file.read_bytes())
+            continue
+        film = filmed(told(seed, kind=kind))
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(pickle.dumps(film))
+        yield film
+
+
+def puppet(options: argparse.Namespace) -> None:
+    """Planted actions: by group of tracks, then by class."""
+    scores = {name: Score() for name in GROUPS}
+    seeds = range(options.first, options.first + options.films)
+    for signals, truth in cached(options.cache, seeds, kind="talk"):
+        found = phases_of(signals)
+        for name, tracks in GROUPS.items():
+            scores[name].add(found, truth.phases, tracks=tracks, least=0.5)
+    print(
+        f"{options.films} films from seed {options.first}, F1 at tIoU 0.5:\n\n"
+        "| tracks | planted | found | F1 | class | start, frames | end, frames | repetitions | side | size | pace |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|"
+    )
+    for name, s in scores.items():
+        print(
+            f"| {name} | {len(s.hits) + len(s.missed)} | {len(s.hits) + len(s.extra)} | {s.f1:.3f} | {s.classes:.3f} | "
+            f"{s.start_frames:.1f} | {s.end_frames:.1f} | {s.repetitions:.3f} | {s.laterality:.3f} | "
+            f"{s.level('amplitude'):.2f} | {s.level('speed'):.2f} |"
+        )
+    print("\n| class | hit | missed | made up |\n|---|---|---|---|")
+    count: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for s in scores.values():
+        for column, phases in enumerate(([t for _, t in s.hits], s.missed, s.extra)):
+            for phase in phases:
+                count[phase.action][column] += 1
+    for action, numbers in sorted(count.items()):
+        print(f"| {action} | {' | '.join(map(str, numbers))} |")
+
+
+def still(options: argparse.Namespace) -> None:
+    """Clips in which nothing is planted."""
+    print("| clips | number | phases other than rest |\n|---|---|---|")
+    for kind in ("living", "still"):
+        seeds = range(options.first, options.first + max(1, options.films // 4))
+        found = [phases_of(signals) for signals, _ in cached(options.cache, seeds, kind=kind)]
+        print(f"| {kind} | {len(found)} | {sum(p.action != 'rest' for phases in found for p in phases)} |")
+
+
+def real(options: argparse.Namespace) -> None:
+    """Hand-made labels of real clips, good to 0.2 s."""
+    with (options.shared / "data/labels/actions-hand-made.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    rows = [row for row in rows if not any(word in row["action"] for word in UNCOVERED)]
+    print("| clip | label | tIoU | start, s | end, s | said |\n|---|---|---|---|---|---|")
+    hits: dict[tuple[str, float], int] = defaultdict(int)
+    labels: dict[str, int] = defaultdict(int)
+    found: dict[str, int] = defaultdict(int)
+    errors: list[tuple[float, float]] = []
+    for video in dict.fromkeys(row["video"] for row in rows):
+        signals, height = measured(options.shared / "data/videos" / video)
+        phases = [p for p in phases_of(signals, height=height) if p.action != "rest"]
+        for part, tracks in PARTS.items():
+            asked = any(LABELLED[row["body_part"]][0] in tracks for row in rows if row["video"] == video)
+            found[part] += sum(p.track in tracks for p in phases) if asked else 0
+        for row in (row for row in rows if row["video"] == video):
+            part = next(part for part, tracks in PARTS.items() if LABELLED[row["body_part"]][0] in tracks)
+            span = Span(us_from_seconds(float(row["start_s"])), us_from_seconds(float(row["end_s"])))
+            labels[part] += 1
+            near = [p for p in phases if p.track in LABELLED[row["body_part"]]]
+            best = max(near, key=lambda p: p.span.tiou(span), default=None)
+            if best is None or best.span.tiou(span) == 0:
+                print(f"| {video} | {row['action']} | 0.00 | | | nothing |")
+                continue
+            tiou = best.span.tiou(span)
+            off = ((best.start_us - span.start_us) / US_PER_S, (best.end_us - span.end_us) / US_PER_S)
+            errors += [off] if tiou >= 0.3 else []
+            for least in (0.3, 0.5):
+                hits[part, least] += tiou >= least
+            print(f"| {video} | {row['action']} | {tiou:.2f} | {off[0]:+.2f} | {off[1]:+.2f} | {best.text} |")
+    print(
+        "\n| part | labels | phases said | F1@0.3 | F1@0.5 | recall@0.3 | recall@0.5 |\n|---|---|---|---|---|---|---|"
+    )
+    for part in PARTS:
+        f1 = " | ".join(f"{2 * hits[part, least] / (labels[part] + found[part]):.2f}" for least in (0.3, 0.5))
+        recall = " | ".join(f"{hits[part, least] / labels[part]:.2f}" for least in (0.3, 0.5))
+        print(f"| {part} | {labels[part]} | {found[part]} | {f1} | {recall} |")
+    starts, ends = np.abs(np.array(errors)).T
+    print(f"\nMedian boundary error of the hits at 0.3: start {np.median(starts):.2f} s, end {np.median(ends):.2f} s.")
+
+
+def cost(options: argparse.Namespace) -> None:
+    """Speed and memory from stored signals."""
+    signals = [one for one, _ in cached(options.cache, range(options.first, options.first + 8), kind="talk")]
+    seconds = sum(one.frames for one in signals) / float(CLIP_RATE)
+    print("| clips | times real time, one core | peak memory, MiB |\n|---|---|---|")
+    for rounds in (4, 40, 400):
+        before = time.process_time()
+        for _ in range(rounds):
+            for one in signals:
+                phases_of(one)
+        spent = time.process_time() - before
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"| {rounds * len(signals)} | {rounds * seconds / spent:.0f} | {peak:.0f} |")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("puppet", "still", "real", "cost"))
+    parser.add_argument("--films", type=int, default=80)
+    parser.add_argument("--first", type=int, default=100)
+    parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
+    parser.add_argument("--cache", type=Path)
+    given = parser.parse_args()
+    if given.part == "real" and not given.shared.is_dir():
+        raise SystemExit(f"no real clips in {given.shared}; skipped")
+    {"puppet": puppet, "still": still, "real": real, "cost": cost}[given.part](given)
