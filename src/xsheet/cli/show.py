@@ -31,12 +31,13 @@ def print_json(value: Any) -> None:
 def print_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table; numbers are right-aligned, null is empty, text from outside is escaped."""
     body = [list(row) for row in rows]
-    table = Table(title=escape(plain(title)), title_justify="left", title_style="bold")
+    table = Table()
     for i, head in enumerate(heads):
         numeric = all(isinstance(row[i], int | float | None) for row in body) and bool(body)
         table.add_column(escape(head), justify="right" if numeric else "left", overflow="fold")
     for row in body:
         table.add_row(*(_cell(value) for value in row))
+    console().print(plain(title), style="bold", markup=False)  # a title of the table would be wrapped to its width
     console().print(table)
 
 

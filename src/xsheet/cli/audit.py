@@ -1,0 +1,278 @@
+"""`xsheet audit`: can a layer be trusted? Checks, agreement, the review page, and ways to other tools."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xsheet.cli.annotate import LayerName, show_losses
+from xsheet.cli.options import AsJson, SetFolder
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from xsheet.annotate.audit.agreement import Agreement
+    from xsheet.annotate.audit.bootstrap import Estimate
+
+app = typer.Typer(help="Can a layer be trusted? Checks, agreement, review, exchange.", no_args_is_help=True)
+
+Format = Annotated[str, typer.Option("--format", "-f", help="elan, label-studio, activitynet, webvtt or csv.")]
+
+
+@app.command()
+def agree(
+    folder: SetFolder,
+    reference: Annotated[str, typer.Argument(metavar="LAYER", help="The layer to compare with.")],
+    other: Annotated[str, typer.Argument(metavar="LAYER", help="The layer that is compared.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """How well two layers agree: F1 at tIoU, boundaries, κ, α, with 95 % intervals over clips.
+
+    Example: xsheet audit agree my-set human consensus@motion
+    """
+    from dataclasses import asdict
+
+    import numpy as np
+
+    from xsheet.annotate.audit.agreement import compare
+    from xsheet.annotate.audit.units import layer_units
+    from xsheet.cli.show import print_json
+    from xsheet.schemas.layers import find_layer
+    from xsheet.schemas.sets import open_set
+
+    open_set(folder)
+    one, two = find_layer(folder, reference), find_layer(folder, other)
+    found = compare(layer_units(one), layer_units(two), rng=np.random.default_rng(seed))
+    if as_json:
+        print_json({"reference": str(one), "compared": str(two), **asdict(found)})
+    else:
+        show_agreement(found, f"{two} against {one}")
+
+
+@app.command()
+def sample(
+    folder: SetFolder,
+    layer: LayerName = "consensus",
+    size: Annotated[
+        int, typer.Option("--size", "-n", min=1, help="Clips to look at; 59 without a fault say < 5 %.")
+    ] = 59,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed draws the same clips.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Clips for a human to look at: a tenth at random, the rest from each decile of the score.
+
+    Example: xsheet audit sample my-set --size 100
+    """
+    from dataclasses import asdict
+
+    from xsheet.annotate.audit.review.queue import worst_first
+    from xsheet.annotate.audit.sampling import draw
+    from xsheet.cli.show import print_json, print_table
+    from xsheet.schemas.layers import find_layer
+    from xsheet.schemas.sets import open_set
+
+    open_set(folder)
+    queue = worst_first(folder, find_layer(folder, layer))
+    ranks = {entry.clip_id: float(place) for place, entry in enumerate(queue)}
+    picked = draw(ranks, size=size, seed=seed)
+    if as_json:
+        print_json([asdict(one) for one in picked])
+    else:
+        print_table("clips to look at", ("clip", "tenth, 0 = worst", "drawn"), [
+            (one.clip_id, one.decile, one.why) for one in picked
+        ])  # fmt: skip
+
+
+@app.command()
+def review(
+    folder: SetFolder,
+    reviewer: Annotated[str, typer.Option("--reviewer", help="Your name, as it is kept with every edit.")],
+    layer: LayerName = "consensus",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 = any that is free.")] = 0,
+    blind: Annotated[
+        list[str] | None, typer.Option("--blind", help="Hide the words (text), or whose layer it is (layers).")
+    ] = None,
+    repeats: Annotated[
+        float, typer.Option("--repeats", min=0, max=0.5, help="Share of clips shown twice, to see how steady you are.")
+    ] = 0.07,
+) -> None:
+    """Serve the review page on this machine only. Ctrl-C ends it; every edit is kept as it is made.
+
+    Example: xsheet audit review my-set --reviewer ada
+    """
+    from typing import cast, get_args
+
+    from xsheet.annotate.audit.review.desk import Desk
+    from xsheet.annotate.audit.review.server import serve
+    from xsheet.annotate.audit.review.sheet import Blind
+    from xsheet.cli.show import console
+    from xsheet.schemas.errors import ConfigError
+    from xsheet.schemas.layers import find_layer
+    from xsheet.schemas.sets import open_set
+
+    hidden = frozenset(blind or ())
+    if unknown := hidden - frozenset(get_args(Blind)):
+        raise ConfigError(
+            where="--blind", expected="text or layers", came=", ".join(sorted(unknown)), todo="choose one"
+        )
+    open_set(folder)
+    found = find_layer(folder, layer)
+    desk = Desk(folder, found, reviewer=reviewer, blind=cast("frozenset[Blind]", hidden), repeat_share=repeats)
+    serve(desk, announce=lambda address: console().print(address, markup=False, soft_wrap=True), port=port)
+
+
+@app.command("apply")
+def apply_(folder: SetFolder, layer: LayerName = "consensus", as_json: AsJson = False) -> None:
+    """Make the layer `human` of a layer and its reviews. Conflicts are refused and listed, never merged.
+
+    Exit 1 when there are conflicts.
+
+    Example: xsheet audit apply my-set
+    """
+    from dataclasses import asdict
+
+    from xsheet.annotate.audit.review.apply import apply
+    from xsheet.cli.show import console, print_json, print_table
+    from xsheet.schemas.layers import find_layer
+    from xsheet.schemas.sets import open_set
+
+    open_set(folder)
+    applied = apply(folder, find_layer(folder, layer))
+    human = None if applied.human is None else str(applied.human)
+    if as_json:
+        print_json(asdict(applied) | {"human": human})
+    else:
+        rows = [(c.clip_id, ", ".join(c.reviewers), ", ".join(c.phase_ids), c.why) for c in applied.conflicts]
+        if rows:
+            print_table("conflicts, left out", ("clip", "reviewers", "phases", "why"), rows)
+        console().print(
+            f"{applied.accepted} accepted, {applied.changed} of them changed; {len(applied.rejected)} rejected, "
+            f"{len(applied.undecided)} undecided, {len(applied.conflicts)} in conflict\n{human or 'no layer was made'}",
+            markup=False,
+        )
+    raise typer.Exit(1 if applied.conflicts else 0)
+
+
+@app.command("export")
+def export_(
+    folder: SetFolder,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files.")],
+    format_: Format = "elan",
+    layer: LayerName = "consensus",
+    as_json: AsJson = False,
+) -> None:
+    """Write a layer for another tool, and say what that tool's files cannot hold.
+
+    Example: xsheet audit export my-set --format elan --out eaf/
+    """
+    from dataclasses import asdict
+
+    from xsheet.annotate.exchange import activitynet, elan, label_studio
+    from xsheet.cli.show import console, print_json
+    from xsheet.schemas import tables
+    from xsheet.schemas.atomic import write_text
+    from xsheet.schemas.layers import find_layer
+    from xsheet.schemas.sets import open_set
+
+    open_set(folder)
+    module, found = _format(format_), find_layer(folder, layer)
+    clips = list(tables.iterate(folder, tables.CLIPS))
+    made_by = {found.run.run_id: found.made_by}
+    if module is elan:
+        # The files may lie anywhere; the way from them to the set's media is part of the file.
+        prefix = f"{_way(out, folder)}/"
+        made = elan.export(found.read(), clips, made_by=made_by, media_prefix=prefix)
+    elif module is label_studio:
+        made = label_studio.export(found.read(), clips, made_by=made_by)
+    elif module is activitynet:
+        rows = tables.iterate(folder, tables.SPLITS)
+        made = activitynet.export(found.read(), clips, splits={row.clip_id: row.split for row in rows})
+    else:
+        made = module.export(found.read(), clips)
+    for name, text in made.files.items():
+        write_text(out / name, text)
+    if as_json:
+        print_json({"files": list(made.files), "losses": [asdict(one) for one in made.losses]})
+        return
+    show_losses(made.losses)
+    console().print(f"{len(made.files)} files in {out}", markup=False)
+
+
+@app.command("import")
+def import_(
+    folder: SetFolder,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of one format.")],
+    format_: Format = "elan",
+    bases: Annotated[
+        str | None,
+        typer.Option("--bases", metavar="LAYER[@WHOSE]", help="Layer to take the clip descriptions from, if any."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read files of another tool as layers `imported`, one for each annotator, and say what did not come through.
+
+    Example: xsheet audit import my-set eaf/*.eaf --format elan --bases consensus
+    """
+    from dataclasses import asdict
+
+    from xsheet.annotate.exchange.incoming import read_files
+    from xsheet.cli.show import console, print_json
+    from xsheet.schemas import tables
+    from xsheet.schemas.layers import find_layer, write_layer
+    from xsheet.schemas.sets import open_set
+
+    open_set(folder)
+    known = {} if bases is None else {row.clip_id: row.base for row in find_layer(folder, bases).read() if row.base}
+    reading = _format(format_).read(read_files(files), list(tables.iterate(folder, tables.CLIPS)), bases=known)
+    layers = [write_layer(folder, one.run, "imported", one.annotations) for one in reading.imports]
+    if as_json:
+        print_json({"layers": [str(one) for one in layers], "losses": [asdict(one) for one in reading.losses]})
+        return
+    show_losses(reading.losses)
+    for layer, one in zip(layers, reading.imports, strict=True):
+        console().print(f"{layer}: {len(one.annotations)} clips by {one.voice!r}", markup=False)
+
+
+def show_agreement(found: "Agreement", title: str) -> None:
+    """The numbers of a comparison, with their intervals."""
+    from xsheet.cli.show import print_table
+
+    def row(name: str, one: "Estimate", unit: float = 1.0) -> tuple[object, ...]:
+        low, high = one.low, one.high
+        return name, _scaled(one.value, unit), _scaled(low, unit), _scaled(high, unit)
+
+    rows = [
+        *(row(f"F1 at tIoU {at.tiou:g}", at.f1) for at in found.tracks.at),
+        *(row(f"F1 at tIoU {at.tiou:g}, class too", at.f1) for at in found.classes.at),
+        row("mean tIoU", found.tracks.mean_tiou),
+        row("start bias, s", found.start.bias_us, 1e6),
+        row("start error, s", found.start.mean_abs_us, 1e6),
+        row("end error, s", found.end.mean_abs_us, 1e6),
+        row("κ of linked phases", found.linked_kappa),
+        row("unitised α", found.alpha),
+    ]
+    print_table(f"{title}: {found.clips} clips, {found.phases_a} and {found.phases_b} phases",
+                ("", "value", "from", "to"), rows)  # fmt: skip
+
+
+def _scaled(value: float | None, unit: float) -> float | None:
+    return None if value is None else value / unit
+
+
+def _way(out: Path, folder: Path) -> str:
+    import os.path
+
+    return Path(os.path.relpath(folder.absolute(), out.absolute())).as_posix()
+
+
+def _format(name: str) -> "ModuleType":
+    from xsheet.annotate.exchange import activitynet, elan, label_studio, table_csv, webvtt
+    from xsheet.schemas.errors import ConfigError
+
+    known = {
+        "elan": elan, "label-studio": label_studio, "activitynet": activitynet, "webvtt": webvtt, "csv": table_csv,
+    }  # fmt: skip
+    if name not in known:
+        raise ConfigError(where="--format", expected=f"one of {', '.join(known)}", came=repr(name), todo="choose one")
+    return known[name]
