@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xsheet import __version__
-from xsheet.annotate.audit.review.draft import Thread
+from xsheet.annotate.audit.review.draft import Trail
 from xsheet.annotate.audit.review.journal import BOOKS, Journal, journal_path, read_journals
 from xsheet.schemas import ids
 from xsheet.schemas.annotation import Annotation, Phase, Repair, annotation_id
 from xsheet.schemas.layers import LayerRun, write_layer
 from xsheet.schemas.review import Review
 from xsheet.schemas.run import Run
-from xsheet.schemas.tables import REVIEWS, write_table
+from xsheet.schemas.tables import REVIEWS, iterate, write_table
 
 REASON = "a reviewer said so"
 COMPARED = ("start_us", "end_us", "track", "action", "laterality", "kind", "text", "amplitude", "speed", "repetitions")
@@ -59,13 +59,13 @@ def apply(set_folder: Path, layer: LayerRun, *, reviewers: Sequence[str] = ()) -
         ContractError: a journal is damaged.
         OSError: the set cannot be written.
     """
-    reviews = read_journals(set_folder)
-    write_table(set_folder, REVIEWS, sorted(reviews, key=lambda one: (one.at, one.review_id)))
+    reviews = all_reviews(set_folder)
+    write_table(set_folder, REVIEWS, reviews)
     counted = by_annotation(one for one in reviews if not reviewers or one.reviewer in reviewers)
     settled, conflicts = _settled(layer, counted)
-    accepted = [thread for thread in settled if thread.draft.decision == "accept"]
+    accepted = [trail for trail in settled if trail.draft.decision == "accept"]
     run = _run(layer, accepted)
-    rows = [_human(thread, run) for thread in accepted]
+    rows = [_human(trail, run) for trail in accepted]
     return Applied(
         human=write_layer(set_folder, run, "human", rows) if rows else None,
         accepted=len(rows),
@@ -87,6 +87,13 @@ def repeated(set_folder: Path, layer: LayerRun, *, reviewer: str) -> Iterator[tu
                 yield both[0].annotation, both[1].annotation
 
 
+def all_reviews(set_folder: Path) -> list[Review]:
+    """Every operation there is, by reviewer in the order they were made; of a lost journal what the table kept."""
+    journals = read_journals(set_folder)
+    known = {one.review_id for one in journals}
+    return [one for one in iterate(set_folder, REVIEWS) if one.review_id not in known] + journals
+
+
 def by_annotation(reviews: Iterable[Review]) -> dict[str, list[Review]]:
     """Operations by the annotation they were made on."""
     found: dict[str, list[Review]] = {}
@@ -95,54 +102,54 @@ def by_annotation(reviews: Iterable[Review]) -> dict[str, list[Review]]:
     return found
 
 
-def _settled(layer: LayerRun, reviews: dict[str, list[Review]]) -> tuple[list[Thread], list[Conflict]]:
-    """One thread for each annotation that was worked on, and the conflicts; takes what it finds out of `reviews`."""
-    settled: list[Thread] = []
+def _settled(layer: LayerRun, reviews: dict[str, list[Review]]) -> tuple[list[Trail], list[Conflict]]:
+    """One trail for each annotation that was worked on, and the conflicts; takes what it finds out of `reviews`."""
+    settled: list[Trail] = []
     conflicts: list[Conflict] = []
     for annotation in layer.read():
         ops = reviews.pop(annotation.annotation_id, [])
         names = dict.fromkeys(op.reviewer for op in ops)
-        threads = [_replayed(annotation, [op for op in ops if op.reviewer == name]) for name in names]
-        worked = [thread for thread in threads if thread.standing.reviews or thread.refused]
+        trails = [_replayed(annotation, [op for op in ops if op.reviewer == name]) for name in names]
+        worked = [trail for trail in trails if trail.standing.reviews or trail.refused]
         conflict = _conflict(worked)
         if conflict is not None:
             conflicts.append(conflict)
         else:
             settled += worked[:1]
-    samples = Counter(thread.annotation.clip_id for thread in settled if thread.draft.decision == "accept")
+    samples = Counter(trail.annotation.clip_id for trail in settled if trail.draft.decision == "accept")
     conflicts += [
-        _refused(thread, why="another sample of the same clip was accepted too")
-        for thread in settled
-        if samples[thread.annotation.clip_id] > 1
+        _refused(trail, why="another sample of the same clip was accepted too")
+        for trail in settled
+        if samples[trail.annotation.clip_id] > 1
     ]
-    return [thread for thread in settled if samples[thread.annotation.clip_id] <= 1], conflicts
+    return [trail for trail in settled if samples[trail.annotation.clip_id] <= 1], conflicts
 
 
-def _conflict(threads: Sequence[Thread]) -> Conflict | None:
-    for thread in threads:
-        if thread.refused:
-            op = thread.refused[0]
+def _conflict(trails: Sequence[Trail]) -> Conflict | None:
+    for trail in trails:
+        if trail.refused:
+            op = trail.refused[0]
             why = f"{op.operation} {op.review_id} was made on another state of the annotation"
-            return _refused(thread, why=why, phase_ids=op.phase_ids)
-    drafts = [thread.draft for thread in threads]
+            return _refused(trail, why=why, phase_ids=op.phase_ids)
+    drafts = [trail.draft for trail in trails]
     if any((draft.decision, draft.phases) != (drafts[0].decision, drafts[0].phases) for draft in drafts):
         phases = {phase.phase_id for draft in drafts[1:] for phase in set(drafts[0].phases) ^ set(draft.phases)}
-        return _refused(*threads, why="reviewers came to different ends", phase_ids=sorted(phases))
+        return _refused(*trails, why="reviewers came to different ends", phase_ids=sorted(phases))
     return None
 
 
-def _refused(*threads: Thread, why: str, phase_ids: Sequence[str] = ()) -> Conflict:
+def _refused(*trails: Trail, why: str, phase_ids: Sequence[str] = ()) -> Conflict:
     return Conflict(
-        clip_id=threads[0].annotation.clip_id,
-        annotation_id=threads[0].annotation.annotation_id,
-        reviewers=tuple(dict.fromkeys(op.reviewer for thread in threads for op in (*thread.reviews, *thread.refused))),
+        clip_id=trails[0].annotation.clip_id,
+        annotation_id=trails[0].annotation.annotation_id,
+        reviewers=tuple(dict.fromkeys(op.reviewer for trail in trails for op in (*trail.reviews, *trail.refused))),
         phase_ids=tuple(phase_ids),
         why=why,
     )
 
 
-def _human(thread: Thread, run: Run) -> Annotation:
-    before, phases = thread.annotation, thread.draft.phases
+def _human(trail: Trail, run: Run) -> Annotation:
+    before, phases = trail.annotation, trail.draft.phases
     return Annotation(
         annotation_id=annotation_id(
             clip_id=before.clip_id,
@@ -182,13 +189,13 @@ def _repairs(before: Sequence[Phase], after: Sequence[Phase]) -> Iterator[Repair
                     yield Repair(op="set", path=f"{path}/{name}", before=str(x), after=str(y), reason=REASON)
 
 
-def _run(layer: LayerRun, accepted: Sequence[Thread]) -> Run:
-    operations = [op.review_id for thread in accepted for op in thread.standing.reviews]
+def _run(layer: LayerRun, accepted: Sequence[Trail]) -> Run:
+    operations = [op.review_id for trail in accepted for op in trail.standing.reviews]
     key = ids.content_key("review", __version__, layer.run.run_id, operations)
     return Run(run_id=f"run_{key[:20]}", kind="review", tool_version=__version__, parent_run_ids=(layer.run.run_id,))
 
 
-def _replayed(annotation: Annotation, reviews: Iterable[Review]) -> Thread:
-    thread = Thread(annotation)
-    thread.replay(reviews)
-    return thread
+def _replayed(annotation: Annotation, reviews: Iterable[Review]) -> Trail:
+    trail = Trail(annotation)
+    trail.replay(reviews)
+    return trail

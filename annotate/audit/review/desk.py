@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, get_args
 
-from xsheet.annotate.audit.review.draft import Standing, Thread
+from xsheet.annotate.audit.review.draft import Standing, Trail
 from xsheet.annotate.audit.review.edits import REASONS, Intent, to_review
 from xsheet.annotate.audit.review.journal import BOOKS, Book, Journal, journal_path
 from xsheet.annotate.audit.review.queue import Entry, State, Wanted, with_repeats, worst_first
@@ -52,7 +52,7 @@ class Desk:
         self._books: dict[Book, Journal] = {book: Journal(journal_path(set_folder, reviewer, book)) for book in BOOKS}
         self._stored: dict[tuple[Book, str], list[Review]] = {}  # by annotation
         self._standing: dict[tuple[Book, str], Standing] = {}
-        self._threads: dict[str, Thread] = {}  # by key of the entry, once it was opened
+        self._trails: dict[str, Trail] = {}  # by key of the entry, once it was opened
 
     def about(self) -> dict[str, Any]:
         """What is reviewed, by whom, and what the filters can ask for."""
@@ -96,10 +96,10 @@ class Desk:
         """
         with self._lock:
             self._catch_up()
-            thread = self._thread(key)
-            if thread is None:
+            trail = self._trail(key)
+            if trail is None:
                 return None
-            return self._sheets.sheet(thread) | {"key": key, "draft": self._sheets.draft(thread)}
+            return self._sheets.sheet(trail) | {"key": key, "draft": self._sheets.draft(trail)}
 
     def operate(self, key: str, intent: Intent) -> tuple[bool, dict[str, Any]] | None:
         """Carry out an operation: (True, the draft it makes), or (False, the draft as it is) on a conflict.
@@ -116,16 +116,16 @@ class Desk:
         journal = self._books[_book(entry)]
         with self._lock, journal.writing():
             self._catch_up()
-            thread = self._thread(key)
-            assert thread is not None
-            if intent.before_sha256 != thread.draft.sha256:
-                return False, self._sheets.draft(thread)
-            review = to_review(intent, thread.draft, reviewer=self._reviewer, at=self._clock())
-            thread.after(review)
+            trail = self._trail(key)
+            assert trail is not None
+            if intent.before_sha256 != trail.draft.sha256:
+                return False, self._sheets.draft(trail)
+            review = to_review(intent, trail.draft, reviewer=self._reviewer, at=self._clock())
+            trail.after(review)
             journal.append(review)
-            thread.add(review)
+            trail.add(review)
             self._keep(_book(entry), review)
-            return True, self._sheets.draft(thread)
+            return True, self._sheets.draft(trail)
 
     def media(self, clip_id: str) -> Path | None:
         """The file of a clip of the set; None for all else, also for a link that leads out of the set."""
@@ -138,28 +138,28 @@ class Desk:
         for book, journal in self._books.items():
             for review in journal.fresh():
                 self._keep(book, review)
-                for thread in self._open_threads(book, review):
-                    thread.replay([review])
+                for trail in self._open_trails(book, review):
+                    trail.replay([review])
 
     def _keep(self, book: Book, review: Review) -> None:
         self._stored.setdefault((book, review.annotation_id), []).append(review)
         self._standing.setdefault((book, review.annotation_id), Standing()).add(review)
 
-    def _open_threads(self, book: Book, review: Review) -> Sequence[Thread]:
+    def _open_trails(self, book: Book, review: Review) -> Sequence[Trail]:
         return [
-            thread
-            for key, thread in self._threads.items()
-            if thread.annotation.annotation_id == review.annotation_id and _book(self._entries[key]) == book
+            trail
+            for key, trail in self._trails.items()
+            if trail.annotation.annotation_id == review.annotation_id and _book(self._entries[key]) == book
         ]
 
-    def _thread(self, key: str) -> Thread | None:
+    def _trail(self, key: str) -> Trail | None:
         entry = self._entries.get(key)
-        if entry is None or key in self._threads:
-            return self._threads.get(key)
-        thread = Thread(self._sheets.annotation(entry.clip_id, entry.annotation_id))
-        thread.replay(self._stored.get((_book(entry), entry.annotation_id), ()))
-        self._threads[key] = thread
-        return thread
+        if entry is None or key in self._trails:
+            return self._trails.get(key)
+        trail = Trail(self._sheets.annotation(entry.clip_id, entry.annotation_id))
+        trail.replay(self._stored.get((_book(entry), entry.annotation_id), ()))
+        self._trails[key] = trail
+        return trail
 
     def _state(self, entry: Entry) -> State:
         standing = self._standing.get((_book(entry), entry.annotation_id))

@@ -140,7 +140,7 @@ class Standing:
 
 
 @dataclass(slots=True)
-class Thread:
+class Trail:
     """One annotation under one reviewer: the draft, and the operations that led to it."""
 
     annotation: Annotation
@@ -170,7 +170,7 @@ class Thread:
         return self._steps[review.undoes][0]
 
     def add(self, review: Review) -> None:
-        """Go on by one operation; the thread stays as it was when that is refused (see `after`)."""
+        """Go on by one operation; the trail stays as it was when that is refused (see `after`)."""
         draft = self.after(review)
         self._steps[review.review_id] = (self.draft, draft)
         self.draft = draft

@@ -71,9 +71,8 @@ def to_review(intent: Intent, draft: Draft, *, reviewer: str, at: datetime) -> R
     """
     try:
         after = _after(intent, draft)
-        ids = intent.phase_ids or tuple(dict.fromkeys(c.phase_id for c in intent.changes if c.phase_id))
-        if intent.operation == "new":
-            ids = tuple(phase.phase_id for phase in after)
+        made = tuple(phase.phase_id for phase in after)
+        ids = made if intent.operation in ("edit", "new") else intent.phase_ids
         if not ids and intent.operation not in ("accept", "reject", "undo"):
             raise ValueError(f"expected a phase to {intent.operation}, got none")
         key = [reviewer, at.isoformat(), intent.model_dump(mode="json"), draft.annotation.annotation_id]

@@ -46,23 +46,23 @@ class Gate:
         if scope["type"] != "http":
             raise ValueError(f"expected HTTP, got {scope['type']}")
         headers = Headers(scope=scope)
+        # The address may stand in anybody's page, say a terminal in the browser; who has the token may come from there.
         came_by_address = scope["path"] == "/" and self._is_token(_token_of_query(scope))
-        refusal = self._refusal(headers, has_token=came_by_address or self._is_token(self._token_of_cookie(headers)))
+        refusal = self._refusal(headers, came_by_address=came_by_address)
         answer: ASGIApp = self._app if refusal is None else PlainTextResponse(refusal[1], status_code=refusal[0])
-        await answer(scope, _bounded(receive), self._dressed(send, sets_cookie=came_by_address))
+        await answer(scope, _bounded(receive), self._dressed(send, sets_cookie=came_by_address and refusal is None))
 
-    def _refusal(self, headers: Headers, *, has_token: bool) -> tuple[int, str] | None:
+    def _refusal(self, headers: Headers, *, came_by_address: bool) -> tuple[int, str] | None:
         """Status and reason, or None for a request that may pass."""
         host, origin = headers.get("host", ""), headers.get("origin")
+        is_own = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+        length = headers.get("content-length", "0")
         if host not in self._hosts:
             return 403, "expected a request to 127.0.0.1"
-        if origin is not None and origin != f"http://{host}":
+        if (origin is not None and origin != f"http://{host}") or not (is_own or came_by_address):
             return 403, "expected a request of the review page itself"
-        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-            return 403, "expected a request of the review page itself"
-        if not has_token:
+        if not came_by_address and not self._is_token(self._token_of_cookie(headers)):
             return 401, "expected the address that `xsheet audit review` printed, with its token"
-        length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > MAX_BODY_BYTES:
             return 413, f"expected at most {MAX_BODY_BYTES} bytes"
         return None

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from xsheet.annotate.audit.review.curves import curves_of
-from xsheet.annotate.audit.review.draft import Draft, Thread
+from xsheet.annotate.audit.review.draft import Draft, Trail
 from xsheet.annotate.audit.review.edits import other_side
 from xsheet.annotate.audit.review.lookup import Lookup
 from xsheet.annotate.words import transcript_of
@@ -59,9 +59,9 @@ class Sheets:
             raise ContractError(where=where, expected=annotation_id, came=came, todo="start the review again")
         return found
 
-    def sheet(self, thread: Thread) -> dict[str, Any]:
+    def sheet(self, trail: Trail) -> dict[str, Any]:
         """All of one clip but what was decided on it (see `draft_json`)."""
-        annotation = thread.annotation
+        annotation = trail.annotation
         clip, signals = self.clip(annotation.clip_id), self._signals.first(annotation.clip_id)
         return {
             "clip_id": annotation.clip_id,
@@ -79,10 +79,10 @@ class Sheets:
             "provenance": None if "layers" in self._blind else provenance(self._layer.run),
         }
 
-    def draft(self, thread: Thread) -> dict[str, Any]:
+    def draft(self, trail: Trail) -> dict[str, Any]:
         """What a reviewer has made of an annotation so far."""
-        draft: Draft = thread.draft
-        said = {phase.text for phase in thread.annotation.phases}
+        draft: Draft = trail.draft
+        said = {phase.text for phase in trail.annotation.phases}
         hidden = said | set(map(other_side, said))  # an edit of its borders makes no text the reviewer's own
         return {
             "sha256": draft.sha256,
@@ -90,12 +90,12 @@ class Sheets:
             "accepted": sorted(draft.accepted),
             "phases": [self._phase(phase, hidden) for phase in draft.phases],
             "rejected": [self._phase(phase, hidden) for phase in draft.rejected],
-            "undo": thread.standing.undo,
-            "redo": thread.standing.redo,
-            "refused": len(thread.refused),
+            "undo": trail.standing.undo,
+            "redo": trail.standing.redo,
+            "refused": len(trail.refused),
             "history": [
                 {"operation": one.operation, "phase_ids": one.phase_ids, "at": one.at.isoformat(), "note": one.note}
-                for one in thread.reviews
+                for one in trail.reviews
             ],
         }
 

@@ -1,5 +1,6 @@
 """From reviews to a human layer: what was accepted, and nothing that is in conflict."""
 
+import shutil
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from xsheet.annotate.audit.review.apply import apply, repeated
-from xsheet.annotate.audit.review.draft import Thread
+from xsheet.annotate.audit.review.draft import Trail
 from xsheet.annotate.audit.review.journal import journal_path, read_journals
 from xsheet.annotate.audit.review.queue import Wanted
 from xsheet.schemas.errors import ContractError
@@ -122,6 +123,13 @@ def test_the_table_of_reviews_holds_every_operation_once(small_set, layer, desk_
     )
 
 
+def test_the_table_keeps_what_a_lost_journal_held(small_set, layer, desk_of, act, keys):
+    act(desk_of(), keys[0], "accept")
+    before = apply(small_set, layer)
+    shutil.rmtree(small_set / "reviews" / "_journal")
+    assert apply(small_set, layer) == before
+
+
 def test_clips_that_came_twice_are_pairs_and_change_nothing(small_set, layer, desk_of, act, keys):
     desk = desk_of(repeat_share=1.0)
     entries = [one for one in desk.queue(Wanted())["entries"] if one["annotation_id"] == keys[0]]
@@ -138,10 +146,10 @@ def test_clips_that_came_twice_are_pairs_and_change_nothing(small_set, layer, de
 
 def test_a_failed_reply_cannot_be_accepted(layer):
     annotation = replace(next(iter(layer.read())), status="invalid", base=None, phases=())
-    thread = Thread(annotation)
+    trail = Trail(annotation)
     review = Review(
         review_id="r", annotation_id=annotation.annotation_id, clip_id=annotation.clip_id, operation="accept",
-        before_sha256=thread.draft.sha256, reviewer="anna", at=datetime.now(UTC),
+        before_sha256=trail.draft.sha256, reviewer="anna", at=datetime.now(UTC),
     )  # fmt: skip
     with pytest.raises(ContractError, match="base"):
-        thread.add(review)
+        trail.add(review)

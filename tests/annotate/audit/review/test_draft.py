@@ -2,7 +2,7 @@
 
 import pytest
 
-from xsheet.annotate.audit.review.draft import StaleError, Thread
+from xsheet.annotate.audit.review.draft import StaleError, Trail
 from xsheet.annotate.audit.review.edits import HUMAN_SIGMA_US
 from xsheet.schemas.errors import ContractError
 
@@ -145,13 +145,18 @@ def test_what_breaks_a_rule_is_refused_and_changes_nothing(desk, act, draft, fir
     assert desk.open(first_key)["draft"] == draft
 
 
+def test_an_edit_touches_the_phases_that_it_changes_and_no_others(desk, act, draft, first_key):
+    after = act(desk, first_key, "edit", phase_ids=("p1", "p3"), changes=[{"phase_id": "p1", "text": "turns away"}])
+    assert len(after["phases"]) == len(draft["phases"])
+
+
 def test_an_operation_on_another_draft_does_not_fit(desk, act, first_key, layer, small_set):
     from xsheet.annotate.audit.review.journal import read_journals
 
     act(desk, first_key, "accept")
     (review,) = read_journals(small_set)
     annotation = next(one for one in layer.read() if one.annotation_id == first_key)
-    thread = Thread(annotation)
-    thread.add(review)
+    trail = Trail(annotation)
+    trail.add(review)
     with pytest.raises(StaleError):
-        thread.add(review)
+        trail.add(review)

@@ -87,6 +87,12 @@ def test_a_page_on_another_port_of_this_machine_is_foreign_too(served_still):
     assert served_still.ask("/api/queue", Sec_Fetch_Site="same-site")[0] == 403
 
 
+def test_the_address_with_its_token_may_be_followed_from_anywhere(served_still):
+    address = "/?token=a-token-of-the-tests"
+    assert served_still.ask(address, token=None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")[0] == 200
+    assert served_still.ask(address, token=None, Host="evil.example")[0] == 403
+
+
 def test_an_oversized_body_is_refused_before_it_is_read(served_still, first_key):
     path, length = f"/api/clips/{first_key}/operations", MAX_BODY_BYTES + 1
     with socket.create_connection(("127.0.0.1", served_still.port), timeout=10) as raw:
