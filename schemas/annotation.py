@@ -205,7 +205,10 @@ class Annotation:
     clip_id: Annotated[Id, "clip it describes"]
     media_sha256: Annotated[Sha256 | None, "file that was looked at; null for planted truth"] = None
     layer: Annotated[vocab.Layer, "raw, norm, consensus, human, accepted (audit let it pass), gold (truth), imported"]
-    parent_ids: Annotated[tuple[Str, ...], "annotations it was made from; none for raw, gold truth and imported"] = ()
+    parent_ids: Annotated[
+        tuple[Str, ...],
+        "annotations it was made from; raw and gold truth have none, imported only where the file names them",
+    ] = ()
     run_id: Annotated[Id, "run that made it (table runs)"]
     sample_index: Annotated[Int16 | None, Field(ge=0), "which of K samples; raw and norm only"] = None
     seed: Annotated[Int64 | None, "seed of the sample"] = None
