@@ -86,11 +86,11 @@ def course_of(signals: Signals) -> Course:
     lids = _lids(raw["eye_left_open"], raw["eye_right_open"])
     raw |= {name: _bridged(raw[name], _near_shut(lids)) for name in ("gaze_x", "gaze_y", "brow_raise")}
     face = raw if signals.extractor == TRUTH else without_leaks(raw)
-    width = shoulder_width(signals) or np.nan
-    left, right = _place(signals, "shoulder_left"), _place(signals, "shoulder_right")
+    width, drift = shoulder_width(signals) or np.nan, _drift(signals)
+    left, right, wrist_left, wrist_right = (_joint(signals, name, drift) for name in _JOINTS)
     middle = (left + right) / 2
-    sway = _steady(face["head_x"] / width)
-    rise = np.minimum(_steady(-left[:, 1] / width), _steady(-right[:, 1] / width))
+    sway = _centred(face["head_x"] - drift[:, 0]) / width
+    rise = np.minimum(_centred(-left[:, 1]), _centred(-right[:, 1])) / width
     return Course(
         yaw_deg=face["yaw_deg"],
         pitch_deg=face["pitch_deg"],
@@ -104,8 +104,8 @@ def course_of(signals: Signals) -> Course:
         size=np.log(face["head_height"]),
         sway=sway,
         rise=rise,
-        wrist_left=(_place(signals, "wrist_left") - middle) * (1, -1) / width,
-        wrist_right=(_place(signals, "wrist_right") - middle) * (-1, -1) / width,
+        wrist_left=(wrist_left - middle) * (1, -1) / width,
+        wrist_right=(wrist_right - middle) * (-1, -1) / width,
         voiced=_voiced(signals),
         seen=_seen(signals),
     )
@@ -194,6 +194,7 @@ def smoothed(values: Floats, *, frames: float = 1.0) -> Floats:
     return np.where(known, total / np.maximum(weight, 1e-9), np.nan)
 
 
+_JOINTS = ("shoulder_left", "shoulder_right", "wrist_left", "wrist_right")
 _FACE = (
     "yaw_deg", "pitch_deg", "roll_deg", "gaze_x", "gaze_y", "eye_left_open", "eye_right_open", "brow_raise", "smile",
     "mouth_open", "mouth_wide", "head_x", "head_y", "head_height",
@@ -220,12 +221,23 @@ def _voiced(signals: Signals) -> NDArray[np.bool_]:
 
 def _place(signals: Signals, name: str) -> Floats:
     """(frames, 2) picture heights; x to the own left for a subject that faces the camera, y down."""
-    place = np.stack([_array(signals, f"{name}_{axis}") for axis in "xy"], -1)
-    if name == "head":
-        return place
+    return np.stack([_array(signals, f"{name}_{axis}") for axis in "xy"], -1)
+
+
+def _joint(signals: Signals, name: str, drift: Floats) -> Floats:
+    """(frames, 2) a joint that Pose follows, without the drift and at the time when it was there."""
+    place = _place(signals, name) - drift
     if name.startswith("shoulder"):
         place[:_SETTLING_FRAMES] = place[_SETTLING_FRAMES : _SETTLING_FRAMES + 1]
     return np.concatenate((place[_TRAILING_FRAMES:], np.repeat(place[-1:], _TRAILING_FRAMES, axis=0)))
+
+
+def _drift(signals: Signals) -> Floats:
+    """(frames, 2) how far head and shoulders have moved evenly: with the camera, or settling slowly."""
+    steps = [np.diff(_place(signals, name), axis=0) for name in ("head", "shoulder_left", "shoulder_right")]
+    known = [np.nanmedian(step, axis=0) for step in steps if np.isfinite(step).any()]
+    pace = np.mean(known, axis=0) if known else np.zeros(2)
+    return np.asarray(np.arange(signals.frames)[:, None] * pace)
 
 
 def _filled(values: Floats) -> Floats:
@@ -263,14 +275,6 @@ def _bridged(values: Floats, hidden: NDArray[np.bool_]) -> Floats:
 
 def _centred(values: Floats) -> Floats:
     return values - np.nanmedian(values) if np.isfinite(values).any() else values
-
-
-def _steady(place: Floats) -> Floats:
-    """A place without an even drift: of the camera, or of one who slowly settles."""
-    steps = np.diff(place)
-    if not np.isfinite(steps).any():
-        return place
-    return _centred(place - np.nanmedian(steps) * np.arange(len(place)))
 
 
 def _seen(signals: Signals) -> dict[vocab.Track, Floats]:
