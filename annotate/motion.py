@@ -136,18 +136,19 @@ def kinematics_of(act: Act, frames: range) -> tuple[KinematicPhase, ...]:
     """The parts of an act inside its frames: a way out, what is held or done there, and the way back."""
     first, last = act.legs[0], act.legs[-1]
     moved: dict[vocab.Kinematic, float]  # part: when it ends
-    if act.repetitions is not None and act.track in ARMS and len(act.legs) > 2:
+    if act.repetitions is not None and act.track in ARMS and len(act.legs) > 1:
         moved = {"preparation": first.end, "stroke": last.start, "retraction": act.end}
     elif act.repetitions is not None or len(act.legs) == 1:
         moved = {"stroke": act.end}
     else:
         moved = {"stroke": act.legs[-2].end, "post_stroke_hold": last.start, "retraction": act.end}
-    # The first part is the one that must be there: a stroke without a frame would leave a hold without a stroke.
-    edges = [frames.start, *(min(max(nearest(end), frames.start + 1), frames.stop) for end in moved.values())]
+    edges = [frames.start, *(min(max(nearest(end), frames.start), frames.stop) for end in moved.values())]
     edges[-1] = frames.stop
-    parts = zip(moved, pairwise(edges), strict=True)
-    spans = [(kind, span_of_frames(range(a, b), CLIP_RATE)) for kind, (a, b) in parts if b > a]
-    return tuple(KinematicPhase(phase=kind, start_us=s.start_us, end_us=s.end_us) for kind, s in spans)
+    parts = {kind: range(a, b) for kind, (a, b) in zip(moved, pairwise(edges), strict=True) if b > a}
+    if "stroke" not in parts:  # shorter than a frame, or cut off: then all of it is one
+        parts = {"stroke": frames}
+    spans = {kind: span_of_frames(part, CLIP_RATE) for kind, part in parts.items()}
+    return tuple(KinematicPhase(phase=kind, start_us=s.start_us, end_us=s.end_us) for kind, s in spans.items())
 
 
 def base_of(clip: Clip, signals: Signals) -> Base:
@@ -168,7 +169,7 @@ def base_of(clip: Clip, signals: Signals) -> Base:
 
 def _face_px(clip: Clip, signals: Signals) -> float:
     """Median height of the face; 0 where none was found."""
-    return clip.height * median([share for share in signals.head_height if share is not None] or [0.0])
+    return clip.height * max(0.0, median([share for share in signals.head_height if share is not None] or [0.0]))
 
 
 def _frames(act: Act, frames: int) -> range:

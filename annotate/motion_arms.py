@@ -109,14 +109,15 @@ def _of_one(unit: _Unit, settings: ArmSettings) -> Iterator[Act]:
 
 
 def _of_both(left: _Unit, right: _Unit, settings: ArmSettings) -> Act:
-    apart = left.wrist[:, 0] + right.wrist[:, 0]
     longer = max(left, right, key=lambda unit: abs(unit.chain.peak))
-    within = apart[longer.inside.start : longer.inside.stop]
-    claps = oscillation(apart, longer.inside, least=settings.least_swing)
+    between = left.wrist[:, 0] + right.wrist[:, 0]
+    gap = between[longer.inside.start : longer.inside.stop]
+    gap = gap[np.isfinite(gap)]
+    claps = oscillation(between, longer.inside, least=settings.least_swing)
     action, repetitions = _class_of(longer, settings)
-    if claps >= 2 and np.nanmin(within) < settings.least_reach:
+    if len(gap) and claps >= 2 and gap.min() < settings.least_reach:
         action, repetitions = "clap", claps
-    elif action == "raise_hand" and np.nanmax(within) - within[np.isfinite(within)][0] >= settings.least_reach:
+    elif len(gap) and action == "raise_hand" and gap.max() - gap[0] >= settings.least_reach:
         action = "open_palms"
     return act_of(longer.chain, action, "hands", side="both", least=settings.least_reach, repetitions=repetitions)
 

@@ -94,14 +94,14 @@ def course_of(signals: Signals) -> Course:
     return Course(
         yaw_deg=face["yaw_deg"],
         pitch_deg=face["pitch_deg"],
-        roll_deg=face["roll_deg"] - np.degrees(np.nan_to_num(sway) / _HIP_TO_FACE),
+        roll_deg=_beside_sway(face["roll_deg"], sway),
         gaze_x=face["gaze_x"],
         gaze_y=face["gaze_y"],
         lids=lids,
         brows=face["brow_raise"],
         smile=face["smile"],
         mouth=face["mouth_open"],
-        size=np.log(face["head_height"]),
+        size=np.log(np.where(face["head_height"] > 0, face["head_height"], np.nan)),
         sway=sway,
         rise=rise,
         wrist_left=(wrist_left - middle) * (1, -1) / width,
@@ -186,6 +186,8 @@ def nearest(instant: float) -> int:
 
 def smoothed(values: Floats, *, frames: float = 1.0) -> Floats:
     """The series without its jitter: a Gaussian over the known values, `frames` of standard deviation."""
+    if not len(values):
+        return values
     known = np.isfinite(values)
     reach = min(int(4 * frames), max(len(values) - 1, 0) // 2)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / frames) ** 2)
@@ -219,6 +221,13 @@ def _voiced(signals: Signals) -> NDArray[np.bool_]:
     return voiced
 
 
+def _beside_sway(roll_deg: Floats, sway: Floats) -> Floats:
+    """Tilt of the head without what the swaying trunk explains of it; a step aside without a tilt adds none."""
+    roll = _centred(roll_deg)
+    carried = np.degrees(np.nan_to_num(sway) / _HIP_TO_FACE)
+    return np.asarray(roll - np.clip(carried, np.minimum(roll, 0), np.maximum(roll, 0)))
+
+
 def _place(signals: Signals, name: str) -> Floats:
     """(frames, 2) picture heights; x to the own left for a subject that faces the camera, y down."""
     return np.stack([_array(signals, f"{name}_{axis}") for axis in "xy"], -1)
@@ -228,14 +237,15 @@ def _joint(signals: Signals, name: str, drift: Floats) -> Floats:
     """(frames, 2) a joint that Pose follows, without the drift and at the time when it was there."""
     place = _place(signals, name) - drift
     if name.startswith("shoulder"):
-        place[:_SETTLING_FRAMES] = place[_SETTLING_FRAMES : _SETTLING_FRAMES + 1]
-    return np.concatenate((place[_TRAILING_FRAMES:], np.repeat(place[-1:], _TRAILING_FRAMES, axis=0)))
+        place[:_SETTLING_FRAMES] = place[min(_SETTLING_FRAMES, len(place) - 1)]
+    late = min(_TRAILING_FRAMES, len(place))
+    return np.concatenate((place[late:], np.repeat(place[-1:], late, axis=0)))
 
 
 def _drift(signals: Signals) -> Floats:
     """(frames, 2) how far head and shoulders have moved evenly: with the camera, or settling slowly."""
     steps = [np.diff(_place(signals, name), axis=0) for name in ("head", "shoulder_left", "shoulder_right")]
-    known = [np.nanmedian(step, axis=0) for step in steps if np.isfinite(step).any()]
+    known = [np.nanmedian(step, axis=0) for step in steps if np.isfinite(step).any(axis=0).all()]
     pace = np.mean(known, axis=0) if known else np.zeros(2)
     return np.asarray(np.arange(signals.frames)[:, None] * pace)
 
@@ -278,10 +288,11 @@ def _centred(values: Floats) -> Floats:
 
 
 def _seen(signals: Signals) -> dict[vocab.Track, Floats]:
-    face = np.nan_to_num(_array(signals, "face_visible"))
+    face, left, right = (
+        np.clip(np.nan_to_num(_array(signals, f"{part}_visible")), 0, 1) for part in ("face", "hand_left", "hand_right")
+    )
     shoulders = _place(signals, "shoulder_left") + _place(signals, "shoulder_right")
     trunk = np.where(np.isfinite(shoulders[:, 0] + shoulders[:, 1]), 1.0, 0.0)
-    left, right = (np.nan_to_num(_array(signals, f"hand_{side}_visible")) for side in ("left", "right"))
     of_face: tuple[vocab.Track, ...] = ("head", "gaze", "brows", "mouth", "face")
     seen: dict[vocab.Track, Floats] = dict.fromkeys(of_face, face)
     # A tight crop hides the shoulders; how near the head is still tells of the trunk.
