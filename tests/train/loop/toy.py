@@ -1,0 +1,210 @@
+"""A learner of two blocks, clips drawn from their names, and a loop over them; also a script that can be killed.
+
+    python toy.py FOLDER --steps 6 [--workers 2] [--micro 1]
+"""
+
+import argparse
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from xsheet.model.config import ActAvatarConfig
+from xsheet.model.initial import fresh
+from xsheet.train.batch import Batch, joined
+from xsheet.train.draws import DropSettings, Showing, permutation
+from xsheet.train.learner import Learner
+from xsheet.train.loop import Course, Loop, LoopSettings, Portion
+from xsheet.train.loss import LossSettings, VelocityLoss
+from xsheet.train.optim import Ema, OptimSettings, optimizer
+from xsheet.train.shard import make_ready
+from xsheet.train.stages import StageSettings, freeze_the_rest, trained_parameters
+from xsheet.train.state import Learning, Position
+from xsheet.train.step import ComputeSettings
+from xsheet.train.world import World
+
+SEED = 5
+CLIPS = 12
+FRAMES, CELLS = 3, 4  # of the latent
+EVERYTHING = StageSettings(
+    trains=("base", "audio", "phases", "text"),
+    steps=6,
+    optim=OptimSettings(lr=1e-2, warmup_steps=2, ema=0.9),
+    loss=LossSettings(drop=DropSettings(text=0.2, audio=0.2, both=0.1)),
+)
+FLOAT32 = ComputeSettings(dtype="float32", checkpointing=False)
+
+
+def small_size(**changes) -> ActAvatarConfig:
+    """Two blocks of width 24."""
+    fields = {
+        "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 3, "out_channels": 3, "text_dim": 8,
+        "ffn_dim": 40, "num_layers": 2, "rope_max_seq_len": 16, "text_tokens": 7, "max_phases": 2, "audio_layers": 2,
+        "audio_channels": 3, "audio_hidden": 8, "audio_tokens": 2, "audio_dim": 6, "freq_dim": 16,
+    }  # fmt: skip
+    return ActAvatarConfig(**fields | changes)
+
+
+class Letters(nn.Module):
+    """A text encoder that learns: a vector per letter; 0 pads."""
+
+    def __init__(self, width: int, rng: torch.Generator) -> None:
+        super().__init__()
+        self.table = nn.Embedding(16, width, padding_idx=0)
+        nn.init.normal_(self.table.weight, generator=rng)
+        with torch.no_grad():
+            self.table.weight[0] = 0
+
+    def embed(self, ids_BM: torch.Tensor) -> torch.Tensor:
+        return self.table(ids_BM)
+
+
+def make_learner(size: ActAvatarConfig | None = None) -> Learner:
+    """Fresh weights in which everything speaks but the phases."""
+    size, rng = size or small_size(), torch.Generator().manual_seed(1)
+    transformer = fresh(size, rng=rng)
+    with torch.no_grad():
+        transformer.proj_out.weight.normal_(std=0.2, generator=rng)
+        for block in transformer.blocks:
+            block.audio_attn.to_out.weight.normal_(std=0.2, generator=rng)
+    return Learner(transformer, text=Letters(size.text_dim, rng), null_text=torch.zeros(size.text_tokens).long())
+
+
+def make_clip(showing: Showing, size: ActAvatarConfig) -> Batch:
+    """One clip whose numbers follow from its name."""
+    rng = torch.Generator().manual_seed(int(showing.clip_id.removeprefix("clip")))
+    frames = 4 * (FRAMES - 1) + 1
+    cells = (1, FRAMES, CELLS, CELLS)
+    return Batch(
+        showings=(showing,),
+        x0_BCFHW=torch.randn(1, size.in_channels, *cells[1:], generator=rng),
+        text=torch.randint(1, 16, (1, size.text_tokens), generator=rng),
+        phase_BM=torch.tensor([[0, 0, 1, 1, 2, 2, -1]]),
+        audio_BTLQ=torch.randn(1, frames, size.audio_layers, size.audio_channels, generator=rng),
+        window_BK2=torch.tensor([[[0.0, 3.0], [3.0, 6.0]]]),
+        face_BFHW=torch.zeros(cells),
+        mouth_BFHW=torch.zeros(cells),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyFeed:
+    """`clips` per step in micro-batches of `micro`, split among workers; clips in `broken` hold a NaN."""
+
+    size: ActAvatarConfig
+    clips: int = 4
+    micro: int = 1
+    world: World = World()
+    broken: tuple[str, ...] = ()
+    die_at: int | None = None  # clips after which it raises, as a kill does
+
+    def portions(self, start: Position):
+        at = start
+        while True:
+            taken: list[Showing] = []
+            for _ in range(self.clips):
+                order = permutation(CLIPS, seed=SEED, epoch=at.epoch)
+                taken.append(Showing(at.epoch, f"clip{order[at.shown]}"))
+                at = Position(epoch=at.epoch, shown=at.shown + 1)
+                if at.shown == CLIPS:
+                    at = Position(epoch=at.epoch + 1)
+            if self.die_at is not None and at.epoch * CLIPS + at.shown > self.die_at:
+                raise KeyboardInterrupt
+            groups = [taken[i : i + self.micro] for i in range(0, self.clips, self.micro)]
+            mine = groups[self.world.rank :: self.world.size]
+            yield Portion(micros=tuple(joined([self._clip(one) for one in group]) for group in mine), after=at)
+
+    def _clip(self, showing: Showing) -> Batch:
+        clip = make_clip(showing, self.size)
+        if showing.clip_id in self.broken:
+            clip.x0_BCFHW[0, 0, 1] = torch.nan
+        return clip
+
+
+def make_loop(
+    folder: Path,
+    *,
+    steps: int = 6,
+    stage: StageSettings = EVERYTHING,
+    compute: ComputeSettings = FLOAT32,
+    world: World = World(),
+    size: ActAvatarConfig | None = None,
+    save_every: int = 2,
+    identity: dict | None = None,
+    **feed,
+) -> Loop:
+    """A loop over toy clips in a folder."""
+    learner = make_learner(size)
+    freeze_the_rest(learner, stage, rng=torch.Generator().manual_seed(2))
+    make_ready(learner, compute=compute, world=world)
+    trained = trained_parameters(learner)
+    folder.mkdir(parents=True, exist_ok=True)
+    memory = stage.optim.ema
+    learning = Learning(
+        learner=learner,
+        trained=trained,
+        optimizer=optimizer(trained.values(), stage.optim),
+        ema=Ema(trained, memory=memory) if memory is not None else None,
+    )
+    toy_feed = ToyFeed(size=learner.transformer.size, world=world, **feed)
+    course = Course(
+        steps=steps, clips=toy_feed.clips, seed=SEED, optim=stage.optim, identity=identity or {"stage": "toy"}
+    )
+    return Loop(
+        learning=learning,
+        loss=VelocityLoss(stage.loss),
+        feed=toy_feed,
+        course=course,
+        compute=compute,
+        settings=LoopSettings(log_every=1, save_every=save_every, observe_every=1000),
+        folder=folder,
+        world=world,
+    )
+
+
+def final_state(loop: Loop) -> dict[str, torch.Tensor]:
+    """Weights, moments and averages by name, whole."""
+    from torch.distributed.tensor import DTensor
+
+    from xsheet.train.state import _tensors
+
+    tensors = {}
+    for group, state in _tensors(loop.learning).items():
+        for key, value in state.items():
+            if isinstance(value, torch.Tensor):
+                whole = value.full_tensor() if isinstance(value, DTensor) else value
+                tensors[f"{group}.{key}"] = whole.detach().clone()
+    return tensors
+
+
+def main() -> None:
+    """Run a loop in this process or on workers, and keep its final state."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--micro", type=int, default=1)
+    parser.add_argument("--broken", nargs="*", default=[])
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(1)
+
+    def work(world: World) -> None:
+        torch.set_num_threads(1)
+        loop = make_loop(
+            arguments.folder, steps=arguments.steps, world=world, micro=arguments.micro, broken=tuple(arguments.broken)
+        )
+        loop.run()
+        state = final_state(loop)
+        if world.first:
+            torch.save(state, arguments.folder / "final.pt")
+
+    from xsheet.train.launch import Workers, launch
+
+    launch(work, how=Workers(count=arguments.workers), folder=arguments.folder)
+
+
+if __name__ == "__main__":
+    main()

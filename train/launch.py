@@ -1,0 +1,92 @@
+"""Where training runs: in this process, or on workers of Ray Train that find each other through torch.distributed.
+
+Ray only starts the workers and starts them again. What is finished, and where to go on, is said by our own checkpoints
+alone: Ray's are copied file by file, and its own record of them is overwritten in place.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from xsheet.schemas.errors import RunError, XsheetError
+from xsheet.schemas.settings import StrictModel
+from xsheet.train.world import World, this_world
+
+Work = Callable[[World], None]
+"""What every worker does; it is pickled, and the same on each."""
+
+
+class Workers(StrictModel):
+    """How many processes train. Bits do not depend on it as long as it is 0 or a power of two (gradients.py)."""
+
+    count: int = Field(default=0, ge=0, description="0 = in this process, with its GPU if it has one")
+    gpus: bool = Field(default=False, description="a GPU for each worker; without, they compute on CPUs through gloo")
+    cpus: float = Field(default=1, gt=0, description="cores for each worker, as Ray counts them")
+    address: str | None = Field(default=None, description="of a Ray cluster; null = one on this machine")
+    restarts: int = Field(default=0, ge=0, description="of all workers after one has died, from the last checkpoint")
+
+
+def launch(work: Work, *, how: Workers, folder: Path) -> None:
+    """Do the work; on workers, Ray keeps its own record below `folder`/ray, which all of them must see.
+
+    Raises:
+        XsheetError: what a worker raised.
+        RunError: a worker died otherwise.
+    """
+    if how.count == 0:
+        work(this_world(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
+    else:
+        _on_ray(work, how, folder)
+
+
+def _on_ray(work: Work, how: Workers, folder: Path) -> None:
+    import ray
+    from ray import train
+    from ray.train import torch as ray_torch
+
+    def worker() -> None:
+        work(this_world(ray_torch.get_device()))
+
+    started_here = not ray.is_initialized()
+    if started_here:
+        ray.init(address=how.address, log_to_driver=True, logging_level="warning", include_dashboard=False)
+    try:
+        trainer = ray_torch.TorchTrainer(
+            worker,
+            scaling_config=train.ScalingConfig(
+                num_workers=how.count,
+                use_gpu=how.gpus,
+                resources_per_worker={"CPU": how.cpus} | ({"GPU": 1} if how.gpus else {}),
+            ),
+            torch_config=ray_torch.TorchConfig(backend="nccl" if how.gpus else "gloo"),
+            run_config=train.RunConfig(
+                name="ray",
+                storage_path=str(folder.resolve()),
+                failure_config=train.FailureConfig(max_failures=how.restarts),
+            ),
+        )
+        try:
+            trainer.fit()
+        except train.TrainingFailedError as error:
+            raise _told(error, folder) from error
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
+def _told(error: Exception, folder: Path) -> XsheetError:
+    """The error of ours that a worker raised; the others then only lost sight of it."""
+    failures: Mapping[int, Exception] = getattr(error, "worker_failures", {})
+    for failure in failures.values():
+        cause: BaseException | None = failure
+        while cause is not None:
+            if isinstance(cause, XsheetError):
+                return cause
+            cause = cause.__cause__
+    said = str(next(iter(failures.values()), error)).strip().splitlines() or ["nothing"]
+    return RunError(
+        where=str(folder), expected="workers that reach the end", came=said[-1][:300],
+        todo="read the workers' log, then run again: it goes on from the last checkpoint",
+    )  # fmt: skip

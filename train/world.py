@@ -1,0 +1,50 @@
+"""The processes that train together, seen from one of them. Without torch.distributed there is one."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Which process this is, of how many, and where its tensors live."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes what is written once."""
+        return self.rank == 0
+
+    @property
+    def many(self) -> bool:
+        """Whether tensors are sharded; also true of one worker under Ray, which takes the path of many."""
+        return distributed.is_available() and distributed.is_initialized()
+
+    def summed(self, values: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.many:
+            distributed.all_reduce(values)
+        return values
+
+    def gathered(self, value: object) -> list[object]:
+        """A small value of every process, by rank, in every process; it is pickled."""
+        if not self.many:
+            return [value]
+        values: list[object] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        return values
+
+    def failures(self, mine: str | None) -> tuple[str, ...]:
+        """What went wrong in any process, in every process."""
+        return tuple(str(said) for said in self.gathered(mine) if said is not None)
+
+
+def this_world(device: torch.device) -> World:
+    """The world of this process as torch.distributed has it."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return World(device=device)
+    return World(rank=distributed.get_rank(), size=distributed.get_world_size(), device=device)
