@@ -1,0 +1,242 @@
+"""Grounding (G): every phase beside the measured motion of the part that it names, and motion that no phase names.
+
+A part that is not seen, or whose motion no series holds, makes the answer open: unverifiable is not wrong.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsheet.annotate.audit.check import Check, Claim, Outcome, View
+from xsheet.annotate.audit.measured import WATCHED, Measured, Quantity, quantity_of
+from xsheet.annotate.audit.settings import AuditSettings, MotionLimits
+from xsheet.annotate.series import FPS, side_share
+from xsheet.annotate.strokes import Chain
+from xsheet.schemas import vocab
+from xsheet.schemas.time import CLIP_RATE, US_PER_S, span_of_frames
+
+# Classes that are a state: the part may stand still in them.
+_STATES: frozenset[vocab.Action] = frozenset({
+    "talk", "listen", "pause", "look_at_camera", "cross_arms", "hand_on_chest", "hold_object", "rest", "close_eyes",
+    "fist", "palm_up", "other",
+})  # fmt: skip
+_SAME_LENGTH = 0.3  # of a phase: what its length may differ by from that of the movement it means
+_SIDED: frozenset[vocab.Action] = frozenset({"turn_head", "tilt_head", "look_away"})
+_FEW_COVERED = 0.25  # share of a movement that a phase covers without having seen it
+
+
+def _open(claim: Claim, limits: MotionLimits) -> bool:
+    return claim.seen is None or claim.seen < limits.min_seen
+
+
+def _moves(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+    limits, measured = settings.motion, view.measured
+    if measured is None:
+        return
+    busy = busy_frames(view, measured)
+    still = {track: measured.still_speed(track, mask) for track, mask in busy.items()}
+    for claim in view.claims:
+        phase = claim.phase
+        if phase.action not in _STATES and phase.kind != "rest":
+            moved = None if _open(claim, limits) else measured.mean_speed(phase.track, claim.frames)
+            at_rest = still.get(phase.track)
+            if moved is None or at_rest is None:
+                yield Outcome(None, phase=phase)
+            else:
+                yield Outcome(moved / at_rest >= limits.min_ratio, moved / at_rest, limits.min_ratio, phase)
+
+
+def busy_frames(view: View, measured: Measured) -> dict[vocab.Track, NDArray[np.bool_]]:
+    """(frames,) where the annotation has a phase, by track; only tracks that are measured."""
+    busy: dict[vocab.Track, NDArray[np.bool_]] = {}
+    for claim in view.claims:
+        if claim.phase.track in measured.speed and claim.phase.action != "rest":
+            mask = busy.setdefault(claim.phase.track, np.zeros(len(measured.course), np.bool_))
+            mask[claim.frames.start : claim.frames.stop] = True
+    return busy
+
+
+def _rests(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+    limits, measured = settings.motion, view.measured
+    if measured is None:
+        return
+    for claim in view.claims:
+        if claim.phase.action == "rest":
+            moved = None if _open(claim, limits) else measured.mean_speed("whole_body", claim.frames)
+            passed = None if moved is None else moved <= limits.max_rest_speed
+            yield Outcome(passed, moved, limits.max_rest_speed, claim.phase)
+
+
+def _energy(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+    limits, measured = settings.motion, view.measured
+    if measured is None:
+        return
+    for claim in view.claims:
+        phase = claim.phase
+        if phase.action not in _STATES and phase.track in measured.speed:
+            share = None if _open(claim, limits) else measured.share_of_motion(phase.track, claim.frames)
+            gain = None if share is None else share - len(claim.frames) / len(measured.course)
+            passed = None if gain is None else gain > limits.min_energy_gain
+            yield Outcome(passed, gain, limits.min_energy_gain, phase)
+
+
+def _displaced(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+    limits, measured = settings.motion, view.measured
+    if measured is None:
+        return
+    for claim in view.claims:
+        quantity = quantity_of(claim.phase.action, claim.phase.track)
+        if quantity is not None:
+            sigma_us = max(claim.phase.start_sigma_us or 0, claim.phase.end_sigma_us or 0)
+            limit_s = max(limits.max_displacement_s, 2 * sigma_us / US_PER_S)
+            found = (
+                None if _open(claim, limits) else _displacement_s(claim, measured.movements(quantity), limit_s, limits)
+            )
+            yield Outcome(None if found is None else found <= limit_s, found, limit_s, claim.phase)
+
+
+def _displacement_s(claim: Claim, chains: list[Chain], limit_s: float, limits: MotionLimits) -> float | None:
+    """How far a phase lies from the movement it means; None where no movement near it has its length.
+
+    A movement that begins and ends within the limit is meant, whatever else is near; else the nearest one of the same
+    length is, which tells a phase that was moved from one whose ends are loose.
+    """
+    start, stop = claim.frames.start, claim.frames.stop
+    near = [((chain.start - start) / FPS, (chain.end - stop) / FPS) for chain in chains]
+    fitting = min((max(abs(a), abs(b)) for a, b in near), default=None)
+    if fitting is not None and fitting <= limit_s:
+        return fitting
+    same = max(limits.same_length_s, _SAME_LENGTH * (stop - start) / FPS)
+    moved = [abs(a + b) / 2 for a, b in near if abs(a - b) <= same]
+    nearest = min(moved, default=None)
+    return nearest if nearest is not None and limit_s < nearest <= limits.max_reach_s else None
+
+
+def _fits(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+    limits, measured = settings.motion, view.measured
+    if measured is None:
+        return
+    for claim in view.claims:
+        quantity = quantity_of(claim.phase.action, claim.phase.track)
+        if quantity is not None and not _open(claim, limits):
+            start, stop = claim.frames.start, claim.frames.stop
+            inside = sum(
+                max(0.0, min(stop, chain.end) - max(start, chain.start)) for chain in measured.movements(quantity)
+            )
+            share = min(1.0, inside / max(stop - start, 1))
+            yield Outcome(share >= limits.min_fit, share, limits.min_fit, claim.phase)
+
+
+def _right_side(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+    limits, measured = settings.motion, view.measured
+    if measured is None:
+        return
+    for claim in view.claims:
+        phase = claim.phase
+        if phase.laterality not in ("left", "right"):
+            continue
+        if phase.action in _SIDED:
+            toward = None if _open(claim, limits) else claim.strength
+            # Too little to either side is no matter of sides.
+            passed = None if toward is None or abs(toward) < limits.min_strength else toward > 0
+            yield Outcome(passed, toward, 0.0, phase)
+        elif phase.track in vocab.SIDED_TRACK:
+            both = [measured.seen_share(track, claim.frames) or 0.0 for track in vocab.SIDED_TRACK]
+            seen = max(both) >= limits.min_seen
+            share = side_share(measured.course, claim.frames, left=phase.laterality == "left") if seen else None
+            yield Outcome(
+                None if share is None else share >= limits.min_side_share, share, limits.min_side_share, phase
+            )
+
+
+def _right_class(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+    limits = settings.motion
+    for claim in view.claims:
+        if claim.phase.action != "rest":
+            strength = None if _open(claim, limits) or claim.strength is None else abs(claim.strength)
+            passed = None if strength is None else strength >= limits.min_strength
+            yield Outcome(passed, strength, limits.min_strength, claim.phase)
+
+
+def _visible(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+    limit = settings.motion.min_seen
+    for claim in view.claims:
+        seen = claim.seen
+        yield Outcome(True if seen is not None and seen >= limit else None, seen, limit, claim.phase)
+
+
+def _camera(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+    base, clip, limit = view.annotation.base, view.clip, settings.motion.max_camera_motion
+    if base is not None and base.camera == "static" and clip is not None and clip.camera_motion is not None:
+        yield Outcome(clip.camera_motion <= limit, clip.camera_motion, limit)
+
+
+def _missed(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+    limits, measured = settings.motion, view.measured
+    if measured is None or view.annotation.status != "ok":
+        return
+    busy = busy_frames(view, measured)
+    nowhere = np.zeros(len(measured.course), np.bool_)
+    for quantity in WATCHED:
+        covered = busy.get(quantity.track, nowhere)
+        for chain in _movements_outside(measured, quantity, covered, limits):
+            span = span_of_frames(range(round(chain.start), round(chain.end)), CLIP_RATE)
+            size = abs(chain.peak) / quantity.least
+            yield Outcome(
+                False, size, limits.missed_scale, detail=f"{quantity.track} moves at {span}, and no phase says so",
+                start_us=span.start_us, end_us=span.end_us,
+            )  # fmt: skip
+
+
+def _movements_outside(
+    measured: Measured, quantity: Quantity, covered: NDArray[np.bool_], limits: MotionLimits
+) -> Iterator[Chain]:
+    """Clear movements of a quantity that lie outside the covered frames."""
+    values, least = measured.values(quantity), limits.missed_scale * quantity.least
+    free = values[~covered]
+    # A look at the range spares most quantities the search.
+    if not np.isfinite(free).any() or np.nanmax(free) - np.nanmin(free) < least:
+        return
+    for chain in measured.movements(quantity, scale=limits.missed_scale):
+        frames = range(max(0, round(chain.start)), min(len(values), round(chain.end)))
+        right_way = quantity.sign == 0 or quantity.sign * chain.peak > 0
+        long_enough = len(frames) >= limits.min_missed_s * FPS
+        if right_way and long_enough and chain.returns and covered[frames.start : frames.stop].mean() < _FEW_COVERED:
+            yield chain
+
+
+def missed_us(outcomes: list[Outcome]) -> int:
+    """Time of movements that no phase names; those of several quantities at once count once."""
+    total = end = 0
+    for start, stop in sorted((o.start_us or 0, o.end_us or 0) for o in outcomes):
+        total += max(0, stop - max(start, end))
+        end = max(end, stop)
+    return total
+
+
+GROUNDING = (
+    Check(id="G1", why="a movement that is claimed shows in the part that is named", severity="error",
+          number="motion_ratio", sense=">=", judge=_moves,
+          formula="mean speed inside / median speed outside the phases of the track (§9-G1)"),
+    Check(id="G1b", why="who rests does not move", severity="warning", number="rest_speed", sense="<=", judge=_rests,
+          formula="mean speed of the fastest part, 1 = a small movement (§9-G1)"),
+    Check(id="G2", why="a phase holds more of the motion than of the time", severity="warning", number="energy_gain",
+          sense=">=", judge=_energy, formula="share of the track's motion - share of the time (§9-G2)"),
+    Check(id="G3", why="a phase begins and ends with the movement it means", severity="error", number="displacement_s",
+          sense="<=", judge=_displaced,
+          formula="mean of both ends' distances to the nearest movement of the same length (after §9-G3)"),
+    Check(id="G5", why="a phase is not much longer than its movement", severity="warning", number="moving_share",
+          sense=">=", judge=_fits, formula="share of the phase in which its quantity is away from rest"),
+    Check(id="G4", why="the side that is named is the side that moves", severity="error", number="toward_side",
+          sense=">=", judge=_right_side,
+          formula="named hand / both hands; signed excursion of yaw, roll or gaze (§9-G4)"),
+    Check(id="G6", why="the class that is named shows", severity="error", number="strength", sense=">=",
+          judge=_right_class, formula="size in the quantity of the class / least that counts (§9-G6)"),
+    Check(id="G7", why="what is not seen cannot be verified", severity="info", number="seen_share", sense=">=",
+          judge=_visible, formula="share of the frames in which the part is seen (§9-G7)"),
+    Check(id="G8", why="a camera that is called static stands", severity="info", number="camera_motion", sense="<=",
+          judge=_camera, formula="median motion of the background, picture heights per second (§9-G8)"),
+    Check(id="G9", why="a clear movement has a phase", severity="warning", number="size", sense="<=", judge=_missed,
+          formula="size of a movement outside all phases of its track / least that counts (after §9-G9)"),
+)  # fmt: skip

@@ -1,0 +1,132 @@
+"""Words: which classes of action a text names, and what a description of actions must not say."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from xsheet.schemas import vocab
+
+_NEAR = r"[^.,;]{0,30}?"  # within a clause
+_LOOK = r"\b(?:looks?|looking|glances?|glancing|gazes?|gazing)\s"
+# Verbs in the present tense or as a participle; a noun ("a smile") names an action as well.
+_WORDS: Mapping[vocab.Action, str] = {
+    "nod": r"\bnod(?:s|ding|ded)?\b",
+    "shake_head": rf"\bsh(?:akes?|aking|ook)\b{_NEAR}\bhead\b",
+    "tilt_head": rf"\btilt(?:s|ing|ed)?\b{_NEAR}\bhead\b|\bhead\s(?:tilts|is tilted)\b",
+    "turn_head": rf"\bturn(?:s|ing|ed)?\b{_NEAR}\bhead\b|\bhead\sturns\b",
+    "lower_head": rf"\b(?:lower|drop|bow)(?:s|ing|ped|ed)?\b{_NEAR}\bhead\b",
+    "raise_head": rf"\b(?:rais|lift)(?:e|es|s|ing|ed)\b{_NEAR}\bhead\b",
+    "lean_in": r"\blean(?:s|ing|ed)?\s(?:in\b|forward|towards?|closer)",
+    "lean_back": r"\blean(?:s|ing|ed)?\s(?:back|away)",
+    "sway": r"\bsway(?:s|ing|ed)?\b",
+    "shrug": r"\bshrug(?:s|ging|ged)?\b",
+    "look_away": rf"{_LOOK}(?:away|aside|off|to the (?:left|right|side))",
+    "look_down": rf"{_LOOK}down",
+    "look_up": rf"{_LOOK}up",
+    "blink_long": r"\bblink(?:s|ing|ed)?\b|\bcloses\sboth\seyes\b",
+    "close_eyes": rf"\bclos(?:e|es|ing|ed)\b{_NEAR}\beyes\b",
+    "wink": r"\bwink(?:s|ing|ed)?\b",
+    "raise_brows": rf"\b(?:rais|lift)(?:e|es|s|ing|ed)\b{_NEAR}\b(?:eye)?brows?\b",
+    "frown": r"\bfrown(?:s|ing|ed)?\b|\bfurrow(?:s|ing|ed)?\b",
+    "smile": r"\bsmil(?:e|es|ing|ed)\b|\bgrin(?:s|ning|ned)?\b",
+    "laugh": r"\blaugh(?:s|ing|ed)?\b",
+    "grimace": r"\bgrimac(?:e|es|ing|ed)\b",
+    "purse_lips": r"\bpurs(?:es|ing)\b",
+    "open_mouth": rf"\bopen(?:s|ing|ed)?\b{_NEAR}\bmouth\b",
+    "bite_lip": rf"\bbit(?:es|ing)\b{_NEAR}\blip\b",
+    "raise_hand": rf"\b(?:rais|lift)(?:e|es|s|ing|ed)\b{_NEAR}\b(?:hands?|arms?|fingers?)\b",
+    "lower_hand": rf"\b(?:lower|drop)(?:s|ing|ped|ed)?\b{_NEAR}\b(?:hands?|arms?)\b",
+    "point": r"\bpoint(?:s|ing|ed)\b|\bholds\s(?:the\s\w+\s|both\s)hands?\sout\b",
+    "wave": r"\bwav(?:es|ing|ed)\b",
+    "open_palms": rf"\b(?:opens|spreads|opening|spreading)\b{_NEAR}\b(?:palms|hands|arms)\b",
+    "clap": r"\bclap(?:s|ping|ped)?\b",
+    "chop_beat": r"\b(?:chops?|chopping)\b|\bbeats?\swith\b",
+    "circle_hand": rf"\b(?:circles|circling)\b{_NEAR}\bhands?\b",
+    "cross_arms": rf"\b(?:cross|fold)(?:es|s|ing|ed)\b{_NEAR}\barms\b",
+    "hand_on_chest": rf"\bhands?\b{_NEAR}\b(?:on|to)\b{_NEAR}\bchest\b",
+    "touch_face": rf"\b(?:touch|rub|scratch)(?:es|s|ing|bing)\b{_NEAR}\b(?:face|cheek|chin|nose|forehead)\b",
+    "touch_hair": rf"\b(?:touch|brush|strok)(?:es|ing)\b{_NEAR}\bhair\b",
+    "rest": r"\b(?:keeps|stays|remains|sits|stands|holds)\s(?:\w+\s)?still\b|\bdoes\snot\smove\b",
+}
+# A class of the left may be told in words of the right: they are degrees or views of one movement.
+_ALIKE: Mapping[vocab.Action, frozenset[vocab.Action]] = {
+    "blink_long": frozenset({"close_eyes"}),
+    "close_eyes": frozenset({"blink_long"}),
+    "nod": frozenset({"lower_head"}),
+    "lower_head": frozenset({"nod", "look_down"}),
+    "raise_head": frozenset({"look_up"}),
+    "look_down": frozenset({"lower_head"}),
+    "look_up": frozenset({"raise_head"}),
+    "look_away": frozenset({"turn_head", "look_down", "look_up"}),
+    "turn_head": frozenset({"look_away"}),
+    "laugh": frozenset({"smile"}),
+    "palm_up": frozenset({"open_palms"}),
+    "open_palms": frozenset({"raise_hand"}),
+    "chop_beat": frozenset({"raise_hand"}),
+    "point": frozenset({"raise_hand"}),
+    "wave": frozenset({"raise_hand"}),
+}
+# They may hold through a clip, so a base may name them unless a phase does.
+LASTING: frozenset[vocab.Action] = frozenset({"smile", "cross_arms", "hold_object", "look_at_camera", "rest", "frown"})
+_PATTERNS = {action: re.compile(words, re.IGNORECASE) for action, words in _WORDS.items()}
+
+MEDIUM = re.compile(
+    r"\b(?:video|clip|footage|image sequence|images?|frames?|screenshot|recording|photo)s?\b"
+    r"|\b(?:the camera|we|viewers?) (?:shows?|sees?|captures?|cuts?)\b",
+    re.IGNORECASE,
+)
+HEDGE = re.compile(
+    r"\b(?:appears? to|seems?|seemingly|possibly|perhaps|maybe|might|may be|probably|likely|as if"
+    r"|presumably|looks like)\b",
+    re.IGNORECASE,
+)
+SPEECH = re.compile(
+    r"\b(?:says|said|saying|tells|telling|explains|explaining|mentions|announces|asks|argues|talks? about|speaks? about"
+    r"|introduces|greets|thanks)\b|[\"“”«»]",
+    re.IGNORECASE,
+)
+IDENTITY = re.compile(
+    r"\b(?:\d{1,2}[- ]years?[- ]old|elderly|middle-aged|teen(?:ager|age)?s?|caucasian|asian|african(?:-american)?"
+    r"|hispanic|latin[oax]|arab(?:ic)?|indian|jewish|muslim|christian|celebrity|famous|politician|president|actress|actor"
+    r"|(?:black|white|brown|young|old|younger|older) (?:man|woman|male|female|person|boy|girl|lady|gentleman)"
+    r"|(?:mr|mrs|ms|dr)\.? [A-Z]\w+)\b",
+    re.IGNORECASE,
+)
+EMOTION = re.compile(
+    r"\b(?:happ(?:y|ily|iness)|sad(?:ly|ness)?|angr(?:y|ily)|anger|furious(?:ly)?|fear(?:ful|fully)?|scared|afraid|anxious"
+    r"|nervous(?:ly)?|disgust(?:ed)?|contempt(?:uous)?|surprised?|excited(?:ly)?|joy(?:ful|fully)?|proud(?:ly)?|worried"
+    r"|confident(?:ly)?|enthusiastic(?:ally)?)\b",
+    re.IGNORECASE,
+)
+_TIMES: Mapping[str, int] = {"once": 1, "twice": 2, "three times": 3, "four times": 4, "five times": 5}
+_COUNT = re.compile(r"\b(once|twice|three times|four times|five times)\b", re.IGNORECASE)
+_SMALL, _LARGE = (
+    re.compile(r"\b(?:slightly|a little|barely)\b", re.I),
+    re.compile(r"\b(?:widely|broadly|fully)\b", re.I),
+)
+_SLOW, _FAST = re.compile(r"\bslow(?:ly)?\b", re.I), re.compile(r"\b(?:quick|rapid|fast)(?:ly)?\b", re.I)
+
+
+@lru_cache(maxsize=50_000)
+def actions_in(text: str) -> frozenset[vocab.Action]:
+    """Classes of action that a text names."""
+    return frozenset(action for action, pattern in _PATTERNS.items() if pattern.search(text))
+
+
+def tells(action: vocab.Action, text: str) -> bool | None:
+    """Whether words tell of a class; None where they name no class, or there are no words for this one."""
+    named = actions_in(text)
+    if not named or action not in _PATTERNS:
+        return None
+    return action in named or bool(named & _ALIKE.get(action, frozenset()))
+
+
+@lru_cache(maxsize=50_000)
+def manner_in(text: str) -> tuple[int | None, int | None, int | None]:
+    """Repetitions, amplitude and speed that words state; None where they do not."""
+    count = _COUNT.search(text)
+    return (
+        _TIMES[count.group(1).lower()] if count else None,
+        1 if _SMALL.search(text) else 3 if _LARGE.search(text) else None,
+        1 if _SLOW.search(text) else 3 if _FAST.search(text) else None,
+    )

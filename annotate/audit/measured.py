@@ -1,0 +1,147 @@
+"""Measured: the signals of one clip, and what the checks ask of them again and again, reckoned once.
+
+Speeds are kept as running sums, so that the mean of any stretch is two look-ups; the movements of a quantity are found
+when a phase first claims one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsheet.annotate.detectors import shows
+from xsheet.annotate.motion import MotionSettings
+from xsheet.annotate.motion_arms import distance_from_rest
+from xsheet.annotate.series import MOVING, Floats, course_of, speeds
+from xsheet.annotate.speech import voice_spans
+from xsheet.annotate.strokes import Chain, chains, legs
+from xsheet.schemas import vocab
+from xsheet.schemas.clip import Signals
+from xsheet.schemas.time import Span
+
+_SMALLER = 0.6  # of the least leg that counts as an action: a claim is checked against smaller movements too
+_STILL_FLOOR = 0.1  # of a small movement's speed; planted series stand perfectly still
+_LIMITS = MotionSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A series in which a class of action shows, and how its movements form one action (as the motion annotator's)."""
+
+    series: str  # of Course, or the wrist whose distance from rest it is
+    track: vocab.Track
+    least: float  # leg that counts, in the unit of the series
+    jitter_frames: float
+    gap_s: float = 0.0
+    hold_s: float = 1.5
+    sign: int = 0  # 1: only upwards is an action, -1: only downwards
+
+
+_PITCH = Quantity("pitch_deg", "head", _LIMITS.head.least_pitch_deg, 0.7, gap_s=0.2)
+_YAW = Quantity("yaw_deg", "head", _LIMITS.head.least_yaw_deg, 0.7, gap_s=0.2)
+_ROLL = Quantity("roll_deg", "head", _LIMITS.head.least_roll_deg, 0.7, gap_s=0.2)
+_GAZE = Quantity("gaze_x", "gaze", _LIMITS.face.least_gaze, 1.0, hold_s=2.0)
+_LIDS = Quantity("lids", "gaze", 1 - _LIMITS.face.shut_lids, 0.5, hold_s=2.0, sign=-1)
+_BROWS = Quantity("brows", "brows", _LIMITS.face.least_brows, 1.5, hold_s=1.2, sign=1)
+_SMILE = Quantity("smile", "face", _LIMITS.face.least_smile, 4.0, hold_s=8.0, sign=1)
+_MOUTH = Quantity("mouth", "mouth", _LIMITS.face.least_mouth, 0.7, hold_s=3.0, sign=1)
+_SIZE = Quantity("size", "torso", _LIMITS.body.least_size, 2.5, hold_s=2.5)
+_SWAY = Quantity("sway", "torso", _LIMITS.body.least_sway, 2.0, gap_s=0.2, hold_s=2.5)
+_RISE = Quantity("rise", "torso", _LIMITS.body.least_shrug, 1.0, sign=1)
+_LEFT = Quantity("wrist_left", "arm_left", _LIMITS.arms.least_reach, 1.0, hold_s=_LIMITS.arms.longest_hold_s)
+_RIGHT = Quantity("wrist_right", "arm_right", _LIMITS.arms.least_reach, 1.0, hold_s=_LIMITS.arms.longest_hold_s)
+# Speech moves the mouth all the time, so a mouth that moves is no missed action.
+WATCHED = (_PITCH, _YAW, _ROLL, _GAZE, _LIDS, _BROWS, _SMILE, _SIZE, _SWAY, _RISE, _LEFT, _RIGHT)
+_QUANTITY: Mapping[vocab.Action, Quantity] = {
+    "nod": _PITCH, "lower_head": _PITCH, "raise_head": _PITCH, "shake_head": _YAW, "turn_head": _YAW,
+    "tilt_head": _ROLL, "look_away": _GAZE, "blink_long": _LIDS, "close_eyes": _LIDS, "raise_brows": _BROWS,
+    "smile": _SMILE, "open_mouth": _MOUTH, "lean_in": _SIZE, "lean_back": _SIZE, "sway": _SWAY, "shrug": _RISE,
+}  # fmt: skip
+_OF_ARM: Mapping[vocab.Track, Quantity] = {"arm_left": _LEFT, "arm_right": _RIGHT}
+
+
+def quantity_of(action: vocab.Action, track: vocab.Track) -> Quantity | None:
+    """The series in which a class shows on its track; None where none is measured."""
+    return _OF_ARM.get(track) or _QUANTITY.get(action)
+
+
+class Measured:
+    """One clip as it was measured. Frames are those of 25 fps."""
+
+    def __init__(self, signals: Signals) -> None:
+        self.signals = signals
+        self.course = course_of(signals)
+        self.speed = speeds(self.course)
+        self._sums: dict[vocab.Track, tuple[Floats, NDArray[np.int64]]] = {}
+        self._values: dict[Quantity, Floats] = {}
+        self._chains: dict[tuple[Quantity, float], list[Chain]] = {}
+
+    @cached_property
+    def voice(self) -> tuple[Span, ...] | None:
+        """Stretches of voice; None where the sound was not measured."""
+        return voice_spans(self.signals) if self.signals.voice else None
+
+    def seen_share(self, track: vocab.Track, frames: range) -> float | None:
+        """Share of the frames in which a track is seen; None where the series do not hold its motion."""
+        seen = self.course.seen.get(track)
+        if seen is None or (track == "torso" and not self._has_trunk):
+            return None
+        part = seen[frames.start : frames.stop]
+        return float(part.mean()) if len(part) else None
+
+    @cached_property
+    def _has_trunk(self) -> bool:
+        # A head whose size never changes by anything was not measured but set.
+        return bool(np.isfinite(self.course.rise).any() or np.ptp(np.nan_to_num(self.course.size)) > 0)
+
+    def mean_speed(self, track: vocab.Track, frames: range) -> float | None:
+        """Mean speed in a stretch; None where the track is not seen in it."""
+        total, known = self._sums_of(track)
+        start, stop = frames.start, min(frames.stop, len(known) - 1)
+        count = known[stop] - known[start] if start < stop else 0
+        return float((total[stop] - total[start]) / count) if count else None
+
+    def still_speed(self, track: vocab.Track, busy: NDArray[np.bool_]) -> float | None:
+        """Median speed outside the frames that are busy, at least a tenth of a small movement's; None without any."""
+        outside = self.speed[track][~busy]
+        outside = outside[np.isfinite(outside)]
+        return max(float(np.median(outside)), _STILL_FLOOR * MOVING[track]) if len(outside) else None
+
+    def share_of_motion(self, track: vocab.Track, frames: range) -> float | None:
+        """Share of all the motion of a track in the clip that lies in a stretch; None where it does not move at all."""
+        total, _ = self._sums_of(track)
+        stop = min(frames.stop, len(total) - 1)
+        return float((total[stop] - total[frames.start]) / total[-1]) if total[-1] > 0 and frames.start < stop else None
+
+    def strength(self, action: vocab.Action, frames: range, side: vocab.Laterality) -> float | None:
+        """How clearly a class shows in a stretch, as a multiple of the least that counts."""
+        return shows(self.course, action, frames, side=side, limits=_LIMITS)
+
+    def values(self, quantity: Quantity) -> Floats:
+        """(frames,) of a quantity."""
+        if quantity not in self._values:
+            found: Floats = getattr(self.course, quantity.series)
+            self._values[quantity] = distance_from_rest(found) if found.ndim == 2 else found
+        return self._values[quantity]
+
+    def movements(self, quantity: Quantity, *, scale: float = _SMALLER) -> list[Chain]:
+        """Movements of a quantity whose legs have `scale` times the least size, in order."""
+        key = (quantity, scale)
+        if key not in self._chains:
+            values = self.values(quantity)
+            found = legs(values, least=scale * quantity.least, jitter_frames=quantity.jitter_frames)
+            self._chains[key] = list(
+                chains(found, frames=len(values), gap_s=quantity.gap_s, hold_s=quantity.hold_s,
+                       outwards=quantity.series.startswith("wrist"))
+            )  # fmt: skip
+        return self._chains[key]
+
+    def _sums_of(self, track: vocab.Track) -> tuple[Floats, NDArray[np.int64]]:
+        if track not in self._sums:
+            speed = self.speed[track]
+            known = np.isfinite(speed)
+            total = np.concatenate(([0.0], np.cumsum(np.where(known, speed, 0.0))))
+            self._sums[track] = total, np.concatenate(([0], np.cumsum(known)))
+        return self._sums[track]
