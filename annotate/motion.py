@@ -17,6 +17,7 @@ from pydantic import Field
 
 from xsheet.annotate.acts import Act, Manner, apart, manners
 from xsheet.annotate.ask import Ask, Reply, Stated
+from xsheet.annotate.kinds import kind_of
 from xsheet.annotate.motion_arms import ArmSettings, arm_acts
 from xsheet.annotate.motion_body import BodySettings, body_acts
 from xsheet.annotate.motion_face import FaceSettings, face_acts
@@ -31,21 +32,16 @@ from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, frame_start_us, span_of_frames
 
 MIN_FRAMES = MIN_PHASE_US // frame_start_us(1, CLIP_RATE)
-# Half a frame at both ends of what a frame may show, as an even distribution; the fit of a leg is rarely better.
+# Of an instant somewhere inside a frame; where a rest begins and ends is known no better.
 LEAST_SIGMA_US = round(frame_start_us(1, CLIP_RATE) / 12**0.5)
-FIT_SIGMA = 0.12  # of a leg's time: spread of the start errors on the puppet by the time of the leg
+# What a tracker and the fit of a leg (of its time) miss by: two thirds of the puppet's boundaries lie within one sigma.
+TRACKER_SIGMA_US, FIT_SIGMA = 40_000, 0.2
 ARMS = ("arm_left", "arm_right", "hands")
 # Least median height of a face, in picture heights, by what a picture then shows of a person.
 _FRAMINGS: tuple[tuple[float, vocab.Framing], ...] = (
     (0.55, "face"), (0.28, "head_shoulders"), (0.15, "upper_body"), (0.10, "three_quarter"),
     (0.0, "full_body"),
 )  # fmt: skip
-_KINDS: dict[vocab.Action, vocab.Kind] = {
-    "look_away": "gaze", "blink_long": "gaze", "raise_brows": "expression", "smile": "expression",
-    "open_mouth": "expression", "lean_in": "posture", "lean_back": "posture", "sway": "posture", "shrug": "gesture",
-    "raise_hand": "gesture", "lower_hand": "gesture", "point": "gesture", "wave": "gesture", "clap": "gesture",
-    "open_palms": "gesture", "chop_beat": "gesture", "rest": "rest",
-}  # fmt: skip
 PARTS: dict[vocab.Track, tuple[vocab.BodyPart, ...]] = {
     "head": ("head",), "gaze": ("eyes",), "brows": ("brows",), "face": ("mouth", "cheeks"), "mouth": ("mouth",),
     "torso": ("torso",), "arm_left": ("arm_left", "hand_left"), "arm_right": ("arm_right", "hand_right"),
@@ -119,7 +115,7 @@ def _phase(act: Act, manner: Manner, frames: range, course: Course, evidence: Ev
         text_short=words_for(act.action, act.side),
         body_parts=PARTS[act.track],
         laterality=act.side,
-        kind=_KINDS.get(act.action, "action"),
+        kind=kind_of(act.action),
         amplitude=manner.amplitude,
         speed=manner.speed,
         amplitude_z=manner.amplitude_z,
@@ -135,26 +131,32 @@ def _phase(act: Act, manner: Manner, frames: range, course: Course, evidence: Ev
 def kinematics_of(act: Act, frames: range) -> tuple[KinematicPhase, ...]:
     """The parts of an act inside its frames: a way out, what is held or done there, and the way back."""
     first, last = act.legs[0], act.legs[-1]
-    moved: dict[vocab.Kinematic, float]  # part: when it ends
+    ends: list[tuple[vocab.Kinematic, float]]
     if act.repetitions is not None and act.track in ARMS and len(act.legs) > 1:
-        moved = {"preparation": first.end, "stroke": last.start, "retraction": act.end}
+        ends = [("preparation", first.end), ("stroke", last.start), ("retraction", act.end)]
     elif act.repetitions is not None or len(act.legs) == 1:
-        moved = {"stroke": act.end}
+        ends = [("stroke", act.end)]
     else:
-        moved = {"stroke": act.legs[-2].end, "post_stroke_hold": last.start, "retraction": act.end}
-    edges = [frames.start, *(min(max(nearest(end), frames.start), frames.stop) for end in moved.values())]
+        reached = max(leg.end for leg in act.legs[:-1])
+        ends = [("stroke", reached), ("post_stroke_hold", last.start), ("retraction", act.end)]
+    edges = [frames.start, *(min(max(nearest(end), frames.start), frames.stop) for _, end in ends)]
     edges[-1] = frames.stop
-    parts = {kind: range(a, b) for kind, (a, b) in zip(moved, pairwise(edges), strict=True) if b > a}
-    if "stroke" not in parts:  # shorter than a frame, or cut off: then all of it is one
-        parts = {"stroke": frames}
-    spans = {kind: span_of_frames(part, CLIP_RATE) for kind, part in parts.items()}
-    return tuple(KinematicPhase(phase=kind, start_us=s.start_us, end_us=s.end_us) for kind, s in spans.items())
+    parts: list[tuple[vocab.Kinematic, range]]
+    parts = [(kind, range(a, b)) for (kind, _), (a, b) in zip(ends, pairwise(edges), strict=True) if b > a]
+    if all(kind != "stroke" for kind, _ in parts):  # shorter than a frame, or cut off: then all of it is one
+        parts = [("stroke", frames)]
+    return tuple(_part(kind, inside) for kind, inside in parts)
+
+
+def _part(kind: vocab.Kinematic, frames: range) -> KinematicPhase:
+    span = span_of_frames(frames, CLIP_RATE)
+    return KinematicPhase(phase=kind, start_us=span.start_us, end_us=span.end_us)
 
 
 def base_of(clip: Clip, signals: Signals) -> Base:
     """What signals can say of the whole clip: how near the camera is, whether it stands, and whether there is voice."""
     share = _face_px(clip, signals) / clip.height
-    framing = next(name for least, name in _FRAMINGS if share >= least)
+    framing: vocab.Framing = next(name for least, name in _FRAMINGS if share >= least)
     voiced = sum(v is not None and v > VOICED for v in signals.voice) / clip.frames
     speaking: vocab.Speaking = "speaking" if voiced >= 0.5 else "mixed" if voiced >= 0.1 else "silent"
     return Base(
@@ -179,7 +181,7 @@ def _frames(act: Act, frames: int) -> range:
 
 def _busy(acts: Sequence[Act], frames: int) -> dict[vocab.Track, NDArray[np.bool_]]:
     """(frames,) where each track acts."""
-    busy = {track: np.zeros(frames, bool) for track in PARTS}
+    busy: dict[vocab.Track, NDArray[np.bool_]] = {track: np.zeros(frames, bool) for track in PARTS}
     for act in acts:
         inside = _frames(act, frames)
         busy[act.track][inside.start : inside.stop] = True
@@ -203,5 +205,5 @@ def _evidence(speed: Floats, frames: range, busy: NDArray[np.bool_]) -> Evidence
 
 
 def _sigma_us(leg: Leg) -> int:
-    """Half a frame as an even distribution, and what the fit of a leg misses by."""
-    return round(math.hypot(LEAST_SIGMA_US, FIT_SIGMA * leg.seconds * US_PER_S))
+    """What a tracker misses by, and the fit of a leg."""
+    return round(math.hypot(TRACKER_SIGMA_US, FIT_SIGMA * leg.seconds * US_PER_S))

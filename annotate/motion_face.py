@@ -11,11 +11,11 @@ from xsheet.annotate.series import FPS, Course, Floats
 from xsheet.annotate.strokes import Chain, chains, episodes, legs
 from xsheet.schemas.settings import StrictModel
 
-_CLEAR = 1.5  # times the least size
+_CLEAR = 1.5  # times the least size, from which an expression counts without its way back
 
 
 class FaceSettings(StrictModel):
-    """The smallest movements of a face that count. Fitted on the puppet, seeds 0-39 (docs/log.md#motion)."""
+    """The smallest movements of a face that count. Fitted on the puppet, seeds 0-59 (docs/log.md#motion)."""
 
     least_gaze: float = Field(default=0.17, gt=0, le=1, description="half eye widths; glances go half as far")
     least_gaze_s: float = Field(default=0.3, ge=0, le=3, description="a shorter look aside is a glance")
@@ -51,7 +51,7 @@ def face_acts(course: Course, settings: FaceSettings) -> Iterator[Act]:
 def _away(values: Floats, least: float, *, hold_s: float, jitter_frames: float = 1.0) -> Iterator[Chain]:
     """Episodes that end where they began."""
     found = episodes(values, least=least, gap_s=0.0, hold_s=hold_s, jitter_frames=jitter_frames)
-    # Without its way back an expression has to be clearer: drift ends nowhere.
+    # Drift ends nowhere, so what is still held when the clip ends has to be clearer.
     return (c for c in found if c.returns and (c.until is None or abs(c.peak) >= _CLEAR * least))
 
 
