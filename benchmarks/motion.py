@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -123,7 +124,7 @@ def share(good: Iterable[bool]) -> float:
 def measured(path: Path, *, body: bool = True) -> tuple[Signals, int]:
     """Signals of a whole file as curation measures them, of its longest face track, and the picture's height."""
     with open_media(path, root=path.parent) as media:
-        heard = listen(media.sound(), media.clip_frames)
+        heard: dict[str, Any] = {**listen(media.sound(), media.clip_frames)}
         size = fit_size(*media.size, long_side=MeasureSettings().long_side_px)
         with FaceWatcher(FaceSettings()) as faces:
             for frame in media.frames(size=size):
