@@ -51,8 +51,8 @@ class View:
 class Drawn:
     """The first frames of a film."""
 
-    frames: NDArray[np.uint8]
-    mouth: NDArray[np.floating]  # (B, T)
+    frames: NDArray[np.uint8]  # (T, H, W, 3)
+    mouth: NDArray[np.floating]  # (T,)
     head: tuple[float, float, float]  # centre and height, as shares of the picture
 
 

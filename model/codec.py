@@ -160,7 +160,8 @@ class TransformCodec:
     def analyse(self, picture_BTHW3: Tensor) -> Tensor:
         """Float pictures in -1..1 -> normalised bands."""
         padded = torch.cat([picture_BTHW3[:, :1]] * (FRAMES_PER_LATENT - 1) + [picture_BTHW3], dim=1)
-        cells = padded.unflatten(3, (-1, _CELL)).unflatten(2, (-1, _CELL)).unflatten(1, (-1, FRAMES_PER_LATENT))
+        batch, _, height, width, _ = picture_BTHW3.shape
+        cells = padded.reshape(batch, -1, FRAMES_PER_LATENT, height // _CELL, _CELL, width // _CELL, _CELL, 3)
         cells_BFHWX = cells.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)
         bands_BFHWC = cells_BFHWX @ self._basis_CX.to(cells_BFHWX.device).T
         return self._scale.normalised(bands_BFHWC.movedim(-1, 1))
@@ -169,8 +170,8 @@ class TransformCodec:
         """Normalised bands -> float pictures. Latent 0 gives one frame: the mean of its four."""
         bands_BFHWC = self._scale.restored(latent_BCFHW).movedim(1, -1)
         cells_BFHWX = bands_BFHWC @ self._basis_CX.to(bands_BFHWC.device)
-        cells = cells_BFHWX.unflatten(4, (FRAMES_PER_LATENT, _CELL, _CELL, 3)).permute(0, 1, 4, 2, 5, 3, 6, 7)
-        frames = cells.flatten(5, 6).flatten(3, 4)  # (B, F, 4, H, W, 3)
+        cells = cells_BFHWX.reshape(*cells_BFHWX.shape[:4], FRAMES_PER_LATENT, _CELL, _CELL, 3)
+        frames = cells.permute(0, 1, 4, 2, 5, 3, 6, 7).flatten(5, 6).flatten(3, 4)  # (B, F, 4, H, W, 3)
         return torch.cat([frames[:, :1].mean(2), frames[:, 1:].flatten(1, 2)], dim=1)
 
     def flipped(self, latent_BCFHW: Tensor) -> Tensor:
@@ -186,6 +187,6 @@ class TransformCodec:
 def _cosines(size: int) -> Tensor:
     """The orthonormal cosine transform, (frequency, place)."""
     place, frequency = torch.arange(size) + 0.5, torch.arange(size)[:, None]
-    waves = torch.cos(math.pi / size * frequency * place) * (2 / size) ** 0.5
+    waves: Tensor = torch.cos(math.pi / size * frequency * place) * (2 / size) ** 0.5
     waves[0] /= 2**0.5
     return waves

@@ -1,4 +1,4 @@
-"""The one door to diffusers: the two classes that ours are built on."""
+"""The one door to diffusers: the classes that ours are built on."""
 
 from importlib.util import find_spec
 
@@ -9,6 +9,7 @@ from xsheet.torchvision_gap import bridge
 if find_spec("torchvision") is not None:
     bridge()
 
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel, WanTransformerBlock
 
-__all__ = ["WanTransformer3DModel", "WanTransformerBlock"]
+__all__ = ["AutoencoderKLWan", "WanTransformer3DModel", "WanTransformerBlock"]
