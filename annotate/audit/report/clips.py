@@ -1,0 +1,131 @@
+"""The clips of the page: the worst with pictures, all others packed until somebody asks, and a table of them all."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xsheet.annotate.audit.report.details import Detail, clips_of, details, packed
+from xsheet.annotate.audit.report.findings import Findings
+from xsheet.annotate.audit.report.strips import Strip, data_uri, strips
+from xsheet.annotate.audit.review.queue import Entry
+from xsheet.curate.report.stills import read_still
+from xsheet.curate.report.wording import printable
+from xsheet.execute import Execution
+from xsheet.schemas.layers import LayerRun
+from xsheet.schemas.time import seconds_from_us
+
+MAX_ROWS = 5_000
+"""Of the table, the worst; the layer has the rest."""
+MAX_DETAILS = 2_000
+"""Clips whose details are drawn at all, some ten milliseconds each."""
+MAX_PACKED_BYTES = 9_000_000
+"""Of the packed clips, as they are spelled in the page; with pictures and rows it stays below 15 MB."""
+MAX_STILL_BYTES = 3_000_000
+"""Of the still pictures among them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One clip as the page shows it."""
+
+    place: int  # in the queue, 0 = the worst
+    entry: Entry
+    detail: Detail
+    strip: Strip | None = None
+    still: str | None = None  # source of one picture, where there is no strip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipPages:
+    """All clips, ready to be put into the page."""
+
+    worst: Sequence[str]
+    blocks: Sequence[str]  # of details.PER_BLOCK pieces each, in the order of the rows behind the worst
+    rows: str  # JSON
+    total: int
+
+    @property
+    def listed(self) -> int:
+        """Rows of the table."""
+        return min(self.total, MAX_ROWS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What of a set the page is about."""
+
+    set_folder: Path
+    layer: LayerRun
+    against: Sequence[LayerRun]
+    findings: Findings
+    page: Path
+    shown: int
+    how: Execution
+
+
+def clip_pages(wanted: Wanted, entries: Sequence[Entry], *, render: Callable[[Card], str]) -> ClipPages:
+    """The clips of a layer, given its annotations the worst first.
+
+    Args:
+        wanted: what the page is about.
+        entries: all annotations, the worst first.
+        render: a card as markup, every value in it escaped.
+    """
+    chosen = entries[:MAX_DETAILS]
+    films = _strips(wanted, chosen[: wanted.shown])
+    places = {entry.annotation_id: place for place, entry in enumerate(chosen)}
+    stills, pieces = _Stills(wanted.set_folder), [""] * len(chosen)
+    found = details(
+        wanted.set_folder, wanted.layer, places, others=wanted.against, findings=wanted.findings, page=wanted.page
+    )
+    for detail in found:
+        place = places[detail.annotation.annotation_id]
+        strip = films.get(detail.annotation.clip_id)
+        still = None if strip is not None else stills(detail.annotation.clip_id)
+        pieces[place] = render(Card(place=place, entry=chosen[place], detail=detail, strip=strip, still=still))
+    blocks = _fitting(packed(pieces[wanted.shown :]))
+    return ClipPages(worst=pieces[: wanted.shown], blocks=blocks, rows=_rows(entries[:MAX_ROWS]), total=len(entries))
+
+
+def _strips(wanted: Wanted, entries: Sequence[Entry]) -> dict[str, Strip]:
+    """Pictures of the worst clips; of one clip's several samples once."""
+    clips = list(clips_of(wanted.set_folder, {entry.clip_id for entry in entries}))
+    return strips(wanted.set_folder, clips, how=wanted.how)
+
+
+class _Stills:
+    """One small picture of each clip, until they take too much room."""
+
+    def __init__(self, set_folder: Path) -> None:
+        self._set_folder = set_folder
+        self._left = MAX_STILL_BYTES
+
+    def __call__(self, clip_id: str) -> str | None:
+        jpeg = read_still(self._set_folder, clip_id)
+        if jpeg is None or len(jpeg) > self._left:
+            return None
+        self._left -= len(jpeg)
+        return data_uri(jpeg)
+
+
+def _fitting(blocks: Iterable[str]) -> list[str]:
+    left, kept = MAX_PACKED_BYTES, []
+    for block in blocks:
+        if len(block) > left:
+            break
+        left -= len(block)
+        kept.append(block)
+    return kept
+
+
+def _rows(entries: Sequence[Entry]) -> str:
+    """The table as JSON that ends no script: see ROW in page.js for its columns."""
+    rows = [
+        [
+            printable(entry.clip_id), entry.score, entry.errors, entry.warnings, entry.phases,
+            round(seconds_from_us(entry.duration_us), 2), entry.reply, list(entry.checks), list(entry.actions),
+        ]
+        for entry in entries
+    ]  # fmt: skip
+    return json.dumps(rows, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,0 +1,144 @@
+"""The audit of a layer as one HTML page that needs nothing but itself: it opens from a disk and asks for nothing.
+
+Names, texts and messages in it were chosen by strangers. The template escapes every value, controls and text that turns
+the line around are spelled out, and the page forbids every script but its own, which it names by its hash.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from xsheet.annotate.audit.corpus import replies
+from xsheet.annotate.audit.report.axis import SIGNS, seconds, words
+from xsheet.annotate.audit.report.charts import statuses
+from xsheet.annotate.audit.report.clips import Card, ClipPages, Wanted, clip_pages
+from xsheet.annotate.audit.report.details import PER_BLOCK, layer_name
+from xsheet.annotate.audit.report.findings import Findings
+from xsheet.annotate.audit.report.headline import facts, percent
+from xsheet.annotate.audit.report.sections import comparison, costs, distributions, origin
+from xsheet.annotate.audit.review.queue import worst_first
+from xsheet.curate.report.wording import printable
+from xsheet.execute import Execution
+from xsheet.schemas.atomic import write_text
+from xsheet.schemas.layers import LayerRun
+from xsheet.schemas.sets import open_set
+
+SHOWN = 24
+"""Clips with their pictures, the worst; each costs a decode and some 25 kB."""
+_PATTERNS = {
+    "gesture": "M0 8L8 0M-2 2L2-2M6 10L10 6", "posture": "M0 4H8", "expression": "M4 0V8",
+    "gaze": "M0 0L8 8M-2 6L2 10M6-2L10 2", "rest": "M1 2H3M5 6H7", "locomotion": "M0 4H8M4 0V8",
+    "object_use": "M0 0L8 8M0 8L8 0",
+}  # fmt: skip
+
+
+def write_report(
+    set_folder: Path,
+    layer: LayerRun,
+    page: Path,
+    *,
+    against: Sequence[LayerRun] = (),
+    shown: int = SHOWN,
+    how: Execution | None = None,
+) -> Path:
+    """Write the page, atomically; the same set gives the same bytes.
+
+    Args:
+        set_folder: the set.
+        layer: the layer it is about.
+        page: the file, e.g. SET/audit.html. Inside the set its clips can be reached from it.
+        against: layers to compare it with, the reference first.
+        shown: how many of the worst clips have pictures.
+        how: how clips are decoded.
+
+    Returns:
+        The file.
+
+    Raises:
+        ContractError: no set, or a table that this code does not read.
+        RunError: no worker starts, or the disk is full.
+    """
+    info, environment = open_set(set_folder), _environment()
+    entries = worst_first(set_folder, layer)
+    findings = Findings.of(set_folder, {entry.annotation_id for entry in entries}, run_id=None)
+    whys: Mapping[str, str] = {}
+    wanted = Wanted(
+        set_folder=set_folder, layer=layer, against=against, findings=findings, page=page, shown=shown,
+        how=how or Execution(),
+    )  # fmt: skip
+    environment.globals["whys"] = whys
+    clips = clip_pages(wanted, entries, render=_cards(environment))
+    spent = replies(layer)
+    text = environment.get_template("page.html").render(
+        set_name=info.name,
+        layer=layer,
+        layer_name=layer_name(layer),
+        others=[layer_name(other) for other in against],
+        entries=entries,
+        facts=facts(entries, findings.faulty_phases()),
+        gate=None,
+        findings=findings,
+        checks=findings.by_check(whys),
+        clips=clips,
+        distributions=distributions(layer, entries),
+        comparisons=[comparison(layer, other) for other in against],
+        statuses=statuses(spent.statuses),
+        costs=list(costs(spent)),
+        origin=list(origin(layer.run)),
+        **_scripts(clips),
+    )
+    write_text(page, text)
+    return page
+
+
+def _scripts(clips: ClipPages) -> dict[str, Any]:
+    """The page's own script with its hash, and what it reads. Cards were escaped when they were made."""
+    script = _resource("page.js")
+    packed = PER_BLOCK * len(clips.blocks)
+    layout = {"shown": len(clips.worst), "per_block": PER_BLOCK, "packed": packed}
+    return {
+        "js": Markup(script),
+        "script_hash": "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "rows": Markup(clips.rows),
+        "layout": Markup(json.dumps(layout)),
+        "worst": [Markup(card) for card in clips.worst],
+    }
+
+
+def _cards(environment: Environment) -> Callable[[Card], str]:
+    """The macro that draws a clip."""
+    card: Callable[[Card], str] = getattr(environment.get_template("clip.html").module, "card")  # noqa: B009
+    return card
+
+
+def _environment() -> Environment:
+    """Templates of the package: every value is escaped, and one that is not there is an error."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_plain, trim_blocks=True, loader=FunctionLoader(_resource)
+    )
+    environment.filters |= {"seconds": seconds, "words": words, "percent": percent, "count": "{:,}".format}
+    environment.globals |= {
+        "css": Markup(_look()), "signs": SIGNS, "patterns": list(_PATTERNS.items()),
+    }  # fmt: skip
+    return environment
+
+
+def _look() -> str:
+    """The style of the curation's page, and what this one adds."""
+    return (files("xsheet.curate.report") / "page.css").read_text(encoding="utf-8") + _resource("page.css")
+
+
+def _resource(name: str) -> str:
+    return (files("xsheet.annotate.audit.report") / name).read_text(encoding="utf-8")
+
+
+def _plain(value: object) -> object:
+    """Of every value, before it is escaped: escaping alone lets controls through."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
