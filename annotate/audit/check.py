@@ -120,7 +120,7 @@ def finding_of(check: Check, outcome: Outcome, annotation: Annotation, *, run_id
     phase = outcome.phase
     span = (phase.start_us, phase.end_us) if phase is not None else (outcome.start_us, outcome.end_us)
     return Finding(
-        finding_id=finding_id(check.id, annotation.annotation_id, phase and phase.phase_id, outcome.detail, *span),
+        finding_id=finding_id(check.id, annotation.annotation_id, phase.phase_id if phase else None, outcome.detail, *span),
         run_id=run_id,
         check=check.id,
         severity=check.severity,

@@ -23,6 +23,7 @@ _STATES: frozenset[vocab.Action] = frozenset({
 })  # fmt: skip
 _SAME_LENGTH = 0.3  # of a phase: what its length may differ by from that of the movement it means
 _SIDED: frozenset[vocab.Action] = frozenset({"turn_head", "tilt_head", "look_away"})
+_HELD_TIMES = 1.5  # as the motion annotator's for expressions
 _FEW_COVERED = 0.25  # share of a movement that a phase covers without having seen it
 
 
@@ -72,11 +73,11 @@ def _energy(view: View, settings: AuditSettings) -> Iterator[Outcome]:
     limits, measured = settings.motion, view.measured
     if measured is None:
         return
+    busy = busy_frames(view, measured)
     for claim in view.claims:
         phase = claim.phase
         if phase.action not in _STATES and phase.track in measured.speed:
-            share = None if _open(claim, limits) else measured.share_of_motion(phase.track, claim.frames)
-            gain = None if share is None else share - len(claim.frames) / len(measured.course)
+            gain = None if _open(claim, limits) else measured.energy_gain(phase.track, claim.frames, busy[phase.track])
             passed = None if gain is None else gain > limits.min_energy_gain
             yield Outcome(passed, gain, limits.min_energy_gain, phase)
 
@@ -89,21 +90,22 @@ def _displaced(view: View, settings: AuditSettings) -> Iterator[Outcome]:
         quantity = quantity_of(claim.phase.action, claim.phase.track)
         if quantity is not None:
             sigma_us = max(claim.phase.start_sigma_us or 0, claim.phase.end_sigma_us or 0)
-            limit_s = max(limits.max_displacement_s, 2 * sigma_us / US_PER_S)
-            found = (
-                None if _open(claim, limits) else _displacement_s(claim, measured.movements(quantity), limit_s, limits)
-            )
+            limit_s = max(limits.max_displacement_s, min(2 * sigma_us / US_PER_S, limits.max_excused_s))
+            spans = [] if _open(claim, limits) else measured.movement_spans(quantity)
+            found = _displacement_s(claim, spans, limit_s, limits)
             yield Outcome(None if found is None else found <= limit_s, found, limit_s, claim.phase)
 
 
-def _displacement_s(claim: Claim, chains: list[Chain], limit_s: float, limits: MotionLimits) -> float | None:
+def _displacement_s(
+    claim: Claim, spans: list[tuple[float, float]], limit_s: float, limits: MotionLimits
+) -> float | None:
     """How far a phase lies from the movement it means; None where no movement near it has its length.
 
     A movement that begins and ends within the limit is meant, whatever else is near; else the nearest one of the same
     length is, which tells a phase that was moved from one whose ends are loose.
     """
     start, stop = claim.frames.start, claim.frames.stop
-    near = [((chain.start - start) / FPS, (chain.end - stop) / FPS) for chain in chains]
+    near = [((a - start) / FPS, (b - stop) / FPS) for a, b in spans]
     fitting = min((max(abs(a), abs(b)) for a, b in near), default=None)
     if fitting is not None and fitting <= limit_s:
         return fitting
@@ -198,12 +200,23 @@ def _movements_outside(
     # A look at the range spares most quantities the search.
     if not np.isfinite(free).any() or np.nanmax(free) - np.nanmin(free) < least:
         return
-    for chain in measured.movements(quantity, scale=limits.missed_scale):
+    for chain in measured.movements(quantity, scale=1.0):
         frames = range(max(0, round(chain.start)), min(len(values), round(chain.end)))
-        right_way = quantity.sign == 0 or quantity.sign * chain.peak > 0
-        long_enough = len(frames) >= limits.min_missed_s * FPS
-        if right_way and long_enough and chain.returns and covered[frames.start : frames.stop].mean() < _FEW_COVERED:
+        is_free = len(frames) >= limits.min_missed_s * FPS and covered[frames.start : frames.stop].mean() < _FEW_COVERED
+        if is_free and _is_clear(chain, frames, measured, quantity, least):
             yield chain
+
+
+def _is_clear(chain: Chain, frames: range, measured: Measured, quantity: Quantity, least: float) -> bool:
+    """Whether a movement is an action for sure: large enough for its pace, the right way, and out of the ordinary."""
+    if not chain.returns or (quantity.sign and quantity.sign * chain.peak < 0):
+        return False
+    cycle_s = len(frames) / FPS / max(1, len(chain.legs) // 2)
+    # A pose that is held to the end of the clip may as well be drift.
+    times = _HELD_TIMES if chain.until is not None else quantity.slow_times if cycle_s > quantity.slow_s else 1.0
+    if abs(chain.peak) < max(times * least, measured.stands_out(quantity)):
+        return False
+    return quantity.shows is None or (measured.strength(quantity.shows, frames, "none") or 0.0) >= 1.0
 
 
 def missed_us(outcomes: list[Outcome]) -> int:
@@ -222,7 +235,8 @@ GROUNDING = (
     Check(id="G1b", why="who rests does not move", severity="warning", number="rest_speed", sense="<=", judge=_rests,
           formula="mean speed of the fastest part, 1 = a small movement (§9-G1)"),
     Check(id="G2", why="a phase holds more of the motion than of the time", severity="warning", number="energy_gain",
-          sense=">=", judge=_energy, formula="share of the track's motion - share of the time (§9-G2)"),
+          sense=">=", judge=_energy,
+          formula="share of the motion - share of the time, beside the track's other phases (§9-G2)"),
     Check(id="G3", why="a phase begins and ends with the movement it means", severity="error", number="displacement_s",
           sense="<=", judge=_displaced,
           formula="mean of both ends' distances to the nearest movement of the same length (after §9-G3)"),

@@ -4,6 +4,7 @@ Speeds are kept as running sums, so that the mean of any stretch is two look-ups
 when a phase first claims one.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +17,14 @@ from xsheet.annotate.motion import MotionSettings
 from xsheet.annotate.motion_arms import distance_from_rest
 from xsheet.annotate.series import MOVING, Floats, course_of, speeds
 from xsheet.annotate.speech import voice_spans
-from xsheet.annotate.strokes import Chain, chains, legs
+from xsheet.annotate.strokes import Chain, chains, legs, usual_range
 from xsheet.schemas import vocab
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.time import Span
 
 _SMALLER = 0.6  # of the least leg that counts as an action: a claim is checked against smaller movements too
 _STILL_FLOOR = 0.1  # of a small movement's speed; planted series stand perfectly still
+STANDS_OUT = 2.0  # times the usual range, as the motion annotator's
 _LIMITS = MotionSettings()
 
 
@@ -37,19 +39,25 @@ class Quantity:
     gap_s: float = 0.0
     hold_s: float = 1.5
     sign: int = 0  # 1: only upwards is an action, -1: only downwards
+    slow_s: float = math.inf  # a way out and back that takes longer is a posture,
+    slow_times: float = math.inf  # and counts from so many times the least
+    shows: vocab.Action | None = None  # a class that must show as well
 
 
-_PITCH = Quantity("pitch_deg", "head", _LIMITS.head.least_pitch_deg, 0.7, gap_s=0.2)
+_PITCH = Quantity(
+    "pitch_deg", "head", _LIMITS.head.least_pitch_deg, 0.7, gap_s=0.2, slow_s=_LIMITS.head.slowest_nod_s,
+    slow_times=_LIMITS.head.least_posture,
+)  # fmt: skip
 _YAW = Quantity("yaw_deg", "head", _LIMITS.head.least_yaw_deg, 0.7, gap_s=0.2)
 _ROLL = Quantity("roll_deg", "head", _LIMITS.head.least_roll_deg, 0.7, gap_s=0.2)
 _GAZE = Quantity("gaze_x", "gaze", _LIMITS.face.least_gaze, 1.0, hold_s=2.0)
-_LIDS = Quantity("lids", "gaze", 1 - _LIMITS.face.shut_lids, 0.5, hold_s=2.0, sign=-1)
+_LIDS = Quantity("lids", "gaze", 1 - _LIMITS.face.shut_lids, 0.5, hold_s=2.0, sign=-1, shows="blink_long")
 _BROWS = Quantity("brows", "brows", _LIMITS.face.least_brows, 1.5, hold_s=1.2, sign=1)
 _SMILE = Quantity("smile", "face", _LIMITS.face.least_smile, 4.0, hold_s=8.0, sign=1)
 _MOUTH = Quantity("mouth", "mouth", _LIMITS.face.least_mouth, 0.7, hold_s=3.0, sign=1)
 _SIZE = Quantity("size", "torso", _LIMITS.body.least_size, 2.5, hold_s=2.5)
 _SWAY = Quantity("sway", "torso", _LIMITS.body.least_sway, 2.0, gap_s=0.2, hold_s=2.5)
-_RISE = Quantity("rise", "torso", _LIMITS.body.least_shrug, 1.0, sign=1)
+_RISE = Quantity("rise", "torso", _LIMITS.body.least_shrug, 1.0, sign=1, slow_s=_LIMITS.body.longest_shrug_s)
 _LEFT = Quantity("wrist_left", "arm_left", _LIMITS.arms.least_reach, 1.0, hold_s=_LIMITS.arms.longest_hold_s)
 _RIGHT = Quantity("wrist_right", "arm_right", _LIMITS.arms.least_reach, 1.0, hold_s=_LIMITS.arms.longest_hold_s)
 # Speech moves the mouth all the time, so a mouth that moves is no missed action.
@@ -76,6 +84,8 @@ class Measured:
         self.speed = speeds(self.course)
         self._sums: dict[vocab.Track, tuple[Floats, NDArray[np.int64]]] = {}
         self._values: dict[Quantity, Floats] = {}
+        self._usual: dict[Quantity, float] = {}
+        self._spans: dict[Quantity, list[tuple[float, float]]] = {}
         self._chains: dict[tuple[Quantity, float], list[Chain]] = {}
 
     @cached_property
@@ -109,11 +119,22 @@ class Measured:
         outside = outside[np.isfinite(outside)]
         return max(float(np.median(outside)), _STILL_FLOOR * MOVING[track]) if len(outside) else None
 
-    def share_of_motion(self, track: vocab.Track, frames: range) -> float | None:
-        """Share of all the motion of a track in the clip that lies in a stretch; None where it does not move at all."""
-        total, _ = self._sums_of(track)
-        stop = min(frames.stop, len(total) - 1)
-        return float((total[stop] - total[frames.start]) / total[-1]) if total[-1] > 0 and frames.start < stop else None
+    def energy_gain(self, track: vocab.Track, frames: range, busy: NDArray[np.bool_]) -> float | None:
+        """Share of the motion in a stretch less its share of the time, frames of other phases left out of both."""
+        speed = self.speed[track]
+        counted = ~busy & np.isfinite(speed)
+        counted[frames.start : frames.stop] = np.isfinite(speed[frames.start : frames.stop])
+        total, inside = float(speed[counted].sum()), self.mean_speed(track, frames)
+        if inside is None or total <= 0:
+            return None
+        within = int(counted[frames.start : frames.stop].sum())
+        return within * inside / total - within / int(counted.sum())
+
+    def stands_out(self, quantity: Quantity) -> float:
+        """The size from which a movement is more than what this speaker always does."""
+        if quantity not in self._usual:
+            self._usual[quantity] = STANDS_OUT * usual_range(self.values(quantity))
+        return self._usual[quantity]
 
     def strength(self, action: vocab.Action, frames: range, side: vocab.Laterality) -> float | None:
         """How clearly a class shows in a stretch, as a multiple of the least that counts."""
@@ -137,6 +158,13 @@ class Measured:
                        outwards=quantity.series.startswith("wrist"))
             )  # fmt: skip
         return self._chains[key]
+
+    def movement_spans(self, quantity: Quantity) -> list[tuple[float, float]]:
+        """(start, end) in frames of all that may be one movement: small legs may join what larger ones tell apart."""
+        if quantity not in self._spans:
+            found = (*self.movements(quantity), *self.movements(quantity, scale=1.0))
+            self._spans[quantity] = sorted({(one.start, one.end) for chain in found for one in (chain, chain.core)})
+        return self._spans[quantity]
 
     def _sums_of(self, track: vocab.Track) -> tuple[Floats, NDArray[np.int64]]:
         if track not in self._sums:

@@ -59,6 +59,9 @@ class MotionLimits(StrictModel):
     max_displacement_s: float = Field(
         default=0.25, ge=0, le=2, description="of a phase from the movement it means, or twice its stated sigma; §9-G"
     )
+    max_excused_s: float = Field(
+        default=0.3, ge=0, le=2, description="the most that a stated sigma excuses; above it 0.4 s would go unseen"
+    )
     max_reach_s: float = Field(default=1.0, ge=0, le=5, description="farther away it is another movement")
     same_length_s: float = Field(
         default=0.28, ge=0, le=2, description="or 0.3 of the phase: lengths so near are those of one movement, moved"
@@ -75,7 +78,7 @@ class MotionLimits(StrictModel):
         default=0.1, ge=0, description="picture heights per second from which a camera is not static"
     )
     missed_scale: float = Field(
-        default=1.2, ge=0, description="size of a movement that must not be missed, by the least that counts"
+        default=1.0, ge=0, description="size of a movement that must not be missed, by the least that counts"
     )
     min_missed_s: float = Field(default=0.2, ge=0, le=5, description="length of it; a long blink has 0.28 s")
     min_level_rho: float = Field(default=0.4, ge=-1, le=1, description="Spearman, stated levels with sizes; §9-G")

@@ -1,0 +1,135 @@
+"""What an audit finds of planted faults, and how often it cries over what is right.
+
+    python benchmarks/faults.py planted|measured|motion [--films 60] [--first 100] [--cache DIR]
+
+planted   the puppet's truth beside its planted series; seconds
+measured  the puppet's truth beside series measured from the film; five seconds of one core a film
+motion    what the motion annotator says of the measured series, taken for the truth
+
+Prints Markdown tables for docs/log.md. Limits were chosen on films of the seeds below 100; the default is not.
+"""
+
+import argparse
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from motion import cached, phases_of
+
+from xsheet.annotate.audit.audit import answers_of
+from xsheet.annotate.audit.check import ClipFacts, View, claims_of
+from xsheet.annotate.audit.faults import FAULTS, Fault, caught, false_alarms, plant
+from xsheet.annotate.audit.measured import Measured
+from xsheet.annotate.audit.scores import Answer
+from xsheet.annotate.audit.settings import AuditSettings
+from xsheet.annotate.series import frames_of
+from xsheet.demo.story import story
+from xsheet.demo.truth import rows_of, run_of
+from xsheet.schemas import vocab
+from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.clip import Signals
+from xsheet.schemas.time import Span
+
+MUST = {"shift_0.4", "shift_0.5", "swapped_side", "invented", "deleted", "slabs", "out_of_range"}
+LEAST_SEEN = AuditSettings().motion.min_seen
+
+
+class Case(NamedTuple):
+    """A right annotation beside its clip."""
+
+    truth: Annotation
+    measured: Measured
+
+    def answers(self, annotation: Annotation) -> list[Answer]:
+        """All checks on this annotation, or on a copy with a fault."""
+        clip = ClipFacts(duration_us=self.truth.duration_us, media_sha256="0" * 64)
+        view = View(
+            annotation=annotation, run=run_of(0), clip=clip, measured=self.measured,
+            claims=claims_of(annotation, self.measured),
+        )  # fmt: skip
+        return answers_of(view, AuditSettings())
+
+    def sees(self, track: vocab.Track, span: Span) -> bool:
+        """Whether a track is seen throughout a span."""
+        return (self.measured.seen_share(track, frames_of(span)) or 0.0) >= LEAST_SEEN
+
+
+def cases(options: argparse.Namespace) -> Iterator[Case]:
+    """Films by seed; those of other kinds than 'talk' come from the motion benchmark's cache as well."""
+    seeds = range(options.first, options.first + options.films)
+    if options.what == "planted":
+        for seed in seeds:
+            rows = list(rows_of(story(0, seed=seed, kind="talk"), "src_benchmark"))
+            (signals,) = (row for row in rows if isinstance(row, Signals))
+            (truth,) = (row for row in rows if isinstance(row, Annotation))
+            yield Case(truth, Measured(signals))
+        return
+    for signals, truth in cached(options.cache, seeds, kind="talk"):
+        said = truth if options.what == "measured" else replace(truth, phases=phases_of(signals))
+        yield Case(said, Measured(signals))
+
+
+def table(found: list[Case], *, seed: int = 0, show: Callable[[str], None] = print) -> dict[Fault, tuple[int, int]]:
+    """Plants every fault once in every clip that has a place for it; prints, and returns planted and caught."""
+    rng, counts, by = np.random.default_rng(seed), dict[Fault, tuple[int, int]](), defaultdict[Fault, Counter[str]](Counter)
+    clean = [case.answers(case.truth) for case in found]
+    missed: dict[Fault, Counter[str]] = defaultdict(Counter)
+    for fault in FAULTS:
+        planted = hits = 0
+        for k, case in enumerate(found):
+            donors = [p.text for other in (found[k - 1], found[k - 2]) for p in other.truth.phases if other is not case]
+            one = plant(case.truth, fault, rng=rng, donors=donors, seen=case.sees)
+            if one is None:
+                continue
+            checks = caught(one, clean=clean[k], found=case.answers(one.annotation))
+            planted, hits = planted + 1, hits + bool(checks)
+            by[fault].update(checks)
+            if not checks:
+                missed[fault].update(_actions(case.truth, one.annotation, one.phase_ids))
+        counts[fault] = planted, hits
+    show("| fault | planted | caught | recall | asked | caught by | missed |\n|---|---|---|---|---|---|---|")
+    for fault, (planted, hits) in counts.items():
+        names = ", ".join(f"{check} {count}" for check, count in by[fault].most_common(5))
+        left = ", ".join(f"{action} {count}" for action, count in missed[fault].most_common(4))
+        asked = "0.90" if fault in MUST else ""
+        show(f"| {fault} | {planted} | {hits} | {hits / max(planted, 1):.3f} | {asked} | {names} | {left} |")
+    alarms(found, clean, show)
+    return counts
+
+
+def _actions(truth: Annotation, faulty: Annotation, phase_ids: tuple[str, ...]) -> list[str]:
+    """Classes of the phases that were touched, for the list of misses."""
+    touched = [p.action for p in faulty.phases if p.phase_id in phase_ids]
+    gone = {p.phase_id for p in truth.phases} - {p.phase_id for p in faulty.phases}
+    return touched or [p.action for p in truth.phases if p.phase_id in gone] or ["clip"]
+
+
+def alarms(found: list[Case], clean: list[list[Answer]], show: Callable[[str], None]) -> float:
+    """Prints and returns the share of right phases with a finding."""
+    phases = sum(len(case.truth.phases) for case in found)
+    wrong = [false_alarms(answers) for answers in clean]
+    flagged, other = sum(len(ids) for ids, _ in wrong), sum(count for _, count in wrong)
+    by = Counter(c.id for answers in clean for c, o in answers if o.passed is False and c.severity != "info")
+    show(
+        f"\nOf {phases} right phases in {len(found)} clips {flagged} have a finding ({flagged / max(phases, 1):.3f}); "
+        f"{other} findings are about no phase ({other / max(phases, 1):.3f} a phase). By check: {dict(by.most_common())}"
+    )
+    return flagged / max(phases, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", default="planted", choices=("planted", "measured", "motion"))
+    parser.add_argument("--films", type=int, default=60)
+    parser.add_argument("--first", type=int, default=100, help="seed of the first film")
+    parser.add_argument("--cache", type=Path, help="folder that keeps measured signals")
+    options = parser.parse_args()
+    print(f"\n{options.what}, {options.films} films from seed {options.first}:\n")
+    table(list(cases(options)))
+
+
+if __name__ == "__main__":
+    main()
