@@ -33,7 +33,7 @@ class Table(Generic[R]):
     name: str
     record: type[R]
     version: tuple[int, int]
-    # A part stays below about 128 MB; signals hold some 27 kB a row, everything else far less.
+    # A part stays below about 128 MB; a writer holds a quarter of one as records, and an annotation is 50 kB as such.
     rows_per_part: int = 200_000
     # upgrades[i] turns a table of major i + 1 into one of major i + 2.
     upgrades: tuple[Callable[[pa.Table], pa.Table], ...] = ()
@@ -51,7 +51,7 @@ NEAR_DUPLICATES = Table("near_duplicates", grouping.NearDuplicate, (1, 0))
 SPLITS = Table("splits", grouping.Split, (1, 0))
 SIGNALS = Table("signals", clip.Signals, (1, 0), rows_per_part=4_000)
 RUNS = Table("runs", run.Run, (1, 0))
-ANNOTATIONS = Table("annotations", annotation.Annotation, (1, 0), rows_per_part=20_000)
+ANNOTATIONS = Table("annotations", annotation.Annotation, (1, 0), rows_per_part=4_000)
 FINDINGS = Table("findings", review.Finding, (1, 0))
 REVIEWS = Table("reviews", review.Review, (1, 0))
 FEATURES = Table("features", run.Feature, (1, 0))
@@ -180,9 +180,7 @@ def read_file(path: Path, table: Table[Any], columns: Sequence[str] | None = Non
         ContractError: no Parquet, another table, or a version this code does not read.
     """
     names = list(columns or arrow_schema(table).names)
-    version = file_version(path, table)
-    if version[0] != table.version[0] or version > table.version:
-        raise _wrong_version(path, table, version)
+    check_version(path, table)
     present = set(pq.read_schema(path).names)
     rows = pq.read_table(path, columns=[name for name in names if name in present], partitioning=None)
     return _with_missing_columns(rows, table).select(names)
@@ -194,9 +192,7 @@ def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str
     Raises:
         ContractError: as read_file; or the file has fewer rows.
     """
-    version = file_version(path, table)
-    if version[0] != table.version[0] or version > table.version:
-        raise _wrong_version(path, table, version)
+    check_version(path, table)
     with pq.ParquetFile(path) as file:
         groups: list[int] = []
         start = first = 0
@@ -214,6 +210,13 @@ def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str
         present = [name for name in names if name in file.schema_arrow.names]
         found = file.read_row_groups(groups, columns=present).slice(rows.start - first, len(rows))
     return _with_missing_columns(found, table).select(names)
+
+
+def check_version(path: Path, table: Table[Any]) -> None:
+    """ContractError unless this code reads the version a file was written with."""
+    version = file_version(path, table)
+    if version[0] != table.version[0] or version > table.version:
+        raise _wrong_version(path, table, version)
 
 
 def _wrong_version(path: Path, table: Table[Any], version: tuple[int, int]) -> ContractError:
@@ -263,9 +266,25 @@ def read_table(set_folder: Path, table: Table[Any], columns: Sequence[str] | Non
 
 
 def iterate(set_folder: Path, table: Table[R]) -> Iterator[R]:
-    """The records of a set's table in stored order, one part in memory at a time."""
+    """The records of a set's table in stored order, a thousand in memory at a time."""
     for path in part_files(set_folder, table):
-        yield from from_arrow(read_file(path, table), table)
+        yield from iterate_file(path, table)
+
+
+def iterate_file(path: Path, table: Table[R]) -> Iterator[R]:
+    """The records of one file in stored order, a thousand in memory at a time.
+
+    Raises:
+        ContractError: as read_file.
+    """
+    check_version(path, table)
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=_AT_ONCE):
+            rows = _with_missing_columns(pa.Table.from_batches([batch]), table)
+            yield from from_arrow(rows.select(arrow_schema(table).names), table)
+
+
+_AT_ONCE = 1_000  # annotations as records: about 50 MB
 
 
 def upgrade_file(path: Path, table: Table[Any]) -> bool:

@@ -1,0 +1,97 @@
+"""What an annotation run costs from stored signals to three layers: speed by real time, and memory as sets grow.
+
+    python benchmarks/annotate.py [--clips 1000 10000]
+
+Prints a Markdown table for docs/log.md. The signals are planted ones, repeated under new ids; no picture is looked at,
+for the motion annotator needs none. Peaks are those of the driver and of the largest worker, in a process of their own.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from xsheet.annotate.pipeline import annotate
+from xsheet.annotate.settings import AnnotateSettings
+from xsheet.demo import truth
+from xsheet.demo.story import story
+from xsheet.execute import Execution
+from xsheet.schemas import tables
+from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.ids import content_key
+from xsheet.schemas.sets import create_set
+
+STORIES = 40
+SETTINGS = AnnotateSettings.model_validate({"motion": {}, "samples": 1, "shard_clips": 64})
+
+
+def make_set(folder: Path, clips: int) -> float:
+    """A set of so many clips; returns their seconds."""
+    create_set(folder, "many")
+    planted = [
+        row
+        for index in range(STORIES)
+        for row in truth.rows_of(story(index, seed=3, kind="talk"), f"src_{index}")
+        if isinstance(row, Signals)
+    ]
+
+    def signals() -> Iterator[Signals]:
+        for k in range(clips):
+            yield replace(planted[k % len(planted)], clip_id=f"clip_{content_key(k)[:20]}")
+
+    tables.write_table(folder, tables.SIGNALS, signals())
+    tables.write_table(folder, tables.CLIPS, (clip_of(row) for row in signals()))
+    return sum(row.frames for row in signals()) / 25
+
+
+def clip_of(row: Signals) -> Clip:
+    """The clip that the signals belong to."""
+    return Clip(
+        clip_id=row.clip_id, source_id="src", start_us=0, end_us=40_000 * row.frames,
+        media_path=f"media/{row.clip_id}.mp4", media_sha256=content_key(row.clip_id), frames=row.frames,
+        samples=640 * row.frames, width=384, height=384,
+    )  # fmt: skip
+
+
+def measure(clips: int) -> None:
+    """Run once with one worker; print a row."""
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = make_set(Path(folder) / "set", clips)
+        command = [sys.executable, __file__, "--run", str(Path(folder) / "set")]
+        told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    print(f"| {clips} | {seconds / 3600:.2f} | {seconds / told['cpu_s']:.0f} | {seconds / told['wall_s']:.0f} "
+          f"| {told['driver_mb']:.0f} | {told['worker_mb']:.0f} |", flush=True)  # fmt: skip
+
+
+def run(folder: Path) -> None:
+    """Annotate in this process; print what it took as JSON."""
+    begin = time.perf_counter()
+    annotate(folder, SETTINGS, how=Execution(jobs=1), shows_progress=False)
+    wall_s = time.perf_counter() - begin
+    here, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss is handed on by the parent
+    print(json.dumps({
+        "wall_s": wall_s,
+        "cpu_s": here.ru_utime + here.ru_stime + below.ru_utime + below.ru_stime,
+        "driver_mb": int(status.partition("VmHWM:")[2].split()[0]) / 1024,
+        "worker_mb": below.ru_maxrss / 1024,
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, nargs="+", default=[1000, 10000])
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.run is not None:
+        run(given.run)
+    else:
+        print("| clips | hours | × real time, CPU | and wall | driver, MB | worker, MB |\n|---|---|---|---|---|---|")
+        for clips in given.clips:
+            measure(clips)
