@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from pydantic import Field
+from torch import distributed
 
 from xsheet.schemas.errors import RunError, XsheetError
 from xsheet.schemas.settings import StrictModel
@@ -36,9 +37,22 @@ def launch(work: Work, *, how: Workers, folder: Path) -> None:
         RunError: a worker died otherwise.
     """
     if how.count == 0:
-        work(this_world(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
+        _here(work)
     else:
         _on_ray(work, how, folder)
+
+
+def _here(work: Work) -> None:
+    """A world of one takes the path of many: FSDP groups the sums of backward, so without it other bits come out.
+
+    It costs 7 to 10 % of a step at the tiny size.
+    """
+    gpu = torch.cuda.is_available()
+    distributed.init_process_group("nccl" if gpu else "gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        work(this_world(torch.device("cuda", torch.cuda.current_device()) if gpu else torch.device("cpu")))
+    finally:
+        distributed.destroy_process_group()
 
 
 def _on_ray(work: Work, how: Workers, folder: Path) -> None:

@@ -54,7 +54,8 @@ class Learner(nn.Module):
             audio_B=dropped.audio_B.to(x_BCFHW.device),
             null_text_ME=self.embed(self.null_text[None])[0],
         )
-        return kept.velocity(self.transformer, x_BCFHW, timestep_BF)
+        # Not a view: FSDP hangs its backward on the result, and a change in place of a view would lose it.
+        return kept.velocity(self.transformer, x_BCFHW, timestep_BF).clone()
 
     def embed(self, text: Tensor) -> Tensor:
         """Cached vectors as they are, ids through the encoder; (B, M, E)."""

@@ -2,10 +2,9 @@
 
 import json
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,8 +62,8 @@ class Portion:
 class Feed(Protocol):
     """Where batches come from. Worker r of W gets micro-batches r, W + r, 2W + r ... of every step."""
 
-    def portions(self, start: Position) -> Iterator[Portion]:
-        """This worker's shares of one step after another, without end."""
+    def portions(self, start: Position) -> Generator[Portion, None, None]:
+        """This worker's shares of one step after another, without end; closed when the loop ends."""
         ...
 
 
@@ -98,37 +97,34 @@ class Loop:
         newest = checkpoints.recover()
         progress = Progress() if newest is None else read(self.learning, newest, identity=self.course.identity)
         journal = Journal(self.folder, world=self.world, step=progress.step)
-        try:
-            return self._steps(progress, checkpoints, journal)
-        finally:
-            journal.close()
+        portions = self.feed.portions(progress.position)
+        with closing(journal), closing(portions):
+            return self._steps(portions, progress, checkpoints, journal)
 
-    def _steps(self, progress: Progress, checkpoints: Checkpoints, journal: Journal) -> Progress:
-        course, settings = self.course, self.settings
+    def _steps(
+        self, portions: Iterator[Portion], progress: Progress, checkpoints: Checkpoints, journal: Journal
+    ) -> Progress:
+        course, learning = self.course, self.learning
         stepper = Stepper(
-            self.learning.learner, loss=self.loss, optimizer=self.learning.optimizer, compute=self.compute, world=self.world
+            learning.learner, loss=self.loss, optimizer=learning.optimizer, compute=self.compute, world=self.world
         )
         pace, skipped_in_a_row = _Pace(self), 0
-        portions = self.feed.portions(progress.position)
-        while progress.step < course.steps:
+        for step in range(progress.step, course.steps):
             with pace.waiting():
                 portion = next(portions)
-            lr = lr_at(progress.step, settings=course.optim, steps=course.steps)
+            lr = lr_at(step, settings=course.optim, steps=course.steps)
             stepped = stepper.step(
                 portion.micros, clips=course.clips, seed=course.seed, lr=lr, clip_norm=course.optim.clip_norm
             )
             pace.add(stepped, portion.micros)
-            if not stepped.skipped and self.learning.ema is not None:
-                self.learning.ema.update(progress.step)
-            skipped_in_a_row = self._judged(stepped, progress.step, skipped_in_a_row)
-            progress = replace(
-                progress,
-                step=progress.step + 1,
-                position=portion.after,
-                skipped=progress.skipped + bool(stepped.skipped),
-            )
+            if not stepped.skipped and learning.ema is not None:
+                learning.ema.update(step)
+            skipped_in_a_row = self._judged(stepped, step, skipped_in_a_row)
+            skipped = progress.skipped + bool(stepped.skipped)
+            progress = replace(progress, step=step + 1, position=portion.after, skipped=skipped)
             progress = self._told(progress, pace, journal, lr=lr, norm=stepped.norm)
-            if progress.step % settings.save_every == 0 or progress.step == course.steps:
+            with pace.paused():
+                self._looked(progress.step, journal)
                 self._saved(progress, checkpoints)
         return progress
 
@@ -150,25 +146,29 @@ class Loop:
         return in_a_row + 1
 
     def _told(self, progress: Progress, pace: "_Pace", journal: Journal, *, lr: float, norm: float) -> Progress:
-        """After `log_every` steps: the line, the journal; and what the observer says, at its own steps."""
+        """At its steps: the line and the journal; the progress keeps the tail of the losses."""
         step = progress.step
-        is_last = step == self.course.steps
-        if step % self.settings.log_every == 0 or is_last:
-            numbers = pace.read() | {"lr": lr, "norm": norm, "skipped": float(progress.skipped)}
-            progress = replace(progress, losses=(*progress.losses, numbers.get("loss", math.nan))[-_TAIL:])
-            if self.world.first:
-                log.info(line(step, self.course.steps, numbers))
-            journal.write(step, numbers)
-        if self.observe is not None and (step % self.settings.observe_every == 0 or is_last):
+        if not self._is_due(step, self.settings.log_every):
+            return progress
+        numbers = pace.read() | {"lr": lr, "norm": norm, "skipped": float(progress.skipped)}
+        if self.world.first:
+            log.info(line(step, self.course.steps, numbers))
+        journal.write(step, numbers)
+        return replace(progress, losses=(*progress.losses, *([numbers["loss"]] if "loss" in numbers else []))[-_TAIL:])
+
+    def _looked(self, step: int, journal: Journal) -> None:
+        if self.observe is not None and self._is_due(step, self.settings.observe_every):
             journal.write(step, self.observe(step, self.learning))
-            pace.begin()
-        return progress
 
     def _saved(self, progress: Progress, checkpoints: Checkpoints) -> None:
         def write_here(folder: Path) -> None:
             write(self.learning, folder, progress=progress, identity=self.course.identity, world=self.world)
 
-        checkpoints.save(progress.step, write_here)
+        if self._is_due(progress.step, self.settings.save_every):
+            checkpoints.save(progress.step, write_here)
+
+    def _is_due(self, step: int, every: int) -> bool:
+        return step % every == 0 or step == self.course.steps
 
 
 class _Pace:
@@ -185,7 +185,8 @@ class _Pace:
 
     def begin(self) -> None:
         """Forget the time so far."""
-        self._began, self._waited, self._tokens, self._flops = self._clock(), 0.0, 0, 0.0
+        self._began, self._waited, self._paused = self._clock(), 0.0, 0.0
+        self._tokens, self._flops = 0, 0.0
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -193,6 +194,13 @@ class _Pace:
         began = self._clock()
         yield
         self._waited += self._clock() - began
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time in here is none of the steps'."""
+        began = self._clock()
+        yield
+        self._paused += self._clock() - began
 
     def add(self, stepped: Stepped, micros: Sequence[Batch]) -> None:
         """What a step did. The step has read its verdict from the device, so its time is over."""
@@ -205,7 +213,7 @@ class _Pace:
 
     def read(self) -> dict[str, float]:
         """Means over all workers since the last line; work is theirs together, MFU is that of one device."""
-        seconds = max(self._clock() - self._began, 1e-9)
+        seconds = max(self._clock() - self._began - self._paused, 1e-9)
         device = self._world.device
         done = self._world.summed(torch.tensor([self._tokens, self._flops], dtype=torch.float64, device=device))
         tokens, flops = (done / seconds).tolist()

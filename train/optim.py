@@ -41,7 +41,8 @@ def lr_at(step: int, *, settings: OptimSettings, steps: int) -> float:
 def optimizer(trained: Iterable[nn.Parameter], settings: OptimSettings) -> torch.optim.AdamW:
     """AdamW over these parameters; vectors (norms, biases) do not decay.
 
-    Its fused form is one pass over the weights, and element by element, so shards of any size get the same bits.
+    Its fused form is one pass over the weights, but on a CPU the last elements of a tensor are rounded otherwise than
+    the rest (6 of 4,800 differed when tensors of 24 were cut in half): shards of another size would get other bits.
     """
     parameters = list(trained)
     groups = [
@@ -49,8 +50,10 @@ def optimizer(trained: Iterable[nn.Parameter], settings: OptimSettings) -> torch
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
+    on_cpu = all(p.device.type == "cpu" for p in parameters)
+    form = {"foreach": True} if on_cpu else {"fused": True}
     return torch.optim.AdamW(
-        groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.eps, fused=True
+        groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.eps, **form
     )
 
 

@@ -21,7 +21,7 @@ class World:
 
     @property
     def many(self) -> bool:
-        """Whether tensors are sharded; also true of one worker under Ray, which takes the path of many."""
+        """Whether tensors are sharded; also of one process, once it has a group of its own."""
         return distributed.is_available() and distributed.is_initialized()
 
     def summed(self, values: Tensor) -> Tensor:
