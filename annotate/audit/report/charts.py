@@ -1,7 +1,8 @@
 """Distributions of a layer as positions on a page, and numbers with their intervals. Nothing here writes markup."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -9,12 +10,13 @@ from xsheet.annotate.audit.bootstrap import Estimate, Floats
 from xsheet.annotate.audit.corpus import effective_number
 from xsheet.annotate.audit.report.axis import words
 from xsheet.annotate.audit.units import Ints, Units, horizon_us
-from xsheet.curate.report.charts import HEIGHT, fit_scale, whole_scale
+from xsheet.curate.report.charts import HEIGHT, Scale, fit_scale, whole_scale
 from xsheet.schemas import vocab
 from xsheet.schemas.time import US_PER_S
 
 MAX_CLASSES = 18
 """Of a list of classes; the rest are one line."""
+_SHARES = Scale(0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,17 +144,23 @@ def classes(title: str, counts: Ints, names: Sequence[str], *, are_tracks: bool 
 
 def statuses(counts: Mapping[vocab.ReplyStatus, int]) -> Classes:
     """How replies ended."""
-    names = sorted(counts, key=lambda status: -counts[status])
-    return classes("replies", np.array([counts[name] for name in names], dtype=np.int64), names)
+    names = sorted(counts, key=lambda status: (-counts[status], status))
+    found = classes("replies", np.array([counts[name] for name in names], dtype=np.int64), names)
+    return replace(found, note="")
 
 
-def histogram(title: str, values: Floats | Ints, *, unit: str, note: str, is_whole: bool = False) -> Histogram | None:
+Kind = Literal["number", "whole", "share"]
+
+
+def histogram(
+    title: str, values: Floats | Ints, *, unit: str = "", note: str = "", kind: Kind = "number"
+) -> Histogram | None:
     """The distribution of one number; None without any value."""
     known = np.asarray(values, dtype=np.float64)
     known = known[np.isfinite(known)]
     if not len(known):
         return None
-    scale = whole_scale(known, ()) if is_whole else fit_scale(known, ())
+    scale = _SHARES if kind == "share" else whole_scale(known, ()) if kind == "whole" else fit_scale(known, ())
     edges = scale.edges()
     counts = np.histogram(np.clip(known, edges[0], edges[-1]), edges)[0].tolist()
     middle, top = float(np.median(known)), max(counts)
@@ -165,9 +173,7 @@ def histogram(title: str, values: Floats | Ints, *, unit: str, note: str, is_who
                 x=round(scale.at(low) + 0.6, 1),
                 width=round(max(scale.at(high) - scale.at(low) - 1.2, 0.6), 1),
                 height=round(HEIGHT * count / top, 1),
-                says=f"{(low + high) / 2:.3g} {unit}: {count:,}"
-                if is_whole
-                else f"{low:.3g} to {high:.3g} {unit}: {count:,}",
+                says=f"{_range(low, high, scale)}{unit and ' ' + unit}: {count:,}",
             )
             for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
             if count
@@ -189,8 +195,8 @@ def whisker(number: Estimate, *, ends: tuple[float, float] = (0.0, 1.0), limit: 
     return Whisker(x=at[0], low=at[1], high=at[2], limit=None if limit is None else _place(limit, ends))
 
 
-def _range(low: float, high: float, is_whole: bool) -> str:
-    return f"{(low + high) / 2:g}" if is_whole else f"{low:.3g} to {high:.3g}"
+def _range(low: float, high: float, scale: Scale) -> str:
+    return f"{(low + high) / 2:g}" if scale.is_whole else f"{low:.3g} to {high:.3g}"
 
 
 def _place(value: float, ends: tuple[float, float]) -> float:

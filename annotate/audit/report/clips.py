@@ -1,10 +1,11 @@
 """The clips of the page: the worst with pictures, all others packed until somebody asks, and a table of them all."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from xsheet.annotate.audit.audit import Audited
 from xsheet.annotate.audit.report.details import Detail, clips_of, details, packed
 from xsheet.annotate.audit.report.findings import Findings
 from xsheet.annotate.audit.report.strips import Strip, data_uri, strips
@@ -57,11 +58,26 @@ class Wanted:
 
     set_folder: Path
     layer: LayerRun
-    against: Sequence[LayerRun]
+    beside: Mapping[str, LayerRun]
     findings: Findings
     page: Path
     shown: int
     how: Execution
+
+
+def judged_entries(entries: Sequence[Entry], audited: Audited, findings: Findings) -> list[Entry]:
+    """The annotations with what one audit came to, in its order."""
+    known, checks = {entry.annotation_id: entry for entry in entries}, findings.checks()
+    return [
+        replace(
+            known[one.annotation_id],
+            errors=one.errors,
+            warnings=one.warnings,
+            score=one.scores.overall,
+            checks=checks.get(one.annotation_id, ()),
+        )
+        for one in audited.judged
+    ]
 
 
 def clip_pages(wanted: Wanted, entries: Sequence[Entry], *, render: Callable[[Card], str]) -> ClipPages:
@@ -77,7 +93,7 @@ def clip_pages(wanted: Wanted, entries: Sequence[Entry], *, render: Callable[[Ca
     places = {entry.annotation_id: place for place, entry in enumerate(chosen)}
     stills, pieces = _Stills(wanted.set_folder), [""] * len(chosen)
     found = details(
-        wanted.set_folder, wanted.layer, places, others=wanted.against, findings=wanted.findings, page=wanted.page
+        wanted.set_folder, wanted.layer, places, beside=wanted.beside, findings=wanted.findings, page=wanted.page
     )
     for detail in found:
         place = places[detail.annotation.annotation_id]

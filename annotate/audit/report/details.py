@@ -17,13 +17,14 @@ import pyarrow.compute as pc
 
 from xsheet.annotate.audit.report.axis import Axis, Drawn, axis
 from xsheet.annotate.audit.report.findings import Findings
+from xsheet.annotate.audit.views import clip_facts
 from xsheet.annotate.lookup import SignalsOf
 from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.columns import Record
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.review import Finding
-from xsheet.schemas.tables import ANNOTATIONS, CLIPS, SHOTS, Table, from_arrow, part_files, read_file, read_table
+from xsheet.schemas.tables import ANNOTATIONS, CLIPS, Table, from_arrow, part_files, read_file
 
 R = TypeVar("R", bound=Record)
 PER_BLOCK = 20  # clips that are unpacked together
@@ -45,7 +46,7 @@ def details(
     layer: LayerRun,
     annotation_ids: Collection[str],
     *,
-    others: Sequence[LayerRun],
+    beside: Mapping[str, LayerRun],
     findings: Findings,
     page: Path,
 ) -> Iterator[Detail]:
@@ -55,7 +56,7 @@ def details(
         set_folder: the set.
         layer: the layer.
         annotation_ids: those wanted.
-        others: layers to stand beside it.
+        beside: other layers by name, to stand beside it.
         findings: what was found about it.
         page: where the page will lie; inside the set its clips can be reached.
 
@@ -65,17 +66,17 @@ def details(
     chosen = list(_rows(layer.files, ANNOTATIONS, "annotation_id", annotation_ids))
     clip_ids = {one.clip_id for one in chosen}
     clips = {clip.clip_id: clip for clip in clips_of(set_folder, clip_ids)}
-    beside = [(layer_name(other), _first_samples(other, clip_ids)) for other in others]
-    about, signals_of, cuts_of = findings.about(annotation_ids), SignalsOf(set_folder), _Cuts(set_folder)
+    others = [(name, _first_samples(other, clip_ids)) for name, other in beside.items()]
+    about, signals_of, facts = findings.about(annotation_ids), SignalsOf(set_folder), clip_facts(set_folder)
     for annotation in chosen:
         clip, found = clips.get(annotation.clip_id), about.get(annotation.annotation_id, [])
         drawn = Drawn(
             duration_us=annotation.duration_us,
             phases=annotation.phases,
-            others=[(name, rows[annotation.clip_id]) for name, rows in beside if annotation.clip_id in rows],
+            others=[(name, rows[annotation.clip_id]) for name, rows in others if annotation.clip_id in rows],
             findings=found,
             signals=signals_of(annotation.clip_id),
-            cuts_us=[] if clip is None else cuts_of(clip),
+            cuts_us=() if clip is None else facts[clip.clip_id].cuts_us,
         )
         film = None if clip is None else _link(set_folder, clip, page)
         yield Detail(annotation=annotation, findings=found, axis=axis(drawn), film=film)
@@ -91,26 +92,20 @@ def layer_name(layer: LayerRun) -> str:
     return f"{layer.layer} · {layer.made_by}"
 
 
+def named_beside(layer: LayerRun, others: Sequence[LayerRun]) -> dict[str, LayerRun]:
+    """Other layers by name; those that are called like another one tell their run too."""
+    found: dict[str, LayerRun] = {}
+    for other in others:
+        name = layer_name(other)
+        found[name if name not in {layer_name(layer), *found} else f"{other.layer} · {other.run.run_id[:12]}"] = other
+    return found
+
+
 def packed(pieces: Sequence[str]) -> Iterator[str]:
     """Pieces of a page as blocks of text, PER_BLOCK of them in each; the same pieces give the same blocks."""
     for first in range(0, len(pieces), PER_BLOCK):
         told = json.dumps(pieces[first : first + PER_BLOCK], ensure_ascii=False).encode()
         yield base64.b64encode(gzip.compress(told, 9, mtime=0)).decode()
-
-
-class _Cuts:
-    """Shot cuts of clips."""
-
-    def __init__(self, set_folder: Path) -> None:
-        rows = read_table(set_folder, SHOTS, ["source_id", "start_us"])
-        self._starts: dict[str, list[int]] = {}
-        for source, start_us in zip(rows["source_id"].to_pylist(), rows["start_us"].to_pylist(), strict=True):
-            self._starts.setdefault(source, []).append(start_us)
-
-    def __call__(self, clip: Clip) -> list[int]:
-        """Cuts inside a clip, on its own clock, in order."""
-        starts = self._starts.get(clip.source_id, ())
-        return sorted(us - clip.start_us for us in starts if clip.start_us < us < clip.end_us)
 
 
 def _first_samples(layer: LayerRun, clip_ids: Collection[str]) -> Mapping[str, Sequence[Phase]]:

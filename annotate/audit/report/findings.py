@@ -4,7 +4,7 @@
 # pyright: reportAttributeAccessIssue=false
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ class CheckRow:
     """What one check found."""
 
     check: str
-    why: str
     severity: vocab.Severity
     findings: int
     phases: int  # different ones
@@ -58,7 +57,7 @@ class Findings:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def by_check(self, whys: Mapping[str, str]) -> list[CheckRow]:
+    def by_check(self) -> list[CheckRow]:
         """One row for each check and severity, the worst and most frequent first."""
         rows: dict[tuple[str, vocab.Severity], list[dict[str, Any]]] = defaultdict(list)
         for row in self._plain("check", "severity", "annotation_id", "phase_id", "clip_id", "message"):
@@ -66,16 +65,23 @@ class Findings:
         found = [
             CheckRow(
                 check=check,
-                why=whys.get(check, ""),
                 severity=severity,
                 findings=len(some),
                 phases=len({(row["annotation_id"], row["phase_id"]) for row in some if row["phase_id"] is not None}),
                 clips=len({row["clip_id"] for row in some if row["clip_id"] is not None}),
-                example=str(some[0]["message"]),
+                example=some[0]["message"],
             )
             for (check, severity), some in rows.items()
         ]
         return sorted(found, key=lambda row: (SEVERITIES.index(row.severity), -row.findings, row.check))
+
+    def checks(self) -> dict[str, tuple[str, ...]]:
+        """By annotation, the checks that found something."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for row in self._plain("annotation_id", "check"):
+            if row["annotation_id"] is not None:
+                found[row["annotation_id"]].add(row["check"])
+        return {annotation_id: tuple(sorted(checks)) for annotation_id, checks in found.items()}
 
     def faulty_phases(self) -> dict[str, int]:
         """By annotation, how many of its phases have a finding of severity error."""

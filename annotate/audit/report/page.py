@@ -7,7 +7,7 @@ the line around are spelled out, and the page forbids every script but its own, 
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,16 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from xsheet.annotate.audit.corpus import replies
+from xsheet.annotate.audit.audit import CHECKS, Audited
 from xsheet.annotate.audit.report.axis import SIGNS, seconds, words
-from xsheet.annotate.audit.report.charts import statuses
-from xsheet.annotate.audit.report.clips import Card, ClipPages, Wanted, clip_pages
-from xsheet.annotate.audit.report.details import PER_BLOCK, layer_name
+from xsheet.annotate.audit.report.clips import Card, ClipPages, Wanted, clip_pages, judged_entries
+from xsheet.annotate.audit.report.criteria import gate_view
+from xsheet.annotate.audit.report.details import PER_BLOCK, layer_name, named_beside
 from xsheet.annotate.audit.report.findings import Findings
 from xsheet.annotate.audit.report.headline import facts, percent
-from xsheet.annotate.audit.report.sections import comparison, costs, distributions, origin
+from xsheet.annotate.audit.report.sections import comparison, distributions, origin, spending
 from xsheet.annotate.audit.review.queue import worst_first
+from xsheet.annotate.audit.whole import F11, F12, F13, G10
 from xsheet.curate.report.wording import printable
 from xsheet.execute import Execution
 from xsheet.schemas.atomic import write_text
@@ -32,6 +33,7 @@ from xsheet.schemas.sets import open_set
 
 SHOWN = 24
 """Clips with their pictures, the worst; each costs a decode and some 25 kB."""
+LAYER_CHECKS = (F11, F12, F13, G10)
 _PATTERNS = {
     "gesture": "M0 8L8 0M-2 2L2-2M6 10L10 6", "posture": "M0 4H8", "expression": "M4 0V8",
     "gaze": "M0 0L8 8M-2 6L2 10M6-2L10 2", "rest": "M1 2H3M5 6H7", "locomotion": "M0 4H8M4 0V8",
@@ -41,7 +43,7 @@ _PATTERNS = {
 
 def write_report(
     set_folder: Path,
-    layer: LayerRun,
+    about: Audited | LayerRun,
     page: Path,
     *,
     against: Sequence[LayerRun] = (),
@@ -52,9 +54,9 @@ def write_report(
 
     Args:
         set_folder: the set.
-        layer: the layer it is about.
+        about: an audit; or a layer, whose page then has no gate, and the findings of every audit of it.
         page: the file, e.g. SET/audit.html. Inside the set its clips can be reached from it.
-        against: layers to compare it with, the reference first.
+        against: layers to compare it with.
         shown: how many of the worst clips have pictures.
         how: how clips are decoded.
 
@@ -65,33 +67,35 @@ def write_report(
         ContractError: no set, or a table that this code does not read.
         RunError: no worker starts, or the disk is full.
     """
-    info, environment = open_set(set_folder), _environment()
+    name = open_set(set_folder).name
+    layer, audited = (about.layer, about) if isinstance(about, Audited) else (about, None)
     entries = worst_first(set_folder, layer)
-    findings = Findings.of(set_folder, {entry.annotation_id for entry in entries}, run_id=None)
-    whys: Mapping[str, str] = {}
+    ids = {entry.annotation_id for entry in entries}
+    findings = Findings.of(set_folder, ids, run_id=None if audited is None else audited.run.run_id)
+    if audited is not None:
+        entries = judged_entries(entries, audited, findings)
+    environment, beside = _environment(), named_beside(layer, against)
     wanted = Wanted(
-        set_folder=set_folder, layer=layer, against=against, findings=findings, page=page, shown=shown,
+        set_folder=set_folder, layer=layer, beside=beside, findings=findings, page=page, shown=shown,
         how=how or Execution(),
     )  # fmt: skip
-    environment.globals["whys"] = whys
     clips = clip_pages(wanted, entries, render=_cards(environment))
-    spent = replies(layer)
     text = environment.get_template("page.html").render(
-        set_name=info.name,
+        set_name=name,
         layer=layer,
         layer_name=layer_name(layer),
-        others=[layer_name(other) for other in against],
+        beside=list(beside),
         entries=entries,
         facts=facts(entries, findings.faulty_phases()),
-        gate=None,
+        gate=None if audited is None else gate_view(audited),
         findings=findings,
-        checks=findings.by_check(whys),
-        clips=clips,
+        asked={} if audited is None else {one.check.id: one for one in audited.checks},
+        respects={} if audited is None else audited.respects,
         distributions=distributions(layer, entries),
-        comparisons=[comparison(layer, other) for other in against],
-        statuses=statuses(spent.statuses),
-        costs=list(costs(spent)),
+        comparisons=[comparison(layer, other, name=name) for name, other in beside.items()],
+        spent=spending(layer),
         origin=list(origin(layer.run)),
+        clips=clips,
         **_scripts(clips),
     )
     write_text(page, text)
@@ -106,7 +110,7 @@ def _scripts(clips: ClipPages) -> dict[str, Any]:
     return {
         "js": Markup(script),
         "script_hash": "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "rows": Markup(clips.rows),
+        "table": Markup(clips.rows),
         "layout": Markup(json.dumps(layout)),
         "worst": [Markup(card) for card in clips.worst],
     }
@@ -126,6 +130,7 @@ def _environment() -> Environment:
     environment.filters |= {"seconds": seconds, "words": words, "percent": percent, "count": "{:,}".format}
     environment.globals |= {
         "css": Markup(_look()), "signs": SIGNS, "patterns": list(_PATTERNS.items()),
+        "known": {check.id: check for check in (*CHECKS, *LAYER_CHECKS)},
     }  # fmt: skip
     return environment
 

@@ -8,7 +8,7 @@ import numpy as np
 from xsheet.annotate.audit.agreement import Agreement, TrackAgreement, compare
 from xsheet.annotate.audit.bootstrap import Estimate
 from xsheet.annotate.audit.boundaries import TOLERANCES_US
-from xsheet.annotate.audit.corpus import Replies
+from xsheet.annotate.audit.corpus import replies
 from xsheet.annotate.audit.report.charts import (
     Classes,
     Histogram,
@@ -16,9 +16,9 @@ from xsheet.annotate.audit.report.charts import (
     classes,
     counted,
     histogram,
+    statuses,
     whisker,
 )
-from xsheet.annotate.audit.report.details import layer_name
 from xsheet.annotate.audit.review.queue import Entry
 from xsheet.annotate.audit.units import layer_units
 from xsheet.curate.report.wording import lasting
@@ -76,16 +76,24 @@ class Comparison:
     by_track: tuple[TrackRow, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """What a layer cost."""
+
+    statuses: Classes
+    costs: tuple[tuple[str, str, str], ...]  # (what, in all, per reply)
+
+
 def distributions(layer: LayerRun, entries: Sequence[Entry]) -> Distributions:
     """Classes, tracks, and how long, how many, how dense, how sure."""
     found = counted(layer_units(layer))
     scores = np.array([np.nan if entry.score is None else entry.score for entry in entries], dtype=np.float64)
     drawn = (
         histogram("duration of phases", found.durations_s, unit="s", note="of all phases, rests too"),
-        histogram("phases of a clip", found.per_clip, unit="phases", note="", is_whole=True),
-        histogram("coverage", found.coverage, unit="", note="share of the clip in any phase but rests"),
-        histogram("length of the clips", found.seconds, unit="s", note=""),
-        histogram("scores", scores, unit="", note="of the clips, 1 is best"),
+        histogram("phases of a clip", found.per_clip, kind="whole"),
+        histogram("coverage", found.coverage, kind="share", note="share of the clip in any phase but rests"),
+        histogram("length of the clips", found.seconds, unit="s"),
+        histogram("scores", scores, kind="share", note="of the clips, 1 is best"),
     )
     return Distributions(
         classes=(
@@ -96,11 +104,11 @@ def distributions(layer: LayerRun, entries: Sequence[Entry]) -> Distributions:
     )
 
 
-def comparison(layer: LayerRun, reference: LayerRun) -> Comparison:
-    """A layer beside another one."""
+def comparison(layer: LayerRun, reference: LayerRun, *, name: str) -> Comparison:
+    """A layer beside another one, which is called `name`."""
     found = compare(layer_units(reference), layer_units(layer), rng=np.random.default_rng(0))
     return Comparison(
-        name=layer_name(reference),
+        name=name,
         clips=found.clips,
         found=tuple(_found(found)),
         boundaries=tuple(_boundaries(found)),
@@ -108,12 +116,15 @@ def comparison(layer: LayerRun, reference: LayerRun) -> Comparison:
     )
 
 
-def costs(spent: Replies) -> Iterator[tuple[str, str, str]]:
-    """(what, in all, per reply) of everything that the replies state."""
+def spending(layer: LayerRun) -> Spending:
+    """How the replies of a layer ended, and all that they state of their cost."""
+    spent = replies(layer)
+    rows = []
     for name, total in spent.costs.items():
         each = total / max(spent.total, 1)
         told = (lasting(total), lasting(each)) if name == "latency_s" else (f"{total:,.0f}", f"{each:,.0f}")
-        yield _MEANT.get(name, name.replace("_", " ")), *told
+        rows.append((_MEANT.get(name, name.replace("_", " ")), *told))
+    return Spending(statuses=statuses(spent.statuses), costs=tuple(rows))
 
 
 def origin(run: Run) -> Iterator[tuple[str, str]]:
