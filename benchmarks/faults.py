@@ -20,7 +20,7 @@ import numpy as np
 from motion import cached, phases_of
 
 from xsheet.annotate.audit.audit import answers_of
-from xsheet.annotate.audit.check import ClipFacts, View, claims_of
+from xsheet.annotate.audit.check import ClipFacts, View, beside
 from xsheet.annotate.audit.faults import FAULTS, Fault, caught, false_alarms, plant
 from xsheet.annotate.audit.measured import Measured
 from xsheet.annotate.audit.scores import Answer
@@ -46,11 +46,8 @@ class Case(NamedTuple):
     def answers(self, annotation: Annotation) -> list[Answer]:
         """All checks on this annotation, or on a copy with a fault."""
         clip = ClipFacts(duration_us=self.truth.duration_us, media_sha256="0" * 64)
-        view = View(
-            annotation=annotation, run=run_of(0), clip=clip, measured=self.measured,
-            claims=claims_of(annotation, self.measured),
-        )  # fmt: skip
-        return answers_of(view, AuditSettings())
+        view = View(annotation=annotation, run=run_of(0), clip=clip)
+        return answers_of(beside(view, self.measured), AuditSettings())
 
     def sees(self, track: vocab.Track, span: Span) -> bool:
         """Whether a track is seen throughout a span."""
@@ -74,8 +71,9 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
 
 def table(found: list[Case], *, seed: int = 0, show: Callable[[str], None] = print) -> dict[Fault, tuple[int, int]]:
     """Plants every fault once in every clip that has a place for it; prints, and returns planted and caught."""
-    rng, counts, by = np.random.default_rng(seed), dict[Fault, tuple[int, int]](), defaultdict[Fault, Counter[str]](Counter)
-    clean = [case.answers(case.truth) for case in found]
+    rng, clean = np.random.default_rng(seed), [case.answers(case.truth) for case in found]
+    counts: dict[Fault, tuple[int, int]] = {}
+    by: dict[Fault, Counter[str]] = defaultdict(Counter)
     missed: dict[Fault, Counter[str]] = defaultdict(Counter)
     for fault in FAULTS:
         planted = hits = 0
@@ -115,7 +113,8 @@ def alarms(found: list[Case], clean: list[list[Answer]], show: Callable[[str], N
     by = Counter(c.id for answers in clean for c, o in answers if o.passed is False and c.severity != "info")
     show(
         f"\nOf {phases} right phases in {len(found)} clips {flagged} have a finding ({flagged / max(phases, 1):.3f}); "
-        f"{other} findings are about no phase ({other / max(phases, 1):.3f} a phase). By check: {dict(by.most_common())}"
+        f"{other} findings are about no phase ({other / max(phases, 1):.3f} a phase). "
+        f"By check: {dict(by.most_common())}"
     )
     return flagged / max(phases, 1)
 

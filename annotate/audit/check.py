@@ -9,8 +9,11 @@ measured, the outcome is open, which is no fault.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from xsheet.annotate.audit.measured import Measured
 from xsheet.annotate.audit.settings import AuditSettings
@@ -57,6 +60,9 @@ class View:
     support: Mapping[str, float] = field(default_factory=dict)  # by phase id: share of the samples that have it
     agreement: float | None = None  # of the samples of its clip, mean F1 at tIoU 0.5
     claims: tuple[Claim, ...] = ()
+    busy: Mapping[vocab.Track, NDArray[np.bool_]] = field(
+        default_factory=dict
+    )  # (frames,) where a phase claims a track
 
     @property
     def duration_us(self) -> int:
@@ -64,9 +70,15 @@ class View:
         return self.clip.duration_us if self.clip is not None else self.annotation.duration_us
 
 
-def claims_of(annotation: Annotation, measured: Measured) -> tuple[Claim, ...]:
-    """The phases of an annotation beside the signals of its clip."""
-    return tuple(_claim(phase, measured) for phase in annotation.phases)
+def beside(view: View, measured: Measured) -> View:
+    """The view with its phases held beside the signals of its clip."""
+    claims = tuple(_claim(phase, measured) for phase in view.annotation.phases)
+    busy: dict[vocab.Track, NDArray[np.bool_]] = {}
+    for claim in claims:
+        if claim.phase.action != "rest":
+            mask = busy.setdefault(claim.phase.track, np.zeros(len(measured.course), np.bool_))
+            mask[claim.frames.start : claim.frames.stop] = True
+    return replace(view, measured=measured, claims=claims, busy=busy)
 
 
 def _claim(phase: Phase, measured: Measured) -> Claim:
@@ -120,7 +132,9 @@ def finding_of(check: Check, outcome: Outcome, annotation: Annotation, *, run_id
     phase = outcome.phase
     span = (phase.start_us, phase.end_us) if phase is not None else (outcome.start_us, outcome.end_us)
     return Finding(
-        finding_id=finding_id(check.id, annotation.annotation_id, phase.phase_id if phase else None, outcome.detail, *span),
+        finding_id=finding_id(
+            check.id, annotation.annotation_id, phase.phase_id if phase else None, outcome.detail, *span
+        ),
         run_id=run_id,
         check=check.id,
         severity=check.severity,

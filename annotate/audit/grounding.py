@@ -6,10 +6,9 @@ A part that is not seen, or whose motion no series holds, makes the answer open:
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xsheet.annotate.audit.check import Check, Claim, Outcome, View
-from xsheet.annotate.audit.measured import WATCHED, Measured, Quantity, quantity_of
+from xsheet.annotate.audit.measured import Measured, Quantity, quantity_of
 from xsheet.annotate.audit.settings import AuditSettings, MotionLimits
 from xsheet.annotate.series import FPS, side_share
 from xsheet.annotate.strokes import Chain
@@ -22,8 +21,9 @@ _STATES: frozenset[vocab.Action] = frozenset({
     "fist", "palm_up", "other",
 })  # fmt: skip
 _SAME_LENGTH = 0.3  # of a phase: what its length may differ by from that of the movement it means
+# Of the least leg that counts as an action: small legs join what larger ones tell apart, and find what they do not.
+_SCALES = (1.0, 0.6)
 _SIDED: frozenset[vocab.Action] = frozenset({"turn_head", "tilt_head", "look_away"})
-_HELD_TIMES = 1.5  # as the motion annotator's for expressions
 _FEW_COVERED = 0.25  # share of a movement that a phase covers without having seen it
 
 
@@ -35,8 +35,7 @@ def _moves(view: View, settings: AuditSettings) -> Iterator[Outcome]:
     limits, measured = settings.motion, view.measured
     if measured is None:
         return
-    busy = busy_frames(view, measured)
-    still = {track: measured.still_speed(track, mask) for track, mask in busy.items()}
+    still = {track: measured.still_speed(track, mask) for track, mask in view.busy.items()}
     for claim in view.claims:
         phase = claim.phase
         if phase.action not in _STATES and phase.kind != "rest":
@@ -46,16 +45,6 @@ def _moves(view: View, settings: AuditSettings) -> Iterator[Outcome]:
                 yield Outcome(None, phase=phase)
             else:
                 yield Outcome(moved / at_rest >= limits.min_ratio, moved / at_rest, limits.min_ratio, phase)
-
-
-def busy_frames(view: View, measured: Measured) -> dict[vocab.Track, NDArray[np.bool_]]:
-    """(frames,) where the annotation has a phase, by track; only tracks that are measured."""
-    busy: dict[vocab.Track, NDArray[np.bool_]] = {}
-    for claim in view.claims:
-        if claim.phase.track in measured.speed and claim.phase.action != "rest":
-            mask = busy.setdefault(claim.phase.track, np.zeros(len(measured.course), np.bool_))
-            mask[claim.frames.start : claim.frames.stop] = True
-    return busy
 
 
 def _rests(view: View, settings: AuditSettings) -> Iterator[Outcome]:
@@ -73,11 +62,14 @@ def _energy(view: View, settings: AuditSettings) -> Iterator[Outcome]:
     limits, measured = settings.motion, view.measured
     if measured is None:
         return
-    busy = busy_frames(view, measured)
     for claim in view.claims:
         phase = claim.phase
         if phase.action not in _STATES and phase.track in measured.speed:
-            gain = None if _open(claim, limits) else measured.energy_gain(phase.track, claim.frames, busy[phase.track])
+            gain = (
+                None
+                if _open(claim, limits)
+                else measured.energy_gain(phase.track, claim.frames, view.busy[phase.track])
+            )
             passed = None if gain is None else gain > limits.min_energy_gain
             yield Outcome(passed, gain, limits.min_energy_gain, phase)
 
@@ -91,13 +83,12 @@ def _displaced(view: View, settings: AuditSettings) -> Iterator[Outcome]:
         if quantity is not None:
             sigma_us = max(claim.phase.start_sigma_us or 0, claim.phase.end_sigma_us or 0)
             limit_s = max(limits.max_displacement_s, min(2 * sigma_us / US_PER_S, limits.max_excused_s))
-            spans = [] if _open(claim, limits) else measured.movement_spans(quantity)
-            found = _displacement_s(claim, spans, limit_s, limits)
+            found = None if _open(claim, limits) else _displacement_s(claim, measured, quantity, limit_s, limits)
             yield Outcome(None if found is None else found <= limit_s, found, limit_s, claim.phase)
 
 
 def _displacement_s(
-    claim: Claim, spans: list[tuple[float, float]], limit_s: float, limits: MotionLimits
+    claim: Claim, measured: Measured, quantity: Quantity, limit_s: float, limits: MotionLimits
 ) -> float | None:
     """How far a phase lies from the movement it means; None where no movement near it has its length.
 
@@ -105,13 +96,15 @@ def _displacement_s(
     length is, which tells a phase that was moved from one whose ends are loose.
     """
     start, stop = claim.frames.start, claim.frames.stop
-    near = [((a - start) / FPS, (b - stop) / FPS) for a, b in spans]
-    fitting = min((max(abs(a), abs(b)) for a, b in near), default=None)
-    if fitting is not None and fitting <= limit_s:
-        return fitting
+    near: list[tuple[float, float]] = []
+    for scale in _SCALES:
+        spans = measured.movement_spans(quantity, scale=scale)
+        near += [((a - start) / FPS, (b - stop) / FPS) for a, b in spans]
+        fitting = min((max(abs(a), abs(b)) for a, b in near), default=None)
+        if fitting is not None and fitting <= limit_s:
+            return fitting
     same = max(limits.same_length_s, _SAME_LENGTH * (stop - start) / FPS)
-    moved = [abs(a + b) / 2 for a, b in near if abs(a - b) <= same]
-    nearest = min(moved, default=None)
+    nearest = min((abs(a + b) / 2 for a, b in near if abs(a - b) <= same), default=None)
     return nearest if nearest is not None and limit_s < nearest <= limits.max_reach_s else None
 
 
@@ -122,12 +115,17 @@ def _fits(view: View, settings: AuditSettings) -> Iterator[Outcome]:
     for claim in view.claims:
         quantity = quantity_of(claim.phase.action, claim.phase.track)
         if quantity is not None and not _open(claim, limits):
-            start, stop = claim.frames.start, claim.frames.stop
-            inside = sum(
-                max(0.0, min(stop, chain.end) - max(start, chain.start)) for chain in measured.movements(quantity)
-            )
-            share = min(1.0, inside / max(stop - start, 1))
+            share = _moving_share(claim, measured.movements(quantity, scale=_SCALES[0]))
+            if share < limits.min_fit:
+                share = _moving_share(claim, measured.movements(quantity, scale=_SCALES[1]))
             yield Outcome(share >= limits.min_fit, share, limits.min_fit, claim.phase)
+
+
+def _moving_share(claim: Claim, chains: list[Chain]) -> float:
+    """Share of a phase that lies in movements."""
+    start, stop = claim.frames.start, claim.frames.stop
+    inside = sum(max(0.0, min(stop, chain.end) - max(start, chain.start)) for chain in chains)
+    return min(1.0, inside / max(stop - start, 1))
 
 
 def _right_side(view: View, settings: AuditSettings) -> Iterator[Outcome]:
@@ -178,45 +176,15 @@ def _missed(view: View, settings: AuditSettings) -> Iterator[Outcome]:
     limits, measured = settings.motion, view.measured
     if measured is None or view.annotation.status != "ok":
         return
-    busy = busy_frames(view, measured)
-    nowhere = np.zeros(len(measured.course), np.bool_)
-    for quantity in WATCHED:
-        covered = busy.get(quantity.track, nowhere)
-        for chain in _movements_outside(measured, quantity, covered, limits):
-            span = span_of_frames(range(round(chain.start), round(chain.end)), CLIP_RATE)
-            size = abs(chain.peak) / quantity.least
+    for quantity, frames, chain in measured.large_movements(limits.missed_scale, limits.min_missed_s):
+        busy = view.busy.get(quantity.track)
+        is_free = busy is None or np.count_nonzero(busy[frames.start : frames.stop]) < _FEW_COVERED * len(frames)
+        if is_free and measured.stands_out(quantity, frames, chain):
+            span, size = span_of_frames(frames, CLIP_RATE), abs(chain.peak) / quantity.least
             yield Outcome(
                 False, size, limits.missed_scale, detail=f"{quantity.track} moves at {span}, and no phase says so",
                 start_us=span.start_us, end_us=span.end_us,
             )  # fmt: skip
-
-
-def _movements_outside(
-    measured: Measured, quantity: Quantity, covered: NDArray[np.bool_], limits: MotionLimits
-) -> Iterator[Chain]:
-    """Clear movements of a quantity that lie outside the covered frames."""
-    values, least = measured.values(quantity), limits.missed_scale * quantity.least
-    free = values[~covered]
-    # A look at the range spares most quantities the search.
-    if not np.isfinite(free).any() or np.nanmax(free) - np.nanmin(free) < least:
-        return
-    for chain in measured.movements(quantity, scale=1.0):
-        frames = range(max(0, round(chain.start)), min(len(values), round(chain.end)))
-        is_free = len(frames) >= limits.min_missed_s * FPS and covered[frames.start : frames.stop].mean() < _FEW_COVERED
-        if is_free and _is_clear(chain, frames, measured, quantity, least):
-            yield chain
-
-
-def _is_clear(chain: Chain, frames: range, measured: Measured, quantity: Quantity, least: float) -> bool:
-    """Whether a movement is an action for sure: large enough for its pace, the right way, and out of the ordinary."""
-    if not chain.returns or (quantity.sign and quantity.sign * chain.peak < 0):
-        return False
-    cycle_s = len(frames) / FPS / max(1, len(chain.legs) // 2)
-    # A pose that is held to the end of the clip may as well be drift.
-    times = _HELD_TIMES if chain.until is not None else quantity.slow_times if cycle_s > quantity.slow_s else 1.0
-    if abs(chain.peak) < max(times * least, measured.stands_out(quantity)):
-        return False
-    return quantity.shows is None or (measured.strength(quantity.shows, frames, "none") or 0.0) >= 1.0
 
 
 def missed_us(outcomes: list[Outcome]) -> int:

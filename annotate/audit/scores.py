@@ -45,15 +45,19 @@ class Judged:
 
 def family_scores(answers: Iterable[Answer]) -> dict[Family, float]:
     """Share that passed, by family; families without an answer are left out."""
-    passed: dict[Family, float] = {}
-    asked: dict[Family, float] = {}
+    passed: dict[str, float] = {}  # by id: there are many answers and few checks
+    asked: dict[str, float] = {}
+    checks: dict[str, Check] = {}
     for check, outcome in answers:
-        weight = 0.0 if outcome.passed is None else _WEIGHT[check.severity]
-        if weight:
-            family = check.family
-            asked[family] = asked.get(family, 0.0) + weight
-            passed[family] = passed.get(family, 0.0) + weight * bool(outcome.passed)
-    return {family: passed[family] / total for family, total in asked.items()}
+        if outcome.passed is not None:
+            checks[check.id] = check
+            asked[check.id] = asked.get(check.id, 0) + 1
+            passed[check.id] = passed.get(check.id, 0) + outcome.passed
+    totals: dict[Family, tuple[float, float]] = {}
+    for name, check in checks.items():
+        weight, (good, total) = _WEIGHT[check.severity], totals.get(check.family, (0.0, 0.0))
+        totals[check.family] = good + weight * passed[name], total + weight * asked[name]
+    return {family: good / total for family, (good, total) in totals.items() if total}
 
 
 def scores_of(answers: Iterable[Answer]) -> Scores:

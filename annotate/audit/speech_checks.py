@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from xsheet.annotate.audit.check import Check, Outcome, View
 from xsheet.annotate.audit.settings import AuditSettings
 from xsheet.schemas.annotation import Phase
@@ -60,7 +58,7 @@ def _silent(view: View, settings: AuditSettings) -> Iterator[Outcome]:
     base, share, limit = view.annotation.base, _voice_share(view), settings.speech.speaking_above
     if base is not None and share is not None and base.speaking == "silent":
         # Somebody else may be heard; then the mouth does not follow the sound.
-        own = _mouth_correlation(view)
+        own = None if view.measured is None else view.measured.mouth_correlation
         heard_else = own is not None and own < settings.speech.min_mouth_correlation
         yield Outcome(share <= limit or heard_else, share, limit, detail="the base says 'silent'")
 
@@ -72,20 +70,8 @@ def _mouth(view: View, settings: AuditSettings) -> Iterator[Outcome]:
         and base.speaking == "speaking"
         and (_voice_share(view) or 0.0) >= settings.speech.speaking_above
     ):
-        found = _mouth_correlation(view)
+        found = None if view.measured is None else view.measured.mouth_correlation
         yield Outcome(None if found is None else found >= limit, found, limit)
-
-
-def _mouth_correlation(view: View) -> float | None:
-    """Pearson's r of mouth opening with loudness over the frames that have both; None where either stands still."""
-    if view.measured is None or not view.measured.signals.energy_db:
-        return None
-    mouth = view.measured.course.mouth
-    loud = np.array(view.measured.signals.energy_db, np.float64)
-    both = np.isfinite(mouth) & np.isfinite(loud)
-    if both.sum() < 10 or np.ptp(mouth[both]) == 0 or np.ptp(loud[both]) == 0:
-        return None
-    return float(np.corrcoef(mouth[both], loud[both])[0, 1])
 
 
 def _talks(view: View, settings: AuditSettings) -> Iterator[Outcome]:

@@ -1,8 +1,8 @@
 """Shape of the timeline (B): slabs, round numbers and other signs that nobody looked."""
 
+import math
 from collections.abc import Iterator
 from itertools import combinations, pairwise
-from statistics import fmean, pstdev
 
 from xsheet.annotate.audit.check import Check, Outcome, View
 from xsheet.annotate.audit.settings import AuditSettings
@@ -41,10 +41,12 @@ def _slabs(view: View, settings: AuditSettings) -> Iterator[Outcome]:
     limits, acts = settings.timeline, [p for p in view.annotation.phases if p.action != "rest"]
     if len(acts) >= limits.min_slabs:
         lengths = [p.end_us - p.start_us for p in acts]
-        spread = pstdev(lengths) / fmean(lengths)
+        mean = sum(lengths) / len(lengths)
+        spread = math.sqrt(sum((length - mean) ** 2 for length in lengths) / len(lengths)) / mean
         # Actions of equal length happen; slabs also lie side by side.
-        tiled = _on_partition(view) >= limits.max_on_partition or _touching(acts) >= len(acts) - 1
-        yield Outcome(spread >= limits.min_duration_cv or not tiled, spread, limits.min_duration_cv)
+        even = spread < limits.min_duration_cv
+        tiled = even and (_touching(acts) >= len(acts) - 1 or _on_partition(view) >= limits.max_on_partition)
+        yield Outcome(not tiled, spread, limits.min_duration_cv)
 
 
 def _partition(view: View, settings: AuditSettings) -> Iterator[Outcome]:

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xsheet.annotate.audit.check import ClipFacts, View, claims_of
+from xsheet.annotate.audit.check import ClipFacts, View, beside
 from xsheet.annotate.audit.consistency import Consistency, consistency
 from xsheet.annotate.audit.measured import Measured
+from xsheet.annotate.audit.signal_rows import SignalRows
 from xsheet.annotate.audit.units import units_of
-from xsheet.annotate.lookup import SignalsOf
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.layers import LayerRun, layers
@@ -33,7 +33,7 @@ class Views:
         self._layer = layer
         self._clips = clip_facts(set_folder)
         self._missing = missing_parents(set_folder, layer)
-        self._signals = SignalsOf(set_folder)
+        self._signals = SignalRows(set_folder)
         self._measured: tuple[str, Measured | None] = ("", None)
 
     def __iter__(self) -> Iterator[View]:
@@ -47,16 +47,15 @@ class Views:
     ) -> View:
         """One annotation with all that is known."""
         measured = self._measured_of(row.clip_id)
-        return View(
+        view = View(
             annotation=row,
             run=self._layer.run,
             clip=self._clips.get(row.clip_id),
-            measured=measured,
             missing_parents=self._missing.get(row.annotation_id, ()),
             support=support or {},
             agreement=agreement,
-            claims=claims_of(row, measured) if measured is not None else (),
         )
+        return view if measured is None else beside(view, measured)
 
     def _measured_of(self, clip_id: str) -> Measured | None:
         if self._measured[0] != clip_id:

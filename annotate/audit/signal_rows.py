@@ -1,0 +1,69 @@
+"""Signals of a set by clip, for a reader that goes through a layer: a row group in memory, no validation.
+
+An audit reads the series of every clip. To validate a second time what was validated when it was written would cost more
+than all checks of an annotation together, so the records are filled from the columns.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xsheet.schemas.clip import Signals
+from xsheet.schemas.tables import SIGNALS, part_files, read_file, read_slice
+
+_NAMES = tuple(field.name for field in fields(Signals))
+
+
+class SignalRows:
+    """Signals by clip; one row group of some 30 MB is kept, so clips are best asked for in the order of the table."""
+
+    def __init__(self, set_folder: Path) -> None:
+        self._places: dict[str, tuple[Path, int]] = {}
+        self._groups: dict[Path, list[range]] = {}
+        for file in part_files(set_folder, SIGNALS):
+            self._groups[file] = _row_groups(file)
+            for row, clip_id in enumerate(read_file(file, SIGNALS, ["clip_id"])["clip_id"].to_pylist()):
+                self._places[clip_id] = file, row
+        self._at: tuple[Path, range] | None = None
+        self._columns: dict[str, pa.Array] = {}
+
+    def __call__(self, clip_id: str) -> Signals | None:
+        """The signals of a clip; None where the set has none."""
+        place = self._places.get(clip_id)
+        if place is None:
+            return None
+        file, row = place
+        if self._at is None or file != self._at[0] or row not in self._at[1]:
+            rows = next(group for group in self._groups[file] if row in group)
+            table = read_slice(file, SIGNALS, rows).combine_chunks()
+            self._at, self._columns = (file, rows), {name: table[name].combine_chunks() for name in _NAMES}
+        return _signals(self._columns, row - self._at[1].start)
+
+
+def _row_groups(file: Path) -> list[range]:
+    metadata = pq.read_metadata(file)
+    groups, start = [], 0
+    for k in range(metadata.num_row_groups):
+        stop = start + metadata.row_group(k).num_rows
+        groups.append(range(start, stop))
+        start = stop
+    return groups
+
+
+def _signals(columns: dict[str, pa.Array], row: int) -> Signals:
+    signals = object.__new__(Signals)
+    for name, column in columns.items():
+        object.__setattr__(signals, name, _value(column, row))
+    return signals
+
+
+def _value(column: pa.Array, row: int) -> Any:
+    value = column[row]
+    if not isinstance(value, pa.ListScalar):
+        return value.as_py()
+    series = value.values
+    # Through numpy where nothing is missing: ten times as fast.
+    return tuple(series.to_pylist() if series.null_count else series.to_numpy().tolist())
