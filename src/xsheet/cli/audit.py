@@ -6,17 +6,59 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xsheet.cli.annotate import LayerName, show_losses
-from xsheet.cli.options import AsJson, SetFolder
+from xsheet.cli.options import AsJson, Config, Jobs, Set, SetFolder, cores
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from xsheet.annotate.audit.agreement import Agreement
+    from xsheet.annotate.audit.audit import Audited
     from xsheet.annotate.audit.bootstrap import Estimate
+    from xsheet.annotate.audit.settings import AuditSettings
 
 app = typer.Typer(help="Can a layer be trusted? Checks, agreement, review, exchange.", no_args_is_help=True)
 
 Format = Annotated[str, typer.Option("--format", "-f", help="elan, label-studio, activitynet, webvtt or csv.")]
+
+
+@app.command("run")
+def run_(
+    folder: SetFolder,
+    layer: LayerName = "consensus",
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="LAYER[@WHOSE]", help="Another layer to compare with.")
+    ] = None,
+    preset: Annotated[str, typer.Option("--gate", help="Limits to start from.")] = "default",
+    config: Config = None,
+    set_: Set = None,
+    page: Annotated[Path | None, typer.Option("--out", help="The report; SET/audit.html if left out.")] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Findings and summary only.")] = False,
+    jobs: Jobs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a layer, write its findings and the report, and ask the gate.
+
+    Exit 1 when the gate does not pass.
+
+    Example: xsheet audit run my-set --layer consensus@qwen --against consensus@motion
+    """
+    from xsheet.annotate.audit.audit import audit
+    from xsheet.annotate.audit.report.page import write_report
+    from xsheet.execute import Execution
+    from xsheet.schemas.layers import find_layer
+    from xsheet.schemas.sets import open_set
+
+    settings = settings_of(preset, config, set_)
+    open_set(folder)
+    other = None if against is None else find_layer(folder, against)
+    audited = audit(folder, find_layer(folder, layer), settings, against=other)
+    written = None
+    if not no_report:
+        how = Execution(jobs=jobs or cores())
+        beside = [] if other is None else [other]
+        written = write_report(folder, audited, page or folder / "audit.html", against=beside, how=how)
+    show_audit(audited, written, as_json=as_json)
+    raise typer.Exit(0 if audited.gate.passed else 1)
 
 
 @app.command()
@@ -232,6 +274,65 @@ def import_(
     show_losses(reading.losses)
     for layer, one in zip(layers, reading.imports, strict=True):
         console().print(f"{layer}: {len(one.annotations)} clips by {one.voice!r}", markup=False)
+
+
+def settings_of(preset: str, config: Path | None, overrides: list[str] | None) -> "AuditSettings":
+    """Settings of an audit from a preset, a file and single values."""
+    from importlib.resources import files
+
+    from xsheet.annotate.audit.settings import AuditSettings
+    from xsheet.schemas.errors import ConfigError
+    from xsheet.schemas.settings import load
+
+    folder = files("xsheet.annotate.audit") / "presets"
+    known = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    if preset not in known:
+        raise ConfigError(
+            where="--gate", expected=f"one of {', '.join(known)}", came=repr(preset), todo="use --config for a file"
+        )
+    return load(AuditSettings, preset=folder / f"{preset}.yaml", config=config, overrides=overrides or ())
+
+
+WORST = 8
+"""Clips of the queue that a summary names; the report has all."""
+
+
+def show_audit(audited: "Audited", page: Path | None, *, as_json: bool) -> None:
+    """The summary of an audit, on one screen."""
+    from dataclasses import asdict
+
+    from xsheet.cli.show import console, print_json, print_table
+
+    criteria = [asdict(one) | {"passed": one.passed} for one in audited.gate.criteria]
+    failed = [one for one in audited.checks if one.failed]
+    if as_json:
+        print_json({
+            "layer": str(audited.layer), "run": audited.run.run_id, "page": None if page is None else str(page),
+            "passed": audited.gate.passed, "gate": criteria, "scores": asdict(audited.scores),
+            "annotations": len(audited.judged), "phases": audited.phases, "findings": audited.findings,
+            "checks": {one.check.id: {"passed": one.passed, "failed": one.failed, "open": one.open}
+                       for one in audited.checks},
+            "worst": [one.annotation_id for one in audited.judged[:WORST]],
+        })  # fmt: skip
+        return
+    rows = [(c.check.id, c.check.why, c.check.severity, c.failed, c.passed, c.open) for c in failed]
+    if rows:
+        print_table("checks that did not pass everywhere", ("", "why", "severity", "failed", "passed", "open"), rows)
+    worst = [
+        (one.annotation_id, one.scores.overall, one.errors, one.warnings)
+        for one in audited.judged[:WORST]
+        if one.errors or one.warnings
+    ]
+    if worst:
+        print_table("worst first", ("annotation", "score", "errors", "warnings"), worst)
+    for criterion in audited.gate.criteria:
+        console().print(str(criterion), markup=False, style=None if criterion.passed else "bold red")
+    verdict = "the gate passes" if audited.gate.passed else "the gate does not pass"
+    console().print(
+        f"{audited.layer}: {len(audited.judged)} annotations, {audited.phases} phases, {audited.findings} findings; "
+        f"{verdict}" + ("" if page is None else f"\npage: {page}"),
+        markup=False,
+    )
 
 
 def show_agreement(found: "Agreement", title: str) -> None:
