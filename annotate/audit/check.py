@@ -122,9 +122,9 @@ class Check:
     def says(self, outcome: Outcome) -> str:
         """What was expected and what was found, on one line."""
         if outcome.value is None or outcome.limit is None:
-            return outcome.detail or self.why
+            return (outcome.detail or self.why) if outcome.passed is False else ""
         found = f"{self.number} is {outcome.value:.3g}, expected {self.sense} {outcome.limit:.3g}"
-        return f"{found}: {outcome.detail}" if outcome.detail else found
+        return f"{found}: {outcome.detail}" if outcome.detail and outcome.passed is False else found
 
 
 def finding_of(check: Check, outcome: Outcome, annotation: Annotation, *, run_id: str) -> Finding:

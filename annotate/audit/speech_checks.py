@@ -4,25 +4,31 @@ from collections.abc import Iterator
 
 from xsheet.annotate.audit.check import Check, Outcome, View
 from xsheet.annotate.audit.settings import AuditSettings
+from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Phase
 from xsheet.schemas.time import US_PER_S, Span
 
 _STROKES = ("gesture", "action")
 
 
-def _relation(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+def _with_voice(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+    limit = settings.speech.min_overlap
+    for phase, overlap in _related(view, "co_speech", "onset_before", "offset_after"):
+        yield Outcome(overlap >= limit, overlap, limit, phase)
+
+
+def _without_voice(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+    limit = settings.speech.max_overlap
+    for phase, overlap in _related(view, "in_pause", "no_speech"):
+        yield Outcome(overlap <= limit, overlap, limit, phase)
+
+
+def _related(view: View, *relations: vocab.Relation) -> Iterator[tuple[Phase, float]]:
+    """Phases that state one of these relations, and the share of each with voice."""
     voice = None if view.measured is None else view.measured.voice
-    if voice is None:
-        return
-    limits = settings.speech
-    for phase in view.annotation.phases:
-        if phase.speech is None or phase.speech.relation == "unknown":
-            continue
-        overlap, relation = _overlap(phase.span, voice), phase.speech.relation
-        if relation in ("in_pause", "no_speech"):
-            yield Outcome(overlap <= limits.max_overlap, overlap, limits.max_overlap, phase, f"called {relation}")
-        else:
-            yield Outcome(overlap >= limits.min_overlap, overlap, limits.min_overlap, phase, f"called {relation}")
+    for phase in view.annotation.phases if voice is not None else ():
+        if phase.speech is not None and phase.speech.relation in relations:
+            yield phase, _overlap(phase.span, voice or ())
 
 
 def _overlap(span: Span, voice: tuple[Span, ...]) -> float:
@@ -110,8 +116,12 @@ def _stroke(phase: Phase) -> Span | None:
 
 
 SPEECH = (
-    Check(id="H1", why="the stated relation to speech is that of the measured voice", severity="error",
-          number="voice_overlap", judge=_relation, formula="share of the phase with voice activity (§9-H)"),
+    Check(id="H1", why="what is said to go with speech is done while there is voice", severity="error",
+          number="voice_overlap", sense=">=", judge=_with_voice,
+          formula="share of the phase with voice activity (§9-H)"),
+    Check(id="H1b", why="what is said to lie in a pause is done without voice", severity="error",
+          number="voice_overlap", sense="<=", judge=_without_voice,
+          formula="share of the phase with voice activity (§9-H)"),
     Check(id="H2", why="a gesture goes with its word", severity="warning", number="lag_s", sense="<=", judge=_lag,
           formula="|apex of the stroke - nearest onset|; viewers accept 0.5 to 0.6 s (§9-H)"),
     Check(id="H3", why="who is said to speak is heard", severity="error", number="voice_share", sense=">=",

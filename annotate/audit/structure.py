@@ -80,13 +80,13 @@ def _provenance(view: View, _: AuditSettings) -> Iterator[Outcome]:
 
 
 STRUCTURE = (
-    Check(id="A1", why="a phase ends after its clip", severity="error", number="end_s", sense="<=", judge=_in_clip,
+    Check(id="A1", why="a phase lies inside its clip", severity="error", number="end_s", sense="<=", judge=_in_clip,
           formula="end <= duration of the clip + half a frame (§9-A1)"),
-    Check(id="A3", why="no such action is so short or so long", severity="warning", judge=_duration,
+    Check(id="A3", why="an action lasts as long as such actions do", severity="warning", judge=_duration,
           formula="shortest(class) <= duration <= longest(class) (§9-A3)"),
-    Check(id="A5", why="words and laterality name different sides", severity="error", judge=_side,
+    Check(id="A5", why="words and laterality name the same side", severity="error", judge=_side,
           formula="the one side in the words = laterality (§9-A5)"),
-    Check(id="A5b", why="body parts and laterality name different sides", severity="error", judge=_parts,
+    Check(id="A5b", why="body parts and laterality name the same side", severity="error", judge=_parts,
           formula="no part of the other side among body_parts (§9-A5)"),
     Check(id="A6", why="the annotation is of this file", severity="error", judge=_media,
           formula="media_sha256 = that of the clip (§9-A6)"),
