@@ -101,7 +101,9 @@ def clip_pages(wanted: Wanted, entries: Sequence[Entry], *, render: Callable[[Ca
         still = None if strip is not None else stills(detail.annotation.clip_id)
         pieces[place] = render(Card(place=place, entry=chosen[place], detail=detail, strip=strip, still=still))
     blocks = _fitting(packed(pieces[wanted.shown :]))
-    return ClipPages(worst=pieces[: wanted.shown], blocks=blocks, rows=_rows(entries[:MAX_ROWS]), total=len(entries))
+    return ClipPages(
+        worst=pieces[: wanted.shown], blocks=blocks, rows=table_json(entries[:MAX_ROWS]), total=len(entries)
+    )
 
 
 def _strips(wanted: Wanted, entries: Sequence[Entry]) -> dict[str, Strip]:
@@ -135,7 +137,7 @@ def _fitting(blocks: Iterable[str]) -> list[str]:
     return kept
 
 
-def _rows(entries: Sequence[Entry]) -> str:
+def table_json(entries: Sequence[Entry]) -> str:
     """The table as JSON that ends no script: see ROW in page.js for its columns."""
     rows = [
         [

@@ -2,7 +2,7 @@
 
 import base64
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -86,10 +86,10 @@ def strips(set_folder: Path, clips: Sequence[Clip], *, how: Execution) -> dict[s
         RunError: no worker starts, or the disk is full.
     """
     with tempfile.TemporaryDirectory(prefix="xsheet-strips-") as scratch:
-        shown = {clip.clip_id: evenly(clip) for clip in clips}
-        items = [_item(set_folder, clip, shown[clip.clip_id], Path(scratch)) for clip in clips]
+        there = [clip for clip in clips if (set_folder / clip.media_path).is_file()]
+        items = [_item(set_folder, clip, Path(scratch)) for clip in there]
         run(StripTask(), items, out=Path(scratch), how=how)
-        return {clip.clip_id: strip for clip, strip in _read(clips, items, shown)}
+        return {item.name: strip for item in items if (strip := _read(item)) is not None}
 
 
 def evenly(clip: Clip) -> tuple[int, ...]:
@@ -115,16 +115,17 @@ def data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-def _item(set_folder: Path, clip: Clip, frames: tuple[int, ...], scratch: Path) -> Item:
+def _item(set_folder: Path, clip: Clip, scratch: Path) -> Item:
+    frames = evenly(clip)
     key = ids.content_key("strip", clip.clip_id, clip.media_sha256, frames)
     media = (set_folder / clip.media_path).absolute()
     return Item(key=key, name=clip.clip_id, payload=_Wanted(media, frames, scratch / f"{key}.jpg"))
 
 
-def _read(
-    clips: Sequence[Clip], items: Sequence[Item], shown: Mapping[str, tuple[int, ...]]
-) -> Iterator[tuple[Clip, Strip]]:
-    for clip, item in zip(clips, items, strict=True):
-        if item.payload.out.is_file():
-            at = tuple(seconds_from_us(frame_start_us(frame, CLIP_RATE)) for frame in shown[clip.clip_id])
-            yield clip, Strip(item.payload.out.read_bytes(), at)
+def _read(item: Item) -> Strip | None:
+    """What the task wrote; nothing where it failed."""
+    wanted: _Wanted = item.payload
+    if not wanted.out.is_file():
+        return None
+    at = (seconds_from_us(frame_start_us(frame, CLIP_RATE)) for frame in wanted.frames)
+    return Strip(wanted.out.read_bytes(), tuple(at))

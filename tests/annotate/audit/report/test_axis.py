@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,10 @@ def phase(track="head", start=1.0, end=2.0, name="p0", **fields):
 
 
 def finding(start=1.0, end=2.0, check="G1", severity="error", name="f0", phase_id=None):
-    spans = {"start_us": None if start is None else round(start * 1e6), "end_us": None if end is None else round(end * 1e6)}
+    spans = {
+        "start_us": None if start is None else round(start * 1e6),
+        "end_us": None if end is None else round(end * 1e6),
+    }
     return Finding(
         finding_id=name, run_id="run_a", check=check, severity=severity, phase_id=phase_id, message="m", **spans
     )  # fmt: skip
@@ -52,7 +57,7 @@ def test_rows_do_not_overlap_and_end_above_the_ruler():
         signals=still_signals(mouth_open=(0.1,) * 100),
     )  # fmt: skip
     edges = [(lane.y, lane.end) for lane in shown.lanes]
-    assert all(end <= y for (_, end), (y, _) in zip(edges[:-1], edges[1:], strict=True))
+    assert all(end <= y for (_, end), (y, _) in pairwise(edges))
     assert edges[-1][1] < shown.height
 
 
