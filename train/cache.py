@@ -36,7 +36,7 @@ from xsheet.schemas.time import CLIP_RATE
 from xsheet.train.cache_files import null_path, read, save, text_row
 from xsheet.train.cache_task import CacheTask, ClipJob, RoundTrip
 from xsheet.train.encoders import open_encoders
-from xsheet.train.framing import Bucket
+from xsheet.train.framing import Bucket, Framing, frame
 from xsheet.train.masks import Face
 from xsheet.train.recipe import Recipe, differences, recipe_of
 from xsheet.train.settings import CacheSettings
@@ -93,7 +93,7 @@ def build_cache(
     _write_recipe(set_folder, recipe)
     save(set_folder / null_path(recipe), {"null": text_row(encoders.text.tokenize("").ids_M, encoders.text)})
     task = CacheTask(settings, recipe, set_folder=set_folder, device=device)
-    items = _Items(set_folder, layer, recipe, checks=settings.check.clips, limit=limit)
+    items = _Items(set_folder, layer, recipe, settings=settings, limit=limit)
     progress = Progress("cache") if shows_progress else None
     done = run(task, items, out=set_folder, how=how, retry_failed=retry_failed, progress=progress)
     features = sorted(done.rows(Feature), key=lambda row: row.clip_id)
@@ -157,7 +157,7 @@ class _Items:
     """The clips of a set with what was measured and said, one part of the signals in memory at a time."""
 
     def __init__(
-        self, set_folder: Path, layer: LayerRun | None, recipe: Recipe, *, checks: int, limit: int | None
+        self, set_folder: Path, layer: LayerRun | None, recipe: Recipe, *, settings: CacheSettings, limit: int | None
     ) -> None:
         self._set, self._recipe = set_folder, recipe
         clips = sorted(tables.iterate(set_folder, tables.CLIPS), key=lambda clip: clip.clip_id)[:limit]
@@ -168,8 +168,8 @@ class _Items:
             )  # fmt: skip
         self._clips = {clip.clip_id: clip for clip in clips}
         self._said = {} if layer is None else _said(layer, self._clips)
-        likely = [clip.clip_id for clip in clips if clip.samples]
-        self._checked = set(heapq.nsmallest(checks, likely, key=lambda one: content_key("check", one)))
+        likely = [c.clip_id for c in clips if c.samples and isinstance(frame(c, settings.picture, face=None), Framing)]
+        self._checked = set(heapq.nsmallest(settings.check.clips, likely, key=lambda one: content_key("check", one)))
 
     def __len__(self) -> int:
         return len(self._clips)

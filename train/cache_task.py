@@ -92,7 +92,7 @@ class CacheTask:
         job: ClipJob = item.payload
         assert self._encoders is not None
         self.stage = "frame"
-        framing = frame(job.clip, self._settings.picture, face=job.face.middle)
+        framing = frame(job.clip, self._settings.picture, face=job.face.median)
         if isinstance(framing, Rejected):
             return framing
         if job.clip.samples == 0:

@@ -9,7 +9,6 @@ from xsheet.model.codec import TransformCodec, VideoCodec
 from xsheet.model.config import ActAvatarConfig, tiny, wan2_2_ti2v_5b
 from xsheet.model.sound import LogMel, SoundEncoder, Wav2Vec2Sound
 from xsheet.model.text import ByteText, TextEncoder, Umt5Text
-from xsheet.model.vae import WanCodec
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.settings import CacheSettings, EncoderSettings, Size
 
@@ -44,6 +43,8 @@ def open_encoders(settings: CacheSettings, *, device: str = "cpu") -> Encoders:
 def _video(asked: EncoderSettings, device: str) -> VideoCodec:
     if asked.video == "analytic":
         return TransformCodec()
+    from xsheet.model.vae import WanCodec  # noqa: PLC0415  # diffusers takes seconds, in every worker
+
     codec = WanCodec.load(_folder(asked.video_weights, "video"))
     codec.vae.to(device)  # type: ignore[arg-type]  # diffusers wraps it without its types
     return codec

@@ -3,6 +3,7 @@
 A bucket is (frames, height, width): clips of one bucket can stand in one batch.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -49,21 +50,23 @@ class Framing:
         return tuple(span_of_frames(range(s, s + self.bucket.frames), settings.rate) for s in self.starts)
 
 
-def frame(clip: Clip, settings: PictureSettings, *, face: tuple[float, float] | None) -> Framing | Rejected:
+def frame(clip: Clip, settings: PictureSettings, *, face: tuple[float, float, float] | None) -> Framing | Rejected:
     """How a clip is shown, or why it cannot be.
 
     Args:
         clip: the clip.
         settings: buckets and limits.
-        face: where the face is over the clip, in picture heights from the top left corner; None = nowhere known.
+        face: x, y and height of the face over the clip, in picture heights from the top left corner; None = unknown.
     """
     shown = len(frames_in(Span(0, frame_start_us(clip.frames, CLIP_RATE)), settings.rate))
     frames = max((length for length in settings.frames if length <= shown), default=None)
     if frames is None:
         return Rejected("frame", "too_short", f"{shown} frames at {settings.fps} fps, want {min(settings.frames)}")
     aspect = clip.width / clip.height
-    height, width = min(settings.sizes, key=lambda size: abs(np.log(aspect * size[0] / size[1])))
+    height, width = min(settings.sizes, key=lambda size: abs(math.log(aspect * size[0] / size[1])))
     scale = max(width / clip.width, height / clip.height)
+    if face is not None and settings.face_height is not None:
+        scale = max(scale, settings.face_height * height / (face[2] * clip.height))
     if scale > settings.max_enlarge:
         return Rejected("frame", "too_small", f"{clip.width} x {clip.height}, {scale:.1f} times too small")
     scaled = max(width, round(clip.width * scale)), max(height, round(clip.height * scale))

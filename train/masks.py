@@ -31,11 +31,12 @@ class Face:
     roll_deg_T: Floats
 
     @property
-    def middle(self) -> tuple[float, float] | None:
-        """Where it is over the clip; None when it was never found."""
+    def median(self) -> tuple[float, float, float] | None:
+        """x, y and height over the clip; None when it was never found."""
         if np.isnan(self.x_T).all():
             return None
-        return float(np.nanmedian(self.x_T)), float(np.nanmedian(self.y_T))
+        x, y, height = (float(np.nanmedian(series)) for series in (self.x_T, self.y_T, self.height_T))
+        return x, y, height
 
     def at(self, frames: NDArray[np.int64]) -> "Face":
         """The face in some frames."""

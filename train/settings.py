@@ -37,6 +37,9 @@ class PictureSettings(StrictModel):
     crops: int = Field(default=1, ge=1, le=16, description="stretches per clip, spread over what it has to spare; ours")
     mirror: bool = Field(default=True, description="cache the mirrored pictures too; twice the disk")
     centre: Literal["face", "picture"] = Field(default="face", description="what the cut to size keeps in the middle")
+    face_height: float | None = Field(
+        default=None, gt=0, le=1, description="share of the picture that the face fills at least; null = all that fits"
+    )
     max_enlarge: float = Field(
         default=1.5, ge=1, le=8, description="how far a small clip is blown up, else refused; ours"
     )

@@ -4,9 +4,9 @@
     blocks   "{base} Phase-1 [0.0-2.0s]: ... Phase-2 [2.0-4.0s]: ..."       stage 2
     plain    "{base} ... ..."                                               the same without times or phases: ablations
 
-A text that needs more tokens than the model takes is compiled with fewer words, the base block's share going down with
-the phases', until it fits; every phase keeps its marker, and nothing is cut. M tokens, N of them real, K phases, W ids
-of a token, E text width.
+A text that needs more tokens than the model takes is compiled with fewer words, the base block giving way before the
+phases, until it fits; every phase keeps its marker, and no text is cut behind its last token.
+M tokens, N of them real, K phases, W ids of a token.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,8 +30,8 @@ Form = Literal["brief", "plain", "blocks"]
 
 NOBODY_SAID = "A person is speaking."
 """Caption of a clip that the layer does not have: curated clips talk."""
-WORD_SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.1)
-"""Of the words that the policy allows, tried in turn until the text fits."""
+WORD_SHARES = ((1, 1), (0.7, 0.7), (0.5, 0.5), (0.35, 0.35), (0.2, 0.25), (0.1, 0.25), (0.05, 0.25), (0.05, 0.1))
+"""Of the words that the policy allows the base block and each phase, tried in turn until the text fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,23 +115,25 @@ def _fitting(
     annotation: Annotation, encoder: TextEncoder, policy: BlockPolicy, *, form: Form
 ) -> tuple[Compiled, Tokens]:
     """The text with as many words as the encoder has tokens for."""
-    refused = ""
     for fewer in _with_fewer_words(policy):
         compiled = compile_blocks(annotation, fewer)
         try:
             return compiled, encoder.tokenize(compiled.text if form == "blocks" else plain_text(compiled))
-        except ValueError as error:
-            refused = str(error)
+        except ValueError:
+            continue
     raise ContractError(
-        where=f"text of {annotation.annotation_id}", expected=f"at most {encoder.tokens} tokens", came=refused,
-        todo="allow fewer blocks (text.blocks.max_phases), or more tokens in the model",
+        where=f"text of {annotation.annotation_id}", expected=f"at most {encoder.tokens} tokens",
+        came="more in the fewest words", todo="lower cache.text.blocks.max_phases, or take a model with more tokens",
     )  # fmt: skip
 
 
 def _with_fewer_words(policy: BlockPolicy) -> Iterator[BlockPolicy]:
-    for share in WORD_SHARES:
-        base, phase = max(5, int(share * policy.base_words)), max(3, int(share * policy.phase_words))
-        yield policy.model_copy(update={"base_words": base, "phase_words": phase})
+    for base, phase in WORD_SHARES:
+        words = {
+            "base_words": max(5, int(base * policy.base_words)),
+            "phase_words": max(3, int(phase * policy.phase_words)),
+        }
+        yield policy.model_copy(update=words)
 
 
 def _told(tokens: Tokens, text: str, *, phases: int, spans: tuple[Chars, ...] = ()) -> Told:

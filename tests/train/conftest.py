@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from xsheet.curate.encode import write_clip
+from xsheet.execute import Execution
 from xsheet.schemas import ids, tables
 from xsheet.schemas.annotation import Annotation, Base, Phase, annotation_id
 from xsheet.schemas.clip import Clip, Measures, PartMotion, Signals
@@ -15,6 +16,7 @@ from xsheet.schemas.layers import write_layer
 from xsheet.schemas.run import Run
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
+from xsheet.train.cache import Cache, build_cache, open_cache
 from xsheet.train.settings import CacheSettings, PictureSettings, TextSettings
 
 CLIPS = {"clip_a": 41, "clip_b": 33, "clip_c": 21, "clip_d": 33, "clip_short": 9, "clip_mute": 33}
@@ -124,3 +126,25 @@ def settings() -> CacheSettings:
         picture=PictureSettings(frames=(21, 33), sizes=((64, 64),), crops=2),
         text=TextSettings(layer="gold", forms=("brief", "plain", "blocks")),
     )
+
+
+@pytest.fixture(scope="session")
+def said(pristine_set: Path) -> Annotation:
+    """Of a clip of 41 frames: the left arm for its first half, nods in the second."""
+    clip = next(clip for clip in tables.iterate(pristine_set, tables.CLIPS) if clip.clip_id == "clip_a")
+    return said_of(clip)
+
+
+@pytest.fixture(scope="session")
+def built_set(pristine_set: Path, settings: CacheSettings, tmp_path_factory: pytest.TempPathFactory):
+    """A set with its cache, to be read only, and what building it said."""
+    folder = tmp_path_factory.mktemp("built") / "set"
+    shutil.copytree(pristine_set, folder)
+    return folder, build_cache(folder, settings, how=Execution(), shows_progress=False)
+
+
+@pytest.fixture(scope="session")
+def cache(built_set) -> Cache:
+    """The cache of that set."""
+    folder, built = built_set
+    return open_cache(folder, built.recipe)
