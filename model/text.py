@@ -116,31 +116,12 @@ class Umt5Text:
         return content_key("xsheet.model.text.Umt5Text", 1, self.tokens, rules, weights_sha256(self.model))
 
 
-class WordMixing(nn.Module):
-    """One layer in which the words of a text look at each other: without it no action knows the times before it."""
-
-    def __init__(self, width: int, *, heads: int = 4) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm_attention, self.norm_ffn = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.to_qkv, self.to_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.ffn = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-
-    def forward(self, x_BME: Tensor, said_BM: Tensor) -> Tensor:
-        """(B, M, E) -> the same; pads are not looked at."""
-        q, k, v = self.to_qkv(self.norm_attention(x_BME)).chunk(3, dim=-1)
-        q, k, v = (t.unflatten(2, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
-        seen = functional.scaled_dot_product_attention(q, k, v, attn_mask=said_BM[:, None, None])
-        x_BME = x_BME + self.to_out(seen.transpose(1, 2).flatten(2))
-        mixed: Tensor = x_BME + self.ffn(self.norm_ffn(x_BME))
-        return mixed
-
-
 class ByteText(nn.Module):
-    """Words as their UTF-8 bytes, through one linear map per place in the word; learned with the transformer.
+    """Words as their UTF-8 bytes, and what stands two words before and behind, twice; learned with the transformer.
 
     A token is a word, a number with its decimals or a run of marks, at most `_BYTES` long; what is longer is several.
-    Tokens of single bytes were tried: four times as many, and they were read later (docs/log.md).
+    Tried beside it: a token per byte (four times as many), no neighbours, attention between words; each learned to tell
+    what goes on when in more steps or more time (docs/log.md#text).
     """
 
     trained = True
@@ -149,14 +130,14 @@ class ByteText(nn.Module):
     _BYTE_WIDTH = 32
     _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d]+|[^\w\s]+")
 
-    def __init__(self, *, tokens: int, width: int, layers: int = 1, rng: Generator) -> None:
+    def __init__(self, *, tokens: int, width: int, rng: Generator) -> None:
         super().__init__()
         self.tokens = tokens
         self.width = width
         self.bytes = nn.Embedding(self._END + 1, self._BYTE_WIDTH, padding_idx=0)
         self.to_word = nn.Linear(self._BYTES * self._BYTE_WIDTH, width)
+        self.beside = nn.ModuleList(nn.Conv1d(width, width, kernel_size=5, padding=2) for _ in range(2))
         self.place = nn.Parameter(torch.empty(tokens, width))
-        self.mixing = nn.ModuleList(WordMixing(width) for _ in range(layers))
         self._start(rng)
 
     def tokenize(self, text: str) -> Tokens:
@@ -179,12 +160,11 @@ class ByteText(nn.Module):
 
     def forward(self, ids_BMW: Tensor) -> Tensor:
         """(B, M, W) -> (B, M, E)."""
-        said_BM = ids_BMW[:, :, 0] > 0
-        x_BME = self.to_word(self.bytes(ids_BMW).flatten(2)) + self.place
-        for mixing in self.mixing:
-            x_BME = mixing(x_BME, said_BM)
-        silent_behind: Tensor = x_BME * said_BM[:, :, None]
-        return silent_behind
+        said_BM1 = ids_BMW[:, :, :1] > 0
+        x_BME: Tensor = self.to_word(self.bytes(ids_BMW).flatten(2)) * said_BM1
+        for beside in self.beside:
+            x_BME = (x_BME + functional.gelu(beside(x_BME.mT).mT)) * said_BM1
+        return (x_BME + self.place) * said_BM1
 
     def _pieces(self, word: re.Match[str]) -> Iterator[Chars]:
         """Cut between characters into as many bytes as a token holds."""
@@ -200,9 +180,9 @@ class ByteText(nn.Module):
     def _start(self, rng: Generator) -> None:
         """First weights; the place says little at first, so that a word means the same everywhere."""
         for module in self.modules():
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear | nn.Conv1d):
                 nn.init.xavier_uniform_(module.weight, generator=rng)
-                nn.init.zeros_(module.bias)
+                nn.init.zeros_(module.get_parameter("bias"))
         nn.init.normal_(self.bytes.weight, generator=rng)
         self.bytes.weight[0] = 0
         nn.init.normal_(self.place, std=0.02, generator=rng)
