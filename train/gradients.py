@@ -34,7 +34,7 @@ class TreeSum:
         leaves = 1
         while self._partial and self._partial[-1][0] == leaves:
             _, before = self._partial.pop()
-            torch._foreach_add_(before, leaf)
+            _add(before, leaf)
             leaf, leaves = before, 2 * leaves
         self._partial.append((leaves, leaf))
 
@@ -45,7 +45,7 @@ class TreeSum:
         _, total = self._partial.pop()
         while self._partial:
             _, before = self._partial.pop()
-            torch._foreach_add_(before, total)
+            _add(before, total)
             total = before
         return total
 
@@ -75,6 +75,11 @@ class TreeReduceScatter:
         for chunk in received.chunk(group.size()):
             tree.add([chunk])
         output_tensor.copy_(tree.total()[0])
+
+
+def _add(into: list[Tensor], other: list[Tensor]) -> None:
+    for mine, theirs in zip(into, other, strict=True):
+        mine.add_(theirs)
 
 
 def sum_in_tree_order(root: nn.Module) -> None:

@@ -3,11 +3,11 @@
     OUT/stage1/weights.safetensors    exactly what the stage changed, as it was at the last step
     OUT/stage1/average.safetensors    the same, averaged over the steps (EMA); for samples and export
 
-Keys are those of the learner. Nothing is taken or left out in silence: each key is the base's, an earlier stage's or new.
+Keys are the learner's. Nothing is taken or left out in silence: each key is the base's, an earlier stage's or new.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from xsheet.model.weights import load_part
 from xsheet.schemas.atomic import replacing
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.learner import Learner, part_keys
-from xsheet.train.lora import merged
+from xsheet.train.lora import merged, plain_key
 from xsheet.train.stages import StageSettings, keys_handed_on
 from xsheet.train.state import Learning
 from xsheet.train.world import World
@@ -38,21 +38,24 @@ class Handover:
     def lines(self, parts: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
         """Keys by part and origin, for people."""
         return tuple(
-            f"{part}: " + ", ".join(f"{len(keys & group)} keys {_from(name)}" for name, group in self.groups.items() if keys & group)
+            f"{part}: "
+            + ", ".join(
+                f"{len(keys & group)} keys {_from(name)}" for name, group in self.groups.items() if keys & group
+            )
             for part, keys in parts.items()
             if keys
         )
 
 
 def take_over(
-    learner: Learner, *, has_base: bool, earlier: Mapping[str, tuple[StageSettings, Path]], average: bool = False
+    learner: Learner, *, has_base: bool, earlier: Sequence[tuple[str, StageSettings, Path]], average: bool = False
 ) -> Handover:
     """Put what earlier stages left into a learner that was just made, and say where every key comes from.
 
     Args:
         learner: as made: pretrained where `has_base`, fresh elsewhere.
         has_base: whether the base's weights are pretrained.
-        earlier: by name and in order, the earlier stages' settings and folders.
+        earlier: names, settings and folders of the earlier stages, in order.
         average: take the averaged weights.
 
     Raises:
@@ -61,13 +64,13 @@ def take_over(
     origin = dict.fromkeys(learner.state_dict(), "new")
     if has_base:
         origin |= dict.fromkeys(part_keys(learner)["base"], "base")
-    for name, (settings, folder) in earlier.items():
+    for name, settings, folder in earlier:
         file, keys = folder / (AVERAGE if average else WEIGHTS), keys_handed_on(learner, settings)
         if not file.is_file():
             raise ConfigError(where=str(file), expected=f"the weights of {name}", came="none", todo=f"run {name} first")
         load_part(learner, file, keys=keys)  # type: ignore[arg-type]  # it takes any module with these keys
         origin |= dict.fromkeys(keys, name)
-    names = ("base", *earlier, "new")
+    names = ("base", *(name for name, _, _ in earlier), "new")
     return Handover(groups={name: frozenset(key for key, at in origin.items() if at == name) for name in names})
 
 
@@ -94,7 +97,8 @@ def check_start(learner: Learner, handover: Handover, stage: StageSettings, *, n
 
 def hand_on(learning: Learning, folder: Path, *, stage: StageSettings, keys: frozenset[str], world: World) -> None:
     """Write what the stage changed, whole, as plain weights; all processes must call it, the first one writes."""
-    raw = _whole(learning.learner.state_dict(), world=world)
+    state = {key: tensor for key, tensor in learning.learner.state_dict().items() if plain_key(key) in keys}
+    raw = _whole(state, world=world)
     average = raw | _whole(learning.ema.weights, world=world) if learning.ema is not None else None
     for name, weights in ((WEIGHTS, raw), (AVERAGE, average)):
         if weights is not None and world.first:
@@ -105,11 +109,11 @@ def hand_on(learning: Learning, folder: Path, *, stage: StageSettings, keys: fro
 
 def _whole(tensors: Mapping[str, Tensor], *, world: World) -> dict[str, Tensor]:
     """Gathered one by one, kept by the first process on its CPU; the others get an empty dict."""
-    whole = {}
+    whole: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
-        full = tensor.detach().full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+        full: Tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
         if world.first:
-            whole[key] = full.cpu()
+            whole[key] = full.detach().cpu()
     return whole
 
 

@@ -4,8 +4,12 @@ Ray only starts the workers and starts them again. What is finished, and where t
 alone: Ray's are copied file by file, and its own record of them is overwritten in place.
 """
 
-from collections.abc import Callable, Mapping
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -48,7 +52,8 @@ def _here(work: Work) -> None:
     It costs 7 to 10 % of a step at the tiny size.
     """
     gpu = torch.cuda.is_available()
-    distributed.init_process_group("nccl" if gpu else "gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    store = distributed.HashStore()  # type: ignore[attr-defined]  # public, but not in its list of names
+    distributed.init_process_group("nccl" if gpu else "gloo", store=store, rank=0, world_size=1)
     try:
         work(this_world(torch.device("cuda", torch.cuda.current_device()) if gpu else torch.device("cpu")))
     finally:
@@ -56,35 +61,48 @@ def _here(work: Work) -> None:
 
 
 def _on_ray(work: Work, how: Workers, folder: Path) -> None:
-    import ray
-    from ray import train
-    from ray.train import torch as ray_torch
+    with _cluster(how.address):
+        from ray import train  # noqa: PLC0415  # seconds and 600 MB, only for those who ask for it
+        from ray.train import torch as ray_torch  # noqa: PLC0415
 
-    def worker() -> None:
-        work(this_world(ray_torch.get_device()))
+        def worker() -> None:
+            work(this_world(ray_torch.get_device()))
 
-    started_here = not ray.is_initialized()
-    if started_here:
-        ray.init(address=how.address, log_to_driver=True, logging_level="warning", include_dashboard=False)
-    try:
-        trainer = ray_torch.TorchTrainer(
-            worker,
-            scaling_config=train.ScalingConfig(
-                num_workers=how.count,
-                use_gpu=how.gpus,
-                resources_per_worker={"CPU": how.cpus} | ({"GPU": 1} if how.gpus else {}),
-            ),
-            torch_config=ray_torch.TorchConfig(backend="nccl" if how.gpus else "gloo"),
-            run_config=train.RunConfig(
-                name="ray",
-                storage_path=str(folder.resolve()),
-                failure_config=train.FailureConfig(max_failures=how.restarts),
-            ),
+        scaling = train.ScalingConfig(
+            num_workers=how.count,
+            use_gpu=how.gpus,
+            resources_per_worker={"CPU": how.cpus} | ({"GPU": 1} if how.gpus else {}),
         )
+        run = train.RunConfig(
+            name="ray",
+            storage_path=str(folder.resolve()),
+            failure_config=train.FailureConfig(max_failures=how.restarts),
+        )
+        backend = ray_torch.TorchConfig(backend="nccl" if how.gpus else "gloo")
+        trainer = ray_torch.TorchTrainer(worker, scaling_config=scaling, run_config=run, torch_config=backend)
         try:
             trainer.fit()
         except train.TrainingFailedError as error:
             raise _told(error, folder) from error
+
+
+@contextmanager
+def _cluster(address: str | None) -> Iterator[None]:
+    # Nobody phones home, and of what workers say only our lines and what went wrong is heard.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray  # noqa: PLC0415
+
+    def hush() -> None:
+        for name in ("ray", "ray.train", "ray.data"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        logging.getLogger("xsheet").setLevel(logging.INFO)
+
+    started_here = not ray.is_initialized()
+    if started_here:
+        local: dict[str, Any] = {} if address is not None else {"include_dashboard": False}
+        ray.init(address=address, logging_level=logging.ERROR, runtime_env={"worker_process_setup_hook": hush}, **local)
+    try:
+        yield
     finally:
         if started_here:
             ray.shutdown()

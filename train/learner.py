@@ -3,7 +3,7 @@
 B batch, C latent channels, F latent frames, H x W cells, M text tokens, W ids of a token, E text width.
 """
 
-from typing import Protocol
+from typing import Protocol, cast
 
 from torch import Tensor, nn
 
@@ -61,8 +61,7 @@ class Learner(nn.Module):
         """Cached vectors as they are, ids through the encoder; (B, M, E)."""
         if self.text is None:
             return text
-        vectors: Tensor = self.text.embed(text)
-        return vectors
+        return cast(TrainedText, self.text).embed(text)
 
 
 def part_keys(learner: Learner) -> dict[str, frozenset[str]]:

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,8 +62,8 @@ class Portion:
 class Feed(Protocol):
     """Where batches come from. Worker r of W gets micro-batches r, W + r, 2W + r ... of every step."""
 
-    def portions(self, start: Position) -> Generator[Portion, None, None]:
-        """This worker's shares of one step after another, without end; closed when the loop ends."""
+    def portions(self, start: Position) -> Iterator[Portion]:
+        """This worker's shares of one step after another, without end."""
         ...
 
 
@@ -98,7 +98,7 @@ class Loop:
         progress = Progress() if newest is None else read(self.learning, newest, identity=self.course.identity)
         journal = Journal(self.folder, world=self.world, step=progress.step)
         portions = self.feed.portions(progress.position)
-        with closing(journal), closing(portions):
+        with closing(journal):
             return self._steps(portions, progress, checkpoints, journal)
 
     def _steps(

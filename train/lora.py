@@ -41,6 +41,13 @@ def put_in(transformer: ActAvatarTransformer, settings: LoraSettings, *, rng: Ge
             nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=rng)  # as peft does
 
 
+def plain_key(key: str) -> str:
+    """The key of a plain model that a key of one with updates ends up in."""
+    for inserted in (_A, _B, _BASE):
+        key = key.replace(inserted, "")
+    return key
+
+
 def merged(weights: Mapping[str, Tensor], settings: LoraSettings) -> dict[str, Tensor]:
     """Weights under the keys of a plain model: the base's with its update added, all others as they are."""
     plain = {key.replace(_BASE, ""): tensor for key, tensor in weights.items() if _A not in key and _B not in key}

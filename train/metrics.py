@@ -60,7 +60,7 @@ class Journal:
         self._board: SummaryWriter | None = None
         if self._file is not None:
             _cut(self._file, step)
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         """One line for a step; numbers that are not finite are left out, JSON has no word for them."""
@@ -70,12 +70,12 @@ class Journal:
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step} | finite) + "\n")
         for name, value in finite.items():
-            self._board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Everything is on the disk after this."""
         if self._board is not None:
-            self._board.close()  # type: ignore[no-untyped-call]
+            self._board.close()
 
 
 def line(step: int, steps: int, numbers: Mapping[str, float]) -> str:

@@ -52,9 +52,7 @@ def optimizer(trained: Iterable[nn.Parameter], settings: OptimSettings) -> torch
     groups = [group for group in groups if group["params"]]
     on_cpu = all(p.device.type == "cpu" for p in parameters)
     form = {"foreach": True} if on_cpu else {"fused": True}
-    return torch.optim.AdamW(
-        groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.eps, **form
-    )
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.eps, **form)
 
 
 class Ema:
@@ -67,8 +65,8 @@ class Ema:
     def update(self, step: int) -> None:
         """After a step (from 0). The memory grows with the steps, else the first weights would stay for 1 / (1 - m)."""
         memory = min(self._memory, (1 + step) / (10 + step))
-        averages = [local(average) for average in self.weights.values()]
-        torch._foreach_lerp_(averages, [local(p.detach()) for p in self._trained.values()], 1 - memory)
+        for key, average in self.weights.items():
+            local(average).lerp_(local(self._trained[key].detach()), 1 - memory)
 
     @contextmanager
     def shown(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from xsheet.train.learner import Learner, part_keys
 from xsheet.train.lora import LoraSettings, lora_targets, put_in
 from xsheet.train.loss import LossSettings
 from xsheet.train.optim import OptimSettings
+from xsheet.train.settings import ShownSettings
 
 Part = Literal["base", "audio", "phases", "text"]
 
@@ -17,6 +18,7 @@ Part = Literal["base", "audio", "phases", "text"]
 class StageSettings(StrictModel):
     """One stage of training."""
 
+    shown: ShownSettings = Field(description="clips and texts")
     trains: tuple[Part, ...] = Field(min_length=1, description="parts whose weights move; all others stay")
     lora: LoraSettings | None = Field(default=None, description="null = whole weights")
     steps: int = Field(ge=1, description="steps of the stage; the paper's 20,000 and 14,000")
@@ -36,7 +38,11 @@ def keys_handed_on(learner: Learner, stage: StageSettings) -> frozenset[str]:
     """Keys of a plain learner whose weights the stage changes; low-rank updates are merged into theirs at its end."""
     parts = part_keys(learner)
     keys = frozenset[str]().union(*(parts[part] for part in stage.trains))
-    return keys | (frozenset(f"transformer.{key}" for key in lora_targets(learner.transformer)) if stage.lora is not None else frozenset())
+    return keys | (
+        frozenset(f"transformer.{key}" for key in lora_targets(learner.transformer))
+        if stage.lora is not None
+        else frozenset()
+    )
 
 
 def freeze_the_rest(learner: Learner, stage: StageSettings, *, rng: Generator) -> None:

@@ -1,8 +1,9 @@
 """What a checkpoint holds: weights, moments, averages, and where in the data the run stands.
 
-Tensors go through torch's distributed checkpoint: each process writes its own shards, and any number of processes reads
-them back. There is no state of chance to keep, since every draw follows from (seed, epoch, clip). A checkpoint is for
-going on with one's own run: torch keeps its index as a pickle, so open none of a stranger. Weights travel as safetensors.
+Tensors go through torch's distributed checkpoint: each process writes its own shards, and any number of processes
+reads them back. There is no state of chance to keep, since every draw follows from (seed, epoch, clip). A checkpoint
+is for going on with one's own run: torch keeps its index as a pickle, so open none of a stranger's. Weights travel as
+safetensors.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed import checkpoint as dcp
+from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -69,7 +70,7 @@ def write(learning: Learning, folder: Path, *, progress: Progress, identity: Map
     """This process' share of a checkpoint; all processes must call it."""
     with warnings.catch_warnings():
         _quiet()
-        dcp.save(_tensors(learning), checkpoint_id=folder)
+        state_dict_saver.save(_tensors(learning), checkpoint_id=folder)
     if world.first:
         about = {
             "format": FORMAT,
@@ -92,7 +93,7 @@ def read(learning: Learning, folder: Path, *, identity: Mapping[str, Any]) -> Pr
     state = _tensors(learning)
     with warnings.catch_warnings():
         _quiet()
-        dcp.load(state, checkpoint_id=folder)
+        state_dict_loader.load(state, checkpoint_id=folder)
         set_model_state_dict(learning.learner, state["model"])
         set_optimizer_state_dict(learning.learner, learning.optimizer, state["optimizer"], options=_OPTIONS)
     return progress
@@ -111,12 +112,16 @@ def _described(folder: Path, identity: Mapping[str, Any]) -> Progress:
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
         form, theirs, told = about["format"], about["identity"], about["progress"]
-        progress = Progress(
-            step=told["step"],
-            position=Position(**told["position"]),
-            skipped=told["skipped"],
-            losses=tuple(told["losses"]),
-        ) if form == FORMAT else Progress()
+        progress = (
+            Progress(
+                step=told["step"],
+                position=Position(**told["position"]),
+                skipped=told["skipped"],
+                losses=tuple(told["losses"]),
+            )
+            if form == FORMAT
+            else Progress()
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         came, todo = f"{type(error).__name__}: {error}", "remove that folder to go on from the one before"
         raise ContractError(where=str(file), expected="a description", came=came, todo=todo) from error

@@ -20,7 +20,7 @@ from xsheet.train.world import World
 
 
 class ComputeSettings(StrictModel):
-    """How a step is computed; no field changes what is learned, beyond rounding."""
+    """How a step is computed; no field changes what is learned but by rounding."""
 
     micro_batch: int = Field(default=1, ge=1, description="clips that are computed at once by a worker")
     dtype: Literal["float32", "bfloat16"] = Field(
@@ -30,6 +30,9 @@ class ComputeSettings(StrictModel):
     compiled: bool = Field(default=False, description="each block through torch.compile; pays after about 100 steps")
     add: Literal["tree", "running"] = Field(
         default="tree", description="running: less memory, but other bits with another number of workers"
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="of a worker on a CPU; other bits with another number; null = as torch finds"
     )
     peak_tflops: float | None = Field(
         default=None, gt=0, description="of one device in that dtype, for MFU; null = by the device's name, if known"
@@ -82,14 +85,16 @@ class Stepper:
         self._move(gradients, scale=min(1.0, clip_norm / max(norm, 1e-30)), lr=lr)
         return Stepped(terms=terms, norm=norm, skipped=())
 
-    def _gradients(self, micros: Sequence[Batch], *, clips: int, seed: int) -> tuple[tuple[LossTerms, ...], list[Tensor]]:
+    def _gradients(
+        self, micros: Sequence[Batch], *, clips: int, seed: int
+    ) -> tuple[tuple[LossTerms, ...], list[Tensor]]:
         device, total = self._world.device, TreeSum()
         dtype = getattr(torch, self._compute.dtype)
         terms = []
         for batch in micros:
             with torch.autocast(device.type, dtype) if dtype is not torch.float32 else nullcontext():
                 said = self._loss(self._learner, batch.to(device), seed=seed)
-            (said.total_B.sum() / clips).backward()
+            (said.total_B.sum() / clips).backward()  # type: ignore[no-untyped-call]
             terms.append(_detached(said))
             if self._compute.add == "tree":
                 total.add(taken(self._trained))
@@ -99,7 +104,8 @@ class Stepper:
 
     def _move(self, gradients: list[Tensor], *, scale: float, lr: float) -> None:
         if scale < 1:
-            torch._foreach_mul_(gradients, scale)
+            for gradient in gradients:
+                gradient.mul_(scale)
         given(self._trained, gradients)
         for group in self._optimizer.param_groups:
             group["lr"] = lr
@@ -113,9 +119,7 @@ class Stepper:
 
 
 def _detached(said: LossTerms) -> LossTerms:
-    return LossTerms(
-        total_B=said.total_B.detach(), terms=said.terms, sigma_B=said.sigma_B, inside_B=said.inside_B
-    )
+    return LossTerms(total_B=said.total_B.detach(), terms=said.terms, sigma_B=said.sigma_B, inside_B=said.inside_B)
 
 
 def _out_of_memory(compute: ComputeSettings, world: World) -> RunError:

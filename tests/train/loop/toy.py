@@ -1,6 +1,6 @@
 """A learner of two blocks, clips drawn from their names, and a loop over them; also a script that can be killed.
 
-    python toy.py FOLDER --steps 6 [--workers 2] [--micro 1]
+python toy.py FOLDER --steps 6 [--workers 2] [--micro 1]
 """
 
 import argparse
@@ -19,6 +19,7 @@ from xsheet.train.learner import Learner
 from xsheet.train.loop import Course, Loop, LoopSettings, Portion
 from xsheet.train.loss import LossSettings, VelocityLoss
 from xsheet.train.optim import Ema, OptimSettings, optimizer
+from xsheet.train.settings import ShownSettings
 from xsheet.train.shard import make_ready
 from xsheet.train.stages import StageSettings, freeze_the_rest, trained_parameters
 from xsheet.train.state import Learning, Position
@@ -29,11 +30,13 @@ SEED = 5
 CLIPS = 12
 FRAMES, CELLS = 3, 4  # of the latent
 EVERYTHING = StageSettings(
+    shown=ShownSettings(text="blocks"),
     trains=("base", "audio", "phases", "text"),
     steps=6,
     optim=OptimSettings(lr=1e-2, warmup_steps=2, ema=0.9),
     loss=LossSettings(drop=DropSettings(text=0.2, audio=0.2, both=0.1)),
 )
+ALONE = World()
 FLOAT32 = ComputeSettings(dtype="float32", checkpointing=False)
 
 
@@ -96,7 +99,7 @@ class ToyFeed:
     size: ActAvatarConfig
     clips: int = 4
     micro: int = 1
-    world: World = World()
+    world: World = ALONE
     broken: tuple[str, ...] = ()
     die_at: int | None = None  # clips after which it raises, as a kill does
 
@@ -129,7 +132,7 @@ def make_loop(
     steps: int = 6,
     stage: StageSettings = EVERYTHING,
     compute: ComputeSettings = FLOAT32,
-    world: World = World(),
+    world: World = ALONE,
     size: ActAvatarConfig | None = None,
     save_every: int = 2,
     identity: dict | None = None,

@@ -1,0 +1,66 @@
+"""Settings of a training run: a section per part, each beside its owner; presets `tiny` and `wan2.2-ti2v-5b`."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from xsheet.schemas.settings import StrictModel
+from xsheet.train.encoders import size_of
+from xsheet.train.loop import LoopSettings
+from xsheet.train.settings import CacheSettings, DataSettings
+from xsheet.train.stages import StageSettings
+from xsheet.train.step import ComputeSettings
+
+StageName = Literal["stage1", "stage2"]
+
+
+class TrainSettings(StrictModel):
+    """A training run of two stages."""
+
+    cache: CacheSettings = Field(
+        default=CacheSettings(), description="how clips became features; also the model's size"
+    )
+    data: DataSettings = Field(default=DataSettings(), description="how cached clips are shown")
+    base: str | None = Field(
+        default=None, description="pretrained transformer: folder or .safetensors, Wan's or diffusers'; null = new"
+    )
+    seed: int = Field(default=0, ge=0, description="of order, noise, σ, crops, flips, dropped conditions, new weights")
+    compute: ComputeSettings = Field(default=ComputeSettings(), description="how a step is computed")
+    loop: LoopSettings = Field(default=LoopSettings(), description="when the loop speaks and saves")
+    stage1: StageSettings = Field(description="sound, from brief captions")
+    stage2: StageSettings = Field(description="everything, from compiled phase blocks")
+
+    def stage(self, name: StageName) -> StageSettings:
+        """The settings of one stage."""
+        return self.stage1 if name == "stage1" else self.stage2
+
+    def before(self, name: StageName) -> dict[StageName, StageSettings]:
+        """The stages that a stage builds upon."""
+        return {} if name == "stage1" else {"stage1": self.stage1}
+
+    def identity(self, name: StageName) -> dict[str, Any]:
+        """What decides the weights of a stage, beside its clips and first weights; plain values, in words.
+
+        Micro-batches, recomputation and workers are not in it: they may change between two runs of a stage. The number
+        of steps is only where the learning rate depends on it, so that a stage can be made longer.
+        """
+        stage = self.stage(name).model_dump(mode="json")
+        if self.stage(name).optim.end == "constant":
+            del stage["steps"]
+        return {
+            "size": size_of(self.cache.size).model_dump(mode="json"),
+            "pretrained_base": self.base is not None,
+            "seed": self.seed,
+            "data": self.data.model_dump(mode="json", include={"batch", "mirrored"}),
+            "compute": self.compute.model_dump(mode="json", include={"dtype", "add"}),
+            name: stage,
+        }
+
+
+def stage_names(text: str) -> tuple[StageName, ...]:
+    """Of "1,2": stage1, stage2; ValueError for anything but 1, 2 and 1,2."""
+    known: Mapping[str, tuple[StageName, ...]] = {"1": ("stage1",), "2": ("stage2",), "1,2": ("stage1", "stage2")}
+    if text not in known:
+        raise ValueError(f"expected 1, 2 or 1,2, got {text!r}")
+    return known[text]
