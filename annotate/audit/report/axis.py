@@ -19,8 +19,9 @@ BAR_PX, OTHER_PX, PIN_PX, GAP_PX, RULER_PX = 17, 13, 15, 5, 16
 SEVERITIES: tuple[vocab.Severity, ...] = ("error", "warning", "info")
 SIGNS: Mapping[vocab.Severity, str] = {"error": "◆", "warning": "▲", "info": "●"}  # shape says what colour says
 MAX_OTHERS = 3  # layers below one another; more are no comparison but a carpet
-_PIN_PERCENT = 8.0  # of the width: the label of a pin on a narrow page
-_PIN_ROWS = 4
+_PIN_ROWS = 5
+_PIN_CHECKS = 5  # in one label
+_LETTER_PERCENT = 1.1  # of the width of a narrow page
 _SIDE: Mapping[vocab.Laterality, str] = {"left": " L", "right": " R", "both": " LR", "none": ""}
 _TICKS_S = (0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
 
@@ -73,24 +74,19 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """A finding on the axis."""
+    """The findings about one stretch of time."""
 
     x: float
     width: float
     y: int
-    check: str
-    severity: vocab.Severity
+    text: str  # their checks, the worst first
+    severity: str  # of the worst
     says: str
-
-    @property
-    def sign(self) -> str:
-        """Its shape."""
-        return SIGNS[self.severity]
 
     @property
     def is_right(self) -> bool:
         """Whether its label goes to the left of it, where there is room."""
-        return self.x > 100 - _PIN_PERCENT
+        return self.x + _label_percent(self.text) > 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,22 +191,41 @@ def _sigmas(phase: Phase, clip: Drawn) -> Iterator[tuple[float, float]]:
 
 
 def _pins(clip: Drawn) -> Iterator[Pin]:
-    """Findings that have a place, in as few rows as their labels need."""
-    ends = [-100.0] * _PIN_ROWS
-    timed = (finding for finding in clip.findings if finding.start_us is not None)
-    for finding in sorted(timed, key=lambda f: (f.start_us or 0, SEVERITIES.index(f.severity), f.check)):
-        assert finding.start_us is not None
-        x, end = _percent(finding.start_us, clip), _percent(finding.end_us or finding.start_us, clip)
-        row = next((k for k, taken in enumerate(ends) if taken <= x), _PIN_ROWS - 1)
-        ends[row] = x + _PIN_PERCENT
-        yield Pin(
+    """Findings that have a place, those of one span together, in as few rows as their labels need."""
+    spans: dict[tuple[int, int], list[Finding]] = {}
+    for finding in clip.findings:
+        if finding.start_us is not None:
+            spans.setdefault((finding.start_us, finding.end_us or finding.start_us), []).append(finding)
+    ends = [0.0] * _PIN_ROWS
+    for (start_us, end_us), found in sorted(spans.items(), key=lambda span: span[0]):
+        x, end, text = _percent(start_us, clip), _percent(end_us, clip), _pin_text(found)
+        pin = Pin(
             x=x,
             width=round(end - x, 2),
-            y=PIN_PX * row,
-            check=finding.check,
-            severity=finding.severity,
-            says=f"{finding.check} {finding.severity}: {finding.message}",
+            y=0,
+            text=text,
+            severity=worst(found),
+            says="; ".join(f"{one.check} {one.severity}: {one.message}" for one in found),
         )
+        left, right = (x - _label_percent(text), x) if pin.is_right else (x, x + _label_percent(text))
+        row = next((k for k, taken in enumerate(ends) if taken <= left), _PIN_ROWS - 1)
+        ends[row] = right
+        yield replace(pin, y=PIN_PX * row)
+
+
+def _pin_text(found: Sequence[Finding]) -> str:
+    """Each severity's shape with its checks; a few tell enough, the list below has all."""
+    parts: list[str] = []
+    for severity in SEVERITIES:
+        if checks := sorted({finding.check for finding in found if finding.severity == severity}):
+            parts += [f"{SIGNS[severity]} {checks[0]}", *checks[1:]]
+    shown, more = parts[:_PIN_CHECKS], len(parts) - _PIN_CHECKS
+    return " ".join([*shown, f"+{more}"] if more > 0 else shown)
+
+
+def _label_percent(text: str) -> float:
+    """Room that a label takes on a narrow page, as percent of its width."""
+    return _LETTER_PERCENT * (len(text) + 1)
 
 
 def _ticks(clip: Drawn) -> Iterator[tuple[float, str]]:

@@ -79,6 +79,21 @@ def test_pins_that_would_cover_one_another_take_another_row():
     assert first.y == third.y < second.y
 
 
+def test_findings_about_one_span_share_a_pin():
+    found = [
+        finding(check="H6", severity="info", name="a"),
+        finding(check="G3", name="b"),
+        finding(check="G1", name="c"),
+    ]
+    (pin,) = drawn(findings=found).pins
+    assert (pin.text, pin.severity) == ("◆ G1 G3 ● H6", "error")
+
+
+def test_a_pin_near_the_end_has_its_label_inside():
+    early, late = drawn(findings=[finding(1, 4, name="a"), finding(3.9, 4, name="b")]).pins
+    assert (early.is_right, late.is_right) == (False, True)
+
+
 def test_a_finding_about_the_whole_clip_has_no_pin():
     assert drawn(findings=[finding(start=None, end=None)]).pins == ()
 
