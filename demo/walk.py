@@ -6,6 +6,9 @@ from time import perf_counter
 
 from pydantic import Field
 
+from xsheet.annotate.audit.accept import Accepted, accept
+from xsheet.annotate.audit.report.page import write_report as write_audit
+from xsheet.annotate.audit.settings import AuditSettings
 from xsheet.annotate.pipeline import Annotated, annotate
 from xsheet.annotate.settings import AnnotateSettings
 from xsheet.curate.discover import discover
@@ -36,6 +39,8 @@ class Walked:
     page: Path
     curated: Curated
     annotated: Annotated | None  # None: no clip was kept
+    accepted: Accepted | None
+    audit_page: Path | None
     seconds: dict[str, float]
 
 
@@ -46,10 +51,11 @@ class Ways:
     demo: DemoSettings
     curation: CurateSettings
     annotation: AnnotateSettings
+    audit: AuditSettings
 
 
 def walk(out: Path, ways: Ways, *, how: Execution, shows_progress: bool = True) -> Walked:
-    """Make the corpus, curate it, annotate what is kept. What an earlier run finished is kept."""
+    """Make the corpus, curate it, annotate what is kept, audit that. What an earlier run finished is kept."""
     corpus, set_folder = out / "corpus", out / "set"
     begin, settings = perf_counter(), ways.demo
     bar = Progress("films") if shows_progress else None
@@ -60,10 +66,14 @@ def walk(out: Path, ways: Ways, *, how: Execution, shows_progress: bool = True) 
     seconds |= curated.seconds
     page = set_folder / "report.html"
     write_report(set_folder, page)
-    annotated = None
+    annotated = accepted = audit_page = None
     if curated.counts["clips"]:
         annotated = annotate(set_folder, ways.annotation, how=how, shows_progress=shows_progress)
-        seconds["annotate"] = annotated.seconds
+        begin = perf_counter()
+        accepted = accept(set_folder, annotated.consensus, ways.audit)
+        audit_page = write_audit(set_folder, accepted.audited, set_folder / "audit.html", how=how)
+        seconds |= {"annotate": annotated.seconds, "audit": perf_counter() - begin}
     return Walked(
-        corpus=corpus, set_folder=set_folder, page=page, curated=curated, annotated=annotated, seconds=seconds
-    )
+        corpus=corpus, set_folder=set_folder, page=page, curated=curated, annotated=annotated, accepted=accepted,
+        audit_page=audit_page, seconds=seconds,
+    )  # fmt: skip

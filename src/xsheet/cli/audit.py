@@ -11,6 +11,7 @@ from xsheet.cli.options import AsJson, Config, Jobs, Set, SetFolder, cores
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from xsheet.annotate.audit.accept import Accepted
     from xsheet.annotate.audit.agreement import Agreement
     from xsheet.annotate.audit.audit import Audited
     from xsheet.annotate.audit.bootstrap import Estimate
@@ -59,6 +60,85 @@ def run_(
         written = write_report(folder, audited, page or folder / "audit.html", against=beside, how=how)
     show_audit(audited, written, as_json=as_json)
     raise typer.Exit(0 if audited.gate.passed else 1)
+
+
+@app.command()
+def explain(
+    folder: SetFolder,
+    annotation: Annotated[str, typer.Argument(metavar="ANNOTATION", help="Id of an annotation, or how it begins.")],
+    preset: Annotated[str, typer.Option("--gate", help="Limits to start from.")] = "default",
+    config: Config = None,
+    set_: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Where one annotation came from, and what every check says of it, those that passed too.
+
+    Example: xsheet audit explain my-set ann_0d93d2
+    """
+    from dataclasses import asdict
+
+    from xsheet.annotate.audit.explain import explain
+    from xsheet.cli.show import print_json, print_table
+    from xsheet.schemas.sets import open_set
+
+    settings = settings_of(preset, config, set_)
+    open_set(folder)
+    found = explain(folder, annotation, settings)
+    if as_json:
+        print_json({
+            "annotation": asdict(found.annotation), "provenance": found.provenance(), "checks": found.rows(),
+            "scores": asdict(found.scores),
+            "phase_scores": {name: asdict(one) for name, one in found.phase_scores.items()},
+        })  # fmt: skip
+        return
+    print_table("where it came from", ("layer", "annotation", "made by", "prompts"), found.provenance())
+    phases = [(p.phase_id, f"{p.start_us / 1e6:.2f}-{p.end_us / 1e6:.2f}", p.track, p.action, p.text)
+              for p in found.annotation.phases]  # fmt: skip
+    print_table("what it says", ("", "seconds", "track", "action", "in words"), phases)
+    print_table("checks", ("", "phase", "", "found", "asks"), found.rows())
+
+
+@app.command("accept")
+def accept_(
+    folder: SetFolder,
+    layer: LayerName = "consensus",
+    against: Annotated[
+        str | None, typer.Option("--against", metavar="LAYER[@WHOSE]", help="Another layer to compare with.")
+    ] = None,
+    human: Annotated[
+        str | None, typer.Option("--human", metavar="LAYER[@WHOSE]", help="Reviewed layer; turns support into chances.")
+    ] = None,
+    preset: Annotated[str, typer.Option("--gate", help="Limits to start from.")] = "default",
+    config: Config = None,
+    set_: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """Audit a layer; where it passes, write what needs no person as the layer that training reads.
+
+    Exit 1 when the gate does not pass: then no layer is made.
+
+    Example: xsheet audit accept my-set --layer consensus --set accept.min_score=0.8
+    """
+    from xsheet.annotate.audit.accept import accept
+    from xsheet.annotate.audit.decisions import calibration_of
+    from xsheet.cli.show import console, print_json
+    from xsheet.schemas.layers import find_layer
+    from xsheet.schemas.sets import open_set
+
+    settings = settings_of(preset, config, set_)
+    open_set(folder)
+    found = find_layer(folder, layer)
+    other = None if against is None else find_layer(folder, against)
+    calibration = None if human is None else calibration_of(found, find_layer(folder, human))
+    done = accept(folder, found, settings, against=other, calibration=calibration)
+    if as_json:
+        print_json({"layer": None if done.layer is None else str(done.layer), "accepted": done.accepted,
+                    "refused": dict(done.refused), "passed": done.audited.gate.passed})  # fmt: skip
+    else:
+        for criterion in done.audited.gate.criteria:
+            console().print(str(criterion), markup=False, style=None if criterion.passed else "bold red")
+        show_accepted(done)
+    raise typer.Exit(0 if done.layer is not None else 1)
 
 
 @app.command()
@@ -333,6 +413,15 @@ def show_audit(audited: "Audited", page: Path | None, *, as_json: bool) -> None:
         f"{verdict}" + ("" if page is None else f"\npage: {page}"),
         markup=False,
     )
+
+
+def show_accepted(done: "Accepted") -> None:
+    """What became of a layer, on a line."""
+    from xsheet.cli.show import console
+
+    left = ", ".join(f"{count} left out for {reason}" for reason, count in sorted(done.refused.items()))
+    made = "no layer was made" if done.layer is None else f"{done.layer}: {done.accepted} annotations"
+    console().print(made + (f" ({left})" if left else ""), markup=False)
 
 
 def show_agreement(found: "Agreement", title: str) -> None:

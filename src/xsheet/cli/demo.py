@@ -30,7 +30,7 @@ def demo(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """The whole path on a synthetic talking corpus: films with planted faults become an annotated set.
+    """The whole path on a synthetic talking corpus: films with planted faults become a set that can be trusted.
 
     A second run keeps what the first one finished.
 
@@ -46,6 +46,7 @@ def demo(
     if dry_run:
         return
     from xsheet.cli import annotate as annotate_cli
+    from xsheet.cli import audit as audit_cli
     from xsheet.cli import curate as curate_cli
     from xsheet.demo.walk import DemoSettings, Ways, walk
     from xsheet.execute import Execution
@@ -54,6 +55,7 @@ def demo(
         demo=load(DemoSettings, overrides=[f"clips={clips}", f"seed={seed}", f"size={size}"]),
         curation=curate_cli.settings_of("keep", None, None),
         annotation=annotate_cli.settings_of("motion", None, None, None, None),
+        audit=audit_cli.settings_of("default", None, None),
     )
     walked = walk(out, ways, how=Execution(jobs=jobs, ray=ray), shows_progress=not as_json)
     if as_json:
@@ -61,6 +63,7 @@ def demo(
             "corpus": str(walked.corpus), "set": str(walked.set_folder), "page": str(walked.page),
             "counts": walked.curated.counts,
             "phases": 0 if walked.annotated is None else walked.annotated.phases,
+            "accepted": 0 if walked.accepted is None else walked.accepted.accepted,
             "seconds": {k: round(v, 2) for k, v in walked.seconds.items()},
         })  # fmt: skip
     else:
@@ -68,6 +71,9 @@ def demo(
         if walked.annotated is not None:
             annotate_cli.show_run(walked.annotated, walked.set_folder, as_json=False)
             annotate_cli.show_richest(walked.annotated, walked.set_folder)
+        if walked.accepted is not None:
+            audit_cli.show_audit(walked.accepted.audited, walked.audit_page, as_json=False)
+            audit_cli.show_accepted(walked.accepted)
         console().print(f"films and their truth: {walked.corpus}\npage: {walked.page}", markup=False)
     raise typer.Exit(1 if walked.curated.failed else 0)
 
