@@ -69,6 +69,20 @@ class Audited:
         """All of the layer."""
         return sum(one.phases for one in self.judged)
 
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Checks that found something: id, severity, failed of asked, open, why; errors first."""
+        order = {"error": 0, "warning": 1, "info": 2}
+        found = sorted(
+            (one for one in self.checks if one.failed), key=lambda one: (order[one.check.severity], -one.failed)
+        )
+        return [
+            (
+                one.check.id, one.check.severity, f"{one.failed} of {one.failed + one.passed}", str(one.open),
+                one.check.why,
+            )
+            for one in found
+        ]  # fmt: skip
+
     @property
     def findings(self) -> int:
         """Checks that did not pass, remarks among them."""

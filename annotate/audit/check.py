@@ -75,7 +75,7 @@ def beside(view: View, measured: Measured) -> View:
     claims = tuple(_claim(phase, measured) for phase in view.annotation.phases)
     busy: dict[vocab.Track, NDArray[np.bool_]] = {}
     for claim in claims:
-        if claim.phase.action != "rest":
+        if claim.phase.action != "rest" and claim.phase.track in measured.speed:
             mask = busy.setdefault(claim.phase.track, np.zeros(len(measured.course), np.bool_))
             mask[claim.frames.start : claim.frames.stop] = True
     return replace(view, measured=measured, claims=claims, busy=busy)

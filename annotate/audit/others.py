@@ -42,8 +42,9 @@ def _verified(view: View, settings: AuditSettings) -> Iterator[Outcome]:
 
 
 OTHERS = (
-    Check(id="D1", why="a phase is what samples share, not the luck of one", severity="warning", number="support", sense=">=",
-          judge=_support, formula="share of the clip's samples with the phase at tIoU >= 0.5 (§9-D)"),
+    Check(id="D1", why="a phase is what samples share, not the luck of one", severity="warning", number="support",
+          sense=">=", judge=_support,
+          formula="share of the clip's samples with the phase at tIoU >= 0.5 (§9-D)"),
     Check(id="D2", why="samples of one clip tell of the same actions", severity="warning", number="agreement_f1",
           sense=">=", judge=_agreement, formula="mean F1@0.5 over pairs of samples (§9-D)"),
     Check(id="E1", why="another model finds the words at the same time", severity="warning", number="cross_tiou",

@@ -1,7 +1,7 @@
 """Signals of a set by clip, for a reader that goes through a layer: a row group in memory, no validation.
 
-An audit reads the series of every clip. To validate a second time what was validated when it was written would cost more
-than all checks of an annotation together, so the records are filled from the columns.
+An audit reads the series of every clip. To validate a second time what was validated when it was written would cost
+more than all checks of an annotation together, so the records are filled from the columns.
 """
 
 from dataclasses import fields

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import Field
 
@@ -24,6 +24,8 @@ from xsheet.schemas import ids
 from xsheet.schemas.annotation import Annotation, Evidence, Phase, annotation_id
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, Span, frames_in, seconds_from_us, span_of_frames, us_from_seconds
+
+Kind = Literal["where", "here", "elsewhere"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,16 +133,18 @@ def elsewhere(annotation: Annotation, phase: Phase) -> Span | None:
     return max(free, key=lambda window: abs(window.start_us - phase.start_us), default=None)
 
 
-def questions_of(annotation: Annotation, media: Path, settings: VerifySettings) -> Iterator[Question]:
+def questions_of(
+    annotation: Annotation, media: Path, settings: VerifySettings
+) -> Iterator[tuple[Phase, Kind, Question]]:
     """Where and whether, for every phase that is no rest."""
     for phase in annotation.phases:
         if phase.action != "rest":
-            windows = [None, *[phase.span, elsewhere(annotation, phase)] * settings.times]
-            names = ["where", *(f"{kind}{k}" for k in range(settings.times) for kind in ("here", "elsewhere"))]
-            for name, window in zip(names, windows, strict=True):
-                if name == "where" or window is not None:
-                    question_id = f"{annotation.annotation_id}.{phase.phase_id}.{name}"
-                    yield Question(
+            here: list[tuple[Kind, Span | None]] = [("here", phase.span), ("elsewhere", elsewhere(annotation, phase))]
+            asked: list[tuple[Kind, Span | None]] = [("where", None), *here * settings.times]
+            for k, (kind, window) in enumerate(asked):
+                if kind == "where" or window is not None:
+                    question_id = f"{annotation.annotation_id}.{phase.phase_id}.{kind}.{k}"
+                    yield phase, kind, Question(
                         question_id=question_id, media=media, duration_us=annotation.duration_us, text=phase.text,
                         window=window, seed=int(ids.content_key(settings.seed, question_id)[:8], 16) >> 1,
                     )  # fmt: skip
@@ -157,11 +161,12 @@ def verified(
     """Annotations of the same layer in a run of their own, each phase with what the other model says of it."""
     settings = settings or VerifySettings()
     for annotation in annotations:
-        asked = list(questions_of(annotation, media_of(annotation), settings))
-        by_phase: dict[str, list[tuple[str, Answer]]] = defaultdict(list)
-        for answer in verifier(asked) if asked else ():
-            _, phase_id, name = answer.question_id.rsplit(".", 2)
-            by_phase[phase_id].append((name, answer))
+        questions = questions_of(annotation, media_of(annotation), settings)
+        asked = {question.question_id: (phase.phase_id, kind, question) for phase, kind, question in questions}
+        by_phase: dict[str, list[tuple[Kind, Answer]]] = defaultdict(list)
+        for answer in verifier([question for *_, question in asked.values()]) if asked else ():
+            phase_id, kind, _ = asked[answer.question_id]
+            by_phase[phase_id].append((kind, answer))
         phases = tuple(_with_evidence(phase, by_phase.get(phase.phase_id, ())) for phase in annotation.phases)
         yield replace(
             annotation,
@@ -173,13 +178,13 @@ def verified(
         )  # fmt: skip
 
 
-def _with_evidence(phase: Phase, answers: Iterable[tuple[str, Answer]]) -> Phase:
+def _with_evidence(phase: Phase, answers: Iterable[tuple[Kind, Answer]]) -> Phase:
     named = list(answers)
     if not named:
         return phase
     where = [answer.span for name, answer in named if name == "where" and answer.span is not None]
-    here = [answer.yes for name, answer in named if name.startswith("here") and answer.yes is not None]
-    other = [answer.yes for name, answer in named if name.startswith("elsewhere") and answer.yes is not None]
+    here = [answer.yes for name, answer in named if name == "here" and answer.yes is not None]
+    other = [answer.yes for name, answer in named if name == "elsewhere" and answer.yes is not None]
     evidence = replace(
         phase.evidence or Evidence(),
         cross_tiou=where[0].tiou(phase.span) if where else None,

@@ -38,14 +38,17 @@ class WholeLayer:
         if len(self._sample) >= _SAMPLE and luck <= self._sample[0][0]:
             return
         texts = [phase.text for phase in annotation.phases]
-        sizes = [
+        sizes: list[_Size] = [
             (claim.phase.action, claim.phase.amplitude, abs(claim.strength))
             for claim in view.claims
             if claim.phase.amplitude and claim.strength is not None
             and (claim.seen or 0) >= self._settings.motion.min_seen
         ]  # fmt: skip
         one = (luck, annotation.annotation_id, texts, sizes)
-        (heapq.heappush if len(self._sample) < _SAMPLE else heapq.heappushpop)(self._sample, one)
+        if len(self._sample) < _SAMPLE:
+            heapq.heappush(self._sample, one)
+        else:
+            heapq.heappushpop(self._sample, one)
 
     def outcomes(self) -> Iterator[tuple[Check, Outcome]]:
         """The answers of the layer-wide checks."""
@@ -99,7 +102,8 @@ def level_rho(sizes: list[_Size]) -> float | None:
         levels.append([level for level, _ in of_class])
     if len(sizes) < _LEAST_LEVELS or len({size[1] for size in sizes}) == 1:
         return None
-    return float(spearmanr(np.concatenate(ranks), np.concatenate(levels)).statistic)
+    rho, _ = spearmanr(np.concatenate(ranks), np.concatenate(levels))
+    return float(rho)
 
 
 def _words(text: str) -> list[str]:
