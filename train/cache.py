@@ -98,9 +98,9 @@ def build_cache(
     done = run(task, items, out=set_folder, how=how, retry_failed=retry_failed, progress=progress)
     features = sorted(done.rows(Feature), key=lambda row: row.clip_id)
     _check_files(set_folder, features)
-    tables.write_file(_features_file(set_folder, recipe), tables.FEATURES, features)
     psnr_db = tuple(row.psnr_db for row in done.rows(RoundTrip))
     _check_round_trip(psnr_db, settings)
+    tables.write_file(_features_file(set_folder, recipe), tables.FEATURES, features)
     built = Built(
         recipe=recipe,
         clips=len(features),

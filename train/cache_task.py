@@ -124,7 +124,7 @@ class CacheTask:
                 where=job.clip.media_path, expected=f"{job.clip.samples} samples", came="no sound",
                 todo="run `xsheet curate run` again",
             )  # fmt: skip
-        whole = torch.from_numpy(heard[: len(heard) // per_frame * per_frame])
+        whole = torch.from_numpy(np.pad(heard, (0, -len(heard) % per_frame)))  # the last frame may begin and not end
         audio_TLQ = self._encoders.sound.encode(whole[None].to(self._device), samples_per_frame=per_frame)[0]
         seen = [job.face.at(_frames_at_25(start, framing, self._settings)) for start in framing.starts]
         masks = [face_masks(face, framing, cell=video.stride[1:]) for face in seen]

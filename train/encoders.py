@@ -43,9 +43,10 @@ def open_encoders(settings: CacheSettings, *, device: str = "cpu") -> Encoders:
 def _video(asked: EncoderSettings, device: str) -> VideoCodec:
     if asked.video == "analytic":
         return TransformCodec()
+    folder = _folder(asked.video_weights, "video")
     from xsheet.model.vae import WanCodec  # noqa: PLC0415  # diffusers takes seconds, in every worker
 
-    codec = WanCodec.load(_folder(asked.video_weights, "video"))
+    codec = WanCodec.load(folder)
     codec.vae.to(device)  # type: ignore[arg-type]  # diffusers wraps it without its types
     return codec
 

@@ -143,6 +143,12 @@ def built_set(pristine_set: Path, settings: CacheSettings, tmp_path_factory: pyt
     return folder, build_cache(folder, settings, how=Execution(), shows_progress=False)
 
 
+@pytest.fixture
+def built_copy(built_set, tmp_path: Path) -> Path:
+    """A set with its cache, for a test that writes."""
+    return Path(shutil.copytree(built_set[0], tmp_path / "built"))
+
+
 @pytest.fixture(scope="session")
 def cache(built_set) -> Cache:
     """The cache of that set."""
