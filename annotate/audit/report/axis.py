@@ -4,7 +4,7 @@ Nothing here writes markup: records go in, positions come out, and the template 
 clip's length, so that the picture follows the width of the page while its letters keep their size; heights are px.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from xsheet.annotate.audit.report.curves import CURVE_PX, Curve, measured_curves
@@ -19,6 +19,7 @@ BAR_PX, OTHER_PX, PIN_PX, GAP_PX, RULER_PX = 17, 13, 15, 5, 16
 SEVERITIES: tuple[vocab.Severity, ...] = ("error", "warning", "info")
 SIGNS: Mapping[vocab.Severity, str] = {"error": "◆", "warning": "▲", "info": "●"}  # shape says what colour says
 MAX_OTHERS = 3  # layers below one another; more are no comparison but a carpet
+_DERIVED: Collection[vocab.Track] = ("arms", "hands", "whole_body")  # their speed is that of their parts
 _PIN_ROWS = 5
 _PIN_CHECKS = 5  # in one label
 _LETTER_PERCENT = 1.1  # of the width of a narrow page
@@ -161,7 +162,7 @@ def _lanes(clip: Drawn) -> Iterator[Lane]:
         bars = tuple(_bars(clip, clip.phases, track))
         others = tuple((name, tuple(_bars(clip, phases, track))) for name, phases in clip.others[:MAX_OTHERS])
         acts = bars or any(theirs for _, theirs in others)
-        if acts or (curve is not None and curve.moves):
+        if acts or (curve is not None and curve.moves and track not in _DERIVED):
             yield Lane(name=words(track), look=track, bars=bars, others=others if acts else (), curve=curve)
 
 

@@ -13,6 +13,7 @@ from xsheet.annotate.audit.review.queue import Entry
 from xsheet.curate.report.stills import read_still
 from xsheet.curate.report.wording import printable
 from xsheet.execute import Execution
+from xsheet.schemas.annotation import Scores
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.time import seconds_from_us
 
@@ -33,6 +34,7 @@ class Card:
     place: int  # in the queue, 0 = the worst
     entry: Entry
     detail: Detail
+    scores: Scores | None = None  # of the audit, by family
     strip: Strip | None = None
     still: str | None = None  # source of one picture, where there is no strip
 
@@ -60,6 +62,7 @@ class Wanted:
     layer: LayerRun
     beside: Mapping[str, LayerRun]
     findings: Findings
+    scores: Mapping[str, Scores]  # of the audit, by annotation
     page: Path
     shown: int
     how: Execution
@@ -98,8 +101,15 @@ def clip_pages(wanted: Wanted, entries: Sequence[Entry], *, render: Callable[[Ca
     for detail in found:
         place = places[detail.annotation.annotation_id]
         strip = films.get(detail.annotation.clip_id)
-        still = None if strip is not None else stills(detail.annotation.clip_id)
-        pieces[place] = render(Card(place=place, entry=chosen[place], detail=detail, strip=strip, still=still))
+        card = Card(
+            place=place,
+            entry=chosen[place],
+            detail=detail,
+            scores=wanted.scores.get(detail.annotation.annotation_id),
+            strip=strip,
+            still=None if strip is not None else stills(detail.annotation.clip_id),
+        )
+        pieces[place] = render(card)
     blocks = _fitting(packed(pieces[wanted.shown :]))
     return ClipPages(
         worst=pieces[: wanted.shown], blocks=blocks, rows=table_json(entries[:MAX_ROWS]), total=len(entries)

@@ -77,6 +77,7 @@ def write_report(
     environment, beside = _environment(), named_beside(layer, against)
     wanted = Wanted(
         set_folder=set_folder, layer=layer, beside=beside, findings=findings, page=page, shown=shown,
+        scores={} if audited is None else {one.annotation_id: one.scores for one in audited.judged},
         how=how or Execution(),
     )  # fmt: skip
     clips = clip_pages(wanted, entries, render=_cards(environment))
@@ -130,6 +131,7 @@ def _environment() -> Environment:
     environment.filters |= {"seconds": seconds, "words": words, "percent": percent, "count": "{:,}".format}
     environment.globals |= {
         "css": Markup(_look()), "signs": SIGNS, "patterns": list(_PATTERNS.items()),
+        "families": ("consistency", "cross_model", "motion", "speech", "text"),
         "known": {check.id: check for check in (*CHECKS, *LAYER_CHECKS)},
     }  # fmt: skip
     return environment
