@@ -22,7 +22,7 @@ from xsheet.annotate.blocks import BlockPolicy, Chars, Compiled, compile_blocks
 from xsheet.annotate.flip import flip_annotation
 from xsheet.annotate.spans import phase_ids
 from xsheet.model.text import TextEncoder, Tokens
-from xsheet.schemas.annotation import MIN_PHASE_US, Annotation, Phase
+from xsheet.schemas.annotation import MIN_PHASE_US, Annotation, Phase, sorted_phases
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.time import US_PER_S, FrameRate, Span
 
@@ -93,7 +93,7 @@ def within(annotation: Annotation, window: Span) -> Annotation:
 
     Gestures that are cut lose their inner parts.
     """
-    phases = tuple(cut for phase in annotation.phases if (cut := _cut(phase, window)) is not None)
+    phases = sorted_phases(cut for phase in annotation.phases if (cut := _cut(phase, window)) is not None)
     return replace(annotation, phases=phases, duration_us=window.duration_us)
 
 

@@ -1,11 +1,13 @@
 """What a clip is told: three forms, with phases, windows and sides that go with what is shown."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from xsheet.annotate.blocks import BlockPolicy
 from xsheet.model.text import ByteText
-from xsheet.schemas.annotation import MIN_PHASE_US
+from xsheet.schemas.annotation import MIN_PHASE_US, sorted_phases
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.time import FrameRate, Span
 from xsheet.train.texts import NOBODY_SAID, Told, mirrored, tell, within
@@ -65,6 +67,14 @@ def test_a_phase_that_barely_reaches_into_a_stretch_is_dropped(said):
     assert [phase.action for phase in cut.phases] == ["nod"]
 
 
+def test_phases_that_a_cut_makes_start_together_are_in_order_again(said):
+    arm, nod = said.phases
+    long_nod = replace(nod, start_us=0, end_us=1_600_000)
+    both = replace(said, phases=sorted_phases([replace(arm, start_us=200_000, end_us=800_000), long_nod]))
+    cut = within(both, Span(400_000, 1_640_000))
+    assert [phase.action for phase in cut.phases] == ["raise_hand", "nod"]
+
+
 def test_a_text_that_is_too_long_loses_words_but_no_phase(said):
     short = told(said, tokens=36)["blocks"]
     assert len(short.phase_N) <= 36
@@ -73,7 +83,7 @@ def test_a_text_that_is_too_long_loses_words_but_no_phase(said):
 
 
 def test_a_text_that_cannot_be_made_to_fit_is_refused(said):
-    with pytest.raises(ContractError, match=r"at most 20 tokens.*allow fewer blocks"):
+    with pytest.raises(ContractError, match=r"at most 20 tokens.*max_phases"):
         told(said, tokens=20)
 
 
