@@ -104,7 +104,8 @@ def _displacement_s(
         if fitting is not None and fitting <= limit_s:
             return fitting
     same = max(limits.same_length_s, _SAME_LENGTH * (stop - start) / FPS)
-    nearest = min((abs(a + b) / 2 for a, b in near if abs(a - b) <= same), default=None)
+    moved = [(a, b) for a, b in near if abs(a - b) <= same or min(a * b, abs(a) - limit_s, abs(b) - limit_s) > 0]
+    nearest = min((abs(a + b) / 2 for a, b in moved), default=None)
     return nearest if nearest is not None and limit_s < nearest <= limits.max_reach_s else None
 
 

@@ -110,7 +110,8 @@ _SLOW, _FAST = re.compile(r"\bslow(?:ly)?\b", re.I), re.compile(r"\b(?:quick|rap
 @lru_cache(maxsize=50_000)
 def actions_in(text: str) -> frozenset[vocab.Action]:
     """Classes of action that a text names."""
-    return frozenset(action for action, pattern in _PATTERNS.items() if pattern.search(text))
+    named: set[vocab.Action] = {action for action, pattern in _PATTERNS.items() if pattern.search(text)}
+    return frozenset(named)
 
 
 def tells(action: vocab.Action, text: str) -> bool | None:

@@ -53,9 +53,11 @@ class MotionLimits(StrictModel):
         default=1.2, ge=0, description="speed inside by that outside; §9-G has 1.5, slow smiles 1.3"
     )
     max_rest_speed: float = Field(
-        default=1.25, ge=0, description="mean speed in a rest, 1 = a small movement; rests of puppets reach 1.17"
+        default=1.5, ge=0, description="mean speed in a rest, 1 = a small movement; rests of puppets reach 1.49"
     )
-    min_energy_gain: float = Field(default=0.0, ge=-1, le=1, description="share of motion less share of time; §9-G")
+    min_energy_gain: float = Field(
+        default=-0.05, ge=-1, le=1, description="share of motion less share of time; §9-G has 0, a long hold is below"
+    )
     max_displacement_s: float = Field(
         default=0.25, ge=0, le=2, description="of a phase from the movement it means, or twice its stated sigma; §9-G"
     )

@@ -162,7 +162,9 @@ def verified(
     settings = settings or VerifySettings()
     for annotation in annotations:
         questions = questions_of(annotation, media_of(annotation), settings)
-        asked = {question.question_id: (phase.phase_id, kind, question) for phase, kind, question in questions}
+        asked: dict[str, tuple[str, Kind, Question]] = {
+            question.question_id: (phase.phase_id, kind, question) for phase, kind, question in questions
+        }
         by_phase: dict[str, list[tuple[Kind, Answer]]] = defaultdict(list)
         for answer in verifier([question for *_, question in asked.values()]) if asked else ():
             phase_id, kind, _ = asked[answer.question_id]
