@@ -1,0 +1,133 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from xsheet.schemas.errors import RunError
+from xsheet.train.checkpoint import LATEST, Checkpoints
+from xsheet.train.world import World
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    return Checkpoints(tmp_path / "checkpoints", keep=2, together=World())
+
+
+def writes(text):
+    return lambda folder: (folder / "state").write_text(text)
+
+
+def test_a_saved_checkpoint_is_the_one_to_go_on_from(checkpoints):
+    checkpoints.recover()
+    folder = checkpoints.save(5, writes("five"))
+    assert checkpoints.recover() == folder == checkpoints.named(LATEST)
+    assert (folder / "state").read_text() == "five"
+
+
+def test_without_a_checkpoint_there_is_nothing_to_go_on_from(checkpoints):
+    assert checkpoints.recover() is None
+
+
+def test_the_newest_and_those_that_a_pointer_names_stay(checkpoints):
+    checkpoints.recover()
+    for step in (1, 2, 3, 4, 5):
+        checkpoints.save(step, writes("state"))
+        if step == 2:
+            checkpoints.point("BEST", 2)
+    assert checkpoints.steps() == [2, 4, 5]
+
+
+def test_keeping_one_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="keep >= 2"):
+        Checkpoints(tmp_path, keep=1, together=World())
+
+
+def test_a_checkpoint_that_could_not_be_written_is_not_published(checkpoints):
+    def fails(folder):
+        (folder / "state").write_text("half")
+        raise OSError("no space left on device")
+
+    checkpoints.recover()
+    before = checkpoints.save(1, writes("one"))
+    with pytest.raises(RunError, match="no space left on device"):
+        checkpoints.save(2, fails)
+    assert checkpoints.recover() == before
+    assert checkpoints.steps() == [1]
+
+
+def test_a_failure_in_another_process_is_raised_in_this_one_too(tmp_path):
+    class TwoProcesses(World):
+        def failures(self, mine):
+            return ("OSError: in the other",) if (tmp_path / "checkpoints/step-00000001.partial").exists() else ()
+
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2, together=TwoProcesses())
+    checkpoints.recover()
+    with pytest.raises(RunError, match="in the other"):
+        checkpoints.save(1, writes("mine"))
+
+
+def test_a_published_step_is_not_written_again(checkpoints):
+    checkpoints.recover()
+    checkpoints.save(1, writes("first"))
+    folder = checkpoints.save(1, writes("second"))
+    assert (folder / "state").read_text() == "first"
+
+
+def test_a_kill_between_rename_and_pointer_loses_nothing(checkpoints, tmp_path):
+    checkpoints.recover()
+    checkpoints.save(1, writes("one"))
+    newest = checkpoints.save(2, writes("two"))
+    (tmp_path / "checkpoints" / LATEST).write_text("step-00000001\n")
+    assert checkpoints.recover() == newest == checkpoints.named(LATEST)
+
+
+def test_a_pointer_to_nothing_is_an_error_and_not_a_fresh_start(checkpoints, tmp_path):
+    checkpoints.recover()
+    (tmp_path / "checkpoints" / LATEST).write_text("step-00000007\n")
+    with pytest.raises(RunError, match="step-00000007"):
+        checkpoints.recover()
+
+
+SAVER = """
+import sys
+from pathlib import Path
+from xsheet.train.checkpoint import Checkpoints
+from xsheet.train.world import World
+
+def write(folder):
+    for part in range(8):
+        (folder / f"part{part}").write_bytes(step.to_bytes(4) * 4096)
+
+checkpoints = Checkpoints(Path(sys.argv[1]), keep=2, together=World())
+newest = checkpoints.recover()
+step = int(newest.name[5:]) if newest else 0
+print("ready", flush=True)
+while True:
+    step += 1
+    checkpoints.save(step, write)
+"""
+
+
+@pytest.mark.slow
+def test_after_a_kill_at_any_instant_the_newest_checkpoint_is_whole(checkpoints, tmp_path):
+    """Six kills while nothing but saving goes on: torn files, leftovers or a wrong pointer would show."""
+    chance, steps = random.Random(3), 0
+    for _ in range(6):
+        child = subprocess.Popen([sys.executable, "-c", SAVER, tmp_path / "checkpoints"], stdout=subprocess.PIPE)
+        child.stdout.readline()
+        time.sleep(chance.uniform(0.02, 0.3))
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        newest = checkpoints.recover()
+        if newest is not None:
+            step = int(newest.name.removeprefix("step-"))
+            assert [file.read_bytes() for file in sorted(newest.iterdir())] == [step.to_bytes(4) * 4096] * 8
+            assert step >= steps
+            steps = step
+            assert not list(newest.parent.glob("*.partial"))
+    assert steps > 0
