@@ -3,7 +3,7 @@
 B batch, F latent frames, S tokens of a latent frame, N = F * S, M text tokens, K audio tokens, A their width, D width.
 """
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from xsheet.model.audio import AudioAttention
 from xsheet.model.config import ActAvatarConfig
@@ -15,13 +15,14 @@ from xsheet.model.wan import WanTransformerBlock
 class ActAvatarBlock(WanTransformerBlock):
     """Wan's block with sound between text and feed-forward. Without sound it computes what Wan's computes, bit by bit.
 
-    Wan's forward cannot be called in two halves, so it is written again here; a test compares the two.
+    Wan's forward cannot be called in two halves, so it is written again here; a test compares the two. A variant puts
+    another module in the place of `audio_attn`, which gets the tokens and what the variant's own `_hear` gave.
     """
 
     def __init__(self, config: ActAvatarConfig, *, index: int) -> None:
         super().__init__(config.dim, config.ffn_dim, config.num_attention_heads, config.qk_norm, True, config.eps)
         factor = depth_factor(index, blocks=config.num_layers, depth=config.audio_depth, gamma=config.audio_gamma)
-        self.audio_attn = AudioAttention(config, depth=factor)
+        self.audio_attn: nn.Module = AudioAttention(config, depth=factor)
 
     def forward(  # type: ignore[override]  # takes sound, a phase mask, and time per latent frame
         self,

@@ -4,6 +4,7 @@ B batch, M text tokens, E text width, T video frames, L x Q sound features per v
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -29,6 +30,7 @@ class Condition:
     phase_BM: Tensor
     audio_BTLQ: Tensor
     window_BK2: Tensor | None = None
+    control: Any = None  # what a variant is told besides
 
     def velocity(self, model: nn.Module, x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
         """What the model says under this condition."""
@@ -39,6 +41,7 @@ class Condition:
             phase_BM=self.phase_BM,
             window_BK2=self.window_BK2,
             audio_BTLQ=self.audio_BTLQ,
+            control=self.control,
         )
         return said
 

@@ -88,15 +88,22 @@ class ActAvatarConfig(WanConfig):
         return self.model_dump(include=set(WanConfig.model_fields))
 
 
-def config_from(fields: Mapping[str, Any], *, where: str) -> ActAvatarConfig:
+def config_from(
+    fields: Mapping[str, Any], *, where: str, kind: type[ActAvatarConfig] = ActAvatarConfig
+) -> ActAvatarConfig:
     """A config from the fields of a config.json (lists for tuples; keys with an underscore are diffusers' own).
+
+    Args:
+        fields: all of them.
+        where: for the error.
+        kind: the base's, or that of a variant.
 
     Raises:
         ConfigError: a field is missing, unknown or outside its range.
     """
     plain = {key: value for key, value in fields.items() if not key.startswith("_")}
     try:
-        return ActAvatarConfig.model_validate_json(json.dumps(plain))
+        return kind.model_validate_json(json.dumps(plain))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ConfigError(

@@ -8,12 +8,14 @@ from xsheet.model.config import ActAvatarConfig
 from xsheet.model.transformer import ActAvatarTransformer
 
 
-def fresh(config: ActAvatarConfig, *, rng: Generator) -> ActAvatarTransformer:
+def fresh(
+    config: ActAvatarConfig, *, rng: Generator, kind: type[ActAvatarTransformer] = ActAvatarTransformer
+) -> ActAvatarTransformer:
     """A model with the first weights of Wan's own code: Xavier, small embeddings, and a last layer that says zero.
 
     diffusers leaves torch's defaults, which depend on the global generator and let a fresh model say something.
     """
-    model = ActAvatarTransformer(**config.model_dump())
+    model = kind(**config.model_dump())
     for linear in _linears(model):
         _xavier(linear, rng)
     embedder = model.condition_embedder
@@ -36,6 +38,13 @@ def start_new_parts(model: ActAvatarTransformer, *, rng: Generator) -> None:
         if isinstance(module, AudioAttention):
             nn.init.zeros_(module.to_out.weight)
     nn.init.zeros_(model.phase_table.weight)
+    model.start_control(rng)
+
+
+def start_linears(part: nn.Module, *, rng: Generator) -> None:
+    """Xavier for every map of a part, zeros for its biases."""
+    for linear in _linears(part):
+        _xavier(linear, rng)
 
 
 def _linears(part: nn.Module) -> list[nn.Linear | nn.Conv3d]:
@@ -45,4 +54,5 @@ def _linears(part: nn.Module) -> list[nn.Linear | nn.Conv3d]:
 
 def _xavier(linear: nn.Linear | nn.Conv3d, rng: Generator) -> None:
     nn.init.xavier_uniform_(linear.weight.data.flatten(1), generator=rng)
-    nn.init.zeros_(linear.get_parameter("bias"))
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)

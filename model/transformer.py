@@ -6,7 +6,7 @@ N video tokens, L x Q sound features per video frame, K phases, P patch (h, w).
 
 from typing import Any
 
-from torch import Tensor, is_grad_enabled, nn
+from torch import Generator, Tensor, is_grad_enabled, nn
 
 from xsheet.model.audio import AudioProjector
 from xsheet.model.block import ActAvatarBlock, modulate
@@ -23,24 +23,27 @@ class ActAvatarTransformer(WanTransformer3DModel):
     checkpointing and LoRA are inherited.
     """
 
+    config_type: type[ActAvatarConfig] = ActAvatarConfig
+    """What a variant's sizes are read as."""
+
     _no_split_modules = ["ActAvatarBlock"]  # noqa: RUF012 - as the base has them
     _repeated_blocks = ["ActAvatarBlock"]  # noqa: RUF012
     # Shards of a sequence would have to end with a latent frame; diffusers' plan does not see to that.
     _cp_plan = None  # type: ignore[assignment]
 
     def __init__(self, **fields: Any) -> None:
-        config = config_from(fields, where="ActAvatarTransformer")
+        config = config_from(fields, where=type(self).__name__, kind=self.config_type)
         super().__init__(**{**config.base(), "num_layers": 0})  # Wan's blocks would be made only to be thrown away
         self.register_to_config(**config.model_dump())  # type: ignore[no-untyped-call]
         self.size = config
         self.blocks = nn.ModuleList(ActAvatarBlock(config, index=i) for i in range(config.num_layers))
         self.phase_table = PhaseTable(config.max_phases, config.dim)
-        self.audio_projector = AudioProjector(config)
+        self.audio_projector: nn.Module = AudioProjector(config)
 
-    @staticmethod
-    def _get_init_keys(input_class: type) -> set[str]:
+    @classmethod
+    def _get_init_keys(cls, input_class: type) -> set[str]:
         """What diffusers hands to the constructor from a config.json; it would read the names off the signature."""
-        return {"self", *ActAvatarConfig.model_fields}
+        return {"self", *cls.config_type.model_fields}
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride] - names unlike Wan's, see below
         self,
@@ -51,26 +54,28 @@ class ActAvatarTransformer(WanTransformer3DModel):
         phase_BM: Tensor | None = None,
         window_BK2: Tensor | None = None,
         audio_BTLQ: Tensor | None = None,
+        control: Any = None,
     ) -> Tensor:
         """Velocity, (B, C, F, H, W). Arguments are not named as Wan's, so that a call meant for Wan fails at once.
 
         `timestep` is 1000 σ per clip (B,), per latent frame (B, F) or, as in Wan, per token (B, N). Without phases no
         token gets a vector; without sound no block hears. Windows are in video frames, for a phase mask only.
+        `control` is what a variant is told besides; there is none here.
         """
         frames, height, width = x_BCFHW.shape[2:]
         _check_frames(frames, audio_BTLQ)
         rotary = self.rope(x_BCFHW)
         x_BND = self.patch_embedding(x_BCFHW).flatten(2).transpose(1, 2).contiguous()
-        time_BFSD, mod_BFS6D, text_BMD = self._condition(timestep, text_BME, frames)
+        time_BFSD, mod_BFS6D, text_BMD = self._condition(timestep, text_BME, frames, control)
         if phase_BM is not None:
             text_BMD = text_BMD + self.phase_table(phase_BM)
-        audio_BFKA = None if audio_BTLQ is None else self.audio_projector(audio_BTLQ)
+        heard = self._hear(audio_BTLQ, control)
         bias_BFM = self._phase_bias(phase_BM, window_BK2, frames)
 
         checkpoint: Any = self._gradient_checkpointing_func
         recompute = is_grad_enabled() and self.gradient_checkpointing
         for block in self.blocks:
-            inputs = (x_BND, text_BMD, mod_BFS6D, rotary, audio_BFKA, bias_BFM)
+            inputs = (x_BND, text_BMD, mod_BFS6D, rotary, heard, bias_BFM)
             x_BND = checkpoint(block, *inputs) if recompute else block(*inputs)
 
         shift, scale = (self.scale_shift_table + time_BFSD.unsqueeze(-2)).unbind(-2)
@@ -79,7 +84,15 @@ class ActAvatarTransformer(WanTransformer3DModel):
         grid: Tensor = x_BND.reshape(len(x_BND), frames, height // p_h, width // p_w, p_h, p_w, -1)
         return grid.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
 
-    def _condition(self, timestep: Tensor, text_BME: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _hear(self, audio_BTLQ: Tensor | None, control: Any) -> Any:
+        """What every block's `audio_attn` is handed beside the tokens; None and it is not called."""
+        if control is not None:
+            raise TypeError(f"expected no control, got {type(control).__name__}: {type(self).__name__} is no variant")
+        return None if audio_BTLQ is None else self.audio_projector(audio_BTLQ)
+
+    def _condition(
+        self, timestep: Tensor, text_BME: Tensor, frames: int, control: Any
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Time (B, F, S, D), modulation (B, F, S, 6, D), text (B, M, D); F and S are 1 where the time is the same."""
         per_clip = timestep.ndim == 1
         time, mod, text_BMD, _ = self.condition_embedder(
@@ -88,6 +101,9 @@ class ActAvatarTransformer(WanTransformer3DModel):
         time_BFSD = time.unflatten(1, (1 if per_clip else frames, -1))
         mod_BFS6D = mod.unflatten(1, (1 if per_clip else frames, -1)).unflatten(-1, (6, -1))
         return time_BFSD, mod_BFS6D, text_BMD
+
+    def start_control(self, rng: Generator) -> None:
+        """First weights of what a variant has besides."""
 
     def _phase_bias(self, phase_BM: Tensor | None, window_BK2: Tensor | None, frames: int) -> Tensor | None:
         if self.size.phase_mask == "none" or phase_BM is None:

@@ -77,13 +77,16 @@ def audio_keys(blocks: int) -> frozenset[str]:
     return frozenset(f"{layer}.{kind}" for layer in projector + attention for kind in ("weight", "bias"))
 
 
-def load_base(source: Path, *, config: ActAvatarConfig, rng: Generator) -> ActAvatarTransformer:
+def load_base(
+    source: Path, *, config: ActAvatarConfig, rng: Generator, kind: type[ActAvatarTransformer] = ActAvatarTransformer
+) -> ActAvatarTransformer:
     """A pretrained Wan with fresh phases and sound; its output is Wan's.
 
     Args:
         source: a transformer folder of diffusers, a folder of Wan's authors, or one .safetensors file of either.
         config: the size; the base's part of it must be what the folder says.
         rng: for the first weights of the new parts.
+        kind: the transformer or a variant of it.
 
     Raises:
         ConfigError: no safetensors, another size, or other keys than the base's.
@@ -94,16 +97,16 @@ def load_base(source: Path, *, config: ActAvatarConfig, rng: Generator) -> ActAv
     if "head.modulation" in found:
         ours = {wan: key for key, wan in names.items()}
         found = {ours.get(key, key): at for key, at in found.items()}
-    model = ActAvatarTransformer(**config.model_dump())
+    model = kind(**config.model_dump())
     _copy(found, model, keys=names, where=source)
     start_new_parts(model, rng=rng)
     return model
 
 
-def load(folder: Path) -> ActAvatarTransformer:
+def load(folder: Path, *, kind: type[ActAvatarTransformer] = ActAvatarTransformer) -> ActAvatarTransformer:
     """A whole model that `save` wrote; ConfigError on any missing, further or misshapen tensor."""
-    config = config_from(_config_json(folder), where=str(folder))
-    model = ActAvatarTransformer(**config.model_dump())
+    config = config_from(_config_json(folder), where=str(folder), kind=kind.config_type)
+    model = kind(**config.model_dump())
     _copy(_tensors_in(folder), model, keys=model.state_dict(), where=folder)
     return model
 
