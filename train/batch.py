@@ -4,7 +4,7 @@ B clips, C latent channels, F latent frames, H x W latent cells, T = 4 (F - 1) +
 a token, E text width, L x Q sound features per video frame, K phases.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -51,9 +51,10 @@ class Batch:
         """The same in page-locked memory, from which a copy to a GPU does not wait."""
         return self._changed(Tensor.pin_memory)
 
-    def _changed(self, change: Any) -> Self:
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Self:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return type(self)(**{k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()})
+        changed: dict[str, Any] = {k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()}
+        return type(self)(**changed)
 
 
 def joined(batches: Sequence[Batch]) -> Batch:

@@ -84,7 +84,7 @@ def noise(showings: Sequence[Showing], *, seed: int, shape: Sequence[int]) -> Te
 
 def sigma(showings: Sequence[Showing], *, seed: int, settings: FlowSettings) -> Tensor:
     """σ of each clip, (B,) float32 in [0, 1], of the density that flow.py defines."""
-    rng = torch.Generator()
+    rng = torch.Generator()  # flow.py alone knows the density, and draws with torch
     drawn: list[Tensor] = []
     for showing in showings:
         rng.manual_seed(int(generator(seed, "sigma", showing).integers(2**63)))

@@ -148,6 +148,12 @@ def test_a_set_at_another_frame_rate_is_refused(clip_set, settings):
         build(clip_set, settings)
 
 
+@pytest.mark.slow
+def test_a_set_without_a_clip_that_can_be_encoded_says_why(clip_set, settings):
+    with pytest.raises(ContractError, match=r"none \(6 too_short\).*or curate clips with sound"):
+        build(clip_set, changed(settings, picture={"frames": (125,)}))
+
+
 def test_an_annotation_of_an_older_file_is_refused(clip_set, settings):
     clips = list(tables.iterate(clip_set, tables.CLIPS))
     object.__setattr__(clips[0], "media_sha256", "0" * 64)

@@ -1,0 +1,91 @@
+"""The clips of a set, each with what was measured of its face and what a layer says of it."""
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsheet.execute import Item
+from xsheet.schemas import tables
+from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.clip import Clip
+from xsheet.schemas.errors import ContractError
+from xsheet.schemas.ids import content_key
+from xsheet.schemas.layers import LayerRun
+from xsheet.train.cache_task import ClipJob
+from xsheet.train.framing import Framing, frame
+from xsheet.train.masks import Face
+from xsheet.train.recipe import Recipe
+from xsheet.train.settings import CacheSettings
+
+_FACE = {"x_T": "head_x", "y_T": "head_y", "height_T": "head_height", "roll_deg_T": "roll_deg"}
+
+
+class CacheItems:
+    """The clips of a set as items of the cache task, one part of the signals in memory at a time.
+
+    Raises:
+        ContractError: no clips, or a layer that describes other files.
+    """
+
+    def __init__(
+        self, set_folder: Path, layer: LayerRun | None, recipe: Recipe, *, settings: CacheSettings, limit: int | None
+    ) -> None:
+        self._set, self._recipe = set_folder, recipe
+        clips = sorted(tables.iterate(set_folder, tables.CLIPS), key=lambda clip: clip.clip_id)[:limit]
+        if not clips:
+            raise ContractError(
+                where=str(set_folder), expected="clips", came="none",
+                todo="run `xsheet curate run` first; its report says why no clip was kept",
+            )  # fmt: skip
+        self._clips = {clip.clip_id: clip for clip in clips}
+        self._said = {} if layer is None else _said(layer, self._clips)
+        likely = [c.clip_id for c in clips if c.samples and isinstance(frame(c, settings.picture, face=None), Framing)]
+        self._checked = set(heapq.nsmallest(settings.check.clips, likely, key=lambda one: content_key("check", one)))
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __iter__(self) -> Iterator[Item]:
+        left = dict(self._clips)
+        for clip_id, face in _faces(self._set):
+            clip = left.pop(clip_id, None)
+            if clip is not None:
+                yield self._item(clip, face)
+        for clip in left.values():  # nothing was measured of them
+            nowhere = np.full(clip.frames, np.nan, np.float32)
+            yield self._item(clip, Face(x_T=nowhere, y_T=nowhere, height_T=nowhere, roll_deg_T=nowhere))
+
+    def _item(self, clip: Clip, face: Face) -> Item:
+        is_checked = clip.clip_id in self._checked
+        job = ClipJob(clip=clip, face=face, annotation=self._said.get(clip.clip_id), is_checked=is_checked)
+        return Item(key=job.key(self._recipe.fingerprint), name=clip.clip_id, payload=job)
+
+
+def _said(layer: LayerRun, clips: Mapping[str, Clip]) -> dict[str, Annotation]:
+    """The annotation of every clip that has a usable one: the first sample, where there are several."""
+    said: dict[str, Annotation] = {}
+    for row in layer.read():
+        if row.clip_id not in clips or row.base is None:
+            continue
+        if row.media_sha256 not in (None, clips[row.clip_id].media_sha256):
+            raise ContractError(
+                where=f"{layer}, clip {row.clip_id}", expected="an annotation of the clip's file",
+                came="one of another", todo="annotate the set again: its clips were written anew since",
+            )  # fmt: skip
+        said.setdefault(row.clip_id, row)
+    return said
+
+
+def _faces(set_folder: Path) -> Iterator[tuple[str, Face]]:
+    columns = ["clip_id", "frames", *_FACE.values()]
+    for file in tables.part_files(set_folder, tables.SIGNALS):
+        for row in tables.read_file(file, tables.SIGNALS, columns).to_pylist():
+            series = {name: _series(row[column], row["frames"]) for name, column in _FACE.items()}
+            yield row["clip_id"], Face(**series)
+
+
+def _series(values: Sequence[float | None], frames: int) -> NDArray[np.float32]:
+    return np.array([np.nan if v is None else v for v in values] or [np.nan] * frames, np.float32)
