@@ -68,7 +68,9 @@ _ALIKE: Mapping[vocab.Action, frozenset[vocab.Action]] = {
 }
 # They may hold through a clip, so a base may name them unless a phase does.
 LASTING: frozenset[vocab.Action] = frozenset({"smile", "cross_arms", "hold_object", "look_at_camera", "rest", "frown"})
-_PATTERNS = {action: re.compile(words, re.IGNORECASE) for action, words in _WORDS.items()}
+_PATTERNS: Mapping[vocab.Action, re.Pattern[str]] = {
+    action: re.compile(words, re.IGNORECASE) for action, words in _WORDS.items()
+}
 
 MEDIUM = re.compile(
     r"\b(?:video|clip|footage|image sequence|images?|frames?|screenshot|recording|photo)s?\b"
@@ -110,8 +112,8 @@ _SLOW, _FAST = re.compile(r"\bslow(?:ly)?\b", re.I), re.compile(r"\b(?:quick|rap
 @lru_cache(maxsize=50_000)
 def actions_in(text: str) -> frozenset[vocab.Action]:
     """Classes of action that a text names."""
-    named: set[vocab.Action] = {action for action, pattern in _PATTERNS.items() if pattern.search(text)}
-    return frozenset(named)
+    found: list[vocab.Action] = [action for action, pattern in _PATTERNS.items() if pattern.search(text)]
+    return frozenset(found)
 
 
 def tells(action: vocab.Action, text: str) -> bool | None:
