@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xsheet.annotate.audit.audit import Audited
-from xsheet.annotate.audit.report.details import Detail, clips_of, details, packed
+from xsheet.annotate.audit.report.details import PER_BLOCK, Detail, clips_of, details, packed
 from xsheet.annotate.audit.report.findings import Findings
 from xsheet.annotate.audit.report.strips import Strip, data_uri, strips
 from xsheet.annotate.audit.review.queue import Entry
@@ -45,6 +45,7 @@ class ClipPages:
 
     worst: Sequence[str]
     blocks: Sequence[str]  # of details.PER_BLOCK pieces each, in the order of the rows behind the worst
+    packed: int  # pieces in them
     rows: str  # JSON
     total: int
 

@@ -106,8 +106,7 @@ def write_report(
 def _scripts(clips: ClipPages) -> dict[str, Any]:
     """The page's own script with its hash, and what it reads. Cards were escaped when they were made."""
     script = _resource("page.js")
-    packed = PER_BLOCK * len(clips.blocks)
-    layout = {"shown": len(clips.worst), "per_block": PER_BLOCK, "packed": packed}
+    layout = {"shown": len(clips.worst), "per_block": PER_BLOCK, "packed": clips.packed}
     return {
         "js": Markup(script),
         "script_hash": "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

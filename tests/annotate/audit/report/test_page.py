@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from xsheet.annotate.audit.audit import audit
+from xsheet.annotate.audit.report import clips
 from xsheet.annotate.audit.report.clips import table_json
 from xsheet.annotate.audit.report.page import write_report
 from xsheet.annotate.audit.review.queue import Entry
@@ -225,6 +226,13 @@ def test_the_same_set_gives_the_same_bytes(small_set, audited, gold, report):
     first = (small_set / "audit.html").read_bytes()
     report(audited, against=[gold])
     assert (small_set / "audit.html").read_bytes() == first
+
+
+def test_the_page_knows_how_many_clips_it_holds(audited, report, monkeypatch):
+    monkeypatch.setattr(clips, "MAX_DETAILS", 2)
+    page = report(audited)
+    layout = json.loads(next(text for attrs, text in page.scripts if attrs.get("id") == "layout"))
+    assert (layout["packed"], len(page.cards)) == (2, 2)
 
 
 def test_a_folder_that_is_no_set_is_refused(audited, tmp_path):
