@@ -23,6 +23,7 @@ from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.review import Finding, Number
 from xsheet.schemas.run import Run
 
+_PAIRS: tuple[vocab.Track, ...] = ("arms", "hands")
 Family = Literal["structure", "timeline", "consistency", "cross_model", "text", "motion", "speech"]
 _FAMILIES: dict[str, Family] = {
     "A": "structure", "B": "timeline", "D": "consistency", "E": "cross_model", "F": "text", "G": "motion",
@@ -78,7 +79,18 @@ def beside(view: View, measured: Measured) -> View:
         if claim.phase.action != "rest" and claim.phase.track in measured.speed:
             mask = busy.setdefault(claim.phase.track, np.zeros(len(measured.course), np.bool_))
             mask[claim.frames.start : claim.frames.stop] = True
-    return replace(view, measured=measured, claims=claims, busy=busy)
+    return replace(view, measured=measured, claims=claims, busy=_with_hands(busy))
+
+
+def _with_hands(busy: dict[vocab.Track, NDArray[np.bool_]]) -> dict[vocab.Track, NDArray[np.bool_]]:
+    """What both hands do, each of them does; and while one acts, the pair is not at rest."""
+    both = [busy[track] for track in _PAIRS if track in busy]
+    each = [busy[track] for track in vocab.SIDED_TRACK if track in busy]
+    if both:
+        pair = np.logical_or.reduce(both)
+        busy |= {track: busy.get(track, pair) | pair for track in vocab.SIDED_TRACK}
+        busy |= {track: np.logical_or.reduce([*both, *each]) for track in _PAIRS}
+    return busy
 
 
 def _claim(phase: Phase, measured: Measured) -> Claim:

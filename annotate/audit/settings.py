@@ -12,7 +12,9 @@ class TimelineLimits(StrictModel):
     """What an ordinary timeline of one clip looks like."""
 
     min_coverage: float = Field(default=0.3, ge=0, le=1, description="share of the clip in any phase, rests too; §9-B")
-    max_overlap: float = Field(default=3.0, ge=0, description="seconds of pairs of phases by seconds of clip")
+    max_overlap: float = Field(
+        default=10.0, ge=0, description="seconds of pairs of phases by seconds of clip; five tracks that never rest"
+    )
     min_duration_cv: float = Field(
         default=0.1, ge=0, le=2, description="spread of the durations by their mean, below it they are slabs; §9-B"
     )

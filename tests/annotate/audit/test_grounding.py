@@ -132,6 +132,19 @@ def test_a_movement_that_a_phase_of_its_track_covers_is_not_missed(annotation, n
     assert "G9" not in failed(annotation(("head", "turn_head", 1.6, 2.24)), nodding)
 
 
+def test_what_both_hands_do_no_single_hand_has_missed(annotation):
+    lift = bump(40, 90, 0.2)
+    hands = {f"shoulder_{side}_{axis}": np.full(FRAMES, v) for side, x in (("left", 0.7), ("right", 0.3))
+             for axis, v in (("x", x), ("y", 0.6))}  # fmt: skip
+    hands |= {f"wrist_{side}_{axis}": v for side, x in (("left", 0.7), ("right", 0.3))
+              for axis, v in (("x", np.full(FRAMES, x)), ("y", 0.95 - lift))}  # fmt: skip
+    hands |= {f"hand_{side}_visible": np.ones(FRAMES) for side in ("left", "right")}
+    seen = signals(**hands)
+    alone, together = annotation(("arm_left", "raise_hand", 1.6, 3.6)), annotation(("hands", "raise_hand", 1.6, 3.6))
+    assert "G9" in failed(alone, seen)
+    assert "G9" not in failed(together, seen)
+
+
 def test_who_is_said_to_rest_while_moving_is_found(annotation):
     shaking = signals(yaw_deg=20 * np.sin(np.arange(FRAMES) / 2))
     assert "G1b" in failed(annotation(("whole_body", "rest", 1.0, 4.0)), shaking)
