@@ -111,9 +111,14 @@ def clip_pages(wanted: Wanted, entries: Sequence[Entry], *, render: Callable[[Ca
             still=None if strip is not None else stills(detail.annotation.clip_id),
         )
         pieces[place] = render(card)
-    blocks = _fitting(packed(pieces[wanted.shown :]))
+    worst, others = pieces[: wanted.shown], pieces[wanted.shown :]
+    blocks = _fitting(packed(others))
     return ClipPages(
-        worst=pieces[: wanted.shown], blocks=blocks, rows=table_json(entries[:MAX_ROWS]), total=len(entries)
+        worst=worst,
+        blocks=blocks,
+        packed=min(len(others), PER_BLOCK * len(blocks)),
+        rows=table_json(entries[:MAX_ROWS]),
+        total=len(entries),
     )
 
 
