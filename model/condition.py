@@ -4,6 +4,7 @@ B batch, M text tokens, E text width, T video frames, L x Q sound features per v
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,20 +61,26 @@ def drop(given: Condition, *, text_B: Tensor, audio_B: Tensor, null_text_ME: Ten
 
 
 def guided(model: nn.Module, given: Condition, *, null_text_ME: Tensor, settings: GuidanceSettings) -> Velocity:
+    """The velocity to follow from what the model says with all, without text, and with nothing (see `pushed`)."""
+    yes = torch.ones(len(given.text_BME), dtype=torch.bool, device=given.text_BME.device)
+    nothing = drop(given, text_B=yes, audio_B=yes, null_text_ME=null_text_ME)
+    sound = drop(given, text_B=yes, audio_B=~yes, null_text_ME=null_text_ME)
+    neither, heard, both = (partial(condition.velocity, model) for condition in (nothing, sound, given))
+    return pushed(both, neither=neither, heard=heard, settings=settings)
+
+
+def pushed(both: Velocity, *, neither: Velocity, heard: Velocity, settings: GuidanceSettings) -> Velocity:
     """The velocity to follow.
 
     One scale s, two passes: v(0,0) + s [v(c,a) - v(0,0)]. With a scale for sound, three passes, after MultiTalk:
     v(0,0) + s_a [v(0,a) - v(0,0)] + s [v(c,a) - v(0,a)]; at s_a = s the two are the same.
     """
-    yes = torch.ones(len(given.text_BME), dtype=torch.bool, device=given.text_BME.device)
-    nothing = drop(given, text_B=yes, audio_B=yes, null_text_ME=null_text_ME)
-    sound = drop(given, text_B=yes, audio_B=~yes, null_text_ME=null_text_ME)
 
     def follow(x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
-        neither, both = (c.velocity(model, x_BCFHW, timestep_BF) for c in (nothing, given))
+        of_neither, of_both = (said(x_BCFHW, timestep_BF) for said in (neither, both))
         if settings.audio_scale is None:
-            return torch.lerp(neither, both, settings.scale)
-        heard = sound.velocity(model, x_BCFHW, timestep_BF)
-        return neither + settings.audio_scale * (heard - neither) + settings.scale * (both - heard)
+            return torch.lerp(of_neither, of_both, settings.scale)
+        of_heard = heard(x_BCFHW, timestep_BF)
+        return of_neither + settings.audio_scale * (of_heard - of_neither) + settings.scale * (of_both - of_heard)
 
     return follow

@@ -40,8 +40,8 @@ class ActAvatarTransformer(WanTransformer3DModel):
         self.phase_table = PhaseTable(config.max_phases, config.dim)
         self.audio_projector: nn.Module = AudioProjector(config)
 
-    @classmethod
-    def _get_init_keys(cls, input_class: type) -> set[str]:
+    @classmethod  # diffusers' is static, but it is asked of the class that is to be built
+    def _get_init_keys(cls, input_class: type) -> set[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """What diffusers hands to the constructor from a config.json; it would read the names off the signature."""
         return {"self", *cls.config_type.model_fields}
 

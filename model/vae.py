@@ -48,13 +48,14 @@ class WanCodec:
         """As VideoCodec: the most likely latent, not a drawn one."""
         check_pictures(rgb_BTHW3, self.stride)
         picture_B3THW = to_float(rgb_BTHW3).movedim(-1, 1).to(self.vae.device, self.vae.dtype)
-        return self._scale.normalised(self.vae.encode(picture_B3THW).latent_dist.mode())
+        return self._scale.normalised(self.vae.encode(picture_B3THW, return_dict=False)[0].mode())
 
     @torch.no_grad()
     def decode(self, latent_BCFHW: Tensor) -> Tensor:
         """As VideoCodec."""
         latent = self._scale.restored(latent_BCFHW).to(self.vae.device, self.vae.dtype)
-        return to_uint8(self.vae.decode(latent).sample.movedim(1, -1))
+        picture_B3THW: Tensor = self.vae.decode(latent, return_dict=False)[0]
+        return to_uint8(picture_B3THW.movedim(1, -1))
 
     def flipped(self, latent_BCFHW: Tensor) -> None:
         """None: a learned codec is not symmetric."""

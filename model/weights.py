@@ -77,6 +77,11 @@ def audio_keys(blocks: int) -> frozenset[str]:
     return frozenset(f"{layer}.{kind}" for layer in projector + attention for kind in ("weight", "bias"))
 
 
+def control_keys(model: ActAvatarTransformer) -> frozenset[str]:
+    """Every key besides the base's and the phases': the audio path, or all that a variant has in its place."""
+    return frozenset(model.state_dict()) - base_keys(model.size.num_layers).keys() - PHASE_KEYS
+
+
 def load_base(
     source: Path, *, config: ActAvatarConfig, rng: Generator, kind: type[ActAvatarTransformer] = ActAvatarTransformer
 ) -> ActAvatarTransformer:

@@ -13,7 +13,7 @@ from xsheet.model.actalker import (
 )
 from xsheet.model.initial import fresh
 from xsheet.model.wan import WanTransformer3DModel
-from xsheet.model.weights import PHASE_KEYS, base_keys, load, load_base, save
+from xsheet.model.weights import control_keys, load, load_base, save
 
 TIME = torch.tensor([300.0, 900.0])
 FRAMES, LATENTS, CELLS, TOKENS = 17, 5, 4, 4
@@ -109,7 +109,7 @@ def test_after_one_step_every_part_of_the_variant_gets_a_gradient(config, latent
         optimizer.zero_grad()
         said.velocity(model, latent, TIME).square().mean().backward()
         optimizer.step()
-    new = model.state_dict().keys() - base_keys(config.num_layers).keys() - PHASE_KEYS
+    new = control_keys(model)
     gradients = {name: weight.grad for name, weight in model.named_parameters() if name in new}
     assert [name for name, grad in gradients.items() if grad is None or not grad.any()] == []
 

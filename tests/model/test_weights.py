@@ -11,6 +11,7 @@ from xsheet.model.weights import (
     PHASE_KEYS,
     audio_keys,
     base_keys,
+    control_keys,
     export,
     load,
     load_base,
@@ -43,6 +44,10 @@ def test_the_key_tables_name_every_tensor_of_a_model_once(size):
     groups = [set(base_keys(blocks)), audio_keys(blocks), PHASE_KEYS]
     assert set.union(*map(set, groups)) == set(keys)
     assert sum(map(len, groups)) == len(keys)
+
+
+def test_without_a_variant_what_controls_is_the_audio_path(model, small):
+    assert control_keys(model) == audio_keys(small.num_layers)
 
 
 @pytest.mark.parametrize(("size", "base", "ours"), [(tiny, 2.19, 2.68), (wan2_2_ti2v_5b, 5000, 5782)])
