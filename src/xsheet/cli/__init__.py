@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from xsheet import __version__
-from xsheet.cli import annotate, audit, curate, demo, models, schemas
+from xsheet.cli import annotate, audit, curate, demo, models, schemas, train
 
 INTERRUPTED = 130  # what typer exits with after Ctrl-C
 
@@ -25,6 +25,7 @@ app.add_typer(demo.app, name="demo")
 app.add_typer(curate.app, name="curate")
 app.add_typer(annotate.app, name="annotate")
 app.add_typer(audit.app, name="audit")
+app.add_typer(train.app, name="train")
 app.add_typer(models.app, name="models")
 app.add_typer(schemas.app, name="schemas")
 

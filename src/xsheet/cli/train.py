@@ -1,0 +1,159 @@
+"""`xsheet train`: a trusted layer to a model, in two stages."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, Set, SetFolder, cores
+
+if TYPE_CHECKING:
+    from xsheet.train.plan import StageName, TrainSettings
+
+app = typer.Typer(help="A trusted layer to a talking avatar, in two stages.", no_args_is_help=True)
+
+Size = Annotated[str, typer.Option("--size", "-s", help="Preset: tiny (a CPU) or wan2.2-ti2v-5b (GPUs).")]
+Gpus = Annotated[bool, typer.Option("--gpus", help="A GPU for each worker.")]
+MODEL_MB = 1 << 20  # encoders of the real size take what memory there is
+
+
+@app.command()
+def cache(
+    folder: SetFolder,
+    size: Size = "tiny",
+    config: Config = None,
+    set_: Set = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N clips.")] = None,
+    jobs: Jobs = None,
+    ray: Ray = None,
+    gpus: Gpus = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try those again that had failed.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Encode the clips of a set once: latents, text, sound, masks. A stopped run goes on where it was.
+
+    Exit 1 when a clip failed.
+
+    Example: xsheet train cache my-set --size tiny
+    """
+    settings = settings_of(size, config, set_)
+    if dry_run:
+        _show_settings(settings)
+        return
+    from xsheet.cli.show import console, print_json, print_table
+    from xsheet.execute import Execution
+    from xsheet.schemas.sets import open_set
+    from xsheet.train.cache import build_cache
+
+    open_set(folder)
+    how = Execution(
+        jobs=jobs or (1 if gpus else cores()), ray=ray, gpus=float(gpus), memory_mb=MODEL_MB if gpus else 8192
+    )
+    built = build_cache(
+        folder, settings.cache, how=how, device="cuda" if gpus else "cpu", limit=limit, retry_failed=retry_failed,
+        shows_progress=not (quiet or as_json),
+    )  # fmt: skip
+    buckets = {f"{b.frames} × {b.height} × {b.width}": count for b, count in built.buckets.items()}
+    if as_json:
+        print_json({
+            "set": str(folder), "fingerprint": built.recipe.fingerprint, "clips": built.clips,
+            "annotated": built.annotated, "buckets": buckets, "rejected": dict(built.rejected),
+            "failed": built.failed, "psnr_db": list(built.psnr_db), "seconds": round(built.seconds, 2),
+        })  # fmt: skip
+        raise typer.Exit(1 if built.failed else 0)
+    print_table("stretches of clips, frames × height × width", ("size", "count"), list(buckets.items()))
+    left = ", ".join(f"{count} left out: {reason}" for reason, count in sorted(built.rejected.items()))
+    psnr = f"decoded again at {min(built.psnr_db):.1f} dB or better; " if built.psnr_db else ""
+    console().print(
+        f"{built.clips} clips, {built.annotated} with phases, {built.failed} failed{'; ' + left if left else ''}\n"
+        f"{psnr}{built.seconds:.0f} s. next: xsheet train run {folder} --out RUN",
+        markup=False,
+    )
+    raise typer.Exit(1 if built.failed else 0)
+
+
+@app.command("run")
+def run_(
+    folder: SetFolder,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, weights.")],
+    stages: Annotated[str, typer.Option("--stages", help="1, 2 or 1,2.")] = "1,2",
+    size: Size = "tiny",
+    config: Config = None,
+    set_: Set = None,
+    workers: Annotated[
+        int, typer.Option("--workers", "-w", min=0, help="0 = in this process; else Ray Train workers.")
+    ] = 0,
+    gpus: Gpus = False,
+    ray: Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help="Ray cluster of the workers.")] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train stage 1 (sound) and stage 2 (everything, on timed text) on the cache of a set.
+
+    A stopped run goes on from its last checkpoint, to the same bits; a finished stage is not run again.
+
+    Example: xsheet train run my-set --out my-run --stages 1,2
+    """
+    settings = settings_of(size, config, set_)
+    if dry_run:
+        _show_settings(settings)
+        return
+    from xsheet.cli.show import console, print_json
+    from xsheet.schemas.sets import open_set
+    from xsheet.train.launch import Workers
+    from xsheet.train.run import train_stages
+
+    names = _stages(stages)
+    open_set(folder)
+    if not as_json:
+        _tell_steps()
+    train_stages(folder, settings, stages=names, out=out, how=Workers(count=workers, gpus=gpus, address=ray))
+    if as_json:
+        print_json({"out": str(out), "stages": list(names)})
+    else:
+        console().print(f"{', '.join(names)} in {out}\nnext: xsheet train sample {out} ...", markup=False)
+
+
+def settings_of(size: str, config: Path | None, overrides: list[str] | None) -> "TrainSettings":
+    """Settings of a run from the preset of a size, a file and single values."""
+    from importlib.resources import files
+
+    from xsheet.schemas.errors import ConfigError
+    from xsheet.schemas.settings import load
+    from xsheet.train.plan import TrainSettings
+
+    folder = files("xsheet.train") / "presets"
+    known = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    if size not in known:
+        raise ConfigError(
+            where="--size", expected=f"one of {', '.join(known)}", came=repr(size), todo="use --config for a file"
+        )
+    return load(TrainSettings, preset=folder / f"{size}.yaml", config=config, overrides=overrides or ())
+
+
+def _stages(text: str) -> "tuple[StageName, ...]":
+    from xsheet.schemas.errors import ConfigError
+
+    known: dict[str, tuple[StageName, ...]] = {"1": ("stage1",), "2": ("stage2",), "1,2": ("stage1", "stage2")}
+    if text not in known:
+        raise ConfigError(where="--stages", expected="1, 2 or 1,2", came=repr(text), todo="choose one")
+    return known[text]
+
+
+def _tell_steps() -> None:
+    """Let the step lines of the loop appear on stderr."""
+    import logging
+
+    telling = logging.StreamHandler()
+    telling.setFormatter(logging.Formatter("%(message)s"))
+    ours = logging.getLogger("xsheet.train")
+    ours.addHandler(telling)
+    ours.setLevel(logging.INFO)
+
+
+def _show_settings(settings: "TrainSettings") -> None:
+    from xsheet.schemas.settings import to_yaml
+
+    typer.echo(to_yaml(settings))
