@@ -3,6 +3,7 @@
 N = F * S video tokens of a clip, M text tokens, D width.
 """
 
+import re
 from dataclasses import dataclass
 
 from xsheet.model.config import ActAvatarConfig
@@ -36,5 +37,5 @@ def clip_flops(size: ActAvatarConfig, *, frames: int, height: int, width: int) -
 
 def peak_flops(device_name: str) -> float | None:
     """Dense bfloat16 operations per second of a device by its name; None for one that the table does not know."""
-    found = [peak for name, peak in _PEAK_TFLOPS_BF16.items() if name in device_name.split()]
+    found = [peak for name, peak in _PEAK_TFLOPS_BF16.items() if name in re.split(r"[\s-]", device_name)]
     return found[0] * 1e12 if found else None

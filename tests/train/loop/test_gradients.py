@@ -40,9 +40,7 @@ def test_a_running_sum_would_not_be_the_same():
 @given(st.integers(1, 40))
 def test_the_sum_is_right(count):
     tensors = leaves(count)
-    torch.testing.assert_close(
-        summed(tensors), torch.stack(tensors).double().sum(0).float(), rtol=1e-4, atol=1e-3
-    )
+    torch.testing.assert_close(summed(tensors), torch.stack(tensors).double().sum(0).float(), rtol=1e-4, atol=1e-3)
 
 
 def test_a_sum_of_nothing_is_refused():

@@ -42,7 +42,10 @@ def test_clips_learn_the_same_in_any_micro_batch(tmp_path, micro):
 
 
 def test_gradients_are_the_same_with_activations_computed_again(tmp_path):
-    kept, again = moved(tmp_path / "a"), moved(tmp_path / "b", compute=FLOAT32.model_copy(update={"checkpointing": True}))
+    kept, again = (
+        moved(tmp_path / "a"),
+        moved(tmp_path / "b", compute=FLOAT32.model_copy(update={"checkpointing": True})),
+    )
     assert not [key for key in kept if not torch.equal(kept[key], again[key])]
 
 

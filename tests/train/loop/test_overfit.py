@@ -1,0 +1,83 @@
+"""Two clips that differ only in which word belongs to which phase: the smallest proof that phases are read."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from toy import EVERYTHING, SEED, make_loop, small_size
+
+from xsheet.model.flow import TIMESTEPS
+from xsheet.train.batch import Batch
+from xsheet.train.draws import Dropped, DropSettings, Showing
+from xsheet.train.loop import Portion
+from xsheet.train.loss import LossSettings
+from xsheet.train.state import Position
+
+SIZE = small_size()
+FRAMES = 5  # of the latent: the picture, two frames of the first phase, two of the second
+RAISE, NOD = 3, 4  # tokens; each action shows in a channel of its own
+FIRST, SECOND = slice(1, 3), slice(3, 5)
+
+
+def clip(order, *, epoch):
+    """One action in the first window and the other one in the second; its text is a bag of words but for the phases."""
+    latent = torch.zeros(1, SIZE.in_channels, FRAMES, 2, 2)
+    for action, window in zip(order, (FIRST, SECOND), strict=True):
+        latent[:, action - RAISE, window] = 2.0
+    frames = 4 * (FRAMES - 1) + 1
+    return Batch(
+        showings=(Showing(epoch, f"clip{order[0]}"),),
+        x0_BCFHW=latent,
+        text=torch.tensor([[1, 2, order[0], order[0], order[1], order[1], 0]]),
+        phase_BM=torch.tensor([[0, 0, 1, 1, 2, 2, -1]]),
+        audio_BTLQ=torch.zeros(1, frames, SIZE.audio_layers, SIZE.audio_channels),
+        window_BK2=torch.tensor([[[0.0, 9.0], [9.0, 17.0]]]),
+        face_BFHW=torch.zeros(1, FRAMES, 2, 2),
+        mouth_BFHW=torch.zeros(1, FRAMES, 2, 2),
+    )
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """Both clips in every step."""
+
+    def portions(self, start):
+        epoch = start.epoch
+        while True:
+            both = tuple(clip(order, epoch=epoch) for order in ((RAISE, NOD), (NOD, RAISE)))
+            epoch += 1
+            yield Portion(micros=both, after=Position(epoch=epoch))
+
+
+def drawn(learner, order):
+    """The latent that the model guesses from pure noise in one step, averaged over ten noises: no sampler is needed."""
+    asked = clip(order, epoch=0)
+    noise = torch.randn(10, *asked.x0_BCFHW.shape, generator=torch.Generator().manual_seed(SEED))
+    time = torch.tensor([[0.0] + [TIMESTEPS * 1.0] * (FRAMES - 1)])
+    everything = Dropped(torch.tensor([False]), torch.tensor([False]))
+    with torch.no_grad():
+        guesses = []
+        for one in noise:
+            one[:, :, 0] = asked.x0_BCFHW[:, :, 0]
+            guesses.append(one - learner(one, time, asked, everything))
+    return torch.stack(guesses).mean((0, 1, 4, 5))
+
+
+@pytest.mark.slow
+def test_swapped_phase_texts_move_the_right_action_into_the_right_window(tmp_path):
+    stage = EVERYTHING.model_copy(
+        update={
+            "optim": EVERYTHING.optim.model_copy(
+                update={"end": "cosine", "beta2": 0.99, "warmup_steps": 20, "ema": None}
+            ),
+            "loss": LossSettings(drop=DropSettings(text=0, audio=0, both=0)),
+        }
+    )
+    loop = make_loop(tmp_path, steps=500, stage=stage, size=SIZE, save_every=1000)
+    loop = replace(loop, feed=Swapped(), course=replace(loop.course, clips=2))
+    loop.run()
+    for order in ((RAISE, NOD), (NOD, RAISE)):
+        first, second = (drawn(loop.learning.learner, order)[:2, window].mean(1) for window in (FIRST, SECOND))
+        assert first.argmax() == order[0] - RAISE
+        assert second.argmax() == order[1] - RAISE
+        assert (first - second).abs().min() > 1  # of 2

@@ -1,0 +1,102 @@
+"""Both stages from a cached set, as `xsheet train run` does them."""
+
+import json
+import logging
+from importlib.resources import files
+
+import pytest
+from safetensors.torch import load_file
+
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.settings import load, to_yaml
+from xsheet.train.launch import Workers
+from xsheet.train.loop import LoopSettings
+from xsheet.train.optim import OptimSettings
+from xsheet.train.plan import TrainSettings, stage_names
+from xsheet.train.run import train_stages
+from xsheet.train.settings import DataSettings, ShownSettings
+from xsheet.train.stages import StageSettings
+from xsheet.train.step import ComputeSettings
+
+OPTIM = OptimSettings(lr=1e-3, warmup_steps=0, ema=0.9)
+
+
+@pytest.fixture
+def plan(settings):
+    """Two steps of each stage."""
+    return TrainSettings(
+        cache=settings,
+        data=DataSettings(batch=2),
+        compute=ComputeSettings(dtype="float32", checkpointing=False, micro_batch=2, threads=1),
+        loop=LoopSettings(log_every=1, save_every=1),
+        stage1=StageSettings(shown=ShownSettings(text="brief"), trains=("base", "audio", "text"), steps=2, optim=OPTIM),
+        stage2=StageSettings(
+            shown=ShownSettings(text="blocks"), trains=("base", "audio", "phases", "text"), steps=2, optim=OPTIM
+        ),
+    )
+
+
+def run(folder, plan, out, stages="1,2"):
+    train_stages(folder, plan, stages=stage_names(stages), out=out, how=Workers())
+
+
+@pytest.mark.slow
+def test_both_stages_run_and_the_second_begins_with_the_first(built_set, plan, tmp_path, caplog):
+    with caplog.at_level(logging.INFO, logger="xsheet"):
+        run(built_set[0], plan, tmp_path / "out")
+    assert "stage2 begins with audio" in caplog.text
+    assert "keys from stage1" in caplog.text
+    assert "step 2/2" in caplog.text
+    first, second = (load_file(tmp_path / "out" / name / "weights.safetensors") for name in ("stage1", "stage2"))
+    assert second.keys() - first.keys() == {"transformer.phase_table.weight"}
+    (manifest,) = (tmp_path / "out" / "manifests").iterdir()
+    assert json.loads(manifest.read_text())["counts"] == {"stage1 steps": 2, "stage2 steps": 2}
+
+
+@pytest.mark.slow
+def test_stages_one_after_the_other_are_the_same_as_both_at_once(built_set, plan, tmp_path):
+    run(built_set[0], plan, tmp_path / "both")
+    run(built_set[0], plan, tmp_path / "single", stages="1")
+    run(built_set[0], plan, tmp_path / "single", stages="2")
+    both, single = (tmp_path / name / "stage2/weights.safetensors" for name in ("both", "single"))
+    assert both.read_bytes() == single.read_bytes()
+
+
+def test_stage_two_alone_misses_stage_one(built_set, plan, tmp_path):
+    with pytest.raises(ConfigError, match="the weights of stage1"):
+        run(built_set[0], plan, tmp_path / "out", stages="2")
+
+
+def test_another_learning_rate_is_not_mixed_into_a_run(built_set, plan, tmp_path):
+    run(built_set[0], plan, tmp_path / "out", stages="1")
+    stage = plan.stage1.model_copy(update={"optim": OPTIM.model_copy(update={"lr": 2e-3}), "steps": 4})
+    with pytest.raises(ConfigError, match=r"stage1\.optim\.lr 0\.002, got stage1\.optim\.lr 0\.001"):
+        run(built_set[0], plan.model_copy(update={"stage1": stage}), tmp_path / "out", stages="1")
+
+
+def test_a_cache_of_other_pictures_is_refused(built_set, plan, tmp_path):
+    picture = plan.cache.picture.model_copy(update={"crops": 1})
+    cache = plan.cache.model_copy(update={"picture": picture})
+    with pytest.raises(ConfigError, match="fingerprint"):
+        run(built_set[0], plan.model_copy(update={"cache": cache}), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["tiny", "wan2.2-ti2v-5b"])
+def test_a_preset_is_whole_and_can_be_written_and_read_again(name, tmp_path):
+    plan = load(TrainSettings, preset=files("xsheet.train") / "presets" / f"{name}.yaml")
+    (tmp_path / "plan.yaml").write_text(to_yaml(plan))
+    assert load(TrainSettings, config=tmp_path / "plan.yaml") == plan
+
+
+def test_the_real_preset_has_the_papers_numbers():
+    plan = load(TrainSettings, preset=files("xsheet.train") / "presets" / "wan2.2-ti2v-5b.yaml")
+    assert (plan.data.batch, plan.stage1.steps, plan.stage2.steps) == (40, 20_000, 14_000)
+    assert plan.stage1.optim.lr == plan.stage2.optim.lr == 5e-6
+    assert (plan.cache.picture.frames, plan.cache.picture.fps) == ((125,), 25)
+    assert plan.stage1.trains == ("audio",)
+
+
+@pytest.mark.parametrize("text", ["", "2,1", "3", "1,1"])
+def test_other_stages_are_refused(text):
+    with pytest.raises(ValueError, match="expected 1, 2 or 1,2"):
+        stage_names(text)
