@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xsheet.annotate.motion import MotionSettings
-from xsheet.annotate.series import FPS, MOVING, Course, Floats, smoothed, speeds
+from xsheet.annotate.series import FPS, MOVING, Course, Floats, median, smoothed, speeds
 from xsheet.annotate.strokes import oscillation
 from xsheet.schemas import vocab
 
@@ -67,7 +67,7 @@ def reach(values: Floats, inside: range, *, sign: int = 0) -> float:
     within = smoothed(values[start:stop])
     if not np.isfinite(around).any() or not np.isfinite(within).any():
         return np.nan
-    away = within - np.nanmedian(around)
+    away = within - median(around)
     up, down = float(np.nanmax(away)), -float(np.nanmin(away))
     if sign == 0:
         return max(up, down)

@@ -10,6 +10,7 @@ Left, right and all signs are the subject's own, as in xsheet.schemas.clip.Signa
 shoulders, and what drifts evenly across the picture stands still.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -157,7 +158,7 @@ def motion_ratio(speed: Floats, inside: range, *, others: NDArray[np.bool_] | No
     moved = speed[inside.start : inside.stop]
     if not np.isfinite(moved).any() or not outside.any():
         return None
-    still = float(np.median(speed[outside]))
+    still = median(speed[outside])
     return float(np.nanmean(moved)) / max(still, 1e-6)
 
 
@@ -189,11 +190,29 @@ def smoothed(values: Floats, *, frames: float = 1.0) -> Floats:
     if not len(values):
         return values
     known = np.isfinite(values)
-    reach = min(int(4 * frames), max(len(values) - 1, 0) // 2)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / frames) ** 2)
+    kernel, whole = _gaussian(len(values), frames)
+    if known.all():
+        return np.asarray(np.convolve(values, kernel, mode="same") / whole)
     weight = np.convolve(known, kernel, mode="same")
     total = np.convolve(np.where(known, values, 0.0), kernel, mode="same")
     return np.where(known, total / np.maximum(weight, 1e-9), np.nan)
+
+
+@functools.lru_cache(maxsize=1_000)  # a third of the time of a clip's course without it
+def _gaussian(length: int, frames: float) -> tuple[Floats, Floats]:
+    """The kernel, and what of it lies inside a series of this length, frame by frame."""
+    reach = min(int(4 * frames), max(length - 1, 0) // 2)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / frames) ** 2)
+    return kernel, np.convolve(np.ones(length), kernel, mode="same")
+
+
+def median(values: Floats) -> float:
+    """The median of the known values, NaN where there are none; a tenth of the time of np.nanmedian."""
+    known = np.sort(values[np.isfinite(values)])
+    half = len(known) // 2
+    if not len(known):
+        return np.nan
+    return float(known[half] if len(known) % 2 else (known[half - 1] + known[half]) / 2)
 
 
 _JOINTS = ("shoulder_left", "shoulder_right", "wrist_left", "wrist_right")
@@ -208,7 +227,7 @@ def _array(signals: Signals, name: str) -> Floats:
     series: Series = getattr(signals, name)
     if not series:
         return np.full(signals.frames, np.nan)
-    values = np.array([np.nan if v is None else v for v in series])
+    values = np.array(series, np.float64)  # None becomes NaN
     return _filled(values) * (_PLANTED.get(name, 1.0) if signals.extractor == TRUTH else 1.0)
 
 
@@ -245,7 +264,7 @@ def _joint(signals: Signals, name: str, drift: Floats) -> Floats:
 def _drift(signals: Signals) -> Floats:
     """(frames, 2) how far head and shoulders have moved evenly: with the camera, or settling slowly."""
     steps = [np.diff(_place(signals, name), axis=0) for name in ("head", "shoulder_left", "shoulder_right")]
-    known = [np.nanmedian(step, axis=0) for step in steps if np.isfinite(step).any(axis=0).all()]
+    known = [[median(axis) for axis in step.T] for step in steps if np.isfinite(step).any(axis=0).all()]
     pace = np.mean(known, axis=0) if known else np.zeros(2)
     return np.asarray(np.arange(signals.frames)[:, None] * pace)
 
@@ -265,7 +284,8 @@ def _filled(values: Floats) -> Floats:
 
 def _lids(left: Floats, right: Floats) -> Floats:
     opening = (left + right) / 2
-    usual = np.nanpercentile(opening, 75) if np.isfinite(opening).any() else np.nan
+    known = opening[np.isfinite(opening)]
+    usual = np.percentile(known, 75) if len(known) else np.nan
     return opening / max(float(usual), 1e-6)
 
 
@@ -284,7 +304,7 @@ def _bridged(values: Floats, hidden: NDArray[np.bool_]) -> Floats:
 
 
 def _centred(values: Floats) -> Floats:
-    return values - np.nanmedian(values) if np.isfinite(values).any() else values
+    return values - median(values)
 
 
 def _seen(signals: Signals) -> dict[vocab.Track, Floats]:

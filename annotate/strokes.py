@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from xsheet.annotate.series import FPS, Floats, smoothed, stretches
+from xsheet.annotate.series import FPS, Floats, median, smoothed, stretches
 
 _LOW, _HIGH = 0.2, 0.8  # of the way
 _AT_LOW, _AT_HIGH = 0.3266, 0.6734  # of the time, where minimum jerk has gone that far
@@ -184,7 +184,7 @@ def excursion(values: Floats, inside: range, *, margin: int = 5) -> float | None
     within = values[inside.start : inside.stop]
     if not np.isfinite(around).any() or not np.isfinite(within).any():
         return None
-    away = smoothed(within) - np.nanmedian(around)
+    away = smoothed(within) - median(around)
     return float(away[np.nanargmax(np.abs(away))])
 
 
