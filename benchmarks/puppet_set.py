@@ -1,0 +1,129 @@
+"""A set of puppets that act on their heads and talk, for the benchmarks of training: clips, signals, truth, split.
+
+    folder = make_set(folder, train=320, held_out=40, seed=0)      # of these, a fifth for val
+
+The films are the demo's, with plans of their own: two to four acts of the classes below, hardly apart, at sizes and
+paces that ten frames a second can show. Signals are the truth, not measured, so that what is learned here does not
+depend on a face tracker; the layer is gold.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+
+from xsheet.curate.encode import write_clip
+from xsheet.demo import truth, voice
+from xsheet.demo.act import curves
+from xsheet.demo.film import pictures
+from xsheet.demo.script import MANNERS, Planned, schedule
+from xsheet.demo.story import Story, story
+from xsheet.schemas import tables, vocab
+from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.clip import Clip, Measures, PartMotion, Signals
+from xsheet.schemas.grouping import Split, SplitName
+from xsheet.schemas.ids import file_sha256
+from xsheet.schemas.layers import write_layer
+from xsheet.schemas.sets import create_set
+from xsheet.schemas.time import CLIP_RATE, frame_start_us
+
+ACTS: tuple[vocab.Action, ...] = ("nod", "shake_head", "tilt_head", "turn_head")
+SIZE_PX = 128
+TRAIN_FRAMES = 108  # 4.3 s: three stretches of 3.3 s, half a second apart
+TEST_FRAMES = 84  # 3.4 s: one stretch, so that every act asked for lies in it whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filmed:
+    """One clip with its truth."""
+
+    clip: Clip
+    signals: Signals
+    measures: Measures
+    said: Annotation
+    split: Split
+
+
+def make_set(folder: Path, *, train: int, held_out: int, seed: int, jobs: int = 2) -> Path:
+    """Make the set, or find it made; a stopped run goes on with the films that are there."""
+    if (folder / tables.SPLITS.name).is_dir():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    create_set(folder, f"puppet-{seed}")
+    with ProcessPoolExecutor(jobs) as pool:
+        filmed = list(pool.map(partial(_filmed, folder=folder, train=train, seed=seed), range(train + held_out)))
+    tables.write_table(folder, tables.CLIPS, [one.clip for one in filmed])
+    tables.write_table(folder, tables.SIGNALS, [one.signals for one in filmed])
+    tables.write_table(folder, tables.MEASURES, [one.measures for one in filmed])
+    write_layer(folder, truth.run_of(seed), "gold", [one.said for one in filmed])
+    tables.write_table(folder, tables.SPLITS, [one.split for one in filmed])
+    return folder
+
+
+def _filmed(index: int, *, folder: Path, train: int, seed: int) -> Filmed:
+    split: SplitName = "train" if index < train else "test" if index % 5 else "val"
+    film = _film(index, seed=seed, frames=TRAIN_FRAMES if split == "train" else TEST_FRAMES)
+    media = f"media/{index:04d}.mp4"
+    if not (folder / media).is_file():
+        write_clip(folder / media, frames=pictures(film, size=SIZE_PX), sound=film.sound)
+    sha256 = file_sha256(folder / media)
+    source = f"src_{seed:04d}{index:04d}"
+    measures, signals, said = _truth(film, source)
+    moved = PartMotion(part="head", speed_median=0.1, speed_p90=1.0, visible_share=1.0)
+    clip = Clip(
+        clip_id=signals.clip_id, source_id=source, start_us=0, end_us=frame_start_us(film.frames, CLIP_RATE),
+        media_path=media, media_sha256=sha256, frames=film.frames, samples=len(film.sound), width=SIZE_PX,
+        height=SIZE_PX,
+    )  # fmt: skip
+    return Filmed(
+        clip=clip,
+        signals=signals,
+        measures=replace(measures, motion=(moved,)),
+        said=replace(said, media_sha256=sha256),
+        split=Split(clip_id=clip.clip_id, source_id=source, cluster=source, split=split, identity_by="source"),
+    )
+
+
+def _truth(film: Story, source: str) -> tuple[Measures, Signals, Annotation]:
+    measures, signals, said = truth.rows_of(film, source)
+    assert isinstance(measures, Measures)
+    assert isinstance(signals, Signals)
+    assert isinstance(said, Annotation)
+    return measures, signals, said
+
+
+def _film(index: int, *, seed: int, frames: int) -> Story:
+    """A film of the demo's with another plan; its puppet is its own."""
+    rng = np.random.default_rng((seed, index, 0xAC7))
+    film = story(index, seed=seed, kind="talk")
+    (take,) = film.takes
+    speech = voice.speak(rng, frames)
+    planned = tuple(_plan(rng, frames))
+    motion = curves(planned, frames, speech=speech, rng=rng)
+    head = replace(take.heads[0], motion=motion, planned=planned, speech=speech)
+    return replace(film, takes=(replace(take, frames=range(frames), heads=(head,)),), sound=speech.sound)
+
+
+def _plan(rng: Generator, frames: int) -> Iterator[Planned]:
+    """Act after act until the next one does not fit."""
+    start = int(rng.integers(4, 16))
+    while True:
+        action = ACTS[rng.integers(len(ACTS))]
+        manner = MANNERS[action]
+        planned = schedule(
+            action,
+            start,
+            side=manner.sides[rng.integers(len(manner.sides))],
+            amplitude=int(rng.integers(2, 4)),
+            speed=int(rng.integers(1, 3)),
+            repetitions=int(rng.integers(1, min(manner.most, 2) + 1)),
+            rng=rng,
+        )
+        if planned.frames.stop > frames - 3:
+            return
+        yield planned
+        start = planned.frames.stop + int(rng.integers(3, 14))

@@ -1,0 +1,43 @@
+"""A trained model as a folder that other tools load.
+
+OUT/transformer/         the base alone: plain diffusers loads it, and says the same without phases and sound
+OUT/avatar/              the whole transformer, base, phases and sound: xsheet.model.weights.load
+OUT/text/                the text encoder where it was learned along: weights.safetensors
+OUT/training.json        settings of the run and the stage that it is of
+"""
+
+import json
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from xsheet.model import weights
+from xsheet.schemas.atomic import replacing, write_text
+from xsheet.schemas.errors import ConfigError
+from xsheet.train.plan import StageName
+from xsheet.train.sampler import open_trained
+
+FORMAT = 1
+
+
+def export(run: Path, out: Path, *, stage: StageName = "stage2") -> Path:
+    """Write what a finished stage learned, averaged over its steps where it kept that; returns `out`.
+
+    Raises:
+        ConfigError: no finished stage, or something is in `out` already.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(
+            where=str(out), expected="a new or empty folder", came="one with files", todo="choose another folder"
+        )
+    trained = open_trained(run, stage=stage)
+    weights.export(trained.learner.transformer, out / "transformer")
+    weights.save(trained.learner.transformer, out / "avatar")
+    if trained.learner.text is not None:
+        (out / "text").mkdir()
+        tensors = {key: tensor.contiguous() for key, tensor in trained.learner.text.state_dict().items()}
+        with replacing(out / "text" / "weights.safetensors") as temporary:
+            save_file(tensors, temporary)
+    told = {"format": FORMAT, "stage": stage, "settings": trained.settings.model_dump(mode="json")}
+    write_text(out / "training.json", json.dumps(told, indent=2) + "\n")  # last: with it the folder is whole
+    return out

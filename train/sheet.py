@@ -1,0 +1,77 @@
+"""A sheet of phases as a person writes it, and as the annotation that the compiler of training texts takes.
+
+In YAML or JSON:
+
+base: A woman with short dark hair speaks in front of a plain wall.
+phases:
+- {start_s: 0.4, end_s: 1.4, text: nods twice}
+- {start_s: 1.8, end_s: 3.0, text: tilts the head to the left}
+"""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from xsheet.schemas import vocab
+from xsheet.schemas.annotation import Annotation, Base, Phase, annotation_id, sorted_phases
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.settings import StrictModel, load
+from xsheet.schemas.time import seconds_from_us, us_from_seconds
+
+WRITTEN = "sheet"
+"""Clip, run and base of an annotation that nobody saw: it is asked for."""
+
+
+class SheetPhase(StrictModel):
+    """One timed action."""
+
+    start_s: float = Field(ge=0, le=600, description="from the first frame")
+    end_s: float = Field(gt=0, le=600, description="half-open")
+    text: str = Field(min_length=3, max_length=400, description="what happens, in plain words, present tense")
+    track: vocab.Track = Field(default="whole_body", description="body part; phases of one track never overlap")
+    action: vocab.Action = Field(default="other", description="class, where it has one; evaluation asks for it")
+    laterality: vocab.Laterality = Field(default="none", description="the subject's own side")
+
+
+class Sheet(StrictModel):
+    """What a sample is to show."""
+
+    base: str = Field(min_length=20, max_length=600, description="what holds throughout: look, scene, mood")
+    speaking: vocab.Speaking = Field(default="speaking", description="what the subject does with the voice")
+    phases: tuple[SheetPhase, ...] = Field(default=(), max_length=20, description="what happens when")
+
+    def annotation(self, duration_us: int, *, where: str) -> Annotation:
+        """The same in the contract's words; ConfigError if phases overlap on a track or pass the end."""
+        said = Base(
+            text=self.base, subject=self.base, framing="head_shoulders", scene="as described", camera="static",
+            speaking=self.speaking,
+        )  # fmt: skip
+        try:
+            phases = sorted_phases(_phase(k, one) for k, one in enumerate(self.phases))
+            return Annotation(
+                annotation_id=annotation_id(
+                    clip_id=WRITTEN, layer="imported", run_id=WRITTEN, sample_index=None, said=said, phases=phases
+                ),
+                vocab_version=vocab.VOCAB_VERSION, clip_id=WRITTEN, layer="imported", run_id=WRITTEN, status="ok",
+                duration_us=duration_us, base=said, phases=phases,
+            )  # fmt: skip
+        except (ValidationError, ValueError) as error:
+            first = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+            end_s = seconds_from_us(duration_us)
+            raise ConfigError(
+                where=where, expected=f"phases of at least 0.12 s, apart on each track, within {end_s:.2f} s",
+                came=first, todo="move them, give them other tracks, or take a longer sound",
+            ) from error  # fmt: skip
+
+
+def read_sheet(file: Path) -> Sheet:
+    """A sheet from YAML or JSON; ConfigError names the key that is wrong."""
+    return load(Sheet, config=file)
+
+
+def _phase(index: int, one: SheetPhase) -> Phase:
+    return Phase(
+        phase_id=f"p{index}", track=one.track, start_us=us_from_seconds(one.start_s), end_us=us_from_seconds(one.end_s),
+        action=one.action, text=one.text, laterality=vocab.SIDED_TRACK.get(one.track, one.laterality), kind="action",
+        origin="human",
+    )  # fmt: skip

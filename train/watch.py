@@ -1,0 +1,103 @@
+"""What looks at a model while it learns: the loss on held-out clips, and a picture of samples beside the real ones.
+
+train_stages(..., watch=Watching(WatchSettings()))
+
+OUT/stage2/samples/step-00000500.png    a row of frames for every clip as drawn, below it the row of the real one
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pydantic import Field
+from torch import Tensor
+
+from xsheet.model.codec import VideoCodec
+from xsheet.model.condition import GuidanceSettings
+from xsheet.schemas.atomic import replacing
+from xsheet.schemas.grouping import SplitName
+from xsheet.schemas.settings import StrictModel
+from xsheet.train.batch import Batch
+from xsheet.train.cache import open_cache
+from xsheet.train.clips import Clips, choose
+from xsheet.train.draws import Showing
+from xsheet.train.encoders import open_encoders
+from xsheet.train.framing import Bucket
+from xsheet.train.run import StageRun
+from xsheet.train.sampler import Pictures, SampleSettings, draw_latents
+from xsheet.train.state import Learning
+from xsheet.train.validate import validation_loss
+from xsheet.train.world import World
+
+Observation = Mapping[str, float]
+
+
+class WatchSettings(StrictModel):
+    """What is looked at; when, the loop's settings say."""
+
+    split: SplitName = Field(default="val", description="clips that training does not see")
+    clips: int = Field(default=16, ge=1, le=1000, description="for the loss, at most")
+    drawn: int = Field(default=4, ge=0, le=16, description="of these, with samples; 0 = none")
+    columns: int = Field(default=9, ge=2, le=32, description="frames of a clip in the picture")
+    sample: SampleSettings = Field(
+        default=SampleSettings(steps=20, guidance=GuidanceSettings(scale=3)), description="quicker than in the end"
+    )
+    seed: int = Field(default=0, ge=0, description="of the noise")
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Makes an observer on each worker; it is pickled to them."""
+
+    settings: WatchSettings
+
+    def __call__(self, run: StageRun, world: World) -> Callable[[int, Learning], Observation]:
+        """An observer for the stage; ConfigError if the split has no clips that the stage could be shown."""
+        settings, stage = self.settings, run.settings.stage(run.name)
+        cache = open_cache(run.set_folder, run.recipe)
+        chosen = choose(cache, stage.shown, split=settings.split).features[: settings.clips]
+        clips = Clips(cache, chosen, stage.shown, seed=settings.seed, mirrored=0)
+        codec = open_encoders(run.settings.cache, device=str(world.device)).video if world.first else None
+        batches = _batches(clips, size=run.settings.compute.micro_batch)
+        folder = run.out / run.name / "samples"
+
+        def observe(step: int, learning: Learning) -> Observation:
+            learner = learning.learner
+            with learning.ema.shown() if learning.ema is not None else nullcontext():
+                numbers = validation_loss(learner, batches, seed=settings.seed)
+                if settings.drawn:
+                    batch = batches[0].rows(slice(settings.drawn))
+                    latents = draw_latents(learner, batch, settings.sample)
+                    if codec is not None:
+                        drawn, real = (_decoded(codec, latent) for latent in (latents, batch.x0_BCFHW))
+                        folder.mkdir(parents=True, exist_ok=True)
+                        write_grid(folder / f"step-{step:08d}.png", drawn, real, columns=settings.columns)
+            return numbers
+
+        return observe
+
+
+def write_grid(file: Path, drawn_BTHW3: Pictures, real_BTHW3: Pictures, *, columns: int) -> None:
+    """Frames evenly over each clip, the drawn row above the real one."""
+    frames = np.linspace(0, drawn_BTHW3.shape[1] - 1, columns).round().astype(int)
+    rows = [np.concatenate(clip[frames], axis=1) for pair in zip(drawn_BTHW3, real_BTHW3, strict=True) for clip in pair]
+    is_written, png = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
+    assert is_written
+    with replacing(file) as temporary:
+        temporary.write_bytes(png.tobytes())
+
+
+def _batches(clips: Clips, *, size: int) -> list[Batch]:
+    """All clips once, those of one bucket together, by id."""
+    by_bucket: dict[Bucket, list[Showing]] = {}
+    for clip_id, bucket in sorted(clips.buckets.items()):
+        by_bucket.setdefault(bucket, []).append(Showing(0, clip_id))
+    return [clips.batch(alike[k : k + size]) for alike in by_bucket.values() for k in range(0, len(alike), size)]
+
+
+def _decoded(codec: VideoCodec, latents: Tensor) -> Pictures:
+    pictures: Pictures = codec.decode(latents).cpu().numpy()
+    return pictures
