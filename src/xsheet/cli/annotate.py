@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from xsheet.annotate.exchange.loss import Loss
     from xsheet.annotate.pipeline import Annotated as Run
+    from xsheet.annotate.series import Floats
     from xsheet.annotate.settings import AnnotateSettings
+    from xsheet.schemas.vocab import Track
 
 MODEL_MB = 1 << 20  # no limit of ours: a GPU runtime maps far more than it uses
 MODEL_S = 6 * 3600.0  # of a shard; single calls have limits of their own
@@ -257,7 +259,9 @@ def _show_sheet(folder: Path, clip: str, layer: str, *, as_json: bool) -> None:
 
     found = clip_with(folder, clip, find_layer(folder, layer))
     acting = {phase.track for phase in found.annotation.phases}
-    speed = {track: speed for track, speed in speeds(course_of(found.signals)).items() if track in acting}
+    speed: dict[Track, Floats] = {
+        track: values for track, values in speeds(course_of(found.signals)).items() if track in acting
+    }
     shown = Sheet(annotation=found.annotation, signals=found.signals, speeds=speed)
     if as_json:
         print_json(shown.as_json())
