@@ -17,7 +17,7 @@ from torch import Tensor
 from xsheet.model.flow import FlowSettings, draw_sigma
 from xsheet.schemas.settings import StrictModel
 
-Kind = Literal["order", "crop", "flip", "noise", "sigma", "drop"]
+Kind = Literal["order", "crop", "flip", "noise", "sigma", "drop", "lips", "gates"]
 
 
 class Showing(NamedTuple):
@@ -90,6 +90,11 @@ def sigma(showings: Sequence[Showing], *, seed: int, settings: FlowSettings) -> 
         rng.manual_seed(int(generator(seed, "sigma", showing).integers(2**63)))
         drawn.append(draw_sigma(1, settings=settings, rng=rng))
     return torch.cat(drawn)
+
+
+def lips_only(showings: Sequence[Showing], *, seed: int, share: float) -> Tensor:
+    """Of which clips the mouth alone counts, bool (B,)."""
+    return torch.tensor([generator(seed, "lips", showing).random() < share for showing in showings])
 
 
 def dropped(showings: Sequence[Showing], *, seed: int, settings: DropSettings) -> Dropped:

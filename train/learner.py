@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from xsheet.model.condition import Condition, drop
 from xsheet.model.transformer import ActAvatarTransformer
-from xsheet.model.weights import PHASE_KEYS, audio_keys, base_keys
+from xsheet.model.weights import PHASE_KEYS, audio_keys, base_keys, control_keys
 from xsheet.train.batch import Batch
 from xsheet.train.draws import Dropped
+from xsheet.train.variants import control_of
 
 PARTS = ("base", "audio", "phases", "text")
 """Each parameter belongs to exactly one of them."""
@@ -40,13 +41,19 @@ class Learner(nn.Module):
         # It follows from the text encoder, so it must not come back from a checkpoint.
         self.register_buffer("null_text", null_text, persistent=False)
 
-    def forward(self, x_BCFHW: Tensor, timestep_BF: Tensor, batch: Batch, dropped: Dropped) -> Tensor:
-        """The velocity of the batch's clips under what is left of their conditions, (B, C, F, H, W)."""
+    def forward(
+        self, x_BCFHW: Tensor, timestep_BF: Tensor, batch: Batch, dropped: Dropped, gates_B2: Tensor | None = None
+    ) -> Tensor:
+        """The velocity of the batch's clips under what is left of their conditions, (B, C, F, H, W).
+
+        Gates are ACTalker's alone: see variants.py.
+        """
         given = Condition(
             text_BME=self.embed(batch.text),
             phase_BM=batch.phase_BM,
             audio_BTLQ=batch.audio_BTLQ,
             window_BK2=batch.window_BK2,
+            control=control_of(self.transformer, batch, gates_B2=gates_B2),
         )
         kept = drop(
             given,
@@ -70,7 +77,9 @@ def part_keys(learner: Learner) -> dict[str, frozenset[str]]:
     Names are compared whole: a match of parts of names would take blocks 10 to 19 for block 1.
     """
     blocks = learner.transformer.size.num_layers
-    tables = {"base": base_keys(blocks), "audio": audio_keys(blocks), "phases": PHASE_KEYS}
+    is_plain = type(learner.transformer) is ActAvatarTransformer
+    audio = audio_keys(blocks) if is_plain else control_keys(learner.transformer)  # of a variant: all that is its own
+    tables = {"base": base_keys(blocks), "audio": audio, "phases": PHASE_KEYS}
     parts = {part: frozenset(f"transformer.{key}" for key in keys) for part, keys in tables.items()}
     parts["text"] = frozenset(f"text.{key}" for key in (learner.text.state_dict() if learner.text is not None else ()))
     keys = learner.state_dict().keys()

@@ -8,21 +8,27 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from xsheet.model.fantasy_talking import lip_loss
 from xsheet.model.flow import FlowSettings, noised, squared_error
 from xsheet.schemas.settings import StrictModel
 from xsheet.train import draws
 from xsheet.train.batch import Batch
 from xsheet.train.draws import DropSettings
 from xsheet.train.learner import Learner
+from xsheet.train.variants import gates
 
 
 class LossSettings(StrictModel):
-    """Noise and dropped conditions of a training clip."""
+    """Noise and dropped conditions of a training clip, and what of its picture counts."""
 
-    flow: FlowSettings = FlowSettings()
-    drop: DropSettings = DropSettings()
+    flow: FlowSettings = Field(default=FlowSettings(), description="how much noise")
+    drop: DropSettings = Field(default=DropSettings(), description="conditions left out")
+    lips_only: float = Field(
+        default=0, ge=0, le=1, description="share of showings of which the mouth alone counts; FantasyTalking's is .8"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +36,7 @@ class LossTerms:
     """Losses of the clips of a batch; all float32. Only `total_B` carries gradients."""
 
     total_B: Tensor  # what is minimised, one number per clip
-    terms: Mapping[str, Tensor]  # its parts by name, (B,) each
+    terms: Mapping[str, Tensor]  # parts by name, (B,) each; NaN where a clip has none
     sigma_B: Tensor  # how much noise each clip had
     inside_B: Tensor  # mean squared error in latent frames inside a phase window; NaN where a clip has none
 
@@ -44,7 +50,10 @@ class Loss(Protocol):
 
 
 class VelocityLoss:
-    """Mean squared error of the velocity over latent frames from 1 on: the paper's only loss, in both stages."""
+    """Mean squared error of the velocity over latent frames from 1 on: the paper's only loss, in both stages.
+
+    With `lips_only`, the mean over the mouth for some of the showings.
+    """
 
     def __init__(self, settings: LossSettings) -> None:
         self._settings = settings
@@ -56,12 +65,16 @@ class VelocityLoss:
         noise = draws.noise(batch.showings, seed=seed, shape=batch.x0_BCFHW.shape[1:]).to(device)
         dropped = draws.dropped(batch.showings, seed=seed, settings=settings.drop)
         given = noised(batch.x0_BCFHW, noise_BCFHW=noise, sigma_B=sigma_B)
-        velocity = learner(given.x_BCFHW, given.timestep_BF, batch, dropped)
+        gates_B2 = gates(batch.showings, seed=seed)
+        velocity = learner(given.x_BCFHW, given.timestep_BF, batch, dropped, gates_B2)
         error_BFHW = squared_error(velocity, given.target_BCFHW)
-        total_B = error_BFHW.mean((1, 2, 3))
+        lips_only_B = draws.lips_only(batch.showings, seed=seed, share=settings.lips_only).to(device)
+        total_B = lip_loss(error_BFHW, mouth_BFHW=batch.mouth_BFHW, lips_only_B=lips_only_B)
+        lips_B = lip_loss(error_BFHW.detach(), mouth_BFHW=batch.mouth_BFHW, lips_only_B=torch.ones_like(lips_only_B))
+        has_mouth_B = batch.mouth_BFHW[:, 1:].sum((1, 2, 3)) > 0
         return LossTerms(
             total_B=total_B,
-            terms={"velocity": total_B.detach()},
+            terms={"velocity": error_BFHW.detach().mean((1, 2, 3)), "mouth": lips_B.where(has_mouth_B, torch.nan)},
             sigma_B=sigma_B,
             inside_B=inside_phases(error_BFHW.detach(), batch.window_BK2),
         )

@@ -3,14 +3,19 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from xsheet.model.actalker import ACTalkerSettings
+from xsheet.model.config import ActAvatarConfig
+from xsheet.model.fantasy_talking import FantasyTalkingSettings
+from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.encoders import size_of
 from xsheet.train.loop import LoopSettings
 from xsheet.train.settings import CacheSettings, DataSettings
 from xsheet.train.stages import StageSettings
 from xsheet.train.step import ComputeSettings
+from xsheet.train.variants import model_of
 
 StageName = Literal["stage1", "stage2"]
 
@@ -28,8 +33,23 @@ class TrainSettings(StrictModel):
     seed: int = Field(default=0, ge=0, description="of order, noise, σ, crops, flips, dropped conditions, new weights")
     compute: ComputeSettings = Field(default=ComputeSettings(), description="how a step is computed")
     loop: LoopSettings = Field(default=LoopSettings(), description="when the loop speaks and saves")
+    fantasy_talking: FantasyTalkingSettings | None = Field(
+        default=None, description="this variant in place of ActAvatar's sound; its loss has lips_only 0.8"
+    )
+    actalker: ACTalkerSettings | None = Field(default=None, description="the other variant")
     stage1: StageSettings = Field(description="sound, from brief captions")
     stage2: StageSettings = Field(description="everything, from compiled phase blocks")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "TrainSettings":
+        if self.fantasy_talking is not None and self.actalker is not None:
+            raise ValueError("fantasy_talking and actalker stand for the same part of the model: remove one of the two")
+        return self
+
+    @property
+    def model(self) -> tuple[ActAvatarConfig, type[ActAvatarTransformer]]:
+        """Config and class of the model."""
+        return model_of(size_of(self.cache.size), self.fantasy_talking or self.actalker)
 
     def stage(self, name: StageName) -> StageSettings:
         """The settings of one stage."""
@@ -49,7 +69,7 @@ class TrainSettings(StrictModel):
         if self.stage(name).optim.end == "constant":
             del stage["steps"]
         return {
-            "size": size_of(self.cache.size).model_dump(mode="json"),
+            "model": self.model[0].model_dump(mode="json"),
             "pretrained_base": self.base is not None,
             "seed": self.seed,
             "data": self.data.model_dump(mode="json", include={"batch", "mirrored"}),

@@ -26,7 +26,7 @@ from xsheet.schemas.layers import find_layer
 from xsheet.schemas.manifest import manifest
 from xsheet.train.cache import Cache, open_cache
 from xsheet.train.clips import Clips, choose
-from xsheet.train.encoders import open_encoders, size_of
+from xsheet.train.encoders import open_encoders
 from xsheet.train.feed import ClipFeed
 from xsheet.train.handover import WEIGHTS, check_start, hand_on, take_over
 from xsheet.train.launch import Workers, launch
@@ -169,12 +169,11 @@ def make_learner(settings: TrainSettings, *, null_text: torch.Tensor) -> Learner
         settings: of the run.
         null_text: what "no text" is, as the cache has it: ids where the text encoder is trained along, else vectors.
     """
-    size = size_of(settings.cache.size)
-    rng = _generator(settings.seed, "transformer")
+    (size, kind), rng = settings.model, _generator(settings.seed, "transformer")
     if settings.base is None:
-        transformer = fresh(size, rng=rng)
+        transformer = fresh(size, rng=rng, kind=kind)
     else:
-        transformer = load_base(Path(settings.base), config=size, rng=rng)
+        transformer = load_base(Path(settings.base), config=size, rng=rng, kind=kind)
     text = None
     if settings.cache.encoders.text == "bytes":
         text = ByteText(tokens=size.text_tokens, width=size.text_dim, rng=_generator(settings.seed, "text"))

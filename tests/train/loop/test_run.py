@@ -67,6 +67,7 @@ def test_stage_two_alone_misses_stage_one(built_set, plan, tmp_path):
         run(built_set[0], plan, tmp_path / "out", stages="2")
 
 
+@pytest.mark.slow
 def test_another_learning_rate_is_not_mixed_into_a_run(built_set, plan, tmp_path):
     run(built_set[0], plan, tmp_path / "out", stages="1")
     stage = plan.stage1.model_copy(update={"optim": OPTIM.model_copy(update={"lr": 2e-3}), "steps": 4})

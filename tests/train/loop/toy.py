@@ -27,6 +27,7 @@ from xsheet.train.shard import make_ready
 from xsheet.train.stages import StageSettings, freeze_the_rest, trained_parameters
 from xsheet.train.state import Learning, Position, _tensors
 from xsheet.train.step import ComputeSettings
+from xsheet.train.variants import Variant, model_of
 from xsheet.train.world import World, this_world
 
 SEED = 5
@@ -67,13 +68,13 @@ class Letters(nn.Module):
         return self.table(ids_BM)
 
 
-def make_learner(size: ActAvatarConfig | None = None) -> Learner:
+def make_learner(size: ActAvatarConfig | None = None, *, variant: Variant | None = None) -> Learner:
     """Fresh weights in which everything speaks but the phases."""
-    size, rng = size or small_size(), torch.Generator().manual_seed(1)
-    transformer = fresh(size, rng=rng)
+    (size, kind), rng = model_of(size or small_size(), variant), torch.Generator().manual_seed(1)
+    transformer = fresh(size, rng=rng, kind=kind)
     with torch.no_grad():
         transformer.proj_out.weight.normal_(std=0.2, generator=rng)
-        for block in transformer.blocks:
+        for block in transformer.blocks if variant is None else ():
             block.audio_attn.to_out.weight.normal_(std=0.2, generator=rng)
     return Learner(transformer, text=Letters(size.text_dim, rng), null_text=torch.zeros(size.text_tokens).long())
 
@@ -137,12 +138,13 @@ def make_loop(
     compute: ComputeSettings = FLOAT32,
     world: World = ALONE,
     size: ActAvatarConfig | None = None,
+    variant: Variant | None = None,
     save_every: int = 2,
     identity: dict | None = None,
     **feed,
 ) -> Loop:
     """A loop over toy clips in a folder."""
-    learner = make_learner(size)
+    learner = make_learner(size, variant=variant)
     freeze_the_rest(learner, stage, rng=torch.Generator().manual_seed(2))
     make_ready(learner, compute=compute, world=world)
     trained = trained_parameters(learner)

@@ -1,0 +1,90 @@
+"""FantasyTalking and ACTalker through the same stages and the same loop."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from toy import EVERYTHING, SEED, final_state, make_clip, make_learner, make_loop, small_size
+
+from xsheet.model.actalker import ACTalkerSettings
+from xsheet.model.fantasy_talking import FantasyTalkingSettings
+from xsheet.train import draws
+from xsheet.train.draws import Showing
+from xsheet.train.learner import part_keys
+from xsheet.train.loss import LossSettings, VelocityLoss
+from xsheet.train.plan import TrainSettings
+from xsheet.train.variants import gates
+
+VARIANTS = {
+    "fantasy_talking": FantasyTalkingSettings(identity_width=4, identity_tokens=2, identity_layers=1, motion_width=8),
+    "actalker": ACTalkerSettings(identity_width=4, motion_width=6),
+}
+SHOWINGS = [Showing(epoch, f"clip{k}") for epoch in range(3) for k in range(400)]
+
+
+@pytest.fixture(params=sorted(VARIANTS))
+def variant(request):
+    return VARIANTS[request.param]
+
+
+@pytest.mark.slow
+def test_a_variant_learns_its_control_and_resumes_to_the_same_bits(variant, tmp_path):
+    before = make_learner(variant=variant).state_dict()
+    whole = make_loop(tmp_path / "whole", steps=4, variant=variant)
+    whole.run()
+    make_loop(tmp_path / "two", steps=2, variant=variant).run()
+    again = make_loop(tmp_path / "two", steps=4, variant=variant)
+    again.run()
+    mine, theirs = final_state(again), final_state(whole)
+    assert not [key for key in mine if not torch.equal(mine[key], theirs[key])]
+    control = part_keys(make_learner(variant=variant))["audio"]
+    assert [key for key in control if not torch.equal(theirs[f"model.{key}"], before[key])]
+
+
+def test_the_parts_of_a_variant_are_all_its_keys(variant):
+    learner = make_learner(variant=variant)
+    parts = part_keys(learner)
+    assert sum(map(len, parts.values())) == len(learner.state_dict())
+    assert parts["base"] == part_keys(make_learner())["base"]
+
+
+def test_settings_say_which_model():
+    stage = EVERYTHING
+    plain = TrainSettings(stage1=stage, stage2=stage)
+    kinds = [plain.model[1].__name__]
+    kinds += [plain.model_copy(update={name: variant}).model[1].__name__ for name, variant in VARIANTS.items()]
+    assert kinds == ["ActAvatarTransformer", "FantasyTalkingTransformer", "ACTalkerTransformer"]
+
+
+def test_both_variants_at_once_are_refused():
+    with pytest.raises(ValueError, match="remove one of the two"):
+        TrainSettings(stage1=EVERYTHING, stage2=EVERYTHING, **VARIANTS)
+
+
+def test_the_mouth_alone_counts_as_often_as_told():
+    drawn = draws.lips_only(SHOWINGS, seed=SEED, share=0.8)
+    assert drawn.float().mean() == pytest.approx(0.8, abs=0.04)
+
+
+def test_only_the_mouth_is_counted_where_it_alone_counts():
+    batch = make_clip(Showing(0, "clip1"), small_size())
+    mouth = torch.zeros_like(batch.mouth_BFHW)
+    mouth[:, :, 2:] = 1
+    batch, learner = replace(batch, mouth_BFHW=mouth), make_learner()
+    everywhere, lips = (VelocityLoss(LossSettings(lips_only=share))(learner, batch, seed=SEED) for share in (0.0, 1.0))
+    assert torch.equal(everywhere.total_B, everywhere.terms["velocity"])
+    assert torch.equal(lips.total_B, lips.terms["mouth"])
+    assert not torch.equal(lips.total_B, everywhere.total_B)
+
+
+def test_a_clip_without_a_mouth_has_no_loss_of_it():
+    said = VelocityLoss(LossSettings())(make_learner(), make_clip(Showing(0, "clip1"), small_size()), seed=SEED)
+    assert said.terms["mouth"].isnan().all()
+
+
+def test_gates_follow_from_the_showing_in_all_their_states():
+    drawn = gates(SHOWINGS, seed=SEED)
+    assert torch.equal(drawn[5:6], gates(SHOWINGS[5:6], seed=SEED))
+    states, counts = drawn.int().unique(dim=0, return_counts=True)
+    assert len(states) == 3
+    assert counts.min() > 0.8 * len(SHOWINGS) / 3
