@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+import shutil
 from importlib.resources import files
 
 import pytest
@@ -21,7 +23,7 @@ from xsheet.train.step import ComputeSettings
 OPTIM = OptimSettings(lr=1e-3, warmup_steps=0, ema=0.9)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plan(settings):
     """Two steps of each stage."""
     return TrainSettings(
@@ -40,26 +42,32 @@ def run(folder, plan, out, stages="1,2"):
     train_stages(folder, plan, stages=stage_names(stages), out=out, how=Workers())
 
 
+@pytest.fixture(scope="module")
+def both(built_set, plan, tmp_path_factory):
+    """Where both stages were run at once."""
+    out = tmp_path_factory.mktemp("both")
+    run(built_set[0], plan, out)
+    return out
+
+
 @pytest.mark.slow
-def test_both_stages_run_and_the_second_begins_with_the_first(built_set, plan, tmp_path, caplog):
-    with caplog.at_level(logging.INFO, logger="xsheet"):
-        run(built_set[0], plan, tmp_path / "out")
-    assert "stage2 begins with audio" in caplog.text
-    assert "keys from stage1" in caplog.text
-    assert "step 2/2" in caplog.text
-    first, second = (load_file(tmp_path / "out" / name / "weights.safetensors") for name in ("stage1", "stage2"))
+def test_both_stages_leave_weights_and_a_manifest(both):
+    first, second = (load_file(both / name / "weights.safetensors") for name in ("stage1", "stage2"))
     assert second.keys() - first.keys() == {"transformer.phase_table.weight"}
-    (manifest,) = (tmp_path / "out" / "manifests").iterdir()
+    (manifest,) = (both / "manifests").iterdir()
     assert json.loads(manifest.read_text())["counts"] == {"stage1 steps": 2, "stage2 steps": 2}
 
 
 @pytest.mark.slow
-def test_stages_one_after_the_other_are_the_same_as_both_at_once(built_set, plan, tmp_path):
-    run(built_set[0], plan, tmp_path / "both")
-    run(built_set[0], plan, tmp_path / "single", stages="1")
-    run(built_set[0], plan, tmp_path / "single", stages="2")
-    both, single = (tmp_path / name / "stage2/weights.safetensors" for name in ("both", "single"))
-    assert both.read_bytes() == single.read_bytes()
+def test_the_second_stage_alone_is_the_same_and_says_that_it_begins_with_the_first(
+    built_set, plan, both, tmp_path, caplog
+):
+    shutil.copytree(both / "stage1", tmp_path / "stage1")
+    with caplog.at_level(logging.INFO, logger="xsheet"):
+        run(built_set[0], plan, tmp_path, stages="2")
+    at_once, alone = (out / "stage2/weights.safetensors" for out in (both, tmp_path))
+    assert at_once.read_bytes() == alone.read_bytes()
+    assert re.search(r"stage2 begins with audio: \d+ keys from stage1", caplog.text)
 
 
 def test_stage_two_alone_misses_stage_one(built_set, plan, tmp_path):
@@ -68,11 +76,10 @@ def test_stage_two_alone_misses_stage_one(built_set, plan, tmp_path):
 
 
 @pytest.mark.slow
-def test_another_learning_rate_is_not_mixed_into_a_run(built_set, plan, tmp_path):
-    run(built_set[0], plan, tmp_path / "out", stages="1")
+def test_another_learning_rate_is_not_mixed_into_a_run(built_set, plan, both):
     stage = plan.stage1.model_copy(update={"optim": OPTIM.model_copy(update={"lr": 2e-3}), "steps": 4})
     with pytest.raises(ConfigError, match=r"stage1\.optim\.lr 0\.002, got stage1\.optim\.lr 0\.001"):
-        run(built_set[0], plan.model_copy(update={"stage1": stage}), tmp_path / "out", stages="1")
+        run(built_set[0], plan.model_copy(update={"stage1": stage}), both, stages="1")
 
 
 def test_a_cache_of_other_pictures_is_refused(built_set, plan, tmp_path):
