@@ -231,7 +231,8 @@ def _mean(scored: Sequence[T], of: Callable[[T], Values]) -> Number | None:
         return None
     rng = np.random.default_rng(0)
     again = sums[rng.integers(len(sums), size=(_RESAMPLED, len(sums)))].sum(1)
-    low, high = np.quantile(again[:, 0] / np.maximum(again[:, 1], 1), (0.025, 0.975))
+    again = again[again[:, 1] > 0]
+    low, high = np.quantile(again[:, 0] / again[:, 1], (0.025, 0.975))
     mean = sums[:, 0].sum() / sums[:, 1].sum()
     return Number(mean=float(mean), low=float(low), high=float(high), count=int(sums[:, 1].sum()))
 

@@ -48,7 +48,7 @@ class Reads(Protocol):
 class ReaderSettings(StrictModel):
     """How the network is fitted. Chosen on the puppet (docs/log.md#reader)."""
 
-    steps: int = Field(default=1200, ge=1, le=100_000, description="of Adam")
+    steps: int = Field(default=600, ge=1, le=100_000, description="of Adam")
     clips: int = Field(default=16, ge=1, description="stretches of a step")
     frames: int = Field(default=8, ge=1, description="of each of them")
     lr: float = Field(default=2e-3, gt=0, lt=1, description="falls to zero along a cosine")
@@ -75,7 +75,7 @@ def fitted_reader(cache: Cache, codec: VideoCodec, settings: ReaderSettings) -> 
     """The reader of a cache's pictures: as it was fitted before, or fitted now on the train split; minutes of a CPU.
 
     Raises:
-        ConfigError: no clip of the train split has signals of a face.
+        ConfigError: no clip of the train split has signals, or pictures are of several sizes.
     """
     clips = seen_clips(cache, split="train", names=READ)
     if not clips:
@@ -83,7 +83,13 @@ def fitted_reader(cache: Cache, codec: VideoCodec, settings: ReaderSettings) -> 
             where=str(cache.set_folder), expected="train clips with signals of a face", came="none",
             todo="curate the clips, or let a face mesh read larger pictures",
         )  # fmt: skip
-    height, width = clips[0].latent_VCFHW.shape[-2:]
+    sizes = {tuple(clip.latent_VCFHW.shape[-2:]) for clip in clips}
+    if len(sizes) > 1:
+        raise ConfigError(
+            where="cache.picture.sizes", expected="one size for a fitted reader", came=f"{len(sizes)} sizes",
+            todo="let a face mesh read (reader=mesh), or evaluate with a cache of one size",
+        )  # fmt: skip
+    ((height, width),) = sizes
     key = content_key(cache.recipe.clips_key, settings.model_dump(), [clip.clip_id for clip in clips])
     file = cache.set_folder / "cache" / f"reader-{key[:16]}.safetensors"
     target_S = torch.cat([clip.series_VTS.flatten(0, 1) for clip in clips])
@@ -116,20 +122,24 @@ def _fit(reader: FittedReader, clips: Sequence[Seen], codec: VideoCodec, setting
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
     error = torch.zeros(())
     for _ in range(settings.steps):
-        drawn = [clips[int(k)] for k in torch.randint(len(clips), (settings.clips,), generator=rng)]
-        stretch = [int(torch.randint(len(clip.latent_VCFHW), (), generator=rng)) for clip in drawn]
-        latents = torch.stack([clip.latent_VCFHW[v].float() for clip, v in zip(drawn, stretch, strict=True)])
-        target_BTS = torch.stack([clip.series_VTS[v] for clip, v in zip(drawn, stretch, strict=True)])
-        frames_BN = torch.randint(target_BTS.shape[1], (len(drawn), settings.frames), generator=rng)
-        wanted = target_BTS[torch.arange(len(drawn))[:, None], frames_BN].flatten(0, 1)
-        told = reader.net(views(codec.decode(latents), frames_BN))
-        missed = (told - (wanted - reader.mean_S) / reader.spread_S).square()
-        error = missed[~missed.isnan()].mean()
+        inputs, wanted = zip(*(_shown(clips, codec, settings, rng) for _ in range(settings.clips)), strict=True)
+        target = (torch.cat(wanted) - reader.mean_S) / reader.spread_S
+        known = ~target.isnan()  # left out before the square: its gradient would be NaN times zero
+        error = (reader.net(torch.cat(inputs))[known] - target[known]).square().mean()
         optimizer.zero_grad()
         error.backward()
         optimizer.step()
         schedule.step()
     log.info("fitted a reader of %d clips, mean squared error %.3f of the spread", len(clips), float(error.detach()))
+
+
+def _shown(clips: Sequence[Seen], codec: VideoCodec, settings: ReaderSettings, rng: Generator) -> tuple[Tensor, Tensor]:
+    """Some frames of one stretch of one clip, (N, 12, H, W), and what was measured in them, (N, S)."""
+    clip = clips[int(torch.randint(len(clips), (), generator=rng))]
+    stretch = int(torch.randint(len(clip.latent_VCFHW), (), generator=rng))
+    frames_N = torch.randint(clip.series_VTS.shape[1], (settings.frames,), generator=rng)
+    pictures = codec.decode(clip.latent_VCFHW[stretch][None].float())
+    return views(pictures, frames_N[None]), clip.series_VTS[stretch, frames_N]
 
 
 def _net(height: int, width: int, *, rng: Generator) -> nn.Module:

@@ -1,0 +1,48 @@
+"""One short run of both stages, watched, for all tests of what comes after training; they only read it."""
+
+import pytest
+
+from xsheet.model.condition import GuidanceSettings
+from xsheet.train.launch import Workers
+from xsheet.train.loop import LoopSettings
+from xsheet.train.optim import OptimSettings
+from xsheet.train.plan import TrainSettings
+from xsheet.train.run import train_stages
+from xsheet.train.sampler import SampleSettings, open_trained
+from xsheet.train.settings import DataSettings, ShownSettings
+from xsheet.train.stages import StageSettings
+from xsheet.train.step import ComputeSettings
+from xsheet.train.watch import Watching, WatchSettings
+
+OPTIM = OptimSettings(lr=1e-2, warmup_steps=0, ema=0.9)
+
+
+@pytest.fixture(scope="session")
+def quick() -> SampleSettings:
+    """Three steps of Euler."""
+    return SampleSettings(steps=3, guidance=GuidanceSettings(scale=2))
+
+
+@pytest.fixture(scope="session")
+def trained_run(built_set, settings, quick, tmp_path_factory):
+    """The folder of a run: two steps a stage, looked at after each."""
+    plan = TrainSettings(
+        cache=settings,
+        data=DataSettings(batch=2),
+        compute=ComputeSettings(dtype="float32", checkpointing=False, micro_batch=2, threads=1),
+        loop=LoopSettings(log_every=1, save_every=2, observe_every=1),
+        stage1=StageSettings(shown=ShownSettings(text="brief"), trains=("base", "audio", "text"), steps=2, optim=OPTIM),
+        stage2=StageSettings(
+            shown=ShownSettings(text="blocks"), trains=("base", "audio", "phases", "text"), steps=2, optim=OPTIM
+        ),
+    )
+    out = tmp_path_factory.mktemp("trained") / "run"
+    watch = Watching(WatchSettings(clips=2, drawn=1, columns=3, sample=quick))
+    train_stages(built_set[0], plan, stages=("stage1", "stage2"), out=out, how=Workers(), watch=watch)
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained(trained_run):
+    """What stage 2 left."""
+    return open_trained(trained_run)

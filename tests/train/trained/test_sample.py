@@ -1,0 +1,90 @@
+"""Portrait, sound and sheet to a video."""
+
+import logging
+
+import cv2
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from xsheet.curate.media import open_media
+from xsheet.schemas.errors import ConfigError
+from xsheet.train.sample import SampleFiles, read_portrait, read_sound, sample
+
+SHEET = "base: A person speaks to the camera.\nphases: [{start_s: 0.1, end_s: 0.6, text: nods twice}]\n"
+
+
+@pytest.fixture
+def wished(tmp_path):
+    """A portrait of 120 x 160 without a face, .9 s of sound in stereo at 8 kHz, and a sheet."""
+    ramp = np.broadcast_to(np.linspace(40, 220, 160).astype(np.uint8)[None, :, None], (120, 160, 3))
+    cv2.imwrite(str(tmp_path / "portrait.png"), ramp)
+    beep = (8000 * np.sin(np.arange(7200) / 5)).astype(np.int16)
+    wavfile.write(tmp_path / "sound.wav", 8000, np.stack([beep, beep], axis=1))
+    (tmp_path / "sheet.yaml").write_text(SHEET)
+    names = {"portrait": "portrait.png", "sound": "sound.wav", "sheet": "sheet.yaml", "out": "out.mp4"}
+    return SampleFiles(**{part: tmp_path / name for part, name in names.items()})
+
+
+@pytest.mark.slow
+def test_a_sample_is_a_canonical_clip_with_its_sound(wished, trained_run, quick, caplog):
+    with caplog.at_level(logging.INFO, logger="xsheet"):
+        written = sample(trained_run, wished, quick)
+    assert written.frames == 21  # the longest length of the cache that .9 s fill
+    assert "Phase-1" in caplog.text and "nods twice." in caplog.text
+    with open_media(wished.out, root=wished.out.parent) as media:
+        shown = [frame.rgb for frame in media.frames()]
+        heard = media.sound()
+    assert len(shown) == 21 and len(heard) == 21 * 640
+    assert np.abs(heard).mean() > 0.05
+    assert shown[0].shape == (256, 256, 3)
+    assert shown[0].mean((0, 2))[:20].mean() < shown[0].mean((0, 2))[-20:].mean() - 40  # the ramp of the portrait
+
+
+@pytest.mark.slow
+def test_a_video_can_be_portrait_and_sound(wished, trained_run, built_set, quick, tmp_path):
+    film = built_set[0] / "media/clip_a.mp4"
+    files = SampleFiles(portrait=film, sound=film, sheet=wished.sheet, out=tmp_path / "again.mp4")
+    assert sample(trained_run, files, quick).frames == 33
+
+
+@pytest.mark.slow
+def test_a_sound_too_short_for_the_training_is_refused(wished, trained_run, quick):
+    wavfile.write(wished.sound, 16000, np.zeros(4000, np.int16))
+    with pytest.raises(ConfigError, match="too_short"):
+        sample(trained_run, wished, quick)
+    assert not wished.out.exists()
+
+
+def test_a_picture_that_claims_to_be_huge_is_not_decoded(tmp_path):
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
+    bomb = tmp_path / "bomb.png"
+    bomb.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b""))
+    with pytest.raises(ConfigError, match="at most 100000000 pixels"):
+        read_portrait(bomb)
+
+
+def test_a_text_is_no_portrait_and_no_sound(tmp_path):
+    for name, reader in (("a.png", read_portrait), ("a.wav", read_sound)):
+        file = tmp_path / name
+        file.write_text("hello")
+        with pytest.raises(ConfigError, match="another"):
+            reader(file)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.float32])
+def test_every_kind_of_wav_has_the_same_level(tmp_path, kind):
+    wave = 0.5 * np.sin(np.arange(16000) / 20)
+    if kind is np.float32:
+        stored = wave.astype(np.float32)
+    else:
+        limits = np.iinfo(kind)
+        stored = (wave * limits.max + (128 if limits.min == 0 else 0)) if limits.min else wave * 127 + 128
+    wavfile.write(tmp_path / "a.wav", 16000, np.asarray(stored).astype(kind))
+    assert np.abs(read_sound(tmp_path / "a.wav") - wave).max() < 0.02

@@ -1,0 +1,76 @@
+"""Samples follow from wish and seed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from xsheet.schemas.errors import ConfigError
+from xsheet.train.evaluate import cache_of, wish_for
+from xsheet.train.held_out import held_out
+from xsheet.train.sampler import as_batch, draw_latents, open_trained
+
+pytestmark = pytest.mark.slow  # a run of both stages takes some seconds; its tests share it
+
+
+@pytest.fixture(scope="module")
+def clip(trained, built_set):
+    return next(held_out(cache_of(trained, built_set[0]), split="val", limit=1))
+
+
+@pytest.fixture(scope="module")
+def wish(trained, clip):
+    return wish_for(clip, clip.said, trained)
+
+
+def test_a_sample_has_the_size_of_its_clip_and_begins_with_its_picture(trained, clip, wish, quick):
+    batch = as_batch([wish], encoders=trained.encoders, phases=True)
+    latent = draw_latents(trained.learner, batch, quick)[0]
+    assert latent.shape == clip.latent_CFHW.shape
+    assert torch.equal(latent[:, 0], clip.latent_CFHW[:, 0])
+
+
+def test_the_same_wish_gives_the_same_sample_in_any_company(trained, wish, quick):
+    other = replace(wish, name="other")
+    alone, together = trained.draw([wish], quick)[0], trained.draw([other, wish], quick)[1]
+    assert np.abs(alone.astype(int) - together).max() <= 1  # sums of another batch are rounded otherwise
+
+
+def test_another_name_or_seed_is_another_sample(trained, wish, quick):
+    first = trained.draw([wish], quick)
+    renamed = trained.draw([replace(wish, name="other")], quick)
+    reseeded = trained.draw([wish], quick.model_copy(update={"seed": 1}))
+    assert not np.array_equal(first, renamed)
+    assert not np.array_equal(first, reseeded)
+
+
+def test_other_texts_make_another_video(trained, clip, wish, quick):
+    said = replace(clip.said, phases=())
+    assert not np.array_equal(trained.draw([wish], quick), trained.draw([wish_for(clip, said, trained)], quick))
+
+
+def test_a_wish_is_told_as_training_told_the_clip(trained, built_set, wish):
+    from xsheet.train.clips import Clips, choose
+    from xsheet.train.draws import Showing
+
+    cache = cache_of(trained, built_set[0])
+    shown = trained.settings.stage2.shown
+    features = choose(cache, shown, split="val").features
+    cached = Clips(cache, features, shown, seed=0, mirrored=0).batch([Showing(0, wish.name)])
+    asked = as_batch([wish], encoders=trained.encoders, phases=True)
+    for name in ("text", "phase_BM", "audio_BTLQ", "window_BK2"):
+        assert torch.equal(getattr(asked, name), getattr(cached, name)), name
+
+
+def test_the_averaged_weights_are_taken(trained, trained_run):
+    from safetensors.torch import load_file
+
+    average = load_file(trained_run / "stage2/average.safetensors")
+    state = trained.learner.state_dict()
+    assert all(torch.equal(state[key], tensor) for key, tensor in average.items())
+
+
+def test_a_folder_without_a_run_says_what_is_missing(tmp_path):
+    with pytest.raises(ConfigError, match="manifest of a finished"):
+        open_trained(tmp_path)

@@ -1,0 +1,51 @@
+"""What a run shows of itself while it learns."""
+
+import json
+
+import cv2
+import pytest
+import torch
+
+from xsheet.train.clips import Clips, choose
+from xsheet.train.draws import Showing
+from xsheet.train.evaluate import cache_of
+from xsheet.train.run import make_learner
+from xsheet.train.validate import SIGMAS, validation_loss
+
+
+@pytest.fixture
+def batch(trained, built_set):
+    cache, shown = cache_of(trained, built_set[0]), trained.settings.stage2.shown
+    features = choose(cache, shown, split=None).features
+    clips = Clips(cache, features, shown, seed=0, mirrored=0)
+    alike = [clip for clip, bucket in clips.buckets.items() if bucket.frames == 33]
+    return clips.batch([Showing(0, clip) for clip in alike])
+
+
+@pytest.mark.slow
+def test_every_look_leaves_a_picture_and_numbers(trained_run):
+    pictures = sorted((trained_run / "stage2/samples").iterdir())
+    assert [p.name for p in pictures] == ["step-00000001.png", "step-00000002.png"]
+    assert cv2.imread(str(pictures[0])).shape == (2 * 64, 3 * 64, 3)  # drawn above real, three frames each
+    lines = [json.loads(line) for line in (trained_run / "stage2/metrics.jsonl").read_text().splitlines()]
+    looked = [line for line in lines if "held out/loss" in line]
+    assert [line["step"] for line in looked] == [1, 2]
+    assert all(f"held out/sigma {sigma}" in looked[0] for sigma in SIGMAS)
+
+
+@pytest.mark.slow
+def test_held_out_loss_is_the_same_however_clips_are_batched(trained, batch):
+    whole = validation_loss(trained.learner, [batch], seed=0)
+    parts = validation_loss(trained.learner, [batch.rows(slice(1)), batch.rows(slice(1, None))], seed=0)
+    assert whole == pytest.approx(parts, rel=1e-5)
+    assert whole == validation_loss(trained.learner, [batch], seed=0)
+
+
+@pytest.mark.slow
+def test_held_out_loss_of_a_model_that_says_nothing_is_that_of_its_target(trained, batch):
+    silent = make_learner(trained.settings, null_text=trained.learner.null_text)
+    before = torch.random.get_rng_state()
+    loss = validation_loss(silent, [batch], seed=0)
+    x0 = batch.x0_BCFHW[:, :, 1:]
+    assert loss["held out/loss"] == pytest.approx(float(1 + x0.square().mean()), rel=0.05)
+    assert torch.equal(torch.random.get_rng_state(), before)
