@@ -75,7 +75,7 @@ def _as_clip(clip: HeldOut, frames: int) -> Clip:
 
 def _drift(clip: HeldOut, pictures_THW3: Pictures) -> float:
     height, width = pictures_THW3.shape[1:3]
-    mask_F = [cv2.resize(mask.numpy(), (width, height)) for mask in clip.face_FHW]
+    mask_F = [np.asarray(cv2.resize(mask.numpy(), (width, height)), np.float64) for mask in clip.face_FHW]
     last = range(len(pictures_THW3) - max(1, len(pictures_THW3) // 4), len(pictures_THW3))
     colour = [_colour(pictures_THW3[k], mask_F[(k + 3) // 4]) for k in (0, *last)]
     return float(np.abs(np.mean(colour[1:], axis=0) - colour[0]).mean())

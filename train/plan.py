@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from xsheet.model.actalker import ACTalkerSettings
-from xsheet.model.config import ActAvatarConfig
+from xsheet.model.config import ActAvatarConfig, Depth, PhaseMask
 from xsheet.model.fantasy_talking import FantasyTalkingSettings
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.settings import StrictModel
@@ -33,6 +33,12 @@ class TrainSettings(StrictModel):
     seed: int = Field(default=0, ge=0, description="of order, noise, σ, crops, flips, dropped conditions, new weights")
     compute: ComputeSettings = Field(default=ComputeSettings(), description="how a step is computed")
     loop: LoopSettings = Field(default=LoopSettings(), description="when the loop speaks and saves")
+    audio_depth: Depth = Field(
+        default="power", description="how much of the sound each block hears; ActAvatar's schedule"
+    )
+    phase_mask: PhaseMask = Field(
+        default="none", description="ablation: words of a phase are seen only around its time"
+    )
     fantasy_talking: FantasyTalkingSettings | None = Field(
         default=None, description="this variant in place of ActAvatar's sound; its loss has lips_only 0.8"
     )
@@ -49,7 +55,9 @@ class TrainSettings(StrictModel):
     @property
     def model(self) -> tuple[ActAvatarConfig, type[ActAvatarTransformer]]:
         """Config and class of the model."""
-        return model_of(size_of(self.cache.size), self.fantasy_talking or self.actalker)
+        size = size_of(self.cache.size)
+        size = size.model_copy(update={"audio_depth": self.audio_depth, "phase_mask": self.phase_mask})
+        return model_of(size, self.fantasy_talking or self.actalker)
 
     def stage(self, name: StageName) -> StageSettings:
         """The settings of one stage."""

@@ -1,0 +1,113 @@
+"""The paper's ablation in miniature: what do phases with anchors, the depth schedule and the two stages bring?
+
+    python benchmarks/actions.py FOLDER [--seeds 3] [--steps 1200] [--only global-1 phases-2 ...] [--table]
+
+Four arms, each the one before with one thing more, every arm with as many steps in all. Each (arm, seed) is a run of
+its own below FOLDER and is done in one piece or many: what is finished is not done again, so the two hours may be
+spent in parts. The table gives means over the seeds with their range, beside the ceiling.
+
+    global    one text for the whole clip without times, tokens without phases, sound alike in all blocks, one stage
+    phases    + blocks with their times, tokens that carry their phase
+    depth     + the schedule over depth
+    stages    + sound and looks first, on brief captions, then everything
+"""
+
+import argparse
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from learn import SAMPLING, learn, settings_of
+from puppet_set import make_set
+
+from xsheet.execute import Execution
+from xsheet.schemas.settings import load
+from xsheet.train.cache import build_cache
+from xsheet.train.evaluate import EvaluateSettings, evaluate
+from xsheet.train.plan import StageName, TrainSettings
+
+ALL = "[base, audio, phases, text]"
+FORMS = "cache.text.forms=[brief, plain, blocks]"
+FIRST_SHARE = 0.4  # of the steps, in the arm with two stages; the preset's 800 of 2,000
+ARMS: dict[str, tuple[str, ...]] = {
+    "global": ("stage1.shown.text=plain", "stage1.shown.phases=false", "audio_depth=uniform"),
+    "phases": ("stage1.shown.text=blocks", "audio_depth=uniform"),
+    "depth": ("stage1.shown.text=blocks",),
+    "stages": (),
+}
+SHOWN = ("class right", "hit (H@S)", "tIoU of hits", "start error of hits, s", "mouth r", "exchanged: class right")
+
+
+def plan(arm: str, seed: int, *, steps: int, overrides: Sequence[str]) -> tuple[TrainSettings, tuple[StageName, ...]]:
+    """Settings of one run, and its stages; an arm of one stage is a first stage that trains everything."""
+    own = [FORMS, f"seed={seed}", *ARMS[arm], *overrides]
+    if arm == "stages":
+        first = round(FIRST_SHARE * steps)
+        own += [f"stage1.steps={first}", f"stage2.steps={steps - first}"]
+        return settings_of(own), ("stage1", "stage2")
+    own += [f"stage1.steps={steps}", f"stage1.trains={ALL}", "stage1.optim.end_share=0.05"]
+    return settings_of(own), ("stage1",)
+
+
+def finish(folder: Path, arm: str, seed: int, given: argparse.Namespace) -> None:
+    """Train and evaluate one run, unless it was."""
+    run = folder / f"{arm}-{seed}"
+    settings, stages = plan(arm, seed, steps=given.steps, overrides=given.overrides)
+    if (run / "evaluation.json").is_file():
+        return
+    build_cache(folder / "set", settings.cache, how=Execution(jobs=2), shows_progress=False)
+    learn(folder / "set", run, settings, stages=stages)
+    how = load(EvaluateSettings, overrides=[*SAMPLING, *given.sample])
+    evaluate(run, folder / "set", how, stage=stages[-1]).write(run / "evaluation.json")
+
+
+def rows(folder: Path, seeds: int) -> Iterator[str]:
+    """The table of what is finished."""
+    yield f"| arm | seeds | {' | '.join(SHOWN)} |"
+    yield f"|---|---|{'---|' * len(SHOWN)}"
+    ceiling: dict[str, list[float]] = {name: [] for name in SHOWN}
+    for arm in ARMS:
+        files = [folder / f"{arm}-{seed}" / "evaluation.json" for seed in range(1, seeds + 1)]
+        told = [json.loads(file.read_text())["numbers"] for file in files if file.is_file()]
+        means = {name: [one[name][0]["mean"] for one in told if one[name][0]] for name in SHOWN}
+        for name in SHOWN:
+            ceiling[name] += [one[name][1]["mean"] for one in told if one[name][1]]
+        yield f"| {arm} | {len(told)} | {' | '.join(_cell(values) for values in means.values())} |"
+    yield f"| ceiling | | {' | '.join(_cell(values[:1]) for values in ceiling.values())} |"
+
+
+def _cell(values: Sequence[float]) -> str:
+    """Mean and range over seeds; three of them allow no interval that deserves the name."""
+    if not values:
+        return ""
+    spread = f" ({min(values):.2f}..{max(values):.2f})" if len(values) > 1 else ""
+    return f"{np.mean(values):.2f}{spread}"
+
+
+def main() -> None:
+    """Do what is missing, print what is there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=1200, help="of each run, over its stages")
+    parser.add_argument("--clips", type=int, default=320)
+    parser.add_argument("--held-out", type=int, default=40)
+    parser.add_argument("--only", nargs="*", help="runs such as phases-2; all where nothing is said")
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--sample", action="append", default=[], help="settings of the evaluation")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if not given.table:
+        make_set(given.folder / "set", train=given.clips, held_out=given.held_out, seed=0)
+        for seed in range(1, given.seeds + 1):  # seed by seed, so that a stopped benchmark compares arms
+            for arm in ARMS:
+                if not given.only or f"{arm}-{seed}" in given.only:
+                    finish(given.folder, arm, seed, given)
+    print("\n".join(rows(given.folder, given.seeds)))
+
+
+if __name__ == "__main__":
+    main()
