@@ -1,28 +1,10 @@
 """The page in a real browser, from a file, without a network."""
 
-from pathlib import Path
-
 import pytest
 
 from xsheet.annotate.audit.report.page import write_report
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-]  # fmt: skip
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser: {CHROMIUM} is absent (Debian's package chromium)")
-    api = pytest.importorskip("playwright.sync_api", reason="no driver: playwright is not installed")
-    with api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
