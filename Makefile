@@ -27,9 +27,9 @@ types: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-# Side-by-side measurements; each prints the table that docs/ keeps.
+# The tables of docs/benchmarks.md, with machine and date: all (hours), or some: make bench ONLY="faults vlm-tokens".
 bench: $(READY)
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/bench.py $(ONLY)
 
 # Golden dumps and docs/data-contract.md, after a change of a record.
 docs: $(READY)

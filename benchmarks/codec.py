@@ -178,8 +178,8 @@ def main() -> None:
         "20 + 3 + 1, strongest": strongest(energy, (20, 3, 1)),
     }
     sets |= {f"{n} strongest": sorted(energy, key=lambda key: -energy[key])[:n] for n in (36, 48, 72)}
-    print("PSNR dB / PSNR dB of the mouth / correlation of a reader with the mouth")
-    print("| bands | " + " | ".join(VIEWS) + " |")
+    print("PSNR dB / PSNR dB of the mouth / correlation of a reader with the mouth\n")
+    print("| bands | " + " | ".join(VIEWS) + " |\n|---|" + "---|" * len(VIEWS))
     rows: dict[str, TransformCodec | None] = {"kept": TransformCodec(BANDS)}
     rows |= {name: TransformCodec([Band(*key, 0.0, 1.0) for key in keys]) for name, keys in sets.items()}
     for name, codec in (rows | {"uncoded": None}).items():

@@ -1,0 +1,172 @@
+"""Run benchmarks and put what each prints into its place in docs/, with the machine, the date and the command.
+
+    python benchmarks/bench.py [NAME ...] [--list] [--folder DIR] [--shared DIR]
+
+NAME is a benchmark or how several begin (`faults` = faults-planted, faults-measured, faults-motion); all without one,
+which takes hours. A place is `<!-- bench: NAME -->` ... `<!-- end: NAME -->` in a page; only what ran is replaced, and
+not even that where the script fails. Exit 1 when one did.
+
+Machines differ and are busy, so seconds stand beside a yardstick: the CPU time of one fixed piece of work, measured
+just before. Seconds divided by it can be compared between machines; ratios in a table can be compared as they are.
+"""
+
+import argparse
+import os
+import platform
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A script with its arguments, and what it takes on two cores."""
+
+    name: str
+    command: str
+    minutes: float
+    real_clips: bool = False  # needs ../shared, which is not part of the project
+
+
+BENCHES = (
+    Bench("puppet", "puppet.py --people 24", 4),
+    Bench("cuts-puppet", "cuts.py puppet", 6),
+    Bench("cuts-real", "cuts.py real", 5, real_clips=True),
+    Bench("cuts-jumps", "cuts.py jumps", 5, real_clips=True),
+    Bench("cuts-cost", "cuts.py cost", 5, real_clips=True),
+    Bench("faces-puppet", "faces.py puppet", 2),
+    Bench("faces-films", "faces.py films", 4),
+    Bench("faces-two-heads", "faces.py two-heads", 4),
+    Bench("faces-identity", "faces.py identity", 10, real_clips=True),
+    Bench("body", "body.py --shared {shared}", 5, real_clips=True),
+    Bench("sync", "sync.py --data {shared}/data --cache {folder}/sync", 20, real_clips=True),
+    Bench("curate-cost", "curate.py cost", 15),
+    Bench("curate-memory", "curate.py memory", 15),
+    Bench("decide", "decide.py", 5),
+    Bench("near", "near.py", 4),
+    Bench("motion-puppet", "motion.py puppet --cache {folder}/motion", 8),
+    Bench("motion-still", "motion.py still --cache {folder}/motion", 4),
+    Bench("motion-real", "motion.py real --shared {shared}", 5, real_clips=True),
+    Bench("motion-cost", "motion.py cost --cache {folder}/motion", 1),
+    Bench("annotate", "annotate.py", 5),
+    Bench("vlm-tokens", "vlm_tokens.py", 2),
+    Bench("agreement-jitter", "agreement.py jitter", 2),
+    Bench("agreement-intervals", "agreement.py intervals", 5),
+    Bench("agreement-speed", "agreement.py speed", 2),
+    Bench("faults-planted", "faults.py planted", 1),
+    Bench("faults-measured", "faults.py measured --films 40 --cache {folder}/faults", 5),
+    Bench("faults-motion", "faults.py motion --films 40 --cache {folder}/faults", 5),
+    Bench("audit-speed", "audit_speed.py", 6),
+    Bench("codec", "codec.py", 10),
+    Bench("model-cost", "model_cost.py", 2),
+    Bench("learn", "learn.py {folder}/learn", 40),
+    Bench("actions", "actions.py {folder}/actions", 150),
+)
+
+
+def main() -> int:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="names, expected minutes, commands; run nothing")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench", help="what later runs use again")
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="the real test clips")
+    given = parser.parse_args()
+    benches = chosen(given.names)
+    print(
+        f"{len(benches)} benchmarks, about {sum(one.minutes for one in benches):.0f} minutes on two cores", flush=True
+    )
+    failed = 0
+    for one in benches:
+        print(f"{one.name}: {one.minutes:g} min, benchmarks/{one.command}", flush=True)
+        if given.list:
+            continue
+        if one.real_clips and not given.shared.is_dir():
+            print(f"  left as it was: no real clips in {given.shared}")
+            continue
+        given.folder.mkdir(parents=True, exist_ok=True)
+        failed += not run(one, folder=given.folder, shared=given.shared)
+    return 1 if failed else 0
+
+
+def chosen(names: Iterable[str]) -> list[Bench]:
+    """The benchmarks that begin with one of the names; all where there is none."""
+    names = list(names)
+    for name in names:
+        if not any(one.name.startswith(name) for one in BENCHES):
+            raise SystemExit(f"no benchmark {name!r}; one of {', '.join(one.name for one in BENCHES)}")
+    return [one for one in BENCHES if not names or one.name.startswith(tuple(names))]
+
+
+def run(one: Bench, *, folder: Path, shared: Path) -> bool:
+    """Run one and replace its table; False where it failed, which leaves the old table."""
+    facts, load, unit_s = machine(), os.getloadavg()[0], yardstick_s()
+    script, *arguments = one.command.format(folder=folder, shared=shared).split(" ")
+    before = cpu_s()
+    ran = subprocess.run([sys.executable, str(ROOT / "benchmarks" / script), *arguments], stdout=subprocess.PIPE,
+                         text=True, cwd=ROOT, check=False)  # fmt: skip
+    if ran.returncode:
+        print(f"  failed with {ran.returncode}; its table was left as it was")
+        return False
+    told = one.command.format(folder="DIR", shared="../shared")
+    origin = (
+        f"*{datetime.now(UTC):%Y-%m-%d}, `python benchmarks/{told}`, {cpu_s() - before:.0f} s of CPU; {facts}, "
+        f"load {load:.1f} at the start, yardstick {unit_s:.2f} s.*"
+    )
+    place(one.name, f"{origin}\n\n{ran.stdout.strip()}", docs=ROOT / "docs")
+    return True
+
+
+def place(name: str, text: str, *, docs: Path) -> None:
+    """Replace what stands between the markers of a benchmark, in whichever page has them."""
+    between = re.compile(rf"(<!-- bench: {re.escape(name)} -->\n).*?(<!-- end: {re.escape(name)} -->)", re.DOTALL)
+    for page in sorted(docs.glob("*.md")):
+        old = page.read_text(encoding="utf-8")
+        new, count = between.subn(lambda found: f"{found[1]}{text}\n{found[2]}", old)
+        if count:
+            page.write_text(new, encoding="utf-8")
+            return
+    raise SystemExit(
+        f"{docs}: no page has the markers of {name!r}; add <!-- bench: {name} --> and <!-- end: {name} -->"
+    )
+
+
+def machine() -> str:
+    """What the numbers depend on, without the machine's name."""
+    cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"))
+    return (
+        f"{cpu[1] if cpu else platform.machine()}, {len(os.sched_getaffinity(0))} cores, "
+        f"{int(memory[1]) / 2**20 if memory else 0:.0f} GB, Python {platform.python_version()}"
+    )
+
+
+def yardstick_s() -> float:
+    """CPU seconds of sorting two million numbers: one thread, memory and branches, as most of this project."""
+    numbers, spent = np.random.default_rng(0).random(2_000_000), []
+    for _ in range(5):
+        begun = time.process_time()
+        np.sort(numbers, kind="stable")
+        spent.append(time.process_time() - begun)
+    return statistics.median(spent)
+
+
+def cpu_s() -> float:
+    """CPU seconds of all finished children, and theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    sys.exit(main())
