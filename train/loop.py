@@ -96,6 +96,8 @@ class Loop:
         checkpoints = Checkpoints(self.folder / "checkpoints", keep=self.settings.keep, together=self.world)
         newest = checkpoints.recover()
         progress = Progress() if newest is None else read(self.learning, newest, identity=self.course.identity)
+        if progress.step and self.world.first:
+            log.info("going on from step %d, %s", progress.step, newest)
         journal = Journal(self.folder, world=self.world, step=progress.step)
         portions = self.feed.portions(progress.position)
         with closing(journal):
@@ -152,7 +154,7 @@ class Loop:
             return progress
         numbers = pace.read() | {"lr": lr, "norm": norm, "skipped": float(progress.skipped)}
         if self.world.first:
-            log.info(line(step, self.course.steps, numbers))
+            log.info(line(step, self.course.steps, numbers, left_s=pace.left_s(self.course.steps - step)))
         journal.write(step, numbers)
         return replace(progress, losses=(*progress.losses, *([numbers["loss"]] if "loss" in numbers else []))[-_TAIL:])
 
@@ -181,6 +183,7 @@ class _Pace:
         weights = sum(p.numel() for p in loop.learning.learner.parameters())
         self._trained_share = sum(p.numel() for p in loop.learning.trained.values()) / weights
         self._peak = _peak(loop.compute, loop.world)
+        self._first, self._steps = self._clock(), 0
         self.begin()
 
     def begin(self) -> None:
@@ -204,12 +207,17 @@ class _Pace:
 
     def add(self, stepped: Stepped, micros: Sequence[Batch]) -> None:
         """What a step did. The step has read its verdict from the device, so its time is over."""
+        self._steps += 1
         for said, batch in zip(stepped.terms, micros, strict=True):
             self._meter.add(said)
             clips, _, frames, height, width = batch.x0_BCFHW.shape
             flops = clip_flops(self._size, frames=frames, height=height, width=width)
             self._tokens += clips * flops.tokens
             self._flops += clips * flops.training(self._trained_share)
+
+    def left_s(self, steps: int) -> float:
+        """How long so many steps will take, with validations and checkpoints, if they go as the steps so far."""
+        return (self._clock() - self._first) / self._steps * steps
 
     def read(self) -> dict[str, float]:
         """Means over all workers since the last line; work is theirs together, MFU is that of one device."""

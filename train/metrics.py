@@ -6,6 +6,7 @@ import math
 import resource
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -78,9 +79,9 @@ class Journal:
             self._board.close()
 
 
-def line(step: int, steps: int, numbers: Mapping[str, float]) -> str:
+def line(step: int, steps: int, numbers: Mapping[str, float], *, left_s: float) -> str:
     """The step line: what a person looks at while it runs."""
-    shown = [f"step {step}/{steps}"]
+    shown = [f"step {step}/{steps}  {timedelta(seconds=round(left_s))} left"]
     for name, pattern in _SHOWN.items():
         if name in numbers:
             shown.append(pattern.format(numbers[name]))

@@ -10,12 +10,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from xsheet.schemas.errors import RunError
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.batch import Batch
 from xsheet.train.gradients import TreeSum, given, squared_norm, taken
 from xsheet.train.learner import Learner
 from xsheet.train.loss import Loss, LossTerms
+from xsheet.train.memory import needing_memory
 from xsheet.train.world import World
 
 
@@ -68,13 +68,12 @@ class Stepper:
         Raises:
             RunError: the device has too little memory.
         """
-        try:
+        with needing_memory(
+            where=f"step on {self._world.device}",
+            holds=f"weights, moments and micro-batches of {self._compute.micro_batch}",
+            todo=f"{_less_memory(self._compute)}; the run then goes on from its last checkpoint",
+        ):
             terms, gradients = self._gradients(micros, clips=clips, seed=seed)
-        except RuntimeError as error:
-            # Of a CPU, torch says it in words only.
-            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-                raise _out_of_memory(self._compute, self._world) from error
-            raise
         bad = torch.cat([~torch.isfinite(said.total_B) for said in terms])
         verdict = torch.stack([squared_norm(gradients), bad.sum().double()])
         square, bad_clips = self._world.summed(verdict).tolist()
@@ -122,16 +121,10 @@ def _detached(said: LossTerms) -> LossTerms:
     return LossTerms(total_B=said.total_B.detach(), terms=said.terms, sigma_B=said.sigma_B, inside_B=said.inside_B)
 
 
-def _out_of_memory(compute: ComputeSettings, world: World) -> RunError:
-    ways = []
+def _less_memory(compute: ComputeSettings) -> str:
+    """The setting that lowers it most."""
     if compute.micro_batch > 1:
-        ways.append(f"set compute.micro_batch below {compute.micro_batch}")
+        return f"set compute.micro_batch below {compute.micro_batch}"
     if not compute.checkpointing:
-        ways.append("set compute.checkpointing to true")
-    ways.append("use more workers or smaller clips")
-    return RunError(
-        where=f"step on {world.device}",
-        expected="memory for weights, moments and one micro-batch",
-        came=f"none left with micro-batches of {compute.micro_batch}",
-        todo=f"{ways[0]}; the run then goes on from its last checkpoint",
-    )
+        return "set compute.checkpointing to true"
+    return "use more workers or smaller clips"
