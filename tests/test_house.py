@@ -18,7 +18,7 @@ ALLOWED = {
     "curate": {"curate", "schemas"} | SHELL,
     "annotate": {"annotate", "curate", "schemas"} | SHELL,
     "train": {"train", "model", "schemas", "curate", "annotate"} | SHELL,
-    "demo": {"demo", "schemas", "curate", "annotate", "model", "train"} | SHELL,
+    "demo": {"demo", "schemas", "curate", "annotate", "model", "train", "path"} | SHELL,
 }
 SCHEMAS_LIBRARIES = {"pydantic", "pyarrow", "yaml"}
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "misc"}

@@ -16,6 +16,7 @@ Size = Annotated[int, typer.Option("--size", min=64, max=1024, help="Picture hei
 # Measured on one core, for a film of 6 s: drawing and encoding it at 256 × 256 (grows with the area), and curating it.
 FILM_S = 3.0
 CURATE_S = 9.0
+STAGE1_STEPS, STAGE2_STEPS = 60, 90  # minutes, to show that the loop runs; not to learn much
 
 
 @app.callback(invoke_without_command=True)
@@ -45,36 +46,40 @@ def demo(
     _announce(clips, size, jobs, out, curated=True)
     if dry_run:
         return
-    from xsheet.cli import annotate as annotate_cli
-    from xsheet.cli import audit as audit_cli
-    from xsheet.cli import curate as curate_cli
-    from xsheet.demo.walk import DemoSettings, Ways, walk
+    from xsheet.cli import annotate, audit, curate
+    from xsheet.cli.train import settings_of as train_settings
+    from xsheet.curate.split import SplitSettings
+    from xsheet.demo.walk import DemoSettings, show
     from xsheet.execute import Execution
+    from xsheet.path import Ways
 
+    settings = load(DemoSettings, overrides=[f"clips={clips}", f"seed={seed}", f"size={size}"])
     ways = Ways(
-        demo=load(DemoSettings, overrides=[f"clips={clips}", f"seed={seed}", f"size={size}"]),
-        curation=curate_cli.settings_of("keep", None, None),
-        annotation=annotate_cli.settings_of("motion", None, None, None, None),
-        audit=audit_cli.settings_of("default", None, None),
+        curate=curate.settings_of("keep", None, None),
+        annotate=annotate.settings_of("motion", None, None, None, None),
+        audit=audit.settings_of("default", None, None),
+        split=SplitSettings(),
+        train=train_settings("tiny", None, [f"stage1.steps={STAGE1_STEPS}", f"stage2.steps={STAGE2_STEPS}"]),
     )
-    walked = walk(out, ways, how=Execution(jobs=jobs, ray=ray), shows_progress=not as_json)
+    shown = show(out, settings, ways, how=Execution(jobs=jobs, ray=ray), shows_progress=not as_json)
+    walked = shown.walked
     if as_json:
         print_json({
-            "corpus": str(walked.corpus), "set": str(walked.set_folder), "page": str(walked.page),
+            "corpus": str(shown.corpus), "set": str(walked.set_folder), "page": str(walked.page),
             "counts": walked.curated.counts,
             "phases": 0 if walked.annotated is None else walked.annotated.phases,
             "accepted": 0 if walked.accepted is None else walked.accepted.accepted,
             "seconds": {k: round(v, 2) for k, v in walked.seconds.items()},
         })  # fmt: skip
     else:
-        curate_cli.show_run(walked.curated, walked.set_folder, as_json=False)
+        curate.show_run(walked.curated, walked.set_folder, as_json=False)
         if walked.annotated is not None:
-            annotate_cli.show_run(walked.annotated, walked.set_folder, as_json=False)
-            annotate_cli.show_richest(walked.annotated, walked.set_folder)
+            annotate.show_run(walked.annotated, walked.set_folder, as_json=False)
+            annotate.show_richest(walked.annotated, walked.set_folder)
         if walked.accepted is not None:
-            audit_cli.show_audit(walked.accepted.audited, walked.audit_page, as_json=False)
-            audit_cli.show_accepted(walked.accepted)
-        console().print(f"films and their truth: {walked.corpus}\npage: {walked.page}", markup=False)
+            audit.show_audit(walked.accepted.audited, walked.audit_page, as_json=False)
+            audit.show_accepted(walked.accepted)
+        console().print(f"films and their truth: {shown.corpus}\npage: {walked.page}", markup=False)
     raise typer.Exit(1 if walked.curated.failed else 0)
 
 
