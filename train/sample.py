@@ -26,8 +26,9 @@ from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.ids import file_sha256
-from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, Span, frame_at, frame_start_us
+from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, Span, frame_at, frame_start_us, seconds_from_us
 from xsheet.train.framing import Framing, frame
+from xsheet.train.memory import needing_memory
 from xsheet.train.plan import StageName
 from xsheet.train.sampler import Pictures, SampleSettings, Trained, Wish, open_trained
 from xsheet.train.settings import PictureSettings
@@ -61,13 +62,18 @@ def sample(
     Raises:
         ConfigError: no finished stage, a portrait, sound or sheet that cannot be used.
         MediaError: a video among them is broken.
+        RunError: the device has too little memory.
     """
     trained = open_trained(run, stage=stage, device=device)
     shown = trained.settings.cache.picture
     heard = read_sound(files.sound)
     portrait = read_portrait(files.portrait)
     framing = _framing(portrait, heard, shown, files)
-    pictures = trained.draw([_wish(trained, portrait, heard, framing, files)], settings)[0]
+    frames = framing.bucket.frames
+    _tell_what_is_cut(heard, frames_us=frame_start_us(frames, shown.rate))
+    shorter = "give a shorter sound" if frames > min(shown.frames) else "sample where there is more (--device cpu)"
+    with needing_memory(where=f"sample on {device}", holds=f"{frames} frames", todo=shorter):
+        pictures = trained.draw([_wish(trained, portrait, heard, framing, files)], settings)[0]
     frames_at_25 = -(-len(pictures) * CLIP_RATE.num // shown.fps)
     return write_clip(
         files.out,
@@ -133,6 +139,12 @@ def _framing(portrait: Rgb, heard: Samples, shown: PictureSettings, files: Sampl
             came=f"{framing.reason}: {framing.message}", todo="take a larger portrait or a longer sound",
         )  # fmt: skip
     return framing
+
+
+def _tell_what_is_cut(heard: Samples, *, frames_us: int) -> None:
+    heard_s, shown_s = len(heard) / AUDIO_RATE.num, seconds_from_us(frames_us)
+    if heard_s > shown_s + 0.5:  # less is the rest to a whole latent frame
+        log.warning("of %.1f s of sound the first %.1f s are used, as long as clips of the training", heard_s, shown_s)
 
 
 def _face(portrait: Rgb) -> tuple[float, float, float] | None:

@@ -5,6 +5,7 @@ train_stages(..., watch=Watching(WatchSettings()))
 OUT/stage2/samples/step-00000500.png    a row of frames for every clip as drawn, below it the row of the real one
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from xsheet.model.codec import VideoCodec
 from xsheet.model.condition import GuidanceSettings
 from xsheet.schemas.atomic import replacing
+from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.grouping import SplitName
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.batch import Batch
@@ -26,11 +29,14 @@ from xsheet.train.clips import Clips, choose
 from xsheet.train.draws import Showing
 from xsheet.train.encoders import open_encoders
 from xsheet.train.framing import Bucket
+from xsheet.train.memory import needing_memory
 from xsheet.train.run import StageRun
 from xsheet.train.sampler import Pictures, SampleSettings, draw_latents
 from xsheet.train.state import Learning
 from xsheet.train.validate import validation_loss
 from xsheet.train.world import World
+
+log = logging.getLogger(__name__)
 
 Observation = Mapping[str, float]
 
@@ -55,26 +61,37 @@ class Watching:
     settings: WatchSettings
 
     def __call__(self, run: StageRun, world: World) -> Callable[[int, Learning], Observation]:
-        """An observer for the stage; ConfigError if the split has no clips that the stage could be shown."""
+        """An observer for the stage; it sees nothing if the split has no clips that the stage could be shown."""
         settings, stage = self.settings, run.settings.stage(run.name)
         cache = open_cache(run.set_folder, run.recipe)
-        chosen = choose(cache, stage.shown, split=settings.split).features[: settings.clips]
+        try:
+            chosen = choose(cache, stage.shown, split=settings.split).features[: settings.clips]
+        except ConfigError as error:  # a small set may have nothing to hold out, and learns without it
+            log.warning("%s is not watched: %s", run.name, error)
+            return lambda step, learning: {}
         clips = Clips(cache, chosen, stage.shown, seed=settings.seed, mirrored=0)
         codec = open_encoders(run.settings.cache, device=str(world.device)).video if world.first else None
         batches = _batches(clips, size=run.settings.compute.micro_batch)
         folder = run.out / run.name / "samples"
+        dtype = getattr(torch, run.settings.compute.dtype)
 
         def observe(step: int, learning: Learning) -> Observation:
-            learner = learning.learner
-            with learning.ema.shown() if learning.ema is not None else nullcontext():
-                numbers = validation_loss(learner, batches, seed=settings.seed)
+            average = learning.ema.shown() if learning.ema is not None else nullcontext()
+            memory = needing_memory(
+                where=f"look at step {step}", holds="samples beside weights and moments",
+                todo="train with --no-watch; the run then goes on from its last checkpoint",
+            )  # fmt: skip
+            with memory, average, torch.autocast(world.device.type, dtype, enabled=dtype is not torch.float32):
+                numbers = validation_loss(learning.learner, batches, seed=settings.seed)
                 if settings.drawn:
                     batch = batches[0].rows(slice(settings.drawn))
-                    latents = draw_latents(learner, batch, settings.sample)
+                    latents = draw_latents(learning.learner, batch, settings.sample)
                     if codec is not None:
                         drawn, real = (_decoded(codec, latent) for latent in (latents, batch.x0_BCFHW))
                         folder.mkdir(parents=True, exist_ok=True)
                         write_grid(folder / f"step-{step:08d}.png", drawn, real, columns=settings.columns)
+            if world.first:
+                log.info("step %d  held-out loss %.4f", step, numbers["held out/loss"])
             return numbers
 
         return observe

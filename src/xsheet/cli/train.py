@@ -1,13 +1,19 @@
 """`xsheet train`: a trusted layer to a model, in two stages."""
 
+import time
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xsheet.cli import trained
 from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, Set, SetFolder, cores
+from xsheet.cli.trained import show_settings, tell_steps
 
 if TYPE_CHECKING:
+    from xsheet.train.outcome import FromTo
     from xsheet.train.plan import StageName, TrainSettings
 
 app = typer.Typer(help="A trusted layer to a talking avatar, in two stages.", no_args_is_help=True)
@@ -40,7 +46,7 @@ def cache(
     """
     settings = settings_of(size, config, set_)
     if dry_run:
-        _show_settings(settings)
+        show_settings(settings)
         return
     from xsheet.cli.show import console, print_json, print_table
     from xsheet.execute import Execution
@@ -87,8 +93,12 @@ def run_(
     ] = 0,
     gpus: Gpus = False,
     ray: Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help="Ray cluster of the workers.")] = None,
+    no_watch: Annotated[
+        bool, typer.Option("--no-watch", help="No held-out loss and no pictures of samples on the way.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train stage 1 (sound) and stage 2 (everything, on timed text) on the cache of a set.
 
@@ -97,23 +107,29 @@ def run_(
     Example: xsheet train run my-set --out my-run --stages 1,2
     """
     settings = settings_of(size, config, set_)
+    names = _stages(stages)
     if dry_run:
-        _show_settings(settings)
+        show_settings(settings)
         return
-    from xsheet.cli.show import console, print_json
     from xsheet.schemas.sets import open_set
     from xsheet.train.launch import Workers
     from xsheet.train.run import train_stages
+    from xsheet.train.watch import Watching, WatchSettings
 
-    names = _stages(stages)
     open_set(folder)
-    if not as_json:
-        _tell_steps()
-    train_stages(folder, settings, stages=names, out=out, how=Workers(count=workers, gpus=gpus, address=ray))
-    if as_json:
-        print_json({"out": str(out), "stages": list(names)})
-    else:
-        console().print(f"{', '.join(names)} in {out}\nnext: xsheet train sample {out} ...", markup=False)
+    if not (quiet or as_json):
+        tell_steps()
+    watch = None if no_watch else Watching(WatchSettings())
+    how, began = Workers(count=workers, gpus=gpus, address=ray), time.monotonic()
+    try:
+        train_stages(folder, settings, stages=names, out=out, how=how, watch=watch)
+    except KeyboardInterrupt:
+        _show_checkpoint(out, names)
+        raise
+    _show_run(out, names, folder, seconds=time.monotonic() - began, as_json=as_json)
+
+
+app.add_typer(trained.app)  # sample, evaluate, export
 
 
 def settings_of(size: str, config: Path | None, overrides: list[str] | None) -> "TrainSettings":
@@ -135,25 +151,44 @@ def settings_of(size: str, config: Path | None, overrides: list[str] | None) -> 
 
 def _stages(text: str) -> "tuple[StageName, ...]":
     from xsheet.schemas.errors import ConfigError
+    from xsheet.train.plan import stage_names
 
-    known: dict[str, tuple[StageName, ...]] = {"1": ("stage1",), "2": ("stage2",), "1,2": ("stage1", "stage2")}
-    if text not in known:
-        raise ConfigError(where="--stages", expected="1, 2 or 1,2", came=repr(text), todo="choose one")
-    return known[text]
-
-
-def _tell_steps() -> None:
-    """Let the step lines of the loop appear on stderr."""
-    import logging
-
-    telling = logging.StreamHandler()
-    telling.setFormatter(logging.Formatter("%(message)s"))
-    ours = logging.getLogger("xsheet.train")
-    ours.addHandler(telling)
-    ours.setLevel(logging.INFO)
+    try:
+        return stage_names(text)
+    except ValueError:
+        raise ConfigError(where="--stages", expected="1, 2 or 1,2", came=repr(text), todo="choose one") from None
 
 
-def _show_settings(settings: "TrainSettings") -> None:
-    from xsheet.schemas.settings import to_yaml
+def _show_run(out: Path, names: "Sequence[StageName]", folder: Path, *, seconds: float, as_json: bool) -> None:
+    """The summary of a run, on one screen."""
+    from dataclasses import asdict
 
-    typer.echo(to_yaml(settings))
+    from xsheet.cli.show import console, print_json, print_table
+    from xsheet.train.outcome import outcome
+
+    ended = [outcome(out, name) for name in names]
+    if as_json:
+        print_json({"out": str(out), "stages": [asdict(one) for one in ended], "seconds": round(seconds, 2)})
+        return
+    heads = ("stage", "steps", "skipped", "loss", "held-out loss", "checkpoint")
+    rows = [
+        (one.stage, one.steps, one.skipped, _from_to(one.loss), _from_to(one.held_out), one.checkpoint) for one in ended
+    ]
+    print_table(f"trained in {timedelta(seconds=round(seconds))}", heads, rows)
+    console().print(
+        f"weights, metrics, TensorBoard and pictures of samples: {out}\n"
+        f"next: xsheet train sample {out} --portrait P --sound S --sheet SHEET --out O.mp4, "
+        f"xsheet train evaluate {out} {folder}",
+        markup=False,
+    )
+
+
+def _show_checkpoint(out: Path, names: "Sequence[StageName]") -> None:
+    from xsheet.train.outcome import newest
+
+    saved = [f"{name}, {step}" for name in names if (step := newest(out, name)) is not None]
+    typer.echo(f"last checkpoint: {saved[-1] if saved else 'none yet'}", err=True)
+
+
+def _from_to(values: "FromTo | None") -> str | None:
+    return None if values is None else f"{values[0]:.3f} → {values[1]:.3f}"

@@ -1,0 +1,192 @@
+"""Verbs of `xsheet train` for what training left behind: sample, evaluate, export."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xsheet.cli.options import AsJson, Config, DryRun, Quiet, SetFolder
+
+if TYPE_CHECKING:
+    from xsheet.schemas.settings import StrictModel
+    from xsheet.train.plan import StageName
+
+app = typer.Typer()
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run, its --out.")]
+Stage = Annotated[
+    int | None, typer.Option("--stage", min=1, max=2, help="Whose weights; the last finished one if left out.")
+]
+SampleSet = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One of steps, shift, seed, guidance.scale, guidance.audio_scale."),
+]
+EvaluateSet = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. clips=64 or sample.guidance.scale=3."),
+]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N; the GPU if there is one.")]
+
+
+@app.command("sample")
+def sample_(
+    run: RunFolder,
+    portrait: Annotated[Path, typer.Option("--portrait", help="PNG or JPEG, or a video for its first frame.")],
+    sound: Annotated[Path, typer.Option("--sound", help="WAV, or a video with sound.")],
+    sheet: Annotated[Path, typer.Option("--sheet", help="YAML or JSON: what holds throughout, what happens when.")],
+    out: Annotated[Path, typer.Option("--out", help="The video, .mp4.")],
+    stage: Stage = None,
+    device: Device = None,
+    config: Config = None,
+    set_: SampleSet = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """A portrait that says a sound and does what a sheet says, when it says so.
+
+    Example: xsheet train sample my-run --portrait ada.png --sound ada.wav --sheet nod.yaml --out ada.mp4
+    """
+    from xsheet.schemas.settings import load
+    from xsheet.train.sampler import SampleSettings
+
+    settings = load(SampleSettings, config=config, overrides=set_ or ())
+    if dry_run:
+        show_settings(settings)
+        return
+    from xsheet.cli.show import console, print_json
+    from xsheet.schemas.time import CLIP_RATE
+    from xsheet.train.sample import SampleFiles, sample
+
+    if not (quiet or as_json):
+        tell_steps()
+    files = SampleFiles(portrait=portrait, sound=sound, sheet=sheet, out=out)
+    name = _stage(run, stage)
+    written = sample(run, files, settings, stage=name, device=_device(device))
+    seconds = written.frames / CLIP_RATE.num
+    if as_json:
+        print_json({"out": str(out), "stage": name, "frames": written.frames, "seconds": round(seconds, 2)})
+    else:
+        console().print(f"{seconds:.1f} s with sound, drawn by {name}: {out}", markup=False)
+
+
+@app.command("evaluate")
+def evaluate_(
+    run: RunFolder,
+    folder: SetFolder,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="JSON of every score; RUN/STAGE/evaluation.json if left out.")
+    ] = None,
+    stage: Stage = None,
+    config: Config = None,
+    set_: EvaluateSet = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw held-out clips anew, read them as real ones are read, and score them beside what real clips get.
+
+    Example: xsheet train evaluate my-run my-set --set clips=64
+    """
+    from xsheet.schemas.settings import load
+    from xsheet.train.evaluate import EvaluateSettings, evaluate
+
+    settings = load(EvaluateSettings, config=config, overrides=set_ or ())
+    if dry_run:
+        show_settings(settings)
+        return
+    from xsheet.cli.show import console, print_json
+    from xsheet.schemas.sets import open_set
+    from xsheet.train.memory import needing_memory
+
+    open_set(folder)
+    if not (quiet or as_json):
+        tell_steps()
+    name = _stage(run, stage)
+    with needing_memory(where="evaluation", holds=f"{settings.batch} samples", todo="say --set batch=1"):
+        done = evaluate(run, folder, settings, stage=name)
+    out = out or run / name / "evaluation.json"
+    done.write(out)
+    if as_json:
+        print_json(
+            {
+                "out": str(out),
+                "stage": name,
+                "clips": len(done.samples),
+                "numbers": json.loads(out.read_bytes())["numbers"],
+            }
+        )
+        return
+    console().print(done.table(), markup=False, soft_wrap=True)
+    console().print(f"{len(done.samples)} clips of {settings.split}, drawn by {name}; every score: {out}", markup=False)
+
+
+@app.command("export")
+def export_(
+    run: RunFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder.")],
+    stage: Stage = None,
+    as_json: AsJson = False,
+) -> None:
+    """A trained model as a folder: the base for plain diffusers, the whole avatar, the learned text encoder.
+
+    Example: xsheet train export my-run my-model
+    """
+    from xsheet.cli.show import console, print_json
+    from xsheet.train.export import export
+
+    name = _stage(run, stage)
+    export(run, out, stage=name)
+    if as_json:
+        print_json({"out": str(out), "stage": name})
+    else:
+        console().print(
+            f"{name} in {out}\n"
+            f"diffusers: WanTransformer3DModel.from_pretrained('{out / 'transformer'}'), without phases and sound\n"
+            f"xsheet: xsheet.model.weights.load('{out / 'avatar'}')",
+            markup=False,
+        )
+
+
+def show_settings(settings: "StrictModel") -> None:
+    """What a dry run shows."""
+    from xsheet.schemas.settings import to_yaml
+
+    typer.echo(to_yaml(settings))
+
+
+def tell_steps() -> None:
+    """Let what training says of itself appear on stderr."""
+    import logging
+
+    telling = logging.StreamHandler()
+    telling.setFormatter(logging.Formatter("%(message)s"))
+    ours = logging.getLogger("xsheet.train")
+    ours.addHandler(telling)
+    ours.setLevel(logging.INFO)
+
+
+def _stage(run: Path, asked: int | None) -> "StageName":
+    """The one asked for, else the last that left weights; stage 2 where none did: its error says what to do."""
+    from xsheet.train.handover import WEIGHTS
+
+    names: tuple[StageName, StageName] = ("stage1", "stage2")
+    if asked is not None:
+        return names[asked - 1]
+    return next((name for name in reversed(names) if (run / name / WEIGHTS).is_file()), "stage2")
+
+
+def _device(asked: str | None) -> str:
+    """As torch names it; ConfigError if this machine has none of that name."""
+    import torch
+
+    from xsheet.schemas.errors import ConfigError
+
+    gpus = torch.cuda.device_count()
+    known = ("cpu", *(("cuda",) if gpus else ()), *(f"cuda:{k}" for k in range(gpus)))
+    if asked is not None and asked not in known:
+        raise ConfigError(
+            where="--device", expected=f"one of {', '.join(known)}", came=repr(asked), todo="choose one, or none"
+        )
+    return asked or ("cuda" if gpus else "cpu")
