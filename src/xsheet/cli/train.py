@@ -13,6 +13,7 @@ from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, Set, Se
 from xsheet.cli.trained import show_settings, tell_steps
 
 if TYPE_CHECKING:
+    from xsheet.schemas.settings import Section
     from xsheet.train.outcome import FromTo
     from xsheet.train.plan import StageName, TrainSettings
 
@@ -132,7 +133,7 @@ def run_(
 app.add_typer(trained.app)  # sample, evaluate, export
 
 
-def settings_of(size: str, config: Path | None, overrides: list[str] | None) -> "TrainSettings":
+def settings_of(size: str, config: "Path | Section | None", overrides: list[str] | None) -> "TrainSettings":
     """Settings of a run from the preset of a size, a file and single values."""
     from importlib.resources import files
 

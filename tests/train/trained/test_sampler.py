@@ -1,5 +1,7 @@
 """Samples follow from wish and seed."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -73,4 +75,13 @@ def test_the_averaged_weights_are_taken(trained, trained_run):
 
 def test_a_folder_without_a_run_says_what_is_missing(tmp_path):
     with pytest.raises(ConfigError, match="manifest of a finished"):
+        open_trained(tmp_path)
+
+
+def test_a_run_of_another_version_is_refused_by_the_setting_that_differs(trained_run, tmp_path):
+    shutil.copytree(trained_run / "manifests", tmp_path / "manifests")
+    (file,) = (tmp_path / "manifests").iterdir()
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps(told | {"settings": told["settings"] | {"of_the_future": 1}}))
+    with pytest.raises(ConfigError, match="of_the_future"):
         open_trained(tmp_path)

@@ -1,0 +1,141 @@
+"""`xsheet train` on a finished run: what it says, what it writes, what it refuses."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from xsheet.cli import app
+from xsheet.schemas import tables
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.grouping import Split
+from xsheet.schemas.settings import to_yaml
+from xsheet.train.sampler import settings_of
+
+
+def said(*arguments):
+    """What a verb prints; its error is raised."""
+    return CliRunner().invoke(app, ["train", *map(str, arguments)], catch_exceptions=False).stdout
+
+
+def told(*arguments):
+    return json.loads(said(*arguments, "--json"))
+
+
+@pytest.fixture(scope="module")
+def plan(trained_run, tmp_path_factory):
+    """The settings of the run as a file."""
+    file = tmp_path_factory.mktemp("plan") / "plan.yaml"
+    file.write_text(to_yaml(settings_of(trained_run)))
+    return file
+
+
+@pytest.fixture
+def run_copy(trained_run, tmp_path):
+    """For a test that writes."""
+    return Path(shutil.copytree(trained_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def wished(built_set, tmp_path):
+    """Options of a sample: a film as portrait and sound, and a sheet."""
+    film, sheet = built_set[0] / "media/clip_a.mp4", tmp_path / "sheet.yaml"
+    sheet.write_text("base: A person speaks to the camera.\nphases: [{start_s: 0.1, end_s: 0.6, text: nods twice}]\n")
+    quick = ("--set", "steps=2", "--set", "guidance.scale=2")
+    return "--portrait", film, "--sound", film, "--sheet", sheet, "--out", tmp_path / "out.mp4", *quick
+
+
+@pytest.mark.slow
+def test_a_run_ends_in_its_losses_its_checkpoints_and_the_next_command(run_copy, built_copy, plan):
+    ran = ("run", built_copy, "--out", run_copy, "--config", plan)
+    for stage in told(*ran, "--no-watch")["stages"]:
+        assert (stage["steps"], stage["skipped"], stage["checkpoint"]) == (2, 0, "step-00000002")
+        assert len(stage["loss"]) == len(stage["held_out"]) == 2
+    shown = said(*ran, "--no-watch", "--quiet")
+    assert f"next: xsheet train sample {run_copy}" in " ".join(shown.split())
+
+
+@pytest.mark.slow
+def test_ctrl_c_names_the_checkpoint_that_the_same_command_goes_on_from(built_copy, plan, tmp_path):
+    more = ("--set", "stage1.steps=1000", "--set", "loop.save_every=1", "--stages", "1", "--no-watch")
+    command = [sys.executable, "-c", "from xsheet.cli import main; main()", "train", "run", str(built_copy)]
+    where = ("--out", str(tmp_path / "new"), "--config", str(plan))
+    running = subprocess.Popen([*command, *where, *more], stderr=subprocess.PIPE, text=True)
+    until, latest = time.monotonic() + 120, tmp_path / "new/stage1/checkpoints/LATEST"
+    while not latest.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    said = running.communicate(timeout=60)[1]
+    assert running.returncode == 130
+    assert f"last checkpoint: stage1, {latest.read_text()}" in said
+    assert "the same command goes on where it was" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_set_that_holds_nothing_out_is_trained_unwatched(run_copy, built_copy, plan, tmp_path, caplog):
+    rows = [
+        Split(
+            clip_id=row["clip_id"],
+            source_id=row["source_id"],
+            cluster=row["cluster"],
+            identity_by="source",
+            split="train",
+        )
+        for row in tables.read_table(built_copy, tables.SPLITS).to_pylist()
+    ]
+    tables.write_table(built_copy, tables.SPLITS, rows)
+    ran = told("run", built_copy, "--out", tmp_path / "new", "--config", plan, "--stages", "1")
+    assert ran["stages"][0]["held_out"] is None
+    assert "stage1 is not watched: val clips of" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_sample_is_written_by_the_last_stage_that_ended(run_copy, wished, tmp_path):
+    assert told("sample", run_copy, *wished) == {
+        "out": str(tmp_path / "out.mp4"), "stage": "stage2", "frames": 33, "seconds": 1.32
+    }  # fmt: skip
+    assert (tmp_path / "out.mp4").stat().st_size > 1000
+    shutil.rmtree(run_copy / "stage2")
+    assert told("sample", run_copy, *wished)["stage"] == "stage1"
+    with pytest.raises(ConfigError, match="the weights of stage2, got none; run stage2 first"):
+        said("sample", run_copy, *wished, "--stage", 2)
+
+
+@pytest.mark.slow
+def test_an_evaluation_prints_its_table_and_keeps_every_score(run_copy, built_copy):
+    few = ("split=val", "clips=2", "sample.steps=1", "fitting.steps=2", "exchange=false")
+    shown = said("evaluate", run_copy, built_copy, "--quiet", *(word for one in few for word in ("--set", one)))
+    assert "| class right |" in shown
+    scores = json.loads((run_copy / "stage2/evaluation.json").read_text())
+    assert [clip["clip_id"] for clip in scores["samples"]] == ["clip_d"]
+
+
+@pytest.mark.slow
+def test_an_export_says_how_to_load_it(trained_run, tmp_path):
+    shown = " ".join(said("export", trained_run, tmp_path / "model").split())
+    assert "WanTransformer3DModel.from_pretrained(" in shown
+    assert (tmp_path / "model/transformer/config.json").is_file()
+
+
+@pytest.mark.parametrize("verb", [("sample",), ("evaluate",), ("export",)])
+def test_a_folder_without_a_run_says_what_to_give(verb, wished, built_set, tmp_path):
+    rest = {"sample": wished, "evaluate": (built_set[0],), "export": (tmp_path / "model",)}[verb[0]]
+    with pytest.raises(ConfigError, match="the folder that the run was given as --out"):
+        said(*verb, tmp_path / "nowhere", *rest)
+
+
+def test_a_device_that_is_not_there_is_named_with_those_that_are(wished, tmp_path):
+    with pytest.raises(ConfigError, match=r"--device: expected one of cpu.*'cuda:99'"):
+        said("sample", tmp_path, *wished, "--device", "cuda:99")
+
+
+def test_a_dry_run_shows_settings_and_draws_nothing(wished, tmp_path):
+    assert "steps: 2\n" in said("sample", tmp_path / "nowhere", *wished, "--dry-run")
+    assert not (tmp_path / "out.mp4").exists()
