@@ -8,6 +8,7 @@ Later sources win, key by key. A key that the model does not know is refused wit
 import difflib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, get_args
@@ -36,8 +37,51 @@ class Readable(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of a settings file, to be read like a file of its own."""
+
+    where: str
+    values: Any
+
+    def read_text(self, encoding: str | None = None) -> str:
+        """The section as YAML."""
+        return yaml.safe_dump(self.values)
+
+    def __str__(self) -> str:
+        return self.where
+
+
+def by_section(
+    names: Sequence[str], *, config: Path | None, overrides: Sequence[str] = ()
+) -> dict[str, tuple[Section | None, list[str]]]:
+    """A file and `key=value` overrides, shared out to parts that are loaded each by itself, under its name.
+
+    Raises:
+        ConfigError: unreadable YAML, or a first key that names none of the parts.
+    """
+    file = {} if config is None else _parse(config, where=str(config))
+    split = [(text, *text.partition(".")) for text in overrides]
+    for where, name in [(str(config), key) for key in file] + [(f"--set {text}", name) for text, name, *_ in split]:
+        if name not in names:
+            near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.0)
+            expected = f"a section first: {', '.join(names)}"
+            raise ConfigError(where=where, expected=expected, came=repr(name), todo=f"did you mean {near[0]!r}?")
+    return {
+        name: (
+            Section(f"{config}, section {name}", file[name]) if name in file else None,
+            [rest for _, section, _, rest in split if section == name],
+        )
+        for name in names
+    }
+
+
 def load(
-    model: type[M], *, preset: Traversable | None = None, config: Path | None = None, overrides: Sequence[str] = ()
+    model: type[M],
+    *,
+    preset: Traversable | None = None,
+    config: Path | Section | None = None,
+    overrides: Sequence[str] = (),
 ) -> M:
     """Settings from a preset, then a file, then `key=value` overrides.
 
@@ -68,7 +112,7 @@ def to_yaml(settings: StrictModel) -> str:
 
 
 def _layers(
-    preset: Traversable | None, config: Path | None, overrides: Sequence[str]
+    preset: Traversable | None, config: Path | Section | None, overrides: Sequence[str]
 ) -> list[tuple[str, dict[str, Any]]]:
     layers = []
     if preset is not None:

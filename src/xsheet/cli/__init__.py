@@ -1,12 +1,13 @@
 """The `xsheet` command. This module imports nothing heavy: every verb imports its part when it runs."""
 
+import logging
 import sys
 from typing import Annotated
 
 import typer
 
 from xsheet import __version__
-from xsheet.cli import annotate, audit, curate, demo, models, schemas, train
+from xsheet.cli import annotate, audit, curate, demo, models, run, schemas, train
 
 INTERRUPTED = 130  # what typer exits with after Ctrl-C
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 fine, 1 something failed or a gate did not pass, 2 bad usage or settings.",
 )
 app.add_typer(demo.app, name="demo")
+app.command("run")(run.run)
 app.add_typer(curate.app, name="curate")
 app.add_typer(annotate.app, name="annotate")
 app.add_typer(audit.app, name="audit")
@@ -52,6 +54,7 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     if len(arguments) < len(sys.argv) - 1:
         app(arguments)
+    _hear_progress()
     try:
         app(arguments)
     except SystemExit as stop:
@@ -60,6 +63,15 @@ def main() -> None:
         raise
     except Exception as error:  # noqa: BLE001 - the border to the user: errors of ours become one line
         sys.exit(_explain(error))
+
+
+def _hear_progress() -> None:
+    """Where there is no terminal to draw a bar on, progress is a line now and then."""
+    telling = logging.StreamHandler()
+    telling.setFormatter(logging.Formatter("%(message)s"))
+    ours = logging.getLogger("xsheet.progress")
+    ours.addHandler(telling)
+    ours.setLevel(logging.INFO)
 
 
 def _explain(error: Exception) -> int:

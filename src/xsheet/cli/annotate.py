@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from xsheet.annotate.pipeline import Annotated as Run
     from xsheet.annotate.series import Floats
     from xsheet.annotate.settings import AnnotateSettings
+    from xsheet.execute import Execution
+    from xsheet.schemas.settings import Section
     from xsheet.schemas.vocab import Track
 
 MODEL_MB = 1 << 20  # no limit of ours: a GPU runtime maps far more than it uses
@@ -61,15 +63,8 @@ def run_(
         _show_plan(folder, settings, limit, as_json=as_json)
         return
     from xsheet.annotate.pipeline import annotate
-    from xsheet.execute import Execution
 
-    if settings.motion is not None:
-        how = Execution(jobs=jobs or cores(), ray=ray)
-    else:
-        # One process holds the weights, or the connections; weights take what memory there is, and hours may pass.
-        how = Execution(
-            jobs=jobs or 1, ray=ray, gpus=gpus_per_worker, threads=cores(), memory_mb=MODEL_MB, item_limit_s=MODEL_S
-        )
+    how = execution(settings, jobs, ray, gpus=gpus_per_worker)
     annotated = annotate(
         folder, settings, how=how, retry_failed=retry_failed, shows_progress=not (quiet or as_json), limit=limit
     )
@@ -193,7 +188,11 @@ def show_losses(losses: "Iterable[Loss]") -> None:
 
 
 def settings_of(
-    annotator: str, model: str | None, samples: int | None, config: Path | None, overrides: list[str] | None
+    annotator: str,
+    model: str | None,
+    samples: int | None,
+    config: "Path | Section | None",
+    overrides: list[str] | None,
 ) -> "AnnotateSettings":
     """Settings of a run from the preset of an annotator, a file and single values."""
     from importlib.resources import files
@@ -218,6 +217,16 @@ def settings_of(
         given.append(f"samples={samples}")
     preset = files("xsheet.annotate") / "presets" / f"{annotator}.yaml"
     return load(AnnotateSettings, preset=preset, config=config, overrides=given)
+
+
+def execution(settings: "AnnotateSettings", jobs: int | None, ray: str | None, *, gpus: float = 0.0) -> "Execution":
+    """Workers for an annotator."""
+    from xsheet.execute import Execution
+
+    if settings.motion is not None:
+        return Execution(jobs=jobs or cores(), ray=ray)
+    # One process holds the weights, or the connections; weights take what memory there is, and hours may pass.
+    return Execution(jobs=jobs or 1, ray=ray, gpus=gpus, threads=cores(), memory_mb=MODEL_MB, item_limit_s=MODEL_S)
 
 
 def show_run(annotated: "Run", folder: Path, *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xsheet.annotate.audit.audit import Audited
     from xsheet.annotate.audit.bootstrap import Estimate
     from xsheet.annotate.audit.settings import AuditSettings
+    from xsheet.schemas.settings import Section
 
 app = typer.Typer(help="Can a layer be trusted? Checks, agreement, review, exchange.", no_args_is_help=True)
 
@@ -356,7 +357,7 @@ def import_(
         console().print(f"{layer}: {len(one.annotations)} clips by {one.voice!r}", markup=False)
 
 
-def settings_of(preset: str, config: Path | None, overrides: list[str] | None) -> "AuditSettings":
+def settings_of(preset: str, config: "Path | Section | None", overrides: list[str] | None) -> "AuditSettings":
     """Settings of an audit from a preset, a file and single values."""
     from importlib.resources import files
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xsheet.curate.report.funnel import Funnel
     from xsheet.curate.settings import CurateSettings
     from xsheet.curate.verdicts import Decision
+    from xsheet.schemas.settings import Section
 
 app = typer.Typer(
     help="Raw talking video to measurements, verdicts, canonical clips and signals.", no_args_is_help=True
@@ -47,7 +48,7 @@ def run_(
 
     given = discover(inputs)[:limit]
     if dry_run:
-        _describe(settings, sum(_bytes(one.path) for one in given) / BYTES_PER_HOUR, jobs or cores(), len(given))
+        _describe(settings, sum(bytes_of(one.path) for one in given) / BYTES_PER_HOUR, jobs or cores(), len(given))
         return
     from xsheet.curate.pipeline import Where, curate
     from xsheet.execute import Execution
@@ -219,7 +220,7 @@ def describe(
     _describe(settings_of(preset, config, set_), hours, jobs or cores(), None)
 
 
-def settings_of(preset: str, config: Path | None, overrides: list[str] | None) -> "CurateSettings":
+def settings_of(preset: str, config: "Path | Section | None", overrides: list[str] | None) -> "CurateSettings":
     """Settings of a run from a preset, a file and single values."""
     from importlib.resources import files
 
@@ -240,7 +241,8 @@ def settings_of(preset: str, config: Path | None, overrides: list[str] | None) -
 BYTES_PER_HOUR = 500_000_000
 
 
-def _bytes(path: str) -> int:
+def bytes_of(path: str) -> int:
+    """Size of a file; 0 where there is none to be read."""
     try:
         return Path(path).stat().st_size
     except OSError:
