@@ -1,6 +1,6 @@
 """Does the tiny model learn what it claims? Both stages on puppets, then the action bench on sheets it never saw.
 
-    python benchmarks/learn.py FOLDER [--clips 320] [--held-out 40] [--set stage2.steps=1200 ...]
+    python benchmarks/learn.py FOLDER [--clips 480] [--held-out 120] [--set stage2.steps=1200 ...]
 
 Prints the table for docs/log.md and how long the stages took. A stopped run goes on. The goal: on two cores, both
 stages within 15 minutes, mouth r at least .6 and class right at least .7 of the ceiling.
@@ -27,7 +27,7 @@ from xsheet.train.watch import Watching, WatchSettings
 
 PUPPETS = ("cache.text.layer=gold",)
 """Beside the preset: the layer of the puppet set is the truth."""
-SAMPLING = ("sample.steps=25", "sample.guidance.scale=3", "clips=64")
+SAMPLING = ("sample.steps=25", "sample.guidance.scale=3", "clips=96")
 """Sampling at less than the paper's 40 steps and scale 5, which were chosen for 5 billion weights."""
 
 
@@ -51,8 +51,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--run", default="run", help="name of the run below the folder")
-    parser.add_argument("--clips", type=int, default=320)
-    parser.add_argument("--held-out", type=int, default=40)
+    parser.add_argument("--clips", type=int, default=480)
+    parser.add_argument("--held-out", type=int, default=120)
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--sample", action="append", default=[], help="settings of the evaluation")
     given = parser.parse_args()

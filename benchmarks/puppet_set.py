@@ -1,6 +1,6 @@
 """A set of puppets that act on their heads and talk, for the benchmarks of training: clips, signals, truth, split.
 
-    folder = make_set(folder, train=320, held_out=40, seed=0)      # of these, a fifth for val
+    folder = make_set(folder, train=480, held_out=120, seed=0)      # of these, a fifth for val
 
 The films are the demo's, with plans of their own: two to four acts of the classes below, hardly apart, at sizes and
 paces that ten frames a second can show. Signals are the truth, not measured, so that what is learned here does not

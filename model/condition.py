@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from xsheet.model.flow import Velocity
+from xsheet.model.flow import Velocity, preconditioned
 from xsheet.model.phases import BASE
+from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.settings import StrictModel
 
 
@@ -33,18 +34,17 @@ class Condition:
     window_BK2: Tensor | None = None
     control: Any = None  # what a variant is told besides
 
-    def velocity(self, model: nn.Module, x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
+    def velocity(self, model: ActAvatarTransformer, x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
         """What the model says under this condition."""
-        said: Tensor = model(
-            x_BCFHW,
-            timestep_BF,
-            self.text_BME,
+        network: Velocity = partial(
+            model,
+            text_BME=self.text_BME,
             phase_BM=self.phase_BM,
             window_BK2=self.window_BK2,
             audio_BTLQ=self.audio_BTLQ,
             control=self.control,
         )
-        return said
+        return (preconditioned(network) if model.size.preconditioned else network)(x_BCFHW, timestep_BF)
 
 
 def drop(given: Condition, *, text_B: Tensor, audio_B: Tensor, null_text_ME: Tensor) -> Condition:
@@ -60,7 +60,9 @@ def drop(given: Condition, *, text_B: Tensor, audio_B: Tensor, null_text_ME: Ten
     )
 
 
-def guided(model: nn.Module, given: Condition, *, null_text_ME: Tensor, settings: GuidanceSettings) -> Velocity:
+def guided(
+    model: ActAvatarTransformer, given: Condition, *, null_text_ME: Tensor, settings: GuidanceSettings
+) -> Velocity:
     """The velocity to follow from what the model says with all, without text, and with nothing (see `pushed`)."""
     yes = torch.ones(len(given.text_BME), dtype=torch.bool, device=given.text_BME.device)
     nothing = drop(given, text_B=yes, audio_B=yes, null_text_ME=null_text_ME)

@@ -71,6 +71,23 @@ def squared_error(velocity_BCFHW: Tensor, target_BCFHW: Tensor) -> Tensor:
     return (velocity_BCFHW[:, :, 1:].float() - target_BCFHW[:, :, 1:].float()).square().mean(1)
 
 
+def preconditioned(network: Velocity) -> Velocity:
+    """A velocity from a network that says only what no scaling of its input could, for latents of unit variance.
+
+    EDM's preconditioning (Karras et al. 2022, arXiv 2206.00364) for this flow: v = a x + b F(b x) with
+    b = 1 / sqrt(σ² + (1 - σ)²), a = (2 σ - 1) b². Then F is the clean latent, negated, where all is noise, and the
+    noise where all is clean: it never has to hand through noise that it was given, for which a narrow one lacks width.
+    """
+
+    def velocity(x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
+        sigma = (timestep_BF / TIMESTEPS)[:, None, :, None, None].to(x_BCFHW.dtype)
+        inverse = sigma.square() + (1 - sigma).square()
+        scale = inverse.rsqrt()
+        return (2 * sigma - 1) / inverse * x_BCFHW + scale * network(scale * x_BCFHW, timestep_BF)
+
+    return velocity
+
+
 def sigma_grid(steps: int, *, shift: float) -> list[float]:
     """`steps` + 1 values from 1 down to 0, spread as the training's uniform density is."""
     return shifted(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).tolist()

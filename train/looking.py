@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from xsheet.annotate.motion import MotionSettings, annotate_motion
 from xsheet.curate.heard import hear_mouth
@@ -39,22 +40,28 @@ def look(clip: HeldOut, pictures_THW3: Pictures, *, reads: Reads, rate: FrameRat
     voice = listen(clip.sound, len(frames))["voice"]
     signals = _signals(clip, series, voice)
     own = as_array(stretch(clip.signals.mouth_open, frames) or (None,) * len(frames))
+    own_shown = np.full(len(frames), np.nan)  # lips turn round between two frames shown, where nothing was drawn
+    own_shown[_shown(len(pictures_THW3), rate)] = own[_shown(len(pictures_THW3), rate)]
     voiced = np.array(voice, np.float64)
     heard = hear_mouth(clip.sound, voiced)
     return Looked(
         phases=annotate_motion(_as_clip(clip, len(frames)), signals, MotionSettings()).phases,
-        mouth=score_mouth(series["mouth_open"], own, heard[0].astype(np.float64), voiced),
+        mouth=score_mouth(series["mouth_open"], own_shown, heard[0].astype(np.float64), voiced),
         drift=_drift(clip, pictures_THW3),
     )
 
 
 def _at_25(values: Floats, rate: FrameRate, frames: int) -> Floats:
     """A series of frames shown as one at 25 fps: each frame stands at the instant of the film that it shows."""
-    shown = np.array([frame_at(frame_start_us(k, rate), CLIP_RATE) for k in range(len(values))])
     known = np.isfinite(values)
     if not known.any():
         return np.full(frames, np.nan)
-    return np.interp(np.arange(frames), shown[known], values[known])
+    return np.interp(np.arange(frames), _shown(len(values), rate)[known], values[known])
+
+
+def _shown(count: int, rate: FrameRate) -> NDArray[np.int64]:
+    """The frame at 25 fps that each of `count` frames shows."""
+    return np.array([frame_at(frame_start_us(k, rate), CLIP_RATE) for k in range(count)])
 
 
 def _signals(clip: HeldOut, series: Mapping[str, Floats], voice: tuple[float | None, ...]) -> Signals:

@@ -5,7 +5,16 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from xsheet.model.flow import FlowSettings, draw_sigma, euler, noised, shifted, sigma_grid, squared_error
+from xsheet.model.flow import (
+    FlowSettings,
+    draw_sigma,
+    euler,
+    noised,
+    preconditioned,
+    shifted,
+    sigma_grid,
+    squared_error,
+)
 
 DENSITIES = {
     "uniform, shift 5": FlowSettings(),
@@ -92,6 +101,19 @@ def test_the_first_latent_is_not_in_the_loss(clean, noise):
     error = squared_error(said, clean)
     assert error.shape == (3, 4, 2, 2)
     torch.testing.assert_close(error, (noise - clean)[:, :, 1:].square().mean(1))
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.4, 0.98])
+def test_a_preconditioned_network_says_what_remains_at_unit_variance(clean, noise, sigma):
+    given, seen = noised(clean, noise_BCFHW=noise, sigma_B=torch.full((len(clean),), sigma)), {}
+
+    def network(x, timestep):
+        seen["x"] = x
+        return ((1 - sigma) * noise - sigma * clean) / (sigma**2 + (1 - sigma) ** 2) ** 0.5
+
+    velocity = preconditioned(network)(given.x_BCFHW, given.timestep_BF)
+    torch.testing.assert_close(velocity[:, :, 1:], given.target_BCFHW[:, :, 1:])
+    assert seen["x"][:, :, 1:].var() == pytest.approx(1, abs=0.2)
 
 
 def test_sigma_and_timesteps_stay_float32_for_a_half_precision_latent(clean, noise):
