@@ -10,7 +10,7 @@ it is not there: a stopped run goes on where it was.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from xsheet import __version__
 from xsheet.curate.encode import write_clip
@@ -21,10 +21,12 @@ from xsheet.demo.story import story
 from xsheet.execute import Committed, Execution, Item, Progress, Row, run
 from xsheet.schemas import ids, tables
 from xsheet.schemas.atomic import remove_leftovers
+from xsheet.schemas.columns import Record
 from xsheet.schemas.errors import RunError
 from xsheet.schemas.source import Extra, SourceVideo
 from xsheet.schemas.tables import Table
 
+R = TypeVar("R", bound=Record)
 TRUTH_TABLES: tuple[Table[Any], ...] = (
     tables.SOURCES, tables.SHOTS, tables.MEASURES, tables.SIGNALS, tables.ANNOTATIONS,
 )  # fmt: skip
@@ -97,6 +99,11 @@ def make_corpus(
 def truth_path(out: Path, table: Table[Any]) -> Path:
     """Where the truth of a corpus keeps a table."""
     return out / "truth" / f"{table.name}.parquet"
+
+
+def read_truth(out: Path, table: Table[R]) -> list[R]:
+    """The rows of a table of truth."""
+    return list(tables.from_arrow(tables.read_file(truth_path(out, table), table), table))
 
 
 def _items(out: Path, clips: int, seed: int, size: int) -> list[Item]:

@@ -1,0 +1,81 @@
+"""Films as a page carries them: one picture of a film, a row of its frames, a short video with its sound."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from xsheet.annotate.audit.report.strips import data_uri, jpeg_of
+from xsheet.curate.encode import Compression, write_clip
+from xsheet.curate.media import open_media
+from xsheet.curate.picture import Rgb
+from xsheet.curate.sound import Samples
+from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
+
+STILL_PX, FRAME_PX, VIDEO_PX = 192, 112, 320
+"""Heights, in pixels: of the one picture of a film, of a frame in a row, of a video."""
+ROW = 8
+"""Frames in a row."""
+_VIDEO = Compression(crf=27, key_frame_every=25)  # some 100 kB for 5 s of a puppet
+_FRAME_US = frame_start_us(1, CLIP_RATE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Video:
+    """A film as a page carries it."""
+
+    source: str
+    poster: str  # what is seen before it plays
+
+
+def still(media: Path, middles_us: Sequence[int]) -> str:
+    """A film in one square picture: a slice of each of its takes, side by side, and of each half of a wide one."""
+    pictures = [picture for at_us in middles_us for picture in _halves(_frame_at(media, at_us))]
+    return data_uri(jpeg_of(np.concatenate([_slice(one, len(pictures)) for one in pictures], axis=1)))
+
+
+def frames(media: Path) -> str:
+    """Frames evenly over a film, side by side."""
+    shown, _ = _read(media, FRAME_PX)
+    chosen = np.linspace(0, len(shown) - 1, ROW).round().astype(int)
+    return data_uri(jpeg_of(np.concatenate([shown[k] for k in chosen], axis=1)))
+
+
+def video(*media: Path, scratch: Path) -> Video:
+    """A film with its sound; several ones of the same length side by side, with the sound of the first.
+
+    `scratch` is a folder for the file that is made on the way.
+    """
+    films = [_read(one, VIDEO_PX) for one in media]
+    beside = [np.concatenate(pictures, axis=1) for pictures in zip(*(shown for shown, _ in films), strict=True)]
+    made = scratch / f"{media[-1].stem}.mp4"
+    write_clip(made, frames=beside, sound=films[0][1], how=_VIDEO)
+    source = "data:video/mp4;base64," + base64.b64encode(made.read_bytes()).decode()
+    return Video(source=source, poster=data_uri(jpeg_of(beside[len(beside) // 2])))
+
+
+def _read(media: Path, height_px: int) -> tuple[list[Rgb], Samples | None]:
+    with open_media(media, root=media.parent) as film:
+        width, height = film.size
+        size = 2 * round(height_px * width / height / 2), height_px
+        return [frame.rgb for frame in film.frames(size=size)], film.sound()
+
+
+def _frame_at(media: Path, at_us: int) -> Rgb:
+    with open_media(media, root=media.parent) as film:
+        return next(iter(film.frames(span=Span(at_us, at_us + 2 * _FRAME_US)))).rgb
+
+
+def _halves(rgb: Rgb) -> list[Rgb]:
+    height, width = rgb.shape[:2]
+    return [rgb] if width < 2 * height else [rgb[:, :height], rgb[:, -height:]]
+
+
+def _slice(rgb: Rgb, of: int) -> Rgb:
+    """The middle of a picture, an n-th of the still's width."""
+    small = np.asarray(cv2.resize(rgb, (STILL_PX, STILL_PX), interpolation=cv2.INTER_AREA), np.uint8)
+    width = STILL_PX // of
+    return small[:, (STILL_PX - width) // 2 :][:, :width]

@@ -1,0 +1,82 @@
+"""Curves of the loss: what metrics.jsonl says, as positions in percent of a picture."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from xsheet.curate.report.charts import WIDTH, Scale
+
+_KEEPS = 0.8  # of the mean so far in a smoothed curve: a line of the file is the mean of a few steps, and jumps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How the loss of one stage went."""
+
+    stage: str
+    steps: tuple[int, ...]
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One stage in the picture."""
+
+    stage: str
+    raw: str  # points of a polyline
+    smooth: str
+    x: float  # where the stage begins
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossPlot:
+    """The stages one after the other on one axis of steps."""
+
+    curves: tuple[Curve, ...]
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+
+
+def read_course(folder: Path) -> Course | None:
+    """The course of a stage from its folder; None where it has not begun."""
+    file = folder / "metrics.jsonl"
+    lines = [json.loads(text) for text in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+    told = [(line["step"], line["loss"]) for line in lines if "loss" in line]
+    if not told:
+        return None
+    steps, losses = zip(*told, strict=True)
+    return Course(stage=folder.name, steps=steps, losses=losses)
+
+
+def loss_plot(courses: Sequence[Course]) -> LossPlot | None:
+    """The picture; None without any course."""
+    if not courses:
+        return None
+    across = Scale(0.0, float(sum(course.steps[-1] for course in courses)))
+    up = Scale(0.0, max(max(course.losses) for course in courses))
+    return LossPlot(
+        curves=tuple(_curves(courses, across, up)),
+        x_ticks=tuple((_percent(x), label) for x, label in across.ticks()),
+        y_ticks=tuple((round(100 - _percent(y), 2), label) for y, label in up.ticks()),
+    )
+
+
+def _curves(courses: Sequence[Course], across: Scale, up: Scale) -> Iterator[Curve]:
+    before = 0
+    for course in courses:
+        smooth = list(accumulate(course.losses, lambda mean, loss: _KEEPS * mean + (1 - _KEEPS) * loss))
+        xs = [_percent(across.at(before + step)) for step in course.steps]
+        raw, line = (
+            " ".join(f"{x:g},{100 - _percent(up.at(loss)):g}" for x, loss in zip(xs, losses, strict=True))
+            for losses in (course.losses, smooth)
+        )
+        says = f"{smooth[0]:.2f} to {smooth[-1]:.2f} in {course.steps[-1]:,} steps"
+        yield Curve(stage=course.stage, raw=raw, smooth=line, x=_percent(across.at(before)), says=says)
+        before += course.steps[-1]
+
+
+def _percent(x: float) -> float:
+    return round(100 * x / WIDTH, 2)

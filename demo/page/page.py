@@ -1,0 +1,149 @@
+"""The demo as one HTML page that needs nothing but itself: pictures and videos are inside, and no script runs.
+
+Names and texts in it come from files and tables. The template escapes every value, controls and text that turns the
+line around are spelled out, and the page forbids scripts and every request.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from xsheet.annotate.audit.bootstrap import Estimate
+from xsheet.annotate.audit.report.axis import seconds, words
+from xsheet.annotate.audit.report.charts import Whisker, whisker
+from xsheet.annotate.audit.report.headline import percent
+from xsheet.curate.report.wording import lasting, printable
+from xsheet.demo.page.losses import loss_plot
+from xsheet.demo.page.tale import Film, Tale
+from xsheet.schemas.atomic import write_text
+from xsheet.train.evaluate import Evaluation
+from xsheet.train.phase_scores import PhaseScore
+
+SHOWN = 28
+"""Films of a group, at the most; each costs 8 kB."""
+_SHARES = (
+    "class right",
+    "hit (H@S)",
+    "mouth r",
+    "offset within 3 frames",
+    "exchanged: class right",
+    "not exchanged: class right",
+)
+"""Measures between 0 and 1, which can be drawn on one line."""
+_WORDS = {
+    "class right": "the right action there",
+    "hit (H@S)": "the action appears",
+    "tIoU of hits": "overlap in time, of hits",
+    "start error of hits, s": "start off by, of hits, s",
+    "mouth r": "mouth follows the real one, r",
+    "lips and sound agree, deviations": "lips and sound agree, deviations of chance",
+    "offset within 3 frames": "lips and sound within 3 frames",
+    "colour drift, levels": "face drifts in colour, levels of 255",
+    "exchanged: class right": "two actions exchanged: the new one there",
+    "not exchanged: class right": "asked of the film not exchanged",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A number of the evaluation, its place between 0 and 1 where it has one, and the ceiling as its limit."""
+
+    name: str
+    drawn: str
+    bounds: str
+    ceiling: str
+    count: int
+    whisker: Whisker | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Class:
+    """One sort of planted action."""
+
+    name: str
+    found: int
+    planted: int
+
+
+def write_page(tale: Tale, file: Path) -> None:
+    """Write the page, atomically; the same tale gives the same bytes."""
+    learned, trust = tale.learned, tale.trust
+    text = _environment().get_template("page.html").render(
+        tale=tale,
+        films=_films(tale.films),
+        shown=SHOWN,
+        as_planned=sum(film.fate.as_planned for film in tale.films),
+        clips=sum(film.fate.kept for film in tale.films),
+        planted=() if trust is None else classes(trust.planted),
+        plot=None if learned is None else loss_plot(learned.courses),
+        measured=() if learned is None else tuple(measured(learned.evaluation)),
+        total_s=sum(tale.seconds.values()),
+    )  # fmt: skip
+    write_text(file, text)
+
+
+def _films(films: Sequence[Film]) -> list[tuple[str, list[Film]]]:
+    """By what became of them."""
+    groups: dict[str, list[Film]] = {"Kept as they are": [], "Kept, after the fault was taken out": [], "Dropped": []}
+    as_is, mended, dropped = groups.values()
+    for film in films:
+        (dropped if not film.fate.kept else as_is if film.fate.kind == "talk" else mended).append(film)
+    return list(groups.items())
+
+
+def classes(planted: Sequence[PhaseScore]) -> list[Class]:
+    """Planted actions by class, the most frequent first; sides together."""
+    asked = Counter(one.action.partition(" ")[0] for one in planted)
+    found = Counter(one.action.partition(" ")[0] for one in planted if one.hit)
+    return [Class(name=words(name), found=found[name], planted=count) for name, count in asked.most_common()]
+
+
+def measured(evaluation: Evaluation) -> Iterator[Measured]:
+    """The numbers of an evaluation."""
+    for name, (drawn, best) in evaluation.numbers().items():
+        if drawn is None:
+            continue
+        place = Estimate(drawn.mean, drawn.low, drawn.high) if name in _SHARES else Estimate(None, None, None)
+        yield Measured(
+            name=_WORDS.get(name, name),
+            drawn=f"{drawn.mean:.2f}",
+            bounds=f"{drawn.low:.2f} to {drawn.high:.2f}",
+            ceiling="" if best is None else f"{best.mean:.2f}",
+            count=drawn.count,
+            whisker=whisker(place, limit=None if best is None else best.mean),
+        )
+
+
+def _environment() -> Environment:
+    """Templates of the package: every value is escaped, and one that is not there is an error."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_plain, trim_blocks=True, loader=FunctionLoader(_template)
+    )
+    environment.filters |= {
+        "seconds": seconds, "words": words, "percent": percent, "count": "{:,}".format, "lasting": lasting,
+    }  # fmt: skip
+    environment.globals["css"] = Markup("".join(_resource(part, "page.css") for part in _LOOKS))
+    return environment
+
+
+_LOOKS = ("xsheet.curate.report", "xsheet.annotate.audit.report", "xsheet.demo.page")
+"""Whose styles the page wears: those of the other two pages, and what it adds."""
+
+
+def _template(name: str) -> str:
+    """Our own page; the time axis is drawn by the audit's."""
+    return _resource("xsheet.demo.page" if name == "page.html" else "xsheet.annotate.audit.report", name)
+
+
+def _resource(package: str, name: str) -> str:
+    return (files(package) / name).read_text(encoding="utf-8")
+
+
+def _plain(value: object) -> object:
+    """Of every value, before it is escaped: escaping alone lets controls through."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

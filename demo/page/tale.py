@@ -1,0 +1,87 @@
+"""All that the page tells, gathered from what the demo left behind."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from xsheet.annotate.audit.report.criteria import GateView, gate_view
+from xsheet.curate.report.charts import Step, candidate_steps, picture_steps
+from xsheet.curate.report.gauges import judging_limits, reason_order
+from xsheet.demo.page.fates import Fate, fates
+from xsheet.demo.page.films import still
+from xsheet.demo.page.losses import Course, read_course
+from xsheet.demo.page.sheets import Card, clip_card, found_of_planted, sample_cards
+from xsheet.demo.unseen import Unseen
+from xsheet.path import Walked
+from xsheet.train.evaluate import Evaluation
+from xsheet.train.phase_scores import PhaseScore
+
+STAGES = ("stage1", "stage2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Film:
+    """A film that came in."""
+
+    fate: Fate
+    still: str  # source of a picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """What the audit said."""
+
+    gate: GateView
+    accepted: int
+    refused: Mapping[str, int]
+    planted: tuple[PhaseScore, ...]  # every planted action of an accepted clip, and what was found of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What training came to."""
+
+    courses: tuple[Course, ...]
+    clips: Mapping[str, int]  # by split
+    samples: tuple[Card, ...]
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tale:
+    """The whole of it; None where the path ended before."""
+
+    films: tuple[Film, ...]
+    funnel: tuple[tuple[Step, ...], tuple[Step, ...]]  # files to candidates, candidates to clips
+    sheet: Card | None = None
+    trust: Trust | None = None
+    learned: Learned | None = None
+    seconds: Mapping[str, float]  # by step, as it was when it was done
+    again: tuple[tuple[str, str], ...] = ()  # what to do next: a command, and what it does
+
+
+def gather(corpus: Path, walked: Walked, unseen: Unseen | None, *, samples: Path) -> Tale:
+    """Read, decode and count; `samples` is the folder of the unseen films."""
+    folder, accepted = walked.set_folder, walked.accepted
+    layer = None if accepted is None else accepted.layer
+    order = reason_order(judging_limits(folder))
+    with tempfile.TemporaryDirectory(prefix="xsheet-page-") as scratch:
+        return Tale(
+            films=tuple(Film(fate=fate, still=still(fate.media, fate.middles_us)) for fate in fates(folder, corpus)),
+            funnel=(tuple(picture_steps(walked.funnel)), tuple(candidate_steps(walked.funnel, order))),
+            sheet=None if layer is None else clip_card(folder, layer, corpus, Path(scratch)),
+            trust=None if accepted is None else Trust(
+                gate=gate_view(accepted.audited),
+                accepted=accepted.accepted,
+                refused=accepted.refused,
+                planted=() if layer is None else tuple(found_of_planted(folder, layer, corpus)),
+            ),
+            learned=None if walked.trained is None or unseen is None else Learned(
+                courses=tuple(c for name in STAGES if (c := read_course(walked.trained.folder / name)) is not None),
+                clips={name: part.clips for name, part in walked.trained.split.parts.items()},
+                samples=tuple(sample_cards(unseen, samples, Path(scratch))),
+                evaluation=unseen.evaluation,
+            ),
+            seconds=walked.seconds,
+        )  # fmt: skip
