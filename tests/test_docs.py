@@ -1,0 +1,232 @@
+"""Pages keep their word: their commands parse, those of tutorial and README run, links and benchmarks have a place."""
+
+import ast
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pandas
+import pytest
+import typer
+
+from xsheet import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+RECORDS = {"log.md", "data-contract.md"}  # what was true on a day; what is generated
+NEEDS = "# needs "
+"""How a page says that a command is not for every machine; it is parsed in tests, not run."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command as a page shows it, its comment apart."""
+
+    page: str
+    text: str
+    comment: str
+
+    @property
+    def needs(self) -> str | None:
+        return self.comment.removeprefix(NEEDS) if self.comment.startswith(NEEDS) else None
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.text}"
+
+
+def commands(page: Path) -> list[Command]:
+    """What a page's shell blocks say, in order: blocks fenced with `sh`, or indented and beginning with our command."""
+    text = page.read_text(encoding="utf-8").replace("†", "").replace("\\\n", " ")
+    fenced = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    outside = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = [*fenced, *re.findall(r"^ {4}((?:xsheet|make) .*)$", outside, re.MULTILINE)]
+    line = re.compile(
+        r"(?P<text>\S[^\n]*? <<'END'\n(?s:.*?)\nEND|\S[^\n]*?)(?:[ \t]+(?P<comment># [^\n]*))?$", re.MULTILINE
+    )
+    found = (one for block in blocks for one in re.finditer(line, block))
+    return [Command(page.name, one["text"].rstrip(), one["comment"] or "") for one in found]
+
+
+OURS = [one for page in PAGES if page.name not in RECORDS for one in commands(page) if one.text.startswith("xsheet ")]
+
+
+@cache
+def verbs():
+    return typer.main.get_command(cli.app)
+
+
+def parsed(text: str):
+    """The verb and its parameters, as click reads them; nothing is run."""
+    words = shlex.split(re.sub(r"(--set )?(…|\.\.\.)(?=\s|$)", "", text))[1:]
+    command = verbs()
+    while words and not words[0].startswith("-") and hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    return command, command.make_context("xsheet", words).params
+
+
+@pytest.mark.parametrize("command", OURS, ids=str)
+def test_a_command_of_a_page_parses(command):
+    verb, params = parsed(command.text)
+    settings_of = getattr(sys.modules[verb.callback.__module__], "settings_of", None) if verb.callback else None
+    if settings_of is not None:
+        given = {name: params.get("set_" if name == "overrides" else name, KeyError)
+                 for name in inspect.signature(settings_of).parameters}  # fmt: skip
+        if KeyError not in given.values() and params.get("config") is None:
+            settings_of(**given)  # keys and values of --set
+
+
+def test_a_wrong_option_of_a_page_would_be_noticed():
+    with pytest.raises(Exception, match="No such option"):
+        parsed("xsheet curate run videos --out my-set --no-such-option")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^":]+)"', text):
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Of the headings, as GitHub names them."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.strip().lower()).replace(" ", "-") for head in heads}
+
+
+def benchmarks() -> dict[str, str]:
+    """Name and command of every benchmark, read from the driver's list."""
+    tree = ast.parse((ROOT / "benchmarks" / "bench.py").read_text(encoding="utf-8"))
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Bench")
+    return {call.args[0].value: call.args[1].value for call in calls}
+
+
+def test_every_benchmark_is_listed_and_has_one_place():
+    listed = benchmarks()
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert {name: text.count(f"<!-- bench: {name} -->\n") for name in listed} == dict.fromkeys(listed, 1)
+    assert {name: text.count(f"<!-- end: {name} -->") for name in listed} == dict.fromkeys(listed, 1)
+    scripts = {file.name for file in (ROOT / "benchmarks").glob("*.py")} - {"bench.py", "puppet_set.py", "fit_lips.py"}
+    assert {command.split()[0] for command in listed.values()} == scripts
+
+
+def test_a_benchmark_replaces_its_own_table_only(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- bench: a -->\nold\n<!-- end: a -->\n<!-- bench: ab -->\nkept\n<!-- end: ab -->\n")
+    code = (
+        "import sys; from pathlib import Path; from bench import place; place('a', r'new \\1', docs=Path(sys.argv[1]))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT / "benchmarks", check=True)
+    assert page.read_text() == page.read_text().replace("old", "")
+    assert "<!-- bench: a -->\nnew \\1\n<!-- end: a -->" in page.read_text()
+    assert "kept" in page.read_text()
+
+
+def test_the_arithmetic_of_the_scaling_plan_adds_up():
+    rows = re.findall(
+        r"^\| [^|]+ \| ([^|]+) \| ([^|]+) \| ([\d,.]+) (CPU h|GPU h|GB) \|",
+        (ROOT / "docs" / "scaling.md").read_text(),
+        re.MULTILINE,
+    )
+    assert len(rows) == 15
+    for amount, unit, total, of in rows:
+        number, cost, told = (float(text.split()[0].replace(",", "")) for text in (amount, unit, total))
+        assert number * cost / (1 if of == "GB" else 3600) == pytest.approx(told, rel=0.03), amount
+
+
+def test_the_plan_for_curation_uses_the_costs_that_describe_uses():
+    from xsheet.curate.report.describe import MEASURED
+
+    text = (ROOT / "docs" / "scaling.md").read_text()
+    assert sum(MEASURED.cpu_s_per_minute.values()) == pytest.approx(23.27, rel=0.01)
+    for value in (MEASURED.kept_share, MEASURED.table_mb_per_hour / 1000, MEASURED.clip_mb_per_minute / 1000):
+        assert f" {value:g} " in text
+
+
+def test_the_plan_for_training_uses_the_arithmetic_of_the_trainer():
+    from xsheet.model.config import wan2_2_ti2v_5b
+    from xsheet.train.flops import clip_flops
+
+    clip, text = (
+        clip_flops(wan2_2_ti2v_5b(), frames=32, height=44, width=80),
+        (ROOT / "docs" / "scaling.md").read_text(),
+    )
+    assert f"{clip.tokens:,} tokens" in text
+    assert f"{clip.training(1) / 1e12:,.0f} TFLOP" in text
+    assert clip.training(1) / 0.4 / 989e12 == pytest.approx(4.36, abs=0.01)
+
+
+TRAINED = "--set stage1.steps=2 --set stage2.steps=2 --set data.batch=2 --set compute.micro_batch=2"
+SMALLER = {
+    "--clips 40": "--clips 6 --seed 173",  # six films without a fault that drops them
+    "0004-talk": "0001-talk",
+    "train run my-set --out my-run": f"train run my-set --out my-run {TRAINED}",
+    "train sample my-run": "train sample my-run --set steps=2",
+    "train evaluate my-run my-set": "train evaluate my-run my-set --set clips=2 --set sample.steps=2 --set split=train "
+    "--set fitting.steps=20",  # so few clips leave the test split empty
+}
+"""What a page says, and what is run in its place."""
+
+
+class Shell:
+    """Runs what pages say in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.replaced = folder, set()
+        self._environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+
+    def run(self, page: Path) -> None:
+        for command in commands(page):
+            if command.needs is None and not command.text.startswith("make "):
+                self._run(command.text)
+
+    def _run(self, text: str) -> None:
+        for said, smaller in SMALLER.items():
+            if said in text:
+                text = text.replace(said, smaller)
+                self.replaced.add(said)
+        if "clip_3f2a" in text:
+            text = text.replace("clip_3f2a", pandas.read_parquet(self.folder / "my-set/clips").clip_id[0][:12])
+        ran = subprocess.run(
+            ["bash", "-c", text], cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, f"{text}\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory) -> Shell:
+    """The folder in which the tutorial was walked."""
+    shell = Shell(tmp_path_factory.mktemp("pages"))
+    shell.run(ROOT / "docs" / "tutorial.md")
+    return shell
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_tutorial_leads_to_a_video(shell):
+    assert (shell.folder / "nod.mp4").stat().st_size > 10_000
+    assert (shell.folder / "my-model" / "transformer").is_dir()
+    assert shell.replaced == set(SMALLER)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_commands_of_the_readme_run(shell):
+    (shell.folder / "videos").symlink_to("puppet/videos")  # of your own
+    shell.run(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "docs"])
+def test_make_knows_the_target(target):
+    subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
