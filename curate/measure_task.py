@@ -15,6 +15,7 @@ from xsheet.curate.lips import LipScorer, active_speaker
 from xsheet.curate.listen import listen, voice_detector
 from xsheet.curate.media import Media, open_media
 from xsheet.curate.meter import Meter
+from xsheet.curate.models import SYNCNET
 from xsheet.curate.picture import fit_size
 from xsheet.curate.probe_task import Place
 from xsheet.curate.quality import PictureSeries
@@ -30,7 +31,6 @@ from xsheet.schemas.source import SourceVideo
 from xsheet.schemas.time import CLIP_RATE
 from xsheet.schemas.timeline import Timeline
 
-SYNCNET = "syncnet_v2.safetensors"  # made by `xsheet models convert`
 VOICED = 0.5  # probability from which a frame counts as voice
 
 

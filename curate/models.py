@@ -19,6 +19,7 @@ from xsheet.schemas.errors import ConfigError, RunError
 from xsheet.schemas.ids import file_sha256
 
 State = Literal["absent", "present", "verified", "wrong", "unpinned"]
+SYNCNET = "syncnet_v2.safetensors"  # made by `xsheet models convert`
 MAX_BYTES = 256 * 2**20
 _TIMEOUT_S = 60.0
 _CHUNK_BYTES = 1 << 16
@@ -64,7 +65,7 @@ KNOWN: tuple[KnownModel, ...] = (
         note="several builds exist; this hash is the one that was tested",
     ),
     KnownModel(
-        name="syncnet_v2.safetensors",
+        name=SYNCNET,
         purpose="sync of lips and voice by SyncNet, in place of the embedded scorer",
         licence="none stated; ask the authors before commercial use",
         size_bytes=None,

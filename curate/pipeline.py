@@ -116,7 +116,7 @@ def curate(given: Sequence[Given], settings: CurateSettings, where: Where) -> Cu
     with clock("decide"):
         decision = decide_set(where.set_folder, settings.limits)
     with clock("write"):
-        survivors = clip_jobs(jobs, measured, settings.write, where.set_folder)
+        survivors = Survivors(jobs, measured, settings.write, where.set_folder)
         written = run(ClipTask(settings.write), survivors, **where.step("clips"))
         write_clips(where.set_folder, measured, written)
     seconds = clock.seconds | spent_by([*measured.fresh_rows(Spent), *written.fresh_rows(Spent)])
@@ -156,21 +156,32 @@ def source_jobs(
     ]
 
 
-def clip_jobs(jobs: Sequence[Item], measured: Committed, settings: WriteSettings, set_folder: Path) -> Iterator[Item]:
-    """One item for each candidate that the verdicts keep."""
-    verdicts = tables.read_table(set_folder, tables.VERDICTS, ["clip_id", "kept"])
-    kept = set(verdicts.filter(verdicts["kept"])["clip_id"].to_pylist())
-    by_key = {job.key: job for job in jobs}
-    for outcome in measured.outcomes():
-        job: SourceJob = by_key[outcome.key].payload
-        for candidate in measured.rows_of(outcome, Measures):
-            if candidate.clip_id in kept:
-                clip = ClipJob(place=job.place, set_folder=job.set_folder, candidate=candidate, source_key=outcome.key)
-                yield Item(
-                    key=ids.content_key("clip", __version__, outcome.key, candidate.clip_id, settings_sha256(settings)),
-                    name=f"{job.source.path} {candidate.span}",
-                    payload=clip,
-                )
+class Survivors:
+    """One item for each candidate that the verdicts keep; counted first, made when it is asked for."""
+
+    def __init__(self, jobs: Sequence[Item], measured: Committed, settings: WriteSettings, set_folder: Path) -> None:
+        verdicts = tables.read_table(set_folder, tables.VERDICTS, ["clip_id", "kept"])
+        self._kept = set(verdicts.filter(verdicts["kept"])["clip_id"].to_pylist())
+        self._jobs = {job.key: job for job in jobs}
+        self._measured = measured
+        self._settings_sha256 = settings_sha256(settings)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __iter__(self) -> Iterator[Item]:
+        for outcome in self._measured.outcomes():
+            job: SourceJob = self._jobs[outcome.key].payload
+            for candidate in self._measured.rows_of(outcome, Measures):
+                if candidate.clip_id in self._kept:
+                    yield self._item(outcome.key, job, candidate)
+
+    def _item(self, source_key: str, job: SourceJob, candidate: Measures) -> Item:
+        return Item(
+            key=ids.content_key("clip", __version__, source_key, candidate.clip_id, self._settings_sha256),
+            name=f"{job.source.path} {candidate.span}",
+            payload=ClipJob(place=job.place, set_folder=job.set_folder, candidate=candidate, source_key=source_key),
+        )
 
 
 def write_measured(

@@ -27,10 +27,12 @@ from xsheet.schemas.layers import LayerRun
 
 if TYPE_CHECKING:
     from xsheet.train.cache import Built
+    from xsheet.train.outcome import Outcome
     from xsheet.train.plan import TrainSettings
 
 Step = Literal["curate", "report", "annotate", "audit", "split", "cache", "stage1", "stage2"]
 Until = Literal["curate", "annotate", "audit", "train"]
+STAGES: tuple[Literal["stage1", "stage2"], ...] = ("stage1", "stage2")
 _LAST: dict[Until, Step] = {"curate": "report", "annotate": "annotate", "audit": "audit", "train": "stage2"}
 
 
@@ -52,6 +54,7 @@ class Trained:
     split: SplitSummary
     cached: "Built"
     folder: Path  # of the run: stage1/ and stage2/
+    stages: "tuple[Outcome, ...]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +145,9 @@ def _train(
 ) -> Trained:
     from xsheet.train.cache import build_cache  # noqa: PLC0415  # seconds and a gigabyte, for those who train
     from xsheet.train.launch import Workers  # noqa: PLC0415
+    from xsheet.train.outcome import outcome  # noqa: PLC0415
     from xsheet.train.run import train_stages  # noqa: PLC0415
+    from xsheet.train.watch import Watching, WatchSettings  # noqa: PLC0415
 
     folder, run, shows = where.set_folder, where.set_folder / "train", where.shows_progress
     with step("split"):
@@ -151,8 +156,8 @@ def _train(
         cached = build_cache(
             folder, settings.cache, how=where.how, retry_failed=where.retry_failed, shows_progress=shows
         )
-    with step("stage1"):
-        train_stages(folder, settings, stages=("stage1",), out=run, how=Workers())
-    with step("stage2"):
-        train_stages(folder, settings, stages=("stage2",), out=run, how=Workers())
-    return Trained(split=parts, cached=cached, folder=run)
+    for stage in STAGES:
+        with step(stage):
+            train_stages(folder, settings, stages=(stage,), out=run, how=Workers(), watch=Watching(WatchSettings()))
+    ended = tuple(outcome(run, stage) for stage in STAGES)
+    return Trained(split=parts, cached=cached, folder=run, stages=ended)

@@ -82,7 +82,9 @@ class Progress:
     def _note(self) -> str:
         counts = " ".join(f"{word} {self._counts[word]}" for word in ("ok", "rejected", "failed"))
         kept = f", {self._counts['kept']} from earlier runs" if self._counts["kept"] else ""
-        return f"{counts}{kept}, {self._rate_hz():.1f}/s"
+        rate_hz = self._rate_hz()
+        pace = f"{1 / rate_hz:.0f} s each" if 0 < rate_hz < 0.1 else f"{rate_hz:.1f}/s"
+        return f"{counts}{kept}, {pace}"
 
     def _done(self) -> int:
         return sum(self._counts[word] for word in ("ok", "rejected", "failed"))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from xsheet import __version__
-from xsheet.cli import annotate, audit, curate, demo, models, run, schemas, train
+from xsheet.cli import annotate, audit, curate, demo, doctor, models, run, schemas, train
 
 INTERRUPTED = 130  # what typer exits with after Ctrl-C
 
@@ -30,6 +30,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(train.app, name="train")
 app.add_typer(models.app, name="models")
 app.add_typer(schemas.app, name="schemas")
+app.command("doctor")(doctor.doctor)
 
 
 def _version(asked: bool) -> None:

@@ -182,12 +182,18 @@ def _show(walked: "Walked", until: Until, *, as_json: bool) -> None:
     if walked.trained is not None:
         parts = ", ".join(f"{tally.clips} {name}" for name, tally in walked.trained.split.parts.items())
         say(f"clips: {parts}; model: {walked.trained.folder}", markup=False)
+        for ended in walked.trained.stages:
+            lost = "" if ended.loss is None else f", loss {ended.loss[0]:.3f} → {ended.loss[1]:.3f}"
+            held = "" if ended.held_out is None else f", held out {ended.held_out[0]:.3f} → {ended.held_out[1]:.3f}"
+            say(f"{ended.stage}: {ended.steps} steps{lost}{held}", markup=False)
     pages = [page for page in (walked.page, walked.audit_page) if page is not None]
     took = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in walked.seconds.items())
     say(f"pages: {', '.join(map(str, pages))}\n{took}\nnext: {_next(walked, until)}", markup=False, soft_wrap=True)
 
 
 def _as_json(walked: "Walked") -> dict[str, object]:
+    from dataclasses import asdict
+
     annotated, accepted, trained = walked.annotated, walked.accepted, walked.trained
     return {
         "set": str(walked.set_folder), "page": str(walked.page), "counts": walked.curated.counts,
@@ -202,7 +208,8 @@ def _as_json(walked: "Walked") -> dict[str, object]:
             "layer": accepted.layer and str(accepted.layer), "page": str(walked.audit_page),
         },
         "trained": trained and {
-            "run": str(trained.folder), "clips": {name: tally.clips for name, tally in trained.split.parts.items()},
+            "run": str(trained.folder), "stages": [asdict(stage) for stage in trained.stages],
+            "clips": {name: tally.clips for name, tally in trained.split.parts.items()},
         },
         "seconds": {step: round(seconds, 2) for step, seconds in walked.seconds.items()},
     }  # fmt: skip

@@ -1,0 +1,44 @@
+"""`xsheet doctor`: is this machine ready, and what would be used of it?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xsheet.cli.options import AsJson, Models
+
+
+def doctor(
+    folder: Annotated[Path | None, typer.Argument(metavar="[SET]", help="A set to look at as well.")] = None,
+    models: Models = None,
+    as_json: AsJson = False,
+) -> None:
+    """Versions, devices, models, disk: what is missing and what to do about it first, then what would be used.
+
+    Exit 1 when something that xsheet needs is broken.
+
+    Examples: xsheet doctor
+
+    xsheet doctor my-set --models models --json
+    """
+    from dataclasses import asdict
+
+    from xsheet.cli.show import console, plain, print_json
+    from xsheet.doctor import examine
+
+    found = examine(folder, models=models)
+    broken = [one for one in found if one.state == "broken"]
+    if as_json:
+        print_json({"ok": not broken, "found": [asdict(one) for one in found]})
+        raise typer.Exit(1 if broken else 0)
+    warned = [one for one in found if one.state == "warning"]
+    for one, style in [(one, "bold red") for one in broken] + [(one, "yellow") for one in warned]:
+        console().print(plain(f"{one.state}: {one.name}: {one.found}\n  {one.todo}"), style=style, markup=False)
+    for one in found:
+        if one.state in ("ok", "absent") and one.part != "versions":
+            hint = f" ({one.todo})" if one.todo else ""
+            console().print(plain(f"{one.part:10}{one.name}: {one.found}{hint}"), markup=False)
+    versions = ", ".join(f"{one.name} {one.found}" for one in found if one.part == "versions" and one.state == "ok")
+    last = f"{len(broken)} broken, {len(warned)} to look at" if broken or warned else "nothing is in the way"
+    console().print(f"{'versions':10}{versions}\n{last}", markup=False)
+    raise typer.Exit(1 if broken else 0)
