@@ -34,7 +34,7 @@ class ACTalkerSettings(StrictModel):
     scan: Literal["clip", "frame"] = Field(default="clip", description="what one scan runs over; their code: a frame")
     state: int = Field(default=16, ge=1, description="numbers that the scan remembers per channel")
     expand: int = Field(default=2, ge=1, description="channels of the scan per number of the transformer's width")
-    identity_width: int = Field(default=512, ge=1, description="numbers of the face embedding; ArcFace's")
+    identity_width: int = Field(default=18, ge=1, description="numbers of a face; ours, ArcFace has 512")
     motion_width: int = Field(default=8, ge=1, description="numbers that describe a frame's motion; ours")
 
 

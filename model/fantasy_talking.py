@@ -34,7 +34,7 @@ class FantasyTalkingSettings(StrictModel):
     )
     audio_weight: float = Field(default=1, ge=0, le=4, description="λ1")
     identity_weight: float = Field(default=0.5, ge=0, le=4, description="λ2")
-    identity_width: int = Field(default=512, ge=1, description="numbers of the face embedding; ArcFace's")
+    identity_width: int = Field(default=18, ge=1, description="numbers of a face; ours, ArcFace has 512")
     identity_tokens: int = Field(default=32, ge=1, description="tokens made of it; ours")
     identity_layers: int = Field(default=4, ge=0, description="layers that make them; ours")
     motion_width: int = Field(default=256, ge=1, description="numbers per intensity; ours")

@@ -1,11 +1,11 @@
 """What the model is shown at once: clips of one size, as the cache holds them, before any draw but crop and flip.
 
 B clips, C latent channels, F latent frames, H x W latent cells, T = 4 (F - 1) + 1 video frames, M text tokens, W ids of
-a token, E text width, L x Q sound features per video frame, K phases.
+a token, E text width, L x Q sound features per video frame, K phases, X numbers of a face, S series.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import torch
@@ -30,6 +30,10 @@ class Batch:
     window_BK2: Tensor  # float32, [start, end) of phase 1..K in video frames; zeros where there is none
     face_BFHW: Tensor  # float32 0..1, share of a latent cell that the face covers; zeros where none was measured
     mouth_BFHW: Tensor  # the same for the mouth
+    # What variants are told besides, float32 (xsheet.train.control); None where the cache does not keep it.
+    identity_BX: Tensor | None = None  # of the face; zeros = nobody in particular
+    intensity_B2: Tensor | None = None  # how much face and body move, 0..1
+    motion_BTX: Tensor | None = None  # how the face moves; zeros = not at all
 
     def __len__(self) -> int:
         return len(self.showings)
@@ -41,7 +45,7 @@ class Batch:
 
     def rows(self, part: slice) -> Self:
         """Some of the clips."""
-        return type(self)(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
+        return replace(self._changed(lambda tensor: tensor[part]), showings=self.showings[part])
 
     def to(self, device: torch.device | str) -> Self:
         """The same on a device; asynchronous from pinned memory."""
@@ -59,9 +63,7 @@ class Batch:
 
 def joined(batches: Sequence[Batch]) -> Batch:
     """Batches of one bucket as one, in order."""
-    values: dict[str, Any] = {
-        field.name: torch.cat([getattr(batch, field.name) for batch in batches])
-        for field in fields(Batch)
-        if field.name != "showings"
-    }
-    return Batch(showings=tuple(showing for batch in batches for showing in batch.showings), **values)
+    values: dict[str, Any] = {field.name: [getattr(batch, field.name) for batch in batches] for field in fields(Batch)}
+    showings = tuple(showing for some in values.pop("showings") for showing in some)
+    tensors: dict[str, Any] = {name: None if rows[0] is None else torch.cat(rows) for name, rows in values.items()}
+    return Batch(showings=showings, **tensors)

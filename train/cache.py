@@ -185,7 +185,7 @@ def _check_round_trip(psnr_db: Sequence[float], settings: CacheSettings) -> None
 
 
 def _write_recipe(set_folder: Path, recipe: Recipe) -> None:
-    told = {"fingerprint": recipe.fingerprint, "clips": recipe.clips, "texts": recipe.texts}
+    told = {"fingerprint": recipe.fingerprint} | recipe.parts
     path = set_folder / "cache" / f"{recipe.fingerprint[:16]}.json"
     write_text(path, json.dumps(told, indent=2, sort_keys=True) + "\n")
 

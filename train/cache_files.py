@@ -5,10 +5,12 @@
     SET/cache/texts-<key>/ab/<annotation id, or clip id>.safetensors, and null.safetensors for the null prompt
         <form>.tokens (V, N) or (V, N, W) ids or (V, N, E) float16 vectors; <form>.phases (V, N) int8; <form>.windows
         (V, K, 2) float32
+    SET/cache/control-<key>/ab/<clip id>-<hash>.safetensors, where a variant asks for it
+        identity (X,), intensity (R, 2) and motion (V, T, S) float32: xsheet.train.control
 
 R crops, V variants: crop r is variant r, or with mirrored pictures variants 2r and 2r + 1, the second one mirrored.
 C latent channels, F latent frames, H x W cells, T frames, L x Q sound features, N tokens of the longest variant, W ids
-of a token, E text width, K phases.
+of a token, E text width, K phases, X numbers of a face, S series.
 """
 
 import hashlib
@@ -39,6 +41,12 @@ def clip_path(recipe: Recipe, clip_id: str, digest: str) -> Path:
 def text_path(recipe: Recipe, feature: Feature) -> Path:
     """Where the texts of a clip lie, from the set folder."""
     return _place(f"texts-{recipe.texts_key[:16]}", feature.annotation_id or feature.clip_id)
+
+
+def control_path(recipe: Recipe, feature: Feature) -> Path:
+    """Where lies what variants are told of a clip, from the set folder."""
+    assert recipe.control_key is not None
+    return _place(f"control-{recipe.control_key[:16]}", Path(feature.shard).stem)
 
 
 def null_path(recipe: Recipe) -> Path:

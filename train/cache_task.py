@@ -1,4 +1,4 @@
-"""One clip to its features: latents, sound, masks and texts, written as files of tensors (xsheet.train.cache_files).
+"""One clip to its features: latents, sound, masks, texts, written as files of tensors (xsheet.train.cache_files).
 
 T frames shown, L x Q sound features.
 """
@@ -26,7 +26,8 @@ from xsheet.schemas.errors import ContractError
 from xsheet.schemas.fields import RECORD, Id, NonNegative
 from xsheet.schemas.run import Feature
 from xsheet.schemas.time import CLIP_RATE, frame_at, frame_start_us
-from xsheet.train.cache_files import clip_path, half, save, shares, stacked_texts, text_path
+from xsheet.train.cache_files import clip_path, control_path, half, save, shares, stacked_texts, text_path
+from xsheet.train.control import Measured
 from xsheet.train.encoders import Encoders, open_encoders
 from xsheet.train.framing import Framing, frame
 from xsheet.train.masks import Face, face_masks
@@ -44,12 +45,14 @@ class ClipJob:
     clip: Clip
     face: Face
     annotation: Annotation | None
+    measured: Measured | None  # where a variant asks for it
     is_checked: bool  # decode it again and compare
 
     def key(self, fingerprint: str) -> str:
         """Identity of the item."""
         said = None if self.annotation is None else self.annotation.annotation_id
-        return ids.content_key("cache", fingerprint, self.clip.clip_id, self.digest, said, self.is_checked)
+        control = () if self.measured is None else (self.measured.digest,)
+        return ids.content_key("cache", fingerprint, self.clip.clip_id, self.digest, said, self.is_checked, *control)
 
     @property
     def digest(self) -> str:
@@ -113,6 +116,11 @@ class CacheTask:
         told = self._told(job, framing)
         feature = self._feature(job, framing, told)
         save(self._set / text_path(self._recipe, feature), stacked_texts(told, self._encoders.text))
+        if job.measured is not None:
+            self.stage = "control"
+            stretches = [_frames_at_25(start, framing, self._settings) for start in framing.starts]
+            tensors = job.measured.tensors(stretches, mirror=self._settings.picture.mirror)
+            save(self._set / control_path(self._recipe, feature), tensors)
         return [feature, *rows]
 
     def _encoded(self, media: Media, pictures: Sequence[Pictures], framing: Framing, job: ClipJob) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from xsheet.schemas.run import Feature
 from xsheet.train import draws
 from xsheet.train.batch import Batch
 from xsheet.train.cache import Cache, bucket_of, null_text
-from xsheet.train.cache_files import read, text_path
+from xsheet.train.cache_files import control_path, read, text_path
 from xsheet.train.draws import Showing
 from xsheet.train.framing import Bucket
 from xsheet.train.settings import MotionFilter, ShownSettings
@@ -107,6 +107,7 @@ class Clips:
             "audio_BTLQ": clip["audio"][crop].float(),
             **{f"{name}_BFHW": mask.flip(-1) if flipped else mask for name, mask in masks.items()},
             **self._text(feature, variant),
+            **self._control(feature, crop, variant),
         }
 
     def _text(self, feature: Feature, variant: int) -> dict[str, Tensor]:
@@ -119,6 +120,14 @@ class Clips:
         text[:count] = tokens[variant, :count]
         phase[:count] = phases[variant, :count] if self._shown.phases else BASE
         return {"text": text, "phase_BM": phase, "window_BK2": windows[variant]}
+
+    def _control(self, feature: Feature, crop: int, variant: int) -> dict[str, Tensor]:
+        """What variants are told, where the cache keeps it."""
+        if self._cache.recipe.control is None:
+            return {}
+        told = read(self._cache.set_folder / control_path(self._cache.recipe, feature))
+        chosen = told["identity"], told["intensity"][crop], told["motion"][variant]
+        return dict(zip(("identity_BX", "intensity_B2", "motion_BTX"), chosen, strict=True))
 
 
 def _splits(set_folder: Path) -> dict[str, str]:

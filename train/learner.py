@@ -48,19 +48,15 @@ class Learner(nn.Module):
 
         Gates are ACTalker's alone: see variants.py.
         """
+        text_B, audio_B = (is_dropped.to(x_BCFHW.device) for is_dropped in dropped)
         given = Condition(
             text_BME=self.embed(batch.text),
             phase_BM=batch.phase_BM,
             audio_BTLQ=batch.audio_BTLQ,
             window_BK2=batch.window_BK2,
-            control=control_of(self.transformer, batch, gates_B2=gates_B2),
+            control=control_of(self.transformer, batch, nobody_B=text_B & audio_B, gates_B2=gates_B2),
         )
-        kept = drop(
-            given,
-            text_B=dropped.text_B.to(x_BCFHW.device),
-            audio_B=dropped.audio_B.to(x_BCFHW.device),
-            null_text_ME=self.embed(self.null_text[None])[0],
-        )
+        kept = drop(given, text_B=text_B, audio_B=audio_B, null_text_ME=self.embed(self.null_text[None])[0])
         # Not a view: FSDP hangs its backward on the result, and a change in place of a view would lose it.
         return kept.velocity(self.transformer, x_BCFHW, timestep_BF).clone()
 

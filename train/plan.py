@@ -15,7 +15,7 @@ from xsheet.train.loop import LoopSettings
 from xsheet.train.settings import CacheSettings, DataSettings
 from xsheet.train.stages import StageSettings
 from xsheet.train.step import ComputeSettings
-from xsheet.train.variants import model_of
+from xsheet.train.variants import check_control, model_of
 
 StageName = Literal["stage1", "stage2"]
 
@@ -50,6 +50,9 @@ class TrainSettings(StrictModel):
     def _whole(self) -> "TrainSettings":
         if self.fantasy_talking is not None and self.actalker is not None:
             raise ValueError("fantasy_talking and actalker stand for the same part of the model: remove one of the two")
+        variant = self.fantasy_talking or self.actalker
+        if variant is not None:
+            check_control(variant, self.cache.control)
         return self
 
     @property

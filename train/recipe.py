@@ -1,7 +1,7 @@
 """The fingerprint of a cache: all that decides its numbers, in words, so that two that differ can say where.
 
 Pictures and sound are encoded once for all texts, so they have a fingerprint of their own; a new annotation layer costs
-new texts only.
+new texts only. What the variants are told besides stands apart likewise, and not at all where none asks for it.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Any
 from xsheet.annotate.blocks import BLOCKS_VERSION
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.tables import FEATURES
+from xsheet.train.control import CONTROL_VERSION
 from xsheet.train.encoders import Encoders
 from xsheet.train.settings import CacheSettings
 
@@ -22,6 +23,7 @@ class Recipe:
 
     clips: dict[str, Any]
     texts: dict[str, Any]
+    control: dict[str, Any] | None = None
 
     @property
     def clips_key(self) -> str:
@@ -34,9 +36,21 @@ class Recipe:
         return content_key("texts", self.texts, self.clips["picture"])
 
     @property
+    def control_key(self) -> str | None:
+        """Hash over all that decides what variants are told; it follows the crops."""
+        return None if self.control is None else content_key("control", self.control, self.clips["picture"])
+
+    @property
     def fingerprint(self) -> str:
-        """Hash over both: what the features table keeps."""
-        return content_key("cache", self.clips_key, self.texts_key)
+        """Hash over all: what the features table keeps."""
+        control = () if self.control is None else (self.control_key,)
+        return content_key("cache", self.clips_key, self.texts_key, *control)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What it says, in plain values."""
+        said = {"clips": self.clips, "texts": self.texts, "control": self.control}
+        return {name: part for name, part in said.items() if part is not None}
 
 
 def recipe_of(settings: CacheSettings, encoders: Encoders, *, layer: str | None) -> Recipe:
@@ -64,13 +78,16 @@ def recipe_of(settings: CacheSettings, encoders: Encoders, *, layer: str | None)
             "blocks_version": BLOCKS_VERSION,
             "said": settings.text.model_dump(mode="json", exclude={"layer"}),
         },
+        control=None
+        if settings.control is None
+        else {"format": FORMAT, "version": CONTROL_VERSION} | settings.control.model_dump(mode="json"),
     )
 
 
 def differences(wanted: Recipe, found: dict[str, Any]) -> list[str]:
     """What two recipes do not share, as "texts.layer: x, not y"; hashes shortened."""
-    ours = _flat({"clips": wanted.clips, "texts": wanted.texts})
-    theirs = _flat({part: found.get(part, {}) for part in ("clips", "texts")})
+    ours = _flat(wanted.parts)
+    theirs = _flat({part: said for part, said in found.items() if part != "fingerprint"})
     return [
         f"{key}: {_short(theirs.get(key))}, not {_short(ours.get(key))}"
         for key in sorted(ours.keys() | theirs.keys())

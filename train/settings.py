@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from xsheet.annotate.blocks import BlockPolicy
+from xsheet.curate.face_shape import SHAPE_MODEL
 from xsheet.model.config import latent_frames
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import AUDIO_RATE, FrameRate
@@ -76,6 +77,13 @@ class TextSettings(StrictModel):
     )
 
 
+class ControlSettings(StrictModel):
+    """What the variants are told of a clip besides: whose face, how much it moves, how the face moves (control.py)."""
+
+    face_model: str = Field(default=SHAPE_MODEL, description="`shape_model` of the tracks whose numbers tell a face")
+    face_numbers: int = Field(default=18, ge=1, le=4096, description="how many those are; ArcFace has 512")
+
+
 class CheckSettings(StrictModel):
     """Proof that a cache decodes to what was shown."""
 
@@ -92,6 +100,9 @@ class CacheSettings(StrictModel):
     encoders: EncoderSettings = Field(default=EncoderSettings(), description="encoders")
     picture: PictureSettings = Field(default=PictureSettings(), description="what is shown")
     text: TextSettings = Field(default=TextSettings(), description="what is said")
+    control: ControlSettings | None = Field(
+        default=None, description="for fantasy_talking and actalker; null = not kept, ActAvatar does not ask for it"
+    )
     check: CheckSettings = Field(default=CheckSettings(), description="round trip")
 
 

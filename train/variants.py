@@ -1,6 +1,6 @@
 """Models other than ActAvatar's that the same trainer runs: which one the settings mean, and what it is told besides.
 
-What the cache does not hold (whose face it is, motion of the face, how much to move) is "nothing in particular" here.
+B clips, T video frames, X numbers of a face or of its motion.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,18 @@ from torch import Generator, Tensor
 
 from xsheet.model.actalker import ACTalkerConfig, ACTalkerControl, ACTalkerSettings, ACTalkerTransformer, draw_gates
 from xsheet.model.config import ActAvatarConfig
-from xsheet.model.fantasy_talking import FantasyTalkingConfig, FantasyTalkingSettings, FantasyTalkingTransformer
+from xsheet.model.fantasy_talking import (
+    FantasyTalkingConfig,
+    FantasyTalkingControl,
+    FantasyTalkingSettings,
+    FantasyTalkingTransformer,
+)
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.train import draws
 from xsheet.train.batch import Batch
+from xsheet.train.control import DRIVERS, NEUTRAL
 from xsheet.train.draws import Showing
+from xsheet.train.settings import ControlSettings
 
 Variant = FantasyTalkingSettings | ACTalkerSettings
 
@@ -30,24 +37,47 @@ def model_of(size: ActAvatarConfig, variant: Variant | None) -> tuple[ActAvatarC
     return size, ActAvatarTransformer
 
 
-def control_of(transformer: ActAvatarTransformer, batch: Batch, *, gates_B2: Tensor | None = None) -> Any:
-    """What a variant is told besides text and sound, from what a batch holds; None for models that need nothing.
+def check_control(variant: Variant, kept: ControlSettings | None) -> None:
+    """ValueError unless the cache keeps what the variant is told, in as many numbers."""
+    if kept is None:
+        raise ValueError("fantasy_talking and actalker are told more than ActAvatar: set cache.control={}, cache again")
+    if variant.identity_width != kept.face_numbers:
+        raise ValueError(f"identity_width is {variant.identity_width}, cache.control.face_numbers {kept.face_numbers}")
+    if isinstance(variant, ACTalkerSettings) and variant.motion_width != len(DRIVERS):
+        raise ValueError(f"actalker.motion_width is {variant.motion_width}, of {len(DRIVERS)} series that drive")
 
-    Without gates, ACTalker's sound drives alone: there is no motion to follow.
+
+def control_of(
+    transformer: ActAvatarTransformer, batch: Batch, *, nobody_B: Tensor, gates_B2: Tensor | None = None
+) -> Any:
+    """What a variant is told of a batch besides text and sound; None for models that need nothing.
+
+    What the batch does not hold is "nothing in particular": nobody's face, ordinary motion, a face that keeps still.
+
+    Args:
+        transformer: of the variant.
+        batch: clips.
+        nobody_B: bool, clips whose face is not told.
+        gates_B2: which of sound and motion drive ACTalker's clips; all that is there, where nobody says.
     """
-    if not isinstance(transformer, ACTalkerTransformer):
-        return None
-    assert isinstance(transformer.size, ACTalkerConfig)
-    settings, device = transformer.size.actalker, batch.x0_BCFHW.device
+    size, of = transformer.size, batch.x0_BCFHW
     clips, frames = batch.audio_BTLQ.shape[:2]
-    sound_alone = torch.tensor([[True, False]]).expand(clips, -1)
-    return ACTalkerControl(
-        mouth_BFHW=batch.mouth_BFHW,
-        face_BFHW=batch.face_BFHW,
-        gates_B2=(sound_alone if gates_B2 is None else gates_B2).to(device),
-        identity_BX=torch.zeros(clips, settings.identity_width, device=device),
-        motion_BTX=torch.zeros(clips, frames, settings.motion_width, device=device),
-    )
+    if isinstance(size, FantasyTalkingConfig):
+        face_BX = _or_zeros(batch.identity_BX, (clips, size.fantasy_talking.identity_width), of)
+        motion_B2 = of.new_full((clips, 2), NEUTRAL) if batch.intensity_B2 is None else batch.intensity_B2
+        return FantasyTalkingControl(identity_BX=face_BX.masked_fill(nobody_B[:, None], 0), motion_B2=motion_B2)
+    if isinstance(size, ACTalkerConfig):
+        face_BX = _or_zeros(batch.identity_BX, (clips, size.actalker.identity_width), of)
+        has_motion = batch.motion_BTX is not None
+        everything = torch.tensor([[True, has_motion]]).expand(clips, -1)
+        return ACTalkerControl(
+            mouth_BFHW=batch.mouth_BFHW,
+            face_BFHW=batch.face_BFHW,
+            gates_B2=(everything if gates_B2 is None else gates_B2).to(of.device),
+            identity_BX=face_BX.masked_fill(nobody_B[:, None], 0),
+            motion_BTX=_or_zeros(batch.motion_BTX, (clips, frames, size.actalker.motion_width), of),
+        )
+    return None
 
 
 def gates(showings: Sequence[Showing], *, seed: int) -> Tensor:
@@ -57,3 +87,7 @@ def gates(showings: Sequence[Showing], *, seed: int) -> Tensor:
         rng.manual_seed(int(draws.generator(seed, "gates", showing).integers(2**63)))
         drawn.append(draw_gates(1, rng=rng))
     return torch.cat(drawn)
+
+
+def _or_zeros(told: Tensor | None, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    return like.new_zeros(shape) if told is None else told

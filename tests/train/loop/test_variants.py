@@ -4,21 +4,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy import EVERYTHING, SEED, final_state, make_clip, make_learner, make_loop, small_size
+from toy import EVERYTHING, SEED, VARIANTS, final_state, make_clip, make_learner, make_loop, small_size
 
-from xsheet.model.actalker import ACTalkerSettings
-from xsheet.model.fantasy_talking import FantasyTalkingSettings
 from xsheet.train import draws
 from xsheet.train.draws import Showing
 from xsheet.train.learner import part_keys
 from xsheet.train.loss import LossSettings, VelocityLoss
 from xsheet.train.plan import TrainSettings
-from xsheet.train.variants import gates
+from xsheet.train.settings import CacheSettings, ControlSettings
+from xsheet.train.variants import control_of, gates
 
-VARIANTS = {
-    "fantasy_talking": FantasyTalkingSettings(identity_width=4, identity_tokens=2, identity_layers=1, motion_width=8),
-    "actalker": ACTalkerSettings(identity_width=4, motion_width=6),
-}
 SHOWINGS = [Showing(epoch, f"clip{k}") for epoch in range(3) for k in range(400)]
 
 
@@ -59,6 +54,24 @@ def test_settings_say_which_model():
 def test_both_variants_at_once_are_refused():
     with pytest.raises(ValueError, match="remove one of the two"):
         TrainSettings(stage1=EVERYTHING, stage2=EVERYTHING, **VARIANTS)
+
+
+def test_a_variant_wants_a_cache_that_keeps_what_it_is_told(variant):
+    name = next(name for name, one in VARIANTS.items() if one is variant)
+    with pytest.raises(ValueError, match=r"set cache\.control=\{\}"):
+        TrainSettings(stage1=EVERYTHING, stage2=EVERYTHING, **{name: variant})
+    with pytest.raises(ValueError, match=r"identity_width is 4, cache\.control\.face_numbers 18"):
+        TrainSettings(
+            cache=CacheSettings(control=ControlSettings()), stage1=EVERYTHING, stage2=EVERYTHING, **{name: variant}
+        )
+
+
+def test_nothing_is_told_of_a_face_where_text_and_sound_are_dropped(variant):
+    learner, clip = make_learner(variant=variant), make_clip(Showing(0, "clip1"), small_size())
+    batch = replace(clip, identity_BX=torch.ones(1, 4))
+    told = [control_of(learner.transformer, batch, nobody_B=torch.tensor([nobody])) for nobody in (False, True)]
+    assert torch.equal(told[0].identity_BX, torch.ones(1, 4))
+    assert torch.equal(told[1].identity_BX, torch.zeros(1, 4))
 
 
 def test_the_mouth_alone_counts_as_often_as_told():

@@ -13,7 +13,9 @@ import torch
 from torch import distributed, nn
 from torch.distributed.tensor import DTensor
 
+from xsheet.model.actalker import ACTalkerSettings
 from xsheet.model.config import ActAvatarConfig
+from xsheet.model.fantasy_talking import FantasyTalkingSettings
 from xsheet.model.initial import fresh
 from xsheet.train.batch import Batch, joined
 from xsheet.train.draws import DropSettings, Showing, permutation
@@ -42,6 +44,10 @@ EVERYTHING = StageSettings(
 )
 ALONE = World()
 FLOAT32 = ComputeSettings(dtype="float32", checkpointing=False)
+VARIANTS = {
+    "fantasy_talking": FantasyTalkingSettings(identity_width=4, identity_tokens=2, identity_layers=1, motion_width=8),
+    "actalker": ACTalkerSettings(identity_width=4),
+}
 
 
 def small_size(**changes) -> ActAvatarConfig:
