@@ -52,7 +52,7 @@ def plan(set_folder: Path, settings: AnnotateSettings, *, limit: int | None = No
     """
     clips = list(islice(tables.iterate(set_folder, tables.CLIPS), limit))
     hours = seconds_from_us(sum(clip.duration_us for clip in clips)) / 3600
-    if settings.motion is not None:
+    if not settings.asks_a_model:
         return Plan(annotator="motion", clips=len(clips), hours=hours, samples=1, estimate=None, family=None)
     # Which family a server runs is not known; Qwen3-VL is the newer one.
     family = QwenFolder.of(settings.qwen.model).family if settings.qwen is not None else QWEN3

@@ -49,12 +49,17 @@ class AnnotateSettings(StrictModel):
             raise ValueError("expected exactly one of motion, qwen and endpoint")
         return self
 
+    @property
+    def asks_a_model(self) -> bool:
+        """Whether replies come from a vision-language model, and not out of our own code."""
+        return self.qwen is not None or self.endpoint is not None
+
     def asker_sha256(self, run: Run) -> str:
         """Hash of all that decides a reply. Left out is what becomes of it, and how the calls are carried out."""
         served: dict[str, Any] = {
             "vlm": True, "ruler": True, "qwen": {"dtype", "attention"}, "endpoint": {"response_format", "jpeg_quality"},
         }  # fmt: skip
-        decides = self.model_dump(mode="json", include=served if self.motion is None else {"motion"})
+        decides = self.model_dump(mode="json", include=served if self.asks_a_model else {"motion"})
         model = run.model and [run.model.id, run.model.revision]
         return ids.content_key(decides, model, [prompt.sha256 for prompt in run.prompts])
 
@@ -89,7 +94,7 @@ def run_of(settings: AnnotateSettings) -> Run:
     sha256 = settings_sha256(settings)
     key = ids.content_key("annotate", __version__, model.id, model.revision, [p.sha256 for p in prompts], sha256)
     vlm, found = settings.vlm, versions(LIBRARIES)
-    asked = settings.motion is None
+    asked = settings.asks_a_model
     return Run(
         run_id=f"run_{key[:20]}",
         kind="annotate",
@@ -130,14 +135,14 @@ def _model(settings: AnnotateSettings) -> Model:
 
 
 def _prompts(settings: AnnotateSettings) -> tuple[Prompt, ...]:
-    if settings.motion is not None:
+    if not settings.asks_a_model:
         return ()
     grammar = f"llguidance {versions(['llguidance'])['llguidance']}" if settings.qwen is not None else None
     return prompts_of(settings.vlm, grammar=grammar)
 
 
 def _engine(settings: AnnotateSettings, found: dict[str, str]) -> Version | None:
-    if settings.motion is not None:
+    if not settings.asks_a_model:
         return None
     return Version(name="transformers", version=found["transformers"]) if settings.qwen else Version(
         name="endpoint", version="as served"

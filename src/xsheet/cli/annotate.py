@@ -223,7 +223,7 @@ def execution(settings: "AnnotateSettings", jobs: int | None, ray: str | None, *
     """Workers for an annotator."""
     from xsheet.execute import Execution
 
-    if settings.motion is not None:
+    if not settings.asks_a_model:
         return Execution(jobs=jobs or cores(), ray=ray)
     # One process holds the weights, or the connections; weights take what memory there is, and hours may pass.
     return Execution(jobs=jobs or 1, ray=ray, gpus=gpus, threads=cores(), memory_mb=MODEL_MB, item_limit_s=MODEL_S)
