@@ -1,14 +1,20 @@
 """The command as a user meets it: exit codes, one-line errors, JSON, names chosen by strangers."""
 
 import json
+import os
+import pty
+import re
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from xsheet import __version__
+from xsheet.cli import app
 from xsheet.schemas import tables
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.source import SourceVideo
@@ -24,33 +30,94 @@ def test_version_is_the_packages():
     assert xsheet("--version").stdout == f"xsheet {__version__}\n"
 
 
-VERBS = [
-    (),
-    ("schemas",),
-    ("curate",),
-    ("models",),
-    ("demo",),
-    ("demo", "corpus"),
-    *(("schemas", verb) for verb in ("show", "check", "upgrade")),
-    *(
-        ("curate", verb)
-        for verb in ("run", "decide", "sweep", "report", "inspect", "split", "selftest-sync", "describe")
-    ),
-    *(("models", verb) for verb in ("list", "verify", "pull", "convert")),
-]
+def commands(command=None, path=()):
+    """Path and command of everything that can be called, groups too."""
+    command = command or typer.main.get_command(app)
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from commands(below, (*path, name))
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_explains_itself(verb):
-    ran = xsheet(*verb, "--help")
-    assert ran.returncode == 0
-    assert "Usage:" in ran.stdout
+COMMANDS = {" ".join(path): command for path, command in commands()}
+VERBS = [path for path, command in COMMANDS.items() if not hasattr(command, "commands")]
 
 
-@pytest.mark.slow
-def test_every_leaf_verb_shows_an_example():
-    for verb in VERBS[4:]:
-        assert "Example: xsheet" in " ".join(xsheet(*verb, "--help").stdout.split()), verb
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_explains_itself(path):
+    ran = CliRunner().invoke(app, [*path.split(), "--help"])
+    assert ran.exit_code == 0
+    assert f"Usage: xsheet {path}".strip() in " ".join(ran.stdout.split())
+    assert COMMANDS[path].help
+
+
+@pytest.mark.parametrize("path", VERBS)
+def test_every_verb_shows_an_example_of_itself(path):
+    assert re.search(rf"Examples?: xsheet {path}\b", COMMANDS[path].help)
+
+
+@pytest.mark.parametrize("path", VERBS)
+def test_every_option_says_what_it_is_for(path):
+    assert not [option.name for option in COMMANDS[path].params if not option.help]
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_an_unknown_option_is_exit_2_on_stderr_and_no_traceback(path):
+    ran = CliRunner().invoke(app, [*path.split(), "--no-such-option"])
+    assert ran.exit_code == 2
+    assert isinstance(ran.exception, SystemExit)
+    assert "No such option" in ran.stderr
+    assert not ran.stdout
+
+
+def test_a_shell_completes_commands_options_and_choices():
+    def completed(words):
+        count = str(len(words.split(" ")) - 1)
+        asked = {"_XSHEET_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": count}
+        named = [sys.executable, "-c", "import sys; sys.argv[0] = 'xsheet'; from xsheet.cli import main; main()"]
+        return subprocess.run(named, env=os.environ | asked, capture_output=True, text=True, check=False).stdout.split()
+
+    assert completed("xsheet cur") == ["curate"]
+    assert "--until" in completed("xsheet run --u")
+    assert completed("xsheet run videos --until a") == ["annotate", "audit"]
+
+
+def on_a_terminal(*arguments, **environment):
+    """What a command says where both its outputs are a terminal."""
+    ours, theirs = pty.openpty()
+    clean = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    subprocess.run(
+        [*COMMAND, *arguments], stdout=theirs, stderr=theirs, check=False, env={**clean, "TERM": "xterm", **environment}
+    )
+    os.close(theirs)
+    said = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    return said
+
+
+def test_colours_are_for_terminals_that_want_them(tmp_path):
+    wrong = ("schemas", "check", str(tmp_path))
+    assert "\x1b[31m" in on_a_terminal(*wrong)
+    assert "\x1b[3" not in on_a_terminal(*wrong, NO_COLOR="1")
+    assert "\x1b" not in xsheet(*wrong).stderr
+
+
+def test_a_library_that_is_missing_is_one_line():
+    code = "import sys; sys.modules['pyarrow'] = None; from xsheet.cli import main; main()"
+    ran = subprocess.run([sys.executable, "-c", code, "schemas", "show"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+    assert "pyarrow is not installed; `xsheet doctor`" in ran.stderr
+
+
+def test_a_fault_of_ours_is_one_line_that_says_where():
+    code = (
+        "import xsheet.schemas.check as check; check.check_set = lambda *_, **__: 1 / 0;"
+        "from xsheet.cli import main; main()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "schemas", "check", "."], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+    assert "ZeroDivisionError at" in ran.stderr
 
 
 @pytest.mark.parametrize(

@@ -53,17 +53,20 @@ def main() -> None:
     """Run the command. An error is one line on stderr; `--debug` shows its traceback."""
     # It may stand anywhere: people append it to the command that just failed.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    _hear_progress()
     if len(arguments) < len(sys.argv) - 1:
         app(arguments)
-    _hear_progress()
     try:
         app(arguments)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            typer.secho("stopped; the same command goes on where it was", err=True, fg="yellow")
+            _say("stopped; the same command goes on where it was", style="yellow")
         raise
-    except Exception as error:  # noqa: BLE001 - the border to the user: errors of ours become one line
-        sys.exit(_explain(error))
+    except Exception as error:  # noqa: BLE001 - the border to the user: an error becomes one line
+        _say(f"error: {_in_words(error)}", style="red")
+        from xsheet.schemas.errors import ConfigError
+
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
 def _hear_progress() -> None:
@@ -75,11 +78,21 @@ def _hear_progress() -> None:
     ours.setLevel(logging.INFO)
 
 
-def _explain(error: Exception) -> int:
-    from xsheet.cli.show import plain
-    from xsheet.schemas.errors import ConfigError, XsheetError
+def _in_words(error: Exception) -> str:
+    from xsheet.schemas.errors import XsheetError
 
-    if not isinstance(error, (XsheetError, OSError)):
-        raise error
-    typer.secho(f"error: {plain(str(error))}", err=True, fg="red")
-    return 2 if isinstance(error, ConfigError) else 1
+    if isinstance(error, (XsheetError, OSError)):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("xsheet"):
+        return f"{error.name} is not installed; `xsheet doctor` says what wants it, and how to get it"
+    import traceback
+
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    name, line = at.filename.rpartition("/")[2], at.lineno
+    return f"{type(error).__name__} at {name}:{line}: {error}; a fault of xsheet itself, --debug shows more"
+
+
+def _say(text: str, *, style: str) -> None:
+    from xsheet.cli.show import console, plain
+
+    console(err=True).print(plain(text), style=style, markup=False, soft_wrap=True)

@@ -68,6 +68,7 @@ def run(
     if dry_run:
         return
     from xsheet.cli.annotate import execution
+    from xsheet.cli.show import console
     from xsheet.cli.trained import tell_steps
     from xsheet.curate.pipeline import Where
     from xsheet.execute import Execution
@@ -78,7 +79,8 @@ def run(
 
     def tell(step: "Step") -> None:
         if shows:
-            typer.secho(f"{steps.index(step) + 1}/{len(steps)} {DOES[step][0]}", err=True, bold=True)
+            said = f"{steps.index(step) + 1}/{len(steps)} {DOES[step][0]}"
+            console(err=True).print(said, style="bold", markup=False, soft_wrap=True)
 
     if shows and until == "train":
         tell_steps()

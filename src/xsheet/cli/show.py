@@ -18,9 +18,9 @@ def plain(text: str) -> str:
     return _CONTROLS.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
 
 
-def console() -> Console:
-    """The terminal; colours only where there is one (and NO_COLOR is honoured)."""
-    return Console(highlight=False)
+def console(*, err: bool = False) -> Console:
+    """The terminal, or what stands for it; colours only where there is one (and NO_COLOR is honoured)."""
+    return Console(stderr=err, highlight=False)
 
 
 def print_json(value: Any) -> None:
