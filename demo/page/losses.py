@@ -18,6 +18,7 @@ class Course:
     stage: str
     steps: tuple[int, ...]
     losses: tuple[float, ...]
+    held_out: tuple[tuple[int, float], ...]  # (step, loss) on clips that it is not shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Curve:
     stage: str
     raw: str  # points of a polyline
     smooth: str
+    held_out: tuple[tuple[float, float], ...]  # points
     x: float  # where the stage begins
     says: str
 
@@ -48,7 +50,8 @@ def read_course(folder: Path) -> Course | None:
     if not told:
         return None
     steps, losses = zip(*told, strict=True)
-    return Course(stage=folder.name, steps=steps, losses=losses)
+    seen = tuple((line["step"], line["held out/loss"]) for line in lines if "held out/loss" in line)
+    return Course(stage=folder.name, steps=steps, losses=losses, held_out=seen)
 
 
 def loss_plot(courses: Sequence[Course]) -> LossPlot | None:
@@ -56,11 +59,11 @@ def loss_plot(courses: Sequence[Course]) -> LossPlot | None:
     if not courses:
         return None
     across = Scale(0.0, float(sum(course.steps[-1] for course in courses)))
-    up = Scale(0.0, max(max(course.losses) for course in courses))
+    up = Scale(0.0, max(max(*course.losses, *(loss for _, loss in course.held_out), 0.0) for course in courses))
     return LossPlot(
         curves=tuple(_curves(courses, across, up)),
         x_ticks=tuple((_percent(x), label) for x, label in across.ticks()),
-        y_ticks=tuple((round(100 - _percent(y), 2), label) for y, label in up.ticks()),
+        y_ticks=tuple((_down(up, float(label)), label) for _, label in up.ticks()),
     )
 
 
@@ -68,14 +71,24 @@ def _curves(courses: Sequence[Course], across: Scale, up: Scale) -> Iterator[Cur
     before = 0
     for course in courses:
         smooth = list(accumulate(course.losses, lambda mean, loss: _KEEPS * mean + (1 - _KEEPS) * loss))
-        xs = [_percent(across.at(before + step)) for step in course.steps]
+        at = [_percent(across.at(before + step)) for step in course.steps]
         raw, line = (
-            " ".join(f"{x:g},{100 - _percent(up.at(loss)):g}" for x, loss in zip(xs, losses, strict=True))
+            " ".join(f"{x:g},{_down(up, loss):g}" for x, loss in zip(at, losses, strict=True))
             for losses in (course.losses, smooth)
         )
-        says = f"{smooth[0]:.2f} to {smooth[-1]:.2f} in {course.steps[-1]:,} steps"
-        yield Curve(stage=course.stage, raw=raw, smooth=line, x=_percent(across.at(before)), says=says)
+        yield Curve(
+            stage=course.stage,
+            raw=raw,
+            smooth=line,
+            held_out=tuple((_percent(across.at(before + step)), _down(up, loss)) for step, loss in course.held_out),
+            x=_percent(across.at(before)),
+            says=f"{smooth[0]:.2f} to {smooth[-1]:.2f} in {course.steps[-1]:,} steps",
+        )
         before += course.steps[-1]
+
+
+def _down(up: Scale, value: float) -> float:
+    return round(100 - _percent(up.at(value)), 2)
 
 
 def _percent(x: float) -> float:

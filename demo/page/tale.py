@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from xsheet.annotate.audit.report.criteria import GateView, gate_view
 from xsheet.curate.report.charts import Step, candidate_steps, picture_steps
@@ -13,11 +14,9 @@ from xsheet.demo.page.films import still
 from xsheet.demo.page.losses import Course, read_course
 from xsheet.demo.page.sheets import Card, clip_card, found_of_planted, sample_cards
 from xsheet.demo.unseen import Unseen
-from xsheet.path import Walked
+from xsheet.path import STAGES, Walked
 from xsheet.train.evaluate import Evaluation
 from xsheet.train.phase_scores import PhaseScore
-
-STAGES = ("stage1", "stage2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +56,12 @@ class Tale:
     sheet: Card | None = None
     trust: Trust | None = None
     learned: Learned | None = None
-    seconds: Mapping[str, float]  # by step, as it was when it was done
+    seconds: Mapping[str, float]  # by step, of all runs
     again: tuple[tuple[str, str], ...] = ()  # what to do next: a command, and what it does
 
 
-def gather(corpus: Path, walked: Walked, unseen: Unseen | None, *, samples: Path) -> Tale:
-    """Read, decode and count; `samples` is the folder of the unseen films."""
+def gather(corpus: Path, walked: Walked, unseen: Unseen | None, *, samples: Path, seconds: Mapping[str, float]) -> Tale:
+    """Read, decode and count; `samples` is the folder of the unseen films, `seconds` what each step took."""
     folder, accepted = walked.set_folder, walked.accepted
     layer = None if accepted is None else accepted.layer
     order = reason_order(judging_limits(folder))
@@ -83,5 +82,20 @@ def gather(corpus: Path, walked: Walked, unseen: Unseen | None, *, samples: Path
                 samples=tuple(sample_cards(unseen, samples, Path(scratch))),
                 evaluation=unseen.evaluation,
             ),
-            seconds=walked.seconds,
+            seconds=dict(seconds),
+            again=_again(corpus.parent, walked),
         )  # fmt: skip
+
+
+def _again(out: Path, walked: Walked) -> tuple[tuple[str, str], ...]:
+    folder = quote(str(walked.set_folder))
+    return (
+        ("xsheet run VIDEOS --out my-set", "the same path over films of your own"),
+        (
+            f"xsheet curate decide {folder} --preset train",
+            "other limits over the same measurements: seconds, no decode",
+        ),
+        (f"xsheet audit review {folder}", "look at the sheets and mend them; what you change is a layer of its own"),
+        (f"xsheet train run {folder} --out longer --set data.batch=8", "both stages with all steps of the preset"),
+        (f"xsheet demo --out {quote(str(out))}-60 --clips 60", "more films, a better model, more minutes"),
+    )

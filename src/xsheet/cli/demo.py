@@ -1,11 +1,17 @@
 """`xsheet demo`: the path on a synthetic corpus."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xsheet.cli.options import AsJson, DryRun, Jobs, Ray, cores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xsheet.demo.walk import Shown
+    from xsheet.path import Ways
 
 app = typer.Typer()
 
@@ -13,17 +19,22 @@ Clips = Annotated[int, typer.Option("--clips", min=1, help="Films to make; twent
 Seed = Annotated[int, typer.Option("--seed", min=0, help="What all randomness follows from.")]
 Size = Annotated[int, typer.Option("--size", min=64, max=1024, help="Picture height in pixels, an even number.")]
 
-# Measured on one core, for a film of 6 s: drawing and encoding it at 256 × 256 (grows with the area), and curating it.
-FILM_S = 3.0
-CURATE_S = 9.0
-STAGE1_STEPS, STAGE2_STEPS = 60, 90  # minutes, to show that the loop runs; not to learn much
+# CPU seconds, measured (docs/log.md#demo). A film of 6 s: drawn and encoded at 256 × 256, which grows with the area;
+# all that is done with it until it is trained on. A clip in a step. What is done once, mostly sampling and reading.
+FILM_S, CURATE_S, STEP_S, ONCE_S = 3.0, 10.0, 0.07, 80.0
+CLIPS, STEPS = 20, (400, 500)
+QUICK_CLIPS, QUICK_STEPS = 12, (80, 120)
+MOST_AT_ONCE = 8  # clips in a step: few clips are seen often, in small steps
 
 
 @app.callback(invoke_without_command=True)
 def demo(
     context: typer.Context,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the corpus and the set.")] = Path("demo-out"),
-    clips: Clips = 20,
+    out: Annotated[Path, typer.Option("--out", help="Folder of everything the demo makes.")] = Path("demo-out"),
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer films and steps: a third of the time.")] = False,
+    clips: Annotated[
+        int | None, typer.Option("--clips", min=1, help=f"Films to make; {CLIPS} hold every kind of fault.")
+    ] = None,
     seed: Seed = 0,
     size: Size = 384,
     jobs: Jobs = None,
@@ -31,56 +42,105 @@ def demo(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """The whole path on a synthetic talking corpus: films with planted faults become a set that can be trusted.
+    """The whole path on a talking puppet: films with planted faults in, a small avatar and one page that tells all out.
 
-    A second run keeps what the first one finished.
+    A second run keeps what the first one finished; after Ctrl-C the same command goes on.
 
-    Example: xsheet demo --out demo-out --clips 20
+    Examples: xsheet demo --quick
+
+    xsheet demo --out demo-out --clips 60
     """
     if context.invoked_subcommand is not None:
         return
-    from xsheet.cli.show import console, print_json
+    from xsheet.cli.run import DOES
+    from xsheet.cli.show import console
     from xsheet.schemas.settings import load
 
-    jobs = jobs or cores()
-    _announce(clips, size, jobs, out, curated=True)
+    jobs, steps, clips = jobs or cores(), QUICK_STEPS if quick else STEPS, clips or (QUICK_CLIPS if quick else CLIPS)
+    _announce_all(clips, size, jobs, out, steps)
     if dry_run:
         return
-    from xsheet.cli import annotate, audit, curate
-    from xsheet.cli.train import settings_of as train_settings
-    from xsheet.curate.split import SplitSettings
-    from xsheet.demo.walk import DemoSettings, show
+    from xsheet.cli.trained import tell_steps
+    from xsheet.demo.walk import STEPS as PATH
+    from xsheet.demo.walk import DemoSettings, DemoStep, show
     from xsheet.execute import Execution
+
+    does: dict[str, str] = {step: told for step, (told, _) in DOES.items()}
+    does |= {"films": "draw the films", "samples": "draw sheets it never saw, and score them", "page": "tell the story"}
+
+    def tell(step: DemoStep) -> None:
+        if not as_json:
+            typer.secho(f"{PATH.index(step) + 1}/{len(PATH)} {does[step]}", err=True, bold=True)
+
+    if not as_json:
+        tell_steps()
+    settings = load(DemoSettings, overrides=[f"clips={clips}", f"seed={seed}", f"size={size}", *_reading(quick)])
+    how = Execution(jobs=jobs, ray=ray)
+    shown = show(out, settings, _ways(clips, steps), how=how, shows_progress=not as_json, tell=tell)
+    if as_json:
+        _print_json(shown)
+    else:
+        console().print("\n".join(_summary(shown)), markup=False)
+    raise typer.Exit(1 if shown.walked.curated.failed else 0)
+
+
+def _reading(quick: bool) -> list[str]:
+    """The reader of small faces is fitted in seconds here; its ceiling stands beside every number."""
+    return [f"unseen.evaluation.fitting.steps={150 if quick else 300}"]
+
+
+def _ways(clips: int, steps: tuple[int, int]) -> "Ways":
+    """The path with its own presets, but a large part held out, and steps that a few minutes have room for."""
+    from xsheet.cli import annotate, audit, curate, train
+    from xsheet.curate.split import SplitSettings
     from xsheet.path import Ways
 
-    settings = load(DemoSettings, overrides=[f"clips={clips}", f"seed={seed}", f"size={size}"])
-    ways = Ways(
+    at_once = max(1, min(MOST_AT_ONCE, 2 * clips // 5))
+    few = [
+        f"stage1.steps={steps[0]}", f"stage2.steps={steps[1]}", f"data.batch={at_once}",
+        f"compute.micro_batch={at_once}", f"stage1.optim.warmup_steps={steps[0] // 8}",
+        f"stage2.optim.warmup_steps={steps[1] // 8}", "loop.log_every=10", "loop.save_every=100",
+        f"loop.observe_every={max(steps) // 2}",
+    ]  # fmt: skip
+    return Ways(
         curate=curate.settings_of("keep", None, None),
         annotate=annotate.settings_of("motion", None, None, None, None),
         audit=audit.settings_of("default", None, None),
-        split=SplitSettings(),
-        train=train_settings("tiny", None, [f"stage1.steps={STAGE1_STEPS}", f"stage2.steps={STAGE2_STEPS}"]),
+        split=SplitSettings(val=0.05, test=0.25),
+        train=train.settings_of("tiny", None, few),
     )
-    shown = show(out, settings, ways, how=Execution(jobs=jobs, ray=ray), shows_progress=not as_json)
+
+
+def _summary(shown: "Shown") -> "Iterator[str]":
+    """The demo on one screen."""
     walked = shown.walked
-    if as_json:
-        print_json({
-            "corpus": str(shown.corpus), "set": str(walked.set_folder), "page": str(walked.page),
-            "counts": walked.curated.counts,
-            "phases": 0 if walked.annotated is None else walked.annotated.phases,
-            "accepted": 0 if walked.accepted is None else walked.accepted.accepted,
-            "seconds": {k: round(v, 2) for k, v in walked.seconds.items()},
-        })  # fmt: skip
-    else:
-        curate.show_run(walked.curated, walked.set_folder, as_json=False)
-        if walked.annotated is not None:
-            annotate.show_run(walked.annotated, walked.set_folder, as_json=False)
-            annotate.show_richest(walked.annotated, walked.set_folder)
-        if walked.accepted is not None:
-            audit.show_audit(walked.accepted.audited, walked.audit_page, as_json=False)
-            audit.show_accepted(walked.accepted)
-        console().print(f"films and their truth: {shown.corpus}\npage: {walked.page}", markup=False)
-    raise typer.Exit(1 if walked.curated.failed else 0)
+    counts = walked.curated.counts
+    yield f"{counts['sources']} films, {counts['candidates']} candidates, {counts['clips']} clips kept"
+    if walked.annotated is not None and walked.accepted is not None:
+        gate = "passes" if walked.accepted.audited.gate.passed else "fails"
+        yield f"{walked.annotated.phases} phases; the layer {gate} the gate, {walked.accepted.accepted} sheets accepted"
+    for stage in () if walked.trained is None else walked.trained.stages:
+        lost = "" if stage.loss is None else f", loss {stage.loss[0]:.2f} → {stage.loss[1]:.2f}"
+        yield f"{stage.stage}: {stage.steps} steps{lost}"
+    if shown.unseen is not None:
+        yield shown.unseen.evaluation.table()
+    yield f"{sum(shown.seconds.values()) / 60:.1f} min in all. The story, to be opened in a browser: {shown.page}"
+
+
+def _print_json(shown: "Shown") -> None:
+    from xsheet.cli.show import print_json
+
+    walked = shown.walked
+    numbers = {} if shown.unseen is None else shown.unseen.evaluation.numbers()
+    print_json({
+        "page": str(shown.page), "corpus": str(shown.corpus), "set": str(walked.set_folder),
+        "counts": walked.curated.counts,
+        "phases": 0 if walked.annotated is None else walked.annotated.phases,
+        "accepted": 0 if walked.accepted is None else walked.accepted.accepted,
+        "steps": {} if walked.trained is None else {stage.stage: stage.steps for stage in walked.trained.stages},
+        "numbers": {name: None if drawn is None else round(drawn.mean, 4) for name, (drawn, _) in numbers.items()},
+        "seconds": shown.seconds,
+    })  # fmt: skip
 
 
 @app.command()
@@ -120,6 +180,17 @@ def corpus(
     raise typer.Exit(1 if failed else 0)
 
 
-def _announce(clips: int, size: int, jobs: int, out: Path, *, curated: bool = False) -> None:
-    minutes = clips * (FILM_S * (size / 256) ** 2 + CURATE_S * curated) / jobs / 60
+def _announce(clips: int, size: int, jobs: int, out: Path) -> None:
+    minutes = clips * FILM_S * (size / 256) ** 2 / jobs / 60
     typer.echo(f"{clips} films of 4 to 15 s into {out}, about {minutes:.1f} min on {jobs} cores", err=True)
+
+
+def _announce_all(clips: int, size: int, jobs: int, out: Path, steps: tuple[int, int]) -> None:
+    at_once = max(1, min(MOST_AT_ONCE, 2 * clips // 5))
+    films_s = clips * (FILM_S * (size / 256) ** 2 + CURATE_S) / jobs
+    learning_s = (STEP_S * at_once * sum(steps) + ONCE_S) / min(2, jobs)  # the preset computes on two cores
+    typer.echo(
+        f"{clips} films of 4 to 15 s, two stages of {steps[0]} and {steps[1]} steps, one page, into {out}: "
+        f"about {(films_s + learning_s) / 60:.0f} min on {jobs} cores",
+        err=True,
+    )

@@ -1,0 +1,278 @@
+"""The demo's page from a small story: all of it is told, strangers' text does no harm, and nothing is asked for."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from xsheet.annotate.audit.report.axis import Drawn, axis
+from xsheet.annotate.audit.report.criteria import GateRow, GateView
+from xsheet.curate.report.charts import Step
+from xsheet.demo.corpus import truth_path
+from xsheet.demo.page.fates import Fate, fates
+from xsheet.demo.page.films import Video
+from xsheet.demo.page.losses import Course, loss_plot, read_course
+from xsheet.demo.page.page import SHOWN, write_page
+from xsheet.demo.page.sheets import Card, Row
+from xsheet.demo.page.tale import Film, Learned, Tale, Trust
+from xsheet.schemas import tables
+from xsheet.schemas.annotation import Phase
+from xsheet.schemas.clip import Clip, Verdict
+from xsheet.schemas.sets import create_set
+from xsheet.schemas.source import Extra, Shot, SourceVideo
+from xsheet.train.evaluate import ClipScore, Evaluation, Exchange
+from xsheet.train.phase_scores import MouthScore, PhaseScore
+
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"alert(1)\">\x1b[31m\u202e{{ 7*7 }}"
+PICTURE, FILM = (
+    "data:image/jpeg;base64,AA==",
+    Video(source="data:video/mp4;base64,AA==", poster="data:image/jpeg;base64,AA=="),
+)
+SECTIONS = {"in", "funnel", "sheet", "audit", "loss", "drawn", "numbers", "time", "next"}
+
+
+class Page(HTMLParser):
+    """What a browser would find."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.sources, self.words = [], set(), [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        told = dict(attrs)
+        self.tags.append(tag)
+        self.ids.add(told.get("id"))
+        self.sources += [told[name] for name in ("src", "href", "poster", "action") if name in told]
+        assert not [name for name in told if name.startswith("on")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(self.words)
+
+
+@pytest.fixture
+def page(tmp_path):
+    def write(tale):
+        write_page(tale, tmp_path / "demo.html")
+        return (tmp_path / "demo.html").read_text(encoding="utf-8")
+
+    return write
+
+
+def film(name=HOSTILE, *, kept=1, kind="talk", as_planned=True):
+    fate = Fate(
+        name=name, kind=kind, planted=name, became=name, kept=kept, as_planned=as_planned, media=Path("x.mp4"),
+        middles_us=(0,),
+    )  # fmt: skip
+    return Film(fate=fate, still=PICTURE)
+
+
+def card():
+    nod = Phase(
+        phase_id="p0", track="head", start_us=400_000, end_us=1_200_000, action="nod", text=HOSTILE, kind="action",
+        laterality="none", origin="motion",
+    )  # fmt: skip
+    drawn = Drawn(duration_us=3_000_000, phases=[nod], others=[(HOSTILE, [nod])])
+    scores = (PhaseScore(action="nod", found=None, hit=False, tiou=0.0, start_error_s=None),)
+    return Card(
+        name=HOSTILE, video=FILM, rows=(Row(name=HOSTILE, frames=PICTURE),), axis=axis(drawn),
+        told=(HOSTILE, "Phase-1 [0.4-1.2s]: nods."), scores=scores,
+    )  # fmt: skip
+
+
+def scored(named):
+    phases = (
+        PhaseScore(action="nod", found="nod" if named else None, hit=named, tiou=1.0 * named, start_error_s=None),
+    )
+    mouth = MouthScore(r=0.5, confidence=3.0, offset_frames=1)
+    return ClipScore(clip_id=HOSTILE, phases=phases, mouth=mouth, drift=4.0)
+
+
+def learned():
+    one = scored(True).phases
+    evaluation = Evaluation(
+        samples=(scored(False), scored(True)), ceiling=(scored(True), scored(True)),
+        exchanges=(Exchange(clip_id=HOSTILE, kept=one, moved=one),),
+    )  # fmt: skip
+    courses = (
+        Course(stage="stage1", steps=(10, 20), losses=(3.0, 2.0), held_out=()),
+        Course(stage="stage2", steps=(10, 40), losses=(2.0, 1.0), held_out=((40, 1.5),)),
+    )
+    return Learned(courses=courses, clips={"train": 12, "test": 4}, samples=(card(),), evaluation=evaluation)
+
+
+def tale():
+    steps = (Step(title=HOSTILE, note=HOSTILE, left_share=1, lost_share=0, left_hours=1, lost_hours=0, is_total=True),)
+    row = GateRow(name=HOSTILE, why=HOSTILE, value="0 %", bounds="", limit="≤ 1 %", passed=True, whisker=None)
+    planted = tuple(scored(named).phases[0] for named in (True, True, False))
+    return Tale(
+        films=(film(), film(kept=2, kind="hard_cut"), film(kept=0, kind="swapped", as_planned=False)),
+        funnel=(steps, steps),
+        sheet=card(),
+        trust=Trust(gate=GateView(rows=(row,), passed=True), accepted=17, refused={HOSTILE: 1}, planted=planted),
+        learned=learned(),
+        seconds={HOSTILE: 12.0, "stage1": 60.0},
+        again=((HOSTILE, HOSTILE),),
+    )
+
+
+def test_the_page_tells_every_part(page):
+    found = Page(page(tale()))
+    assert found.ids >= SECTIONS
+    assert "2 of 3 ended as they should" in found.text
+    assert "2 of 3 planted actions were found" in found.text
+    assert "17 sheets are accepted" in found.text
+    assert "1.2 min in all" in found.text
+    assert found.tags.count("video") == 3  # the clip, the sample, and the sample on top
+    assert found.tags.count("polyline") == 4
+    assert "empty" not in re.findall(r'<p class="(\w+)"', page(tale()))
+
+
+def test_text_of_strangers_is_spelled_out(page):
+    text = page(tale())
+    found = Page(text)
+    assert "script" not in found.tags
+    assert found.tags.count("img") == text.count(PICTURE) - text.count("poster=")
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "{{ 7*7 }}" in found.text
+
+
+def test_the_page_asks_for_nothing_and_runs_nothing(page):
+    text = page(tale())
+    found = Page(text)
+    assert not [source for source in found.sources if not source.startswith(("data:", "#"))]
+    assert not re.search(r"url\((?!#)|@import", text)
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)
+    assert policy.startswith("default-src 'none';")
+    assert "script" not in policy
+
+
+def test_a_path_that_ended_early_says_so(page):
+    text = page(replace(tale(), sheet=None, trust=None, learned=None, films=(), seconds={}))
+    assert Page(text).ids >= SECTIONS
+    assert text.count('class="empty"') == 5
+
+
+def test_a_large_corpus_shows_some_of_each_kind(page):
+    text = page(replace(tale(), films=(film("a"),) * (SHOWN + 3)))
+    assert Page(text).tags.count("img") == SHOWN + 9 + 2  # and nine on top, and the rows of the two cards
+    assert "and 3 more" in Page(text).text
+
+
+def test_the_same_tale_gives_the_same_bytes(page):
+    assert page(tale()) == page(tale())
+
+
+# ---- what was planted against what became of it
+
+
+def source(kind, *, offset=0, **found):
+    extra = (Extra(key="kind", value=kind), Extra(key="offset_frames", value=str(offset)))
+    told = {"status": "ok"} | found
+    return SourceVideo(source_id=f"src_{kind}", path=f"videos/{kind}.mp4", extra=extra, **told)
+
+
+def shot(kind, start_us, end_us, opens_with="start"):
+    return Shot(
+        shot_id=f"shot_{kind}_{start_us}", source_id=f"src_{kind}", start_us=start_us, end_us=end_us,
+        opens_with=opens_with,
+    )  # fmt: skip
+
+
+def clip(kind, index=0, **found):
+    return Clip(
+        clip_id=f"clip_{kind}{index}", source_id=f"src_{kind}", start_us=0, end_us=4_000_000, media_path="media/a.mp4",
+        media_sha256="a" * 64, frames=100, samples=64_000, width=64, height=64, **found,
+    )  # fmt: skip
+
+
+def verdict(kind, *reasons):
+    return Verdict(
+        clip_id=f"clip_{kind}", source_id=f"src_{kind}", kept=not reasons, reasons=reasons, limits_sha256="a" * 64
+    )
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """What fates() says of one film, of which only what curation found is given."""
+
+    def judge(film, *, takes=(), shots=(), clips=(), verdicts=(), found=None):
+        corpus, folder = tmp_path / "corpus", create_set(tmp_path / "set", "set") and tmp_path / "set"
+        kind = film.extra[0].value
+        truth = takes or [shot(kind, 0, 4_000_000)]
+        for table, rows in ((tables.SOURCES, [film]), (tables.SHOTS, truth)):
+            truth_path(corpus, table).parent.mkdir(parents=True, exist_ok=True)
+            tables.write_file(truth_path(corpus, table), table, rows)
+        for table, rows in (
+            (tables.SOURCES, [found or film]), (tables.SHOTS, shots or truth), (tables.CLIPS, clips),
+            (tables.VERDICTS, verdicts),
+        ):  # fmt: skip
+            tables.write_table(folder, table, rows)
+        (one,) = fates(folder, corpus)
+        return one
+
+    return judge
+
+
+def test_a_film_without_a_fault_is_kept(judged):
+    assert judged(source("talk"), clips=[clip("talk")]).as_planned
+    assert not judged(source("talk"), verdicts=[verdict("talk", "sync_offset")]).as_planned
+
+
+def test_a_fault_must_be_named_and_not_only_dropped(judged):
+    assert judged(source("still"), verdicts=[verdict("still", "frozen")]).as_planned
+    wrong = judged(source("still"), verdicts=[verdict("still", "no_face")])
+    assert not wrong.as_planned
+    assert wrong.became == "no face"
+
+
+def test_an_unreadable_sound_is_a_reason_of_the_file(judged):
+    told = source("music", status="rejected", stage="sound", reason="no_voice", message="none")
+    assert judged(source("music"), found=told).as_planned
+
+
+@pytest.mark.parametrize(("moved_frames", "right"), [(-2, True), (-1, True), (0, False), (2, False)])
+def test_a_late_sound_must_have_been_moved_back(judged, moved_frames, right):
+    fate = judged(source("offset", offset=2), clips=[clip("offset", audio_shift_us=40_000 * moved_frames)])
+    assert fate.as_planned == right
+    assert fate.planted == "sound 2 frames late"
+
+
+def test_a_cut_must_be_found_to_the_frame(judged):
+    takes = [shot("hard_cut", 0, 4_000_000), shot("hard_cut", 4_000_000, 9_000_000, "cut")]
+    late = [shot("hard_cut", 0, 4_040_000), shot("hard_cut", 4_040_000, 9_000_000, "cut")]
+    clips = [clip("hard_cut", 0), clip("hard_cut", 1)]
+    found = judged(source("hard_cut"), takes=takes, clips=clips)
+    assert found.as_planned
+    assert found.became == "2 clips; cut at 4.00 s"
+    assert found.middles_us == (2_000_000, 6_500_000)
+    assert not judged(source("hard_cut"), takes=takes, shots=late, clips=clips).as_planned
+
+
+# ---- curves
+
+
+def test_stages_stand_one_after_the_other_on_one_axis():
+    plot = loss_plot(learned().courses)
+    assert [curve.x for curve in plot.curves] == [0.0, pytest.approx(100 / 3, abs=0.1)]
+    x, y = plot.curves[1].raw.split()[-1].split(",")
+    assert (x, float(y)) == ("100", pytest.approx(200 / 3, abs=0.1))
+    assert [label for _, label in plot.y_ticks] == ["0", "1", "2", "3"]
+
+
+def test_a_course_is_read_from_the_journal(tmp_path):
+    lines = [{"step": 10, "loss": 3.0}, {"step": 10, "held out/loss": 2.5}, {"step": 20, "loss": 2.0}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    course = read_course(tmp_path)
+    assert course.steps == (10, 20)
+    assert course.losses == (3.0, 2.0)
+    assert course.held_out == ((10, 2.5),)
+    assert read_course(tmp_path / "none") is None
