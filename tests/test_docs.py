@@ -5,6 +5,7 @@ import inspect
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,9 +20,12 @@ from xsheet import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXTEND = ROOT / "docs" / "extend.md"
 RECORDS = {"log.md", "data-contract.md"}  # what was true on a day; what is generated
 NEEDS = "# needs "
 """How a page says that a command is not for every machine; it is parsed in tests, not run."""
+CHANGED = "the change above"
+"""What the commands of extend.md need: the sources with its diffs."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def parsed(text: str):
 def test_a_command_of_a_page_parses(command):
     verb, params = parsed(command.text)
     settings_of = getattr(sys.modules[verb.callback.__module__], "settings_of", None) if verb.callback else None
-    if settings_of is not None:
+    if settings_of is not None and command.needs != CHANGED:
         given = {name: params.get("set_" if name == "overrides" else name, KeyError)
                  for name in inspect.signature(settings_of).parameters}  # fmt: skip
         if KeyError not in given.values() and params.get("config") is None:
@@ -186,12 +190,13 @@ class Shell:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
 
-    def run(self, page: Path) -> None:
+    def run(self, page: Path, *, needs: str | None = None, sources: Path | None = None) -> None:
+        """Run the commands of a page that need nothing, or just that; by other sources where they are given."""
         for command in commands(page):
-            if command.needs is None and not command.text.startswith("make "):
-                self._run(command.text)
+            if command.needs == needs and not command.text.startswith("make "):
+                self._run(command.text, {} if sources is None else {"PYTHONPATH": str(sources / "src")})
 
-    def _run(self, text: str) -> None:
+    def _run(self, text: str, more: dict[str, str]) -> None:
         for said, smaller in SMALLER.items():
             if said in text:
                 text = text.replace(said, smaller)
@@ -199,8 +204,9 @@ class Shell:
         if "clip_3f2a" in text:
             text = text.replace("clip_3f2a", pandas.read_parquet(self.folder / "my-set/clips").clip_id[0][:12])
         ran = subprocess.run(
-            ["bash", "-c", text], cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
-        )
+            ["bash", "-c", text], cwd=self.folder, env=self._environment | more, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
         assert ran.returncode == 0, f"{text}\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"
 
 
@@ -225,6 +231,31 @@ def test_the_tutorial_leads_to_a_video(shell):
 def test_the_commands_of_the_readme_run(shell):
     (shell.folder / "videos").symlink_to("puppet/videos")  # of your own
     shell.run(ROOT / "README.md")
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory) -> Path:
+    """The sources with the diffs of extend.md."""
+    folder = tmp_path_factory.mktemp("changed")
+    for part in ("src", "schemas", "curate", "annotate", "model", "train", "demo"):
+        shutil.copytree(ROOT / part, folder / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for diff in re.findall(r"^```diff\n(.*?)^```$", EXTEND.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        subprocess.run(["git", "apply", "-"], cwd=folder, input=diff, text=True, check=True)
+    return folder
+
+
+def test_the_diffs_of_the_page_on_extending_fit_the_sources(changed):
+    assert (changed / "annotate" / "still.py").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_examples_of_the_page_on_extending_run(shell, changed):
+    shell.run(EXTEND, needs=CHANGED, sources=changed)
+    reasons = pandas.read_parquet(shell.folder / "pauses" / "verdicts").reasons
+    assert all("long_pause" in found for found in reasons)
+    findings = pandas.read_parquet(shell.folder / "my-set" / "findings")
+    assert "B9" in set(findings.check)
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "docs"])
