@@ -213,8 +213,14 @@ def _as_config_error(error: ValidationError, origin: Mapping[str, str], *, fallb
     path = ".".join(str(part) for part in first["loc"])
     # The layer that set the value, or the nearest enclosing section.
     owners = [name for key, name in origin.items() if path == key or path.startswith(key + ".")]
+    owner = owners[-1] if owners else fallback
+    if isinstance(first["input"], dict) and "error" in first.get("ctx", {}):  # a validator of a whole section spoke
+        return ConfigError(
+            where=f"{owner}: {path or 'settings'}", expected="values that go together",
+            came=str(first["ctx"]["error"]), todo="change one of them",
+        )  # fmt: skip
     return ConfigError(
-        where=f"{owners[-1] if owners else fallback}: {path}",
+        where=f"{owner}: {path}",
         expected=first["msg"][0].lower() + first["msg"][1:],
         came="nothing" if first["type"] == "missing" else repr(first["input"]),
         todo="correct the value, or remove it to use the preset's",

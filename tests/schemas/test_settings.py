@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import StrictModel, load, settings_sha256, to_yaml
@@ -83,6 +83,28 @@ def test_a_wrong_value_names_the_file_it_came_from(preset, tmp_path):
     config.write_text("sync: {max_abs_offset_frames: 99}\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml: sync\.max_abs_offset_frames: expected .* 25, got 99"):
         load(Limits, preset=preset, config=config)
+
+
+def test_values_that_do_not_go_together_are_told_without_all_the_others(tmp_path):
+    class Range(StrictModel):
+        low: int
+        high: int
+
+        @model_validator(mode="after")
+        def _whole(self):
+            if self.low > self.high:
+                raise ValueError("low is above high")
+            return self
+
+    class Ranges(StrictModel):
+        first: Range
+
+    config = tmp_path / "mine.yaml"
+    config.write_text("first: {low: 2, high: 1}")
+    with pytest.raises(ConfigError, match=r"mine.yaml: first: expected values that go together, got low is above high"):
+        load(Ranges, config=config)
+    with pytest.raises(ConfigError, match=r"Range: settings: expected values that go together, got low is above high"):
+        load(Range, overrides=["low=2", "high=1"])
 
 
 @pytest.mark.parametrize(
