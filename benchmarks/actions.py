@@ -26,6 +26,7 @@ from xsheet.execute import Execution
 from xsheet.schemas.settings import load
 from xsheet.train.cache import build_cache
 from xsheet.train.evaluate import EvaluateSettings, evaluate
+from xsheet.train.launch import Workers
 from xsheet.train.plan import StageName, TrainSettings
 
 ALL = "[base, audio, phases, text]"
@@ -58,7 +59,7 @@ def finish(folder: Path, arm: str, seed: int, given: argparse.Namespace) -> None
     if (run / "evaluation.json").is_file():
         return
     build_cache(folder / "set", settings.cache, how=Execution(jobs=2), shows_progress=False)
-    learn(folder / "set", run, settings, stages=stages)
+    learn(folder / "set", run, settings, stages=stages, how=Workers(), watches=False)
     how = load(EvaluateSettings, overrides=[*SAMPLING, *given.sample])
     evaluate(run, folder / "set", how, stage=stages[-1]).write(run / "evaluation.json")
 

@@ -37,12 +37,12 @@ def settings_of(overrides: Sequence[str]) -> TrainSettings:
 
 
 def learn(
-    set_folder: Path, run: Path, settings: TrainSettings, *, stages: Sequence[StageName], watches: bool = False
+    set_folder: Path, run: Path, settings: TrainSettings, *, stages: Sequence[StageName], how: Workers, watches: bool
 ) -> float:
     """Train, or go on; seconds that it took this time."""
     began = time.perf_counter()
     watch = Watching(WatchSettings()) if watches else None
-    train_stages(set_folder, settings, stages=stages, out=run, how=Workers(), watch=watch)
+    train_stages(set_folder, settings, stages=stages, out=run, how=how, watch=watch)
     return time.perf_counter() - began
 
 
@@ -55,12 +55,13 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=120)
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--sample", action="append", default=[], help="settings of the evaluation")
+    parser.add_argument("--workers", type=int, default=0, help="two with a thread each outdo one with two by a third")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     settings, run = settings_of(given.overrides), given.folder / given.run
     set_folder = make_set(given.folder / "set", train=given.clips, held_out=given.held_out, seed=0)
     build_cache(set_folder, settings.cache, how=Execution(jobs=2), shows_progress=False)
-    seconds = learn(set_folder, run, settings, stages=("stage1", "stage2"), watches=True)
+    seconds = learn(set_folder, run, settings, stages=("stage1", "stage2"), how=Workers(count=given.workers), watches=True)
     done: Evaluation = evaluate(run, set_folder, load(EvaluateSettings, overrides=[*SAMPLING, *given.sample]))
     done.write(run / "evaluation.json")
     print(done.table())

@@ -72,18 +72,24 @@ def squared_error(velocity_BCFHW: Tensor, target_BCFHW: Tensor) -> Tensor:
 
 
 def preconditioned(network: Velocity) -> Velocity:
-    """A velocity from a network that says only what no scaling of its input could, for latents of unit variance.
+    """A velocity from a network that says only how the clip moves away from its first picture.
 
-    EDM's preconditioning (Karras et al. 2022, arXiv 2206.00364) for this flow: v = a x + b F(b x) with
-    b = 1 / sqrt(σ² + (1 - σ)²), a = (2 σ - 1) b². Then F is the clean latent, negated, where all is noise, and the
-    noise where all is clean: it never has to hand through noise that it was given, for which a narrow one lacks width.
+    And of that only what no scaling of its input could say: EDM's preconditioning (Karras et al. 2022,
+    arXiv 2206.00364) for this flow. Less the clip in which nothing moves, v is a x + b F(b x), with
+    b = 1 / sqrt(σ² + (1 - σ)²) and a = (2 σ - 1) b², for latents whose change from latent 0 has unit variance.
+    Where all is noise, F is the clean change, negated; where all is clean, the noise. So a narrow network need
+    neither hand noise through nor copy the background.
     """
 
     def velocity(x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
         sigma = (timestep_BF / TIMESTEPS)[:, None, :, None, None].to(x_BCFHW.dtype)
         inverse = sigma.square() + (1 - sigma).square()
         scale = inverse.rsqrt()
-        return (2 * sigma - 1) / inverse * x_BCFHW + scale * network(scale * x_BCFHW, timestep_BF)
+        first = x_BCFHW[:, :, :1]
+        rest = first.expand_as(x_BCFHW[:, :, 1:])
+        still = torch.cat([torch.zeros_like(first), rest], dim=2)  # latent 0 is shown whole
+        moving = x_BCFHW - (1 - sigma) * still
+        return (2 * sigma - 1) / inverse * moving + scale * network(scale * moving, timestep_BF) - still
 
     return velocity
 
