@@ -1,6 +1,9 @@
 """What every test gets: the real clips where they are present, and a failure whenever something logs an ERROR."""
 
 import logging
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,3 +33,35 @@ def no_error_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     errors = [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.ERROR]
     assert not errors, f"logged at ERROR: {errors}"
+
+
+class Disk:
+    """A file system of its own, of 64 MB."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def fill(self, *, but_bytes: int) -> None:
+        """Leave only so much."""
+        with (self.path / "filler").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(self.path).free - but_bytes)
+
+    def empty(self) -> None:
+        """Give the space back."""
+        (self.path / "filler").unlink()
+
+    def make_read_only(self) -> None:
+        """Nobody may write from now on, not even root."""
+        subprocess.run(["mount", "-o", "remount,ro", self.path], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A small disk to fill up or to protect; only where this user may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "xsheet-test", folder]
+    if os.getuid() or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs rights")
+    yield Disk(folder)
+    subprocess.run(["umount", "--lazy", folder], check=True)

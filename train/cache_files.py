@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as save_bytes
 from torch import Tensor
 
 from xsheet.model.phases import PAD
 from xsheet.model.text import TextEncoder
-from xsheet.schemas.atomic import replacing
+from xsheet.schemas.atomic import write_bytes
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.run import Feature
 from xsheet.train.recipe import Recipe
@@ -61,8 +62,8 @@ def _place(folder: str, name: str) -> Path:
 
 def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors to a file, atomically; the same tensors give the same bytes."""
-    with replacing(path) as temporary:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+    # Not save_file: its errors hide that the disk is full, which has to end a run.
+    write_bytes(path, save_bytes({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}))
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -173,6 +173,20 @@ def test_a_lost_file_is_noticed(built_copy, settings):
         build(built_copy, settings)
 
 
+def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(pristine_set, built_set, settings, disk):
+    folder = shutil.copytree(pristine_set, disk.path / "set")
+    disk.fill(but_bytes=160_000)
+    with pytest.raises(RunError, match="No space left on device; free space"):
+        build(folder, settings)
+    assert not list(folder.rglob("*.tmp*"))
+    done = set((folder / "cache").rglob("clip_*.safetensors"))
+    disk.empty()
+    before = {path: path.stat().st_mtime_ns for path in done}
+    assert build(folder, settings).failed == 0
+    assert {path: path.stat().st_mtime_ns for path in done} == before
+    assert files_of(folder) == files_of(built_set[0])
+
+
 def test_weights_that_nobody_named_are_asked_for(pristine_set, settings):
     wan = changed(settings, encoders={"video": "wan"})
     with pytest.raises(ConfigError, match=r"--set cache\.encoders\.video_weights=FOLDER"):
