@@ -1,5 +1,6 @@
 """The `xsheet` command. This module imports nothing heavy: every verb imports its part when it runs."""
 
+import errno
 import logging
 import sys
 from typing import Annotated
@@ -10,6 +11,12 @@ from xsheet import __version__
 from xsheet.cli import annotate, audit, curate, demo, doctor, models, run, schemas, train
 
 INTERRUPTED = 130  # what typer exits with after Ctrl-C
+_WRITABLE = "choose a place that can be written, by --out where there is one, or copy the set to one"
+_TODO = {
+    errno.ENOSPC: "free space and run the same command again: what is finished is kept",
+    errno.EROFS: _WRITABLE,
+    errno.EACCES: _WRITABLE,
+}
 
 app = typer.Typer(
     name="xsheet",
@@ -81,8 +88,10 @@ def _hear_progress() -> None:
 def _in_words(error: Exception) -> str:
     from xsheet.schemas.errors import XsheetError
 
-    if isinstance(error, (XsheetError, OSError)):
+    if isinstance(error, XsheetError):
         return str(error)
+    if isinstance(error, OSError):
+        return f"{error}; {_TODO[error.errno]}" if error.errno in _TODO else str(error)
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("xsheet"):
         return f"{error.name} is not installed; `xsheet doctor` says what wants it, and how to get it"
     import traceback
