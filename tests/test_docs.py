@@ -17,6 +17,7 @@ import pytest
 import typer
 
 from xsheet import cli
+from xsheet.curate.decide import LIMIT_OF
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,12 +58,12 @@ def commands(page: Path) -> list[Command]:
     return [Command(page.name, one["text"].rstrip(), one["comment"] or "") for one in found]
 
 
-OURS = [one for page in PAGES if page.name not in RECORDS for one in commands(page) if one.text.startswith("xsheet ")]
-
-
 @cache
 def verbs():
     return typer.main.get_command(cli.app)
+
+
+OURS = [one for page in PAGES if page.name not in RECORDS for one in commands(page) if one.text.startswith("xsheet ")]
 
 
 def parsed(text: str):
@@ -74,15 +75,46 @@ def parsed(text: str):
     return command, command.make_context("xsheet", words).params
 
 
-@pytest.mark.parametrize("command", OURS, ids=str)
-def test_a_command_of_a_page_parses(command):
-    verb, params = parsed(command.text)
+def check(text: str):
+    """Parse a command and load the settings it names; returns the verb."""
+    verb, params = parsed(text)
     settings_of = getattr(sys.modules[verb.callback.__module__], "settings_of", None) if verb.callback else None
-    if settings_of is not None and command.needs != CHANGED:
+    if settings_of is not None:
         given = {name: params.get("set_" if name == "overrides" else name, KeyError)
                  for name in inspect.signature(settings_of).parameters}  # fmt: skip
         if KeyError not in given.values() and params.get("config") is None:
-            settings_of(**given)  # keys and values of --set
+            settings_of(**given)
+    if "over" in params:
+        assert params["over"].partition("=")[0] in {judged.limit for judged in LIMIT_OF}
+    return verb
+
+
+@pytest.mark.parametrize("command", OURS, ids=str)
+def test_a_command_of_a_page_exists_with_its_options(command):
+    parsed(command.text) if command.needs == CHANGED else check(command.text)
+
+
+def leaves(command):
+    """Every verb."""
+    below = [leaf for inner in getattr(command, "commands", {}).values() for leaf in leaves(inner)]
+    return below or [command]
+
+
+@pytest.mark.parametrize(
+    "verb", leaves(verbs()), ids=lambda verb: verb.callback.__module__.split(".")[-1] + "." + verb.name
+)
+def test_the_examples_of_a_verbs_help_exist_with_their_options(verb):
+    for example in re.findall(r"xsheet [a-z].*", (verb.help or "").partition("Example")[2]):
+        assert check(example) is verb
+
+
+def test_verbs_named_in_a_sentence_exist():
+    for page in PAGES:
+        for said in re.findall(r"`xsheet ([a-z][^`]*)`", page.read_text(encoding="utf-8")):
+            command = verbs()
+            for word in re.match(r"[a-z-]+( [a-z-]+)?", said)[0].split():
+                if hasattr(command, "commands"):
+                    command = command.commands[word]
 
 
 def test_a_wrong_option_of_a_page_would_be_noticed():
@@ -211,19 +243,25 @@ class Shell:
 
 
 @pytest.fixture(scope="module")
-def shell(tmp_path_factory) -> Shell:
+def walked(tmp_path_factory) -> Shell:
     """The folder in which the tutorial was walked."""
     shell = Shell(tmp_path_factory.mktemp("pages"))
     shell.run(ROOT / "docs" / "tutorial.md")
     return shell
 
 
+@pytest.fixture
+def shell(walked, tmp_path) -> Shell:
+    """A copy of it."""
+    return Shell(shutil.copytree(walked.folder, tmp_path / "pages"))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_tutorial_leads_to_a_video(shell):
-    assert (shell.folder / "nod.mp4").stat().st_size > 10_000
-    assert (shell.folder / "my-model" / "transformer").is_dir()
-    assert shell.replaced == set(SMALLER)
+def test_the_tutorial_leads_to_a_video(walked):
+    assert (walked.folder / "nod.mp4").stat().st_size > 10_000
+    assert (walked.folder / "my-model" / "transformer").is_dir()
+    assert walked.replaced == set(SMALLER)
 
 
 @pytest.mark.slow
@@ -255,7 +293,7 @@ def test_the_examples_of_the_page_on_extending_run(shell, changed):
     reasons = pandas.read_parquet(shell.folder / "pauses" / "verdicts").reasons
     assert all("long_pause" in found for found in reasons)
     findings = pandas.read_parquet(shell.folder / "my-set" / "findings")
-    assert "B9" in set(findings.check)
+    assert "B9" in set(findings["check"])
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "docs"])

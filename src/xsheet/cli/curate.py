@@ -89,7 +89,7 @@ def sweep(
 ) -> None:
     """Hours kept for each value of one limit; nothing is decoded and nothing changes.
 
-    Example: xsheet curate sweep my-set --over sync.min_confidence=0.2:0.6:0.1
+    Example: xsheet curate sweep my-set --over sync.lips.min_confidence=2:4:0.5
     """
     settings = settings_of(preset, config, set_)
     from xsheet.cli.show import print_json, print_table

@@ -16,7 +16,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 Preset = Annotated[str, typer.Option("--preset", help="Limits to start from: keep, train or stage2_motion.")]
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file with settings; wins over the preset.")]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. sync.lips.min_confidence=0.4.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. sync.lips.min_confidence=3.")
 ]
 Models = Annotated[
     Path | None,
