@@ -76,6 +76,7 @@ class Curated:
     sources: Sequence[SourceVideo]
     decision: Decision
     written: Committed
+    gone: int  # sources of earlier runs that are not among these inputs, hence not in the tables any more
     seconds: dict[str, float]
 
     @property
@@ -107,6 +108,7 @@ def curate(given: Sequence[Given], settings: CurateSettings, where: Where) -> Cu
     """
     started, clock = datetime.now(UTC), Clock()
     create_set(where.set_folder, where.set_folder.absolute().name)
+    earlier = set(tables.read_table(where.set_folder, tables.SOURCES, ["source_id"])["source_id"].to_pylist())
     with clock("probe"):
         sources = probe_sources(given, limits=settings.measure.media, **where.step("probe"))
     with clock("measure"):
@@ -120,7 +122,8 @@ def curate(given: Sequence[Given], settings: CurateSettings, where: Where) -> Cu
         written = run(ClipTask(settings.write), survivors, **where.step("clips"))
         write_clips(where.set_folder, measured, written)
     seconds = clock.seconds | spent_by([*measured.fresh_rows(Spent), *written.fresh_rows(Spent)])
-    curated = Curated(sources=sources, decision=decision, written=written, seconds=seconds)
+    gone = len(earlier - {source.source_id for source in sources})
+    curated = Curated(sources=sources, decision=decision, written=written, gone=gone, seconds=seconds)
     _leave_manifest(curated, settings, where, started)
     return curated
 

@@ -193,6 +193,15 @@ def test_broken_files_are_rows_and_do_not_stop_the_others(corpus, tmp_path):
     assert curated.failed == 3
 
 
+def test_a_source_that_is_not_named_again_leaves_the_tables_and_is_counted(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.mp4").write_text(name)
+    assert run(tmp_path, tmp_path / "set").gone == 0
+    assert run(tmp_path / "a.mp4", tmp_path / "set").gone == 1
+    assert len(rows(tmp_path / "set", tables.SOURCES)) == 1
+    assert run(tmp_path, tmp_path / "set").gone == 0
+
+
 def test_extra_columns_of_a_table_reach_the_sources(corpus, tmp_path):
     film = sorted((corpus / "videos").glob("*.mp4"))[0]
     (tmp_path / "list.csv").write_text(f"path,rights\n{film},CC0\n")

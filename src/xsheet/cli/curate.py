@@ -288,6 +288,14 @@ def _show_funnel(found: "Funnel") -> None:
     print_table("reasons; alone = what would be kept without this one", heads, costs)
 
 
+def told_gone(curated: "Curated") -> str:
+    """What happens to sources that a later run does not name."""
+    return (
+        f"{curated.gone} sources of an earlier run were not among these inputs and left the tables; name them again, "
+        "beside the others, and they are back: nothing is measured twice"
+    )
+
+
 def show_run(curated: "Curated", out: Path, *, as_json: bool) -> None:
     """The summary of a run, on one screen."""
     from xsheet.cli.show import console, print_json, print_table
@@ -303,6 +311,8 @@ def show_run(curated: "Curated", out: Path, *, as_json: bool) -> None:
         if len(not_ok) > 20:
             console().print(f"... and {len(not_ok) - 20} more: table sources")
     _show_decision(curated.decision, as_json=False)
+    if curated.gone:
+        console().print(told_gone(curated), style="yellow", markup=False)
     seconds = ", ".join(f"{step} {s:.0f} s" for step, s in curated.seconds.items() if not step.startswith("cpu."))
     console().print(
         f"{counts['sources']} sources: {counts['sources_ok']} ok, {counts['sources_rejected']} rejected, "

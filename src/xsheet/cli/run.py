@@ -161,6 +161,7 @@ def _show_plan(
 def _show(walked: "Walked", until: Until, *, as_json: bool) -> None:
     """The summary of the path, on one screen."""
     from xsheet.cli.audit import show_accepted
+    from xsheet.cli.curate import told_gone
     from xsheet.cli.show import console, plain, print_json, print_table
     from xsheet.curate.report.funnel import stage_rows
 
@@ -168,6 +169,8 @@ def _show(walked: "Walked", until: Until, *, as_json: bool) -> None:
         print_json(_as_json(walked))
         return
     say = console().print
+    if walked.curated.gone:
+        say(told_gone(walked.curated), style="yellow", markup=False)
     print_table(f"set {walked.set_folder}", ("", "count", "hours"), stage_rows(walked.funnel))
     for name, counts in (
         ("no good", walked.funnel.faults),
