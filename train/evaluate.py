@@ -150,8 +150,16 @@ def wish_for(clip: HeldOut, said: Annotation, trained: Trained) -> Wish:
         said, Span(0, said.duration_us), forms=(shown.text,), encoder=trained.encoders.text, policy=cached.text.blocks,
         rate=cached.picture.rate,
     )  # fmt: skip
+    frames = clip.latent_CFHW.shape[1]
     return Wish(
-        name=clip.clip.clip_id, first_C1HW=clip.latent_CFHW[:, :1], audio_TLQ=clip.audio_TLQ, told=told[shown.text]
+        name=clip.clip.clip_id,
+        first_C1HW=clip.latent_CFHW[:, :1],
+        audio_TLQ=clip.audio_TLQ,
+        told=told[shown.text],
+        # Where the face is in the first picture: where it goes is the model's to say.
+        face_FHW=clip.face_FHW[:1].expand(frames, -1, -1),
+        mouth_FHW=clip.mouth_FHW[:1].expand(frames, -1, -1),
+        identity_X=clip.identity_X,
     )
 
 

@@ -25,7 +25,7 @@ from xsheet.schemas.layers import find_layer
 from xsheet.schemas.run import Feature
 from xsheet.schemas.time import CLIP_RATE, Span, frame_at, frame_start_us
 from xsheet.train.cache import Cache
-from xsheet.train.cache_files import read
+from xsheet.train.cache_files import control_path, read
 from xsheet.train.clips import choose
 from xsheet.train.framing import Framing, frame
 from xsheet.train.settings import PictureSettings, ShownSettings
@@ -56,6 +56,8 @@ class HeldOut:
     latent_CFHW: Tensor
     audio_TLQ: Tensor
     face_FHW: Tensor  # share of each cell that the face covers
+    mouth_FHW: Tensor  # the same for the mouth
+    identity_X: Tensor | None  # whose face it is, where the cache keeps that
     sound: Samples  # 640 samples for every frame at 25 fps
 
 
@@ -113,6 +115,8 @@ def held_out(cache: Cache, *, split: SplitName, limit: int) -> Iterator[HeldOut]
             latent_CFHW=tensors["latent"][0].float(),
             audio_TLQ=tensors["audio"][0].float(),
             face_FHW=tensors["face"][0].float() / 255,
+            mouth_FHW=tensors["mouth"][0].float() / 255,
+            identity_X=_identity(cache, feature),
             sound=sound,
         )
 
@@ -138,6 +142,12 @@ def _framing(clip: Clip, settings: PictureSettings) -> Framing:
             todo="run `xsheet train cache` again",
         )  # fmt: skip
     return found
+
+
+def _identity(cache: Cache, feature: Feature) -> Tensor | None:
+    if cache.recipe.control is None:
+        return None
+    return read(cache.set_folder / control_path(cache.recipe, feature))["identity"]
 
 
 def _said(cache: Cache, ids: set[str]) -> dict[str, Annotation]:

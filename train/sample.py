@@ -18,7 +18,6 @@ from PIL import Image, ImageOps
 from scipy.io import wavfile
 
 from xsheet.curate.encode import ClipFile, write_clip
-from xsheet.curate.faces_bundled import BundledFaces
 from xsheet.curate.media import open_media
 from xsheet.curate.picture import Rgb
 from xsheet.curate.sound import SAMPLES_PER_FRAME, Samples
@@ -30,6 +29,7 @@ from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, Span, frame_at, frame_sta
 from xsheet.train.framing import Framing, frame
 from xsheet.train.memory import needing_memory
 from xsheet.train.plan import StageName
+from xsheet.train.portrait import PortraitFace, find_face, staying_masks, whose
 from xsheet.train.sampler import Pictures, SampleSettings, Trained, Wish, open_trained
 from xsheet.train.settings import PictureSettings
 from xsheet.train.sheet import Sheet, read_sheet
@@ -68,12 +68,13 @@ def sample(
     shown = trained.settings.cache.picture
     heard = read_sound(files.sound)
     portrait = read_portrait(files.portrait)
-    framing = _framing(portrait, heard, shown, files)
+    face = find_face(portrait)
+    framing = _framing(portrait, face, heard, shown, files)
     frames = framing.bucket.frames
     _tell_what_is_cut(heard, frames_us=frame_start_us(frames, shown.rate))
     shorter = "give a shorter sound" if frames > min(shown.frames) else "sample where there is more (--device cpu)"
     with needing_memory(where=f"sample on {device}", holds=f"{frames} frames", todo=shorter):
-        pictures = trained.draw([_wish(trained, portrait, heard, framing, files)], settings)[0]
+        pictures = trained.draw([_wish(trained, portrait, face, heard, framing, files)], settings)[0]
     frames_at_25 = -(-len(pictures) * CLIP_RATE.num // shown.fps)
     return write_clip(
         files.out,
@@ -123,7 +124,9 @@ def read_sound(file: Path) -> Samples:
     return np.asarray(soxr.resample(mono, rate, AUDIO_RATE.num), np.float32)
 
 
-def _framing(portrait: Rgb, heard: Samples, shown: PictureSettings, files: SampleFiles) -> Framing:
+def _framing(
+    portrait: Rgb, face: PortraitFace | None, heard: Samples, shown: PictureSettings, files: SampleFiles
+) -> Framing:
     """The portrait as a clip of the sound's length would be framed, by its face where one is found."""
     height, width = portrait.shape[:2]
     frames = max(1, len(heard) // SAMPLES_PER_FRAME)
@@ -132,7 +135,7 @@ def _framing(portrait: Rgb, heard: Samples, shown: PictureSettings, files: Sampl
         media_path="portrait", media_sha256=file_sha256(files.portrait), frames=frames, samples=0, width=width,
         height=height,
     )  # fmt: skip
-    framing = frame(clip, shown, face=_face(portrait))
+    framing = frame(clip, shown, face=None if face is None else face.at)
     if not isinstance(framing, Framing):
         raise ConfigError(
             where=f"{files.portrait}, {files.sound}", expected="a picture and a sound like those of the training",
@@ -147,23 +150,9 @@ def _tell_what_is_cut(heard: Samples, *, frames_us: int) -> None:
         log.warning("of %.1f s of sound the first %.1f s are used, as long as clips of the training", heard_s, shown_s)
 
 
-def _face(portrait: Rgb) -> tuple[float, float, float] | None:
-    """x, y and height of the surest face, in picture heights."""
-    faces, height = BundledFaces(min_score=0.5), portrait.shape[0]
-    faces.open()
-    try:
-        rgb = np.ascontiguousarray(portrait)
-        found = [face for roi in faces.detect(rgb) if (face := faces.landmarks(rgb, roi)) is not None]
-    finally:
-        faces.close()
-    if not found:
-        log.warning("no face was found in the portrait: the whole picture is shown")
-        return None
-    x0, y0, x1, y1 = found[0].box
-    return (x0 + x1) / 2 / height, (y0 + y1) / 2 / height, (y1 - y0) / height
-
-
-def _wish(trained: Trained, portrait: Rgb, heard: Samples, framing: Framing, files: SampleFiles) -> Wish:
+def _wish(
+    trained: Trained, portrait: Rgb, face: PortraitFace | None, heard: Samples, framing: Framing, files: SampleFiles
+) -> Wish:
     encoders, cached = trained.encoders, trained.settings.cache
     shown, frames = cached.picture, framing.bucket.frames
     cut = framing.cut(np.asarray(cv2.resize(portrait, framing.scaled, interpolation=cv2.INTER_AREA), np.uint8))
@@ -177,7 +166,16 @@ def _wish(trained: Trained, portrait: Rgb, heard: Samples, framing: Framing, fil
         said, Span(0, length_us), forms=(form,), encoder=encoders.text, policy=cached.text.blocks, rate=shown.rate
     )[form]
     log.info("told: %s", told.text)
-    return Wish(name="sample", first_C1HW=first.cpu(), audio_TLQ=audio_TLQ.cpu(), told=told)
+    face_FHW, mouth_FHW = staying_masks(face, framing, cell=encoders.video.stride[1:])
+    return Wish(
+        name="sample",
+        first_C1HW=first.cpu(),
+        audio_TLQ=audio_TLQ.cpu(),
+        told=told,
+        face_FHW=face_FHW,
+        mouth_FHW=mouth_FHW,
+        identity_X=None if cached.control is None else whose(face, cached.control),
+    )
 
 
 def _said(sheet: Path | Annotation, length_us: int) -> Annotation:

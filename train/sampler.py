@@ -9,9 +9,10 @@ features.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from xsheet.schemas.settings import StrictModel
 from xsheet.train import draws
 from xsheet.train.batch import Batch
 from xsheet.train.cache_files import text_row
+from xsheet.train.control import NEUTRAL
 from xsheet.train.draws import Dropped, Showing
 from xsheet.train.encoders import Encoders, open_encoders
 from xsheet.train.handover import AVERAGE, take_over
@@ -36,6 +38,7 @@ from xsheet.train.run import make_learner
 from xsheet.train.texts import Told
 
 Pictures = NDArray[np.uint8]
+Unit = Annotated[float, Field(ge=0, le=1)]
 
 
 class SampleSettings(StrictModel):
@@ -45,6 +48,9 @@ class SampleSettings(StrictModel):
     shift: float = Field(default=5, ge=1, le=20, description="odds of the steps' σ times this, as in training")
     guidance: GuidanceSettings = Field(default=GuidanceSettings(), description="away from nothing, towards the wish")
     seed: int = Field(default=0, ge=0, description="of the noise, with the wish's name")
+    intensity: tuple[Unit, Unit] = Field(
+        default=(NEUTRAL, NEUTRAL), description="how much face and body move, for FantasyTalking: .1 subtle, 1 intense"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,9 @@ class Wish:
     first_C1HW: Tensor  # the portrait, clean
     audio_TLQ: Tensor
     told: Told
+    face_FHW: Tensor  # shares of latent cells, of a face that keeps its place
+    mouth_FHW: Tensor
+    identity_X: Tensor | None = None  # whose face, where the model is told
 
 
 def as_batch(wishes: Sequence[Wish], *, encoders: Encoders, phases: bool) -> Batch:
@@ -62,7 +71,7 @@ def as_batch(wishes: Sequence[Wish], *, encoders: Encoders, phases: bool) -> Bat
     marks = [_marks(wish.told, encoders.text.tokens, phases=phases) for wish in wishes]
     first_BC1HW = torch.stack([wish.first_C1HW for wish in wishes])
     frames = 1 + (wishes[0].audio_TLQ.shape[0] - 1) // 4
-    nothing_BFHW = torch.zeros(len(wishes), frames, *first_BC1HW.shape[3:])
+    faces = [wish.identity_X for wish in wishes if wish.identity_X is not None]
     return Batch(
         showings=tuple(Showing(0, wish.name) for wish in wishes),
         x0_BCFHW=first_BC1HW.repeat_interleave(frames, dim=2),
@@ -70,8 +79,9 @@ def as_batch(wishes: Sequence[Wish], *, encoders: Encoders, phases: bool) -> Bat
         phase_BM=torch.stack(marks),
         audio_BTLQ=torch.stack([wish.audio_TLQ for wish in wishes]),
         window_BK2=torch.stack([torch.from_numpy(wish.told.window_K2) for wish in wishes]),
-        face_BFHW=nothing_BFHW,
-        mouth_BFHW=nothing_BFHW,
+        face_BFHW=torch.stack([wish.face_FHW for wish in wishes]),
+        mouth_BFHW=torch.stack([wish.mouth_FHW for wish in wishes]),
+        identity_BX=torch.stack(faces) if faces else None,
     )
 
 
@@ -106,6 +116,7 @@ class Trained:
     def draw(self, wishes: Sequence[Wish], settings: SampleSettings) -> Pictures:
         """Pictures of every wish, (B, T, H, W, 3)."""
         batch = as_batch(wishes, encoders=self.encoders, phases=self.settings.stage(self.stage).shown.phases)
+        batch = replace(batch, intensity_B2=torch.tensor([settings.intensity]).expand(len(batch), -1))
         latents = draw_latents(self.learner, batch, settings)
         pictures: Pictures = self.encoders.video.decode(latents).cpu().numpy()
         return pictures

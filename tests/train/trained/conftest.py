@@ -24,9 +24,9 @@ def quick() -> SampleSettings:
 
 
 @pytest.fixture(scope="session")
-def trained_run(built_set, settings, quick, tmp_path_factory):
-    """The folder of a run: two steps a stage, looked at after each."""
-    plan = TrainSettings(
+def plan(settings):
+    """Two steps a stage."""
+    return TrainSettings(
         cache=settings,
         data=DataSettings(batch=2),
         compute=ComputeSettings(dtype="float32", checkpointing=False, micro_batch=2, threads=1),
@@ -36,6 +36,11 @@ def trained_run(built_set, settings, quick, tmp_path_factory):
             shown=ShownSettings(text="blocks"), trains=("base", "audio", "phases", "text"), steps=2, optim=OPTIM
         ),
     )
+
+
+@pytest.fixture(scope="session")
+def trained_run(built_set, plan, quick, tmp_path_factory):
+    """The folder of a run, looked at after each step."""
     out = tmp_path_factory.mktemp("trained") / "run"
     watch = Watching(WatchSettings(clips=2, drawn=1, columns=3, sample=quick))
     train_stages(built_set[0], plan, stages=("stage1", "stage2"), out=out, how=Workers(), watch=watch)
