@@ -126,6 +126,7 @@ assert "torch" not in sys.modules or not sys.modules["torch"].cuda.is_initialize
 """
 
 
+@pytest.mark.slow  # every library of every part is loaded
 def test_an_import_does_nothing_but_define(root):
     names = [
         ".".join(("xsheet", part, *path.relative_to(root / part).with_suffix("").parts)).removesuffix(".__init__")
