@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from functools import cache
 
 import pytest
 
@@ -28,16 +29,17 @@ def modules(root, part):
     return [p for p in sorted((root / part).rglob("*.py")) if "__pycache__" not in p.parts]
 
 
+@cache
 def imports(path):
     """(line, dotted module) of every import in a file, also the lazy ones."""
+    found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
+            found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.module == "xsheet":
-                yield from ((node.lineno, f"xsheet.{alias.name}") for alias in node.names)
-            else:
-                yield node.lineno, node.module
+            ours = node.module == "xsheet"
+            found += [(node.lineno, f"xsheet.{a.name}") for a in node.names] if ours else [(node.lineno, node.module)]
+    return found
 
 
 @pytest.mark.parametrize("part", PARTS)
