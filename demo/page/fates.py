@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from xsheet.curate.report.wording import words
 from xsheet.demo.corpus import read_truth
@@ -14,6 +14,7 @@ from xsheet.schemas.clip import Clip, Verdict
 from xsheet.schemas.source import Shot, SourceVideo
 from xsheet.schemas.time import CLIP_RATE, frame_start_us, seconds_from_us
 
+End = Literal["kept", "mended", "dropped"]
 FRAME_US = frame_start_us(1, CLIP_RATE)
 
 
@@ -57,6 +58,11 @@ class Fate:
     as_planned: bool
     media: Path
     middles_us: tuple[int, ...]  # of its takes, where its pictures are taken
+
+    @property
+    def end(self) -> End:
+        """How it ended."""
+        return "dropped" if not self.kept else "kept" if self.kind == "talk" else "mended"
 
 
 def fates(set_folder: Path, corpus: Path) -> list[Fate]:

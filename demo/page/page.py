@@ -5,7 +5,7 @@ line around are spelled out, and the page forbids scripts and every request.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -18,14 +18,16 @@ from xsheet.annotate.audit.report.axis import seconds, words
 from xsheet.annotate.audit.report.charts import Whisker, whisker
 from xsheet.annotate.audit.report.headline import percent
 from xsheet.curate.report.wording import lasting, printable
+from xsheet.demo.page.fates import End
 from xsheet.demo.page.losses import loss_plot
-from xsheet.demo.page.tale import Film, Tale
+from xsheet.demo.page.tale import Tale
 from xsheet.schemas.atomic import write_text
 from xsheet.train.evaluate import Evaluation
 from xsheet.train.phase_scores import PhaseScore
 
-SHOWN = 28
-"""Films of a group, at the most; each costs 8 kB."""
+_ENDS: Mapping[End, str] = {
+    "kept": "Kept as they are", "mended": "Kept, after the fault was taken out", "dropped": "Dropped",
+}  # fmt: skip
 _SHARES = (
     "class right",
     "hit (H@S)",
@@ -75,8 +77,7 @@ def write_page(tale: Tale, file: Path) -> None:
     learned, trust = tale.learned, tale.trust
     text = _environment().get_template("page.html").render(
         tale=tale,
-        films=_films(tale.films),
-        shown=SHOWN,
+        films=[(title, [film for film in tale.films if film.fate.end == end]) for end, title in _ENDS.items()],
         as_planned=sum(film.fate.as_planned for film in tale.films),
         clips=sum(film.fate.kept for film in tale.films),
         planted=() if trust is None else classes(trust.planted),
@@ -85,15 +86,6 @@ def write_page(tale: Tale, file: Path) -> None:
         total_s=sum(tale.seconds.values()),
     )  # fmt: skip
     write_text(file, text)
-
-
-def _films(films: Sequence[Film]) -> list[tuple[str, list[Film]]]:
-    """By what became of them."""
-    groups: dict[str, list[Film]] = {"Kept as they are": [], "Kept, after the fault was taken out": [], "Dropped": []}
-    as_is, mended, dropped = groups.values()
-    for film in films:
-        (dropped if not film.fate.kept else as_is if film.fate.kind == "talk" else mended).append(film)
-    return list(groups.items())
 
 
 def classes(planted: Sequence[PhaseScore]) -> list[Class]:

@@ -1,7 +1,8 @@
 """All that the page tells, gathered from what the demo left behind."""
 
 import tempfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -9,7 +10,7 @@ from shlex import quote
 from xsheet.annotate.audit.report.criteria import GateView, gate_view
 from xsheet.curate.report.charts import Step, candidate_steps, picture_steps
 from xsheet.curate.report.gauges import judging_limits, reason_order
-from xsheet.demo.page.fates import Fate, fates
+from xsheet.demo.page.fates import End, Fate, fates
 from xsheet.demo.page.films import still
 from xsheet.demo.page.losses import Course, read_course
 from xsheet.demo.page.sheets import Card, clip_card, found_of_planted, sample_cards
@@ -18,13 +19,16 @@ from xsheet.path import STAGES, Walked
 from xsheet.train.evaluate import Evaluation
 from xsheet.train.phase_scores import PhaseScore
 
+SHOWN = 28
+"""Films that ended alike, at the most; each costs a decode and 8 kB of page."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Film:
     """A film that came in."""
 
     fate: Fate
-    still: str  # source of a picture
+    still: str | None  # source of a picture; None behind the first SHOWN that ended alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,7 @@ def gather(corpus: Path, walked: Walked, unseen: Unseen | None, *, samples: Path
     order = reason_order(judging_limits(folder))
     with tempfile.TemporaryDirectory(prefix="xsheet-page-") as scratch:
         return Tale(
-            films=tuple(Film(fate=fate, still=still(fate.media, fate.middles_us)) for fate in fates(folder, corpus)),
+            films=tuple(_films(fates(folder, corpus))),
             funnel=(tuple(picture_steps(walked.funnel)), tuple(candidate_steps(walked.funnel, order))),
             sheet=None if layer is None else clip_card(folder, layer, corpus, Path(scratch)),
             trust=None if accepted is None else Trust(
@@ -85,6 +89,13 @@ def gather(corpus: Path, walked: Walked, unseen: Unseen | None, *, samples: Path
             seconds=dict(seconds),
             again=_again(corpus.parent, walked),
         )  # fmt: skip
+
+
+def _films(all_fates: Sequence[Fate]) -> Iterator[Film]:
+    seen = Counter[End]()
+    for fate in all_fates:
+        seen[fate.end] += 1
+        yield Film(fate=fate, still=still(fate.media, fate.middles_us) if seen[fate.end] <= SHOWN else None)
 
 
 def _again(out: Path, walked: Walked) -> tuple[tuple[str, str], ...]:

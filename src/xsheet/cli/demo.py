@@ -22,9 +22,8 @@ Size = Annotated[int, typer.Option("--size", min=64, max=1024, help="Picture hei
 # CPU seconds, measured (docs/log.md#demo). A film of 6 s: drawn and encoded at 256 × 256, which grows with the area;
 # all that is done with it until it is trained on. A clip in a step. What is done once, mostly sampling and reading.
 FILM_S, CURATE_S, STEP_S, ONCE_S = 3.0, 10.0, 0.07, 80.0
-CLIPS, STEPS = 20, (400, 500)
+CLIPS, STEPS = 20, (400, 600)
 QUICK_CLIPS, QUICK_STEPS = 12, (80, 120)
-MOST_AT_ONCE = 8  # clips in a step: few clips are seen often, in small steps
 
 
 @app.callback(invoke_without_command=True)
@@ -95,10 +94,9 @@ def _ways(clips: int, steps: tuple[int, int]) -> "Ways":
     from xsheet.curate.split import SplitSettings
     from xsheet.path import Ways
 
-    at_once = max(1, min(MOST_AT_ONCE, 2 * clips // 5))
     few = [
-        f"stage1.steps={steps[0]}", f"stage2.steps={steps[1]}", f"data.batch={at_once}",
-        f"compute.micro_batch={at_once}", f"stage1.optim.warmup_steps={steps[0] // 8}",
+        f"stage1.steps={steps[0]}", f"stage2.steps={steps[1]}", f"data.batch={_at_once(clips)}",
+        f"compute.micro_batch={_at_once(clips)}", f"stage1.optim.warmup_steps={steps[0] // 8}",
         f"stage2.optim.warmup_steps={steps[1] // 8}", "loop.log_every=10", "loop.save_every=100",
         f"loop.observe_every={max(steps) // 2}",
     ]  # fmt: skip
@@ -109,6 +107,11 @@ def _ways(clips: int, steps: tuple[int, int]) -> "Ways":
         split=SplitSettings(val=0.05, test=0.25),
         train=train.settings_of("tiny", None, few),
     )
+
+
+def _at_once(clips: int) -> int:
+    """Clips in a step. A film gives about one clip, more than half of them to train on; few are seen often."""
+    return max(1, min(8, 2 * clips // 5))
 
 
 def _summary(shown: "Shown") -> "Iterator[str]":
@@ -186,9 +189,8 @@ def _announce(clips: int, size: int, jobs: int, out: Path) -> None:
 
 
 def _announce_all(clips: int, size: int, jobs: int, out: Path, steps: tuple[int, int]) -> None:
-    at_once = max(1, min(MOST_AT_ONCE, 2 * clips // 5))
     films_s = clips * (FILM_S * (size / 256) ** 2 + CURATE_S) / jobs
-    learning_s = (STEP_S * at_once * sum(steps) + ONCE_S) / min(2, jobs)  # the preset computes on two cores
+    learning_s = (STEP_S * _at_once(clips) * sum(steps) + ONCE_S) / min(2, jobs)  # the preset computes on two cores
     typer.echo(
         f"{clips} films of 4 to 15 s, two stages of {steps[0]} and {steps[1]} steps, one page, into {out}: "
         f"about {(films_s + learning_s) / 60:.0f} min on {jobs} cores",
