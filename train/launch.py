@@ -65,7 +65,11 @@ def _on_ray(work: Work, how: Workers, folder: Path) -> None:
         from ray import train  # noqa: PLC0415  # seconds and 600 MB, only for those who ask for it
         from ray.train import torch as ray_torch  # noqa: PLC0415
 
+        here = Path.cwd()
+
         def worker() -> None:
+            if here.is_dir():  # Ray starts its workers elsewhere, and folders of sets and weights may be relative
+                os.chdir(here)
             work(this_world(ray_torch.get_device()))
 
         scaling = train.ScalingConfig(

@@ -1,7 +1,11 @@
 """The face of a portrait: where it is, and whose."""
 
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,12 +34,13 @@ class PortraitFace:
 def find_face(portrait: Rgb) -> PortraitFace | None:
     """The surest face; None, with a warning, where none is found."""
     faces, height = BundledFaces(min_score=0.5), portrait.shape[0]
-    faces.open()
-    try:
-        rgb = np.ascontiguousarray(portrait)
-        found = [face for roi in faces.detect(rgb) if (face := faces.landmarks(rgb, roi)) is not None]
-    finally:
-        faces.close()
+    rgb = np.ascontiguousarray(portrait)
+    with _hushed():
+        faces.open()
+        try:
+            found = [face for roi in faces.detect(rgb) if (face := faces.landmarks(rgb, roi)) is not None]
+        finally:
+            faces.close()
     if not found:
         log.warning("no face was found in the portrait: the whole picture is shown")
         return None
@@ -71,3 +76,16 @@ def whose(face: PortraitFace | None, control: ControlSettings) -> Tensor:
     return torch.tensor(
         face_numbers(shape, SHAPE_MODEL, wanted=control.face_model, numbers=control.face_numbers), dtype=torch.float32
     )
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Without what mediapipe's C++ says of itself; it writes past Python, to the descriptor."""
+    stderr = os.dup(2)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)

@@ -129,7 +129,8 @@ class StageRun:
     def _clips(self, cache: Cache) -> tuple[Clips, Order]:
         shown, data, seed = self.settings.stage(self.name).shown, self.settings.data, self.settings.seed
         chosen = choose(cache, shown)
-        log.info("%s is shown %d clips, left out: %s", self.name, len(chosen.features), dict(chosen.left_out))
+        left = ", ".join(f"{count} {reason}" for reason, count in chosen.left_out.items()) or "none"
+        log.info("%s is shown %d clips; left out: %s", self.name, len(chosen.features), left)
         clips = Clips(cache, chosen.features, shown, seed=seed, mirrored=data.mirrored)
         return clips, Order(clips.buckets, batch=data.batch, seed=seed)
 

@@ -151,8 +151,8 @@ def test_it_learns(tmp_path):
 
 
 def start(toy_script, folder, *arguments):
-    command = [sys.executable, str(toy_script), str(folder), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, str(toy_script), folder.name, *arguments]  # a relative path, also to Ray's workers
+    return subprocess.Popen(command, cwd=folder.parent, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def finished(process, *, within_s=200):
