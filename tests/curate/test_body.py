@@ -36,6 +36,7 @@ def raised(side, frames=30):
     return replace(Motion.rest(frames), **{f"arm_{side}_raise": np.ones(frames, np.float32)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", SIDES)
 def test_a_raised_hand_is_seen_on_its_own_side(side):
     motion, other = raised(side), SIDES[side == "left"]
@@ -57,6 +58,7 @@ def test_there_is_one_value_per_frame_whatever_the_step():
     assert {len(series) for series in follow(frames, every_frames=1).values()} == {7}
 
 
+@pytest.mark.slow
 def test_a_large_picture_gives_the_same_places_as_a_small_one():
     small, large = (follow(drawn(raised("right", frames=10), size=size)) for size in (360, 1080))
     assert abs(np.nanmedian(small["shoulder_left_x"]) - np.nanmedian(large["shoulder_left_x"])) < 0.02

@@ -1,6 +1,7 @@
 """Identity from proportions and tones: weak, but better than nothing."""
 
 import numpy as np
+import pytest
 
 from xsheet.curate.faces import FaceSettings, FaceWatcher
 from xsheet.curate.frames import Frame
@@ -23,6 +24,7 @@ def apart(a, b):
     return np.sqrt(np.mean((np.array(a) - b) ** 2))
 
 
+@pytest.mark.slow
 def test_a_person_is_nearer_to_themselves_than_to_most_others():
     people = range(300, 306)
     facing = {p: shape(p) for p in people}

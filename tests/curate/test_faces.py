@@ -77,6 +77,7 @@ def test_a_winking_left_eye_is_the_left_one():
     assert np.median(track.eye_left_open) < 0.6 * np.median(track.eye_right_open)
 
 
+@pytest.mark.slow
 def test_two_heads_are_two_tracks_that_never_change_places():
     told = next(t for t in (story(k, seed=7000, kind="two_heads") for k in range(20)) if both_speak(t))
     left, right = sorted(watch(islice(pictures(told, size=256), 75)), key=lambda track: track.x0[0])
@@ -85,6 +86,7 @@ def test_two_heads_are_two_tracks_that_never_change_places():
         assert r(head.motion.mouth_open[:75], track.mouth_open) > 0.9
 
 
+@pytest.mark.slow
 def test_a_hard_cut_to_another_person_ends_the_track():
     told = story(0, seed=99, kind="hard_cut")
     cut = told.takes[1].frames.start
@@ -129,6 +131,7 @@ def test_the_bundle_of_the_tasks_api_is_refused_when_it_is_another_file(tmp_path
         FaceWatcher(FaceSettings(), models=tmp_path).open()
 
 
+@pytest.mark.slow
 def test_the_tasks_back_end_agrees_with_the_bundled_one_and_adds_blendshapes(rod, shared):
     motion = rod.random_motion(9003, 40)
     frames = list(rod.pictures(9003, motion, size=256))

@@ -71,6 +71,7 @@ def test_a_copy_that_begins_later_is_found_with_its_lag():
     assert {(row.by, row.lag_frames) for row in rows} == {("picture", 20), ("sound", 20)}
 
 
+@pytest.mark.slow
 def test_the_same_picture_with_another_sound_is_joined_by_the_picture():
     shown, sound = film(1, "talk")
     other = film(2, "talk")[1][: len(sound)]
@@ -89,6 +90,7 @@ def test_a_louder_sound_with_noise_is_the_same():
     assert "sound" in joined_by(fingerprint("a", shown, sound), fingerprint("b", [], changed))
 
 
+@pytest.mark.slow
 def test_one_person_twice_before_the_same_wall_is_no_duplicate():
     shown, sound = film(3, "jump_cut")  # two takes of one identity, each with its own words and gestures
     cut = story(3, seed=11, kind="jump_cut").takes[1].frames.start
