@@ -16,7 +16,6 @@ from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.grouping import Split
 from xsheet.schemas.settings import to_yaml
-from xsheet.train.sampler import settings_of
 
 
 def said(*arguments):
@@ -28,11 +27,11 @@ def told(*arguments):
     return json.loads(said(*arguments, "--json"))
 
 
-@pytest.fixture(scope="module")
-def plan(trained_run, tmp_path_factory):
+@pytest.fixture
+def config(plan, tmp_path):
     """The settings of the run as a file."""
-    file = tmp_path_factory.mktemp("plan") / "plan.yaml"
-    file.write_text(to_yaml(settings_of(trained_run)))
+    file = tmp_path / "plan.yaml"
+    file.write_text(to_yaml(plan))
     return file
 
 
@@ -52,8 +51,8 @@ def wished(built_set, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_ends_in_its_losses_its_checkpoints_and_the_next_command(run_copy, built_copy, plan):
-    ran = ("run", built_copy, "--out", run_copy, "--config", plan)
+def test_a_run_ends_in_its_losses_its_checkpoints_and_the_next_command(run_copy, built_copy, config):
+    ran = ("run", built_copy, "--out", run_copy, "--config", config)
     for stage in told(*ran, "--no-watch")["stages"]:
         assert (stage["steps"], stage["skipped"], stage["checkpoint"]) == (2, 0, "step-00000002")
         assert len(stage["loss"]) == len(stage["held_out"]) == 2
@@ -62,10 +61,10 @@ def test_a_run_ends_in_its_losses_its_checkpoints_and_the_next_command(run_copy,
 
 
 @pytest.mark.slow
-def test_ctrl_c_names_the_checkpoint_that_the_same_command_goes_on_from(built_copy, plan, tmp_path):
+def test_ctrl_c_names_the_checkpoint_that_the_same_command_goes_on_from(built_copy, config, tmp_path):
     more = ("--set", "stage1.steps=1000", "--set", "loop.save_every=1", "--stages", "1", "--no-watch")
     command = [sys.executable, "-c", "from xsheet.cli import main; main()", "train", "run", str(built_copy)]
-    where = ("--out", str(tmp_path / "new"), "--config", str(plan))
+    where = ("--out", str(tmp_path / "new"), "--config", str(config))
     running = subprocess.Popen([*command, *where, *more], stderr=subprocess.PIPE, text=True)
     until, latest = time.monotonic() + 120, tmp_path / "new/stage1/checkpoints/LATEST"
     while not latest.exists() and time.monotonic() < until:
@@ -79,7 +78,7 @@ def test_ctrl_c_names_the_checkpoint_that_the_same_command_goes_on_from(built_co
 
 
 @pytest.mark.slow
-def test_a_set_that_holds_nothing_out_is_trained_unwatched(run_copy, built_copy, plan, tmp_path, caplog):
+def test_a_set_that_holds_nothing_out_is_trained_unwatched(run_copy, built_copy, config, tmp_path, caplog):
     rows = [
         Split(
             clip_id=row["clip_id"],
@@ -91,7 +90,7 @@ def test_a_set_that_holds_nothing_out_is_trained_unwatched(run_copy, built_copy,
         for row in tables.read_table(built_copy, tables.SPLITS).to_pylist()
     ]
     tables.write_table(built_copy, tables.SPLITS, rows)
-    ran = told("run", built_copy, "--out", tmp_path / "new", "--config", plan, "--stages", "1")
+    ran = told("run", built_copy, "--out", tmp_path / "new", "--config", config, "--stages", "1")
     assert ran["stages"][0]["held_out"] is None
     assert "stage1 is not watched: val clips of" in caplog.text
 
