@@ -129,6 +129,10 @@ def test_a_fault_of_ours_is_one_line_that_says_where():
         (("demo", "--clips", "0"), "--clips"),
         (("demo", "--clips", "many"), "--clips"),
         (("curate", "run", "nowhere", "--out", "set"), "nothing there"),
+        (("run", "nowhere", "--out", "set"), "nothing there"),
+        (("run", ".", "--out", "set", "--until", "never"), "'never' is not one of"),
+        (("run", ".", "--out", "set", "--set", "curat.face.min_height_px=3"), "did you mean 'curate'?"),
+        (("run", ".", "--out", "set", "--set", "audit.gate.max_mised=3"), "did you mean 'gate.max_missed'?"),
         (("curate", "run", "."), "Missing option '--out'"),
         (("curate", "describe", "--preset", "kep"), "expected one of keep, stage2_motion, train"),
         (("curate", "describe", "--set", "face.min_hight_px=3"), "did you mean 'face.min_height_px'"),
@@ -184,6 +188,41 @@ def test_a_dry_run_makes_nothing(tmp_path):
     assert ran.returncode == 0
     assert "5 films" in ran.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_of_the_path_names_every_step_and_makes_nothing(tmp_path):
+    (tmp_path / "a film.mp4").write_bytes(b"0" * 1_000_000)
+    (tmp_path / "settings.yaml").write_text("curate: {face: {min_height_px: 99}}\nsplit: {val: 0.2}\n")
+    planned = ("run", ".", "--out", "set", "--config", "settings.yaml", "--until", "train", "--dry-run", "--json")
+    plan = json.loads(xsheet(*planned, cwd=tmp_path).stdout)
+    assert (plan["inputs"], plan["bytes"]) == (1, 1_000_000)
+    assert [step["step"] for step in plan["steps"]][-3:] == ["cache", "stage1", "stage2"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_the_doctor_finds_what_is_there_and_what_is_missing(tmp_path):
+    create_set(tmp_path / "s", "s")
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    (tmp_path / "models" / "mine" / "config.json").write_text('{"_class_name": "AutoencoderKLWan"}')
+    (tmp_path / "models" / "yamnet.tflite").write_bytes(b"not it")
+    ran = xsheet("doctor", "s", "--models", "models", "--json", cwd=tmp_path)
+    found = {(one["part"], one["name"]): one for one in json.loads(ran.stdout)["found"]}
+    assert ran.returncode == 0
+    assert found["libraries", "encoders"]["state"] == "ok"
+    assert found["models", "mine"]["found"] == "AutoencoderKLWan"
+    assert found["models", "yamnet.tflite"]["state"] == "warning"
+    assert found["models", "sync"]["found"] == "by the embedded scorer"
+    assert found["set", "s"]["state"] == "ok"
+    assert xsheet("doctor", "nowhere", "--json", cwd=tmp_path).returncode == 1
+
+
+@pytest.mark.slow
+def test_the_doctor_survives_a_library_that_ends_the_process(tmp_path):
+    (tmp_path / "soxr.py").write_text("import os; os.abort()")
+    ran = xsheet("doctor", cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert ran.returncode == 1
+    assert "broken: soxr: importing it ends the process" in ran.stdout
 
 
 def test_text_of_strangers_cannot_steer_the_terminal(capsys):

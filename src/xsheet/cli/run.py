@@ -61,8 +61,8 @@ def run(
     """
     from xsheet.curate.discover import discover
 
-    given = discover(inputs)[:limit]
     ways = _ways(preset, annotator, model, size if until == "train" else None, config=config, overrides=set_ or [])
+    given = discover(inputs)[:limit]
     if dry_run or not (quiet or as_json):
         _show_plan(given, ways, out, until, jobs=jobs or cores(), as_json=as_json, err=not dry_run)
     if dry_run:
@@ -91,6 +91,8 @@ def run(
     raise typer.Exit(1 if _ended_badly(walked, until) else 0)
 
 
+FAILED = 5
+"""Files that a summary names; the table `sources` has all."""
 DOES: "dict[Step, tuple[str, str]]" = {
     "curate": ("measure every video, decide, write the clips that are kept", "clips/, media/"),
     "report": ("report what was kept, what was dropped, and why", "report.html"),
@@ -172,17 +174,24 @@ def _show(walked: "Walked", until: Until, *, as_json: bool) -> None:
     if walked.curated.gone:
         say(told_gone(walked.curated), style="yellow", markup=False)
     print_table(f"set {walked.set_folder}", ("", "count", "hours"), stage_rows(walked.funnel))
+    failed = [source for source in walked.curated.sources if source.status == "failed"]
+    if failed:
+        named = ", ".join(f"{Path(source.path).name} ({source.reason})" for source in failed[:FAILED])
+        say(plain(f"failed: {named}" + (f" and {len(failed) - FAILED} more" if failed[FAILED:] else "")), markup=False)
     for name, counts in (
-        ("no good", walked.funnel.faults),
-        ("dropped for", {cost.reason: cost.first.count for cost in walked.funnel.costs if cost.first.count}),
+        ("files left out for", walked.funnel.faults),
+        ("candidates dropped for", {cost.reason: cost.first.count for cost in walked.funnel.costs}),
         ("actions", {} if walked.annotated is None else walked.annotated.actions),
     ):
-        if counts:
-            said = ", ".join(f"{what} {count}" for what, count in sorted(counts.items(), key=lambda one: -one[1]))
+        said = ", ".join(f"{what} {count}" for what, count in sorted(counts.items(), key=lambda one: -one[1]) if count)
+        if said:
             say(plain(f"{name}: {said}"), markup=False)
     if walked.accepted is not None:
         for criterion in walked.accepted.audited.gate.criteria:
             say(str(criterion), markup=False, style=None if criterion.passed else "bold red")
+        errors = [one for one in walked.accepted.audited.checks if one.check.severity == "error" and one.failed]
+        for one in sorted(errors, key=lambda one: -one.failed):
+            say(f"error  {one.check.id} {one.check.why}: {one.failed}", markup=False)
         show_accepted(walked.accepted)
     if walked.trained is not None:
         parts = ", ".join(f"{tally.clips} {name}" for name, tally in walked.trained.split.parts.items())
