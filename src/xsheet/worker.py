@@ -31,7 +31,8 @@ from xsheet.task import Execution, Item, Outcome, Task, one_line
 
 MAX_REPLY_BYTES = 1 << 20
 LOG_TAIL_BYTES = 16 << 10
-EXIT_S = 2.0  # what a dying process gets, to say where it was and to leave its exit code
+SAY_S = 2.0  # what a process that hung gets, to say where it was
+EXIT_S = 15.0  # what one that closed its pipe gets, to leave its exit code: on a busy machine it ends slowly
 
 _CHILD = "import sys; from xsheet.child import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
 
@@ -230,7 +231,7 @@ class _Process:
     def _hung(self, limit_s: float) -> Reply:
         with suppress(ProcessLookupError):
             self._popen.send_signal(signal.SIGQUIT)
-        wait([self._exit], EXIT_S)
+        wait([self._exit], SAY_S)
         return self._reply("timed_out", f"no result within {limit_s:g} s")
 
     def _died(self) -> Reply:
