@@ -46,7 +46,7 @@ class UnseenSettings(StrictModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Sample:
     """One sheet: what was asked for, and what a reader finds."""
 
     clip_id: str
@@ -60,7 +60,7 @@ class Shown:
 class Unseen:
     """All that was drawn."""
 
-    films: tuple[Shown, ...]
+    films: tuple[Sample, ...]
     evaluation: Evaluation
 
 
@@ -82,7 +82,7 @@ def draw_unseen(run: Path, set_folder: Path, out: Path, settings: UnseenSettings
     cache = cache_of(trained, set_folder)
     reads = fitted_reader(cache, trained.encoders.video, settings.evaluation.fitting)
     clips = islice(held_out(cache, split=settings.evaluation.split, limit=settings.films), settings.films)
-    films = tuple(_shown(clip, trained, reads, out, settings.evaluation.sample) for clip in clips)
+    films = tuple(_sample(clip, trained, reads, out, settings.evaluation.sample) for clip in clips)
     unseen = Unseen(films=films, evaluation=evaluation)
     write_bytes(file, _JSON.dump_json(unseen, indent=1))
     return unseen
@@ -93,16 +93,16 @@ def film_path(out: Path, clip_id: str, *, drawn: bool) -> Path:
     return out / f"{clip_id}-{'drawn' if drawn else 'real'}.mp4"
 
 
-def _shown(clip: HeldOut, trained: Trained, reads: Reads, out: Path, sample: SampleSettings) -> Shown:
+def _sample(clip: HeldOut, trained: Trained, reads: Reads, out: Path, how: SampleSettings) -> Sample:
     """Drawn with the noise of the evaluation, so these are the very pictures that it scored."""
     wish, rate = wish_for(clip, clip.said, trained), trained.settings.cache.picture.rate
-    drawn = trained.draw([wish], sample)[0]
+    drawn = trained.draw([wish], how)[0]
     real: Pictures = trained.encoders.video.decode(clip.latent_CFHW[None])[0].cpu().numpy()
     for pictures, is_drawn in ((drawn, True), (real, False)):
         _write(film_path(out, clip.clip.clip_id, drawn=is_drawn), pictures, clip.sound, rate=rate)
     found = (look(clip, pictures, reads=reads, rate=rate).phases for pictures in (drawn, real))
     seen, there = found
-    return Shown(clip_id=clip.clip.clip_id, said=clip.said, told=wish.told.text, drawn=seen, real=there)
+    return Sample(clip_id=clip.clip.clip_id, said=clip.said, told=wish.told.text, drawn=seen, real=there)
 
 
 def _write(file: Path, pictures: Pictures, sound: Samples, *, rate: FrameRate) -> None:

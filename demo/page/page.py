@@ -75,6 +75,7 @@ class Class:
 def write_page(tale: Tale, file: Path) -> None:
     """Write the page, atomically; the same tale gives the same bytes."""
     learned, trust = tale.learned, tale.trust
+    evaluation = None if learned is None else learned.evaluation
     text = _environment().get_template("page.html").render(
         tale=tale,
         films=[(title, [film for film in tale.films if film.fate.end == end]) for end, title in _ENDS.items()],
@@ -82,7 +83,7 @@ def write_page(tale: Tale, file: Path) -> None:
         clips=sum(film.fate.kept for film in tale.films),
         planted=() if trust is None else classes(trust.planted),
         plot=None if learned is None else loss_plot(learned.courses),
-        measured=() if learned is None else tuple(measured(learned.evaluation)),
+        measured=() if evaluation is None else tuple(measured(evaluation)),
         total_s=sum(tale.seconds.values()),
     )  # fmt: skip
     write_text(file, text)

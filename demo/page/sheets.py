@@ -9,7 +9,7 @@ from xsheet.annotate.blocks import compile_blocks
 from xsheet.annotate.lookup import clip_with
 from xsheet.demo.corpus import read_truth
 from xsheet.demo.page.films import Video, frames, video
-from xsheet.demo.unseen import Shown, Unseen, film_path
+from xsheet.demo.unseen import Sample, Unseen, film_path
 from xsheet.schemas import tables
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Clip, Measures
@@ -67,15 +67,15 @@ def clip_card(set_folder: Path, layer: LayerRun, corpus: Path, scratch: Path) ->
 def sample_cards(unseen: Unseen, folder: Path, scratch: Path) -> Iterator[Card]:
     """What was asked for over what a reader finds in the sample and in the real clip."""
     scored = {score.clip_id: score.phases for score in unseen.evaluation.samples}
-    for shown in unseen.films:
-        real, drawn = (film_path(folder, shown.clip_id, drawn=is_drawn) for is_drawn in (False, True))
+    for sample in unseen.films:
+        real, drawn = (film_path(folder, sample.clip_id, drawn=is_drawn) for is_drawn in (False, True))
         yield Card(
-            name=shown.clip_id,
+            name=sample.clip_id,
             video=video(real, drawn, scratch=scratch),
             rows=(Row(name="real", frames=frames(real)), Row(name="drawn", frames=frames(drawn))),
-            axis=axis(_asked(shown)),
-            told=_told(shown.said),
-            scores=scored.get(shown.clip_id, ()),
+            axis=axis(_asked(sample)),
+            told=_told(sample.said),
+            scores=scored.get(sample.clip_id, ()),
         )
 
 
@@ -99,9 +99,9 @@ def found_of_planted(set_folder: Path, layer: LayerRun, corpus: Path) -> list[Ph
     return [score for clip_id, truth in planted.items() for score in score_phases(truth.phases, said[clip_id].phases)]
 
 
-def _asked(shown: Shown) -> Drawn:
-    others = [("drawn", shown.drawn), ("real", shown.real)]
-    return Drawn(duration_us=shown.said.duration_us, phases=shown.said.phases, others=others)
+def _asked(sample: Sample) -> Drawn:
+    others = [("drawn", sample.drawn), ("real", sample.real)]
+    return Drawn(duration_us=sample.said.duration_us, phases=sample.said.phases, others=others)
 
 
 def _told(said: Annotation) -> tuple[str, ...]:

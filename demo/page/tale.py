@@ -48,7 +48,7 @@ class Learned:
     courses: tuple[Course, ...]
     clips: Mapping[str, int]  # by split
     samples: tuple[Card, ...]
-    evaluation: Evaluation
+    evaluation: Evaluation | None  # None: nothing was held out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +80,11 @@ def gather(corpus: Path, walked: Walked, unseen: Unseen | None, *, samples: Path
                 refused=accepted.refused,
                 planted=() if layer is None else tuple(found_of_planted(folder, layer, corpus)),
             ),
-            learned=None if walked.trained is None or unseen is None else Learned(
+            learned=None if walked.trained is None else Learned(
                 courses=tuple(c for name in STAGES if (c := read_course(walked.trained.folder / name)) is not None),
                 clips={name: part.clips for name, part in walked.trained.split.parts.items()},
-                samples=tuple(sample_cards(unseen, samples, Path(scratch))),
-                evaluation=unseen.evaluation,
+                samples=() if unseen is None else tuple(sample_cards(unseen, samples, Path(scratch))),
+                evaluation=None if unseen is None else unseen.evaluation,
             ),
             seconds=dict(seconds),
             again=_again(corpus.parent, walked),
@@ -107,6 +107,9 @@ def _again(out: Path, walked: Walked) -> tuple[tuple[str, str], ...]:
             "other limits over the same measurements: seconds, no decode",
         ),
         (f"xsheet audit review {folder}", "look at the sheets and mend them; what you change is a layer of its own"),
-        (f"xsheet train run {folder} --out longer --set data.batch=8", "both stages with all steps of the preset"),
+        (
+            f"xsheet train run {folder} --out longer --set data.batch=8 --set compute.micro_batch=8",
+            "both stages with all steps of the preset",
+        ),
         (f"xsheet demo --out {quote(str(out))}-60 --clips 60", "more films, a better model, more minutes"),
     )

@@ -161,6 +161,12 @@ def test_a_path_that_ended_early_says_so(page):
     assert text.count('class="empty"') == 5
 
 
+def test_what_was_trained_without_anything_held_out_still_shows_how_it_went(page):
+    text = page(replace(tale(), learned=replace(learned(), samples=(), evaluation=None)))
+    assert Page(text).tags.count("polyline") == 4
+    assert text.count('class="empty"') == 2
+
+
 def test_films_without_a_picture_are_counted(page):
     text = page(replace(tale(), films=(film("a"), *(replace(film("a"), still=None),) * 3)))
     assert Page(text).tags.count("img") == 2 + 2  # in its group, on top, and the rows of the two cards
