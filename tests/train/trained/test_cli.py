@@ -66,7 +66,7 @@ def test_ctrl_c_names_the_checkpoint_that_the_same_command_goes_on_from(built_co
     command = [sys.executable, "-c", "from xsheet.cli import main; main()", "train", "run", str(built_copy)]
     where = ("--out", str(tmp_path / "new"), "--config", str(config))
     running = subprocess.Popen([*command, *where, *more], stderr=subprocess.PIPE, text=True)
-    until, latest = time.monotonic() + 120, tmp_path / "new/stage1/checkpoints/LATEST"
+    until, latest = time.monotonic() + 200, tmp_path / "new/stage1/checkpoints/LATEST"
     while not latest.exists() and time.monotonic() < until:
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
