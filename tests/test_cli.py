@@ -225,6 +225,14 @@ def test_the_doctor_survives_a_library_that_ends_the_process(tmp_path):
     assert "broken: soxr: importing it ends the process" in ran.stdout
 
 
+def test_the_doctor_calls_a_slow_import_slow_and_not_broken(monkeypatch):
+    from xsheet import doctor
+
+    monkeypatch.setattr(doctor, "_IMPORT_S", 0.01)
+    found = list(doctor._compiled(doctor._child("import time; time.sleep(60)")))
+    assert [one.state for one in found] == ["warning"]
+
+
 def test_text_of_strangers_cannot_steer_the_terminal(capsys):
     from xsheet.cli.show import print_table
 
