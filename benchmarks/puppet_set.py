@@ -2,9 +2,10 @@
 
     folder = make_set(folder, train=480, held_out=120, seed=0)      # of these, a fifth for val
 
-The films are the demo's, with plans of their own: two to four acts of the classes below, hardly apart, at sizes and
-paces that ten frames a second can show. Signals are the truth, not measured, so that what is learned here does not
-depend on a face tracker; the layer is gold.
+The films are the demo's, with plans of their own: one to four acts of the classes below, hardly apart, at sizes and
+paces that ten frames a second can show: slow, and what repeats does so. (Of nods and shakes of any pace a tiny model
+learned 15 of 87 in the steps in which it learned 51 of 58 tilts and turns.) Signals are the truth, not measured, so that
+what is learned here does not depend on a face tracker; the layer is gold.
 """
 
 from collections.abc import Iterator
@@ -119,8 +120,8 @@ def _plan(rng: Generator, frames: int) -> Iterator[Planned]:
             start,
             side=manner.sides[rng.integers(len(manner.sides))],
             amplitude=int(rng.integers(2, 4)),
-            speed=int(rng.integers(1, 3)),
-            repetitions=int(rng.integers(1, min(manner.most, 2) + 1)),
+            speed=1,
+            repetitions=int(rng.integers(min(manner.most, 2), min(manner.most, 3) + 1)),
             rng=rng,
         )
         if planned.frames.stop > frames - 3:
