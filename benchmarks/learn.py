@@ -61,7 +61,8 @@ def main() -> None:
     settings, run = settings_of(given.overrides), given.folder / given.run
     set_folder = make_set(given.folder / "set", train=given.clips, held_out=given.held_out, seed=0)
     build_cache(set_folder, settings.cache, how=Execution(jobs=2), shows_progress=False)
-    seconds = learn(set_folder, run, settings, stages=("stage1", "stage2"), how=Workers(count=given.workers), watches=True)
+    how = Workers(count=given.workers)
+    seconds = learn(set_folder, run, settings, stages=("stage1", "stage2"), how=how, watches=True)
     done: Evaluation = evaluate(run, set_folder, load(EvaluateSettings, overrides=[*SAMPLING, *given.sample]))
     done.write(run / "evaluation.json")
     print(done.table())

@@ -4,8 +4,8 @@
 
 The films are the demo's, with plans of their own: one to four acts of the classes below, hardly apart, at sizes and
 paces that ten frames a second can show: slow, and what repeats does so. (Of nods and shakes of any pace a tiny model
-learned 15 of 87 in the steps in which it learned 51 of 58 tilts and turns.) Signals are the truth, not measured, so that
-what is learned here does not depend on a face tracker; the layer is gold.
+learned 15 of 87 in the steps in which it learned 51 of 58 tilts and turns.) Signals are the truth, not measured, so
+that what is learned here does not depend on a face tracker; the layer is gold.
 """
 
 from collections.abc import Iterator

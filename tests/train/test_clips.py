@@ -62,8 +62,8 @@ def test_a_batch_has_the_shapes_that_the_model_takes(cache):
     batch = clips_of(cache).batch([Showing(0, "clip_a"), Showing(0, "clip_b")])
     assert batch.x0_BCFHW.shape == (2, 24, 9, 8, 8)
     assert batch.audio_BTLQ.shape == (2, 33, 4, 20)
-    assert batch.text.shape == (2, 256, 12)
-    assert batch.phase_BM.shape == (2, 256)
+    assert batch.text.shape == (2, 96, 12)
+    assert batch.phase_BM.shape == (2, 96)
     assert batch.window_BK2.shape == (2, 4, 2)
     assert batch.face_BFHW.shape == batch.mouth_BFHW.shape == (2, 9, 8, 8)
 
@@ -90,8 +90,8 @@ def test_a_mirrored_showing_has_mirrored_pictures_masks_and_words(cache, setting
 
 
 def words(ids_MW: torch.Tensor) -> list[str]:
-    """Tokens back to words: bytes are 1..256."""
-    return [bytes(int(i) - 1 for i in row if 0 < i <= 256).decode() for row in ids_MW]
+    """Tokens back to words: bytes are 1..96."""
+    return [bytes(int(i) - 1 for i in row if 0 < i <= 96).decode() for row in ids_MW]
 
 
 def test_masks_lie_where_the_face_is(cache):
