@@ -90,8 +90,8 @@ def test_a_mirrored_showing_has_mirrored_pictures_masks_and_words(cache, setting
 
 
 def words(ids_MW: torch.Tensor) -> list[str]:
-    """Tokens back to words: bytes are 1..96."""
-    return [bytes(int(i) - 1 for i in row if 0 < i <= 96).decode() for row in ids_MW]
+    """Tokens back to words: bytes are 1..256."""
+    return [bytes(int(i) - 1 for i in row if 0 < i <= 256).decode() for row in ids_MW]
 
 
 def test_masks_lie_where_the_face_is(cache):
