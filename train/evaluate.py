@@ -9,6 +9,7 @@ went through the codec alone.
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ from xsheet.train.reader import Pictures, ReaderSettings, Reads, fitted_reader
 from xsheet.train.recipe import recipe_of
 from xsheet.train.sampler import SampleSettings, Trained, Wish, open_trained
 from xsheet.train.texts import tell
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -112,13 +115,15 @@ class Evaluation:
         write_text(file, json.dumps({"numbers": numbers} | asdict(self), indent=1) + "\n")
 
 
-def evaluate(run: Path, set_folder: Path, settings: EvaluateSettings, *, stage: StageName = "stage2") -> Evaluation:
+def evaluate(
+    run: Path, set_folder: Path, settings: EvaluateSettings, *, stage: StageName = "stage2", device: str = "cpu"
+) -> Evaluation:
     """Draw held-out sheets, read them, and score them.
 
     Raises:
         ConfigError: no finished stage, no cache of its settings, or no held-out clip with phases.
     """
-    trained = open_trained(run, stage=stage)
+    trained = open_trained(run, stage=stage, device=device)
     cache = cache_of(trained, set_folder)
     reads = _reads(cache, trained, settings)
     rate = trained.settings.cache.picture.rate
@@ -133,6 +138,7 @@ def evaluate(run: Path, set_folder: Path, settings: EvaluateSettings, *, stage: 
         ceiling += [_score(clip, looked) for clip, looked in zip(some, real, strict=True)]
         if settings.exchange:
             exchanges += _exchanges(trained, some, drawn, reads, settings)
+        log.info("%d clips drawn and read", len(samples))
     return Evaluation(samples=tuple(samples), ceiling=tuple(ceiling), exchanges=tuple(exchanges))
 
 

@@ -79,6 +79,7 @@ def evaluate_(
         Path | None, typer.Option("--out", help="JSON of every score; RUN/STAGE/evaluation.json if left out.")
     ] = None,
     stage: Stage = None,
+    device: Device = None,
     config: Config = None,
     set_: EvaluateSet = None,
     dry_run: DryRun = False,
@@ -105,7 +106,7 @@ def evaluate_(
         tell_steps()
     name = _stage(run, stage)
     with needing_memory(where="evaluation", holds=f"{settings.batch} samples", todo="say --set batch=1"):
-        done = evaluate(run, folder, settings, stage=name)
+        done = evaluate(run, folder, settings, stage=name, device=_device(device))
     out = out or run / name / "evaluation.json"
     done.write(out)
     if as_json:
