@@ -75,7 +75,7 @@ def demo(
         tell_steps()
     settings = load(DemoSettings, overrides=[f"clips={clips}", f"seed={seed}", f"size={size}", *_reading(quick)])
     how = Execution(jobs=jobs, ray=ray)
-    shown = show(out, settings, _ways(clips, steps), how=how, shows_progress=not as_json, tell=tell)
+    shown = show(out, settings, _ways(clips, steps, jobs), how=how, shows_progress=not as_json, tell=tell)
     if as_json:
         _print_json(shown)
     else:
@@ -88,17 +88,18 @@ def _reading(quick: bool) -> list[str]:
     return [f"unseen.evaluation.fitting.steps={150 if quick else 300}"]
 
 
-def _ways(clips: int, steps: tuple[int, int]) -> "Ways":
+def _ways(clips: int, steps: tuple[int, int], jobs: int) -> "Ways":
     """The path with its own presets, but a large part held out, and steps that a few minutes have room for."""
     from xsheet.cli import annotate, audit, curate, train
     from xsheet.curate.split import SplitSettings
     from xsheet.path import Ways
 
+    at_once = _at_once(clips)
     few = [
-        f"stage1.steps={steps[0]}", f"stage2.steps={steps[1]}", f"data.batch={_at_once(clips)}",
-        f"compute.micro_batch={_at_once(clips)}", f"stage1.optim.warmup_steps={steps[0] // 8}",
-        f"stage2.optim.warmup_steps={steps[1] // 8}", "loop.log_every=10", "loop.save_every=100",
-        f"loop.observe_every={max(steps) // 2}",
+        f"data.batch={at_once}", f"compute.micro_batch={at_once}", f"compute.threads={min(2, jobs)}",
+        f"stage1.steps={steps[0]}", f"stage1.optim.warmup_steps={steps[0] // 8}",
+        f"stage2.steps={steps[1]}", f"stage2.optim.warmup_steps={steps[1] // 8}",
+        "loop.log_every=10", "loop.save_every=100", f"loop.observe_every={max(steps) // 2}",
     ]  # fmt: skip
     return Ways(
         curate=curate.settings_of("keep", None, None),
@@ -190,7 +191,7 @@ def _announce(clips: int, size: int, jobs: int, out: Path) -> None:
 
 def _announce_all(clips: int, size: int, jobs: int, out: Path, steps: tuple[int, int]) -> None:
     films_s = clips * (FILM_S * (size / 256) ** 2 + CURATE_S) / jobs
-    learning_s = (STEP_S * _at_once(clips) * sum(steps) + ONCE_S) / min(2, jobs)  # the preset computes on two cores
+    learning_s = (STEP_S * _at_once(clips) * sum(steps) + ONCE_S) / min(2, jobs)
     typer.echo(
         f"{clips} films of 4 to 15 s, two stages of {steps[0]} and {steps[1]} steps, one page, into {out}: "
         f"about {(films_s + learning_s) / 60:.0f} min on {jobs} cores",
