@@ -75,7 +75,7 @@ def demo(
         tell_steps()
     settings = load(DemoSettings, overrides=[f"clips={clips}", f"seed={seed}", f"size={size}", *_reading(quick)])
     how = Execution(jobs=jobs, ray=ray)
-    shown = show(out, settings, _ways(clips, steps, jobs), how=how, shows_progress=not as_json, tell=tell)
+    shown = show(out, settings, _ways(clips, steps, jobs, quick=quick), how=how, shows_progress=not as_json, tell=tell)
     if as_json:
         _print_json(shown)
     else:
@@ -88,8 +88,8 @@ def _reading(quick: bool) -> list[str]:
     return [f"unseen.evaluation.fitting.steps={150 if quick else 300}"]
 
 
-def _ways(clips: int, steps: tuple[int, int], jobs: int) -> "Ways":
-    """The path with its own presets, but a large part held out, and steps that a few minutes have room for."""
+def _ways(clips: int, steps: tuple[int, int], jobs: int, *, quick: bool) -> "Ways":
+    """The path with its own presets; so much is held out that three sheets are left to draw, and steps are few."""
     from xsheet.cli import annotate, audit, curate, train
     from xsheet.curate.split import SplitSettings
     from xsheet.path import Ways
@@ -105,7 +105,7 @@ def _ways(clips: int, steps: tuple[int, int], jobs: int) -> "Ways":
         curate=curate.settings_of("keep", None, None),
         annotate=annotate.settings_of("motion", None, None, None, None),
         audit=audit.settings_of("default", None, None),
-        split=SplitSettings(val=0.05, test=0.25),
+        split=SplitSettings(val=0.1, test=0.4) if quick else SplitSettings(val=0.05, test=0.25),
         train=train.settings_of("tiny", None, few),
     )
 
