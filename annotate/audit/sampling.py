@@ -34,7 +34,8 @@ def wilson(hits: int, looked_at: int, *, confidence: float = 0.95) -> tuple[floa
     rate, size = hits / looked_at, looked_at + z2
     centre = (hits + z2 / 2) / size
     reach = math.sqrt(z2) / size * math.sqrt(looked_at * rate * (1 - rate) + z2 / 4)
-    return max(0.0, centre - reach), min(1.0, centre + reach)
+    low, high = max(0.0, centre - reach), min(1.0, centre + reach)
+    return low if hits else 0.0, high if hits < looked_at else 1.0  # else rounding leaves 3e-15
 
 
 def size_for(rate: float, *, defects: int = 0, confidence: float = 0.95) -> int:

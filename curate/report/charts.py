@@ -234,16 +234,16 @@ def candidate_steps(counted: Funnel, order: Sequence[str]) -> list[Step]:
         order: reasons in the order in which they are judged.
     """
     whole, left = max(1, counted.candidates.us), counted.candidates.us
-    rows = [_step("candidates", f"{counted.candidates.count:,} clips", left, 0, whole, is_total=True)]
+    rows = [_step("candidates", _clips(counted.candidates.count), left, 0, whole, is_total=True)]
     place = {reason: k for k, reason in enumerate(order)}
     for cost in sorted(counted.costs, key=lambda cost: (place.get(cost.reason, len(place)), cost.reason)):
         if cost.first.count:
             left -= cost.first.us
-            rows.append(_step(words(cost.reason), f"{cost.first.count:,} clips", left, cost.first.us, whole))
+            rows.append(_step(words(cost.reason), _clips(cost.first.count), left, cost.first.us, whole))
     if counted.unjudged.count:
         left -= counted.unjudged.us
-        rows.append(_step("not judged yet", f"{counted.unjudged.count:,} clips", left, counted.unjudged.us, whole))
-    rows.append(_step("kept", f"{counted.kept.count:,} clips", counted.kept.us, 0, whole, is_total=True))
+        rows.append(_step("not judged yet", _clips(counted.unjudged.count), left, counted.unjudged.us, whole))
+    rows.append(_step("kept", _clips(counted.kept.count), counted.kept.us, 0, whole, is_total=True))
     return rows
 
 
@@ -257,3 +257,7 @@ def _step(title: str, note: str, left_us: int, lost_us: int, whole_us: int, *, i
         lost_hours=lost_us / 3_600_000_000,
         is_total=is_total,
     )
+
+
+def _clips(count: int) -> str:
+    return f"{count:,} clip{'' if count == 1 else 's'}"

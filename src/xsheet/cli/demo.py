@@ -152,7 +152,7 @@ def corpus(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the corpus.")],
     clips: Clips = 20,
     seed: Seed = 0,
-    size: Size = 256,
+    size: Size = 384,
     jobs: Jobs = None,
     ray: Ray = None,
     dry_run: DryRun = False,
