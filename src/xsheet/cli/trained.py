@@ -175,7 +175,8 @@ def _stage(run: Path, asked: int | None) -> "StageName":
     names: tuple[StageName, StageName] = ("stage1", "stage2")
     if asked is not None:
         return names[asked - 1]
-    return next((name for name in reversed(names) if (run / name / WEIGHTS).is_file()), "stage2")
+    left = [name for name in names if (run / name / WEIGHTS).is_file()]
+    return left[-1] if left else "stage2"
 
 
 def _device(asked: str | None) -> str:
