@@ -175,7 +175,7 @@ def _stage(run: Path, asked: int | None) -> "StageName":
     names: tuple[StageName, StageName] = ("stage1", "stage2")
     if asked is not None:
         return names[asked - 1]
-    left = [name for name in names if (run / name / WEIGHTS).is_file()]
+    left: list[StageName] = [name for name in names if (run / name / WEIGHTS).is_file()]
     return left[-1] if left else "stage2"
 
 
