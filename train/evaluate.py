@@ -28,7 +28,7 @@ from xsheet.train.cache import Cache, open_cache
 from xsheet.train.face_reader import MeshReader
 from xsheet.train.held_out import HeldOut, held_out, pictures_of
 from xsheet.train.looking import Looked, look
-from xsheet.train.phase_scores import MouthScore, PhaseScore, changed_phases, exchanged, score_phases
+from xsheet.train.phase_scores import MouthScore, PhaseScore, changed_phases, exchanged, recast, score_phases
 from xsheet.train.plan import StageName
 from xsheet.train.reader import Pictures, ReaderSettings, Reads, fitted_reader
 from xsheet.train.recipe import recipe_of
@@ -55,7 +55,9 @@ class EvaluateSettings(StrictModel):
         default=None, description="who reads; null = by the picture's size"
     )
     fitting: ReaderSettings = Field(default=ReaderSettings(), description="of the fitted reader")
-    exchange: bool = Field(default=True, description="draw each sheet again with two of its actions exchanged")
+    exchange: bool = Field(
+        default=True, description="draw each sheet again with two of its actions exchanged, and with one from elsewhere"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +72,11 @@ class ClipScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One sheet with two actions exchanged; both videos are held against the exchanged sheet."""
+    """One sheet with other actions; both videos are held against the changed sheet."""
 
     clip_id: str
     kept: tuple[PhaseScore, ...]  # of the video from the sheet as it was: what chance and habit give
-    moved: tuple[PhaseScore, ...]  # of the video from the exchanged one
+    moved: tuple[PhaseScore, ...]  # of the video from the changed one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +95,15 @@ class Evaluation:
 
     samples: tuple[ClipScore, ...]
     ceiling: tuple[ClipScore, ...]
-    exchanges: tuple[Exchange, ...]
+    exchanges: tuple[Exchange, ...] = ()  # two actions of a sheet in each other's time
+    recasts: tuple[Exchange, ...] = ()  # an action of another sheet in place of one
 
     def numbers(self) -> dict[str, tuple[Number | None, Number | None]]:
         """Samples and ceiling by measure."""
         told = {name: (_mean(self.samples, of), _mean(self.ceiling, of)) for name, of in _MEASURES.items()}
-        told["exchanged: class right"] = (_mean(self.exchanges, lambda e: [p.named for p in e.moved]), None)
-        told["not exchanged: class right"] = (_mean(self.exchanges, lambda e: [p.named for p in e.kept]), None)
+        for name, changed in (("exchanged", self.exchanges), ("recast", self.recasts)):
+            told[f"{name}: class right"] = (_mean(changed, lambda e: [p.named for p in e.moved]), None)
+            told[f"not {name}: class right"] = (_mean(changed, lambda e: [p.named for p in e.kept]), None)
         return told
 
     def table(self) -> str:
@@ -130,6 +134,7 @@ def evaluate(
     samples: list[ClipScore] = []
     ceiling: list[ClipScore] = []
     exchanges: list[Exchange] = []
+    recasts: list[Exchange] = []
     for some in _chunks(held_out(cache, split=settings.split, limit=settings.clips), settings.batch):
         pictures = trained.draw([wish_for(clip, clip.said, trained) for clip in some], settings.sample)
         drawn = [look(clip, shown, reads=reads, rate=rate) for clip, shown in zip(some, pictures, strict=True)]
@@ -137,9 +142,14 @@ def evaluate(
         samples += [_score(clip, looked) for clip, looked in zip(some, drawn, strict=True)]
         ceiling += [_score(clip, looked) for clip, looked in zip(some, real, strict=True)]
         if settings.exchange:
-            exchanges += _exchanges(trained, some, drawn, reads, settings)
+            next_ones = [*some[1:], some[0]]
+            others = [recast(clip.said, other.said) for clip, other in zip(some, next_ones, strict=True)]
+            exchanges += _changed(trained, some, drawn, [exchanged(clip.said) for clip in some], reads, settings)
+            recasts += _changed(trained, some, drawn, others, reads, settings)
         log.info("%d clips drawn and read", len(samples))
-    return Evaluation(samples=tuple(samples), ceiling=tuple(ceiling), exchanges=tuple(exchanges))
+    return Evaluation(
+        samples=tuple(samples), ceiling=tuple(ceiling), exchanges=tuple(exchanges), recasts=tuple(recasts)
+    )
 
 
 def cache_of(trained: Trained, set_folder: Path) -> Cache:
@@ -185,12 +195,17 @@ def _score(clip: HeldOut, looked: Looked) -> ClipScore:
     )
 
 
-def _exchanges(
-    trained: Trained, clips: Sequence[HeldOut], drawn: Sequence[Looked], reads: Reads, settings: EvaluateSettings
+def _changed(
+    trained: Trained,
+    clips: Sequence[HeldOut],
+    drawn: Sequence[Looked],
+    sheets: Sequence[Annotation | None],
+    reads: Reads,
+    settings: EvaluateSettings,
 ) -> Iterator[Exchange]:
-    """The same noise, picture and sound; only two texts have changed places."""
-    pairs = [(clip, before, exchanged(clip.said)) for clip, before in zip(clips, drawn, strict=True)]
-    asked = [(clip, before, said) for clip, before, said in pairs if said is not None]
+    """The same noise, picture and sound; only the sheet is another. Clips without another sheet are left out."""
+    triples = zip(clips, drawn, sheets, strict=True)
+    asked = [(clip, before, said) for clip, before, said in triples if said is not None]
     if not asked:
         return
     pictures = trained.draw([wish_for(clip, said, trained) for clip, _, said in asked], settings.sample)

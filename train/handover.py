@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from xsheet.model.weights import load_part
-from xsheet.schemas.atomic import replacing
+from xsheet.schemas.atomic import remove_leftovers, replacing
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.learner import Learner, part_keys
 from xsheet.train.lora import merged, plain_key
@@ -100,6 +100,8 @@ def hand_on(learning: Learning, folder: Path, *, stage: StageSettings, keys: fro
     state = {key: tensor for key, tensor in learning.learner.state_dict().items() if plain_key(key) in keys}
     raw = _whole(state, world=world)
     average = raw | _whole(learning.ema.weights, world=world) if learning.ema is not None else None
+    if world.first:
+        remove_leftovers(folder)  # of a run killed while it wrote here: as large as the model
     for name, weights in ((WEIGHTS, raw), (AVERAGE, average)):
         if weights is not None and world.first:
             plain = merged(weights, stage.lora) if stage.lora is not None else weights

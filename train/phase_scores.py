@@ -90,6 +90,18 @@ def exchanged(said: Annotation) -> Annotation | None:
     return None
 
 
+def recast(said: Annotation, other: Annotation) -> Annotation | None:
+    """The sheet with one action replaced, in its time, by one of another sheet; None without two that differ."""
+    mine, theirs = ([phase for phase in sheet.phases if phase.action != "rest"] for sheet in (said, other))
+    for old, new in ((old, new) for old in mine for new in theirs if name_of(old) != name_of(new)):
+        changed = {old.phase_id: _acting_as(old, new)}
+        try:
+            return replace(said, phases=sorted_phases(changed.get(p.phase_id, p) for p in said.phases))
+        except ValueError:  # another phase on the new one's track is in the way
+            continue
+    return None
+
+
 def changed_phases(before: Annotation, after: Annotation) -> list[Phase]:
     """Phases of `after` that act otherwise than those of the same id in `before`."""
     names = {phase.phase_id: name_of(phase) for phase in before.phases}

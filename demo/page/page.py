@@ -35,6 +35,8 @@ _SHARES = (
     "offset within 3 frames",
     "exchanged: class right",
     "not exchanged: class right",
+    "recast: class right",
+    "not recast: class right",
 )
 """Measures between 0 and 1, which can be drawn on one line."""
 _WORDS = {
@@ -48,6 +50,8 @@ _WORDS = {
     "colour drift, levels": "face drifts in colour, levels of 255",
     "exchanged: class right": "two actions exchanged: the new one there",
     "not exchanged: class right": "asked of the film not exchanged",
+    "recast: class right": "another action asked for: it is there",
+    "not recast: class right": "asked of the film as it was",
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xsheet.schemas.annotation import Annotation, Base, Phase, sorted_phases
-from xsheet.train.phase_scores import changed_phases, exchanged, score_mouth, score_phases
+from xsheet.train.phase_scores import changed_phases, exchanged, recast, score_mouth, score_phases
 
 
 def phase(start_s, end_s, action="nod", *, side="none", track="head", name="p"):
@@ -111,3 +111,14 @@ def test_phases_keep_their_ids_when_exchanged():
     said = sheet(phase(0, 1), phase(2, 3, "shake_head"))
     assert {p.phase_id for p in exchanged(said).phases} == {p.phase_id for p in said.phases}
     assert exchanged(replace(said, phases=())) is None
+
+
+def test_recast_an_action_keeps_its_time_and_is_another():
+    said, other = sheet(phase(0, 1), phase(2, 3)), sheet(phase(0, 2), phase(2, 3, "shake_head"))
+    (changed,) = changed_phases(said, recast(said, other))
+    assert (changed.action, changed.start_us, changed.end_us) == ("shake_head", 0, 1_000_000)
+
+
+def test_nothing_is_recast_by_a_sheet_of_the_same_actions():
+    assert recast(sheet(phase(0, 1)), sheet(phase(2, 3))) is None
+    assert recast(sheet(), sheet(phase(2, 3))) is None

@@ -134,6 +134,12 @@ def test_updates_resume_to_the_same_bits(tmp_path):
     assert not [key for key in mine if not torch.equal(mine[key], theirs[key])]
 
 
+def test_what_a_run_killed_while_it_handed_on_left_behind_is_removed(tmp_path):
+    (tmp_path / f".{WEIGHTS}.0000.tmp.safetensors").write_bytes(b"half")
+    trained(tmp_path, SOUND)
+    assert {path.name for path in tmp_path.glob("*.safetensors")} == {WEIGHTS, AVERAGE}
+
+
 def test_a_stage_hands_on_exactly_what_it_trained(tmp_path):
     trained(tmp_path, SOUND)
     for name in (WEIGHTS, AVERAGE):
