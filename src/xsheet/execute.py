@@ -125,13 +125,14 @@ def _on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
     rows = [{"item": pickle.dumps(item)} for item in items]
     if not rows:
         return
+    workers = min(job.how.jobs, len(rows))  # Ray Data warns of more
     with _cluster(str(job.how.ray)) as ray:
         # A share of a core for each, so that all of them can be placed and Ray Data keeps some for itself.
-        cpus = min(1.0, ray.cluster_resources().get("CPU", 1.0) / (2 * job.how.jobs))
+        cpus = min(1.0, ray.cluster_resources().get("CPU", 1.0) / (2 * workers))
         dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS)).map(
             _RayWorker,
             fn_constructor_args=(job,),
-            compute=ray.data.ActorPoolStrategy(size=job.how.jobs),
+            compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=cpus,
             num_gpus=job.how.gpus or None,
         )
