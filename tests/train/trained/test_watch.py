@@ -42,10 +42,11 @@ def test_held_out_loss_is_the_same_however_clips_are_batched(trained, batch):
 
 
 @pytest.mark.slow
-def test_held_out_loss_of_a_model_that_says_nothing_is_that_of_its_target(trained, batch):
+def test_held_out_loss_of_a_silent_network_is_what_preconditioning_leaves_of_the_target(trained, batch):
     silent = make_learner(trained.settings, null_text=trained.learner.null_text)
     before = torch.random.get_rng_state()
     loss = validation_loss(silent, [batch], seed=0)
-    x0 = batch.x0_BCFHW[:, :, 1:]
-    assert loss["held out/loss"] == pytest.approx(float(1 + x0.square().mean()), rel=0.05)
+    moved = float((batch.x0_BCFHW[:, :, 1:] - batch.x0_BCFHW[:, :, :1]).square().mean())
+    left = [((1 - s) ** 2 + s**2 * moved) / (s**2 + (1 - s) ** 2) ** 2 for s in SIGMAS]
+    assert loss["held out/loss"] == pytest.approx(sum(left) / len(left), rel=0.05)
     assert torch.equal(torch.random.get_rng_state(), before)
