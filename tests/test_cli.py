@@ -19,6 +19,8 @@ from xsheet.schemas import tables
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.source import SourceVideo
 
+pytestmark = pytest.mark.slow  # processes, films or models: seconds
+
 COMMAND = [sys.executable, "-c", "from xsheet.cli import main; main()"]
 
 

@@ -22,6 +22,8 @@ from xsheet.schemas.errors import ConfigError, RunError
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.source import Shot
 
+pytestmark = pytest.mark.slow  # processes, films or models: seconds
+
 TASKS = Path(__file__).parent / "execute_tasks"
 LIMIT_S = 0.7  # of what hangs; only a hang should meet its limit, however busy the machine is
 ODD = [

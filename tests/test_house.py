@@ -42,6 +42,7 @@ def imports(path):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_imports_only_the_parts_it_may(root, part):
     wrong = [

@@ -35,10 +35,12 @@ def test_torchvision_can_be_imported_afterwards(tmp_path):
     assert python(code + "; print(P.__name__)", path=tmp_path) == "Qwen3VLVideoProcessor"
 
 
+@pytest.mark.slow
 def test_a_torchvision_that_imports_is_left_alone(tmp_path):
     assert python(CALL + DECLARED, path=fake(tmp_path, "")) == "False"
 
 
+@pytest.mark.slow
 def test_the_missing_operator_is_declared(tmp_path):
     # As torchvision 0.28 does beside a CPU build of torch.
     text = """

@@ -206,6 +206,7 @@ def test_every_action_is_named_or_counted_as_shortened(one, policy):
     assert {p.phase_id for p in one.phases if p.kind != "rest"} <= named | set(compiled.shortened)
 
 
+@pytest.mark.slow
 @given(annotations(), policies)
 def test_texts_keep_to_their_words(one, policy):
     compiled = compile_blocks(one, policy)

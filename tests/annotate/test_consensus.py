@@ -130,6 +130,7 @@ def samples_of_one_clip(draw, at_most=5):
     return [drawn(f"s{i}") for i in range(draw(st.integers(1, at_most)))]
 
 
+@pytest.mark.slow
 @given(samples_of_one_clip(), st.randoms(use_true_random=False))
 @settings(deadline=None)
 def test_the_order_of_the_samples_plays_no_part(samples, rng: random.Random):
@@ -137,6 +138,7 @@ def test_the_order_of_the_samples_plays_no_part(samples, rng: random.Random):
     assert agree(shuffled, run_id="r") == agree(samples, run_id="r")
 
 
+@pytest.mark.slow
 @given(samples_of_one_clip(at_most=1), st.integers(1, 5))
 @settings(deadline=None)
 def test_equal_samples_agree_on_their_own_phases(samples, k):

@@ -245,6 +245,7 @@ ENDS = {
 }
 
 
+@pytest.mark.slow
 def test_every_behaviour_ends_as_documented_and_none_is_lost(server, film, key):
     chat = annotator(server, api_key_env=key, max_reply_bytes=100_000)
     replies = {reply.ask_id[4:]: reply for reply in chat(asks(film, *ENDS))}
@@ -260,6 +261,7 @@ def test_replies_come_as_they_end_and_are_matched_by_id(server):
     assert [(one.turn_id, one.text) for one in replies] == [("patient", NOD)]
 
 
+@pytest.mark.slow
 def test_a_rerun_calls_only_for_what_did_not_finish(server, film, tmp_path):
     every = asks(film, "good", "truncated", "prose", "dead")
     first = list(annotator(server, tmp_path)(every))
@@ -269,6 +271,7 @@ def test_a_rerun_calls_only_for_what_did_not_finish(server, film, tmp_path):
     assert {r.ask_id: (r.status, r.text) for r in first} == {r.ask_id: (r.status, r.text) for r in second}
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_loses_no_finished_reply(server, film, tmp_path):
     every = asks(film, "none", "swapped", "fenced", "good")
     replies = annotator(server, tmp_path, concurrency=1)(every)
@@ -287,6 +290,7 @@ def test_an_injected_instruction_stays_text(server, film):
     assert found.phases[0].text == INJECTION
 
 
+@pytest.mark.slow
 def test_a_slow_server_is_asked_again(server):
     (said,) = EndpointChat(settings(server, timeout_s=0.5))([turn("slow")])
     assert said.text == NOD

@@ -123,6 +123,7 @@ def test_left_and_right_series_are_exchanged_and_signs_turned():
     assert (flipped.head_x, flipped.hand_left_visible) == ((1.5, 1.25), (1.0, 0.0))
 
 
+@pytest.mark.slow
 def test_the_truth_of_a_mirrored_puppet_agrees_with_its_signals():
     turned = [one for k in range(30) for one in turns(k)]
     assert len(turned) > 5
@@ -161,6 +162,7 @@ def test_flipping_an_annotation_twice_changes_nothing(tracks, text):
     assert flip_annotation(flip_annotation(one)) == one
 
 
+@pytest.mark.slow
 @given(st.data(), st.floats(0.3, 3))
 def test_flipping_signals_twice_changes_nothing(data, aspect):
     values = st.floats(-4, 4, width=32) | st.none()

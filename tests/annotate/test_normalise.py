@@ -251,6 +251,7 @@ def as_wire(found):
     return WireReply(base=WireBase(**base), phases=tuple(phases))
 
 
+@pytest.mark.slow
 @given(REPLIES, RULERS)
 @settings(deadline=None)
 def test_any_reply_of_the_wire_form_is_normalised_to_a_valid_annotation(reply, ruler):
@@ -264,6 +265,7 @@ def test_any_reply_of_the_wire_form_is_normalised_to_a_valid_annotation(reply, r
         )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(REPLIES, RULERS)
 @settings(deadline=None)
 def test_normalising_twice_changes_nothing(reply, ruler):
@@ -276,6 +278,7 @@ def test_normalising_twice_changes_nothing(reply, ruler):
         assert not twice.repairs
 
 
+@pytest.mark.slow
 @given(REPLIES)
 @settings(deadline=None)
 def test_a_reply_survives_its_own_json(reply):

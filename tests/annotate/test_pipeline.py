@@ -22,6 +22,8 @@ from xsheet.schemas.sets import create_set
 from xsheet.schemas.settings import load
 from xsheet.schemas.source import Extra, SourceVideo
 
+pytestmark = pytest.mark.slow  # processes, films or models: seconds
+
 MOTION = AnnotateSettings.model_validate({"motion": {}, "samples": 1, "shard_clips": 4})
 
 

@@ -61,6 +61,7 @@ def test_a_reply_does_not_depend_on_the_batch(chat, turn):
     assert [one.usage for one in together] == [one.usage for one in alone]
 
 
+@pytest.mark.slow
 def test_samples_differ_by_seed_and_repeat_by_seed(chat, turn):
     turns = [with_seed(prose(turn), seed) for seed in (1, 2, 3)]
     first, again = said_to(chat, *turns), said_to(chat, *reversed(turns))
@@ -80,6 +81,7 @@ def test_a_reply_that_is_cut_short_says_so(chat, turn):
     assert said.text.startswith('{"base":{')
 
 
+@pytest.mark.slow
 def test_what_was_seen_is_kept(chat, turn, qwen_folder):
     (said,) = said_to(chat, prose(turn))
     side = 56 if qwen_folder.name.startswith("qwen2_5") else 64

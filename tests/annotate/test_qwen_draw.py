@@ -20,6 +20,7 @@ def test_temperature_zero_takes_the_likeliest():
     assert drawn([0.1, 2.0, 0.3], Draw(temperature=0, top_p=1, max_tokens=1, seed=5), steps=4) == [[1]] * 4
 
 
+@pytest.mark.slow
 def test_tokens_come_as_often_as_they_are_likely():
     draw = Draw(temperature=1, top_p=1, max_tokens=1, seed=0)
     steps = drawn(torch.tensor([0.5, 0.3, 0.2]).log().tolist(), draw, steps=4000)

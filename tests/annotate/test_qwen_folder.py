@@ -75,6 +75,7 @@ def test_without_the_extra_the_error_names_it(tmp_path, monkeypatch, absent):
         QwenChat(QwenSettings(model=folder(tmp_path))).open()
 
 
+@pytest.mark.slow
 def test_the_way_in_loads_nothing_heavy():
     import subprocess
 

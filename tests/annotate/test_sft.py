@@ -146,6 +146,7 @@ def test_what_was_seen_is_the_evidence_where_somebody_said_it():
     assert {p["evidence"] for p in answer["phases"]} == {"the chin dips"}
 
 
+@pytest.mark.slow
 @given(st.integers(0, 5_000_000), st.text(min_size=20, max_size=400))
 def test_times_and_words_keep_to_the_wire_form(shift_us, text):
     annotation = planted(7)[1]

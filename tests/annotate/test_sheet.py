@@ -131,6 +131,7 @@ def test_the_sheet_as_json_holds_the_annotation_and_what_is_drawn_beside_it():
     assert told["voice"][0]["start_us"] >= 0
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.text(min_size=20, max_size=80), st.text(min_size=3, max_size=40), st.booleans())
 def test_no_text_from_outside_reaches_the_terminal_as_a_control(said, text, colour):

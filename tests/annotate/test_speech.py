@@ -163,6 +163,7 @@ def planted(index: int) -> tuple[Annotation, Signals]:
     return annotation, measured
 
 
+@pytest.mark.slow
 def test_syllables_of_the_puppet_are_found_at_their_vowels():
     late_us, found, planned = [], 0, 0
     for index in range(12):

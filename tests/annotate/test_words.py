@@ -84,6 +84,7 @@ def test_what_cannot_be_read_is_a_sentence_and_no_error(words, says):
     assert told.problem.startswith(says)
 
 
+@pytest.mark.slow
 @given(st.text() | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps))
 def test_no_text_in_the_columns_ends_a_run(text):
     transcript_of(source(words=text, transcript=text), clip())

@@ -46,12 +46,14 @@ def test_a_raised_hand_is_seen_on_its_own_side(side):
     assert np.linalg.norm(wrist - puppet.joints(motion.at(0), side)[2] / 360) < 0.06
 
 
+@pytest.mark.slow
 def test_hanging_hands_below_the_picture_are_unseen():
     found = follow(drawn(Motion.rest(20)))
     assert np.isnan(found["wrist_left_x"]).mean() > 0.9
     assert np.median(found["hand_left_visible"]) < 0.5
 
 
+@pytest.mark.slow
 def test_there_is_one_value_per_frame_whatever_the_step():
     frames = drawn(raised("left", frames=7))
     assert {len(series) for series in follow(frames, every_frames=2).values()} == {7}
@@ -116,6 +118,7 @@ def test_a_person_among_others_has_the_picture_up_to_half_way():
     assert window_of(left, [], aspect=1.8) is None
 
 
+@pytest.mark.slow
 def test_the_window_keeps_to_its_person():
     puppets = [Puppet(identity(3000 + k), size=300) for k in (0, 2)]
     rest, up = Motion.rest(1).at(0), raised("left", frames=1).at(0)

@@ -255,6 +255,7 @@ sets = st.lists(candidates, max_size=6, unique_by=lambda row: row.clip_id)
 limit_sets = st.sampled_from([preset(name) for name in PRESETS] + [BARE])
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(sets, limit_sets)
 def test_a_candidate_is_kept_exactly_when_there_is_no_reason(rows, limits):
@@ -264,6 +265,7 @@ def test_a_candidate_is_kept_exactly_when_there_is_no_reason(rows, limits):
     assert all(len(set(v.reasons)) == len(v.reasons) for v in verdicts)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(sets, limit_sets, st.randoms(use_true_random=False))
 def test_a_verdict_does_not_depend_on_the_other_candidates(rows, limits, random):
@@ -272,6 +274,7 @@ def test_a_verdict_does_not_depend_on_the_other_candidates(rows, limits, random)
     assert from_arrow(decide(to_arrow(rows, MEASURES), limits), VERDICTS) == [alone[row.clip_id] for row in rows]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(sets, limit_sets, st.sampled_from(LIMIT_OF), st.floats(0, 1), st.floats(0, 10))
 def test_a_stricter_limit_never_keeps_more(rows, limits, judged, at, further):
@@ -288,6 +291,7 @@ def test_a_stricter_limit_never_keeps_more(rows, limits, judged, at, further):
     assert not (kept[1] & ~kept[0]).any()
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(sets, limit_sets)
 def test_reasons_come_in_the_order_of_the_limits(rows, limits):
@@ -352,6 +356,7 @@ def test_an_unknown_limit_names_the_nearest():
         sweep([], preset("keep"), over="sync.lip.min_confidence", values=[1.0])
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(sets, limit_sets.filter(lambda limits: limits != BARE), st.sampled_from(LIMIT_OF))
 def test_a_sweep_counts_what_each_value_would_keep(rows, limits, judged):

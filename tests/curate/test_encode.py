@@ -150,6 +150,7 @@ except (MediaError, RunError) as error:
 """
 
 
+@pytest.mark.slow
 def test_a_write_that_the_system_stops_leaves_no_partial_file(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path / "c.mp4")], capture_output=True, text=True, check=False

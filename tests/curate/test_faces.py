@@ -64,6 +64,7 @@ def still(frames=12, **pose):
     return [puppet.draw(motion.at(k)) for k in range(frames)]
 
 
+@pytest.mark.slow
 def test_head_and_mouth_follow_the_planted_curves(rod):
     motion = rod.random_motion(9001, 75)
     (track,) = watch(rod.pictures(9001, motion, size=360))
@@ -94,6 +95,7 @@ def test_a_hard_cut_to_another_person_ends_the_track():
     assert [(t.start_frame, t.frames) for t in watch(near)] == [(0, 15), (15, 16)]
 
 
+@pytest.mark.slow
 def test_a_flash_ends_the_track():
     faces = still(20)
     tracks = watch([*faces[:10], np.full_like(faces[0], 250), *faces[:10]])
@@ -105,6 +107,7 @@ def test_an_empty_wall_has_no_face():
     assert watch([wall] * 10) == []
 
 
+@pytest.mark.slow
 def test_a_face_cut_by_the_edge_is_less_visible():
     whole = still()
     (inside,), (cut,) = watch(whole), watch([rgb[:, 170:] for rgb in whole])
@@ -112,6 +115,7 @@ def test_a_face_cut_by_the_edge_is_less_visible():
     assert np.median(cut.visible) < 0.9
 
 
+@pytest.mark.slow
 def test_blur_lowers_the_sharpness():
     import cv2
 
@@ -120,6 +124,7 @@ def test_blur_lowers_the_sharpness():
     assert np.median(b.sharpness) < 0.3 * np.median(a.sharpness)
 
 
+@pytest.mark.slow
 def test_the_same_frames_give_the_same_track(rod):
     frames = list(rod.pictures(9002, rod.random_motion(9002, 20), size=256))
     assert watch(frames) == watch(frames)
@@ -174,6 +179,7 @@ def test_a_real_cut_between_two_speakers_parts_their_tracks(shared):
     assert [(t.start_frame, t.frames) for t in tracks] == [(0, 100), (100, 100)]
 
 
+@pytest.mark.slow
 def test_heads_side_by_side_keep_their_own_left():
     looks_left, looks_right = still(yaw_deg=20), still(yaw_deg=-20)
     first, second = sorted(

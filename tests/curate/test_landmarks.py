@@ -43,6 +43,7 @@ def seen(at, *, pose=(0, 0, 0), height=200.0, place=(300.0, 200.0, 0.0)):
     return (at @ turn(*pose).T) * (1, -1, -1) * height + place
 
 
+@pytest.mark.slow
 @given(angles, angles, angles, st.floats(30, 900))
 def test_a_turned_head_gives_its_angles_back(yaw, pitch, roll, height):
     found = fit(seen(head(), pose=(yaw, pitch, roll), height=height)).angles_deg

@@ -16,6 +16,7 @@ def refused(path, root, **limits):
     return error.value
 
 
+@pytest.mark.slow
 def test_a_decompression_bomb_of_8192x4320_is_refused_from_its_header(film, tmp_path):
     path = film(size=(8192, 4320), frames=1, picture=lambda k, size: np.zeros((size[1], size[0], 3), np.uint8))
     error = refused(path, tmp_path)
@@ -57,6 +58,7 @@ def test_too_many_frames_are_refused(container, film, tmp_path):
     assert refused(film(container=container), tmp_path, max_frames=24).reason == "over_limit"
 
 
+@pytest.mark.slow
 def test_decoded_bytes_are_counted_against_the_bytes_of_the_file(film, tmp_path):
     path = film(size=(1280, 720), frames=60, picture=lambda k, size: np.zeros((size[1], size[0], 3), np.uint8))
     error = refused(path, tmp_path, max_expansion=1000)

@@ -66,6 +66,7 @@ def test_lips_and_a_strange_voice_rarely_pass_three_and_a_half():
     assert sum((s.confidence or 0) > 3.5 for s in scores) <= 5
 
 
+@pytest.mark.slow
 def test_chance_is_the_same_for_long_and_for_short_clips():
     def typical(frames: int) -> float:
         scores = [score_sync(babble(k, frames), babble(k + 1000, frames), np.ones(frames)) for k in range(60)]
@@ -161,6 +162,7 @@ def test_bands_do_not_depend_on_where_the_blocks_end():
     assert np.allclose(spectra(sound)[300:310], spectra(sound[290 * 640 : 320 * 640])[10:20], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_prediction_hardly_depends_on_how_loud_the_voice_is():
     said = voice.speak(np.random.default_rng(2), FRAMES)
     speech = silero_voice(said.sound)
@@ -179,6 +181,7 @@ def test_no_sound_predicts_nothing():
     assert predict(np.zeros((0, 24), np.float32), coefficients()).shape == (2, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_the_planned_mouth_of_an_unseen_voice_is_found_at_its_offset(offset: int):
     said = voice.speak(np.random.default_rng((99, offset + 6)), FRAMES)

@@ -92,6 +92,7 @@ def test_digital_silence_has_no_loudness_and_no_ratio():
     assert (silent.loudness_db, silent.snr_db, silent.silent_share) == (None, None, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("planted_db", [10.0, 20.0, 30.0])
 def test_the_signal_to_noise_ratio_is_the_planted_one(speech, planted_db: float):
     noise = sounds.noise(np.random.default_rng(5), FRAMES, level_db=voice.SPEECH_DB - planted_db)
@@ -108,6 +109,7 @@ def test_speech_without_a_pause_still_has_a_ratio(speech):
     assert heard.snr_db is not None
 
 
+@pytest.mark.slow
 def test_clipped_samples_are_counted(speech):
     clipped = measured(np.clip(20 * speech.sound, -1, 1).astype(np.float32))
     clean = measured(speech.sound)
@@ -121,6 +123,7 @@ def test_a_source_without_sound_has_no_sound_measure():
     assert sound_measure(Timeline(source_id="s", frames=10, extractor="x"), range(10)) is None
 
 
+@pytest.mark.slow
 def test_two_speakers_in_turns_are_heard_where_people_labelled_them(shared):
     with (shared / "data" / "labels" / "pyannote-sample.rttm").open() as lines:
         turns = [(float(f[3]), float(f[3]) + float(f[4])) for f in (line.split() for line in lines)]
@@ -130,6 +133,7 @@ def test_two_speakers_in_turns_are_heard_where_people_labelled_them(shared):
     assert np.mean((heard >= 0.5) == labelled) > 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "low", "high"),
     [
@@ -145,6 +149,7 @@ def test_the_share_of_voice_of_an_altered_clip(shared, name: str, low: float, hi
     assert low <= heard.voice_share <= high
 
 
+@pytest.mark.slow
 def test_heavy_clipping_shows_in_a_real_clip(shared):
     assert _measured_file(shared / "data" / "derived" / "clipped-audio.mp4").clipped_share > 0.005
 

@@ -197,6 +197,7 @@ def test_decoder_threads_change_nothing(film, tmp_path):
     assert np.array_equal(read(1), read(4))
 
 
+@pytest.mark.slow
 def test_a_damaged_middle_is_skipped_and_counted(film, tmp_path):
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (240, 320, 3), np.uint8)

@@ -56,6 +56,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_copy_of_the_picture_is_found(change):
     shown, _ = film(1, "talk")
@@ -78,6 +79,7 @@ def test_the_same_picture_with_another_sound_is_joined_by_the_picture():
     assert joined_by(fingerprint("a", shown, sound), fingerprint("b", shown, other)) == {"picture"}
 
 
+@pytest.mark.slow
 def test_the_same_sound_under_another_picture_is_joined_by_the_sound():
     shown, sound = film(1, "talk")
     assert joined_by(fingerprint("a", shown, sound), fingerprint("b", film(2, "talk")[0], sound)) == {"sound"}

@@ -118,12 +118,14 @@ def test_every_usable_clip_reads_to_its_end_with_sound_as_long_as_the_picture(fo
     assert wrong == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["truncated-faststart.mp4", "corrupt-middle.mp4"])
 def test_what_does_not_decode_shows_in_the_frames_decoded(name, shared):
     source = probe(shared / "data" / "derived" / name, root=shared, count_frames=True)
     assert source.frames_found - 20 <= source.frames_decoded < source.frames_found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "late_ms"), VOICE_MS.items())
 def test_the_voice_keeps_its_offset(name, late_ms, shared):
     base, sound = (hear(shared / "data" / folder, shared) for folder in (f"videos/{BASE}", f"derived/{name}"))

@@ -26,18 +26,21 @@ def planned_track(said: voice.Speech) -> FaceTrack:
     )
 
 
+@pytest.mark.slow
 def test_every_shift_of_a_clip_in_sync_is_found():
     said = voice.speak(np.random.default_rng(12), FRAMES)
     rows = selftest_sync(said.sound, planned_track(said), shifts=(-10, -3, 0, 6, 10))
     assert [row.found for row in rows] == [True] * 5
 
 
+@pytest.mark.slow
 def test_the_offset_of_the_clip_itself_is_taken_into_account():
     said = voice.speak(np.random.default_rng(12), FRAMES)
     (row,) = selftest_sync(later(said.sound, 4), planned_track(said), shifts=(3,))
     assert (row.own_frames, row.score.offset_frames, row.found) == (4, 7, True)
 
 
+@pytest.mark.slow
 def test_a_clip_of_another_voice_fails():
     said, other = (voice.speak(np.random.default_rng(seed), FRAMES) for seed in (12, 13))
     rows = selftest_sync(other.sound, planned_track(said), shifts=(-8, -4, 0, 4, 8))

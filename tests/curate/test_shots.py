@@ -26,6 +26,8 @@ from xsheet.demo.story import story
 from xsheet.schemas.time import CLIP_RATE, frame_start_us, frames_in
 from xsheet.schemas.timeline import Timeline
 
+pytestmark = pytest.mark.slow  # processes, films or models: seconds
+
 SETTINGS = CutSettings()
 
 

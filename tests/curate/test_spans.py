@@ -20,6 +20,7 @@ def film(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("span", SPANS, ids=str)
 @pytest.mark.parametrize("rate", [CLIP_RATE, FrameRate(30_000, 1_001)], ids=str)
 def test_a_span_holds_the_frames_of_a_whole_pass(film, span, rate):
@@ -42,6 +43,7 @@ NAMES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_spans_of_real_clips_hold_the_frames_of_a_whole_pass(shared, name):
     span = Span(1_500_000, 1_900_000)

@@ -214,6 +214,7 @@ def test_weights_without_a_hash_are_not_opened(extra, tmp_path: Path):
         SyncNet(tmp_path / "x.safetensors").open()
 
 
+@pytest.mark.slow
 def test_changed_weights_are_not_opened(net: SyncNet, pickled: Path, tmp_path: Path):
     whole = pickled.with_name("syncnet_v2.safetensors")
     changed = tmp_path / "syncnet_v2.safetensors"

@@ -15,6 +15,8 @@ from xsheet.demo.draw import Puppet, beside, draw
 from xsheet.demo.identity import HAIRS, identity
 from xsheet.demo.pose import Motion, Pose
 
+pytestmark = pytest.mark.slow  # processes, films or models: seconds
+
 pytest.importorskip("mediapipe", reason="the tracker that the puppet is drawn for")
 
 BUSY = Pose(yaw_deg=14, pitch_deg=-6, roll_deg=4, mouth_open=0.6, smile=0.4, arm_left_raise=0.8, hand_left_wave=9)

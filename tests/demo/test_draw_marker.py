@@ -36,6 +36,7 @@ def test_number_survives_jpeg(picture: np.ndarray):
         assert read_frame_number(np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))) == number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crf", ["23", "32"])
 def test_every_number_survives_h264(crf: str):
     puppet, rng = Puppet(identity(8)), np.random.default_rng(1)

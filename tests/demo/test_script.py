@@ -14,6 +14,8 @@ from xsheet.schemas import vocab
 from xsheet.schemas.annotation import MIN_PHASE_US, Phase
 from xsheet.schemas.time import Span, us_from_seconds
 
+pytestmark = pytest.mark.slow  # processes, films or models: seconds
+
 seeds = st.integers(0, 2**32 - 1)
 lengths = st.integers(1, 400)
 SHOWN = {  # the curve that tells each action

@@ -72,6 +72,7 @@ def test_planted_offset_is_found_by_correlating_mouth_and_energy(kind, index):
     assert abs(found - told.offset_frames) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "low", "high"), [("talk", 0, 0), ("offset", 1, 6), ("far_offset", 8, 15)])
 def test_offsets_lie_where_their_kind_says(kind, low, high):
     planted = [story(i, seed=0, kind=kind).offset_frames for i in range(10)]
@@ -129,6 +130,7 @@ def test_voice_in_the_truth_moves_with_the_offset():
     assert set(heard - told.offset_frames) <= set(spoken)
 
 
+@pytest.mark.slow
 def test_a_phase_says_what_happens_in_words():
     texts = {p.text for i in range(30) for row in rows(story(i, seed=0, kind="talk"), Annotation) for p in row.phases}
     assert len(texts) > 30

@@ -35,6 +35,7 @@ def speeches():
     return [voice.speak(default_rng(seed), FRAMES) for seed in range(20)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [*range(-6, 7), -15, 15])
 def test_a_planted_offset_is_found_by_correlating_mouth_and_energy(speeches, offset):
     found = [best_lag(s.mouth_open, energy(sounds.shift(s.sound, offset * FRAME_US))) for s in speeches]

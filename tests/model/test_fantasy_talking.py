@@ -168,6 +168,7 @@ def test_a_face_alone_is_looked_at_without_sound(model, said, latent):
     assert not torch.allclose(seen, unseen)
 
 
+@pytest.mark.slow
 def test_it_learns_to_move_as_much_as_it_is_told(config, given, rng):
     model = fresh(config, rng=rng, kind=FantasyTalkingTransformer)
     motion = torch.randn(1, config.in_channels, LATENTS, 4, 4, generator=rng)

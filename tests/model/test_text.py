@@ -109,6 +109,7 @@ def test_a_text_that_is_too_long_is_refused_not_cut(encoder):
         encoder.tokenize("nod " * 100)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40))
 def test_every_character_but_space_is_in_exactly_one_token(text):
     words = ByteText(tokens=96, width=4, rng=torch.Generator())

@@ -52,6 +52,7 @@ def test_no_column_is_a_map_which_datasets_cannot_read(table):
     assert "map<" not in str(tables.arrow_schema(table))
 
 
+@pytest.mark.slow
 @every_table
 def test_pandas_polars_duckdb_and_datasets_read_it(table, examples, tmp_path):
     import datasets

@@ -107,6 +107,7 @@ def batch_of(cache, *, mirrored):
     return clips.batch([Showing(0, "clip_a"), Showing(0, "clip_b")])
 
 
+@pytest.mark.slow
 def test_a_batch_holds_whose_face_it_is_how_much_it_moves_and_how(controlled, cache, settings):
     assert controlled.recipe.clips_key == cache.recipe.clips_key
     assert controlled.recipe.fingerprint != cache.recipe.fingerprint

@@ -42,6 +42,7 @@ def test_noise_does_not_change_with_the_machine():
     assert draws.noise([Showing(0, "clip_00000")], seed=0, shape=(3,))[0].tolist() == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [1.0, 5.0])
 def test_drawn_sigma_has_the_density_that_was_asked_for(shift):
     drawn = draws.sigma(showings(), seed=2, settings=FlowSettings(shift=shift))
@@ -51,6 +52,7 @@ def test_drawn_sigma_has_the_density_that_was_asked_for(shift):
     assert chi_square < 27.9  # the .999 quantile at 9 degrees of freedom
 
 
+@pytest.mark.slow
 def test_conditions_are_dropped_as_often_as_asked_over_two_epochs():
     dropped = [draws.dropped(showings(epoch=e), seed=3, settings=DropSettings()) for e in (0, 1)]
     text, audio = torch.cat([d.text_B for d in dropped]), torch.cat([d.audio_B for d in dropped])

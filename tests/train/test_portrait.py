@@ -1,6 +1,7 @@
 """Where and whose the face of a portrait is."""
 
 import numpy as np
+import pytest
 import torch
 
 from xsheet.curate.face_shape import SHAPE_MODEL
@@ -18,6 +19,7 @@ def portrait_of(number):
     return draw(identity(number), Pose())
 
 
+@pytest.mark.slow
 def test_a_face_is_found_measured_and_told_from_another():
     faces = [find_face(portrait_of(number)) for number in (3, 3, 7)]
     same, again, other = (whose(face, ControlSettings()) for face in faces)

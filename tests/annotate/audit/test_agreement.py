@@ -72,6 +72,7 @@ def shifted_lines(draw):
     return starts * 40_000, ends * 40_000, [shift * 40_000 for shift in shifts]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(shifted_lines())
 def test_a_larger_shift_never_agrees_better(drawn):
@@ -110,6 +111,7 @@ def _columns(spans, clips):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("jitter_s", "f1_at_5", "f1_at_7", "mean_tiou"),
     [(0.10, 1.00, 1.00, 0.93), (0.25, 1.00, 0.90, 0.83), (0.50, 0.88, 0.53, 0.69)],

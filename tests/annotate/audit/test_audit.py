@@ -138,6 +138,7 @@ def test_other_limits_are_another_run(folder):
     assert not harsh.gate.passed
 
 
+@pytest.mark.slow
 def test_a_layer_compared_with_itself_has_f1_of_one_and_may_be_asked_for_it(folder):
     layer = find_layer(folder, "consensus@run_good")
     asked = SETTINGS.model_copy(update={"gate": GateLimits(min_f1=0.9)})

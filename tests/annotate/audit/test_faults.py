@@ -50,6 +50,7 @@ def clean(films):
     return {truth.clip_id: answers(truth, truth, measured) for truth, measured in films}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", RECALLED)
 def test_nine_of_ten_faults_are_found(films, clean, fault):
     hits = [

@@ -59,6 +59,7 @@ def test_a_tenth_is_random_and_the_rest_even_over_deciles():
     assert Counter(one.decile for one in picked if one.why == "stratum") == dict.fromkeys(range(10), 9)
 
 
+@pytest.mark.slow
 def test_the_random_part_estimates_the_layer_and_not_the_queue():
     picked = [one for seed in range(100) for one in draw(SCORES, size=100, seed=seed) if one.why == "random"]
     assert sum(SCORES[one.clip_id] for one in picked) / len(picked) == pytest.approx(0.5, abs=0.03)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from xsheet.annotate.exchange import activitynet, elan, label_studio, table_csv, webvtt
 from xsheet.schemas.annotation import Base, Phase
 
+pytestmark = pytest.mark.slow  # processes, films or models: seconds
+
 FORMATS = [activitynet, elan, label_studio, table_csv, webvtt]
 BY_IMPORT = {"origin"}  # an import is its own origin
 formats = pytest.mark.parametrize("fmt", FORMATS, ids=lambda fmt: fmt.__name__.rpartition(".")[2])

@@ -42,6 +42,7 @@ def test_a_candidate_without_a_face_has_no_track_and_no_clip(make_set):
     assert "no face" in shown(found)
 
 
+@pytest.mark.slow
 def test_the_checks_say_what_the_verdict_says(make_set):
     folder = make_set(sources=4, pieces=20)
     for verdict in tables.iterate(folder, tables.VERDICTS):

@@ -11,6 +11,8 @@ from xsheet.schemas import tables
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.sets import create_set
 
+pytestmark = pytest.mark.slow  # processes, films or models: seconds
+
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[31m\u202e{{ 7*7 }}"
 VOID = {"meta", "img", "rect", "line", "path", "link", "br"}
 SECTIONS = {"funnel", "costs", "measures", "borderline", "kept", "rejected", "files", "time", "limits"}

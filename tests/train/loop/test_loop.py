@@ -14,6 +14,8 @@ from toy import EVERYTHING, FLOAT32, final_state, make_loop, run_as_one_of
 
 from xsheet.schemas.errors import ConfigError, ContractError, RunError
 
+pytestmark = pytest.mark.slow  # processes, films or models: seconds
+
 
 def different(one, other):
     """Names of tensors that are not bit-equal."""

@@ -90,6 +90,7 @@ def test_the_rate_grows_then_stays_or_falls():
     assert [round(lr_at(step, settings=cosine, steps=101), 3) for step in (50, 100)] == [0.55, 0.1]
 
 
+@pytest.mark.slow
 def test_averages_follow_the_weights_and_weights_come_back(tmp_path):
     loop = make_loop(tmp_path, steps=3)
     loop.run()

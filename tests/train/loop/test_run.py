@@ -70,6 +70,7 @@ def test_the_second_stage_alone_is_the_same_and_says_that_it_begins_with_the_fir
     assert re.search(r"stage2 begins with audio: \d+ keys from stage1", caplog.text)
 
 
+@pytest.mark.slow
 def test_stage_two_alone_misses_stage_one(built_set, plan, tmp_path):
     with pytest.raises(ConfigError, match="the weights of stage1"):
         run(built_set[0], plan, tmp_path / "out", stages="2")

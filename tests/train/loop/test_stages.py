@@ -63,6 +63,7 @@ def test_blocks_above_nine_are_not_taken_for_block_one(rng):
     assert len([key for key in part_keys(learner)["audio"] if ".blocks.1." in key]) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["base", "audio", "phases", "text"])
 def test_a_stage_moves_its_part_and_nothing_else(tmp_path, part):
     before = make_learner().state_dict()
@@ -75,6 +76,7 @@ def test_a_stage_moves_its_part_and_nothing_else(tmp_path, part):
     assert moved <= part_keys(make_learner())[part]
 
 
+@pytest.mark.slow
 def test_row_zero_of_the_phases_stays_zero(tmp_path):
     loop = make_loop(tmp_path, steps=3)
     loop.run()
@@ -124,6 +126,7 @@ def test_putting_updates_in_leaves_the_global_stream_alone(learner, rng):
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.slow
 def test_updates_resume_to_the_same_bits(tmp_path):
     whole = make_loop(tmp_path / "whole", steps=4, stage=LORA)
     whole.run()
@@ -163,6 +166,7 @@ def test_averages_are_handed_on_too(tmp_path):
     assert not torch.equal(velocity(loop.learning.learner), average)
 
 
+@pytest.mark.slow
 def test_updates_are_merged_into_plain_weights(tmp_path):
     loop = trained(tmp_path, LORA)
     learner = make_learner()
@@ -195,6 +199,7 @@ def test_a_stage_that_has_not_run_is_missed_by_name(learner, tmp_path):
         take_over(learner, has_base=True, earlier=[("stage1", SOUND, tmp_path)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["fewer", "more"])
 def test_other_keys_than_the_settings_say_are_refused(learner, tmp_path, change):
     trained(tmp_path, SOUND)

@@ -18,6 +18,8 @@ from xsheet.schemas import tables
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.layers import find_layer
 
+pytestmark = pytest.mark.slow  # processes, films or models: seconds
+
 VOID = {"meta", "img", "rect", "line", "path", "link", "br", "input"}
 SECTIONS = {"gate", "findings", "worst", "clips", "shape", "layers", "cost", "origin"}
 

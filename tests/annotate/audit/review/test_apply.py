@@ -16,6 +16,8 @@ from xsheet.schemas.layers import find_layer, layers
 from xsheet.schemas.review import Review
 from xsheet.schemas.tables import REVIEWS, iterate
 
+pytestmark = pytest.mark.slow  # processes, films or models: seconds
+
 
 def edit(**values):
     return {"changes": [{"phase_id": "p1", **values}]}

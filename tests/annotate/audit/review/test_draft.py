@@ -99,6 +99,7 @@ def test_an_edit_takes_back_the_acceptance_of_the_clip(desk, act, draft, first_k
     assert edited["decision"] is None
 
 
+@pytest.mark.slow
 def test_undo_and_redo_walk_through_all_drafts(desk, act, draft, first_key):
     seen = [draft["sha256"]]
     turn = of(draft, "turn_head")["phase_id"]

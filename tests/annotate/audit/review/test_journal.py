@@ -101,6 +101,7 @@ except OSError:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_and_leaves_the_journal_as_it_was(tmp_path):
     from pydantic import TypeAdapter
 
@@ -125,6 +126,7 @@ serve(desk, announce=lambda address: print(address, flush=True), token=sys.argv[
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("acknowledged", [1, 7])
 def test_a_kill_loses_nothing_that_was_acknowledged(small_set, first_key, served_at, acknowledged):
     command = [sys.executable, "-c", SERVER, str(small_set), "a-token-of-the-tests"]

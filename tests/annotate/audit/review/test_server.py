@@ -27,6 +27,7 @@ def test_without_the_token_nothing_is_given(served_still, first_key, clip, addre
     assert (status, len(body) < 200) == (401, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", EVERY_ADDRESS)
 def test_with_the_token_everything_is(served_still, first_key, clip, address):
     assert served_still.ask(address.format(key=first_key, clip=clip))[0] == 200
@@ -131,6 +132,7 @@ def test_an_operation_on_another_draft_is_a_conflict_that_tells_the_state(served
     assert (status, draft["decision"], len(draft["history"])) == (409, "accept", 1)
 
 
+@pytest.mark.slow
 def test_two_servers_of_one_reviewer_see_each_other(desk_of, serving, first_key):
     with serving(desk_of()) as one, serving(desk_of()) as other:
         before = other.json(f"/api/clips/{first_key}")["draft"]["sha256"]
@@ -186,6 +188,7 @@ def test_a_reviewer_without_a_usable_name_is_refused(desk_of, name):
         desk_of(name)
 
 
+@pytest.mark.slow
 def test_many_operations_from_two_sides_lose_none(served, first_key):
     from concurrent.futures import ThreadPoolExecutor
 
