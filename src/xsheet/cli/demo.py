@@ -22,7 +22,7 @@ Size = Annotated[int, typer.Option("--size", min=64, max=1024, help="Picture hei
 # CPU seconds, measured (docs/log.md#demo). A film of 6 s: drawn and encoded at 256 × 256, which grows with the area;
 # all that is done with it until it is trained on. A clip in a step. What is done once, mostly sampling and reading.
 FILM_S, CURATE_S, STEP_S, ONCE_S = 3.0, 5.0, 0.085, 100.0
-CLIPS, STEPS = 20, (400, 600)
+CLIPS, STEPS = 20, (300, 500)
 QUICK_CLIPS, QUICK_STEPS = 12, (80, 120)
 
 
