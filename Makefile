@@ -14,7 +14,7 @@ demo: $(READY)
 test: $(READY) lint types
 	$(BIN)/python -m pytest
 
-# Under a minute; before every commit. Types are checked beside the tests.
+# Under two minutes; before every commit. Types are checked beside the tests.
 check: $(READY)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types fast
 
