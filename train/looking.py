@@ -40,8 +40,9 @@ def look(clip: HeldOut, pictures_THW3: Pictures, *, reads: Reads, rate: FrameRat
     voice = listen(clip.sound, len(frames))["voice"]
     signals = _signals(clip, series, voice)
     own = as_array(stretch(clip.signals.mouth_open, frames) or (None,) * len(frames))
+    shown = _shown(len(pictures_THW3), rate)
     own_shown = np.full(len(frames), np.nan)  # lips turn round between two frames shown, where nothing was drawn
-    own_shown[_shown(len(pictures_THW3), rate)] = own[_shown(len(pictures_THW3), rate)]
+    own_shown[shown] = own[shown]
     voiced = np.array(voice, np.float64)
     heard = hear_mouth(clip.sound, voiced)
     return Looked(

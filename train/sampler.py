@@ -117,8 +117,7 @@ class Trained:
         """Pictures of every wish, (B, T, H, W, 3)."""
         batch = as_batch(wishes, encoders=self.encoders, phases=self.settings.stage(self.stage).shown.phases)
         batch = replace(batch, intensity_B2=torch.tensor([settings.intensity]).expand(len(batch), -1))
-        device, dtype = next(self.learner.parameters()).device, getattr(torch, self.settings.compute.dtype)
-        with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+        with self.settings.compute.autocast(next(self.learner.parameters()).device):
             latents = draw_latents(self.learner, batch, settings)
         pictures: Pictures = self.encoders.video.decode(latents).cpu().numpy()
         return pictures

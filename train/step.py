@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +36,10 @@ class ComputeSettings(StrictModel):
     peak_tflops: float | None = Field(
         default=None, gt=0, description="of one device in that dtype, for MFU; null = by the device's name, if known"
     )
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Computes in `dtype` what may be."""
+        return torch.autocast(device.type, getattr(torch, self.dtype), enabled=self.dtype != "float32")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +91,9 @@ class Stepper:
         self, micros: Sequence[Batch], *, clips: int, seed: int
     ) -> tuple[tuple[LossTerms, ...], list[Tensor]]:
         device, total = self._world.device, TreeSum()
-        dtype = getattr(torch, self._compute.dtype)
         terms = []
         for batch in micros:
-            with torch.autocast(device.type, dtype) if dtype is not torch.float32 else nullcontext():
+            with self._compute.autocast(device):
                 said = self._loss(self._learner, batch.to(device), seed=seed)
             (said.total_B.sum() / clips).backward()  # type: ignore[no-untyped-call]
             terms.append(_detached(said))

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -73,7 +72,6 @@ class Watching:
         codec = open_encoders(run.settings.cache, device=str(world.device)).video if world.first else None
         batches = _batches(clips, size=run.settings.compute.micro_batch)
         folder = run.out / run.name / "samples"
-        dtype = getattr(torch, run.settings.compute.dtype)
 
         def observe(step: int, learning: Learning) -> Observation:
             average = learning.ema.shown() if learning.ema is not None else nullcontext()
@@ -81,7 +79,7 @@ class Watching:
                 where=f"look at step {step}", holds="samples beside weights and moments",
                 todo="train with --no-watch; the run then goes on from its last checkpoint",
             )  # fmt: skip
-            with memory, average, torch.autocast(world.device.type, dtype, enabled=dtype is not torch.float32):
+            with memory, average, run.settings.compute.autocast(world.device):
                 numbers = validation_loss(learning.learner, batches, seed=settings.seed)
                 if settings.drawn:
                     batch = batches[0].rows(slice(settings.drawn))

@@ -5,7 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Models, Preset, Quiet, Ray, Set, SetFolder, cores
+from xsheet.cli.options import (
+    AsJson,
+    Config,
+    DryRun,
+    Jobs,
+    Limit,
+    Models,
+    Preset,
+    Quiet,
+    Ray,
+    RetryFailed,
+    Set,
+    SetFolder,
+    cores,
+)
 
 if TYPE_CHECKING:
     from xsheet.curate.pipeline import Curated
@@ -29,10 +43,10 @@ def run_(
     config: Config = None,
     set_: Set = None,
     models: Models = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N inputs.")] = None,
+    limit: Limit = None,
     jobs: Jobs = None,
     ray: Ray = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try those again that had failed.")] = False,
+    retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Quiet = False,

@@ -22,6 +22,8 @@ Models = Annotated[
     Path | None,
     typer.Option("--models", envvar="XSHEET_MODELS", help="Folder of model files; the bundled ones serve without it."),
 ]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N inputs.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try those again that had failed.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 SetFolder = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the set.")]
 

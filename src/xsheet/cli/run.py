@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from xsheet.cli.options import AsJson, DryRun, Jobs, Models, Preset, Quiet, Ray, cores
+from xsheet.cli.options import AsJson, DryRun, Jobs, Limit, Models, Preset, Quiet, Ray, RetryFailed, cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,10 +41,10 @@ def run(
     config: Config = None,
     set_: Set = None,
     models: Models = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N inputs.")] = None,
+    limit: Limit = None,
     jobs: Jobs = None,
     ray: Ray = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try those again that had failed.")] = False,
+    retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Quiet = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xsheet.cli import trained
-from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, Set, SetFolder, cores
+from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, RetryFailed, Set, SetFolder, cores
 from xsheet.cli.trained import show_settings, tell_steps
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def cache(
     jobs: Jobs = None,
     ray: Ray = None,
     gpus: Gpus = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try those again that had failed.")] = False,
+    retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
