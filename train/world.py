@@ -21,7 +21,7 @@ class World:
 
     @property
     def many(self) -> bool:
-        """Whether tensors are sharded; also of one process, once it has a group of its own."""
+        """Whether tensors are sharded; also in a group of one process."""
         return distributed.is_available() and distributed.is_initialized()
 
     def summed(self, values: Tensor) -> Tensor:
