@@ -2,10 +2,10 @@
 
     folder = make_set(folder, train=480, held_out=120, seed=0)      # of these, a fifth for val
 
-The films are the demo's, with plans of their own: one to four acts of the classes below, hardly apart, at sizes and
-paces that ten frames a second can show: slow, and what repeats does so. (Of nods and shakes of any pace a tiny model
-learned 15 of 87 in the steps in which it learned 51 of 58 tilts and turns.) Signals are the truth, not measured, so
-that what is learned here does not depend on a face tracker; the layer is gold.
+The films are the demo's, with plans of their own: acts of a mix below, hardly apart, at sizes and paces that ten
+frames a second can show. (Of nods and shakes of any pace a tiny model learned 15 of 87 in the steps in which it
+learned 51 of 58 tilts and turns.) Signals are the truth, not measured, so that what is learned here does not depend on
+a face tracker; the layer is gold.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,21 @@ from xsheet.schemas.layers import write_layer
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
-ACTS: tuple[vocab.Action, ...] = ("nod", "shake_head", "tilt_head", "turn_head")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mix:
+    """What the puppets of a set do."""
+
+    acts: tuple[vocab.Action, ...]
+    speed: int  # 1 slow, 2 normal, 3 fast
+    repetitions: tuple[int, int]  # least and most, where the act can repeat
+
+
+SLOW = Mix(acts=("nod", "shake_head", "tilt_head", "turn_head"), speed=1, repetitions=(2, 3))
+"""Every class, so slow that hardly two acts fit into a stretch of 3.3 s."""
+PAIRS = Mix(acts=("tilt_head", "turn_head"), speed=3, repetitions=(1, 1))
+"""Quick acts to both sides that hold, two to a stretch: when each of them is asked for matters, and they can be exchanged."""
+
 SIZE_PX = 128
 TRAIN_FRAMES = 108  # 4.3 s: three stretches of 3.3 s, half a second apart
 TEST_FRAMES = 84  # 3.4 s: one stretch, so that every act asked for lies in it whole
@@ -49,14 +63,16 @@ class Filmed:
     split: Split
 
 
-def make_set(folder: Path, *, train: int, held_out: int, seed: int, jobs: int = 2) -> Path:
+def make_set(folder: Path, *, train: int, held_out: int, seed: int, mix: Mix = SLOW, jobs: int = 2) -> Path:
     """Make the set, or find it made; a stopped run goes on with the films that are there."""
     if (folder / tables.SPLITS.name).is_dir():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     create_set(folder, f"puppet-{seed}")
     with ProcessPoolExecutor(jobs) as pool:
-        filmed = list(pool.map(partial(_filmed, folder=folder, train=train, seed=seed), range(train + held_out)))
+        filmed = list(
+            pool.map(partial(_filmed, folder=folder, train=train, seed=seed, mix=mix), range(train + held_out))
+        )
     tables.write_table(folder, tables.CLIPS, [one.clip for one in filmed])
     tables.write_table(folder, tables.SIGNALS, [one.signals for one in filmed])
     tables.write_table(folder, tables.MEASURES, [one.measures for one in filmed])
@@ -65,9 +81,9 @@ def make_set(folder: Path, *, train: int, held_out: int, seed: int, jobs: int = 
     return folder
 
 
-def _filmed(index: int, *, folder: Path, train: int, seed: int) -> Filmed:
+def _filmed(index: int, *, folder: Path, train: int, seed: int, mix: Mix) -> Filmed:
     split: SplitName = "train" if index < train else "test" if index % 5 else "val"
-    film = _film(index, seed=seed, frames=TRAIN_FRAMES if split == "train" else TEST_FRAMES)
+    film = _film(index, seed=seed, frames=TRAIN_FRAMES if split == "train" else TEST_FRAMES, mix=mix)
     media = f"media/{index:04d}.mp4"
     if not (folder / media).is_file():
         write_clip(folder / media, frames=pictures(film, size=SIZE_PX), sound=film.sound)
@@ -97,31 +113,32 @@ def _truth(film: Story, source: str) -> tuple[Measures, Signals, Annotation]:
     return measures, signals, said
 
 
-def _film(index: int, *, seed: int, frames: int) -> Story:
+def _film(index: int, *, seed: int, frames: int, mix: Mix) -> Story:
     """A film of the demo's with another plan; its puppet is its own."""
     rng = np.random.default_rng((seed, index, 0xAC7))
     film = story(index, seed=seed, kind="talk")
     (take,) = film.takes
     speech = voice.speak(rng, frames)
-    planned = tuple(_plan(rng, frames))
+    planned = tuple(_plan(rng, frames, mix))
     motion = curves(planned, frames, speech=speech, rng=rng)
     head = replace(take.heads[0], motion=motion, planned=planned, speech=speech)
     return replace(film, takes=(replace(take, frames=range(frames), heads=(head,)),), sound=speech.sound)
 
 
-def _plan(rng: Generator, frames: int) -> Iterator[Planned]:
+def _plan(rng: Generator, frames: int, mix: Mix) -> Iterator[Planned]:
     """Act after act until the next one does not fit."""
     start = int(rng.integers(4, 16))
     while True:
-        action = ACTS[rng.integers(len(ACTS))]
+        action = mix.acts[rng.integers(len(mix.acts))]
         manner = MANNERS[action]
+        least, most = (min(manner.most, times) for times in mix.repetitions)
         planned = schedule(
             action,
             start,
             side=manner.sides[rng.integers(len(manner.sides))],
             amplitude=int(rng.integers(2, 4)),
-            speed=1,
-            repetitions=int(rng.integers(min(manner.most, 2), min(manner.most, 3) + 1)),
+            speed=mix.speed,
+            repetitions=int(rng.integers(least, most + 1)),
             rng=rng,
         )
         if planned.frames.stop > frames - 3:
