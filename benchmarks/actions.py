@@ -1,10 +1,12 @@
 """The paper's ablation in miniature: what do phases with anchors, the depth schedule and the two stages bring?
 
-    python benchmarks/actions.py FOLDER [--seeds 3] [--steps 1200] [--only global-1 phases-2 ...] [--table]
+    python benchmarks/actions.py FOLDER [--seeds 3] [--steps 600] [--only global-1 phases-2 ...] [--table]
 
-Four arms, each the one before with one thing more, every arm with as many steps in all. Each (arm, seed) is a run of
-its own below FOLDER and is done in one piece or many: what is finished is not done again, so the two hours may be
-spent in parts. The table gives means over the seeds with their range, beside the ceiling.
+As in the paper all arms begin with one pretrained base, which knows pictures and neither sound nor actions. Four arms,
+each the one before with one thing more, every arm with as many steps in all. Each (arm, seed) is a run of its own below
+FOLDER and is done in one piece or many: what is finished is not done again, so the two hours may be spent in parts.
+Two processes of one thread each (--only, --set compute.threads=1) do more than one of two. The table gives means over
+the seeds with their range, beside the ceiling.
 
     global    one text for the whole clip without times, tokens without phases, sound alike in all blocks, one stage
     phases    + blocks with their times, tokens that carry their phase
@@ -26,6 +28,7 @@ from xsheet.execute import Execution
 from xsheet.schemas.settings import load
 from xsheet.train.cache import build_cache
 from xsheet.train.evaluate import EvaluateSettings, evaluate
+from xsheet.train.export import export
 from xsheet.train.launch import Workers
 from xsheet.train.plan import StageName, TrainSettings
 
@@ -49,9 +52,21 @@ SHOWN = (
 )
 
 
-def plan(arm: str, seed: int, *, steps: int, overrides: Sequence[str]) -> tuple[TrainSettings, tuple[StageName, ...]]:
+def base_of(folder: Path, *, steps: int, overrides: Sequence[str]) -> Path:
+    """Weights that all arms begin with, made once: pictures from brief captions, without sound."""
+    weights = folder / "base-weights"
+    if not (weights / "training.json").is_file():
+        settings = settings_of([FORMS, f"stage1.steps={steps}", "stage1.trains=[base, text]", *overrides])
+        learn(folder / "set", folder / "base", settings, stages=("stage1",), how=Workers(), watches=False)
+        export(folder / "base", weights, stage="stage1")
+    return weights / "transformer"
+
+
+def plan(
+    arm: str, seed: int, *, base: Path, steps: int, overrides: Sequence[str]
+) -> tuple[TrainSettings, tuple[StageName, ...]]:
     """Settings of one run, and its stages; an arm of one stage is a first stage that trains everything."""
-    own = [FORMS, f"seed={seed}", *ARMS[arm], *overrides]
+    own = [FORMS, f"base={base}", f"seed={seed}", *ARMS[arm], *overrides]
     if arm == "stages":
         first = round(FIRST_SHARE * steps)
         own += [f"stage1.steps={first}", f"stage2.steps={steps - first}"]
@@ -60,13 +75,12 @@ def plan(arm: str, seed: int, *, steps: int, overrides: Sequence[str]) -> tuple[
     return settings_of(own), ("stage1",)
 
 
-def finish(folder: Path, arm: str, seed: int, given: argparse.Namespace) -> None:
+def finish(folder: Path, arm: str, seed: int, *, base: Path, given: argparse.Namespace) -> None:
     """Train and evaluate one run, unless it was."""
     run = folder / f"{arm}-{seed}"
-    settings, stages = plan(arm, seed, steps=given.steps, overrides=given.overrides)
+    settings, stages = plan(arm, seed, base=base, steps=given.steps, overrides=given.overrides)
     if (run / "evaluation.json").is_file():
         return
-    build_cache(folder / "set", settings.cache, how=Execution(jobs=2), shows_progress=False)
     learn(folder / "set", run, settings, stages=stages, how=Workers(), watches=False)
     how = load(EvaluateSettings, overrides=[*SAMPLING, *given.sample])
     evaluate(run, folder / "set", how, stage=stages[-1]).write(run / "evaluation.json")
@@ -100,7 +114,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1200, help="of each run, over its stages")
+    parser.add_argument("--steps", type=int, default=600, help="of each run, over its stages")
+    parser.add_argument("--base-steps", type=int, default=700, help="of the base that all begin with")
     parser.add_argument("--clips", type=int, default=480)
     parser.add_argument("--held-out", type=int, default=120)
     parser.add_argument("--only", nargs="*", help="runs such as phases-2; all where nothing is said")
@@ -111,10 +126,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if not given.table:
         make_set(given.folder / "set", train=given.clips, held_out=given.held_out, seed=0, mix=PAIRS)
+        build_cache(given.folder / "set", settings_of([FORMS]).cache, how=Execution(jobs=2), shows_progress=False)
+        base = base_of(given.folder, steps=given.base_steps, overrides=given.overrides)
         for seed in range(1, given.seeds + 1):  # seed by seed, so that a stopped benchmark compares arms
             for arm in ARMS:
                 if not given.only or f"{arm}-{seed}" in given.only:
-                    finish(given.folder, arm, seed, given)
+                    finish(given.folder, arm, seed, base=base, given=given)
     print("\n".join(rows(given.folder, given.seeds)))
 
 

@@ -45,7 +45,7 @@ class Mix:
 SLOW = Mix(acts=("nod", "shake_head", "tilt_head", "turn_head"), speed=1, repetitions=(2, 3))
 """Every class, so slow that hardly two acts fit into a stretch of 3.3 s."""
 PAIRS = Mix(acts=("tilt_head", "turn_head"), speed=3, repetitions=(1, 1))
-"""Quick acts to both sides that hold, two to a stretch: when each of them is asked for matters, and they can be exchanged."""
+"""Quick acts to both sides that hold, two to a stretch: when each is asked for matters, and they can change places."""
 
 SIZE_PX = 128
 TRAIN_FRAMES = 108  # 4.3 s: three stretches of 3.3 s, half a second apart
