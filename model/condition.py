@@ -60,18 +60,7 @@ def drop(given: Condition, *, text_B: Tensor, audio_B: Tensor, null_text_ME: Ten
     )
 
 
-def guided(
-    model: ActAvatarTransformer, given: Condition, *, null_text_ME: Tensor, settings: GuidanceSettings
-) -> Velocity:
-    """The velocity to follow from what the model says with all, without text, and with nothing (see `pushed`)."""
-    yes = torch.ones(len(given.text_BME), dtype=torch.bool, device=given.text_BME.device)
-    nothing = drop(given, text_B=yes, audio_B=yes, null_text_ME=null_text_ME)
-    sound = drop(given, text_B=yes, audio_B=~yes, null_text_ME=null_text_ME)
-    neither, heard, both = (partial(condition.velocity, model) for condition in (nothing, sound, given))
-    return pushed(both, neither=neither, heard=heard, settings=settings)
-
-
-def pushed(both: Velocity, *, neither: Velocity, heard: Velocity, settings: GuidanceSettings) -> Velocity:
+def guided(both: Velocity, *, neither: Velocity, heard: Velocity, settings: GuidanceSettings) -> Velocity:
     """The velocity to follow.
 
     One scale s, two passes: v(0,0) + s [v(c,a) - v(0,0)]. With a scale for sound, three passes, after MultiTalk:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from xsheet.model.condition import GuidanceSettings, pushed
+from xsheet.model.condition import GuidanceSettings, guided
 from xsheet.model.flow import Velocity, euler, sigma_grid
 from xsheet.model.phases import BASE, PAD
 from xsheet.schemas.errors import ConfigError
@@ -94,7 +94,7 @@ def draw_latents(learner: Learner, batch: Batch, settings: SampleSettings) -> Te
     device = next(learner.parameters()).device
     noise = draws.noise(batch.showings, seed=settings.seed, shape=batch.x0_BCFHW.shape[1:]).to(device)
     asked = batch.to(device)
-    follow = pushed(
+    follow = guided(
         _said(learner, asked, text=True, audio=True),
         neither=_said(learner, asked, text=False, audio=False),
         heard=_said(learner, asked, text=False, audio=True),

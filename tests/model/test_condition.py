@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 
@@ -13,8 +15,11 @@ def null_text(small):
 
 
 def follow(model, given, latent, null_text, **settings):
+    nothing = drop(given, text_B=YES, audio_B=YES, null_text_ME=null_text)
+    sound = drop(given, text_B=YES, audio_B=NO, null_text_ME=null_text)
+    both, neither, heard = (partial(condition.velocity, model) for condition in (given, nothing, sound))
     with torch.no_grad():
-        return guided(model, given, null_text_ME=null_text, settings=GuidanceSettings(**settings))(latent, TIME)
+        return guided(both, neither=neither, heard=heard, settings=GuidanceSettings(**settings))(latent, TIME)
 
 
 def test_one_scale_takes_two_passes_two_scales_three(model, given, latent, null_text):
