@@ -5,8 +5,8 @@
 As in the paper all arms begin with one pretrained base, which knows pictures and neither sound nor actions. Four arms,
 each the one before with one thing more, every arm with as many steps in all. Each (arm, seed) is a run of its own below
 FOLDER and is done in one piece or many: what is finished is not done again, so the two hours may be spent in parts.
-Two processes of one thread each (--only, --set compute.threads=1) do more than one of two. The table gives means over
-the seeds with their range, beside the ceiling.
+Two processes of one thread each (--only, --set compute.threads=1) do more than one of two. The table stands beside the
+ceiling of the reader.
 
     global    one text for the whole clip without times, tokens without phases, sound alike in all blocks, one stage
     phases    + blocks with their times, tokens that carry their phase
@@ -18,16 +18,17 @@ import argparse
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
 from learn import SAMPLING, learn, settings_of
 from puppet_set import PAIRS, make_set
+from pydantic import TypeAdapter
 
 from xsheet.execute import Execution
 from xsheet.schemas.settings import load
 from xsheet.train.cache import build_cache
-from xsheet.train.evaluate import EvaluateSettings, evaluate
+from xsheet.train.evaluate import ClipScore, EvaluateSettings, Evaluation, evaluate
 from xsheet.train.export import export
 from xsheet.train.launch import Workers
 from xsheet.train.plan import StageName, TrainSettings
@@ -87,26 +88,35 @@ def finish(folder: Path, arm: str, seed: int, *, base: Path, given: argparse.Nam
 
 
 def rows(folder: Path, seeds: int) -> Iterator[str]:
-    """The table of what is finished."""
+    """The table of what is finished: means with 95 % intervals, in which every clip of every seed is one draw."""
     yield f"| arm | seeds | {' | '.join(SHOWN)} |"
     yield f"|---|---|{'---|' * len(SHOWN)}"
-    ceiling: dict[str, list[float]] = {name: [] for name in SHOWN}
+    ceiling: tuple[ClipScore, ...] = ()
     for arm in ARMS:
         files = [folder / f"{arm}-{seed}" / "evaluation.json" for seed in range(1, seeds + 1)]
-        told = [json.loads(file.read_text())["numbers"] for file in files if file.is_file()]
-        means = {name: [one[name][0]["mean"] for one in told if one[name][0]] for name in SHOWN}
-        for name in SHOWN:
-            ceiling[name] += [one[name][1]["mean"] for one in told if one[name][1]]
-        yield f"| {arm} | {len(told)} | {' | '.join(_cell(values) for values in means.values())} |"
-    yield f"| ceiling | | {' | '.join(_cell(values[:1]) for values in ceiling.values())} |"
+        told = [read(file) for file in files if file.is_file()]
+        pooled = Evaluation(
+            samples=tuple(chain.from_iterable(one.samples for one in told)),
+            ceiling=(),
+            exchanges=tuple(chain.from_iterable(one.exchanges for one in told)),
+            recasts=tuple(chain.from_iterable(one.recasts for one in told)),
+        )
+        ceiling = ceiling or tuple(chain.from_iterable(one.ceiling for one in told[:1]))  # the same for all runs
+        yield _row(arm, len(told), pooled)
+    yield _row("ceiling", None, Evaluation(samples=ceiling, ceiling=()))
 
 
-def _cell(values: Sequence[float]) -> str:
-    """Mean and range over seeds; three of them allow no interval that deserves the name."""
-    if not values:
-        return ""
-    spread = f" ({min(values):.2f}..{max(values):.2f})" if len(values) > 1 else ""
-    return f"{np.mean(values):.2f}{spread}"
+def read(file: Path) -> Evaluation:
+    """An evaluation as `write` left it."""
+    told = json.loads(file.read_text())
+    del told["numbers"]
+    return TypeAdapter(Evaluation).validate_python(told)
+
+
+def _row(arm: str, seeds: int | None, done: Evaluation) -> str:
+    numbers = [done.numbers()[name][0] for name in SHOWN]
+    cells = ["" if one is None else f"{one.mean:.2f} ({one.low:.2f}..{one.high:.2f})" for one in numbers]
+    return f"| {arm} | {'' if seeds is None else seeds} | {' | '.join(cells)} |"
 
 
 def main() -> None:
