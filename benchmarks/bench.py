@@ -71,7 +71,7 @@ BENCHES = (
     Bench("codec", "codec.py", 10),
     Bench("model-cost", "model_cost.py", 2),
     Bench("learn", "learn.py {folder}/learn", 40),
-    Bench("actions", "actions.py {folder}/actions", 150),
+    Bench("actions", "actions.py {folder}/actions", 120),
 )
 
 
