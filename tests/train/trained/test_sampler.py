@@ -11,6 +11,8 @@ import torch
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.evaluate import cache_of, wish_for
 from xsheet.train.held_out import held_out
+from xsheet.train.launch import Workers
+from xsheet.train.run import train_stages
 from xsheet.train.sampler import as_batch, draw_latents, open_trained
 
 pytestmark = pytest.mark.slow  # a run of both stages takes some seconds; its tests share it
@@ -63,6 +65,25 @@ def test_a_wish_is_told_as_training_told_the_clip(trained, built_set, wish):
     asked = as_batch([wish], encoders=trained.encoders, phases=True)
     for name in ("text", "phase_BM", "audio_BTLQ", "window_BK2"):
         assert torch.equal(getattr(asked, name), getattr(cached, name)), name
+
+
+def test_without_a_phase_mask_times_are_only_in_the_words(trained, wish, quick):
+    assert np.array_equal(trained.draw([wish], quick), trained.draw([_later(wish)], quick))
+
+
+@pytest.mark.parametrize("mask", ["hard", "soft"])
+def test_a_phase_mask_is_trained_and_sampled_with(mask, plan, built_set, clip, quick, tmp_path):
+    stage = plan.stage2.model_copy(update={"steps": 1})
+    masked = plan.model_copy(update={"phase_mask": mask, "stage1": stage})
+    train_stages(built_set[0], masked, stages=("stage1",), out=tmp_path / "run", how=Workers())
+    trained = open_trained(tmp_path / "run", stage="stage1")
+    wish = wish_for(clip, clip.said, trained)
+    assert not np.array_equal(trained.draw([wish], quick), trained.draw([_later(wish)], quick))
+
+
+def _later(wish):
+    """The same words, with every window half a second later."""
+    return replace(wish, told=replace(wish.told, window_K2=wish.told.window_K2 + 5))
 
 
 def test_the_averaged_weights_are_taken(trained, trained_run):
