@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from pydantic import Field
 
-from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.atomic import write_text
 from xsheet.schemas.grouping import SplitName
 from xsheet.schemas.layers import find_layer
@@ -28,7 +28,7 @@ from xsheet.train.cache import Cache, open_cache
 from xsheet.train.face_reader import MeshReader
 from xsheet.train.held_out import HeldOut, held_out, pictures_of
 from xsheet.train.looking import Looked, look
-from xsheet.train.phase_scores import MouthScore, PhaseScore, changed_phases, exchanged, recast, score_phases
+from xsheet.train.phase_scores import MouthScore, PhaseScore, by_habit, changed_phases, exchanged, recast, score_phases
 from xsheet.train.plan import StageName
 from xsheet.train.reader import Pictures, ReaderSettings, Reads, fitted_reader
 from xsheet.train.recipe import recipe_of
@@ -97,6 +97,7 @@ class Evaluation:
     ceiling: tuple[ClipScore, ...]
     exchanges: tuple[Exchange, ...] = ()  # two actions of a sheet in each other's time
     recasts: tuple[Exchange, ...] = ()  # an action of another sheet in place of one
+    habits: tuple[tuple[PhaseScore, ...], ...] = ()  # per clip, in the video of another sheet with the same action
 
     def numbers(self) -> dict[str, tuple[Number | None, Number | None]]:
         """Samples and ceiling by measure."""
@@ -104,6 +105,8 @@ class Evaluation:
         for name, changed in (("exchanged", self.exchanges), ("recast", self.recasts)):
             told[f"{name}: class right"] = (_mean(changed, lambda e: [p.named for p in e.moved]), None)
             told[f"not {name}: class right"] = (_mean(changed, lambda e: [p.named for p in e.kept]), None)
+        told["another sheet's video: tIoU of hits"] = (_mean(self.habits, _tious), None)
+        told["another sheet's video: start error of hits, s"] = (_mean(self.habits, _start_errors), None)
         return told
 
     def table(self) -> str:
@@ -135,11 +138,15 @@ def evaluate(
     ceiling: list[ClipScore] = []
     exchanges: list[Exchange] = []
     recasts: list[Exchange] = []
+    asked: list[list[Phase]] = []
+    found: list[tuple[Phase, ...]] = []
     for some in _chunks(held_out(cache, split=settings.split, limit=settings.clips), settings.batch):
         pictures = trained.draw([wish_for(clip, clip.said, trained) for clip in some], settings.sample)
         drawn = [look(clip, shown, reads=reads, rate=rate) for clip, shown in zip(some, pictures, strict=True)]
         real = [look(clip, _decoded(trained, clip), reads=reads, rate=rate) for clip in some]
         samples += [_score(clip, looked) for clip, looked in zip(some, drawn, strict=True)]
+        asked += [_asked(clip) for clip in some]
+        found += [looked.phases for looked in drawn]
         ceiling += [_score(clip, looked) for clip, looked in zip(some, real, strict=True)]
         if settings.exchange:
             next_ones = [*some[1:], some[0]]
@@ -148,8 +155,9 @@ def evaluate(
             recasts += _changed(trained, some, drawn, others, reads, settings)
         log.info("%d clips drawn and read", len(samples))
     return Evaluation(
-        samples=tuple(samples), ceiling=tuple(ceiling), exchanges=tuple(exchanges), recasts=tuple(recasts)
-    )
+        samples=tuple(samples), ceiling=tuple(ceiling), exchanges=tuple(exchanges), recasts=tuple(recasts),
+        habits=tuple(by_habit(asked, found)),
+    )  # fmt: skip
 
 
 def cache_of(trained: Trained, set_folder: Path) -> Cache:
@@ -186,13 +194,17 @@ def _decoded(trained: Trained, clip: HeldOut) -> Pictures:
 
 
 def _score(clip: HeldOut, looked: Looked) -> ClipScore:
-    asked = [phase for phase in clip.said.phases if phase.phase_id in clip.whole]
     return ClipScore(
         clip_id=clip.clip.clip_id,
-        phases=tuple(score_phases(asked, looked.phases)),
+        phases=tuple(score_phases(_asked(clip), looked.phases)),
         mouth=looked.mouth,
         drift=looked.drift,
     )
+
+
+def _asked(clip: HeldOut) -> list[Phase]:
+    """What the sheet asks for and the pictures show whole."""
+    return [phase for phase in clip.said.phases if phase.phase_id in clip.whole]
 
 
 def _changed(
@@ -243,13 +255,21 @@ Values = Sequence[float | None]
 _MEASURES: dict[str, Callable[[ClipScore], Values]] = {
     "class right": lambda clip: [p.named for p in clip.phases],
     "hit (H@S)": lambda clip: [p.hit for p in clip.phases],
-    "tIoU of hits": lambda clip: [p.tiou for p in clip.phases if p.hit],
-    "start error of hits, s": lambda clip: [p.start_error_s for p in clip.phases],
+    "tIoU of hits": lambda clip: _tious(clip.phases),
+    "start error of hits, s": lambda clip: _start_errors(clip.phases),
     "mouth r": lambda clip: [clip.mouth.r],
     "lips and sound agree, deviations": lambda clip: [clip.mouth.confidence],
     "offset within 3 frames": lambda clip: [clip.mouth.in_sync],
     "colour drift, levels": lambda clip: [clip.drift],
 }
+
+
+def _tious(phases: Sequence[PhaseScore]) -> Values:
+    return [p.tiou for p in phases if p.hit]
+
+
+def _start_errors(phases: Sequence[PhaseScore]) -> Values:
+    return [p.start_error_s for p in phases]
 
 
 def _mean(scored: Sequence[T], of: Callable[[T], Values]) -> Number | None:

@@ -57,6 +57,22 @@ def score_phases(asked: Iterable[Phase], found: Sequence[Phase]) -> list[PhaseSc
     return [_score(phase, found) for phase in asked if phase.action != "rest"]
 
 
+def by_habit(asked: Sequence[Sequence[Phase]], found: Sequence[Sequence[Phase]]) -> list[tuple[PhaseScore, ...]]:
+    """Each clip's phases against what was found in the next clip, cyclically, whose sheet asks for the same action.
+
+    A model that always acts at its usual time scores as well here as on its own videos: that much of tIoU and start
+    error is habit. Phases that no other sheet asks for are left out.
+    """
+    names = [{name_of(phase) for phase in phases} for phases in asked]
+    scores = []
+    for i, phases in enumerate(asked):
+        following = [*range(i + 1, len(asked)), *range(i)]
+        others = ((p, next((j for j in following if name_of(p) in names[j]), None)) for p in phases)
+        pairs = [(p, found[j]) for p, j in others if j is not None]
+        scores.append(tuple(score for p, there in pairs for score in score_phases([p], there)))
+    return scores
+
+
 def name_of(phase: Phase) -> str:
     """Class and side: what a phase must be right about."""
     return phase.action if phase.laterality in ("none", "both") else f"{phase.action} {phase.laterality}"

@@ -52,6 +52,8 @@ _WORDS = {
     "not exchanged: class right": "asked of the film not exchanged",
     "recast: class right": "another action asked for: it is there",
     "not recast: class right": "asked of the film as it was",
+    "another sheet's video: tIoU of hits": "overlap in time with the act of another film",
+    "another sheet's video: start error of hits, s": "start off by, in another film, s",
 }
 
 

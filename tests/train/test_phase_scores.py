@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xsheet.schemas.annotation import Annotation, Base, Phase, sorted_phases
-from xsheet.train.phase_scores import changed_phases, exchanged, recast, score_mouth, score_phases
+from xsheet.train.phase_scores import by_habit, changed_phases, exchanged, recast, score_mouth, score_phases
 
 
 def phase(start_s, end_s, action="nod", *, side="none", track="head", name="p"):
@@ -54,6 +54,16 @@ def test_an_action_that_appears_beside_a_better_fitting_one_is_a_hit_but_not_rig
     found = [phase(1, 1.5), phase(1.4, 3, "shake_head")]
     (score,) = score_phases([phase(1, 3)], found)
     assert score.hit and not score.named
+
+
+def test_habit_is_the_same_action_in_the_next_video_that_was_asked_for_it():
+    asked = [[phase(0, 2)], [phase(0, 2, "smile", track="face")], [phase(1, 3)], [phase(0.5, 2.5)]]
+    found = [[phase(0, 2)], [], [phase(1, 3)], []]
+    first, alone, third, last = by_habit(asked, found)
+    assert [(s.hit, s.start_error_s) for s in first] == [(True, 1)]  # in the third's video, where it is wont to be then
+    assert alone == ()  # nobody else was asked to smile
+    assert [s.hit for s in third] == [False]  # the fourth did nothing
+    assert [s.start_error_s for s in last] == [0.5]  # cyclically, in the first's
 
 
 def test_rests_are_not_asked_for():

@@ -44,6 +44,14 @@ def test_exchanges_are_held_against_what_habit_gives():
     assert done.numbers()["not exchanged: class right"][0].mean == 0.5
 
 
+def test_times_are_held_against_what_habit_gives():
+    at_home, elsewhere = clip(True), PhaseScore(action="nod", found="nod", hit=True, tiou=0.2, start_error_s=0.9)
+    numbers = Evaluation(samples=(at_home,), ceiling=(), habits=((elsewhere,), ())).numbers()
+    assert numbers["start error of hits, s"][0].mean == 0.1
+    assert numbers["another sheet's video: start error of hits, s"][0].mean == 0.9
+    assert numbers["another sheet's video: tIoU of hits"][0].mean == 0.2
+
+
 @pytest.mark.slow
 def test_held_out_sheets_are_drawn_read_and_scored(trained_run, built_copy, quick, tmp_path):
     settings = EvaluateSettings(split="val", clips=2, sample=quick, fitting=ReaderSettings(steps=2))
