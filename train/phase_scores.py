@@ -7,6 +7,7 @@ texts are exchanged.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,10 +67,13 @@ def by_habit(asked: Sequence[Sequence[Phase]], found: Sequence[Sequence[Phase]])
     names = [{name_of(phase) for phase in phases} for phases in asked]
     scores = []
     for i, phases in enumerate(asked):
-        following = [*range(i + 1, len(asked)), *range(i)]
-        others = ((p, next((j for j in following if name_of(p) in names[j]), None)) for p in phases)
-        pairs = [(p, found[j]) for p, j in others if j is not None]
-        scores.append(tuple(score for p, there in pairs for score in score_phases([p], there)))
+        mine: list[PhaseScore] = []
+        for phase in phases:
+            following = chain(range(i + 1, len(asked)), range(i))
+            alike = (found[j] for j in following if name_of(phase) in names[j])
+            for there in islice(alike, 1):
+                mine += score_phases([phase], there)
+        scores.append(tuple(mine))
     return scores
 
 
