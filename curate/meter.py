@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from time import process_time
-from typing import Annotated, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 from pydantic.dataclasses import dataclass
 
@@ -17,6 +17,7 @@ T = TypeVar("T")
 class Spent:
     """CPU seconds of one analyser over one source. It goes into the manifest and no table: no run repeats it."""
 
+    TAG: ClassVar[str] = "cpu_usage"
     analyser: Annotated[Str, "who spent it"]
     cpu_s: Annotated[NonNegative, "user and system time of the process, all threads"]
 

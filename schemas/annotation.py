@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -200,6 +200,7 @@ class Scores:
 class Annotation:
     """One clip in one layer as one sample says it. A layer never overwrites another: it names its parents."""
 
+    TAG: ClassVar[str] = "annotation"
     annotation_id: Annotated[Id, "hash of what it says (annotation_id)"]
     vocab_version: Annotated[Str, "version of the word lists"]
     clip_id: Annotated[Id, "clip it describes"]

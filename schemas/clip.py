@@ -4,7 +4,7 @@ A candidate is a span of one source with one face track (or none). Its id become
 A measure that was not taken is null: absence is never a number.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -96,6 +96,7 @@ class PartMotion:
 class Measures:
     """Every fact measured of one candidate, kept or not."""
 
+    TAG: ClassVar[str] = "measures"
     clip_id: Annotated[Id, "candidate, derived from source, span and track"]
     source_id: Annotated[Id, "source"]
     shot_id: Annotated[Id, "shot it lies in"]
@@ -138,6 +139,7 @@ class Verdict:
 class Clip:
     """A kept candidate as a canonical file: 25 fps H.264 with 16 kHz mono AAC, first time stamp 0."""
 
+    TAG: ClassVar[str] = "clip"
     clip_id: Annotated[Id, "id of the candidate"]
     source_id: Annotated[Id, "source"]
     track_id: Annotated[Id | None, "face track of the speaker"] = None
@@ -178,6 +180,7 @@ class Signals:
     An empty series was not measured at all; a null inside one was not visible in that frame.
     """
 
+    TAG: ClassVar[str] = "signals"
     clip_id: Annotated[Id, "clip"]
     frames: Annotated[Count, "length of every non-empty series"]
     extractor: Annotated[Str, "what measured, with versions; 'truth' for planted series"]

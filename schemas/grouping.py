@@ -1,6 +1,6 @@
 """Fingerprint, NearDuplicate and Split: which sources show the same thing, and what may be trained and tested on."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -18,6 +18,7 @@ class Fingerprint:
     the sound) grew. Null where nothing changes or sounds.
     """
 
+    TAG: ClassVar[str] = "fingerprint"
     source_id: Annotated[Id, "source"]
     extractor: Annotated[Str, "what made it, with version; only equal ones can be compared"]
     frames: Annotated[Count, "frames at 25 fps"]

@@ -1,6 +1,6 @@
 """Run: where a layer or an audit came from, so that it can be repeated. Feature: one clip in a training cache."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -66,6 +66,7 @@ class FramesAsked:
 class Run:
     """One annotation, audit or import run. Its id hashes all that decides the output, so it holds no clock."""
 
+    TAG: ClassVar[str] = "run"
     run_id: Annotated[Id, "hash of everything below but the hardware"]
     kind: Annotated[Literal["annotate", "consensus", "audit", "review", "import", "truth"], "what ran"]
     tool_version: Annotated[Str, "version of xsheet"]
@@ -86,6 +87,7 @@ class Run:
 class Feature:
     """One clip in a training cache: where its tensors lie and what made them."""
 
+    TAG: ClassVar[str] = "feature"
     clip_id: Annotated[Id, "clip"]
     fingerprint: Annotated[Sha256, "encoders, preprocessing, frame rate, value range and schema"]
     annotation_id: Annotated[Id | None, "annotation whose compiled text was encoded"] = None

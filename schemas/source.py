@@ -1,6 +1,6 @@
 """SourceVideo: one input file and its container facts. Shot: one scene of it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -23,6 +23,7 @@ class Extra:
 class SourceVideo:
     """One input file: what its container says, and whether it could be used. Time zero is its first video frame."""
 
+    TAG: ClassVar[str] = "source"
     source_id: Annotated[Id, "derived from the content hash; from the path where there is no content to hash"]
     path: Annotated[Str, "as given by the user"]
     sha256: Annotated[Sha256 | None, "hash of the file's bytes; null when it could not be read"] = None
@@ -83,6 +84,7 @@ class CutScore:
 class Shot:
     """One scene of a source: an unbroken take between two cuts."""
 
+    TAG: ClassVar[str] = "shot"
     shot_id: Annotated[Id, "derived from source and span"]
     source_id: Annotated[Id, "source it belongs to"]
     start_us: Annotated[Us, "start in the source"]

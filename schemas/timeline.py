@@ -4,7 +4,7 @@ Shots, candidates and verdicts are pure functions of these two, so other thresho
 Positions are in picture heights from the top left corner, x to the right, y down. Left and right are the subject's own.
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -16,6 +16,7 @@ from xsheet.schemas.fields import RECORD, Count, Float, Id, Series, Str
 class Timeline:
     """The whole picture and the sound of one source over time. An empty series was not measured."""
 
+    TAG: ClassVar[str] = "timeline"
     source_id: Annotated[Id, "source"]
     frames: Annotated[Count, "length of every non-empty series"]
     extractor: Annotated[Str, "what measured, with versions"]
@@ -46,6 +47,7 @@ class Timeline:
 class FaceTrack:
     """One face followed over time. Nulls are frames in which it was not found; the first and the last frame have it."""
 
+    TAG: ClassVar[str] = "face_track"
     track_id: Annotated[Id, "derived from source, first frame and first box"]
     source_id: Annotated[Id, "source"]
     detector: Annotated[Str, "back-end and models, with versions"]

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from xsheet.commits import Committed, locked
+from xsheet.commits import Commits, Committed, locked
 from xsheet.execute import Execution, Item, Outcome, run
 from xsheet.schemas.errors import ConfigError, RunError
 from xsheet.schemas.ids import content_key
@@ -416,3 +416,11 @@ def test_the_driver_keeps_little_of_each_item(planted, notes, tmp_path):
     how = Execution(jobs=2, recycle_after=count)
     run(planted(notes), items, out=tmp_path / "out", how=how, progress=memory)  # type: ignore[arg-type]
     assert (memory.rss[-1] - memory.rss[1000]) / (count - 1000) < 1000  # bytes: a key, and what the allocator rounds up
+
+
+def test_a_row_is_stored_under_its_tag_not_under_its_class_name(tmp_path, planted):
+    key = "ab" * 8
+    Commits(tmp_path, "tagged").write(
+        Outcome(key=key, name="a", status="ok"), [sys.modules[planted.__module__].shot(key)]
+    )
+    assert (tmp_path / f".commits/tagged/ab/{key}.jsonl").read_bytes().splitlines()[1].startswith(b'{"shot":{')

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -65,6 +65,7 @@ class ClipJob:
 class RoundTrip:
     """How near a clip comes to what was shown when its cached latent is decoded."""
 
+    TAG: ClassVar[str] = "round_trip"
     clip_id: Annotated[Id, "clip"]
     psnr_db: Annotated[NonNegative, "peak signal-to-noise ratio over all pictures of its first crop"]
 

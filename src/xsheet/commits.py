@@ -102,7 +102,7 @@ class Commits:
 
     def rows(self, key: str, kind: type[R]) -> Iterator[R]:
         """The rows of one kind under a key, in the order in which the task gave them."""
-        mark = f'{{"{kind.__name__}":'.encode()
+        mark = f'{{"{kind.TAG}":'.encode()
         for line in (self._lines(key) or [])[1:]:
             if line.startswith(mark):
                 yield _adapter(kind).validate_json(line[len(mark) : -1])
@@ -213,7 +213,7 @@ def _line(row: Row) -> bytes:
     kind = type(row)
     if not is_pydantic_dataclass(kind):
         raise TypeError(f"expected a record of the contract as a row, got {kind.__name__}")
-    return b'{"%s":%s}\n' % (kind.__name__.encode(), _adapter(kind).dump_json(row))
+    return b'{"%s":%s}\n' % (row.TAG.encode(), _adapter(kind).dump_json(row))
 
 
 def _seal(body: bytes | bytearray) -> bytes:

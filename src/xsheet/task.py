@@ -17,8 +17,9 @@ MAX_TEXT = 500
 
 
 class Row(Protocol):
-    """Any record of the contract."""
+    """Any record of the contract. `TAG` names its kind in the result store and never changes with the class's name."""
 
+    TAG: ClassVar[str]
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
