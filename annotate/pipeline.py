@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
+from xsheet.annotate.clip_batches import Shards, TranscriptOf
 from xsheet.annotate.consensus import ConsensusSettings, agree
 from xsheet.annotate.lookup import SignalsOf
 from xsheet.annotate.settings import AnnotateSettings, consensus_run, run_of
-from xsheet.annotate.shards import Shards, TranscriptOf
-from xsheet.annotate.speech import DEFAULTS as SPEECH_DEFAULTS
-from xsheet.annotate.speech import SpeechSettings
+from xsheet.annotate.speech.relation import DEFAULTS as SPEECH_DEFAULTS
+from xsheet.annotate.speech.relation import SpeechSettings
 from xsheet.annotate.task import AnnotateTask, spoken
-from xsheet.execute import Execution, Progress, run
+from xsheet.runtime.executor import Execution, Progress, run
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.layers import LayerRun, write_layer
 from xsheet.schemas.manifest import manifest

@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from xsheet.annotate.ask import Ask, Reply
-from xsheet.annotate.normalise import NormaliseSettings, Ruler, normalise
-from xsheet.annotate.parse import parse
-from xsheet.annotate.series import course_of, moving, speeds
+from xsheet.annotate.base import Ask, Reply
+from xsheet.annotate.motion.curves import course_of, moving, speeds
+from xsheet.annotate.vlm.normalise import NormaliseSettings, Ruler, normalise
+from xsheet.annotate.vlm.parse import parse
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base, Phase, Repair, annotation_id
 from xsheet.schemas.clip import Clip, Signals

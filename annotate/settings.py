@@ -6,18 +6,18 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from xsheet import __version__
-from xsheet.annotate.ask import Annotator, Ask
-from xsheet.annotate.chat import Chat
+from xsheet.annotate.base import Annotator, Ask
 from xsheet.annotate.consensus import ConsensusSettings
-from xsheet.annotate.endpoint import EndpointChat, EndpointSettings
-from xsheet.annotate.motion import MotionAnnotator, MotionSettings
-from xsheet.annotate.normalise import NormaliseSettings
-from xsheet.annotate.qwen import QwenChat
-from xsheet.annotate.qwen_folder import QwenFolder, QwenSettings
-from xsheet.annotate.replies import KeptChat
-from xsheet.annotate.series import course_of, moving, speeds
-from xsheet.annotate.speech import SpeechSettings
-from xsheet.annotate.vlm import Candidate, VlmAnnotator, VlmSettings, prompts_of
+from xsheet.annotate.motion.annotator import MotionAnnotator, MotionSettings
+from xsheet.annotate.motion.curves import course_of, moving, speeds
+from xsheet.annotate.speech.relation import SpeechSettings
+from xsheet.annotate.vlm.annotator import Candidate, VlmAnnotator, VlmSettings, prompts_of
+from xsheet.annotate.vlm.cache import KeptChat
+from xsheet.annotate.vlm.client import Chat
+from xsheet.annotate.vlm.endpoint import EndpointChat, EndpointSettings
+from xsheet.annotate.vlm.normalise import NormaliseSettings
+from xsheet.annotate.vlm.qwen.folder import QwenFolder, QwenSettings
+from xsheet.annotate.vlm.qwen.model import QwenChat
 from xsheet.schemas import ids, vocab
 from xsheet.schemas.manifest import versions
 from xsheet.schemas.run import FramesAsked, Model, Prompt, Run, Sampling, Version

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
-from xsheet.annotate.ask import Annotator, Ask, Reply, Word
+from xsheet.annotate.base import Annotator, Ask, Reply, Word
+from xsheet.annotate.clip_batches import Shard
+from xsheet.annotate.motion.curves import course_of, speeds
 from xsheet.annotate.rows import content_of, norm_row, raw_row
-from xsheet.annotate.series import course_of, speeds
 from xsheet.annotate.settings import AnnotateSettings, open_annotator
-from xsheet.annotate.shards import Shard
-from xsheet.annotate.speech import SpeechSettings, with_speech
-from xsheet.annotate.words import Transcript
-from xsheet.execute import Item, Row, Unfinished
+from xsheet.annotate.speech.relation import SpeechSettings, with_speech
+from xsheet.annotate.speech.transcript import Transcript
+from xsheet.runtime.executor import Item, Row, Unfinished
 from xsheet.schemas import ids, tables
 from xsheet.schemas.annotation import Annotation, Repair
 from xsheet.schemas.clip import Clip, Signals

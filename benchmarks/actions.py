@@ -28,13 +28,13 @@ from learn import learn, settings_of
 from puppet_set import PAIRS, make_set
 from pydantic import TypeAdapter
 
-from xsheet.execute import Execution
+from xsheet.runtime.executor import Execution
 from xsheet.schemas.settings import load
-from xsheet.train.cache import build_cache
-from xsheet.train.evaluate import ClipScore, EvaluateSettings, Evaluation, evaluate
+from xsheet.train.data.cache.build import build_cache
+from xsheet.train.evaluate.evaluate import ClipScore, EvaluateSettings, Evaluation, evaluate
 from xsheet.train.export import export
 from xsheet.train.launch import Workers
-from xsheet.train.plan import StageName, TrainSettings
+from xsheet.train.settings import StageName, TrainSettings
 
 ALL = "[base, audio, phases, text]"
 FORMS = "cache.text.forms=[brief, plain, blocks]"

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xsheet.annotate.audit.agreement import Agreement, compare
-from xsheet.annotate.audit.consistency import consistency
-from xsheet.annotate.audit.units import Units, joined, layer_units
+from xsheet.audit.agreement.compare import Agreement, compare
+from xsheet.audit.agreement.consistency import consistency
+from xsheet.audit.agreement.phase_arrays import Units, joined, layer_units
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import MIN_PHASE_US, Annotation, Base, Phase
 from xsheet.schemas.layers import LayerRun

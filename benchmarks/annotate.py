@@ -19,9 +19,9 @@ from pathlib import Path
 
 from xsheet.annotate.pipeline import annotate
 from xsheet.annotate.settings import AnnotateSettings
-from xsheet.demo import truth
-from xsheet.demo.story import story
-from xsheet.execute import Execution
+from xsheet.demo.film import truth
+from xsheet.demo.film.plan import story
+from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.ids import content_key

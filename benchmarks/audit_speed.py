@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from xsheet.annotate.audit.audit import audit
-from xsheet.annotate.audit.settings import AuditSettings
-from xsheet.demo.story import story
-from xsheet.demo.truth import rows_of
+from xsheet.audit.pipeline import audit
+from xsheet.audit.settings import AuditSettings
+from xsheet.demo.film.plan import story
+from xsheet.demo.film.truth import rows_of
 from xsheet.schemas.annotation import Annotation, Phase, sorted_phases
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.layers import find_layer, write_layer

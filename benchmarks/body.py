@@ -13,11 +13,11 @@ import numpy as np
 from faces import framed, shown
 from puppet import body_motion, pictures
 
-from xsheet.curate.body import BodySettings, BodyWatcher
-from xsheet.curate.media import open_media
-from xsheet.curate.motion import shoulder_width, speeds
-from xsheet.demo.draw import Puppet
-from xsheet.demo.identity import identity
+from xsheet.curate.body.motion import shoulder_width, speeds
+from xsheet.curate.body.pose import BodySettings, BodyWatcher
+from xsheet.curate.media.reader import open_media
+from xsheet.demo.puppet.draw import Puppet
+from xsheet.demo.puppet.identity import identity
 from xsheet.schemas.clip import Signals
 
 

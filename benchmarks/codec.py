@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xsheet.demo.film import pictures
-from xsheet.demo.identity import identity
-from xsheet.demo.story import story
-from xsheet.model.codec import BANDS, Band, TransformCodec
+from xsheet.demo.film.plan import story
+from xsheet.demo.film.render import pictures
+from xsheet.demo.puppet.identity import identity
+from xsheet.model.encoders.video import BANDS, Band, TransformCodec
 
 Key = tuple[int, int, int, int]
 Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the picture
@@ -163,7 +163,7 @@ def report(name: str, codec: TransformCodec | None, views: Sequence[View]) -> It
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--films", type=int, default=40)
-    parser.add_argument("--table", action="store_true", help="print the bands to be kept in model/codec.py")
+    parser.add_argument("--table", action="store_true", help="print the bands to be kept in model/encoders/video.py")
     options = parser.parse_args()
     films = [draw(1000 + k) for k in range(options.films)]
     views = [view(name, films) for name in VIEWS]

@@ -30,26 +30,26 @@ import cv2
 import numpy as np
 from scenedetect import AdaptiveDetector, detect
 
-from xsheet.curate.clip_task import ClipJob, ClipTask
-from xsheet.curate.cuts import CutScores
+from xsheet.curate.audio.features import listen
+from xsheet.curate.dedup.fingerprint import FingerprintWatcher
 from xsheet.curate.discover import Given
-from xsheet.curate.faces import FaceWatcher
-from xsheet.curate.faces_bundled import BundledFaces
-from xsheet.curate.fingerprint import FingerprintWatcher
-from xsheet.curate.frames import Frame
-from xsheet.curate.listen import listen
-from xsheet.curate.measure_task import MeasureTask, SourceJob
-from xsheet.curate.media import open_media, probe
-from xsheet.curate.picture import Rgb, fit_size
+from xsheet.curate.faces.mediapipe_bundled import BundledFaces
+from xsheet.curate.faces.tracker import FaceWatcher
+from xsheet.curate.media.frames import Frame
+from xsheet.curate.media.image import Rgb, fit_size
+from xsheet.curate.media.reader import open_media, probe
+from xsheet.curate.media.thumbnails import Reel
+from xsheet.curate.picture.quality import PictureSeries
 from xsheet.curate.pipeline import Where, source_jobs
-from xsheet.curate.probe_task import Place
-from xsheet.curate.quality import PictureSeries
-from xsheet.curate.report.stills import Reel
 from xsheet.curate.settings import CurateSettings
-from xsheet.curate.sources import probe_sources
-from xsheet.demo.film import pictures
-from xsheet.demo.story import story
-from xsheet.execute import Committed, Execution, Item, run
+from xsheet.curate.shots.scores import CutScores
+from xsheet.curate.tasks.analyse import MeasureTask, SourceJob
+from xsheet.curate.tasks.export import ClipJob, ClipTask
+from xsheet.curate.tasks.probe import Place
+from xsheet.curate.tasks.sources import probe_sources
+from xsheet.demo.film.plan import story
+from xsheet.demo.film.render import pictures
+from xsheet.runtime.executor import Committed, Execution, Item, run
 from xsheet.schemas.clip import Measures
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.timeline import FaceTrack

@@ -20,15 +20,15 @@ from pathlib import Path
 import cv2
 from scenedetect import AdaptiveDetector, ContentDetector, detect
 
-from xsheet.curate.cuts import CutScores
-from xsheet.curate.encode import write_clip
-from xsheet.curate.frames import Frame
-from xsheet.curate.media import open_media
-from xsheet.curate.picture import Rgb, fit_size
-from xsheet.curate.quality import PictureSeries
-from xsheet.curate.shots import find_shots
-from xsheet.demo.film import pictures
-from xsheet.demo.story import Kind, Story, story
+from xsheet.curate.media.frames import Frame
+from xsheet.curate.media.image import Rgb, fit_size
+from xsheet.curate.media.reader import open_media
+from xsheet.curate.media.writer import write_clip
+from xsheet.curate.picture.quality import PictureSeries
+from xsheet.curate.shots.detect import find_shots
+from xsheet.curate.shots.scores import CutScores
+from xsheet.demo.film.plan import Kind, Story, story
+from xsheet.demo.film.render import pictures
 from xsheet.schemas.time import CLIP_RATE, frame_start_us, frames_in
 from xsheet.schemas.timeline import Timeline
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from xsheet.curate.sweep import sweep_set
-from xsheet.curate.verdict_limits import Limits
-from xsheet.curate.verdicts import decide_set, measure_parts
+from xsheet.curate.filter.decide_set import decide_set, measure_parts
+from xsheet.curate.filter.limits import Limits
+from xsheet.curate.filter.sweep import sweep_set
 from xsheet.schemas.settings import load
 from xsheet.schemas.tables import MEASURES, arrow_schema, write_arrow
 

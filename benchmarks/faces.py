@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from puppet import pictures, random_motion  # the measuring rod beside this file
 
-from xsheet.curate.body import BodySettings, BodyWatcher
-from xsheet.curate.faces import FaceSettings, FaceWatcher
-from xsheet.curate.frames import Frame
-from xsheet.curate.media import Media, open_media
-from xsheet.curate.picture import Rgb
-from xsheet.demo.film import pictures as film_pictures
-from xsheet.demo.pose import Motion
-from xsheet.demo.story import Kind, story
+from xsheet.curate.body.pose import BodySettings, BodyWatcher
+from xsheet.curate.faces.tracker import FaceSettings, FaceWatcher
+from xsheet.curate.media.frames import Frame
+from xsheet.curate.media.image import Rgb
+from xsheet.curate.media.reader import Media, open_media
+from xsheet.demo.film.plan import Kind, story
+from xsheet.demo.film.render import pictures as film_pictures
+from xsheet.demo.puppet.pose import Motion
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.timeline import FaceTrack
 

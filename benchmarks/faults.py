@@ -19,15 +19,15 @@ from typing import NamedTuple
 import numpy as np
 from motion import cached, phases_of
 
-from xsheet.annotate.audit.audit import answers_of
-from xsheet.annotate.audit.check import ClipFacts, View, beside
-from xsheet.annotate.audit.faults import FAULTS, Fault, caught, false_alarms, plant
-from xsheet.annotate.audit.measured import Measured
-from xsheet.annotate.audit.scores import Answer
-from xsheet.annotate.audit.settings import AuditSettings
-from xsheet.annotate.series import frames_of
-from xsheet.demo.story import story
-from xsheet.demo.truth import rows_of, run_of
+from xsheet.annotate.motion.curves import frames_of
+from xsheet.audit.checks.base import ClipFacts, View, beside
+from xsheet.audit.checks.evidence import Measured
+from xsheet.audit.pipeline import answers_of
+from xsheet.audit.scores import Answer
+from xsheet.audit.seeded_faults import FAULTS, Fault, caught, false_alarms, plant
+from xsheet.audit.settings import AuditSettings
+from xsheet.demo.film.plan import story
+from xsheet.demo.film.truth import rows_of, run_of
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Signals

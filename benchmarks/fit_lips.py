@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from xsheet.curate.faces import FaceSettings, FaceWatcher
-from xsheet.curate.heard import TAPS, WEIGHTS, normalised, predict, spectra
-from xsheet.curate.lips import score_sync
-from xsheet.curate.listen import as_array, silero_voice
-from xsheet.curate.media import open_media
-from xsheet.demo import voice
+from xsheet.curate.audio.features import as_array, silero_voice
+from xsheet.curate.faces.tracker import FaceSettings, FaceWatcher
+from xsheet.curate.media.reader import open_media
+from xsheet.curate.sync.audio_to_mouth import TAPS, WEIGHTS, normalised, predict, spectra
+from xsheet.curate.sync.lip_audio import score_sync
+from xsheet.demo.film import voice
 from xsheet.schemas.clip import SyncScore
 
 Floats = NDArray[np.floating]

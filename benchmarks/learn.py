@@ -16,14 +16,14 @@ from pathlib import Path
 
 from puppet_set import make_set
 
-from xsheet.execute import Execution
+from xsheet.runtime.executor import Execution
 from xsheet.schemas.settings import load
-from xsheet.train.cache import build_cache
-from xsheet.train.evaluate import EvaluateSettings, Evaluation, evaluate
+from xsheet.train.data.cache.build import build_cache
+from xsheet.train.evaluate.evaluate import EvaluateSettings, Evaluation, evaluate
+from xsheet.train.evaluate.validation import Watching, WatchSettings
 from xsheet.train.launch import Workers
-from xsheet.train.plan import StageName, TrainSettings
 from xsheet.train.run import train_stages
-from xsheet.train.watch import Watching, WatchSettings
+from xsheet.train.settings import StageName, TrainSettings
 
 PUPPETS = ("cache.text.layer=gold",)
 """Beside the preset: the layer of the puppet set is the truth."""

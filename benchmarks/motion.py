@@ -20,19 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from xsheet.annotate.motion import MotionSettings, annotate_motion
-from xsheet.curate.body import BodySettings, BodyWatcher
-from xsheet.curate.encode import write_clip
-from xsheet.curate.faces import FaceSettings, FaceWatcher
-from xsheet.curate.listen import listen, voice_detector
-from xsheet.curate.media import open_media
-from xsheet.curate.picture import fit_size
+from xsheet.annotate.motion.annotator import MotionSettings, annotate_motion
+from xsheet.curate.audio.features import listen, voice_detector
+from xsheet.curate.body.pose import BodySettings, BodyWatcher
+from xsheet.curate.body.signals import signals_of
+from xsheet.curate.faces.tracker import FaceSettings, FaceWatcher
+from xsheet.curate.media.image import fit_size
+from xsheet.curate.media.reader import open_media
+from xsheet.curate.media.writer import write_clip
 from xsheet.curate.settings import MeasureSettings
-from xsheet.curate.signals import signals_of
-from xsheet.demo.act import curves
-from xsheet.demo.film import pictures
-from xsheet.demo.story import Story, story
-from xsheet.demo.truth import rows_of
+from xsheet.demo.film.plan import Story, story
+from xsheet.demo.film.render import pictures
+from xsheet.demo.film.truth import rows_of
+from xsheet.demo.puppet.act import curves
 from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.clip import Clip, Measures, Signals
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, Span, frame_start_us, us_from_seconds

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pyarrow as pa
 
-from xsheet.curate.near import near_duplicates
+from xsheet.curate.dedup.near_duplicates import near_duplicates
 from xsheet.schemas.tables import FINGERPRINTS, arrow_schema
 
 FRAMES = 250  # 10 s

@@ -3,7 +3,7 @@
     python benchmarks/puppet.py [--people 20] [--frames 100] [--only head|body]
 
 Prints drawing speed, the share of frames with a face, and Pearson's r per quantity: pooled and worst identity.
-The measuring functions are used by tests/demo/test_draw.py too.
+The measuring functions are used by tests/demo/puppet/test_draw.py too.
 """
 
 import argparse
@@ -17,10 +17,10 @@ import mediapipe as mp
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.demo.camera import camera
-from xsheet.demo.draw import Puppet
-from xsheet.demo.identity import identity
-from xsheet.demo.pose import Motion
+from xsheet.demo.puppet.draw import Puppet
+from xsheet.demo.puppet.identity import identity
+from xsheet.demo.puppet.pose import Motion
+from xsheet.demo.puppet.scene import camera
 
 Floats = NDArray[np.float64]
 QUANTITIES = ("yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "smile", "brow_raise", "eye_open")

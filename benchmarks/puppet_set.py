@@ -17,19 +17,19 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from xsheet.curate.encode import write_clip
-from xsheet.demo import truth, voice
-from xsheet.demo.act import curves
-from xsheet.demo.film import pictures
-from xsheet.demo.script import MANNERS, Planned, schedule
-from xsheet.demo.story import Story, story
+from xsheet.curate.media.writer import write_clip
+from xsheet.demo.film import truth, voice
+from xsheet.demo.film.plan import Story, story
+from xsheet.demo.film.render import pictures
+from xsheet.demo.puppet.act import curves
+from xsheet.demo.puppet.script import MANNERS, Planned, schedule
 from xsheet.schemas import tables, vocab
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Clip, Measures, PartMotion, Signals
-from xsheet.schemas.grouping import Split, SplitName
 from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.layers import write_layer
 from xsheet.schemas.sets import create_set
+from xsheet.schemas.source import Split, SplitName
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
 

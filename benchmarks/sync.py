@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from fit_lips import PUPPETS, Floats, Talk, fitted, puppet_talks, real_talks, watched
 
-from xsheet.curate.faces import FaceSettings, FaceWatcher
-from xsheet.curate.frames import Frame
-from xsheet.curate.heard import normalised, predict, spectra
-from xsheet.curate.lips import LipScorer, active_speaker, score_sync
-from xsheet.curate.listen import listen
-from xsheet.demo.film import pictures
-from xsheet.demo.story import Story, story
+from xsheet.curate.audio.features import listen
+from xsheet.curate.faces.tracker import FaceSettings, FaceWatcher
+from xsheet.curate.media.frames import Frame
+from xsheet.curate.sync.audio_to_mouth import normalised, predict, spectra
+from xsheet.curate.sync.lip_audio import LipScorer, active_speaker, score_sync
+from xsheet.demo.film.plan import Story, story
+from xsheet.demo.film.render import pictures
 from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.time import CLIP_RATE, frame_start_us

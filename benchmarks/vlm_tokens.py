@@ -10,13 +10,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from xsheet.annotate.chat import Film
-from xsheet.annotate.qwen_cost import Pace, estimate
-from xsheet.annotate.qwen_tokens import FAMILIES, MERGE, QWEN3, QWEN25, Family, frame_cap, picture_size
-from xsheet.annotate.sampling import frame_indices
-from xsheet.annotate.vlm import VlmSettings
+from xsheet.annotate.vlm.annotator import VlmSettings
+from xsheet.annotate.vlm.client import Film
+from xsheet.annotate.vlm.frames import frame_indices
+from xsheet.annotate.vlm.qwen.cost import Pace, estimate
+from xsheet.annotate.vlm.qwen.tokens import FAMILIES, MERGE, QWEN3, QWEN25, Family, frame_cap, picture_size
 from xsheet.schemas.clip import Clip
-from xsheet.torchvision_gap import bridge
+from xsheet.torchvision_compat import bridge
 
 LENGTHS_S = (3, 5, 10)
 RATES = (2, 4, 8, 12)

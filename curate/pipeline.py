@@ -16,23 +16,22 @@ from time import perf_counter
 from typing import TypedDict, get_args
 
 from xsheet import __version__
-from xsheet.curate.clip_task import ClipJob, ClipTask
+from xsheet.curate.dedup.near_duplicates import near_duplicates
 from xsheet.curate.discover import Given
-from xsheet.curate.measure_task import MeasureTask, SourceJob
-from xsheet.curate.meter import Spent
-from xsheet.curate.models import fingerprint_of
-from xsheet.curate.near import near_duplicates
+from xsheet.curate.filter.decide_set import Decision, decide_set
 from xsheet.curate.settings import CurateSettings, MeasureSettings, WriteSettings
-from xsheet.curate.sources import as_failed, place_of, probe_sources
-from xsheet.curate.verdicts import Decision, decide_set
-from xsheet.execute import Committed, Execution, Item, Outcome, Progress, run
+from xsheet.curate.tasks.analyse import MeasureTask, SourceJob
+from xsheet.curate.tasks.cpu_usage import Spent
+from xsheet.curate.tasks.export import ClipJob, ClipTask
+from xsheet.curate.tasks.sources import as_failed, place_of, probe_sources
+from xsheet.curate.weights import fingerprint_of
+from xsheet.runtime.executor import Committed, Execution, Item, Outcome, Progress, run
 from xsheet.schemas import ids, tables
 from xsheet.schemas.clip import Clip, Measures, Signals
-from xsheet.schemas.grouping import Fingerprint
 from xsheet.schemas.manifest import manifest
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.settings import settings_sha256
-from xsheet.schemas.source import Shot, SourceVideo, Status
+from xsheet.schemas.source import Fingerprint, Shot, SourceVideo, Status
 from xsheet.schemas.timeline import FaceTrack, Timeline
 
 DISTRIBUTIONS = (

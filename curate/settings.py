@@ -2,16 +2,16 @@
 
 from pydantic import Field
 
-from xsheet.curate.body import BodySettings
-from xsheet.curate.encode import Compression
-from xsheet.curate.faces import FaceSettings
-from xsheet.curate.limits import MediaLimits
-from xsheet.curate.lips import LipsSettings
-from xsheet.curate.listen import ListenSettings
-from xsheet.curate.quality import PictureSettings
-from xsheet.curate.shots import CutSettings
-from xsheet.curate.spans import CandidateSettings
-from xsheet.curate.verdict_limits import Limits
+from xsheet.curate.audio.features import ListenSettings
+from xsheet.curate.body.pose import BodySettings
+from xsheet.curate.candidates.segment import CandidateSettings
+from xsheet.curate.faces.tracker import FaceSettings
+from xsheet.curate.filter.limits import Limits
+from xsheet.curate.media.limits import MediaLimits
+from xsheet.curate.media.writer import Compression
+from xsheet.curate.picture.quality import PictureSettings
+from xsheet.curate.shots.detect import CutSettings
+from xsheet.curate.sync.lip_audio import LipsSettings
 from xsheet.schemas.settings import StrictModel
 
 

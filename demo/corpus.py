@@ -13,18 +13,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from xsheet import __version__
-from xsheet.curate.encode import write_clip
-from xsheet.curate.media import probe
-from xsheet.demo import truth
-from xsheet.demo.film import pictures
-from xsheet.demo.story import story
-from xsheet.execute import Committed, Execution, Item, Progress, Row, run
+from xsheet.curate.media.reader import probe
+from xsheet.curate.media.writer import write_clip
+from xsheet.demo.film import truth
+from xsheet.demo.film.plan import story
+from xsheet.demo.film.render import pictures
+from xsheet.runtime.executor import Committed, Execution, Item, Progress, Row, run
 from xsheet.schemas import ids, tables
-from xsheet.schemas.atomic import remove_leftovers
 from xsheet.schemas.columns import Record
 from xsheet.schemas.errors import RunError
 from xsheet.schemas.source import Extra, SourceVideo
-from xsheet.schemas.tables import Table
+from xsheet.schemas.tables import Table, remove_leftovers
 
 R = TypeVar("R", bound=Record)
 TRUTH_TABLES: tuple[Table[Any], ...] = (

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 from xsheet.schemas import document
-from xsheet.schemas.atomic import write_text
-from xsheet.schemas.tables import TABLES
+from xsheet.schemas.tables import TABLES, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -3,12 +3,13 @@
 B batch, F latent frames, S tokens of a latent frame, N = F * S, M text tokens, K audio tokens, A their width, D width.
 """
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from xsheet.model.audio import AudioAttention
-from xsheet.model.config import ActAvatarConfig
-from xsheet.model.mask import masked_text_attention
-from xsheet.model.schedule import depth_factor
+from xsheet.model.binding import masked_text_attention
+from xsheet.model.config import ActAvatarConfig, Depth
 from xsheet.model.wan import WanTransformerBlock
 
 
@@ -68,3 +69,29 @@ def gated(x_BND: Tensor, gate_BFSD: Tensor) -> Tensor:
 
 def _by_frame(x_BND: Tensor, frames: int) -> Tensor:
     return x_BND.reshape(len(x_BND), frames, -1, x_BND.shape[-1])
+
+
+PAD = -1
+BASE = 0
+
+
+class PhaseTable(nn.Module):
+    """E, (K_max + 1) x D, zero at the start; row 0 gets no gradient, so it is zero for ever.
+
+    Row 0 serves the base block, the null prompt (all tokens 0) and pads (PAD): none of them gets anything added.
+    """
+
+    def __init__(self, max_phases: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(max_phases + 1, dim))
+
+    def forward(self, phase_BM: Tensor) -> Tensor:
+        """(B, M) phase of each token, PAD, BASE or 1..K_max -> (B, M, D) to add to the text."""
+        return functional.embedding(phase_BM.clamp(min=BASE), self.weight, padding_idx=BASE)
+
+
+def depth_factor(block: int, *, blocks: int, depth: Depth, gamma: float) -> float:
+    """f(l) of the block with the 0-based index `block` = l - 1; 0 and 1 everywhere for `none` and `uniform`."""
+    if depth == "power":
+        return float(((block + 1) / blocks) ** gamma)
+    return {"none": 0.0, "uniform": 1.0}[depth]

@@ -9,10 +9,9 @@ from typing import Any
 from torch import Generator, Tensor, is_grad_enabled, nn
 
 from xsheet.model.audio import AudioProjector
-from xsheet.model.block import ActAvatarBlock, modulate
+from xsheet.model.binding import phase_bias
+from xsheet.model.block import ActAvatarBlock, PhaseTable, modulate
 from xsheet.model.config import ActAvatarConfig, config_from, latent_frames
-from xsheet.model.mask import phase_bias
-from xsheet.model.phases import PhaseTable
 from xsheet.model.wan import WanTransformer3DModel
 
 

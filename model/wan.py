@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from xsheet.torchvision_gap import bridge
+from xsheet.torchvision_compat import bridge
 
 # diffusers imports peft, peft transformers' models, and those torchvision where it is installed; beside a CPU build of
 # torch that fails. This must come first, so it is the one import of ours that does something.

@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 from torch import Generator
 
 from xsheet.model.config import ActAvatarConfig, config_from
-from xsheet.model.initial import start_new_parts
+from xsheet.model.init import start_new_parts
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.wan import WanTransformer3DModel
-from xsheet.schemas.atomic import replacing
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.tables import replacing
 
 # Ours and diffusers' name: the name in the files that Wan's authors publish. Layers have a weight and a bias.
 _LAYERS = {

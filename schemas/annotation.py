@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from xsheet.schemas import ids, vocab
-from xsheet.schemas.fields import (
+from xsheet.schemas.columns import (
     RECORD,
     Count,
     Float,

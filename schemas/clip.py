@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from xsheet.schemas.fields import (
+from xsheet.schemas.columns import (
     RECORD,
     Bool,
     Count,
@@ -175,9 +175,9 @@ class Clip:
 class Signals:
     """Per-frame series of one clip at 25 fps, all of the same length. Left and right are the subject's own.
 
-    Angles follow xsheet.demo.pose: yaw positive to the subject's left, pitch positive upwards, roll positive towards
-    the subject's left shoulder. Positions are in picture heights from the top left corner, x to the right, y down.
-    An empty series was not measured at all; a null inside one was not visible in that frame.
+    Angles follow xsheet.demo.puppet.pose: yaw positive to the subject's left, pitch positive upwards, roll positive
+    towards the subject's left shoulder. Positions are in picture heights from the top left corner, x to the right, y
+    down. An empty series was not measured at all; a null inside one was not visible in that frame.
     """
 
     TAG: ClassVar[str] = "signals"

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import AwareDatetime, Field
 
-from xsheet.schemas.atomic import write_text
 from xsheet.schemas.settings import StrictModel, settings_sha256
+from xsheet.schemas.tables import write_text
 
 
 class RunManifest(StrictModel):

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Phase
-from xsheet.schemas.fields import RECORD, Float, Id, Sha256, Str, Us
+from xsheet.schemas.columns import RECORD, Float, Id, Sha256, Str, Us
 
 Instant = Annotated[AwareDatetime, pa.timestamp("us", tz="UTC")]
 Operation = Literal["accept", "reject", "edit", "split", "merge", "new", "delete", "flip_side", "undo"]

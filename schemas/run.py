@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from xsheet.schemas.fields import RECORD, Bool, Count, Float, Id, Int32, Int64, NonNegative, Sha256, Share, Str
+from xsheet.schemas.columns import RECORD, Bool, Count, Float, Id, Int32, Int64, NonNegative, Sha256, Share, Str
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)

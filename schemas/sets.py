@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from xsheet.schemas.atomic import write_text
 from xsheet.schemas.errors import ConfigError, ContractError
 from xsheet.schemas.settings import StrictModel
+from xsheet.schemas.tables import write_text
 
 CONTRACT_VERSION = "1.0"
 

@@ -6,7 +6,10 @@ refused by readers and converted by `xsheet schemas upgrade`.
 """
 
 import difflib
+import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, islice
@@ -17,8 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from xsheet.schemas import annotation, clip, grouping, review, run, source, timeline
-from xsheet.schemas.atomic import replacing
+from xsheet.schemas import annotation, clip, review, run, source, timeline
 from xsheet.schemas.columns import Record, arrow_fields
 from xsheet.schemas.errors import ConfigError, ContractError
 
@@ -46,9 +48,9 @@ TRACKS = Table("tracks", timeline.FaceTrack, (1, 0), rows_per_part=1_000)
 MEASURES = Table("measures", clip.Measures, (1, 0))
 VERDICTS = Table("verdicts", clip.Verdict, (1, 0))
 CLIPS = Table("clips", clip.Clip, (1, 0))
-FINGERPRINTS = Table("fingerprints", grouping.Fingerprint, (1, 0), rows_per_part=4_000)
-NEAR_DUPLICATES = Table("near_duplicates", grouping.NearDuplicate, (1, 0))
-SPLITS = Table("splits", grouping.Split, (1, 0))
+FINGERPRINTS = Table("fingerprints", source.Fingerprint, (1, 0), rows_per_part=4_000)
+NEAR_DUPLICATES = Table("near_duplicates", source.NearDuplicate, (1, 0))
+SPLITS = Table("splits", source.Split, (1, 0))
 SIGNALS = Table("signals", clip.Signals, (1, 0), rows_per_part=4_000)
 RUNS = Table("runs", run.Run, (1, 0))
 ANNOTATIONS = Table("annotations", annotation.Annotation, (1, 0), rows_per_part=4_000)
@@ -319,3 +321,50 @@ def find_table(name: str) -> Table[Any]:
             where="table", expected=f"one of {', '.join(names)}", came=repr(name), todo=f"did you mean {near!r}?"
         )
     return found
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on a clean exit it takes the place of `path`, else it is removed.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; `path` is then as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.chmod(0o644)  # mkstemp makes it private; a set is meant to be shared
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in a folder; only while nobody writes there."""
+    for leftover in folder.glob(".*.tmp*"):
+        leftover.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole UTF-8 file atomically."""
+    write_bytes(path, text.encode())
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from xsheet.schemas.fields import RECORD, Count, Float, Id, Series, Str
+from xsheet.schemas.columns import RECORD, Count, Float, Id, Series, Str
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)

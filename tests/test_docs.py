@@ -17,7 +17,7 @@ import pytest
 import typer
 
 from xsheet import cli
-from xsheet.curate.decide import LIMIT_OF
+from xsheet.curate.filter.decide import LIMIT_OF
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -180,7 +180,7 @@ def test_the_arithmetic_of_the_scaling_plan_adds_up():
 
 
 def test_the_plan_for_curation_uses_the_costs_that_describe_uses():
-    from xsheet.curate.report.describe import MEASURED
+    from xsheet.curate.report.estimate import MEASURED
 
     text = (ROOT / "docs" / "scaling.md").read_text()
     assert sum(MEASURED.cpu_s_per_minute.values()) == pytest.approx(23.27, rel=0.01)
@@ -190,7 +190,7 @@ def test_the_plan_for_curation_uses_the_costs_that_describe_uses():
 
 def test_the_plan_for_training_uses_the_arithmetic_of_the_trainer():
     from xsheet.model.config import wan2_2_ti2v_5b
-    from xsheet.train.flops import clip_flops
+    from xsheet.train.loop.metrics import clip_flops
 
     clip, text = (
         clip_flops(wan2_2_ti2v_5b(), frames=32, height=44, width=80),

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from xsheet.cli import app
 from xsheet.demo.corpus import make_corpus
-from xsheet.execute import Execution
+from xsheet.runtime.executor import Execution
 from xsheet.schemas.errors import XsheetError
 from xsheet.schemas.layers import find_layer
 

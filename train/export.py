@@ -12,10 +12,10 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from xsheet.model import weights
-from xsheet.schemas.atomic import replacing, write_text
 from xsheet.schemas.errors import ConfigError
-from xsheet.train.plan import StageName
-from xsheet.train.sampler import open_trained
+from xsheet.schemas.tables import replacing, write_text
+from xsheet.train.sample.sampler import open_trained
+from xsheet.train.settings import StageName
 
 FORMAT = 1
 

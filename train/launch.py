@@ -16,7 +16,7 @@ from pydantic import Field
 
 from xsheet.schemas.errors import RunError, XsheetError
 from xsheet.schemas.settings import StrictModel
-from xsheet.train.world import World, this_world
+from xsheet.train.loop.process_group import World, this_world
 
 Work = Callable[[World], None]
 """What every worker does; it is pickled, and the same on each."""

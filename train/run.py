@@ -17,30 +17,30 @@ from pathlib import Path
 import torch
 from torch import Generator
 
-from xsheet.commits import locked
-from xsheet.model.initial import fresh
-from xsheet.model.text import ByteText
+from xsheet.model.encoders.text import ByteText
+from xsheet.model.init import fresh
 from xsheet.model.weights import load_base
+from xsheet.runtime.result_store import locked
 from xsheet.schemas.ids import content_key, file_sha256
 from xsheet.schemas.layers import find_layer
 from xsheet.schemas.manifest import manifest
-from xsheet.train.cache import Cache, open_cache
-from xsheet.train.clips import Clips, choose
-from xsheet.train.encoders import open_encoders
-from xsheet.train.feed import ClipFeed
-from xsheet.train.handover import WEIGHTS, check_start, hand_on, take_over
+from xsheet.train.data.cache.build import Cache, open_cache
+from xsheet.train.data.cache.fingerprint import Recipe, recipe_of
+from xsheet.train.data.dataset import Clips, choose
+from xsheet.train.data.encoders import open_encoders
+from xsheet.train.data.loader import ClipFeed
+from xsheet.train.data.order import Order
 from xsheet.train.launch import Workers, launch
-from xsheet.train.learner import Learner
-from xsheet.train.loop import Course, Loop, Observer
-from xsheet.train.loss import VelocityLoss
-from xsheet.train.optim import Ema, optimizer
-from xsheet.train.order import Order
-from xsheet.train.plan import StageName, TrainSettings
-from xsheet.train.recipe import Recipe, recipe_of
-from xsheet.train.shard import make_ready
+from xsheet.train.loop.loop import Course, Loop, Observer
+from xsheet.train.loop.loss import VelocityLoss
+from xsheet.train.loop.model import Learner
+from xsheet.train.loop.optim import Ema, optimizer
+from xsheet.train.loop.parallel import make_ready
+from xsheet.train.loop.process_group import World
+from xsheet.train.loop.stage_weights import WEIGHTS, check_start, hand_on, take_over
+from xsheet.train.loop.state import Learning
+from xsheet.train.settings import StageName, TrainSettings
 from xsheet.train.stages import freeze_the_rest, keys_handed_on, trained_parameters
-from xsheet.train.state import Learning
-from xsheet.train.world import World
 
 log = logging.getLogger(__name__)
 

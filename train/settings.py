@@ -1,136 +1,97 @@
-"""Settings of the cache and of the data: what of a clip is encoded, how, and how it is shown."""
+"""Settings of a training run: a section per part, each beside its owner; presets `tiny` and `wan2.2-ti2v-5b`."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from xsheet.annotate.blocks import BlockPolicy
-from xsheet.curate.face_shape import SHAPE_MODEL
-from xsheet.model.config import latent_frames
+from xsheet.model.config import ActAvatarConfig, Depth, PhaseMask
+from xsheet.model.transformer import ActAvatarTransformer
+from xsheet.model.variants.actalker import ACTalkerSettings
+from xsheet.model.variants.fantasy_talking import FantasyTalkingSettings
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.time import AUDIO_RATE, FrameRate
-from xsheet.train.texts import Form
+from xsheet.train.data.encoders import size_of
+from xsheet.train.data.settings import CacheSettings, DataSettings
+from xsheet.train.loop.loop import LoopSettings
+from xsheet.train.loop.step import ComputeSettings
+from xsheet.train.stages import StageSettings
+from xsheet.train.variants import check_control, model_of
 
-Size = Literal["tiny", "wan2.2-ti2v-5b"]
-
-
-class EncoderSettings(StrictModel):
-    """Who turns pictures, text and sound into numbers; weights are folders, and nothing is fetched."""
-
-    video: Literal["analytic", "wan"] = Field(default="analytic", description="transform without weights, or Wan's VAE")
-    video_weights: str | None = Field(default=None, description="an AutoencoderKLWan in diffusers' layout")
-    text: Literal["bytes", "umt5"] = Field(default="bytes", description="trained along, or Wan's frozen UMT5")
-    text_weights: str | None = Field(default=None, description="a UMT5 encoder with its fast tokenizer")
-    sound: Literal["mel", "wav2vec2"] = Field(default="mel", description="log-mel bands, or all hidden layers")
-    sound_weights: str | None = Field(default=None, description="a wav2vec2 model")
+StageName = Literal["stage1", "stage2"]
 
 
-class PictureSettings(StrictModel):
-    """What of a clip is encoded."""
+class TrainSettings(StrictModel):
+    """A training run of two stages."""
 
-    fps: int = Field(default=25, ge=5, le=25, description="frames per second shown; the paper's 25, the clip's own")
-    frames: tuple[int, ...] = Field(
-        default=(125,), min_length=1, description="lengths in frames, 4k + 1; a clip gets the longest it can fill"
+    cache: CacheSettings = Field(
+        default=CacheSettings(), description="how clips became features; also the model's size"
     )
-    sizes: tuple[tuple[int, int], ...] = Field(
-        default=((704, 1280),), min_length=1, description="height and width in pixels; a clip gets the nearest aspect"
+    data: DataSettings = Field(default=DataSettings(), description="how cached clips are shown")
+    base: str | None = Field(
+        default=None, description="pretrained transformer: folder or .safetensors, Wan's or diffusers'; null = new"
     )
-    crops: int = Field(default=1, ge=1, le=16, description="stretches per clip, spread over what it has to spare; ours")
-    mirror: bool = Field(default=True, description="cache the mirrored pictures too; twice the disk")
-    centre: Literal["face", "picture"] = Field(default="face", description="what the cut to size keeps in the middle")
-    face_height: float | None = Field(
-        default=None, gt=0, le=1, description="share of the picture that the face fills at least; null = all that fits"
+    seed: int = Field(default=0, ge=0, description="of order, noise, σ, crops, flips, dropped conditions, new weights")
+    compute: ComputeSettings = Field(default=ComputeSettings(), description="how a step is computed")
+    loop: LoopSettings = Field(default=LoopSettings(), description="when the loop speaks and saves")
+    audio_depth: Depth = Field(
+        default="power", description="how much of the sound each block hears; ActAvatar's schedule"
     )
-    max_enlarge: float = Field(
-        default=1.5, ge=1, le=8, description="how far a small clip is blown up, else refused; ours"
+    phase_mask: PhaseMask = Field(
+        default="none", description="ablation: words of a phase are seen only around its time"
     )
+    fantasy_talking: FantasyTalkingSettings | None = Field(
+        default=None, description="this variant in place of ActAvatar's sound; its loss has lips_only 0.8"
+    )
+    actalker: ACTalkerSettings | None = Field(default=None, description="the other variant")
+    stage1: StageSettings = Field(description="sound, from brief captions")
+    stage2: StageSettings = Field(description="everything, from compiled phase blocks")
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if AUDIO_RATE.num % self.fps:
-            raise ValueError(f"fps must divide {AUDIO_RATE.num}, so that a frame is a whole number of samples")
-        for frames in self.frames:
-            if latent_frames(frames) < 2:
-                raise ValueError("a length of one frame has no motion to learn: give 4k + 1 frames, k at least 1")
+    def _whole(self) -> "TrainSettings":
+        if self.fantasy_talking is not None and self.actalker is not None:
+            raise ValueError("fantasy_talking and actalker stand for the same part of the model: remove one of the two")
+        variant = self.fantasy_talking or self.actalker
+        if variant is not None:
+            check_control(variant, self.cache.control)
         return self
 
     @property
-    def rate(self) -> FrameRate:
-        """Frames shown per second."""
-        return FrameRate(self.fps)
+    def model(self) -> tuple[ActAvatarConfig, type[ActAvatarTransformer]]:
+        """Config and class of the model."""
+        size = size_of(self.cache.size)
+        size = size.model_copy(update={"audio_depth": self.audio_depth, "phase_mask": self.phase_mask})
+        return model_of(size, self.fantasy_talking or self.actalker)
 
-    @property
-    def samples_per_frame(self) -> int:
-        """Of sound, at 16 kHz."""
-        return AUDIO_RATE.num // self.fps
+    def stage(self, name: StageName) -> StageSettings:
+        """The settings of one stage."""
+        return self.stage1 if name == "stage1" else self.stage2
 
+    def before(self, name: StageName) -> dict[StageName, StageSettings]:
+        """The stages that a stage builds upon."""
+        return {} if name == "stage1" else {"stage1": self.stage1}
 
-class TextSettings(StrictModel):
-    """What is said of a clip."""
+    def identity(self, name: StageName) -> dict[str, Any]:
+        """What decides the weights of a stage, beside its clips and first weights; plain values, in words.
 
-    layer: str | None = Field(
-        default="accepted", description="LAYER or LAYER@RUN that training reads; null = no phases, one caption for all"
-    )
-    blocks: BlockPolicy = Field(default=BlockPolicy(), description="how blocks are cut and worded")
-    forms: tuple[Form, ...] = Field(
-        default=("brief", "blocks"), min_length=1, description="texts kept per clip; plain = blocks without their times"
-    )
-
-
-class ControlSettings(StrictModel):
-    """What the variants are told of a clip besides: whose face, how much it moves, how the face moves (control.py)."""
-
-    face_model: str = Field(default=SHAPE_MODEL, description="`shape_model` of the tracks whose numbers tell a face")
-    face_numbers: int = Field(default=18, ge=1, le=4096, description="how many those are; ArcFace has 512")
-
-
-class CheckSettings(StrictModel):
-    """Proof that a cache decodes to what was shown."""
-
-    clips: int = Field(default=3, ge=0, le=1000, description="clips decoded again and compared; ours")
-    min_psnr_db: float = Field(
-        default=18, ge=0, le=60, description="below it the range of values or the normalisation is wrong, not the codec"
-    )
+        Micro-batches, recomputation and workers are not in it: they may change between two runs of a stage. The number
+        of steps is only where the learning rate depends on it, so that a stage can be made longer.
+        """
+        stage = self.stage(name).model_dump(mode="json")
+        if self.stage(name).optim.end == "constant":
+            del stage["steps"]
+        return {
+            "model": self.model[0].model_dump(mode="json"),
+            "pretrained_base": self.base is not None,
+            "seed": self.seed,
+            "data": self.data.model_dump(mode="json", include={"batch", "mirrored"}),
+            "compute": self.compute.model_dump(mode="json", include={"dtype", "add"}),
+            name: stage,
+        }
 
 
-class CacheSettings(StrictModel):
-    """How clips become features."""
-
-    size: Size = Field(default="tiny", description="the model that the features are for")
-    encoders: EncoderSettings = Field(default=EncoderSettings(), description="encoders")
-    picture: PictureSettings = Field(default=PictureSettings(), description="what is shown")
-    text: TextSettings = Field(default=TextSettings(), description="what is said")
-    control: ControlSettings | None = Field(
-        default=None, description="for fantasy_talking and actalker; null = not kept, ActAvatar does not ask for it"
-    )
-    check: CheckSettings = Field(default=CheckSettings(), description="round trip")
-
-
-class MotionFilter(StrictModel):
-    """Which clips move enough for stage 2. The paper filters by the size of DWPose motion and tells no number: ours."""
-
-    min_speed: float = Field(
-        default=0.1,
-        ge=0,
-        le=100,
-        description="shoulder widths per second that the liveliest part passes a tenth of the time",
-    )
-    parts: tuple[str, ...] = Field(
-        default=("head", "torso", "hand_left", "hand_right"), description="parts that count, as in measures.motion"
-    )
-
-
-class ShownSettings(StrictModel):
-    """Which clips a stage is shown, and what it is told of them."""
-
-    text: Form = Field(description="brief in stage 1, blocks in stage 2, after the paper; plain for ablations")
-    phases: bool = Field(default=True, description="tokens of a block carry its phase; false for ablations")
-    motion: MotionFilter | None = Field(default=None, description="clips that move enough; null = all")
-
-
-class DataSettings(StrictModel):
-    """How cached clips are shown."""
-
-    batch: int = Field(default=40, ge=1, description="clips per step, over all workers and micro-batches; the paper's")
-    mirrored: float = Field(default=0.5, ge=0, le=1, description="share of showings mirrored, text and all; ours")
-    ahead: int = Field(default=2, ge=0, le=64, description="batches prepared before they are asked for; 0 = none")
+def stage_names(text: str) -> tuple[StageName, ...]:
+    """Of "1,2": stage1, stage2; ValueError for anything but 1, 2 and 1,2."""
+    known: Mapping[str, tuple[StageName, ...]] = {"1": ("stage1",), "2": ("stage2",), "1,2": ("stage1", "stage2")}
+    if text not in known:
+        raise ValueError(f"expected 1, 2 or 1,2, got {text!r}")
+    return known[text]

@@ -6,11 +6,11 @@ from pydantic import Field, model_validator
 from torch import Generator, nn
 
 from xsheet.schemas.settings import StrictModel
-from xsheet.train.learner import Learner, part_keys
-from xsheet.train.lora import LoraSettings, lora_targets, put_in
-from xsheet.train.loss import LossSettings
-from xsheet.train.optim import OptimSettings
-from xsheet.train.settings import ShownSettings
+from xsheet.train.data.settings import ShownSettings
+from xsheet.train.loop.lora import LoraSettings, lora_targets, put_in
+from xsheet.train.loop.loss import LossSettings
+from xsheet.train.loop.model import Learner, part_keys
+from xsheet.train.loop.optim import OptimSettings
 
 Part = Literal["base", "audio", "phases", "text"]
 

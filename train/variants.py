@@ -9,20 +9,26 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from xsheet.model.actalker import ACTalkerConfig, ACTalkerControl, ACTalkerSettings, ACTalkerTransformer, draw_gates
 from xsheet.model.config import ActAvatarConfig
-from xsheet.model.fantasy_talking import (
+from xsheet.model.transformer import ActAvatarTransformer
+from xsheet.model.variants.actalker import (
+    ACTalkerConfig,
+    ACTalkerControl,
+    ACTalkerSettings,
+    ACTalkerTransformer,
+    draw_gates,
+)
+from xsheet.model.variants.fantasy_talking import (
     FantasyTalkingConfig,
     FantasyTalkingControl,
     FantasyTalkingSettings,
     FantasyTalkingTransformer,
 )
-from xsheet.model.transformer import ActAvatarTransformer
-from xsheet.train import draws
-from xsheet.train.batch import Batch
-from xsheet.train.control import DRIVERS, NEUTRAL
-from xsheet.train.draws import Showing
-from xsheet.train.settings import ControlSettings
+from xsheet.train.data import seeded_random
+from xsheet.train.data.batch import Batch
+from xsheet.train.data.conditioning import DRIVERS, NEUTRAL
+from xsheet.train.data.seeded_random import Showing
+from xsheet.train.data.settings import ControlSettings
 
 Variant = FantasyTalkingSettings | ACTalkerSettings
 
@@ -84,7 +90,7 @@ def gates(showings: Sequence[Showing], *, seed: int) -> Tensor:
     """Which of sound and motion drives each clip in training, bool (B, 2)."""
     rng, drawn = Generator(), []
     for showing in showings:
-        rng.manual_seed(int(draws.generator(seed, "gates", showing).integers(2**63)))
+        rng.manual_seed(int(seeded_random.generator(seed, "gates", showing).integers(2**63)))
         drawn.append(draw_gates(1, rng=rng))
     return torch.cat(drawn)
 

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from xsheet.curate.decide import LIMIT_OF, SCORERS
-from xsheet.curate.measured import measured
+from xsheet.curate.filter.columns import measured
+from xsheet.curate.filter.decide import LIMIT_OF, SCORERS
 from xsheet.schemas import tables
 
 Bools = NDArray[np.bool_]
@@ -57,7 +57,7 @@ class Candidates:
     judged: Bools  # (N,) has a verdict
     kept: Bools  # (N,)
     reasons: Reasons
-    values: dict[str, Values]  # (N,) by the path that xsheet.curate.decide reads; NaN where nothing was measured
+    values: dict[str, Values]  # (N,) by the path that xsheet.curate.filter.decide reads; NaN where nothing was measured
 
     def __len__(self) -> int:
         return len(self.start_us)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from xsheet.curate.report.applied_limits import Gauge
 from xsheet.curate.report.candidates import Candidates
 from xsheet.curate.report.funnel import Funnel
-from xsheet.curate.report.gauges import Gauge
 from xsheet.curate.report.wording import meaning_of, title_of, unit_of, with_unit, words
 
 Values = NDArray[np.float64]

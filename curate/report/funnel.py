@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from xsheet.curate.report.applied_limits import Gauge
 from xsheet.curate.report.candidates import Candidates, Ints
-from xsheet.curate.report.gauges import Gauge
 from xsheet.schemas import tables
 
 NEAR = 0.05

@@ -15,18 +15,18 @@ import pyarrow.compute as pc
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
+from xsheet.curate.report.applied_limits import Gauge, gauges, judging_limits, read_manifests, reason_order
 from xsheet.curate.report.candidates import Candidates, read_candidates
 from xsheet.curate.report.charts import candidate_steps, histogram, picture_steps
+from xsheet.curate.report.contact_sheets import Sheets
+from xsheet.curate.report.duplicates import near_groups, split_rows
 from xsheet.curate.report.funnel import Funnel, funnel
-from xsheet.curate.report.gauges import Gauge, gauges, judging_limits, read_manifests, reason_order
-from xsheet.curate.report.likeness import near_groups, split_rows
-from xsheet.curate.report.sheets import Sheets
-from xsheet.curate.report.spent import spent
+from xsheet.curate.report.timing import spent
 from xsheet.curate.report.wording import lasting, printable, title_of, words
 from xsheet.schemas import tables
-from xsheet.schemas.atomic import write_text
 from xsheet.schemas.sets import open_set
 from xsheet.schemas.settings import settings_sha256
+from xsheet.schemas.tables import write_text
 from xsheet.schemas.time import US_PER_S
 
 MAX_ROWS = 500

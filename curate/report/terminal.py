@@ -6,10 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from xsheet.curate.report.candidate import Check, Inspection
+from xsheet.curate.report.inspect import Check, Inspection
 from xsheet.curate.report.wording import printable, title_of, with_unit, words
 from xsheet.schemas.clip import SyncScore
-from xsheet.schemas.fields import Series
+from xsheet.schemas.columns import Series
 from xsheet.schemas.time import seconds_from_us
 
 _BLOCKS = "▁▂▃▄▅▆▇█"

@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from xsheet.annotate.audit.report.strips import data_uri, jpeg_of
-from xsheet.curate.encode import Compression, write_clip
-from xsheet.curate.media import open_media
-from xsheet.curate.picture import Rgb
-from xsheet.curate.sound import Samples
+from xsheet.audit.report.filmstrips import data_uri, jpeg_of
+from xsheet.curate.media.audio import Samples
+from xsheet.curate.media.image import Rgb
+from xsheet.curate.media.reader import open_media
+from xsheet.curate.media.writer import Compression, write_clip
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
 
 STILL_PX, FRAME_PX, VIDEO_PX = 192, 112, 320

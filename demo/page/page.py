@@ -13,17 +13,17 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from xsheet.annotate.audit.bootstrap import Estimate
-from xsheet.annotate.audit.report.axis import seconds, words
-from xsheet.annotate.audit.report.charts import Whisker, whisker
-from xsheet.annotate.audit.report.headline import percent
+from xsheet.audit.agreement.bootstrap import Estimate
+from xsheet.audit.report.axis import seconds, words
+from xsheet.audit.report.charts import Whisker, whisker
+from xsheet.audit.report.summary import percent
 from xsheet.curate.report.wording import lasting, printable
-from xsheet.demo.page.fates import End
+from xsheet.demo.page.expected_vs_actual import End
 from xsheet.demo.page.losses import loss_plot
-from xsheet.demo.page.tale import Tale
-from xsheet.schemas.atomic import write_text
-from xsheet.train.evaluate import Evaluation
-from xsheet.train.phase_scores import PhaseScore
+from xsheet.demo.page.report_data import Tale
+from xsheet.schemas.tables import write_text
+from xsheet.train.evaluate.evaluate import Evaluation
+from xsheet.train.evaluate.scores import PhaseScore
 
 _ENDS: Mapping[End, str] = {
     "kept": "Kept as they are", "mended": "Kept, after the fault was taken out", "dropped": "Dropped",
@@ -130,13 +130,13 @@ def _environment() -> Environment:
     return environment
 
 
-_LOOKS = ("xsheet.curate.report", "xsheet.annotate.audit.report", "xsheet.demo.page")
+_LOOKS = ("xsheet.curate.report", "xsheet.audit.report", "xsheet.demo.page")
 """Whose styles the page wears: those of the other two pages, and what it adds."""
 
 
 def _template(name: str) -> str:
     """Our own page; the time axis is drawn by the audit's."""
-    return _resource("xsheet.demo.page" if name == "page.html" else "xsheet.annotate.audit.report", name)
+    return _resource("xsheet.demo.page" if name == "page.html" else "xsheet.audit.report", name)
 
 
 def _resource(package: str, name: str) -> str:

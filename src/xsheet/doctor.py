@@ -169,8 +169,8 @@ def _graphics(child: Child | None) -> Iterator[Finding]:
 
 
 def _models(folder: Path | None) -> Iterator[Finding]:
-    from xsheet.annotate.qwen_folder import QwenFolder  # noqa: PLC0415  # with libraries that may be what is broken
-    from xsheet.curate.models import SYNCNET, verify  # noqa: PLC0415
+    from xsheet.annotate.vlm.qwen.folder import QwenFolder  # noqa: PLC0415  # with libraries that may be what is broken
+    from xsheet.curate.weights import SYNCNET, verify  # noqa: PLC0415
 
     states = [] if folder is None else verify(folder)
     for one in states:

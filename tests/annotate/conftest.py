@@ -24,7 +24,7 @@ def qwen_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     transformers = pytest.importorskip("transformers")
     import torch
 
-    from xsheet.torchvision_gap import bridge
+    from xsheet.torchvision_compat import bridge
 
     bridge()
     torch.set_num_threads(1)  # two threads are 30 times slower on matrices this small
@@ -113,7 +113,7 @@ def moving_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A canonical clip of 75 frames, 96 × 64: frame k is grey with level 16 + 3·k."""
     import numpy as np
 
-    from xsheet.curate.encode import write_clip
+    from xsheet.curate.media.writer import write_clip
 
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     write_clip(path, frames=(np.full((64, 96, 3), 16 + 3 * k, np.uint8) for k in range(75)))

@@ -10,9 +10,9 @@ import pytest
 from xsheet.annotate.consensus import ConsensusSettings
 from xsheet.annotate.pipeline import annotate, write_consensus
 from xsheet.annotate.settings import AnnotateSettings, run_of
-from xsheet.demo import truth
-from xsheet.demo.story import story
-from xsheet.execute import Execution
+from xsheet.demo.film import truth
+from xsheet.demo.film.plan import story
+from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.errors import ConfigError, ContractError
@@ -188,8 +188,8 @@ def server():
 @pytest.fixture
 def filmed(tmp_path: Path) -> Path:
     """A set of two clips that have pictures too."""
-    from xsheet.curate.encode import write_clip
-    from xsheet.demo.film import pictures
+    from xsheet.curate.media.writer import write_clip
+    from xsheet.demo.film.render import pictures
 
     make_set(tmp_path, films=2)
     clips = list(tables.iterate(tmp_path, tables.CLIPS))

@@ -14,10 +14,10 @@ from xsheet.curate.discover import discover
 from xsheet.curate.pipeline import Where, curate, decide_again
 from xsheet.curate.settings import CurateSettings
 from xsheet.demo.corpus import make_corpus, truth_path
-from xsheet.execute import Execution
+from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
-from xsheet.schemas.check import check_set
 from xsheet.schemas.settings import load
+from xsheet.schemas.validate_set import check_set
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xsheet.curate.media import open_media, probe
-from xsheet.curate.picture import fit_size
+from xsheet.curate.media.image import fit_size
+from xsheet.curate.media.reader import open_media, probe
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.source import SourceVideo
 from xsheet.schemas.time import CLIP_RATE

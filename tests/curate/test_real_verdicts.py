@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from xsheet.curate.discover import discover
-from xsheet.curate.measure_task import MeasureTask
+from xsheet.curate.filter.decide_set import decide_set
 from xsheet.curate.pipeline import Where, source_jobs, write_measured
 from xsheet.curate.settings import CurateSettings
-from xsheet.curate.sources import probe_sources
-from xsheet.curate.verdicts import decide_set
-from xsheet.execute import Execution, run
+from xsheet.curate.tasks.analyse import MeasureTask
+from xsheet.curate.tasks.sources import probe_sources
+from xsheet.runtime.executor import Execution, run
 from xsheet.schemas import tables
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.settings import load

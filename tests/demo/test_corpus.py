@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from xsheet.curate.media import open_media
+from xsheet.curate.media.reader import open_media
 from xsheet.demo.corpus import TRUTH_TABLES, make_corpus, truth_path
-from xsheet.demo.film import pictures
-from xsheet.demo.marker import read_frame_number
-from xsheet.demo.story import story
-from xsheet.execute import Execution
+from xsheet.demo.film.plan import story
+from xsheet.demo.film.render import pictures
+from xsheet.demo.puppet.marker import read_frame_number
+from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
 from xsheet.schemas.errors import RunError
 

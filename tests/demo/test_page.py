@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from xsheet.annotate.audit.report.axis import Drawn, axis
-from xsheet.annotate.audit.report.criteria import GateRow, GateView
+from xsheet.audit.report.axis import Drawn, axis
+from xsheet.audit.report.criteria import GateRow, GateView
 from xsheet.curate.report.charts import Step
 from xsheet.demo.corpus import truth_path
-from xsheet.demo.page.fates import Fate, fates
+from xsheet.demo.page.expected_vs_actual import Fate, fates
 from xsheet.demo.page.films import Video
 from xsheet.demo.page.losses import Course, loss_plot, read_course
 from xsheet.demo.page.page import write_page
-from xsheet.demo.page.sheets import Card, Row
-from xsheet.demo.page.tale import Film, Learned, Tale, Trust
+from xsheet.demo.page.report_data import Film, Learned, Tale, Trust
+from xsheet.demo.page.timelines import Card, Row
 from xsheet.schemas import tables
 from xsheet.schemas.annotation import Phase
 from xsheet.schemas.clip import Clip, Verdict
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.source import Extra, Shot, SourceVideo
-from xsheet.train.evaluate import ClipScore, Evaluation, Exchange
-from xsheet.train.phase_scores import MouthScore, PhaseScore
+from xsheet.train.evaluate.evaluate import ClipScore, Evaluation, Exchange
+from xsheet.train.evaluate.scores import MouthScore, PhaseScore
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"alert(1)\">\x1b[31m\u202e{{ 7*7 }}"
 PICTURE, FILM = (

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from xsheet.model.condition import Condition
+from xsheet.model.conditioning import Condition
 from xsheet.model.config import FRAMES_PER_LATENT, ActAvatarConfig
 from xsheet.model.transformer import ActAvatarTransformer
 

@@ -1,6 +1,6 @@
 import torch
 
-from xsheet.model.phases import BASE, PAD, PhaseTable
+from xsheet.model.block import BASE, PAD, PhaseTable
 
 
 def learned(rng):

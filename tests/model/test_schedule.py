@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from xsheet.model.schedule import depth_factor
+from xsheet.model.block import depth_factor
 from xsheet.model.transformer import ActAvatarTransformer
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from xsheet.schemas import annotation, clip, grouping, review, run, source, timeline
+from xsheet.schemas import annotation, clip, review, run, source, timeline
 from xsheet.schemas.tables import (
     ANNOTATIONS,
     CLIPS,
@@ -118,14 +118,14 @@ def examples(make_annotation) -> dict[str, list[Any]]:
                                blendshapes=((0.5, 0.25),), shape=(0.1, 0.2), shape_model="mesh@1"),
         ],
         FINGERPRINTS.name: [
-            grouping.Fingerprint(source_id="src_1", extractor="w@1", frames=2, picture=(None, -2**31), sound=(7, 8)),
+            source.Fingerprint(source_id="src_1", extractor="w@1", frames=2, picture=(None, -2**31), sound=(7, 8)),
         ],
         NEAR_DUPLICATES.name: [
-            grouping.NearDuplicate(group="src_1", source_id="src_1", other_id="src_1", by="picture", lag_frames=-3,
+            source.NearDuplicate(group="src_1", source_id="src_1", other_id="src_1", by="picture", lag_frames=-3,
                                    matched_frames=80, bit_error=0.125),
         ],
         SPLITS.name: [
-            grouping.Split(clip_id="clip_1", source_id="src_1", cluster="src_1", split="val", identity_by="source"),
+            source.Split(clip_id="clip_1", source_id="src_1", cluster="src_1", split="val", identity_by="source"),
         ],
         MEASURES.name: [
             clip.Measures(shot_id="shot_1", **candidate),

@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xsheet.curate.encode import write_clip
-from xsheet.execute import Execution
+from xsheet.curate.media.writer import write_clip
+from xsheet.runtime.executor import Execution
 from xsheet.schemas import ids, tables
 from xsheet.schemas.annotation import Annotation, Base, Phase, annotation_id
 from xsheet.schemas.clip import Clip, Measures, PartMotion, Signals
-from xsheet.schemas.grouping import Split
 from xsheet.schemas.layers import write_layer
 from xsheet.schemas.run import Run
 from xsheet.schemas.sets import create_set
+from xsheet.schemas.source import Split
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
-from xsheet.train.cache import Cache, build_cache, open_cache
-from xsheet.train.settings import CacheSettings, PictureSettings, TextSettings
+from xsheet.train.data.cache.build import Cache, build_cache, open_cache
+from xsheet.train.data.settings import CacheSettings, PictureSettings, TextSettings
 
 CLIPS = {"clip_a": 41, "clip_b": 33, "clip_c": 21, "clip_d": 33, "clip_short": 9, "clip_mute": 33}
 """Lengths in frames at 25 fps."""

@@ -80,7 +80,7 @@ def _hear_progress() -> None:
     """Where there is no terminal to draw a bar on, progress is a line now and then."""
     telling = logging.StreamHandler()
     telling.setFormatter(logging.Formatter("%(message)s"))
-    ours = logging.getLogger("xsheet.progress")
+    ours = logging.getLogger("xsheet.runtime.progress")
     ours.addHandler(telling)
     ours.setLevel(logging.INFO)
 

@@ -10,11 +10,11 @@ from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, Set, Se
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from xsheet.annotate.exchange.loss import Loss
+    from xsheet.annotate.formats.loss import Loss
+    from xsheet.annotate.motion.curves import Floats
     from xsheet.annotate.pipeline import Annotated as Run
-    from xsheet.annotate.series import Floats
     from xsheet.annotate.settings import AnnotateSettings
-    from xsheet.execute import Execution
+    from xsheet.runtime.executor import Execution
     from xsheet.schemas.settings import Section
     from xsheet.schemas.vocab import Track
 
@@ -133,8 +133,8 @@ def blocks(
     """
     from dataclasses import asdict
 
-    from xsheet.annotate.blocks import BlockPolicy, compile_blocks
     from xsheet.annotate.lookup import clip_with
+    from xsheet.annotate.text.training_text import BlockPolicy, compile_blocks
     from xsheet.cli.show import console, plain, print_json
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
@@ -162,7 +162,7 @@ def export_sft_(
     """
     from dataclasses import asdict
 
-    from xsheet.annotate.sft import export_sft
+    from xsheet.annotate.text.export_sft import export_sft
     from xsheet.cli.show import console, print_json
     from xsheet.schemas import tables
     from xsheet.schemas.layers import find_layer
@@ -221,7 +221,7 @@ def settings_of(
 
 def execution(settings: "AnnotateSettings", jobs: int | None, ray: str | None, *, gpus: float = 0.0) -> "Execution":
     """Workers for an annotator."""
-    from xsheet.execute import Execution
+    from xsheet.runtime.executor import Execution
 
     if not settings.asks_a_model:
         return Execution(jobs=jobs or cores(), ray=ray)
@@ -261,8 +261,8 @@ def show_richest(annotated: "Run", folder: Path) -> None:
 
 def _show_sheet(folder: Path, clip: str, layer: str, *, as_json: bool) -> None:
     from xsheet.annotate.lookup import clip_with
-    from xsheet.annotate.series import course_of, speeds
-    from xsheet.annotate.sheet import Sheet
+    from xsheet.annotate.motion.curves import course_of, speeds
+    from xsheet.annotate.timeline_view import Sheet
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.layers import find_layer
 
@@ -279,7 +279,7 @@ def _show_sheet(folder: Path, clip: str, layer: str, *, as_json: bool) -> None:
 
 
 def _show_plan(folder: Path, settings: "AnnotateSettings", limit: int | None, *, as_json: bool) -> None:
-    from xsheet.annotate.plan import plan
+    from xsheet.annotate.estimate import plan
     from xsheet.cli.show import print_json, print_table
     from xsheet.schemas.sets import open_set
     from xsheet.schemas.settings import to_yaml

@@ -11,11 +11,11 @@ from xsheet.cli.options import AsJson, Config, Jobs, Set, SetFolder, cores
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from xsheet.annotate.audit.accept import Accepted
-    from xsheet.annotate.audit.agreement import Agreement
-    from xsheet.annotate.audit.audit import Audited
-    from xsheet.annotate.audit.bootstrap import Estimate
-    from xsheet.annotate.audit.settings import AuditSettings
+    from xsheet.audit.accept import Accepted
+    from xsheet.audit.agreement.bootstrap import Estimate
+    from xsheet.audit.agreement.compare import Agreement
+    from xsheet.audit.pipeline import Audited
+    from xsheet.audit.settings import AuditSettings
     from xsheet.schemas.settings import Section
 
 app = typer.Typer(help="Can a layer be trusted? Checks, agreement, review, exchange.", no_args_is_help=True)
@@ -44,9 +44,9 @@ def run_(
 
     Example: xsheet audit run my-set --layer consensus@qwen --against consensus@motion
     """
-    from xsheet.annotate.audit.audit import audit
-    from xsheet.annotate.audit.report.page import write_report
-    from xsheet.execute import Execution
+    from xsheet.audit.pipeline import audit
+    from xsheet.audit.report.page import write_report
+    from xsheet.runtime.executor import Execution
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
 
@@ -78,7 +78,7 @@ def explain(
     """
     from dataclasses import asdict
 
-    from xsheet.annotate.audit.explain import explain
+    from xsheet.audit.explain import explain
     from xsheet.cli.show import print_json, print_table
     from xsheet.schemas.sets import open_set
 
@@ -120,8 +120,8 @@ def accept_(
 
     Example: xsheet audit accept my-set --layer consensus --set accept.min_score=0.8
     """
-    from xsheet.annotate.audit.accept import accept
-    from xsheet.annotate.audit.decisions import calibration_of
+    from xsheet.audit.accept import accept
+    from xsheet.audit.people.calibration import calibration_of
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
@@ -158,8 +158,8 @@ def agree(
 
     import numpy as np
 
-    from xsheet.annotate.audit.agreement import compare
-    from xsheet.annotate.audit.units import layer_units
+    from xsheet.audit.agreement.compare import compare
+    from xsheet.audit.agreement.phase_arrays import layer_units
     from xsheet.cli.show import print_json
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
@@ -189,8 +189,8 @@ def sample(
     """
     from dataclasses import asdict
 
-    from xsheet.annotate.audit.review.queue import worst_first
-    from xsheet.annotate.audit.sampling import draw
+    from xsheet.audit.people.sampling import draw
+    from xsheet.audit.review.queue import worst_first
     from xsheet.cli.show import print_json, print_table
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
@@ -226,9 +226,9 @@ def review(
     """
     from typing import cast, get_args
 
-    from xsheet.annotate.audit.review.desk import Desk
-    from xsheet.annotate.audit.review.server import serve
-    from xsheet.annotate.audit.review.sheet import Blind
+    from xsheet.audit.review.payload import Blind
+    from xsheet.audit.review.server import serve
+    from xsheet.audit.review.session import Desk
     from xsheet.cli.show import console
     from xsheet.schemas.errors import ConfigError
     from xsheet.schemas.layers import find_layer
@@ -255,7 +255,7 @@ def apply_(folder: SetFolder, layer: LayerName = "consensus", as_json: AsJson = 
     """
     from dataclasses import asdict
 
-    from xsheet.annotate.audit.review.apply import apply
+    from xsheet.audit.review.apply import apply
     from xsheet.cli.show import console, print_json, print_table
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
@@ -291,12 +291,12 @@ def export_(
     """
     from dataclasses import asdict
 
-    from xsheet.annotate.exchange import activitynet, elan, label_studio
+    from xsheet.annotate.formats import activitynet, elan, label_studio
     from xsheet.cli.show import console, print_json
     from xsheet.schemas import tables
-    from xsheet.schemas.atomic import write_text
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
+    from xsheet.schemas.tables import write_text
 
     open_set(folder)
     module, found = _format(format_), find_layer(folder, layer)
@@ -339,7 +339,7 @@ def import_(
     """
     from dataclasses import asdict
 
-    from xsheet.annotate.exchange.incoming import read_files
+    from xsheet.annotate.formats.files import read_files
     from xsheet.cli.show import console, print_json
     from xsheet.schemas import tables
     from xsheet.schemas.layers import find_layer, write_layer
@@ -361,11 +361,11 @@ def settings_of(preset: str, config: "Path | Section | None", overrides: list[st
     """Settings of an audit from a preset, a file and single values."""
     from importlib.resources import files
 
-    from xsheet.annotate.audit.settings import AuditSettings
+    from xsheet.audit.settings import AuditSettings
     from xsheet.schemas.errors import ConfigError
     from xsheet.schemas.settings import load
 
-    folder = files("xsheet.annotate.audit") / "presets"
+    folder = files("xsheet.audit") / "presets"
     known = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
     if preset not in known:
         raise ConfigError(
@@ -458,11 +458,11 @@ def _way(out: Path, folder: Path) -> str:
 
 
 def _format(name: str) -> "ModuleType":
-    from xsheet.annotate.exchange import activitynet, elan, label_studio, table_csv, webvtt
+    from xsheet.annotate.formats import activitynet, csv_tables, elan, label_studio, webvtt
     from xsheet.schemas.errors import ConfigError
 
     known = {
-        "elan": elan, "label-studio": label_studio, "activitynet": activitynet, "webvtt": webvtt, "csv": table_csv,
+        "elan": elan, "label-studio": label_studio, "activitynet": activitynet, "webvtt": webvtt, "csv": csv_tables,
     }  # fmt: skip
     if name not in known:
         raise ConfigError(where="--format", expected=f"one of {', '.join(known)}", came=repr(name), todo="choose one")

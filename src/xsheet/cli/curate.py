@@ -22,10 +22,10 @@ from xsheet.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from xsheet.curate.filter.decide_set import Decision
     from xsheet.curate.pipeline import Curated
     from xsheet.curate.report.funnel import Funnel
     from xsheet.curate.settings import CurateSettings
-    from xsheet.curate.verdicts import Decision
     from xsheet.schemas.settings import Section
 
 app = typer.Typer(
@@ -65,7 +65,7 @@ def run_(
         _describe(settings, sum(bytes_of(one.path) for one in given) / BYTES_PER_HOUR, jobs or cores(), len(given))
         return
     from xsheet.curate.pipeline import Where, curate
-    from xsheet.execute import Execution
+    from xsheet.runtime.executor import Execution
 
     how = Execution(jobs=jobs or cores(), ray=ray)
     where = Where(
@@ -107,7 +107,7 @@ def sweep(
     """
     settings = settings_of(preset, config, set_)
     from xsheet.cli.show import print_json, print_table
-    from xsheet.curate.sweep import sweep_set
+    from xsheet.curate.filter.sweep import sweep_set
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
@@ -156,7 +156,7 @@ def inspect(
     Example: xsheet curate inspect my-set clip_3f2a
     """
     from xsheet.cli.show import console
-    from xsheet.curate.report.candidate import inspect_candidate
+    from xsheet.curate.report.inspect import inspect_candidate
     from xsheet.curate.report.terminal import candidate_view
     from xsheet.schemas.sets import open_set
 
@@ -177,7 +177,7 @@ def split(
     Example: xsheet curate split my-set --val 0.05 --test 0.05
     """
     from xsheet.cli.show import console, print_json, print_table
-    from xsheet.curate.split import SplitSettings, split_set
+    from xsheet.curate.dedup.split import SplitSettings, split_set
     from xsheet.schemas.sets import open_set
     from xsheet.schemas.settings import load
 
@@ -204,7 +204,7 @@ def selftest_sync_(
     Example: xsheet curate selftest-sync talking.mp4
     """
     from xsheet.cli.show import console, print_json, print_table
-    from xsheet.curate.selftest import selftest_sync, speaking_face
+    from xsheet.curate.sync.selftest import selftest_sync, speaking_face
 
     sound, track = speaking_face(file, root=file.absolute().parent, models=models)
     found = list(selftest_sync(sound, track))
@@ -265,7 +265,7 @@ def bytes_of(path: str) -> int:
 
 def _describe(settings: "CurateSettings", hours: float, jobs: int, inputs: int | None) -> None:
     from xsheet.cli.show import console, print_table
-    from xsheet.curate.report.describe import MEASURED, PLAN_HEADS, describe, plan_rows
+    from xsheet.curate.report.estimate import MEASURED, PLAN_HEADS, describe, plan_rows
     from xsheet.schemas.settings import to_yaml
 
     plan = describe(settings.limits, MEASURED, hours=hours, jobs=jobs)

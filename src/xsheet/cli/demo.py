@@ -10,8 +10,8 @@ from xsheet.cli.options import AsJson, DryRun, Jobs, Ray, cores
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from xsheet.demo.walk import Shown
-    from xsheet.path import Ways
+    from xsheet.demo.run import Shown
+    from xsheet.workflow import Ways
 
 app = typer.Typer()
 
@@ -60,9 +60,9 @@ def demo(
     if dry_run:
         return
     from xsheet.cli.trained import tell_steps
-    from xsheet.demo.walk import STEPS as PATH
-    from xsheet.demo.walk import DemoSettings, DemoStep, show
-    from xsheet.execute import Execution
+    from xsheet.demo.run import STEPS as PATH
+    from xsheet.demo.run import DemoSettings, DemoStep, show
+    from xsheet.runtime.executor import Execution
 
     does: dict[str, str] = {step: told for step, (told, _) in DOES.items()}
     does |= {"films": "draw the films", "samples": "draw sheets it never saw, and score them", "page": "tell the story"}
@@ -91,8 +91,8 @@ def _reading(quick: bool) -> list[str]:
 def _ways(clips: int, steps: tuple[int, int], jobs: int, *, quick: bool) -> "Ways":
     """The path with its own presets; so much is held out that three sheets are left to draw, and steps are few."""
     from xsheet.cli import annotate, audit, curate, train
-    from xsheet.curate.split import SplitSettings
-    from xsheet.path import Ways
+    from xsheet.curate.dedup.split import SplitSettings
+    from xsheet.workflow import Ways
 
     at_once = _at_once(clips)
     few = [
@@ -169,7 +169,7 @@ def corpus(
     if dry_run:
         return
     from xsheet.demo.corpus import make_corpus
-    from xsheet.execute import Execution, Progress
+    from xsheet.runtime.executor import Execution, Progress
 
     how = Execution(jobs=jobs, ray=ray)
     made = make_corpus(out, clips=clips, seed=seed, size=size, how=how, progress=Progress("films"))

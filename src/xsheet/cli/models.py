@@ -10,7 +10,7 @@ from xsheet.cli.options import AsJson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xsheet.curate.models import ModelState
+    from xsheet.curate.weights import ModelState
 
 app = typer.Typer(help="Model files beside the bundled ones, each pinned by its hash.", no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def list_(models: Folder = Path("models"), as_json: AsJson = False) -> None:
 
     Example: xsheet models list --models models
     """
-    from xsheet.curate.models import list_models
+    from xsheet.curate.weights import list_models
 
     _show(list_models(models), as_json=as_json)
 
@@ -36,7 +36,7 @@ def verify(models: Folder = Path("models"), as_json: AsJson = False) -> None:
 
     Example: xsheet models verify --models models
     """
-    from xsheet.curate.models import verify as verify_
+    from xsheet.curate.weights import verify as verify_
 
     states = verify_(models)
     _show(states, as_json=as_json)
@@ -55,7 +55,7 @@ def pull(
     Example: xsheet models pull face-landmarker.task --models models
     """
     from xsheet.cli.show import console
-    from xsheet.curate.models import pull as pull_
+    from xsheet.curate.weights import pull as pull_
 
     path = pull_(name, models, sha256=sha256, url=url)
     console().print(f"{path}: there, and its hash is right", markup=False)
@@ -72,7 +72,7 @@ def convert(
     Example: xsheet models convert syncnet_v2.model models/syncnet_v2.safetensors
     """
     from xsheet.cli.show import console
-    from xsheet.curate.syncnet import convert as convert_
+    from xsheet.curate.sync.syncnet import convert as convert_
 
     digest = convert_(source, out, sha256=sha256)
     console().print(f"{out}: sha256 {digest}", markup=False)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xsheet.curate.discover import Given
-    from xsheet.path import Step, Walked, Ways
+    from xsheet.workflow import Step, Walked, Ways
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file with sections curate, annotate, audit, split and train.")
@@ -71,8 +71,8 @@ def run(
     from xsheet.cli.show import console
     from xsheet.cli.trained import tell_steps
     from xsheet.curate.pipeline import Where
-    from xsheet.execute import Execution
-    from xsheet.path import steps_to, walk
+    from xsheet.runtime.executor import Execution
+    from xsheet.workflow import steps_to, walk
 
     shows = not (quiet or as_json)
     steps = steps_to(until)
@@ -111,9 +111,9 @@ def _ways(
 ) -> "Ways":
     """Settings of all parts; those of training only where a size is given, since they load torch."""
     from xsheet.cli import annotate, audit, curate, train
-    from xsheet.curate.split import SplitSettings
-    from xsheet.path import Ways
+    from xsheet.curate.dedup.split import SplitSettings
     from xsheet.schemas.settings import by_section, load
+    from xsheet.workflow import Ways
 
     parts = ("curate", "annotate", "audit", "split", "train")
     of = by_section(parts, config=config, overrides=overrides)
@@ -134,8 +134,8 @@ def _show_plan(
 
     from xsheet.cli.curate import BYTES_PER_HOUR, bytes_of
     from xsheet.cli.show import print_json
-    from xsheet.curate.report.describe import MEASURED, describe
-    from xsheet.path import steps_to
+    from xsheet.curate.report.estimate import MEASURED, describe
+    from xsheet.workflow import steps_to
 
     size = sum(bytes_of(one.path) for one in given)
     hours = size / BYTES_PER_HOUR

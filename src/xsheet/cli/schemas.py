@@ -62,7 +62,7 @@ def check(
     from dataclasses import asdict
 
     from xsheet.cli.show import console, plain, print_json, print_table
-    from xsheet.schemas.check import check_set
+    from xsheet.schemas.validate_set import check_set
 
     report = check_set(folder, media=media)
     if as_json:

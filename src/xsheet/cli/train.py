@@ -14,8 +14,8 @@ from xsheet.cli.trained import show_settings, tell_steps
 
 if TYPE_CHECKING:
     from xsheet.schemas.settings import Section
-    from xsheet.train.outcome import FromTo
-    from xsheet.train.plan import StageName, TrainSettings
+    from xsheet.train.settings import StageName, TrainSettings
+    from xsheet.train.stage_summary import FromTo
 
 app = typer.Typer(help="A trusted layer to a talking avatar, in two stages.", no_args_is_help=True)
 
@@ -50,9 +50,9 @@ def cache(
         show_settings(settings)
         return
     from xsheet.cli.show import console, print_json, print_table
-    from xsheet.execute import Execution
+    from xsheet.runtime.executor import Execution
     from xsheet.schemas.sets import open_set
-    from xsheet.train.cache import build_cache
+    from xsheet.train.data.cache.build import build_cache
 
     open_set(folder)
     how = Execution(
@@ -113,9 +113,9 @@ def run_(
         show_settings(settings)
         return
     from xsheet.schemas.sets import open_set
+    from xsheet.train.evaluate.validation import Watching, WatchSettings
     from xsheet.train.launch import Workers
     from xsheet.train.run import train_stages
-    from xsheet.train.watch import Watching, WatchSettings
 
     open_set(folder)
     if not (quiet or as_json):
@@ -139,7 +139,7 @@ def settings_of(size: str, config: "Path | Section | None", overrides: list[str]
 
     from xsheet.schemas.errors import ConfigError
     from xsheet.schemas.settings import load
-    from xsheet.train.plan import TrainSettings
+    from xsheet.train.settings import TrainSettings
 
     folder = files("xsheet.train") / "presets"
     known = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
@@ -152,7 +152,7 @@ def settings_of(size: str, config: "Path | Section | None", overrides: list[str]
 
 def _stages(text: str) -> "tuple[StageName, ...]":
     from xsheet.schemas.errors import ConfigError
-    from xsheet.train.plan import stage_names
+    from xsheet.train.settings import stage_names
 
     try:
         return stage_names(text)
@@ -165,7 +165,7 @@ def _show_run(out: Path, names: "Sequence[StageName]", folder: Path, *, seconds:
     from dataclasses import asdict
 
     from xsheet.cli.show import console, print_json, print_table
-    from xsheet.train.outcome import outcome
+    from xsheet.train.stage_summary import outcome
 
     ended = [outcome(out, name) for name in names]
     if as_json:
@@ -185,7 +185,7 @@ def _show_run(out: Path, names: "Sequence[StageName]", folder: Path, *, seconds:
 
 
 def _show_checkpoint(out: Path, names: "Sequence[StageName]") -> None:
-    from xsheet.train.outcome import newest
+    from xsheet.train.stage_summary import newest
 
     saved = [f"{name}, {step}" for name in names if (step := newest(out, name)) is not None]
     typer.echo(f"last checkpoint: {saved[-1] if saved else 'none yet'}", err=True)

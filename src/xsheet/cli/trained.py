@@ -10,7 +10,7 @@ from xsheet.cli.options import AsJson, Config, DryRun, Quiet, SetFolder
 
 if TYPE_CHECKING:
     from xsheet.schemas.settings import StrictModel
-    from xsheet.train.plan import StageName
+    from xsheet.train.settings import StageName
 
 app = typer.Typer()
 
@@ -49,7 +49,7 @@ def sample_(
     Example: xsheet train sample my-run --portrait ada.png --sound ada.wav --sheet nod.yaml --out ada.mp4
     """
     from xsheet.schemas.settings import load
-    from xsheet.train.sampler import SampleSettings
+    from xsheet.train.sample.sampler import SampleSettings
 
     settings = load(SampleSettings, config=config, overrides=set_ or ())
     if dry_run:
@@ -57,7 +57,7 @@ def sample_(
         return
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.time import CLIP_RATE
-    from xsheet.train.sample import SampleFiles, sample
+    from xsheet.train.sample.sample import SampleFiles, sample
 
     if not (quiet or as_json):
         tell_steps()
@@ -91,7 +91,7 @@ def evaluate_(
     Example: xsheet train evaluate my-run my-set --set clips=64
     """
     from xsheet.schemas.settings import load
-    from xsheet.train.evaluate import EvaluateSettings, evaluate
+    from xsheet.train.evaluate.evaluate import EvaluateSettings, evaluate
 
     settings = load(EvaluateSettings, config=config, overrides=set_ or ())
     if dry_run:
@@ -99,7 +99,7 @@ def evaluate_(
         return
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.sets import open_set
-    from xsheet.train.memory import needing_memory
+    from xsheet.train.loop.step import needing_memory
 
     open_set(folder)
     if not (quiet or as_json):
@@ -170,7 +170,7 @@ def tell_steps() -> None:
 
 def _stage(run: Path, asked: int | None) -> "StageName":
     """The one asked for, else the last that left weights; stage 2 where none did: its error says what to do."""
-    from xsheet.train.handover import WEIGHTS
+    from xsheet.train.loop.stage_weights import WEIGHTS
 
     names: tuple[StageName, StageName] = ("stage1", "stage2")
     if asked is not None:

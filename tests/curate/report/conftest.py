@@ -9,20 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xsheet.curate.decide import decide
-from xsheet.curate.report.stills import still_path, thumbnail
-from xsheet.curate.verdict_limits import Limits
-from xsheet.demo.draw import Puppet
-from xsheet.demo.identity import identity
-from xsheet.demo.pose import Pose
+from xsheet.curate.filter.decide import decide
+from xsheet.curate.filter.limits import Limits
+from xsheet.curate.media.thumbnails import still_path, thumbnail
+from xsheet.demo.puppet.draw import Puppet
+from xsheet.demo.puppet.identity import identity
+from xsheet.demo.puppet.pose import Pose
 from xsheet.schemas import ids, tables
-from xsheet.schemas.atomic import write_bytes
 from xsheet.schemas.clip import Clip, FaceMeasure, Measures, PartMotion, PictureMeasure, SoundMeasure, SyncScore
-from xsheet.schemas.grouping import NearDuplicate, Split
 from xsheet.schemas.manifest import RunManifest
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.settings import load, settings_sha256
-from xsheet.schemas.source import CutScore, Shot, SourceVideo
+from xsheet.schemas.source import CutScore, NearDuplicate, Shot, SourceVideo, Split
+from xsheet.schemas.tables import write_bytes
 from xsheet.schemas.time import CLIP_RATE, Span, frames_in
 from xsheet.schemas.timeline import FaceTrack, Timeline
 

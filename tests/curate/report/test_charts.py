@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xsheet.curate.report.applied_limits import gauges, judging_limits, reason_order
 from xsheet.curate.report.candidates import read_candidates
 from xsheet.curate.report.charts import HEIGHT, WIDTH, candidate_steps, fit_scale, histogram, picture_steps, whole_scale
 from xsheet.curate.report.funnel import funnel
-from xsheet.curate.report.gauges import gauges, judging_limits, reason_order
 
 numbers = st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=1, max_size=50)
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xsheet.curate.report.applied_limits import Gauge, gauges, judging_limits, reason_order
 from xsheet.curate.report.candidates import read_candidates
 from xsheet.curate.report.funnel import cost_rows, funnel, near_limit, stage_rows
-from xsheet.curate.report.gauges import Gauge, gauges, judging_limits, reason_order
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Verdict
 from xsheet.schemas.sets import create_set

@@ -162,7 +162,7 @@ def test_more_failed_files_than_a_page_can_hold_are_counted(make_set, report, mo
 
 
 def test_pictures_stop_where_the_page_would_grow_too_large(make_set, report, monkeypatch):
-    monkeypatch.setattr("xsheet.curate.report.sheets.MAX_BYTES", 60_000)
+    monkeypatch.setattr("xsheet.curate.report.contact_sheets.MAX_BYTES", 60_000)
     folder = make_set(stills=True, sources=4, pieces=10)
     page = report(folder)
     assert page.all("img")
@@ -174,7 +174,7 @@ def test_pictures_stop_where_the_page_would_grow_too_large(make_set, report, mon
 def test_a_thousand_candidates_fit_into_15_mb(make_set):
     folder = make_set(sources=40, pieces=25)
     heavy = b"\xff\xd8\xff" + np.random.default_rng(0).bytes(5_997)
-    from xsheet.curate.report.stills import still_path
+    from xsheet.curate.media.thumbnails import still_path
 
     for row in tables.iterate(folder, tables.MEASURES):
         path = still_path(folder, row.clip_id)

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from xsheet.schemas.errors import RunError
-from xsheet.train.checkpoint import LATEST, Checkpoints
-from xsheet.train.world import World
+from xsheet.train.loop.checkpoint import LATEST, Checkpoints
+from xsheet.train.loop.process_group import World
 
 
 @pytest.fixture
@@ -95,8 +95,8 @@ def test_a_pointer_to_nothing_is_an_error_and_not_a_fresh_start(checkpoints, tmp
 SAVER = """
 import sys
 from pathlib import Path
-from xsheet.train.checkpoint import Checkpoints
-from xsheet.train.world import World
+from xsheet.train.loop.checkpoint import Checkpoints
+from xsheet.train.loop.process_group import World
 
 def write(folder):
     for part in range(8):

@@ -7,11 +7,11 @@ import torch
 from toy import CELLS, EVERYTHING, FRAMES, SEED, VARIANTS, make_clip, make_loop, small_size
 
 from xsheet.model.flow import TIMESTEPS
-from xsheet.train.control import DRIVERS
-from xsheet.train.draws import Dropped, DropSettings, Showing
-from xsheet.train.loop import Portion
-from xsheet.train.loss import LossSettings
-from xsheet.train.state import Position
+from xsheet.train.data.conditioning import DRIVERS
+from xsheet.train.data.seeded_random import Dropped, DropSettings, Showing
+from xsheet.train.loop.loop import Portion
+from xsheet.train.loop.loss import LossSettings
+from xsheet.train.loop.state import Position
 
 SIZE = small_size()
 WIDTH = {"identity_BX": (4,), "intensity_B2": (2,), "motion_BTX": (4 * (FRAMES - 1) + 1, len(DRIVERS))}

@@ -5,7 +5,7 @@ import torch
 from toy import final_state, make_loop
 
 from xsheet.train.launch import Workers, launch
-from xsheet.train.step import ComputeSettings
+from xsheet.train.loop.step import ComputeSettings
 
 pytestmark = [
     pytest.mark.gpu,

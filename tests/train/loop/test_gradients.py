@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import distributed
 from torch.multiprocessing import spawn
 
-from xsheet.train.gradients import TreeReduceScatter, TreeSum, squared_norm
+from xsheet.train.loop.gradients import TreeReduceScatter, TreeSum, squared_norm
 
 
 def leaves(count):

@@ -5,11 +5,10 @@ import torch
 from toy import make_loop
 
 from xsheet.model.config import tiny, wan2_2_ti2v_5b
-from xsheet.train.flops import clip_flops, peak_flops
-from xsheet.train.loss import LossTerms, inside_phases
-from xsheet.train.metrics import Meter
-from xsheet.train.optim import OptimSettings, lr_at
-from xsheet.train.world import World
+from xsheet.train.loop.loss import LossTerms, inside_phases
+from xsheet.train.loop.metrics import Meter, clip_flops, peak_flops
+from xsheet.train.loop.optim import OptimSettings, lr_at
+from xsheet.train.loop.process_group import World
 
 NAN = float("nan")
 

@@ -7,11 +7,11 @@ import torch
 from toy import EVERYTHING, SEED, make_loop, small_size
 
 from xsheet.model.flow import TIMESTEPS
-from xsheet.train.batch import Batch
-from xsheet.train.draws import Dropped, DropSettings, Showing
-from xsheet.train.loop import Portion
-from xsheet.train.loss import LossSettings
-from xsheet.train.state import Position
+from xsheet.train.data.batch import Batch
+from xsheet.train.data.seeded_random import Dropped, DropSettings, Showing
+from xsheet.train.loop.loop import Portion
+from xsheet.train.loop.loss import LossSettings
+from xsheet.train.loop.state import Position
 
 SIZE = small_size()
 FRAMES = 5  # of the latent: the picture, two frames of the first phase, two of the second

@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import load, to_yaml
+from xsheet.train.data.settings import DataSettings, ShownSettings
 from xsheet.train.launch import Workers
-from xsheet.train.loop import LoopSettings
-from xsheet.train.optim import OptimSettings
-from xsheet.train.plan import TrainSettings, stage_names
+from xsheet.train.loop.loop import LoopSettings
+from xsheet.train.loop.optim import OptimSettings
+from xsheet.train.loop.step import ComputeSettings
 from xsheet.train.run import train_stages
-from xsheet.train.settings import DataSettings, ShownSettings
+from xsheet.train.settings import TrainSettings, stage_names
 from xsheet.train.stages import StageSettings
-from xsheet.train.step import ComputeSettings
 
 OPTIM = OptimSettings(lr=1e-3, warmup_steps=0, ema=0.9)
 

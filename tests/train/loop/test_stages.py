@@ -8,13 +8,13 @@ from toy import EVERYTHING, SEED, make_clip, make_learner, make_loop, small_size
 
 from xsheet.model.config import tiny
 from xsheet.schemas.errors import ConfigError
-from xsheet.train.draws import Dropped, Showing
-from xsheet.train.handover import AVERAGE, WEIGHTS, check_start, hand_on, take_over
-from xsheet.train.learner import part_keys
-from xsheet.train.lora import LoraSettings
-from xsheet.train.loss import LossSettings, VelocityLoss
+from xsheet.train.data.seeded_random import Dropped, Showing
+from xsheet.train.loop.lora import LoraSettings
+from xsheet.train.loop.loss import LossSettings, VelocityLoss
+from xsheet.train.loop.model import part_keys
+from xsheet.train.loop.process_group import World
+from xsheet.train.loop.stage_weights import AVERAGE, WEIGHTS, check_start, hand_on, take_over
 from xsheet.train.stages import StageSettings, freeze_the_rest, keys_handed_on, trained_parameters
-from xsheet.train.world import World
 
 SOUND = EVERYTHING.model_copy(update={"trains": ("audio",)})
 LORA = EVERYTHING.model_copy(update={"trains": ("audio", "phases"), "lora": LoraSettings(rank=2, alpha=4)})

@@ -5,10 +5,10 @@ import torch
 from toy import FLOAT32, SEED, final_state, make_loop
 
 from xsheet.schemas.errors import RunError
-from xsheet.train.draws import DropSettings
-from xsheet.train.loss import LossSettings, VelocityLoss
-from xsheet.train.state import Position
-from xsheet.train.step import Stepper
+from xsheet.train.data.seeded_random import DropSettings
+from xsheet.train.loop.loss import LossSettings, VelocityLoss
+from xsheet.train.loop.state import Position
+from xsheet.train.loop.step import Stepper
 
 
 def first_portion(loop):

@@ -6,12 +6,12 @@ import pytest
 import torch
 from toy import EVERYTHING, SEED, VARIANTS, final_state, make_clip, make_learner, make_loop, small_size
 
-from xsheet.train import draws
-from xsheet.train.draws import Showing
-from xsheet.train.learner import part_keys
-from xsheet.train.loss import LossSettings, VelocityLoss
-from xsheet.train.plan import TrainSettings
-from xsheet.train.settings import CacheSettings, ControlSettings
+from xsheet.train.data import seeded_random
+from xsheet.train.data.seeded_random import Showing
+from xsheet.train.data.settings import CacheSettings, ControlSettings
+from xsheet.train.loop.loss import LossSettings, VelocityLoss
+from xsheet.train.loop.model import part_keys
+from xsheet.train.settings import TrainSettings
 from xsheet.train.variants import control_of, gates
 
 SHOWINGS = [Showing(epoch, f"clip{k}") for epoch in range(3) for k in range(400)]
@@ -75,7 +75,7 @@ def test_nothing_is_told_of_a_face_where_text_and_sound_are_dropped(variant):
 
 
 def test_the_mouth_alone_counts_as_often_as_told():
-    drawn = draws.lips_only(SHOWINGS, seed=SEED, share=0.8)
+    drawn = seeded_random.lips_only(SHOWINGS, seed=SEED, share=0.8)
     assert drawn.float().mean() == pytest.approx(0.8, abs=0.04)
 
 

@@ -13,24 +13,24 @@ import torch
 from torch import distributed, nn
 from torch.distributed.tensor import DTensor
 
-from xsheet.model.actalker import ACTalkerSettings
 from xsheet.model.config import ActAvatarConfig
-from xsheet.model.fantasy_talking import FantasyTalkingSettings
-from xsheet.model.initial import fresh
-from xsheet.train.batch import Batch, joined
-from xsheet.train.draws import DropSettings, Showing, permutation
+from xsheet.model.init import fresh
+from xsheet.model.variants.actalker import ACTalkerSettings
+from xsheet.model.variants.fantasy_talking import FantasyTalkingSettings
+from xsheet.train.data.batch import Batch, joined
+from xsheet.train.data.seeded_random import DropSettings, Showing, permutation
+from xsheet.train.data.settings import ShownSettings
 from xsheet.train.launch import Workers, launch
-from xsheet.train.learner import Learner
-from xsheet.train.loop import Course, Loop, LoopSettings, Portion
-from xsheet.train.loss import LossSettings, VelocityLoss
-from xsheet.train.optim import Ema, OptimSettings, optimizer
-from xsheet.train.settings import ShownSettings
-from xsheet.train.shard import make_ready
+from xsheet.train.loop.loop import Course, Loop, LoopSettings, Portion
+from xsheet.train.loop.loss import LossSettings, VelocityLoss
+from xsheet.train.loop.model import Learner
+from xsheet.train.loop.optim import Ema, OptimSettings, optimizer
+from xsheet.train.loop.parallel import make_ready
+from xsheet.train.loop.process_group import World, this_world
+from xsheet.train.loop.state import Learning, Position, _tensors
+from xsheet.train.loop.step import ComputeSettings
 from xsheet.train.stages import StageSettings, freeze_the_rest, trained_parameters
-from xsheet.train.state import Learning, Position, _tensors
-from xsheet.train.step import ComputeSettings
 from xsheet.train.variants import Variant, model_of
-from xsheet.train.world import World, this_world
 
 SEED = 5
 CLIPS = 12

@@ -2,17 +2,17 @@
 
 import pytest
 
-from xsheet.model.condition import GuidanceSettings
+from xsheet.model.conditioning import GuidanceSettings
+from xsheet.train.data.settings import DataSettings, ShownSettings
+from xsheet.train.evaluate.validation import Watching, WatchSettings
 from xsheet.train.launch import Workers
-from xsheet.train.loop import LoopSettings
-from xsheet.train.optim import OptimSettings
-from xsheet.train.plan import TrainSettings
+from xsheet.train.loop.loop import LoopSettings
+from xsheet.train.loop.optim import OptimSettings
+from xsheet.train.loop.step import ComputeSettings
 from xsheet.train.run import train_stages
-from xsheet.train.sampler import SampleSettings, open_trained
-from xsheet.train.settings import DataSettings, ShownSettings
+from xsheet.train.sample.sampler import SampleSettings, open_trained
+from xsheet.train.settings import TrainSettings
 from xsheet.train.stages import StageSettings
-from xsheet.train.step import ComputeSettings
-from xsheet.train.watch import Watching, WatchSettings
 
 OPTIM = OptimSettings(lr=1e-2, warmup_steps=0, ema=0.9)
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from xsheet.cli import app
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.grouping import Split
 from xsheet.schemas.settings import to_yaml
+from xsheet.schemas.source import Split
 
 
 def said(*arguments):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from xsheet.schemas.errors import ConfigError
-from xsheet.train.evaluate import ClipScore, EvaluateSettings, Evaluation, Exchange, evaluate
-from xsheet.train.phase_scores import MouthScore, PhaseScore
-from xsheet.train.reader import ReaderSettings
+from xsheet.train.evaluate.evaluate import ClipScore, EvaluateSettings, Evaluation, Exchange, evaluate
+from xsheet.train.evaluate.readers import ReaderSettings
+from xsheet.train.evaluate.scores import MouthScore, PhaseScore
 
 
 def clip(*named, r=None):

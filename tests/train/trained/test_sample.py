@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from xsheet.curate.media import open_media
+from xsheet.curate.media.reader import open_media
 from xsheet.schemas.errors import ConfigError
-from xsheet.train.sample import SampleFiles, read_portrait, read_sound, sample
+from xsheet.train.sample.sample import SampleFiles, read_portrait, read_sound, sample
 
 SHEET = "base: A person speaks to the camera.\nphases: [{start_s: 0.1, end_s: 0.6, text: nods twice}]\n"
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from xsheet.schemas.errors import ConfigError
-from xsheet.train.evaluate import cache_of, wish_for
-from xsheet.train.held_out import held_out
+from xsheet.train.evaluate.evaluate import cache_of, wish_for
+from xsheet.train.evaluate.held_out import held_out
 from xsheet.train.launch import Workers
 from xsheet.train.run import train_stages
-from xsheet.train.sampler import as_batch, draw_latents, open_trained
+from xsheet.train.sample.sampler import as_batch, draw_latents, open_trained
 
 pytestmark = pytest.mark.slow  # a run of both stages takes some seconds; its tests share it
 
@@ -55,8 +55,8 @@ def test_other_texts_make_another_video(trained, clip, wish, quick):
 
 
 def test_a_wish_is_told_as_training_told_the_clip(trained, built_set, wish):
-    from xsheet.train.clips import Clips, choose
-    from xsheet.train.draws import Showing
+    from xsheet.train.data.dataset import Clips, choose
+    from xsheet.train.data.seeded_random import Showing
 
     cache = cache_of(trained, built_set[0])
     shown = trained.settings.stage2.shown

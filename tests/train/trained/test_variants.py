@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from xsheet.execute import Execution
-from xsheet.model.actalker import ACTalkerSettings, regions
-from xsheet.model.fantasy_talking import FantasyTalkingSettings
-from xsheet.train.cache import build_cache
-from xsheet.train.evaluate import cache_of, wish_for
-from xsheet.train.held_out import held_out
+from xsheet.model.variants.actalker import ACTalkerSettings, regions
+from xsheet.model.variants.fantasy_talking import FantasyTalkingSettings
+from xsheet.runtime.executor import Execution
+from xsheet.train.data.cache.build import build_cache
+from xsheet.train.data.settings import ControlSettings
+from xsheet.train.evaluate.evaluate import cache_of, wish_for
+from xsheet.train.evaluate.held_out import held_out
 from xsheet.train.launch import Workers
 from xsheet.train.run import train_stages
-from xsheet.train.sampler import as_batch, open_trained
-from xsheet.train.settings import ControlSettings
+from xsheet.train.sample.sampler import as_batch, open_trained
 from xsheet.train.variants import control_of
 
 pytestmark = pytest.mark.slow

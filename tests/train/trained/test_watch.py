@@ -6,11 +6,11 @@ import cv2
 import pytest
 import torch
 
-from xsheet.train.clips import Clips, choose
-from xsheet.train.draws import Showing
-from xsheet.train.evaluate import cache_of
+from xsheet.train.data.dataset import Clips, choose
+from xsheet.train.data.seeded_random import Showing
+from xsheet.train.evaluate.evaluate import cache_of
+from xsheet.train.evaluate.validation import SIGMAS, validation_loss
 from xsheet.train.run import make_learner
-from xsheet.train.validate import SIGMAS, validation_loss
 
 
 @pytest.fixture

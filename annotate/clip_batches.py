@@ -1,0 +1,117 @@
+"""Shards: the clips of a set, so many to an item, with the place of their signals and their words."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from xsheet.annotate.settings import AnnotateSettings
+from xsheet.annotate.speech.transcript import Transcript, transcript_of
+from xsheet.runtime.executor import Item
+from xsheet.schemas import ids, tables
+from xsheet.schemas.clip import Clip
+from xsheet.schemas.errors import ContractError
+from xsheet.schemas.source import SourceVideo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Clips that are asked together, and where their signals lie."""
+
+    set_folder: Path  # absolute
+    signals_file: Path  # absolute
+    rows: range  # of that file; one for each clip, in the same order
+    clips: tuple[Clip, ...]
+    transcripts: tuple[Transcript, ...]
+
+
+class Shards:
+    """The shards of a set as items, read as they are needed.
+
+    The key of an item is the bytes of its signals file and what is asked of which rows: any change asks again, and
+    what was answered before is still not paid twice (replies are kept by themselves).
+
+    Raises:
+        ContractError: the set has no clips with signals.
+    """
+
+    def __init__(self, set_folder: Path, settings: AnnotateSettings, *, run_id: str, limit: int | None = None) -> None:
+        self._set_folder = set_folder.absolute()
+        self._settings = settings
+        self._run_id = run_id
+        self._spans = list(_spans(self._set_folder, limit=limit, step=settings.shard_clips))
+        if not self._spans:
+            raise ContractError(
+                where=str(set_folder), expected="clips with signals", came="none",
+                todo="run `xsheet curate run` first; its report says why no clip was kept",
+            )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def __iter__(self) -> Iterator[Item]:
+        clips, transcript_of_clip = tables.read_table(self._set_folder, tables.CLIPS), TranscriptOf(self._set_folder)
+        hashes: dict[Path, str] = {}
+        for file, rows in self._spans:
+            if file not in hashes:
+                hashes[file] = ids.file_sha256(file)
+            shown = _clips_of(clips, file, rows)
+            yield self._item(file, hashes[file], rows, shown, [transcript_of_clip(clip.clip_id) for clip in shown])
+
+    def _item(
+        self, file: Path, sha256: str, rows: range, clips: Sequence[Clip], transcripts: Sequence[Transcript]
+    ) -> Item:
+        said = [[one.text, [[word.text, word.start_us, word.end_us] for word in one.words]] for one in transcripts]
+        media = [clip.media_sha256 for clip in clips]
+        return Item(
+            key=ids.content_key("annotate", self._run_id, sha256, rows.start, rows.stop, media, said),
+            name=f"clips {rows.start} to {rows.stop - 1} of {file.name}",
+            payload=Shard(
+                set_folder=self._set_folder, signals_file=file, rows=rows, clips=tuple(clips),
+                transcripts=tuple(transcripts),
+            ),
+        )  # fmt: skip
+
+
+def _spans(set_folder: Path, *, limit: int | None, step: int) -> Iterator[tuple[Path, range]]:
+    left = limit
+    for file in tables.part_files(set_folder, tables.SIGNALS):
+        count: int = pq.read_metadata(file).num_rows
+        end = count if left is None else min(count, left)
+        left = None if left is None else left - end
+        for start in range(0, end, step):
+            yield file, range(start, min(start + step, end))
+
+
+def _clips_of(clips: pa.Table, file: Path, rows: range) -> list[Clip]:
+    names = tables.read_slice(file, tables.SIGNALS, rows, ["clip_id"])["clip_id"]
+    places = pc.index_in(names, value_set=clips["clip_id"].combine_chunks())
+    if places.null_count:
+        raise ContractError(
+            where=str(file), expected="a clip for every row of signals", came=f"{places.null_count} without",
+            todo="run `xsheet curate run` again",
+        )  # fmt: skip
+    return tables.from_arrow(clips.take(places), tables.CLIPS)
+
+
+class TranscriptOf:
+    """What is said in a clip, for the sources whose manifest says so."""
+
+    def __init__(self, set_folder: Path) -> None:
+        self._sources: dict[str, SourceVideo] = {
+            source.source_id: source
+            for source in tables.iterate(set_folder, tables.SOURCES)
+            if any(extra.key in ("transcript", "words") for extra in source.extra)
+        }
+        self._clips: dict[str, Clip] = {}
+        if self._sources:
+            self._clips = {clip.clip_id: clip for clip in tables.iterate(set_folder, tables.CLIPS)}
+
+    def __call__(self, clip_id: str) -> Transcript:
+        """Its words; none where nobody wrote them down."""
+        clip = self._clips.get(clip_id)
+        source = None if clip is None else self._sources.get(clip.source_id)
+        return Transcript() if clip is None or source is None else transcript_of(source, clip)

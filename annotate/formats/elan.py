@@ -1,0 +1,222 @@
+"""ELAN: one EAF 3.0 file per clip, read back from 2.7 to 3.0. Times are whole milliseconds.
+
+    head@consensus               a tier per track and voice; values are classes (controlled vocabulary)
+    head@consensus/text, ...     further fields of a phase: a value each (Symbolic_Association)
+    head@consensus/kinematics    parts of gestures (Included_In)
+    base@consensus, .../scene    the base block over the whole clip
+
+Phase and annotation ids are PROPERTY elements of the header. Reading other people's files is in eaf.py.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import get_args
+from urllib.parse import quote
+from xml.etree import ElementTree as ET
+
+from xsheet.annotate.formats.base import ATTRIBUTES, BASE, WHOLE, Event, Export, Part, Sheet, by_id, sheets_of
+from xsheet.annotate.formats.elan_reader import BASE_TIER, PARTS, Document, plain
+from xsheet.annotate.formats.files import Clips, each
+from xsheet.annotate.formats.imported import NO_BASES, Reading, imported
+from xsheet.annotate.formats.loss import Tally
+from xsheet.schemas import vocab
+from xsheet.schemas.annotation import Annotation, Base
+from xsheet.schemas.clip import Clip
+
+EAF = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
+XSI = "http://www.w3.org/2001/XMLSchema-instance"
+UNDETERMINED = "http://cdb.iso.org/lg/CDB-00130975-001"
+VOCABULARIES: Mapping[str, tuple[str, ...]] = {
+    "action": vocab.ACTIONS,
+    PARTS: get_args(vocab.Kinematic),
+    "laterality": get_args(vocab.Laterality),
+    "kind": get_args(vocab.Kind),
+    "framing": get_args(vocab.Framing),
+    "camera": get_args(vocab.Camera),
+    "speaking": get_args(vocab.Speaking),
+}
+STEREOTYPES = {
+    "Time_Subdivision": "Time subdivision of parent annotation's time interval, no time gaps allowed within it",
+    "Symbolic_Subdivision": "Symbolic subdivision of a parent annotation, without times of its own",
+    "Symbolic_Association": "1-1 association with a parent annotation",
+    "Included_In": "Time alignable annotations within the parent annotation's time interval, gaps are allowed",
+}
+NO_DATE = "1970-01-01T00:00:00+00:00"  # EAF asks for one; an export of the same layer has the same bytes
+
+
+def export(
+    annotations: Iterable[Annotation],
+    clips: Iterable[Clip],
+    *,
+    made_by: Mapping[str, str] | None = None,
+    media_prefix: str = "",
+) -> Export:
+    """One file `<clip_id>.eaf` per clip that has annotations.
+
+    Args:
+        annotations: of one layer or of several, which then lie side by side.
+        clips: all clips they may be about.
+        made_by: name of the model or reviewer by run id (`LayerRun.made_by`), for ELAN's ANNOTATOR.
+        media_prefix: way from the folder of the files to the set's, e.g. '../'; the media URL is relative.
+
+    Raises:
+        ContractError: an annotation of a clip that is not given.
+    """
+    tally, known = Tally(), by_id(clips)
+    files = {
+        f"{clip_id}.eaf": _document(known[clip_id], sheets, made_by or {}, media_prefix, tally)
+        for clip_id, sheets in sheets_of(annotations, known, carries=WHOLE, tally=tally).items()
+    }
+    return Export(files, tally.losses())
+
+
+def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> Reading:
+    """Annotations of EAF files: ours, or those that people and other tools made.
+
+    A file is matched to its clip by our property, by the name of its media, or by its own name.
+
+    Raises:
+        ContractError: none of the files can be taken (no EAF, another version or time unit, a DOCTYPE).
+    """
+    tally, known = Tally(), Clips(clips)
+
+    def sheets(name: str, text: str) -> Iterator[Sheet]:
+        document = Document(name, text, tally)
+        clip = known.find([document.properties.get("clip_id"), *document.origins_ms], file=name)
+        if clip is None:
+            tally.add("file", "no clip of that name", f"{name}: {', '.join(document.origins_ms) or 'no media'}")
+            return
+        about = next((url for url in document.origins_ms if known.find([url], file="") is clip), None)
+        yield from document.sheets(clip.clip_id, media=about)
+
+    return imported(each(files, sheets, tally), known, format_name="eaf", files=files, bases=bases, tally=tally)
+
+
+# ---- writing
+
+
+def _document(clip: Clip, sheets: list[Sheet], made_by: Mapping[str, str], media_prefix: str, tally: Tally) -> str:
+    root = ET.Element("ANNOTATION_DOCUMENT", {
+        "AUTHOR": "xsheet", "DATE": NO_DATE, "FORMAT": "3.0", "VERSION": "3.0",
+        "xmlns:xsi": XSI, "xsi:noNamespaceSchemaLocation": EAF,
+    })  # fmt: skip
+    header = ET.SubElement(root, "HEADER", {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"})
+    url = media_prefix + quote(clip.media_path)
+    ET.SubElement(header, "MEDIA_DESCRIPTOR", {"MEDIA_URL": url, "MIME_TYPE": "video/mp4", "RELATIVE_MEDIA_URL": url})
+    order = ET.SubElement(root, "TIME_ORDER")
+    write = _Writer(root, header, clip, tally)
+    write.property("clip_id", clip.clip_id)
+    for sheet in sheets:
+        write.sheet(sheet, annotator=made_by.get(sheet.run_id or "", ""))
+    write.property("lastUsedAnnotationId", str(write.annotations), ours=False)
+    write.times(order)
+    _types(root)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+class _Writer:
+    """Tiers of one document; hands out ids."""
+
+    def __init__(self, root: ET.Element, header: ET.Element, clip: Clip, tally: Tally) -> None:
+        self.annotations = 0
+        self._root, self._header, self._clip, self._tally = root, header, clip, tally
+        self._tiers: dict[str, ET.Element] = {}
+        self._slots: list[tuple[int, ET.Element, str]] = []  # time in ms, annotation, attribute
+
+    def sheet(self, sheet: Sheet, *, annotator: str) -> None:
+        """All tiers of one voice."""
+        if sheet.annotation_id is not None:
+            self.property(f"annotation_id:{sheet.voice}", sheet.annotation_id)
+        if sheet.base:
+            whole = Event(tier=BASE_TIER, label=sheet.base["text"], start_us=0, end_us=self._clip.duration_us)
+            self._event(whole, sheet.voice, annotator, {n: sheet.base[n] for n in BASE[1:] if n in sheet.base})
+        for event in sheet.events:
+            self._event(event, sheet.voice, annotator, event.attributes)
+
+    def _event(self, event: Event, voice: str, annotator: str, more: Mapping[str, str]) -> None:
+        tier = f"{event.tier}@{voice}"
+        of_base = event.tier == BASE_TIER
+        own = self._aligned(
+            self._tier(tier, "base" if of_base else "action", annotator),
+            event,
+            field="base.text" if of_base else "phases",
+        )
+        if event.phase_id is not None:
+            self.property(f"phase_id:{own}", event.phase_id)
+        for name, text in more.items():
+            child = self._tier(f"{tier}/{name}", name, annotator, parent=tier)
+            field = f"base.{name}" if of_base else f"phases.{name}"
+            self._value(child, ("REF_ANNOTATION", {"ANNOTATION_REF": own}), text, field=field)
+        for part in event.kinematics:
+            if _ms(part.start_us) == _ms(part.end_us):
+                self._tally.add("phases.kinematics", "shorter than a millisecond", f"{self._clip.clip_id}: {part}")
+                continue
+            parts = self._tier(f"{tier}/{PARTS}", PARTS, annotator, parent=tier)
+            self._aligned(parts, part, field="phases.kinematics")
+
+    def _tier(self, name: str, kind: str, annotator: str, *, parent: str | None = None) -> ET.Element:
+        if name not in self._tiers:
+            attributes = {"LINGUISTIC_TYPE_REF": kind, "TIER_ID": name}
+            attributes |= {"ANNOTATOR": plain(annotator)} if annotator else {}
+            attributes |= {"PARENT_REF": parent} if parent is not None else {}
+            self._tiers[name] = ET.SubElement(self._root, "TIER", attributes)
+        return self._tiers[name]
+
+    def _aligned(self, tier: ET.Element, one: Event | Part, *, field: str) -> str:
+        annotation = self._value(tier, ("ALIGNABLE_ANNOTATION", {}), one.label, field=field)
+        for attribute, name, us in (
+            ("TIME_SLOT_REF1", "start_us", one.start_us),
+            ("TIME_SLOT_REF2", "end_us", one.end_us),
+        ):
+            self._slots.append((_ms(us), annotation, attribute))
+            if us % 1000:
+                where = f"{self._clip.clip_id}: {us} µs as {_ms(us)} ms"
+                self._tally.add(f"phases.{name}" if field == "phases" else field, "rounded to milliseconds", where)
+        return annotation.attrib["ANNOTATION_ID"]
+
+    def _value(self, tier: ET.Element, kind: tuple[str, dict[str, str]], text: str, *, field: str) -> ET.Element:
+        self.annotations += 1
+        name, attributes = kind
+        annotation = ET.SubElement(
+            ET.SubElement(tier, "ANNOTATION"), name, {"ANNOTATION_ID": f"a{self.annotations}", **attributes}
+        )
+        legal = plain(text)
+        if legal != text:
+            self._tally.add(field, "characters that XML cannot hold", f"{self._clip.clip_id}: {text!r}")
+        ET.SubElement(annotation, "ANNOTATION_VALUE").text = legal
+        return annotation
+
+    def property(self, name: str, value: str, *, ours: bool = True) -> None:
+        """One property of the header."""
+        ET.SubElement(self._header, "PROPERTY", {"NAME": f"xsheet.{name}" if ours else name}).text = value
+
+    def times(self, order: ET.Element) -> None:
+        """Time slots in order of time, two of its own for every aligned annotation, as ELAN makes them."""
+        for number, (ms, annotation, attribute) in enumerate(sorted(self._slots, key=lambda slot: slot[0]), start=1):
+            ET.SubElement(order, "TIME_SLOT", {"TIME_SLOT_ID": f"ts{number}", "TIME_VALUE": str(ms)})
+            annotation.set(attribute, f"ts{number}")
+
+
+def _types(root: ET.Element) -> None:
+    """Linguistic types, language, constraints and vocabularies, in the order of the EAF schema."""
+    constraints = {"action": None, "base": None, PARTS: "Included_In"}
+    constraints |= dict.fromkeys((*ATTRIBUTES, *BASE[1:]), "Symbolic_Association")
+    for name, constraint in constraints.items():
+        aligned = str(constraint != "Symbolic_Association").lower()
+        kind = {"GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": name, "TIME_ALIGNABLE": aligned}
+        kind |= {"CONSTRAINTS": constraint} if constraint is not None else {}
+        kind |= {"CONTROLLED_VOCABULARY_REF": name} if name in VOCABULARIES else {}
+        ET.SubElement(root, "LINGUISTIC_TYPE", kind)
+    ET.SubElement(root, "LANGUAGE", {"LANG_DEF": UNDETERMINED, "LANG_ID": "und", "LANG_LABEL": "undetermined (und)"})
+    for stereotype, description in STEREOTYPES.items():
+        ET.SubElement(root, "CONSTRAINT", {"DESCRIPTION": description, "STEREOTYPE": stereotype})
+    for name, entries in VOCABULARIES.items():
+        vocabulary = ET.SubElement(root, "CONTROLLED_VOCABULARY", {"CV_ID": name})
+        ET.SubElement(vocabulary, "DESCRIPTION", {"LANG_REF": "und"})
+        for entry in entries:
+            held = ET.SubElement(vocabulary, "CV_ENTRY_ML", {"CVE_ID": f"{name}.{entry}"})
+            ET.SubElement(held, "CVE_VALUE", {"DESCRIPTION": "", "LANG_REF": "und"}).text = entry
+
+
+def _ms(us: int) -> int:
+    return (us + 500) // 1000

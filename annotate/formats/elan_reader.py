@@ -1,0 +1,212 @@
+"""Reading an EAF document of anyone, version 2.7 to 3.0, into sheets.
+
+A tier `TRACK@VOICE` is read as it stands; of any other tier the name tells the track (vocabulary.track_of), and the
+voice is the tier's ANNOTATOR. Values of symbolic children join their parent: as the field that the child tier is named
+after (`.../text`), else as words of its text. Aligned children of kinematic words are parts of their parent's gesture.
+Times are shifted by the TIME_ORIGIN of the media: what ELAN shows at 0 is that far into the video.
+"""
+
+import re
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from xml.etree import ElementTree as ET
+
+from xsheet.annotate.formats import vocabulary
+from xsheet.annotate.formats.base import ATTRIBUTES, BASE, Event, Part, Sheet
+from xsheet.annotate.formats.files import MAX_DEPTH, refused, xml_of
+from xsheet.annotate.formats.loss import Tally
+
+BASE_TIER, PARTS = "base", "kinematics"
+_FIELDS = frozenset((*ATTRIBUTES, *BASE))
+_IDS = "annotation_id:"
+VERSIONS = ((2, 7), (3, 0))
+_ILLEGAL = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0; and CR, which parsers change
+
+
+def plain(text: str) -> str:
+    """Text as XML can hold it: other characters as U+FFFD, line ends as one line feed."""
+    return _ILLEGAL.sub("\ufffd", re.sub(r"\r\n?", "\n", text))
+
+
+@dataclass(slots=True)
+class _Found:
+    """One aligned annotation; children that have no times of their own add to it."""
+
+    tier: ET.Element
+    own: str
+    value: str
+    phase_id: str | None
+    start_us: int
+    end_us: int
+    fields: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+
+
+class Document:
+    """One EAF file.
+
+    Raises:
+        ContractError: no EAF of a known version, in milliseconds.
+    """
+
+    def __init__(self, name: str, text: str, tally: Tally) -> None:
+        self._name, self._tally = name, tally
+        self._root = xml_of(name, text)
+        version = self._root.get("FORMAT") or self._root.get("VERSION") or ""
+        if self._root.tag != "ANNOTATION_DOCUMENT" or not VERSIONS[0] <= _version(version) <= VERSIONS[1]:
+            came = f"{self._root.tag} {version}"
+            raise refused(name, "an EAF document of version 2.7 to 3.0", came, "save it in a present ELAN")
+        header = self._root.find("HEADER")
+        units = "milliseconds" if header is None else header.get("TIME_UNITS", "milliseconds")
+        if units != "milliseconds":
+            raise refused(name, "times in milliseconds", units, "save it in a present ELAN")
+        self.origins_ms = {
+            url: _whole(one.get("TIME_ORIGIN")) or 0
+            for one in self._root.iterfind("HEADER/MEDIA_DESCRIPTOR")
+            for key in ("RELATIVE_MEDIA_URL", "MEDIA_URL")
+            if (url := one.get(key))
+        }
+        self.properties = {
+            one.get("NAME", "").removeprefix("xsheet."): one.text or ""
+            for one in self._root.iterfind("HEADER/PROPERTY")
+            if one.get("NAME", "").startswith("xsheet.")
+        }
+
+    def sheets(self, clip_id: str, *, media: str | None) -> Iterator[Sheet]:
+        """What its voices say of the clip; `media` is the one of `origins_ms` that shows it, by default the first."""
+        first = next(iter(self.origins_ms.values()), 0)
+        shift_ms = first if media is None else self.origins_ms[media]
+        events: dict[str, list[Event]] = defaultdict(list)
+        bases: dict[str, Mapping[str, str]] = {}
+        for found in self._annotations(shift_ms):
+            track, voice = self._named(found.tier)
+            if not found.tier.get("TIER_ID", "").startswith(f"{BASE_TIER}@"):
+                events[voice].append(_event(found, track))
+            elif voice not in bases:
+                self._count_notes(found, "base")
+                bases[voice] = {"text": found.value} | {
+                    name: found.fields[name] for name in BASE if name in found.fields
+                }
+            else:
+                self._tally.add("base", "more than one in a tier", f"{self._name}: {found.value}")
+        told = {key.removeprefix(_IDS): value for key, value in self.properties.items() if key.startswith(_IDS)}
+        for voice in dict.fromkeys([*told, *bases, *events]) or [""]:
+            yield Sheet(
+                clip_id=clip_id,
+                voice=voice,
+                annotation_id=told.get(voice),
+                base=bases.get(voice, {}),
+                events=tuple(events[voice]),
+            )
+
+    def _annotations(self, shift_ms: int) -> list[_Found]:
+        """Aligned annotations with what their children add, in the order of the document."""
+        aligned = self._aligned(shift_ms)
+        self._add_children({found.own: found for found in aligned})
+        by_tier: dict[str, list[_Found]] = defaultdict(list)
+        for found in aligned:
+            by_tier[found.tier.get("TIER_ID", "")].append(found)
+        parts: set[str] = set()
+        for name, of_tier in by_tier.items():
+            parent = of_tier[0].tier.get("PARENT_REF")
+            if parent and (name == f"{parent}/{PARTS}" or all(vocabulary.kinematic_of(one.value) for one in of_tier)):
+                self._add_parts(by_tier.get(parent, []), of_tier)
+                parts.add(name)
+        return [found for name, of_tier in by_tier.items() if name not in parts for found in of_tier]
+
+    def _aligned(self, shift_ms: int) -> list[_Found]:
+        slots = self._slots()
+        aligned = []
+        for tier in self._root.iterfind("TIER"):
+            if tier.get("PARTICIPANT"):
+                self._tally.add("tier", "a participant has no field", f"{self._name}: {tier.get('PARTICIPANT')}")
+            for one in tier.iterfind("ANNOTATION/ALIGNABLE_ANNOTATION"):
+                start, end = (slots.get(one.get(f"TIME_SLOT_REF{n}", "")) for n in (1, 2))
+                own, value = one.get("ANNOTATION_ID", ""), one.findtext("ANNOTATION_VALUE") or ""
+                if start is None or end is None:
+                    self._tally.add("phases", "no time", f"{self._name}: {own} {value}")
+                else:
+                    phase_id = self.properties.get(f"phase_id:{own}")
+                    start_us, end_us = ((ms + shift_ms) * 1000 for ms in (start, end))
+                    aligned.append(_Found(tier, own, value, phase_id, start_us, end_us))
+        return aligned
+
+    def _slots(self) -> dict[str, int]:
+        """Times in ms; slots without one are spread evenly between their neighbours, as ELAN shows them."""
+        slots = [(one.get("TIME_SLOT_ID", ""), _whole(one.get("TIME_VALUE"))) for one in self._root.iter("TIME_SLOT")]
+        known = [at for at, (_, ms) in enumerate(slots) if ms is not None]
+        for before, after in pairwise(known):
+            first, last = slots[before][1] or 0, slots[after][1] or 0
+            for at in range(before + 1, after):
+                spread = first + (last - first) * (at - before) // (after - before)
+                self._tally.add("phases.start_us", "no time of its own: spread evenly", f"{self._name}: {slots[at][0]}")
+                slots[at] = (slots[at][0], spread)
+        return {name: ms for name, ms in slots if ms is not None}
+
+    def _add_children(self, aligned: Mapping[str, _Found]) -> None:
+        """Values without times of their own, to the annotation that they hang on over any number of steps."""
+        children = [
+            (tier, one) for tier in self._root.iterfind("TIER") for one in tier.iterfind("ANNOTATION/REF_ANNOTATION")
+        ]
+        above = {one.get("ANNOTATION_ID", ""): one.get("ANNOTATION_REF", "") for _, one in children}
+        for tier, one in children:
+            name, value = tier.get("TIER_ID", ""), one.findtext("ANNOTATION_VALUE") or ""
+            owner = one.get("ANNOTATION_REF", "")
+            for _ in range(MAX_DEPTH):
+                owner = above.get(owner, owner)
+            found, attribute = aligned.get(owner), name.rpartition("/")[2]
+            if found is None:
+                self._tally.add("phases", "hangs on no annotation with times", f"{self._name}: {name} {value}")
+            elif name == f"{found.tier.get('TIER_ID')}/{attribute}" and attribute in _FIELDS - found.fields.keys():
+                found.fields[attribute] = value
+            else:
+                found.notes.append(f"{name}: {value}")
+
+    def _add_parts(self, parents: Sequence[_Found], parts: Sequence[_Found]) -> None:
+        parents = sorted(parents, key=lambda one: one.start_us)
+        starts = [one.start_us for one in parents]
+        for part in sorted(parts, key=lambda one: one.start_us):
+            self._count_notes(part, "phases.kinematics")
+            at = bisect_right(starts, part.start_us) - 1
+            if at >= 0 and part.start_us < parents[at].end_us:
+                parents[at].parts.append(Part(part.value, part.start_us, part.end_us))
+            else:
+                self._tally.add("phases.kinematics", "lies in no annotation of its parent", f"{self._name}: {part.own}")
+
+    def _count_notes(self, found: _Found, field: str) -> None:
+        for note in found.notes:
+            self._tally.add(field, "no field for what hangs on it", f"{self._name}: {note}")
+
+    def _named(self, tier: ET.Element) -> tuple[str, str]:
+        """Track and voice."""
+        name = tier.get("TIER_ID", "")
+        track, at, voice = name.rpartition("@")
+        return (track, voice) if at else (name, tier.get("ANNOTATOR", ""))
+
+
+def _event(found: _Found, track: str) -> Event:
+    attributes = dict(found.fields)
+    if found.notes:
+        attributes["text"] = f"{attributes.get('text') or found.value.strip()} ({'; '.join(found.notes)})"
+    return Event(
+        tier=track,
+        label=found.value,
+        start_us=found.start_us,
+        end_us=found.end_us,
+        phase_id=found.phase_id,
+        attributes=attributes,
+        kinematics=tuple(found.parts),
+    )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d{1,4}", text)[:2])
+
+
+def _whole(text: str | None) -> int | None:
+    """Milliseconds; None where there are none. Fifteen digits are 30,000 years."""
+    return int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,15}", text.strip()) else None

@@ -1,0 +1,132 @@
+"""Files from elsewhere: read within limits, and matched to the clip they are about. All they hold is data."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import NoReturn, TypeVar
+from urllib.parse import unquote
+from xml.etree import ElementTree as ET
+from xml.parsers import expat
+
+from xsheet.annotate.formats.loss import Tally
+from xsheet.schemas.clip import Clip
+from xsheet.schemas.errors import ContractError
+
+T = TypeVar("T")
+MAX_DEPTH = 32  # levels of XML elements; EAF has seven, a labelling config four
+MAX_BYTES = 256 << 20  # tasks of 50,000 clips; parsed it takes about ten times as much
+
+
+def read_files(paths: Iterable[Path], *, max_bytes: int = MAX_BYTES) -> dict[str, str]:
+    """Text of UTF-8 files by name, for `read` of a format.
+
+    Raises:
+        ContractError: a file is too large, of another encoding, not readable, or stands twice.
+    """
+    texts: dict[str, str] = {}
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                data = file.read(max_bytes + 1)
+            if len(data) > max_bytes:
+                raise refused(str(path), f"at most {max_bytes} bytes", "more", "split the file, or raise the limit")
+            text = data.decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise refused(str(path), "a readable file in UTF-8", str(error), "convert or correct the file") from error
+        if path.name in texts:
+            raise refused(str(path), "file names that differ", "the same name twice", "rename one of them")
+        texts[path.name] = text
+    return texts
+
+
+def refused(where: str, expected: str, came: str, todo: str) -> ContractError:
+    """The error of a file that cannot be taken."""
+    return ContractError(where=where, expected=expected, came=" ".join(came.split())[:200], todo=todo)
+
+
+def each(files: Mapping[str, str], parse: Callable[[str, str], Iterable[T]], tally: Tally) -> Iterator[T]:
+    """What `parse(name, text)` finds in every file. A file it refuses is counted as lost; the rest goes on.
+
+    Raises:
+        ContractError: it refuses all of them.
+    """
+    refusals: list[ContractError] = []
+    for name, text in files.items():
+        try:
+            found = list(parse(name, text))
+        except ContractError as error:
+            refusals.append(error)
+            tally.add("file", f"expected {error.expected}", f"{name}: {error.came}")
+        else:
+            yield from found
+    if refusals and len(refusals) == len(files):
+        raise refusals[0]
+
+
+def json_of(name: str, text: str) -> object:
+    """A JSON document; ContractError when it is none, is nested without end, or holds NaN."""
+
+    def no_constant(word: str) -> NoReturn:
+        raise ValueError(f"{word} is no JSON")
+
+    try:
+        found: object = json.loads(text, parse_constant=no_constant)
+    except (ValueError, RecursionError) as error:
+        raise refused(name, "a JSON document", str(error) or "endless nesting", "export it again") from error
+    return found
+
+
+def xml_of(name: str, text: str) -> ET.Element:
+    """The root of an XML document; ContractError when it is none, has a DOCTYPE (hence entities) or endless nesting."""
+    builder, parser, depth = ET.TreeBuilder(), expat.ParserCreate(), 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise refused(name, f"at most {MAX_DEPTH} levels of elements", "more", "export it again")
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    def doctype(*_: object) -> None:
+        raise refused(name, "XML without a DOCTYPE", "a DOCTYPE", "take it out: no tool needs one here")
+
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = builder.data, doctype
+    try:
+        parser.Parse(text, True)
+    except expat.ExpatError as error:
+        raise refused(name, "well-formed XML", str(error), "export it again") from error
+    return builder.close()
+
+
+class Clips:
+    """Clips by the names that files use for them: the id, or the file name of the video, also as a URL."""
+
+    def __init__(self, clips: Iterable[Clip]) -> None:
+        self.by_id = {clip.clip_id: clip for clip in clips}
+        self._by_stem: dict[str, Clip | None] = {}
+        for clip in self.by_id.values():
+            for stem in {clip.clip_id, _stem(clip.media_path)}:
+                # Two clips of one file name: the name tells nothing.
+                self._by_stem[stem] = None if stem in self._by_stem else clip
+
+    def find(self, names: Iterable[str | None], *, file: str) -> Clip | None:
+        """The clip that the names inside a file mean, else its own name; the only clip where there are none inside."""
+        given = [name for name in names if name]
+        for name in (*given, file):
+            clip = self.by_id.get(name) or self._by_stem.get(_stem(name))
+            if clip is not None:
+                return clip
+        return next(iter(self.by_id.values())) if len(self.by_id) == 1 and not given else None
+
+
+def _stem(name: str) -> str:
+    """File name without folders (of any system, or behind '?d=' of a URL) and ending."""
+    path = unquote(name).replace("\\", "/").rpartition("?d=")[2]
+    return PurePosixPath(path).stem

@@ -1,0 +1,200 @@
+"""Label Studio: tasks with predictions, and the labelling config that goes with them.
+
+Frames are 1-based and both ends belong to a range, so [1, 25] is the first second. The frame of a time is taken from
+the rate in the config, not from the video: a task of any other rate than the clips' 25 is refused, and so is one that
+names none (Label Studio then takes 24). Further fields of a phase are per-region answers that share the region's id.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args
+from urllib.parse import quote
+from xml.etree import ElementTree as ET
+
+from xsheet.annotate.formats.base import ATTRIBUTES, BASE, LISTS, WHOLE, Export, Sheet, by_id, sheets_of
+from xsheet.annotate.formats.files import Clips, each, json_of, refused, xml_of
+from xsheet.annotate.formats.imported import NO_BASES, Reading, imported
+from xsheet.annotate.formats.label_studio_results import (
+    KINEMATICS,
+    LABELS,
+    NUMBERS,
+    TEXTS,
+    TRACK,
+    VIDEO,
+    events_of,
+    results_of,
+)
+from xsheet.annotate.formats.loss import Tally
+from xsheet.schemas import vocab
+from xsheet.schemas.annotation import Annotation, Base
+from xsheet.schemas.clip import Clip
+from xsheet.schemas.time import CLIP_RATE
+
+# What Label Studio takes where neither config nor data name a rate.
+DEFAULT_FPS = "24"
+DOCUMENT_ROOT = "/data/local-files/?d="
+WORDS: Mapping[str, tuple[str, ...]] = {
+    TRACK: vocab.TRACKS,
+    "laterality": get_args(vocab.Laterality),
+    "kind": get_args(vocab.Kind),
+    "body_parts": get_args(vocab.BodyPart),
+    "gesture_function": get_args(vocab.GestureFunction),
+}
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # put before the name of an uploaded file
+
+
+def export(
+    annotations: Iterable[Annotation],
+    clips: Iterable[Clip],
+    *,
+    made_by: Mapping[str, str] | None = None,
+    video_root: str = DOCUMENT_ROOT,
+) -> Export:
+    """`tasks.json`, a task per clip with one prediction per annotation, and `config.xml`.
+
+    Args:
+        annotations: of one layer or of several.
+        clips: all clips they may be about.
+        made_by: name of the model or reviewer by run id (`LayerRun.made_by`), for the model version.
+        video_root: what the address of a clip's video begins with; by default Label Studio's local storage.
+
+    Raises:
+        ContractError: an annotation of a clip that is not given.
+    """
+    tally, known = Tally(), by_id(clips)
+    tasks = [
+        _task(known[clip_id], sheets, made_by or {}, video_root, tally)
+        for clip_id, sheets in sheets_of(annotations, known, carries=WHOLE, tally=tally).items()
+    ]
+    files = {"tasks.json": json.dumps(tasks, ensure_ascii=False, indent=1) + "\n", "config.xml": config()}
+    return Export(files, tally.losses())
+
+
+def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> Reading:
+    """Annotations and predictions of exported tasks; a config among the files (.xml) tells their frame rate.
+
+    Voices are our own by model version, other model versions, and 'user N' by who completed an annotation.
+
+    Raises:
+        ContractError: no list of tasks, or a frame rate that is not the clips'.
+    """
+    tally, known = Tally(), Clips(clips)
+    configs = [xml_of(name, text) for name, text in files.items() if name.endswith(".xml")]
+    rates = [video.get("framerate") or video.get("frameRate") for config in configs for video in config.iter("Video")]
+    fps = next((rate for rate in rates if rate), DEFAULT_FPS)
+
+    def sheets(name: str, text: str) -> Iterator[Sheet]:
+        tasks = json_of(name, text)
+        if not isinstance(tasks, list):
+            raise refused(name, "a list of tasks", type(tasks).__name__, "export the project as JSON")
+        for number, task in enumerate(tasks):
+            yield from _sheets(task if isinstance(task, dict) else {}, f"{name}, task {number}", fps, known, tally)
+
+    tasks = {name: text for name, text in files.items() if not name.endswith(".xml")}
+    return imported(each(tasks, sheets, tally), known, format_name="ls", files=files, bases=bases, tally=tally)
+
+
+# ---- writing
+
+
+def config() -> str:
+    """The labelling config: all controls that `export` answers, at the clips' frame rate."""
+    view = ET.Element("View")
+    ET.SubElement(view, "Header", {"value": "$clip_id"})
+    video = {"name": VIDEO, "value": "$video", "framerate": f"{float(CLIP_RATE)}", "timelineHeight": "160"}
+    ET.SubElement(view, "Video", video)
+    for name, words in ((LABELS, vocab.ACTIONS), (KINEMATICS, get_args(vocab.Kinematic))):
+        labels = ET.SubElement(view, "TimelineLabels", {"name": name, "toName": VIDEO})
+        for word in words:
+            ET.SubElement(labels, "Label", {"value": word})
+    for name in (TRACK, *ATTRIBUTES):
+        if name in TEXTS:
+            ET.SubElement(view, "TextArea", _control(name) | {"maxSubmissions": "1", "editable": "true", "rows": "2"})
+        elif name in NUMBERS:
+            ET.SubElement(view, "Number", _control(name) | {"min": "0"})
+        elif name != "confidence":
+            several = {"choice": "multiple" if name in LISTS else "single", "layout": "select"}
+            choices = ET.SubElement(view, "Choices", _control(name) | several)
+            for word in WORDS[name]:
+                ET.SubElement(choices, "Choice", {"value": word})
+    ET.indent(view)
+    return ET.tostring(view, encoding="unicode") + "\n"
+
+
+def _control(name: str) -> dict[str, str]:
+    return {"name": name, "toName": VIDEO, "perRegion": "true"}
+
+
+def _task(clip: Clip, sheets: list[Sheet], made_by: Mapping[str, str], root: str, tally: Tally) -> dict[str, object]:
+    told, predictions = {}, []
+    for sheet in sheets:
+        name = made_by.get(sheet.run_id or "")
+        version = f"{sheet.voice}@{name}" if name else sheet.voice
+        told[version] = {"voice": sheet.voice, "annotation_id": sheet.annotation_id, "base": dict(sheet.base)}
+        results = list(results_of(sheet.events, where=clip.clip_id, tally=tally))
+        predictions.append({"model_version": version, "result": results})
+    data = {
+        "video": root + quote(clip.media_path),
+        "fps": CLIP_RATE.num,
+        "frames": clip.frames,
+        "clip_id": clip.clip_id,
+        "xsheet": told,
+    }
+    return {"data": data, "predictions": predictions}
+
+
+# ---- reading
+
+
+def _sheets(task: Mapping[str, Any], where: str, fps: str, clips: Clips, tally: Tally) -> Iterator[Sheet]:
+    data = task.get("data")
+    data = data if isinstance(data, dict) else {}
+    video = str(data.get("video", ""))
+    clip = clips.find([str(data.get("clip_id", "")), video, _UPLOAD.sub("", video.rpartition("/")[2])], file="")
+    if clip is None:
+        tally.add("clip_id", "no clip of that name", f"{where}: {video}")
+        return
+    _check_rate(data.get("fps", fps), where)
+    told = data.get("xsheet")
+    told = {str(key): one for key, one in told.items() if isinstance(one, dict)} if isinstance(told, dict) else {}
+    for kind in ("predictions", "annotations"):
+        for said in _dicts(task.get(kind)):
+            if said.get("was_cancelled"):
+                tally.add("phases", "a task that was skipped", where)
+                continue
+            ours = told.get(str(said.get("model_version")), {})
+            if kind == "annotations" and len(told) == 1:
+                ours = next(iter(told.values()))
+            base, given = ours.get("base"), ours.get("annotation_id")
+            yield Sheet(
+                clip_id=clip.clip_id,
+                voice=_user(said)
+                if kind == "annotations"
+                else str(ours.get("voice") or said.get("model_version") or ""),
+                annotation_id=given if isinstance(given, str) else None,
+                base={key: base[key] for key in BASE if isinstance(base.get(key), str)}
+                if isinstance(base, dict)
+                else {},
+                events=tuple(events_of(said.get("result"), where=where, tally=tally)),
+            )
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _user(said: Mapping[str, Any]) -> str:
+    who = said.get("completed_by", "")
+    return f"user {who.get('email') or who.get('id') or '' if isinstance(who, dict) else who}".strip()
+
+
+def _check_rate(fps: object, where: str) -> None:
+    try:
+        same = float(str(fps)[:40]) == float(CLIP_RATE)
+    except ValueError:
+        same = False
+    if not same:
+        came = f"{str(fps)[:40]} frames per second"
+        todo = "label the canonical clips with framerate=\"25\", and give the config or 'fps' in the task's data"
+        raise refused(where, f"{CLIP_RATE} frames per second, as the clips have", came, todo)

@@ -1,0 +1,113 @@
+"""What the words of other people's files mean in the vocabulary of the contract.
+
+Track   a word of the vocabulary; else by the body parts that a tier's name holds: one part = its track, an arm or hand
+        with a side = that arm, several parts of the face = face, hands and arms = arms, anything else = whole_body.
+        Left and right are read as the subject's own. A name without a body part: the usual track of the class, and
+        for a class of their own the body parts that its label holds.
+Class   a word of the vocabulary in any spelling of case, space and hyphen; else `other`, the word kept in action_raw.
+"""
+
+import re
+from typing import get_args
+
+from xsheet.annotate.motion.kinds import kind_of
+from xsheet.schemas import vocab
+
+_TRACK_OF_WORD: dict[str, vocab.Track] = {
+    **dict.fromkeys(("head", "neck"), "head"),
+    **dict.fromkeys(("gaze", "eye", "eyes", "eyelid", "eyelids", "look"), "gaze"),
+    **dict.fromkeys(("brow", "brows", "eyebrow", "eyebrows"), "brows"),
+    **dict.fromkeys(("mouth", "lip", "lips", "jaw"), "mouth"),
+    **dict.fromkeys(("face", "facial", "cheek", "cheeks", "nose", "expression"), "face"),
+    **dict.fromkeys(("torso", "trunk", "shoulder", "shoulders", "chest", "posture"), "torso"),
+    **dict.fromkeys(("arm", "arms", "forearm", "elbow", "elbows"), "arms"),
+    **dict.fromkeys(("hand", "hands", "finger", "fingers", "gesture", "gestures", "lh", "rh"), "hands"),
+    **dict.fromkeys(("leg", "legs", "foot", "feet"), "legs"),
+    **dict.fromkeys(("object", "objects", "prop"), "object"),
+}
+_FACE = {"gaze", "brows", "mouth", "face"}
+_SIDE_OF_WORD: dict[str, vocab.Laterality] = {
+    "left": "left", "l": "left", "lh": "left", "right": "right", "r": "right", "rh": "right", "both": "both",
+}  # fmt: skip
+_TRACK_OF_ACTION: dict[vocab.Action, vocab.Track] = {
+    **dict.fromkeys(("nod", "shake_head", "tilt_head", "turn_head", "lower_head", "raise_head"), "head"),
+    **dict.fromkeys(("look_at_camera", "look_away", "look_down", "look_up", "blink_long", "close_eyes"), "gaze"),
+    **dict.fromkeys(("raise_brows", "frown"), "brows"),
+    **dict.fromkeys(("talk", "purse_lips", "open_mouth", "bite_lip"), "mouth"),
+    **dict.fromkeys(("wink", "smile", "laugh", "grimace"), "face"),
+    **dict.fromkeys(("lean_in", "lean_back", "sway", "shrug"), "torso"),
+    **dict.fromkeys(
+        (
+            "raise_hand", "lower_hand", "point", "wave", "open_palms", "palm_up", "count_fingers", "clap", "fist",
+            "chop_beat", "circle_hand", "hand_on_chest", "touch_face", "touch_hair", "adjust_clothes",
+        ),
+        "hands",
+    ),
+    "cross_arms": "arms",
+    **dict.fromkeys(("hold_object", "show_object", "put_object"), "object"),
+}  # fmt: skip
+_USUAL_SIDE: dict[vocab.Track, vocab.Laterality] = {**vocab.SIDED_TRACK, "arms": "both", "hands": "both"}
+_KINEMATIC_OF_WORD: dict[str, vocab.Kinematic] = {
+    **{word: word for word in get_args(vocab.Kinematic)},
+    **dict.fromkeys(("prep", "prep.", "p"), "preparation"),
+    **dict.fromkeys(("s", "str"), "stroke"),
+    **dict.fromkeys(("retract", "ret", "recovery", "r"), "retraction"),
+    **dict.fromkeys(("pre_hold", "prestroke_hold", "pre_stroke"), "pre_stroke_hold"),
+    **dict.fromkeys(("post_hold", "poststroke_hold", "post_stroke"), "post_stroke_hold"),
+}
+
+
+def action_of(label: str) -> vocab.Action:
+    """The class that a label names; 'other' where it names none."""
+    key = _key(label)
+    found: vocab.Action | None = next((one for one in vocab.ACTIONS if one == key), None)
+    return found or "other"
+
+
+def track_of(tier: str, action: vocab.Action, *, label: str = "") -> vocab.Track:
+    """The track that a tier's name means, or the class, or the label of a class that is not ours."""
+    exact: vocab.Track | None = next((one for one in vocab.TRACKS if one == _key(tier)), None)
+    return exact or _part_in(tier) or _TRACK_OF_ACTION.get(action) or _part_in(label) or "whole_body"
+
+
+def _part_in(name: str) -> vocab.Track | None:
+    words = _words(name)
+    found: set[vocab.Track] = {_TRACK_OF_WORD[word] for word in words if word in _TRACK_OF_WORD}
+    if not found:
+        return "whole_body" if "body" in words else None
+    if found <= {"arms", "hands"}:
+        side = _side(words)
+        sided: vocab.Track | None = next((track for track, its in vocab.SIDED_TRACK.items() if its == side), None)
+        return sided or (found.pop() if len(found) == 1 else "arms")
+    if len(found) == 1:
+        return found.pop()
+    return "face" if found <= _FACE else "whole_body"
+
+
+def side_of(tier: str, track: vocab.Track) -> vocab.Laterality:
+    """The side that a track has of itself, or that a tier's name says, or the usual one of the track."""
+    return vocab.SIDED_TRACK.get(track) or _side(_words(tier)) or _USUAL_SIDE.get(track, "none")
+
+
+def kinematic_of(label: str) -> vocab.Kinematic | None:
+    """The part of a gesture that a label names."""
+    return _KINEMATIC_OF_WORD.get(_key(label))
+
+
+def assumed(tier: str, track: vocab.Track, action: vocab.Action) -> dict[str, str]:
+    """What an import takes for granted of a phase where the file says nothing else."""
+    return {"text": action.replace("_", " "), "laterality": side_of(tier, track), "kind": kind_of(action)}
+
+
+def _side(words: list[str]) -> vocab.Laterality | None:
+    named: set[vocab.Laterality] = {_SIDE_OF_WORD[word] for word in words if word in _SIDE_OF_WORD}
+    return named.pop() if len(named) == 1 else "both" if named else None
+
+
+def _key(label: str) -> str:
+    return "_".join(re.split(r"[\s_-]+", label.strip().lower()))
+
+
+def _words(tier: str) -> list[str]:
+    # 'RightHand' and 'right_hand2' hold the same words as 'right hand'.
+    return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", tier).lower())

@@ -1,0 +1,164 @@
+"""WebVTT: one file per annotation, which any browser shows beside the clip. Times are whole milliseconds.
+
+    WEBVTT
+
+    NOTE xsheet {"clip_id": "clip_1", "voice": "consensus", "annotation_id": "ann_1", "base": {...}}
+
+    p0
+    00:00:00.400 --> 00:00:01.200
+    <v.nod.none head>nods twice</v>
+
+The cue id is the phase id; class, side and track stand in the voice tag, the text is escaped. Cues of other tools: the
+voice tag's name tells the track, the text the class.
+"""
+
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import get_args
+
+from xsheet.annotate.formats.base import BASE, Event, Export, Sheet, by_id, sheets_of
+from xsheet.annotate.formats.files import Clips, each, json_of, refused
+from xsheet.annotate.formats.imported import NO_BASES, Reading, imported
+from xsheet.annotate.formats.loss import Tally
+from xsheet.schemas import vocab
+from xsheet.schemas.annotation import Annotation, Base
+from xsheet.schemas.clip import Clip
+
+CARRIES = frozenset({
+    "annotation_id", "layer", "base", "phases.phase_id", "phases.track", "phases.action", "phases.text",
+    "phases.laterality",
+})  # fmt: skip
+MAX_CUE_CHARS = 10_000  # a subtitle has 80; looking for tags that never end takes the square of it
+_NOTE = "NOTE xsheet "
+_TIMING = re.compile(r"(?:(\d{2,9}):)?([0-5]\d):([0-5]\d)\.(\d{3})")
+_VOICE = re.compile(r"<v((?:\.[^\s.>]*)*)[ \t]*([^>]*)>")
+_TAG = re.compile(r"<[^>]*>")
+
+
+def export(annotations: Iterable[Annotation], clips: Iterable[Clip]) -> Export:
+    """One file `<clip_id>.<voice>.vtt` per annotation.
+
+    Raises:
+        ContractError: an annotation of a clip that is not given.
+    """
+    tally = Tally()
+    found = sheets_of(annotations, by_id(clips), carries=CARRIES, tally=tally)
+    files = {
+        f"{sheet.clip_id}.{sheet.voice.replace('#', '-')}.vtt": _document(sheet, tally)
+        for sheets in found.values()
+        for sheet in sheets
+    }
+    return Export(files, tally.losses())
+
+
+def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> Reading:
+    """Annotations of WebVTT files, ours or those of another tool.
+
+    Raises:
+        ContractError: none of the files is WebVTT.
+    """
+    tally, known = Tally(), Clips(clips)
+    sheets = each(files, lambda name, text: _sheet(name, text, known, tally), tally)
+    return imported(sheets, known, format_name="vtt", files=files, bases=bases, tally=tally)
+
+
+# ---- writing
+
+
+def _document(sheet: Sheet, tally: Tally) -> str:
+    note = {"clip_id": sheet.clip_id, "voice": sheet.voice, "annotation_id": sheet.annotation_id, "base": sheet.base}
+    # '-->' would end the comment, and so would a line without text.
+    blocks = ["WEBVTT", _NOTE + json.dumps(note, ensure_ascii=False).replace(">", "\\u003e")]
+    for event in sheet.events:
+        where = f"{sheet.clip_id}/{event.phase_id}"
+        text = " ".join(re.split(r"[\r\n\0]+", event.attributes["text"]))
+        if text != event.attributes["text"]:
+            tally.add("phases.text", "line ends became spaces", where)
+        for name, us in (("start_us", event.start_us), ("end_us", event.end_us)):
+            if us % 1000:
+                tally.add(f"phases.{name}", "rounded to milliseconds", f"{where}: {us} µs")
+        times = f"{_stamp(event.start_us)} --> {_stamp(event.end_us)}"
+        tag = f"<v.{event.label}.{event.attributes['laterality']} {event.tier}>"
+        blocks.append(f"{event.phase_id}\n{times}\n{tag}{html.escape(text, quote=False)}</v>")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _stamp(us: int) -> str:
+    seconds, ms = divmod((us + 500) // 1000, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.{ms:03d}"
+
+
+# ---- reading
+
+
+def _sheet(name: str, text: str, clips: Clips, tally: Tally) -> Iterator[Sheet]:
+    blocks = [
+        block.split("\n") for block in re.split(r"\n{2,}", re.sub(r"\r\n?", "\n", text.lstrip("\ufeff")).strip("\n"))
+    ]
+    if not re.match(r"WEBVTT(?:[ \t]|$)", blocks[0][0]):
+        raise refused(name, "WebVTT", blocks[0][0], "begin the file with the line WEBVTT")
+    if "X-TIMESTAMP-MAP" in "".join(blocks[0]):
+        tally.add("phases.start_us", "X-TIMESTAMP-MAP is not applied", name)
+    note = next((_note(name, block[0]) for block in blocks if block[0].startswith(_NOTE)), {})
+    clip = clips.find([_text(note.get("clip_id"))], file=name)
+    if clip is None:
+        tally.add("file", "no clip of that name", name)
+        return
+    base = note.get("base")
+    yield Sheet(
+        clip_id=clip.clip_id,
+        voice=_text(note.get("voice")) or "",
+        annotation_id=_text(note.get("annotation_id")),
+        base={key: base[key] for key in BASE if isinstance(base.get(key), str)} if isinstance(base, dict) else {},
+        events=tuple(event for block in blocks[1:] if (event := _event(name, block, tally)) is not None),
+    )
+
+
+def _note(name: str, line: str) -> dict[str, object]:
+    found = json_of(name, line.removeprefix(_NOTE))
+    return found if isinstance(found, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _event(name: str, block: list[str], tally: Tally) -> Event | None:
+    at = next((n for n, line in enumerate(block[:2]) if "-->" in line), None)
+    if at is None:
+        if not block[0].startswith(("NOTE", "STYLE", "REGION")):
+            tally.add("phases", "no times", f"{name}: {' '.join(block)}")
+        return None
+    start, end, *settings = block[at].replace("-->", " ").split()[:3] + [""] * 2
+    times = [_TIMING.fullmatch(stamp) for stamp in (start, end)]
+    if times[0] is None or times[1] is None:
+        tally.add("phases", "no times", f"{name}: {block[at]}")
+        return None
+    if settings[0]:
+        tally.add("cue settings", "no field of the contract", f"{name}: {block[at]}")
+    start_us, end_us = (_us(found) for found in times if found is not None)
+    said = " ".join(block[at + 1 :])
+    if len(said) > MAX_CUE_CHARS:
+        tally.add("phases.text", f"cut after {MAX_CUE_CHARS} characters", f"{name}: {block[at]}")
+        said = said[:MAX_CUE_CHARS]
+    voice = _VOICE.search(said)
+    classes = voice[1].split(".") if voice is not None else []
+    text = html.unescape(_TAG.sub("", said))
+    action = next((one for one in classes if one in vocab.ACTIONS), None)
+    side = next((one for one in classes if one in get_args(vocab.Laterality)), None)
+    return Event(
+        tier=html.unescape(voice[2]) if voice is not None else "",
+        label=action or text,
+        start_us=start_us,
+        end_us=end_us,
+        phase_id=block[0] if at == 1 else None,
+        attributes=({"text": text} if action else {}) | ({"laterality": side} if side else {}),
+    )
+
+
+def _us(found: re.Match[str]) -> int:
+    hours, minutes, seconds, ms = (int(part or 0) for part in found.groups())
+    return ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + ms * 1000

@@ -1,0 +1,136 @@
+"""Acts: what the rules find, before it is put into the contract's words; and what is called large, and fast.
+
+One clip is too little to know a speaker by, so sizes and paces are compared with a population first: the middle and the
+spread of TYPICAL. The acts of the same class in the clip then shift the middle, as if the population had been seen
+`PRIOR_ACTS` times: with one act the population decides, with twenty the speaker.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from xsheet.annotate.motion.curves import FPS
+from xsheet.annotate.motion.segments import Chain, Leg
+from xsheet.schemas import vocab
+
+PRIOR_ACTS = 8.0
+_TERCILE = 0.43  # standard deviations from the middle to the terciles of a normal distribution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One action that a rule found. Instants are in frames, signs are gone: the side says them."""
+
+    action: vocab.Action
+    track: vocab.Track
+    side: vocab.Laterality
+    start: float
+    end: float
+    size: float  # how far, in the unit of the quantity that shows it
+    seconds: float  # a cycle of what repeats, else one way
+    salience: float  # size by the least size that counts
+    repetitions: int | None = None
+    legs: tuple[Leg, ...] = ()
+
+
+class Typical(NamedTuple):
+    """The population of one class."""
+
+    size: float  # middle, in the unit of the quantity
+    spread: float  # standard deviation of the size's logarithm
+    seconds: float  # middle
+
+
+# Medians of what is measured on the puppet, seeds 0-59 (docs/log.md#motion); the pace's logarithm has one spread.
+PACE_SPREAD = 0.38
+TYPICAL: dict[vocab.Action, Typical] = {
+    "nod": Typical(9.5, 0.6, 0.49),
+    "lower_head": Typical(9.5, 0.6, 0.5),
+    "raise_head": Typical(9.5, 0.6, 0.5),
+    "shake_head": Typical(15.0, 0.6, 0.56),
+    "tilt_head": Typical(11.5, 0.5, 0.42),
+    "turn_head": Typical(21.0, 0.5, 0.47),
+    "look_away": Typical(0.33, 0.45, 0.19),
+    "blink_long": Typical(0.85, 0.5, 0.063),
+    "raise_brows": Typical(0.026, 0.5, 0.26),
+    "smile": Typical(0.6, 0.45, 0.7),
+    "open_mouth": Typical(0.1, 0.5, 0.24),
+    "lean_in": Typical(0.13, 0.6, 0.75),
+    "lean_back": Typical(0.09, 0.4, 0.75),
+    "sway": Typical(0.08, 0.6, 1.7),
+    "shrug": Typical(0.07, 0.45, 0.3),
+}
+_ARM = Typical(0.6, 0.6, 0.6)  # shoulder widths
+
+
+class Manner(NamedTuple):
+    """Size and pace of an act in levels 1..3 and in standard deviations of the speaker."""
+
+    amplitude: int
+    speed: int
+    amplitude_z: float
+    speed_z: float
+
+
+def act_of(
+    chain: Chain,
+    action: vocab.Action,
+    track: vocab.Track,
+    *,
+    side: vocab.Laterality,
+    least: float,
+    repetitions: int | None = None,
+) -> Act:
+    """A chain as an act of a class; `least` is the smallest size of its quantity that counts."""
+    ways = (chain.legs[0].seconds, chain.legs[-1].seconds)
+    return Act(
+        action=action,
+        track=track,
+        side=side,
+        start=chain.start,
+        end=chain.end,
+        size=abs(chain.peak),
+        # The quicker way of out and back: whatever drifts beside a movement only makes its legs longer.
+        seconds=(chain.end - chain.start) / FPS / repetitions if repetitions else min(ways),
+        salience=abs(chain.peak) / least,
+        repetitions=repetitions,
+        legs=chain.legs,
+    )
+
+
+def manners(acts: Sequence[Act]) -> list[Manner]:
+    """Size and pace of each act beside the population and the other acts of its class."""
+    return [_manner(act, [other for other in acts if other.action == act.action]) for act in acts]
+
+
+def apart(acts: Iterable[Act], *, least_frames: float) -> list[Act]:
+    """The acts of one track without overlap: the more salient one stays whole, the others keep what is left of them."""
+    kept: list[Act] = []
+    for act in sorted(acts, key=lambda a: -a.salience):
+        start, end = act.start, act.end
+        for other in kept:
+            if other.start < end and start < other.end:
+                if other.start <= start or (other.end < end and end - other.end > other.start - start):
+                    start = max(start, other.end)
+                else:
+                    end = min(end, other.start)
+        if end - start >= max(least_frames, 0.6 * (act.end - act.start)):
+            kept.append(replace(act, start=start, end=end))
+    return sorted(kept, key=lambda a: a.start)
+
+
+def _manner(act: Act, alike: Sequence[Act]) -> Manner:
+    typical = TYPICAL.get(act.action, _ARM)
+    sizes = np.log([max(a.size, 1e-6) / typical.size for a in alike])
+    paces = np.log([typical.seconds / max(a.seconds, 0.04) for a in alike])
+    weight = PRIOR_ACTS + len(alike) - 1
+    own = alike.index(act)
+    size_z = (sizes[own] - (sizes.sum() - sizes[own]) / weight) / typical.spread
+    pace_z = (paces[own] - (paces.sum() - paces[own]) / weight) / PACE_SPREAD
+    return Manner(_level(size_z), _level(pace_z), float(size_z), float(pace_z))
+
+
+def _level(z: float) -> int:
+    return 1 if z < -_TERCILE else 3 if z > _TERCILE else 2

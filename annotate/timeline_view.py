@@ -1,0 +1,235 @@
+"""The X-sheet of a clip for the terminal: who does what when, beside the mouth and the voice, on one axis of time.
+
+    console.print(Sheet(annotation=annotation, signals=signals))
+
+Rich renders it to the width at hand, at most 160 columns, with colours where there are some and in ASCII where the
+terminal knows no more. Text of models, users and manifests is shown with its control characters made visible.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby, pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from xsheet.annotate.base import Word
+from xsheet.annotate.speech.relation import Speed, voice_spans
+from xsheet.schemas import vocab
+from xsheet.schemas.annotation import Annotation, Phase, SpeechRelation
+from xsheet.schemas.clip import Signals
+from xsheet.schemas.time import CLIP_RATE, US_PER_S, Span, frame_at
+
+MAX_COLUMNS = 160
+_NAMES = 12  # columns of the names of the rows
+_LEAST = 20  # columns of the axis, however narrow the terminal
+_TICK_COLUMNS = 9  # least distance of two ticks
+_TICKS_US = tuple(round(s * US_PER_S) for s in (0.2, 0.4, 1, 2, 5, 10, 30, 60, 300, 1800))  # whole frames
+_COLOURS: dict[vocab.Track, str] = {
+    "head": "cyan", "gaze": "sky_blue2", "brows": "plum2", "mouth": "yellow", "face": "khaki1", "torso": "pale_green3",
+    "arm_left": "dark_orange", "arm_right": "light_salmon1", "arms": "orange1", "hands": "orange1",
+    "legs": "pale_green1", "whole_body": "white", "object": "aquamarine1",
+}  # fmt: skip
+_REST = "grey62"
+# Controls, line separators and the bidirectional overrides, which turn a terminal's line around.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+class _Marks(NamedTuple):
+    """What a sheet is drawn with."""
+
+    levels: str  # of a curve, from low to high
+    bar: tuple[str, str, str]  # left end, filling, right end
+    voice: str
+    tick: str
+    guide: str
+    dash: str
+
+    def plain(self, text: str) -> str:
+        """Text from outside with every control character visible."""
+        text = _CONTROLS.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+        return text.encode("ascii", "backslashreplace").decode() if self.levels.isascii() else text
+
+
+_COLOURED = _Marks("▁▂▃▄▅▆▇█", ("▏", " ", " "), "━", "╷", "┊", "–")
+_PLAIN = _COLOURED._replace(bar=("┣", "━", "┫"))
+_ASCII = _Marks("_.-:=+*#", ("[", "=", "]"), "=", "|", ":", "-")
+
+
+class _Axis(NamedTuple):
+    """Time laid over columns."""
+
+    duration_us: int
+    columns: int
+    marks: _Marks
+
+    def column(self, us: int) -> int:
+        return min(us * self.columns // self.duration_us, self.columns)
+
+    def ticks(self) -> dict[int, int]:
+        """Instants worth a mark, by column."""
+        shortest_us = _TICK_COLUMNS * self.duration_us / self.columns
+        step_us = next((us for us in _TICKS_US if us >= shortest_us), self.duration_us)
+        return {self.column(us): us for us in range(0, self.duration_us, step_us)}
+
+    def curve(self, values: Speed) -> str:
+        """A line of levels from zero to the highest value; blank where nothing was measured."""
+        known = np.array(values, np.float64)
+        edges = [k * len(known) // self.columns for k in range(self.columns + 1)]
+        means = [_mean(known[a : max(b, a + 1)]) for a, b in pairwise(edges)]
+        highest, levels = np.nanmax(known, initial=0.0), self.marks.levels
+        step = (len(levels) - 1) / highest if highest > 0 else 0.0
+        return "".join(" " if np.isnan(v) else levels[round(max(v, 0.0) * step)] for v in means)
+
+    def bars(self, spans: Iterable[tuple[Span, str, str]]) -> Text:
+        """Spans with their labels and styles, over the guides of the ticks."""
+        cells = [(self.marks.guide, "bright_black") if k in self.ticks() else (" ", "") for k in range(self.columns)]
+        left, filling, right = self.marks.bar
+        for span, label, style in spans:
+            start = min(self.column(span.start_us), self.columns - 1)
+            room = max(1, self.column(span.end_us) - start)
+            bar = left + label[: max(0, room - 2)].ljust(room - 2, filling) + right
+            cells[start : start + room] = [(char, style) for char in bar[:room]]
+        return Text.assemble(*(("".join(c for c, _ in run), style) for style, run in groupby(cells, lambda c: c[1])))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """One clip in one layer, beside what was measured of it."""
+
+    annotation: Annotation
+    signals: Signals | None = None
+    words: Sequence[Word] = ()
+    speeds: Mapping[vocab.Track, Speed] = field(default_factory=dict)  # (frames,) of tracks (series.speeds)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values, in the fields and units of the contract."""
+        return {
+            "annotation": asdict(self.annotation),
+            "voice": None if self.signals is None else [asdict(span) for span in voice_spans(self.signals)],
+            "mouth_open": None if self.signals is None else list(self.signals.mouth_open),
+            "words": [asdict(word) for word in self.words],
+        }
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        marks = _ASCII if options.ascii_only else _PLAIN if console.color_system is None else _COLOURED
+        columns = min(options.max_width, MAX_COLUMNS) - _NAMES
+        axis = _Axis(self.annotation.duration_us, max(_LEAST, columns), marks)
+        yield from _head(self.annotation, marks)
+        yield Text()
+        for name, row in (*_time_rows(axis), *_measured_rows(self, axis), *_track_rows(self, axis)):
+            yield Text.assemble((f"{name:<{_NAMES}}", "bright_black"), row, no_wrap=True, overflow="crop")
+        yield Text()
+        yield _list(self.annotation.phases, marks) if self.annotation.phases else Text("no phases")
+
+
+def _head(annotation: Annotation, marks: _Marks) -> Iterator[Text]:
+    seconds, frames = annotation.duration_us / US_PER_S, frame_at(annotation.duration_us - 1, CLIP_RATE) + 1
+    facts = [f"{annotation.layer}@{annotation.run_id}", f"{seconds:.2f} s", f"{frames} frames"]
+    if annotation.status != "ok":
+        facts.append(f"the reply is {annotation.status}")
+    if annotation.repairs:
+        facts.append(f"repairs: {len(annotation.repairs)}")
+    yield Text.assemble((annotation.clip_id, "bold"), "  ", "  ".join(facts))
+    if annotation.base is not None:
+        yield Text(marks.plain(annotation.base.text), style="italic")
+
+
+def _time_rows(axis: _Axis) -> Iterator[tuple[str, Text]]:
+    ticks = axis.ticks()
+    for name, tell in (("seconds", _tell_seconds), ("frames", _tell_frames)):
+        line = ""
+        for column, us in ticks.items():
+            line = line.ljust(column) + axis.marks.tick + tell(us)
+        yield name, Text(line[: axis.columns], style="bright_black" if name == "frames" else "")
+
+
+def _tell_seconds(us: int) -> str:
+    return f"{us / US_PER_S:g}"
+
+
+def _tell_frames(us: int) -> str:
+    return str(frame_at(us, CLIP_RATE))
+
+
+def _measured_rows(sheet: Sheet, axis: _Axis) -> Iterator[tuple[str, Text]]:
+    signals = sheet.signals
+    if signals is not None and signals.mouth_open:
+        yield "mouth", Text(axis.curve(signals.mouth_open), style="yellow")
+    if signals is not None and signals.voice:
+        line = [" "] * axis.columns
+        for span in voice_spans(signals):
+            start, end = axis.column(span.start_us), axis.column(span.end_us)
+            line[start:end] = axis.marks.voice * (end - start)
+        yield "voice", Text("".join(line), style="green")
+    if sheet.words:
+        yield "words", Text(_words(sheet.words, axis))
+
+
+def _words(words: Sequence[Word], axis: _Axis) -> str:
+    """Each word from where it begins, cut where the next one begins."""
+    line, ends = "", [axis.column(word.start_us) - 1 for word in words[1:]] + [axis.columns]
+    for word, end in zip(words, ends, strict=True):
+        start, text = axis.column(word.start_us), axis.marks.plain(word.text)
+        if start >= cell_len(line) and end > start:
+            line = set_cell_size(line, start) + set_cell_size(text, min(cell_len(text), end - start))
+    return line
+
+
+def _track_rows(sheet: Sheet, axis: _Axis) -> Iterator[tuple[str, Text]]:
+    """The phases of each track, and below them how fast it moves."""
+    numbered = list(enumerate(sheet.annotation.phases, 1))
+    for track in vocab.TRACKS:
+        mine = [(number, phase) for number, phase in numbered if phase.track == track]
+        speed = axis.curve(sheet.speeds.get(track, ()))
+        if mine or speed.strip():
+            yield _spaced(track), axis.bars((p.span, f"{n} {_action(p)}", f"grey0 on {_colour(p)}") for n, p in mine)
+        if speed.strip():
+            yield "  speed", Text(speed, style=_COLOURS[track])
+
+
+def _list(phases: Sequence[Phase], marks: _Marks) -> Table:
+    table = Table(
+        box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bright_black", border_style="bright_black"
+    )
+    for name in ("#", "seconds", "track", "action", "in words", "speech"):
+        table.add_column(name, justify="right" if name == "#" else "left", overflow="fold", no_wrap=name == "seconds")
+    for number, p in enumerate(phases, 1):
+        seconds = f"{p.start_us / US_PER_S:.2f}{marks.dash}{p.end_us / US_PER_S:.2f}"
+        track, action, text = Text(_spaced(p.track), style=_colour(p)), _action(p), Text(marks.plain(p.text))
+        table.add_row(str(number), seconds, track, action, text, Text(_speech(p.speech, marks)))
+    return table
+
+
+def _colour(phase: Phase) -> str:
+    return _REST if phase.kind == "rest" else _COLOURS[phase.track]
+
+
+def _action(phase: Phase) -> str:
+    name = _spaced(phase.action)
+    return f"{name} x{phase.repetitions}" if (phase.repetitions or 1) > 1 else name
+
+
+def _speech(speech: SpeechRelation | None, marks: _Marks) -> str:
+    if speech is None:
+        return ""
+    told = speech.relation.replace("_", " ")
+    if speech.lag_us is None:
+        return told
+    anchor = f" to {marks.plain(speech.anchor_word)}" if speech.anchor_word else ""
+    return f"{told}, {speech.lag_us / US_PER_S:+.2f} s{anchor}"
+
+
+def _spaced(word: str) -> str:
+    return word.replace("_", " ")
+
+
+def _mean(values: Any) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -1,0 +1,87 @@
+"""What an OpenAI-compatible server answers, read defensively: everything in it is foreign."""
+
+import email.utils
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, Field, ValidationError
+
+from xsheet.annotate.vlm.parse import one_line
+
+MAY_PASS = frozenset({408, 409, 425, 429})  # and all of 5xx
+REFUSED_KEY = frozenset({401, 403, 407})  # servers quote the key in their answer: it is not shown
+_Tokens = Annotated[int | None, Field(ge=0, lt=2**31)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """One answer. With an error there is no text; `wait_s` says that it may pass, and how long to wait at least."""
+
+    text: str | None = None
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    error: str | None = None
+    wait_s: float | None = None
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: _Tokens = None
+    completion_tokens: _Tokens = None
+
+
+class _Answer(BaseModel):
+    choices: Annotated[list[_Choice], Field(min_length=1)]
+    usage: _Usage | None = None
+
+
+def read_completion(status: int, body: bytes, *, wait_s: float) -> Completion:
+    """An HTTP answer as a completion or as an error."""
+    if status in MAY_PASS or status >= 500:
+        return Completion(error=f"expected a reply, got status {status}: {_excerpt(body)}", wait_s=wait_s)
+    if status in REFUSED_KEY:
+        return Completion(error=f"expected a reply, got status {status}: the server refuses the key")
+    if 300 <= status < 400:
+        return Completion(error=f"expected a reply, got status {status}: redirects are not followed")
+    if not 200 <= status < 300:
+        return Completion(error=f"expected a reply, got status {status}: {_excerpt(body)}")
+    try:
+        answer = _Answer.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        at = ".".join(map(str, first["loc"]))
+        return Completion(error=one_line(f"expected a chat completion, got another body ({at}: {first['msg']})"))
+    choice, usage = answer.choices[0], answer.usage or _Usage()
+    refusal = choice.message.refusal
+    return Completion(
+        text=refusal or choice.message.content or "",
+        finish_reason="refusal" if refusal else choice.finish_reason,
+        prompt_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+    )
+
+
+def retry_after_s(header: str | None, *, now: float) -> float:
+    """Seconds a server asks to wait: a number or a date; 0 when it asks for none, or for nonsense."""
+    if header is None:
+        return 0.0
+    try:
+        if header.strip().isascii() and header.strip().isdigit():
+            return float(header)
+        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - now)
+    except (ValueError, OverflowError, OSError):
+        return 0.0
+
+
+def _excerpt(body: bytes) -> str:
+    return one_line(body[:1000].decode("utf-8", errors="replace")) or "empty body"

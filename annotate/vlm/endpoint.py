@@ -1,0 +1,234 @@
+"""A Chat over any OpenAI-compatible server: vLLM, SGLang, Ray Serve LLM, or a paid one.
+
+Calls run side by side up to a bound and are handed out as they end. What may pass (timeouts, 408, 429, 5xx) is tried
+again with full jitter, not before the time the server names; everything else is an error of its own turn. Redirects
+are not followed. The key is read from the environment when a call begins; it is never kept in an object that is
+stored, logged or shown, and cut out of whatever a server says back.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import Field, field_validator
+
+from xsheet.annotate.vlm.background import in_background
+from xsheet.annotate.vlm.client import Said, Turn
+from xsheet.annotate.vlm.completion import Completion, read_completion, retry_after_s
+from xsheet.annotate.vlm.frame_jpegs import Stills, stills
+from xsheet.annotate.vlm.parse import one_line
+from xsheet.schemas.annotation import Seen, Usage
+from xsheet.schemas.errors import ConfigError, MediaError
+from xsheet.schemas.settings import StrictModel
+from xsheet.schemas.time import seconds_from_us
+
+log = logging.getLogger(__name__)
+
+MIN_SECRET_CHARS = 8
+
+
+class EndpointSettings(StrictModel):
+    """Which server, and how it is called."""
+
+    base_url: str = Field(description="address up to and including /v1; no credentials in it")
+    model: str = Field(min_length=1, description="name of the model as the server lists it")
+    api_key_env: str | None = Field(default=None, description="environment variable that holds the key; null = no key")
+    response_format: Literal["json_schema", "structured_outputs", "none"] = Field(
+        default="json_schema",
+        description="how the schema is sent: the OpenAI way, vLLM's own since 0.12, or not at all",
+    )
+    concurrency: int = Field(default=8, ge=1, le=1024, description="calls at a time; a server batches some 8-64")
+    timeout_s: float = Field(default=180, gt=0, le=3600, description="of one try, whole; 4 096 tokens at 30/s")
+    retries: int = Field(default=5, ge=0, le=20, description="further tries of one turn")
+    backoff_s: float = Field(default=1, ge=0, le=60, description="bound of the first wait; doubles with every try")
+    max_wait_s: float = Field(default=60, ge=0, le=3600, description="bound of any wait, also one the server asks for")
+    max_reply_bytes: int = Field(default=1_000_000, ge=1024, description="of an answer; 4 096 tokens are some 20 kB")
+    jpeg_quality: int = Field(default=90, ge=50, le=100, description="of the pictures sent; below, fingers blur")
+    price_per_1k_prompt: float | None = Field(default=None, ge=0, description="any currency; null = unknown")
+    price_per_1k_output: float | None = Field(default=None, ge=0, description="the same currency")
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("expected http(s)://host[:port]/path")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("expected no credentials in the address: they would be stored; use api_key_env")
+        return url.rstrip("/")
+
+
+class EndpointChat:
+    """A Chat over HTTP. Holds settings only; every call opens its own connections."""
+
+    def __init__(self, settings: EndpointSettings) -> None:
+        self._settings = settings
+
+    def __call__(self, turns: Sequence[Turn], /) -> Iterator[Said]:
+        """One Said to every turn, as they end.
+
+        Raises:
+            ConfigError: the environment variable of the key is not set.
+        """
+        key = _key(self._settings)
+        with in_background(partial(self._ask_all, turns, key)) as replies:
+            yield from replies
+
+    async def _ask_all(self, turns: Sequence[Turn], key: str | None, put: Callable[[Said], None]) -> None:
+        left = iter(turns)
+        limits = httpx.Limits(max_connections=self._settings.concurrency)
+        async with httpx.AsyncClient(headers=_headers(key), limits=limits, follow_redirects=False) as client:
+
+            async def work() -> None:
+                for turn in left:
+                    put(await self._ask(turn, client, key))
+
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(min(self._settings.concurrency, len(turns))):
+                    workers.create_task(work())
+
+    async def _ask(self, turn: Turn, client: httpx.AsyncClient, key: str | None) -> Said:
+        """One turn to its end: pictures, tries, waits."""
+        try:
+            # Decoding takes the CPU for a second; the other calls go on meanwhile.
+            shown = None if turn.film is None else await asyncio.to_thread(
+                stills, turn.film, quality=self._settings.jpeg_quality
+            )  # fmt: skip
+        except (MediaError, ValueError) as error:
+            return Said(turn_id=turn.turn_id, error=_unshown(turn, error))
+        body = request_body(turn, shown, settings=self._settings)
+        began, rng = time.monotonic(), random.Random(turn.turn_id)
+        answer = await self._try(client, body, key)
+        for attempt in range(self._settings.retries):
+            if answer.wait_s is None:
+                break
+            wait_s = self._wait_s(answer.wait_s, attempt, rng)
+            log.info("waiting turn=%s try=%d wait_s=%.2f: %s", turn.turn_id, attempt + 1, wait_s, answer.error)
+            await asyncio.sleep(wait_s)
+            answer = await self._try(client, body, key)
+        return _said(turn, answer, shown, seconds=time.monotonic() - began)
+
+    def _wait_s(self, asked_s: float, attempt: int, rng: random.Random) -> float:
+        """Full jitter, so that turns refused together do not come back together; not before the server wants."""
+        bound_s = min(self._settings.max_wait_s, self._settings.backoff_s * 2**attempt)
+        return min(max(rng.uniform(0, bound_s), asked_s), self._settings.max_wait_s)
+
+    async def _try(self, client: httpx.AsyncClient, body: Mapping[str, Any], key: str | None) -> Completion:
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                return await self._post(client, body, key)
+        except (TimeoutError, httpx.RequestError) as error:
+            # The text of the error may hold the address; its name says enough.
+            what = f"expected an answer in {self._settings.timeout_s:g} s, got {type(error).__name__}"
+            return Completion(error=what, wait_s=0)
+
+    async def _post(self, client: httpx.AsyncClient, body: Mapping[str, Any], key: str | None) -> Completion:
+        url = self._settings.base_url + "/chat/completions"
+        received = bytearray()
+        async with client.stream("POST", url, json=body, timeout=self._settings.timeout_s) as response:
+            async for chunk in response.aiter_bytes():
+                received += chunk
+                if len(received) > self._settings.max_reply_bytes:
+                    return Completion(error=f"expected at most {self._settings.max_reply_bytes} bytes, got more")
+        wait_s = retry_after_s(response.headers.get("retry-after"), now=time.time())
+        return read_completion(response.status_code, _without(key, bytes(received)), wait_s=wait_s)
+
+
+def request_body(turn: Turn, shown: Stills | None, *, settings: EndpointSettings) -> dict[str, Any]:
+    """A turn as the body of a chat completion: each picture behind its time, the question behind all."""
+    pictures: list[dict[str, Any]] = []
+    if shown is not None:
+        for jpeg, us in zip(shown.jpegs, shown.stamps_us, strict=True):
+            pictures.append({"type": "text", "text": f"[{seconds_from_us(us):.2f} s]"})
+            url = "data:image/jpeg;base64," + b64encode(jpeg).decode()
+            pictures.append({"type": "image_url", "image_url": {"url": url}})
+    body: dict[str, Any] = {
+        "model": settings.model,
+        "messages": [
+            {"role": "system", "content": turn.system},
+            {"role": "user", "content": [*pictures, {"type": "text", "text": turn.text}]},
+        ],
+        "temperature": turn.draw.temperature,
+        "top_p": turn.draw.top_p,
+        "max_tokens": turn.draw.max_tokens,
+        "seed": turn.draw.seed,
+    }
+    if turn.schema is not None and settings.response_format == "json_schema":
+        named = {"name": "sheet", "strict": True, "schema": dict(turn.schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": named}
+    if turn.schema is not None and settings.response_format == "structured_outputs":
+        # Legal white space can run to the token limit (vllm#38696).
+        body["structured_outputs"] = {"json": dict(turn.schema), "disable_any_whitespace": True}
+    return body
+
+
+def cost(usage: Usage, settings: EndpointSettings) -> float | None:
+    """What a reply cost, in the currency of the settings; None where tokens or prices are not known."""
+    priced = (
+        (usage.prompt_tokens, settings.price_per_1k_prompt),
+        (usage.output_tokens, settings.price_per_1k_output),
+    )
+    if any(tokens is None or price is None for tokens, price in priced):
+        return None
+    return sum((tokens or 0) / 1000 * (price or 0.0) for tokens, price in priced)
+
+
+def _said(turn: Turn, answer: Completion, shown: Stills | None, *, seconds: float) -> Said:
+    usage = Usage(
+        prompt_tokens=answer.prompt_tokens,
+        output_tokens=answer.output_tokens,
+        latency_s=seconds,
+        finish_reason=answer.finish_reason,
+    )
+    return Said(
+        turn_id=turn.turn_id,
+        text=answer.text,
+        finish_reason=answer.finish_reason,
+        usage=usage,
+        seen=None if shown is None else _seen(shown),
+        error=answer.error,
+    )
+
+
+def _unshown(turn: Turn, error: MediaError | ValueError) -> str:
+    # Without the folder, which is of this machine.
+    why = f"expected {error.expected}, got {error.came}" if isinstance(error, MediaError) else str(error)
+    return one_line(f"{turn.film.media.name if turn.film else 'the clip'} cannot be shown: {why}")
+
+
+def _seen(shown: Stills) -> Seen:
+    # How many patches the server's processor makes of a picture is its own affair; none were counted here.
+    return Seen(
+        frame_indices=shown.indices, stamps_us=shown.stamps_us, width=shown.width, height=shown.height, patches=None
+    )
+
+
+def _headers(key: str | None) -> dict[str, str]:
+    # Compressed answers could unfold beyond the byte limit before it is seen.
+    plain = {"accept-encoding": "identity"}
+    return plain if key is None else {**plain, "authorization": f"Bearer {key}"}
+
+
+def _key(settings: EndpointSettings) -> str | None:
+    if settings.api_key_env is None:
+        return None
+    key = os.environ.get(settings.api_key_env, "").strip()
+    if not key:
+        raise ConfigError(
+            where=f"environment variable {settings.api_key_env}", expected="the key of the endpoint", came="nothing",
+            todo="export it, or set api_key_env to null for a server without a key",
+        )  # fmt: skip
+    return key
+
+
+def _without(key: str | None, body: bytes) -> bytes:
+    # Servers quote a wrong key back. A placeholder such as "EMPTY" is no secret, and may be a word of the reply.
+    return body if key is None or len(key) < MIN_SECRET_CHARS else body.replace(key.encode(), b"***")

@@ -1,0 +1,102 @@
+"""Tokens drawn by the seed of their row, so that a reply does not depend on what else is in the batch.
+
+`generate` draws all rows from one global stream. Here each row has a stream of its own, one number per token, and
+`generate` is left to pick the only token that remains. Axes as in grammar.py: B rows, N tokens so far, V vocabulary.
+"""
+
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import llguidance
+import llguidance.hf
+import numpy as np
+import torch
+from transformers import LogitsProcessor, PreTrainedTokenizerFast
+
+from xsheet.annotate.vlm.client import Draw
+from xsheet.schemas.errors import ConfigError
+
+
+class SeededDraw(LogitsProcessor):
+    """Leaves one token per row: drawn out of the nucleus at the row's temperature, or the likeliest at 0."""
+
+    def __init__(self, draws: Sequence[Draw]) -> None:
+        self._temperatures = [draw.temperature for draw in draws]
+        self._top_ps = [draw.top_p for draw in draws]
+        self._streams = [random.Random(draw.seed) for draw in draws]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """(B, N) tokens and (B, V) scores of the next one -> (B, V) scores, all but one of a row at minus infinity."""
+
+        def column(values: Iterable[float]) -> torch.Tensor:
+            return torch.tensor([*values], dtype=torch.float64, device=scores.device)[:, None]
+
+        temperatures = column(self._temperatures)
+        chances = (scores / temperatures.where(temperatures > 0, 1.0)).softmax(-1)
+        falling = chances.sort(descending=True).values
+        in_nucleus = falling.cumsum(-1) - falling < column(self._top_ps)
+        least = falling.gather(1, in_nucleus.sum(-1, keepdim=True) - 1)
+        # Summed in the order of the vocabulary, not of the chances: two nearly equal chances that change places by
+        # rounding (another batch, another device) then change nothing.
+        summed = chances.where(chances >= least, 0.0).cumsum(-1)
+        instants = column(stream.random() for stream in self._streams) * summed[:, -1:]
+        drawn = torch.searchsorted(summed, instants, right=True).clamp(max=scores.shape[1] - 1)
+        chosen = drawn.where(temperatures > 0, scores.argmax(-1, keepdim=True))
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+
+
+# Without white space there is nothing that a model could go on writing for ever between two legal characters.
+_COMPACT = {"x-guidance": {"whitespace_flexible": False}}
+
+
+class Grammar:
+    """Schemas made into matchers for one tokenizer. Costs about a second once, some ms per schema."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, *, vocabulary: int, ends: Sequence[int]) -> None:
+        self._tokens = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(ends))
+
+    def matcher(self, schema: Mapping[str, Any]) -> llguidance.LLMatcher:
+        """A matcher at the start of a reply.
+
+        Raises:
+            ConfigError: the schema says something that no grammar can hold.
+        """
+        compiled = llguidance.LLMatcher.grammar_from_json_schema(json.dumps({**schema, **_COMPACT}))
+        matcher = llguidance.LLMatcher(self._tokens, compiled, log_level=0)
+        if matcher.is_error():
+            raise ConfigError(
+                where="schema of a reply",
+                expected="a JSON schema that llguidance can follow",
+                came=" ".join(matcher.get_error().split()),
+                todo="take the keyword out of the schema",
+            )
+        return matcher
+
+
+class GrammarMask(LogitsProcessor):
+    """Takes the tokens that the grammar of a row forbids out of its scores; a row that has ended is left alone."""
+
+    def __init__(self, matchers: Sequence[llguidance.LLMatcher | None], *, ends: Sequence[int]) -> None:
+        self._matchers = list(matchers)
+        self._ends = frozenset(ends)
+        self._prompt: int | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """(B, N) tokens and (B, V) scores of the next one -> (B, V) scores."""
+        if self._prompt is None:
+            self._prompt = input_ids.shape[1]
+        latest = input_ids[:, -1].tolist() if input_ids.shape[1] > self._prompt else [None] * len(input_ids)
+        masked = scores.clone()
+        for row, (matcher, token) in enumerate(zip(self._matchers, latest, strict=True)):
+            if matcher is None or token in self._ends:
+                self._matchers[row] = None
+                continue
+            if token is not None and not matcher.consume_token(token):
+                raise RuntimeError(f"the grammar refuses token {token} that it allowed: {matcher.get_error()}")
+            # One bit per token; a reply that is whole may only end.
+            bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
+            allowed = np.unpackbits(bits, count=scores.shape[1], bitorder="little")
+            masked[row].masked_fill_(torch.from_numpy(allowed).to(scores.device) == 0, -torch.inf)
+        return masked

@@ -1,0 +1,94 @@
+"""A folder with a Qwen-VL model: is it one, of which family, and which exactly. Reads files, loads nothing."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from xsheet.annotate.vlm.qwen.tokens import FAMILIES, Family
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.ids import content_key, file_sha256
+from xsheet.schemas.run import Model
+from xsheet.schemas.settings import StrictModel
+
+INDEX = "model.safetensors.index.json"
+# Whatever decides a reply: weights, settings, tokenizer, chat template.
+_DECIDING = ("*.safetensors", "*.json", "*.jinja", "merges.txt")
+
+
+class QwenSettings(StrictModel):
+    """How a Qwen-VL model is run in process."""
+
+    model: Path = Field(description="folder with the model, as `hf download ID --local-dir FOLDER` leaves it")
+    dtype: Literal["bfloat16", "float16", "float32"] = Field(
+        default="bfloat16", description="of weights and arithmetic; the published weights are bfloat16"
+    )
+    device: str = Field(default="auto", description="auto = over all GPUs, else the CPU; or one: cuda:0, cpu")
+    attention: Literal["sdpa", "flash_attention_2", "eager"] = Field(
+        default="sdpa", description="implementation; flash_attention_2 wants the package flash-attn"
+    )
+    batch: int = Field(default=4, ge=1, le=256, description="calls answered at once; halved when memory runs out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QwenFolder:
+    """A model that can be loaded."""
+
+    path: Path
+    family: Family
+
+    @classmethod
+    def of(cls, path: Path) -> "QwenFolder":
+        """The model in a folder.
+
+        Raises:
+            ConfigError: no folder, no config, a model of another kind, or weights that are missing.
+        """
+        config = _config(path)
+        kind = config.get("model_type")
+        family = next((family for family in FAMILIES if kind in family.model_types), None)
+        if family is None:
+            known = ", ".join(f"{family.name} ({' '.join(family.model_types)})" for family in FAMILIES)
+            raise _unusable(path, expected=known, came=f"model_type {kind!r}", todo="choose a model of these families")
+        _check_weights(path)
+        return cls(path=path, family=family)
+
+    def model(self, *, dtype: str) -> Model:
+        """Which model it is, for the run: its revision hashes every byte that decides a reply (1 to 2 s a gigabyte)."""
+        files = sorted({file for pattern in _DECIDING for file in self.path.glob(pattern)})
+        revision = content_key(*((file.name, file_sha256(file)) for file in files))
+        return Model(id=self.path.resolve().name, revision=f"sha256:{revision}", dtype=dtype)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        todo = "download one: `hf download Qwen/Qwen3-VL-8B-Instruct --local-dir FOLDER`; nothing is fetched by itself"
+        came = f"no config.json ({error.strerror})" if path.is_dir() else "no folder"
+        raise _unusable(path, expected="a folder with a model", came=came, todo=todo) from error
+    except ValueError as error:
+        raise _unusable(path, expected="a JSON config.json", came=str(error), todo="download it again") from error
+    return config if isinstance(config, dict) else {}
+
+
+def _check_weights(path: Path) -> None:
+    index = path / INDEX
+    wanted = {"model.safetensors"}
+    if index.is_file():
+        wanted = {Path(str(name)).name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+    missing = sorted(name for name in wanted if not (path / name).is_file())
+    if missing:
+        raise _unusable(
+            path,
+            expected="weights as safetensors",
+            came=f"no {missing[0]}" + (f" nor {len(missing) - 1} more" if missing[1:] else ""),
+            todo="download the rest with `hf download`; pickled weights (.bin) are not opened",
+        )
+
+
+def _unusable(path: Path, *, expected: str, came: str, todo: str) -> ConfigError:
+    return ConfigError(where=f"model {path}", expected=expected, came=came, todo=todo)

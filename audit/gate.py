@@ -1,0 +1,76 @@
+"""Gate: what a layer must keep before anyone trains on it. Each criterion stands beside its limit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from xsheet.audit.settings import GateLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """One number that decides, and its limit."""
+
+    name: str
+    why: str
+    value: float | None  # None: it could not be measured, which does not pass
+    sense: Literal["<=", ">="]
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the number keeps the limit."""
+        if self.value is None:
+            return False
+        return self.value <= self.limit if self.sense == "<=" else self.value >= self.limit
+
+    def __str__(self) -> str:
+        value = "not measured" if self.value is None else f"{self.value:.3f}"
+        return f"{'pass' if self.passed else 'FAIL'}  {self.name} {value} {self.sense} {self.limit:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """All criteria that were asked for."""
+
+    criteria: tuple[Criterion, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every criterion is kept."""
+        return all(one.passed for one in self.criteria)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """What the criteria are about, each 0..1; None where nothing could tell."""
+
+    structure: float | None  # share of annotations that fail a structural check
+    hallucinated: float | None
+    missed: float | None
+    unusable: float | None
+    verifiable: float | None
+    f1: float | None
+    accepted: float | None
+
+
+_CRITERIA: Sequence[tuple[str, str, Literal["<=", ">="], str]] = (
+    ("structure", "annotations that break the structure (A)", "<=", "max_structure"),
+    ("hallucinated", "visible phases that measurement refutes (G1, G4, E2)", "<=", "max_hallucinated"),
+    ("missed", "moving time that no phase names (G9)", "<=", "max_missed"),
+    ("unusable", "replies that were truncated or invalid", "<=", "max_unusable"),
+    ("verifiable", "phases whose part is seen", ">=", "min_verifiable"),
+    ("f1", "F1 at tIoU 0.5 with the other layer", ">=", "min_f1"),
+    ("accepted", "what people accept of a random sample, lower bound", ">=", "min_accepted"),
+)
+
+
+def gate_of(measures: Measures, limits: GateLimits) -> Gate:
+    """The criteria whose limit is set."""
+    return Gate(
+        criteria=tuple(
+            Criterion(name=name, why=why, value=getattr(measures, name), sense=sense, limit=limit)
+            for name, why, sense, field in _CRITERIA
+            if (limit := getattr(limits, field)) is not None
+        )
+    )

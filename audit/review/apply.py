@@ -1,0 +1,201 @@
+"""From reviews to a `human` layer: the clips that people accepted, as they left them.
+
+Nothing is merged in silence. An annotation on which the operations do not follow from one another, or on which two
+reviewers came to different ends, is refused and listed; whose word counts is then said by name (`reviewers`).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xsheet import __version__
+from xsheet.audit.review.draft import Trail
+from xsheet.audit.review.journal import BOOKS, Journal, journal_path, read_journals
+from xsheet.schemas import ids
+from xsheet.schemas.annotation import Annotation, Phase, Repair, annotation_id
+from xsheet.schemas.layers import LayerRun, write_layer
+from xsheet.schemas.review import Review
+from xsheet.schemas.run import Run
+from xsheet.schemas.tables import REVIEWS, iterate, write_table
+
+REASON = "a reviewer said so"
+COMPARED = ("start_us", "end_us", "track", "action", "laterality", "kind", "text", "amplitude", "speed", "repetitions")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """One annotation that was not taken over, and why."""
+
+    clip_id: str
+    annotation_id: str
+    reviewers: tuple[str, ...]
+    phase_ids: tuple[str, ...]  # on which they differ; none when it is the whole clip
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of the reviews of a layer."""
+
+    human: LayerRun | None  # None when nothing was accepted
+    accepted: int
+    changed: int  # of these, other than the layer had them
+    rejected: tuple[str, ...]  # clips
+    undecided: tuple[str, ...]  # clips that were edited and neither accepted nor rejected
+    conflicts: tuple[Conflict, ...]
+    unknown: int  # operations on annotations that this layer does not have
+
+
+def apply(set_folder: Path, layer: LayerRun, *, reviewers: Sequence[str] = ()) -> Applied:
+    """Write the `human` layer of what was accepted in `layer`, and the table `reviews` of all operations there are.
+
+    Args:
+        set_folder: the set.
+        layer: the layer that was reviewed.
+        reviewers: only their operations count; all when empty.
+
+    Raises:
+        ContractError: a journal is damaged.
+        OSError: the set cannot be written.
+    """
+    reviews = all_reviews(set_folder)
+    write_table(set_folder, REVIEWS, reviews)
+    counted = by_annotation(one for one in reviews if not reviewers or one.reviewer in reviewers)
+    settled, conflicts = _settled(layer, counted)
+    accepted = [trail for trail in settled if trail.draft.decision == "accept"]
+    run = _run(layer, accepted)
+    rows = [_human(trail, run) for trail in accepted]
+    return Applied(
+        human=write_layer(set_folder, run, "human", rows) if rows else None,
+        accepted=len(rows),
+        changed=sum(bool(row.repairs) for row in rows),
+        rejected=tuple(t.annotation.clip_id for t in settled if t.draft.decision == "reject"),
+        undecided=tuple(t.annotation.clip_id for t in settled if t.draft.decision is None),
+        conflicts=tuple(conflicts),
+        unknown=sum(map(len, counted.values())),
+    )
+
+
+def repeated(set_folder: Path, layer: LayerRun, *, reviewer: str) -> Iterator[tuple[Annotation, Annotation]]:
+    """The clips that a reviewer decided twice without knowing: as left the first time, and the second."""
+    first, second = (by_annotation(Journal(journal_path(set_folder, reviewer, book)).fresh()) for book in BOOKS)
+    for annotation in layer.read():
+        if annotation.annotation_id in first and annotation.annotation_id in second:
+            both = [_replayed(annotation, book[annotation.annotation_id]).draft for book in (first, second)]
+            if all(draft.decision is not None for draft in both):
+                yield both[0].annotation, both[1].annotation
+
+
+def all_reviews(set_folder: Path) -> list[Review]:
+    """Every operation there is, by reviewer in the order they were made; of a lost journal what the table kept."""
+    journals = read_journals(set_folder)
+    known = {one.review_id for one in journals}
+    return [one for one in iterate(set_folder, REVIEWS) if one.review_id not in known] + journals
+
+
+def by_annotation(reviews: Iterable[Review]) -> dict[str, list[Review]]:
+    """Operations by the annotation they were made on."""
+    found: dict[str, list[Review]] = {}
+    for review in reviews:
+        found.setdefault(review.annotation_id, []).append(review)
+    return found
+
+
+def _settled(layer: LayerRun, reviews: dict[str, list[Review]]) -> tuple[list[Trail], list[Conflict]]:
+    """One trail for each annotation that was worked on, and the conflicts; takes what it finds out of `reviews`."""
+    settled: list[Trail] = []
+    conflicts: list[Conflict] = []
+    for annotation in layer.read():
+        ops = reviews.pop(annotation.annotation_id, [])
+        names = dict.fromkeys(op.reviewer for op in ops)
+        trails = [_replayed(annotation, [op for op in ops if op.reviewer == name]) for name in names]
+        worked = [trail for trail in trails if trail.standing.reviews or trail.refused]
+        conflict = _conflict(worked)
+        if conflict is not None:
+            conflicts.append(conflict)
+        else:
+            settled += worked[:1]
+    samples = Counter(trail.annotation.clip_id for trail in settled if trail.draft.decision == "accept")
+    conflicts += [
+        _refused(trail, why="another sample of the same clip was accepted too")
+        for trail in settled
+        if samples[trail.annotation.clip_id] > 1
+    ]
+    return [trail for trail in settled if samples[trail.annotation.clip_id] <= 1], conflicts
+
+
+def _conflict(trails: Sequence[Trail]) -> Conflict | None:
+    for trail in trails:
+        if trail.refused:
+            op = trail.refused[0]
+            why = f"{op.operation} {op.review_id} was made on another state of the annotation"
+            return _refused(trail, why=why, phase_ids=op.phase_ids)
+    drafts = [trail.draft for trail in trails]
+    if any((draft.decision, draft.phases) != (drafts[0].decision, drafts[0].phases) for draft in drafts):
+        phases = {phase.phase_id for draft in drafts[1:] for phase in set(drafts[0].phases) ^ set(draft.phases)}
+        return _refused(*trails, why="reviewers came to different ends", phase_ids=sorted(phases))
+    return None
+
+
+def _refused(*trails: Trail, why: str, phase_ids: Sequence[str] = ()) -> Conflict:
+    return Conflict(
+        clip_id=trails[0].annotation.clip_id,
+        annotation_id=trails[0].annotation.annotation_id,
+        reviewers=tuple(dict.fromkeys(op.reviewer for trail in trails for op in (*trail.reviews, *trail.refused))),
+        phase_ids=tuple(phase_ids),
+        why=why,
+    )
+
+
+def _human(trail: Trail, run: Run) -> Annotation:
+    before, phases = trail.annotation, trail.draft.phases
+    return Annotation(
+        annotation_id=annotation_id(
+            clip_id=before.clip_id,
+            layer="human",
+            run_id=run.run_id,
+            sample_index=None,
+            said=before.base,
+            phases=phases,
+        ),
+        vocab_version=before.vocab_version,
+        clip_id=before.clip_id,
+        media_sha256=before.media_sha256,
+        layer="human",
+        parent_ids=(before.annotation_id,),
+        run_id=run.run_id,
+        status=before.status,
+        duration_us=before.duration_us,
+        base=before.base,
+        phases=phases,
+        repairs=tuple(_repairs(before.phases, phases)),
+    )
+
+
+def _repairs(before: Sequence[Phase], after: Sequence[Phase]) -> Iterator[Repair]:
+    """What a reader of the parent finds changed, field by field."""
+    old, new = ({phase.phase_id: phase for phase in phases} for phases in (before, after))
+    for phase_id in old | new:
+        a, b, path = old.get(phase_id), new.get(phase_id), f"phases/{phase_id}"
+        if a is None and b is not None:
+            yield Repair(op="add", path=path, after=f"{b.action} {b.span}: {b.text}", reason=REASON)
+        elif a is not None and b is None:
+            yield Repair(op="drop", path=path, before=f"{a.action} {a.span}: {a.text}", reason=REASON)
+        elif a is not None and b is not None:
+            for name in COMPARED:
+                x, y = getattr(a, name), getattr(b, name)
+                if x != y:
+                    yield Repair(op="set", path=f"{path}/{name}", before=str(x), after=str(y), reason=REASON)
+
+
+def _run(layer: LayerRun, accepted: Sequence[Trail]) -> Run:
+    operations = [op.review_id for trail in accepted for op in trail.standing.reviews]
+    key = ids.content_key("review", __version__, layer.run.run_id, operations)
+    return Run(run_id=f"run_{key[:20]}", kind="review", tool_version=__version__, parent_run_ids=(layer.run.run_id,))
+
+
+def _replayed(annotation: Annotation, reviews: Iterable[Review]) -> Trail:
+    trail = Trail(annotation)
+    trail.replay(reviews)
+    return trail

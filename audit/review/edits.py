@@ -1,0 +1,206 @@
+"""Edits: what a reviewer wants, and the phases that come of it.
+
+The page says what is wanted in as few words as it can; what follows from it (the other side, the halves of a split, the
+claims that no longer hold) is worked out here.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import Field
+
+from xsheet.annotate.motion.kinds import kind_of
+from xsheet.audit.review.draft import Draft, refused
+from xsheet.schemas import vocab
+from xsheet.schemas.annotation import KinematicPhase, Phase
+from xsheet.schemas.ids import content_key
+from xsheet.schemas.review import Operation, Review
+from xsheet.schemas.settings import StrictModel
+from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
+
+HUMAN_SIGMA_US = round(frame_start_us(1, CLIP_RATE) / 12**0.5)  # a border set to a frame is uniform over that frame
+SILENT = ("amplitude", "speed", "repetitions")
+REASONS = (  # for a rejection, as its note
+    "wrong_time", "wrong_part", "wrong_side", "not_happening", "merged", "split", "wrong_intensity", "text_style",
+    "unverifiable", "media_fault",
+)  # fmt: skip
+OTHER_SIDE: Final = {"left": "right", "right": "left"}
+
+
+class Change(StrictModel):
+    """New values of one phase; what is left out stays as it is."""
+
+    phase_id: str | None = Field(default=None, description="null for a phase that is new")
+    start_us: int | None = Field(default=None, description="start in the clip, µs")
+    end_us: int | None = Field(default=None, description="end in the clip, µs, half-open")
+    track: vocab.Track | None = Field(default=None, description="body part that acts")
+    action: vocab.Action | None = Field(default=None, description="class")
+    laterality: vocab.Laterality | None = Field(default=None, description="the subject's own side")
+    kind: vocab.Kind | None = Field(default=None, description="sort of event")
+    text: str | None = Field(default=None, description="the action in plain words")
+    amplitude: int | None = Field(default=None, description="0..3; null = not said")
+    speed: int | None = Field(default=None, description="0..3; null = not said")
+    repetitions: int | None = Field(default=None, description="cycles; null = not said")
+
+    def values(self) -> dict[str, Any]:
+        """The fields that were given; null says something only where a phase may be silent."""
+        given = self.model_dump(exclude_unset=True, exclude={"phase_id"})
+        return {name: value for name, value in given.items() if value is not None or name in SILENT}
+
+
+class Intent(StrictModel):
+    """One operation as the page asks for it."""
+
+    operation: Operation
+    before_sha256: str = Field(description="hash of the draft that the page shows")
+    phase_ids: tuple[str, ...] = Field(default=(), max_length=64, description="phases it touches")
+    changes: tuple[Change, ...] = Field(default=(), max_length=64, description="edit and new only")
+    at_us: int | None = Field(default=None, description="where to split, µs")
+    undoes: str | None = Field(default=None, description="review to take back; undo only")
+    note: str | None = Field(default=None, max_length=400, description="remark")
+
+
+def to_review(intent: Intent, draft: Draft, *, reviewer: str, at: datetime) -> Review:
+    """The operation as it is kept.
+
+    Raises:
+        ContractError: it does not fit the draft, or its phases break a rule; the message says which.
+    """
+    try:
+        after = _after(intent, draft)
+        made = tuple(phase.phase_id for phase in after)
+        ids = made if intent.operation in ("edit", "new") else intent.phase_ids
+        if not ids and intent.operation not in ("accept", "reject", "undo"):
+            raise ValueError(f"expected a phase to {intent.operation}, got none")
+        key = [reviewer, at.isoformat(), intent.model_dump(mode="json"), draft.annotation.annotation_id]
+        return Review(
+            review_id="rev_" + content_key(key)[:20],
+            annotation_id=draft.annotation.annotation_id,
+            clip_id=draft.annotation.clip_id,
+            operation=intent.operation,
+            phase_ids=ids,
+            after=after,
+            before_sha256=intent.before_sha256,
+            undoes=intent.undoes,
+            reviewer=reviewer,
+            at=at,
+            note=intent.note,
+        )
+    except ValueError as error:
+        raise refused(error) from error
+
+
+def _after(intent: Intent, draft: Draft) -> tuple[Phase, ...]:
+    phases = [draft.phase(one) for one in intent.phase_ids]
+    match intent.operation:
+        case "edit":
+            return tuple(_edited(draft.phase(change.phase_id or ""), change.values()) for change in intent.changes)
+        case "new":
+            return tuple(_new(change, f"{intent.before_sha256}{i}") for i, change in enumerate(intent.changes))
+        case "flip_side":
+            return tuple(map(_flipped, phases))
+        case "split":
+            return _halves(_only(phases), intent.at_us, intent.before_sha256)
+        case "merge":
+            return (_merged(phases),)
+        case _:
+            return ()
+
+
+def _edited(phase: Phase, values: dict[str, Any]) -> Phase:
+    """The phase with other values. What was measured or claimed of the old one is no longer said of the new one."""
+    changed = {name for name, value in values.items() if getattr(phase, name) != value}
+    if not changed:
+        return phase
+    values["origin"] = "human"
+    if changed - {"text"}:
+        values |= {"confidence": None, "evidence": None, "speech": None, "amplitude_z": None, "speed_z": None}
+    if "text" in changed:
+        values["text_short"] = None
+    if "action" in changed:
+        values["action_raw"] = None
+        values.setdefault("kind", kind_of(values["action"]))
+    if "track" in changed:
+        values.setdefault("laterality", vocab.SIDED_TRACK.get(values["track"], "none"))
+        values |= {"body_parts": (), "visibility": None}
+    for edge in ("start", "end"):
+        if f"{edge}_us" in changed:
+            values[f"{edge}_sigma_us"] = HUMAN_SIGMA_US
+    span = Span(values.get("start_us", phase.start_us), values.get("end_us", phase.end_us))
+    return replace(phase, **values, kinematics=_inside(phase.kinematics, span))
+
+
+def _inside(parts: Sequence[KinematicPhase], span: Span) -> tuple[KinematicPhase, ...]:
+    """The parts of a gesture cut to a span; none when one would be lost, for their order would break."""
+    if any(part.start_us >= span.end_us or part.end_us <= span.start_us for part in parts):
+        return ()
+    return tuple(
+        replace(part, start_us=max(part.start_us, span.start_us), end_us=min(part.end_us, span.end_us))
+        for part in parts
+    )
+
+
+def _new(change: Change, seed: str) -> Phase:
+    values: dict[str, Any] = {"action": "other", "laterality": "none", **change.values()}
+    values.setdefault("kind", kind_of(values["action"]))
+    if "track" not in values:
+        raise ValueError("expected the track of the new phase, got none")
+    if (side := vocab.SIDED_TRACK.get(values["track"])) is not None:
+        values["laterality"] = side
+    values.setdefault("text", values["action"].replace("_", " "))
+    values |= {"start_sigma_us": HUMAN_SIGMA_US, "end_sigma_us": HUMAN_SIGMA_US, "origin": "human"}
+    return Phase(phase_id=_fresh_id(seed), **values)
+
+
+def _halves(phase: Phase, at_us: int | None, seed: str) -> tuple[Phase, Phase]:
+    if at_us is None or not phase.span.contains(at_us):
+        raise ValueError(f"expected an instant inside {phase.span} to split at, got {at_us}")
+    first = _edited(phase, {"end_us": at_us, "repetitions": None})
+    return first, replace(_edited(phase, {"start_us": at_us, "repetitions": None}), phase_id=_fresh_id(seed))
+
+
+def _merged(phases: Sequence[Phase]) -> Phase:
+    """One phase from the start of the earliest to the end of the latest, in the words of the longest."""
+    if len(phases) < 2 or len({phase.track for phase in phases}) > 1:
+        raise ValueError("expected two phases of one track to merge")
+    longest = max(phases, key=lambda phase: phase.span.duration_us)
+    span = {"start_us": min(p.start_us for p in phases), "end_us": max(p.end_us for p in phases)}
+    said = {phase.repetitions for phase in phases if phase.action == longest.action}
+    total = None if None in said else sum(p.repetitions or 0 for p in phases if p.action == longest.action)
+    return replace(_edited(longest, {**span, "repetitions": total}), kinematics=())
+
+
+def _flipped(phase: Phase) -> Phase:
+    if phase.laterality not in OTHER_SIDE:
+        raise ValueError(f"expected a phase of the left or the right side, got {phase.laterality!r}")
+    values = {
+        "track": other_side(phase.track),
+        "laterality": OTHER_SIDE[phase.laterality],
+        "text": other_side(phase.text),
+    }
+    parts: Any = tuple(map(other_side, phase.body_parts))  # the record refuses a part that does not exist
+    return replace(_edited(phase, values), body_parts=parts)
+
+
+def other_side(text: str) -> str:
+    """Left for right and right for left, in words and in names such as arm_left."""
+    return re.sub(r"(?i)(?<![a-z])(left|right)(?![a-z])", _mirrored, text)
+
+
+def _mirrored(found: re.Match[str]) -> str:
+    word = found.group()
+    other = OTHER_SIDE[word.lower()]
+    return other.capitalize() if word[0].isupper() else other
+
+
+def _only(phases: Sequence[Phase]) -> Phase:
+    if len(phases) != 1:
+        raise ValueError(f"expected one phase, got {len(phases)}")
+    return phases[0]
+
+
+def _fresh_id(seed: str) -> str:
+    return "h_" + content_key("phase", seed)[:10]

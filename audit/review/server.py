@@ -1,0 +1,162 @@
+"""The review server: HTTP on 127.0.0.1 around a desk.
+
+GET  /?token=...                       the page; sets the cookie that all else needs
+GET  /page/<name>                      its modules and style
+GET  /api/about, /api/queue            what is reviewed; a stretch of the queue
+GET  /api/clips/<key>                  one clip with all its facts, and the draft
+POST /api/clips/<key>/operations       one operation: 200 done, 409 made on another draft, 422 does not fit
+GET  /media/<clip_id>                  the clip's file, by ranges
+"""
+
+import logging
+import socket
+from collections.abc import Callable
+from importlib.resources import files
+from secrets import token_urlsafe
+from typing import Any
+
+import uvicorn
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from xsheet.audit.review.auth import Gate
+from xsheet.audit.review.edits import Intent
+from xsheet.audit.review.queue import Wanted
+from xsheet.audit.review.session import Desk
+from xsheet.schemas.errors import ConfigError, ContractError
+
+HOST = "127.0.0.1"
+PAGE = files("xsheet.audit.review") / "page"
+MEDIA_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+PAGE_OF_QUEUE = 200
+log = logging.getLogger(__name__)
+
+
+def serve(desk: Desk, *, announce: Callable[[str], None], port: int = 0, token: str | None = None) -> None:
+    """Serve the review page until interrupted.
+
+    Args:
+        desk: who reviews what.
+        announce: is given the address to open, token included.
+        port: 0 takes a free one.
+        token: what a browser must know; random when None.
+
+    Raises:
+        ConfigError: the port is taken.
+    """
+    server, listening, address = prepare(desk, port=port, token=token or token_urlsafe(32))
+    with listening:
+        announce(address)
+        server.run(sockets=[listening])
+
+
+def prepare(desk: Desk, *, port: int, token: str) -> tuple[uvicorn.Server, socket.socket, str]:
+    """A server that is ready to run on a bound socket, and the address to open."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((HOST, port))
+        listening.listen()  # from here on a browser waits, however long the start takes
+    except OSError as error:
+        listening.close()
+        came, todo = error.strerror or str(error), "choose another port, or 0 for any free one"
+        raise ConfigError(where=f"port {port}", expected="a free port", came=came, todo=todo) from error
+    bound = listening.getsockname()[1]
+    # No access log: the first line of it would hold the token.
+    config = uvicorn.Config(
+        application(desk, port=bound, token=token), log_config=None, access_log=False, server_header=False, ws="none"
+    )
+    return uvicorn.Server(config), listening, f"http://{HOST}:{bound}/?token={token}"
+
+
+def application(desk: Desk, *, port: int, token: str) -> ASGIApp:
+    """The whole application as ASGI."""
+    handlers = Handlers(desk)
+    routes = [
+        Route("/", handlers.index),
+        Route("/page/{name}", handlers.page),
+        Route("/api/about", handlers.about),
+        Route("/api/queue", handlers.queue),
+        Route("/api/clips/{key}", handlers.clip),
+        Route("/api/clips/{key}/operations", handlers.operate, methods=["POST"]),
+        Route("/media/{clip_id}", handlers.media),
+    ]
+    errors: Any = {ContractError: _refused}
+    return Gate(Starlette(routes=routes, exception_handlers=errors), port=port, token=token)
+
+
+class Handlers:
+    """One method per address. Those that are not async run in a thread, for they read files."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._pages = {entry.name: entry for entry in PAGE.iterdir()}
+
+    def index(self, _: Request) -> Response:
+        """The page."""
+        return self._file("index.html")
+
+    def page(self, request: Request) -> Response:
+        """One of the files beside it."""
+        return self._file(request.path_params["name"])
+
+    def about(self, _: Request) -> Response:
+        """What is reviewed."""
+        return JSONResponse(self._desk.about())
+
+    def queue(self, request: Request) -> Response:
+        """A stretch of the queue."""
+        asked = request.query_params
+        start = asked.get("start", "0")
+        if not (start.isascii() and start.isdigit()):
+            raise HTTPException(422, "expected a number to start from")
+        wanted = Wanted(**{name: asked.get(name, "")[:200] for name in Wanted.__slots__})
+        return JSONResponse(self._desk.queue(wanted, start=int(start[:9]), count=PAGE_OF_QUEUE))
+
+    def clip(self, request: Request) -> Response:
+        """One clip."""
+        sheet = self._desk.open(request.path_params["key"])
+        return JSONResponse(_found(sheet))
+
+    async def operate(self, request: Request) -> Response:
+        """One operation."""
+        if request.headers.get("content-type") != "application/json":
+            raise HTTPException(415, "expected application/json")
+        try:
+            intent = Intent.model_validate_json(await request.body())
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise HTTPException(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        try:
+            is_done, draft = _found(await run_in_threadpool(self._desk.operate, request.path_params["key"], intent))
+        except OSError as error:
+            log.warning("an operation could not be stored: %s", error)
+            raise HTTPException(507, f"the operation could not be stored: {error.strerror}") from error
+        return JSONResponse(draft, status_code=200 if is_done else 409)
+
+    def media(self, request: Request) -> Response:
+        """A clip's file."""
+        path = self._desk.media(request.path_params["clip_id"])
+        return FileResponse(_found(path), media_type="video/mp4")
+
+    def _file(self, name: str) -> Response:
+        # A name of the list, not a path: nothing that is asked for is ever joined to a folder.
+        file = _found(self._pages.get(name))
+        kind = _found(MEDIA_TYPES.get(name.rpartition(".")[2]))
+        return Response(file.read_bytes(), media_type=kind)
+
+
+def _found(what: Any) -> Any:
+    if what is None:
+        raise HTTPException(404, "not here")
+    return what
+
+
+def _refused(_: Request, error: ContractError) -> Response:
+    return PlainTextResponse(f"expected {error.expected}, got {error.came}; {error.todo}", status_code=422)

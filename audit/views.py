@@ -1,0 +1,168 @@
+"""Views of a layer: each annotation with its clip, its signals and its samples, one after the other in flat memory."""
+
+# pyarrow.compute makes its functions at import, where no checker sees them.
+# pyright: reportAttributeAccessIssue=false
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from xsheet.audit.agreement.consistency import Consistency, consistency
+from xsheet.audit.agreement.phase_arrays import units_of
+from xsheet.audit.checks.base import ClipFacts, View, beside
+from xsheet.audit.checks.evidence import Measured
+from xsheet.audit.signal_rows import SignalRows
+from xsheet.schemas import vocab
+from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.layers import LayerRun, layers
+from xsheet.schemas.tables import ANNOTATIONS, CLIPS, MEASURES, SHOTS, from_arrow, read_file, read_slice, read_table
+from xsheet.schemas.time import CLIP_RATE, frame_start_us
+
+_ROWS = 2_500  # half a row group as tables writes them; some 30 MB of records
+
+
+class Views:
+    """What a set knows beside the annotations of one layer, ready to be asked clip by clip."""
+
+    def __init__(self, set_folder: Path, layer: LayerRun) -> None:
+        self._layer = layer
+        self._clips = clip_facts(set_folder)
+        self._missing = missing_parents(set_folder, layer)
+        self._signals = SignalRows(set_folder)
+        self._measured: tuple[str, Measured | None] = ("", None)
+
+    def __iter__(self) -> Iterator[View]:
+        for rows in blocks(self._layer):
+            support, agreement = _samples(rows)
+            for k, row in enumerate(rows):
+                yield self.view(row, support=support.get(k, {}), agreement=agreement.get(row.clip_id))
+
+    def view(
+        self, row: Annotation, *, support: Mapping[str, float] | None = None, agreement: float | None = None
+    ) -> View:
+        """One annotation with all that is known."""
+        measured = self._measured_of(row.clip_id)
+        view = View(
+            annotation=row,
+            run=self._layer.run,
+            clip=self._clips.get(row.clip_id),
+            missing_parents=self._missing.get(row.annotation_id, ()),
+            support=support or {},
+            agreement=agreement,
+        )
+        return view if measured is None else beside(view, measured)
+
+    def _measured_of(self, clip_id: str) -> Measured | None:
+        if self._measured[0] != clip_id:
+            signals = self._signals(clip_id)
+            self._measured = clip_id, None if signals is None else Measured(signals)
+        return self._measured[1]
+
+
+def blocks(layer: LayerRun) -> Iterator[list[Annotation]]:
+    """The annotations of a layer in blocks; the samples of a clip, which lie together, are in one."""
+    held: list[Annotation] = []
+    for rows in _slices(layer):
+        held += rows
+        if held and held[0].sample_index is not None:
+            last = held[-1].clip_id
+            cut = next((k for k in range(len(held) - 1, -1, -1) if held[k].clip_id != last), -1) + 1
+            if cut:
+                yield held[:cut]
+            held = held[cut:]
+        else:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def _slices(layer: LayerRun) -> Iterator[list[Annotation]]:
+    for file in layer.files:
+        count: int = pq.read_metadata(file).num_rows
+        for first in range(0, count, _ROWS):
+            some = read_slice(file, ANNOTATIONS, range(first, min(first + _ROWS, count)))
+            yield from_arrow(some, ANNOTATIONS)
+
+
+def _samples(rows: Sequence[Annotation]) -> tuple[dict[int, dict[str, float]], dict[str, float]]:
+    """Support by row and phase, and agreement by clip, where a clip has several samples."""
+    if len(rows) < 2 or rows[0].sample_index is None or len({row.clip_id for row in rows}) == len(rows):
+        return {}, {}
+    usable = [k for k, row in enumerate(rows) if row.status == "ok"]
+    units = units_of(rows[k] for k in usable)
+    found: Consistency = consistency(units)
+    several = dict(zip(found.clip_ids.tolist(), found.samples.tolist(), strict=True))
+    # Units are sorted by annotation, track and start: the same order gives the phases their ids back.
+    support: dict[int, dict[str, float]] = defaultdict(dict)
+    shares = iter(found.support.tolist())
+    for k in usable:
+        phases = sorted(rows[k].phases, key=lambda p: (vocab.TRACKS.index(p.track), p.start_us))
+        shared = {phase.phase_id: share for phase, share in zip(phases, shares, strict=False)}
+        if several[rows[k].clip_id] > 1:
+            support[k] = shared
+    agreement = {
+        clip: f1 for clip, f1 in zip(found.clip_ids.tolist(), found.f1.tolist(), strict=True) if several[clip] > 1
+    }
+    return support, agreement
+
+
+def clip_facts(set_folder: Path) -> dict[str, ClipFacts]:
+    """Length, file, cuts and camera of every clip, from a few columns."""
+    clips = read_table(
+        set_folder, CLIPS, ["clip_id", "source_id", "start_us", "end_us", "frames", "media_sha256"]
+    ).to_pydict()
+    edges = _shot_edges(set_folder)
+    measures = read_table(set_folder, MEASURES, ["clip_id", "picture"]).combine_chunks()
+    camera = dict(
+        zip(
+            measures["clip_id"].to_pylist(),
+            pc.struct_field(measures["picture"], "camera_motion").to_pylist() if len(measures) else (),
+            strict=True,
+        )
+    )
+    return {
+        clip_id: ClipFacts(
+            duration_us=frame_start_us(frames, CLIP_RATE),
+            media_sha256=sha256,
+            cuts_us=tuple(us - start for us in edges.get(source, ()) if start < us < end),
+            camera_motion=camera.get(clip_id),
+        )
+        for clip_id, source, start, end, frames, sha256 in zip(*clips.values(), strict=True)
+    }
+
+
+def _shot_edges(set_folder: Path) -> dict[str, list[int]]:
+    """Instants at which shots begin or end, by source."""
+    shots = read_table(set_folder, SHOTS, ["source_id", "start_us", "end_us"]).to_pydict()
+    edges: dict[str, set[int]] = defaultdict(set)
+    for source, start, end in zip(shots["source_id"], shots["start_us"], shots["end_us"], strict=True):
+        edges[source].update((start, end))
+    return {source: sorted(found) for source, found in edges.items()}
+
+
+def missing_parents(set_folder: Path, layer: LayerRun) -> dict[str, tuple[str, ...]]:
+    """Parents by annotation that stand in no layer it may be made from; empty for nearly all sets."""
+    place = vocab.LAYERS.index(layer.layer)
+    # A human layer may follow another; raw replies have no words of the contract to be made into anything but norm.
+    before = [one for one in layers(set_folder) if vocab.LAYERS.index(one.layer) <= place and str(one) != str(layer)]
+    files = list(chain.from_iterable(one.files for one in before if layer.layer == "norm" or one.layer != "raw"))
+    known = pa.chunked_array(
+        [chunk for file in files for chunk in read_file(file, ANNOTATIONS, ["annotation_id"])["annotation_id"].chunks],
+        pa.string(),
+    )
+    missing: dict[str, tuple[str, ...]] = {}
+    for file in layer.files:
+        rows = read_file(file, ANNOTATIONS, ["annotation_id", "parent_ids"]).combine_chunks()
+        named = rows["parent_ids"].combine_chunks()
+        is_lost = pc.invert(pc.is_in(named.flatten(), value_set=known))
+        owners, parents = pc.list_parent_indices(named).filter(is_lost), named.flatten().filter(is_lost)
+        for owner, parent in zip(owners.to_pylist(), parents.to_pylist(), strict=True):
+            annotation_id = rows["annotation_id"][owner].as_py()
+            missing[annotation_id] = (*missing.get(annotation_id, ()), parent)
+    return missing

@@ -1,0 +1,100 @@
+"""A source as words of 32 bits, one per frame, that survive re-encoding, scaling, dimming and another frame rate.
+
+Picture: signs of how the difference of neighbouring fields changes over 0.4 s, on a grid of 4 × 9 (after Oostveen,
+Kalker & Haitsma, 2002). Sound: the same of 33 bands, 300 to 2000 Hz (after Haitsma & Kalker, 2002). Both describe
+change, so two people before the same wall differ; a perceptual hash of key frames does not tell them apart
+(docs/log.md#near-duplicates).
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from xsheet.curate.media.frames import Frame
+from xsheet.schemas.source import Fingerprint
+from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE
+
+Samples = NDArray[np.float32]
+Words = NDArray[np.uint32]
+Mask = NDArray[np.bool_]
+
+EXTRACTOR = "change-words@1"
+_ROWS, _COLUMNS = 4, 9
+_ENOUGH = 128  # lines of a picture are enough for means of four rows; more only cost time
+_FINE = 8  # fields are averaged from a picture of 8 × 8 pixels each, since cv2 rounds its means to whole levels
+_PICTURE_LAG, _SOUND_LAG = 10, 5  # frames between which the change is taken
+_STILL = 0.15  # mean change in levels of luma, below it the signs are coding noise
+_SAMPLES_PER_FRAME = AUDIO_RATE.num // CLIP_RATE.num
+_WINDOW = 5920  # samples, 0.37 s
+_FFT = 8192
+_BANDS_HZ = np.geomspace(300, 2000, 34)
+_QUIET = 1e-6  # mean power of a window, -60 dB of full scale
+_BLOCK = 500  # frames of sound at a time, for flat memory
+
+
+class FingerprintWatcher:
+    """Sees every frame of a source and makes its fingerprint."""
+
+    def __init__(self) -> None:
+        self._grids: list[NDArray[np.float32]] = []
+
+    def add(self, frame: Frame) -> None:
+        """Take the next frame."""
+        step = max(1, min(frame.rgb.shape[:2]) // _ENOUGH)
+        luma = cv2.cvtColor(np.ascontiguousarray(frame.rgb[::step, ::step]), cv2.COLOR_RGB2GRAY)
+        fields = cv2.resize(luma, (_COLUMNS * _FINE, _ROWS * _FINE), interpolation=cv2.INTER_AREA)
+        grid = fields.reshape(_ROWS, _FINE, _COLUMNS, _FINE).mean(axis=(1, 3), dtype=np.float32)
+        self._grids.append(grid)
+
+    def fingerprint(self, source_id: str, *, sound: Samples | None) -> Fingerprint:
+        """What was seen, and the sound (float32, 16 kHz, 640 samples a frame) that goes with it."""
+        picture = picture_words(np.reshape(self._grids, (-1, _ROWS, _COLUMNS)))
+        heard = sound_words(sound) if sound is not None else None
+        return Fingerprint(
+            source_id=source_id,
+            extractor=EXTRACTOR,
+            frames=len(self._grids),
+            picture=_as_column(*picture),
+            sound=_as_column(*heard) if heard else (),
+        )
+
+
+def picture_words(grids: NDArray[np.floating]) -> tuple[Words, Mask]:
+    """(frames,) words of luma grids (frames, 4, 9), and whether anything moves there; the last 0.4 s has none."""
+    changes = grids[_PICTURE_LAG:] - grids[:-_PICTURE_LAG]
+    signs = np.diff(changes, axis=2).reshape(len(changes), 32)
+    return _packed(signs, np.abs(signs).mean(axis=1) > _STILL, frames=len(grids))
+
+
+def sound_words(sound: Samples) -> tuple[Words, Mask]:
+    """(frames,) words of samples (640 × frames,) at 16 kHz, and whether they sound; the last 0.2 s has none."""
+    frames = len(sound) // _SAMPLES_PER_FRAME
+    before = (_WINDOW - _SAMPLES_PER_FRAME) // 2
+    around = np.pad(sound, (before, _WINDOW))
+    windows = np.lib.stride_tricks.sliding_window_view(around, _WINDOW)[::_SAMPLES_PER_FRAME][:frames]
+    parts = [_bands(windows[at : at + _BLOCK]) for at in range(0, frames, _BLOCK)]
+    if frames <= _SOUND_LAG:
+        return np.zeros(frames, np.uint32), np.zeros(frames, dtype=bool)
+    levels = np.diff(np.concatenate([bands for bands, _ in parts]), axis=1)
+    loud = np.concatenate([power for _, power in parts]) > _QUIET
+    return _packed(levels[_SOUND_LAG:] - levels[:-_SOUND_LAG], loud[_SOUND_LAG:] & loud[:-_SOUND_LAG], frames=frames)
+
+
+def _bands(windows: Samples) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(n, 33) log power of the bands, and (n,) mean power of each window."""
+    power = np.abs(np.fft.rfft(windows * np.hanning(_WINDOW).astype(np.float32), _FFT)) ** 2
+    places = np.searchsorted(np.fft.rfftfreq(_FFT, 1 / AUDIO_RATE.num), _BANDS_HZ)
+    bands = np.add.reduceat(power, places, axis=1)[:, :-1]
+    return np.log(bands + 1e-9).astype(np.float32), np.square(windows).mean(axis=1)
+
+
+def _packed(signs: NDArray[np.floating], there: Mask, *, frames: int) -> tuple[Words, Mask]:
+    words, mask = np.zeros(frames, np.uint32), np.zeros(frames, dtype=bool)
+    bits = np.packbits(signs > 0, axis=1).astype(np.uint32)
+    words[: len(bits)] = bits[:, 0] << 24 | bits[:, 1] << 16 | bits[:, 2] << 8 | bits[:, 3]
+    mask[: len(bits)] = there
+    return words, mask
+
+
+def _as_column(words: Words, there: Mask) -> tuple[int | None, ...]:
+    return tuple(w if t else None for w, t in zip(words.view(np.int32).tolist(), there.tolist(), strict=True))

@@ -1,0 +1,135 @@
+"""What would another limit keep? One limit over a row of values, all others as they stand."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import ValidationError
+
+from xsheet.curate.filter.columns import Mask, scored_by
+from xsheet.curate.filter.decide import LIMIT_OF, SCORERS, Judged, breaches, failures
+from xsheet.curate.filter.decide_set import Tally, lengths_us, measure_parts
+from xsheet.curate.filter.limits import Limits
+from xsheet.schemas.errors import ConfigError
+
+MAX_VALUES = 1000
+_NAMES = tuple(judged.limit for judged in LIMIT_OF)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one value of the limit keeps, and how much more or less than the limits as they stand."""
+
+    value: float
+    kept: Tally
+    change_us: int
+
+
+def parse_over(text: str) -> tuple[str, tuple[float, ...]]:
+    """'sync.lips.min_confidence=2:6:0.5' as the limit and its values, both ends included.
+
+    Raises:
+        ConfigError: another shape, a step that leads nowhere, or more than MAX_VALUES values.
+    """
+    name, _, span = text.partition("=")
+    try:
+        first, last, step = (Decimal(part) for part in span.split(":"))
+        count = int((last - first) / step) + 1
+    except (ValueError, ArithmeticError, InvalidOperation) as error:
+        raise _wrong_over(text) from error
+    if not name or not 1 <= count <= MAX_VALUES:
+        raise _wrong_over(text)
+    return name, tuple(float(first + step * k) for k in range(count))
+
+
+def _wrong_over(text: str) -> ConfigError:
+    return ConfigError(
+        where="--over",
+        expected=f"limit=first:last:step with at most {MAX_VALUES} values, e.g. sync.lips.min_confidence=0.2:0.6:0.1",
+        came=repr(text),
+        todo="name one limit and its range",
+    )
+
+
+def sweep_set(set_folder: Path, limits: Limits, *, over: str) -> list[Swept]:
+    """`sweep` over the table `measures` of a set, e.g. over 'sync.lips.min_confidence=0.2:0.6:0.1'.
+
+    'sync.min_confidence' is understood where all candidates were scored by one scorer.
+
+    Raises:
+        ConfigError: no such limit, or values that make no sense.
+    """
+    name, values = parse_over(over)
+    if name not in _NAMES:
+        scorers = {scorer for part in measure_parts(set_folder) for scorer in SCORERS if scored_by(part, scorer).any()}
+        section, _, last = name.partition(".")
+        name = f"sync.{scorers.pop()}.{last}" if section == "sync" and len(scorers) == 1 else name
+    return sweep(measure_parts(set_folder), limits, over=name, values=values)
+
+
+def sweep(parts: Iterable[pa.Table], limits: Limits, *, over: str, values: Sequence[float]) -> list[Swept]:
+    """One row per value.
+
+    Args:
+        parts: rows of `measures`, in as many tables as one likes.
+        limits: everything else that is judged.
+        over: dotted name of the limit.
+        values: what it is set to.
+
+    Raises:
+        ConfigError: no such limit, or a value outside its range.
+    """
+    judged = _find(over)
+    for value in values:
+        with_limit(limits, over, value)  # refused before any work
+    rest = with_limit(limits, over, None)
+    totals, standing = [Tally()] * len(values), Tally()
+    for part in parts:
+        lengths = lengths_us(part)
+        otherwise_kept = _nothing_against(part, rest)
+        standing += Tally.of(_nothing_against(part, limits), lengths)
+        for k, value in enumerate(values):
+            missing, failing = breaches(part, judged, value)
+            totals[k] += Tally.of(otherwise_kept & ~missing & ~failing, lengths)
+    return [Swept(value, kept, kept.us - standing.us) for value, kept in zip(values, totals, strict=True)]
+
+
+def with_limit(limits: Limits, name: str, value: float | None) -> Limits:
+    """The limits with one of them set, its section made where it was absent; ConfigError for a value out of range."""
+    values: dict[str, Any] = limits.model_dump()
+    at = values
+    *sections, last = name.split(".")
+    for section in sections:
+        at[section] = at[section] if at.get(section) is not None else {}
+        at = at[section]
+    # A whole number of frames arrives as a float from a range of values.
+    at[last] = int(value) if value is not None and last.endswith("_frames") and value == int(value) else value
+    try:
+        return Limits.model_validate(values)
+    except ValidationError as error:
+        said = error.errors(include_url=False)[0]["msg"]
+        raise ConfigError(
+            where=name, expected=said[0].lower() + said[1:], came=str(value), todo="correct it"
+        ) from error
+
+
+def _nothing_against(measures: pa.Table, limits: Limits) -> Mask:
+    against = np.zeros(len(measures), dtype=bool)
+    for mask in failures(measures, limits).values():
+        against |= mask
+    return ~against
+
+
+def _find(name: str) -> Judged:
+    found = next((judged for judged in LIMIT_OF if judged.limit == name), None)
+    if found is None:
+        near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.0)[0]
+        raise ConfigError(
+            where="--over", expected="the name of a limit", came=repr(name), todo=f"did you mean {near!r}?"
+        )
+    return found

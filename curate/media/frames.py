@@ -1,0 +1,66 @@
+"""Frames at a constant rate out of whatever a file holds, in one decode."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from av.video.frame import VideoFrame
+
+from xsheet.curate.media.container import PassCounts
+from xsheet.curate.media.image import Rgb
+from xsheet.curate.media.timing import TOLERANCE_US
+from xsheet.schemas.time import FrameRate, frame_start_us
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One frame at the requested rate; everything that looks at pixels is handed the same one."""
+
+    index: int  # at the requested rate
+    start_us: int  # start of that index, from the first video frame
+    rgb: Rgb  # (height, width, 3), upright, square pixels, read-only
+    source_index: int  # which decoded frame is shown
+    source_us: int  # when that one starts
+
+
+def at_rate(
+    timed: Iterable[tuple[int, VideoFrame]],
+    *,
+    rate: FrameRate,
+    end_us: int,
+    render: Callable[[VideoFrame], Rgb],
+    counts: PassCounts,
+    first: int = 0,
+) -> Iterator[Frame]:
+    """Show at each instant the last frame that has started; only frames that are shown are rendered.
+
+    Args:
+        timed: (start in µs from zero, frame), ascending.
+        rate: frames per second to hand out.
+        end_us: end of the picture; the last frame is held until then.
+        render: makes the picture of a frame.
+        counts: shown, repeated and dropped are counted here.
+        first: index to begin with; frames of `timed` that end before it are passed over.
+    """
+    index = first
+    for source_index, (start_us, until_us, frame) in enumerate(_with_ends(timed, end_us=end_us)):
+        rgb: Rgb | None = None
+        # The first frame of a film is shown however short it is.
+        while (instant_us := frame_start_us(index, rate)) + TOLERANCE_US < min(until_us, end_us) or index == 0:
+            if rgb is None:
+                rgb = render(frame)
+            else:
+                counts.repeated += 1
+            counts.shown += 1
+            yield Frame(index, instant_us, rgb, source_index, start_us)
+            index += 1
+        counts.dropped += rgb is None
+
+
+def _with_ends(timed: Iterable[tuple[int, VideoFrame]], *, end_us: int) -> Iterator[tuple[int, int, VideoFrame]]:
+    current: tuple[int, VideoFrame] | None = None
+    for start_us, frame in timed:
+        if current is not None:
+            yield current[0], start_us, current[1]
+        current = start_us, frame
+    if current is not None:
+        yield current[0], end_us, current[1]

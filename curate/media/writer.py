@@ -1,0 +1,183 @@
+"""Canonical clips: constant 25 fps H.264 with 16 kHz mono AAC in MP4, both from time 0; same input, same bytes.
+
+What a reader of a clip can rely on: no reordered frames, so that frame k starts at 40 000·k µs even for readers that
+ignore edit lists; the first frame is a key frame and the index stands in front; BT.601 in limited range, tagged,
+because readers that ignore the tag assume just that; nothing of the source's metadata, and no encoder name or date.
+"""
+
+import errno
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
+from av.codec.context import Flags as CodecFlags
+from av.container import OutputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace
+from av.video.stream import VideoStream
+from pydantic import Field
+
+from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
+from xsheet.curate.media.container import one_line
+from xsheet.curate.media.image import SCALING, Rgb
+from xsheet.schemas.errors import MediaError, RunError
+from xsheet.schemas.ids import file_sha256
+from xsheet.schemas.settings import StrictModel
+from xsheet.schemas.tables import replacing
+from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE
+
+_SMPTE170M = 6  # the number of BT.601 among colour primaries, transfer curves and matrices alike
+_MUXER = {"movflags": "+faststart", "fflags": "+bitexact"}
+_SEI = "filter_units=remove_types=6"  # x264 writes its settings and version into the stream
+
+
+class Compression(StrictModel):
+    """How canonical clips are compressed."""
+
+    crf: int = Field(default=18, ge=0, le=51, description="x264 quality, lower is better; 18 looks like its source")
+    preset: str = Field(
+        default="veryfast",
+        pattern="^(ultrafast|superfast|veryfast|faster|fast|medium|slow|slower|veryslow)$",
+        description="x264 effort; at this crf 'medium' is 1.6 dB nearer to its source for 2.4 times the work "
+        "(docs/log.md#media-limits)",
+    )
+    key_frame_every: int = Field(default=50, ge=1, le=250, description="frames; two seconds to seek over at most")
+    audio_bits_per_s: int = Field(
+        default=64_000, ge=16_000, le=256_000, description="AAC; ample for 16 kHz mono speech"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipFile:
+    """What was written."""
+
+    sha256: str
+    size_bytes: int
+    frames: int
+    samples: int
+    width: int
+    height: int
+
+
+def write_clip(
+    out: Path, *, frames: Iterable[Rgb], sound: Samples | None = None, how: Compression | None = None
+) -> ClipFile:
+    """Write one clip; `out` appears whole or not at all.
+
+    Args:
+        out: the MP4 file; its folder is made where missing.
+        frames: RGB (height, width, 3) at 25 fps, all of one even size, at least one.
+        sound: float32 in -1..1 at 16 kHz, 640 samples for each frame; None for a clip without an audio stream.
+        how: compression.
+
+    Raises:
+        ValueError: frames of odd or changing size, none at all, or sound of another length.
+        MediaError: encode_failed.
+        RunError: the disk is full.
+    """
+    try:
+        with replacing(out) as temporary:
+            count, (height, width) = _encode(temporary, frames, sound, how or Compression())
+            return ClipFile(
+                sha256=file_sha256(temporary),
+                size_bytes=temporary.stat().st_size,
+                frames=count,
+                samples=0 if sound is None else len(sound),
+                width=width,
+                height=height,
+            )
+    except MemoryError:
+        raise  # av's own is an FFmpegError too
+    except (av.error.FFmpegError, OSError) as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            todo = "free some space and run again; finished clips are kept"
+            raise RunError(where=str(out), expected="space on the disk", came=one_line(error), todo=todo) from error
+        raise MediaError(
+            reason="encode_failed",
+            where=str(out),
+            expected="a writable clip",
+            came=one_line(error),
+            todo="check the folder's permissions and the picture's size",
+        ) from error
+
+
+def _encode(path: Path, frames: Iterable[Rgb], sound: Samples | None, how: Compression) -> tuple[int, tuple[int, int]]:
+    pictures = iter(frames)
+    first = next(pictures, None)
+    if first is None:
+        raise ValueError("expected at least one frame, got none")
+    height, width = first.shape[:2]
+    if height % 2 or width % 2:
+        raise ValueError(f"expected even sides, for colour has half the resolution, got {width}×{height}")
+    count = 0
+    with av.open(f"file:{path}", "w", format="mp4", container_options=_MUXER) as container:
+        video = _video_stream(container, width=width, height=height, how=how)
+        audio = None if sound is None else _audio_stream(container, how)
+        without_sei = BitStreamFilterContext(_SEI, in_stream=video)
+        for picture in chain([first], pictures):
+            for packet in video.encode(_video_frame(picture, count, (height, width))):
+                container.mux(without_sei.filter(packet))
+            part = None if sound is None else sound[count * SAMPLES_PER_FRAME : (count + 1) * SAMPLES_PER_FRAME]
+            if audio is not None and part is not None and part.size:
+                container.mux(audio.encode(_audio_frame(part, count)))
+            count += 1
+        if sound is not None and len(sound) != count * SAMPLES_PER_FRAME:
+            raise ValueError(f"expected {count * SAMPLES_PER_FRAME} samples for {count} frames, got {len(sound)}")
+        for packet in video.encode(None):
+            container.mux(without_sei.filter(packet))
+        container.mux(without_sei.filter(None))
+        if audio is not None:
+            container.mux(audio.encode(None))
+    return count, (height, width)
+
+
+def _video_stream(container: OutputContainer, *, width: int, height: int, how: Compression) -> VideoStream:
+    options = {"crf": str(how.crf), "preset": how.preset, "g": str(how.key_frame_every), "bf": "0"}
+    stream = container.add_stream("libx264", rate=CLIP_RATE.num, options=options)
+    assert isinstance(stream, VideoStream)
+    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+    context = stream.codec_context
+    context.time_base = Fraction(1, CLIP_RATE.num)
+    context.flags |= CodecFlags.bitexact
+    context.color_primaries = context.color_trc = context.colorspace = _SMPTE170M
+    context.color_range = ColorRange.MPEG
+    context.thread_count = 1  # x264 gives other bytes for another number of threads
+    return stream
+
+
+def _audio_stream(container: OutputContainer, how: Compression) -> AudioStream:
+    stream = container.add_stream("aac", rate=AUDIO_RATE.num, layout="mono", bit_rate=how.audio_bits_per_s)
+    assert isinstance(stream, AudioStream)
+    stream.codec_context.time_base = Fraction(1, AUDIO_RATE.num)
+    stream.codec_context.flags |= CodecFlags.bitexact
+    return stream
+
+
+def _video_frame(picture: Rgb, index: int, size: tuple[int, int]) -> VideoFrame:
+    if picture.shape != (*size, 3):
+        raise ValueError(f"expected frames of shape {(*size, 3)}, got {picture.shape} at frame {index}")
+    rgb = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    frame = rgb.reformat(
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU601,
+        dst_color_range=ColorRange.MPEG,
+        interpolation=SCALING,
+        threads=1,
+    )
+    frame.pts, frame.time_base = index, Fraction(1, CLIP_RATE.num)
+    return frame
+
+
+def _audio_frame(samples: Samples, index: int) -> AudioFrame:
+    frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")
+    frame.sample_rate = AUDIO_RATE.num
+    frame.pts, frame.time_base = index * SAMPLES_PER_FRAME, Fraction(1, AUDIO_RATE.num)
+    return frame

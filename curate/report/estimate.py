@@ -1,0 +1,115 @@
+"""What a run will do, before it does it: the steps with their limits, and an estimate of time and disk."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from xsheet.curate.filter.limits import Limits
+from xsheet.curate.report.applied_limits import gauges
+from xsheet.curate.report.wording import title_of
+
+MINUTES_PER_HOUR = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitCosts:
+    """What an hour of video costs, as the benchmark measured it."""
+
+    cpu_s_per_minute: Mapping[str, float]  # of source video, by step, in the order of the steps
+    write_cpu_s_per_minute: float  # of kept clips
+    kept_share: float  # of the hours; 0.1 to 0.25 in public corpora
+    clip_mb_per_minute: float  # of kept clips
+    table_mb_per_hour: float  # of source video: series, tracks, stills
+
+
+MEASURED = UnitCosts(
+    cpu_s_per_minute={
+        "probe": 0.1,
+        "sound": 3.0,
+        "decode": 9.4,
+        "cuts": 1.2,
+        "picture": 1.4,
+        "faces": 7.8,
+        "sync": 0.4,
+    },
+    write_cpu_s_per_minute=75.0,
+    kept_share=0.2,
+    clip_mb_per_minute=30.0,
+    table_mb_per_hour=51.0,
+)
+"""Of 720p film with one face on one core; docs/log.md#cost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """One step of a run over some hours of video."""
+
+    step: str
+    does: str
+    limits: tuple[str, ...]
+    cpu_hours: float
+    disk_gb: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All steps; `wall_hours` supposes that the workers share the work evenly."""
+
+    steps: tuple[PlannedStep, ...]
+    wall_hours: float
+    disk_gb: float
+
+
+DOES = {
+    "probe": "hash and header of every file; those with the same bytes are one",
+    "sound": "voice activity and levels; a file without voice is not decoded",
+    "decode": "the one decode, 25 frames a second for everything that looks at pixels",
+    "cuts": "shots, gradual transitions left out",
+    "picture": "brightness, freezes, bars, camera",
+    "faces": "faces followed over each shot, mouth, head and eyes",
+    "sync": "lips against voice, offset found and corrected",
+}
+"""What the steps of a measurement do, in words."""
+
+
+def describe(limits: Limits, costs: UnitCosts, *, hours: float, jobs: int = 1) -> Plan:
+    """The plan for `hours` of video on `jobs` workers."""
+    steps = tuple(_steps(limits, costs, hours))
+    return Plan(
+        steps=steps,
+        wall_hours=sum(step.cpu_hours for step in steps) / max(1, jobs),
+        disk_gb=sum(step.disk_gb for step in steps),
+    )
+
+
+def _steps(limits: Limits, costs: UnitCosts, hours: float) -> Iterator[PlannedStep]:
+    minutes = hours * MINUTES_PER_HOUR
+    for step, cpu_s in costs.cpu_s_per_minute.items():
+        yield PlannedStep(step=step, does=DOES.get(step, ""), limits=(), cpu_hours=minutes * cpu_s / 3600, disk_gb=0.0)
+    yield PlannedStep(
+        step="decide",
+        does="verdicts with all reasons, from the measurements alone",
+        limits=tuple(f"{title_of(gauge.judged.measure)} {gauge.text}" for gauge in gauges(limits)),
+        cpu_hours=0.0,
+        disk_gb=hours * costs.table_mb_per_hour / 1000,
+    )
+    kept = minutes * costs.kept_share
+    yield PlannedStep(
+        step="write",
+        does="survivors, encoded once from their source, with body motion and signals",
+        limits=(),
+        cpu_hours=kept * costs.write_cpu_s_per_minute / 3600,
+        disk_gb=kept * costs.clip_mb_per_minute / 1000,
+    )
+
+
+PLAN_HEADS = ("step", "does", "limits", "CPU hours", "GB")
+
+
+def plan_rows(plan: Plan) -> list[tuple[str, str, str, float, float]]:
+    """Rows under PLAN_HEADS, the sum last."""
+    rows = [
+        (step.step, step.does, "; ".join(step.limits), round(step.cpu_hours, 3), round(step.disk_gb, 3))
+        for step in plan.steps
+    ]
+    total = sum(step.cpu_hours for step in plan.steps)
+    return [*rows, ("in all", f"about {plan.wall_hours:.3g} h of waiting", "", round(total, 3), round(plan.disk_gb, 3))]

@@ -1,0 +1,165 @@
+"""Everything known about one candidate: where it comes from, every measurement beside its limit, and its series."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from xsheet.curate.filter.columns import measured
+from xsheet.curate.filter.decide import breaches
+from xsheet.curate.report.applied_limits import Gauge, gauges, judging_limits
+from xsheet.curate.report.candidates import MEASUREMENTS
+from xsheet.schemas import tables
+from xsheet.schemas.clip import Clip, Measures, Verdict
+from xsheet.schemas.columns import Record, Series
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.source import NearDuplicate, Shot, SourceVideo, Split
+from xsheet.schemas.tables import Table
+from xsheet.schemas.time import CLIP_RATE, frames_in
+from xsheet.schemas.timeline import FaceTrack, Timeline
+
+R = TypeVar("R", bound=Record)
+_NEAREST = 200  # ids that are compared letter by letter; a comparison takes some 20 µs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One measurement, beside the limit that judges it where there is one."""
+
+    measure: str
+    value: float | None  # None where it was not measured
+    gauge: Gauge | None
+    passes: bool | None  # None where nothing judges it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """One candidate with all that belongs to it; None where the set does not have it."""
+
+    measures: Measures
+    verdict: Verdict | None
+    source: SourceVideo | None
+    shot: Shot | None
+    track: FaceTrack | None
+    clip: Clip | None
+    split: Split | None
+    likenesses: tuple[NearDuplicate, ...]  # of its source, with others
+    checks: tuple[Check, ...]
+    series: dict[str, Series]  # over the candidate, a value per frame at 25 fps
+
+
+def inspect_candidate(set_folder: Path, name: str) -> Inspection:
+    """Look a candidate up.
+
+    Args:
+        set_folder: the set.
+        name: its clip_id, or a beginning of it that no other has.
+
+    Raises:
+        ConfigError: no such candidate (the nearest is named), or several that begin so.
+        ContractError: a table that this code does not read.
+    """
+    clip_id = _resolve(set_folder, name)
+    row = _row(set_folder, tables.MEASURES, "clip_id", clip_id)
+    assert row is not None  # _resolve took the id from this table
+    (measures,) = tables.from_arrow(row, tables.MEASURES)
+    track = _record(set_folder, tables.TRACKS, "track_id", measures.track_id)
+    timeline = _record(set_folder, tables.TIMELINES, "source_id", measures.source_id)
+    return Inspection(
+        measures=measures,
+        verdict=_record(set_folder, tables.VERDICTS, "clip_id", clip_id),
+        source=_record(set_folder, tables.SOURCES, "source_id", measures.source_id),
+        shot=_record(set_folder, tables.SHOTS, "shot_id", measures.shot_id),
+        track=track,
+        clip=_record(set_folder, tables.CLIPS, "clip_id", clip_id),
+        split=_record(set_folder, tables.SPLITS, "clip_id", clip_id),
+        likenesses=tuple(
+            row
+            for row in tables.iterate(set_folder, tables.NEAR_DUPLICATES)
+            if measures.source_id in (row.source_id, row.other_id)
+        ),
+        checks=tuple(_checks(row, gauges(judging_limits(set_folder)))),
+        series=_series(measures, track, timeline),
+    )
+
+
+def _checks(row: pa.Table, judges: Sequence[Gauge]) -> Iterator[Check]:
+    for path in MEASUREMENTS:
+        value = float(measured(row, path)[0])
+        known = None if np.isnan(value) else value
+        mine = [gauge for gauge in judges if gauge.judged.measure == path]
+        for gauge in mine:
+            missing, failing = (bool(against[0]) for against in breaches(row, gauge.judged, gauge.limit))
+            if known is not None or missing:
+                yield Check(measure=path, value=known, gauge=gauge, passes=not (missing or failing))
+        if not mine and known is not None:
+            yield Check(measure=path, value=known, gauge=None, passes=None)
+
+
+def _series(measures: Measures, track: FaceTrack | None, timeline: Timeline | None) -> dict[str, Series]:
+    frames = frames_in(measures.span, CLIP_RATE)
+    found: dict[str, Series] = {}
+    if track is not None:
+        found["mouth seen"] = _cut(track.mouth_open, frames, begins=track.start_frame)
+        found["head turn"] = _cut(track.yaw_deg, frames, begins=track.start_frame)
+    if timeline is not None:
+        found["mouth heard"] = _cut(timeline.mouth_heard, frames)
+        found["voice"] = _cut(timeline.voice, frames)
+        found["energy"] = _cut(timeline.energy_db, frames)
+    return {name: series for name, series in found.items() if any(value is not None for value in series)}
+
+
+def _cut(series: Series, frames: range, *, begins: int = 0) -> Series:
+    """The values of some frames of the source; None where the series does not reach."""
+    return tuple(series[k - begins] if 0 <= k - begins < len(series) else None for k in frames)
+
+
+# ---- finding rows
+
+
+def _record(set_folder: Path, table: Table[R], column: str, value: str | None) -> R | None:
+    row = None if value is None else _row(set_folder, table, column, value)
+    return None if row is None else tables.from_arrow(row, table)[0]
+
+
+def _row(set_folder: Path, table: Table[R], column: str, value: str) -> pa.Table | None:
+    """The first row of a table that has the value: its ids are read first, then only the part that holds it."""
+    for path in tables.part_files(set_folder, table):
+        place = pc.index(tables.read_file(path, table, [column])[column], value).as_py()
+        if place >= 0:
+            return tables.read_file(path, table).slice(place, 1)
+    return None
+
+
+def _resolve(set_folder: Path, name: str) -> str:
+    ids = tables.read_table(set_folder, tables.MEASURES, ["clip_id"])["clip_id"]
+    begins = ids.filter(pc.starts_with(ids, name)) if name else ids.slice(0, 0)
+    if name in begins.to_pylist() or len(begins) == 1:
+        return name if len(begins) != 1 else str(begins[0].as_py())
+    near = ", ".join(begins.slice(0, 3).to_pylist()) if len(begins) else nearest_id(ids.combine_chunks(), name)
+    raise ConfigError(
+        where=str(set_folder),
+        expected="the id of a candidate, or a beginning that only one has",
+        came=f"{name!r}, with which {len(begins):,} candidates begin",
+        todo=f"did you mean {near}?" if near else "measure something first: the set has no candidates",
+    )
+
+
+def nearest_id(ids: pa.Array, name: str) -> str:
+    """The id most like a mistyped one; empty when there are no ids."""
+    if not len(ids):
+        return ""
+    # A million comparisons take half a minute: letters in the same place choose the few.
+    fixed = np.asarray(ids.to_pylist(), "S")
+    letters, width = fixed.view(np.uint8).reshape(len(ids), -1), fixed.itemsize
+    asked = np.frombuffer(name.encode(errors="replace")[:width].ljust(width, b"\0"), np.uint8)
+    # As it stands, and moved by one for a letter too many or too few.
+    same = [((letters == moved) & (moved != 0)).sum(axis=1) for moved in (asked, np.roll(asked, 1), np.roll(asked, -1))]
+    score = same[0] + np.maximum(same[1], same[2])
+    few = [ids[int(k)].as_py() for k in np.argsort(-score, kind="stable")[:_NEAREST]]
+    return str(difflib.get_close_matches(name, few, n=1, cutoff=0.0)[0])

@@ -1,0 +1,189 @@
+"""The truth of a film in the contract's own records: shots, planted offset, per-frame signals, annotated phases."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsheet import __version__
+from xsheet.demo.film.plan import SAMPLES_PER_FRAME, Head, Story, Take
+from xsheet.demo.puppet.identity import Identity, identity
+from xsheet.demo.puppet.script import Planned, rests
+from xsheet.schemas import ids, vocab
+from xsheet.schemas.annotation import Annotation, Base, Phase, annotation_id, sorted_phases
+from xsheet.schemas.clip import Measures, Signals, SyncScore
+from xsheet.schemas.run import Model, Run
+from xsheet.schemas.source import CutScore, Shot
+
+TRUTH = "truth"
+KINDS: dict[vocab.Action, vocab.Kind] = {
+    "look_away": "gaze", "blink_long": "gaze", "raise_brows": "expression", "smile": "expression",
+    "open_mouth": "expression", "lean_in": "posture", "lean_back": "posture", "sway": "posture", "shrug": "gesture",
+    "raise_hand": "gesture", "lower_hand": "gesture", "wave": "gesture", "rest": "rest",
+}  # fmt: skip
+PARTS: dict[vocab.Track, tuple[vocab.BodyPart, ...]] = {
+    "head": ("head",), "gaze": ("eyes",), "brows": ("brows",), "face": ("mouth", "cheeks"), "mouth": ("mouth",),
+    "torso": ("torso",), "whole_body": (), "arm_left": ("arm_left", "hand_left"),
+    "arm_right": ("arm_right", "hand_right"),
+}  # fmt: skip
+VERBS: dict[vocab.Action, str] = {
+    "nod": "nods", "shake_head": "shakes the head", "tilt_head": "tilts the head to the {side}",
+    "turn_head": "turns the head to the {side}", "look_away": "looks away to the {side}",
+    "blink_long": "closes both eyes for a moment", "raise_brows": "raises both brows", "smile": "smiles",
+    "open_mouth": "opens the mouth without speaking", "lean_in": "leans towards the camera", "lean_back": "leans back",
+    "sway": "sways from side to side", "shrug": "shrugs both shoulders", "raise_hand": "raises the {side} hand",
+    "lower_hand": "lowers the {side} hand", "wave": "waves with the {side} hand", "rest": "keeps still",
+}  # fmt: skip
+TIMES = {1: "once", 2: "twice", 3: "three times", 4: "four times"}
+SIZES = {1: "slightly", 3: "widely"}
+PACES = {1: "slowly", 3: "quickly"}
+
+
+def run_of(seed: int) -> Run:
+    """The run that every annotation of a corpus names."""
+    model = Model(id="xsheet.demo", revision=__version__)
+    run_id = "run_" + ids.content_key(TRUTH, model.revision, seed)[:20]
+    return Run(run_id=run_id, kind="truth", tool_version=__version__, model=model)
+
+
+def shots_of(story: Story, source_id: str) -> Iterator[Shot]:
+    """The takes as shots; frames of a dissolve belong to none."""
+    for take in story.takes:
+        scores = () if take.opens_with == "start" else (CutScore(detector=TRUTH, score=1.0),)
+        yield Shot(
+            shot_id=ids.shot_id(source_id, take.span),
+            source_id=source_id,
+            start_us=take.span.start_us,
+            end_us=take.span.end_us,
+            opens_with=take.opens_with,
+            cut_scores=scores,
+        )
+
+
+def rows_of(story: Story, source_id: str) -> Iterator[Measures | Signals | Annotation]:
+    """Planted offset, series and phases of every head of every take."""
+    for take in story.takes:
+        for column, head in enumerate(take.heads):
+            measures = _measures(story, take, column, source_id)
+            yield measures
+            yield _signals(story, take, column, measures.clip_id)
+            yield _annotation(story, take, head, measures.clip_id)
+
+
+def _measures(story: Story, take: Take, column: int, source_id: str) -> Measures:
+    shot = ids.shot_id(source_id, take.span)
+    track = ids.track_id(shot, take.span.start_us, (column / len(take.heads), 0.0, (column + 1) / len(take.heads), 1.0))
+    heard = take.heard == column
+    return Measures(
+        clip_id=ids.clip_id(source_id, take.span, track),
+        source_id=source_id,
+        shot_id=shot,
+        track_id=track,
+        start_us=take.span.start_us,
+        end_us=take.span.end_us,
+        # Null where no offset makes lips and sound agree: another's voice, music, silence, a still.
+        sync=SyncScore(scorer=TRUTH, offset_frames=story.offset_frames) if heard else None,
+    )
+
+
+def _signals(story: Story, take: Take, column: int, clip_id: str) -> Signals:
+    head = take.heads[column]
+    motion, scene = head.motion, identity(head.identity).scene
+    voice = np.zeros(len(motion), np.float32)
+    if take.heard == column and head.speech is not None:
+        voice = _shifted(head.speech.voiced.astype(np.float32), story.offset_frames)
+    series: dict[str, NDArray[np.floating]] = {
+        "mouth_open": motion.mouth_open, "mouth_wide": motion.mouth_wide, "smile": motion.smile,
+        "yaw_deg": motion.yaw_deg, "pitch_deg": motion.pitch_deg, "roll_deg": motion.roll_deg,
+        "brow_raise": motion.brow_raise, "eye_left_open": motion.eye_left_open, "eye_right_open": motion.eye_right_open,
+        "gaze_x": motion.gaze_x, "gaze_y": motion.gaze_y,
+        "head_x": column + 0.5 + scene.centre_x + motion.shift_x, "head_y": scene.eye_line - motion.shift_y,
+        "head_height": np.full(len(motion), scene.head_share), "face_visible": np.ones(len(motion)),
+        "voice": voice, "energy_db": _energy_db(story, take),
+    }  # fmt: skip
+    return Signals(
+        clip_id=clip_id,
+        frames=len(motion),
+        extractor=TRUTH,
+        **{name: tuple(map(float, values)) for name, values in series.items()},
+    )
+
+
+def _energy_db(story: Story, take: Take) -> NDArray[np.floating]:
+    frames = story.sound.reshape(-1, SAMPLES_PER_FRAME)[take.frames.start : take.frames.stop].astype(np.float64)
+    # Digital silence has no level in dB; one step of 16 bits is the floor. A tenth of a dB is all that a reader needs.
+    level: NDArray[np.float64] = np.maximum(np.sqrt((frames**2).mean(axis=1)), 2.0**-15)
+    return np.asarray(np.round(20 * np.log10(level), 1))
+
+
+def _shifted(voice: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+    shifted = np.zeros_like(voice)
+    if frames >= 0:
+        shifted[frames:] = voice[: len(voice) - frames]
+    else:
+        shifted[:frames] = voice[-frames:]
+    return shifted
+
+
+def _annotation(story: Story, take: Take, head: Head, clip_id: str) -> Annotation:
+    run, said = run_of(story.seed), _base(identity(head.identity), speaking=head.speech is not None)
+    planned = (*head.planned, *rests(head.planned, len(take.frames)))
+    phases = sorted_phases(_phase(i, one) for i, one in enumerate(planned))
+    return Annotation(
+        annotation_id=annotation_id(
+            clip_id=clip_id, layer="gold", run_id=run.run_id, sample_index=None, said=said, phases=phases
+        ),
+        vocab_version=vocab.VOCAB_VERSION,
+        clip_id=clip_id,
+        layer="gold",
+        run_id=run.run_id,
+        status="ok",
+        duration_us=take.span.duration_us,
+        base=said,
+        phases=phases,
+    )
+
+
+def _phase(index: int, planned: Planned) -> Phase:
+    return Phase(
+        phase_id=f"p{index}",
+        track=planned.track,
+        start_us=planned.span.start_us,
+        end_us=planned.span.end_us,
+        start_sigma_us=0,
+        end_sigma_us=0,
+        action=planned.action,
+        text=text_of(planned),
+        body_parts=PARTS[planned.track],
+        laterality=planned.laterality,
+        kind=KINDS.get(planned.action, "action"),
+        amplitude=planned.amplitude,
+        speed=planned.speed,
+        repetitions=planned.repetitions,
+        kinematics=planned.kinematics,
+        visibility=1.0,
+        origin="truth",
+    )
+
+
+def text_of(planned: Planned) -> str:
+    """The phase in plain words, e.g. 'nods twice, slightly, quickly'."""
+    said = VERBS[planned.action].format(side=planned.laterality)
+    if planned.repetitions > 1:
+        said += f" {TIMES[planned.repetitions]}"
+    manner = [SIZES.get(planned.amplitude), PACES.get(planned.speed)]
+    return ", ".join([said, *filter(None, manner)])
+
+
+def _base(who: Identity, *, speaking: bool) -> Base:
+    look = f"a drawn person with {who.look.hair} hair"
+    scene = "a plain coloured wall"
+    doing = "speaks" if speaking else "is silent"
+    return Base(
+        text=f"A drawn person with {who.look.hair} hair {doing} in front of {scene}, seen from the chest up.",
+        subject=look,
+        framing="head_shoulders",
+        scene=scene,
+        camera="static",
+        speaking="speaking" if speaking else "silent",
+    )

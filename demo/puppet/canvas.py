@@ -1,0 +1,75 @@
+"""Flat shapes on a picture: anti-aliased polygons with sub-pixel corners, and the view from head units to pixels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from xsheet.demo.puppet.identity import Colour
+from xsheet.demo.puppet.skull import Points
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) red, green, blue."""
+
+_SHIFT = 4  # corners are rounded to 1/16 pixel, so that the last bit of a sine cannot change a pixel
+_CAMERA_DISTANCE = 16.0  # head units; an ordinary portrait lens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Where the puppet's origin lies in the picture and how large its unit is, in pixels."""
+
+    centre_x: float
+    centre_y: float
+    unit: float
+
+    def project(self, points: Points) -> Points:
+        """(N, 2) pixels of (N, 3) points."""
+        scale = self.unit * _CAMERA_DISTANCE / (_CAMERA_DISTANCE - points[:, 2:])
+        return points[:, :2] * scale * (1, -1) + (self.centre_x, self.centre_y)
+
+
+def fill(picture: Picture, polygon: Points, colour: Colour | int) -> None:
+    """Fill one closed polygon of (N, 2) pixels."""
+    fill_all(picture, [polygon], colour)
+
+
+def fill_all(picture: Picture, polygons: Sequence[Points], colour: Colour | int) -> None:
+    """Fill polygons that do not overlap."""
+    corners = [np.rint(polygon * (1 << _SHIFT)).astype(np.int32) for polygon in polygons]
+    cv2.fillPoly(picture, corners, colour, lineType=cv2.LINE_AA, shift=_SHIFT)
+
+
+def ribbon(line: Points, width: Points | float) -> Points:
+    """(2N, 2) outline of a stroke along (N, 2) points; `width` may differ from point to point."""
+    along = np.asarray(np.gradient(line, axis=0))
+    across = np.stack((-along[:, 1], along[:, 0]), -1)
+    across *= 0.5 * np.reshape(width, (-1, 1)) / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-6)
+    return np.concatenate((line + across, (line - across)[::-1]))
+
+
+def rounded(polygon: Points, rounds: int = 2) -> Points:
+    """The closed polygon with its corners cut `rounds` times (Chaikin), close to a quadratic spline."""
+    for _ in range(rounds):
+        following = np.roll(polygon, -1, axis=0)
+        polygon = np.stack((0.75 * polygon + 0.25 * following, 0.25 * polygon + 0.75 * following), 1).reshape(-1, 2)
+    return polygon
+
+
+def disc(centre: Points, radius: float, sides: int = 20) -> Points:
+    """(sides, 2) circle about a (2,) point."""
+    turn = np.linspace(0, 2 * np.pi, sides, endpoint=False)
+    return centre + radius * np.stack((np.cos(turn), np.sin(turn)), -1)
+
+
+def hull(points: Points) -> Points:
+    """(M, 2) convex hull of (N, 2) points."""
+    return np.asarray(cv2.convexHull(points.astype(np.float32)), np.float32)[:, 0]
+
+
+def overlap(a: Points, b: Points) -> Points:
+    """(M, 2) intersection of two convex polygons; M = 0 when they are apart."""
+    _, shared = cv2.intersectConvexConvex(hull(a), hull(b))
+    return np.empty((0, 2), np.float32) if shared is None else np.asarray(shared, np.float32).reshape(-1, 2)

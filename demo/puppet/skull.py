@@ -1,0 +1,90 @@
+"""The bare surface of the puppet's head: a profile of rings, and a relief of nose, brow, sockets, cheeks and chin."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xsheet.demo.puppet.identity import Shape
+
+Floats = NDArray[np.floating]
+Points = NDArray[np.floating]
+"""(..., 2) or (..., 3) coordinates."""
+
+CHIN, CROWN = -1.15, 1.15
+
+# Height, half-width, front, back, and the depth at which a ring is widest.
+_PROFILE = np.array(
+    [
+        (-1.15, 0.16, 0.70, 0.44, 0.55),
+        (-1.10, 0.31, 0.79, 0.28, 0.46),
+        (-0.92, 0.485, 0.82, -0.05, 0.32),
+        (-0.66, 0.61, 0.83, -0.45, 0.15),
+        (-0.40, 0.70, 0.83, -0.80, 0.02),
+        (-0.10, 0.76, 0.80, -0.98, -0.06),
+        (0.20, 0.785, 0.83, -1.06, -0.10),
+        (0.50, 0.775, 0.81, -1.06, -0.14),
+        (0.78, 0.69, 0.66, -0.92, -0.18),
+        (0.98, 0.52, 0.40, -0.72, -0.20),
+        (1.10, 0.30, 0.12, -0.46, -0.20),
+        (1.15, 0.06, -0.12, -0.27, -0.20),
+    ]
+)
+# Bumps on the face: x, y, radius across, radius up, height. Those beside the middle are mirrored.
+_BUMPS = {
+    "bridge": (0.0, -0.12, 0.075, 0.17, 0.16),
+    "tip": (0.0, -0.31, 0.1, 0.11, 0.34),
+    "wing": (0.12, -0.36, 0.06, 0.06, 0.05),
+    "socket": (0.3, 0.0, 0.17, 0.13, -0.1),
+    "brow": (0.28, 0.24, 0.22, 0.09, 0.035),
+    "cheek": (0.4, -0.3, 0.17, 0.15, 0.045),
+    "lips": (0.0, -0.66, 0.2, 0.13, 0.05),
+    "dip": (0.0, -0.83, 0.2, 0.06, -0.03),
+    "chin": (0.0, -1.0, 0.17, 0.11, 0.05),
+}
+_FINE_Y = np.linspace(CHIN, CROWN, 231)
+
+
+def on_skull(shape: Shape, around: Floats, y: Floats, *, raised_cheeks: float = 0.0) -> Points:
+    """(..., 3) points of the skin at angle `around` (0 front, positive to the own left, radians) and height `y`."""
+    half, front, back, middle = _ring(shape, y)
+    x = half * np.sin(around)
+    ahead = np.cos(around) > 0
+    # A face is flatter than an ellipse: the exponent 2.5 on the front half.
+    depth = np.where(
+        ahead, (front - middle) * (1 - np.abs(np.sin(around)) ** 2.5) ** 0.45, (middle - back) * np.cos(around)
+    )
+    z = middle + depth + np.where(ahead, _relief(shape, x, y, raised_cheeks), 0.0)
+    return np.stack((x, _lengthened(shape, y), z), -1)
+
+
+def on_face(shape: Shape, x: Floats, y: Floats, *, lift: float = 0.0) -> Points:
+    """(N, 3) points of the front of the skin over (x, y), `lift` in front of it."""
+    half, _, _, _ = _ring(shape, y)
+    points = on_skull(shape, np.arcsin(np.clip(x / half, -0.98, 0.98)), y)
+    points[..., 0] = x
+    points[..., 2] += lift
+    return points
+
+
+def _lengthened(shape: Shape, y: Floats) -> Floats:
+    return np.where(y < 0, y * shape.face_length, y)
+
+
+def _ring(shape: Shape, y: Floats) -> tuple[Floats, ...]:
+    profile = [np.interp(_FINE_Y, _PROFILE[:, 0], column) for column in _PROFILE[:, 1:].T]
+    smooth = np.hanning(27) / np.hanning(27).sum()
+    half, *rest = (np.convolve(np.pad(column, 13, mode="edge"), smooth, mode="valid") for column in profile)
+    jaw = 1 + (shape.jaw_width - 1) * np.clip((-0.25 - _FINE_Y) / 0.4, 0, 1)
+    return tuple(np.interp(y, _FINE_Y, column) for column in (half * shape.face_width * jaw, *rest))
+
+
+def _relief(shape: Shape, x: Floats, y: Floats, raised_cheeks: float) -> Floats:
+    gains = {"bridge": shape.nose_height, "tip": shape.nose_height, "wing": shape.nose_width}
+    gains |= {"cheek": shape.cheeks + 1.2 * raised_cheeks}
+    total = np.zeros(np.broadcast_shapes(x.shape, y.shape))
+    for name, (aside, height, across, up, rise) in _BUMPS.items():
+        on_nose = name in ("tip", "wing")
+        wide, long = (shape.nose_width, shape.nose_length) if on_nose else (1.0, 1.0)
+        for side in (aside, -aside) if aside else (0.0,):
+            reach = ((x - side * wide) / (across * wide)) ** 2 + ((y - height * long) / up) ** 2
+            total = total + rise * gains.get(name, 1.0) * np.exp(-reach)
+    return total

@@ -1,0 +1,164 @@
+"""Sound to features per video frame: what an encoder must do, wav2vec 2.0, and log-mel bands without weights.
+
+B batch, n samples, T video frames, L layers, Q numbers per layer.
+"""
+
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from xsheet.model.encoders.pretrained import check_folder, frozen, transformers, weights_sha256
+from xsheet.schemas.ids import content_key
+
+RATE_HZ = 16_000
+
+
+class SoundEncoder(Protocol):
+    """16 kHz mono sound to L x Q numbers for every video frame.
+
+    Encode whole clips and cut frames afterwards: at the ends of what is encoded the features know less.
+    """
+
+    @property
+    def layers(self) -> int:
+        """L: `audio_layers` of the transformer."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Q: `audio_channels` of the transformer."""
+        ...
+
+    def encode(self, sound_Bn: Tensor, *, samples_per_frame: int) -> Tensor:
+        """float32 in -1..1 -> (B, T, L, Q) float32; 640 samples per frame at 25 fps.
+
+        Raises:
+            ValueError: no whole number of frames.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over weights and preprocessing."""
+        ...
+
+
+class LogMel:
+    """Loudness in bands of the mel scale, some steps per video frame (four of 10 ms at 25 fps), one layer per step.
+
+    A window of 25 ms, or of two steps where that is longer, stands round the middle of its step. Loudness counts from
+    the clip's loudest tenth, so that the level of a recording does not matter: 1 there, -1 at 60 dB less.
+    """
+
+    _WINDOW, _FLOOR_DB, _LOW_HZ, _HIGH_HZ = 400, 60.0, 80.0, 7600.0
+    _QUIET_DB = -50.0  # the loudest tenth of a whisper; a clip below it is silent, and stays so
+
+    def __init__(self, *, steps: int = 4, bands: int = 20) -> None:
+        self.layers = steps
+        self.channels = bands
+
+    def encode(self, sound_Bn: Tensor, *, samples_per_frame: int) -> Tensor:
+        """As SoundEncoder; ValueError also if a frame does not divide into the steps."""
+        frames = _frames(sound_Bn, samples_per_frame)
+        step, rest = divmod(samples_per_frame, self.layers)
+        if rest:
+            raise ValueError(f"expected a multiple of {self.layers} samples per frame, got {samples_per_frame}")
+        window = max(self._WINDOW, 2 * step)
+        before = (window - step) // 2
+        padded = functional.pad(sound_Bn.float(), (before, window - step - before))
+        pieces = padded.unfold(1, window, step) * torch.hann_window(window, device=sound_Bn.device)
+        size = 1 << (window - 1).bit_length()
+        power = torch.fft.rfft(pieces, n=size).abs().square() / window
+        mel = power @ _mel_filters(self.channels, size, low_hz=self._LOW_HZ, high_hz=self._HIGH_HZ).to(power).T
+        loud_db = 10 * mel.clamp(min=1e-11).log10()
+        top_db = loud_db.amax(2).quantile(0.9, dim=1).clamp(min=self._QUIET_DB)[:, None, None]
+        scaled: Tensor = 1 + (loud_db - top_db).clamp(min=-self._FLOOR_DB) / (self._FLOOR_DB / 2)
+        return scaled.reshape(len(sound_Bn), frames, self.layers, self.channels)
+
+    def fingerprint(self) -> str:
+        """As SoundEncoder."""
+        scale = [self._WINDOW, self._FLOOR_DB, self._LOW_HZ, self._HIGH_HZ, self._QUIET_DB]
+        return content_key("xsheet.model.encoders.audio.LogMel", 1, self.layers, self.channels, scale)
+
+
+class Wav2Vec2Sound:
+    """Every hidden layer of a wav2vec 2.0, at its own 50 Hz, then interpolated to the video's frames.
+
+    MultiTalk interpolates before the layers instead and runs them at the video's rate, for which they were not trained.
+    """
+
+    # Half of what 50 windows of 400 samples at a step of 320 lack to a second, on each side: exactly 50 features a
+    # second, each in the middle of its 20 ms.
+    _MARGIN, _STEP = 40, 320
+
+    def __init__(self, model: Any, *, normalise: bool) -> None:
+        self.model = frozen(model)
+        self.normalise = normalise
+
+    @classmethod
+    def load(cls, folder: Path, *, dtype: torch.dtype = torch.float32) -> Self:
+        """From a folder on the disk with config, preprocessor and safetensors; ConfigError if there is none."""
+        here = check_folder(folder, holds="config.json, preprocessor_config.json and *.safetensors of a wav2vec 2.0")
+        library = transformers()
+        before = library.Wav2Vec2FeatureExtractor.from_pretrained(here, local_files_only=True)
+        model = library.Wav2Vec2Model.from_pretrained(here, local_files_only=True, use_safetensors=True, dtype=dtype)
+        return cls(model, normalise=bool(before.do_normalize))
+
+    @property
+    def layers(self) -> int:
+        """12 in the base model, 24 in the large one; what goes into the first is left out, as MultiTalk does."""
+        return int(self.model.config.num_hidden_layers)
+
+    @property
+    def channels(self) -> int:
+        """768 in the base model."""
+        return int(self.model.config.hidden_size)
+
+    @torch.no_grad()
+    def encode(self, sound_Bn: Tensor, *, samples_per_frame: int) -> Tensor:
+        """As SoundEncoder."""
+        frames = _frames(sound_Bn, samples_per_frame)
+        sound = sound_Bn.float()
+        if self.normalise:  # over each clip, as the model's own preprocessing does
+            variance, mean = torch.var_mean(sound, dim=1, keepdim=True, correction=0)
+            sound = (sound - mean) / (variance + 1e-7).sqrt()
+        lacking = -sound.shape[1] % self._STEP
+        padded = functional.pad(sound, (self._MARGIN, self._MARGIN + lacking)).to(self.model.device, self.model.dtype)
+        hidden = self.model(padded, output_hidden_states=True).hidden_states[1:]
+        features_BLQS = torch.stack(hidden, dim=1).float().mT
+        place = (torch.arange(frames) + 0.5) * samples_per_frame / self._STEP - 0.5
+        return _at(features_BLQS, place.to(features_BLQS.device)).permute(0, 3, 1, 2)
+
+    def fingerprint(self) -> str:
+        """As SoundEncoder."""
+        return content_key("xsheet.model.encoders.audio.Wav2Vec2Sound", 1, self.normalise, weights_sha256(self.model))
+
+
+def _frames(sound_Bn: Tensor, samples_per_frame: int) -> int:
+    frames, rest = divmod(sound_Bn.shape[1], samples_per_frame)
+    if rest or not frames:
+        raise ValueError(f"expected whole frames of {samples_per_frame} samples, got {sound_Bn.shape[1]} samples")
+    return frames
+
+
+def _at(series: Tensor, place_T: Tensor) -> Tensor:
+    """Values between the samples of the last dimension, linearly; the first and the last hold beyond the ends."""
+    place = place_T.clamp(0, series.shape[-1] - 1)
+    below = place.floor().long()
+    above = (below + 1).clamp(max=series.shape[-1] - 1)
+    return torch.lerp(series[..., below], series[..., above], place - below)
+
+
+def _mel_filters(bands: int, size: int, *, low_hz: float, high_hz: float) -> Tensor:
+    """Triangles of area 1 that stand at equal distances on the mel scale (HTK's), (bands, size // 2 + 1)."""
+    low, high = (2595 * torch.log10(1 + torch.tensor(hz / 700)) for hz in (low_hz, high_hz))
+    edges = 700 * (10 ** (torch.linspace(float(low), float(high), bands + 2) / 2595) - 1)
+    left, middle, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    hz = torch.arange(size // 2 + 1) * RATE_HZ / size
+    triangles = torch.minimum((hz - left) / (middle - left), (right - hz) / (right - middle)).clamp(min=0)
+    area = triangles.sum(1, keepdim=True)
+    if not area.all():
+        raise ValueError(f"expected bands wider than {RATE_HZ / size:.0f} Hz, got {bands} bands")
+    return triangles / area

@@ -1,0 +1,203 @@
+"""Text to vectors: what an encoder must do, UMT5, and words read byte by byte that are learned with the model.
+
+B batch, M text tokens (a fixed length, pads included), W bytes of a token, E text width.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from xsheet.model.encoders.pretrained import check_folder, frozen, transformers, weights_sha256
+from xsheet.schemas.ids import content_key
+
+Chars = tuple[int, int]
+"""Half-open, in characters of the text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """One text as tokens, padded to the encoder's length."""
+
+    ids_M: Tensor
+    """int64, (M,) or (M, W)."""
+    chars: tuple[Chars, ...]
+    """Place of every token but the pads, in order; the end token stands at (n, n) of n characters."""
+
+
+class TextEncoder(Protocol):
+    """Text to vectors: frozen (vectors are cached) or trained with the model (ids are cached)."""
+
+    @property
+    def tokens(self) -> int:
+        """M: `text_tokens` of the transformer."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """E: `text_dim` of the transformer."""
+        ...
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is an nn.Module whose weights are learned with the transformer."""
+        ...
+
+    def tokenize(self, text: str) -> Tokens:
+        """Tokens of a text and an end token; "" is the null prompt.
+
+        Raises:
+            ValueError: the text needs more than M tokens. Nothing is cut: the last phase would be lost in silence.
+        """
+        ...
+
+    def embed(self, ids_BM: Tensor) -> Tensor:
+        """Stacked ids -> (B, M, E) float32; pads are zero vectors, as Wan has them."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over tokenisation and, where they are frozen, weights."""
+        ...
+
+
+class Umt5Text:
+    """A UMT5 encoder as Wan uses it: its last layer, zeros behind the end token."""
+
+    trained = False
+
+    def __init__(self, model: Any, tokenizer: Any, *, tokens: int = 512) -> None:
+        self.model = frozen(model)
+        self.tokenizer = tokenizer
+        self.tokens = tokens
+
+    @classmethod
+    def load(cls, folder: Path, *, tokens: int = 512, dtype: torch.dtype = torch.bfloat16) -> Self:
+        """From `text_encoder` and `tokenizer` in a folder of diffusers on the disk; ConfigError if there is none."""
+        library = transformers()
+        weights = check_folder(folder / "text_encoder", holds="config.json and *.safetensors of a UMT5 encoder")
+        words = check_folder(folder / "tokenizer", holds="tokenizer.json of UMT5")
+        model = library.UMT5EncoderModel.from_pretrained(
+            weights, local_files_only=True, use_safetensors=True, dtype=dtype
+        )
+        return cls(model, library.AutoTokenizer.from_pretrained(words, local_files_only=True), tokens=tokens)
+
+    @property
+    def width(self) -> int:
+        """4096 in UMT5-XXL."""
+        return int(self.model.config.d_model)
+
+    def tokenize(self, text: str) -> Tokens:
+        """As TextEncoder."""
+        said = self.tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
+        special = said["special_tokens_mask"]
+        chars = tuple(
+            (len(text), len(text)) if extra else tuple(place)
+            for place, extra in zip(said["offset_mapping"], special, strict=True)
+        )
+        return Tokens(ids_M=_padded(said["input_ids"], self.tokens, pad=self.tokenizer.pad_token_id), chars=chars)
+
+    @torch.no_grad()
+    def embed(self, ids_BM: Tensor) -> Tensor:
+        """As TextEncoder."""
+        ids = ids_BM.to(self.model.device)
+        said = ids != self.tokenizer.pad_token_id
+        vectors_BME = self.model(ids, attention_mask=said.long()).last_hidden_state
+        silent_behind: Tensor = vectors_BME.float() * said[:, :, None]
+        return silent_behind
+
+    def fingerprint(self) -> str:
+        """As TextEncoder."""
+        rules = self.tokenizer.backend_tokenizer.to_str()
+        return content_key("xsheet.model.encoders.text.Umt5Text", 1, self.tokens, rules, weights_sha256(self.model))
+
+
+class ByteText(nn.Module):
+    """Words as their UTF-8 bytes, and what stands two words before and behind, twice; learned with the transformer.
+
+    A token is a word, a number with its decimals or a run of marks, at most `_BYTES` long; what is longer is several.
+    Tried beside it: a token per byte (four times as many), no neighbours, attention between words; each learned to tell
+    what goes on when in more steps or more time (docs/log.md#text).
+    """
+
+    trained = True
+    _BYTES = 12
+    _END = 257  # bytes are 1..256, 0 is nothing
+    _BYTE_WIDTH = 32
+    _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d]+|[^\w\s]+")
+
+    def __init__(self, *, tokens: int, width: int, rng: Generator) -> None:
+        super().__init__()
+        self.tokens = tokens
+        self.width = width
+        self.bytes = nn.Embedding(self._END + 1, self._BYTE_WIDTH, padding_idx=0)
+        self.to_word = nn.Linear(self._BYTES * self._BYTE_WIDTH, width)
+        self.beside = nn.ModuleList(nn.Conv1d(width, width, kernel_size=5, padding=2) for _ in range(2))
+        self.place = nn.Parameter(torch.empty(tokens, width))
+        self._start(rng)
+
+    def tokenize(self, text: str) -> Tokens:
+        """As TextEncoder; ids are (M, W)."""
+        ids: list[list[int]] = []
+        chars: list[Chars] = []
+        for word in self._WORD.finditer(text):
+            for start, end in self._pieces(word):
+                spelt = [1 + byte for byte in _utf8(text[start:end])]
+                ids.append(spelt + [0] * (self._BYTES - len(spelt)))
+                chars.append((start, end))
+        ids.append([self._END] + [0] * (self._BYTES - 1))
+        chars.append((len(text), len(text)))
+        return Tokens(ids_M=_padded(ids, self.tokens, pad=[0] * self._BYTES), chars=tuple(chars))
+
+    def embed(self, ids_BM: Tensor) -> Tensor:
+        """As TextEncoder; with gradients."""
+        embedded: Tensor = self(ids_BM)
+        return embedded
+
+    def forward(self, ids_BMW: Tensor) -> Tensor:
+        """(B, M, W) -> (B, M, E)."""
+        said_BM1 = ids_BMW[:, :, :1] > 0
+        x_BME: Tensor = self.to_word(self.bytes(ids_BMW).flatten(2)) * said_BM1
+        for beside in self.beside:
+            x_BME = (x_BME + functional.gelu(beside(x_BME.mT).mT)) * said_BM1
+        return (x_BME + self.place) * said_BM1
+
+    def _pieces(self, word: re.Match[str]) -> Iterator[Chars]:
+        """Cut between characters into as many bytes as a token holds."""
+        start, size = word.start(), 0
+        for place, char in enumerate(word[0], start=word.start()):
+            if size + len(_utf8(char)) > self._BYTES:
+                yield start, place
+                start, size = place, 0
+            size += len(_utf8(char))
+        yield start, word.end()
+
+    @torch.no_grad()
+    def _start(self, rng: Generator) -> None:
+        """First weights; the place says little at first, so that a word means the same everywhere."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv1d):
+                nn.init.xavier_uniform_(module.weight, generator=rng)
+                nn.init.zeros_(module.get_parameter("bias"))
+        nn.init.normal_(self.bytes.weight, generator=rng)
+        self.bytes.weight[0] = 0
+        nn.init.normal_(self.place, std=0.02, generator=rng)
+
+    def fingerprint(self) -> str:
+        """As TextEncoder."""
+        return content_key("xsheet.model.encoders.text.ByteText", 1, self.tokens, self._BYTES, self._WORD.pattern)
+
+
+def _utf8(text: str) -> bytes:
+    """The bytes of a text; half a surrogate pair, which has none, becomes a question mark."""
+    return text.encode(errors="replace")
+
+
+def _padded(ids: list[Any], length: int, *, pad: Any) -> Tensor:
+    if len(ids) > length:
+        raise ValueError(f"expected at most {length} tokens, got {len(ids)}: allow more, or say it in fewer words")
+    return torch.tensor(ids + [pad] * (length - len(ids)))

@@ -1,0 +1,202 @@
+"""Run one task over many items: processes of this machine, or Ray Data. The results are the same, byte for byte.
+
+    committed = run(Probe(limits), items, out=out, how=Execution(jobs=2), progress=Progress("probe"))
+    write_table(..., committed.rows(SourceVideo))
+
+An item is committed when it ends, as ok, rejected or failed. A rerun skips what is committed.
+"""
+
+import logging
+import os
+import pickle
+import socket
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager, nullcontext, suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from xsheet.runtime.progress import Progress
+from xsheet.runtime.result_store import Committed, locked
+from xsheet.runtime.task import Execution, Item, Outcome, Rejected, Row, Task, Unfinished
+from xsheet.runtime.worker import Job, Worker
+from xsheet.schemas.errors import ConfigError, RunError
+from xsheet.schemas.source import Status
+
+__all__ = ["Committed", "Execution", "Item", "Outcome", "Progress", "Rejected", "Row", "Task", "Unfinished", "run"]
+
+log = logging.getLogger(__name__)
+
+MAX_BLOCKS = 4096  # of a Ray dataset: an item each, for items of uneven length, as long as blocks stay few
+OBJECT_STORE_BYTES = 256 << 20  # rows are names and numbers; Ray's own default is a third of the memory
+CONNECT_S = 5.0
+
+Executor = Callable[[Job, Iterable[Item]], Generator[Outcome, None, None]]
+
+
+def run(
+    task: Task,
+    items: Iterable[Item],
+    *,
+    out: Path,
+    how: Execution,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> Committed:
+    """Run `task` over `items` and return their commits, those of earlier runs included.
+
+    `items` may be an iterator; about 200 bytes per item are kept. `retry_failed` runs those again that had failed.
+
+    Raises:
+        RunError: the run cannot go on (output in use or not writable, a task that does not open); the finished stays.
+        KeyboardInterrupt: after the workers are killed; the finished stays.
+    """
+    job = Job.of(task, out=out, how=how)
+    commits = job.commits
+    keys: set[str] = set()
+    fresh_keys: list[str] = []
+    counts: Counter[Status] = Counter()
+
+    def count(outcome: Outcome, *, fresh: bool) -> None:
+        counts[outcome.status] += 1
+        if progress is not None:
+            progress.add(outcome, fresh=fresh)
+
+    def todo() -> Iterator[Item]:
+        for item in items:
+            if item.key in keys:
+                continue
+            keys.add(item.key)
+            done = commits.find(item.key)
+            if done is None or (retry_failed and done.status == "failed"):
+                yield item
+            else:
+                count(done, fresh=False)
+
+    execute: Executor = _on_this_machine if how.ray is None else _on_ray
+    total = len(items) if isinstance(items, Sized) else None
+    shown = progress.begin(total) if progress is not None else nullcontext()
+    with locked(job.out), commits.writing(), shown, closing(execute(job, todo())) as outcomes:
+        for outcome in outcomes:
+            count(outcome, fresh=True)
+            fresh_keys.append(outcome.key)
+            if outcome.status == "failed":
+                log.info("failed name=%s stage=%s reason=%s", outcome.name, outcome.stage, outcome.reason)
+    return Committed(commits, keys, counts, fresh=fresh_keys)
+
+
+def _on_this_machine(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
+    workers = [Worker(job) for _ in range(job.how.jobs)]
+    free: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        free.put(worker)
+
+    def run_one(item: Item) -> Outcome:
+        worker = free.get()
+        try:
+            return worker.run(item)
+        finally:
+            free.put(worker)
+
+    pool = ThreadPoolExecutor(job.how.jobs)
+    running: set[Future[Outcome]] = set()
+    try:
+        for item in items:
+            running.add(pool.submit(run_one, item))
+            if len(running) > 2 * job.how.jobs:  # one in hand and one waiting for each; the rest is not read yet
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in ended)
+        while running:
+            ended, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in ended)
+    finally:
+        for worker in workers:
+            worker.stop()
+        pool.shutdown(cancel_futures=True)
+        for worker in workers:
+            worker.close()
+
+
+def _on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
+    rows = [{"item": pickle.dumps(item)} for item in items]
+    if not rows:
+        return
+    workers = min(job.how.jobs, len(rows))  # Ray Data warns of more
+    with _cluster(str(job.how.ray)) as ray:
+        # A share of a core for each, so that all of them can be placed and Ray Data keeps some for itself.
+        cpus = min(1.0, ray.cluster_resources().get("CPU", 1.0) / (2 * workers))
+        dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS)).map(
+            _RayWorker,
+            fn_constructor_args=(job,),
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_cpus=cpus,
+            num_gpus=job.how.gpus or None,
+        )
+        outcome = TypeAdapter(Outcome)
+        # Prefetching would hold an outcome back until there is another one.
+        batches = dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
+        with closing(iter(batches)) as batches:
+            for row in (row for batch in batches for row in batch.to_pylist()):
+                if row["stop"]:
+                    raise pickle.loads(row["stop"])
+                yield outcome.validate_json(row["outcome"])
+
+
+class _RayWorker:
+    """A worker held by a Ray actor: the actor never dies of a task, and both executors run the same code."""
+
+    def __init__(self, job: Job) -> None:
+        self._worker = Worker(job)
+
+    def __call__(self, row: dict[str, bytes]) -> dict[str, bytes]:
+        try:
+            outcome = self._worker.run(pickle.loads(row["item"]))
+        except RunError as error:
+            return {"outcome": b"", "stop": pickle.dumps(error)}
+        return {"outcome": TypeAdapter(Outcome).dump_json(outcome), "stop": b""}
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Any]:
+    # Nobody phones home, and nothing is drawn over our own bar.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray.data  # noqa: PLC0415  # seconds and 600 MB, only for those who ask for it
+
+    ours = not ray.is_initialized()
+    if ours:
+        _start_or_join(ray, address)
+    try:
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _start_or_join(ray: Any, address: str) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address not in ("auto", "local"):
+        _check_reachable(address)
+        ray.init(address=address, **quiet)
+        return
+    if address == "auto":
+        with suppress(ConnectionError):
+            ray.init(address="auto", **quiet)
+            return
+    ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
+
+
+def _check_reachable(address: str) -> None:
+    # Ray itself tries a wrong address for more than five minutes.
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        expected, todo = "'auto', 'local' or the host:port of a cluster", "start the cluster, or say --ray local"
+        raise ConfigError(where="--ray", expected=expected, came=f"{address} ({error})", todo=todo) from error

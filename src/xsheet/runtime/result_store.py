@@ -1,0 +1,220 @@
+"""What is finished: one small file per item, written by whoever finished it, read back in the order of keys.
+
+    OUT/.commits/<task>/<key[:2]>/<key>.jsonl    the outcome, a line per row, and a check sum over both
+    OUT/.commits/<task>/<key[:2]>/<key>.log      of a failure: traceback, or the end of what the worker wrote to stderr
+    OUT/.commits/<task>/scratch/                 folders of live workers; emptied when a run begins
+    OUT/.commits/lock                            held by the one driver
+
+A commit appears whole or not at all, so neither the order of completion nor a kill can show in a table made from it.
+"""
+
+import fcntl
+import functools
+import hashlib
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+from pydantic.dataclasses import is_pydantic_dataclass
+
+from xsheet.runtime.task import Outcome, Row
+from xsheet.schemas.errors import RunError
+from xsheet.schemas.source import Status
+from xsheet.schemas.tables import write_bytes
+
+log = logging.getLogger(__name__)
+
+MAX_COMMIT_BYTES = 64 << 20
+"""An item with more than this holds pixels, or a mistake; a minute of 25 fps signals is about 1 MB."""
+
+R = TypeVar("R", bound=Row)
+
+
+class Commits:
+    """The commits of one task below an output folder."""
+
+    def __init__(self, out: Path, task: str) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_.-]{0,63}", task):
+            raise ValueError(f"expected a task name of lower-case letters, digits, _ . -, got {task!r}")
+        self._out = out
+        self._root = out / ".commits" / task
+        self.scratch = self._root / "scratch"
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Make the folders, clear what a killed run left behind, and tidy up at the end; to be held inside `locked`.
+
+        Raises:
+            RunError: the output cannot be written.
+        """
+        try:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            self.scratch.mkdir(parents=True, exist_ok=True)
+            self._remove_half_written()
+        except OSError as error:
+            raise cannot_write(self._out, error) from error
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):  # what ended the run is the error to tell
+                self._remove_half_written()
+            raise
+        finally:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _remove_half_written(self) -> None:
+        # Of workers that were killed in the middle of a write; the others remove their own.
+        for stale in self._root.glob("??/.*.tmp*"):
+            stale.unlink(missing_ok=True)
+
+    def write(self, outcome: Outcome, rows: Sequence[Row] = (), *, detail: str = "") -> None:
+        """Commit an item; it replaces an earlier commit of the same key.
+
+        Raises:
+            TypeError, ValueError: a row is no record of the contract, or the rows are too large.
+            RunError: the output cannot be written; nothing half-written stays.
+        """
+        body = bytearray(_adapter(Outcome).dump_json(outcome) + b"\n")
+        for row in rows:
+            body += _line(row)
+            if len(body) > MAX_COMMIT_BYTES:
+                raise ValueError(f"expected at most {MAX_COMMIT_BYTES} bytes of rows, got {len(body)} or more")
+        path = self._path(outcome.key)
+        try:
+            if detail:
+                write_bytes(path.with_suffix(".log"), detail.encode("utf-8", "backslashreplace"))
+            else:
+                path.with_suffix(".log").unlink(missing_ok=True)
+            write_bytes(path, bytes(body + _seal(body)))
+        except OSError as error:
+            raise cannot_write(self._out, error) from error
+
+    def find(self, key: str) -> Outcome | None:
+        """The outcome under a key; None when nothing whole is committed."""
+        lines = self._lines(key)
+        return _adapter(Outcome).validate_json(lines[0]) if lines else None
+
+    def rows(self, key: str, kind: type[R]) -> Iterator[R]:
+        """The rows of one kind under a key, in the order in which the task gave them."""
+        mark = f'{{"{kind.TAG}":'.encode()
+        for line in (self._lines(key) or [])[1:]:
+            if line.startswith(mark):
+                yield _adapter(kind).validate_json(line[len(mark) : -1])
+
+    def log_path(self, key: str) -> Path:
+        """Where a failed item keeps its traceback or the end of the worker's stderr."""
+        return self._path(key).with_suffix(".log")
+
+    def _path(self, key: str) -> Path:
+        return self._root / key[:2] / f"{key}.jsonl"
+
+    def _lines(self, key: str) -> list[bytes] | None:
+        path = self._path(key)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        body = data[: data.rfind(b"\n", 0, -1) + 1]
+        if not body or data != body + _seal(body):
+            log.warning("broken commit, the item counts as not done path=%s", path)
+            return None
+        return body.splitlines()
+
+
+class Committed:
+    """What a run gives back: the items it was asked for, earlier runs included, read lazily in the order of keys."""
+
+    def __init__(
+        self, commits: Commits, keys: Iterable[str], counts: Mapping[Status, int], *, fresh: Iterable[str] = ()
+    ) -> None:
+        self._commits = commits
+        self._keys = sorted(keys)
+        self._fresh = sorted(fresh)
+        self.counts = dict(counts)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """How each item ended.
+
+        Raises:
+            RunError: a commit vanished or broke since.
+        """
+        for key in self._keys:
+            if (outcome := self._commits.find(key)) is None:
+                todo = "run again; only missing items are repeated"
+                raise RunError(
+                    where=str(self._commits.scratch.parent), expected=f"a commit {key}", came="none", todo=todo
+                )
+            yield outcome
+
+    def rows(self, kind: type[R]) -> Iterator[R]:
+        """All rows of one kind, of rejected items too."""
+        for key in self._keys:
+            yield from self._commits.rows(key, kind)
+
+    def fresh_rows(self, kind: type[R]) -> Iterator[R]:
+        """Rows of one kind of the items that this run ended itself."""
+        for key in self._fresh:
+            yield from self._commits.rows(key, kind)
+
+    def rows_of(self, outcome: Outcome, kind: type[R]) -> Iterator[R]:
+        """The rows of one kind of one item."""
+        return self._commits.rows(outcome.key, kind)
+
+    def log_path(self, outcome: Outcome) -> Path:
+        """The log of a failed item."""
+        return self._commits.log_path(outcome.key)
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the output folder for one driver; the kernel lets go of it however the driver ends.
+
+    Raises:
+        RunError: another driver holds it, or it cannot be written.
+    """
+    path = out / ".commits" / "lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            todo = "wait for that run, or choose another output"
+            came = "another run is writing to it"
+            raise RunError(where=str(out), expected="an output of its own", came=came, todo=todo) from error
+        yield
+
+
+def cannot_write(out: Path, error: OSError) -> RunError:
+    """The error of a full disk or a read-only output."""
+    todo = "free space or choose another output, then run again; what is finished is kept"
+    came = error.strerror or str(error)
+    return RunError(where=str(out), expected="a folder that can be written", came=came, todo=todo)
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)  # a millisecond to build, hence kept
+
+
+def _line(row: Row) -> bytes:
+    kind = type(row)
+    if not is_pydantic_dataclass(kind):
+        raise TypeError(f"expected a record of the contract as a row, got {kind.__name__}")
+    return b'{"%s":%s}\n' % (row.TAG.encode(), _adapter(kind).dump_json(row))
+
+
+def _seal(body: bytes | bytearray) -> bytes:
+    return json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n"

@@ -1,0 +1,261 @@
+"""A worker: one spawned process that runs items of a task, and the handle that outlives it.
+
+The process is a group of its own with limits on memory and time. When it crashes, hangs or runs out of memory, the
+group is killed, grandchildren too, and the next item gets a fresh one. It never answers with a pickle: what decodes a
+stranger's file is not trusted by what drives it. `xsheet.runtime.worker_main` is the other end.
+"""
+
+import multiprocessing
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from pathlib import Path
+from shutil import rmtree
+from typing import Annotated, Literal
+
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass as record
+
+from xsheet.runtime.result_store import Commits
+from xsheet.runtime.task import Execution, Item, Outcome, Task, one_line
+from xsheet.schemas.columns import RECORD
+from xsheet.schemas.errors import RunError
+
+MAX_REPLY_BYTES = 1 << 20
+LOG_TAIL_BYTES = 16 << 10
+SAY_S = 2.0  # what a process that hung gets, to say where it was
+EXIT_S = 15.0  # what one that closed its pipe gets, to leave its exit code: on a busy machine it ends slowly
+
+_CHILD = "import sys; from xsheet.runtime.worker_main import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """All that a worker has to know, on this machine or another."""
+
+    task: bytes  # pickled, since only the spawned process should load it
+    name: str
+    out: Path
+    how: Execution
+    path: tuple[str, ...]  # sys.path of the driver
+
+    @classmethod
+    def of(cls, task: Task, *, out: Path, how: Execution) -> "Job":
+        """The job of a task; RunError where workers could not import its class."""
+        if type(task).__module__ == "__main__":
+            todo = f"move {type(task).__name__} into a module and import it"
+            raise RunError(where=f"task {task.name}", expected="an importable class", came="one of __main__", todo=todo)
+        path = tuple(entry or str(Path.cwd()) for entry in sys.path)
+        return cls(task=pickle.dumps(task), name=task.name, out=out.resolve(), how=how, path=path)
+
+    @property
+    def commits(self) -> Commits:
+        """Where its items are committed."""
+        return Commits(self.out, self.name)
+
+
+@record(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What comes back from the process: `unusable` is final, `raised` is worth a second try, `stop` ends the run."""
+
+    kind: Literal["ready", "done", "unusable", "raised", "stop"]
+    outcome: Outcome | None = None  # of `done`, which is committed already
+    stop: dict[str, str] | None = None  # the arguments of the RunError
+    stage: str = ""
+    reason: str = ""
+    message: str = ""
+    detail: Annotated[str, "for the log"] = ""
+
+
+REPLY = TypeAdapter(Reply)
+
+
+class Worker:
+    """Runs one item after the other. `stop` may come from another thread, at any time."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._process: _Process | None = None
+        self._used = 0
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def run(self, item: Item) -> Outcome:
+        """The outcome of an item, committed.
+
+        Raises:
+            RunError: the task does not open, the output cannot be written, or the task itself says so.
+            InterruptedError: the worker was stopped.
+        """
+        for tries in (1, 2):
+            process = self._opened()
+            reply = process.ask(pickle.dumps((item, tries)), limit_s=self._job.how.item_limit_s)
+            self._used += 1
+            if self._stopped:
+                raise InterruptedError("the worker was stopped")
+            if reply.stop is not None:
+                raise RunError(**reply.stop)
+            if reply.kind == "done" and reply.outcome is not None:
+                return reply.outcome
+            if reply.kind == "unusable":
+                break
+            self._discard()
+            if (done := self._job.commits.find(item.key)) and done.status != "failed":
+                return done  # it died after the commit, before it could say so
+        return self._commit_failure(item, reply, tries)
+
+    def stop(self) -> None:
+        """Kill what runs and start nothing more; `run` then ends with InterruptedError."""
+        with self._lock:
+            self._stopped = True
+            if self._process is not None:
+                self._process.kill()
+
+    def close(self) -> None:
+        """Give back what the process held; to be called when `run` is not running."""
+        self._discard()
+
+    def _opened(self) -> "_Process":
+        if self._process is not None and self._used < self._job.how.recycle_after:
+            return self._process
+        for _ in (1, 2):  # a machine under load gets a second chance
+            self._discard()
+            process = self._spawn()
+            reply = process.ask(pickle.dumps(self._job), limit_s=self._job.how.open_limit_s)
+            if reply.kind == "ready":
+                return process
+            if reply.stop is not None:
+                raise RunError(**reply.stop)
+        self._discard()
+        todo = f"make the task open on this machine; the end of its log: {reply.detail.strip()[-400:]!r}"
+        came = f"{reply.reason} at {reply.stage}: {reply.message}"
+        raise RunError(where=f"task {self._job.name}", expected="a worker that opens", came=came, todo=todo)
+
+    def _spawn(self) -> "_Process":
+        with self._lock:
+            if self._stopped:
+                raise InterruptedError("the worker was stopped")
+            try:
+                self._process = _Process(self._job)
+            except OSError as error:
+                todo = "check free space, memory and the limit on processes"
+                where = f"task {self._job.name}"
+                raise RunError(where=where, expected="a process that starts", came=str(error), todo=todo) from error
+            self._used = 0
+            return self._process
+
+    def _discard(self) -> None:
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            process.close()
+
+    def _commit_failure(self, item: Item, reply: Reply, tries: int) -> Outcome:
+        outcome = Outcome(
+            key=item.key,
+            name=one_line(item.name),
+            status="failed",
+            stage=one_line(reply.stage),
+            reason=reply.reason,
+            message=one_line(reply.message),
+            tries=tries,
+        )
+        self._job.commits.write(outcome, detail=reply.detail)
+        return outcome
+
+
+class _Process:
+    """The spawned process, its group, and its folder."""
+
+    def __init__(self, job: Job) -> None:
+        self._name = job.name
+        self._folder = Path(tempfile.mkdtemp(dir=job.commits.scratch))
+        self._killing = threading.Lock()
+        self._pipe, theirs = multiprocessing.Pipe()
+        # Nothing is ever written to the lifeline. Its write end closes when the driver dies, and the kernel then kills
+        # the group. PR_SET_PDEATHSIG would miss grandchildren and fire when the thread that spawned the process ends.
+        held, self._lifeline = os.pipe()
+        try:
+            with (self._folder / "stderr").open("ab") as stderr:
+                self._popen = subprocess.Popen(
+                    [sys.executable, "-P", "-c", _CHILD, str(theirs.fileno()), str(held)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=stderr,
+                    stderr=stderr,
+                    pass_fds=(theirs.fileno(), held),
+                    cwd=self._folder,
+                    env=_environment(job, self._folder),
+                    start_new_session=True,
+                )
+        finally:
+            theirs.close()
+            os.close(held)
+        self._exit = os.pidfd_open(self._popen.pid)
+
+    def ask(self, message: bytes, *, limit_s: float) -> Reply:
+        """Send and wait; a process that dies or hangs gives the reply that says so."""
+        with suppress(OSError):  # it may be dead already, which shows below
+            self._pipe.send_bytes(message)
+        # A grandchild can hold the pipe open, so its end alone would not show that the process is gone.
+        ready = wait([self._pipe, self._exit], limit_s)
+        if self._pipe in ready:
+            with suppress(EOFError, OSError, ValueError):
+                return REPLY.validate_json(self._pipe.recv_bytes(MAX_REPLY_BYTES))
+        return self._died() if ready else self._hung(limit_s)
+
+    def close(self) -> None:
+        """Kill the group and remove the folder."""
+        self.kill()
+        self._pipe.close()
+        os.close(self._lifeline)
+        os.close(self._exit)
+        rmtree(self._folder, ignore_errors=True)
+
+    def kill(self) -> int:
+        """Kill the group; the exit code of the process."""
+        # The group first, the leader is reaped last: its id cannot be given to another process in between.
+        with self._killing:
+            if self._popen.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._popen.pid, signal.SIGKILL)
+            return self._popen.wait()
+
+    def _hung(self, limit_s: float) -> Reply:
+        with suppress(ProcessLookupError):
+            self._popen.send_signal(signal.SIGQUIT)
+        wait([self._exit], SAY_S)
+        return self._reply("timed_out", f"no result within {limit_s:g} s")
+
+    def _died(self) -> Reply:
+        wait([self._exit], EXIT_S)
+        code = self.kill()
+        if code >= 0:
+            return self._reply("exited", f"the worker left with exit code {code}")
+        name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
+        hint = "; the system may be out of memory" if -code == signal.SIGKILL else ""
+        frames = re.findall(r'File "(?:.*/)?(.+)", line (\d+) in (\S+)', self._log())[:3]
+        return self._reply("crashed", f"{name}{hint}" + "".join(f" < {f} ({file}:{n})" for file, n, f in frames))
+
+    def _reply(self, reason: str, message: str) -> Reply:
+        stage = (self._folder / "stage").read_text() if (self._folder / "stage").exists() else "start"
+        reply = Reply(kind="raised", stage=stage.rstrip("\0 ") or self._name, reason=reason, message=message)
+        return replace(reply, detail=self._log())
+
+    def _log(self) -> str:
+        with (self._folder / "stderr").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+            return file.read().decode("utf-8", "replace")
+
+
+def _environment(job: Job, folder: Path) -> dict[str, str]:
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(job.how.threads))
+    path = os.pathsep.join(job.path)
+    return {**os.environ, **threads, "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1", "TMPDIR": str(folder)}

@@ -1,0 +1,266 @@
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xsheet.annotate.base import Ask
+from xsheet.annotate.motion.annotator import MotionAnnotator, MotionSettings, annotate_motion
+from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.time import Span
+
+FRAMES = 150
+STILL = {
+    "yaw_deg": 0.0, "pitch_deg": 0.0, "roll_deg": 0.0, "gaze_x": 0.0, "gaze_y": 0.0, "eye_left_open": 0.3,
+    "eye_right_open": 0.3, "brow_raise": 0.17, "smile": 0.1, "mouth_open": 0.0, "mouth_wide": 0.3, "head_x": 0.5,
+    "head_y": 0.4, "head_height": 0.4, "face_visible": 1.0, "shoulder_left_x": 0.9, "shoulder_left_y": 0.8,
+    "shoulder_right_x": 0.1, "shoulder_right_y": 0.8, "wrist_left_x": 0.8, "wrist_left_y": 0.95, "wrist_right_x": 0.2,
+    "wrist_right_y": 0.95, "hand_left_visible": 1.0, "hand_right_visible": 1.0, "voice": 0.0,
+}  # fmt: skip
+
+
+def eased(*keys, frames=FRAMES):
+    """Minimum jerk from key (instant in frames, value) to key, seen in the middle of each frame."""
+    times, values = np.array(keys, float).T
+    now = np.arange(frames) + 0.5
+    k = np.clip(np.searchsorted(times, now, side="right"), 1, len(times) - 1)
+    x = np.clip((now - times[k - 1]) / (times[k] - times[k - 1]), 0, 1)
+    return values[k - 1] + (values[k] - values[k - 1]) * x**3 * (10 - 15 * x + 6 * x**2)
+
+
+def held(peak, *, start=40, out=12, hold=15, back=15):
+    """Out, stay, back; the phase ends with the frame that `end_of` names."""
+    return eased((start, 0), (start + out, peak), (start + out + hold, peak), (start + out + hold + back, 0))
+
+
+def waved(peak, cycles, *, start=40, length=12, both_ways=False):
+    shares = ((0.25, 1), (0.75, -1)) if both_ways else ((0.45, 1), (1.0, 0))
+    keys = [(start + length * (n + at), peak * share) for n in range(cycles) for at, share in shares]
+    end = (start + length * cycles, 0)
+    return eased((start, 0), *(key for key in keys if key[0] < end[0] - 0.5), end)
+
+
+def opened(peak):
+    """A mouth that opens, and the box of the face that grows with it."""
+    mouth = held(peak)
+    return {"mouth_open": mouth, "head_height": 0.4 * 0.8 * mouth, "head_y": 0.4 * 0.4 * mouth}
+
+
+def signals(**moves):
+    """Measured signals of a person who is still but for what is added to the named series."""
+    series = {name: value + moves.get(name, np.zeros(FRAMES)) for name, value in STILL.items()}
+    return of_arrays(series)
+
+
+def of_arrays(series):
+    frames = len(next(iter(series.values())))
+    tuples = {n: tuple(None if np.isnan(v) else float(v) for v in values) for n, values in series.items()}
+    return Signals(clip_id="clip_x", frames=frames, extractor="mesh", **tuples)
+
+
+def clip_of(some, *, height=720):
+    return Clip(
+        clip_id="clip_x", source_id="src_x", start_us=0, end_us=40_000 * some.frames, media_path="media/x.mp4",
+        media_sha256="0" * 64, frames=some.frames, samples=0, width=height, height=height,
+    )  # fmt: skip
+
+
+def phases(some, *, rest=False, height=720):
+    stated = annotate_motion(clip_of(some, height=height), some, MotionSettings())
+    return [p for p in stated.phases if rest or p.action != "rest"]
+
+
+def only(some):
+    (phase,) = phases(some)
+    return phase
+
+
+ACTS = {
+    "nod": (signals(pitch_deg=waved(-11, 2)), "none", Span(1_600_000, 2_560_000)),
+    "shake_head": (signals(yaw_deg=waved(15, 2, length=16, both_ways=True)), "none", Span(1_600_000, 2_880_000)),
+    "turn_head": (signals(yaw_deg=held(20)), "left", Span(1_600_000, 3_280_000)),
+    "tilt_head": (signals(roll_deg=held(-14)), "right", Span(1_600_000, 3_280_000)),
+    "lower_head": (signals(pitch_deg=held(-14, hold=25)), "none", Span(1_600_000, 3_680_000)),
+    "raise_head": (signals(pitch_deg=held(14)), "none", Span(1_600_000, 3_280_000)),
+    "look_away": (signals(gaze_x=held(-0.4, out=4, back=5)), "right", Span(1_600_000, 2_560_000)),
+    "blink_long": (
+        signals(eye_left_open=held(-0.28, out=3, hold=6, back=4), eye_right_open=held(-0.28, out=3, hold=6, back=4)),
+        "both",
+        Span(1_600_000, 2_120_000),
+    ),
+    "raise_brows": (signals(brow_raise=held(0.03)), "both", Span(1_600_000, 3_280_000)),
+    "smile": (signals(smile=held(0.6, hold=30)), "none", Span(1_600_000, 3_880_000)),
+    "open_mouth": (signals(**opened(0.12)), "none", Span(1_600_000, 3_280_000)),
+    "lean_in": (signals(head_height=held(0.08, out=18, back=20)), "none", Span(1_600_000, 3_720_000)),
+    "lean_back": (signals(head_height=held(-0.06, out=18, back=20)), "none", Span(1_600_000, 3_720_000)),
+    "sway": (
+        signals(head_x=waved(0.1, 2, length=36, both_ways=True, start=20)), "none", Span(800_000, 3_680_000),
+    ),
+    "shrug": (
+        signals(**dict.fromkeys(("shoulder_left_y", "shoulder_right_y"), held(-0.06, out=8, hold=8, back=9))),
+        "both",
+        Span(1_520_000, 2_520_000),
+    ),
+    "raise_hand": (signals(wrist_left_y=held(-0.5)), "left", Span(1_520_000, 3_200_000)),
+    "wave": (
+        signals(wrist_right_y=held(-0.8, hold=48), wrist_right_x=waved(-0.15, 4, start=53, both_ways=True)), "right",
+        Span(1_520_000, 4_520_000),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("action", ACTS)
+def test_each_class_is_found_once_with_its_side_and_times(action):
+    some, side, span = ACTS[action]
+    phase = only(some)
+    assert (phase.action, phase.laterality) == (action, side)
+    assert phase.span.tiou(span) > 0.8
+    assert abs(phase.start_us - span.start_us) <= 80_000
+
+
+@pytest.mark.parametrize("action", ACTS)
+def test_a_mirrored_person_acts_on_the_other_side_at_the_same_time(action):
+    some, side, _ = ACTS[action]
+    arrays = {name: np.array(getattr(some, name)) for name in STILL}
+    for name in ("yaw_deg", "roll_deg", "gaze_x"):
+        arrays[name] = -arrays[name]
+    for name in [name for name in arrays if name.endswith("_x") and name != "gaze_x"]:
+        arrays[name] = 1 - arrays[name]
+    for name in [name for name in arrays if "left" in name]:
+        other = name.replace("left", "right")
+        arrays[name], arrays[other] = arrays[other], arrays[name]
+    mirrored, phase = only(of_arrays(arrays)), only(some)
+    assert mirrored.laterality == {"left": "right", "right": "left"}.get(side, side)
+    assert mirrored.span == phase.span
+
+
+@pytest.mark.parametrize("action", ACTS)
+def test_what_happens_later_is_said_later(action):
+    some, _, _ = ACTS[action]
+    arrays = {name: np.array(getattr(some, name)) for name in STILL}
+    later = {name: np.concatenate((np.repeat(values[:1], 7), values[:-7])) for name, values in arrays.items()}
+    assert only(of_arrays(later)).span == only(some).span.shift(7 * 40_000)
+
+
+@pytest.mark.parametrize("action", ACTS)
+def test_a_camera_that_drifts_evenly_changes_nothing(action):
+    some, _, _ = ACTS[action]
+    arrays = {name: np.array(getattr(some, name), float) for name in STILL}
+    for name in arrays:
+        if name.endswith(("_x", "_y")) and not name.startswith("gaze"):
+            arrays[name] += 0.001 * np.arange(FRAMES)
+    said = [(p.action, p.span, p.laterality) for p in (only(of_arrays(arrays)), only(some))]
+    assert said[0] == said[1]
+
+
+def test_a_person_who_keeps_still_rests_from_the_first_frame_to_the_last():
+    (rest,) = phases(signals(), rest=True)
+    assert (rest.action, rest.track, rest.span) == ("rest", "whole_body", Span(0, 6_000_000))
+
+
+def test_rest_fills_the_time_before_and_after_an_action():
+    said = [(p.action, p.start_us) for p in phases(ACTS["turn_head"][0], rest=True)]
+    assert [action for action, _ in said] == ["rest", "turn_head", "rest"]
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 3, 4])
+def test_nods_are_counted(cycles):
+    phase = only(signals(pitch_deg=waved(-11, cycles)))
+    assert (phase.action, phase.repetitions) == ("nod", cycles)
+
+
+def test_nods_far_apart_are_two_phases():
+    twice = waved(-11, 1) + waved(-11, 1, start=80)
+    assert [p.repetitions for p in phases(signals(pitch_deg=twice))] == [1, 1]
+
+
+def test_an_ordinary_blink_is_no_action():
+    blink = np.zeros(FRAMES)
+    blink[60:63] = -0.25
+    assert phases(signals(eye_left_open=blink, eye_right_open=blink)) == []
+
+
+def test_a_mouth_that_opens_to_speak_is_no_action():
+    assert phases(signals(**opened(0.12), voice=np.ones(FRAMES))) == []
+
+
+@pytest.mark.parametrize(("peak", "level"), [(-6, 1), (-10, 2), (-19, 3)])
+def test_larger_nods_have_a_higher_level(peak, level):
+    assert only(signals(pitch_deg=waved(peak, 2))).amplitude == level
+
+
+@pytest.mark.parametrize(("length", "level"), [(19, 1), (13, 2), (8, 3)])
+def test_quicker_nods_have_a_higher_level(length, level):
+    assert only(signals(pitch_deg=waved(-11, 2, length=length))).speed == level
+
+
+def test_a_speaker_is_measured_by_his_other_actions():
+    small, large = waved(-8, 1), sum(waved(-19, 1, start=start) for start in (70, 95, 120))
+    alone, among = phases(signals(pitch_deg=small))[0], phases(signals(pitch_deg=small + large))[0]
+    assert among.amplitude_z < alone.amplitude_z
+
+
+def test_words_say_what_how_often_and_how():
+    assert only(signals(pitch_deg=waved(-6, 2, length=8))).text == "nods twice, slightly, quickly"
+
+
+def test_a_raised_hand_has_a_stroke_a_hold_and_a_retraction():
+    parts = only(ACTS["raise_hand"][0]).kinematics
+    assert [part.phase for part in parts] == ["stroke", "post_stroke_hold", "retraction"]
+
+
+def test_a_wave_is_prepared_and_taken_back():
+    parts = only(ACTS["wave"][0]).kinematics
+    assert [part.phase for part in parts] == ["preparation", "stroke", "retraction"]
+
+
+def test_a_hand_that_is_not_seen_does_nothing():
+    unseen = replace(ACTS["raise_hand"][0], hand_left_visible=(0.0,) * FRAMES)
+    assert phases(unseen) == []
+
+
+def test_a_tiny_face_shows_no_expression():
+    assert phases(ACTS["smile"][0], height=200) == []
+
+
+def test_motion_ratio_says_how_much_faster_the_part_moves():
+    evidence = only(ACTS["turn_head"][0]).evidence
+    assert evidence is not None
+    assert evidence.motion_ratio > 10
+
+
+def test_phases_of_one_track_do_not_overlap():
+    some = signals(pitch_deg=waved(-11, 3), yaw_deg=held(20, start=50), roll_deg=held(12, start=70))
+    said = [p for p in phases(some) if p.track == "head"]
+    assert all(a.end_us <= b.start_us for a, b in pairwise(said))
+
+
+def test_a_clip_without_signals_is_one_rest():
+    empty = Signals(clip_id="clip_x", frames=FRAMES, extractor="mesh")
+    assert [p.action for p in phases(empty, rest=True)] == ["rest"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(0, 2**32 - 1), st.sampled_from([0.01, 1.0, 1e3, 1e30]), st.floats(0, 0.9))
+def test_whatever_the_signals_the_answer_keeps_the_contract(frames, seed, scale, hidden):
+    rng = np.random.default_rng(seed)
+    series = {name: np.where(rng.random(frames) < hidden, np.nan, rng.normal(0, scale, frames)) for name in STILL}
+    some = of_arrays(series)
+    stated = annotate_motion(clip_of(some), some, MotionSettings())
+    Annotation(
+        annotation_id="ann_x", vocab_version="2026.11", clip_id="clip_x", layer="raw", run_id="run_x", status="ok",
+        duration_us=40_000 * frames, base=stated.base, phases=stated.phases,
+    )  # fmt: skip
+
+
+def test_every_ask_has_its_reply(tmp_path):
+    some = ACTS["nod"][0]
+    asks = [
+        Ask(ask_id=f"a{k}", clip=clip_of(some), signals=some, media=tmp_path, sample_index=k, seed=k) for k in range(3)
+    ]
+    replies = list(MotionAnnotator()(asks))
+    assert [(reply.ask_id, reply.status) for reply in replies] == [("a0", "ok"), ("a1", "ok"), ("a2", "ok")]
+    assert replies[0].stated == replies[2].stated

@@ -1,0 +1,97 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xsheet.annotate.base import Word
+from xsheet.annotate.speech.transcript import MAX_UNTIMED_CHARS, transcript_of
+from xsheet.schemas.clip import Clip
+from xsheet.schemas.source import Extra, SourceVideo
+
+
+def source(**columns: str) -> SourceVideo:
+    extra = tuple(Extra(key=key, value=value) for key, value in columns.items())
+    return SourceVideo(source_id="src_1", path="talk.mp4", status="ok", extra=extra)
+
+
+def clip(*, start_us: int = 10_000_000, frames: int = 100, shift_us: int = 0) -> Clip:
+    return Clip(
+        clip_id="clip_1", source_id="src_1", start_us=start_us, end_us=start_us + frames * 40_000,
+        media_path="media/cl/clip_1.mp4", media_sha256="ab" * 32, frames=frames, samples=frames * 640,
+        width=96, height=96, audio_shift_us=shift_us,
+    )  # fmt: skip
+
+
+def timed(*words: tuple[str, float, float]) -> str:
+    return json.dumps([{"word": w, "start_s": s, "end_s": e} for w, s, e in words])
+
+
+def test_words_move_to_the_clock_of_the_clip():
+    told = transcript_of(source(words=timed(("hello", 10.5, 11.0))), clip())
+    assert told.words == (Word(text="hello", start_us=500_000, end_us=1_000_000),)
+
+
+def test_words_move_with_the_sound_of_the_clip():
+    told = transcript_of(source(words=timed(("hello", 10.5, 11.0))), clip(shift_us=-120_000))
+    assert told.words == (Word(text="hello", start_us=380_000, end_us=880_000),)
+
+
+def test_a_word_belongs_to_the_clip_in_which_it_begins():
+    words = timed(("before", 9.9, 10.2), ("last", 13.9, 14.3), ("after", 14.0, 14.2))
+    assert transcript_of(source(words=words), clip()).words == (
+        Word(text="last", start_us=3_900_000, end_us=4_000_000),
+    )
+
+
+def test_text_of_a_clip_is_its_own_words_in_order_of_time():
+    words = timed(("world", 11.0, 11.2), ("hello", 10.1, 10.4), ("elsewhere", 99.0, 99.5))
+    assert transcript_of(source(words=words, transcript="hello world elsewhere"), clip()).text == "hello world"
+
+
+def test_text_without_times_is_given_as_it_is():
+    assert transcript_of(source(transcript=" hello world\n"), clip()).text == "hello world"
+
+
+def test_a_long_text_without_times_is_left_out_with_the_reason():
+    told = transcript_of(source(transcript="a" * (MAX_UNTIMED_CHARS + 1)), clip())
+    assert told.text is None
+    assert told.problem is not None
+    assert "column 'words'" in told.problem
+
+
+def test_a_manifest_without_the_columns_says_nothing():
+    told = transcript_of(source(speaker="7"), clip())
+    assert (told.text, told.words, told.problem) == (None, (), None)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("[{", "words: Invalid JSON"),
+        ("{}", "words: Input should be a valid"),
+        ('[{"word": "a", "start_s": 1}]', "words[0].end_s: Field required"),
+        ('[{"word": "a", "start_s": NaN, "end_s": 1}]', "words[0].start_s: "),
+        ('[{"word": "a", "start_s": -1, "end_s": 1}]', "words[0].start_s: "),
+        ('[{"word": "a", "start_s": "1", "end_s": 1}]', "words[0].start_s: "),
+        ("[" * 100_000, "words: Invalid JSON"),
+    ],
+)
+def test_what_cannot_be_read_is_a_sentence_and_no_error(words, says):
+    told = transcript_of(source(words=words), clip())
+    assert not told.words
+    assert told.problem is not None
+    assert told.problem.startswith(says)
+
+
+@pytest.mark.slow
+@given(st.text() | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps))
+def test_no_text_in_the_columns_ends_a_run(text):
+    transcript_of(source(words=text, transcript=text), clip())
+
+
+@given(st.lists(st.tuples(st.text(max_size=9), st.floats(0, 99), st.floats(0, 99))), st.integers(-240, 240))
+def test_words_lie_inside_the_clip(words, shift_ms):
+    one = clip(shift_us=shift_ms * 1000)
+    for word in transcript_of(source(words=timed(*words)), one).words:
+        assert 0 <= word.start_us <= word.end_us <= one.duration_us

@@ -1,0 +1,91 @@
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xsheet.annotate.vlm.parse import parse
+
+GOOD = {
+    "base": {
+        "text": "A woman sits before a plain wall.", "subject": "a woman", "framing": "face", "scene": "a wall",
+        "camera": "static", "speaking": "speaking", "emotion": None,
+    },
+    "phases": [
+        {
+            "evidence": "the chin goes down", "track": "head", "side": "none", "start_s": 1, "end_s": 2.25,
+            "action": "nod", "action_raw": None, "amplitude": 2, "speed": None, "repetitions": 1, "text": "nods once",
+        }
+    ],
+}  # fmt: skip
+TEXT = json.dumps(GOOD)
+
+
+def test_the_wire_form_is_read():
+    found = parse(TEXT, finish_reason="stop")
+    assert (found.status, found.repairs) == ("ok", ())
+    assert found.reply.phases[0].end_s == 2.25
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "status"),
+    [("length", "truncated"), ("content_filter", "refused"), ("refusal", "refused"), ("abort", "error")],
+)
+def test_how_the_engine_stopped_decides_before_the_text(finish_reason, status):
+    assert parse(TEXT, finish_reason=finish_reason).status == status
+
+
+@pytest.mark.parametrize("finish_reason", ["stop", "eos", "", None])
+def test_other_ends_let_the_text_decide(finish_reason):
+    assert parse(TEXT, finish_reason=finish_reason).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("around", "taken_off"),
+    [
+        ("```json\n{}\n```", ["fence"]),
+        ("Here it is:\n```\n{}\n```\nDone.", ["fence"]),
+        ("<think>The head nods.</think>\n{}", ["thoughts"]),
+        ("<think>```json\n{{}}\n```</think>\n```json\n{}\n```", ["thoughts", "fence"]),
+    ],
+)
+def test_what_is_taken_off_around_the_json_is_a_repair(around, taken_off):
+    found = parse(around.format(TEXT), finish_reason="stop")
+    assert found.status == "ok"
+    assert [r.before.split(",")[0] for r in found.repairs] == taken_off
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "  \n",
+        "I cannot help with that.",
+        TEXT[:-1],
+        TEXT + TEXT,
+        "Here it is: " + TEXT,
+        "<think>" + TEXT,
+        f"```json\n{TEXT}\n```\n```json\n{TEXT}\n```",
+        TEXT.replace('"start_s": 1', '"start_s": NaN'),
+        TEXT.replace('"start_s": 1', '"start_s": "1"'),
+        TEXT.replace('"start_s": 1', '"start_s": 1, "start_s": 1.5'),
+        TEXT.replace('"start_s": 1', '"start_s": 1' + "0" * 5000),
+        TEXT.replace('"start_s": 1, ', ""),
+        TEXT.replace('"start_s": 1', '"start_s": 1, "mood": "good"'),
+        TEXT.replace("nods once", "nods \\ud800 once"),
+        "[" * 100_000,
+    ],
+)
+def test_anything_else_is_invalid_with_a_note_of_one_line(text):
+    found = parse(text, finish_reason="stop")
+    assert (found.status, found.reply) == ("invalid", None)
+    assert found.note
+    assert len(found.note) <= 300
+    assert found.note.isprintable()
+
+
+@given(st.one_of(st.text(), st.binary().map(lambda b: b.decode("utf-8", "replace"))), st.sampled_from(["stop", None]))
+@settings(deadline=None)
+def test_no_text_makes_it_fail(text, finish_reason):
+    assert parse(text, finish_reason=finish_reason).status == "invalid"

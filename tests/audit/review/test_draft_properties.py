@@ -1,0 +1,94 @@
+"""Whatever reviewers do, a draft keeps the rules, is what its journal says, and can be taken back to the start."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from xsheet.audit.review.draft import Trail
+from xsheet.audit.review.edits import Change, Intent, to_review
+from xsheet.schemas import vocab
+from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.errors import ContractError
+from xsheet.schemas.layers import find_layer
+from xsheet.schemas.review import Review
+
+TIMES = st.integers(0, 130).map(lambda frame: frame * 40_000)
+PLACES = st.integers(0, 12)
+JSON = TypeAdapter(Review)
+
+WISHES = st.one_of(
+    st.tuples(st.sampled_from(["accept", "reject", "delete", "flip_side", "undo", "accept clip"]), PLACES),
+    st.tuples(st.just("split"), PLACES, TIMES),
+    st.tuples(st.just("merge"), PLACES, PLACES),
+    st.tuples(st.sampled_from(["start_us", "end_us"]), PLACES, TIMES),
+    st.tuples(st.just("track"), PLACES, st.sampled_from(vocab.TRACKS)),
+    st.tuples(st.just("new"), st.sampled_from(vocab.TRACKS), TIMES, TIMES),
+)
+
+
+def intent_of(wish: tuple, trail: Trail) -> Intent:
+    draft = trail.draft
+    ids = [phase.phase_id for phase in draft.phases] or ["none"]
+
+    def named(place: int) -> str:
+        return ids[place % len(ids)]
+
+    match wish:
+        case ("undo", _):
+            facts = {"operation": "undo", "undoes": trail.standing.undo}
+        case ("accept clip", _):
+            facts = {"operation": "accept"}
+        case ("split", place, at_us):
+            facts = {"operation": "split", "phase_ids": (named(place),), "at_us": at_us}
+        case ("merge", a, b):
+            facts = {"operation": "merge", "phase_ids": (named(a), named(b))}
+        case ("new", track, start_us, end_us):
+            change = Change(track=track, action="other", start_us=start_us, end_us=end_us)
+            facts = {"operation": "new", "changes": (change,)}
+        case (operation, place):
+            facts = {"operation": operation, "phase_ids": (named(place),)}
+        case (name, place, value):
+            facts = {"operation": "edit", "changes": (Change(phase_id=named(place), **{name: value}),)}
+    return Intent(before_sha256=draft.sha256, **facts)
+
+
+def reviewed(annotation: Annotation, wishes: list) -> Trail:
+    trail = Trail(annotation)
+    for second, wish in enumerate(wishes):
+        at = datetime.fromtimestamp(second, UTC)
+        try:
+            trail.add(to_review(intent_of(wish, trail), trail.draft, reviewer="anna", at=at))
+        except ContractError:
+            continue  # refused: nothing may have changed, which the later draft shows
+    return trail
+
+
+@pytest.fixture(scope="module")
+def annotation(made_set) -> Annotation:
+    return next(iter(find_layer(made_set, "consensus@xsheet.motion").read()))
+
+
+@given(wishes=st.lists(WISHES, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_a_journal_read_again_gives_the_same_draft(annotation, wishes):
+    trail, again = reviewed(annotation, wishes), Trail(annotation)
+    again.replay(JSON.validate_json(JSON.dump_json(review)) for review in trail.reviews)
+    assert again.refused == []
+    assert again.draft == trail.draft
+    assert again.standing.decision == trail.draft.decision
+
+
+@given(wishes=st.lists(WISHES, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_all_can_be_taken_back_and_done_again(annotation, wishes):
+    trail = reviewed(annotation, wishes)
+    end, steps = trail.draft, len(trail.standing.reviews)
+    for direction, expected in (("undo", Trail(annotation).draft), ("redo", end)):
+        for second in range(steps):
+            undoes = getattr(trail.standing, direction)
+            intent = Intent(operation="undo", undoes=undoes, before_sha256=trail.draft.sha256)
+            trail.add(to_review(intent, trail.draft, reviewer="anna", at=datetime.fromtimestamp(1000 + second, UTC)))
+        assert trail.draft == expected

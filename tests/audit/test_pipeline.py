@@ -1,0 +1,284 @@
+"""An audit of a whole set: findings, gate, queue, explanation, acceptance."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xsheet.audit.accept import accept, refusal
+from xsheet.audit.explain import explain
+from xsheet.audit.gate import Measures, gate_of
+from xsheet.audit.people.calibration import calibration_of
+from xsheet.audit.pipeline import CHECKS, audit
+from xsheet.audit.scores import family_scores, mean_scores, phase_scores
+from xsheet.audit.seeded_faults import plant
+from xsheet.audit.settings import AcceptRules, AuditSettings, GateLimits
+from xsheet.audit.signal_rows import SignalRows
+from xsheet.demo.film.plan import story
+from xsheet.demo.film.truth import rows_of
+from xsheet.schemas.annotation import Annotation, Evidence, Scores, annotation_id, sorted_phases
+from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.layers import find_layer, write_layer
+from xsheet.schemas.run import Model, Run
+from xsheet.schemas.sets import create_set
+from xsheet.schemas.source import Shot
+from xsheet.schemas.tables import CLIPS, FINDINGS, SHOTS, SIGNALS, iterate, write_table
+
+SHA256 = "a" * 64
+FILMS = 8
+FACE = ("head", "gaze", "brows", "face")  # what planted series hold
+SETTINGS = AuditSettings()
+
+
+def run(run_id, kind="annotate", **fields):
+    return Run(
+        run_id=run_id, kind=kind, tool_version="0", model=Model(id=run_id, revision="0"), settings_sha256=SHA256,
+        **fields,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def films():
+    found = []
+    for seed in range(FILMS):
+        rows = list(rows_of(story(0, seed=seed, kind="talk"), "src_films"))
+        truth = next(row for row in rows if isinstance(row, Annotation))
+        found.append((next(row for row in rows if isinstance(row, Signals)), truth))
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(films, tmp_path_factory):
+    """A set of films: a norm layer of the truth, a consensus that says the same, one with shifts, and three samples."""
+    folder = tmp_path_factory.mktemp("audit") / "set"
+    create_set(folder, "films")
+    write_table(folder, CLIPS, [_clip(signals, k) for k, (signals, _) in enumerate(films)])
+    write_table(folder, SIGNALS, [signals for signals, _ in films])
+    truths = [truth for _, truth in films]
+    write_layer(folder, run("run_raw"), "raw", [_as(truth, "raw", "run_raw", parents=()) for truth in truths])
+    raw = {row.clip_id: row.annotation_id for row in find_layer(folder, "raw").read()}
+    norm = [_as(truth, "norm", "run_norm", parents=(raw[truth.clip_id],)) for truth in truths]
+    write_layer(folder, run("run_norm"), "norm", norm)
+    parents = {row.clip_id: (row.annotation_id,) for row in norm}
+    agreed = [_as(truth, "consensus", "run_good", parents=parents[truth.clip_id]) for truth in truths]
+    write_layer(folder, run("run_good", "consensus"), "consensus", agreed)
+    moved = [_as(_shifted(truth), "consensus", "run_bad", parents=parents[truth.clip_id]) for truth in truths]
+    write_layer(folder, run("run_bad", "consensus"), "consensus", moved)
+    samples = [row for truth in truths for row in _samples(truth)]
+    write_layer(folder, run("run_samples"), "raw", samples)
+    return folder
+
+
+def _clip(signals, k):
+    return Clip(
+        clip_id=signals.clip_id, source_id=f"src_{k}", start_us=1_000_000, end_us=1_000_000 + 40_000 * signals.frames,
+        media_path=f"media/{k}.mp4", media_sha256=SHA256, frames=signals.frames, samples=0, width=384, height=384,
+    )  # fmt: skip
+
+
+def _as(truth, layer, run_id, *, parents, **fields):
+    name = annotation_id(
+        clip_id=truth.clip_id, layer=layer, run_id=run_id, sample_index=fields.get("sample_index"), said=truth.base,
+        phases=truth.phases,
+    )  # fmt: skip
+    return replace(
+        truth, annotation_id=name, layer=layer, run_id=run_id, parent_ids=parents, media_sha256=SHA256, **fields
+    )
+
+
+def _shifted(truth):
+    """One phase that the series show half a second off, where there is one."""
+    moved = plant(truth, "shift_0.5", rng=np.random.default_rng(0), donors=(), seen=lambda track, _: track in FACE)
+    return truth if moved is None else moved.annotation
+
+
+def _samples(truth):
+    """Three samples; the last one has lost the first phase."""
+    for k in range(3):
+        phases = truth.phases if k < 2 else truth.phases[1:]
+        yield _as(replace(truth, phases=sorted_phases(phases)), "raw", "run_samples", parents=(), sample_index=k)
+
+
+def test_the_truth_passes_and_leaves_hardly_a_finding(folder):
+    found = audit(folder, find_layer(folder, "consensus@run_good"), SETTINGS)
+    assert found.gate.passed
+    flagged = sum(one.errors + one.warnings for one in found.judged)
+    assert flagged <= 0.05 * found.phases
+    assert found.scores.overall > 0.9
+
+
+def test_shifted_phases_are_refuted_in_their_time(folder):
+    found = audit(folder, find_layer(folder, "consensus@run_bad"), SETTINGS)
+    assert found.respects["time"] >= FILMS // 2
+    assert found.judged[0].errors > 0
+    assert [one.badness for one in found.judged] == sorted(one.badness for one in found.judged)
+
+
+def test_findings_are_rows_with_numbers_and_are_the_same_again(folder):
+    layer = find_layer(folder, "consensus@run_bad")
+    first = audit(folder, layer, SETTINGS)
+    rows = [row for row in iterate(folder, FINDINGS) if row.run_id == first.run.run_id]
+    audit(folder, layer, SETTINGS)
+    assert rows == [row for row in iterate(folder, FINDINGS) if row.run_id == first.run.run_id]
+    assert len(rows) == first.findings
+    assert len({row.finding_id for row in rows}) == len(rows)
+    displaced = next(row for row in rows if row.check == "G3")
+    numbers = {number.name: number.value for number in displaced.evidence}
+    assert numbers["displacement_s"] > numbers["limit"]
+    assert displaced.phase_id is not None
+
+
+def test_other_limits_are_another_run(folder):
+    layer = find_layer(folder, "consensus@run_good")
+    strict = SETTINGS.model_copy(update={"motion": SETTINGS.motion.model_copy(update={"min_ratio": 1e6})})
+    loose, harsh = audit(folder, layer, SETTINGS), audit(folder, layer, strict)
+    assert loose.run.run_id != harsh.run.run_id
+    assert not harsh.gate.passed
+
+
+@pytest.mark.slow
+def test_a_layer_compared_with_itself_has_f1_of_one_and_may_be_asked_for_it(folder):
+    layer = find_layer(folder, "consensus@run_good")
+    asked = SETTINGS.model_copy(update={"gate": GateLimits(min_f1=0.9)})
+    assert audit(folder, layer, asked, against=layer).gate.passed
+    assert not audit(folder, layer, asked).gate.passed
+
+
+def test_samples_give_support_and_agreement(folder):
+    found = audit(folder, find_layer(folder, "raw@run_samples"), SETTINGS)
+    counts = {one.check.id: one for one in found.checks}
+    assert counts["D1"].passed + counts["D1"].failed == found.phases
+    assert counts["D1"].failed == 0  # two of three is enough
+    assert counts["D2"].passed > counts["D2"].failed > 0  # not where the lost phase was the only one
+
+
+def test_a_shot_cut_inside_a_clip_is_on_the_clips_clock(folder, films):
+    shots = [
+        Shot(shot_id=f"shot_{k}", source_id="src_0", start_us=start, end_us=end, opens_with="cut")
+        for k, (start, end) in enumerate([(0, 1_400_000), (1_400_000, 60_000_000)])
+    ]
+    write_table(folder, SHOTS, shots)
+    try:
+        found = audit(folder, find_layer(folder, "consensus@run_good"), SETTINGS)
+    finally:
+        write_table(folder, SHOTS, [])
+    crossing = sum(p.start_us < 400_000 < p.end_us for p in films[0][1].phases)
+    assert {one.check.id: one.failed for one in found.checks}["B7"] == crossing
+
+
+def test_a_set_without_signals_is_judged_by_the_rest_and_does_not_pass(films, tmp_path):
+    create_set(tmp_path / "set", "bare")
+    truth = _as(films[0][1], "raw", "run_raw", parents=())
+    layer = write_layer(tmp_path / "set", run("run_raw"), "raw", [truth])
+    found = audit(tmp_path / "set", layer, SETTINGS)
+    assert not found.gate.passed
+    assert {one.name for one in found.gate.criteria if one.value is None} == {"hallucinated", "missed"}
+
+
+def test_signals_from_columns_are_those_of_the_table(folder):
+    rows = SignalRows(folder)
+    assert all(rows(signals.clip_id) == signals for signals in iterate(folder, SIGNALS))
+    assert rows("clip_unknown") is None
+
+
+# ---- explain
+
+
+def test_an_annotation_is_explained_with_all_that_passed(folder):
+    layer = find_layer(folder, "consensus@run_good")
+    row = next(layer.read())
+    told = explain(folder, row.annotation_id, SETTINGS)
+    assert [str(one.layer) for one in told.ancestors] == ["consensus@run_good", "norm@run_norm", "raw@run_raw"]
+    assert {"A1", "F9", "G3"} <= {check.id for check, outcome in told.answers if outcome.passed}
+    assert set(told.phase_scores) == {phase.phase_id for phase in row.phases}
+    assert all(len(line) == 5 for line in told.rows())
+
+
+def test_an_id_that_is_not_there_is_refused(folder):
+    with pytest.raises(ConfigError, match="ann_nobody"):
+        explain(folder, "ann_nobody", SETTINGS)
+
+
+# ---- accept
+
+
+def test_what_passed_becomes_the_accepted_layer_with_its_parents_and_scores(folder):
+    layer = find_layer(folder, "consensus@run_good")
+    found = accept(folder, layer, SETTINGS)
+    parents = {row.annotation_id: row for row in layer.read()}
+    rows = list(found.layer.read())
+    assert len(rows) == found.accepted == FILMS - sum(found.refused.values())
+    for row in rows:
+        (parent,) = row.parent_ids
+        assert row.phases == parents[parent].phases
+        assert row.scores.overall >= SETTINGS.accept.min_score
+    assert audit(folder, found.layer, SETTINGS).gate.passed
+
+
+def test_without_a_pass_of_the_gate_nothing_is_accepted(folder):
+    strict = SETTINGS.model_copy(update={"gate": GateLimits(min_verifiable=1.0)})
+    found = accept(folder, find_layer(folder, "consensus@run_bad"), strict)
+    assert found.layer is None
+    assert found.accepted == 0
+
+
+def test_a_layer_of_several_samples_is_refused(folder):
+    with pytest.raises(ConfigError, match="consensus"):
+        accept(folder, find_layer(folder, "raw@run_samples"), SETTINGS)
+
+
+def test_support_is_calibrated_on_what_people_kept(folder, films, tmp_path):
+    create_set(tmp_path / "set", "reviewed")
+    said, kept = [], []
+    for _, truth in films:
+        phases = [replace(p, evidence=Evidence(support_k=3 if k % 2 else 1, k=3)) for k, p in enumerate(truth.phases)]
+        one = _as(replace(truth, phases=tuple(phases)), "norm", "run_norm", parents=("ann_x",))
+        said.append(one)
+        sure = [p for p in phases if p.evidence.support_k == 3]
+        kept.append(_as(replace(one, phases=tuple(sure)), "human", "run_human", parents=(one.annotation_id,)))
+    layer = write_layer(tmp_path / "set", run("run_norm"), "norm", said)
+    human = write_layer(tmp_path / "set", run("run_human", "review"), "human", kept)
+    found = calibration_of(layer, human)
+    assert found.accepted == (0.0, 1.0)
+
+
+# ---- scores and gate
+
+
+def test_ids_of_checks_are_unique_and_every_check_says_why_and_how():
+    counts = Counter(check.id for check in CHECKS)
+    assert max(counts.values()) == 1
+    assert all(check.why and check.formula for check in CHECKS)
+    assert all(bool(check.number) == bool(check.sense) for check in CHECKS)
+
+
+def test_scores_weigh_an_error_twice_and_an_open_answer_nothing(folder):
+    told = explain(folder, next(find_layer(folder, "consensus@run_bad").read()).annotation_id, SETTINGS)
+    families = family_scores(told.answers)
+    assert told.scores.overall == min(families.values())
+    assert family_scores([(check, o._replace(passed=None)) for check, o in told.answers]) == {}
+    assert all(0 <= one.overall <= 1 for one in phase_scores(told.answers).values() if one.overall is not None)
+
+
+def test_the_mean_leaves_out_what_is_not_there():
+    found = mean_scores([Scores(overall=1.0, motion=0.5), Scores(overall=0.0)])
+    assert (found.overall, found.motion, found.text) == (0.5, 0.5, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "passes"),
+    [("hallucinated", 0.10, True), ("hallucinated", 0.11, False), ("hallucinated", None, False), ("missed", 0.2, False),
+     ("structure", 0.001, False), ("unusable", 0.02, False), ("f1", 0.0, True)],
+)  # fmt: skip
+def test_each_criterion_keeps_its_limit(field, value, passes):
+    fine = Measures(structure=0.0, hallucinated=0.0, missed=0.0, unusable=0.0, verifiable=1.0, f1=None, accepted=None)
+    assert gate_of(replace(fine, **{field: value}), GateLimits()).passed == passes
+
+
+def test_rules_name_the_reason(folder):
+    found = audit(folder, find_layer(folder, "consensus@run_bad"), SETTINGS)
+    assert refusal(found.judged[0], AcceptRules()) == "an error finding"
+    assert refusal(replace(found.judged[0], status="truncated"), AcceptRules()) == "reply truncated"
+    assert refusal(replace(found.judged[0], errors=0, warnings=2), AcceptRules(min_score=0, max_warnings=1))

@@ -1,0 +1,144 @@
+"""Arms and hands of the puppet, and motion per part from signals."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xsheet.curate.body.motion import part_motion, shoulder_width
+from xsheet.curate.body.pose import BodySettings, BodyWatcher, window_of
+from xsheet.curate.media.frames import Frame
+from xsheet.curate.media.reader import open_media
+from xsheet.demo.puppet.draw import Puppet
+from xsheet.demo.puppet.identity import identity
+from xsheet.demo.puppet.pose import Motion
+from xsheet.schemas.clip import Signals
+from xsheet.schemas.timeline import FaceTrack
+
+SIDES = ("left", "right")
+
+
+def follow(rgbs, **settings):
+    with BodyWatcher(BodySettings(**settings)) as watcher:
+        for index, rgb in enumerate(rgbs):
+            watcher.add(Frame(index, 40_000 * index, rgb, index, 40_000 * index))
+        return {name: np.array([np.nan if v is None else v for v in s]) for name, s in watcher.signals().items()}
+
+
+def drawn(motion, person=3002, size=360):
+    puppet = Puppet(identity(person), size=size)
+    return [puppet.draw(motion.at(k)) for k in range(len(motion))]
+
+
+def raised(side, frames=30):
+    return replace(Motion.rest(frames), **{f"arm_{side}_raise": np.ones(frames, np.float32)})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", SIDES)
+def test_a_raised_hand_is_seen_on_its_own_side(side):
+    motion, other = raised(side), SIDES[side == "left"]
+    found, puppet = follow(drawn(motion)), Puppet(identity(3002), size=360)
+    assert np.median(found[f"hand_{side}_visible"]) > 0.5 > np.median(found[f"hand_{other}_visible"])
+    wrist = np.array([np.nanmedian(found[f"wrist_{side}_{axis}"]) for axis in "xy"])
+    assert np.linalg.norm(wrist - puppet.joints(motion.at(0), side)[2] / 360) < 0.06
+
+
+@pytest.mark.slow
+def test_hanging_hands_below_the_picture_are_unseen():
+    found = follow(drawn(Motion.rest(20)))
+    assert np.isnan(found["wrist_left_x"]).mean() > 0.9
+    assert np.median(found["hand_left_visible"]) < 0.5
+
+
+@pytest.mark.slow
+def test_there_is_one_value_per_frame_whatever_the_step():
+    frames = drawn(raised("left", frames=7))
+    assert {len(series) for series in follow(frames, every_frames=2).values()} == {7}
+    assert {len(series) for series in follow(frames, every_frames=1).values()} == {7}
+
+
+@pytest.mark.slow
+def test_a_large_picture_gives_the_same_places_as_a_small_one():
+    small, large = (follow(drawn(raised("right", frames=10), size=size)) for size in (360, 1080))
+    assert abs(np.nanmedian(small["shoulder_left_x"]) - np.nanmedian(large["shoulder_left_x"])) < 0.02
+
+
+def signals(frames=50, **series):
+    return Signals(clip_id="clip_test", frames=frames, extractor="test", **{k: tuple(v) for k, v in series.items()})
+
+
+def walking(speed, *, width=0.4, frames=50, camera=0.0):
+    """A right wrist that moves down by `speed` heights per second in front of still shoulders, camera aside."""
+    t = np.arange(frames) / 25
+    still = {
+        "shoulder_left_x": 0.6 + width / 2 + camera * t, "shoulder_right_x": 0.6 - width / 2 + camera * t,
+        "shoulder_left_y": 0 * t + 0.5, "shoulder_right_y": 0 * t + 0.5,
+    }  # fmt: skip
+    wrist = {"wrist_right_x": 0.3 + camera * t, "wrist_right_y": 0.2 + speed * t}
+    return signals(frames, **{k: v.tolist() for k, v in (still | wrist).items()})
+
+
+@given(st.floats(0, 2), st.floats(0.1, 0.8))
+def test_motion_is_counted_in_shoulder_widths_per_second(speed, width):
+    motion = {part.part: part for part in part_motion(walking(speed, width=width))}
+    assert motion["hand_right"].speed_median == pytest.approx(speed / width, abs=1e-3)
+    assert motion["torso"].speed_p90 == pytest.approx(0, abs=1e-3)
+    assert motion["hand_right"].visible_share == 1
+
+
+def test_motion_of_the_camera_is_taken_off():
+    signals, still = walking(0.5, camera=0.3), (0.0,) * 50
+    motion = {p.part: p for p in part_motion(signals, camera_x=(0.3,) * 50, camera_y=still)}
+    assert motion["torso"].speed_median == pytest.approx(0, abs=1e-3)
+    assert motion["hand_right"].speed_median == pytest.approx(0.5 / 0.4, abs=1e-3)
+
+
+def test_a_part_that_was_never_seen_has_no_row():
+    assert {part.part for part in part_motion(walking(1.0))} == {"torso", "hand_right"}
+
+
+def test_without_shoulders_the_face_gives_the_scale():
+    assert shoulder_width(signals(head_height=[0.2] * 50)) == pytest.approx(0.4)
+    assert shoulder_width(signals()) is None
+    assert part_motion(signals()) == ()
+
+
+def face(x):
+    box = {name: (v,) * 3 for name, v in (("x0", x - 0.1), ("y0", 0.2), ("x1", x + 0.1), ("y1", 0.4))}
+    return FaceTrack(track_id=f"t{x}", source_id="s", detector="d", start_frame=0, frames=3, **box)
+
+
+def test_a_person_among_others_has_the_picture_up_to_half_way():
+    left, middle, right = face(0.3), face(0.9), face(1.5)
+    assert window_of(middle, [left, right], aspect=1.8) == pytest.approx((0.6, 1.2))
+    assert window_of(left, [middle, right], aspect=1.8) == pytest.approx((0.0, 0.6))
+    assert window_of(left, [], aspect=1.8) is None
+
+
+@pytest.mark.slow
+def test_the_window_keeps_to_its_person():
+    puppets = [Puppet(identity(3000 + k), size=300) for k in (0, 2)]
+    rest, up = Motion.rest(1).at(0), raised("left", frames=1).at(0)
+    pair = np.hstack([puppets[0].draw(rest), puppets[1].draw(up)])
+    for window, shoulders_in in (((0.0, 1.0), (0.0, 1.0)), ((1.0, 2.0), (1.0, 2.0))):
+        with BodyWatcher(BodySettings(), window=window) as watcher:
+            for k in range(6):
+                watcher.add(Frame(k, 40_000 * k, pair, k, 40_000 * k))
+            found = watcher.signals()
+        assert shoulders_in[0] < found["shoulder_left_x"][0] < shoulders_in[1]
+    assert max(found["hand_left_visible"]) > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("word", ["no", "yes"])
+def test_words_signed_with_the_right_hand_move_the_right_hand(shared, word):
+    path = shared / f"data/videos/asl-{word}.mkv"
+    with open_media(path, root=path.parent) as media, BodyWatcher(BodySettings()) as watcher:
+        for frame in media.frames():
+            watcher.add(frame)
+        found = Signals(clip_id="clip_test", frames=media.counts.shown, extractor="body", **watcher.signals())
+    motion = {part.part: part.speed_median for part in part_motion(found)}
+    assert motion["hand_right"] > 3 * motion["hand_left"]

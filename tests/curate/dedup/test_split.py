@@ -1,0 +1,156 @@
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xsheet.curate.dedup.split import SplitSettings, like_rows, split_clips, split_set
+from xsheet.schemas.clip import Clip
+from xsheet.schemas.source import NearDuplicate, Split
+from xsheet.schemas.tables import CLIPS, NEAR_DUPLICATES, SPLITS, TRACKS, iterate, to_arrow, write_table
+from xsheet.schemas.timeline import FaceTrack
+
+HASH = "ab" * 32
+
+
+def clip(name: str, source: str, track: str | None = None) -> Clip:
+    return Clip(
+        clip_id=name, source_id=source, track_id=track, start_us=0, end_us=4_000_000, media_path=f"media/{name}.mp4",
+        media_sha256=HASH, frames=100, samples=64_000, width=64, height=64,
+    )  # fmt: skip
+
+
+def track(name: str, source: str, shape: Sequence[float], model: str | None = "m@1") -> FaceTrack:
+    return FaceTrack(
+        track_id=name, source_id=source, detector="d@1", start_frame=0, frames=1, x0=(0.0,), y0=(0.0,), x1=(1.0,),
+        y1=(1.0,), shape=tuple(shape), shape_model=model,
+    )  # fmt: skip
+
+
+def near(one: str, other: str) -> NearDuplicate:
+    return NearDuplicate(
+        group=min(one, other), source_id=one, other_id=other, by="sound", lag_frames=0, matched_frames=90, bit_error=0.1
+    )
+
+
+def split(clips: Any, tracks: Any = (), copies: Any = (), **changes: Any) -> list[Split]:
+    return split_clips(
+        to_arrow(list(clips), CLIPS), to_arrow(list(tracks), TRACKS), to_arrow(list(copies), NEAR_DUPLICATES),
+        SplitSettings(**changes),
+    )  # fmt: skip
+
+
+people = st.lists(st.integers(0, 8), min_size=1, max_size=40)  # of each clip
+links = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)), max_size=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(people, st.data(), links, st.integers(0, 5))
+def test_no_source_person_or_copy_is_in_two_parts(person_of, data, links, seed):
+    source_of = [data.draw(st.integers(0, 15)) for _ in person_of]
+    noise = np.random.default_rng(seed)
+    clips = [clip(f"c{k}", f"s{source}", f"t{k}") for k, source in enumerate(source_of)]
+    tracks = [
+        track(f"t{k}", f"s{source_of[k]}", 10.0 * person + noise.uniform(-0.3, 0.3, 5))
+        for k, person in enumerate(person_of)
+    ]
+    copies = [near(f"s{a}", f"s{b}") for a, b in links]
+    rows = split(clips, tracks, copies, val=0.3, test=0.3, seed=seed)
+    parts: dict[Any, set[str]] = {}
+    for row, person in zip(rows, person_of, strict=True):
+        for key in (("source", row.source_id), ("person", person), ("cluster", row.cluster)):
+            parts.setdefault(key, set()).add(row.split)
+    for a, b in links:
+        of = parts.get(("source", f"s{a}"), set()) | parts.get(("source", f"s{b}"), set())
+        parts["copy", a, b] = of
+    assert all(len(found) <= 1 for found in parts.values())
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(12)))
+def test_the_split_is_a_function_of_the_set_and_not_of_its_order(order):
+    clips = [clip(f"c{k}", f"s{k // 2}", f"t{k}") for k in range(12)]
+    tracks = [track(f"t{k}", f"s{k // 2}", [float(k // 4), 0.0]) for k in range(12)]
+    rows = {row.clip_id: row for row in split(clips, tracks)}
+    assert {row.clip_id: row for row in split([clips[k] for k in order], tracks[::-1])} == rows
+
+
+def test_shares_are_met_on_average():
+    rows = split((clip(f"c{k}", f"s{k}") for k in range(4000)), val=0.1, test=0.2)
+    shares = {name: np.mean([row.split == name for row in rows]) for name in ("train", "val", "test")}
+    assert shares == pytest.approx({"train": 0.7, "val": 0.1, "test": 0.2}, abs=0.02)
+
+
+def test_a_set_that_grows_keeps_its_split():
+    before = {row.clip_id: row.split for row in split(clip(f"c{k}", f"s{k}") for k in range(200))}
+    after = {row.clip_id: row.split for row in split(clip(f"c{k}", f"s{k}") for k in range(400))}
+    assert before.items() <= after.items()
+
+
+def test_copies_hang_together_by_a_source_without_clips():
+    rows = split([clip("c1", "s1"), clip("c3", "s3")], copies=[near("s1", "s2"), near("s2", "s3")])
+    assert {row.cluster for row in rows} == {"s1"}
+
+
+def test_each_clip_says_what_told_its_person():
+    clips = [clip("c1", "s1", "t1"), clip("c2", "s2", "t2"), clip("c3", "s3")]
+    tracks = [track("t1", "s1", [1.0]), track("t2", "s2", [], model=None)]
+    assert [row.identity_by for row in split(clips, tracks)] == ["m@1", "source", "source"]
+    assert {row.identity_by for row in split(clips, tracks, identity="source")} == {"source"}
+
+
+def test_shapes_of_different_models_are_not_compared():
+    clips = [clip("c1", "s1", "t1"), clip("c2", "s2", "t2")]
+    tracks = [track("t1", "s1", [1.0], model="a@1"), track("t2", "s2", [1.0], model="b@1")]
+    assert [row.cluster for row in split(clips, tracks)] == ["s1", "s2"]
+
+
+def test_a_face_in_the_background_joins_nobody():
+    clips = [clip("c1", "s1", "t1"), clip("c2", "s2", "t2")]
+    tracks = [track("t1", "s1", [1.0]), track("t2", "s2", [9.0]), track("other", "s2", [1.0])]
+    assert [row.cluster for row in split(clips, tracks)] == ["s1", "s2"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(-20, 20), min_size=1, max_size=30), st.integers(1, 4))
+def test_like_rows_are_those_within_the_distance(values, distance):
+    rows = np.array(values, float)[:, None] * np.ones(3) + 1000.0
+    found = sorted(sorted(group) for group in like_rows(rows, distance))
+    ranked = sorted(range(len(values)), key=lambda k: values[k])
+    expected, last = [], None
+    for k in ranked:
+        if last is None or values[k] - last > distance:
+            expected.append([])
+        expected[-1].append(k)
+        last = values[k]
+    assert found == sorted(sorted(group) for group in expected)
+
+
+def test_like_rows_span_blocks(monkeypatch):
+    monkeypatch.setattr("xsheet.curate.dedup.split._ROWS_AT_ONCE", 3)
+    groups = like_rows(np.array([[0.0], [5.0], [0.1], [9.0], [5.1], [0.2], [9.1]]), 0.15)
+    assert sorted(sorted(group) for group in groups) == [[0, 2, 5], [1, 4], [3, 6]]
+
+
+def test_nothing_left_to_train_on_is_refused():
+    with pytest.raises(ValueError, match="train"):
+        SplitSettings(val=0.5, test=0.5)
+
+
+def test_a_set_gets_its_table_and_a_summary(tmp_path):
+    write_table(tmp_path, CLIPS, [clip(f"c{k}", f"s{k // 3}", f"t{k}") for k in range(90)])
+    write_table(tmp_path, TRACKS, [track(f"t{k}", f"s{k // 3}", [float(k // 3)]) for k in range(90)])
+    summary = split_set(tmp_path, SplitSettings(val=0.2, test=0.2))
+    rows = list(iterate(tmp_path, SPLITS))
+    assert len(rows) == sum(part.clips for part in summary.parts.values()) == 90
+    assert summary.parts["val"].clips == sum(row.split == "val" for row in rows)
+    assert sum(summary.clusters.values()) == 30
+    assert summary.largest_cluster == pytest.approx(3 / 90)
+    assert summary.identity_by == {"m@1": 90}
+
+
+def test_a_set_without_clips_has_an_empty_split(tmp_path):
+    assert split_set(tmp_path).largest_cluster == 0
+    assert list(iterate(tmp_path, SPLITS)) == []

@@ -1,0 +1,294 @@
+"""Shots: on the puppet, whose cuts are planted, on real films with labels by hand, and on made-up scores."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scenedetect import AdaptiveDetector, ContentDetector
+from scenedetect.stats_manager import StatsManager
+
+from xsheet.curate.media.frames import Frame
+from xsheet.curate.media.image import fit_size
+from xsheet.curate.media.reader import open_media
+from xsheet.curate.shots.detect import CutSettings, adaptive_ratio, find_shots
+from xsheet.curate.shots.scores import CutScores, shrink
+from xsheet.demo.film.plan import story
+from xsheet.demo.film.render import pictures
+from xsheet.demo.puppet.draw import Puppet
+from xsheet.demo.puppet.identity import identity
+from xsheet.demo.puppet.pose import Pose
+from xsheet.demo.puppet.scene import camera
+from xsheet.schemas.time import CLIP_RATE, frame_start_us, frames_in
+from xsheet.schemas.timeline import Timeline
+
+pytestmark = pytest.mark.slow  # processes, films or models: seconds
+
+SETTINGS = CutSettings()
+
+
+def frame(index, rgb):
+    start_us = frame_start_us(index, CLIP_RATE)
+    return Frame(index, start_us, rgb, index, start_us)
+
+
+def timeline(frames, **series):
+    return Timeline(source_id="src_0", frames=frames, extractor="test", **series)
+
+
+def watched(rgbs):
+    scores = CutScores()
+    for index, rgb in enumerate(rgbs):
+        scores.add(frame(index, rgb))
+    series = scores.series()
+    return timeline(len(series["cut_content"]), **series)
+
+
+def decoded(path):
+    with open_media(path, root=path.parent) as media:
+        return watched(f.rgb for f in media.frames(size=fit_size(*media.size, long_side=720)))
+
+
+def spans(shots):
+    return [frames_in(shot.span, CLIP_RATE) for shot in shots]
+
+
+def cuts(shots):
+    return [frames_in(shot.span, CLIP_RATE).start for shot in shots if shot.opens_with == "cut"]
+
+
+# ---- the puppet
+
+
+@pytest.fixture(scope="module")
+def hard_cut():
+    told = story(3, seed=11, kind="hard_cut")
+    return told, list(pictures(told, size=128))
+
+
+def test_a_hard_cut_is_found_to_the_frame(hard_cut):
+    told, rgbs = hard_cut
+    assert spans(find_shots(watched(rgbs))) == [take.frames for take in told.takes]
+
+
+def test_the_cut_that_opens_a_shot_keeps_what_every_detector_said(hard_cut):
+    _, rgbs = hard_cut
+    first, second = find_shots(watched(rgbs))
+    assert first.cut_scores == ()
+    assert [score.detector for score in second.cut_scores] == ["adaptive@3.5", "content@31", "jump@2.3"]
+    assert second.cut_scores[0].score > SETTINGS.adaptive
+
+
+def test_scores_and_cuts_are_pyscenedetects(hard_cut):
+    _, rgbs = hard_cut
+    stats = StatsManager()
+    adaptive = AdaptiveDetector(
+        adaptive_threshold=SETTINGS.adaptive,
+        min_scene_len=1,
+        window_width=SETTINGS.adaptive_frames,
+        min_content_val=SETTINGS.adaptive_content,
+    )
+    content = ContentDetector(threshold=SETTINGS.content, min_scene_len=0)
+    adaptive.stats_manager = stats
+    theirs = {"adaptive": [], "content": []}
+    for index, rgb in enumerate(rgbs):
+        bgr = cv2.cvtColor(shrink(rgb, round((rgb.shape[0] * rgb.shape[1] / 57_600) ** 0.5)), cv2.COLOR_RGB2BGR)
+        theirs["adaptive"] += adaptive.process_frame(index, bgr)
+        theirs["content"] += content.process_frame(index, bgr)
+    ours = np.array(watched(rgbs).cut_content)
+    ratio = adaptive_ratio(ours, reach=SETTINGS.adaptive_frames, least=SETTINGS.adaptive_content)
+    inner = range(SETTINGS.adaptive_frames, len(rgbs) - SETTINGS.adaptive_frames)
+    key = f"adaptive_ratio (w={SETTINGS.adaptive_frames})"
+    assert ours[1:] == pytest.approx([stats.get_metrics(k, ["content_val"])[0] for k in range(1, len(rgbs))], rel=1e-5)
+    assert ratio[inner] == pytest.approx([stats.get_metrics(k, [key])[0] for k in inner], rel=1e-5)
+    assert np.flatnonzero(ours >= SETTINGS.content).tolist() == theirs["content"]
+    above = (ratio >= SETTINGS.adaptive) & (ours >= SETTINGS.adaptive_content)
+    assert [k for k in np.flatnonzero(above).tolist() if k in inner] == theirs["adaptive"]
+
+
+def test_a_flash_is_a_shot_of_its_own():
+    told = story(2, seed=11, kind="flash")
+    assert spans(find_shots(watched(pictures(told, size=128)))) == [take.frames for take in told.takes]
+
+
+def test_no_frame_of_a_dissolve_lies_in_a_shot():
+    told = story(1, seed=11, kind="dissolve")
+    before, after = find_shots(watched(pictures(told, size=128)))
+    assert after.opens_with == "gradual"
+    end, start = frames_in(before.span, CLIP_RATE).stop, frames_in(after.span, CLIP_RATE).start
+    assert told.takes[0].frames.stop - 3 <= end <= told.takes[0].frames.stop
+    assert told.takes[1].frames.start <= start <= told.takes[1].frames.start + 3
+
+
+def test_talk_and_gestures_hold_no_cut():
+    told = story(0, seed=11, kind="talk")
+    assert spans(find_shots(watched(pictures(told, size=128)))) == [range(told.frames)]
+
+
+@pytest.mark.parametrize("person", [1, 2, 3])
+def test_a_head_that_is_elsewhere_in_the_next_frame_is_a_jump_cut(person):
+    rng, puppet = np.random.default_rng(person), Puppet(identity(person), size=128)
+    talks = [Pose(mouth_open=0.4 + 0.4 * np.sin(k), yaw_deg=5 * np.sin(k / 9)) for k in range(50)]
+    jumps = talks[:25] + [replace(pose, yaw_deg=-12.0, shift_x=0.04) for pose in talks[25:]]
+    found = [cuts(find_shots(watched(camera(puppet.draw(p), rng) for p in poses))) for poses in (talks, jumps)]
+    assert found == [[], [25]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["hard_cut", "dissolve", "flash", "talk", "two_heads"])
+def test_every_shot_of_five_films_is_found(kind):
+    for told in (story(index, seed=5, kind=kind) for index in range(5)):
+        found = find_shots(watched(pictures(told, size=96)))
+        assert [s.opens_with for s in found] == [take.opens_with for take in told.takes]
+        for frames, take in zip(spans(found), told.takes, strict=True):
+            assert set(frames) <= set(take.frames)
+            assert len(frames) >= len(take.frames) - 3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 400), (400, 5)])
+@pytest.mark.parametrize("frames", [1, 7, 20])
+def test_pictures_of_any_size_and_number_have_scores(size, frames):
+    rng = np.random.default_rng(0)
+    found = watched(rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(frames))
+    assert {len(getattr(found, name)) for name in STILL} == {frames}
+
+
+# ---- scores alone
+
+
+def still(frames, **peaks):
+    """Scores of a picture in which little moves, with `field={frame: score}` put in."""
+    series = {name: np.full(frames, level) for name, level in STILL.items()}
+    for name, at in peaks.items():
+        for where, score in at.items():
+            series[name][where] = score
+    return timeline(frames, **{name: tuple(values.tolist()) for name, values in series.items()})
+
+
+STILL = {"cut_content": 2.0, "cut_jump": 0.8, "cut_histogram": 0.005, "cut_blend": 0.1}
+
+
+def test_a_jump_counts_by_what_moves_around_it():
+    alone = still(60, cut_jump={30: 2.4})
+    assert cuts(find_shots(alone)) == [30]
+    assert cuts(find_shots(still(60, cut_jump={30: 2.4, 34: 1.2}))) == []
+    assert cuts(find_shots(alone, replace_settings(jump=3.5))) == []
+
+
+def test_strong_change_in_the_middle_of_strong_change_is_no_cut():
+    walking_past = dict(zip(range(27, 34), (22.0, 27.0, 31.0, 38.0, 9.0, 7.0, 40.0), strict=True))
+    assert 30 not in cuts(find_shots(still(60, cut_content=walking_past)))
+
+
+def test_colours_that_change_over_a_cut_are_no_transition():
+    far = dict.fromkeys(range(24, 36), 0.5)
+    assert [s.opens_with for s in find_shots(still(60, cut_histogram=far, cut_content={30: 60.0}))] == ["start", "cut"]
+
+
+def test_colours_that_change_without_a_cut_are_a_transition():
+    shots = find_shots(still(60, cut_histogram=dict.fromkeys(range(22, 42), 0.5)))
+    assert spans(shots) == [range(22), range(42, 60)]
+    assert shots[1].opens_with == "gradual"
+
+
+def test_even_change_of_most_of_the_picture_is_a_transition_up_to_its_faint_ends():
+    blend = {24: 0.3, 25: 0.5, **dict.fromkeys(range(26, 38), 0.9), 38: 0.5, 39: 0.3}
+    shots = find_shots(still(60, cut_blend=blend, cut_histogram=dict.fromkeys(range(20, 44), 0.3)))
+    assert spans(shots) == [range(25), range(39, 60)]
+    assert [score.detector for score in shots[1].cut_scores] == ["blend@0.66", "histogram@0.12"]
+    assert shots[1].cut_scores[0].score == pytest.approx(0.9)
+
+
+def test_without_scores_a_source_is_one_shot():
+    assert spans(find_shots(timeline(40))) == [range(40)]
+    assert find_shots(timeline(0)) == []
+
+
+def replace_settings(**changed):
+    return CutSettings(**{**SETTINGS.model_dump(), **changed})
+
+
+scores = st.lists(
+    st.tuples(st.floats(0, 100), st.floats(0, 50), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=80
+)
+
+
+@given(scores)
+def test_shots_are_in_order_apart_and_inside_the_source(rows):
+    series = dict(zip(STILL, (tuple(column) for column in zip(*rows, strict=True)), strict=True))
+    found = spans(find_shots(timeline(len(rows), **series)))
+    assert all(frames and frames.start >= 0 and frames.stop <= len(rows) for frames in found)
+    assert all(before.stop <= after.start for before, after in pairwise(found))
+
+
+@given(scores)
+def test_frames_in_no_shot_belong_to_a_transition(rows):
+    series = dict(zip(STILL, (tuple(column) for column in zip(*rows, strict=True)), strict=True))
+    quiet = replace(timeline(len(rows), **series), cut_histogram=(), cut_blend=())
+    assert sum(len(frames) for frames in spans(find_shots(quiet))) == len(rows)
+
+
+# ---- real films
+
+
+def labelled(shared, name):
+    label = json.loads((shared / "data" / "labels" / f"shots-{name}.json").read_text())
+
+    def shown(index):
+        """The first frame at 25 fps that shows this one."""
+        return int(np.ceil(index / label["fps"] * 25 - 1e-6))
+
+    return label, shown, find_shots(decoded(shared / "data" / label["video"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["googlework-short", "nasa-13013"])
+def test_hand_checked_cuts_are_found_and_transitions_left_out(shared, name):
+    label, shown, shots = labelled(shared, name)
+    found, true = cuts(shots), [shown(index) for index in label["cuts"]]
+    hits = sum(any(abs(f - t) <= 1 for f in found) for t in true)
+    assert 2 * hits / (len(found) + len(true)) >= 0.95
+    for gradual in label["gradual"]:
+        inside = range(shown(gradual["from"]) + 3, shown(gradual["to"]) - 3)
+        assert all(s.stop <= inside.start or s.start >= inside.stop for s in spans(shots))
+    for trap in label.get("not_cuts", ()):
+        start, stop = (shown(index) for index in trap["frames"])
+        assert any(s.start <= start and stop <= s.stop for s in spans(shots)), trap["why"]
+
+
+@pytest.mark.slow
+def test_edits_between_and_within_speakers(shared):
+    def found(name):
+        return find_shots(decoded(shared / "data" / name))
+
+    assert cuts(found("derived/hard-cut-two-speakers.mp4")) == [100]
+    before, after = found("derived/crossfade-two-speakers.mp4")
+    assert after.opens_with == "gradual"
+    assert abs(frames_in(before.span, CLIP_RATE).stop - 75) <= 3
+    assert abs(frames_in(after.span, CLIP_RATE).start - 100) <= 3
+    assert cuts(found("derived/jump-cut-same-person.mp4")) == [pytest.approx(50, abs=1)]
+    assert cuts(found("videos/latentsync-demo3-man-gestures.mp4")) == [226]  # nobody labelled it; it is there
+
+
+@pytest.mark.slow
+def test_jump_cuts_and_overlays_split_a_film_and_its_subtitles_do_not(shared):
+    found = set(cuts(find_shots(decoded(shared / "data" / "videos" / "two-women-office-subtitles.mp4"))))
+    jumps, overlays, subtitles = {108, 275, 550, 788, 1000}, {704, 728, 1105, 1137, 1170}, {457, 580, 650, 657}
+    assert jumps | overlays <= found
+    assert not subtitles & found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hdtf-katie-hill-512.mp4", "hdtf-ocasio-cortez-512.mp4", "retalk-woman-blue-700.mp4", "grid-lbax4n.mpg",
+        "dance-fullbody-music-s13.mp4", "still-woman-music-s18.mp4", "no-person-great-wall.mp4", "asl-yes.mkv",
+    ],
+)  # fmt: skip
+def test_a_real_single_shot_is_one_shot(shared, name):
+    assert len(find_shots(decoded(shared / "data" / "videos" / name))) == 1

@@ -1,0 +1,272 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from xsheet.curate.media.frames import Frame
+from xsheet.curate.sync.syncnet import SyncNet, SyncNetSettings, Voice, convert, mfcc, syncnet_score
+from xsheet.curate.sync.syncnet_stream import SyncNetWatcher, mouth_crop, smooth_box
+from xsheet.demo.film import voice
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.ids import file_sha256
+from xsheet.schemas.timeline import FaceTrack, Timeline
+
+FRAMES = 60
+SHORT = SyncNetSettings(max_offset_frames=15, max_shift_frames=6, batch=8)
+
+
+def planted_distances(offset: int, *, frames: int = 50, depth: float = 4.0) -> np.ndarray:
+    """Distances of 10 with a valley of `depth` at one offset."""
+    distances = np.full((frames, 2 * SHORT.reach + 1), 10.0, np.float32)
+    distances[:, SHORT.reach + offset] -= depth
+    return distances
+
+
+@pytest.mark.parametrize("offset", [-15, -3, 0, 7, 15])
+def test_a_late_voice_has_a_positive_offset(offset: int):
+    score = syncnet_score(planted_distances(offset), np.ones(50, bool), scorer="n")
+    assert (score.offset_frames, score.confidence, score.distance) == (offset, 4.0, 6.0)
+
+
+@pytest.mark.parametrize("offset", [-6, -2, 0, 6])
+def test_a_shift_by_the_offset_leaves_none(offset: int):
+    score = syncnet_score(planted_distances(offset), np.ones(50, bool), scorer="n", shift=offset)
+    assert score.offset_frames == 0
+
+
+def test_windows_that_do_not_count_have_no_say():
+    distances = planted_distances(2)
+    distances[25:] = planted_distances(-9, frames=25, depth=9)
+    assert syncnet_score(distances, np.arange(50) < 25, scorer="n").offset_frames == 2
+
+
+def test_no_window_is_not_measurable():
+    score = syncnet_score(np.full((50, 43), np.nan, np.float32), np.ones(50, bool), scorer="n")
+    assert score.not_measurable == "face_hidden"
+
+
+def test_the_crop_reaches_below_the_chin_and_beside_the_ears():
+    picture = np.zeros((100, 100, 3), np.uint8)
+    picture[40:76, 36:64] = 255  # from the face's upper edge to 1.8 half sides down, 1.4 to each side
+    assert mouth_crop(picture, (50, 50, 10), scale=0.4)[8:-8, 8:-8].min() == 255
+
+
+def test_a_face_at_the_edge_is_filled_up_with_grey():
+    crop = mouth_crop(np.zeros((60, 60, 3), np.uint8), (0, 30, 20), scale=0.4)
+    assert (crop[112, 10] == 110).all()
+
+
+@pytest.mark.parametrize("box", [(-500.0, 0.0, 10.0), (500.0, 900.0, 3.0), (5.0, 5.0, 0.2)])
+def test_any_box_gives_a_crop_of_the_networks_size(box: tuple[float, float, float]):
+    assert mouth_crop(np.zeros((60, 80, 3), np.uint8), box, scale=0.4).shape == (224, 224, 3)
+
+
+def test_one_stray_box_does_not_move_the_crop():
+    boxes = np.tile([0.2, 0.2, 0.4, 0.5], (13, 1))
+    boxes[6] += 0.3
+    assert smooth_box(boxes, 100) == pytest.approx((30, 35, 15))
+
+
+# What follows needs the extra: the network with weights made here, since the published ones are not test data.
+
+
+@pytest.fixture(scope="module")
+def extra() -> None:
+    pytest.importorskip("torch", reason="the extra `syncnet` is not installed")
+    pytest.importorskip("python_speech_features", reason="the extra `syncnet` is not installed")
+    pytest.importorskip("syncnet_python", reason="the extra `syncnet` is not installed", exc_type=ImportError)
+
+
+@pytest.fixture(scope="module")
+def pickled(extra, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights as the authors' file holds theirs; the running means are random too, so that inputs matter."""
+    import torch
+    from syncnet_python.SyncNetModel import S
+
+    torch.manual_seed(5)
+    state = S().state_dict()
+    for name, tensor in state.items():
+        if name.endswith("running_mean"):
+            tensor.normal_(0, 0.1)
+        if name.endswith(("netfcaud.3.weight", "netfclip.3.weight")):
+            tensor.mul_(20)
+    path = tmp_path_factory.mktemp("weights") / "syncnet_v2.model"
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def net(pickled: Path) -> SyncNet:
+    out = pickled.with_name("syncnet_v2.safetensors")
+    convert(pickled, out, sha256=file_sha256(pickled))
+    net = SyncNet(out)
+    net.open()
+    return net
+
+
+@pytest.fixture(scope="module")
+def sound() -> np.ndarray:
+    return voice.speak(np.random.default_rng(8), FRAMES).sound
+
+
+def noise_film(frames: int = FRAMES) -> np.ndarray:
+    """(T, 224, 224, 3) coarse coloured noise that drifts."""
+    rng = np.random.default_rng(2)
+    coarse = rng.integers(0, 256, (frames, 8, 8, 3), np.uint8)
+    return np.stack([cv2.resize(picture, (224, 224)) for picture in coarse])
+
+
+@pytest.mark.slow
+def test_a_whole_film_scores_as_in_the_packages_own_file_pipeline(net: SyncNet, pickled: Path, sound, tmp_path: Path):
+    import torch
+    from scipy.io import wavfile
+    from syncnet_python.SyncNetInstance import SyncNetInstance
+    from syncnet_python.SyncNetModel import S
+
+    crops = noise_film()
+    for index, crop in enumerate(crops):  # PNG, so that nothing is lost, under the name that the package looks for
+        (tmp_path / f"{index:06d}.jpg").write_bytes(cv2.imencode(".png", crop[..., ::-1])[1].tobytes())
+    wavfile.write(tmp_path / "audio.wav", 16_000, np.round(sound * 32768).astype(np.int16))
+    theirs = S()
+    theirs.load_state_dict(torch.load(pickled, weights_only=True))
+    options = SimpleNamespace(tmp_dir=str(tmp_path), batch_size=20, vshift=15)
+    with torch.inference_mode():
+        offset, confidence, distance = SyncNetInstance(theirs, device="cpu").evaluate(options)
+
+    heard = Voice(net, sound)
+    ours = heard.distances(net.mouths(crops)[: heard.windows], 0, reach=SHORT.reach)
+    score = syncnet_score(ours, np.ones(len(ours), bool), scorer=net.name)
+
+    assert score.offset_frames == -offset
+    assert score.confidence == pytest.approx(confidence, abs=1e-4)
+    assert score.distance == pytest.approx(distance, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_streaming_gives_the_same_distances_as_the_whole_film_at_once(net: SyncNet, sound):
+    films = noise_film(30)
+    watcher = SyncNetWatcher(net, sound[: 30 * 640], settings=SHORT)
+    for index, rgb in enumerate(films):
+        watcher.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(60, 60, 120, 130)])
+    watcher.close()
+    crops = np.stack([mouth_crop(rgb, (90, 95, 35), scale=0.4) for rgb in films])
+    heard = Voice(net, sound[: 30 * 640])
+    at_once = heard.distances(net.mouths(crops)[: heard.windows], 0, reach=SHORT.reach)
+    assert np.allclose(watcher.distances(box_track(30), 30)[: heard.windows], at_once, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_track_is_scored_over_a_span(net: SyncNet, sound):
+    watcher = SyncNetWatcher(net, sound, settings=SHORT)
+    for index, rgb in enumerate(noise_film()):
+        watcher.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(60, 60, 120, 130)])
+    watcher.close()
+    timeline = Timeline(source_id="s", frames=FRAMES, extractor="x", voice=(1.0,) * FRAMES)
+    score = watcher.scorer(timeline)(box_track(FRAMES), range(2, 58))
+    assert score is not None
+    assert (score.scorer, score.windows) == (net.name, 51)
+
+
+@pytest.mark.slow
+def test_the_face_of_another_track_is_not_scored(net: SyncNet, sound):
+    watcher = SyncNetWatcher(net, sound, settings=SHORT)
+    for index, rgb in enumerate(noise_film(12)):
+        watcher.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(0, 0, 50, 50)])
+    watcher.close()
+    assert np.isnan(watcher.distances(box_track(12), 12)).all()
+
+
+def test_sound_features_of_a_part_are_those_of_the_whole(extra, sound):
+    from python_speech_features import mfcc as of_the_package
+
+    whole = of_the_package(np.round(sound * 32768).astype(np.int16), 16_000)
+    assert np.allclose(mfcc(sound, 100, 150), whole[100:150], atol=1e-4)
+
+
+def test_a_pickle_of_another_hash_is_refused(pickled: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match="expected SHA-256 961e8696"):
+        convert(pickled, tmp_path / "out.safetensors")
+
+
+def test_a_pickle_that_would_run_code_is_refused(extra, tmp_path: Path):
+    import pickle
+
+    evil = tmp_path / "evil.model"
+    evil.write_bytes(pickle.dumps({"x": Path.cwd}))
+    with pytest.raises(ConfigError, match="expected the tensors of SyncNet"):
+        convert(evil, tmp_path / "out.safetensors", sha256=file_sha256(evil))
+
+
+def test_tensors_of_another_network_are_refused(extra, tmp_path: Path):
+    import torch
+
+    other = tmp_path / "other.model"
+    torch.save({"x": torch.zeros(2)}, other)
+    with pytest.raises(ConfigError, match="expected the tensors of SyncNet"):
+        convert(other, tmp_path / "out.safetensors", sha256=file_sha256(other))
+
+
+def test_weights_without_a_hash_are_not_opened(extra, tmp_path: Path):
+    (tmp_path / "x.safetensors").write_bytes(b"x")
+    with pytest.raises(ConfigError, match="expected the SHA-256 of the weights"):
+        SyncNet(tmp_path / "x.safetensors").open()
+
+
+@pytest.mark.slow
+def test_changed_weights_are_not_opened(net: SyncNet, pickled: Path, tmp_path: Path):
+    whole = pickled.with_name("syncnet_v2.safetensors")
+    changed = tmp_path / "syncnet_v2.safetensors"
+    changed.write_bytes(whole.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ConfigError, match="expected SHA-256"):
+        SyncNet(changed, sha256=file_sha256(whole)).open()
+
+
+def box_track(frames: int) -> FaceTrack:
+    """A face that stands still at the place where the films here have theirs."""
+
+    def at(px: int) -> tuple[float, ...]:
+        return (px / 224,) * frames
+
+    return FaceTrack(
+        track_id="t",
+        source_id="s",
+        detector="d",
+        start_frame=0,
+        frames=frames,
+        x0=at(60),
+        y0=at(60),
+        x1=at(120),
+        y1=at(130),
+    )
+
+
+@pytest.mark.slow
+def test_a_run_scores_with_syncnet_where_its_weights_are(pickled: Path, tmp_path: Path):
+    from xsheet.curate.media.reader import probe
+    from xsheet.curate.media.writer import write_clip
+    from xsheet.curate.settings import MeasureSettings
+    from xsheet.curate.tasks.analyse import MeasureTask, SourceJob
+    from xsheet.curate.tasks.probe import Place
+    from xsheet.demo.film.plan import story
+    from xsheet.demo.film.render import pictures
+    from xsheet.runtime.executor import Item
+    from xsheet.schemas.clip import Measures
+
+    models = tmp_path / "models"
+    models.mkdir()
+    convert(pickled, models / "syncnet_v2.safetensors", sha256=file_sha256(pickled))
+    told = story(0, seed=0, kind="talk")
+    film = tmp_path / "film.mp4"
+    write_clip(film, frames=pictures(told, size=192), sound=told.sound)
+    task = MeasureTask(MeasureSettings(), models=models)
+    task.open()
+    source = SourceJob(
+        place=Place(path=str(film), root=tmp_path), source=probe(film, root=tmp_path), set_folder=tmp_path / "set"
+    )
+    rows = task(Item("ab" * 8, "film", source))
+    (candidate,) = [row for row in rows if isinstance(row, Measures)]
+    assert candidate.sync is not None
+    assert candidate.sync.scorer.startswith("syncnet")
+    assert candidate.sync.distance is not None

@@ -1,0 +1,137 @@
+"""The truth of a film follows from its story: spans, offsets, faults."""
+
+import numpy as np
+import pytest
+
+from xsheet.demo.film import truth
+from xsheet.demo.film.plan import CYCLE, SAMPLES_PER_FRAME, kind_of, story
+from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.clip import Measures, Signals
+
+KINDS = sorted(set(CYCLE))
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def rows(told, record):
+    return [row for row in truth.rows_of(told, "src_1") if isinstance(row, record)]
+
+
+def offset_by_correlation(mouth, sound, within=20):
+    """Frames by which the sound is late: the lag at which its energy follows the mouth best."""
+    energy = np.sqrt((sound.reshape(-1, SAMPLES_PER_FRAME) ** 2).mean(axis=1))
+    mouth, energy = mouth - mouth.mean(), energy - energy.mean()
+
+    def agreement(lag):
+        a, b = (mouth[: len(mouth) - lag], energy[lag:]) if lag >= 0 else (mouth[-lag:], energy[:lag])
+        return float(np.corrcoef(a, b)[0, 1])
+
+    return max(range(-within, within + 1), key=agreement)
+
+
+def test_twenty_films_hold_every_kind():
+    for seed in range(3):
+        assert sorted(kind_of(i, seed=seed) for i in range(20)) == sorted(CYCLE)
+
+
+def test_another_seed_and_another_twenty_have_another_order():
+    orders = {tuple(kind_of(i + start, seed=seed) for i in range(20)) for seed in (0, 1) for start in (0, 20)}
+    assert len(orders) == 4
+
+
+@every_kind
+def test_the_same_numbers_tell_the_same_story(kind):
+    first, second = story(3, seed=5, kind=kind), story(3, seed=5, kind=kind)
+    assert np.array_equal(first.sound, second.sound)
+    assert [*truth.rows_of(first, "s")] == [*truth.rows_of(second, "s")]
+
+
+@every_kind
+def test_pictures_and_sound_are_equally_long(kind):
+    told = story(1, seed=0, kind=kind)
+    assert len(told.sound) == told.frames * SAMPLES_PER_FRAME
+    for take in told.takes:
+        assert all(len(head.motion) == len(take.frames) for head in take.heads)
+
+
+@every_kind
+@pytest.mark.parametrize("index", range(4))
+def test_truth_is_valid_and_names_one_candidate_per_head_and_take(kind, index):
+    told = story(index, seed=2, kind=kind)
+    heads = sum(len(take.heads) for take in told.takes)
+    found = [rows(told, record) for record in (Measures, Signals, Annotation)]
+    assert [len({row.clip_id for row in group}) for group in found] == [heads] * 3
+
+
+@pytest.mark.parametrize("kind", ["talk", "offset", "far_offset", "two_heads"])
+@pytest.mark.parametrize("index", range(12))
+def test_planted_offset_is_found_by_correlating_mouth_and_energy(kind, index):
+    told = story(index, seed=11, kind=kind)
+    (take,) = told.takes
+    head = take.heads[take.heard]
+    found = offset_by_correlation(head.motion.mouth_open, told.sound)
+    assert abs(found - told.offset_frames) <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "low", "high"), [("talk", 0, 0), ("offset", 1, 6), ("far_offset", 8, 15)])
+def test_offsets_lie_where_their_kind_says(kind, low, high):
+    planted = [story(i, seed=0, kind=kind).offset_frames for i in range(10)]
+    assert all(low <= abs(offset) <= high for offset in planted)
+    if high:
+        assert min(planted) < 0 < max(planted)
+
+
+@pytest.mark.parametrize("kind", ["swapped", "silence", "music", "still", "voice_over"])
+def test_where_lips_and_sound_have_nothing_in_common_no_offset_is_true(kind):
+    assert all(row.sync is None for row in rows(story(0, seed=0, kind=kind), Measures))
+
+
+def test_silence_is_digital_and_music_is_as_loud_as_speech():
+    assert not story(0, seed=0, kind="silence").sound.any()
+    level = {kind: float(np.sqrt((story(0, seed=0, kind=kind).sound ** 2).mean())) for kind in ("music", "talk")}
+    assert 0.5 < level["music"] / level["talk"] < 2
+
+
+def test_a_still_has_one_pose_and_no_phases():
+    (take,) = story(0, seed=0, kind="still").takes
+    assert np.ptp(take.heads[0].motion.mouth_open) == 0
+    assert not take.heads[0].planned
+
+
+def test_a_hard_cut_joins_two_people_and_a_jump_cut_one():
+    for kind, people in (("hard_cut", 2), ("jump_cut", 1), ("flash", 1), ("dissolve", 2)):
+        told = story(4, seed=0, kind=kind)
+        assert len({head.identity for take in told.takes for head in take.heads}) == people, kind
+
+
+def test_frames_of_a_dissolve_belong_to_no_shot():
+    told = story(4, seed=0, kind="dissolve")
+    first, second = truth.shots_of(told, "src_1")
+    assert second.opens_with == "gradual"
+    assert 12 * 40_000 <= second.start_us - first.end_us <= 25 * 40_000
+
+
+def test_a_flash_is_one_frame_between_two_cuts():
+    told = story(4, seed=0, kind="flash")
+    _, flash, _ = truth.shots_of(told, "src_1")
+    assert flash.end_us - flash.start_us == 40_000
+
+
+def test_only_one_of_two_heads_is_heard():
+    measured = rows(story(2, seed=0, kind="two_heads"), Measures)
+    assert sorted(row.sync is not None for row in measured) == [False, True]
+
+
+def test_voice_in_the_truth_moves_with_the_offset():
+    told = story(0, seed=11, kind="offset")
+    (signals,) = rows(told, Signals)
+    spoken = np.flatnonzero(told.takes[0].heads[0].speech.voiced)
+    heard = np.flatnonzero(np.array(signals.voice) > 0)
+    assert set(heard - told.offset_frames) <= set(spoken)
+
+
+@pytest.mark.slow
+def test_a_phase_says_what_happens_in_words():
+    texts = {p.text for i in range(30) for row in rows(story(i, seed=0, kind="talk"), Annotation) for p in row.phases}
+    assert len(texts) > 30
+    assert not [text for text in texts if "{" in text or "None" in text]

@@ -1,0 +1,24 @@
+"""A driver of its own process, to be killed: drive.py OUT NOTES JOBS WHAT COUNT ARGUMENT."""
+
+import json
+import sys
+from pathlib import Path
+
+from planted import Planted
+
+from xsheet.runtime.executor import Execution, Item, run
+from xsheet.schemas.errors import RunError
+from xsheet.schemas.ids import content_key
+
+
+def main() -> None:
+    out, notes, jobs, what, count, argument = sys.argv[1:]
+    items = [Item(content_key(k), f"item {k}", (what, json.loads(argument))) for k in range(int(count))]
+    try:
+        run(Planted(Path(notes)), items, out=Path(out), how=Execution(jobs=int(jobs), item_limit_s=60))
+    except RunError as error:
+        sys.exit(f"RunError: {error}")
+
+
+if __name__ == "__main__":
+    main()

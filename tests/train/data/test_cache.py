@@ -1,0 +1,216 @@
+"""A set to features: what is written, what is refused, and that only what changed is done again."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from xsheet.runtime.executor import Execution
+from xsheet.schemas import tables
+from xsheet.schemas.errors import ConfigError, ContractError, RunError
+from xsheet.train.data.cache.build import build_cache, open_cache
+from xsheet.train.data.cache.files import text_path
+from xsheet.train.data.cache.fingerprint import recipe_of
+from xsheet.train.data.encoders import open_encoders
+from xsheet.train.data.framing import Bucket
+from xsheet.train.data.settings import CacheSettings
+
+HOW = Execution()
+
+
+def changed(settings: CacheSettings, **sections) -> CacheSettings:
+    """Settings with some fields of some sections set."""
+    return settings.model_copy(
+        update={name: getattr(settings, name).model_copy(update=fields) for name, fields in sections.items()}
+    )
+
+
+def build(folder, settings, **options):
+    return build_cache(folder, settings, how=options.pop("how", HOW), shows_progress=False, **options)
+
+
+def files_of(folder) -> dict[str, bytes]:
+    found = [*(folder / "cache").rglob("*"), *(folder / "features").rglob("*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found if path.is_file()}
+
+
+def test_every_clip_gets_a_row_or_a_reason(built_set):
+    _, built = built_set
+    assert built.clips == 4
+    assert built.rejected == {"too_short": 1, "no_audio": 1}
+    assert built.failed == 0
+    assert built.annotated == 3
+    assert built.buckets == {Bucket(33, 64, 64): 3, Bucket(21, 64, 64): 1}
+
+
+def test_latents_decode_to_what_was_shown(built_set):
+    _, built = built_set
+    assert len(built.psnr_db) == 3
+    assert min(built.psnr_db) > 25
+
+
+def test_a_file_holds_every_crop_from_both_sides(built_set):
+    folder, built = built_set
+    row = next(row for row in open_cache(folder, built.recipe).features if row.clip_id == "clip_a")
+    tensors = load_file(folder / row.shard)
+    assert tensors["latent"].shape == (4, 24, 9, 8, 8)
+    assert tensors["audio"].shape == (2, 33, 4, 20)
+    assert tensors["face"].shape == tensors["mouth"].shape == (2, 9, 8, 8)
+    texts = load_file(folder / text_path(built.recipe, row))
+    assert texts["blocks.tokens"].shape[0] == 4
+    assert row.text_tokens == texts["blocks.tokens"].shape[1]
+
+
+def test_the_mirrored_latent_is_that_of_the_mirrored_pictures(built_set, settings):
+    folder, built = built_set
+    codec = open_encoders(settings).video
+    for row in open_cache(folder, built.recipe).features:
+        straight, flipped = load_file(folder / row.shard)["latent"][:2].float()
+        shown = codec.decode(straight[None]).flip(3)
+        assert (codec.decode(flipped[None]).int() - shown.int()).abs().max() <= 1
+
+
+def test_the_sound_of_a_later_crop_is_that_of_its_frames(built_set):
+    folder, built = built_set
+    row = next(row for row in open_cache(folder, built.recipe).features if row.clip_id == "clip_a")
+    first, last = load_file(folder / row.shard)["audio"]
+    assert torch.equal(first[8:], last[:25])
+
+
+def test_a_second_run_writes_the_same_and_encodes_nothing(built_copy, settings):
+    before = {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/*/*/*")}
+    files = files_of(built_copy)
+    build(built_copy, settings)
+    assert files_of(built_copy) == files
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.slow
+def test_another_text_keeps_the_latents(built_copy, built_set, settings):
+    before = {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/clips-*/*/*")}
+    second = build(built_copy, changed(settings, text={"layer": None, "forms": ("brief",)}, check={"clips": 0}))
+    assert second.recipe.clips_key == built_set[1].recipe.clips_key
+    assert second.recipe.fingerprint != built_set[1].recipe.fingerprint
+    assert {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/clips-*/*/*")} == before
+    assert second.annotated == 0
+
+
+@pytest.mark.slow
+def test_a_cache_at_another_rate_stands_beside_the_first(built_copy, built_set, settings):
+    slower = build(built_copy, changed(settings, picture={"fps": 10, "frames": (17,)}))
+    assert slower.buckets == {Bucket(17, 64, 64): 1}  # of 41 frames at 25 fps; the last one lasts 40 ms
+    row = open_cache(built_copy, slower.recipe).features[0]
+    tensors = load_file(built_copy / row.shard)
+    assert tensors["latent"].shape[2] == 5
+    assert tensors["audio"].shape[1] == 17
+    assert len(open_cache(built_copy, built_set[1].recipe).features) == 4
+    assert tables.read_table(built_copy, tables.FEATURES).num_rows == 5
+
+
+def test_a_cache_of_another_encoder_is_refused_with_both_fingerprints(built_set, settings):
+    folder, built = built_set
+    encoders = open_encoders(settings)
+    encoders.sound._FLOOR_DB = 50.0  # another preprocessing, as another version might have
+    wanted = recipe_of(settings, encoders, layer="gold@run_truth")
+    with pytest.raises(ConfigError) as refused:
+        open_cache(folder, wanted)
+    said = str(refused.value)
+    assert wanted.fingerprint[:16] in said
+    assert built.recipe.fingerprint[:16] in said
+    assert "clips.sound" in said
+    assert "clips.video" not in said
+
+
+def test_a_cache_at_another_rate_is_refused(built_set, settings):
+    folder, _ = built_set
+    slower = changed(settings, picture={"fps": 10})
+    with pytest.raises(ConfigError, match=r"clips\.picture\.fps: 25, not 10"):
+        open_cache(folder, recipe_of(slower, open_encoders(slower), layer="gold@run_truth"))
+
+
+def test_a_set_without_a_cache_says_what_to_run(pristine_set, settings):
+    with pytest.raises(ConfigError, match="run `xsheet train cache SET`"):
+        open_cache(pristine_set, recipe_of(settings, open_encoders(settings), layer=None))
+
+
+def test_a_layer_that_is_not_there_is_named_with_those_that_are(pristine_set, settings):
+    with pytest.raises(ConfigError, match=r"'accepted'.*gold@run_truth"):
+        build(pristine_set, changed(settings, text={"layer": "accepted"}))
+
+
+def test_a_set_at_another_frame_rate_is_refused(clip_set, settings):
+    info = json.loads((clip_set / "set.json").read_text())
+    info["clip"]["fps"] = 30
+    (clip_set / "set.json").write_text(json.dumps(info))
+    with pytest.raises(ContractError, match="clips at 25 fps, got 30 fps"):
+        build(clip_set, settings)
+
+
+@pytest.mark.slow
+def test_a_set_without_a_clip_that_can_be_encoded_says_why(clip_set, settings):
+    with pytest.raises(ContractError, match=r"none \(6 too_short\).*or curate clips with sound"):
+        build(clip_set, changed(settings, picture={"frames": (125,)}))
+
+
+def test_an_annotation_of_an_older_file_is_refused(clip_set, settings):
+    clips = list(tables.iterate(clip_set, tables.CLIPS))
+    object.__setattr__(clips[0], "media_sha256", "0" * 64)
+    tables.write_table(clip_set, tables.CLIPS, clips)
+    with pytest.raises(ContractError, match="annotate the set again"):
+        build(clip_set, settings)
+
+
+def test_a_decoder_that_does_not_fit_is_noticed(built_copy, settings):
+    with pytest.raises(RunError, match=r"at least 60\.0 dB, got \d\d"):
+        build(built_copy, changed(settings, check={"min_psnr_db": 60.0}))
+
+
+def test_a_lost_file_is_noticed(built_copy, settings):
+    next(built_copy.glob("cache/clips-*/*/*")).unlink()
+    with pytest.raises(ContractError, match="remove the folder"):
+        build(built_copy, settings)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(pristine_set, built_set, settings, disk):
+    folder = shutil.copytree(pristine_set, disk.path / "set")
+    disk.fill(but_bytes=160_000)
+    with pytest.raises(RunError, match="No space left on device; free space"):
+        build(folder, settings)
+    assert not list(folder.rglob("*.tmp*"))
+    done = set((folder / "cache").rglob("clip_*.safetensors"))
+    disk.empty()
+    before = {path: path.stat().st_mtime_ns for path in done}
+    assert build(folder, settings).failed == 0
+    assert {path: path.stat().st_mtime_ns for path in done} == before
+    assert files_of(folder) == files_of(built_set[0])
+
+
+def test_weights_that_nobody_named_are_asked_for(pristine_set, settings):
+    wan = changed(settings, encoders={"video": "wan"})
+    with pytest.raises(ConfigError, match=r"--set cache\.encoders\.video_weights=FOLDER"):
+        build(pristine_set, wan)
+
+
+@pytest.mark.slow
+def test_encoders_that_the_model_was_not_made_for_are_refused(settings):
+    with pytest.raises(ConfigError, match="channels of the video codec"):
+        open_encoders(settings.model_copy(update={"size": "wan2.2-ti2v-5b"}))
+
+
+def test_a_size_that_does_not_divide_into_tokens_is_refused(settings):
+    with pytest.raises(ConfigError, match="multiples of 16 x 16"):
+        open_encoders(changed(settings, picture={"sizes": ((64, 72),)}))
+
+
+@pytest.mark.slow
+def test_both_executors_write_the_same_bytes(pristine_set, settings, tmp_path):
+    found = []
+    for name, how in (("here", Execution(jobs=2)), ("ray", Execution(jobs=2, ray="local"))):
+        folder = tmp_path / name
+        shutil.copytree(pristine_set, folder)
+        build(folder, settings, how=how)
+        found.append(files_of(folder))
+    assert found[0] == found[1]

@@ -1,0 +1,134 @@
+"""Scores of phases and mouths, on phases made by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xsheet.schemas.annotation import Annotation, Base, Phase, sorted_phases
+from xsheet.train.evaluate.scores import by_habit, changed_phases, exchanged, recast, score_mouth, score_phases
+
+
+def phase(start_s, end_s, action="nod", *, side="none", track="head", name="p"):
+    return Phase(
+        phase_id=f"{name}{start_s}", track=track, start_us=round(start_s * 1e6), end_us=round(end_s * 1e6),
+        action=action, text=f"does {action}", laterality=side, kind="action", origin="truth",
+    )  # fmt: skip
+
+
+def sheet(*phases):
+    base = Base(
+        text="A person speaks to the camera.", subject="a person", framing="face", scene="a room", camera="static",
+        speaking="speaking",
+    )  # fmt: skip
+    return Annotation(
+        annotation_id="a", vocab_version="1", clip_id="c", layer="gold", run_id="r", status="ok",
+        duration_us=4_000_000, base=base, phases=sorted_phases(phases),
+    )  # fmt: skip
+
+
+def test_the_action_in_its_time_is_right():
+    (score,) = score_phases([phase(1, 2)], [phase(1.1, 2)])
+    assert score.named and score.hit
+    assert score.tiou == pytest.approx(0.9)
+    assert score.start_error_s == pytest.approx(0.1)
+
+
+def test_another_action_in_that_time_is_named():
+    (score,) = score_phases([phase(1, 2)], [phase(1, 2, "shake_head")])
+    assert score.found == "shake_head" and not score.named and not score.hit
+    assert score.start_error_s is None
+
+
+def test_the_other_side_is_wrong():
+    (score,) = score_phases([phase(1, 2, "tilt_head", side="left")], [phase(1, 2, "tilt_head", side="right")])
+    assert not score.named
+
+
+def test_the_action_at_another_time_or_on_another_part_does_not_count():
+    scores = score_phases([phase(0, 1)], [phase(2, 3), phase(0, 1, "smile", track="face")])
+    assert [s.found for s in scores] == [None]
+
+
+def test_an_action_that_appears_beside_a_better_fitting_one_is_a_hit_but_not_right():
+    found = [phase(1, 1.5), phase(1.4, 3, "shake_head")]
+    (score,) = score_phases([phase(1, 3)], found)
+    assert score.hit and not score.named
+
+
+def test_habit_is_the_same_action_in_the_next_video_that_was_asked_for_it():
+    asked = [[phase(0, 2)], [phase(0, 2, "smile", track="face")], [phase(1, 3)], [phase(0.5, 2.5)]]
+    found = [[phase(0, 2)], [], [phase(1, 3)], []]
+    first, alone, third, last = by_habit(asked, found)
+    assert [(s.hit, s.start_error_s) for s in first] == [(True, 1)]  # in the third's video, where it is wont to be then
+    assert alone == ()  # nobody else was asked to smile
+    assert [s.hit for s in third] == [False]  # the fourth did nothing
+    assert [s.start_error_s for s in last] == [0.5]  # cyclically, in the first's
+
+
+def test_rests_are_not_asked_for():
+    assert not score_phases([phase(0, 1, "rest", track="whole_body")], [])
+
+
+def test_exchanged_actions_keep_their_times():
+    said = sheet(phase(0, 1), phase(1, 2), phase(2, 3, "tilt_head", side="left"))
+    after = exchanged(said)
+    assert [p.action for p in after.phases] == ["tilt_head", "nod", "nod"]
+    assert [p.start_us for p in after.phases] == [p.start_us for p in said.phases]
+    assert [p.action for p in changed_phases(said, after)] == ["tilt_head", "nod"]
+
+
+def test_a_sheet_of_one_action_cannot_be_exchanged():
+    assert exchanged(sheet(phase(0, 1), phase(1, 2))) is None
+
+
+def test_a_pair_that_would_collide_on_a_track_is_passed_over():
+    smile = phase(0, 3, "smile", track="face")
+    look = phase(0.5, 1.0, "look_away", side="left", track="gaze")
+    away = phase(2.0, 2.5, "look_away", side="right", track="gaze")
+    after = exchanged(sheet(smile, look, away))
+    assert [p.laterality for p in after.phases if p.track == "gaze"] == ["right", "left"]
+
+
+def voice(frames=100):
+    rng = np.random.default_rng(0)
+    return np.convolve(rng.random(frames + 4), np.ones(5) / 5, "valid")
+
+
+def test_a_mouth_that_follows_its_sound_correlates_and_is_in_time():
+    mouth = voice()
+    score = score_mouth(mouth, mouth, mouth, np.ones(100))
+    assert score.r == pytest.approx(1)
+    assert score.offset_frames == 0 and score.in_sync
+
+
+def test_a_late_voice_is_out_of_time():
+    mouth = voice(110)
+    score = score_mouth(mouth[10:], mouth[10:], mouth[:-10], np.ones(100))
+    assert score.offset_frames == 10 and score.in_sync is False
+
+
+def test_a_still_mouth_has_no_correlation():
+    score = score_mouth(np.zeros(100), voice(), voice(), np.ones(100))
+    assert score.r is None and score.in_sync is None
+
+
+def test_an_unmeasured_mouth_has_no_correlation():
+    assert score_mouth(voice(), np.full(100, np.nan), voice(), np.ones(100)).r is None
+
+
+def test_phases_keep_their_ids_when_exchanged():
+    said = sheet(phase(0, 1), phase(2, 3, "shake_head"))
+    assert {p.phase_id for p in exchanged(said).phases} == {p.phase_id for p in said.phases}
+    assert exchanged(replace(said, phases=())) is None
+
+
+def test_recast_an_action_keeps_its_time_and_is_another():
+    said, other = sheet(phase(0, 1), phase(2, 3)), sheet(phase(0, 2), phase(2, 3, "shake_head"))
+    (changed,) = changed_phases(said, recast(said, other))
+    assert (changed.action, changed.start_us, changed.end_us) == ("shake_head", 0, 1_000_000)
+
+
+def test_nothing_is_recast_by_a_sheet_of_the_same_actions():
+    assert recast(sheet(phase(0, 1)), sheet(phase(2, 3))) is None
+    assert recast(sheet(), sheet(phase(2, 3))) is None

@@ -1,0 +1,70 @@
+"""What the model is shown at once: clips of one size, as the cache holds them, before any draw but crop and flip.
+
+B clips, C latent channels, F latent frames, H x W latent cells, T = 4 (F - 1) + 1 video frames, M text tokens, W ids of
+a token, E text width, L x Q sound features per video frame, K phases, X numbers of a face, S series.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from xsheet.train.data.seeded_random import Showing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Clips of one bucket on one device.
+
+    σ, noise and dropped conditions are not here: they are functions of (seed, showing) in
+    xsheet.train.data.seeded_random, so the same clip in the same epoch gets the same ones in any batch, on any rank and
+    after any restart.
+    """
+
+    showings: tuple[Showing, ...]  # clip and epoch of each row
+    x0_BCFHW: Tensor  # clean latent, float32, normalised; latent 0 is the given picture
+    text: Tensor  # ids, int64 (B, M) or (B, M, W), of an encoder that is trained along; else vectors (B, M, E)
+    phase_BM: Tensor  # int64; phases.PAD, phases.BASE or 1..K
+    audio_BTLQ: Tensor  # float32; as heard, not dropped
+    window_BK2: Tensor  # float32, [start, end) of phase 1..K in video frames; zeros where there is none
+    face_BFHW: Tensor  # float32 0..1, share of a latent cell that the face covers; zeros where none was measured
+    mouth_BFHW: Tensor  # the same for the mouth
+    # What variants are told besides, float32 (xsheet.train.data.conditioning); None where the cache does not keep it.
+    identity_BX: Tensor | None = None  # of the face; zeros = nobody in particular
+    intensity_B2: Tensor | None = None  # how much face and body move, 0..1
+    motion_BTX: Tensor | None = None  # how the face moves; zeros = not at all
+
+    def __len__(self) -> int:
+        return len(self.showings)
+
+    @property
+    def clip_ids(self) -> tuple[str, ...]:
+        """Which clips, in order."""
+        return tuple(showing.clip_id for showing in self.showings)
+
+    def rows(self, part: slice) -> Self:
+        """Some of the clips."""
+        return replace(self._changed(lambda tensor: tensor[part]), showings=self.showings[part])
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on a device; asynchronous from pinned memory."""
+        return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> Self:
+        """The same in page-locked memory, from which a copy to a GPU does not wait."""
+        return self._changed(Tensor.pin_memory)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Self:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()}
+        return type(self)(**changed)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches of one bucket as one, in order."""
+    values: dict[str, Any] = {field.name: [getattr(batch, field.name) for batch in batches] for field in fields(Batch)}
+    showings = tuple(showing for some in values.pop("showings") for showing in some)
+    tensors: dict[str, Any] = {name: None if rows[0] is None else torch.cat(rows) for name, rows in values.items()}
+    return Batch(showings=showings, **tensors)

@@ -1,0 +1,194 @@
+"""A set to features, and features found again.
+
+    built = build_cache(set_folder, settings, how=Execution(jobs=2))
+    cache = open_cache(set_folder, built.recipe)
+
+    SET/cache/<fingerprint>.json    the recipe, in words
+    SET/cache/...                   tensors: xsheet.train.data.cache.files
+    SET/features/part-<fingerprint>-00000.parquet    one row per clip; caches of several recipes stand side by side
+
+Encoding is resumed like every task of xsheet: what is committed is not done again.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from torch import Tensor
+
+from xsheet.runtime.executor import Execution, Progress, run
+from xsheet.schemas import tables
+from xsheet.schemas.errors import ConfigError, ContractError, RunError
+from xsheet.schemas.layers import find_layer
+from xsheet.schemas.manifest import manifest
+from xsheet.schemas.run import Feature
+from xsheet.schemas.sets import open_set
+from xsheet.schemas.tables import write_text
+from xsheet.schemas.time import CLIP_RATE
+from xsheet.train.data.cache.files import null_path, read, save, text_row
+from xsheet.train.data.cache.fingerprint import Recipe, differences, recipe_of
+from xsheet.train.data.cache.items import CacheItems
+from xsheet.train.data.cache.task import CacheTask, RoundTrip
+from xsheet.train.data.encoders import open_encoders
+from xsheet.train.data.framing import Bucket
+from xsheet.train.data.settings import CacheSettings
+
+DISTRIBUTIONS = ("xsheet", "numpy", "torch", "diffusers", "transformers", "safetensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """The cached clips of one recipe."""
+
+    set_folder: Path
+    recipe: Recipe
+    features: tuple[Feature, ...]  # by clip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What a run left behind."""
+
+    recipe: Recipe
+    clips: int
+    annotated: int  # of these, with phases
+    buckets: Mapping[Bucket, int]
+    rejected: Mapping[str, int]  # by reason
+    failed: int
+    psnr_db: tuple[float, ...]  # of the clips that were decoded again
+    seconds: float
+
+
+def build_cache(
+    set_folder: Path,
+    settings: CacheSettings,
+    *,
+    how: Execution,
+    device: str = "cpu",
+    limit: int | None = None,
+    retry_failed: bool = False,
+    shows_progress: bool = True,
+) -> Built:
+    """Encode the clips of a set.
+
+    Raises:
+        ConfigError: the layer is not there, the weights do not open, or the encoders do not fit the model.
+        ContractError: no set, no clips, or clips that are not at 25 fps.
+        RunError: the run cannot go on, or what was encoded does not decode to what was shown.
+    """
+    started = datetime.now(UTC)
+    _check_rate(set_folder)
+    layer = None if settings.text.layer is None else find_layer(set_folder, settings.text.layer)
+    encoders = open_encoders(settings)
+    recipe = recipe_of(settings, encoders, layer=None if layer is None else str(layer))
+    _write_recipe(set_folder, recipe)
+    save(set_folder / null_path(recipe), {"null": text_row(encoders.text.tokenize("").ids_M, encoders.text)})
+    task = CacheTask(settings, recipe, set_folder=set_folder, device=device)
+    items = CacheItems(set_folder, layer, recipe, settings=settings, limit=limit)
+    progress = Progress("cache") if shows_progress else None
+    done = run(task, items, out=set_folder, how=how, retry_failed=retry_failed, progress=progress)
+    features = sorted(done.rows(Feature), key=lambda row: row.clip_id)
+    rejected = Counter(one.reason or "" for one in done.outcomes() if one.status == "rejected")
+    _check_any(set_folder, features, rejected, failed=done.counts.get("failed", 0))
+    _check_files(set_folder, features)
+    psnr_db = tuple(row.psnr_db for row in done.rows(RoundTrip))
+    _check_round_trip(psnr_db, settings)
+    tables.write_file(_features_file(set_folder, recipe), tables.FEATURES, features)
+    built = Built(
+        recipe=recipe,
+        clips=len(features),
+        annotated=sum(row.annotation_id is not None for row in features),
+        buckets=Counter(bucket_of(row) for row in features),
+        rejected=rejected,
+        failed=done.counts.get("failed", 0),
+        psnr_db=psnr_db,
+        seconds=(datetime.now(UTC) - started).total_seconds(),
+    )
+    manifest(
+        "train cache", arguments={"jobs": how.jobs, "ray": how.ray, "limit": limit}, settings=settings,
+        distributions=DISTRIBUTIONS, started=started, seconds={"cache": built.seconds},
+        counts={"clips": built.clips, "failed": built.failed} | dict(built.rejected),
+    ).write(set_folder)  # fmt: skip
+    return built
+
+
+def open_cache(set_folder: Path, recipe: Recipe) -> Cache:
+    """The features of exactly this recipe.
+
+    Raises:
+        ConfigError: there are none, or only those of another recipe; both fingerprints and what differs are named.
+    """
+    file = _features_file(set_folder, recipe)
+    if file.exists():
+        features = tables.from_arrow(tables.read_file(file, tables.FEATURES), tables.FEATURES)
+        return Cache(set_folder=set_folder, recipe=recipe, features=tuple(features))
+    others = [json.loads(path.read_text()) for path in sorted((set_folder / "cache").glob("*.json"))]
+    if not others:
+        raise ConfigError(
+            where=str(set_folder), expected="a cache of features", came="none",
+            todo="run `xsheet train cache SET` with the same settings first",
+        )  # fmt: skip
+    nearest = min(others, key=lambda one: len(differences(recipe, one)))
+    came = f"{nearest['fingerprint'][:16]} ({'; '.join(differences(recipe, nearest)) or 'unfinished'})"
+    raise ConfigError(
+        where=f"cache of {set_folder}", expected=f"fingerprint {recipe.fingerprint[:16]}", came=came,
+        todo="run `xsheet train cache` with these settings, or train with those of the cache",
+    )  # fmt: skip
+
+
+def null_text(cache: Cache) -> Tensor:
+    """What "no text" is: ids (M,) or (M, W), or vectors (M, E), of the null prompt."""
+    return read(cache.set_folder / null_path(cache.recipe))["null"]
+
+
+def bucket_of(feature: Feature) -> Bucket:
+    """The bucket that a cached clip stands in."""
+    return Bucket(feature.frames, feature.height, feature.width)
+
+
+def _check_rate(set_folder: Path) -> None:
+    fps = open_set(set_folder).clip.fps
+    if fps != CLIP_RATE.num:
+        raise ContractError(
+            where=str(set_folder), expected=f"clips at {CLIP_RATE} fps", came=f"{fps} fps",
+            todo="curate the sources again with this xsheet",
+        )  # fmt: skip
+
+
+def _check_any(set_folder: Path, features: Sequence[Feature], rejected: Mapping[str, int], *, failed: int) -> None:
+    if not features:
+        why = ", ".join(f"{count} {reason}" for reason, count in [*rejected.items(), ("failed", failed)] if count)
+        raise ContractError(
+            where=str(set_folder), expected="clips that can be encoded", came=f"none ({why})",
+            todo="allow shorter or smaller clips (cache.picture), or curate clips with sound",
+        )  # fmt: skip
+
+
+def _check_files(set_folder: Path, features: Sequence[Feature]) -> None:
+    lost = next((row.shard for row in features if not (set_folder / row.shard).exists()), None)
+    if lost is not None:
+        raise ContractError(
+            where=str(set_folder), expected=f"{lost}, which was written once", came="no such file",
+            todo="remove the folder .commits/cache of the set and run again",
+        )  # fmt: skip
+
+
+def _check_round_trip(psnr_db: Sequence[float], settings: CacheSettings) -> None:
+    if psnr_db and min(psnr_db) < settings.check.min_psnr_db:
+        raise RunError(
+            where="decoded latents", expected=f"at least {settings.check.min_psnr_db} dB",
+            came=f"{min(psnr_db):.1f} dB", todo="check which VAE the weights are of, or lower check.min_psnr_db",
+        )  # fmt: skip
+
+
+def _write_recipe(set_folder: Path, recipe: Recipe) -> None:
+    told = {"fingerprint": recipe.fingerprint} | recipe.parts
+    path = set_folder / "cache" / f"{recipe.fingerprint[:16]}.json"
+    write_text(path, json.dumps(told, indent=2, sort_keys=True) + "\n")
+
+
+def _features_file(set_folder: Path, recipe: Recipe) -> Path:
+    return set_folder / tables.FEATURES.name / f"part-{recipe.fingerprint[:16]}-00000.parquet"

@@ -1,0 +1,115 @@
+"""The files of a cache: where they lie, what they hold, and how one showing is read from them.
+
+    SET/cache/clips-<key>/ab/<clip id>-<hash>.safetensors
+        latent (V, C, F, H, W) and audio (R, T, L, Q) float16; face and mouth (R, F, H, W) uint8, of 255
+    SET/cache/texts-<key>/ab/<annotation id, or clip id>.safetensors, and null.safetensors for the null prompt
+        <form>.tokens (V, N) or (V, N, W) ids or (V, N, E) float16 vectors; <form>.phases (V, N) int8; <form>.windows
+        (V, K, 2) float32
+    SET/cache/control-<key>/ab/<clip id>-<hash>.safetensors, where a variant asks for it
+        identity (X,), intensity (R, 2) and motion (V, T, S) float32: xsheet.train.data.conditioning
+
+R crops, V variants: crop r is variant r, or with mirrored pictures variants 2r and 2r + 1, the second one mirrored.
+C latent channels, F latent frames, H x W cells, T frames, L x Q sound features, N tokens of the longest variant, W ids
+of a token, E text width, K phases, X numbers of a face, S series.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as save_bytes
+from torch import Tensor
+
+from xsheet.model.block import PAD
+from xsheet.model.encoders.text import TextEncoder
+from xsheet.schemas.errors import ContractError
+from xsheet.schemas.run import Feature
+from xsheet.schemas.tables import write_bytes
+from xsheet.train.data.cache.fingerprint import Recipe
+from xsheet.train.data.texts import Form, Told
+
+
+def clip_path(recipe: Recipe, clip_id: str, digest: str) -> Path:
+    """Where latents, sound and masks of a clip lie, from the set folder; `digest` says what they were made from."""
+    return _place(f"clips-{recipe.clips_key[:16]}", f"{clip_id}-{digest[:16]}")
+
+
+def text_path(recipe: Recipe, feature: Feature) -> Path:
+    """Where the texts of a clip lie, from the set folder."""
+    return _place(f"texts-{recipe.texts_key[:16]}", feature.annotation_id or feature.clip_id)
+
+
+def control_path(recipe: Recipe, feature: Feature) -> Path:
+    """Where lies what variants are told of a clip, from the set folder."""
+    assert recipe.control_key is not None
+    return _place(f"control-{recipe.control_key[:16]}", Path(feature.shard).stem)
+
+
+def null_path(recipe: Recipe) -> Path:
+    """Where the null prompt lies, from the set folder."""
+    return Path("cache") / f"texts-{recipe.texts_key[:16]}" / "null.safetensors"
+
+
+def _place(folder: str, name: str) -> Path:
+    # 256 folders, as those of the clips themselves: no file system likes a million files in one.
+    return Path("cache") / folder / hashlib.sha256(name.encode()).hexdigest()[:2] / f"{name}.safetensors"
+
+
+def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to a file, atomically; the same tensors give the same bytes."""
+    # Not save_file: its errors hide that the disk is full, which has to end a run.
+    write_bytes(path, save_bytes({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}))
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file.
+
+    Raises:
+        ContractError: it is not there, or broken.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ContractError(
+            where=str(path), expected="tensors of the cache", came=" ".join(str(error).split()),
+            todo="remove the folders cache and .commits/cache of the set and run `xsheet train cache` again",
+        ) from error  # fmt: skip
+
+
+def half(values: Tensor, *, where: str) -> Tensor:
+    """float16, which keeps three digits of numbers near one; ContractError on what it cannot hold."""
+    stored = values.half()
+    if not stored.isfinite().all():
+        raise ContractError(
+            where=where, expected="finite features below 65504", came=f"up to {float(values.abs().max())}",
+            todo="check the weights of the encoder",
+        )  # fmt: skip
+    return stored
+
+
+def shares(masks: Sequence[NDArray[np.float32]]) -> Tensor:
+    """Shares of 0..1 as bytes, stacked."""
+    return torch.from_numpy(np.rint(255 * np.stack(masks)).astype(np.uint8))
+
+
+def stacked_texts(told: Sequence[Mapping[Form, Told]], encoder: TextEncoder) -> dict[str, Tensor]:
+    """The texts of all variants by form, as long as the longest."""
+    tensors: dict[str, Tensor] = {}
+    for form in told[0]:
+        texts = [variant[form] for variant in told]
+        most = max(len(one.phase_N) for one in texts)
+        phases = [torch.from_numpy(one.phase_N) for one in texts]
+        tensors[f"{form}.tokens"] = torch.stack([text_row(one.ids_M, encoder)[:most] for one in texts])
+        tensors[f"{form}.phases"] = torch.nn.utils.rnn.pad_sequence(phases, batch_first=True, padding_value=PAD)
+        tensors[f"{form}.windows"] = torch.from_numpy(np.stack([one.window_K2 for one in texts]))
+    return tensors
+
+
+def text_row(ids_M: Tensor, encoder: TextEncoder) -> Tensor:
+    """What is cached of a text: its ids where the encoder is trained along, else float16 vectors; pads included."""
+    return ids_M if encoder.trained else half(encoder.embed(ids_M[None])[0], where="text vectors").cpu()

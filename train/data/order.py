@@ -1,0 +1,67 @@
+"""Which clips stand in which batch: a function of (seed, epoch), whatever the workers and micro-batches.
+
+Every epoch shows every clip once, in an order of its own. Going through it, each bucket collects its clips and gives a
+batch when it has enough; what is left waits for the next epoch, so no clip is left out for good and all batches are
+full. A place in this order is (epoch, clips shown in batches of the epoch), and nothing else has to be remembered.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+
+from xsheet.schemas.errors import ConfigError
+from xsheet.train.data import seeded_random
+from xsheet.train.data.framing import Bucket
+from xsheet.train.data.seeded_random import Showing
+from xsheet.train.loop.state import Position
+
+
+class Order:
+    """The order of clips in buckets, in batches of `batch`."""
+
+    def __init__(self, bucket_of: Mapping[str, Bucket], *, batch: int, seed: int) -> None:
+        if len(bucket_of) < batch:
+            raise ConfigError(
+                where="clips to train on", expected=f"at least one batch of {batch}", came=str(len(bucket_of)),
+                todo="lower data.batch, curate more videos, or relax the stage's motion filter",
+            )  # fmt: skip
+        self._clips = sorted(bucket_of)
+        self._bucket_of = bucket_of
+        self.batch, self._seed = batch, seed
+        self._shuffled = lru_cache(maxsize=4)(self._shuffle)  # this epoch's, and those that left clips behind
+
+    def batches(self, start: Position) -> Iterator[tuple[tuple[Showing, ...], Position]]:
+        """Batches from a place on, without end, each with the place behind it."""
+        epoch, skipped = start.epoch, start.shown // self.batch
+        while True:
+            ended = self.epoch(epoch)
+            for number, showings in enumerate(ended[skipped:], start=skipped + 1):
+                yield showings, Position(epoch=epoch, shown=number * self.batch)
+            epoch, skipped = epoch + 1, 0
+
+    def epoch(self, epoch: int) -> list[tuple[Showing, ...]]:
+        """The batches that are full by the end of an epoch and were not before it, in the order of their last clips."""
+        ended: list[tuple[int, tuple[Showing, ...]]] = []
+        place = {clip: k for k, clip in enumerate(self._in_order(epoch))}
+        for bucket, clips in self._shuffled(epoch).items():
+            # Batch b of a bucket holds showings b * batch and on, counted from its very first one.
+            count = len(clips)
+            for number in range(epoch * count // self.batch, (epoch + 1) * count // self.batch):
+                first = number * self.batch
+                showings = tuple(self._nth(bucket, count, k) for k in range(first, first + self.batch))
+                ended.append((place[showings[-1].clip_id], showings))
+        return [showings for _, showings in sorted(ended)]
+
+    def _nth(self, bucket: Bucket, count: int, showing: int) -> Showing:
+        """A bucket's showing by its number since the start of training."""
+        epoch, place = divmod(showing, count)
+        return Showing(epoch, self._shuffled(epoch)[bucket][place])
+
+    def _in_order(self, epoch: int) -> list[str]:
+        return [self._clips[k] for k in seeded_random.permutation(len(self._clips), seed=self._seed, epoch=epoch)]
+
+    def _shuffle(self, epoch: int) -> dict[Bucket, list[str]]:
+        """The clips of each bucket in the order of an epoch."""
+        found: dict[Bucket, list[str]] = {}
+        for clip in self._in_order(epoch):
+            found.setdefault(self._bucket_of[clip], []).append(clip)
+        return found

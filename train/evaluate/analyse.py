@@ -1,0 +1,95 @@
+"""Pictures of a clip to what can be said of them: phases, the mouth's motion, and how far the face's colours drift.
+
+T frames shown, F latent frames, H x W pixels, n frames at 25 fps.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from xsheet.annotate.motion.annotator import MotionSettings, annotate_motion
+from xsheet.curate.audio.features import as_array, listen
+from xsheet.curate.body.signals import stretch
+from xsheet.curate.sync.audio_to_mouth import hear_mouth
+from xsheet.schemas.annotation import Phase
+from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.time import CLIP_RATE, FrameRate, frame_at, frame_start_us, frames_in
+from xsheet.train.evaluate.held_out import HeldOut
+from xsheet.train.evaluate.readers import Floats, Pictures, Reads
+from xsheet.train.evaluate.scores import MouthScore, score_mouth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a reader says of one clip."""
+
+    phases: tuple[Phase, ...]
+    mouth: MouthScore
+    drift: float
+    """Mean colour of the face in the last quarter against the first picture, in levels of 255. It says that a look is
+    lost, not that a likeness is kept: a shape model wants larger faces."""
+
+
+def look(clip: HeldOut, pictures_THW3: Pictures, *, reads: Reads, rate: FrameRate) -> Looked:
+    """Read pictures that were drawn for a held-out clip, or are its own."""
+    frames = frames_in(clip.span, CLIP_RATE)
+    series = {name: _at_25(values, rate, len(frames)) for name, values in reads(pictures_THW3).items()}
+    voice = listen(clip.sound, len(frames))["voice"]
+    signals = _signals(clip, series, voice)
+    own = as_array(stretch(clip.signals.mouth_open, frames) or (None,) * len(frames))
+    shown = _shown(len(pictures_THW3), rate)
+    own_shown = np.full(len(frames), np.nan)  # lips turn round between two frames shown, where nothing was drawn
+    own_shown[shown] = own[shown]
+    voiced = np.array(voice, np.float64)
+    heard = hear_mouth(clip.sound, voiced)
+    return Looked(
+        phases=annotate_motion(_as_clip(clip, len(frames)), signals, MotionSettings()).phases,
+        mouth=score_mouth(series["mouth_open"], own_shown, heard[0].astype(np.float64), voiced),
+        drift=_drift(clip, pictures_THW3),
+    )
+
+
+def _at_25(values: Floats, rate: FrameRate, frames: int) -> Floats:
+    """A series of frames shown as one at 25 fps: each frame stands at the instant of the film that it shows."""
+    known = np.isfinite(values)
+    if not known.any():
+        return np.full(frames, np.nan)
+    return np.interp(np.arange(frames), _shown(len(values), rate)[known], values[known])
+
+
+def _shown(count: int, rate: FrameRate) -> NDArray[np.int64]:
+    """The frame at 25 fps that each of `count` frames shows."""
+    return np.array([frame_at(frame_start_us(k, rate), CLIP_RATE) for k in range(count)])
+
+
+def _signals(clip: HeldOut, series: Mapping[str, Floats], voice: tuple[float | None, ...]) -> Signals:
+    """Signals of the stretch. The face stands where the real clip has it: the portrait decides that."""
+    frames = frames_in(clip.span, CLIP_RATE)
+    height = stretch(clip.signals.head_height, frames)
+    read = {name: tuple(values.tolist()) for name, values in series.items() if np.isfinite(values).all()}
+    return Signals(
+        clip_id=clip.clip.clip_id, frames=len(frames), extractor=clip.signals.extractor, head_height=height,
+        voice=voice, **read,
+    )  # fmt: skip
+
+
+def _as_clip(clip: HeldOut, frames: int) -> Clip:
+    length_us = frame_start_us(frames, CLIP_RATE)
+    return replace(clip.clip, frames=frames, samples=0, end_us=clip.clip.start_us + length_us)
+
+
+def _drift(clip: HeldOut, pictures_THW3: Pictures) -> float:
+    height, width = pictures_THW3.shape[1:3]
+    mask_F = [np.asarray(cv2.resize(mask.numpy(), (width, height)), np.float64) for mask in clip.face_FHW]
+    last = range(len(pictures_THW3) - max(1, len(pictures_THW3) // 4), len(pictures_THW3))
+    colour = [_colour(pictures_THW3[k], mask_F[(k + 3) // 4]) for k in (0, *last)]
+    return float(np.abs(np.mean(colour[1:], axis=0) - colour[0]).mean())
+
+
+def _colour(rgb: Pictures, mask: Floats) -> Floats:
+    weight = mask / max(float(mask.sum()), 1e-6)
+    colour: Floats = (rgb * weight[..., None]).sum((0, 1))
+    return colour

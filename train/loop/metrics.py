@@ -1,0 +1,160 @@
+"""Numbers of a run: summed on the device over the clips of some steps, then said in a line, a file and TensorBoard."""
+
+import json
+import logging
+import math
+import re
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from xsheet.model.config import ActAvatarConfig
+from xsheet.schemas.tables import write_text
+from xsheet.train.loop.loss import LossTerms
+from xsheet.train.loop.process_group import World
+
+log = logging.getLogger(__name__)
+
+SIGMA_BANDS = (0.25, 0.5, 0.75, 0.9)
+"""Edges between the bands of σ: a mean over all σ hides the fine detail, where lips live."""
+_BANDS = ("0-.25", ".25-.5", ".5-.75", ".75-.9", ".9-1")
+
+
+class Meter:
+    """Means over all clips of all workers since it was last read. Clips whose loss is not finite are left out."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, said: LossTerms) -> None:
+        """The clips of one micro-batch; nothing is read back from the device."""
+        numbers = {"loss": said.total_B} | {f"loss/{name}": values for name, values in said.terms.items()}
+        band_B = torch.bucketize(said.sigma_B, torch.tensor(SIGMA_BANDS, device=said.sigma_B.device), right=True)
+        numbers |= {f"loss/sigma {name}": said.total_B.where(band_B == i, torch.nan) for i, name in enumerate(_BANDS)}
+        numbers["loss/inside phases"] = said.inside_B
+        for name, values_B in numbers.items():
+            finite_B = torch.isfinite(values_B)
+            both = torch.stack([values_B.where(finite_B, 0).double().sum(), finite_B.sum().double()])
+            self._sums[name] = self._sums[name] + both if name in self._sums else both
+
+    def read(self) -> dict[str, float]:
+        """Mean by name, of those that any clip had; all workers must call it, and begin anew."""
+        names = sorted(self._sums)
+        if not names:
+            return {}
+        both = self._world.summed(torch.stack([self._sums[name] for name in names])).tolist()
+        self._sums = {}
+        return {name: total / count for name, (total, count) in zip(names, both, strict=True) if count}
+
+
+class Journal:
+    """metrics.jsonl and TensorBoard's files of one stage, by the first worker; the others' journals do nothing."""
+
+    def __init__(self, folder: Path, *, world: World, step: int) -> None:
+        """`step`: what was done before; lines of later steps, which a killed run left, are removed."""
+        self._file = folder / "metrics.jsonl" if world.first else None
+        self._board: SummaryWriter | None = None
+        if self._file is not None:
+            _cut(self._file, step)
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def write(self, step: int, numbers: Mapping[str, float]) -> None:
+        """One line for a step; numbers that are not finite are left out, JSON has no word for them."""
+        if self._file is None or self._board is None:
+            return
+        finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step} | finite) + "\n")
+        for name, value in finite.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Everything is on the disk after this."""
+        if self._board is not None:
+            self._board.close()
+
+
+def line(step: int, steps: int, numbers: Mapping[str, float], *, left_s: float) -> str:
+    """The step line: what a person looks at while it runs."""
+    shown = [f"step {step}/{steps}  {timedelta(seconds=round(left_s))} left"]
+    for name, pattern in _SHOWN.items():
+        if name in numbers:
+            shown.append(pattern.format(numbers[name]))
+    return "  ".join(shown)
+
+
+_SHOWN = {
+    "loss": "loss {:.4f}",
+    "loss/inside phases": "in phases {:.4f}",
+    "norm": "norm {:.3f}",
+    "lr": "lr {:.2e}",
+    "tokens_per_s": "{:,.0f} tokens/s",
+    "tflops": "{:.3g} TFLOP/s",
+    "mfu": "MFU {:.1%}",
+    "memory_gib": "{:.2f} GiB",
+    "wait_share": "waited {:.1%}",
+    "skipped": "skipped {:.0f}",
+}
+
+
+def memory_gib(device: torch.device) -> float:
+    """Most that was held at once: of the device, or of this process where it computes on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def _cut(file: Path, step: int) -> None:
+    """Keep the lines up to a step. A kill can leave half a line at the end."""
+    if not file.is_file():
+        return
+    kept = []
+    for text in file.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(text)["step"] <= step:
+                kept.append(text)
+        except (ValueError, KeyError, TypeError):
+            continue
+    write_text(file, "".join(text + "\n" for text in kept))
+
+
+_PEAK_TFLOPS_BF16 = {"H200": 989, "H100": 989, "H800": 989, "H20": 148, "A100": 312, "A800": 312, "L40S": 362}
+"""Dense bfloat16 of the data sheets, by what torch calls the device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipFlops:
+    """Of one clip forward: matrix products with weights, and those of attention, which have none."""
+
+    tokens: int
+    linear: float
+    attention: float
+
+    def training(self, trained_share: float) -> float:
+        """Forward and backward. Attention costs 3 times its forward, frozen weights 2 times, trained ones 3 times."""
+        return 3 * self.attention + (2 + trained_share) * self.linear
+
+
+def clip_flops(size: ActAvatarConfig, *, frames: int, height: int, width: int) -> ClipFlops:
+    """Of a latent of F x H x W cells through the blocks; embeddings at both ends (below 1 %) are left out."""
+    tokens = frames * (height // size.patch_size[1]) * (width // size.patch_size[2])
+    dim, text, sound = size.dim, size.text_tokens, frames * size.audio_tokens
+    video_weights = 4 * dim * dim + 2 * dim * dim + 2 * dim * size.ffn_dim + 2 * dim * dim  # self, text, ffn, sound
+    linear = 2 * (tokens * video_weights + text * 2 * dim * dim + sound * 2 * dim * size.audio_dim)
+    attention = 4 * dim * tokens * (tokens + text + size.audio_tokens)
+    return ClipFlops(tokens=tokens, linear=size.num_layers * linear, attention=size.num_layers * attention)
+
+
+def peak_flops(device_name: str) -> float | None:
+    """Dense bfloat16 operations per second of a device by its name; None for one that the table does not know."""
+    found = [peak for name, peak in _PEAK_TFLOPS_BF16.items() if name in re.split(r"[\s-]", device_name)]
+    return found[0] * 1e12 if found else None
