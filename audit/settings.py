@@ -49,7 +49,7 @@ class TextLimits(StrictModel):
 
 
 class MotionLimits(StrictModel):
-    """When measured motion speaks for a phase. Fitted on the puppet (docs/log.md#seeded-faults)."""
+    """When measured motion speaks for a phase. Fitted on the puppet (docs/log/audit.md#seeded-faults)."""
 
     min_ratio: float = Field(
         default=1.2, ge=0, description="speed inside by that outside; §9-G has 1.5, slow smiles 1.3"

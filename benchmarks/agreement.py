@@ -2,7 +2,7 @@
 
     python benchmarks/agreement.py [jitter|speed|intervals] [--annotations 100000]
 
-Prints Markdown tables for docs/log.md.
+Prints Markdown tables for docs/log/.
 """
 
 import argparse
@@ -169,7 +169,7 @@ def speed(count: int) -> None:
 
 
 def main() -> None:
-    """Print the tables that docs/log.md keeps."""
+    """Print the tables that docs/log/ keeps."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", nargs="?", choices=("jitter", "speed", "intervals"))
     parser.add_argument("--annotations", type=int, default=100_000)

@@ -2,7 +2,7 @@
 
     python benchmarks/annotate.py [--clips 1000 10000]
 
-Prints a Markdown table for docs/log.md. The signals are planted ones, repeated under new ids; no picture is looked at,
+Prints a Markdown table for docs/log/. The signals are planted ones, repeated under new ids; no picture is looked at,
 for the motion annotator needs none. Peaks are those of the driver and of the largest worker, in a process of their own.
 """
 

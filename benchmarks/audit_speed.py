@@ -3,7 +3,7 @@
     python benchmarks/audit_speed.py [--annotations 100000] [--samples 3]
 
 The set repeats truths of the puppet under new ids, each sample with its boundaries moved a little. Prints a Markdown
-row for docs/log.md; time is that of the CPU, memory the peak of the process that audits.
+row for docs/log/; time is that of the CPU, memory the peak of the process that audits.
 """
 
 import argparse

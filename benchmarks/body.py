@@ -2,7 +2,7 @@
 
     python benchmarks/body.py [--count 6] [--shared DIR]
 
-Prints two Markdown tables for docs/log.md.
+Prints two Markdown tables for docs/log/.
 """
 
 import argparse

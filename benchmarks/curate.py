@@ -2,7 +2,7 @@
 
     python benchmarks/curate.py [cost|memory] [--clip FILE] [--models DIR]
 
-Prints Markdown tables for docs/log.md. CPU is user + system of this process with all its threads, per minute of film;
+Prints Markdown tables for docs/log/. CPU is user + system of this process with all its threads, per minute of film;
 medians of three rounds in one run. The film is drawn: talk with hard cuts, 720p at 30 fps, unless --clip names one.
 
 The chain does what LatentSync's preparation does, less than that where in doubt: the film resampled to 25 fps (x264's

@@ -2,7 +2,7 @@
 
     python benchmarks/cuts.py puppet|real|jumps|cost [--films 60] [--shared DIR]
 
-Each part prints one Markdown table for docs/log.md. Frames are counted at 25 fps; a cut is hit within one frame.
+Each part prints one Markdown table for docs/log/. Frames are counted at 25 fps; a cut is hit within one frame.
 """
 
 import argparse

@@ -105,7 +105,7 @@ def step(name: str, folder: Path) -> None:
 
 
 def main() -> None:
-    """Print the table that docs/log.md keeps."""
+    """Print the table that docs/log/ keeps."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--candidates", type=int, default=1_000_000)
     arguments.add_argument("--folder", type=Path)

@@ -2,7 +2,7 @@
 
     python benchmarks/faces.py puppet|films|two-heads|real|cost|identity [--count 12] [--models DIR] [--shared DIR]
 
-Each part prints one Markdown table for docs/log.md.
+Each part prints one Markdown table for docs/log/.
 """
 
 import argparse

@@ -6,7 +6,7 @@ planted   the puppet's truth beside its planted series; seconds
 measured  the puppet's truth beside series measured from the film; five seconds of one core a film
 motion    what the motion annotator says of the measured series, taken for the truth
 
-Prints Markdown tables for docs/log.md. Limits were chosen on films of seeds below 200; the default films are others.
+Prints Markdown tables for docs/log/. Limits were chosen on films of seeds below 200; the default films are others.
 """
 
 import argparse

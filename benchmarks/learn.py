@@ -2,7 +2,7 @@
 
     python benchmarks/learn.py FOLDER [--clips 480] [--held-out 120] [--set stage2.steps=1200 ...]
 
-Prints the table for docs/log.md and how long the stages took. A stopped run goes on. The goal: on two cores, both
+Prints the table for docs/log/ and how long the stages took. A stopped run goes on. The goal: on two cores, both
 stages within 15 minutes, mouth r at least .6 and class right at least .7 of the ceiling.
 """
 
@@ -29,7 +29,7 @@ PUPPETS = ("cache.text.layer=gold",)
 """Beside the preset: the layer of the puppet set is the truth."""
 SAMPLING = ("sample.steps=25", "sample.guidance.scale=3", "sample.guidance.audio_scale=7", "clips=96")
 """At less than the paper's 40 steps and scale 5, which were chosen for 5 billion weights; the sound pushed more than
-the text, as both seeds' validation clips asked for (docs/log.md#tiny)."""
+the text, as both seeds' validation clips asked for (docs/log/train.md#tiny)."""
 
 
 def settings_of(overrides: Sequence[str]) -> TrainSettings:

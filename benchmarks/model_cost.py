@@ -2,7 +2,7 @@
 
     python benchmarks/model_cost.py [--rounds 30] [--batch 16]
 
-Prints a Markdown table for docs/log.md. The cases take turns within a round; medians over rounds, one thread. The goal
+Prints a Markdown table for docs/log/. The cases take turns within a round; medians over rounds, one thread. The goal
 is at most 15 % of a block for the audio attention of a block and its share of what the blocks have in common (the
 projector, the phase table).
 """

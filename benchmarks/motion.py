@@ -2,7 +2,7 @@
 
     python benchmarks/motion.py puppet|still|real|cost [--films 80] [--first 100] [--shared DIR] [--cache DIR]
 
-Each part prints Markdown tables for docs/log.md. Signals are measured as curation measures them, through the codec:
+Each part prints Markdown tables for docs/log/. Signals are measured as curation measures them, through the codec:
 five seconds of one core a film; `--cache` keeps them. The seeds 0-59 were used for fitting, the default ones were not.
 """
 

@@ -41,7 +41,7 @@ def copies(rng: np.random.Generator, originals: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Print the table that docs/log.md keeps."""
+    """Print the table that docs/log/ keeps."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--sources", type=int, default=100_000)
     sources = arguments.parse_args().sources

@@ -2,8 +2,8 @@
 
     python benchmarks/sync.py --data ../shared/data --cache DIR [--films 80] [--size 256] [--seed 7]
 
-Prints the tables of docs/log.md#sync: planted offsets and faults of the puppet; the altered real clips, scored by a
-predictor that never met their people; true against mismatched pairs by length, for the choice of limits.
+Prints the tables of docs/log/curate.md#sync: planted offsets and faults of the puppet; the altered real clips, scored
+by a predictor that never met their people; true against mismatched pairs by length, for the choice of limits.
 """
 
 import argparse

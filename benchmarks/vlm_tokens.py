@@ -61,7 +61,7 @@ def cells(family: Family, processor: Any, clip: Clip, settings: VlmSettings, *, 
 
 
 def main() -> None:
-    """Print the tables that docs/log.md keeps."""
+    """Print the tables that docs/log/ keeps."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--samples", type=int, default=3)
     arguments.add_argument("--prompt-tokens-per-s", type=float, default=Pace().prompt_tokens_per_s)

@@ -121,7 +121,7 @@ def config_from(
 def tiny() -> ActAvatarConfig:
     """2.7 million parameters, for a CPU: 96 numbers per token into a width of 128.
 
-    A trial with 288 numbers per token at width 192 never got the noise out of the picture (docs/log.md); the width must
+    A trial with 288 numbers per token at width 192 never got the noise out of the picture (docs/log/); the width must
     stay well above what a token carries. The latent is 16 luma and 4 + 4 chroma bands per 8 x 8 cell.
     """
     return ActAvatarConfig(
@@ -135,7 +135,7 @@ def tiny() -> ActAvatarConfig:
         rope_max_seq_len=128,
         latent_stride=(FRAMES_PER_LATENT, 8, 8),
         text_tokens=96,  # puppet sheets take up to 80; of a longer one the base block is told in fewer words
-        preconditioned=True,  # after 100 steps the loss is 11 % lower than without, after 300 3 % (docs/log.md#tiny)
+        preconditioned=True,  # after 100 steps the loss is 11 % lower, after 300 3 % (docs/log/train.md#tiny)
         audio_layers=4,  # steps of 10 ms in a video frame at 25 fps
         audio_channels=20,  # log-mel bands
         audio_hidden=128,

@@ -20,11 +20,16 @@ from xsheet import cli
 from xsheet.curate.filter.decide import LIMIT_OF
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+LOG = ROOT / "docs" / "log"
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 EXTEND = ROOT / "docs" / "extend.md"
-RECORDS = {"log.md", "data-contract.md"}  # what was true on a day; what is generated
+RECORDS = {*LOG.glob("*.md"), ROOT / "docs" / "data-contract.md"}  # what was true on a day; what is generated
 NEEDS = "# needs "
 """How a page says that a command is not for every machine; it is parsed in tests, not run."""
+MENTION = r"docs/log/([a-z]+\.md)(?:#([\w-]+))?"
 CHANGED = "the change above"
 """What the commands of extend.md need: the sources with its diffs."""
 
@@ -63,7 +68,7 @@ def verbs():
     return typer.main.get_command(cli.app)
 
 
-OURS = [one for page in PAGES if page.name not in RECORDS for one in commands(page) if one.text.startswith("xsheet ")]
+OURS = [one for page in PAGES if page not in RECORDS for one in commands(page) if one.text.startswith("xsheet ")]
 
 
 def parsed(text: str):
@@ -122,7 +127,7 @@ def test_a_wrong_option_of_a_page_would_be_noticed():
         parsed("xsheet curate run videos --out my-set --no-such-option")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_of_a_page_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^":]+)"', text):
@@ -131,6 +136,17 @@ def test_links_of_a_page_lead_somewhere(page):
         assert there.exists(), target
         if anchor:
             assert anchor in anchors(there), target
+
+
+def test_what_sources_and_presets_say_of_the_log_is_there():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    files = [ROOT / name for name in tracked if Path(name).suffix in {".py", ".yaml", ".txt", ".toml", ".md"}]
+    said = {
+        found for file in files if file.is_file() for found in re.findall(MENTION, file.read_text(encoding="utf-8"))
+    }
+    assert said
+    assert not [(page, anchor) for page, anchor in said if anchor not in {"", *anchors(LOG / page)}]
+    assert not [file.name for file in files if re.search(r"\blog\.md\b", file.read_text(encoding="utf-8"))]
 
 
 def anchors(page: Path) -> set[str]:

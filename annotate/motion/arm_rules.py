@@ -23,7 +23,7 @@ _RAISED = -0.3  # shoulder widths against the shoulders: a hand above the chest
 
 
 class ArmSettings(StrictModel):
-    """The smallest movements of a hand that count. Chosen on hand-made labels of real clips (docs/log.md#motion)."""
+    """The smallest movements of a hand that count. Chosen on hand-made labels (docs/log/annotate.md#motion)."""
 
     least_reach: float = Field(default=0.2, gt=0, le=3, description="away from its rest, shoulder widths")
     least_swing: float = Field(default=0.1, gt=0, le=2, description="of one way of a wave, beat or clap, the same")

@@ -1,6 +1,6 @@
 """What one measured quantity of a face adds to another, taken off: a mesh has no perfect separation of pose and face.
 
-The shares are least squares on the puppet, whose quantities are planted one by one (docs/log.md#motion).
+The shares are least squares on the puppet, whose quantities are planted one by one (docs/log/annotate.md#motion).
 """
 
 from collections.abc import Mapping

@@ -33,7 +33,7 @@ _GAP_FRAMES = 5  # 0.2 s, filled by a line; what is hidden for longer is unknown
 _REACH = 2  # frames to either side of a central difference, as in xsheet.curate.body.motion
 _SHUT = 0.55  # lids below this share of their usual opening hide the iris, and the mesh then pulls gaze and brows along
 VOICED = 0.5  # probability of voice activity from which a frame counts as voiced
-# Planted series are 0..1. This is what the mesh measures at 1, by least squares on the puppet (docs/log.md#motion).
+# Planted series are 0..1. What the mesh measures at 1, by least squares on the puppet (docs/log/annotate.md#motion).
 _PLANTED = {"mouth_open": 0.16, "brow_raise": 0.033, "gaze_x": 0.5, "gaze_y": 0.5}
 _HIP_TO_FACE = 1.9  # shoulder widths: the radius on which a swaying trunk carries the head
 _SETTLING_FRAMES = 8  # Pose's filter needs these to find the body

@@ -43,7 +43,7 @@ class Typical(NamedTuple):
     seconds: float  # middle
 
 
-# Medians of what is measured on the puppet, seeds 0-59 (docs/log.md#motion); the pace's logarithm has one spread.
+# Medians measured on the puppet, seeds 0-59 (docs/log/annotate.md#motion); the pace's logarithm has one spread.
 PACE_SPREAD = 0.38
 TYPICAL: dict[vocab.Action, Typical] = {
     "nod": Typical(9.5, 0.6, 0.49),

@@ -15,7 +15,7 @@ _CLEAR = 1.5  # times the least size, from which an expression counts without it
 
 
 class FaceSettings(StrictModel):
-    """The smallest movements of a face that count. Fitted on the puppet, seeds 0-59 (docs/log.md#motion)."""
+    """The smallest movements of a face that count. Fitted on the puppet, seeds 0-59 (docs/log/annotate.md#motion)."""
 
     least_gaze: float = Field(default=0.17, gt=0, le=1, description="half eye widths; glances go half as far")
     least_gaze_s: float = Field(default=0.3, ge=0, le=3, description="a shorter look aside is a glance")

@@ -15,7 +15,7 @@ _HOLD_S = 1.5  # a head held aside for longer has found a new place
 
 
 class HeadSettings(StrictModel):
-    """The smallest movements of a head that count. Fitted on the puppet, seeds 0-59 (docs/log.md#motion)."""
+    """The smallest movements of a head that count. Fitted on the puppet, seeds 0-59 (docs/log/annotate.md#motion)."""
 
     least_pitch_deg: float = Field(
         default=3.6, gt=0, le=30, description="of a nod; a jaw's leak into pitch is below it"

@@ -13,7 +13,7 @@ _HOLD_S = 2.5
 
 
 class BodySettings(StrictModel):
-    """The smallest movements of a trunk that count. Fitted on the puppet, seeds 0-59 (docs/log.md#motion)."""
+    """The smallest movements of a trunk that count. Fitted on the puppet, seeds 0-59 (docs/log/annotate.md#motion)."""
 
     least_size: float = Field(default=0.06, gt=0, le=1, description="logarithm of the head's growth")
     least_sway: float = Field(default=0.06, gt=0, le=1, description="shoulder widths")

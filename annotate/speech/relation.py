@@ -47,7 +47,10 @@ class SpeechSettings(StrictModel):
         default=1.0, ge=0, le=5, description="seconds; farther apart than twice what viewers accept (Kirchhof, 2014)"
     )
     min_rise_db: float = Field(
-        default=2.0, gt=0, le=40, description="dB from valley to peak (de Jong & Wempe, 2009; docs/log.md#syllables)"
+        default=2.0,
+        gt=0,
+        le=40,
+        description="dB from valley to peak (de Jong & Wempe, 2009; docs/log/annotate.md#syllables)",
     )
 
 

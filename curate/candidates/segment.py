@@ -41,7 +41,7 @@ class CandidateSettings(StrictModel):
         default=0.5, gt=0, le=1, description="share of the frames in which another face must be seen to be a rival"
     )
     still_difference: float = Field(
-        default=0.05, ge=0, description="mean luma difference of a standing picture, 0..255 (docs/log.md#candidates)"
+        default=0.05, ge=0, description="mean luma difference of stills, of 255 (docs/log/curate.md#candidates)"
     )
     still_frames: int = Field(
         default=10, ge=1, description="0.4 s without change: below it a low frame rate repeats its frames"

@@ -3,7 +3,7 @@
 Picture: signs of how the difference of neighbouring fields changes over 0.4 s, on a grid of 4 × 9 (after Oostveen,
 Kalker & Haitsma, 2002). Sound: the same of 33 bands, 300 to 2000 Hz (after Haitsma & Kalker, 2002). Both describe
 change, so two people before the same wall differ; a perceptual hash of key frames does not tell them apart
-(docs/log.md#near-duplicates).
+(docs/log/curate.md#near-duplicates).
 """
 
 import cv2

@@ -36,7 +36,8 @@ class NearSettings(StrictModel):
         default=0.25,
         gt=0,
         lt=0.5,
-        description="share of different bits over a window; copies reach 0.19, strangers 0.33 (log.md#near-duplicates)",
+        description="share of different bits over a window; copies reach 0.19, strangers 0.33 "
+        "(docs/log/curate.md#near-duplicates)",
     )
     window_frames: int = Field(default=50, ge=8, description="2 s; shorter likenesses happen by chance")
     min_share: float = Field(

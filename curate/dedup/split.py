@@ -42,7 +42,7 @@ class SplitSettings(StrictModel):
         default=0.8,
         gt=0,
         description="root mean square difference of two shapes that count as one person, in the shape model's unit; "
-        "for mesh proportions and tones, docs/log.md#split",
+        "for mesh proportions and tones, docs/log/curate.md#split",
     )
 
     @model_validator(mode="after")

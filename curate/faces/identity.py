@@ -1,7 +1,7 @@
 """A weak measure of identity that needs no model: proportions of the face, and the tones of skin and hair.
 
 It tells most people apart within one corpus and fails on look-alikes, other hair and coloured light; the numbers are in
-docs/log.md#identity. Shapes are compared by their root mean square difference, whose unit is the spread within one
+docs/log/curate.md#identity. Shapes are compared by their root mean square difference, in units of the spread within one
 person. An embedding network would do far better; its place is `FaceTrack.shape` too, under a `shape_model` of its own.
 """
 

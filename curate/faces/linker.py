@@ -31,7 +31,7 @@ class LinkSettings(StrictModel):
         default=0.3, ge=0, le=1, description="overlap of boxes; heads move less than half a face in 40 ms"
     )
     min_look: float = Field(
-        default=0.3, ge=-1, le=1, description="correlation of small pictures of the head; docs/log.md#faces"
+        default=0.3, ge=-1, le=1, description="correlation of small pictures of the head; docs/log/curate.md#faces"
     )
     min_look_at_jump: float = Field(
         default=0.8, ge=-1, le=1, description="the same where the whole picture changes at once; same entry"

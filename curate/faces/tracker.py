@@ -41,7 +41,7 @@ class FaceSettings(StrictModel):
     seek_every_frames: int = Field(default=2, ge=1, description="while there is none")
     max_faces: int = Field(default=6, ge=1, description="followed at once; each costs one mesh a frame")
     jump_levels: float = Field(
-        default=16.0, gt=0, le=255, description="mean change of a 32x18 thumbnail; docs/log.md#faces"
+        default=16.0, gt=0, le=255, description="mean change of a 32x18 thumbnail; docs/log/curate.md#faces"
     )
     link: LinkSettings = LinkSettings()
 

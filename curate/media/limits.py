@@ -26,7 +26,7 @@ class MediaLimits(StrictModel):
         default=100_000,
         ge=1,
         description="decoded RGB bytes for each byte of the file; real clips reach 1 800, an all-black film 57 000 at "
-        "1080p and 88 000 at 4K (docs/log.md#media-limits)",
+        "1080p and 88 000 at 4K (docs/log/curate.md#media-limits)",
     )
     probe_bytes: int = Field(
         default=5_000_000, ge=4096, description="bytes the demuxer may read to find the streams; ffmpeg's default"

@@ -47,7 +47,7 @@ class Compression(StrictModel):
         default="veryfast",
         pattern="^(ultrafast|superfast|veryfast|faster|fast|medium|slow|slower|veryslow)$",
         description="x264 effort; at this crf 'medium' is 1.6 dB nearer to its source for 2.4 times the work "
-        "(docs/log.md#media-limits)",
+        "(docs/log/curate.md#media-limits)",
     )
     key_frame_every: int = Field(default=50, ge=1, le=250, description="frames; two seconds to seek over at most")
     audio_bits_per_s: int = Field(

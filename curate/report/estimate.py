@@ -36,7 +36,7 @@ MEASURED = UnitCosts(
     clip_mb_per_minute=30.0,
     table_mb_per_hour=51.0,
 )
-"""Of 720p film with one face on one core; docs/log.md#cost."""
+"""Of 720p film with one face on one core; docs/log/curate.md#cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

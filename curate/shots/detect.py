@@ -50,7 +50,7 @@ class CutSettings(StrictModel):
         default=2.0, ge=0, description="least ratio of such a cut: somebody who walks past the lens scores 38 at 1.7"
     )
     jump: float = Field(
-        default=2.3, ge=1, description="jump score by the largest around it; docs/log.md#cuts has recall and false cuts"
+        default=2.3, ge=1, description="jump score by the largest around it; recall in docs/log/curate.md#cuts"
     )
     jump_frames: int = Field(
         default=5, ge=1, le=25, description="frames before and after; a step twice as long comes every 5 in 30 → 25 fps"
@@ -66,7 +66,7 @@ class CutSettings(StrictModel):
         ge=0,
         le=1,
         description="blend score of a dissolve or fade; at most 0.59 in steady shots, and what stays below in a "
-        "dissolve (0.64 once) the histogram finds (docs/log.md#cuts)",
+        "dissolve (0.64 once) the histogram finds (docs/log/curate.md#cuts)",
     )
     blend_edge: float = Field(
         default=0.35,

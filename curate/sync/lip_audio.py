@@ -22,7 +22,7 @@ from xsheet.schemas.timeline import FaceTrack, Timeline
 Floats = NDArray[np.float64]
 
 SCORER = f"lips@1-{WEIGHTS_SHA256[:8]}"
-WEIGHTS_OF = np.array((1.0, 0.5))  # opening, width: the width is heard half as well; docs/log.md#sync
+WEIGHTS_OF = np.array((1.0, 0.5))  # opening, width: the width is heard half as well; docs/log/curate.md#sync
 _MEMORY_FRAMES = 25  # a mouth's motion is forgotten after a second
 PEAK_FRAMES = 3  # a syllable is about six frames long, so a peak is no wider to each side
 
@@ -35,14 +35,14 @@ class LipsSettings(StrictModel):
     hop_frames: int = Field(default=25, ge=1, description="frames from one window to the next")
     min_voice_share: float = Field(default=0.3, ge=0, le=1, description="voiced frames of a window that counts")
     min_seen_share: float = Field(default=0.8, ge=0, le=1, description="frames with the mouth in a window that counts")
-    min_frames: int = Field(default=50, ge=10, description="fewer counted frames say nothing; docs/log.md#sync")
+    min_frames: int = Field(default=50, ge=10, description="fewer counted frames say nothing; docs/log/curate.md#sync")
     min_movement: float = Field(
         default=0.004,
         ge=0,
-        description="deviation of the opening by face height; stills stay below it; docs/log.md#sync",
+        description="deviation of the opening by face height; stills stay below it; docs/log/curate.md#sync",
     )
     min_speaker_confidence: float = Field(
-        default=2.5, ge=0, description="of the speaker among several faces; docs/log.md#sync"
+        default=2.5, ge=0, description="of the speaker among several faces; docs/log/curate.md#sync"
     )
     min_speaker_lead: float = Field(
         default=1.0, ge=0, description="of the speaker over the other faces, in the unit of the confidence; same entry"

@@ -121,7 +121,7 @@ class ByteText(nn.Module):
 
     A token is a word, a number with its decimals or a run of marks, at most `_BYTES` long; what is longer is several.
     Tried beside it: a token per byte (four times as many), no neighbours, attention between words; each learned to tell
-    what goes on when in more steps or more time (docs/log.md#text).
+    what goes on when in more steps or more time (docs/log/train.md#text).
     """
 
     trained = True

@@ -108,7 +108,7 @@ class Band(NamedTuple):
 
 
 # 24 bands, so that a patch of 2 x 2 cells holds 96 numbers. Chosen by `benchmarks/codec.py`: by variance alone hardly a
-# band of time would be kept, and the mouth would stand still within four frames (docs/log.md#codec). Scaled over the
+# band of time would be kept, and the mouth would stand still within four frames (docs/log/train.md#codec). Scaled over
 # clips of `benchmarks/puppet_set.py` as the preset `tiny` shows them, by how far they move from their first picture.
 BANDS = (
     Band(0, 0, 0, 0, 2.4, 2.304), Band(0, 0, 0, 1, 0.0, 1.76),

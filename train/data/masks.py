@@ -14,7 +14,7 @@ from xsheet.train.data.framing import Framing
 Floats = NDArray[np.float32]
 
 # In face heights, of MediaPipe's mesh box: medians over three puppets and four real clips, the mouth's half sizes wide
-# enough for 95 % of their frames, turned heads included (docs/log.md#masks).
+# enough for 95 % of their frames, turned heads included (docs/log/train.md#training-data).
 FACE_WIDTH = 0.8
 MOUTH_BELOW = 0.26
 MOUTH_HALF = (0.27, 0.15)

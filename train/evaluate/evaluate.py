@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MESH_PX = 256
-"""Least height of a picture in which a mesh follows faces; smaller ones want the fitted reader (docs/log.md#reader)."""
+"""Least height of a picture in which a mesh follows faces; smaller ones want a fitted one (docs/log/train.md#tiny)."""
 _RESAMPLED = 1000  # times the clips are drawn again for an interval
 
 

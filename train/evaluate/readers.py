@@ -50,7 +50,7 @@ class Reads(Protocol):
 
 
 class ReaderSettings(StrictModel):
-    """How the network is fitted. Chosen on the puppet (docs/log.md#reader)."""
+    """How the network is fitted. Chosen on the puppet (docs/log/train.md#tiny)."""
 
     steps: int = Field(default=600, ge=1, le=100_000, description="of Adam")
     clips: int = Field(default=16, ge=1, description="stretches of a step")

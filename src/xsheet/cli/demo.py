@@ -19,7 +19,7 @@ Clips = Annotated[int, typer.Option("--clips", min=1, help="Films to make; twent
 Seed = Annotated[int, typer.Option("--seed", min=0, help="What all randomness follows from.")]
 Size = Annotated[int, typer.Option("--size", min=64, max=1024, help="Picture height in pixels, an even number.")]
 
-# CPU seconds, measured (docs/log.md#demo). A film of 6 s: drawn and encoded at 256 × 256, which grows with the area;
+# CPU seconds, measured (docs/log/demo.md#demo). A film of 6 s: drawn and encoded at 256 × 256, growing with the area;
 # all that is done with it until it is trained on. A clip in a step. What is done once, mostly sampling and reading.
 FILM_S, CURATE_S, STEP_S, ONCE_S = 3.0, 5.0, 0.085, 100.0
 CLIPS, STEPS = 20, (300, 500)
