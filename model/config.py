@@ -54,7 +54,7 @@ class WanConfig(StrictModel):
 
 
 class ActAvatarConfig(WanConfig):
-    """The base with phases and sound. Numbers are ActAvatar's (references: methods, section 1) unless marked ours."""
+    """The base with phases and sound. Numbers are ActAvatar's (docs/references.md) unless marked ours."""
 
     latent_stride: tuple[int, int, int] = Field(
         default=(FRAMES_PER_LATENT, 16, 16), description="frames and pixels per latent cell, of the video codec"

@@ -155,6 +155,16 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", head.strip().lower()).replace(" ", "-") for head in heads}
 
 
+def test_every_arxiv_number_is_in_the_references():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    files = [ROOT / name for name in tracked if Path(name).suffix in {".py", ".yaml", ".md", ".cff"}]
+    said = {number for file in files if file.is_file()
+            for number in re.findall(r"arXiv[: ](\d{4}\.\d{4,5})", file.read_text(encoding="utf-8"))}  # fmt: skip
+    listed = (ROOT / "docs" / "references.md").read_text(encoding="utf-8")
+    assert said
+    assert not {number for number in said if f"[{number}](https://arxiv.org/abs/{number})" not in listed}
+
+
 def benchmarks() -> dict[str, str]:
     """Name and command of every benchmark, read from the driver's list."""
     tree = ast.parse((ROOT / "benchmarks" / "bench.py").read_text(encoding="utf-8"))
@@ -312,6 +322,6 @@ def test_the_examples_of_the_page_on_extending_run(shell, changed):
     assert "B9" in set(findings["check"])
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "docs"])
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "contract", "docs"])
 def test_make_knows_the_target(target):
     subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)

@@ -1,6 +1,6 @@
 """ACTalker as a variant: sound drives the mouth and motion the rest of the face, each by a scan over its own tokens.
 
-After arXiv 2504.02542 and its published inference code (references: methods, section 3), in the paper's form: residual,
+After arXiv 2504.02542 and its published inference code (docs/references.md), in the paper's form: residual,
 scan over the whole clip. A branch drops the tokens outside its region, scans what is left together with who it is and
 what drives it, and pastes the result back. The published code's scan of each frame alone is a setting.
 

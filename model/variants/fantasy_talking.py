@@ -1,6 +1,6 @@
 """FantasyTalking as a variant: sound heard by the whole clip or by its frame, a face, and how much to move.
 
-After arXiv 2504.04842 and its published inference code (references: methods, section 2). Z' = Z + λ1 Attn(Q, sound) +
+After arXiv 2504.04842 and its published inference code (docs/references.md). Z' = Z + λ1 Attn(Q, sound) +
 λ2 Attn(Q, face), where the text's query and way out serve all three, so that only keys and values are new.
 
 B batch, T video frames, F latent frames, N video tokens, L x Q sound features per video frame, A width of an audio
