@@ -4,15 +4,20 @@ VENV ?= .venv
 OUT ?= demo-out
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check nightly bench contract docs clean
 
 demo: $(READY)
 	$(BIN)/xsheet demo --out $(OUT)
 
 # Everything CI runs.
 test: $(READY) lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not nightly"
+
+# What takes minutes more: the wheel in an empty environment.
+nightly: $(READY)
+	$(BIN)/python -m pytest -m nightly
 
 # Under two minutes; before every commit. Types are checked beside the tests.
 check: $(READY)
@@ -20,7 +25,7 @@ check: $(READY)
 
 .PHONY: lint types fast
 fast: $(READY)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow and not nightly"
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -35,8 +40,12 @@ bench: $(READY)
 	$(BIN)/python benchmarks/bench.py $(ONLY)
 
 # Golden dumps and docs/data-contract.md, after a change of a record.
-docs: $(READY)
+contract: $(READY)
 	$(BIN)/python docs/make_contract.py
+
+# The pages as a site in site/; a link that leads nowhere is an error.
+docs: contract $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The requirements come with their pinned versions; torch would pull CUDA packages without its pin.
 $(READY): pyproject.toml constraints.txt
@@ -45,5 +54,9 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $(READY)
 
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $(DOCS_READY)
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

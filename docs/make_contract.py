@@ -1,4 +1,4 @@
-"""Write the golden dumps of all schemas and docs/data-contract.md; run by `make docs`."""
+"""Write the golden dumps of all schemas and docs/data-contract.md; run by `make contract`."""
 
 import json
 from pathlib import Path

@@ -15,7 +15,9 @@ from pathlib import Path
 import pandas
 import pytest
 import typer
+import yaml
 
+import xsheet
 from xsheet import cli
 from xsheet.curate.filter.decide import LIMIT_OF
 
@@ -322,6 +324,37 @@ def test_the_examples_of_the_page_on_extending_run(shell, changed):
     assert "B9" in set(findings["check"])
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "contract", "docs"])
+@pytest.mark.parametrize("target", ["demo", "test", "check", "nightly", "bench", "contract", "docs"])
 def test_make_knows_the_target(target):
     subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_dockerfile_takes_the_steps_of_the_readme():
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "apt-get install libgl1 libglib2.0-0" in readme
+    assert "libgl1 libglib2.0-0" in image
+    (step,) = re.findall(r'pip install --no-cache-dir (-c constraints.txt "\.\[train\]")', image)
+    assert f"pip install {step}" in readme
+
+
+def test_workflows_run_make_targets_and_nothing_else():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for file in (ROOT / ".github" / "workflows").glob("*.yml"):
+        (job,) = yaml.safe_load(file.read_text(encoding="utf-8"))["jobs"].values()
+        ran = [step["run"] for step in job["steps"] if "run" in step and "apt-get" not in step["run"]]
+        assert [line.split()[0] for line in ran] == ["make"] * len(ran) != []
+        wanted = job.get("strategy", {}).get("matrix", {}).get("target", [ran[0].split()[1]])
+        assert set(wanted) <= targets
+
+
+def test_pre_commit_runs_what_make_check_runs():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    assert {hook["entry"] for hook in hooks} == {"make lint", "make types"}
+
+
+def test_the_version_is_the_same_everywhere():
+    said = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert said["version"] == xsheet.__version__
+    assert said["license"] == "Apache-2.0"
+    assert f"\n## {xsheet.__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

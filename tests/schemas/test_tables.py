@@ -35,11 +35,11 @@ def test_a_round_trip_through_parquet_is_the_identity(table, examples, tmp_path)
 @every_table
 def test_schema_is_the_golden_one(table):
     golden = json.loads((GOLDEN / f"{table.name}.json").read_text())
-    assert document.dump(table) == golden, "bump the version, write CHANGELOG.md, then `make docs`"
+    assert document.dump(table) == golden, "bump the version, write CHANGELOG.md, then `make contract`"
 
 
 def test_the_contract_page_is_current(root):
-    assert (root / "docs" / "data-contract.md").read_text() == document.page(), "run `make docs`"
+    assert (root / "docs" / "data-contract.md").read_text() == document.page(), "run `make contract`"
 
 
 @every_table
