@@ -4,7 +4,6 @@ VENV ?= .venv
 OUT ?= demo-out
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-DOCS_READY := $(VENV)/.docs-ready
 
 .PHONY: demo test check nightly bench contract docs clean
 
@@ -44,7 +43,7 @@ contract: $(READY)
 	$(BIN)/python docs/make_contract.py
 
 # The pages as a site in site/; a link that leads nowhere is an error.
-docs: contract $(DOCS_READY)
+docs: contract
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The requirements come with their pinned versions; torch would pull CUDA packages without its pin.
@@ -53,10 +52,6 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
 	touch $(READY)
-
-$(DOCS_READY): $(READY)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
-	touch $(DOCS_READY)
 
 clean:
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis

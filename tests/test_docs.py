@@ -358,3 +358,11 @@ def test_the_version_is_the_same_everywhere():
     assert said["version"] == xsheet.__version__
     assert said["license"] == "Apache-2.0"
     assert f"\n## {xsheet.__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_dead_link(tmp_path):
+    mkdocs = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    ran = subprocess.run(mkdocs, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert (tmp_path / "api" / "xsheet.cli" / "index.html").is_file()
