@@ -29,6 +29,7 @@ fast: $(READY)
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/python docs/wrap.py --check
 
 types: $(READY)
 	$(BIN)/mypy
