@@ -4,11 +4,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xsheet.annotate.exchange import activitynet, elan, label_studio, table_csv, webvtt
+from xsheet.annotate.exchange import elan, label_studio, table_csv, webvtt
 from xsheet.schemas.errors import ContractError
 
 formats = pytest.mark.parametrize(
-    "fmt", [activitynet, elan, label_studio, table_csv, webvtt], ids=lambda fmt: fmt.__name__.rpartition(".")[2]
+    "fmt", [elan, label_studio, table_csv, webvtt], ids=lambda fmt: fmt.__name__.rpartition(".")[2]
 )
 # Pieces that mean something to one of the formats.
 PIECES = [
