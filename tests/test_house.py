@@ -175,8 +175,7 @@ def test_constraints_pin_every_requirement(root):
     import tomllib
 
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    # One extra was never installed beside the others: vllm wants CUDA.
-    extras = {name: wanted for name, wanted in project["optional-dependencies"].items() if name != "vllm"}
+    extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *(r for extra in extras.values() for r in extra)]
     pinned = {
         line.split("==")[0].lower() for line in (root / "constraints.txt").read_text().splitlines() if "==" in line

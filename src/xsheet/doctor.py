@@ -33,7 +33,6 @@ EXTRAS = {
     "syncnet": "sync by SyncNet, beside the embedded scorer",
     "vlm": "annotating with Qwen-VL in this process",
     "train": "xsheet train",
-    "vllm": "Qwen-VL over many GPUs",
 }
 MIN_FREE_BYTES, MIN_MEMORY_BYTES = 2 << 30, 4 << 30  # a worker's limit is 8 GiB, it takes about one
 _IMPORT_S = 120.0  # from a cold disk
