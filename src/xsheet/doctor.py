@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xsheet import __version__
-from xsheet.schemas.errors import XsheetError
+from xsheet.schemas.errors import XsheetError, install_extra
 
 Child = subprocess.Popen[str]
 State = Literal["ok", "absent", "warning", "broken"]
@@ -102,7 +102,7 @@ def _extras() -> Iterator[Finding]:
         yield Finding(
             part="extras", name=extra, state="absent" if missing else "ok",
             found=purpose + (f"; missing: {', '.join(missing)}" if missing else ""),
-            todo=f'pip install "xsheet[{extra}]"' if missing else "",
+            todo=install_extra(extra) if missing else "",
         )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def _graphics(child: Child | None) -> Iterator[Finding]:
     has_driver = shutil.which("nvidia-smi") is not None
     said = None if child is None else next(_lines(child), None)
     if child is None or said is None:
-        todo = 'pip install "xsheet[train]"' if child is None else "install torch again; `import torch` fails"
+        todo = install_extra("train") if child is None else "install torch again; `import torch` fails"
         state: State = "absent" if child is None else "warning"
         yield Finding(part="machine", name="torch", state=state, found="none that imports", todo=todo)
     elif said["gpus"]:
