@@ -122,7 +122,7 @@ def _compiled(child: Child) -> Iterator[Finding]:
             if name not in said:
                 return  # those after it were not tried
     missing = [name for name in CODECS if name not in codecs]
-    todo = 'pip install --force-reinstall "av>=18", whose own ffmpeg has them' if missing else ""
+    todo = 'pip install --force-reinstall "av>=18,<19", whose own ffmpeg has them' if missing else ""
     yield Finding(
         part="libraries", name="encoders", state="broken" if missing else "ok",
         found=f"no {', '.join(missing)}" if missing else f"{', '.join(CODECS)}, in PyAV", todo=todo,
