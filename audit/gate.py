@@ -56,7 +56,7 @@ class Measures:
 
 _CRITERIA: Sequence[tuple[str, str, Literal["<=", ">="], str]] = (
     ("structure", "annotations that break the structure (A)", "<=", "max_structure"),
-    ("hallucinated", "visible phases that measurement refutes (G1, G4, E2)", "<=", "max_hallucinated"),
+    ("hallucinated", "visible phases that measurement refutes (G1, G4)", "<=", "max_hallucinated"),
     ("missed", "moving time that no phase names (G9)", "<=", "max_missed"),
     ("unusable", "replies that were truncated or invalid", "<=", "max_unusable"),
     ("verifiable", "phases whose part is seen", ">=", "min_verifiable"),

@@ -60,7 +60,7 @@ class Audited:
     scores: Scores  # means over the annotations
     judged: tuple[Judged, ...]  # worst first
     checks: tuple[Counted, ...]
-    respects: Mapping[str, int]  # phases refuted, by respect: existence, direction, time, class, verification
+    respects: Mapping[str, int]  # phases refuted, by respect: existence, direction, time, class
     replies: Replies
     agreement: Agreement | None = None
 

@@ -14,10 +14,10 @@ from xsheet.schemas.annotation import Annotation, Scores
 
 Answer = tuple[Check, Outcome]
 _WEIGHT: Mapping[vocab.Severity, float] = {"error": 1.0, "warning": 0.5, "info": 0.0}
-# G1, G4 and E2 refute a phase altogether (§9); the others say in which respect it is wrong.
-_REFUTING = frozenset({"G1", "G4", "E2"})
-_GROUNDED = frozenset({"G1", "G1b", "G4", "G6", "E2"})
-RESPECTS: Mapping[str, str] = {"G1": "existence", "G4": "direction", "G3": "time", "G6": "class", "E2": "verification"}
+# G1 and G4 refute a phase altogether (§9); the others say in which respect it is wrong.
+_REFUTING = frozenset({"G1", "G4"})
+_GROUNDED = frozenset({"G1", "G1b", "G4", "G6"})
+RESPECTS: Mapping[str, str] = {"G1": "existence", "G4": "direction", "G3": "time", "G6": "class"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Judged:
     errors: int
     warnings: int
     phases: int
-    visible: int  # phases that motion or a model could speak about
+    visible: int  # phases that motion could speak about
     refuted: int  # of these
     missed_us: int  # time of movements that no phase names
     moving_us: int  # time of visible phases that are no rest
@@ -66,7 +66,6 @@ def scores_of(answers: Iterable[Answer]) -> Scores:
     return Scores(
         overall=min(found.values(), default=None),
         consistency=found.get("consistency"),
-        cross_model=found.get("cross_model"),
         motion=found.get("motion"),
         speech=found.get("speech"),
         text=found.get("text"),

@@ -104,14 +104,10 @@ class SpeechLimits(StrictModel):
 
 
 class OtherLimits(StrictModel):
-    """What other samples and other models must say."""
+    """What other samples must say."""
 
     min_support: float = Field(default=0.6, ge=0, le=1, description="share of the samples that have the phase; §9-D")
     min_agreement: float = Field(default=0.5, ge=0, le=1, description="mean F1@0.5 of the samples of a clip")
-    min_cross_tiou: float = Field(default=0.3, ge=0, le=1, description="with the span another model gives; §9-E")
-    min_verify_gain: float = Field(
-        default=0.5, ge=-1, le=1, description="yes on the true window less yes on another one; §9-E"
-    )
 
 
 class GateLimits(StrictModel):
@@ -121,7 +117,7 @@ class GateLimits(StrictModel):
         default=0.0, ge=0, le=1, description="share of annotations that fail A; §9 release gate"
     )
     max_hallucinated: float | None = Field(
-        default=0.10, ge=0, le=1, description="share of the visible phases that motion or verification refutes; §9"
+        default=0.10, ge=0, le=1, description="share of the visible phases that motion refutes; §9"
     )
     max_missed: float | None = Field(default=0.10, ge=0, le=1, description="share of the moving time; §9, G9")
     max_unusable: float | None = Field(default=0.01, ge=0, le=1, description="truncated and invalid replies; §9")

@@ -69,3 +69,8 @@ class MediaError(XsheetError):
     def __init__(self, *, reason: MediaReason, where: str, expected: str, came: str, todo: str) -> None:
         super().__init__(where=where, expected=expected, came=came, todo=todo)
         self.reason: MediaReason = reason
+
+
+def install_extra(extra: str) -> str:
+    """How to get an extra, for the `todo` of an error. No package index has xsheet: it is installed from a clone."""
+    return f'in a clone of xsheet: pip install -c constraints.txt ".[{extra}]"'

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -175,16 +176,28 @@ def test_constraints_pin_every_requirement(root):
     import tomllib
 
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    # Two extras were never installed beside the others: vllm wants CUDA, gamma brings a solver with pins of its own.
-    extras = {
-        name: wanted for name, wanted in project["optional-dependencies"].items() if name not in ("vllm", "gamma")
-    }
+    extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *(r for extra in extras.values() for r in extra)]
     pinned = {
         line.split("==")[0].lower() for line in (root / "constraints.txt").read_text().splitlines() if "==" in line
     }
     names = {requirement.split(">")[0].split("=")[0].split("[")[0].lower() for requirement in wanted}
     assert not names - pinned - {"xsheet"}
+
+
+def test_an_extra_is_installed_from_a_clone_everywhere(root):
+    import tomllib
+
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    kinds = ("*.py", "*.md", "*.html", "*.js", "*.yaml", ":!tests")
+    tracked = subprocess.run(["git", "ls-files", *kinds], cwd=root, capture_output=True, text=True, check=True).stdout
+    texts = {name: (root / name).read_text(encoding="utf-8") for name in tracked.split()}
+    legal = re.compile(rf'pip install -c constraints\.txt "\.\[({"|".join(extras)})\]"')
+    pages = {name: legal.subn("", text) for name, text in texts.items() if name.endswith(".md")}
+    code = {name: (text, 0) for name, text in texts.items() if name not in pages}
+    other = [name for name, (text, _) in (pages | code).items() if re.search(r"xsheet\[|pip3? install.*\.\[", text)]
+    assert other == ["schemas/errors.py"]  # errors take it from there
+    assert sum(count for _, count in pages.values()) > 4
 
 
 def test_nothing_names_a_machine(root):

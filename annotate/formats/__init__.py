@@ -1,4 +1,4 @@
-"""Layers to and from other tools: ELAN, Label Studio, ActivityNet, WebVTT, CSV.
+"""Layers to and from other tools: ELAN, Label Studio, WebVTT, CSV.
 
     out = elan.export(annotations, clips)        # out.files: name → text; out.losses: what has no place there
     back = elan.read(out.files, clips)           # back.imports: a run and its annotations per voice; back.losses

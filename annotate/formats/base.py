@@ -150,9 +150,8 @@ def _count(one: Annotation, clip: Clip, carries: Set[str], tally: Tally) -> None
         if name not in carries | _KNOWN and value != _ASSUMED.get(name):
             tally.add(name, NO_PLACE, f"{one.clip_id}: {value}")
     for phase in one.phases:
-        track = phase.track if "phases.track" in carries else vocabulary.track_of("", phase.action)
-        assumed = vocabulary.assumed("", track, phase.action)
-        taken = {"track": track, "action": phase.action, "origin": "import", **assumed}
+        assumed = vocabulary.assumed("", phase.track, phase.action)
+        taken = {"track": phase.track, "action": phase.action, "origin": "import", **assumed}
         for name, value in _values(phase):
             if f"phases.{name}" not in carries and name not in ("start_us", "end_us") and value != taken.get(name):
                 why = "an import is its own origin" if name == "origin" else NO_PLACE

@@ -24,10 +24,9 @@ from xsheet.schemas.review import Finding, Number
 from xsheet.schemas.run import Run
 
 _PAIRS: tuple[vocab.Track, ...] = ("arms", "hands")
-Family = Literal["structure", "timeline", "consistency", "cross_model", "text", "motion", "speech"]
+Family = Literal["structure", "timeline", "consistency", "text", "motion", "speech"]
 _FAMILIES: dict[str, Family] = {
-    "A": "structure", "B": "timeline", "D": "consistency", "E": "cross_model", "F": "text", "G": "motion",
-    "H": "speech",
+    "A": "structure", "B": "timeline", "D": "consistency", "F": "text", "G": "motion", "H": "speech",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What others say: the samples of the same annotator (D), and other models (E)."""
+"""What others say: the samples of the same annotator (D)."""
 
 from collections.abc import Iterator
 
@@ -24,32 +24,10 @@ def _agreement(view: View, settings: AuditSettings) -> Iterator[Outcome]:
         yield Outcome(found >= limit, found, limit)
 
 
-def _regrounded(view: View, settings: AuditSettings) -> Iterator[Outcome]:
-    limit = settings.others.min_cross_tiou
-    for phase in view.annotation.phases:
-        tiou = None if phase.evidence is None else phase.evidence.cross_tiou
-        if tiou is not None:
-            yield Outcome(tiou >= limit, tiou, limit, phase)
-
-
-def _verified(view: View, settings: AuditSettings) -> Iterator[Outcome]:
-    limit = settings.others.min_verify_gain
-    for phase in view.annotation.phases:
-        said = phase.evidence
-        if said is not None and said.verify_yes is not None and said.verify_neg_yes is not None:
-            gain = said.verify_yes - said.verify_neg_yes
-            yield Outcome(gain >= limit, gain, limit, phase)
-
-
 OTHERS = (
     Check(id="D1", why="a phase is what samples share, not the luck of one", severity="warning", number="support",
           sense=">=", judge=_support,
           formula="share of the clip's samples with the phase at tIoU >= 0.5 (§9-D)"),
     Check(id="D2", why="samples of one clip tell of the same actions", severity="warning", number="agreement_f1",
           sense=">=", judge=_agreement, formula="mean F1@0.5 over pairs of samples (§9-D)"),
-    Check(id="E1", why="another model finds the words at the same time", severity="warning", number="cross_tiou",
-          sense=">=", judge=_regrounded, formula="tIoU with the span it gives for the text (§9-E5)"),
-    Check(id="E2", why="another model sees it here and not elsewhere", severity="error", number="verify_gain",
-          sense=">=", judge=_verified,
-          formula="share of yes on the true window - share of yes on one of equal length elsewhere (§9-E)"),
 )  # fmt: skip

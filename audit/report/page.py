@@ -130,7 +130,7 @@ def _environment() -> Environment:
     environment.filters |= {"seconds": seconds, "words": words, "percent": percent, "count": "{:,}".format}
     environment.globals |= {
         "css": Markup(_look()), "signs": SIGNS, "patterns": list(_PATTERNS.items()),
-        "families": ("consistency", "cross_model", "motion", "speech", "text"),
+        "families": ("consistency", "motion", "speech", "text"),
         "known": {check.id: check for check in (*CHECKS, *LAYER_CHECKS)},
     }  # fmt: skip
     return environment

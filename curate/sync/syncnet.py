@@ -21,7 +21,7 @@ from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.sync.lip_audio import PEAK_FRAMES
 from xsheet.curate.weights import known
 from xsheet.schemas.clip import SyncScore
-from xsheet.schemas.errors import ConfigError, RunError
+from xsheet.schemas.errors import ConfigError, RunError, install_extra
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.tables import write_bytes, write_text
 from xsheet.schemas.time import AUDIO_RATE
@@ -208,7 +208,7 @@ def _network(state: Any, *, where: Path) -> Any:
         from syncnet_python.SyncNetModel import S  # noqa: PLC0415 - takes seconds, and is optional
     except ImportError as error:
         raise RunError(
-            where="SyncNet", expected="the extra `syncnet`", came=str(error), todo="pip install 'xsheet[syncnet]'"
+            where="SyncNet", expected="the extra `syncnet`", came=str(error), todo=install_extra("syncnet")
         ) from error
     net = S()
     try:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xsheet import __version__
-from xsheet.schemas.errors import XsheetError
+from xsheet.schemas.errors import XsheetError, install_extra
 
 Child = subprocess.Popen[str]
 State = Literal["ok", "absent", "warning", "broken"]
@@ -33,8 +33,6 @@ EXTRAS = {
     "syncnet": "sync by SyncNet, beside the embedded scorer",
     "vlm": "annotating with Qwen-VL in this process",
     "train": "xsheet train",
-    "vllm": "Qwen-VL over many GPUs",
-    "gamma": "the γ statistic of `xsheet audit agree`",
 }
 MIN_FREE_BYTES, MIN_MEMORY_BYTES = 2 << 30, 4 << 30  # a worker's limit is 8 GiB, it takes about one
 _IMPORT_S = 120.0  # from a cold disk
@@ -104,7 +102,7 @@ def _extras() -> Iterator[Finding]:
         yield Finding(
             part="extras", name=extra, state="absent" if missing else "ok",
             found=purpose + (f"; missing: {', '.join(missing)}" if missing else ""),
-            todo=f'pip install "xsheet[{extra}]"' if missing else "",
+            todo=install_extra(extra) if missing else "",
         )  # fmt: skip
 
 
@@ -124,7 +122,7 @@ def _compiled(child: Child) -> Iterator[Finding]:
             if name not in said:
                 return  # those after it were not tried
     missing = [name for name in CODECS if name not in codecs]
-    todo = 'pip install --force-reinstall "av>=18", whose own ffmpeg has them' if missing else ""
+    todo = 'pip install --force-reinstall "av>=18,<19", whose own ffmpeg has them' if missing else ""
     yield Finding(
         part="libraries", name="encoders", state="broken" if missing else "ok",
         found=f"no {', '.join(missing)}" if missing else f"{', '.join(CODECS)}, in PyAV", todo=todo,
@@ -154,7 +152,7 @@ def _graphics(child: Child | None) -> Iterator[Finding]:
     has_driver = shutil.which("nvidia-smi") is not None
     said = None if child is None else next(_lines(child), None)
     if child is None or said is None:
-        todo = 'pip install "xsheet[train]"' if child is None else "install torch again; `import torch` fails"
+        todo = install_extra("train") if child is None else "install torch again; `import torch` fails"
         state: State = "absent" if child is None else "warning"
         yield Finding(part="machine", name="torch", state=state, found="none that imports", todo=todo)
     elif said["gpus"]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from xsheet.annotate.vlm.client import Said, Turn
 from xsheet.annotate.vlm.qwen.folder import QwenFolder, QwenSettings
-from xsheet.schemas.errors import RunError
+from xsheet.schemas.errors import RunError, install_extra
 from xsheet.torchvision_compat import bridge
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class QwenChat:
                 where="annotator qwen",
                 expected="the packages of the extra 'vlm'",
                 came=f"no module {error.name!r}",
-                todo='pip install "xsheet[vlm]"',
+                todo=install_extra("vlm"),
             ) from error
         self._engine = QwenEngine(folder, self._settings)
 

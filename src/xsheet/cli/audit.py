@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Can a layer be trusted? Checks, agreement, review, exchange.", no_args_is_help=True)
 
-Format = Annotated[str, typer.Option("--format", "-f", help="elan, label-studio, activitynet, webvtt or csv.")]
+Format = Annotated[str, typer.Option("--format", "-f", help="elan, label-studio, webvtt or csv.")]
 
 
 @app.command("run")
@@ -291,7 +291,7 @@ def export_(
     """
     from dataclasses import asdict
 
-    from xsheet.annotate.formats import activitynet, elan, label_studio
+    from xsheet.annotate.formats import elan, label_studio
     from xsheet.cli.show import console, print_json
     from xsheet.schemas import tables
     from xsheet.schemas.layers import find_layer
@@ -308,9 +308,6 @@ def export_(
         made = elan.export(found.read(), clips, made_by=made_by, media_prefix=prefix)
     elif module is label_studio:
         made = label_studio.export(found.read(), clips, made_by=made_by)
-    elif module is activitynet:
-        rows = tables.iterate(folder, tables.SPLITS)
-        made = activitynet.export(found.read(), clips, splits={row.clip_id: row.split for row in rows})
     else:
         made = module.export(found.read(), clips)
     for name, text in made.files.items():
@@ -458,12 +455,10 @@ def _way(out: Path, folder: Path) -> str:
 
 
 def _format(name: str) -> "ModuleType":
-    from xsheet.annotate.formats import activitynet, csv_tables, elan, label_studio, webvtt
+    from xsheet.annotate.formats import csv_tables, elan, label_studio, webvtt
     from xsheet.schemas.errors import ConfigError
 
-    known = {
-        "elan": elan, "label-studio": label_studio, "activitynet": activitynet, "webvtt": webvtt, "csv": csv_tables,
-    }  # fmt: skip
+    known = {"elan": elan, "label-studio": label_studio, "webvtt": webvtt, "csv": csv_tables}
     if name not in known:
         raise ConfigError(where="--format", expected=f"one of {', '.join(known)}", came=repr(name), todo="choose one")
     return known[name]

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xsheet.annotate.formats import activitynet, csv_tables, elan, label_studio, webvtt
+from xsheet.annotate.formats import csv_tables, elan, label_studio, webvtt
 from xsheet.schemas.errors import ContractError
 
 formats = pytest.mark.parametrize(
-    "fmt", [activitynet, elan, label_studio, csv_tables, webvtt], ids=lambda fmt: fmt.__name__.rpartition(".")[2]
+    "fmt", [elan, label_studio, csv_tables, webvtt], ids=lambda fmt: fmt.__name__.rpartition(".")[2]
 )
 # Pieces that mean something to one of the formats.
 PIECES = [

@@ -7,6 +7,10 @@ import pytest
 
 from xsheet.audit.agreement.consistency import consistency
 from xsheet.audit.agreement.phase_arrays import joined, units_of
+from xsheet.audit.checks.base import View
+from xsheet.audit.checks.samples import OTHERS
+from xsheet.audit.settings import AuditSettings
+from xsheet.schemas.run import Run
 
 
 @pytest.fixture
@@ -95,3 +99,13 @@ def test_the_mean_comes_with_its_interval(random_units):
     mean = found.mean_f1(rng, resamples=200)
     assert mean.value == pytest.approx(found.f1.mean())
     assert mean.low < mean.value < mean.high
+
+
+def test_samples_that_do_not_share_a_phase_are_found(annotation):
+    nod = annotation(("head", "nod", 1.0, 2.0), ("whole_body", "rest", 2.5, 4.5))
+    run = Run(run_id="run_a", kind="truth", tool_version="0")
+    view = View(annotation=nod, run=run, support={"p0": 1 / 3, "p1": 1.0}, agreement=0.2)
+    assert {check.id for check in OTHERS for o in check.judge(view, AuditSettings()) if o.passed is False} == {
+        "D1",
+        "D2",
+    }

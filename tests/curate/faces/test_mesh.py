@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsheet.curate.faces.mesh import EXPRESSIONS, Face, expression, fit, without_jaw_leak
 from xsheet.curate.faces import mesh
+from xsheet.curate.faces.mesh import EXPRESSIONS, Face, expression, fit, without_jaw_leak
 
 angles = st.floats(-40, 40)
 

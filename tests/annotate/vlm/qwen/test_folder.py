@@ -71,7 +71,7 @@ def test_without_the_extra_the_error_names_it(tmp_path, monkeypatch, absent):
     if absent == "torch":
         monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     monkeypatch.setitem(sys.modules, absent, None)
-    with pytest.raises(RunError, match=r"the extra 'vlm'.*pip install \"xsheet\[vlm\]\""):
+    with pytest.raises(RunError, match=r"the extra 'vlm'.*pip install -c constraints.txt \"\.\[vlm\]\""):
         QwenChat(QwenSettings(model=folder(tmp_path))).open()
 
 
