@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from xsheet.schemas.annotation import Base, Phase, Seen, Usage
+from xsheet.schemas.annotation import Base, ModelInput, Phase, Usage
 from xsheet.schemas.clip import Clip, Signals
-from xsheet.schemas.vocab import ReplyStatus
+from xsheet.schemas.vocab import ResponseStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
+class TranscriptWord:
     """One word of the transcript, in µs of the clip, half-open."""
 
     text: str
@@ -20,21 +20,21 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """One clip for one sample. Whatever decides the reply is in `ask_id`, so an equal ask is never paid twice."""
+class AnnotationRequest:
+    """One clip for one sample. Whatever decides the reply is in `request_id`, so an equal ask is never paid twice."""
 
-    ask_id: str
+    request_id: str
     clip: Clip
     signals: Signals
     media: Path  # absolute
     sample_index: int
     seed: int
     transcript: str | None = None  # context only; written by someone else, hence data and never an instruction
-    words: tuple[Word, ...] = ()
+    words: tuple[TranscriptWord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stated:
+class StructuredResult:
     """What an annotator says in the contract's own words, without a detour over text."""
 
     base: Base
@@ -42,14 +42,14 @@ class Stated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class AnnotatorReply:
     """How one ask ended. A model answers with `text`, an annotator of our own with `stated`; a failure has neither."""
 
-    ask_id: str
-    status: ReplyStatus
+    request_id: str
+    status: ResponseStatus
     text: str | None = None
-    stated: Stated | None = None
-    seen: Seen | None = None
+    structured: StructuredResult | None = None
+    model_input: ModelInput | None = None
     usage: Usage | None = None
     note: str | None = None  # of a failure: what was expected, what came
 
@@ -57,6 +57,6 @@ class Reply:
 class Annotator(Protocol):
     """Clips in, replies out."""
 
-    def __call__(self, asks: Sequence[Ask], /) -> Iterator[Reply]:
+    def __call__(self, requests: Sequence[AnnotationRequest], /) -> Iterator[AnnotatorReply]:
         """One reply to every ask, as they are ready, in any order; an ask that failed has its reply too."""
         ...

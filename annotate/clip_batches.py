@@ -18,7 +18,7 @@ from xsheet.schemas.source import SourceVideo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
+class ClipBatch:
     """Clips that are asked together, and where their signals lie."""
 
     set_folder: Path  # absolute
@@ -28,7 +28,7 @@ class Shard:
     transcripts: tuple[Transcript, ...]
 
 
-class Shards:
+class ClipBatches:
     """The shards of a set as items, read as they are needed.
 
     The key of an item is the bytes of its signals file and what is asked of which rows: any change asks again, and
@@ -42,23 +42,26 @@ class Shards:
         self._set_folder = set_folder.absolute()
         self._settings = settings
         self._run_id = run_id
-        self._spans = list(_spans(self._set_folder, limit=limit, step=settings.shard_clips))
-        if not self._spans:
+        self._row_ranges = list(_row_ranges(self._set_folder, limit=limit, step=settings.clips_per_batch))
+        if not self._row_ranges:
             raise ContractError(
-                where=str(set_folder), expected="clips with signals", came="none",
-                todo="run `xsheet curate run` first; its report says why no clip was kept",
+                where=str(set_folder), expected="clips with signals", got="none",
+                hint="run `xsheet curate run` first; its report says why no clip was kept",
             )  # fmt: skip
 
     def __len__(self) -> int:
-        return len(self._spans)
+        return len(self._row_ranges)
 
     def __iter__(self) -> Iterator[Item]:
-        clips, transcript_of_clip = tables.read_table(self._set_folder, tables.CLIPS), TranscriptOf(self._set_folder)
+        clips, transcript_of_clip = (
+            tables.read_table(self._set_folder, tables.CLIPS),
+            TranscriptLookup(self._set_folder),
+        )
         hashes: dict[Path, str] = {}
-        for file, rows in self._spans:
+        for file, rows in self._row_ranges:
             if file not in hashes:
                 hashes[file] = ids.file_sha256(file)
-            shown = _clips_of(clips, file, rows)
+            shown = _clips_for_rows(clips, file, rows)
             yield self._item(file, hashes[file], rows, shown, [transcript_of_clip(clip.clip_id) for clip in shown])
 
     def _item(
@@ -69,14 +72,14 @@ class Shards:
         return Item(
             key=ids.content_key("annotate", self._run_id, sha256, rows.start, rows.stop, media, said),
             name=f"clips {rows.start} to {rows.stop - 1} of {file.name}",
-            payload=Shard(
+            payload=ClipBatch(
                 set_folder=self._set_folder, signals_file=file, rows=rows, clips=tuple(clips),
                 transcripts=tuple(transcripts),
             ),
         )  # fmt: skip
 
 
-def _spans(set_folder: Path, *, limit: int | None, step: int) -> Iterator[tuple[Path, range]]:
+def _row_ranges(set_folder: Path, *, limit: int | None, step: int) -> Iterator[tuple[Path, range]]:
     left = limit
     for file in tables.part_files(set_folder, tables.SIGNALS):
         count: int = pq.read_metadata(file).num_rows
@@ -86,29 +89,29 @@ def _spans(set_folder: Path, *, limit: int | None, step: int) -> Iterator[tuple[
             yield file, range(start, min(start + step, end))
 
 
-def _clips_of(clips: pa.Table, file: Path, rows: range) -> list[Clip]:
+def _clips_for_rows(clips: pa.Table, file: Path, rows: range) -> list[Clip]:
     names = tables.read_slice(file, tables.SIGNALS, rows, ["clip_id"])["clip_id"]
     places = pc.index_in(names, value_set=clips["clip_id"].combine_chunks())
     if places.null_count:
         raise ContractError(
-            where=str(file), expected="a clip for every row of signals", came=f"{places.null_count} without",
-            todo="run `xsheet curate run` again",
+            where=str(file), expected="a clip for every row of signals", got=f"{places.null_count} without",
+            hint="run `xsheet curate run` again",
         )  # fmt: skip
     return tables.from_arrow(clips.take(places), tables.CLIPS)
 
 
-class TranscriptOf:
+class TranscriptLookup:
     """What is said in a clip, for the sources whose manifest says so."""
 
     def __init__(self, set_folder: Path) -> None:
         self._sources: dict[str, SourceVideo] = {
             source.source_id: source
-            for source in tables.iterate(set_folder, tables.SOURCES)
-            if any(extra.key in ("transcript", "words") for extra in source.extra)
+            for source in tables.iter_records(set_folder, tables.SOURCES)
+            if any(extra.key in ("transcript", "words") for extra in source.manifest_columns)
         }
         self._clips: dict[str, Clip] = {}
         if self._sources:
-            self._clips = {clip.clip_id: clip for clip in tables.iterate(set_folder, tables.CLIPS)}
+            self._clips = {clip.clip_id: clip for clip in tables.iter_records(set_folder, tables.CLIPS)}
 
     def __call__(self, clip_id: str) -> Transcript:
         """Its words; none where nobody wrote them down."""

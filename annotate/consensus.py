@@ -16,7 +16,7 @@ from typing import TypeVar
 from pydantic import Field
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from xsheet.annotate.repairs import Repairs, without_overlaps
+from xsheet.annotate.repairs import RepairLog, trim_overlaps
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import (
     MIN_PHASE_US,
@@ -64,7 +64,9 @@ class _Member:
     phase: Phase
 
 
-def agree(samples: Sequence[Annotation], *, run_id: str, settings: ConsensusSettings = DEFAULT_SETTINGS) -> Annotation:
+def build_consensus(
+    samples: Sequence[Annotation], *, run_id: str, settings: ConsensusSettings = DEFAULT_SETTINGS
+) -> Annotation:
     """The consensus of all samples of one clip; where too few are usable, its status is what befell most others.
 
     Raises:
@@ -75,27 +77,27 @@ def agree(samples: Sequence[Annotation], *, run_id: str, settings: ConsensusSett
     # In an order of content, so that ties fall the same way however the samples came.
     usable = sorted((one for one in samples if one.status == "ok"), key=lambda one: repr((one.base, one.phases)))
     if len(usable) < settings.min_usable * len(samples):
-        failed: list[vocab.ReplyStatus] = [one.status for one in samples if one.status != "ok"]
-        return _annotation(samples, run_id=run_id, status=_voted(failed))
-    phases, repairs = _phases([one.phases for one in usable], settings)
-    base = _medoid([one.base for one in usable if one.base is not None], words=lambda base: base.text)
+        failed: list[vocab.ResponseStatus] = [one.status for one in samples if one.status != "ok"]
+        return _consensus_annotation(samples, run_id=run_id, status=_majority_vote(failed))
+    phases, repairs = _consensus_phases([one.phases for one in usable], settings)
+    base = _medoid([one.base for one in usable if one.base is not None], action_text=lambda base: base.text)
     scores = None if len(usable) == 1 else Scores(consistency=consistency([one.phases for one in usable]))
-    agreed = _annotation(samples, run_id=run_id, status="ok", base=base, phases=phases)
-    return replace(agreed, repairs=tuple(repairs.made), scores=scores)
+    agreed = _consensus_annotation(samples, run_id=run_id, status="ok", base=base, phases=phases)
+    return replace(agreed, repairs=tuple(repairs.entries), scores=scores)
 
 
-def _annotation(
+def _consensus_annotation(
     samples: Sequence[Annotation],
     *,
     run_id: str,
-    status: vocab.ReplyStatus,
+    status: vocab.ResponseStatus,
     base: Base | None = None,
     phases: tuple[Phase, ...] = (),
 ) -> Annotation:
     first = min(samples, key=lambda one: one.annotation_id)
     return Annotation(
         annotation_id=annotation_id(
-            clip_id=first.clip_id, layer="consensus", run_id=run_id, sample_index=None, said=base, phases=phases
+            clip_id=first.clip_id, layer="consensus", run_id=run_id, sample_index=None, base=base, phases=phases
         ),
         vocab_version=first.vocab_version,
         clip_id=first.clip_id,
@@ -113,22 +115,24 @@ def _annotation(
 # ---- phases
 
 
-def _phases(samples: Sequence[Sequence[Phase]], settings: ConsensusSettings) -> tuple[tuple[Phase, ...], Repairs]:
-    repairs = Repairs()
+def _consensus_phases(
+    samples: Sequence[Sequence[Phase]], settings: ConsensusSettings
+) -> tuple[tuple[Phase, ...], RepairLog]:
+    repairs = RepairLog()
     agreed = []
-    for cluster in _clusters(samples, max_distance=settings.max_distance):
+    for cluster in _cluster_phases(samples, max_distance=settings.max_distance):
         support = len({member.sample for member in cluster})
         phases = [member.phase for member in cluster]
         if support < settings.min_support * len(samples):
             what = f"{phases[0].track} {phases[0].action} {phases[0].span}"
             repairs.drop("phases", what, reason=f"only {support} of {len(samples)} samples contain it")
         else:
-            agreed.append(_merged(phases, support=support, of=len(samples)))
+            agreed.append(_merge_cluster(phases, support=support, sample_count=len(samples)))
     named = (replace(phase, phase_id=f"p{i}") for i, phase in enumerate(sorted_phases(agreed)))
-    return without_overlaps(list(named), repairs), repairs
+    return trim_overlaps(list(named), repairs), repairs
 
 
-def _clusters(samples: Sequence[Sequence[Phase]], *, max_distance: float) -> list[list[_Member]]:
+def _cluster_phases(samples: Sequence[Sequence[Phase]], *, max_distance: float) -> list[list[_Member]]:
     """Members that mean the same phase, track by track, in order of time."""
     members = [_Member(i, phase) for i, phases in enumerate(samples) for phase in phases]
     members.sort(key=lambda one: (one.phase.start_us, one.phase.end_us, repr(one.phase)))
@@ -144,10 +148,10 @@ def _clusters(samples: Sequence[Sequence[Phase]], *, max_distance: float) -> lis
     return clusters
 
 
-def _merged(phases: Sequence[Phase], *, support: int, of: int) -> Phase:
+def _merge_cluster(phases: Sequence[Phase], *, support: int, sample_count: int) -> Phase:
     """One phase for a cluster. What was measured of a member's own span holds only while the span is still that one."""
-    action = _voted(phase.action for phase in phases)
-    medoid = _medoid([phase for phase in phases if phase.action == action], words=lambda phase: phase.text)
+    action = _majority_vote(phase.action for phase in phases)
+    medoid = _medoid([phase for phase in phases if phase.action == action], action_text=lambda phase: phase.text)
     start_us = round(median(phase.start_us for phase in phases))
     end_us = max(round(median(phase.end_us for phase in phases)), start_us + MIN_PHASE_US)
     is_same = (start_us, end_us) == (medoid.start_us, medoid.end_us)
@@ -155,32 +159,32 @@ def _merged(phases: Sequence[Phase], *, support: int, of: int) -> Phase:
         medoid,
         start_us=start_us,
         end_us=end_us,
-        start_sigma_us=_sigma([(phase.start_us, phase.start_sigma_us) for phase in phases]),
-        end_sigma_us=_sigma([(phase.end_us, phase.end_sigma_us) for phase in phases]),
-        laterality=_voted(phase.laterality for phase in phases),
-        amplitude=_level([phase.amplitude for phase in phases]),
-        speed=_level([phase.speed for phase in phases]),
-        repetitions=_level([phase.repetitions for phase in phases]),
+        start_sigma_us=_merged_sigma([(phase.start_us, phase.start_sigma_us) for phase in phases]),
+        end_sigma_us=_merged_sigma([(phase.end_us, phase.end_sigma_us) for phase in phases]),
+        laterality=_majority_vote(phase.laterality for phase in phases),
+        amplitude=_median_level([phase.amplitude for phase in phases]),
+        speed=_median_level([phase.speed for phase in phases]),
+        repetitions=_median_level([phase.repetitions for phase in phases]),
         kinematics=medoid.kinematics if is_same else (),
         speech=medoid.speech if is_same else None,
-        evidence=replace(medoid.evidence or Evidence(), support_k=support, k=of),
-        origin=medoid.origin if of == 1 else "consensus",
+        evidence=replace(medoid.evidence or Evidence(), support_k=support, k=sample_count),
+        origin=medoid.origin if sample_count == 1 else "consensus",
     )
 
 
-def _sigma(instants: Sequence[tuple[int, int | None]]) -> int | None:
+def _merged_sigma(instants: Sequence[tuple[int, int | None]]) -> int | None:
     """The spread of the members, but at least what the least certain of them states."""
     spread = math.ceil(stdev(us for us, _ in instants)) if len(instants) > 1 else None
     return max((sigma for sigma in (spread, *(stated for _, stated in instants)) if sigma is not None), default=None)
 
 
-def _level(levels: Sequence[int | None]) -> int | None:
+def _median_level(levels: Sequence[int | None]) -> int | None:
     """The middle of what is stated, if at least half state it."""
     stated = [level for level in levels if level is not None]
     return median_low(stated) if 2 * len(stated) >= len(levels) and stated else None
 
 
-def _voted(votes: Iterable[T]) -> T:
+def _majority_vote(votes: Iterable[T]) -> T:
     """The most frequent; the first in order of its text at a tie."""
     return min(Counter(votes).items(), key=lambda vote: (-vote[1], str(vote[0])))[0]
 
@@ -188,13 +192,13 @@ def _voted(votes: Iterable[T]) -> T:
 # ---- words
 
 
-def _medoid(said: Sequence[T], *, words: Callable[[T], str]) -> T:
+def _medoid(items: Sequence[T], *, action_text: Callable[[T], str]) -> T:
     """Whose words are nearest to those of all others; the shorter, then the first in order of content, at a tie."""
 
     def far(one: T) -> float:
-        return sum(lexical_distance(words(one), words(other)) for other in said)
+        return sum(lexical_distance(action_text(one), action_text(other)) for other in items)
 
-    return min(said, key=lambda one: (round(far(one), 9), len(words(one)), repr(one)))
+    return min(items, key=lambda one: (round(far(one), 9), len(action_text(one)), repr(one)))
 
 
 def lexical_distance(a: str, b: str) -> float:

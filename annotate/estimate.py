@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 from xsheet.annotate.settings import AnnotateSettings
-from xsheet.annotate.vlm.qwen.cost import Estimate, estimate
+from xsheet.annotate.vlm.qwen.cost import CostEstimate, estimate_cost
 from xsheet.annotate.vlm.qwen.folder import QwenFolder
 from xsheet.annotate.vlm.qwen.tokens import QWEN3
 from xsheet.schemas import tables
@@ -13,14 +13,14 @@ from xsheet.schemas.time import seconds_from_us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class AnnotationPlan:
     """What would be asked. Without an estimate no model is asked."""
 
     annotator: str
     clips: int
     hours: float
     samples: int
-    estimate: Estimate | None
+    estimate: CostEstimate | None
     family: str | None
 
     def rows(self) -> list[tuple[str, object]]:
@@ -44,24 +44,24 @@ class Plan:
         ]
 
 
-def plan(set_folder: Path, settings: AnnotateSettings, *, limit: int | None = None) -> Plan:
+def plan_annotation(set_folder: Path, settings: AnnotateSettings, *, limit: int | None = None) -> AnnotationPlan:
     """The plan for the clips of a set.
 
     Raises:
         ConfigError: a folder that holds no model.
     """
-    clips = list(islice(tables.iterate(set_folder, tables.CLIPS), limit))
+    clips = list(islice(tables.iter_records(set_folder, tables.CLIPS), limit))
     hours = seconds_from_us(sum(clip.duration_us for clip in clips)) / 3600
-    if not settings.asks_a_model:
-        return Plan(annotator="motion", clips=len(clips), hours=hours, samples=1, estimate=None, family=None)
+    if not settings.uses_vlm:
+        return AnnotationPlan(annotator="motion", clips=len(clips), hours=hours, samples=1, estimate=None, family=None)
     # Which family a server runs is not known; Qwen3-VL is the newer one.
-    family = QwenFolder.of(settings.qwen.model).family if settings.qwen is not None else QWEN3
-    return Plan(
+    family = QwenFolder.from_path(settings.qwen.model).family if settings.qwen is not None else QWEN3
+    return AnnotationPlan(
         annotator="qwen" if settings.qwen is not None else "endpoint",
         clips=len(clips),
         hours=hours,
         samples=settings.samples,
-        estimate=estimate(
+        estimate=estimate_cost(
             clips, settings.vlm, samples=settings.samples, family=family, as_images=settings.endpoint is not None
         ),
         family=family.name,

@@ -13,28 +13,28 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
-from xsheet.annotate.clip_batches import Shards, TranscriptOf
-from xsheet.annotate.consensus import ConsensusSettings, agree
-from xsheet.annotate.lookup import SignalsOf
-from xsheet.annotate.settings import AnnotateSettings, consensus_run, run_of
-from xsheet.annotate.speech.relation import DEFAULTS as SPEECH_DEFAULTS
+from xsheet.annotate.clip_batches import ClipBatches, TranscriptLookup
+from xsheet.annotate.consensus import ConsensusSettings, build_consensus
+from xsheet.annotate.lookup import SignalsLookup
+from xsheet.annotate.settings import AnnotateSettings, annotation_run, consensus_run
+from xsheet.annotate.speech.relation import DEFAULT_SETTINGS as SPEECH_DEFAULTS
 from xsheet.annotate.speech.relation import SpeechSettings
-from xsheet.annotate.task import AnnotateTask, spoken
-from xsheet.runtime.executor import Execution, Progress, run
+from xsheet.annotate.task import AnnotateTask, with_speech_relation
+from xsheet.runtime.executor import Execution, Progress, run_task
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.layers import LayerRun, write_layer
-from xsheet.schemas.manifest import manifest
+from xsheet.schemas.manifest import build_manifest
 from xsheet.schemas.sets import open_set
 
 DISTRIBUTIONS = ("xsheet", "numpy", "pyarrow", "torch", "transformers", "qwen-vl-utils", "llguidance", "httpx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Annotated:
+class AnnotateResult:
     """What a run left behind."""
 
     raw: LayerRun
-    norm: LayerRun
+    normalised: LayerRun
     consensus: LayerRun
     clips: int
     phases: int  # of the consensus layer
@@ -53,11 +53,11 @@ def annotate(
     set_folder: Path,
     settings: AnnotateSettings,
     *,
-    how: Execution,
+    execution: Execution,
     retry_failed: bool = False,
-    shows_progress: bool = True,
+    show_progress: bool = True,
     limit: int | None = None,
-) -> Annotated:
+) -> AnnotateResult:
     """The whole path over the clips of a set.
 
     Raises:
@@ -67,11 +67,11 @@ def annotate(
     """
     open_set(set_folder)
     started = datetime.now(UTC)
-    said = run_of(settings)
-    items = Shards(set_folder, settings, run_id=said.run_id, limit=limit)
-    progress = Progress("annotate") if shows_progress else None
-    task = AnnotateTask(settings, run=said, replies=set_folder / ".replies")
-    replied = run(task, items, out=set_folder, how=how, retry_failed=retry_failed, progress=progress)
+    said = annotation_run(settings)
+    items = ClipBatches(set_folder, settings, run_id=said.run_id, limit=limit)
+    progress = Progress("annotate") if show_progress else None
+    task = AnnotateTask(settings, run=said, cache_folder=set_folder / ".replies")
+    replied = run_task(task, items, out=set_folder, execution=execution, retry_failed=retry_failed, progress=progress)
     raw, norm = (
         write_layer(set_folder, said, layer, (row for row in replied.rows(Annotation) if row.layer == layer))
         for layer in ("raw", "norm")
@@ -79,43 +79,51 @@ def annotate(
     agreed = write_consensus(set_folder, norm, settings.consensus, speech=settings.speech)
     seconds = (datetime.now(UTC) - started).total_seconds()
     annotated = _summary(raw, norm, agreed, seconds=seconds)
-    told = manifest(
-        "annotate run", arguments={"jobs": how.jobs, "ray": how.ray}, settings=settings, distributions=DISTRIBUTIONS,
-        started=started, seconds={"annotate": seconds},
+    told = build_manifest(
+        "annotate run",
+        arguments={"jobs": execution.jobs, "ray": execution.ray},
+        settings=settings,
+        distributions=DISTRIBUTIONS,
+        started=started,
+        seconds={"annotate": seconds},
         counts={"clips": annotated.clips, "phases": annotated.phases} | dict(annotated.statuses),
-    )  # fmt: skip
+    )
     told.write(set_folder)
     return annotated
 
 
 def write_consensus(
-    set_folder: Path, norm: LayerRun, settings: ConsensusSettings, *, speech: SpeechSettings = SPEECH_DEFAULTS
+    set_folder: Path, normalised: LayerRun, settings: ConsensusSettings, *, speech: SpeechSettings = SPEECH_DEFAULTS
 ) -> LayerRun:
     """What the samples of each clip agree on, as a layer beside the one it was made from."""
-    said = consensus_run(norm.run, settings)
-    signals_of, transcript_of = SignalsOf(set_folder), TranscriptOf(set_folder)
+    said = consensus_run(normalised.run, settings)
+    signals_of, transcript_of = SignalsLookup(set_folder), TranscriptLookup(set_folder)
 
     def agreed() -> Iterator[Annotation]:
-        for clip_id, rows in groupby(norm.read(), key=lambda row: row.clip_id):
-            row = agree(list(rows), run_id=said.run_id, settings=settings)
+        for clip_id, rows in groupby(normalised.read(), key=lambda row: row.clip_id):
+            row = build_consensus(list(rows), run_id=said.run_id, settings=settings)
             # A median of spans has a place of its own beside the voice.
             signals = signals_of(clip_id) if any(phase.speech is None for phase in row.phases) else None
-            yield row if signals is None else spoken(row, signals, transcript_of(clip_id).words, settings=speech)
+            yield (
+                row
+                if signals is None
+                else with_speech_relation(row, signals, transcript_of(clip_id).words, settings=speech)
+            )
 
     return write_layer(set_folder, said, "consensus", agreed())
 
 
-def _summary(raw: LayerRun, norm: LayerRun, agreed: LayerRun, *, seconds: float) -> Annotated:
+def _summary(raw: LayerRun, normalised: LayerRun, consensus: LayerRun, *, seconds: float) -> AnnotateResult:
     statuses: Counter[str] = Counter()
     repairs: Counter[str] = Counter()
-    for row in norm.read():
+    for row in normalised.read():
         statuses[row.status] += 1
         repairs.update(repair.op for repair in row.repairs)
     clips, actions = 0, Counter[str]()
-    for row in agreed.read():
+    for row in consensus.read():
         clips += 1
         actions.update(phase.action for phase in row.phases)
-    return Annotated(
-        raw=raw, norm=norm, consensus=agreed, clips=clips, phases=actions.total(), actions=actions,
+    return AnnotateResult(
+        raw=raw, normalised=normalised, consensus=consensus, clips=clips, phases=actions.total(), actions=actions,
         statuses=statuses, repairs=repairs, seconds=seconds,
     )  # fmt: skip

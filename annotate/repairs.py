@@ -10,28 +10,28 @@ V = TypeVar("V")
 MAX_VALUE_CHARS = 200  # of a value before or after; the raw reply is kept whole anyway
 
 
-class Repairs:
+class RepairLog:
     """What was changed so far, in order."""
 
     def __init__(self) -> None:
-        self.made: list[Repair] = []
+        self.entries: list[Repair] = []
 
     def change(self, op: str, path: str, before: object, after: V, *, reason: str) -> V:
         """`after`; noted where it differs from `before`."""
         if before != after:
-            self.made.append(Repair(op=op, path=path, before=_said(before), after=_said(after), reason=reason))
+            self.entries.append(Repair(op=op, path=path, before=_as_text(before), after=_as_text(after), reason=reason))
         return after
 
-    def drop(self, path: str, what: object, *, reason: str) -> None:
+    def drop(self, path: str, dropped: object, *, reason: str) -> None:
         """Note that something was left out."""
-        self.made.append(Repair(op="drop", path=path, before=_said(what), reason=reason))
+        self.entries.append(Repair(op="drop", path=path, before=_as_text(dropped), reason=reason))
 
 
-def _said(value: object) -> str | None:
+def _as_text(value: object) -> str | None:
     return None if value is None else str(value)[:MAX_VALUE_CHARS]
 
 
-def without_overlaps(phases: Sequence[Phase], repairs: Repairs) -> tuple[Phase, ...]:
+def trim_overlaps(phases: Sequence[Phase], repairs: RepairLog) -> tuple[Phase, ...]:
     """Phases, sorted, of which no two of one track overlap.
 
     Of two that do, the earlier ends where the later starts. If less than the minimum would be left of it, both stand
@@ -39,16 +39,16 @@ def without_overlaps(phases: Sequence[Phase], repairs: Repairs) -> tuple[Phase, 
     """
     kept: list[Phase] = []
     for phase in sorted_phases(phases):
-        _admit(phase, kept, repairs)
+        _insert(phase, kept, repairs)
     return sorted_phases(kept)
 
 
-def _admit(phase: Phase, kept: list[Phase], repairs: Repairs) -> None:
+def _insert(phase: Phase, kept: list[Phase], repairs: RepairLog) -> None:
     before = next((one for one in reversed(kept) if one.track == phase.track and one.end_us > phase.start_us), None)
     if before is None:
         kept.append(phase)
     elif phase.start_us - before.start_us >= MIN_PHASE_US:
-        trimmed = ended(before, phase.start_us)
+        trimmed = trim_end(before, phase.start_us)
         reason = f"{phase.phase_id} begins on the same track"
         repairs.change("trim", f"{before.phase_id}/end_us", before.end_us, trimmed.end_us, reason=reason)
         kept[kept.index(before)] = trimmed
@@ -61,7 +61,7 @@ def _admit(phase: Phase, kept: list[Phase], repairs: Repairs) -> None:
             kept[kept.index(before)] = phase
 
 
-def ended(phase: Phase, end_us: int) -> Phase:
+def trim_end(phase: Phase, end_us: int) -> Phase:
     """The phase, ended earlier. Its kinematic parts go with it, but half a gesture has none: then all of them go."""
     parts = tuple(replace(part, end_us=min(part.end_us, end_us)) for part in phase.kinematics if part.start_us < end_us)
     return replace(phase, end_us=end_us, kinematics=parts if len(parts) == len(phase.kinematics) else ())

@@ -6,26 +6,26 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from xsheet import __version__
-from xsheet.annotate.base import Annotator, Ask
+from xsheet.annotate.base import AnnotationRequest, Annotator
 from xsheet.annotate.consensus import ConsensusSettings
 from xsheet.annotate.motion.annotator import MotionAnnotator, MotionSettings
-from xsheet.annotate.motion.curves import course_of, moving, speeds
+from xsheet.annotate.motion.curves import motion_curves, moving_ranges, track_speeds
 from xsheet.annotate.speech.relation import SpeechSettings
-from xsheet.annotate.vlm.annotator import Candidate, VlmAnnotator, VlmSettings, prompts_of
-from xsheet.annotate.vlm.cache import KeptChat
-from xsheet.annotate.vlm.client import Chat
-from xsheet.annotate.vlm.endpoint import EndpointChat, EndpointSettings
+from xsheet.annotate.vlm.annotator import MotionCandidate, VlmAnnotator, VlmSettings, run_prompts
+from xsheet.annotate.vlm.cache import CachedVlmClient
+from xsheet.annotate.vlm.client import VlmClient
+from xsheet.annotate.vlm.endpoint import EndpointClient, EndpointSettings
 from xsheet.annotate.vlm.normalise import NormaliseSettings
 from xsheet.annotate.vlm.qwen.folder import QwenFolder, QwenSettings
-from xsheet.annotate.vlm.qwen.model import QwenChat
+from xsheet.annotate.vlm.qwen.model import QwenClient
 from xsheet.schemas import ids, vocab
 from xsheet.schemas.manifest import versions
-from xsheet.schemas.run import FramesAsked, Model, Prompt, Run, Sampling, Version
+from xsheet.schemas.run import FrameSampling, Model, Prompt, Run, Sampling, Version
 from xsheet.schemas.settings import StrictModel, settings_sha256
 from xsheet.schemas.time import CLIP_RATE, span_of_frames
 
 LIBRARIES = ("numpy", "scipy", "torch", "transformers", "qwen-vl-utils", "llguidance", "httpx")
-RULED_TRACKS: tuple[vocab.Track, ...] = ("head", "gaze", "brows", "torso", "arm_left", "arm_right")
+CANDIDATE_TRACKS: tuple[vocab.Track, ...] = ("head", "gaze", "brows", "torso", "arm_left", "arm_right")
 
 
 class AnnotateSettings(StrictModel):
@@ -35,10 +35,10 @@ class AnnotateSettings(StrictModel):
     qwen: QwenSettings | None = Field(default=None, description="a Qwen-VL model in process")
     endpoint: EndpointSettings | None = Field(default=None, description="a model behind a server")
     vlm: VlmSettings = Field(default=VlmSettings(), description="what qwen and endpoint are shown and asked")
-    ruler: bool = Field(default=True, description="show qwen and endpoint where movement was measured")
+    motion_candidates: bool = Field(default=True, description="show qwen and endpoint where movement was measured")
     samples: int = Field(default=3, ge=1, le=32, description="replies per clip; below three there is no majority")
     seed: int = Field(default=0, ge=0, description="what the seed of every sample follows from")
-    shard_clips: int = Field(default=16, ge=1, le=1024, description="clips that are asked, and committed, together")
+    clips_per_batch: int = Field(default=16, ge=1, le=1024, description="clips that are asked, and committed, together")
     normalise: NormaliseSettings = Field(default=NormaliseSettings(), description="how far a time may be moved")
     speech: SpeechSettings = Field(default=SpeechSettings(), description="what counts as voice")
     consensus: ConsensusSettings = Field(default=ConsensusSettings(), description="when samples mean the same")
@@ -50,21 +50,21 @@ class AnnotateSettings(StrictModel):
         return self
 
     @property
-    def asks_a_model(self) -> bool:
+    def uses_vlm(self) -> bool:
         """Whether replies come from a vision-language model, and not out of our own code."""
         return self.qwen is not None or self.endpoint is not None
 
-    def asker_sha256(self, run: Run) -> str:
+    def request_fingerprint(self, run: Run) -> str:
         """Hash of all that decides a reply. Left out is what becomes of it, and how the calls are carried out."""
         served: dict[str, Any] = {
             "vlm": True, "ruler": True, "qwen": {"dtype", "attention"}, "endpoint": {"response_format", "jpeg_quality"},
         }  # fmt: skip
-        decides = self.model_dump(mode="json", include=served if self.asks_a_model else {"motion"})
+        decides = self.model_dump(mode="json", include=served if self.uses_vlm else {"motion"})
         model = run.model and [run.model.id, run.model.revision]
         return ids.content_key(decides, model, [prompt.sha256 for prompt in run.prompts])
 
 
-def open_annotator(settings: AnnotateSettings, *, replies: Path) -> Annotator:
+def open_annotator(settings: AnnotateSettings, *, cache_folder: Path) -> Annotator:
     """The annotator, ready to answer; finished calls of a model are kept below `replies`.
 
     Raises:
@@ -73,41 +73,41 @@ def open_annotator(settings: AnnotateSettings, *, replies: Path) -> Annotator:
     """
     if settings.motion is not None:
         return MotionAnnotator(settings.motion)
-    propose = _candidates if settings.ruler else None
-    chat: Chat
+    propose = _motion_candidates if settings.motion_candidates else None
+    chat: VlmClient
     if settings.endpoint is not None:
-        chat = EndpointChat(settings.endpoint)
+        chat = EndpointClient(settings.endpoint)
     else:
         assert settings.qwen is not None
-        chat = QwenChat(settings.qwen)
+        chat = QwenClient(settings.qwen)
         chat.open()
-    return VlmAnnotator(KeptChat(chat, replies), settings.vlm, propose=propose)
+    return VlmAnnotator(CachedVlmClient(chat, cache_folder), settings.vlm, propose_candidates=propose)
 
 
-def run_of(settings: AnnotateSettings) -> Run:
+def annotation_run(settings: AnnotateSettings) -> Run:
     """The run: its id hashes the model, the prompts, the settings and this version.
 
     Raises:
         ConfigError: a folder that holds no model.
     """
-    model, prompts = _model(settings), _prompts(settings)
+    model, prompts = _model_record(settings), _prompts(settings)
     sha256 = settings_sha256(settings)
     key = ids.content_key("annotate", __version__, model.id, model.revision, [p.sha256 for p in prompts], sha256)
     vlm, found = settings.vlm, versions(LIBRARIES)
-    asked = settings.asks_a_model
+    asked = settings.uses_vlm
     return Run(
         run_id=f"run_{key[:20]}",
         kind="annotate",
         tool_version=__version__,
         model=model,
-        engine=_engine(settings, found),
+        engine=_model(settings, found),
         libraries=tuple(Version(name=name, version=found[name]) for name in LIBRARIES if found[name] != "absent"),
         prompts=prompts,
         sampling=Sampling(
             temperature=vlm.temperature, top_p=vlm.top_p, max_tokens=vlm.max_tokens, samples=settings.samples,
             seed=settings.seed,
         ) if asked else None,
-        frames=FramesAsked(
+        frames=FrameSampling(
             fps=vlm.fps, max_pixels=vlm.max_clip_pixels, max_pixels_per_frame=vlm.max_frame_pixels
         ) if asked else None,
         settings_sha256=sha256,
@@ -124,36 +124,36 @@ def consensus_run(parent: Run, settings: ConsensusSettings) -> Run:
     )  # fmt: skip
 
 
-def _model(settings: AnnotateSettings) -> Model:
+def _model_record(settings: AnnotateSettings) -> Model:
     if settings.motion is not None:
         return Model(id="xsheet.motion", revision=__version__)
     if settings.qwen is not None:
-        return QwenFolder.of(settings.qwen.model).model(dtype=settings.qwen.dtype)
+        return QwenFolder.from_path(settings.qwen.model).model_record(dtype=settings.qwen.dtype)
     assert settings.endpoint is not None
     # A server does not say which weights it runs; the name it lists them by is all there is.
     return Model(id=settings.endpoint.model, revision="as served")
 
 
 def _prompts(settings: AnnotateSettings) -> tuple[Prompt, ...]:
-    if not settings.asks_a_model:
+    if not settings.uses_vlm:
         return ()
     grammar = f"llguidance {versions(['llguidance'])['llguidance']}" if settings.qwen is not None else None
-    return prompts_of(settings.vlm, grammar=grammar)
+    return run_prompts(settings.vlm, grammar=grammar)
 
 
-def _engine(settings: AnnotateSettings, found: dict[str, str]) -> Version | None:
-    if not settings.asks_a_model:
+def _model(settings: AnnotateSettings, installed: dict[str, str]) -> Version | None:
+    if not settings.uses_vlm:
         return None
-    return Version(name="transformers", version=found["transformers"]) if settings.qwen else Version(
+    return Version(name="transformers", version=installed["transformers"]) if settings.qwen else Version(
         name="endpoint", version="as served"
     )  # fmt: skip
 
 
-def _candidates(ask: Ask) -> list[Candidate]:
+def _motion_candidates(request: AnnotationRequest) -> list[MotionCandidate]:
     """Where movement was measured, by track, then by time."""
-    speed = speeds(course_of(ask.signals))
+    speed = track_speeds(motion_curves(request.signals))
     return [
-        Candidate(track, span_of_frames(stretch, CLIP_RATE))
-        for track in RULED_TRACKS
-        for stretch in moving(speed[track], track=track)
+        MotionCandidate(track, span_of_frames(stretch, CLIP_RATE))
+        for track in CANDIDATE_TRACKS
+        for stretch in moving_ranges(speed[track], track=track)
     ]

@@ -19,17 +19,17 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from xsheet.annotate.base import Word
-from xsheet.annotate.speech.relation import Speed, voice_spans
+from xsheet.annotate.base import TranscriptWord
+from xsheet.annotate.speech.relation import SpeedSeries, voice_spans
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Phase, SpeechRelation
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, Span, frame_at
 
 MAX_COLUMNS = 160
-_NAMES = 12  # columns of the names of the rows
-_LEAST = 20  # columns of the axis, however narrow the terminal
-_TICK_COLUMNS = 9  # least distance of two ticks
+_LABEL_COLUMNS = 12  # columns of the names of the rows
+_MIN_AXIS_COLUMNS = 20  # columns of the axis, however narrow the terminal
+_MIN_TICK_COLUMNS = 9  # least distance of two ticks
 _TICKS_US = tuple(round(s * US_PER_S) for s in (0.2, 0.4, 1, 2, 5, 10, 30, 60, 300, 1800))  # whole frames
 _COLOURS: dict[vocab.Track, str] = {
     "head": "cyan", "gaze": "sky_blue2", "brows": "plum2", "mouth": "yellow", "face": "khaki1", "torso": "pale_green3",
@@ -41,7 +41,7 @@ _REST = "grey62"
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
-class _Marks(NamedTuple):
+class _Glyphs(NamedTuple):
     """What a sheet is drawn with."""
 
     levels: str  # of a curve, from low to high
@@ -57,28 +57,28 @@ class _Marks(NamedTuple):
         return text.encode("ascii", "backslashreplace").decode() if self.levels.isascii() else text
 
 
-_COLOURED = _Marks("▁▂▃▄▅▆▇█", ("▏", " ", " "), "━", "╷", "┊", "–")
+_COLOURED = _Glyphs("▁▂▃▄▅▆▇█", ("▏", " ", " "), "━", "╷", "┊", "–")
 _PLAIN = _COLOURED._replace(bar=("┣", "━", "┫"))
-_ASCII = _Marks("_.-:=+*#", ("[", "=", "]"), "=", "|", ":", "-")
+_ASCII = _Glyphs("_.-:=+*#", ("[", "=", "]"), "=", "|", ":", "-")
 
 
-class _Axis(NamedTuple):
+class _TimeAxis(NamedTuple):
     """Time laid over columns."""
 
     duration_us: int
     columns: int
-    marks: _Marks
+    marks: _Glyphs
 
     def column(self, us: int) -> int:
         return min(us * self.columns // self.duration_us, self.columns)
 
     def ticks(self) -> dict[int, int]:
         """Instants worth a mark, by column."""
-        shortest_us = _TICK_COLUMNS * self.duration_us / self.columns
+        shortest_us = _MIN_TICK_COLUMNS * self.duration_us / self.columns
         step_us = next((us for us in _TICKS_US if us >= shortest_us), self.duration_us)
         return {self.column(us): us for us in range(0, self.duration_us, step_us)}
 
-    def curve(self, values: Speed) -> str:
+    def curve(self, values: SpeedSeries) -> str:
         """A line of levels from zero to the highest value; blank where nothing was measured."""
         known = np.array(values, np.float64)
         edges = [k * len(known) // self.columns for k in range(self.columns + 1)]
@@ -100,13 +100,13 @@ class _Axis(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
+class TimelineView:
     """One clip in one layer, beside what was measured of it."""
 
     annotation: Annotation
     signals: Signals | None = None
-    words: Sequence[Word] = ()
-    speeds: Mapping[vocab.Track, Speed] = field(default_factory=dict)  # (frames,) of tracks (series.speeds)
+    words: Sequence[TranscriptWord] = ()
+    speeds: Mapping[vocab.Track, SpeedSeries] = field(default_factory=dict)  # (frames,) of tracks (series.speeds)
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain values, in the fields and units of the contract."""
@@ -119,17 +119,17 @@ class Sheet:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         marks = _ASCII if options.ascii_only else _PLAIN if console.color_system is None else _COLOURED
-        columns = min(options.max_width, MAX_COLUMNS) - _NAMES
-        axis = _Axis(self.annotation.duration_us, max(_LEAST, columns), marks)
-        yield from _head(self.annotation, marks)
+        columns = min(options.max_width, MAX_COLUMNS) - _LABEL_COLUMNS
+        axis = _TimeAxis(self.annotation.duration_us, max(_MIN_AXIS_COLUMNS, columns), marks)
+        yield from _header_lines(self.annotation, marks)
         yield Text()
-        for name, row in (*_time_rows(axis), *_measured_rows(self, axis), *_track_rows(self, axis)):
-            yield Text.assemble((f"{name:<{_NAMES}}", "bright_black"), row, no_wrap=True, overflow="crop")
+        for name, row in (*_time_rows(axis), *_signal_rows(self, axis), *_track_rows(self, axis)):
+            yield Text.assemble((f"{name:<{_LABEL_COLUMNS}}", "bright_black"), row, no_wrap=True, overflow="crop")
         yield Text()
-        yield _list(self.annotation.phases, marks) if self.annotation.phases else Text("no phases")
+        yield _phase_list(self.annotation.phases, marks) if self.annotation.phases else Text("no phases")
 
 
-def _head(annotation: Annotation, marks: _Marks) -> Iterator[Text]:
+def _header_lines(annotation: Annotation, glyphs: _Glyphs) -> Iterator[Text]:
     seconds, frames = annotation.duration_us / US_PER_S, frame_at(annotation.duration_us - 1, CLIP_RATE) + 1
     facts = [f"{annotation.layer}@{annotation.run_id}", f"{seconds:.2f} s", f"{frames} frames"]
     if annotation.status != "ok":
@@ -138,28 +138,28 @@ def _head(annotation: Annotation, marks: _Marks) -> Iterator[Text]:
         facts.append(f"repairs: {len(annotation.repairs)}")
     yield Text.assemble((annotation.clip_id, "bold"), "  ", "  ".join(facts))
     if annotation.base is not None:
-        yield Text(marks.plain(annotation.base.text), style="italic")
+        yield Text(glyphs.plain(annotation.base.text), style="italic")
 
 
-def _time_rows(axis: _Axis) -> Iterator[tuple[str, Text]]:
+def _time_rows(axis: _TimeAxis) -> Iterator[tuple[str, Text]]:
     ticks = axis.ticks()
-    for name, tell in (("seconds", _tell_seconds), ("frames", _tell_frames)):
+    for name, tell in (("seconds", _format_seconds), ("frames", _format_frames)):
         line = ""
         for column, us in ticks.items():
             line = line.ljust(column) + axis.marks.tick + tell(us)
         yield name, Text(line[: axis.columns], style="bright_black" if name == "frames" else "")
 
 
-def _tell_seconds(us: int) -> str:
+def _format_seconds(us: int) -> str:
     return f"{us / US_PER_S:g}"
 
 
-def _tell_frames(us: int) -> str:
+def _format_frames(us: int) -> str:
     return str(frame_at(us, CLIP_RATE))
 
 
-def _measured_rows(sheet: Sheet, axis: _Axis) -> Iterator[tuple[str, Text]]:
-    signals = sheet.signals
+def _signal_rows(view: TimelineView, axis: _TimeAxis) -> Iterator[tuple[str, Text]]:
+    signals = view.signals
     if signals is not None and signals.mouth_open:
         yield "mouth", Text(axis.curve(signals.mouth_open), style="yellow")
     if signals is not None and signals.voice:
@@ -168,11 +168,11 @@ def _measured_rows(sheet: Sheet, axis: _Axis) -> Iterator[tuple[str, Text]]:
             start, end = axis.column(span.start_us), axis.column(span.end_us)
             line[start:end] = axis.marks.voice * (end - start)
         yield "voice", Text("".join(line), style="green")
-    if sheet.words:
-        yield "words", Text(_words(sheet.words, axis))
+    if view.words:
+        yield "words", Text(_words(view.words, axis))
 
 
-def _words(words: Sequence[Word], axis: _Axis) -> str:
+def _words(words: Sequence[TranscriptWord], axis: _TimeAxis) -> str:
     """Each word from where it begins, cut where the next one begins."""
     line, ends = "", [axis.column(word.start_us) - 1 for word in words[1:]] + [axis.columns]
     for word, end in zip(words, ends, strict=True):
@@ -182,28 +182,31 @@ def _words(words: Sequence[Word], axis: _Axis) -> str:
     return line
 
 
-def _track_rows(sheet: Sheet, axis: _Axis) -> Iterator[tuple[str, Text]]:
+def _track_rows(view: TimelineView, axis: _TimeAxis) -> Iterator[tuple[str, Text]]:
     """The phases of each track, and below them how fast it moves."""
-    numbered = list(enumerate(sheet.annotation.phases, 1))
+    numbered = list(enumerate(view.annotation.phases, 1))
     for track in vocab.TRACKS:
         mine = [(number, phase) for number, phase in numbered if phase.track == track]
-        speed = axis.curve(sheet.speeds.get(track, ()))
+        speed = axis.curve(view.speeds.get(track, ()))
         if mine or speed.strip():
-            yield _spaced(track), axis.bars((p.span, f"{n} {_action(p)}", f"grey0 on {_colour(p)}") for n, p in mine)
+            yield (
+                _with_spaces(track),
+                axis.bars((p.span, f"{n} {_action(p)}", f"grey0 on {_colour(p)}") for n, p in mine),
+            )
         if speed.strip():
             yield "  speed", Text(speed, style=_COLOURS[track])
 
 
-def _list(phases: Sequence[Phase], marks: _Marks) -> Table:
+def _phase_list(phases: Sequence[Phase], glyphs: _Glyphs) -> Table:
     table = Table(
         box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bright_black", border_style="bright_black"
     )
     for name in ("#", "seconds", "track", "action", "in words", "speech"):
         table.add_column(name, justify="right" if name == "#" else "left", overflow="fold", no_wrap=name == "seconds")
     for number, p in enumerate(phases, 1):
-        seconds = f"{p.start_us / US_PER_S:.2f}{marks.dash}{p.end_us / US_PER_S:.2f}"
-        track, action, text = Text(_spaced(p.track), style=_colour(p)), _action(p), Text(marks.plain(p.text))
-        table.add_row(str(number), seconds, track, action, text, Text(_speech(p.speech, marks)))
+        seconds = f"{p.start_us / US_PER_S:.2f}{glyphs.dash}{p.end_us / US_PER_S:.2f}"
+        track, action, text = Text(_with_spaces(p.track), style=_colour(p)), _action(p), Text(glyphs.plain(p.text))
+        table.add_row(str(number), seconds, track, action, text, Text(_format_speech_relation(p.speech, glyphs)))
     return table
 
 
@@ -212,21 +215,21 @@ def _colour(phase: Phase) -> str:
 
 
 def _action(phase: Phase) -> str:
-    name = _spaced(phase.action)
+    name = _with_spaces(phase.action)
     return f"{name} x{phase.repetitions}" if (phase.repetitions or 1) > 1 else name
 
 
-def _speech(speech: SpeechRelation | None, marks: _Marks) -> str:
+def _format_speech_relation(speech: SpeechRelation | None, glyphs: _Glyphs) -> str:
     if speech is None:
         return ""
     told = speech.relation.replace("_", " ")
     if speech.lag_us is None:
         return told
-    anchor = f" to {marks.plain(speech.anchor_word)}" if speech.anchor_word else ""
+    anchor = f" to {glyphs.plain(speech.anchor_word)}" if speech.anchor_word else ""
     return f"{told}, {speech.lag_us / US_PER_S:+.2f} s{anchor}"
 
 
-def _spaced(word: str) -> str:
+def _with_spaces(word: str) -> str:
     return word.replace("_", " ")
 
 

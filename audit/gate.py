@@ -12,9 +12,9 @@ class Criterion:
     """One number that decides, and its limit."""
 
     name: str
-    why: str
+    description: str
     value: float | None  # None: it could not be measured, which does not pass
-    sense: Literal["<=", ">="]
+    comparator: Literal["<=", ">="]
     limit: float
 
     @property
@@ -22,11 +22,11 @@ class Criterion:
         """Whether the number keeps the limit."""
         if self.value is None:
             return False
-        return self.value <= self.limit if self.sense == "<=" else self.value >= self.limit
+        return self.value <= self.limit if self.comparator == "<=" else self.value >= self.limit
 
     def __str__(self) -> str:
         value = "not measured" if self.value is None else f"{self.value:.3f}"
-        return f"{'pass' if self.passed else 'FAIL'}  {self.name} {value} {self.sense} {self.limit:g}"
+        return f"{'pass' if self.passed else 'FAIL'}  {self.name} {value} {self.comparator} {self.limit:g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,34 +42,34 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measures:
+class GateInputs:
     """What the criteria are about, each 0..1; None where nothing could tell."""
 
-    structure: float | None  # share of annotations that fail a structural check
-    hallucinated: float | None
-    missed: float | None
-    unusable: float | None
-    verifiable: float | None
-    f1: float | None
-    accepted: float | None
+    structural_error_rate: float | None  # share of annotations that fail a structural check
+    hallucination_rate: float | None
+    missed_motion_share: float | None
+    unusable_response_rate: float | None
+    verifiable_share: float | None
+    agreement_f1: float | None
+    acceptance_rate: float | None
 
 
 _CRITERIA: Sequence[tuple[str, str, Literal["<=", ">="], str]] = (
-    ("structure", "annotations that break the structure (A)", "<=", "max_structure"),
-    ("hallucinated", "visible phases that measurement refutes (G1, G4)", "<=", "max_hallucinated"),
-    ("missed", "moving time that no phase names (G9)", "<=", "max_missed"),
-    ("unusable", "replies that were truncated or invalid", "<=", "max_unusable"),
-    ("verifiable", "phases whose part is seen", ">=", "min_verifiable"),
-    ("f1", "F1 at tIoU 0.5 with the other layer", ">=", "min_f1"),
-    ("accepted", "what people accept of a random sample, lower bound", ">=", "min_accepted"),
+    ("structure", "annotations that break the structure (A)", "<=", "max_structural_error_rate"),
+    ("hallucinated", "visible phases that measurement refutes (G1, G4)", "<=", "max_hallucination_rate"),
+    ("missed", "moving time that no phase names (G9)", "<=", "max_missed_motion_share"),
+    ("unusable", "replies that were truncated or invalid", "<=", "max_unusable_response_rate"),
+    ("verifiable", "phases whose part is seen", ">=", "min_verifiable_share"),
+    ("f1", "F1 at tIoU 0.5 with the other layer", ">=", "min_agreement_f1"),
+    ("accepted", "what people accept of a random sample, lower bound", ">=", "min_acceptance_rate"),
 )
 
 
-def gate_of(measures: Measures, limits: GateLimits) -> Gate:
+def evaluate_gate(inputs: GateInputs, limits: GateLimits) -> Gate:
     """The criteria whose limit is set."""
     return Gate(
         criteria=tuple(
-            Criterion(name=name, why=why, value=getattr(measures, name), sense=sense, limit=limit)
+            Criterion(name=name, description=why, value=getattr(inputs, name), comparator=sense, limit=limit)
             for name, why, sense, field in _CRITERIA
             if (limit := getattr(limits, field)) is not None
         )

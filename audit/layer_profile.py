@@ -14,101 +14,101 @@ import pyarrow.compute as pc
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 
-from xsheet.audit.agreement.phase_arrays import ACTIONS, TRACKS, Ints, Units
-from xsheet.audit.people.sampling import wilson
+from xsheet.audit.agreement.phase_arrays import ACTION_COUNT, TRACK_COUNT, Ints, PhaseArrays
+from xsheet.audit.people.sampling import wilson_interval
 from xsheet.schemas import vocab
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.tables import ANNOTATIONS, CLIPS, NEAR_DUPLICATES, SPLITS, read_file, read_table
 
-_COSTS = ("prompt_tokens", "vision_tokens", "output_tokens", "latency_s")
-LeakKind = Literal["source", "cluster", "near_duplicate", "file"]
-MAX_TRUNCATED = 0.01  # of replies; above it the limit of tokens decides what the layer says (references, §9-I)
+_COST_FIELDS = ("prompt_tokens", "vision_tokens", "output_tokens", "latency_s")
+SplitLeakKind = Literal["source", "cluster", "near_duplicate", "file"]
+MAX_TRUNCATED_SHARE = 0.01  # of replies; above it the limit of tokens decides what the layer says (references, §9-I)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Profile:
+class LayerProfile:
     """What a layer says, without when and of whom."""
 
     clips: int
-    tracks: Ints  # phases by place in vocab.TRACKS
-    actions: Ints  # phases by place in vocab.ACTIONS
+    track_counts: Ints  # phases by place in vocab.TRACKS
+    action_counts: Ints  # phases by place in vocab.ACTIONS
     durations_us: Ints  # (N,) of all phases
 
     @property
-    def phases(self) -> int:
+    def phase_count(self) -> int:
         """All of them."""
         return len(self.durations_us)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
+class ClassDiversity:
     """Who acts a class: sources, or speakers."""
 
     action: vocab.Action
     phases: int
     groups: int
     effective_groups: float  # as many equal ones would be as diverse
-    largest_share: float  # of the class' phases, in the one group with most
+    largest_group_share: float  # of the class' phases, in the one group with most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
+class DistributionShift:
     """How far one layer's words and lengths are from another's."""
 
-    actions_bits: float  # Jensen–Shannon divergence, 0 = equal, 1 = nothing in common
-    tracks_bits: float
-    durations_ks: float  # largest gap of the two distributions, 0..1
-    durations_p: float  # chance of such a gap by luck, were phases independent; many in one clip are not
+    action_js_bits: float  # Jensen–Shannon divergence, 0 = equal, 1 = nothing in common
+    track_js_bits: float
+    duration_ks: float  # largest gap of the two distributions, 0..1
+    duration_p_value: float  # chance of such a gap by luck, were phases independent; many in one clip are not
     phases_per_clip: tuple[float, float]
-    moved: tuple[tuple[vocab.Action, float, float], ...]  # classes by change of share, the largest first
+    share_changes: tuple[tuple[vocab.Action, float, float], ...]  # classes by change of share, the largest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replies:
+class ResponseStats:
     """How the calls of a layer ended and what they cost together; a cost that no reply states is not there."""
 
-    statuses: Mapping[vocab.ReplyStatus, int]
-    costs: Mapping[str, float]  # prompt_tokens, vision_tokens, output_tokens, latency_s
+    status_counts: Mapping[vocab.ResponseStatus, int]
+    cost_totals: Mapping[str, float]  # prompt_tokens, vision_tokens, output_tokens, latency_s
 
     @property
     def total(self) -> int:
         """All replies."""
-        return sum(self.statuses.values())
+        return sum(self.status_counts.values())
 
-    def share(self, *statuses: vocab.ReplyStatus) -> float:
+    def share(self, *statuses: vocab.ResponseStatus) -> float:
         """Share of replies that ended so; 0 without any reply."""
-        return sum(self.statuses.get(status, 0) for status in statuses) / max(self.total, 1)
+        return sum(self.status_counts.get(status, 0) for status in statuses) / max(self.total, 1)
 
-    def bounds(self, *statuses: vocab.ReplyStatus) -> tuple[float, float]:
+    def wilson_bounds(self, *statuses: vocab.ResponseStatus) -> tuple[float, float]:
         """Wilson bounds of that share."""
-        return wilson(sum(self.statuses.get(status, 0) for status in statuses), self.total)
+        return wilson_interval(sum(self.status_counts.get(status, 0) for status in statuses), self.total)
 
     @property
-    def is_cut_short(self) -> bool:
-        """Whether more replies than MAX_TRUNCATED were truncated."""
-        return self.share("truncated") > MAX_TRUNCATED
+    def exceeds_truncation_limit(self) -> bool:
+        """Whether more replies than MAX_TRUNCATED_SHARE were truncated."""
+        return self.share("truncated") > MAX_TRUNCATED_SHARE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leak:
+class SplitLeak:
     """Something that clips of two splits share."""
 
-    kind: LeakKind
+    kind: SplitLeakKind
     key: str
     splits: tuple[str, ...]
     clips: int
 
 
-def profile(blocks: Iterable[Units]) -> Profile:
-    """Profile of a layer, read block by block."""
-    clips, tracks, actions = 0, np.zeros(TRACKS, np.int64), np.zeros(ACTIONS, np.int64)
+def layer_profile(tables: Iterable[PhaseArrays]) -> LayerProfile:
+    """LayerProfile of a layer, read block by block."""
+    clips, tracks, actions = 0, np.zeros(TRACK_COUNT, np.int64), np.zeros(ACTION_COUNT, np.int64)
     durations = [np.empty(0, np.int64)]
-    for units in blocks:
-        clips += units.clips
-        tracks += np.bincount(units.track, minlength=TRACKS)
-        actions += np.bincount(units.action, minlength=ACTIONS)
+    for units in tables:
+        clips += units.annotation_count
+        tracks += np.bincount(units.track, minlength=TRACK_COUNT)
+        actions += np.bincount(units.action, minlength=ACTION_COUNT)
         durations.append(units.end_us - units.start_us)
-    return Profile(clips, tracks, actions, np.concatenate(durations))
+    return LayerProfile(clips, tracks, actions, np.concatenate(durations))
 
 
 def entropy_nats(counts: Ints) -> float:
@@ -122,66 +122,66 @@ def effective_number(counts: Ints) -> float:
     return float(np.exp(entropy_nats(counts))) if counts.any() else 0.0
 
 
-def spread(blocks: Iterable[Units], group_of: Mapping[str, str]) -> tuple[Spread, ...]:
+def class_diversity(tables: Iterable[PhaseArrays], group_of: Mapping[str, str]) -> tuple[ClassDiversity, ...]:
     """How each class spreads over groups of clips (sources, speakers), the most frequent class first.
 
     A clip that `group_of` does not know is a group of its own.
     """
     counts: dict[int, Counter[str]] = defaultdict(Counter)
-    for units in blocks:
+    for units in tables:
         groups = np.array([group_of.get(clip, clip) for clip in units.clip_ids.tolist()], dtype=np.str_)
         names, group = np.unique(groups, return_inverse=True)
-        pair, count = np.unique(group[units.of] * ACTIONS + units.action, return_counts=True)
+        pair, count = np.unique(group[units.annotation_index] * ACTION_COUNT + units.action, return_counts=True)
         for place, phases in zip(pair.tolist(), count.tolist(), strict=True):
-            counts[place % ACTIONS][str(names[place // ACTIONS])] += phases
+            counts[place % ACTION_COUNT][str(names[place // ACTION_COUNT])] += phases
     by_size = sorted(counts, key=lambda action: (-counts[action].total(), action))
-    return tuple(_spread(vocab.ACTIONS[action], np.array(list(counts[action].values()))) for action in by_size)
+    return tuple(_class_diversity(vocab.ACTIONS[action], np.array(list(counts[action].values()))) for action in by_size)
 
 
-def _spread(action: vocab.Action, counts: Ints) -> Spread:
+def _class_diversity(action: vocab.Action, counts: Ints) -> ClassDiversity:
     total = int(counts.sum())
-    return Spread(
+    return ClassDiversity(
         action=action,
         phases=total,
         groups=len(counts),
         effective_groups=effective_number(counts),
-        largest_share=float(counts.max() / total),
+        largest_group_share=float(counts.max() / total),
     )
 
 
-def drift(a: Profile, b: Profile) -> Drift | None:
+def distribution_shift(a: LayerProfile, b: LayerProfile) -> DistributionShift | None:
     """How far b is from a; None when either has no phase."""
-    if not a.phases or not b.phases:
+    if not a.phase_count or not b.phase_count:
         return None
-    share_a, share_b = a.actions / a.phases, b.actions / b.phases
+    share_a, share_b = a.action_counts / a.phase_count, b.action_counts / b.phase_count
     lengths = ks_2samp(a.durations_us, b.durations_us)
     order = np.argsort(-np.abs(share_b - share_a), kind="stable")
     moved = tuple((vocab.ACTIONS[k], float(share_a[k]), float(share_b[k])) for k in order if share_a[k] != share_b[k])
-    return Drift(
-        actions_bits=float(jensenshannon(share_a, share_b, base=2) ** 2),
-        tracks_bits=float(jensenshannon(a.tracks, b.tracks, base=2) ** 2),
-        durations_ks=float(lengths.statistic),
-        durations_p=float(lengths.pvalue),
-        phases_per_clip=(a.phases / a.clips, b.phases / b.clips),
-        moved=moved,
+    return DistributionShift(
+        action_js_bits=float(jensenshannon(share_a, share_b, base=2) ** 2),
+        track_js_bits=float(jensenshannon(a.track_counts, b.track_counts, base=2) ** 2),
+        duration_ks=float(lengths.statistic),
+        duration_p_value=float(lengths.pvalue),
+        phases_per_clip=(a.phase_count / a.clips, b.phase_count / b.clips),
+        share_changes=moved,
     )
 
 
-def replies(layer: LayerRun) -> Replies:
+def response_stats(layer: LayerRun) -> ResponseStats:
     """Statuses and costs of a layer, from two of its columns, one file at a time."""
-    statuses: Counter[vocab.ReplyStatus] = Counter()
+    statuses: Counter[vocab.ResponseStatus] = Counter()
     costs: dict[str, float] = {}
     for file in layer.files:
         rows = read_file(file, ANNOTATIONS, ("status", "usage")).combine_chunks()
         statuses.update(rows["status"].to_pylist())
-        for name in _COSTS:
+        for name in _COST_FIELDS:
             found = pc.sum(pc.struct_field(rows["usage"], name)).as_py()
             if found is not None:
                 costs[name] = costs.get(name, 0) + found
-    return Replies(statuses=dict(statuses), costs=costs)
+    return ResponseStats(status_counts=dict(statuses), cost_totals=costs)
 
 
-def leaks(set_folder: Path) -> tuple[Leak, ...]:
+def find_split_leaks(set_folder: Path) -> tuple[SplitLeak, ...]:
     """Sources, clusters of people, near duplicates and files that clips of more than one split share."""
     splits = read_table(set_folder, SPLITS, ("clip_id", "source_id", "cluster", "split")).to_pylist()
     files = read_table(set_folder, CLIPS, ("clip_id", "media_sha256")).to_pydict()
@@ -192,7 +192,7 @@ def leaks(set_folder: Path) -> tuple[Leak, ...]:
         for side in ("source_id", "other_id")
         for source, group in zip(groups[side], groups["group"], strict=True)
     }
-    seen: dict[tuple[LeakKind, str], list[str]] = defaultdict(list)
+    seen: dict[tuple[SplitLeakKind, str], list[str]] = defaultdict(list)
     for row in splits:
         seen["source", row["source_id"]].append(row["split"])
         seen["cluster", row["cluster"]].append(row["split"])
@@ -200,7 +200,7 @@ def leaks(set_folder: Path) -> tuple[Leak, ...]:
             seen["near_duplicate", group_of[row["source_id"]]].append(row["split"])
         seen["file", file_of.get(row["clip_id"], row["clip_id"])].append(row["split"])
     return tuple(
-        Leak(kind=kind, key=key, splits=tuple(sorted(set(found))), clips=len(found))
+        SplitLeak(kind=kind, key=key, splits=tuple(sorted(set(found))), clips=len(found))
         for (kind, key), found in sorted(seen.items())
         if len(set(found)) > 1
     )

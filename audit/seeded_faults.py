@@ -2,7 +2,7 @@
 
     for fault in FAULTS:
         planted = plant(truth, fault, rng=rng, donors=donors, seen=seen)
-        catchers = caught(planted, clean=answers_of(view(truth)), found=answers_of(view(planted.annotation)))
+        catchers = caught(planted, clean=run_checks(view(truth)), found=run_checks(view(planted.annotation)))
 
 One fault at a time, in a copy of an annotation that is right. A fault is caught by a finding that the right annotation
 did not have, about the phase (or, where none is left, about the time) that was touched; remarks do not count. Whatever
@@ -16,25 +16,25 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 
 from numpy.random import Generator
 
-from xsheet.annotate.motion.annotator import PARTS
+from xsheet.annotate.motion.annotator import BODY_PARTS_OF_TRACK
 from xsheet.annotate.motion.kinds import kind_of
-from xsheet.annotate.text.mirror import flip_phase
-from xsheet.annotate.text.wording import words_for
-from xsheet.audit.scores import Answer
+from xsheet.annotate.text.mirror import mirror_phase
+from xsheet.annotate.text.wording import describe_action
+from xsheet.audit.scores import CheckEvaluation
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import MIN_PHASE_US, Annotation, Phase, sorted_phases
 from xsheet.schemas.time import US_PER_S, Span
 
-Fault = Literal[
+FaultKind = Literal[
     "shift_0.25", "shift_0.4", "shift_0.5", "swapped_side", "invented", "deleted", "wrong_class", "merged", "split",
     "slabs", "foreign_text", "leaking_base", "out_of_range",
 ]  # fmt: skip
-FAULTS: tuple[Fault, ...] = get_args(Fault)
-Seen = Callable[[vocab.Track, Span], bool]
+FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
+IsVisible = Callable[[vocab.Track, Span], bool]
 _FRAME_US = 40_000
-_GAP_US = 200_000  # between an invented phase and its neighbours on the track
+_MIN_GAP_US = 200_000  # between an invented phase and its neighbours on the track
 # Classes that can be claimed of a track, one by one or for another of them.
-_CLASSES: Mapping[vocab.Track, tuple[vocab.Action, ...]] = {
+_ACTIONS_BY_TRACK: Mapping[vocab.Track, tuple[vocab.Action, ...]] = {
     "head": ("nod", "shake_head", "tilt_head", "turn_head"),
     "gaze": ("look_away", "blink_long"),
     "brows": ("raise_brows",),
@@ -43,113 +43,117 @@ _CLASSES: Mapping[vocab.Track, tuple[vocab.Action, ...]] = {
     "arm_left": ("raise_hand", "wave"),
     "arm_right": ("raise_hand", "wave"),
 }
-_SIDED = ("tilt_head", "turn_head", "look_away")
-_LEAST_SLABS = 3
+_DIRECTIONAL_ACTIONS = ("tilt_head", "turn_head", "look_away")
+_MIN_UNIFORM_PHASES = 3
 
 
-class Planted(NamedTuple):
+class SeededFault(NamedTuple):
     """An annotation with one fault, and where it lies."""
 
-    fault: Fault
+    kind: FaultKind
     annotation: Annotation
     phase_ids: tuple[str, ...] = ()  # a finding about any of these catches it; none: any finding of the annotation
     span: Span | None = None  # or one about this time, where the phase itself is gone
 
 
-class _Case(NamedTuple):
+class _SeedingContext(NamedTuple):
     """What a fault is planted in."""
 
     truth: Annotation
-    acts: list[Phase]  # no rests, in an order of chance; only those that are seen
+    actions: list[Phase]  # no rests, in an order of chance; only those that are seen
     rng: Generator
-    donors: Sequence[str]
-    seen: Seen
+    donor_texts: Sequence[str]
+    is_visible: IsVisible
 
 
-def plant(truth: Annotation, fault: Fault, *, rng: Generator, donors: Sequence[str], seen: Seen) -> Planted | None:
+def seed_fault(
+    truth: Annotation, fault: FaultKind, *, rng: Generator, donor_texts: Sequence[str], is_visible: IsVisible
+) -> SeededFault | None:
     """A copy with one fault; None where the annotation has no place for it.
 
     Args:
         truth: what is right.
         fault: what to plant.
         rng: chooses the phase, the time, the class.
-        donors: texts of phases of other clips.
-        seen: whether a track is seen in a span; nothing is planted where nobody could tell.
+        donor_texts: texts of phases of other clips.
+        is_visible: whether a track is seen in a span; nothing is planted where nobody could tell.
     """
-    visible = [p for p in truth.phases if p.action != "rest" and seen(p.track, p.span)]
+    visible = [p for p in truth.phases if p.action != "rest" and is_visible(p.track, p.span)]
     acts = [visible[k] for k in rng.permutation(len(visible))]
-    return next(_PLANT[fault](_Case(truth, acts, rng, donors, seen)), None)
+    return next(_SEEDERS[fault](_SeedingContext(truth, acts, rng, donor_texts, is_visible)), None)
 
 
-def caught(planted: Planted, *, clean: Sequence[Answer], found: Sequence[Answer]) -> frozenset[str]:
+def detecting_checks(
+    seeded: SeededFault, *, baseline: Sequence[CheckEvaluation], evaluations: Sequence[CheckEvaluation]
+) -> frozenset[str]:
     """The checks that catch a fault: those with a finding about it that the right annotation did not have."""
-    before = {_place(answer) for answer in clean if _is_finding(answer)}
-    new = [answer for answer in found if _is_finding(answer) and _place(answer) not in before]
-    return frozenset(check.id for check, outcome in new if _is_about(planted, (check, outcome)))
+    before = {_location(answer) for answer in baseline if _is_finding(answer)}
+    new = [answer for answer in evaluations if _is_finding(answer) and _location(answer) not in before]
+    return frozenset(check.id for check, outcome in new if _is_about(seeded, (check, outcome)))
 
 
-def false_alarms(answers: Sequence[Answer]) -> tuple[set[str], int]:
+def false_positives(evaluations: Sequence[CheckEvaluation]) -> tuple[set[str], int]:
     """Phases of a right annotation with a finding, and findings about no phase."""
-    wrong = [outcome for check, outcome in answers if _is_finding((check, outcome))]
+    wrong = [outcome for check, outcome in evaluations if _is_finding((check, outcome))]
     return {o.phase.phase_id for o in wrong if o.phase is not None}, sum(o.phase is None for o in wrong)
 
 
-def _is_finding(answer: Answer) -> bool:
+def _is_finding(answer: CheckEvaluation) -> bool:
     check, outcome = answer
     return outcome.passed is False and check.severity != "info"
 
 
-def _place(answer: Answer) -> tuple[str, str | int | None]:
+def _location(answer: CheckEvaluation) -> tuple[str, str | int | None]:
     check, outcome = answer
     return check.id, outcome.start_us if outcome.phase is None else outcome.phase.phase_id
 
 
-def _is_about(planted: Planted, answer: Answer) -> bool:
+def _is_about(seeded: SeededFault, answer: CheckEvaluation) -> bool:
     _, outcome = answer
-    if planted.span is not None and outcome.start_us is not None and outcome.end_us is not None:
-        return planted.span.overlap_us(Span(outcome.start_us, outcome.end_us)) > 0
-    if planted.phase_ids:
-        return outcome.phase is not None and outcome.phase.phase_id in planted.phase_ids
-    return planted.span is None
+    if seeded.span is not None and outcome.start_us is not None and outcome.end_us is not None:
+        return seeded.span.overlap_us(Span(outcome.start_us, outcome.end_us)) > 0
+    if seeded.phase_ids:
+        return outcome.phase is not None and outcome.phase.phase_id in seeded.phase_ids
+    return seeded.span is None
 
 
 # ---- planting
 
 
-def _with(truth: Annotation, phases: Iterable[Phase], **fields: Any) -> Annotation:
+def _with_phases(truth: Annotation, phases: Iterable[Phase], **fields: Any) -> Annotation:
     """The annotation with other phases; ValueError where the record refuses them. Its id stays: it is the same clip."""
     return replace(truth, phases=sorted_phases(phases), **fields)
 
 
-def _instead(truth: Annotation, phase: Phase, *others: Phase) -> Annotation | None:
+def _replace_phase(truth: Annotation, phase: Phase, *replacements: Phase) -> Annotation | None:
     """The annotation with others in the place of one phase; None where the record refuses them."""
     try:
-        return _with(truth, [*(p for p in truth.phases if p.phase_id != phase.phase_id), *others])
+        return _with_phases(truth, [*(p for p in truth.phases if p.phase_id != phase.phase_id), *replacements])
     except ValueError:
         return None
 
 
-def _shifts(seconds: float) -> Callable[[_Case], Iterator[Planted]]:
+def _make_shift(seconds: float) -> Callable[[_SeedingContext], Iterator[SeededFault]]:
     by_us = round(seconds * US_PER_S / _FRAME_US) * _FRAME_US
-    name = cast("Fault", f"shift_{seconds:g}")
+    name = cast("FaultKind", f"shift_{seconds:g}")
 
-    def shifted(case: _Case) -> Iterator[Planted]:
-        for phase in case.acts:
+    def shifted(case: _SeedingContext) -> Iterator[SeededFault]:
+        for phase in case.actions:
             for way in case.rng.permutation([-1, 1]).tolist():
                 if phase.start_us + way * by_us >= 0 and phase.end_us + way * by_us <= case.truth.duration_us:
-                    moved = _instead(case.truth, phase, _moved(phase, way * by_us))
+                    moved = _replace_phase(case.truth, phase, _shift_phase(phase, way * by_us))
                     if moved is not None:
-                        yield Planted(name, moved, (phase.phase_id,))
+                        yield SeededFault(name, moved, (phase.phase_id,))
 
     return shifted
 
 
-def _moved(phase: Phase, by_us: int) -> Phase:
+def _shift_phase(phase: Phase, by_us: int) -> Phase:
     parts = tuple(replace(k, start_us=k.start_us + by_us, end_us=k.end_us + by_us) for k in phase.kinematics)
     return replace(phase, start_us=phase.start_us + by_us, end_us=phase.end_us + by_us, kinematics=parts, speech=None)
 
 
-def _timed(phase: Phase, span: Span, *, phase_id: str | None = None) -> Phase:
+def _retime_phase(phase: Phase, span: Span, *, phase_id: str | None = None) -> Phase:
     """The same action at another time; what was told of its parts no longer holds."""
     return replace(
         phase,
@@ -161,117 +165,137 @@ def _timed(phase: Phase, span: Span, *, phase_id: str | None = None) -> Phase:
     )
 
 
-def _swapped(case: _Case) -> Iterator[Planted]:
-    for phase in case.acts:
+def _seed_swapped_side(case: _SeedingContext) -> Iterator[SeededFault]:
+    for phase in case.actions:
         if phase.laterality in ("left", "right"):
-            other = _instead(case.truth, phase, flip_phase(phase))
+            other = _replace_phase(case.truth, phase, mirror_phase(phase))
             if other is not None:
-                yield Planted("swapped_side", other, (phase.phase_id,))
+                yield SeededFault("swapped_side", other, (phase.phase_id,))
 
 
-def _invented(case: _Case) -> Iterator[Planted]:
-    tracks = list(_CLASSES)
+def _seed_spurious_phase(case: _SeedingContext) -> Iterator[SeededFault]:
+    tracks = list(_ACTIONS_BY_TRACK)
     for k in case.rng.permutation(len(tracks)):
         track = tracks[k]
         for _ in range(8):
             length_us = int(case.rng.integers(15, 45)) * _FRAME_US
             start_us = int(case.rng.integers(0, max(1, (case.truth.duration_us - length_us) // _FRAME_US))) * _FRAME_US
-            wide = Span(max(0, start_us - _GAP_US), start_us + length_us + _GAP_US)
+            wide = Span(max(0, start_us - _MIN_GAP_US), start_us + length_us + _MIN_GAP_US)
             taken = any(p.track == track and p.span.overlap_us(wide) for p in case.truth.phases)
             span = Span(start_us, start_us + length_us)
-            if not taken and span.end_us <= case.truth.duration_us and case.seen(track, span):
-                made = _claimed(track, span, case.rng)
-                yield Planted("invented", _with(case.truth, [*case.truth.phases, made]), (made.phase_id,))
+            if not taken and span.end_us <= case.truth.duration_us and case.is_visible(track, span):
+                made = _random_phase(track, span, case.rng)
+                yield SeededFault("invented", _with_phases(case.truth, [*case.truth.phases, made]), (made.phase_id,))
 
 
-def _claimed(track: vocab.Track, span: Span, rng: Generator) -> Phase:
+def _random_phase(track: vocab.Track, span: Span, rng: Generator) -> Phase:
     """An action of a track at random."""
-    action = _CLASSES[track][int(rng.integers(len(_CLASSES[track])))]
+    action = _ACTIONS_BY_TRACK[track][int(rng.integers(len(_ACTIONS_BY_TRACK[track])))]
     some: vocab.Laterality = "left" if rng.random() < 0.5 else "right"
-    side = vocab.SIDED_TRACK.get(track, some if action in _SIDED else "none")
+    side = vocab.SIDED_TRACK.get(track, some if action in _DIRECTIONAL_ACTIONS else "none")
     return Phase(
-        phase_id="planted", track=track, start_us=span.start_us, end_us=span.end_us, action=action,
-        text=words_for(action, side), body_parts=PARTS[track], laterality=side, kind=kind_of(action), origin="vlm",
-    )  # fmt: skip
+        phase_id="planted",
+        track=track,
+        start_us=span.start_us,
+        end_us=span.end_us,
+        action=action,
+        text=describe_action(action, side),
+        body_parts=BODY_PARTS_OF_TRACK[track],
+        laterality=side,
+        kind=kind_of(action),
+        origin="vlm",
+    )
 
 
-def _deleted(case: _Case) -> Iterator[Planted]:
-    for phase in case.acts:
+def _seed_missing_phase(case: _SeedingContext) -> Iterator[SeededFault]:
+    for phase in case.actions:
         left = [p for p in case.truth.phases if p.phase_id != phase.phase_id]
-        yield Planted("deleted", _with(case.truth, left), span=phase.span)
+        yield SeededFault("deleted", _with_phases(case.truth, left), span=phase.span)
 
 
-def _reclassed(case: _Case) -> Iterator[Planted]:
-    for phase in case.acts:
-        others = [action for action in _CLASSES.get(phase.track, ()) if action != phase.action]
-        if others and phase.action in _CLASSES[phase.track]:
-            claimed = _claimed(phase.track, phase.span, case.rng)
+def _seed_wrong_class(case: _SeedingContext) -> Iterator[SeededFault]:
+    for phase in case.actions:
+        others = [action for action in _ACTIONS_BY_TRACK.get(phase.track, ()) if action != phase.action]
+        if others and phase.action in _ACTIONS_BY_TRACK[phase.track]:
+            claimed = _random_phase(phase.track, phase.span, case.rng)
             while claimed.action == phase.action:
-                claimed = _claimed(phase.track, phase.span, case.rng)
-            other = _instead(case.truth, phase, replace(claimed, phase_id=phase.phase_id))
+                claimed = _random_phase(phase.track, phase.span, case.rng)
+            other = _replace_phase(case.truth, phase, replace(claimed, phase_id=phase.phase_id))
             if other is not None:
-                yield Planted("wrong_class", other, (phase.phase_id,))
+                yield SeededFault("wrong_class", other, (phase.phase_id,))
 
 
-def _merged(case: _Case) -> Iterator[Planted]:
-    by_time = sorted(case.acts, key=lambda p: (p.track, p.start_us))
+def _seed_merged_phases(case: _SeedingContext) -> Iterator[SeededFault]:
+    by_time = sorted(case.actions, key=lambda p: (p.track, p.start_us))
     pairs = [(a, b) for a, b in pairwise(by_time) if a.track == b.track]
     for k in case.rng.permutation(len(pairs)):
         a, b = pairs[k]
         left = [p for p in case.truth.phases if p.phase_id not in (a.phase_id, b.phase_id)]
-        one = _timed(a, Span(a.start_us, b.end_us))
+        one = _retime_phase(a, Span(a.start_us, b.end_us))
         if not any(p.track == a.track and p.span.overlap_us(one.span) for p in left):
-            yield Planted("merged", _with(case.truth, [*left, one]), (a.phase_id,))
+            yield SeededFault("merged", _with_phases(case.truth, [*left, one]), (a.phase_id,))
 
 
-def _split(case: _Case) -> Iterator[Planted]:
-    for phase in case.acts:
+def _seed_split_phase(case: _SeedingContext) -> Iterator[SeededFault]:
+    for phase in case.actions:
         if phase.span.duration_us >= 4 * MIN_PHASE_US:
             middle = phase.start_us + phase.span.duration_us // (2 * _FRAME_US) * _FRAME_US
-            a = _timed(phase, Span(phase.start_us, middle))
-            b = _timed(phase, Span(middle, phase.end_us), phase_id="planted")
-            made = _instead(case.truth, phase, a, b)
+            a = _retime_phase(phase, Span(phase.start_us, middle))
+            b = _retime_phase(phase, Span(middle, phase.end_us), phase_id="planted")
+            made = _replace_phase(case.truth, phase, a, b)
             if made is not None:
-                yield Planted("split", made, (a.phase_id, b.phase_id))
+                yield SeededFault("split", made, (a.phase_id, b.phase_id))
 
 
-def _slabs(case: _Case) -> Iterator[Planted]:
+def _seed_uniform_segments(case: _SeedingContext) -> Iterator[SeededFault]:
     acts = sorted((p for p in case.truth.phases if p.action != "rest"), key=lambda p: p.start_us)
-    if len(acts) >= _LEAST_SLABS:
+    if len(acts) >= _MIN_UNIFORM_PHASES:
         step_us = case.truth.duration_us // len(acts)
         if step_us >= MIN_PHASE_US:
-            slabs = [_timed(p, Span(k * step_us, (k + 1) * step_us)) for k, p in enumerate(acts)]
-            yield Planted("slabs", _with(case.truth, slabs))
+            slabs = [_retime_phase(p, Span(k * step_us, (k + 1) * step_us)) for k, p in enumerate(acts)]
+            yield SeededFault("slabs", _with_phases(case.truth, slabs))
 
 
-def _retold(case: _Case) -> Iterator[Planted]:
+def _seed_mismatched_text(case: _SeedingContext) -> Iterator[SeededFault]:
     own = {phase.text for phase in case.truth.phases}
-    others = [text for text in case.donors if text not in own]
-    for phase in case.acts if others else ():
+    others = [text for text in case.donor_texts if text not in own]
+    for phase in case.actions if others else ():
         text = others[int(case.rng.integers(len(others)))]
-        other = _instead(case.truth, phase, replace(phase, text=text))
+        other = _replace_phase(case.truth, phase, replace(phase, text=text))
         if other is not None:
-            yield Planted("foreign_text", other, (phase.phase_id,))
+            yield SeededFault("foreign_text", other, (phase.phase_id,))
 
 
-def _leaking(case: _Case) -> Iterator[Planted]:
+def _seed_action_in_caption(case: _SeedingContext) -> Iterator[SeededFault]:
     base = case.truth.base
-    for phase in case.acts if base is not None else ():
+    for phase in case.actions if base is not None else ():
         said = replace(base, text=f"{base.text} The person {phase.text}.") if base is not None else None
-        yield Planted("leaking_base", replace(case.truth, base=said))
+        yield SeededFault("leaking_base", replace(case.truth, base=said))
 
 
-def _overlong(case: _Case) -> Iterator[Planted]:
-    for phase in case.acts:
+def _seed_out_of_range(case: _SeedingContext) -> Iterator[SeededFault]:
+    for phase in case.actions:
         beyond_us = case.truth.duration_us + 10 * _FRAME_US
         if not any(p.track == phase.track and p.start_us >= phase.end_us for p in case.truth.phases):
-            long = _timed(phase, Span(phase.start_us, beyond_us))
+            long = _retime_phase(phase, Span(phase.start_us, beyond_us))
             left = [p for p in case.truth.phases if p.phase_id != phase.phase_id]
-            yield Planted("out_of_range", _with(case.truth, [*left, long], duration_us=beyond_us), (phase.phase_id,))
+            yield SeededFault(
+                "out_of_range", _with_phases(case.truth, [*left, long], duration_us=beyond_us), (phase.phase_id,)
+            )
 
 
-_PLANT: Mapping[Fault, Callable[[_Case], Iterator[Planted]]] = {
-    "shift_0.25": _shifts(0.25), "shift_0.4": _shifts(0.4), "shift_0.5": _shifts(0.5), "swapped_side": _swapped,
-    "invented": _invented, "deleted": _deleted, "wrong_class": _reclassed, "merged": _merged, "split": _split,
-    "slabs": _slabs, "foreign_text": _retold, "leaking_base": _leaking, "out_of_range": _overlong,
-}  # fmt: skip
+_SEEDERS: Mapping[FaultKind, Callable[[_SeedingContext], Iterator[SeededFault]]] = {
+    "shift_0.25": _make_shift(0.25),
+    "shift_0.4": _make_shift(0.4),
+    "shift_0.5": _make_shift(0.5),
+    "swapped_side": _seed_swapped_side,
+    "invented": _seed_spurious_phase,
+    "deleted": _seed_missing_phase,
+    "wrong_class": _seed_wrong_class,
+    "merged": _seed_merged_phases,
+    "split": _seed_split_phase,
+    "slabs": _seed_uniform_segments,
+    "foreign_text": _seed_mismatched_text,
+    "leaking_base": _seed_action_in_caption,
+    "out_of_range": _seed_out_of_range,
+}

@@ -14,33 +14,36 @@ import pyarrow.parquet as pq
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.tables import SIGNALS, part_files, read_file, read_slice
 
-_NAMES = tuple(field.name for field in fields(Signals))
+_SIGNAL_FIELDS = tuple(field.name for field in fields(Signals))
 
 
-class SignalRows:
+class SignalsReader:
     """Signals by clip; one row group of some 30 MB is kept, so clips are best asked for in the order of the table."""
 
     def __init__(self, set_folder: Path) -> None:
-        self._places: dict[str, tuple[Path, int]] = {}
+        self._row_locations: dict[str, tuple[Path, int]] = {}
         self._groups: dict[Path, list[range]] = {}
         for file in part_files(set_folder, SIGNALS):
             self._groups[file] = _row_groups(file)
             for row, clip_id in enumerate(read_file(file, SIGNALS, ["clip_id"])["clip_id"].to_pylist()):
-                self._places[clip_id] = file, row
-        self._at: tuple[Path, range] | None = None
+                self._row_locations[clip_id] = file, row
+        self._loaded_rows: tuple[Path, range] | None = None
         self._columns: dict[str, pa.Array] = {}
 
     def __call__(self, clip_id: str) -> Signals | None:
         """The signals of a clip; None where the set has none."""
-        place = self._places.get(clip_id)
+        place = self._row_locations.get(clip_id)
         if place is None:
             return None
         file, row = place
-        if self._at is None or file != self._at[0] or row not in self._at[1]:
+        if self._loaded_rows is None or file != self._loaded_rows[0] or row not in self._loaded_rows[1]:
             rows = next(group for group in self._groups[file] if row in group)
             table = read_slice(file, SIGNALS, rows).combine_chunks()
-            self._at, self._columns = (file, rows), {name: table[name].combine_chunks() for name in _NAMES}
-        return _signals(self._columns, row - self._at[1].start)
+            self._loaded_rows, self._columns = (
+                (file, rows),
+                {name: table[name].combine_chunks() for name in _SIGNAL_FIELDS},
+            )
+        return _signals(self._columns, row - self._loaded_rows[1].start)
 
 
 def _row_groups(file: Path) -> list[range]:

@@ -12,62 +12,62 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from xsheet.audit.agreement.consistency import Consistency, consistency
-from xsheet.audit.agreement.phase_arrays import units_of
-from xsheet.audit.checks.base import ClipFacts, View, beside
-from xsheet.audit.checks.evidence import Measured
-from xsheet.audit.signal_rows import SignalRows
+from xsheet.audit.agreement.consistency import SampleConsistency, sample_consistency
+from xsheet.audit.agreement.phase_arrays import phase_arrays
+from xsheet.audit.checks.base import AnnotationView, ClipMetadata, with_clip_evidence
+from xsheet.audit.checks.evidence import ClipEvidence
+from xsheet.audit.signal_rows import SignalsReader
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation
-from xsheet.schemas.layers import LayerRun, layers
+from xsheet.schemas.layers import LayerRun, list_layers
 from xsheet.schemas.tables import ANNOTATIONS, CLIPS, MEASURES, SHOTS, from_arrow, read_file, read_slice, read_table
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
-_ROWS = 2_500  # half a row group as tables writes them; some 30 MB of records
+_BATCH_ROWS = 2_500  # half a row group as tables writes them; some 30 MB of records
 
 
-class Views:
+class LayerViews:
     """What a set knows beside the annotations of one layer, ready to be asked clip by clip."""
 
     def __init__(self, set_folder: Path, layer: LayerRun) -> None:
         self._layer = layer
-        self._clips = clip_facts(set_folder)
-        self._missing = missing_parents(set_folder, layer)
-        self._signals = SignalRows(set_folder)
-        self._measured: tuple[str, Measured | None] = ("", None)
+        self._clips = load_clip_metadata(set_folder)
+        self._missing_parents = find_missing_parents(set_folder, layer)
+        self._signals = SignalsReader(set_folder)
+        self._cached_evidence: tuple[str, ClipEvidence | None] = ("", None)
 
-    def __iter__(self) -> Iterator[View]:
-        for rows in blocks(self._layer):
-            support, agreement = _samples(rows)
+    def __iter__(self) -> Iterator[AnnotationView]:
+        for rows in annotation_batches(self._layer):
+            support, agreement = _sample_consistency(rows)
             for k, row in enumerate(rows):
-                yield self.view(row, support=support.get(k, {}), agreement=agreement.get(row.clip_id))
+                yield self.view(row, support=support.get(k, {}), sample_f1=agreement.get(row.clip_id))
 
     def view(
-        self, row: Annotation, *, support: Mapping[str, float] | None = None, agreement: float | None = None
-    ) -> View:
+        self, annotation: Annotation, *, support: Mapping[str, float] | None = None, sample_f1: float | None = None
+    ) -> AnnotationView:
         """One annotation with all that is known."""
-        measured = self._measured_of(row.clip_id)
-        view = View(
-            annotation=row,
+        measured = self._clip_evidence(annotation.clip_id)
+        view = AnnotationView(
+            annotation=annotation,
             run=self._layer.run,
-            clip=self._clips.get(row.clip_id),
-            missing_parents=self._missing.get(row.annotation_id, ()),
-            support=support or {},
-            agreement=agreement,
+            clip=self._clips.get(annotation.clip_id),
+            missing_parents=self._missing_parents.get(annotation.annotation_id, ()),
+            support_by_phase=support or {},
+            sample_f1=sample_f1,
         )
-        return view if measured is None else beside(view, measured)
+        return view if measured is None else with_clip_evidence(view, measured)
 
-    def _measured_of(self, clip_id: str) -> Measured | None:
-        if self._measured[0] != clip_id:
+    def _clip_evidence(self, clip_id: str) -> ClipEvidence | None:
+        if self._cached_evidence[0] != clip_id:
             signals = self._signals(clip_id)
-            self._measured = clip_id, None if signals is None else Measured(signals)
-        return self._measured[1]
+            self._cached_evidence = clip_id, None if signals is None else ClipEvidence(signals)
+        return self._cached_evidence[1]
 
 
-def blocks(layer: LayerRun) -> Iterator[list[Annotation]]:
+def annotation_batches(layer: LayerRun) -> Iterator[list[Annotation]]:
     """The annotations of a layer in blocks; the samples of a clip, which lie together, are in one."""
     held: list[Annotation] = []
-    for rows in _slices(layer):
+    for rows in _row_batches(layer):
         held += rows
         if held and held[0].sample_index is not None:
             last = held[-1].clip_id
@@ -82,22 +82,22 @@ def blocks(layer: LayerRun) -> Iterator[list[Annotation]]:
         yield held
 
 
-def _slices(layer: LayerRun) -> Iterator[list[Annotation]]:
+def _row_batches(layer: LayerRun) -> Iterator[list[Annotation]]:
     for file in layer.files:
         count: int = pq.read_metadata(file).num_rows
-        for first in range(0, count, _ROWS):
-            some = read_slice(file, ANNOTATIONS, range(first, min(first + _ROWS, count)))
+        for first in range(0, count, _BATCH_ROWS):
+            some = read_slice(file, ANNOTATIONS, range(first, min(first + _BATCH_ROWS, count)))
             yield from_arrow(some, ANNOTATIONS)
 
 
-def _samples(rows: Sequence[Annotation]) -> tuple[dict[int, dict[str, float]], dict[str, float]]:
+def _sample_consistency(rows: Sequence[Annotation]) -> tuple[dict[int, dict[str, float]], dict[str, float]]:
     """Support by row and phase, and agreement by clip, where a clip has several samples."""
     if len(rows) < 2 or rows[0].sample_index is None or len({row.clip_id for row in rows}) == len(rows):
         return {}, {}
     usable = [k for k, row in enumerate(rows) if row.status == "ok"]
-    units = units_of(rows[k] for k in usable)
-    found: Consistency = consistency(units)
-    several = dict(zip(found.clip_ids.tolist(), found.samples.tolist(), strict=True))
+    units = phase_arrays(rows[k] for k in usable)
+    found: SampleConsistency = sample_consistency(units)
+    several = dict(zip(found.clip_ids.tolist(), found.sample_counts.tolist(), strict=True))
     # Units are sorted by annotation, track and start: the same order gives the phases their ids back.
     support: dict[int, dict[str, float]] = defaultdict(dict)
     shares = iter(found.support.tolist())
@@ -112,12 +112,12 @@ def _samples(rows: Sequence[Annotation]) -> tuple[dict[int, dict[str, float]], d
     return support, agreement
 
 
-def clip_facts(set_folder: Path) -> dict[str, ClipFacts]:
+def load_clip_metadata(set_folder: Path) -> dict[str, ClipMetadata]:
     """Length, file, cuts and camera of every clip, from a few columns."""
     clips = read_table(
         set_folder, CLIPS, ["clip_id", "source_id", "start_us", "end_us", "frames", "media_sha256"]
     ).to_pydict()
-    edges = _shot_edges(set_folder)
+    edges = _shot_boundaries(set_folder)
     measures = read_table(set_folder, MEASURES, ["clip_id", "picture"]).combine_chunks()
     camera = dict(
         zip(
@@ -127,7 +127,7 @@ def clip_facts(set_folder: Path) -> dict[str, ClipFacts]:
         )
     )
     return {
-        clip_id: ClipFacts(
+        clip_id: ClipMetadata(
             duration_us=frame_start_us(frames, CLIP_RATE),
             media_sha256=sha256,
             cuts_us=tuple(us - start for us in edges.get(source, ()) if start < us < end),
@@ -137,7 +137,7 @@ def clip_facts(set_folder: Path) -> dict[str, ClipFacts]:
     }
 
 
-def _shot_edges(set_folder: Path) -> dict[str, list[int]]:
+def _shot_boundaries(set_folder: Path) -> dict[str, list[int]]:
     """Instants at which shots begin or end, by source."""
     shots = read_table(set_folder, SHOTS, ["source_id", "start_us", "end_us"]).to_pydict()
     edges: dict[str, set[int]] = defaultdict(set)
@@ -146,11 +146,13 @@ def _shot_edges(set_folder: Path) -> dict[str, list[int]]:
     return {source: sorted(found) for source, found in edges.items()}
 
 
-def missing_parents(set_folder: Path, layer: LayerRun) -> dict[str, tuple[str, ...]]:
+def find_missing_parents(set_folder: Path, layer: LayerRun) -> dict[str, tuple[str, ...]]:
     """Parents by annotation that stand in no layer it may be made from; empty for nearly all sets."""
     place = vocab.LAYERS.index(layer.layer)
     # A human layer may follow another; raw replies have no words of the contract to be made into anything but norm.
-    before = [one for one in layers(set_folder) if vocab.LAYERS.index(one.layer) <= place and str(one) != str(layer)]
+    before = [
+        one for one in list_layers(set_folder) if vocab.LAYERS.index(one.layer) <= place and str(one) != str(layer)
+    ]
     files = list(chain.from_iterable(one.files for one in before if layer.layer == "norm" or one.layer != "raw"))
     known = pa.chunked_array(
         [chunk for file in files for chunk in read_file(file, ANNOTATIONS, ["annotation_id"])["annotation_id"].chunks],

@@ -29,11 +29,11 @@ from puppet_set import PAIRS, make_set
 from pydantic import TypeAdapter
 
 from xsheet.runtime.executor import Execution
-from xsheet.schemas.settings import load
+from xsheet.schemas.settings import load_settings
 from xsheet.train.data.cache.build import build_cache
-from xsheet.train.evaluate.evaluate import ClipScore, EvaluateSettings, Evaluation, evaluate
+from xsheet.train.evaluate.evaluate import ClipScore, Evaluation, EvaluationSettings, evaluate
 from xsheet.train.export import export
-from xsheet.train.launch import Workers
+from xsheet.train.launch import WorkerSettings
 from xsheet.train.settings import StageName, TrainSettings
 
 ALL = "[base, audio, phases, text]"
@@ -42,8 +42,8 @@ FIRST_SHARE = 0.28  # of the steps, in the arm with two stages; about what the p
 SAMPLING = ("sample.steps=25", "sample.guidance.scale=3", "clips=96")
 """One scale for text and sound, so that no arm is pushed where it is weak."""
 ARMS: dict[str, tuple[str, ...]] = {
-    "global": ("stage1.shown.text=plain", "stage1.shown.phases=false", "audio_depth=uniform"),
-    "phases": ("stage1.shown.text=blocks", "audio_depth=uniform"),
+    "global": ("stage1.shown.text=plain", "stage1.shown.phases=false", "audio_depth_schedule=uniform"),
+    "phases": ("stage1.shown.text=blocks", "audio_depth_schedule=uniform"),
     "depth": ("stage1.shown.text=blocks",),
     "stages": (),
     "masked": ("stage1.shown.text=blocks", "phase_mask=hard"),
@@ -64,7 +64,7 @@ def base_of(folder: Path, *, steps: int, overrides: Sequence[str]) -> Path:
     weights = folder / "base-weights"
     if not (weights / "training.json").is_file():
         settings = settings_of([FORMS, f"stage1.steps={steps}", "stage1.trains=[base, text]", *overrides])
-        learn(folder / "set", folder / "base", settings, stages=("stage1",), how=Workers(), watches=False)
+        learn(folder / "set", folder / "base", settings, stages=("stage1",), how=WorkerSettings(), watches=False)
         export(folder / "base", weights, stage="stage1")
     return weights / "transformer"
 
@@ -78,7 +78,7 @@ def plan(
         first = round(FIRST_SHARE * steps)
         own += [f"stage1.steps={first}", f"stage2.steps={steps - first}"]
         return settings_of(own), ("stage1", "stage2")
-    own += [f"stage1.steps={steps}", f"stage1.trains={ALL}", "stage1.optim.end_share=0.05"]
+    own += [f"stage1.steps={steps}", f"stage1.trains={ALL}", "stage1.optim.final_lr_fraction=0.05"]
     return settings_of(own), ("stage1",)
 
 
@@ -88,8 +88,8 @@ def finish(folder: Path, arm: str, seed: int, *, base: Path, given: argparse.Nam
     settings, stages = plan(arm, seed, base=base, steps=given.steps, overrides=given.overrides)
     if (run / "evaluation.json").is_file():
         return
-    learn(folder / "set", run, settings, stages=stages, how=Workers(), watches=False)
-    how = load(EvaluateSettings, overrides=[*SAMPLING, *given.sample])
+    learn(folder / "set", run, settings, stages=stages, how=WorkerSettings(), watches=False)
+    how = load_settings(EvaluationSettings, overrides=[*SAMPLING, *given.sample])
     evaluate(run, folder / "set", how, stage=stages[-1]).write(run / "evaluation.json")
 
 
@@ -104,8 +104,8 @@ def rows(folder: Path, seeds: int) -> Iterator[str]:
         pooled = Evaluation(
             samples=tuple(chain.from_iterable(one.samples for one in told)),
             ceiling=(),
-            exchanges=tuple(chain.from_iterable(one.exchanges for one in told)),
-            recasts=tuple(chain.from_iterable(one.recasts for one in told)),
+            swaps=tuple(chain.from_iterable(one.swaps for one in told)),
+            replacements=tuple(chain.from_iterable(one.replacements for one in told)),
         )
         ceiling = ceiling or tuple(chain.from_iterable(one.ceiling for one in told[:1]))  # the same for all runs
         yield _row(arm, len(told), pooled)
@@ -120,7 +120,7 @@ def read(file: Path) -> Evaluation:
 
 
 def _row(arm: str, seeds: int | None, done: Evaluation) -> str:
-    numbers = [done.numbers()[name][0] for name in SHOWN]
+    numbers = [done.summary()[name][0] for name in SHOWN]
     cells = ["" if one is None else f"{one.mean:.2f} ({one.low:.2f}..{one.high:.2f})" for one in numbers]
     return f"| {arm} | {'' if seeds is None else seeds} | {' | '.join(cells)} |"
 
@@ -141,8 +141,8 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if not given.table:
-        make_set(given.folder / "set", train=given.clips, held_out=given.held_out, seed=0, mix=PAIRS)
-        build_cache(given.folder / "set", settings_of([FORMS]).cache, how=Execution(jobs=2), shows_progress=False)
+        make_set(given.folder / "set", train=given.clips, held_out_loss=given.held_out, seed=0, mix=PAIRS)
+        build_cache(given.folder / "set", settings_of([FORMS]).cache, execution=Execution(jobs=2), shows_progress=False)
         base = base_of(given.folder, steps=given.base_steps, overrides=given.overrides)
         for seed in range(1, given.seeds + 1):  # seed by seed, so that a stopped benchmark compares arms
             for arm in ARMS:

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xsheet.audit.agreement.compare import Agreement, compare
-from xsheet.audit.agreement.consistency import consistency
-from xsheet.audit.agreement.phase_arrays import Units, joined, layer_units
+from xsheet.audit.agreement.compare import Agreement, compare_layers
+from xsheet.audit.agreement.consistency import sample_consistency
+from xsheet.audit.agreement.phase_arrays import PhaseArrays, concatenate, layer_phase_arrays
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import MIN_PHASE_US, Annotation, Base, Phase
 from xsheet.schemas.layers import LayerRun
@@ -32,15 +32,15 @@ PHASES = 10  # of an annotation in the speed table
 STEPS = ("read as records", "read as columns", "compare, 1000 resamples", "compare, no resamples", "consistency of 2")
 
 
-def clips_of(spans_s: np.ndarray) -> Units:
+def clips_of(spans_s: np.ndarray) -> PhaseArrays:
     """(clips, phases, 2) seconds of one track as columns, in clips of 10 s; each phase of a clip has its own class."""
     clips, phases, _ = spans_s.shape
     start, end = np.rint(spans_s.reshape(-1, 2) * 1e6).astype(np.int64).T
-    return Units(
+    return PhaseArrays(
         clip_ids=np.array([f"clip_{k:08d}" for k in range(clips)]),
-        sample=np.zeros(clips, np.int64),
+        sample_index=np.zeros(clips, np.int64),
         duration_us=np.full(clips, 10_000_000),
-        of=np.repeat(np.arange(clips), phases),
+        annotation_index=np.repeat(np.arange(clips), phases),
         track=np.zeros(clips * phases, np.int64),
         action=np.tile(np.arange(phases), clips),
         start_us=start,
@@ -49,7 +49,7 @@ def clips_of(spans_s: np.ndarray) -> Units:
     )
 
 
-def jittered(jitter_s: float, clips: int, rng: np.random.Generator) -> tuple[Units, Units]:
+def jittered(jitter_s: float, clips: int, rng: np.random.Generator) -> tuple[PhaseArrays, PhaseArrays]:
     """Clips of four phases with gaps of 1 s, and the same with every boundary moved by up to `jitter_s`."""
     starts = np.tile(np.cumsum([0.6, *(LENGTHS_S[:-1] + 1.0)]), (clips, 1))
     spans = np.stack([starts, starts + LENGTHS_S], -1)
@@ -61,17 +61,17 @@ def jittered(jitter_s: float, clips: int, rng: np.random.Generator) -> tuple[Uni
 def jitter() -> None:
     """What uniform jitter on every boundary does to each number."""
     rows: dict[str, Callable[[Agreement], object]] = {
-        "F1@0.3": lambda r: r.tracks.at[0].f1, "F1@0.5": lambda r: r.tracks.at[1].f1,
-        "F1@0.7": lambda r: r.tracks.at[2].f1, "mIoU": lambda r: r.tracks.mean_tiou,
-        "start MAE, ms": lambda r: f"{r.start.mean_abs_us.value / 1e3:.0f}",
-        "start P90, ms": lambda r: f"{r.start.p90_abs_us.value / 1e3:.0f}",
+        "F1@0.3": lambda r: r.track_detection.by_tiou[0].f1, "F1@0.5": lambda r: r.track_detection.by_tiou[1].f1,
+        "F1@0.7": lambda r: r.track_detection.by_tiou[2].f1, "mIoU": lambda r: r.track_detection.mean_tiou,
+        "start MAE, ms": lambda r: f"{r.start_error.mean_abs_us.value / 1e3:.0f}",
+        "start P90, ms": lambda r: f"{r.start_error.p90_abs_us.value / 1e3:.0f}",
         "boundary F1@0.1 s": lambda r: r.boundary_f1[0], "boundary F1@0.25 s": lambda r: r.boundary_f1[1],
         "boundary F1@0.5 s": lambda r: r.boundary_f1[2], "GEBD F1@5 %": lambda r: r.gebd_f1,
         "linked κ": lambda r: r.linked_kappa, "frame κ": lambda r: r.by_track[0].kappa, "uα": lambda r: r.alpha,
     }  # fmt: skip
     sizes = (0.05, 0.10, 0.25, 0.50)
     rng = np.random.default_rng(0)
-    found = [compare([a], [b], rng=rng) for a, b in (jittered(size, 10_000, rng) for size in sizes)]
+    found = [compare_layers([a], [b], rng=rng) for a, b in (jittered(size, 10_000, rng) for size in sizes)]
     print("| jitter | " + " | ".join(f"±{size:.2f} s" for size in sizes) + " |\n|---|" + "---|" * len(sizes))
     for name, number in rows.items():
         print(f"| {name} | " + " | ".join(str(number(one)) for one in found) + " |")
@@ -81,15 +81,17 @@ def intervals(repeats: int = 200) -> None:
     """How often 95 % intervals of samples of a corpus hold the corpus' own number."""
     rng = np.random.default_rng(1)
     a, b = jittered(0.5, 20_000, rng)
-    truth = compare([a], [b], rng=rng, resamples=1)
+    truth = compare_layers([a], [b], rng=rng, resamples=1)
     print("\n| clips of a sample | F1@0.7 held | uα held | start MAE held |\n|---|---|---|---|")
     for clips in (10, 30, 100, 300):
         held = np.zeros(3)
         for _ in range(repeats):
-            some = rng.choice(a.clips, clips, replace=False)
-            found = compare([a.take(some)], [b.take(some)], rng=rng, resamples=400)
-            numbers = [(r.tracks.at[2].f1, r.alpha, r.start.mean_abs_us) for r in (truth, found)]
-            held += [one.low <= true.value <= one.high for true, one in zip(*numbers, strict=True)]
+            some = rng.choice(a.annotation_count, clips, replace=False)
+            found = compare_layers([a.take(some)], [b.take(some)], rng=rng, resamples=400)
+            numbers = [
+                (r.track_detection.by_tiou[2].f1, r.unitizing_alpha, r.start_error.mean_abs_us) for r in (truth, found)
+            ]
+            held += [one.low <= true.limit_value <= one.high for true, one in zip(*numbers, strict=True)]
         print(f"| {clips} | " + " | ".join(f"{share:.2f}" for share in held / repeats) + " |")
 
 
@@ -143,13 +145,15 @@ def step(name: str, folder: Path, count: int) -> None:
         case "read as records":
             done = sum(1 for _ in LayerRun(layer=a.layer, run=a.run, files=a.files[:1]).read())
         case "read as columns":
-            done = sum(block.clips for block in layer_units(a))
+            done = sum(block.annotation_count for block in layer_phase_arrays(a))
         case "consistency of 2":
-            for x, y in zip(layer_units(a), layer_units(b), strict=True):
-                consistency(joined(x, y))
+            for x, y in zip(layer_phase_arrays(a), layer_phase_arrays(b), strict=True):
+                sample_consistency(concatenate(x, y))
         case _:
             resamples = 1_000 if "1000" in name else 1
-            compare(layer_units(a), layer_units(b), rng=np.random.default_rng(0), resamples=resamples)
+            compare_layers(
+                layer_phase_arrays(a), layer_phase_arrays(b), rng=np.random.default_rng(0), resamples=resamples
+            )
     seconds = time.process_time() - began
     print(f"{seconds};{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024};{done}")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from xsheet.annotate.pipeline import annotate
 from xsheet.annotate.settings import AnnotateSettings
 from xsheet.demo.film import truth
-from xsheet.demo.film.plan import story
+from xsheet.demo.film.plan import plan_film
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Clip, Signals
@@ -28,7 +28,7 @@ from xsheet.schemas.ids import content_key
 from xsheet.schemas.sets import create_set
 
 STORIES = 40
-SETTINGS = AnnotateSettings.model_validate({"motion": {}, "samples": 1, "shard_clips": 64})
+SETTINGS = AnnotateSettings.model_validate({"motion": {}, "samples": 1, "clips_per_batch": 64})
 
 
 def make_set(folder: Path, clips: int) -> float:
@@ -37,7 +37,7 @@ def make_set(folder: Path, clips: int) -> float:
     planted = [
         row
         for index in range(STORIES)
-        for row in truth.rows_of(story(index, seed=3, kind="talk"), f"src_{index}")
+        for row in truth.truth_rows(plan_film(index, seed=3, kind="talk"), f"src_{index}")
         if isinstance(row, Signals)
     ]
 
@@ -72,7 +72,7 @@ def measure(clips: int) -> None:
 def run(folder: Path) -> None:
     """Annotate in this process; print what it took as JSON."""
     begin = time.perf_counter()
-    annotate(folder, SETTINGS, how=Execution(jobs=1), shows_progress=False)
+    annotate(folder, SETTINGS, execution=Execution(jobs=1), show_progress=False)
     wall_s = time.perf_counter() - begin
     here, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss is handed on by the parent

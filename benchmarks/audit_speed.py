@@ -20,8 +20,8 @@ import numpy as np
 
 from xsheet.audit.pipeline import audit
 from xsheet.audit.settings import AuditSettings
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.truth import rows_of
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.truth import truth_rows
 from xsheet.schemas.annotation import Annotation, Phase, sorted_phases
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.layers import find_layer, write_layer
@@ -41,7 +41,7 @@ def truths() -> list[tuple[Signals, Annotation]]:
     """Films with actions."""
     found = []
     for seed in range(FILMS):
-        rows = list(rows_of(story(0, seed=seed, kind="talk"), "src_benchmark"))
+        rows = list(truth_rows(plan_film(0, seed=seed, kind="talk"), "src_benchmark"))
         found.append(
             (next(r for r in rows if isinstance(r, Signals)), next(r for r in rows if isinstance(r, Annotation)))
         )
@@ -108,8 +108,11 @@ def run(folder: Path) -> None:
     found = audit(folder, find_layer(folder, "raw"), AuditSettings())
     seconds = time.process_time() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    clips = len({one.clip_id for one in found.judged})
-    print(f"| {len(found.judged)} | {clips} | {found.phases} | {found.findings} | {seconds:.1f} | {peak:.0f} |")
+    clips = len({one.clip_id for one in found.annotations})
+    print(
+        f"| {len(found.annotations)} | {clips} | {found.phase_count} | {found.finding_count} | {seconds:.1f} | "
+        f"{peak:.0f} |"
+    )
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from faces import framed, shown
 from puppet import body_motion, pictures
 
 from xsheet.curate.body.motion import shoulder_width, speeds
-from xsheet.curate.body.pose import BodySettings, BodyWatcher
+from xsheet.curate.body.pose import PoseAnalyser, PoseSettings
 from xsheet.curate.media.reader import open_media
 from xsheet.demo.puppet.draw import Puppet
-from xsheet.demo.puppet.identity import identity
+from xsheet.demo.puppet.identity import random_identity
 from xsheet.schemas.clip import Signals
 
 
@@ -26,8 +26,8 @@ def drawn(count: int) -> None:
     print("| puppet | wrist seen while in the picture | error there | wrist seen while below it | right side raised |")
     print("|---|---|---|---|---|")
     for seed in range(3000, 3000 + count):
-        motion, puppet = body_motion(seed, 120), Puppet(identity(seed), size=360)
-        with BodyWatcher(BodySettings()) as watcher:
+        motion, puppet = body_motion(seed, 120), Puppet(random_identity(seed), height_px=360)
+        with PoseAnalyser(PoseSettings()) as watcher:
             for frame in framed(pictures(seed, motion, size=360)):
                 watcher.add(frame)
             found = {name: np.array([np.nan if v is None else v for v in s]) for name, s in watcher.signals().items()}
@@ -54,7 +54,7 @@ def labelled(shared: Path) -> None:
         rows = [row for row in csv.DictReader(file) if "hand" in row["body_part"] or "arm" in row["body_part"]]
     for video in dict.fromkeys(row["video"] for row in rows):
         root = shared / "data/videos"
-        with open_media(root / video, root=root) as media, BodyWatcher(BodySettings()) as watcher:
+        with open_media(root / video, root=root) as media, PoseAnalyser(PoseSettings()) as watcher:
             for frame in shown(media):
                 watcher.add(frame)
             found = watcher.signals()

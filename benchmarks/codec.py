@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.render import pictures
-from xsheet.demo.puppet.identity import identity
-from xsheet.model.encoders.video import BANDS, Band, TransformCodec
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.render import render_film
+from xsheet.demo.puppet.identity import random_identity
+from xsheet.model.encoders.video import BANDS, Band, DctCodec
 
 Key = tuple[int, int, int, int]
 Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the picture
@@ -56,12 +56,12 @@ class Drawn:
 
 
 def draw(index: int) -> Drawn:
-    told = story(index, seed=SEED, kind="talk")
-    frames = np.stack(list(islice(pictures(told, size=DRAWN), FRAMES)))
+    told = plan_film(index, seed=SEED, kind="talk")
+    frames = np.stack(list(islice(render_film(told, height_px=DRAWN), FRAMES)))
     # The frame's number in the corner would be the fastest thing in the picture.
     frames[:, -34:, :50] = frames[:1, 200:201, :50]
-    head = told.takes[0].heads[0]
-    scene = identity(head.identity).scene
+    head = told.shots[0].cast_members[0]
+    scene = random_identity(head.identity).scene
     return Drawn(frames, head.motion.mouth_open[:FRAMES], (0.5 + scene.centre_x, scene.eye_line, scene.head_share))
 
 
@@ -92,7 +92,7 @@ def energies(views: Sequence[View]) -> dict[Key, float]:
     """Share of the variance of each band, mean over the views; frame 0 left out."""
     shares = []
     for one in views:
-        bands = TransformCodec(EVERY).encode(one.rgb)[:, :, 1:]
+        bands = DctCodec(EVERY).encode(one.rgb)[:, :, 1:]
         variance = bands.var((0, 2, 3, 4)).double()
         shares.append(variance / variance.sum())
     mean = torch.stack(shares).mean(0).tolist()
@@ -113,7 +113,7 @@ def strongest(energy: dict[Key, float], counts: tuple[int, int, int]) -> list[Ke
 
 def scaled(keys: Sequence[Key], views: Sequence[View]) -> list[Band]:
     """Mean and deviation over the views; only the mean of a whole cell's colour is not zero by symmetry."""
-    codec = TransformCodec([Band(*key, 0.0, 1.0) for key in keys])
+    codec = DctCodec([Band(*key, 0.0, 1.0) for key in keys])
     bands = [codec.encode(one.rgb)[:, :, 1:].movedim(1, 0).flatten(1) for one in views]
     means = torch.stack([b.mean(1) for b in bands]).mean(0).tolist()
     squares = torch.stack([b.square().mean(1) for b in bands]).mean(0).tolist()
@@ -148,7 +148,7 @@ def followed(mouth: NDArray[np.float32], truth: NDArray[np.floating]) -> float:
     return float(np.mean([np.corrcoef(a @ weights, b)[0, 1] for a, b in zip(x[1::2], y[1::2], strict=True)]))
 
 
-def report(name: str, codec: TransformCodec | None, views: Sequence[View]) -> Iterator[str]:
+def report(name: str, codec: DctCodec | None, views: Sequence[View]) -> Iterator[str]:
     for one in views:
         before = mouths(one.rgb, one.boxes)
         if codec is None:
@@ -180,8 +180,8 @@ def main() -> None:
     sets |= {f"{n} strongest": sorted(energy, key=lambda key: -energy[key])[:n] for n in (36, 48, 72)}
     print("PSNR dB / PSNR dB of the mouth / correlation of a reader with the mouth\n")
     print("| bands | " + " | ".join(VIEWS) + " |\n|---|" + "---|" * len(VIEWS))
-    rows: dict[str, TransformCodec | None] = {"kept": TransformCodec(BANDS)}
-    rows |= {name: TransformCodec([Band(*key, 0.0, 1.0) for key in keys]) for name, keys in sets.items()}
+    rows: dict[str, DctCodec | None] = {"kept": DctCodec(BANDS)}
+    rows |= {name: DctCodec([Band(*key, 0.0, 1.0) for key in keys]) for name, keys in sets.items()}
     for name, codec in (rows | {"uncoded": None}).items():
         print(f"| {name} | " + " | ".join(report(name, codec, views)) + " |", flush=True)
 

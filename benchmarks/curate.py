@@ -30,26 +30,26 @@ import cv2
 import numpy as np
 from scenedetect import AdaptiveDetector, detect
 
-from xsheet.curate.audio.features import listen
-from xsheet.curate.dedup.fingerprint import FingerprintWatcher
-from xsheet.curate.discover import Given
-from xsheet.curate.faces.mediapipe_bundled import BundledFaces
-from xsheet.curate.faces.tracker import FaceWatcher
+from xsheet.curate.audio.features import audio_features
+from xsheet.curate.dedup.fingerprint import FingerprintAnalyser
+from xsheet.curate.discover import InputFile
+from xsheet.curate.faces.mediapipe_bundled import BundledFaceBackend
+from xsheet.curate.faces.tracker import FaceTracker
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb, fit_size
 from xsheet.curate.media.reader import open_media, probe
-from xsheet.curate.media.thumbnails import Reel
-from xsheet.curate.picture.quality import PictureSeries
-from xsheet.curate.pipeline import Where, source_jobs
+from xsheet.curate.media.thumbnails import ThumbnailCollector
+from xsheet.curate.picture.quality import PictureAnalyser
+from xsheet.curate.pipeline import RunContext, analysis_items
 from xsheet.curate.settings import CurateSettings
-from xsheet.curate.shots.scores import CutScores
-from xsheet.curate.tasks.analyse import MeasureTask, SourceJob
-from xsheet.curate.tasks.export import ClipJob, ClipTask
-from xsheet.curate.tasks.probe import Place
+from xsheet.curate.shots.scores import CutScoreAnalyser
+from xsheet.curate.tasks.analyse import AnalysisJob, AnalysisTask
+from xsheet.curate.tasks.export import ExportJob, ExportTask
+from xsheet.curate.tasks.probe import SourcePath
 from xsheet.curate.tasks.sources import probe_sources
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.render import pictures
-from xsheet.runtime.executor import Committed, Execution, Item, run
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.render import render_film
+from xsheet.runtime.executor import Execution, Item, RunResults, run_task
 from xsheet.schemas.clip import Measures
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.timeline import FaceTrack
@@ -63,15 +63,22 @@ SPLIT = {"preset": "veryfast", "crf": "22"}  # what PySceneDetect's split-video 
 CROP_PX = 224
 SETTINGS = CurateSettings()
 ANALYSERS = (
-    "decode", "sound: read", "sound: listen", "CutScores", "PictureSeries", "FingerprintWatcher", "Reel", "FaceWatcher",
-)  # fmt: skip
+    "decode",
+    "sound: read",
+    "sound: listen",
+    "CutScoreAnalyser",
+    "PictureAnalyser",
+    "FingerprintAnalyser",
+    "ThumbnailCollector",
+    "FaceTracker",
+)
 Spent = dict[str, list[float]]
 
 
 def write_film(path: Path, *, stories: int, size: tuple[int, int], loops: int = 1, preset: str = "medium") -> None:
     """A drawn film at 30 fps with the stories' sound; loops repeat its coded packets, which costs next to nothing."""
-    told = [story(index, seed=3, kind="talk") for index in range(stories)]
-    drawn = (rgb for one in told for rgb in pictures(one, size=384))
+    told = [plan_film(index, seed=3, kind="talk") for index in range(stories)]
+    drawn = (rgb for one in told for rgb in render_film(one, height_px=384))
     # Every fifth picture twice makes 30 a second of 25.
     shown = (widened(rgb, size) for k, rgb in enumerate(drawn) for _ in range(1 + (k % 5 == 4)))
     sound = np.tile(np.concatenate([one.sound for one in told]), loops)
@@ -79,7 +86,7 @@ def write_film(path: Path, *, stories: int, size: tuple[int, int], loops: int = 
     count = encode(once, shown, size, FPS, {"preset": preset, "crf": "20", "bf": "0"})  # unordered packets cannot loop
     with av.open(str(path), "w") as out, av.open(str(once)) as film:
         video = out.add_stream_from_template(film.streams.video[0])
-        audio = out.add_stream("aac", rate=16_000, layout="mono")
+        audio = out.add_stream("aac", max_defect_rate=16_000, layout="mono")
         frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
         frame.sample_rate = 16_000
         out.mux([*audio.encode(frame), *audio.encode(None)])
@@ -97,8 +104,8 @@ def encode(path: Path, rgbs: Iterable[Rgb], size: tuple[int, int], fps: int, opt
     """Write pictures with x264 as a tool of its own would; returns their number."""
     sent = 0
     with av.open(str(path), "w") as out:
-        video = out.add_stream("libx264", rate=fps, options=options)
-        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        video = out.add_stream("libx264", max_defect_rate=fps, options=options)
+        video.dim, video.height, video.pix_fmt = *size, "yuv420p"
         video.codec_context.thread_count = 1  # threads only cost CPU here, on both sides
         for rgb in rgbs:
             out.mux(video.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
@@ -125,18 +132,18 @@ def timed(spent: Spent, name: str, minutes: float, work: Callable[[], Any]) -> A
 def ours(film: Path, job: Item, models: Path | None, minutes: float, spent: Spent) -> None:
     """Decode, each analyser alone on the decoded frames, sound, and the task that does all of it."""
     with open_media(film, root=film.parent) as media:
-        size = fit_size(*media.size, long_side=SETTINGS.measure.long_side_px)
+        size = fit_size(*media.size, long_side=SETTINGS.analysis.long_side_px)
         shown = timed(spent, "decode", minutes, lambda: list(media.frames(size=size)))
         assert media.video_passes == 1
         sound = timed(spent, "sound: read", minutes, media.sound)
-        timed(spent, "sound: listen", minutes, lambda: listen(sound, media.clip_frames))
+        timed(spent, "sound: listen", minutes, lambda: audio_features(sound, media.frame_count_at_clip_rate))
     for name, look in {
-        "CutScores": lambda: watched(CutScores(), shown).series(),
-        "PictureSeries": lambda: watched(PictureSeries(models=models), shown).series(),
-        "FingerprintWatcher": lambda: watched(FingerprintWatcher(), shown).fingerprint("src_benchmark", sound=sound),
-        "Reel": lambda: watched(Reel(), shown),
-        "FaceWatcher": lambda: followed(shown, models),
-        "MeasureTask": lambda: MeasureTask(SETTINGS.measure, models=models)(job),
+        "CutScoreAnalyser": lambda: watched(CutScoreAnalyser(), shown).curve(),
+        "PictureAnalyser": lambda: watched(PictureAnalyser(models=models), shown).curve(),
+        "FingerprintAnalyser": lambda: watched(FingerprintAnalyser(), shown).fingerprint("src_benchmark", sound=sound),
+        "ThumbnailCollector": lambda: watched(ThumbnailCollector(), shown),
+        "FaceTracker": lambda: followed(shown, models),
+        "AnalysisTask": lambda: AnalysisTask(SETTINGS.analysis, models=models)(job),
     }.items():
         timed(spent, name, minutes, look)
 
@@ -150,15 +157,15 @@ def watched(watcher: Any, shown: list[Frame]) -> Any:
 
 def followed(shown: list[Frame], models: Path | None) -> list[FaceTrack]:
     """All frames through the face follower, model loading included."""
-    with FaceWatcher(SETTINGS.measure.faces, models=models) as watcher:
+    with FaceTracker(SETTINGS.analysis.faces, models=models) as watcher:
         return watched(watcher, shown).tracks("src_benchmark")
 
 
 def write(jobs: list[Item], spent: Spent) -> None:
     """Every candidate written, per minute of clip: with the body followed, and without."""
     minutes = kept_minutes(jobs)
-    for name, body in (("ClipTask", SETTINGS.write.body), ("ClipTask without body", None)):
-        task = ClipTask(SETTINGS.write.model_copy(update={"body": body}))
+    for name, body in (("ExportTask", SETTINGS.export.pose), ("ExportTask without body", None)):
+        task = ExportTask(SETTINGS.export.model_copy(update={"body": body}))
         timed(spent, name, minutes, lambda task=task: [task(job) for job in jobs])
 
 
@@ -203,7 +210,10 @@ def cut(film: Path, spans: list[tuple[float, float]], *, folder: Path) -> list[P
 
 def crop(shot: Path) -> Path:
     """The first face of every frame as a film of its own."""
-    out, backend = shot.with_name(f"crop-{shot.name}"), BundledFaces(min_score=SETTINGS.measure.faces.min_score)
+    out, backend = (
+        shot.with_name(f"crop-{shot.name}"),
+        BundledFaceBackend(min_score=SETTINGS.analysis.faces.min_detection_confidence),
+    )
     backend.open()
 
     def crops() -> Iterator[Rgb]:
@@ -227,13 +237,13 @@ def cost_table(clip: Path | None, models: Path | None) -> None:
         film, out = clip or Path(folder) / "film.mp4", Path(folder) / "set"
         if clip is None:
             write_film(film, stories=4, size=(1280, 720))
-        given = [Given(path=str(film), root=film.parent)]
-        where = Where(set_folder=out, how=Execution(), models=models, shows_progress=False)
-        sources = probe_sources(given, limits=SETTINGS.measure.media, **where.step("probe"))
-        jobs = source_jobs(given, sources, SETTINGS.measure, where)
-        # In a worker first, for ClipTask reads what was committed; then here, so that models are warm.
-        measured = run(MeasureTask(SETTINGS.measure, models=models), jobs, **where.step("measure"))
-        MeasureTask(SETTINGS.measure, models=models)(jobs[0])
+        given = [InputFile(path=str(film), root=film.parent)]
+        where = RunContext(set_folder=out, execution=Execution(), models=models, shows_progress=False)
+        sources = probe_sources(given, limits=SETTINGS.analysis.media, **where.step_arguments("probe"))
+        jobs = analysis_items(given, sources, SETTINGS.analysis, where)
+        # In a worker first, for ExportTask reads what was committed; then here, so that models are warm.
+        measured = run_task(AnalysisTask(SETTINGS.analysis, models=models), jobs, **where.step_arguments("measure"))
+        AnalysisTask(SETTINGS.analysis, models=models)(jobs[0])
         clips = clip_items(jobs, measured, out)
         minutes = (sources[0].duration_us or 0) / 60e6
         for _ in range(ROUNDS):
@@ -250,11 +260,11 @@ def cost_table(clip: Path | None, models: Path | None) -> None:
           f"{60 * stills / minutes:.1f} MB of stills.")  # fmt: skip
 
 
-def clip_items(jobs: list[Item], measured: Committed, out: Path) -> list[Item]:
+def clip_items(jobs: list[Item], measured: RunResults, out: Path) -> list[Item]:
     """Every candidate as if it were kept."""
     return [
-        Item(key=content_key("clip", clip.clip_id), name=clip.clip_id, payload=ClipJob(
-            place=jobs[0].payload.place, set_folder=out.absolute(), candidate=clip, source_key=outcome.key,
+        Item(key=content_key("clip", clip.clip_id), name=clip.clip_id, payload=ExportJob(
+            source_path=jobs[0].payload.place, set_folder=out.absolute(), candidate=clip, source_key=outcome.key,
         ))
         for outcome in measured.outcomes()
         for clip in measured.rows_of(outcome, Measures)
@@ -280,12 +290,12 @@ def print_cost(cost: dict[str, float]) -> None:
     parts = sum(cost[name] for name in ANALYSERS)
     both = sum(seconds for name, seconds in cost.items() if name.startswith("chain"))
     print(f"| **decode + analysers' own** | {parts:.2f} | |\n| **chain** | {both:.2f} | |")
-    print(f"\nMeasureTask is {cost['MeasureTask'] / parts:.2f} × decode + analysers' own.")
-    for name in ("ClipTask", "ClipTask without body"):
-        mine = cost["probe"] + cost["MeasureTask"] + KEPT_SHARE * cost[name]
+    print(f"\nMeasureTask is {cost['AnalysisTask'] / parts:.2f} × decode + analysers' own.")
+    for name in ("ExportTask", "ExportTask without body"):
+        mine = cost["probe"] + cost["AnalysisTask"] + KEPT_SHARE * cost[name]
         print(f"With {name} on {KEPT_SHARE:.0%}: {mine:.2f} s per minute; the chain takes {both / mine:.2f} × as much.")
     # All of the chain's step goes, its decode and encode too, so the ratio errs on the chain's side.
-    apart = mine - cost["FaceWatcher"] - cost["sound: listen"]
+    apart = mine - cost["FaceTracker"] - cost["sound: listen"]
     rest = both - cost["chain: faces, crops"]
     print(f"Models apart (faces, voice, body): {apart:.2f} s beside {rest:.2f} s, {rest / apart:.2f} × as much.")
 
@@ -308,8 +318,8 @@ def measure_once(film: Path, models: Path | None) -> None:
     """Measure one film in this process; print a row about its memory."""
     source = probe(film, root=film.parent)
     with tempfile.TemporaryDirectory() as out:
-        job = SourceJob(place=Place(path=str(film), root=film.parent), source=source, set_folder=Path(out))
-        MeasureTask(SETTINGS.measure, models=models)(Item(key=source.sha256, name=film.name, payload=job))
+        job = AnalysisJob(source_path=SourcePath(path=str(film), root=film.parent), source=source, set_folder=Path(out))
+        AnalysisTask(SETTINGS.analysis, models=models)(Item(key=source.sha256, name=film.name, payload=job))
     minutes = (source.duration_us or 0) / 60e6
     # Not ru_maxrss: Linux hands the peak of the parent on to what it starts.
     status = Path("/proc/self/status").read_text(encoding="ascii")

@@ -24,15 +24,15 @@ from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb, fit_size
 from xsheet.curate.media.reader import open_media
 from xsheet.curate.media.writer import write_clip
-from xsheet.curate.picture.quality import PictureSeries
+from xsheet.curate.picture.quality import PictureAnalyser
 from xsheet.curate.shots.detect import find_shots
-from xsheet.curate.shots.scores import CutScores
-from xsheet.demo.film.plan import Kind, Story, story
-from xsheet.demo.film.render import pictures
+from xsheet.curate.shots.scores import CutScoreAnalyser
+from xsheet.demo.film.plan import FilmKind, FilmPlan, plan_film
+from xsheet.demo.film.render import render_film
 from xsheet.schemas.time import CLIP_RATE, frame_start_us, frames_in
 from xsheet.schemas.timeline import Timeline
 
-KINDS: tuple[Kind, ...] = ("hard_cut", "jump_cut", "dissolve", "flash", "talk", "two_heads")
+KINDS: tuple[FilmKind, ...] = ("hard_cut", "jump_cut", "dissolve", "flash", "talk", "two_heads")
 RIVALS = {"adaptive 3.0": AdaptiveDetector, "content 27": ContentDetector}
 LABELLED = ("googlework-short", "nasa-13013")
 # Talking, signing and dancing in one shot, at a steady frame rate.
@@ -87,7 +87,7 @@ def read(path: Path, *, long_side: int = 720) -> Iterator[Frame]:
 
 def shots_of(frames: Iterable[Frame]) -> list[tuple[str, range]]:
     """How each shot opens, and its frames."""
-    scores = CutScores()
+    scores = CutScoreAnalyser()
     for frame in frames:
         scores.add(frame)
     series = scores.series()
@@ -111,9 +111,9 @@ def shown_at(seconds: float) -> int:
     return math.ceil(seconds * CLIP_RATE.num - 1e-6)
 
 
-def transition(told: Story, shots: list[tuple[str, range]]) -> tuple[int, int]:
+def transition(told: FilmPlan, shots: list[tuple[str, range]]) -> tuple[int, int]:
     """Worst distance of the edges found from the planted ones, and frames of the transition that lie in shots."""
-    planted = range(told.takes[0].frames.stop, told.takes[1].frames.start)
+    planted = range(told.shots[0].frames.stop, told.shots[1].frames.start)
     inside = sum(len(set(planted) & set(frames)) for _, frames in shots)
     if len(shots) != 2:
         return len(planted), inside
@@ -126,10 +126,10 @@ def puppet_table(films: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for index in range(films):
             kind = KINDS[index % len(KINDS)]
-            told = story(index, seed=3, kind=kind)
+            told = plan_film(index, seed=3, kind=kind)
             path = Path(folder) / told.name
-            write_clip(path, frames=pictures(told, size=256))
-            true = [take.frames.start for take in told.takes if take.opens_with == "cut"]
+            write_clip(path, frames=render_film(told, height_px=256))
+            true = [take.frames.start for take in told.shots if take.opens_with == "cut"]
             shots = shots_of(read(path))
             ours = tallies[kind, "xsheet"]
             ours.add(cuts_of(shots), true, name=told.name)
@@ -188,8 +188,8 @@ def jump_table(shared: Path) -> None:
     print(f"| real, together | {total.hits + total.misses} | {total.hits} | {total.false} |")
     drawn = Tally()
     for index in range(10):
-        told = story(index, seed=3, kind="talk")
-        _jump_row(told.name, list(pictures(told, size=256)), drawn)
+        told = plan_film(index, seed=3, kind="talk")
+        _jump_row(told.name, list(render_film(told, height_px=256)), drawn)
     print(f"| puppet, together | {drawn.hits + drawn.misses} | {drawn.hits} | {drawn.false} |")
 
 
@@ -214,9 +214,9 @@ def cost_table(shared: Path, *, frames: int = 250) -> None:
         shown = list(islice(read(path), frames))
         spent["decode, 25 fps, long side 720"].append((time.process_time() - start) / len(shown))
         for name, watcher in (
-            ("CutScores", CutScores()),
-            ("PictureSeries", PictureSeries()),
-            ("PictureSeries with text", PictureSeries(models=models)),
+            ("CutScoreAnalyser", CutScoreAnalyser()),
+            ("PictureAnalyser", PictureAnalyser()),
+            ("PictureAnalyser with text", PictureAnalyser(models=models)),
         ):
             start = time.process_time()
             for frame in shown:

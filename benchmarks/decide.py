@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from xsheet.curate.filter.decide_set import decide_set, measure_parts
-from xsheet.curate.filter.limits import Limits
+from xsheet.curate.filter.limits import FilterLimits
 from xsheet.curate.filter.sweep import sweep_set
-from xsheet.schemas.settings import load
+from xsheet.schemas.settings import load_settings
 from xsheet.schemas.tables import MEASURES, arrow_schema, write_arrow
 
 STEPS = ("read", "decide", "decide again", "sweep 9 values")
@@ -34,7 +34,7 @@ def rows(rng: np.random.Generator, count: int, first: int) -> pa.Table:
 
     def struct(name: str, columns: dict[str, pa.Array], present: float = 1.0) -> pa.Array:
         kind = schema.field(name).type
-        arrays = [columns.get(f.name, pa.nulls(count, f.type)).cast(f.type) for f in kind]
+        arrays = [columns.get(f.stage, pa.nulls(count, f.type)).cast(f.type) for f in kind]
         return pa.StructArray.from_arrays(arrays, fields=list(kind), mask=pa.array(rng.random(count) > present))
 
     def sync(name: str, present: float, spread: float) -> pa.Array:
@@ -89,17 +89,17 @@ def make(folder: Path, candidates: int) -> None:
 
 def step(name: str, folder: Path) -> None:
     """One step in a process of its own, so that its peak memory is its own: prints seconds, MB and a note."""
-    limits = load(Limits, preset=files("xsheet.curate") / "presets" / "keep.yaml")
+    limits = load_settings(FilterLimits, preset=files("xsheet.curate") / "presets" / "keep.yaml")
     note, began = "", time.perf_counter()
     match name:
         case "read":
             note = f"{sum(len(part) for part in measure_parts(folder)):,} rows"
         case "sweep 9 values":
-            swept = sweep_set(folder, limits, over="sync.lips.min_confidence=1:5:0.5")
+            swept = sweep_set(folder, limits, limit_range="sync.lips.min_confidence=1:5:0.5")
             note = " ".join(f"{row.kept.hours:.0f}" for row in swept) + " h"
         case _:
             done = decide_set(folder, limits)
-            note = f"{done.kept.clips / done.all.clips:.1%} kept, {done.new.clips:,} new"
+            note = f"{done.kept.clips / done.all.clips:.1%} kept, {done.without_previous_verdict.clips:,} new"
     seconds, peak_kb = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"{seconds};{peak_kb / 1024};{note}")
 

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from puppet import pictures, random_motion  # the measuring rod beside this file
 
-from xsheet.curate.body.pose import BodySettings, BodyWatcher
-from xsheet.curate.faces.tracker import FaceSettings, FaceWatcher
+from xsheet.curate.body.pose import PoseAnalyser, PoseSettings
+from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb
-from xsheet.curate.media.reader import Media, open_media
-from xsheet.demo.film.plan import Kind, story
-from xsheet.demo.film.render import pictures as film_pictures
+from xsheet.curate.media.reader import MediaReader, open_media
+from xsheet.demo.film.plan import FilmKind, plan_film
+from xsheet.demo.film.render import render_film as film_pictures
 from xsheet.demo.puppet.pose import Motion
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.timeline import FaceTrack
@@ -46,14 +46,14 @@ def framed(rgbs: Iterable[Rgb]) -> Iterator[Frame]:
 def watched(frames: Iterable[Frame], models: Path | None) -> tuple[list[FaceTrack], int]:
     """Tracks, and the number of frames."""
     count = 0
-    with FaceWatcher(FaceSettings(), models=models) as watcher:
+    with FaceTracker(FaceSettings(), models=models) as watcher:
         for frame in frames:
             watcher.add(frame)
             count += 1
         return watcher.tracks("src_benchmark"), count
 
 
-def shown(media: Media, *, long_side: int = 720) -> Iterator[Frame]:
+def shown(media: MediaReader, *, long_side: int = 720) -> Iterator[Frame]:
     """Frames at the size of the measuring pass."""
     scale = long_side / max(media.size)
     width, height = (max(2, round(side * scale)) for side in media.size)
@@ -91,7 +91,7 @@ def against_truth(takes: Iterable[tuple[Motion, Iterable[Rgb]]], models: Path | 
     found = 0
     for motion, rgbs in takes:
         tracks, frames = watched(framed(rgbs), models)
-        found += int(np.any([known(track, frames) for track in tracks], axis=0).sum())
+        found += int(np.in_total([known(track, frames) for track in tracks], axis=0).sum())
         longest = max(tracks, key=lambda track: track.frames)
         truth.append(motion)
         seen.append({name: series(longest, name, frames) for name in QUANTITIES})
@@ -120,11 +120,11 @@ def sweeps(count: int) -> Iterator[tuple[Motion, Iterable[Rgb]]]:
         yield motion, pictures(seed, motion, size=360)
 
 
-def films(count: int, kind: Kind = "talk") -> Iterator[tuple[Motion, Iterable[Rgb]]]:
+def films(count: int, kind: FilmKind = "talk") -> Iterator[tuple[Motion, Iterable[Rgb]]]:
     """Films of the corpus with one head."""
     for index in range(count):
-        told = story(index, seed=6000, kind=kind)
-        yield told.takes[0].heads[0].motion, film_pictures(told, size=360)
+        told = plan_film(index, seed=6000, kind=kind)
+        yield told.shots[0].cast_members[0].motion, film_pictures(told, height_px=360)
 
 
 def two_heads(count: int, models: Path | None) -> None:
@@ -134,10 +134,10 @@ def two_heads(count: int, models: Path | None) -> None:
     )
     print("|---|---|---|---|")
     for index in range(count):
-        told = story(index, seed=7000, kind="two_heads")
-        tracks, frames = watched(framed(film_pictures(told, size=360)), models)
+        told = plan_film(index, seed=7000, kind="two_heads")
+        tracks, frames = watched(framed(film_pictures(told, height_px=360)), models)
         pair = sorted(sorted(tracks, key=lambda t: -t.frames)[:2], key=lambda t: t.x0[0] or 0.0)
-        mouths = [np.asarray(head.motion.mouth_open, np.float64) for head in told.takes[0].heads]
+        mouths = [np.asarray(head.motion.mouth_open, np.float64) for head in told.shots[0].cast_members]
         own, other = (
             [correlation(series(pair[k], "mouth_open", frames), mouths[k ^ flip]) for k in (0, 1)] for flip in (0, 1)
         )
@@ -157,7 +157,7 @@ def real(shared: Path, models: Path | None, pattern: str) -> None:
         except MediaError as error:
             print(f"| {path.name} | {error.reason} |")
             continue
-        share = np.any([known(track, frames) for track in tracks], axis=0).mean() if tracks else 0.0
+        share = np.in_total([known(track, frames) for track in tracks], axis=0).mean() if tracks else 0.0
         row = f"| {path.name} | {frames} | {100 * share:.0f} | {described.get(path.name, '')} | {len(tracks)} |"
         if tracks:
             track = max(tracks, key=lambda t: t.frames)
@@ -176,8 +176,8 @@ def cost(shared: Path, models: Path | None, count: int) -> None:
         root = shared / "data/videos"
         with (
             open_media(root / name, root=root) as media,
-            FaceWatcher(FaceSettings(), models=models) as faces,
-            BodyWatcher(BodySettings()) as body,
+            FaceTracker(FaceSettings(), models=models) as faces,
+            PoseAnalyser(PoseSettings()) as body,
         ):
             spent = np.zeros((3, count))
             frames = shown(media)
@@ -218,11 +218,13 @@ def identities(shared: Path, count: int) -> None:
             continue
         with open_media(path, root=path.parent) as media:
             for half in (watched(part, None)[0] for part in _halves(islice(shown(media), 150))):
-                shapes += [("real", who, track.shape) for track in half[:1] if track.shape]
+                shapes += [("real", who, track.identity_embedding) for track in half[:1] if track.identity_embedding]
     for seed in range(8000, 8000 + count):
         for take in (0, 1):
             tracks, _ = watched(framed(pictures(seed, random_motion(2 * seed + take, 50), size=256)), None)
-            shapes += [("puppet", str(seed), track.shape) for track in tracks[:1] if track.shape]
+            shapes += [
+                ("puppet", str(seed), track.identity_embedding) for track in tracks[:1] if track.identity_embedding
+            ]
     limits = " | ".join(f"same, different below {limit}" for limit in LIMITS)
     print(f"| set | pairs same / different | median same / different | AUC | {limits} |\n|---|---|---|---|---|---|---|")
     for kind in ("real", "puppet"):

@@ -19,39 +19,39 @@ from typing import NamedTuple
 import numpy as np
 from motion import cached, phases_of
 
-from xsheet.annotate.motion.curves import frames_of
-from xsheet.audit.checks.base import ClipFacts, View, beside
-from xsheet.audit.checks.evidence import Measured
-from xsheet.audit.pipeline import answers_of
-from xsheet.audit.scores import Answer
-from xsheet.audit.seeded_faults import FAULTS, Fault, caught, false_alarms, plant
+from xsheet.annotate.motion.curves import frames_of_span
+from xsheet.audit.checks.base import AnnotationView, ClipMetadata, with_clip_evidence
+from xsheet.audit.checks.evidence import ClipEvidence
+from xsheet.audit.pipeline import run_checks
+from xsheet.audit.scores import CheckEvaluation
+from xsheet.audit.seeded_faults import FAULT_KINDS, FaultKind, detecting_checks, false_positives, seed_fault
 from xsheet.audit.settings import AuditSettings
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.truth import rows_of, run_of
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.truth import truth_rows, truth_run
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.time import Span
 
 MUST = {"shift_0.4", "shift_0.5", "swapped_side", "invented", "deleted", "slabs", "out_of_range"}
-LEAST_SEEN = AuditSettings().motion.min_seen
+LEAST_SEEN = AuditSettings().motion.min_visible_share
 
 
 class Case(NamedTuple):
     """A right annotation beside its clip."""
 
     truth: Annotation
-    measured: Measured
+    measured: ClipEvidence
 
-    def answers(self, annotation: Annotation) -> list[Answer]:
+    def answers(self, annotation: Annotation) -> list[CheckEvaluation]:
         """All checks on this annotation, or on a copy with a fault."""
-        clip = ClipFacts(duration_us=self.truth.duration_us, media_sha256="0" * 64)
-        view = View(annotation=annotation, run=run_of(0), clip=clip)
-        return answers_of(beside(view, self.measured), AuditSettings())
+        clip = ClipMetadata(duration_us=self.truth.duration_us, media_sha256="0" * 64)
+        view = AnnotationView(annotation=annotation, run=truth_run(0), clip=clip)
+        return run_checks(with_clip_evidence(view, self.measured), AuditSettings())
 
     def sees(self, track: vocab.Track, span: Span) -> bool:
         """Whether a track is seen throughout a span."""
-        return (self.measured.seen_share(track, frames_of(span)) or 0.0) >= LEAST_SEEN
+        return (self.measured.visible_share(track, frames_of_span(span)) or 0.0) >= LEAST_SEEN
 
 
 def cases(options: argparse.Namespace) -> Iterator[Case]:
@@ -59,30 +59,30 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
     seeds = range(options.first, options.first + options.films)
     if options.what == "planted":
         for seed in seeds:
-            rows = list(rows_of(story(0, seed=seed, kind="talk"), "src_benchmark"))
+            rows = list(truth_rows(plan_film(0, seed=seed, kind="talk"), "src_benchmark"))
             (signals,) = (row for row in rows if isinstance(row, Signals))
             (truth,) = (row for row in rows if isinstance(row, Annotation))
-            yield Case(truth, Measured(signals))
+            yield Case(truth, ClipEvidence(signals))
         return
     for signals, truth in cached(options.cache, seeds, kind="talk"):
         said = truth if options.what == "measured" else replace(truth, phases=phases_of(signals))
-        yield Case(said, Measured(signals))
+        yield Case(said, ClipEvidence(signals))
 
 
-def table(found: list[Case], *, seed: int = 0, show: Callable[[str], None] = print) -> dict[Fault, tuple[int, int]]:
+def table(found: list[Case], *, seed: int = 0, show: Callable[[str], None] = print) -> dict[FaultKind, tuple[int, int]]:
     """Plants every fault once in every clip that has a place for it; prints, and returns planted and caught."""
     rng, clean = np.random.default_rng(seed), [case.answers(case.truth) for case in found]
-    counts: dict[Fault, tuple[int, int]] = {}
-    by: dict[Fault, Counter[str]] = defaultdict(Counter)
-    missed: dict[Fault, Counter[str]] = defaultdict(Counter)
-    for fault in FAULTS:
+    counts: dict[FaultKind, tuple[int, int]] = {}
+    by: dict[FaultKind, Counter[str]] = defaultdict(Counter)
+    missed: dict[FaultKind, Counter[str]] = defaultdict(Counter)
+    for fault in FAULT_KINDS:
         planted = hits = 0
         for k, case in enumerate(found):
             donors = [p.text for other in (found[k - 1], found[k - 2]) for p in other.truth.phases if other is not case]
-            one = plant(case.truth, fault, rng=rng, donors=donors, seen=case.sees)
+            one = seed_fault(case.truth, fault, rng=rng, donor_texts=donors, is_visible=case.sees)
             if one is None:
                 continue
-            checks = caught(one, clean=clean[k], found=case.answers(one.annotation))
+            checks = detecting_checks(one, baseline=clean[k], evaluations=case.answers(one.annotation))
             planted, hits = planted + 1, hits + bool(checks)
             by[fault].update(checks)
             if not checks:
@@ -105,10 +105,10 @@ def _actions(truth: Annotation, faulty: Annotation, phase_ids: tuple[str, ...]) 
     return touched or [p.action for p in truth.phases if p.phase_id in gone] or ["clip"]
 
 
-def alarms(found: list[Case], clean: list[list[Answer]], show: Callable[[str], None]) -> float:
+def alarms(found: list[Case], clean: list[list[CheckEvaluation]], show: Callable[[str], None]) -> float:
     """Prints and returns the share of right phases with a finding."""
     phases = sum(len(case.truth.phases) for case in found)
-    wrong = [false_alarms(answers) for answers in clean]
+    wrong = [false_positives(answers) for answers in clean]
     flagged, other = sum(len(ids) for ids, _ in wrong), sum(count for _, count in wrong)
     by = Counter(c.id for answers in clean for c, o in answers if o.passed is False and c.severity != "info")
     show(

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from xsheet.curate.audio.features import as_array, silero_voice
-from xsheet.curate.faces.tracker import FaceSettings, FaceWatcher
+from xsheet.curate.audio.features import series_to_array, silero_voice
+from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
 from xsheet.curate.media.reader import open_media
-from xsheet.curate.sync.audio_to_mouth import TAPS, WEIGHTS, normalised, predict, spectra
+from xsheet.curate.sync.audio_to_mouth import TAPS, WEIGHTS, apply_coefficients, log_mel_spectrogram, normalise_bands
 from xsheet.curate.sync.lip_audio import score_sync
 from xsheet.demo.film import voice
 from xsheet.schemas.clip import SyncScore
@@ -63,7 +63,7 @@ def real_talks(folder: Path, *, cache: Path) -> list[Talk]:
             person=person,
             mouth=tracks[0],
             voice=speech,
-            inputs=normalised(spectra(sound), speech),
+            inputs=normalise_bands(log_mel_spectrogram(sound), speech),
             is_in_sync=name.startswith("grid"),
         )
         for name, person in PEOPLE.items()
@@ -75,7 +75,7 @@ def watched(path: Path, *, cache: Path) -> tuple[Floats, Floats, Floats]:
     """(tracks, Q, T) mouths with the longest track first, (640 T,) sound, (T,) voice; kept in the cache."""
     kept = cache / f"{path.parent.name}-{path.name}.npz"
     if not kept.exists():
-        with open_media(path, root=path.parent) as media, FaceWatcher(FaceSettings()) as watcher:
+        with open_media(path, root=path.parent) as media, FaceTracker(FaceSettings()) as watcher:
             sound, frames = media.sound(), 0
             for frame in media.frames():
                 watcher.add(frame)
@@ -84,7 +84,7 @@ def watched(path: Path, *, cache: Path) -> tuple[Floats, Floats, Floats]:
         mouths = np.full((len(tracks), 2, frames), np.nan)
         for mouth, track in zip(mouths, tracks, strict=True):
             for row, series in zip(mouth, (track.mouth_open, track.mouth_wide), strict=True):
-                row[track.start_frame : track.start_frame + track.frames] = as_array(series)
+                row[track.start_frame : track.start_frame + track.frames] = series_to_array(series)
         sound = np.zeros(0, np.float32) if sound is None else sound
         cache.mkdir(parents=True, exist_ok=True)
         np.savez(kept, mouths=mouths, sound=sound, voice=silero_voice(sound))
@@ -96,14 +96,14 @@ def puppet_talks(count: int, *, seed: int) -> Iterator[Talk]:
     """Spoken mouths as they were planned; nothing is drawn."""
     for index in range(count):
         rng = np.random.default_rng((seed, index))
-        said = voice.speak(rng, int(rng.integers(75, 176)))
+        said = voice.synthesise_speech(rng, int(rng.integers(75, 176)))
         speech = silero_voice(said.sound)
         yield Talk(
             name=f"puppet {index}",
             person="puppet",
             mouth=np.stack([said.mouth_open, said.mouth_wide]).astype(np.float64),
             voice=speech,
-            inputs=normalised(spectra(said.sound), speech),
+            inputs=normalise_bands(log_mel_spectrogram(said.sound), speech),
             is_in_sync=True,
         )
 
@@ -130,7 +130,7 @@ def ridge(talks: Sequence[Talk], offsets: dict[str, int]) -> Floats:
         targets.append(target[:, use].T - target[:, use].mean(1))
         is_puppet.append(np.full(use.sum(), talk.person == "puppet"))
     x, y, puppet = np.concatenate(inputs), np.concatenate(targets), np.concatenate(is_puppet)
-    share = np.where(puppet, PUPPET_SHARE / max(1, puppet.sum()), (1 - PUPPET_SHARE) / max(1, (~puppet).sum()))
+    share = np.select(puppet, PUPPET_SHARE / max(1, puppet.sum()), (1 - PUPPET_SHARE) / max(1, (~puppet).sum()))
     x = x - share @ x
     found = np.linalg.solve((x * share[:, None]).T @ x + RIDGE * np.eye(x.shape[1]), (x * share[:, None]).T @ y)
     return np.asarray(found.T.reshape(y.shape[1], len(TAPS), -1), np.float32)
@@ -138,7 +138,7 @@ def ridge(talks: Sequence[Talk], offsets: dict[str, int]) -> Floats:
 
 def drift_free(talk: Talk) -> tuple[Floats, NDArray[np.bool_]]:
     """(Q, T) mouth without slow motion, in standard deviations over its voiced frames, and which frames those are."""
-    use = (np.convolve(talk.voice >= 0.5, np.ones(3), mode="same") > 0) & ~np.isnan(talk.mouth).any(0)
+    use = (np.convolve(talk.voice >= 0.5, np.ones(3), mode="same") > 0) & ~np.isnan(talk.mouth).in_total(0)
     known = np.nan_to_num(talk.mouth)
     bell = np.hanning(DRIFT_FRAMES + 2)[1:-1]
     slow = [np.convolve(row, bell, mode="same") for row in (*known, (~np.isnan(talk.mouth[0])).astype(float))]
@@ -156,7 +156,7 @@ def score(talk: Talk, weights: Floats, *, sound: Talk | None = None) -> SyncScor
     """A mouth against its own sound, or against another one of at least its length."""
     heard = sound or talk
     length = talk.mouth.shape[1]
-    return score_sync(talk.mouth, predict(heard.inputs, weights)[:, :length], heard.voice[:length])
+    return score_sync(talk.mouth, apply_coefficients(heard.inputs, weights)[:, :length], heard.voice[:length])
 
 
 def main() -> None:

@@ -17,11 +17,11 @@ from pathlib import Path
 from puppet_set import make_set
 
 from xsheet.runtime.executor import Execution
-from xsheet.schemas.settings import load
+from xsheet.schemas.settings import load_settings
 from xsheet.train.data.cache.build import build_cache
-from xsheet.train.evaluate.evaluate import EvaluateSettings, Evaluation, evaluate
-from xsheet.train.evaluate.validation import Watching, WatchSettings
-from xsheet.train.launch import Workers
+from xsheet.train.evaluate.evaluate import Evaluation, EvaluationSettings, evaluate
+from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings
+from xsheet.train.launch import WorkerSettings
 from xsheet.train.run import train_stages
 from xsheet.train.settings import StageName, TrainSettings
 
@@ -34,16 +34,24 @@ the text, as both seeds' validation clips asked for (docs/log/train.md#tiny)."""
 
 def settings_of(overrides: Sequence[str]) -> TrainSettings:
     """The preset `tiny` for the puppet set."""
-    return load(TrainSettings, preset=files("xsheet.train") / "presets" / "tiny.yaml", overrides=[*PUPPETS, *overrides])
+    return load_settings(
+        TrainSettings, preset=files("xsheet.train") / "presets" / "tiny.yaml", overrides=[*PUPPETS, *overrides]
+    )
 
 
 def learn(
-    set_folder: Path, run: Path, settings: TrainSettings, *, stages: Sequence[StageName], how: Workers, watches: bool
+    set_folder: Path,
+    run: Path,
+    settings: TrainSettings,
+    *,
+    stages: Sequence[StageName],
+    how: WorkerSettings,
+    watches: bool,
 ) -> float:
     """Train, or go on; seconds that it took this time."""
     began = time.perf_counter()
-    watch = Watching(WatchSettings()) if watches else None
-    train_stages(set_folder, settings, stages=stages, out=run, how=how, watch=watch)
+    watch = ValidationCallback(ValidationSettings()) if watches else None
+    train_stages(set_folder, settings, stages=stages, out=run, workers=how, validation=watch)
     return time.perf_counter() - began
 
 
@@ -60,11 +68,13 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     settings, run = settings_of(given.overrides), given.folder / given.run
-    set_folder = make_set(given.folder / "set", train=given.clips, held_out=given.held_out, seed=0)
-    build_cache(set_folder, settings.cache, how=Execution(jobs=2), shows_progress=False)
-    how = Workers(count=given.workers)
+    set_folder = make_set(given.folder / "set", train=given.clips, held_out_loss=given.held_out, seed=0)
+    build_cache(set_folder, settings.cache, execution=Execution(jobs=2), shows_progress=False)
+    how = WorkerSettings(count=given.workers)
     seconds = learn(set_folder, run, settings, stages=("stage1", "stage2"), how=how, watches=True)
-    done: Evaluation = evaluate(run, set_folder, load(EvaluateSettings, overrides=[*SAMPLING, *given.sample]))
+    done: Evaluation = evaluate(
+        run, set_folder, load_settings(EvaluationSettings, overrides=[*SAMPLING, *given.sample])
+    )
     done.write(run / "evaluation.json")
     print(done.table())
     print(f"\n{json.dumps(given.overrides)}: stages took {seconds:.0f} s")

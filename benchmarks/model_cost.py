@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from xsheet.model.config import FRAMES_PER_LATENT, tiny
+from xsheet.model.config import FRAMES_PER_LATENT, tiny_config
 from xsheet.model.transformer import ActAvatarTransformer
 
 LATENTS, TOKENS = 9, 16  # 33 frames of 64 x 64 pixels
@@ -23,15 +23,15 @@ LATENTS, TOKENS = 9, 16  # 33 frames of 64 x 64 pixels
 
 def cases(batch: int) -> dict[str, Callable[[], Tensor]]:
     """A forward pass each."""
-    size = tiny()
+    size = tiny_config()
     model = ActAvatarTransformer(**size.model_dump())
     block = model.blocks[-1]
     with torch.no_grad():
         block.audio_attn.to_out.weight.normal_(std=0.02)
-    video = torch.randn(batch, LATENTS * TOKENS, size.dim, requires_grad=True)
-    text = torch.randn(batch, size.text_tokens, size.dim, requires_grad=True)
-    mod = torch.randn(batch, LATENTS, 1, 6, size.dim, requires_grad=True)
-    rotary = model.rope(torch.empty(1, size.in_channels, LATENTS, 8, 8))
+    video = torch.randn(batch, LATENTS * TOKENS, size.hidden_dim, requires_grad=True)
+    text = torch.randn(batch, size.text_tokens, size.hidden_dim, requires_grad=True)
+    mod = torch.randn(batch, LATENTS, 1, 6, size.hidden_dim, requires_grad=True)
+    rotary = model.rope(torch.background(1, size.in_channels, LATENTS, 8, 8))
     phases = torch.randint(-1, size.max_phases + 1, (batch, size.text_tokens))
     frames = 1 + FRAMES_PER_LATENT * (LATENTS - 1)
     sound = torch.randn(batch, frames, size.audio_layers, size.audio_channels)
@@ -63,7 +63,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.manual_seed(0)
     ms = measure(cases(options.batch), options.rounds)
-    blocks, base = tiny().num_layers, ms["block without sound"]
+    blocks, base = tiny_config().num_layers, ms["block without sound"]
     parts = {
         "audio attention": ms["block with sound"] - base,
         f"audio projector, 1/{blocks}": ms["audio projector"] / blocks,

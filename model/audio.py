@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from xsheet.model.config import FRAMES_PER_LATENT, ActAvatarConfig
 
-CONTEXT = 2
+CONTEXT_FRAMES = 2
 """Video frames of sound to each side of a frame: a window of five slots."""
-_FIRST_SLOTS = 2 * CONTEXT + 1
-_LATER_SLOTS = FRAMES_PER_LATENT + 2 * CONTEXT
+_FIRST_SLOTS = 2 * CONTEXT_FRAMES + 1
+_LATER_SLOTS = FRAMES_PER_LATENT + 2 * CONTEXT_FRAMES
 
 
 class AudioProjector(nn.Module):
@@ -36,18 +36,18 @@ class AudioProjector(nn.Module):
 
     def forward(self, audio_BTLC: Tensor) -> Tensor:
         """(B, T, L, C) -> (B, F, K, A)."""
-        first, later = windows(audio_BTLC.flatten(2))
+        first, later = audio_windows(audio_BTLC.flatten(2))
         hidden = torch.cat([self.first(first), self.later(later)], dim=1).relu()
         tokens = self.last(self.middle(hidden).relu())
         normed: Tensor = self.norm(tokens.unflatten(2, (self.tokens, -1)))
         return normed
 
 
-def windows(sound_BTX: Tensor) -> tuple[Tensor, Tensor]:
+def audio_windows(audio_BTX: Tensor) -> tuple[Tensor, Tensor]:
     """What latent 0 sees, (B, 1, 5X), and what each later latent j sees, frames 4j - 5 .. 4j + 2, (B, F - 1, 8X)."""
-    padded = functional.pad(sound_BTX.mT, (CONTEXT, CONTEXT), mode="replicate").mT
+    padded = functional.pad(audio_BTX.mT, (CONTEXT_FRAMES, CONTEXT_FRAMES), mode="replicate").mT
     first = padded[:, :_FIRST_SLOTS].flatten(1)[:, None]
-    if sound_BTX.shape[1] == 1:
+    if audio_BTX.shape[1] == 1:
         return first, padded.new_empty(padded.shape[0], 0, _LATER_SLOTS * padded.shape[2])
     later = padded[:, 1:].unfold(1, _LATER_SLOTS, FRAMES_PER_LATENT)
     return first, later.mT.flatten(2)
@@ -60,19 +60,19 @@ class AudioAttention(nn.Module):
     the base's, and the other weights here get their first gradient after the first update.
     """
 
-    depth: Tensor
+    residual_scale: Tensor
 
-    def __init__(self, config: ActAvatarConfig, *, depth: float) -> None:
+    def __init__(self, config: ActAvatarConfig, *, residual_scale: float) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
-        self.norm = nn.LayerNorm(config.dim, eps=config.eps)
-        self.to_q = nn.Linear(config.dim, config.dim)
-        self.to_kv = nn.Linear(config.audio_dim, 2 * config.dim)
-        self.to_out = nn.Linear(config.dim, config.dim)
+        self.norm = nn.LayerNorm(config.hidden_dim, eps=config.eps)
+        self.to_q = nn.Linear(config.hidden_dim, config.hidden_dim)
+        self.to_kv = nn.Linear(config.audio_dim, 2 * config.hidden_dim)
+        self.to_out = nn.Linear(config.hidden_dim, config.hidden_dim)
         nn.init.zeros_(self.to_out.weight)
         nn.init.zeros_(self.to_out.bias)
         # It follows from the config, and must not come back from weights of another one.
-        self.register_buffer("depth", torch.tensor(depth), persistent=False)
+        self.register_buffer("depth", torch.tensor(residual_scale), persistent=False)
 
     def forward(self, x_BND: Tensor, audio_BFKA: Tensor) -> Tensor:
         """The residual, (B, N, D)."""
@@ -82,4 +82,4 @@ class AudioAttention(nn.Module):
         q, k, v = (t.unflatten(2, split).transpose(1, 2) for t in (q, k, v))
         seen = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
         residual: Tensor = self.to_out(seen.reshape(x_BND.shape))
-        return self.depth * residual
+        return self.residual_scale * residual

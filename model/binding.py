@@ -15,7 +15,7 @@ from xsheet.model.config import FRAMES_PER_LATENT, PhaseMask
 
 
 def phase_bias(
-    kind: PhaseMask, *, phase_BM: Tensor, window_BK2: Tensor, frames: int, soft_frames: float
+    mask: PhaseMask, *, phase_BM: Tensor, window_BK2: Tensor, latent_frames: int, soft_frames: float
 ) -> Tensor | None:
     """What is added to the attention of latent frame f to token m, (B, F, M) float32; None without a mask.
 
@@ -23,18 +23,18 @@ def phase_bias(
     pads are always seen. hard: 0 where a frame of the latent lies in the window, else -inf. soft: the log of a window
     whose sides are sigmoids of scale `soft_frames`, taken at the middle of the latent's frames.
     """
-    if kind == "none":
+    if mask == "none":
         return None
-    first, last = _frames_of_latents(frames, device=window_BK2.device)
+    first, last = _frame_range_of_latents(latent_frames, device=window_BK2.device)
     start, end = window_BK2.float().unsqueeze(1).unbind(-1)  # each (B, 1, K), against (F, 1)
-    if kind == "hard":
+    if mask == "hard":
         bias_BFK = torch.zeros_like(start + first).masked_fill((last < start) | (first >= end), -torch.inf)
     else:
         middle = (first + last) / 2
         bias_BFK = functional.logsigmoid((middle - start) / soft_frames)
         bias_BFK = bias_BFK + functional.logsigmoid((end - middle) / soft_frames)
     by_phase = functional.pad(bias_BFK, (1, 0))  # phase 0, base and pads: nothing to add
-    return by_phase.gather(2, phase_BM.clamp(min=0).unsqueeze(1).expand(-1, frames, -1))
+    return by_phase.gather(2, phase_BM.clamp(min=0).unsqueeze(1).expand(-1, latent_frames, -1))
 
 
 def masked_text_attention(attention: Any, x_BND: Tensor, text_BMD: Tensor, bias_BFM: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def masked_text_attention(attention: Any, x_BND: Tensor, text_BMD: Tensor, bias_
     return out
 
 
-def _frames_of_latents(frames: int, *, device: torch.device) -> tuple[Tensor, Tensor]:
+def _frame_range_of_latents(frames: int, *, device: torch.device) -> tuple[Tensor, Tensor]:
     """First and last video frame of each latent frame, (F, 1): 0..0, 1..4, 5..8 and so on."""
     last = torch.arange(frames, device=device, dtype=torch.float32)[:, None] * FRAMES_PER_LATENT
     return (last - FRAMES_PER_LATENT + 1).clamp(min=0), last

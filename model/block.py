@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from xsheet.model.audio import AudioAttention
 from xsheet.model.binding import masked_text_attention
-from xsheet.model.config import ActAvatarConfig, Depth
+from xsheet.model.config import ActAvatarConfig, AudioDepthSchedule
 from xsheet.model.wan import WanTransformerBlock
 
 
@@ -21,9 +21,13 @@ class ActAvatarBlock(WanTransformerBlock):
     """
 
     def __init__(self, config: ActAvatarConfig, *, index: int) -> None:
-        super().__init__(config.dim, config.ffn_dim, config.num_attention_heads, config.qk_norm, True, config.eps)
-        factor = depth_factor(index, blocks=config.num_layers, depth=config.audio_depth, gamma=config.audio_gamma)
-        self.audio_attn: nn.Module = AudioAttention(config, depth=factor)
+        super().__init__(
+            config.hidden_dim, config.ffn_dim, config.num_attention_heads, config.qk_norm, True, config.eps
+        )
+        factor = audio_residual_scale(
+            index, block_count=config.num_layers, schedule=config.audio_depth_schedule, gamma=config.audio_depth_gamma
+        )
+        self.audio_attn: nn.Module = AudioAttention(config, residual_scale=factor)
 
     def forward(  # type: ignore[override]  # takes sound, a phase mask, and time per latent frame
         self,
@@ -40,7 +44,7 @@ class ActAvatarBlock(WanTransformerBlock):
 
         h_BND = modulate(self.norm1(x_BND.float()), shift, scale).type_as(x_BND)
         h_BND = self.attn1(h_BND, None, None, rotary)
-        x_BND = (x_BND.float() + gated(h_BND, gate)).type_as(x_BND)
+        x_BND = (x_BND.float() + apply_gate(h_BND, gate)).type_as(x_BND)
 
         h_BND = self.norm2(x_BND.float()).type_as(x_BND)
         if bias_BFM is None:
@@ -53,26 +57,26 @@ class ActAvatarBlock(WanTransformerBlock):
 
         h_BND = modulate(self.norm3(x_BND.float()), ffn_shift, ffn_scale).type_as(x_BND)
         h_BND = self.ffn(h_BND)
-        return (x_BND.float() + gated(h_BND.float(), ffn_gate)).type_as(x_BND)
+        return (x_BND.float() + apply_gate(h_BND.float(), ffn_gate)).type_as(x_BND)
 
 
 def modulate(x_BND: Tensor, shift_BFSD: Tensor, scale_BFSD: Tensor) -> Tensor:
     """Scaled by 1 + scale and shifted; at 28,160 tokens 2 MB of numbers per latent frame do for 2 GB per token."""
-    x_BFSD = _by_frame(x_BND, shift_BFSD.shape[1])
+    x_BFSD = _split_by_frame(x_BND, shift_BFSD.shape[1])
     return (x_BFSD * (1 + scale_BFSD) + shift_BFSD).flatten(1, 2)
 
 
-def gated(x_BND: Tensor, gate_BFSD: Tensor) -> Tensor:
+def apply_gate(x_BND: Tensor, gate_BFSD: Tensor) -> Tensor:
     """Times the gate, in the same way."""
-    return (_by_frame(x_BND, gate_BFSD.shape[1]) * gate_BFSD).flatten(1, 2)
+    return (_split_by_frame(x_BND, gate_BFSD.shape[1]) * gate_BFSD).flatten(1, 2)
 
 
-def _by_frame(x_BND: Tensor, frames: int) -> Tensor:
+def _split_by_frame(x_BND: Tensor, frames: int) -> Tensor:
     return x_BND.reshape(len(x_BND), frames, -1, x_BND.shape[-1])
 
 
 PAD = -1
-BASE = 0
+NO_PHASE = 0
 
 
 class PhaseTable(nn.Module):
@@ -87,11 +91,11 @@ class PhaseTable(nn.Module):
 
     def forward(self, phase_BM: Tensor) -> Tensor:
         """(B, M) phase of each token, PAD, BASE or 1..K_max -> (B, M, D) to add to the text."""
-        return functional.embedding(phase_BM.clamp(min=BASE), self.weight, padding_idx=BASE)
+        return functional.embedding(phase_BM.clamp(min=NO_PHASE), self.weight, padding_idx=NO_PHASE)
 
 
-def depth_factor(block: int, *, blocks: int, depth: Depth, gamma: float) -> float:
+def audio_residual_scale(block_index: int, *, block_count: int, schedule: AudioDepthSchedule, gamma: float) -> float:
     """f(l) of the block with the 0-based index `block` = l - 1; 0 and 1 everywhere for `none` and `uniform`."""
-    if depth == "power":
-        return float(((block + 1) / blocks) ** gamma)
-    return {"none": 0.0, "uniform": 1.0}[depth]
+    if schedule == "power":
+        return float(((block_index + 1) / block_count) ** gamma)
+    return {"none": 0.0, "uniform": 1.0}[schedule]

@@ -11,8 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xsheet.model.block import BASE
-from xsheet.model.flow import Velocity, preconditioned
+from xsheet.model.block import NO_PHASE
+from xsheet.model.flow import Velocity, precondition
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.settings import StrictModel
 
@@ -32,7 +32,7 @@ class Condition:
     phase_BM: Tensor
     audio_BTLQ: Tensor
     window_BK2: Tensor | None = None
-    control: Any = None  # what a variant is told besides
+    extra_conditioning: Any = None  # what a variant is told besides
 
     def velocity(self, model: ActAvatarTransformer, x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
         """What the model says under this condition."""
@@ -42,25 +42,25 @@ class Condition:
             phase_BM=self.phase_BM,
             window_BK2=self.window_BK2,
             audio_BTLQ=self.audio_BTLQ,
-            control=self.control,
+            control=self.extra_conditioning,
         )
-        return (preconditioned(network) if model.size.preconditioned else network)(x_BCFHW, timestep_BF)
+        return (precondition(network) if model.model_config.velocity_preconditioning else network)(x_BCFHW, timestep_BF)
 
 
-def drop(given: Condition, *, text_B: Tensor, audio_B: Tensor, null_text_ME: Tensor) -> Condition:
+def drop_conditions(condition: Condition, *, text_B: Tensor, audio_B: Tensor, null_text_ME: Tensor) -> Condition:
     """The condition without text or sound where told (bool). The one meaning of "nothing", in training and sampling.
 
     No text is the null prompt with no phase on any token; no sound is features of zero, before the projector.
     """
     return replace(
-        given,
-        text_BME=torch.where(text_B[:, None, None], null_text_ME.to(given.text_BME.dtype), given.text_BME),
-        phase_BM=given.phase_BM.masked_fill(text_B[:, None], BASE),
-        audio_BTLQ=given.audio_BTLQ.masked_fill(audio_B[:, None, None, None], 0),
+        condition,
+        text_BME=torch.where(text_B[:, None, None], null_text_ME.to(condition.text_BME.dtype), condition.text_BME),
+        phase_BM=condition.phase_BM.masked_fill(text_B[:, None], NO_PHASE),
+        audio_BTLQ=condition.audio_BTLQ.masked_fill(audio_B[:, None, None, None], 0),
     )
 
 
-def guided(both: Velocity, *, neither: Velocity, heard: Velocity, settings: GuidanceSettings) -> Velocity:
+def guided(cond: Velocity, *, uncond: Velocity, audio_only: Velocity, settings: GuidanceSettings) -> Velocity:
     """The velocity to follow.
 
     One scale s, two passes: v(0,0) + s [v(c,a) - v(0,0)]. With a scale for sound, three passes, after MultiTalk:
@@ -68,10 +68,10 @@ def guided(both: Velocity, *, neither: Velocity, heard: Velocity, settings: Guid
     """
 
     def follow(x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
-        of_neither, of_both = (said(x_BCFHW, timestep_BF) for said in (neither, both))
+        of_neither, of_both = (said(x_BCFHW, timestep_BF) for said in (uncond, cond))
         if settings.audio_scale is None:
             return torch.lerp(of_neither, of_both, settings.scale)
-        of_heard = heard(x_BCFHW, timestep_BF)
+        of_heard = audio_only(x_BCFHW, timestep_BF)
         return of_neither + settings.audio_scale * (of_heard - of_neither) + settings.scale * (of_both - of_heard)
 
     return follow

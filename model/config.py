@@ -16,7 +16,7 @@ from xsheet.schemas.settings import StrictModel
 FRAMES_PER_LATENT = 4
 """Video frames that one latent frame stands for; latent 0 is frame 0 alone. The same in every Wan codec."""
 
-Depth = Literal["none", "uniform", "power"]
+AudioDepthSchedule = Literal["none", "uniform", "power"]
 PhaseMask = Literal["none", "hard", "soft"]
 
 
@@ -48,7 +48,7 @@ class WanConfig(StrictModel):
     pos_embed_seq_len: None = None
 
     @property
-    def dim(self) -> int:
+    def hidden_dim(self) -> int:
         """Width of a token inside the transformer."""
         return self.num_attention_heads * self.attention_head_dim
 
@@ -63,7 +63,7 @@ class ActAvatarConfig(WanConfig):
         default=512, ge=1, description="length of every prompt, pads included (Wan attends to them)"
     )
 
-    preconditioned: bool = Field(
+    velocity_preconditioning: bool = Field(
         default=False, description="the velocity is flow.preconditioned's of what the network says; not Wan's; ours"
     )
 
@@ -76,49 +76,51 @@ class ActAvatarConfig(WanConfig):
     audio_hidden: int = Field(default=512, ge=1, description="width inside the projector; MultiTalk's")
     audio_tokens: int = Field(default=32, ge=1, description="tokens per latent frame; MultiTalk's")
     audio_dim: int = Field(default=768, ge=1, description="width of an audio token; MultiTalk's")
-    audio_depth: Depth = Field(default="power", description="none: no block hears, uniform: all alike, power: (l/L)^γ")
-    audio_gamma: float = Field(default=1.5, ge=0, le=8, description="γ of the power")
+    audio_depth_schedule: AudioDepthSchedule = Field(
+        default="power", description="none: no block hears, uniform: all alike, power: (l/L)^γ"
+    )
+    audio_depth_gamma: float = Field(default=1.5, ge=0, le=8, description="γ of the power")
 
     @model_validator(mode="after")
-    def _whole(self) -> "ActAvatarConfig":
+    def _check_consistency(self) -> "ActAvatarConfig":
         if self.patch_size[0] != 1:
             raise ValueError("a token spans one latent frame: patch_size must begin with 1")
         if self.latent_stride[0] != FRAMES_PER_LATENT:
             raise ValueError(f"latent_stride must begin with {FRAMES_PER_LATENT}")
         return self
 
-    def base(self) -> dict[str, Any]:
+    def backbone_fields(self) -> dict[str, Any]:
         """The fields of the base alone."""
         return self.model_dump(include=set(WanConfig.model_fields))
 
 
 def config_from(
-    fields: Mapping[str, Any], *, where: str, kind: type[ActAvatarConfig] = ActAvatarConfig
+    fields: Mapping[str, Any], *, where: str, config_class: type[ActAvatarConfig] = ActAvatarConfig
 ) -> ActAvatarConfig:
     """A config from the fields of a config.json (lists for tuples; keys with an underscore are diffusers' own).
 
     Args:
         fields: all of them.
         where: for the error.
-        kind: the base's, or that of a variant.
+        config_class: the base's, or that of a variant.
 
     Raises:
         ConfigError: a field is missing, unknown or outside its range.
     """
     plain = {key: value for key, value in fields.items() if not key.startswith("_")}
     try:
-        return kind.model_validate_json(json.dumps(plain))
+        return config_class.model_validate_json(json.dumps(plain))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ConfigError(
             where=f"{where}: {'.'.join(map(str, first['loc'])) or 'size'}",
             expected=first["msg"][0].lower() + first["msg"][1:],
-            came="nothing" if first["type"] == "missing" else repr(first["input"])[:200],
-            todo="take the config.json of a Wan text-and-image-to-video transformer, or one that xsheet wrote",
+            got="nothing" if first["type"] == "missing" else repr(first["input"])[:200],
+            hint="take the config.json of a Wan text-and-image-to-video transformer, or one that xsheet wrote",
         ) from error
 
 
-def tiny() -> ActAvatarConfig:
+def tiny_config() -> ActAvatarConfig:
     """2.7 million parameters, for a CPU: 96 numbers per token into a width of 128.
 
     A trial with 288 numbers per token at width 192 never got the noise out of the picture (docs/log/); the width must
@@ -135,7 +137,7 @@ def tiny() -> ActAvatarConfig:
         rope_max_seq_len=128,
         latent_stride=(FRAMES_PER_LATENT, 8, 8),
         text_tokens=96,  # puppet sheets take up to 80; of a longer one the base block is told in fewer words
-        preconditioned=True,  # after 100 steps the loss is 11 % lower, after 300 3 % (docs/log/train.md#tiny)
+        velocity_preconditioning=True,  # after 100 steps the loss is 11 % lower, after 300 3 % (docs/log/train.md#tiny)
         audio_layers=4,  # steps of 10 ms in a video frame at 25 fps
         audio_channels=20,  # log-mel bands
         audio_hidden=128,
@@ -144,7 +146,7 @@ def tiny() -> ActAvatarConfig:
     )
 
 
-def wan2_2_ti2v_5b() -> ActAvatarConfig:
+def wan2_2_ti2v_5b_config() -> ActAvatarConfig:
     """Wan2.2-TI2V-5B (30 blocks, 24 heads x 128) with ActAvatar's parts: 5.0 + 0.78 billion parameters."""
     return ActAvatarConfig(
         num_attention_heads=24,

@@ -19,7 +19,7 @@ from xsheet.schemas.settings import StrictModel
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(noised latent (B, C, F, H, W), timestep (B, F)) -> velocity of the same shape as the latent."""
 
-TIMESTEPS = 1000
+TIMESTEP_SCALE = 1000
 """Wan's timestep of pure noise."""
 
 
@@ -33,7 +33,7 @@ class FlowSettings(StrictModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noised:
+class NoisedLatent:
     """A training input and what the model should say to it."""
 
     x_BCFHW: Tensor
@@ -41,29 +41,31 @@ class Noised:
     target_BCFHW: Tensor
 
 
-def shifted(sigma: Tensor, shift: float) -> Tensor:
+def shift_sigma(sigma: Tensor, shift: float) -> Tensor:
     """σ with its odds σ / (1 - σ) multiplied by the shift; 0 and 1 stay."""
     return shift * sigma / (1 + (shift - 1) * sigma)
 
 
-def draw_sigma(count: int, *, settings: FlowSettings, rng: Generator) -> Tensor:
+def sample_sigma(count: int, *, settings: FlowSettings, rng: Generator) -> Tensor:
     """`count` values of σ in [0, 1], float32, on the generator's device."""
     if settings.density == "uniform":
         sigma = torch.rand(count, generator=rng, device=rng.device)
     else:
         normal = torch.randn(count, generator=rng, device=rng.device)
         sigma = (settings.logit_mean + settings.logit_std * normal).sigmoid()
-    return shifted(sigma, settings.shift)
+    return shift_sigma(sigma, settings.shift)
 
 
-def noised(clean_BCFHW: Tensor, *, noise_BCFHW: Tensor, sigma_B: Tensor) -> Noised:
+def add_noise(clean_BCFHW: Tensor, *, noise_BCFHW: Tensor, sigma_B: Tensor) -> NoisedLatent:
     """Noise on every latent frame but the first; ValueError if there is no other."""
     if clean_BCFHW.shape[2] < 2:
         raise ValueError(f"expected at least 2 latent frames, got {clean_BCFHW.shape[2]}: a picture alone has no loss")
-    sigma_BF = _behind_the_first(sigma_B, clean_BCFHW.shape[2])
+    sigma_BF = _sigma_per_latent_frame(sigma_B, clean_BCFHW.shape[2])
     sigma = sigma_BF[:, None, :, None, None]
     x = torch.lerp(clean_BCFHW.float(), noise_BCFHW.float(), sigma)
-    return Noised(x_BCFHW=x, timestep_BF=TIMESTEPS * sigma_BF, target_BCFHW=noise_BCFHW.float() - clean_BCFHW.float())
+    return NoisedLatent(
+        x_BCFHW=x, timestep_BF=TIMESTEP_SCALE * sigma_BF, target_BCFHW=noise_BCFHW.float() - clean_BCFHW.float()
+    )
 
 
 def squared_error(velocity_BCFHW: Tensor, target_BCFHW: Tensor) -> Tensor:
@@ -71,7 +73,7 @@ def squared_error(velocity_BCFHW: Tensor, target_BCFHW: Tensor) -> Tensor:
     return (velocity_BCFHW[:, :, 1:].float() - target_BCFHW[:, :, 1:].float()).square().mean(1)
 
 
-def preconditioned(network: Velocity) -> Velocity:
+def precondition(network: Velocity) -> Velocity:
     """A velocity from a network that says only how the clip moves away from its first picture.
 
     And of that only what no scaling of its input could say: EDM's preconditioning (Karras et al. 2022,
@@ -82,7 +84,7 @@ def preconditioned(network: Velocity) -> Velocity:
     """
 
     def velocity(x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
-        sigma = (timestep_BF / TIMESTEPS)[:, None, :, None, None].to(x_BCFHW.dtype)
+        sigma = (timestep_BF / TIMESTEP_SCALE)[:, None, :, None, None].to(x_BCFHW.dtype)
         inverse = sigma.square() + (1 - sigma).square()
         scale = inverse.rsqrt()
         first = x_BCFHW[:, :, :1]
@@ -94,24 +96,24 @@ def preconditioned(network: Velocity) -> Velocity:
     return velocity
 
 
-def sigma_grid(steps: int, *, shift: float) -> list[float]:
+def sigma_schedule(steps: int, *, shift: float) -> list[float]:
     """`steps` + 1 values from 1 down to 0, spread as the training's uniform density is."""
-    return shifted(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).tolist()
+    return shift_sigma(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).tolist()
 
 
 @torch.no_grad()
-def euler(velocity: Velocity, *, first_BC1HW: Tensor, noise_BCFHW: Tensor, sigmas: list[float]) -> Tensor:
+def euler_sample(velocity: Velocity, *, first_BC1HW: Tensor, noise_BCFHW: Tensor, sigmas: list[float]) -> Tensor:
     """From noise to a clean latent along `sigmas`; latent 0 is `first_BC1HW` at every step and in the result."""
     x = torch.cat([first_BC1HW, noise_BCFHW[:, :, 1:]], dim=2).float()
     batch, _, frames, _, _ = x.shape
     for now, then in pairwise(sigmas):
         sigma_B = torch.full((batch,), now, device=x.device)
-        moved = x + (then - now) * velocity(x, TIMESTEPS * _behind_the_first(sigma_B, frames)).float()
+        moved = x + (then - now) * velocity(x, TIMESTEP_SCALE * _sigma_per_latent_frame(sigma_B, frames)).float()
         x = torch.cat([x[:, :, :1], moved[:, :, 1:]], dim=2)
     return x
 
 
-def _behind_the_first(sigma_B: Tensor, frames: int) -> Tensor:
+def _sigma_per_latent_frame(sigma_B: Tensor, frames: int) -> Tensor:
     """σ of each latent frame, (B, F) float32: 0 for the first."""
     sigma_BF = sigma_B.float()[:, None].expand(-1, frames).clone()
     sigma_BF[:, 0] = 0

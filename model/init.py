@@ -8,7 +8,7 @@ from xsheet.model.config import ActAvatarConfig
 from xsheet.model.transformer import ActAvatarTransformer
 
 
-def fresh(
+def init_transformer(
     config: ActAvatarConfig, *, rng: Generator, kind: type[ActAvatarTransformer] = ActAvatarTransformer
 ) -> ActAvatarTransformer:
     """A model with the first weights of Wan's own code: Xavier, small embeddings, and a last layer that says zero.
@@ -23,13 +23,13 @@ def fresh(
         nn.init.normal_(linear.weight, std=0.02, generator=rng)
     for module in model.modules():
         if isinstance(module, ActAvatarBlock | ActAvatarTransformer):
-            nn.init.normal_(module.scale_shift_table, std=config.dim**-0.5, generator=rng)
+            nn.init.normal_(module.scale_shift_table, std=config.hidden_dim**-0.5, generator=rng)
     nn.init.zeros_(model.proj_out.weight)
-    start_new_parts(model, rng=rng)
+    init_new_parts(model, rng=rng)
     return model
 
 
-def start_new_parts(model: ActAvatarTransformer, *, rng: Generator) -> None:
+def init_new_parts(model: ActAvatarTransformer, *, rng: Generator) -> None:
     """First weights of the phase table and the audio path, with which the model is still its base."""
     for module in model.modules():
         if isinstance(module, AudioProjector | AudioAttention):
@@ -38,18 +38,18 @@ def start_new_parts(model: ActAvatarTransformer, *, rng: Generator) -> None:
         if isinstance(module, AudioAttention):
             nn.init.zeros_(module.to_out.weight)
     nn.init.zeros_(model.phase_table.weight)
-    model.start_control(rng)
+    model.init_conditioning(rng)
 
 
-def start_linears(part: nn.Module, *, rng: Generator) -> None:
+def init_linears(root: nn.Module, *, rng: Generator) -> None:
     """Xavier for every map of a part, zeros for its biases."""
-    for linear in _linears(part):
+    for linear in _linears(root):
         _xavier(linear, rng)
 
 
-def _linears(part: nn.Module) -> list[nn.Linear | nn.Conv3d]:
+def _linears(root: nn.Module) -> list[nn.Linear | nn.Conv3d]:
     """The patch embedding counts: each patch goes through it alone."""
-    return [module for module in part.modules() if isinstance(module, nn.Linear | nn.Conv3d)]
+    return [module for module in root.modules() if isinstance(module, nn.Linear | nn.Conv3d)]
 
 
 def _xavier(linear: nn.Linear | nn.Conv3d, rng: Generator) -> None:

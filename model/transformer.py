@@ -22,7 +22,7 @@ class ActAvatarTransformer(WanTransformer3DModel):
     checkpointing and LoRA are inherited.
     """
 
-    config_type: type[ActAvatarConfig] = ActAvatarConfig
+    config_class: type[ActAvatarConfig] = ActAvatarConfig
     """What a variant's sizes are read as."""
 
     _no_split_modules = ["ActAvatarBlock"]  # noqa: RUF012 - as the base has them
@@ -31,18 +31,20 @@ class ActAvatarTransformer(WanTransformer3DModel):
     _cp_plan = None  # type: ignore[assignment]
 
     def __init__(self, **fields: Any) -> None:
-        config = config_from(fields, where=type(self).__name__, kind=self.config_type)
-        super().__init__(**{**config.base(), "num_layers": 0})  # Wan's blocks would be made only to be thrown away
+        config = config_from(fields, where=type(self).__name__, config_class=self.config_class)
+        super().__init__(
+            **{**config.backbone_fields(), "num_layers": 0}
+        )  # Wan's blocks would be made only to be thrown away
         self.register_to_config(**config.model_dump())  # type: ignore[no-untyped-call]
-        self.size = config
+        self.model_config = config
         self.blocks = nn.ModuleList(ActAvatarBlock(config, index=i) for i in range(config.num_layers))
-        self.phase_table = PhaseTable(config.max_phases, config.dim)
+        self.phase_table = PhaseTable(config.max_phases, config.hidden_dim)
         self.audio_projector: nn.Module = AudioProjector(config)
 
     @classmethod  # diffusers' is static, but it is asked of the class that is to be built
     def _get_init_keys(cls, input_class: type) -> set[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """What diffusers hands to the constructor from a config.json; it would read the names off the signature."""
-        return {"self", *cls.config_type.model_fields}
+        return {"self", *cls.config_class.model_fields}
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride] - names unlike Wan's, see below
         self,
@@ -53,7 +55,7 @@ class ActAvatarTransformer(WanTransformer3DModel):
         phase_BM: Tensor | None = None,
         window_BK2: Tensor | None = None,
         audio_BTLQ: Tensor | None = None,
-        control: Any = None,
+        extra_conditioning: Any = None,
     ) -> Tensor:
         """Velocity, (B, C, F, H, W). Arguments are not named as Wan's, so that a call meant for Wan fails at once.
 
@@ -62,13 +64,13 @@ class ActAvatarTransformer(WanTransformer3DModel):
         `control` is what a variant is told besides; there is none here.
         """
         frames, height, width = x_BCFHW.shape[2:]
-        _check_frames(frames, audio_BTLQ)
+        _check_audio_length(frames, audio_BTLQ)
         rotary = self.rope(x_BCFHW)
         x_BND = self.patch_embedding(x_BCFHW).flatten(2).transpose(1, 2).contiguous()
-        time_BFSD, mod_BFS6D, text_BMD = self._condition(timestep, text_BME, frames, control)
+        time_BFSD, mod_BFS6D, text_BMD = self._embed_conditions(timestep, text_BME, frames, extra_conditioning)
         if phase_BM is not None:
             text_BMD = text_BMD + self.phase_table(phase_BM)
-        heard = self._hear(audio_BTLQ, control)
+        heard = self._encode_audio(audio_BTLQ, extra_conditioning)
         bias_BFM = self._phase_bias(phase_BM, window_BK2, frames)
 
         checkpoint: Any = self._gradient_checkpointing_func
@@ -79,18 +81,20 @@ class ActAvatarTransformer(WanTransformer3DModel):
 
         shift, scale = (self.scale_shift_table + time_BFSD.unsqueeze(-2)).unbind(-2)
         x_BND = self.proj_out(modulate(self.norm_out(x_BND.float()), shift, scale).type_as(x_BND))
-        _, p_h, p_w = self.size.patch_size
+        _, p_h, p_w = self.model_config.patch_size
         grid: Tensor = x_BND.reshape(len(x_BND), frames, height // p_h, width // p_w, p_h, p_w, -1)
         return grid.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
 
-    def _hear(self, audio_BTLQ: Tensor | None, control: Any) -> Any:
+    def _encode_audio(self, audio_BTLQ: Tensor | None, extra_conditioning: Any) -> Any:
         """What every block's `audio_attn` is handed beside the tokens; None and it is not called."""
-        if control is not None:
-            raise TypeError(f"expected no control, got {type(control).__name__}: {type(self).__name__} is no variant")
+        if extra_conditioning is not None:
+            raise TypeError(
+                f"expected no control, got {type(extra_conditioning).__name__}: {type(self).__name__} is no variant"
+            )
         return None if audio_BTLQ is None else self.audio_projector(audio_BTLQ)
 
-    def _condition(
-        self, timestep: Tensor, text_BME: Tensor, frames: int, control: Any
+    def _embed_conditions(
+        self, timestep: Tensor, text_BME: Tensor, frames: int, extra_conditioning: Any
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Time (B, F, S, D), modulation (B, F, S, 6, D), text (B, M, D); F and S are 1 where the time is the same."""
         per_clip = timestep.ndim == 1
@@ -101,21 +105,25 @@ class ActAvatarTransformer(WanTransformer3DModel):
         mod_BFS6D = mod.unflatten(1, (1 if per_clip else frames, -1)).unflatten(-1, (6, -1))
         return time_BFSD, mod_BFS6D, text_BMD
 
-    def start_control(self, rng: Generator) -> None:
+    def init_conditioning(self, rng: Generator) -> None:
         """First weights of what a variant has besides."""
 
     def _phase_bias(self, phase_BM: Tensor | None, window_BK2: Tensor | None, frames: int) -> Tensor | None:
-        if self.size.phase_mask == "none" or phase_BM is None:
+        if self.model_config.phase_mask == "none" or phase_BM is None:
             return None
         if window_BK2 is None:
-            raise ValueError(f"expected window_BK2 with phase_mask={self.size.phase_mask}, got None")
-        soft_frames = self.size.phase_mask_soft_frames
+            raise ValueError(f"expected window_BK2 with phase_mask={self.model_config.phase_mask}, got None")
+        soft_frames = self.model_config.phase_mask_soft_frames
         return phase_bias(
-            self.size.phase_mask, phase_BM=phase_BM, window_BK2=window_BK2, frames=frames, soft_frames=soft_frames
+            self.model_config.phase_mask,
+            phase_BM=phase_BM,
+            window_BK2=window_BK2,
+            latent_frames=frames,
+            soft_frames=soft_frames,
         )
 
 
-def _check_frames(frames: int, audio_BTLQ: Tensor | None) -> None:
+def _check_audio_length(frames: int, audio_BTLQ: Tensor | None) -> None:
     """A sound of another length would be heard at the wrong time, and nothing else would notice."""
     if audio_BTLQ is not None and latent_frames(audio_BTLQ.shape[1]) != frames:
         raise ValueError(f"expected sound for {frames} latent frames, got {audio_BTLQ.shape[1]} video frames")

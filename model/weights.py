@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 from torch import Generator
 
 from xsheet.model.config import ActAvatarConfig, config_from
-from xsheet.model.init import start_new_parts
+from xsheet.model.init import init_new_parts
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.wan import WanTransformer3DModel
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.tables import replacing
+from xsheet.schemas.tables import atomic_path
 
 # Ours and diffusers' name: the name in the files that Wan's authors publish. Layers have a weight and a bias.
 _LAYERS = {
@@ -60,11 +60,11 @@ _AUDIO_BLOCK_LAYERS = ("norm", "to_q", "to_kv", "to_out")
 PHASE_KEYS = frozenset({"phase_table.weight"})
 
 
-def base_keys(blocks: int) -> dict[str, str]:
+def backbone_keys(blocks: int) -> dict[str, str]:
     """Every key of the base, ours and diffusers' -> Wan's own."""
-    block = _with_parameters(_BLOCK_LAYERS) | _BLOCK_TENSORS
+    block = _with_weight_and_bias(_BLOCK_LAYERS) | _BLOCK_TENSORS
     return (
-        _with_parameters(_LAYERS)
+        _with_weight_and_bias(_LAYERS)
         | {"scale_shift_table": "head.modulation"}
         | {f"blocks.{i}.{ours}": f"blocks.{i}.{wan}" for i in range(blocks) for ours, wan in block.items()}
     )
@@ -77,13 +77,17 @@ def audio_keys(blocks: int) -> frozenset[str]:
     return frozenset(f"{layer}.{kind}" for layer in projector + attention for kind in ("weight", "bias"))
 
 
-def control_keys(model: ActAvatarTransformer) -> frozenset[str]:
+def conditioning_keys(model: ActAvatarTransformer) -> frozenset[str]:
     """Every key besides the base's and the phases': the audio path, or all that a variant has in its place."""
-    return frozenset(model.state_dict()) - base_keys(model.size.num_layers).keys() - PHASE_KEYS
+    return frozenset(model.state_dict()) - backbone_keys(model.model_config.num_layers).keys() - PHASE_KEYS
 
 
-def load_base(
-    source: Path, *, config: ActAvatarConfig, rng: Generator, kind: type[ActAvatarTransformer] = ActAvatarTransformer
+def load_pretrained_backbone(
+    source: Path,
+    *,
+    config: ActAvatarConfig,
+    rng: Generator,
+    model_class: type[ActAvatarTransformer] = ActAvatarTransformer,
 ) -> ActAvatarTransformer:
     """A pretrained Wan with fresh phases and sound; its output is Wan's.
 
@@ -91,28 +95,28 @@ def load_base(
         source: a transformer folder of diffusers, a folder of Wan's authors, or one .safetensors file of either.
         config: the size; the base's part of it must be what the folder says.
         rng: for the first weights of the new parts.
-        kind: the transformer or a variant of it.
+        model_class: the transformer or a variant of it.
 
     Raises:
         ConfigError: no safetensors, another size, or other keys than the base's.
     """
-    found = _tensors_in(source)
-    _check_base(source, config)
-    names = base_keys(config.num_layers)
+    found = _index_tensors(source)
+    _check_backbone_config(source, config)
+    names = backbone_keys(config.num_layers)
     if "head.modulation" in found:
         ours = {wan: key for key, wan in names.items()}
         found = {ours.get(key, key): at for key, at in found.items()}
-    model = kind(**config.model_dump())
-    _copy(found, model, keys=names, where=source)
-    start_new_parts(model, rng=rng)
+    model = model_class(**config.model_dump())
+    _copy_tensors(found, model, keys=names, source=source)
+    init_new_parts(model, rng=rng)
     return model
 
 
-def load(folder: Path, *, kind: type[ActAvatarTransformer] = ActAvatarTransformer) -> ActAvatarTransformer:
+def load(folder: Path, *, model_class: type[ActAvatarTransformer] = ActAvatarTransformer) -> ActAvatarTransformer:
     """A whole model that `save` wrote; ConfigError on any missing, further or misshapen tensor."""
-    config = config_from(_config_json(folder), where=str(folder), kind=kind.config_type)
-    model = kind(**config.model_dump())
-    _copy(_tensors_in(folder), model, keys=model.state_dict(), where=folder)
+    config = config_from(_config_json(folder), where=str(folder), config_class=model_class.config_class)
+    model = model_class(**config.model_dump())
+    _copy_tensors(_index_tensors(folder), model, keys=model.state_dict(), source=folder)
     return model
 
 
@@ -122,12 +126,12 @@ def save(model: ActAvatarTransformer, folder: Path) -> None:
         model.save_pretrained(staging)
 
 
-def export(model: ActAvatarTransformer, folder: Path) -> None:
+def export_backbone(model: ActAvatarTransformer, folder: Path) -> None:
     """The base alone as a new folder that plain diffusers loads, with the same output without phases and sound."""
     tensors = model.state_dict()
     with torch.device("meta"):  # a second copy of 20 GB is not needed
-        plain = WanTransformer3DModel(**model.size.base())
-    plain.load_state_dict({key: tensors[key] for key in base_keys(model.size.num_layers)}, assign=True)
+        plain = WanTransformer3DModel(**model.model_config.backbone_fields())
+    plain.load_state_dict({key: tensors[key] for key in backbone_keys(model.model_config.num_layers)}, assign=True)
     with _new_folder(folder) as staging:
         plain.save_pretrained(staging)
 
@@ -135,46 +139,48 @@ def export(model: ActAvatarTransformer, folder: Path) -> None:
 def save_part(model: ActAvatarTransformer, file: Path, *, keys: Iterable[str]) -> None:
     """Exactly these tensors as one safetensors file, e.g. the audio path at the end of stage 1."""
     tensors = model.state_dict()
-    with replacing(file) as temporary:
+    with atomic_path(file) as temporary:
         save_file({key: tensors[key].contiguous() for key in sorted(keys)}, temporary)
 
 
 def load_part(model: ActAvatarTransformer, file: Path, *, keys: Iterable[str]) -> None:
     """Exactly these tensors from a file into the model; ConfigError if the file holds fewer, more or other ones."""
-    _copy(_tensors_in(file), model, keys=keys, where=file)
+    _copy_tensors(_index_tensors(file), model, keys=keys, source=file)
 
 
-_Where = tuple[Path, str]
+_TensorLocation = tuple[Path, str]
 
 
-def _with_parameters(layers: Mapping[str, str]) -> dict[str, str]:
+def _with_weight_and_bias(layers: Mapping[str, str]) -> dict[str, str]:
     return {f"{ours}.{kind}": f"{wan}.{kind}" for ours, wan in layers.items() for kind in ("weight", "bias")}
 
 
-def _tensors_in(source: Path) -> dict[str, _Where]:
+def _index_tensors(source: Path) -> dict[str, _TensorLocation]:
     """Key -> file and key, from the headers alone."""
     files = sorted(source.glob("*.safetensors")) if source.is_dir() else [source]
-    found: dict[str, _Where] = {}
+    found: dict[str, _TensorLocation] = {}
     for file in files:
         try:
             with safe_open(file, framework="pt") as opened:
                 found |= {key: (file, key) for key in opened.keys()}  # noqa: SIM118 - not a dict
         except (OSError, SafetensorError) as error:
-            raise _refused(file, expected="a safetensors file", came=str(error)) from error
+            raise _weights_error(file, expected="a safetensors file", got=str(error)) from error
     if not found:
-        raise _refused(source, expected="tensors in *.safetensors", came="none")
+        raise _weights_error(source, expected="tensors in *.safetensors", got="none")
     return found
 
 
-def _copy(found: Mapping[str, _Where], model: ActAvatarTransformer, *, keys: Iterable[str], where: Path) -> None:
+def _copy_tensors(
+    tensor_locations: Mapping[str, _TensorLocation], model: ActAvatarTransformer, *, keys: Iterable[str], source: Path
+) -> None:
     wanted, targets = set(keys), model.state_dict()
-    missing, further = sorted(wanted - found.keys()), sorted(found.keys() - wanted)
+    missing, further = sorted(wanted - tensor_locations.keys()), sorted(tensor_locations.keys() - wanted)
     if missing or further:
         came = f"{len(missing)} missing {missing[:3]}, {len(further)} further {further[:3]}"
-        raise _refused(where, expected=f"exactly {len(wanted)} tensors", came=came)
+        raise _weights_error(source, expected=f"exactly {len(wanted)} tensors", got=came)
     by_file: dict[Path, list[tuple[str, str]]] = {}
     for ours in sorted(wanted):
-        file, key = found[ours]
+        file, key = tensor_locations[ours]
         by_file.setdefault(file, []).append((ours, key))
     for file, pairs in by_file.items():
         with safe_open(file, framework="pt") as opened:
@@ -182,7 +188,7 @@ def _copy(found: Mapping[str, _Where], model: ActAvatarTransformer, *, keys: Ite
                 tensor = opened.get_tensor(key)
                 if tensor.shape != targets[ours].shape:
                     shape = f"{tuple(tensor.shape)}"
-                    raise _refused(file, expected=f"{key} of shape {tuple(targets[ours].shape)}", came=shape)
+                    raise _weights_error(file, expected=f"{key} of shape {tuple(targets[ours].shape)}", got=shape)
                 targets[ours].copy_(tensor)
 
 
@@ -190,30 +196,30 @@ def _config_json(folder: Path) -> dict[str, object]:
     try:
         fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise _refused(folder, expected="a readable config.json", came=str(error)) from error
+        raise _weights_error(folder, expected="a readable config.json", got=str(error)) from error
     if not isinstance(fields, dict):
-        raise _refused(folder, expected="an object in config.json", came=type(fields).__name__)
+        raise _weights_error(folder, expected="an object in config.json", got=type(fields).__name__)
     return fields
 
 
-def _check_base(source: Path, config: ActAvatarConfig) -> None:
+def _check_backbone_config(source: Path, config: ActAvatarConfig) -> None:
     """Heads, norms and rotary positions leave no trace in shapes, so diffusers' config.json must agree."""
     if not (source / "config.json").is_file():
         return
     stated, ours = _config_json(source), json.loads(config.model_dump_json())
     if "num_attention_heads" not in stated:  # of Wan's authors, who use other names
         return
-    other = {key: stated[key] for key in config.base() if key in stated and stated[key] != ours[key]}
+    other = {key: stated[key] for key in config.backbone_fields() if key in stated and stated[key] != ours[key]}
     if other:
         expected = ", ".join(f"{key} {ours[key]}" for key in other)
-        raise _refused(source, expected=expected, came=", ".join(f"{key} {value}" for key, value in other.items()))
+        raise _weights_error(source, expected=expected, got=", ".join(f"{key} {value}" for key, value in other.items()))
 
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
     """A staging folder beside it that takes its name when all is written."""
     if folder.exists():
-        raise _refused(folder, expected="a folder that does not exist yet", came="one that does")
+        raise _weights_error(folder, expected="a folder that does not exist yet", got="one that does")
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
@@ -228,5 +234,5 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
-def _refused(where: Path, *, expected: str, came: str) -> ConfigError:
-    return ConfigError(where=str(where), expected=expected, came=came, todo="check the path and the size")
+def _weights_error(where: Path, *, expected: str, got: str) -> ConfigError:
+    return ConfigError(where=str(where), expected=expected, got=got, hint="check the path and the size")

@@ -108,7 +108,7 @@ class Phase:
     text_short: Annotated[Str | None, "the same in at most eight words"] = None
     body_parts: Annotated[tuple[vocab.BodyPart, ...], "finer parts that move"] = ()
     laterality: Annotated[vocab.Laterality, "the subject's own side"]
-    kind: Annotated[vocab.Kind, "sort of event"]
+    kind: Annotated[vocab.PhaseKind, "sort of event"]
     amplitude: Annotated[Level | None, "0 none, 1 small, 2 medium, 3 large"] = None
     speed: Annotated[Level | None, "0 none, 1 slow, 2 normal, 3 fast"] = None
     amplitude_z: Annotated[Float | None, "measured amplitude in standard deviations of the speaker"] = None
@@ -172,7 +172,7 @@ class Usage:
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
-class Seen:
+class ModelInput:
     """The input the model really got."""
 
     frame_indices: Annotated[tuple[Int32, ...], "frames of the clip, after the processor's own sampling"]
@@ -213,7 +213,7 @@ class Annotation:
     run_id: Annotated[Id, "run that made it (table runs)"]
     sample_index: Annotated[Int16 | None, Field(ge=0), "which of K samples; raw and norm only"] = None
     seed: Annotated[Int64 | None, "seed of the sample"] = None
-    status: Annotated[vocab.ReplyStatus, "how the reply ended"]
+    status: Annotated[vocab.ResponseStatus, "how the reply ended"]
     duration_us: Annotated[Us, Field(gt=0), "length of the clip"]
     base: Annotated[
         Base | None, "what holds throughout; present when status is ok, but for a raw reply that is text"
@@ -221,7 +221,7 @@ class Annotation:
     phases: Annotated[tuple[Phase, ...], "sorted by start, end, track; empty = looked, saw nothing"] = ()
     raw_text: Annotated[Str | None, "the reply verbatim; raw layer only"] = None
     raw_sha256: Annotated[Sha256 | None, "hash of the reply"] = None
-    seen: Annotated[Seen | None, "what the model was shown"] = None
+    model_input: Annotated[ModelInput | None, "what the model was shown"] = None
     repairs: Annotated[tuple[Repair, ...], "changes against the parent; empty = untouched"] = ()
     usage: Annotated[Usage | None, "cost of the reply"] = None
     scores: Annotated[Scores | None, "audit's scores"] = None
@@ -263,12 +263,12 @@ def annotation_id(
     layer: vocab.Layer,
     run_id: str,
     sample_index: int | None,
-    said: Base | None,
+    base: Base | None,
     phases: Sequence[Phase],
     raw_text: str | None = None,
 ) -> str:
     """Id of an annotation: a hash of what it says, of which clip, in which layer and run."""
-    content = [_BASE.dump_python(said), _PHASES.dump_python(tuple(phases))]
+    content = [_BASE.dump_python(base), _PHASES.dump_python(tuple(phases))]
     return "ann_" + ids.content_key(clip_id, layer, run_id, sample_index, content, raw_text)[:20]
 
 

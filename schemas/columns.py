@@ -21,9 +21,9 @@ class Column:
     """One field of a record as it is stored."""
 
     name: str
-    arrow: pa.DataType
+    arrow_type: pa.DataType
     nullable: bool
-    meaning: str
+    description: str
     record: type[Record] | None  # the nested record of a struct or a list of structs
 
 
@@ -35,7 +35,7 @@ def columns(record: type[Record]) -> tuple[Column, ...]:
 
 def arrow_fields(record: type[Record]) -> list[pa.Field]:
     """The record as Arrow fields."""
-    return [pa.field(c.name, c.arrow, nullable=c.nullable) for c in columns(record)]
+    return [pa.field(c.name, c.arrow_type, nullable=c.nullable) for c in columns(record)]
 
 
 def _column(name: str, hint: Any) -> Column:
@@ -96,5 +96,5 @@ def _as_float32(values: tuple[float | None, ...]) -> tuple[float | None, ...]:
 Series = Annotated[tuple[float | None, ...], AfterValidator(_as_float32), pa.list_(pa.float32())]
 """One value per frame at 25 fps; null where nothing was measured (face hidden, hand out of the picture)."""
 
-Words = Annotated[tuple[Int32 | None, ...], pa.list_(pa.int32())]
+HashWords = Annotated[tuple[Int32 | None, ...], pa.list_(pa.int32())]
 """32 bits per frame, as signed integers; null where there is nothing to describe."""

@@ -17,8 +17,8 @@ MediaReason = Literal[
     "not_media",  # magic bytes of none of the allowed containers
     "no_video",  # opens, but holds no video stream
     "no_audio",  # opens, but holds no audio stream where one is needed
-    "broken_header",  # the container cannot be opened or its facts make no sense
-    "over_limit",  # a limit on pixels, duration, rate, streams, frames or memory is passed
+    "broken_header_error",  # the container cannot be opened or its facts make no sense
+    "over_limit_error",  # a limit on pixels, duration, rate, streams, frames or memory is passed
     "decode_failed",  # the header is fine, not one frame can be decoded
     "encode_failed",  # the writer refused
 ]
@@ -27,28 +27,28 @@ MediaReason = Literal[
 class XsheetError(Exception):
     """An error a user can act on; str() is one line."""
 
-    def __init__(self, *, where: str, expected: str, came: str, todo: str) -> None:
-        super().__init__(where, expected, came, todo)
+    def __init__(self, *, where: str, expected: str, got: str, hint: str) -> None:
+        super().__init__(where, expected, got, hint)
         self.where = where
         self.expected = expected
-        self.came = came
-        self.todo = todo
+        self.got = got
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.where}: expected {self.expected}, got {self.came}; {self.todo}"
+        return f"{self.where}: expected {self.expected}, got {self.got}; {self.hint}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Keyword-only constructors do not survive pickling by default, and errors cross process borders.
         return (_rebuild, (type(self), self.__dict__.copy()))
 
     @classmethod
-    def rebuilt(cls, state: dict[str, Any]) -> Self:
+    def from_state(cls, state: dict[str, Any]) -> Self:
         """The error again, from the attributes it carried."""
         return cls(**state)
 
 
 def _rebuild(kind: type[XsheetError], state: dict[str, Any]) -> XsheetError:
-    return kind.rebuilt(state)
+    return kind.from_state(state)
 
 
 class ConfigError(XsheetError):
@@ -66,8 +66,8 @@ class RunError(XsheetError):
 class MediaError(XsheetError):
     """One input file cannot be used; `reason` is the word that its row keeps."""
 
-    def __init__(self, *, reason: MediaReason, where: str, expected: str, came: str, todo: str) -> None:
-        super().__init__(where=where, expected=expected, came=came, todo=todo)
+    def __init__(self, *, reason: MediaReason, where: str, expected: str, got: str, hint: str) -> None:
+        super().__init__(where=where, expected=expected, got=got, hint=hint)
         self.reason: MediaReason = reason
 
 

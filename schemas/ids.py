@@ -24,31 +24,31 @@ def content_key(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _short(prefix: str, *parts: object) -> str:
+def _short_id(prefix: str, *parts: object) -> str:
     # 80 bits: a collision among a hundred million rows has a chance below 1e-8.
     return f"{prefix}_{content_key(*parts)[:20]}"
 
 
 def source_id(sha256: str) -> str:
     """Id of a source file from the hash of its bytes."""
-    return _short("src", sha256)
+    return _short_id("src", sha256)
 
 
-def unread_source_id(path: str) -> str:
+def unreadable_source_id(path: str) -> str:
     """Id of an input that has no bytes to hash (missing, refused), from its path: the only identity it has."""
-    return _short("srx", path)
+    return _short_id("srx", path)
 
 
 def shot_id(source: str, span: Span) -> str:
     """Id of a shot."""
-    return _short("shot", source, span.start_us, span.end_us)
+    return _short_id("shot", source, span.start_us, span.end_us)
 
 
 def track_id(shot: str, start_us: int, box: tuple[float, float, float, float]) -> str:
     """Id of a face track: its shot, its first instant and its first box (x0, y0, x1, y1 as shares of the picture)."""
-    return _short("track", shot, start_us, [round(v, 4) for v in box])
+    return _short_id("track", shot, start_us, [round(v, 4) for v in box])
 
 
 def clip_id(source: str, span: Span, track: str | None) -> str:
     """Id of a candidate span of one face track; a kept candidate becomes the clip of the same id."""
-    return _short("clip", source, span.start_us, span.end_us, track)
+    return _short_id("clip", source, span.start_us, span.end_us, track)

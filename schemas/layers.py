@@ -20,7 +20,7 @@ from xsheet.schemas.columns import Record
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.review import Finding
 from xsheet.schemas.run import Run
-from xsheet.schemas.tables import ANNOTATIONS, FINDINGS, RUNS, Table, iterate, iterate_file, write_file
+from xsheet.schemas.tables import ANNOTATIONS, FINDINGS, RUNS, Table, iter_file_records, iter_records, write_file
 
 R = TypeVar("R", bound=Record)
 
@@ -37,14 +37,14 @@ class LayerRun:
         return f"{self.layer}@{self.run.run_id}"
 
     @property
-    def made_by(self) -> str:
+    def producer(self) -> str:
         """The model that answered, or the kind of run where no model did."""
         return self.run.model.id if self.run.model is not None else self.run.kind
 
     def read(self) -> Iterator[Annotation]:
         """Its annotations in stored order, a thousand in memory at a time."""
         for file in self.files:
-            yield from iterate_file(file, ANNOTATIONS)
+            yield from iter_file_records(file, ANNOTATIONS)
 
 
 def write_layer(set_folder: Path, run: Run, layer: vocab.Layer, annotations: Iterable[Annotation]) -> LayerRun:
@@ -54,7 +54,7 @@ def write_layer(set_folder: Path, run: Run, layer: vocab.Layer, annotations: Ite
         OSError: the set cannot be written; no file is half there.
         ValueError: an annotation of another layer or run.
     """
-    checked = (_of(one, layer, run) for one in annotations)
+    checked = (_check_member(one, layer, run) for one in annotations)
     _write(set_folder, RUNS, run.run_id, [run])
     files = _write(set_folder, ANNOTATIONS, f"{layer}-{run.run_id}", checked)
     return LayerRun(layer=layer, run=run, files=files)
@@ -66,9 +66,9 @@ def write_findings(set_folder: Path, run: Run, findings: Iterable[Finding]) -> N
     _write(set_folder, FINDINGS, run.run_id, findings)
 
 
-def layers(set_folder: Path) -> list[LayerRun]:
+def list_layers(set_folder: Path) -> list[LayerRun]:
     """All layers of a set, by layer in the order of the contract, then by run."""
-    runs = {run.run_id: run for run in iterate(set_folder, RUNS)}
+    runs = {run.run_id: run for run in iter_records(set_folder, RUNS)}
     found: dict[tuple[str, str], list[Path]] = {}
     for path in sorted((set_folder / ANNOTATIONS.name).glob("part-*-*-*.parquet")):
         _, layer, rest = path.stem.split("-", 2)
@@ -82,31 +82,31 @@ def layers(set_folder: Path) -> list[LayerRun]:
     ]
 
 
-def find_layer(set_folder: Path, text: str) -> LayerRun:
+def find_layer(set_folder: Path, spec: str) -> LayerRun:
     """The one layer that `LAYER`, `LAYER@MODEL` or `LAYER@RUN` names (the start of a model's name or run id will do).
 
     Raises:
         ConfigError: none, or more than one; those the set has are listed.
     """
-    word, _, whose = text.partition("@")
-    known = layers(set_folder)
-    found = [one for one in known if one.layer == word and _is_by(one, whose)]
+    word, _, whose = spec.partition("@")
+    known = list_layers(set_folder)
+    found = [one for one in known if one.layer == word and _matches_producer(one, whose)]
     if len(found) == 1:
         return found[0]
-    listed = ", ".join(f"{one} ({one.made_by})" for one in (found or known)) or "none"
+    listed = ", ".join(f"{one} ({one.producer})" for one in (found or known)) or "none"
     raise ConfigError(
-        where=f"layer {text!r} of {set_folder}",
+        where=f"layer {spec!r} of {set_folder}",
         expected="one layer" if found else f"one of {listed}",
-        came=f"{len(found)}: {listed}" if found else "none of that name",
-        todo="say which as LAYER@RUN" if found else "run `xsheet annotate run` first" if not known else "choose one",
+        got=f"{len(found)}: {listed}" if found else "none of that name",
+        hint="say which as LAYER@RUN" if found else "run `xsheet annotate run` first" if not known else "choose one",
     )
 
 
-def _is_by(one: LayerRun, whose: str) -> bool:
-    return one.run.run_id.startswith(whose) or one.made_by.startswith(whose) or f".{whose}" in one.made_by
+def _matches_producer(one: LayerRun, whose: str) -> bool:
+    return one.run.run_id.startswith(whose) or one.producer.startswith(whose) or f".{whose}" in one.producer
 
 
-def _of(one: Annotation, layer: vocab.Layer, run: Run) -> Annotation:
+def _check_member(one: Annotation, layer: vocab.Layer, run: Run) -> Annotation:
     if one.layer != layer or one.run_id != run.run_id:
         raise ValueError(f"expected {layer}@{run.run_id}, got {one.layer}@{one.run_id}")
     return one

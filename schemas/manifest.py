@@ -16,7 +16,7 @@ from xsheet.schemas.tables import write_text
 class RunManifest(StrictModel):
     """Settings, hashes, versions, counts and timings of one run."""
 
-    verb: str = Field(description="command, e.g. 'curate run'")
+    command: str = Field(description="command, e.g. 'curate run'")
     arguments: dict[str, str] = Field(description="operational flags as given")
     settings: dict[str, Any] = Field(description="all settings with defaults filled in")
     settings_sha256: str = Field(description="hash of the settings")
@@ -29,13 +29,13 @@ class RunManifest(StrictModel):
     def write(self, folder: Path) -> Path:
         """Write below `folder`/manifests; returns the file. Runs never overwrite each other's."""
         stamp = self.started.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-        path = folder / "manifests" / f"{stamp}-{self.verb.replace(' ', '-')}.json"
+        path = folder / "manifests" / f"{stamp}-{self.command.replace(' ', '-')}.json"
         write_text(path, self.model_dump_json(indent=2) + "\n")
         return path
 
 
-def manifest(
-    verb: str,
+def build_manifest(
+    command: str,
     *,
     arguments: dict[str, object],
     settings: StrictModel,
@@ -46,7 +46,7 @@ def manifest(
 ) -> RunManifest:
     """The manifest of a run that ends now."""
     return RunManifest(
-        verb=verb,
+        command=command,
         arguments={name: str(value) for name, value in arguments.items()},
         settings=settings.model_dump(mode="json"),
         settings_sha256=settings_sha256(settings),

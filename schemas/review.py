@@ -16,7 +16,7 @@ Operation = Literal["accept", "reject", "edit", "split", "merge", "new", "delete
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
-class Number:
+class EvidenceValue:
     """One number a finding rests on."""
 
     name: Annotated[Str, "what it is, unit in the name"]
@@ -37,7 +37,7 @@ class Finding:
     start_us: Annotated[Us | None, "where in the clip"] = None
     end_us: Annotated[Us | None, "where in the clip, half-open"] = None
     message: Annotated[Str, "what was expected, what was found"]
-    evidence: Annotated[tuple[Number, ...], "numbers it rests on, the limit among them"] = ()
+    evidence: Annotated[tuple[EvidenceValue, ...], "numbers it rests on, the limit among them"] = ()
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)

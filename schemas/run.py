@@ -53,7 +53,7 @@ class Sampling:
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
-class FramesAsked:
+class FrameSampling:
     """How clips were shown."""
 
     fps: Annotated[NonNegative, "frames per second asked for"]
@@ -77,7 +77,7 @@ class Run:
     libraries: Annotated[tuple[Version, ...], "versions that can change the output"] = ()
     prompts: Annotated[tuple[Prompt, ...], "prompts in order of use"] = ()
     sampling: Annotated[Sampling | None, "sampling"] = None
-    frames: Annotated[FramesAsked | None, "frames asked for"] = None
+    frames: Annotated[FrameSampling | None, "frames asked for"] = None
     settings_sha256: Annotated[Sha256 | None, "hash of the run's settings; the manifest holds them"] = None
     parent_run_ids: Annotated[tuple[Str, ...], "runs whose layers were read"] = ()
     hardware: Annotated[Str | None, "device in words"] = None
@@ -91,7 +91,7 @@ class Feature:
     clip_id: Annotated[Id, "clip"]
     fingerprint: Annotated[Sha256, "encoders, preprocessing, frame rate, value range and schema"]
     annotation_id: Annotated[Id | None, "annotation whose compiled text was encoded"] = None
-    shard: Annotated[Str, "file of tensors, relative to the set folder"]
+    tensor_file: Annotated[Str, "file of tensors, relative to the set folder"]
     frames: Annotated[Count, Field(gt=0), "picture frames"]
     latent_frames: Annotated[Count, Field(gt=0), "1 + (frames - 1) / 4"]
     height: Annotated[Int32, Field(gt=0), "picture height, pixels"]

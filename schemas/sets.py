@@ -41,8 +41,8 @@ def create_set(folder: Path, name: str) -> SetInfo:
         raise ConfigError(
             where=str(folder),
             expected="an empty or new folder, or a set",
-            came="a place with other things in it",
-            todo="choose another folder; nothing was changed",
+            got="a place with other things in it",
+            hint="choose another folder; nothing was changed",
         )
     info = SetInfo(name=name)
     try:
@@ -51,8 +51,8 @@ def create_set(folder: Path, name: str) -> SetInfo:
         raise ConfigError(
             where=str(folder),
             expected="a folder that can be written",
-            came=error.strerror or str(error),
-            todo="choose another place for the set",
+            got=error.strerror or str(error),
+            hint="choose another place for the set",
         ) from error
     return info
 
@@ -66,21 +66,21 @@ def open_set(folder: Path) -> SetInfo:
         raise ContractError(
             where=str(folder),
             expected="a set (a folder with set.json)",
-            came="no set.json",
-            todo="give the folder that a run named with --out",
+            got="no set.json",
+            hint="give the folder that a run named with --out",
         ) from error
     except (OSError, ValueError, ValidationError) as error:
         raise ContractError(
             where=str(file),
             expected="the description of a set",
-            came=" ".join(str(error).split())[:200],
-            todo="restore the file; xsheet itself never changes it",
+            got=" ".join(str(error).split())[:200],
+            hint="restore the file; xsheet itself never changes it",
         ) from error
     if info.contract.split(".")[0] != CONTRACT_VERSION.split(".", maxsplit=1)[0]:
         raise ContractError(
             where=str(file),
             expected=f"contract v{CONTRACT_VERSION}",
-            came=f"v{info.contract}",
-            todo="use the xsheet that made the set, or upgrade the set",
+            got=f"v{info.contract}",
+            hint="use the xsheet that made the set, or upgrade the set",
         )
     return info

@@ -38,7 +38,7 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class SettingsSection:
     """A section of a settings file, to be read like a file of its own."""
 
     where: str
@@ -52,35 +52,35 @@ class Section:
         return self.where
 
 
-def by_section(
+def split_by_section(
     names: Sequence[str], *, config: Path | None, overrides: Sequence[str] = ()
-) -> dict[str, tuple[Section | None, list[str]]]:
+) -> dict[str, tuple[SettingsSection | None, list[str]]]:
     """A file and `key=value` overrides, shared out to parts that are loaded each by itself, under its name.
 
     Raises:
         ConfigError: unreadable YAML, or a first key that names none of the parts.
     """
-    file = {} if config is None else _parse(config, where=str(config))
+    file = {} if config is None else _parse_yaml(config, where=str(config))
     split = [(text, *text.partition(".")) for text in overrides]
     for where, name in [(str(config), key) for key in file] + [(f"--set {text}", name) for text, name, *_ in split]:
         if name not in names:
             near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.0)
             expected = f"a section first: {', '.join(names)}"
-            raise ConfigError(where=where, expected=expected, came=repr(name), todo=f"did you mean {near[0]!r}?")
+            raise ConfigError(where=where, expected=expected, got=repr(name), hint=f"did you mean {near[0]!r}?")
     return {
         name: (
-            Section(f"{config}, section {name}", file[name]) if name in file else None,
+            SettingsSection(f"{config}, section {name}", file[name]) if name in file else None,
             [rest for _, section, _, rest in split if section == name],
         )
         for name in names
     }
 
 
-def load(
+def load_settings(
     model: type[M],
     *,
     preset: Traversable | None = None,
-    config: Path | Section | None = None,
+    config: Path | SettingsSection | None = None,
     overrides: Sequence[str] = (),
 ) -> M:
     """Settings from a preset, then a file, then `key=value` overrides.
@@ -91,7 +91,7 @@ def load(
     """
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
-    for name, layer in _layers(preset, config, overrides):
+    for name, layer in _sources(preset, config, overrides):
         _check_keys(layer, model, where=name)
         _merge(values, layer, origin=origin, name=name)
     try:
@@ -111,14 +111,14 @@ def to_yaml(settings: StrictModel) -> str:
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
 
 
-def _layers(
-    preset: Traversable | None, config: Path | Section | None, overrides: Sequence[str]
+def _sources(
+    preset: Traversable | None, config: Path | SettingsSection | None, overrides: Sequence[str]
 ) -> list[tuple[str, dict[str, Any]]]:
     layers = []
     if preset is not None:
-        layers.append((f"preset {preset.name}", _parse(preset, where=f"preset {preset.name}")))
+        layers.append((f"preset {preset.name}", _parse_yaml(preset, where=f"preset {preset.name}")))
     if config is not None:
-        layers.append((str(config), _parse(config, where=str(config))))
+        layers.append((str(config), _parse_yaml(config, where=str(config))))
     layers += [("--set " + text, _parse_override(text)) for text in overrides]
     return layers
 
@@ -134,21 +134,21 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _parse(file: Readable, *, where: str) -> dict[str, Any]:
+def _parse_yaml(file: Readable, *, where: str) -> dict[str, Any]:
     try:
         values = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except OSError as error:
         raise ConfigError(
-            where=where, expected="a readable YAML file", came=error.strerror or str(error), todo="check the path"
+            where=where, expected="a readable YAML file", got=error.strerror or str(error), hint="check the path"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         said = " ".join(str(error).split())
-        raise ConfigError(where=where, expected="valid YAML", came=said, todo="mend the file") from error
+        raise ConfigError(where=where, expected="valid YAML", got=said, hint="mend the file") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(
-            where=where, expected="settings as `key: value`", came=type(values).__name__, todo="start from a preset"
+            where=where, expected="settings as `key: value`", got=type(values).__name__, hint="start from a preset"
         )
     return values
 
@@ -160,14 +160,14 @@ def _parse_override(text: str) -> dict[str, Any]:
         raise ConfigError(
             where=f"--set {text}",
             expected="key=value, e.g. sync.min_confidence=3",
-            came=repr(text),
-            todo="write the dotted key, '=' and the value without spaces",
+            got=repr(text),
+            hint="write the dotted key, '=' and the value without spaces",
         )
     try:
         nested: Any = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ConfigError(
-            where=f"--set {text}", expected="a YAML value", came=repr(value), todo="quote the value"
+            where=f"--set {text}", expected="a YAML value", got=repr(value), hint="quote the value"
         ) from error
     for part in reversed(parts):
         nested = {part: nested}
@@ -175,34 +175,36 @@ def _parse_override(text: str) -> dict[str, Any]:
     return result
 
 
-def _merge(into: dict[str, Any], layer: Mapping[str, Any], *, origin: dict[str, str], name: str, at: str = "") -> None:
-    for key, value in layer.items():
-        path = f"{at}{key}"
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value, origin=origin, name=name, at=path + ".")
+def _merge(
+    target: dict[str, Any], values: Mapping[str, Any], *, origin: dict[str, str], name: str, prefix: str = ""
+) -> None:
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and isinstance(target.get(key), dict):
+            _merge(target[key], value, origin=origin, name=name, prefix=path + ".")
         else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
+            target[key] = dict(value) if isinstance(value, Mapping) else value
             origin[path] = name
 
 
-def _check_keys(values: Mapping[Any, Any], model: type[BaseModel], *, where: str, at: str = "") -> None:
+def _check_keys(values: Mapping[Any, Any], model: type[BaseModel], *, where: str, prefix: str = "") -> None:
     for key, value in values.items():
         field = model.model_fields.get(str(key))
         if field is None:
-            known = [at + name for name in model.model_fields]
-            near = difflib.get_close_matches(f"{at}{key}", known, n=1, cutoff=0.0)
+            known = [prefix + name for name in model.model_fields]
+            near = difflib.get_close_matches(f"{prefix}{key}", known, n=1, cutoff=0.0)
             raise ConfigError(
                 where=where,
                 expected=f"one of {', '.join(known)}",
-                came=f"unknown key {f'{at}{key}'!r}",
-                todo=f"did you mean {near[0]!r}?" if near else "remove it",
+                got=f"unknown key {f'{prefix}{key}'!r}",
+                hint=f"did you mean {near[0]!r}?" if near else "remove it",
             )
-        section = _section(field.annotation)
+        section = _section_model(field.annotation)
         if section is not None and isinstance(value, Mapping):
-            _check_keys(value, section, where=where, at=f"{at}{key}.")
+            _check_keys(value, section, where=where, prefix=f"{prefix}{key}.")
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
+def _section_model(annotation: Any) -> type[BaseModel] | None:
     """The settings model of a section, also of an optional one."""
     kinds = (annotation, *get_args(annotation))
     return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
@@ -217,11 +219,11 @@ def _as_config_error(error: ValidationError, origin: Mapping[str, str], *, fallb
     if isinstance(first["input"], dict) and "error" in first.get("ctx", {}):  # a validator of a whole section spoke
         return ConfigError(
             where=f"{owner}: {path or 'settings'}", expected="values that go together",
-            came=str(first["ctx"]["error"]), todo="change one of them",
+            got=str(first["ctx"]["error"]), hint="change one of them",
         )  # fmt: skip
     return ConfigError(
         where=f"{owner}: {path}",
         expected=first["msg"][0].lower() + first["msg"][1:],
-        came="nothing" if first["type"] == "missing" else repr(first["input"]),
-        todo="correct the value, or remove it to use the preset's",
+        got="nothing" if first["type"] == "missing" else repr(first["input"]),
+        hint="correct the value, or remove it to use the preset's",
     )

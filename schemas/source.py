@@ -5,14 +5,28 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from xsheet.schemas.columns import RECORD, Bool, Count, Float, Id, Int16, Int32, OffsetUs, Sha256, Share, Str, Us, Words
+from xsheet.schemas.columns import (
+    RECORD,
+    Bool,
+    Count,
+    Float,
+    HashWords,
+    Id,
+    Int16,
+    Int32,
+    OffsetUs,
+    Sha256,
+    Share,
+    Str,
+    Us,
+)
 from xsheet.schemas.time import FrameRate, Span
 
-Status = Literal["ok", "rejected", "failed"]
+ItemStatus = Literal["ok", "rejected", "failed"]
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
-class Extra:
+class ManifestColumn:
     """A column of the user's own manifest, carried along as text."""
 
     key: Annotated[Str, "column name"]
@@ -28,12 +42,12 @@ class SourceVideo:
     path: Annotated[Str, "as given by the user"]
     sha256: Annotated[Sha256 | None, "hash of the file's bytes; null when it could not be read"] = None
     size_bytes: Annotated[Count | None, "file size"] = None
-    status: Annotated[Status, "how the file ended"]
+    status: Annotated[ItemStatus, "how the file ended"]
     stage: Annotated[Str | None, "step that rejected or failed it"] = None
     reason: Annotated[Str | None, "one word; for unusable files one of MediaReason"] = None
     message: Annotated[Str | None, "what was expected, what came, what to do"] = None
     duplicate_of: Annotated[Str | None, "path of the file with the same bytes that was measured instead"] = None
-    extra: Annotated[tuple[Extra, ...], "further columns of the user's manifest"] = ()
+    manifest_columns: Annotated[tuple[ManifestColumn, ...], "further columns of the user's manifest"] = ()
 
     container: Annotated[Str | None, "name of the demuxer, e.g. 'mov' or 'matroska'"] = None
     duration_us: Annotated[Us | None, "length of the picture that is really there, from the times of its packets"] = (
@@ -116,8 +130,8 @@ class Fingerprint:
     source_id: Annotated[Id, "source"]
     extractor: Annotated[Str, "what made it, with version; only equal ones can be compared"]
     frames: Annotated[Count, "frames at 25 fps"]
-    picture: Annotated[Words, "one per frame, empty when there is no picture"] = ()
-    sound: Annotated[Words, "one per frame, empty when there is no sound"] = ()
+    picture: Annotated[HashWords, "one per frame, empty when there is no picture"] = ()
+    sound: Annotated[HashWords, "one per frame, empty when there is no sound"] = ()
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)

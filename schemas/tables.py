@@ -97,8 +97,8 @@ def from_arrow(rows: pa.Table, table: Table[R]) -> list[R]:
         raise ContractError(
             where=f"table {table.name!r}, row {'.'.join(str(part) for part in first['loc'])}",
             expected=f"a valid {table.record.__name__}",
-            came=first["msg"],
-            todo="write rows through xsheet.schemas.tables only",
+            got=first["msg"],
+            hint="write rows through xsheet.schemas.tables only",
         ) from error
 
 
@@ -109,14 +109,14 @@ def write_file(path: Path, table: Table[R], records: Iterable[R]) -> int:
     """Write records, in the order given, to one Parquet file, atomically; returns the number of rows."""
     count = 0
     feed = iter(records)
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, arrow_schema(table), **_PARQUET) as writer:
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, arrow_schema(table), **_PARQUET_OPTIONS) as writer:
         while batch := list(islice(feed, max(1, table.rows_per_part // 4))):
             writer.write_table(to_arrow(batch, table))
             count += len(batch)
     return count
 
 
-_PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 3}
+_PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "compression_level": 3}
 
 
 def write_table(set_folder: Path, table: Table[R], records: Iterable[R]) -> int:
@@ -131,7 +131,7 @@ def write_table(set_folder: Path, table: Table[R], records: Iterable[R]) -> int:
         chunk = chain([first], islice(feed, table.rows_per_part - 1))
         count += write_file(part_path(set_folder, table, part), table, chunk)
         part += 1
-    _end_table(set_folder, table, part)
+    _finish_table(set_folder, table, part)
     return count
 
 
@@ -147,17 +147,17 @@ def write_arrow(set_folder: Path, table: Table[Any], parts: Iterable[pa.Table]) 
     for part, rows in enumerate(parts, start=1):
         if not rows.schema.equals(arrow_schema(table)):
             raise ContractError(
-                where=f"table {table.name!r}", expected=str(arrow_schema(table)), came=str(rows.schema),
-                todo="build the columns from arrow_schema(table)",
+                where=f"table {table.name!r}", expected=str(arrow_schema(table)), got=str(rows.schema),
+                hint="build the columns from arrow_schema(table)",
             )  # fmt: skip
-        with replacing(part_path(set_folder, table, part - 1)) as temporary:
-            pq.write_table(rows.replace_schema_metadata(arrow_schema(table).metadata), temporary, **_PARQUET)
+        with atomic_path(part_path(set_folder, table, part - 1)) as temporary:
+            pq.write_table(rows.replace_schema_metadata(arrow_schema(table).metadata), temporary, **_PARQUET_OPTIONS)
         count += len(rows)
-    _end_table(set_folder, table, part)
+    _finish_table(set_folder, table, part)
     return count
 
 
-def _end_table(set_folder: Path, table: Table[Any], parts: int) -> None:
+def _finish_table(set_folder: Path, table: Table[Any], parts: int) -> None:
     """An empty table has one empty part; parts of an older, longer one are removed."""
     if parts == 0:
         write_file(part_path(set_folder, table, 0), table, ())
@@ -206,7 +206,7 @@ def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str
             start = stop
         if rows.stop > start:
             raise ContractError(
-                where=str(path), expected=f"{rows.stop} rows", came=str(start), todo="run the step again that wrote it"
+                where=str(path), expected=f"{rows.stop} rows", got=str(start), hint="run the step again that wrote it"
             )
         names = list(columns or arrow_schema(table).names)
         present = [name for name in names if name in file.schema_arrow.names]
@@ -226,8 +226,8 @@ def _wrong_version(path: Path, table: Table[Any], version: tuple[int, int]) -> C
     return ContractError(
         where=str(path),
         expected=f"table {table.name!r} v{table.version[0]}.{table.version[1]}",
-        came=f"v{version[0]}.{version[1]}",
-        todo="run `xsheet schemas upgrade SET`" if older else "install the xsheet that wrote it, or a newer one",
+        got=f"v{version[0]}.{version[1]}",
+        hint="run `xsheet schemas upgrade SET`" if older else "install the xsheet that wrote it, or a newer one",
     )
 
 
@@ -244,15 +244,15 @@ def file_version(path: Path, table: Table[Any]) -> tuple[int, int]:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowInvalid, OSError) as error:
         raise ContractError(
-            where=str(path), expected="a Parquet file", came=str(error), todo="remove it and run its step again"
+            where=str(path), expected="a Parquet file", got=str(error), hint="remove it and run its step again"
         ) from error
     name, version = metadata.get(_TABLE_KEY, b"").decode(), metadata.get(_VERSION_KEY, b"").decode()
     if name != table.name or not version:
         raise ContractError(
             where=str(path),
             expected=f"table {table.name!r} with its version in the metadata",
-            came=f"table {name!r} v{version or '?'}",
-            todo="write tables through xsheet only, and keep each in its own folder",
+            got=f"table {name!r} v{version or '?'}",
+            hint="write tables through xsheet only, and keep each in its own folder",
         )
     major, minor = version.split(".")
     return int(major), int(minor)
@@ -267,13 +267,13 @@ def read_table(set_folder: Path, table: Table[Any], columns: Sequence[str] | Non
     return pa.concat_tables(parts)
 
 
-def iterate(set_folder: Path, table: Table[R]) -> Iterator[R]:
+def iter_records(set_folder: Path, table: Table[R]) -> Iterator[R]:
     """The records of a set's table in stored order, a thousand in memory at a time."""
     for path in part_files(set_folder, table):
-        yield from iterate_file(path, table)
+        yield from iter_file_records(path, table)
 
 
-def iterate_file(path: Path, table: Table[R]) -> Iterator[R]:
+def iter_file_records(path: Path, table: Table[R]) -> Iterator[R]:
     """The records of one file in stored order, a thousand in memory at a time.
 
     Raises:
@@ -281,12 +281,12 @@ def iterate_file(path: Path, table: Table[R]) -> Iterator[R]:
     """
     check_version(path, table)
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=_AT_ONCE):
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS):
             rows = _with_missing_columns(pa.Table.from_batches([batch]), table)
             yield from from_arrow(rows.select(arrow_schema(table).names), table)
 
 
-_AT_ONCE = 1_000  # annotations as records: about 50 MB
+_BATCH_ROWS = 1_000  # annotations as records: about 50 MB
 
 
 def upgrade_file(path: Path, table: Table[Any]) -> bool:
@@ -306,8 +306,8 @@ def upgrade_file(path: Path, table: Table[Any]) -> bool:
         rows = step(rows)
     rows = _with_missing_columns(rows, table).select(arrow_schema(table).names).cast(arrow_schema(table))
     from_arrow(rows, table)
-    with replacing(path) as temporary:
-        pq.write_table(rows.replace_schema_metadata(arrow_schema(table).metadata), temporary, **_PARQUET)
+    with atomic_path(path) as temporary:
+        pq.write_table(rows.replace_schema_metadata(arrow_schema(table).metadata), temporary, **_PARQUET_OPTIONS)
     return True
 
 
@@ -318,13 +318,13 @@ def find_table(name: str) -> Table[Any]:
         names = [table.name for table in TABLES]
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
         raise ConfigError(
-            where="table", expected=f"one of {', '.join(names)}", came=repr(name), todo=f"did you mean {near!r}?"
+            where="table", expected=f"one of {', '.join(names)}", got=repr(name), hint=f"did you mean {near!r}?"
         )
     return found
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; on a clean exit it takes the place of `path`, else it is removed.
 
     Raises:
@@ -336,16 +336,16 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _sync(temporary)
+        _fsync(temporary)
         temporary.chmod(0o644)  # mkstemp makes it private; a set is meant to be shared
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    _fsync(path.parent)
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_temporary_files(folder: Path) -> None:
     """Remove the temporary files that killed writers left in a folder; only while nobody writes there."""
     for leftover in folder.glob(".*.tmp*"):
         leftover.unlink(missing_ok=True)
@@ -353,7 +353,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file atomically."""
-    with replacing(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
@@ -362,7 +362,7 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def _sync(path: Path) -> None:
+def _fsync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

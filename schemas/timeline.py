@@ -29,12 +29,12 @@ class Timeline:
     letterbox: Annotated[Series, "share of the picture inside uniform bars"] = ()
     camera_x: Annotated[Series, "background motion, picture heights per second, positive = content moves right"] = ()
     camera_y: Annotated[Series, "background motion, picture heights per second, positive = content moves down"] = ()
-    text: Annotated[Series, "likelihood of burnt-in text; null in frames that were not looked at"] = ()
+    burnt_in_text: Annotated[Series, "likelihood of burnt-in text; null in frames that were not looked at"] = ()
     voice: Annotated[Series, "probability of voice activity"] = ()
     voice_detector: Annotated[Str | None, "name and version of what measured `voice`"] = None
     energy_db: Annotated[Series, "RMS of the frame's 640 samples, dB of full scale; null in digital silence"] = ()
-    mouth_heard: Annotated[Series, "mouth opening predicted from the sound, in standard deviations"] = ()
-    mouth_wide_heard: Annotated[Series, "mouth width predicted from the sound, in standard deviations"] = ()
+    mouth_open_from_audio: Annotated[Series, "mouth opening predicted from the sound, in standard deviations"] = ()
+    mouth_width_from_audio: Annotated[Series, "mouth width predicted from the sound, in standard deviations"] = ()
     music: Annotated[Series, "likelihood of music"] = ()
     clipped: Annotated[Series, "share of samples at full scale"] = ()
     silent: Annotated[Series, "share of samples that are digital zero"] = ()
@@ -71,8 +71,10 @@ class FaceTrack:
     sharpness: Annotated[Series, "variance of the Laplacian over the face at a face height of 128 px, 8-bit luma"] = ()
     visible: Annotated[Series, "share of the face box inside the picture"] = ()
     blendshapes: Annotated[tuple[Series, ...], "52 MediaPipe blendshapes over time; empty without the model"] = ()
-    shape: Annotated[tuple[Float, ...], "numbers that tell one face from another (identity, not expression)"] = ()
-    shape_model: Annotated[Str | None, "what made `shape`, with version"] = None
+    identity_embedding: Annotated[
+        tuple[Float, ...], "numbers that tell one face from another (identity, not expression)"
+    ] = ()
+    identity_model: Annotated[Str | None, "what made `shape`, with version"] = None
 
     def __post_init__(self) -> None:
         check_lengths(self, self.frames)

@@ -51,7 +51,7 @@ UNIQUE: tuple[tuple[Table[Any], str], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ContractViolation:
     """One breach of the contract."""
 
     table: str
@@ -59,57 +59,59 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ContractReport:
     """Rows per table that exists, and what is wrong."""
 
     rows: dict[str, int]
-    problems: tuple[Problem, ...]
+    violations: tuple[ContractViolation, ...]
 
 
-def check_set(folder: Path, *, media: bool = False) -> Report:
+def check_set(folder: Path, *, media: bool = False) -> ContractReport:
     """Read everything once; `media=True` also hashes every clip. ContractError when the folder is no set at all."""
     open_set(folder)
     rows: dict[str, int] = {}
-    problems: list[Problem] = []
+    problems: list[ContractViolation] = []
     for table in tables.TABLES:
         if not tables.part_files(folder, table):
             continue
         try:
-            rows[table.name] = sum(1 for _ in tables.iterate(folder, table))
+            rows[table.name] = sum(1 for _ in tables.iter_records(folder, table))
         except ContractError as error:
-            problems.append(Problem(table.name, str(error)))
+            problems.append(ContractViolation(table.name, str(error)))
     readable = set(rows)
     problems += _duplicates(folder, readable)
-    problems += _dangling(folder, readable)
+    problems += _dangling_references(folder, readable)
     if "clips" in readable:
         problems += _media(folder, hashes=media)
-    return Report(rows, tuple(problems))
+    return ContractReport(rows, tuple(problems))
 
 
-def _duplicates(folder: Path, readable: set[str]) -> Iterator[Problem]:
+def _duplicates(folder: Path, readable: set[str]) -> Iterator[ContractViolation]:
     for table, column in UNIQUE:
         if table.name in readable:
             values = _column(folder, table, column)
             if twice := len(values) - len(values.unique()):
-                yield Problem(table.name, f"{column}: {twice} values stand more than once")
+                yield ContractViolation(table.name, f"{column}: {twice} values stand more than once")
 
 
-def _dangling(folder: Path, readable: set[str]) -> Iterator[Problem]:
+def _dangling_references(folder: Path, readable: set[str]) -> Iterator[ContractViolation]:
     for child, column, parent, key in REFERENCES:
         if {child.name, parent.name} <= readable:
             known = _column(folder, parent, key)
             found = pa.compute.is_in(_column(folder, child, column), value_set=known.combine_chunks())
             if missing := len(found) - (pa.compute.sum(found).as_py() or 0):
-                yield Problem(child.name, f"{column}: {missing} rows name a {parent.name} row that does not exist")
+                yield ContractViolation(
+                    child.name, f"{column}: {missing} rows name a {parent.name} row that does not exist"
+                )
 
 
-def _media(folder: Path, *, hashes: bool) -> Iterator[Problem]:
-    for clip in tables.iterate(folder, tables.CLIPS):
+def _media(folder: Path, *, hashes: bool) -> Iterator[ContractViolation]:
+    for clip in tables.iter_records(folder, tables.CLIPS):
         path = folder / clip.media_path
         if not path.is_file():
-            yield Problem("clips", f"{clip.clip_id}: {clip.media_path} is missing")
+            yield ContractViolation("clips", f"{clip.clip_id}: {clip.media_path} is missing")
         elif hashes and file_sha256(path) != clip.media_sha256:
-            yield Problem("clips", f"{clip.clip_id}: {clip.media_path} has changed since it was written")
+            yield ContractViolation("clips", f"{clip.clip_id}: {clip.media_path} has changed since it was written")
 
 
 def _column(folder: Path, table: Table[Any], column: str) -> pa.ChunkedArray:

@@ -18,7 +18,7 @@ BodyPart = Literal[
     "forearm_left", "forearm_right", "hand_left", "hand_right", "fingers_left", "fingers_right", "legs",
 ]  # fmt: skip
 Laterality = Literal["left", "right", "both", "none"]  # the subject's own side
-Kind = Literal["action", "gesture", "posture", "rest", "expression", "gaze", "locomotion", "object_use"]
+PhaseKind = Literal["action", "gesture", "posture", "rest", "expression", "gaze", "locomotion", "object_use"]
 Action = Literal[
     "talk", "listen", "pause",
     "nod", "shake_head", "tilt_head", "turn_head", "lower_head", "raise_head",
@@ -41,7 +41,7 @@ Framing = Literal["face", "head_shoulders", "upper_body", "three_quarter", "full
 Camera = Literal["static", "pan", "zoom", "handheld", "cut"]
 Speaking = Literal["speaking", "listening", "silent", "mixed"]
 Layer = Literal["raw", "norm", "consensus", "rule_fix", "human", "accepted", "gold", "imported"]
-ReplyStatus = Literal["ok", "truncated", "invalid", "refused", "error", "skipped"]
+ResponseStatus = Literal["ok", "truncated", "invalid", "refused", "error", "skipped"]
 Origin = Literal["vlm", "motion", "consensus", "rule", "human", "import", "truth"]
 Severity = Literal["info", "warning", "error"]
 

@@ -59,7 +59,7 @@ def test_every_verb_shows_an_example_of_itself(path):
 
 @pytest.mark.parametrize("path", VERBS)
 def test_every_option_says_what_it_is_for(path):
-    assert not [option.name for option in COMMANDS[path].params if not option.help]
+    assert not [option.stage for option in COMMANDS[path].params if not option.help]
 
 
 @pytest.mark.parametrize("path", COMMANDS)
@@ -91,7 +91,7 @@ def on_a_terminal(*arguments, **environment):
         [*COMMAND, *arguments], stdout=theirs, stderr=theirs, check=False, env={**clean, "TERM": "xterm", **environment}
     )
     os.close(theirs)
-    said = os.read(ours, 1 << 16).decode()
+    said = os.compute(ours, 1 << 16).decode()
     os.close(ours)
     return said
 
@@ -134,7 +134,10 @@ def test_a_fault_of_ours_is_one_line_that_says_where():
         (("run", "nowhere", "--out", "set"), "nothing there"),
         (("run", ".", "--out", "set", "--until", "never"), "'never' is not one of"),
         (("run", ".", "--out", "set", "--set", "curat.face.min_height_px=3"), "did you mean 'curate'?"),
-        (("run", ".", "--out", "set", "--set", "audit.gate.max_mised=3"), "did you mean 'gate.max_missed'?"),
+        (
+            ("run", ".", "--out", "set", "--set", "audit.gate.max_mised=3"),
+            "did you mean 'gate.max_missed_motion_share'?",
+        ),
         (("curate", "run", "."), "Missing option '--out'"),
         (("curate", "describe", "--preset", "kep"), "expected one of keep, stage2_motion, train"),
         (("curate", "describe", "--set", "face.min_hight_px=3"), "did you mean 'face.min_height_px'"),
@@ -230,8 +233,8 @@ def test_the_doctor_survives_a_library_that_ends_the_process(tmp_path):
 def test_the_doctor_calls_a_slow_import_slow_and_not_broken(monkeypatch):
     from xsheet import doctor
 
-    monkeypatch.setattr(doctor, "_IMPORT_S", 0.01)
-    found = list(doctor._compiled(doctor._child("import time; time.sleep(60)")))
+    monkeypatch.setattr(doctor, "_IMPORT_TIMEOUT_S", 0.01)
+    found = list(doctor._compiled(doctor._start_python("import time; time.sleep(60)")))
     assert [one.state for one in found] == ["warning"]
 
 

@@ -19,7 +19,7 @@ import yaml
 
 import xsheet
 from xsheet import cli
-from xsheet.curate.filter.decide import LIMIT_OF
+from xsheet.curate.filter.decide import FILTER_RULES
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = ROOT / "docs" / "log"
@@ -92,11 +92,11 @@ def check(text: str):
         if KeyError not in given.values() and params.get("config") is None:
             settings_of(**given)
     if "over" in params:
-        assert params["over"].partition("=")[0] in {judged.limit for judged in LIMIT_OF}
+        assert params["over"].partition("=")[0] in {judged.limit_path for judged in FILTER_RULES}
     return verb
 
 
-@pytest.mark.parametrize("command", OURS, ids=str)
+@pytest.mark.parametrize("command", OURS, token_phases=str)
 def test_a_command_of_a_page_exists_with_its_options(command):
     parsed(command.text) if command.needs == CHANGED else check(command.text)
 
@@ -108,7 +108,7 @@ def leaves(command):
 
 
 @pytest.mark.parametrize(
-    "verb", leaves(verbs()), ids=lambda verb: verb.callback.__module__.split(".")[-1] + "." + verb.name
+    "verb", leaves(verbs()), token_phases=lambda verb: verb.callback.__module__.split(".")[-1] + "." + verb.stage
 )
 def test_the_examples_of_a_verbs_help_exist_with_their_options(verb):
     for example in re.findall(r"xsheet [a-z].*", (verb.help or "").partition("Example")[2]):
@@ -129,7 +129,7 @@ def test_a_wrong_option_of_a_page_would_be_noticed():
         parsed("xsheet curate run videos --out my-set --no-such-option")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, token_phases=lambda page: str(page.relative_to(ROOT)))
 def test_links_of_a_page_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^":]+)"', text):
@@ -154,7 +154,7 @@ def test_what_sources_and_presets_say_of_the_log_is_there():
 def anchors(page: Path) -> set[str]:
     """Of the headings, as GitHub names them."""
     heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", head.strip().lower()).replace(" ", "-") for head in heads}
+    return {re.sub(r"[^\w\- ]", "", head.filmstrip().lower()).replace(" ", "-") for head in heads}
 
 
 def test_every_arxiv_number_is_in_the_references():
@@ -208,28 +208,32 @@ def test_the_arithmetic_of_the_scaling_plan_adds_up():
 
 
 def test_the_plan_for_curation_uses_the_costs_that_describe_uses():
-    from xsheet.curate.report.estimate import MEASURED
+    from xsheet.curate.report.estimate import MEASURED_COSTS
 
     text = (ROOT / "docs" / "scaling.md").read_text()
-    assert sum(MEASURED.cpu_s_per_minute.values()) == pytest.approx(23.27, rel=0.01)
-    for value in (MEASURED.kept_share, MEASURED.table_mb_per_hour / 1000, MEASURED.clip_mb_per_minute / 1000):
+    assert sum(MEASURED_COSTS.cpu_s_per_minute.values()) == pytest.approx(23.27, rel=0.01)
+    for value in (
+        MEASURED_COSTS.kept_share,
+        MEASURED_COSTS.table_mb_per_hour / 1000,
+        MEASURED_COSTS.clip_mb_per_minute / 1000,
+    ):
         assert f" {value:g} " in text
 
 
 def test_the_plan_for_training_uses_the_arithmetic_of_the_trainer():
-    from xsheet.model.config import wan2_2_ti2v_5b
+    from xsheet.model.config import wan2_2_ti2v_5b_config
     from xsheet.train.loop.metrics import clip_flops
 
     clip, text = (
-        clip_flops(wan2_2_ti2v_5b(), frames=32, height=44, width=80),
+        clip_flops(wan2_2_ti2v_5b_config(), frames=32, height=44, width=80),
         (ROOT / "docs" / "scaling.md").read_text(),
     )
     assert f"{clip.tokens:,} tokens" in text
-    assert f"{clip.training(1) / 1e12:,.0f} TFLOP" in text
-    assert clip.training(1) / 0.4 / 989e12 == pytest.approx(4.36, abs=0.01)
+    assert f"{clip.training_flops(1) / 1e12:,.0f} TFLOP" in text
+    assert clip.training_flops(1) / 0.4 / 989e12 == pytest.approx(4.36, abs=0.01)
 
 
-TRAINED = "--set stage1.steps=2 --set stage2.steps=2 --set data.batch=2 --set compute.micro_batch=2"
+TRAINED = "--set stage1.steps=2 --set stage2.steps=2 --set data.batch=2 --set compute.micro_batch_size=2"
 SMALLER = {
     "--clips 40": "--clips 4 --seed 173",  # films without a fault that drops them
     "0004-talk": "0001-talk",
@@ -281,21 +285,21 @@ def walked(tmp_path_factory) -> Shell:
 @pytest.fixture
 def shell(walked, tmp_path) -> Shell:
     """A copy of it."""
-    return Shell(shutil.copytree(walked.folder, tmp_path / "pages"))
+    return Shell(shutil.copytree(walked.run_folder, tmp_path / "pages"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_tutorial_leads_to_a_video(walked):
-    assert (walked.folder / "nod.mp4").stat().st_size > 10_000
-    assert (walked.folder / "my-model" / "transformer").is_dir()
+    assert (walked.run_folder / "nod.mp4").stat().st_size > 10_000
+    assert (walked.run_folder / "my-model" / "transformer").is_dir()
     assert walked.replaced == set(SMALLER)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_commands_of_the_readme_run(shell):
-    (shell.folder / "videos").symlink_to("puppet/videos")  # of your own
+    (shell.run_folder / "videos").symlink_to("puppet/videos")  # of your own
     shell.run(ROOT / "README.md")
 
 
@@ -317,10 +321,10 @@ def test_the_diffs_of_the_page_on_extending_fit_the_sources(changed):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_examples_of_the_page_on_extending_run(shell, changed):
-    shell.run(EXTEND, needs=CHANGED, sources=changed)
-    reasons = pandas.read_parquet(shell.folder / "pauses" / "verdicts").reasons
+    shell.run(EXTEND, needs=CHANGED, source_count=changed)
+    reasons = pandas.read_parquet(shell.run_folder / "pauses" / "verdicts").reasons
     assert all("long_pause" in found for found in reasons)
-    findings = pandas.read_parquet(shell.folder / "my-set" / "findings")
+    findings = pandas.read_parquet(shell.run_folder / "my-set" / "findings")
     assert "B9" in set(findings["check"])
 
 
@@ -341,7 +345,7 @@ def test_the_dockerfile_takes_the_steps_of_the_readme():
 def test_workflows_run_make_targets_and_nothing_else():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for file in (ROOT / ".github" / "workflows").glob("*.yml"):
-        (job,) = yaml.safe_load(file.read_text(encoding="utf-8"))["jobs"].values()
+        (job,) = yaml.safe_load(file.read_text(encoding="utf-8"))["jobs"].set_values()
         ran = [step["run"] for step in job["steps"] if "run" in step and "apt-get" not in step["run"]]
         assert [line.split()[0] for line in ran] == ["make"] * len(ran) != []
         wanted = job.get("strategy", {}).get("matrix", {}).get("target", [ran[0].split()[1]])

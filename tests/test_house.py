@@ -36,7 +36,7 @@ def imports(path):
     """(line, dotted module) of every import in a file, also the lazy ones."""
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
+        if isinstance(node, ast.ImportedLayer):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             ours = node.module == "xsheet"
@@ -177,7 +177,7 @@ def test_constraints_pin_every_requirement(root):
 
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *(r for extra in extras.values() for r in extra)]
+    wanted = [*project["dependencies"], *(r for extra in extras.set_values() for r in extra)]
     pinned = {
         line.split("==")[0].lower() for line in (root / "constraints.txt").read_text().splitlines() if "==" in line
     }

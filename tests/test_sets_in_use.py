@@ -20,7 +20,7 @@ FEW_STEPS = tuple(
     f"--set=train.{one}"
     for one in (
         "stage1.steps=2", "stage2.steps=2", "stage1.optim.warmup_steps=1", "stage2.optim.warmup_steps=1",
-        "data.batch=1", "compute.micro_batch=1", "compute.threads=1",
+        "data.batch=1", "compute.micro_batch_size=1", "compute.threads=1",
     )
 )  # fmt: skip
 PARTS = ("--set=split.val=0", "--set=split.test=0")
@@ -46,7 +46,7 @@ def walk(films, folder, *more):
 def films(tmp_path_factory):
     """A folder with two films, one of them with a name that asks for trouble."""
     folder = tmp_path_factory.mktemp(f"films of {ODD}".replace("/", "-"))
-    make_corpus(folder, clips=2, seed=0, size=384, how=Execution(jobs=1))
+    make_corpus(folder, films=2, seed=0, height_px=384, execution=Execution(jobs=1))
     first = min((folder / "videos").iterdir())
     first.rename(first.with_name(f"{ODD}.mp4"))
     return folder / "videos"
@@ -140,7 +140,7 @@ def test_a_disk_that_fills_up_while_clips_are_written_ends_the_run_which_then_go
     assert isinstance(full.exception, (XsheetError, OSError))
     assert "No space left on device" in str(full.exception)
     assert not list(folder.rglob("*.tmp*"))
-    disk.empty()
+    disk.background()
     counts = json.loads(walk(films, folder, "--until", "curate").stdout)["counts"]
     assert counts["clips"] == counts["kept"] > 0
     assert (counts["clips_failed"], counts["sources_failed"]) == (0, 0)

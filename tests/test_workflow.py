@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from xsheet.demo.corpus import make_corpus
 from xsheet.runtime.executor import Execution
 from xsheet.schemas.ids import file_sha256
-from xsheet.schemas.layers import layers
+from xsheet.schemas.layers import list_layers
 from xsheet.schemas.validate_set import check_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -29,9 +29,9 @@ STEPS = 3
 QUICK = tuple(
     f"--set={one}"
     for one in (
-        "curate.face.min_height_px=50", "curate.write.body=null", "annotate.motion.least_face_px=60",
+        "curate.face.min_height_px=50", "curate.write.body=null", "annotate.motion.min_face_px=60",
         "split.val=0", "split.test=0", "train.cache.picture.frames=[17]", "train.loop.save_every=1",
-        "train.data.batch=1", "train.compute.micro_batch=1", "train.compute.threads=1",
+        "train.data.batch=1", "train.compute.micro_batch_size=1", "train.compute.threads=1",
         f"train.stage1.steps={STEPS}", "train.stage1.optim.warmup_steps=1",
         f"train.stage2.steps={STEPS}", "train.stage2.optim.warmup_steps=1",
     )
@@ -81,7 +81,7 @@ def written(folder):
 @pytest.fixture(scope="module")
 def puppet(tmp_path_factory):
     films = tmp_path_factory.mktemp("films")
-    make_corpus(films, clips=FILMS, seed=SEED, size=SIZE, how=Execution(jobs=2))
+    make_corpus(films, films=FILMS, seed=SEED, height_px=SIZE, execution=Execution(jobs=2))
     videos, folder = tuple(sorted((films / "videos").iterdir())), films / "set"
     return Walked(videos, folder, said(*run(videos, folder, jobs=2)))
 
@@ -110,12 +110,12 @@ def test_recordings_are_kept(recorded):
 
 
 def test_the_tables_hold_what_the_summary_says(path):
-    checked = check_set(path.folder, media=True)
+    checked = check_set(path.run_folder, media=True)
     rows, told = checked.rows, path.told
-    assert not checked.problems
+    assert not checked.violations
     assert rows["sources"] == told["counts"]["sources"]
     assert {rows[name] for name in ("clips", "signals", "splits", "features")} == {told["counts"]["clips"]}
-    count = {one.layer: len(list(one.read())) for one in layers(path.folder)}
+    count = {one.layer: len(list(one.read())) for one in list_layers(path.run_folder)}
     clips = told["annotated"]["clips"]
     assert count == {"raw": clips, "norm": clips, "consensus": clips, "accepted": told["audited"]["accepted"]}
 
@@ -123,8 +123,8 @@ def test_the_tables_hold_what_the_summary_says(path):
 def test_each_stage_leaves_a_checkpoint_and_weights_and_the_second_goes_on_from_the_first(path):
     ended = {stage["stage"]: (stage["steps"], stage["checkpoint"]) for stage in path.told["trained"]["stages"]}
     assert ended == dict.fromkeys(("stage1", "stage2"), (STEPS, f"step-{STEPS:08d}"))
-    first, second = (load_file(path.folder / "train" / stage / "weights.safetensors") for stage in ended)
-    assert all(weights.isfinite().all() for weights in second.values())
+    first, second = (load_file(path.run_folder / "train" / stage / "weights.safetensors") for stage in ended)
+    assert all(weights.isfinite().all() for weights in second.set_values())
     assert first.keys() < second.keys()
     assert not all(torch.equal(first[name], second[name]) for name in first)
 
@@ -133,13 +133,13 @@ def test_a_sample_has_picture_and_sound_as_long_as_the_clips_of_training(path, t
     (tmp_path / "sheet.yaml").write_text(SHEET)
     source, out = path.videos[0], tmp_path / "sample.mp4"
     said(
-        "train", "sample", path.folder / "train", "--portrait", source, "--sound", source,
+        "train", "sample", path.run_folder / "train", "--portrait", source, "--sound", source,
         "--sheet", tmp_path / "sheet.yaml", "--out", out, "--set", "steps=2",
     )  # fmt: skip
     with av.open(str(out)) as film:
         pictures = list(film.decode(video=0))
         film.seek(0)
-        samples = sum(sound.samples for sound in film.decode(audio=0))
+        samples = sum(sound.sample_counts for sound in film.decode(audio=0))
         assert film.streams.video[0].average_rate == 25
         assert len(pictures) == 43  # 17 frames at 10 fps last 1.7 s
         assert samples / film.streams.audio[0].rate == pytest.approx(1.72, abs=0.1)  # AAC fills its last blocks
@@ -148,7 +148,7 @@ def test_a_sample_has_picture_and_sound_as_long_as_the_clips_of_training(path, t
 
 def test_ray_writes_the_same_tables_and_clips(puppet, tmp_path):
     said(*run(puppet.videos, tmp_path / "set", until="audit", jobs=2), "--ray", "local")
-    here = {name: digest for name, digest in written(puppet.folder).items() if not name.startswith(BY_TRAINING)}
+    here = {name: digest for name, digest in written(puppet.run_folder).items() if not name.startswith(BY_TRAINING)}
     assert written(tmp_path / "set") == here
 
 
@@ -175,5 +175,5 @@ def test_killed_in_the_middle_of_every_part_it_goes_on_to_the_same_tables_and_we
     finished = [*folder.glob(".commits/*/??/*.jsonl"), *folder.glob("train/stage1/checkpoints/*/*")]
     before = {file: file.stat().st_mtime_ns for file in finished}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert written(folder) == written(puppet.folder)
+    assert written(folder) == written(puppet.run_folder)
     assert {file: file.stat().st_mtime_ns for file in before} == before

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from xsheet.model import weights
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.tables import replacing, write_text
-from xsheet.train.sample.sampler import open_trained
+from xsheet.schemas.tables import atomic_path, write_text
+from xsheet.train.sample.sampler import load_trained
 from xsheet.train.settings import StageName
 
 FORMAT = 1
@@ -28,15 +28,15 @@ def export(run: Path, out: Path, *, stage: StageName = "stage2") -> Path:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
-            where=str(out), expected="a new or empty folder", came="one with files", todo="choose another folder"
+            where=str(out), expected="a new or empty folder", got="one with files", hint="choose another folder"
         )
-    trained = open_trained(run, stage=stage)
-    weights.export(trained.learner.transformer, out / "transformer")
-    weights.save(trained.learner.transformer, out / "avatar")
-    if trained.learner.text is not None:
+    trained = load_trained(run, stage=stage)
+    weights.export_backbone(trained.model.transformer, out / "transformer")
+    weights.save(trained.model.transformer, out / "avatar")
+    if trained.model.text is not None:
         (out / "text").mkdir()
-        tensors = {key: tensor.contiguous() for key, tensor in trained.learner.text.state_dict().items()}
-        with replacing(out / "text" / "weights.safetensors") as temporary:
+        tensors = {key: tensor.contiguous() for key, tensor in trained.model.text.state_dict().items()}
+        with atomic_path(out / "text" / "weights.safetensors") as temporary:
             save_file(tensors, temporary)
     told = {"format": FORMAT, "stage": stage, "settings": trained.settings.model_dump(mode="json")}
     write_text(out / "training.json", json.dumps(told, indent=2) + "\n")  # last: with it the folder is whole

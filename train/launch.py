@@ -16,43 +16,47 @@ from pydantic import Field
 
 from xsheet.schemas.errors import RunError, XsheetError
 from xsheet.schemas.settings import StrictModel
-from xsheet.train.loop.process_group import World, this_world
+from xsheet.train.loop.process_group import ProcessGroup, current_process_group
 
-Work = Callable[[World], None]
+WorkerFn = Callable[[ProcessGroup], None]
 """What every worker does; it is pickled, and the same on each."""
 
 
-class Workers(StrictModel):
+class WorkerSettings(StrictModel):
     """How many processes train. Bits do not depend on it as long as it is 0 or a power of two (gradients.py)."""
 
     count: int = Field(default=0, ge=0, description="0 = in this process, with its GPU if it has one")
-    gpus: bool = Field(default=False, description="a GPU for each worker; without, they compute on CPUs through gloo")
-    cpus: float = Field(default=1, gt=0, description="cores for each worker, as Ray counts them")
-    address: str | None = Field(default=None, description="of a Ray cluster; null = one on this machine")
-    restarts: int = Field(default=0, ge=0, description="of all workers after one has died, from the last checkpoint")
+    use_gpu: bool = Field(
+        default=False, description="a GPU for each worker; without, they compute on CPUs through gloo"
+    )
+    cpus_per_worker: float = Field(default=1, gt=0, description="cores for each worker, as Ray counts them")
+    ray_address: str | None = Field(default=None, description="of a Ray cluster; null = one on this machine")
+    max_restarts: int = Field(
+        default=0, ge=0, description="of all workers after one has died, from the last checkpoint"
+    )
 
 
-def launch(work: Work, *, how: Workers, folder: Path) -> None:
+def launch(worker_fn: WorkerFn, *, workers: WorkerSettings, folder: Path) -> None:
     """Do the work; on workers, Ray keeps its own record below `folder`/ray, which all of them must see.
 
     Raises:
         XsheetError: what a worker raised.
         RunError: a worker died otherwise.
     """
-    if how.count == 0:
-        _here(work)
+    if workers.count == 0:
+        _run_in_process(worker_fn)
     else:
-        _on_ray(work, how, folder)
+        _run_on_ray(worker_fn, workers, folder)
 
 
-def _here(work: Work) -> None:
+def _run_in_process(worker_fn: WorkerFn) -> None:
     """In this process, without torch.distributed; shard.py sees to it that the bits are those of many processes."""
     gpu = torch.cuda.is_available()
-    work(World(device=torch.device("cuda", torch.cuda.current_device()) if gpu else torch.device("cpu")))
+    worker_fn(ProcessGroup(device=torch.device("cuda", torch.cuda.current_device()) if gpu else torch.device("cpu")))
 
 
-def _on_ray(work: Work, how: Workers, folder: Path) -> None:
-    with _cluster(how.address):
+def _run_on_ray(worker_fn: WorkerFn, workers: WorkerSettings, folder: Path) -> None:
+    with _ray_cluster(workers.ray_address):
         from ray import train  # noqa: PLC0415  # seconds and 600 MB, only for those who ask for it
         from ray.train import torch as ray_torch  # noqa: PLC0415
 
@@ -61,28 +65,28 @@ def _on_ray(work: Work, how: Workers, folder: Path) -> None:
         def worker() -> None:
             if here.is_dir():  # Ray starts its workers elsewhere, and folders of sets and weights may be relative
                 os.chdir(here)
-            work(this_world(ray_torch.get_device()))
+            worker_fn(current_process_group(ray_torch.get_device()))
 
         scaling = train.ScalingConfig(
-            num_workers=how.count,
-            use_gpu=how.gpus,
-            resources_per_worker={"CPU": how.cpus} | ({"GPU": 1} if how.gpus else {}),
+            num_workers=workers.count,
+            use_gpu=workers.use_gpu,
+            resources_per_worker={"CPU": workers.cpus_per_worker} | ({"GPU": 1} if workers.use_gpu else {}),
         )
         run = train.RunConfig(
             name="ray",
             storage_path=str(folder.resolve()),
-            failure_config=train.FailureConfig(max_failures=how.restarts),
+            failure_config=train.FailureConfig(max_failures=workers.max_restarts),
         )
-        backend = ray_torch.TorchConfig(backend="nccl" if how.gpus else "gloo")
+        backend = ray_torch.TorchConfig(backend="nccl" if workers.use_gpu else "gloo")
         trainer = ray_torch.TorchTrainer(worker, scaling_config=scaling, run_config=run, torch_config=backend)
         try:
             trainer.fit()
         except train.TrainingFailedError as error:
-            raise _told(error, folder) from error
+            raise _worker_error(error, folder) from error
 
 
 @contextmanager
-def _cluster(address: str | None) -> Iterator[None]:
+def _ray_cluster(address: str | None) -> Iterator[None]:
     # Nobody phones home, and of what workers say only our lines and what went wrong is heard.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray  # noqa: PLC0415
@@ -103,7 +107,7 @@ def _cluster(address: str | None) -> Iterator[None]:
             ray.shutdown()
 
 
-def _told(error: Exception, folder: Path) -> XsheetError:
+def _worker_error(error: Exception, folder: Path) -> XsheetError:
     """The error of ours that a worker raised; the others then only lost sight of it."""
     failures: Mapping[int, Exception] = getattr(error, "worker_failures", {})
     for failure in failures.values():
@@ -114,6 +118,6 @@ def _told(error: Exception, folder: Path) -> XsheetError:
             cause = cause.__cause__
     said = str(next(iter(failures.values()), error)).strip().splitlines() or ["nothing"]
     return RunError(
-        where=str(folder), expected="workers that reach the end", came=said[-1][:300],
-        todo="read the workers' log, then run again: it goes on from the last checkpoint",
+        where=str(folder), expected="workers that reach the end", got=said[-1][:300],
+        hint="read the workers' log, then run again: it goes on from the last checkpoint",
     )  # fmt: skip

@@ -5,17 +5,17 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from xsheet.model.config import ActAvatarConfig, Depth, PhaseMask
+from xsheet.model.config import ActAvatarConfig, AudioDepthSchedule, PhaseMask
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.variants.actalker import ACTalkerSettings
 from xsheet.model.variants.fantasy_talking import FantasyTalkingSettings
 from xsheet.schemas.settings import StrictModel
-from xsheet.train.data.encoders import size_of
-from xsheet.train.data.settings import CacheSettings, DataSettings
+from xsheet.train.data.encoders import named_config
+from xsheet.train.data.settings import CacheSettings, LoaderSettings
 from xsheet.train.loop.loop import LoopSettings
 from xsheet.train.loop.step import ComputeSettings
 from xsheet.train.stages import StageSettings
-from xsheet.train.variants import check_control, model_of
+from xsheet.train.variants import check_extra_conditioning, variant_model
 
 StageName = Literal["stage1", "stage2"]
 
@@ -26,14 +26,14 @@ class TrainSettings(StrictModel):
     cache: CacheSettings = Field(
         default=CacheSettings(), description="how clips became features; also the model's size"
     )
-    data: DataSettings = Field(default=DataSettings(), description="how cached clips are shown")
-    base: str | None = Field(
+    loader: LoaderSettings = Field(default=LoaderSettings(), description="how cached clips are shown")
+    pretrained_backbone: str | None = Field(
         default=None, description="pretrained transformer: folder or .safetensors, Wan's or diffusers'; null = new"
     )
     seed: int = Field(default=0, ge=0, description="of order, noise, σ, crops, flips, dropped conditions, new weights")
     compute: ComputeSettings = Field(default=ComputeSettings(), description="how a step is computed")
     loop: LoopSettings = Field(default=LoopSettings(), description="when the loop speaks and saves")
-    audio_depth: Depth = Field(
+    audio_depth_schedule: AudioDepthSchedule = Field(
         default="power", description="how much of the sound each block hears; ActAvatar's schedule"
     )
     phase_mask: PhaseMask = Field(
@@ -47,26 +47,28 @@ class TrainSettings(StrictModel):
     stage2: StageSettings = Field(description="everything, from compiled phase blocks")
 
     @model_validator(mode="after")
-    def _whole(self) -> "TrainSettings":
+    def _check_consistency(self) -> "TrainSettings":
         if self.fantasy_talking is not None and self.actalker is not None:
             raise ValueError("fantasy_talking and actalker stand for the same part of the model: remove one of the two")
         variant = self.fantasy_talking or self.actalker
         if variant is not None:
-            check_control(variant, self.cache.control)
+            check_extra_conditioning(variant, self.cache.extra_conditioning)
         return self
 
     @property
-    def model(self) -> tuple[ActAvatarConfig, type[ActAvatarTransformer]]:
+    def config_and_class(self) -> tuple[ActAvatarConfig, type[ActAvatarTransformer]]:
         """Config and class of the model."""
-        size = size_of(self.cache.size)
-        size = size.model_copy(update={"audio_depth": self.audio_depth, "phase_mask": self.phase_mask})
-        return model_of(size, self.fantasy_talking or self.actalker)
+        size = named_config(self.cache.model)
+        size = size.model_copy(
+            update={"audio_depth_schedule": self.audio_depth_schedule, "phase_mask": self.phase_mask}
+        )
+        return variant_model(size, self.fantasy_talking or self.actalker)
 
     def stage(self, name: StageName) -> StageSettings:
         """The settings of one stage."""
         return self.stage1 if name == "stage1" else self.stage2
 
-    def before(self, name: StageName) -> dict[StageName, StageSettings]:
+    def previous_stages(self, name: StageName) -> dict[StageName, StageSettings]:
         """The stages that a stage builds upon."""
         return {} if name == "stage1" else {"stage1": self.stage1}
 
@@ -77,19 +79,19 @@ class TrainSettings(StrictModel):
         of steps is only where the learning rate depends on it, so that a stage can be made longer.
         """
         stage = self.stage(name).model_dump(mode="json")
-        if self.stage(name).optim.end == "constant":
+        if self.stage(name).optim.lr_schedule == "constant":
             del stage["steps"]
         return {
-            "model": self.model[0].model_dump(mode="json"),
-            "pretrained_base": self.base is not None,
+            "model": self.config_and_class[0].model_dump(mode="json"),
+            "pretrained_base": self.pretrained_backbone is not None,
             "seed": self.seed,
-            "data": self.data.model_dump(mode="json", include={"batch", "mirrored"}),
+            "data": self.loader.model_dump(mode="json", include={"batch", "mirrored"}),
             "compute": self.compute.model_dump(mode="json", include={"dtype", "add"}),
             name: stage,
         }
 
 
-def stage_names(text: str) -> tuple[StageName, ...]:
+def parse_stages(text: str) -> tuple[StageName, ...]:
     """Of "1,2": stage1, stage2; ValueError for anything but 1, 2 and 1,2."""
     known: Mapping[str, tuple[StageName, ...]] = {"1": ("stage1",), "2": ("stage2",), "1,2": ("stage1", "stage2")}
     if text not in known:

@@ -8,41 +8,41 @@ from pathlib import Path
 from xsheet.train.loop.checkpoint import LATEST
 from xsheet.train.settings import StageName
 
-FromTo = tuple[float, float]
+FirstLast = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class StageSummary:
     """A stage that ended."""
 
     stage: StageName
     steps: int
-    skipped: int  # of these, for want of a finite loss
-    loss: FromTo | None  # in the first and the last step line
-    held_out: FromTo | None  # at the first and the last look; None for a stage that nobody watched
+    skipped_steps: int  # of these, for want of a finite loss
+    loss: FirstLast | None  # in the first and the last step line
+    held_out_loss: FirstLast | None  # at the first and the last look; None for a stage that nobody watched
     checkpoint: str
 
 
-def outcome(run: Path, stage: StageName) -> Outcome:
+def stage_summary(run: Path, stage: StageName) -> StageSummary:
     """Of a stage that ended, now or in an earlier run."""
     text = (run / stage / "metrics.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
-    return Outcome(
+    return StageSummary(
         stage=stage,
         steps=rows[-1]["step"],
-        skipped=round(max(row.get("skipped", 0) for row in rows)),
-        loss=_from_to(rows, "loss"),
-        held_out=_from_to(rows, "held out/loss"),
-        checkpoint=newest(run, stage) or "",
+        skipped_steps=round(max(row.get("skipped", 0) for row in rows)),
+        loss=_first_and_last(rows, "loss"),
+        held_out_loss=_first_and_last(rows, "held out/loss"),
+        checkpoint=latest_checkpoint(run, stage) or "",
     )
 
 
-def newest(run: Path, stage: StageName) -> str | None:
+def latest_checkpoint(run: Path, stage: StageName) -> str | None:
     """Name of the checkpoint that a rerun of the stage goes on from, `step-00000400`; None before the first one."""
     pointer = run / stage / "checkpoints" / LATEST
     return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
 
 
-def _from_to(rows: Sequence[Mapping[str, float]], name: str) -> FromTo | None:
+def _first_and_last(rows: Sequence[Mapping[str, float]], name: str) -> FirstLast | None:
     values = [row[name] for row in rows if name in row]
     return (values[0], values[-1]) if values else None

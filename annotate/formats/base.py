@@ -9,38 +9,38 @@ from dataclasses import dataclass, fields
 from dataclasses import field as default
 
 from xsheet.annotate.formats import vocabulary
-from xsheet.annotate.formats.loss import Loss, Tally
+from xsheet.annotate.formats.loss import ConversionLoss, LossTally
 from xsheet.schemas.annotation import Annotation, Base, Phase
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.vocab import VOCAB_VERSION
 
-ATTRIBUTES = (
+PHASE_FIELDS = (
     "text", "text_short", "action_raw", "laterality", "kind", "body_parts", "amplitude", "speed", "repetitions",
     "gesture_function", "visibility", "confidence",
 )  # fmt: skip
-LISTS = ("body_parts", "gesture_function")  # words with spaces between them
-BASE = tuple(one.name for one in fields(Base))
+LIST_FIELDS = ("body_parts", "gesture_function")  # words with spaces between them
+BASE_FIELDS = tuple(one.name for one in fields(Base))
 # A format names what it carries in the contract's words; times and classes have a place in all of them.
-WHOLE = frozenset(
+ALL_FIELDS = frozenset(
     {"annotation_id", "layer", "base", "phases.phase_id", "phases.track", "phases.kinematics"}
-    | {f"phases.{name}" for name in ATTRIBUTES}
+    | {f"phases.{name}" for name in PHASE_FIELDS}
 )
-NO_PLACE = "the format has no place for it"
-_KNOWN = {"clip_id", "duration_us", "phases"}
-_ASSUMED = {"status": "ok", "vocab_version": VOCAB_VERSION}
+NO_FIELD = "the format has no place for it"
+_IMPLIED_FIELDS = {"clip_id", "duration_us", "phases"}
+_DEFAULT_VALUES = {"status": "ok", "vocab_version": VOCAB_VERSION}
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
+class ExportResult:
     """Files by name, and what they could not hold."""
 
     files: Mapping[str, str]
-    losses: tuple[Loss, ...]
+    losses: tuple[ConversionLoss, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class GesturePart:
     """One part of a gesture, in µs of the clip."""
 
     label: str
@@ -49,7 +49,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class SheetEvent:
     """One labelled stretch, in µs of the clip; `attributes` are further fields of a phase, as text."""
 
     tier: str  # a track, or whatever the file calls it
@@ -58,107 +58,118 @@ class Event:
     end_us: int
     phase_id: str | None = None
     attributes: Mapping[str, str] = default(default_factory=dict)
-    kinematics: tuple[Part, ...] = ()
+    kinematics: tuple[GesturePart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
+class AnnotationSheet:
     """What one voice says of one clip; no events = looked, saw nothing."""
 
     clip_id: str
-    voice: str = ""
+    annotator_id: str = ""
     run_id: str | None = None
     annotation_id: str | None = None
     base: Mapping[str, str] = default(default_factory=dict)
-    events: tuple[Event, ...] = ()
+    events: tuple[SheetEvent, ...] = ()
 
 
-def by_id(clips: Iterable[Clip]) -> dict[str, Clip]:
+def clips_by_id(clips: Iterable[Clip]) -> dict[str, Clip]:
     """Clips by their id."""
     return {clip.clip_id: clip for clip in clips}
 
 
-def sheets_of(
-    annotations: Iterable[Annotation], clips: Mapping[str, Clip], *, carries: Set[str], tally: Tally
-) -> dict[str, list[Sheet]]:
+def sheets_by_clip(
+    annotations: Iterable[Annotation], clips: Mapping[str, Clip], *, carried_fields: Set[str], tally: LossTally
+) -> dict[str, list[AnnotationSheet]]:
     """The sheets of every clip, in the order of the annotations; what is not in `carries` is counted as lost.
 
     Raises:
         ContractError: an annotation of a clip that is not among the clips.
     """
-    found: dict[str, list[Sheet]] = {}
+    found: dict[str, list[AnnotationSheet]] = {}
     for one in annotations:
         clip = clips.get(one.clip_id)
         if clip is None:
             raise ContractError(
                 where=f"annotation {one.annotation_id}",
                 expected="an annotation of one of the clips",
-                came=f"clip {one.clip_id!r}",
-                todo="export the layer with the clips of its own set",
+                got=f"clip {one.clip_id!r}",
+                hint="export the layer with the clips of its own set",
             )
-        _count(one, clip, carries, tally)
+        _count_losses(one, clip, carried_fields, tally)
         beside = found.setdefault(one.clip_id, [])
-        nth = 1 + sum(sheet.voice.partition("#")[0] == one.layer for sheet in beside)
-        beside.append(_sheet(one, voice=one.layer if nth == 1 else f"{one.layer}#{nth}", carries=carries, tally=tally))
+        nth = 1 + sum(sheet.annotator_id.partition("#")[0] == one.layer for sheet in beside)
+        beside.append(
+            _sheet(
+                one,
+                annotator_id=one.layer if nth == 1 else f"{one.layer}#{nth}",
+                carried_fields=carried_fields,
+                tally=tally,
+            )
+        )
     return found
 
 
-def _sheet(one: Annotation, *, voice: str, carries: Set[str], tally: Tally) -> Sheet:
-    said = one.base if "base" in carries else None
-    base = _texts(said, BASE, field="base", where=one.clip_id, tally=tally) if said is not None else {}
-    return Sheet(
-        clip_id=one.clip_id,
-        voice=voice,
-        run_id=one.run_id,
-        annotation_id=one.annotation_id,
+def _sheet(annotation: Annotation, *, annotator_id: str, carried_fields: Set[str], tally: LossTally) -> AnnotationSheet:
+    said = annotation.base if "base" in carried_fields else None
+    base = _texts(said, BASE_FIELDS, field="base", where=annotation.clip_id, tally=tally) if said is not None else {}
+    return AnnotationSheet(
+        clip_id=annotation.clip_id,
+        annotator_id=annotator_id,
+        run_id=annotation.run_id,
+        annotation_id=annotation.annotation_id,
         base=base,
-        events=tuple(_event(phase, one.clip_id, carries, tally) for phase in one.phases),
+        events=tuple(_event(phase, annotation.clip_id, carried_fields, tally) for phase in annotation.phases),
     )
 
 
-def _event(phase: Phase, clip_id: str, carries: Set[str], tally: Tally) -> Event:
-    names = [name for name in ATTRIBUTES if f"phases.{name}" in carries]
-    return Event(
+def _event(phase: Phase, clip_id: str, carried_fields: Set[str], tally: LossTally) -> SheetEvent:
+    names = [name for name in PHASE_FIELDS if f"phases.{name}" in carried_fields]
+    return SheetEvent(
         tier=phase.track,
         label=phase.action,
         start_us=phase.start_us,
         end_us=phase.end_us,
         phase_id=phase.phase_id,
         attributes=_texts(phase, names, field="phases", where=f"{clip_id}/{phase.phase_id}", tally=tally),
-        kinematics=tuple(Part(part.phase, part.start_us, part.end_us) for part in phase.kinematics),
+        kinematics=tuple(GesturePart(part.phase, part.start_us, part.end_us) for part in phase.kinematics),
     )
 
 
-def _texts(record: Base | Phase, names: Iterable[str], *, field: str, where: str, tally: Tally) -> dict[str, str]:
+def _texts(record: Base | Phase, names: Iterable[str], *, field: str, where: str, tally: LossTally) -> dict[str, str]:
     texts = {}
     for name in names:
         value = getattr(record, name)
         if value == "":
             tally.add(f"{field}.{name}", "an empty text reads as none", where)
         elif value not in (None, ()):
-            texts[name] = " ".join(value) if name in LISTS else str(value)
+            texts[name] = " ".join(value) if name in LIST_FIELDS else str(value)
     return texts
 
 
 # ---- what is not carried
 
 
-def _count(one: Annotation, clip: Clip, carries: Set[str], tally: Tally) -> None:
-    if one.duration_us != clip.duration_us:
-        tally.add("duration_us", "an import has the clip's", f"{one.clip_id}: {one.duration_us}")
-    for name, value in _values(one):
-        if name not in carries | _KNOWN and value != _ASSUMED.get(name):
-            tally.add(name, NO_PLACE, f"{one.clip_id}: {value}")
-    for phase in one.phases:
-        assumed = vocabulary.assumed("", phase.track, phase.action)
+def _count_losses(annotation: Annotation, clip: Clip, carried_fields: Set[str], tally: LossTally) -> None:
+    if annotation.duration_us != clip.duration_us:
+        tally.add("duration_us", "an import has the clip's", f"{annotation.clip_id}: {annotation.duration_us}")
+    for name, value in _non_empty_fields(annotation):
+        if name not in carried_fields | _IMPLIED_FIELDS and value != _DEFAULT_VALUES.get(name):
+            tally.add(name, NO_FIELD, f"{annotation.clip_id}: {value}")
+    for phase in annotation.phases:
+        assumed = vocabulary.default_fields("", phase.track, phase.action)
         taken = {"track": phase.track, "action": phase.action, "origin": "import", **assumed}
-        for name, value in _values(phase):
-            if f"phases.{name}" not in carries and name not in ("start_us", "end_us") and value != taken.get(name):
-                why = "an import is its own origin" if name == "origin" else NO_PLACE
-                tally.add(f"phases.{name}", why, f"{one.clip_id}/{phase.phase_id}: {value}")
+        for name, value in _non_empty_fields(phase):
+            if (
+                f"phases.{name}" not in carried_fields
+                and name not in ("start_us", "end_us")
+                and value != taken.get(name)
+            ):
+                why = "an import is its own origin" if name == "origin" else NO_FIELD
+                tally.add(f"phases.{name}", why, f"{annotation.clip_id}/{phase.phase_id}: {value}")
 
 
-def _values(record: Annotation | Phase) -> Iterator[tuple[str, object]]:
+def _non_empty_fields(record: Annotation | Phase) -> Iterator[tuple[str, object]]:
     for one in fields(record):
         value = getattr(record, one.name)
         if value not in (None, ()):

@@ -15,20 +15,30 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from xsheet.annotate.formats.base import ATTRIBUTES, BASE, WHOLE, Event, Export, Part, Sheet, by_id, sheets_of
-from xsheet.annotate.formats.files import Clips, each, refused
-from xsheet.annotate.formats.imported import NO_BASES, Reading, imported
-from xsheet.annotate.formats.loss import Tally
+from xsheet.annotate.formats.base import (
+    ALL_FIELDS,
+    BASE_FIELDS,
+    PHASE_FIELDS,
+    AnnotationSheet,
+    ExportResult,
+    GesturePart,
+    SheetEvent,
+    clips_by_id,
+    sheets_by_clip,
+)
+from xsheet.annotate.formats.files import ClipIndex, file_error, parse_files
+from xsheet.annotate.formats.imported import NO_BASES, ImportResult, import_sheets
+from xsheet.annotate.formats.loss import LossTally
 from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.time import US_PER_S, us_from_seconds
 
-OWNER = ("clip_id", "voice")
-BASE_COLUMNS = tuple(f"base_{name}" for name in BASE)
+KEY_COLUMNS = ("clip_id", "voice")
+BASE_COLUMNS = tuple(f"base_{name}" for name in BASE_FIELDS)
 COLUMNS = {
-    "annotations.csv": (*OWNER, "annotation_id", *BASE_COLUMNS),
-    "phases.csv": (*OWNER, "phase_id", "track", "start_s", "end_s", "action", *ATTRIBUTES),
-    "kinematics.csv": (*OWNER, "phase_id", "phase", "start_s", "end_s"),
+    "annotations.csv": (*KEY_COLUMNS, "annotation_id", *BASE_COLUMNS),
+    "phases.csv": (*KEY_COLUMNS, "phase_id", "track", "start_s", "end_s", "action", *PHASE_FIELDS),
+    "kinematics.csv": (*KEY_COLUMNS, "phase_id", "phase", "start_s", "end_s"),
 }
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "clip_id": ("clip", "video", "media", "file", "filename"),
@@ -41,17 +51,21 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType({
 })  # fmt: skip
 KNOWN_COLUMNS = frozenset(column for columns in COLUMNS.values() for column in columns)
 # What spreadsheets take for a formula (OWASP, CSV injection); the apostrophe itself, so that it can be taken off again.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 
 
-def export(annotations: Iterable[Annotation], clips: Iterable[Clip]) -> Export:
+def export(annotations: Iterable[Annotation], clips: Iterable[Clip]) -> ExportResult:
     """The three tables.
 
     Raises:
         ContractError: an annotation of a clip that is not given.
     """
-    tally = Tally()
-    sheets = [one for of in sheets_of(annotations, by_id(clips), carries=WHOLE, tally=tally).values() for one in of]
+    tally = LossTally()
+    sheets = [
+        one
+        for of in sheets_by_clip(annotations, clips_by_id(clips), carried_fields=ALL_FIELDS, tally=tally).values()
+        for one in of
+    ]
     tables = {
         "annotations.csv": (_annotation_row(sheet) for sheet in sheets),
         "phases.csv": (_phase_row(sheet, event) for sheet in sheets for event in sheet.events),
@@ -59,18 +73,18 @@ def export(annotations: Iterable[Annotation], clips: Iterable[Clip]) -> Export:
             _part_row(sheet, event, part) for sheet in sheets for event in sheet.events for part in event.kinematics
         ),
     }
-    return Export({name: _table(COLUMNS[name], rows) for name, rows in tables.items()}, tally.losses())
+    return ExportResult({name: _table(COLUMNS[name], rows) for name, rows in tables.items()}, tally.losses())
 
 
-def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> Reading:
+def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> ImportResult:
     """Annotations of one or more tables, ours or those of another tool, in any order.
 
     Raises:
         ContractError: none of the files is a table with times.
     """
-    tally, known = Tally(), Clips(clips)
+    tally, known = LossTally(), ClipIndex(clips)
     sheets = _sheets(files, known, tally)
-    return imported(sheets, known, format_name="csv", files=files, bases=bases, tally=tally)
+    return import_sheets(sheets, known, format_name="csv", files=files, bases=bases, tally=tally)
 
 
 # ---- writing
@@ -81,31 +95,34 @@ def _table(columns: tuple[str, ...], rows: Iterable[Mapping[str, str]]) -> str:
     writer = csv.DictWriter(out, columns, restval="")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: f"'{cell}" if cell.startswith(_FORMULA) else cell for name, cell in row.items()})
+        writer.writerow(
+            {name: f"'{cell}" if cell.startswith(_FORMULA_PREFIXES) else cell for name, cell in row.items()}
+        )
     return out.getvalue()
 
 
-def _owner(sheet: Sheet) -> dict[str, str]:
-    return {"clip_id": sheet.clip_id, "voice": sheet.voice}
+def _key_cells(sheet: AnnotationSheet) -> dict[str, str]:
+    return {"clip_id": sheet.clip_id, "voice": sheet.annotator_id}
 
 
-def _annotation_row(sheet: Sheet) -> dict[str, str]:
+def _annotation_row(sheet: AnnotationSheet) -> dict[str, str]:
     base = {f"base_{name}": text for name, text in sheet.base.items()}
-    return _owner(sheet) | {"annotation_id": sheet.annotation_id or ""} | base
+    return _key_cells(sheet) | {"annotation_id": sheet.annotation_id or ""} | base
 
 
-def _phase_row(sheet: Sheet, event: Event) -> dict[str, str]:
+def _phase_row(sheet: AnnotationSheet, event: SheetEvent) -> dict[str, str]:
     what = {"phase_id": event.phase_id or "", "track": event.tier, "action": event.label}
-    return _owner(sheet) | what | _times(event) | dict(event.attributes)
+    return _key_cells(sheet) | what | _time_cells(event) | dict(event.attributes)
 
 
-def _part_row(sheet: Sheet, event: Event, part: Part) -> dict[str, str]:
-    return _owner(sheet) | {"phase_id": event.phase_id or "", "phase": part.label} | _times(part)
+def _part_row(sheet: AnnotationSheet, event: SheetEvent, part: GesturePart) -> dict[str, str]:
+    return _key_cells(sheet) | {"phase_id": event.phase_id or "", "phase": part.label} | _time_cells(part)
 
 
-def _times(one: Event | Part) -> dict[str, str]:
+def _time_cells(timed: SheetEvent | GesturePart) -> dict[str, str]:
     return {
-        name: f"{us // US_PER_S}.{us % US_PER_S:06d}" for name, us in (("start_s", one.start_us), ("end_s", one.end_us))
+        name: f"{us // US_PER_S}.{us % US_PER_S:06d}"
+        for name, us in (("start_s", timed.start_us), ("end_s", timed.end_us))
     }
 
 
@@ -113,47 +130,49 @@ def _times(one: Event | Part) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _CsvRow:
     table: str  # the one of COLUMNS that its columns are those of
     clip_id: str
     cells: Mapping[str, str]
 
     @property
-    def owner(self) -> tuple[str, str]:
+    def sheet_key(self) -> tuple[str, str]:
         return self.clip_id, self.cells.get("voice", "")
 
     @property
-    def phase(self) -> tuple[tuple[str, str], str]:
-        return self.owner, self.cells.get("phase_id", "")
+    def phase_key(self) -> tuple[tuple[str, str], str]:
+        return self.sheet_key, self.cells.get("phase_id", "")
 
 
-def _sheets(files: Mapping[str, str], clips: Clips, tally: Tally) -> list[Sheet]:
-    tables: dict[str, list[_Row]] = {name: [] for name in COLUMNS}
-    for row in each(files, lambda name, text: _rows(name, text, clips, tally), tally):
+def _sheets(files: Mapping[str, str], clips: ClipIndex, tally: LossTally) -> list[AnnotationSheet]:
+    tables: dict[str, list[_CsvRow]] = {name: [] for name in COLUMNS}
+    for row in parse_files(files, lambda name, text: _rows(name, text, clips, tally), tally):
         tables[row.table].append(row)
-    parts: dict[tuple[tuple[str, str], str], list[Part]] = defaultdict(list)
+    parts: dict[tuple[tuple[str, str], str], list[GesturePart]] = defaultdict(list)
     for row in tables["kinematics.csv"]:
         if span := _span(row, tally):
-            parts[row.phase].append(Part(row.cells.get("phase", ""), *span))
-    heads = {row.owner: row.cells for row in tables["annotations.csv"]}
-    events: dict[tuple[str, str], list[Event]] = {owner: [] for owner in heads}
+            parts[row.phase_key].append(GesturePart(row.cells.get("phase", ""), *span))
+    heads = {row.sheet_key: row.cells for row in tables["annotations.csv"]}
+    events: dict[tuple[str, str], list[SheetEvent]] = {owner: [] for owner in heads}
     for row in tables["phases.csv"]:
         if span := _span(row, tally):
-            events.setdefault(row.owner, []).append(_event(row, span, parts.pop(row.phase, [])))
+            events.setdefault(row.sheet_key, []).append(_event(row, span, parts.pop(row.phase_key, [])))
     for (owner, phase_id), alone in parts.items():
         why = "a part of a phase that is not in the tables"
         tally.add("phases.kinematics", why, f"{owner[0]}/{phase_id}", count=len(alone))
     return [_sheet(owner, tuple(found), heads.get(owner, {})) for owner, found in events.items()]
 
 
-def _rows(name: str, text: str, clips: Clips, tally: Tally) -> Iterator[_Row]:
+def _rows(name: str, text: str, clips: ClipIndex, tally: LossTally) -> Iterator[_CsvRow]:
     head = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
     try:
         columns = [_column(cell) for cell in next(reader, [])]
         timed = {"start_s", "end_s"} <= set(columns)
         if len(set(columns)) < len(columns) or not (timed or "annotation_id" in columns):
-            raise refused(name, "columns for start and end, once each", ", ".join(columns), "name them start_s, end_s")
+            raise file_error(
+                name, "columns for start and end, once each", ", ".join(columns), "name them start_s, end_s"
+            )
         table = "annotations.csv" if not timed else "kinematics.csv" if "phase" in columns else "phases.csv"
         for number, cells in enumerate(reader, start=2):
             row = {column: _cell(cell) for column, cell in zip(columns, cells, strict=False) if cell}
@@ -164,11 +183,11 @@ def _rows(name: str, text: str, clips: Clips, tally: Tally) -> Iterator[_Row]:
                 tally.add("column", "more cells than columns", f"{name}, row {number}: {cells[len(columns) :]}")
             clip = clips.find([row.get("clip_id")], file=name)
             if clip is not None:
-                yield _Row(table, clip.clip_id, row)
+                yield _CsvRow(table, clip.clip_id, row)
             elif row:
                 tally.add("clip_id", "no clip of that name", f"{name}, row {number}: {row.get('clip_id', '')}")
     except csv.Error as error:
-        raise refused(name, "a table in CSV", str(error), "export it again") from error
+        raise file_error(name, "a table in CSV", str(error), "export it again") from error
 
 
 def _column(cell: str) -> str:
@@ -177,10 +196,10 @@ def _column(cell: str) -> str:
 
 
 def _cell(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_PREFIXES) else cell
 
 
-def _span(row: _Row, tally: Tally) -> tuple[int, int] | None:
+def _span(row: _CsvRow, tally: LossTally) -> tuple[int, int] | None:
     times = row.cells.get("start_s", ""), row.cells.get("end_s", "")
     try:
         start_us, end_us = (us_from_seconds(float(time.replace(",", "."))) for time in times)
@@ -190,18 +209,26 @@ def _span(row: _Row, tally: Tally) -> tuple[int, int] | None:
     return start_us, end_us
 
 
-def _event(row: _Row, span: tuple[int, int], parts: list[Part]) -> Event:
-    return Event(
+def _event(row: _CsvRow, span: tuple[int, int], parts: list[GesturePart]) -> SheetEvent:
+    return SheetEvent(
         tier=row.cells.get("track", ""),
         label=row.cells.get("action", ""),
         start_us=span[0],
         end_us=span[1],
         phase_id=row.cells.get("phase_id"),
-        attributes={name: row.cells[name] for name in ATTRIBUTES if name in row.cells},
+        attributes={name: row.cells[name] for name in PHASE_FIELDS if name in row.cells},
         kinematics=tuple(parts),
     )
 
 
-def _sheet(owner: tuple[str, str], events: tuple[Event, ...], head: Mapping[str, str]) -> Sheet:
-    base = {name: head[f"base_{name}"] for name in BASE if f"base_{name}" in head}
-    return Sheet(clip_id=owner[0], voice=owner[1], annotation_id=head.get("annotation_id"), base=base, events=events)
+def _sheet(
+    sheet_key: tuple[str, str], events: tuple[SheetEvent, ...], annotation_cells: Mapping[str, str]
+) -> AnnotationSheet:
+    base = {name: annotation_cells[f"base_{name}"] for name in BASE_FIELDS if f"base_{name}" in annotation_cells}
+    return AnnotationSheet(
+        clip_id=sheet_key[0],
+        annotator_id=sheet_key[1],
+        annotation_id=annotation_cells.get("annotation_id"),
+        base=base,
+        events=events,
+    )

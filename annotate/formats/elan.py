@@ -13,23 +13,33 @@ from typing import get_args
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
-from xsheet.annotate.formats.base import ATTRIBUTES, BASE, WHOLE, Event, Export, Part, Sheet, by_id, sheets_of
-from xsheet.annotate.formats.elan_reader import BASE_TIER, PARTS, Document, plain
-from xsheet.annotate.formats.files import Clips, each
-from xsheet.annotate.formats.imported import NO_BASES, Reading, imported
-from xsheet.annotate.formats.loss import Tally
+from xsheet.annotate.formats.base import (
+    ALL_FIELDS,
+    BASE_FIELDS,
+    PHASE_FIELDS,
+    AnnotationSheet,
+    ExportResult,
+    GesturePart,
+    SheetEvent,
+    clips_by_id,
+    sheets_by_clip,
+)
+from xsheet.annotate.formats.elan_reader import BASE_TIER, KINEMATICS_TIER, EafDocument, xml_text
+from xsheet.annotate.formats.files import ClipIndex, parse_files
+from xsheet.annotate.formats.imported import NO_BASES, ImportResult, import_sheets
+from xsheet.annotate.formats.loss import LossTally
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
 
-EAF = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
+EAF_SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 UNDETERMINED = "http://cdb.iso.org/lg/CDB-00130975-001"
 VOCABULARIES: Mapping[str, tuple[str, ...]] = {
     "action": vocab.ACTIONS,
-    PARTS: get_args(vocab.Kinematic),
+    KINEMATICS_TIER: get_args(vocab.Kinematic),
     "laterality": get_args(vocab.Laterality),
-    "kind": get_args(vocab.Kind),
+    "kind": get_args(vocab.PhaseKind),
     "framing": get_args(vocab.Framing),
     "camera": get_args(vocab.Camera),
     "speaking": get_args(vocab.Speaking),
@@ -49,7 +59,7 @@ def export(
     *,
     made_by: Mapping[str, str] | None = None,
     media_prefix: str = "",
-) -> Export:
+) -> ExportResult:
     """One file `<clip_id>.eaf` per clip that has annotations.
 
     Args:
@@ -61,15 +71,15 @@ def export(
     Raises:
         ContractError: an annotation of a clip that is not given.
     """
-    tally, known = Tally(), by_id(clips)
+    tally, known = LossTally(), clips_by_id(clips)
     files = {
         f"{clip_id}.eaf": _document(known[clip_id], sheets, made_by or {}, media_prefix, tally)
-        for clip_id, sheets in sheets_of(annotations, known, carries=WHOLE, tally=tally).items()
+        for clip_id, sheets in sheets_by_clip(annotations, known, carried_fields=ALL_FIELDS, tally=tally).items()
     }
-    return Export(files, tally.losses())
+    return ExportResult(files, tally.losses())
 
 
-def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> Reading:
+def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> ImportResult:
     """Annotations of EAF files: ours, or those that people and other tools made.
 
     A file is matched to its clip by our property, by the name of its media, or by its own name.
@@ -77,10 +87,10 @@ def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str,
     Raises:
         ContractError: none of the files can be taken (no EAF, another version or time unit, a DOCTYPE).
     """
-    tally, known = Tally(), Clips(clips)
+    tally, known = LossTally(), ClipIndex(clips)
 
-    def sheets(name: str, text: str) -> Iterator[Sheet]:
-        document = Document(name, text, tally)
+    def sheets(name: str, text: str) -> Iterator[AnnotationSheet]:
+        document = EafDocument(name, text, tally)
         clip = known.find([document.properties.get("clip_id"), *document.origins_ms], file=name)
         if clip is None:
             tally.add("file", "no clip of that name", f"{name}: {', '.join(document.origins_ms) or 'no media'}")
@@ -88,53 +98,59 @@ def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str,
         about = next((url for url in document.origins_ms if known.find([url], file="") is clip), None)
         yield from document.sheets(clip.clip_id, media=about)
 
-    return imported(each(files, sheets, tally), known, format_name="eaf", files=files, bases=bases, tally=tally)
+    return import_sheets(
+        parse_files(files, sheets, tally), known, format_name="eaf", files=files, bases=bases, tally=tally
+    )
 
 
 # ---- writing
 
 
-def _document(clip: Clip, sheets: list[Sheet], made_by: Mapping[str, str], media_prefix: str, tally: Tally) -> str:
+def _document(
+    clip: Clip, sheets: list[AnnotationSheet], made_by: Mapping[str, str], media_prefix: str, tally: LossTally
+) -> str:
     root = ET.Element("ANNOTATION_DOCUMENT", {
         "AUTHOR": "xsheet", "DATE": NO_DATE, "FORMAT": "3.0", "VERSION": "3.0",
-        "xmlns:xsi": XSI, "xsi:noNamespaceSchemaLocation": EAF,
+        "xmlns:xsi": XSI, "xsi:noNamespaceSchemaLocation": EAF_SCHEMA,
     })  # fmt: skip
     header = ET.SubElement(root, "HEADER", {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"})
     url = media_prefix + quote(clip.media_path)
     ET.SubElement(header, "MEDIA_DESCRIPTOR", {"MEDIA_URL": url, "MIME_TYPE": "video/mp4", "RELATIVE_MEDIA_URL": url})
     order = ET.SubElement(root, "TIME_ORDER")
-    write = _Writer(root, header, clip, tally)
+    write = _EafWriter(root, header, clip, tally)
     write.property("clip_id", clip.clip_id)
     for sheet in sheets:
         write.sheet(sheet, annotator=made_by.get(sheet.run_id or "", ""))
     write.property("lastUsedAnnotationId", str(write.annotations), ours=False)
     write.times(order)
-    _types(root)
+    _write_types(root)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 
 
-class _Writer:
+class _EafWriter:
     """Tiers of one document; hands out ids."""
 
-    def __init__(self, root: ET.Element, header: ET.Element, clip: Clip, tally: Tally) -> None:
+    def __init__(self, root: ET.Element, header: ET.Element, clip: Clip, tally: LossTally) -> None:
         self.annotations = 0
-        self._root, self._header, self._clip, self._tally = root, header, clip, tally
+        self._find, self._header, self._clip, self._agreement_sums = root, header, clip, tally
         self._tiers: dict[str, ET.Element] = {}
-        self._slots: list[tuple[int, ET.Element, str]] = []  # time in ms, annotation, attribute
+        self._time_slots: list[tuple[int, ET.Element, str]] = []  # time in ms, annotation, attribute
 
-    def sheet(self, sheet: Sheet, *, annotator: str) -> None:
+    def sheet(self, sheet: AnnotationSheet, *, annotator: str) -> None:
         """All tiers of one voice."""
         if sheet.annotation_id is not None:
-            self.property(f"annotation_id:{sheet.voice}", sheet.annotation_id)
+            self.property(f"annotation_id:{sheet.annotator_id}", sheet.annotation_id)
         if sheet.base:
-            whole = Event(tier=BASE_TIER, label=sheet.base["text"], start_us=0, end_us=self._clip.duration_us)
-            self._event(whole, sheet.voice, annotator, {n: sheet.base[n] for n in BASE[1:] if n in sheet.base})
+            whole = SheetEvent(tier=BASE_TIER, label=sheet.base["text"], start_us=0, end_us=self._clip.duration_us)
+            self._event(
+                whole, sheet.annotator_id, annotator, {n: sheet.base[n] for n in BASE_FIELDS[1:] if n in sheet.base}
+            )
         for event in sheet.events:
-            self._event(event, sheet.voice, annotator, event.attributes)
+            self._event(event, sheet.annotator_id, annotator, event.attributes)
 
-    def _event(self, event: Event, voice: str, annotator: str, more: Mapping[str, str]) -> None:
-        tier = f"{event.tier}@{voice}"
+    def _event(self, event: SheetEvent, annotator_id: str, annotator: str, fields: Mapping[str, str]) -> None:
+        tier = f"{event.tier}@{annotator_id}"
         of_base = event.tier == BASE_TIER
         own = self._aligned(
             self._tier(tier, "base" if of_base else "action", annotator),
@@ -143,35 +159,39 @@ class _Writer:
         )
         if event.phase_id is not None:
             self.property(f"phase_id:{own}", event.phase_id)
-        for name, text in more.items():
+        for name, text in fields.items():
             child = self._tier(f"{tier}/{name}", name, annotator, parent=tier)
             field = f"base.{name}" if of_base else f"phases.{name}"
             self._value(child, ("REF_ANNOTATION", {"ANNOTATION_REF": own}), text, field=field)
         for part in event.kinematics:
             if _ms(part.start_us) == _ms(part.end_us):
-                self._tally.add("phases.kinematics", "shorter than a millisecond", f"{self._clip.clip_id}: {part}")
+                self._agreement_sums.add(
+                    "phases.kinematics", "shorter than a millisecond", f"{self._clip.clip_id}: {part}"
+                )
                 continue
-            parts = self._tier(f"{tier}/{PARTS}", PARTS, annotator, parent=tier)
+            parts = self._tier(f"{tier}/{KINEMATICS_TIER}", KINEMATICS_TIER, annotator, parent=tier)
             self._aligned(parts, part, field="phases.kinematics")
 
     def _tier(self, name: str, kind: str, annotator: str, *, parent: str | None = None) -> ET.Element:
         if name not in self._tiers:
             attributes = {"LINGUISTIC_TYPE_REF": kind, "TIER_ID": name}
-            attributes |= {"ANNOTATOR": plain(annotator)} if annotator else {}
+            attributes |= {"ANNOTATOR": xml_text(annotator)} if annotator else {}
             attributes |= {"PARENT_REF": parent} if parent is not None else {}
-            self._tiers[name] = ET.SubElement(self._root, "TIER", attributes)
+            self._tiers[name] = ET.SubElement(self._find, "TIER", attributes)
         return self._tiers[name]
 
-    def _aligned(self, tier: ET.Element, one: Event | Part, *, field: str) -> str:
-        annotation = self._value(tier, ("ALIGNABLE_ANNOTATION", {}), one.label, field=field)
+    def _aligned(self, tier: ET.Element, timed: SheetEvent | GesturePart, *, field: str) -> str:
+        annotation = self._value(tier, ("ALIGNABLE_ANNOTATION", {}), timed.label, field=field)
         for attribute, name, us in (
-            ("TIME_SLOT_REF1", "start_us", one.start_us),
-            ("TIME_SLOT_REF2", "end_us", one.end_us),
+            ("TIME_SLOT_REF1", "start_us", timed.start_us),
+            ("TIME_SLOT_REF2", "end_us", timed.end_us),
         ):
-            self._slots.append((_ms(us), annotation, attribute))
+            self._time_slots.append((_ms(us), annotation, attribute))
             if us % 1000:
                 where = f"{self._clip.clip_id}: {us} µs as {_ms(us)} ms"
-                self._tally.add(f"phases.{name}" if field == "phases" else field, "rounded to milliseconds", where)
+                self._agreement_sums.add(
+                    f"phases.{name}" if field == "phases" else field, "rounded to milliseconds", where
+                )
         return annotation.attrib["ANNOTATION_ID"]
 
     def _value(self, tier: ET.Element, kind: tuple[str, dict[str, str]], text: str, *, field: str) -> ET.Element:
@@ -180,9 +200,9 @@ class _Writer:
         annotation = ET.SubElement(
             ET.SubElement(tier, "ANNOTATION"), name, {"ANNOTATION_ID": f"a{self.annotations}", **attributes}
         )
-        legal = plain(text)
+        legal = xml_text(text)
         if legal != text:
-            self._tally.add(field, "characters that XML cannot hold", f"{self._clip.clip_id}: {text!r}")
+            self._agreement_sums.add(field, "characters that XML cannot hold", f"{self._clip.clip_id}: {text!r}")
         ET.SubElement(annotation, "ANNOTATION_VALUE").text = legal
         return annotation
 
@@ -192,15 +212,17 @@ class _Writer:
 
     def times(self, order: ET.Element) -> None:
         """Time slots in order of time, two of its own for every aligned annotation, as ELAN makes them."""
-        for number, (ms, annotation, attribute) in enumerate(sorted(self._slots, key=lambda slot: slot[0]), start=1):
+        for number, (ms, annotation, attribute) in enumerate(
+            sorted(self._time_slots, key=lambda slot: slot[0]), start=1
+        ):
             ET.SubElement(order, "TIME_SLOT", {"TIME_SLOT_ID": f"ts{number}", "TIME_VALUE": str(ms)})
             annotation.set(attribute, f"ts{number}")
 
 
-def _types(root: ET.Element) -> None:
-    """Linguistic types, language, constraints and vocabularies, in the order of the EAF schema."""
-    constraints = {"action": None, "base": None, PARTS: "Included_In"}
-    constraints |= dict.fromkeys((*ATTRIBUTES, *BASE[1:]), "Symbolic_Association")
+def _write_types(root: ET.Element) -> None:
+    """Linguistic types, language, constraints and vocabularies, in the order of the EAF_SCHEMA schema."""
+    constraints = {"action": None, "base": None, KINEMATICS_TIER: "Included_In"}
+    constraints |= dict.fromkeys((*PHASE_FIELDS, *BASE_FIELDS[1:]), "Symbolic_Association")
     for name, constraint in constraints.items():
         aligned = str(constraint != "Symbolic_Association").lower()
         kind = {"GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": name, "TIME_ALIGNABLE": aligned}

@@ -15,142 +15,154 @@ from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 from xsheet.annotate.formats import vocabulary
-from xsheet.annotate.formats.base import ATTRIBUTES, BASE, Event, Part, Sheet
-from xsheet.annotate.formats.files import MAX_DEPTH, refused, xml_of
-from xsheet.annotate.formats.loss import Tally
+from xsheet.annotate.formats.base import BASE_FIELDS, PHASE_FIELDS, AnnotationSheet, GesturePart, SheetEvent
+from xsheet.annotate.formats.files import MAX_DEPTH, file_error, parse_xml
+from xsheet.annotate.formats.loss import LossTally
 
-BASE_TIER, PARTS = "base", "kinematics"
-_FIELDS = frozenset((*ATTRIBUTES, *BASE))
-_IDS = "annotation_id:"
-VERSIONS = ((2, 7), (3, 0))
+BASE_TIER, KINEMATICS_TIER = "base", "kinematics"
+_FIELDS = frozenset((*PHASE_FIELDS, *BASE_FIELDS))
+_ANNOTATION_ID_PREFIX = "annotation_id:"
+EAF_VERSIONS = ((2, 7), (3, 0))
 _ILLEGAL = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0; and CR, which parsers change
 
 
-def plain(text: str) -> str:
+def xml_text(text: str) -> str:
     """Text as XML can hold it: other characters as U+FFFD, line ends as one line feed."""
     return _ILLEGAL.sub("\ufffd", re.sub(r"\r\n?", "\n", text))
 
 
 @dataclass(slots=True)
-class _Found:
+class _AlignedAnnotation:
     """One aligned annotation; children that have no times of their own add to it."""
 
     tier: ET.Element
-    own: str
+    annotation_id: str
     value: str
     phase_id: str | None
     start_us: int
     end_us: int
     fields: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    parts: list[Part] = field(default_factory=list)
+    parts: list[GesturePart] = field(default_factory=list)
 
 
-class Document:
+class EafDocument:
     """One EAF file.
 
     Raises:
         ContractError: no EAF of a known version, in milliseconds.
     """
 
-    def __init__(self, name: str, text: str, tally: Tally) -> None:
-        self._name, self._tally = name, tally
-        self._root = xml_of(name, text)
-        version = self._root.get("FORMAT") or self._root.get("VERSION") or ""
-        if self._root.tag != "ANNOTATION_DOCUMENT" or not VERSIONS[0] <= _version(version) <= VERSIONS[1]:
-            came = f"{self._root.tag} {version}"
-            raise refused(name, "an EAF document of version 2.7 to 3.0", came, "save it in a present ELAN")
-        header = self._root.find("HEADER")
+    def __init__(self, name: str, text: str, tally: LossTally) -> None:
+        self._name, self._agreement_sums = name, tally
+        self._find = parse_xml(name, text)
+        version = self._find.get("FORMAT") or self._find.get("VERSION") or ""
+        if self._find.tag != "ANNOTATION_DOCUMENT" or not EAF_VERSIONS[0] <= _version(version) <= EAF_VERSIONS[1]:
+            came = f"{self._find.tag} {version}"
+            raise file_error(name, "an EAF document of version 2.7 to 3.0", came, "save it in a present ELAN")
+        header = self._find.find("HEADER")
         units = "milliseconds" if header is None else header.get("TIME_UNITS", "milliseconds")
         if units != "milliseconds":
-            raise refused(name, "times in milliseconds", units, "save it in a present ELAN")
+            raise file_error(name, "times in milliseconds", units, "save it in a present ELAN")
         self.origins_ms = {
-            url: _whole(one.get("TIME_ORIGIN")) or 0
-            for one in self._root.iterfind("HEADER/MEDIA_DESCRIPTOR")
+            url: _milliseconds(one.get("TIME_ORIGIN")) or 0
+            for one in self._find.iterfind("HEADER/MEDIA_DESCRIPTOR")
             for key in ("RELATIVE_MEDIA_URL", "MEDIA_URL")
             if (url := one.get(key))
         }
         self.properties = {
             one.get("NAME", "").removeprefix("xsheet."): one.text or ""
-            for one in self._root.iterfind("HEADER/PROPERTY")
+            for one in self._find.iterfind("HEADER/PROPERTY")
             if one.get("NAME", "").startswith("xsheet.")
         }
 
-    def sheets(self, clip_id: str, *, media: str | None) -> Iterator[Sheet]:
+    def sheets(self, clip_id: str, *, media: str | None) -> Iterator[AnnotationSheet]:
         """What its voices say of the clip; `media` is the one of `origins_ms` that shows it, by default the first."""
         first = next(iter(self.origins_ms.values()), 0)
         shift_ms = first if media is None else self.origins_ms[media]
-        events: dict[str, list[Event]] = defaultdict(list)
+        events: dict[str, list[SheetEvent]] = defaultdict(list)
         bases: dict[str, Mapping[str, str]] = {}
         for found in self._annotations(shift_ms):
-            track, voice = self._named(found.tier)
+            track, voice = self._track_and_annotator(found.tier)
             if not found.tier.get("TIER_ID", "").startswith(f"{BASE_TIER}@"):
                 events[voice].append(_event(found, track))
             elif voice not in bases:
                 self._count_notes(found, "base")
                 bases[voice] = {"text": found.value} | {
-                    name: found.fields[name] for name in BASE if name in found.fields
+                    name: found.fields[name] for name in BASE_FIELDS if name in found.fields
                 }
             else:
-                self._tally.add("base", "more than one in a tier", f"{self._name}: {found.value}")
-        told = {key.removeprefix(_IDS): value for key, value in self.properties.items() if key.startswith(_IDS)}
+                self._agreement_sums.add("base", "more than one in a tier", f"{self._name}: {found.value}")
+        told = {
+            key.removeprefix(_ANNOTATION_ID_PREFIX): value
+            for key, value in self.properties.items()
+            if key.startswith(_ANNOTATION_ID_PREFIX)
+        }
         for voice in dict.fromkeys([*told, *bases, *events]) or [""]:
-            yield Sheet(
+            yield AnnotationSheet(
                 clip_id=clip_id,
-                voice=voice,
+                annotator_id=voice,
                 annotation_id=told.get(voice),
                 base=bases.get(voice, {}),
                 events=tuple(events[voice]),
             )
 
-    def _annotations(self, shift_ms: int) -> list[_Found]:
+    def _annotations(self, shift_ms: int) -> list[_AlignedAnnotation]:
         """Aligned annotations with what their children add, in the order of the document."""
         aligned = self._aligned(shift_ms)
-        self._add_children({found.own: found for found in aligned})
-        by_tier: dict[str, list[_Found]] = defaultdict(list)
+        self._add_children({found.annotation_id: found for found in aligned})
+        by_tier: dict[str, list[_AlignedAnnotation]] = defaultdict(list)
         for found in aligned:
             by_tier[found.tier.get("TIER_ID", "")].append(found)
         parts: set[str] = set()
         for name, of_tier in by_tier.items():
             parent = of_tier[0].tier.get("PARENT_REF")
-            if parent and (name == f"{parent}/{PARTS}" or all(vocabulary.kinematic_of(one.value) for one in of_tier)):
+            if parent and (
+                name == f"{parent}/{KINEMATICS_TIER}" or all(vocabulary.kinematic_of(one.value) for one in of_tier)
+            ):
                 self._add_parts(by_tier.get(parent, []), of_tier)
                 parts.add(name)
         return [found for name, of_tier in by_tier.items() if name not in parts for found in of_tier]
 
-    def _aligned(self, shift_ms: int) -> list[_Found]:
-        slots = self._slots()
+    def _aligned(self, shift_ms: int) -> list[_AlignedAnnotation]:
+        slots = self._time_slots()
         aligned = []
-        for tier in self._root.iterfind("TIER"):
+        for tier in self._find.iterfind("TIER"):
             if tier.get("PARTICIPANT"):
-                self._tally.add("tier", "a participant has no field", f"{self._name}: {tier.get('PARTICIPANT')}")
+                self._agreement_sums.add(
+                    "tier", "a participant has no field", f"{self._name}: {tier.get('PARTICIPANT')}"
+                )
             for one in tier.iterfind("ANNOTATION/ALIGNABLE_ANNOTATION"):
                 start, end = (slots.get(one.get(f"TIME_SLOT_REF{n}", "")) for n in (1, 2))
                 own, value = one.get("ANNOTATION_ID", ""), one.findtext("ANNOTATION_VALUE") or ""
                 if start is None or end is None:
-                    self._tally.add("phases", "no time", f"{self._name}: {own} {value}")
+                    self._agreement_sums.add("phases", "no time", f"{self._name}: {own} {value}")
                 else:
                     phase_id = self.properties.get(f"phase_id:{own}")
                     start_us, end_us = ((ms + shift_ms) * 1000 for ms in (start, end))
-                    aligned.append(_Found(tier, own, value, phase_id, start_us, end_us))
+                    aligned.append(_AlignedAnnotation(tier, own, value, phase_id, start_us, end_us))
         return aligned
 
-    def _slots(self) -> dict[str, int]:
+    def _time_slots(self) -> dict[str, int]:
         """Times in ms; slots without one are spread evenly between their neighbours, as ELAN shows them."""
-        slots = [(one.get("TIME_SLOT_ID", ""), _whole(one.get("TIME_VALUE"))) for one in self._root.iter("TIME_SLOT")]
+        slots = [
+            (one.get("TIME_SLOT_ID", ""), _milliseconds(one.get("TIME_VALUE"))) for one in self._find.iter("TIME_SLOT")
+        ]
         known = [at for at, (_, ms) in enumerate(slots) if ms is not None]
         for before, after in pairwise(known):
             first, last = slots[before][1] or 0, slots[after][1] or 0
             for at in range(before + 1, after):
                 spread = first + (last - first) * (at - before) // (after - before)
-                self._tally.add("phases.start_us", "no time of its own: spread evenly", f"{self._name}: {slots[at][0]}")
+                self._agreement_sums.add(
+                    "phases.start_us", "no time of its own: spread evenly", f"{self._name}: {slots[at][0]}"
+                )
                 slots[at] = (slots[at][0], spread)
         return {name: ms for name, ms in slots if ms is not None}
 
-    def _add_children(self, aligned: Mapping[str, _Found]) -> None:
+    def _add_children(self, aligned: Mapping[str, _AlignedAnnotation]) -> None:
         """Values without times of their own, to the annotation that they hang on over any number of steps."""
         children = [
-            (tier, one) for tier in self._root.iterfind("TIER") for one in tier.iterfind("ANNOTATION/REF_ANNOTATION")
+            (tier, one) for tier in self._find.iterfind("TIER") for one in tier.iterfind("ANNOTATION/REF_ANNOTATION")
         ]
         above = {one.get("ANNOTATION_ID", ""): one.get("ANNOTATION_REF", "") for _, one in children}
         for tier, one in children:
@@ -160,46 +172,48 @@ class Document:
                 owner = above.get(owner, owner)
             found, attribute = aligned.get(owner), name.rpartition("/")[2]
             if found is None:
-                self._tally.add("phases", "hangs on no annotation with times", f"{self._name}: {name} {value}")
+                self._agreement_sums.add("phases", "hangs on no annotation with times", f"{self._name}: {name} {value}")
             elif name == f"{found.tier.get('TIER_ID')}/{attribute}" and attribute in _FIELDS - found.fields.keys():
                 found.fields[attribute] = value
             else:
                 found.notes.append(f"{name}: {value}")
 
-    def _add_parts(self, parents: Sequence[_Found], parts: Sequence[_Found]) -> None:
+    def _add_parts(self, parents: Sequence[_AlignedAnnotation], parts: Sequence[_AlignedAnnotation]) -> None:
         parents = sorted(parents, key=lambda one: one.start_us)
         starts = [one.start_us for one in parents]
         for part in sorted(parts, key=lambda one: one.start_us):
             self._count_notes(part, "phases.kinematics")
             at = bisect_right(starts, part.start_us) - 1
             if at >= 0 and part.start_us < parents[at].end_us:
-                parents[at].parts.append(Part(part.value, part.start_us, part.end_us))
+                parents[at].parts.append(GesturePart(part.value, part.start_us, part.end_us))
             else:
-                self._tally.add("phases.kinematics", "lies in no annotation of its parent", f"{self._name}: {part.own}")
+                self._agreement_sums.add(
+                    "phases.kinematics", "lies in no annotation of its parent", f"{self._name}: {part.annotation_id}"
+                )
 
-    def _count_notes(self, found: _Found, field: str) -> None:
-        for note in found.notes:
-            self._tally.add(field, "no field for what hangs on it", f"{self._name}: {note}")
+    def _count_notes(self, aligned: _AlignedAnnotation, field: str) -> None:
+        for note in aligned.notes:
+            self._agreement_sums.add(field, "no field for what hangs on it", f"{self._name}: {note}")
 
-    def _named(self, tier: ET.Element) -> tuple[str, str]:
+    def _track_and_annotator(self, tier: ET.Element) -> tuple[str, str]:
         """Track and voice."""
         name = tier.get("TIER_ID", "")
         track, at, voice = name.rpartition("@")
         return (track, voice) if at else (name, tier.get("ANNOTATOR", ""))
 
 
-def _event(found: _Found, track: str) -> Event:
-    attributes = dict(found.fields)
-    if found.notes:
-        attributes["text"] = f"{attributes.get('text') or found.value.strip()} ({'; '.join(found.notes)})"
-    return Event(
+def _event(aligned: _AlignedAnnotation, track: str) -> SheetEvent:
+    attributes = dict(aligned.fields)
+    if aligned.notes:
+        attributes["text"] = f"{attributes.get('text') or aligned.value.strip()} ({'; '.join(aligned.notes)})"
+    return SheetEvent(
         tier=track,
-        label=found.value,
-        start_us=found.start_us,
-        end_us=found.end_us,
-        phase_id=found.phase_id,
+        label=aligned.value,
+        start_us=aligned.start_us,
+        end_us=aligned.end_us,
+        phase_id=aligned.phase_id,
         attributes=attributes,
-        kinematics=tuple(found.parts),
+        kinematics=tuple(aligned.parts),
     )
 
 
@@ -207,6 +221,6 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d{1,4}", text)[:2])
 
 
-def _whole(text: str | None) -> int | None:
+def _milliseconds(text: str | None) -> int | None:
     """Milliseconds; None where there are none. Fifteen digits are 30,000 years."""
     return int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,15}", text.strip()) else None

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
-from xsheet.annotate.formats.loss import Tally
+from xsheet.annotate.formats.loss import LossTally
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ContractError
 
@@ -29,22 +29,24 @@ def read_files(paths: Iterable[Path], *, max_bytes: int = MAX_BYTES) -> dict[str
             with path.open("rb") as file:
                 data = file.read(max_bytes + 1)
             if len(data) > max_bytes:
-                raise refused(str(path), f"at most {max_bytes} bytes", "more", "split the file, or raise the limit")
+                raise file_error(str(path), f"at most {max_bytes} bytes", "more", "split the file, or raise the limit")
             text = data.decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
-            raise refused(str(path), "a readable file in UTF-8", str(error), "convert or correct the file") from error
+            raise file_error(
+                str(path), "a readable file in UTF-8", str(error), "convert or correct the file"
+            ) from error
         if path.name in texts:
-            raise refused(str(path), "file names that differ", "the same name twice", "rename one of them")
+            raise file_error(str(path), "file names that differ", "the same name twice", "rename one of them")
         texts[path.name] = text
     return texts
 
 
-def refused(where: str, expected: str, came: str, todo: str) -> ContractError:
+def file_error(where: str, expected: str, got: str, hint: str) -> ContractError:
     """The error of a file that cannot be taken."""
-    return ContractError(where=where, expected=expected, came=" ".join(came.split())[:200], todo=todo)
+    return ContractError(where=where, expected=expected, got=" ".join(got.split())[:200], hint=hint)
 
 
-def each(files: Mapping[str, str], parse: Callable[[str, str], Iterable[T]], tally: Tally) -> Iterator[T]:
+def parse_files(files: Mapping[str, str], parse: Callable[[str, str], Iterable[T]], tally: LossTally) -> Iterator[T]:
     """What `parse(name, text)` finds in every file. A file it refuses is counted as lost; the rest goes on.
 
     Raises:
@@ -56,14 +58,14 @@ def each(files: Mapping[str, str], parse: Callable[[str, str], Iterable[T]], tal
             found = list(parse(name, text))
         except ContractError as error:
             refusals.append(error)
-            tally.add("file", f"expected {error.expected}", f"{name}: {error.came}")
+            tally.add("file", f"expected {error.expected}", f"{name}: {error.got}")
         else:
             yield from found
     if refusals and len(refusals) == len(files):
         raise refusals[0]
 
 
-def json_of(name: str, text: str) -> object:
+def parse_json(name: str, text: str) -> object:
     """A JSON document; ContractError when it is none, is nested without end, or holds NaN."""
 
     def no_constant(word: str) -> NoReturn:
@@ -72,11 +74,11 @@ def json_of(name: str, text: str) -> object:
     try:
         found: object = json.loads(text, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
-        raise refused(name, "a JSON document", str(error) or "endless nesting", "export it again") from error
+        raise file_error(name, "a JSON document", str(error) or "endless nesting", "export it again") from error
     return found
 
 
-def xml_of(name: str, text: str) -> ET.Element:
+def parse_xml(name: str, text: str) -> ET.Element:
     """The root of an XML document; ContractError when it is none, has a DOCTYPE (hence entities) or endless nesting."""
     builder, parser, depth = ET.TreeBuilder(), expat.ParserCreate(), 0
 
@@ -84,7 +86,7 @@ def xml_of(name: str, text: str) -> ET.Element:
         nonlocal depth
         depth += 1
         if depth > MAX_DEPTH:
-            raise refused(name, f"at most {MAX_DEPTH} levels of elements", "more", "export it again")
+            raise file_error(name, f"at most {MAX_DEPTH} levels of elements", "more", "export it again")
         builder.start(tag, attributes)
 
     def end(tag: str) -> None:
@@ -93,7 +95,7 @@ def xml_of(name: str, text: str) -> ET.Element:
         builder.end(tag)
 
     def doctype(*_: object) -> None:
-        raise refused(name, "XML without a DOCTYPE", "a DOCTYPE", "take it out: no tool needs one here")
+        raise file_error(name, "XML without a DOCTYPE", "a DOCTYPE", "take it out: no tool needs one here")
 
     parser.buffer_text = True
     parser.StartElementHandler, parser.EndElementHandler = start, end
@@ -101,17 +103,17 @@ def xml_of(name: str, text: str) -> ET.Element:
     try:
         parser.Parse(text, True)
     except expat.ExpatError as error:
-        raise refused(name, "well-formed XML", str(error), "export it again") from error
+        raise file_error(name, "well-formed XML", str(error), "export it again") from error
     return builder.close()
 
 
-class Clips:
+class ClipIndex:
     """Clips by the names that files use for them: the id, or the file name of the video, also as a URL."""
 
     def __init__(self, clips: Iterable[Clip]) -> None:
-        self.by_id = {clip.clip_id: clip for clip in clips}
+        self.clips_by_id = {clip.clip_id: clip for clip in clips}
         self._by_stem: dict[str, Clip | None] = {}
-        for clip in self.by_id.values():
+        for clip in self.clips_by_id.values():
             for stem in {clip.clip_id, _stem(clip.media_path)}:
                 # Two clips of one file name: the name tells nothing.
                 self._by_stem[stem] = None if stem in self._by_stem else clip
@@ -120,10 +122,10 @@ class Clips:
         """The clip that the names inside a file mean, else its own name; the only clip where there are none inside."""
         given = [name for name in names if name]
         for name in (*given, file):
-            clip = self.by_id.get(name) or self._by_stem.get(_stem(name))
+            clip = self.clips_by_id.get(name) or self._by_stem.get(_stem(name))
             if clip is not None:
                 return clip
-        return next(iter(self.by_id.values())) if len(self.by_id) == 1 and not given else None
+        return next(iter(self.clips_by_id.values())) if len(self.clips_by_id) == 1 and not given else None
 
 
 def _stem(name: str) -> str:

@@ -19,55 +19,55 @@ from types import MappingProxyType
 from pydantic import TypeAdapter, ValidationError
 
 from xsheet import __version__
-from xsheet.annotate.formats.base import Sheet
-from xsheet.annotate.formats.files import Clips
-from xsheet.annotate.formats.loss import Loss, Tally
-from xsheet.annotate.formats.phases import Phases, is_id
+from xsheet.annotate.formats.base import AnnotationSheet
+from xsheet.annotate.formats.files import ClipIndex
+from xsheet.annotate.formats.loss import ConversionLoss, LossTally
+from xsheet.annotate.formats.phases import PhaseImporter, is_valid_id
 from xsheet.schemas import ids, vocab
 from xsheet.schemas.annotation import Annotation, Base, Phase, Repair, annotation_id, sorted_phases
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.run import Model, Run
 
 MAX_LANES = 16  # annotators on top of one another; a file with more is an attack or a mistake
-MAX_VOICE_CHARS = 80
+MAX_ANNOTATOR_CHARS = 80
 NO_BASES: Mapping[str, Base] = MappingProxyType({})
 _BASE: TypeAdapter[Base] = TypeAdapter(Base)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Import:
+class ImportedLayer:
     """One voice of the files: a run and its layer, for `schemas.layers.write_layer(SET, run, "imported", ...)`."""
 
-    voice: str
+    annotator_id: str
     run: Run
     annotations: tuple[Annotation, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ImportResult:
     """All voices of the files, by name, and what did not come through."""
 
-    imports: tuple[Import, ...]
-    losses: tuple[Loss, ...]
+    layers: tuple[ImportedLayer, ...]
+    losses: tuple[ConversionLoss, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _ImportedClip:
     clip: Clip
-    sheet: Sheet
+    sheet: AnnotationSheet
     phases: tuple[Phase, ...]
     repairs: tuple[Repair, ...]
 
 
-def imported(
-    sheets: Iterable[Sheet],
-    clips: Clips,
+def import_sheets(
+    sheets: Iterable[AnnotationSheet],
+    clips: ClipIndex,
     *,
     format_name: str,
     files: Mapping[str, str],
     bases: Mapping[str, Base],
-    tally: Tally,
-) -> Reading:
+    tally: LossTally,
+) -> ImportResult:
     """Annotations of the sheets.
 
     Args:
@@ -78,39 +78,39 @@ def imported(
         bases: base block by clip, for files that have none.
         tally: what their reader could not take; more is added here.
     """
-    rows: dict[str, list[_Row]] = defaultdict(list)
-    for clip_id, by_voice in _together(sheets).items():
+    rows: dict[str, list[_ImportedClip]] = defaultdict(list)
+    for clip_id, by_voice in _merge_sheets(sheets).items():
         for voice, sheet in by_voice.items():
-            phases = Phases(sheet, clips.by_id[clip_id], tally)
-            lanes = _lanes(list(phases), tally, where=clip_id)
-            for name, lane in zip(_names(voice, by_voice), lanes, strict=False):
-                rows[name].append(_Row(clips.by_id[clip_id], sheet, lane, tuple(phases.repairs.made)))
+            phases = PhaseImporter(sheet, clips.clips_by_id[clip_id], tally)
+            lanes = _split_overlaps(list(phases), tally, where=clip_id)
+            for name, lane in zip(_lane_names(voice, by_voice), lanes, strict=False):
+                rows[name].append(_ImportedClip(clips.clips_by_id[clip_id], sheet, lane, tuple(phases.repairs.entries)))
     read = [[name, sha256(text.encode()).hexdigest()] for name, text in sorted(files.items())]
-    source = ids.content_key(__version__, format_name, sorted(clips.by_id), read)
+    source = ids.content_key(__version__, format_name, sorted(clips.clips_by_id), read)
     imports = []
     for voice in sorted(rows):
         run = _run(format_name, voice, source)
         made = tuple(_annotation(row, run=run, bases=bases, tally=tally) for row in rows[voice])
-        imports.append(Import(voice=voice, run=run, annotations=made))
-    return Reading(tuple(imports), tally.losses())
+        imports.append(ImportedLayer(annotator_id=voice, run=run, annotations=made))
+    return ImportResult(tuple(imports), tally.losses())
 
 
-def _together(sheets: Iterable[Sheet]) -> dict[str, dict[str, Sheet]]:
+def _merge_sheets(sheets: Iterable[AnnotationSheet]) -> dict[str, dict[str, AnnotationSheet]]:
     """One sheet per clip and voice."""
-    found: dict[str, dict[str, Sheet]] = defaultdict(dict)
+    found: dict[str, dict[str, AnnotationSheet]] = defaultdict(dict)
     for sheet in sheets:
-        before = found[sheet.clip_id].get(sheet.voice)
-        found[sheet.clip_id][sheet.voice] = (
+        before = found[sheet.clip_id].get(sheet.annotator_id)
+        found[sheet.clip_id][sheet.annotator_id] = (
             sheet if before is None else replace(before, events=before.events + sheet.events)
         )
     return found
 
 
-def _names(voice: str, taken: Iterable[str]) -> Iterator[str]:
-    return chain([voice], (name for n in count(2) if (name := f"{voice}#{n}") not in taken))
+def _lane_names(annotator_id: str, used: Iterable[str]) -> Iterator[str]:
+    return chain([annotator_id], (name for n in count(2) if (name := f"{annotator_id}#{n}") not in used))
 
 
-def _lanes(phases: Sequence[Phase], tally: Tally, *, where: str) -> list[tuple[Phase, ...]]:
+def _split_overlaps(phases: Sequence[Phase], tally: LossTally, *, where: str) -> list[tuple[Phase, ...]]:
     """Phases in as few groups without overlap as possible, most of them in the first; one group at least."""
     lanes: list[list[Phase]] = [[]]
     ends: list[dict[vocab.Track, int]] = [{}]
@@ -129,15 +129,15 @@ def _lanes(phases: Sequence[Phase], tally: Tally, *, where: str) -> list[tuple[P
     return [tuple(lane) for lane in lanes]
 
 
-def _run(format_name: str, voice: str, source: str) -> Run:
+def _run(format_name: str, annotator_id: str, source: str) -> Run:
     # The outside annotator is the model and the files are its version, so layers are found as imported@eaf.NAME.
-    name = "".join(c for c in voice if c.isprintable())[:MAX_VOICE_CHARS]
+    name = "".join(c for c in annotator_id if c.isprintable())[:MAX_ANNOTATOR_CHARS]
     model = Model(id=f"{format_name}.{name}" if name else format_name, revision=source[:20])
-    run_id = f"run_{ids.content_key('import', voice, source)[:20]}"
+    run_id = f"run_{ids.content_key('import', annotator_id, source)[:20]}"
     return Run(run_id=run_id, kind="import", tool_version=__version__, model=model)
 
 
-def _annotation(row: _Row, *, run: Run, bases: Mapping[str, Base], tally: Tally) -> Annotation:
+def _annotation(row: _ImportedClip, *, run: Run, bases: Mapping[str, Base], tally: LossTally) -> Annotation:
     base = _base(row.sheet, bases.get(row.clip.clip_id), tally)
     given = row.sheet.annotation_id
     return Annotation(
@@ -146,14 +146,14 @@ def _annotation(row: _Row, *, run: Run, bases: Mapping[str, Base], tally: Tally)
             layer="imported",
             run_id=run.run_id,
             sample_index=None,
-            said=base,
+            base=base,
             phases=row.phases,
         ),
         vocab_version=vocab.VOCAB_VERSION,
         clip_id=row.clip.clip_id,
         media_sha256=row.clip.media_sha256,
         layer="imported",
-        parent_ids=(given,) if given is not None and is_id(given) else (),
+        parent_ids=(given,) if given is not None and is_valid_id(given) else (),
         run_id=run.run_id,
         status="ok" if base is not None else "skipped",
         duration_us=row.clip.duration_us,
@@ -163,16 +163,16 @@ def _annotation(row: _Row, *, run: Run, bases: Mapping[str, Base], tally: Tally)
     )
 
 
-def _base(sheet: Sheet, given: Base | None, tally: Tally) -> Base | None:
+def _base(sheet: AnnotationSheet, default: Base | None, tally: LossTally) -> Base | None:
     """The base of the file, its missing fields from the one given."""
     if sheet.base:
         try:
-            known = asdict(given) if given is not None else {}
+            known = asdict(default) if default is not None else {}
             return _BASE.validate_python(known | dict(sheet.base), strict=False)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             why = "the base of the file breaks the contract"
             tally.add("base", why, f"{sheet.clip_id}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
-    if given is None:
+    if default is None:
         tally.add("base", "the file has none and none was given: status 'skipped'", sheet.clip_id)
-    return given
+    return default

@@ -12,20 +12,29 @@ from typing import Any, get_args
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
-from xsheet.annotate.formats.base import ATTRIBUTES, BASE, LISTS, WHOLE, Export, Sheet, by_id, sheets_of
-from xsheet.annotate.formats.files import Clips, each, json_of, refused, xml_of
-from xsheet.annotate.formats.imported import NO_BASES, Reading, imported
+from xsheet.annotate.formats.base import (
+    ALL_FIELDS,
+    BASE_FIELDS,
+    LIST_FIELDS,
+    PHASE_FIELDS,
+    AnnotationSheet,
+    ExportResult,
+    clips_by_id,
+    sheets_by_clip,
+)
+from xsheet.annotate.formats.files import ClipIndex, file_error, parse_files, parse_json, parse_xml
+from xsheet.annotate.formats.imported import NO_BASES, ImportResult, import_sheets
 from xsheet.annotate.formats.label_studio_results import (
-    KINEMATICS,
-    LABELS,
-    NUMBERS,
-    TEXTS,
-    TRACK,
-    VIDEO,
+    KINEMATICS_CONTROL,
+    LABELS_CONTROL,
+    NUMBER_FIELDS,
+    TEXT_FIELDS,
+    TRACK_CONTROL,
+    VIDEO_CONTROL,
     events_of,
     results_of,
 )
-from xsheet.annotate.formats.loss import Tally
+from xsheet.annotate.formats.loss import LossTally
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
@@ -34,10 +43,10 @@ from xsheet.schemas.time import CLIP_RATE
 # What Label Studio takes where neither config nor data name a rate.
 DEFAULT_FPS = "24"
 DOCUMENT_ROOT = "/data/local-files/?d="
-WORDS: Mapping[str, tuple[str, ...]] = {
-    TRACK: vocab.TRACKS,
+CHOICES_OF_FIELD: Mapping[str, tuple[str, ...]] = {
+    TRACK_CONTROL: vocab.TRACKS,
     "laterality": get_args(vocab.Laterality),
-    "kind": get_args(vocab.Kind),
+    "kind": get_args(vocab.PhaseKind),
     "body_parts": get_args(vocab.BodyPart),
     "gesture_function": get_args(vocab.GestureFunction),
 }
@@ -50,7 +59,7 @@ def export(
     *,
     made_by: Mapping[str, str] | None = None,
     video_root: str = DOCUMENT_ROOT,
-) -> Export:
+) -> ExportResult:
     """`tasks.json`, a task per clip with one prediction per annotation, and `config.xml`.
 
     Args:
@@ -62,16 +71,16 @@ def export(
     Raises:
         ContractError: an annotation of a clip that is not given.
     """
-    tally, known = Tally(), by_id(clips)
+    tally, known = LossTally(), clips_by_id(clips)
     tasks = [
         _task(known[clip_id], sheets, made_by or {}, video_root, tally)
-        for clip_id, sheets in sheets_of(annotations, known, carries=WHOLE, tally=tally).items()
+        for clip_id, sheets in sheets_by_clip(annotations, known, carried_fields=ALL_FIELDS, tally=tally).items()
     ]
     files = {"tasks.json": json.dumps(tasks, ensure_ascii=False, indent=1) + "\n", "config.xml": config()}
-    return Export(files, tally.losses())
+    return ExportResult(files, tally.losses())
 
 
-def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> Reading:
+def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> ImportResult:
     """Annotations and predictions of exported tasks; a config among the files (.xml) tells their frame rate.
 
     Voices are our own by model version, other model versions, and 'user N' by who completed an annotation.
@@ -79,20 +88,22 @@ def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str,
     Raises:
         ContractError: no list of tasks, or a frame rate that is not the clips'.
     """
-    tally, known = Tally(), Clips(clips)
-    configs = [xml_of(name, text) for name, text in files.items() if name.endswith(".xml")]
+    tally, known = LossTally(), ClipIndex(clips)
+    configs = [parse_xml(name, text) for name, text in files.items() if name.endswith(".xml")]
     rates = [video.get("framerate") or video.get("frameRate") for config in configs for video in config.iter("Video")]
     fps = next((rate for rate in rates if rate), DEFAULT_FPS)
 
-    def sheets(name: str, text: str) -> Iterator[Sheet]:
-        tasks = json_of(name, text)
+    def sheets(name: str, text: str) -> Iterator[AnnotationSheet]:
+        tasks = parse_json(name, text)
         if not isinstance(tasks, list):
-            raise refused(name, "a list of tasks", type(tasks).__name__, "export the project as JSON")
+            raise file_error(name, "a list of tasks", type(tasks).__name__, "export the project as JSON")
         for number, task in enumerate(tasks):
             yield from _sheets(task if isinstance(task, dict) else {}, f"{name}, task {number}", fps, known, tally)
 
     tasks = {name: text for name, text in files.items() if not name.endswith(".xml")}
-    return imported(each(tasks, sheets, tally), known, format_name="ls", files=files, bases=bases, tally=tally)
+    return import_sheets(
+        parse_files(tasks, sheets, tally), known, format_name="ls", files=files, bases=bases, tally=tally
+    )
 
 
 # ---- writing
@@ -102,40 +113,44 @@ def config() -> str:
     """The labelling config: all controls that `export` answers, at the clips' frame rate."""
     view = ET.Element("View")
     ET.SubElement(view, "Header", {"value": "$clip_id"})
-    video = {"name": VIDEO, "value": "$video", "framerate": f"{float(CLIP_RATE)}", "timelineHeight": "160"}
+    video = {"name": VIDEO_CONTROL, "value": "$video", "framerate": f"{float(CLIP_RATE)}", "timelineHeight": "160"}
     ET.SubElement(view, "Video", video)
-    for name, words in ((LABELS, vocab.ACTIONS), (KINEMATICS, get_args(vocab.Kinematic))):
-        labels = ET.SubElement(view, "TimelineLabels", {"name": name, "toName": VIDEO})
+    for name, words in ((LABELS_CONTROL, vocab.ACTIONS), (KINEMATICS_CONTROL, get_args(vocab.Kinematic))):
+        labels = ET.SubElement(view, "TimelineLabels", {"name": name, "toName": VIDEO_CONTROL})
         for word in words:
             ET.SubElement(labels, "Label", {"value": word})
-    for name in (TRACK, *ATTRIBUTES):
-        if name in TEXTS:
-            ET.SubElement(view, "TextArea", _control(name) | {"maxSubmissions": "1", "editable": "true", "rows": "2"})
-        elif name in NUMBERS:
-            ET.SubElement(view, "Number", _control(name) | {"min": "0"})
+    for name in (TRACK_CONTROL, *PHASE_FIELDS):
+        if name in TEXT_FIELDS:
+            ET.SubElement(
+                view, "TextArea", _extra_conditioning(name) | {"maxSubmissions": "1", "editable": "true", "rows": "2"}
+            )
+        elif name in NUMBER_FIELDS:
+            ET.SubElement(view, "Number", _extra_conditioning(name) | {"min": "0"})
         elif name != "confidence":
-            several = {"choice": "multiple" if name in LISTS else "single", "layout": "select"}
-            choices = ET.SubElement(view, "Choices", _control(name) | several)
-            for word in WORDS[name]:
+            several = {"choice": "multiple" if name in LIST_FIELDS else "single", "layout": "select"}
+            choices = ET.SubElement(view, "Choices", _extra_conditioning(name) | several)
+            for word in CHOICES_OF_FIELD[name]:
                 ET.SubElement(choices, "Choice", {"value": word})
     ET.indent(view)
     return ET.tostring(view, encoding="unicode") + "\n"
 
 
-def _control(name: str) -> dict[str, str]:
-    return {"name": name, "toName": VIDEO, "perRegion": "true"}
+def _extra_conditioning(name: str) -> dict[str, str]:
+    return {"name": name, "toName": VIDEO_CONTROL, "perRegion": "true"}
 
 
-def _task(clip: Clip, sheets: list[Sheet], made_by: Mapping[str, str], root: str, tally: Tally) -> dict[str, object]:
+def _task(
+    clip: Clip, sheets: list[AnnotationSheet], made_by: Mapping[str, str], video_root: str, tally: LossTally
+) -> dict[str, object]:
     told, predictions = {}, []
     for sheet in sheets:
         name = made_by.get(sheet.run_id or "")
-        version = f"{sheet.voice}@{name}" if name else sheet.voice
-        told[version] = {"voice": sheet.voice, "annotation_id": sheet.annotation_id, "base": dict(sheet.base)}
+        version = f"{sheet.annotator_id}@{name}" if name else sheet.annotator_id
+        told[version] = {"voice": sheet.annotator_id, "annotation_id": sheet.annotation_id, "base": dict(sheet.base)}
         results = list(results_of(sheet.events, where=clip.clip_id, tally=tally))
         predictions.append({"model_version": version, "result": results})
     data = {
-        "video": root + quote(clip.media_path),
+        "video": video_root + quote(clip.media_path),
         "fps": CLIP_RATE.num,
         "frames": clip.frames,
         "clip_id": clip.clip_id,
@@ -147,7 +162,9 @@ def _task(clip: Clip, sheets: list[Sheet], made_by: Mapping[str, str], root: str
 # ---- reading
 
 
-def _sheets(task: Mapping[str, Any], where: str, fps: str, clips: Clips, tally: Tally) -> Iterator[Sheet]:
+def _sheets(
+    task: Mapping[str, Any], where: str, fps: str, clips: ClipIndex, tally: LossTally
+) -> Iterator[AnnotationSheet]:
     data = task.get("data")
     data = data if isinstance(data, dict) else {}
     video = str(data.get("video", ""))
@@ -159,7 +176,7 @@ def _sheets(task: Mapping[str, Any], where: str, fps: str, clips: Clips, tally: 
     told = data.get("xsheet")
     told = {str(key): one for key, one in told.items() if isinstance(one, dict)} if isinstance(told, dict) else {}
     for kind in ("predictions", "annotations"):
-        for said in _dicts(task.get(kind)):
+        for said in _only_dicts(task.get(kind)):
             if said.get("was_cancelled"):
                 tally.add("phases", "a task that was skipped", where)
                 continue
@@ -167,25 +184,25 @@ def _sheets(task: Mapping[str, Any], where: str, fps: str, clips: Clips, tally: 
             if kind == "annotations" and len(told) == 1:
                 ours = next(iter(told.values()))
             base, given = ours.get("base"), ours.get("annotation_id")
-            yield Sheet(
+            yield AnnotationSheet(
                 clip_id=clip.clip_id,
-                voice=_user(said)
+                annotator_id=_annotator_name(said)
                 if kind == "annotations"
                 else str(ours.get("voice") or said.get("model_version") or ""),
                 annotation_id=given if isinstance(given, str) else None,
-                base={key: base[key] for key in BASE if isinstance(base.get(key), str)}
+                base={key: base[key] for key in BASE_FIELDS if isinstance(base.get(key), str)}
                 if isinstance(base, dict)
                 else {},
                 events=tuple(events_of(said.get("result"), where=where, tally=tally)),
             )
 
 
-def _dicts(value: object) -> list[dict[str, Any]]:
+def _only_dicts(value: object) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def _user(said: Mapping[str, Any]) -> str:
-    who = said.get("completed_by", "")
+def _annotator_name(answer: Mapping[str, Any]) -> str:
+    who = answer.get("completed_by", "")
     return f"user {who.get('email') or who.get('id') or '' if isinstance(who, dict) else who}".strip()
 
 
@@ -197,4 +214,4 @@ def _check_rate(fps: object, where: str) -> None:
     if not same:
         came = f"{str(fps)[:40]} frames per second"
         todo = "label the canonical clips with framerate=\"25\", and give the config or 'fps' in the task's data"
-        raise refused(where, f"{CLIP_RATE} frames per second, as the clips have", came, todo)
+        raise file_error(where, f"{CLIP_RATE} frames per second, as the clips have", came, todo)

@@ -4,81 +4,81 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from xsheet.annotate.formats.base import ATTRIBUTES, LISTS, Event, Part
-from xsheet.annotate.formats.loss import Tally
+from xsheet.annotate.formats.base import LIST_FIELDS, PHASE_FIELDS, GesturePart, SheetEvent
+from xsheet.annotate.formats.loss import LossTally
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us, nearest_frame, span_of_frames
 
-LABELS, KINEMATICS, TRACK, VIDEO = "action", "kinematics", "track", "video"
-TEXTS = ("text", "text_short", "action_raw")
-NUMBERS = ("amplitude", "speed", "repetitions", "visibility")
-CHOICES = tuple(name for name in ATTRIBUTES if name not in (*TEXTS, *NUMBERS, "confidence"))
-Result = dict[str, Any]
+LABELS_CONTROL, KINEMATICS_CONTROL, TRACK_CONTROL, VIDEO_CONTROL = "action", "kinematics", "track", "video"
+TEXT_FIELDS = ("text", "text_short", "action_raw")
+NUMBER_FIELDS = ("amplitude", "speed", "repetitions", "visibility")
+CHOICE_FIELDS = tuple(name for name in PHASE_FIELDS if name not in (*TEXT_FIELDS, *NUMBER_FIELDS, "confidence"))
+LabelStudioResult = dict[str, Any]
 
 
 # ---- writing
 
 
-def results_of(events: Iterable[Event], *, where: str, tally: Tally) -> Iterator[Result]:
+def results_of(events: Iterable[SheetEvent], *, where: str, tally: LossTally) -> Iterator[LabelStudioResult]:
     """Results of one prediction; a region's id is the phase's, that of a part has a '/' that no phase id has."""
     for event in events:
         place = f"{where}/{event.phase_id}"
         ranges = [_range(event, field="phases", where=place, tally=tally)]
-        region = {"id": event.phase_id, "to_name": VIDEO}
+        region = {"id": event.phase_id, "to_name": VIDEO_CONTROL}
         score = {"score": float(event.attributes["confidence"])} if "confidence" in event.attributes else {}
-        yield region | _labels(LABELS, event.label, ranges) | score
-        for name, text in ((TRACK, event.tier), *event.attributes.items()):
+        yield region | _labels(LABELS_CONTROL, event.label, ranges) | score
+        for name, text in ((TRACK_CONTROL, event.tier), *event.attributes.items()):
             if name != "confidence":
-                yield region | _answer(name, text, ranges)
+                yield region | _region_answer(name, text, ranges)
         for number, part in enumerate(event.kinematics):
             own = _range(part, field="phases.kinematics", where=place, tally=tally)
             if own["start"] <= own["end"]:
-                nested = {"id": f"{event.phase_id}/{number}", "to_name": VIDEO, "parentID": event.phase_id}
-                yield nested | _labels(KINEMATICS, part.label, [own])
+                nested = {"id": f"{event.phase_id}/{number}", "to_name": VIDEO_CONTROL, "parentID": event.phase_id}
+                yield nested | _labels(KINEMATICS_CONTROL, part.label, [own])
             else:
                 tally.add("phases.kinematics", "shorter than a frame", f"{place}: {part}")
 
 
-def _range(one: Event | Part, *, field: str, where: str, tally: Tally) -> dict[str, int]:
-    first, stop = (nearest_frame(us, CLIP_RATE) for us in (one.start_us, one.end_us))
-    for name, us, frame in (("start_us", one.start_us, first), ("end_us", one.end_us, stop)):
+def _range(timed: SheetEvent | GesturePart, *, field: str, where: str, tally: LossTally) -> dict[str, int]:
+    first, stop = (nearest_frame(us, CLIP_RATE) for us in (timed.start_us, timed.end_us))
+    for name, us, frame in (("start_us", timed.start_us, first), ("end_us", timed.end_us, stop)):
         if frame_start_us(frame, CLIP_RATE) != us:
             tally.add(f"phases.{name}" if field == "phases" else field, "snapped to a frame", f"{where}: {us} µs")
     return {"start": first + 1, "end": stop}
 
 
-def _labels(name: str, label: str, ranges: Sequence[Mapping[str, int]]) -> Result:
+def _labels(name: str, label: str, ranges: Sequence[Mapping[str, int]]) -> LabelStudioResult:
     value = {"ranges": ranges, "timelinelabels": [label]}
     return {"from_name": name, "type": "timelinelabels", "origin": "prediction", "value": value}
 
 
-def _answer(name: str, text: str, ranges: Sequence[Mapping[str, int]]) -> Result:
+def _region_answer(name: str, text: str, ranges: Sequence[Mapping[str, int]]) -> LabelStudioResult:
     value: dict[str, Any] = {"ranges": ranges}
-    if name in TEXTS:
+    if name in TEXT_FIELDS:
         kind, value["text"] = "textarea", [text]
-    elif name in NUMBERS:
+    elif name in NUMBER_FIELDS:
         kind, value["number"] = "number", float(text) if name == "visibility" else int(text)
     else:
-        kind, value["choices"] = "choices", text.split() if name in LISTS else [text]
+        kind, value["choices"] = "choices", text.split() if name in LIST_FIELDS else [text]
     return {"from_name": name, "type": kind, "value": value}
 
 
 # ---- reading
 
 
-def events_of(results: object, *, where: str, tally: Tally) -> Iterator[Event]:
+def events_of(results: object, *, where: str, tally: LossTally) -> Iterator[SheetEvent]:
     """Events of the results of one annotation or prediction; what is not understood is counted."""
     rows = [row for row in results if isinstance(row, dict)] if isinstance(results, list) else []
     answers: dict[str, dict[str, str]] = defaultdict(dict)
-    parts: dict[str, list[Part]] = defaultdict(list)
-    regions: list[tuple[Result, Span, str]] = []
+    parts: dict[str, list[GesturePart]] = defaultdict(list)
+    regions: list[tuple[LabelStudioResult, Span, str]] = []
     for row in rows:
         kind, name = row.get("type"), str(row.get("from_name", ""))
-        labelled = list(_labelled(row, where=where, tally=tally)) if kind == "timelinelabels" else []
-        if name == KINEMATICS and row.get("parentID"):
-            parts[str(row["parentID"])] += [Part(label, span.start_us, span.end_us) for span, label in labelled]
+        labelled = list(_labelled_spans(row, where=where, tally=tally)) if kind == "timelinelabels" else []
+        if name == KINEMATICS_CONTROL and row.get("parentID"):
+            parts[str(row["parentID"])] += [GesturePart(label, span.start_us, span.end_us) for span, label in labelled]
         elif kind == "timelinelabels":
             regions += [(row, span, label) for span, label in labelled]
-        elif name in (TRACK, *ATTRIBUTES) and row.get("id") and (text := _text(row.get("value"))):
+        elif name in (TRACK_CONTROL, *PHASE_FIELDS) and row.get("id") and (text := _text(row.get("value"))):
             answers[str(row["id"])][name] = text
         else:
             tally.add(f"result {str(kind)[:40]!r}", "no field of the contract", f"{where}: {name} {row.get('value')}")
@@ -90,16 +90,20 @@ def events_of(results: object, *, where: str, tally: Tally) -> Iterator[Event]:
 
 
 def _event(
-    row: Result, span: Span, label: str, answers: Mapping[str, Mapping[str, str]], parts: dict[str, list[Part]]
-) -> Event:
+    row: LabelStudioResult,
+    span: Span,
+    label: str,
+    answers: Mapping[str, Mapping[str, str]],
+    parts: dict[str, list[GesturePart]],
+) -> SheetEvent:
     own, name = str(row.get("id", "")), str(row.get("from_name", ""))
     attributes = dict(answers.get(own, {}))
-    track = attributes.pop(TRACK, "" if name == LABELS else name)
+    track = attributes.pop(TRACK_CONTROL, "" if name == LABELS_CONTROL else name)
     score = row.get("score")
     if isinstance(score, int | float):
         attributes["confidence"] = str(score)
     kinematics = sorted(parts.pop(own, []), key=lambda part: part.start_us)
-    return Event(
+    return SheetEvent(
         tier=track,
         label=label,
         start_us=span.start_us,
@@ -110,7 +114,7 @@ def _event(
     )
 
 
-def _labelled(row: Result, *, where: str, tally: Tally) -> Iterator[tuple[Span, str]]:
+def _labelled_spans(row: LabelStudioResult, *, where: str, tally: LossTally) -> Iterator[tuple[Span, str]]:
     value = row.get("value")
     ranges, labels = (value.get("ranges"), value.get("timelinelabels")) if isinstance(value, dict) else (None, None)
     for one in ranges if isinstance(ranges, list) else [None]:

@@ -8,26 +8,26 @@ MAX_KINDS = 500  # field names may come from a file: whoever writes a million co
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
+class ConversionLoss:
     """One field that was left out or changed, how often, and the first time as an example."""
 
     field: (
         str  # as in the contract, e.g. 'phases.evidence'; 'file', 'column', ... for what the contract has no word for
     )
-    why: str
+    reason: str
     count: int
     example: str
 
 
-class Tally:
+class LossTally:
     """Losses so far."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str], Loss] = {}
+        self._found: dict[tuple[str, str], ConversionLoss] = {}
 
-    def add(self, field: str, why: str, example: object, *, count: int = 1) -> None:
+    def add(self, field: str, reason: str, example: object, *, count: int = 1) -> None:
         """Count a loss; only the first example of a field and reason is kept."""
-        before = self._found.get((field, why))
+        before = self._found.get((field, reason))
         if before is None:
             if len(self._found) >= MAX_KINDS and field != "more":
                 self.add("more", f"losses beyond {MAX_KINDS} kinds", f"{field}: {example}", count=count)
@@ -35,18 +35,20 @@ class Tally:
             # One line of visible characters: it may end in a terminal.
             line = " ".join(str(example).split())[:MAX_EXAMPLE_CHARS]
             shown = "".join(c if c.isprintable() else "\ufffd" for c in line)
-            self._found[field, why] = Loss(field=field, why=why, count=count, example=shown)
+            self._found[field, reason] = ConversionLoss(field=field, reason=reason, count=count, example=shown)
         else:
-            self._found[field, why] = Loss(field=field, why=why, count=before.count + count, example=before.example)
+            self._found[field, reason] = ConversionLoss(
+                field=field, reason=reason, count=before.count + count, example=before.example
+            )
 
-    def losses(self) -> tuple[Loss, ...]:
+    def losses(self) -> tuple[ConversionLoss, ...]:
         """All of them, by field and reason."""
         return tuple(self._found[key] for key in sorted(self._found))
 
 
-def total(losses: Iterable[Loss]) -> tuple[Loss, ...]:
+def merge_losses(losses: Iterable[ConversionLoss]) -> tuple[ConversionLoss, ...]:
     """Losses of several exports or imports as one list."""
-    tally = Tally()
+    tally = LossTally()
     for one in losses:
-        tally.add(one.field, one.why, one.example, count=one.count)
+        tally.add(one.field, one.reason, one.example, count=one.count)
     return tally.losses()

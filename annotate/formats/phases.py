@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from xsheet.annotate.formats import vocabulary
-from xsheet.annotate.formats.base import ATTRIBUTES, LISTS, Event, Sheet
-from xsheet.annotate.formats.loss import Tally
-from xsheet.annotate.repairs import Repairs
+from xsheet.annotate.formats.base import LIST_FIELDS, PHASE_FIELDS, AnnotationSheet, SheetEvent
+from xsheet.annotate.formats.loss import LossTally
+from xsheet.annotate.repairs import RepairLog
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import HALF_FRAME_US, MIN_PHASE_US, Phase
 from xsheet.schemas.clip import Clip
@@ -20,42 +20,42 @@ _ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _PHASE: TypeAdapter[Phase] = TypeAdapter(Phase)
 
 
-def is_id(text: str) -> bool:
+def is_valid_id(text: str) -> bool:
     """Whether the contract takes it as an id."""
     return _ID.fullmatch(text) is not None
 
 
-class Phases:
+class PhaseImporter:
     """The phases of one sheet, in no particular order; `repairs` is complete once they were iterated."""
 
-    def __init__(self, sheet: Sheet, clip: Clip, tally: Tally) -> None:
-        self.repairs = Repairs()
-        self._sheet, self._tally, self._end_us = sheet, tally, clip.duration_us
-        self._used: set[str] = {one.phase_id for one in sheet.events if one.phase_id is not None}
-        self._numbers = (f"p{n}" for n in range(len(self._used) + len(sheet.events)))
-        self._given: set[str] = set()
+    def __init__(self, sheet: AnnotationSheet, clip: Clip, tally: LossTally) -> None:
+        self.repairs = RepairLog()
+        self._sheet, self._agreement_sums, self._end_us = sheet, tally, clip.duration_us
+        self._reserved_ids: set[str] = {one.phase_id for one in sheet.events if one.phase_id is not None}
+        self._free_ids = (f"p{n}" for n in range(len(self._reserved_ids) + len(sheet.events)))
+        self._assigned_ids: set[str] = set()
 
     def __iter__(self) -> Iterator[Phase]:
         """Every event that is one phase of the contract."""
         for event in sorted(self._sheet.events, key=lambda one: (one.start_us, one.end_us, one.tier)):
             phase_id = self._id(event)
             span = self._span(event, phase_id)
-            phase = None if span is None else self._built(phase_id, event, span)
+            phase = None if span is None else self._build_phase(phase_id, event, span)
             if phase is not None:
                 yield phase
 
-    def _id(self, event: Event) -> str:
-        if event.phase_id is not None and is_id(event.phase_id) and event.phase_id not in self._given:
-            self._given.add(event.phase_id)
+    def _id(self, event: SheetEvent) -> str:
+        if event.phase_id is not None and is_valid_id(event.phase_id) and event.phase_id not in self._assigned_ids:
+            self._assigned_ids.add(event.phase_id)
             return event.phase_id
-        fresh = next(name for name in self._numbers if name not in self._used)
+        fresh = next(name for name in self._free_ids if name not in self._reserved_ids)
         if event.phase_id is not None:
             why = "a phase id of the contract, once in a clip"
             self.repairs.change("set", f"{fresh}/phase_id", event.phase_id, fresh, reason=why)
-            self._tally.add("phases.phase_id", f"expected {why}", f"{self._sheet.clip_id}: {event.phase_id}")
+            self._agreement_sums.add("phases.phase_id", f"expected {why}", f"{self._sheet.clip_id}: {event.phase_id}")
         return fresh
 
-    def _span(self, event: Event, phase_id: str) -> Span | None:
+    def _span(self, event: SheetEvent, phase_id: str) -> Span | None:
         start_us, end_us = event.start_us, event.end_us
         if start_us > end_us:
             why = "starts after its end"
@@ -67,14 +67,14 @@ class Phases:
         )
         end_us = self.repairs.change("clip", f"{phase_id}/end_us", end_us, last_us, reason="clip's end")
         if end_us - start_us < MIN_PHASE_US:
-            self._lose("phases", f"less than {MIN_PHASE_US / 1e6} s of it inside the clip", phase_id, event)
+            self._record_loss("phases", f"less than {MIN_PHASE_US / 1e6} s of it inside the clip", phase_id, event)
             return None
         if (start_us, end_us) != (event.start_us, event.end_us):
             was = f"{self._sheet.clip_id}/{phase_id}: {event.start_us}..{event.end_us} µs"
-            self._tally.add("phases.start_us", "cut at the clip's ends, or swapped", was)
+            self._agreement_sums.add("phases.start_us", "cut at the clip's ends, or swapped", was)
         return Span(start_us, end_us)
 
-    def _built(self, phase_id: str, event: Event, span: Span) -> Phase | None:
+    def _build_phase(self, phase_id: str, event: SheetEvent, span: Span) -> Phase | None:
         """The phase, without the fields that the contract refuses."""
         assumed, values = self._values(phase_id, event)
         while True:
@@ -87,53 +87,53 @@ class Phases:
             # A fault between fields names none; sides are settled before, so the gesture's parts are out of order.
             wrong = (wrong & set(values)) or ({"kinematics"} & set(values))
             if not wrong or any(values[name] == assumed.get(name) for name in wrong):
-                self._lose("phases", "breaks the contract", phase_id, event)
+                self._record_loss("phases", "breaks the contract", phase_id, event)
                 return None
             for name in sorted(wrong):
-                self._lose(f"phases.{name}", "breaks the contract", phase_id, values.pop(name))
+                self._record_loss(f"phases.{name}", "breaks the contract", phase_id, values.pop(name))
                 if name in assumed:
                     values[name] = assumed[name]
 
-    def _values(self, phase_id: str, event: Event) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _values(self, phase_id: str, event: SheetEvent) -> tuple[dict[str, Any], dict[str, Any]]:
         """Fields of a phase that an import assumes, and those that it has."""
         action = vocabulary.action_of(event.label)
         track = vocabulary.track_of(event.tier, action, label=event.label)
         change = self.repairs.change
         change("set", f"{phase_id}/track", event.tier, track, reason="what the name of the tier means")
         change("set", f"{phase_id}/action", event.label, action, reason="the class of the vocabulary")
-        assumed: dict[str, Any] = dict(vocabulary.assumed(event.tier, track, action))
-        said: dict[str, Any] = {name: event.attributes[name] for name in ATTRIBUTES if name in event.attributes}
+        assumed: dict[str, Any] = dict(vocabulary.default_fields(event.tier, track, action))
+        said: dict[str, Any] = {name: event.attributes[name] for name in PHASE_FIELDS if name in event.attributes}
         if action == "other" and event.label.strip() not in ("", "other"):
             said.setdefault("action_raw", event.label)
-            assumed["text"] = _sentence(event)
+            assumed["text"] = _default_text(event)
         text = said.get("text", assumed["text"])
         if len(text) > MAX_TEXT_CHARS:
-            self._lose("phases.text", f"cut after {MAX_TEXT_CHARS} characters", phase_id, text)
+            self._record_loss("phases.text", f"cut after {MAX_TEXT_CHARS} characters", phase_id, text)
             said["text"] = text[:MAX_TEXT_CHARS]
         side = vocab.SIDED_TRACK.get(track)
         if side is not None and said.get("laterality", side) != side:
-            self._lose("phases.laterality", f"the track {track} has its side", phase_id, said.pop("laterality"))
-        for name in set(LISTS) & set(said):
+            self._record_loss("phases.laterality", f"the track {track} has its side", phase_id, said.pop("laterality"))
+        for name in set(LIST_FIELDS) & set(said):
             said[name] = said[name].split()
         if parts := list(self._parts(phase_id, event)):
             said["kinematics"] = parts
         return assumed, assumed | said | {"track": track, "action": action, "origin": "import"}
 
-    def _parts(self, phase_id: str, event: Event) -> Iterator[dict[str, Any]]:
+    def _parts(self, phase_id: str, event: SheetEvent) -> Iterator[dict[str, Any]]:
         for part in event.kinematics:
             known = vocabulary.kinematic_of(part.label)
             if known is None:
-                self._lose("phases.kinematics", "no word of the vocabulary: 'unknown'", phase_id, part.label)
+                self._record_loss("phases.kinematics", "no word of the vocabulary: 'unknown'", phase_id, part.label)
             if part.start_us < part.end_us:
                 yield {"phase": known or "unknown", "start_us": part.start_us, "end_us": part.end_us}
             else:
-                self._lose("phases.kinematics", "a part without length", phase_id, part)
+                self._record_loss("phases.kinematics", "a part without length", phase_id, part)
 
-    def _lose(self, field: str, why: str, phase_id: str, what: object) -> None:
-        self.repairs.drop(f"{phase_id}/{field.partition('.')[2]}".rstrip("/"), what, reason=why)
-        self._tally.add(field, why, f"{self._sheet.clip_id}/{phase_id}: {what}")
+    def _record_loss(self, field: str, reason: str, phase_id: str, value: object) -> None:
+        self.repairs.drop(f"{phase_id}/{field.partition('.')[2]}".rstrip("/"), value, reason=reason)
+        self._agreement_sums.add(field, reason, f"{self._sheet.clip_id}/{phase_id}: {value}")
 
 
-def _sentence(event: Event) -> str:
+def _default_text(event: SheetEvent) -> str:
     label = event.label.strip()
     return label if len(label) >= MIN_TEXT_CHARS else f"{event.tier}: {label}".strip(": ").ljust(MIN_TEXT_CHARS, ".")

@@ -25,7 +25,7 @@ _TRACK_OF_WORD: dict[str, vocab.Track] = {
     **dict.fromkeys(("leg", "legs", "foot", "feet"), "legs"),
     **dict.fromkeys(("object", "objects", "prop"), "object"),
 }
-_FACE = {"gaze", "brows", "mouth", "face"}
+_FACE_TRACKS = {"gaze", "brows", "mouth", "face"}
 _SIDE_OF_WORD: dict[str, vocab.Laterality] = {
     "left": "left", "l": "left", "lh": "left", "right": "right", "r": "right", "rh": "right", "both": "both",
 }  # fmt: skip
@@ -67,26 +67,26 @@ def action_of(label: str) -> vocab.Action:
 def track_of(tier: str, action: vocab.Action, *, label: str = "") -> vocab.Track:
     """The track that a tier's name means, or the class, or the label of a class that is not ours."""
     exact: vocab.Track | None = next((one for one in vocab.TRACKS if one == _key(tier)), None)
-    return exact or _part_in(tier) or _TRACK_OF_ACTION.get(action) or _part_in(label) or "whole_body"
+    return exact or _track_in_name(tier) or _TRACK_OF_ACTION.get(action) or _track_in_name(label) or "whole_body"
 
 
-def _part_in(name: str) -> vocab.Track | None:
+def _track_in_name(name: str) -> vocab.Track | None:
     words = _words(name)
     found: set[vocab.Track] = {_TRACK_OF_WORD[word] for word in words if word in _TRACK_OF_WORD}
     if not found:
         return "whole_body" if "body" in words else None
     if found <= {"arms", "hands"}:
-        side = _side(words)
+        side = _side_in_words(words)
         sided: vocab.Track | None = next((track for track, its in vocab.SIDED_TRACK.items() if its == side), None)
         return sided or (found.pop() if len(found) == 1 else "arms")
     if len(found) == 1:
         return found.pop()
-    return "face" if found <= _FACE else "whole_body"
+    return "face" if found <= _FACE_TRACKS else "whole_body"
 
 
 def side_of(tier: str, track: vocab.Track) -> vocab.Laterality:
     """The side that a track has of itself, or that a tier's name says, or the usual one of the track."""
-    return vocab.SIDED_TRACK.get(track) or _side(_words(tier)) or _USUAL_SIDE.get(track, "none")
+    return vocab.SIDED_TRACK.get(track) or _side_in_words(_words(tier)) or _USUAL_SIDE.get(track, "none")
 
 
 def kinematic_of(label: str) -> vocab.Kinematic | None:
@@ -94,12 +94,12 @@ def kinematic_of(label: str) -> vocab.Kinematic | None:
     return _KINEMATIC_OF_WORD.get(_key(label))
 
 
-def assumed(tier: str, track: vocab.Track, action: vocab.Action) -> dict[str, str]:
+def default_fields(tier: str, track: vocab.Track, action: vocab.Action) -> dict[str, str]:
     """What an import takes for granted of a phase where the file says nothing else."""
     return {"text": action.replace("_", " "), "laterality": side_of(tier, track), "kind": kind_of(action)}
 
 
-def _side(words: list[str]) -> vocab.Laterality | None:
+def _side_in_words(words: list[str]) -> vocab.Laterality | None:
     named: set[vocab.Laterality] = {_SIDE_OF_WORD[word] for word in words if word in _SIDE_OF_WORD}
     return named.pop() if len(named) == 1 else "both" if named else None
 

@@ -18,15 +18,22 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import get_args
 
-from xsheet.annotate.formats.base import BASE, Event, Export, Sheet, by_id, sheets_of
-from xsheet.annotate.formats.files import Clips, each, json_of, refused
-from xsheet.annotate.formats.imported import NO_BASES, Reading, imported
-from xsheet.annotate.formats.loss import Tally
+from xsheet.annotate.formats.base import (
+    BASE_FIELDS,
+    AnnotationSheet,
+    ExportResult,
+    SheetEvent,
+    clips_by_id,
+    sheets_by_clip,
+)
+from xsheet.annotate.formats.files import ClipIndex, file_error, parse_files, parse_json
+from xsheet.annotate.formats.imported import NO_BASES, ImportResult, import_sheets
+from xsheet.annotate.formats.loss import LossTally
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
 
-CARRIES = frozenset({
+CARRIED_FIELDS = frozenset({
     "annotation_id", "layer", "base", "phases.phase_id", "phases.track", "phases.action", "phases.text",
     "phases.laterality",
 })  # fmt: skip
@@ -37,38 +44,43 @@ _VOICE = re.compile(r"<v((?:\.[^\s.>]*)*)[ \t]*([^>]*)>")
 _TAG = re.compile(r"<[^>]*>")
 
 
-def export(annotations: Iterable[Annotation], clips: Iterable[Clip]) -> Export:
+def export(annotations: Iterable[Annotation], clips: Iterable[Clip]) -> ExportResult:
     """One file `<clip_id>.<voice>.vtt` per annotation.
 
     Raises:
         ContractError: an annotation of a clip that is not given.
     """
-    tally = Tally()
-    found = sheets_of(annotations, by_id(clips), carries=CARRIES, tally=tally)
+    tally = LossTally()
+    found = sheets_by_clip(annotations, clips_by_id(clips), carried_fields=CARRIED_FIELDS, tally=tally)
     files = {
-        f"{sheet.clip_id}.{sheet.voice.replace('#', '-')}.vtt": _document(sheet, tally)
+        f"{sheet.clip_id}.{sheet.annotator_id.replace('#', '-')}.vtt": _document(sheet, tally)
         for sheets in found.values()
         for sheet in sheets
     }
-    return Export(files, tally.losses())
+    return ExportResult(files, tally.losses())
 
 
-def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> Reading:
+def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> ImportResult:
     """Annotations of WebVTT files, ours or those of another tool.
 
     Raises:
         ContractError: none of the files is WebVTT.
     """
-    tally, known = Tally(), Clips(clips)
-    sheets = each(files, lambda name, text: _sheet(name, text, known, tally), tally)
-    return imported(sheets, known, format_name="vtt", files=files, bases=bases, tally=tally)
+    tally, known = LossTally(), ClipIndex(clips)
+    sheets = parse_files(files, lambda name, text: _sheet(name, text, known, tally), tally)
+    return import_sheets(sheets, known, format_name="vtt", files=files, bases=bases, tally=tally)
 
 
 # ---- writing
 
 
-def _document(sheet: Sheet, tally: Tally) -> str:
-    note = {"clip_id": sheet.clip_id, "voice": sheet.voice, "annotation_id": sheet.annotation_id, "base": sheet.base}
+def _document(sheet: AnnotationSheet, tally: LossTally) -> str:
+    note = {
+        "clip_id": sheet.clip_id,
+        "voice": sheet.annotator_id,
+        "annotation_id": sheet.annotation_id,
+        "base": sheet.base,
+    }
     # '-->' would end the comment, and so would a line without text.
     blocks = ["WEBVTT", _NOTE + json.dumps(note, ensure_ascii=False).replace(">", "\\u003e")]
     for event in sheet.events:
@@ -79,13 +91,13 @@ def _document(sheet: Sheet, tally: Tally) -> str:
         for name, us in (("start_us", event.start_us), ("end_us", event.end_us)):
             if us % 1000:
                 tally.add(f"phases.{name}", "rounded to milliseconds", f"{where}: {us} µs")
-        times = f"{_stamp(event.start_us)} --> {_stamp(event.end_us)}"
+        times = f"{_format_time(event.start_us)} --> {_format_time(event.end_us)}"
         tag = f"<v.{event.label}.{event.attributes['laterality']} {event.tier}>"
         blocks.append(f"{event.phase_id}\n{times}\n{tag}{html.escape(text, quote=False)}</v>")
     return "\n\n".join(blocks) + "\n"
 
 
-def _stamp(us: int) -> str:
+def _format_time(us: int) -> str:
     seconds, ms = divmod((us + 500) // 1000, 1000)
     minutes, seconds = divmod(seconds, 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.{ms:03d}"
@@ -94,12 +106,12 @@ def _stamp(us: int) -> str:
 # ---- reading
 
 
-def _sheet(name: str, text: str, clips: Clips, tally: Tally) -> Iterator[Sheet]:
+def _sheet(name: str, text: str, clips: ClipIndex, tally: LossTally) -> Iterator[AnnotationSheet]:
     blocks = [
         block.split("\n") for block in re.split(r"\n{2,}", re.sub(r"\r\n?", "\n", text.lstrip("\ufeff")).strip("\n"))
     ]
     if not re.match(r"WEBVTT(?:[ \t]|$)", blocks[0][0]):
-        raise refused(name, "WebVTT", blocks[0][0], "begin the file with the line WEBVTT")
+        raise file_error(name, "WebVTT", blocks[0][0], "begin the file with the line WEBVTT")
     if "X-TIMESTAMP-MAP" in "".join(blocks[0]):
         tally.add("phases.start_us", "X-TIMESTAMP-MAP is not applied", name)
     note = next((_note(name, block[0]) for block in blocks if block[0].startswith(_NOTE)), {})
@@ -108,17 +120,19 @@ def _sheet(name: str, text: str, clips: Clips, tally: Tally) -> Iterator[Sheet]:
         tally.add("file", "no clip of that name", name)
         return
     base = note.get("base")
-    yield Sheet(
+    yield AnnotationSheet(
         clip_id=clip.clip_id,
-        voice=_text(note.get("voice")) or "",
+        annotator_id=_text(note.get("voice")) or "",
         annotation_id=_text(note.get("annotation_id")),
-        base={key: base[key] for key in BASE if isinstance(base.get(key), str)} if isinstance(base, dict) else {},
+        base={key: base[key] for key in BASE_FIELDS if isinstance(base.get(key), str)}
+        if isinstance(base, dict)
+        else {},
         events=tuple(event for block in blocks[1:] if (event := _event(name, block, tally)) is not None),
     )
 
 
 def _note(name: str, line: str) -> dict[str, object]:
-    found = json_of(name, line.removeprefix(_NOTE))
+    found = parse_json(name, line.removeprefix(_NOTE))
     return found if isinstance(found, dict) else {}
 
 
@@ -126,7 +140,7 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _event(name: str, block: list[str], tally: Tally) -> Event | None:
+def _event(name: str, block: list[str], tally: LossTally) -> SheetEvent | None:
     at = next((n for n, line in enumerate(block[:2]) if "-->" in line), None)
     if at is None:
         if not block[0].startswith(("NOTE", "STYLE", "REGION")):
@@ -139,7 +153,7 @@ def _event(name: str, block: list[str], tally: Tally) -> Event | None:
         return None
     if settings[0]:
         tally.add("cue settings", "no field of the contract", f"{name}: {block[at]}")
-    start_us, end_us = (_us(found) for found in times if found is not None)
+    start_us, end_us = (_microseconds(found) for found in times if found is not None)
     said = " ".join(block[at + 1 :])
     if len(said) > MAX_CUE_CHARS:
         tally.add("phases.text", f"cut after {MAX_CUE_CHARS} characters", f"{name}: {block[at]}")
@@ -149,7 +163,7 @@ def _event(name: str, block: list[str], tally: Tally) -> Event | None:
     text = html.unescape(_TAG.sub("", said))
     action = next((one for one in classes if one in vocab.ACTIONS), None)
     side = next((one for one in classes if one in get_args(vocab.Laterality)), None)
-    return Event(
+    return SheetEvent(
         tier=html.unescape(voice[2]) if voice is not None else "",
         label=action or text,
         start_us=start_us,
@@ -159,6 +173,6 @@ def _event(name: str, block: list[str], tally: Tally) -> Event | None:
     )
 
 
-def _us(found: re.Match[str]) -> int:
+def _microseconds(found: re.Match[str]) -> int:
     hours, minutes, seconds, ms = (int(part or 0) for part in found.groups())
     return ((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + ms * 1000

@@ -15,44 +15,49 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from xsheet.annotate.base import Ask, Reply, Stated
-from xsheet.annotate.motion.arm_rules import ArmSettings, arm_acts
+from xsheet.annotate.base import AnnotationRequest, AnnotatorReply, StructuredResult
+from xsheet.annotate.motion.arm_rules import ArmRuleSettings, detect_arm_actions
 from xsheet.annotate.motion.curves import (
     FPS,
-    VOICED,
-    Course,
+    VOICED_THRESHOLD,
     Floats,
-    course_of,
+    MotionCurves,
+    motion_curves,
     motion_ratio,
-    nearest,
-    speeds,
-    stretches,
+    round_to_frame,
+    track_speeds,
+    true_ranges,
 )
-from xsheet.annotate.motion.detected_actions import Act, Manner, apart, manners
-from xsheet.annotate.motion.face_rules import FaceSettings, face_acts
-from xsheet.annotate.motion.head_rules import HeadSettings, head_acts
+from xsheet.annotate.motion.detected_actions import (
+    AmplitudeAndSpeed,
+    DetectedAction,
+    amplitude_and_speed,
+    resolve_overlaps,
+)
+from xsheet.annotate.motion.face_rules import FaceRuleSettings, detect_face_actions
+from xsheet.annotate.motion.head_rules import HeadRuleSettings, detect_head_actions
 from xsheet.annotate.motion.kinds import kind_of
-from xsheet.annotate.motion.segments import Leg
-from xsheet.annotate.motion.torso_rules import BodySettings, body_acts
-from xsheet.annotate.text.wording import words_for, words_for_clip
+from xsheet.annotate.motion.segments import MotionSegment
+from xsheet.annotate.motion.torso_rules import TorsoRuleSettings, detect_torso_actions
+from xsheet.annotate.text.wording import describe_action, describe_clip
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import MIN_PHASE_US, Base, Evidence, KinematicPhase, Phase, sorted_phases
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, frame_start_us, span_of_frames
 
-MIN_FRAMES = MIN_PHASE_US // frame_start_us(1, CLIP_RATE)
+MIN_PHASE_FRAMES = MIN_PHASE_US // frame_start_us(1, CLIP_RATE)
 # Of an instant somewhere inside a frame; where a rest begins and ends is known no better.
-LEAST_SIGMA_US = round(frame_start_us(1, CLIP_RATE) / 12**0.5)
+MIN_SIGMA_US = round(frame_start_us(1, CLIP_RATE) / 12**0.5)
 # What a tracker and the fit of a leg (of its time) miss by: two thirds of the puppet's boundaries lie within one sigma.
-TRACKER_SIGMA_US, FIT_SIGMA = 40_000, 0.2
-ARMS = ("arm_left", "arm_right", "hands")
+TRACKER_SIGMA_US, FIT_SIGMA_SHARE = 40_000, 0.2
+ARM_TRACKS = ("arm_left", "arm_right", "hands")
 # Least median height of a face, in picture heights, by what a picture then shows of a person.
 _FRAMINGS: tuple[tuple[float, vocab.Framing], ...] = (
     (0.55, "face"), (0.28, "head_shoulders"), (0.15, "upper_body"), (0.10, "three_quarter"),
     (0.0, "full_body"),
 )  # fmt: skip
-PARTS: dict[vocab.Track, tuple[vocab.BodyPart, ...]] = {
+BODY_PARTS_OF_TRACK: dict[vocab.Track, tuple[vocab.BodyPart, ...]] = {
     "head": ("head",), "gaze": ("eyes",), "brows": ("brows",), "face": ("mouth", "cheeks"), "mouth": ("mouth",),
     "torso": ("torso",), "arm_left": ("arm_left", "hand_left"), "arm_right": ("arm_right", "hand_right"),
     "hands": ("hand_left", "hand_right"),
@@ -62,14 +67,14 @@ PARTS: dict[vocab.Track, tuple[vocab.BodyPart, ...]] = {
 class MotionSettings(StrictModel):
     """What counts as an action."""
 
-    head: HeadSettings = HeadSettings()
-    face: FaceSettings = FaceSettings()
-    body: BodySettings = BodySettings()
-    arms: ArmSettings = ArmSettings()
-    least_face_px: float = Field(
+    head: HeadRuleSettings = HeadRuleSettings()
+    face: FaceRuleSettings = FaceRuleSettings()
+    torso: TorsoRuleSettings = TorsoRuleSettings()
+    arms: ArmRuleSettings = ArmRuleSettings()
+    min_face_px: float = Field(
         default=96, ge=0, le=1000, description="of a face's height, for its expressions; smaller meshes jitter too much"
     )
-    least_rest_s: float = Field(default=0.48, ge=0.12, le=10, description="a shorter stillness is a gap, not a rest")
+    min_rest_s: float = Field(default=0.48, ge=0.12, le=10, description="a shorter stillness is a gap, not a rest")
 
 
 class MotionAnnotator:
@@ -78,99 +83,109 @@ class MotionAnnotator:
     def __init__(self, settings: MotionSettings | None = None) -> None:
         self._settings = settings or MotionSettings()
 
-    def __call__(self, asks: Sequence[Ask], /) -> Iterator[Reply]:
+    def __call__(self, requests: Sequence[AnnotationRequest], /) -> Iterator[AnnotatorReply]:
         """One reply to every ask, in order."""
-        for ask in asks:
+        for ask in requests:
             stated = annotate_motion(ask.clip, ask.signals, self._settings)
-            yield Reply(ask_id=ask.ask_id, status="ok", stated=stated)
+            yield AnnotatorReply(request_id=ask.request_id, status="ok", structured=stated)
 
 
-def annotate_motion(clip: Clip, signals: Signals, settings: MotionSettings) -> Stated:
+def annotate_motion(clip: Clip, signals: Signals, settings: MotionSettings) -> StructuredResult:
     """What the signals of a clip say of it; an empty series says nothing, and a clip without any is one rest."""
-    course = course_of(signals)
+    course = motion_curves(signals)
     found = [
-        *head_acts(course, settings.head),
-        *(face_acts(course, settings.face) if _face_px(clip, signals) >= settings.least_face_px else ()),
-        *body_acts(course, settings.body),
-        *arm_acts(course, settings.arms),
+        *detect_head_actions(course, settings.head),
+        *(detect_face_actions(course, settings.face) if _face_px(clip, signals) >= settings.min_face_px else ()),
+        *detect_torso_actions(course, settings.torso),
+        *detect_arm_actions(course, settings.arms),
     ]
-    acts = [act for track in PARTS for act in apart((a for a in found if a.track == track), least_frames=MIN_FRAMES)]
-    timed = list(zip(acts, manners(acts), [_frames(act, clip.frames) for act in acts], strict=True))
-    speed, busy = speeds(course), _busy(acts, clip.frames)
+    acts = [
+        act
+        for track in BODY_PARTS_OF_TRACK
+        for act in resolve_overlaps((a for a in found if a.track == track), min_frames=MIN_PHASE_FRAMES)
+    ]
+    timed = list(zip(acts, amplitude_and_speed(acts), [_action_frames(act, clip.frames) for act in acts], strict=True))
+    speed, busy = track_speeds(course), _active_frames(acts, clip.frames)
     phases = [
         _phase(act, manner, frames, course, _evidence(speed[act.track], frames, busy[act.track]))
         for act, manner, frames in timed
     ]
-    phases += _rests(busy, settings.least_rest_s)
+    phases += _rest_phases(busy, settings.min_rest_s)
     in_order = enumerate(sorted_phases(phases))
-    return Stated(
-        base=base_of(clip, signals),
+    return StructuredResult(
+        base=base_from_signals(clip, signals),
         phases=tuple(replace(phase, phase_id=f"p{k}") for k, phase in in_order),
     )
 
 
-def _phase(act: Act, manner: Manner, frames: range, course: Course, evidence: Evidence) -> Phase:
+def _phase(
+    detected: DetectedAction, levels: AmplitudeAndSpeed, frames: range, curves: MotionCurves, evidence: Evidence
+) -> Phase:
     span = span_of_frames(frames, CLIP_RATE)
     return Phase(
         phase_id="p",
-        track=act.track,
+        track=detected.track,
         start_us=span.start_us,
         end_us=span.end_us,
-        start_sigma_us=_sigma_us(act.legs[0]),
-        end_sigma_us=_sigma_us(act.legs[-1]),
-        action=act.action,
-        text=words_for(
-            act.action, act.side, repetitions=act.repetitions, amplitude=manner.amplitude, speed=manner.speed
+        start_sigma_us=_sigma_us(detected.segments[0]),
+        end_sigma_us=_sigma_us(detected.segments[-1]),
+        action=detected.action,
+        text=describe_action(
+            detected.action,
+            detected.side,
+            repetitions=detected.repetitions,
+            amplitude=levels.amplitude,
+            speed=levels.speed,
         ),
-        text_short=words_for(act.action, act.side),
-        body_parts=PARTS[act.track],
-        laterality=act.side,
-        kind=kind_of(act.action),
-        amplitude=manner.amplitude,
-        speed=manner.speed,
-        amplitude_z=manner.amplitude_z,
-        speed_z=manner.speed_z,
-        repetitions=act.repetitions,
-        kinematics=kinematics_of(act, frames),
-        visibility=float(course.seen[act.track][frames.start : frames.stop].mean()),
+        text_short=describe_action(detected.action, detected.side),
+        body_parts=BODY_PARTS_OF_TRACK[detected.track],
+        laterality=detected.side,
+        kind=kind_of(detected.action),
+        amplitude=levels.amplitude,
+        speed=levels.speed,
+        amplitude_z=levels.amplitude_z,
+        speed_z=levels.speed_z,
+        repetitions=detected.repetitions,
+        kinematics=kinematic_phases(detected, frames),
+        visibility=float(curves.visibility[detected.track][frames.start : frames.stop].mean()),
         evidence=evidence,
         origin="motion",
     )
 
 
-def kinematics_of(act: Act, frames: range) -> tuple[KinematicPhase, ...]:
+def kinematic_phases(detected: DetectedAction, frames: range) -> tuple[KinematicPhase, ...]:
     """The parts of an act inside its frames: a way out, what is held or done there, and the way back."""
-    first, last = act.legs[0], act.legs[-1]
+    first, last = detected.segments[0], detected.segments[-1]
     ends: list[tuple[vocab.Kinematic, float]]
-    if act.repetitions is not None and act.track in ARMS and len(act.legs) > 1:
-        ends = [("preparation", first.end), ("stroke", last.start), ("retraction", act.end)]
-    elif act.repetitions is not None or len(act.legs) == 1:
-        ends = [("stroke", act.end)]
+    if detected.repetitions is not None and detected.track in ARM_TRACKS and len(detected.segments) > 1:
+        ends = [("preparation", first.end), ("stroke", last.start), ("retraction", detected.end)]
+    elif detected.repetitions is not None or len(detected.segments) == 1:
+        ends = [("stroke", detected.end)]
     else:
-        reached = max(leg.end for leg in act.legs[:-1])
-        ends = [("stroke", reached), ("post_stroke_hold", last.start), ("retraction", act.end)]
-    edges = [frames.start, *(min(max(nearest(end), frames.start), frames.stop) for _, end in ends)]
+        reached = max(leg.end for leg in detected.segments[:-1])
+        ends = [("stroke", reached), ("post_stroke_hold", last.start), ("retraction", detected.end)]
+    edges = [frames.start, *(min(max(round_to_frame(end), frames.start), frames.stop) for _, end in ends)]
     edges[-1] = frames.stop
     parts: list[tuple[vocab.Kinematic, range]]
     parts = [(kind, range(a, b)) for (kind, _), (a, b) in zip(ends, pairwise(edges), strict=True) if b > a]
     if all(kind != "stroke" for kind, _ in parts):  # shorter than a frame, or cut off: then all of it is one
         parts = [("stroke", frames)]
-    return tuple(_part(kind, inside) for kind, inside in parts)
+    return tuple(_kinematic_phase(kind, inside) for kind, inside in parts)
 
 
-def _part(kind: vocab.Kinematic, frames: range) -> KinematicPhase:
+def _kinematic_phase(kind: vocab.Kinematic, frames: range) -> KinematicPhase:
     span = span_of_frames(frames, CLIP_RATE)
     return KinematicPhase(phase=kind, start_us=span.start_us, end_us=span.end_us)
 
 
-def base_of(clip: Clip, signals: Signals) -> Base:
+def base_from_signals(clip: Clip, signals: Signals) -> Base:
     """What signals can say of the whole clip: how near the camera is, whether it stands, and whether there is voice."""
     share = _face_px(clip, signals) / clip.height
     framing: vocab.Framing = next(name for least, name in _FRAMINGS if share >= least)
-    voiced = sum(v is not None and v > VOICED for v in signals.voice) / clip.frames
+    voiced = sum(v is not None and v > VOICED_THRESHOLD for v in signals.voice) / clip.frames
     speaking: vocab.Speaking = "speaking" if voiced >= 0.5 else "mixed" if voiced >= 0.1 else "silent"
     return Base(
-        text=words_for_clip(framing, speaking),
+        text=describe_clip(framing, speaking),
         subject="a person",
         framing=framing,
         scene="not described",
@@ -184,36 +199,36 @@ def _face_px(clip: Clip, signals: Signals) -> float:
     return clip.height * max(0.0, median([share for share in signals.head_height if share is not None] or [0.0]))
 
 
-def _frames(act: Act, frames: int) -> range:
-    start = min(max(nearest(act.start), 0), frames - MIN_FRAMES)
-    return range(start, min(max(nearest(act.end), start + MIN_FRAMES), frames))
+def _action_frames(detected: DetectedAction, frames: int) -> range:
+    start = min(max(round_to_frame(detected.start), 0), frames - MIN_PHASE_FRAMES)
+    return range(start, min(max(round_to_frame(detected.end), start + MIN_PHASE_FRAMES), frames))
 
 
-def _busy(acts: Sequence[Act], frames: int) -> dict[vocab.Track, NDArray[np.bool_]]:
+def _active_frames(actions: Sequence[DetectedAction], frames: int) -> dict[vocab.Track, NDArray[np.bool_]]:
     """(frames,) where each track acts."""
-    busy: dict[vocab.Track, NDArray[np.bool_]] = {track: np.zeros(frames, bool) for track in PARTS}
-    for act in acts:
-        inside = _frames(act, frames)
+    busy: dict[vocab.Track, NDArray[np.bool_]] = {track: np.zeros(frames, bool) for track in BODY_PARTS_OF_TRACK}
+    for act in actions:
+        inside = _action_frames(act, frames)
         busy[act.track][inside.start : inside.stop] = True
     return busy
 
 
-def _rests(busy: Mapping[vocab.Track, NDArray[np.bool_]], least_s: float) -> Iterator[Phase]:
+def _rest_phases(active: Mapping[vocab.Track, NDArray[np.bool_]], min_s: float) -> Iterator[Phase]:
     """Stretches in which no track acts."""
-    for still in stretches(~np.any(list(busy.values()), axis=0)):
-        if len(still) >= max(MIN_FRAMES, least_s * FPS):
+    for still in true_ranges(~np.any(list(active.values()), axis=0)):
+        if len(still) >= max(MIN_PHASE_FRAMES, min_s * FPS):
             span = span_of_frames(still, CLIP_RATE)
             yield Phase(
                 phase_id="r", track="whole_body", start_us=span.start_us, end_us=span.end_us, action="rest",
-                start_sigma_us=LEAST_SIGMA_US, end_sigma_us=LEAST_SIGMA_US, text=words_for("rest", "none"),
+                start_sigma_us=MIN_SIGMA_US, end_sigma_us=MIN_SIGMA_US, text=describe_action("rest", "none"),
                 laterality="none", kind="rest", amplitude=0, speed=0, origin="motion",
             )  # fmt: skip
 
 
-def _evidence(speed: Floats, frames: range, busy: NDArray[np.bool_]) -> Evidence:
-    return Evidence(motion_ratio=motion_ratio(speed, frames, others=busy))
+def _evidence(speed: Floats, frames: range, active: NDArray[np.bool_]) -> Evidence:
+    return Evidence(motion_ratio=motion_ratio(speed, frames, other_phases=active))
 
 
-def _sigma_us(leg: Leg) -> int:
+def _sigma_us(segment: MotionSegment) -> int:
     """What a tracker misses by, and the fit of a leg."""
-    return round(math.hypot(TRACKER_SIGMA_US, FIT_SIGMA * leg.seconds * US_PER_S))
+    return round(math.hypot(TRACKER_SIGMA_US, FIT_SIGMA_SHARE * segment.seconds * US_PER_S))

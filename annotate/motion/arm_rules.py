@@ -11,134 +11,140 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pydantic import Field
 
-from xsheet.annotate.motion.curves import FPS, Course, Floats, frames_between, smoothed
-from xsheet.annotate.motion.detected_actions import Act, act_of
-from xsheet.annotate.motion.segments import Chain, chains, legs, oscillation
+from xsheet.annotate.motion.curves import FPS, Floats, MotionCurves, frames_between, gaussian_smooth
+from xsheet.annotate.motion.detected_actions import DetectedAction, detected_action
+from xsheet.annotate.motion.segments import MotionEpisode, count_cycles, find_segments, group_segments
 from xsheet.schemas import vocab
 from xsheet.schemas.settings import StrictModel
 
-_BEAT_S, _BEAT_PAUSE_S = 0.8, 0.12  # the longest beat, and the longest pause between two
-_LOWEST, _REST_SIZE = 0.1, 0.1  # the lowest tenth of a clip, and what lies so near in shoulder widths, is rest
-_RAISED = -0.3  # shoulder widths against the shoulders: a hand above the chest
+_MAX_BEAT_S, _MAX_BEAT_PAUSE_S = 0.8, 0.12  # the longest beat, and the longest pause between two
+_REST_QUANTILE, _REST_RADIUS = 0.1, 0.1  # the lowest tenth of a clip, and what lies so near in shoulder widths, is rest
+_RAISED_HEIGHT = -0.3  # shoulder widths against the shoulders: a hand above the chest
 
 
-class ArmSettings(StrictModel):
+class ArmRuleSettings(StrictModel):
     """The smallest movements of a hand that count. Chosen on hand-made labels (docs/log/annotate.md#motion)."""
 
-    least_reach: float = Field(default=0.2, gt=0, le=3, description="away from its rest, shoulder widths")
-    least_swing: float = Field(default=0.1, gt=0, le=2, description="of one way of a wave, beat or clap, the same")
-    least_seen: float = Field(default=0.5, ge=0, le=1, description="share of a unit's frames in which the hand is seen")
-    longest_hold_s: float = Field(default=2.5, gt=0, le=10, description="a hand still for longer was raised to stay")
-    together: float = Field(default=0.5, gt=0, le=1, description="tIoU from which units of both hands are one")
+    min_reach: float = Field(default=0.2, gt=0, le=3, description="away from its rest, shoulder widths")
+    min_swing: float = Field(default=0.1, gt=0, le=2, description="of one way of a wave, beat or clap, the same")
+    min_visible_share: float = Field(
+        default=0.5, ge=0, le=1, description="share of a unit's frames in which the hand is seen"
+    )
+    max_hold_s: float = Field(default=2.5, gt=0, le=10, description="a hand still for longer was raised to stay")
+    bimanual_min_tiou: float = Field(default=0.5, gt=0, le=1, description="tIoU from which units of both hands are one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Unit:
+class _GestureUnit:
     """The way of one hand from rest to rest."""
 
     side: vocab.Laterality
     wrist: Floats
-    chain: Chain
+    episode: MotionEpisode
     beats: int = 1  # ways out and back, one after the other
 
     @property
-    def inside(self) -> range:
-        return frames_between(self.chain.start, self.chain.end)
+    def frames(self) -> range:
+        return frames_between(self.episode.start, self.episode.end)
 
 
-def arm_acts(course: Course, settings: ArmSettings) -> Iterator[Act]:
+def detect_arm_actions(curves: MotionCurves, settings: ArmRuleSettings) -> Iterator[DetectedAction]:
     """Gestures of one hand or of both."""
-    left, right = (list(_units(course, side, settings)) for side in ("left", "right"))
+    left, right = (list(_gesture_units(curves, side, settings)) for side in ("left", "right"))
     for unit in left:
-        other = next((o for o in right if _tiou(unit.chain, o.chain) >= settings.together), None)
+        other = next((o for o in right if _tiou(unit.episode, o.episode) >= settings.bimanual_min_tiou), None)
         if other is not None:
             right.remove(other)
-            yield _of_both(unit, other, settings)
+            yield _two_handed_action(unit, other, settings)
         else:
-            yield from _of_one(unit, settings)
+            yield from _one_handed_actions(unit, settings)
     for unit in right:
-        yield from _of_one(unit, settings)
+        yield from _one_handed_actions(unit, settings)
 
 
-def _units(course: Course, side: vocab.Laterality, settings: ArmSettings) -> Iterator[_Unit]:
-    wrist = course.wrist_left if side == "left" else course.wrist_right
-    seen = course.seen["arm_left" if side == "left" else "arm_right"]
-    away = legs(distance_from_rest(wrist), least=settings.least_reach, jitter_frames=1.0)
-    ways = chains(away, frames=len(course), gap_s=0.0, hold_s=settings.longest_hold_s, outwards=True)
-    for chain, beats in _beats(ways):
-        unit = _Unit(side=side, wrist=wrist, chain=chain, beats=beats)
-        if float(seen[unit.inside.start : unit.inside.stop].mean()) >= settings.least_seen:
+def _gesture_units(curves: MotionCurves, side: vocab.Laterality, settings: ArmRuleSettings) -> Iterator[_GestureUnit]:
+    wrist = curves.wrist_left if side == "left" else curves.wrist_right
+    seen = curves.visibility["arm_left" if side == "left" else "arm_right"]
+    away = find_segments(distance_from_rest(wrist), min_size=settings.min_reach, smoothing_frames=1.0)
+    ways = group_segments(away, frames=len(curves), max_gap_s=0.0, max_hold_s=settings.max_hold_s, is_distance=True)
+    for chain, beats in _join_beats(ways):
+        unit = _GestureUnit(side=side, wrist=wrist, episode=chain, beats=beats)
+        if float(seen[unit.frames.start : unit.frames.stop].mean()) >= settings.min_visible_share:
             yield unit
 
 
-def _beats(ways: Iterable[Chain]) -> list[tuple[Chain, int]]:
+def _join_beats(episodes: Iterable[MotionEpisode]) -> list[tuple[MotionEpisode, int]]:
     """Ways out and back, short ones that follow one another as one; and how many each holds."""
-    joined: list[list[Chain]] = []
-    for way in ways:
+    joined: list[list[MotionEpisode]] = []
+    for way in episodes:
         before = joined[-1][-1] if joined else None
-        if before and _short(before) and _short(way) and way.start - before.end <= _BEAT_PAUSE_S * FPS:
+        if before and _is_beat(before) and _is_beat(way) and way.start - before.end <= _MAX_BEAT_PAUSE_S * FPS:
             joined[-1].append(way)
         else:
             joined.append([way])
-    return [(replace(some[-1], legs=tuple(leg for way in some for leg in way.legs)), len(some)) for some in joined]
+    return [
+        (replace(some[-1], segments=tuple(leg for way in some for leg in way.segments)), len(some)) for some in joined
+    ]
 
 
-def _short(chain: Chain) -> bool:
-    return chain.returns and chain.end - chain.start <= _BEAT_S * FPS
+def _is_beat(episode: MotionEpisode) -> bool:
+    return episode.returns and episode.end - episode.start <= _MAX_BEAT_S * FPS
 
 
 def distance_from_rest(wrist: Floats) -> Floats:
     """(frames,) shoulder widths between a wrist (frames, 2) and where it rests: at its lowest."""
-    calm = np.stack([smoothed(axis) for axis in wrist.T], -1)
+    calm = np.stack([gaussian_smooth(axis) for axis in wrist.T], -1)
     known = np.isfinite(calm).all(1)
     if not known.any():
         return np.full(len(wrist), np.nan)
-    low = known & (calm[:, 1] <= np.quantile(calm[known, 1], _LOWEST) + _REST_SIZE)
+    low = known & (calm[:, 1] <= np.quantile(calm[known, 1], _REST_QUANTILE) + _REST_RADIUS)
     return np.asarray(np.linalg.norm(wrist - np.median(calm[low], axis=0), axis=1))
 
 
-def _of_one(unit: _Unit, settings: ArmSettings) -> Iterator[Act]:
+def _one_handed_actions(unit: _GestureUnit, settings: ArmRuleSettings) -> Iterator[DetectedAction]:
     track: vocab.Track = "arm_left" if unit.side == "left" else "arm_right"
-    least, chain = settings.least_reach, unit.chain
-    if len(chain.legs) == 1:
+    least, chain = settings.min_reach, unit.episode
+    if len(chain.segments) == 1:
         action: vocab.Action = "raise_hand" if chain.peak > 0 else "lower_hand"
-        yield act_of(chain, action, track, side=unit.side, least=least)
+        yield detected_action(chain, action, track, side=unit.side, min_size=least)
         return
-    action, repetitions = _class_of(unit, settings)
-    yield act_of(chain, action, track, side=unit.side, least=least, repetitions=repetitions)
+    action, repetitions = _classify_unit(unit, settings)
+    yield detected_action(chain, action, track, side=unit.side, min_size=least, repetitions=repetitions)
 
 
-def _of_both(left: _Unit, right: _Unit, settings: ArmSettings) -> Act:
-    longer = max(left, right, key=lambda unit: abs(unit.chain.peak))
+def _two_handed_action(left: _GestureUnit, right: _GestureUnit, settings: ArmRuleSettings) -> DetectedAction:
+    longer = max(left, right, key=lambda unit: abs(unit.episode.peak))
     between = left.wrist[:, 0] + right.wrist[:, 0]
-    gap = between[longer.inside.start : longer.inside.stop]
+    gap = between[longer.frames.start : longer.frames.stop]
     gap = gap[np.isfinite(gap)]
-    claps = oscillation(between, longer.inside, least=settings.least_swing)
-    action, repetitions = _class_of(longer, settings)
-    if len(gap) and claps >= 2 and gap.min() < settings.least_reach:
+    claps = count_cycles(between, longer.frames, min_size=settings.min_swing)
+    action, repetitions = _classify_unit(longer, settings)
+    if len(gap) and claps >= 2 and gap.min() < settings.min_reach:
         action, repetitions = "clap", claps
-    elif len(gap) and action == "raise_hand" and gap.max() - gap[0] >= settings.least_reach:
+    elif len(gap) and action == "raise_hand" and gap.max() - gap[0] >= settings.min_reach:
         action = "open_palms"
-    return act_of(longer.chain, action, "hands", side="both", least=settings.least_reach, repetitions=repetitions)
+    return detected_action(
+        longer.episode, action, "hands", side="both", min_size=settings.min_reach, repetitions=repetitions
+    )
 
 
-def _class_of(unit: _Unit, settings: ArmSettings) -> tuple[vocab.Action, int | None]:
+def _classify_unit(unit: _GestureUnit, settings: ArmRuleSettings) -> tuple[vocab.Action, int | None]:
     """What a hand does between preparation and retraction, and how often."""
     if unit.beats > 1:
         return "chop_beat", unit.beats
-    inner = frames_between(unit.chain.legs[0].end, unit.chain.legs[-1].start)
-    across, up = (oscillation(unit.wrist[:, axis], inner, least=settings.least_swing) for axis in (0, 1))
-    height = float(np.nanmax(unit.wrist[unit.inside.start : unit.inside.stop, 1]))
-    if across >= 2 and across >= up and height > _RAISED:
+    inner = frames_between(unit.episode.segments[0].end, unit.episode.segments[-1].start)
+    across, up = (count_cycles(unit.wrist[:, axis], inner, min_size=settings.min_swing) for axis in (0, 1))
+    height = float(np.nanmax(unit.wrist[unit.frames.start : unit.frames.stop, 1]))
+    if across >= 2 and across >= up and height > _RAISED_HEIGHT:
         return "wave", across
     if up >= 2:
         return "chop_beat", up
-    out = float(np.nanmax(unit.wrist[unit.inside.start : unit.inside.stop, 0]))
-    if unit.chain.hold > 10 and out > 1.0:
+    out = float(np.nanmax(unit.wrist[unit.frames.start : unit.frames.stop, 0]))
+    if unit.episode.hold_frames > 10 and out > 1.0:
         return "point", None
     return "raise_hand", None
 
 
-def _tiou(a: Chain, b: Chain) -> float:
+def _tiou(a: MotionEpisode, b: MotionEpisode) -> float:
     shared = min(a.end, b.end) - max(a.start, b.start)
     return shared / (max(a.end, b.end) - min(a.start, b.start))

@@ -2,7 +2,7 @@
 
 One clip is too little to know a speaker by, so sizes and paces are compared with a population first: the middle and the
 spread of TYPICAL. The acts of the same class in the clip then shift the middle, as if the population had been seen
-`PRIOR_ACTS` times: with one act the population decides, with twenty the speaker.
+`PRIOR_COUNT` times: with one act the population decides, with twenty the speaker.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,15 +12,15 @@ from typing import NamedTuple
 import numpy as np
 
 from xsheet.annotate.motion.curves import FPS
-from xsheet.annotate.motion.segments import Chain, Leg
+from xsheet.annotate.motion.segments import MotionEpisode, MotionSegment
 from xsheet.schemas import vocab
 
-PRIOR_ACTS = 8.0
+PRIOR_COUNT = 8.0
 _TERCILE = 0.43  # standard deviations from the middle to the terciles of a normal distribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class DetectedAction:
     """One action that a rule found. Instants are in frames, signs are gone: the side says them."""
 
     action: vocab.Action
@@ -32,10 +32,10 @@ class Act:
     seconds: float  # a cycle of what repeats, else one way
     salience: float  # size by the least size that counts
     repetitions: int | None = None
-    legs: tuple[Leg, ...] = ()
+    segments: tuple[MotionSegment, ...] = ()
 
 
-class Typical(NamedTuple):
+class PopulationNorm(NamedTuple):
     """The population of one class."""
 
     size: float  # middle, in the unit of the quantity
@@ -44,28 +44,28 @@ class Typical(NamedTuple):
 
 
 # Medians measured on the puppet, seeds 0-59 (docs/log/annotate.md#motion); the pace's logarithm has one spread.
-PACE_SPREAD = 0.38
-TYPICAL: dict[vocab.Action, Typical] = {
-    "nod": Typical(9.5, 0.6, 0.49),
-    "lower_head": Typical(9.5, 0.6, 0.5),
-    "raise_head": Typical(9.5, 0.6, 0.5),
-    "shake_head": Typical(15.0, 0.6, 0.56),
-    "tilt_head": Typical(11.5, 0.5, 0.42),
-    "turn_head": Typical(21.0, 0.5, 0.47),
-    "look_away": Typical(0.33, 0.45, 0.19),
-    "blink_long": Typical(0.85, 0.5, 0.063),
-    "raise_brows": Typical(0.026, 0.5, 0.26),
-    "smile": Typical(0.6, 0.45, 0.7),
-    "open_mouth": Typical(0.1, 0.5, 0.24),
-    "lean_in": Typical(0.13, 0.6, 0.75),
-    "lean_back": Typical(0.09, 0.4, 0.75),
-    "sway": Typical(0.08, 0.6, 1.7),
-    "shrug": Typical(0.07, 0.45, 0.3),
+SPEED_SPREAD = 0.38
+POPULATION_NORMS: dict[vocab.Action, PopulationNorm] = {
+    "nod": PopulationNorm(9.5, 0.6, 0.49),
+    "lower_head": PopulationNorm(9.5, 0.6, 0.5),
+    "raise_head": PopulationNorm(9.5, 0.6, 0.5),
+    "shake_head": PopulationNorm(15.0, 0.6, 0.56),
+    "tilt_head": PopulationNorm(11.5, 0.5, 0.42),
+    "turn_head": PopulationNorm(21.0, 0.5, 0.47),
+    "look_away": PopulationNorm(0.33, 0.45, 0.19),
+    "blink_long": PopulationNorm(0.85, 0.5, 0.063),
+    "raise_brows": PopulationNorm(0.026, 0.5, 0.26),
+    "smile": PopulationNorm(0.6, 0.45, 0.7),
+    "open_mouth": PopulationNorm(0.1, 0.5, 0.24),
+    "lean_in": PopulationNorm(0.13, 0.6, 0.75),
+    "lean_back": PopulationNorm(0.09, 0.4, 0.75),
+    "sway": PopulationNorm(0.08, 0.6, 1.7),
+    "shrug": PopulationNorm(0.07, 0.45, 0.3),
 }
-_ARM = Typical(0.6, 0.6, 0.6)  # shoulder widths
+_ARM_NORM = PopulationNorm(0.6, 0.6, 0.6)  # shoulder widths
 
 
-class Manner(NamedTuple):
+class AmplitudeAndSpeed(NamedTuple):
     """Size and pace of an act in levels 1..3 and in standard deviations of the speaker."""
 
     amplitude: int
@@ -74,41 +74,41 @@ class Manner(NamedTuple):
     speed_z: float
 
 
-def act_of(
-    chain: Chain,
+def detected_action(
+    episode: MotionEpisode,
     action: vocab.Action,
     track: vocab.Track,
     *,
     side: vocab.Laterality,
-    least: float,
+    min_size: float,
     repetitions: int | None = None,
-) -> Act:
+) -> DetectedAction:
     """A chain as an act of a class; `least` is the smallest size of its quantity that counts."""
-    ways = (chain.legs[0].seconds, chain.legs[-1].seconds)
-    return Act(
+    ways = (episode.segments[0].seconds, episode.segments[-1].seconds)
+    return DetectedAction(
         action=action,
         track=track,
         side=side,
-        start=chain.start,
-        end=chain.end,
-        size=abs(chain.peak),
+        start=episode.start,
+        end=episode.end,
+        size=abs(episode.peak),
         # The quicker way of out and back: whatever drifts beside a movement only makes its legs longer.
-        seconds=(chain.end - chain.start) / FPS / repetitions if repetitions else min(ways),
-        salience=abs(chain.peak) / least,
+        seconds=(episode.end - episode.start) / FPS / repetitions if repetitions else min(ways),
+        salience=abs(episode.peak) / min_size,
         repetitions=repetitions,
-        legs=chain.legs,
+        segments=episode.segments,
     )
 
 
-def manners(acts: Sequence[Act]) -> list[Manner]:
+def amplitude_and_speed(actions: Sequence[DetectedAction]) -> list[AmplitudeAndSpeed]:
     """Size and pace of each act beside the population and the other acts of its class."""
-    return [_manner(act, [other for other in acts if other.action == act.action]) for act in acts]
+    return [_amplitude_and_speed_of(act, [other for other in actions if other.action == act.action]) for act in actions]
 
 
-def apart(acts: Iterable[Act], *, least_frames: float) -> list[Act]:
+def resolve_overlaps(actions: Iterable[DetectedAction], *, min_frames: float) -> list[DetectedAction]:
     """The acts of one track without overlap: the more salient one stays whole, the others keep what is left of them."""
-    kept: list[Act] = []
-    for act in sorted(acts, key=lambda a: -a.salience):
+    kept: list[DetectedAction] = []
+    for act in sorted(actions, key=lambda a: -a.salience):
         start, end = act.start, act.end
         for other in kept:
             if other.start < end and start < other.end:
@@ -116,20 +116,20 @@ def apart(acts: Iterable[Act], *, least_frames: float) -> list[Act]:
                     start = max(start, other.end)
                 else:
                     end = min(end, other.start)
-        if end - start >= max(least_frames, 0.6 * (act.end - act.start)):
+        if end - start >= max(min_frames, 0.6 * (act.end - act.start)):
             kept.append(replace(act, start=start, end=end))
     return sorted(kept, key=lambda a: a.start)
 
 
-def _manner(act: Act, alike: Sequence[Act]) -> Manner:
-    typical = TYPICAL.get(act.action, _ARM)
-    sizes = np.log([max(a.size, 1e-6) / typical.size for a in alike])
-    paces = np.log([typical.seconds / max(a.seconds, 0.04) for a in alike])
-    weight = PRIOR_ACTS + len(alike) - 1
-    own = alike.index(act)
+def _amplitude_and_speed_of(detected: DetectedAction, same_class: Sequence[DetectedAction]) -> AmplitudeAndSpeed:
+    typical = POPULATION_NORMS.get(detected.action, _ARM_NORM)
+    sizes = np.log([max(a.size, 1e-6) / typical.size for a in same_class])
+    paces = np.log([typical.seconds / max(a.seconds, 0.04) for a in same_class])
+    weight = PRIOR_COUNT + len(same_class) - 1
+    own = same_class.index(detected)
     size_z = (sizes[own] - (sizes.sum() - sizes[own]) / weight) / typical.spread
-    pace_z = (paces[own] - (paces.sum() - paces[own]) / weight) / PACE_SPREAD
-    return Manner(_level(size_z), _level(pace_z), float(size_z), float(pace_z))
+    pace_z = (paces[own] - (paces.sum() - paces[own]) / weight) / SPEED_SPREAD
+    return AmplitudeAndSpeed(_level(size_z), _level(pace_z), float(size_z), float(pace_z))
 
 
 def _level(z: float) -> int:

@@ -12,25 +12,33 @@ from typing import NamedTuple
 import numpy as np
 
 from xsheet.annotate.motion.annotator import MotionSettings
-from xsheet.annotate.motion.curves import FPS, MOVING, Course, Floats, median, smoothed, speeds
-from xsheet.annotate.motion.segments import oscillation
+from xsheet.annotate.motion.curves import (
+    FPS,
+    MOVING_SPEED,
+    Floats,
+    MotionCurves,
+    finite_median,
+    gaussian_smooth,
+    track_speeds,
+)
+from xsheet.annotate.motion.segments import count_cycles
 from xsheet.schemas import vocab
 
 _MARGIN_FRAMES = 8  # before and after a stretch, where its part is taken to rest
-_CYCLES = 2  # of a wave, a beat or a clap: fewer are one movement
+_MIN_CYCLES = 2  # of a wave, a beat or a clap: fewer are one movement
 
 
-class _Question(NamedTuple):
-    course: Course
-    inside: range
+class _DetectionQuery(NamedTuple):
+    curves: MotionCurves
+    frames: range
     side: vocab.Laterality
     limits: MotionSettings
 
 
-def shows(
-    course: Course,
+def detection_strength(
+    curves: MotionCurves,
     action: vocab.Action,
-    inside: range,
+    frames: range,
     *,
     side: vocab.Laterality = "none",
     limits: MotionSettings | None = None,
@@ -38,9 +46,9 @@ def shows(
     """How clearly a class shows, as a multiple of the least that counts; negative for a movement to the other side.
 
     Args:
-        course: of the clip.
+        curves: of the clip.
         action: the class that is claimed.
-        inside: frames of the claim.
+        frames: frames of the claim.
         side: the own side that is claimed; 'none' and 'both' ask for either.
         limits: of the motion annotator; its defaults where None.
 
@@ -48,26 +56,26 @@ def shows(
         None for a class without a detector, and where the part is not seen.
     """
     detector = _DETECTORS.get(action)
-    if detector is None or not len(inside):
+    if detector is None or not len(frames):
         return None
-    strength = detector(_Question(course, inside, side, limits or MotionSettings()))
+    strength = detector(_DetectionQuery(curves, frames, side, limits or MotionSettings()))
     return float(strength) if np.isfinite(strength) else None
 
 
-def reach(values: Floats, inside: range, *, sign: int = 0) -> float:
+def displacement(values: Floats, frames: range, *, sign: int = 0) -> float:
     """How far a series goes inside a stretch from where it is just before and after; NaN where it is not seen.
 
     Args:
         values: (frames,).
-        inside: the stretch.
+        frames: the stretch.
         sign: 1 upwards, -1 downwards, 0 whichever is farther; what goes the other way counts negative.
     """
-    start, stop = inside.start, inside.stop
+    start, stop = frames.start, frames.stop
     around = np.concatenate((values[max(0, start - _MARGIN_FRAMES) : start], values[stop : stop + _MARGIN_FRAMES]))
-    within = smoothed(values[start:stop])
+    within = gaussian_smooth(values[start:stop])
     if not np.isfinite(around).any() or not np.isfinite(within).any():
         return np.nan
-    away = within - median(around)
+    away = within - finite_median(around)
     up, down = float(np.nanmax(away)), -float(np.nanmin(away))
     if sign == 0:
         return max(up, down)
@@ -75,96 +83,106 @@ def reach(values: Floats, inside: range, *, sign: int = 0) -> float:
     return toward if toward >= against else -against
 
 
-def _sided(q: _Question, values: Floats, least: float) -> float:
-    sign = {"left": 1, "right": -1}.get(q.side, 0)
-    return reach(values, q.inside, sign=sign) / least
+def _side_displacement(query: _DetectionQuery, values: Floats, min_size: float) -> float:
+    sign = {"left": 1, "right": -1}.get(query.side, 0)
+    return displacement(values, query.frames, sign=sign) / min_size
 
 
-def _shake(q: _Question) -> float:
+def _shake(query: _DetectionQuery) -> float:
     """The lesser of both ways: a turn goes to one side only."""
-    ways = [max(reach(q.course.yaw_deg, q.inside, sign=sign), 0.0) for sign in (1, -1)]
-    within = smoothed(q.course.yaw_deg[q.inside.start : q.inside.stop])
-    return max(min(ways), (float(np.nanmax(within)) - float(np.nanmin(within))) / 4) / (q.limits.head.least_yaw_deg / 2)
+    ways = [max(displacement(query.curves.yaw_deg, query.frames, sign=sign), 0.0) for sign in (1, -1)]
+    within = gaussian_smooth(query.curves.yaw_deg[query.frames.start : query.frames.stop])
+    return max(min(ways), (float(np.nanmax(within)) - float(np.nanmin(within))) / 4) / (
+        query.limits.head.min_yaw_deg / 2
+    )
 
 
-def _shut(q: _Question) -> float:
-    lids = q.course.lids[q.inside.start : q.inside.stop]
-    return float((lids < q.limits.face.shut_lids).sum()) / FPS / q.limits.face.least_shut_s
+def _eyes_closed(query: _DetectionQuery) -> float:
+    lids = query.curves.eye_openness[query.frames.start : query.frames.stop]
+    return float((lids < query.limits.face.closed_eye_openness).sum()) / FPS / query.limits.face.min_closed_s
 
 
-def _mouth(q: _Question) -> float:
+def _mouth(query: _DetectionQuery) -> float:
     """A mouth that opens, and 0 while there is voice."""
-    voiced = float(q.course.voiced[q.inside.start : q.inside.stop].mean()) > q.limits.face.most_voiced
-    return 0.0 if voiced else reach(q.course.mouth, q.inside, sign=1) / q.limits.face.least_mouth
+    voiced = (
+        float(query.curves.voiced[query.frames.start : query.frames.stop].mean()) > query.limits.face.max_voiced_share
+    )
+    return (
+        0.0
+        if voiced
+        else displacement(query.curves.mouth_opening, query.frames, sign=1) / query.limits.face.min_mouth_opening
+    )
 
 
-def _hand(q: _Question, axis: int, *, sign: int) -> float:
+def _hand_reach(query: _DetectionQuery, axis: int, *, sign: int) -> float:
     """How far the claimed hand, or the farther one, goes along an axis from where the stretch begins."""
     ways = []
-    for side in _hands(q):
-        path = smoothed(side[q.inside.start : q.inside.stop, axis])
+    for side in _hands(query):
+        path = gaussian_smooth(side[query.frames.start : query.frames.stop, axis])
         known = path[np.isfinite(path)]
         ways += [float(np.max(sign * (known - known[0])))] if len(known) else []
-    return max(ways, default=np.nan) / q.limits.arms.least_reach
+    return max(ways, default=np.nan) / query.limits.arms.min_reach
 
 
-def _swing(q: _Question, axis: int) -> float:
-    least = q.limits.arms.least_swing
-    seen = [side[:, axis] for side in _hands(q) if np.isfinite(side[q.inside.start : q.inside.stop, axis]).any()]
-    return max((oscillation(path, q.inside, least=least) / _CYCLES for path in seen), default=np.nan)
+def _hand_cycles(query: _DetectionQuery, axis: int) -> float:
+    least = query.limits.arms.min_swing
+    seen = [
+        side[:, axis] for side in _hands(query) if np.isfinite(side[query.frames.start : query.frames.stop, axis]).any()
+    ]
+    return max((count_cycles(path, query.frames, min_size=least) / _MIN_CYCLES for path in seen), default=np.nan)
 
 
-def _hands(q: _Question) -> list[Floats]:
+def _hands(query: _DetectionQuery) -> list[Floats]:
     return [
         wrist
-        for side, wrist in (("left", q.course.wrist_left), ("right", q.course.wrist_right))
-        if q.side in (side, "both", "none")
+        for side, wrist in (("left", query.curves.wrist_left), ("right", query.curves.wrist_right))
+        if query.side in (side, "both", "none")
     ]
 
 
-def _apart(q: _Question) -> Floats:
-    return q.course.wrist_left[:, 0] + q.course.wrist_right[:, 0]
+def _wrist_distance(query: _DetectionQuery) -> Floats:
+    return query.curves.wrist_left[:, 0] + query.curves.wrist_right[:, 0]
 
 
-def _still(q: _Question) -> float:
+def _stillness(query: _DetectionQuery) -> float:
     """2 where nothing moves, 1 where the fastest part goes as fast as a small movement all the time."""
-    speed = speeds(q.course)["whole_body"][q.inside.start : q.inside.stop]
-    return 2 - float(np.nanmean(speed)) / MOVING["whole_body"] if np.isfinite(speed).any() else np.nan
+    speed = track_speeds(query.curves)["whole_body"][query.frames.start : query.frames.stop]
+    return 2 - float(np.nanmean(speed)) / MOVING_SPEED["whole_body"] if np.isfinite(speed).any() else np.nan
 
 
-def _along(field: str, section: str, least: str, *, sign: int) -> Callable[[_Question], float]:
+def _directional_detector(field: str, section: str, min_size: str, *, sign: int) -> Callable[[_DetectionQuery], float]:
     """A detector of one quantity in one direction."""
 
-    def detect(q: _Question) -> float:
-        values: Floats = getattr(q.course, field)
-        return reach(values, q.inside, sign=sign) / float(getattr(getattr(q.limits, section), least))
+    def detect(q: _DetectionQuery) -> float:
+        values: Floats = getattr(q.curves, field)
+        return displacement(values, q.frames, sign=sign) / float(getattr(getattr(q.limits, section), min_size))
 
     return detect
 
 
-_DETECTORS: dict[vocab.Action, Callable[[_Question], float]] = {
-    "nod": _along("pitch_deg", "head", "least_pitch_deg", sign=-1),
-    "lower_head": _along("pitch_deg", "head", "least_pitch_deg", sign=-1),
-    "raise_head": _along("pitch_deg", "head", "least_pitch_deg", sign=1),
+_DETECTORS: dict[vocab.Action, Callable[[_DetectionQuery], float]] = {
+    "nod": _directional_detector("pitch_deg", "head", "min_pitch_deg", sign=-1),
+    "lower_head": _directional_detector("pitch_deg", "head", "min_pitch_deg", sign=-1),
+    "raise_head": _directional_detector("pitch_deg", "head", "min_pitch_deg", sign=1),
     "shake_head": _shake,
-    "turn_head": lambda q: _sided(q, q.course.yaw_deg, q.limits.head.least_yaw_deg),
-    "tilt_head": lambda q: _sided(q, q.course.roll_deg, q.limits.head.least_roll_deg),
-    "look_away": lambda q: _sided(q, q.course.gaze_x, q.limits.face.least_gaze),
-    "blink_long": _shut,
-    "close_eyes": _shut,
-    "raise_brows": _along("brows", "face", "least_brows", sign=1),
-    "smile": _along("smile", "face", "least_smile", sign=1),
+    "turn_head": lambda q: _side_displacement(q, q.curves.yaw_deg, q.limits.head.min_yaw_deg),
+    "tilt_head": lambda q: _side_displacement(q, q.curves.roll_deg, q.limits.head.min_roll_deg),
+    "look_away": lambda q: _side_displacement(q, q.curves.gaze_x, q.limits.face.min_gaze),
+    "blink_long": _eyes_closed,
+    "close_eyes": _eyes_closed,
+    "raise_brows": _directional_detector("brows", "face", "min_brow_raise", sign=1),
+    "smile": _directional_detector("smile", "face", "min_smile", sign=1),
     "open_mouth": _mouth,
-    "lean_in": _along("size", "body", "least_size", sign=1),
-    "lean_back": _along("size", "body", "least_size", sign=-1),
-    "sway": _along("sway", "body", "least_sway", sign=0),
-    "shrug": _along("rise", "body", "least_shrug", sign=1),
-    "raise_hand": lambda q: _hand(q, 1, sign=1),
-    "lower_hand": lambda q: _hand(q, 1, sign=-1),
-    "point": lambda q: _hand(q, 0, sign=1),
-    "wave": lambda q: _swing(q, 0),
-    "chop_beat": lambda q: _swing(q, 1),
-    "clap": lambda q: oscillation(_apart(q), q.inside, least=q.limits.arms.least_swing) / _CYCLES,
-    "open_palms": lambda q: reach(_apart(q), q.inside, sign=1) / q.limits.arms.least_reach,
-    "rest": _still,
+    "lean_in": _directional_detector("size", "body", "min_lean", sign=1),
+    "lean_back": _directional_detector("size", "body", "min_lean", sign=-1),
+    "sway": _directional_detector("sway", "body", "min_sway", sign=0),
+    "shrug": _directional_detector("rise", "body", "min_shrug", sign=1),
+    "raise_hand": lambda q: _hand_reach(q, 1, sign=1),
+    "lower_hand": lambda q: _hand_reach(q, 1, sign=-1),
+    "point": lambda q: _hand_reach(q, 0, sign=1),
+    "wave": lambda q: _hand_cycles(q, 0),
+    "chop_beat": lambda q: _hand_cycles(q, 1),
+    "clap": lambda q: count_cycles(_wrist_distance(q), q.frames, min_size=q.limits.arms.min_swing) / _MIN_CYCLES,
+    "open_palms": lambda q: displacement(_wrist_distance(q), q.frames, sign=1) / q.limits.arms.min_reach,
+    "rest": _stillness,
 }

@@ -4,38 +4,36 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from xsheet.annotate.motion.curves import FPS, Course, Floats
-from xsheet.annotate.motion.detected_actions import Act, act_of
-from xsheet.annotate.motion.segments import Chain, episodes
+from xsheet.annotate.motion.curves import FPS, Floats, MotionCurves
+from xsheet.annotate.motion.detected_actions import DetectedAction, detected_action
+from xsheet.annotate.motion.segments import MotionEpisode, find_episodes
 from xsheet.schemas import vocab
 from xsheet.schemas.settings import StrictModel
 
-_AGAIN_S = 0.2  # between two cycles of one nod or shake; separate ones lie farther apart
-_HOLD_S = 1.5  # a head held aside for longer has found a new place
+_MAX_CYCLE_GAP_S = 0.2  # between two cycles of one nod or shake; separate ones lie farther apart
+_MAX_HOLD_S = 1.5  # a head held aside for longer has found a new place
 
 
-class HeadSettings(StrictModel):
+class HeadRuleSettings(StrictModel):
     """The smallest movements of a head that count. Fitted on the puppet, seeds 0-59 (docs/log/annotate.md#motion)."""
 
-    least_pitch_deg: float = Field(
-        default=3.6, gt=0, le=30, description="of a nod; a jaw's leak into pitch is below it"
-    )
-    least_yaw_deg: float = Field(default=7.0, gt=0, le=45, description="of a turn, and of each way of a shake")
-    least_roll_deg: float = Field(default=5.0, gt=0, le=45, description="of a tilt against the shoulders")
-    slowest_nod_s: float = Field(default=1.2, gt=0, le=5, description="a cycle that takes longer is a lowered head")
-    least_posture: float = Field(
-        default=1.6, ge=1, le=5, description="times least_pitch_deg, from which a head counts as lowered or raised"
+    min_pitch_deg: float = Field(default=3.6, gt=0, le=30, description="of a nod; a jaw's leak into pitch is below it")
+    min_yaw_deg: float = Field(default=7.0, gt=0, le=45, description="of a turn, and of each way of a shake")
+    min_roll_deg: float = Field(default=5.0, gt=0, le=45, description="of a tilt against the shoulders")
+    max_nod_cycle_s: float = Field(default=1.2, gt=0, le=5, description="a cycle that takes longer is a lowered head")
+    posture_pitch_ratio: float = Field(
+        default=1.6, ge=1, le=5, description="times min_pitch_deg, from which a head counts as lowered or raised"
     )
 
 
-def head_acts(course: Course, settings: HeadSettings) -> Iterator[Act]:
+def detect_head_actions(curves: MotionCurves, settings: HeadRuleSettings) -> Iterator[DetectedAction]:
     """Nods, shakes, turns and tilts; they may overlap."""
-    for chain in _found(course.pitch_deg, settings.least_pitch_deg):
-        yield from _of_pitch(chain, settings)
-    for chain in _found(course.yaw_deg, settings.least_yaw_deg):
-        yield _of_yaw(chain, settings.least_yaw_deg)
-    for chain in _found(course.roll_deg, settings.least_roll_deg):
-        yield act_of(chain, "tilt_head", "head", side=side_of(chain.peak), least=settings.least_roll_deg)
+    for chain in _head_episodes(curves.pitch_deg, settings.min_pitch_deg):
+        yield from _pitch_actions(chain, settings)
+    for chain in _head_episodes(curves.yaw_deg, settings.min_yaw_deg):
+        yield _yaw_action(chain, settings.min_yaw_deg)
+    for chain in _head_episodes(curves.roll_deg, settings.min_roll_deg):
+        yield detected_action(chain, "tilt_head", "head", side=side_of(chain.peak), min_size=settings.min_roll_deg)
 
 
 def side_of(value: float) -> vocab.Laterality:
@@ -43,24 +41,26 @@ def side_of(value: float) -> vocab.Laterality:
     return "left" if value > 0 else "right"
 
 
-def _found(values: Floats, least: float) -> list[Chain]:
-    return episodes(values, least=least, gap_s=_AGAIN_S, hold_s=_HOLD_S, jitter_frames=0.7)
+def _head_episodes(values: Floats, min_size: float) -> list[MotionEpisode]:
+    return find_episodes(
+        values, min_size=min_size, max_gap_s=_MAX_CYCLE_GAP_S, max_hold_s=_MAX_HOLD_S, smoothing_frames=0.7
+    )
 
 
-def _of_pitch(chain: Chain, settings: HeadSettings) -> Iterator[Act]:
-    least = settings.least_pitch_deg
-    downs = sum(leg.delta < 0 for leg in chain.legs)
-    cycle_s = (chain.end - chain.start) / FPS / max(downs, 1)
-    if chain.returns and chain.peak < 0 and cycle_s <= settings.slowest_nod_s:
-        yield act_of(chain, "nod", "head", side="none", least=least, repetitions=downs)
-    elif abs(chain.peak) >= settings.least_posture * least:
-        action: vocab.Action = "lower_head" if chain.peak < 0 else "raise_head"
-        yield act_of(chain, action, "head", side="none", least=settings.least_posture * least)
+def _pitch_actions(episode: MotionEpisode, settings: HeadRuleSettings) -> Iterator[DetectedAction]:
+    least = settings.min_pitch_deg
+    downs = sum(leg.delta < 0 for leg in episode.segments)
+    cycle_s = (episode.end - episode.start) / FPS / max(downs, 1)
+    if episode.returns and episode.peak < 0 and cycle_s <= settings.max_nod_cycle_s:
+        yield detected_action(episode, "nod", "head", side="none", min_size=least, repetitions=downs)
+    elif abs(episode.peak) >= settings.posture_pitch_ratio * least:
+        action: vocab.Action = "lower_head" if episode.peak < 0 else "raise_head"
+        yield detected_action(episode, action, "head", side="none", min_size=settings.posture_pitch_ratio * least)
 
 
-def _of_yaw(chain: Chain, least: float) -> Act:
-    offsets = chain.offsets
-    if offsets.max() > least / 2 and offsets.min() < -least / 2:
-        repetitions = max(1, round((len(chain.legs) - 1) / 2))
-        return act_of(chain, "shake_head", "head", side="none", least=least, repetitions=repetitions)
-    return act_of(chain, "turn_head", "head", side=side_of(chain.peak), least=least)
+def _yaw_action(episode: MotionEpisode, min_size: float) -> DetectedAction:
+    offsets = episode.offsets
+    if offsets.max() > min_size / 2 and offsets.min() < -min_size / 2:
+        repetitions = max(1, round((len(episode.segments) - 1) / 2))
+        return detected_action(episode, "shake_head", "head", side="none", min_size=min_size, repetitions=repetitions)
+    return detected_action(episode, "turn_head", "head", side=side_of(episode.peak), min_size=min_size)

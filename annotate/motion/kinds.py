@@ -2,7 +2,7 @@
 
 from xsheet.schemas import vocab
 
-KINDS: dict[vocab.Action, vocab.Kind] = {
+KIND_OF_ACTION: dict[vocab.Action, vocab.PhaseKind] = {
     **dict.fromkeys(("look_at_camera", "look_away", "look_down", "look_up", "blink_long", "close_eyes"), "gaze"),
     **dict.fromkeys(
         ("wink", "raise_brows", "frown", "smile", "laugh", "grimace", "purse_lips", "open_mouth", "bite_lip"),
@@ -21,6 +21,6 @@ KINDS: dict[vocab.Action, vocab.Kind] = {
 }  # fmt: skip
 
 
-def kind_of(action: vocab.Action) -> vocab.Kind:
+def kind_of(action: vocab.Action) -> vocab.PhaseKind:
     """The sort of event; 'action' for all that is no gesture, expression, gaze, posture, rest or handling of things."""
-    return KINDS.get(action, "action")
+    return KIND_OF_ACTION.get(action, "action")

@@ -16,24 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from xsheet.annotate.base import Word
+from xsheet.annotate.base import TranscriptWord
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Phase, SpeechRelation, annotation_id
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, Span, frame_start_us, frames_in, span_of_frames
 
-VERSION = "speech-1"
-Speed = Sequence[float | None] | NDArray[np.float64]  # per frame, in any unit; None or NaN where it is not known
+SPEECH_METHOD_VERSION = "speech-1"
+SpeedSeries = Sequence[float | None] | NDArray[np.float64]  # per frame, in any unit; None or NaN where it is not known
 _SILENCE_DB = -100.0  # of full scale; below one step of 16 bits
-_LATE_FRAMES = 2  # voice is found up to two frames late: its first consonants are no periods yet
+_VOICE_DELAY_FRAMES = 2  # voice is found up to two frames late: its first consonants are no periods yet
 
 
 class SpeechSettings(StrictModel):
     """What counts as voice, and when a phase leads or outlasts it."""
 
-    on_at: float = Field(default=0.5, ge=0, le=1, description="chance of voice that begins a stretch; Silero's own")
-    off_below: float = Field(default=0.35, ge=0, le=1, description="chance that ends it; Silero: 0.15 less")
+    voice_on_threshold: float = Field(
+        default=0.5, ge=0, le=1, description="chance of voice that begins a stretch; Silero's own"
+    )
+    voice_off_threshold: float = Field(default=0.35, ge=0, le=1, description="chance that ends it; Silero: 0.15 less")
     min_pause_s: float = Field(
         default=0.2, ge=0, le=2, description="seconds; a shorter silence is the closure of a consonant (below 0.15)"
     )
@@ -42,7 +44,9 @@ class SpeechSettings(StrictModel):
         default=0.2, ge=0, le=2, description="seconds by which a phase leads or outlasts the voice; five frames"
     )
     min_overlap: float = Field(default=0.1, ge=0, le=1, description="share with voice below which it lies in a pause")
-    min_seen: float = Field(default=0.5, gt=0, le=1, description="share of the phase in which voice must be measured")
+    min_measured_share: float = Field(
+        default=0.5, gt=0, le=1, description="share of the phase in which voice must be measured"
+    )
     max_lag_s: float = Field(
         default=1.0, ge=0, le=5, description="seconds; farther apart than twice what viewers accept (Kirchhof, 2014)"
     )
@@ -54,16 +58,16 @@ class SpeechSettings(StrictModel):
     )
 
 
-DEFAULTS = SpeechSettings()
+DEFAULT_SETTINGS = SpeechSettings()
 
 
-def with_speech(
+def add_speech_relations(
     annotation: Annotation,
     signals: Signals,
-    words: Sequence[Word] = (),
+    words: Sequence[TranscriptWord] = (),
     *,
-    speeds: Mapping[vocab.Track, Speed] | None = None,
-    settings: SpeechSettings = DEFAULTS,
+    speeds: Mapping[vocab.Track, SpeedSeries] | None = None,
+    settings: SpeechSettings = DEFAULT_SETTINGS,
 ) -> Annotation:
     """The annotation with every phase's relation to speech, under the id of what it now says.
 
@@ -75,43 +79,50 @@ def with_speech(
         settings: limits.
     """
     phases = tuple(
-        replace(p, speech=relate(p, signals, words, speed=(speeds or {}).get(p.track, ()), settings=settings))
+        replace(
+            p, speech=speech_relation_of(p, signals, words, speed=(speeds or {}).get(p.track, ()), settings=settings)
+        )
         for p in annotation.phases
     )
     new_id = annotation_id(
         clip_id=annotation.clip_id, layer=annotation.layer, run_id=annotation.run_id,
-        sample_index=annotation.sample_index, said=annotation.base, phases=phases, raw_text=annotation.raw_text,
+        sample_index=annotation.sample_index, base=annotation.base, phases=phases, raw_text=annotation.raw_text,
     )  # fmt: skip
     return replace(annotation, annotation_id=new_id, phases=phases)
 
 
-def relate(
+def speech_relation_of(
     phase: Phase,
     signals: Signals,
-    words: Sequence[Word] = (),
+    words: Sequence[TranscriptWord] = (),
     *,
-    speed: Speed = (),
-    settings: SpeechSettings = DEFAULTS,
+    speed: SpeedSeries = (),
+    settings: SpeechSettings = DEFAULT_SETTINGS,
 ) -> SpeechRelation:
     """The relation of one phase to the voice; the lag only where the phase has a stroke or its speed is known."""
-    relation, overlap = _place(phase.span, signals, settings)
-    apex_us, told_by = apex_of(phase, speed)
-    onset_us, word = (None, None) if apex_us is None else _anchor(apex_us, signals, words, settings)
+    relation, overlap = _relation_and_overlap(phase.span, signals, settings)
+    apex_us, told_by = find_apex(phase, speed)
+    onset_us, word = (None, None) if apex_us is None else _nearest_onset(apex_us, signals, words, settings)
     return SpeechRelation(
         relation=relation,
         overlap=overlap,
         anchor_word=word.text if word else None,
         anchor_start_us=word.start_us if word else None,
         lag_us=None if apex_us is None or onset_us is None else apex_us - onset_us,
-        method=f"{VERSION}: voice {settings.on_at:g}/{settings.off_below:g}; apex {told_by}; onset "
+        method=(
+            f"{SPEECH_METHOD_VERSION}: voice {settings.voice_on_threshold:g}/{settings.voice_off_threshold:g}; "
+            f"apex {told_by}; onset "
+        )
         + ("word" if word else "syllable" if onset_us is not None else "none"),
     )
 
 
-def _place(span: Span, signals: Signals, settings: SpeechSettings) -> tuple[vocab.Relation, float | None]:
+def _relation_and_overlap(
+    span: Span, signals: Signals, settings: SpeechSettings
+) -> tuple[vocab.Relation, float | None]:
     frames = frames_in(span, CLIP_RATE)
     seen = [v for v in signals.voice[frames.start : frames.stop] if v is not None]
-    if not frames or len(seen) < settings.min_seen * len(frames):
+    if not frames or len(seen) < settings.min_measured_share * len(frames):
         return "unknown", None
     voice = voice_spans(signals, settings)
     heard = [part for part in voice if span.overlap_us(part)]
@@ -126,14 +137,14 @@ def _place(span: Span, signals: Signals, settings: SpeechSettings) -> tuple[voca
     return "onset_before" if leads_us >= outlasts_us else "offset_after", overlap
 
 
-def voice_spans(signals: Signals, settings: SpeechSettings = DEFAULTS) -> tuple[Span, ...]:
+def voice_spans(signals: Signals, settings: SpeechSettings = DEFAULT_SETTINGS) -> tuple[Span, ...]:
     """Stretches of voice: with hysteresis, short pauses bridged, short sounds left out. A null frame has no voice."""
     spans: list[Span] = []
     begun: int | None = None
     for frame, chance in enumerate((*(v or 0.0 for v in signals.voice), -1.0)):
-        if begun is None and chance >= settings.on_at:
+        if begun is None and chance >= settings.voice_on_threshold:
             begun = frame
-        elif begun is not None and chance < settings.off_below:
+        elif begun is not None and chance < settings.voice_off_threshold:
             spans.append(span_of_frames(range(begun, frame), CLIP_RATE))
             begun = None
     joined: list[Span] = []
@@ -145,7 +156,7 @@ def voice_spans(signals: Signals, settings: SpeechSettings = DEFAULTS) -> tuple[
     return tuple(span for span in joined if span.duration_us >= settings.min_voice_s * US_PER_S)
 
 
-def apex_of(phase: Phase, speed: Speed = ()) -> tuple[int | None, str]:
+def find_apex(phase: Phase, speed: SpeedSeries = ()) -> tuple[int | None, str]:
     """The instant at which the stroke is fastest, and what tells it: "speed", "stroke", or "none" where nothing does.
 
     Without a speed it is the middle of the first cycle: a movement from rest to rest is fastest half way.
@@ -163,17 +174,17 @@ def apex_of(phase: Phase, speed: Speed = ()) -> tuple[int | None, str]:
     return None, "none"
 
 
-def _anchor(
-    apex_us: int, signals: Signals, words: Sequence[Word], settings: SpeechSettings
-) -> tuple[int | None, Word | None]:
+def _nearest_onset(
+    apex_us: int, signals: Signals, words: Sequence[TranscriptWord], settings: SpeechSettings
+) -> tuple[int | None, TranscriptWord | None]:
     """The nearest onset within reach, the earlier one at a tie, and its word where words are known."""
-    onsets: list[tuple[int, Word | None]] = [(word.start_us, word) for word in words]
+    onsets: list[tuple[int, TranscriptWord | None]] = [(word.start_us, word) for word in words]
     onsets = onsets or [(onset_us, None) for onset_us in syllable_onsets_us(signals, settings)]
     near = [one for one in onsets if abs(apex_us - one[0]) <= settings.max_lag_s * US_PER_S]
     return min(near, key=lambda one: (abs(apex_us - one[0]), one[0]), default=(None, None))
 
 
-def syllable_onsets_us(signals: Signals, settings: SpeechSettings = DEFAULTS) -> tuple[int, ...]:
+def syllable_onsets_us(signals: Signals, settings: SpeechSettings = DEFAULT_SETTINGS) -> tuple[int, ...]:
     """Instants at which the loudness rises to a syllable inside the voice; good to about a frame.
 
     A syllable is a peak of the level that stands `min_rise_db` above the valley before it (after de Jong & Wempe,
@@ -200,5 +211,5 @@ def syllable_onsets_us(signals: Signals, settings: SpeechSettings = DEFAULTS) ->
     return tuple(
         frame_start_us(frame, CLIP_RATE)
         for frame in onsets
-        if voiced.intersection(range(frame, frame + _LATE_FRAMES + 1))
+        if voiced.intersection(range(frame, frame + _VOICE_DELAY_FRAMES + 1))
     )

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from xsheet.annotate.base import Word
+from xsheet.annotate.base import TranscriptWord
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.source import SourceVideo
 from xsheet.schemas.time import us_from_seconds
@@ -18,7 +18,7 @@ from xsheet.schemas.time import us_from_seconds
 MAX_UNTIMED_CHARS = 2_000  # about two minutes of speech; a longer text without times says nothing of a clip of seconds
 
 
-class _Timed(BaseModel):
+class _ManifestWord(BaseModel):
     # Recognisers add scores and speakers of their own, so other keys are let through.
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
 
@@ -27,7 +27,7 @@ class _Timed(BaseModel):
     end_s: Annotated[float, Field(ge=0, le=1e6)]
 
 
-_WORDS = TypeAdapter(Annotated[list[_Timed], Field(max_length=1_000_000)])
+_MANIFEST_WORDS = TypeAdapter(Annotated[list[_ManifestWord], Field(max_length=1_000_000)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Transcript:
     """What is said in one clip. `problem` tells why there is less than the manifest seems to hold."""
 
     text: str | None = None
-    words: tuple[Word, ...] = ()
+    words: tuple[TranscriptWord, ...] = ()
     problem: str | None = None
 
 
@@ -44,9 +44,9 @@ def transcript_of(source: SourceVideo, clip: Clip) -> Transcript:
 
     Without word times the text of the whole source is given, if it is short enough to mean this clip.
     """
-    given = {extra.key: extra.value for extra in source.extra}
+    given = {extra.key: extra.value for extra in source.manifest_columns}
     if "words" in given:
-        return _placed(given["words"], clip)
+        return _words_in_clip(given["words"], clip)
     text = given.get("transcript", "").strip()
     if len(text) > MAX_UNTIMED_CHARS:
         return Transcript(
@@ -56,9 +56,9 @@ def transcript_of(source: SourceVideo, clip: Clip) -> Transcript:
     return Transcript(text=text or None)
 
 
-def _placed(text: str, clip: Clip) -> Transcript:
+def _words_in_clip(text: str, clip: Clip) -> Transcript:
     try:
-        timed = _WORDS.validate_json(text)
+        timed = _MANIFEST_WORDS.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
@@ -66,7 +66,7 @@ def _placed(text: str, clip: Clip) -> Transcript:
     # The sound was moved inside the clip, and the words with it.
     moved_us = clip.audio_shift_us - clip.start_us
     words = tuple(
-        Word(
+        TranscriptWord(
             text=said,
             start_us=start_us,
             end_us=max(start_us, min(us_from_seconds(one.end_s) + moved_us, clip.duration_us)),

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Base, Phase
 
-STILL = "keeps still"
+STILL_TEXT = "keeps still"
 
 _PEOPLE = re.compile(r"\b(woman|man|girl|boy|lady|gentleman|child|person)\b", re.IGNORECASE)
-_DOES: dict[vocab.Speaking, str] = {
+_SPEAKING_CLAUSE: dict[vocab.Speaking, str] = {
     "speaking": "is speaking",
     "listening": "is listening",
     "silent": "is silent",
     "mixed": "is speaking and listening",
 }
 _BRACKETS = str.maketrans("[]", "()")
-_FORGED = re.compile(r"(phase)-(?=\d)", re.IGNORECASE)
+_FAKE_MARKER = re.compile(r"(phase)-(?=\d)", re.IGNORECASE)
 # A letter of a script without spaces is a word, and so is every started run of 20 letters: limits bound any text.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{1,20}")
 _STOPS = (".", "!", "?", "。", "！", "？")
@@ -29,7 +29,7 @@ class BaseText:
     """The base block, and whether it lost words."""
 
     text: str
-    shortened: bool
+    truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,41 +37,41 @@ class BlockText:
     """The sentence of a block."""
 
     text: str
-    named: tuple[str, ...]  # ids of the phases it names
-    shortened: tuple[str, ...]  # ids of phases that lost words or were left out
+    phase_ids: tuple[str, ...]  # ids of the phases it names
+    truncated: tuple[str, ...]  # ids of phases that lost words or were left out
 
 
-def brief_caption(base: Base) -> str:
+def short_caption(base: Base) -> str:
     """The caption of stage 1, "A woman is speaking.": one noun of a closed list, so that nobody can be named."""
     found = _PEOPLE.search(base.subject)
-    return f"A {found.group().lower() if found else 'person'} {_DOES[base.speaking]}."
+    return f"A {found.group().lower() if found else 'person'} {_SPEAKING_CLAUSE[base.speaking]}."
 
 
-def base_text(base: Base, *, most_words: int) -> BaseText:
+def base_text(base: Base, *, max_words: int) -> BaseText:
     """The base block, cut after the last whole sentence that fits, or else in the sentence."""
-    whole = clean(base.text) or brief_caption(base)
-    kept = fit(whole, most_words)
+    whole = escape_markers(base.text) or short_caption(base)
+    kept = truncate_words(whole, max_words)
     if kept != whole and not kept.endswith(_STOPS) and (stop := max(kept.rfind(f"{mark} ") for mark in ".!?")) > 0:
         kept = kept[: stop + 1]
-    return BaseText(_ended(kept), kept != whole)
+    return BaseText(_with_full_stop(kept), kept != whole)
 
 
-def block_text(phases: Sequence[Phase], *, going_on: Collection[str], most_words: int) -> BlockText:
+def block_text(phases: Sequence[Phase], *, ongoing_ids: Collection[str], max_words: int) -> BlockText:
     """One sentence that names the phases in order; simultaneous ones are joined by "and", later ones by "then".
 
     Where it is too long, short texts are taken; then the shortest phases are left out; then the sentence is cut.
 
     Args:
         phases: what the block names, sorted as the contract asks; none = keeps still.
-        going_on: ids of phases that the block before has named already.
-        most_words: of the sentence.
+        ongoing_ids: ids of phases that the block before has named already.
+        max_words: of the sentence.
     """
     if not phases:
-        return BlockText(f"{STILL}.", (), ())
+        return BlockText(f"{STILL_TEXT}.", (), ())
     kept, short = list(phases), False
-    sentence = _join(kept, going_on, short=short)
+    sentence = _join(kept, ongoing_ids, short=short)
     lost: list[str] = []
-    while word_count(sentence) > most_words and not (short and len(kept) == 1):
+    while word_count(sentence) > max_words and not (short and len(kept) == 1):
         if not short:
             short = True
             lost = [p.phase_id for p in kept if p.text_short]
@@ -80,32 +80,32 @@ def block_text(phases: Sequence[Phase], *, going_on: Collection[str], most_words
             least = min(reversed(kept), key=lambda p: p.span.duration_us)
             kept.remove(least)
             lost.append(least.phase_id)
-        sentence = _join(kept, going_on, short=short)
-    fitting = fit(sentence, most_words)
+        sentence = _join(kept, ongoing_ids, short=short)
+    fitting = truncate_words(sentence, max_words)
     if fitting != sentence:
         lost.append(kept[0].phase_id)
-    return BlockText(_ended(fitting), tuple(p.phase_id for p in kept), tuple(dict.fromkeys(lost)))
+    return BlockText(_with_full_stop(fitting), tuple(p.phase_id for p in kept), tuple(dict.fromkeys(lost)))
 
 
-def _join(phases: Sequence[Phase], going_on: Collection[str], *, short: bool) -> str:
+def _join(phases: Sequence[Phase], ongoing_ids: Collection[str], *, short: bool) -> str:
     sentence, said, end_us = "", set[str](), 0
     for phase in phases:
-        clause = clean((phase.text_short if short else None) or phase.text).rstrip(" .,;:。")
+        clause = escape_markers((phase.text_short if short else None) or phase.text).rstrip(" .,;:。")
         clause = clause or phase.action.replace("_", " ")
-        if phase.phase_id in going_on:
-            clause = f"still {_lower(clause)}"
+        if phase.phase_id in ongoing_ids:
+            clause = f"still {_lower_first(clause)}"
         if clause.casefold() not in said:
             link = "" if not sentence else ", then " if phase.start_us >= end_us else ", and "
-            sentence += link + (_lower(clause) if link else clause)
+            sentence += link + (_lower_first(clause) if link else clause)
             said.add(clause.casefold())
         end_us = max(end_us, phase.end_us)
     return sentence
 
 
-def clean(text: str) -> str:
+def escape_markers(text: str) -> str:
     """Text on one line that cannot pass for a marker: no control or format codes, no square brackets, no "Phase-2"."""
     visible = (c if unicodedata.category(c)[0] not in "CZ" else " " for c in unicodedata.normalize("NFKC", text))
-    return _FORGED.sub(r"\1 ", " ".join("".join(visible).split()).translate(_BRACKETS))
+    return _FAKE_MARKER.sub(r"\1 ", " ".join("".join(visible).split()).translate(_BRACKETS))
 
 
 def word_count(text: str) -> int:
@@ -113,21 +113,21 @@ def word_count(text: str) -> int:
     return len(_word_ends(text))
 
 
-def fit(text: str, most_words: int) -> str:
+def truncate_words(text: str, max_words: int) -> str:
     """The text up to its last word that fits."""
     ends = _word_ends(text)
-    return text if len(ends) <= most_words else text[: ends[most_words - 1]]
+    return text if len(ends) <= max_words else text[: ends[max_words - 1]]
 
 
 def _word_ends(text: str) -> list[int]:
     return [found.end() for found in _WORD.finditer(text.rstrip("".join(_STOPS)))]
 
 
-def _lower(clause: str) -> str:
+def _lower_first(clause: str) -> str:
     """'She nods' → 'she nods' inside a sentence, but 'OK sign' stays."""
     first = clause.split(" ", 1)[0]
     return clause[0].lower() + clause[1:] if first[1:].islower() or len(first) == 1 else clause
 
 
-def _ended(text: str) -> str:
+def _with_full_stop(text: str) -> str:
     return text if text.endswith(_STOPS) else f"{text.rstrip(' ,;:')}."

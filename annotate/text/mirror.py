@@ -23,7 +23,7 @@ _PAIRS = (
     ("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"), ("clockwise", "counterclockwise"),
     ("Clockwise", "Counterclockwise"),
 )  # fmt: skip
-_OTHER = dict(_PAIRS) | {b: a for a, b in _PAIRS}
+_OPPOSITE = dict(_PAIRS) | {b: a for a, b in _PAIRS}
 _LETTER = r"[^\W\d_]"
 # Also in leftmost, leftward(s), left-hand, lefthanded, hand_left, left's; not in cleft, bright, righteous, leftover.
 _SIDE = re.compile(
@@ -31,70 +31,70 @@ _SIDE = re.compile(
     rf"|(?<!{_LETTER})(?<!-)(?:[Cc]ounterc|[Cc])lockwise(?!{_LETTER})"
 )
 # Neighbours that tell a side from a phrase. None of them may hold a word of _OTHER, or a flip would change the verdict.
-_NEVER_A_SIDE = re.compile(
+_NOT_A_SIDE = re.compile(
     r"\s(?:(?:at|into) (?:the )?(?:camera|lens|viewer|audience)|in front of|next to|angles?|moments?|time|way|thing|"
     r"order|words?|answer)\b",
     re.IGNORECASE,
 )
-_SURELY_A_SIDE = re.compile(
+_IS_A_SIDE = re.compile(
     r"(?:\b(?:the|her|his|their|its|own|to|from|on|upper|lower|head|face|chin|eyes?|gaze|body|torso|shoulders?|arms?|"
     r"hands?|(?:look|turn|lean|tilt|glanc|gaz|mov|shift|step|sway|swing|point|fac|bend|roll|rotat|gestur|wav|walk|drift|"
     r"pann?)(?:e|e?s|ing|e?d)?)\s|(?<!that)'s\s|-)$",
     re.IGNORECASE,
 )
-_PHRASE_BEFORE = re.compile(r"\b(?:all|just|that's|that is)\s$", re.IGNORECASE)
-_PHRASE_AFTER = re.compile(
+_IDIOM_BEFORE = re.compile(r"\b(?:all|just|that's|that is)\s$", re.IGNORECASE)
+_IDIOM_AFTER = re.compile(
     r"\s(?:now|away|then|here|there|after|before|as|when|through|on time|behind|beside|over|open|closed|unchanged|"
     r"alone|(?:the|this|her|his|their) (?:room|frame|scene|stage|picture|seat|table|desk))\b",
     re.IGNORECASE,
 )
-_REACH = 16  # characters; no neighbour before is longer
+_CONTEXT_CHARS = 16  # characters; no neighbour before is longer
 
 
-def flip_annotation(annotation: Annotation) -> Annotation:
+def mirror_annotation(annotation: Annotation) -> Annotation:
     """The annotation of the mirrored clip, under its own id."""
     said = annotation.base
     return replace(
         annotation,
-        base=None if said is None else flip_base(said),
-        phases=sorted_phases(flip_phase(phase) for phase in annotation.phases),
+        base=None if said is None else mirror_base(said),
+        phases=sorted_phases(mirror_phase(phase) for phase in annotation.phases),
     )
 
 
-def flip_base(base: Base) -> Base:
+def mirror_base(base: Base) -> Base:
     """The base block of the mirrored clip."""
     return replace(
         base,
-        text=flip_text(base.text),
-        subject=flip_text(base.subject),
-        scene=flip_text(base.scene),
-        camera_note=_flip_optional(base.camera_note),
-        emotion=_flip_optional(base.emotion),
+        text=mirror_text(base.text),
+        subject=mirror_text(base.subject),
+        scene=mirror_text(base.scene),
+        camera_note=_mirror_optional(base.camera_note),
+        emotion=_mirror_optional(base.emotion),
     )
 
 
-def flip_phase(phase: Phase) -> Phase:
+def mirror_phase(phase: Phase) -> Phase:
     """The phase of the mirrored clip: what the left hand did, the right one does."""
     evidence, emotion = phase.evidence, phase.emotion
     return replace(
         phase,
-        track=_flip_name(phase.track),
-        body_parts=tuple(_flip_name(part) for part in phase.body_parts),
-        laterality=_flip_name(phase.laterality),
-        text=flip_text(phase.text),
-        text_short=_flip_optional(phase.text_short),
-        action_raw=_flip_optional(phase.action_raw),
-        evidence=None if evidence is None else replace(evidence, text=_flip_optional(evidence.text)),
-        emotion=None if emotion is None else replace(emotion, evidence=flip_text(emotion.evidence)),
+        track=_mirror_name(phase.track),
+        body_parts=tuple(_mirror_name(part) for part in phase.body_parts),
+        laterality=_mirror_name(phase.laterality),
+        text=mirror_text(phase.text),
+        text_short=_mirror_optional(phase.text_short),
+        action_raw=_mirror_optional(phase.action_raw),
+        evidence=None if evidence is None else replace(evidence, text=_mirror_optional(evidence.text)),
+        emotion=None if emotion is None else replace(emotion, evidence=mirror_text(emotion.evidence)),
     )
 
 
-def flip_text(text: str) -> str:
+def mirror_text(text: str) -> str:
     """English text with left and right exchanged, case kept, phrases left alone."""
-    return _SIDE.sub(lambda found: found.group() if _is_phrase(found) else _OTHER[found.group()], text)
+    return _SIDE.sub(lambda found: found.group() if _is_idiom(found) else _OPPOSITE[found.group()], text)
 
 
-def flip_signals(signals: Signals, *, aspect: float) -> Signals:
+def mirror_signals(signals: Signals, *, aspect: float) -> Signals:
     """The series of the mirrored clip.
 
     Args:
@@ -103,7 +103,7 @@ def flip_signals(signals: Signals, *, aspect: float) -> Signals:
     """
     flipped: dict[str, Any] = {}
     for name in (field.name for field in fields(signals)):
-        series = getattr(signals, _flip_name(name))
+        series = getattr(signals, _mirror_name(name))
         if not isinstance(series, tuple):
             continue
         if name in ("yaw_deg", "roll_deg", "gaze_x"):
@@ -114,18 +114,18 @@ def flip_signals(signals: Signals, *, aspect: float) -> Signals:
     return replace(signals, **flipped)
 
 
-def _is_phrase(found: re.Match[str]) -> bool:
-    before, after = found.string[max(0, found.start() - _REACH) : found.start()], found.string[found.end() :]
-    if _NEVER_A_SIDE.match(after):
+def _is_idiom(found: re.Match[str]) -> bool:
+    before, after = found.string[max(0, found.start() - _CONTEXT_CHARS) : found.start()], found.string[found.end() :]
+    if _NOT_A_SIDE.match(after):
         return True
-    is_told = _PHRASE_BEFORE.search(before) or _PHRASE_AFTER.match(after)
-    return bool(is_told) and not _SURELY_A_SIDE.search(before)
+    is_told = _IDIOM_BEFORE.search(before) or _IDIOM_AFTER.match(after)
+    return bool(is_told) and not _IS_A_SIDE.search(before)
 
 
-def _flip_name(name: S) -> S:
+def _mirror_name(name: S) -> S:
     """A word of the vocabulary or a column for the other side: arm_left → arm_right, eye_left_open → eye_right_open."""
-    return cast("S", "_".join(_OTHER.get(part, part) for part in name.split("_")))
+    return cast("S", "_".join(_OPPOSITE.get(part, part) for part in name.split("_")))
 
 
-def _flip_optional(text: str | None) -> str | None:
-    return None if text is None else flip_text(text)
+def _mirror_optional(text: str | None) -> str | None:
+    return None if text is None else mirror_text(text)

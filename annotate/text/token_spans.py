@@ -2,7 +2,7 @@
 
 encoded = tokenizer(compiled.text, return_offsets_mapping=True)      # a fast tokenizer of transformers
 ids = phase_ids(compiled.text, compiled.spans, encoded["offset_mapping"])
-token_spans(ids)                                                      # {0: range(...), 1: range(...), ...}
+phase_token_spans(ids)                                                      # {0: range(...), 1: range(...), ...}
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from itertools import pairwise
 
 from xsheet.schemas.errors import ContractError
 
-Chars = tuple[int, int]  # half-open
+CharSpan = tuple[int, int]  # half-open
 
 
-def phase_ids(text: str, spans: Sequence[Chars], offsets: Sequence[Chars]) -> tuple[int, ...]:
+def token_phase_ids(text: str, spans: Sequence[CharSpan], offsets: Sequence[CharSpan]) -> tuple[int, ...]:
     """The phase of every token: 0 for the base block, specials and pads, k for phase k.
 
     A token belongs to the phase that holds most of its characters, the earlier one at a tie, so a token that swallowed
@@ -31,50 +31,50 @@ def phase_ids(text: str, spans: Sequence[Chars], offsets: Sequence[Chars]) -> tu
     """
     if any(a[1] > b[0] for a, b in pairwise(spans)) or (spans and spans[-1][1] > len(text)):
         raise ContractError(
-            where="spans of a text", expected=f"spans in order within {len(text)} characters", came=str(list(spans)),
-            todo="take text and spans from the same compile_blocks",
+            where="spans of a text", expected=f"spans in order within {len(text)} characters", got=str(list(spans)),
+            hint="take text and spans from the same compile_training_text",
         )  # fmt: skip
     reached = max((end for start, end in offsets if end > start), default=0)
     if reached > len(text):
         raise ContractError(
-            where="offsets of tokens", expected=f"at most {len(text)} characters", came=str(reached),
-            todo="turn offsets in bytes into characters with char_offsets, and tokenize the text unchanged",
+            where="offsets of tokens", expected=f"at most {len(text)} characters", got=str(reached),
+            hint="turn offsets in bytes into characters with byte_to_char_offsets, and tokenize the text unchanged",
         )  # fmt: skip
     if spans and reached < len(text[: spans[-1][1]].rstrip()):
         raise ContractError(
-            where="offsets of tokens", expected=f"tokens of all {spans[-1][1]} characters", came=f"the first {reached}",
-            todo="allow more tokens, or compile with fewer words (BlockPolicy)",
+            where="offsets of tokens", expected=f"tokens of all {spans[-1][1]} characters", got=f"the first {reached}",
+            hint="allow more tokens, or compile with fewer words (BlockPolicy)",
         )  # fmt: skip
-    return tuple(_phase_at(start, end, spans) for start, end in offsets)
+    return tuple(_phase_of_token(start, end, spans) for start, end in offsets)
 
 
-def _phase_at(start: int, end: int, spans: Sequence[Chars]) -> int:
+def _phase_of_token(start: int, end: int, spans: Sequence[CharSpan]) -> int:
     shared = [min(max(end, start + 1), b) - max(start, a) for a, b in spans]
     most = max(shared, default=0)
     return shared.index(most) if most > 0 else 0
 
 
-def token_spans(ids: Sequence[int]) -> dict[int, range]:
+def phase_token_spans(token_phases: Sequence[int]) -> dict[int, range]:
     """The tokens of every phase as one range each, phase 0 left out: its base block, pads and specials may lie apart.
 
     Raises:
         ContractError: a phase whose tokens do not stand together.
     """
     found: dict[int, range] = {}
-    for place, phase in enumerate(ids):
+    for place, phase in enumerate(token_phases):
         if phase == 0:
             continue
         span = found.get(phase, range(place, place))
         if span.stop != place:
             raise ContractError(
-                where=f"tokens of phase {phase}", expected=f"the next one at {span.stop}", came=f"one at {place}",
-                todo="pass the phase ids of one text, in the order of its tokens",
+                where=f"tokens of phase {phase}", expected=f"the next one at {span.stop}", got=f"one at {place}",
+                hint="pass the phase ids of one text, in the order of its tokens",
             )  # fmt: skip
         found[phase] = range(span.start, place + 1)
     return found
 
 
-def char_offsets(text: str, byte_offsets: Sequence[Chars]) -> tuple[Chars, ...]:
+def byte_to_char_offsets(text: str, byte_offsets: Sequence[CharSpan]) -> tuple[CharSpan, ...]:
     """Offsets in characters from offsets in UTF-8 bytes; a piece of a character gets the whole character.
 
     Raises:
@@ -85,7 +85,7 @@ def char_offsets(text: str, byte_offsets: Sequence[Chars]) -> tuple[Chars, ...]:
     beyond = [span for span in byte_offsets if not 0 <= span[0] <= span[1] < len(chars)]
     if beyond:
         raise ContractError(
-            where="offsets of tokens", expected=f"at most {len(chars) - 1} bytes", came=str(beyond[0]),
-            todo="tokenize the text unchanged",
+            where="offsets of tokens", expected=f"at most {len(chars) - 1} bytes", got=str(beyond[0]),
+            hint="tokenize the text unchanged",
         )  # fmt: skip
     return tuple((chars[a], chars[b - 1] + 1) if b > a else (chars[a], chars[a]) for a, b in byte_offsets)

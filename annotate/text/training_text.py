@@ -1,6 +1,6 @@
 """The training string: an annotation as one base block and timed blocks of text, with their places in it.
 
-    compiled = compile_blocks(annotation)
+    compiled = compile_training_text(annotation)
     compiled.text    "{base} Phase-1 [0.0-2.0s]: ... Phase-2 [2.0-4.0s]: ..."
     compiled.brief   "A woman is speaking."
 
@@ -19,23 +19,23 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from xsheet.annotate.text.block_text import base_text, block_text, brief_caption
+from xsheet.annotate.text.block_text import base_text, block_text, short_caption
 from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.settings import StrictModel, settings_sha256
 from xsheet.schemas.time import US_PER_S
 
-BLOCKS_VERSION = "1"
+TRAINING_TEXT_VERSION = "1"
 STEPS_PER_S = 10  # times are told in tenths of a second
 STEP_US = US_PER_S // STEPS_PER_S
-MOST_PHASES = 100  # the search grows with their cube; a clip of 10 s holds a dozen
-Chars = tuple[int, int]  # half-open, in characters of the text
+MAX_PHASES = 100  # the search grows with their cube; a clip of 10 s holds a dozen
+CharSpan = tuple[int, int]  # half-open, in characters of the text
 
 
 class BlockPolicy(StrictModel):
     """How blocks are cut and worded."""
 
-    max_phases: int = Field(default=4, ge=1, le=6, description="blocks of a clip; the model's phase table has six rows")
+    max_blocks: int = Field(default=4, ge=1, le=6, description="blocks of a clip; the model's phase table has six rows")
     min_block_s: float = Field(
         default=0.5, ge=0.1, le=5, description="seconds; three latent frames of 0.16 s, less is hardly an anchor"
     )
@@ -45,8 +45,8 @@ class BlockPolicy(StrictModel):
     gaps: Literal["still", "base"] = Field(
         default="still", description="time without action: a block that keeps still, or no block and the base alone"
     )
-    base_words: int = Field(default=120, ge=5, description="words of the base block (methods.md, 1.3)")
-    phase_words: int = Field(default=35, ge=3, description="words of a block, marker not counted (methods.md, 1.3)")
+    max_base_words: int = Field(default=120, ge=5, description="words of the base block (methods.md, 1.3)")
+    max_block_words: int = Field(default=35, ge=3, description="words of a block, marker not counted (methods.md, 1.3)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,115 +56,115 @@ class Block:
     start_us: int
     end_us: int
     text: str  # without its marker
-    chars: Chars  # of marker and text in the compiled text
+    char_span: CharSpan  # of marker and text in the compiled text
     phase_ids: tuple[str, ...]  # phases it names; empty = keeps still
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compiled:
+class TrainingText:
     """What the model is told of one clip."""
 
     text: str
-    brief: str  # caption of stage 1; free of identity
-    base: Chars
+    short_caption: str  # caption of stage 1; free of identity
+    base_span: CharSpan
     blocks: tuple[Block, ...]
-    shortened: tuple[str, ...]  # what lost words to the limits: "base", ids of phases
+    truncated: tuple[str, ...]  # what lost words to the limits: "base", ids of phases
     version: str
     policy_sha256: str
 
     @property
-    def spans(self) -> tuple[Chars, ...]:
+    def spans(self) -> tuple[CharSpan, ...]:
         """Places in the text: of the base block first, then of phase 1, 2, ..."""
-        return (self.base, *(block.chars for block in self.blocks))
+        return (self.base_span, *(block.char_span for block in self.blocks))
 
 
-DEFAULTS = BlockPolicy()
+DEFAULT_POLICY = BlockPolicy()
 
 
-def compile_blocks(annotation: Annotation, policy: BlockPolicy = DEFAULTS) -> Compiled:
-    """The training string of an annotation; the same for the same annotation, policy and BLOCKS_VERSION.
+def compile_training_text(annotation: Annotation, policy: BlockPolicy = DEFAULT_POLICY) -> TrainingText:
+    """The training string of an annotation; the same for the same annotation, policy and TRAINING_TEXT_VERSION.
 
     Raises:
-        ContractError: no base block (the reply failed), or more than MOST_PHASES phases.
+        ContractError: no base block (the reply failed), or more than MAX_PHASES phases.
     """
     said = annotation.base
-    if said is None or len(annotation.phases) > MOST_PHASES:
+    if said is None or len(annotation.phases) > MAX_PHASES:
         raise ContractError(
             where=f"annotation {annotation.annotation_id}",
-            expected=f"a base block and at most {MOST_PHASES} phases",
-            came=f"status {annotation.status!r} with {len(annotation.phases)} phases",
-            todo="compile annotations of single clips whose status is ok",
+            expected=f"a base block and at most {MAX_PHASES} phases",
+            got=f"status {annotation.status!r} with {len(annotation.phases)} phases",
+            hint="compile annotations of single clips whose status is ok",
         )
-    base = base_text(said, most_words=policy.base_words)
-    text, shortened, blocks = base.text, ["base"] * base.shortened, list[Block]()
+    base = base_text(said, max_words=policy.max_base_words)
+    text, shortened, blocks = base.text, ["base"] * base.truncated, list[Block]()
     earlier: set[str] = set()
-    for start, end, phases in _cut(annotation, policy):
-        words = block_text(phases, going_on=earlier, most_words=policy.phase_words)
+    for start, end, phases in _check_even_partition(annotation, policy):
+        words = block_text(phases, ongoing_ids=earlier, max_words=policy.max_block_words)
         begin = len(text) + 1
         text += f" Phase-{len(blocks) + 1} [{start / STEPS_PER_S:.1f}-{end / STEPS_PER_S:.1f}s]: {words.text}"
         told = Block(
             start_us=start * STEP_US,
             end_us=end * STEP_US,
             text=words.text,
-            chars=(begin, len(text)),
-            phase_ids=words.named,
+            char_span=(begin, len(text)),
+            phase_ids=words.phase_ids,
         )
         blocks.append(told)
-        shortened += words.shortened
-        earlier = set(words.named)
-    return Compiled(
+        shortened += words.truncated
+        earlier = set(words.phase_ids)
+    return TrainingText(
         text=text,
-        brief=brief_caption(said),
-        base=(0, len(base.text)),
+        short_caption=short_caption(said),
+        base_span=(0, len(base.text)),
         blocks=tuple(blocks),
-        shortened=tuple(dict.fromkeys(shortened)),
-        version=BLOCKS_VERSION,
+        truncated=tuple(dict.fromkeys(shortened)),
+        version=TRAINING_TEXT_VERSION,
         policy_sha256=settings_sha256(policy),
     )
 
 
-class _Timed(NamedTuple):
+class _QuantisedPhase(NamedTuple):
     """A phase in tenths of a second, half-open."""
 
     phase: Phase
     start: int
     end: int
 
-    def shared(self, start: int, end: int) -> int:
+    def overlap(self, start: int, end: int) -> int:
         """Tenths of a second of it inside a block."""
         return max(0, min(self.end, end) - max(self.start, start))
 
     def is_named(self, start: int, end: int) -> bool:
         """Whether a block names it: it fills half of the block, or half of it lies in the block."""
-        return 2 * self.shared(start, end) >= min(end - start, self.end - self.start)
+        return 2 * self.overlap(start, end) >= min(end - start, self.end - self.start)
 
-    def wrong(self, start: int, end: int) -> int:
+    def mismatch(self, start: int, end: int) -> int:
         """Tenths of a second that a block says wrong of it."""
-        shared = self.shared(start, end)
+        shared = self.overlap(start, end)
         return end - start - shared if self.is_named(start, end) else shared
 
 
-def _cut(annotation: Annotation, policy: BlockPolicy) -> Iterator[tuple[int, int, list[Phase]]]:
+def _check_even_partition(annotation: Annotation, policy: BlockPolicy) -> Iterator[tuple[int, int, list[Phase]]]:
     """Blocks as (start, end, phases they name), in tenths of a second; with still gaps they cover the clip."""
     last = max(1, annotation.duration_us // STEP_US)  # rounded down: no time is told that the clip does not have
-    acts, rests = list[_Timed](), list[_Timed]()
+    acts, rests = list[_QuantisedPhase](), list[_QuantisedPhase]()
     for phase in annotation.phases:
         start = min((phase.start_us + STEP_US // 2) // STEP_US, last - 1)
         end = max(start + 1, min((phase.end_us + STEP_US // 2) // STEP_US, last))
-        (rests if "rest" in (phase.kind, phase.action) else acts).append(_Timed(phase, start, end))
-    for start, end in pairwise(_edges(acts, last, policy)):
+        (rests if "rest" in (phase.kind, phase.action) else acts).append(_QuantisedPhase(phase, start, end))
+    for start, end in pairwise(_best_edges(acts, last, policy)):
         named = [one.phase for one in acts if one.is_named(start, end)]
         if named or policy.gaps == "still":
             yield start, end, named or [one.phase for one in rests if one.is_named(start, end)]
 
 
-def _edges(acts: Sequence[_Timed], last: int, policy: BlockPolicy) -> tuple[int, ...]:
+def _best_edges(acts: Sequence[_QuantisedPhase], last: int, policy: BlockPolicy) -> tuple[int, ...]:
     """Edges of the cut that says the least wrong; of equals the one with fewer blocks, then with earlier edges."""
 
     @cache
     def judge(start: int, end: int) -> tuple[int, bool]:
         """Tenths said wrong by a block, and whether it counts as one."""
-        wrong = sum(one.wrong(start, end) for one in acts)
+        wrong = sum(one.mismatch(start, end) for one in acts)
         return wrong, policy.gaps == "still" or any(one.is_named(start, end) for one in acts)
 
     shortest = min(last, round(policy.min_block_s * STEPS_PER_S))
@@ -175,7 +175,7 @@ def _edges(acts: Sequence[_Timed], last: int, policy: BlockPolicy) -> tuple[int,
             if end - start < shortest:
                 continue
             wrong, counts = judge(start, end)
-            if count + counts <= policy.max_phases:
+            if count + counts <= policy.max_blocks:
                 way = (cost + wrong, (*path, end))
                 best[end, count + counts] = min(best.get((end, count + counts), way), way)
     price = policy.block_cost_s * STEPS_PER_S

@@ -13,11 +13,11 @@ _VERBS: dict[vocab.Action, str] = {
     "chop_beat": "beats with {hand}", "rest": "keeps still",
 }  # fmt: skip
 _TIMES = {1: "once", 2: "twice", 3: "three times", 4: "four times", 5: "five times"}
-_SIZES = {1: "slightly", 3: "widely"}
-_PACES = {1: "slowly", 3: "quickly"}
+_AMPLITUDE_ADVERBS = {1: "slightly", 3: "widely"}
+_SPEED_ADVERBS = {1: "slowly", 3: "quickly"}
 
 
-def words_for(
+def describe_action(
     action: vocab.Action,
     side: vocab.Laterality,
     *,
@@ -30,17 +30,17 @@ def words_for(
     said = _VERBS[action].format(side=side, hand=hand)
     if repetitions is not None and repetitions > 1:
         said += f" {_TIMES.get(repetitions, 'several times')}"
-    manner = (_SIZES.get(amplitude or 0), _PACES.get(speed or 0))
+    manner = (_AMPLITUDE_ADVERBS.get(amplitude or 0), _SPEED_ADVERBS.get(speed or 0))
     return ", ".join([said, *filter(None, manner)])
 
 
-def words_for_clip(framing: vocab.Framing, speaking: vocab.Speaking) -> str:
+def describe_clip(framing: vocab.Framing, speaking: vocab.Speaking) -> str:
     """What the base can say without a picture: how much of a person is seen, and whether there is a voice."""
     doing = {"speaking": "speaks", "mixed": "speaks now and then"}.get(speaking, "is silent")
-    return f"A person {doing} before the camera, {_SHOWN[framing]}."
+    return f"A person {doing} before the camera, {_FRAMING_CLAUSES[framing]}."
 
 
-_SHOWN: dict[vocab.Framing, str] = {
+_FRAMING_CLAUSES: dict[vocab.Framing, str] = {
     "face": "the face filling the picture", "head_shoulders": "seen from the chest up",
     "upper_body": "seen from the waist up", "three_quarter": "seen from the knees up", "full_body": "seen whole",
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """An annotator over any vision-language model: describe what is done (pass A), then time it (pass B).
 
-    annotator = VlmAnnotator(QwenChat(...), settings, propose=measured_intervals)
+    annotator = VlmAnnotator(QwenClient(...), settings, propose=measured_intervals)
     for reply in annotator(asks): ...
 
 A Chat below it may answer in any order, forget a turn or answer one twice: each ask still has exactly one reply.
@@ -15,13 +15,13 @@ from typing import Literal, TypeVar
 
 from pydantic import Field
 
-from xsheet.annotate.base import Ask, Reply
-from xsheet.annotate.vlm.client import Chat, Draw, Film, Said, Turn
-from xsheet.annotate.vlm.parse import STOPPED, parse
-from xsheet.annotate.vlm.prompts import load, quoted
-from xsheet.annotate.vlm.response import WireLimits, phase_cap, wire_schema
+from xsheet.annotate.base import AnnotationRequest, AnnotatorReply
+from xsheet.annotate.vlm.client import FrameSelection, SamplingParams, VlmClient, VlmRequest, VlmResponse
+from xsheet.annotate.vlm.parse import STATUS_BY_FINISH_REASON, parse_reply
+from xsheet.annotate.vlm.prompts import load_prompt, quote_untrusted
+from xsheet.annotate.vlm.response import ResponseLimits, max_phases_for, response_json_schema
 from xsheet.schemas import run, vocab
-from xsheet.schemas.annotation import Seen, Usage
+from xsheet.schemas.annotation import ModelInput, Usage
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import Span, seconds_from_us
@@ -29,7 +29,7 @@ from xsheet.schemas.time import Span, seconds_from_us
 log = logging.getLogger(__name__)
 N = TypeVar("N", int, float)
 
-NOMINAL_S = (
+NOMINAL_DURATION_S = (
     10.0  # the clip whose schema a run keeps; another length changes the largest time and the cap of phases only
 )
 
@@ -47,7 +47,7 @@ class VlmSettings(StrictModel):
         default=32_000_000, ge=4 * 64 * 64, description="budget of a call; 10 s at 8 fps under the cap, 16 k tokens"
     )
     describe: bool = Field(default=True, description="pass A before pass B; costs a second call per sample")
-    wire: WireLimits = Field(default=WireLimits(), description="how much a reply may hold")
+    response_limits: ResponseLimits = Field(default=ResponseLimits(), description="how much a reply may hold")
     temperature: float = Field(
         default=0.5, ge=0, le=2, description="near-greedy drawing collapses to one cookie-cutter event (Cosmos-Curate)"
     )
@@ -58,7 +58,7 @@ class VlmSettings(StrictModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class MotionCandidate:
     """A stretch in which a body part was measured to move."""
 
     track: vocab.Track
@@ -72,135 +72,171 @@ class VlmAnnotator:
     """Any Chat as an Annotator. `propose` gives the measured candidates of an ask, as a ruler for pass B."""
 
     def __init__(
-        self, chat: Chat, settings: VlmSettings, *, propose: Callable[[Ask], Sequence[Candidate]] | None = None
+        self,
+        client: VlmClient,
+        settings: VlmSettings,
+        *,
+        propose_candidates: Callable[[AnnotationRequest], Sequence[MotionCandidate]] | None = None,
     ) -> None:
-        self._chat = chat
+        self._client = client
         self._settings = settings
-        self._propose = propose
+        self._propose_candidates = propose_candidates
 
-    def __call__(self, asks: Sequence[Ask], /) -> Iterator[Reply]:
+    def __call__(self, requests: Sequence[AnnotationRequest], /) -> Iterator[AnnotatorReply]:
         """One reply to every ask, as they are ready."""
-        described: dict[str, Said] = {}
+        described: dict[str, VlmResponse] = {}
         if self._settings.describe:
-            for ask, said in self._say(asks, self._describe):
-                if said.text is None or STOPPED.get(said.finish_reason or "") in ("refused", "error"):
-                    yield _reply(ask, said, before=None, seen=self._seen(ask, said))
+            for ask, said in self._call_client(requests, self._describe_request):
+                if said.text is None or STATUS_BY_FINISH_REASON.get(said.finish_reason or "") in ("refused", "error"):
+                    yield _annotator_reply(ask, said, describe_response=None, model_input=self._model_input(ask, said))
                 else:
-                    described[ask.ask_id] = said
-        left = [ask for ask in asks if not self._settings.describe or ask.ask_id in described]
-        for ask, said in self._say(left, lambda ask: self._segment(ask, described.get(ask.ask_id))):
-            yield _reply(ask, said, before=described.get(ask.ask_id), seen=self._seen(ask, said))
+                    described[ask.request_id] = said
+        left = [ask for ask in requests if not self._settings.describe or ask.request_id in described]
+        for ask, said in self._call_client(left, lambda ask: self._segment_request(ask, described.get(ask.request_id))):
+            yield _annotator_reply(
+                ask, said, describe_response=described.get(ask.request_id), model_input=self._model_input(ask, said)
+            )
 
-    def _say(self, asks: Sequence[Ask], turn_of: Callable[[Ask], Turn]) -> Iterator[tuple[Ask, Said]]:
+    def _call_client(
+        self, requests: Sequence[AnnotationRequest], build_request: Callable[[AnnotationRequest], VlmRequest]
+    ) -> Iterator[tuple[AnnotationRequest, VlmResponse]]:
         """What the chat says to each ask, matched by id; an ask without an answer has an error."""
-        turns = [turn_of(ask) for ask in asks]
-        waiting = {turn.turn_id: ask for turn, ask in zip(turns, asks, strict=True)}
-        for said in self._chat(turns) if turns else ():
-            ask = waiting.pop(said.turn_id, None)
+        turns = [build_request(ask) for ask in requests]
+        waiting = {turn.request_id: ask for turn, ask in zip(turns, requests, strict=True)}
+        for said in self._client(turns) if turns else ():
+            ask = waiting.pop(said.request_id, None)
             if ask is None:
-                log.warning("a reply to no open turn was left out turn=%r", said.turn_id[:80])
+                log.warning("a reply to no open turn was left out turn=%r", said.request_id[:80])
             else:
                 yield ask, said
         for turn_id, ask in waiting.items():
-            yield ask, Said(turn_id=turn_id, error="expected a reply to every turn, none came to this one")
+            yield ask, VlmResponse(request_id=turn_id, error="expected a reply to every turn, none came to this one")
 
-    def _describe(self, ask: Ask) -> Turn:
-        system, text = load("describe").render(
-            duration_s=_seconds(ask.clip.duration_us), transcript=self._transcript(ask)
+    def _describe_request(self, request: AnnotationRequest) -> VlmRequest:
+        system, text = load_prompt("describe").render(
+            duration_s=_format_seconds(request.clip.duration_us), transcript=self._transcript(request)
         )
-        return self._turn(ask, "describe", system, text)
+        return self._vlm_request(request, "describe", system, text)
 
-    def _segment(self, ask: Ask, described: Said | None) -> Turn:
-        settings, duration_s = self._settings, seconds_from_us(ask.clip.duration_us)
-        notes = None if described is None or described.text is None else described.text
-        system, text = load("segment").render(
-            duration_s=_seconds(ask.clip.duration_us),
+    def _segment_request(self, request: AnnotationRequest, description: VlmResponse | None) -> VlmRequest:
+        settings, duration_s = self._settings, seconds_from_us(request.clip.duration_us)
+        notes = None if description is None or description.text is None else description.text
+        system, text = load_prompt("segment").render(
+            duration_s=_format_seconds(request.clip.duration_us),
             step_s=f"{1 / settings.fps:.3g}",
-            max_phases=phase_cap(duration_s, limits=settings.wire),
+            max_phases=max_phases_for(duration_s, limits=settings.response_limits),
             tracks=vocab.TRACKS,
             actions=vocab.ACTIONS,
-            candidates=[] if self._propose is None else list(self._propose(ask)),
-            description=None if notes is None else quoted(notes, max_chars=8 * settings.max_describe_tokens),
-            transcript=self._transcript(ask),
+            candidates=[] if self._propose_candidates is None else list(self._propose_candidates(request)),
+            description=None if notes is None else quote_untrusted(notes, max_chars=8 * settings.max_describe_tokens),
+            transcript=self._transcript(request),
         )
-        return self._turn(ask, "segment", system, text)
+        return self._vlm_request(request, "segment", system, text)
 
-    def _turn(self, ask: Ask, name: str, system: str, text: str) -> Turn:
+    def _vlm_request(self, request: AnnotationRequest, name: str, system: str, text: str) -> VlmRequest:
         settings, segmenting = self._settings, name == "segment"
-        return Turn(
-            turn_id=f"{ask.ask_id}.{name}",
+        return VlmRequest(
+            request_id=f"{request.request_id}.{name}",
             system=system,
             text=text,
-            film=Film(
-                media=ask.media,
-                frames=ask.clip.frames,
+            frame_selection=FrameSelection(
+                media=request.media,
+                frames=request.clip.frames,
                 fps=settings.fps,
                 max_frame_pixels=settings.max_frame_pixels,
                 max_clip_pixels=settings.max_clip_pixels,
             ),
-            schema=wire_schema(seconds_from_us(ask.clip.duration_us), limits=settings.wire) if segmenting else None,
-            draw=Draw(
+            schema=response_json_schema(seconds_from_us(request.clip.duration_us), limits=settings.response_limits)
+            if segmenting
+            else None,
+            sampling=SamplingParams(
                 temperature=settings.temperature,
                 top_p=settings.top_p,
                 max_tokens=settings.max_tokens if segmenting else settings.max_describe_tokens,
-                seed=ask.seed,
+                seed=request.seed,
             ),
         )
 
-    def _transcript(self, ask: Ask) -> str | None:
-        return None if ask.transcript is None else quoted(ask.transcript, max_chars=self._settings.max_transcript_chars)
+    def _transcript(self, request: AnnotationRequest) -> str | None:
+        return (
+            None
+            if request.transcript is None
+            else quote_untrusted(request.transcript, max_chars=self._settings.max_transcript_chars)
+        )
 
-    def _seen(self, ask: Ask, said: Said) -> Seen | None:
-        if said.seen is None:
+    def _model_input(self, request: AnnotationRequest, response: VlmResponse) -> ModelInput | None:
+        if response.model_input is None:
             return None
         return replace(
-            said.seen,
-            transcript_sha256=None if ask.transcript is None else _sha256(ask.transcript),
-            signals_sha256=None if self._propose is None else content_key(asdict(ask.signals)),
+            response.model_input,
+            transcript_sha256=None if request.transcript is None else _sha256(request.transcript),
+            signals_sha256=None if self._propose_candidates is None else content_key(asdict(request.signals)),
         )
 
 
-def _reply(ask: Ask, said: Said, *, before: Said | None, seen: Seen | None) -> Reply:
-    usage = _sum(Usage() if before is None else before.usage or Usage(), said)
-    if said.error is not None:
-        return Reply(ask_id=ask.ask_id, status="error", text=said.text, seen=seen, usage=usage, note=said.error)
-    parsed = parse(said.text, finish_reason=said.finish_reason)
-    return Reply(ask_id=ask.ask_id, status=parsed.status, text=said.text, seen=seen, usage=usage, note=parsed.note)
-
-
-def _sum(before: Usage, said: Said) -> Usage:
-    """The cost of both passes; the end is that of the last."""
-    last = said.usage or Usage()
-    return Usage(
-        prompt_tokens=_plus(before.prompt_tokens, last.prompt_tokens),
-        vision_tokens=_plus(before.vision_tokens, last.vision_tokens),
-        output_tokens=_plus(before.output_tokens, last.output_tokens),
-        latency_s=_plus(before.latency_s, last.latency_s),
-        finish_reason=said.finish_reason,
+def _annotator_reply(
+    request: AnnotationRequest,
+    response: VlmResponse,
+    *,
+    describe_response: VlmResponse | None,
+    model_input: ModelInput | None,
+) -> AnnotatorReply:
+    usage = _total_usage(Usage() if describe_response is None else describe_response.usage or Usage(), response)
+    if response.error is not None:
+        return AnnotatorReply(
+            request_id=request.request_id,
+            status="error",
+            text=response.text,
+            model_input=model_input,
+            usage=usage,
+            note=response.error,
+        )
+    parsed = parse_reply(response.text, finish_reason=response.finish_reason)
+    return AnnotatorReply(
+        request_id=request.request_id,
+        status=parsed.status,
+        text=response.text,
+        model_input=model_input,
+        usage=usage,
+        note=parsed.note,
     )
 
 
-def _plus(a: N | None, b: N | None) -> N | None:
+def _total_usage(describe_response: Usage, response: VlmResponse) -> Usage:
+    """The cost of both passes; the end is that of the last."""
+    last = response.usage or Usage()
+    return Usage(
+        prompt_tokens=_add_optional(describe_response.prompt_tokens, last.prompt_tokens),
+        vision_tokens=_add_optional(describe_response.vision_tokens, last.vision_tokens),
+        output_tokens=_add_optional(describe_response.output_tokens, last.output_tokens),
+        latency_s=_add_optional(describe_response.latency_s, last.latency_s),
+        finish_reason=response.finish_reason,
+    )
+
+
+def _add_optional(a: N | None, b: N | None) -> N | None:
     return b if a is None else a if b is None else a + b
 
 
-def prompts_of(settings: VlmSettings, *, grammar: str | None) -> tuple[run.Prompt, ...]:
+def run_prompts(settings: VlmSettings, *, grammar: str | None) -> tuple[run.Prompt, ...]:
     """The prompts of a run, whole, in order of use; the schema is that of a clip of ten seconds."""
-    schema = json.dumps(wire_schema(NOMINAL_S, limits=settings.wire), separators=(",", ":"))
+    schema = json.dumps(
+        response_json_schema(NOMINAL_DURATION_S, limits=settings.response_limits), separators=(",", ":")
+    )
     passes: list[tuple[Literal["describe", "segment"], str]] = [("segment", schema)]
     if settings.describe:
         passes.insert(0, ("describe", ""))
     return tuple(
         run.Prompt(
-            id=prompt.about.id,
-            version=prompt.about.version,
+            id=prompt.front_matter.id,
+            version=prompt.front_matter.version,
             text=prompt.text,
             sha256=prompt.sha256,
             response_schema=sent,
             response_schema_sha256=_sha256(sent),
             grammar=grammar if sent else None,
         )
-        for prompt, sent in ((load(name), sent) for name, sent in passes)
+        for prompt, sent in ((load_prompt(name), sent) for name, sent in passes)
     )
 
 
@@ -208,5 +244,5 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _seconds(us: int) -> str:
+def _format_seconds(us: int) -> str:
     return f"{seconds_from_us(us):.2f}".rstrip("0").rstrip(".")

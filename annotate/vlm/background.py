@@ -8,16 +8,16 @@ from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-Job = Callable[[Callable[[T], None]], Coroutine[None, None, None]]
+AsyncJob = Callable[[Callable[[T], None]], Coroutine[None, None, None]]
 
 
 @contextmanager
-def in_background(job: Job[T]) -> Iterator[Iterator[T]]:
+def run_in_background(job: AsyncJob[T]) -> Iterator[Iterator[T]]:
     """Run `job(put)`; what it puts comes out of the iterator, and what it raises is raised there.
 
     A reader that leaves early cancels the job and waits until it is over.
     """
-    running = _Running(job)
+    running = _BackgroundJob(job)
     running.thread.start()
     try:
         yield running.items()
@@ -25,17 +25,17 @@ def in_background(job: Job[T]) -> Iterator[Iterator[T]]:
         running.stop()
 
 
-class _Running(Generic[T]):
-    def __init__(self, job: Job[T]) -> None:
+class _BackgroundJob(Generic[T]):
+    def __init__(self, job: AsyncJob[T]) -> None:
         self.thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="xsheet-calls", daemon=True)
         self._job = job
-        self._put: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+        self._put: queue.SimpleQueue[T | _EndOfStream] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._started = threading.Event()
 
     def items(self) -> Iterator[T]:
-        while not isinstance(item := self._put.get(), _End):
+        while not isinstance(item := self._put.get(), _EndOfStream):
             yield item
         if item.error is not None:
             raise item.error
@@ -59,10 +59,10 @@ class _Running(Generic[T]):
         except BaseException as raised:  # noqa: BLE001 - carried over to the reader's thread, whatever it is
             error = raised
         finally:
-            self._put.put(_End(error))
+            self._put.put(_EndOfStream(error))
 
 
-class _End:
+class _EndOfStream:
     """After the last item."""
 
     def __init__(self, error: BaseException | None) -> None:

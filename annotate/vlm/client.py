@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from xsheet.schemas.annotation import Seen, Usage
+from xsheet.schemas.annotation import ModelInput, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Film:
+class FrameSelection:
     """Which pictures of which clip to show; the frames are those of xsheet.annotate.vlm.frames.frame_indices."""
 
     media: Path  # canonical clip, absolute
@@ -20,7 +20,7 @@ class Film:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
+class SamplingParams:
     """How the tokens of one call are drawn."""
 
     temperature: float  # 0 = greedy
@@ -30,32 +30,32 @@ class Draw:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class VlmRequest:
     """One call: rules, pictures, question. An equal turn has an equal `turn_id`, so it is never paid twice."""
 
-    turn_id: str
+    request_id: str
     system: str
     text: str  # stands behind the pictures
-    film: Film | None
+    frame_selection: FrameSelection | None
     schema: Mapping[str, Any] | None  # JSON schema that the reply must satisfy (compact white space); None = prose
-    draw: Draw
+    sampling: SamplingParams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class VlmResponse:
     """How one turn ended. `error` is set when there is no reply at all; `text` may be cut short (`finish_reason`)."""
 
-    turn_id: str
+    request_id: str
     text: str | None = None
     finish_reason: str | None = None  # "stop", "length", "content_filter", or the engine's own word
     usage: Usage | None = None
-    seen: Seen | None = None
+    model_input: ModelInput | None = None
     error: str | None = None  # what was expected, what came; never a key or an address
 
 
-class Chat(Protocol):
+class VlmClient(Protocol):
     """Turns in, what was said out."""
 
-    def __call__(self, turns: Sequence[Turn], /) -> Iterator[Said]:
+    def __call__(self, requests: Sequence[VlmRequest], /) -> Iterator[VlmResponse]:
         """One Said to every turn, as they are ready, in any order; a turn that failed has its Said too."""
         ...

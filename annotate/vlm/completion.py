@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from xsheet.annotate.vlm.parse import one_line
 
-MAY_PASS = frozenset({408, 409, 425, 429})  # and all of 5xx
-REFUSED_KEY = frozenset({401, 403, 407})  # servers quote the key in their answer: it is not shown
+RETRYABLE_STATUS = frozenset({408, 409, 425, 429})  # and all of 5xx
+AUTH_FAILED_STATUS = frozenset({401, 403, 407})  # servers quote the key in their answer: it is not shown
 _Tokens = Annotated[int | None, Field(ge=0, lt=2**31)]
 
 
@@ -25,43 +25,43 @@ class Completion:
     wait_s: float | None = None
 
 
-class _Message(BaseModel):
+class _CompletionMessage(BaseModel):
     content: str | None = None
     refusal: str | None = None
 
 
-class _Choice(BaseModel):
-    message: _Message
+class _CompletionChoice(BaseModel):
+    message: _CompletionMessage
     finish_reason: str | None = None
 
 
-class _Usage(BaseModel):
+class _CompletionUsage(BaseModel):
     prompt_tokens: _Tokens = None
     completion_tokens: _Tokens = None
 
 
-class _Answer(BaseModel):
-    choices: Annotated[list[_Choice], Field(min_length=1)]
-    usage: _Usage | None = None
+class _CompletionBody(BaseModel):
+    choices: Annotated[list[_CompletionChoice], Field(min_length=1)]
+    usage: _CompletionUsage | None = None
 
 
 def read_completion(status: int, body: bytes, *, wait_s: float) -> Completion:
     """An HTTP answer as a completion or as an error."""
-    if status in MAY_PASS or status >= 500:
+    if status in RETRYABLE_STATUS or status >= 500:
         return Completion(error=f"expected a reply, got status {status}: {_excerpt(body)}", wait_s=wait_s)
-    if status in REFUSED_KEY:
+    if status in AUTH_FAILED_STATUS:
         return Completion(error=f"expected a reply, got status {status}: the server refuses the key")
     if 300 <= status < 400:
         return Completion(error=f"expected a reply, got status {status}: redirects are not followed")
     if not 200 <= status < 300:
         return Completion(error=f"expected a reply, got status {status}: {_excerpt(body)}")
     try:
-        answer = _Answer.model_validate_json(body)
+        answer = _CompletionBody.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         at = ".".join(map(str, first["loc"]))
         return Completion(error=one_line(f"expected a chat completion, got another body ({at}: {first['msg']})"))
-    choice, usage = answer.choices[0], answer.usage or _Usage()
+    choice, usage = answer.choices[0], answer.usage or _CompletionUsage()
     refusal = choice.message.refusal
     return Completion(
         text=refusal or choice.message.content or "",

@@ -20,12 +20,12 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import Field, field_validator
 
-from xsheet.annotate.vlm.background import in_background
-from xsheet.annotate.vlm.client import Said, Turn
+from xsheet.annotate.vlm.background import run_in_background
+from xsheet.annotate.vlm.client import VlmRequest, VlmResponse
 from xsheet.annotate.vlm.completion import Completion, read_completion, retry_after_s
-from xsheet.annotate.vlm.frame_jpegs import Stills, stills
+from xsheet.annotate.vlm.frame_jpegs import JpegFrames, encode_jpeg_frames
 from xsheet.annotate.vlm.parse import one_line
-from xsheet.schemas.annotation import Seen, Usage
+from xsheet.schemas.annotation import ModelInput, Usage
 from xsheet.schemas.errors import ConfigError, MediaError
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import seconds_from_us
@@ -57,7 +57,7 @@ class EndpointSettings(StrictModel):
 
     @field_validator("base_url")
     @classmethod
-    def _plain(cls, url: str) -> str:
+    def _check_url(cls, url: str) -> str:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("expected http(s)://host[:port]/path")
@@ -66,62 +66,64 @@ class EndpointSettings(StrictModel):
         return url.rstrip("/")
 
 
-class EndpointChat:
+class EndpointClient:
     """A Chat over HTTP. Holds settings only; every call opens its own connections."""
 
     def __init__(self, settings: EndpointSettings) -> None:
         self._settings = settings
 
-    def __call__(self, turns: Sequence[Turn], /) -> Iterator[Said]:
+    def __call__(self, requests: Sequence[VlmRequest], /) -> Iterator[VlmResponse]:
         """One Said to every turn, as they end.
 
         Raises:
             ConfigError: the environment variable of the key is not set.
         """
         key = _key(self._settings)
-        with in_background(partial(self._ask_all, turns, key)) as replies:
+        with run_in_background(partial(self._complete_all, requests, key)) as replies:
             yield from replies
 
-    async def _ask_all(self, turns: Sequence[Turn], key: str | None, put: Callable[[Said], None]) -> None:
-        left = iter(turns)
+    async def _complete_all(
+        self, requests: Sequence[VlmRequest], key: str | None, put: Callable[[VlmResponse], None]
+    ) -> None:
+        left = iter(requests)
         limits = httpx.Limits(max_connections=self._settings.concurrency)
         async with httpx.AsyncClient(headers=_headers(key), limits=limits, follow_redirects=False) as client:
 
             async def work() -> None:
                 for turn in left:
-                    put(await self._ask(turn, client, key))
+                    put(await self._complete(turn, client, key))
 
             async with asyncio.TaskGroup() as workers:
-                for _ in range(min(self._settings.concurrency, len(turns))):
+                for _ in range(min(self._settings.concurrency, len(requests))):
                     workers.create_task(work())
 
-    async def _ask(self, turn: Turn, client: httpx.AsyncClient, key: str | None) -> Said:
+    async def _complete(self, request: VlmRequest, client: httpx.AsyncClient, key: str | None) -> VlmResponse:
         """One turn to its end: pictures, tries, waits."""
         try:
             # Decoding takes the CPU for a second; the other calls go on meanwhile.
-            shown = None if turn.film is None else await asyncio.to_thread(
-                stills, turn.film, quality=self._settings.jpeg_quality
+            shown = None if request.frame_selection is None else await asyncio.to_thread(
+                encode_jpeg_frames, request.frame_selection, quality=self._settings.jpeg_quality
             )  # fmt: skip
         except (MediaError, ValueError) as error:
-            return Said(turn_id=turn.turn_id, error=_unshown(turn, error))
-        body = request_body(turn, shown, settings=self._settings)
-        began, rng = time.monotonic(), random.Random(turn.turn_id)
-        answer = await self._try(client, body, key)
+            return VlmResponse(request_id=request.request_id, error=_frame_error(request, error))
+        body = request_body(request, shown, settings=self._settings)
+        began, rng = time.monotonic(), random.Random(request.request_id)
+        answer = await self._attempt(client, body, key)
         for attempt in range(self._settings.retries):
             if answer.wait_s is None:
                 break
             wait_s = self._wait_s(answer.wait_s, attempt, rng)
-            log.info("waiting turn=%s try=%d wait_s=%.2f: %s", turn.turn_id, attempt + 1, wait_s, answer.error)
+            log.info("waiting turn=%s try=%d wait_s=%.2f: %s", request.request_id, attempt + 1, wait_s, answer.error)
             await asyncio.sleep(wait_s)
-            answer = await self._try(client, body, key)
-        return _said(turn, answer, shown, seconds=time.monotonic() - began)
+            answer = await self._attempt(client, body, key)
+        return _response(request, answer, shown, seconds=time.monotonic() - began)
 
-    def _wait_s(self, asked_s: float, attempt: int, rng: random.Random) -> float:
+    def _wait_s(self, retry_after_s: float, attempt: int, rng: random.Random) -> float:
         """Full jitter, so that turns refused together do not come back together; not before the server wants."""
         bound_s = min(self._settings.max_wait_s, self._settings.backoff_s * 2**attempt)
-        return min(max(rng.uniform(0, bound_s), asked_s), self._settings.max_wait_s)
+        return min(max(rng.uniform(0, bound_s), retry_after_s), self._settings.max_wait_s)
 
-    async def _try(self, client: httpx.AsyncClient, body: Mapping[str, Any], key: str | None) -> Completion:
+    async def _attempt(self, client: httpx.AsyncClient, body: Mapping[str, Any], key: str | None) -> Completion:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 return await self._post(client, body, key)
@@ -139,38 +141,38 @@ class EndpointChat:
                 if len(received) > self._settings.max_reply_bytes:
                     return Completion(error=f"expected at most {self._settings.max_reply_bytes} bytes, got more")
         wait_s = retry_after_s(response.headers.get("retry-after"), now=time.time())
-        return read_completion(response.status_code, _without(key, bytes(received)), wait_s=wait_s)
+        return read_completion(response.status_code, _redact_key(key, bytes(received)), wait_s=wait_s)
 
 
-def request_body(turn: Turn, shown: Stills | None, *, settings: EndpointSettings) -> dict[str, Any]:
+def request_body(request: VlmRequest, frames: JpegFrames | None, *, settings: EndpointSettings) -> dict[str, Any]:
     """A turn as the body of a chat completion: each picture behind its time, the question behind all."""
     pictures: list[dict[str, Any]] = []
-    if shown is not None:
-        for jpeg, us in zip(shown.jpegs, shown.stamps_us, strict=True):
+    if frames is not None:
+        for jpeg, us in zip(frames.jpegs, frames.stamps_us, strict=True):
             pictures.append({"type": "text", "text": f"[{seconds_from_us(us):.2f} s]"})
             url = "data:image/jpeg;base64," + b64encode(jpeg).decode()
             pictures.append({"type": "image_url", "image_url": {"url": url}})
     body: dict[str, Any] = {
         "model": settings.model,
         "messages": [
-            {"role": "system", "content": turn.system},
-            {"role": "user", "content": [*pictures, {"type": "text", "text": turn.text}]},
+            {"role": "system", "content": request.system},
+            {"role": "user", "content": [*pictures, {"type": "text", "text": request.text}]},
         ],
-        "temperature": turn.draw.temperature,
-        "top_p": turn.draw.top_p,
-        "max_tokens": turn.draw.max_tokens,
-        "seed": turn.draw.seed,
+        "temperature": request.sampling.temperature,
+        "top_p": request.sampling.top_p,
+        "max_tokens": request.sampling.max_tokens,
+        "seed": request.sampling.seed,
     }
-    if turn.schema is not None and settings.response_format == "json_schema":
-        named = {"name": "sheet", "strict": True, "schema": dict(turn.schema)}
+    if request.schema is not None and settings.response_format == "json_schema":
+        named = {"name": "sheet", "strict": True, "schema": dict(request.schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": named}
-    if turn.schema is not None and settings.response_format == "structured_outputs":
+    if request.schema is not None and settings.response_format == "structured_outputs":
         # Legal white space can run to the token limit (vllm#38696).
-        body["structured_outputs"] = {"json": dict(turn.schema), "disable_any_whitespace": True}
+        body["structured_outputs"] = {"json": dict(request.schema), "disable_any_whitespace": True}
     return body
 
 
-def cost(usage: Usage, settings: EndpointSettings) -> float | None:
+def reply_cost(usage: Usage, settings: EndpointSettings) -> float | None:
     """What a reply cost, in the currency of the settings; None where tokens or prices are not known."""
     priced = (
         (usage.prompt_tokens, settings.price_per_1k_prompt),
@@ -181,33 +183,35 @@ def cost(usage: Usage, settings: EndpointSettings) -> float | None:
     return sum((tokens or 0) / 1000 * (price or 0.0) for tokens, price in priced)
 
 
-def _said(turn: Turn, answer: Completion, shown: Stills | None, *, seconds: float) -> Said:
+def _response(request: VlmRequest, completion: Completion, frames: JpegFrames | None, *, seconds: float) -> VlmResponse:
     usage = Usage(
-        prompt_tokens=answer.prompt_tokens,
-        output_tokens=answer.output_tokens,
+        prompt_tokens=completion.prompt_tokens,
+        output_tokens=completion.output_tokens,
         latency_s=seconds,
-        finish_reason=answer.finish_reason,
+        finish_reason=completion.finish_reason,
     )
-    return Said(
-        turn_id=turn.turn_id,
-        text=answer.text,
-        finish_reason=answer.finish_reason,
+    return VlmResponse(
+        request_id=request.request_id,
+        text=completion.text,
+        finish_reason=completion.finish_reason,
         usage=usage,
-        seen=None if shown is None else _seen(shown),
-        error=answer.error,
+        model_input=None if frames is None else _model_input(frames),
+        error=completion.error,
     )
 
 
-def _unshown(turn: Turn, error: MediaError | ValueError) -> str:
+def _frame_error(request: VlmRequest, error: MediaError | ValueError) -> str:
     # Without the folder, which is of this machine.
-    why = f"expected {error.expected}, got {error.came}" if isinstance(error, MediaError) else str(error)
-    return one_line(f"{turn.film.media.name if turn.film else 'the clip'} cannot be shown: {why}")
+    why = f"expected {error.expected}, got {error.got}" if isinstance(error, MediaError) else str(error)
+    return one_line(
+        f"{request.frame_selection.media.name if request.frame_selection else 'the clip'} cannot be shown: {why}"
+    )
 
 
-def _seen(shown: Stills) -> Seen:
+def _model_input(frames: JpegFrames) -> ModelInput:
     # How many patches the server's processor makes of a picture is its own affair; none were counted here.
-    return Seen(
-        frame_indices=shown.indices, stamps_us=shown.stamps_us, width=shown.width, height=shown.height, patches=None
+    return ModelInput(
+        frame_indices=frames.indices, stamps_us=frames.stamps_us, width=frames.width, height=frames.height, patches=None
     )
 
 
@@ -223,12 +227,12 @@ def _key(settings: EndpointSettings) -> str | None:
     key = os.environ.get(settings.api_key_env, "").strip()
     if not key:
         raise ConfigError(
-            where=f"environment variable {settings.api_key_env}", expected="the key of the endpoint", came="nothing",
-            todo="export it, or set api_key_env to null for a server without a key",
+            where=f"environment variable {settings.api_key_env}", expected="the key of the endpoint", got="nothing",
+            hint="export it, or set api_key_env to null for a server without a key",
         )  # fmt: skip
     return key
 
 
-def _without(key: str | None, body: bytes) -> bytes:
+def _redact_key(key: str | None, body: bytes) -> bytes:
     # Servers quote a wrong key back. A placeholder such as "EMPTY" is no secret, and may be a word of the reply.
     return body if key is None or len(key) < MIN_SECRET_CHARS else body.replace(key.encode(), b"***")

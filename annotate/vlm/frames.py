@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, frame_start_us
 
-MIN_FRAMES = 4  # of both Qwen families (their FPS_MIN_FRAMES)
-PAIR = 2  # frames that Qwen-VL merges into one step in time (temporal_patch_size), hence an even count
+MIN_VIDEO_FRAMES = 4  # of both Qwen families (their FPS_MIN_FRAMES)
+TEMPORAL_PATCH_SIZE = 2  # frames that Qwen-VL merges into one step in time (temporal_patch_size), hence an even count
 
 
 def frame_indices(frames: int, *, fps: float) -> tuple[int, ...]:
@@ -21,15 +21,15 @@ def frame_indices(frames: int, *, fps: float) -> tuple[int, ...]:
     Raises:
         ValueError: fewer than 4 frames, or a rate that is not above zero.
     """
-    if frames < MIN_FRAMES or not fps > 0:
-        raise ValueError(f"expected at least {MIN_FRAMES} frames and fps > 0, got {frames} frames and {fps} fps")
-    wanted = PAIR * round(frames * min(fps, float(CLIP_RATE)) / float(CLIP_RATE) / PAIR)
-    count = min(max(MIN_FRAMES, wanted), frames - frames % PAIR)
+    if frames < MIN_VIDEO_FRAMES or not fps > 0:
+        raise ValueError(f"expected at least {MIN_VIDEO_FRAMES} frames and fps > 0, got {frames} frames and {fps} fps")
+    wanted = TEMPORAL_PATCH_SIZE * round(frames * min(fps, float(CLIP_RATE)) / float(CLIP_RATE) / TEMPORAL_PATCH_SIZE)
+    count = min(max(MIN_VIDEO_FRAMES, wanted), frames - frames % TEMPORAL_PATCH_SIZE)
     steps = count - 1
     return tuple((2 * k * (frames - 1) + steps) // (2 * steps) for k in range(count))
 
 
-def stamps_us(indices: Sequence[int]) -> tuple[int, ...]:
+def frame_starts_us(indices: Sequence[int]) -> tuple[int, ...]:
     """Start of each shown frame, in µs of the clip."""
     return tuple(frame_start_us(index, CLIP_RATE) for index in indices)
 

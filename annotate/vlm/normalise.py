@@ -3,7 +3,7 @@
 Per phase, in this order: known track, else left out; known class, else `other` with the own word kept; start before
 end (swapped), inside the clip (clipped; left out when all of it lies behind the end), at least 0.12 s long (its end
 moves); snapped to what was measured or shown; side as track and words have it; numbers in range; words cleaned. Then
-phases of one track are kept apart (repairs.without_overlaps). A reply whose phases all had to go is no statement that
+phases of one track are kept apart (repairs.trim_overlaps). A reply whose phases all had to go is no statement that
 nothing happened: it is invalid. Paths and values are those of the wire form, in seconds.
 """
 
@@ -15,9 +15,9 @@ from itertools import chain
 from pydantic import Field
 
 from xsheet.annotate.motion.kinds import kind_of
-from xsheet.annotate.repairs import Repairs, without_overlaps
-from xsheet.annotate.vlm.phrases import clean, side_in, without_medium
-from xsheet.annotate.vlm.response import WireBase, WirePhase, WireReply
+from xsheet.annotate.repairs import RepairLog, trim_overlaps
+from xsheet.annotate.vlm.phrases import clean_line, find_side, strip_medium_phrases
+from xsheet.annotate.vlm.response import ResponseBase, ResponseDocument, ResponsePhase
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import MIN_PHASE_US, Base, Evidence, Phase, Repair
 from xsheet.schemas.settings import StrictModel
@@ -26,9 +26,9 @@ from xsheet.schemas.time import seconds_from_us, us_from_seconds
 MIN_BASE_CHARS, MAX_BASE_CHARS, MIN_PHASE_CHARS, MAX_PHASE_CHARS = 20, 600, 3, 400  # of the contract
 MAX_LABEL_CHARS = 200
 MAX_REPETITIONS = 99
-NOTHING_SAID = "One person is seen; no more was said of the picture."
+DEFAULT_BASE_TEXT = "One person is seen; no more was said of the picture."
 ACTION_WORDS: dict[str, vocab.Action] = {action: action for action in vocab.ACTIONS}
-ARM_OF: dict[vocab.Laterality, vocab.Track] = {side: track for track, side in vocab.SIDED_TRACK.items()}
+ARM_TRACK_OF_SIDE: dict[vocab.Laterality, vocab.Track] = {side: track for track, side in vocab.SIDED_TRACK.items()}
 SIDE_WORDS: dict[str, vocab.Laterality] = {"left": "left", "right": "right", "both": "both", "none": "none"}
 # Behind the vocabulary's own: words that models use for a track where no grammar holds them.
 TRACK_WORDS: dict[str, vocab.Track] = {
@@ -58,7 +58,7 @@ DEFAULT_SETTINGS = NormaliseSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ruler:
+class TimeSnapTargets:
     """What times may snap to, in µs of the clip: stamps the model was told, and per track where movement begins, ends.
 
     Edges are not told apart into onsets and ends: where one phase is trimmed to the start of the next, both are one.
@@ -88,7 +88,7 @@ class Ruler:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Normalised:
+class NormalisedReply:
     """A reply in the contract's words. Without a base it is invalid, and the note says why."""
 
     base: Base | None
@@ -97,60 +97,68 @@ class Normalised:
     note: str | None = None
 
 
-def normalise(reply: WireReply, ruler: Ruler, *, settings: NormaliseSettings = DEFAULT_SETTINGS) -> Normalised:
-    """One reply, repaired where that is possible. Pure, and total: any WireReply has a result."""
-    repairs = Repairs()
+def normalise(
+    reply: ResponseDocument, targets: TimeSnapTargets, *, settings: NormaliseSettings = DEFAULT_SETTINGS
+) -> NormalisedReply:
+    """One reply, repaired where that is possible. Pure, and total: any ResponseDocument has a result."""
+    repairs = RepairLog()
     base = _base(reply.base, repairs)
-    found = (_phase(i, said, ruler, repairs, settings=settings) for i, said in enumerate(reply.phases))
-    phases = without_overlaps([phase for phase in found if phase is not None], repairs)
+    found = (_phase(i, said, targets, repairs, settings=settings) for i, said in enumerate(reply.phases))
+    phases = trim_overlaps([phase for phase in found if phase is not None], repairs)
     if reply.phases and not phases:
         note = f"none of the {len(reply.phases)} phases could be used"
-        return Normalised(base=None, repairs=tuple(repairs.made), note=note)
-    return Normalised(base=base, phases=phases, repairs=tuple(repairs.made))
+        return NormalisedReply(base=None, repairs=tuple(repairs.entries), note=note)
+    return NormalisedReply(base=base, phases=phases, repairs=tuple(repairs.entries))
 
 
-def _base(said: WireBase, repairs: Repairs) -> Base:
+def _base(written: ResponseBase, repairs: RepairLog) -> Base:
     label = {
-        name: _words(f"base/{name}", value, repairs, at_most=MAX_LABEL_CHARS)
-        for name, value in (("subject", said.subject), ("scene", said.scene), ("emotion", said.emotion or ""))
+        name: _clean_words(f"base/{name}", value, repairs, max_chars=MAX_LABEL_CHARS)
+        for name, value in (("subject", written.subject), ("scene", written.scene), ("emotion", written.emotion or ""))
     }
-    text = _words("base/text", said.text, repairs, at_most=MAX_BASE_CHARS)
+    text = _clean_words("base/text", written.text, repairs, max_chars=MAX_BASE_CHARS)
     if len(text) < MIN_BASE_CHARS:
         reason = f"fewer than {MIN_BASE_CHARS} characters say nothing"
-        text = repairs.change("set", "base/text", text, NOTHING_SAID, reason=reason)
+        text = repairs.change("set", "base/text", text, DEFAULT_BASE_TEXT, reason=reason)
     return Base(
-        text=text, subject=label["subject"], framing=said.framing, scene=label["scene"], camera=said.camera,
-        speaking=said.speaking, emotion=label["emotion"] or None,
+        text=text, subject=label["subject"], framing=written.framing, scene=label["scene"], camera=written.camera,
+        speaking=written.speaking, emotion=label["emotion"] or None,
     )  # fmt: skip
 
 
-def _phase(index: int, said: WirePhase, ruler: Ruler, repairs: Repairs, *, settings: NormaliseSettings) -> Phase | None:
+def _phase(
+    index: int, written: ResponsePhase, targets: TimeSnapTargets, repairs: RepairLog, *, settings: NormaliseSettings
+) -> Phase | None:
     at = f"phases/{index}"
-    action, raw = _action(at, said, repairs)
-    track, side = _part(at, said, repairs)
-    text = _phase_text(at, said, action, repairs)
-    span = _span(at, said, ruler, repairs)
+    action, raw = _action(at, written, repairs)
+    track, side = _track_and_side(at, written, repairs)
+    text = _phase_text(at, written, action, repairs)
+    span = _span(at, written, targets, repairs)
     if track is None or span is None or text is None:
         missing = "track" if track is None else "time inside the clip" if span is None else "class and no words"
-        repairs.drop(at, f"{said.track} {said.start_s}-{said.end_s} {said.action}: {said.text}", reason=f"no {missing}")
+        repairs.drop(
+            at,
+            f"{written.track} {written.start_s}-{written.end_s} {written.action}: {written.text}",
+            reason=f"no {missing}",
+        )
         return None
-    start_us, end_us = _snapped(at, span, ruler, track, repairs, settings=settings)
-    evidence = _words(f"{at}/evidence", said.evidence, repairs, at_most=MAX_PHASE_CHARS)
+    start_us, end_us = _snap(at, span, targets, track, repairs, settings=settings)
+    evidence = _clean_words(f"{at}/evidence", written.evidence, repairs, max_chars=MAX_PHASE_CHARS)
     return Phase(
         phase_id=f"p{index}",
         track=track,
         start_us=start_us,
         end_us=end_us,
-        start_sigma_us=ruler.sigma_us,
-        end_sigma_us=ruler.sigma_us,
+        start_sigma_us=targets.sigma_us,
+        end_sigma_us=targets.sigma_us,
         action=action,
         action_raw=raw,
         text=text,
         laterality=side,
         kind=kind_of(action),
-        amplitude=_clipped(f"{at}/amplitude", said.amplitude, 0, 3, repairs),
-        speed=_clipped(f"{at}/speed", said.speed, 0, 3, repairs),
-        repetitions=_clipped(f"{at}/repetitions", said.repetitions, 1, MAX_REPETITIONS, repairs),
+        amplitude=_clip(f"{at}/amplitude", written.amplitude, 0, 3, repairs),
+        speed=_clip(f"{at}/speed", written.speed, 0, 3, repairs),
+        repetitions=_clip(f"{at}/repetitions", written.repetitions, 1, MAX_REPETITIONS, repairs),
         evidence=Evidence(text=evidence) if evidence else None,
         origin="vlm",
     )
@@ -159,111 +167,121 @@ def _phase(index: int, said: WirePhase, ruler: Ruler, repairs: Repairs, *, setti
 # ---- what: class, words, numbers
 
 
-def _action(at: str, said: WirePhase, repairs: Repairs) -> tuple[vocab.Action, str | None]:
-    raw = _words(f"{at}/action_raw", said.action_raw or "", repairs, at_most=MAX_LABEL_CHARS) or None
-    known = ACTION_WORDS.get(_key(said.action))
+def _action(path: str, written: ResponsePhase, repairs: RepairLog) -> tuple[vocab.Action, str | None]:
+    raw = _clean_words(f"{path}/action_raw", written.action_raw or "", repairs, max_chars=MAX_LABEL_CHARS) or None
+    known = ACTION_WORDS.get(_normalised_key(written.action))
     if known is not None:
-        return repairs.change("set", f"{at}/action", said.action, known, reason="spelling of the vocabulary"), raw
-    repairs.change("set", f"{at}/action", said.action, "other", reason="no class of the vocabulary")
-    own = without_medium(clean(said.action, at_most=MAX_LABEL_CHARS)) or None
-    return "other", raw or repairs.change("set", f"{at}/action_raw", None, own, reason="the annotator's own word")
+        return repairs.change("set", f"{path}/action", written.action, known, reason="spelling of the vocabulary"), raw
+    repairs.change("set", f"{path}/action", written.action, "other", reason="no class of the vocabulary")
+    own = strip_medium_phrases(clean_line(written.action, max_chars=MAX_LABEL_CHARS)) or None
+    return "other", raw or repairs.change("set", f"{path}/action_raw", None, own, reason="the annotator's own word")
 
 
-def _phase_text(at: str, said: WirePhase, action: vocab.Action, repairs: Repairs) -> str | None:
-    text = _words(f"{at}/text", said.text, repairs, at_most=MAX_PHASE_CHARS)
+def _phase_text(path: str, written: ResponsePhase, action: vocab.Action, repairs: RepairLog) -> str | None:
+    text = _clean_words(f"{path}/text", written.text, repairs, max_chars=MAX_PHASE_CHARS)
     if len(text) >= MIN_PHASE_CHARS:
         return text
     if action == "other":
         return None
-    return repairs.change("set", f"{at}/text", text, action.replace("_", " "), reason="no words; the class in words")
+    return repairs.change("set", f"{path}/text", text, action.replace("_", " "), reason="no words; the class in words")
 
 
-def _words(path: str, said: str, repairs: Repairs, *, at_most: int) -> str:
-    seen = clean(said, at_most=at_most)
-    repairs.change("clean", path, said, seen, reason="one line of visible characters, not too long")
-    return repairs.change("clean", path, seen, without_medium(seen), reason="talks about the medium")
+def _clean_words(path: str, written: str, repairs: RepairLog, *, max_chars: int) -> str:
+    seen = clean_line(written, max_chars=max_chars)
+    repairs.change("clean", path, written, seen, reason="one line of visible characters, not too long")
+    return repairs.change("clean", path, seen, strip_medium_phrases(seen), reason="talks about the medium")
 
 
-def _clipped(path: str, said: int | None, least: int, most: int, repairs: Repairs) -> int | None:
-    if said is None:
+def _clip(path: str, written: int | None, minimum: int, maximum: int, repairs: RepairLog) -> int | None:
+    if written is None:
         return None
-    return repairs.change("clip", path, said, min(max(said, least), most), reason=f"outside {least}..{most}")
+    return repairs.change(
+        "clip", path, written, min(max(written, minimum), maximum), reason=f"outside {minimum}..{maximum}"
+    )
 
 
-def _key(word: str) -> str:
+def _normalised_key(word: str) -> str:
     return "_".join(word.lower().replace("-", " ").replace("_", " ").split())
 
 
 # ---- who: track and side
 
 
-def _part(at: str, said: WirePhase, repairs: Repairs) -> tuple[vocab.Track | None, vocab.Laterality]:
+def _track_and_side(
+    path: str, written: ResponsePhase, repairs: RepairLog
+) -> tuple[vocab.Track | None, vocab.Laterality]:
     """Track and side that agree. Of track, side and words, two that agree win; a sided track against its side wins."""
-    track = TRACK_WORDS.get(_key(said.track))
-    side = SIDE_WORDS.get(_key(said.side), "none")
-    named = side_in(clean(said.text, at_most=MAX_PHASE_CHARS))
+    track = TRACK_WORDS.get(_normalised_key(written.track))
+    side = SIDE_WORDS.get(_normalised_key(written.side), "none")
+    named = find_side(clean_line(written.text, max_chars=MAX_PHASE_CHARS))
     if track is None:
         return None, side
     meant = vocab.SIDED_TRACK.get(track)
     if meant is not None and side == named != meant:
-        track = ARM_OF[side]
+        track = ARM_TRACK_OF_SIDE[side]
     elif meant is not None:
         side = meant
     elif named is not None and side != "both":
         side = named
-    repairs.change("set", f"{at}/track", said.track, track, reason="the track that spelling, side and words mean")
-    repairs.change("set", f"{at}/side", said.side, side, reason="the side that track and words mean")
+    repairs.change("set", f"{path}/track", written.track, track, reason="the track that spelling, side and words mean")
+    repairs.change("set", f"{path}/side", written.side, side, reason="the side that track and words mean")
     return track, side
 
 
 # ---- when
 
 
-def _span(at: str, said: WirePhase, ruler: Ruler, repairs: Repairs) -> tuple[int, int] | None:
-    start_s, end_s = said.start_s, said.end_s
+def _span(path: str, written: ResponsePhase, targets: TimeSnapTargets, repairs: RepairLog) -> tuple[int, int] | None:
+    start_s, end_s = written.start_s, written.end_s
     if start_s > end_s:
-        start_s = repairs.change("swap", f"{at}/start_s", start_s, end_s, reason="starts after its end")
-        end_s = repairs.change("swap", f"{at}/end_s", end_s, said.start_s, reason="starts after its end")
-    last_s = seconds_from_us(ruler.duration_us)
-    if us_from_seconds(min(max(start_s, 0.0), last_s)) > ruler.last_start_us:
+        start_s = repairs.change("swap", f"{path}/start_s", start_s, end_s, reason="starts after its end")
+        end_s = repairs.change("swap", f"{path}/end_s", end_s, written.start_s, reason="starts after its end")
+    last_s = seconds_from_us(targets.duration_us)
+    if us_from_seconds(min(max(start_s, 0.0), last_s)) > targets.last_start_us:
         return None
-    start_s = repairs.change("clip", f"{at}/start_s", start_s, max(start_s, 0.0), reason="before the clip")
-    end_s = repairs.change("clip", f"{at}/end_s", end_s, min(max(end_s, 0.0), last_s), reason="outside the clip")
+    start_s = repairs.change("clip", f"{path}/start_s", start_s, max(start_s, 0.0), reason="before the clip")
+    end_s = repairs.change("clip", f"{path}/end_s", end_s, min(max(end_s, 0.0), last_s), reason="outside the clip")
     return us_from_seconds(start_s), us_from_seconds(end_s)
 
 
-def _snapped(
-    at: str, span: tuple[int, int], ruler: Ruler, track: vocab.Track, repairs: Repairs, *, settings: NormaliseSettings
+def _snap(
+    path: str,
+    span: tuple[int, int],
+    targets: TimeSnapTargets,
+    track: vocab.Track,
+    repairs: RepairLog,
+    *,
+    settings: NormaliseSettings,
 ) -> tuple[int, int]:
     """Start and end on instants of the ruler, at least the minimum apart.
 
     The order makes a second pass change nothing: a start is always a fixed point of `_nearest`, and an end is one
     unless that would make the phase too short; overlaps are then trimmed to starts only.
     """
-    start, end = (_nearest(us, ruler, track, settings=settings) for us in span)
+    start, end = (_nearest_target(us, targets, track, settings=settings) for us in span)
     if end - start < MIN_PHASE_US:
-        end = _nearest(start + MIN_PHASE_US, ruler, track, settings=settings)
+        end = _nearest_target(start + MIN_PHASE_US, targets, track, settings=settings)
         end = max(end, start + MIN_PHASE_US)
     for name, before, after in (("start_s", span[0], start), ("end_s", span[1], end)):
         seconds = seconds_from_us(before), seconds_from_us(after)
-        repairs.change("snap", f"{at}/{name}", *seconds, reason="to what was measured or shown, 0.12 s at least")
+        repairs.change("snap", f"{path}/{name}", *seconds, reason="to what was measured or shown, 0.12 s at least")
     return start, end
 
 
-def _nearest(us: int, ruler: Ruler, track: vocab.Track, *, settings: NormaliseSettings) -> int:
+def _nearest_target(us: int, targets: TimeSnapTargets, track: vocab.Track, *, settings: NormaliseSettings) -> int:
     """A measured edge near by; else the stamp near by, and the edge near that one; else as it is. Twice = once."""
-    edges = ruler.edges_us.get(track, ())
+    edges = targets.edges_us.get(track, ())
     edge_us, stamp_us = us_from_seconds(settings.edge_tolerance_s), us_from_seconds(settings.stamp_tolerance_s)
-    found = _within(us, edges, edge_us)
+    found = _nearest_within(us, edges, edge_us)
     if found is None:
-        stamp = _within(us, ruler.stamps_us, stamp_us)
+        stamp = _nearest_within(us, targets.stamps_us, stamp_us)
         found = us if stamp is None else stamp
-        edge = _within(found, edges, edge_us)
+        edge = _nearest_within(found, edges, edge_us)
         found = found if edge is None else edge
     # No phase could start there any more.
-    return us if us <= ruler.last_start_us < found else found
+    return us if us <= targets.last_start_us < found else found
 
 
-def _within(us: int, instants: Sequence[int], tolerance_us: int) -> int | None:
+def _nearest_within(us: int, instants: Sequence[int], tolerance_us: int) -> int | None:
     nearest = min(instants, key=lambda one: (abs(one - us), one), default=None)
     return nearest if nearest is not None and abs(nearest - us) <= tolerance_us else None

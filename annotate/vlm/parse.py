@@ -17,11 +17,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from xsheet.annotate.vlm.response import WireReply
+from xsheet.annotate.vlm.response import ResponseDocument
 from xsheet.schemas.annotation import Repair
-from xsheet.schemas.vocab import ReplyStatus
+from xsheet.schemas.vocab import ResponseStatus
 
-STOPPED: dict[str, ReplyStatus] = {
+STATUS_BY_FINISH_REASON: dict[str, ResponseStatus] = {
     "length": "truncated",
     "max_tokens": "truncated",
     "content_filter": "refused",
@@ -35,31 +35,31 @@ _FENCE = re.compile(r"[^`]*```(?:json|JSON)?\s*\n(?P<inside>[^`]*)\n\s*```[^`]*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parsed:
+class ParsedReply:
     """A reply in wire form, or why there is none."""
 
-    status: ReplyStatus
-    reply: WireReply | None = None
+    status: ResponseStatus
+    reply: ResponseDocument | None = None
     repairs: tuple[Repair, ...] = ()
     note: str | None = None
 
 
-def parse(text: str | None, *, finish_reason: str | None) -> Parsed:
+def parse_reply(text: str | None, *, finish_reason: str | None) -> ParsedReply:
     """One raw reply as wire form."""
-    stopped = STOPPED.get(finish_reason or "")
+    stopped = STATUS_BY_FINISH_REASON.get(finish_reason or "")
     if stopped is not None:
-        return Parsed(status=stopped, note=f"the engine stopped with {finish_reason!r}")
+        return ParsedReply(status=stopped, note=f"the engine stopped with {finish_reason!r}")
     if text is None or not text.strip():
-        return Parsed(status="invalid", note="expected a JSON object, got an empty reply")
-    inside, repairs = _unwrapped(text)
+        return ParsedReply(status="invalid", note="expected a JSON object, got an empty reply")
+    inside, repairs = _unwrap(text)
     try:
-        json.loads(inside, object_pairs_hook=_refuse_twice, parse_constant=_refuse_constant)
-        reply = WireReply.model_validate_json(inside)
+        json.loads(inside, object_pairs_hook=_refuse_duplicate_keys, parse_constant=_refuse_constant)
+        reply = ResponseDocument.model_validate_json(inside)
     except ValidationError as error:
-        return Parsed(status="invalid", note=_first_fault(error), repairs=repairs)
+        return ParsedReply(status="invalid", note=_first_error(error), repairs=repairs)
     except (ValueError, RecursionError) as error:
-        return Parsed(status="invalid", note=one_line(f"expected one JSON object, got {error}"), repairs=repairs)
-    return Parsed(status="ok", reply=reply, repairs=repairs)
+        return ParsedReply(status="invalid", note=one_line(f"expected one JSON object, got {error}"), repairs=repairs)
+    return ParsedReply(status="ok", reply=reply, repairs=repairs)
 
 
 def one_line(text: str) -> str:
@@ -68,26 +68,26 @@ def one_line(text: str) -> str:
     return line if len(line) <= MAX_NOTE_CHARS else line[: MAX_NOTE_CHARS - 1] + "…"
 
 
-def _unwrapped(text: str) -> tuple[str, tuple[Repair, ...]]:
+def _unwrap(text: str) -> tuple[str, tuple[Repair, ...]]:
     """The JSON without a leading block of thoughts and without one code fence around it."""
     repairs = []
     thoughts = _THINKING.match(text)
     if thoughts:
-        repairs.append(_taken_off("thoughts", thoughts.end(), reason="the model thought aloud before its answer"))
+        repairs.append(_unwrap_repair("thoughts", thoughts.end(), reason="the model thought aloud before its answer"))
         text = text[thoughts.end() :]
     fence = None if text.lstrip().startswith("{") else _FENCE.fullmatch(text)
     if fence:
         around = len(text) - len(fence["inside"])
-        repairs.append(_taken_off("fence", around, reason="the model put its answer into a code block"))
+        repairs.append(_unwrap_repair("fence", around, reason="the model put its answer into a code block"))
         text = fence["inside"]
     return text, tuple(repairs)
 
 
-def _taken_off(what: str, characters: int, *, reason: str) -> Repair:
+def _unwrap_repair(what: str, characters: int, *, reason: str) -> Repair:
     return Repair(op="unwrap", path="", before=f"{what}, {characters} characters", reason=reason)
 
 
-def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # The last of two equal keys would win in silence.
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -99,7 +99,7 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"the constant {name}")
 
 
-def _first_fault(error: ValidationError) -> str:
+def _first_error(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     at = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""

@@ -22,23 +22,23 @@ _PART = r"(?:hand|arm|forearm|wrist|fist|palm|elbow|shoulder|finger|fingers|inde
 _SIDED_PART = re.compile(rf"\b(left|right)[ -]{_PART}s?\b", re.IGNORECASE)
 
 
-def clean(text: str, *, at_most: int) -> str:
+def clean_line(text: str, *, max_chars: int) -> str:
     """The text on one line without invisible characters, in composed form, cut at a word where it is too long."""
     seen = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
     line = " ".join(unicodedata.normalize("NFC", seen).split())
-    if len(line) <= at_most:
+    if len(line) <= max_chars:
         return line
-    return line[: at_most + 1].rpartition(" ")[0].rstrip() or line[:at_most]
+    return line[: max_chars + 1].rpartition(" ")[0].rstrip() or line[:max_chars]
 
 
-def without_medium(text: str) -> str:
+def strip_medium_phrases(text: str) -> str:
     """The text without formulas such as 'The video shows ...' at the start of its sentences."""
-    while (shorter := "".join(map(_without_formula, _SENTENCE.split(text)))) != text:
+    while (shorter := "".join(map(_strip_formula, _SENTENCE.split(text)))) != text:
         text = shorter
     return text
 
 
-def _without_formula(sentence: str) -> str:
+def _strip_formula(sentence: str) -> str:
     formula = _FORMULA.match(sentence)
     if formula is None or formula.end() == len(sentence):
         return sentence
@@ -46,7 +46,7 @@ def _without_formula(sentence: str) -> str:
     return rest[0].upper() + rest[1:] if sentence[0].isupper() and rest[0].isascii() else rest
 
 
-def side_in(text: str) -> Laterality | None:
+def find_side(text: str) -> Laterality | None:
     """The one side whose hand, arm, eye, ... the words name; None where they name none or both."""
     named: set[Laterality] = {"left" if found.lower() == "left" else "right" for found in _SIDED_PART.findall(text)}
     return named.pop() if len(named) == 1 else None

@@ -33,10 +33,10 @@ class FrontMatter(StrictModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class PromptTemplate:
     """One prompt file."""
 
-    about: FrontMatter
+    front_matter: FrontMatter
     system: str
     user: str
     text: str  # the whole file, which is what the hash covers
@@ -55,26 +55,26 @@ class Prompt:
         environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         named = meta.find_undeclared_variables(environment.parse(self.system + self.user))
         if named != set(variables):
-            raise self._wrong(f"the variables {sorted(named)}", f"{sorted(variables)}")
+            raise self._error(f"the variables {sorted(named)}", f"{sorted(variables)}")
         try:
             system, user = (environment.from_string(part).render(variables) for part in (self.system, self.user))
         except TemplateError as error:
-            raise self._wrong("a template that renders", str(error)) from error
+            raise self._error("a template that renders", str(error)) from error
         return system.strip(), user.strip()
 
-    def _wrong(self, expected: str, came: str) -> ConfigError:
+    def _error(self, expected: str, got: str) -> ConfigError:
         return ConfigError(
-            where=f"prompt {self.about.id!r} version {self.about.version}",
-            expected=expected, came=came, todo="correct the prompt file, or what is handed to it",
+            where=f"prompt {self.front_matter.id!r} version {self.front_matter.version}",
+            expected=expected, got=got, hint="correct the prompt file, or what is handed to it",
         )  # fmt: skip
 
 
-def load(name: Literal["describe", "segment"]) -> Prompt:
+def load_prompt(name: Literal["describe", "segment"]) -> PromptTemplate:
     """A prompt that is part of the package."""
-    return read(files("xsheet.annotate") / "prompts" / f"{name}.md", where=f"prompt {name!r}")
+    return read_prompt(files("xsheet.annotate") / "prompts" / f"{name}.md", where=f"prompt {name!r}")
 
 
-def read(file: Readable, *, where: str) -> Prompt:
+def read_prompt(file: Readable, *, where: str) -> PromptTemplate:
     """A prompt from a file.
 
     Raises:
@@ -90,22 +90,22 @@ def read(file: Readable, *, where: str) -> Prompt:
         raise ConfigError(
             where=where,
             expected="front matter (id, version, purpose) between ---, system text, a line '=== user ===', user text",
-            came=" ".join(str(error).split()),
-            todo="start from a prompt of the package",
+            got=" ".join(str(error).split()),
+            hint="start from a prompt of the package",
         ) from error
-    return Prompt(about=about, system=parts["system"], user=parts["user"], text=text)
+    return PromptTemplate(front_matter=about, system=parts["system"], user=parts["user"], text=text)
 
 
-def quoted(text: str, *, max_chars: int) -> str:
+def quote_untrusted(text: str, *, max_chars: int) -> str:
     """Foreign text as one JSON string that cannot close its quotes, open markup, or form a model's control token.
 
     Markup characters, line breaks and everything invisible are escaped; what is longer than `max_chars` is cut.
     """
     kept = text if len(text) <= max_chars else text[:max_chars] + "…"
-    return '"' + "".join(_inert(character) for character in kept) + '"'
+    return '"' + "".join(_escape(character) for character in kept) + '"'
 
 
-def _inert(character: str) -> str:
+def _escape(character: str) -> str:
     if character in _MARKUP:
         return f"\\u{ord(character):04x}"
     unseen = unicodedata.category(character) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")

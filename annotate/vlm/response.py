@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from xsheet.schemas import vocab
 from xsheet.schemas.settings import StrictModel
 
-STEP_S = 0.01  # times have two decimals: finer than a frame, and a number cannot grow digits without end
-PHASE_EVERY_S = 0.5  # at most one phase per half second ; what models say beyond that is filler
+TIME_STEP_S = 0.01  # times have two decimals: finer than a frame, and a number cannot grow digits without end
+MIN_PHASE_SPACING_S = 0.5  # at most one phase per half second ; what models say beyond that is filler
 
 
-class WireLimits(StrictModel):
+class ResponseLimits(StrictModel):
     """How much a reply may hold. Lengths are guards against endless output, about twice what good replies need."""
 
     max_phases: int = Field(default=12, ge=0, le=64, description="phases of a clip, however long")
@@ -27,14 +27,14 @@ class WireLimits(StrictModel):
     max_label_chars: int = Field(default=80, ge=8, le=200, description="subject, scene, mood, own word for a class")
 
 
-DEFAULT_LIMITS = WireLimits()
+DEFAULT_LIMITS = ResponseLimits()
 
 
-class _Wire(BaseModel):
+class _ResponseModel(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class WireBase(_Wire):
+class ResponseBase(_ResponseModel):
     """What holds for the whole clip."""
 
     text: str
@@ -46,7 +46,7 @@ class WireBase(_Wire):
     emotion: str | None
 
 
-class WirePhase(_Wire):
+class ResponsePhase(_ResponseModel):
     """One timed action. Words are open here: an endpoint may ignore the schema, and normalise knows what to do then."""
 
     evidence: str
@@ -62,14 +62,14 @@ class WirePhase(_Wire):
     text: str
 
 
-class WireReply(_Wire):
+class ResponseDocument(_ResponseModel):
     """A whole reply."""
 
-    base: WireBase
-    phases: tuple[WirePhase, ...]
+    base: ResponseBase
+    phases: tuple[ResponsePhase, ...]
 
 
-def wire_schema(duration_s: float, *, limits: WireLimits = DEFAULT_LIMITS) -> dict[str, Any]:
+def response_json_schema(duration_s: float, *, limits: ResponseLimits = DEFAULT_LIMITS) -> dict[str, Any]:
     """JSON schema of a reply about one clip.
 
     It uses only what llguidance, xgrammar and the strict mode of OpenAI-compatible servers share: every property is
@@ -80,10 +80,10 @@ def wire_schema(duration_s: float, *, limits: WireLimits = DEFAULT_LIMITS) -> di
         limits: how much the reply may hold.
     """
     # `multipleOf` also bounds the digits: without it a model may write 1.2000000 to the last token.
-    last_s = math.floor(round(duration_s / STEP_S, 6)) * STEP_S
-    instant = {"type": "number", "minimum": 0, "maximum": round(last_s, 2), "multipleOf": STEP_S}
+    last_s = math.floor(round(duration_s / TIME_STEP_S, 6)) * TIME_STEP_S
+    instant = {"type": "number", "minimum": 0, "maximum": round(last_s, 2), "multipleOf": TIME_STEP_S}
     phase = _object(
-        evidence=_text(limits.max_evidence_chars, at_least=3),
+        evidence=_text(limits.max_evidence_chars, min_length=3),
         track=_one_of(vocab.Track),
         side=_one_of(vocab.Laterality),
         start_s=instant,
@@ -93,10 +93,10 @@ def wire_schema(duration_s: float, *, limits: WireLimits = DEFAULT_LIMITS) -> di
         amplitude=_or_null({"type": "integer", "minimum": 0, "maximum": 3}),
         speed=_or_null({"type": "integer", "minimum": 0, "maximum": 3}),
         repetitions=_or_null({"type": "integer", "minimum": 1, "maximum": 99}),
-        text=_text(limits.max_text_chars, at_least=3),
+        text=_text(limits.max_text_chars, min_length=3),
     )
     base = _object(
-        text=_text(limits.max_base_chars, at_least=20),
+        text=_text(limits.max_base_chars, min_length=20),
         subject=_text(limits.max_label_chars),
         framing=_one_of(vocab.Framing),
         scene=_text(limits.max_label_chars),
@@ -105,25 +105,25 @@ def wire_schema(duration_s: float, *, limits: WireLimits = DEFAULT_LIMITS) -> di
         emotion=_or_null(_text(limits.max_label_chars)),
     )
     return _object(
-        base=base, phases={"type": "array", "maxItems": phase_cap(duration_s, limits=limits), "items": phase}
+        base=base, phases={"type": "array", "maxItems": max_phases_for(duration_s, limits=limits), "items": phase}
     )
 
 
-def phase_cap(duration_s: float, *, limits: WireLimits) -> int:
+def max_phases_for(duration_s: float, *, limits: ResponseLimits) -> int:
     """Most phases that a reply about a clip of this length may hold."""
-    return min(limits.max_phases, math.ceil(duration_s / PHASE_EVERY_S))
+    return min(limits.max_phases, math.ceil(duration_s / MIN_PHASE_SPACING_S))
 
 
 def _object(**properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def _text(at_most: int, *, at_least: int = 1) -> dict[str, Any]:
-    return {"type": "string", "minLength": at_least, "maxLength": at_most}
+def _text(max_length: int, *, min_length: int = 1) -> dict[str, Any]:
+    return {"type": "string", "minLength": min_length, "maxLength": max_length}
 
 
-def _one_of(words: Any) -> dict[str, Any]:
-    return {"type": "string", "enum": list(get_args(words))}
+def _one_of(literal: Any) -> dict[str, Any]:
+    return {"type": "string", "enum": list(get_args(literal))}
 
 
 def _or_null(schema: dict[str, Any]) -> dict[str, Any]:

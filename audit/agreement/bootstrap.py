@@ -18,14 +18,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 Values = NDArray[np.float64] | NDArray[np.int64] | NDArray[np.bool_]
-Tally = Mapping[str, csr_array]
+ClipSums = Mapping[str, csr_array]
 """Statistics of a block of clips: each name has one row per clip."""
-_NOTHING = 1e-9  # 1 - chance agreement of 1, say
-_CLIPS_AT_ONCE = 2_000  # of weights: 16 MB at 1000 resamples
+_EPSILON = 1e-9  # 1 - chance agreement of 1, say
+_CLIP_BATCH = 2_000  # of weights: 16 MB at 1000 resamples
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class IntervalEstimate:
     """A number and the interval that holds 95 of 100 resamples; all null where there is nothing to count."""
 
     value: float | None
@@ -36,26 +36,26 @@ class Estimate:
         return "-" if self.value is None else f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def tally(clip: Ints, column: Ints, value: Values, *, shape: tuple[int, int]) -> csr_array:
+def sum_by_clip_and_column(clip: Ints, column: Ints, value: Values, *, shape: tuple[int, int]) -> csr_array:
     """(clips, columns) sums of the values that fall on the same clip and column."""
     return coo_array((value.astype(np.float64), (clip, column)), shape=shape).tocsr()
 
 
-def per_clip(clips: int, *columns: tuple[Ints, Values]) -> csr_array:
+def sum_by_clip(clips: int, *columns: tuple[Ints, Values]) -> csr_array:
     """(clips, columns) sums, one column for each (clip, value) pair of arrays."""
     where = np.repeat(np.arange(len(columns)), [len(clip) for clip, _ in columns])
     clip = np.concatenate([clip for clip, _ in columns])
     value = np.concatenate([value.astype(np.float64) for _, value in columns])
-    return tally(clip, where, value, shape=(clips, len(columns)))
+    return sum_by_clip_and_column(clip, where, value, shape=(clips, len(columns)))
 
 
-def resampled(blocks: Iterable[Tally], *, resamples: int, rng: np.random.Generator) -> dict[str, Floats]:
+def bootstrap_sums(batches: Iterable[ClipSums], *, resamples: int, rng: np.random.Generator) -> dict[str, Floats]:
     """Sums over all clips: (1 + resamples, columns) for each name; row 0 counts every clip once."""
     sums: dict[str, Floats] = {}
-    for block in blocks:
+    for block in batches:
         clips = len(next(iter(block.values())).indptr) - 1
-        for first in range(0, max(clips, 1), _CLIPS_AT_ONCE):
-            some = slice(first, min(first + _CLIPS_AT_ONCE, clips))
+        for first in range(0, max(clips, 1), _CLIP_BATCH):
+            some = slice(first, min(first + _CLIP_BATCH, clips))
             weights = np.ones((some.stop - first, 1 + resamples))
             weights[:, 1:] = rng.poisson(1.0, (some.stop - first, resamples))
             for name, rows in block.items():
@@ -63,15 +63,15 @@ def resampled(blocks: Iterable[Tally], *, resamples: int, rng: np.random.Generat
     return sums
 
 
-def estimate(values: Floats) -> Estimate:
+def percentile_interval(values: Floats) -> IntervalEstimate:
     """(1 + resamples,) of a number, NaN where it is not defined: its value, with the percentile interval."""
     if not np.isfinite(values[0]):
-        return Estimate(None, None, None)
+        return IntervalEstimate(None, None, None)
     low, high = np.nanpercentile(values, (2.5, 97.5))
-    return Estimate(float(values[0]), float(low), float(high))
+    return IntervalEstimate(float(values[0]), float(low), float(high))
 
 
-def ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> Floats:
+def safe_ratio(numerator: NDArray[np.number], denominator: NDArray[np.number]) -> Floats:
     """The quotient, NaN where the whole is nothing, or nothing but rounding."""
-    nothing = np.full(np.broadcast(part, whole).shape, np.nan)
-    return np.asarray(np.divide(part, whole, out=nothing, where=np.abs(whole) > _NOTHING))
+    nothing = np.full(np.broadcast(numerator, denominator).shape, np.nan)
+    return np.asarray(np.divide(numerator, denominator, out=nothing, where=np.abs(denominator) > _EPSILON))

@@ -4,13 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xsheet.audit.agreement.phase_arrays import Floats, Ints, Units, horizon_us, line_of, ranges
+from xsheet.audit.agreement.phase_arrays import (
+    Floats,
+    Ints,
+    PhaseArrays,
+    concatenated_ranges,
+    horizon_us,
+    timeline_offsets,
+)
 
-_EXACT = 10**9  # tIoU as integers: sums are exact, and no clip's matches hang on the clips beside it
+_TIOU_SCALE = 10**9  # tIoU as integers: sums are exact, and no clip's matches hang on the clips beside it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
+class PhasePairs:
     """P pairs of a phase of a with a phase of b, by clip, track and time."""
 
     a: Ints  # (P,) rows of a
@@ -18,25 +25,25 @@ class Pairs:
     overlap_us: Ints  # (P,) above 0
     tiou: Floats  # (P,) temporal intersection over union, above 0
 
-    def where(self, chosen: Ints) -> "Pairs":
+    def select(self, indices: Ints) -> "PhasePairs":
         """Those of a mask, or at these places."""
-        return Pairs(self.a[chosen], self.b[chosen], self.overlap_us[chosen], self.tiou[chosen])
+        return PhasePairs(self.a[indices], self.b[indices], self.overlap_us[indices], self.tiou[indices])
 
 
-def overlapping(a: Units, b: Units) -> Pairs:
+def overlapping_pairs(a: PhaseArrays, b: PhaseArrays) -> PhasePairs:
     """All pairs of phases that overlap on the same track of the same clip; row k of both is the same clip."""
     horizon = horizon_us(a, b)
-    on_a, on_b = line_of(a, horizon), line_of(b, horizon)
+    on_a, on_b = timeline_offsets(a, horizon), timeline_offsets(b, horizon)
     # Phases of a track do not overlap, so ends are as sorted as starts and partners stand side by side.
     first = np.searchsorted(b.end_us + on_b, a.start_us + on_a, "right")
     count = np.searchsorted(b.start_us + on_b, a.end_us + on_a, "left") - first
-    left, right = np.repeat(np.arange(len(a)), count), ranges(first, count)
+    left, right = np.repeat(np.arange(len(a)), count), concatenated_ranges(first, count)
     shared = np.minimum(a.end_us[left], b.end_us[right]) - np.maximum(a.start_us[left], b.start_us[right])
     union = np.maximum(a.end_us[left], b.end_us[right]) - np.minimum(a.start_us[left], b.start_us[right])
-    return Pairs(left, right, shared, shared / union)
+    return PhasePairs(left, right, shared, shared / union)
 
 
-def matched(pairs: Pairs) -> Pairs:
+def optimal_matching(pairs: PhasePairs) -> PhasePairs:
     """The one-to-one choice among the pairs with the largest sum of tIoU: the Hungarian optimum, in linear time.
 
     Pairs that overlap never cross (an earlier phase of a with a later one of b, and the reverse). So the best choice
@@ -44,7 +51,7 @@ def matched(pairs: Pairs) -> Pairs:
     it.
     """
     before = np.minimum(_run_starts(pairs.a), _run_starts(pairs.b)).tolist()
-    weight = np.rint(pairs.tiou * _EXACT).astype(np.int64).tolist()
+    weight = np.rint(pairs.tiou * _TIOU_SCALE).astype(np.int64).tolist()
     best = [0]
     for k, gain in enumerate(weight):
         best.append(max(best[k], gain + best[before[k]]))
@@ -55,13 +62,15 @@ def matched(pairs: Pairs) -> Pairs:
         else:
             chosen.append(k - 1)
             k = before[k - 1]
-    return pairs.where(np.array(chosen[::-1], dtype=np.int64))
+    return pairs.select(np.array(chosen[::-1], dtype=np.int64))
 
 
-def match(a: Units, b: Units, *, classes: bool = False) -> Pairs:
+def match_phases(a: PhaseArrays, b: PhaseArrays, *, same_class: bool = False) -> PhasePairs:
     """Phases of a and b matched by track, or by track and action class; row k of both is the same clip."""
-    pairs = overlapping(a, b)
-    return matched(pairs.where(np.flatnonzero(a.action[pairs.a] == b.action[pairs.b])) if classes else pairs)
+    pairs = overlapping_pairs(a, b)
+    return optimal_matching(
+        pairs.select(np.flatnonzero(a.action[pairs.a] == b.action[pairs.b])) if same_class else pairs
+    )
 
 
 def _run_starts(sorted_values: Ints) -> Ints:

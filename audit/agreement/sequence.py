@@ -3,26 +3,26 @@
 import numpy as np
 from scipy.sparse import csr_array
 
-from xsheet.audit.agreement.bootstrap import Ints, per_clip
-from xsheet.audit.agreement.phase_arrays import TRACKS, Units
+from xsheet.audit.agreement.bootstrap import Ints, sum_by_clip
+from xsheet.audit.agreement.phase_arrays import TRACK_COUNT, PhaseArrays
 
 
-def edit_tally(a: Units, b: Units) -> csr_array:
+def edit_score_sums(a: PhaseArrays, b: PhaseArrays) -> csr_array:
     """Per clip: tracks used by either, and over them the sum of 1 - edit distance / length of the longer sequence."""
-    key_a, key_b = (one.of * TRACKS + one.track for one in (a, b))
+    key_a, key_b = (one.annotation_index * TRACK_COUNT + one.track for one in (a, b))
     keys: Ints = np.union1d(key_a, key_b).astype(np.int64)
-    words_a, length_a = _sequences(key_a, a.action, keys)
-    words_b, length_b = _sequences(key_b, b.action, keys)
+    words_a, length_a = _padded_sequences(key_a, a.action, keys)
+    words_b, length_b = _padded_sequences(key_b, b.action, keys)
     longer = np.maximum(length_a, length_b)
     score = np.empty(len(keys))
     for length in np.unique(longer):
         some = np.flatnonzero(longer == length)
-        distance = _distances(words_a[some, :length], words_b[some, :length], length_a[some], length_b[some])
+        distance = _levenshtein(words_a[some, :length], words_b[some, :length], length_a[some], length_b[some])
         score[some] = 1 - distance / length
-    return per_clip(a.clips, (keys // TRACKS, np.ones(len(keys))), (keys // TRACKS, score))
+    return sum_by_clip(a.annotation_count, (keys // TRACK_COUNT, np.ones(len(keys))), (keys // TRACK_COUNT, score))
 
 
-def _sequences(key: Ints, action: Ints, keys: Ints) -> tuple[Ints, Ints]:
+def _padded_sequences(key: Ints, action: Ints, keys: Ints) -> tuple[Ints, Ints]:
     """(S, L) actions of each sequence in order of time, padded with -1, and (S,) their lengths."""
     row = np.searchsorted(keys, key)
     length = np.bincount(row, minlength=len(keys))
@@ -32,7 +32,7 @@ def _sequences(key: Ints, action: Ints, keys: Ints) -> tuple[Ints, Ints]:
     return words, length
 
 
-def _distances(a: Ints, b: Ints, length_a: Ints, length_b: Ints) -> Ints:
+def _levenshtein(a: Ints, b: Ints, length_a: Ints, length_b: Ints) -> Ints:
     """(S,) Levenshtein distances of S pairs of sequences at once."""
     count, width = a.shape[0], b.shape[1]
     row = np.broadcast_to(np.arange(width + 1), (count, width + 1)).copy()

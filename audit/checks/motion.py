@@ -7,219 +7,299 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from xsheet.annotate.motion.curves import FPS, side_share
-from xsheet.annotate.motion.segments import Chain
-from xsheet.audit.checks.base import Check, Claim, Outcome, View
-from xsheet.audit.checks.evidence import Measured, Quantity, quantity_of
-from xsheet.audit.settings import AuditSettings, MotionLimits
+from xsheet.annotate.motion.curves import FPS, hand_motion_share
+from xsheet.annotate.motion.segments import MotionEpisode
+from xsheet.audit.checks.base import AnnotationView, Check, CheckResult, MeasuredPhase
+from xsheet.audit.checks.evidence import ClipEvidence, MotionQuantity, find_quantity
+from xsheet.audit.settings import AuditSettings, MotionCheckLimits
 from xsheet.schemas import vocab
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, span_of_frames
 
 # Classes that are a state: the part may stand still in them.
-_STATES: frozenset[vocab.Action] = frozenset({
+_STATIC_ACTIONS: frozenset[vocab.Action] = frozenset({
     "talk", "listen", "pause", "look_at_camera", "cross_arms", "hand_on_chest", "hold_object", "rest", "close_eyes",
     "fist", "palm_up", "other",
 })  # fmt: skip
-_SAME_LENGTH = 0.3  # of a phase: what its length may differ by from that of the movement it means
+_LENGTH_TOLERANCE_SHARE = 0.3  # of a phase: what its length may differ by from that of the movement it means
 # Of the least leg that counts as an action: small legs join what larger ones tell apart, and find what they do not.
-_SCALES = (1.0, 0.6)
-_SIDED: frozenset[vocab.Action] = frozenset({"turn_head", "tilt_head", "look_away"})
-_FEW_COVERED = 0.25  # share of a movement that a phase covers without having seen it
+_AMPLITUDE_SCALES = (1.0, 0.6)
+_DIRECTIONAL_ACTIONS: frozenset[vocab.Action] = frozenset({"turn_head", "tilt_head", "look_away"})
+_MIN_COVERED_SHARE = 0.25  # share of a movement that a phase covers without having seen it
 
 
-def _open(claim: Claim, limits: MotionLimits) -> bool:
-    return claim.seen is None or claim.seen < limits.min_seen
+def _is_unverifiable(measured_phase: MeasuredPhase, limits: MotionCheckLimits) -> bool:
+    return measured_phase.visible_share is None or measured_phase.visible_share < limits.min_visible_share
 
 
-def _moves(view: View, settings: AuditSettings) -> Iterator[Outcome]:
-    limits, measured = settings.motion, view.measured
+def _check_motion_ratio(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
+    limits, measured = settings.motion, view.clip_evidence
     if measured is None:
         return
-    still = {track: measured.still_speed(track, mask) for track, mask in view.busy.items()}
-    for claim in view.claims:
+    still = {track: measured.resting_speed(track, mask) for track, mask in view.active_frames.items()}
+    for claim in view.measured_phases:
         phase = claim.phase
-        if phase.action not in _STATES and phase.kind != "rest":
-            moved = None if _open(claim, limits) else measured.mean_speed(phase.track, claim.frames)
+        if phase.action not in _STATIC_ACTIONS and phase.kind != "rest":
+            moved = None if _is_unverifiable(claim, limits) else measured.mean_speed(phase.track, claim.frames)
             at_rest = still.get(phase.track)
             if moved is None or at_rest is None:
-                yield Outcome(None, phase=phase)
+                yield CheckResult(None, phase=phase)
             else:
-                yield Outcome(moved / at_rest >= limits.min_ratio, moved / at_rest, limits.min_ratio, phase)
+                yield CheckResult(
+                    moved / at_rest >= limits.min_motion_ratio, moved / at_rest, limits.min_motion_ratio, phase
+                )
 
 
-def _rests(view: View, settings: AuditSettings) -> Iterator[Outcome]:
-    limits, measured = settings.motion, view.measured
+def _check_rest_speed(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
+    limits, measured = settings.motion, view.clip_evidence
     if measured is None:
         return
-    for claim in view.claims:
+    for claim in view.measured_phases:
         if claim.phase.action == "rest":
-            moved = None if _open(claim, limits) else measured.mean_speed("whole_body", claim.frames)
+            moved = None if _is_unverifiable(claim, limits) else measured.mean_speed("whole_body", claim.frames)
             passed = None if moved is None else moved <= limits.max_rest_speed
-            yield Outcome(passed, moved, limits.max_rest_speed, claim.phase)
+            yield CheckResult(passed, moved, limits.max_rest_speed, claim.phase)
 
 
-def _energy(view: View, settings: AuditSettings) -> Iterator[Outcome]:
-    limits, measured = settings.motion, view.measured
+def _check_energy_gain(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
+    limits, measured = settings.motion, view.clip_evidence
     if measured is None:
         return
-    for claim in view.claims:
+    for claim in view.measured_phases:
         phase = claim.phase
-        if phase.action not in _STATES and phase.track in measured.speed:
+        if phase.action not in _STATIC_ACTIONS and phase.track in measured.speeds:
             gain = (
                 None
-                if _open(claim, limits)
-                else measured.energy_gain(phase.track, claim.frames, view.busy[phase.track])
+                if _is_unverifiable(claim, limits)
+                else measured.motion_energy_gain(phase.track, claim.frames, view.active_frames[phase.track])
             )
             passed = None if gain is None else gain > limits.min_energy_gain
-            yield Outcome(passed, gain, limits.min_energy_gain, phase)
+            yield CheckResult(passed, gain, limits.min_energy_gain, phase)
 
 
-def _displaced(view: View, settings: AuditSettings) -> Iterator[Outcome]:
-    limits, measured = settings.motion, view.measured
+def _check_displacement(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
+    limits, measured = settings.motion, view.clip_evidence
     if measured is None:
         return
-    for claim in view.claims:
-        quantity = quantity_of(claim.phase.action, claim.phase.track)
+    for claim in view.measured_phases:
+        quantity = find_quantity(claim.phase.action, claim.phase.track)
         if quantity is not None:
             sigma_us = max(claim.phase.start_sigma_us or 0, claim.phase.end_sigma_us or 0)
-            limit_s = max(limits.max_displacement_s, min(2 * sigma_us / US_PER_S, limits.max_excused_s))
-            found = None if _open(claim, limits) else _displacement_s(claim, measured, quantity, limit_s, limits)
-            yield Outcome(None if found is None else found <= limit_s, found, limit_s, claim.phase)
+            limit_s = max(limits.max_displacement_s, min(2 * sigma_us / US_PER_S, limits.max_sigma_tolerance_s))
+            found = (
+                None if _is_unverifiable(claim, limits) else _displacement_s(claim, measured, quantity, limit_s, limits)
+            )
+            yield CheckResult(None if found is None else found <= limit_s, found, limit_s, claim.phase)
 
 
 def _displacement_s(
-    claim: Claim, measured: Measured, quantity: Quantity, limit_s: float, limits: MotionLimits
+    measured_phase: MeasuredPhase,
+    evidence: ClipEvidence,
+    quantity: MotionQuantity,
+    limit_s: float,
+    limits: MotionCheckLimits,
 ) -> float | None:
     """How far a phase lies from the movement it means; None where no movement near it has its length.
 
     A movement that begins and ends within the limit is meant, whatever else is near; else the nearest one of the same
     length is, which tells a phase that was moved from one whose ends are loose.
     """
-    start, stop = claim.frames.start, claim.frames.stop
+    start, stop = measured_phase.frames.start, measured_phase.frames.stop
     near: list[tuple[float, float]] = []
-    for scale in _SCALES:
-        spans = measured.movement_spans(quantity, scale=scale)
+    for scale in _AMPLITUDE_SCALES:
+        spans = evidence.movement_spans(quantity, scale=scale)
         near += [((a - start) / FPS, (b - stop) / FPS) for a, b in spans]
         fitting = min((max(abs(a), abs(b)) for a, b in near), default=None)
         if fitting is not None and fitting <= limit_s:
             return fitting
-    same = max(limits.same_length_s, _SAME_LENGTH * (stop - start) / FPS)
+    same = max(limits.length_tolerance_s, _LENGTH_TOLERANCE_SHARE * (stop - start) / FPS)
     moved = [(a, b) for a, b in near if abs(a - b) <= same or min(a * b, abs(a) - limit_s, abs(b) - limit_s) > 0]
     nearest = min((abs(a + b) / 2 for a, b in moved), default=None)
-    return nearest if nearest is not None and limit_s < nearest <= limits.max_reach_s else None
+    return nearest if nearest is not None and limit_s < nearest <= limits.max_match_distance_s else None
 
 
-def _fits(view: View, settings: AuditSettings) -> Iterator[Outcome]:
-    limits, measured = settings.motion, view.measured
+def _check_moving_share(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
+    limits, measured = settings.motion, view.clip_evidence
     if measured is None:
         return
-    for claim in view.claims:
-        quantity = quantity_of(claim.phase.action, claim.phase.track)
-        if quantity is not None and not _open(claim, limits):
-            share = _moving_share(claim, measured.movements(quantity, scale=_SCALES[0]))
-            if share < limits.min_fit:
-                share = _moving_share(claim, measured.movements(quantity, scale=_SCALES[1]))
-            yield Outcome(share >= limits.min_fit, share, limits.min_fit, claim.phase)
+    for claim in view.measured_phases:
+        quantity = find_quantity(claim.phase.action, claim.phase.track)
+        if quantity is not None and not _is_unverifiable(claim, limits):
+            share = _moving_share(claim, measured.movements(quantity, scale=_AMPLITUDE_SCALES[0]))
+            if share < limits.min_moving_share:
+                share = _moving_share(claim, measured.movements(quantity, scale=_AMPLITUDE_SCALES[1]))
+            yield CheckResult(share >= limits.min_moving_share, share, limits.min_moving_share, claim.phase)
 
 
-def _moving_share(claim: Claim, chains: list[Chain]) -> float:
+def _moving_share(measured_phase: MeasuredPhase, episodes: list[MotionEpisode]) -> float:
     """Share of a phase that lies in movements."""
-    start, stop = claim.frames.start, claim.frames.stop
-    inside = sum(max(0.0, min(stop, chain.end) - max(start, chain.start)) for chain in chains)
+    start, stop = measured_phase.frames.start, measured_phase.frames.stop
+    inside = sum(max(0.0, min(stop, chain.end) - max(start, chain.start)) for chain in episodes)
     return min(1.0, inside / max(stop - start, 1))
 
 
-def _right_side(view: View, settings: AuditSettings) -> Iterator[Outcome]:
-    limits, measured = settings.motion, view.measured
+def _check_side(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
+    limits, measured = settings.motion, view.clip_evidence
     if measured is None:
         return
-    for claim in view.claims:
+    for claim in view.measured_phases:
         phase = claim.phase
         if phase.laterality not in ("left", "right"):
             continue
-        if phase.action in _SIDED:
-            toward = None if _open(claim, limits) else claim.strength
+        if phase.action in _DIRECTIONAL_ACTIONS:
+            toward = None if _is_unverifiable(claim, limits) else claim.class_strength
             # Too little to either side is no matter of sides.
-            passed = None if toward is None or abs(toward) < limits.min_strength else toward > 0
-            yield Outcome(passed, toward, 0.0, phase)
+            passed = None if toward is None or abs(toward) < limits.min_class_strength else toward > 0
+            yield CheckResult(passed, toward, 0.0, phase)
         elif phase.track in vocab.SIDED_TRACK:
-            both = [measured.seen_share(track, claim.frames) or 0.0 for track in vocab.SIDED_TRACK]
-            seen = max(both) >= limits.min_seen
-            share = side_share(measured.course, claim.frames, left=phase.laterality == "left") if seen else None
-            yield Outcome(
+            both = [measured.visible_share(track, claim.frames) or 0.0 for track in vocab.SIDED_TRACK]
+            seen = max(both) >= limits.min_visible_share
+            share = hand_motion_share(measured.curves, claim.frames, left=phase.laterality == "left") if seen else None
+            yield CheckResult(
                 None if share is None else share >= limits.min_side_share, share, limits.min_side_share, phase
             )
 
 
-def _right_class(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+def _check_class_strength(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
     limits = settings.motion
-    for claim in view.claims:
+    for claim in view.measured_phases:
         if claim.phase.action != "rest":
-            strength = None if _open(claim, limits) or claim.strength is None else abs(claim.strength)
-            passed = None if strength is None else strength >= limits.min_strength
-            yield Outcome(passed, strength, limits.min_strength, claim.phase)
+            strength = (
+                None if _is_unverifiable(claim, limits) or claim.class_strength is None else abs(claim.class_strength)
+            )
+            passed = None if strength is None else strength >= limits.min_class_strength
+            yield CheckResult(passed, strength, limits.min_class_strength, claim.phase)
 
 
-def _visible(view: View, settings: AuditSettings) -> Iterator[Outcome]:
-    limit = settings.motion.min_seen
-    for claim in view.claims:
-        seen = claim.seen
-        yield Outcome(True if seen is not None and seen >= limit else None, seen, limit, claim.phase)
+def _check_visibility(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
+    limit = settings.motion.min_visible_share
+    for claim in view.measured_phases:
+        seen = claim.visible_share
+        yield CheckResult(True if seen is not None and seen >= limit else None, seen, limit, claim.phase)
 
 
-def _camera(view: View, settings: AuditSettings) -> Iterator[Outcome]:
+def _check_static_camera(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
     base, clip, limit = view.annotation.base, view.clip, settings.motion.max_camera_motion
     if base is not None and base.camera == "static" and clip is not None and clip.camera_motion is not None:
-        yield Outcome(clip.camera_motion <= limit, clip.camera_motion, limit)
+        yield CheckResult(clip.camera_motion <= limit, clip.camera_motion, limit)
 
 
-def _missed(view: View, settings: AuditSettings) -> Iterator[Outcome]:
-    limits, measured = settings.motion, view.measured
+def _check_missed_motion(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
+    limits, measured = settings.motion, view.clip_evidence
     if measured is None or view.annotation.status != "ok":
         return
-    for quantity, frames, chain in measured.large_movements(limits.missed_scale, limits.min_missed_s):
-        busy = view.busy.get(quantity.track)
-        is_free = busy is None or np.count_nonzero(busy[frames.start : frames.stop]) < _FEW_COVERED * len(frames)
-        if is_free and measured.stands_out(quantity, frames, chain):
-            span, size = span_of_frames(frames, CLIP_RATE), abs(chain.peak) / quantity.least
-            yield Outcome(
-                False, size, limits.missed_scale, detail=f"{quantity.track} moves at {span}, and no phase says so",
-                start_us=span.start_us, end_us=span.end_us,
-            )  # fmt: skip
+    for quantity, frames, chain in measured.large_movements(limits.min_missed_amplitude, limits.min_missed_duration_s):
+        busy = view.active_frames.get(quantity.track)
+        is_free = busy is None or np.count_nonzero(busy[frames.start : frames.stop]) < _MIN_COVERED_SHARE * len(frames)
+        if is_free and measured.exceeds_usual_range(quantity, frames, chain):
+            span, size = span_of_frames(frames, CLIP_RATE), abs(chain.peak) / quantity.min_amplitude
+            yield CheckResult(
+                False,
+                size,
+                limits.min_missed_amplitude,
+                detail=f"{quantity.track} moves at {span}, and no phase says so",
+                start_us=span.start_us,
+                end_us=span.end_us,
+            )
 
 
-def missed_us(outcomes: list[Outcome]) -> int:
+def missed_duration_us(results: list[CheckResult]) -> int:
     """Time of movements that no phase names; those of several quantities at once count once."""
     total = end = 0
-    for start, stop in sorted((o.start_us or 0, o.end_us or 0) for o in outcomes):
+    for start, stop in sorted((o.start_us or 0, o.end_us or 0) for o in results):
         total += max(0, stop - max(start, end))
         end = max(end, stop)
     return total
 
 
-GROUNDING = (
-    Check(id="G1", why="a movement that is claimed shows in the part that is named", severity="error",
-          number="motion_ratio", sense=">=", judge=_moves,
-          formula="mean speed inside / median speed outside the phases of the track (§9-G1)"),
-    Check(id="G1b", why="who rests does not move", severity="warning", number="rest_speed", sense="<=", judge=_rests,
-          formula="mean speed of the fastest part, 1 = a small movement (§9-G1)"),
-    Check(id="G2", why="a phase holds more of the motion than of the time", severity="warning", number="energy_gain",
-          sense=">=", judge=_energy,
-          formula="share of the motion - share of the time, beside the track's other phases (§9-G2)"),
-    Check(id="G3", why="a phase begins and ends with the movement it means", severity="error", number="displacement_s",
-          sense="<=", judge=_displaced,
-          formula="mean of both ends' distances to the nearest movement of the same length (after §9-G3)"),
-    Check(id="G5", why="a phase is not much longer than its movement", severity="warning", number="moving_share",
-          sense=">=", judge=_fits, formula="share of the phase in which its quantity is away from rest"),
-    Check(id="G4", why="the side that is named is the side that moves", severity="error", number="toward_side",
-          sense=">=", judge=_right_side,
-          formula="named hand / both hands; signed excursion of yaw, roll or gaze (§9-G4)"),
-    Check(id="G6", why="the class that is named shows", severity="error", number="strength", sense=">=",
-          judge=_right_class, formula="size in the quantity of the class / least that counts (§9-G6)"),
-    Check(id="G7", why="what is not seen cannot be verified", severity="info", number="seen_share", sense=">=",
-          judge=_visible, formula="share of the frames in which the part is seen (§9-G7)"),
-    Check(id="G8", why="a camera that is called static stands", severity="info", number="camera_motion", sense="<=",
-          judge=_camera, formula="median motion of the background, picture heights per second (§9-G8)"),
-    Check(id="G9", why="a clear movement has a phase", severity="warning", number="size", sense="<=", judge=_missed,
-          formula="size of a movement outside all phases of its track / least that counts (after §9-G9)"),
-)  # fmt: skip
+MOTION_CHECKS = (
+    Check(
+        id="G1",
+        requirement="a movement that is claimed shows in the part that is named",
+        severity="error",
+        metric="motion_ratio",
+        comparator=">=",
+        evaluate=_check_motion_ratio,
+        formula="mean speed inside / median speed outside the phases of the track (§9-G1)",
+    ),
+    Check(
+        id="G1b",
+        requirement="who rests does not move",
+        severity="warning",
+        metric="rest_speed",
+        comparator="<=",
+        evaluate=_check_rest_speed,
+        formula="mean speed of the fastest part, 1 = a small movement (§9-G1)",
+    ),
+    Check(
+        id="G2",
+        requirement="a phase holds more of the motion than of the time",
+        severity="warning",
+        metric="motion_energy_gain",
+        comparator=">=",
+        evaluate=_check_energy_gain,
+        formula="share of the motion - share of the time, beside the track's other phases (§9-G2)",
+    ),
+    Check(
+        id="G3",
+        requirement="a phase begins and ends with the movement it means",
+        severity="error",
+        metric="displacement_s",
+        comparator="<=",
+        evaluate=_check_displacement,
+        formula="mean of both ends' distances to the nearest movement of the same length (after §9-G3)",
+    ),
+    Check(
+        id="G5",
+        requirement="a phase is not much longer than its movement",
+        severity="warning",
+        metric="moving_share",
+        comparator=">=",
+        evaluate=_check_moving_share,
+        formula="share of the phase in which its quantity is away from rest",
+    ),
+    Check(
+        id="G4",
+        requirement="the side that is named is the side that moves",
+        severity="error",
+        metric="toward_side",
+        comparator=">=",
+        evaluate=_check_side,
+        formula="named hand / both hands; signed excursion of yaw, roll or gaze (§9-G4)",
+    ),
+    Check(
+        id="G6",
+        requirement="the class that is named shows",
+        severity="error",
+        metric="strength",
+        comparator=">=",
+        evaluate=_check_class_strength,
+        formula="size in the quantity of the class / least that counts (§9-G6)",
+    ),
+    Check(
+        id="G7",
+        requirement="what is not seen cannot be verified",
+        severity="info",
+        metric="visible_share",
+        comparator=">=",
+        evaluate=_check_visibility,
+        formula="share of the frames in which the part is seen (§9-G7)",
+    ),
+    Check(
+        id="G8",
+        requirement="a camera that is called static stands",
+        severity="info",
+        metric="camera_motion",
+        comparator="<=",
+        evaluate=_check_static_camera,
+        formula="median motion of the background, picture heights per second (§9-G8)",
+    ),
+    Check(
+        id="G9",
+        requirement="a clear movement has a phase",
+        severity="warning",
+        metric="size",
+        comparator="<=",
+        evaluate=_check_missed_motion,
+        formula="size of a movement outside all phases of its track / least that counts (after §9-G9)",
+    ),
+)

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from xsheet.audit.agreement.matching import match
-from xsheet.audit.agreement.phase_arrays import Bools, Floats, Units, units_of
+from xsheet.audit.agreement.matching import match_phases
+from xsheet.audit.agreement.phase_arrays import Bools, Floats, PhaseArrays, phase_arrays
 from xsheet.schemas import vocab
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.layers import LayerRun
@@ -21,26 +21,28 @@ BINS = 10  # of the expected calibration error, as in Guo et al., On Calibration
 class Calibration:
     """Chance of acceptance as a function that rises with the support, linear between its knots."""
 
-    support: tuple[float, ...]  # knots, ascending
-    accepted: tuple[float, ...]  # 0..1, never falling
-    phases: int  # decisions it rests on
-    error_raw: float  # expected calibration error of the support as it is
-    error_held_out: float  # of the fit, each clip judged by a fit on clips of other folds; NaN with too few clips
+    support_knots: tuple[float, ...]  # knots, ascending
+    acceptance_knots: tuple[float, ...]  # 0..1, never falling
+    decision_count: int  # decisions it rests on
+    raw_calibration_error: float  # expected calibration error of the support as it is
+    held_out_calibration_error: (
+        float  # of the fit, each clip judged by a fit on clips of other folds; NaN with too few clips
+    )
 
-    def at(self, support: Floats) -> Floats:
+    def acceptance_probability(self, support: Floats) -> Floats:
         """Chance of acceptance at these supports."""
-        return np.asarray(np.interp(support, self.support, self.accepted))
+        return np.asarray(np.interp(support, self.support_knots, self.acceptance_knots))
 
 
-def accepted(found: Units, human: Units, *, min_tiou: float = 0.5) -> Bools:
+def is_accepted(predicted: PhaseArrays, human: PhaseArrays, *, min_tiou: float = 0.5) -> Bools:
     """(N,) whether a human layer of the same clips, row by row, kept a phase: track, class and tIoU."""
-    pairs = match(found, human, classes=True)
-    kept = np.zeros(len(found), np.bool_)
+    pairs = match_phases(predicted, human, same_class=True)
+    kept = np.zeros(len(predicted), np.bool_)
     kept[pairs.a[pairs.tiou >= min_tiou]] = True
     return kept
 
 
-def calibrate(support: Floats, decided: Bools, clip_ids: NDArray[np.str_]) -> Calibration:
+def fit_isotonic(support: Floats, is_accepted: Bools, clip_ids: NDArray[np.str_]) -> Calibration:
     """Fit on (N,) phases, their support, whether a human accepted them, and the clip each is of.
 
     Raises:
@@ -48,34 +50,34 @@ def calibrate(support: Floats, decided: Bools, clip_ids: NDArray[np.str_]) -> Ca
     """
     if not len(support):
         raise ConfigError(
-            where="calibration", expected="phases that humans decided on", came="none", todo="review some clips first"
+            where="calibration", expected="phases that humans decided on", got="none", hint="review some clips first"
         )
     # By the clip's own name, so that a clip stays in its fold whatever is added.
     fold = np.array([zlib.crc32(str(clip).encode()) % FOLDS for clip in clip_ids])
     held_out = np.full(len(support), np.nan)
     for k in range(FOLDS):
         if (fold != k).any():
-            held_out[fold == k] = np.interp(support[fold == k], *_isotonic(support[fold != k], decided[fold != k]))
-    knots, chance = _isotonic(support, decided)
+            held_out[fold == k] = np.interp(support[fold == k], *_isotonic(support[fold != k], is_accepted[fold != k]))
+    knots, chance = _isotonic(support, is_accepted)
     return Calibration(
-        support=tuple(knots.tolist()),
-        accepted=tuple(chance.tolist()),
-        phases=len(support),
-        error_raw=calibration_error(support, decided),
-        error_held_out=calibration_error(held_out, decided),
+        support_knots=tuple(knots.tolist()),
+        acceptance_knots=tuple(chance.tolist()),
+        decision_count=len(support),
+        raw_calibration_error=calibration_error(support, is_accepted),
+        held_out_calibration_error=calibration_error(held_out, is_accepted),
     )
 
 
-def calibration_error(stated: Floats, decided: Bools, *, bins: int = BINS) -> float:
+def calibration_error(predicted: Floats, is_accepted: Bools, *, bins: int = BINS) -> float:
     """Expected calibration error: mean gap of stated chance and rate of acceptance over bins of equal width.
 
     NaN where nothing is stated.
     """
-    if not len(stated) or np.isnan(stated).any():
+    if not len(predicted) or np.isnan(predicted).any():
         return float("nan")
-    place = np.minimum((stated * bins).astype(np.int64), bins - 1)
-    gap = np.bincount(place, weights=stated - decided, minlength=bins)
-    return float(np.abs(gap).sum() / len(stated))
+    place = np.minimum((predicted * bins).astype(np.int64), bins - 1)
+    gap = np.bincount(place, weights=predicted - is_accepted, minlength=bins)
+    return float(np.abs(gap).sum() / len(predicted))
 
 
 def _isotonic(support: Floats, decided: Bools) -> tuple[Floats, Floats]:
@@ -85,7 +87,7 @@ def _isotonic(support: Floats, decided: Bools) -> tuple[Floats, Floats]:
     return knots, np.asarray(isotonic_regression(rate, weights=count).x)
 
 
-def calibration_of(layer: LayerRun, human: LayerRun) -> Calibration | None:
+def calibrate_from_review(layer: LayerRun, human: LayerRun) -> Calibration | None:
     """Support of the phases of a layer to their acceptance by people, over the clips that people went through.
 
     A phase is accepted when the human layer has it: track, class and tIoU of 0.5. None where no phase of such a clip
@@ -93,7 +95,7 @@ def calibration_of(layer: LayerRun, human: LayerRun) -> Calibration | None:
     """
     said = {row.clip_id: row for row in human.read() if row.status == "ok"}
     rows = [row for row in layer.read() if row.status == "ok" and row.clip_id in said]
-    found, kept = units_of(rows), units_of(said[row.clip_id] for row in rows)
+    found, kept = phase_arrays(rows), phase_arrays(said[row.clip_id] for row in rows)
     support = np.array([
         np.nan if p.evidence is None or p.evidence.support_k is None or not p.evidence.k
         else min(1.0, p.evidence.support_k / p.evidence.k)
@@ -103,4 +105,4 @@ def calibration_of(layer: LayerRun, human: LayerRun) -> Calibration | None:
     known = np.isfinite(support)
     if not known.any():
         return None
-    return calibrate(support[known], accepted(found, kept)[known], found.clip_ids[found.of][known])
+    return fit_isotonic(support[known], is_accepted(found, kept)[known], found.clip_ids[found.annotation_index][known])

@@ -16,45 +16,49 @@ RANDOM_SHARE = 0.1  # of a sample, whatever the score: without it the estimate i
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picked:
+class SampledClip:
     """A clip for a human to look at. Only those picked at random estimate the whole layer."""
 
     clip_id: str
     decile: int  # of the score, 0 = the worst tenth
-    why: Literal["random", "stratum"]
+    selection: Literal["random", "stratum"]
 
 
-def wilson(hits: int, looked_at: int, *, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Bounds of a rate of which `hits` of `looked_at` were seen, two-sided (Wilson, 1927); (0, 1) when none was."""
-    if not 0 <= hits <= looked_at:
-        raise ValueError(f"expected 0 <= hits <= looked_at, got {hits} of {looked_at}")
-    if looked_at == 0:
+    if not 0 <= successes <= trials:
+        raise ValueError(f"expected 0 <= hits <= looked_at, got {successes} of {trials}")
+    if trials == 0:
         return 0.0, 1.0
     z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
-    rate, size = hits / looked_at, looked_at + z2
-    centre = (hits + z2 / 2) / size
-    reach = math.sqrt(z2) / size * math.sqrt(looked_at * rate * (1 - rate) + z2 / 4)
+    rate, size = successes / trials, trials + z2
+    centre = (successes + z2 / 2) / size
+    reach = math.sqrt(z2) / size * math.sqrt(trials * rate * (1 - rate) + z2 / 4)
     low, high = max(0.0, centre - reach), min(1.0, centre + reach)
-    return low if hits else 0.0, high if hits < looked_at else 1.0  # else rounding leaves 3e-15
+    return low if successes else 0.0, high if successes < trials else 1.0  # else rounding leaves 3e-15
 
 
-def size_for(rate: float, *, defects: int = 0, confidence: float = 0.95) -> int:
+def required_sample_size(max_defect_rate: float, *, allowed_defects: int = 0, confidence: float = 0.95) -> int:
     """Smallest sample in which at most `defects` show that the rate of defects is at most `rate`, one-sided and exact.
 
-    size_for(0.05) is 59: no defect in 59 leaves a chance of 5 % that the rate is above 5 %.
+    required_sample_size(0.05) is 59: no defect in 59 leaves a chance of 5 % that the rate is above 5 %.
     """
-    if not (0 < rate < 1 and 0 < confidence < 1 and defects >= 0):
-        raise ValueError(f"expected 0 < rate, confidence < 1 <= 1 + defects, got {rate}, {confidence}, {defects}")
-    low, high = defects, defects + 1
-    while bdtr(defects, high, rate) > 1 - confidence:
+    if not (0 < max_defect_rate < 1 and 0 < confidence < 1 and allowed_defects >= 0):
+        raise ValueError(
+            f"expected 0 < rate, confidence < 1 <= 1 + defects, got {max_defect_rate}, {confidence}, {allowed_defects}"
+        )
+    low, high = allowed_defects, allowed_defects + 1
+    while bdtr(allowed_defects, high, max_defect_rate) > 1 - confidence:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if bdtr(defects, middle, rate) <= 1 - confidence else (middle, high)
+        low, high = (
+            (low, middle) if bdtr(allowed_defects, middle, max_defect_rate) <= 1 - confidence else (middle, high)
+        )
     return high
 
 
-def draw(scores: Mapping[str, float], *, size: int, seed: int) -> tuple[Picked, ...]:
+def stratified_sample(scores: Mapping[str, float], *, size: int, seed: int) -> tuple[SampledClip, ...]:
     """Clips to look at: a tenth at random from all, the rest in equal numbers from each decile of the score.
 
     The same clips, scores and seed give the same sample in any order; a clip's luck hangs on its name and the seed.
@@ -74,7 +78,7 @@ def draw(scores: Mapping[str, float], *, size: int, seed: int) -> tuple[Picked, 
     in_turn = sorted(turn, key=lambda clip: (turn[clip], decile[clip]))
     picked = at_random | set(in_turn[: size - len(at_random)])
     return tuple(
-        Picked(clip_id=clip, decile=decile[clip], why="random" if clip in at_random else "stratum")
+        SampledClip(clip_id=clip, decile=decile[clip], selection="random" if clip in at_random else "stratum")
         for clip in ranked
         if clip in picked
     )

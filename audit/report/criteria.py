@@ -5,22 +5,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xsheet.audit.agreement.bootstrap import Estimate, estimate, per_clip, ratio, resampled
+from xsheet.audit.agreement.bootstrap import (
+    IntervalEstimate,
+    bootstrap_sums,
+    percentile_interval,
+    safe_ratio,
+    sum_by_clip,
+)
 from xsheet.audit.gate import Criterion
-from xsheet.audit.pipeline import Audited
-from xsheet.audit.report.charts import Whisker, whisker
-from xsheet.audit.report.summary import RESAMPLES, percent, share_of
-from xsheet.audit.scores import Judged
+from xsheet.audit.pipeline import AuditResult
+from xsheet.audit.report.charts import Whisker, build_whisker
+from xsheet.audit.report.summary import BOOTSTRAP_RESAMPLES, format_percent, wilson_estimate
+from xsheet.audit.scores import ScoredAnnotation
 
-_NOTHING = Estimate(None, None, None)
+_NO_INTERVAL = IntervalEstimate(None, None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GateRow:
+class CriterionRow:
     """One criterion."""
 
     name: str
-    why: str
+    description: str
     value: str
     bounds: str
     limit: str
@@ -29,63 +35,63 @@ class GateRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GateView:
+class GateSection:
     """The gate."""
 
-    rows: tuple[GateRow, ...]
+    rows: tuple[CriterionRow, ...]
     passed: bool
 
     @property
-    def failed(self) -> int:
+    def failed_count(self) -> int:
         """Criteria that are not kept."""
         return sum(not row.passed for row in self.rows)
 
 
-def gate_view(audited: Audited) -> GateView:
+def build_gate_section(audited: AuditResult) -> GateSection:
     """The gate of an audit."""
     intervals = _intervals(audited)
-    rows = tuple(_row(one, intervals.get(one.name, _NOTHING)) for one in audited.gate.criteria)
-    return GateView(rows=rows, passed=audited.gate.passed)
+    rows = tuple(_row(one, intervals.get(one.name, _NO_INTERVAL)) for one in audited.gate.criteria)
+    return GateSection(rows=rows, passed=audited.gate.passed)
 
 
-def _row(one: Criterion, interval: Estimate) -> GateRow:
-    number = Estimate(one.value, interval.low, interval.high)
+def _row(one: Criterion, interval: IntervalEstimate) -> CriterionRow:
+    number = IntervalEstimate(one.value, interval.low, interval.high)
     low, high = number.low, number.high
-    return GateRow(
+    return CriterionRow(
         name=one.name.replace("_", " "),
-        why=one.why,
-        value="not measured" if one.value is None else percent(one.value),
-        bounds="" if one.value is None or low is None or high is None else f"{100 * low:.3g} to {percent(high)}",
-        limit=f"{'≤' if one.sense == '<=' else '≥'} {percent(one.limit)}",
+        description=one.description,
+        value="not measured" if one.value is None else format_percent(one.value),
+        bounds="" if one.value is None or low is None or high is None else f"{100 * low:.3g} to {format_percent(high)}",
+        limit=f"{'≤' if one.comparator == '<=' else '≥'} {format_percent(one.limit)}",
         passed=one.passed,
-        whisker=whisker(number, limit=one.limit, ends=(0.0, _end(one, high or 0.0))),
+        whisker=build_whisker(number, limit=one.limit, value_range=(0.0, _axis_maximum(one, high or 0.0))),
     )
 
 
-def _end(one: Criterion, high: float) -> float:
+def _axis_maximum(one: Criterion, high: float) -> float:
     """The scale of a share that has to be small shows what is small."""
-    return 1.0 if one.sense == ">=" else min(1.0, max(0.2, 1.2 * high, 1.2 * (one.value or 0.0), 2 * one.limit))
+    return 1.0 if one.comparator == ">=" else min(1.0, max(0.2, 1.2 * high, 1.2 * (one.value or 0.0), 2 * one.limit))
 
 
-def _intervals(audited: Audited) -> dict[str, Estimate]:
+def _intervals(audited: AuditResult) -> dict[str, IntervalEstimate]:
     """By criterion: Wilson's for shares of annotations and replies, resampled clips for shares of what clips hold."""
-    judged, said, found = audited.judged, audited.replies, dict(_resampled(audited.judged))
+    judged, said, found = audited.annotations, audited.responses, dict(_bootstrap_intervals(audited.annotations))
     values = {one.name: one.value for one in audited.gate.criteria}
     if values.get("structure") is not None:
-        found["structure"] = share_of(round((values["structure"] or 0.0) * len(judged)), len(judged))
-    found["unusable"] = Estimate(values.get("unusable"), *said.bounds("truncated", "invalid"))
+        found["structure"] = wilson_estimate(round((values["structure"] or 0.0) * len(judged)), len(judged))
+    found["unusable"] = IntervalEstimate(values.get("unusable"), *said.wilson_bounds("truncated", "invalid"))
     if audited.agreement is not None:
-        found["f1"] = audited.agreement.tracks.at[1].f1
+        found["f1"] = audited.agreement.track_detection.by_tiou[1].f1
     return found
 
 
-def _resampled(judged: Sequence[Judged]) -> Iterator[tuple[str, Estimate]]:
+def _bootstrap_intervals(judged: Sequence[ScoredAnnotation]) -> Iterator[tuple[str, IntervalEstimate]]:
     ids, clip = np.unique([one.clip_id for one in judged], return_inverse=True)
     names = ("phases", "visible", "refuted", "missed_us", "moving_us")
     columns = ((clip, np.array([getattr(one, name) for one in judged], dtype=np.int64)) for name in names)
-    block = {"sums": per_clip(len(ids), *columns)}
-    sums = resampled([block], resamples=RESAMPLES, rng=np.random.default_rng(0))["sums"]
+    block = {"sums": sum_by_clip(len(ids), *columns)}
+    sums = bootstrap_sums([block], resamples=BOOTSTRAP_RESAMPLES, rng=np.random.default_rng(0))["sums"]
     phases, visible, refuted, missed, moving = sums.T
-    yield "hallucinated", estimate(ratio(refuted, visible))
-    yield "missed", estimate(ratio(missed, missed + moving))
-    yield "verifiable", estimate(ratio(visible, phases))
+    yield "hallucinated", percentile_interval(safe_ratio(refuted, visible))
+    yield "missed", percentile_interval(safe_ratio(missed, missed + moving))
+    yield "verifiable", percentile_interval(safe_ratio(visible, phases))

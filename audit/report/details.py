@@ -15,10 +15,10 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xsheet.annotate.lookup import SignalsOf
-from xsheet.audit.report.axis import Axis, Drawn, axis
-from xsheet.audit.report.findings import Findings
-from xsheet.audit.views import clip_facts
+from xsheet.annotate.lookup import SignalsLookup
+from xsheet.audit.report.axis import AxisInput, TimeAxis, build_time_axis
+from xsheet.audit.report.findings import LayerFindings
+from xsheet.audit.views import load_clip_metadata
 from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.columns import Record
@@ -27,36 +27,36 @@ from xsheet.schemas.review import Finding
 from xsheet.schemas.tables import ANNOTATIONS, CLIPS, Table, from_arrow, part_files, read_file
 
 R = TypeVar("R", bound=Record)
-PER_BLOCK = 20  # clips that are unpacked together
-_AT_ONCE = 64  # rows as records: signals of one clip take 150 kB
+CLIPS_PER_BLOCK = 20  # clips that are unpacked together
+_BATCH_ROWS = 64  # rows as records: signals of one clip take 150 kB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Detail:
+class ClipDetail:
     """One annotation with everything that is told of it."""
 
     annotation: Annotation
     findings: Sequence[Finding]
-    axis: Axis
-    film: str | None  # link to the clip, where it can be reached from the page
+    axis: TimeAxis
+    video_link: str | None  # link to the clip, where it can be reached from the page
 
 
-def details(
+def clip_details(
     set_folder: Path,
     layer: LayerRun,
     annotation_ids: Collection[str],
     *,
-    beside: Mapping[str, LayerRun],
-    findings: Findings,
+    other_layers: Mapping[str, LayerRun],
+    findings: LayerFindings,
     page: Path,
-) -> Iterator[Detail]:
+) -> Iterator[ClipDetail]:
     """Some annotations of a layer in detail, in stored order, a few in memory at a time.
 
     Args:
         set_folder: the set.
         layer: the layer.
         annotation_ids: those wanted.
-        beside: other layers by name, to stand beside it.
+        other_layers: other layers by name, to stand beside it.
         findings: what was found about it.
         page: where the page will lie; inside the set its clips can be reached.
 
@@ -65,50 +65,54 @@ def details(
     """
     chosen = list(_rows(layer.files, ANNOTATIONS, "annotation_id", annotation_ids))
     clip_ids = {one.clip_id for one in chosen}
-    clips = {clip.clip_id: clip for clip in clips_of(set_folder, clip_ids)}
-    others = [(name, _first_samples(other, clip_ids)) for name, other in beside.items()]
-    about, signals_of, facts = findings.about(annotation_ids), SignalsOf(set_folder), clip_facts(set_folder)
+    clips = {clip.clip_id: clip for clip in read_clips(set_folder, clip_ids)}
+    others = [(name, _phases_by_clip(other, clip_ids)) for name, other in other_layers.items()]
+    about, signals_of, facts = (
+        findings.by_annotation(annotation_ids),
+        SignalsLookup(set_folder),
+        load_clip_metadata(set_folder),
+    )
     for annotation in chosen:
         clip, found = clips.get(annotation.clip_id), about.get(annotation.annotation_id, [])
-        drawn = Drawn(
+        drawn = AxisInput(
             duration_us=annotation.duration_us,
             phases=annotation.phases,
-            others=[(name, rows[annotation.clip_id]) for name, rows in others if annotation.clip_id in rows],
+            other_layers=[(name, rows[annotation.clip_id]) for name, rows in others if annotation.clip_id in rows],
             findings=found,
             signals=signals_of(annotation.clip_id),
             cuts_us=() if clip is None else facts[clip.clip_id].cuts_us,
         )
-        film = None if clip is None else _link(set_folder, clip, page)
-        yield Detail(annotation=annotation, findings=found, axis=axis(drawn), film=film)
+        film = None if clip is None else _video_link(set_folder, clip, page)
+        yield ClipDetail(annotation=annotation, findings=found, axis=build_time_axis(drawn), video_link=film)
 
 
-def clips_of(set_folder: Path, clip_ids: Collection[str]) -> Iterator[Clip]:
+def read_clips(set_folder: Path, clip_ids: Collection[str]) -> Iterator[Clip]:
     """Some clips, in stored order."""
     return _rows(part_files(set_folder, CLIPS), CLIPS, "clip_id", clip_ids)
 
 
-def layer_name(layer: LayerRun) -> str:
+def layer_label(layer: LayerRun) -> str:
     """A layer as people call it: its word, and who made it."""
-    return f"{layer.layer} · {layer.made_by}"
+    return f"{layer.layer} · {layer.producer}"
 
 
-def named_beside(layer: LayerRun, others: Sequence[LayerRun]) -> dict[str, LayerRun]:
+def label_layers(layer: LayerRun, others: Sequence[LayerRun]) -> dict[str, LayerRun]:
     """Other layers by name; those that are called like another one tell their run too."""
     found: dict[str, LayerRun] = {}
     for other in others:
-        name = layer_name(other)
-        found[name if name not in {layer_name(layer), *found} else f"{other.layer} · {other.run.run_id[:12]}"] = other
+        name = layer_label(other)
+        found[name if name not in {layer_label(layer), *found} else f"{other.layer} · {other.run.run_id[:12]}"] = other
     return found
 
 
-def packed(pieces: Sequence[str]) -> Iterator[str]:
-    """Pieces of a page as blocks of text, PER_BLOCK of them in each; the same pieces give the same blocks."""
-    for first in range(0, len(pieces), PER_BLOCK):
-        told = json.dumps(pieces[first : first + PER_BLOCK], ensure_ascii=False).encode()
+def pack_blocks(pieces: Sequence[str]) -> Iterator[str]:
+    """Pieces of a page as blocks of text, CLIPS_PER_BLOCK of them in each; the same pieces give the same blocks."""
+    for first in range(0, len(pieces), CLIPS_PER_BLOCK):
+        told = json.dumps(pieces[first : first + CLIPS_PER_BLOCK], ensure_ascii=False).encode()
         yield base64.b64encode(gzip.compress(told, 9, mtime=0)).decode()
 
 
-def _first_samples(layer: LayerRun, clip_ids: Collection[str]) -> Mapping[str, Sequence[Phase]]:
+def _phases_by_clip(layer: LayerRun, clip_ids: Collection[str]) -> Mapping[str, Sequence[Phase]]:
     """What another layer says of some clips, its first sample where it has several."""
     found: dict[str, Sequence[Phase]] = {}
     for one in _rows(layer.files, ANNOTATIONS, "clip_id", clip_ids):
@@ -122,11 +126,11 @@ def _rows(files: Iterable[Path], table: Table[R], column: str, values: Collectio
     for file in files:
         rows = read_file(file, table)
         some = rows.filter(pc.is_in(rows[column], value_set=wanted))
-        for first in range(0, len(some), _AT_ONCE):
-            yield from from_arrow(some.slice(first, _AT_ONCE), table)
+        for first in range(0, len(some), _BATCH_ROWS):
+            yield from from_arrow(some.slice(first, _BATCH_ROWS), table)
 
 
-def _link(set_folder: Path, clip: Clip, page: Path) -> str | None:
+def _video_link(set_folder: Path, clip: Clip, page: Path) -> str | None:
     """From a page inside the set to a clip; none from elsewhere, since a set may be moved without the page."""
     root, folder = set_folder.resolve(), page.resolve().parent
     if not folder.is_relative_to(root):

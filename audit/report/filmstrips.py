@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.curate.media.reader import open_media
-from xsheet.runtime.executor import Execution, Item, Row, run
+from xsheet.runtime.executor import Execution, Item, Row, run_task
 from xsheet.schemas import ids
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import MediaError
@@ -23,24 +23,24 @@ WIDTH_PX, HEIGHT_PX = 960, 104
 """Of a strip; a page 1,120 px wide shows it at its own size."""
 MAX_BYTES = 60_000
 _QUALITIES = (70, 55, 40, 25, 10)
-_MOST_FRAMES = 16
+_MAX_FRAMES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Strip:
+class Filmstrip:
     """Frames of one clip side by side, evenly over its length."""
 
     jpeg: bytes
-    seconds: tuple[float, ...]  # when each was shown
+    frame_times_s: tuple[float, ...]  # when each was shown
 
     @property
     def data_uri(self) -> str:
         """The picture as a page carries it."""
-        return data_uri(self.jpeg)
+        return jpeg_data_uri(self.jpeg)
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _FilmstripRequest:
     """What the task is given of a clip."""
 
     media: Path
@@ -48,7 +48,7 @@ class _Wanted:
     out: Path
 
 
-class StripTask:
+class FilmstripTask:
     """Decodes one clip up to the last frame shown and writes its strip. The payload of an item says which frames."""
 
     name = "strips"
@@ -58,7 +58,7 @@ class StripTask:
 
     def __call__(self, item: Item, /) -> Sequence[Row]:
         """No row: the strip is a file."""
-        wanted: _Wanted = item.payload
+        wanted: _FilmstripRequest = item.payload
         tile = WIDTH_PX // len(wanted.frames)
         with open_media(wanted.media, root=wanted.media.parent) as media:
             width, height = media.size
@@ -68,19 +68,19 @@ class StripTask:
         if len(tiles) != len(wanted.frames):
             raise MediaError(
                 reason="decode_failed", where=wanted.media.name, expected=f"{len(wanted.frames)} frames",
-                came=str(len(tiles)), todo="write the clip again: `xsheet curate run`",
+                got=str(len(tiles)), hint="write the clip again: `xsheet curate run`",
             )  # fmt: skip
-        write_bytes(wanted.out, jpeg_of(np.concatenate(tiles, axis=1)))
+        write_bytes(wanted.out, encode_jpeg(np.concatenate(tiles, axis=1)))
         return ()
 
 
-def strips(set_folder: Path, clips: Sequence[Clip], *, how: Execution) -> dict[str, Strip]:
+def render_filmstrips(set_folder: Path, clips: Sequence[Clip], *, execution: Execution) -> dict[str, Filmstrip]:
     """Strips by clip id; a clip whose film cannot be read has none.
 
     Args:
         set_folder: the set.
         clips: those to show, decoded in processes of their own.
-        how: how many at a time, and what each may take.
+        execution: how many at a time, and what each may take.
 
     Raises:
         RunError: no worker starts, or the disk is full.
@@ -88,18 +88,18 @@ def strips(set_folder: Path, clips: Sequence[Clip], *, how: Execution) -> dict[s
     with tempfile.TemporaryDirectory(prefix="xsheet-strips-") as scratch:
         there = [clip for clip in clips if (set_folder / clip.media_path).is_file()]
         items = [_item(set_folder, clip, Path(scratch)) for clip in there]
-        run(StripTask(), items, out=Path(scratch), how=how)
-        return {item.name: strip for item in items if (strip := _read(item)) is not None}
+        run_task(FilmstripTask(), items, out=Path(scratch), execution=execution)
+        return {item.name: strip for item in items if (strip := _read_filmstrip(item)) is not None}
 
 
-def evenly(clip: Clip) -> tuple[int, ...]:
+def evenly_spaced_frames(clip: Clip) -> tuple[int, ...]:
     """Frames in the middle of as many equal stretches as pictures of this shape fit side by side."""
     fitting = round(WIDTH_PX / HEIGHT_PX * clip.height / clip.width)
-    count = min(max(fitting, 3), _MOST_FRAMES, clip.frames)
+    count = min(max(fitting, 3), _MAX_FRAMES, clip.frames)
     return tuple((2 * k + 1) * clip.frames // (2 * count) for k in range(count))
 
 
-def jpeg_of(rgb: NDArray[np.uint8]) -> bytes:
+def encode_jpeg(rgb: NDArray[np.uint8]) -> bytes:
     """A picture as a JPEG of at most MAX_BYTES, or of the lowest quality; the same picture gives the same bytes."""
     bgr, data = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), b""
     for quality in _QUALITIES:
@@ -110,22 +110,22 @@ def jpeg_of(rgb: NDArray[np.uint8]) -> bytes:
     return data
 
 
-def data_uri(jpeg: bytes) -> str:
+def jpeg_data_uri(jpeg: bytes) -> str:
     """A JPEG as the source of a picture."""
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def _item(set_folder: Path, clip: Clip, scratch: Path) -> Item:
-    frames = evenly(clip)
+    frames = evenly_spaced_frames(clip)
     key = ids.content_key("strip", clip.clip_id, clip.media_sha256, frames)
     media = (set_folder / clip.media_path).absolute()
-    return Item(key=key, name=clip.clip_id, payload=_Wanted(media, frames, scratch / f"{key}.jpg"))
+    return Item(key=key, name=clip.clip_id, payload=_FilmstripRequest(media, frames, scratch / f"{key}.jpg"))
 
 
-def _read(item: Item) -> Strip | None:
+def _read_filmstrip(item: Item) -> Filmstrip | None:
     """What the task wrote; nothing where it failed."""
-    wanted: _Wanted = item.payload
+    wanted: _FilmstripRequest = item.payload
     if not wanted.out.is_file():
         return None
     at = (seconds_from_us(frame_start_us(frame, CLIP_RATE)) for frame in wanted.frames)
-    return Strip(wanted.out.read_bytes(), tuple(at))
+    return Filmstrip(wanted.out.read_bytes(), tuple(at))

@@ -19,7 +19,7 @@ from xsheet.schemas.tables import FINDINGS, from_arrow, part_files, read_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckRow:
+class CheckSummary:
     """What one check found."""
 
     check: str
@@ -30,14 +30,14 @@ class CheckRow:
     example: str
 
 
-class Findings:
+class LayerFindings:
     """The findings about one layer; of several audits that found the same, one."""
 
     def __init__(self, rows: pa.Table) -> None:
         self._rows = rows
 
     @classmethod
-    def of(cls, set_folder: Path, annotation_ids: Collection[str], *, run_id: str | None) -> "Findings":
+    def read(cls, set_folder: Path, annotation_ids: Collection[str], *, run_id: str | None) -> "LayerFindings":
         """Those of one audit run, or, where none is named, of every audit about these annotations.
 
         Raises:
@@ -50,20 +50,20 @@ class Findings:
             return cls(pa.table({}))
         about = pc.is_in(rows["annotation_id"], value_set=wanted)
         if run_id is None:
-            return cls(_first_of_each(rows.filter(about)))
+            return cls(_drop_duplicates(rows.filter(about)))
         corpus = pc.is_null(rows["annotation_id"])
         return cls(rows.filter(pc.and_(pc.equal(rows["run_id"], run_id), pc.or_(about, corpus))))
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def by_check(self) -> list[CheckRow]:
+    def by_check(self) -> list[CheckSummary]:
         """One row for each check and severity, the worst and most frequent first."""
         rows: dict[tuple[str, vocab.Severity], list[dict[str, Any]]] = defaultdict(list)
-        for row in self._plain("check", "severity", "annotation_id", "phase_id", "clip_id", "message"):
+        for row in self._rows_as_dicts("check", "severity", "annotation_id", "phase_id", "clip_id", "message"):
             rows[row["check"], row["severity"]].append(row)
         found = [
-            CheckRow(
+            CheckSummary(
                 check=check,
                 severity=severity,
                 findings=len(some),
@@ -75,23 +75,23 @@ class Findings:
         ]
         return sorted(found, key=lambda row: (SEVERITIES.index(row.severity), -row.findings, row.check))
 
-    def checks(self) -> dict[str, tuple[str, ...]]:
+    def checks_by_annotation(self) -> dict[str, tuple[str, ...]]:
         """By annotation, the checks that found something."""
         found: dict[str, set[str]] = defaultdict(set)
-        for row in self._plain("annotation_id", "check"):
+        for row in self._rows_as_dicts("annotation_id", "check"):
             if row["annotation_id"] is not None:
                 found[row["annotation_id"]].add(row["check"])
         return {annotation_id: tuple(sorted(checks)) for annotation_id, checks in found.items()}
 
-    def faulty_phases(self) -> dict[str, int]:
+    def error_phase_counts(self) -> dict[str, int]:
         """By annotation, how many of its phases have a finding of severity error."""
         faulty: dict[str, set[str]] = defaultdict(set)
-        for row in self._plain("annotation_id", "phase_id", "severity"):
+        for row in self._rows_as_dicts("annotation_id", "phase_id", "severity"):
             if row["severity"] == "error" and row["annotation_id"] is not None and row["phase_id"] is not None:
                 faulty[row["annotation_id"]].add(row["phase_id"])
         return {annotation_id: len(phases) for annotation_id, phases in faulty.items()}
 
-    def about(self, annotation_ids: Collection[str]) -> dict[str, list[Finding]]:
+    def by_annotation(self, annotation_ids: Collection[str]) -> dict[str, list[Finding]]:
         """The records of some annotations, the worst first."""
         if not len(self):
             return {}
@@ -103,17 +103,17 @@ class Findings:
             mine.sort(key=lambda f: (SEVERITIES.index(f.severity), f.check, f.start_us or 0, f.finding_id))
         return found
 
-    def of_corpus(self) -> Sequence[Finding]:
+    def layer_findings(self) -> Sequence[Finding]:
         """Those about the layer as a whole."""
         return from_arrow(self._rows.filter(pc.is_null(self._rows["annotation_id"])), FINDINGS) if len(self) else []
 
-    def _plain(self, *columns: str) -> Iterator[dict[str, Any]]:
+    def _rows_as_dicts(self, *columns: str) -> Iterator[dict[str, Any]]:
         if len(self):
             for batch in self._rows.select(list(columns)).to_batches():
                 yield from batch.to_pylist()
 
 
-def _first_of_each(rows: pa.Table) -> pa.Table:
+def _drop_duplicates(rows: pa.Table) -> pa.Table:
     first: dict[str, int] = {}
     for place, finding_id in enumerate(rows["finding_id"].to_pylist()):
         first.setdefault(finding_id, place)

@@ -15,26 +15,26 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from xsheet.audit.checks.layer import F11, F12, F13, G10
-from xsheet.audit.pipeline import CHECKS, Audited
-from xsheet.audit.report.axis import SIGNS, seconds, words
-from xsheet.audit.report.clips import Card, ClipPages, Wanted, clip_pages, judged_entries
-from xsheet.audit.report.criteria import gate_view
-from xsheet.audit.report.details import PER_BLOCK, layer_name, named_beside
-from xsheet.audit.report.findings import Findings
-from xsheet.audit.report.sections import comparison, distributions, origin, spending
-from xsheet.audit.report.summary import facts, percent
-from xsheet.audit.review.queue import worst_first
+from xsheet.audit.checks.layer import AMPLITUDE_CORRELATION, DISTINCT_BIGRAMS, TEXT_COMPRESSION, TOP_TEXT_SHARE
+from xsheet.audit.pipeline import CHECKS, AuditResult
+from xsheet.audit.report.axis import SEVERITY_SYMBOLS, format_seconds, readable
+from xsheet.audit.report.clips import ClipCard, ClipSection, ClipSelection, apply_audit_scores, build_clip_section
+from xsheet.audit.report.criteria import build_gate_section
+from xsheet.audit.report.details import CLIPS_PER_BLOCK, label_layers, layer_label
+from xsheet.audit.report.findings import LayerFindings
+from xsheet.audit.report.sections import compare_with, layer_cost, layer_distributions, provenance_rows
+from xsheet.audit.report.summary import format_percent, summary_numbers
+from xsheet.audit.review.queue import build_queue
 from xsheet.curate.report.wording import printable
 from xsheet.runtime.executor import Execution
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.sets import open_set
 from xsheet.schemas.tables import write_text
 
-SHOWN = 24
+DEFAULT_FILMSTRIPS = 24
 """Clips with their pictures, the worst; each costs a decode and some 25 kB."""
-LAYER_CHECKS = (F11, F12, F13, G10)
-_PATTERNS = {
+LAYER_CHECKS = (DISTINCT_BIGRAMS, TOP_TEXT_SHARE, TEXT_COMPRESSION, AMPLITUDE_CORRELATION)
+_KIND_PATTERNS = {
     "gesture": "M0 8L8 0M-2 2L2-2M6 10L10 6", "posture": "M0 4H8", "expression": "M4 0V8",
     "gaze": "M0 0L8 8M-2 6L2 10M6-2L10 2", "rest": "M1 2H3M5 6H7", "locomotion": "M0 4H8M4 0V8",
     "object_use": "M0 0L8 8M0 8L8 0",
@@ -43,22 +43,22 @@ _PATTERNS = {
 
 def write_report(
     set_folder: Path,
-    about: Audited | LayerRun,
+    target: AuditResult | LayerRun,
     page: Path,
     *,
-    against: Sequence[LayerRun] = (),
-    shown: int = SHOWN,
-    how: Execution | None = None,
+    references: Sequence[LayerRun] = (),
+    filmstrip_count: int = DEFAULT_FILMSTRIPS,
+    execution: Execution | None = None,
 ) -> Path:
     """Write the page, atomically; the same set gives the same bytes.
 
     Args:
         set_folder: the set.
-        about: an audit; or a layer, whose page then has no gate, and the findings of every audit of it.
+        target: an audit; or a layer, whose page then has no gate, and the findings of every audit of it.
         page: the file, e.g. SET/audit.html. Inside the set its clips can be reached from it.
-        against: layers to compare it with.
-        shown: how many of the worst clips have pictures.
-        how: how clips are decoded.
+        references: layers to compare it with.
+        filmstrip_count: how many of the worst clips have pictures.
+        execution: how clips are decoded.
 
     Returns:
         The file.
@@ -68,75 +68,89 @@ def write_report(
         RunError: no worker starts, or the disk is full.
     """
     name = open_set(set_folder).name
-    layer, audited = (about.layer, about) if isinstance(about, Audited) else (about, None)
-    entries = worst_first(set_folder, layer)
+    layer, audited = (target.layer, target) if isinstance(target, AuditResult) else (target, None)
+    entries = build_queue(set_folder, layer)
     ids = {entry.annotation_id for entry in entries}
-    findings = Findings.of(set_folder, ids, run_id=None if audited is None else audited.run.run_id)
+    findings = LayerFindings.read(set_folder, ids, run_id=None if audited is None else audited.run.run_id)
     if audited is not None:
-        entries = judged_entries(entries, audited, findings)
-    environment, beside = _environment(), named_beside(layer, against)
-    wanted = Wanted(
-        set_folder=set_folder, layer=layer, beside=beside, findings=findings, page=page, shown=shown,
-        scores={} if audited is None else {one.annotation_id: one.scores for one in audited.judged},
-        how=how or Execution(),
-    )  # fmt: skip
-    clips = clip_pages(wanted, entries, render=_cards(environment))
+        entries = apply_audit_scores(entries, audited, findings)
+    environment, beside = _environment(), label_layers(layer, references)
+    wanted = ClipSelection(
+        set_folder=set_folder,
+        layer=layer,
+        other_layers=beside,
+        findings=findings,
+        page=page,
+        filmstrip_count=filmstrip_count,
+        scores={} if audited is None else {one.annotation_id: one.scores for one in audited.annotations},
+        execution=execution or Execution(),
+    )
+    clips = build_clip_section(wanted, entries, render=_card_renderer(environment))
     text = environment.get_template("page.html").render(
         set_name=name,
         layer=layer,
-        layer_name=layer_name(layer),
+        layer_label=layer_label(layer),
         beside=list(beside),
         entries=entries,
-        facts=facts(entries, findings.faulty_phases()),
-        gate=None if audited is None else gate_view(audited),
+        facts=summary_numbers(entries, findings.error_phase_counts()),
+        gate=None if audited is None else build_gate_section(audited),
         findings=findings,
         asked={} if audited is None else {one.check.id: one for one in audited.checks},
-        respects={} if audited is None else audited.respects,
-        distributions=distributions(layer, entries),
-        comparisons=[comparison(layer, other, name=name) for name, other in beside.items()],
-        spent=spending(layer),
-        origin=list(origin(layer.run)),
+        respects={} if audited is None else audited.refutations,
+        distributions=layer_distributions(layer, entries),
+        comparisons=[compare_with(layer, other, label=name) for name, other in beside.items()],
+        spent=layer_cost(layer),
+        origin=list(provenance_rows(layer.run)),
         clips=clips,
-        **_scripts(clips),
+        **_script_context(clips),
     )
     write_text(page, text)
     return page
 
 
-def _scripts(clips: ClipPages) -> dict[str, Any]:
+def _script_context(clips: ClipSection) -> dict[str, Any]:
     """The page's own script with its hash, and what it reads. Cards were escaped when they were made."""
     script = _resource("page.js")
-    layout = {"shown": len(clips.worst), "per_block": PER_BLOCK, "packed": clips.packed}
+    layout = {"shown": len(clips.worst_cards), "per_block": CLIPS_PER_BLOCK, "packed": clips.packed_count}
     return {
         "js": Markup(script),
         "script_hash": "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "table": Markup(clips.rows),
+        "table": Markup(clips.rows_as_json),
         "layout": Markup(json.dumps(layout)),
-        "worst": [Markup(card) for card in clips.worst],
+        "worst": [Markup(card) for card in clips.worst_cards],
     }
 
 
-def _cards(environment: Environment) -> Callable[[Card], str]:
+def _card_renderer(environment: Environment) -> Callable[[ClipCard], str]:
     """The macro that draws a clip."""
-    card: Callable[[Card], str] = getattr(environment.get_template("clip.html").module, "card")  # noqa: B009
+    card: Callable[[ClipCard], str] = getattr(environment.get_template("clip.html").module, "card")  # noqa: B009
     return card
 
 
 def _environment() -> Environment:
     """Templates of the package: every value is escaped, and one that is not there is an error."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_plain, trim_blocks=True, loader=FunctionLoader(_resource)
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_sanitise,
+        trim_blocks=True,
+        loader=FunctionLoader(_resource),
     )
-    environment.filters |= {"seconds": seconds, "words": words, "percent": percent, "count": "{:,}".format}
+    environment.filters |= {
+        "seconds": format_seconds,
+        "words": readable,
+        "percent": format_percent,
+        "count": "{:,}".format,
+    }
     environment.globals |= {
-        "css": Markup(_look()), "signs": SIGNS, "patterns": list(_PATTERNS.items()),
+        "css": Markup(_stylesheet()), "signs": SEVERITY_SYMBOLS, "patterns": list(_KIND_PATTERNS.items()),
         "families": ("consistency", "motion", "speech", "text"),
         "known": {check.id: check for check in (*CHECKS, *LAYER_CHECKS)},
     }  # fmt: skip
     return environment
 
 
-def _look() -> str:
+def _stylesheet() -> str:
     """The style of the curation's page, and what this one adds."""
     return (files("xsheet.curate.report") / "page.css").read_text(encoding="utf-8") + _resource("page.css")
 
@@ -145,6 +159,6 @@ def _resource(name: str) -> str:
     return (files("xsheet.audit.report") / name).read_text(encoding="utf-8")
 
 
-def _plain(value: object) -> object:
+def _sanitise(value: object) -> object:
     """Of every value, before it is escaped: escaping alone lets controls through."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -5,29 +5,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xsheet.audit.agreement.bootstrap import Estimate
+from xsheet.audit.agreement.bootstrap import IntervalEstimate
 from xsheet.audit.agreement.boundaries import TOLERANCES_US
-from xsheet.audit.agreement.compare import Agreement, TrackAgreement, compare
-from xsheet.audit.agreement.phase_arrays import layer_units
-from xsheet.audit.layer_profile import replies
+from xsheet.audit.agreement.compare import Agreement, TrackAgreement, compare_layers
+from xsheet.audit.agreement.phase_arrays import layer_phase_arrays
+from xsheet.audit.layer_profile import response_stats
 from xsheet.audit.report.charts import (
-    Classes,
-    Histogram,
+    ClassCounts,
+    MetricHistogram,
     Whisker,
-    classes,
-    counted,
-    histogram,
-    statuses,
-    whisker,
+    build_histogram,
+    build_whisker,
+    count_classes,
+    count_statuses,
+    layer_columns,
 )
-from xsheet.audit.review.queue import Entry
-from xsheet.curate.report.wording import lasting
+from xsheet.audit.review.queue import QueueEntry
+from xsheet.curate.report.wording import format_duration
 from xsheet.schemas import vocab
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.run import Run
 from xsheet.schemas.time import US_PER_S
 
-_MEANT = {
+_COST_LABELS = {
     "prompt_tokens": "tokens asked", "vision_tokens": "of these from pictures", "output_tokens": "tokens answered",
     "latency_s": "waiting",
 }  # fmt: skip
@@ -37,12 +37,12 @@ _MEANT = {
 class Distributions:
     """What a layer says, and how often."""
 
-    classes: tuple[Classes, ...]
-    histograms: tuple[Histogram, ...]
+    classes: tuple[ClassCounts, ...]
+    histograms: tuple[MetricHistogram, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class MetricRow:
     """A number of a comparison."""
 
     name: str
@@ -53,7 +53,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrackRow:
+class TrackAgreementRow:
     """Agreement on one track."""
 
     track: vocab.Track
@@ -66,68 +66,72 @@ class TrackRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class LayerComparison:
     """A layer beside a reference."""
 
     name: str
     clips: int
-    found: tuple[Measured, ...]
-    boundaries: tuple[Measured, ...]
-    by_track: tuple[TrackRow, ...]
+    detection_rows: tuple[MetricRow, ...]
+    boundary_rows: tuple[MetricRow, ...]
+    track_rows: tuple[TrackAgreementRow, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spending:
+class CostSection:
     """What a layer cost."""
 
-    statuses: Classes
-    costs: tuple[tuple[str, str, str], ...]  # (what, in all, per reply)
+    status_counts: ClassCounts
+    cost_rows: tuple[tuple[str, str, str], ...]  # (what, in all, per reply)
 
 
-def distributions(layer: LayerRun, entries: Sequence[Entry]) -> Distributions:
-    """Classes, tracks, and how long, how many, how dense, how sure."""
-    found = counted(layer_units(layer))
+def layer_distributions(layer: LayerRun, entries: Sequence[QueueEntry]) -> Distributions:
+    """ClassCounts, tracks, and how long, how many, how dense, how sure."""
+    found = layer_columns(layer_phase_arrays(layer))
     scores = np.array([np.nan if entry.score is None else entry.score for entry in entries], dtype=np.float64)
     drawn = (
-        histogram("duration of phases", found.durations_s, unit="s", note="of all phases, rests too"),
-        histogram("phases of a clip", found.per_clip, kind="whole"),
-        histogram("coverage", found.coverage, kind="share", note="share of the clip in any phase but rests"),
-        histogram("length of the clips", found.seconds, unit="s"),
-        histogram("scores", scores, kind="share", note="of the clips, 1 is best"),
+        build_histogram("duration of phases", found.durations_s, unit="s", note="of all phases, rests too"),
+        build_histogram("phases of a clip", found.phases_per_clip, kind="whole"),
+        build_histogram("coverage", found.coverage, kind="share", note="share of the clip in any phase but rests"),
+        build_histogram("length of the clips", found.clip_durations_s, unit="s"),
+        build_histogram("scores", scores, kind="share", note="of the clips, 1 is best"),
     )
     return Distributions(
         classes=(
-            classes("classes", found.actions, vocab.ACTIONS),
-            classes("parts", found.tracks, vocab.TRACKS, are_tracks=True),
+            count_classes("classes", found.action_counts, vocab.ACTIONS),
+            count_classes("parts", found.track_counts, vocab.TRACKS, are_tracks=True),
         ),
         histograms=tuple(one for one in drawn if one is not None),
     )
 
 
-def comparison(layer: LayerRun, reference: LayerRun, *, name: str) -> Comparison:
+def compare_with(layer: LayerRun, reference: LayerRun, *, label: str) -> LayerComparison:
     """A layer beside another one, which is called `name`."""
-    found = compare(layer_units(reference), layer_units(layer), rng=np.random.default_rng(0))
-    return Comparison(
-        name=name,
+    found = compare_layers(layer_phase_arrays(reference), layer_phase_arrays(layer), rng=np.random.default_rng(0))
+    return LayerComparison(
+        name=label,
         clips=found.clips,
-        found=tuple(_found(found)),
-        boundaries=tuple(_boundaries(found)),
-        by_track=tuple(_track(track) for track in found.by_track),
+        detection_rows=tuple(_detection_rows(found)),
+        boundary_rows=tuple(_boundary_rows(found)),
+        track_rows=tuple(_track_row(track) for track in found.by_track),
     )
 
 
-def spending(layer: LayerRun) -> Spending:
+def layer_cost(layer: LayerRun) -> CostSection:
     """How the replies of a layer ended, and all that they state of their cost."""
-    spent = replies(layer)
+    spent = response_stats(layer)
     rows = []
-    for name, total in spent.costs.items():
+    for name, total in spent.cost_totals.items():
         each = total / max(spent.total, 1)
-        told = (lasting(total), lasting(each)) if name == "latency_s" else (f"{total:,.0f}", f"{each:,.0f}")
-        rows.append((_MEANT.get(name, name.replace("_", " ")), *told))
-    return Spending(statuses=statuses(spent.statuses), costs=tuple(rows))
+        told = (
+            (format_duration(total), format_duration(each))
+            if name == "latency_s"
+            else (f"{total:,.0f}", f"{each:,.0f}")
+        )
+        rows.append((_COST_LABELS.get(name, name.replace("_", " ")), *told))
+    return CostSection(status_counts=count_statuses(spent.status_counts), cost_rows=tuple(rows))
 
 
-def origin(run: Run) -> Iterator[tuple[str, str]]:
+def provenance_rows(run: Run) -> Iterator[tuple[str, str]]:
     """Where a layer came from, in words."""
     yield "run", f"{run.run_id} ({run.kind})"
     yield "made by", f"xsheet {run.tool_version}" + (f", commit {run.git_sha[:12]}" if run.git_sha else "")
@@ -153,46 +157,55 @@ def origin(run: Run) -> Iterator[tuple[str, str]]:
         yield "libraries", ", ".join(f"{one.name} {one.version}" for one in run.libraries)
 
 
-def _found(found: Agreement) -> Iterator[Measured]:
-    for at in found.tracks.at:
-        precision, recall = (_short(one) for one in (at.precision, at.recall))
-        yield _measured(f"F1 at tIoU {at.tiou}", at.f1, note=f"precision {precision}, recall {recall}")
-    yield _measured("mean tIoU", found.tracks.mean_tiou, note="a phase without a partner counts 0")
-    yield _measured("F1 at tIoU 0.5, same class", found.classes.at[1].f1)
-    yield _measured("linked κ", found.linked_kappa, note="of the classes of overlapping phases")
-    yield _measured("Krippendorff's uα", found.alpha, note="≥ 0.8 reliable, from 0.667 tentative")
+def _detection_rows(found: Agreement) -> Iterator[MetricRow]:
+    for at in found.track_detection.by_tiou:
+        precision, recall = (_format_value(one) for one in (at.precision, at.recall))
+        yield _metric_row(f"F1 at tIoU {at.tiou}", at.f1, note=f"precision {precision}, recall {recall}")
+    yield _metric_row("mean tIoU", found.track_detection.mean_tiou, note="a phase without a partner counts 0")
+    yield _metric_row("F1 at tIoU 0.5, same class", found.class_detection.by_tiou[1].f1)
+    yield _metric_row("linked κ", found.linked_kappa, note="of the classes of overlapping phases")
+    yield _metric_row("Krippendorff's uα", found.alpha, note="≥ 0.8 reliable, from 0.667 tentative")
 
 
-def _boundaries(found: Agreement) -> Iterator[Measured]:
+def _boundary_rows(found: Agreement) -> Iterator[MetricRow]:
     for within, f1 in zip(TOLERANCES_US, found.boundary_f1, strict=True):
-        yield _measured(f"F1 of boundaries within {within / US_PER_S:g} s", f1)
-    for name, error in (("start", found.start), ("end", found.end)):
-        late = _short(error.bias_us, scale=US_PER_S, sign="+")
-        p90 = _short(error.p90_abs_us, scale=US_PER_S)
-        value, bounds = f"{_short(error.mean_abs_us, scale=US_PER_S)} s", _bounds(error.mean_abs_us, scale=US_PER_S)
+        yield _metric_row(f"F1 of boundaries within {within / US_PER_S:g} s", f1)
+    for name, error in (("start", found.start_error), ("end", found.end_error)):
+        late = _format_value(error.bias_us, scale=US_PER_S, sign="+")
+        p90 = _format_value(error.p90_abs_us, scale=US_PER_S)
+        value, bounds = (
+            f"{_format_value(error.mean_abs_us, scale=US_PER_S)} s",
+            _format_interval(error.mean_abs_us, scale=US_PER_S),
+        )
         note = f"bias {late} s, 90 of 100 within {p90} s"
-        yield Measured(name=f"{name}, mean error", value=value, bounds=bounds, note=note)
+        yield MetricRow(name=f"{name}, mean error", value=value, bounds=bounds, note=note)
 
 
-def _measured(name: str, number: Estimate, *, note: str = "") -> Measured:
-    return Measured(name=name, value=_short(number), bounds=_bounds(number), note=note, whisker=whisker(number))
-
-
-def _track(track: TrackAgreement) -> TrackRow:
-    return TrackRow(
-        track=track.track,
-        phases_a=track.phases_a,
-        phases_b=track.phases_b,
-        kappa=_short(track.kappa),
-        kappa_whisker=whisker(track.kappa),
-        alpha=_short(track.alpha),
-        alpha_whisker=whisker(track.alpha),
+def _metric_row(name: str, number: IntervalEstimate, *, note: str = "") -> MetricRow:
+    return MetricRow(
+        name=name,
+        value=_format_value(number),
+        bounds=_format_interval(number),
+        note=note,
+        whisker=build_whisker(number),
     )
 
 
-def _short(number: Estimate, *, scale: float = 1.0, sign: str = "") -> str:
+def _track_row(track: TrackAgreement) -> TrackAgreementRow:
+    return TrackAgreementRow(
+        track=track.track,
+        phases_a=track.phases_a,
+        phases_b=track.phases_b,
+        kappa=_format_value(track.kappa),
+        kappa_whisker=build_whisker(track.kappa),
+        alpha=_format_value(track.alpha),
+        alpha_whisker=build_whisker(track.alpha),
+    )
+
+
+def _format_value(number: IntervalEstimate, *, scale: float = 1.0, sign: str = "") -> str:
     return "–" if number.value is None else f"{number.value / scale:{sign}.2f}"
 
 
-def _bounds(number: Estimate, *, scale: float = 1.0) -> str:
+def _format_interval(number: IntervalEstimate, *, scale: float = 1.0) -> str:
     return "" if number.low is None or number.high is None else f"{number.low / scale:.2f} to {number.high / scale:.2f}"

@@ -10,44 +10,55 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xsheet import __version__
-from xsheet.audit.review.draft import Trail
-from xsheet.audit.review.journal import BOOKS, Journal, journal_path, read_journals
+from xsheet.audit.review.draft import EditHistory
+from xsheet.audit.review.journal import JOURNAL_NAMES, EditJournal, journal_path, read_journals
 from xsheet.schemas import ids
 from xsheet.schemas.annotation import Annotation, Phase, Repair, annotation_id
 from xsheet.schemas.layers import LayerRun, write_layer
 from xsheet.schemas.review import Review
 from xsheet.schemas.run import Run
-from xsheet.schemas.tables import REVIEWS, iterate, write_table
+from xsheet.schemas.tables import REVIEWS, iter_records, write_table
 
-REASON = "a reviewer said so"
-COMPARED = ("start_us", "end_us", "track", "action", "laterality", "kind", "text", "amplitude", "speed", "repetitions")
+REPAIR_REASON = "a reviewer said so"
+COMPARED_FIELDS = (
+    "start_us",
+    "end_us",
+    "track",
+    "action",
+    "laterality",
+    "kind",
+    "text",
+    "amplitude",
+    "speed",
+    "repetitions",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conflict:
+class ReviewConflict:
     """One annotation that was not taken over, and why."""
 
     clip_id: str
     annotation_id: str
     reviewers: tuple[str, ...]
     phase_ids: tuple[str, ...]  # on which they differ; none when it is the whole clip
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
+class ApplyResult:
     """What became of the reviews of a layer."""
 
-    human: LayerRun | None  # None when nothing was accepted
-    accepted: int
-    changed: int  # of these, other than the layer had them
+    human_layer: LayerRun | None  # None when nothing was accepted
+    accepted_count: int
+    changed_count: int  # of these, other than the layer had them
     rejected: tuple[str, ...]  # clips
     undecided: tuple[str, ...]  # clips that were edited and neither accepted nor rejected
-    conflicts: tuple[Conflict, ...]
-    unknown: int  # operations on annotations that this layer does not have
+    conflicts: tuple[ReviewConflict, ...]
+    unknown_operations: int  # operations on annotations that this layer does not have
 
 
-def apply(set_folder: Path, layer: LayerRun, *, reviewers: Sequence[str] = ()) -> Applied:
+def apply_reviews(set_folder: Path, layer: LayerRun, *, reviewers: Sequence[str] = ()) -> ApplyResult:
     """Write the `human` layer of what was accepted in `layer`, and the table `reviews` of all operations there are.
 
     Args:
@@ -61,28 +72,32 @@ def apply(set_folder: Path, layer: LayerRun, *, reviewers: Sequence[str] = ()) -
     """
     reviews = all_reviews(set_folder)
     write_table(set_folder, REVIEWS, reviews)
-    counted = by_annotation(one for one in reviews if not reviewers or one.reviewer in reviewers)
-    settled, conflicts = _settled(layer, counted)
+    counted = group_by_annotation(one for one in reviews if not reviewers or one.reviewer in reviewers)
+    settled, conflicts = _resolve_reviews(layer, counted)
     accepted = [trail for trail in settled if trail.draft.decision == "accept"]
-    run = _run(layer, accepted)
-    rows = [_human(trail, run) for trail in accepted]
-    return Applied(
-        human=write_layer(set_folder, run, "human", rows) if rows else None,
-        accepted=len(rows),
-        changed=sum(bool(row.repairs) for row in rows),
+    run = _make_run(layer, accepted)
+    rows = [_to_human_annotation(trail, run) for trail in accepted]
+    return ApplyResult(
+        human_layer=write_layer(set_folder, run, "human", rows) if rows else None,
+        accepted_count=len(rows),
+        changed_count=sum(bool(row.repairs) for row in rows),
         rejected=tuple(t.annotation.clip_id for t in settled if t.draft.decision == "reject"),
         undecided=tuple(t.annotation.clip_id for t in settled if t.draft.decision is None),
         conflicts=tuple(conflicts),
-        unknown=sum(map(len, counted.values())),
+        unknown_operations=sum(map(len, counted.values())),
     )
 
 
-def repeated(set_folder: Path, layer: LayerRun, *, reviewer: str) -> Iterator[tuple[Annotation, Annotation]]:
+def repeated_annotations(
+    set_folder: Path, layer: LayerRun, *, reviewer: str
+) -> Iterator[tuple[Annotation, Annotation]]:
     """The clips that a reviewer decided twice without knowing: as left the first time, and the second."""
-    first, second = (by_annotation(Journal(journal_path(set_folder, reviewer, book)).fresh()) for book in BOOKS)
+    first, second = (
+        group_by_annotation(EditJournal(journal_path(set_folder, reviewer, book)).read_new()) for book in JOURNAL_NAMES
+    )
     for annotation in layer.read():
         if annotation.annotation_id in first and annotation.annotation_id in second:
-            both = [_replayed(annotation, book[annotation.annotation_id]).draft for book in (first, second)]
+            both = [_replay(annotation, book[annotation.annotation_id]).draft for book in (first, second)]
             if all(draft.decision is not None for draft in both):
                 yield both[0].annotation, both[1].annotation
 
@@ -91,10 +106,10 @@ def all_reviews(set_folder: Path) -> list[Review]:
     """Every operation there is, by reviewer in the order they were made; of a lost journal what the table kept."""
     journals = read_journals(set_folder)
     known = {one.review_id for one in journals}
-    return [one for one in iterate(set_folder, REVIEWS) if one.review_id not in known] + journals
+    return [one for one in iter_records(set_folder, REVIEWS) if one.review_id not in known] + journals
 
 
-def by_annotation(reviews: Iterable[Review]) -> dict[str, list[Review]]:
+def group_by_annotation(reviews: Iterable[Review]) -> dict[str, list[Review]]:
     """Operations by the annotation they were made on."""
     found: dict[str, list[Review]] = {}
     for review in reviews:
@@ -102,53 +117,57 @@ def by_annotation(reviews: Iterable[Review]) -> dict[str, list[Review]]:
     return found
 
 
-def _settled(layer: LayerRun, reviews: dict[str, list[Review]]) -> tuple[list[Trail], list[Conflict]]:
+def _resolve_reviews(
+    layer: LayerRun, reviews: dict[str, list[Review]]
+) -> tuple[list[EditHistory], list[ReviewConflict]]:
     """One trail for each annotation that was worked on, and the conflicts; takes what it finds out of `reviews`."""
-    settled: list[Trail] = []
-    conflicts: list[Conflict] = []
+    settled: list[EditHistory] = []
+    conflicts: list[ReviewConflict] = []
     for annotation in layer.read():
         ops = reviews.pop(annotation.annotation_id, [])
         names = dict.fromkeys(op.reviewer for op in ops)
-        trails = [_replayed(annotation, [op for op in ops if op.reviewer == name]) for name in names]
-        worked = [trail for trail in trails if trail.standing.reviews or trail.refused]
-        conflict = _conflict(worked)
+        trails = [_replay(annotation, [op for op in ops if op.reviewer == name]) for name in names]
+        worked = [trail for trail in trails if trail.undo_stack.applied_reviews or trail.rejected_reviews]
+        conflict = _find_conflict(worked)
         if conflict is not None:
             conflicts.append(conflict)
         else:
             settled += worked[:1]
     samples = Counter(trail.annotation.clip_id for trail in settled if trail.draft.decision == "accept")
     conflicts += [
-        _refused(trail, why="another sample of the same clip was accepted too")
+        _make_conflict(trail, reason="another sample of the same clip was accepted too")
         for trail in settled
         if samples[trail.annotation.clip_id] > 1
     ]
     return [trail for trail in settled if samples[trail.annotation.clip_id] <= 1], conflicts
 
 
-def _conflict(trails: Sequence[Trail]) -> Conflict | None:
+def _find_conflict(trails: Sequence[EditHistory]) -> ReviewConflict | None:
     for trail in trails:
-        if trail.refused:
-            op = trail.refused[0]
+        if trail.rejected_reviews:
+            op = trail.rejected_reviews[0]
             why = f"{op.operation} {op.review_id} was made on another state of the annotation"
-            return _refused(trail, why=why, phase_ids=op.phase_ids)
+            return _make_conflict(trail, reason=why, phase_ids=op.phase_ids)
     drafts = [trail.draft for trail in trails]
     if any((draft.decision, draft.phases) != (drafts[0].decision, drafts[0].phases) for draft in drafts):
         phases = {phase.phase_id for draft in drafts[1:] for phase in set(drafts[0].phases) ^ set(draft.phases)}
-        return _refused(*trails, why="reviewers came to different ends", phase_ids=sorted(phases))
+        return _make_conflict(*trails, reason="reviewers came to different ends", phase_ids=sorted(phases))
     return None
 
 
-def _refused(*trails: Trail, why: str, phase_ids: Sequence[str] = ()) -> Conflict:
-    return Conflict(
+def _make_conflict(*trails: EditHistory, reason: str, phase_ids: Sequence[str] = ()) -> ReviewConflict:
+    return ReviewConflict(
         clip_id=trails[0].annotation.clip_id,
         annotation_id=trails[0].annotation.annotation_id,
-        reviewers=tuple(dict.fromkeys(op.reviewer for trail in trails for op in (*trail.reviews, *trail.refused))),
+        reviewers=tuple(
+            dict.fromkeys(op.reviewer for trail in trails for op in (*trail.reviews, *trail.rejected_reviews))
+        ),
         phase_ids=tuple(phase_ids),
-        why=why,
+        reason=reason,
     )
 
 
-def _human(trail: Trail, run: Run) -> Annotation:
+def _to_human_annotation(trail: EditHistory, run: Run) -> Annotation:
     before, phases = trail.annotation, trail.draft.phases
     return Annotation(
         annotation_id=annotation_id(
@@ -156,7 +175,7 @@ def _human(trail: Trail, run: Run) -> Annotation:
             layer="human",
             run_id=run.run_id,
             sample_index=None,
-            said=before.base,
+            base=before.base,
             phases=phases,
         ),
         vocab_version=before.vocab_version,
@@ -179,23 +198,23 @@ def _repairs(before: Sequence[Phase], after: Sequence[Phase]) -> Iterator[Repair
     for phase_id in old | new:
         a, b, path = old.get(phase_id), new.get(phase_id), f"phases/{phase_id}"
         if a is None and b is not None:
-            yield Repair(op="add", path=path, after=f"{b.action} {b.span}: {b.text}", reason=REASON)
+            yield Repair(op="add", path=path, after=f"{b.action} {b.span}: {b.text}", reason=REPAIR_REASON)
         elif a is not None and b is None:
-            yield Repair(op="drop", path=path, before=f"{a.action} {a.span}: {a.text}", reason=REASON)
+            yield Repair(op="drop", path=path, before=f"{a.action} {a.span}: {a.text}", reason=REPAIR_REASON)
         elif a is not None and b is not None:
-            for name in COMPARED:
+            for name in COMPARED_FIELDS:
                 x, y = getattr(a, name), getattr(b, name)
                 if x != y:
-                    yield Repair(op="set", path=f"{path}/{name}", before=str(x), after=str(y), reason=REASON)
+                    yield Repair(op="set", path=f"{path}/{name}", before=str(x), after=str(y), reason=REPAIR_REASON)
 
 
-def _run(layer: LayerRun, accepted: Sequence[Trail]) -> Run:
-    operations = [op.review_id for trail in accepted for op in trail.standing.reviews]
+def _make_run(layer: LayerRun, accepted: Sequence[EditHistory]) -> Run:
+    operations = [op.review_id for trail in accepted for op in trail.undo_stack.applied_reviews]
     key = ids.content_key("review", __version__, layer.run.run_id, operations)
     return Run(run_id=f"run_{key[:20]}", kind="review", tool_version=__version__, parent_run_ids=(layer.run.run_id,))
 
 
-def _replayed(annotation: Annotation, reviews: Iterable[Review]) -> Trail:
-    trail = Trail(annotation)
+def _replay(annotation: Annotation, reviews: Iterable[Review]) -> EditHistory:
+    trail = EditHistory(annotation)
     trail.replay(reviews)
     return trail

@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 64 * 1024  # an operation on a handful of phases has some 2 kB
-HEADERS = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'",
@@ -29,7 +29,7 @@ HEADERS = {
 }
 
 
-class Gate:
+class RequestGuard:
     """ASGI middleware around the review application."""
 
     def __init__(self, app: ASGIApp, *, port: int, token: str) -> None:
@@ -48,27 +48,31 @@ class Gate:
         headers = Headers(scope=scope)
         # The address may stand in anybody's page, say a terminal in the browser; who has the token may come from there.
         came_by_address = scope["path"] == "/" and self._is_token(_token_of_query(scope))
-        refusal = self._refusal(headers, came_by_address=came_by_address)
+        refusal = self._refusal(headers, has_url_token=came_by_address)
         answer: ASGIApp = self._app if refusal is None else PlainTextResponse(refusal[1], status_code=refusal[0])
-        await answer(scope, _bounded(receive), self._dressed(send, sets_cookie=came_by_address and refusal is None))
+        await answer(
+            scope,
+            _limit_body(receive),
+            self._with_security_headers(send, sets_cookie=came_by_address and refusal is None),
+        )
 
-    def _refusal(self, headers: Headers, *, came_by_address: bool) -> tuple[int, str] | None:
+    def _refusal(self, headers: Headers, *, has_url_token: bool) -> tuple[int, str] | None:
         """Status and reason, or None for a request that may pass."""
         host, origin = headers.get("host", ""), headers.get("origin")
         is_own = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
         length = headers.get("content-length", "0")
         if host not in self._hosts:
             return 403, "expected a request to 127.0.0.1"
-        if (origin is not None and origin != f"http://{host}") or not (is_own or came_by_address):
+        if (origin is not None and origin != f"http://{host}") or not (is_own or has_url_token):
             return 403, "expected a request of the review page itself"
-        if not came_by_address and not self._is_token(self._token_of_cookie(headers)):
+        if not has_url_token and not self._is_token(self._token_of_cookie(headers)):
             return 401, "expected the address that `xsheet audit review` printed, with its token"
         if not length.isdigit() or int(length) > MAX_BODY_BYTES:
             return 413, f"expected at most {MAX_BODY_BYTES} bytes"
         return None
 
-    def _is_token(self, given: str) -> bool:
-        return compare_digest(given.encode(), self._token.encode())
+    def _is_token(self, candidate: str) -> bool:
+        return compare_digest(candidate.encode(), self._token.encode())
 
     def _token_of_cookie(self, headers: Headers) -> str:
         try:
@@ -77,11 +81,11 @@ class Gate:
             return ""
         return "" if morsel is None else morsel.value
 
-    def _dressed(self, send: Send, *, sets_cookie: bool) -> Send:
+    def _with_security_headers(self, send: Send, *, sets_cookie: bool) -> Send:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in SECURITY_HEADERS.items():
                     headers[name] = value
                 if sets_cookie:
                     headers.append("Set-Cookie", f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Strict")
@@ -95,7 +99,7 @@ def _token_of_query(scope: Scope) -> str:
     return next(iter(values))
 
 
-def _bounded(receive: Receive) -> Receive:
+def _limit_body(receive: Receive) -> Receive:
     """The body, up to the limit: a chunked one says no length before."""
     got = 0
 

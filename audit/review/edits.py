@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from xsheet.annotate.motion.kinds import kind_of
-from xsheet.audit.review.draft import Draft, refused
+from xsheet.audit.review.draft import Draft, to_contract_error
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import KinematicPhase, Phase
 from xsheet.schemas.ids import content_key
@@ -21,16 +21,18 @@ from xsheet.schemas.review import Operation, Review
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
 
-HUMAN_SIGMA_US = round(frame_start_us(1, CLIP_RATE) / 12**0.5)  # a border set to a frame is uniform over that frame
-SILENT = ("amplitude", "speed", "repetitions")
-REASONS = (  # for a rejection, as its note
+HUMAN_BOUNDARY_SIGMA_US = round(
+    frame_start_us(1, CLIP_RATE) / 12**0.5
+)  # a border set to a frame is uniform over that frame
+NULLABLE_FIELDS = ("amplitude", "speed", "repetitions")
+REJECTION_REASONS = (  # for a rejection, as its note
     "wrong_time", "wrong_part", "wrong_side", "not_happening", "merged", "split", "wrong_intensity", "text_style",
     "unverifiable", "media_fault",
 )  # fmt: skip
-OTHER_SIDE: Final = {"left": "right", "right": "left"}
+OPPOSITE_SIDE: Final = {"left": "right", "right": "left"}
 
 
-class Change(StrictModel):
+class PhaseChange(StrictModel):
     """New values of one phase; what is left out stays as it is."""
 
     phase_id: str | None = Field(default=None, description="null for a phase that is new")
@@ -39,78 +41,80 @@ class Change(StrictModel):
     track: vocab.Track | None = Field(default=None, description="body part that acts")
     action: vocab.Action | None = Field(default=None, description="class")
     laterality: vocab.Laterality | None = Field(default=None, description="the subject's own side")
-    kind: vocab.Kind | None = Field(default=None, description="sort of event")
+    kind: vocab.PhaseKind | None = Field(default=None, description="sort of event")
     text: str | None = Field(default=None, description="the action in plain words")
     amplitude: int | None = Field(default=None, description="0..3; null = not said")
     speed: int | None = Field(default=None, description="0..3; null = not said")
     repetitions: int | None = Field(default=None, description="cycles; null = not said")
 
-    def values(self) -> dict[str, Any]:
+    def set_values(self) -> dict[str, Any]:
         """The fields that were given; null says something only where a phase may be silent."""
         given = self.model_dump(exclude_unset=True, exclude={"phase_id"})
-        return {name: value for name, value in given.items() if value is not None or name in SILENT}
+        return {name: value for name, value in given.items() if value is not None or name in NULLABLE_FIELDS}
 
 
-class Intent(StrictModel):
+class EditRequest(StrictModel):
     """One operation as the page asks for it."""
 
     operation: Operation
     before_sha256: str = Field(description="hash of the draft that the page shows")
     phase_ids: tuple[str, ...] = Field(default=(), max_length=64, description="phases it touches")
-    changes: tuple[Change, ...] = Field(default=(), max_length=64, description="edit and new only")
+    changes: tuple[PhaseChange, ...] = Field(default=(), max_length=64, description="edit and new only")
     at_us: int | None = Field(default=None, description="where to split, µs")
     undoes: str | None = Field(default=None, description="review to take back; undo only")
     note: str | None = Field(default=None, max_length=400, description="remark")
 
 
-def to_review(intent: Intent, draft: Draft, *, reviewer: str, at: datetime) -> Review:
+def to_review(request: EditRequest, draft: Draft, *, reviewer: str, at: datetime) -> Review:
     """The operation as it is kept.
 
     Raises:
         ContractError: it does not fit the draft, or its phases break a rule; the message says which.
     """
     try:
-        after = _after(intent, draft)
+        after = _resulting_phases(request, draft)
         made = tuple(phase.phase_id for phase in after)
-        ids = made if intent.operation in ("edit", "new") else intent.phase_ids
-        if not ids and intent.operation not in ("accept", "reject", "undo"):
-            raise ValueError(f"expected a phase to {intent.operation}, got none")
-        key = [reviewer, at.isoformat(), intent.model_dump(mode="json"), draft.annotation.annotation_id]
+        ids = made if request.operation in ("edit", "new") else request.phase_ids
+        if not ids and request.operation not in ("accept", "reject", "undo"):
+            raise ValueError(f"expected a phase to {request.operation}, got none")
+        key = [reviewer, at.isoformat(), request.model_dump(mode="json"), draft.annotation.annotation_id]
         return Review(
             review_id="rev_" + content_key(key)[:20],
             annotation_id=draft.annotation.annotation_id,
             clip_id=draft.annotation.clip_id,
-            operation=intent.operation,
+            operation=request.operation,
             phase_ids=ids,
             after=after,
-            before_sha256=intent.before_sha256,
-            undoes=intent.undoes,
+            before_sha256=request.before_sha256,
+            undoes=request.undoes,
             reviewer=reviewer,
             at=at,
-            note=intent.note,
+            note=request.note,
         )
     except ValueError as error:
-        raise refused(error) from error
+        raise to_contract_error(error) from error
 
 
-def _after(intent: Intent, draft: Draft) -> tuple[Phase, ...]:
-    phases = [draft.phase(one) for one in intent.phase_ids]
-    match intent.operation:
+def _resulting_phases(request: EditRequest, draft: Draft) -> tuple[Phase, ...]:
+    phases = [draft.get_phase(one) for one in request.phase_ids]
+    match request.operation:
         case "edit":
-            return tuple(_edited(draft.phase(change.phase_id or ""), change.values()) for change in intent.changes)
+            return tuple(
+                _edit_phase(draft.get_phase(change.phase_id or ""), change.set_values()) for change in request.changes
+            )
         case "new":
-            return tuple(_new(change, f"{intent.before_sha256}{i}") for i, change in enumerate(intent.changes))
+            return tuple(_new_phase(change, f"{request.before_sha256}{i}") for i, change in enumerate(request.changes))
         case "flip_side":
-            return tuple(map(_flipped, phases))
+            return tuple(map(_flip_phase, phases))
         case "split":
-            return _halves(_only(phases), intent.at_us, intent.before_sha256)
+            return _split_phase(_single_phase(phases), request.at_us, request.before_sha256)
         case "merge":
-            return (_merged(phases),)
+            return (_merge_phases(phases),)
         case _:
             return ()
 
 
-def _edited(phase: Phase, values: dict[str, Any]) -> Phase:
+def _edit_phase(phase: Phase, values: dict[str, Any]) -> Phase:
     """The phase with other values. What was measured or claimed of the old one is no longer said of the new one."""
     changed = {name for name, value in values.items() if getattr(phase, name) != value}
     if not changed:
@@ -128,41 +132,41 @@ def _edited(phase: Phase, values: dict[str, Any]) -> Phase:
         values |= {"body_parts": (), "visibility": None}
     for edge in ("start", "end"):
         if f"{edge}_us" in changed:
-            values[f"{edge}_sigma_us"] = HUMAN_SIGMA_US
+            values[f"{edge}_sigma_us"] = HUMAN_BOUNDARY_SIGMA_US
     span = Span(values.get("start_us", phase.start_us), values.get("end_us", phase.end_us))
-    return replace(phase, **values, kinematics=_inside(phase.kinematics, span))
+    return replace(phase, **values, kinematics=_clip_kinematics(phase.kinematics, span))
 
 
-def _inside(parts: Sequence[KinematicPhase], span: Span) -> tuple[KinematicPhase, ...]:
+def _clip_kinematics(kinematics: Sequence[KinematicPhase], span: Span) -> tuple[KinematicPhase, ...]:
     """The parts of a gesture cut to a span; none when one would be lost, for their order would break."""
-    if any(part.start_us >= span.end_us or part.end_us <= span.start_us for part in parts):
+    if any(part.start_us >= span.end_us or part.end_us <= span.start_us for part in kinematics):
         return ()
     return tuple(
         replace(part, start_us=max(part.start_us, span.start_us), end_us=min(part.end_us, span.end_us))
-        for part in parts
+        for part in kinematics
     )
 
 
-def _new(change: Change, seed: str) -> Phase:
-    values: dict[str, Any] = {"action": "other", "laterality": "none", **change.values()}
+def _new_phase(change: PhaseChange, seed: str) -> Phase:
+    values: dict[str, Any] = {"action": "other", "laterality": "none", **change.set_values()}
     values.setdefault("kind", kind_of(values["action"]))
     if "track" not in values:
         raise ValueError("expected the track of the new phase, got none")
     if (side := vocab.SIDED_TRACK.get(values["track"])) is not None:
         values["laterality"] = side
     values.setdefault("text", values["action"].replace("_", " "))
-    values |= {"start_sigma_us": HUMAN_SIGMA_US, "end_sigma_us": HUMAN_SIGMA_US, "origin": "human"}
-    return Phase(phase_id=_fresh_id(seed), **values)
+    values |= {"start_sigma_us": HUMAN_BOUNDARY_SIGMA_US, "end_sigma_us": HUMAN_BOUNDARY_SIGMA_US, "origin": "human"}
+    return Phase(phase_id=_new_phase_id(seed), **values)
 
 
-def _halves(phase: Phase, at_us: int | None, seed: str) -> tuple[Phase, Phase]:
+def _split_phase(phase: Phase, at_us: int | None, seed: str) -> tuple[Phase, Phase]:
     if at_us is None or not phase.span.contains(at_us):
         raise ValueError(f"expected an instant inside {phase.span} to split at, got {at_us}")
-    first = _edited(phase, {"end_us": at_us, "repetitions": None})
-    return first, replace(_edited(phase, {"start_us": at_us, "repetitions": None}), phase_id=_fresh_id(seed))
+    first = _edit_phase(phase, {"end_us": at_us, "repetitions": None})
+    return first, replace(_edit_phase(phase, {"start_us": at_us, "repetitions": None}), phase_id=_new_phase_id(seed))
 
 
-def _merged(phases: Sequence[Phase]) -> Phase:
+def _merge_phases(phases: Sequence[Phase]) -> Phase:
     """One phase from the start of the earliest to the end of the latest, in the words of the longest."""
     if len(phases) < 2 or len({phase.track for phase in phases}) > 1:
         raise ValueError("expected two phases of one track to merge")
@@ -170,37 +174,37 @@ def _merged(phases: Sequence[Phase]) -> Phase:
     span = {"start_us": min(p.start_us for p in phases), "end_us": max(p.end_us for p in phases)}
     said = {phase.repetitions for phase in phases if phase.action == longest.action}
     total = None if None in said else sum(p.repetitions or 0 for p in phases if p.action == longest.action)
-    return replace(_edited(longest, {**span, "repetitions": total}), kinematics=())
+    return replace(_edit_phase(longest, {**span, "repetitions": total}), kinematics=())
 
 
-def _flipped(phase: Phase) -> Phase:
-    if phase.laterality not in OTHER_SIDE:
+def _flip_phase(phase: Phase) -> Phase:
+    if phase.laterality not in OPPOSITE_SIDE:
         raise ValueError(f"expected a phase of the left or the right side, got {phase.laterality!r}")
     values = {
-        "track": other_side(phase.track),
-        "laterality": OTHER_SIDE[phase.laterality],
-        "text": other_side(phase.text),
+        "track": mirror_side(phase.track),
+        "laterality": OPPOSITE_SIDE[phase.laterality],
+        "text": mirror_side(phase.text),
     }
-    parts: Any = tuple(map(other_side, phase.body_parts))  # the record refuses a part that does not exist
-    return replace(_edited(phase, values), body_parts=parts)
+    parts: Any = tuple(map(mirror_side, phase.body_parts))  # the record refuses a part that does not exist
+    return replace(_edit_phase(phase, values), body_parts=parts)
 
 
-def other_side(text: str) -> str:
+def mirror_side(text: str) -> str:
     """Left for right and right for left, in words and in names such as arm_left."""
-    return re.sub(r"(?i)(?<![a-z])(left|right)(?![a-z])", _mirrored, text)
+    return re.sub(r"(?i)(?<![a-z])(left|right)(?![a-z])", _mirror_word, text)
 
 
-def _mirrored(found: re.Match[str]) -> str:
+def _mirror_word(found: re.Match[str]) -> str:
     word = found.group()
-    other = OTHER_SIDE[word.lower()]
+    other = OPPOSITE_SIDE[word.lower()]
     return other.capitalize() if word[0].isupper() else other
 
 
-def _only(phases: Sequence[Phase]) -> Phase:
+def _single_phase(phases: Sequence[Phase]) -> Phase:
     if len(phases) != 1:
         raise ValueError(f"expected one phase, got {len(phases)}")
     return phases[0]
 
 
-def _fresh_id(seed: str) -> str:
+def _new_phase_id(seed: str) -> str:
     return "h_" + content_key("phase", seed)[:10]

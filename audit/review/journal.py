@@ -24,32 +24,32 @@ from xsheet.schemas.ids import content_key
 from xsheet.schemas.review import Review
 from xsheet.schemas.tables import REVIEWS
 
-Book = Literal["journal", "again"]
-BOOKS: tuple[Book, ...] = get_args(Book)
-MAX_NAME = 24
+JournalName = Literal["journal", "again"]
+JOURNAL_NAMES: tuple[JournalName, ...] = get_args(JournalName)
+MAX_SLUG_CHARS = 24
 _REVIEW = TypeAdapter(Review)
 
 
-def journal_path(set_folder: Path, reviewer: str, book: Book = "journal") -> Path:
+def journal_path(set_folder: Path, reviewer: str, name: JournalName = "journal") -> Path:
     """Where the operations of a reviewer lie; a name is free text, so the file's has a hash of it."""
-    readable = re.sub(r"[^a-z0-9]+", "-", reviewer.lower()).strip("-")[:MAX_NAME]
-    return set_folder / REVIEWS.name / f"_{book}" / f"{readable}-{content_key(reviewer)[:8]}.jsonl"
+    readable = re.sub(r"[^a-z0-9]+", "-", reviewer.lower()).strip("-")[:MAX_SLUG_CHARS]
+    return set_folder / REVIEWS.name / f"_{name}" / f"{readable}-{content_key(reviewer)[:8]}.jsonl"
 
 
 def read_journals(set_folder: Path) -> list[Review]:
     """What all reviewers did, by reviewer in stored order."""
     files = sorted((set_folder / REVIEWS.name / "_journal").glob("*.jsonl"))
-    return [review for file in files for review in Journal(file).fresh()]
+    return [review for file in files for review in EditJournal(file).read_new()]
 
 
-class Journal:
+class EditJournal:
     """One file of operations, read as far as it is known here."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._read_bytes = 0
+        self._offset_bytes = 0
 
-    def fresh(self) -> Sequence[Review]:
+    def read_new(self) -> Sequence[Review]:
         """Operations that were added since the last call, by whomever.
 
         Raises:
@@ -57,21 +57,21 @@ class Journal:
         """
         try:
             with self._path.open("rb") as file:
-                file.seek(self._read_bytes)
+                file.seek(self._offset_bytes)
                 *lines, _torn = file.read().split(b"\n")
         except FileNotFoundError:
             return []
         reviews = [self._parse(line) for line in lines]
-        self._read_bytes += sum(len(line) + 1 for line in lines)
+        self._offset_bytes += sum(len(line) + 1 for line in lines)
         return reviews
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Only this writer between what `fresh` gives and what `append` adds."""
         if not self._path.exists():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch()
-            _sync(self._path.parent)
+            _fsync_folder(self._path.parent)
         with self._path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # released with the file, by a kill too
             yield
@@ -84,16 +84,16 @@ class Journal:
         """
         line = _REVIEW.dump_json(review) + b"\n"
         with self._path.open("r+b", buffering=0) as file:  # a buffer would be written again when the file is closed
-            file.truncate(self._read_bytes)  # what a killed writer left behind
-            file.seek(self._read_bytes)
+            file.truncate(self._offset_bytes)  # what a killed writer left behind
+            file.seek(self._offset_bytes)
             try:
                 if file.write(line) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
                 os.fsync(file.fileno())
             except OSError:
-                file.truncate(self._read_bytes)
+                file.truncate(self._offset_bytes)
                 raise
-        self._read_bytes += len(line)
+        self._offset_bytes += len(line)
 
     def _parse(self, line: bytes) -> Review:
         try:
@@ -102,12 +102,12 @@ class Journal:
             raise ContractError(
                 where=str(self._path),
                 expected="one review in each line",
-                came=error.errors(include_url=False)[0]["msg"],
-                todo="restore the journal; only the review page writes it",
+                got=error.errors(include_url=False)[0]["msg"],
+                hint="restore the journal; only the review page writes it",
             ) from error
 
 
-def _sync(folder: Path) -> None:
+def _fsync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -10,26 +10,26 @@ from xsheet.schemas.tables import Table, from_arrow, read_file, read_slice
 R = TypeVar("R", bound=Record)
 
 
-class Lookup(Generic[R]):
+class RowIndex(Generic[R]):
     """The rows of some files of one table, by one of their ids."""
 
-    def __init__(self, files: Iterable[Path], table: Table[R], *, by: str = "clip_id") -> None:
+    def __init__(self, files: Iterable[Path], table: Table[R], *, key: str = "clip_id") -> None:
         self._table = table
-        self._places: dict[str, list[tuple[Path, int]]] = {}
+        self._row_locations: dict[str, list[tuple[Path, int]]] = {}
         for path in files:
-            for row, one in enumerate(read_file(path, table, [by])[by].to_pylist()):
+            for row, one in enumerate(read_file(path, table, [key])[key].to_pylist()):
                 if one is not None:
-                    self._places.setdefault(one, []).append((path, row))
+                    self._row_locations.setdefault(one, []).append((path, row))
 
-    def all(self, one: str) -> list[R]:
+    def get_all(self, one: str) -> list[R]:
         """The rows of an id, in stored order.
 
         Raises:
             ContractError: a row breaks the contract, or its file was changed meanwhile.
         """
-        slices = [read_slice(path, self._table, range(row, row + 1)) for path, row in self._places.get(one, ())]
+        slices = [read_slice(path, self._table, range(row, row + 1)) for path, row in self._row_locations.get(one, ())]
         return [record for rows in slices for record in from_arrow(rows, self._table)]
 
-    def first(self, one: str) -> R | None:
+    def get_first(self, one: str) -> R | None:
         """The first row of an id, if there is any; raises as `all`."""
-        return next(iter(self.all(one)), None)
+        return next(iter(self.get_all(one)), None)

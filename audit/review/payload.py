@@ -11,88 +11,90 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from xsheet.annotate.speech.transcript import transcript_of
-from xsheet.audit.review.curves import curves_of
-from xsheet.audit.review.draft import Draft, Trail
-from xsheet.audit.review.edits import other_side
-from xsheet.audit.review.lookup import Lookup
+from xsheet.audit.review.curves import curves_payload
+from xsheet.audit.review.draft import Draft, EditHistory
+from xsheet.audit.review.edits import mirror_side
+from xsheet.audit.review.lookup import RowIndex
 from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.ids import content_key
-from xsheet.schemas.layers import LayerRun, layers
+from xsheet.schemas.layers import LayerRun, list_layers
 from xsheet.schemas.review import Finding
 from xsheet.schemas.run import Run
 from xsheet.schemas.tables import ANNOTATIONS, CLIPS, FINDINGS, SHOTS, SIGNALS, SOURCES, part_files, read_table
 
-Blind = Literal["text", "layers"]
-OTHERS_SHOWN = 8  # lanes below one another; more are no comparison but a carpet
+BlindField = Literal["text", "layers"]
+MAX_OTHER_LAYERS = 8  # lanes below one another; more are no comparison but a carpet
 _PHASE, _FINDING = TypeAdapter(Phase), TypeAdapter(Finding)
 
 
-class Sheets:
+class ClipPayloads:
     """The sheets of a set. Ids and cuts are in memory, everything else is read when a clip is asked for."""
 
-    def __init__(self, set_folder: Path, layer: LayerRun, *, blind: frozenset[Blind] = frozenset()) -> None:
+    def __init__(self, set_folder: Path, layer: LayerRun, *, blind: frozenset[BlindField] = frozenset()) -> None:
         self._layer = layer
         self._blind = blind
-        self._clips = Lookup(part_files(set_folder, CLIPS), CLIPS)
-        self._signals = Lookup(part_files(set_folder, SIGNALS), SIGNALS)
-        self._findings = Lookup(part_files(set_folder, FINDINGS), FINDINGS)
-        self._annotations = Lookup(layer.files, ANNOTATIONS)
-        self._others = [(one, Lookup(one.files, ANNOTATIONS)) for one in layers(set_folder) if str(one) != str(layer)]
-        self._sources = Lookup(part_files(set_folder, SOURCES), SOURCES, by="source_id")
+        self._clips = RowIndex(part_files(set_folder, CLIPS), CLIPS)
+        self._signals = RowIndex(part_files(set_folder, SIGNALS), SIGNALS)
+        self._finding_counts = RowIndex(part_files(set_folder, FINDINGS), FINDINGS)
+        self._annotations = RowIndex(layer.files, ANNOTATIONS)
+        self._other_layer_rows = [
+            (one, RowIndex(one.files, ANNOTATIONS)) for one in list_layers(set_folder) if str(one) != str(layer)
+        ]
+        self._sources = RowIndex(part_files(set_folder, SOURCES), SOURCES, key="source_id")
         self._cuts = _cuts(set_folder)
 
-    def clip(self, clip_id: str) -> Clip | None:
+    def get_clip(self, clip_id: str) -> Clip | None:
         """The clip of an id, where the set has it."""
-        return self._clips.first(clip_id)
+        return self._clips.get_first(clip_id)
 
-    def annotation(self, clip_id: str, annotation_id: str) -> Annotation:
+    def get_annotation(self, clip_id: str, annotation_id: str) -> Annotation:
         """An annotation of the layer under review.
 
         Raises:
             ContractError: it is not there.
         """
-        found = next((one for one in self._annotations.all(clip_id) if one.annotation_id == annotation_id), None)
+        found = next((one for one in self._annotations.get_all(clip_id) if one.annotation_id == annotation_id), None)
         if found is None:
             where, came = str(self._layer), f"none in clip {clip_id}"
-            raise ContractError(where=where, expected=annotation_id, came=came, todo="start the review again")
+            raise ContractError(where=where, expected=annotation_id, got=came, hint="start the review again")
         return found
 
-    def sheet(self, trail: Trail) -> dict[str, Any]:
+    def clip_payload(self, trail: EditHistory) -> dict[str, Any]:
         """All of one clip but what was decided on it (see `draft_json`)."""
         annotation = trail.annotation
-        clip, signals = self.clip(annotation.clip_id), self._signals.first(annotation.clip_id)
+        clip, signals = self.get_clip(annotation.clip_id), self._signals.get_first(annotation.clip_id)
         return {
             "clip_id": annotation.clip_id,
             "duration_us": annotation.duration_us,
             "media": None if clip is None else f"/media/{clip.clip_id}",
             "size": None if clip is None else [clip.width, clip.height],
             "cuts_us": [] if clip is None else self._cuts_in(clip),
-            "curves": None if signals is None else curves_of(signals),
-            "words": [] if clip is None else self._words(clip),
-            "stamps_us": [] if annotation.seen is None else list(annotation.seen.stamps_us),
+            "curves": None if signals is None else curves_payload(signals),
+            "words": [] if clip is None else self._transcript_words(clip),
+            "stamps_us": [] if annotation.model_input is None else list(annotation.model_input.stamps_us),
             "base": None if annotation.base is None or "text" in self._blind else annotation.base.text,
             "reply": annotation.status,
             "findings": [self._finding(one) for one in self._findings_of(annotation)],
             "others": self._other_layers(annotation),
-            "provenance": None if "layers" in self._blind else provenance(self._layer.run),
+            "provenance": None if "layers" in self._blind else provenance_payload(self._layer.run),
         }
 
-    def draft(self, trail: Trail) -> dict[str, Any]:
+    def draft_payload(self, trail: EditHistory) -> dict[str, Any]:
         """What a reviewer has made of an annotation so far."""
         draft: Draft = trail.draft
         said = {phase.text for phase in trail.annotation.phases}
-        hidden = said | set(map(other_side, said))  # an edit of its borders makes no text the reviewer's own
+        hidden = said | set(map(mirror_side, said))  # an edit of its borders makes no text the reviewer's own
         return {
             "sha256": draft.sha256,
             "decision": draft.decision,
             "accepted": sorted(draft.accepted),
             "phases": [self._phase(phase, hidden) for phase in draft.phases],
             "rejected": [self._phase(phase, hidden) for phase in draft.rejected],
-            "undo": trail.standing.undo,
-            "redo": trail.standing.redo,
-            "refused": len(trail.refused),
+            "undo": trail.undo_stack.undo_id,
+            "redo": trail.undo_stack.redo_id,
+            "refused": len(trail.rejected_reviews),
             "history": [
                 {"operation": one.operation, "phase_ids": one.phase_ids, "at": one.at.isoformat(), "note": one.note}
                 for one in trail.reviews
@@ -101,20 +103,20 @@ class Sheets:
 
     def _other_layers(self, annotation: Annotation) -> list[dict[str, Any]]:
         """The same clip in other layers; blind reviewers get them as A, B, ... in an order that differs by clip."""
-        found = [(layer, one) for layer, rows in self._others for one in rows.all(annotation.clip_id)]
+        found = [(layer, one) for layer, rows in self._other_layer_rows for one in rows.get_all(annotation.clip_id)]
         if "layers" in self._blind:
             found.sort(key=lambda pair: content_key(pair[1].annotation_id))
         return [
             {
-                "name": chr(ord("A") + i) if "layers" in self._blind else _name(layer, one),
+                "name": chr(ord("A") + i) if "layers" in self._blind else _layer_label(layer, one),
                 "phases": [self._phase(phase, {phase.text}) for phase in one.phases],
             }
-            for i, (layer, one) in enumerate(found[:OTHERS_SHOWN])
+            for i, (layer, one) in enumerate(found[:MAX_OTHER_LAYERS])
         ]
 
     def _findings_of(self, annotation: Annotation) -> Iterable[Finding]:
         """Of this annotation, and of its clip whatever the layer; the same finding of two audits once."""
-        found = self._findings.all(annotation.clip_id)
+        found = self._finding_counts.get_all(annotation.clip_id)
         return {one.finding_id: one for one in found if one.annotation_id in (None, annotation.annotation_id)}.values()
 
     def _finding(self, finding: Finding) -> dict[str, Any]:
@@ -131,15 +133,15 @@ class Sheets:
             row["origin"] = ""
         return row
 
-    def _words(self, clip: Clip) -> list[dict[str, Any]]:
-        source = self._sources.first(clip.source_id)
+    def _transcript_words(self, clip: Clip) -> list[dict[str, Any]]:
+        source = self._sources.get_first(clip.source_id)
         return [] if source is None else [asdict(word) for word in transcript_of(source, clip).words]
 
     def _cuts_in(self, clip: Clip) -> list[int]:
         return [us - clip.start_us for us in self._cuts.get(clip.source_id, ()) if clip.start_us < us < clip.end_us]
 
 
-def provenance(run: Run) -> dict[str, Any]:
+def provenance_payload(run: Run) -> dict[str, Any]:
     """Where the layer came from; the prompts by name and hash, and whole on demand."""
     return {
         "run_id": run.run_id,
@@ -153,9 +155,9 @@ def provenance(run: Run) -> dict[str, Any]:
     }
 
 
-def _name(layer: LayerRun, annotation: Annotation) -> str:
+def _layer_label(layer: LayerRun, annotation: Annotation) -> str:
     sample = "" if annotation.sample_index is None else f" #{annotation.sample_index}"
-    return f"{layer.layer} · {layer.made_by}{sample}"
+    return f"{layer.layer} · {layer.producer}{sample}"
 
 
 def _plain(row: Any) -> dict[str, Any]:

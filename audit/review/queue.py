@@ -12,19 +12,19 @@ from xsheet.schemas.ids import content_key
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.tables import ANNOTATIONS, FINDINGS, part_files, read_file
 
-State = Literal["open", "edited", "accepted", "rejected"]
-GAP = 12  # clips between a clip and its repetition: nobody remembers the first verdict word by word
+ReviewState = Literal["open", "edited", "accepted", "rejected"]
+MIN_REPEAT_DISTANCE = 12  # clips between a clip and its repetition: nobody remembers the first verdict word by word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class QueueEntry:
     """One annotation in the queue. A repeated one has a key of its own, and nothing else tells it from a new one."""
 
     key: str
     clip_id: str
     annotation_id: str
     is_repeat: bool = False
-    reply: str  # how the annotator's reply ended
+    response_status: str  # how the annotator's reply ended
     duration_us: int
     phases: int
     tracks: tuple[str, ...]
@@ -35,14 +35,14 @@ class Entry:
     score: float | None = None  # audit's score, else the least confident phase's, 0..1
 
     @property
-    def badness(self) -> tuple[bool, int, int, float, str]:
+    def review_priority(self) -> tuple[bool, int, int, float, str]:
         """Sorts the worst first; a reply that failed has nothing to look at and comes last."""
-        failed = self.reply != "ok"
+        failed = self.response_status != "ok"
         return failed, -self.errors, -self.warnings, math.inf if self.score is None else self.score, self.clip_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class QueueFilter:
     """Filters of the queue; an empty one lets all pass."""
 
     text: str = ""
@@ -51,7 +51,7 @@ class Wanted:
     track: str = ""
     action: str = ""
 
-    def admits(self, entry: Entry, state: State) -> bool:
+    def matches(self, entry: QueueEntry, state: ReviewState) -> bool:
         """Whether an entry in this state is wanted."""
         return (
             self.text.lower() in entry.clip_id.lower()
@@ -62,38 +62,40 @@ class Wanted:
         )
 
 
-def worst_first(set_folder: Path, layer: LayerRun) -> list[Entry]:
+def build_queue(set_folder: Path, layer: LayerRun) -> list[QueueEntry]:
     """All annotations of a layer: most findings first, then lowest score. Works without findings and scores too."""
-    found = _findings(set_folder)
-    entries = [replace(entry, **found.get(entry.annotation_id, {})) for file in layer.files for entry in _entries(file)]
-    return sorted(entries, key=lambda entry: entry.badness)
+    found = _finding_counts(set_folder)
+    entries = [
+        replace(entry, **found.get(entry.annotation_id, {})) for file in layer.files for entry in _read_entries(file)
+    ]
+    return sorted(entries, key=lambda entry: entry.review_priority)
 
 
-def with_repeats(entries: Sequence[Entry], *, share: float, reviewer: str) -> list[Entry]:
+def with_repeats(entries: Sequence[QueueEntry], *, share: float, reviewer: str) -> list[QueueEntry]:
     """The queue with a share of its clips a second time, `GAP` places later or more: the same ones for a reviewer."""
     placed = [(float(place), entry) for place, entry in enumerate(entries)]
     for place, entry in enumerate(entries):
         key = content_key("again", reviewer, entry.annotation_id)
         drawn, later = int(key[:8], 16) / 16**8, int(key[8:16], 16) / 16**8
-        if entry.reply == "ok" and drawn < share:
+        if entry.response_status == "ok" and drawn < share:
             again = replace(entry, key=f"ann_{key[:20]}", is_repeat=True)
-            placed.append((place + GAP + later * (len(entries) - place), again))
+            placed.append((place + MIN_REPEAT_DISTANCE + later * (len(entries) - place), again))
     return [entry for _, entry in sorted(placed, key=lambda pair: pair[0])]
 
 
-def _entries(file: Path) -> Iterator[Entry]:
+def _read_entries(file: Path) -> Iterator[QueueEntry]:
     columns = ["annotation_id", "clip_id", "status", "duration_us", "phases", "scores"]
     rows = read_file(file, ANNOTATIONS, columns)
     phases = rows["phases"].combine_chunks()
-    said = {name: _of_each(phases, name) for name in ("track", "action", "confidence")}
+    said = {name: _phase_field(phases, name) for name in ("track", "action", "confidence")}
     for i, row in enumerate(rows.drop_columns(["phases"]).to_pylist()):
         sure = [value for value in said["confidence"][i] if value is not None]
         overall = (row["scores"] or {}).get("overall")
-        yield Entry(
+        yield QueueEntry(
             key=row["annotation_id"],
             clip_id=row["clip_id"],
             annotation_id=row["annotation_id"],
-            reply=row["status"],
+            response_status=row["status"],
             duration_us=row["duration_us"],
             phases=len(said["track"][i]),
             tracks=tuple(sorted(set(said["track"][i]))),
@@ -102,7 +104,7 @@ def _entries(file: Path) -> Iterator[Entry]:
         )
 
 
-def _of_each(phases: Any, name: str) -> list[list[Any]]:
+def _phase_field(phases: Any, name: str) -> list[list[Any]]:
     """One field of the phases of every row; a column at a time, for whole phases cost a hundred times as much."""
     values = phases.flatten().field(name)
     return list(pa.ListArray.from_arrays(_offsets(phases), values).to_pylist())
@@ -116,7 +118,7 @@ def _offsets(phases: Any) -> pa.Array:
     return pa.array(offsets, pa.int32())
 
 
-def _findings(set_folder: Path) -> dict[str, dict[str, Any]]:
+def _finding_counts(set_folder: Path) -> dict[str, dict[str, Any]]:
     """Counts and checks by annotation; a finding that several audits made counts once."""
     found: dict[str, tuple[str, str, str]] = {}
     for file in part_files(set_folder, FINDINGS):
@@ -127,10 +129,10 @@ def _findings(set_folder: Path) -> dict[str, dict[str, Any]]:
     by_annotation: dict[str, list[tuple[str, str]]] = {}
     for annotation_id, severity, check in found.values():
         by_annotation.setdefault(annotation_id, []).append((severity, check))
-    return {annotation_id: _counted(rows) for annotation_id, rows in by_annotation.items()}
+    return {annotation_id: _count_findings(rows) for annotation_id, rows in by_annotation.items()}
 
 
-def _counted(rows: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def _count_findings(rows: Iterable[tuple[str, str]]) -> dict[str, Any]:
     severities, checks = zip(*rows, strict=True)
     return {
         "errors": severities.count("error"),

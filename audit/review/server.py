@@ -25,38 +25,38 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from xsheet.audit.review.auth import Gate
-from xsheet.audit.review.edits import Intent
-from xsheet.audit.review.queue import Wanted
-from xsheet.audit.review.session import Desk
+from xsheet.audit.review.auth import RequestGuard
+from xsheet.audit.review.edits import EditRequest
+from xsheet.audit.review.queue import QueueFilter
+from xsheet.audit.review.session import ReviewSession
 from xsheet.schemas.errors import ConfigError, ContractError
 
 HOST = "127.0.0.1"
-PAGE = files("xsheet.audit.review") / "page"
+PAGE_FOLDER = files("xsheet.audit.review") / "page"
 MEDIA_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
-PAGE_OF_QUEUE = 200
+QUEUE_PAGE_SIZE = 200
 log = logging.getLogger(__name__)
 
 
-def serve(desk: Desk, *, announce: Callable[[str], None], port: int = 0, token: str | None = None) -> None:
+def serve(session: ReviewSession, *, on_ready: Callable[[str], None], port: int = 0, token: str | None = None) -> None:
     """Serve the review page until interrupted.
 
     Args:
-        desk: who reviews what.
-        announce: is given the address to open, token included.
+        session: who reviews what.
+        on_ready: is given the address to open, token included.
         port: 0 takes a free one.
         token: what a browser must know; random when None.
 
     Raises:
         ConfigError: the port is taken.
     """
-    server, listening, address = prepare(desk, port=port, token=token or token_urlsafe(32))
+    server, listening, address = prepare_server(session, port=port, token=token or token_urlsafe(32))
     with listening:
-        announce(address)
+        on_ready(address)
         server.run(sockets=[listening])
 
 
-def prepare(desk: Desk, *, port: int, token: str) -> tuple[uvicorn.Server, socket.socket, str]:
+def prepare_server(session: ReviewSession, *, port: int, token: str) -> tuple[uvicorn.Server, socket.socket, str]:
     """A server that is ready to run on a bound socket, and the address to open."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -66,37 +66,37 @@ def prepare(desk: Desk, *, port: int, token: str) -> tuple[uvicorn.Server, socke
     except OSError as error:
         listening.close()
         came, todo = error.strerror or str(error), "choose another port, or 0 for any free one"
-        raise ConfigError(where=f"port {port}", expected="a free port", came=came, todo=todo) from error
+        raise ConfigError(where=f"port {port}", expected="a free port", got=came, hint=todo) from error
     bound = listening.getsockname()[1]
     # No access log: the first line of it would hold the token.
     config = uvicorn.Config(
-        application(desk, port=bound, token=token), log_config=None, access_log=False, server_header=False, ws="none"
+        create_app(session, port=bound, token=token), log_config=None, access_log=False, server_header=False, ws="none"
     )
     return uvicorn.Server(config), listening, f"http://{HOST}:{bound}/?token={token}"
 
 
-def application(desk: Desk, *, port: int, token: str) -> ASGIApp:
+def create_app(session: ReviewSession, *, port: int, token: str) -> ASGIApp:
     """The whole application as ASGI."""
-    handlers = Handlers(desk)
+    handlers = RequestHandlers(session)
     routes = [
         Route("/", handlers.index),
         Route("/page/{name}", handlers.page),
-        Route("/api/about", handlers.about),
+        Route("/api/about", handlers.session_info),
         Route("/api/queue", handlers.queue),
-        Route("/api/clips/{key}", handlers.clip),
-        Route("/api/clips/{key}/operations", handlers.operate, methods=["POST"]),
+        Route("/api/clips/{key}", handlers.clip_payload),
+        Route("/api/clips/{key}/operations", handlers.apply_operation, methods=["POST"]),
         Route("/media/{clip_id}", handlers.media),
     ]
-    errors: Any = {ContractError: _refused}
-    return Gate(Starlette(routes=routes, exception_handlers=errors), port=port, token=token)
+    errors: Any = {ContractError: _contract_error_response}
+    return RequestGuard(Starlette(routes=routes, exception_handlers=errors), port=port, token=token)
 
 
-class Handlers:
+class RequestHandlers:
     """One method per address. Those that are not async run in a thread, for they read files."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: ReviewSession) -> None:
         self._desk = desk
-        self._pages = {entry.name: entry for entry in PAGE.iterdir()}
+        self._pages = {entry.name: entry for entry in PAGE_FOLDER.iterdir()}
 
     def index(self, _: Request) -> Response:
         """The page."""
@@ -106,9 +106,9 @@ class Handlers:
         """One of the files beside it."""
         return self._file(request.path_params["name"])
 
-    def about(self, _: Request) -> Response:
+    def session_info(self, _: Request) -> Response:
         """What is reviewed."""
-        return JSONResponse(self._desk.about())
+        return JSONResponse(self._desk.session_info())
 
     def queue(self, request: Request) -> Response:
         """A stretch of the queue."""
@@ -116,25 +116,27 @@ class Handlers:
         start = asked.get("start", "0")
         if not (start.isascii() and start.isdigit()):
             raise HTTPException(422, "expected a number to start from")
-        wanted = Wanted(**{name: asked.get(name, "")[:200] for name in Wanted.__slots__})
-        return JSONResponse(self._desk.queue(wanted, start=int(start[:9]), count=PAGE_OF_QUEUE))
+        wanted = QueueFilter(**{name: asked.get(name, "")[:200] for name in QueueFilter.__slots__})
+        return JSONResponse(self._desk.queue(wanted, start=int(start[:9]), count=QUEUE_PAGE_SIZE))
 
-    def clip(self, request: Request) -> Response:
+    def clip_payload(self, request: Request) -> Response:
         """One clip."""
-        sheet = self._desk.open(request.path_params["key"])
-        return JSONResponse(_found(sheet))
+        sheet = self._desk.clip_payload(request.path_params["key"])
+        return JSONResponse(_or_404(sheet))
 
-    async def operate(self, request: Request) -> Response:
+    async def apply_operation(self, request: Request) -> Response:
         """One operation."""
         if request.headers.get("content-type") != "application/json":
             raise HTTPException(415, "expected application/json")
         try:
-            intent = Intent.model_validate_json(await request.body())
+            intent = EditRequest.model_validate_json(await request.body())
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise HTTPException(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
         try:
-            is_done, draft = _found(await run_in_threadpool(self._desk.operate, request.path_params["key"], intent))
+            is_done, draft = _or_404(
+                await run_in_threadpool(self._desk.apply_operation, request.path_params["key"], intent)
+            )
         except OSError as error:
             log.warning("an operation could not be stored: %s", error)
             raise HTTPException(507, f"the operation could not be stored: {error.strerror}") from error
@@ -142,21 +144,21 @@ class Handlers:
 
     def media(self, request: Request) -> Response:
         """A clip's file."""
-        path = self._desk.media(request.path_params["clip_id"])
-        return FileResponse(_found(path), media_type="video/mp4")
+        path = self._desk.media_path(request.path_params["clip_id"])
+        return FileResponse(_or_404(path), media_type="video/mp4")
 
     def _file(self, name: str) -> Response:
         # A name of the list, not a path: nothing that is asked for is ever joined to a folder.
-        file = _found(self._pages.get(name))
-        kind = _found(MEDIA_TYPES.get(name.rpartition(".")[2]))
+        file = _or_404(self._pages.get(name))
+        kind = _or_404(MEDIA_TYPES.get(name.rpartition(".")[2]))
         return Response(file.read_bytes(), media_type=kind)
 
 
-def _found(what: Any) -> Any:
+def _or_404(what: Any) -> Any:
     if what is None:
         raise HTTPException(404, "not here")
     return what
 
 
-def _refused(_: Request, error: ContractError) -> Response:
-    return PlainTextResponse(f"expected {error.expected}, got {error.came}; {error.todo}", status_code=422)
+def _contract_error_response(_: Request, error: ContractError) -> Response:
+    return PlainTextResponse(f"expected {error.expected}, got {error.got}; {error.hint}", status_code=422)

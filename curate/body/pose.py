@@ -1,6 +1,6 @@
 """Shoulders, arms and hands of one person, over the frames of a kept clip.
 
-    with BodyWatcher(settings) as body:
+    with PoseAnalyser(settings) as body:
         for frame in media.frames(...): body.add(frame)
         signals = replace(signals, **body.signals())
     motion = part_motion(signals)
@@ -30,26 +30,26 @@ _JOINTS = {
 }  # fmt: skip
 _SIDES = ("left", "right")
 # A hand belongs to the arm whose wrist Pose puts within this share of the picture's height.
-_HAND_REACH = 0.15
+_MAX_WRIST_DISTANCE = 0.15
 
 
-class BodySettings(StrictModel):
+class PoseSettings(StrictModel):
     """How a body is followed."""
 
-    every_frames: int = Field(
+    frame_stride: int = Field(
         default=2, ge=1, le=2, description="of 25 fps; 2 is 12.5 fps, gestures last 0.2 s and more"
     )
     long_side_px: int = Field(default=640, ge=256, le=1920, description="of what the models see; they work at 256")
     min_visibility: float = Field(
         default=0.5, ge=0, le=1, description="of a joint, below it is null; MediaPipe's default"
     )
-    hands: bool = Field(default=True, description="look for hands too; a third of the cost")
+    detect_hands: bool = Field(default=True, description="look for hands too; a third of the cost")
 
 
-class BodyWatcher:
+class PoseAnalyser:
     """Follows one body. An instance serves one clip and one thread."""
 
-    def __init__(self, settings: BodySettings, *, window: tuple[float, float] | None = None) -> None:
+    def __init__(self, settings: PoseSettings, *, window: tuple[float, float] | None = None) -> None:
         """`window`: left and right bound, in picture heights, of what belongs to the person; None is all of it."""
         self._settings = settings
         self._window = window
@@ -63,21 +63,21 @@ class BodyWatcher:
         from mediapipe.python.solutions.pose import Pose  # noqa: PLC0415
 
         self._pose: Any = Pose(model_complexity=1)
-        self._hands: Any = Hands(max_num_hands=2) if self._settings.hands else None
+        self._hands: Any = Hands(max_num_hands=2) if self._settings.detect_hands else None
 
     def add(self, frame: Frame) -> None:
         """Look at the next frame."""
         self._indices.append(frame.index)
-        if (len(self._indices) - 1) % self._settings.every_frames == 0:
-            self._rows.append(self._look(frame.rgb))
+        if (len(self._indices) - 1) % self._settings.frame_stride == 0:
+            self._rows.append(self._detect(frame.rgb))
 
     def signals(self) -> dict[str, Series]:
         """The series of Signals that this measures, one value per frame that was added."""
         names = [f"{joint}_{axis}" for joint in _JOINTS for axis in "xy"] + [f"hand_{side}_visible" for side in _SIDES]
         if not self._rows:
             return {}
-        table = _between(np.stack(self._rows), every=self._settings.every_frames, frames=len(self._indices))
-        return {name: _series(values) for name, values in zip(names, table.T, strict=True)}
+        table = _interpolate_rows(np.stack(self._rows), stride=self._settings.frame_stride, frames=len(self._indices))
+        return {name: _to_series(values) for name, values in zip(names, table.T, strict=True)}
 
     def close(self) -> None:
         """Release the models."""
@@ -92,9 +92,9 @@ class BodyWatcher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _look(self, rgb: Rgb) -> Floats:
+    def _detect(self, rgb: Rgb) -> Floats:
         """(14,): x and y of each joint, visibility of each hand; NaN where a joint is not seen."""
-        picture, shift_x = self._person(rgb)
+        picture, shift_x = self._crop_person(rgb)
         height, width = picture.shape[:2]
         to_heights = np.array((width / height, 1.0))
         found = self._pose.process(picture).pose_landmarks
@@ -103,7 +103,7 @@ class BodyWatcher:
         sure = np.array([m.visibility for m in marks] or np.zeros(len(_JOINTS)))
         sure = np.where(((at >= 0) & (at <= 1)).all(1), sure, 0.0)
         at = at * to_heights
-        hands = self._seen_hands(picture, at[4:], to_heights)
+        hands = self._detect_hands(picture, at[4:], to_heights)
         visible = np.array([max(sure[4 + k], hands[k][1] if k in hands else 0.0) for k in range(2)])
         at[sure < self._settings.min_visibility] = np.nan
         for k, (wrist, _) in hands.items():
@@ -111,7 +111,7 @@ class BodyWatcher:
         at[:, 0] += shift_x
         return np.concatenate((at.ravel(), visible))
 
-    def _person(self, rgb: Rgb) -> tuple[Rgb, float]:
+    def _crop_person(self, rgb: Rgb) -> tuple[Rgb, float]:
         """The part of the picture with the person, small; and where it begins, in picture heights."""
         height, width = rgb.shape[:2]
         left, right = self._window or (0.0, width / height)
@@ -122,7 +122,7 @@ class BodyWatcher:
         small = cv2.resize(part, size, interpolation=cv2.INTER_AREA) if scale < 1 else np.ascontiguousarray(part)
         return np.asarray(small, np.uint8), (x0 / height if part is not rgb else 0.0)
 
-    def _seen_hands(self, picture: Rgb, wrists: Floats, to_heights: Floats) -> dict[int, tuple[Floats, float]]:
+    def _detect_hands(self, picture: Rgb, wrists: Floats, to_heights: Floats) -> dict[int, tuple[Floats, float]]:
         """Wrist and score of the hands in the picture, by side: 0 the own left, 1 the own right."""
         if self._hands is None:
             return {}
@@ -131,13 +131,13 @@ class BodyWatcher:
         for marks, kinds in zip(result.multi_hand_landmarks or (), result.multi_handedness or (), strict=True):
             wrist = np.array((marks.landmark[0].x, marks.landmark[0].y)) * to_heights
             kind = kinds.classification[0]
-            side = _side(wrist, wrists, said_left=kind.label == "Right")  # Hands takes pictures to be mirrored
+            side = _hand_side(wrist, wrists, labelled_left=kind.label == "Right")  # Hands takes pictures to be mirrored
             if side is not None and (side not in seen or kind.score > seen[side][1]):
                 seen[side] = wrist, float(kind.score)
         return seen
 
 
-def window_of(track: FaceTrack, others: Sequence[FaceTrack], *, aspect: float) -> tuple[float, float] | None:
+def person_window(track: FaceTrack, others: Sequence[FaceTrack], *, aspect: float) -> tuple[float, float] | None:
     """Bounds half-way to the next faces on both sides, in picture heights; None for a person alone.
 
     Args:
@@ -145,34 +145,34 @@ def window_of(track: FaceTrack, others: Sequence[FaceTrack], *, aspect: float) -
         others: all other faces that share frames with it.
         aspect: width of the picture by its height.
     """
-    middle = _middle(track)
-    left = [(_middle(other) + middle) / 2 for other in others if _middle(other) < middle]
-    right = [(_middle(other) + middle) / 2 for other in others if _middle(other) > middle]
+    middle = _track_centre(track)
+    left = [(_track_centre(other) + middle) / 2 for other in others if _track_centre(other) < middle]
+    right = [(_track_centre(other) + middle) / 2 for other in others if _track_centre(other) > middle]
     return (max(left, default=0.0), min(right, default=aspect)) if left or right else None
 
 
-def _middle(track: FaceTrack) -> float:
+def _track_centre(track: FaceTrack) -> float:
     return float(
         np.median([(a + b) / 2 for a, b in zip(track.x0, track.x1, strict=True) if a is not None and b is not None])
     )
 
 
-def _side(wrist: Floats, wrists: Floats, *, said_left: bool) -> int | None:
+def _hand_side(wrist: Floats, wrists: Floats, *, labelled_left: bool) -> int | None:
     """Whose hand it is: of the nearer wrist, of the side that Hands says where no wrist is known, or nobody's."""
     if np.isnan(wrists).any():
-        return 0 if said_left else 1
+        return 0 if labelled_left else 1
     away = np.linalg.norm(wrists - wrist, axis=1)
-    return int(away.argmin()) if away.min() <= _HAND_REACH else None
+    return int(away.argmin()) if away.min() <= _MAX_WRIST_DISTANCE else None
 
 
-def _between(rows: Floats, *, every: int, frames: int) -> Floats:
+def _interpolate_rows(rows: Floats, *, stride: int, frames: int) -> Floats:
     """(frames, N) from rows of every `every`-th frame; linear in between, NaN where a neighbour is."""
-    at = np.minimum(np.arange(frames) / every, len(rows) - 1)
+    at = np.minimum(np.arange(frames) / stride, len(rows) - 1)
     below = np.floor(at).astype(int)
     share = (at - below)[:, None]
     above = np.minimum(below + 1, len(rows) - 1)
     return np.asarray(np.where(share == 0, rows[below], (1 - share) * rows[below] + share * rows[above]))
 
 
-def _series(values: Floats) -> Series:
+def _to_series(values: Floats) -> Series:
     return tuple(None if np.isnan(v) else float(v) for v in values)

@@ -11,7 +11,7 @@ FACE_FIELDS = (
 )  # fmt: skip
 
 
-def signals_of(candidate: Measures, timeline: Timeline, track: FaceTrack | None, *, shift_frames: int) -> Signals:
+def clip_signals(candidate: Measures, timeline: Timeline, track: FaceTrack | None, *, shift_frames: int) -> Signals:
     """The face and sound of a clip; its body is followed when it is written.
 
     Args:
@@ -22,14 +22,14 @@ def signals_of(candidate: Measures, timeline: Timeline, track: FaceTrack | None,
     """
     frames = frames_in(candidate.span, CLIP_RATE)
     heard = range(frames.start - shift_frames, frames.stop - shift_frames)
-    series = {"voice": stretch(timeline.voice, heard), "energy_db": stretch(timeline.energy_db, heard)}
+    series = {"voice": slice_series(timeline.voice, heard), "energy_db": slice_series(timeline.energy_db, heard)}
     if track is not None:
         seen = range(frames.start - track.start_frame, frames.stop - track.start_frame)
-        series |= {name: stretch(getattr(track, name), seen) for name in FACE_FIELDS}
-        boxes = [stretch(edge, seen) for edge in (track.x0, track.y0, track.x1, track.y1)]
+        series |= {name: slice_series(getattr(track, name), seen) for name in FACE_FIELDS}
+        boxes = [slice_series(edge, seen) for edge in (track.x0, track.y0, track.x1, track.y1)]
         series |= {
-            "head_x": _between(boxes[0], boxes[2]),
-            "head_y": _between(boxes[1], boxes[3]),
+            "head_x": _midpoints(boxes[0], boxes[2]),
+            "head_y": _midpoints(boxes[1], boxes[3]),
             "head_height": tuple(
                 None if a is None or b is None else b - a for a, b in zip(boxes[1], boxes[3], strict=True)
             ),
@@ -39,16 +39,16 @@ def signals_of(candidate: Measures, timeline: Timeline, track: FaceTrack | None,
     return Signals(clip_id=candidate.clip_id, frames=len(frames), extractor=extractor, **series)
 
 
-def stretch(series: Series, frames: range) -> Series:
+def slice_series(series: Series, frames: range) -> Series:
     """Values of the frames; null before the first and after the last one, empty where nothing was measured."""
     if not series:
         return ()
     return tuple(series[k] if 0 <= k < len(series) else None for k in frames)
 
 
-def _between(a: Series, b: Series) -> Series:
+def _midpoints(a: Series, b: Series) -> Series:
     return tuple(None if x is None or y is None else (x + y) / 2 for x, y in zip(a, b, strict=True))
 
 
-def _apart(a: Series, b: Series) -> Series:
+def _dict_differences(a: Series, b: Series) -> Series:
     return tuple(None if x is None or y is None else y - x for x, y in zip(a, b, strict=True))

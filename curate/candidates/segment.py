@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from xsheet.curate.audio.features import as_array
+from xsheet.curate.audio.features import series_to_array
 from xsheet.schemas.columns import Series
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import Shot
@@ -33,23 +33,23 @@ class CandidateSettings(StrictModel):
     edge_gap_frames: int = Field(
         default=3, ge=0, description="faces are often found a frame or two late; a stretch still begins with its shot"
     )
-    least_frames: int = Field(
+    min_faceless_frames: int = Field(
         default=8, ge=1, description="0.3 s; a shorter stretch is not worth a row and in no sum of hours"
     )
-    pause_frames: int = Field(default=7, ge=1, description="0.28 s, the shortest silence that is heard as a pause")
-    rival_share: float = Field(
+    min_pause_frames: int = Field(default=7, ge=1, description="0.28 s, the shortest silence that is heard as a pause")
+    min_other_face_share: float = Field(
         default=0.5, gt=0, le=1, description="share of the frames in which another face must be seen to be a rival"
     )
-    still_difference: float = Field(
+    max_frozen_difference: float = Field(
         default=0.05, ge=0, description="mean luma difference of stills, of 255 (docs/log/curate.md#candidates)"
     )
-    still_frames: int = Field(
+    min_frozen_frames: int = Field(
         default=10, ge=1, description="0.4 s without change: below it a low frame rate repeats its frames"
     )
-    max_shift_frames: int = Field(
+    max_sync_shift_frames: int = Field(
         default=6, ge=0, le=15, description="offsets up to this are corrected by shifting the sound (LatentSync)"
     )
-    whole_face_share: float = Field(
+    min_face_inside_share: float = Field(
         default=0.95, gt=0, le=1, description="a face with less of its box inside the picture counts as cut off"
     )
 
@@ -60,7 +60,7 @@ class CandidateSettings(StrictModel):
         return self
 
 
-def trimmed(shot: Shot, timeline: Timeline, *, trim_frames: int) -> range:
+def trim_shot(shot: Shot, timeline: Timeline, *, trim_frames: int) -> range:
     """Frames of a shot without those beside its cuts; may be empty."""
     frames = frames_in(shot.span, CLIP_RATE)
     start = frames.start + (trim_frames if frames.start > 0 else 0)
@@ -68,15 +68,15 @@ def trimmed(shot: Shot, timeline: Timeline, *, trim_frames: int) -> range:
     return range(start, max(start, min(stop, timeline.frames)))
 
 
-def stretches(found: NDArray[np.bool_], window: range, *, settings: CandidateSettings) -> list[range]:
+def face_segments(face_visible: NDArray[np.bool_], window: range, *, settings: CandidateSettings) -> list[range]:
     """Where a face is followed without a long gap.
 
     Args:
-        found: (frames of the source,) whether the face was found.
+        face_visible: (frames of the source,) whether the face was found.
         window: frames to look at.
         settings: which gaps are bridged.
     """
-    places = window.start + np.flatnonzero(found[window.start : window.stop])
+    places = window.start + np.flatnonzero(face_visible[window.start : window.stop])
     if not len(places):
         return []
     ends = np.flatnonzero(np.diff(places) > settings.max_gap_frames + 1)
@@ -89,33 +89,33 @@ def stretches(found: NDArray[np.bool_], window: range, *, settings: CandidateSet
         )
         for start, stop in runs
     ]
-    return [stretch for stretch in found_in if len(stretch) >= settings.least_frames]
+    return [stretch for stretch in found_in if len(stretch) >= settings.min_faceless_frames]
 
 
-def without(window: range, taken: Iterable[range]) -> list[range]:
+def subtract_ranges(window: range, removed: Iterable[range]) -> list[range]:
     """What is left of a window."""
     left, at = [], window.start
-    for part in sorted(taken, key=lambda part: part.start):
+    for part in sorted(removed, key=lambda part: part.start):
         left.append(range(at, part.start))
         at = max(at, part.stop)
     return [part for part in (*left, range(at, window.stop)) if part]
 
 
-def cut(stretch: range, loudness: NDArray[np.float64], *, settings: CandidateSettings) -> list[range]:
+def split_at_pauses(segment: range, cut_costs: NDArray[np.float64], *, settings: CandidateSettings) -> list[range]:
     """Pieces of 3 to 10 s that cover a stretch, cut where it is most quiet; a short enough stretch stays whole.
 
     The least total cost over all ways to cut, by dynamic programming: 0..1 for each cut, by how much voice it goes
     through, and a little for each piece that is shorter than it could be.
 
     Args:
-        stretch: frames to cut.
-        loudness: (frames of the source,) 0..1, from `pause_cost`.
+        segment: frames to cut.
+        cut_costs: (frames of the source,) 0..1, from `cut_cost`.
         settings: the lengths.
     """
     shortest, longest = settings.min_frames, settings.max_frames
-    total = len(stretch)
+    total = len(segment)
     if total <= longest:
-        return [stretch]
+        return [segment]
     lengths = np.arange(shortest, longest + 1)
     short = 0.05 * (1 - lengths / longest) ** 2  # below any audible voice, so that it only chooses among pauses
     cost = np.full(total + 1, np.inf)
@@ -125,24 +125,24 @@ def cut(stretch: range, loudness: NDArray[np.float64], *, settings: CandidateSet
         fits = lengths[: end - shortest + 1]
         ways = cost[end - fits] + short[: len(fits)]
         best = int(ways.argmin())
-        cost[end] = ways[best] + (loudness[stretch[end]] if end < total else 0)
+        cost[end] = ways[best] + (cut_costs[segment[end]] if end < total else 0)
         came_from[end] = end - fits[best]
     ends = [total]
     while ends[-1] > 0:
         ends.append(int(came_from[ends[-1]]))
     bounds = ends[::-1]
-    return [stretch[a:b] for a, b in pairwise(bounds)]
+    return [segment[a:b] for a, b in pairwise(bounds)]
 
 
-def pause_cost(timeline: Timeline, *, pause_frames: int) -> NDArray[np.float64]:
+def cut_cost(timeline: Timeline, *, min_pause_frames: int) -> NDArray[np.float64]:
     """(frames,) 0..1: how much voice a cut just before each frame would go through."""
-    voice = _filled(timeline.voice, timeline.frames, absent=0.0)
-    level = np.clip(_filled(timeline.energy_db, timeline.frames, absent=-60.0) / 60 + 1, 0, 1)
+    voice = _series_or_default(timeline.voice, timeline.frames, default=0.0)
+    level = np.clip(_series_or_default(timeline.energy_db, timeline.frames, default=-60.0) / 60 + 1, 0, 1)
     heard = 0.9 * voice + 0.1 * level  # between two pauses the quieter one
-    before = pause_frames // 2
-    around = np.pad(heard, (before, pause_frames - 1 - before), mode="edge")
-    return np.convolve(around, np.full(pause_frames, 1 / pause_frames), mode="valid")
+    before = min_pause_frames // 2
+    around = np.pad(heard, (before, min_pause_frames - 1 - before), mode="edge")
+    return np.convolve(around, np.full(min_pause_frames, 1 / min_pause_frames), mode="valid")
 
 
-def _filled(series: Series, frames: int, *, absent: float) -> NDArray[np.float64]:
-    return np.nan_to_num(as_array(series), nan=absent) if series else np.full(frames, absent)
+def _series_or_default(series: Series, frames: int, *, default: float) -> NDArray[np.float64]:
+    return np.nan_to_num(series_to_array(series), nan=default) if series else np.full(frames, default)

@@ -20,19 +20,19 @@ Mask = NDArray[np.bool_]
 
 EXTRACTOR = "change-words@1"
 _ROWS, _COLUMNS = 4, 9
-_ENOUGH = 128  # lines of a picture are enough for means of four rows; more only cost time
-_FINE = 8  # fields are averaged from a picture of 8 × 8 pixels each, since cv2 rounds its means to whole levels
+_MIN_LINES = 128  # lines of a picture are enough for means of four rows; more only cost time
+_CELL_PX = 8  # fields are averaged from a picture of 8 × 8 pixels each, since cv2 rounds its means to whole levels
 _PICTURE_LAG, _SOUND_LAG = 10, 5  # frames between which the change is taken
-_STILL = 0.15  # mean change in levels of luma, below it the signs are coding noise
+_MIN_MEAN_CHANGE = 0.15  # mean change in levels of luma, below it the signs are coding noise
 _SAMPLES_PER_FRAME = AUDIO_RATE.num // CLIP_RATE.num
-_WINDOW = 5920  # samples, 0.37 s
+_WINDOW_SAMPLES = 5920  # samples, 0.37 s
 _FFT = 8192
 _BANDS_HZ = np.geomspace(300, 2000, 34)
-_QUIET = 1e-6  # mean power of a window, -60 dB of full scale
-_BLOCK = 500  # frames of sound at a time, for flat memory
+_MIN_POWER = 1e-6  # mean power of a window, -60 dB of full scale
+_BLOCK_FRAMES = 500  # frames of sound at a time, for flat memory
 
 
-class FingerprintWatcher:
+class FingerprintAnalyser:
     """Sees every frame of a source and makes its fingerprint."""
 
     def __init__(self) -> None:
@@ -40,10 +40,10 @@ class FingerprintWatcher:
 
     def add(self, frame: Frame) -> None:
         """Take the next frame."""
-        step = max(1, min(frame.rgb.shape[:2]) // _ENOUGH)
+        step = max(1, min(frame.rgb.shape[:2]) // _MIN_LINES)
         luma = cv2.cvtColor(np.ascontiguousarray(frame.rgb[::step, ::step]), cv2.COLOR_RGB2GRAY)
-        fields = cv2.resize(luma, (_COLUMNS * _FINE, _ROWS * _FINE), interpolation=cv2.INTER_AREA)
-        grid = fields.reshape(_ROWS, _FINE, _COLUMNS, _FINE).mean(axis=(1, 3), dtype=np.float32)
+        fields = cv2.resize(luma, (_COLUMNS * _CELL_PX, _ROWS * _CELL_PX), interpolation=cv2.INTER_AREA)
+        grid = fields.reshape(_ROWS, _CELL_PX, _COLUMNS, _CELL_PX).mean(axis=(1, 3), dtype=np.float32)
         self._grids.append(grid)
 
     def fingerprint(self, source_id: str, *, sound: Samples | None) -> Fingerprint:
@@ -54,8 +54,8 @@ class FingerprintWatcher:
             source_id=source_id,
             extractor=EXTRACTOR,
             frames=len(self._grids),
-            picture=_as_column(*picture),
-            sound=_as_column(*heard) if heard else (),
+            picture=_to_column(*picture),
+            sound=_to_column(*heard) if heard else (),
         )
 
 
@@ -63,38 +63,40 @@ def picture_words(grids: NDArray[np.floating]) -> tuple[Words, Mask]:
     """(frames,) words of luma grids (frames, 4, 9), and whether anything moves there; the last 0.4 s has none."""
     changes = grids[_PICTURE_LAG:] - grids[:-_PICTURE_LAG]
     signs = np.diff(changes, axis=2).reshape(len(changes), 32)
-    return _packed(signs, np.abs(signs).mean(axis=1) > _STILL, frames=len(grids))
+    return _pack_words(signs, np.abs(signs).mean(axis=1) > _MIN_MEAN_CHANGE, frames=len(grids))
 
 
 def sound_words(sound: Samples) -> tuple[Words, Mask]:
     """(frames,) words of samples (640 × frames,) at 16 kHz, and whether they sound; the last 0.2 s has none."""
     frames = len(sound) // _SAMPLES_PER_FRAME
-    before = (_WINDOW - _SAMPLES_PER_FRAME) // 2
-    around = np.pad(sound, (before, _WINDOW))
-    windows = np.lib.stride_tricks.sliding_window_view(around, _WINDOW)[::_SAMPLES_PER_FRAME][:frames]
-    parts = [_bands(windows[at : at + _BLOCK]) for at in range(0, frames, _BLOCK)]
+    before = (_WINDOW_SAMPLES - _SAMPLES_PER_FRAME) // 2
+    around = np.pad(sound, (before, _WINDOW_SAMPLES))
+    windows = np.lib.stride_tricks.sliding_window_view(around, _WINDOW_SAMPLES)[::_SAMPLES_PER_FRAME][:frames]
+    parts = [_band_power(windows[at : at + _BLOCK_FRAMES]) for at in range(0, frames, _BLOCK_FRAMES)]
     if frames <= _SOUND_LAG:
         return np.zeros(frames, np.uint32), np.zeros(frames, dtype=bool)
     levels = np.diff(np.concatenate([bands for bands, _ in parts]), axis=1)
-    loud = np.concatenate([power for _, power in parts]) > _QUIET
-    return _packed(levels[_SOUND_LAG:] - levels[:-_SOUND_LAG], loud[_SOUND_LAG:] & loud[:-_SOUND_LAG], frames=frames)
+    loud = np.concatenate([power for _, power in parts]) > _MIN_POWER
+    return _pack_words(
+        levels[_SOUND_LAG:] - levels[:-_SOUND_LAG], loud[_SOUND_LAG:] & loud[:-_SOUND_LAG], frames=frames
+    )
 
 
-def _bands(windows: Samples) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _band_power(windows: Samples) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(n, 33) log power of the bands, and (n,) mean power of each window."""
-    power = np.abs(np.fft.rfft(windows * np.hanning(_WINDOW).astype(np.float32), _FFT)) ** 2
+    power = np.abs(np.fft.rfft(windows * np.hanning(_WINDOW_SAMPLES).astype(np.float32), _FFT)) ** 2
     places = np.searchsorted(np.fft.rfftfreq(_FFT, 1 / AUDIO_RATE.num), _BANDS_HZ)
     bands = np.add.reduceat(power, places, axis=1)[:, :-1]
     return np.log(bands + 1e-9).astype(np.float32), np.square(windows).mean(axis=1)
 
 
-def _packed(signs: NDArray[np.floating], there: Mask, *, frames: int) -> tuple[Words, Mask]:
+def _pack_words(signs: NDArray[np.floating], valid: Mask, *, frames: int) -> tuple[Words, Mask]:
     words, mask = np.zeros(frames, np.uint32), np.zeros(frames, dtype=bool)
     bits = np.packbits(signs > 0, axis=1).astype(np.uint32)
     words[: len(bits)] = bits[:, 0] << 24 | bits[:, 1] << 16 | bits[:, 2] << 8 | bits[:, 3]
-    mask[: len(bits)] = there
+    mask[: len(bits)] = valid
     return words, mask
 
 
-def _as_column(words: Words, there: Mask) -> tuple[int | None, ...]:
-    return tuple(w if t else None for w, t in zip(words.view(np.int32).tolist(), there.tolist(), strict=True))
+def _to_column(words: Words, valid: Mask) -> tuple[int | None, ...]:
+    return tuple(w if t else None for w, t in zip(words.view(np.int32).tolist(), valid.tolist(), strict=True))

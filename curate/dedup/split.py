@@ -19,14 +19,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from xsheet.curate.dedup.union_find import Groups
-from xsheet.curate.filter.decide_set import Tally, lengths_us
+from xsheet.curate.dedup.union_find import UnionFind
+from xsheet.curate.filter.decide_set import ClipTotals, lengths_us
 from xsheet.schemas import tables
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import Split, SplitName
 
-_ROWS_AT_ONCE = 256  # of the matrix of distances; bounds memory
+_BLOCK_ROWS = 256  # of the matrix of distances; bounds memory
 
 
 class SplitSettings(StrictModel):
@@ -38,7 +38,7 @@ class SplitSettings(StrictModel):
     identity: Literal["shape", "source"] = Field(
         default="shape", description="join sources that show a like face; or trust that each has people of its own"
     )
-    max_shape_distance: float = Field(
+    max_identity_distance: float = Field(
         default=0.8,
         gt=0,
         description="root mean square difference of two shapes that count as one person, in the shape model's unit; "
@@ -56,10 +56,10 @@ class SplitSettings(StrictModel):
 class SplitSummary:
     """What each part came to."""
 
-    parts: Mapping[SplitName, Tally]
-    clusters: Mapping[SplitName, int]
-    largest_cluster: float  # share of all clips; near 1 when faces are not told apart
-    identity_by: Mapping[str, int]  # clips whose person was told by this
+    totals: Mapping[SplitName, ClipTotals]
+    cluster_counts: Mapping[SplitName, int]
+    largest_cluster_share: float  # share of all clips; near 1 when faces are not told apart
+    clips_by_identity_method: Mapping[str, int]  # clips whose person was told by this
 
 
 def split_set(set_folder: Path, settings: SplitSettings | None = None) -> SplitSummary:
@@ -69,11 +69,11 @@ def split_set(set_folder: Path, settings: SplitSettings | None = None) -> SplitS
         ContractError: a table that this code does not read.
     """
     clips = tables.read_table(set_folder, tables.CLIPS, ["clip_id", "source_id", "track_id", "start_us", "end_us"])
-    tracks = tables.read_table(set_folder, tables.TRACKS, ["track_id", "shape", "shape_model"])
+    tracks = tables.read_table(set_folder, tables.TRACKS, ["track_id", "shape", "identity_model"])
     near = tables.read_table(set_folder, tables.NEAR_DUPLICATES, ["source_id", "other_id"])
     rows = split_clips(clips, tracks, near, settings or SplitSettings())
     tables.write_table(set_folder, tables.SPLITS, rows)
-    return _summary(rows, lengths_us(clips))
+    return _summarise(rows, lengths_us(clips))
 
 
 def split_clips(clips: pa.Table, tracks: pa.Table, near: pa.Table, settings: SplitSettings) -> list[Split]:
@@ -81,49 +81,49 @@ def split_clips(clips: pa.Table, tracks: pa.Table, near: pa.Table, settings: Spl
 
     Args:
         clips: clip_id, source_id, track_id.
-        tracks: track_id, shape, shape_model; those of the clips are asked for the person.
+        tracks: track_id, shape, identity_model; those of the clips are asked for the person.
         near: source_id, other_id of near duplicates.
         settings: shares, seed, and how people are told apart.
     """
     sources: list[str] = clips["source_id"].to_pylist()
     own: list[str | None] = clips["track_id"].to_pylist()
     copies = list(zip(near["source_id"].to_pylist(), near["other_id"].to_pylist(), strict=True))
-    groups = Groups(sorted({*sources, *(source for pair in copies for source in pair)}))
+    groups = UnionFind(sorted({*sources, *(source for pair in copies for source in pair)}))
     for one, other in copies:
-        groups.join(one, other)
-    models = _models(tracks, set(own)) if settings.identity == "shape" else {}
+        groups.union(one, other)
+    models = _identity_models(tracks, set(own)) if settings.identity == "shape" else {}
     source_of = {track: source for track, source in zip(own, sources, strict=True) if track in models}
-    for first, *others in _people(tracks, models, settings.max_shape_distance):
+    for first, *others in _identity_clusters(tracks, models, settings.max_identity_distance):
         for other in others:
-            groups.join(source_of[first], source_of[other])
-    cluster_of = {source: min(group) for group in groups.all() for source in group}
+            groups.union(source_of[first], source_of[other])
+    cluster_of = {source: min(group) for group in groups.groups() for source in group}
     return [
         Split(
             clip_id=clip_id,
             source_id=source,
             cluster=cluster_of[source],
-            split=_place(cluster_of[source], settings),
+            split=_assign_split(cluster_of[source], settings),
             identity_by=models.get(track or "", "source"),
         )
         for clip_id, source, track in zip(clips["clip_id"].to_pylist(), sources, own, strict=True)
     ]
 
 
-def _place(cluster: str, settings: SplitSettings) -> SplitName:
+def _assign_split(cluster: str, settings: SplitSettings) -> SplitName:
     at = int(content_key("split", settings.seed, cluster)[:12], 16) / 16**12
     return "test" if at < settings.test else "val" if at < settings.test + settings.val else "train"
 
 
-def _models(tracks: pa.Table, wanted: set[str | None]) -> dict[str, str]:
+def _identity_models(tracks: pa.Table, track_ids: set[str | None]) -> dict[str, str]:
     """Shape model of each wanted track that has a shape."""
     names: list[str] = tracks["track_id"].to_pylist()
-    models: list[str | None] = tracks["shape_model"].to_pylist()
+    models: list[str | None] = tracks["identity_model"].to_pylist()
     lengths: list[int] = pc.list_value_length(tracks["shape"]).to_pylist()
     rows = zip(names, models, lengths, strict=True)
-    return {track: model for track, model, length in rows if track in wanted and model and length}
+    return {track: model for track, model, length in rows if track in track_ids and model and length}
 
 
-def _people(tracks: pa.Table, models: Mapping[str, str], max_distance: float) -> Iterator[list[str]]:
+def _identity_clusters(tracks: pa.Table, models: Mapping[str, str], max_distance: float) -> Iterator[list[str]]:
     """Tracks that look like one person; shapes of different models are never compared."""
     by_model: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(dict)
     for track, shape in zip(tracks["track_id"].to_pylist(), tracks["shape"].to_pylist(), strict=True):
@@ -131,37 +131,41 @@ def _people(tracks: pa.Table, models: Mapping[str, str], max_distance: float) ->
             by_model[models[track], len(shape)][track] = shape
     for shapes in by_model.values():
         names = list(shapes)
-        yield from ([names[k] for k in alike] for alike in like_rows(np.array(list(shapes.values())), max_distance))
+        yield from ([names[k] for k in alike] for alike in cluster_rows(np.array(list(shapes.values())), max_distance))
 
 
-def like_rows(shapes: NDArray[np.floating], max_distance: float) -> list[list[int]]:
+def cluster_rows(embeddings: NDArray[np.floating], max_distance: float) -> list[list[int]]:
     """Rows of (n, k) numbers, grouped so that two whose root mean square difference is at most this are together."""
-    shapes = np.asarray(shapes, np.float64) - np.mean(shapes, axis=0)  # small numbers, so that squares cancel well
-    squares = np.square(shapes).sum(axis=1)
-    limit = shapes.shape[1] * max_distance**2 + 1e-9
-    groups, group_of = Groups(range(len(shapes))), np.arange(len(shapes))
-    for start in range(0, len(shapes), _ROWS_AT_ONCE):
-        block = slice(start, start + _ROWS_AT_ONCE)
-        apart = squares[block, None] + squares[start:] - 2 * shapes[block] @ shapes[start:].T
+    embeddings = np.asarray(embeddings, np.float64) - np.mean(
+        embeddings, axis=0
+    )  # small numbers, so that squares cancel well
+    squares = np.square(embeddings).sum(axis=1)
+    limit = embeddings.shape[1] * max_distance**2 + 1e-9
+    groups, group_of = UnionFind(range(len(embeddings))), np.arange(len(embeddings))
+    for start in range(0, len(embeddings), _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        apart = squares[block, None] + squares[start:] - 2 * embeddings[block] @ embeddings[start:].T
         ones, others = np.nonzero(np.triu(apart <= limit, k=1))
         # Of two groups one pair is enough: a person with thousands of tracks has millions of pairs.
         pairs = np.unique(np.stack([group_of[ones + start], group_of[others + start]], axis=1), axis=0)
         for one, other in pairs[pairs[:, 0] != pairs[:, 1]].tolist():
-            groups.join(one, other)
-        for members in groups.all() if len(pairs) else ():
+            groups.union(one, other)
+        for members in groups.groups() if len(pairs) else ():
             group_of[members] = members[0]
-    return groups.all()
+    return groups.groups()
 
 
-def _summary(rows: list[Split], lengths: NDArray[np.int64]) -> SplitSummary:
+def _summarise(rows: list[Split], lengths: NDArray[np.int64]) -> SplitSummary:
     names: tuple[SplitName, ...] = ("train", "val", "test")
-    parts: dict[SplitName, Tally] = {name: Tally() for name in names}
+    parts: dict[SplitName, ClipTotals] = {name: ClipTotals() for name in names}
     clips_of: dict[str, int] = defaultdict(int)
     identity_by: dict[str, int] = defaultdict(int)
     for row, length in zip(rows, lengths.tolist(), strict=True):
-        parts[row.split] += Tally(1, length)
+        parts[row.split] += ClipTotals(1, length)
         clips_of[row.cluster] += 1
         identity_by[row.identity_by] += 1
     clusters: dict[SplitName, int] = {name: len({row.cluster for row in rows if row.split == name}) for name in names}
     largest = max(clips_of.values(), default=0) / max(len(rows), 1)
-    return SplitSummary(parts=parts, clusters=clusters, largest_cluster=largest, identity_by=dict(identity_by))
+    return SplitSummary(
+        totals=parts, cluster_counts=clusters, largest_cluster_share=largest, clips_by_identity_method=dict(identity_by)
+    )

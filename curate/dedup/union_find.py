@@ -6,24 +6,24 @@ from typing import Generic, TypeVar
 T = TypeVar("T", bound=Hashable)
 
 
-class Groups(Generic[T]):
+class UnionFind(Generic[T]):
     """Members joined two by two; a member that was never joined is a group of its own."""
 
     def __init__(self, members: Iterable[T]) -> None:
         self._parent = {member: member for member in members}
 
-    def join(self, one: T, other: T) -> None:
+    def union(self, one: T, other: T) -> None:
         """Put two members, and all that hang on them, into one group."""
-        self._parent[self._root(one)] = self._root(other)
+        self._parent[self._find_rule(one)] = self._find_rule(other)
 
-    def all(self) -> list[list[T]]:
+    def groups(self) -> list[list[T]]:
         """The groups, members and groups in the order the members were given."""
         groups: dict[T, list[T]] = {}
         for member in self._parent:
-            groups.setdefault(self._root(member), []).append(member)
+            groups.setdefault(self._find_rule(member), []).append(member)
         return list(groups.values())
 
-    def _root(self, member: T) -> T:
+    def _find_rule(self, member: T) -> T:
         while (parent := self._parent[member]) != member:
             self._parent[member] = self._parent[parent]  # halves the way of the next question
             member = parent

@@ -2,52 +2,53 @@
 
 It tells most people apart within one corpus and fails on look-alikes, other hair and coloured light; the numbers are in
 docs/log/curate.md#identity. Shapes are compared by their root mean square difference, in units of the spread within one
-person. An embedding network would do far better; its place is `FaceTrack.shape` too, under a `shape_model` of its own.
+person. An embedding network would do far better; its place is `FaceTrack.shape` too, under a `identity_model` of its
+own.
 """
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.curate.faces.mesh import Face, Fit
+from xsheet.curate.faces.mesh import FaceGeometry, RigidFit
 from xsheet.curate.media.image import Rgb
 
-SHAPE_MODEL = "mesh-proportions+tones@1"
-MOST_TURN_DEG = 20.0
+IDENTITY_MODEL = "mesh-proportions+tones@1"
+MAX_HEAD_ANGLE_DEG = 20.0
 """A head turned further than this shows its proportions badly and is not asked."""
 
 # Pairs of points whose distance by face height differs between people, and the spread of that distance between files
 # of one person, which makes the unit.
-_SPANS = {
+_DISTANCE_STD = {
     (234, 454): 0.0086, (172, 397): 0.0111, (54, 284): 0.0088, (133, 362): 0.0129, (33, 263): 0.0064,
     (129, 358): 0.0055, (168, 4): 0.0060, (4, 0): 0.0060, (10, 168): 0.0071, (50, 280): 0.0045, (152, 0): 0.0168,
     (105, 159): 0.0103, (61, 291): 0.0144,
 }  # fmt: skip
 # The same for a and b of skin, a and b of hair (CIELAB), and the logarithm of hair's by skin's lightness. Lightness
 # alone would follow the exposure.
-_TONE_UNITS = np.array((3.0, 2.6, 1.7, 1.9, 0.22))
+_TONE_STD = np.array((3.0, 2.6, 1.7, 1.9, 0.22))
 _CHEEKS, _HAIRLINE, _CHIN = (50, 280), 10, 152
 
 
-def shape_of(rgb: Rgb, face: Face, fitted: Fit) -> NDArray[np.float32]:
+def compute_identity_embedding(rgb: Rgb, face: FaceGeometry, rigid_fit: RigidFit) -> NDArray[np.float32]:
     """(18,) proportions and tones, each by its spread within one person; NaN where the picture ends."""
-    at = fitted.points
-    spans = [float(np.linalg.norm(at[a] - at[b])) / unit for (a, b), unit in _SPANS.items()]
+    at = rigid_fit.points
+    spans = [float(np.linalg.norm(at[a] - at[b])) / unit for (a, b), unit in _DISTANCE_STD.items()]
     points = face.points[:, :2]
     up = points[_HAIRLINE] - points[_CHIN]
     size = max(1, round(0.04 * float(np.linalg.norm(up))))
-    skin = np.mean([_tone(rgb, points[cheek], size) for cheek in _CHEEKS], axis=0)
-    hair = _tone(rgb, points[_HAIRLINE] + 0.15 * up, size)
+    skin = np.mean([_mean_lab(rgb, points[cheek], size) for cheek in _CHEEKS], axis=0)
+    hair = _mean_lab(rgb, points[_HAIRLINE] + 0.15 * up, size)
     darker = np.log((hair[0] + 8.0) / (skin[0] + 8.0))
-    return np.array((*spans, *(np.array((*skin[1:], *hair[1:], darker)) / _TONE_UNITS)), np.float32)
+    return np.array((*spans, *(np.array((*skin[1:], *hair[1:], darker)) / _TONE_STD)), np.float32)
 
 
-def _tone(rgb: Rgb, at: NDArray[np.floating], size: int) -> NDArray[np.float32]:
+def _mean_lab(rgb: Rgb, point: NDArray[np.floating], half_side: int) -> NDArray[np.float32]:
     """Mean L, a, b (0..255 each) of a square around a point."""
-    x, y = round(float(at[0])), round(float(at[1]))
+    x, y = round(float(point[0])), round(float(point[1]))
     height, width = rgb.shape[:2]
-    if not (size <= x < width - size and size <= y < height - size):
+    if not (half_side <= x < width - half_side and half_side <= y < height - half_side):
         return np.full(3, np.nan, np.float32)
-    mean = rgb[y - size : y + size + 1, x - size : x + size + 1].mean((0, 1))
+    mean = rgb[y - half_side : y + half_side + 1, x - half_side : x + half_side + 1].mean((0, 1))
     lab = cv2.cvtColor(mean.astype(np.uint8).reshape(1, 1, 3), cv2.COLOR_RGB2LAB)
     return np.asarray(lab, np.float32).reshape(3)

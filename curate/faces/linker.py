@@ -13,108 +13,117 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from xsheet.curate.faces.mesh import EXPRESSIONS, without_jaw_leak
+from xsheet.curate.faces.mesh import FACE_SIGNALS, correct_pitch_for_jaw
 from xsheet.schemas import ids
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
 from xsheet.schemas.timeline import FaceTrack
 
 Box = tuple[float, float, float, float]
-SERIES = (*EXPRESSIONS, "sharpness", "visible")
+OBSERVATION_VALUES = (*FACE_SIGNALS, "sharpness", "visible")
 """What a sighting's `numbers` are, by the names of FaceTrack."""
 
 
-class LinkSettings(StrictModel):
+class TrackLinkSettings(StrictModel):
     """When two sightings are of one face."""
 
     min_iou: float = Field(
         default=0.3, ge=0, le=1, description="overlap of boxes; heads move less than half a face in 40 ms"
     )
-    min_look: float = Field(
+    min_appearance_similarity: float = Field(
         default=0.3, ge=-1, le=1, description="correlation of small pictures of the head; docs/log/curate.md#faces"
     )
-    min_look_at_jump: float = Field(
+    min_appearance_similarity_at_cut: float = Field(
         default=0.8, ge=-1, le=1, description="the same where the whole picture changes at once; same entry"
     )
-    bridge_frames: int = Field(default=10, ge=0, description="longest gap of one track, 0.4 s at 25 fps: a hand passes")
-    min_frames: int = Field(default=8, ge=1, description="shorter tracks are ghosts, 0.3 s at 25 fps")
+    max_gap_frames: int = Field(
+        default=10, ge=0, description="longest gap of one track, 0.4 s at 25 fps: a hand passes"
+    )
+    min_track_frames: int = Field(default=8, ge=1, description="shorter tracks are ghosts, 0.3 s at 25 fps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sighting:
+class FaceObservation:
     """One face in one frame, as numbers."""
 
     box: Box
-    numbers: NDArray[np.float32]  # (len(SERIES),)
-    look: NDArray[np.float32]  # small picture of the head, zero mean, unit length
-    shape: NDArray[np.float32] | None = None  # (K,), NaN where a number could not be taken
+    values: NDArray[np.float32]  # (len(SERIES),)
+    appearance: NDArray[np.float32]  # small picture of the head, zero mean, unit length
+    identity_embedding: NDArray[np.float32] | None = None  # (K,), NaN where a number could not be taken
     blendshapes: NDArray[np.float32] | None = None  # (52,)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class _Open:
+class _OpenTrack:
     """A track that may still grow."""
 
     start_frame: int
-    last: Sighting
+    last_observation: FaceObservation
     last_frame: int
     frames: list[int] = field(default_factory=list)
     rows: list[NDArray[np.float32]] = field(default_factory=list)  # box, then numbers, then blendshapes
-    shape_sum: NDArray[np.float64] | float = 0.0
-    shape_count: NDArray[np.float64] | float = 0.0
+    embedding_sum: NDArray[np.float64] | float = 0.0
+    embedding_count: NDArray[np.float64] | float = 0.0
 
-    def add(self, frame: int, seen: Sighting) -> None:
-        extra = () if seen.blendshapes is None else (seen.blendshapes,)
+    def add(self, frame: int, observation: FaceObservation) -> None:
+        extra = () if observation.blendshapes is None else (observation.blendshapes,)
         self.frames.append(frame)
-        self.rows.append(np.concatenate((np.asarray(seen.box, np.float32), seen.numbers, *extra)))
-        self.last, self.last_frame = seen, frame
-        if seen.shape is not None:
-            known = np.isfinite(seen.shape)
-            self.shape_sum = self.shape_sum + np.where(known, seen.shape, 0.0)
-            self.shape_count = self.shape_count + known
+        self.rows.append(np.concatenate((np.asarray(observation.box, np.float32), observation.values, *extra)))
+        self.last_observation, self.last_frame = observation, frame
+        if observation.identity_embedding is not None:
+            known = np.isfinite(observation.identity_embedding)
+            self.embedding_sum = self.embedding_sum + np.where(known, observation.identity_embedding, 0.0)
+            self.embedding_count = self.embedding_count + known
 
 
-class Linker:
+class TrackLinker:
     """Takes the sightings of one frame after the other; gives the tracks at the end."""
 
-    def __init__(self, settings: LinkSettings) -> None:
+    def __init__(self, settings: TrackLinkSettings) -> None:
         self._settings = settings
-        self._open: list[_Open] = []
-        self._done: list[_Open] = []
+        self._open_tracks: list[_OpenTrack] = []
+        self._closed_tracks: list[_OpenTrack] = []
 
-    def add(self, frame: int, seen: Sequence[Sighting], *, jump: bool = False) -> None:
+    def add(self, frame: int, observations: Sequence[FaceObservation], *, is_cut: bool = False) -> None:
         """The sightings of a frame; `jump` says that the whole picture changed since the frame before."""
-        self._close_before(frame - 1 - self._settings.bridge_frames)
-        free, tracks = set(range(len(seen))), list(self._open)
-        for _, t, s in sorted(self._candidates(tracks, seen, jump=jump), key=lambda c: (-c[0], c[1], c[2])):
+        self._close_before(frame - 1 - self._settings.max_gap_frames)
+        free, tracks = set(range(len(observations))), list(self._open_tracks)
+        for _, t, s in sorted(
+            self._possible_links(tracks, observations, is_cut=is_cut), key=lambda c: (-c[0], c[1], c[2])
+        ):
             if s in free and tracks[t].last_frame < frame:
-                tracks[t].add(frame, seen[s])
+                tracks[t].add(frame, observations[s])
                 free.remove(s)
-        if jump:  # what did not survive the jump ended there: nothing is bridged across a cut
+        if is_cut:  # what did not survive the jump ended there: nothing is bridged across a cut
             self._close_before(frame)
         for s in sorted(free):
-            track = _Open(start_frame=frame, last=seen[s], last_frame=frame)
-            track.add(frame, seen[s])
-            self._open.append(track)
+            track = _OpenTrack(start_frame=frame, last_observation=observations[s], last_frame=frame)
+            track.add(frame, observations[s])
+            self._open_tracks.append(track)
 
-    def tracks(self, source_id: str, *, detector: str, shape_model: str) -> list[FaceTrack]:
+    def tracks(self, source_id: str, *, detector: str, identity_model: str) -> list[FaceTrack]:
         """All tracks by start, ghosts dropped."""
-        long = [t for t in (*self._done, *self._open) if len(t.frames) >= self._settings.min_frames]
+        long = [
+            t for t in (*self._closed_tracks, *self._open_tracks) if len(t.frames) >= self._settings.min_track_frames
+        ]
         long.sort(key=lambda track: (track.start_frame, tuple(track.rows[0][:4].tolist())))
-        return [_record(track, source_id, detector=detector, shape_model=shape_model) for track in long]
+        return [_to_face_track(track, source_id, detector=detector, identity_model=identity_model) for track in long]
 
-    def _candidates(
-        self, tracks: Sequence[_Open], seen: Sequence[Sighting], *, jump: bool
+    def _possible_links(
+        self, tracks: Sequence[_OpenTrack], observations: Sequence[FaceObservation], *, is_cut: bool
     ) -> Iterable[tuple[float, int, int]]:
-        least = self._settings.min_look_at_jump if jump else self._settings.min_look
-        for (t, track), (s, face) in product(enumerate(tracks), enumerate(seen)):
-            overlap = iou(track.last.box, face.box)
-            if overlap >= self._settings.min_iou and float(track.last.look @ face.look) >= least:
+        least = self._settings.min_appearance_similarity_at_cut if is_cut else self._settings.min_appearance_similarity
+        for (t, track), (s, face) in product(enumerate(tracks), enumerate(observations)):
+            overlap = iou(track.last_observation.box, face.box)
+            if (
+                overlap >= self._settings.min_iou
+                and float(track.last_observation.appearance @ face.appearance) >= least
+            ):
                 yield overlap, t, s
 
     def _close_before(self, frame: int) -> None:
-        self._done += [track for track in self._open if track.last_frame < frame]
-        self._open = [track for track in self._open if track.last_frame >= frame]
+        self._closed_tracks += [track for track in self._open_tracks if track.last_frame < frame]
+        self._open_tracks = [track for track in self._open_tracks if track.last_frame >= frame]
 
 
 def iou(a: Box, b: Box) -> float:
@@ -125,36 +134,36 @@ def iou(a: Box, b: Box) -> float:
     return across * down / union if union > 0 else 0.0
 
 
-def _record(track: _Open, source_id: str, *, detector: str, shape_model: str) -> FaceTrack:
+def _to_face_track(track: _OpenTrack, source_id: str, *, detector: str, identity_model: str) -> FaceTrack:
     rows = np.stack(track.rows)
     frames = track.last_frame - track.start_frame + 1
     table = np.full((frames, rows.shape[1]), np.nan, np.float32)
     table[np.asarray(track.frames) - track.start_frame] = rows
-    names = ("x0", "y0", "x1", "y1", *SERIES)
+    names = ("x0", "y0", "x1", "y1", *OBSERVATION_VALUES)
     column = dict(zip(names, table.T, strict=False))
-    column["pitch_deg"] = without_jaw_leak(column["pitch_deg"], column["mouth_open"]).astype(np.float32)
+    column["pitch_deg"] = correct_pitch_for_jaw(column["pitch_deg"], column["mouth_open"]).astype(np.float32)
     x0, y0, x1, y1 = (float(v) for v in rows[0, :4])
-    fields: dict[str, Any] = {name: _series(values) for name, values in column.items()}
+    fields: dict[str, Any] = {name: _to_series(values) for name, values in column.items()}
     return FaceTrack(
         track_id=ids.track_id(source_id, frame_start_us(track.start_frame, CLIP_RATE), (x0, y0, x1, y1)),
         source_id=source_id,
         detector=detector,
         start_frame=track.start_frame,
         frames=frames,
-        blendshapes=tuple(_series(values) for values in table.T[len(names) :]),
-        shape=(shape := _mean_shape(track)),
-        shape_model=shape_model if shape else None,
+        blendshapes=tuple(_to_series(values) for values in table.T[len(names) :]),
+        identity_embedding=(shape := _mean_embedding(track)),
+        identity_model=identity_model if shape else None,
         **fields,
     )
 
 
-def _mean_shape(track: _Open) -> tuple[float, ...]:
+def _mean_embedding(track: _OpenTrack) -> tuple[float, ...]:
     """Mean of the shape numbers, empty unless each was taken at least once."""
-    count = np.asarray(track.shape_count)
+    count = np.asarray(track.embedding_count)
     if count.ndim == 0 or not (count > 0).all():
         return ()
-    return tuple(round(float(v), 4) for v in np.asarray(track.shape_sum) / count)
+    return tuple(round(float(v), 4) for v in np.asarray(track.embedding_sum) / count)
 
 
-def _series(values: NDArray[np.float32]) -> tuple[float | None, ...]:
+def _to_series(values: NDArray[np.float32]) -> tuple[float | None, ...]:
     return tuple(None if np.isnan(v) else float(v) for v in values)

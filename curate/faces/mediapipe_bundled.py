@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xsheet.curate.faces.mesh import Face, Roi
+from xsheet.curate.faces.mesh import FaceGeometry, Roi
 from xsheet.curate.media.image import Rgb
 
 # The mesh as a graph of one node that takes its region from outside. The attention mesh adds irises and better lips.
@@ -31,10 +31,10 @@ node {
 }
 """
 # A detected box ends at brows and chin; the mesh was trained on regions half as large again (its own graph's factor).
-_ROOM = 1.5
+_ROI_SCALE = 1.5
 
 
-class FullRange:
+class FullRangeDetector:
     """The full-range detector of the wheel."""
 
     def __init__(self, *, min_score: float) -> None:
@@ -45,24 +45,24 @@ class FullRange:
         # Importing mediapipe takes a second and starts its logging, so it waits until a worker needs it.
         from mediapipe.python.solutions.face_detection import FaceDetection  # noqa: PLC0415
 
-        self._detection: Any = FaceDetection(model_selection=1, min_detection_confidence=self._min_score)
+        self._detection_scores: Any = FaceDetection(model_selection=1, min_detection_confidence=self._min_score)
 
     def __call__(self, rgb: Rgb) -> list[Roi]:
         """Where faces may be, the surest first."""
         height, width = rgb.shape[:2]
-        found = sorted(self._detection.process(rgb).detections or (), key=lambda d: -d.score[0])
+        found = sorted(self._detection_scores.process(rgb).detections or (), key=lambda d: -d.score[0])
         return [_roi(detection.location_data, width, height) for detection in found]
 
     def close(self) -> None:
         """Release the model."""
-        self._detection.close()
+        self._detection_scores.close()
 
 
-class BundledFaces:
+class BundledFaceBackend:
     """Detection and mesh of the wheel."""
 
     def __init__(self, *, min_score: float) -> None:
-        self.detect = FullRange(min_score=min_score)
+        self.detect = FullRangeDetector(min_score=min_score)
 
     @property
     def name(self) -> str:
@@ -81,7 +81,7 @@ class BundledFaces:
         self._rect = messages.NormalizedRect
         self._mesh: Any = SolutionBase(graph_config=_MESH_GRAPH, outputs=["landmarks"])
 
-    def landmarks(self, rgb: Rgb, roi: Roi) -> Face | None:
+    def landmarks(self, rgb: Rgb, roi: Roi) -> FaceGeometry | None:
         """The face in a region, or None when there is none."""
         height, width = rgb.shape[:2]
         region = self._rect(
@@ -95,7 +95,7 @@ class BundledFaces:
         if marks is None:
             return None
         points = np.array([(p.x, p.y, p.z) for p in marks.landmark], np.float32)
-        return Face(points=points * np.array((width, height, width), np.float32))
+        return FaceGeometry(points=points * np.array((width, height, width), np.float32))
 
     def close(self) -> None:
         """Release the models."""
@@ -109,6 +109,6 @@ def _roi(location: Any, width: int, height: int) -> Roi:
     return Roi(
         x=(box.xmin + box.width / 2) * width,
         y=(box.ymin + box.height / 2) * height,
-        side=_ROOM * max(box.width * width, box.height * height),
+        side=_ROI_SCALE * max(box.width * width, box.height * height),
         angle_rad=float(np.arctan2(across_y, across_x)),
     )

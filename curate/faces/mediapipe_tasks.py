@@ -11,22 +11,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.curate.faces.mediapipe_bundled import FullRange
-from xsheet.curate.faces.mesh import Face, Roi
+from xsheet.curate.faces.mediapipe_bundled import FullRangeDetector
+from xsheet.curate.faces.mesh import FaceGeometry, Roi
 from xsheet.curate.media.image import Rgb
-from xsheet.curate.weights import known, read_model
+from xsheet.curate.weights import find_model, read_model
 
-MODEL = "face-landmarker.task"
+MODEL_FILE = "face-landmarker.task"
 _CROP_PX = 256
 # The landmarker looks for the face once more, and wants to see what is around it.
-_ROOM = 1.4
+_CROP_SCALE = 1.4
 
 
-class TasksFaces:
+class TasksFaceBackend:
     """Detection of the wheel; mesh and blendshapes of the Tasks bundle."""
 
     def __init__(self, models: Path, *, min_score: float) -> None:
-        self.detect = FullRange(min_score=min_score)
+        self.detect = FullRangeDetector(min_score=min_score)
         self._models = models
         self._min_score = min_score
 
@@ -35,7 +35,7 @@ class TasksFaces:
         """Back-end and models, with versions."""
         from mediapipe import __version__  # noqa: PLC0415
 
-        return f"mediapipe {__version__} full-range + {MODEL}@{(known(MODEL).sha256 or '')[:8]}"
+        return f"mediapipe {__version__} full-range + {MODEL_FILE}@{(find_model(MODEL_FILE).sha256 or '')[:8]}"
 
     def open(self) -> None:
         """Load both models; ConfigError when the bundle is not the known one."""
@@ -43,7 +43,7 @@ class TasksFaces:
         from mediapipe.tasks.python.core.base_options import BaseOptions  # noqa: PLC0415
         from mediapipe.tasks.python.vision import FaceLandmarker, FaceLandmarkerOptions  # noqa: PLC0415
 
-        bundle = read_model(self._models, MODEL)
+        bundle = read_model(self._models, MODEL_FILE)
         self.detect.open()
         self._image: Any = mediapipe.Image
         self._srgb: Any = mediapipe.ImageFormat.SRGB
@@ -56,9 +56,9 @@ class TasksFaces:
             )
         )
 
-    def landmarks(self, rgb: Rgb, roi: Roi) -> Face | None:
+    def landmarks(self, rgb: Rgb, roi: Roi) -> FaceGeometry | None:
         """The face nearest to the middle of a region, or None when there is none."""
-        to_crop, scale = _into_crop(roi)
+        to_crop, scale = _crop_transform(roi)
         crop = cv2.warpAffine(rgb, to_crop, (_CROP_PX, _CROP_PX), flags=cv2.INTER_LINEAR)
         result = self._landmarker.detect(self._image(image_format=self._srgb, data=np.ascontiguousarray(crop)))
         faces = [np.array([(p.x, p.y, p.z) for p in marks], np.float32) for marks in result.face_landmarks]
@@ -70,7 +70,7 @@ class TasksFaces:
         points[:, :2] = in_crop[:, :2] @ (to_crop[:, :2] / scale**2) - to_crop[:, 2] @ to_crop[:, :2] / scale**2
         points[:, 2] = in_crop[:, 2] / scale
         shapes = np.array([category.score for category in result.face_blendshapes[nearest]], np.float32)
-        return Face(points=points, blendshapes=shapes)
+        return FaceGeometry(points=points, blendshapes=shapes)
 
     def close(self) -> None:
         """Release the models."""
@@ -78,9 +78,9 @@ class TasksFaces:
         self._landmarker.close()
 
 
-def _into_crop(roi: Roi) -> tuple[NDArray[np.float64], float]:
+def _crop_transform(roi: Roi) -> tuple[NDArray[np.float64], float]:
     """(2, 3) similarity from the frame to the upright square, and its scale."""
-    scale = _CROP_PX / (_ROOM * roi.side)
+    scale = _CROP_PX / (_CROP_SCALE * roi.side)
     cos, sin = scale * np.cos(roi.angle_rad), scale * np.sin(roi.angle_rad)
     turn = np.array(((cos, sin), (-sin, cos)))
     shift = np.full(2, _CROP_PX / 2) - turn @ (roi.x, roi.y)

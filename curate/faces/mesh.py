@@ -14,7 +14,7 @@ Points = NDArray[np.floating]
 """(N, 3) landmarks."""
 
 MESH_POINTS = 468  # without the irises
-EXPRESSIONS = (
+FACE_SIGNALS = (
     "yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "mouth_wide", "smile", "brow_raise",
     "eye_left_open", "eye_right_open", "gaze_x", "gaze_y",
 )  # fmt: skip
@@ -31,8 +31,8 @@ _RIGID = {
     356: (0.410, 0.052, -0.300), 162: (-0.408, 0.143, -0.248), 389: (0.408, 0.143, -0.248),
     234: (-0.403, -0.035, -0.320), 454: (0.403, -0.035, -0.320),
 }  # fmt: skip
-_RIGID_AT = np.array(list(_RIGID))
-_RIGID_REST = np.array(list(_RIGID.values()))
+_RIGID_INDICES = np.array(list(_RIGID))
+_RIGID_TEMPLATE = np.array(list(_RIGID.values()))
 
 _UPPER_LIP, _LOWER_LIP, _LIP_TOP, _MOUTH_CORNERS = (82, 13, 312), (87, 14, 317), 0, (61, 291)
 _BROWS = (70, 63, 105, 66, 107, 300, 293, 334, 296, 336)
@@ -44,15 +44,15 @@ _EYES = {
 }
 # Smile from mouth corners over the upper lip, mouth width and opening (an open mouth pulls the corners down): least
 # squares on the smiles planted in 16 puppets, r = .91. Real neutral mouths come out at or below 0, wide smiles at .7.
-_SMILE = (11.0, 4.6, 4.8, -1.0)
+_SMILE_COEFFICIENTS = (11.0, 4.6, 4.8, -1.0)
 # An iris at rest stands above the line of the eye's corners, and reaches a corner at about this share of half the eye.
-_GAZE_REST_Y, _GAZE_REACH = 0.1, 0.5
+_GAZE_REST_Y, _GAZE_RANGE = 0.1, 0.5
 
 # Degrees of pitch per face height of opening: median of real clips, and the puppet's, which is the most seen. The
 # weight is that of two seconds of speech.
-_LEAK_DEG, _LEAK_MOST_DEG, _LEAK_WEIGHT = 11.0, 32.0, 0.03
-_ROOM = 1.5  # half as large again as the face, what the mesh was trained on
-_UPRIGHT = np.array((1.0, -1.0, -1.0))
+_JAW_PITCH_DEG, _MAX_JAW_PITCH_DEG, _JAW_PITCH_PRIOR_WEIGHT = 11.0, 32.0, 0.03
+_ROI_SCALE = 1.5  # half as large again as the face, what the mesh was trained on
+_IMAGE_TO_HEAD_AXES = np.array((1.0, -1.0, -1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class Roi:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Face:
+class FaceGeometry:
     """One face in one frame."""
 
     points: Points  # (478, 3)
@@ -83,12 +83,12 @@ class Face:
         """Where to look for this face in the next frame."""
         x0, y0, x1, y1 = self.box
         across, down = (self.points[263] - self.points[33])[:2]
-        side = _ROOM * max(x1 - x0, y1 - y0)
+        side = _ROI_SCALE * max(x1 - x0, y1 - y0)
         return Roi(x=(x0 + x1) / 2, y=(y0 + y1) / 2, side=side, angle_rad=float(np.arctan2(down, across)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Fit:
+class RigidFit:
     """A face as a rigid body: its rotation, and its points turned back upright and scaled to face height 1."""
 
     rotation: NDArray[np.float64]  # (3, 3)
@@ -103,28 +103,28 @@ class Fit:
         return float(angles[0]), float(angles[1]), float(angles[2])
 
 
-def fit(points: Points) -> Fit:
+def fit_rigid(points: Points) -> RigidFit:
     """Rotation and scale that carry the average head onto the face, least squares over the rigid points (Kabsch)."""
-    space = points * _UPRIGHT
-    middle = space[_RIGID_AT].mean(0)
-    seen, rest = space[_RIGID_AT] - middle, _RIGID_REST - _RIGID_REST.mean(0)
+    space = points * _IMAGE_TO_HEAD_AXES
+    middle = space[_RIGID_INDICES].mean(0)
+    seen, rest = space[_RIGID_INDICES] - middle, _RIGID_TEMPLATE - _RIGID_TEMPLATE.mean(0)
     u, sizes, vt = np.linalg.svd(seen.T @ rest)
     proper = np.array((1.0, 1.0, np.sign(np.linalg.det(u @ vt))))
     rotation = (u * proper) @ vt
     scale = float((sizes * proper).sum() / (seen**2).sum())
-    return Fit(rotation=rotation, points=(space - middle) @ rotation * scale)
+    return RigidFit(rotation=rotation, points=(space - middle) @ rotation * scale)
 
 
-def expression(fitted: Fit) -> dict[str, float]:
-    """The numbers named by EXPRESSIONS."""
-    at = fitted.points
-    yaw, pitch, roll = fitted.angles_deg
+def face_signals(rigid_fit: RigidFit) -> dict[str, float]:
+    """The numbers named by FACE_SIGNALS."""
+    at = rigid_fit.points
+    yaw, pitch, roll = rigid_fit.angles_deg
     corners = at[_MOUTH_CORNERS, :]
-    opening = _height(at, _UPPER_LIP) - _height(at, _LOWER_LIP)
+    opening = _mean_height(at, _UPPER_LIP) - _mean_height(at, _LOWER_LIP)
     width = float(np.linalg.norm(corners[1] - corners[0]))
-    raised, spread, opened, rest = _SMILE
+    raised, spread, opened, rest = _SMILE_COEFFICIENTS
     smile = raised * float(corners[:, 1].mean() - at[_LIP_TOP, 1]) + spread * width + opened * opening + rest
-    eyes = {side: _eye(at, side) for side in _EYES}
+    eyes = {side: _eye_signals(at, side) for side in _EYES}
     return {
         "yaw_deg": yaw,
         "pitch_deg": pitch,
@@ -132,7 +132,7 @@ def expression(fitted: Fit) -> dict[str, float]:
         "mouth_open": max(opening, 0.0),
         "mouth_wide": width,
         "smile": min(max(smile, 0.0), 1.0),
-        "brow_raise": _height(at, _BROWS) - _height(at, _EYE_CORNERS),
+        "brow_raise": _mean_height(at, _BROWS) - _mean_height(at, _EYE_CORNERS),
         "eye_left_open": eyes["left"][0],
         "eye_right_open": eyes["right"][0],
         "gaze_x": _gaze(eyes["left"][1] + eyes["right"][1], rest=0.0),
@@ -140,7 +140,7 @@ def expression(fitted: Fit) -> dict[str, float]:
     }
 
 
-def without_jaw_leak(pitch_deg: NDArray[np.floating], mouth_open: NDArray[np.floating]) -> NDArray[np.float64]:
+def correct_pitch_for_jaw(pitch_deg: NDArray[np.floating], mouth_open: NDArray[np.floating]) -> NDArray[np.float64]:
     """Pitch over time without what an opening jaw adds to it; NaN where either is.
 
     The mesh reads a longer face as a head that looks up: by 4 degrees for the puppet's wide open mouth, and the same
@@ -151,15 +151,17 @@ def without_jaw_leak(pitch_deg: NDArray[np.floating], mouth_open: NDArray[np.flo
     turned, opened = pitch[2:] - pitch[:-2], opening[2:] - opening[:-2]
     both = np.isfinite(turned) & np.isfinite(opened)
     weight = float((opened[both] ** 2).sum())
-    slope = (float((turned[both] * opened[both]).sum()) + _LEAK_WEIGHT * _LEAK_DEG) / (weight + _LEAK_WEIGHT)
-    return pitch - min(max(slope, 0.0), _LEAK_MOST_DEG) * opening
+    slope = (float((turned[both] * opened[both]).sum()) + _JAW_PITCH_PRIOR_WEIGHT * _JAW_PITCH_DEG) / (
+        weight + _JAW_PITCH_PRIOR_WEIGHT
+    )
+    return pitch - min(max(slope, 0.0), _MAX_JAW_PITCH_DEG) * opening
 
 
-def _height(at: Points, indices: tuple[int, ...]) -> float:
+def _mean_height(at: Points, indices: tuple[int, ...]) -> float:
     return float(at[indices, 1].mean())
 
 
-def _eye(at: Points, side: str) -> tuple[float, float, float]:
+def _eye_signals(at: Points, side: str) -> tuple[float, float, float]:
     """Lid distance by eye width, and the iris's place across and up by half the eye's width."""
     upper, lower, (outer, inner), iris = _EYES[side]
     width = float(np.linalg.norm(at[outer] - at[inner]))
@@ -168,5 +170,5 @@ def _eye(at: Points, side: str) -> tuple[float, float, float]:
     return lids / width, float(across), float(up)
 
 
-def _gaze(of_both_eyes: float, *, rest: float) -> float:
-    return min(max((of_both_eyes / 2 - rest) / _GAZE_REACH, -1.0), 1.0)
+def _gaze(sum_of_eyes: float, *, rest: float) -> float:
+    return min(max((sum_of_eyes / 2 - rest) / _GAZE_RANGE, -1.0), 1.0)

@@ -13,72 +13,77 @@ from xsheet.schemas.time import US_PER_S
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-PARTS = {"hands": ("hand_left", "hand_right"), "head": ("head",)}
+MOTION_PARTS = {"hands": ("hand_left", "hand_right"), "head": ("head",)}
 
 
-def measured(measures: pa.Table, path: str) -> Numbers:
+def measure_values(measures: pa.Table, measure_path: str) -> Numbers:
     """One measure of every candidate, NaN where it was not taken.
 
     Args:
         measures: rows of the table, with at least the columns that the path needs.
-        path: 'clip.seconds', 'face.<field>', 'picture.<field>', 'sound.<field>', 'sync.<scorer>.<field>' (after the
+        measure_path: 'clip.seconds', 'face.<field>', 'picture.<field>', 'sound.<field>', 'sync.<scorer>.<field>' (after
+        the
             correction where there was one; 'abs_offset_frames' is |offset|), or 'motion.<hands|head>.<field>'.
     """
-    match path.split("."):
+    match measure_path.split("."):
         case ["clip", "seconds"]:
-            return _numbers(pc.subtract(measures["end_us"], measures["start_us"])) / US_PER_S
+            return _to_numbers(pc.subtract(measures["end_us"], measures["start_us"])) / US_PER_S
         case ["sync", scorer, name]:
-            values = np.abs(_sync(measures, "offset_frames")) if name == "abs_offset_frames" else _sync(measures, name)
-            return np.where(scored_by(measures, scorer), values, np.nan)
+            values = (
+                np.abs(_sync_values(measures, "offset_frames"))
+                if name == "abs_offset_frames"
+                else _sync_values(measures, name)
+            )
+            return np.where(has_scorer(measures, scorer), values, np.nan)
         case ["motion", group, name]:
-            return _motion(measures, PARTS[group], name)
+            return _motion_values(measures, MOTION_PARTS[group], name)
         case [section, name]:
-            return _numbers(pc.struct_field(measures[section], name))
-    raise ValueError(f"{path!r} is no measure")
+            return _to_numbers(pc.struct_field(measures[section], name))
+    raise ValueError(f"{measure_path!r} is no measure")
 
 
-def _sync(measures: pa.Table, name: str) -> Numbers:
-    corrected = mask(measures["sync_corrected"].is_valid())
-    first, again = (_numbers(pc.struct_field(measures[column], name)) for column in ("sync", "sync_corrected"))
+def _sync_values(measures: pa.Table, name: str) -> Numbers:
+    corrected = to_mask(measures["sync_corrected"].is_valid())
+    first, again = (_to_numbers(pc.struct_field(measures[column], name)) for column in ("sync", "sync_corrected"))
     return np.where(corrected, again, first)
 
 
-def _motion(measures: pa.Table, parts: tuple[str, ...], name: str) -> Numbers:
+def _motion_values(measures: pa.Table, parts: tuple[str, ...], name: str) -> Numbers:
     lists = measures["motion"].combine_chunks()
     rows, entries = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False), pc.list_flatten(lists)
-    wanted = mask(pc.is_in(pc.struct_field(entries, "part"), value_set=pa.array(parts)))
+    wanted = to_mask(pc.is_in(pc.struct_field(entries, "part"), value_set=pa.array(parts)))
     best = np.full(len(measures), np.nan)
-    np.fmax.at(best, rows[wanted], _numbers(pc.struct_field(entries, name))[wanted])
+    np.fmax.at(best, rows[wanted], _to_numbers(pc.struct_field(entries, name))[wanted])
     return best
 
 
-def present(measures: pa.Table, section: str) -> Mask:
+def has_section(measures: pa.Table, section: str) -> Mask:
     """Candidates that have something of a section of the limits; for sync an offset that could be measured."""
     if section == "clip":
         return np.ones(len(measures), dtype=bool)
     if section == "motion":
-        return mask(pc.greater(pc.list_value_length(measures["motion"]), 0))
+        return to_mask(pc.greater(pc.list_value_length(measures["motion"]), 0))
     if section == "sync":
-        return ~np.isnan(_sync(measures, "offset_frames"))
-    return mask(measures[section].is_valid())
+        return ~np.isnan(_sync_values(measures, "offset_frames"))
+    return to_mask(measures[section].is_valid())
 
 
-def scored_by(measures: pa.Table, scorer: str) -> Mask:
+def has_scorer(measures: pa.Table, scorer: str) -> Mask:
     """Candidates whose sync scorer has a name that begins with `scorer`."""
-    return mask(pc.starts_with(pc.struct_field(measures["sync"], "scorer"), scorer))
+    return to_mask(pc.starts_with(pc.struct_field(measures["sync"], "scorer"), scorer))
 
 
-def equals(column: pa.ChunkedArray, word: str) -> Mask:
+def equal_mask(column: pa.ChunkedArray, word: str) -> Mask:
     """Rows that hold the word."""
-    return mask(pc.equal(column, word))
+    return to_mask(pc.equal(column, word))
 
 
-def mask(column: pa.ChunkedArray) -> Mask:
+def to_mask(column: pa.ChunkedArray) -> Mask:
     """A column of booleans; null is False."""
     filled: Mask = pc.fill_null(column, False).to_numpy(zero_copy_only=False)
     return filled
 
 
-def _numbers(column: pa.ChunkedArray) -> Numbers:
+def _to_numbers(column: pa.ChunkedArray) -> Numbers:
     numbers: Numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return numbers

@@ -11,51 +11,53 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from xsheet.curate.filter.columns import Mask, equals, measured, present, scored_by
-from xsheet.curate.filter.limits import Limits
+from xsheet.curate.filter.columns import Mask, equal_mask, has_scorer, has_section, measure_values
+from xsheet.curate.filter.limits import FilterLimits
 from xsheet.schemas.settings import settings_sha256
 from xsheet.schemas.tables import VERDICTS, arrow_schema
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class FilterRule:
     """One measure with the limit that judges it. `min`: a value below the limit fails; `max`: a value above it."""
 
     reason: str
-    measure: str  # dotted path that `measured` reads
-    limit: str  # dotted path in Limits
-    sense: Literal["min", "max"]
+    measure_path: str  # dotted path that `measured` reads
+    limit_path: str  # dotted path in Limits
+    bound: Literal["min", "max"]
 
     @property
     def section(self) -> str:
-        """Section of Limits it belongs to."""
-        return self.limit.partition(".")[0]
+        """Section of FilterLimits it belongs to."""
+        return self.limit_path.partition(".")[0]
 
     @property
-    def missing(self) -> str:
+    def missing_reason(self) -> str:
         """The reason when the limit is set and the measure is null."""
-        return "sync_not_measurable" if self.section == "sync" else f"{self.measure.rpartition('.')[2]}_not_measured"
+        return (
+            "sync_not_measurable" if self.section == "sync" else f"{self.measure_path.rpartition('.')[2]}_not_measured"
+        )
 
-    def value(self, limits: Limits) -> float | None:
+    def limit_value(self, limits: FilterLimits) -> float | None:
         """The limit, or None where it is not set."""
         at: object = limits
-        for name in self.limit.split("."):
+        for name in self.limit_path.split("."):
             at = getattr(at, name, None)
         return float(at) if isinstance(at, int | float) else None
 
 
-def _of_scorer(scorer: str) -> tuple[Judged, ...]:
+def _scorer_rules(scorer: str) -> tuple[FilterRule, ...]:
     at = f"sync.{scorer}."
     return (
-        Judged("sync_confidence", at + "confidence", at + "min_confidence", "min"),
-        Judged("sync_margin", at + "margin", at + "min_margin", "min"),
-        Judged("sync_distance", at + "distance", at + "max_distance", "max"),
-        Judged("sync_offset", at + "abs_offset_frames", at + "max_abs_offset_frames", "max"),
+        FilterRule("sync_confidence", at + "confidence", at + "min_confidence", "min"),
+        FilterRule("sync_margin", at + "margin", at + "min_margin", "min"),
+        FilterRule("sync_distance", at + "distance", at + "max_distance", "max"),
+        FilterRule("sync_offset", at + "abs_offset_frames", at + "max_abs_offset_frames", "max"),
     )
 
 
 SCORERS = ("lips", "syncnet")
-ABSENT = {
+ABSENT_SECTION_REASONS = {
     "face": "no_face",
     "picture": "picture_not_measured",
     "sound": "no_sound",
@@ -64,39 +66,39 @@ ABSENT = {
 }
 """The reason when a candidate has nothing of a section that is judged."""
 
-LIMIT_OF: tuple[Judged, ...] = (
-    Judged("face_hidden", "face.share_of_frames", "face.min_share_of_frames", "min"),
-    Judged("several_faces", "face.faces_median", "face.max_faces", "max"),
-    Judged("face_small", "face.height_px", "face.min_height_px", "min"),
-    Judged("face_small", "face.height_share", "face.min_height_share", "min"),
-    Judged("face_yaw", "face.yaw_abs_deg", "face.max_yaw_abs_deg", "max"),
-    Judged("face_pitch", "face.pitch_abs_deg", "face.max_pitch_abs_deg", "max"),
-    Judged("face_blurred", "face.sharpness", "face.min_sharpness", "min"),
-    Judged("face_cut_off", "face.cut_off", "face.max_cut_off", "max"),
-    Judged("too_short", "clip.seconds", "clip.min_seconds", "min"),
-    Judged("too_long", "clip.seconds", "clip.max_seconds", "max"),
-    Judged("too_dark", "picture.luma_mean", "picture.min_luma", "min"),
-    Judged("too_bright", "picture.luma_mean", "picture.max_luma", "max"),
-    Judged("frozen", "picture.frozen_share", "picture.max_frozen_share", "max"),
-    Judged("letterbox", "picture.letterbox_share", "picture.max_letterbox_share", "max"),
-    Judged("camera_moves", "picture.camera_motion", "picture.max_camera_motion", "max"),
-    Judged("burnt_in_text", "picture.text_likelihood", "picture.max_text_likelihood", "max"),
-    Judged("little_voice", "sound.voice_share", "sound.min_voice_share", "min"),
-    Judged("silent", "sound.silent_share", "sound.max_silent_share", "max"),
-    Judged("quiet", "sound.loudness_db", "sound.min_loudness_db", "min"),
-    Judged("noisy", "sound.snr_db", "sound.min_snr_db", "min"),
-    Judged("clipped", "sound.clipped_share", "sound.max_clipped_share", "max"),
-    Judged("music", "sound.music_likelihood", "sound.max_music_likelihood", "max"),
-    *(judged for scorer in SCORERS for judged in _of_scorer(scorer)),
-    Judged("hands_still", "motion.hands.speed_p90", "motion.min_hands_speed_p90", "min"),
-    Judged("hands_unseen", "motion.hands.visible_share", "motion.min_hands_visible_share", "min"),
-    Judged("head_still", "motion.head.speed_p90", "motion.min_head_speed_p90", "min"),
+FILTER_RULES: tuple[FilterRule, ...] = (
+    FilterRule("face_hidden", "face.share_of_frames", "face.min_share_of_frames", "min"),
+    FilterRule("several_faces", "face.faces_median", "face.max_faces", "max"),
+    FilterRule("face_small", "face.height_px", "face.min_height_px", "min"),
+    FilterRule("face_small", "face.height_share", "face.min_height_share", "min"),
+    FilterRule("face_yaw", "face.yaw_abs_deg", "face.max_yaw_abs_deg", "max"),
+    FilterRule("face_pitch", "face.pitch_abs_deg", "face.max_pitch_abs_deg", "max"),
+    FilterRule("face_blurred", "face.sharpness", "face.min_sharpness", "min"),
+    FilterRule("face_cut_off", "face.cut_off", "face.max_cut_off", "max"),
+    FilterRule("too_short", "clip.seconds", "clip.min_seconds", "min"),
+    FilterRule("too_long", "clip.seconds", "clip.max_seconds", "max"),
+    FilterRule("too_dark", "picture.luma_mean", "picture.min_luma", "min"),
+    FilterRule("too_bright", "picture.luma_mean", "picture.max_luma", "max"),
+    FilterRule("frozen", "picture.frozen_share", "picture.max_frozen_share", "max"),
+    FilterRule("letterbox", "picture.letterbox_share", "picture.max_letterbox_share", "max"),
+    FilterRule("camera_moves", "picture.camera_motion", "picture.max_camera_motion", "max"),
+    FilterRule("burnt_in_text", "picture.text_likelihood", "picture.max_text_likelihood", "max"),
+    FilterRule("little_voice", "sound.voice_share", "sound.min_voice_share", "min"),
+    FilterRule("silent", "sound.silent_share", "sound.max_silent_share", "max"),
+    FilterRule("quiet", "sound.loudness_db", "sound.min_loudness_db", "min"),
+    FilterRule("noisy", "sound.snr_db", "sound.min_snr_db", "min"),
+    FilterRule("clipped", "sound.clipped_share", "sound.max_clipped_share", "max"),
+    FilterRule("music", "sound.music_likelihood", "sound.max_music_likelihood", "max"),
+    *(judged for scorer in SCORERS for judged in _scorer_rules(scorer)),
+    FilterRule("hands_still", "motion.hands.speed_p90", "motion.min_hands_speed_p90", "min"),
+    FilterRule("hands_unseen", "motion.hands.visible_share", "motion.min_hands_visible_share", "min"),
+    FilterRule("head_still", "motion.head.speed_p90", "motion.min_head_speed_p90", "min"),
 )
 
 
-def decide(measures: pa.Table, limits: Limits) -> pa.Table:
+def decide(measures: pa.Table, limits: FilterLimits) -> pa.Table:
     """Rows of `measures` to rows of `verdicts`, in the same order."""
-    found = failures(measures, limits)
+    found = failure_masks(measures, limits)
     against = np.column_stack([*found.values(), np.zeros((len(measures), 0), dtype=bool)])
     counts = against.sum(axis=1)
     words = pa.array([*found], pa.string()).take(pa.array(np.nonzero(against)[1]))
@@ -112,40 +114,40 @@ def decide(measures: pa.Table, limits: Limits) -> pa.Table:
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
-def failures(measures: pa.Table, limits: Limits) -> dict[str, Mask]:
+def failure_masks(measures: pa.Table, limits: FilterLimits) -> dict[str, Mask]:
     """Each reason that the limits can give, in their order, with the candidates (rows) it stands against."""
     found: dict[str, Mask] = {}
-    for reason, against in _failures(measures, limits):
+    for reason, against in _iter_failure_masks(measures, limits):
         found[reason] = found[reason] | against if reason in found else against
     return found
 
 
-def breaches(measures: pa.Table, judged: Judged, limit: float) -> tuple[Mask, Mask]:
+def rule_masks(measures: pa.Table, rule: FilterRule, limit: float) -> tuple[Mask, Mask]:
     """Candidates whose measure is missing where the limit needs it, and candidates that it fails."""
-    values = measured(measures, judged.measure)
-    meant = present(measures, judged.section)
-    if judged.section == "sync":
-        meant &= scored_by(measures, judged.measure.split(".")[1])
-    return meant & np.isnan(values), values < limit if judged.sense == "min" else values > limit
+    values = measure_values(measures, rule.measure_path)
+    meant = has_section(measures, rule.section)
+    if rule.section == "sync":
+        meant &= has_scorer(measures, rule.measure_path.split(".")[1])
+    return meant & np.isnan(values), values < limit if rule.bound == "min" else values > limit
 
 
-def _failures(measures: pa.Table, limits: Limits) -> Iterator[tuple[str, Mask]]:
-    for section in Limits.model_fields:
+def _iter_failure_masks(measures: pa.Table, limits: FilterLimits) -> Iterator[tuple[str, Mask]]:
+    for section in FilterLimits.model_fields:
         if getattr(limits, section) is None:
             continue
-        if section in ABSENT:
-            yield ABSENT[section], ~present(measures, section)
-        if limits.face is not None and section == "face" and limits.face.only_speaker:
-            yield "not_the_speaker", equals(measures["speaker"], "listener")
-            yield "speaker_ambiguous", equals(measures["speaker"], "ambiguous")
+        if section in ABSENT_SECTION_REASONS:
+            yield ABSENT_SECTION_REASONS[section], ~has_section(measures, section)
+        if limits.face is not None and section == "face" and limits.face.require_active_speaker:
+            yield "not_the_speaker", equal_mask(measures["speaker"], "listener")
+            yield "speaker_ambiguous", equal_mask(measures["speaker"], "ambiguous")
         if limits.sync is not None and section == "sync":
-            unknown = present(measures, "sync")
+            unknown = has_section(measures, "sync")
             for scorer in SCORERS:
                 if getattr(limits.sync, scorer) is not None:
-                    unknown &= ~scored_by(measures, scorer)
+                    unknown &= ~has_scorer(measures, scorer)
             yield "sync_scorer_unknown", unknown
-        for judged in LIMIT_OF:
-            if judged.section == section and (limit := judged.value(limits)) is not None:
-                missing, failing = breaches(measures, judged, limit)
-                yield judged.missing, missing
+        for judged in FILTER_RULES:
+            if judged.section == section and (limit := judged.limit_value(limits)) is not None:
+                missing, failing = rule_masks(measures, judged, limit)
+                yield judged.missing_reason, missing
                 yield judged.reason, failing

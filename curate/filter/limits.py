@@ -12,7 +12,7 @@ from xsheet.schemas.settings import StrictModel
 class FaceLimits(StrictModel):
     """Limits on the face of the candidate's track."""
 
-    only_speaker: bool = Field(
+    require_active_speaker: bool = Field(
         default=True, description="reject a track whose mouth the sound does not explain when several faces are seen"
     )
     min_share_of_frames: float | None = Field(default=None, ge=0, le=1, description="frames with the face, share")
@@ -28,14 +28,14 @@ class FaceLimits(StrictModel):
 
 
 class ClipLimits(StrictModel):
-    """Limits on the length of a candidate."""
+    """FilterLimits on the length of a candidate."""
 
     min_seconds: float | None = Field(default=None, ge=0, description="seconds")
     max_seconds: float | None = Field(default=None, gt=0, description="seconds")
 
 
 class PictureLimits(StrictModel):
-    """Limits on the whole picture."""
+    """FilterLimits on the whole picture."""
 
     min_luma: float | None = Field(default=None, ge=0, le=255, description="mean luma, 0..255")
     max_luma: float | None = Field(default=None, ge=0, le=255, description="mean luma, 0..255")
@@ -46,7 +46,7 @@ class PictureLimits(StrictModel):
 
 
 class SoundLimits(StrictModel):
-    """Limits on the sound."""
+    """FilterLimits on the sound."""
 
     min_voice_share: float | None = Field(default=None, ge=0, le=1, description="time with voice activity, share")
     max_silent_share: float | None = Field(default=None, ge=0, le=1, description="samples of digital zero, share")
@@ -56,7 +56,7 @@ class SoundLimits(StrictModel):
     max_music_likelihood: float | None = Field(default=None, ge=0, le=1, description="music; needs the model")
 
 
-class ScorerLimits(StrictModel):
+class SyncScorerLimits(StrictModel):
     """Limits on what one sync scorer says; judged after the correction of the offset where there was one."""
 
     min_confidence: float | None = Field(default=None, description="in the scorer's own unit; LSE-C for SyncNet")
@@ -68,8 +68,8 @@ class ScorerLimits(StrictModel):
 class SyncLimits(StrictModel):
     """Limits per scorer. A row is judged by the section its scorer's name begins with; without one it is rejected."""
 
-    lips: ScorerLimits | None = Field(default=None, description="the embedded scorer, 'lips@...'")
-    syncnet: ScorerLimits | None = Field(default=None, description="SyncNet, 'syncnet...@...'")
+    lip_audio: SyncScorerLimits | None = Field(default=None, description="the embedded scorer, 'lips@...'")
+    syncnet: SyncScorerLimits | None = Field(default=None, description="SyncNet, 'syncnet...@...'")
 
 
 class MotionLimits(StrictModel):
@@ -80,7 +80,7 @@ class MotionLimits(StrictModel):
     min_head_speed_p90: float | None = Field(default=None, ge=0, description="shoulder widths per second")
 
 
-class Limits(StrictModel):
+class FilterLimits(StrictModel):
     """All limits of one verdict."""
 
     face: FaceLimits | None = Field(default=None, description="a face to speak with")

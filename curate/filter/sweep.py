@@ -11,26 +11,26 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
-from xsheet.curate.filter.columns import Mask, scored_by
-from xsheet.curate.filter.decide import LIMIT_OF, SCORERS, Judged, breaches, failures
-from xsheet.curate.filter.decide_set import Tally, lengths_us, measure_parts
-from xsheet.curate.filter.limits import Limits
+from xsheet.curate.filter.columns import Mask, has_scorer
+from xsheet.curate.filter.decide import FILTER_RULES, SCORERS, FilterRule, failure_masks, rule_masks
+from xsheet.curate.filter.decide_set import ClipTotals, lengths_us, measure_parts
+from xsheet.curate.filter.limits import FilterLimits
 from xsheet.schemas.errors import ConfigError
 
 MAX_VALUES = 1000
-_NAMES = tuple(judged.limit for judged in LIMIT_OF)
+_LIMIT_PATHS = tuple(judged.limit_path for judged in FILTER_RULES)
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SweepPoint:
     """What one value of the limit keeps, and how much more or less than the limits as they stand."""
 
     value: float
-    kept: Tally
+    kept: ClipTotals
     change_us: int
 
 
-def parse_over(text: str) -> tuple[str, tuple[float, ...]]:
+def parse_range(text: str) -> tuple[str, tuple[float, ...]]:
     """'sync.lips.min_confidence=2:6:0.5' as the limit and its values, both ends included.
 
     Raises:
@@ -41,22 +41,22 @@ def parse_over(text: str) -> tuple[str, tuple[float, ...]]:
         first, last, step = (Decimal(part) for part in span.split(":"))
         count = int((last - first) / step) + 1
     except (ValueError, ArithmeticError, InvalidOperation) as error:
-        raise _wrong_over(text) from error
+        raise _range_error(text) from error
     if not name or not 1 <= count <= MAX_VALUES:
-        raise _wrong_over(text)
+        raise _range_error(text)
     return name, tuple(float(first + step * k) for k in range(count))
 
 
-def _wrong_over(text: str) -> ConfigError:
+def _range_error(text: str) -> ConfigError:
     return ConfigError(
         where="--over",
         expected=f"limit=first:last:step with at most {MAX_VALUES} values, e.g. sync.lips.min_confidence=0.2:0.6:0.1",
-        came=repr(text),
-        todo="name one limit and its range",
+        got=repr(text),
+        hint="name one limit and its range",
     )
 
 
-def sweep_set(set_folder: Path, limits: Limits, *, over: str) -> list[Swept]:
+def sweep_set(set_folder: Path, limits: FilterLimits, *, limit_range: str) -> list[SweepPoint]:
     """`sweep` over the table `measures` of a set, e.g. over 'sync.lips.min_confidence=0.2:0.6:0.1'.
 
     'sync.min_confidence' is understood where all candidates were scored by one scorer.
@@ -64,42 +64,45 @@ def sweep_set(set_folder: Path, limits: Limits, *, over: str) -> list[Swept]:
     Raises:
         ConfigError: no such limit, or values that make no sense.
     """
-    name, values = parse_over(over)
-    if name not in _NAMES:
-        scorers = {scorer for part in measure_parts(set_folder) for scorer in SCORERS if scored_by(part, scorer).any()}
+    name, values = parse_range(limit_range)
+    if name not in _LIMIT_PATHS:
+        scorers = {scorer for part in measure_parts(set_folder) for scorer in SCORERS if has_scorer(part, scorer).any()}
         section, _, last = name.partition(".")
         name = f"sync.{scorers.pop()}.{last}" if section == "sync" and len(scorers) == 1 else name
-    return sweep(measure_parts(set_folder), limits, over=name, values=values)
+    return sweep(measure_parts(set_folder), limits, limit=name, values=values)
 
 
-def sweep(parts: Iterable[pa.Table], limits: Limits, *, over: str, values: Sequence[float]) -> list[Swept]:
+def sweep(parts: Iterable[pa.Table], limits: FilterLimits, *, limit: str, values: Sequence[float]) -> list[SweepPoint]:
     """One row per value.
 
     Args:
         parts: rows of `measures`, in as many tables as one likes.
         limits: everything else that is judged.
-        over: dotted name of the limit.
+        limit: dotted name of the limit.
         values: what it is set to.
 
     Raises:
         ConfigError: no such limit, or a value outside its range.
     """
-    judged = _find(over)
+    judged = _find_rule(limit)
     for value in values:
-        with_limit(limits, over, value)  # refused before any work
-    rest = with_limit(limits, over, None)
-    totals, standing = [Tally()] * len(values), Tally()
+        with_limit(limits, limit, value)  # refused before any work
+    rest = with_limit(limits, limit, None)
+    totals, standing = [ClipTotals()] * len(values), ClipTotals()
     for part in parts:
         lengths = lengths_us(part)
-        otherwise_kept = _nothing_against(part, rest)
-        standing += Tally.of(_nothing_against(part, limits), lengths)
+        otherwise_kept = _passing_mask(part, rest)
+        standing += ClipTotals.of_selection(_passing_mask(part, limits), lengths)
         for k, value in enumerate(values):
-            missing, failing = breaches(part, judged, value)
-            totals[k] += Tally.of(otherwise_kept & ~missing & ~failing, lengths)
-    return [Swept(value, kept, kept.us - standing.us) for value, kept in zip(values, totals, strict=True)]
+            missing, failing = rule_masks(part, judged, value)
+            totals[k] += ClipTotals.of_selection(otherwise_kept & ~missing & ~failing, lengths)
+    return [
+        SweepPoint(value, kept, kept.duration_us - standing.duration_us)
+        for value, kept in zip(values, totals, strict=True)
+    ]
 
 
-def with_limit(limits: Limits, name: str, value: float | None) -> Limits:
+def with_limit(limits: FilterLimits, name: str, value: float | None) -> FilterLimits:
     """The limits with one of them set, its section made where it was absent; ConfigError for a value out of range."""
     values: dict[str, Any] = limits.model_dump()
     at = values
@@ -110,26 +113,24 @@ def with_limit(limits: Limits, name: str, value: float | None) -> Limits:
     # A whole number of frames arrives as a float from a range of values.
     at[last] = int(value) if value is not None and last.endswith("_frames") and value == int(value) else value
     try:
-        return Limits.model_validate(values)
+        return FilterLimits.model_validate(values)
     except ValidationError as error:
         said = error.errors(include_url=False)[0]["msg"]
-        raise ConfigError(
-            where=name, expected=said[0].lower() + said[1:], came=str(value), todo="correct it"
-        ) from error
+        raise ConfigError(where=name, expected=said[0].lower() + said[1:], got=str(value), hint="correct it") from error
 
 
-def _nothing_against(measures: pa.Table, limits: Limits) -> Mask:
+def _passing_mask(measures: pa.Table, limits: FilterLimits) -> Mask:
     against = np.zeros(len(measures), dtype=bool)
-    for mask in failures(measures, limits).values():
+    for mask in failure_masks(measures, limits).values():
         against |= mask
     return ~against
 
 
-def _find(name: str) -> Judged:
-    found = next((judged for judged in LIMIT_OF if judged.limit == name), None)
+def _find_rule(name: str) -> FilterRule:
+    found = next((judged for judged in FILTER_RULES if judged.limit_path == name), None)
     if found is None:
-        near = difflib.get_close_matches(name, _NAMES, n=1, cutoff=0.0)[0]
+        near = difflib.get_close_matches(name, _LIMIT_PATHS, n=1, cutoff=0.0)[0]
         raise ConfigError(
-            where="--over", expected="the name of a limit", came=repr(name), todo=f"did you mean {near!r}?"
+            where="--over", expected="the name of a limit", got=repr(name), hint=f"did you mean {near!r}?"
         )
     return found

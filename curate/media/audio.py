@@ -22,12 +22,12 @@ _MAX_DRIFT_US = 20_000  # half a video frame at 25 fps: a voice further off than
 _RATES_HZ = range(4_000, 384_001)  # beyond it no microphone, and a resampler that multiplies its input
 
 
-class Soundtrack:
+class SoundtrackBuilder:
     """One array of fixed length, filled by decoded frames."""
 
     def __init__(self, samples: int) -> None:
-        self._track: Samples = np.zeros(samples, np.float32)
-        self._stretch: _Stretch | None = None
+        self._samples: Samples = np.zeros(samples, np.float32)
+        self._segment_request: _SoundSegment | None = None
 
     def add(self, frame: AudioFrame, *, start_us: int | None) -> None:
         """Place a frame that starts at `start_us` from zero; None means right after the one before.
@@ -35,44 +35,44 @@ class Soundtrack:
         Raises:
             ValueError: a sampling rate or channel layout that cannot be mixed down (av's errors included).
         """
-        if self._stretch is None or not self._stretch.goes_on_with(frame, start_us=start_us):
-            follows_us = 0 if self._stretch is None else self._stretch.end_us
-            self._close_stretch()
-            self._stretch = _Stretch(frame, start_us=follows_us if start_us is None else start_us)
-        self._place(self._stretch, self._stretch.resampled(frame))
+        if self._segment_request is None or not self._segment_request.continues_with(frame, start_us=start_us):
+            follows_us = 0 if self._segment_request is None else self._segment_request.end_us
+            self._close_segment()
+            self._segment_request = _SoundSegment(frame, start_us=follows_us if start_us is None else start_us)
+        self._place(self._segment_request, self._segment_request.resample(frame))
 
-    def finished(self) -> Samples:
+    def finish(self) -> Samples:
         """The track; nothing can be added afterwards."""
-        self._close_stretch()
+        self._close_segment()
         np.clip(
-            self._track, -1, 1, out=self._track
+            self._samples, -1, 1, out=self._samples
         )  # as every player does; lossy codecs decode to more than full scale
-        self._track.setflags(write=False)
-        return self._track
+        self._samples.setflags(write=False)
+        return self._samples
 
-    def _close_stretch(self) -> None:
-        if self._stretch is not None:
-            self._place(self._stretch, self._stretch.rest())
-            self._stretch = None
+    def _close_segment(self) -> None:
+        if self._segment_request is not None:
+            self._place(self._segment_request, self._segment_request.flush())
+            self._segment_request = None
 
-    def _place(self, stretch: "_Stretch", samples: Samples) -> None:
+    def _place(self, stretch: "_SoundSegment", samples: Samples) -> None:
         at, stretch.position = stretch.position, stretch.position + len(samples)
-        begin, end = max(at, 0), min(stretch.position, len(self._track))
+        begin, end = max(at, 0), min(stretch.position, len(self._samples))
         if begin < end:
-            self._track[begin:end] = samples[begin - at : end - at]
+            self._samples[begin:end] = samples[begin - at : end - at]
 
 
-class _Stretch:
+class _SoundSegment:
     """Samples of one rate and layout that follow each other without a gap."""
 
     def __init__(self, frame: AudioFrame, *, start_us: int) -> None:
         if frame.sample_rate not in _RATES_HZ:
             raise ValueError(f"expected a sampling rate in {_RATES_HZ}, got {frame.sample_rate}")
         self.position = round(Fraction(start_us * AUDIO_RATE.num, US_PER_S))  # of the next sample, at 16 kHz
-        self._shape = _shape_of(frame)
+        self._format_module = _frame_format(frame)
         self._rate_hz = frame.sample_rate
         self._start_us = start_us
-        self._read = 0
+        self._samples_read = 0
         # swresample mixes by layout, so that the centre of 5.1 counts; scaled, so that two equal channels stay as loud.
         self._mixer = AudioResampler(
             format="fltp", layout="mono", rate=frame.sample_rate, options={"rematrix_maxval": "1.0"}
@@ -82,24 +82,24 @@ class _Stretch:
     @property
     def end_us(self) -> int:
         """Where the next sample is expected."""
-        return self._start_us + self._read * US_PER_S // self._rate_hz
+        return self._start_us + self._samples_read * US_PER_S // self._rate_hz
 
-    def goes_on_with(self, frame: AudioFrame, *, start_us: int | None) -> bool:
+    def continues_with(self, frame: AudioFrame, *, start_us: int | None) -> bool:
         """Whether a frame has the same form and starts where this stretch ends."""
         follows = start_us is None or abs(start_us - self.end_us) <= _MAX_DRIFT_US
-        return follows and _shape_of(frame) == self._shape
+        return follows and _frame_format(frame) == self._format_module
 
-    def resampled(self, frame: AudioFrame) -> Samples:
+    def resample(self, frame: AudioFrame) -> Samples:
         """The frame at 16 kHz, as far as the filter lets it out; not finite values become silence."""
-        self._read += frame.samples
+        self._samples_read += frame.samples
         mixed = [part.to_ndarray()[0] for part in self._mixer.resample(frame)]
         mono = np.nan_to_num(np.concatenate(mixed) if mixed else np.zeros(0, np.float32), nan=0, posinf=0, neginf=0)
         return np.asarray(self._resampler.resample_chunk(mono.astype(np.float32, copy=False)), np.float32)
 
-    def rest(self) -> Samples:
+    def flush(self) -> Samples:
         """What the filter still holds."""
         return np.asarray(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True), np.float32)
 
 
-def _shape_of(frame: AudioFrame) -> tuple[int, str, str]:
+def _frame_format(frame: AudioFrame) -> tuple[int, str, str]:
     return frame.sample_rate, frame.layout.name, frame.format.name

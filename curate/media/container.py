@@ -26,31 +26,31 @@ from xsheet.schemas.errors import MediaError
 from xsheet.schemas.time import US_PER_S
 
 # What PyAV raises when the file is at fault. ValueError and OverflowError: facts that do not fit Python's types.
-FILE_FAULTS = (av.error.FFmpegError, ValueError, OverflowError)
+FILE_ERRORS = (av.error.FFmpegError, ValueError, OverflowError)
 
-_WHITE_LIST = {"mov": "mov,mp4,m4a,3gp,3g2,mj2", "matroska": "matroska,webm", "mpeg": "mpeg"}
+_FORMAT_ALLOWLIST = {"mov": "mov,mp4,m4a,3gp,3g2,mj2", "matroska": "matroska,webm", "mpeg": "mpeg"}
 _READ_BYTES = 1 << 16
 AnyFrame = TypeVar("AnyFrame", VideoFrame, AudioFrame)
-_MAX_DEMUX_FAULTS = 16  # each time reading goes on behind the damage; a file that fails more often only fails
+_MAX_DEMUX_ERRORS = 16  # each time reading goes on behind the damage; a file that fails more often only fails
 
 
 @dataclass(slots=True)
-class PassCounts:
+class DecodeCounts:
     """What happened in one pass over a stream."""
 
     decoded: int = 0  # frames that came out of the decoder
     damaged: int = 0  # packets that could not be read or decoded, and frames out of order or flagged as corrupt
-    shown: int = 0  # frames handed out at the requested rate
+    emitted: int = 0  # frames handed out at the requested rate
     repeated: int = 0  # shown frames that repeat the one before
     dropped: int = 0  # decoded frames that were never shown
 
 
 @contextmanager
-def opened(file: LocalFile, *, limits: MediaLimits) -> Iterator[InputContainer]:
+def open_container(file: LocalFile, *, limits: MediaLimits) -> Iterator[InputContainer]:
     """The file's container, open for one pass.
 
     Raises:
-        MediaError: broken_header when the demuxer refuses it, unreadable when the file was exchanged.
+        MediaError: broken_header_error when the demuxer refuses it, unreadable when the file was exchanged.
     """
     with file.open() as raw:
         try:
@@ -59,11 +59,11 @@ def opened(file: LocalFile, *, limits: MediaLimits) -> Iterator[InputContainer]:
                 mode="r",
                 format=file.demuxer,
                 container_options={
-                    "format_whitelist": _WHITE_LIST[file.demuxer],
+                    "format_whitelist": _FORMAT_ALLOWLIST[file.demuxer],
                     "protocol_whitelist": "file",
                     "enable_drefs": "0",
                     "probesize": str(limits.probe_bytes),
-                    "analyzeduration": str(limits.probe_us),
+                    "analyzeduration": str(limits.probe_duration_us),
                 },
                 metadata_errors="replace",  # a title in another encoding is no reason to refuse the picture
                 buffer_size=_READ_BYTES,
@@ -71,8 +71,8 @@ def opened(file: LocalFile, *, limits: MediaLimits) -> Iterator[InputContainer]:
             )
         except MemoryError:
             raise  # av's own is an FFmpegError too; whether to try again is the executor's decision
-        except FILE_FAULTS as error:
-            raise broken_header(file, f"a readable {file.demuxer} header", one_line(error)) from error
+        except FILE_ERRORS as error:
+            raise broken_header_error(file, f"a readable {file.demuxer} header", short_message(error)) from error
         with container:
             yield container
 
@@ -81,25 +81,25 @@ def _refuse_other_files(url: str, flags: int, options: dict[str, str]) -> NoRetu
     raise ValueError(f"the file refers to another one: {url!r}")
 
 
-def video_of(container: InputContainer) -> VideoStream | None:
+def first_video_stream(container: InputContainer) -> VideoStream | None:
     """The first video stream that is no cover picture."""
     moving = (s for s in container.streams.video if not s.disposition & Disposition.attached_pic)
     return next(moving, None)
 
 
-def audio_of(container: InputContainer) -> AudioStream | None:
+def first_audio_stream(container: InputContainer) -> AudioStream | None:
     """The first audio stream that has a decoder."""
     return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
-def only(container: InputContainer, *wanted: Stream) -> None:
+def discard_other_streams(container: InputContainer, *kept: Stream) -> None:
     """Let the demuxer skip all other streams: subtitles, data, attachments, further tracks."""
     for stream in container.streams:
-        if stream not in wanted:
+        if stream not in kept:
             stream.discard = Discard.all
 
 
-def arm(stream: VideoStream | AudioStream, *, limits: MediaLimits, threads: int) -> None:
+def configure_decoder(stream: VideoStream | AudioStream, *, limits: MediaLimits, threads: int) -> None:
     """Set a decoder's limits; PyAV ignores max_pixels among the options of the container."""
     context = stream.codec_context
     context.options = {"max_pixels": str(limits.max_pixels)}
@@ -107,33 +107,33 @@ def arm(stream: VideoStream | AudioStream, *, limits: MediaLimits, threads: int)
     context.thread_type = "AUTO" if threads > 1 else "NONE"
 
 
-def packets(container: InputContainer, *streams: Stream, counts: PassCounts) -> "Iterator[Packet[Stream]]":
+def demux_packets(container: InputContainer, *streams: Stream, counts: DecodeCounts) -> "Iterator[Packet[Stream]]":
     """Packets of the streams in file order, empty ones at the end to flush the decoders."""
-    for _ in range(_MAX_DEMUX_FAULTS):
+    for _ in range(_MAX_DEMUX_ERRORS):
         try:
             yield from container.demux(streams)
             return
         except MemoryError:
             raise
-        except FILE_FAULTS:
+        except FILE_ERRORS:
             counts.damaged += 1
 
 
-def decoded(
-    container: InputContainer, stream: Stream, kind: type[AnyFrame], *, counts: PassCounts
+def decode_frames(
+    container: InputContainer, stream: Stream, kind: type[AnyFrame], *, counts: DecodeCounts
 ) -> Iterator[AnyFrame]:
     """Frames of one stream in showing order; damaged packets are counted and skipped."""
-    for packet in packets(container, stream, counts=counts):
-        yield from frames_of(packet, kind, counts=counts)
+    for packet in demux_packets(container, stream, counts=counts):
+        yield from decode_packet(packet, kind, counts=counts)
 
 
-def frames_of(packet: "Packet[Stream]", kind: type[AnyFrame], *, counts: PassCounts) -> list[AnyFrame]:
+def decode_packet(packet: "Packet[Stream]", kind: type[AnyFrame], *, counts: DecodeCounts) -> list[AnyFrame]:
     """Frames that one packet completes, often none."""
     try:
         frames = [frame for frame in packet.decode() if isinstance(frame, kind)]
     except MemoryError:
         raise
-    except FILE_FAULTS:
+    except FILE_ERRORS:
         counts.damaged += 1
         return []
     counts.decoded += len(frames)
@@ -141,7 +141,7 @@ def frames_of(packet: "Packet[Stream]", kind: type[AnyFrame], *, counts: PassCou
     return frames
 
 
-def start_of(frame: VideoFrame | AudioFrame) -> int:
+def frame_start_ticks(frame: VideoFrame | AudioFrame) -> int:
     """Start of a frame in ticks; its packet's place in the file where it carries no time of its own."""
     return frame.pts if frame.pts is not None else frame.dts or 0
 
@@ -152,30 +152,30 @@ def ticks_to_us(ticks: int, stream: Stream) -> int:
     return 0 if base is None else ticks * base.numerator * US_PER_S // base.denominator
 
 
-def seek(container: InputContainer, stream: Stream, us: int) -> None:
+def seek_to_key_frame(container: InputContainer, stream: Stream, us: int) -> None:
     """Go to the key frame at or before a container time; where the file has no way there, stay at the beginning."""
     base = stream.time_base
     if base is None:
         return
     try:
         container.seek(us * base.denominator // (base.numerator * US_PER_S), stream=stream, backward=True)
-    except FILE_FAULTS:
+    except FILE_ERRORS:
         return
 
 
-def over_limit(file: LocalFile, expected: str, came: str) -> MediaError:
+def over_limit_error(file: LocalFile, expected: str, got: str) -> MediaError:
     """The error of a file that asks for too much."""
     todo = "leave the file out, or raise the limit"
-    return MediaError(reason="over_limit", where=file.given, expected=expected, came=came, todo=todo)
+    return MediaError(reason="over_limit_error", where=file.input_path, expected=expected, got=got, hint=todo)
 
 
-def broken_header(file: LocalFile, expected: str, came: str) -> MediaError:
+def broken_header_error(file: LocalFile, expected: str, got: str) -> MediaError:
     """The error of a container that cannot be opened or makes no sense."""
     todo = "fetch it again, or repair it with another tool"
-    return MediaError(reason="broken_header", where=file.given, expected=expected, came=came, todo=todo)
+    return MediaError(reason="broken_header_error", where=file.input_path, expected=expected, got=got, hint=todo)
 
 
-def one_line(error: BaseException) -> str:
+def short_message(error: BaseException) -> str:
     """What a library said, without the path that it repeats."""
     text = str(getattr(error, "strerror", None) or error) or type(error).__name__
     return text.splitlines()[0][:200]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from av.video.frame import VideoFrame
 
-from xsheet.curate.media.container import PassCounts
+from xsheet.curate.media.container import DecodeCounts
 from xsheet.curate.media.image import Rgb
-from xsheet.curate.media.timing import TOLERANCE_US
+from xsheet.curate.media.timing import START_TOLERANCE_US
 from xsheet.schemas.time import FrameRate, frame_start_us
 
 
@@ -22,43 +22,43 @@ class Frame:
     source_us: int  # when that one starts
 
 
-def at_rate(
-    timed: Iterable[tuple[int, VideoFrame]],
+def resample_frames(
+    timed_frames: Iterable[tuple[int, VideoFrame]],
     *,
     rate: FrameRate,
     end_us: int,
     render: Callable[[VideoFrame], Rgb],
-    counts: PassCounts,
-    first: int = 0,
+    counts: DecodeCounts,
+    first_index: int = 0,
 ) -> Iterator[Frame]:
     """Show at each instant the last frame that has started; only frames that are shown are rendered.
 
     Args:
-        timed: (start in µs from zero, frame), ascending.
+        timed_frames: (start in µs from zero, frame), ascending.
         rate: frames per second to hand out.
         end_us: end of the picture; the last frame is held until then.
         render: makes the picture of a frame.
         counts: shown, repeated and dropped are counted here.
-        first: index to begin with; frames of `timed` that end before it are passed over.
+        first_index: index to begin with; frames of `timed` that end before it are passed over.
     """
-    index = first
-    for source_index, (start_us, until_us, frame) in enumerate(_with_ends(timed, end_us=end_us)):
+    index = first_index
+    for source_index, (start_us, until_us, frame) in enumerate(_with_ends(timed_frames, end_us=end_us)):
         rgb: Rgb | None = None
         # The first frame of a film is shown however short it is.
-        while (instant_us := frame_start_us(index, rate)) + TOLERANCE_US < min(until_us, end_us) or index == 0:
+        while (instant_us := frame_start_us(index, rate)) + START_TOLERANCE_US < min(until_us, end_us) or index == 0:
             if rgb is None:
                 rgb = render(frame)
             else:
                 counts.repeated += 1
-            counts.shown += 1
+            counts.emitted += 1
             yield Frame(index, instant_us, rgb, source_index, start_us)
             index += 1
         counts.dropped += rgb is None
 
 
-def _with_ends(timed: Iterable[tuple[int, VideoFrame]], *, end_us: int) -> Iterator[tuple[int, int, VideoFrame]]:
+def _with_ends(timed_frames: Iterable[tuple[int, VideoFrame]], *, end_us: int) -> Iterator[tuple[int, int, VideoFrame]]:
     current: tuple[int, VideoFrame] | None = None
-    for start_us, frame in timed:
+    for start_us, frame in timed_frames:
         if current is not None:
             yield current[0], start_us, current[1]
         current = start_us, frame

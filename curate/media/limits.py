@@ -6,7 +6,7 @@ from xsheet.schemas.settings import StrictModel
 
 
 class MediaLimits(StrictModel):
-    """Limits on one input file; the file that passes one is refused as `over_limit`."""
+    """Limits on one input file; the file that passes one is refused as `over_limit_error`."""
 
     max_pixels: int = Field(
         default=16_777_216,
@@ -22,7 +22,7 @@ class MediaLimits(StrictModel):
     max_frames: int = Field(
         default=864_000, ge=1, description="frames, packets or shown pictures of one pass; max_duration_s at 60 fps"
     )
-    max_expansion: int = Field(
+    max_decoded_ratio: int = Field(
         default=100_000,
         ge=1,
         description="decoded RGB bytes for each byte of the file; real clips reach 1 800, an all-black film 57 000 at "
@@ -31,6 +31,6 @@ class MediaLimits(StrictModel):
     probe_bytes: int = Field(
         default=5_000_000, ge=4096, description="bytes the demuxer may read to find the streams; ffmpeg's default"
     )
-    probe_us: int = Field(
+    probe_duration_us: int = Field(
         default=5_000_000, ge=100_000, description="µs of media the demuxer may decode for the same; ffmpeg's default"
     )

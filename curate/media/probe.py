@@ -15,23 +15,23 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from xsheet.curate.media.container import (
-    PassCounts,
-    arm,
-    audio_of,
-    broken_header,
-    frames_of,
-    only,
-    opened,
-    over_limit,
-    packets,
-    start_of,
+    DecodeCounts,
+    broken_header_error,
+    configure_decoder,
+    decode_packet,
+    demux_packets,
+    discard_other_streams,
+    first_audio_stream,
+    first_video_stream,
+    frame_start_ticks,
+    open_container,
+    over_limit_error,
     ticks_to_us,
-    video_of,
 )
-from xsheet.curate.media.image import turn_of, upright_size
+from xsheet.curate.media.image import display_transform, upright_size
 from xsheet.curate.media.limits import MediaLimits
 from xsheet.curate.media.safety import LocalFile
-from xsheet.curate.media.timing import timing_of
+from xsheet.curate.media.timing import compute_timing
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.ids import source_id
 from xsheet.schemas.source import SourceVideo
@@ -39,103 +39,103 @@ from xsheet.schemas.time import US_PER_S
 
 
 @dataclass(slots=True)
-class _Scan:
+class _PacketScan:
     """What the packets and the first frame of a file say, in ticks of each stream's own clock."""
 
-    first: VideoFrame | None = None
+    first_frame: VideoFrame | None = None
     starts: list[int] = field(default_factory=list)
     end: int | None = None  # latest end of a packet that states its length
     packets: int = 0
     audio_start: int | None = None
 
 
-def read_facts(file: LocalFile, *, sha256: str, limits: MediaLimits) -> SourceVideo:
+def probe_file(file: LocalFile, *, sha256: str, limits: MediaLimits) -> SourceVideo:
     """Facts of an admitted file.
 
     Raises:
-        MediaError: broken_header, no_video, over_limit, or decode_failed when not one frame can be decoded.
+        MediaError: broken_header_error, no_video, over_limit_error, or decode_failed when not one frame can be decoded.
     """
-    with opened(file, limits=limits) as container:
-        video = _checked_video(container, file=file, limits=limits)
-        audio = audio_of(container)
-        scan = _scan(container, video, audio, limits=limits, file=file)
-        if scan.first is None:
+    with open_container(file, limits=limits) as container:
+        video = _check_video_stream(container, file=file, limits=limits)
+        audio = first_audio_stream(container)
+        scan = _scan_packets(container, video, audio, limits=limits, file=file)
+        if scan.first_frame is None:
             raise MediaError(
                 reason="decode_failed",
-                where=file.given,
+                where=file.input_path,
                 expected="at least one decodable frame",
-                came=f"{scan.packets} packets of {video.codec_context.name}, none of which decodes",
-                todo="fetch it again",
+                got=f"{scan.packets} packets of {video.codec_context.name}, none of which decodes",
+                hint="fetch it again",
             )
         facts = SourceVideo(
             source_id=source_id(sha256),
-            path=file.given,
+            path=file.input_path,
             sha256=sha256,
             size_bytes=file.size_bytes,
             status="ok",
             container=file.demuxer,
-            duration_header_us=_header_us(container),
+            duration_header_us=_header_duration_us(container),
         )
-        facts = _with_picture(facts, video, scan, file=file, limits=limits)
-        return _with_sound(facts, container.streams.audio, audio, scan)
+        facts = _with_video_fields(facts, video, scan, file=file, limits=limits)
+        return _with_audio_fields(facts, container.streams.audio, audio, scan)
 
 
-def _checked_video(container: InputContainer, *, file: LocalFile, limits: MediaLimits) -> VideoStream:
+def _check_video_stream(container: InputContainer, *, file: LocalFile, limits: MediaLimits) -> VideoStream:
     if len(container.streams) > limits.max_streams:
-        raise over_limit(file, f"at most {limits.max_streams} streams", str(len(container.streams)))
-    video = video_of(container)
+        raise over_limit_error(file, f"at most {limits.max_streams} streams", str(len(container.streams)))
+    video = first_video_stream(container)
     if video is None:
         kinds = ", ".join(s.type for s in container.streams) or "none"
         todo = "leave the file out"
         raise MediaError(
-            reason="no_video", where=file.given, expected="a video stream", came=f"streams: {kinds}", todo=todo
+            reason="no_video", where=file.input_path, expected="a video stream", got=f"streams: {kinds}", hint=todo
         )
     if video.codec_context is None or video.time_base is None:
-        raise broken_header(file, "a video stream with a known codec and a clock", "an unknown codec or no clock")
+        raise broken_header_error(file, "a video stream with a known codec and a clock", "an unknown codec or no clock")
     if video.width <= 0 or video.height <= 0:
-        raise broken_header(file, "a picture size", f"{video.width}×{video.height}")
+        raise broken_header_error(file, "a picture size", f"{video.width}×{video.height}")
     if video.width * video.height > limits.max_pixels:
-        raise over_limit(file, f"at most {limits.max_pixels} pixels", f"{video.width}×{video.height}")
-    _check_length(_header_us(container), file=file, limits=limits)
+        raise over_limit_error(file, f"at most {limits.max_pixels} pixels", f"{video.width}×{video.height}")
+    _check_duration(_header_duration_us(container), file=file, limits=limits)
     if video.average_rate is not None and video.average_rate > limits.max_fps:
-        raise over_limit(file, f"at most {limits.max_fps} frames per second", f"{float(video.average_rate):.6g}")
+        raise over_limit_error(file, f"at most {limits.max_fps} frames per second", f"{float(video.average_rate):.6g}")
     if video.frames > limits.max_frames:
-        raise over_limit(file, f"at most {limits.max_frames} frames", str(video.frames))
+        raise over_limit_error(file, f"at most {limits.max_frames} frames", str(video.frames))
     return video
 
 
-def _check_length(us: int | None, *, file: LocalFile, limits: MediaLimits) -> None:
+def _check_duration(us: int | None, *, file: LocalFile, limits: MediaLimits) -> None:
     if us is not None and us > limits.max_duration_s * US_PER_S:
-        raise over_limit(file, f"at most {limits.max_duration_s} s", f"{us / US_PER_S:.1f} s")
+        raise over_limit_error(file, f"at most {limits.max_duration_s} s", f"{us / US_PER_S:.1f} s")
 
 
-def _header_us(container: InputContainer) -> int | None:
+def _header_duration_us(container: InputContainer) -> int | None:
     # libavformat counts in µs. A negative length is what damaged headers give.
     return container.duration if container.duration is not None and container.duration >= 0 else None
 
 
-def _scan(
+def _scan_packets(
     container: InputContainer, video: VideoStream, audio: AudioStream | None, *, limits: MediaLimits, file: LocalFile
-) -> _Scan:
-    arm(video, limits=limits, threads=1)
+) -> _PacketScan:
+    configure_decoder(video, limits=limits, threads=1)
     streams: tuple[Stream, ...] = (video,) if audio is None else (video, audio)
-    only(container, *streams)
-    scan, counts = _Scan(), PassCounts()
-    for packet in packets(container, *streams, counts=counts):
+    discard_other_streams(container, *streams)
+    scan, counts = _PacketScan(), DecodeCounts()
+    for packet in demux_packets(container, *streams, counts=counts):
         if packet.stream_index != video.index:
             if scan.audio_start is None and packet.pts is not None and not packet.is_discard:
                 scan.audio_start = packet.pts
             continue
-        if scan.first is None:
-            scan.first = next(iter(frames_of(packet, VideoFrame, counts=counts)), None)
+        if scan.first_frame is None:
+            scan.first_frame = next(iter(decode_packet(packet, VideoFrame, counts=counts)), None)
         if packet.size:
-            _note(scan, packet)
+            _add_packet(scan, packet)
             if scan.packets > limits.max_frames:
-                raise over_limit(file, f"at most {limits.max_frames} frames", "more packets than that")
+                raise over_limit_error(file, f"at most {limits.max_frames} frames", "more packets than that")
     return scan
 
 
-def _note(scan: _Scan, packet: "Packet[Stream]") -> None:
+def _add_packet(scan: _PacketScan, packet: "Packet[Stream]") -> None:
     scan.packets += 1
     start = packet.pts if packet.pts is not None else packet.dts
     if start is None or packet.is_discard:
@@ -146,21 +146,23 @@ def _note(scan: _Scan, packet: "Packet[Stream]") -> None:
         scan.end = end if scan.end is None else max(scan.end, end)
 
 
-def _with_picture(
-    facts: SourceVideo, video: VideoStream, scan: _Scan, *, file: LocalFile, limits: MediaLimits
+def _with_video_fields(
+    facts: SourceVideo, video: VideoStream, scan: _PacketScan, *, file: LocalFile, limits: MediaLimits
 ) -> SourceVideo:
-    assert scan.first is not None
+    assert scan.first_frame is not None
     assert video.time_base is not None
-    zero = start_of(scan.first)
+    zero = frame_start_ticks(scan.first_frame)
     # Frames before the first one that decodes (their key frame was cut away) are found, but never seen.
     starts = sorted({zero, *(start for start in scan.starts if start > zero)})
-    timing = timing_of(starts, end=scan.end, tick_s=video.time_base, declared=video.average_rate)
-    _check_length(timing.duration_us, file=file, limits=limits)
+    timing = compute_timing(starts, end=scan.end, time_base_s=video.time_base, declared=video.average_rate)
+    _check_duration(timing.duration_us, file=file, limits=limits)
     if float(timing.rate) > limits.max_fps:
-        raise over_limit(file, f"at most {limits.max_fps} frames per second", f"{float(timing.rate):.6g}")
-    turn = turn_of(scan.first)
+        raise over_limit_error(file, f"at most {limits.max_fps} frames per second", f"{float(timing.rate):.6g}")
+    turn = display_transform(scan.first_frame)
     # The decoder's size, not the header's: the two can differ, and only one of them arrives.
-    width, height = upright_size(scan.first.width, scan.first.height, pixel_aspect=video.sample_aspect_ratio, turn=turn)
+    width, height = upright_size(
+        scan.first_frame.width, scan.first_frame.height, pixel_aspect=video.sample_aspect_ratio, transform=turn
+    )
     return replace(
         facts,
         duration_us=timing.duration_us,
@@ -178,8 +180,8 @@ def _with_picture(
     )
 
 
-def _with_sound(
-    facts: SourceVideo, streams: Sequence[AudioStream], audio: AudioStream | None, scan: _Scan
+def _with_audio_fields(
+    facts: SourceVideo, streams: Sequence[AudioStream], audio: AudioStream | None, scan: _PacketScan
 ) -> SourceVideo:
     facts = replace(facts, audio_streams=len(streams))
     if audio is None:

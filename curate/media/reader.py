@@ -27,28 +27,28 @@ from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples, Soundtrack
+from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples, SoundtrackBuilder
 from xsheet.curate.media.container import (
-    FILE_FAULTS,
-    PassCounts,
-    arm,
-    audio_of,
-    broken_header,
-    decoded,
-    one_line,
-    only,
-    opened,
-    over_limit,
-    seek,
-    start_of,
+    FILE_ERRORS,
+    DecodeCounts,
+    broken_header_error,
+    configure_decoder,
+    decode_frames,
+    discard_other_streams,
+    first_audio_stream,
+    first_video_stream,
+    frame_start_ticks,
+    open_container,
+    over_limit_error,
+    seek_to_key_frame,
+    short_message,
     ticks_to_us,
-    video_of,
 )
-from xsheet.curate.media.frames import Frame, at_rate
-from xsheet.curate.media.image import Renderer, Rgb, Turn
+from xsheet.curate.media.frames import Frame, resample_frames
+from xsheet.curate.media.image import FrameRenderer, PictureTransform, Rgb
 from xsheet.curate.media.limits import MediaLimits
-from xsheet.curate.media.probe import read_facts
-from xsheet.curate.media.safety import LocalFile, admit
+from xsheet.curate.media.probe import probe_file
+from xsheet.curate.media.safety import LocalFile, validate_input
 from xsheet.curate.media.timing import frame_count
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.source import SourceVideo
@@ -58,7 +58,7 @@ DEFAULT_LIMITS = MediaLimits()
 S = TypeVar("S", VideoStream, AudioStream)
 F = TypeVar("F", VideoFrame, AudioFrame)
 Start = TypeVar("Start", int, int | None)
-LATE_US = 500_000  # audio frames may stand this far from their place in the file
+MAX_AUDIO_SKEW_US = 500_000  # audio frames may stand this far from their place in the file
 
 
 def probe(
@@ -76,7 +76,7 @@ def probe(
 @contextmanager
 def open_media(
     path: str | os.PathLike[str], *, root: Path, limits: MediaLimits = DEFAULT_LIMITS, threads: int = 1
-) -> Iterator["Media"]:
+) -> Iterator["MediaReader"]:
     """One input, checked, its facts read; passes that are left unfinished are closed at the end.
 
     Args:
@@ -88,23 +88,23 @@ def open_media(
     Raises:
         MediaError: the input cannot be used; its reason says why.
     """
-    file = admit(path, root=root)
+    file = validate_input(path, root=root)
     with file.open() as raw:
         sha256 = hashlib.file_digest(raw, "sha256").hexdigest()
-    media = Media(file, read_facts(file, sha256=sha256, limits=limits), limits=limits, threads=threads)
+    media = MediaReader(file, probe_file(file, sha256=sha256, limits=limits), limits=limits, threads=threads)
     try:
         yield media
     finally:
         media.close()
 
 
-class Media:
+class MediaReader:
     """One usable input. `source` holds its facts, `counts` what happened in the latest pass over its frames."""
 
     def __init__(self, file: LocalFile, source: SourceVideo, *, limits: MediaLimits, threads: int) -> None:
         self.source = source
-        self.counts = PassCounts()
-        self.sound_counts = PassCounts()
+        self.counts = DecodeCounts()
+        self.sound_counts = DecodeCounts()
         self.video_passes = 0
         self._file = file
         self._limits = limits
@@ -119,7 +119,7 @@ class Media:
         return self.source.width, self.source.height
 
     @property
-    def clip_frames(self) -> int:
+    def frame_count_at_clip_rate(self) -> int:
         """Frames of the whole film at 25 fps: as many as `frames()` gives, and 640 samples of `sound()` for each."""
         return frame_count(self._duration_us, rate=CLIP_RATE)
 
@@ -137,16 +137,16 @@ class Media:
             span: only the frames that start inside; decodes from the key frame before. The whole film when None.
 
         Raises:
-            MediaError: over_limit when the file holds more than it said.
+            MediaError: over_limit_error when the file holds more than it said.
         """
-        one_pass = self._frames(rate, size or self.size, span or Span(0, max(1, self._duration_us)))
+        one_pass = self._iter_frames(rate, size or self.size, span or Span(0, max(1, self._duration_us)))
         self._passes.append(one_pass)
         return one_pass
 
     def count_frames(self) -> int:
         """Decode everything, show nothing, count the frames that came out."""
-        counts = self.counts = PassCounts()
-        for _ in self._timed(counts):
+        counts = self.counts = DecodeCounts()
+        for _ in self._timed_frames(counts):
             pass
         return counts.decoded
 
@@ -160,26 +160,26 @@ class Media:
             span: only the frames (at 25 fps) that start inside; the whole film when None.
 
         Raises:
-            MediaError: over_limit when the file holds more than it said.
+            MediaError: over_limit_error when the file holds more than it said.
         """
         if self.source.audio_codec is None:
             return None
-        counts = self.sound_counts = PassCounts()
-        frames = range(self.clip_frames) if span is None else frames_in(span, CLIP_RATE)
+        counts = self.sound_counts = DecodeCounts()
+        frames = range(self.frame_count_at_clip_rate) if span is None else frames_in(span, CLIP_RATE)
         begin_us, end_us = frame_start_us(frames.start, CLIP_RATE), frame_start_us(frames.stop, CLIP_RATE)
-        track = Soundtrack(len(frames) * SAMPLES_PER_FRAME)
-        for start_us, frame in self._timed_sound(counts, from_us=begin_us):
+        track = SoundtrackBuilder(len(frames) * SAMPLES_PER_FRAME)
+        for start_us, frame in self._timed_audio_frames(counts, from_us=begin_us):
             if start_us is not None and start_us >= end_us:
-                if span is not None and start_us >= end_us + LATE_US:
+                if span is not None and start_us >= end_us + MAX_AUDIO_SKEW_US:
                     break
                 continue  # after the picture, or a stamp gone wrong with good ones behind it
             try:
                 track.add(frame, start_us=None if start_us is None else start_us - begin_us)
             except MemoryError:
                 raise
-            except FILE_FAULTS:
+            except FILE_ERRORS:
                 counts.damaged += 1
-        return track.finished() if counts.decoded else None
+        return track.finish() if counts.decoded else None
 
     def close(self) -> None:
         """End all passes and release their files."""
@@ -193,94 +193,98 @@ class Media:
         return self.source.duration_us
 
     @property
-    def _zero_us(self) -> int:
+    def _first_frame_us(self) -> int:
         assert self.source.start_us is not None
         return self.source.start_us
 
-    def _frames(self, rate: FrameRate, size: tuple[int, int], span: Span) -> Generator[Frame]:
-        turn = Turn(self.source.rotation_deg or 0, is_mirrored=self.source.is_mirrored or False)
-        counts = self.counts = PassCounts()
-        renderer = Renderer(size, turn=turn)
+    def _iter_frames(self, rate: FrameRate, size: tuple[int, int], span: Span) -> Generator[Frame]:
+        turn = PictureTransform(self.source.rotation_deg or 0, is_mirrored=self.source.is_mirrored or False)
+        counts = self.counts = DecodeCounts()
+        renderer = FrameRenderer(size, transform=turn)
 
         def render(frame: VideoFrame) -> Rgb:
             try:
                 return renderer(frame)
             except MemoryError:
                 raise
-            except FILE_FAULTS as error:
-                raise self._unconvertible(frame, error) from error
+            except FILE_ERRORS as error:
+                raise self._conversion_error(frame, error) from error
 
-        timed = self._timed(counts, from_us=span.start_us)
+        timed = self._timed_frames(counts, from_us=span.start_us)
         end_us, first = min(span.end_us, self._duration_us), frames_in(span, rate).start
-        yield from at_rate(timed, rate=rate, end_us=end_us, render=render, counts=counts, first=first)
+        yield from resample_frames(timed, rate=rate, end_us=end_us, render=render, counts=counts, first_index=first)
 
-    def _timed(self, counts: PassCounts, *, from_us: int = 0) -> Iterator[tuple[int, VideoFrame]]:
+    def _timed_frames(self, counts: DecodeCounts, *, from_us: int = 0) -> Iterator[tuple[int, VideoFrame]]:
         """Decoded frames with their start from zero, from the one current at `from_us` or an earlier one on."""
-        return _sought(lambda us: self._decoded(counts, from_us=us), from_us, seek_us=from_us)
+        return _decode_from(lambda us: self._decode_video(counts, from_us=us), from_us, seek_us=from_us)
 
-    def _decoded(self, counts: PassCounts, *, from_us: int = 0) -> Generator[tuple[int, VideoFrame]]:
+    def _decode_video(self, counts: DecodeCounts, *, from_us: int = 0) -> Generator[tuple[int, VideoFrame]]:
         """The one decode loop over pictures."""
         self.video_passes += from_us == 0
         latest_us, decoded_bytes = -1, 0
-        with opened(self._file, limits=self._limits) as container:
-            video = self._known(video_of(container))
-            only(container, video)
-            arm(video, limits=self._limits, threads=self._threads)
+        with open_container(self._file, limits=self._limits) as container:
+            video = self._require_stream(first_video_stream(container))
+            discard_other_streams(container, video)
+            configure_decoder(video, limits=self._limits, threads=self._threads)
             if from_us:
-                seek(container, video, self._zero_us + from_us)
-            for frame in decoded(container, video, VideoFrame, counts=counts):
+                seek_to_key_frame(container, video, self._first_frame_us + from_us)
+            for frame in decode_frames(container, video, VideoFrame, counts=counts):
                 decoded_bytes += 3 * frame.width * frame.height
-                self._check_growth(counts.decoded, decoded_bytes)
-                start_us = ticks_to_us(start_of(frame), video) - self._zero_us
+                self._check_decoded_size(counts.decoded, decoded_bytes)
+                start_us = ticks_to_us(frame_start_ticks(frame), video) - self._first_frame_us
                 if start_us <= latest_us:
                     counts.damaged += 1
                     continue
                 latest_us = start_us
                 yield start_us, frame
 
-    def _timed_sound(self, counts: PassCounts, *, from_us: int = 0) -> Iterator[tuple[int | None, AudioFrame]]:
-        lead_us = max(0, from_us - LATE_US)  # decoders and the resampler want a run-up
-        return _sought(lambda us: self._decoded_sound(counts, from_us=us), from_us, seek_us=lead_us)
+    def _timed_audio_frames(self, counts: DecodeCounts, *, from_us: int = 0) -> Iterator[tuple[int | None, AudioFrame]]:
+        lead_us = max(0, from_us - MAX_AUDIO_SKEW_US)  # decoders and the resampler want a run-up
+        return _decode_from(lambda us: self._decode_audio(counts, from_us=us), from_us, seek_us=lead_us)
 
-    def _decoded_sound(self, counts: PassCounts, *, from_us: int = 0) -> Generator[tuple[int | None, AudioFrame]]:
-        with opened(self._file, limits=self._limits) as container:
-            audio = self._known(audio_of(container))
-            only(container, audio)
-            arm(audio, limits=self._limits, threads=1)
+    def _decode_audio(self, counts: DecodeCounts, *, from_us: int = 0) -> Generator[tuple[int | None, AudioFrame]]:
+        with open_container(self._file, limits=self._limits) as container:
+            audio = self._require_stream(first_audio_stream(container))
+            discard_other_streams(container, audio)
+            configure_decoder(audio, limits=self._limits, threads=1)
             if from_us:
-                seek(container, audio, self._zero_us + from_us)
+                seek_to_key_frame(container, audio, self._first_frame_us + from_us)
             heard_s = 0.0
-            for frame in decoded(container, audio, AudioFrame, counts=counts):
+            for frame in decode_frames(container, audio, AudioFrame, counts=counts):
                 heard_s += frame.samples / max(1, frame.sample_rate)
                 if heard_s > self._limits.max_duration_s:
-                    raise over_limit(self._file, f"at most {self._limits.max_duration_s} s of sound", "more")
-                start_us = None if frame.pts is None else ticks_to_us(frame.pts, audio) - self._zero_us
+                    raise over_limit_error(self._file, f"at most {self._limits.max_duration_s} s of sound", "more")
+                start_us = None if frame.pts is None else ticks_to_us(frame.pts, audio) - self._first_frame_us
                 yield start_us, frame
 
-    def _known(self, stream: S | None) -> S:
+    def _require_stream(self, stream: S | None) -> S:
         # A program stream shows its streams as they come; one that was there before may be missing now.
         if stream is None:
-            raise broken_header(self._file, "the same streams as before", "a stream less")
+            raise broken_header_error(self._file, "the same streams as before", "a stream less")
         return stream
 
-    def _unconvertible(self, frame: VideoFrame, error: BaseException) -> MediaError:
+    def _conversion_error(self, frame: VideoFrame, error: BaseException) -> MediaError:
         return MediaError(
             reason="decode_failed",
-            where=self._file.given,
+            where=self._file.input_path,
             expected="pictures that convert to RGB",
-            came=f"{frame.format.name}: {one_line(error)}",
-            todo="convert the file to yuv420p",
+            got=f"{frame.format.name}: {short_message(error)}",
+            hint="convert the file to yuv420p",
         )
 
-    def _check_growth(self, frames: int, decoded_bytes: int) -> None:
+    def _check_decoded_size(self, frames: int, decoded_bytes: int) -> None:
         if frames > self._limits.max_frames:
-            raise over_limit(self._file, f"at most {self._limits.max_frames} frames", "more, whatever the header says")
-        if decoded_bytes > self._limits.max_expansion * self._file.size_bytes:
+            raise over_limit_error(
+                self._file, f"at most {self._limits.max_frames} frames", "more, whatever the header says"
+            )
+        if decoded_bytes > self._limits.max_decoded_ratio * self._file.size_bytes:
             came = f"{decoded_bytes} after {frames} frames, from {self._file.size_bytes}"
-            raise over_limit(self._file, f"at most {self._limits.max_expansion} decoded bytes for each byte", came)
+            raise over_limit_error(
+                self._file, f"at most {self._limits.max_decoded_ratio} decoded bytes for each byte", came
+            )
 
 
-def _sought(
+def _decode_from(
     decode: Callable[[int], Generator[tuple[Start, F]]], from_us: int, *, seek_us: int
 ) -> Iterator[tuple[Start, F]]:
     """Timed frames from the one current at `from_us`, or an earlier one, on."""

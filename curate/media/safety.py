@@ -20,10 +20,12 @@ from xsheet.schemas.errors import ConfigError, MediaError, MediaReason
 
 Demuxer = Literal["mov", "matroska", "mpeg"]
 
-_PROTOCOL = re.compile(r"[^/]+:")  # http:, concat:, data:, and subfile,,start,0,end,9,,:
-_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"moof", b"styp", b"sidx"})
+_PROTOCOL_PATTERN = re.compile(r"[^/]+:")  # http:, concat:, data:, and subfile,,start,0,end,9,,:
+_FIRST_MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"moof", b"styp", b"sidx"})
 # Still pictures in the same boxes as MP4: the demuxer would take them for a video of one frame.
-_PICTURE_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"jpeg", b"crx "})
+_STILL_IMAGE_BRANDS = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"jpeg", b"crx "}
+)
 _MAGIC_BYTES = 16
 
 
@@ -31,7 +33,7 @@ _MAGIC_BYTES = 16
 class LocalFile:
     """A file that may be read: who it is, and which demuxer its bytes ask for."""
 
-    given: str
+    input_path: str
     path: Path
     device: int
     inode: int
@@ -44,16 +46,16 @@ class LocalFile:
         Raises:
             MediaError: the path has become another file since it was checked.
         """
-        file, found = _open_regular(self.path, given=self.given)
+        file, found = _open_regular(self.path, input_path=self.input_path)
         if (found.st_dev, found.st_ino, found.st_size) != (self.device, self.inode, self.size_bytes):
             file.close()
-            raise _refusal(
-                "unreadable", self.given, "the file that was checked", "another one", "keep inputs unchanged"
+            raise _media_error(
+                "unreadable", self.input_path, "the file that was checked", "another one", "keep inputs unchanged"
             )
         return file
 
 
-def admit(path: str | os.PathLike[str], *, root: Path) -> LocalFile:
+def validate_input(path: str | os.PathLike[str], *, root: Path) -> LocalFile:
     """Check a path and its first bytes.
 
     Args:
@@ -66,81 +68,85 @@ def admit(path: str | os.PathLike[str], *, root: Path) -> LocalFile:
     """
     resolved = _resolve(os.fspath(path), root=root)
     given = _printable(os.fspath(path))
-    file, found = _open_regular(resolved, given=given)
+    file, found = _open_regular(resolved, input_path=given)
     with file:
         if found.st_size == 0:
-            raise _refusal("empty", given, "a video", "a file of zero bytes", "fetch it again")
+            raise _media_error("empty", given, "a video", "a file of zero bytes", "fetch it again")
         head = file.read(_MAGIC_BYTES)
     return LocalFile(
-        given=given,
+        input_path=given,
         path=resolved,
         device=found.st_dev,
         inode=found.st_ino,
         size_bytes=found.st_size,
-        demuxer=_demuxer_of(head, given=given),
+        demuxer=_demuxer_of(head, input_path=given),
     )
 
 
-def _resolve(given: str, *, root: Path) -> Path:
-    if given.startswith("-") or Path(given).name.startswith("-"):
-        raise _refusal("outside_root", given, "a file name", "a name that begins with '-'", "rename the file")
-    if _PROTOCOL.match(given):
+def _resolve(input_path: str, *, root: Path) -> Path:
+    if input_path.startswith("-") or Path(input_path).name.startswith("-"):
+        raise _media_error("outside_root", input_path, "a file name", "a name that begins with '-'", "rename the file")
+    if _PROTOCOL_PATTERN.match(input_path):
         todo = "copy it to a local folder; write a file name that holds a ':' as an absolute path"
-        raise _refusal("outside_root", given, "a local path", "a URL or a protocol form", todo)
+        raise _media_error("outside_root", input_path, "a local path", "a URL or a protocol form", todo)
     if not root.is_dir():
-        raise ConfigError(where=str(root), expected="a folder as root of the inputs", came="none", todo="set the root")
+        raise ConfigError(where=str(root), expected="a folder as root of the inputs", got="none", hint="set the root")
     try:
-        resolved = Path(given).resolve(strict=True)
+        resolved = Path(input_path).resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: a NUL byte
         denied = isinstance(error, PermissionError)
         reason: MediaReason = "unreadable" if denied else "missing"
-        raise _refusal(reason, given, "a file", _first_line(error), "check the path") from error
+        raise _media_error(reason, input_path, "a file", _first_line(error), "check the path") from error
     if not resolved.is_relative_to(root.resolve()):
-        raise _refusal("outside_root", given, f"a file below {root}", str(resolved), "move it there or widen the root")
+        raise _media_error(
+            "outside_root", input_path, f"a file below {root}", str(resolved), "move it there or widen the root"
+        )
     return resolved
 
 
-def _open_regular(path: Path, *, given: str) -> tuple[FileIO, os.stat_result]:
+def _open_regular(path: Path, *, input_path: str) -> tuple[FileIO, os.stat_result]:
     # Looked at before it is opened: opening a device can already do something. O_NONBLOCK: a pipe that slips in
     # between must not hang us. O_NOFOLLOW: neither must a link.
     try:
-        _check_regular(path.lstat(), given=given)
+        _check_regular(path.lstat(), input_path=input_path)
         file = FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK))
     except OSError as error:
         gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
         todo = "check the path" if gone else "check its permissions"
-        raise _refusal("missing" if gone else "unreadable", given, "a file", _first_line(error), todo) from error
+        raise _media_error(
+            "missing" if gone else "unreadable", input_path, "a file", _first_line(error), todo
+        ) from error
     try:
         found = os.fstat(file.fileno())
-        _check_regular(found, given=given)
+        _check_regular(found, input_path=input_path)
     except BaseException:
         file.close()
         raise
     return file, found
 
 
-def _check_regular(found: os.stat_result, *, given: str) -> None:
+def _check_regular(found: os.stat_result, *, input_path: str) -> None:
     if stat.S_ISREG(found.st_mode):
         return
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFLNK: "a link"}
     kind = kinds.get(stat.S_IFMT(found.st_mode), "a device")
-    raise _refusal("not_a_file", given, "a regular file", kind, "name the video itself")
+    raise _media_error("not_a_file", input_path, "a regular file", kind, "name the video itself")
 
 
-def _demuxer_of(head: bytes, *, given: str) -> Demuxer:
-    if head[4:8] in _FIRST_BOXES and not (head[4:8] == b"ftyp" and head[8:12] in _PICTURE_BRANDS):
+def _demuxer_of(head: bytes, *, input_path: str) -> Demuxer:
+    if head[4:8] in _FIRST_MP4_BOXES and not (head[4:8] == b"ftyp" and head[8:12] in _STILL_IMAGE_BRANDS):
         return "mov"
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return "matroska"
     if head.startswith(b"\x00\x00\x01\xba"):
         return "mpeg"
     todo = "convert it to MP4, or leave it out"
-    raise _refusal("not_media", given, "MP4/MOV, Matroska/WebM or MPEG-PS", f"first bytes {head[:12]!r}", todo)
+    raise _media_error("not_media", input_path, "MP4/MOV, Matroska/WebM or MPEG-PS", f"first bytes {head[:12]!r}", todo)
 
 
-def _printable(given: str) -> str:
+def _printable(path: str) -> str:
     # Bytes of a name that are no text come as lone surrogates, which no table can store.
-    return given.encode("utf-8", "backslashreplace").decode()
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _first_line(error: BaseException) -> str:
@@ -148,5 +154,5 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _refusal(reason: MediaReason, where: str, expected: str, came: str, todo: str) -> MediaError:
-    return MediaError(reason=reason, where=_printable(where), expected=expected, came=came, todo=todo)
+def _media_error(reason: MediaReason, where: str, expected: str, got: str, hint: str) -> MediaError:
+    return MediaError(reason=reason, where=_printable(where), expected=expected, got=got, hint=hint)

@@ -12,53 +12,55 @@ from xsheet.schemas.clip import Measures
 from xsheet.schemas.tables import write_bytes
 from xsheet.schemas.time import CLIP_RATE, frame_at
 
-HEIGHT_PX = 160
+MAX_HEIGHT_PX = 160
 MAX_BYTES = 6_000
 """A thousand of them, in base64, are 8 MB of page."""
 _QUALITIES = (72, 60, 48, 36, 24, 12)
 _JPEG_START = b"\xff\xd8\xff"
-_MOST = 4096
+_MAX_THUMBNAILS = 4096
 
 
-class Reel:
+class ThumbnailCollector:
     """A still per second of a film, 25 MB at the most: where it is long, every second still goes and the rest stays.
 
     Candidates are known only when the film is over, and their stills are then at hand without a second decode.
     """
 
     def __init__(self) -> None:
-        self._every = CLIP_RATE.num  # frames
-        self._stills: dict[int, bytes] = {}
+        self._interval_frames = CLIP_RATE.num  # frames
+        self._thumbnails: dict[int, bytes] = {}
 
     def add(self, frame: Frame) -> None:
         """Look at a frame; most are passed by."""
-        if frame.index % self._every:
+        if frame.index % self._interval_frames:
             return
-        self._stills[frame.index] = thumbnail(frame.rgb)
-        if len(self._stills) > _MOST:
-            self._every *= 2
-            self._stills = {index: still for index, still in self._stills.items() if index % self._every == 0}
+        self._thumbnails[frame.index] = encode_thumbnail(frame.rgb)
+        if len(self._thumbnails) > _MAX_THUMBNAILS:
+            self._interval_frames *= 2
+            self._thumbnails = {
+                index: still for index, still in self._thumbnails.items() if index % self._interval_frames == 0
+            }
 
-    def keep(self, candidate: Measures, set_folder: Path) -> None:
+    def save(self, candidate: Measures, set_folder: Path) -> None:
         """Write the still nearest to the middle of a candidate; a film without frames leaves none.
 
         Raises:
             OSError: the set cannot be written.
         """
         middle = frame_at((candidate.start_us + candidate.end_us) // 2, CLIP_RATE)
-        if self._stills:
-            nearest = min(self._stills, key=lambda index: (abs(index - middle), index))
-            write_bytes(still_path(set_folder, candidate.clip_id), self._stills[nearest])
+        if self._thumbnails:
+            nearest = min(self._thumbnails, key=lambda index: (abs(index - middle), index))
+            write_bytes(thumbnail_path(set_folder, candidate.clip_id), self._thumbnails[nearest])
 
 
-def thumbnail(rgb: NDArray[np.uint8]) -> bytes:
+def encode_thumbnail(rgb: NDArray[np.uint8]) -> bytes:
     """A picture as a JPEG of at most 160 px height and 6 kB; the same picture gives the same bytes.
 
     Args:
         rgb: (H, W, 3), 8-bit RGB.
     """
     height, width = rgb.shape[:2]
-    scale = min(1.0, HEIGHT_PX / height, 2 * HEIGHT_PX / width)
+    scale = min(1.0, MAX_HEIGHT_PX / height, 2 * MAX_HEIGHT_PX / width)
     while True:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         small = cv2.cvtColor(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
@@ -69,17 +71,17 @@ def thumbnail(rgb: NDArray[np.uint8]) -> bytes:
         scale *= 0.7  # noise does not compress; it has nothing to show either
 
 
-def still_path(set_folder: Path, clip_id: str) -> Path:
+def thumbnail_path(set_folder: Path, clip_id: str) -> Path:
     """Where the still of a candidate lies, by two digits of its hash as the clips do."""
     return set_folder / "stills" / _folder(clip_id) / f"{clip_id}.jpg"
 
 
-def read_still(set_folder: Path, clip_id: str) -> bytes | None:
+def read_thumbnail(set_folder: Path, clip_id: str) -> bytes | None:
     """The still of a candidate; None when there is none, or when the file is no small JPEG."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]*", clip_id):
         return None  # a path made of it could lead anywhere
     try:
-        data = still_path(set_folder, clip_id).read_bytes()
+        data = thumbnail_path(set_folder, clip_id).read_bytes()
     except OSError:
         return None
     return data if data.startswith(_JPEG_START) and len(data) <= 2 * MAX_BYTES else None

@@ -26,20 +26,20 @@ from av.video.stream import VideoStream
 from pydantic import Field
 
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
-from xsheet.curate.media.container import one_line
+from xsheet.curate.media.container import short_message
 from xsheet.curate.media.image import SCALING, Rgb
 from xsheet.schemas.errors import MediaError, RunError
 from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import replacing
+from xsheet.schemas.tables import atomic_path
 from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE
 
 _SMPTE170M = 6  # the number of BT.601 among colour primaries, transfer curves and matrices alike
-_MUXER = {"movflags": "+faststart", "fflags": "+bitexact"}
-_SEI = "filter_units=remove_types=6"  # x264 writes its settings and version into the stream
+_MUXER_OPTIONS = {"movflags": "+faststart", "fflags": "+bitexact"}
+_SEI_FILTER = "filter_units=remove_types=6"  # x264 writes its settings and version into the stream
 
 
-class Compression(StrictModel):
+class ClipEncodingSettings(StrictModel):
     """How canonical clips are compressed."""
 
     crf: int = Field(default=18, ge=0, le=51, description="x264 quality, lower is better; 18 looks like its source")
@@ -49,14 +49,16 @@ class Compression(StrictModel):
         description="x264 effort; at this crf 'medium' is 1.6 dB nearer to its source for 2.4 times the work "
         "(docs/log/curate.md#media-limits)",
     )
-    key_frame_every: int = Field(default=50, ge=1, le=250, description="frames; two seconds to seek over at most")
+    keyframe_interval_frames: int = Field(
+        default=50, ge=1, le=250, description="frames; two seconds to seek over at most"
+    )
     audio_bits_per_s: int = Field(
         default=64_000, ge=16_000, le=256_000, description="AAC; ample for 16 kHz mono speech"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClipFile:
+class EncodedClip:
     """What was written."""
 
     sha256: str
@@ -68,15 +70,15 @@ class ClipFile:
 
 
 def write_clip(
-    out: Path, *, frames: Iterable[Rgb], sound: Samples | None = None, how: Compression | None = None
-) -> ClipFile:
+    out: Path, *, frames: Iterable[Rgb], sound: Samples | None = None, encoding: ClipEncodingSettings | None = None
+) -> EncodedClip:
     """Write one clip; `out` appears whole or not at all.
 
     Args:
         out: the MP4 file; its folder is made where missing.
         frames: RGB (height, width, 3) at 25 fps, all of one even size, at least one.
         sound: float32 in -1..1 at 16 kHz, 640 samples for each frame; None for a clip without an audio stream.
-        how: compression.
+        encoding: compression.
 
     Raises:
         ValueError: frames of odd or changing size, none at all, or sound of another length.
@@ -84,9 +86,9 @@ def write_clip(
         RunError: the disk is full.
     """
     try:
-        with replacing(out) as temporary:
-            count, (height, width) = _encode(temporary, frames, sound, how or Compression())
-            return ClipFile(
+        with atomic_path(out) as temporary:
+            count, (height, width) = _encode(temporary, frames, sound, encoding or ClipEncodingSettings())
+            return EncodedClip(
                 sha256=file_sha256(temporary),
                 size_bytes=temporary.stat().st_size,
                 frames=count,
@@ -99,17 +101,19 @@ def write_clip(
     except (av.error.FFmpegError, OSError) as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             todo = "free some space and run again; finished clips are kept"
-            raise RunError(where=str(out), expected="space on the disk", came=one_line(error), todo=todo) from error
+            raise RunError(where=str(out), expected="space on the disk", got=short_message(error), hint=todo) from error
         raise MediaError(
             reason="encode_failed",
             where=str(out),
             expected="a writable clip",
-            came=one_line(error),
-            todo="check the folder's permissions and the picture's size",
+            got=short_message(error),
+            hint="check the folder's permissions and the picture's size",
         ) from error
 
 
-def _encode(path: Path, frames: Iterable[Rgb], sound: Samples | None, how: Compression) -> tuple[int, tuple[int, int]]:
+def _encode(
+    path: Path, frames: Iterable[Rgb], sound: Samples | None, encoding: ClipEncodingSettings
+) -> tuple[int, tuple[int, int]]:
     pictures = iter(frames)
     first = next(pictures, None)
     if first is None:
@@ -118,10 +122,10 @@ def _encode(path: Path, frames: Iterable[Rgb], sound: Samples | None, how: Compr
     if height % 2 or width % 2:
         raise ValueError(f"expected even sides, for colour has half the resolution, got {width}×{height}")
     count = 0
-    with av.open(f"file:{path}", "w", format="mp4", container_options=_MUXER) as container:
-        video = _video_stream(container, width=width, height=height, how=how)
-        audio = None if sound is None else _audio_stream(container, how)
-        without_sei = BitStreamFilterContext(_SEI, in_stream=video)
+    with av.open(f"file:{path}", "w", format="mp4", container_options=_MUXER_OPTIONS) as container:
+        video = _video_stream(container, width=width, height=height, encoding=encoding)
+        audio = None if sound is None else _audio_stream(container, encoding)
+        without_sei = BitStreamFilterContext(_SEI_FILTER, in_stream=video)
         for picture in chain([first], pictures):
             for packet in video.encode(_video_frame(picture, count, (height, width))):
                 container.mux(without_sei.filter(packet))
@@ -139,8 +143,15 @@ def _encode(path: Path, frames: Iterable[Rgb], sound: Samples | None, how: Compr
     return count, (height, width)
 
 
-def _video_stream(container: OutputContainer, *, width: int, height: int, how: Compression) -> VideoStream:
-    options = {"crf": str(how.crf), "preset": how.preset, "g": str(how.key_frame_every), "bf": "0"}
+def _video_stream(
+    container: OutputContainer, *, width: int, height: int, encoding: ClipEncodingSettings
+) -> VideoStream:
+    options = {
+        "crf": str(encoding.crf),
+        "preset": encoding.preset,
+        "g": str(encoding.keyframe_interval_frames),
+        "bf": "0",
+    }
     stream = container.add_stream("libx264", rate=CLIP_RATE.num, options=options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -153,8 +164,8 @@ def _video_stream(container: OutputContainer, *, width: int, height: int, how: C
     return stream
 
 
-def _audio_stream(container: OutputContainer, how: Compression) -> AudioStream:
-    stream = container.add_stream("aac", rate=AUDIO_RATE.num, layout="mono", bit_rate=how.audio_bits_per_s)
+def _audio_stream(container: OutputContainer, encoding: ClipEncodingSettings) -> AudioStream:
+    stream = container.add_stream("aac", rate=AUDIO_RATE.num, layout="mono", bit_rate=encoding.audio_bits_per_s)
     assert isinstance(stream, AudioStream)
     stream.codec_context.time_base = Fraction(1, AUDIO_RATE.num)
     stream.codec_context.flags |= CodecFlags.bitexact

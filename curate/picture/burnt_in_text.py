@@ -9,47 +9,47 @@ from numpy.typing import NDArray
 from xsheet.curate.media.image import Rgb
 from xsheet.curate.weights import read_model
 
-MODEL = "text-detection-en-ppocrv3-2023may.onnx"
+MODEL_FILE = "text-detection-en-ppocrv3-2023may.onnx"
 
 _LONG_SIDE_PX = 320  # finds lines from 3 % of the picture's height; 480 costs twice as much and adds prints on shirts
 _MULTIPLE = 32  # the network halves its input five times
 _MEAN, _SCALE = (122.68, 116.67, 104.01), 1 / 255 / 0.226  # blue, green, red; as the model was trained
-_TEXT = 0.3  # probability from which a pixel counts, the detector's published threshold
-_LEAST_PX = 30  # of a line, at 320
-_LINE = 1.5  # at least as many times as wide as high
+_PIXEL_THRESHOLD = 0.3  # probability from which a pixel counts, the detector's published threshold
+_MIN_LINE_AREA_PX = 30  # of a line, at 320
+_MIN_LINE_ASPECT = 1.5  # at least as many times as wide as high
 
 
-class TextDetector:
+class BurntInTextDetector:
     """How surely a picture holds a line of text: captions, subtitles, signs alike. Where it lies is not told."""
 
     def __init__(self, models: Path) -> None:
         self._models = models
-        self._net: cv2.dnn.Net | None = None
+        self._syncnet: cv2.dnn.Net | None = None
 
     def open(self) -> None:
         """Load the network; ConfigError when the file is missing or not the known one."""
-        data = np.frombuffer(read_model(self._models, MODEL), np.uint8)
-        self._net = cv2.dnn.readNetFromONNX(data)
+        data = np.frombuffer(read_model(self._models, MODEL_FILE), np.uint8)
+        self._syncnet = cv2.dnn.readNetFromONNX(data)
 
     def __call__(self, rgb: Rgb) -> float:
         """Mean probability 0..1 over the surest line; 0 where there is none."""
-        if self._net is None:
+        if self._syncnet is None:
             self.open()
-        assert self._net is not None
+        assert self._syncnet is not None
         height, width = rgb.shape[:2]
         scale = _LONG_SIDE_PX / max(height, width)
         size = tuple(max(1, round(side * scale / _MULTIPLE)) * _MULTIPLE for side in (width, height))
-        self._net.setInput(cv2.dnn.blobFromImage(rgb, _SCALE, size, _MEAN, swapRB=True))
-        return _surest_line(np.asarray(self._net.forward(), np.float32).reshape(size[1], size[0]))
+        self._syncnet.setInput(cv2.dnn.blobFromImage(rgb, _SCALE, size, _MEAN, swapRB=True))
+        return _max_line_probability(np.asarray(self._syncnet.forward(), np.float32).reshape(size[1], size[0]))
 
 
-def _surest_line(probability: NDArray[np.float32]) -> float:
-    text = (probability > _TEXT).astype(np.uint8)
+def _max_line_probability(probability: NDArray[np.float32]) -> float:
+    text = (probability > _PIXEL_THRESHOLD).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(text)
     lines = [
         float(probability[labels == part].mean())
         for part in range(1, count)  # 0 is what is not text
-        if stats[part, cv2.CC_STAT_AREA] >= _LEAST_PX
-        and stats[part, cv2.CC_STAT_WIDTH] > _LINE * stats[part, cv2.CC_STAT_HEIGHT]
+        if stats[part, cv2.CC_STAT_AREA] >= _MIN_LINE_AREA_PX
+        and stats[part, cv2.CC_STAT_WIDTH] > _MIN_LINE_ASPECT * stats[part, cv2.CC_STAT_HEIGHT]
     ]
     return max(lines, default=0.0)

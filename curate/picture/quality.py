@@ -8,34 +8,34 @@ from pydantic import Field
 
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb
-from xsheet.curate.picture.burnt_in_text import MODEL, TextDetector
+from xsheet.curate.picture.burnt_in_text import MODEL_FILE, BurntInTextDetector
 from xsheet.curate.picture.camera import background_motion
 from xsheet.curate.shots.scores import shrink
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE
 
-_PIXELS = 57_600  # 320 × 180: grain averages out, a bar is still placed to half a percent
+_TARGET_PIXELS = 57_600  # 320 × 180: grain averages out, a bar is still placed to half a percent
 _BAR_RANGE = 12  # levels within a line of a bar; compression leaves a few beside a bright picture
 _BAR_DRIFT = 6.0  # levels by which lines of one bar differ
 _BAR_EDGE = 6.0  # levels, median along the edge between bar and picture: a plain wall ends in no straight edge
-_LEAST_BAR = 0.01  # of the side
+_MIN_BAR_SHARE = 0.01  # of the side
 
 
 class PictureSettings(StrictModel):
     """How often the dearer looks are taken."""
 
-    camera_every: int = Field(
+    camera_interval_frames: int = Field(
         default=5,
         ge=1,
         le=25,
         description="frames; slow motion shows over 0.2 s, half a picture height a second is still followed",
     )
-    text_every: int = Field(
+    text_interval_frames: int = Field(
         default=12, ge=1, le=250, description="frames; a caption that can be read stands for a second or more"
     )
 
 
-class PictureSeries:
+class PictureAnalyser:
     """Watches frames; `series` gives one value per frame and quantity, by field of the timeline.
 
     `difference` is taken between pictures of about 160 × 90, so that a standing picture comes out at 0 despite its
@@ -46,10 +46,10 @@ class PictureSeries:
     def __init__(self, settings: PictureSettings | None = None, *, models: Path | None = None) -> None:
         """`models` is the folder of optional models; None, or a folder without the one for text, measures no text."""
         self._settings = settings or PictureSettings()
-        self._text = TextDetector(models) if models is not None and (models / MODEL).is_file() else None
+        self._text = BurntInTextDetector(models) if models is not None and (models / MODEL_FILE).is_file() else None
         self._rgb: Rgb | None = None
-        self._small: Rgb | None = None
-        self._looked_at: Rgb | None = None
+        self._small_luma: Rgb | None = None
+        self._motion_reference: Rgb | None = None
         self._values: dict[str, list[float | None]] = {
             name: [] for name in ("difference", "luma", "letterbox", "camera_x", "camera_y", "text")
         }
@@ -67,29 +67,33 @@ class PictureSeries:
             values["difference"].append(0.0)
         else:
             luma = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY)
-            picture = shrink(np.asarray(luma), round((luma.size / _PIXELS) ** 0.5))
+            picture = shrink(np.asarray(luma), round((luma.size / _TARGET_PIXELS) ** 0.5))
             small = shrink(picture, 2)
-            change = 0.0 if self._small is None else cv2.norm(small, self._small, cv2.NORM_L1) / small.size
+            change = 0.0 if self._small_luma is None else cv2.norm(small, self._small_luma, cv2.NORM_L1) / small.size
             values["difference"].append(change)
             values["luma"].append(float(cv2.mean(small)[0]))
             values["letterbox"].append(letterbox_share(picture))
-            self._rgb, self._small = frame.rgb, small
-        self._look_for_motion(at)
+            self._rgb, self._small_luma = frame.rgb, small
+        self._measure_camera_motion(at)
         if self._text is not None:
-            values["text"].append(self._text(frame.rgb) if at % self._settings.text_every == 0 else None)
+            values["text"].append(self._text(frame.rgb) if at % self._settings.text_interval_frames == 0 else None)
 
     def series(self) -> dict[str, tuple[float | None, ...]]:
         """The quantities of all frames so far."""
         return {name: tuple(values) for name, values in self._values.items()}
 
-    def _look_for_motion(self, at: int) -> None:
+    def _measure_camera_motion(self, at: int) -> None:
         """Every so often, the motion since the last look, for all frames since."""
-        every, camera_x, camera_y = self._settings.camera_every, self._values["camera_x"], self._values["camera_y"]
+        every, camera_x, camera_y = (
+            self._settings.camera_interval_frames,
+            self._values["camera_x"],
+            self._values["camera_y"],
+        )
         camera_x.append(None)
         camera_y.append(None)
         if at % every:
             return
-        small, before, self._looked_at = self._small, self._looked_at, self._small
+        small, before, self._motion_reference = self._small_luma, self._motion_reference, self._small_luma
         if small is None or before is None:
             return
         moved = background_motion(small, before)
@@ -111,8 +115,8 @@ def letterbox_share(luma: Rgb) -> float:
     if not inside.size:
         return 0.0
     # A bar's edge is looked for between the other bars only.
-    top, bottom = _bar(top, luma, inside), _bar(bottom, luma[::-1], inside[::-1])
-    left, right = _bar(left, luma.T, inside.T), _bar(right, luma.T[::-1], inside.T[::-1])
+    top, bottom = _checked_bar_width(top, luma, inside), _checked_bar_width(bottom, luma[::-1], inside[::-1])
+    left, right = _checked_bar_width(left, luma.T, inside.T), _checked_bar_width(right, luma.T[::-1], inside.T[::-1])
     return float(1.0 - (height - top - bottom) * (width - left - right) / (height * width))
 
 
@@ -123,9 +127,9 @@ def _plain_lines(lines: Rgb) -> int:
     return len(lines) if plain.all() else int(plain.argmin())
 
 
-def _bar(count: int, lines: Rgb, inside: Rgb) -> int:
+def _checked_bar_width(count: int, lines: Rgb, inside: Rgb) -> int:
     """`count`, if so many lines are a bar: enough of them, and the picture inside begins with a straight edge."""
-    if count < max(1.0, _LEAST_BAR * len(lines)):
+    if count < max(1.0, _MIN_BAR_SHARE * len(lines)):
         return 0
     # The very line at the edge may be a blend of bar and picture.
     edge = inside[min(1, len(inside) - 1)].astype(np.float32)

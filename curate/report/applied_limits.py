@@ -9,48 +9,48 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from xsheet.curate.filter.decide import LIMIT_OF, Judged, failures
-from xsheet.curate.filter.limits import Limits
-from xsheet.curate.report.wording import with_unit
+from xsheet.curate.filter.decide import FILTER_RULES, FilterRule, failure_masks
+from xsheet.curate.filter.limits import FilterLimits
+from xsheet.curate.report.wording import format_value
 from xsheet.schemas import tables
 from xsheet.schemas.manifest import RunManifest
 from xsheet.schemas.settings import settings_sha256
 
 
 @dataclass(frozen=True, slots=True)
-class Gauge:
+class AppliedLimit:
     """A limit that is set, and what it judges."""
 
-    judged: Judged
-    limit: float
+    rule: FilterRule
+    value: float
 
     @property
     def text(self) -> str:
         """Such as "≥ 100 px"."""
-        return f"{'≥' if self.judged.sense == 'min' else '≤'} {with_unit(self.limit, self.judged.measure)}"
+        return f"{'≥' if self.rule.bound == 'min' else '≤'} {format_value(self.value, self.rule.measure_path)}"
 
     def headroom(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far values are on the good side of the limit; negative where they fail, NaN where not measured."""
-        return values - self.limit if self.judged.sense == "min" else self.limit - values
+        return values - self.value if self.rule.bound == "min" else self.value - values
 
 
-def gauges(limits: Limits | None) -> tuple[Gauge, ...]:
+def applied_limits(limits: FilterLimits | None) -> tuple[AppliedLimit, ...]:
     """The limits that are set, in the order of the reasons they give."""
     if limits is None:
         return ()
-    found = ((judged, judged.value(limits)) for judged in LIMIT_OF)
-    return tuple(Gauge(judged, value) for judged, value in found if value is not None)
+    found = ((judged, judged.limit_value(limits)) for judged in FILTER_RULES)
+    return tuple(AppliedLimit(judged, value) for judged, value in found if value is not None)
 
 
-def reason_order(limits: Limits | None) -> tuple[str, ...]:
+def reason_order(limits: FilterLimits | None) -> tuple[str, ...]:
     """Every reason that the limits can give, in the order in which a verdict lists them."""
-    return () if limits is None else tuple(failures(tables.arrow_schema(tables.MEASURES).empty_table(), limits))
+    return () if limits is None else tuple(failure_masks(tables.arrow_schema(tables.MEASURES).empty_table(), limits))
 
 
 # ---- which limits
 
 
-def judging_limits(set_folder: Path) -> Limits | None:
+def limits_of_verdicts(set_folder: Path) -> FilterLimits | None:
     """The limits whose hash the verdicts carry, from the manifests of the set; None when no manifest has them."""
     for path in tables.part_files(set_folder, tables.VERDICTS):
         hashes = tables.read_file(path, tables.VERDICTS, ["limits_sha256"])["limits_sha256"]
@@ -61,22 +61,22 @@ def judging_limits(set_folder: Path) -> Limits | None:
     return None
 
 
-def _limits_in_manifests(set_folder: Path) -> Iterator[Limits]:
+def _limits_in_manifests(set_folder: Path) -> Iterator[FilterLimits]:
     for told in reversed(read_manifests(set_folder)):
-        yield from _limits_inside(told.settings)
+        yield from _find_limits(told.settings)
 
 
-def _limits_inside(value: Any) -> Iterator[Limits]:
+def _find_limits(value: Any) -> Iterator[FilterLimits]:
     """Every section of some settings that is a full set of limits, wherever the verb keeps it."""
     if not isinstance(value, dict):
         return
-    if set(value) == set(Limits.model_fields):
+    if set(value) == set(FilterLimits.model_fields):
         try:
-            yield Limits.model_validate(value)
+            yield FilterLimits.model_validate(value)
         except ValidationError:
             return  # of another version; its hash cannot be that of ours either
     for inside in value.values():
-        yield from _limits_inside(inside)
+        yield from _find_limits(inside)
 
 
 def read_manifests(set_folder: Path) -> tuple[RunManifest, ...]:

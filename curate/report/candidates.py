@@ -13,29 +13,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from xsheet.curate.filter.columns import measured
-from xsheet.curate.filter.decide import LIMIT_OF, SCORERS
+from xsheet.curate.filter.columns import measure_values
+from xsheet.curate.filter.decide import FILTER_RULES, SCORERS
 from xsheet.schemas import tables
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Values = NDArray[np.float64]
-_ALSO = ("offset_frames", "windows")  # say more of the sync, though no limit judges them
+_UNLIMITED_SYNC_FIELDS = ("offset_frames", "windows")  # say more of the sync, though no limit judges them
 MEASUREMENTS: tuple[str, ...] = tuple(
     dict.fromkeys(
         (
-            *(judged.measure for judged in LIMIT_OF if not judged.measure.startswith("motion.")),
-            *(f"sync.{scorer}.{name}" for scorer in SCORERS for name in _ALSO),
-            *(judged.measure for judged in LIMIT_OF),
+            *(judged.measure_path for judged in FILTER_RULES if not judged.measure_path.startswith("motion.")),
+            *(f"sync.{scorer}.{name}" for scorer in SCORERS for name in _UNLIMITED_SYNC_FIELDS),
+            *(judged.measure_path for judged in FILTER_RULES),
         )
     )
 )
 """Paths of every measurement there is to show, each once."""
-_WHO = ("clip_id", "source_id", "start_us", "end_us")
+_ID_COLUMNS = ("clip_id", "source_id", "start_us", "end_us")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Reasons:
+class CandidateReasons:
     """All reasons of all candidates, flat: `codes[i]` indexes `names` and stands against candidate `rows[i]`.
 
     The reasons of a candidate follow each other in the order of the limits.
@@ -47,16 +47,16 @@ class Reasons:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Candidates:
+class CandidateTable:
     """N candidates in stored order."""
 
     clip_ids: pa.Array  # (N,) string
     source_ids: pa.Array  # (N,) dictionary of string
     start_us: Ints  # (N,)
     end_us: Ints  # (N,)
-    judged: Bools  # (N,) has a verdict
+    has_verdict: Bools  # (N,) has a verdict
     kept: Bools  # (N,)
-    reasons: Reasons
+    reasons: CandidateReasons
     values: dict[str, Values]  # (N,) by the path that xsheet.curate.filter.decide reads; NaN where nothing was measured
 
     def __len__(self) -> int:
@@ -72,15 +72,15 @@ class Candidates:
         """(N,) how many reasons stand against each."""
         return np.bincount(self.reasons.rows, minlength=len(self))
 
-    def failing(self, reason: str, *, alone: bool = False) -> Ints:
+    def rows_failing(self, reason: str, *, only: bool = False) -> Ints:
         """Candidates that a reason stands against; with `alone`, those that no other one does."""
         if reason not in self.reasons.names:
             return np.empty(0, np.int64)
         rows: Ints = self.reasons.rows[self.reasons.codes == self.reasons.names.index(reason)]
-        return rows[self.reason_count[rows] == 1] if alone else rows
+        return rows[self.reason_count[rows] == 1] if only else rows
 
 
-def read_candidates(set_folder: Path, *, measurements: Sequence[str] = MEASUREMENTS) -> Candidates:
+def read_candidates(set_folder: Path, *, measurements: Sequence[str] = MEASUREMENTS) -> CandidateTable:
     """All candidates of a set; none when the set has no measures yet.
 
     Args:
@@ -96,28 +96,28 @@ def read_candidates(set_folder: Path, *, measurements: Sequence[str] = MEASUREME
     numbers: list[dict[str, Values]] = []
     seen = 0
     for path in tables.part_files(set_folder, tables.MEASURES):
-        part = tables.read_file(path, tables.MEASURES, None if measurements else _WHO)
-        who.append(part.select(_WHO))
-        how.append(_verdicts_of(part["clip_id"], verdicts, offset=seen))
+        part = tables.read_file(path, tables.MEASURES, None if measurements else _ID_COLUMNS)
+        who.append(part.select(_ID_COLUMNS))
+        how.append(_verdicts_for(part["clip_id"], verdicts, offset=seen))
         seen += len(part)
-        numbers.append({path: measured(part, path) for path in measurements})
+        numbers.append({path: measure_values(part, path) for path in measurements})
     if not who:
-        who.append(tables.read_table(set_folder, tables.MEASURES, _WHO))
+        who.append(tables.read_table(set_folder, tables.MEASURES, _ID_COLUMNS))
         how.append(verdicts.slice(0, 0))
-    return _candidates(pa.concat_tables(who), pa.concat_tables(how), _joined(numbers))
+    return _build_candidates(pa.concat_tables(who), pa.concat_tables(how), _concatenate_values(numbers))
 
 
-def _candidates(who: pa.Table, how: pa.Table, values: dict[str, Values]) -> Candidates:
-    reasons = pc.fill_null(how["reasons"].combine_chunks(), [])
+def _build_candidates(ids: pa.Table, verdicts: pa.Table, values: dict[str, Values]) -> CandidateTable:
+    reasons = pc.fill_null(verdicts["reasons"].combine_chunks(), [])
     flat = pc.list_flatten(reasons).dictionary_encode()
-    return Candidates(
-        clip_ids=who["clip_id"].combine_chunks(),
-        source_ids=who["source_id"].combine_chunks().dictionary_encode(),
-        start_us=who["start_us"].to_numpy(),
-        end_us=who["end_us"].to_numpy(),
-        judged=pc.is_valid(how["kept"]).to_numpy(),
-        kept=pc.fill_null(how["kept"], False).to_numpy(),
-        reasons=Reasons(
+    return CandidateTable(
+        clip_ids=ids["clip_id"].combine_chunks(),
+        source_ids=ids["source_id"].combine_chunks().dictionary_encode(),
+        start_us=ids["start_us"].to_numpy(),
+        end_us=ids["end_us"].to_numpy(),
+        has_verdict=pc.is_valid(verdicts["kept"]).to_numpy(),
+        kept=pc.fill_null(verdicts["kept"], False).to_numpy(),
+        reasons=CandidateReasons(
             names=tuple(flat.dictionary.to_pylist()),
             rows=pc.list_parent_indices(reasons).to_numpy(),
             codes=flat.indices.to_numpy(zero_copy_only=False).astype(np.int64),
@@ -126,7 +126,7 @@ def _candidates(who: pa.Table, how: pa.Table, values: dict[str, Values]) -> Cand
     )
 
 
-def _verdicts_of(clip_ids: pa.ChunkedArray, verdicts: pa.Table, *, offset: int) -> pa.Table:
+def _verdicts_for(clip_ids: pa.ChunkedArray, verdicts: pa.Table, *, offset: int) -> pa.Table:
     """Verdicts in the order of the measures; nulls where there is none."""
     same = verdicts.slice(offset, len(clip_ids))
     if same["clip_id"].equals(clip_ids):
@@ -134,5 +134,5 @@ def _verdicts_of(clip_ids: pa.ChunkedArray, verdicts: pa.Table, *, offset: int) 
     return verdicts.take(pc.index_in(clip_ids, value_set=verdicts["clip_id"].combine_chunks()))
 
 
-def _joined(parts: Sequence[dict[str, Values]]) -> dict[str, Values]:
+def _concatenate_values(parts: Sequence[dict[str, Values]]) -> dict[str, Values]:
     return {path: np.concatenate([part[path] for part in parts]) for path in (parts[0] if parts else ())}

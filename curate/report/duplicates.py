@@ -14,51 +14,53 @@ from xsheet.schemas.time import CLIP_RATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Likeness:
+class DuplicatePair:
     """One source of a group, and what ties it to another one."""
 
     path: str
-    other: str
-    by: str
-    seconds: float
+    other_path: str
+    modality: str
+    matched_s: float
     bit_error: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NearGroup:
+class DuplicateGroup:
     """Sources that hang together, with the evidence."""
 
-    sources: int
-    likenesses: tuple[Likeness, ...]
+    source_count: int
+    pairs: tuple[DuplicatePair, ...]
 
 
-def near_groups(set_folder: Path) -> list[NearGroup]:
+def duplicate_groups(set_folder: Path) -> list[DuplicateGroup]:
     """Groups of near duplicates, the largest first."""
     found: dict[str, list[NearDuplicate]] = defaultdict(list)
-    for row in tables.iterate(set_folder, tables.NEAR_DUPLICATES):
+    for row in tables.iter_records(set_folder, tables.NEAR_DUPLICATES):
         found[row.group].append(row)
-    names = _paths(set_folder, {i for rows in found.values() for row in rows for i in (row.source_id, row.other_id)})
+    names = _source_paths(
+        set_folder, {i for rows in found.values() for row in rows for i in (row.source_id, row.other_id)}
+    )
     groups = [
-        NearGroup(
-            sources=len({i for row in rows for i in (row.source_id, row.other_id)}),
-            likenesses=tuple(_likeness(row, names) for row in rows),
+        DuplicateGroup(
+            source_count=len({i for row in rows for i in (row.source_id, row.other_id)}),
+            pairs=tuple(_duplicate_pair(row, names) for row in rows),
         )
         for _, rows in sorted(found.items())
     ]
-    return sorted(groups, key=lambda group: -group.sources)
+    return sorted(groups, key=lambda group: -group.source_count)
 
 
-def _likeness(row: NearDuplicate, names: dict[str, str]) -> Likeness:
-    return Likeness(
+def _duplicate_pair(row: NearDuplicate, names: dict[str, str]) -> DuplicatePair:
+    return DuplicatePair(
         path=names.get(row.source_id, row.source_id),
-        other=names.get(row.other_id, row.other_id),
-        by=row.by,
-        seconds=row.matched_frames / float(CLIP_RATE),
+        other_path=names.get(row.other_id, row.other_id),
+        modality=row.by,
+        matched_s=row.matched_frames / float(CLIP_RATE),
         bit_error=row.bit_error,
     )
 
 
-def _paths(set_folder: Path, ids: set[str]) -> dict[str, str]:
+def _source_paths(set_folder: Path, ids: set[str]) -> dict[str, str]:
     """Path of each source; of files with the same bytes the one that was measured."""
     rows = tables.read_table(set_folder, tables.SOURCES, ["source_id", "path", "duplicate_of"])
     wanted = rows.filter(pc.is_in(rows["source_id"], value_set=pa.array(sorted(ids), pa.string())))

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from xsheet.curate.filter.limits import Limits
-from xsheet.curate.report.applied_limits import gauges
-from xsheet.curate.report.wording import title_of
+from xsheet.curate.filter.limits import FilterLimits
+from xsheet.curate.report.applied_limits import applied_limits
+from xsheet.curate.report.wording import measurement_title
 
 MINUTES_PER_HOUR = 60
 
@@ -21,7 +21,7 @@ class UnitCosts:
     table_mb_per_hour: float  # of source video: series, tracks, stills
 
 
-MEASURED = UnitCosts(
+MEASURED_COSTS = UnitCosts(
     cpu_s_per_minute={
         "probe": 0.1,
         "sound": 3.0,
@@ -40,26 +40,26 @@ MEASURED = UnitCosts(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedStep:
+class PlanStep:
     """One step of a run over some hours of video."""
 
     step: str
-    does: str
+    description: str
     limits: tuple[str, ...]
     cpu_hours: float
     disk_gb: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class CurationPlan:
     """All steps; `wall_hours` supposes that the workers share the work evenly."""
 
-    steps: tuple[PlannedStep, ...]
+    steps: tuple[PlanStep, ...]
     wall_hours: float
     disk_gb: float
 
 
-DOES = {
+STEP_DESCRIPTIONS = {
     "probe": "hash and header of every file; those with the same bytes are one",
     "sound": "voice activity and levels; a file without voice is not decoded",
     "decode": "the one decode, 25 frames a second for everything that looks at pixels",
@@ -71,44 +71,50 @@ DOES = {
 """What the steps of a measurement do, in words."""
 
 
-def describe(limits: Limits, costs: UnitCosts, *, hours: float, jobs: int = 1) -> Plan:
+def estimate_run(limits: FilterLimits, costs: UnitCosts, *, hours: float, jobs: int = 1) -> CurationPlan:
     """The plan for `hours` of video on `jobs` workers."""
-    steps = tuple(_steps(limits, costs, hours))
-    return Plan(
+    steps = tuple(_plan_steps(limits, costs, hours))
+    return CurationPlan(
         steps=steps,
         wall_hours=sum(step.cpu_hours for step in steps) / max(1, jobs),
         disk_gb=sum(step.disk_gb for step in steps),
     )
 
 
-def _steps(limits: Limits, costs: UnitCosts, hours: float) -> Iterator[PlannedStep]:
+def _plan_steps(limits: FilterLimits, costs: UnitCosts, hours: float) -> Iterator[PlanStep]:
     minutes = hours * MINUTES_PER_HOUR
     for step, cpu_s in costs.cpu_s_per_minute.items():
-        yield PlannedStep(step=step, does=DOES.get(step, ""), limits=(), cpu_hours=minutes * cpu_s / 3600, disk_gb=0.0)
-    yield PlannedStep(
+        yield PlanStep(
+            step=step,
+            description=STEP_DESCRIPTIONS.get(step, ""),
+            limits=(),
+            cpu_hours=minutes * cpu_s / 3600,
+            disk_gb=0.0,
+        )
+    yield PlanStep(
         step="decide",
-        does="verdicts with all reasons, from the measurements alone",
-        limits=tuple(f"{title_of(gauge.judged.measure)} {gauge.text}" for gauge in gauges(limits)),
+        description="verdicts with all reasons, from the measurements alone",
+        limits=tuple(f"{measurement_title(gauge.rule.measure_path)} {gauge.text}" for gauge in applied_limits(limits)),
         cpu_hours=0.0,
         disk_gb=hours * costs.table_mb_per_hour / 1000,
     )
     kept = minutes * costs.kept_share
-    yield PlannedStep(
+    yield PlanStep(
         step="write",
-        does="survivors, encoded once from their source, with body motion and signals",
+        description="survivors, encoded once from their source, with body motion and signals",
         limits=(),
         cpu_hours=kept * costs.write_cpu_s_per_minute / 3600,
         disk_gb=kept * costs.clip_mb_per_minute / 1000,
     )
 
 
-PLAN_HEADS = ("step", "does", "limits", "CPU hours", "GB")
+PLAN_COLUMNS = ("step", "does", "limits", "CPU hours", "GB")
 
 
-def plan_rows(plan: Plan) -> list[tuple[str, str, str, float, float]]:
-    """Rows under PLAN_HEADS, the sum last."""
+def plan_rows(plan: CurationPlan) -> list[tuple[str, str, str, float, float]]:
+    """Rows under PLAN_COLUMNS, the sum last."""
     rows = [
-        (step.step, step.does, "; ".join(step.limits), round(step.cpu_hours, 3), round(step.disk_gb, 3))
+        (step.step, step.description, "; ".join(step.limits), round(step.cpu_hours, 3), round(step.disk_gb, 3))
         for step in plan.steps
     ]
     total = sum(step.cpu_hours for step in plan.steps)

@@ -9,81 +9,81 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xsheet.curate.report.applied_limits import Gauge
-from xsheet.curate.report.candidates import Candidates, Ints
+from xsheet.curate.report.applied_limits import AppliedLimit
+from xsheet.curate.report.candidates import CandidateTable, Ints
 from xsheet.schemas import tables
 
-NEAR = 0.05
+BORDERLINE_SHARE = 0.05
 """A candidate is borderline within this share of the spread (5th to 95th percentile) of a measurement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Amount:
+class CountAndDuration:
     """How many, and how long together."""
 
     count: int = 0
-    us: int = 0
+    duration_us: int = 0
 
     @property
     def hours(self) -> float:
         """For display."""
-        return self.us / 3_600_000_000
+        return self.duration_us / 3_600_000_000
 
-    def __add__(self, other: "Amount") -> "Amount":
-        return Amount(count=self.count + other.count, us=self.us + other.us)
+    def __add__(self, other: "CountAndDuration") -> "CountAndDuration":
+        return CountAndDuration(count=self.count + other.count, duration_us=self.duration_us + other.duration_us)
 
-    def __sub__(self, other: "Amount") -> "Amount":
-        return Amount(count=self.count - other.count, us=self.us - other.us)
+    def __sub__(self, other: "CountAndDuration") -> "CountAndDuration":
+        return CountAndDuration(count=self.count - other.count, duration_us=self.duration_us - other.duration_us)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class ReasonCost:
     """What one reason takes away."""
 
     reason: str
-    any: Amount  # candidates it stands against
-    first: Amount  # candidates it is the first reason of, so that these add up to all that is lost
-    alone: Amount  # candidates that would be kept without it
-    near_kept: int = 0  # just passing its limits
-    near_lost: int = 0  # just failing them
+    in_total: CountAndDuration  # candidates it stands against
+    as_first_reason: CountAndDuration  # candidates it is the first reason of, so that these add up to all that is lost
+    as_only_reason: CountAndDuration  # candidates that would be kept without it
+    borderline_kept: int = 0  # just passing its limits
+    borderline_rejected: int = 0  # just failing them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Funnel:
     """From files to kept clips. Hours are of pictures; candidates of two faces in one shot count their span twice."""
 
-    files: Amount
-    failed: Amount  # could not be read; us holds what is known of their length
-    rejected: Amount  # could be read, and were not worth it
-    duplicates: Amount  # same bytes as another file, measured once
-    usable: Amount
-    shots: Amount
-    covered: Amount  # stretches of picture that lie in a candidate
-    candidates: Amount
-    kept: Amount
-    unjudged: Amount  # candidates without a verdict
-    clips: Amount  # files written for kept candidates
-    faults: dict[str, int]  # reasons of failed and rejected files, most frequent first
-    costs: tuple[Cost, ...]  # the dearest first, by what is lost to each alone
+    files: CountAndDuration
+    failed: CountAndDuration  # could not be read; us holds what is known of their length
+    rejected: CountAndDuration  # could be read, and were not worth it
+    duplicates: CountAndDuration  # same bytes as another file, measured once
+    usable: CountAndDuration
+    shots: CountAndDuration
+    covered_by_candidates: CountAndDuration  # stretches of picture that lie in a candidate
+    candidates: CountAndDuration
+    kept: CountAndDuration
+    undecided: CountAndDuration  # candidates without a verdict
+    clips: CountAndDuration  # files written for kept candidates
+    failure_reasons: dict[str, int]  # reasons of failed and rejected files, most frequent first
+    reason_costs: tuple[ReasonCost, ...]  # the dearest first, by what is lost to each alone
 
     @property
-    def dearest(self) -> Cost | None:
+    def costliest_reason(self) -> ReasonCost | None:
         """The reason that costs most on its own."""
-        return self.costs[0] if self.costs and self.costs[0].alone.count else None
+        return self.reason_costs[0] if self.reason_costs and self.reason_costs[0].as_only_reason.count else None
 
     @property
     def share_kept(self) -> float:
         """Hours kept of the hours of distinct files."""
-        return self.kept.us / self.usable.us if self.usable.us else 0.0
+        return self.kept.duration_us / self.usable.duration_us if self.usable.duration_us else 0.0
 
 
-def funnel(set_folder: Path, candidates: Candidates, gauges: Sequence[Gauge] = ()) -> Funnel:
+def compute_funnel(set_folder: Path, candidates: CandidateTable, applied_limits: Sequence[AppliedLimit] = ()) -> Funnel:
     """Count a set; an empty one gives zeros.
 
     Args:
         set_folder: the set.
         candidates: its candidates; their measurements are needed for the borderline counts alone.
-        gauges: limits to count borderline candidates of.
+        applied_limits: limits to count borderline candidates of.
     """
     wanted = ["status", "reason", "duplicate_of", "duration_us", "duration_header_us"]
     sources = tables.read_table(set_folder, tables.SOURCES, wanted)
@@ -93,34 +93,44 @@ def funnel(set_folder: Path, candidates: Candidates, gauges: Sequence[Gauge] = (
     twice = ~bad & pc.is_valid(sources["duplicate_of"]).to_numpy()
     lasting = candidates.duration_us
     return Funnel(
-        files=_amount(lengths),
-        failed=_amount(lengths[failed]),
-        rejected=_amount(lengths[rejected]),
-        duplicates=_amount(lengths[twice]),
-        usable=_amount(lengths[~bad & ~twice]),
-        shots=_spans(tables.read_table(set_folder, tables.SHOTS, ["start_us", "end_us"])),
-        covered=_covered(candidates),
-        candidates=_amount(lasting),
-        kept=_amount(lasting[candidates.kept]),
-        unjudged=_amount(lasting[~candidates.judged]),
-        clips=_spans(tables.read_table(set_folder, tables.CLIPS, ["start_us", "end_us"])),
-        faults=dict(Counter(sources["reason"].filter(pa.array(bad)).to_pylist()).most_common()),
-        costs=tuple(sorted(_costs(candidates, gauges), key=lambda c: (-c.alone.us, -c.first.us, -c.any.us, c.reason))),
+        files=_total(lengths),
+        failed=_total(lengths[failed]),
+        rejected=_total(lengths[rejected]),
+        duplicates=_total(lengths[twice]),
+        usable=_total(lengths[~bad & ~twice]),
+        shots=_span_total(tables.read_table(set_folder, tables.SHOTS, ["start_us", "end_us"])),
+        covered_by_candidates=_covered_total(candidates),
+        candidates=_total(lasting),
+        kept=_total(lasting[candidates.kept]),
+        undecided=_total(lasting[~candidates.has_verdict]),
+        clips=_span_total(tables.read_table(set_folder, tables.CLIPS, ["start_us", "end_us"])),
+        failure_reasons=dict(Counter(sources["reason"].filter(pa.array(bad)).to_pylist()).most_common()),
+        reason_costs=tuple(
+            sorted(
+                _reason_costs(candidates, applied_limits),
+                key=lambda c: (
+                    -c.as_only_reason.duration_us,
+                    -c.as_first_reason.duration_us,
+                    -c.in_total.duration_us,
+                    c.reason,
+                ),
+            )
+        ),
     )
 
 
-def _amount(lengths_us: Ints) -> Amount:
-    return Amount(count=len(lengths_us), us=int(lengths_us.sum()))
+def _total(lengths_us: Ints) -> CountAndDuration:
+    return CountAndDuration(count=len(lengths_us), duration_us=int(lengths_us.sum()))
 
 
-def _spans(rows: pa.Table) -> Amount:
-    return _amount(rows["end_us"].to_numpy() - rows["start_us"].to_numpy())
+def _span_total(rows: pa.Table) -> CountAndDuration:
+    return _total(rows["end_us"].to_numpy() - rows["start_us"].to_numpy())
 
 
-def _covered(candidates: Candidates) -> Amount:
+def _covered_total(candidates: CandidateTable) -> CountAndDuration:
     """Union of the candidates' spans within each source."""
     if not len(candidates):
-        return Amount()
+        return CountAndDuration()
     source = candidates.source_ids.indices.to_numpy().astype(np.int64)
     # Sources one after the other on one long clock: a stride apart that no span is long enough to bridge.
     base = source * (int(candidates.end_us.max()) + 1)
@@ -128,40 +138,49 @@ def _covered(candidates: Candidates) -> Amount:
     start, end = (base + candidates.start_us)[order], (base + candidates.end_us)[order]
     reached = np.concatenate([[-1], np.maximum.accumulate(end)[:-1]])
     fresh = np.maximum(0, end - np.maximum(start, reached))
-    return Amount(count=int((start > reached).sum()), us=int(fresh.sum()))
+    return CountAndDuration(count=int((start > reached).sum()), duration_us=int(fresh.sum()))
 
 
-def _costs(candidates: Candidates, gauges: Sequence[Gauge]) -> list[Cost]:
+def _reason_costs(candidates: CandidateTable, applied_limits: Sequence[AppliedLimit]) -> list[ReasonCost]:
     reasons, lasting = candidates.reasons, candidates.duration_us
     leads = np.ones(len(reasons.rows), bool)
     leads[1:] = reasons.rows[1:] != reasons.rows[:-1]
     sole = candidates.reason_count[reasons.rows] == 1
     near: dict[str, tuple[int, int]] = dict.fromkeys(reasons.names, (0, 0))
-    for gauge in (gauge for gauge in gauges if gauge.judged.reason in near):
-        kept, lost = near_limit(candidates, gauge)
-        before = near[gauge.judged.reason]
-        near[gauge.judged.reason] = before[0] + len(kept), before[1] + len(lost)
+    for gauge in (gauge for gauge in applied_limits if gauge.rule.reason in near):
+        kept, lost = borderline_rows(candidates, gauge)
+        before = near[gauge.rule.reason]
+        near[gauge.rule.reason] = before[0] + len(kept), before[1] + len(lost)
     costs = []
     for code, name in enumerate(reasons.names):
         mine = reasons.codes == code
-        any_, first, alone = (_amount(lasting[reasons.rows[mine & also]]) for also in (True, leads, sole))
+        any_, first, alone = (_total(lasting[reasons.rows[mine & also]]) for also in (True, leads, sole))
         kept_near, lost_near = near[name]
-        costs.append(Cost(reason=name, any=any_, first=first, alone=alone, near_kept=kept_near, near_lost=lost_near))
+        costs.append(
+            ReasonCost(
+                reason=name,
+                in_total=any_,
+                as_first_reason=first,
+                as_only_reason=alone,
+                borderline_kept=kept_near,
+                borderline_rejected=lost_near,
+            )
+        )
     return costs
 
 
-def near_limit(candidates: Candidates, gauge: Gauge) -> tuple[Ints, Ints]:
+def borderline_rows(candidates: CandidateTable, limit: AppliedLimit) -> tuple[Ints, Ints]:
     """Candidates next to a limit, the nearest first: kept ones that just pass, lost ones that just fail.
 
     Of those that fail, the ones that fail nothing else come first: for them the limit alone decides.
     """
-    values = candidates.values.get(gauge.judged.measure)
+    values = candidates.values.get(limit.rule.measure_path)
     if values is None or np.isnan(values).all():
         return np.empty(0, np.int64), np.empty(0, np.int64)
     low, high = np.nanpercentile(values, (5, 95))
-    room = gauge.headroom(values)
-    passing = np.flatnonzero(candidates.kept & (room >= 0) & (room <= NEAR * (high - low)))
-    failing = np.flatnonzero(~candidates.kept & (room < 0) & (room >= -NEAR * (high - low)))
+    room = limit.headroom(values)
+    passing = np.flatnonzero(candidates.kept & (room >= 0) & (room <= BORDERLINE_SHARE * (high - low)))
+    failing = np.flatnonzero(~candidates.kept & (room < 0) & (room >= -BORDERLINE_SHARE * (high - low)))
     others = candidates.reason_count[failing] > 1
     return passing[np.argsort(room[passing], kind="stable")], failing[np.lexsort((-room[failing], others))]
 
@@ -169,31 +188,46 @@ def near_limit(candidates: Candidates, gauge: Gauge) -> tuple[Ints, Ints]:
 # ---- as tables for a terminal
 
 
-def stage_rows(counted: Funnel) -> list[tuple[str, int, float]]:
+def stage_rows(funnel: Funnel) -> list[tuple[str, int, float]]:
     """(stage, count, hours) from the files to the clips."""
     stages = (
-        ("files", counted.files),
-        ("of them failed", counted.failed),
-        ("of them rejected", counted.rejected),
-        ("of them duplicates", counted.duplicates),
-        ("files to measure", counted.usable),
-        ("shots", counted.shots),
-        ("candidates", counted.candidates),
-        ("kept", counted.kept),
-        ("clips written", counted.clips),
+        ("files", funnel.files),
+        ("of them failed", funnel.failed),
+        ("of them rejected", funnel.rejected),
+        ("of them duplicates", funnel.duplicates),
+        ("files to measure", funnel.usable),
+        ("shots", funnel.shots),
+        ("candidates", funnel.candidates),
+        ("kept", funnel.kept),
+        ("clips written", funnel.clips),
     )
     return [(name, amount.count, round(amount.hours, 4)) for name, amount in stages]
 
 
-COST_HEADS = ("reason", "clips", "hours", "first: clips", "first: hours", "alone: clips", "alone: hours", "borderline")
+COST_COLUMNS = (
+    "reason",
+    "clips",
+    "hours",
+    "first: clips",
+    "first: hours",
+    "alone: clips",
+    "alone: hours",
+    "borderline",
+)
 
 
-def cost_rows(counted: Funnel) -> list[tuple[str, int, float, int, float, int, float, str]]:
-    """One row per reason under COST_HEADS; borderline as "just kept + just lost"."""
+def cost_rows(funnel: Funnel) -> list[tuple[str, int, float, int, float, int, float, str]]:
+    """One row per reason under COST_COLUMNS; borderline as "just kept + just lost"."""
     return [
         (
-            cost.reason, cost.any.count, round(cost.any.hours, 4), cost.first.count, round(cost.first.hours, 4),
-            cost.alone.count, round(cost.alone.hours, 4), f"{cost.near_kept} + {cost.near_lost}",
+            cost.reason,
+            cost.in_total.count,
+            round(cost.in_total.hours, 4),
+            cost.as_first_reason.count,
+            round(cost.as_first_reason.hours, 4),
+            cost.as_only_reason.count,
+            round(cost.as_only_reason.hours, 4),
+            f"{cost.borderline_kept} + {cost.borderline_rejected}",
         )
-        for cost in counted.costs
-    ]  # fmt: skip
+        for cost in funnel.reason_costs
+    ]

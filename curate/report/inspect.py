@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from xsheet.curate.filter.columns import measured
-from xsheet.curate.filter.decide import breaches
-from xsheet.curate.report.applied_limits import Gauge, gauges, judging_limits
+from xsheet.curate.filter.columns import measure_values
+from xsheet.curate.filter.decide import rule_masks
+from xsheet.curate.report.applied_limits import AppliedLimit, applied_limits, limits_of_verdicts
 from xsheet.curate.report.candidates import MEASUREMENTS
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Clip, Measures, Verdict
@@ -24,21 +24,21 @@ from xsheet.schemas.time import CLIP_RATE, frames_in
 from xsheet.schemas.timeline import FaceTrack, Timeline
 
 R = TypeVar("R", bound=Record)
-_NEAREST = 200  # ids that are compared letter by letter; a comparison takes some 20 µs
+_MAX_CLOSE_IDS = 200  # ids that are compared letter by letter; a comparison takes some 20 µs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class LimitCheck:
     """One measurement, beside the limit that judges it where there is one."""
 
-    measure: str
+    measure_path: str
     value: float | None  # None where it was not measured
-    gauge: Gauge | None
+    limit: AppliedLimit | None
     passes: bool | None  # None where nothing judges it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
+class CandidateDetails:
     """One candidate with all that belongs to it; None where the set does not have it."""
 
     measures: Measures
@@ -48,12 +48,12 @@ class Inspection:
     track: FaceTrack | None
     clip: Clip | None
     split: Split | None
-    likenesses: tuple[NearDuplicate, ...]  # of its source, with others
-    checks: tuple[Check, ...]
+    near_duplicates: tuple[NearDuplicate, ...]  # of its source, with others
+    checks: tuple[LimitCheck, ...]
     series: dict[str, Series]  # over the candidate, a value per frame at 25 fps
 
 
-def inspect_candidate(set_folder: Path, name: str) -> Inspection:
+def inspect_candidate(set_folder: Path, name: str) -> CandidateDetails:
     """Look a candidate up.
 
     Args:
@@ -64,70 +64,70 @@ def inspect_candidate(set_folder: Path, name: str) -> Inspection:
         ConfigError: no such candidate (the nearest is named), or several that begin so.
         ContractError: a table that this code does not read.
     """
-    clip_id = _resolve(set_folder, name)
-    row = _row(set_folder, tables.MEASURES, "clip_id", clip_id)
+    clip_id = _resolve_clip_id(set_folder, name)
+    row = _find_row(set_folder, tables.MEASURES, "clip_id", clip_id)
     assert row is not None  # _resolve took the id from this table
     (measures,) = tables.from_arrow(row, tables.MEASURES)
-    track = _record(set_folder, tables.TRACKS, "track_id", measures.track_id)
-    timeline = _record(set_folder, tables.TIMELINES, "source_id", measures.source_id)
-    return Inspection(
+    track = _find_record(set_folder, tables.TRACKS, "track_id", measures.track_id)
+    timeline = _find_record(set_folder, tables.TIMELINES, "source_id", measures.source_id)
+    return CandidateDetails(
         measures=measures,
-        verdict=_record(set_folder, tables.VERDICTS, "clip_id", clip_id),
-        source=_record(set_folder, tables.SOURCES, "source_id", measures.source_id),
-        shot=_record(set_folder, tables.SHOTS, "shot_id", measures.shot_id),
+        verdict=_find_record(set_folder, tables.VERDICTS, "clip_id", clip_id),
+        source=_find_record(set_folder, tables.SOURCES, "source_id", measures.source_id),
+        shot=_find_record(set_folder, tables.SHOTS, "shot_id", measures.shot_id),
         track=track,
-        clip=_record(set_folder, tables.CLIPS, "clip_id", clip_id),
-        split=_record(set_folder, tables.SPLITS, "clip_id", clip_id),
-        likenesses=tuple(
+        clip=_find_record(set_folder, tables.CLIPS, "clip_id", clip_id),
+        split=_find_record(set_folder, tables.SPLITS, "clip_id", clip_id),
+        near_duplicates=tuple(
             row
-            for row in tables.iterate(set_folder, tables.NEAR_DUPLICATES)
+            for row in tables.iter_records(set_folder, tables.NEAR_DUPLICATES)
             if measures.source_id in (row.source_id, row.other_id)
         ),
-        checks=tuple(_checks(row, gauges(judging_limits(set_folder)))),
-        series=_series(measures, track, timeline),
+        checks=tuple(_checks(row, applied_limits(limits_of_verdicts(set_folder)))),
+        series=_candidate_series(measures, track, timeline),
     )
 
 
-def _checks(row: pa.Table, judges: Sequence[Gauge]) -> Iterator[Check]:
+def _checks(row: pa.Table, limits: Sequence[AppliedLimit]) -> Iterator[LimitCheck]:
     for path in MEASUREMENTS:
-        value = float(measured(row, path)[0])
+        value = float(measure_values(row, path)[0])
         known = None if np.isnan(value) else value
-        mine = [gauge for gauge in judges if gauge.judged.measure == path]
+        mine = [gauge for gauge in limits if gauge.rule.measure_path == path]
         for gauge in mine:
-            missing, failing = (bool(against[0]) for against in breaches(row, gauge.judged, gauge.limit))
+            missing, failing = (bool(against[0]) for against in rule_masks(row, gauge.rule, gauge.value))
             if known is not None or missing:
-                yield Check(measure=path, value=known, gauge=gauge, passes=not (missing or failing))
+                yield LimitCheck(measure_path=path, value=known, limit=gauge, passes=not (missing or failing))
         if not mine and known is not None:
-            yield Check(measure=path, value=known, gauge=None, passes=None)
+            yield LimitCheck(measure_path=path, value=known, limit=None, passes=None)
 
 
-def _series(measures: Measures, track: FaceTrack | None, timeline: Timeline | None) -> dict[str, Series]:
+def _candidate_series(measures: Measures, track: FaceTrack | None, timeline: Timeline | None) -> dict[str, Series]:
     frames = frames_in(measures.span, CLIP_RATE)
     found: dict[str, Series] = {}
     if track is not None:
-        found["mouth seen"] = _cut(track.mouth_open, frames, begins=track.start_frame)
-        found["head turn"] = _cut(track.yaw_deg, frames, begins=track.start_frame)
+        found["mouth seen"] = _slice_series(track.mouth_open, frames, start_frame=track.start_frame)
+        found["head turn"] = _slice_series(track.yaw_deg, frames, start_frame=track.start_frame)
     if timeline is not None:
-        found["mouth heard"] = _cut(timeline.mouth_heard, frames)
-        found["voice"] = _cut(timeline.voice, frames)
-        found["energy"] = _cut(timeline.energy_db, frames)
+        found["mouth heard"] = _slice_series(timeline.mouth_open_from_audio, frames)
+        found["voice"] = _slice_series(timeline.voice, frames)
+        found["energy"] = _slice_series(timeline.energy_db, frames)
     return {name: series for name, series in found.items() if any(value is not None for value in series)}
 
 
-def _cut(series: Series, frames: range, *, begins: int = 0) -> Series:
+def _slice_series(series: Series, frames: range, *, start_frame: int = 0) -> Series:
     """The values of some frames of the source; None where the series does not reach."""
-    return tuple(series[k - begins] if 0 <= k - begins < len(series) else None for k in frames)
+    return tuple(series[k - start_frame] if 0 <= k - start_frame < len(series) else None for k in frames)
 
 
 # ---- finding rows
 
 
-def _record(set_folder: Path, table: Table[R], column: str, value: str | None) -> R | None:
-    row = None if value is None else _row(set_folder, table, column, value)
+def _find_record(set_folder: Path, table: Table[R], column: str, value: str | None) -> R | None:
+    row = None if value is None else _find_row(set_folder, table, column, value)
     return None if row is None else tables.from_arrow(row, table)[0]
 
 
-def _row(set_folder: Path, table: Table[R], column: str, value: str) -> pa.Table | None:
+def _find_row(set_folder: Path, table: Table[R], column: str, value: str) -> pa.Table | None:
     """The first row of a table that has the value: its ids are read first, then only the part that holds it."""
     for path in tables.part_files(set_folder, table):
         place = pc.index(tables.read_file(path, table, [column])[column], value).as_py()
@@ -136,7 +136,7 @@ def _row(set_folder: Path, table: Table[R], column: str, value: str) -> pa.Table
     return None
 
 
-def _resolve(set_folder: Path, name: str) -> str:
+def _resolve_clip_id(set_folder: Path, name: str) -> str:
     ids = tables.read_table(set_folder, tables.MEASURES, ["clip_id"])["clip_id"]
     begins = ids.filter(pc.starts_with(ids, name)) if name else ids.slice(0, 0)
     if name in begins.to_pylist() or len(begins) == 1:
@@ -145,8 +145,8 @@ def _resolve(set_folder: Path, name: str) -> str:
     raise ConfigError(
         where=str(set_folder),
         expected="the id of a candidate, or a beginning that only one has",
-        came=f"{name!r}, with which {len(begins):,} candidates begin",
-        todo=f"did you mean {near}?" if near else "measure something first: the set has no candidates",
+        got=f"{name!r}, with which {len(begins):,} candidates begin",
+        hint=f"did you mean {near}?" if near else "measure something first: the set has no candidates",
     )
 
 
@@ -161,5 +161,5 @@ def nearest_id(ids: pa.Array, name: str) -> str:
     # As it stands, and moved by one for a letter too many or too few.
     same = [((letters == moved) & (moved != 0)).sum(axis=1) for moved in (asked, np.roll(asked, 1), np.roll(asked, -1))]
     score = same[0] + np.maximum(same[1], same[2])
-    few = [ids[int(k)].as_py() for k in np.argsort(-score, kind="stable")[:_NEAREST]]
+    few = [ids[int(k)].as_py() for k in np.argsort(-score, kind="stable")[:_MAX_CLOSE_IDS]]
     return str(difflib.get_close_matches(name, few, n=1, cutoff=0.0)[0])

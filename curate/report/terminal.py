@@ -6,34 +6,34 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from xsheet.curate.report.inspect import Check, Inspection
-from xsheet.curate.report.wording import printable, title_of, with_unit, words
+from xsheet.curate.report.inspect import CandidateDetails, LimitCheck
+from xsheet.curate.report.wording import format_value, measurement_title, printable, reason_text
 from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.columns import Series
 from xsheet.schemas.time import seconds_from_us
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDTH = 64
-_SHARES = {"voice"}  # series whose range is 0..1 whatever they hold
+_UNIT_RANGE_SERIES = {"voice"}  # series whose range is 0..1 whatever they hold
 
 
-def candidate_view(found: Inspection) -> RenderableType:
+def render_candidate(details: CandidateDetails) -> RenderableType:
     """Everything known about one candidate; text from files and tags is shown, never interpreted."""
-    verdict = found.verdict
+    verdict = details.verdict
     state = (
         Text("not judged") if verdict is None else Text("kept", "green") if verdict.kept else Text("not kept", "red")
     )
-    heading = Text.assemble((found.measures.clip_id, "bold"), "  ", state)
+    heading = Text.assemble((details.measures.clip_id, "bold"), "  ", state)
     facts = Table.grid(padding=(0, 2))
-    for name, value in _facts(found):
+    for name, value in _fact_rows(details):
         facts.add_row(Text(name, "dim"), Text(printable(value)))
-    return Group(heading, facts, "", _measurements(found), "", _curves(found))
+    return Group(heading, facts, "", _measurements(details), "", _sparkline_table(details))
 
 
-def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
+def _fact_rows(found: CandidateDetails) -> Iterator[tuple[str, str]]:
     measures, source, shot, track = found.measures, found.source, found.shot, found.track
     if found.verdict is not None and found.verdict.reasons:
-        yield "reasons", ", ".join(words(reason) for reason in found.verdict.reasons)
+        yield "reasons", ", ".join(reason_text(reason) for reason in found.verdict.reasons)
     length_s = seconds_from_us(measures.span.duration_us)
     yield "span", f"{measures.span} of the source, {length_s:.2f} s"
     if source is not None:
@@ -47,10 +47,10 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     if measures.speaker is not None:
         yield "speaker", measures.speaker
     if measures.sync is not None:
-        yield "sync as found", _sync(measures.sync)
+        yield "sync as found", _sync_text(measures.sync)
     if measures.sync_corrected is not None:
-        yield "sync corrected", _sync(measures.sync_corrected)
-    for row in found.likenesses:
+        yield "sync corrected", _sync_text(measures.sync_corrected)
+    for row in found.near_duplicates:
         other = row.other_id if row.source_id == measures.source_id else row.source_id
         yield "near duplicate", f"source {other} by {row.by}, {100 * row.bit_error:.3g} % of bits differ"
     if found.split is not None:
@@ -60,7 +60,7 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
         yield "clip", f"{found.clip.media_path} ({found.clip.width}×{found.clip.height}{shift})"
 
 
-def _sync(score: SyncScore) -> str:
+def _sync_text(score: SyncScore) -> str:
     if score.offset_frames is None:
         return f"not measurable: {score.not_measurable or 'no reason given'} ({score.scorer})"
     parts = [f"offset {score.offset_frames:+d} frames"]
@@ -70,30 +70,35 @@ def _sync(score: SyncScore) -> str:
     return f"{', '.join(parts)} ({score.scorer})"
 
 
-def _measurements(found: Inspection) -> Table:
+def _measurements(found: CandidateDetails) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("measurement")
     table.add_column("value", justify="right")
     table.add_column("limit")
     table.add_column("")
     for check in found.checks:
-        table.add_row(title_of(check.measure), _value(check), check.gauge.text if check.gauge else "", _mark(check))
+        table.add_row(
+            measurement_title(check.measure_path),
+            _value_text(check),
+            check.limit.text if check.limit else "",
+            _pass_mark(check),
+        )
     return table
 
 
-def _value(check: Check) -> str:
-    return "not measured" if check.value is None else with_unit(check.value, check.measure)
+def _value_text(check: LimitCheck) -> str:
+    return "not measured" if check.value is None else format_value(check.value, check.measure_path)
 
 
-def _mark(check: Check) -> Text:
+def _pass_mark(check: LimitCheck) -> Text:
     return Text("") if check.passes is None else Text("✓", "green") if check.passes else Text("✕", "red")
 
 
-def _curves(found: Inspection) -> Table:
+def _sparkline_table(found: CandidateDetails) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, series in found.series.items():
         there = [value for value in series if value is not None]
-        low, high = (0.0, 1.0) if name in _SHARES else (min(there), max(there))
+        low, high = (0.0, 1.0) if name in _UNIT_RANGE_SERIES else (min(there), max(there))
         table.add_row(Text(name, "dim"), sparkline(series, low=low, high=high), Text(f"{low:.3g} … {high:.3g}", "dim"))
     return table
 

@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from xsheet.schemas.clip import Measures
-from xsheet.schemas.document import walk
+from xsheet.schemas.document import iter_fields
 
 _TITLES = {
     "clip.seconds": "length",
@@ -33,7 +33,7 @@ _TITLES = {
     "visible_share": "in the picture",
 }
 _UNITS = {"px": "px", "deg": "°", "db": "dB", "frames": "frames", "seconds": "s", "p90": "widths/s"}
-_MEANINGS = {
+_DESCRIPTIONS = {
     "clip.seconds": "length of the candidate",
     "abs_offset_frames": "frames of 40 ms between lips and voice, after the correction where there was one",
     "offset_frames": "frames of 40 ms, after the correction where there was one; positive = the voice is late",
@@ -41,7 +41,7 @@ _MEANINGS = {
 }
 
 
-def title_of(path: str) -> str:
+def measurement_title(path: str) -> str:
     """A measurement in words: 'face height' for 'face.height_px'."""
     name = path.rpartition(".")[2]
     words = _TITLES.get(path) or _TITLES.get(name) or name.replace("_", " ")
@@ -53,36 +53,36 @@ def title_of(path: str) -> str:
     return words
 
 
-def words(reason: str) -> str:
+def reason_text(reason: str) -> str:
     """A reason of a verdict as people write it."""
     return reason.replace("_", " ")
 
 
-def unit_of(path: str) -> str:
+def measurement_unit(path: str) -> str:
     """Unit of a measurement as people write it; empty where it has none (shares, scores)."""
     name = path.rpartition(".")[2]
     return "" if name == "share_of_frames" else _UNITS.get(name.rpartition("_")[2], "")
 
 
-def with_unit(value: float, path: str) -> str:
+def format_value(value: float, path: str) -> str:
     """A value of a measurement, such as '0.95', '12.5°' or '210 px'."""
-    unit, digits = unit_of(path), f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    unit, digits = measurement_unit(path), f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return digits + unit if unit in ("", "°") else f"{digits} {unit}"
 
 
-def meaning_of(path: str) -> str:
+def measurement_description(path: str) -> str:
     """What the contract says of a measurement."""
     section, *_, name = path.split(".")
-    told = _MEANINGS.get(path) or _MEANINGS.get(name)
-    return told or _contract().get(f"motion[].{name}" if section == "motion" else f"{section}.{name}", "")
+    told = _DESCRIPTIONS.get(path) or _DESCRIPTIONS.get(name)
+    return told or _column_descriptions().get(f"motion[].{name}" if section == "motion" else f"{section}.{name}", "")
 
 
 @lru_cache
-def _contract() -> dict[str, str]:
-    return {path: column.meaning for path, column in walk(Measures)}
+def _column_descriptions() -> dict[str, str]:
+    return {path: column.description for path, column in iter_fields(Measures)}
 
 
-def lasting(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A length in the unit that people would use."""
     if seconds >= 3600 * 100:
         return f"{seconds / 3600:,.0f} h"

@@ -16,19 +16,21 @@ from xsheet.curate.media.image import Rgb
 
 Floats = NDArray[np.float32]
 
-HISTOGRAM_REACH = 6
+HISTOGRAM_RADIUS = 6
 """Frames before and after over which histograms are compared: half a second in all, the length of a quick dissolve."""
-BLEND_REACH = 4
+BLEND_RADIUS = 4
 """Frames before and after that a blend is tested against; fewer drown in grain, more round off its two ends."""
 
-_PIXELS = 57_600  # 320 × 180: about what PySceneDetect scales to, on which its thresholds were chosen
-_EVEN = 0.75  # levels per frame from which a place counts in full; a person's motion is far faster in far fewer places
-_BELL = np.array([0.25, 0.5, 0.25], np.float32)
+_TARGET_PIXELS = 57_600  # 320 × 180: about what PySceneDetect scales to, on which its thresholds were chosen
+_BLEND_LEVELS_PER_FRAME = (
+    0.75  # levels per frame from which a place counts in full; a person's motion is far faster in far fewer places
+)
+_SMOOTHING_KERNEL = np.array([0.25, 0.5, 0.25], np.float32)
 _BLOCKS = 144  # 16 × 9 of a wide picture
-_SPREAD = 0.9  # of the blocks; a line of subtitles or a caption changes the rest
+_KEPT_BLOCK_SHARE = 0.9  # of the blocks; a line of subtitles or a caption changes the rest
 
 
-class CutScores:
+class CutScoreAnalyser:
     """Watches frames; `series` gives one value per frame and score. A shown frame that repeats the last costs nothing.
 
     `cut_content`: PySceneDetect's content score: mean change of hue, saturation and brightness.
@@ -46,64 +48,67 @@ class CutScores:
         from scenedetect import ContentDetector  # noqa: PLC0415  # half a second that deciding anew can do without
 
         self._detector = ContentDetector(min_scene_len=0)
-        self._content: list[float] = []
+        self._content_words: list[float] = []
         self._jump: list[float] = []
         self._histogram: list[float] = []
-        self._blend: list[float] = []
+        self._blend_score: list[float] = []
         self._rgb: Rgb | None = None
         self._luma: Floats | None = None
-        self._histograms: deque[Floats] = deque(maxlen=2 * HISTOGRAM_REACH + 1)
-        self._thumbnails: deque[Floats] = deque(maxlen=2 * BLEND_REACH + 1)
+        self._histograms: deque[Floats] = deque(maxlen=2 * HISTOGRAM_RADIUS + 1)
+        self._thumbnails: deque[Floats] = deque(maxlen=2 * BLEND_RADIUS + 1)
 
     def add(self, frame: Frame) -> None:
         """The next frame; all are of one size."""
         if frame.rgb is self._rgb:
-            self._content.append(0.0)
+            self._content_words.append(0.0)
             self._jump.append(0.0)
             self._histograms.append(self._histograms[-1])
             self._thumbnails.append(self._thumbnails[-1])
         else:
-            self._add_new(frame.rgb)
-        if len(self._content) > HISTOGRAM_REACH:
-            self._histogram.append(_distance(self._histograms[0], self._histograms[-1]))
-        if len(self._thumbnails) == 2 * BLEND_REACH + 1:
-            self._blend.append(_blend(self._thumbnails))
+            self._add_changed(frame.rgb)
+        if len(self._content_words) > HISTOGRAM_RADIUS:
+            self._histogram.append(_bhattacharyya_distance(self._histograms[0], self._histograms[-1]))
+        if len(self._thumbnails) == 2 * BLEND_RADIUS + 1:
+            self._blend_score.append(_blend_score(self._thumbnails))
 
     def series(self) -> dict[str, tuple[float | None, ...]]:
         """The scores of all frames so far, by field of the timeline."""
         return {
-            "cut_content": tuple(self._content),
+            "cut_content": tuple(self._content_words),
             "cut_jump": tuple(self._jump),
-            "cut_histogram": (*self._histogram, *self._last_distances()),
+            "cut_histogram": (*self._histogram, *self._trailing_distances()),
             "cut_blend": self._padded_blend(),
         }
 
-    def _add_new(self, rgb: Rgb) -> None:
-        small = shrink(rgb, round((rgb.shape[0] * rgb.shape[1] / _PIXELS) ** 0.5))
+    def _add_changed(self, rgb: Rgb) -> None:
+        small = shrink(rgb, round((rgb.shape[0] * rgb.shape[1] / _TARGET_PIXELS) ** 0.5))
         half = shrink(small, 2)
         luma = cv2.cvtColor(half, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        self._content.append(self._content_score(small))
-        self._jump.append(0.0 if self._luma is None else _spread_change(luma, self._luma))
+        self._content_words.append(self._content_score(small))
+        self._jump.append(0.0 if self._luma is None else _jump_score(luma, self._luma))
         self._rgb, self._luma = rgb, luma
         thumbnail = shrink(half, 3)
-        self._histograms.append(_colours(thumbnail))
+        self._histograms.append(_root_histogram(thumbnail))
         self._thumbnails.append(thumbnail.astype(np.float32))
 
     def _content_score(self, small: Rgb) -> float:
         # Its public way, a StatsManager, also finds edges that no score uses, 0.8 ms a frame, and keeps all it is told.
         bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
-        return float(self._detector._calculate_frame_score(len(self._content), bgr))
+        return float(self._detector._calculate_frame_score(len(self._content_words), bgr))
 
-    def _last_distances(self) -> list[float]:
+    def _trailing_distances(self) -> list[float]:
         """Of the last frames, which have fewer after them than the reach: against the very last one."""
         kept = list(self._histograms)
-        waiting = len(self._content) - len(self._histogram)
-        return [_distance(kept[max(0, at - HISTOGRAM_REACH)], kept[-1]) for at in range(len(kept) - waiting, len(kept))]
+        waiting = len(self._content_words) - len(self._histogram)
+        return [
+            _bhattacharyya_distance(kept[max(0, at - HISTOGRAM_RADIUS)], kept[-1])
+            for at in range(len(kept) - waiting, len(kept))
+        ]
 
     def _padded_blend(self) -> tuple[float, ...]:
         """Nothing runs through the first and the last frames: one side of them is missing."""
-        around = [0.0] * min(BLEND_REACH, len(self._content))
-        return (*around, *self._blend, *around)[: len(self._content)]
+        around = [0.0] * min(BLEND_RADIUS, len(self._content_words))
+        return (*around, *self._blend_score, *around)[: len(self._content_words)]
 
 
 def shrink(picture: Rgb, factor: int) -> Rgb:
@@ -116,36 +121,36 @@ def shrink(picture: Rgb, factor: int) -> Rgb:
     return np.asarray(cv2.resize(whole, (wide, high), interpolation=cv2.INTER_AREA))
 
 
-def _spread_change(luma: Floats, before: Floats) -> float:
+def _jump_score(luma: Floats, previous: Floats) -> float:
     height, width = luma.shape
     columns = min(width, max(1, round((_BLOCKS * width / height) ** 0.5)))
     size = (columns, min(height, max(1, round(_BLOCKS / columns))))
-    change = luma - before
+    change = luma - previous
     flicker = np.median(cv2.resize(change, size, interpolation=cv2.INTER_AREA))
     roots = np.sqrt(cv2.resize(np.abs(change - flicker), size, interpolation=cv2.INTER_AREA)).ravel()
     roots.sort()
-    return float(roots[: max(1, round(_SPREAD * len(roots)))].mean() ** 2)
+    return float(roots[: max(1, round(_KEPT_BLOCK_SHARE * len(roots)))].mean() ** 2)
 
 
-def _colours(rgb: Rgb) -> Floats:
+def _root_histogram(rgb: Rgb) -> Floats:
     """Roots of a histogram in Lab, smoothed so that a flicker across the edge of a bin is no change."""
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
     # An empty bin at either end of L; no colour of sRGB reaches the ends of a and b, where rows of bins meet.
     counts: Floats = np.asarray(cv2.calcHist([lab], [0, 1, 2], None, [18, 32, 32], [-16, 272, 0, 256, 0, 256]))
-    chroma = cv2.sepFilter2D(counts.reshape(-1, counts.shape[2]), -1, _BELL, _BELL)
-    smooth = cv2.sepFilter2D(chroma.reshape(counts.shape[0], -1), -1, np.ones(1, np.float32), _BELL)
+    chroma = cv2.sepFilter2D(counts.reshape(-1, counts.shape[2]), -1, _SMOOTHING_KERNEL, _SMOOTHING_KERNEL)
+    smooth = cv2.sepFilter2D(chroma.reshape(counts.shape[0], -1), -1, np.ones(1, np.float32), _SMOOTHING_KERNEL)
     return np.asarray(np.sqrt(smooth / max(1.0, float(smooth.sum()))), np.float32)
 
 
-def _distance(before: Floats, after: Floats) -> float:
+def _bhattacharyya_distance(before: Floats, after: Floats) -> float:
     """1 minus the Bhattacharyya coefficient of two histograms of roots: 0 the same colours, 1 none in common."""
     return max(0.0, 1.0 - float(np.vdot(before, after)))
 
 
-def _blend(around: Sequence[Floats]) -> float:
+def _blend_score(around: Sequence[Floats]) -> float:
     to_here, from_here = around[len(around) // 2] - around[0], around[-1] - around[len(around) // 2]
     # The smaller of two steps in the same direction; negative where they part.
     even = np.maximum(np.minimum(to_here, from_here), -np.maximum(to_here, from_here))
     # Channel by channel: numpy's own maximum over an axis of three takes four times as long.
-    most = np.maximum(np.maximum(even[..., 0], even[..., 1]), even[..., 2]) / (BLEND_REACH * _EVEN)
+    most = np.maximum(np.maximum(even[..., 0], even[..., 1]), even[..., 2]) / (BLEND_RADIUS * _BLEND_LEVELS_PER_FRAME)
     return float(np.clip(most, 0, 1).mean())

@@ -20,21 +20,21 @@ Floats = NDArray[np.float32]
 
 WEIGHTS = "lips.safetensors"
 WEIGHTS_SHA256 = "cfebc22151e7bd16f0e9783320c82e9da49f158a82718f4c9c9f6fdaad3a8b74"
-BANDS = 24
+MEL_BANDS = 24
 TAPS = range(-4, 5)  # frames around the one predicted: 160 ms to each side, wider context did not help
 
-_WINDOW = 400  # 25 ms
-_STEP = 160  # 10 ms, four to a frame
-_FFT = 512
+_WINDOW_SAMPLES = 400  # 25 ms
+_HOP_SAMPLES = 160  # 10 ms, four to a frame
+_FFT_SAMPLES = 512
 _BAND_HZ = (80.0, 7600.0)
-_FLOOR = 1e-8  # power per band; -80 dB, so that digital silence is very quiet and not infinitely so
-_MUTED = 1e-8  # power of a frame; -80 dB of full scale is below any microphone
-_NORMAL_FRAMES = 125  # level and timbre are judged over 5 s to each side: another speaker or room has its own
+_POWER_FLOOR = 1e-8  # power per band; -80 dB, so that digital silence is very quiet and not infinitely so
+_MUTED_POWER = 1e-8  # power of a frame; -80 dB of full scale is below any microphone
+_NORMALISATION_FRAMES = 125  # level and timbre are judged over 5 s to each side: another speaker or room has its own
 _PRIOR_FRAMES = 25.0  # weight of the whole source in that; carries stretches with little voice
-_BLOCK = 1024
+_BLOCK_HOPS = 1024
 
 
-def hear_mouth(sound: Samples, voice: NDArray[np.floating]) -> Floats:
+def predict_mouth(sound: Samples, voice: NDArray[np.floating]) -> Floats:
     """(Q, T) opening and width of the mouth predicted from (640 T,) samples, in standard deviations of a talking mouth.
 
     NaN in muted frames: a mouth that moves there is no evidence against a voice that is heard elsewhere.
@@ -46,12 +46,12 @@ def hear_mouth(sound: Samples, voice: NDArray[np.floating]) -> Floats:
     Raises:
         RunError: the coefficients of the installation are not those of this code.
     """
-    mouth = predict(normalised(spectra(sound), voice), coefficients())
-    mouth[:, np.square(sound).reshape(-1, SAMPLES_PER_FRAME).mean(1) < _MUTED] = np.nan
+    mouth = apply_coefficients(normalise_bands(log_mel_spectrogram(sound), voice), load_coefficients())
+    mouth[:, np.square(sound).reshape(-1, SAMPLES_PER_FRAME).mean(1) < _MUTED_POWER] = np.nan
     return mouth
 
 
-def predict(bands: Floats, weights: Floats) -> Floats:
+def apply_coefficients(bands: Floats, weights: Floats) -> Floats:
     """(Q, T) from (T, B) by (Q, K, B); frames beyond the ends count as the nearest one."""
     mouth = np.zeros((len(weights), len(bands)), np.float32)
     if len(bands):
@@ -61,20 +61,22 @@ def predict(bands: Floats, weights: Floats) -> Floats:
     return mouth
 
 
-def spectra(sound: Samples) -> Floats:
+def log_mel_spectrogram(sound: Samples) -> Floats:
     """(T, B) log power per mel band, averaged over the four windows of each frame."""
-    bank, bell = _mel_bank(), np.hanning(_WINDOW).astype(np.float32)
-    early = (_WINDOW - _STEP) // 2  # each window is centred on its 10 ms
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(sound, (early, _WINDOW)), _WINDOW)[::_STEP]
-    parts = [np.zeros((0, BANDS), np.float32)]
+    bank, bell = _mel_filterbank(), np.hanning(_WINDOW_SAMPLES).astype(np.float32)
+    early = (_WINDOW_SAMPLES - _HOP_SAMPLES) // 2  # each window is centred on its 10 ms
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(sound, (early, _WINDOW_SAMPLES)), _WINDOW_SAMPLES)[
+        ::_HOP_SAMPLES
+    ]
+    parts = [np.zeros((0, MEL_BANDS), np.float32)]
     steps = len(sound) // SAMPLES_PER_FRAME * 4
-    for start in range(0, steps, _BLOCK):
-        power = np.abs(np.fft.rfft(windows[start : min(start + _BLOCK, steps)] * bell, _FFT)) ** 2
-        parts.append(np.log(power.astype(np.float32) @ bank + _FLOOR).reshape(-1, 4, BANDS).mean(1))
+    for start in range(0, steps, _BLOCK_HOPS):
+        power = np.abs(np.fft.rfft(windows[start : min(start + _BLOCK_HOPS, steps)] * bell, _FFT_SAMPLES)) ** 2
+        parts.append(np.log(power.astype(np.float32) @ bank + _POWER_FLOOR).reshape(-1, 4, MEL_BANDS).mean(1))
     return np.concatenate(parts)
 
 
-def normalised(bands: Floats, voice: NDArray[np.floating]) -> Floats:
+def normalise_bands(bands: Floats, voice: NDArray[np.floating]) -> Floats:
     """Each band with zero mean and unit spread over the voiced frames of the 10 s around each frame."""
     if not len(bands):
         return bands
@@ -82,14 +84,16 @@ def normalised(bands: Floats, voice: NDArray[np.floating]) -> Floats:
     x = bands.astype(np.float64)
     whole = weight.sum(0)
     mean, square = (x * weight).sum(0) / whole, (x * x * weight).sum(0) / whole
-    near = _summed(weight) + _PRIOR_FRAMES
-    mean_near = (_summed(x * weight) + _PRIOR_FRAMES * mean) / near
-    spread_near = np.sqrt(np.maximum((_summed(x * x * weight) + _PRIOR_FRAMES * square) / near - mean_near**2, 1e-2))
+    near = _moving_sum(weight) + _PRIOR_FRAMES
+    mean_near = (_moving_sum(x * weight) + _PRIOR_FRAMES * mean) / near
+    spread_near = np.sqrt(
+        np.maximum((_moving_sum(x * x * weight) + _PRIOR_FRAMES * square) / near - mean_near**2, 1e-2)
+    )
     return np.asarray(np.clip((x - mean_near) / spread_near, -5, 5), np.float32)
 
 
 @cache
-def coefficients() -> Floats:
+def load_coefficients() -> Floats:
     """(Q, K, B) of the installation, read once.
 
     Raises:
@@ -101,26 +105,27 @@ def coefficients() -> Floats:
         raise RunError(
             where=f"xsheet/curate/weights/{WEIGHTS}",
             expected=f"SHA-256 {WEIGHTS_SHA256}",
-            came=came,
-            todo="install xsheet again, or set WEIGHTS_SHA256 after a fit of your own",
+            got=came,
+            hint="install xsheet again, or set WEIGHTS_SHA256 after a fit of your own",
         )
     return np.asarray(load(raw)["coefficients"], np.float32)
 
 
-def _summed(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums over _NORMAL_FRAMES to each side, fewer at the ends."""
+def _moving_sum(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums over _NORMALISATION_FRAMES to each side, fewer at the ends."""
     total = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(x, axis=0)])
     at = np.arange(len(x))
     return np.asarray(
-        total[np.minimum(at + _NORMAL_FRAMES + 1, len(x))] - total[np.maximum(at - _NORMAL_FRAMES, 0)], np.float64
+        total[np.minimum(at + _NORMALISATION_FRAMES + 1, len(x))] - total[np.maximum(at - _NORMALISATION_FRAMES, 0)],
+        np.float64,
     )
 
 
-def _mel_bank() -> Floats:
+def _mel_filterbank() -> Floats:
     """(257, B) triangles, evenly spaced in mel."""
     low, high = (2595 * np.log10(1 + hz / 700) for hz in _BAND_HZ)
-    edges = 700 * (10 ** (np.linspace(low, high, BANDS + 2) / 2595) - 1)
-    hz = np.fft.rfftfreq(_FFT, 1 / AUDIO_RATE.num)[:, None]
+    edges = 700 * (10 ** (np.linspace(low, high, MEL_BANDS + 2) / 2595) - 1)
+    hz = np.fft.rfftfreq(_FFT_SAMPLES, 1 / AUDIO_RATE.num)[:, None]
     rising = (hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - hz) / (edges[2:] - edges[1:-1])
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
-from xsheet.curate.sync.lip_audio import PEAK_FRAMES
-from xsheet.curate.weights import known
+from xsheet.curate.sync.lip_audio import PEAK_HALF_WIDTH_FRAMES
+from xsheet.curate.weights import find_model
 from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.errors import ConfigError, RunError, install_extra
 from xsheet.schemas.settings import StrictModel
@@ -31,41 +31,45 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-ORIGINAL = "syncnet_v2.model"
+ORIGINAL_WEIGHTS = "syncnet_v2.model"
 CROP_PX = 224
 WINDOW_FRAMES = 5
-_STEP = 160  # samples of 10 ms; four steps to a frame
-_WINDOW_STEPS = 20
+_HOP_SAMPLES = 160  # samples of 10 ms; four steps to a frame
+_AUDIO_WINDOW_HOPS = 20
 _FFT_SAMPLES = 400  # of 25 ms, the window of one step
-_BLOCK = 64  # windows of sound embedded at once
+_BLOCK_WINDOWS = 64  # windows of sound embedded at once
 
 
 class SyncNetSettings(StrictModel):
     """How SyncNet is run."""
 
     max_offset_frames: int = Field(default=15, ge=1, le=50, description="frames of 40 ms searched; the original's")
-    max_shift_frames: int = Field(default=6, ge=0, le=25, description="shifts of the sound that can be scored again")
+    max_sync_shift_frames: int = Field(
+        default=6, ge=0, le=25, description="shifts of the sound that can be scored again"
+    )
     crop_scale: float = Field(default=0.4, ge=0, le=2, description="room around the face; the original's")
-    batch: int = Field(default=8, ge=1, le=256, description="windows of the mouth embedded at once")
+    batch_size: int = Field(default=8, ge=1, le=256, description="windows of the mouth embedded at once")
     device: str = Field(default="cpu", description="of torch, e.g. cpu or cuda")
 
     @property
-    def reach(self) -> int:
+    def max_lag_frames(self) -> int:
         """Offsets to each side whose distances are kept."""
-        return self.max_offset_frames + self.max_shift_frames
+        return self.max_offset_frames + self.max_sync_shift_frames
 
 
-DEFAULTS = SyncNetSettings()
+DEFAULT_SETTINGS = SyncNetSettings()
 
 
 class SyncNet:
     """The network with its weights."""
 
-    def __init__(self, weights: Path, *, sha256: str | None = None, settings: SyncNetSettings = DEFAULTS) -> None:
+    def __init__(
+        self, weights: Path, *, sha256: str | None = None, settings: SyncNetSettings = DEFAULT_SETTINGS
+    ) -> None:
         self._path = weights
         self._sha256 = sha256
         self._device = settings.device
-        self._net: Any = None
+        self._syncnet: Any = None
         self.name = ""
 
     def open(self) -> None:
@@ -77,61 +81,67 @@ class SyncNet:
         """
         from safetensors.torch import load  # noqa: PLC0415 - asks for torch
 
-        raw, digest = _read(self._path, self._sha256 or _kept_hash(self._path))
-        self._net = _network(load(raw), where=self._path).to(self._device)
+        raw, digest = _read_verified(self._path, self._sha256 or _stored_hash(self._path))
+        self._syncnet = _build_network(load(raw), where=self._path).to(self._device)
         self.name = f"syncnet_v2@{digest[:8]}"
 
-    def mouths(self, crops: NDArray[np.uint8]) -> "torch.Tensor":
+    def embed_mouths(self, crops: NDArray[np.uint8]) -> "torch.Tensor":
         """(N, 1024) embeddings of the windows of (N + 4, 224, 224, 3) crops, RGB, one per frame."""
         import torch  # noqa: PLC0415 - heavy, and optional
 
         bgr = torch.from_numpy(np.ascontiguousarray(crops[..., ::-1])).to(self._device, torch.float32)
         windows = bgr.unfold(0, WINDOW_FRAMES, 1).permute(0, 3, 4, 1, 2)  # (N, 3, 5, 224, 224)
         with torch.inference_mode():
-            found: torch.Tensor = self._net.forward_lip(windows)
+            found: torch.Tensor = self._syncnet.forward_lip(windows)
         return found
 
-    def voices(self, sound: Samples, first: int, last: int) -> "torch.Tensor":
+    def embed_audio(self, sound: Samples, first: int, last: int) -> "torch.Tensor":
         """(last - first, 1024) embeddings of the windows of sound from frame `first` to before `last`."""
         import torch  # noqa: PLC0415 - heavy, and optional
 
-        steps = torch.from_numpy(mfcc(sound, 4 * first, 4 * (last - 1) + _WINDOW_STEPS)).to(self._device, torch.float32)
-        windows = steps.unfold(0, _WINDOW_STEPS, 4)[:, None]  # (N, 1, 13, 20)
+        steps = torch.from_numpy(mfcc(sound, 4 * first, 4 * (last - 1) + _AUDIO_WINDOW_HOPS)).to(
+            self._device, torch.float32
+        )
+        windows = steps.unfold(0, _AUDIO_WINDOW_HOPS, 4)[:, None]  # (N, 1, 13, 20)
         with torch.inference_mode():
-            found: torch.Tensor = self._net.forward_aud(windows)
+            found: torch.Tensor = self._syncnet.forward_aud(windows)
         return found
 
 
-class Voice:
+class VoiceFeatures:
     """Embeddings of the sound, made where they are asked for and forgotten behind; asked for in the order of time."""
 
     def __init__(self, net: SyncNet, sound: Samples) -> None:
-        self._net = net
+        self._syncnet = net
         self._sound = sound
         self._blocks: dict[int, torch.Tensor] = {}
         # As in the original: a window needs all of its steps, and the last step of the sound is not one.
         self.windows = max(0, len(sound) // SAMPLES_PER_FRAME - WINDOW_FRAMES)
 
-    def distances(self, mouths: "torch.Tensor", first: int, *, reach: int) -> Floats:
+    def distances(self, mouth_embeddings: "torch.Tensor", first: int, *, max_lag_frames: int) -> Floats:
         """(N, 2 reach + 1) distances of mouth windows from frame `first` to sound windows around them.
 
         Where there is no sound, a zero embedding stands for it, as in the original.
         """
         import torch  # noqa: PLC0415 - heavy, and optional
 
-        near = self._around(first - reach, first + len(mouths) + reach, like=mouths)
-        pairs = near.unfold(0, 2 * reach + 1, 1).transpose(1, 2)  # (N, O, 1024)
-        return np.asarray(torch.nn.functional.pairwise_distance(mouths[:, None], pairs).cpu().numpy(), np.float32)
+        near = self._embeddings_around(
+            first - max_lag_frames, first + len(mouth_embeddings) + max_lag_frames, like=mouth_embeddings
+        )
+        pairs = near.unfold(0, 2 * max_lag_frames + 1, 1).transpose(1, 2)  # (N, O, 1024)
+        return np.asarray(
+            torch.nn.functional.pairwise_distance(mouth_embeddings[:, None], pairs).cpu().numpy(), np.float32
+        )
 
-    def _around(self, start: int, stop: int, *, like: "torch.Tensor") -> "torch.Tensor":
+    def _embeddings_around(self, start: int, stop: int, *, like: "torch.Tensor") -> "torch.Tensor":
         near = like.new_zeros((stop - start, like.shape[1]))
-        for block in range(max(0, start) // _BLOCK, -(-min(stop, self.windows) // _BLOCK)):
-            first, last = block * _BLOCK, min((block + 1) * _BLOCK, self.windows)
+        for block in range(max(0, start) // _BLOCK_WINDOWS, -(-min(stop, self.windows) // _BLOCK_WINDOWS)):
+            first, last = block * _BLOCK_WINDOWS, min((block + 1) * _BLOCK_WINDOWS, self.windows)
             if block not in self._blocks:
-                self._blocks[block] = self._net.voices(self._sound, first, last)
+                self._blocks[block] = self._syncnet.embed_audio(self._sound, first, last)
             low, high = max(first, start), min(last, stop)
             near[low - start : high - start] = self._blocks[block][low - first : high - first]
-        for old in [b for b in self._blocks if (b + 1) * _BLOCK <= start]:
+        for old in [b for b in self._blocks if (b + 1) * _BLOCK_WINDOWS <= start]:
             del self._blocks[old]
         return near
 
@@ -141,30 +151,35 @@ def mfcc(sound: Samples, first: int, last: int) -> Floats:
     from python_speech_features import mfcc as coefficients  # noqa: PLC0415 - comes with the extra
 
     before = min(first, 1)  # pre-emphasis looks one sample back, so one step more is taken and dropped
-    samples = sound[(first - before) * _STEP : (last - 1) * _STEP + _FFT_SAMPLES]
+    samples = sound[(first - before) * _HOP_SAMPLES : (last - 1) * _HOP_SAMPLES + _FFT_SAMPLES]
     pcm = np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
     return np.asarray(coefficients(pcm, AUDIO_RATE.num)[before : last - first + before], np.float32)
 
 
 def syncnet_score(
-    distances: Floats, counted: NDArray[np.bool_], *, scorer: str, shift: int = 0, settings: SyncNetSettings = DEFAULTS
+    distances: Floats,
+    valid: NDArray[np.bool_],
+    *,
+    scorer: str,
+    shift: int = 0,
+    settings: SyncNetSettings = DEFAULT_SETTINGS,
 ) -> SyncScore:
     """The original's numbers: confidence (LSE-C) = median - least mean distance, distance (LSE-D) = the least.
 
     Args:
         distances: (T, 2 reach + 1) of the windows of a span; NaN where the face was not seen.
-        counted: (T,) windows that count.
+        valid: (T,) windows that count.
         scorer: name and version of the network.
-        shift: the sound is taken so many frames later; at most `max_shift_frames` either way.
+        shift: the sound is taken so many frames later; at most `max_sync_shift_frames` either way.
         settings: how SyncNet was run.
     """
-    rows = distances[counted & ~np.isnan(distances[:, 0])]
+    rows = distances[valid & ~np.isnan(distances[:, 0])]
     if not len(rows):
         return SyncScore(scorer=scorer, windows=0, not_measurable="face_hidden")
-    middle, most = settings.reach + shift, settings.max_offset_frames
+    middle, most = settings.max_lag_frames + shift, settings.max_offset_frames
     mean = rows[:, middle - most : middle + most + 1].mean(0)
     best = int(mean.argmin())
-    away = mean[np.abs(np.arange(len(mean)) - best) > PEAK_FRAMES]
+    away = mean[np.abs(np.arange(len(mean)) - best) > PEAK_HALF_WIDTH_FRAMES]
     return SyncScore(
         scorer=scorer,
         offset_frames=best - most,
@@ -175,7 +190,7 @@ def syncnet_score(
     )
 
 
-def convert(source: Path, out: Path, *, sha256: str | None = None) -> str:
+def convert_weights(source: Path, out: Path, *, sha256: str | None = None) -> str:
     """Make safetensors from the authors' pickle; returns their hash, which is kept beside them too.
 
     Args:
@@ -190,58 +205,58 @@ def convert(source: Path, out: Path, *, sha256: str | None = None) -> str:
     import torch  # noqa: PLC0415 - heavy, and optional
     from safetensors.torch import save  # noqa: PLC0415 - asks for torch
 
-    raw, _ = _read(source, sha256 or known(ORIGINAL).sha256 or "")
+    raw, _ = _read_verified(source, sha256 or find_model(ORIGINAL_WEIGHTS).sha256 or "")
     try:
         state = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise _not_syncnet(source, came=str(error).splitlines()[0]) from error
-    _network(state, where=source)
+        raise _wrong_weights_error(source, got=str(error).splitlines()[0]) from error
+    _build_network(state, where=source)
     made = save({name: tensor.contiguous() for name, tensor in state.items()})
     write_bytes(out, made)
     digest = hashlib.sha256(made).hexdigest()
-    write_text(_hash_file(out), f"{digest}  {out.name}\n")
+    write_text(_hash_path(out), f"{digest}  {out.name}\n")
     return digest
 
 
-def _network(state: Any, *, where: Path) -> Any:
+def _build_network(state: Any, *, where: Path) -> Any:
     try:
         from syncnet_python.SyncNetModel import S  # noqa: PLC0415 - takes seconds, and is optional
     except ImportError as error:
         raise RunError(
-            where="SyncNet", expected="the extra `syncnet`", came=str(error), todo=install_extra("syncnet")
+            where="SyncNet", expected="the extra `syncnet`", got=str(error), hint=install_extra("syncnet")
         ) from error
     net = S()
     try:
         net.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise _not_syncnet(where, came=str(error).splitlines()[0]) from error
+        raise _wrong_weights_error(where, got=str(error).splitlines()[0]) from error
     return net.eval()
 
 
-def _read(path: Path, expected: str) -> tuple[bytes, str]:
+def _read_verified(path: Path, expected: str) -> tuple[bytes, str]:
     try:
         raw = path.read_bytes()
     except OSError as error:
         came = error.strerror or str(error)
-        raise ConfigError(where=str(path), expected="weights of SyncNet", came=came, todo="check the path") from error
+        raise ConfigError(where=str(path), expected="weights of SyncNet", got=came, hint="check the path") from error
     digest = hashlib.sha256(raw).hexdigest()
     if digest != expected.lower():
-        raise ConfigError(where=str(path), expected=f"SHA-256 {expected}", came=digest, todo="fetch the file again")
+        raise ConfigError(where=str(path), expected=f"SHA-256 {expected}", got=digest, hint="fetch the file again")
     return raw, digest
 
 
-def _kept_hash(path: Path) -> str:
-    side = _hash_file(path)
+def _stored_hash(path: Path) -> str:
+    side = _hash_path(path)
     if not side.is_file():
         todo = "make the weights with `xsheet models convert`, which keeps their hash"
-        raise ConfigError(where=str(side), expected="the SHA-256 of the weights", came="no such file", todo=todo)
+        raise ConfigError(where=str(side), expected="the SHA-256 of the weights", got="no such file", hint=todo)
     return side.read_text(encoding="ascii", errors="replace").split(" ")[0].strip()
 
 
-def _hash_file(path: Path) -> Path:
+def _hash_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def _not_syncnet(path: Path, *, came: str) -> ConfigError:
+def _wrong_weights_error(path: Path, *, got: str) -> ConfigError:
     todo = "take the authors' syncnet_v2.model"
-    return ConfigError(where=str(path), expected="the tensors of SyncNet", came=came, todo=todo)
+    return ConfigError(where=str(path), expected="the tensors of SyncNet", got=got, hint=todo)

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
-class Spent:
+class CpuUsage:
     """CPU seconds of one analyser over one source. It goes into the manifest and no table: no run repeats it."""
 
     TAG: ClassVar[str] = "cpu_usage"
@@ -22,20 +22,20 @@ class Spent:
     cpu_s: Annotated[NonNegative, "user and system time of the process, all threads"]
 
 
-class Meter:
+class CpuProfiler:
     """Adds up CPU time per name; reading the clock twice costs a microsecond."""
 
     def __init__(self) -> None:
-        self._spent: defaultdict[str, float] = defaultdict(float)
+        self._cpu_s: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def __call__(self, analyser: str) -> Iterator[None]:
         """Charge what happens inside to `analyser`, but for what is charged to another meanwhile."""
-        begin, charged = process_time(), sum(self._spent.values())
+        begin, charged = process_time(), sum(self._cpu_s.values())
         yield
-        self._spent[analyser] += process_time() - begin - (sum(self._spent.values()) - charged)
+        self._cpu_s[analyser] += process_time() - begin - (sum(self._cpu_s.values()) - charged)
 
-    def each(self, analyser: str, items: Iterable[T]) -> Iterator[T]:
+    def iterate(self, analyser: str, items: Iterable[T]) -> Iterator[T]:
         """The items, charging the making of each to `analyser`."""
         feed = iter(items)
         while True:
@@ -45,6 +45,6 @@ class Meter:
                 return
             yield item  # type: ignore[misc]
 
-    def rows(self) -> list[Spent]:
+    def usage(self) -> list[CpuUsage]:
         """What each spent, by name."""
-        return [Spent(analyser=name, cpu_s=round(cpu_s, 4)) for name, cpu_s in sorted(self._spent.items())]
+        return [CpuUsage(analyser=name, cpu_s=round(cpu_s, 4)) for name, cpu_s in sorted(self._cpu_s.items())]

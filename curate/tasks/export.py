@@ -8,28 +8,28 @@ from typing import Any
 import numpy as np
 
 from xsheet.curate.body.motion import part_motion
-from xsheet.curate.body.pose import BodyWatcher, window_of
-from xsheet.curate.body.signals import signals_of, stretch
+from xsheet.curate.body.pose import PoseAnalyser, person_window
+from xsheet.curate.body.signals import clip_signals, slice_series
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.media.image import Rgb, fit_size
-from xsheet.curate.media.reader import Media, open_media
-from xsheet.curate.media.writer import ClipFile, write_clip
-from xsheet.curate.settings import WriteSettings
-from xsheet.curate.tasks.analyse import MeasureTask
-from xsheet.curate.tasks.cpu_usage import Meter
-from xsheet.curate.tasks.probe import Place
+from xsheet.curate.media.reader import MediaReader, open_media
+from xsheet.curate.media.writer import EncodedClip, write_clip
+from xsheet.curate.settings import ClipExportSettings
+from xsheet.curate.tasks.analyse import AnalysisTask
+from xsheet.curate.tasks.cpu_usage import CpuProfiler
+from xsheet.curate.tasks.probe import SourcePath
 from xsheet.runtime.executor import Item, Row
-from xsheet.runtime.result_store import Commits
+from xsheet.runtime.result_store import ResultStore
 from xsheet.schemas.clip import Clip, Measures
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us, frames_in
 from xsheet.schemas.timeline import FaceTrack, Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClipJob:
+class ExportJob:
     """What a worker has to know of a survivor. Series stay on disk: the commit of its source has them."""
 
-    place: Place
+    source_path: SourcePath
     set_folder: Path  # absolute
     candidate: Measures
     source_key: str  # of that commit
@@ -49,12 +49,12 @@ class ClipJob:
         return f"media/{clip_id.rpartition('_')[2][:2]}/{clip_id}.mp4"
 
 
-class ClipTask:
-    """One kept candidate becomes a file, its signals, and its motion. The payload of an item is a ClipJob."""
+class ExportTask:
+    """One kept candidate becomes a file, its signals, and its motion. The payload of an item is a ExportJob."""
 
     name = "clip"
 
-    def __init__(self, settings: WriteSettings) -> None:
+    def __init__(self, settings: ClipExportSettings) -> None:
         self.stage = "write"
         self._settings = settings
 
@@ -67,20 +67,20 @@ class ClipTask:
         Raises:
             MediaError: the span cannot be decoded, or the clip not encoded.
         """
-        job: ClipJob = item.payload
+        job: ExportJob = item.payload
         self.stage = "series"
-        timeline, track, others = _series(job)
-        signals = signals_of(job.candidate, timeline, track, shift_frames=job.shift_frames)
+        timeline, track, others = _load_series(job)
+        signals = clip_signals(job.candidate, timeline, track, shift_frames=job.shift_frames)
         self.stage = "write"
-        meter = Meter()
-        with open_media(job.place.path, root=job.place.root) as media:
-            if self._settings.body is None:
+        meter = CpuProfiler()
+        with open_media(job.source_path.path, root=job.source_path.root) as media:
+            if self._settings.pose is None:
                 with meter("write"):
                     file = self._write(job, media, None, meter)
-                return [_clip(job, file), signals, job.candidate, *meter.rows()]
+                return [_clip_record(job, file), signals, job.candidate, *meter.usage()]
             aspect = media.size[0] / media.size[1]
-            window = window_of(track, others, aspect=aspect) if track is not None else None
-            with BodyWatcher(self._settings.body, window=window) as body:
+            window = person_window(track, others, aspect=aspect) if track is not None else None
+            with PoseAnalyser(self._settings.pose, window=window) as body:
                 with meter("write"):
                     file = self._write(job, media, body, meter)
                 followed: dict[str, Any] = {**body.signals()}
@@ -88,11 +88,11 @@ class ClipTask:
         self.stage = "motion"
         frames = frames_in(job.candidate.span, CLIP_RATE)
         motion = part_motion(
-            signals, camera_x=stretch(timeline.camera_x, frames), camera_y=stretch(timeline.camera_y, frames)
+            signals, camera_x=slice_series(timeline.camera_x, frames), camera_y=slice_series(timeline.camera_y, frames)
         )
-        return [_clip(job, file), signals, replace(job.candidate, motion=motion), *meter.rows()]
+        return [_clip_record(job, file), signals, replace(job.candidate, motion=motion), *meter.usage()]
 
-    def _write(self, job: ClipJob, media: Media, body: BodyWatcher | None, meter: Meter) -> ClipFile:
+    def _write(self, job: ExportJob, media: MediaReader, body: PoseAnalyser | None, meter: CpuProfiler) -> EncodedClip:
         size = fit_size(*media.size, long_side=self._settings.max_long_side_px, multiple=2)
 
         def pictures() -> Iterator[Rgb]:
@@ -102,12 +102,12 @@ class ClipTask:
                         body.add(frame)
                 yield frame.rgb
 
-        sound = _sound(media, job.candidate.span, job.shift_frames)
-        return write_clip(job.set_folder / job.path, frames=pictures(), sound=sound, how=self._settings.compression)
+        sound = _shifted_sound(media, job.candidate.span, job.shift_frames)
+        return write_clip(job.set_folder / job.path, frames=pictures(), sound=sound, encoding=self._settings.encoding)
 
 
-def _series(job: ClipJob) -> tuple[Timeline, FaceTrack | None, list[FaceTrack]]:
-    commits = Commits(job.set_folder, MeasureTask.name)
+def _load_series(job: ExportJob) -> tuple[Timeline, FaceTrack | None, list[FaceTrack]]:
+    commits = ResultStore(job.set_folder, AnalysisTask.name)
     (timeline,) = commits.rows(job.source_key, Timeline)
     frames = frames_in(job.candidate.span, CLIP_RATE)
     tracks = [
@@ -119,7 +119,7 @@ def _series(job: ClipJob) -> tuple[Timeline, FaceTrack | None, list[FaceTrack]]:
     return timeline, own, [track for track in tracks if track is not own]
 
 
-def _sound(media: Media, span: Span, shift_frames: int) -> Samples | None:
+def _shifted_sound(media: MediaReader, span: Span, shift_frames: int) -> Samples | None:
     """The sound that belongs under the span, moved; silence where the film has none."""
     moved_us = frame_start_us(-shift_frames, CLIP_RATE)
     early = min(0, span.start_us + moved_us)
@@ -130,7 +130,7 @@ def _sound(media: Media, span: Span, shift_frames: int) -> Samples | None:
     return np.concatenate([np.zeros(missing, np.float32), sound])
 
 
-def _clip(job: ClipJob, file: ClipFile) -> Clip:
+def _clip_record(job: ExportJob, file: EncodedClip) -> Clip:
     candidate = job.candidate
     return Clip(
         clip_id=candidate.clip_id,

@@ -9,7 +9,7 @@ from xsheet.schemas.source import SourceVideo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class SourcePath:
     """Where an input lies and the folder it may not lead out of: absolute, for workers have folders of their own."""
 
     path: str
@@ -37,5 +37,5 @@ class ProbeTask:
         """
         from xsheet.curate.media.reader import probe  # noqa: PLC0415  # the driver that hands out the work needs no decoder
 
-        place: Place = item.payload
+        place: SourcePath = item.payload
         return [probe(place.path, root=place.root, limits=self._limits, count_frames=self._count_frames)]

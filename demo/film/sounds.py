@@ -14,15 +14,15 @@ SPEECH_DB = -23.0  # RMS of the spoken stretches against full scale, the program
 FLOOR_DB = -60.0  # RMS of the room tone below everything
 
 
-def gain(level_db: float) -> float:
+def db_to_gain(level_db: float) -> float:
     """Factor of a level in dB."""
     return float(10 ** (level_db / 20))
 
 
-def _at_level(sound: NDArray[np.floating], level_db: float) -> Floats:
+def _scale_to_level(sound: NDArray[np.floating], level_db: float) -> Floats:
     """The sound at this RMS against full scale."""
     rms = float(np.sqrt(np.mean(np.square(sound))))
-    return sound.astype(np.float32) * np.float32(gain(level_db) / rms)
+    return sound.astype(np.float32) * np.float32(db_to_gain(level_db) / rms)
 
 
 def silence(frames: int) -> Floats:
@@ -30,13 +30,13 @@ def silence(frames: int) -> Floats:
     return np.zeros(frames * FRAME_SAMPLES, np.float32)
 
 
-def noise(rng: Generator, frames: int, *, level_db: float = -40.0) -> Floats:
+def room_noise(rng: Generator, frames: int, *, level_db: float = -40.0) -> Floats:
     """A room's noise: -3 dB an octave above 100 Hz, at this RMS against full scale."""
     size = frames * FRAME_SAMPLES
     spectrum = np.fft.rfft(rng.standard_normal(size, dtype=np.float32))
     hz = np.fft.rfftfreq(size, 1 / SAMPLE_HZ)
     sound = np.fft.irfft(spectrum / np.sqrt(np.maximum(hz, 100) / 100), size)
-    return _at_level(sound, level_db)
+    return _scale_to_level(sound, level_db)
 
 
 def music(rng: Generator, frames: int) -> Floats:
@@ -58,15 +58,15 @@ def music(rng: Generator, frames: int) -> Floats:
     sound += 3 * np.exp(-stroke * 18) * np.sin(2 * np.pi * (50 * stroke + 3 * (1 - np.exp(-stroke * 40))))
     hat = np.diff(rng.standard_normal(size + 1, dtype=np.float32))  # white noise tilted upwards
     sound += hat * (0.3 * np.exp(-eighth * 60) + 0.5 * np.exp(-stroke * 25) * (now // beat % 2))
-    return _at_level(sound, SPEECH_DB)
+    return _scale_to_level(sound, SPEECH_DB)
 
 
-def shift(sound: Floats, offset_us: int, *, rng: Generator | None = None) -> Floats:
+def shift_audio(sound: Floats, offset_us: int, *, rng: Generator | None = None) -> Floats:
     """The same length of sound, later by `offset_us` (earlier if negative); room tone in the gap, zeros without rng."""
     by = nearest_frame(abs(offset_us), AUDIO_RATE) * (1 if offset_us >= 0 else -1)
     by = max(-len(sound), min(len(sound), by))
     fill = np.zeros(abs(by), np.float32)
     if rng is not None and by:
-        fill = noise(rng, -(-abs(by) // FRAME_SAMPLES), level_db=FLOOR_DB)[: abs(by)]
+        fill = room_noise(rng, -(-abs(by) // FRAME_SAMPLES), level_db=FLOOR_DB)[: abs(by)]
     kept = sound[: len(sound) - by] if by >= 0 else sound[-by:]
     return np.concatenate([fill, kept] if by >= 0 else [kept, fill])

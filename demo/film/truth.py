@@ -6,27 +6,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet import __version__
-from xsheet.demo.film.plan import SAMPLES_PER_FRAME, Head, Story, Take
-from xsheet.demo.puppet.identity import Identity, identity
-from xsheet.demo.puppet.script import Planned, rests
+from xsheet.demo.film.plan import SAMPLES_PER_FRAME, CastMember, FilmPlan, ShotPlan
+from xsheet.demo.puppet.identity import Identity, random_identity
+from xsheet.demo.puppet.script import PlannedAction, rest_phases
 from xsheet.schemas import ids, vocab
 from xsheet.schemas.annotation import Annotation, Base, Phase, annotation_id, sorted_phases
 from xsheet.schemas.clip import Measures, Signals, SyncScore
 from xsheet.schemas.run import Model, Run
 from xsheet.schemas.source import CutScore, Shot
 
-TRUTH = "truth"
-KINDS: dict[vocab.Action, vocab.Kind] = {
+TRUTH_NAME = "truth"
+ACTION_KINDS: dict[vocab.Action, vocab.PhaseKind] = {
     "look_away": "gaze", "blink_long": "gaze", "raise_brows": "expression", "smile": "expression",
     "open_mouth": "expression", "lean_in": "posture", "lean_back": "posture", "sway": "posture", "shrug": "gesture",
     "raise_hand": "gesture", "lower_hand": "gesture", "wave": "gesture", "rest": "rest",
 }  # fmt: skip
-PARTS: dict[vocab.Track, tuple[vocab.BodyPart, ...]] = {
+TRACK_BODY_PARTS: dict[vocab.Track, tuple[vocab.BodyPart, ...]] = {
     "head": ("head",), "gaze": ("eyes",), "brows": ("brows",), "face": ("mouth", "cheeks"), "mouth": ("mouth",),
     "torso": ("torso",), "whole_body": (), "arm_left": ("arm_left", "hand_left"),
     "arm_right": ("arm_right", "hand_right"),
 }  # fmt: skip
-VERBS: dict[vocab.Action, str] = {
+ACTION_PHRASES: dict[vocab.Action, str] = {
     "nod": "nods", "shake_head": "shakes the head", "tilt_head": "tilts the head to the {side}",
     "turn_head": "turns the head to the {side}", "look_away": "looks away to the {side}",
     "blink_long": "closes both eyes for a moment", "raise_brows": "raises both brows", "smile": "smiles",
@@ -34,22 +34,22 @@ VERBS: dict[vocab.Action, str] = {
     "sway": "sways from side to side", "shrug": "shrugs both shoulders", "raise_hand": "raises the {side} hand",
     "lower_hand": "lowers the {side} hand", "wave": "waves with the {side} hand", "rest": "keeps still",
 }  # fmt: skip
-TIMES = {1: "once", 2: "twice", 3: "three times", 4: "four times"}
-SIZES = {1: "slightly", 3: "widely"}
-PACES = {1: "slowly", 3: "quickly"}
+REPETITION_WORDS = {1: "once", 2: "twice", 3: "three times", 4: "four times"}
+AMPLITUDE_WORDS = {1: "slightly", 3: "widely"}
+SPEED_WORDS = {1: "slowly", 3: "quickly"}
 
 
-def run_of(seed: int) -> Run:
+def truth_run(seed: int) -> Run:
     """The run that every annotation of a corpus names."""
     model = Model(id="xsheet.demo", revision=__version__)
-    run_id = "run_" + ids.content_key(TRUTH, model.revision, seed)[:20]
+    run_id = "run_" + ids.content_key(TRUTH_NAME, model.revision, seed)[:20]
     return Run(run_id=run_id, kind="truth", tool_version=__version__, model=model)
 
 
-def shots_of(story: Story, source_id: str) -> Iterator[Shot]:
+def truth_shots(plan: FilmPlan, source_id: str) -> Iterator[Shot]:
     """The takes as shots; frames of a dissolve belong to none."""
-    for take in story.takes:
-        scores = () if take.opens_with == "start" else (CutScore(detector=TRUTH, score=1.0),)
+    for take in plan.shots:
+        scores = () if take.opens_with == "start" else (CutScore(detector=TRUTH_NAME, score=1.0),)
         yield Shot(
             shot_id=ids.shot_id(source_id, take.span),
             source_id=source_id,
@@ -60,20 +60,22 @@ def shots_of(story: Story, source_id: str) -> Iterator[Shot]:
         )
 
 
-def rows_of(story: Story, source_id: str) -> Iterator[Measures | Signals | Annotation]:
+def truth_rows(plan: FilmPlan, source_id: str) -> Iterator[Measures | Signals | Annotation]:
     """Planted offset, series and phases of every head of every take."""
-    for take in story.takes:
-        for column, head in enumerate(take.heads):
-            measures = _measures(story, take, column, source_id)
+    for take in plan.shots:
+        for column, head in enumerate(take.cast_members):
+            measures = _measures(plan, take, column, source_id)
             yield measures
-            yield _signals(story, take, column, measures.clip_id)
-            yield _annotation(story, take, head, measures.clip_id)
+            yield _signals(plan, take, column, measures.clip_id)
+            yield _annotation(plan, take, head, measures.clip_id)
 
 
-def _measures(story: Story, take: Take, column: int, source_id: str) -> Measures:
+def _measures(story: FilmPlan, take: ShotPlan, column: int, source_id: str) -> Measures:
     shot = ids.shot_id(source_id, take.span)
-    track = ids.track_id(shot, take.span.start_us, (column / len(take.heads), 0.0, (column + 1) / len(take.heads), 1.0))
-    heard = take.heard == column
+    track = ids.track_id(
+        shot, take.span.start_us, (column / len(take.cast_members), 0.0, (column + 1) / len(take.cast_members), 1.0)
+    )
+    heard = take.speaker == column
     return Measures(
         clip_id=ids.clip_id(source_id, take.span, track),
         source_id=source_id,
@@ -82,16 +84,16 @@ def _measures(story: Story, take: Take, column: int, source_id: str) -> Measures
         start_us=take.span.start_us,
         end_us=take.span.end_us,
         # Null where no offset makes lips and sound agree: another's voice, music, silence, a still.
-        sync=SyncScore(scorer=TRUTH, offset_frames=story.offset_frames) if heard else None,
+        sync=SyncScore(scorer=TRUTH_NAME, offset_frames=story.offset_frames) if heard else None,
     )
 
 
-def _signals(story: Story, take: Take, column: int, clip_id: str) -> Signals:
-    head = take.heads[column]
-    motion, scene = head.motion, identity(head.identity).scene
+def _signals(story: FilmPlan, take: ShotPlan, column: int, clip_id: str) -> Signals:
+    head = take.cast_members[column]
+    motion, scene = head.motion, random_identity(head.identity).scene
     voice = np.zeros(len(motion), np.float32)
-    if take.heard == column and head.speech is not None:
-        voice = _shifted(head.speech.voiced.astype(np.float32), story.offset_frames)
+    if take.speaker == column and head.speech is not None:
+        voice = _shift_frames(head.speech.voiced.astype(np.float32), story.offset_frames)
     series: dict[str, NDArray[np.floating]] = {
         "mouth_open": motion.mouth_open, "mouth_wide": motion.mouth_wide, "smile": motion.smile,
         "yaw_deg": motion.yaw_deg, "pitch_deg": motion.pitch_deg, "roll_deg": motion.roll_deg,
@@ -104,19 +106,19 @@ def _signals(story: Story, take: Take, column: int, clip_id: str) -> Signals:
     return Signals(
         clip_id=clip_id,
         frames=len(motion),
-        extractor=TRUTH,
+        extractor=TRUTH_NAME,
         **{name: tuple(map(float, values)) for name, values in series.items()},
     )
 
 
-def _energy_db(story: Story, take: Take) -> NDArray[np.floating]:
+def _energy_db(story: FilmPlan, take: ShotPlan) -> NDArray[np.floating]:
     frames = story.sound.reshape(-1, SAMPLES_PER_FRAME)[take.frames.start : take.frames.stop].astype(np.float64)
     # Digital silence has no level in dB; one step of 16 bits is the floor. A tenth of a dB is all that a reader needs.
     level: NDArray[np.float64] = np.maximum(np.sqrt((frames**2).mean(axis=1)), 2.0**-15)
     return np.asarray(np.round(20 * np.log10(level), 1))
 
 
-def _shifted(voice: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
+def _shift_frames(voice: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
     shifted = np.zeros_like(voice)
     if frames >= 0:
         shifted[frames:] = voice[: len(voice) - frames]
@@ -125,13 +127,13 @@ def _shifted(voice: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
     return shifted
 
 
-def _annotation(story: Story, take: Take, head: Head, clip_id: str) -> Annotation:
-    run, said = run_of(story.seed), _base(identity(head.identity), speaking=head.speech is not None)
-    planned = (*head.planned, *rests(head.planned, len(take.frames)))
+def _annotation(story: FilmPlan, take: ShotPlan, head: CastMember, clip_id: str) -> Annotation:
+    run, said = truth_run(story.seed), _base(random_identity(head.identity), speaking=head.speech is not None)
+    planned = (*head.actions, *rest_phases(head.actions, len(take.frames)))
     phases = sorted_phases(_phase(i, one) for i, one in enumerate(planned))
     return Annotation(
         annotation_id=annotation_id(
-            clip_id=clip_id, layer="gold", run_id=run.run_id, sample_index=None, said=said, phases=phases
+            clip_id=clip_id, layer="gold", run_id=run.run_id, sample_index=None, base=said, phases=phases
         ),
         vocab_version=vocab.VOCAB_VERSION,
         clip_id=clip_id,
@@ -144,7 +146,7 @@ def _annotation(story: Story, take: Take, head: Head, clip_id: str) -> Annotatio
     )
 
 
-def _phase(index: int, planned: Planned) -> Phase:
+def _phase(index: int, planned: PlannedAction) -> Phase:
     return Phase(
         phase_id=f"p{index}",
         track=planned.track,
@@ -153,10 +155,10 @@ def _phase(index: int, planned: Planned) -> Phase:
         start_sigma_us=0,
         end_sigma_us=0,
         action=planned.action,
-        text=text_of(planned),
-        body_parts=PARTS[planned.track],
+        text=action_text(planned),
+        body_parts=TRACK_BODY_PARTS[planned.track],
         laterality=planned.laterality,
-        kind=KINDS.get(planned.action, "action"),
+        kind=ACTION_KINDS.get(planned.action, "action"),
         amplitude=planned.amplitude,
         speed=planned.speed,
         repetitions=planned.repetitions,
@@ -166,21 +168,21 @@ def _phase(index: int, planned: Planned) -> Phase:
     )
 
 
-def text_of(planned: Planned) -> str:
+def action_text(planned: PlannedAction) -> str:
     """The phase in plain words, e.g. 'nods twice, slightly, quickly'."""
-    said = VERBS[planned.action].format(side=planned.laterality)
+    said = ACTION_PHRASES[planned.action].format(side=planned.laterality)
     if planned.repetitions > 1:
-        said += f" {TIMES[planned.repetitions]}"
-    manner = [SIZES.get(planned.amplitude), PACES.get(planned.speed)]
+        said += f" {REPETITION_WORDS[planned.repetitions]}"
+    manner = [AMPLITUDE_WORDS.get(planned.amplitude), SPEED_WORDS.get(planned.speed)]
     return ", ".join([said, *filter(None, manner)])
 
 
-def _base(who: Identity, *, speaking: bool) -> Base:
-    look = f"a drawn person with {who.look.hair} hair"
+def _base(puppet: Identity, *, speaking: bool) -> Base:
+    look = f"a drawn person with {puppet.appearance.hair} hair"
     scene = "a plain coloured wall"
     doing = "speaks" if speaking else "is silent"
     return Base(
-        text=f"A drawn person with {who.look.hair} hair {doing} in front of {scene}, seen from the chest up.",
+        text=f"A drawn person with {puppet.appearance.hair} hair {doing} in front of {scene}, seen from the chest up.",
         subject=look,
         framing="head_shoulders",
         scene=scene,

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from xsheet.demo.film.sounds import FLOOR_DB, SAMPLE_HZ, SPEECH_DB, Floats, gain, noise
+from xsheet.demo.film.sounds import FLOOR_DB, SAMPLE_HZ, SPEECH_DB, Floats, db_to_gain, room_noise
 from xsheet.schemas.time import Span
 
 STEP_US = 10_000
-STEPS = 4  # in a frame
+STEPS_PER_FRAME = 4  # in a frame
 STEP_SAMPLES = 160
 
 
@@ -70,9 +70,19 @@ _CONSONANTS = (
     _Consonant(6, 0, 0.55, 0.0, 0.0, 1500, 500, 360, 1200, 2700, 0.2, 0.1),  # l
     _Consonant(6, 0, 0.50, 0.0, 0.0, 1500, 500, 300, 700, 2200, 0.1, -1.0),  # w
 )
-_NEUTRAL = (0.0, 0.0, 1500.0, 500.0, 500.0, 1500.0, 2500.0, 0.0, 0.0)  # the tracks between phrases, in column order
+_NEUTRAL_TRACKS = (
+    0.0,
+    0.0,
+    1500.0,
+    500.0,
+    500.0,
+    1500.0,
+    2500.0,
+    0.0,
+    0.0,
+)  # the tracks between phrases, in column order
 _VOICE, _HISS, _NOISE_HZ, _SPREAD_HZ, _F1, _F2, _F3, _OPEN, _WIDE = range(9)
-_EASE_STEPS = np.array((3, 1, 1, 1, 5, 5, 5, 7, 7))  # per column; bursts stay sharp
+_SMOOTHING_STEPS = np.array((3, 1, 1, 1, 5, 5, 5, 7, 7))  # per column; bursts stay sharp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +90,9 @@ class Voice:
     """A speaker."""
 
     pitch_hz: float
-    tract: float  # factor on all formants: about 1 for men, 1.15 for women, 1.25 for children
+    formant_scale: float  # factor on all formants: about 1 for men, 1.15 for women, 1.25 for children
     syllable_hz: float  # pace within a phrase
-    breath: float  # loudness of the breath in the voice, against the folds
+    breathiness: float  # loudness of the breath in the voice, against the folds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,39 +113,41 @@ class _Syllable(NamedTuple):
     consonant: _Consonant
     vowel: _Vowel
     stress: float  # about 1; moves loudness, pitch and jaw
-    late: float  # 0 at the start of its phrase .. 1 at the end
+    phrase_position: float  # 0 at the start of its phrase .. 1 at the end
 
 
-def draw_voice(rng: Generator) -> Voice:
+def random_voice(rng: Generator) -> Voice:
     """A speaker at random; high voices have short tracts."""
     height = rng.uniform(0, 1)
     return Voice(
         pitch_hz=float(95 * 2 ** (1.25 * height) * rng.uniform(0.93, 1.07)),
-        tract=float(0.95 + 0.25 * height + rng.uniform(-0.04, 0.04)),
+        formant_scale=float(0.95 + 0.25 * height + rng.uniform(-0.04, 0.04)),
         syllable_hz=float(rng.uniform(3.7, 5.0)),
-        breath=float(rng.uniform(0.02, 0.08)),
+        breathiness=float(rng.uniform(0.02, 0.08)),
     )
 
 
-def speak(rng: Generator, frames: int, *, voice: Voice | None = None) -> Speech:
+def synthesise_speech(rng: Generator, frames: int, *, voice: Voice | None = None) -> Speech:
     """Phrases of 1-3 s with pauses of 0.2-0.8 s between them; a clip too short for a syllable stays silent."""
-    voice = voice or draw_voice(rng)
-    syllables = _plan(rng, frames * STEPS, voice)
-    tracks = _tracks(syllables, frames * STEPS)
-    sound = _leveled(_utter(rng, tracks, _pitch(rng, syllables, len(tracks), voice), voice), syllables)
-    shown = tracks[STEPS // 2 :: STEPS]
+    voice = voice or random_voice(rng)
+    syllables = _plan_syllables(rng, frames * STEPS_PER_FRAME, voice)
+    tracks = _articulation_tracks(syllables, frames * STEPS_PER_FRAME)
+    sound = _normalise_level(
+        _synthesise(rng, tracks, _pitch_contour(rng, syllables, len(tracks), voice), voice), syllables
+    )
+    shown = tracks[STEPS_PER_FRAME // 2 :: STEPS_PER_FRAME]
     spans = tuple(Span(s.start * STEP_US, s.end * STEP_US) for s in syllables)
     return Speech(
-        sound=sound + noise(rng, frames, level_db=FLOOR_DB),
+        sound=sound + room_noise(rng, frames, level_db=FLOOR_DB),
         mouth_open=np.clip(shown[:, _OPEN], 0, 1).astype(np.float32),
         mouth_wide=np.clip(shown[:, _WIDE], -1, 1).astype(np.float32),
         voiced=shown[:, _VOICE] > 0.2,
         syllables=spans,
-        pauses=_gaps(spans, frames * STEPS * STEP_US),
+        pauses=_gaps(spans, frames * STEPS_PER_FRAME * STEP_US),
     )
 
 
-def _plan(rng: Generator, steps: int, voice: Voice) -> list[_Syllable]:
+def _plan_syllables(rng: Generator, steps: int, voice: Voice) -> list[_Syllable]:
     """Syllables in order, contiguous within a phrase; the last one ends 80 ms before the clip does."""
     syllables: list[_Syllable] = []
     at = int(rng.integers(8, 40))
@@ -155,9 +167,9 @@ def _plan(rng: Generator, steps: int, voice: Voice) -> list[_Syllable]:
         at += int(rng.integers(20, 81))
 
 
-def _tracks(syllables: list[_Syllable], steps: int) -> NDArray[np.float64]:
+def _articulation_tracks(syllables: list[_Syllable], steps: int) -> NDArray[np.float64]:
     """(steps, 9): what the mouth and throat do, eased; columns as in _NEUTRAL."""
-    tracks = np.tile(np.array(_NEUTRAL), (steps, 1))
+    tracks = np.tile(np.array(_NEUTRAL_TRACKS), (steps, 1))
     for s in syllables:
         c, v = s.consonant, s.vowel
         opened = s.start + c.hold
@@ -165,43 +177,45 @@ def _tracks(syllables: list[_Syllable], steps: int) -> NDArray[np.float64]:
         place = (c.noise_hz, c.spread_hz, c.f1, c.f2, c.f3, c.open, c.wide)
         tracks[s.start : opened] = (c.voice, c.hiss, *place)
         tracks[opened:sung] = (0.0, c.burst, *place)
-        loud = s.stress * (1.0 - 0.25 * s.late)
+        loud = s.stress * (1.0 - 0.25 * s.phrase_position)
         tracks[sung : s.end] = (loud, 0.0, c.noise_hz, c.spread_hz, v.f1, v.f2, v.f3, v.open * s.stress, v.wide)
-    for column, width in enumerate(_EASE_STEPS):
-        tracks[:, column] = _eased(tracks[:, column], int(width))
+    for column, width in enumerate(_SMOOTHING_STEPS):
+        tracks[:, column] = _smooth(tracks[:, column], int(width))
     return tracks
 
 
-def _eased(track: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+def _smooth(track: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     """Convolved with a symmetric bell of `width` steps, which delays nothing; the ends are held."""
     bell = np.hanning(width + 2)[1:-1]
     return np.convolve(np.pad(track, width // 2, mode="edge"), bell / bell.sum(), mode="valid").astype(np.float64)
 
 
-def _pitch(rng: Generator, syllables: list[_Syllable], steps: int, voice: Voice) -> NDArray[np.float64]:
+def _pitch_contour(rng: Generator, syllables: list[_Syllable], steps: int, voice: Voice) -> NDArray[np.float64]:
     """(steps,) Hz: falling over a phrase, raised by stress, with the slow wander of a living voice."""
     tune = np.ones(steps)
     for s in syllables:
-        tune[s.start : s.end] = (1.12 - 0.28 * s.late) * (1 + 0.7 * (s.stress - 1))
-    wander = 1 + 0.1 * _eased(rng.standard_normal(steps), 9)
-    return voice.pitch_hz * _eased(tune, 15) * wander
+        tune[s.start : s.end] = (1.12 - 0.28 * s.phrase_position) * (1 + 0.7 * (s.stress - 1))
+    wander = 1 + 0.1 * _smooth(rng.standard_normal(steps), 9)
+    return voice.pitch_hz * _smooth(tune, 15) * wander
 
 
-def _utter(rng: Generator, tracks: NDArray[np.float64], pitch_hz: NDArray[np.float64], voice: Voice) -> Floats:
+def _synthesise(rng: Generator, tracks: NDArray[np.float64], pitch_hz: NDArray[np.float64], voice: Voice) -> Floats:
     """(160 steps,) The two sources, folds and hiss, each through its own filter, which changes every 10 ms."""
     size = len(tracks) * STEP_SAMPLES
     at = (np.arange(size, dtype=np.float32) + 0.5) / STEP_SAMPLES - 0.5
     grid = np.arange(len(tracks))
     white = rng.standard_normal(size, dtype=np.float32)
     phase = np.cumsum(np.interp(at, grid, pitch_hz)) / SAMPLE_HZ
-    folds = _pulses(rng, phase) * np.float32((SAMPLE_HZ / voice.pitch_hz) ** 0.5) + voice.breath * white
+    folds = _glottal_pulses(rng, phase) * np.float32((SAMPLE_HZ / voice.pitch_hz) ** 0.5) + voice.breathiness * white
     folds *= np.interp(at, grid, tracks[:, _VOICE]).astype(np.float32)
     hiss = white * np.interp(at, grid, tracks[:, _HISS]).astype(np.float32)
-    spectrum = _windows(folds) * _throat(tracks, voice) + _windows(hiss) * _teeth(tracks)
+    spectrum = _windowed_spectra(folds) * _vocal_tract_response(tracks, voice) + _windowed_spectra(
+        hiss
+    ) * _fricative_response(tracks)
     return _overlap_add(np.fft.irfft(spectrum, 4 * STEP_SAMPLES).astype(np.float32), size)
 
 
-def _pulses(rng: Generator, phase: NDArray[np.float64]) -> Floats:
+def _glottal_pulses(rng: Generator, phase: NDArray[np.float64]) -> Floats:
     """(samples,) one pulse per cycle, with 0.7 % jitter and 6 % shimmer, shared between the two nearest samples."""
     cycles = np.arange(1, int(phase[-1]))
     where = np.interp(cycles + rng.normal(0, 0.007, len(cycles)), phase, np.arange(len(phase)))
@@ -213,7 +227,7 @@ def _pulses(rng: Generator, phase: NDArray[np.float64]) -> Floats:
     return (early + late)[: len(phase)].astype(np.float32)
 
 
-def _windows(sound: NDArray[np.floating]) -> NDArray[np.complex64]:
+def _windowed_spectra(sound: NDArray[np.floating]) -> NDArray[np.complex64]:
     """(steps, 321) spectra of bells of 20 ms centred on the steps; the bells sum to 1."""
     padded = np.pad(sound, STEP_SAMPLES // 2)
     cut = np.lib.stride_tricks.sliding_window_view(padded, 2 * STEP_SAMPLES)[::STEP_SAMPLES]
@@ -229,12 +243,12 @@ def _overlap_add(pieces: Floats, size: int) -> Floats:
     return total.ravel()[STEP_SAMPLES // 2 :][:size]
 
 
-def _throat(tracks: NDArray[np.float64], voice: Voice) -> NDArray[np.complex64]:
+def _vocal_tract_response(tracks: NDArray[np.float64], voice: Voice) -> NDArray[np.complex64]:
     """(steps, 321) five formants in cascade, and the slope of the folds (-12 dB an octave) and lips (+6 dB)."""
     hz = np.linspace(0, SAMPLE_HZ / 2, 2 * STEP_SAMPLES + 1, dtype=np.float32)
     response = np.ones((len(tracks), len(hz)), np.complex64)
     high = np.broadcast_to(np.array((3500.0, 4500.0)), (len(tracks), 2))
-    formants = voice.tract * np.concatenate([tracks[:, [_F1, _F2, _F3]], high], axis=1)
+    formants = voice.formant_scale * np.concatenate([tracks[:, [_F1, _F2, _F3]], high], axis=1)
     for centre, width in zip(formants.T.astype(np.float32), (70.0, 90.0, 140.0, 220.0, 300.0), strict=True):
         x = hz / centre[:, None]
         response *= 1 - x * x + 1j * (width / centre[:, None]) * x
@@ -242,19 +256,21 @@ def _throat(tracks: NDArray[np.float64], voice: Voice) -> NDArray[np.complex64]:
     return slope / response
 
 
-def _teeth(tracks: NDArray[np.float64]) -> Floats:
+def _fricative_response(tracks: NDArray[np.float64]) -> Floats:
     """(steps, 321) one broad hill where the noise of the consonant is strongest."""
     hz = np.linspace(0, SAMPLE_HZ / 2, 2 * STEP_SAMPLES + 1, dtype=np.float32)
     away = (hz - tracks[:, [_NOISE_HZ]]) / tracks[:, [_SPREAD_HZ]]
     return np.exp(-0.5 * away * away).astype(np.float32)
 
 
-def _leveled(sound: Floats, syllables: list[_Syllable]) -> Floats:
+def _normalise_level(sound: Floats, syllables: list[_Syllable]) -> Floats:
     """Scaled to the speech level over its syllables; less where a peak would pass -1 dBFS."""
     if not syllables:
         return sound
     spoken = np.concatenate([sound[s.start * STEP_SAMPLES : s.end * STEP_SAMPLES] for s in syllables])
-    return sound * np.float32(min(gain(SPEECH_DB) / np.sqrt(np.mean(spoken**2)), gain(-1) / np.abs(sound).max()))
+    return sound * np.float32(
+        min(db_to_gain(SPEECH_DB) / np.sqrt(np.mean(spoken**2)), db_to_gain(-1) / np.abs(sound).max())
+    )
 
 
 def _gaps(spans: tuple[Span, ...], end_us: int) -> tuple[Span, ...]:

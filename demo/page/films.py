@@ -8,43 +8,43 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from xsheet.audit.report.filmstrips import data_uri, jpeg_of
+from xsheet.audit.report.filmstrips import encode_jpeg, jpeg_data_uri
 from xsheet.curate.media.audio import Samples
 from xsheet.curate.media.image import Rgb
 from xsheet.curate.media.reader import open_media
-from xsheet.curate.media.writer import Compression, write_clip
+from xsheet.curate.media.writer import ClipEncodingSettings, write_clip
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
 
 STILL_PX, FRAME_PX, VIDEO_PX = 192, 112, 320
 """Heights, in pixels: of the one picture of a film, of a frame in a row, of a video."""
-ROW = 8
+FRAMES_PER_STRIP = 8
 """Frames in a row."""
-_VIDEO = Compression(crf=27, key_frame_every=25)  # some 100 kB for 5 s of a puppet
+_VIDEO = ClipEncodingSettings(crf=27, keyframe_interval_frames=25)  # some 100 kB for 5 s of a puppet
 _FRAME_US = frame_start_us(1, CLIP_RATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Video:
+class EmbeddedVideo:
     """A film as a page carries it."""
 
-    source: str
+    data_uri: str
     poster: str  # what is seen before it plays
 
 
-def still(media: Path, middles_us: Sequence[int]) -> str:
+def film_still(media: Path, shot_centres_us: Sequence[int]) -> str:
     """A film in one square picture: a slice of each of its takes, side by side, and of each half of a wide one."""
-    pictures = [picture for at_us in middles_us for picture in _halves(_frame_at(media, at_us))]
-    return data_uri(jpeg_of(np.concatenate([_slice(one, len(pictures)) for one in pictures], axis=1)))
+    pictures = [picture for at_us in shot_centres_us for picture in _halves(_frame_at(media, at_us))]
+    return jpeg_data_uri(encode_jpeg(np.concatenate([_slice(one, len(pictures)) for one in pictures], axis=1)))
 
 
-def frames(media: Path) -> str:
+def frame_strip(media: Path) -> str:
     """Frames evenly over a film, side by side."""
     shown, _ = _read(media, FRAME_PX)
-    chosen = np.linspace(0, len(shown) - 1, ROW).round().astype(int)
-    return data_uri(jpeg_of(np.concatenate([shown[k] for k in chosen], axis=1)))
+    chosen = np.linspace(0, len(shown) - 1, FRAMES_PER_STRIP).round().astype(int)
+    return jpeg_data_uri(encode_jpeg(np.concatenate([shown[k] for k in chosen], axis=1)))
 
 
-def video(*media: Path, scratch: Path) -> Video:
+def embed_video(*media: Path, scratch: Path) -> EmbeddedVideo:
     """A film with its sound; several ones of the same length side by side, with the sound of the first.
 
     `scratch` is a folder for the file that is made on the way.
@@ -52,9 +52,9 @@ def video(*media: Path, scratch: Path) -> Video:
     films = [_read(one, VIDEO_PX) for one in media]
     beside = [np.concatenate(pictures, axis=1) for pictures in zip(*(shown for shown, _ in films), strict=True)]
     made = scratch / f"{media[-1].stem}.mp4"
-    write_clip(made, frames=beside, sound=films[0][1], how=_VIDEO)
+    write_clip(made, frames=beside, sound=films[0][1], encoding=_VIDEO)
     source = "data:video/mp4;base64," + base64.b64encode(made.read_bytes()).decode()
-    return Video(source=source, poster=data_uri(jpeg_of(beside[len(beside) // 2])))
+    return EmbeddedVideo(data_uri=source, poster=jpeg_data_uri(encode_jpeg(beside[len(beside) // 2])))
 
 
 def _read(media: Path, height_px: int) -> tuple[list[Rgb], Samples | None]:
@@ -74,8 +74,8 @@ def _halves(rgb: Rgb) -> list[Rgb]:
     return [rgb] if width < 2 * height else [rgb[:, :height], rgb[:, -height:]]
 
 
-def _slice(rgb: Rgb, of: int) -> Rgb:
+def _slice(rgb: Rgb, count: int) -> Rgb:
     """The middle of a picture, an n-th of the still's width."""
     small = np.asarray(cv2.resize(rgb, (STILL_PX, STILL_PX), interpolation=cv2.INTER_AREA), np.uint8)
-    width = STILL_PX // of
+    width = STILL_PX // count
     return small[:, (STILL_PX - width) // 2 :][:, :width]

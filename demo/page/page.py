@@ -13,22 +13,22 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from xsheet.audit.agreement.bootstrap import Estimate
-from xsheet.audit.report.axis import seconds, words
-from xsheet.audit.report.charts import Whisker, whisker
-from xsheet.audit.report.summary import percent
-from xsheet.curate.report.wording import lasting, printable
-from xsheet.demo.page.expected_vs_actual import End
+from xsheet.audit.agreement.bootstrap import IntervalEstimate
+from xsheet.audit.report.axis import format_seconds, readable
+from xsheet.audit.report.charts import Whisker, build_whisker
+from xsheet.audit.report.summary import format_percent
+from xsheet.curate.report.wording import format_duration, printable
+from xsheet.demo.page.expected_vs_actual import Disposition
 from xsheet.demo.page.losses import loss_plot
-from xsheet.demo.page.report_data import Tale
+from xsheet.demo.page.report_data import DemoReport
 from xsheet.schemas.tables import write_text
 from xsheet.train.evaluate.evaluate import Evaluation
 from xsheet.train.evaluate.scores import PhaseScore
 
-_ENDS: Mapping[End, str] = {
+_DISPOSITION_TITLES: Mapping[Disposition, str] = {
     "kept": "Kept as they are", "mended": "Kept, after the fault was taken out", "dropped": "Dropped",
 }  # fmt: skip
-_SHARES = (
+_UNIT_METRICS = (
     "class right",
     "hit (H@S)",
     "mouth r",
@@ -39,7 +39,7 @@ _SHARES = (
     "not recast: class right",
 )
 """Measures between 0 and 1, which can be drawn on one line."""
-_WORDS = {
+_METRIC_LABELS = {
     "class right": "the right action there",
     "hit (H@S)": "the action appears",
     "tIoU of hits": "overlap in time, of hits",
@@ -58,11 +58,11 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class MeasuredValue:
     """A number of the evaluation, its place between 0 and 1 where it has one, and the ceiling as its limit."""
 
     name: str
-    drawn: str
+    generated: str
     bounds: str
     ceiling: str
     count: int
@@ -70,7 +70,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Class:
+class ActionClassRow:
     """One sort of planted action."""
 
     name: str
@@ -78,59 +78,80 @@ class Class:
     planted: int
 
 
-def write_page(tale: Tale, file: Path) -> None:
+def write_page(report: DemoReport, file: Path) -> None:
     """Write the page, atomically; the same tale gives the same bytes."""
-    learned, trust = tale.learned, tale.trust
+    learned, trust = report.training, report.audit
     evaluation = None if learned is None else learned.evaluation
-    text = _environment().get_template("page.html").render(
-        tale=tale,
-        films=[(title, [film for film in tale.films if film.fate.end == end]) for end, title in _ENDS.items()],
-        as_planned=sum(film.fate.as_planned for film in tale.films),
-        clips=sum(film.fate.kept for film in tale.films),
-        planted=() if trust is None else classes(trust.planted),
-        plot=None if learned is None else loss_plot(learned.courses),
-        measured=() if evaluation is None else tuple(measured(evaluation)),
-        total_s=sum(tale.seconds.values()),
-    )  # fmt: skip
+    text = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            tale=report,
+            films=[
+                (title, [film for film in report.films if film.outcome.disposition == end])
+                for end, title in _DISPOSITION_TITLES.items()
+            ],
+            as_planned=sum(film.outcome.as_expected for film in report.films),
+            clips=sum(film.outcome.clips for film in report.films),
+            planted=() if trust is None else action_class_rows(trust.planted_actions),
+            plot=None if learned is None else loss_plot(learned.loss_histories),
+            measured=() if evaluation is None else tuple(measured_values(evaluation)),
+            total_s=sum(report.seconds.values()),
+        )
+    )
     write_text(file, text)
 
 
-def classes(planted: Sequence[PhaseScore]) -> list[Class]:
+def action_class_rows(planted: Sequence[PhaseScore]) -> list[ActionClassRow]:
     """Planted actions by class, the most frequent first; sides together."""
-    asked = Counter(one.action.partition(" ")[0] for one in planted)
-    found = Counter(one.action.partition(" ")[0] for one in planted if one.hit)
-    return [Class(name=words(name), found=found[name], planted=count) for name, count in asked.most_common()]
+    asked = Counter(one.requested_action.partition(" ")[0] for one in planted)
+    found = Counter(one.requested_action.partition(" ")[0] for one in planted if one.hit)
+    return [
+        ActionClassRow(name=readable(name), found=found[name], planted=count) for name, count in asked.most_common()
+    ]
 
 
-def measured(evaluation: Evaluation) -> Iterator[Measured]:
+def measured_values(evaluation: Evaluation) -> Iterator[MeasuredValue]:
     """The numbers of an evaluation."""
-    for name, (drawn, best) in evaluation.numbers().items():
+    for name, (drawn, best) in evaluation.summary().items():
         if drawn is None:
             continue
-        place = Estimate(drawn.mean, drawn.low, drawn.high) if name in _SHARES else Estimate(None, None, None)
-        yield Measured(
-            name=_WORDS.get(name, name),
-            drawn=f"{drawn.mean:.2f}",
+        place = (
+            IntervalEstimate(drawn.mean, drawn.low, drawn.high)
+            if name in _UNIT_METRICS
+            else IntervalEstimate(None, None, None)
+        )
+        yield MeasuredValue(
+            name=_METRIC_LABELS.get(name, name),
+            generated=f"{drawn.mean:.2f}",
             bounds=f"{drawn.low:.2f} to {drawn.high:.2f}",
             ceiling="" if best is None else f"{best.mean:.2f}",
             count=drawn.count,
-            whisker=whisker(place, limit=None if best is None else best.mean),
+            whisker=build_whisker(place, limit=None if best is None else best.mean),
         )
 
 
 def _environment() -> Environment:
     """Templates of the package: every value is escaped, and one that is not there is an error."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_plain, trim_blocks=True, loader=FunctionLoader(_template)
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_escape_controls,
+        trim_blocks=True,
+        loader=FunctionLoader(_template),
     )
     environment.filters |= {
-        "seconds": seconds, "words": words, "percent": percent, "count": "{:,}".format, "lasting": lasting,
-    }  # fmt: skip
-    environment.globals["css"] = Markup("".join(_resource(part, "page.css") for part in _LOOKS))
+        "seconds": format_seconds,
+        "words": readable,
+        "percent": format_percent,
+        "count": "{:,}".format,
+        "lasting": format_duration,
+    }
+    environment.globals["css"] = Markup("".join(_resource(part, "page.css") for part in _STYLE_PACKAGES))
     return environment
 
 
-_LOOKS = ("xsheet.curate.report", "xsheet.audit.report", "xsheet.demo.page")
+_STYLE_PACKAGES = ("xsheet.curate.report", "xsheet.audit.report", "xsheet.demo.page")
 """Whose styles the page wears: those of the other two pages, and what it adds."""
 
 
@@ -143,6 +164,6 @@ def _resource(package: str, name: str) -> str:
     return (files(package) / name).read_text(encoding="utf-8")
 
 
-def _plain(value: object) -> object:
+def _escape_controls(value: object) -> object:
     """Of every value, before it is escaped: escaping alone lets controls through."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -7,98 +7,118 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from xsheet.audit.report.criteria import GateView, gate_view
-from xsheet.curate.report.applied_limits import judging_limits, reason_order
-from xsheet.curate.report.charts import Step, candidate_steps, picture_steps
-from xsheet.demo.held_out_samples import Unseen
-from xsheet.demo.page.expected_vs_actual import End, Fate, fates
-from xsheet.demo.page.films import still
-from xsheet.demo.page.losses import Course, read_course
-from xsheet.demo.page.timelines import Card, clip_card, found_of_planted, sample_cards
+from xsheet.audit.report.criteria import GateSection, build_gate_section
+from xsheet.curate.report.applied_limits import limits_of_verdicts, reason_order
+from xsheet.curate.report.charts import FunnelStep, candidate_funnel_steps, video_funnel_steps
+from xsheet.demo.held_out_samples import HeldOutSamples
+from xsheet.demo.page.expected_vs_actual import Disposition, FilmOutcome, film_outcomes
+from xsheet.demo.page.films import film_still
+from xsheet.demo.page.losses import LossHistory, read_loss_history
+from xsheet.demo.page.timelines import TimelineCard, clip_card, sample_cards, score_planted_actions
 from xsheet.train.evaluate.evaluate import Evaluation
 from xsheet.train.evaluate.scores import PhaseScore
-from xsheet.workflow import STAGES, Walked
+from xsheet.workflow import TRAIN_STAGES, WorkflowResult
 
-SHOWN = 28
+MAX_STILLS = 28
 """Films that ended alike, at the most; each costs a decode and 8 kB of page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Film:
+class FilmReport:
     """A film that came in."""
 
-    fate: Fate
+    outcome: FilmOutcome
     still: str | None  # source of a picture; None behind the first SHOWN that ended alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trust:
+class AuditSummary:
     """What the audit said."""
 
-    gate: GateView
+    gate: GateSection
     accepted: int
-    refused: Mapping[str, int]
-    planted: tuple[PhaseScore, ...]  # every planted action of an accepted clip, and what was found of it
+    rejected: Mapping[str, int]
+    planted_actions: tuple[PhaseScore, ...]  # every planted action of an accepted clip, and what was found of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Learned:
+class TrainingSummary:
     """What training came to."""
 
-    courses: tuple[Course, ...]
+    loss_histories: tuple[LossHistory, ...]
     clips: Mapping[str, int]  # by split
-    samples: tuple[Card, ...]
+    samples: tuple[TimelineCard, ...]
     evaluation: Evaluation | None  # None: nothing was held out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tale:
+class DemoReport:
     """The whole of it; None where the path ended before."""
 
-    films: tuple[Film, ...]
-    funnel: tuple[tuple[Step, ...], tuple[Step, ...]]  # files to candidates, candidates to clips
-    sheet: Card | None = None
-    trust: Trust | None = None
-    learned: Learned | None = None
+    films: tuple[FilmReport, ...]
+    funnel: tuple[tuple[FunnelStep, ...], tuple[FunnelStep, ...]]  # files to candidates, candidates to clips
+    timeline: TimelineCard | None = None
+    audit: AuditSummary | None = None
+    training: TrainingSummary | None = None
     seconds: Mapping[str, float]  # by step, of all runs
-    again: tuple[tuple[str, str], ...] = ()  # what to do next: a command, and what it does
+    next_commands: tuple[tuple[str, str], ...] = ()  # what to do next: a command, and what it does
 
 
-def gather(corpus: Path, walked: Walked, unseen: Unseen | None, *, samples: Path, seconds: Mapping[str, float]) -> Tale:
+def collect_report(
+    corpus: Path,
+    workflow: WorkflowResult,
+    held_out_samples: HeldOutSamples | None,
+    *,
+    samples: Path,
+    seconds: Mapping[str, float],
+) -> DemoReport:
     """Read, decode and count; `samples` is the folder of the unseen films, `seconds` what each step took."""
-    folder, accepted = walked.set_folder, walked.accepted
+    folder, accepted = workflow.set_folder, workflow.acceptance
     layer = None if accepted is None else accepted.layer
-    order = reason_order(judging_limits(folder))
+    order = reason_order(limits_of_verdicts(folder))
     with tempfile.TemporaryDirectory(prefix="xsheet-page-") as scratch:
-        return Tale(
-            films=tuple(_films(fates(folder, corpus))),
-            funnel=(tuple(picture_steps(walked.funnel)), tuple(candidate_steps(walked.funnel, order))),
-            sheet=None if layer is None else clip_card(folder, layer, corpus, Path(scratch)),
-            trust=None if accepted is None else Trust(
-                gate=gate_view(accepted.audited),
-                accepted=accepted.accepted,
-                refused=accepted.refused,
-                planted=() if layer is None else tuple(found_of_planted(folder, layer, corpus)),
+        return DemoReport(
+            films=tuple(_film_reports(film_outcomes(folder, corpus))),
+            funnel=(tuple(video_funnel_steps(workflow.funnel)), tuple(candidate_funnel_steps(workflow.funnel, order))),
+            timeline=None if layer is None else clip_card(folder, layer, corpus, Path(scratch)),
+            audit=None
+            if accepted is None
+            else AuditSummary(
+                gate=build_gate_section(accepted.audit),
+                accepted=accepted.accepted_count,
+                rejected=accepted.rejection_counts,
+                planted_actions=() if layer is None else tuple(score_planted_actions(folder, layer, corpus)),
             ),
-            learned=None if walked.trained is None else Learned(
-                courses=tuple(c for name in STAGES if (c := read_course(walked.trained.folder / name)) is not None),
-                clips={name: part.clips for name, part in walked.trained.split.parts.items()},
-                samples=() if unseen is None else tuple(sample_cards(unseen, samples, Path(scratch))),
-                evaluation=None if unseen is None else unseen.evaluation,
+            training=None
+            if workflow.training is None
+            else TrainingSummary(
+                loss_histories=tuple(
+                    c
+                    for name in TRAIN_STAGES
+                    if (c := read_loss_history(workflow.training.run_folder / name)) is not None
+                ),
+                clips={name: part.clips for name, part in workflow.training.split.totals.items()},
+                samples=()
+                if held_out_samples is None
+                else tuple(sample_cards(held_out_samples, samples, Path(scratch))),
+                evaluation=None if held_out_samples is None else held_out_samples.evaluation,
             ),
             seconds=dict(seconds),
-            again=_again(corpus.parent, walked),
-        )  # fmt: skip
+            next_commands=_next_commands(corpus.parent, workflow),
+        )
 
 
-def _films(all_fates: Sequence[Fate]) -> Iterator[Film]:
-    seen = Counter[End]()
-    for fate in all_fates:
-        seen[fate.end] += 1
-        yield Film(fate=fate, still=still(fate.media, fate.middles_us) if seen[fate.end] <= SHOWN else None)
+def _film_reports(outcomes: Sequence[FilmOutcome]) -> Iterator[FilmReport]:
+    seen = Counter[Disposition]()
+    for fate in outcomes:
+        seen[fate.disposition] += 1
+        yield FilmReport(
+            outcome=fate,
+            still=film_still(fate.media, fate.shot_centres_us) if seen[fate.disposition] <= MAX_STILLS else None,
+        )
 
 
-def _again(out: Path, walked: Walked) -> tuple[tuple[str, str], ...]:
+def _next_commands(out: Path, walked: WorkflowResult) -> tuple[tuple[str, str], ...]:
     folder = quote(str(walked.set_folder))
     return (
         ("xsheet run VIDEOS --out my-set", "the same path over films of your own"),
@@ -108,7 +128,7 @@ def _again(out: Path, walked: Walked) -> tuple[tuple[str, str], ...]:
         ),
         (f"xsheet audit review {folder}", "look at the sheets and mend them; what you change is a layer of its own"),
         (
-            f"xsheet train run {folder} --out longer --set data.batch=8 --set compute.micro_batch=8",
+            f"xsheet train run {folder} --out longer --set data.batch=8 --set compute.micro_batch_size=8",
             "both stages with all steps of the preset",
         ),
         (f"xsheet demo --out {quote(str(out))}-60 --clips 60", "more films, a better model, more minutes"),

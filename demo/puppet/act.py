@@ -16,30 +16,30 @@ from numpy.typing import NDArray
 
 from xsheet.demo.film.voice import Speech
 from xsheet.demo.puppet.pose import Motion
-from xsheet.demo.puppet.script import FPS, MANNERS, Planned
+from xsheet.demo.puppet.script import ACTION_STYLES, FPS, PlannedAction
 from xsheet.schemas.time import CLIP_RATE, Span, frames_in
 
 Floats = NDArray[np.float64]
-Key = tuple[float, float]  # instant in frames, displacement from rest; the velocity is zero at every key
+Keyframe = tuple[float, float]  # instant in frames, displacement from rest; the velocity is zero at every key
 
-FADE = 0.9  # each repetition is a little smaller than the one before
-WAVE_RAISE = 0.85  # the hand waves below head height
-_NOD: tuple[Key, ...] = ((0.45, 1.0), (1.0, 0.0))  # one cycle, as shares of its length and of the peak
-_SWING: tuple[Key, ...] = ((0.25, 1.0), (0.75, -1.0))
+REPETITION_DECAY = 0.9  # each repetition is a little smaller than the one before
+WAVE_ARM_RAISE = 0.85  # the hand waves below head height
+_NOD: tuple[Keyframe, ...] = ((0.45, 1.0), (1.0, 0.0))  # one cycle, as shares of its length and of the peak
+_SWING: tuple[Keyframe, ...] = ((0.25, 1.0), (0.75, -1.0))
 # How shut the eyes are in each frame of an ordinary blink; 16 a minute (Bentivoglio et al., 1997), 80 to 160 ms each.
 _BLINKS = ((1.0, 0.5), (0.7, 1.0, 0.4), (0.6, 1.0, 1.0, 0.4))
 _BLINK_GAP_S = 3.75
 _DRIFT = {"yaw_deg": 0.6, "pitch_deg": 0.5, "roll_deg": 0.4, "shift_x": 0.003, "shift_y": 0.002, "torso_lean_x": 0.02}
 
 
-def curves(
-    planned: Iterable[Planned], frames: int, *, speech: Speech | None = None, rng: Generator | None = None
+def motion_curves(
+    actions: Iterable[PlannedAction], frames: int, *, speech: Speech | None = None, rng: Generator | None = None
 ) -> Motion:
     """The motion of a clip: the plan, the mouth of the speech, and a natural background drawn from `rng`.
 
     Without `rng` all that neither acts nor speaks stands still. ValueError where the speech has another length.
     """
-    planned = sorted(planned, key=lambda p: p.span)
+    actions = sorted(actions, key=lambda p: p.span)
     motion = Motion.rest(frames)
     if speech and len(speech.mouth_open) != frames:
         raise ValueError(f"expected speech of {frames} frames, got {len(speech.mouth_open)}")
@@ -47,13 +47,13 @@ def curves(
         motion.mouth_open[:] = speech.mouth_open
         motion.mouth_wide[:] = speech.mouth_wide
     if rng:
-        _live(rng, motion, planned)
-    paths: dict[str, list[Key]] = {}
-    for p in planned:
-        for field, path in _keys(p).items():
+        _add_idle_motion(rng, motion, actions)
+    paths: dict[str, list[Keyframe]] = {}
+    for p in actions:
+        for field, path in _keyframes(p).items():
             paths.setdefault(field, []).extend(path)
     for field, path in paths.items():
-        _add(motion, field, _eased(path, frames))
+        _add_to_curve(motion, field, _minimum_jerk(path, frames))
     for curve, least in (
         (motion.mouth_open, 0), (motion.eye_left_open, 0), (motion.eye_right_open, 0),
         (motion.gaze_x, -1), (motion.torso_lean_x, -1),
@@ -62,52 +62,52 @@ def curves(
     return motion
 
 
-def _add(motion: Motion, field: str, more: Floats) -> None:
+def _add_to_curve(motion: Motion, field: str, more: Floats) -> None:
     curve: NDArray[np.float32] = getattr(motion, field)
     curve += more.astype(np.float32)
 
 
-def _keys(planned: Planned) -> dict[str, list[Key]]:
+def _keyframes(planned: PlannedAction) -> dict[str, list[Keyframe]]:
     """For each field of Motion that the action moves, where it stands at which instant; rest moves nothing."""
     if planned.action == "rest":
         return {}
-    manner = MANNERS[planned.action]
-    first, *others = (move.format(side=planned.laterality) for move in manner.moves)
+    manner = ACTION_STYLES[planned.action]
+    first, *others = (move.format(side=planned.laterality) for move in manner.pose_fields)
     at = [planned.frames.start, *(frames_in(Span(0, k.end_us), CLIP_RATE).stop for k in planned.kinematics)]
     peak = planned.peak
-    match manner.shape:
+    match manner.profile:
         case "nod":
-            paths = {first: _cycles(at[0], at[1], planned, _NOD)}
+            paths = {first: _cycle_keyframes(at[0], at[1], planned, _NOD)}
         case "swing":
-            paths = {first: _cycles(at[0], at[1], planned, _SWING)}
+            paths = {first: _cycle_keyframes(at[0], at[1], planned, _SWING)}
         case "wave":
-            hand = _cycles(at[1], at[2], planned, _SWING)
-            paths = {first: _path(at, (0, WAVE_RAISE, WAVE_RAISE, 0)), others[0]: hand}
+            hand = _cycle_keyframes(at[1], at[2], planned, _SWING)
+            paths = {first: _pair_keyframes(at, (0, WAVE_ARM_RAISE, WAVE_ARM_RAISE, 0)), others[0]: hand}
         case "raise":
-            paths = {first: _path(at, (0, peak))}
+            paths = {first: _pair_keyframes(at, (0, peak))}
         case "lower":
-            paths = {first: _path(at, (peak, 0))}
+            paths = {first: _pair_keyframes(at, (peak, 0))}
         case "hold":
-            paths = {field: _path(at, (0, peak, peak, 0)) for field in (first, *others)}
+            paths = {field: _pair_keyframes(at, (0, peak, peak, 0)) for field in (first, *others)}
     return paths
 
 
-def _path(at: Sequence[float], values: Sequence[float]) -> list[Key]:
+def _pair_keyframes(at: Sequence[float], values: Sequence[float]) -> list[Keyframe]:
     return list(zip(at, values, strict=True))
 
 
-def _cycles(start: int, end: int, planned: Planned, cycle: Sequence[Key]) -> list[Key]:
+def _cycle_keyframes(start: int, end: int, planned: PlannedAction, cycle: Sequence[Keyframe]) -> list[Keyframe]:
     """The keys of all repetitions between two instants, each a little smaller than the one before."""
     length = (end - start) / planned.repetitions
     turns = [
-        (start + length * (n + at), planned.peak * FADE**n * share)
+        (start + length * (n + at), planned.peak * REPETITION_DECAY**n * share)
         for n in range(planned.repetitions)
         for at, share in cycle
     ]
     return [(start, 0.0), *(key for key in turns if key[0] < end - 0.5), (end, 0.0)]
 
 
-def _eased(path: Sequence[Key], frames: int) -> Floats:
+def _minimum_jerk(path: Sequence[Keyframe], frames: int) -> Floats:
     """(frames,) minimum jerk from key to key, seen in the middle of each frame; the ends are held."""
     times, values = np.array(path, dtype=np.float64).T
     now = np.arange(frames) + 0.5
@@ -117,19 +117,21 @@ def _eased(path: Sequence[Key], frames: int) -> Floats:
     return eased
 
 
-def _live(rng: Generator, motion: Motion, planned: Sequence[Planned]) -> None:
+def _add_idle_motion(rng: Generator, motion: Motion, planned: Sequence[PlannedAction]) -> None:
     """Adds the background: head and trunk drift below a degree, the eyes dart and blink, speech dips the head."""
     seconds = (np.arange(len(motion)) + 0.5) / FPS
     for field, size in _DRIFT.items():
         hz, turn = rng.uniform(0.05, 0.3, 3), rng.uniform(0, 2 * np.pi, 3)
-        _add(motion, field, size / 3 * np.sin(2 * np.pi * hz * seconds[:, None] + turn).sum(axis=1))
+        _add_to_curve(motion, field, size / 3 * np.sin(2 * np.pi * hz * seconds[:, None] + turn).sum(axis=1))
     darts = np.cumsum(rng.uniform(0.4, 1.5, 1 + int(seconds[-1] / 0.4)))
     for field in ("gaze_x", "gaze_y"):
-        _add(motion, field, rng.uniform(-0.05, 0.05, len(darts) + 1)[np.searchsorted(darts, seconds)])
-    _add(motion, "pitch_deg", -0.6 * np.convolve(motion.mouth_open, np.hanning(11) / 5, mode="same")[: len(motion)])
+        _add_to_curve(motion, field, rng.uniform(-0.05, 0.05, len(darts) + 1)[np.searchsorted(darts, seconds)])
+    _add_to_curve(
+        motion, "pitch_deg", -0.6 * np.convolve(motion.mouth_open, np.hanning(11) / 5, mode="same")[: len(motion)]
+    )
     shut = _blinks(rng, len(motion), [p.frames for p in planned if p.action == "blink_long"])
-    _add(motion, "eye_left_open", -shut)
-    _add(motion, "eye_right_open", -shut)
+    _add_to_curve(motion, "eye_left_open", -shut)
+    _add_to_curve(motion, "eye_right_open", -shut)
 
 
 def _blinks(rng: Generator, frames: int, long_ones: Sequence[range]) -> Floats:

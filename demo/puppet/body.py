@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xsheet.demo.puppet.canvas import Picture, View, fill, ribbon, rounded
-from xsheet.demo.puppet.identity import Identity, Look, Shape, shade
+from xsheet.demo.puppet.canvas import Picture, Projection, fill, smooth_polygon, stroke_outline
+from xsheet.demo.puppet.identity import Appearance, BodyProportions, Identity, shade
 from xsheet.demo.puppet.pose import Pose
 from xsheet.demo.puppet.skull import Points
 
@@ -42,7 +42,7 @@ _PALM = np.array(((-0.2, -0.06), (-0.34, 0.35), (-0.33, 0.8), (0.0, 0.9), (0.34,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Arm:
+class ArmJoints:
     """Joints of one arm, (3,) each."""
 
     shoulder: Points
@@ -50,7 +50,7 @@ class Arm:
     wrist: Points
 
 
-def carry(points: Points, pose: Pose, *, forward: float = 1.0) -> Points:
+def apply_lean(points: Points, pose: Pose, *, forward: float = 1.0) -> Points:
     """Points of the upper body where the trunk's sway and lean bring them; `forward` is their share of the lean."""
     angle = np.radians(6.0 * pose.torso_lean_x)
     across, up = points[..., 0] - _HIP[0], points[..., 1] - _HIP[1]
@@ -59,7 +59,7 @@ def carry(points: Points, pose: Pose, *, forward: float = 1.0) -> Points:
     return np.stack((x, y - 0.35 * forward * pose.lean, points[..., 2] + _LEAN_Z * forward * pose.lean), -1)
 
 
-def arm(shape: Shape, pose: Pose, side: str) -> Arm:
+def arm_joints(shape: BodyProportions, pose: Pose, side: str) -> ArmJoints:
     """The joints of the `side` ("left" or "right", the own one) arm."""
     sign, raised, wave_deg = (
         (1, pose.arm_left_raise, pose.hand_left_wave)
@@ -75,30 +75,30 @@ def arm(shape: Shape, pose: Pose, side: str) -> Arm:
     fore = np.array((0.0, -np.cos(fold), np.sin(fold)))
     fore = np.array((np.sin(swing) * abs(fore[1]) + 0.04, np.cos(swing) * fore[1], fore[2]))
     wrist = elbow + FOREARM * fore / np.linalg.norm(fore)
-    joints = carry(np.stack((shoulder, elbow, wrist)) * (sign, 1, 1), pose, forward=0.6)
-    return Arm(shoulder=joints[0], elbow=joints[1], wrist=joints[2])
+    joints = apply_lean(np.stack((shoulder, elbow, wrist)) * (sign, 1, 1), pose, forward=0.6)
+    return ArmJoints(shoulder=joints[0], elbow=joints[1], wrist=joints[2])
 
 
-def paint_trunk(picture: Picture, view: View, identity: Identity, pose: Pose) -> None:
+def paint_trunk(picture: Picture, view: Projection, identity: Identity, pose: Pose) -> None:
     """Neck and clothes."""
-    look, wide = identity.look, np.array((identity.shape.shoulder_width, 1.0))
+    look, wide = identity.appearance, np.array((identity.proportions.shoulder_width, 1.0))
     half = _TRUNK[:, :2] * wide + np.stack((np.zeros(len(_TRUNK)), 0.45 * pose.shoulder_raise * _TRUNK[:, 2]), -1)
     outline = np.concatenate((half, half[::-1] * (-1, 1)))
     skin = shade(look.skin, 0.9)
     neck = np.array(((0.5, -0.5), (0.46, -1.3), (0.62, -1.8), (0.0, -2.2), (-0.62, -1.8), (-0.46, -1.3), (-0.5, -0.5)))
-    fill(picture, rounded(_flat(view, outline, pose), 1), look.clothes)
-    fill(picture, rounded(_flat(view, neck, pose)), skin)
+    fill(picture, smooth_polygon(_project_outline(view, outline, pose), 1), look.clothes)
+    fill(picture, smooth_polygon(_project_outline(view, neck, pose)), skin)
     shadow = np.array(((0.47, -0.7), (0.44, -1.32), (0.0, -1.62), (-0.44, -1.32), (-0.47, -0.7)))
-    fill(picture, rounded(_flat(view, shadow, pose)), shade(look.skin, 0.7))
+    fill(picture, smooth_polygon(_project_outline(view, shadow, pose)), shade(look.skin, 0.7))
     _collar(picture, view, look, pose)
 
 
-def paint_arm(picture: Picture, view: View, identity: Identity, pose: Pose, side: str) -> None:
+def paint_arm(picture: Picture, view: Projection, identity: Identity, pose: Pose, side: str) -> None:
     """One arm and its hand, the palm to the camera when the arm is up."""
-    look, joints = identity.look, arm(identity.shape, pose, side)
+    look, joints = identity.appearance, arm_joints(identity.proportions, pose, side)
     raised = pose.arm_left_raise if side == "left" else pose.arm_right_raise
     shoulder, elbow, wrist = view.project(np.stack((joints.shoulder, joints.elbow, joints.wrist)))
-    near = [_near(view, joint) for joint in (joints.shoulder, joints.elbow, joints.wrist)]
+    near = [_pixels_per_unit(view, joint) for joint in (joints.shoulder, joints.elbow, joints.wrist)]
     edge, cloth = shade(look.clothes, 0.72), shade(look.clothes, 0.94)
     fore, fore_edge = (cloth, edge) if look.long_sleeves else (look.skin, shade(look.skin, 0.75))
     _limb(picture, (shoulder, elbow), (0.74 * near[0], 0.62 * near[1]), (cloth, edge))
@@ -110,11 +110,11 @@ def paint_arm(picture: Picture, view: View, identity: Identity, pose: Pose, side
     _hand(picture, wrist, wrist - elbow, near[2] * (1 if side == "left" else -1), raised, look)
 
 
-def _flat(view: View, outline: Points, pose: Pose) -> Points:
-    return view.project(carry(np.column_stack((outline, np.full(len(outline), -0.2))), pose, forward=0.6))
+def _project_outline(view: Projection, outline: Points, pose: Pose) -> Points:
+    return view.project(apply_lean(np.column_stack((outline, np.full(len(outline), -0.2))), pose, forward=0.6))
 
 
-def _near(view: View, joint: Points) -> float:
+def _pixels_per_unit(view: Projection, joint: Points) -> float:
     """Pixels per head unit at a joint."""
     pair = view.project(np.stack((joint, joint + np.array((1.0, 0.0, 0.0)))))
     return float(pair[1, 0] - pair[0, 0])
@@ -143,7 +143,7 @@ def _capsule(a: Points, b: Points, radius_a: float, radius_b: float) -> Points:
     return np.concatenate((cap(b, radius_b, heading), cap(a, radius_a, heading + np.pi)))
 
 
-def _hand(picture: Picture, wrist: Points, along: Points, unit: float, raised: float, look: Look) -> None:
+def _hand(picture: Picture, wrist: Points, along: Points, unit: float, raised: float, look: Appearance) -> None:
     """An open hand that continues the forearm; `unit` is negative for the own right hand, whose thumb is mirrored."""
     # A forearm that points at the camera has no direction on the picture: the hand then turns upwards.
     up = np.array((0.0, -1.0))
@@ -164,15 +164,15 @@ def _hand(picture: Picture, wrist: Points, along: Points, unit: float, raised: f
             radius = 0.5 * width[0] * abs(unit) * grow
             fill(picture, _capsule(ends[0], ends[1], radius * 1.06, radius * 0.9), tone)
         centre = _PALM.mean(0)
-        fill(picture, rounded(place(centre * (1 - size) + _PALM * size)), tone)
+        fill(picture, smooth_polygon(place(centre * (1 - size) + _PALM * size)), tone)
     for base, tip, _ in _FINGERS[1:]:
         crease = place(base + np.array(((-0.02,), (0.35,))) * (tip - base) + np.array((0.083, 0.0)))
-        fill(picture, ribbon(crease, 0.022 * abs(unit)), edge)
+        fill(picture, stroke_outline(crease, 0.022 * abs(unit)), edge)
 
 
-def _collar(picture: Picture, view: View, look: Look, pose: Pose) -> None:
+def _collar(picture: Picture, view: Projection, look: Appearance, pose: Pose) -> None:
     def place(outline: list[tuple[float, float]]) -> Points:
-        return _flat(view, np.array(outline), pose)
+        return _project_outline(view, np.array(outline), pose)
 
     if look.top == "shirt":
         for sign in (1, -1):
@@ -183,8 +183,12 @@ def _collar(picture: Picture, view: View, look: Look, pose: Pose) -> None:
     arc = np.linspace(-1, 1, 13)
     depth = 2.12 if look.top == "tee" else 2.02
     line = np.stack((0.68 * arc, -depth + (depth - 1.62) * np.abs(arc) ** 2.2), -1)
-    width = (0.13 if look.top == "tee" else 0.26) * _near(view, np.array((0.0, -2.0, 0.0)))
-    fill(picture, ribbon(_flat(view, line, pose), width), look.collar)
+    width = (0.13 if look.top == "tee" else 0.26) * _pixels_per_unit(view, np.array((0.0, -2.0, 0.0)))
+    fill(picture, stroke_outline(_project_outline(view, line, pose), width), look.collar)
     if look.top == "hoodie":
         for x in (-0.2, 0.2):
-            fill(picture, ribbon(place([(x, -2.1), (x * 1.1, -2.5), (x * 1.05, -2.9)]), width * 0.25), (240, 238, 232))
+            fill(
+                picture,
+                stroke_outline(place([(x, -2.1), (x * 1.1, -2.5), (x * 1.05, -2.9)]), width * 0.25),
+                (240, 238, 232),
+            )

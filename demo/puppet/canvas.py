@@ -18,7 +18,7 @@ _CAMERA_DISTANCE = 16.0  # head units; an ordinary portrait lens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class Projection:
     """Where the puppet's origin lies in the picture and how large its unit is, in pixels."""
 
     centre_x: float
@@ -42,7 +42,7 @@ def fill_all(picture: Picture, polygons: Sequence[Points], colour: Colour | int)
     cv2.fillPoly(picture, corners, colour, lineType=cv2.LINE_AA, shift=_SHIFT)
 
 
-def ribbon(line: Points, width: Points | float) -> Points:
+def stroke_outline(line: Points, width: Points | float) -> Points:
     """(2N, 2) outline of a stroke along (N, 2) points; `width` may differ from point to point."""
     along = np.asarray(np.gradient(line, axis=0))
     across = np.stack((-along[:, 1], along[:, 0]), -1)
@@ -50,26 +50,26 @@ def ribbon(line: Points, width: Points | float) -> Points:
     return np.concatenate((line + across, (line - across)[::-1]))
 
 
-def rounded(polygon: Points, rounds: int = 2) -> Points:
+def smooth_polygon(polygon: Points, iterations: int = 2) -> Points:
     """The closed polygon with its corners cut `rounds` times (Chaikin), close to a quadratic spline."""
-    for _ in range(rounds):
+    for _ in range(iterations):
         following = np.roll(polygon, -1, axis=0)
         polygon = np.stack((0.75 * polygon + 0.25 * following, 0.25 * polygon + 0.75 * following), 1).reshape(-1, 2)
     return polygon
 
 
-def disc(centre: Points, radius: float, sides: int = 20) -> Points:
+def circle_polygon(centre: Points, radius: float, sides: int = 20) -> Points:
     """(sides, 2) circle about a (2,) point."""
     turn = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     return centre + radius * np.stack((np.cos(turn), np.sin(turn)), -1)
 
 
-def hull(points: Points) -> Points:
+def convex_hull(points: Points) -> Points:
     """(M, 2) convex hull of (N, 2) points."""
     return np.asarray(cv2.convexHull(points.astype(np.float32)), np.float32)[:, 0]
 
 
-def overlap(a: Points, b: Points) -> Points:
+def convex_intersection(a: Points, b: Points) -> Points:
     """(M, 2) intersection of two convex polygons; M = 0 when they are apart."""
-    _, shared = cv2.intersectConvexConvex(hull(a), hull(b))
+    _, shared = cv2.intersectConvexConvex(convex_hull(a), convex_hull(b))
     return np.empty((0, 2), np.float32) if shared is None else np.asarray(shared, np.float32).reshape(-1, 2)

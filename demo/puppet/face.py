@@ -5,50 +5,61 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.demo.puppet.canvas import Picture, View, disc, fill, fill_all, hull, overlap, ribbon
-from xsheet.demo.puppet.hair import CAP_COLUMNS, CAP_ROWS, CUTS
-from xsheet.demo.puppet.identity import Colour, Identity, Look, blend, shade
-from xsheet.demo.puppet.light import Tint, cast, lit_skin
+from xsheet.demo.puppet.canvas import (
+    Picture,
+    Projection,
+    circle_polygon,
+    convex_hull,
+    convex_intersection,
+    fill,
+    fill_all,
+    stroke_outline,
+)
+from xsheet.demo.puppet.hair import CAP_COLUMNS, CAP_ROWS, HAIR_STYLES
+from xsheet.demo.puppet.identity import Appearance, Colour, Identity, blend, shade
+from xsheet.demo.puppet.light import SkinTint, apply_light, shade_skin
 from xsheet.demo.puppet.skull import Points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Posed:
+class PosedHead:
     """One posed head: each part in space and on the picture, and pixels per head unit at the face."""
 
-    space: dict[str, Points]  # (N, 3)
-    flat: dict[str, Points]  # (N, 2)
+    points_3d: dict[str, Points]  # (N, 3)
+    points_2d: dict[str, Points]  # (N, 2)
     unit: float
 
     @classmethod
-    def seen(cls, space: dict[str, Points], view: View) -> "Posed":
+    def project(cls, space: dict[str, Points], view: Projection) -> "PosedHead":
         """The head as the view shows it."""
         names, stops = list(space), np.cumsum([len(points) for points in space.values()])
         flat = np.split(view.project(np.concatenate(list(space.values()))), stops[:-1])
         left, right = space["iris_left"][0], space["iris_right"][0]
         pair = view.project(np.stack((left, right)))
         scale = float(np.linalg.norm(pair[0] - pair[1]) / max(float(np.linalg.norm((left - right)[:2])), 1e-6))
-        return cls(space=space, flat=dict(zip(names, flat, strict=True)), unit=scale)
+        return cls(points_3d=space, points_2d=dict(zip(names, flat, strict=True)), unit=scale)
 
 
-def paint_mane(picture: Picture, head: Posed, identity: Identity) -> None:
+def paint_mane(picture: Picture, head: PosedHead, identity: Identity) -> None:
     """The hair behind face, neck and shoulders."""
-    cut, colour = CUTS[identity.look.hair], shade(identity.look.hair_colour, 0.82)
-    knot = head.flat["mane"][-16:]
-    if cut.length:
-        fill(picture, head.flat["mane"][:-16], colour)
-    if cut.knot:
-        fill(picture, knot, shade(identity.look.hair_colour, 0.95))
+    cut, colour = HAIR_STYLES[identity.appearance.hair], shade(identity.appearance.hair_colour, 0.82)
+    knot = head.points_2d["mane"][-16:]
+    if cut.mane_length:
+        fill(picture, head.points_2d["mane"][:-16], colour)
+    if cut.bun_radius:
+        fill(picture, knot, shade(identity.appearance.hair_colour, 0.95))
 
 
-def paint_head(picture: Picture, head: Posed, identity: Identity, tint: Tint) -> None:
+def paint_head(picture: Picture, head: PosedHead, identity: Identity, tint: SkinTint) -> None:
     """Everything of the head but the mane; `tint` is the (ROWS * COLUMNS, 3) colour factor of the skin."""
-    look, flat = identity.look, head.flat
+    look, flat = identity.appearance, head.points_2d
     far, near = (
-        ("left", "right") if head.space["iris_left"][0, 2] < head.space["iris_right"][0, 2] else ("right", "left")
+        ("left", "right")
+        if head.points_3d["iris_left"][0, 2] < head.points_3d["iris_right"][0, 2]
+        else ("right", "left")
     )
     _ear(picture, head, far, look.skin)
-    outline, cells = hull(flat["skin"]), _cap_cells(flat["cap"])
+    outline, cells = convex_hull(flat["skin"]), _cap_cells(flat["cap"])
     fill(picture, outline, look.skin)
     _fill_rows(picture, cells, look.hair_colour)
     if look.hair != "shaved":
@@ -60,8 +71,8 @@ def paint_head(picture: Picture, head: Posed, identity: Identity, tint: Tint) ->
     mask = np.zeros(picture.shape[:2], np.uint8)
     fill(mask, outline, 255)
     _fill_rows(mask, cells, 255)
-    colour, weight = lit_skin(head.space["skin"], identity.scene, tint)
-    cast(picture, mask, flat["skin"], colour, weight)
+    colour, weight = shade_skin(head.points_3d["skin"], identity.scene, tint)
+    apply_light(picture, mask, flat["skin"], colour, weight)
     _ear(picture, head, near, shade(look.skin, float(np.average(colour[:, 0], weights=weight))))
     brows = blend(look.hair_colour, (24, 18, 18), 0.55)
     for side in ("left", "right"):
@@ -73,7 +84,7 @@ def paint_head(picture: Picture, head: Posed, identity: Identity, tint: Tint) ->
         _glasses(picture, head)
 
 
-def skin_tint(identity: Identity, rest_skin: Points) -> Tint:
+def skin_tint(identity: Identity, rest_skin: Points) -> SkinTint:
     """(ROWS * COLUMNS, 3) colour factor of each point of the skin: flushed cheeks, deeper sockets, the beard."""
     x, y, z = rest_skin.T
     tint = np.ones((len(rest_skin), 3), np.float32)
@@ -86,11 +97,13 @@ def skin_tint(identity: Identity, rest_skin: Points) -> Tint:
     sockets = np.exp(-((((np.abs(x) - 0.3) / 0.2) ** 2) + ((y - 0.05) / 0.11) ** 2))
     stain(0.45 * cheeks, (1.0, 0.82, 0.8))
     stain(0.6 * sockets, (0.88, 0.82, 0.82))
-    strength = {"none": 0.0, "stubble": 0.3, "full": 0.66}[identity.look.beard]
+    strength = {"none": 0.0, "stubble": 0.3, "full": 0.66}[identity.appearance.beard]
     edge = -0.5 - 0.12 * np.cos(np.pi * np.clip(x / 0.7, -1, 1)) + 0.5 * np.clip(np.abs(x) - 0.42, 0, 1) * 2.2
     beard = np.clip((edge - y) / 0.08, 0, 1)
     beard *= 1 - 0.85 * np.exp(-((x / 0.2) ** 4) - ((y + 0.67) / 0.06) ** 2)
-    hair = tuple(h / s for h, s in zip(shade(identity.look.hair_colour, 1.1), identity.look.skin, strict=True))
+    hair = tuple(
+        h / s for h, s in zip(shade(identity.appearance.hair_colour, 1.1), identity.appearance.skin, strict=True)
+    )
     stain(strength * beard, (hair[0], hair[1], hair[2]))
     return tint
 
@@ -121,55 +134,65 @@ def _sheen(cap: Points, light: tuple[float, float, float], width: float) -> Poin
     row = cap.reshape(CAP_ROWS, CAP_COLUMNS, 2)[CAP_ROWS * 6 // 10]
     towards = round(CAP_COLUMNS * (0.5 + 0.7 * float(np.arctan2(light[0], light[2])) / (2 * np.pi)))
     band = row[towards - 7 : towards + 8]
-    return ribbon(band, width * np.sin(np.pi * np.linspace(0.02, 0.98, len(band))))
+    return stroke_outline(band, width * np.sin(np.pi * np.linspace(0.02, 0.98, len(band))))
 
 
-def _ear(picture: Picture, head: Posed, side: str, skin: Colour) -> None:
-    fill(picture, head.flat[f"ear_{side}"], shade(skin, 0.93))
-    fill(picture, head.flat[f"ear_inside_{side}"], shade(skin, 0.8))
+def _ear(picture: Picture, head: PosedHead, side: str, skin: Colour) -> None:
+    fill(picture, head.points_2d[f"ear_{side}"], shade(skin, 0.93))
+    fill(picture, head.points_2d[f"ear_inside_{side}"], shade(skin, 0.8))
 
 
-def _eye(picture: Picture, head: Posed, side: str, look: Look) -> None:
-    upper, lower = head.flat[f"lid_{side}"], head.flat[f"under_{side}"]
-    unit, centre = head.unit, head.flat[f"iris_{side}"][0]
+def _eye(picture: Picture, head: PosedHead, side: str, look: Appearance) -> None:
+    upper, lower = head.points_2d[f"lid_{side}"], head.points_2d[f"under_{side}"]
+    unit, centre = head.unit, head.points_2d[f"iris_{side}"][0]
     opening = np.concatenate((upper, lower[::-1]))
     dark = (38, 28, 28)
     taper = np.sin(np.pi * np.linspace(0.08, 0.96, len(upper)))
-    fill(picture, ribbon(head.flat[f"crease_{side}"][1:-1], 0.018 * unit * taper[1:-1]), shade(look.skin, 0.72))
-    lash = ribbon(upper, unit * (0.012 + 0.034 * taper))
+    fill(
+        picture,
+        stroke_outline(head.points_2d[f"crease_{side}"][1:-1], 0.018 * unit * taper[1:-1]),
+        shade(look.skin, 0.72),
+    )
+    lash = stroke_outline(upper, unit * (0.012 + 0.034 * taper))
     if np.linalg.norm(upper - lower, axis=1).max() < 0.03 * unit:
         fill(picture, lash, dark)
         return
     fill(picture, opening, (244, 242, 238))
-    _fill_part(picture, opening, disc(centre, 0.088 * unit), shade(look.iris, 0.6))
-    _fill_part(picture, opening, disc(centre, 0.072 * unit), look.iris)
-    _fill_part(picture, opening, disc(centre, 0.04 * unit), (18, 14, 16))
-    _fill_part(picture, opening, disc(centre + np.array((0.028, -0.03)) * unit, 0.02 * unit, 10), (255, 255, 255))
+    _fill_clipped(picture, opening, circle_polygon(centre, 0.088 * unit), shade(look.iris, 0.6))
+    _fill_clipped(picture, opening, circle_polygon(centre, 0.072 * unit), look.iris)
+    _fill_clipped(picture, opening, circle_polygon(centre, 0.04 * unit), (18, 14, 16))
+    _fill_clipped(
+        picture, opening, circle_polygon(centre + np.array((0.028, -0.03)) * unit, 0.02 * unit, 10), (255, 255, 255)
+    )
     fill(picture, lash, dark)
-    fill(picture, ribbon(lower, unit * 0.012 * taper), blend(dark, (150, 100, 90), 0.5))
+    fill(picture, stroke_outline(lower, unit * 0.012 * taper), blend(dark, (150, 100, 90), 0.5))
 
 
-def _fill_part(picture: Picture, opening: Points, polygon: Points, colour: Colour) -> None:
+def _fill_clipped(picture: Picture, opening: Points, polygon: Points, colour: Colour) -> None:
     """Fill what of a convex polygon lies in a convex opening."""
-    shared = overlap(opening, polygon)
+    shared = convex_intersection(opening, polygon)
     if len(shared) > 2:
         fill(picture, shared, colour)
 
 
-def _nose(picture: Picture, head: Posed, skin: Colour) -> None:
-    unit, bridge = head.unit, head.flat["nose_bridge"]
+def _nose(picture: Picture, head: PosedHead, skin: Colour) -> None:
+    unit, bridge = head.unit, head.points_2d["nose_bridge"]
     pale = blend(skin, (255, 255, 255), 0.22)
-    fill(picture, ribbon(bridge, 0.035 * unit * np.sin(np.pi * np.linspace(0.15, 0.95, len(bridge)))), pale)
-    fill(picture, head.flat["nose_glint"], pale)
-    fill(picture, head.flat["nose_base"], shade(skin, 0.74))
+    fill(picture, stroke_outline(bridge, 0.035 * unit * np.sin(np.pi * np.linspace(0.15, 0.95, len(bridge)))), pale)
+    fill(picture, head.points_2d["nose_glint"], pale)
+    fill(picture, head.points_2d["nose_base"], shade(skin, 0.74))
     for side in ("left", "right"):
-        wing = head.flat[f"wing_{side}"]
-        fill(picture, ribbon(wing, 0.024 * unit * np.sin(np.pi * np.linspace(0.1, 0.9, len(wing)))), shade(skin, 0.66))
-        fill(picture, head.flat[f"nostril_{side}"], shade(skin, 0.34))
+        wing = head.points_2d[f"wing_{side}"]
+        fill(
+            picture,
+            stroke_outline(wing, 0.024 * unit * np.sin(np.pi * np.linspace(0.1, 0.9, len(wing)))),
+            shade(skin, 0.66),
+        )
+        fill(picture, head.points_2d[f"nostril_{side}"], shade(skin, 0.34))
 
 
-def _mouth(picture: Picture, head: Posed, lips: Colour) -> None:
-    over, top, bottom, under = (head.flat[f"lip_{name}"] for name in ("over", "top", "bottom", "under"))
+def _mouth(picture: Picture, head: PosedHead, lips: Colour) -> None:
+    over, top, bottom, under = (head.points_2d[f"lip_{name}"] for name in ("over", "top", "bottom", "under"))
     gap = bottom - top
     depth = np.maximum(np.linalg.norm(gap, axis=1, keepdims=True), 1e-6)
     fill(picture, np.concatenate((top, bottom[::-1])), (58, 18, 24))
@@ -181,13 +204,13 @@ def _mouth(picture: Picture, head: Posed, lips: Colour) -> None:
     fill(picture, np.concatenate((over, top[::-1])), shade(lips, 0.88))
     fill(picture, np.concatenate((bottom, under[::-1])), lips)
     edge = np.sin(np.pi * np.linspace(0.05, 0.95, len(top)))
-    fill(picture, ribbon(top, 0.018 * head.unit * edge), shade(lips, 0.5))
+    fill(picture, stroke_outline(top, 0.018 * head.unit * edge), shade(lips, 0.5))
 
 
-def _glasses(picture: Picture, head: Posed) -> None:
+def _glasses(picture: Picture, head: PosedHead) -> None:
     frame, width = (44, 40, 44), 0.035 * head.unit
     for side in ("left", "right"):
-        rim = head.flat[f"lens_{side}"]
-        fill(picture, ribbon(np.concatenate((rim, rim[:2])), width), frame)
-    left, right = head.flat["lens_left"], head.flat["lens_right"]
-    fill(picture, ribbon(np.stack((left[9], right[1])), width), frame)
+        rim = head.points_2d[f"lens_{side}"]
+        fill(picture, stroke_outline(np.concatenate((rim, rim[:2])), width), frame)
+    left, right = head.points_2d["lens_left"], head.points_2d["lens_right"]
+    fill(picture, stroke_outline(np.stack((left[9], right[1])), width), frame)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.demo.puppet.hair import cap, mane
-from xsheet.demo.puppet.identity import Identity, Shape
+from xsheet.demo.puppet.hair import hair_cap, hair_mane
+from xsheet.demo.puppet.identity import BodyProportions, Identity
 from xsheet.demo.puppet.pose import Pose
-from xsheet.demo.puppet.skull import CHIN, CROWN, Floats, Points, on_face, on_skull
+from xsheet.demo.puppet.skull import CHIN, CROWN, Floats, Points, face_points, skull_points
 
 ROWS, COLUMNS = 44, 64
 NECK_JOINT = np.array((0.0, -0.62, -0.25), np.float32)
@@ -24,10 +24,10 @@ CHIN_SHARE = 0.5
 
 # A drawing shows less depth than a photograph: at true depth MediaPipe measures two thirds of a planted pitch, with a
 # deeper head nine tenths (and a quarter too much yaw).
-_STRETCH = (1.0, 1.0, 1.38)
+_AXIS_SCALE = (1.0, 1.0, 1.38)
 # Each key pose moves one thing as far as it goes; what it displaces is one expression shape.
-_REST = Pose()
-_KEYS = (
+_REST_POSE = Pose()
+_BLENDSHAPE_POSES = (
     Pose(mouth_open=1),
     Pose(mouth_wide=1),
     Pose(mouth_wide=-1),
@@ -46,25 +46,27 @@ class Head:
     """A head at rest and its expressions. `parts` names slices of the vertices; `skin` is a ROWS x COLUMNS grid."""
 
     vertices: NDArray[np.float32]  # (V, 3)
-    shapes: NDArray[np.float32]  # (len(_KEYS), V * 3)
+    blendshapes: NDArray[np.float32]  # (len(_KEYS), V * 3)
     parts: dict[str, slice]
 
-    def posed(self, pose: Pose) -> dict[str, Points]:
+    def posed_parts(self, pose: Pose) -> dict[str, Points]:
         """Vertices (N, 3) of each part with expression and rotation, in head units about the rest origin."""
-        moved = self.vertices + (_weights(pose) @ self.shapes).reshape(-1, 3)
+        moved = self.vertices + (_blendshape_weights(pose) @ self.blendshapes).reshape(-1, 3)
         turned: Points = (moved - NECK_JOINT) @ rotation(pose).T + NECK_JOINT
         return {name: turned[where] for name, where in self.parts.items()}
 
 
-def build(identity: Identity) -> Head:
+def build_head(identity: Identity) -> Head:
     """The head of one identity; some milliseconds."""
-    rest = _parts(identity, _REST)
+    rest = _parts(identity, _REST_POSE)
     stops = np.cumsum([0] + [len(points) for points in rest.values()]).tolist()
-    vertices = np.concatenate(list(rest.values())) * _STRETCH
-    shapes = [np.concatenate(list(_parts(identity, key).values())) * _STRETCH - vertices for key in _KEYS]
+    vertices = np.concatenate(list(rest.values())) * _AXIS_SCALE
+    shapes = [
+        np.concatenate(list(_parts(identity, key).values())) * _AXIS_SCALE - vertices for key in _BLENDSHAPE_POSES
+    ]
     return Head(
         vertices=vertices.astype(np.float32),
-        shapes=np.stack(shapes).reshape(len(_KEYS), -1).astype(np.float32),
+        blendshapes=np.stack(shapes).reshape(len(_BLENDSHAPE_POSES), -1).astype(np.float32),
         parts={name: slice(a, b) for name, a, b in zip(rest, stops[:-1], stops[1:], strict=True)},
     )
 
@@ -79,7 +81,7 @@ def rotation(pose: Pose) -> NDArray[np.float32]:
     return np.asarray(turn @ nod @ tilt, np.float32)
 
 
-def _weights(pose: Pose) -> NDArray[np.float32]:
+def _blendshape_weights(pose: Pose) -> NDArray[np.float32]:
     wide, narrow = max(pose.mouth_wide, 0.0), max(-pose.mouth_wide, 0.0)
     mouth = (pose.mouth_open, wide, narrow, pose.smile)
     brows_and_lids = (pose.brow_raise, pose.frown, 1 - pose.eye_left_open, 1 - pose.eye_right_open)
@@ -87,15 +89,19 @@ def _weights(pose: Pose) -> NDArray[np.float32]:
 
 
 def _parts(identity: Identity, pose: Pose) -> dict[str, Points]:
-    shape, hair = identity.shape, identity.look.hair
-    skin = {"skin": _skin(shape, pose), "cap": cap(shape, hair, identity.look.parting), "mane": mane(shape, hair)}
+    shape, hair = identity.proportions, identity.appearance.hair
+    skin = {
+        "skin": _skin(shape, pose),
+        "cap": hair_cap(shape, hair, identity.appearance.parting),
+        "mane": hair_mane(shape, hair),
+    }
     return skin | _eyes(shape, pose) | _brows(shape, pose) | _nose(shape, pose) | _mouth(shape, pose) | _ears(shape)
 
 
-def _skin(shape: Shape, pose: Pose) -> Points:
+def _skin(shape: BodyProportions, pose: Pose) -> Points:
     y = 0.5 * (CROWN + CHIN) - 0.5 * (CROWN - CHIN) * np.cos(np.linspace(0.04, np.pi - 0.04, ROWS))
     around = np.linspace(-np.pi, np.pi, COLUMNS, endpoint=False)
-    points = on_skull(shape, *np.meshgrid(around, y), raised_cheeks=pose.smile)
+    points = skull_points(shape, *np.meshgrid(around, y), raised_cheeks=pose.smile)
     points[..., 1] -= _jaw(points[..., 1], points[..., 2], pose)
     return points.reshape(-1, 3)
 
@@ -106,7 +112,7 @@ def _jaw(y: Floats, z: Floats, pose: Pose) -> Floats:
     return np.asarray(CHIN_SHARE * JAW_DROP * pose.mouth_open * below * np.clip((z + 0.35) / 0.6, 0, 1))
 
 
-def _eyes(shape: Shape, pose: Pose) -> dict[str, Points]:
+def _eyes(shape: BodyProportions, pose: Pose) -> dict[str, Points]:
     parts: dict[str, Points] = {}
     for side, sign, is_open in (("left", 1, pose.eye_left_open), ("right", -1, pose.eye_right_open)):
         out = np.linspace(-1, 1, 11)  # from the inner to the outer corner
@@ -121,25 +127,25 @@ def _eyes(shape: Shape, pose: Pose) -> dict[str, Points]:
         iris_y = 0.022 + 0.05 * pose.gaze_y
         crease = tilt + shape.eye_size * 0.15 * bow - 0.05 * (1 - is_open)
         parts |= {
-            f"lid_{side}": on_face(shape, x, upper),
-            f"under_{side}": on_face(shape, x, lower),
-            f"crease_{side}": on_face(shape, x, crease),
-            f"iris_{side}": on_face(shape, np.array([iris_x]), np.array([iris_y]), lift=0.02),
+            f"lid_{side}": face_points(shape, x, upper),
+            f"under_{side}": face_points(shape, x, lower),
+            f"crease_{side}": face_points(shape, x, crease),
+            f"iris_{side}": face_points(shape, np.array([iris_x]), np.array([iris_y]), lift=0.02),
             f"lens_{side}": _lens(shape, sign * x0 * 1.04),
         }
     return parts
 
 
-def _lens(shape: Shape, x0: float) -> Points:
+def _lens(shape: BodyProportions, x0: float) -> Points:
     turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     # A rounded rectangle: a superellipse of exponent 3.
     x = 0.25 * np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** 0.67
     y = 0.2 * np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** 0.67 - 0.03
-    flat = float(on_face(shape, np.array([0.12]), np.array([0.05]))[0, 2])
+    flat = float(face_points(shape, np.array([0.12]), np.array([0.05]))[0, 2])
     return np.stack((x0 + x, y, np.full_like(x, flat + 0.03) - 0.12 * np.abs(x0 + x)), -1)
 
 
-def _brows(shape: Shape, pose: Pose) -> dict[str, Points]:
+def _brows(shape: BodyProportions, pose: Pose) -> dict[str, Points]:
     parts: dict[str, Points] = {}
     for side, sign in (("left", 1), ("right", -1)):
         out = np.linspace(0, 1, 8)
@@ -148,37 +154,37 @@ def _brows(shape: Shape, pose: Pose) -> dict[str, Points]:
         y = BROW_Y * shape.brow_height + arch + 0.10 * pose.brow_raise - 0.115 * pose.frown * (1 - 0.8 * out)
         thick = 0.036 * shape.brow_thickness * np.sqrt(np.sin(np.pi * (0.12 + 0.84 * out)))
         edge_y = np.concatenate((y + thick, (y - thick)[::-1]))
-        parts[f"brow_{side}"] = on_face(shape, sign * np.concatenate((x, x[::-1])), edge_y, lift=0.02)
+        parts[f"brow_{side}"] = face_points(shape, sign * np.concatenate((x, x[::-1])), edge_y, lift=0.02)
     return parts
 
 
-def _nose(shape: Shape, pose: Pose) -> dict[str, Points]:
+def _nose(shape: BodyProportions, pose: Pose) -> dict[str, Points]:
     y0, width = NOSE_Y * shape.nose_length, shape.nose_width * (1 + 0.08 * pose.smile)
     turn = np.linspace(0, 2 * np.pi, 8, endpoint=False)
     arc = np.linspace(-1.3, 1.3, 7)
     under = np.linspace(-1, 1, 9)
     middle = 1 - under**2
     # The base of the nose runs back from its tip to the lip, so a head that looks up shows more of it.
-    lip_z = float(on_face(shape, np.zeros(1), np.array([y0 - 0.09]))[0, 2])
-    tip_z = float(on_face(shape, np.zeros(1), np.array([y0 + 0.08]))[0, 2])
+    lip_z = float(face_points(shape, np.zeros(1), np.array([y0 - 0.09]))[0, 2])
+    tip_z = float(face_points(shape, np.zeros(1), np.array([y0 + 0.08]))[0, 2])
     below = np.stack((0.13 * width * under, y0 - 0.03 * middle, lip_z + 0.02 * middle), -1)
     above = np.stack((0.155 * width * under, y0 + 0.05 - 0.035 * middle, lip_z + (tip_z - lip_z) * middle), -1)
     parts: dict[str, Points] = {"nose_base": np.concatenate((below, above[::-1]))}
-    glint = on_face(shape, 0.04 * np.cos(turn), y0 + 0.1 + 0.035 * np.sin(turn), lift=0.01)
-    bridge = on_face(shape, np.zeros(6), np.linspace(y0 + 0.16, -0.02, 6), lift=0.01)
+    glint = face_points(shape, 0.04 * np.cos(turn), y0 + 0.1 + 0.035 * np.sin(turn), lift=0.01)
+    bridge = face_points(shape, np.zeros(6), np.linspace(y0 + 0.16, -0.02, 6), lift=0.01)
     parts |= {"nose_glint": glint, "nose_bridge": bridge}
     for side, sign in (("left", 1), ("right", -1)):
         hole_x = sign * width * (0.075 + 0.038 * np.cos(turn))
         hole_y = y0 + 0.006 + 0.02 * np.sin(turn) - 0.012 * np.cos(turn)
         parts[f"nostril_{side}"] = np.stack((hole_x, hole_y, lip_z + 0.45 * (tip_z - lip_z) + 0 * turn), -1)
         wing_x = sign * width * (0.11 + 0.065 * np.cos(arc))
-        parts[f"wing_{side}"] = on_face(shape, wing_x, y0 + 0.045 + 0.065 * np.sin(arc))
+        parts[f"wing_{side}"] = face_points(shape, wing_x, y0 + 0.045 + 0.065 * np.sin(arc))
     for points in parts.values():
         points[:, 1] *= shape.face_length
     return parts
 
 
-def _mouth(shape: Shape, pose: Pose) -> dict[str, Points]:
+def _mouth(shape: BodyProportions, pose: Pose) -> dict[str, Points]:
     across = np.linspace(-1, 1, 15)  # from the own right corner to the own left one
     middle = 1 - across**2
     half = 0.265 * shape.mouth_width * (1 + 0.27 * pose.mouth_wide + 0.28 * pose.smile - 0.1 * pose.mouth_open)
@@ -199,16 +205,16 @@ def _mouth(shape: Shape, pose: Pose) -> dict[str, Points]:
     pout = -0.06 * min(pose.mouth_wide, 0.0)
     parts: dict[str, Points] = {}
     for name, y in rows.items():
-        parts[name] = on_face(shape, half * across, np.maximum(y, CHIN + 0.06), lift=0.02 + pout)
+        parts[name] = face_points(shape, half * across, np.maximum(y, CHIN + 0.06), lift=0.02 + pout)
         parts[name][:, 1] = y * shape.face_length
     return parts
 
 
-def _ears(shape: Shape) -> dict[str, Points]:
+def _ears(shape: BodyProportions) -> dict[str, Points]:
     turn = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     parts: dict[str, Points] = {}
     for side, sign in (("left", 1), ("right", -1)):
-        root = on_skull(shape, np.array([sign * np.pi * 0.52]), np.array([-0.12]))[0]
+        root = skull_points(shape, np.array([sign * np.pi * 0.52]), np.array([-0.12]))[0]
         out, up = 0.1 * np.cos(turn) * (1 + 0.3 * np.sin(turn)), 0.235 * np.sin(turn)
         for name, size in (("ear", 1.0), ("ear_inside", 0.58)):
             offset = np.stack((sign * (0.04 + size * out), 0.02 + size * up, -0.7 * (0.05 + size * out)), -1)

@@ -10,7 +10,7 @@ Colour = tuple[int, int, int]
 """Red, green, blue, 0..255."""
 Hair = Literal["shaved", "crop", "parted", "quiff", "curls", "bob", "long", "bun"]
 Beard = Literal["none", "stubble", "full"]
-Top = Literal["tee", "shirt", "hoodie"]
+ClothingTop = Literal["tee", "shirt", "hoodie"]
 
 HAIRS: tuple[Hair, ...] = ("crop", "parted", "quiff", "curls", "bob", "long", "bun", "shaved")
 # Stops from the lightest to the darkest human skin; a puppet's tone lies anywhere on the line through them.
@@ -38,7 +38,7 @@ WALLS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
+class BodyProportions:
     """Proportions of head and features, each a factor on an average head unless it says otherwise."""
 
     face_width: float
@@ -60,7 +60,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Appearance:
     """Colours, hair and clothes."""
 
     skin: Colour
@@ -71,7 +71,7 @@ class Look:
     parting: float  # -1 the own right .. 1 the own left
     beard: Beard
     glasses: bool
-    top: Top
+    top: ClothingTop
     clothes: Colour
     collar: Colour
     long_sleeves: bool
@@ -86,9 +86,9 @@ class Scene:
     eye_line: float  # height of the resting eyes below the upper edge, share of the picture's height
     light: tuple[float, float, float]  # unit vector towards the lamp: own left, up, to the camera
     contrast: float  # 0 flat light .. 1 a single lamp
-    level: float  # gain on the whole picture
+    gain: float  # gain on the whole picture
     wall: Colour
-    decor: int  # seed of what hangs on the wall
+    decor_seed: int  # seed of what hangs on the wall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +96,17 @@ class Identity:
     """One puppet."""
 
     seed: int
-    shape: Shape
-    look: Look
+    proportions: BodyProportions
+    appearance: Appearance
     scene: Scene
 
 
-def identity(seed: int) -> Identity:
+def random_identity(seed: int) -> Identity:
     """The puppet of a seed (>= 0): the same on every machine. Neighbouring seeds are unrelated people."""
     rng = np.random.default_rng((0x9E77, seed))
-    return Identity(seed=seed, shape=_shape(rng), look=_look(rng), scene=_scene(rng))
+    return Identity(
+        seed=seed, proportions=_random_proportions(rng), appearance=_random_appearance(rng), scene=_random_scene(rng)
+    )
 
 
 def blend(a: Colour, b: Colour, share: float) -> Colour:
@@ -119,11 +121,11 @@ def shade(colour: Colour, gain: float) -> Colour:
     return red, green, blue
 
 
-def _shape(rng: Generator) -> Shape:
+def _random_proportions(rng: Generator) -> BodyProportions:
     def about(mean: float, spread: float) -> float:
         return float(rng.uniform(mean - spread, mean + spread))
 
-    return Shape(
+    return BodyProportions(
         face_width=about(1.0, 0.06),
         jaw_width=about(1.0, 0.08),
         face_length=about(1.0, 0.04),
@@ -143,21 +145,23 @@ def _shape(rng: Generator) -> Shape:
     )
 
 
-def _look(rng: Generator) -> Look:
+def _random_appearance(rng: Generator) -> Appearance:
     tone = float(rng.uniform(0, 1))
-    skin = _along(SKINS, tone)
-    hair_colour: Colour = _pick(rng, HAIR_COLOURS[: 3 if tone > 0.55 else None])
+    skin = _interpolate_colours(SKINS, tone)
+    hair_colour: Colour = _pick_colour(rng, HAIR_COLOURS[: 3 if tone > 0.55 else None])
     if rng.random() < 0.12:
         hair_colour = GREY_HAIR
     hair = HAIRS[rng.choice(len(HAIRS), p=(0.16, 0.15, 0.13, 0.13, 0.13, 0.14, 0.1, 0.06))]
     short = hair in ("shaved", "crop", "parted", "quiff")
     beards: tuple[Beard, ...] = ("none", "stubble", "full")
-    tops: tuple[Top, ...] = ("tee", "shirt", "hoodie")
-    clothes = _pick(rng, CLOTHES)
-    return Look(
+    tops: tuple[ClothingTop, ...] = ("tee", "shirt", "hoodie")
+    clothes = _pick_colour(rng, CLOTHES)
+    return Appearance(
         skin=skin,
         hair_colour=hair_colour,
-        iris=_pick(rng, ((84, 56, 36), (60, 40, 30)) if tone > 0.5 else ((84, 56, 36), (70, 104, 92), (82, 116, 150))),
+        iris=_pick_colour(
+            rng, ((84, 56, 36), (60, 40, 30)) if tone > 0.5 else ((84, 56, 36), (70, 104, 92), (82, 116, 150))
+        ),
         lips=blend(shade(skin, 0.86), (176, 52, 66), float(rng.uniform(0.3, 0.55))),
         hair=hair,
         parting=float(rng.choice((-1.0, 1.0)) * rng.uniform(0.4, 1.0)),
@@ -170,7 +174,7 @@ def _look(rng: Generator) -> Look:
     )
 
 
-def _scene(rng: Generator) -> Scene:
+def _random_scene(rng: Generator) -> Scene:
     light = np.array((rng.uniform(-0.8, 0.8), rng.uniform(0.25, 0.8), 1.0))
     x, y, z = (float(v) for v in light / np.sqrt(np.sum(light**2)))
     head_share = float(rng.uniform(0.36, 0.5))
@@ -180,17 +184,17 @@ def _scene(rng: Generator) -> Scene:
         eye_line=float(rng.uniform(0.1, 0.16)) + 0.5 * head_share,
         light=(x, y, z),
         contrast=float(rng.uniform(0.35, 0.8)),
-        level=float(rng.uniform(0.84, 1.06)),
-        wall=_pick(rng, WALLS),
-        decor=int(rng.integers(2**31)),
+        gain=float(rng.uniform(0.84, 1.06)),
+        wall=_pick_colour(rng, WALLS),
+        decor_seed=int(rng.integers(2**31)),
     )
 
 
-def _pick(rng: Generator, colours: tuple[Colour, ...]) -> Colour:
+def _pick_colour(rng: Generator, colours: tuple[Colour, ...]) -> Colour:
     return colours[rng.integers(len(colours))]
 
 
-def _along(stops: tuple[Colour, ...], share: float) -> Colour:
+def _interpolate_colours(stops: tuple[Colour, ...], share: float) -> Colour:
     place = share * (len(stops) - 1)
     first = min(int(place), len(stops) - 2)
     return blend(stops[first], stops[first + 1], place - first)

@@ -9,13 +9,13 @@ from xsheet.demo.puppet.head import COLUMNS, ROWS
 from xsheet.demo.puppet.identity import Scene
 from xsheet.demo.puppet.skull import Points
 
-Tint = NDArray[np.float32]
+SkinTint = NDArray[np.float32]
 """(ROWS * COLUMNS, 3) colour factor of each point of the skin."""
 _COARSE = 40  # cells of the map along the head: light is smooth, edges are drawn as polygons
 _MARGIN = 2  # cells around the head, so that blurring has something beyond the edge
 
 
-def lit_skin(skin: Points, scene: Scene, tint: Tint) -> tuple[Points, Points]:
+def shade_skin(skin: Points, scene: Scene, tint: SkinTint) -> tuple[Points, Points]:
     """Colour factor (N, 3) of each posed point of the skin, and its weight (N,): how much of it faces the camera."""
     grid = skin.reshape(ROWS, COLUMNS, 3)
     across = np.roll(grid, -1, 1) - np.roll(grid, 1, 1)
@@ -27,14 +27,14 @@ def lit_skin(skin: Points, scene: Scene, tint: Tint) -> tuple[Points, Points]:
     return gain[:, None] ** np.array((0.85, 1.05, 1.15)) * tint, np.where(normal[:, 2] > 0.05, normal[:, 2], 0)
 
 
-def cast(picture: Picture, mask: Picture, flat: Points, colour: Points, weight: Points) -> None:
+def apply_light(picture: Picture, mask: Picture, points_2d: Points, colour: Points, weight: Points) -> None:
     """Multiply what the mask covers by the colour of the points (N, 2) around each pixel."""
     x0, y0, width, height = cv2.boundingRect(mask)
     if not width:  # the head is outside the picture
         return
     step = max(width, height) / _COARSE
     rows, columns = int(height / step) + 2 * _MARGIN + 1, int(width / step) + 2 * _MARGIN + 1
-    cells = ((flat - (x0, y0)) / step + _MARGIN).astype(np.intp)
+    cells = ((points_2d - (x0, y0)) / step + _MARGIN).astype(np.intp)
     seen = (weight > 0) & (cells >= 0).all(1) & (cells < (columns, rows)).all(1)
     index = cells[seen, 1] * columns + cells[seen, 0]
     layers = (weight[seen], *(weight[seen, None] * colour[seen]).T)

@@ -10,7 +10,7 @@ import numpy as np
 
 from xsheet.demo.puppet.canvas import Picture
 
-LIMIT = 1 << 16
+MAX_FRAMES = 1 << 16
 _COLUMNS, _ROWS = 6, 4
 _CELL = 1 / 32  # share of the picture's height: 8 pixels at 256, a block of the codec's transform
 _WEIGHTS = 1 << np.arange(_COLUMNS * _ROWS)[::-1]
@@ -18,8 +18,8 @@ _WEIGHTS = 1 << np.arange(_COLUMNS * _ROWS)[::-1]
 
 def mark_frame(picture: Picture, number: int) -> Picture:
     """The picture with `number` (0 <= number < LIMIT) drawn into its corner, a new array."""
-    if not 0 <= number < LIMIT:
-        raise ValueError(f"expected a frame number from 0 to {LIMIT - 1}, got {number}")
+    if not 0 <= number < MAX_FRAMES:
+        raise ValueError(f"expected a frame number from 0 to {MAX_FRAMES - 1}, got {number}")
     code = number << 8 | _check(number)
     bits = (code & _WEIGHTS > 0).reshape(_ROWS, _COLUMNS)
     marked, height = picture.copy(), picture.shape[0]

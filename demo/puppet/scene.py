@@ -4,15 +4,15 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from xsheet.demo.puppet.canvas import Picture, disc, fill
+from xsheet.demo.puppet.canvas import Picture, circle_polygon, fill
 from xsheet.demo.puppet.identity import Scene, blend, shade
 
 _ACCENTS = ((250, 248, 240), (90, 120, 110), (170, 110, 84), (84, 96, 124), (214, 180, 120))
 
 
-def backdrop(scene: Scene, *, size: int) -> Picture:
+def draw_backdrop(scene: Scene, *, size: int) -> Picture:
     """(size, size, 3) uint8; a function of the scene alone."""
-    rng = np.random.default_rng(scene.decor)
+    rng = np.random.default_rng(scene.decor_seed)
     picture = np.full((size, size, 3), scene.wall, np.uint8)
     for _ in range(int(rng.integers(1, 4))):
         x, y = float(rng.uniform(-0.05, 0.95)), float(rng.uniform(-0.1, 0.6))
@@ -20,7 +20,7 @@ def backdrop(scene: Scene, *, size: int) -> Picture:
         colour = blend(scene.wall, _ACCENTS[rng.integers(len(_ACCENTS))], float(rng.uniform(0.25, 0.55)))
         box = np.array(((x, y), (x + width, y), (x + width, y + height), (x, y + height))) * size
         if rng.random() < 0.3:
-            fill(picture, disc(box.mean(0), 0.5 * min(width, height) * size, 40), colour)
+            fill(picture, circle_polygon(box.mean(0), 0.5 * min(width, height) * size, 40), colour)
             continue
         fill(picture, box, shade(colour, 0.9))
         fill(picture, box.mean(0) + (box - box.mean(0)) * 0.88, colour)
@@ -30,7 +30,7 @@ def backdrop(scene: Scene, *, size: int) -> Picture:
     return np.asarray(np.clip(picture * glow[..., None], 0, 255), np.uint8)
 
 
-def camera(picture: Picture, rng: Generator, *, grain: float = 2.5, flicker: float = 0.004) -> Picture:
+def add_camera_noise(picture: Picture, rng: Generator, *, grain: float = 2.5, flicker: float = 0.004) -> Picture:
     """The picture with noise of standard deviation `grain` (of 255) and gain off by about `flicker`; advances rng."""
     # Half the chroma detail of a sensor is interpolated, so grain is mostly shared by the three channels.
     noise = rng.standard_normal(picture.shape[:2], np.float32) * grain

@@ -19,15 +19,19 @@ from xsheet.schemas.time import CLIP_RATE, Span, frames_in, span_of_frames
 
 FPS = 25
 GAP_FRAMES = (10, 60)  # between two actions of one track: 0.4 to 2.4 s
-OFTEN: dict[vocab.Track, int] = {"head": 4, "torso": 2, "gaze": 2}  # lots in the draw of tracks; the others have one
+TRACK_WEIGHTS: dict[vocab.Track, int] = {
+    "head": 4,
+    "torso": 2,
+    "gaze": 2,
+}  # lots in the draw of tracks; the others have one
 REST_FRAMES = 12  # 0.48 s; a shorter stillness is a gap, not a rest
 START_FRAMES, END_FRAMES = 5, 3  # a clip begins and ends at rest
 Tracks = tuple[vocab.Track, ...]
 Sides = tuple[vocab.Laterality, ...]
-Three = tuple[float, float, float]
+Triple = tuple[float, float, float]
 
 
-class Manner(NamedTuple):
+class ActionStyle(NamedTuple):
     """How one class of action moves: in which shape, how far, how fast.
 
     nod    out and back, repeated              swing  out, through to the other side, and back, repeated
@@ -35,17 +39,17 @@ class Manner(NamedTuple):
     wave   the arm goes up, the forearm swings, the arm comes down
     """
 
-    shape: Literal["nod", "swing", "hold", "raise", "lower", "wave"]
+    profile: Literal["nod", "swing", "hold", "raise", "lower", "wave"]
     tracks: Tracks
-    moves: tuple[str, ...]  # fields of Motion; {side} stands for the side
-    peaks: Three  # small, medium, large, in the unit of the field
-    stroke_s: Three  # slow, normal, fast: a cycle of nod, swing and wave, the way out of the others
+    pose_fields: tuple[str, ...]  # fields of Motion; {side} stands for the side
+    peaks: Triple  # small, medium, large, in the unit of the field
+    stroke_s: Triple  # slow, normal, fast: a cycle of nod, swing and wave, the way out of the others
     hold_s: tuple[float, float] = (0.0, 0.0)  # shortest, longest
-    most: int = 1  # repetitions
+    max_repetitions: int = 1  # repetitions
     sides: Sides = ("none",)  # both: paired parts that move together
 
     @property
-    def graded(self) -> bool:
+    def has_amplitudes(self) -> bool:
         """Whether it comes in sizes; eyes that close, close."""
         return self.peaks[0] != self.peaks[2]
 
@@ -56,35 +60,47 @@ _TORSO: Tracks = ("torso",)
 _ARMS: Tracks = ("arm_left", "arm_right")  # in the order of _SIDES
 _SIDES: Sides = ("left", "right")
 _BOTH: Sides = ("both",)
-MANNERS: dict[vocab.Action, Manner] = {
-    "nod": Manner("nod", _HEAD, ("pitch_deg",), (-6, -11, -18), (0.6, 0.44, 0.32), most=4),
-    "shake_head": Manner("swing", _HEAD, ("yaw_deg",), (7, 12, 20), (0.84, 0.6, 0.44), most=3),
-    "tilt_head": Manner("hold", _HEAD, ("roll_deg",), (7, 12, 18), (0.6, 0.4, 0.28), (0.2, 1.0), sides=_SIDES),
-    "turn_head": Manner("hold", _HEAD, ("yaw_deg",), (10, 17, 25), (0.7, 0.48, 0.32), (0.2, 0.9), sides=_SIDES),
-    "look_away": Manner("hold", _GAZE, ("gaze_x",), (0.4, 0.6, 0.9), (0.16, 0.12, 0.08), (0.4, 1.5), sides=_SIDES),
-    "blink_long": Manner(
+ACTION_STYLES: dict[vocab.Action, ActionStyle] = {
+    "nod": ActionStyle("nod", _HEAD, ("pitch_deg",), (-6, -11, -18), (0.6, 0.44, 0.32), max_repetitions=4),
+    "shake_head": ActionStyle("swing", _HEAD, ("yaw_deg",), (7, 12, 20), (0.84, 0.6, 0.44), max_repetitions=3),
+    "tilt_head": ActionStyle("hold", _HEAD, ("roll_deg",), (7, 12, 18), (0.6, 0.4, 0.28), (0.2, 1.0), sides=_SIDES),
+    "turn_head": ActionStyle("hold", _HEAD, ("yaw_deg",), (10, 17, 25), (0.7, 0.48, 0.32), (0.2, 0.9), sides=_SIDES),
+    "look_away": ActionStyle("hold", _GAZE, ("gaze_x",), (0.4, 0.6, 0.9), (0.16, 0.12, 0.08), (0.4, 1.5), sides=_SIDES),
+    "blink_long": ActionStyle(
         "hold", _GAZE, ("eye_left_open", "eye_right_open"), (-1, -1, -1), (0.16, 0.12, 0.08), (0.12, 0.24), sides=_BOTH
     ),
-    "raise_brows": Manner(
+    "raise_brows": ActionStyle(
         "hold", ("brows",), ("brow_raise",), (0.4, 0.65, 0.9), (0.4, 0.24, 0.16), (0.12, 0.8), sides=_BOTH
     ),
-    "smile": Manner("hold", ("face",), ("smile",), (0.4, 0.65, 0.9), (0.8, 0.56, 0.36), (0.5, 2.0)),
-    "open_mouth": Manner("hold", ("mouth",), ("mouth_open",), (0.35, 0.6, 0.9), (0.36, 0.24, 0.16), (0.12, 0.5)),
-    "lean_in": Manner("hold", _TORSO, ("lean",), (0.3, 0.6, 0.9), (1.0, 0.72, 0.48), (0.4, 1.6)),
-    "lean_back": Manner("hold", _TORSO, ("lean",), (-0.3, -0.45, -0.6), (1.0, 0.72, 0.48), (0.4, 1.6)),
-    "sway": Manner("swing", _TORSO, ("torso_lean_x",), (0.3, 0.6, 0.9), (2.4, 1.7, 1.2), most=2),
-    "shrug": Manner("hold", _TORSO, ("shoulder_raise",), (0.4, 0.65, 0.9), (0.4, 0.28, 0.2), (0.12, 0.5), sides=_BOTH),
-    "raise_hand": Manner("raise", _ARMS, ("arm_{side}_raise",), (0.45, 0.65, 0.9), (1.1, 0.76, 0.52), sides=_SIDES),
-    "lower_hand": Manner("lower", _ARMS, ("arm_{side}_raise",), (0.45, 0.65, 0.9), (1.1, 0.76, 0.52), sides=_SIDES),
-    "wave": Manner(
-        "wave", _ARMS, ("arm_{side}_raise", "hand_{side}_wave"), (12, 20, 30), (0.72, 0.52, 0.4), most=4, sides=_SIDES
+    "smile": ActionStyle("hold", ("face",), ("smile",), (0.4, 0.65, 0.9), (0.8, 0.56, 0.36), (0.5, 2.0)),
+    "open_mouth": ActionStyle("hold", ("mouth",), ("mouth_open",), (0.35, 0.6, 0.9), (0.36, 0.24, 0.16), (0.12, 0.5)),
+    "lean_in": ActionStyle("hold", _TORSO, ("lean",), (0.3, 0.6, 0.9), (1.0, 0.72, 0.48), (0.4, 1.6)),
+    "lean_back": ActionStyle("hold", _TORSO, ("lean",), (-0.3, -0.45, -0.6), (1.0, 0.72, 0.48), (0.4, 1.6)),
+    "sway": ActionStyle("swing", _TORSO, ("torso_lean_x",), (0.3, 0.6, 0.9), (2.4, 1.7, 1.2), max_repetitions=2),
+    "shrug": ActionStyle(
+        "hold", _TORSO, ("shoulder_raise",), (0.4, 0.65, 0.9), (0.4, 0.28, 0.2), (0.12, 0.5), sides=_BOTH
+    ),
+    "raise_hand": ActionStyle(
+        "raise", _ARMS, ("arm_{side}_raise",), (0.45, 0.65, 0.9), (1.1, 0.76, 0.52), sides=_SIDES
+    ),
+    "lower_hand": ActionStyle(
+        "lower", _ARMS, ("arm_{side}_raise",), (0.45, 0.65, 0.9), (1.1, 0.76, 0.52), sides=_SIDES
+    ),
+    "wave": ActionStyle(
+        "wave",
+        _ARMS,
+        ("arm_{side}_raise", "hand_{side}_wave"),
+        (12, 20, 30),
+        (0.72, 0.52, 0.4),
+        max_repetitions=4,
+        sides=_SIDES,
     ),
 }
-ACTIONS: tuple[vocab.Action, ...] = tuple(MANNERS)
+ACTIONS: tuple[vocab.Action, ...] = tuple(ACTION_STYLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class PlannedAction:
     """One action of one track, with the truth of its phase. ValueError where a span is off the frame grid at 25 fps."""
 
     action: vocab.Action
@@ -108,7 +124,7 @@ class Planned:
         return frames_in(self.span, CLIP_RATE)
 
 
-def schedule(
+def place_action(
     action: vocab.Action,
     start: int,
     *,
@@ -117,26 +133,31 @@ def schedule(
     speed: int = 2,
     repetitions: int = 1,
     rng: Generator | None = None,
-) -> Planned:
+) -> PlannedAction:
     """An action whose phase begins with frame `start`; the side is the first one possible where none is given.
 
     `rng` varies size and pace by a tenth, the hold over its range, and the side to which a swing goes first.
     """
-    manner = MANNERS[action]
+    manner = ACTION_STYLES[action]
     side = manner.sides[0] if side is None else side
-    if side not in manner.sides or not 1 <= repetitions <= manner.most or not {amplitude, speed} <= {1, 2, 3}:
+    if (
+        side not in manner.sides
+        or not 1 <= repetitions <= manner.max_repetitions
+        or not {amplitude, speed} <= {1, 2, 3}
+    ):
         raise ValueError(
-            f"{action}: expected sides {manner.sides}, 1..{manner.most} repetitions, amplitude and speed 1..3; "
+            f"{action}: expected sides {manner.sides}, 1..{manner.max_repetitions} repetitions, amplitude and speed "
+            f"1..3; "
             f"got {side}, {repetitions}, {amplitude}, {speed}"
         )
     size, pace, stay = 1.0, 1.0, sum(manner.hold_s) / 2
-    sign = -1.0 if manner.shape == "hold" and side == "right" else 1.0
+    sign = -1.0 if manner.profile == "hold" and side == "right" else 1.0
     if rng is not None:
-        size = rng.uniform(0.9, 1.1) if manner.graded else 1.0
+        size = rng.uniform(0.9, 1.1) if manner.has_amplitudes else 1.0
         pace, stay = rng.uniform(0.92, 1.08), rng.uniform(*manner.hold_s)
-        sign = float(rng.choice((-1.0, 1.0))) if manner.shape == "swing" else sign
+        sign = float(rng.choice((-1.0, 1.0))) if manner.profile == "swing" else sign
     kinematics = _kinematics(manner, start, pace * manner.stroke_s[speed - 1], stay, repetitions)
-    return Planned(
+    return PlannedAction(
         action=action,
         track=manner.tracks[_SIDES.index(side) if manner.tracks == _ARMS else 0],
         laterality=side,
@@ -150,13 +171,13 @@ def schedule(
 
 
 def _kinematics(
-    manner: Manner, start: int, stroke_s: float, hold_s: float, repetitions: int
+    style: ActionStyle, start: int, stroke_s: float, hold_s: float, repetitions: int
 ) -> tuple[KinematicPhase, ...]:
     """The parts in order, from frame `start`; the way back takes a fifth longer than the way out."""
     parts: dict[vocab.Kinematic, float] = {"stroke": stroke_s * repetitions}
-    if manner.shape == "hold":
+    if style.profile == "hold":
         parts["post_stroke_hold"], parts["retraction"] = hold_s, 1.2 * stroke_s
-    if manner.shape == "wave":
+    if style.profile == "wave":
         reach_s = 0.3 + stroke_s / 2  # the arm keeps the pace of the hand
         parts = {"preparation": reach_s, "stroke": parts["stroke"], "retraction": 1.2 * reach_s}
     edges = np.cumsum([start, *(max(2, round(FPS * seconds)) for seconds in parts.values())]).tolist()
@@ -167,40 +188,40 @@ def _kinematics(
     )
 
 
-def plan(
+def plan_actions(
     rng: Generator,
     frames: int,
     *,
     actions: Collection[vocab.Action] = ACTIONS,
     rest_share: float = 0.1,
     speech: Speech | None = None,
-) -> tuple[Planned, ...]:
+) -> tuple[PlannedAction, ...]:
     """A random plan on one to four tracks, in order of time; () for the share of clips that only rest.
 
     Actions of one track leave 0.4 to 2.4 s between them. Beside `speech` the mouth opens silently in pauses only.
     """
     tracks: dict[vocab.Track, None] = dict.fromkeys(
-        track for a in ACTIONS if a in actions for track in MANNERS[a].tracks
+        track for a in ACTIONS if a in actions for track in ACTION_STYLES[a].tracks
     )
     if not tracks or rng.random() < rest_share:
         return ()
-    lots = [track for track in tracks for _ in range(OFTEN.get(track, 1))]
+    lots = [track for track in tracks for _ in range(TRACK_WEIGHTS.get(track, 1))]
     shuffled = dict.fromkeys(lots[k] for k in rng.permutation(len(lots)))
-    planned: list[Planned] = []
+    planned: list[PlannedAction] = []
     for track in list(shuffled)[: rng.integers(1, 5)]:
         windows = [range(START_FRAMES, frames - END_FRAMES)]
         if track == "mouth" and speech:
             windows = [frames_in(pause, CLIP_RATE)[1:-1] for pause in speech.pauses]
-        known: list[vocab.Action] = [a for a in ACTIONS if a in actions and track in MANNERS[a].tracks]
-        planned += _fill(rng, track, known, windows)
+        known: list[vocab.Action] = [a for a in ACTIONS if a in actions and track in ACTION_STYLES[a].tracks]
+        planned += _fill_track(rng, track, known, windows)
     return tuple(sorted(planned, key=lambda p: (p.span, p.track)))
 
 
-def _fill(
+def _fill_track(
     rng: Generator, track: vocab.Track, actions: Sequence[vocab.Action], windows: Sequence[range]
-) -> list[Planned]:
+) -> list[PlannedAction]:
     """Actions of one track, one after the other; each window of frames until the next one does not fit."""
-    done: list[Planned] = []
+    done: list[PlannedAction] = []
     for window in windows:
         start = window.start + int(rng.integers(0, 1 + min(GAP_FRAMES[1], len(window) // 4)))
         while True:
@@ -208,7 +229,7 @@ def _fill(
             fitting: list[vocab.Action] = [a for a in actions if (a == "lower_hand") == (raised is not None)]
             if not fitting:
                 break
-            action = _draw(rng, fitting[rng.integers(len(fitting))], track, start)
+            action = _random_action(rng, fitting[rng.integers(len(fitting))], track, start)
             if raised:
                 action = replace(action, amplitude=raised.amplitude, peak=raised.peak)
             if action.frames.stop > window.stop:
@@ -218,31 +239,31 @@ def _fill(
     return done
 
 
-def _draw(rng: Generator, action: vocab.Action, track: vocab.Track, start: int) -> Planned:
+def _random_action(rng: Generator, action: vocab.Action, track: vocab.Track, start: int) -> PlannedAction:
     """One action with a size, pace, number and side at random; on an arm the side is the arm's."""
-    manner = MANNERS[action]
+    manner = ACTION_STYLES[action]
     side = vocab.SIDED_TRACK.get(track, manner.sides[rng.integers(len(manner.sides))])
-    return schedule(
+    return place_action(
         action,
         start,
         side=side,
-        amplitude=int(rng.integers(1, 4)) if manner.graded else 2,
+        amplitude=int(rng.integers(1, 4)) if manner.has_amplitudes else 2,
         speed=int(rng.integers(1, 4)),
-        repetitions=int(rng.integers(1, manner.most + 1)),
+        repetitions=int(rng.integers(1, manner.max_repetitions + 1)),
         rng=rng,
     )
 
 
-def rests(planned: Iterable[Planned], frames: int) -> tuple[Planned, ...]:
+def rest_phases(actions: Iterable[PlannedAction], frames: int) -> tuple[PlannedAction, ...]:
     """What lies between the actions: stretches of 12 frames and more in which no track acts."""
     busy = np.zeros(frames + 2, bool)  # framed by two frames of nothing, so that a stretch has two edges
     busy[[0, -1]] = True
-    for p in planned:
+    for p in actions:
         busy[p.frames.start + 1 : p.frames.stop + 1] = True
     edges = np.flatnonzero(np.diff(busy.astype(np.int8))).tolist()
     spans = (range(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= REST_FRAMES)
     return tuple(
-        Planned(action="rest", track="whole_body", laterality="none", span=span_of_frames(span, CLIP_RATE),
+        PlannedAction(action="rest", track="whole_body", laterality="none", span=span_of_frames(span, CLIP_RATE),
                 amplitude=0, speed=0, repetitions=1, peak=0.0)
         for span in spans
     )  # fmt: skip

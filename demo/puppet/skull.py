@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.demo.puppet.identity import Shape
+from xsheet.demo.puppet.identity import BodyProportions
 
 Floats = NDArray[np.floating]
 Points = NDArray[np.floating]
@@ -29,7 +29,7 @@ _PROFILE = np.array(
     ]
 )
 # Bumps on the face: x, y, radius across, radius up, height. Those beside the middle are mirrored.
-_BUMPS = {
+_RELIEF_GAUSSIANS = {
     "bridge": (0.0, -0.12, 0.075, 0.17, 0.16),
     "tip": (0.0, -0.31, 0.1, 0.11, 0.34),
     "wing": (0.12, -0.36, 0.06, 0.06, 0.05),
@@ -43,7 +43,7 @@ _BUMPS = {
 _FINE_Y = np.linspace(CHIN, CROWN, 231)
 
 
-def on_skull(shape: Shape, around: Floats, y: Floats, *, raised_cheeks: float = 0.0) -> Points:
+def skull_points(shape: BodyProportions, around: Floats, y: Floats, *, raised_cheeks: float = 0.0) -> Points:
     """(..., 3) points of the skin at angle `around` (0 front, positive to the own left, radians) and height `y`."""
     half, front, back, middle = _ring(shape, y)
     x = half * np.sin(around)
@@ -53,23 +53,23 @@ def on_skull(shape: Shape, around: Floats, y: Floats, *, raised_cheeks: float = 
         ahead, (front - middle) * (1 - np.abs(np.sin(around)) ** 2.5) ** 0.45, (middle - back) * np.cos(around)
     )
     z = middle + depth + np.where(ahead, _relief(shape, x, y, raised_cheeks), 0.0)
-    return np.stack((x, _lengthened(shape, y), z), -1)
+    return np.stack((x, _scale_lower_face(shape, y), z), -1)
 
 
-def on_face(shape: Shape, x: Floats, y: Floats, *, lift: float = 0.0) -> Points:
+def face_points(shape: BodyProportions, x: Floats, y: Floats, *, lift: float = 0.0) -> Points:
     """(N, 3) points of the front of the skin over (x, y), `lift` in front of it."""
     half, _, _, _ = _ring(shape, y)
-    points = on_skull(shape, np.arcsin(np.clip(x / half, -0.98, 0.98)), y)
+    points = skull_points(shape, np.arcsin(np.clip(x / half, -0.98, 0.98)), y)
     points[..., 0] = x
     points[..., 2] += lift
     return points
 
 
-def _lengthened(shape: Shape, y: Floats) -> Floats:
+def _scale_lower_face(shape: BodyProportions, y: Floats) -> Floats:
     return np.where(y < 0, y * shape.face_length, y)
 
 
-def _ring(shape: Shape, y: Floats) -> tuple[Floats, ...]:
+def _ring(shape: BodyProportions, y: Floats) -> tuple[Floats, ...]:
     profile = [np.interp(_FINE_Y, _PROFILE[:, 0], column) for column in _PROFILE[:, 1:].T]
     smooth = np.hanning(27) / np.hanning(27).sum()
     half, *rest = (np.convolve(np.pad(column, 13, mode="edge"), smooth, mode="valid") for column in profile)
@@ -77,11 +77,11 @@ def _ring(shape: Shape, y: Floats) -> tuple[Floats, ...]:
     return tuple(np.interp(y, _FINE_Y, column) for column in (half * shape.face_width * jaw, *rest))
 
 
-def _relief(shape: Shape, x: Floats, y: Floats, raised_cheeks: float) -> Floats:
+def _relief(shape: BodyProportions, x: Floats, y: Floats, raised_cheeks: float) -> Floats:
     gains = {"bridge": shape.nose_height, "tip": shape.nose_height, "wing": shape.nose_width}
     gains |= {"cheek": shape.cheeks + 1.2 * raised_cheeks}
     total = np.zeros(np.broadcast_shapes(x.shape, y.shape))
-    for name, (aside, height, across, up, rise) in _BUMPS.items():
+    for name, (aside, height, across, up, rise) in _RELIEF_GAUSSIANS.items():
         on_nose = name in ("tip", "wing")
         wide, long = (shape.nose_width, shape.nose_length) if on_nose else (1.0, 1.0)
         for side in (aside, -aside) if aside else (0.0,):

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xsheet.model.encoders.pretrained import check_folder, frozen, transformers, weights_sha256
+from xsheet.model.encoders.pretrained import check_model_folder, freeze, import_transformers, weights_sha256
 from xsheet.schemas.ids import content_key
 
-RATE_HZ = 16_000
+SAMPLE_RATE_HZ = 16_000
 
 
-class SoundEncoder(Protocol):
+class AudioEncoder(Protocol):
     """16 kHz mono sound to L x Q numbers for every video frame.
 
     Encode whole clips and cut frames afterwards: at the ends of what is encoded the features know less.
@@ -32,7 +32,7 @@ class SoundEncoder(Protocol):
         """Q: `audio_channels` of the transformer."""
         ...
 
-    def encode(self, sound_Bn: Tensor, *, samples_per_frame: int) -> Tensor:
+    def encode(self, waveform_Bn: Tensor, *, samples_per_frame: int) -> Tensor:
         """float32 in -1..1 -> (B, T, L, Q) float32; 640 samples per frame at 25 fps.
 
         Raises:
@@ -45,7 +45,7 @@ class SoundEncoder(Protocol):
         ...
 
 
-class LogMel:
+class LogMelEncoder:
     """Loudness in bands of the mel scale, some steps per video frame (four of 10 ms at 25 fps), one layer per step.
 
     A window of 25 ms, or of two steps where that is longer, stands round the middle of its step. Loudness counts from
@@ -55,35 +55,35 @@ class LogMel:
     _WINDOW, _FLOOR_DB, _LOW_HZ, _HIGH_HZ = 400, 60.0, 80.0, 7600.0
     _QUIET_DB = -50.0  # the loudest tenth of a whisper; a clip below it is silent, and stays so
 
-    def __init__(self, *, steps: int = 4, bands: int = 20) -> None:
-        self.layers = steps
+    def __init__(self, *, steps_per_frame: int = 4, bands: int = 20) -> None:
+        self.layers = steps_per_frame
         self.channels = bands
 
-    def encode(self, sound_Bn: Tensor, *, samples_per_frame: int) -> Tensor:
-        """As SoundEncoder; ValueError also if a frame does not divide into the steps."""
-        frames = _frames(sound_Bn, samples_per_frame)
+    def encode(self, waveform_Bn: Tensor, *, samples_per_frame: int) -> Tensor:
+        """As AudioEncoder; ValueError also if a frame does not divide into the steps."""
+        frames = _frame_count(waveform_Bn, samples_per_frame)
         step, rest = divmod(samples_per_frame, self.layers)
         if rest:
             raise ValueError(f"expected a multiple of {self.layers} samples per frame, got {samples_per_frame}")
         window = max(self._WINDOW, 2 * step)
         before = (window - step) // 2
-        padded = functional.pad(sound_Bn.float(), (before, window - step - before))
-        pieces = padded.unfold(1, window, step) * torch.hann_window(window, device=sound_Bn.device)
+        padded = functional.pad(waveform_Bn.float(), (before, window - step - before))
+        pieces = padded.unfold(1, window, step) * torch.hann_window(window, device=waveform_Bn.device)
         size = 1 << (window - 1).bit_length()
         power = torch.fft.rfft(pieces, n=size).abs().square() / window
         mel = power @ _mel_filters(self.channels, size, low_hz=self._LOW_HZ, high_hz=self._HIGH_HZ).to(power).T
         loud_db = 10 * mel.clamp(min=1e-11).log10()
         top_db = loud_db.amax(2).quantile(0.9, dim=1).clamp(min=self._QUIET_DB)[:, None, None]
         scaled: Tensor = 1 + (loud_db - top_db).clamp(min=-self._FLOOR_DB) / (self._FLOOR_DB / 2)
-        return scaled.reshape(len(sound_Bn), frames, self.layers, self.channels)
+        return scaled.reshape(len(waveform_Bn), frames, self.layers, self.channels)
 
     def fingerprint(self) -> str:
-        """As SoundEncoder."""
+        """As AudioEncoder."""
         scale = [self._WINDOW, self._FLOOR_DB, self._LOW_HZ, self._HIGH_HZ, self._QUIET_DB]
-        return content_key("xsheet.model.encoders.audio.LogMel", 1, self.layers, self.channels, scale)
+        return content_key("xsheet.model.encoders.audio.LogMelEncoder", 1, self.layers, self.channels, scale)
 
 
-class Wav2Vec2Sound:
+class Wav2Vec2Encoder:
     """Every hidden layer of a wav2vec 2.0, at its own 50 Hz, then interpolated to the video's frames.
 
     MultiTalk interpolates before the layers instead and runs them at the video's rate, for which they were not trained.
@@ -94,14 +94,16 @@ class Wav2Vec2Sound:
     _MARGIN, _STEP = 40, 320
 
     def __init__(self, model: Any, *, normalise: bool) -> None:
-        self.model = frozen(model)
+        self.model = freeze(model)
         self.normalise = normalise
 
     @classmethod
     def load(cls, folder: Path, *, dtype: torch.dtype = torch.float32) -> Self:
         """From a folder on the disk with config, preprocessor and safetensors; ConfigError if there is none."""
-        here = check_folder(folder, holds="config.json, preprocessor_config.json and *.safetensors of a wav2vec 2.0")
-        library = transformers()
+        here = check_model_folder(
+            folder, contents="config.json, preprocessor_config.json and *.safetensors of a wav2vec 2.0"
+        )
+        library = import_transformers()
         before = library.Wav2Vec2FeatureExtractor.from_pretrained(here, local_files_only=True)
         model = library.Wav2Vec2Model.from_pretrained(here, local_files_only=True, use_safetensors=True, dtype=dtype)
         return cls(model, normalise=bool(before.do_normalize))
@@ -117,10 +119,10 @@ class Wav2Vec2Sound:
         return int(self.model.config.hidden_size)
 
     @torch.no_grad()
-    def encode(self, sound_Bn: Tensor, *, samples_per_frame: int) -> Tensor:
-        """As SoundEncoder."""
-        frames = _frames(sound_Bn, samples_per_frame)
-        sound = sound_Bn.float()
+    def encode(self, waveform_Bn: Tensor, *, samples_per_frame: int) -> Tensor:
+        """As AudioEncoder."""
+        frames = _frame_count(waveform_Bn, samples_per_frame)
+        sound = waveform_Bn.float()
         if self.normalise:  # over each clip, as the model's own preprocessing does
             variance, mean = torch.var_mean(sound, dim=1, keepdim=True, correction=0)
             sound = (sound - mean) / (variance + 1e-7).sqrt()
@@ -129,36 +131,36 @@ class Wav2Vec2Sound:
         hidden = self.model(padded, output_hidden_states=True).hidden_states[1:]
         features_BLQS = torch.stack(hidden, dim=1).float().mT
         place = (torch.arange(frames) + 0.5) * samples_per_frame / self._STEP - 0.5
-        return _at(features_BLQS, place.to(features_BLQS.device)).permute(0, 3, 1, 2)
+        return _interpolate(features_BLQS, place.to(features_BLQS.device)).permute(0, 3, 1, 2)
 
     def fingerprint(self) -> str:
-        """As SoundEncoder."""
-        return content_key("xsheet.model.encoders.audio.Wav2Vec2Sound", 1, self.normalise, weights_sha256(self.model))
+        """As AudioEncoder."""
+        return content_key("xsheet.model.encoders.audio.Wav2Vec2Encoder", 1, self.normalise, weights_sha256(self.model))
 
 
-def _frames(sound_Bn: Tensor, samples_per_frame: int) -> int:
-    frames, rest = divmod(sound_Bn.shape[1], samples_per_frame)
+def _frame_count(waveform_Bn: Tensor, samples_per_frame: int) -> int:
+    frames, rest = divmod(waveform_Bn.shape[1], samples_per_frame)
     if rest or not frames:
-        raise ValueError(f"expected whole frames of {samples_per_frame} samples, got {sound_Bn.shape[1]} samples")
+        raise ValueError(f"expected whole frames of {samples_per_frame} samples, got {waveform_Bn.shape[1]} samples")
     return frames
 
 
-def _at(series: Tensor, place_T: Tensor) -> Tensor:
+def _interpolate(values: Tensor, positions_T: Tensor) -> Tensor:
     """Values between the samples of the last dimension, linearly; the first and the last hold beyond the ends."""
-    place = place_T.clamp(0, series.shape[-1] - 1)
+    place = positions_T.clamp(0, values.shape[-1] - 1)
     below = place.floor().long()
-    above = (below + 1).clamp(max=series.shape[-1] - 1)
-    return torch.lerp(series[..., below], series[..., above], place - below)
+    above = (below + 1).clamp(max=values.shape[-1] - 1)
+    return torch.lerp(values[..., below], values[..., above], place - below)
 
 
-def _mel_filters(bands: int, size: int, *, low_hz: float, high_hz: float) -> Tensor:
+def _mel_filters(bands: int, fft_size: int, *, low_hz: float, high_hz: float) -> Tensor:
     """Triangles of area 1 that stand at equal distances on the mel scale (HTK's), (bands, size // 2 + 1)."""
     low, high = (2595 * torch.log10(1 + torch.tensor(hz / 700)) for hz in (low_hz, high_hz))
     edges = 700 * (10 ** (torch.linspace(float(low), float(high), bands + 2) / 2595) - 1)
     left, middle, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    hz = torch.arange(size // 2 + 1) * RATE_HZ / size
+    hz = torch.arange(fft_size // 2 + 1) * SAMPLE_RATE_HZ / fft_size
     triangles = torch.minimum((hz - left) / (middle - left), (right - hz) / (right - middle)).clamp(min=0)
     area = triangles.sum(1, keepdim=True)
     if not area.all():
-        raise ValueError(f"expected bands wider than {RATE_HZ / size:.0f} Hz, got {bands} bands")
+        raise ValueError(f"expected bands wider than {SAMPLE_RATE_HZ / fft_size:.0f} Hz, got {bands} bands")
     return triangles / area

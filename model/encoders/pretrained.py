@@ -10,19 +10,19 @@ import torch
 from torch import nn
 
 from xsheet.schemas.errors import ConfigError
-from xsheet.torchvision_compat import bridge
+from xsheet.torchvision_compat import import_torchvision
 
 M = TypeVar("M", bound=nn.Module)
 
 
-def transformers() -> Any:
+def import_transformers() -> Any:
     """The library, importable also where torchvision's operators are missing."""
     if find_spec("torchvision") is not None:
-        bridge()
+        import_torchvision()
     return import_module("transformers")
 
 
-def frozen(module: M) -> M:
+def freeze(module: M) -> M:
     """The module without dropout and gradients."""
     module.eval().requires_grad_(False)
     return module
@@ -37,13 +37,13 @@ def weights_sha256(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def check_folder(folder: Path, *, holds: str) -> Path:
+def check_model_folder(folder: Path, *, contents: str) -> Path:
     """The folder; ConfigError if it is none, before a library would take its name for that of a model to fetch."""
     if not folder.is_dir():
         raise ConfigError(
             where=str(folder),
-            expected=f"a folder with {holds}",
-            came="a file" if folder.exists() else "nothing",
-            todo="download the model yourself and name its folder",
+            expected=f"a folder with {contents}",
+            got="a file" if folder.exists() else "nothing",
+            hint="download the model yourself and name its folder",
         )
     return folder

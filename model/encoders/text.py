@@ -13,20 +13,20 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from xsheet.model.encoders.pretrained import check_folder, frozen, transformers, weights_sha256
+from xsheet.model.encoders.pretrained import check_model_folder, freeze, import_transformers, weights_sha256
 from xsheet.schemas.ids import content_key
 
-Chars = tuple[int, int]
+CharSpan = tuple[int, int]
 """Half-open, in characters of the text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
+class TextTokens:
     """One text as tokens, padded to the encoder's length."""
 
     ids_M: Tensor
     """int64, (M,) or (M, W)."""
-    chars: tuple[Chars, ...]
+    char_spans: tuple[CharSpan, ...]
     """Place of every token but the pads, in order; the end token stands at (n, n) of n characters."""
 
 
@@ -34,21 +34,21 @@ class TextEncoder(Protocol):
     """Text to vectors: frozen (vectors are cached) or trained with the model (ids are cached)."""
 
     @property
-    def tokens(self) -> int:
+    def max_tokens(self) -> int:
         """M: `text_tokens` of the transformer."""
         ...
 
     @property
-    def width(self) -> int:
+    def dim(self) -> int:
         """E: `text_dim` of the transformer."""
         ...
 
     @property
-    def trained(self) -> bool:
+    def trainable(self) -> bool:
         """Whether it is an nn.Module whose weights are learned with the transformer."""
         ...
 
-    def tokenize(self, text: str) -> Tokens:
+    def tokenize(self, text: str) -> TextTokens:
         """Tokens of a text and an end token; "" is the null prompt.
 
         Raises:
@@ -65,33 +65,35 @@ class TextEncoder(Protocol):
         ...
 
 
-class Umt5Text:
+class Umt5TextEncoder:
     """A UMT5 encoder as Wan uses it: its last layer, zeros behind the end token."""
 
-    trained = False
+    trainable = False
 
-    def __init__(self, model: Any, tokenizer: Any, *, tokens: int = 512) -> None:
-        self.model = frozen(model)
+    def __init__(self, model: Any, tokenizer: Any, *, max_tokens: int = 512) -> None:
+        self.model = freeze(model)
         self.tokenizer = tokenizer
-        self.tokens = tokens
+        self.max_tokens = max_tokens
 
     @classmethod
-    def load(cls, folder: Path, *, tokens: int = 512, dtype: torch.dtype = torch.bfloat16) -> Self:
+    def load(cls, folder: Path, *, max_tokens: int = 512, dtype: torch.dtype = torch.bfloat16) -> Self:
         """From `text_encoder` and `tokenizer` in a folder of diffusers on the disk; ConfigError if there is none."""
-        library = transformers()
-        weights = check_folder(folder / "text_encoder", holds="config.json and *.safetensors of a UMT5 encoder")
-        words = check_folder(folder / "tokenizer", holds="tokenizer.json of UMT5")
+        library = import_transformers()
+        weights = check_model_folder(
+            folder / "text_encoder", contents="config.json and *.safetensors of a UMT5 encoder"
+        )
+        words = check_model_folder(folder / "tokenizer", contents="tokenizer.json of UMT5")
         model = library.UMT5EncoderModel.from_pretrained(
             weights, local_files_only=True, use_safetensors=True, dtype=dtype
         )
-        return cls(model, library.AutoTokenizer.from_pretrained(words, local_files_only=True), tokens=tokens)
+        return cls(model, library.AutoTokenizer.from_pretrained(words, local_files_only=True), max_tokens=max_tokens)
 
     @property
-    def width(self) -> int:
+    def dim(self) -> int:
         """4096 in UMT5-XXL."""
         return int(self.model.config.d_model)
 
-    def tokenize(self, text: str) -> Tokens:
+    def tokenize(self, text: str) -> TextTokens:
         """As TextEncoder."""
         said = self.tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
         special = said["special_tokens_mask"]
@@ -99,7 +101,9 @@ class Umt5Text:
             (len(text), len(text)) if extra else tuple(place)
             for place, extra in zip(said["offset_mapping"], special, strict=True)
         )
-        return Tokens(ids_M=_padded(said["input_ids"], self.tokens, pad=self.tokenizer.pad_token_id), chars=chars)
+        return TextTokens(
+            ids_M=_pad(said["input_ids"], self.max_tokens, pad=self.tokenizer.pad_token_id), char_spans=chars
+        )
 
     @torch.no_grad()
     def embed(self, ids_BM: Tensor) -> Tensor:
@@ -113,10 +117,12 @@ class Umt5Text:
     def fingerprint(self) -> str:
         """As TextEncoder."""
         rules = self.tokenizer.backend_tokenizer.to_str()
-        return content_key("xsheet.model.encoders.text.Umt5Text", 1, self.tokens, rules, weights_sha256(self.model))
+        return content_key(
+            "xsheet.model.encoders.text.Umt5TextEncoder", 1, self.max_tokens, rules, weights_sha256(self.model)
+        )
 
 
-class ByteText(nn.Module):
+class ByteTextEncoder(nn.Module):
     """Words as their UTF-8 bytes, and what stands two words before and behind, twice; learned with the transformer.
 
     A token is a word, a number with its decimals or a run of marks, at most `_BYTES` long; what is longer is several.
@@ -124,26 +130,26 @@ class ByteText(nn.Module):
     what goes on when in more steps or more time (docs/log/train.md#text).
     """
 
-    trained = True
+    trainable = True
     _BYTES = 12
     _END = 257  # bytes are 1..256, 0 is nothing
     _BYTE_WIDTH = 32
     _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d]+|[^\w\s]+")
 
-    def __init__(self, *, tokens: int, width: int, rng: Generator) -> None:
+    def __init__(self, *, max_tokens: int, dim: int, rng: Generator) -> None:
         super().__init__()
-        self.tokens = tokens
-        self.width = width
+        self.max_tokens = max_tokens
+        self.dim = dim
         self.bytes = nn.Embedding(self._END + 1, self._BYTE_WIDTH, padding_idx=0)
-        self.to_word = nn.Linear(self._BYTES * self._BYTE_WIDTH, width)
-        self.beside = nn.ModuleList(nn.Conv1d(width, width, kernel_size=5, padding=2) for _ in range(2))
-        self.place = nn.Parameter(torch.empty(tokens, width))
-        self._start(rng)
+        self.to_word = nn.Linear(self._BYTES * self._BYTE_WIDTH, dim)
+        self.convolutions = nn.ModuleList(nn.Conv1d(dim, dim, kernel_size=5, padding=2) for _ in range(2))
+        self.positions = nn.Parameter(torch.empty(max_tokens, dim))
+        self._init_weights(rng)
 
-    def tokenize(self, text: str) -> Tokens:
+    def tokenize(self, text: str) -> TextTokens:
         """As TextEncoder; ids are (M, W)."""
         ids: list[list[int]] = []
-        chars: list[Chars] = []
+        chars: list[CharSpan] = []
         for word in self._WORD.finditer(text):
             for start, end in self._pieces(word):
                 spelt = [1 + byte for byte in _utf8(text[start:end])]
@@ -151,7 +157,7 @@ class ByteText(nn.Module):
                 chars.append((start, end))
         ids.append([self._END] + [0] * (self._BYTES - 1))
         chars.append((len(text), len(text)))
-        return Tokens(ids_M=_padded(ids, self.tokens, pad=[0] * self._BYTES), chars=tuple(chars))
+        return TextTokens(ids_M=_pad(ids, self.max_tokens, pad=[0] * self._BYTES), char_spans=tuple(chars))
 
     def embed(self, ids_BM: Tensor) -> Tensor:
         """As TextEncoder; with gradients."""
@@ -162,11 +168,11 @@ class ByteText(nn.Module):
         """(B, M, W) -> (B, M, E)."""
         said_BM1 = ids_BMW[:, :, :1] > 0
         x_BME: Tensor = self.to_word(self.bytes(ids_BMW).flatten(2)) * said_BM1
-        for beside in self.beside:
+        for beside in self.convolutions:
             x_BME = (x_BME + functional.gelu(beside(x_BME.mT).mT)) * said_BM1
-        return (x_BME + self.place) * said_BM1
+        return (x_BME + self.positions) * said_BM1
 
-    def _pieces(self, word: re.Match[str]) -> Iterator[Chars]:
+    def _pieces(self, word: re.Match[str]) -> Iterator[CharSpan]:
         """Cut between characters into as many bytes as a token holds."""
         start, size = word.start(), 0
         for place, char in enumerate(word[0], start=word.start()):
@@ -177,7 +183,7 @@ class ByteText(nn.Module):
         yield start, word.end()
 
     @torch.no_grad()
-    def _start(self, rng: Generator) -> None:
+    def _init_weights(self, rng: Generator) -> None:
         """First weights; the place says little at first, so that a word means the same everywhere."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv1d):
@@ -185,11 +191,13 @@ class ByteText(nn.Module):
                 nn.init.zeros_(module.get_parameter("bias"))
         nn.init.normal_(self.bytes.weight, generator=rng)
         self.bytes.weight[0] = 0
-        nn.init.normal_(self.place, std=0.02, generator=rng)
+        nn.init.normal_(self.positions, std=0.02, generator=rng)
 
     def fingerprint(self) -> str:
         """As TextEncoder."""
-        return content_key("xsheet.model.encoders.text.ByteText", 1, self.tokens, self._BYTES, self._WORD.pattern)
+        return content_key(
+            "xsheet.model.encoders.text.ByteTextEncoder", 1, self.max_tokens, self._BYTES, self._WORD.pattern
+        )
 
 
 def _utf8(text: str) -> bytes:
@@ -197,7 +205,7 @@ def _utf8(text: str) -> bytes:
     return text.encode(errors="replace")
 
 
-def _padded(ids: list[Any], length: int, *, pad: Any) -> Tensor:
+def _pad(ids: list[Any], length: int, *, pad: Any) -> Tensor:
     if len(ids) > length:
         raise ValueError(f"expected at most {length} tokens, got {len(ids)}: allow more, or say it in fewer words")
     return torch.tensor(ids + [pad] * (length - len(ids)))

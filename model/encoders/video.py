@@ -45,7 +45,7 @@ class VideoCodec(Protocol):
         """Normalised latent -> uint8 pictures (B, T, H, W, 3)."""
         ...
 
-    def flipped(self, latent_BCFHW: Tensor) -> Tensor | None:
+    def mirror(self, latent_BCFHW: Tensor) -> Tensor | None:
         """The latent of the mirrored pictures; None where only encoding the mirrored pictures gives it."""
         ...
 
@@ -55,23 +55,23 @@ class VideoCodec(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scale:
+class LatentScale:
     """Mean and standard deviation of each latent channel, and the one place that takes them off and puts them back."""
 
     mean_C: Tensor
     std_C: Tensor
 
-    def normalised(self, latent_BCFHW: Tensor) -> Tensor:
+    def normalise(self, latent_BCFHW: Tensor) -> Tensor:
         """As a codec gives it -> as a model wants it: mean 0, variance 1; float32."""
-        mean, std = self._like(latent_BCFHW)
+        mean, std = self._broadcast_to(latent_BCFHW)
         return (latent_BCFHW.float() - mean) / std
 
-    def restored(self, latent_BCFHW: Tensor) -> Tensor:
+    def denormalise(self, latent_BCFHW: Tensor) -> Tensor:
         """The way back."""
-        mean, std = self._like(latent_BCFHW)
+        mean, std = self._broadcast_to(latent_BCFHW)
         return latent_BCFHW.float() * std + mean
 
-    def _like(self, latent_BCFHW: Tensor) -> tuple[Tensor, Tensor]:
+    def _broadcast_to(self, latent_BCFHW: Tensor) -> tuple[Tensor, Tensor]:
         mean, std = (t.to(latent_BCFHW.device).reshape(-1, 1, 1, 1) for t in (self.mean_C, self.std_C))
         return mean, std
 
@@ -88,7 +88,7 @@ def to_uint8(picture: Tensor) -> Tensor:
     return ((picture.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def check_pictures(rgb_BTHW3: Tensor, stride: tuple[int, int, int]) -> None:
+def check_frame_shape(rgb_BTHW3: Tensor, stride: tuple[int, int, int]) -> None:
     """ValueError unless a codec of this stride can take the pictures."""
     _, frames, height, width, _ = rgb_BTHW3.shape
     latent_frames(frames)
@@ -126,10 +126,10 @@ BANDS = (
 )  # fmt: skip
 
 _CELL = 8  # pixels
-_COLOURS = torch.tensor([[2**0.5] * 3, [3**0.5, 0, -(3**0.5)], [-1.0, 2, -1]]) / 6**0.5
+_COLOUR_AXES = torch.tensor([[2**0.5] * 3, [3**0.5, 0, -(3**0.5)], [-1.0, 2, -1]]) / 6**0.5
 
 
-class TransformCodec:
+class DctCodec:
     """Cosines over cells of 4 frames x 8 x 8 pixels, of which only some bands are kept.
 
     The bands are orthonormal: what is kept comes back exactly, and the error is what was not kept. Frame 0 is coded as
@@ -140,9 +140,9 @@ class TransformCodec:
 
     def __init__(self, bands: Sequence[Band] = BANDS) -> None:
         self.bands = tuple(bands)
-        self._scale = Scale(torch.tensor([b.mean for b in bands]), torch.tensor([b.std for b in bands]))
-        time, space = _cosines(FRAMES_PER_LATENT), _cosines(_CELL)
-        waves = [torch.einsum("t,h,w,c->thwc", time[b.time], space[b.row], space[b.column], _COLOURS[b.colour])
+        self._scale = LatentScale(torch.tensor([b.mean for b in bands]), torch.tensor([b.std for b in bands]))
+        time, space = _dct_matrix(FRAMES_PER_LATENT), _dct_matrix(_CELL)
+        waves = [torch.einsum("t,h,w,c->thwc", time[b.time], space[b.row], space[b.column], _COLOUR_AXES[b.colour])
                  for b in bands]  # fmt: skip
         self._basis_CX = torch.stack(waves).flatten(1)
 
@@ -153,7 +153,7 @@ class TransformCodec:
 
     def encode(self, rgb_BTHW3: Tensor) -> Tensor:
         """As VideoCodec."""
-        check_pictures(rgb_BTHW3, self.stride)
+        check_frame_shape(rgb_BTHW3, self.stride)
         return self.analyse(to_float(rgb_BTHW3))
 
     def decode(self, latent_BCFHW: Tensor) -> Tensor:
@@ -167,17 +167,17 @@ class TransformCodec:
         cells = padded.reshape(batch, -1, FRAMES_PER_LATENT, height // _CELL, _CELL, width // _CELL, _CELL, 3)
         cells_BFHWX = cells.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4)
         bands_BFHWC = cells_BFHWX @ self._basis_CX.to(cells_BFHWX.device).T
-        return self._scale.normalised(bands_BFHWC.movedim(-1, 1))
+        return self._scale.normalise(bands_BFHWC.movedim(-1, 1))
 
     def synthesise(self, latent_BCFHW: Tensor) -> Tensor:
         """Normalised bands -> float pictures. Latent 0 gives one frame: the mean of its four."""
-        bands_BFHWC = self._scale.restored(latent_BCFHW).movedim(1, -1)
+        bands_BFHWC = self._scale.denormalise(latent_BCFHW).movedim(1, -1)
         cells_BFHWX = bands_BFHWC @ self._basis_CX.to(bands_BFHWC.device)
         cells = cells_BFHWX.reshape(*cells_BFHWX.shape[:4], FRAMES_PER_LATENT, _CELL, _CELL, 3)
         frames = cells.permute(0, 1, 4, 2, 5, 3, 6, 7).flatten(5, 6).flatten(3, 4)  # (B, F, 4, H, W, 3)
         return torch.cat([frames[:, :1].mean(2), frames[:, 1:].flatten(1, 2)], dim=1)
 
-    def flipped(self, latent_BCFHW: Tensor) -> Tensor:
+    def mirror(self, latent_BCFHW: Tensor) -> Tensor:
         """Cells in reverse, and odd waves from the left become the same from the right: their sign changes."""
         sign = torch.tensor([(-1.0) ** b.column for b in self.bands], device=latent_BCFHW.device)
         return latent_BCFHW.flip(-1) * sign.reshape(-1, 1, 1, 1)
@@ -187,7 +187,7 @@ class TransformCodec:
         return content_key("xsheet.model.encoders.video", 1, [list(band) for band in self.bands])
 
 
-def _cosines(size: int) -> Tensor:
+def _dct_matrix(size: int) -> Tensor:
     """The orthonormal cosine transform, (frequency, place)."""
     place, frequency = torch.arange(size) + 0.5, torch.arange(size)[:, None]
     waves: Tensor = torch.cos(math.pi / size * frequency * place) * (2 / size) ** 0.5

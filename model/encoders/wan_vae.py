@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from xsheet.model.config import FRAMES_PER_LATENT
-from xsheet.model.encoders.pretrained import check_folder, frozen, weights_sha256
-from xsheet.model.encoders.video import Scale, check_pictures, to_float, to_uint8
+from xsheet.model.encoders.pretrained import check_model_folder, freeze, weights_sha256
+from xsheet.model.encoders.video import LatentScale, check_frame_shape, to_float, to_uint8
 from xsheet.model.wan import AutoencoderKLWan
 from xsheet.schemas.ids import content_key
 
@@ -21,13 +21,13 @@ class WanCodec:
     """
 
     def __init__(self, vae: AutoencoderKLWan) -> None:
-        self.vae = frozen(vae)
-        self._scale = Scale(torch.tensor(vae.config["latents_mean"]), torch.tensor(vae.config["latents_std"]))
+        self.vae = freeze(vae)
+        self._scale = LatentScale(torch.tensor(vae.config["latents_mean"]), torch.tensor(vae.config["latents_std"]))
 
     @classmethod
     def load(cls, folder: Path, *, dtype: torch.dtype = torch.float32) -> Self:
         """From a `vae` folder of diffusers on the disk; ConfigError if there is none."""
-        here = check_folder(folder, holds="config.json and *.safetensors of an AutoencoderKLWan")
+        here = check_model_folder(folder, contents="config.json and *.safetensors of an AutoencoderKLWan")
         return cls(
             AutoencoderKLWan.from_pretrained(here, torch_dtype=dtype, local_files_only=True, use_safetensors=True)
         )
@@ -46,18 +46,18 @@ class WanCodec:
     @torch.no_grad()
     def encode(self, rgb_BTHW3: Tensor) -> Tensor:
         """As VideoCodec: the most likely latent, not a drawn one."""
-        check_pictures(rgb_BTHW3, self.stride)
+        check_frame_shape(rgb_BTHW3, self.stride)
         picture_B3THW = to_float(rgb_BTHW3).movedim(-1, 1).to(self.vae.device, self.vae.dtype)
-        return self._scale.normalised(self.vae.encode(picture_B3THW, return_dict=False)[0].mode())
+        return self._scale.normalise(self.vae.encode(picture_B3THW, return_dict=False)[0].mode())
 
     @torch.no_grad()
     def decode(self, latent_BCFHW: Tensor) -> Tensor:
         """As VideoCodec."""
-        latent = self._scale.restored(latent_BCFHW).to(self.vae.device, self.vae.dtype)
+        latent = self._scale.denormalise(latent_BCFHW).to(self.vae.device, self.vae.dtype)
         picture_B3THW: Tensor = self.vae.decode(latent, return_dict=False)[0]
         return to_uint8(picture_B3THW.movedim(1, -1))
 
-    def flipped(self, latent_BCFHW: Tensor) -> None:
+    def mirror(self, latent_BCFHW: Tensor) -> None:
         """None: a learned codec is not symmetric."""
 
     def fingerprint(self) -> str:

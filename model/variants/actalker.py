@@ -16,22 +16,24 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from xsheet.model.block import ActAvatarBlock, depth_factor
-from xsheet.model.config import FRAMES_PER_LATENT, ActAvatarConfig, Depth
-from xsheet.model.init import start_linears
+from xsheet.model.block import ActAvatarBlock, audio_residual_scale
+from xsheet.model.config import FRAMES_PER_LATENT, ActAvatarConfig, AudioDepthSchedule
+from xsheet.model.init import init_linears
 from xsheet.model.transformer import ActAvatarTransformer
-from xsheet.model.variants.scan import Sweep
+from xsheet.model.variants.scan import SelectiveScan
 from xsheet.schemas.settings import StrictModel
 
-GATES = ((True, True), (True, False), (False, True))
+GATE_STATES = ((True, True), (True, False), (False, True))
 """(sound, motion): at least one of them drives."""
 
 
 class ACTalkerSettings(StrictModel):
     """The paper's numbers unless marked ours."""
 
-    scan: Literal["clip", "frame"] = Field(default="clip", description="what one scan runs over; their code: a frame")
-    state: int = Field(default=16, ge=1, description="numbers that the scan remembers per channel")
+    scan_scope: Literal["clip", "frame"] = Field(
+        default="clip", description="what one scan runs over; their code: a frame"
+    )
+    state_dim: int = Field(default=16, ge=1, description="numbers that the scan remembers per channel")
     expand: int = Field(default=2, ge=1, description="channels of the scan per number of the transformer's width")
     identity_width: int = Field(default=18, ge=1, description="numbers of a face; ours, ArcFace has 512")
     motion_width: int = Field(default=8, ge=1, description="numbers that describe a frame's motion; ours")
@@ -40,12 +42,14 @@ class ACTalkerSettings(StrictModel):
 class ACTalkerConfig(ActAvatarConfig):
     """The transformer with the variant's section; it speaks alike in all blocks."""
 
-    audio_depth: Depth = Field(default="uniform", description="the paper has no schedule over depth")
+    audio_depth_schedule: AudioDepthSchedule = Field(
+        default="uniform", description="the paper has no schedule over depth"
+    )
     actalker: ACTalkerSettings = ACTalkerSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ACTalkerControl:
+class ACTalkerConditioning:
     """What a clip is told besides its sound; masks are shares of latent cells, as the cache holds them."""
 
     mouth_BFHW: Tensor
@@ -58,54 +62,56 @@ class ACTalkerControl:
 class ACTalkerTransformer(ActAvatarTransformer):
     """The base, of which each block's sound is replaced. With fresh parts it equals Wan, bit by bit."""
 
-    config_type = ACTalkerConfig
+    config_class = ACTalkerConfig
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
-        assert isinstance(self.size, ACTalkerConfig)
-        settings, width = self.size.actalker, self.size.audio_dim
+        assert isinstance(self.model_config, ACTalkerConfig)
+        settings, width = self.model_config.actalker, self.model_config.audio_dim
         self.identity_token = nn.Linear(settings.identity_width, width)
         self.motion_token = nn.Linear(FRAMES_PER_LATENT * settings.motion_width, width)
         for index, block in enumerate(self.blocks):
             assert isinstance(block, ActAvatarBlock)
-            block.audio_attn = ParallelControl(self.size, index=index)
+            block.audio_attn = ParallelControl(self.model_config, index=index)
 
-    def _hear(self, audio_BTLQ: Tensor | None, control: ACTalkerControl | None) -> Any:
-        if control is None and audio_BTLQ is None:
+    def _encode_audio(self, audio_BTLQ: Tensor | None, extra_conditioning: ACTalkerConditioning | None) -> Any:
+        if extra_conditioning is None and audio_BTLQ is None:
             return None
-        if control is None or audio_BTLQ is None:
+        if extra_conditioning is None or audio_BTLQ is None:
             raise ValueError(
                 "expected sound together with control (masks, gates, face, motion), got one without the other"
             )
-        in_sound, in_motion = regions(control, patch=self.size.patch_size[1:])
-        return Heard(
-            identity_BA=self.identity_token(control.identity_BX),
-            sound=Driver(self.audio_projector(audio_BTLQ), in_sound.flatten(2)),
-            motion=Driver(self.motion_token(_by_latent(control.motion_BTX))[:, :, None], in_motion.flatten(2)),
+        in_sound, in_motion = driven_regions(extra_conditioning, patch=self.model_config.patch_size[1:])
+        return ACTalkerBlockInputs(
+            identity_BA=self.identity_token(extra_conditioning.identity_BX),
+            audio=DrivingSignal(self.audio_projector(audio_BTLQ), in_sound.flatten(2)),
+            motion=DrivingSignal(
+                self.motion_token(_group_by_latent(extra_conditioning.motion_BTX))[:, :, None], in_motion.flatten(2)
+            ),
         )
 
-    def start_control(self, rng: Generator) -> None:
+    def init_conditioning(self, rng: Generator) -> None:
         """First weights, with which the branches change nothing."""
-        start_linears(self.identity_token, rng=rng)
-        start_linears(self.motion_token, rng=rng)
+        init_linears(self.identity_token, rng=rng)
+        init_linears(self.motion_token, rng=rng)
         for module in self.modules():
             if isinstance(module, ParallelControl):
-                module.start(rng)
+                module.init_weights(rng)
 
 
-class Driver(NamedTuple):
+class DrivingSignal(NamedTuple):
     """What drives a branch, and where."""
 
     tokens_BFKA: Tensor
-    keep_BFS: Tensor  # bool
+    region_BFS: Tensor  # bool
 
 
-class Heard(NamedTuple):
+class ACTalkerBlockInputs(NamedTuple):
     """What a block is handed."""
 
     identity_BA: Tensor
-    sound: Driver
-    motion: Driver
+    audio: DrivingSignal
+    motion: DrivingSignal
 
 
 class ParallelControl(nn.Module):
@@ -113,35 +119,37 @@ class ParallelControl(nn.Module):
 
     def __init__(self, config: ACTalkerConfig, *, index: int) -> None:
         super().__init__()
-        width = config.dim
-        self.depth = depth_factor(index, blocks=config.num_layers, depth=config.audio_depth, gamma=config.audio_gamma)
-        self.before = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        self.sound, self.motion = Branch(config), Branch(config)
+        width = config.hidden_dim
+        self.residual_scale = audio_residual_scale(
+            index, block_count=config.num_layers, schedule=config.audio_depth_schedule, gamma=config.audio_depth_gamma
+        )
+        self.input_mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.audio, self.motion = ScanBranch(config), ScanBranch(config)
         self.norm = nn.LayerNorm(width)
-        self.after = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        _silent(self.after[-1])
+        self.output_mlp = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        _zero_init(self.output_mlp[-1])
 
-    def forward(self, x_BND: Tensor, heard: Heard) -> Tensor:
+    def forward(self, x_BND: Tensor, driving: ACTalkerBlockInputs) -> Tensor:
         """The residual, (B, N, D)."""
-        grid = heard.sound.keep_BFS.shape[1:]
-        x_BFSD, z_BFSD = (t.unflatten(1, grid) for t in (x_BND, self.before(x_BND)))
+        grid = driving.audio.region_BFS.shape[1:]
+        x_BFSD, z_BFSD = (t.unflatten(1, grid) for t in (x_BND, self.input_mlp(x_BND)))
         pasted = [
-            branch(x_BFSD, z_BFSD, identity_BA=heard.identity_BA, driver=driver)
-            for branch, driver in ((self.sound, heard.sound), (self.motion, heard.motion))
+            branch(x_BFSD, z_BFSD, identity_BA=driving.identity_BA, driver=driver)
+            for branch, driver in ((self.audio, driving.audio), (self.motion, driving.motion))
         ]
-        residual: Tensor = self.depth * self.after(self.norm(pasted[0] + pasted[1]))
+        residual: Tensor = self.residual_scale * self.output_mlp(self.norm(pasted[0] + pasted[1]))
         return residual.flatten(1, 2)
 
-    def start(self, rng: Generator) -> None:
+    def init_weights(self, rng: Generator) -> None:
         """First weights; the way out begins at zero."""
-        start_linears(self, rng=rng)
-        _silent(self.after[-1])
+        init_linears(self, rng=rng)
+        _zero_init(self.output_mlp[-1])
         for module in self.modules():
-            if isinstance(module, Sweep):
-                module.start(rng)
+            if isinstance(module, SelectiveScan):
+                module.init_weights(rng)
 
 
-class Branch(nn.Module):
+class ScanBranch(nn.Module):
     """Drop, scan in both directions, paste. Within a frame stand who it is, the tokens kept, and what drives them.
 
     Sound stands beside the tokens of its latent frame; the paper puts all of it behind the last one.
@@ -149,22 +157,24 @@ class Branch(nn.Module):
 
     def __init__(self, config: ACTalkerConfig) -> None:
         super().__init__()
-        settings, width = config.actalker, config.dim
+        settings, width = config.actalker, config.hidden_dim
         inner = settings.expand * width
-        self.scan = settings.scan
+        self.scan_scope = settings.scan_scope
         self.identity, self.driver = (nn.Linear(config.audio_dim, width) for _ in range(2))
         self.norm = nn.LayerNorm(width)
         self.to_inner = nn.Linear(width, 2 * inner, bias=False)
-        self.sweeps = nn.ModuleList(Sweep(inner, state=settings.state, rank=max(1, width // 16)) for _ in range(2))
+        self.scans = nn.ModuleList(
+            SelectiveScan(inner, state_dim=settings.state_dim, rank=max(1, width // 16)) for _ in range(2)
+        )
         self.to_out = nn.Linear(inner, width, bias=False)
 
-    def forward(self, x_BFSD: Tensor, z_BFSD: Tensor, *, identity_BA: Tensor, driver: Driver) -> Tensor:
+    def forward(self, x_BFSD: Tensor, z_BFSD: Tensor, *, identity_BA: Tensor, driver: DrivingSignal) -> Tensor:
         """(B, F, S, D), of which the tokens kept are the scan's and the others those of x."""
-        most = int(driver.keep_BFS.sum(-1).max())  # waits for the device: shapes follow from the masks
+        most = int(driver.region_BFS.sum(-1).max())  # waits for the device: shapes follow from the masks
         if most == 0:
             return x_BFSD
-        place_BFJ = (~driver.keep_BFS).to(torch.uint8).argsort(dim=-1, stable=True)[..., :most]
-        kept_BFJ = driver.keep_BFS.gather(2, place_BFJ)
+        place_BFJ = (~driver.region_BFS).to(torch.uint8).argsort(dim=-1, stable=True)[..., :most]
+        kept_BFJ = driver.region_BFS.gather(2, place_BFJ)
         place = place_BFJ[..., None].expand(-1, -1, -1, x_BFSD.shape[-1])
         tokens = [
             self.identity(identity_BA)[:, None, None].expand(-1, kept_BFJ.shape[1], 1, -1),
@@ -172,52 +182,52 @@ class Branch(nn.Module):
             self.driver(driver.tokens_BFKA),
         ]
         said = [functional.pad(kept_BFJ, (1, driver.tokens_BFKA.shape[2]), value=True)]
-        scanned = self._scanned(torch.cat(tokens, dim=2), torch.cat(said, dim=2))[:, :, 1 : 1 + most]
+        scanned = self._scan_packets(torch.cat(tokens, dim=2), torch.cat(said, dim=2))[:, :, 1 : 1 + most]
         pasted = torch.where(kept_BFJ[..., None], scanned.type_as(x_BFSD), x_BFSD.gather(2, place))
         return x_BFSD.scatter(2, place, pasted)
 
-    def _scanned(self, tokens_BFJD: Tensor, said_BFJ: Tensor) -> Tensor:
+    def _scan_packets(self, tokens_BFJD: Tensor, valid_BFJ: Tensor) -> Tensor:
         """The same shape; tokens that are not said, which fill up the frames, leave no trace."""
-        ends = (0, 1) if self.scan == "frame" else (1, 2)
-        tokens, said = tokens_BFJD.flatten(*ends), said_BFJ.flatten(*ends)
+        ends = (0, 1) if self.scan_scope == "frame" else (1, 2)
+        tokens, said = tokens_BFJD.flatten(*ends), valid_BFJ.flatten(*ends)
         inner, gate = self.to_inner(self.norm(tokens)).chunk(2, dim=-1)
-        forward, backward = self.sweeps
+        forward, backward = self.scans
         swept = forward(functional.silu(inner), said) + backward(functional.silu(inner).flip(1), said.flip(1)).flip(1)
         out: Tensor = self.to_out(swept * functional.silu(gate))
         return out.reshape(tokens_BFJD.shape)
 
 
-def regions(control: ACTalkerControl, *, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def driven_regions(extra_conditioning: ACTalkerConditioning, *, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Tokens that sound and motion drive, bool (B, F, H / patch, W / patch) each; none where the gate is shut.
 
     The smallest rectangles that hold mouth and face over the clip. Sound drives the mouth and motion the rest of the
     face; what drives alone drives the whole face.
     """
-    shares = (control.mouth_BFHW, control.face_BFHW)
-    mouth, face = (_rectangle(functional.max_pool2d(share.float(), patch) > 0) for share in shares)
-    sound, motion = (gate[:, None, None, None] for gate in control.gates_B2.bool().unbind(1))
+    shares = (extra_conditioning.mouth_BFHW, extra_conditioning.face_BFHW)
+    mouth, face = (_bounding_rectangle(functional.max_pool2d(share.float(), patch) > 0) for share in shares)
+    sound, motion = (gate[:, None, None, None] for gate in extra_conditioning.gates_B2.bool().unbind(1))
     face = face | mouth
     return sound & torch.where(motion, mouth, face), motion & face & ~(sound & mouth)
 
 
-def draw_gates(count: int, *, rng: Generator) -> Tensor:
+def sample_gates(count: int, *, rng: Generator) -> Tensor:
     """Gates of `count` clips, bool (B, 2): each of the three states with the same chance (the paper does not say)."""
-    return torch.tensor(GATES)[torch.randint(len(GATES), (count,), generator=rng)]
+    return torch.tensor(GATE_STATES)[torch.randint(len(GATE_STATES), (count,), generator=rng)]
 
 
-def _rectangle(mask_BFHW: Tensor) -> Tensor:
+def _bounding_rectangle(mask_BFHW: Tensor) -> Tensor:
     """The smallest rectangle that holds a clip's region, for every latent frame."""
     rows, columns = mask_BFHW.any(3).any(1), mask_BFHW.any(2).any(1)
     spans = [(t.cumsum(1) > 0) & (t.flip(1).cumsum(1).flip(1) > 0) for t in (rows, columns)]
     return (spans[0][:, :, None] & spans[1][:, None])[:, None].expand_as(mask_BFHW)
 
 
-def _by_latent(motion_BTX: Tensor) -> Tensor:
+def _group_by_latent(motion_BTX: Tensor) -> Tensor:
     """The four frames of each latent frame side by side, (B, F, 4X); frame 0 four times for the first."""
     padded = torch.cat([motion_BTX[:, :1]] * (FRAMES_PER_LATENT - 1) + [motion_BTX], dim=1)
     return padded.reshape(len(padded), -1, FRAMES_PER_LATENT * padded.shape[2])
 
 
-def _silent(linear: nn.Module) -> None:
+def _zero_init(linear: nn.Module) -> None:
     for parameter in linear.parameters():
         nn.init.zeros_(parameter)

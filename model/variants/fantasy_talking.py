@@ -15,20 +15,20 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from xsheet.model.block import ActAvatarBlock, depth_factor
-from xsheet.model.config import FRAMES_PER_LATENT, ActAvatarConfig, Depth
-from xsheet.model.init import start_linears
+from xsheet.model.block import ActAvatarBlock, audio_residual_scale
+from xsheet.model.config import FRAMES_PER_LATENT, ActAvatarConfig, AudioDepthSchedule
+from xsheet.model.init import init_linears
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.settings import StrictModel
 
-_BEFORE, _WINDOW = 5, 8
+_FRAMES_BEFORE, _WINDOW_FRAMES = 5, 8
 """A latent frame j hears video frames 4j - 5 .. 4j + 2; their code's 17 steps of 20 ms at 23 fps are 7.9 frames."""
 
 
 class FantasyTalkingSettings(StrictModel):
     """The paper's numbers unless marked ours."""
 
-    level: Literal["clip", "frame"] = Field(
+    audio_scope: Literal["clip", "frame"] = Field(
         default="frame", description="every token hears the whole clip (its first 80 K steps), or its frame (20 K more)"
     )
     audio_weight: float = Field(default=1, ge=0, le=4, description="λ1")
@@ -42,12 +42,14 @@ class FantasyTalkingSettings(StrictModel):
 class FantasyTalkingConfig(ActAvatarConfig):
     """The transformer with the variant's section; sound speaks alike in all blocks."""
 
-    audio_depth: Depth = Field(default="uniform", description="the paper has no schedule over depth")
+    audio_depth_schedule: AudioDepthSchedule = Field(
+        default="uniform", description="the paper has no schedule over depth"
+    )
     fantasy_talking: FantasyTalkingSettings = FantasyTalkingSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FantasyTalkingControl:
+class FantasyTalkingConditioning:
     """What a clip is told besides; None is nobody in particular, and no say in how much to move."""
 
     identity_BX: Tensor | None = None  # of the face; zeros = nobody in particular, as dropout and guidance give
@@ -57,57 +59,57 @@ class FantasyTalkingControl:
 class FantasyTalkingTransformer(ActAvatarTransformer):
     """The base, of which each block's sound is replaced. With fresh parts it equals Wan, bit by bit."""
 
-    config_type = FantasyTalkingConfig
+    config_class = FantasyTalkingConfig
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
-        assert isinstance(self.size, FantasyTalkingConfig)
-        self.audio_projector = FrameTokens(self.size)
-        self.identity_tokens = IdentityTokens(self.size)
-        self.motion_intensity = MotionIntensity(self.size)
+        assert isinstance(self.model_config, FantasyTalkingConfig)
+        self.audio_projector = AudioFrameProjector(self.model_config)
+        self.identity_tokens = IdentityProjector(self.model_config)
+        self.motion_intensity = MotionIntensityEmbedding(self.model_config)
         for index, block in enumerate(self.blocks):
             assert isinstance(block, ActAvatarBlock)
-            block.audio_attn = BorrowedAttention(self.size, block=block, index=index)
+            block.audio_attn = SharedQueryAttention(self.model_config, block=block, index=index)
 
-    def _hear(self, audio_BTLQ: Tensor | None, control: FantasyTalkingControl | None) -> Any:
-        face = None if control is None else control.identity_BX
+    def _encode_audio(self, audio_BTLQ: Tensor | None, extra_conditioning: FantasyTalkingConditioning | None) -> Any:
+        face = None if extra_conditioning is None else extra_conditioning.identity_BX
         if audio_BTLQ is None and face is None:
             return None
-        return Heard(
+        return FantasyTalkingBlockInputs(
             audio_BTA=None if audio_BTLQ is None else self.audio_projector(audio_BTLQ),
             identity_BIA=None if face is None else self.identity_tokens(face),
         )
 
-    def _condition(
-        self, timestep: Tensor, text_BME: Tensor, frames: int, control: FantasyTalkingControl | None
+    def _embed_conditions(
+        self, timestep: Tensor, text_BME: Tensor, frames: int, extra_conditioning: FantasyTalkingConditioning | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        time_BFSD, mod_BFS6D, text_BMD = super()._condition(timestep, text_BME, frames, control)
-        if control is None or control.motion_B2 is None:
+        time_BFSD, mod_BFS6D, text_BMD = super()._embed_conditions(timestep, text_BME, frames, extra_conditioning)
+        if extra_conditioning is None or extra_conditioning.motion_B2 is None:
             return time_BFSD, mod_BFS6D, text_BMD
-        time_BFSD = time_BFSD + self.motion_intensity(control.motion_B2)[:, None, None]
+        time_BFSD = time_BFSD + self.motion_intensity(extra_conditioning.motion_B2)[:, None, None]
         embedder = self.condition_embedder
         mod_BFS6D = embedder.time_proj(embedder.act_fn(time_BFSD)).unflatten(-1, (6, -1))
         return time_BFSD, mod_BFS6D, text_BMD
 
-    def start_control(self, rng: Generator) -> None:
+    def init_conditioning(self, rng: Generator) -> None:
         """First weights, with which sound, face and intensity change nothing."""
         for part in (self.audio_projector, self.identity_tokens, self.motion_intensity):
-            start_linears(part, rng=rng)
+            init_linears(part, rng=rng)
         nn.init.normal_(self.identity_tokens.queries, std=0.02, generator=rng)
-        self.motion_intensity.start_silent()
+        self.motion_intensity.zero_init()
         for module in self.modules():
-            if isinstance(module, BorrowedAttention):
-                module.start_silent()
+            if isinstance(module, SharedQueryAttention):
+                module.zero_init()
 
 
-class Heard(NamedTuple):
+class FantasyTalkingBlockInputs(NamedTuple):
     """What a block is handed."""
 
     audio_BTA: Tensor | None
     identity_BIA: Tensor | None
 
 
-class FrameTokens(nn.Module):
+class AudioFrameProjector(nn.Module):
     """One token per video frame: a linear map without bias, and a norm."""
 
     def __init__(self, config: ActAvatarConfig) -> None:
@@ -121,14 +123,14 @@ class FrameTokens(nn.Module):
         return normed
 
 
-class IdentityTokens(nn.Module):
+class IdentityProjector(nn.Module):
     """One vector -> I tokens: a Q-Former, whose attention has one vector to look at and so is a linear map of it."""
 
     def __init__(self, config: FantasyTalkingConfig) -> None:
         super().__init__()
         settings, width = config.fantasy_talking, config.audio_dim
         self.queries = nn.Parameter(torch.zeros(settings.identity_tokens, width))
-        self.look = nn.ModuleList(
+        self.value_layers = nn.ModuleList(
             nn.Linear(settings.identity_width, width) for _ in range(max(1, settings.identity_layers))
         )
         self.ffn = nn.ModuleList(_mlp(width, 2 * width, width) for _ in range(settings.identity_layers))
@@ -137,7 +139,7 @@ class IdentityTokens(nn.Module):
     def forward(self, identity_BX: Tensor) -> Tensor:
         """(B, X) -> (B, I, A)."""
         x_BIA = self.queries.expand(len(identity_BX), -1, -1)
-        for index, look in enumerate(self.look):
+        for index, look in enumerate(self.value_layers):
             x_BIA = x_BIA + look(identity_BX)[:, None]
             if index < len(self.ffn):
                 x_BIA = x_BIA + self.ffn[index](functional.layer_norm(x_BIA, x_BIA.shape[-1:]))
@@ -145,30 +147,30 @@ class IdentityTokens(nn.Module):
         return normed
 
 
-class MotionIntensity(nn.Module):
+class MotionIntensityEmbedding(nn.Module):
     """(ω of the face, ω of the body) -> what is added to the time embedding; nothing at first."""
 
     def __init__(self, config: FantasyTalkingConfig) -> None:
         super().__init__()
         width = config.fantasy_talking.motion_width
-        self.each = nn.ModuleList(_mlp(1, width, width) for _ in range(2))
-        self.both = _mlp(2 * width, 2 * width, 2 * width)
-        self.last = nn.Linear(2 * width, config.dim)
-        self.start_silent()
+        self.per_part = nn.ModuleList(_mlp(1, width, width) for _ in range(2))
+        self.joint = _mlp(2 * width, 2 * width, 2 * width)
+        self.output = nn.Linear(2 * width, config.hidden_dim)
+        self.zero_init()
 
     def forward(self, motion_B2: Tensor) -> Tensor:
         """(B, 2) -> (B, D)."""
-        said = torch.cat([mlp(motion_B2[:, k : k + 1]) for k, mlp in enumerate(self.each)], dim=1)
-        added: Tensor = self.last(said + self.both(said))
+        said = torch.cat([mlp(motion_B2[:, k : k + 1]) for k, mlp in enumerate(self.per_part)], dim=1)
+        added: Tensor = self.output(said + self.joint(said))
         return added
 
-    def start_silent(self) -> None:
+    def zero_init(self) -> None:
         """The last map begins at zero."""
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
 
 
-class BorrowedAttention(nn.Module):
+class SharedQueryAttention(nn.Module):
     """Attention to sound and face with the query and the way out of the block's text attention.
 
     The published code asks before the text is added; this asks after it, so that the block stays as it is. Keys and
@@ -178,37 +180,41 @@ class BorrowedAttention(nn.Module):
     def __init__(self, config: FantasyTalkingConfig, *, block: ActAvatarBlock, index: int) -> None:
         super().__init__()
         settings = config.fantasy_talking
-        depth = depth_factor(index, blocks=config.num_layers, depth=config.audio_depth, gamma=config.audio_gamma)
-        self.level = settings.level
-        self.weights = settings.audio_weight * depth, settings.identity_weight
-        self.audio_kv = nn.Linear(config.audio_dim, 2 * config.dim, bias=False)
-        self.identity_kv = nn.Linear(config.audio_dim, 2 * config.dim, bias=False)
+        depth = audio_residual_scale(
+            index, block_count=config.num_layers, schedule=config.audio_depth_schedule, gamma=config.audio_depth_gamma
+        )
+        self.audio_scope = settings.audio_scope
+        self.residual_weights = settings.audio_weight * depth, settings.identity_weight
+        self.audio_kv = nn.Linear(config.audio_dim, 2 * config.hidden_dim, bias=False)
+        self.identity_kv = nn.Linear(config.audio_dim, 2 * config.hidden_dim, bias=False)
         # In a tuple, or their weights would be counted twice: they are the block's.
-        self.lender: tuple[Any, Any] = (block.norm2, block.attn2)
-        self.start_silent()
+        self.text_attention: tuple[Any, Any] = (block.norm2, block.attn2)
+        self.zero_init()
 
-    def forward(self, x_BND: Tensor, heard: Heard) -> Tensor:
+    def forward(self, x_BND: Tensor, audio: FantasyTalkingBlockInputs) -> Tensor:
         """The residual, (B, N, D)."""
-        norm, text = self.lender
+        norm, text = self.text_attention
         q_BND = text.norm_q(text.to_q(norm(x_BND.float()).type_as(x_BND)))
         gathered = torch.zeros_like(q_BND)
-        if heard.audio_BTA is not None:
-            gathered = gathered + self.weights[0] * self._audio(q_BND, heard.audio_BTA, heads=text.heads)
-        if heard.identity_BIA is not None:
-            kv = self.identity_kv(heard.identity_BIA)
-            gathered = gathered + self.weights[1] * _attention(q_BND, kv, heads=text.heads)
+        if audio.audio_BTA is not None:
+            gathered = gathered + self.residual_weights[0] * self._attend_audio(
+                q_BND, audio.audio_BTA, heads=text.heads
+            )
+        if audio.identity_BIA is not None:
+            kv = self.identity_kv(audio.identity_BIA)
+            gathered = gathered + self.residual_weights[1] * _attention(q_BND, kv, heads=text.heads)
         return functional.linear(gathered, text.to_out[0].weight)  # its bias came with the text
 
-    def _audio(self, q_BND: Tensor, audio_BTA: Tensor, *, heads: int) -> Tensor:
+    def _attend_audio(self, q_BND: Tensor, audio_BTA: Tensor, *, heads: int) -> Tensor:
         kv_BTC = self.audio_kv(audio_BTA)
-        if self.level == "clip":
+        if self.audio_scope == "clip":
             return _attention(q_BND, kv_BTC, heads=heads)
         kv_BFWC = kv_BTC[:, frame_windows(audio_BTA.shape[1], device=audio_BTA.device)]
         frames = kv_BFWC.shape[1]
         folded = q_BND.reshape(len(q_BND) * frames, -1, q_BND.shape[-1])
         return _attention(folded, kv_BFWC.flatten(0, 1), heads=heads).reshape(q_BND.shape)
 
-    def start_silent(self) -> None:
+    def zero_init(self) -> None:
         """Keys and values begin at zero, as in the published code."""
         nn.init.zeros_(self.audio_kv.weight)
         nn.init.zeros_(self.identity_kv.weight)
@@ -217,11 +223,11 @@ class BorrowedAttention(nn.Module):
 def frame_windows(frames: int, *, device: torch.device | None = None) -> Tensor:
     """Video frames that each latent frame hears, (F, 8); beyond the ends the first and the last are repeated."""
     latents = 1 + (frames - 1) // FRAMES_PER_LATENT
-    first = FRAMES_PER_LATENT * torch.arange(latents, device=device)[:, None] - _BEFORE
-    return (first + torch.arange(_WINDOW, device=device)).clamp(0, frames - 1)
+    first = FRAMES_PER_LATENT * torch.arange(latents, device=device)[:, None] - _FRAMES_BEFORE
+    return (first + torch.arange(_WINDOW_FRAMES, device=device)).clamp(0, frames - 1)
 
 
-def lip_loss(error_BFHW: Tensor, *, mouth_BFHW: Tensor, lips_only_B: Tensor) -> Tensor:
+def mouth_loss(error_BFHW: Tensor, *, mouth_BFHW: Tensor, mouth_only_B: Tensor) -> Tensor:
     """Loss of each clip, (B,): the mean over all cells or, where told (the paper's .8 of the time), over the mouth.
 
     The paper multiplies by the mask alone; here the sum is divided by the mask's, so that a small mouth counts as much,
@@ -230,12 +236,12 @@ def lip_loss(error_BFHW: Tensor, *, mouth_BFHW: Tensor, lips_only_B: Tensor) -> 
     Args:
         error_BFHW: of the latent frames from 1 on.
         mouth_BFHW: share of each cell that is mouth, of all latent frames.
-        lips_only_B: bool, drawn for each clip.
+        mouth_only_B: bool, drawn for each clip.
     """
     mouth = mouth_BFHW[:, 1:].to(error_BFHW.dtype)
     area = mouth.sum((1, 2, 3))
     lips = (error_BFHW * mouth).sum((1, 2, 3)) / area.clamp(min=1e-6)
-    return torch.where(lips_only_B & (area > 0), lips, error_BFHW.mean((1, 2, 3)))
+    return torch.where(mouth_only_B & (area > 0), lips, error_BFHW.mean((1, 2, 3)))
 
 
 def _attention(q_BND: Tensor, kv_BMC: Tensor, *, heads: int) -> Tensor:
@@ -244,5 +250,5 @@ def _attention(q_BND: Tensor, kv_BMC: Tensor, *, heads: int) -> Tensor:
     return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
-def _mlp(given: int, hidden: int, said: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(given, hidden), nn.SiLU(), nn.Linear(hidden, said))
+def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))

@@ -12,28 +12,28 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 
-class Sweep(nn.Module):
+class SelectiveScan(nn.Module):
     """One direction. δ, b and c follow from the token; δ = 0 lets it pass without a trace.
 
     Mamba's short convolution is left out: neighbours in a row of kept tokens need not be neighbours in the picture.
     """
 
-    def __init__(self, channels: int, *, state: int, rank: int) -> None:
+    def __init__(self, channels: int, *, state_dim: int, rank: int) -> None:
         super().__init__()
-        self.sizes = (rank, state, state)
+        self.sizes = (rank, state_dim, state_dim)
         self.to_dbc = nn.Linear(channels, sum(self.sizes), bias=False)
         self.to_delta = nn.Linear(rank, channels)
         # a = -1 .. -Z in every channel, as in Mamba: memories of different length.
-        self.log_a = nn.Parameter(torch.arange(1, state + 1).float().log().repeat(channels, 1))
+        self.log_a = nn.Parameter(torch.arange(1, state_dim + 1).float().log().repeat(channels, 1))
         self.skip = nn.Parameter(torch.ones(channels))
 
-    def forward(self, u_BLE: Tensor, said_BL: Tensor) -> Tensor:
+    def forward(self, u_BLE: Tensor, valid_BL: Tensor) -> Tensor:
         """(B, L, E) -> the same."""
         delta, b_BLZ, c_BLZ = self.to_dbc(u_BLE).split(self.sizes, dim=-1)
-        delta_BLE = functional.softplus(self.to_delta(delta)) * said_BL[..., None]
-        return scan(u_BLE, delta_BLE, -self.log_a.exp(), b_BLZ, c_BLZ) + self.skip * u_BLE
+        delta_BLE = functional.softplus(self.to_delta(delta)) * valid_BL[..., None]
+        return selective_scan(u_BLE, delta_BLE, -self.log_a.exp(), b_BLZ, c_BLZ) + self.skip * u_BLE
 
-    def start(self, rng: Generator) -> None:
+    def init_weights(self, rng: Generator) -> None:
         """First weights as Mamba has them: steps δ between .001 and .1, spread evenly over their logarithm."""
         nn.init.uniform_(self.to_delta.bias, math.log(1e-3), math.log(1e-1), generator=rng)
         with torch.no_grad():
@@ -41,7 +41,7 @@ class Sweep(nn.Module):
             self.to_delta.bias.copy_(step + (-torch.expm1(-step)).log())  # softplus backwards
 
 
-def scan(u_BLE: Tensor, delta_BLE: Tensor, a_EZ: Tensor, b_BLZ: Tensor, c_BLZ: Tensor) -> Tensor:
+def selective_scan(u_BLE: Tensor, delta_BLE: Tensor, a_EZ: Tensor, b_BLZ: Tensor, c_BLZ: Tensor) -> Tensor:
     """All y_t without the skip, (B, L, E), in float32; on a GPU by Mamba's fused kernel where that is installed."""
     u, delta, a, b, c = (t.float() for t in (u_BLE, delta_BLE, a_EZ, b_BLZ, c_BLZ))
     if u.is_cuda and find_spec("mamba_ssm") is not None:
@@ -50,10 +50,10 @@ def scan(u_BLE: Tensor, delta_BLE: Tensor, a_EZ: Tensor, b_BLZ: Tensor, c_BLZ: T
         return y_BLE
     decay = torch.exp(delta[..., None] * a)
     state = (delta * u)[..., None] * b[:, :, None]
-    return (_all_states(decay, state) * c[:, :, None]).sum(-1)
+    return (_parallel_scan(decay, state) * c[:, :, None]).sum(-1)
 
 
-def _all_states(decay_BLEZ: Tensor, added_BLEZ: Tensor) -> Tensor:
+def _parallel_scan(decay_BLEZ: Tensor, added_BLEZ: Tensor) -> Tensor:
     """Every h_t, in log2(L) steps over the whole length: after each, h_t knows twice as many tokens before it."""
     decay, state, reach = decay_BLEZ, added_BLEZ, 1
     while reach < decay.shape[1]:

@@ -14,7 +14,7 @@ _MISSING = "operator torchvision::nms does not exist"
 _OPERATORS = ("nms", "qnms")
 
 
-def bridge() -> None:
+def import_torchvision() -> None:
     """Import torchvision; where exactly this gap is in the way, bridge it. To be called before transformers' models.
 
     Raises:
@@ -28,12 +28,12 @@ def bridge() -> None:
             raise
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]  # half imported
-        _operators()
+        _define_operators()
         importlib.import_module("torchvision")
 
 
 @functools.cache  # the operators last as long as this object
-def _operators() -> Any:
+def _define_operators() -> Any:
     library = importlib.import_module("torch.library").Library("torchvision", "FRAGMENT")
     for name in _OPERATORS:
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

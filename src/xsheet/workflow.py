@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from xsheet.annotate.pipeline import Annotated, annotate
+from xsheet.annotate.pipeline import AnnotateResult, annotate
 from xsheet.annotate.settings import AnnotateSettings
-from xsheet.audit.accept import Accepted, accept
+from xsheet.audit.accept import AcceptResult, accept_layer
 from xsheet.audit.report.page import write_report as write_audit
 from xsheet.audit.settings import AuditSettings
 from xsheet.curate.dedup.split import SplitSettings, SplitSummary, split_set
-from xsheet.curate.discover import Given
-from xsheet.curate.pipeline import Clock, Curated, Where, curate
+from xsheet.curate.discover import InputFile
+from xsheet.curate.pipeline import CurationResult, RunContext, StepTimer, curate
 from xsheet.curate.report.funnel import Funnel
 from xsheet.curate.report.page import write_report
 from xsheet.curate.settings import CurateSettings
@@ -26,18 +26,23 @@ from xsheet.runtime.executor import Execution
 from xsheet.schemas.layers import LayerRun
 
 if TYPE_CHECKING:
-    from xsheet.train.data.cache.build import Built
+    from xsheet.train.data.cache.build import CacheBuildResult
     from xsheet.train.settings import TrainSettings
-    from xsheet.train.stage_summary import Outcome
+    from xsheet.train.stage_summary import StageSummary
 
-Step = Literal["curate", "report", "annotate", "audit", "split", "cache", "stage1", "stage2"]
-Until = Literal["curate", "annotate", "audit", "train"]
-STAGES: tuple[Literal["stage1", "stage2"], ...] = ("stage1", "stage2")
-_LAST: dict[Until, Step] = {"curate": "report", "annotate": "annotate", "audit": "audit", "train": "stage2"}
+WorkflowStep = Literal["curate", "report", "annotate", "audit", "split", "cache", "stage1", "stage2"]
+FinalStage = Literal["curate", "annotate", "audit", "train"]
+TRAIN_STAGES: tuple[Literal["stage1", "stage2"], ...] = ("stage1", "stage2")
+_FINAL_STEP: dict[FinalStage, WorkflowStep] = {
+    "curate": "report",
+    "annotate": "annotate",
+    "audit": "audit",
+    "train": "stage2",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ways:
+class WorkflowSettings:
     """Settings of every part."""
 
     curate: CurateSettings
@@ -48,90 +53,101 @@ class Ways:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class TrainingResult:
     """What training left behind."""
 
     split: SplitSummary
-    cached: "Built"
-    folder: Path  # of the run: stage1/ and stage2/
-    stages: "tuple[Outcome, ...]"
+    cache: "CacheBuildResult"
+    run_folder: Path  # of the run: stage1/ and stage2/
+    stages: "tuple[StageSummary, ...]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Walked:
+class WorkflowResult:
     """What every step left behind; None where the path ended before it."""
 
     set_folder: Path
-    curated: Curated
+    curation: CurationResult
     funnel: Funnel
-    page: Path
-    annotated: Annotated | None = None  # None also where no clip was kept
-    accepted: Accepted | None = None
-    audit_page: Path | None = None
-    trained: Trained | None = None  # None also where nothing was accepted
+    curation_report: Path
+    annotation: AnnotateResult | None = None  # None also where no clip was kept
+    acceptance: AcceptResult | None = None
+    audit_report: Path | None = None
+    training: TrainingResult | None = None  # None also where nothing was accepted
     seconds: dict[str, float]  # by step
 
 
-def walk(
-    given: Sequence[Given],
-    ways: Ways,
-    where: Where,
+def run_workflow(
+    inputs: Sequence[InputFile],
+    settings: WorkflowSettings,
+    context: RunContext,
     *,
-    until: Until,
-    asking: Execution | None = None,
-    tell: Callable[[Step], None] = lambda _: None,
-) -> Walked:
+    final_stage: FinalStage,
+    annotator_execution: Execution | None = None,
+    on_step: Callable[[WorkflowStep], None] = lambda _: None,
+) -> WorkflowResult:
     """Walk the path; it ends early where nothing is left to go on with.
 
     Args:
-        given: inputs that `discover` found.
-        ways: settings; those of training are needed until train only.
-        where: the set, workers, models.
-        until: the last part.
-        asking: workers of the annotator, where it holds a model.
-        tell: called with every step as it begins.
+        inputs: inputs that `discover` found.
+        settings: settings; those of training are needed until train only.
+        context: the set, workers, models.
+        final_stage: the last part.
+        annotator_execution: workers of the annotator, where it holds a model.
+        on_step: called with every step as it begins.
 
     Raises:
         XsheetError: what the parts raise; what is finished is kept.
     """
-    folder, clock = where.set_folder, Clock()
+    folder, clock = context.set_folder, StepTimer()
 
-    def step(name: Step) -> AbstractContextManager[None]:
-        tell(name)
+    def step(name: WorkflowStep) -> AbstractContextManager[None]:
+        on_step(name)
         return clock(name)
 
     with step("curate"):
-        curated = curate(given, ways.curate, where)
+        curated = curate(inputs, settings.curate, context)
     with step("report"):
         page = folder / "report.html"
         funnel = write_report(folder, page)
     annotated = accepted = audit_page = trained = None
-    if until != "curate" and curated.counts["clips"]:
+    if final_stage != "curate" and curated.counts["clips"]:
         with step("annotate"):
-            how = asking or where.how
+            how = annotator_execution or context.execution
             annotated = annotate(
-                folder, ways.annotate, how=how, retry_failed=where.retry_failed, shows_progress=where.shows_progress
+                folder,
+                settings.annotate,
+                execution=how,
+                retry_failed=context.retry_failed,
+                show_progress=context.shows_progress,
             )
-    if until in ("audit", "train") and annotated is not None:
+    if final_stage in ("audit", "train") and annotated is not None:
         with step("audit"):
-            accepted = accept(folder, annotated.consensus, ways.audit)
-            audit_page = write_audit(folder, accepted.audited, folder / "audit.html", how=where.how)
-    if until == "train" and accepted is not None and accepted.accepted:
-        assert ways.train is not None, "settings of training"
-        trained = _train(_reading(accepted.layer, ways.train), ways.split, where, step)
-    return Walked(
-        set_folder=folder, curated=curated, funnel=funnel, page=page, annotated=annotated, accepted=accepted,
-        audit_page=audit_page, trained=trained, seconds=clock.seconds,
-    )  # fmt: skip
+            accepted = accept_layer(folder, annotated.consensus, settings.audit)
+            audit_page = write_audit(folder, accepted.audit, folder / "audit.html", execution=context.execution)
+    if final_stage == "train" and accepted is not None and accepted.accepted_count:
+        assert settings.train is not None, "settings of training"
+        trained = _train(_with_accepted_layer(accepted.layer, settings.train), settings.split, context, step)
+    return WorkflowResult(
+        set_folder=folder,
+        curation=curated,
+        funnel=funnel,
+        curation_report=page,
+        annotation=annotated,
+        acceptance=accepted,
+        audit_report=audit_page,
+        training=trained,
+        seconds=clock.seconds,
+    )
 
 
-def steps_to(until: Until) -> tuple[Step, ...]:
+def steps_until(final_stage: FinalStage) -> tuple[WorkflowStep, ...]:
     """The steps of a path that ends there."""
-    steps: tuple[Step, ...] = get_args(Step)
-    return steps[: steps.index(_LAST[until]) + 1]
+    steps: tuple[WorkflowStep, ...] = get_args(WorkflowStep)
+    return steps[: steps.index(_FINAL_STEP[final_stage]) + 1]
 
 
-def _reading(layer: LayerRun | None, settings: "TrainSettings") -> "TrainSettings":
+def _with_accepted_layer(layer: LayerRun | None, settings: "TrainSettings") -> "TrainSettings":
     """Training reads what this path accepted, also where the set has the accepted layers of other settings."""
     text = settings.cache.text
     if layer is None or text.layer != layer.layer:
@@ -141,23 +157,33 @@ def _reading(layer: LayerRun | None, settings: "TrainSettings") -> "TrainSetting
 
 
 def _train(
-    settings: "TrainSettings", split: SplitSettings, where: Where, step: Callable[[Step], AbstractContextManager[None]]
-) -> Trained:
+    settings: "TrainSettings",
+    split: SplitSettings,
+    context: RunContext,
+    step: Callable[[WorkflowStep], AbstractContextManager[None]],
+) -> TrainingResult:
     from xsheet.train.data.cache.build import build_cache  # noqa: PLC0415  # seconds and a gigabyte, for those who train
-    from xsheet.train.evaluate.validation import Watching, WatchSettings  # noqa: PLC0415
-    from xsheet.train.launch import Workers  # noqa: PLC0415
+    from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings  # noqa: PLC0415
+    from xsheet.train.launch import WorkerSettings  # noqa: PLC0415
     from xsheet.train.run import train_stages  # noqa: PLC0415
-    from xsheet.train.stage_summary import outcome  # noqa: PLC0415
+    from xsheet.train.stage_summary import stage_summary  # noqa: PLC0415
 
-    folder, run, shows = where.set_folder, where.set_folder / "train", where.shows_progress
+    folder, run, shows = context.set_folder, context.set_folder / "train", context.shows_progress
     with step("split"):
         parts = split_set(folder, split)
     with step("cache"):
         cached = build_cache(
-            folder, settings.cache, how=where.how, retry_failed=where.retry_failed, shows_progress=shows
+            folder, settings.cache, execution=context.execution, retry_failed=context.retry_failed, shows_progress=shows
         )
-    for stage in STAGES:
+    for stage in TRAIN_STAGES:
         with step(stage):
-            train_stages(folder, settings, stages=(stage,), out=run, how=Workers(), watch=Watching(WatchSettings()))
-    ended = tuple(outcome(run, stage) for stage in STAGES)
-    return Trained(split=parts, cached=cached, folder=run, stages=ended)
+            train_stages(
+                folder,
+                settings,
+                stages=(stage,),
+                out=run,
+                workers=WorkerSettings(),
+                validation=ValidationCallback(ValidationSettings()),
+            )
+    ended = tuple(stage_summary(run, stage) for stage in TRAIN_STAGES)
+    return TrainingResult(split=parts, cache=cached, run_folder=run, stages=ended)

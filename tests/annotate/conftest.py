@@ -24,9 +24,9 @@ def qwen_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     transformers = pytest.importorskip("transformers")
     import torch
 
-    from xsheet.torchvision_compat import bridge
+    from xsheet.torchvision_compat import import_torchvision
 
-    bridge()
+    import_torchvision()
     torch.set_num_threads(1)  # two threads are 30 times slower on matrices this small
     torch.manual_seed(0)
     tokenizer = byte_tokenizer(transformers)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.annotate.consensus import agree, f1, lexical_distance
+from xsheet.annotate.consensus import build_consensus, f1, lexical_distance
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base, KinematicPhase, Phase, sorted_phases
 
@@ -39,14 +39,14 @@ def content(phases):
 
 def test_a_phase_of_two_in_three_samples_stays_and_one_of_a_single_sample_goes():
     nod, smile = phase(1_000_000, 2_000_000), phase(3_000_000, 4_000_000, track="face", action="smile")
-    agreed = agree([sample(nod, name="a"), sample(nod, smile, name="b"), sample(name="c")], run_id="r")
+    agreed = build_consensus([sample(nod, name="a"), sample(nod, smile, name="b"), sample(name="c")], run_id="r")
     assert [(p.action, p.evidence.support_k, p.evidence.k) for p in agreed.phases] == [("nod", 2, 3)]
     assert [(r.op, r.reason) for r in agreed.repairs] == [("drop", "only 1 of 3 samples contain it")]
 
 
 def test_boundaries_are_medians_and_their_spread_is_the_uncertainty():
     starts = (1_000_000, 1_100_000, 1_500_000)
-    agreed = agree([sample(phase(s, 3_000_000), name=str(s)) for s in starts], run_id="r")
+    agreed = build_consensus([sample(phase(s, 3_000_000), name=str(s)) for s in starts], run_id="r")
     (found,) = agreed.phases
     assert (found.start_us, found.end_us) == (1_100_000, 3_000_000)
     assert (found.start_sigma_us, found.end_sigma_us) == (264_576, 0)
@@ -54,7 +54,9 @@ def test_boundaries_are_medians_and_their_spread_is_the_uncertainty():
 
 def test_uncertainty_is_never_below_that_of_the_samples():
     one = phase(1_000_000, 2_000_000, start_sigma_us=36_085, end_sigma_us=36_085)
-    assert agree([sample(one, name="a"), sample(one, name="b")], run_id="r").phases[0].start_sigma_us == 36_085
+    assert (
+        build_consensus([sample(one, name="a"), sample(one, name="b")], run_id="r").phases[0].start_sigma_us == 36_085
+    )
 
 
 def test_the_class_is_voted_and_the_words_are_those_of_its_medoid():
@@ -62,46 +64,48 @@ def test_the_class_is_voted_and_the_words_are_those_of_its_medoid():
     samples = [
         sample(phase(0, 1_000_000, action=action, text=text), name=text.replace(" ", ".")) for action, text in said
     ]
-    (found,) = agree(samples, run_id="r").phases
+    (found,) = build_consensus(samples, run_id="r").phases
     assert (found.action, found.text) == ("nod", "nods once")
 
 
 def test_the_base_is_the_medoid_of_the_samples():
     texts = ("A man stands in a garden at night.", "A woman sits at a desk.", "A woman sits at a white desk.")
-    agreed = agree([sample(said=base(text), name=text[-5:-1].strip()) for text in texts], run_id="r")
+    agreed = build_consensus([sample(said=base(text), name=text[-5:-1].strip()) for text in texts], run_id="r")
     assert agreed.base.text == "A woman sits at a desk."
 
 
 def test_failed_samples_do_not_count_against_a_phase():
     nod = phase(1_000_000, 2_000_000)
-    agreed = agree([sample(nod, name="a"), sample(nod, name="b"), sample(status="truncated", name="c")], run_id="r")
+    agreed = build_consensus(
+        [sample(nod, name="a"), sample(nod, name="b"), sample(status="truncated", name="c")], run_id="r"
+    )
     assert agreed.phases[0].evidence.k == 2
     assert agreed.parent_ids == ("a", "b", "c")
 
 
 def test_too_few_usable_samples_give_no_consensus():
     failed = [sample(status="truncated", name=name) for name in "ab"]
-    agreed = agree([*failed, sample(name="c")], run_id="r")
+    agreed = build_consensus([*failed, sample(name="c")], run_id="r")
     assert (agreed.status, agreed.base, agreed.phases) == ("truncated", None, ())
 
 
 def test_agreement_of_the_samples_is_a_score():
     nod, late = phase(1_000_000, 2_000_000), phase(3_000_000, 4_000_000)
-    assert agree([sample(nod, name="a"), sample(nod, name="b")], run_id="r").scores.consistency == 1
-    assert agree([sample(nod, name="a"), sample(late, name="b")], run_id="r").scores.consistency == 0
+    assert build_consensus([sample(nod, name="a"), sample(nod, name="b")], run_id="r").scores.consistency == 1
+    assert build_consensus([sample(nod, name="a"), sample(late, name="b")], run_id="r").scores.consistency == 0
 
 
 def test_kinematics_stay_only_with_the_span_they_were_measured_in():
     stroke = (KinematicPhase(phase="stroke", start_us=1_000_000, end_us=1_500_000),)
     gesture = phase(1_000_000, 2_000_000, kinematics=stroke)
-    assert agree([sample(gesture)], run_id="r").phases[0].kinematics == stroke
-    moved = agree([sample(gesture, name="a"), sample(phase(1_400_000, 2_200_000), name="b")], run_id="r")
+    assert build_consensus([sample(gesture)], run_id="r").phases[0].kinematics == stroke
+    moved = build_consensus([sample(gesture, name="a"), sample(phase(1_400_000, 2_200_000), name="b")], run_id="r")
     assert moved.phases[0].kinematics == ()
 
 
 def test_samples_of_two_clips_are_refused():
     with pytest.raises(ValueError, match="samples of one clip"):
-        agree([sample(), replace(sample(), clip_id="other")], run_id="r")
+        build_consensus([sample(), replace(sample(), clip_id="other")], run_id="r")
 
 
 def test_words_are_compared_as_often_as_they_stand():
@@ -135,14 +139,14 @@ def samples_of_one_clip(draw, at_most=5):
 @settings(deadline=None)
 def test_the_order_of_the_samples_plays_no_part(samples, rng: random.Random):
     shuffled = rng.sample(samples, len(samples))
-    assert agree(shuffled, run_id="r") == agree(samples, run_id="r")
+    assert build_consensus(shuffled, run_id="r") == build_consensus(samples, run_id="r")
 
 
 @pytest.mark.slow
 @given(samples_of_one_clip(at_most=1), st.integers(1, 5))
 @settings(deadline=None)
 def test_equal_samples_agree_on_their_own_phases(samples, k):
-    agreed = agree([replace(samples[0], annotation_id=f"s{i}") for i in range(k)], run_id="r")
+    agreed = build_consensus([replace(samples[0], annotation_id=f"s{i}") for i in range(k)], run_id="r")
     unsure = [replace(one, start_sigma_us=None, end_sigma_us=None) for one in agreed.phases]
     assert content(unsure) == content(samples[0].phases)
     assert not agreed.repairs

@@ -9,22 +9,22 @@ import pytest
 
 from xsheet.annotate.consensus import ConsensusSettings
 from xsheet.annotate.pipeline import annotate, write_consensus
-from xsheet.annotate.settings import AnnotateSettings, run_of
+from xsheet.annotate.settings import AnnotateSettings, annotation_run
 from xsheet.demo.film import truth
-from xsheet.demo.film.plan import story
+from xsheet.demo.film.plan import plan_film
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.errors import ConfigError, ContractError
 from xsheet.schemas.ids import content_key
-from xsheet.schemas.layers import find_layer, layers
+from xsheet.schemas.layers import find_layer, list_layers
 from xsheet.schemas.sets import create_set
-from xsheet.schemas.settings import load
-from xsheet.schemas.source import Extra, SourceVideo
+from xsheet.schemas.settings import load_settings
+from xsheet.schemas.source import ManifestColumn, SourceVideo
 
 pytestmark = pytest.mark.slow  # processes, films or models: seconds
 
-MOTION = AnnotateSettings.model_validate({"motion": {}, "samples": 1, "shard_clips": 4})
+MOTION = AnnotateSettings.model_validate({"motion": {}, "samples": 1, "clips_per_batch": 4})
 
 
 def make_set(folder: Path, films: int = 6, *, words: str | None = None) -> Path:
@@ -32,9 +32,9 @@ def make_set(folder: Path, films: int = 6, *, words: str | None = None) -> Path:
     create_set(folder, "planted")
     signals = []
     for index in range(films):
-        told = story(index, seed=7, kind="talk")
-        signals += [row for row in truth.rows_of(told, f"src_{index}") if isinstance(row, Signals)]
-    extra = () if words is None else (Extra(key="words", value=words),)
+        told = plan_film(index, seed=7, kind="talk")
+        signals += [row for row in truth.truth_rows(told, f"src_{index}") if isinstance(row, Signals)]
+    extra = () if words is None else (ManifestColumn(key="words", value=words),)
     tables.write_table(folder, tables.SIGNALS, signals)
     tables.write_table(folder, tables.CLIPS, [clip_of(row, f"src_{i}") for i, row in enumerate(signals)])
     tables.write_table(folder, tables.SOURCES, [source(f"src_{i}", extra) for i in range(films)])
@@ -49,12 +49,12 @@ def clip_of(signals: Signals, source_id: str) -> Clip:
     )  # fmt: skip
 
 
-def source(source_id: str, extra: tuple[Extra, ...]) -> SourceVideo:
-    return SourceVideo(source_id=source_id, path=f"{source_id}.mp4", status="ok", extra=extra)
+def source(source_id: str, extra: tuple[ManifestColumn, ...]) -> SourceVideo:
+    return SourceVideo(source_id=source_id, path=f"{source_id}.mp4", status="ok", manifest_columns=extra)
 
 
 def go(folder: Path, settings: AnnotateSettings = MOTION, *, jobs: int = 1, ray: str | None = None, **how):
-    return annotate(folder, settings, how=Execution(jobs=jobs, ray=ray), shows_progress=False, **how)
+    return annotate(folder, settings, execution=Execution(jobs=jobs, ray=ray), show_progress=False, **how)
 
 
 def layer_bytes(folder: Path) -> dict[str, bytes]:
@@ -63,24 +63,24 @@ def layer_bytes(folder: Path) -> dict[str, bytes]:
 
 def test_every_clip_is_in_all_three_layers(tmp_path):
     annotated = go(make_set(tmp_path))
-    clips = {clip.clip_id for clip in tables.iterate(tmp_path, tables.CLIPS)}
-    for layer in layers(tmp_path):
+    clips = {clip.clip_id for clip in tables.iter_records(tmp_path, tables.CLIPS)}
+    for layer in list_layers(tmp_path):
         assert {row.clip_id for row in layer.read()} == clips
-    assert (annotated.clips, annotated.failed) == (len(clips), 0)
+    assert (annotated.clips, annotated.failed_count) == (len(clips), 0)
 
 
 def test_each_layer_names_the_one_it_was_made_from(tmp_path):
     annotated = go(make_set(tmp_path))
-    raw = {row.annotation_id for row in annotated.raw.read()}
-    norm = {row.annotation_id for row in annotated.norm.read()}
-    assert {parent for row in annotated.norm.read() for parent in row.parent_ids} == raw
-    assert {parent for row in annotated.consensus.read() for parent in row.parent_ids} == norm
+    raw = {row.annotation_id for row in annotated.raw.compute()}
+    norm = {row.annotation_id for row in annotated.norm.compute()}
+    assert {parent for row in annotated.norm.compute() for parent in row.parent_ids} == raw
+    assert {parent for row in annotated.consensus.compute() for parent in row.parent_ids} == norm
     assert annotated.consensus.run.parent_run_ids == (annotated.norm.run.run_id,)
 
 
 def test_phases_say_how_they_lie_to_the_voice(tmp_path):
     annotated = go(make_set(tmp_path))
-    assert all(phase.speech is not None for row in annotated.norm.read() for phase in row.phases)
+    assert all(phase.speech is not None for row in annotated.norm.compute() for phase in row.phases)
 
 
 def test_two_workers_write_the_same_bytes_as_one(tmp_path):
@@ -122,14 +122,14 @@ def test_signals_without_a_clip_are_refused(tmp_path):
 def test_word_times_anchor_the_strokes(tmp_path):
     words = json.dumps([{"word": f"w{k}", "start_s": k / 2, "end_s": k / 2 + 0.4} for k in range(40)])
     annotated = go(make_set(tmp_path, words=words))
-    anchors = [p.speech.anchor_word for row in annotated.norm.read() for p in row.phases if p.speech.anchor_word]
+    anchors = [p.speech.anchor_word for row in annotated.norm.compute() for p in row.phases if p.speech.anchor_word]
     assert anchors and all(word.startswith("w") for word in anchors)
 
 
 def test_a_transcript_that_cannot_be_read_is_noted_and_nothing_is_lost(tmp_path):
     annotated = go(make_set(tmp_path, words="[not json"))
     assert annotated.repairs["ignore"] == annotated.clips
-    assert annotated.failed == 0
+    assert annotated.failed_count == 0
 
 
 def test_a_limit_takes_the_first_clips_only(tmp_path):
@@ -189,20 +189,20 @@ def server():
 def filmed(tmp_path: Path) -> Path:
     """A set of two clips that have pictures too."""
     from xsheet.curate.media.writer import write_clip
-    from xsheet.demo.film.render import pictures
+    from xsheet.demo.film.render import render_film
 
     make_set(tmp_path, films=2)
-    clips = list(tables.iterate(tmp_path, tables.CLIPS))
+    clips = list(tables.iter_records(tmp_path, tables.CLIPS))
     for index, clip in enumerate(clips):
-        told = story(index, seed=7, kind="talk")
-        write_clip(tmp_path / clip.media_path, frames=pictures(told, size=64), sound=told.sound)
+        told = plan_film(index, seed=7, kind="talk")
+        write_clip(tmp_path / clip.media_path, frames=render_film(told, height_px=64), sound=told.sound)
     return tmp_path
 
 
 def asking(server: Server) -> AnnotateSettings:
     return AnnotateSettings.model_validate({
         "endpoint": {"base_url": f"http://127.0.0.1:{server.server_port}/v1", "model": "stub", "retries": 0},
-        "vlm": {"describe": False, "fps": 2.0}, "samples": 3, "shard_clips": 1,
+        "vlm": {"describe": False, "fps": 2.0}, "samples": 3, "clips_per_batch": 1,
     })  # fmt: skip
 
 
@@ -210,9 +210,9 @@ def asking(server: Server) -> AnnotateSettings:
 def test_three_samples_of_a_served_model_become_one_sheet(filmed, server):
     annotated = go(filmed, asking(server))
     assert server.calls == 6
-    assert annotated.statuses == {"ok": 6}
-    for row in annotated.consensus.read():
-        assert [(p.action, p.evidence.support_k) for p in row.phases] == [("nod", 3)]
+    assert annotated.status_counts == {"ok": 6}
+    for row in annotated.consensus.compute():
+        assert [(p.requested_action, p.evidence.support_k) for p in row.phases] == [("nod", 3)]
         assert all(phase.speech is not None for phase in row.phases)
 
 
@@ -231,11 +231,11 @@ def test_a_rerun_with_other_tolerances_asks_nobody_again(filmed, server):
 def test_a_server_that_was_away_is_asked_again_only_when_told(filmed, server):
     settings, server.away = asking(server), True
     annotated = go(filmed, settings)
-    assert annotated.statuses == {"error": 6}
-    assert {row.repairs[-1].op for row in annotated.norm.read()} == {"refuse"}
+    assert annotated.status_counts == {"error": 6}
+    assert {row.repairs[-1].op for row in annotated.norm.compute()} == {"refuse"}
     server.away = False
-    assert go(filmed, settings).statuses == {"error": 6}
-    assert go(filmed, settings, retry_failed=True).statuses == {"ok": 6}
+    assert go(filmed, settings).status_counts == {"error": 6}
+    assert go(filmed, settings, retry_failed=True).status_counts == {"ok": 6}
     assert server.calls == 12
 
 
@@ -245,7 +245,9 @@ def test_a_server_that_was_away_is_asked_again_only_when_told(filmed, server):
 def preset(name: str, *overrides: str) -> AnnotateSettings:
     from importlib.resources import files
 
-    return load(AnnotateSettings, preset=files("xsheet.annotate") / "presets" / f"{name}.yaml", overrides=overrides)
+    return load_settings(
+        AnnotateSettings, preset=files("xsheet.annotate") / "presets" / f"{name}.yaml", overrides=overrides
+    )
 
 
 def test_the_presets_are_settings():
@@ -273,4 +275,6 @@ def test_two_annotators_at_once_are_refused():
 def test_only_what_decides_a_reply_makes_another_asker(override, asks_anew):
     served = ("endpoint.base_url=http://localhost/v1", "endpoint.model=m")
     one, other = preset("endpoint", *served), preset("endpoint", *served, override)
-    assert (other.asker_sha256(run_of(other)) != one.asker_sha256(run_of(one))) == asks_anew
+    assert (
+        other.request_fingerprint(annotation_run(other)) != one.request_fingerprint(annotation_run(one))
+    ) == asks_anew

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xsheet.audit.agreement.phase_arrays import Units, units_of
+from xsheet.audit.agreement.phase_arrays import PhaseArrays, phase_arrays
 from xsheet.schemas.annotation import Annotation, Base, Phase, sorted_phases
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -56,16 +56,18 @@ def annotation() -> Callable[..., Annotation]:
 
 
 @pytest.fixture(scope="session")
-def units(annotation) -> Callable[..., Units]:
+def units(annotation) -> Callable[..., PhaseArrays]:
     """The phases of one clip, as columns."""
-    return lambda *phases, **fields: units_of([annotation(*phases, **fields)])
+    return lambda *phases, **fields: phase_arrays([annotation(*phases, **fields)])
 
 
 @pytest.fixture(scope="session")
-def random_units() -> Callable[..., Units]:
+def random_units() -> Callable[..., PhaseArrays]:
     """Plausible columns of many clips: four tracks, phases of 0.2 to 2 s with gaps, on the frame grid."""
 
-    def make(rng: np.random.Generator, *, clips=20, seconds=6.0, jitter_s=0.0, like: Units | None = None) -> Units:
+    def make(
+        rng: np.random.Generator, *, clips=20, seconds=6.0, jitter_s=0.0, like: PhaseArrays | None = None
+    ) -> PhaseArrays:
         if like is not None:
             return shifted(rng, like, jitter_s)
         of, track, action, start, end = [], [], [], [], []
@@ -80,7 +82,7 @@ def random_units() -> Callable[..., Units]:
         columns = [np.array(column, dtype=np.int64)[rows] for column in (of, track, action, start, end)]
         ids = np.array([f"c{k:05d}" for k in range(clips)])
         length = np.full(clips, round(seconds * 1e6))
-        return Units(ids, np.zeros(clips, np.int64), length, *columns, np.full(len(of), np.nan))
+        return PhaseArrays(ids, np.zeros(clips, np.int64), length, *columns, np.full(len(of), np.nan))
 
     def shifted(rng, like, jitter_s):
         """Each boundary moved by up to jitter_s, in order of time within its track; classes kept."""
@@ -89,9 +91,16 @@ def random_units() -> Callable[..., Units]:
         moved = np.clip(edges + rng.uniform(-jitter_s, jitter_s, len(edges)) * 1e6, 0, like.duration_us[like.of[0]])
         start, end = (np.sort(key + moved.astype(np.int64)) - key).reshape(-1, 2).T
         kept = end - start >= 120_000
-        return Units(
-            like.clip_ids, like.sample, like.duration_us, like.of[kept], like.track[kept], like.action[kept],
-            start[kept], end[kept], like.confidence[kept],
-        )  # fmt: skip
+        return PhaseArrays(
+            like.clip_ids,
+            like.sample_index,
+            like.duration_us,
+            like.of[kept],
+            like.track[kept],
+            like.requested_action[kept],
+            start[kept],
+            end[kept],
+            like.confidence[kept],
+        )
 
     return make

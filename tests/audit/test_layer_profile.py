@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from xsheet.audit.layer_profile import drift, effective_number, entropy_nats, leaks, profile, replies, spread
+from xsheet.audit.layer_profile import (
+    class_diversity,
+    distribution_shift,
+    effective_number,
+    entropy_nats,
+    find_split_leaks,
+    layer_profile,
+    response_stats,
+)
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Usage
 from xsheet.schemas.clip import Clip
@@ -18,9 +26,11 @@ RUN = Run(run_id="run_a", kind="annotate", tool_version="1")
 
 
 def test_a_profile_counts_phases_of_all_blocks(units):
-    found = profile([units(("head", "nod", 0, 1), clip="a"), units(("head", "nod", 0, 2), clip="b"), units(clip="c")])
-    assert (found.clips, found.phases) == (3, 2)
-    assert found.actions[vocab.ACTIONS.index("nod")] == found.tracks[vocab.TRACKS.index("head")] == 2
+    found = layer_profile(
+        [units(("head", "nod", 0, 1), clip="a"), units(("head", "nod", 0, 2), clip="b"), units(clip="c")]
+    )
+    assert (found.clips, found.phase_count) == (3, 2)
+    assert found.action_counts[vocab.ACTIONS.index("nod")] == found.track_counts[vocab.TRACKS.index("head")] == 2
     assert sorted(found.durations_us) == [1_000_000, 2_000_000]
 
 
@@ -32,11 +42,11 @@ def test_effective_number_counts_equal_classes():
 
 
 def test_one_source_that_acts_most_of_a_class_is_seen(annotation):
-    from xsheet.audit.agreement.phase_arrays import units_of
+    from xsheet.audit.agreement.phase_arrays import phase_arrays
 
     says = [annotation(("head", "nod", 0, 1), clip=f"c{k}") for k in range(4)]
-    rows = spread([units_of(says)], {"c0": "talk", "c1": "talk", "c2": "talk"})
-    assert (rows[0].action, rows[0].phases, rows[0].groups, rows[0].largest_share) == ("nod", 4, 2, 0.75)
+    rows = class_diversity([phase_arrays(says)], {"c0": "talk", "c1": "talk", "c2": "talk"})
+    assert (rows[0].action, rows[0].phases, rows[0].groups, rows[0].largest_group_share) == ("nod", 4, 2, 0.75)
     assert rows[0].effective_groups == pytest.approx(math.exp(entropy_nats(np.array([3, 1]))))
 
 
@@ -44,56 +54,59 @@ def test_spread_is_the_same_in_blocks_and_at_once(random_units):
     a = random_units(np.random.default_rng(0))
     group_of = {clip: f"source_{k % 3}" for k, clip in enumerate(a.clip_ids.tolist())}
     blocks = [a.take(np.arange(k, k + 5)) for k in range(0, 20, 5)]
-    assert spread(blocks, group_of) == spread([a], group_of)
+    assert class_diversity(blocks, group_of) == class_diversity([a], group_of)
 
 
 def test_a_layer_does_not_drift_from_itself(random_units):
-    one = profile([random_units(np.random.default_rng(0))])
-    found = drift(one, one)
-    assert (found.actions_bits, found.tracks_bits, found.durations_ks, found.moved) == (0, 0, 0, ())
+    one = layer_profile([random_units(np.random.default_rng(0))])
+    found = distribution_shift(one, one)
+    assert (found.action_js_bits, found.track_js_bits, found.duration_ks, found.share_changes) == (0, 0, 0, ())
 
 
 def test_layers_with_no_word_in_common_are_one_bit_apart(units):
-    a, b = profile([units(("head", "nod", 0, 1))]), profile([units(("gaze", "look_away", 0, 1))])
-    found = drift(a, b)
-    assert (found.actions_bits, found.tracks_bits) == (pytest.approx(1), pytest.approx(1))
+    a, b = layer_profile([units(("head", "nod", 0, 1))]), layer_profile([units(("gaze", "look_away", 0, 1))])
+    found = distribution_shift(a, b)
+    assert (found.action_js_bits, found.track_js_bits) == (pytest.approx(1), pytest.approx(1))
 
 
 def test_drift_is_symmetric_and_names_what_moved(random_units):
     a = random_units(np.random.default_rng(0))
     b = random_units(np.random.default_rng(1))
-    b.action[b.action == 2] = 3
-    one, other = drift(profile([a]), profile([b])), drift(profile([b]), profile([a]))
-    assert one.actions_bits == pytest.approx(other.actions_bits)
-    assert {word for word, _, _ in one.moved[:2]} == {vocab.ACTIONS[2], vocab.ACTIONS[3]}
+    b.requested_action[b.requested_action == 2] = 3
+    one, other = (
+        distribution_shift(layer_profile([a]), layer_profile([b])),
+        distribution_shift(layer_profile([b]), layer_profile([a])),
+    )
+    assert one.action_js_bits == pytest.approx(other.action_js_bits)
+    assert {word for word, _, _ in one.share_changes[:2]} == {vocab.ACTIONS[2], vocab.ACTIONS[3]}
 
 
 def test_longer_phases_are_a_drift_of_durations(random_units):
     a = random_units(np.random.default_rng(0))
     longer = random_units(np.random.default_rng(1))
     longer.end_us[:] += 400_000
-    found = drift(profile([a]), profile([longer]))
-    assert found.durations_ks > 0.2 and found.durations_p < 1e-6
+    found = distribution_shift(layer_profile([a]), layer_profile([longer]))
+    assert found.duration_ks > 0.2 and found.duration_p_value < 1e-6
 
 
 def test_nothing_drifts_from_an_empty_layer(units):
-    assert drift(profile([]), profile([units(("head", "nod", 0, 1))])) is None
+    assert distribution_shift(layer_profile([]), layer_profile([units(("head", "nod", 0, 1))])) is None
 
 
 def test_statuses_and_costs_of_a_layer_are_summed(annotation, tmp_path):
     cost = Usage(prompt_tokens=100, output_tokens=10, latency_s=0.5)
     says = [annotation(clip=f"c{k}", usage=cost) for k in range(98)]
     says += [annotation(clip=f"c{k}", status="truncated", base=None) for k in (98, 99)]
-    found = replies(write_layer(tmp_path, RUN, "gold", says))
-    assert found.statuses == {"ok": 98, "truncated": 2}
-    assert found.costs == {"prompt_tokens": 9800, "output_tokens": 980, "latency_s": 49.0}
-    assert found.is_cut_short
-    assert found.bounds("truncated") == pytest.approx((0.0055, 0.0700), abs=1e-4)
+    found = response_stats(write_layer(tmp_path, RUN, "gold", says))
+    assert found.status_counts == {"ok": 98, "truncated": 2}
+    assert found.cost_totals == {"prompt_tokens": 9800, "output_tokens": 980, "latency_s": 49.0}
+    assert found.exceeds_truncation_limit
+    assert found.wilson_bounds("truncated") == pytest.approx((0.0055, 0.0700), abs=1e-4)
 
 
 def test_one_truncated_reply_in_a_hundred_is_still_fine(annotation, tmp_path):
     says = [annotation(clip=f"c{k}") for k in range(99)] + [annotation(clip="c99", status="truncated", base=None)]
-    assert not replies(write_layer(tmp_path, RUN, "gold", says)).is_cut_short
+    assert not response_stats(write_layer(tmp_path, RUN, "gold", says)).exceeds_truncation_limit
 
 
 def clip(name, source, digest):
@@ -122,7 +135,7 @@ def test_leaks_between_splits_are_found_by_kind(tmp_path):
             group="s6", source_id="s6", other_id="s7", by="picture", lag_frames=0, matched_frames=90, bit_error=0.1
         )
     ])  # fmt: skip
-    found = {(leak.kind, leak.key[:2]): (leak.splits, leak.clips) for leak in leaks(tmp_path)}
+    found = {(leak.kind, leak.key[:2]): (leak.splits, leak.clips) for leak in find_split_leaks(tmp_path)}
     assert found == {
         ("cluster", "s0"): (("test", "train"), 2),
         ("source", "s2"): (("train", "val"), 2),
@@ -132,4 +145,4 @@ def test_leaks_between_splits_are_found_by_kind(tmp_path):
 
 
 def test_a_set_without_splits_leaks_nothing(tmp_path):
-    assert leaks(tmp_path) == ()
+    assert find_split_leaks(tmp_path) == ()

@@ -6,17 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xsheet.audit.accept import accept, refusal
-from xsheet.audit.explain import explain
-from xsheet.audit.gate import Measures, gate_of
-from xsheet.audit.people.calibration import calibration_of
+from xsheet.audit.accept import accept_layer, rejection_reason
+from xsheet.audit.explain import explain_annotation
+from xsheet.audit.gate import GateInputs, evaluate_gate
+from xsheet.audit.people.calibration import calibrate_from_review
 from xsheet.audit.pipeline import CHECKS, audit
 from xsheet.audit.scores import family_scores, mean_scores, phase_scores
-from xsheet.audit.seeded_faults import plant
+from xsheet.audit.seeded_faults import seed_fault
 from xsheet.audit.settings import AcceptRules, AuditSettings, GateLimits
-from xsheet.audit.signal_rows import SignalRows
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.truth import rows_of
+from xsheet.audit.signal_rows import SignalsReader
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.truth import truth_rows
 from xsheet.schemas.annotation import Annotation, Evidence, Scores, annotation_id, sorted_phases
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.errors import ConfigError
@@ -24,7 +24,7 @@ from xsheet.schemas.layers import find_layer, write_layer
 from xsheet.schemas.run import Model, Run
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.source import Shot
-from xsheet.schemas.tables import CLIPS, FINDINGS, SHOTS, SIGNALS, iterate, write_table
+from xsheet.schemas.tables import CLIPS, FINDINGS, SHOTS, SIGNALS, iter_records, write_table
 
 SHA256 = "a" * 64
 FILMS = 8
@@ -43,7 +43,7 @@ def run(run_id, kind="annotate", **fields):
 def films():
     found = []
     for seed in range(FILMS):
-        rows = list(rows_of(story(0, seed=seed, kind="talk"), "src_films"))
+        rows = list(truth_rows(plan_film(0, seed=seed, kind="talk"), "src_films"))
         truth = next(row for row in rows if isinstance(row, Annotation))
         found.append((next(row for row in rows if isinstance(row, Signals)), truth))
     return found
@@ -80,7 +80,7 @@ def _clip(signals, k):
 
 def _as(truth, layer, run_id, *, parents, **fields):
     name = annotation_id(
-        clip_id=truth.clip_id, layer=layer, run_id=run_id, sample_index=fields.get("sample_index"), said=truth.base,
+        clip_id=truth.clip_id, layer=layer, run_id=run_id, sample_index=fields.get("sample_index"), base=truth.base,
         phases=truth.phases,
     )  # fmt: skip
     return replace(
@@ -90,7 +90,9 @@ def _as(truth, layer, run_id, *, parents, **fields):
 
 def _shifted(truth):
     """One phase that the series show half a second off, where there is one."""
-    moved = plant(truth, "shift_0.5", rng=np.random.default_rng(0), donors=(), seen=lambda track, _: track in FACE)
+    moved = seed_fault(
+        truth, "shift_0.5", rng=np.random.default_rng(0), donor_texts=(), is_visible=lambda track, _: track in FACE
+    )
     return truth if moved is None else moved.annotation
 
 
@@ -104,25 +106,27 @@ def _samples(truth):
 def test_the_truth_passes_and_leaves_hardly_a_finding(folder):
     found = audit(folder, find_layer(folder, "consensus@run_good"), SETTINGS)
     assert found.gate.passed
-    flagged = sum(one.errors + one.warnings for one in found.judged)
-    assert flagged <= 0.05 * found.phases
+    flagged = sum(one.errors + one.warnings for one in found.annotations)
+    assert flagged <= 0.05 * found.phase_count
     assert found.scores.overall > 0.9
 
 
 def test_shifted_phases_are_refuted_in_their_time(folder):
     found = audit(folder, find_layer(folder, "consensus@run_bad"), SETTINGS)
-    assert found.respects["time"] >= FILMS // 2
-    assert found.judged[0].errors > 0
-    assert [one.badness for one in found.judged] == sorted(one.badness for one in found.judged)
+    assert found.refutations["time"] >= FILMS // 2
+    assert found.annotations[0].errors > 0
+    assert [one.review_priority for one in found.annotations] == sorted(
+        one.review_priority for one in found.annotations
+    )
 
 
 def test_findings_are_rows_with_numbers_and_are_the_same_again(folder):
     layer = find_layer(folder, "consensus@run_bad")
     first = audit(folder, layer, SETTINGS)
-    rows = [row for row in iterate(folder, FINDINGS) if row.run_id == first.run.run_id]
+    rows = [row for row in iter_records(folder, FINDINGS) if row.run_id == first.run.run_id]
     audit(folder, layer, SETTINGS)
-    assert rows == [row for row in iterate(folder, FINDINGS) if row.run_id == first.run.run_id]
-    assert len(rows) == first.findings
+    assert rows == [row for row in iter_records(folder, FINDINGS) if row.run_id == first.run.run_id]
+    assert len(rows) == first.finding_count
     assert len({row.finding_id for row in rows}) == len(rows)
     displaced = next(row for row in rows if row.check == "G3")
     numbers = {number.name: number.value for number in displaced.evidence}
@@ -132,7 +136,7 @@ def test_findings_are_rows_with_numbers_and_are_the_same_again(folder):
 
 def test_other_limits_are_another_run(folder):
     layer = find_layer(folder, "consensus@run_good")
-    strict = SETTINGS.model_copy(update={"motion": SETTINGS.motion.model_copy(update={"min_ratio": 1e6})})
+    strict = SETTINGS.model_copy(update={"motion": SETTINGS.motion.model_copy(update={"min_motion_ratio": 1e6})})
     loose, harsh = audit(folder, layer, SETTINGS), audit(folder, layer, strict)
     assert loose.run.run_id != harsh.run.run_id
     assert not harsh.gate.passed
@@ -141,15 +145,15 @@ def test_other_limits_are_another_run(folder):
 @pytest.mark.slow
 def test_a_layer_compared_with_itself_has_f1_of_one_and_may_be_asked_for_it(folder):
     layer = find_layer(folder, "consensus@run_good")
-    asked = SETTINGS.model_copy(update={"gate": GateLimits(min_f1=0.9)})
-    assert audit(folder, layer, asked, against=layer).gate.passed
+    asked = SETTINGS.model_copy(update={"gate": GateLimits(min_agreement_f1=0.9)})
+    assert audit(folder, layer, asked, reference=layer).gate.passed
     assert not audit(folder, layer, asked).gate.passed
 
 
 def test_samples_give_support_and_agreement(folder):
     found = audit(folder, find_layer(folder, "raw@run_samples"), SETTINGS)
     counts = {one.check.id: one for one in found.checks}
-    assert counts["D1"].passed + counts["D1"].failed == found.phases
+    assert counts["D1"].passed + counts["D1"].failed == found.phase_count
     assert counts["D1"].failed == 0  # two of three is enough
     assert counts["D2"].passed > counts["D2"].failed > 0  # not where the lost phase was the only one
 
@@ -178,8 +182,8 @@ def test_a_set_without_signals_is_judged_by_the_rest_and_does_not_pass(films, tm
 
 
 def test_signals_from_columns_are_those_of_the_table(folder):
-    rows = SignalRows(folder)
-    assert all(rows(signals.clip_id) == signals for signals in iterate(folder, SIGNALS))
+    rows = SignalsReader(folder)
+    assert all(rows(signals.clip_id) == signals for signals in iter_records(folder, SIGNALS))
     assert rows("clip_unknown") is None
 
 
@@ -189,16 +193,16 @@ def test_signals_from_columns_are_those_of_the_table(folder):
 def test_an_annotation_is_explained_with_all_that_passed(folder):
     layer = find_layer(folder, "consensus@run_good")
     row = next(layer.read())
-    told = explain(folder, row.annotation_id, SETTINGS)
+    told = explain_annotation(folder, row.annotation_id, SETTINGS)
     assert [str(one.layer) for one in told.ancestors] == ["consensus@run_good", "norm@run_norm", "raw@run_raw"]
-    assert {"A1", "F9", "G3"} <= {check.id for check, outcome in told.answers if outcome.passed}
+    assert {"A1", "F9", "G3"} <= {check.id for check, outcome in told.evaluations if outcome.passed}
     assert set(told.phase_scores) == {phase.phase_id for phase in row.phases}
-    assert all(len(line) == 5 for line in told.rows())
+    assert all(len(line) == 5 for line in told.evaluation_rows())
 
 
 def test_an_id_that_is_not_there_is_refused(folder):
     with pytest.raises(ConfigError, match="ann_nobody"):
-        explain(folder, "ann_nobody", SETTINGS)
+        explain_annotation(folder, "ann_nobody", SETTINGS)
 
 
 # ---- accept
@@ -206,10 +210,10 @@ def test_an_id_that_is_not_there_is_refused(folder):
 
 def test_what_passed_becomes_the_accepted_layer_with_its_parents_and_scores(folder):
     layer = find_layer(folder, "consensus@run_good")
-    found = accept(folder, layer, SETTINGS)
+    found = accept_layer(folder, layer, SETTINGS)
     parents = {row.annotation_id: row for row in layer.read()}
     rows = list(found.layer.read())
-    assert len(rows) == found.accepted == FILMS - sum(found.refused.values())
+    assert len(rows) == found.accepted_count == FILMS - sum(found.rejection_counts.values())
     for row in rows:
         (parent,) = row.parent_ids
         assert row.phases == parents[parent].phases
@@ -218,15 +222,15 @@ def test_what_passed_becomes_the_accepted_layer_with_its_parents_and_scores(fold
 
 
 def test_without_a_pass_of_the_gate_nothing_is_accepted(folder):
-    strict = SETTINGS.model_copy(update={"gate": GateLimits(min_verifiable=1.0)})
-    found = accept(folder, find_layer(folder, "consensus@run_bad"), strict)
+    strict = SETTINGS.model_copy(update={"gate": GateLimits(min_verifiable_share=1.0)})
+    found = accept_layer(folder, find_layer(folder, "consensus@run_bad"), strict)
     assert found.layer is None
-    assert found.accepted == 0
+    assert found.accepted_count == 0
 
 
 def test_a_layer_of_several_samples_is_refused(folder):
     with pytest.raises(ConfigError, match="consensus"):
-        accept(folder, find_layer(folder, "raw@run_samples"), SETTINGS)
+        accept_layer(folder, find_layer(folder, "raw@run_samples"), SETTINGS)
 
 
 def test_support_is_calibrated_on_what_people_kept(folder, films, tmp_path):
@@ -240,8 +244,8 @@ def test_support_is_calibrated_on_what_people_kept(folder, films, tmp_path):
         kept.append(_as(replace(one, phases=tuple(sure)), "human", "run_human", parents=(one.annotation_id,)))
     layer = write_layer(tmp_path / "set", run("run_norm"), "norm", said)
     human = write_layer(tmp_path / "set", run("run_human", "review"), "human", kept)
-    found = calibration_of(layer, human)
-    assert found.accepted == (0.0, 1.0)
+    found = calibrate_from_review(layer, human)
+    assert found.acceptance_knots == (0.0, 1.0)
 
 
 # ---- scores and gate
@@ -250,16 +254,16 @@ def test_support_is_calibrated_on_what_people_kept(folder, films, tmp_path):
 def test_ids_of_checks_are_unique_and_every_check_says_why_and_how():
     counts = Counter(check.id for check in CHECKS)
     assert max(counts.values()) == 1
-    assert all(check.why and check.formula for check in CHECKS)
-    assert all(bool(check.number) == bool(check.sense) for check in CHECKS)
+    assert all(check.requirement and check.formula for check in CHECKS)
+    assert all(bool(check.metric) == bool(check.comparator) for check in CHECKS)
 
 
 def test_scores_weigh_an_error_twice_and_an_open_answer_nothing(folder):
-    told = explain(folder, next(find_layer(folder, "consensus@run_bad").read()).annotation_id, SETTINGS)
-    families = family_scores(told.answers)
+    told = explain_annotation(folder, next(find_layer(folder, "consensus@run_bad").read()).annotation_id, SETTINGS)
+    families = family_scores(told.evaluations)
     assert told.scores.overall == min(families.values())
-    assert family_scores([(check, o._replace(passed=None)) for check, o in told.answers]) == {}
-    assert all(0 <= one.overall <= 1 for one in phase_scores(told.answers).values() if one.overall is not None)
+    assert family_scores([(check, o._replace(passed=None)) for check, o in told.evaluations]) == {}
+    assert all(0 <= one.overall <= 1 for one in phase_scores(told.evaluations).values() if one.overall is not None)
 
 
 def test_the_mean_leaves_out_what_is_not_there():
@@ -273,12 +277,22 @@ def test_the_mean_leaves_out_what_is_not_there():
      ("structure", 0.001, False), ("unusable", 0.02, False), ("f1", 0.0, True)],
 )  # fmt: skip
 def test_each_criterion_keeps_its_limit(field, value, passes):
-    fine = Measures(structure=0.0, hallucinated=0.0, missed=0.0, unusable=0.0, verifiable=1.0, f1=None, accepted=None)
-    assert gate_of(replace(fine, **{field: value}), GateLimits()).passed == passes
+    fine = GateInputs(
+        structural_error_rate=0.0,
+        hallucination_rate=0.0,
+        missed_motion_share=0.0,
+        unusable_response_rate=0.0,
+        verifiable_share=1.0,
+        agreement_f1=None,
+        acceptance_rate=None,
+    )
+    assert evaluate_gate(replace(fine, **{field: value}), GateLimits()).passed == passes
 
 
 def test_rules_name_the_reason(folder):
     found = audit(folder, find_layer(folder, "consensus@run_bad"), SETTINGS)
-    assert refusal(found.judged[0], AcceptRules()) == "an error finding"
-    assert refusal(replace(found.judged[0], status="truncated"), AcceptRules()) == "reply truncated"
-    assert refusal(replace(found.judged[0], errors=0, warnings=2), AcceptRules(min_score=0, max_warnings=1))
+    assert rejection_reason(found.annotations[0], AcceptRules()) == "an error finding"
+    assert rejection_reason(replace(found.annotations[0], status="truncated"), AcceptRules()) == "reply truncated"
+    assert rejection_reason(
+        replace(found.annotations[0], errors=0, warnings=2), AcceptRules(min_score=0, max_warnings=1)
+    )

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from xsheet.annotate.motion.curves import frames_of
-from xsheet.audit.checks.base import ClipFacts, View, beside
-from xsheet.audit.checks.evidence import Measured
-from xsheet.audit.pipeline import answers_of
-from xsheet.audit.seeded_faults import FAULTS, caught, false_alarms, plant
+from xsheet.annotate.motion.curves import frames_of_span
+from xsheet.audit.checks.base import AnnotationView, ClipMetadata, with_clip_evidence
+from xsheet.audit.checks.evidence import ClipEvidence
+from xsheet.audit.pipeline import run_checks
+from xsheet.audit.seeded_faults import FAULT_KINDS, detecting_checks, false_positives, seed_fault
 from xsheet.audit.settings import AuditSettings
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.truth import rows_of, run_of
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.truth import truth_rows, truth_run
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Signals
 
@@ -22,15 +22,17 @@ RECALLED = ("shift_0.4", "shift_0.5", "swapped_side", "invented", "deleted", "sl
 def films():
     found = []
     for seed in range(300, 324):
-        rows = list(rows_of(story(0, seed=seed, kind="talk"), "src_films"))
+        rows = list(truth_rows(plan_film(0, seed=seed, kind="talk"), "src_films"))
         truth = next(row for row in rows if isinstance(row, Annotation))
-        found.append((truth, Measured(next(row for row in rows if isinstance(row, Signals)))))
+        found.append((truth, ClipEvidence(next(row for row in rows if isinstance(row, Signals)))))
     return found
 
 
 def answers(annotation, truth, measured):
-    clip = ClipFacts(duration_us=truth.duration_us, media_sha256="0" * 64)
-    return answers_of(beside(View(annotation=annotation, run=run_of(0), clip=clip), measured), SETTINGS)
+    clip = ClipMetadata(duration_us=truth.duration_us, media_sha256="0" * 64)
+    return run_checks(
+        with_clip_evidence(AnnotationView(annotation=annotation, run=truth_run(0), clip=clip), measured), SETTINGS
+    )
 
 
 def planted(films, fault, seed=0):
@@ -38,9 +40,9 @@ def planted(films, fault, seed=0):
     for truth, measured in films:
 
         def seen(track, span, measured=measured):
-            return (measured.seen_share(track, frames_of(span)) or 0) >= SETTINGS.motion.min_seen
+            return (measured.visible_share(track, frames_of_span(span)) or 0) >= SETTINGS.motion.min_visible_share
 
-        one = plant(truth, fault, rng=rng, donors=texts, seen=seen)
+        one = seed_fault(truth, fault, rng=rng, donor_texts=texts, is_visible=seen)
         if one is not None:
             yield truth, measured, one
 
@@ -54,7 +56,11 @@ def clean(films):
 @pytest.mark.parametrize("fault", RECALLED)
 def test_nine_of_ten_faults_are_found(films, clean, fault):
     hits = [
-        bool(caught(one, clean=clean[truth.clip_id], found=answers(one.annotation, truth, measured)))
+        bool(
+            detecting_checks(
+                one, baseline=clean[truth.clip_id], evaluations=answers(one.get_annotation, truth, measured)
+            )
+        )
         for truth, measured, one in planted(films, fault)
     ]
     assert len(hits) >= 5
@@ -63,12 +69,12 @@ def test_nine_of_ten_faults_are_found(films, clean, fault):
 
 def test_at_most_one_right_phase_in_twenty_has_a_finding(films, clean):
     phases = sum(len(truth.phases) for truth, _ in films)
-    wrong = [false_alarms(found) for found in clean.values()]
+    wrong = [false_positives(found) for found in clean.set_values()]
     assert sum(len(ids) + other for ids, other in wrong) <= 0.05 * phases
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", FAULT_KINDS)
 def test_a_fault_changes_the_annotation_and_is_the_same_for_the_same_seed(films, fault):
     once, again = ([one for *_, one in planted(films[:6], fault, seed=3)] for _ in range(2))
     assert once == again
-    assert all(one.annotation != truth for truth, _, one in planted(films[:6], fault))
+    assert all(one.get_annotation != truth for truth, _, one in planted(films[:6], fault))

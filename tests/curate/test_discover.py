@@ -49,13 +49,13 @@ def test_a_csv_keeps_its_other_columns(folder):
     table.write_text("path,rights,speaker\nb.mp4,CC BY,Ann\ndeep/c.webm,,Bob\n", encoding="utf-8-sig")
     found = discover([str(table)])
     assert names(found, folder) == ["b.mp4", "deep/c.webm"]
-    assert [(e.key, e.value) for e in found[0].extra] == [("rights", "CC BY"), ("speaker", "Ann")]
+    assert [(e.key, e.value) for e in found[0].manifest_columns] == [("rights", "CC BY"), ("speaker", "Ann")]
 
 
 def test_a_parquet_table_works_the_same(folder):
     pq.write_table(pa.table({"path": [str(folder / "b.mp4")], "year": [2020]}), folder / "list.parquet")
     (given,) = discover([str(folder / "list.parquet")])
-    assert [(e.key, e.value) for e in given.extra] == [("year", "2020")]
+    assert [(e.key, e.value) for e in given.manifest_columns] == [("year", "2020")]
 
 
 def test_a_row_of_a_table_that_is_missing_on_disk_is_still_an_input(folder):

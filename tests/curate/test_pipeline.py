@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from xsheet.curate.discover import discover
-from xsheet.curate.pipeline import Where, curate, decide_again
+from xsheet.curate.pipeline import RunContext, curate, redecide
 from xsheet.curate.settings import CurateSettings
 from xsheet.demo.corpus import make_corpus, truth_path
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
-from xsheet.schemas.settings import load
+from xsheet.schemas.settings import load_settings
 from xsheet.schemas.validate_set import check_set
 
 pytestmark = pytest.mark.slow
@@ -32,18 +32,20 @@ AGAINST = {"far_offset": "sync_offset", "swapped": "sync_confidence", "voice_ove
 def settings(*overrides):
     preset = files("xsheet.curate") / "presets" / "keep.yaml"
     # Heads of films of this size are 60 to 110 px high.
-    return load(CurateSettings, preset=preset, overrides=["face.min_height_px=50", "write.body=null", *overrides])
+    return load_settings(
+        CurateSettings, preset=preset, overrides=["face.min_height_px=50", "write.body=null", *overrides]
+    )
 
 
 def run(films, out, *, jobs=2, ray=None, given=None):
-    where = Where(set_folder=out, how=Execution(jobs=jobs, ray=ray), shows_progress=False)
+    where = RunContext(set_folder=out, execution=Execution(jobs=jobs, ray=ray), shows_progress=False)
     return curate(discover([str(films)]) if given is None else given, settings(), where)
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("corpus")
-    make_corpus(out, clips=FILMS, seed=0, size=SIZE, how=Execution(jobs=2))
+    make_corpus(out, films=FILMS, seed=0, height_px=SIZE, execution=Execution(jobs=2))
     return out
 
 
@@ -57,7 +59,7 @@ def a_set(corpus, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def kinds(corpus):
     truth = tables.from_arrow(tables.read_file(truth_path(corpus, tables.SOURCES), tables.SOURCES), tables.SOURCES)
-    return {row.source_id: next(e.value for e in row.extra if e.key == "kind") for row in truth}
+    return {row.source_id: next(e.value for e in row.manifest_columns if e.key == "kind") for row in truth}
 
 
 def planted(corpus, table):
@@ -65,7 +67,7 @@ def planted(corpus, table):
 
 
 def rows(folder, table):
-    return list(tables.iterate(folder, table))
+    return list(tables.iter_records(folder, table))
 
 
 def test_every_kind_of_film_is_kept_or_not_as_it_should_be(a_set, kinds):
@@ -139,7 +141,7 @@ def test_the_speaking_one_of_two_heads_is_chosen(a_set, corpus, kinds):
 
 def test_the_set_keeps_the_contract_media_included(a_set):
     report = check_set(a_set, media=True)
-    assert report.problems == ()
+    assert report.violations == ()
     assert report.rows["clips"] == report.rows["signals"] == sum(KEPT.values()) + 7  # talk × 7, offset × 2
 
 
@@ -153,17 +155,19 @@ def test_deciding_again_says_what_changed_and_decodes_nothing(a_set, tmp_path):
     import shutil
 
     copy = shutil.copytree(a_set, tmp_path / "copy")
-    stricter = decide_again(copy, settings("sync.lips.min_confidence=7"))
+    stricter = redecide(copy, settings("sync.lips.min_confidence=7"))
     assert 0 < stricter.kept.clips < sum(KEPT.values()) + 7
-    assert stricter.now_rejected.clips == sum(KEPT.values()) + 7 - stricter.kept.clips
-    assert decide_again(copy, settings()).now_kept.clips == stricter.now_rejected.clips
+    assert stricter.newly_rejected.clips == sum(KEPT.values()) + 7 - stricter.kept.clips
+    assert redecide(copy, settings()).newly_kept.clips == stricter.newly_rejected.clips
 
 
 def tables_of(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.glob("*/part-*.parquet"))}
 
 
-@pytest.mark.parametrize("how", [{"jobs": 1}, {"jobs": 2}, {"jobs": 2, "ray": "local"}], ids=["one", "two", "ray"])
+@pytest.mark.parametrize(
+    "how", [{"jobs": 1}, {"jobs": 2}, {"jobs": 2, "ray": "local"}], token_phases=["one", "two", "ray"]
+)
 def test_tables_are_the_same_bytes_for_one_worker_two_and_ray(a_set, corpus, tmp_path, tmp_path_factory, how):
     some = discover([str(corpus / "videos")])[:3]
     kept = tmp_path_factory.getbasetemp() / "reference-tables"
@@ -184,13 +188,13 @@ def test_broken_files_are_rows_and_do_not_stop_the_others(corpus, tmp_path):
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "text.mp4").write_text("#EXTM3U\nhttp://127.0.0.1/x.ts\n")
     curated = run(folder, tmp_path / "set")
-    ended = {Path(s.path).name: (s.status, s.reason, s.duplicate_of is not None) for s in curated.sources}
+    ended = {Path(s.path).name: (s.status, s.reason, s.duplicate_of is not None) for s in curated.source_count}
     assert ended["good.mp4"] == ("ok", None, True) or ended["copy.mp4"] == ("ok", None, True)
     assert ended["empty.mp4"] == ("failed", "empty", False)
     assert ended["text.mp4"] == ("failed", "not_media", False)
-    assert ended["half.mp4"][:2] == ("failed", "broken_header")
+    assert ended["half.mp4"][:2] == ("failed", "broken_header_error")
     assert curated.counts["decodes"] == curated.counts["clips"] == 1
-    assert curated.failed == 3
+    assert curated.failed_count == 3
 
 
 def test_a_source_that_is_not_named_again_leaves_the_tables_and_is_counted(tmp_path):
@@ -206,8 +210,8 @@ def test_extra_columns_of_a_table_reach_the_sources(corpus, tmp_path):
     film = sorted((corpus / "videos").glob("*.mp4"))[0]
     (tmp_path / "list.csv").write_text(f"path,rights\n{film},CC0\n")
     given = discover([str(tmp_path / "list.csv")])
-    (source,) = run(corpus, tmp_path / "set", given=given).sources
-    assert [(e.key, e.value) for e in source.extra] == [("rights", "CC0")]
+    (source,) = run(corpus, tmp_path / "set", given=given).source_count
+    assert [(e.key, e.limit_value) for e in source.manifest_columns] == [("rights", "CC0")]
     assert replace(source, extra=()).status in ("ok", "rejected")
 
 

@@ -7,37 +7,65 @@ import pytest
 
 from xsheet.curate.discover import discover
 from xsheet.curate.filter.decide_set import decide_set
-from xsheet.curate.pipeline import Where, source_jobs, write_measured
+from xsheet.curate.pipeline import RunContext, analysis_items, write_analysis_tables
 from xsheet.curate.settings import CurateSettings
-from xsheet.curate.tasks.analyse import MeasureTask
+from xsheet.curate.tasks.analyse import AnalysisTask
 from xsheet.curate.tasks.sources import probe_sources
-from xsheet.runtime.executor import Execution, run
+from xsheet.runtime.executor import Execution, run_task
 from xsheet.schemas import tables
 from xsheet.schemas.sets import create_set
-from xsheet.schemas.settings import load
+from xsheet.schemas.settings import load_settings
 
 pytestmark = pytest.mark.slow
 
 KEPT = "kept"
 # Each file of derived/ with what must become of it: kept, or the reason of its source or of every candidate.
 DERIVED = {
-    "12fps.mp4": KEPT, "60fps.mp4": KEPT, "audio-8khz-51.mp4": KEPT, "audio-early-320ms.mp4": "sync_offset",
-    "audio-late-1s.mp4": "sync_confidence", "audio-late-200ms.mp4": KEPT, "audio-only.mp4": "no_video",
-    "blurred.mp4": "face_blurred", "burned-subtitle.mp4": KEPT, "clipped-audio.mp4": "clipped",
-    "container-offset-200ms.mp4": KEPT, "corrupt-middle.mp4": KEPT, "dark.mp4": "too_dark",
-    "duplicate-reencoded.mp4": KEPT, "five-frames.mp4": "no_voice", "frozen-picture.mp4": "frozen",
-    "hard-cut-two-speakers.mp4": KEPT, "html-named-mp4.mp4": "not_media", "jump-cut-same-person.mp4": KEPT,
-    "letterboxed.mp4": "letterbox", "lfs-pointer-named-mp4.mp4": "not_media", "mp4-named-avi.avi": KEPT,
-    "music-instead-of-speech.mp4": "no_voice", "music-under-speech.mp4": KEPT,
-    "name with spaces & ünï 'quote'.mp4": "no_voice", "no-audio-track.mp4": "no_audio",
-    "png-named-mp4.mp4": "not_media", "rotated-metadata.mp4": KEPT, "side-by-side-left-speaks.mp4": KEPT,
-    "silent-audio-track.mp4": "no_voice", "speech-with-2s-gap.mp4": "silent", "start-offset-5s.mkv": KEPT,
-    "still-image-2s-silent.mp4": "no_voice", "still-image-2s-speech.mp4": "frozen",
-    "swapped-audio-a.mp4": "sync_confidence", "swapped-audio-b.mp4": "sync_confidence", "tiny-96px.mp4": "face_small",
-    "truncated-no-moov.mp4": "broken_header", "two-audio-tracks.mkv": KEPT, "upside-down.mp4": "sync_not_measurable",
-    "vfr-dropped-frames.mp4": KEPT, "vp9-opus.webm": KEPT, "white-noise-under-speech.mp4": KEPT,
+    "12fps.mp4": KEPT,
+    "60fps.mp4": KEPT,
+    "audio-8khz-51.mp4": KEPT,
+    "audio-early-320ms.mp4": "sync_offset",
+    "audio-late-1s.mp4": "sync_confidence",
+    "audio-late-200ms.mp4": KEPT,
+    "audio-only.mp4": "no_video",
+    "blurred.mp4": "face_blurred",
+    "burned-subtitle.mp4": KEPT,
+    "clipped-audio.mp4": "clipped",
+    "container-offset-200ms.mp4": KEPT,
+    "corrupt-middle.mp4": KEPT,
+    "dark.mp4": "too_dark",
+    "duplicate-reencoded.mp4": KEPT,
+    "five-frames.mp4": "no_voice",
+    "frozen-picture.mp4": "frozen",
+    "hard-cut-two-speakers.mp4": KEPT,
+    "html-named-mp4.mp4": "not_media",
+    "jump-cut-same-person.mp4": KEPT,
+    "letterboxed.mp4": "letterbox",
+    "lfs-pointer-named-mp4.mp4": "not_media",
+    "mp4-named-avi.avi": KEPT,
+    "music-instead-of-speech.mp4": "no_voice",
+    "music-under-speech.mp4": KEPT,
+    "name with spaces & ünï 'quote'.mp4": "no_voice",
+    "no-audio-track.mp4": "no_audio",
+    "png-named-mp4.mp4": "not_media",
+    "rotated-metadata.mp4": KEPT,
+    "side-by-side-left-speaks.mp4": KEPT,
+    "silent-audio-track.mp4": "no_voice",
+    "speech-with-2s-gap.mp4": "silent",
+    "start-offset-5s.mkv": KEPT,
+    "still-image-2s-silent.mp4": "no_voice",
+    "still-image-2s-speech.mp4": "frozen",
+    "swapped-audio-a.mp4": "sync_confidence",
+    "swapped-audio-b.mp4": "sync_confidence",
+    "tiny-96px.mp4": "face_small",
+    "truncated-no-moov.mp4": "broken_header_error",
+    "two-audio-tracks.mkv": KEPT,
+    "upside-down.mp4": "sync_not_measurable",
+    "vfr-dropped-frames.mp4": KEPT,
+    "vp9-opus.webm": KEPT,
+    "white-noise-under-speech.mp4": KEPT,
     "zero-byte.mp4": "empty",
-}  # fmt: skip
+}
 VIDEOS = {
     "hdtf-katie-hill-512.mp4": KEPT, "hdtf-ocasio-cortez-512.mp4": KEPT, "hdtf-radio-man-458.mp4": KEPT,
     "latentsync-demo1-woman-seated.mp4": KEPT, "latentsync-demo3-man-gestures.mp4": KEPT,
@@ -57,13 +85,13 @@ def measured(shared, tmp_path_factory) -> Path:
     data = shared / "data"
     given = discover([*(str(data / "derived" / n) for n in DERIVED), *(str(data / "videos" / n) for n in VIDEOS)])
     preset = files("xsheet.curate") / "presets" / "keep.yaml"
-    settings = load(CurateSettings, preset=preset)
-    where = Where(set_folder=folder, how=Execution(jobs=2), shows_progress=False)
+    settings = load_settings(CurateSettings, preset=preset)
+    where = RunContext(set_folder=folder, execution=Execution(jobs=2), shows_progress=False)
     create_set(folder, "real")
-    sources = probe_sources(given, limits=settings.measure.media, **where.step("probe"))
-    jobs = source_jobs(given, sources, settings.measure, where)
-    done = run(MeasureTask(settings.measure, models=None), jobs, **where.step("measure"))
-    write_measured(folder, sources, jobs, done)
+    sources = probe_sources(given, limits=settings.analysis.media, **where.step_arguments("probe"))
+    jobs = analysis_items(given, sources, settings.analysis, where)
+    done = run_task(AnalysisTask(settings.analysis, models=None), jobs, **where.step_arguments("measure"))
+    write_analysis_tables(folder, sources, jobs, done)
     decide_set(folder, settings.limits)
     return folder
 
@@ -72,10 +100,11 @@ def measured(shared, tmp_path_factory) -> Path:
 def verdicts(measured):
     """File name: (reason of the source, verdicts of its candidates)."""
     by_source: dict[str, list] = {}
-    for verdict in tables.iterate(measured, tables.VERDICTS):
+    for verdict in tables.iter_records(measured, tables.VERDICTS):
         by_source.setdefault(verdict.source_id, []).append(verdict)
     return {
-        Path(s.path).name: (s.reason, by_source.get(s.source_id, [])) for s in tables.iterate(measured, tables.SOURCES)
+        Path(s.path).name: (s.reason, by_source.get(s.source_id, []))
+        for s in tables.iter_records(measured, tables.SOURCES)
     }
 
 
@@ -92,8 +121,8 @@ def test_verdict_is_the_one_the_description_implies(verdicts, name, wanted):
 
 
 def first_offset(measured, name):
-    ids = {s.source_id for s in tables.iterate(measured, tables.SOURCES) if Path(s.path).name == name}
-    return next(m.sync.offset_frames for m in tables.iterate(measured, tables.MEASURES) if m.source_id in ids)
+    ids = {s.source_id for s in tables.iter_records(measured, tables.SOURCES) if Path(s.path).name == name}
+    return next(m.sync.offset_frames for m in tables.iter_records(measured, tables.MEASURES) if m.source_id in ids)
 
 
 @pytest.mark.parametrize(("name", "planted"), OFFSETS.items())
@@ -116,8 +145,8 @@ def test_offsets_agree_with_the_reference_within_two_frames(shared, measured):
 
 
 def test_no_candidate_crosses_the_gradual_transition(measured):
-    ids = {s.source_id for s in tables.iterate(measured, tables.SOURCES) if Path(s.path).name == "nasa-13013.mp4"}
-    for row in tables.iterate(measured, tables.MEASURES):
+    ids = {s.source_id for s in tables.iter_records(measured, tables.SOURCES) if Path(s.path).name == "nasa-13013.mp4"}
+    for row in tables.iter_records(measured, tables.MEASURES):
         if row.source_id in ids:
             assert not row.start_us < 5_500_000 < row.end_us
             assert not row.start_us < 8_080_000 < row.end_us

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from xsheet.curate.weights import KnownModel, fingerprint_of, list_models, pull, read_model, verify
+from xsheet.curate.weights import KnownModel, list_models, model_hashes, pull_model, read_model, verify_models
 from xsheet.schemas.errors import ConfigError, RunError
 
 BODY = b"weights " * 5000
@@ -52,96 +52,96 @@ def catalogue(monkeypatch, server):
 
 
 def states(found):
-    return {one.model.name: one.state for one in found}
+    return {one.model.stage: one.state for one in found}
 
 
 def test_a_pulled_model_is_whole_and_verified(catalogue, tmp_path):
-    path = pull("pinned.bin", tmp_path / "models")
+    path = pull_model("pinned.bin", tmp_path / "models")
     assert path.read_bytes() == BODY
-    assert states(verify(tmp_path / "models"))["pinned.bin"] == "verified"
+    assert states(verify_models(tmp_path / "models"))["pinned.bin"] == "verified"
 
 
 def test_a_model_that_is_there_is_not_fetched_again(catalogue, server, tmp_path):
-    pull("pinned.bin", tmp_path)
-    pull("pinned.bin", tmp_path)
+    pull_model("pinned.bin", tmp_path)
+    pull_model("pinned.bin", tmp_path)
     assert server.handler.asked == 1
 
 
 def test_listing_and_verifying_fetch_nothing(catalogue, server, tmp_path):
     assert states(list_models(tmp_path)) == {"pinned.bin": "absent", "unpinned.bin": "absent"}
-    assert set(states(verify(tmp_path)).values()) == {"absent"}
+    assert set(states(verify_models(tmp_path)).set_values()) == {"absent"}
     assert server.handler.asked == 0
 
 
 def test_nothing_is_fetched_without_a_hash(catalogue, server, tmp_path):
     with pytest.raises(ConfigError, match="--sha256"):
-        pull("unpinned.bin", tmp_path)
+        pull_model("unpinned.bin", tmp_path)
     assert server.handler.asked == 0
 
 
 def test_the_users_hash_is_kept_beside_the_file(catalogue, tmp_path):
-    pull("unpinned.bin", tmp_path, sha256=HASH)
+    pull_model("unpinned.bin", tmp_path, sha256=HASH)
     assert (tmp_path / "unpinned.bin.sha256").read_text() == f"{HASH}  unpinned.bin\n"
-    assert states(verify(tmp_path))["unpinned.bin"] == "verified"
+    assert states(verify_models(tmp_path))["unpinned.bin"] == "verified"
     assert read_model(tmp_path, "unpinned.bin") == BODY
 
 
 def test_a_file_of_another_hash_never_appears(catalogue, tmp_path):
     with pytest.raises(ConfigError, match=HASH) as caught:
-        pull("unpinned.bin", tmp_path, sha256=OTHER)
-    assert OTHER in str(caught.value)
+        pull_model("unpinned.bin", tmp_path, sha256=OTHER)
+    assert OTHER in str(caught.limit_value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_hash_against_the_known_one_is_refused(catalogue, server, tmp_path):
     with pytest.raises(ConfigError, match="leave --sha256 out"):
-        pull("pinned.bin", tmp_path, sha256=OTHER)
+        pull_model("pinned.bin", tmp_path, sha256=OTHER)
     assert server.handler.asked == 0
 
 
 def test_a_file_that_is_too_large_is_not_read_to_its_end(catalogue, tmp_path):
     with pytest.raises(RunError, match="smaller"):
-        pull("pinned.bin", tmp_path, max_bytes=1000)
+        pull_model("pinned.bin", tmp_path, max_bytes=1000)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_page_is_a_run_error(catalogue, server, tmp_path):
     with pytest.raises(RunError, match="404"):
-        pull("pinned.bin", tmp_path, url=server.url + "-gone")
+        pull_model("pinned.bin", tmp_path, url=server.url + "-gone")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/model", "model.bin"])
 def test_only_http_addresses_are_opened(catalogue, tmp_path, url):
     with pytest.raises(ConfigError, match="http or https"):
-        pull("pinned.bin", tmp_path, url=url)
+        pull_model("pinned.bin", tmp_path, url=url)
 
 
 def test_a_changed_file_is_refused_and_both_hashes_named(catalogue, tmp_path):
     (tmp_path / "pinned.bin").write_bytes(b"other")
-    assert states(verify(tmp_path))["pinned.bin"] == "wrong"
+    assert states(verify_models(tmp_path))["pinned.bin"] == "wrong"
     with pytest.raises(ConfigError, match=HASH) as caught:
         read_model(tmp_path, "pinned.bin")
-    assert OTHER in str(caught.value)
+    assert OTHER in str(caught.limit_value)
 
 
 def test_a_file_without_a_hash_is_not_opened(catalogue, tmp_path):
     (tmp_path / "unpinned.bin").write_bytes(BODY)
-    assert states(verify(tmp_path))["unpinned.bin"] == "unpinned"
+    assert states(verify_models(tmp_path))["unpinned.bin"] == "unpinned"
     with pytest.raises(ConfigError, match=r"check unpinned\.bin against"):
         read_model(tmp_path, "unpinned.bin")
 
 
 def test_an_unknown_name_lists_the_known_ones(catalogue, tmp_path):
     with pytest.raises(ConfigError, match=r"pinned\.bin, unpinned\.bin"):
-        pull("../pinned.bin", tmp_path)
+        pull_model("../pinned.bin", tmp_path)
 
 
 def test_results_depend_on_the_models_that_are_there(catalogue, tmp_path):
-    assert fingerprint_of(None) == fingerprint_of(tmp_path) == {}
+    assert model_hashes(None) == model_hashes(tmp_path) == {}
     (tmp_path / "pinned.bin").write_bytes(BODY)
-    assert fingerprint_of(tmp_path) == {"pinned.bin": HASH}
+    assert model_hashes(tmp_path) == {"pinned.bin": HASH}
 
 
 def test_the_bundles_of_the_test_machine_are_the_known_ones(shared):
-    assert {one.state for one in verify(shared / "models")} <= {"verified", "absent"}
+    assert {one.status for one in verify_models(shared / "models")} <= {"verified", "absent"}

@@ -7,8 +7,8 @@ import pytest
 
 from xsheet.curate.media.reader import open_media
 from xsheet.demo.corpus import TRUTH_TABLES, make_corpus, truth_path
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.render import pictures
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.render import render_film
 from xsheet.demo.puppet.marker import read_frame_number
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
@@ -20,7 +20,7 @@ SEED, CLIPS, SIZE = 3, 4, 128
 
 
 def make(out, jobs=2, clips=CLIPS):
-    return make_corpus(out, clips=clips, seed=SEED, size=SIZE, how=Execution(jobs=jobs))
+    return make_corpus(out, films=clips, seed=SEED, height_px=SIZE, execution=Execution(jobs=jobs))
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +46,13 @@ def test_one_worker_and_two_give_the_same_films_and_the_same_bytes_of_truth(corp
 
 def test_the_first_frames_of_a_story_are_the_same_pixels_every_time():
     for kind in ("talk", "two_heads", "dissolve"):
-        first, second = (pictures(story(0, seed=1, kind=kind), size=SIZE) for _ in range(2))
+        first, second = (render_film(plan_film(0, seed=1, kind=kind), height_px=SIZE) for _ in range(2))
         assert all((next(first) == next(second)).all() for _ in range(3))
 
 
 def test_every_film_has_its_rows(corpus):
     sources = records(corpus, tables.SOURCES)
-    assert [s.path for s in sources] == sorted(f"videos/{p.name}" for p in (corpus / "videos").iterdir())
+    assert [s.path for s in sources] == sorted(f"videos/{p.stage}" for p in (corpus / "videos").iterdir())
     assert len(sources) == CLIPS
     assert {s.source_id for s in records(corpus, tables.SHOTS)} == {s.source_id for s in sources}
     candidates = {m.clip_id for m in records(corpus, tables.MEASURES)}

@@ -8,28 +8,28 @@ from pathlib import Path
 
 import pytest
 
-from xsheet.audit.report.axis import Drawn, axis
-from xsheet.audit.report.criteria import GateRow, GateView
-from xsheet.curate.report.charts import Step
+from xsheet.audit.report.axis import AxisInput, build_time_axis
+from xsheet.audit.report.criteria import CriterionRow, GateSection
+from xsheet.curate.report.charts import FunnelStep
 from xsheet.demo.corpus import truth_path
-from xsheet.demo.page.expected_vs_actual import Fate, fates
-from xsheet.demo.page.films import Video
-from xsheet.demo.page.losses import Course, loss_plot, read_course
+from xsheet.demo.page.expected_vs_actual import FilmOutcome, film_outcomes
+from xsheet.demo.page.films import EmbeddedVideo
+from xsheet.demo.page.losses import LossHistory, loss_plot, read_loss_history
 from xsheet.demo.page.page import write_page
-from xsheet.demo.page.report_data import Film, Learned, Tale, Trust
-from xsheet.demo.page.timelines import Card, Row
+from xsheet.demo.page.report_data import AuditSummary, DemoReport, FilmReport, TrainingSummary
+from xsheet.demo.page.timelines import TimelineCard, TimelineRow
 from xsheet.schemas import tables
 from xsheet.schemas.annotation import Phase
 from xsheet.schemas.clip import Clip, Verdict
 from xsheet.schemas.sets import create_set
-from xsheet.schemas.source import Extra, Shot, SourceVideo
-from xsheet.train.evaluate.evaluate import ClipScore, Evaluation, Exchange
+from xsheet.schemas.source import ManifestColumn, Shot, SourceVideo
+from xsheet.train.evaluate.evaluate import ActionEditScore, ClipScore, Evaluation
 from xsheet.train.evaluate.scores import MouthScore, PhaseScore
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"alert(1)\">\x1b[31m\u202e{{ 7*7 }}"
 PICTURE, FILM = (
     "data:image/jpeg;base64,AA==",
-    Video(source="data:video/mp4;base64,AA==", poster="data:image/jpeg;base64,AA=="),
+    EmbeddedVideo(data_uri="data:video/mp4;base64,AA==", poster="data:image/jpeg;base64,AA=="),
 )
 SECTIONS = {"in", "funnel", "sheet", "audit", "loss", "drawn", "numbers", "time", "next"}
 
@@ -67,11 +67,11 @@ def page(tmp_path):
 
 
 def film(name=HOSTILE, *, kept=1, kind="talk", as_planned=True):
-    fate = Fate(
-        name=name, kind=kind, planted=name, became=name, kept=kept, as_planned=as_planned, media=Path("x.mp4"),
-        middles_us=(0,),
+    fate = FilmOutcome(
+        name=name, kind=kind, fault=name, result=name, clips=kept, as_expected=as_planned, media=Path("x.mp4"),
+        shot_centres_us=(0,),
     )  # fmt: skip
-    return Film(fate=fate, still=PICTURE)
+    return FilmReport(outcome=fate, still=PICTURE)
 
 
 def card():
@@ -79,47 +79,67 @@ def card():
         phase_id="p0", track="head", start_us=400_000, end_us=1_200_000, action="nod", text=HOSTILE, kind="action",
         laterality="none", origin="motion",
     )  # fmt: skip
-    drawn = Drawn(duration_us=3_000_000, phases=[nod], others=[(HOSTILE, [nod])])
-    scores = (PhaseScore(action="nod", found=None, hit=False, tiou=0.0, start_error_s=None),)
-    return Card(
-        name=HOSTILE, video=FILM, rows=(Row(name=HOSTILE, frames=PICTURE),), axis=axis(drawn),
-        told=(HOSTILE, "Phase-1 [0.4-1.2s]: nods."), scores=scores,
+    drawn = AxisInput(duration_us=3_000_000, phases=[nod], other_layers=[(HOSTILE, [nod])])
+    scores = (PhaseScore(requested_action="nod", detected_action=None, hit=False, tiou=0.0, start_error_s=None),)
+    return TimelineCard(
+        name=HOSTILE, video=FILM, rows=(TimelineRow(name=HOSTILE, frames=PICTURE),), axis=build_time_axis(drawn),
+        text_spans=(HOSTILE, "Phase-1 [0.4-1.2s]: nods."), scores=scores,
     )  # fmt: skip
 
 
 def scored(named):
     phases = (
-        PhaseScore(action="nod", found="nod" if named else None, hit=named, tiou=1.0 * named, start_error_s=None),
+        PhaseScore(
+            requested_action="nod",
+            detected_action="nod" if named else None,
+            hit=named,
+            tiou=1.0 * named,
+            start_error_s=None,
+        ),
     )
-    mouth = MouthScore(r=0.5, confidence=3.0, offset_frames=1)
-    return ClipScore(clip_id=HOSTILE, phases=phases, mouth=mouth, drift=4.0)
+    mouth = MouthScore(pearson_r=0.5, confidence=3.0, offset_frames=1)
+    return ClipScore(clip_id=HOSTILE, phases=phases, mouth=mouth, colour_drift=4.0)
 
 
 def learned():
     one = scored(True).phases
     evaluation = Evaluation(
         samples=(scored(False), scored(True)), ceiling=(scored(True), scored(True)),
-        exchanges=(Exchange(clip_id=HOSTILE, kept=one, moved=one),),
+        swaps=(ActionEditScore(clip_id=HOSTILE, original=one, edited=one),),
     )  # fmt: skip
     courses = (
-        Course(stage="stage1", steps=(10, 20), losses=(3.0, 2.0), held_out=()),
-        Course(stage="stage2", steps=(10, 40), losses=(2.0, 1.0), held_out=((40, 1.5),)),
+        LossHistory(stage="stage1", steps=(10, 20), losses=(3.0, 2.0), held_out=()),
+        LossHistory(stage="stage2", steps=(10, 40), losses=(2.0, 1.0), held_out=((40, 1.5),)),
     )
-    return Learned(courses=courses, clips={"train": 12, "test": 4}, samples=(card(),), evaluation=evaluation)
+    return TrainingSummary(
+        loss_histories=courses, clips={"train": 12, "test": 4}, samples=(card(),), evaluation=evaluation
+    )
 
 
 def tale():
-    steps = (Step(title=HOSTILE, note=HOSTILE, left_share=1, lost_share=0, left_hours=1, lost_hours=0, is_total=True),)
-    row = GateRow(name=HOSTILE, why=HOSTILE, value="0 %", bounds="", limit="≤ 1 %", passed=True, whisker=None)
+    steps = (
+        FunnelStep(
+            title=HOSTILE,
+            note=HOSTILE,
+            remaining_share=1,
+            removed_share=0,
+            remaining_hours=1,
+            removed_hours=0,
+            is_total=True,
+        ),
+    )
+    row = CriterionRow(name=HOSTILE, why=HOSTILE, value="0 %", bounds="", limit="≤ 1 %", passed=True, whisker=None)
     planted = tuple(scored(named).phases[0] for named in (True, True, False))
-    return Tale(
+    return DemoReport(
         films=(film(), film(kept=2, kind="hard_cut"), film(kept=0, kind="swapped", as_planned=False)),
         funnel=(steps, steps),
-        sheet=card(),
-        trust=Trust(gate=GateView(rows=(row,), passed=True), accepted=17, refused={HOSTILE: 1}, planted=planted),
-        learned=learned(),
+        timeline=card(),
+        audit=AuditSummary(
+            gate=GateSection(rows=(row,), passed=True), accepted=17, rejected={HOSTILE: 1}, planted_actions=planted
+        ),
+        training=learned(),
         seconds={HOSTILE: 12.0, "stage1": 60.0},
-        again=((HOSTILE, HOSTILE),),
+        next_commands=((HOSTILE, HOSTILE),),
     )
 
 
@@ -181,9 +201,9 @@ def test_the_same_tale_gives_the_same_bytes(page):
 
 
 def source(kind, *, offset=0, **found):
-    extra = (Extra(key="kind", value=kind), Extra(key="offset_frames", value=str(offset)))
+    extra = (ManifestColumn(key="kind", value=kind), ManifestColumn(key="offset_frames", value=str(offset)))
     told = {"status": "ok"} | found
-    return SourceVideo(source_id=f"src_{kind}", path=f"videos/{kind}.mp4", extra=extra, **told)
+    return SourceVideo(source_id=f"src_{kind}", path=f"videos/{kind}.mp4", manifest_columns=extra, **told)
 
 
 def shot(kind, start_us, end_us, opens_with="start"):
@@ -212,7 +232,7 @@ def judged(tmp_path):
 
     def judge(film, *, takes=(), shots=(), clips=(), verdicts=(), found=None):
         corpus, folder = tmp_path / "corpus", create_set(tmp_path / "set", "set") and tmp_path / "set"
-        kind = film.extra[0].value
+        kind = film.manifest_columns[0].limit_value
         truth = takes or [shot(kind, 0, 4_000_000)]
         for table, rows in ((tables.SOURCES, [film]), (tables.SHOTS, truth)):
             truth_path(corpus, table).parent.mkdir(parents=True, exist_ok=True)
@@ -222,33 +242,33 @@ def judged(tmp_path):
             (tables.VERDICTS, verdicts),
         ):  # fmt: skip
             tables.write_table(folder, table, rows)
-        (one,) = fates(folder, corpus)
+        (one,) = film_outcomes(folder, corpus)
         return one
 
     return judge
 
 
 def test_a_film_without_a_fault_is_kept(judged):
-    assert judged(source("talk"), clips=[clip("talk")]).as_planned
-    assert not judged(source("talk"), verdicts=[verdict("talk", "sync_offset")]).as_planned
+    assert judged(source("talk"), clips=[clip("talk")]).as_expected
+    assert not judged(source("talk"), verdicts=[verdict("talk", "sync_offset")]).as_expected
 
 
 def test_a_fault_must_be_named_and_not_only_dropped(judged):
-    assert judged(source("still"), verdicts=[verdict("still", "frozen")]).as_planned
+    assert judged(source("still"), verdicts=[verdict("still", "frozen")]).as_expected
     wrong = judged(source("still"), verdicts=[verdict("still", "no_face")])
-    assert not wrong.as_planned
-    assert wrong.became == "no face"
+    assert not wrong.as_expected
+    assert wrong.result == "no face"
 
 
 def test_an_unreadable_sound_is_a_reason_of_the_file(judged):
     told = source("music", status="rejected", stage="sound", reason="no_voice", message="none")
-    assert judged(source("music"), found=told).as_planned
+    assert judged(source("music"), found=told).as_expected
 
 
 @pytest.mark.parametrize(("moved_frames", "right"), [(-2, True), (-1, True), (0, False), (2, False)])
 def test_a_late_sound_must_have_been_moved_back(judged, moved_frames, right):
     fate = judged(source("offset", offset=2), clips=[clip("offset", audio_shift_us=40_000 * moved_frames)])
-    assert fate.as_planned == right
+    assert fate.as_expected == right
     assert fate.planted == "sound 2 frames late"
 
 
@@ -256,18 +276,18 @@ def test_a_cut_must_be_found_to_the_frame(judged):
     takes = [shot("hard_cut", 0, 4_000_000), shot("hard_cut", 4_000_000, 9_000_000, "cut")]
     late = [shot("hard_cut", 0, 4_040_000), shot("hard_cut", 4_040_000, 9_000_000, "cut")]
     clips = [clip("hard_cut", 0), clip("hard_cut", 1)]
-    found = judged(source("hard_cut"), takes=takes, clips=clips)
-    assert found.as_planned
-    assert found.became == "2 clips; cut at 4.00 s"
-    assert found.middles_us == (2_000_000, 6_500_000)
-    assert not judged(source("hard_cut"), takes=takes, shots=late, clips=clips).as_planned
+    found = judged(source("hard_cut"), planned_shots=takes, clips=clips)
+    assert found.as_expected
+    assert found.result == "2 clips; cut at 4.00 s"
+    assert found.shot_centres_us == (2_000_000, 6_500_000)
+    assert not judged(source("hard_cut"), planned_shots=takes, shots=late, clips=clips).as_expected
 
 
 # ---- curves
 
 
 def test_stages_stand_one_after_the_other_on_one_axis():
-    plot = loss_plot(learned().courses)
+    plot = loss_plot(learned().loss_histories)
     assert [curve.x for curve in plot.curves] == [0.0, pytest.approx(100 / 3, abs=0.1)]
     x, y = plot.curves[1].raw.split()[-1].split(",")
     assert (x, float(y)) == ("100", pytest.approx(200 / 3, abs=0.1))
@@ -277,8 +297,8 @@ def test_stages_stand_one_after_the_other_on_one_axis():
 def test_a_course_is_read_from_the_journal(tmp_path):
     lines = [{"step": 10, "loss": 3.0}, {"step": 10, "held out/loss": 2.5}, {"step": 20, "loss": 2.0}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    course = read_course(tmp_path)
+    course = read_loss_history(tmp_path)
     assert course.steps == (10, 20)
     assert course.losses == (3.0, 2.0)
     assert course.held_out == ((10, 2.5),)
-    assert read_course(tmp_path / "none") is None
+    assert read_loss_history(tmp_path / "none") is None

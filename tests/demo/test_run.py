@@ -12,35 +12,35 @@ from xsheet.audit.settings import AuditSettings
 from xsheet.curate.dedup.split import SplitSettings, split_clips
 from xsheet.curate.settings import CurateSettings
 from xsheet.demo.corpus import make_corpus, read_truth
-from xsheet.demo.film.plan import kind_of
-from xsheet.demo.run import STEPS, DemoSettings, show
+from xsheet.demo.film.plan import film_kind
+from xsheet.demo.run import DEMO_STEPS, DemoSettings, run_demo
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
-from xsheet.schemas.settings import load
+from xsheet.schemas.settings import load_settings
 from xsheet.train.settings import TrainSettings
-from xsheet.workflow import STAGES, Ways
+from xsheet.workflow import TRAIN_STAGES, WorkflowSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 FILMS, SIZE, HOW = 4, 256, Execution(jobs=2)
-SEED = next(s for s in count() if [kind_of(k, seed=s) for k in range(FILMS)].count("talk") == FILMS - 1)
+SEED = next(s for s in count() if [film_kind(k, seed=s) for k in range(FILMS)].count("talk") == FILMS - 1)
 FEW = (
-    "stage1.steps=2", "stage2.steps=2", "data.batch=1", "compute.micro_batch=1", "compute.threads=1",
-    "loop.log_every=1", "loop.save_every=1", "loop.observe_every=1000", "cache.picture.crops=1",
+    "stage1.steps=2", "stage2.steps=2", "data.batch=1", "compute.micro_batch_size=1", "compute.threads=1",
+    "loop.log_every=1", "loop.save_every=1", "loop.validate_every=1000", "cache.picture.crops=1",
 )  # fmt: skip
-TRACK = ("track_id", "shape", "shape_model")
+TRACK = ("track_id", "shape", "identity_model")
 UNSEEN = ("unseen.evaluation.sample.steps=2", "unseen.evaluation.fitting.steps=2", "unseen.evaluation.exchange=false")
 
 
 def preset(part, name, kind, *overrides):
-    return load(kind, preset=files(f"xsheet.{part}") / "presets" / f"{name}.yaml", overrides=overrides)
+    return load_settings(kind, preset=files(f"xsheet.{part}") / "presets" / f"{name}.yaml", overrides=overrides)
 
 
 def ways(split):
-    return Ways(
+    return WorkflowSettings(
         # Heads of films of this size are 60 to 110 px high.
         curate=preset("curate", "keep", CurateSettings, "face.min_height_px=50", "write.body=null"),
-        annotate=preset("annotate", "motion", AnnotateSettings, "motion.least_face_px=60"),
+        annotate=preset("annotate", "motion", AnnotateSettings, "motion.min_face_px=60"),
         audit=AuditSettings(),
         split=split,
         train=preset("train", "tiny", TrainSettings, *FEW),
@@ -63,7 +63,7 @@ def files_of(out):
     return {
         path: path.stat().st_mtime_ns
         for path in out.rglob("*")
-        if path.suffix in (".mp4", ".jpg") or path.name.startswith("unseen-") or "checkpoints" in path.parts
+        if path.suffix in (".mp4", ".jpg") or path.stage.startswith("unseen-") or "checkpoints" in path.parts
     }
 
 
@@ -71,8 +71,8 @@ def files_of(out):
 def demo(tmp_path_factory):
     """Runs the demo in one folder; `until` is the step at which somebody presses Ctrl-C."""
     out = tmp_path_factory.mktemp("demo") / "mit Leerzeichen ü"
-    settings = load(DemoSettings, overrides=[f"clips={FILMS}", f"seed={SEED}", f"size={SIZE}", *UNSEEN])
-    make_corpus(out / "corpus", clips=FILMS, seed=SEED, size=SIZE, how=HOW)
+    settings = load_settings(DemoSettings, overrides=[f"clips={FILMS}", f"seed={SEED}", f"size={SIZE}", *UNSEEN])
+    make_corpus(out / "corpus", films=FILMS, seed=SEED, height_px=SIZE, execution=HOW)
     split = halves(out / "corpus")
 
     def run(until=None):
@@ -83,7 +83,7 @@ def demo(tmp_path_factory):
             if step == until:
                 raise KeyboardInterrupt
 
-        return show(out, settings, ways(split), how=HOW, shows_progress=False, tell=tell), told
+        return run_demo(out, settings, ways(split), execution=HOW, shows_progress=False, on_step=tell), told
 
     run.out = out
     return run
@@ -98,9 +98,9 @@ def test_a_stopped_demo_goes_on_and_a_finished_one_does_nothing_twice(demo):
 
     shown, told = demo()
     after = files_of(demo.out)
-    assert tuple(told) == STEPS
+    assert tuple(told) == DEMO_STEPS
     assert {path: after.get(path) for path in before} == before
-    assert all((demo.out / "set" / "train" / stage / "weights.safetensors").exists() for stage in STAGES)
+    assert all((demo.out / "set" / "train" / stage / "weights.safetensors").exists() for stage in TRAIN_STAGES)
 
     again, _ = demo()
     assert files_of(demo.out) == after
@@ -110,8 +110,8 @@ def test_a_stopped_demo_goes_on_and_a_finished_one_does_nothing_twice(demo):
 
 def test_the_demo_leaves_a_page_with_films_and_samples(demo):
     shown, _ = demo()
-    text = shown.page.read_text(encoding="utf-8")
-    assert shown.page == Path(demo.out, "demo.html")
+    text = shown.curation_report.read_text(encoding="utf-8")
+    assert shown.curation_report == Path(demo.out, "demo.html")
     assert f"<b>{FILMS}</b> films" in text
     assert text.count("<video") == 2 + len(shown.unseen.films)
     assert 'class="empty"' not in text

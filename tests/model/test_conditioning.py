@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 
-from xsheet.model.conditioning import GuidanceSettings, drop, guided
+from xsheet.model.conditioning import GuidanceSettings, drop_conditions, guided
 
 TIME = torch.full((2, 5), 500.0)
 NO, YES = torch.tensor([False, False]), torch.tensor([True, True])
@@ -15,11 +15,11 @@ def null_text(small):
 
 
 def follow(model, given, latent, null_text, **settings):
-    nothing = drop(given, text_B=YES, audio_B=YES, null_text_ME=null_text)
-    sound = drop(given, text_B=YES, audio_B=NO, null_text_ME=null_text)
+    nothing = drop_conditions(given, text_B=YES, audio_B=YES, null_text_ME=null_text)
+    sound = drop_conditions(given, text_B=YES, audio_B=NO, null_text_ME=null_text)
     both, neither, heard = (partial(condition.velocity, model) for condition in (given, nothing, sound))
     with torch.no_grad():
-        return guided(both, neither=neither, heard=heard, settings=GuidanceSettings(**settings))(latent, TIME)
+        return guided(both, uncond=neither, audio_only=heard, settings=GuidanceSettings(**settings))(latent, TIME)
 
 
 def test_one_scale_takes_two_passes_two_scales_three(model, given, latent, null_text):
@@ -36,7 +36,7 @@ def test_two_equal_scales_are_one_scale(model, given, latent, null_text):
 
 
 def test_scale_one_follows_the_condition_and_scale_zero_nothing(model, given, latent, null_text):
-    nothing = drop(given, text_B=YES, audio_B=YES, null_text_ME=null_text)
+    nothing = drop_conditions(given, text_B=YES, audio_B=YES, null_text_ME=null_text)
     with torch.no_grad():
         full, none = given.velocity(model, latent, TIME), nothing.velocity(model, latent, TIME)
     torch.testing.assert_close(follow(model, given, latent, null_text, scale=1.0), full)
@@ -44,8 +44,8 @@ def test_scale_one_follows_the_condition_and_scale_zero_nothing(model, given, la
 
 
 def test_separate_scales_push_sound_and_text_apart(model, given, latent, null_text):
-    heard = drop(given, text_B=YES, audio_B=NO, null_text_ME=null_text)
-    nothing = drop(given, text_B=YES, audio_B=YES, null_text_ME=null_text)
+    heard = drop_conditions(given, text_B=YES, audio_B=NO, null_text_ME=null_text)
+    nothing = drop_conditions(given, text_B=YES, audio_B=YES, null_text_ME=null_text)
     with torch.no_grad():
         v_0, v_a, v_ca = (c.velocity(model, latent, TIME) for c in (nothing, heard, given))
     came = follow(model, given, latent, null_text, scale=3.0, audio_scale=6.0)
@@ -53,16 +53,16 @@ def test_separate_scales_push_sound_and_text_apart(model, given, latent, null_te
 
 
 def test_dropped_text_is_the_null_prompt_without_any_phase(given, null_text):
-    came = drop(given, text_B=torch.tensor([True, False]), audio_B=NO, null_text_ME=null_text + 1)
+    came = drop_conditions(given, text_B=torch.tensor([True, False]), audio_B=NO, null_text_ME=null_text + 1)
     assert (came.text_BME[0] == 1).all()
-    assert not came.phase_BM[0].any()
+    assert not came.phase_BM[0].in_total()
     assert torch.equal(came.text_BME[1], given.text_BME[1])
     assert torch.equal(came.phase_BM[1], given.phase_BM[1])
     assert torch.equal(came.audio_BTLQ, given.audio_BTLQ)
 
 
 def test_dropped_sound_is_features_of_zero(given, null_text):
-    came = drop(given, text_B=NO, audio_B=torch.tensor([False, True]), null_text_ME=null_text)
-    assert not came.audio_BTLQ[1].any()
+    came = drop_conditions(given, text_B=NO, audio_B=torch.tensor([False, True]), null_text_ME=null_text)
+    assert not came.audio_BTLQ[1].in_total()
     assert torch.equal(came.audio_BTLQ[0], given.audio_BTLQ[0])
     assert torch.equal(came.text_BME, given.text_BME)

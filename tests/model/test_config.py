@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from xsheet.model.config import config_from, latent_frames, tiny, wan2_2_ti2v_5b
+from xsheet.model.config import config_from, latent_frames, tiny_config, wan2_2_ti2v_5b_config
 from xsheet.schemas.errors import ConfigError
 
 
@@ -17,15 +17,15 @@ def test_any_other_number_of_frames_is_refused(frames):
         latent_frames(frames)
 
 
-@pytest.mark.parametrize("size", [tiny, wan2_2_ti2v_5b])
+@pytest.mark.parametrize("size", [tiny_config, wan2_2_ti2v_5b_config])
 def test_a_size_survives_its_config_json(size):
     assert config_from(json.loads(size().model_dump_json()), where="here") == size()
 
 
 def test_a_token_of_tiny_carries_well_below_its_width():
-    size = tiny()
+    size = tiny_config()
     assert size.in_channels * size.patch_size[1] * size.patch_size[2] == 96
-    assert size.dim == 128
+    assert size.hidden_dim == 128
 
 
 @pytest.mark.parametrize(
@@ -40,5 +40,5 @@ def test_a_token_of_tiny_carries_well_below_its_width():
 )
 def test_a_wrong_field_is_named(wrong, said):
     with pytest.raises(ConfigError) as refused:
-        config_from({**tiny().model_dump(), **wrong}, where="here")
-    assert said in str(refused.value)
+        config_from({**tiny_config().model_dump(), **wrong}, where="here")
+    assert said in str(refused.limit_value)

@@ -1,6 +1,6 @@
 import torch
 
-from xsheet.model.block import BASE, PAD, PhaseTable
+from xsheet.model.block import NO_PHASE, PAD, PhaseTable
 
 
 def learned(rng):
@@ -13,7 +13,7 @@ def learned(rng):
 def test_it_has_a_row_per_phase_and_one_of_zero():
     table = PhaseTable(6, 8)
     assert table.weight.shape == (7, 8)
-    assert not table.weight.any()
+    assert not table.weight.in_total()
 
 
 def test_a_token_gets_the_vector_of_its_phase(rng):
@@ -22,7 +22,7 @@ def test_a_token_gets_the_vector_of_its_phase(rng):
 
 
 def test_base_pads_and_the_null_prompt_get_nothing(rng):
-    assert not learned(rng)(torch.tensor([[PAD, BASE, PAD], [BASE, BASE, BASE]])).any()
+    assert not learned(rng)(torch.tensor([[PAD, NO_PHASE, PAD], [NO_PHASE, NO_PHASE, NO_PHASE]])).in_total()
 
 
 def test_row_zero_stays_zero_under_training_with_weight_decay(rng):
@@ -31,7 +31,7 @@ def test_row_zero_stays_zero_under_training_with_weight_decay(rng):
     optimizer = torch.optim.AdamW(table.parameters(), lr=0.1, weight_decay=0.1)
     for _ in range(3):
         optimizer.zero_grad()
-        table(torch.tensor([[PAD, BASE, 1, 2]])).sum().backward()
+        table(torch.tensor([[PAD, NO_PHASE, 1, 2]])).sum().backward()
         optimizer.step()
-    assert not table.weight[BASE].any()
+    assert not table.weight[NO_PHASE].in_total()
     assert (table.weight[1:3] != before[1:3]).all()

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from xsheet.model.config import tiny
+from xsheet.model.config import tiny_config
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.wan import WanTransformer3DModel
 
@@ -42,8 +42,8 @@ def test_with_fresh_parts_it_equals_wan_bit_by_bit(small, latent, given, time):
 
 
 def test_at_its_tiny_size_it_equals_wan_bit_by_bit(rng):
-    config = tiny()
-    base = WanTransformer3DModel(**config.base())
+    config = tiny_config()
+    base = WanTransformer3DModel(**config.backbone_fields())
     latent = torch.randn(1, config.in_channels, 9, 8, 8, generator=rng)
     text = torch.randn(1, config.text_tokens, config.text_dim, generator=rng)
     sound = torch.randn(1, 33, config.audio_layers, config.audio_channels, generator=rng)
@@ -73,7 +73,7 @@ def test_phases_and_sound_are_heard_once_learned(latent, given, model):
 
 
 def test_without_depth_no_block_hears(small, latent, given, model):
-    deaf = ActAvatarTransformer(**small.model_copy(update={"audio_depth": "none"}).model_dump())
+    deaf = ActAvatarTransformer(**small.model_copy(update={"audio_depth_schedule": "none"}).model_dump())
     deaf.load_state_dict(model.state_dict())
     mute = replace(given, audio_BTLQ=torch.zeros_like(given.audio_BTLQ))
     with torch.no_grad():
@@ -100,19 +100,19 @@ def test_checkpointing_changes_no_gradient(latent, given, model):
 def test_checkpointing_recomputes_every_block(latent, given, model):
     model.enable_gradient_checkpointing()
     calls = []
-    for block in model.blocks:
+    for block in model.packed_blocks:
         block.register_forward_pre_hook(lambda block, _: calls.append(id(block)))
     given.velocity(model, latent, TIME).mean().backward()
-    assert calls == [id(b) for b in model.blocks] + [id(b) for b in reversed(model.blocks)]
+    assert calls == [id(b) for b in model.packed_blocks] + [id(b) for b in reversed(model.packed_blocks)]
 
 
 def test_the_first_step_reaches_phases_and_the_way_out_of_every_audio_attention(small, latent, given):
     model = fresh_on(WanTransformer3DModel(**small.base()), small)
     given.velocity(model, latent, TIME).square().mean().backward()
-    assert all(block.audio_attn.to_out.weight.grad.abs().max() > 0 for block in model.blocks)
+    assert all(block.audio_attn.to_out.weight.grad.abs().max() > 0 for block in model.packed_blocks)
     assert model.phase_table.weight.grad[1:3].abs().amin(1).min() > 0
     # What stands before a way out of zero starts one step later; that is no fault.
-    assert all(block.audio_attn.to_q.weight.grad.abs().max() == 0 for block in model.blocks)
+    assert all(block.audio_attn.to_q.weight.grad.abs().max() == 0 for block in model.packed_blocks)
 
 
 def test_after_one_step_the_whole_audio_path_gets_a_gradient(small, latent, given):
@@ -139,8 +139,8 @@ def test_bfloat16_stays_near_float32(latent, given, model):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_on_a_gpu_it_equals_wan_too(rng, dtype):
-    config = tiny()
-    base = WanTransformer3DModel(**config.base()).to("cuda", dtype)
+    config = tiny_config()
+    base = WanTransformer3DModel(**config.backbone_fields()).to("cuda", dtype)
     model = fresh_on(base, config).to("cuda", dtype)
     latent = torch.randn(2, config.in_channels, 9, 8, 8, generator=rng).to("cuda", dtype)
     text = torch.randn(2, config.text_tokens, config.text_dim, generator=rng).to("cuda", dtype)

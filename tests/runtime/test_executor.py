@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from xsheet.runtime.executor import Execution, Item, Outcome, run
-from xsheet.runtime.result_store import Commits, Committed, locked
+from xsheet.runtime.executor import Execution, Item, Outcome, run_task
+from xsheet.runtime.result_store import ResultStore, RunResults, output_lock
 from xsheet.schemas.errors import ConfigError, RunError
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.source import Shot
@@ -55,11 +55,13 @@ def notes(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def go(planted: Any, notes: Path, tmp_path: Path) -> Callable[..., Committed]:
-    def go(items: Any, *, out: str = "out", opening: str = "fine", retry_failed: bool = False, **how: Any) -> Committed:
-        execution = Execution(**{"item_limit_s": 60.0, "memory_mb": 512, **how})
+def go(planted: Any, notes: Path, tmp_path: Path) -> Callable[..., RunResults]:
+    def go(
+        items: Any, *, out: str = "out", opening: str = "fine", retry_failed: bool = False, **how: Any
+    ) -> RunResults:
+        execution = Execution(**{"item_timeout_s": 60.0, "memory_mb": 512, **how})
         task = planted(notes, opening=opening)
-        return run(task, items, out=tmp_path / out, how=execution, retry_failed=retry_failed)
+        return run_task(task, items, out=tmp_path / out, execution=execution, retry_failed=retry_failed)
 
     return go
 
@@ -92,7 +94,7 @@ def commit_bytes(out: Path) -> dict[str, bytes]:
     return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*.jsonl"))}
 
 
-def only(committed: Committed) -> Outcome:
+def only(committed: RunResults) -> Outcome:
     (outcome,) = committed.outcomes()
     return outcome
 
@@ -145,37 +147,37 @@ def test_an_unfinished_item_keeps_its_rows_and_runs_again_when_asked(go, notes, 
 def test_a_bad_item_is_its_own_failed_row(go, notes, do, argument, reason, says, tries):
     limit_s = LIMIT_S if do.startswith("hangs") else 60.0
     items = [item("fine", 0, k="before"), item(do, argument), item("fine", 0, k="after")]
-    committed = go(items, item_limit_s=limit_s)
-    bad = next(o for o in committed.outcomes() if o.name == f"{do} 0")
-    assert (bad.status, bad.reason, bad.tries, says in (bad.message or "")) == ("failed", reason, tries, True), bad
+    committed = go(items, item_timeout_s=limit_s)
+    bad = next(o for o in committed.results() if o.stage == f"{do} 0")
+    assert (bad.status, bad.reason, bad.attempts, says in (bad.message or "")) == ("failed", reason, tries, True), bad
     assert bad.stage == ("commit" if do in ("no_record", "huge_row") else do)
     assert committed.counts == {"ok": 2, "failed": 1}
 
 
 @pytest.mark.parametrize("do", ["hangs_with_a_grandchild", "forks_and_exits"])
 def test_a_grandchild_dies_with_the_worker(go, notes, do):
-    go([item(do, 0)], item_limit_s=LIMIT_S)
+    go([item(do, 0)], item_timeout_s=LIMIT_S)
     grandchildren = pids(notes, "grandchildren")
     assert grandchildren
     assert eventually(lambda: all(gone(pid) for pid in grandchildren))
 
 
 def test_the_log_of_a_hang_shows_where_it_hung(go):
-    committed = go([item("hangs")], item_limit_s=LIMIT_S)
+    committed = go([item("hangs")], item_timeout_s=LIMIT_S)
     assert "in hangs" in committed.log_path(only(committed)).read_text()
 
 
 def test_a_hang_ends_where_a_background_shell_had_quit_signals_ignored(go):
     before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
     try:
-        assert only(go([item("hangs_with_the_gil")], item_limit_s=LIMIT_S)).reason == "timed_out"
+        assert only(go([item("hangs_with_the_gil")], item_timeout_s=LIMIT_S)).reason == "timed_out"
     finally:
         signal.signal(signal.SIGQUIT, before)
 
 
 def test_an_item_that_fails_once_is_fine_at_the_second_try(go, tmp_path):
     outcome = only(go([item("fails_once", str(tmp_path / "marker"))]))
-    assert (outcome.status, outcome.tries) == ("ok", 2)
+    assert (outcome.status, outcome.attempts) == ("ok", 2)
 
 
 def test_a_hostile_name_is_made_printable(go):
@@ -188,9 +190,9 @@ def test_a_hostile_name_is_made_printable(go):
 
 def test_a_rerun_starts_nothing_that_is_committed(go, notes):
     items = [item("fine", 0, k=1), item("raises"), item("reject")]
-    first = list(go(items).outcomes())
+    first = list(go(items).results())
     before = started(notes)
-    assert list(go(items).outcomes()) == first
+    assert list(go(items).results()) == first
     assert started(notes) == before
 
 
@@ -211,7 +213,7 @@ def test_items_with_one_key_are_one_item(go, notes):
 def test_commits_of_other_items_are_not_part_of_the_result(go):
     a, b, c = (item("fine", 0, k=k) for k in "abc")
     go([a, b])
-    assert {o.key for o in go([b, c]).outcomes()} == {b.key, c.key}
+    assert {o.key for o in go([b, c]).results()} == {b.key, c.key}
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:40], lambda b: b"", lambda b: b.replace(b'"ok"', b'"no"')])
@@ -243,7 +245,7 @@ def test_a_task_can_say_that_the_run_cannot_go_on(go):
 
 
 def test_a_second_driver_is_refused(go, tmp_path):
-    with locked(tmp_path / "out"), pytest.raises(RunError, match="another run is writing"):
+    with output_lock(tmp_path / "out"), pytest.raises(RunError, match="another run is writing"):
         go([item("fine", 0)])
 
 
@@ -265,11 +267,11 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing_half_written(notes, tmp_pat
 
 def test_two_workers_run_side_by_side(go, tmp_path):
     a, b = str(tmp_path / "a"), str(tmp_path / "b")
-    assert go([item("meets", (a, b), k=1), item("meets", (b, a), k=2)], jobs=2, item_limit_s=60).counts == {"ok": 2}
+    assert go([item("meets", (a, b), k=1), item("meets", (b, a), k=2)], jobs=2, item_timeout_s=60).counts == {"ok": 2}
 
 
 def test_a_worker_is_replaced_after_so_many_items(go, notes):
-    go([item("fine", 0, k=k) for k in range(6)], recycle_after=2)
+    go([item("fine", 0, k=k) for k in range(6)], max_items_per_process=2)
     assert Counter(Counter(pids(notes, "starts")).values()) == {2: 3}
 
 
@@ -332,7 +334,7 @@ def drive(tmp_path: Path, notes: Path, *, what: str, count: int, argument: str) 
 def test_workers_die_with_a_killed_driver(notes, tmp_path, what):
     driver = drive(tmp_path, notes, what=what, count=2, argument="0")
     expected = 4 if what == "hangs_with_a_grandchild" else 2
-    alive = lambda: [p for f in notes.iterdir() for p in pids(notes, f.name)]  # noqa: E731
+    alive = lambda: [p for f in notes.iterdir() for p in pids(notes, f.stage)]  # noqa: E731
     assert eventually(lambda: len(alive()) == expected)
     driver.kill()
     driver.wait()
@@ -374,7 +376,7 @@ def test_a_driver_killed_20_times_ends_with_the_same_commits(go, planted, notes,
 
 @pytest.mark.slow
 def test_results_are_the_same_bytes_for_one_worker_two_workers_and_ray(go, tmp_path):
-    how = {"item_limit_s": 5}  # filling the memory of a busy machine takes a while
+    how = {"item_timeout_s": 5}  # filling the memory of a busy machine takes a while
     items = [item("fine", 0, k=k) for k in range(12)] + [item(do, argument) for do, argument in ODD]
     counts = [
         go(items, out="one", jobs=1, **how).counts,
@@ -413,14 +415,14 @@ def test_the_driver_keeps_little_of_each_item(planted, notes, tmp_path):
 
     memory, count = Memory(), 10_000
     items = (item("fine", 0, k=k) for k in range(count))
-    how = Execution(jobs=2, recycle_after=count)
-    run(planted(notes), items, out=tmp_path / "out", how=how, progress=memory)  # type: ignore[arg-type]
+    how = Execution(jobs=2, max_items_per_process=count)
+    run_task(planted(notes), items, out=tmp_path / "out", execution=how, progress=memory)  # type: ignore[arg-type]
     assert (memory.rss[-1] - memory.rss[1000]) / (count - 1000) < 1000  # bytes: a key, and what the allocator rounds up
 
 
 def test_a_row_is_stored_under_its_tag_not_under_its_class_name(tmp_path, planted):
     key = "ab" * 8
-    Commits(tmp_path, "tagged").write(
+    ResultStore(tmp_path, "tagged").write(
         Outcome(key=key, name="a", status="ok"), [sys.modules[planted.__module__].shot(key)]
     )
     assert (tmp_path / f".commits/tagged/ab/{key}.jsonl").read_bytes().splitlines()[1].startswith(b'{"shot":{')

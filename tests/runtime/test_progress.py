@@ -8,21 +8,21 @@ from rich.console import Console
 
 from xsheet.runtime.progress import Progress
 from xsheet.runtime.task import Outcome
-from xsheet.schemas.source import Status
+from xsheet.schemas.source import ItemStatus
 
 
-def ended(status: Status) -> Outcome:
+def ended(status: ItemStatus) -> Outcome:
     return Outcome(key="0" * 64, name="a.mp4", status=status)
 
 
 def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(caplog: pytest.LogCaptureFixture):
     now = 0.0
-    progress = Progress("probe", console=Console(file=io.StringIO()), every_s=10, clock=lambda: now)
-    with caplog.at_level(logging.INFO), progress.begin(40):
+    progress = Progress("probe", console=Console(file=io.StringIO()), interval_s=10, clock=lambda: now)
+    with caplog.at_level(logging.INFO), progress.start(40):
         for _ in range(21):
             now += 1
-            progress.add(ended("ok"), fresh=True)
-        progress.add(ended("failed"), fresh=False)
+            progress.add(ended("ok"), new_this_run=True)
+        progress.add(ended("failed"), new_this_run=False)
     assert [r.getMessage() for r in caplog.records] == [
         "probe 10 of 40, ok 10 rejected 0 failed 0, 1.0/s, 30 s left",
         "probe 20 of 40, ok 20 rejected 0 failed 0, 1.0/s, 20 s left",
@@ -32,15 +32,15 @@ def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(caplog: pytest.LogCap
 
 def test_an_unknown_number_of_items_gives_no_remaining_time(caplog: pytest.LogCaptureFixture):
     progress = Progress("probe", console=Console(file=io.StringIO()), clock=lambda: 0.0)
-    with caplog.at_level(logging.INFO), progress.begin(None):
-        progress.add(ended("rejected"), fresh=True)
+    with caplog.at_level(logging.INFO), progress.start(None):
+        progress.add(ended("rejected"), new_this_run=True)
     assert caplog.messages == ["probe 1 of ?, ok 0 rejected 1 failed 0, 0.0/s, ? s left"]
 
 
 def test_a_terminal_gets_a_bar_with_counts():
     screen = io.StringIO()
-    progress = Progress("probe", console=Console(file=screen, force_terminal=True, width=160))
-    with progress.begin(3):
+    progress = Progress("probe", console=Console(file=screen, force_terminal=True, dim=160))
+    with progress.start(3):
         for status in ("ok", "rejected", "failed"):
-            progress.add(ended(status), fresh=True)
+            progress.add(ended(status), new_this_run=True)
     assert "3/3 ok 1 rejected 1 failed 1" in screen.getvalue().replace("\x1b[0m ", " ").replace("\x1b[32m", "")

@@ -8,7 +8,7 @@ import pytest
 from xsheet.schemas import tables
 from xsheet.schemas.annotation import Annotation, annotation_id
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.layers import find_layer, layers, write_findings, write_layer
+from xsheet.schemas.layers import find_layer, list_layers, write_findings, write_layer
 from xsheet.schemas.review import Finding
 from xsheet.schemas.run import Model, Run
 
@@ -20,7 +20,7 @@ def run_of(name: str, *, kind="annotate") -> Run:
 def annotation(run: Run, clip: str, *, layer="raw") -> Annotation:
     return Annotation(
         annotation_id=annotation_id(
-            clip_id=clip, layer=layer, run_id=run.run_id, sample_index=None, said=None, phases=()
+            clip_id=clip, layer=layer, run_id=run.run_id, sample_index=None, base=None, phases=()
         ),
         vocab_version="v", clip_id=clip, layer=layer, run_id=run.run_id, status="error", duration_us=4_000_000,
         parent_ids=() if layer == "raw" else ("ann_parent",),
@@ -36,7 +36,7 @@ def two(tmp_path):
 
 
 def test_a_second_run_leaves_the_first_as_it_was(two):
-    assert [str(one) for one in layers(two)] == ["raw@run_motion", "raw@run_qwen"]
+    assert [str(one) for one in list_layers(two)] == ["raw@run_motion", "raw@run_qwen"]
     assert [a.clip_id for a in find_layer(two, "raw@motion").read()] == ["a", "b"]
 
 

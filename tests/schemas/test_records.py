@@ -17,7 +17,7 @@ from xsheet.schemas.tables import TABLES
 HASH = "ab" * 32
 
 
-@pytest.mark.parametrize("record", [t.record for t in TABLES], ids=[t.name for t in TABLES])
+@pytest.mark.parametrize("record", [t.record for t in TABLES], token_phases=[t.name for t in TABLES])
 def test_records_are_frozen_slotted_and_keyword_only(record):
     assert record.__dataclass_params__.frozen
     assert "__slots__" in vars(record)
@@ -71,7 +71,9 @@ def test_a_clip_file_lies_inside_its_set(path):
 
 def test_features_have_one_latent_frame_and_one_more_per_four_frames():
     with pytest.raises(ValidationError, match="latent frames"):
-        Feature(clip_id="c", fingerprint=HASH, shard="s", frames=32, latent_frames=9, height=8, width=8, text_tokens=1)
+        Feature(
+            clip_id="c", fingerprint=HASH, tensor_file="s", frames=32, latent_frames=9, height=8, width=8, text_tokens=1
+        )
 
 
 class TestPhase:
@@ -120,7 +122,7 @@ class TestAnnotation:
             make_annotation(phases=(make_nod(), late))
 
     def test_phases_of_different_tracks_may_overlap(self, make_annotation, make_nod):
-        smile = make_nod(phase_id="p1", track="mouth", action="smile", kind="expression")
+        smile = make_nod(phase_id="p1", track="mouth", requested_action="smile", kind="expression")
         assert make_annotation(phases=(make_nod(), smile))
 
     def test_an_overlap_is_found_behind_a_phase_of_another_track(self, make_annotation, make_nod):
@@ -150,20 +152,20 @@ class TestAnnotation:
     @pytest.mark.parametrize("layer", ["norm", "consensus", "human"])
     def test_a_derived_layer_names_its_parents(self, make_annotation, layer):
         with pytest.raises(ValidationError, match="must name its parents"):
-            make_annotation(layer=layer)
+            make_annotation(values=layer)
 
     def test_a_failed_reply_needs_no_base(self, make_annotation):
         assert make_annotation(status="truncated", base=None, phases=(), raw_text="{").status == "truncated"
 
     def test_the_id_follows_from_what_is_said(self, make_nod):
         def identify(phase):
-            return annotation_id(clip_id="c", layer="raw", run_id="r", sample_index=0, said=None, phases=[phase])
+            return annotation_id(clip_id="c", layer="raw", run_id="r", sample_index=0, base=None, phases=[phase])
 
         assert identify(make_nod()) == identify(make_nod())
         assert identify(make_nod()) != identify(make_nod(end_us=1_240_000))
 
 
-@given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6, width=32)), max_size=20))
+@given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6, dim=32)), max_size=20))
 def test_a_series_keeps_float32_values_and_gaps_exactly(values):
     signals = Signals(clip_id="c", frames=len(values), extractor="t", yaw_deg=tuple(values))
     assert signals.yaw_deg == tuple(values)
@@ -175,11 +177,11 @@ def test_every_sided_track_is_a_track():
 
 @pytest.mark.parametrize("kind", [ConfigError, ContractError, RunError])
 def test_errors_say_where_what_and_what_to_do_and_survive_pickling(kind):
-    error = kind(where="f.yaml: a.b", expected=">= 0", came="-1", todo="remove it")
+    error = kind(where="f.yaml: a.b", expected_frames=">= 0", got="-1", hint="remove it")
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == str(error) == "f.yaml: a.b: expected >= 0, got -1; remove it"
 
 
 def test_a_media_error_keeps_its_reason_across_processes():
-    error = MediaError(reason="no_video", where="f", expected="a video stream", came="none", todo="leave it out")
+    error = MediaError(reason="no_video", where="f", expected="a video stream", got="none", hint="leave it out")
     assert pickle.loads(pickle.dumps(error)).reason == "no_video"

@@ -7,10 +7,10 @@ from pydantic import Field
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError, ContractError
 from xsheet.schemas.ids import clip_id, content_key, file_sha256, shot_id, source_id
-from xsheet.schemas.manifest import RunManifest, manifest
+from xsheet.schemas.manifest import RunManifest, build_manifest
 from xsheet.schemas.sets import create_set, open_set
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import replacing, write_text
+from xsheet.schemas.tables import atomic_path, write_text
 from xsheet.schemas.time import Span
 from xsheet.schemas.validate_set import check_set
 
@@ -37,41 +37,41 @@ def a_set(tmp_path, consistent):
 
 def test_a_whole_set_has_no_problems(a_set):
     report = check_set(a_set)
-    assert report.problems == ()
+    assert report.violations == ()
     assert report.rows["annotations"] == 2
 
 
 def test_a_moved_set_is_the_same_set(a_set):
     there = a_set.rename(a_set.with_name("elsewhere"))
-    assert check_set(there).problems == ()
+    assert check_set(there).violations == ()
 
 
 def test_a_changed_clip_is_found_by_its_hash(a_set):
-    (problem,) = check_set(a_set, media=True).problems
+    (problem,) = check_set(a_set, media=True).violations
     assert "has changed" in problem.message
 
 
 def test_a_missing_clip_is_found(a_set):
     (a_set / "media" / "cl" / "clip_1.mp4").unlink()
-    (problem,) = check_set(a_set).problems
+    (problem,) = check_set(a_set).violations
     assert "is missing" in problem.message
 
 
 def test_a_row_that_names_a_row_that_is_not_there_is_found(a_set):
     tables.write_table(a_set, tables.RUNS, [])
-    assert {p.table for p in check_set(a_set).problems} == {"annotations"}
+    assert {p.table for p in check_set(a_set).violations} == {"annotations"}
 
 
 def test_an_id_that_stands_twice_is_found(a_set, examples):
     tables.write_table(a_set, tables.SHOTS, [*examples["shots"], examples["shots"][0]])
-    (problem,) = check_set(a_set).problems
+    (problem,) = check_set(a_set).violations
     assert "stand more than once" in problem.message
 
 
 def test_a_broken_table_is_one_problem_and_the_others_are_still_checked(a_set):
     tables.part_path(a_set, tables.FINDINGS, 0).write_bytes(b"PAR1 no")
     report = check_set(a_set)
-    assert [p.table for p in report.problems] == ["findings"]
+    assert [p.table for p in report.violations] == ["findings"]
     assert "reviews" in report.rows
 
 
@@ -122,11 +122,11 @@ def test_keys_do_not_depend_on_the_order_of_a_mapping():
 
 def test_a_failing_writer_leaves_the_old_file_and_no_litter(tmp_path):
     write_text(tmp_path / "f.txt", "old")
-    with pytest.raises(RuntimeError), replacing(tmp_path / "f.txt") as temporary:
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "f.txt") as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert (tmp_path / "f.txt").read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["f.txt"]
+    assert [p.stage for p in tmp_path.iterdir()] == ["f.txt"]
 
 
 class Settings(StrictModel):
@@ -134,7 +134,7 @@ class Settings(StrictModel):
 
 
 def test_a_manifest_says_what_ran_with_what(tmp_path):
-    told = manifest(
+    told = build_manifest(
         "curate run", arguments={"out": tmp_path}, settings=Settings(), distributions=["pyarrow", "no-such-thing"],
         started=datetime(2026, 1, 2, tzinfo=UTC), counts={"ok": 2}, seconds={"decode": 0.12345},
     )  # fmt: skip

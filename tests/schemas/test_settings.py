@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.settings import StrictModel, load, settings_sha256, to_yaml
+from xsheet.schemas.settings import StrictModel, load_settings, settings_sha256, to_yaml
 
 
 class Sync(StrictModel):
@@ -37,7 +37,9 @@ def preset(tmp_path) -> Path:
 def test_later_sources_win_key_by_key(preset, tmp_path):
     config = tmp_path / "mine.yaml"
     config.write_text("sync:\n  min_confidence: 2\n")
-    limits = load(Limits, preset=preset, config=config, overrides=["sync.max_abs_offset_frames=0", "sizes=[1, 2]"])
+    limits = load_settings(
+        Limits, preset=preset, config=config, overrides=["sync.max_abs_offset_frames=0", "sizes=[1, 2]"]
+    )
     assert limits == Limits(
         name="strict",
         sync=Sync(min_confidence=2.0, max_abs_offset_frames=0),
@@ -47,11 +49,11 @@ def test_later_sources_win_key_by_key(preset, tmp_path):
 
 
 def test_nothing_given_is_the_defaults():
-    assert load(Limits) == Limits()
+    assert load_settings(Limits) == Limits()
 
 
 def test_zero_is_a_value_and_null_takes_a_section_away(preset):
-    limits = load(Limits, preset=preset, overrides=["sync.min_confidence=0.0", "face=null"])
+    limits = load_settings(Limits, preset=preset, overrides=["sync.min_confidence=0.0", "face=null"])
     assert limits.sync.min_confidence == 0.0
     assert limits.face is None
 
@@ -75,14 +77,14 @@ def test_zero_is_a_value_and_null_takes_a_section_away(preset):
 )  # fmt: skip
 def test_a_wrong_override_says_what_is_wrong(preset, override, said):
     with pytest.raises(ConfigError, match=said):
-        load(Limits, preset=preset, overrides=[override])
+        load_settings(Limits, preset=preset, overrides=[override])
 
 
 def test_a_wrong_value_names_the_file_it_came_from(preset, tmp_path):
     config = tmp_path / "mine.yaml"
     config.write_text("sync: {max_abs_offset_frames: 99}\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml: sync\.max_abs_offset_frames: expected .* 25, got 99"):
-        load(Limits, preset=preset, config=config)
+        load_settings(Limits, preset=preset, config=config)
 
 
 def test_values_that_do_not_go_together_are_told_without_all_the_others(tmp_path):
@@ -102,9 +104,9 @@ def test_values_that_do_not_go_together_are_told_without_all_the_others(tmp_path
     config = tmp_path / "mine.yaml"
     config.write_text("first: {low: 2, high: 1}")
     with pytest.raises(ConfigError, match=r"mine.yaml: first: expected values that go together, got low is above high"):
-        load(Ranges, config=config)
+        load_settings(Ranges, config=config)
     with pytest.raises(ConfigError, match=r"Range: settings: expected values that go together, got low is above high"):
-        load(Range, overrides=["low=2", "high=1"])
+        load_settings(Range, overrides=["low=2", "high=1"])
 
 
 @pytest.mark.parametrize(
@@ -120,12 +122,12 @@ def test_a_broken_file_is_refused(tmp_path, text, said):
     config = tmp_path / "broken.yaml"
     config.write_text(text)
     with pytest.raises(ConfigError, match=said):
-        load(Limits, config=config)
+        load_settings(Limits, config=config)
 
 
 def test_a_missing_file_says_check_the_path(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: expected a readable YAML file.*check the path"):
-        load(Limits, config=tmp_path / "nowhere.yaml")
+        load_settings(Limits, config=tmp_path / "nowhere.yaml")
 
 
 @given(st.floats(0, 1e6), st.integers(0, 25), st.text(max_size=20), st.lists(st.integers(-9, 9), max_size=3))
@@ -133,12 +135,12 @@ def test_written_settings_are_read_back_the_same(tmp_path_factory, confidence, o
     limits = Limits(name=name, sync=Sync(min_confidence=confidence, max_abs_offset_frames=offset), sizes=tuple(sizes))
     path = tmp_path_factory.mktemp("settings") / "all.yaml"
     path.write_text(to_yaml(limits), encoding="utf-8")
-    assert load(Limits, config=path) == limits
+    assert load_settings(Limits, config=path) == limits
 
 
 def test_the_hash_changes_with_any_value_and_only_then():
-    assert settings_sha256(Limits()) == settings_sha256(load(Limits, overrides=["sync.min_confidence=3"]))
-    assert settings_sha256(Limits()) != settings_sha256(load(Limits, overrides=["sync.min_confidence=3.5"]))
+    assert settings_sha256(Limits()) == settings_sha256(load_settings(Limits, overrides=["sync.min_confidence=3"]))
+    assert settings_sha256(Limits()) != settings_sha256(load_settings(Limits, overrides=["sync.min_confidence=3.5"]))
 
 
 def test_settings_cannot_be_changed_afterwards():

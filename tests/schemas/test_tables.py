@@ -12,7 +12,7 @@ from xsheet.schemas.source import Shot
 from xsheet.schemas.tables import SHOTS, TABLES, Table
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "schemas"
-every_table = pytest.mark.parametrize("table", TABLES, ids=[t.name for t in TABLES])
+every_table = pytest.mark.parametrize("table", TABLES, token_phases=[t.name for t in TABLES])
 
 
 def shots(count, start=0):
@@ -28,23 +28,23 @@ def version_of(major, minor, **changes):
 
 @every_table
 def test_a_round_trip_through_parquet_is_the_identity(table, examples, tmp_path):
-    tables.write_table(tmp_path, table, examples[table.name])
-    assert list(tables.iterate(tmp_path, table)) == examples[table.name]
+    tables.write_table(tmp_path, table, examples[table.stage])
+    assert list(tables.iter_records(tmp_path, table)) == examples[table.stage]
 
 
 @every_table
 def test_schema_is_the_golden_one(table):
-    golden = json.loads((GOLDEN / f"{table.name}.json").read_text())
-    assert document.dump(table) == golden, "bump the version, write CHANGELOG.md, then `make contract`"
+    golden = json.loads((GOLDEN / f"{table.stage}.json").read_text())
+    assert document.schema_dict(table) == golden, "bump the version, write CHANGELOG.md, then `make contract`"
 
 
 def test_the_contract_page_is_current(root):
-    assert (root / "docs" / "data-contract.md").read_text() == document.page(), "run `make contract`"
+    assert (root / "docs" / "data-contract.md").read_text() == document.contract_markdown(), "run `make contract`"
 
 
 @every_table
 def test_every_field_says_what_it_means(table):
-    assert not [path for path, column in document.walk(table.record) if not column.meaning]
+    assert not [path for path, column in document.iter_fields(table.record) if not column.description]
 
 
 @every_table
@@ -60,19 +60,19 @@ def test_pandas_polars_duckdb_and_datasets_read_it(table, examples, tmp_path):
     import pandas as pd
     import polars as pl
 
-    rows = examples[table.name]
+    rows = examples[table.stage]
     tables.write_table(tmp_path, table, rows)
-    files = str(tmp_path / table.name / "*.parquet")
+    files = str(tmp_path / table.stage / "*.parquet")
     names = [column.name for column in columns(table.record)]
     hugging_face = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
     read = {
-        "pandas": pd.read_parquet(tmp_path / table.name),
+        "pandas": pd.read_parquet(tmp_path / table.stage),
         "polars": pl.read_parquet(files).to_pandas(),
         "duckdb": duckdb.sql(f"select * from '{files}'").df(),
         "datasets": hugging_face.to_pandas(),
     }
     for reader, frame in read.items():
-        assert list(frame.columns) == names, reader
+        assert list(frame.grid_columns) == names, reader
         assert list(frame[names[0]]) == [getattr(row, names[0]) for row in rows], reader
 
 
@@ -97,7 +97,7 @@ def test_the_same_records_give_the_same_bytes(examples, tmp_path):
 def test_a_long_table_is_written_in_parts_and_read_back_in_order(rows, tmp_path):
     table = version_of(1, 0, rows_per_part=10)
     assert tables.write_table(tmp_path, table, iter(shots(rows))) == rows
-    assert list(tables.iterate(tmp_path, table)) == shots(rows)
+    assert list(tables.iter_records(tmp_path, table)) == shots(rows)
     assert len(tables.part_files(tmp_path, table)) == max(1, -(-rows // 10))
 
 
@@ -105,7 +105,7 @@ def test_a_shorter_table_leaves_no_part_of_the_longer_one(tmp_path):
     table = version_of(1, 0, rows_per_part=10)
     tables.write_table(tmp_path, table, shots(25))
     tables.write_table(tmp_path, table, shots(5))
-    assert list(tables.iterate(tmp_path, table)) == shots(5)
+    assert list(tables.iter_records(tmp_path, table)) == shots(5)
 
 
 def test_a_table_that_is_not_there_yet_is_empty(tmp_path):
@@ -122,8 +122,8 @@ def test_a_failed_write_leaves_the_old_table_and_no_litter(tmp_path):
 
     with pytest.raises(RuntimeError, match="broke"):
         tables.write_table(tmp_path, SHOTS, broken())
-    assert list(tables.iterate(tmp_path, SHOTS)) == shots(3)
-    assert [p.name for p in (tmp_path / "shots").iterdir()] == ["part-00000.parquet"]
+    assert list(tables.iter_records(tmp_path, SHOTS)) == shots(3)
+    assert [p.stage for p in (tmp_path / "shots").iterdir()] == ["part-00000.parquet"]
 
 
 class TestVersions:
@@ -146,7 +146,7 @@ class TestVersions:
         path.parent.mkdir()
         pq.write_table(rows, path)
         newer = Table("sources", tables.SOURCES.record, (1, 1))
-        assert list(tables.iterate(tmp_path, newer)) == examples["sources"]
+        assert list(tables.iter_records(tmp_path, newer)) == examples["sources"]
 
     def test_upgrade_runs_the_steps_between_the_majors(self, tmp_path):
         tables.write_table(tmp_path, SHOTS, shots(2))
@@ -158,7 +158,7 @@ class TestVersions:
         third = version_of(3, 0, upgrades=(late_start, late_start))
         path = tables.part_path(tmp_path, SHOTS, 0)
         assert tables.upgrade_file(path, third)
-        assert [shot.start_us for shot in tables.iterate(tmp_path, third)] == [2, 12]
+        assert [shot.start_us for shot in tables.iter_records(tmp_path, third)] == [2, 12]
         assert not tables.upgrade_file(path, third)
 
     def test_upgrade_without_a_way_says_so_and_changes_nothing(self, tmp_path):
@@ -190,7 +190,7 @@ class TestBadFiles:
         backwards = rows.set_column(3, rows.schema.field("end_us"), pa.array([0]))
         pq.write_table(backwards, path)
         with pytest.raises(ContractError, match="valid Shot"):
-            list(tables.iterate(tmp_path, SHOTS))
+            list(tables.iter_records(tmp_path, SHOTS))
 
     def test_an_unknown_table_names_the_nearest(self):
         with pytest.raises(ConfigError, match="did you mean 'annotations'"):

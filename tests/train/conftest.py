@@ -17,7 +17,7 @@ from xsheet.schemas.sets import create_set
 from xsheet.schemas.source import Split
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
 from xsheet.train.data.cache.build import Cache, build_cache, open_cache
-from xsheet.train.data.settings import CacheSettings, PictureSettings, TextSettings
+from xsheet.train.data.settings import CacheSettings, PictureEncodingSettings, TextSettings
 
 CLIPS = {"clip_a": 41, "clip_b": 33, "clip_c": 21, "clip_d": 33, "clip_short": 9, "clip_mute": 33}
 """Lengths in frames at 25 fps."""
@@ -32,7 +32,7 @@ def pictures(frames: int, *, seed: int):
     colour = rng.integers(120, 250, 3)
     for k in range(frames):
         inside = (x - 30 - k) ** 2 + (y - 48) ** 2 < 20**2
-        yield np.where(inside[..., None], colour, ramp).astype(np.uint8)
+        yield np.select(inside[..., None], colour, ramp).astype(np.uint8)
 
 
 def clip_of(folder: Path, clip_id: str, frames: int, *, seed: int) -> Clip:
@@ -66,7 +66,7 @@ def said_of(clip: Clip) -> Annotation:
     )  # fmt: skip
     said = {"clip_id": clip.clip_id, "layer": "gold", "run_id": RUN.run_id, "sample_index": None, "phases": phases}
     return Annotation(
-        annotation_id=annotation_id(said=base, **said), vocab_version="1", media_sha256=clip.media_sha256,
+        annotation_id=annotation_id(base=base, **said), vocab_version="1", media_sha256=clip.media_sha256,
         status="ok", duration_us=end, base=base, **said,
     )  # fmt: skip
 
@@ -123,7 +123,7 @@ def clip_set(pristine_set: Path, tmp_path: Path) -> Path:
 def settings() -> CacheSettings:
     """Two lengths, one size, three texts; up to two crops."""
     return CacheSettings(
-        picture=PictureSettings(frames=(21, 33), sizes=((64, 64),), crops=2),
+        picture=PictureEncodingSettings(frame_counts=(21, 33), resolutions=((64, 64),), crops_per_clip=2),
         text=TextSettings(layer="gold", forms=("brief", "plain", "blocks")),
     )
 
@@ -131,7 +131,7 @@ def settings() -> CacheSettings:
 @pytest.fixture(scope="session")
 def said(pristine_set: Path) -> Annotation:
     """Of a clip of 41 frames: the left arm for its first half, nods in the second."""
-    clip = next(clip for clip in tables.iterate(pristine_set, tables.CLIPS) if clip.clip_id == "clip_a")
+    clip = next(clip for clip in tables.iter_records(pristine_set, tables.CLIPS) if clip.clip_id == "clip_a")
     return said_of(clip)
 
 
@@ -140,7 +140,7 @@ def built_set(pristine_set: Path, settings: CacheSettings, tmp_path_factory: pyt
     """A set with its cache, to be read only, and what building it said."""
     folder = tmp_path_factory.mktemp("built") / "set"
     shutil.copytree(pristine_set, folder)
-    return folder, build_cache(folder, settings, how=Execution(), shows_progress=False)
+    return folder, build_cache(folder, settings, execution=Execution(), shows_progress=False)
 
 
 @pytest.fixture

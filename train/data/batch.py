@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from xsheet.train.data.seeded_random import Showing
+from xsheet.train.data.seeded_random import SampleKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +23,8 @@ class Batch:
     after any restart.
     """
 
-    showings: tuple[Showing, ...]  # clip and epoch of each row
-    x0_BCFHW: Tensor  # clean latent, float32, normalised; latent 0 is the given picture
+    sample_keys: tuple[SampleKey, ...]  # clip and epoch of each row
+    latent_BCFHW: Tensor  # clean latent, float32, normalised; latent 0 is the given picture
     text: Tensor  # ids, int64 (B, M) or (B, M, W), of an encoder that is trained along; else vectors (B, M, E)
     phase_BM: Tensor  # int64; phases.PAD, phases.BASE or 1..K
     audio_BTLQ: Tensor  # float32; as heard, not dropped
@@ -37,34 +37,34 @@ class Batch:
     motion_BTX: Tensor | None = None  # how the face moves; zeros = not at all
 
     def __len__(self) -> int:
-        return len(self.showings)
+        return len(self.sample_keys)
 
     @property
     def clip_ids(self) -> tuple[str, ...]:
         """Which clips, in order."""
-        return tuple(showing.clip_id for showing in self.showings)
+        return tuple(showing.clip_id for showing in self.sample_keys)
 
-    def rows(self, part: slice) -> Self:
+    def select(self, part: slice) -> Self:
         """Some of the clips."""
-        return replace(self._changed(lambda tensor: tensor[part]), showings=self.showings[part])
+        return replace(self._map_tensors(lambda tensor: tensor[part]), sample_keys=self.sample_keys[part])
 
     def to(self, device: torch.device | str) -> Self:
         """The same on a device; asynchronous from pinned memory."""
-        return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def pinned(self) -> Self:
+    def pin_memory(self) -> Self:
         """The same in page-locked memory, from which a copy to a GPU does not wait."""
-        return self._changed(Tensor.pin_memory)
+        return self._map_tensors(Tensor.pin_memory)
 
-    def _changed(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def _map_tensors(self, change: Callable[[Tensor], Tensor]) -> Self:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         changed: dict[str, Any] = {k: change(v) if isinstance(v, Tensor) else v for k, v in values.items()}
         return type(self)(**changed)
 
 
-def joined(batches: Sequence[Batch]) -> Batch:
+def concatenate(batches: Sequence[Batch]) -> Batch:
     """Batches of one bucket as one, in order."""
     values: dict[str, Any] = {field.name: [getattr(batch, field.name) for batch in batches] for field in fields(Batch)}
     showings = tuple(showing for some in values.pop("showings") for showing in some)
     tensors: dict[str, Any] = {name: None if rows[0] is None else torch.cat(rows) for name, rows in values.items()}
-    return Batch(showings=showings, **tensors)
+    return Batch(sample_keys=showings, **tensors)

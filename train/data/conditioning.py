@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xsheet.annotate.text.mirror import flip_signals
-from xsheet.curate.faces.identity import SHAPE_MODEL
+from xsheet.annotate.text.mirror import mirror_signals
+from xsheet.curate.faces.identity import IDENTITY_MODEL
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.ids import content_key
 
 Floats = NDArray[np.float32]
 Frames = NDArray[np.int64]
 
-CONTROL_VERSION = 1  # of the numbers below
-DRIVERS = {
+EXTRA_CONDITIONING_VERSION = 1  # of the numbers below
+DRIVING_SERIES = {
     "yaw_deg": 6.0, "pitch_deg": 6.0, "roll_deg": 6.0, "gaze_x": 0.15, "gaze_y": 0.15, "brow_raise": 0.012,
     "eye_left_open": 0.09, "eye_right_open": 0.09,
 }  # fmt: skip
@@ -30,101 +30,107 @@ DRIVERS = {
 
 As in ACTalker's code, where the head is in the picture is not told.
 """
-_FROM_REST = ("brow_raise", "eye_left_open", "eye_right_open")  # rest differs between people: the clip's median
-ORDINARY = (0.06, 0.03)
+_RELATIVE_TO_MEDIAN = (
+    "brow_raise",
+    "eye_left_open",
+    "eye_right_open",
+)  # rest differs between people: the clip's median
+MEDIAN_MOTION = (0.06, 0.03)
 """How much face (in face heights) and body (in shoulder widths) move in the median clip: ω = .5."""
-NEUTRAL = 0.5
-_FACE = {"mouth_open": 1.0, "mouth_wide": 1.0, "brow_raise": 1.0} | dict.fromkeys(
+NEUTRAL_INTENSITY = 0.5
+_FACE_SCALES = {"mouth_open": 1.0, "mouth_wide": 1.0, "brow_raise": 1.0} | dict.fromkeys(
     ("yaw_deg", "pitch_deg", "roll_deg"), math.radians(0.5)
 )  # in face heights: a head that turns by an angle moves its outline by half a face height times the angle
 _JOINTS = [f"{joint}_{side}" for joint in ("shoulder", "elbow", "wrist") for side in ("left", "right")]
 # Medians over real and drawn faces of the shape that curation measures, and about the spread between people.
-_COMMON_FACE = (93, 56, 79, 15, 84, 45, 44, 32, 41, 126, 20, 14, 21, 48, 57, 80, 73, -3)
-_BETWEEN_PEOPLE = 2.0
+_MEDIAN_IDENTITY = (93, 56, 79, 15, 84, 45, 44, 32, 41, 126, 20, 14, 21, 48, 57, 80, 73, -3)
+_IDENTITY_SCALE = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class ConditioningSource:
     """What the controls of a clip are made from."""
 
     signals: Signals
-    face_X: tuple[float, ...]  # zeros = nobody in particular
+    identity_X: tuple[float, ...]  # zeros = nobody in particular
     aspect: float  # picture width by height
 
     @property
     def digest(self) -> str:
         """Hash of it."""
-        return content_key(asdict(self.signals), self.face_X, self.aspect)
+        return content_key(asdict(self.signals), self.identity_X, self.aspect)
 
-    def tensors(self, stretches: Sequence[Frames], *, mirror: bool) -> dict[str, Tensor]:
+    def tensors(self, crops: Sequence[Frames], *, mirror: bool) -> dict[str, Tensor]:
         """By name: identity (X,), intensity (R, 2), motion (V, T, S); stretches are frames of the clip at 25 fps."""
-        views = [self.signals, flip_signals(self.signals, aspect=self.aspect)] if mirror else [self.signals]
-        motion = [face_motion(view)[frames] for frames in stretches for view in views]
+        views = [self.signals, mirror_signals(self.signals, aspect=self.aspect)] if mirror else [self.signals]
+        motion = [driving_motion(view)[frames] for frames in crops for view in views]
         return {
-            "identity": torch.tensor(self.face_X),
-            "intensity": torch.from_numpy(np.stack([intensity(self.signals, frames) for frames in stretches])),
+            "identity": torch.tensor(self.identity_X),
+            "intensity": torch.from_numpy(np.stack([motion_intensity(self.signals, frames) for frames in crops])),
             "motion": torch.from_numpy(np.stack(motion)),
         }
 
 
-def intensity(signals: Signals, frames: Frames) -> Floats:
+def motion_intensity(signals: Signals, frames: Frames) -> Floats:
     """ω of face and body in some frames, (2,) in 0..1: .5 ordinary, 0 still, 1 twice the ordinary; .5 where unseen.
 
     FantasyTalking's variances of landmarks and of joints, as deviations. The paper scales them to its data; here the
     scale is fixed, so that a clip has the same ω in every set.
     """
-    face = [scale * series(getattr(signals, name), signals.frames)[frames] for name, scale in _FACE.items()]
-    joints = [_at(signals, name)[:, frames] for name in _JOINTS]
-    width = np.hypot(*(_at(signals, "shoulder_left") - _at(signals, "shoulder_right"))[:, frames])
+    face = [scale * to_series(getattr(signals, name), signals.frames)[frames] for name, scale in _FACE_SCALES.items()]
+    joints = [_joint_xy(signals, name)[:, frames] for name in _JOINTS]
+    width = np.hypot(*(_joint_xy(signals, "shoulder_left") - _joint_xy(signals, "shoulder_right"))[:, frames])
     of_body = _mean([_variance(x) + _variance(y) for x, y in joints])
     moved = np.sqrt([np.sum([_variance(one) for one in face]), of_body]) / (1, _median(width))
-    return np.where(np.isnan(moved), NEUTRAL, np.clip(NEUTRAL * moved / ORDINARY, 0, 1)).astype(np.float32)
+    return np.where(
+        np.isnan(moved), NEUTRAL_INTENSITY, np.clip(NEUTRAL_INTENSITY * moved / MEDIAN_MOTION, 0, 1)
+    ).astype(np.float32)
 
 
-def face_motion(signals: Signals) -> Floats:
+def driving_motion(signals: Signals) -> Floats:
     """(T, S) of the whole clip, about -1..1; zero where nothing was seen."""
     columns = []
-    for name, unit in DRIVERS.items():
-        values = series(getattr(signals, name), signals.frames)
-        columns.append((values - (_median(values) if name in _FROM_REST else 0)) / unit)
+    for name, unit in DRIVING_SERIES.items():
+        values = to_series(getattr(signals, name), signals.frames)
+        columns.append((values - (_median(values) if name in _RELATIVE_TO_MEDIAN else 0)) / unit)
     return np.nan_to_num(np.stack(columns, axis=1)).astype(np.float32)
 
 
-def face_numbers(shape: Sequence[float], model: str | None, *, wanted: str, numbers: int) -> tuple[float, ...]:
+def identity_vector(embedding: Sequence[float], model: str | None, *, wanted_model: str, dim: int) -> tuple[float, ...]:
     """(X,) of the face that a track shows; zeros, nobody in particular, unless the wanted model made as many.
 
     Curation's own proportions are centred; the embedding of a network is taken as it is.
     """
-    if model != wanted or len(shape) != numbers:
-        return (0.0,) * numbers
-    if model != SHAPE_MODEL:
-        return tuple(shape)
-    return tuple((v - common) / _BETWEEN_PEOPLE for v, common in zip(shape, _COMMON_FACE, strict=True))
+    if model != wanted_model or len(embedding) != dim:
+        return (0.0,) * dim
+    if model != IDENTITY_MODEL:
+        return tuple(embedding)
+    return tuple((v - common) / _IDENTITY_SCALE for v, common in zip(embedding, _MEDIAN_IDENTITY, strict=True))
 
 
-def series(values: Sequence[float | None], frames: int) -> Floats:
+def to_series(values: Sequence[float | None], frames: int) -> Floats:
     """One series as numbers, (T,); NaN where it was not measured."""
     return np.array([np.nan if v is None else v for v in values] or [np.nan] * frames, np.float32)
 
 
-def _at(signals: Signals, joint: str) -> Floats:
-    return np.stack([series(getattr(signals, f"{joint}_{axis}"), signals.frames) for axis in "xy"])
+def _joint_xy(signals: Signals, joint: str) -> Floats:
+    return np.stack([to_series(getattr(signals, f"{joint}_{axis}"), signals.frames) for axis in "xy"])
 
 
-def _seen(values: Floats) -> Floats:
+def _measured_only(values: Floats) -> Floats:
     return values[~np.isnan(values)]
 
 
 def _variance(values: Floats) -> float:
-    seen = _seen(values)
+    seen = _measured_only(values)
     return float(seen.var()) if len(seen) else np.nan
 
 
 def _median(values: Floats) -> float:
-    seen = _seen(values)
+    seen = _measured_only(values)
     return float(np.median(seen)) if len(seen) else np.nan
 
 
 def _mean(values: Sequence[float]) -> float:
-    seen = _seen(np.array(values, np.float32))
+    seen = _measured_only(np.array(values, np.float32))
     return float(seen.mean()) if len(seen) else np.nan

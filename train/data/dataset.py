@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from xsheet.model.block import BASE, PAD
+from xsheet.model.block import NO_PHASE, PAD
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.run import Feature
@@ -16,34 +16,34 @@ from xsheet.schemas.source import SplitName
 from xsheet.train.data import seeded_random
 from xsheet.train.data.batch import Batch
 from xsheet.train.data.cache.build import Cache, bucket_of, null_text
-from xsheet.train.data.cache.files import control_path, read, text_path
+from xsheet.train.data.cache.files import extra_conditioning_path, read_tensors, text_path
 from xsheet.train.data.framing import Bucket
-from xsheet.train.data.seeded_random import Showing
-from xsheet.train.data.settings import MotionFilter, ShownSettings
+from xsheet.train.data.seeded_random import SampleKey
+from xsheet.train.data.settings import MotionFilter, StageDatasetSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class SelectedClips:
     """The clips of a stage."""
 
     features: tuple[Feature, ...]
-    left_out: Mapping[str, int]  # how many by why: other_split, not_annotated, still
+    excluded: Mapping[str, int]  # how many by why: other_split, not_annotated, still
 
 
-def choose(cache: Cache, shown: ShownSettings, *, split: SplitName | None = "train") -> Chosen:
+def select_clips(cache: Cache, settings: StageDatasetSettings, *, split: SplitName | None = "train") -> SelectedClips:
     """The cached clips that a stage is shown; all splits where `split` is None.
 
     Raises:
         ConfigError: no split, no clips with phases, or a text that was not cached.
     """
     split_of = _splits(cache.set_folder) if split is not None else {}
-    lively = None if shown.motion is None else _lively(cache.set_folder, shown.motion)
+    lively = None if settings.motion_filter is None else _moving_clips(cache.set_folder, settings.motion_filter)
     kept: list[Feature] = []
     left_out: Counter[str] = Counter()
     for row in cache.features:
         if split is not None and split_of.get(row.clip_id) != split:
             left_out["other_split"] += 1
-        elif shown.text != "brief" and row.annotation_id is None:
+        elif settings.text != "brief" and row.annotation_id is None:
             left_out["not_annotated"] += 1
         elif lively is not None and row.clip_id not in lively:
             left_out["still"] += 1
@@ -52,28 +52,34 @@ def choose(cache: Cache, shown: ShownSettings, *, split: SplitName | None = "tra
     if not kept:
         why = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "an empty cache"
         raise ConfigError(
-            where=f"{split or 'all'} clips of {cache.set_folder}", expected="at least one", came=f"none ({why})",
-            todo="see which of the reasons is meant: split, annotate, or lower the motion filter",
+            where=f"{split or 'all'} clips of {cache.set_folder}", expected="at least one", got=f"none ({why})",
+            hint="see which of the reasons is meant: split, annotate, or lower the motion filter",
         )  # fmt: skip
-    return Chosen(features=tuple(kept), left_out=left_out)
+    return SelectedClips(features=tuple(kept), excluded=left_out)
 
 
-class Clips:
+class CachedClipDataset:
     """Chosen clips, ready to be read. Reading a clip costs .2 ms of one core at the tiny size: files are mapped."""
 
     def __init__(
-        self, cache: Cache, features: Sequence[Feature], shown: ShownSettings, *, seed: int, mirrored: float
+        self,
+        cache: Cache,
+        features: Sequence[Feature],
+        settings: StageDatasetSettings,
+        *,
+        seed: int,
+        mirror_probability: float,
     ) -> None:
-        said = cache.recipe.texts["said"]["forms"]
-        if shown.text not in said:
+        said = cache.spec.texts["said"]["forms"]
+        if settings.text not in said:
             raise ConfigError(
-                where="text of the stage", expected=f"one of {', '.join(said)}, which the cache has", came=shown.text,
-                todo="add it to cache.text.forms and run `xsheet train cache` again",
+                where="text of the stage", expected=f"one of {', '.join(said)}, which the cache has", got=settings.text,
+                hint="add it to cache.text.forms and run `xsheet train cache` again",
             )  # fmt: skip
-        self._cache, self._shown = cache, shown
+        self._cache, self._settings = cache, settings
         self._features = {row.clip_id: row for row in features}
-        self._seed, self._mirrored = seed, mirrored
-        self._views = 2 if cache.recipe.clips["picture"]["mirror"] else 1
+        self._seed, self._mirror_probability = seed, mirror_probability
+        self._views = 2 if cache.spec.clips["picture"]["mirror"] else 1
         null = null_text(cache)
         self.null_text = null.float() if null.is_floating_point() else null
         """What "no text" is: ids (M,) or (M, W), or vectors (M, E)."""
@@ -86,46 +92,50 @@ class Clips:
         """The bucket of every clip."""
         return {clip_id: bucket_of(row) for clip_id, row in self._features.items()}
 
-    def batch(self, showings: Sequence[Showing]) -> Batch:
+    def batch(self, sample_keys: Sequence[SampleKey]) -> Batch:
         """Clips of one bucket, cropped and mirrored as their showings decide.
 
         Raises:
             ContractError: a file of the cache is lost or broken.
         """
-        rows = [self._row(showing) for showing in showings]
-        return Batch(showings=tuple(showings), **{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
+        rows = [self._row(showing) for showing in sample_keys]
+        return Batch(
+            sample_keys=tuple(sample_keys), **{name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        )
 
-    def _row(self, showing: Showing) -> dict[str, Tensor]:
-        feature = self._features[showing.clip_id]
-        clip = read(self._cache.set_folder / feature.shard)
-        crop = seeded_random.crop(showing, seed=self._seed, choices=len(clip["audio"]))
-        flipped = self._views == 2 and seeded_random.is_flipped(showing, seed=self._seed, share=self._mirrored)
+    def _row(self, sample_key: SampleKey) -> dict[str, Tensor]:
+        feature = self._features[sample_key.clip_id]
+        clip = read_tensors(self._cache.set_folder / feature.tensor_file)
+        crop = seeded_random.crop_index(sample_key, seed=self._seed, count=len(clip["audio"]))
+        flipped = self._views == 2 and seeded_random.is_mirrored(
+            sample_key, seed=self._seed, probability=self._mirror_probability
+        )
         variant = self._views * crop + flipped
         masks = {name: clip[name][crop].float() / 255 for name in ("face", "mouth")}
         return {
-            "x0_BCFHW": clip["latent"][variant].float(),
+            "latent_BCFHW": clip["latent"][variant].float(),
             "audio_BTLQ": clip["audio"][crop].float(),
             **{f"{name}_BFHW": mask.flip(-1) if flipped else mask for name, mask in masks.items()},
             **self._text(feature, variant),
-            **self._control(feature, crop, variant),
+            **self._extra_conditioning(feature, crop, variant),
         }
 
     def _text(self, feature: Feature, variant: int) -> dict[str, Tensor]:
         """Tokens padded to the model's length as the null prompt is: it ends with a pad."""
-        texts = read(self._cache.set_folder / text_path(self._cache.recipe, feature))
-        tokens, phases, windows = (texts[f"{self._shown.text}.{part}"] for part in ("tokens", "phases", "windows"))
+        texts = read_tensors(self._cache.set_folder / text_path(self._cache.spec, feature))
+        tokens, phases, windows = (texts[f"{self._settings.text}.{part}"] for part in ("tokens", "phases", "windows"))
         count = int((phases[variant] != PAD).sum())
         text = self.null_text[-1:].repeat_interleave(len(self.null_text), dim=0)
         phase = torch.full((len(self.null_text),), PAD, dtype=torch.int64)
         text[:count] = tokens[variant, :count]
-        phase[:count] = phases[variant, :count] if self._shown.phases else BASE
+        phase[:count] = phases[variant, :count] if self._settings.mark_phases else NO_PHASE
         return {"text": text, "phase_BM": phase, "window_BK2": windows[variant]}
 
-    def _control(self, feature: Feature, crop: int, variant: int) -> dict[str, Tensor]:
+    def _extra_conditioning(self, feature: Feature, crop: int, variant: int) -> dict[str, Tensor]:
         """What variants are told, where the cache keeps it."""
-        if self._cache.recipe.control is None:
+        if self._cache.spec.extra_conditioning is None:
             return {}
-        told = read(self._cache.set_folder / control_path(self._cache.recipe, feature))
+        told = read_tensors(self._cache.set_folder / extra_conditioning_path(self._cache.spec, feature))
         chosen = told["identity"], told["intensity"][crop], told["motion"][variant]
         return dict(zip(("identity_BX", "intensity_B2", "motion_BTX"), chosen, strict=True))
 
@@ -134,14 +144,14 @@ def _splits(set_folder: Path) -> dict[str, str]:
     rows = tables.read_table(set_folder, tables.SPLITS, ["clip_id", "split"]).to_pylist()
     if not rows:
         raise ConfigError(
-            where=str(set_folder), expected="a split into train, val and test", came="none",
-            todo="run `xsheet curate split SET` first",
+            where=str(set_folder), expected="a split into train, val and test", got="none",
+            hint="run `xsheet curate split SET` first",
         )  # fmt: skip
     return {row["clip_id"]: row["split"] for row in rows}
 
 
-def _lively(set_folder: Path, motion: MotionFilter) -> set[str]:
-    """Clips of which some part passes the speed for a tenth of the time."""
+def _moving_clips(set_folder: Path, motion: MotionFilter) -> set[str]:
+    """CachedClipDataset of which some part passes the speed for a tenth of the time."""
     found: set[str] = set()
     for file in tables.part_files(set_folder, tables.MEASURES):
         for row in tables.read_file(file, tables.MEASURES, ["clip_id", "motion"]).to_pylist():

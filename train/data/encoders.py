@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
-from xsheet.model.config import ActAvatarConfig, tiny, wan2_2_ti2v_5b
-from xsheet.model.encoders.audio import LogMel, SoundEncoder, Wav2Vec2Sound
-from xsheet.model.encoders.text import ByteText, TextEncoder, Umt5Text
-from xsheet.model.encoders.video import TransformCodec, VideoCodec
+from xsheet.model.config import ActAvatarConfig, tiny_config, wan2_2_ti2v_5b_config
+from xsheet.model.encoders.audio import AudioEncoder, LogMelEncoder, Wav2Vec2Encoder
+from xsheet.model.encoders.text import ByteTextEncoder, TextEncoder, Umt5TextEncoder
+from xsheet.model.encoders.video import DctCodec, VideoCodec
 from xsheet.schemas.errors import ConfigError
-from xsheet.train.data.settings import CacheSettings, EncoderSettings, Size
+from xsheet.train.data.settings import CacheSettings, EncoderSettings, ModelName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +19,12 @@ class Encoders:
 
     video: VideoCodec
     text: TextEncoder
-    sound: SoundEncoder
+    audio: AudioEncoder
 
 
-def size_of(name: Size) -> ActAvatarConfig:
+def named_config(name: ModelName) -> ActAvatarConfig:
     """The numbers of a model by its name."""
-    return tiny() if name == "tiny" else wan2_2_ti2v_5b()
+    return tiny_config() if name == "tiny" else wan2_2_ti2v_5b_config()
 
 
 def open_encoders(settings: CacheSettings, *, device: str = "cpu") -> Encoders:
@@ -33,17 +33,21 @@ def open_encoders(settings: CacheSettings, *, device: str = "cpu") -> Encoders:
     Raises:
         ConfigError: weights that are missing, or an encoder that the model was not made for.
     """
-    asked, size = settings.encoders, size_of(settings.size)
-    encoders = Encoders(video=_video(asked, device), text=_text(asked, size, device), sound=_sound(asked, size, device))
-    _check_fit(encoders, size)
-    _check_sizes(settings, size)
+    asked, size = settings.encoders, named_config(settings.model)
+    encoders = Encoders(
+        video=_video_codec(asked, device),
+        text=_text_encoder(asked, size, device),
+        audio=_audio_encoder(asked, size, device),
+    )
+    _check_encoders_match(encoders, size)
+    _check_resolutions(settings, size)
     return encoders
 
 
-def _video(asked: EncoderSettings, device: str) -> VideoCodec:
-    if asked.video == "analytic":
-        return TransformCodec()
-    folder = _folder(asked.video_weights, "video")
+def _video_codec(settings: EncoderSettings, device: str) -> VideoCodec:
+    if settings.video == "analytic":
+        return DctCodec()
+    folder = _weights_folder(settings.video_weights, "video")
     from xsheet.model.encoders.wan_vae import WanCodec  # noqa: PLC0415  # diffusers takes seconds, in every worker
 
     codec = WanCodec.load(folder)
@@ -51,55 +55,58 @@ def _video(asked: EncoderSettings, device: str) -> VideoCodec:
     return codec
 
 
-def _text(asked: EncoderSettings, size: ActAvatarConfig, device: str) -> TextEncoder:
-    if asked.text == "bytes":
+def _text_encoder(settings: EncoderSettings, model_config: ActAvatarConfig, device: str) -> TextEncoder:
+    if settings.text == "bytes":
         # Its weights are learned: these serve to tokenize, and the trainer draws its own.
-        return ByteText(tokens=size.text_tokens, width=size.text_dim, rng=torch.Generator())
-    encoder = Umt5Text.load(_folder(asked.text_weights, "text"), tokens=size.text_tokens)
+        return ByteTextEncoder(max_tokens=model_config.text_tokens, dim=model_config.text_dim, rng=torch.Generator())
+    encoder = Umt5TextEncoder.load(_weights_folder(settings.text_weights, "text"), max_tokens=model_config.text_tokens)
     encoder.model.to(device)
     return encoder
 
 
-def _sound(asked: EncoderSettings, size: ActAvatarConfig, device: str) -> SoundEncoder:
-    if asked.sound == "mel":
-        return LogMel(steps=size.audio_layers, bands=size.audio_channels)
-    encoder = Wav2Vec2Sound.load(_folder(asked.sound_weights, "sound"))
+def _audio_encoder(settings: EncoderSettings, model_config: ActAvatarConfig, device: str) -> AudioEncoder:
+    if settings.audio == "mel":
+        return LogMelEncoder(steps_per_frame=model_config.audio_layers, bands=model_config.audio_channels)
+    encoder = Wav2Vec2Encoder.load(_weights_folder(settings.audio_weights, "sound"))
     encoder.model.to(device)
     return encoder
 
 
-def _folder(weights: str | None, part: str) -> Path:
+def _weights_folder(weights: str | None, part: str) -> Path:
     if weights is None:
         raise ConfigError(
-            where=f"cache.encoders.{part}_weights", expected="a folder with the weights", came="nothing",
-            todo=f"download them yourself and say --set cache.encoders.{part}_weights=FOLDER",
+            where=f"cache.encoders.{part}_weights", expected="a folder with the weights", got="nothing",
+            hint=f"download them yourself and say --set cache.encoders.{part}_weights=FOLDER",
         )  # fmt: skip
     return Path(weights)
 
 
-def _check_fit(encoders: Encoders, size: ActAvatarConfig) -> None:
+def _check_encoders_match(encoders: Encoders, model_config: ActAvatarConfig) -> None:
     """The numbers that the model takes are those that the encoders give."""
     pairs = {
-        "channels of the video codec": (size.in_channels, encoders.video.channels),
-        "stride of the video codec": (size.latent_stride, encoders.video.stride),
-        "width of the text encoder": (size.text_dim, encoders.text.width),
-        "layers of the sound encoder": (size.audio_layers, encoders.sound.layers),
-        "channels of the sound encoder": (size.audio_channels, encoders.sound.channels),
+        "channels of the video codec": (model_config.in_channels, encoders.video.channels),
+        "stride of the video codec": (model_config.latent_stride, encoders.video.stride),
+        "width of the text encoder": (model_config.text_dim, encoders.text.dim),
+        "layers of the sound encoder": (model_config.audio_layers, encoders.audio.layers),
+        "channels of the sound encoder": (model_config.audio_channels, encoders.audio.channels),
     }
     for what, (expected, came) in pairs.items():
         if expected != came:
             raise ConfigError(
-                where=what, expected=f"{expected}, as the model takes", came=str(came),
-                todo="choose encoders and model (cache.size) that belong together",
+                where=what, expected=f"{expected}, as the model takes", got=str(came),
+                hint="choose encoders and model (cache.size) that belong together",
             )  # fmt: skip
 
 
-def _check_sizes(settings: CacheSettings, size: ActAvatarConfig) -> None:
+def _check_resolutions(settings: CacheSettings, model_config: ActAvatarConfig) -> None:
     """Pictures divide into tokens."""
-    token = [stride * patch for stride, patch in zip(size.latent_stride[1:], size.patch_size[1:], strict=True)]
-    for height, width in settings.picture.sizes:
+    token = [
+        stride * patch
+        for stride, patch in zip(model_config.latent_stride[1:], model_config.patch_size[1:], strict=True)
+    ]
+    for height, width in settings.picture.resolutions:
         if height % token[0] or width % token[1]:
             raise ConfigError(
                 where="cache.picture.sizes", expected=f"multiples of {token[0]} x {token[1]} pixels (height x width)",
-                came=f"{height} x {width}", todo="choose the nearest size that is",
+                got=f"{height} x {width}", hint="choose the nearest size that is",
             )  # fmt: skip

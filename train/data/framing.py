@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from xsheet.runtime.executor import Rejected
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us, frames_in, span_of_frames
-from xsheet.train.data.settings import PictureSettings
+from xsheet.train.data.settings import PictureEncodingSettings
 
-HEAD_ROOM = 0.4
+FACE_CENTRE_HEIGHT = 0.4
 """Where a centred face stands in the height of the picture: portraits keep the eyes above the middle."""
 
 
@@ -31,26 +31,28 @@ class Bucket(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Framing:
+class BucketFit:
     """How a clip fills its bucket."""
 
     bucket: Bucket
-    starts: tuple[int, ...]  # first frame of every crop, at the rate shown
-    scaled: tuple[int, int]  # width and height that the whole picture is scaled to
+    crop_starts: tuple[int, ...]  # first frame of every crop, at the rate shown
+    scaled_size: tuple[int, int]  # width and height that the whole picture is scaled to
     left: int  # of the cut, in scaled pixels
     top: int
 
-    def cut(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def crop_picture(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The part of a scaled picture (or pictures, ..., H, W, 3) that is encoded."""
         _, height, width = self.bucket
         return rgb[..., self.top : self.top + height, self.left : self.left + width, :]
 
-    def spans(self, settings: PictureSettings) -> tuple[Span, ...]:
+    def crop_spans(self, settings: PictureEncodingSettings) -> tuple[Span, ...]:
         """The stretch of every crop in the clip."""
-        return tuple(span_of_frames(range(s, s + self.bucket.frames), settings.rate) for s in self.starts)
+        return tuple(span_of_frames(range(s, s + self.bucket.frames), settings.rate) for s in self.crop_starts)
 
 
-def frame(clip: Clip, settings: PictureSettings, *, face: tuple[float, float, float] | None) -> Framing | Rejected:
+def fit_to_bucket(
+    clip: Clip, settings: PictureEncodingSettings, *, face: tuple[float, float, float] | None
+) -> BucketFit | Rejected:
     """How a clip is shown, or why it cannot be.
 
     Args:
@@ -59,32 +61,34 @@ def frame(clip: Clip, settings: PictureSettings, *, face: tuple[float, float, fl
         face: x, y and height of the face over the clip, in picture heights from the top left corner; None = unknown.
     """
     shown = len(frames_in(Span(0, frame_start_us(clip.frames, CLIP_RATE)), settings.rate))
-    frames = max((length for length in settings.frames if length <= shown), default=None)
+    frames = max((length for length in settings.frame_counts if length <= shown), default=None)
     if frames is None:
-        return Rejected("frame", "too_short", f"{shown} frames at {settings.fps} fps, want {min(settings.frames)}")
+        return Rejected(
+            "frame", "too_short", f"{shown} frames at {settings.fps} fps, want {min(settings.frame_counts)}"
+        )
     aspect = clip.width / clip.height
-    height, width = min(settings.sizes, key=lambda size: abs(math.log(aspect * size[0] / size[1])))
+    height, width = min(settings.resolutions, key=lambda size: abs(math.log(aspect * size[0] / size[1])))
     scale = max(width / clip.width, height / clip.height)
-    if face is not None and settings.face_height is not None:
-        scale = max(scale, settings.face_height * height / (face[2] * clip.height))
-    if scale > settings.max_enlarge:
+    if face is not None and settings.min_face_height is not None:
+        scale = max(scale, settings.min_face_height * height / (face[2] * clip.height))
+    if scale > settings.max_upscale:
         return Rejected("frame", "too_small", f"{clip.width} x {clip.height}, {scale:.1f} times too small")
     scaled = max(width, round(clip.width * scale)), max(height, round(clip.height * scale))
-    if face is None or settings.centre == "picture":
+    if face is None or settings.crop_centre == "picture":
         left, top = (scaled[0] - width) / 2, (scaled[1] - height) / 2
     else:
-        left, top = face[0] * scaled[1] - width / 2, face[1] * scaled[1] - HEAD_ROOM * height
-    return Framing(
+        left, top = face[0] * scaled[1] - width / 2, face[1] * scaled[1] - FACE_CENTRE_HEIGHT * height
+    return BucketFit(
         bucket=Bucket(frames, height, width),
-        starts=_starts(shown - frames, settings.crops),
-        scaled=scaled,
+        crop_starts=_crop_starts(shown - frames, settings.crops_per_clip),
+        scaled_size=scaled,
         left=round(min(max(left, 0), scaled[0] - width)),
         top=round(min(max(top, 0), scaled[1] - height)),
     )
 
 
-def _starts(spare: int, crops: int) -> tuple[int, ...]:
+def _crop_starts(spare_frames: int, crops: int) -> tuple[int, ...]:
     """First frames of the crops, evenly over the frames to spare; fewer where they would coincide."""
     if crops == 1:
         return (0,)
-    return tuple(sorted({round(k * spare / (crops - 1)) for k in range(crops)}))
+    return tuple(sorted({round(k * spare_frames / (crops - 1)) for k in range(crops)}))

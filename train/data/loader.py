@@ -6,47 +6,59 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.data.batch import Batch
-from xsheet.train.data.dataset import Clips
-from xsheet.train.data.order import Order
-from xsheet.train.data.seeded_random import Showing
-from xsheet.train.loop.loop import Portion
-from xsheet.train.loop.process_group import World
-from xsheet.train.loop.state import Position
+from xsheet.train.data.dataset import CachedClipDataset
+from xsheet.train.data.order import BucketBatchSampler
+from xsheet.train.data.seeded_random import SampleKey
+from xsheet.train.loop.loop import StepShare
+from xsheet.train.loop.process_group import ProcessGroup
+from xsheet.train.loop.state import DataPosition
 
 
-class ClipFeed:
+class ClipLoader:
     """One worker's share of every batch: worker r of W gets micro-batches r, W + r, 2W + r ... of it.
 
     Raises:
         ConfigError: a batch is no whole number of micro-batches for each worker.
     """
 
-    def __init__(self, clips: Clips, order: Order, *, micro_batch: int, ahead: int, world: World) -> None:
-        if order.batch % (micro_batch * world.size):
+    def __init__(
+        self,
+        dataset: CachedClipDataset,
+        sampler: BucketBatchSampler,
+        *,
+        micro_batch_size: int,
+        prefetch: int,
+        process_group: ProcessGroup,
+    ) -> None:
+        if sampler.batch_size % (micro_batch_size * process_group.size):
             raise ConfigError(
-                where="data.batch", expected=f"a multiple of {micro_batch} clips x {world.size} workers",
-                came=str(order.batch), todo="change data.batch, compute.micro_batch or the number of workers",
-            )  # fmt: skip
-        self._clips, self._order = clips, order
-        self._micro, self._ahead, self._world = micro_batch, ahead, world
+                where="data.batch",
+                expected=f"a multiple of {micro_batch_size} clips x {process_group.size} workers",
+                got=str(sampler.batch_size),
+                hint="change data.batch, compute.micro_batch_size or the number of workers",
+            )
+        self._dataset, self._sampler = dataset, sampler
+        self._micro_batch_size, self._prefetch, self._process_group = micro_batch_size, prefetch, process_group
 
-    def portions(self, start: Position) -> Iterator[Portion]:
+    def step_shares(self, start: DataPosition) -> Iterator[StepShare]:
         """This worker's shares of one step after another, without end."""
-        waiting: deque[tuple[list[Future[Batch]], Position]] = deque()
+        waiting: deque[tuple[list[Future[Batch]], DataPosition]] = deque()
         pool = ThreadPoolExecutor(1, thread_name_prefix="clips")
         try:
-            for showings, after in self._order.batches(start):
-                waiting.append(([pool.submit(self._read, micro) for micro in self._mine(showings)], after))
-                if len(waiting) > self._ahead:
+            for showings, after in self._sampler.batches(start):
+                waiting.append(([pool.submit(self._read, micro) for micro in self._own_micro_batches(showings)], after))
+                if len(waiting) > self._prefetch:
                     ready, behind = waiting.popleft()
-                    yield Portion(micros=tuple(one.result() for one in ready), after=behind)
+                    yield StepShare(micro_batches=tuple(one.result() for one in ready), next_position=behind)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _read(self, showings: tuple[Showing, ...]) -> Batch:
-        batch = self._clips.batch(showings)
-        return batch.pinned() if self._world.device.type == "cuda" else batch
+    def _read(self, sample_keys: tuple[SampleKey, ...]) -> Batch:
+        batch = self._dataset.batch(sample_keys)
+        return batch.pin_memory() if self._process_group.device.type == "cuda" else batch
 
-    def _mine(self, showings: tuple[Showing, ...]) -> list[tuple[Showing, ...]]:
-        micros = [showings[k : k + self._micro] for k in range(0, len(showings), self._micro)]
-        return micros[self._world.rank :: self._world.size]
+    def _own_micro_batches(self, sample_keys: tuple[SampleKey, ...]) -> list[tuple[SampleKey, ...]]:
+        micros = [
+            sample_keys[k : k + self._micro_batch_size] for k in range(0, len(sample_keys), self._micro_batch_size)
+        ]
+        return micros[self._process_group.rank :: self._process_group.size]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.model.config import FRAMES_PER_LATENT
-from xsheet.train.data.framing import Framing
+from xsheet.train.data.framing import BucketFit
 
 Floats = NDArray[np.float32]
 
@@ -22,7 +22,7 @@ _POINTS = 4  # per side of a cell, in which coverage is counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Face:
+class FaceSeries:
     """The face of a clip in every frame at 25 fps; NaN where it was not found. Positions in picture heights."""
 
     x_T: Floats
@@ -31,42 +31,44 @@ class Face:
     roll_deg_T: Floats
 
     @property
-    def median(self) -> tuple[float, float, float] | None:
+    def median_box(self) -> tuple[float, float, float] | None:
         """x, y and height over the clip; None when it was never found."""
         if np.isnan(self.x_T).all():
             return None
         x, y, height = (float(np.nanmedian(series)) for series in (self.x_T, self.y_T, self.height_T))
         return x, y, height
 
-    def at(self, frames: NDArray[np.int64]) -> "Face":
+    def at_frames(self, frames: NDArray[np.int64]) -> "FaceSeries":
         """The face in some frames."""
-        return Face(**{field.name: getattr(self, field.name)[frames] for field in fields(self)})
+        return FaceSeries(**{field.name: getattr(self, field.name)[frames] for field in fields(self)})
 
 
-def face_masks(face: Face, framing: Framing, *, cell: tuple[int, int]) -> tuple[Floats, Floats]:
+def face_masks(face: FaceSeries, bucket_fit: BucketFit, *, cell: tuple[int, int]) -> tuple[Floats, Floats]:
     """Shares of each latent cell that face and mouth cover, (F, H, W) each, over the frames in which they were found.
 
     Args:
         face: in the frames shown, (T,).
-        framing: of the clip.
+        bucket_fit: of the clip.
         cell: height and width of a latent cell in pixels.
     """
-    scale = framing.scaled[1]
-    x, y, size = face.x_T * scale - framing.left, face.y_T * scale - framing.top, face.height_T * scale
+    scale = bucket_fit.scaled_size[1]
+    x, y, size = face.x_T * scale - bucket_fit.left, face.y_T * scale - bucket_fit.top, face.height_T * scale
     roll = np.deg2rad(face.roll_deg_T)
     # Roll is positive to the subject's left shoulder, which is on the right of the picture: the chin goes left.
     down = np.stack((-np.sin(roll), np.cos(roll)))
     mouth_x, mouth_y = x + MOUTH_BELOW * size * down[0], y + MOUTH_BELOW * size * down[1]
-    whole = _ellipse(x, y, down, half=(0.5 * FACE_WIDTH * size, 0.5 * size), framing=framing, cell=cell)
-    lips = _ellipse(mouth_x, mouth_y, down, half=tuple(h * size for h in MOUTH_HALF), framing=framing, cell=cell)
-    return _over_latents(whole), _over_latents(lips)
+    whole = _ellipse_coverage(x, y, down, half=(0.5 * FACE_WIDTH * size, 0.5 * size), bucket_fit=bucket_fit, cell=cell)
+    lips = _ellipse_coverage(
+        mouth_x, mouth_y, down, half=tuple(h * size for h in MOUTH_HALF), bucket_fit=bucket_fit, cell=cell
+    )
+    return _mean_per_latent(whole), _mean_per_latent(lips)
 
 
-def _ellipse(
-    x_T: Floats, y_T: Floats, down: Floats, *, half: tuple[Floats, ...], framing: Framing, cell: tuple[int, int]
+def _ellipse_coverage(
+    x_T: Floats, y_T: Floats, down: Floats, *, half: tuple[Floats, ...], bucket_fit: BucketFit, cell: tuple[int, int]
 ) -> Floats:
     """Coverage of every cell in every frame, (T, H, W); NaN in frames without a face."""
-    _, height, width = framing.bucket
+    _, height, width = bucket_fit.bucket
     rows, columns = height // cell[0] * _POINTS, width // cell[1] * _POINTS
     dy = ((np.arange(rows) + 0.5) * height / rows)[None, :, None] - y_T[:, None, None]
     dx = ((np.arange(columns) + 0.5) * width / columns)[None, None, :] - x_T[:, None, None]
@@ -80,7 +82,7 @@ def _ellipse(
     return share
 
 
-def _over_latents(share_THW: Floats) -> Floats:
+def _mean_per_latent(share_THW: Floats) -> Floats:
     """Mean over the frames of each latent that have a face, (F, H, W); 0 where none has."""
     groups = [share_THW[:1], *share_THW[1:].reshape(-1, FRAMES_PER_LATENT, *share_THW.shape[1:])]
     found = [group[~np.isnan(group).any((1, 2))] for group in groups]

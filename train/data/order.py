@@ -11,57 +11,59 @@ from functools import lru_cache
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.data import seeded_random
 from xsheet.train.data.framing import Bucket
-from xsheet.train.data.seeded_random import Showing
-from xsheet.train.loop.state import Position
+from xsheet.train.data.seeded_random import SampleKey
+from xsheet.train.loop.state import DataPosition
 
 
-class Order:
+class BucketBatchSampler:
     """The order of clips in buckets, in batches of `batch`."""
 
-    def __init__(self, bucket_of: Mapping[str, Bucket], *, batch: int, seed: int) -> None:
-        if len(bucket_of) < batch:
+    def __init__(self, bucket_of: Mapping[str, Bucket], *, batch_size: int, seed: int) -> None:
+        if len(bucket_of) < batch_size:
             raise ConfigError(
-                where="clips to train on", expected=f"at least one batch of {batch}", came=str(len(bucket_of)),
-                todo="lower data.batch, curate more videos, or relax the stage's motion filter",
+                where="clips to train on", expected=f"at least one batch of {batch_size}", got=str(len(bucket_of)),
+                hint="lower data.batch, curate more videos, or relax the stage's motion filter",
             )  # fmt: skip
         self._clips = sorted(bucket_of)
         self._bucket_of = bucket_of
-        self.batch, self._seed = batch, seed
-        self._shuffled = lru_cache(maxsize=4)(self._shuffle)  # this epoch's, and those that left clips behind
+        self.batch_size, self._seed = batch_size, seed
+        self._shuffled_buckets = lru_cache(maxsize=4)(
+            self._shuffle_buckets
+        )  # this epoch's, and those that left clips behind
 
-    def batches(self, start: Position) -> Iterator[tuple[tuple[Showing, ...], Position]]:
+    def batches(self, start: DataPosition) -> Iterator[tuple[tuple[SampleKey, ...], DataPosition]]:
         """Batches from a place on, without end, each with the place behind it."""
-        epoch, skipped = start.epoch, start.shown // self.batch
+        epoch, skipped = start.epoch, start.clips_drawn // self.batch_size
         while True:
-            ended = self.epoch(epoch)
+            ended = self.epoch_batches(epoch)
             for number, showings in enumerate(ended[skipped:], start=skipped + 1):
-                yield showings, Position(epoch=epoch, shown=number * self.batch)
+                yield showings, DataPosition(epoch=epoch, clips_drawn=number * self.batch_size)
             epoch, skipped = epoch + 1, 0
 
-    def epoch(self, epoch: int) -> list[tuple[Showing, ...]]:
+    def epoch_batches(self, epoch: int) -> list[tuple[SampleKey, ...]]:
         """The batches that are full by the end of an epoch and were not before it, in the order of their last clips."""
-        ended: list[tuple[int, tuple[Showing, ...]]] = []
-        place = {clip: k for k, clip in enumerate(self._in_order(epoch))}
-        for bucket, clips in self._shuffled(epoch).items():
+        ended: list[tuple[int, tuple[SampleKey, ...]]] = []
+        place = {clip: k for k, clip in enumerate(self._epoch_permutation(epoch))}
+        for bucket, clips in self._shuffled_buckets(epoch).items():
             # Batch b of a bucket holds showings b * batch and on, counted from its very first one.
             count = len(clips)
-            for number in range(epoch * count // self.batch, (epoch + 1) * count // self.batch):
-                first = number * self.batch
-                showings = tuple(self._nth(bucket, count, k) for k in range(first, first + self.batch))
+            for number in range(epoch * count // self.batch_size, (epoch + 1) * count // self.batch_size):
+                first = number * self.batch_size
+                showings = tuple(self._sample_key(bucket, count, k) for k in range(first, first + self.batch_size))
                 ended.append((place[showings[-1].clip_id], showings))
         return [showings for _, showings in sorted(ended)]
 
-    def _nth(self, bucket: Bucket, count: int, showing: int) -> Showing:
+    def _sample_key(self, bucket: Bucket, count: int, sample_key: int) -> SampleKey:
         """A bucket's showing by its number since the start of training."""
-        epoch, place = divmod(showing, count)
-        return Showing(epoch, self._shuffled(epoch)[bucket][place])
+        epoch, place = divmod(sample_key, count)
+        return SampleKey(epoch, self._shuffled_buckets(epoch)[bucket][place])
 
-    def _in_order(self, epoch: int) -> list[str]:
+    def _epoch_permutation(self, epoch: int) -> list[str]:
         return [self._clips[k] for k in seeded_random.permutation(len(self._clips), seed=self._seed, epoch=epoch)]
 
-    def _shuffle(self, epoch: int) -> dict[Bucket, list[str]]:
+    def _shuffle_buckets(self, epoch: int) -> dict[Bucket, list[str]]:
         """The clips of each bucket in the order of an epoch."""
         found: dict[Bucket, list[str]] = {}
-        for clip in self._in_order(epoch):
+        for clip in self._epoch_permutation(epoch):
             found.setdefault(self._bucket_of[clip], []).append(clip)
         return found

@@ -5,13 +5,13 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from xsheet.annotate.text.training_text import BlockPolicy
-from xsheet.curate.faces.identity import SHAPE_MODEL
+from xsheet.curate.faces.identity import IDENTITY_MODEL
 from xsheet.model.config import latent_frames
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import AUDIO_RATE, FrameRate
-from xsheet.train.data.texts import Form
+from xsheet.train.data.texts import TextForm
 
-Size = Literal["tiny", "wan2.2-ti2v-5b"]
+ModelName = Literal["tiny", "wan2.2-ti2v-5b"]
 
 
 class EncoderSettings(StrictModel):
@@ -21,35 +21,39 @@ class EncoderSettings(StrictModel):
     video_weights: str | None = Field(default=None, description="an AutoencoderKLWan in diffusers' layout")
     text: Literal["bytes", "umt5"] = Field(default="bytes", description="trained along, or Wan's frozen UMT5")
     text_weights: str | None = Field(default=None, description="a UMT5 encoder with its fast tokenizer")
-    sound: Literal["mel", "wav2vec2"] = Field(default="mel", description="log-mel bands, or all hidden layers")
-    sound_weights: str | None = Field(default=None, description="a wav2vec2 model")
+    audio: Literal["mel", "wav2vec2"] = Field(default="mel", description="log-mel bands, or all hidden layers")
+    audio_weights: str | None = Field(default=None, description="a wav2vec2 model")
 
 
-class PictureSettings(StrictModel):
+class PictureEncodingSettings(StrictModel):
     """What of a clip is encoded."""
 
     fps: int = Field(default=25, ge=5, le=25, description="frames per second shown; the paper's 25, the clip's own")
-    frames: tuple[int, ...] = Field(
+    frame_counts: tuple[int, ...] = Field(
         default=(125,), min_length=1, description="lengths in frames, 4k + 1; a clip gets the longest it can fill"
     )
-    sizes: tuple[tuple[int, int], ...] = Field(
+    resolutions: tuple[tuple[int, int], ...] = Field(
         default=((704, 1280),), min_length=1, description="height and width in pixels; a clip gets the nearest aspect"
     )
-    crops: int = Field(default=1, ge=1, le=16, description="stretches per clip, spread over what it has to spare; ours")
+    crops_per_clip: int = Field(
+        default=1, ge=1, le=16, description="stretches per clip, spread over what it has to spare; ours"
+    )
     mirror: bool = Field(default=True, description="cache the mirrored pictures too; twice the disk")
-    centre: Literal["face", "picture"] = Field(default="face", description="what the cut to size keeps in the middle")
-    face_height: float | None = Field(
+    crop_centre: Literal["face", "picture"] = Field(
+        default="face", description="what the cut to size keeps in the middle"
+    )
+    min_face_height: float | None = Field(
         default=None, gt=0, le=1, description="share of the picture that the face fills at least; null = all that fits"
     )
-    max_enlarge: float = Field(
+    max_upscale: float = Field(
         default=1.5, ge=1, le=8, description="how far a small clip is blown up, else refused; ours"
     )
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _check_consistency(self) -> Self:
         if AUDIO_RATE.num % self.fps:
             raise ValueError(f"fps must divide {AUDIO_RATE.num}, so that a frame is a whole number of samples")
-        for frames in self.frames:
+        for frames in self.frame_counts:
             if latent_frames(frames) < 2:
                 raise ValueError("a length of one frame has no motion to learn: give 4k + 1 frames, k at least 1")
         return self
@@ -72,22 +76,24 @@ class TextSettings(StrictModel):
         default="accepted", description="LAYER or LAYER@RUN that training reads; null = no phases, one caption for all"
     )
     blocks: BlockPolicy = Field(default=BlockPolicy(), description="how blocks are cut and worded")
-    forms: tuple[Form, ...] = Field(
+    forms: tuple[TextForm, ...] = Field(
         default=("brief", "blocks"), min_length=1, description="texts kept per clip; plain = blocks without their times"
     )
 
 
-class ControlSettings(StrictModel):
+class ExtraConditioningSettings(StrictModel):
     """What the variants are told of a clip besides: whose face, how much it moves, how the face moves (control.py)."""
 
-    face_model: str = Field(default=SHAPE_MODEL, description="`shape_model` of the tracks whose numbers tell a face")
-    face_numbers: int = Field(default=18, ge=1, le=4096, description="how many those are; ArcFace has 512")
+    identity_model: str = Field(
+        default=IDENTITY_MODEL, description="`identity_model` of the tracks whose numbers tell a face"
+    )
+    identity_dim: int = Field(default=18, ge=1, le=4096, description="how many those are; ArcFace has 512")
 
 
-class CheckSettings(StrictModel):
+class RoundTripSettings(StrictModel):
     """Proof that a cache decodes to what was shown."""
 
-    clips: int = Field(default=3, ge=0, le=1000, description="clips decoded again and compared; ours")
+    clip_count: int = Field(default=3, ge=0, le=1000, description="clips decoded again and compared; ours")
     min_psnr_db: float = Field(
         default=18, ge=0, le=60, description="below it the range of values or the normalisation is wrong, not the codec"
     )
@@ -96,14 +102,14 @@ class CheckSettings(StrictModel):
 class CacheSettings(StrictModel):
     """How clips become features."""
 
-    size: Size = Field(default="tiny", description="the model that the features are for")
+    model: ModelName = Field(default="tiny", description="the model that the features are for")
     encoders: EncoderSettings = Field(default=EncoderSettings(), description="encoders")
-    picture: PictureSettings = Field(default=PictureSettings(), description="what is shown")
+    picture: PictureEncodingSettings = Field(default=PictureEncodingSettings(), description="what is shown")
     text: TextSettings = Field(default=TextSettings(), description="what is said")
-    control: ControlSettings | None = Field(
+    extra_conditioning: ExtraConditioningSettings | None = Field(
         default=None, description="for fantasy_talking and actalker; null = not kept, ActAvatar does not ask for it"
     )
-    check: CheckSettings = Field(default=CheckSettings(), description="round trip")
+    round_trip: RoundTripSettings = Field(default=RoundTripSettings(), description="round trip")
 
 
 class MotionFilter(StrictModel):
@@ -120,17 +126,21 @@ class MotionFilter(StrictModel):
     )
 
 
-class ShownSettings(StrictModel):
+class StageDatasetSettings(StrictModel):
     """Which clips a stage is shown, and what it is told of them."""
 
-    text: Form = Field(description="brief in stage 1, blocks in stage 2, after the paper; plain for ablations")
-    phases: bool = Field(default=True, description="tokens of a block carry its phase; false for ablations")
-    motion: MotionFilter | None = Field(default=None, description="clips that move enough; null = all")
+    text: TextForm = Field(description="brief in stage 1, blocks in stage 2, after the paper; plain for ablations")
+    mark_phases: bool = Field(default=True, description="tokens of a block carry its phase; false for ablations")
+    motion_filter: MotionFilter | None = Field(default=None, description="clips that move enough; null = all")
 
 
-class DataSettings(StrictModel):
+class LoaderSettings(StrictModel):
     """How cached clips are shown."""
 
-    batch: int = Field(default=40, ge=1, description="clips per step, over all workers and micro-batches; the paper's")
-    mirrored: float = Field(default=0.5, ge=0, le=1, description="share of showings mirrored, text and all; ours")
-    ahead: int = Field(default=2, ge=0, le=64, description="batches prepared before they are asked for; 0 = none")
+    batch_size: int = Field(
+        default=40, ge=1, description="clips per step, over all workers and micro-batches; the paper's"
+    )
+    mirror_probability: float = Field(
+        default=0.5, ge=0, le=1, description="share of showings mirrored, text and all; ours"
+    )
+    prefetch: int = Field(default=2, ge=0, le=64, description="batches prepared before they are asked for; 0 = none")

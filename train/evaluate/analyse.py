@@ -11,64 +11,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.annotate.motion.annotator import MotionSettings, annotate_motion
-from xsheet.curate.audio.features import as_array, listen
-from xsheet.curate.body.signals import stretch
-from xsheet.curate.sync.audio_to_mouth import hear_mouth
+from xsheet.curate.audio.features import audio_features, series_to_array
+from xsheet.curate.body.signals import slice_series
+from xsheet.curate.sync.audio_to_mouth import predict_mouth
 from xsheet.schemas.annotation import Phase
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.time import CLIP_RATE, FrameRate, frame_at, frame_start_us, frames_in
-from xsheet.train.evaluate.held_out import HeldOut
-from xsheet.train.evaluate.readers import Floats, Pictures, Reads
+from xsheet.train.evaluate.held_out import HeldOutClip
+from xsheet.train.evaluate.readers import FaceReader, Floats, Pictures
 from xsheet.train.evaluate.scores import MouthScore, score_mouth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
+class ClipAnalysis:
     """What a reader says of one clip."""
 
     phases: tuple[Phase, ...]
     mouth: MouthScore
-    drift: float
+    colour_drift: float
     """Mean colour of the face in the last quarter against the first picture, in levels of 255. It says that a look is
     lost, not that a likeness is kept: a shape model wants larger faces."""
 
 
-def look(clip: HeldOut, pictures_THW3: Pictures, *, reads: Reads, rate: FrameRate) -> Looked:
+def analyse_clip(clip: HeldOutClip, pictures_THW3: Pictures, *, reader: FaceReader, rate: FrameRate) -> ClipAnalysis:
     """Read pictures that were drawn for a held-out clip, or are its own."""
     frames = frames_in(clip.span, CLIP_RATE)
-    series = {name: _at_25(values, rate, len(frames)) for name, values in reads(pictures_THW3).items()}
-    voice = listen(clip.sound, len(frames))["voice"]
+    series = {name: _resample_to_25_fps(values, rate, len(frames)) for name, values in reader(pictures_THW3).items()}
+    voice = audio_features(clip.waveform, len(frames))["voice"]
     signals = _signals(clip, series, voice)
-    own = as_array(stretch(clip.signals.mouth_open, frames) or (None,) * len(frames))
-    shown = _shown(len(pictures_THW3), rate)
+    own = series_to_array(slice_series(clip.signals.mouth_open, frames) or (None,) * len(frames))
+    shown = _source_frames(len(pictures_THW3), rate)
     own_shown = np.full(len(frames), np.nan)  # lips turn round between two frames shown, where nothing was drawn
     own_shown[shown] = own[shown]
     voiced = np.array(voice, np.float64)
-    heard = hear_mouth(clip.sound, voiced)
-    return Looked(
+    heard = predict_mouth(clip.waveform, voiced)
+    return ClipAnalysis(
         phases=annotate_motion(_as_clip(clip, len(frames)), signals, MotionSettings()).phases,
         mouth=score_mouth(series["mouth_open"], own_shown, heard[0].astype(np.float64), voiced),
-        drift=_drift(clip, pictures_THW3),
+        colour_drift=_colour_drift(clip, pictures_THW3),
     )
 
 
-def _at_25(values: Floats, rate: FrameRate, frames: int) -> Floats:
+def _resample_to_25_fps(values: Floats, rate: FrameRate, frames: int) -> Floats:
     """A series of frames shown as one at 25 fps: each frame stands at the instant of the film that it shows."""
     known = np.isfinite(values)
     if not known.any():
         return np.full(frames, np.nan)
-    return np.interp(np.arange(frames), _shown(len(values), rate)[known], values[known])
+    return np.interp(np.arange(frames), _source_frames(len(values), rate)[known], values[known])
 
 
-def _shown(count: int, rate: FrameRate) -> NDArray[np.int64]:
+def _source_frames(count: int, rate: FrameRate) -> NDArray[np.int64]:
     """The frame at 25 fps that each of `count` frames shows."""
     return np.array([frame_at(frame_start_us(k, rate), CLIP_RATE) for k in range(count)])
 
 
-def _signals(clip: HeldOut, series: Mapping[str, Floats], voice: tuple[float | None, ...]) -> Signals:
+def _signals(clip: HeldOutClip, series: Mapping[str, Floats], voice: tuple[float | None, ...]) -> Signals:
     """Signals of the stretch. The face stands where the real clip has it: the portrait decides that."""
     frames = frames_in(clip.span, CLIP_RATE)
-    height = stretch(clip.signals.head_height, frames)
+    height = slice_series(clip.signals.head_height, frames)
     read = {name: tuple(values.tolist()) for name, values in series.items() if np.isfinite(values).all()}
     return Signals(
         clip_id=clip.clip.clip_id, frames=len(frames), extractor=clip.signals.extractor, head_height=height,
@@ -76,20 +76,20 @@ def _signals(clip: HeldOut, series: Mapping[str, Floats], voice: tuple[float | N
     )  # fmt: skip
 
 
-def _as_clip(clip: HeldOut, frames: int) -> Clip:
+def _as_clip(clip: HeldOutClip, frames: int) -> Clip:
     length_us = frame_start_us(frames, CLIP_RATE)
     return replace(clip.clip, frames=frames, samples=0, end_us=clip.clip.start_us + length_us)
 
 
-def _drift(clip: HeldOut, pictures_THW3: Pictures) -> float:
+def _colour_drift(clip: HeldOutClip, pictures_THW3: Pictures) -> float:
     height, width = pictures_THW3.shape[1:3]
     mask_F = [np.asarray(cv2.resize(mask.numpy(), (width, height)), np.float64) for mask in clip.face_FHW]
     last = range(len(pictures_THW3) - max(1, len(pictures_THW3) // 4), len(pictures_THW3))
-    colour = [_colour(pictures_THW3[k], mask_F[(k + 3) // 4]) for k in (0, *last)]
+    colour = [_mean_colour(pictures_THW3[k], mask_F[(k + 3) // 4]) for k in (0, *last)]
     return float(np.abs(np.mean(colour[1:], axis=0) - colour[0]).mean())
 
 
-def _colour(rgb: Pictures, mask: Floats) -> Floats:
+def _mean_colour(rgb: Pictures, mask: Floats) -> Floats:
     weight = mask / max(float(mask.sum()), 1e-6)
     colour: Floats = (rgb * weight[..., None]).sum((0, 1))
     return colour

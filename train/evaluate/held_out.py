@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xsheet.annotate.text.mirror import flip_signals
+from xsheet.annotate.text.mirror import mirror_signals
 from xsheet.curate.media.audio import Samples
 from xsheet.curate.media.reader import open_media
 from xsheet.schemas import tables
@@ -25,17 +25,17 @@ from xsheet.schemas.run import Feature
 from xsheet.schemas.source import SplitName
 from xsheet.schemas.time import CLIP_RATE, Span, frame_at, frame_start_us
 from xsheet.train.data.cache.build import Cache
-from xsheet.train.data.cache.files import control_path, read
-from xsheet.train.data.dataset import choose
-from xsheet.train.data.framing import Framing, frame
-from xsheet.train.data.settings import PictureSettings, ShownSettings
-from xsheet.train.data.texts import within
+from xsheet.train.data.cache.files import extra_conditioning_path, read_tensors
+from xsheet.train.data.dataset import select_clips
+from xsheet.train.data.framing import BucketFit, fit_to_bucket
+from xsheet.train.data.settings import PictureEncodingSettings, StageDatasetSettings
+from xsheet.train.data.texts import clip_annotation
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class MeasuredClip:
     """A cached clip with its signals in the frames shown."""
 
     clip_id: str
@@ -45,70 +45,72 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOut:
+class HeldOutClip:
     """The first stretch of a cached clip, with all that is known of it."""
 
     clip: Clip
     span: Span  # of the stretch in the clip; what follows begins with it
-    said: Annotation
-    whole: frozenset[str]  # ids of its phases that the stretch does not cut
+    annotation: Annotation
+    complete_phase_ids: frozenset[str]  # ids of its phases that the stretch does not cut
     signals: Signals  # of the whole clip
     latent_CFHW: Tensor
     audio_TLQ: Tensor
     face_FHW: Tensor  # share of each cell that the face covers
     mouth_FHW: Tensor  # the same for the mouth
     identity_X: Tensor | None  # whose face it is, where the cache keeps that
-    sound: Samples  # 640 samples for every frame at 25 fps
+    waveform: Samples  # 640 samples for every frame at 25 fps
 
 
-def seen_clips(cache: Cache, *, split: SplitName, names: Sequence[str]) -> list[Seen]:
+def measured_clips(cache: Cache, *, split: SplitName, names: Sequence[str]) -> list[MeasuredClip]:
     """All clips of a split that have signals."""
-    settings = pictures_of(cache)
-    clips = {clip.clip_id: clip for clip in tables.iterate(cache.set_folder, tables.CLIPS)}
-    features = {row.clip_id: row for row in choose(cache, ShownSettings(text="brief"), split=split).features}
+    settings = picture_settings(cache)
+    clips = {clip.clip_id: clip for clip in tables.iter_records(cache.set_folder, tables.CLIPS)}
+    features = {
+        row.clip_id: row for row in select_clips(cache, StageDatasetSettings(text="brief"), split=split).features
+    }
     seen = []
     for signals in _signals(cache, features.keys()):
         clip = clips[signals.clip_id]
-        views = [signals, flip_signals(signals, aspect=clip.width / clip.height)] if settings.mirror else [signals]
+        views = [signals, mirror_signals(signals, aspect=clip.width / clip.height)] if settings.mirror else [signals]
         series = [
-            _series(view, shown_frames(span, features[clip.clip_id], settings), names)
-            for span in _framing(clip, settings).spans(settings)
+            _series(view, source_frames(span, features[clip.clip_id], settings), names)
+            for span in _bucket_fit(clip, settings).crop_spans(settings)
             for view in views
         ]
-        latent = read(cache.set_folder / features[clip.clip_id].shard)["latent"]
+        latent = read_tensors(cache.set_folder / features[clip.clip_id].tensor_file)["latent"]
         seen.append(
-            Seen(clip_id=clip.clip_id, extractor=signals.extractor, latent_VCFHW=latent, series_VTS=torch.stack(series))
+            MeasuredClip(
+                clip_id=clip.clip_id, extractor=signals.extractor, latent_VCFHW=latent, series_VTS=torch.stack(series)
+            )
         )
     return seen
 
 
-def held_out(cache: Cache, *, split: SplitName, limit: int) -> Iterator[HeldOut]:
+def held_out_clips(cache: Cache, *, split: SplitName, limit: int) -> Iterator[HeldOutClip]:
     """Clips of a split that have phases and signals, by id.
 
     Raises:
         ConfigError: the split has none.
         ContractError, MediaError: a file is lost or broken.
     """
-    settings = pictures_of(cache)
-    rows = choose(cache, ShownSettings(text="blocks"), split=split).features[:limit]
-    clips = {clip.clip_id: clip for clip in tables.iterate(cache.set_folder, tables.CLIPS)}
+    settings = picture_settings(cache)
+    rows = select_clips(cache, StageDatasetSettings(text="blocks"), split=split).features[:limit]
+    clips = {clip.clip_id: clip for clip in tables.iter_records(cache.set_folder, tables.CLIPS)}
     features = {row.clip_id: row for row in rows}
-    said = _said(cache, {row.annotation_id for row in rows if row.annotation_id is not None})
+    said = _annotations(cache, {row.annotation_id for row in rows if row.annotation_id is not None})
     for signals in _signals(cache, features.keys()):
         feature, clip = features[signals.clip_id], clips[signals.clip_id]
-        span = _framing(clip, settings).spans(settings)[0]
-        tensors = read(cache.set_folder / feature.shard)
+        span = _bucket_fit(clip, settings).crop_spans(settings)[0]
+        tensors = read_tensors(cache.set_folder / feature.tensor_file)
         with open_media(cache.set_folder / clip.media_path, root=cache.set_folder) as media:
             sound = media.sound(span)
         if sound is None:
-            raise ConfigError(
-                where=clip.media_path, expected="sound", came="none", todo="run `xsheet curate run` again"
-            )
-        yield HeldOut(
+            raise ConfigError(where=clip.media_path, expected="sound", got="none", hint="run `xsheet curate run` again")
+        yield HeldOutClip(
             clip=clip,
             span=span,
-            said=within(said[clip.clip_id], span),
-            whole=frozenset(
+            annotation=clip_annotation(said[clip.clip_id], span),
+            complete_phase_ids=frozenset(
                 p.phase_id for p in said[clip.clip_id].phases if span.start_us <= p.start_us and p.end_us <= span.end_us
             ),
             signals=signals,
@@ -117,52 +119,52 @@ def held_out(cache: Cache, *, split: SplitName, limit: int) -> Iterator[HeldOut]
             face_FHW=tensors["face"][0].float() / 255,
             mouth_FHW=tensors["mouth"][0].float() / 255,
             identity_X=_identity(cache, feature),
-            sound=sound,
+            waveform=sound,
         )
 
 
-def pictures_of(cache: Cache) -> PictureSettings:
+def picture_settings(cache: Cache) -> PictureEncodingSettings:
     """What of its clips a cache shows."""
-    return PictureSettings.model_validate_json(json.dumps(cache.recipe.clips["picture"]))
+    return PictureEncodingSettings.model_validate_json(json.dumps(cache.spec.clips["picture"]))
 
 
-def shown_frames(span: Span, feature: Feature, settings: PictureSettings) -> NDArray[np.int64]:
+def source_frames(span: Span, feature: Feature, settings: PictureEncodingSettings) -> NDArray[np.int64]:
     """The frame at 25 fps that stands behind each frame shown, (T,), counted in the clip."""
     start = frame_at(span.start_us, settings.rate)
     shown = range(start, start + feature.frames)
     return np.array([frame_at(frame_start_us(k, settings.rate), CLIP_RATE) for k in shown])
 
 
-def _framing(clip: Clip, settings: PictureSettings) -> Framing:
+def _bucket_fit(clip: Clip, settings: PictureEncodingSettings) -> BucketFit:
     """Its stretches, which do not depend on the face."""
-    found = frame(clip, settings, face=None)
-    if not isinstance(found, Framing):
+    found = fit_to_bucket(clip, settings, face=None)
+    if not isinstance(found, BucketFit):
         raise ConfigError(
-            where=clip.clip_id, expected="a clip that fits the cache", came=str(found.message),
-            todo="run `xsheet train cache` again",
+            where=clip.clip_id, expected="a clip that fits the cache", got=str(found.message),
+            hint="run `xsheet train cache` again",
         )  # fmt: skip
     return found
 
 
 def _identity(cache: Cache, feature: Feature) -> Tensor | None:
-    if cache.recipe.control is None:
+    if cache.spec.extra_conditioning is None:
         return None
-    return read(cache.set_folder / control_path(cache.recipe, feature))["identity"]
+    return read_tensors(cache.set_folder / extra_conditioning_path(cache.spec, feature))["identity"]
 
 
-def _said(cache: Cache, ids: set[str]) -> dict[str, Annotation]:
-    layer = cache.recipe.texts["layer"]
+def _annotations(cache: Cache, ids: set[str]) -> dict[str, Annotation]:
+    layer = cache.spec.texts["layer"]
     if layer is None:
         raise ConfigError(
-            where=str(cache.set_folder), expected="a cache with phases", came="brief captions alone",
-            todo="cache with cache.text.layer set to a layer of the set",
+            where=str(cache.set_folder), expected="a cache with phases", got="brief captions alone",
+            hint="cache with cache.text.layer set to a layer of the set",
         )  # fmt: skip
     rows = find_layer(cache.set_folder, layer).read()
     return {row.clip_id: row for row in rows if row.annotation_id in ids}
 
 
 def _signals(cache: Cache, clip_ids: Collection[str]) -> Iterator[Signals]:
-    return (one for one in tables.iterate(cache.set_folder, tables.SIGNALS) if one.clip_id in clip_ids)
+    return (one for one in tables.iter_records(cache.set_folder, tables.SIGNALS) if one.clip_id in clip_ids)
 
 
 def _series(signals: Signals, frames: NDArray[np.int64], names: Sequence[str]) -> Tensor:

@@ -1,6 +1,6 @@
 """What looks at a model while it learns: the loss on held-out clips, and a picture of samples beside the real ones.
 
-train_stages(..., watch=Watching(WatchSettings()))
+train_stages(..., watch=Watching(ValidationSettings()))
 
 OUT/stage2/samples/step-00000500.png    a row of frames for every clip as drawn, below it the row of the real one
 """
@@ -19,38 +19,38 @@ from torch import Tensor
 
 from xsheet.model.conditioning import GuidanceSettings
 from xsheet.model.encoders.video import VideoCodec
-from xsheet.model.flow import noised, squared_error
+from xsheet.model.flow import add_noise, squared_error
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import SplitName
-from xsheet.schemas.tables import replacing
+from xsheet.schemas.tables import atomic_path
 from xsheet.train.data import seeded_random
 from xsheet.train.data.batch import Batch
 from xsheet.train.data.cache.build import open_cache
-from xsheet.train.data.dataset import Clips, choose
+from xsheet.train.data.dataset import CachedClipDataset, select_clips
 from xsheet.train.data.encoders import open_encoders
 from xsheet.train.data.framing import Bucket
-from xsheet.train.data.seeded_random import Dropped, Showing
-from xsheet.train.loop.loss import inside_phases
-from xsheet.train.loop.model import Learner
-from xsheet.train.loop.process_group import World
-from xsheet.train.loop.state import Learning
-from xsheet.train.loop.step import needing_memory
+from xsheet.train.data.seeded_random import DroppedConditions, SampleKey
+from xsheet.train.loop.loss import error_inside_phases
+from xsheet.train.loop.model import TrainableModel
+from xsheet.train.loop.process_group import ProcessGroup
+from xsheet.train.loop.state import TrainState
+from xsheet.train.loop.step import explain_out_of_memory
 from xsheet.train.run import StageRun
-from xsheet.train.sample.sampler import Pictures, SampleSettings, draw_latents
+from xsheet.train.sample.sampler import Pictures, SampleSettings, sample_latents
 
 log = logging.getLogger(__name__)
 
-Observation = Mapping[str, float]
+ValidationMetrics = Mapping[str, float]
 
 
-class WatchSettings(StrictModel):
+class ValidationSettings(StrictModel):
     """What is looked at; when, the loop's settings say."""
 
     split: SplitName = Field(default="val", description="clips that training does not see")
-    clips: int = Field(default=16, ge=1, le=1000, description="for the loss, at most")
-    drawn: int = Field(default=4, ge=0, le=16, description="of these, with samples; 0 = none")
-    columns: int = Field(default=9, ge=2, le=32, description="frames of a clip in the picture")
+    max_clips: int = Field(default=16, ge=1, le=1000, description="for the loss, at most")
+    samples: int = Field(default=4, ge=0, le=16, description="of these, with samples; 0 = none")
+    grid_columns: int = Field(default=9, ge=2, le=32, description="frames of a clip in the picture")
     sample: SampleSettings = Field(
         default=SampleSettings(steps=20, guidance=GuidanceSettings(scale=3)), description="quicker than in the end"
     )
@@ -58,93 +58,101 @@ class WatchSettings(StrictModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Watching:
+class ValidationCallback:
     """Makes an observer on each worker; it is pickled to them."""
 
-    settings: WatchSettings
+    settings: ValidationSettings
 
-    def __call__(self, run: StageRun, world: World) -> Callable[[int, Learning], Observation]:
+    def __call__(self, run: StageRun, process_group: ProcessGroup) -> Callable[[int, TrainState], ValidationMetrics]:
         """An observer for the stage; it sees nothing if the split has no clips that the stage could be shown."""
-        settings, stage = self.settings, run.settings.stage(run.name)
-        cache = open_cache(run.set_folder, run.recipe)
+        settings, stage = self.settings, run.settings.stage(run.stage)
+        cache = open_cache(run.set_folder, run.cache_spec)
         try:
-            chosen = choose(cache, stage.shown, split=settings.split).features[: settings.clips]
+            chosen = select_clips(cache, stage.dataset, split=settings.split).features[: settings.max_clips]
         except ConfigError as error:  # a small set may have nothing to hold out, and learns without it
-            log.warning("%s is not watched: %s", run.name, error)
+            log.warning("%s is not watched: %s", run.stage, error)
             return lambda step, learning: {}
-        clips = Clips(cache, chosen, stage.shown, seed=settings.seed, mirrored=0)
-        codec = open_encoders(run.settings.cache, device=str(world.device)).video if world.first else None
-        batches = _batches(clips, size=run.settings.compute.micro_batch)
-        folder = run.out / run.name / "samples"
+        clips = CachedClipDataset(cache, chosen, stage.dataset, seed=settings.seed, mirror_probability=0)
+        codec = (
+            open_encoders(run.settings.cache, device=str(process_group.device)).video if process_group.is_main else None
+        )
+        batches = _batches(clips, batch_size=run.settings.compute.micro_batch_size)
+        folder = run.out / run.stage / "samples"
 
-        def observe(step: int, learning: Learning) -> Observation:
-            average = learning.ema.shown() if learning.ema is not None else nullcontext()
-            memory = needing_memory(
-                where=f"look at step {step}", holds="samples beside weights and moments",
-                todo="train with --no-watch; the run then goes on from its last checkpoint",
+        def observe(step: int, learning: TrainState) -> ValidationMetrics:
+            average = learning.ema.average_parameters() if learning.ema is not None else nullcontext()
+            memory = explain_out_of_memory(
+                where=f"look at step {step}", contents="samples beside weights and moments",
+                hint="train with --no-watch; the run then goes on from its last checkpoint",
             )  # fmt: skip
-            with memory, average, run.settings.compute.autocast(world.device):
-                numbers = validation_loss(learning.learner, batches, seed=settings.seed)
-                if settings.drawn:
-                    batch = batches[0].rows(slice(settings.drawn))
-                    latents = draw_latents(learning.learner, batch, settings.sample)
+            with memory, average, run.settings.compute.autocast(process_group.device):
+                numbers = validation_loss(learning.model, batches, seed=settings.seed)
+                if settings.samples:
+                    batch = batches[0].select(slice(settings.samples))
+                    latents = sample_latents(learning.model, batch, settings.sample)
                     if codec is not None:
-                        drawn, real = (_decoded(codec, latent) for latent in (latents, batch.x0_BCFHW))
+                        drawn, real = (_decode(codec, latent) for latent in (latents, batch.latent_BCFHW))
                         folder.mkdir(parents=True, exist_ok=True)
-                        write_grid(folder / f"step-{step:08d}.png", drawn, real, columns=settings.columns)
-            if world.first:
+                        write_sample_grid(folder / f"step-{step:08d}.png", drawn, real, columns=settings.grid_columns)
+            if process_group.is_main:
                 log.info("step %d  held-out loss %.4f", step, numbers["held out/loss"])
             return numbers
 
         return observe
 
 
-def write_grid(file: Path, drawn_BTHW3: Pictures, real_BTHW3: Pictures, *, columns: int) -> None:
+def write_sample_grid(file: Path, sample_BTHW3: Pictures, real_BTHW3: Pictures, *, columns: int) -> None:
     """Frames evenly over each clip, the drawn row above the real one."""
-    frames = np.linspace(0, drawn_BTHW3.shape[1] - 1, columns).round().astype(int)
-    rows = [np.concatenate(clip[frames], axis=1) for pair in zip(drawn_BTHW3, real_BTHW3, strict=True) for clip in pair]
+    frames = np.linspace(0, sample_BTHW3.shape[1] - 1, columns).round().astype(int)
+    rows = [
+        np.concatenate(clip[frames], axis=1) for pair in zip(sample_BTHW3, real_BTHW3, strict=True) for clip in pair
+    ]
     is_written, png = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
     assert is_written
-    with replacing(file) as temporary:
+    with atomic_path(file) as temporary:
         temporary.write_bytes(png.tobytes())
 
 
-def _batches(clips: Clips, *, size: int) -> list[Batch]:
+def _batches(dataset: CachedClipDataset, *, batch_size: int) -> list[Batch]:
     """All clips once, those of one bucket together, by id."""
-    by_bucket: dict[Bucket, list[Showing]] = {}
-    for clip_id, bucket in sorted(clips.buckets.items()):
-        by_bucket.setdefault(bucket, []).append(Showing(0, clip_id))
-    return [clips.batch(alike[k : k + size]) for alike in by_bucket.values() for k in range(0, len(alike), size)]
+    by_bucket: dict[Bucket, list[SampleKey]] = {}
+    for clip_id, bucket in sorted(dataset.buckets.items()):
+        by_bucket.setdefault(bucket, []).append(SampleKey(0, clip_id))
+    return [
+        dataset.batch(alike[k : k + batch_size])
+        for alike in by_bucket.values()
+        for k in range(0, len(alike), batch_size)
+    ]
 
 
-def _decoded(codec: VideoCodec, latents: Tensor) -> Pictures:
+def _decode(codec: VideoCodec, latents: Tensor) -> Pictures:
     pictures: Pictures = codec.decode(latents).cpu().numpy()
     return pictures
 
 
-SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+VALIDATION_SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Nine of them, as diffusion-pipe has; each is a curve of its own, for a mean would hide the fine detail."""
 
 
 @torch.no_grad()
-def validation_loss(learner: Learner, batches: Sequence[Batch], *, seed: int) -> dict[str, float]:
+def validation_loss(model: TrainableModel, batches: Sequence[Batch], *, seed: int) -> dict[str, float]:
     """Mean squared error of the velocity by σ, their mean, and the mean inside phase windows; nothing is dropped.
 
     Every process computes all batches, so that all call the learner equally often. Training's noise does not move:
     both are functions of the seed, here another one.
     """
-    device = next(learner.parameters()).device
-    by_sigma: dict[float, list[torch.Tensor]] = {sigma: [] for sigma in SIGMAS}
+    device = next(model.parameters()).device
+    by_sigma: dict[float, list[torch.Tensor]] = {sigma: [] for sigma in VALIDATION_SIGMAS}
     inside: list[torch.Tensor] = []
     for batch in (batch.to(device) for batch in batches):
-        noise = seeded_random.noise(batch.showings, seed=seed, shape=batch.x0_BCFHW.shape[1:]).to(device)
-        everything = Dropped(*(torch.zeros(len(batch), dtype=torch.bool) for _ in range(2)))
-        for sigma in SIGMAS:
+        noise = seeded_random.noise(batch.sample_keys, seed=seed, shape=batch.latent_BCFHW.shape[1:]).to(device)
+        everything = DroppedConditions(*(torch.zeros(len(batch), dtype=torch.bool) for _ in range(2)))
+        for sigma in VALIDATION_SIGMAS:
             sigma_B = torch.full((len(batch),), sigma, device=device)
-            given = noised(batch.x0_BCFHW, noise_BCFHW=noise, sigma_B=sigma_B)
-            error_BFHW = squared_error(learner(given.x_BCFHW, given.timestep_BF, batch, everything), given.target_BCFHW)
+            given = add_noise(batch.latent_BCFHW, noise_BCFHW=noise, sigma_B=sigma_B)
+            error_BFHW = squared_error(model(given.x_BCFHW, given.timestep_BF, batch, everything), given.target_BCFHW)
             by_sigma[sigma].append(error_BFHW.mean((1, 2, 3)))
-            inside.append(inside_phases(error_BFHW, batch.window_BK2))
+            inside.append(error_inside_phases(error_BFHW, batch.window_BK2))
     means = {f"held out/sigma {sigma}": float(torch.cat(said).mean()) for sigma, said in by_sigma.items()}
     mean = sum(means.values()) / len(means)
     return means | {"held out/loss": mean, "held out/inside phases": float(torch.cat(inside).nanmean())}

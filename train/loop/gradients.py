@@ -14,7 +14,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 
-def local(tensor: Tensor) -> Tensor:
+def local_shard(tensor: Tensor) -> Tensor:
     """This process' rows of a sharded tensor, or the tensor itself."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
@@ -34,7 +34,7 @@ class TreeSum:
         leaves = 1
         while self._partial and self._partial[-1][0] == leaves:
             _, before = self._partial.pop()
-            _add(before, leaf)
+            _add_in_place(before, leaf)
             leaf, leaves = before, 2 * leaves
         self._partial.append((leaves, leaf))
 
@@ -45,7 +45,7 @@ class TreeSum:
         _, total = self._partial.pop()
         while self._partial:
             _, before = self._partial.pop()
-            _add(before, total)
+            _add_in_place(before, total)
             total = before
         return total
 
@@ -77,7 +77,7 @@ class TreeReduceScatter:
         output_tensor.copy_(tree.total()[0])
 
 
-def _add(into: list[Tensor], other: list[Tensor]) -> None:
+def _add_in_place(into: list[Tensor], other: list[Tensor]) -> None:
     for mine, theirs in zip(into, other, strict=True):
         mine.add_(theirs)
 
@@ -91,16 +91,18 @@ def sum_in_tree_order(root: nn.Module) -> None:
             module.set_custom_reduce_scatter(TreeReduceScatter())  # type: ignore[arg-type]  # the protocol, not the class
 
 
-def taken(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+def pop_gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
     """The gradients, taken away from the parameters; zeros where a parameter got none."""
     gradients = []
     for parameter in parameters:
-        gradients.append(local(parameter.grad) if parameter.grad is not None else torch.zeros_like(local(parameter)))
+        gradients.append(
+            local_shard(parameter.grad) if parameter.grad is not None else torch.zeros_like(local_shard(parameter))
+        )
         parameter.grad = None
     return gradients
 
 
-def given(parameters: Iterable[nn.Parameter], gradients: Iterable[Tensor]) -> None:
+def set_gradients(parameters: Iterable[nn.Parameter], gradients: Iterable[Tensor]) -> None:
     """Gradients back to where `taken` took them."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if isinstance(parameter, DTensor):
@@ -110,7 +112,7 @@ def given(parameters: Iterable[nn.Parameter], gradients: Iterable[Tensor]) -> No
         parameter.grad = gradient
 
 
-def squared_norm(gradients: Iterable[Tensor]) -> Tensor:
+def local_squared_norm(gradients: Iterable[Tensor]) -> Tensor:
     """Sum of squares of this worker's rows, float64 on their device.
 
     Shards of other worker counts add up in another order, in float64: rounded to float32 the norm comes out otherwise

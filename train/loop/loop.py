@@ -16,17 +16,17 @@ from xsheet.model.config import ActAvatarConfig
 from xsheet.schemas.errors import RunError
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.data.batch import Batch
-from xsheet.train.loop.checkpoint import Checkpoints
-from xsheet.train.loop.loss import Loss
-from xsheet.train.loop.metrics import Journal, Meter, clip_flops, line, memory_gib, peak_flops
-from xsheet.train.loop.optim import OptimSettings, lr_at
-from xsheet.train.loop.process_group import World
-from xsheet.train.loop.state import Learning, Position, Progress, read, write
-from xsheet.train.loop.step import ComputeSettings, Stepped, Stepper
+from xsheet.train.loop.checkpoint import CheckpointStore
+from xsheet.train.loop.loss import StageLoss
+from xsheet.train.loop.metrics import MetricsAccumulator, MetricsLog, clip_flops, log_line, peak_flops, peak_memory_gib
+from xsheet.train.loop.optim import OptimSettings, learning_rate
+from xsheet.train.loop.process_group import ProcessGroup
+from xsheet.train.loop.state import DataPosition, TrainProgress, TrainState, read_checkpoint, write_checkpoint
+from xsheet.train.loop.step import ComputeSettings, StepResult, TrainStep
 
 log = logging.getLogger(__name__)
 
-_TAIL = 20  # losses that a checkpoint keeps
+_KEPT_LOSSES = 20  # losses that a checkpoint keeps
 
 
 class LoopSettings(StrictModel):
@@ -34,211 +34,246 @@ class LoopSettings(StrictModel):
 
     log_every: int = Field(default=10, ge=1, description="steps between two lines")
     save_every: int = Field(default=500, ge=1, description="steps between two checkpoints")
-    observe_every: int = Field(default=1000, ge=1, description="steps between two validations, with sample videos")
-    keep: int = Field(default=2, ge=2, description="checkpoints that stay, besides those that a pointer names")
-    max_skipped: int = Field(default=10, ge=1, description="steps skipped in a row that end the run")
+    validate_every: int = Field(default=1000, ge=1, description="steps between two validations, with sample videos")
+    keep_checkpoints: int = Field(
+        default=2, ge=2, description="checkpoints that stay, besides those that a pointer names"
+    )
+    max_consecutive_skips: int = Field(default=10, ge=1, description="steps skipped in a row that end the run")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class StageSpec:
     """What decides, with data and first weights, what a stage learns."""
 
     steps: int
-    clips: int  # per step, of all workers
+    batch_size: int  # per step, of all workers
     seed: int
     optim: OptimSettings
     identity: Mapping[str, Any]  # all of it as plain values: a checkpoint of another identity is refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Portion:
+class StepShare:
     """One worker's share of a step."""
 
-    micros: tuple[Batch, ...]
-    after: Position  # where the next step begins
+    micro_batches: tuple[Batch, ...]
+    next_position: DataPosition  # where the next step begins
 
 
-class Feed(Protocol):
+class StepLoader(Protocol):
     """Where batches come from. Worker r of W gets micro-batches r, W + r, 2W + r ... of every step."""
 
-    def portions(self, start: Position) -> Iterator[Portion]:
+    def step_shares(self, start: DataPosition) -> Iterator[StepShare]:
         """This worker's shares of one step after another, without end."""
         ...
 
 
-Observer = Callable[[int, Learning], Mapping[str, float]]
+ValidateFn = Callable[[int, TrainState], Mapping[str, float]]
 """What looks at the model now and then (validation, samples): step -> numbers for the journal. All workers call it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loop:
+class TrainLoop:
     """A stage's loop, ready to run."""
 
-    learning: Learning
-    loss: Loss
-    feed: Feed
-    course: Course
+    state: TrainState
+    loss: StageLoss
+    loader: StepLoader
+    spec: StageSpec
     compute: ComputeSettings
     settings: LoopSettings
     folder: Path  # checkpoints/, metrics.jsonl, tensorboard/ and skipped.jsonl are made in it
-    world: World
-    observe: Observer | None = None
+    process_group: ProcessGroup
+    validate: ValidateFn | None = None
     clock: Callable[[], float] = time.perf_counter
 
-    def run(self) -> Progress:
+    def run(self) -> TrainProgress:
         """Go on from the newest checkpoint, or begin, and end with a checkpoint of the last step.
 
         Raises:
             ConfigError, ContractError: the checkpoint in the folder is of another configuration or format.
             RunError: out of memory, a checkpoint that cannot be written, or too many skipped steps in a row.
         """
-        checkpoints = Checkpoints(self.folder / "checkpoints", keep=self.settings.keep, together=self.world)
-        newest = checkpoints.recover()
-        progress = Progress() if newest is None else read(self.learning, newest, identity=self.course.identity)
-        if progress.step and self.world.first:
-            log.info("going on from step %d, %s", progress.step, newest)
-        journal = Journal(self.folder, world=self.world, step=progress.step)
-        portions = self.feed.portions(progress.position)
-        with closing(journal):
-            return self._steps(portions, progress, checkpoints, journal)
-
-    def _steps(
-        self, portions: Iterator[Portion], progress: Progress, checkpoints: Checkpoints, journal: Journal
-    ) -> Progress:
-        course, learning = self.course, self.learning
-        stepper = Stepper(
-            learning.learner, loss=self.loss, optimizer=learning.optimizer, compute=self.compute, world=self.world
+        checkpoints = CheckpointStore(
+            self.folder / "checkpoints", keep=self.settings.keep_checkpoints, process_group=self.process_group
         )
-        pace, skipped_in_a_row = _Pace(self), 0
+        newest = checkpoints.recover()
+        progress = (
+            TrainProgress() if newest is None else read_checkpoint(self.state, newest, identity=self.spec.identity)
+        )
+        if progress.step and self.process_group.is_main:
+            log.info("going on from step %d, %s", progress.step, newest)
+        journal = MetricsLog(self.folder, process_group=self.process_group, step=progress.step)
+        portions = self.loader.step_shares(progress.position)
+        with closing(journal):
+            return self._run_steps(portions, progress, checkpoints, journal)
+
+    def _run_steps(
+        self,
+        step_shares: Iterator[StepShare],
+        progress: TrainProgress,
+        checkpoints: CheckpointStore,
+        metrics_log: MetricsLog,
+    ) -> TrainProgress:
+        course, learning = self.spec, self.state
+        stepper = TrainStep(
+            learning.model,
+            loss=self.loss,
+            optimizer=learning.optimizer,
+            compute=self.compute,
+            process_group=self.process_group,
+        )
+        pace, skipped_in_a_row = _Throughput(self), 0
         for step in range(progress.step, course.steps):
-            with pace.waiting():
-                portion = next(portions)
-            lr = lr_at(step, settings=course.optim, steps=course.steps)
-            stepped = stepper.step(
-                portion.micros, clips=course.clips, seed=course.seed, lr=lr, clip_norm=course.optim.clip_norm
+            with pace.data_wait():
+                portion = next(step_shares)
+            lr = learning_rate(step, settings=course.optim, steps=course.steps)
+            stepped = stepper.run(
+                portion.micro_batches,
+                batch_size=course.batch_size,
+                seed=course.seed,
+                lr=lr,
+                max_grad_norm=course.optim.max_grad_norm,
             )
-            pace.add(stepped, portion.micros)
-            if not stepped.skipped and learning.ema is not None:
+            pace.update(stepped, portion.micro_batches)
+            if not stepped.skipped_clips and learning.ema is not None:
                 learning.ema.update(step)
-            skipped_in_a_row = self._judged(stepped, step, skipped_in_a_row)
-            skipped = progress.skipped + bool(stepped.skipped)
-            progress = replace(progress, step=step + 1, position=portion.after, skipped=skipped)
-            progress = self._told(progress, pace, journal, lr=lr, norm=stepped.norm)
-            with pace.paused():
-                self._looked(progress.step, journal)
-                self._saved(progress, checkpoints)
+            skipped_in_a_row = self._check_finite(stepped, step, skipped_in_a_row)
+            skipped = progress.skipped_steps + bool(stepped.skipped_clips)
+            progress = replace(progress, step=step + 1, position=portion.next_position, skipped_steps=skipped)
+            progress = self._log(progress, pace, metrics_log, lr=lr, grad_norm=stepped.grad_norm)
+            with pace.pause():
+                self._validate(progress.step, metrics_log)
+                self._save(progress, checkpoints)
         return progress
 
-    def _judged(self, stepped: Stepped, step: int, in_a_row: int) -> int:
+    def _check_finite(self, result: StepResult, step: int, in_a_row: int) -> int:
         """Skipped steps in a row, this one counted; each is written down with the clips that are to blame."""
-        if not stepped.skipped:
+        if not result.skipped_clips:
             return 0
-        log.warning("skipped step=%d norm=%s clips=%s", step, stepped.norm, ",".join(stepped.skipped))
-        if self.world.first:
+        log.warning("skipped step=%d norm=%s clips=%s", step, result.grad_norm, ",".join(result.skipped_clips))
+        if self.process_group.is_main:
             with (self.folder / "skipped.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, "clips": stepped.skipped}) + "\n")
-        if in_a_row + 1 >= self.settings.max_skipped:
+                file.write(json.dumps({"step": step, "clips": result.skipped_clips}) + "\n")
+        if in_a_row + 1 >= self.settings.max_consecutive_skips:
             raise RunError(
                 where=f"step {step}",
-                expected=f"fewer than {self.settings.max_skipped} steps in a row without a finite loss and gradient",
-                came=f"the last one with {', '.join(stepped.skipped[:3])}",
-                todo="look at skipped.jsonl; one clip again and again: remove it, ever new ones: lower optim.lr",
+                expected=(
+                    f"fewer than {self.settings.max_consecutive_skips} steps in a row without a finite loss "
+                    f"and gradient"
+                ),
+                got=f"the last one with {', '.join(result.skipped_clips[:3])}",
+                hint="look at skipped.jsonl; one clip again and again: remove it, ever new ones: lower optim.lr",
             )
         return in_a_row + 1
 
-    def _told(self, progress: Progress, pace: "_Pace", journal: Journal, *, lr: float, norm: float) -> Progress:
+    def _log(
+        self,
+        progress: TrainProgress,
+        throughput: "_Throughput",
+        metrics_log: MetricsLog,
+        *,
+        lr: float,
+        grad_norm: float,
+    ) -> TrainProgress:
         """At its steps: the line and the journal; the progress keeps the tail of the losses."""
         step = progress.step
         if not self._is_due(step, self.settings.log_every):
             return progress
-        numbers = pace.read() | {"lr": lr, "norm": norm, "skipped": float(progress.skipped)}
-        if self.world.first:
-            log.info(line(step, self.course.steps, numbers, left_s=pace.left_s(self.course.steps - step)))
-        journal.write(step, numbers)
-        return replace(progress, losses=(*progress.losses, *([numbers["loss"]] if "loss" in numbers else []))[-_TAIL:])
+        numbers = throughput.compute() | {"lr": lr, "norm": grad_norm, "skipped": float(progress.skipped_steps)}
+        if self.process_group.is_main:
+            log.info(log_line(step, self.spec.steps, numbers, eta_s=throughput.eta_s(self.spec.steps - step)))
+        metrics_log.write(step, numbers)
+        return replace(
+            progress, losses=(*progress.losses, *([numbers["loss"]] if "loss" in numbers else []))[-_KEPT_LOSSES:]
+        )
 
-    def _looked(self, step: int, journal: Journal) -> None:
-        if self.observe is not None and self._is_due(step, self.settings.observe_every):
-            journal.write(step, self.observe(step, self.learning))
+    def _validate(self, step: int, metrics_log: MetricsLog) -> None:
+        if self.validate is not None and self._is_due(step, self.settings.validate_every):
+            metrics_log.write(step, self.validate(step, self.state))
 
-    def _saved(self, progress: Progress, checkpoints: Checkpoints) -> None:
+    def _save(self, progress: TrainProgress, checkpoints: CheckpointStore) -> None:
         def write_here(folder: Path) -> None:
-            write(self.learning, folder, progress=progress, identity=self.course.identity, world=self.world)
+            write_checkpoint(
+                self.state, folder, progress=progress, identity=self.spec.identity, process_group=self.process_group
+            )
 
         if self._is_due(progress.step, self.settings.save_every):
             checkpoints.save(progress.step, write_here)
 
     def _is_due(self, step: int, every: int) -> bool:
-        return step % every == 0 or step == self.course.steps
+        return step % every == 0 or step == self.spec.steps
 
 
-class _Pace:
+class _Throughput:
     """How fast it goes, between two lines; and the losses of that time."""
 
-    def __init__(self, loop: Loop) -> None:
-        self._clock, self._world = loop.clock, loop.world
-        self._meter = Meter(loop.world)
-        self._size: ActAvatarConfig = loop.learning.learner.transformer.size
-        weights = sum(p.numel() for p in loop.learning.learner.parameters())
-        self._trained_share = sum(p.numel() for p in loop.learning.trained.values()) / weights
-        self._peak = _peak(loop.compute, loop.world)
-        self._first, self._steps = self._clock(), 0
-        self.begin()
+    def __init__(self, loop: TrainLoop) -> None:
+        self._clock, self._process_group = loop.clock, loop.process_group
+        self._metrics = MetricsAccumulator(loop.process_group)
+        self._model_config: ActAvatarConfig = loop.state.model.transformer.model_config
+        weights = sum(p.numel() for p in loop.state.model.parameters())
+        self._trainable_fraction = sum(p.numel() for p in loop.state.trainable_parameters.values()) / weights
+        self._peak_flops = _peak_flops(loop.compute, loop.process_group)
+        self._run_start, self._steps = self._clock(), 0
+        self.reset()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Forget the time so far."""
-        self._began, self._waited, self._paused = self._clock(), 0.0, 0.0
-        self._tokens, self._flops = 0, 0.0
+        self._interval_start, self._data_wait_s, self._pause_s = self._clock(), 0.0, 0.0
+        self._tokenizer, self._flops = 0, 0.0
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def data_wait(self) -> Iterator[None]:
         """Time in here is time in which nothing is computed."""
         began = self._clock()
         yield
-        self._waited += self._clock() - began
+        self._data_wait_s += self._clock() - began
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
+    def pause(self) -> Iterator[None]:
         """Time in here is none of the steps'."""
         began = self._clock()
         yield
-        self._paused += self._clock() - began
+        self._pause_s += self._clock() - began
 
-    def add(self, stepped: Stepped, micros: Sequence[Batch]) -> None:
+    def update(self, result: StepResult, micro_batches: Sequence[Batch]) -> None:
         """What a step did. The step has read its verdict from the device, so its time is over."""
         self._steps += 1
-        for said, batch in zip(stepped.terms, micros, strict=True):
-            self._meter.add(said)
-            clips, _, frames, height, width = batch.x0_BCFHW.shape
-            flops = clip_flops(self._size, frames=frames, height=height, width=width)
-            self._tokens += clips * flops.tokens
-            self._flops += clips * flops.training(self._trained_share)
+        for said, batch in zip(result.terms, micro_batches, strict=True):
+            self._metrics.update(said)
+            clips, _, frames, height, width = batch.latent_BCFHW.shape
+            flops = clip_flops(self._model_config, frames=frames, height=height, width=width)
+            self._tokenizer += clips * flops.tokens
+            self._flops += clips * flops.training_flops(self._trainable_fraction)
 
-    def left_s(self, steps: int) -> float:
+    def eta_s(self, steps: int) -> float:
         """How long so many steps will take, with validations and checkpoints, if they go as the steps so far."""
-        return (self._clock() - self._first) / self._steps * steps
+        return (self._clock() - self._run_start) / self._steps * steps
 
-    def read(self) -> dict[str, float]:
+    def compute(self) -> dict[str, float]:
         """Means over all workers since the last line; work is theirs together, MFU is that of one device."""
-        seconds = max(self._clock() - self._began - self._paused, 1e-9)
-        device = self._world.device
-        done = self._world.summed(torch.tensor([self._tokens, self._flops], dtype=torch.float64, device=device))
+        seconds = max(self._clock() - self._interval_start - self._pause_s, 1e-9)
+        device = self._process_group.device
+        done = self._process_group.all_reduce_sum(
+            torch.tensor([self._tokenizer, self._flops], dtype=torch.float64, device=device)
+        )
         tokens, flops = (done / seconds).tolist()
-        numbers = self._meter.read() | {
+        numbers = self._metrics.compute() | {
             "tokens_per_s": tokens,
             "tflops": flops / 1e12,
-            "wait_share": self._waited / seconds,
-            "memory_gib": memory_gib(device),
+            "wait_share": self._data_wait_s / seconds,
+            "peak_memory_gib": peak_memory_gib(device),
         }
-        if self._peak is not None:
-            numbers["mfu"] = flops / (self._peak * self._world.size)
-        self.begin()
+        if self._peak_flops is not None:
+            numbers["mfu"] = flops / (self._peak_flops * self._process_group.size)
+        self.reset()
         return numbers
 
 
-def _peak(compute: ComputeSettings, world: World) -> float | None:
+def _peak_flops(compute: ComputeSettings, process_group: ProcessGroup) -> float | None:
     if compute.peak_tflops is not None:
         return compute.peak_tflops * 1e12
-    if world.device.type != "cuda" or compute.dtype != "bfloat16":
+    if process_group.device.type != "cuda" or compute.dtype != "bfloat16":
         return None
-    return peak_flops(torch.cuda.get_device_name(world.device))
+    return peak_flops(torch.cuda.get_device_name(process_group.device))

@@ -31,7 +31,7 @@ def lora_targets(transformer: ActAvatarTransformer) -> frozenset[str]:
     )
 
 
-def put_in(transformer: ActAvatarTransformer, settings: LoraSettings, *, rng: Generator) -> None:
+def add_lora(transformer: ActAvatarTransformer, settings: LoraSettings, *, rng: Generator) -> None:
     """Put updates in that say nothing yet. peft freezes all other weights of the transformer."""
     config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=_TARGETS)  # type: ignore[arg-type]
     with torch.random.fork_rng():  # peft draws first weights from the global stream; they are drawn again below
@@ -41,14 +41,14 @@ def put_in(transformer: ActAvatarTransformer, settings: LoraSettings, *, rng: Ge
             nn.init.kaiming_uniform_(parameter, a=math.sqrt(5), generator=rng)  # as peft does
 
 
-def plain_key(key: str) -> str:
+def merged_key(key: str) -> str:
     """The key of a plain model that a key of one with updates ends up in."""
     for inserted in (_A, _B, _BASE):
         key = key.replace(inserted, "")
     return key
 
 
-def merged(weights: Mapping[str, Tensor], settings: LoraSettings) -> dict[str, Tensor]:
+def merge_lora(weights: Mapping[str, Tensor], settings: LoraSettings) -> dict[str, Tensor]:
     """Weights under the keys of a plain model: the base's with its update added, all others as they are."""
     plain = {key.replace(_BASE, ""): tensor for key, tensor in weights.items() if _A not in key and _B not in key}
     for key, down in weights.items():

@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from xsheet.model.config import ActAvatarConfig
 from xsheet.schemas.tables import write_text
 from xsheet.train.loop.loss import LossTerms
-from xsheet.train.loop.process_group import World
+from xsheet.train.loop.process_group import ProcessGroup
 
 log = logging.getLogger(__name__)
 
@@ -27,43 +27,43 @@ SIGMA_BANDS = (0.25, 0.5, 0.75, 0.9)
 _BANDS = ("0-.25", ".25-.5", ".5-.75", ".75-.9", ".9-1")
 
 
-class Meter:
+class MetricsAccumulator:
     """Means over all clips of all workers since it was last read. Clips whose loss is not finite are left out."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, process_group: ProcessGroup) -> None:
+        self._process_group = process_group
         self._sums: dict[str, Tensor] = {}
 
-    def add(self, said: LossTerms) -> None:
+    def update(self, terms: LossTerms) -> None:
         """The clips of one micro-batch; nothing is read back from the device."""
-        numbers = {"loss": said.total_B} | {f"loss/{name}": values for name, values in said.terms.items()}
-        band_B = torch.bucketize(said.sigma_B, torch.tensor(SIGMA_BANDS, device=said.sigma_B.device), right=True)
-        numbers |= {f"loss/sigma {name}": said.total_B.where(band_B == i, torch.nan) for i, name in enumerate(_BANDS)}
-        numbers["loss/inside phases"] = said.inside_B
+        numbers = {"loss": terms.total_B} | {f"loss/{name}": values for name, values in terms.terms.items()}
+        band_B = torch.bucketize(terms.sigma_B, torch.tensor(SIGMA_BANDS, device=terms.sigma_B.device), right=True)
+        numbers |= {f"loss/sigma {name}": terms.total_B.where(band_B == i, torch.nan) for i, name in enumerate(_BANDS)}
+        numbers["loss/inside phases"] = terms.in_phases_B
         for name, values_B in numbers.items():
             finite_B = torch.isfinite(values_B)
             both = torch.stack([values_B.where(finite_B, 0).double().sum(), finite_B.sum().double()])
             self._sums[name] = self._sums[name] + both if name in self._sums else both
 
-    def read(self) -> dict[str, float]:
+    def compute(self) -> dict[str, float]:
         """Mean by name, of those that any clip had; all workers must call it, and begin anew."""
         names = sorted(self._sums)
         if not names:
             return {}
-        both = self._world.summed(torch.stack([self._sums[name] for name in names])).tolist()
+        both = self._process_group.all_reduce_sum(torch.stack([self._sums[name] for name in names])).tolist()
         self._sums = {}
         return {name: total / count for name, (total, count) in zip(names, both, strict=True) if count}
 
 
-class Journal:
+class MetricsLog:
     """metrics.jsonl and TensorBoard's files of one stage, by the first worker; the others' journals do nothing."""
 
-    def __init__(self, folder: Path, *, world: World, step: int) -> None:
+    def __init__(self, folder: Path, *, process_group: ProcessGroup, step: int) -> None:
         """`step`: what was done before; lines of later steps, which a killed run left, are removed."""
-        self._file = folder / "metrics.jsonl" if world.first else None
+        self._file = folder / "metrics.jsonl" if process_group.is_main else None
         self._board: SummaryWriter | None = None
         if self._file is not None:
-            _cut(self._file, step)
+            _truncate_after(self._file, step)
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
@@ -82,16 +82,16 @@ class Journal:
             self._board.close()
 
 
-def line(step: int, steps: int, numbers: Mapping[str, float], *, left_s: float) -> str:
+def log_line(step: int, steps: int, numbers: Mapping[str, float], *, eta_s: float) -> str:
     """The step line: what a person looks at while it runs."""
-    shown = [f"step {step}/{steps}  {timedelta(seconds=round(left_s))} left"]
-    for name, pattern in _SHOWN.items():
+    shown = [f"step {step}/{steps}  {timedelta(seconds=round(eta_s))} left"]
+    for name, pattern in _LINE_FORMATS.items():
         if name in numbers:
             shown.append(pattern.format(numbers[name]))
     return "  ".join(shown)
 
 
-_SHOWN = {
+_LINE_FORMATS = {
     "loss": "loss {:.4f}",
     "loss/inside phases": "in phases {:.4f}",
     "norm": "norm {:.3f}",
@@ -99,13 +99,13 @@ _SHOWN = {
     "tokens_per_s": "{:,.0f} tokens/s",
     "tflops": "{:.3g} TFLOP/s",
     "mfu": "MFU {:.1%}",
-    "memory_gib": "{:.2f} GiB",
+    "peak_memory_gib": "{:.2f} GiB",
     "wait_share": "waited {:.1%}",
     "skipped": "skipped {:.0f}",
 }
 
 
-def memory_gib(device: torch.device) -> float:
+def peak_memory_gib(device: torch.device) -> float:
     """Most that was held at once: of the device, or of this process where it computes on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
@@ -113,7 +113,7 @@ def memory_gib(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
-def _cut(file: Path, step: int) -> None:
+def _truncate_after(file: Path, step: int) -> None:
     """Keep the lines up to a step. A kill can leave half a line at the end."""
     if not file.is_file():
         return
@@ -136,22 +136,28 @@ class ClipFlops:
     """Of one clip forward: matrix products with weights, and those of attention, which have none."""
 
     tokens: int
-    linear: float
-    attention: float
+    linear_flops: float
+    attention_flops: float
 
-    def training(self, trained_share: float) -> float:
+    def training_flops(self, trainable_fraction: float) -> float:
         """Forward and backward. Attention costs 3 times its forward, frozen weights 2 times, trained ones 3 times."""
-        return 3 * self.attention + (2 + trained_share) * self.linear
+        return 3 * self.attention_flops + (2 + trainable_fraction) * self.linear_flops
 
 
-def clip_flops(size: ActAvatarConfig, *, frames: int, height: int, width: int) -> ClipFlops:
+def clip_flops(model_config: ActAvatarConfig, *, frames: int, height: int, width: int) -> ClipFlops:
     """Of a latent of F x H x W cells through the blocks; embeddings at both ends (below 1 %) are left out."""
-    tokens = frames * (height // size.patch_size[1]) * (width // size.patch_size[2])
-    dim, text, sound = size.dim, size.text_tokens, frames * size.audio_tokens
-    video_weights = 4 * dim * dim + 2 * dim * dim + 2 * dim * size.ffn_dim + 2 * dim * dim  # self, text, ffn, sound
-    linear = 2 * (tokens * video_weights + text * 2 * dim * dim + sound * 2 * dim * size.audio_dim)
-    attention = 4 * dim * tokens * (tokens + text + size.audio_tokens)
-    return ClipFlops(tokens=tokens, linear=size.num_layers * linear, attention=size.num_layers * attention)
+    tokens = frames * (height // model_config.patch_size[1]) * (width // model_config.patch_size[2])
+    dim, text, sound = model_config.hidden_dim, model_config.text_tokens, frames * model_config.audio_tokens
+    video_weights = (
+        4 * dim * dim + 2 * dim * dim + 2 * dim * model_config.ffn_dim + 2 * dim * dim
+    )  # self, text, ffn, sound
+    linear = 2 * (tokens * video_weights + text * 2 * dim * dim + sound * 2 * dim * model_config.audio_dim)
+    attention = 4 * dim * tokens * (tokens + text + model_config.audio_tokens)
+    return ClipFlops(
+        tokens=tokens,
+        linear_flops=model_config.num_layers * linear,
+        attention_flops=model_config.num_layers * attention,
+    )
 
 
 def peak_flops(device_name: str) -> float | None:

@@ -7,7 +7,7 @@ from torch import Tensor, distributed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class ProcessGroup:
     """Which process this is, of how many, and where its tensors live."""
 
     rank: int = 0
@@ -15,24 +15,24 @@ class World:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes what is written once."""
         return self.rank == 0
 
     @property
-    def many(self) -> bool:
+    def is_distributed(self) -> bool:
         """Whether tensors are sharded; also in a group of one process."""
         return distributed.is_available() and distributed.is_initialized()
 
-    def summed(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """The sum over all processes, in place."""
-        if self.many:
+        if self.is_distributed:
             distributed.all_reduce(values)
         return values
 
-    def gathered(self, value: object) -> list[object]:
+    def all_gather(self, value: object) -> list[object]:
         """A small value of every process, by rank, in every process; it is pickled."""
-        if not self.many:
+        if not self.is_distributed:
             return [value]
         values: list[object] = [None] * self.size
         distributed.all_gather_object(values, value)
@@ -40,11 +40,11 @@ class World:
 
     def failures(self, mine: str | None) -> tuple[str, ...]:
         """What went wrong in any process, in every process."""
-        return tuple(str(said) for said in self.gathered(mine) if said is not None)
+        return tuple(str(said) for said in self.all_gather(mine) if said is not None)
 
 
-def this_world(device: torch.device) -> World:
+def current_process_group(device: torch.device) -> ProcessGroup:
     """The world of this process as torch.distributed has it."""
     if not (distributed.is_available() and distributed.is_initialized()):
-        return World(device=device)
-    return World(rank=distributed.get_rank(), size=distributed.get_world_size(), device=device)
+        return ProcessGroup(device=device)
+    return ProcessGroup(rank=distributed.get_rank(), size=distributed.get_world_size(), device=device)

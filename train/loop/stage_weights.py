@@ -17,64 +17,74 @@ from torch.distributed.tensor import DTensor
 
 from xsheet.model.weights import load_part
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.tables import remove_leftovers, replacing
-from xsheet.train.loop.lora import merged, plain_key
-from xsheet.train.loop.model import Learner, part_keys
-from xsheet.train.loop.process_group import World
-from xsheet.train.loop.state import Learning
-from xsheet.train.stages import StageSettings, keys_handed_on
+from xsheet.schemas.tables import atomic_path, remove_temporary_files
+from xsheet.train.loop.lora import merge_lora, merged_key
+from xsheet.train.loop.model import TrainableModel, part_keys
+from xsheet.train.loop.process_group import ProcessGroup
+from xsheet.train.loop.state import TrainState
+from xsheet.train.stages import StageSettings, stage_weight_keys
 
 log = logging.getLogger(__name__)
 
-WEIGHTS, AVERAGE = "weights.safetensors", "average.safetensors"
+WEIGHTS_FILE, EMA_WEIGHTS_FILE = "weights.safetensors", "average.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Handover:
+class WeightOrigins:
     """Where each key of a learner got its first weights; every key stands in exactly one group."""
 
-    groups: Mapping[str, frozenset[str]]  # "base", "stage1", ..., "new"
+    keys_by_origin: Mapping[str, frozenset[str]]  # "base", "stage1", ..., "new"
 
-    def lines(self, parts: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
+    def summary_lines(self, parts: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
         """Keys by part and origin, for people."""
         return tuple(
             f"{part}: "
             + ", ".join(
-                f"{len(keys & group)} keys {_from(name)}" for name, group in self.groups.items() if keys & group
+                f"{len(keys & group)} keys {_origin_label(name)}"
+                for name, group in self.keys_by_origin.items()
+                if keys & group
             )
             for part, keys in parts.items()
             if keys
         )
 
 
-def take_over(
-    learner: Learner, *, has_base: bool, earlier: Sequence[tuple[str, StageSettings, Path]], average: bool = False
-) -> Handover:
+def load_previous(
+    model: TrainableModel,
+    *,
+    has_pretrained_backbone: bool,
+    previous_stages: Sequence[tuple[str, StageSettings, Path]],
+    use_ema: bool = False,
+) -> WeightOrigins:
     """Put what earlier stages left into a learner that was just made, and say where every key comes from.
 
     Args:
-        learner: as made: pretrained where `has_base`, fresh elsewhere.
-        has_base: whether the base's weights are pretrained.
-        earlier: names, settings and folders of the earlier stages, in order.
-        average: take the averaged weights.
+        model: as made: pretrained where `has_pretrained_backbone`, fresh elsewhere.
+        has_pretrained_backbone: whether the base's weights are pretrained.
+        previous_stages: names, settings and folders of the earlier stages, in order.
+        use_ema: take the averaged weights.
 
     Raises:
         ConfigError: a stage left nothing yet, or other keys than its settings say.
     """
-    origin = dict.fromkeys(learner.state_dict(), "new")
-    if has_base:
-        origin |= dict.fromkeys(part_keys(learner)["base"], "base")
-    for name, settings, folder in earlier:
-        file, keys = folder / (AVERAGE if average else WEIGHTS), keys_handed_on(learner, settings)
+    origin = dict.fromkeys(model.state_dict(), "new")
+    if has_pretrained_backbone:
+        origin |= dict.fromkeys(part_keys(model)["base"], "base")
+    for name, settings, folder in previous_stages:
+        file, keys = folder / (EMA_WEIGHTS_FILE if use_ema else WEIGHTS_FILE), stage_weight_keys(model, settings)
         if not file.is_file():
-            raise ConfigError(where=str(file), expected=f"the weights of {name}", came="none", todo=f"run {name} first")
-        load_part(learner, file, keys=keys)  # type: ignore[arg-type]  # it takes any module with these keys
+            raise ConfigError(where=str(file), expected=f"the weights of {name}", got="none", hint=f"run {name} first")
+        load_part(model, file, keys=keys)  # type: ignore[arg-type]  # it takes any module with these keys
         origin |= dict.fromkeys(keys, name)
-    names = ("base", *(name for name, _, _ in earlier), "new")
-    return Handover(groups={name: frozenset(key for key, at in origin.items() if at == name) for name in names})
+    names = ("base", *(name for name, _, _ in previous_stages), "new")
+    return WeightOrigins(
+        keys_by_origin={name: frozenset(key for key, at in origin.items() if at == name) for name in names}
+    )
 
 
-def check_start(learner: Learner, handover: Handover, stage: StageSettings, *, name: str) -> None:
+def check_initial_weights(
+    model: TrainableModel, origins: WeightOrigins, stage: StageSettings, *, stage_name: str
+) -> None:
     """Say where the weights come from, and refuse a stage whose frozen parts never learned anything.
 
     New sound and new phases are silent, so they may stay as they are; a new base or text encoder is noise.
@@ -82,42 +92,48 @@ def check_start(learner: Learner, handover: Handover, stage: StageSettings, *, n
     Raises:
         ConfigError: such a part is new, and the stage does not train it.
     """
-    parts = part_keys(learner)
-    for line in handover.lines(parts):
-        log.info("%s begins with %s", name, line)
+    parts = part_keys(model)
+    for line in origins.summary_lines(parts):
+        log.info("%s begins with %s", stage_name, line)
     for part in ("base", "text"):
-        if parts[part] & handover.groups["new"] and part not in stage.trains:
+        if parts[part] & origins.keys_by_origin["new"] and part not in stage.trainable_parts:
             raise ConfigError(
-                where=f"{name}.trains",
-                expected=f"{part} with weights that were learned before, or among what {name} trains",
-                came=f"new weights that would stay as they are drawn (trains: {', '.join(stage.trains)})",
-                todo="give the folder of a pretrained base (model.base)" if part == "base" else f"add {part} to trains",
+                where=f"{stage_name}.trains",
+                expected=f"{part} with weights that were learned before, or among what {stage_name} trains",
+                got=f"new weights that would stay as they are drawn (trains: {', '.join(stage.trainable_parts)})",
+                hint="give the folder of a pretrained base (model.base)" if part == "base" else f"add {part} to trains",
             )
 
 
-def hand_on(learning: Learning, folder: Path, *, stage: StageSettings, keys: frozenset[str], world: World) -> None:
+def save_stage(
+    train_state: TrainState, folder: Path, *, stage: StageSettings, keys: frozenset[str], process_group: ProcessGroup
+) -> None:
     """Write what the stage changed, whole, as plain weights; all processes must call it, the first one writes."""
-    state = {key: tensor for key, tensor in learning.learner.state_dict().items() if plain_key(key) in keys}
-    raw = _whole(state, world=world)
-    average = raw | _whole(learning.ema.weights, world=world) if learning.ema is not None else None
-    if world.first:
-        remove_leftovers(folder)  # of a run killed while it wrote here: as large as the model
-    for name, weights in ((WEIGHTS, raw), (AVERAGE, average)):
-        if weights is not None and world.first:
-            plain = merged(weights, stage.lora) if stage.lora is not None else weights
-            with replacing(folder / name) as temporary:
+    state = {key: tensor for key, tensor in train_state.model.state_dict().items() if merged_key(key) in keys}
+    raw = _gather_to_main(state, process_group=process_group)
+    average = (
+        raw | _gather_to_main(train_state.ema.weights, process_group=process_group)
+        if train_state.ema is not None
+        else None
+    )
+    if process_group.is_main:
+        remove_temporary_files(folder)  # of a run killed while it wrote here: as large as the model
+    for name, weights in ((WEIGHTS_FILE, raw), (EMA_WEIGHTS_FILE, average)):
+        if weights is not None and process_group.is_main:
+            plain = merge_lora(weights, stage.lora) if stage.lora is not None else weights
+            with atomic_path(folder / name) as temporary:
                 save_file({key: plain[key].contiguous() for key in sorted(keys)}, temporary)
 
 
-def _whole(tensors: Mapping[str, Tensor], *, world: World) -> dict[str, Tensor]:
+def _gather_to_main(tensors: Mapping[str, Tensor], *, process_group: ProcessGroup) -> dict[str, Tensor]:
     """Gathered one by one, kept by the first process on its CPU; the others get an empty dict."""
     whole: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
         full: Tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-        if world.first:
+        if process_group.is_main:
             whole[key] = full.detach().cpu()
     return whole
 
 
-def _from(group: str) -> str:
+def _origin_label(group: str) -> str:
     return "new" if group == "new" else f"from {group}"

@@ -13,22 +13,26 @@ from torch import Tensor, nn
 from xsheet.schemas.errors import RunError
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.data.batch import Batch
-from xsheet.train.loop.gradients import TreeSum, given, squared_norm, taken
-from xsheet.train.loop.loss import Loss, LossTerms
-from xsheet.train.loop.model import Learner
-from xsheet.train.loop.process_group import World
+from xsheet.train.loop.gradients import TreeSum, local_squared_norm, pop_gradients, set_gradients
+from xsheet.train.loop.loss import LossTerms, StageLoss
+from xsheet.train.loop.model import TrainableModel
+from xsheet.train.loop.process_group import ProcessGroup
 
 
 class ComputeSettings(StrictModel):
     """How a step is computed; no field changes what is learned but by rounding."""
 
-    micro_batch: int = Field(default=1, ge=1, description="clips that are computed at once by a worker")
+    micro_batch_size: int = Field(default=1, ge=1, description="clips that are computed at once by a worker")
     dtype: Literal["float32", "bfloat16"] = Field(
         default="bfloat16", description="of matrix products and activations; weights, sums and the loss are float32"
     )
-    checkpointing: bool = Field(default=True, description="activations of a block are computed again, not kept")
-    compiled: bool = Field(default=False, description="each block through torch.compile; pays after about 100 steps")
-    add: Literal["tree", "running"] = Field(
+    gradient_checkpointing: bool = Field(
+        default=True, description="activations of a block are computed again, not kept"
+    )
+    torch_compile: bool = Field(
+        default=False, description="each block through torch.compile; pays after about 100 steps"
+    )
+    gradient_sum: Literal["tree", "running"] = Field(
         default="tree", description="running: less memory, but other bits with another number of workers"
     )
     threads: int | None = Field(
@@ -44,25 +48,33 @@ class ComputeSettings(StrictModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stepped:
+class StepResult:
     """What a step did. Losses are those of this worker's clips."""
 
     terms: tuple[LossTerms, ...]
-    norm: float  # of the gradient before it was cut; not finite in a skipped step
-    skipped: tuple[str, ...]  # clips that are to blame, of all workers; () if the weights moved
+    grad_norm: float  # of the gradient before it was cut; not finite in a skipped step
+    skipped_clips: tuple[str, ...]  # clips that are to blame, of all workers; () if the weights moved
 
 
-class Stepper:
+class TrainStep:
     """What steps have in common: who learns, by which loss, with whom."""
 
     def __init__(
-        self, learner: Learner, *, loss: Loss, optimizer: torch.optim.Optimizer, compute: ComputeSettings, world: World
+        self,
+        model: TrainableModel,
+        *,
+        loss: StageLoss,
+        optimizer: torch.optim.Optimizer,
+        compute: ComputeSettings,
+        process_group: ProcessGroup,
     ) -> None:
-        self._learner, self._loss, self._optimizer = learner, loss, optimizer
-        self._compute, self._world = compute, world
-        self._trained: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
+        self._model_record, self._loss, self._optimizer = model, loss, optimizer
+        self._compute, self._process_group = compute, process_group
+        self._parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
 
-    def step(self, micros: Sequence[Batch], *, clips: int, seed: int, lr: float, clip_norm: float) -> Stepped:
+    def run(
+        self, micro_batches: Sequence[Batch], *, batch_size: int, seed: int, lr: float, max_grad_norm: float
+    ) -> StepResult:
         """Learn from this worker's micro-batches of a step of `clips` clips in all.
 
         The loss is the mean over those clips, so cutting them otherwise into micro-batches changes nothing. A loss or
@@ -72,74 +84,80 @@ class Stepper:
         Raises:
             RunError: the device has too little memory.
         """
-        with needing_memory(
-            where=f"step on {self._world.device}",
-            holds=f"weights, moments and micro-batches of {self._compute.micro_batch}",
-            todo=f"{_less_memory(self._compute)}; the run then goes on from its last checkpoint",
+        with explain_out_of_memory(
+            where=f"step on {self._process_group.device}",
+            contents=f"weights, moments and micro-batches of {self._compute.micro_batch_size}",
+            hint=f"{_memory_hint(self._compute)}; the run then goes on from its last checkpoint",
         ):
-            terms, gradients = self._gradients(micros, clips=clips, seed=seed)
+            terms, gradients = self._gradients(micro_batches, batch_size=batch_size, seed=seed)
         bad = torch.cat([~torch.isfinite(said.total_B) for said in terms])
-        verdict = torch.stack([squared_norm(gradients), bad.sum().double()])
-        square, bad_clips = self._world.summed(verdict).tolist()
-        norm = float(torch.tensor(square, dtype=torch.float64).sqrt().float())  # see squared_norm
+        verdict = torch.stack([local_squared_norm(gradients), bad.sum().double()])
+        square, bad_clips = self._process_group.all_reduce_sum(verdict).tolist()
+        norm = float(torch.tensor(square, dtype=torch.float64).sqrt().float())  # see local_squared_norm
         if bad_clips or not math.isfinite(norm):
-            ids = [clip for batch in micros for clip in batch.clip_ids]
-            return Stepped(terms=terms, norm=norm, skipped=self._blamed(ids, bad.tolist(), any_bad=bad_clips > 0))
-        self._move(gradients, scale=min(1.0, clip_norm / max(norm, 1e-30)), lr=lr)
-        return Stepped(terms=terms, norm=norm, skipped=())
+            ids = [clip for batch in micro_batches for clip in batch.clip_ids]
+            return StepResult(
+                terms=terms,
+                grad_norm=norm,
+                skipped_clips=self._non_finite_clips(ids, bad.tolist(), any_bad=bad_clips > 0),
+            )
+        self._update_weights(gradients, scale=min(1.0, max_grad_norm / max(norm, 1e-30)), lr=lr)
+        return StepResult(terms=terms, grad_norm=norm, skipped_clips=())
 
     def _gradients(
-        self, micros: Sequence[Batch], *, clips: int, seed: int
+        self, micro_batches: Sequence[Batch], *, batch_size: int, seed: int
     ) -> tuple[tuple[LossTerms, ...], list[Tensor]]:
-        device, total = self._world.device, TreeSum()
+        device, total = self._process_group.device, TreeSum()
         terms = []
-        for batch in micros:
+        for batch in micro_batches:
             with self._compute.autocast(device):
-                said = self._loss(self._learner, batch.to(device), seed=seed)
-            (said.total_B.sum() / clips).backward()  # type: ignore[no-untyped-call]
-            terms.append(_detached(said))
-            if self._compute.add == "tree":
-                total.add(taken(self._trained))
-        if self._compute.add == "running":
-            total.add(taken(self._trained))
+                said = self._loss(self._model_record, batch.to(device), seed=seed)
+            (said.total_B.sum() / batch_size).backward()  # type: ignore[no-untyped-call]
+            terms.append(_detach(said))
+            if self._compute.gradient_sum == "tree":
+                total.add(pop_gradients(self._parameters))
+        if self._compute.gradient_sum == "running":
+            total.add(pop_gradients(self._parameters))
         return tuple(terms), total.total()
 
-    def _move(self, gradients: list[Tensor], *, scale: float, lr: float) -> None:
+    def _update_weights(self, gradients: list[Tensor], *, scale: float, lr: float) -> None:
         if scale < 1:
             for gradient in gradients:
                 gradient.mul_(scale)
-        given(self._trained, gradients)
+        set_gradients(self._parameters, gradients)
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
 
-    def _blamed(self, clip_ids: list[str], bad: list[bool], *, any_bad: bool) -> tuple[str, ...]:
+    def _non_finite_clips(self, clip_ids: list[str], bad: list[bool], *, any_bad: bool) -> tuple[str, ...]:
         """Clips whose loss is not finite; where only the gradient is not, all clips of the step are under suspicion."""
         mine = [clip for clip, is_bad in zip(clip_ids, bad, strict=True) if is_bad or not any_bad]
-        return tuple(clip for ids in self._world.gathered(mine) if isinstance(ids, list) for clip in ids)
+        return tuple(clip for ids in self._process_group.all_gather(mine) if isinstance(ids, list) for clip in ids)
 
 
-def _detached(said: LossTerms) -> LossTerms:
-    return LossTerms(total_B=said.total_B.detach(), terms=said.terms, sigma_B=said.sigma_B, inside_B=said.inside_B)
+def _detach(terms: LossTerms) -> LossTerms:
+    return LossTerms(
+        total_B=terms.total_B.detach(), terms=terms.terms, sigma_B=terms.sigma_B, in_phases_B=terms.in_phases_B
+    )
 
 
-def _less_memory(compute: ComputeSettings) -> str:
+def _memory_hint(compute: ComputeSettings) -> str:
     """The setting that lowers it most."""
-    if compute.micro_batch > 1:
-        return f"set compute.micro_batch below {compute.micro_batch}"
-    if not compute.checkpointing:
+    if compute.micro_batch_size > 1:
+        return f"set compute.micro_batch_size below {compute.micro_batch_size}"
+    if not compute.gradient_checkpointing:
         return "set compute.checkpointing to true"
     return "use more workers or smaller clips"
 
 
 @contextmanager
-def needing_memory(*, where: str, holds: str, todo: str) -> Iterator[None]:
+def explain_out_of_memory(*, where: str, contents: str, hint: str) -> Iterator[None]:
     """RunError where the device has too little memory for what is computed in here."""
     try:
         yield
     except RuntimeError as error:
         # Of a CPU, torch says it in words only.
         if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-            raise RunError(where=where, expected=f"memory for {holds}", came="too little", todo=todo) from error
+            raise RunError(where=where, expected=f"memory for {contents}", got="too little", hint=hint) from error
         raise

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xsheet.curate.faces.identity import SHAPE_MODEL, shape_of
-from xsheet.curate.faces.mediapipe_bundled import BundledFaces
-from xsheet.curate.faces.mesh import fit
+from xsheet.curate.faces.identity import IDENTITY_MODEL, compute_identity_embedding
+from xsheet.curate.faces.mediapipe_bundled import BundledFaceBackend
+from xsheet.curate.faces.mesh import fit_rigid
 from xsheet.curate.media.image import Rgb
-from xsheet.train.data.conditioning import face_numbers
-from xsheet.train.data.framing import Framing
-from xsheet.train.data.masks import Face, face_masks
-from xsheet.train.data.settings import ControlSettings
+from xsheet.train.data.conditioning import identity_vector
+from xsheet.train.data.framing import BucketFit
+from xsheet.train.data.masks import FaceSeries, face_masks
+from xsheet.train.data.settings import ExtraConditioningSettings
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +27,15 @@ log = logging.getLogger(__name__)
 class PortraitFace:
     """The surest face of a picture."""
 
-    at: tuple[float, float, float]  # x, y and height, in picture heights
-    shape: tuple[float, ...]  # by SHAPE_MODEL; empty where the picture cuts it off
+    position: tuple[float, float, float]  # x, y and height, in picture heights
+    identity_embedding: tuple[float, ...]  # by IDENTITY_MODEL; empty where the picture cuts it off
 
 
 def find_face(portrait: Rgb) -> PortraitFace | None:
     """The surest face; None, with a warning, where none is found."""
-    faces, height = BundledFaces(min_score=0.5), portrait.shape[0]
+    faces, height = BundledFaceBackend(min_score=0.5), portrait.shape[0]
     rgb = np.ascontiguousarray(portrait)
-    with _hushed():
+    with _silenced_stderr():
         faces.open()
         try:
             found = [face for roi in faces.detect(rgb) if (face := faces.landmarks(rgb, roi)) is not None]
@@ -45,41 +45,42 @@ def find_face(portrait: Rgb) -> PortraitFace | None:
         log.warning("no face was found in the portrait: the whole picture is shown")
         return None
     x0, y0, x1, y1 = found[0].box
-    shape = shape_of(rgb, found[0], fit(found[0].points))
+    shape = compute_identity_embedding(rgb, found[0], fit_rigid(found[0].points))
     return PortraitFace(
-        at=((x0 + x1) / 2 / height, (y0 + y1) / 2 / height, (y1 - y0) / height),
-        shape=() if np.isnan(shape).any() else tuple(shape.tolist()),
+        position=((x0 + x1) / 2 / height, (y0 + y1) / 2 / height, (y1 - y0) / height),
+        identity_embedding=() if np.isnan(shape).any() else tuple(shape.tolist()),
     )
 
 
-def staying_masks(face: PortraitFace | None, framing: Framing, *, cell: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def static_masks(face: PortraitFace | None, bucket_fit: BucketFit, *, cell: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Shares of latent cells that face and mouth cover, (F, H, W) each, if the face stays; the picture without one.
 
     Args:
         face: of the portrait.
-        framing: of the portrait.
+        bucket_fit: of the portrait.
         cell: height and width of a latent cell in pixels.
     """
-    frames, height, width = framing.bucket
+    frames, height, width = bucket_fit.bucket
     if face is None:
         whole = torch.ones(1 + (frames - 1) // 4, height // cell[0], width // cell[1])
         return whole, whole
-    x_T, y_T, height_T, roll_T = (np.full(frames, value, np.float32) for value in (*face.at, 0))
-    there = Face(x_T=x_T, y_T=y_T, height_T=height_T, roll_deg_T=roll_T)
-    whole, mouth = (torch.from_numpy(share) for share in face_masks(there, framing, cell=cell))
+    x_T, y_T, height_T, roll_T = (np.full(frames, value, np.float32) for value in (*face.position, 0))
+    there = FaceSeries(x_T=x_T, y_T=y_T, height_T=height_T, roll_deg_T=roll_T)
+    whole, mouth = (torch.from_numpy(share) for share in face_masks(there, bucket_fit, cell=cell))
     return whole, mouth
 
 
-def whose(face: PortraitFace | None, control: ControlSettings) -> Tensor:
+def portrait_identity(face: PortraitFace | None, settings: ExtraConditioningSettings) -> Tensor:
     """(X,) numbers of the face as training had them; zeros, nobody in particular, where they cannot be measured."""
-    shape = () if face is None else face.shape
+    shape = () if face is None else face.identity_embedding
     return torch.tensor(
-        face_numbers(shape, SHAPE_MODEL, wanted=control.face_model, numbers=control.face_numbers), dtype=torch.float32
+        identity_vector(shape, IDENTITY_MODEL, wanted_model=settings.identity_model, dim=settings.identity_dim),
+        dtype=torch.float32,
     )
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
+def _silenced_stderr() -> Iterator[None]:
     """Without what mediapipe's C++ says of itself; it writes past Python, to the descriptor."""
     stderr = os.dup(2)
     with Path(os.devnull).open("wb") as nowhere:

@@ -1,6 +1,6 @@
 """A trained model at work: wishes in, pictures out.
 
-    trained = open_trained(run_folder, stage="stage2")
+    trained = load_trained(run_folder, stage="stage2")
     pictures = trained.draw([wish, ...], settings)        # (B, T, H, W, 3)
 
 B wishes, C latent channels, F latent frames, H x W latent cells or pixels, T video frames, M text tokens, L x Q sound
@@ -20,25 +20,25 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from xsheet.model.block import BASE, PAD
+from xsheet.model.block import NO_PHASE, PAD
 from xsheet.model.conditioning import GuidanceSettings, guided
-from xsheet.model.flow import Velocity, euler, sigma_grid
+from xsheet.model.flow import Velocity, euler_sample, sigma_schedule
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.data import seeded_random
 from xsheet.train.data.batch import Batch
-from xsheet.train.data.cache.files import text_row
-from xsheet.train.data.conditioning import NEUTRAL
+from xsheet.train.data.cache.files import cached_text
+from xsheet.train.data.conditioning import NEUTRAL_INTENSITY
 from xsheet.train.data.encoders import Encoders, open_encoders
-from xsheet.train.data.seeded_random import Dropped, Showing
-from xsheet.train.data.texts import Told
-from xsheet.train.loop.model import Learner
-from xsheet.train.loop.stage_weights import AVERAGE, take_over
-from xsheet.train.run import make_learner
+from xsheet.train.data.seeded_random import DroppedConditions, SampleKey
+from xsheet.train.data.texts import TokenizedText
+from xsheet.train.loop.model import TrainableModel
+from xsheet.train.loop.stage_weights import EMA_WEIGHTS_FILE, load_previous
+from xsheet.train.run import build_trainable_model
 from xsheet.train.settings import StageName, TrainSettings
 
 Pictures = NDArray[np.uint8]
-Unit = Annotated[float, Field(ge=0, le=1)]
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
 
 
 class SampleSettings(StrictModel):
@@ -48,99 +48,105 @@ class SampleSettings(StrictModel):
     shift: float = Field(default=5, ge=1, le=20, description="odds of the steps' σ times this, as in training")
     guidance: GuidanceSettings = Field(default=GuidanceSettings(), description="away from nothing, towards the wish")
     seed: int = Field(default=0, ge=0, description="of the noise, with the wish's name")
-    intensity: tuple[Unit, Unit] = Field(
-        default=(NEUTRAL, NEUTRAL), description="how much face and body move, for FantasyTalking: .1 subtle, 1 intense"
+    motion_intensity: tuple[UnitInterval, UnitInterval] = Field(
+        default=(NEUTRAL_INTENSITY, NEUTRAL_INTENSITY),
+        description="how much face and body move, for FantasyTalking: .1 subtle, 1 intense",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class SampleRequest:
     """What one sample is asked for. Its noise follows from the seed and its name."""
 
     name: str
     first_C1HW: Tensor  # the portrait, clean
     audio_TLQ: Tensor
-    told: Told
+    text: TokenizedText
     face_FHW: Tensor  # shares of latent cells, of a face that keeps its place
     mouth_FHW: Tensor
     identity_X: Tensor | None = None  # whose face, where the model is told
 
 
-def as_batch(wishes: Sequence[Wish], *, encoders: Encoders, phases: bool) -> Batch:
+def to_batch(requests: Sequence[SampleRequest], *, encoders: Encoders, phases: bool) -> Batch:
     """Wishes of one size as the learner takes them; `phases`: whether tokens carry their phase."""
-    marks = [_marks(wish.told, encoders.text.tokens, phases=phases) for wish in wishes]
-    first_BC1HW = torch.stack([wish.first_C1HW for wish in wishes])
-    frames = 1 + (wishes[0].audio_TLQ.shape[0] - 1) // 4
-    faces = [wish.identity_X for wish in wishes if wish.identity_X is not None]
+    marks = [_token_phases(wish.text, encoders.text.max_tokens, phases=phases) for wish in requests]
+    first_BC1HW = torch.stack([wish.first_C1HW for wish in requests])
+    frames = 1 + (requests[0].audio_TLQ.shape[0] - 1) // 4
+    faces = [wish.identity_X for wish in requests if wish.identity_X is not None]
     return Batch(
-        showings=tuple(Showing(0, wish.name) for wish in wishes),
-        x0_BCFHW=first_BC1HW.repeat_interleave(frames, dim=2),
-        text=torch.stack([text_row(wish.told.ids_M, encoders.text) for wish in wishes]),
+        sample_keys=tuple(SampleKey(0, wish.name) for wish in requests),
+        latent_BCFHW=first_BC1HW.repeat_interleave(frames, dim=2),
+        text=torch.stack([cached_text(wish.text.ids_M, encoders.text) for wish in requests]),
         phase_BM=torch.stack(marks),
-        audio_BTLQ=torch.stack([wish.audio_TLQ for wish in wishes]),
-        window_BK2=torch.stack([torch.from_numpy(wish.told.window_K2) for wish in wishes]),
-        face_BFHW=torch.stack([wish.face_FHW for wish in wishes]),
-        mouth_BFHW=torch.stack([wish.mouth_FHW for wish in wishes]),
+        audio_BTLQ=torch.stack([wish.audio_TLQ for wish in requests]),
+        window_BK2=torch.stack([torch.from_numpy(wish.text.window_K2) for wish in requests]),
+        face_BFHW=torch.stack([wish.face_FHW for wish in requests]),
+        mouth_BFHW=torch.stack([wish.mouth_FHW for wish in requests]),
         identity_BX=torch.stack(faces) if faces else None,
     )
 
 
 @torch.no_grad()
-def draw_latents(learner: Learner, batch: Batch, settings: SampleSettings) -> Tensor:
+def sample_latents(model: TrainableModel, batch: Batch, settings: SampleSettings) -> Tensor:
     """Clean latents (B, C, F, H, W) that begin with the first latent frame of `batch`; the rest of it is not looked at.
 
     The model is asked through the learner, whose call gathers weights that are spread over processes.
     """
-    device = next(learner.parameters()).device
-    noise = seeded_random.noise(batch.showings, seed=settings.seed, shape=batch.x0_BCFHW.shape[1:]).to(device)
+    device = next(model.parameters()).device
+    noise = seeded_random.noise(batch.sample_keys, seed=settings.seed, shape=batch.latent_BCFHW.shape[1:]).to(device)
     asked = batch.to(device)
     follow = guided(
-        _said(learner, asked, text=True, audio=True),
-        neither=_said(learner, asked, text=False, audio=False),
-        heard=_said(learner, asked, text=False, audio=True),
+        _velocity_with(model, asked, text=True, audio=True),
+        uncond=_velocity_with(model, asked, text=False, audio=False),
+        audio_only=_velocity_with(model, asked, text=False, audio=True),
         settings=settings.guidance,
     )
-    sigmas = sigma_grid(settings.steps, shift=settings.shift)
-    return euler(follow, first_BC1HW=asked.x0_BCFHW[:, :, :1], noise_BCFHW=noise, sigmas=sigmas)
+    sigmas = sigma_schedule(settings.steps, shift=settings.shift)
+    return euler_sample(follow, first_BC1HW=asked.latent_BCFHW[:, :, :1], noise_BCFHW=noise, sigmas=sigmas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class TrainedModel:
     """A model that a stage left behind, with the encoders it was trained beside."""
 
     settings: TrainSettings
     stage: StageName
-    learner: Learner
+    model: TrainableModel
     encoders: Encoders
 
-    def draw(self, wishes: Sequence[Wish], settings: SampleSettings) -> Pictures:
+    def sample(self, requests: Sequence[SampleRequest], settings: SampleSettings) -> Pictures:
         """Pictures of every wish, (B, T, H, W, 3)."""
-        batch = as_batch(wishes, encoders=self.encoders, phases=self.settings.stage(self.stage).shown.phases)
-        batch = replace(batch, intensity_B2=torch.tensor([settings.intensity]).expand(len(batch), -1))
-        with self.settings.compute.autocast(next(self.learner.parameters()).device):
-            latents = draw_latents(self.learner, batch, settings)
+        batch = to_batch(requests, encoders=self.encoders, phases=self.settings.stage(self.stage).dataset.mark_phases)
+        batch = replace(batch, intensity_B2=torch.tensor([settings.motion_intensity]).expand(len(batch), -1))
+        with self.settings.compute.autocast(next(self.model.parameters()).device):
+            latents = sample_latents(self.model, batch, settings)
         pictures: Pictures = self.encoders.video.decode(latents).cpu().numpy()
         return pictures
 
 
-def open_trained(run: Path, *, stage: StageName = "stage2", device: str = "cpu") -> Trained:
+def load_trained(run: Path, *, stage: StageName = "stage2", device: str = "cpu") -> TrainedModel:
     """What a finished stage left, averaged over its steps where it kept that; frozen parts are the earlier stages'.
 
     Raises:
         ConfigError: no run is finished there, or its weights are not those of its settings.
     """
-    settings = settings_of(run)
+    settings = run_settings(run)
     encoders = open_encoders(settings.cache, device=device)
-    null_text = text_row(encoders.text.tokenize("").ids_M, encoders.text)
-    learner = make_learner(settings, null_text=null_text if encoders.text.trained else null_text.float())
-    earlier = [(name, one, run / name) for name, one in settings.before(stage).items()]
-    take_over(learner, has_base=settings.base is not None, earlier=earlier)
+    null_text = cached_text(encoders.text.tokenize("").ids_M, encoders.text)
+    learner = build_trainable_model(settings, null_text=null_text if encoders.text.trainable else null_text.float())
+    earlier = [(name, one, run / name) for name, one in settings.previous_stages(stage).items()]
+    load_previous(learner, has_pretrained_backbone=settings.pretrained_backbone is not None, previous_stages=earlier)
     last = (stage, settings.stage(stage), run / stage)
-    take_over(learner, has_base=False, earlier=[last], average=(run / stage / AVERAGE).is_file())
-    return Trained(settings=settings, stage=stage, learner=learner.to(device).eval(), encoders=encoders)
+    load_previous(
+        learner,
+        has_pretrained_backbone=False,
+        previous_stages=[last],
+        use_ema=(run / stage / EMA_WEIGHTS_FILE).is_file(),
+    )
+    return TrainedModel(settings=settings, stage=stage, model=learner.to(device).eval(), encoders=encoders)
 
 
-def settings_of(run: Path) -> TrainSettings:
+def run_settings(run: Path) -> TrainSettings:
     """The settings of the latest training in a folder; ConfigError if there is none that this xsheet can read."""
     files = sorted((run / "manifests").glob("*-train-run.json"))
     try:
@@ -151,25 +157,27 @@ def settings_of(run: Path) -> TrainSettings:
     except (OSError, ValueError, KeyError, TypeError) as error:  # pydantic's error is a ValueError
         came = " ".join(str(error).split())[:200]
     raise ConfigError(
-        where=str(run), expected="the manifest of a finished `xsheet train run`", came=came,
-        todo="give the folder that the run was given as --out, and let it finish",
+        where=str(run), expected="the manifest of a finished `xsheet train run`", got=came,
+        hint="give the folder that the run was given as --out, and let it finish",
     )  # fmt: skip
 
 
-def _said(learner: Learner, batch: Batch, *, text: bool, audio: bool) -> Velocity:
+def _velocity_with(model: TrainableModel, batch: Batch, *, text: bool, audio: bool) -> Velocity:
     """What the learner says when it is told and hears, or not."""
     count = len(batch)
-    dropped = Dropped(torch.full((count,), not text), torch.full((count,), not audio))
-    return partial(_velocity, learner, batch, dropped)
+    dropped = DroppedConditions(torch.full((count,), not text), torch.full((count,), not audio))
+    return partial(_velocity, model, batch, dropped)
 
 
-def _velocity(learner: Learner, batch: Batch, dropped: Dropped, x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
-    velocity: Tensor = learner(x_BCFHW, timestep_BF, batch, dropped)
+def _velocity(
+    model: TrainableModel, batch: Batch, dropped_conditions: DroppedConditions, x_BCFHW: Tensor, timestep_BF: Tensor
+) -> Tensor:
+    velocity: Tensor = model(x_BCFHW, timestep_BF, batch, dropped_conditions)
     return velocity
 
 
-def _marks(told: Told, tokens: int, *, phases: bool) -> Tensor:
+def _token_phases(text: TokenizedText, max_tokens: int, *, phases: bool) -> Tensor:
     """(M,) phase of each token, PAD behind the text."""
-    phase_M = torch.full((tokens,), PAD, dtype=torch.int64)
-    phase_M[: len(told.phase_N)] = torch.from_numpy(told.phase_N).long() if phases else BASE
+    phase_M = torch.full((max_tokens,), PAD, dtype=torch.int64)
+    phase_M[: len(text.phase_N)] = torch.from_numpy(text.phase_N).long() if phases else NO_PHASE
     return phase_M

@@ -15,14 +15,14 @@ from pydantic import Field, ValidationError
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base, Phase, annotation_id, sorted_phases
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.settings import StrictModel, load
+from xsheet.schemas.settings import StrictModel, load_settings
 from xsheet.schemas.time import seconds_from_us, us_from_seconds
 
-WRITTEN = "sheet"
+SCRIPT_ID = "sheet"
 """Clip, run and base of an annotation that nobody saw: it is asked for."""
 
 
-class SheetPhase(StrictModel):
+class ScriptPhase(StrictModel):
     """One timed action."""
 
     start_s: float = Field(ge=0, le=600, description="from the first frame")
@@ -33,12 +33,12 @@ class SheetPhase(StrictModel):
     laterality: vocab.Laterality = Field(default="none", description="the subject's own side")
 
 
-class Sheet(StrictModel):
+class ActionScript(StrictModel):
     """What a sample is to show."""
 
     base: str = Field(min_length=20, max_length=600, description="what holds throughout: look, scene, mood")
     speaking: vocab.Speaking = Field(default="speaking", description="what the subject does with the voice")
-    phases: tuple[SheetPhase, ...] = Field(default=(), max_length=20, description="what happens when")
+    phases: tuple[ScriptPhase, ...] = Field(default=(), max_length=20, description="what happens when")
 
     def annotation(self, duration_us: int, *, where: str) -> Annotation:
         """The same in the contract's words; ConfigError if phases overlap on a track or pass the end."""
@@ -50,9 +50,9 @@ class Sheet(StrictModel):
             phases = sorted_phases(_phase(k, one) for k, one in enumerate(self.phases))
             return Annotation(
                 annotation_id=annotation_id(
-                    clip_id=WRITTEN, layer="imported", run_id=WRITTEN, sample_index=None, said=said, phases=phases
+                    clip_id=SCRIPT_ID, layer="imported", run_id=SCRIPT_ID, sample_index=None, base=said, phases=phases
                 ),
-                vocab_version=vocab.VOCAB_VERSION, clip_id=WRITTEN, layer="imported", run_id=WRITTEN, status="ok",
+                vocab_version=vocab.VOCAB_VERSION, clip_id=SCRIPT_ID, layer="imported", run_id=SCRIPT_ID, status="ok",
                 duration_us=duration_us, base=said, phases=phases,
             )  # fmt: skip
         except (ValidationError, ValueError) as error:
@@ -60,18 +60,24 @@ class Sheet(StrictModel):
             end_s = seconds_from_us(duration_us)
             raise ConfigError(
                 where=where, expected=f"phases of at least 0.12 s, apart on each track, within {end_s:.2f} s",
-                came=first, todo="move them, give them other tracks, or take a longer sound",
+                got=first, hint="move them, give them other tracks, or take a longer sound",
             ) from error  # fmt: skip
 
 
-def read_sheet(file: Path) -> Sheet:
+def read_script(file: Path) -> ActionScript:
     """A sheet from YAML or JSON; ConfigError names the key that is wrong."""
-    return load(Sheet, config=file)
+    return load_settings(ActionScript, config=file)
 
 
-def _phase(index: int, one: SheetPhase) -> Phase:
+def _phase(index: int, script_phase: ScriptPhase) -> Phase:
     return Phase(
-        phase_id=f"p{index}", track=one.track, start_us=us_from_seconds(one.start_s), end_us=us_from_seconds(one.end_s),
-        action=one.action, text=one.text, laterality=vocab.SIDED_TRACK.get(one.track, one.laterality), kind="action",
+        phase_id=f"p{index}",
+        track=script_phase.track,
+        start_us=us_from_seconds(script_phase.start_s),
+        end_us=us_from_seconds(script_phase.end_s),
+        action=script_phase.action,
+        text=script_phase.text,
+        laterality=vocab.SIDED_TRACK.get(script_phase.track, script_phase.laterality),
+        kind="action",
         origin="human",
-    )  # fmt: skip
+    )

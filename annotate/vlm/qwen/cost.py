@@ -12,16 +12,16 @@ from pathlib import Path
 from pydantic import Field
 
 from xsheet.annotate.vlm.annotator import VlmSettings
-from xsheet.annotate.vlm.client import Film
-from xsheet.annotate.vlm.prompts import load
-from xsheet.annotate.vlm.qwen.tokens import QWEN3, Family, Tokens, call_tokens
+from xsheet.annotate.vlm.client import FrameSelection
+from xsheet.annotate.vlm.prompts import load_prompt
+from xsheet.annotate.vlm.qwen.tokens import QWEN3, QwenFamily, TokenCounts, call_tokens
 from xsheet.schemas import vocab
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, frame_start_us, seconds_from_us
 
 
-class Pace(StrictModel):
+class CostAssumptions(StrictModel):
     """How fast a GPU is taken to be and how much a model is taken to write.
 
     The speeds are arithmetic for an 8 B model in bfloat16 on one 80 GB A100. Reading: 312 TFLOP/s at 40 %, 16 GFLOP a
@@ -36,15 +36,15 @@ class Pace(StrictModel):
     line_tokens: int = Field(default=20, ge=0, description="of a line of pass A: one for each phase, one more")
 
 
-DEFAULT_PACE = Pace()
+DEFAULT_ASSUMPTIONS = CostAssumptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
+class CostEstimate:
     """A run in numbers."""
 
     clips: int
-    tokens: Tokens
+    tokens: TokenCounts
     gpu_seconds: float
 
     @property
@@ -53,15 +53,15 @@ class Estimate:
         return self.gpu_seconds / max(1, self.clips)
 
 
-def estimate(
+def estimate_cost(
     clips: Iterable[Clip],
     settings: VlmSettings,
     *,
     samples: int,
-    family: Family = QWEN3,
+    family: QwenFamily = QWEN3,
     as_images: bool = False,
-    pace: Pace = DEFAULT_PACE,
-) -> Estimate:
+    assumptions: CostAssumptions = DEFAULT_ASSUMPTIONS,
+) -> CostEstimate:
     """What K samples of every clip cost.
 
     Args:
@@ -70,29 +70,31 @@ def estimate(
         samples: replies per clip.
         family: whose processor makes tokens of pictures; a server with another model differs.
         as_images: pictures go one by one, as the endpoint sends them, which takes twice the tokens of a video.
-        pace: assumptions about speed and length of replies.
+        assumptions: assumptions about speed and length of replies.
 
     Raises:
         ValueError: a clip is too short to be shown.
     """
     shapes = Counter((clip.frames, (clip.width, clip.height)) for clip in clips)
-    calls = _Calls(settings, family, pace, as_images=as_images)
-    tokens = sum((calls.of(*shape) * (count * samples) for shape, count in shapes.items()), Tokens())
-    seconds = tokens.prompt / pace.prompt_tokens_per_s + tokens.reply / pace.reply_tokens_per_s
-    return Estimate(clips=shapes.total(), tokens=tokens, gpu_seconds=seconds)
+    calls = _SampleTokens(settings, family, assumptions, as_images=as_images)
+    tokens = sum((calls.per_clip(*shape) * (count * samples) for shape, count in shapes.items()), TokenCounts())
+    seconds = tokens.prompt / assumptions.prompt_tokens_per_s + tokens.reply / assumptions.reply_tokens_per_s
+    return CostEstimate(clips=shapes.total(), tokens=tokens, gpu_seconds=seconds)
 
 
-class _Calls:
+class _SampleTokens:
     """The calls of one sample: pass B, and pass A where it is asked for."""
 
-    def __init__(self, settings: VlmSettings, family: Family, pace: Pace, *, as_images: bool) -> None:
-        self._settings, self._family, self._pace = settings, family, pace
+    def __init__(
+        self, settings: VlmSettings, family: QwenFamily, assumptions: CostAssumptions, *, as_images: bool
+    ) -> None:
+        self._settings, self._family, self._assumptions = settings, family, assumptions
         self._as_images = as_images
-        self._describe_chars = len(load("describe").text)
-        self._segment_chars = len(load("segment").text) + len(", ".join((*vocab.TRACKS, *vocab.ACTIONS)))
+        self._describe_chars = len(load_prompt("describe").text)
+        self._segment_chars = len(load_prompt("segment").text) + len(", ".join((*vocab.TRACKS, *vocab.ACTIONS)))
 
-    def of(self, frames: int, size: tuple[int, int]) -> Tokens:
-        settings, pace = self._settings, self._pace
+    def per_clip(self, frames: int, size: tuple[int, int]) -> TokenCounts:
+        settings, pace = self._settings, self._assumptions
         phases = pace.phases_per_s * seconds_from_us(frame_start_us(frames, CLIP_RATE))
         notes = min(settings.max_describe_tokens, round(pace.line_tokens * (1 + phases)))
         reply = min(settings.max_tokens, round(pace.base_tokens + pace.phase_tokens * phases))
@@ -100,11 +102,11 @@ class _Calls:
         if not settings.describe:
             return segment
         describe = self._call(frames, size, chars=self._describe_chars, reply=notes)
-        return describe + segment + Tokens(prompt=notes)  # pass B reads what pass A wrote
+        return describe + segment + TokenCounts(prompt=notes)  # pass B reads what pass A wrote
 
-    def _call(self, frames: int, size: tuple[int, int], *, chars: int, reply: int) -> Tokens:
+    def _call(self, frames: int, size: tuple[int, int], *, chars: int, reply: int) -> TokenCounts:
         settings = self._settings
-        film = Film(
+        film = FrameSelection(
             media=Path(),  # nothing is opened
             frames=frames,
             fps=settings.fps,

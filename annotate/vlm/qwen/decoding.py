@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerFast
 
-from xsheet.annotate.vlm.client import Draw
+from xsheet.annotate.vlm.client import SamplingParams
 from xsheet.schemas.errors import ConfigError
 
 
-class SeededDraw(LogitsProcessor):
+class SeededSamplingProcessor(LogitsProcessor):
     """Leaves one token per row: drawn out of the nucleus at the row's temperature, or the likeliest at 0."""
 
-    def __init__(self, draws: Sequence[Draw]) -> None:
-        self._temperatures = [draw.temperature for draw in draws]
-        self._top_ps = [draw.top_p for draw in draws]
-        self._streams = [random.Random(draw.seed) for draw in draws]
+    def __init__(self, sampling_params: Sequence[SamplingParams]) -> None:
+        self._temperatures = [draw.temperature for draw in sampling_params]
+        self._top_ps = [draw.top_p for draw in sampling_params]
+        self._streams = [random.Random(draw.seed) for draw in sampling_params]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """(B, N) tokens and (B, V) scores of the next one -> (B, V) scores, all but one of a row at minus infinity."""
@@ -48,14 +48,14 @@ class SeededDraw(LogitsProcessor):
 
 
 # Without white space there is nothing that a model could go on writing for ever between two legal characters.
-_COMPACT = {"x-guidance": {"whitespace_flexible": False}}
+_COMPACT_JSON = {"x-guidance": {"whitespace_flexible": False}}
 
 
 class Grammar:
     """Schemas made into matchers for one tokenizer. Costs about a second once, some ms per schema."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, *, vocabulary: int, ends: Sequence[int]) -> None:
-        self._tokens = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(ends))
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, *, vocab_size: int, eos_token_ids: Sequence[int]) -> None:
+        self._tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocab_size, eos_token=list(eos_token_ids))
 
     def matcher(self, schema: Mapping[str, Any]) -> llguidance.LLMatcher:
         """A matcher at the start of a reply.
@@ -63,34 +63,34 @@ class Grammar:
         Raises:
             ConfigError: the schema says something that no grammar can hold.
         """
-        compiled = llguidance.LLMatcher.grammar_from_json_schema(json.dumps({**schema, **_COMPACT}))
-        matcher = llguidance.LLMatcher(self._tokens, compiled, log_level=0)
+        compiled = llguidance.LLMatcher.grammar_from_json_schema(json.dumps({**schema, **_COMPACT_JSON}))
+        matcher = llguidance.LLMatcher(self._tokenizer, compiled, log_level=0)
         if matcher.is_error():
             raise ConfigError(
                 where="schema of a reply",
                 expected="a JSON schema that llguidance can follow",
-                came=" ".join(matcher.get_error().split()),
-                todo="take the keyword out of the schema",
+                got=" ".join(matcher.get_error().split()),
+                hint="take the keyword out of the schema",
             )
         return matcher
 
 
-class GrammarMask(LogitsProcessor):
+class GrammarLogitsProcessor(LogitsProcessor):
     """Takes the tokens that the grammar of a row forbids out of its scores; a row that has ended is left alone."""
 
-    def __init__(self, matchers: Sequence[llguidance.LLMatcher | None], *, ends: Sequence[int]) -> None:
+    def __init__(self, matchers: Sequence[llguidance.LLMatcher | None], *, eos_token_ids: Sequence[int]) -> None:
         self._matchers = list(matchers)
-        self._ends = frozenset(ends)
-        self._prompt: int | None = None
+        self._eos_token_ids = frozenset(eos_token_ids)
+        self._prompt_length: int | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """(B, N) tokens and (B, V) scores of the next one -> (B, V) scores."""
-        if self._prompt is None:
-            self._prompt = input_ids.shape[1]
-        latest = input_ids[:, -1].tolist() if input_ids.shape[1] > self._prompt else [None] * len(input_ids)
+        if self._prompt_length is None:
+            self._prompt_length = input_ids.shape[1]
+        latest = input_ids[:, -1].tolist() if input_ids.shape[1] > self._prompt_length else [None] * len(input_ids)
         masked = scores.clone()
         for row, (matcher, token) in enumerate(zip(self._matchers, latest, strict=True)):
-            if matcher is None or token in self._ends:
+            if matcher is None or token in self._eos_token_ids:
                 self._matchers[row] = None
                 continue
             if token is not None and not matcher.consume_token(token):

@@ -7,15 +7,15 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from xsheet.annotate.vlm.qwen.tokens import FAMILIES, Family
+from xsheet.annotate.vlm.qwen.tokens import FAMILIES, QwenFamily
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.ids import content_key, file_sha256
 from xsheet.schemas.run import Model
 from xsheet.schemas.settings import StrictModel
 
-INDEX = "model.safetensors.index.json"
+WEIGHT_INDEX = "model.safetensors.index.json"
 # Whatever decides a reply: weights, settings, tokenizer, chat template.
-_DECIDING = ("*.safetensors", "*.json", "*.jinja", "merges.txt")
+_FINGERPRINTED_FILES = ("*.safetensors", "*.json", "*.jinja", "merges.txt")
 
 
 class QwenSettings(StrictModel):
@@ -26,10 +26,10 @@ class QwenSettings(StrictModel):
         default="bfloat16", description="of weights and arithmetic; the published weights are bfloat16"
     )
     device: str = Field(default="auto", description="auto = over all GPUs, else the CPU; or one: cuda:0, cpu")
-    attention: Literal["sdpa", "flash_attention_2", "eager"] = Field(
+    attn_implementation: Literal["sdpa", "flash_attention_2", "eager"] = Field(
         default="sdpa", description="implementation; flash_attention_2 wants the package flash-attn"
     )
-    batch: int = Field(default=4, ge=1, le=256, description="calls answered at once; halved when memory runs out")
+    batch_size: int = Field(default=4, ge=1, le=256, description="calls answered at once; halved when memory runs out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +37,10 @@ class QwenFolder:
     """A model that can be loaded."""
 
     path: Path
-    family: Family
+    family: QwenFamily
 
     @classmethod
-    def of(cls, path: Path) -> "QwenFolder":
+    def from_path(cls, path: Path) -> "QwenFolder":
         """The model in a folder.
 
         Raises:
@@ -51,13 +51,15 @@ class QwenFolder:
         family = next((family for family in FAMILIES if kind in family.model_types), None)
         if family is None:
             known = ", ".join(f"{family.name} ({' '.join(family.model_types)})" for family in FAMILIES)
-            raise _unusable(path, expected=known, came=f"model_type {kind!r}", todo="choose a model of these families")
+            raise _model_error(
+                path, expected=known, got=f"model_type {kind!r}", hint="choose a model of these families"
+            )
         _check_weights(path)
         return cls(path=path, family=family)
 
-    def model(self, *, dtype: str) -> Model:
+    def model_record(self, *, dtype: str) -> Model:
         """Which model it is, for the run: its revision hashes every byte that decides a reply (1 to 2 s a gigabyte)."""
-        files = sorted({file for pattern in _DECIDING for file in self.path.glob(pattern)})
+        files = sorted({file for pattern in _FINGERPRINTED_FILES for file in self.path.glob(pattern)})
         revision = content_key(*((file.name, file_sha256(file)) for file in files))
         return Model(id=self.path.resolve().name, revision=f"sha256:{revision}", dtype=dtype)
 
@@ -69,26 +71,26 @@ def _config(path: Path) -> dict[str, Any]:
     except OSError as error:
         todo = "download one: `hf download Qwen/Qwen3-VL-8B-Instruct --local-dir FOLDER`; nothing is fetched by itself"
         came = f"no config.json ({error.strerror})" if path.is_dir() else "no folder"
-        raise _unusable(path, expected="a folder with a model", came=came, todo=todo) from error
+        raise _model_error(path, expected="a folder with a model", got=came, hint=todo) from error
     except ValueError as error:
-        raise _unusable(path, expected="a JSON config.json", came=str(error), todo="download it again") from error
+        raise _model_error(path, expected="a JSON config.json", got=str(error), hint="download it again") from error
     return config if isinstance(config, dict) else {}
 
 
 def _check_weights(path: Path) -> None:
-    index = path / INDEX
+    index = path / WEIGHT_INDEX
     wanted = {"model.safetensors"}
     if index.is_file():
         wanted = {Path(str(name)).name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
     missing = sorted(name for name in wanted if not (path / name).is_file())
     if missing:
-        raise _unusable(
+        raise _model_error(
             path,
             expected="weights as safetensors",
-            came=f"no {missing[0]}" + (f" nor {len(missing) - 1} more" if missing[1:] else ""),
-            todo="download the rest with `hf download`; pickled weights (.bin) are not opened",
+            got=f"no {missing[0]}" + (f" nor {len(missing) - 1} more" if missing[1:] else ""),
+            hint="download the rest with `hf download`; pickled weights (.bin) are not opened",
         )
 
 
-def _unusable(path: Path, *, expected: str, came: str, todo: str) -> ConfigError:
-    return ConfigError(where=f"model {path}", expected=expected, came=came, todo=todo)
+def _model_error(path: Path, *, expected: str, got: str, hint: str) -> ConfigError:
+    return ConfigError(where=f"model {path}", expected=expected, got=got, hint=hint)

@@ -1,13 +1,13 @@
 // The waveform. The browser decodes the sound in its sandbox, so the server never opens a clip.
 
-const RATE_HZ = 16_000;
+const SAMPLE_RATE_HZ = 16_000;
 const BIN_US = 5_000;
 
 /** Largest level of every 5 ms, 0..1; null for a clip without sound. */
 export async function waveform(address) {
   const bytes = await (await fetch(address)).arrayBuffer();
   try {
-    const sound = await new OfflineAudioContext(1, 1, RATE_HZ).decodeAudioData(bytes);
+    const sound = await new OfflineAudioContext(1, 1, SAMPLE_RATE_HZ).decodeAudioData(bytes);
     return levels(sound.getChannelData(0));
   } catch (error) {
     if (error.name === "EncodingError") return null;
@@ -16,7 +16,7 @@ export async function waveform(address) {
 }
 
 function levels(samples) {
-  const size = (RATE_HZ * BIN_US) / 1e6;
+  const size = (SAMPLE_RATE_HZ * BIN_US) / 1e6;
   const found = new Float32Array(Math.ceil(samples.length / size));
   for (let i = 0; i < samples.length; i += 1) {
     const bin = Math.floor(i / size);

@@ -11,11 +11,11 @@ from xsheet import __version__
 from xsheet.cli import annotate, audit, curate, demo, doctor, models, run, schemas, train
 
 INTERRUPTED = 130  # what typer exits with after Ctrl-C
-_WRITABLE = "choose a place that can be written, by --out where there is one, or copy the set to one"
-_TODO = {
+_WRITABLE_HINT = "choose a place that can be written, by --out where there is one, or copy the set to one"
+_HINTS = {
     errno.ENOSPC: "free space and run the same command again: what is finished is kept",
-    errno.EROFS: _WRITABLE,
-    errno.EACCES: _WRITABLE,
+    errno.EROFS: _WRITABLE_HINT,
+    errno.EACCES: _WRITABLE_HINT,
 }
 
 app = typer.Typer(
@@ -40,8 +40,8 @@ app.add_typer(schemas.app, name="schemas")
 app.command("doctor")(doctor.doctor)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"xsheet {__version__}")
         raise typer.Exit
 
@@ -60,23 +60,23 @@ def main() -> None:
     """Run the command. An error is one line on stderr; `--debug` shows its traceback."""
     # It may stand anywhere: people append it to the command that just failed.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    _hear_progress()
+    _log_progress_to_stderr()
     if len(arguments) < len(sys.argv) - 1:
         app(arguments)
     try:
         app(arguments)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            _say("stopped; the same command goes on where it was", style="yellow")
+            _print_message("stopped; the same command goes on where it was", style="yellow")
         raise
     except Exception as error:  # noqa: BLE001 - the border to the user: an error becomes one line
-        _say(f"error: {_in_words(error)}", style="red")
+        _print_message(f"error: {_error_message(error)}", style="red")
         from xsheet.schemas.errors import ConfigError
 
         sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
-def _hear_progress() -> None:
+def _log_progress_to_stderr() -> None:
     """Where there is no terminal to draw a bar on, progress is a line now and then."""
     telling = logging.StreamHandler()
     telling.setFormatter(logging.Formatter("%(message)s"))
@@ -85,13 +85,13 @@ def _hear_progress() -> None:
     ours.setLevel(logging.INFO)
 
 
-def _in_words(error: Exception) -> str:
+def _error_message(error: Exception) -> str:
     from xsheet.schemas.errors import XsheetError
 
     if isinstance(error, XsheetError):
         return str(error)
     if isinstance(error, OSError):
-        return f"{error}; {_TODO[error.errno]}" if error.errno in _TODO else str(error)
+        return f"{error}; {_HINTS[error.errno]}" if error.errno in _HINTS else str(error)
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("xsheet"):
         return f"{error.name} is not installed; `xsheet doctor` says what wants it, and how to get it"
     import traceback
@@ -101,7 +101,7 @@ def _in_words(error: Exception) -> str:
     return f"{type(error).__name__} at {name}:{line}: {error}; a fault of xsheet itself, --debug shows more"
 
 
-def _say(text: str, *, style: str) -> None:
-    from xsheet.cli.show import console, plain
+def _print_message(text: str, *, style: str) -> None:
+    from xsheet.cli.show import console, escape_controls
 
-    console(err=True).print(plain(text), style=style, markup=False, soft_wrap=True)
+    console(err=True).print(escape_controls(text), style=style, markup=False, soft_wrap=True)

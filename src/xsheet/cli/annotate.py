@@ -5,26 +5,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, Set, SetFolder, cores
+from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, Set, SetFolder, cpu_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from xsheet.annotate.formats.loss import Loss
+    from xsheet.annotate.formats.loss import ConversionLoss
     from xsheet.annotate.motion.curves import Floats
-    from xsheet.annotate.pipeline import Annotated as Run
+    from xsheet.annotate.pipeline import AnnotateResult as Run
     from xsheet.annotate.settings import AnnotateSettings
     from xsheet.runtime.executor import Execution
-    from xsheet.schemas.settings import Section
+    from xsheet.schemas.settings import SettingsSection
     from xsheet.schemas.vocab import Track
 
-MODEL_MB = 1 << 20  # no limit of ours: a GPU runtime maps far more than it uses
-MODEL_S = 6 * 3600.0  # of a shard; single calls have limits of their own
+MODEL_MEMORY_MB = 1 << 20  # no limit of ours: a GPU runtime maps far more than it uses
+MODEL_TIMEOUT_S = 6 * 3600.0  # of a shard; single calls have limits of their own
 
 app = typer.Typer(help="Clips to structured, phase-timed actions, in layers.", no_args_is_help=True)
 
-Annotator = Annotated[str, typer.Option("--annotator", "-a", help="motion (embedded), qwen or endpoint.")]
-LayerName = Annotated[
+PresetName = Annotated[str, typer.Option("--annotator", "-a", help="motion (embedded), qwen or endpoint.")]
+LayerOption = Annotated[
     str, typer.Option("--layer", "-l", metavar="LAYER[@WHOSE]", help="A layer, and whose where several have it.")
 ]
 
@@ -32,7 +32,7 @@ LayerName = Annotated[
 @app.command("run")
 def run_(
     folder: SetFolder,
-    annotator: Annotator = "motion",
+    annotator: PresetName = "motion",
     model: Annotated[
         str | None, typer.Option("--model", help="Folder of a Qwen-VL model, or its name at the endpoint.")
     ] = None,
@@ -58,15 +58,15 @@ def run_(
 
     xsheet annotate run my-set -a qwen --model models/Qwen3-VL-8B-Instruct --samples 3
     """
-    settings = settings_of(annotator, model, samples, config, set_)
+    settings = preset_settings(annotator, model, samples, config, set_)
     if dry_run:
         _show_plan(folder, settings, limit, as_json=as_json)
         return
     from xsheet.annotate.pipeline import annotate
 
-    how = execution(settings, jobs, ray, gpus=gpus_per_worker)
+    how = annotator_execution(settings, jobs, ray, gpus=gpus_per_worker)
     annotated = annotate(
-        folder, settings, how=how, retry_failed=retry_failed, shows_progress=not (quiet or as_json), limit=limit
+        folder, settings, execution=how, retry_failed=retry_failed, show_progress=not (quiet or as_json), limit=limit
     )
     show_run(annotated, folder, as_json=as_json)
     raise typer.Exit(1 if annotated.failed else 0)
@@ -75,7 +75,7 @@ def run_(
 @app.command()
 def consensus(
     folder: SetFolder,
-    layer: LayerName = "norm",
+    layer: LayerOption = "norm",
     config: Config = None,
     set_: Set = None,
     as_json: AsJson = False,
@@ -89,9 +89,9 @@ def consensus(
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
-    from xsheet.schemas.settings import load
+    from xsheet.schemas.settings import load_settings
 
-    settings = load(ConsensusSettings, config=config, overrides=set_ or ())
+    settings = load_settings(ConsensusSettings, config=config, overrides=set_ or ())
     open_set(folder)
     agreed = write_consensus(folder, find_layer(folder, layer), settings)
     lengths = [len(row.phases) for row in agreed.read()]
@@ -105,7 +105,7 @@ def consensus(
 def show(
     folder: SetFolder,
     clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a clip, or how it begins.")],
-    layer: LayerName = "consensus",
+    layer: LayerOption = "consensus",
     as_json: AsJson = False,
 ) -> None:
     """The sheet of one clip: time, phases per track, mouth, voice.
@@ -115,14 +115,14 @@ def show(
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
-    _show_sheet(folder, clip, layer, as_json=as_json)
+    _show_timeline(folder, clip, layer, as_json=as_json)
 
 
 @app.command()
 def blocks(
     folder: SetFolder,
     clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a clip, or how it begins.")],
-    layer: LayerName = "consensus",
+    layer: LayerOption = "consensus",
     config: Config = None,
     set_: Set = None,
     as_json: AsJson = False,
@@ -133,27 +133,27 @@ def blocks(
     """
     from dataclasses import asdict
 
-    from xsheet.annotate.lookup import clip_with
-    from xsheet.annotate.text.training_text import BlockPolicy, compile_blocks
-    from xsheet.cli.show import console, plain, print_json
+    from xsheet.annotate.lookup import find_clip
+    from xsheet.annotate.text.training_text import BlockPolicy, compile_training_text
+    from xsheet.cli.show import console, escape_controls, print_json
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
-    from xsheet.schemas.settings import load
+    from xsheet.schemas.settings import load_settings
 
-    policy = load(BlockPolicy, config=config, overrides=set_ or ())
+    policy = load_settings(BlockPolicy, config=config, overrides=set_ or ())
     open_set(folder)
-    compiled = compile_blocks(clip_with(folder, clip, find_layer(folder, layer)).annotation, policy)
+    compiled = compile_training_text(find_clip(folder, clip, find_layer(folder, layer)).annotation, policy)
     if as_json:
         print_json(asdict(compiled))
     else:
-        console().print(plain(f"{compiled.text}\n\nstage 1: {compiled.brief}"), markup=False)
+        console().print(escape_controls(f"{compiled.text}\n\nstage 1: {compiled.short_caption}"), markup=False)
 
 
 @app.command("export-sft")
 def export_sft_(
     folder: SetFolder,
     out: Annotated[Path, typer.Option("--out", help="The JSONL file.")],
-    layer: LayerName = "human",
+    layer: LayerOption = "human",
     as_json: AsJson = False,
 ) -> None:
     """Examples to fine-tune a vision-language model on a layer, one JSON object a line.
@@ -169,29 +169,29 @@ def export_sft_(
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
-    clips = {clip.clip_id: clip for clip in tables.iterate(folder, tables.CLIPS)}
+    clips = {clip.clip_id: clip for clip in tables.iter_records(folder, tables.CLIPS)}
     done = export_sft(out, find_layer(folder, layer).read(), clips)
     if as_json:
         print_json(asdict(done))
         return
-    show_losses(done.losses)
-    console().print(f"{done.samples} samples in {out}, {done.left_out} annotations left out", markup=False)
+    show_conversion_losses(done.losses)
+    console().print(f"{done.samples} samples in {out}, {done.excluded} annotations left out", markup=False)
 
 
-def show_losses(losses: "Iterable[Loss]") -> None:
+def show_conversion_losses(losses: "Iterable[ConversionLoss]") -> None:
     """What an export or an import could not carry."""
     from xsheet.cli.show import print_table
 
-    rows = [(one.field, one.why, one.count, one.example) for one in losses]
+    rows = [(one.field, one.reason, one.count, one.example) for one in losses]
     if rows:
         print_table("lost on the way", ("field", "why", "times", "for example"), rows)
 
 
-def settings_of(
-    annotator: str,
+def preset_settings(
+    preset_name: str,
     model: str | None,
     samples: int | None,
-    config: "Path | Section | None",
+    config: "Path | SettingsSection | None",
     overrides: list[str] | None,
 ) -> "AnnotateSettings":
     """Settings of a run from the preset of an annotator, a file and single values."""
@@ -199,41 +199,50 @@ def settings_of(
 
     from xsheet.annotate.settings import AnnotateSettings
     from xsheet.schemas.errors import ConfigError
-    from xsheet.schemas.settings import load
+    from xsheet.schemas.settings import load_settings
 
     known = ("motion", "qwen", "endpoint")
-    if annotator not in known:
+    if preset_name not in known:
         raise ConfigError(
-            where="--annotator", expected=f"one of {', '.join(known)}", came=repr(annotator), todo="choose one"
+            where="--annotator", expected=f"one of {', '.join(known)}", got=repr(preset_name), hint="choose one"
         )
     given = list(overrides or ())
     if model is not None:
-        if annotator == "motion":
+        if preset_name == "motion":
             raise ConfigError(
-                where="--model", expected="an annotator that has one", came="motion", todo="say -a qwen or -a endpoint"
+                where="--model", expected="an annotator that has one", got="motion", hint="say -a qwen or -a endpoint"
             )
-        given.append(f"{annotator}.model={model}")
+        given.append(f"{preset_name}.model={model}")
     if samples is not None:
         given.append(f"samples={samples}")
-    preset = files("xsheet.annotate") / "presets" / f"{annotator}.yaml"
-    return load(AnnotateSettings, preset=preset, config=config, overrides=given)
+    preset = files("xsheet.annotate") / "presets" / f"{preset_name}.yaml"
+    return load_settings(AnnotateSettings, preset=preset, config=config, overrides=given)
 
 
-def execution(settings: "AnnotateSettings", jobs: int | None, ray: str | None, *, gpus: float = 0.0) -> "Execution":
+def annotator_execution(
+    settings: "AnnotateSettings", jobs: int | None, ray: str | None, *, gpus: float = 0.0
+) -> "Execution":
     """Workers for an annotator."""
     from xsheet.runtime.executor import Execution
 
-    if not settings.asks_a_model:
-        return Execution(jobs=jobs or cores(), ray=ray)
+    if not settings.uses_vlm:
+        return Execution(jobs=jobs or cpu_count(), ray=ray)
     # One process holds the weights, or the connections; weights take what memory there is, and hours may pass.
-    return Execution(jobs=jobs or 1, ray=ray, gpus=gpus, threads=cores(), memory_mb=MODEL_MB, item_limit_s=MODEL_S)
+    return Execution(
+        jobs=jobs or 1,
+        ray=ray,
+        gpus_per_worker=gpus,
+        threads=cpu_count(),
+        memory_mb=MODEL_MEMORY_MB,
+        item_timeout_s=MODEL_TIMEOUT_S,
+    )
 
 
 def show_run(annotated: "Run", folder: Path, *, as_json: bool) -> None:
     """The summary of a run, on one screen."""
     from xsheet.cli.show import console, print_json, print_table
 
-    layers = {layer.layer: str(layer) for layer in (annotated.raw, annotated.norm, annotated.consensus)}
+    layers = {layer.layer: str(layer) for layer in (annotated.raw, annotated.normalised, annotated.consensus)}
     if as_json:
         print_json(
             {"set": str(folder), "layers": layers, "clips": annotated.clips, "phases": annotated.phases,
@@ -253,25 +262,25 @@ def show_run(annotated: "Run", folder: Path, *, as_json: bool) -> None:
     )
 
 
-def show_richest(annotated: "Run", folder: Path) -> None:
+def show_busiest_clip(annotated: "Run", folder: Path) -> None:
     """The sheet of the clip with the most phases."""
     clip_id = max((len(row.phases), row.clip_id) for row in annotated.consensus.read())[1]
-    _show_sheet(folder, clip_id, str(annotated.consensus), as_json=False)
+    _show_timeline(folder, clip_id, str(annotated.consensus), as_json=False)
 
 
-def _show_sheet(folder: Path, clip: str, layer: str, *, as_json: bool) -> None:
-    from xsheet.annotate.lookup import clip_with
-    from xsheet.annotate.motion.curves import course_of, speeds
-    from xsheet.annotate.timeline_view import Sheet
+def _show_timeline(folder: Path, clip: str, layer: str, *, as_json: bool) -> None:
+    from xsheet.annotate.lookup import find_clip
+    from xsheet.annotate.motion.curves import motion_curves, track_speeds
+    from xsheet.annotate.timeline_view import TimelineView
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.layers import find_layer
 
-    found = clip_with(folder, clip, find_layer(folder, layer))
+    found = find_clip(folder, clip, find_layer(folder, layer))
     acting = {phase.track for phase in found.annotation.phases}
     speed: dict[Track, Floats] = {
-        track: values for track, values in speeds(course_of(found.signals)).items() if track in acting
+        track: values for track, values in track_speeds(motion_curves(found.signals)).items() if track in acting
     }
-    shown = Sheet(annotation=found.annotation, signals=found.signals, speeds=speed)
+    shown = TimelineView(annotation=found.annotation, signals=found.signals, speeds=speed)
     if as_json:
         print_json(shown.as_json())
     else:
@@ -279,13 +288,13 @@ def _show_sheet(folder: Path, clip: str, layer: str, *, as_json: bool) -> None:
 
 
 def _show_plan(folder: Path, settings: "AnnotateSettings", limit: int | None, *, as_json: bool) -> None:
-    from xsheet.annotate.estimate import plan
+    from xsheet.annotate.estimate import plan_annotation
     from xsheet.cli.show import print_json, print_table
     from xsheet.schemas.sets import open_set
     from xsheet.schemas.settings import to_yaml
 
     open_set(folder)
-    planned = plan(folder, settings, limit=limit)
+    planned = plan_annotation(folder, settings, limit=limit)
     if as_json:
         print_json(dict(planned.rows()))
         return

@@ -18,15 +18,15 @@ from xsheet.cli.options import (
     RetryFailed,
     Set,
     SetFolder,
-    cores,
+    cpu_count,
 )
 
 if TYPE_CHECKING:
-    from xsheet.curate.filter.decide_set import Decision
-    from xsheet.curate.pipeline import Curated
+    from xsheet.curate.filter.decide_set import DecisionSummary
+    from xsheet.curate.pipeline import CurationResult
     from xsheet.curate.report.funnel import Funnel
     from xsheet.curate.settings import CurateSettings
-    from xsheet.schemas.settings import Section
+    from xsheet.schemas.settings import SettingsSection
 
 app = typer.Typer(
     help="Raw talking video to measurements, verdicts, canonical clips and signals.", no_args_is_help=True
@@ -57,19 +57,21 @@ def run_(
 
     Example: xsheet curate run videos/ --out my-set
     """
-    settings = settings_of(preset, config, set_)
+    settings = preset_settings(preset, config, set_)
     from xsheet.curate.discover import discover
 
     given = discover(inputs)[:limit]
     if dry_run:
-        _describe(settings, sum(bytes_of(one.path) for one in given) / BYTES_PER_HOUR, jobs or cores(), len(given))
+        _show_estimate(
+            settings, sum(file_size_bytes(one.path) for one in given) / BYTES_PER_HOUR, jobs or cpu_count(), len(given)
+        )
         return
-    from xsheet.curate.pipeline import Where, curate
+    from xsheet.curate.pipeline import RunContext, curate
     from xsheet.runtime.executor import Execution
 
-    how = Execution(jobs=jobs or cores(), ray=ray)
-    where = Where(
-        set_folder=out, how=how, models=models, retry_failed=retry_failed, shows_progress=not (quiet or as_json)
+    how = Execution(jobs=jobs or cpu_count(), ray=ray)
+    where = RunContext(
+        set_folder=out, execution=how, models=models, retry_failed=retry_failed, shows_progress=not (quiet or as_json)
     )
     curated = curate(given, settings, where)
     show_run(curated, out, as_json=as_json)
@@ -84,12 +86,12 @@ def decide(
 
     Example: xsheet curate decide my-set --preset train --set face.min_height_px=200
     """
-    settings = settings_of(preset, config, set_)
-    from xsheet.curate.pipeline import decide_again
+    settings = preset_settings(preset, config, set_)
+    from xsheet.curate.pipeline import redecide
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
-    _show_decision(decide_again(folder, settings), as_json=as_json)
+    _show_decision(redecide(folder, settings), as_json=as_json)
 
 
 @app.command()
@@ -105,13 +107,13 @@ def sweep(
 
     Example: xsheet curate sweep my-set --over sync.lips.min_confidence=2:4:0.5
     """
-    settings = settings_of(preset, config, set_)
+    settings = preset_settings(preset, config, set_)
     from xsheet.cli.show import print_json, print_table
     from xsheet.curate.filter.sweep import sweep_set
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
-    rows = sweep_set(folder, settings.limits, over=over)
+    rows = sweep_set(folder, settings.limits, limit_range=over)
     heads = ("value", "clips kept", "hours kept", "change in hours")
     table = [(row.value, row.kept.clips, row.kept.hours, row.change_us / 3.6e9) for row in rows]
     if as_json:
@@ -157,11 +159,11 @@ def inspect(
     """
     from xsheet.cli.show import console
     from xsheet.curate.report.inspect import inspect_candidate
-    from xsheet.curate.report.terminal import candidate_view
+    from xsheet.curate.report.terminal import render_candidate
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
-    console().print(candidate_view(inspect_candidate(folder, clip)))
+    console().print(render_candidate(inspect_candidate(folder, clip)))
 
 
 @app.command()
@@ -179,18 +181,26 @@ def split(
     from xsheet.cli.show import console, print_json, print_table
     from xsheet.curate.dedup.split import SplitSettings, split_set
     from xsheet.schemas.sets import open_set
-    from xsheet.schemas.settings import load
+    from xsheet.schemas.settings import load_settings
 
     open_set(folder)
-    done = split_set(folder, load(SplitSettings, overrides=[f"val={val}", f"test={test}", f"seed={seed}"]))
-    rows = [(name, tally.clips, tally.hours, done.clusters[name]) for name, tally in done.parts.items()]
+    done = split_set(folder, load_settings(SplitSettings, overrides=[f"val={val}", f"test={test}", f"seed={seed}"]))
+    rows = [(name, tally.clips, tally.hours, done.cluster_counts[name]) for name, tally in done.totals.items()]
     if as_json:
         named = [dict(zip(("split", "clips", "hours", "clusters"), row, strict=True)) for row in rows]
-        print_json({"parts": named, "largest_cluster": done.largest_cluster, "identity_by": dict(done.identity_by)})
+        print_json(
+            {
+                "parts": named,
+                "largest_cluster_share": done.largest_cluster_share,
+                "identity_by": dict(done.clips_by_identity_method),
+            }
+        )
         return
     print_table("split", ("", "clips", "hours", "clusters"), rows)
-    told = ", ".join(f"{name} ({count} clips)" for name, count in done.identity_by.items())
-    console().print(f"people told apart by {told}; the largest cluster holds {done.largest_cluster:.0%}", markup=False)
+    told = ", ".join(f"{name} ({count} clips)" for name, count in done.clips_by_identity_method.items())
+    console().print(
+        f"people told apart by {told}; the largest cluster holds {done.largest_cluster_share:.0%}", markup=False
+    )
 
 
 @app.command("selftest-sync")
@@ -204,12 +214,14 @@ def selftest_sync_(
     Example: xsheet curate selftest-sync talking.mp4
     """
     from xsheet.cli.show import console, print_json, print_table
-    from xsheet.curate.sync.selftest import selftest_sync, speaking_face
+    from xsheet.curate.sync.selftest import load_speaker, selftest_sync
 
-    sound, track = speaking_face(file, root=file.absolute().parent, models=models)
+    sound, track = load_speaker(file, root=file.absolute().parent, models=models)
     found = list(selftest_sync(sound, track))
-    hits = sum(row.found for row in found)
-    rows = [(r.planted_frames, r.score.offset_frames, r.score.confidence, r.score.margin, r.found) for r in found]
+    hits = sum(row.is_found for row in found)
+    rows = [
+        (r.applied_shift_frames, r.score.offset_frames, r.score.confidence, r.score.margin, r.is_found) for r in found
+    ]
     heads = ("planted", "measured", "confidence", "margin", "found")
     if as_json:
         print_json([dict(zip(heads, row, strict=True)) for row in rows])
@@ -231,31 +243,33 @@ def describe(
 
     Example: xsheet curate describe --hours 100 --preset train --jobs 32
     """
-    _describe(settings_of(preset, config, set_), hours, jobs or cores(), None)
+    _show_estimate(preset_settings(preset, config, set_), hours, jobs or cpu_count(), None)
 
 
-def settings_of(preset: str, config: "Path | Section | None", overrides: list[str] | None) -> "CurateSettings":
+def preset_settings(
+    preset: str, config: "Path | SettingsSection | None", overrides: list[str] | None
+) -> "CurateSettings":
     """Settings of a run from a preset, a file and single values."""
     from importlib.resources import files
 
     from xsheet.curate.settings import CurateSettings
     from xsheet.schemas.errors import ConfigError
-    from xsheet.schemas.settings import load
+    from xsheet.schemas.settings import load_settings
 
     folder = files("xsheet.curate") / "presets"
     known = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
     if preset not in known:
         raise ConfigError(
-            where="--preset", expected=f"one of {', '.join(known)}", came=repr(preset), todo="use --config for a file"
+            where="--preset", expected=f"one of {', '.join(known)}", got=repr(preset), hint="use --config for a file"
         )
-    return load(CurateSettings, preset=folder / f"{preset}.yaml", config=config, overrides=overrides or ())
+    return load_settings(CurateSettings, preset=folder / f"{preset}.yaml", config=config, overrides=overrides or ())
 
 
 # Of the real test clips, 720p and below: half a gigabyte an hour. An estimate for a dry run, nothing more.
 BYTES_PER_HOUR = 500_000_000
 
 
-def bytes_of(path: str) -> int:
+def file_size_bytes(path: str) -> int:
     """Size of a file; 0 where there is none to be read."""
     try:
         return Path(path).stat().st_size
@@ -263,21 +277,21 @@ def bytes_of(path: str) -> int:
         return 0
 
 
-def _describe(settings: "CurateSettings", hours: float, jobs: int, inputs: int | None) -> None:
+def _show_estimate(settings: "CurateSettings", hours: float, jobs: int, inputs: int | None) -> None:
     from xsheet.cli.show import console, print_table
-    from xsheet.curate.report.estimate import MEASURED, PLAN_HEADS, describe, plan_rows
+    from xsheet.curate.report.estimate import MEASURED_COSTS, PLAN_COLUMNS, estimate_run, plan_rows
     from xsheet.schemas.settings import to_yaml
 
-    plan = describe(settings.limits, MEASURED, hours=hours, jobs=jobs)
+    plan = estimate_run(settings.limits, MEASURED_COSTS, hours=hours, jobs=jobs)
     given = "" if inputs is None else f"{inputs} inputs, "
-    print_table(f"{given}about {hours:.2g} hours of video on {jobs} workers", PLAN_HEADS, plan_rows(plan))
+    print_table(f"{given}about {hours:.2g} hours of video on {jobs} workers", PLAN_COLUMNS, plan_rows(plan))
     console().print(to_yaml(settings.limits), markup=False)
 
 
-def _show_decision(decision: "Decision", *, as_json: bool) -> None:
+def _show_decision(decision: "DecisionSummary", *, as_json: bool) -> None:
     from xsheet.cli.show import console, print_json, print_table
 
-    parts = ("all", "kept", "now_kept", "now_rejected", "new")
+    parts = ("all", "kept", "newly_kept", "newly_rejected", "new")
     tallies = {name: getattr(decision, name) for name in parts}
     reasons = sorted(decision.reasons.items(), key=lambda item: (-item[1], item[0]))
     if as_json:
@@ -298,19 +312,23 @@ def _show_funnel(found: "Funnel") -> None:
 
     print_table("funnel", ("", "count", "hours"), stage_rows(found))
     heads = ("reason", "clips", "hours", "alone: clips", "alone: hours")
-    costs = ((c.reason, c.any.count, c.any.hours, c.alone.count, c.alone.hours) for c in found.costs)
+    costs = (
+        (c.reason, c.in_total.count, c.in_total.hours, c.as_only_reason.count, c.as_only_reason.hours)
+        for c in found.reason_costs
+    )
     print_table("reasons; alone = what would be kept without this one", heads, costs)
 
 
-def told_gone(curated: "Curated") -> str:
+def missing_sources_note(curated: "CurationResult") -> str:
     """What happens to sources that a later run does not name."""
     return (
-        f"{curated.gone} sources of an earlier run were not among these inputs and left the tables; name them again, "
+        f"{curated.removed_sources} sources of an earlier run were not among these inputs and left the tables; name "
+        f"them again, "
         "beside the others, and they are back: nothing is measured twice"
     )
 
 
-def show_run(curated: "Curated", out: Path, *, as_json: bool) -> None:
+def show_run(curated: "CurationResult", out: Path, *, as_json: bool) -> None:
     """The summary of a run, on one screen."""
     from xsheet.cli.show import console, print_json, print_table
 
@@ -325,8 +343,8 @@ def show_run(curated: "Curated", out: Path, *, as_json: bool) -> None:
         if len(not_ok) > 20:
             console().print(f"... and {len(not_ok) - 20} more: table sources")
     _show_decision(curated.decision, as_json=False)
-    if curated.gone:
-        console().print(told_gone(curated), style="yellow", markup=False)
+    if curated.removed_sources:
+        console().print(missing_sources_note(curated), style="yellow", markup=False)
     seconds = ", ".join(f"{step} {s:.0f} s" for step, s in curated.seconds.items() if not step.startswith("cpu."))
     console().print(
         f"{counts['sources']} sources: {counts['sources_ok']} ok, {counts['sources_rejected']} rejected, "

@@ -23,22 +23,24 @@ def doctor(
     """
     from dataclasses import asdict
 
-    from xsheet.cli.show import console, plain, print_json
-    from xsheet.doctor import examine
+    from xsheet.cli.show import console, escape_controls, print_json
+    from xsheet.doctor import diagnose
 
-    found = examine(folder, models=models)
+    found = diagnose(folder, models=models)
     broken = [one for one in found if one.state == "broken"]
     if as_json:
         print_json({"ok": not broken, "found": [asdict(one) for one in found]})
         raise typer.Exit(1 if broken else 0)
     warned = [one for one in found if one.state == "warning"]
     for one, style in [(one, "bold red") for one in broken] + [(one, "yellow") for one in warned]:
-        console().print(plain(f"{one.state}: {one.name}: {one.found}\n  {one.todo}"), style=style, markup=False)
+        console().print(
+            escape_controls(f"{one.state}: {one.name}: {one.detail}\n  {one.hint}"), style=style, markup=False
+        )
     for one in found:
-        if one.state in ("ok", "absent") and one.part != "versions":
-            hint = f" ({one.todo})" if one.todo else ""
-            console().print(plain(f"{one.part:10}{one.name}: {one.found}{hint}"), markup=False)
-    versions = ", ".join(f"{one.name} {one.found}" for one in found if one.part == "versions" and one.state == "ok")
+        if one.state in ("ok", "absent") and one.section != "versions":
+            hint = f" ({one.hint})" if one.hint else ""
+            console().print(escape_controls(f"{one.section:10}{one.name}: {one.detail}{hint}"), markup=False)
+    versions = ", ".join(f"{one.name} {one.detail}" for one in found if one.section == "versions" and one.state == "ok")
     last = f"{len(broken)} broken, {len(warned)} to look at" if broken or warned else "nothing is in the way"
     console().print(f"{'versions':10}{versions}\n{last}", markup=False)
     raise typer.Exit(1 if broken else 0)

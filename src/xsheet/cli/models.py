@@ -10,7 +10,7 @@ from xsheet.cli.options import AsJson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xsheet.curate.weights import ModelState
+    from xsheet.curate.weights import ModelFileState
 
 app = typer.Typer(help="Model files beside the bundled ones, each pinned by its hash.", no_args_is_help=True)
 
@@ -27,7 +27,7 @@ def list_(models: Folder = Path("models"), as_json: AsJson = False) -> None:
     """
     from xsheet.curate.weights import list_models
 
-    _show(list_models(models), as_json=as_json)
+    _print_states(list_models(models), as_json=as_json)
 
 
 @app.command()
@@ -36,11 +36,11 @@ def verify(models: Folder = Path("models"), as_json: AsJson = False) -> None:
 
     Example: xsheet models verify --models models
     """
-    from xsheet.curate.weights import verify as verify_
+    from xsheet.curate.weights import verify_models as verify_
 
     states = verify_(models)
-    _show(states, as_json=as_json)
-    raise typer.Exit(1 if any(state.state in ("wrong", "unpinned") for state in states) else 0)
+    _print_states(states, as_json=as_json)
+    raise typer.Exit(1 if any(state.status in ("wrong", "unpinned") for state in states) else 0)
 
 
 @app.command()
@@ -55,7 +55,7 @@ def pull(
     Example: xsheet models pull face-landmarker.task --models models
     """
     from xsheet.cli.show import console
-    from xsheet.curate.weights import pull as pull_
+    from xsheet.curate.weights import pull_model as pull_
 
     path = pull_(name, models, sha256=sha256, url=url)
     console().print(f"{path}: there, and its hash is right", markup=False)
@@ -72,13 +72,13 @@ def convert(
     Example: xsheet models convert syncnet_v2.model models/syncnet_v2.safetensors
     """
     from xsheet.cli.show import console
-    from xsheet.curate.sync.syncnet import convert as convert_
+    from xsheet.curate.sync.syncnet import convert_weights as convert_
 
     digest = convert_(source, out, sha256=sha256)
     console().print(f"{out}: sha256 {digest}", markup=False)
 
 
-def _show(states: "Sequence[ModelState]", *, as_json: bool) -> None:
+def _print_states(states: "Sequence[ModelFileState]", *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from xsheet.cli.show import print_json, print_table
@@ -86,5 +86,5 @@ def _show(states: "Sequence[ModelState]", *, as_json: bool) -> None:
     if as_json:
         print_json([asdict(state) for state in states])
         return
-    rows = ((s.model.name, s.state, s.model.licence, s.model.size_bytes, s.model.purpose) for s in states)
+    rows = ((s.model.name, s.status, s.model.licence, s.model.size_bytes, s.model.purpose) for s in states)
     print_table("models", ("file", "state", "licence", "bytes", "for"), rows)

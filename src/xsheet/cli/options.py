@@ -28,6 +28,6 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 SetFolder = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the set.")]
 
 
-def cores() -> int:
+def cpu_count() -> int:
     """Cores this process may use, which in a container is fewer than the machine has."""
     return len(os.sched_getaffinity(0))

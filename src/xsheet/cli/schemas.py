@@ -22,29 +22,33 @@ def show(
     """
     from xsheet.cli.show import print_json, print_table
     from xsheet.schemas.columns import columns
-    from xsheet.schemas.document import dump, short_type, walk
+    from xsheet.schemas.document import iter_fields, schema_dict, short_type
     from xsheet.schemas.tables import TABLES, find_table
 
     if table is not None:
         found = find_table(table)
         if as_json:
-            print_json(dump(found))
+            print_json(schema_dict(found))
             return
         title = "{} v{}.{}".format(found.name, *found.version)
-        fields = ((path, short_type(c.arrow), "yes" if c.nullable else "", c.meaning) for path, c in walk(found.record))
+        fields = (
+            (path, short_type(c.arrow_type), "yes" if c.nullable else "", c.description)
+            for path, c in iter_fields(found.record)
+        )
         print_table(title, ("field", "type", "null", "meaning"), fields)
         return
     if as_json:
-        print_json([dump(t) for t in TABLES])
+        print_json([schema_dict(t) for t in TABLES])
         return
     heads = ("table", "version", "record", "fields", "one row is")
     rows = (
-        (t.name, "{}.{}".format(*t.version), t.record.__name__, len(columns(t.record)), _gist(t.record)) for t in TABLES
+        (t.name, "{}.{}".format(*t.version), t.record.__name__, len(columns(t.record)), _summary_line(t.record))
+        for t in TABLES
     )
     print_table("the data contract", heads, rows)
 
 
-def _gist(record: type) -> str:
+def _summary_line(record: type) -> str:
     """The first sentence of the docstring."""
     return (record.__doc__ or "").split(". ")[0].split("\n")[0].strip().rstrip(".")
 
@@ -61,7 +65,7 @@ def check(
     """
     from dataclasses import asdict
 
-    from xsheet.cli.show import console, plain, print_json, print_table
+    from xsheet.cli.show import console, escape_controls, print_json, print_table
     from xsheet.schemas.validate_set import check_set
 
     report = check_set(folder, media=media)
@@ -69,10 +73,10 @@ def check(
         print_json(asdict(report))
     else:
         print_table(str(folder), ("table", "rows"), report.rows.items())
-        for problem in report.problems:
-            console().print(f"{problem.table}: {plain(problem.message)}", style="red", markup=False)
-        console().print(f"{len(report.problems)} problems" if report.problems else "no problems")
-    raise typer.Exit(1 if report.problems else 0)
+        for problem in report.violations:
+            console().print(f"{problem.table}: {escape_controls(problem.message)}", style="red", markup=False)
+        console().print(f"{len(report.violations)} problems" if report.violations else "no problems")
+    raise typer.Exit(1 if report.violations else 0)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from rich.table import Table
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-def plain(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Text from files, tags and models with control characters made visible."""
     return _CONTROLS.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
 
@@ -28,22 +28,24 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False))
 
 
-def print_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table; numbers are right-aligned, null is empty, text from outside is escaped."""
     body = [list(row) for row in rows]
     table = Table()
-    for i, head in enumerate(heads):
+    for i, head in enumerate(headers):
         numeric = all(isinstance(row[i], int | float | None) for row in body) and bool(body)
         table.add_column(escape(head), justify="right" if numeric else "left", overflow="fold")
     for row in body:
-        table.add_row(*(_cell(value) for value in row))
-    console().print(plain(title), style="bold", markup=False)  # a title of the table would be wrapped to its width
+        table.add_row(*(_format_cell(value) for value in row))
+    console().print(
+        escape_controls(title), style="bold", markup=False
+    )  # a title of the table would be wrapped to its width
     console().print(table)
 
 
-def _cell(value: object) -> str:
+def _format_cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.3g}"
-    return escape(plain(str(value)))
+    return escape(escape_controls(str(value)))

@@ -9,31 +9,31 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xsheet.cli import trained
-from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, RetryFailed, Set, SetFolder, cores
-from xsheet.cli.trained import show_settings, tell_steps
+from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, RetryFailed, Set, SetFolder, cpu_count
+from xsheet.cli.trained import log_training_to_stderr, show_settings
 
 if TYPE_CHECKING:
-    from xsheet.schemas.settings import Section
+    from xsheet.schemas.settings import SettingsSection
     from xsheet.train.settings import StageName, TrainSettings
-    from xsheet.train.stage_summary import FromTo
+    from xsheet.train.stage_summary import FirstLast
 
 app = typer.Typer(help="A trusted layer to a talking avatar, in two stages.", no_args_is_help=True)
 
-Size = Annotated[str, typer.Option("--size", "-s", help="Preset: tiny (a CPU) or wan2.2-ti2v-5b (GPUs).")]
-Gpus = Annotated[bool, typer.Option("--gpus", help="A GPU for each worker.")]
-MODEL_MB = 1 << 20  # encoders of the real size take what memory there is
+PresetName = Annotated[str, typer.Option("--size", "-s", help="Preset: tiny (a CPU) or wan2.2-ti2v-5b (GPUs).")]
+GpusOption = Annotated[bool, typer.Option("--gpus", help="A GPU for each worker.")]
+MODEL_MEMORY_MB = 1 << 20  # encoders of the real size take what memory there is
 
 
 @app.command()
 def cache(
     folder: SetFolder,
-    size: Size = "tiny",
+    size: PresetName = "tiny",
     config: Config = None,
     set_: Set = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N clips.")] = None,
     jobs: Jobs = None,
     ray: Ray = None,
-    gpus: Gpus = False,
+    gpus: GpusOption = False,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -45,7 +45,7 @@ def cache(
 
     Example: xsheet train cache my-set --size tiny
     """
-    settings = settings_of(size, config, set_)
+    settings = preset_settings(size, config, set_)
     if dry_run:
         show_settings(settings)
         return
@@ -56,29 +56,33 @@ def cache(
 
     open_set(folder)
     how = Execution(
-        jobs=jobs or (1 if gpus else cores()), ray=ray, gpus=float(gpus), memory_mb=MODEL_MB if gpus else 8192
+        jobs=jobs or (1 if gpus else cpu_count()),
+        ray=ray,
+        gpus_per_worker=float(gpus),
+        memory_mb=MODEL_MEMORY_MB if gpus else 8192,
     )
     built = build_cache(
-        folder, settings.cache, how=how, device="cuda" if gpus else "cpu", limit=limit, retry_failed=retry_failed,
+        folder, settings.cache, execution=how, device="cuda" if gpus else "cpu", limit=limit, retry_failed=retry_failed,
         shows_progress=not (quiet or as_json),
     )  # fmt: skip
     buckets = {f"{b.frames} × {b.height} × {b.width}": count for b, count in built.buckets.items()}
     if as_json:
         print_json({
-            "set": str(folder), "fingerprint": built.recipe.fingerprint, "clips": built.clips,
-            "annotated": built.annotated, "buckets": buckets, "rejected": dict(built.rejected),
-            "failed": built.failed, "psnr_db": list(built.psnr_db), "seconds": round(built.seconds, 2),
+            "set": str(folder), "fingerprint": built.spec.fingerprint, "clips": built.clip_count,
+            "annotated": built.annotated_count, "buckets": buckets, "rejected": dict(built.rejected_by_reason),
+            "failed": built.failed_count, "psnr_db": list(built.psnr_db), "seconds": round(built.seconds, 2),
         })  # fmt: skip
-        raise typer.Exit(1 if built.failed else 0)
+        raise typer.Exit(1 if built.failed_count else 0)
     print_table("stretches of clips, frames × height × width", ("size", "count"), list(buckets.items()))
-    left = ", ".join(f"{count} left out: {reason}" for reason, count in sorted(built.rejected.items()))
+    left = ", ".join(f"{count} left out: {reason}" for reason, count in sorted(built.rejected_by_reason.items()))
     psnr = f"decoded again at {min(built.psnr_db):.1f} dB or better; " if built.psnr_db else ""
     console().print(
-        f"{built.clips} clips, {built.annotated} with phases, {built.failed} failed{'; ' + left if left else ''}\n"
+        f"{built.clip_count} clips, {built.annotated_count} with phases, {built.failed_count} "
+        f"failed{'; ' + left if left else ''}\n"
         f"{psnr}{built.seconds:.0f} s. next: xsheet train run {folder} --out RUN",
         markup=False,
     )
-    raise typer.Exit(1 if built.failed else 0)
+    raise typer.Exit(1 if built.failed_count else 0)
 
 
 @app.command("run")
@@ -86,13 +90,13 @@ def run_(
     folder: SetFolder,
     out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, weights.")],
     stages: Annotated[str, typer.Option("--stages", help="1, 2 or 1,2.")] = "1,2",
-    size: Size = "tiny",
+    size: PresetName = "tiny",
     config: Config = None,
     set_: Set = None,
     workers: Annotated[
         int, typer.Option("--workers", "-w", min=0, help="0 = in this process; else Ray Train workers.")
     ] = 0,
-    gpus: Gpus = False,
+    gpus: GpusOption = False,
     ray: Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help="Ray cluster of the workers.")] = None,
     no_watch: Annotated[
         bool, typer.Option("--no-watch", help="No held-out loss and no pictures of samples on the way.")
@@ -107,73 +111,83 @@ def run_(
 
     Example: xsheet train run my-set --out my-run --stages 1,2
     """
-    settings = settings_of(size, config, set_)
+    settings = preset_settings(size, config, set_)
     names = _stages(stages)
     if dry_run:
         show_settings(settings)
         return
     from xsheet.schemas.sets import open_set
-    from xsheet.train.evaluate.validation import Watching, WatchSettings
-    from xsheet.train.launch import Workers
+    from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings
+    from xsheet.train.launch import WorkerSettings
     from xsheet.train.run import train_stages
 
     open_set(folder)
     if not (quiet or as_json):
-        tell_steps()
-    watch = None if no_watch else Watching(WatchSettings())
-    how, began = Workers(count=workers, gpus=gpus, address=ray), time.monotonic()
+        log_training_to_stderr()
+    watch = None if no_watch else ValidationCallback(ValidationSettings())
+    how, began = WorkerSettings(count=workers, use_gpu=gpus, ray_address=ray), time.monotonic()
     try:
-        train_stages(folder, settings, stages=names, out=out, how=how, watch=watch)
+        train_stages(folder, settings, stages=names, out=out, workers=how, validation=watch)
     except KeyboardInterrupt:
-        _show_checkpoint(out, names)
+        _print_checkpoint(out, names)
         raise
-    _show_run(out, names, folder, seconds=time.monotonic() - began, as_json=as_json)
+    _print_summary(out, names, folder, seconds=time.monotonic() - began, as_json=as_json)
 
 
 app.add_typer(trained.app)  # sample, evaluate, export
 
 
-def settings_of(size: str, config: "Path | Section | None", overrides: list[str] | None) -> "TrainSettings":
+def preset_settings(
+    preset_name: str, config: "Path | SettingsSection | None", overrides: list[str] | None
+) -> "TrainSettings":
     """Settings of a run from the preset of a size, a file and single values."""
     from importlib.resources import files
 
     from xsheet.schemas.errors import ConfigError
-    from xsheet.schemas.settings import load
+    from xsheet.schemas.settings import load_settings
     from xsheet.train.settings import TrainSettings
 
     folder = files("xsheet.train") / "presets"
     known = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
-    if size not in known:
+    if preset_name not in known:
         raise ConfigError(
-            where="--size", expected=f"one of {', '.join(known)}", came=repr(size), todo="use --config for a file"
+            where="--size", expected=f"one of {', '.join(known)}", got=repr(preset_name), hint="use --config for a file"
         )
-    return load(TrainSettings, preset=folder / f"{size}.yaml", config=config, overrides=overrides or ())
+    return load_settings(TrainSettings, preset=folder / f"{preset_name}.yaml", config=config, overrides=overrides or ())
 
 
 def _stages(text: str) -> "tuple[StageName, ...]":
     from xsheet.schemas.errors import ConfigError
-    from xsheet.train.settings import stage_names
+    from xsheet.train.settings import parse_stages
 
     try:
-        return stage_names(text)
+        return parse_stages(text)
     except ValueError:
-        raise ConfigError(where="--stages", expected="1, 2 or 1,2", came=repr(text), todo="choose one") from None
+        raise ConfigError(where="--stages", expected="1, 2 or 1,2", got=repr(text), hint="choose one") from None
 
 
-def _show_run(out: Path, names: "Sequence[StageName]", folder: Path, *, seconds: float, as_json: bool) -> None:
+def _print_summary(out: Path, names: "Sequence[StageName]", folder: Path, *, seconds: float, as_json: bool) -> None:
     """The summary of a run, on one screen."""
     from dataclasses import asdict
 
     from xsheet.cli.show import console, print_json, print_table
-    from xsheet.train.stage_summary import outcome
+    from xsheet.train.stage_summary import stage_summary
 
-    ended = [outcome(out, name) for name in names]
+    ended = [stage_summary(out, name) for name in names]
     if as_json:
         print_json({"out": str(out), "stages": [asdict(one) for one in ended], "seconds": round(seconds, 2)})
         return
     heads = ("stage", "steps", "skipped", "loss", "held-out loss", "checkpoint")
     rows = [
-        (one.stage, one.steps, one.skipped, _from_to(one.loss), _from_to(one.held_out), one.checkpoint) for one in ended
+        (
+            one.stage,
+            one.steps,
+            one.skipped_steps,
+            _format_change(one.loss),
+            _format_change(one.held_out_loss),
+            one.checkpoint,
+        )
+        for one in ended
     ]
     print_table(f"trained in {timedelta(seconds=round(seconds))}", heads, rows)
     console().print(
@@ -184,12 +198,12 @@ def _show_run(out: Path, names: "Sequence[StageName]", folder: Path, *, seconds:
     )
 
 
-def _show_checkpoint(out: Path, names: "Sequence[StageName]") -> None:
-    from xsheet.train.stage_summary import newest
+def _print_checkpoint(out: Path, names: "Sequence[StageName]") -> None:
+    from xsheet.train.stage_summary import latest_checkpoint
 
-    saved = [f"{name}, {step}" for name in names if (step := newest(out, name)) is not None]
+    saved = [f"{name}, {step}" for name in names if (step := latest_checkpoint(out, name)) is not None]
     typer.echo(f"last checkpoint: {saved[-1] if saved else 'none yet'}", err=True)
 
 
-def _from_to(values: "FromTo | None") -> str | None:
+def _format_change(values: "FirstLast | None") -> str | None:
     return None if values is None else f"{values[0]:.3f} → {values[1]:.3f}"

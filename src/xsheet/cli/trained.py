@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run, its --out.")]
-Stage = Annotated[
+StageOption = Annotated[
     int | None, typer.Option("--stage", min=1, max=2, help="Whose weights; the last finished one if left out.")
 ]
-SampleSet = Annotated[
+SampleSetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="One of steps, shift, seed, guidance.scale, guidance.audio_scale."),
 ]
-EvaluateSet = Annotated[
+EvaluateSetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. clips=64 or sample.guidance.scale=3."),
 ]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N; the GPU if there is one.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N; the GPU if there is one.")]
 
 
 @app.command("sample")
@@ -36,10 +36,10 @@ def sample_(
     sound: Annotated[Path, typer.Option("--sound", help="WAV, or a video with sound.")],
     sheet: Annotated[Path, typer.Option("--sheet", help="YAML or JSON: what holds throughout, what happens when.")],
     out: Annotated[Path, typer.Option("--out", help="The video, .mp4.")],
-    stage: Stage = None,
-    device: Device = None,
+    stage: StageOption = None,
+    device: DeviceOption = None,
     config: Config = None,
-    set_: SampleSet = None,
+    set_: SampleSetOption = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -48,10 +48,10 @@ def sample_(
 
     Example: xsheet train sample my-run --portrait ada.png --sound ada.wav --sheet nod.yaml --out ada.mp4
     """
-    from xsheet.schemas.settings import load
+    from xsheet.schemas.settings import load_settings
     from xsheet.train.sample.sampler import SampleSettings
 
-    settings = load(SampleSettings, config=config, overrides=set_ or ())
+    settings = load_settings(SampleSettings, config=config, overrides=set_ or ())
     if dry_run:
         show_settings(settings)
         return
@@ -60,8 +60,8 @@ def sample_(
     from xsheet.train.sample.sample import SampleFiles, sample
 
     if not (quiet or as_json):
-        tell_steps()
-    files = SampleFiles(portrait=portrait, sound=sound, sheet=sheet, out=out)
+        log_training_to_stderr()
+    files = SampleFiles(portrait=portrait, audio=sound, script=sheet, out=out)
     name = _stage(run, stage)
     written = sample(run, files, settings, stage=name, device=_device(device))
     seconds = written.frames / CLIP_RATE.num
@@ -78,10 +78,10 @@ def evaluate_(
     out: Annotated[
         Path | None, typer.Option("--out", help="JSON of every score; RUN/STAGE/evaluation.json if left out.")
     ] = None,
-    stage: Stage = None,
-    device: Device = None,
+    stage: StageOption = None,
+    device: DeviceOption = None,
     config: Config = None,
-    set_: EvaluateSet = None,
+    set_: EvaluateSetOption = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -90,22 +90,22 @@ def evaluate_(
 
     Example: xsheet train evaluate my-run my-set --set clips=64
     """
-    from xsheet.schemas.settings import load
-    from xsheet.train.evaluate.evaluate import EvaluateSettings, evaluate
+    from xsheet.schemas.settings import load_settings
+    from xsheet.train.evaluate.evaluate import EvaluationSettings, evaluate
 
-    settings = load(EvaluateSettings, config=config, overrides=set_ or ())
+    settings = load_settings(EvaluationSettings, config=config, overrides=set_ or ())
     if dry_run:
         show_settings(settings)
         return
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.sets import open_set
-    from xsheet.train.loop.step import needing_memory
+    from xsheet.train.loop.step import explain_out_of_memory
 
     open_set(folder)
     if not (quiet or as_json):
-        tell_steps()
+        log_training_to_stderr()
     name = _stage(run, stage)
-    with needing_memory(where="evaluation", holds=f"{settings.batch} samples", todo="say --set batch=1"):
+    with explain_out_of_memory(where="evaluation", contents=f"{settings.batch_size} samples", hint="say --set batch=1"):
         done = evaluate(run, folder, settings, stage=name, device=_device(device))
     out = out or run / name / "evaluation.json"
     done.write(out)
@@ -127,7 +127,7 @@ def evaluate_(
 def export_(
     run: RunFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder.")],
-    stage: Stage = None,
+    stage: StageOption = None,
     as_json: AsJson = False,
 ) -> None:
     """A trained model as a folder: the base for plain diffusers, the whole avatar, the learned text encoder.
@@ -157,7 +157,7 @@ def show_settings(settings: "StrictModel") -> None:
     typer.echo(to_yaml(settings))
 
 
-def tell_steps() -> None:
+def log_training_to_stderr() -> None:
     """Let what training says of itself appear on stderr."""
     import logging
 
@@ -168,18 +168,18 @@ def tell_steps() -> None:
     ours.setLevel(logging.INFO)
 
 
-def _stage(run: Path, asked: int | None) -> "StageName":
+def _stage(run: Path, requested: int | None) -> "StageName":
     """The one asked for, else the last that left weights; stage 2 where none did: its error says what to do."""
-    from xsheet.train.loop.stage_weights import WEIGHTS
+    from xsheet.train.loop.stage_weights import WEIGHTS_FILE
 
     names: tuple[StageName, StageName] = ("stage1", "stage2")
-    if asked is not None:
-        return names[asked - 1]
-    left: list[StageName] = [name for name in names if (run / name / WEIGHTS).is_file()]
+    if requested is not None:
+        return names[requested - 1]
+    left: list[StageName] = [name for name in names if (run / name / WEIGHTS_FILE).is_file()]
     return left[-1] if left else "stage2"
 
 
-def _device(asked: str | None) -> str:
+def _device(requested: str | None) -> str:
     """As torch names it; ConfigError if this machine has none of that name."""
     import torch
 
@@ -187,8 +187,8 @@ def _device(asked: str | None) -> str:
 
     gpus = torch.cuda.device_count()
     known = ("cpu", *(("cuda",) if gpus else ()), *(f"cuda:{k}" for k in range(gpus)))
-    if asked is not None and asked not in known:
+    if requested is not None and requested not in known:
         raise ConfigError(
-            where="--device", expected=f"one of {', '.join(known)}", came=repr(asked), todo="choose one, or none"
+            where="--device", expected=f"one of {', '.join(known)}", got=repr(requested), hint="choose one, or none"
         )
-    return asked or ("cuda" if gpus else "cpu")
+    return requested or ("cuda" if gpus else "cpu")

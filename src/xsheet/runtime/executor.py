@@ -21,32 +21,43 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from xsheet.runtime.progress import Progress
-from xsheet.runtime.result_store import Committed, locked
-from xsheet.runtime.task import Execution, Item, Outcome, Rejected, Row, Task, Unfinished
+from xsheet.runtime.result_store import RunResults, output_lock
+from xsheet.runtime.task import Execution, Incomplete, Item, Outcome, Rejected, Row, Task
 from xsheet.runtime.worker import Job, Worker
 from xsheet.schemas.errors import ConfigError, RunError
-from xsheet.schemas.source import Status
+from xsheet.schemas.source import ItemStatus
 
-__all__ = ["Committed", "Execution", "Item", "Outcome", "Progress", "Rejected", "Row", "Task", "Unfinished", "run"]
+__all__ = [
+    "Execution",
+    "Incomplete",
+    "Item",
+    "Outcome",
+    "Progress",
+    "Rejected",
+    "Row",
+    "RunResults",
+    "Task",
+    "run_task",
+]
 
 log = logging.getLogger(__name__)
 
-MAX_BLOCKS = 4096  # of a Ray dataset: an item each, for items of uneven length, as long as blocks stay few
+MAX_RAY_BLOCKS = 4096  # of a Ray dataset: an item each, for items of uneven length, as long as blocks stay few
 OBJECT_STORE_BYTES = 256 << 20  # rows are names and numbers; Ray's own default is a third of the memory
-CONNECT_S = 5.0
+CONNECT_TIMEOUT_S = 5.0
 
 Executor = Callable[[Job, Iterable[Item]], Generator[Outcome, None, None]]
 
 
-def run(
+def run_task(
     task: Task,
     items: Iterable[Item],
     *,
     out: Path,
-    how: Execution,
+    execution: Execution,
     retry_failed: bool = False,
     progress: Progress | None = None,
-) -> Committed:
+) -> RunResults:
     """Run `task` over `items` and return their commits, those of earlier runs included.
 
     `items` may be an iterator; about 200 bytes per item are kept. `retry_failed` runs those again that had failed.
@@ -55,16 +66,16 @@ def run(
         RunError: the run cannot go on (output in use or not writable, a task that does not open); the finished stays.
         KeyboardInterrupt: after the workers are killed; the finished stays.
     """
-    job = Job.of(task, out=out, how=how)
-    commits = job.commits
+    job = Job.of(task, out=out, execution=execution)
+    commits = job.store
     keys: set[str] = set()
     fresh_keys: list[str] = []
-    counts: Counter[Status] = Counter()
+    counts: Counter[ItemStatus] = Counter()
 
     def count(outcome: Outcome, *, fresh: bool) -> None:
         counts[outcome.status] += 1
         if progress is not None:
-            progress.add(outcome, fresh=fresh)
+            progress.add(outcome, new_this_run=fresh)
 
     def todo() -> Iterator[Item]:
         for item in items:
@@ -77,20 +88,20 @@ def run(
             else:
                 count(done, fresh=False)
 
-    execute: Executor = _on_this_machine if how.ray is None else _on_ray
+    execute: Executor = _run_locally if execution.ray is None else _run_on_ray
     total = len(items) if isinstance(items, Sized) else None
-    shown = progress.begin(total) if progress is not None else nullcontext()
-    with locked(job.out), commits.writing(), shown, closing(execute(job, todo())) as outcomes:
+    shown = progress.start(total) if progress is not None else nullcontext()
+    with output_lock(job.out), commits.open_for_writing(), shown, closing(execute(job, todo())) as outcomes:
         for outcome in outcomes:
             count(outcome, fresh=True)
             fresh_keys.append(outcome.key)
             if outcome.status == "failed":
                 log.info("failed name=%s stage=%s reason=%s", outcome.name, outcome.stage, outcome.reason)
-    return Committed(commits, keys, counts, fresh=fresh_keys)
+    return RunResults(commits, keys, counts, new_this_run=fresh_keys)
 
 
-def _on_this_machine(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
-    workers = [Worker(job) for _ in range(job.how.jobs)]
+def _run_locally(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
+    workers = [Worker(job) for _ in range(job.execution.jobs)]
     free: SimpleQueue[Worker] = SimpleQueue()
     for worker in workers:
         free.put(worker)
@@ -102,12 +113,12 @@ def _on_this_machine(job: Job, items: Iterable[Item]) -> Generator[Outcome, None
         finally:
             free.put(worker)
 
-    pool = ThreadPoolExecutor(job.how.jobs)
+    pool = ThreadPoolExecutor(job.execution.jobs)
     running: set[Future[Outcome]] = set()
     try:
         for item in items:
             running.add(pool.submit(run_one, item))
-            if len(running) > 2 * job.how.jobs:  # one in hand and one waiting for each; the rest is not read yet
+            if len(running) > 2 * job.execution.jobs:  # one in hand and one waiting for each; the rest is not read yet
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in ended)
         while running:
@@ -121,20 +132,20 @@ def _on_this_machine(job: Job, items: Iterable[Item]) -> Generator[Outcome, None
             worker.close()
 
 
-def _on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
+def _run_on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
     rows = [{"item": pickle.dumps(item)} for item in items]
     if not rows:
         return
-    workers = min(job.how.jobs, len(rows))  # Ray Data warns of more
-    with _cluster(str(job.how.ray)) as ray:
+    workers = min(job.execution.jobs, len(rows))  # Ray Data warns of more
+    with _ray_cluster(str(job.execution.ray)) as ray:
         # A share of a core for each, so that all of them can be placed and Ray Data keeps some for itself.
         cpus = min(1.0, ray.cluster_resources().get("CPU", 1.0) / (2 * workers))
-        dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS)).map(
+        dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_RAY_BLOCKS)).map(
             _RayWorker,
             fn_constructor_args=(job,),
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=cpus,
-            num_gpus=job.how.gpus or None,
+            num_gpus=job.execution.gpus_per_worker or None,
         )
         outcome = TypeAdapter(Outcome)
         # Prefetching would hold an outcome back until there is another one.
@@ -161,7 +172,7 @@ class _RayWorker:
 
 
 @contextmanager
-def _cluster(address: str) -> Iterator[Any]:
+def _ray_cluster(address: str) -> Iterator[Any]:
     # Nobody phones home, and nothing is drawn over our own bar.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -196,7 +207,7 @@ def _check_reachable(address: str) -> None:
     # Ray itself tries a wrong address for more than five minutes.
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, ValueError) as error:
         expected, todo = "'auto', 'local' or the host:port of a cluster", "start the cluster, or say --ray local"
-        raise ConfigError(where="--ray", expected=expected, came=f"{address} ({error})", todo=todo) from error
+        raise ConfigError(where="--ray", expected=expected, got=f"{address} ({error})", hint=todo) from error

@@ -25,29 +25,29 @@ from pydantic.dataclasses import is_pydantic_dataclass
 
 from xsheet.runtime.task import Outcome, Row
 from xsheet.schemas.errors import RunError
-from xsheet.schemas.source import Status
+from xsheet.schemas.source import ItemStatus
 from xsheet.schemas.tables import write_bytes
 
 log = logging.getLogger(__name__)
 
-MAX_COMMIT_BYTES = 64 << 20
+MAX_RESULT_BYTES = 64 << 20
 """An item with more than this holds pixels, or a mistake; a minute of 25 fps signals is about 1 MB."""
 
 R = TypeVar("R", bound=Row)
 
 
-class Commits:
+class ResultStore:
     """The commits of one task below an output folder."""
 
     def __init__(self, out: Path, task: str) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_.-]{0,63}", task):
             raise ValueError(f"expected a task name of lower-case letters, digits, _ . -, got {task!r}")
         self._out = out
-        self._root = out / ".commits" / task
-        self.scratch = self._root / "scratch"
+        self._find = out / ".commits" / task
+        self.scratch = self._find / "scratch"
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def open_for_writing(self) -> Iterator[None]:
         """Make the folders, clear what a killed run left behind, and tidy up at the end; to be held inside `locked`.
 
         Raises:
@@ -56,21 +56,21 @@ class Commits:
         try:
             shutil.rmtree(self.scratch, ignore_errors=True)
             self.scratch.mkdir(parents=True, exist_ok=True)
-            self._remove_half_written()
+            self._remove_partial_files()
         except OSError as error:
-            raise cannot_write(self._out, error) from error
+            raise output_error(self._out, error) from error
         try:
             yield
         except BaseException:
             with suppress(OSError):  # what ended the run is the error to tell
-                self._remove_half_written()
+                self._remove_partial_files()
             raise
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
-    def _remove_half_written(self) -> None:
+    def _remove_partial_files(self) -> None:
         # Of workers that were killed in the middle of a write; the others remove their own.
-        for stale in self._root.glob("??/.*.tmp*"):
+        for stale in self._find.glob("??/.*.tmp*"):
             stale.unlink(missing_ok=True)
 
     def write(self, outcome: Outcome, rows: Sequence[Row] = (), *, detail: str = "") -> None:
@@ -82,18 +82,18 @@ class Commits:
         """
         body = bytearray(_adapter(Outcome).dump_json(outcome) + b"\n")
         for row in rows:
-            body += _line(row)
-            if len(body) > MAX_COMMIT_BYTES:
-                raise ValueError(f"expected at most {MAX_COMMIT_BYTES} bytes of rows, got {len(body)} or more")
+            body += _record_line(row)
+            if len(body) > MAX_RESULT_BYTES:
+                raise ValueError(f"expected at most {MAX_RESULT_BYTES} bytes of rows, got {len(body)} or more")
         path = self._path(outcome.key)
         try:
             if detail:
                 write_bytes(path.with_suffix(".log"), detail.encode("utf-8", "backslashreplace"))
             else:
                 path.with_suffix(".log").unlink(missing_ok=True)
-            write_bytes(path, bytes(body + _seal(body)))
+            write_bytes(path, bytes(body + _checksum_line(body)))
         except OSError as error:
-            raise cannot_write(self._out, error) from error
+            raise output_error(self._out, error) from error
 
     def find(self, key: str) -> Outcome | None:
         """The outcome under a key; None when nothing whole is committed."""
@@ -112,7 +112,7 @@ class Commits:
         return self._path(key).with_suffix(".log")
 
     def _path(self, key: str) -> Path:
-        return self._root / key[:2] / f"{key}.jsonl"
+        return self._find / key[:2] / f"{key}.jsonl"
 
     def _lines(self, key: str) -> list[bytes] | None:
         path = self._path(key)
@@ -121,21 +121,26 @@ class Commits:
         except FileNotFoundError:
             return None
         body = data[: data.rfind(b"\n", 0, -1) + 1]
-        if not body or data != body + _seal(body):
+        if not body or data != body + _checksum_line(body):
             log.warning("broken commit, the item counts as not done path=%s", path)
             return None
         return body.splitlines()
 
 
-class Committed:
+class RunResults:
     """What a run gives back: the items it was asked for, earlier runs included, read lazily in the order of keys."""
 
     def __init__(
-        self, commits: Commits, keys: Iterable[str], counts: Mapping[Status, int], *, fresh: Iterable[str] = ()
+        self,
+        store: ResultStore,
+        keys: Iterable[str],
+        counts: Mapping[ItemStatus, int],
+        *,
+        new_this_run: Iterable[str] = (),
     ) -> None:
-        self._commits = commits
+        self._store = store
         self._keys = sorted(keys)
-        self._fresh = sorted(fresh)
+        self._new_keys = sorted(new_this_run)
         self.counts = dict(counts)
 
     def __len__(self) -> int:
@@ -148,34 +153,32 @@ class Committed:
             RunError: a commit vanished or broke since.
         """
         for key in self._keys:
-            if (outcome := self._commits.find(key)) is None:
+            if (outcome := self._store.find(key)) is None:
                 todo = "run again; only missing items are repeated"
-                raise RunError(
-                    where=str(self._commits.scratch.parent), expected=f"a commit {key}", came="none", todo=todo
-                )
+                raise RunError(where=str(self._store.scratch.parent), expected=f"a commit {key}", got="none", hint=todo)
             yield outcome
 
     def rows(self, kind: type[R]) -> Iterator[R]:
         """All rows of one kind, of rejected items too."""
         for key in self._keys:
-            yield from self._commits.rows(key, kind)
+            yield from self._store.rows(key, kind)
 
-    def fresh_rows(self, kind: type[R]) -> Iterator[R]:
+    def new_rows(self, kind: type[R]) -> Iterator[R]:
         """Rows of one kind of the items that this run ended itself."""
-        for key in self._fresh:
-            yield from self._commits.rows(key, kind)
+        for key in self._new_keys:
+            yield from self._store.rows(key, kind)
 
     def rows_of(self, outcome: Outcome, kind: type[R]) -> Iterator[R]:
         """The rows of one kind of one item."""
-        return self._commits.rows(outcome.key, kind)
+        return self._store.rows(outcome.key, kind)
 
     def log_path(self, outcome: Outcome) -> Path:
         """The log of a failed item."""
-        return self._commits.log_path(outcome.key)
+        return self._store.log_path(outcome.key)
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
+def output_lock(out: Path) -> Iterator[None]:
     """Hold the output folder for one driver; the kernel lets go of it however the driver ends.
 
     Raises:
@@ -186,22 +189,22 @@ def locked(out: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("ab")
     except OSError as error:
-        raise cannot_write(out, error) from error
+        raise output_error(out, error) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             todo = "wait for that run, or choose another output"
             came = "another run is writing to it"
-            raise RunError(where=str(out), expected="an output of its own", came=came, todo=todo) from error
+            raise RunError(where=str(out), expected="an output of its own", got=came, hint=todo) from error
         yield
 
 
-def cannot_write(out: Path, error: OSError) -> RunError:
+def output_error(out: Path, error: OSError) -> RunError:
     """The error of a full disk or a read-only output."""
     todo = "free space or choose another output, then run again; what is finished is kept"
     came = error.strerror or str(error)
-    return RunError(where=str(out), expected="a folder that can be written", came=came, todo=todo)
+    return RunError(where=str(out), expected="a folder that can be written", got=came, hint=todo)
 
 
 @functools.cache
@@ -209,12 +212,12 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)  # a millisecond to build, hence kept
 
 
-def _line(row: Row) -> bytes:
+def _record_line(row: Row) -> bytes:
     kind = type(row)
     if not is_pydantic_dataclass(kind):
         raise TypeError(f"expected a record of the contract as a row, got {kind.__name__}")
     return b'{"%s":%s}\n' % (row.TAG.encode(), _adapter(kind).dump_json(row))
 
 
-def _seal(body: bytes | bytearray) -> bytes:
+def _checksum_line(body: bytes | bytearray) -> bytes:
     return json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n"

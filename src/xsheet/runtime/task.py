@@ -10,9 +10,9 @@ from pydantic.dataclasses import dataclass as record
 
 from xsheet.schemas.columns import RECORD, Str
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.source import Status
+from xsheet.schemas.source import ItemStatus
 
-MAX_TEXT = 500
+MAX_TEXT_CHARS = 500
 """Longest message and name that a row keeps; the log beside the commit has the rest."""
 
 
@@ -53,7 +53,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
+class Incomplete:
     """An item of which a part failed for a reason outside it, such as a server that was away.
 
     Its rows are kept, and it counts as failed: `retry_failed` runs it again.
@@ -79,7 +79,7 @@ class Task(Protocol):
         """Load what all items share (models), once per worker."""
         ...
 
-    def __call__(self, item: Item, /) -> Sequence[Row] | Rejected | Unfinished:
+    def __call__(self, item: Item, /) -> Sequence[Row] | Rejected | Incomplete:
         """The rows of one item, in an order that depends on the item alone."""
         ...
 
@@ -94,11 +94,11 @@ class Outcome:
 
     key: Annotated[Str, "the item's key"]
     name: Annotated[Str, "the item's name, printable, on one line"]
-    status: Annotated[Status, "how it ended"]
+    status: Annotated[ItemStatus, "how it ended"]
     stage: Annotated[Str | None, "step that rejected or failed it"] = None
     reason: Annotated[Str | None, "one word"] = None
     message: Annotated[Str | None, "one printable line"] = None
-    tries: Annotated[int, Field(ge=1, le=2), "how often it was started in the run that committed it"] = 1
+    attempts: Annotated[int, Field(ge=1, le=2), "how often it was started in the run that committed it"] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,27 +106,27 @@ class Execution:
     """How a task is carried out. Of these only `threads` can touch a result, so it does not follow `jobs`."""
 
     jobs: int = 1  # workers side by side
-    item_limit_s: float = 900.0  # wall clock of one try
-    open_limit_s: float = 600.0  # wall clock of loading models from a cold disk
+    item_timeout_s: float = 900.0  # wall clock of one try
+    open_timeout_s: float = 600.0  # wall clock of loading models from a cold disk
     memory_mb: int = 8192  # heap and private mappings of one worker; a GPU runtime may want more
     threads: int = 1  # of numeric libraries inside a worker: float sums depend on it
-    recycle_after: int = 200  # items; long-lived native libraries leak
-    gpus: float = 0.0  # that each worker holds on Ray; on this machine workers see all
+    max_items_per_process: int = 200  # items; long-lived native libraries leak
+    gpus_per_worker: float = 0.0  # that each worker holds on Ray; on this machine workers see all
     ray: str | None = None  # None: processes of this machine; 'auto', 'local' or the address of a cluster
 
     def __post_init__(self) -> None:
-        for name in ("jobs", "item_limit_s", "open_limit_s", "memory_mb", "threads", "recycle_after"):
+        for name in ("jobs", "item_timeout_s", "open_timeout_s", "memory_mb", "threads", "max_items_per_process"):
             if not (value := getattr(self, name)) > 0:
                 todo = "give a larger value, or leave it out"
-                raise ConfigError(where=f"execution.{name}", expected="a positive number", came=str(value), todo=todo)
+                raise ConfigError(where=f"execution.{name}", expected="a positive number", got=str(value), hint=todo)
 
 
 def one_line(text: str) -> str:
     """`text` as one printable line that is the same in every run.
 
     Control characters, line ends and lone surrogates (file names and tags are chosen by strangers) are escaped, memory
-    addresses are hidden, and what passes MAX_TEXT is cut.
+    addresses are hidden, and what passes MAX_TEXT_CHARS is cut.
     """
-    text = re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", text[: 4 * MAX_TEXT].strip())
+    text = re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", text[: 4 * MAX_TEXT_CHARS].strip())
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+    return line if len(line) <= MAX_TEXT_CHARS else line[: MAX_TEXT_CHARS - 1] + "…"

@@ -24,17 +24,17 @@ from typing import Annotated, Literal
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as record
 
-from xsheet.runtime.result_store import Commits
+from xsheet.runtime.result_store import ResultStore
 from xsheet.runtime.task import Execution, Item, Outcome, Task, one_line
 from xsheet.schemas.columns import RECORD
 from xsheet.schemas.errors import RunError
 
-MAX_REPLY_BYTES = 1 << 20
+MAX_RESPONSE_BYTES = 1 << 20
 LOG_TAIL_BYTES = 16 << 10
-SAY_S = 2.0  # what a process that hung gets, to say where it was
-EXIT_S = 15.0  # what one that closed its pipe gets, to leave its exit code: on a busy machine it ends slowly
+STACK_DUMP_S = 2.0  # what a process that hung gets, to say where it was
+EXIT_TIMEOUT_S = 15.0  # what one that closed its pipe gets, to leave its exit code: on a busy machine it ends slowly
 
-_CHILD = "import sys; from xsheet.runtime.worker_main import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
+_WORKER_CODE = "import sys; from xsheet.runtime.worker_main import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,38 +44,38 @@ class Job:
     task: bytes  # pickled, since only the spawned process should load it
     name: str
     out: Path
-    how: Execution
+    execution: Execution
     path: tuple[str, ...]  # sys.path of the driver
 
     @classmethod
-    def of(cls, task: Task, *, out: Path, how: Execution) -> "Job":
+    def of(cls, task: Task, *, out: Path, execution: Execution) -> "Job":
         """The job of a task; RunError where workers could not import its class."""
         if type(task).__module__ == "__main__":
             todo = f"move {type(task).__name__} into a module and import it"
-            raise RunError(where=f"task {task.name}", expected="an importable class", came="one of __main__", todo=todo)
+            raise RunError(where=f"task {task.name}", expected="an importable class", got="one of __main__", hint=todo)
         path = tuple(entry or str(Path.cwd()) for entry in sys.path)
-        return cls(task=pickle.dumps(task), name=task.name, out=out.resolve(), how=how, path=path)
+        return cls(task=pickle.dumps(task), name=task.name, out=out.resolve(), execution=execution, path=path)
 
     @property
-    def commits(self) -> Commits:
+    def store(self) -> ResultStore:
         """Where its items are committed."""
-        return Commits(self.out, self.name)
+        return ResultStore(self.out, self.name)
 
 
 @record(config=RECORD, frozen=True, slots=True, kw_only=True)
-class Reply:
+class WorkerResponse:
     """What comes back from the process: `unusable` is final, `raised` is worth a second try, `stop` ends the run."""
 
     kind: Literal["ready", "done", "unusable", "raised", "stop"]
     outcome: Outcome | None = None  # of `done`, which is committed already
-    stop: dict[str, str] | None = None  # the arguments of the RunError
+    fatal_error: dict[str, str] | None = None  # the arguments of the RunError
     stage: str = ""
     reason: str = ""
     message: str = ""
     detail: Annotated[str, "for the log"] = ""
 
 
-REPLY = TypeAdapter(Reply)
+RESPONSE_ADAPTER = TypeAdapter(WorkerResponse)
 
 
 class Worker:
@@ -84,7 +84,7 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._process: _Process | None = None
-        self._used = 0
+        self._items_run = 0
         self._stopped = False
         self._lock = threading.Lock()
 
@@ -96,19 +96,19 @@ class Worker:
             InterruptedError: the worker was stopped.
         """
         for tries in (1, 2):
-            process = self._opened()
-            reply = process.ask(pickle.dumps((item, tries)), limit_s=self._job.how.item_limit_s)
-            self._used += 1
+            process = self._open_process()
+            reply = process.request(pickle.dumps((item, tries)), timeout_s=self._job.execution.item_timeout_s)
+            self._items_run += 1
             if self._stopped:
                 raise InterruptedError("the worker was stopped")
-            if reply.stop is not None:
-                raise RunError(**reply.stop)
+            if reply.fatal_error is not None:
+                raise RunError(**reply.fatal_error)
             if reply.kind == "done" and reply.outcome is not None:
                 return reply.outcome
             if reply.kind == "unusable":
                 break
             self._discard()
-            if (done := self._job.commits.find(item.key)) and done.status != "failed":
+            if (done := self._job.store.find(item.key)) and done.status != "failed":
                 return done  # it died after the commit, before it could say so
         return self._commit_failure(item, reply, tries)
 
@@ -123,21 +123,21 @@ class Worker:
         """Give back what the process held; to be called when `run` is not running."""
         self._discard()
 
-    def _opened(self) -> "_Process":
-        if self._process is not None and self._used < self._job.how.recycle_after:
+    def _open_process(self) -> "_Process":
+        if self._process is not None and self._items_run < self._job.execution.max_items_per_process:
             return self._process
         for _ in (1, 2):  # a machine under load gets a second chance
             self._discard()
             process = self._spawn()
-            reply = process.ask(pickle.dumps(self._job), limit_s=self._job.how.open_limit_s)
+            reply = process.request(pickle.dumps(self._job), timeout_s=self._job.execution.open_timeout_s)
             if reply.kind == "ready":
                 return process
-            if reply.stop is not None:
-                raise RunError(**reply.stop)
+            if reply.fatal_error is not None:
+                raise RunError(**reply.fatal_error)
         self._discard()
         todo = f"make the task open on this machine; the end of its log: {reply.detail.strip()[-400:]!r}"
         came = f"{reply.reason} at {reply.stage}: {reply.message}"
-        raise RunError(where=f"task {self._job.name}", expected="a worker that opens", came=came, todo=todo)
+        raise RunError(where=f"task {self._job.name}", expected="a worker that opens", got=came, hint=todo)
 
     def _spawn(self) -> "_Process":
         with self._lock:
@@ -148,8 +148,8 @@ class Worker:
             except OSError as error:
                 todo = "check free space, memory and the limit on processes"
                 where = f"task {self._job.name}"
-                raise RunError(where=where, expected="a process that starts", came=str(error), todo=todo) from error
-            self._used = 0
+                raise RunError(where=where, expected="a process that starts", got=str(error), hint=todo) from error
+            self._items_run = 0
             return self._process
 
     def _discard(self) -> None:
@@ -158,17 +158,17 @@ class Worker:
         if process is not None:
             process.close()
 
-    def _commit_failure(self, item: Item, reply: Reply, tries: int) -> Outcome:
+    def _commit_failure(self, item: Item, response: WorkerResponse, tries: int) -> Outcome:
         outcome = Outcome(
             key=item.key,
             name=one_line(item.name),
             status="failed",
-            stage=one_line(reply.stage),
-            reason=reply.reason,
-            message=one_line(reply.message),
-            tries=tries,
+            stage=one_line(response.stage),
+            reason=response.reason,
+            message=one_line(response.message),
+            attempts=tries,
         )
-        self._job.commits.write(outcome, detail=reply.detail)
+        self._job.store.write(outcome, detail=response.detail)
         return outcome
 
 
@@ -177,8 +177,8 @@ class _Process:
 
     def __init__(self, job: Job) -> None:
         self._name = job.name
-        self._folder = Path(tempfile.mkdtemp(dir=job.commits.scratch))
-        self._killing = threading.Lock()
+        self._folder = Path(tempfile.mkdtemp(dir=job.store.scratch))
+        self._kill_lock = threading.Lock()
         self._pipe, theirs = multiprocessing.Pipe()
         # Nothing is ever written to the lifeline. Its write end closes when the driver dies, and the kernel then kills
         # the group. PR_SET_PDEATHSIG would miss grandchildren and fire when the thread that spawned the process ends.
@@ -186,7 +186,7 @@ class _Process:
         try:
             with (self._folder / "stderr").open("ab") as stderr:
                 self._popen = subprocess.Popen(
-                    [sys.executable, "-P", "-c", _CHILD, str(theirs.fileno()), str(held)],
+                    [sys.executable, "-P", "-c", _WORKER_CODE, str(theirs.fileno()), str(held)],
                     stdin=subprocess.DEVNULL,
                     stdout=stderr,
                     stderr=stderr,
@@ -200,16 +200,16 @@ class _Process:
             os.close(held)
         self._exit = os.pidfd_open(self._popen.pid)
 
-    def ask(self, message: bytes, *, limit_s: float) -> Reply:
+    def request(self, message: bytes, *, timeout_s: float) -> WorkerResponse:
         """Send and wait; a process that dies or hangs gives the reply that says so."""
         with suppress(OSError):  # it may be dead already, which shows below
             self._pipe.send_bytes(message)
         # A grandchild can hold the pipe open, so its end alone would not show that the process is gone.
-        ready = wait([self._pipe, self._exit], limit_s)
+        ready = wait([self._pipe, self._exit], timeout_s)
         if self._pipe in ready:
             with suppress(EOFError, OSError, ValueError):
-                return REPLY.validate_json(self._pipe.recv_bytes(MAX_REPLY_BYTES))
-        return self._died() if ready else self._hung(limit_s)
+                return RESPONSE_ADAPTER.validate_json(self._pipe.recv_bytes(MAX_RESPONSE_BYTES))
+        return self._on_exit() if ready else self._on_timeout(timeout_s)
 
     def close(self) -> None:
         """Kill the group and remove the folder."""
@@ -222,31 +222,33 @@ class _Process:
     def kill(self) -> int:
         """Kill the group; the exit code of the process."""
         # The group first, the leader is reaped last: its id cannot be given to another process in between.
-        with self._killing:
+        with self._kill_lock:
             if self._popen.returncode is None:
                 with suppress(ProcessLookupError):
                     os.killpg(self._popen.pid, signal.SIGKILL)
             return self._popen.wait()
 
-    def _hung(self, limit_s: float) -> Reply:
+    def _on_timeout(self, timeout_s: float) -> WorkerResponse:
         with suppress(ProcessLookupError):
             self._popen.send_signal(signal.SIGQUIT)
-        wait([self._exit], SAY_S)
-        return self._reply("timed_out", f"no result within {limit_s:g} s")
+        wait([self._exit], STACK_DUMP_S)
+        return self._error_response("timed_out", f"no result within {timeout_s:g} s")
 
-    def _died(self) -> Reply:
-        wait([self._exit], EXIT_S)
+    def _on_exit(self) -> WorkerResponse:
+        wait([self._exit], EXIT_TIMEOUT_S)
         code = self.kill()
         if code >= 0:
-            return self._reply("exited", f"the worker left with exit code {code}")
+            return self._error_response("exited", f"the worker left with exit code {code}")
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
         hint = "; the system may be out of memory" if -code == signal.SIGKILL else ""
         frames = re.findall(r'File "(?:.*/)?(.+)", line (\d+) in (\S+)', self._log())[:3]
-        return self._reply("crashed", f"{name}{hint}" + "".join(f" < {f} ({file}:{n})" for file, n, f in frames))
+        return self._error_response(
+            "crashed", f"{name}{hint}" + "".join(f" < {f} ({file}:{n})" for file, n, f in frames)
+        )
 
-    def _reply(self, reason: str, message: str) -> Reply:
+    def _error_response(self, reason: str, message: str) -> WorkerResponse:
         stage = (self._folder / "stage").read_text() if (self._folder / "stage").exists() else "start"
-        reply = Reply(kind="raised", stage=stage.rstrip("\0 ") or self._name, reason=reason, message=message)
+        reply = WorkerResponse(kind="raised", stage=stage.rstrip("\0 ") or self._name, reason=reason, message=message)
         return replace(reply, detail=self._log())
 
     def _log(self) -> str:
@@ -256,6 +258,6 @@ class _Process:
 
 
 def _environment(job: Job, folder: Path) -> dict[str, str]:
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(job.how.threads))
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(job.execution.threads))
     path = os.pathsep.join(job.path)
     return {**os.environ, **threads, "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1", "TMPDIR": str(folder)}

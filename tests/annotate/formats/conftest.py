@@ -40,7 +40,7 @@ def make_annotation(*phases: Phase, **changes) -> Annotation:
     said, phases = changes.get("base", BASE), sorted_phases(phases)
     values = {
         "annotation_id": annotation_id(
-            clip_id="clip_1", layer="gold", run_id="run_1", sample_index=None, said=said, phases=phases
+            clip_id="clip_1", layer="gold", run_id="run_1", sample_index=None, base=said, phases=phases
         ),
         "vocab_version": vocab.VOCAB_VERSION, "clip_id": "clip_1", "layer": "gold", "run_id": "run_1",
         "status": "ok", "duration_us": DURATION_US, "base": said, "phases": phases,
@@ -99,7 +99,7 @@ def phases(draw, number: int, track: str, start_us: int, end_us: int) -> Phase:
         text_short=draw(optional),
         body_parts=tuple(draw(st.lists(st.sampled_from(get_args(vocab.BodyPart)), max_size=3))),
         laterality=side,
-        kind=draw(st.sampled_from(get_args(vocab.Kind))),
+        kind=draw(st.sampled_from(get_args(vocab.PhaseKind))),
         amplitude=draw(number_or_none),
         speed=draw(number_or_none),
         repetitions=draw(st.none() | st.integers(1, 9)),
@@ -162,8 +162,8 @@ def annotations():
 def puppet():
     """Clips and gold annotations of some films of the puppet, as planted."""
     from xsheet.demo.film import truth
-    from xsheet.demo.film.plan import story
+    from xsheet.demo.film.plan import plan_film
 
-    rows = [row for index in range(6) for row in truth.rows_of(story(index, seed=3), f"src_{index}")]
+    rows = [row for index in range(6) for row in truth.truth_rows(plan_film(index, seed=3), f"src_{index}")]
     found = [row for row in rows if isinstance(row, Annotation)]
     return [make_clip(one.clip_id, frames=one.duration_us // 40_000) for one in found], found

@@ -3,30 +3,30 @@
 import pytest
 
 from xsheet.annotate.formats import csv_tables, vocabulary
-from xsheet.annotate.formats.base import Event, Part, Sheet
-from xsheet.annotate.formats.files import Clips, read_files
-from xsheet.annotate.formats.imported import MAX_LANES, imported
-from xsheet.annotate.formats.loss import Tally
+from xsheet.annotate.formats.base import AnnotationSheet, GesturePart, SheetEvent
+from xsheet.annotate.formats.files import ClipIndex, read_files
+from xsheet.annotate.formats.imported import MAX_LANES, import_sheets
+from xsheet.annotate.formats.loss import LossTally
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.layers import find_layer, write_layer
 from xsheet.schemas.vocab import ACTIONS, TRACKS
 
 
 def event(start_us=400_000, end_us=1_200_000, tier="head", label="nod", **more):
-    return Event(tier=tier, label=label, start_us=start_us, end_us=end_us, **more)
+    return SheetEvent(tier=tier, label=label, start_us=start_us, end_us=end_us, **more)
 
 
 @pytest.fixture
 def made(clip):
     def make(*events, **sheet):
-        one = Sheet(clip_id=clip.clip_id, events=events, **sheet)
-        return imported([one], Clips([clip]), format_name="x", files={}, bases={}, tally=Tally())
+        one = AnnotationSheet(clip_id=clip.clip_id, events=events, **sheet)
+        return import_sheets([one], ClipIndex([clip]), format_name="x", files={}, bases={}, tally=LossTally())
 
     return make
 
 
 def only(reading):
-    return reading.imports[0].annotations[0]
+    return reading.layers[0].annotations[0]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def only(reading):
         ((4_800_000, 5_010_000), (4_800_000, 5_010_000)),
         ((10**400, 0), (0, 5_000_000)),
     ],
-    ids=["swapped", "before", "behind", "half a frame", "absurd"],
+    token_phases=["swapped", "before", "behind", "half a frame", "absurd"],
 )
 def test_times_are_brought_into_the_clip_and_the_change_is_noted(span, kept, made):
     one = only(made(event(*span)))
@@ -65,14 +65,14 @@ def test_a_field_that_the_contract_refuses_is_dropped_alone(name, value, made):
 
 
 def test_parts_out_of_order_are_dropped_and_the_phase_stays(made):
-    parts = (Part("retraction", 400_000, 600_000), Part("stroke", 600_000, 800_000))
+    parts = (GesturePart("retraction", 400_000, 600_000), GesturePart("stroke", 600_000, 800_000))
     reading = made(event(kinematics=parts))
     assert only(reading).phases[0].kinematics == ()
     assert "phases.kinematics" in {loss.field for loss in reading.losses}
 
 
 def test_an_unknown_part_is_kept_as_unknown(made):
-    reading = made(event(kinematics=(Part("wobble", 400_000, 600_000),)))
+    reading = made(event(kinematics=(GesturePart("wobble", 400_000, 600_000),)))
     assert [part.phase for part in only(reading).phases[0].kinematics] == ["unknown"]
 
 
@@ -95,17 +95,17 @@ def test_a_long_text_is_cut_and_its_word_is_kept_whole(made):
 
 def test_many_events_on_one_another_end_in_a_bounded_number_of_voices(made):
     reading = made(*[event() for _ in range(50)])
-    assert len(reading.imports) == MAX_LANES
+    assert len(reading.layers) == MAX_LANES
     assert [loss.count for loss in reading.losses if loss.why.startswith("more than")] == [50 - MAX_LANES]
 
 
 def test_a_spilled_voice_never_takes_the_name_of_another(clip):
     sheets = [
-        Sheet(clip_id=clip.clip_id, voice="a", events=(event(), event())),
-        Sheet(clip_id=clip.clip_id, voice="a#2", events=(event(label="wave"),)),
+        AnnotationSheet(clip_id=clip.clip_id, annotator_id="a", events=(event(), event())),
+        AnnotationSheet(clip_id=clip.clip_id, annotator_id="a#2", events=(event(label="wave"),)),
     ]
-    found = imported(sheets, Clips([clip]), format_name="x", files={}, bases={}, tally=Tally()).imports
-    assert [(one.voice, one.annotations[0].phases[0].action) for one in found] == [
+    found = import_sheets(sheets, ClipIndex([clip]), format_name="x", files={}, bases={}, tally=LossTally()).layers
+    assert [(one.annotator_id, one.annotations[0].phases[0].action) for one in found] == [
         ("a", "nod"), ("a#2", "wave"), ("a#3", "nod"),
     ]  # fmt: skip
 
@@ -118,7 +118,7 @@ def test_a_base_that_breaks_the_contract_is_counted_and_left_out(made):
 
 def test_an_import_is_a_layer_that_a_set_takes_and_finds_by_its_voice(tmp_path, annotation, phase, clip):
     files = csv_tables.export([annotation(phase())], [clip]).files
-    (one,) = csv_tables.read(files, [clip]).imports
+    (one,) = csv_tables.compute(files, [clip]).layers
     write_layer(tmp_path, one.run, "imported", one.annotations)
     assert list(find_layer(tmp_path, "imported@csv.gold").read()) == list(one.annotations)
 
@@ -168,12 +168,12 @@ def test_a_file_of_another_encoding_or_name_is_refused(tmp_path):
 
 
 def test_a_name_that_two_clips_share_finds_neither(clip_named):
-    clips = Clips([clip_named("same", clip_id="a"), clip_named("same", clip_id="b")])
+    clips = ClipIndex([clip_named("same", clip_id="a"), clip_named("same", clip_id="b")])
     assert clips.find(["same.mp4"], file="") is None
     assert clips.find(["a"], file="").clip_id == "a"
 
 
 def test_a_windows_path_or_url_finds_its_clip(clip_named):
-    clips = Clips([clip_named("test x", clip_id="c"), clip_named("other")])
+    clips = ClipIndex([clip_named("test x", clip_id="c"), clip_named("other")])
     for name in (r"file://d:\videos\test x.mp4", "file:///d/test%20x.mp4", "/data/local-files/?d=a/test%20x.mp4"):
         assert clips.find([name], file="").clip_id == "c"

@@ -29,8 +29,8 @@ lost
 
 
 def phases_of(text, clip):
-    reading = webvtt.read({"clip_1.vtt": text}, [clip])
-    return reading.imports[0].annotations[0].phases, {(loss.field, loss.why) for loss in reading.losses}
+    reading = webvtt.compute({"clip_1.vtt": text}, [clip])
+    return reading.layers[0].annotations[0].phases, {(loss.field, loss.reason) for loss in reading.losses}
 
 
 def test_a_cue_has_the_id_of_its_phase_and_shows_its_text(annotation, phase, clip):
@@ -53,12 +53,12 @@ def test_a_base_that_holds_an_arrow_stays_inside_the_note(annotation, phase, cli
     one = annotation(phase(), base=replace(annotation().base, scene="left --> right\n\nwall"))
     files = webvtt.export([one], [clip]).files
     assert files["clip_1.gold.vtt"].count("-->") == 1
-    assert webvtt.read(files, [clip]).imports[0].annotations[0].base == one.base
+    assert webvtt.compute(files, [clip]).layers[0].annotations[0].base == one.base
 
 
 def test_cues_of_another_tool_are_read_by_voice_and_text(clip):
     found, lost = phases_of(FREE_HAND, clip)
-    assert [(one.track, one.action, one.text, one.start_us, one.end_us) for one in found] == [
+    assert [(one.track, one.requested_action, one.text, one.start_us, one.end_us) for one in found] == [
         ("arm_left", "wave", "wave", 400_000, 1_200_000),
         ("whole_body", "other", "she nods <twice> and smiles", 1_500_000, 2_500_000),
     ]
@@ -72,10 +72,10 @@ def test_windows_line_ends_read_the_same(clip):
 @pytest.mark.parametrize("text", ["", "WEBVTTX\n\n", "1\n00:01,000 --> 00:02,000\nsrt", "WEBVTT\n\nNOTE xsheet {"])
 def test_what_is_no_webvtt_is_refused(text, clip):
     with pytest.raises(ContractError):
-        webvtt.read({"clip_1.vtt": text}, [clip])
+        webvtt.compute({"clip_1.vtt": text}, [clip])
 
 
 def test_a_note_of_the_wrong_kinds_is_data_like_any_other(clip):
     note = 'WEBVTT\n\nNOTE xsheet {"clip_id": 3, "voice": [], "base": [1], "annotation_id": {}}\n\n'
     found, _ = phases_of(note + "00:01.000 --> 00:02.000\nnod\n", clip)
-    assert [one.action for one in found] == ["nod"]
+    assert [one.requested_action for one in found] == ["nod"]

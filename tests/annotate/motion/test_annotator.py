@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.annotate.base import Ask
+from xsheet.annotate.base import AnnotationRequest
 from xsheet.annotate.motion.annotator import MotionAnnotator, MotionSettings, annotate_motion
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Clip, Signals
@@ -56,7 +56,7 @@ def signals(**moves):
 
 
 def of_arrays(series):
-    frames = len(next(iter(series.values())))
+    frames = len(next(iter(series.set_values())))
     tuples = {n: tuple(None if np.isnan(v) else float(v) for v in values) for n, values in series.items()}
     return Signals(clip_id="clip_x", frames=frames, extractor="mesh", **tuples)
 
@@ -116,7 +116,7 @@ ACTS = {
 def test_each_class_is_found_once_with_its_side_and_times(action):
     some, side, span = ACTS[action]
     phase = only(some)
-    assert (phase.action, phase.laterality) == (action, side)
+    assert (phase.requested_action, phase.laterality) == (action, side)
     assert phase.span.tiou(span) > 0.8
     assert abs(phase.start_us - span.start_us) <= 80_000
 
@@ -152,24 +152,24 @@ def test_a_camera_that_drifts_evenly_changes_nothing(action):
     for name in arrays:
         if name.endswith(("_x", "_y")) and not name.startswith("gaze"):
             arrays[name] += 0.001 * np.arange(FRAMES)
-    said = [(p.action, p.span, p.laterality) for p in (only(of_arrays(arrays)), only(some))]
+    said = [(p.requested_action, p.span, p.laterality) for p in (only(of_arrays(arrays)), only(some))]
     assert said[0] == said[1]
 
 
 def test_a_person_who_keeps_still_rests_from_the_first_frame_to_the_last():
     (rest,) = phases(signals(), rest=True)
-    assert (rest.action, rest.track, rest.span) == ("rest", "whole_body", Span(0, 6_000_000))
+    assert (rest.requested_action, rest.track, rest.span) == ("rest", "whole_body", Span(0, 6_000_000))
 
 
 def test_rest_fills_the_time_before_and_after_an_action():
-    said = [(p.action, p.start_us) for p in phases(ACTS["turn_head"][0], rest=True)]
+    said = [(p.requested_action, p.start_us) for p in phases(ACTS["turn_head"][0], rest=True)]
     assert [action for action, _ in said] == ["rest", "turn_head", "rest"]
 
 
 @pytest.mark.parametrize("cycles", [1, 2, 3, 4])
 def test_nods_are_counted(cycles):
     phase = only(signals(pitch_deg=waved(-11, cycles)))
-    assert (phase.action, phase.repetitions) == ("nod", cycles)
+    assert (phase.requested_action, phase.repetitions) == ("nod", cycles)
 
 
 def test_nods_far_apart_are_two_phases():
@@ -240,14 +240,14 @@ def test_phases_of_one_track_do_not_overlap():
 
 def test_a_clip_without_signals_is_one_rest():
     empty = Signals(clip_id="clip_x", frames=FRAMES, extractor="mesh")
-    assert [p.action for p in phases(empty, rest=True)] == ["rest"]
+    assert [p.requested_action for p in phases(empty, rest=True)] == ["rest"]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 40), st.integers(0, 2**32 - 1), st.sampled_from([0.01, 1.0, 1e3, 1e30]), st.floats(0, 0.9))
 def test_whatever_the_signals_the_answer_keeps_the_contract(frames, seed, scale, hidden):
     rng = np.random.default_rng(seed)
-    series = {name: np.where(rng.random(frames) < hidden, np.nan, rng.normal(0, scale, frames)) for name in STILL}
+    series = {name: np.select(rng.random(frames) < hidden, np.nan, rng.normal(0, scale, frames)) for name in STILL}
     some = of_arrays(series)
     stated = annotate_motion(clip_of(some), some, MotionSettings())
     Annotation(
@@ -259,8 +259,9 @@ def test_whatever_the_signals_the_answer_keeps_the_contract(frames, seed, scale,
 def test_every_ask_has_its_reply(tmp_path):
     some = ACTS["nod"][0]
     asks = [
-        Ask(ask_id=f"a{k}", clip=clip_of(some), signals=some, media=tmp_path, sample_index=k, seed=k) for k in range(3)
+        AnnotationRequest(request_id=f"a{k}", clip=clip_of(some), signals=some, media=tmp_path, sample_index=k, seed=k)
+        for k in range(3)
     ]
     replies = list(MotionAnnotator()(asks))
-    assert [(reply.ask_id, reply.status) for reply in replies] == [("a0", "ok"), ("a1", "ok"), ("a2", "ok")]
-    assert replies[0].stated == replies[2].stated
+    assert [(reply.request_id, reply.status) for reply in replies] == [("a0", "ok"), ("a1", "ok"), ("a2", "ok")]
+    assert replies[0].structured == replies[2].structured

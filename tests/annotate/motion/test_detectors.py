@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from xsheet.annotate.motion.curves import course_of
-from xsheet.annotate.motion.detectors import reach, shows
-from xsheet.demo.puppet.act import curves
-from xsheet.demo.puppet.script import schedule
+from xsheet.annotate.motion.curves import motion_curves
+from xsheet.annotate.motion.detectors import detection_strength, displacement
+from xsheet.demo.puppet import act
+from xsheet.demo.puppet.script import place_action
 from xsheet.schemas.clip import Signals
 
 FRAMES, START = 150, 50
@@ -21,61 +21,61 @@ CASES = [
 
 def acted(action, side):
     """The planted course of one action, and the frames of its phase."""
-    planned = schedule(action, START, side=side, repetitions=1)
-    motion = curves([planned], FRAMES)
+    planned = place_action(action, START, side=side, repetitions=1)
+    motion = act.motion_curves([planned], FRAMES)
     series = {name: tuple(map(float, getattr(motion, name))) for name in FIELDS}
     signals = Signals(clip_id="clip_x", frames=FRAMES, extractor="truth", face_visible=(1.0,) * FRAMES, **series)
-    return course_of(signals), planned.frames
+    return motion_curves(signals), planned.frames
 
 
 @pytest.mark.parametrize(("action", "side"), CASES)
 def test_a_class_shows_where_it_is_planted(action, side):
     course, inside = acted(action, side)
-    assert shows(course, action, inside, side=side) >= 1
+    assert detection_strength(course, action, inside, side=side) >= 1
 
 
 @pytest.mark.parametrize(("action", "side"), CASES)
 def test_it_does_not_show_before_it_begins(action, side):
     course, inside = acted(action, side)
-    assert shows(course, action, range(10, 10 + min(len(inside), 30)), side=side) < 1
+    assert detection_strength(course, action, range(10, 10 + min(len(inside), 30)), side=side) < 1
 
 
 @pytest.mark.parametrize(("action", "side"), [case for case in CASES if case[1] in ("left", "right")])
 def test_the_other_side_is_denied(action, side):
     course, inside = acted(action, side)
-    assert shows(course, action, inside, side={"left": "right", "right": "left"}[side]) < 0
+    assert detection_strength(course, action, inside, side={"left": "right", "right": "left"}[side]) < 0
 
 
 @pytest.mark.parametrize("action", ["nod", "tilt_head", "look_away", "raise_brows", "smile"])
 def test_another_class_does_not_show_in_a_turn(action):
     course, inside = acted("turn_head", "left")
-    assert shows(course, action, inside, side="left") < 1
+    assert detection_strength(course, action, inside, side="left") < 1
 
 
 def test_a_turn_is_no_shake():
     course, inside = acted("turn_head", "left")
-    assert shows(course, "nod", inside) < 1
+    assert detection_strength(course, "nod", inside) < 1
 
 
 def test_rest_shows_where_nothing_moves_and_not_in_an_action():
     course, inside = acted("shake_head", "none")
-    assert shows(course, "rest", range(5, 40)) >= 1
-    assert shows(course, "rest", inside) < 1
+    assert detection_strength(course, "rest", range(5, 40)) >= 1
+    assert detection_strength(course, "rest", inside) < 1
 
 
 def test_a_part_that_is_not_seen_is_unknown():
-    course = course_of(Signals(clip_id="clip_x", frames=FRAMES, extractor="mesh"))
-    assert shows(course, "nod", range(20, 40)) is None
-    assert shows(course, "raise_hand", range(20, 40), side="left") is None
+    course = motion_curves(Signals(clip_id="clip_x", frames=FRAMES, extractor="mesh"))
+    assert detection_strength(course, "nod", range(20, 40)) is None
+    assert detection_strength(course, "raise_hand", range(20, 40), side="left") is None
 
 
 def test_a_class_without_a_detector_is_unknown():
     course, inside = acted("nod", "none")
-    assert shows(course, "hold_object", inside) is None
+    assert detection_strength(course, "hold_object", inside) is None
 
 
 def test_reach_is_negative_for_a_movement_to_the_other_side():
     values = np.zeros(60)
     values[20:30] = -4.0
-    assert reach(values, range(20, 30), sign=1) == pytest.approx(-4.0)
-    assert reach(values, range(20, 30), sign=-1) == pytest.approx(4.0)
+    assert displacement(values, range(20, 30), sign=1) == pytest.approx(-4.0)
+    assert displacement(values, range(20, 30), sign=-1) == pytest.approx(4.0)

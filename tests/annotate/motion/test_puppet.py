@@ -35,11 +35,11 @@ def score(bench):
 
 def test_planted_actions_are_found(score):
     assert len(score.hits) >= 20
-    assert score.f1 >= 0.9
+    assert score.agreement_f1 >= 0.9
 
 
 def test_what_is_found_has_the_right_class_and_side(score):
-    assert score.classes >= 0.95
+    assert score.class_detection >= 0.95
     assert score.laterality == 1.0
 
 
@@ -55,4 +55,4 @@ def test_boundaries_are_right_to_two_frames(score):
 @pytest.mark.parametrize("kind", ["living", "still"])
 def test_who_only_breathes_and_talks_does_nothing(bench, kind):
     signals, _ = bench.filmed(bench.told(101, kind=kind), body=False)
-    assert [p.action for p in bench.phases_of(signals) if p.action != "rest"] == []
+    assert [p.requested_action for p in bench.phases_of(signals) if p.requested_action != "rest"] == []

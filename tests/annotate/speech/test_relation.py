@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsheet.annotate.base import Word
+from xsheet.annotate.base import TranscriptWord
 from xsheet.annotate.speech.relation import (
     SpeechSettings,
-    apex_of,
-    relate,
+    add_speech_relations,
+    find_apex,
+    speech_relation_of,
     syllable_onsets_us,
     voice_spans,
-    with_speech,
 )
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.truth import rows_of
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.truth import truth_rows
 from xsheet.schemas.annotation import Annotation, KinematicPhase, Phase, annotation_id
 from xsheet.schemas.clip import Signals
 
@@ -61,22 +61,22 @@ def signals(*voiced: range, frames: int = FRAMES, **changes: Any) -> Signals:
     ],
 )
 def test_relation_of_a_phase_to_a_voice_from_frame_50_to_100(start, end, relation):
-    assert relate(phase(start, end), signals(range(50, 100))).relation == relation
+    assert speech_relation_of(phase(start, end), signals(range(50, 100))).relation == relation
 
 
 def test_a_clip_without_voice_has_no_speech():
-    told = relate(phase(10, 40), signals())
+    told = speech_relation_of(phase(10, 40), signals())
     assert (told.relation, told.overlap) == ("no_speech", 0.0)
 
 
 @pytest.mark.parametrize("voice", [(), (None,) * FRAMES, (*(1.0,) * 20, *(None,) * (FRAMES - 20))])
 def test_where_the_voice_was_not_measured_the_relation_is_unknown(voice):
-    told = relate(phase(30, 60), signals(voice=voice))
+    told = speech_relation_of(phase(30, 60), signals(voice=voice))
     assert (told.relation, told.overlap) == ("unknown", None)
 
 
 def test_overlap_is_the_share_of_the_phase_with_voice():
-    assert relate(phase(40, 80), signals(range(50, 100))).overlap == pytest.approx(0.75)
+    assert speech_relation_of(phase(40, 80), signals(range(50, 100))).overlap == pytest.approx(0.75)
 
 
 def test_voice_has_hysteresis():
@@ -92,79 +92,84 @@ def test_closures_are_bridged_and_clicks_left_out():
 
 
 def test_lag_is_the_apex_minus_the_nearest_word():
-    words = (Word(text="so", start_us=1_000_000, end_us=1_200_000), Word(text="big", start_us=2_200_000, end_us=3))
-    told = relate(phase(45, 60, kinematics=stroke(46, 54)), signals(range(20, 100)), words)
+    words = (
+        TranscriptWord(text="so", start_us=1_000_000, end_us=1_200_000),
+        TranscriptWord(text="big", start_us=2_200_000, end_us=3),
+    )
+    told = speech_relation_of(phase(45, 60, kinematics=stroke(46, 54)), signals(range(20, 100)), words)
     assert (told.anchor_word, told.anchor_start_us, told.lag_us) == ("big", 2_200_000, -200_000)
 
 
 def test_without_words_the_nearest_syllable_is_taken():
-    told = relate(phase(45, 60, kinematics=stroke(46, 54)), signals(range(48, 100)))
+    told = speech_relation_of(phase(45, 60, kinematics=stroke(46, 54)), signals(range(48, 100)))
     assert (told.anchor_word, told.anchor_start_us, told.lag_us) == (None, None, 80_000)
 
 
 def test_a_word_too_far_away_gives_no_lag():
-    words = (Word(text="far", start_us=4_000_000, end_us=4_500_000),)
-    told = relate(phase(20, 40, kinematics=stroke(20, 40)), signals(range(100, 120)), words)
+    words = (TranscriptWord(text="far", start_us=4_000_000, end_us=4_500_000),)
+    told = speech_relation_of(phase(20, 40, kinematics=stroke(20, 40)), signals(range(100, 120)), words)
     assert (told.anchor_word, told.anchor_start_us, told.lag_us) == (None, None, None)
 
 
 def test_a_phase_without_stroke_or_speed_has_no_lag():
-    assert relate(phase(60, 90, kind="posture"), signals(range(50, 100))).lag_us is None
+    assert speech_relation_of(phase(60, 90, kind="posture"), signals(range(50, 100))).lag_us is None
 
 
 def test_a_rest_has_no_apex_however_it_moves():
-    assert apex_of(phase(0, 60, kind="rest"), np.ones(FRAMES)) == (None, "none")
+    assert find_apex(phase(0, 60, kind="rest"), np.ones(FRAMES)) == (None, "none")
 
 
 def test_the_method_says_what_was_computed_from_what():
-    word = (Word(text="so", start_us=2_400_000, end_us=2_600_000),)
-    told = relate(phase(45, 80), signals(range(40, 100)), word, speed=tuple(float(k == 60) for k in range(FRAMES)))
+    word = (TranscriptWord(text="so", start_us=2_400_000, end_us=2_600_000),)
+    told = speech_relation_of(
+        phase(45, 80), signals(range(40, 100)), word, speed=tuple(float(k == 60) for k in range(FRAMES))
+    )
     assert told.method == "speech-1: voice 0.5/0.35; apex speed; onset word"
 
 
 def test_the_apex_of_a_repeated_stroke_is_in_its_first_cycle():
-    assert apex_of(phase(10, 60, kinematics=stroke(20, 60), repetitions=4)) == (1_000_000, "stroke")
+    assert find_apex(phase(10, 60, kinematics=stroke(20, 60), repetitions=4)) == (1_000_000, "stroke")
 
 
 def test_a_measured_speed_tells_the_apex_inside_the_stroke():
     speed = [0.0] * FRAMES
     speed[5], speed[30], speed[40] = 9.0, 2.0, 1.0
-    assert apex_of(phase(0, 60, kinematics=stroke(20, 60)), tuple(speed)) == (1_220_000, "speed")
+    assert find_apex(phase(0, 60, kinematics=stroke(20, 60)), tuple(speed)) == (1_220_000, "speed")
 
 
 def test_a_speed_that_is_unknown_everywhere_tells_nothing():
-    assert apex_of(phase(0, 60, kinematics=stroke(20, 60)), np.full(FRAMES, np.nan))[1] == "stroke"
+    assert find_apex(phase(0, 60, kinematics=stroke(20, 60)), np.full(FRAMES, np.nan))[1] == "stroke"
 
 
 def test_an_annotation_gets_the_id_of_what_it_now_says():
     one, measured = planted(3)
-    told = with_speech(one, measured)
+    told = add_speech_relations(one, measured)
     assert told.annotation_id != one.annotation_id
     assert told.annotation_id == annotation_id(
-        clip_id=told.clip_id, layer="gold", run_id=told.run_id, sample_index=None, said=told.base, phases=told.phases
+        clip_id=told.clip_id, layer="gold", run_id=told.run_id, sample_index=None, base=told.base, phases=told.phases
     )
 
 
 def test_computing_it_twice_changes_nothing():
     one, measured = planted(3)
-    told = with_speech(one, measured)
-    assert with_speech(told, measured) == told
+    told = add_speech_relations(one, measured)
+    assert add_speech_relations(told, measured) == told
 
 
 @given(st.integers(0, 100), st.integers(3, 49), st.lists(st.tuples(st.integers(0, 140), st.integers(1, 40))))
 def test_time_backwards_swaps_before_and_after(start, length, stretches):
     voiced = [range(a, min(a + n, FRAMES)) for a, n in stretches]
     back = [range(FRAMES - part.stop, FRAMES - part.start) for part in voiced]
-    one = relate(phase(start, start + length), signals(*voiced))
-    other = relate(phase(FRAMES - start - length, FRAMES - start), signals(*back))
+    one = speech_relation_of(phase(start, start + length), signals(*voiced))
+    other = speech_relation_of(phase(FRAMES - start - length, FRAMES - start), signals(*back))
     assert other.overlap == pytest.approx(one.overlap)
     swapped = {"onset_before": "offset_after", "offset_after": "onset_before"}.get(one.relation, one.relation)
     assert other.relation == swapped or one.relation == other.relation == "onset_before"  # leads and outlasts alike
 
 
 def planted(index: int) -> tuple[Annotation, Signals]:
-    told = story(index, seed=77, kind="talk")
-    _, measured, annotation = rows_of(told, "src_1")
+    told = plan_film(index, seed=77, kind="talk")
+    _, measured, annotation = truth_rows(told, "src_1")
     assert isinstance(measured, Signals)
     assert isinstance(annotation, Annotation)
     return annotation, measured
@@ -174,9 +179,9 @@ def planted(index: int) -> tuple[Annotation, Signals]:
 def test_syllables_of_the_puppet_are_found_at_their_vowels():
     late_us, found, planned = [], 0, 0
     for index in range(12):
-        told = story(index, seed=77, kind="talk")
+        told = plan_film(index, seed=77, kind="talk")
         onsets = syllable_onsets_us(planted(index)[1])
-        speech = told.takes[0].heads[0].speech
+        speech = told.shots[0].cast_members[0].speech
         assert speech is not None
         planned, found = planned + len(speech.syllables), found + len(onsets)
         near = [min((us - s.start_us for us in onsets), key=abs) for s in speech.syllables]
@@ -198,4 +203,4 @@ def test_without_loudness_there_are_no_syllables():
 
 def test_limits_are_settings():
     strict = SpeechSettings(margin_s=0.04)
-    assert relate(phase(48, 90), signals(range(50, 100)), settings=strict).relation == "onset_before"
+    assert speech_relation_of(phase(48, 90), signals(range(50, 100)), settings=strict).relation == "onset_before"

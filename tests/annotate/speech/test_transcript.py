@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsheet.annotate.base import Word
+from xsheet.annotate.base import TranscriptWord
 from xsheet.annotate.speech.transcript import MAX_UNTIMED_CHARS, transcript_of
 from xsheet.schemas.clip import Clip
-from xsheet.schemas.source import Extra, SourceVideo
+from xsheet.schemas.source import ManifestColumn, SourceVideo
 
 
 def source(**columns: str) -> SourceVideo:
-    extra = tuple(Extra(key=key, value=value) for key, value in columns.items())
-    return SourceVideo(source_id="src_1", path="talk.mp4", status="ok", extra=extra)
+    extra = tuple(ManifestColumn(key=key, value=value) for key, value in columns.items())
+    return SourceVideo(source_id="src_1", path="talk.mp4", status="ok", manifest_columns=extra)
 
 
 def clip(*, start_us: int = 10_000_000, frames: int = 100, shift_us: int = 0) -> Clip:
@@ -29,18 +29,18 @@ def timed(*words: tuple[str, float, float]) -> str:
 
 def test_words_move_to_the_clock_of_the_clip():
     told = transcript_of(source(words=timed(("hello", 10.5, 11.0))), clip())
-    assert told.words == (Word(text="hello", start_us=500_000, end_us=1_000_000),)
+    assert told.words == (TranscriptWord(text="hello", start_us=500_000, end_us=1_000_000),)
 
 
 def test_words_move_with_the_sound_of_the_clip():
     told = transcript_of(source(words=timed(("hello", 10.5, 11.0))), clip(shift_us=-120_000))
-    assert told.words == (Word(text="hello", start_us=380_000, end_us=880_000),)
+    assert told.words == (TranscriptWord(text="hello", start_us=380_000, end_us=880_000),)
 
 
 def test_a_word_belongs_to_the_clip_in_which_it_begins():
     words = timed(("before", 9.9, 10.2), ("last", 13.9, 14.3), ("after", 14.0, 14.2))
     assert transcript_of(source(words=words), clip()).words == (
-        Word(text="last", start_us=3_900_000, end_us=4_000_000),
+        TranscriptWord(text="last", start_us=3_900_000, end_us=4_000_000),
     )
 
 

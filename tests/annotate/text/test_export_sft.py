@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsheet.annotate.base import Ask
-from xsheet.annotate.formats.loss import Tally
-from xsheet.annotate.text.export_sft import Exported, export_sft, sample_of
+from xsheet.annotate.base import AnnotationRequest
+from xsheet.annotate.formats.loss import LossTally
+from xsheet.annotate.text.export_sft import SftExport, export_sft, sft_sample
 from xsheet.annotate.vlm.annotator import VlmAnnotator, VlmSettings
-from xsheet.annotate.vlm.client import Said, Turn
-from xsheet.annotate.vlm.normalise import NormaliseSettings, Ruler, normalise
-from xsheet.annotate.vlm.parse import parse
-from xsheet.annotate.vlm.response import wire_schema
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.truth import rows_of
+from xsheet.annotate.vlm.client import VlmRequest, VlmResponse
+from xsheet.annotate.vlm.normalise import NormaliseSettings, TimeSnapTargets, normalise
+from xsheet.annotate.vlm.parse import parse_reply
+from xsheet.annotate.vlm.response import response_json_schema
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.truth import truth_rows
 from xsheet.schemas.annotation import Annotation, Evidence
 from xsheet.schemas.clip import Clip, Signals
 
@@ -25,7 +25,7 @@ EXACT = NormaliseSettings(edge_tolerance_s=0, stamp_tolerance_s=0)
 
 
 def planted(index: int) -> tuple[Signals, Annotation]:
-    _, signals, annotation = rows_of(story(index, seed=3, kind="talk"), "src_1")
+    _, signals, annotation = truth_rows(plan_film(index, seed=3, kind="talk"), "src_1")
     assert isinstance(signals, Signals)
     assert isinstance(annotation, Annotation)
     return signals, annotation
@@ -40,7 +40,7 @@ def clip_of(annotation: Annotation) -> Clip:
     )  # fmt: skip
 
 
-def exported(tmp_path: Path, *layer: Annotation) -> tuple[Exported, list[dict[str, Any]]]:
+def exported(tmp_path: Path, *layer: Annotation) -> tuple[SftExport, list[dict[str, Any]]]:
     path = tmp_path / "sft.jsonl"
     ended = export_sft(path, layer, {one.clip_id: clip_of(one) for one in layer})
     return ended, [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
@@ -53,7 +53,7 @@ def answer_of(sample: dict[str, Any]) -> str:
 
 
 def sample(annotation: Annotation) -> dict[str, Any]:
-    made = sample_of(annotation, clip_of(annotation), Tally())
+    made = sft_sample(annotation, clip_of(annotation), LossTally())
     assert made is not None
     return made
 
@@ -64,8 +64,8 @@ def test_an_answer_is_one_that_the_grammar_lets_a_model_write(index, tiny_tokeni
     from xsheet.annotate.vlm.qwen.decoding import Grammar
 
     annotation = planted(index)[1]
-    grammar = Grammar(tiny_tokenizer, vocabulary=len(tiny_tokenizer), ends=(tiny_tokenizer.eos_token_id,))
-    matcher = grammar.matcher(wire_schema(annotation.duration_us / 1e6))
+    grammar = Grammar(tiny_tokenizer, vocab_size=len(tiny_tokenizer), eos_token_ids=(tiny_tokenizer.eos_token_id,))
+    matcher = grammar.matcher(response_json_schema(annotation.duration_us / 1e6))
     tokens = tiny_tokenizer.encode(answer_of(sample(annotation)), add_special_tokens=False)
     assert all(matcher.consume_token(token) for token in tokens)
     assert matcher.is_accepting()
@@ -74,23 +74,23 @@ def test_an_answer_is_one_that_the_grammar_lets_a_model_write(index, tiny_tokeni
 @pytest.mark.parametrize("index", range(8))
 def test_an_answer_reads_back_to_the_phases_it_was_made_from(index):
     annotation = planted(index)[1]
-    reply = parse(answer_of(sample(annotation)), finish_reason="stop").reply
+    reply = parse_reply(answer_of(sample(annotation)), finish_reason="stop").reply
     assert reply is not None
-    back = normalise(reply, Ruler(duration_us=annotation.duration_us), settings=EXACT)
+    back = normalise(reply, TimeSnapTargets(duration_us=annotation.duration_us), settings=EXACT)
     told = [(p.track, p.start_us, p.end_us, p.action, p.laterality, p.text) for p in back.phases]
     assert told == [(p.track, p.start_us, p.end_us, p.action, p.laterality, p.text) for p in annotation.phases]
 
 
 def test_the_question_is_the_one_that_annotating_asks():
     signals, annotation = planted(1)
-    turns: list[Turn] = []
+    turns: list[VlmRequest] = []
 
-    def chat(asked: Sequence[Turn], /) -> Iterator[Said]:
+    def chat(asked: Sequence[VlmRequest], /) -> Iterator[VlmResponse]:
         turns.extend(asked)
         yield from ()
 
-    ask = Ask(
-        ask_id="a", clip=clip_of(annotation), signals=signals, media=Path("/x.mp4"), sample_index=0, seed=1
+    ask = AnnotationRequest(
+        request_id="a", clip=clip_of(annotation), signals=signals, media=Path("/x.mp4"), sample_index=0, seed=1
     )  # fmt: skip
     list(VlmAnnotator(chat, VlmSettings(describe=False))([ask]))
     system, user, _ = sample(annotation)["messages"]
@@ -107,7 +107,7 @@ def test_one_line_per_sample_in_the_order_of_the_layer(tmp_path):
     layer = [planted(k)[1] for k in (2, 0, 1)]
     ended, samples = exported(tmp_path, *layer)
     assert [one["id"] for one in samples] == [one.annotation_id for one in layer]
-    assert (ended.samples, ended.left_out) == (3, 0)
+    assert (ended.samples, ended.excluded) == (3, 0)
 
 
 def test_what_the_wire_form_cannot_hold_is_counted(tmp_path):
@@ -121,13 +121,13 @@ def test_what_the_wire_form_cannot_hold_is_counted(tmp_path):
 def test_a_failed_reply_is_left_out_with_the_reason(tmp_path):
     failed = replace(planted(1)[1], status="refused", base=None, phases=())
     ended, samples = exported(tmp_path, failed)
-    assert (samples, ended.left_out) == ([], 1)
-    assert ended.losses[0].why == "the reply is refused"
+    assert (samples, ended.excluded) == ([], 1)
+    assert ended.losses[0].reason == "the reply is refused"
 
 
 def test_a_clip_whose_file_has_changed_is_left_out(tmp_path):
     ended, samples = exported(tmp_path, replace(planted(1)[1], media_sha256="cd" * 32))
-    assert (samples, ended.losses[0].why) == ([], "made from another file than the set has now")
+    assert (samples, ended.losses[0].reason) == ([], "made from another file than the set has now")
 
 
 def test_more_phases_than_a_reply_may_hold_are_no_sample(tmp_path):
@@ -136,7 +136,7 @@ def test_more_phases_than_a_reply_may_hold_are_no_sample(tmp_path):
         tmp_path / "sft.jsonl", [annotation], {annotation.clip_id: clip_of(annotation)},
         settings=VlmSettings.model_validate_json('{"wire": {"max_phases": 3}}'),
     )  # fmt: skip
-    assert ended.losses[0].why == "more phases than a reply may hold"
+    assert ended.losses[0].reason == "more phases than a reply may hold"
 
 
 def test_what_was_seen_is_the_evidence_where_somebody_said_it():

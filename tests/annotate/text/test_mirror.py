@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsheet.annotate.text.mirror import flip_annotation, flip_signals, flip_text
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.truth import rows_of
+from xsheet.annotate.text.mirror import mirror_annotation, mirror_signals, mirror_text
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.truth import truth_rows
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base, Evidence, FacialEmotion, Phase, sorted_phases
 from xsheet.schemas.clip import Signals
@@ -54,7 +54,7 @@ def annotation(*phases: Phase) -> Annotation:
     ],
 )
 def test_sides_are_exchanged(text, flipped):
-    assert flip_text(text) == flipped
+    assert mirror_text(text) == flipped
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def test_sides_are_exchanged(text, flipped):
     ],
 )
 def test_phrases_without_a_side_stay(text):
-    assert flip_text(text) == text
+    assert mirror_text(text) == text
 
 
 def test_a_side_stays_a_side_inside_what_sounds_like_a_phrase():
-    assert flip_text("moves her right away from her face") == "moves her left away from her face"
+    assert mirror_text("moves her right away from her face") == "moves her left away from her face"
 
 
 def test_track_parts_side_and_words_of_a_phase_change_together():
@@ -86,7 +86,7 @@ def test_track_parts_side_and_words_of_a_phase_change_together():
         evidence=Evidence(text="left hand blurs"),
         emotion=FacialEmotion(label="happy", intensity=1, evidence="left mouth corner up"),
     )  # fmt: skip
-    (flipped,) = flip_annotation(annotation(one)).phases
+    (flipped,) = mirror_annotation(annotation(one)).phases
     assert (flipped.track, flipped.laterality) == ("arm_right", "right")
     assert flipped.body_parts == ("hand_right", "head", "fingers_left")
     assert flipped.text == "raises the right hand"
@@ -96,19 +96,19 @@ def test_track_parts_side_and_words_of_a_phase_change_together():
 
 
 def test_the_base_block_is_mirrored_too():
-    said = flip_annotation(annotation()).base
+    said = mirror_annotation(annotation()).base
     assert said is not None
     assert said.text == "A woman sits to the right of a lamp and speaks."
     assert (said.scene, said.camera_note) == ("a lamp on her left side", "pans left")
 
 
 def test_phases_stay_in_the_order_of_the_contract():
-    both = flip_annotation(annotation(phase("arm_left"), phase("arm_right"))).phases
+    both = mirror_annotation(annotation(phase("arm_left"), phase("arm_right"))).phases
     assert [p.track for p in both] == ["arm_left", "arm_right"]
 
 
 def test_left_and_right_series_are_exchanged_and_signs_turned():
-    flipped = flip_signals(
+    flipped = mirror_signals(
         Signals(
             clip_id="c", frames=2, extractor="t", yaw_deg=(5.0, None), roll_deg=(1.0, -1.0), pitch_deg=(3.0, 3.0),
             gaze_x=(0.5, 0.5), gaze_y=(0.5, 0.5), eye_left_open=(1.0, 1.0), wrist_left_x=(0.25, None),
@@ -133,14 +133,14 @@ def test_the_truth_of_a_mirrored_puppet_agrees_with_its_signals():
 
 def turns(index: int):
     """(sign of the yaw in the middle, side) of each head turn of a flipped story."""
-    _, measured, told = rows_of(story(index, seed=3, kind="talk"), "src_1")
+    _, measured, told = truth_rows(plan_film(index, seed=3, kind="talk"), "src_1")
     assert isinstance(measured, Signals)
     assert isinstance(told, Annotation)
-    yaw = np.array(flip_signals(measured, aspect=1.0).yaw_deg, float)
-    for one in flip_annotation(told).phases:
+    yaw = np.array(mirror_signals(measured, aspect=1.0).yaw_deg, float)
+    for one in mirror_annotation(told).phases:
         if one.action == "turn_head":
             middle = (one.start_us + one.end_us) // 80_000
-            yield float(np.sign(yaw[middle])), one.laterality
+            yield float(np.required_sign(yaw[middle])), one.laterality
 
 
 pieces = st.sampled_from(
@@ -152,24 +152,24 @@ texts = st.lists(pieces | st.text(max_size=2), max_size=14).map("".join)
 
 @given(texts)
 def test_flipping_words_twice_changes_nothing(text):
-    assert flip_text(flip_text(text)) == text
+    assert mirror_text(mirror_text(text)) == text
 
 
 @given(st.lists(st.sampled_from(vocab.TRACKS), unique=True, max_size=6), texts)
 def test_flipping_an_annotation_twice_changes_nothing(tracks, text):
     phases = [phase(track, text="nods " + text[:300], body_parts=("hand_left", "eye_right")) for track in tracks]
     one = annotation(*phases)
-    assert flip_annotation(flip_annotation(one)) == one
+    assert mirror_annotation(mirror_annotation(one)) == one
 
 
 @pytest.mark.slow
-@given(st.data(), st.floats(0.3, 3))
+@given(st.loader(), st.floats(0.3, 3))
 def test_flipping_signals_twice_changes_nothing(data, aspect):
-    values = st.floats(-4, 4, width=32) | st.none()
+    values = st.floats(-4, 4, dim=32) | st.none()
     series = st.tuples(values, values, values)
     one = Signals(
         clip_id="c", frames=3, extractor="t", **data.draw(st.dictionaries(st.sampled_from(SERIES), series, max_size=9))
     )
-    back = flip_signals(flip_signals(one, aspect=aspect), aspect=aspect)
+    back = mirror_signals(mirror_signals(one, aspect=aspect), aspect=aspect)
     for name in SERIES:
         assert getattr(back, name) == pytest.approx(getattr(one, name), abs=1e-6)

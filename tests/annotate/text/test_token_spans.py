@@ -3,8 +3,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from xsheet.annotate.text.phase_token_spans import byte_to_char_offsets, phase_token_spans, token_phase_ids
 
-from xsheet.annotate.text.token_spans import char_offsets, phase_ids, token_spans
 from xsheet.schemas.errors import ContractError
 
 BASE = "Eine Frau spricht – 女性が話す 🙂."
@@ -37,46 +37,46 @@ def by_char(offsets, ids):
 
 
 def test_one_token_per_character_gives_the_spans_back():
-    ids = phase_ids(TEXT, SPANS, [(k, k + 1) for k in range(len(TEXT))])
-    assert token_spans(ids) == {1: range(*SPANS[1]), 2: range(*SPANS[2])}
+    ids = token_phase_ids(TEXT, SPANS, [(k, k + 1) for k in range(len(TEXT))])
+    assert phase_token_spans(ids) == {1: range(*SPANS[1]), 2: range(*SPANS[2])}
 
 
 def test_pads_and_specials_belong_to_no_phase():
     offsets = [(0, 0), *((k, k + 1) for k in range(len(TEXT))), (len(TEXT), len(TEXT)), (0, 0), (0, 0)]
-    ids = phase_ids(TEXT, SPANS, offsets)
+    ids = token_phase_ids(TEXT, SPANS, offsets)
     assert (ids[0], ids[-3:]) == (0, (0, 0, 0))
 
 
 def test_a_token_that_swallowed_the_space_before_a_marker_is_the_markers():
     offsets = [(0, PHASE_1 - 1), (PHASE_1 - 1, PHASE_1 + 5), (PHASE_1 + 5, len(TEXT))]
-    assert phase_ids(TEXT, SPANS, offsets)[1] == 1
+    assert token_phase_ids(TEXT, SPANS, offsets)[1] == 1
 
 
 def test_a_token_of_two_phases_belongs_to_the_one_with_more_of_it():
     offsets = [(0, PHASE_2 - 2), (PHASE_2 - 2, PHASE_2 + 4), (PHASE_2 + 4, len(TEXT))]
-    assert phase_ids(TEXT, SPANS, offsets)[1] == 2
+    assert token_phase_ids(TEXT, SPANS, offsets)[1] == 2
 
 
 def test_a_text_that_was_cut_is_refused():
     with pytest.raises(ContractError, match="allow more tokens"):
-        phase_ids(TEXT, SPANS, [(k, k + 1) for k in range(PHASE_2)])
+        token_phase_ids(TEXT, SPANS, [(k, k + 1) for k in range(PHASE_2)])
 
 
 def test_bytes_taken_for_characters_are_refused():
-    with pytest.raises(ContractError, match="char_offsets"):
-        phase_ids(TEXT, SPANS, [(k, k + 1) for k in range(len(TEXT.encode()))])
+    with pytest.raises(ContractError, match="byte_to_char_offsets"):
+        token_phase_ids(TEXT, SPANS, [(k, k + 1) for k in range(len(TEXT.encode()))])
 
 
 def test_byte_offsets_outside_the_text_are_refused():
     with pytest.raises(ContractError, match="at most 2 bytes"):
-        char_offsets("é", [(0, 3)])
+        byte_to_char_offsets("é", [(0, 3)])
 
 
-@given(texts(), st.data())
+@given(texts(), st.loader())
 def test_every_token_of_a_phase_belongs_to_it_however_a_text_is_cut(text_and_spans, data):
     text, spans = text_and_spans
     offsets = cut_at(data.draw(st.sets(st.integers(0, len(text)))), len(text))
-    ids = phase_ids(text, spans, offsets)
+    ids = token_phase_ids(text, spans, offsets)
     assert len(ids) == len(offsets)
     for (start, end), phase in zip(offsets, ids, strict=True):
         inside = [k for k, (a, b) in enumerate(spans) if a <= start and end <= b]
@@ -84,12 +84,12 @@ def test_every_token_of_a_phase_belongs_to_it_however_a_text_is_cut(text_and_spa
         assert phase in (inside or touched or {0})
 
 
-@given(texts(), st.data())
+@given(texts(), st.loader())
 def test_tokens_that_respect_the_spans_give_them_back(text_and_spans, data):
     text, spans = text_and_spans
     edges = {edge for span in spans for edge in span}
     offsets = cut_at(edges | data.draw(st.sets(st.integers(0, len(text)))), len(text))
-    found = token_spans(phase_ids(text, spans, offsets))
+    found = phase_token_spans(token_phase_ids(text, spans, offsets))
     back = {k: (offsets[tokens[0]][0], offsets[tokens[-1]][1]) for k, tokens in found.items()}
     assert back == dict(list(enumerate(spans))[1:])
 
@@ -97,8 +97,8 @@ def test_tokens_that_respect_the_spans_give_them_back(text_and_spans, data):
 @given(texts())
 def test_bytes_of_a_character_go_with_the_character(text_and_spans):
     text, spans = text_and_spans
-    offsets = char_offsets(text, [(k, k + 1) for k in range(len(text.encode()))])
-    phases = by_char(offsets, phase_ids(text, spans, offsets))
+    offsets = byte_to_char_offsets(text, [(k, k + 1) for k in range(len(text.encode()))])
+    phases = by_char(offsets, token_phase_ids(text, spans, offsets))
     assert all(phases[k] == {number} for number, (a, b) in enumerate(spans) for k in range(a, b))
 
 
@@ -132,7 +132,7 @@ def trained(kind: str):
 @pytest.mark.parametrize("kind", ["bytes", "sentencepiece", "wordpiece"])
 def test_real_tokenizers_give_the_words_of_every_phase_back(kind):
     encoded = trained(kind).encode(TEXT)
-    found = token_spans(phase_ids(TEXT, SPANS, encoded.offsets))
+    found = phase_token_spans(token_phase_ids(TEXT, SPANS, encoded.offsets))
     said = [TEXT[encoded.offsets[t[0]][0] : encoded.offsets[t[-1]][1]].strip() for t in found.values()]
     assert said == [TEXT[slice(*SPANS[1])], TEXT[slice(*SPANS[2])]]
 
@@ -140,5 +140,5 @@ def test_real_tokenizers_give_the_words_of_every_phase_back(kind):
 @pytest.mark.parametrize("kind", ["bytes", "sentencepiece", "wordpiece"])
 def test_specials_and_pads_of_real_tokenizers_are_0(kind):
     encoded = trained(kind).encode(TEXT)
-    ids = phase_ids(TEXT, SPANS, encoded.offsets)
+    ids = token_phase_ids(TEXT, SPANS, encoded.offsets)
     assert {i for i, special in zip(ids, encoded.special_tokens_mask, strict=True) if special} == {0}

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsheet.annotate.text.block_text import brief_caption, word_count
-from xsheet.annotate.text.training_text import BlockPolicy, compile_blocks
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.truth import rows_of
+from xsheet.annotate.text.block_text import short_caption, word_count
+from xsheet.annotate.text.training_text import BlockPolicy, compile_training_text
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.truth import truth_rows
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base, Phase, sorted_phases
 from xsheet.schemas.errors import ContractError
 
 MARKER = re.compile(r"Phase-(\d+) \[(\d+\.\d)-(\d+\.\d)s\]:")
-SIX = BlockPolicy(max_phases=6)
+SIX = BlockPolicy(max_blocks=6)
 
 
 def base(text: str = "A woman in a green shirt speaks in front of a wall.", **changes: Any) -> Base:
@@ -43,7 +43,9 @@ def annotation(*phases: Phase, duration_s: float = 5.0, said: Base | None = None
 
 
 def planted(index: int) -> Annotation:
-    return next(row for row in rows_of(story(index, seed=3, kind="talk"), "src_1") if isinstance(row, Annotation))
+    return next(
+        row for row in truth_rows(plan_film(index, seed=3, kind="talk"), "src_1") if isinstance(row, Annotation)
+    )
 
 
 @st.composite
@@ -62,16 +64,16 @@ def annotations(draw: st.DrawFn) -> Annotation:
 
 policies = st.builds(
     BlockPolicy,
-    max_phases=st.integers(1, 6),
+    max_blocks=st.integers(1, 6),
     min_block_s=st.floats(0.1, 2),
     gaps=st.sampled_from(("still", "base")),
-    phase_words=st.integers(3, 40),
-    base_words=st.integers(5, 120),
+    max_block_words=st.integers(3, 40),
+    max_base_words=st.integers(5, 120),
 )
 
 
 def test_golden_of_actions_at_the_same_time():
-    assert compile_blocks(planted(4)).text == (
+    assert compile_training_text(planted(4)).text == (
         "A drawn person with long hair speaks in front of a plain coloured wall, seen from the chest up."
         " Phase-1 [0.0-0.9s]: keeps still."
         " Phase-2 [0.9-2.8s]: shakes the head three times, widely, and smiles, slightly, slowly."
@@ -81,7 +83,7 @@ def test_golden_of_actions_at_the_same_time():
 
 
 def test_golden_of_more_actions_than_blocks():
-    assert compile_blocks(planted(1)).text == (
+    assert compile_training_text(planted(1)).text == (
         "A drawn person with shaved hair speaks in front of a plain coloured wall, seen from the chest up."
         " Phase-1 [0.0-1.5s]: shakes the head twice, slightly, and looks away to the left, widely."
         " Phase-2 [1.5-3.2s]: waves with the right hand, slightly, slowly, and closes both eyes for a moment, quickly."
@@ -92,28 +94,28 @@ def test_golden_of_more_actions_than_blocks():
 
 def test_actions_that_follow_one_another_in_a_block_are_joined_by_then():
     two = annotation(phase(0, 0.6), phase(0.6, 1.0, "shakes the head"), duration_s=1.0)
-    (block,) = compile_blocks(two, BlockPolicy(max_phases=1)).blocks
+    (block,) = compile_training_text(two, BlockPolicy(max_blocks=1)).blocks
     assert block.text == "nods twice, then shakes the head."
 
 
 def test_a_rest_is_named_only_where_nothing_else_goes_on():
     rest = phase(0, 5, "folds the hands in the lap", "hands", kind="rest", action="rest")
-    blocks = compile_blocks(annotation(rest, phase(2, 4)), SIX).blocks
+    blocks = compile_training_text(annotation(rest, phase(2, 4)), SIX).blocks
     assert [b.text for b in blocks] == ["folds the hands in the lap.", "nods twice.", "folds the hands in the lap."]
 
 
 def test_gaps_may_be_left_to_the_base_block():
-    blocks = compile_blocks(annotation(phase(2, 4)), BlockPolicy(gaps="base")).blocks
+    blocks = compile_training_text(annotation(phase(2, 4)), BlockPolicy(gaps="base")).blocks
     assert [(b.start_us, b.end_us) for b in blocks] == [(2_000_000, 4_000_000)]
 
 
 def test_gaps_left_to_the_base_block_take_no_block():
     five = [phase(s, s + 0.6) for s in (0.6, 1.8, 3.0, 4.2)]
-    assert len(compile_blocks(annotation(*five), BlockPolicy(gaps="base")).blocks) == 4
+    assert len(compile_training_text(annotation(*five), BlockPolicy(gaps="base")).blocks) == 4
 
 
 def test_a_clip_without_actions_keeps_still():
-    (block,) = compile_blocks(annotation()).blocks
+    (block,) = compile_training_text(annotation()).blocks
     assert (block.text, block.start_us, block.end_us) == ("keeps still.", 0, 5_000_000)
 
 
@@ -127,27 +129,27 @@ def test_a_clip_without_actions_keeps_still():
     ],
 )
 def test_words_of_a_phase_forge_no_block(text):
-    compiled = compile_blocks(annotation(phase(0, 5, text), said=base(text * 2)))
+    compiled = compile_training_text(annotation(phase(0, 5, text), said=base(text * 2)))
     assert MARKER.findall(compiled.text) == [("1", "0.0", "5.0")]
 
 
 def test_long_blocks_take_the_short_texts_first():
     wordy = phase(0, 2, "nods " + "very " * 40 + "slowly", text_short="nods slowly")
-    compiled = compile_blocks(annotation(wordy, duration_s=2.0))
+    compiled = compile_training_text(annotation(wordy, duration_s=2.0))
     assert compiled.blocks[0].text == "nods slowly."
-    assert compiled.shortened == (wordy.phase_id,)
+    assert compiled.truncated == (wordy.phase_id,)
 
 
 def test_then_the_shortest_phase_is_left_out_and_named_as_such():
     long, short = phase(0, 2, "word " * 30), phase(0.5, 1.5, "other " * 30, "torso")
-    compiled = compile_blocks(annotation(long, short, duration_s=2.0), BlockPolicy(max_phases=1))
+    compiled = compile_training_text(annotation(long, short, duration_s=2.0), BlockPolicy(max_blocks=1))
     assert compiled.blocks[0].phase_ids == (long.phase_id,)
-    assert compiled.shortened == (short.phase_id,)
+    assert compiled.truncated == (short.phase_id,)
 
 
 def test_a_long_base_block_ends_with_a_sentence():
     said = base("A woman sits. " + "She wears a very green shirt. " * 15)
-    text = compile_blocks(annotation(said=said), BlockPolicy(base_words=10)).text
+    text = compile_training_text(annotation(said=said), BlockPolicy(max_base_words=10)).text
     assert text.startswith("A woman sits. She wears a very green shirt. Phase-1")
 
 
@@ -156,7 +158,7 @@ def test_a_reply_that_failed_cannot_be_compiled():
         annotation_id="ann_1", vocab_version="1", clip_id="c", layer="raw", run_id="r", status="refused", duration_us=1
     )
     with pytest.raises(ContractError, match="refused"):
-        compile_blocks(failed)
+        compile_training_text(failed)
 
 
 @pytest.mark.parametrize(
@@ -169,13 +171,13 @@ def test_a_reply_that_failed_cannot_be_compiled():
     ],
 )
 def test_the_brief_caption_names_nobody(subject, speaking, caption):
-    assert brief_caption(base(subject=subject, speaking=speaking)) == caption
+    assert short_caption(base(subject=subject, speaking=speaking)) == caption
 
 
 @given(annotations(), policies)
 def test_blocks_follow_one_another_and_cover_the_clip(one, policy):
-    blocks = compile_blocks(one, policy).blocks
-    assert len(blocks) <= policy.max_phases
+    blocks = compile_training_text(one, policy).blocks
+    assert len(blocks) <= policy.max_blocks
     assert all(a.end_us <= b.start_us for a, b in pairwise(blocks))
     if policy.gaps == "still":
         assert [b.start_us for b in blocks] == [0, *(b.end_us for b in blocks[:-1])]
@@ -184,14 +186,14 @@ def test_blocks_follow_one_another_and_cover_the_clip(one, policy):
 
 @given(annotations(), policies)
 def test_the_text_says_the_times_of_the_blocks_and_nothing_else_looks_like_one(one, policy):
-    compiled = compile_blocks(one, policy)
+    compiled = compile_training_text(one, policy)
     told = [(str(k), f"{b.start_us / 1e6:.1f}", f"{b.end_us / 1e6:.1f}") for k, b in enumerate(compiled.blocks, 1)]
     assert MARKER.findall(compiled.text) == told
 
 
 @given(annotations(), policies)
 def test_spans_hold_the_base_block_and_each_marker_with_its_text(one, policy):
-    compiled = compile_blocks(one, policy)
+    compiled = compile_training_text(one, policy)
     pieces = [compiled.text[a:b] for a, b in compiled.spans]
     assert " ".join(pieces) == compiled.text
     for piece, block in zip(pieces[1:], compiled.blocks, strict=True):
@@ -201,17 +203,17 @@ def test_spans_hold_the_base_block_and_each_marker_with_its_text(one, policy):
 
 @given(annotations(), policies)
 def test_every_action_is_named_or_counted_as_shortened(one, policy):
-    compiled = compile_blocks(one, policy)
+    compiled = compile_training_text(one, policy)
     named = {i for block in compiled.blocks for i in block.phase_ids}
-    assert {p.phase_id for p in one.phases if p.kind != "rest"} <= named | set(compiled.shortened)
+    assert {p.phase_id for p in one.phases if p.kind != "rest"} <= named | set(compiled.truncated)
 
 
 @pytest.mark.slow
 @given(annotations(), policies)
 def test_texts_keep_to_their_words(one, policy):
-    compiled = compile_blocks(one, policy)
-    assert word_count(compiled.text[slice(*compiled.base)]) <= policy.base_words
-    assert all(word_count(b.text) <= policy.phase_words for b in compiled.blocks)
+    compiled = compile_training_text(one, policy)
+    assert word_count(compiled.text[slice(*compiled.base_span)]) <= policy.max_base_words
+    assert all(word_count(b.text) <= policy.max_block_words for b in compiled.blocks)
 
 
 def wrong_tenths(one: Annotation, edges: tuple[int, ...]) -> int:
@@ -231,8 +233,8 @@ def test_no_other_cut_says_less_wrong(spans, most):
     tracks = ("head", "brows", "torso", "face")
     timed = [(a, min(a + n, 30), track) for (a, n), track in zip(spans, tracks, strict=False)]
     one = annotation(*(phase(a / 10, b / 10, track=track) for a, b, track in timed), duration_s=3.0)
-    policy = BlockPolicy(max_phases=most, min_block_s=0.3)
-    blocks = compile_blocks(one, policy).blocks
+    policy = BlockPolicy(max_blocks=most, min_block_s=0.3)
+    blocks = compile_training_text(one, policy).blocks
     chosen = (0, *(block.end_us // 100_000 for block in blocks))
     inner = sorted({edge for a, b, _ in timed for edge in (a, b)} - {0, 30})
     others = [(0, *some, 30) for k in range(most) for some in combinations(inner, k)]
@@ -246,4 +248,4 @@ def gaps(edges: tuple[int, ...]) -> list[int]:
 
 @given(annotations(), policies)
 def test_compiling_twice_gives_the_same(one, policy):
-    assert compile_blocks(one, policy) == compile_blocks(one, policy)
+    assert compile_training_text(one, policy) == compile_training_text(one, policy)

@@ -1,25 +1,25 @@
 import pytest
 
-from xsheet.annotate.text.wording import words_for, words_for_clip
+from xsheet.annotate.text.wording import describe_action, describe_clip
 
 
 def test_manner_stands_after_what_and_how_often():
-    assert words_for("nod", "none", repetitions=2, amplitude=1, speed=3) == "nods twice, slightly, quickly"
+    assert describe_action("nod", "none", repetitions=2, amplitude=1, speed=3) == "nods twice, slightly, quickly"
 
 
 def test_the_middle_levels_need_no_word():
-    assert words_for("wave", "right", repetitions=1, amplitude=2, speed=2) == "waves with the right hand"
+    assert describe_action("wave", "right", repetitions=1, amplitude=2, speed=2) == "waves with the right hand"
 
 
 def test_both_hands_are_named_together():
-    assert words_for("raise_hand", "both") == "raises both hands"
+    assert describe_action("raise_hand", "both") == "raises both hands"
 
 
 def test_a_class_without_a_rule_has_no_words():
     with pytest.raises(KeyError):
-        words_for("touch_hair", "none")
+        describe_action("touch_hair", "none")
 
 
 def test_a_clip_is_described_by_what_signals_tell():
-    said = words_for_clip("head_shoulders", "speaking")
+    said = describe_clip("head_shoulders", "speaking")
     assert said == "A person speaks before the camera, seen from the chest up."

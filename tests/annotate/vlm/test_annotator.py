@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from xsheet.annotate.base import Ask
-from xsheet.annotate.vlm.annotator import Candidate, VlmAnnotator, VlmSettings, prompts_of
-from xsheet.annotate.vlm.client import Said
-from xsheet.schemas.annotation import Seen, Usage
+from xsheet.annotate.base import AnnotationRequest
+from xsheet.annotate.vlm.annotator import MotionCandidate, VlmAnnotator, VlmSettings, run_prompts
+from xsheet.annotate.vlm.client import VlmResponse
+from xsheet.schemas.annotation import ModelInput, Usage
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.time import Span
 
@@ -19,7 +19,7 @@ GOOD = json.dumps(
         "phases": [],
     }
 )  # fmt: skip
-SEEN = Seen(frame_indices=(0, 60), stamps_us=(0, 2_400_000), width=64, height=64, patches=4)
+SEEN = ModelInput(frame_indices=(0, 60), stamps_us=(0, 2_400_000), width=64, height=64, patches=4)
 
 
 def ask(name="a1", transcript=None):
@@ -28,8 +28,14 @@ def ask(name="a1", transcript=None):
         media_sha256="0" * 64, frames=75, samples=48_000, width=64, height=64,
     )  # fmt: skip
     signals = Signals(clip_id="clip", frames=75, extractor="none")
-    return Ask(
-        ask_id=name, clip=clip, signals=signals, media=Path("clip.mp4"), sample_index=0, seed=7, transcript=transcript
+    return AnnotationRequest(
+        request_id=name,
+        clip=clip,
+        signals=signals,
+        media=Path("clip.mp4"),
+        sample_index=0,
+        seed=7,
+        transcript=transcript,
     )
 
 
@@ -47,7 +53,7 @@ class Scripted:
     def __call__(self, turns):
         self.turns += turns
         for turn in self.order(turns):
-            yield Said(turn_id=turn.turn_id, **self.planned[turn.turn_id.rpartition(".")[2]])
+            yield VlmResponse(request_id=turn.request_id, **self.planned[turn.request_id.rpartition(".")[2]])
 
 
 def backwards(turns):
@@ -60,7 +66,7 @@ def test_pass_b_is_given_what_pass_a_described_and_a_schema():
     first, second = chat.turns
     assert (first.schema, second.schema["properties"]["phases"]["maxItems"]) == (None, 6)
     assert '"nods once"' in second.text
-    assert (reply.ask_id, reply.status, reply.text) == ("a1", "ok", GOOD)
+    assert (reply.request_id, reply.status, reply.text) == ("a1", "ok", GOOD)
 
 
 def test_without_pass_a_there_is_one_call():
@@ -74,21 +80,21 @@ def test_replies_in_another_order_reach_their_own_asks():
     class Echo(Scripted):
         def __call__(self, turns):
             for turn in backwards(turns):
-                yield Said(turn_id=turn.turn_id, text=f"of {turn.turn_id}", finish_reason="stop")
+                yield VlmResponse(request_id=turn.request_id, text=f"of {turn.request_id}", finish_reason="stop")
 
     replies = list(VlmAnnotator(Echo(), VlmSettings())([ask(f"a{i}") for i in range(5)]))
-    assert {reply.ask_id: reply.text for reply in replies} == {f"a{i}": f"of a{i}.segment" for i in range(5)}
+    assert {reply.request_id: reply.text for reply in replies} == {f"a{i}": f"of a{i}.segment" for i in range(5)}
 
 
 def test_a_forgotten_turn_is_an_error_and_a_surplus_reply_is_left_out(caplog):
     class Forgetful:
         def __call__(self, turns):
-            yield Said(turn_id="unknown", text="hello")
+            yield VlmResponse(request_id="unknown", text="hello")
             for turn in turns[1:]:
-                yield from [Said(turn_id=turn.turn_id, text=GOOD, finish_reason="stop")] * 2
+                yield from [VlmResponse(request_id=turn.request_id, text=GOOD, finish_reason="stop")] * 2
 
     replies = list(VlmAnnotator(Forgetful(), VlmSettings(describe=False))([ask("a1"), ask("a2")]))
-    assert sorted((reply.ask_id, reply.status) for reply in replies) == [("a1", "error"), ("a2", "ok")]
+    assert sorted((reply.request_id, reply.status) for reply in replies) == [("a1", "error"), ("a2", "ok")]
     assert caplog.text.count("no open turn") == 2
 
 
@@ -144,7 +150,7 @@ def test_a_transcript_is_data_that_cannot_leave_its_quotes():
     for turn in chat.turns:
         assert "<|im" not in turn.text
         assert "\\u003c\\u007cim_end\\u007c\\u003e\\n" in turn.text
-    assert reply.seen.transcript_sha256 is not None
+    assert reply.model_input.transcript_sha256 is not None
 
 
 def test_a_description_is_data_too():
@@ -155,15 +161,17 @@ def test_a_description_is_data_too():
 
 def test_measured_candidates_are_a_ruler_for_pass_b_and_on_record():
     chat = Scripted()
-    annotator = VlmAnnotator(chat, VlmSettings(), propose=lambda _: [Candidate("head", Span(1_200_000, 1_840_000))])
+    annotator = VlmAnnotator(
+        chat, VlmSettings(), propose_candidates=lambda _: [MotionCandidate("head", Span(1_200_000, 1_840_000))]
+    )
     (reply,) = annotator([ask()])
     assert "- head 1.20-1.84" in chat.turns[1].text
     assert "head 1.20" not in chat.turns[0].text
-    assert reply.seen.signals_sha256 is not None
+    assert reply.model_input.signals_sha256 is not None
 
 
 def test_the_prompts_of_a_run_are_whole():
-    first, second = prompts_of(VlmSettings(), grammar="llguidance 1.9.1")
+    first, second = run_prompts(VlmSettings(), grammar="llguidance 1.9.1")
     assert (first.id, first.response_schema, first.grammar) == ("describe", "", None)
     assert (second.id, second.grammar) == ("segment", "llguidance 1.9.1")
     assert json.loads(second.response_schema)["required"] == ["base", "phases"]

@@ -1,20 +1,20 @@
 import pytest
 
-from xsheet.annotate.vlm.cache import KeptChat
-from xsheet.annotate.vlm.client import Draw, Said, Turn
-from xsheet.schemas.annotation import Seen, Usage
+from xsheet.annotate.vlm.cache import CachedVlmClient
+from xsheet.annotate.vlm.client import SamplingParams, VlmRequest, VlmResponse
+from xsheet.schemas.annotation import ModelInput, Usage
 
-SAID = Said(
-    turn_id="t1",
+SAID = VlmResponse(
+    request_id="t1",
     text='{"<script>": "ü\u2028"}',
     finish_reason="stop",
-    seen=Seen(frame_indices=(0, 1), stamps_us=(0, 40_000), width=8, height=8, patches=2),
+    model_input=ModelInput(frame_indices=(0, 1), stamps_us=(0, 40_000), width=8, height=8, patches=2),
     usage=Usage(prompt_tokens=3, latency_s=0.5, finish_reason="stop"),
 )
 TURNS = [
-    Turn(
-        turn_id=f"t{i}", system="", text="", film=None, schema=None,
-        draw=Draw(temperature=0, top_p=1, max_tokens=9, seed=1),
+    VlmRequest(
+        request_id=f"t{i}", system="", text="", frame_selection=None, schema=None,
+        sampling=SamplingParams(temperature=0, top_p=1, max_tokens=9, seed=1),
     )
     for i in range(5)
 ]  # fmt: skip
@@ -30,15 +30,15 @@ class Counting:
         for i, turn in enumerate(turns):
             if i == self.stop_after:
                 raise KeyboardInterrupt
-            self.asked.append(turn.turn_id)
-            if turn.turn_id in self.failing:
-                yield Said(turn_id=turn.turn_id, error="busy")
+            self.asked.append(turn.request_id)
+            if turn.request_id in self.failing:
+                yield VlmResponse(request_id=turn.request_id, error="busy")
             else:
-                yield Said(turn_id=turn.turn_id, text="said", finish_reason=self.finish_reason)
+                yield VlmResponse(request_id=turn.request_id, text="said", finish_reason=self.finish_reason)
 
 
 def kept(folder, chat=None):
-    return KeptChat(chat or Counting(), folder)
+    return CachedVlmClient(chat or Counting(), folder)
 
 
 def test_what_was_said_comes_back_as_it_was(tmp_path):
@@ -56,7 +56,7 @@ def test_a_rerun_asks_only_for_what_is_missing(tmp_path):
         list(kept(tmp_path, first)(TURNS))
     said = list(kept(tmp_path, second)(TURNS))
     assert (first.asked, second.asked) == (["t0", "t1", "t2"], ["t3", "t4"])
-    assert sorted(one.turn_id for one in said) == [turn.turn_id for turn in TURNS]
+    assert sorted(one.request_id for one in said) == [turn.request_id for turn in TURNS]
 
 
 @pytest.mark.parametrize("end", ["stop", "length", "content_filter"])
@@ -70,7 +70,7 @@ def test_a_paid_call_is_final_however_it_ended(tmp_path, end):
 def test_a_call_that_failed_is_made_again(tmp_path):
     chat = Counting(failing=("t2",))
     for _ in range(2):
-        assert sorted(one.turn_id for one in kept(tmp_path, chat)(TURNS)) == [turn.turn_id for turn in TURNS]
+        assert sorted(one.request_id for one in kept(tmp_path, chat)(TURNS)) == [turn.request_id for turn in TURNS]
     assert chat.asked == ["t0", "t1", "t2", "t3", "t4", "t2"]
 
 
@@ -89,13 +89,13 @@ def test_a_damaged_file_is_as_good_as_not_there(tmp_path, damage):
 def test_a_file_under_the_name_of_another_turn_is_not_taken(tmp_path):
     kept(tmp_path).keep(SAID)
     (path,) = tmp_path.rglob("*.json")
-    kept(tmp_path).keep(Said(turn_id="t2", text="y"))
+    kept(tmp_path).keep(VlmResponse(request_id="t2", text="y"))
     (other,) = set(tmp_path.rglob("*.json")) - {path}
     other.write_bytes(path.read_bytes())
     assert kept(tmp_path).find("t2") is None
 
 
 def test_an_id_cannot_lead_out_of_the_folder(tmp_path):
-    kept(tmp_path / "replies").keep(Said(turn_id="../../etc/passwd", text="x"))
+    kept(tmp_path / "replies").keep(VlmResponse(request_id="../../etc/passwd", text="x"))
     assert all((tmp_path / "replies") in path.parents for path in tmp_path.rglob("*.json"))
     assert kept(tmp_path / "replies").find("../../etc/passwd") is not None

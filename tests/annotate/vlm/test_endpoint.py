@@ -13,16 +13,16 @@ import av
 import numpy as np
 import pytest
 
-from xsheet.annotate.base import Ask
+from xsheet.annotate.base import AnnotationRequest
 from xsheet.annotate.vlm.annotator import VlmAnnotator, VlmSettings
-from xsheet.annotate.vlm.background import in_background
-from xsheet.annotate.vlm.cache import KeptChat
-from xsheet.annotate.vlm.client import Draw, Film, Turn
+from xsheet.annotate.vlm.background import run_in_background
+from xsheet.annotate.vlm.cache import CachedVlmClient
+from xsheet.annotate.vlm.client import FrameSelection, SamplingParams, VlmRequest
 from xsheet.annotate.vlm.completion import read_completion, retry_after_s
-from xsheet.annotate.vlm.endpoint import EndpointChat, EndpointSettings, cost, request_body
-from xsheet.annotate.vlm.frame_jpegs import fitting
-from xsheet.annotate.vlm.normalise import Ruler, normalise
-from xsheet.annotate.vlm.parse import parse
+from xsheet.annotate.vlm.endpoint import EndpointClient, EndpointSettings, reply_cost, request_body
+from xsheet.annotate.vlm.frame_jpegs import fit_size
+from xsheet.annotate.vlm.normalise import TimeSnapTargets, normalise
+from xsheet.annotate.vlm.parse import parse_reply
 from xsheet.schemas.annotation import Usage
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.errors import ConfigError
@@ -75,7 +75,7 @@ class Server:
         self.bodies = []
         self.in_flight = self.most_in_flight = 0
         self.lock = threading.Lock()
-        self.patience = threading.Event()
+        self.patience = threading.SheetEvent()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
@@ -159,8 +159,8 @@ def server():
 def film(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     with av.open(path, "w") as out:
-        stream = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream = out.add_stream("libx264", max_defect_rate=25, options={"preset": "ultrafast"})
+        stream.dim, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for k in range(FRAMES):
             grey = np.full((48, 64, 3), 3 * k, np.uint8)
             out.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
@@ -186,8 +186,8 @@ def asks(film, *behaviours):
     )  # fmt: skip
     signals = Signals(clip_id="clip", frames=FRAMES, extractor="none")
     return [
-        Ask(
-            ask_id=f"ask-{name}",
+        AnnotationRequest(
+            request_id=f"ask-{name}",
             clip=clip,
             signals=signals,
             media=film,
@@ -200,22 +200,29 @@ def asks(film, *behaviours):
 
 
 def annotator(server, kept=None, **more):
-    chat = EndpointChat(settings(server, **more))
-    return VlmAnnotator(chat if kept is None else KeptChat(chat, kept), VlmSettings(fps=2))
+    chat = EndpointClient(settings(server, **more))
+    return VlmAnnotator(chat if kept is None else CachedVlmClient(chat, kept), VlmSettings(fps=2))
 
 
 def turn(name, film=None):
-    draw = Draw(temperature=0.5, top_p=0.9, max_tokens=99, seed=1)
-    shown = film and Film(media=film, frames=FRAMES, fps=2, max_frame_pixels=10_000, max_clip_pixels=6_000)
-    return Turn(turn_id=name, system="s", text=f"behave-{name}", film=shown, schema={"type": "object"}, draw=draw)
+    draw = SamplingParams(temperature=0.5, top_p=0.9, max_tokens=99, seed=1)
+    shown = film and FrameSelection(media=film, frames=FRAMES, fps=2, max_frame_pixels=10_000, max_clip_pixels=6_000)
+    return VlmRequest(
+        request_id=name,
+        system="s",
+        text=f"behave-{name}",
+        frame_selection=shown,
+        schema={"type": "object"},
+        sampling=draw,
+    )
 
 
 def ended(reply):
     """Status, spans in seconds and repairs of a reply after parsing and normalising."""
     if reply.status != "ok":
         return reply.status, [], []
-    parsed = parse(reply.text, finish_reason=reply.usage.finish_reason)
-    found = normalise(parsed.reply, Ruler(duration_us=CLIP_US))
+    parsed = parse_reply(reply.text, finish_reason=reply.usage.finish_reason)
+    found = normalise(parsed.reply, TimeSnapTargets(duration_us=CLIP_US))
     spans = [(p.start_us / 1e6, p.end_us / 1e6) for p in found.phases]
     return "ok", spans, [(r.op, r.path) for r in (*parsed.repairs, *found.repairs)]
 
@@ -248,17 +255,17 @@ ENDS = {
 @pytest.mark.slow
 def test_every_behaviour_ends_as_documented_and_none_is_lost(server, film, key):
     chat = annotator(server, api_key_env=key, max_reply_bytes=100_000)
-    replies = {reply.ask_id[4:]: reply for reply in chat(asks(film, *ENDS))}
+    replies = {reply.request_id[4:]: reply for reply in chat(asks(film, *ENDS))}
     assert {name: ended(reply) for name, reply in replies.items()} == ENDS
     assert all(reply.note for reply in replies.values() if reply.status != "ok")
 
 
 def test_replies_come_as_they_end_and_are_matched_by_id(server):
-    replies = EndpointChat(settings(server))([turn("patient"), turn("swapped"), turn("none")])
+    replies = EndpointClient(settings(server))([turn("patient"), turn("swapped"), turn("none")])
     first = [next(replies), next(replies)]
     server.patience.set()
-    assert {one.turn_id: one.text for one in first} == {"swapped": ANSWERS["swapped"][0], "none": ANSWERS["none"][0]}
-    assert [(one.turn_id, one.text) for one in replies] == [("patient", NOD)]
+    assert {one.request_id: one.text for one in first} == {"swapped": ANSWERS["swapped"][0], "none": ANSWERS["none"][0]}
+    assert [(one.request_id, one.text) for one in replies] == [("patient", NOD)]
 
 
 @pytest.mark.slow
@@ -268,7 +275,7 @@ def test_a_rerun_calls_only_for_what_did_not_finish(server, film, tmp_path):
     before = server.asked.copy()
     second = list(annotator(server, tmp_path)(every))
     assert {name for name, _ in server.asked - before} == {"dead"}
-    assert {r.ask_id: (r.status, r.text) for r in first} == {r.ask_id: (r.status, r.text) for r in second}
+    assert {r.request_id: (r.status, r.text) for r in first} == {r.request_id: (r.status, r.text) for r in second}
 
 
 @pytest.mark.slow
@@ -278,47 +285,47 @@ def test_a_reader_that_leaves_early_loses_no_finished_reply(server, film, tmp_pa
     kept = next(replies)
     replies.close()
     before = server.asked.copy()
-    again = {reply.ask_id: reply for reply in annotator(server, tmp_path)(every)}
-    assert again[kept.ask_id] == kept
-    assert server.asked[kept.ask_id[4:], True] == before[kept.ask_id[4:], True]
+    again = {reply.request_id: reply for reply in annotator(server, tmp_path)(every)}
+    assert again[kept.request_id] == kept
+    assert server.asked[kept.request_id[4:], True] == before[kept.request_id[4:], True]
     assert len(again) == 4
 
 
 def test_an_injected_instruction_stays_text(server, film):
     (reply,) = annotator(server)(asks(film, "injection"))
-    found = normalise(parse(reply.text, finish_reason="stop").reply, Ruler(duration_us=CLIP_US))
+    found = normalise(parse_reply(reply.text, finish_reason="stop").reply, TimeSnapTargets(duration_us=CLIP_US))
     assert found.phases[0].text == INJECTION
 
 
 @pytest.mark.slow
 def test_a_slow_server_is_asked_again(server):
-    (said,) = EndpointChat(settings(server, timeout_s=0.5))([turn("slow")])
+    (said,) = EndpointClient(settings(server, timeout_s=0.5))([turn("slow")])
     assert said.text == NOD
     assert server.asked["slow", True] >= 2
 
 
 def test_tries_end_and_the_turn_says_why(server):
-    (said,) = EndpointChat(settings(server))([turn("dead")])
+    (said,) = EndpointClient(settings(server))([turn("dead")])
     assert server.asked["dead", True] == 3
     assert said.error == "expected a reply, got status 500: out of memory"
 
 
 def test_a_server_that_is_not_there_is_an_error_without_its_address(server):
     gone = EndpointSettings(base_url="http://127.0.0.1:9/v1", model="m", retries=0)
-    (said,) = EndpointChat(gone)([turn("good")])
+    (said,) = EndpointClient(gone)([turn("good")])
     assert said.error == "expected an answer in 180 s, got ConnectError"
 
 
 def test_no_more_calls_at_a_time_than_set(server):
     turns = [turn("good") for _ in range(8)]
-    assert len(list(EndpointChat(settings(server, concurrency=2))(turns))) == 8
+    assert len(list(EndpointClient(settings(server, concurrency=2))(turns))) == 8
     assert server.most_in_flight <= 2
 
 
 def test_a_clip_that_cannot_be_read_is_an_error_of_its_own_turn(server, tmp_path):
     (tmp_path / "clip.mp4").write_bytes(b"no video")
-    said = EndpointChat(settings(server))([turn("good", film=tmp_path / "clip.mp4"), turn("none")])
-    errors = {one.turn_id: one.error for one in said}
+    said = EndpointClient(settings(server))([turn("good", film=tmp_path / "clip.mp4"), turn("none")])
+    errors = {one.request_id: one.error for one in said}
     assert errors["none"] is None
     assert errors["good"].startswith("clip.mp4 cannot be shown: expected ")
     assert str(tmp_path) not in errors["good"]
@@ -330,7 +337,7 @@ def test_what_goes_wrong_in_the_background_is_raised_to_the_reader():
         raise KeyError("ours")
 
     came = []
-    with pytest.raises(KeyError, match="ours"), in_background(job) as items:
+    with pytest.raises(KeyError, match="ours"), run_in_background(job) as items:
         for item in items:
             came.append(item)
     assert came == [1]
@@ -340,15 +347,15 @@ def test_what_goes_wrong_in_the_background_is_raised_to_the_reader():
 
 
 def test_each_picture_stands_behind_its_time(server, film):
-    (said,) = EndpointChat(settings(server))([turn("good", film=film)])
+    (said,) = EndpointClient(settings(server))([turn("good", film=film)])
     (body,) = server.bodies
     *pictures, question = body["messages"][1]["content"]
     assert [part["type"] for part in pictures] == ["text", "image_url"] * 6
     assert pictures[0]["text"] == "[0.00 s]"
     assert pictures[-2]["text"] == "[2.96 s]"
     assert question == {"type": "text", "text": "behave-good"}
-    assert (said.seen.stamps_us[0], said.seen.stamps_us[-1]) == (0, 2_960_000)
-    assert said.seen.width * said.seen.height <= 1_000  # a sixth of the clip's budget
+    assert (said.model_input.stamps_us[0], said.model_input.stamps_us[-1]) == (0, 2_960_000)
+    assert said.model_input.width * said.model_input.height <= 1_000  # a sixth of the clip's budget
 
 
 @pytest.mark.parametrize(
@@ -362,8 +369,8 @@ def test_the_schema_is_sent_as_the_server_wants_it(wanted, present):
 
 
 def test_the_same_shape_within_the_budget():
-    assert fitting(1280, 720, pixels=480 * 832) == (842, 472)
-    assert fitting(64, 48, pixels=10**6) == (64, 48)
+    assert fit_size(1280, 720, max_pixels=480 * 832) == (842, 472)
+    assert fit_size(64, 48, max_pixels=10**6) == (64, 48)
 
 
 # ---- key, cost, answers
@@ -371,9 +378,9 @@ def test_the_same_shape_within_the_budget():
 
 def test_the_key_is_sent_and_stands_nowhere_else(server, key, caplog, tmp_path):
     caplog.set_level(logging.DEBUG)
-    chat = EndpointChat(settings(server, api_key_env=key))
+    chat = EndpointClient(settings(server, api_key_env=key))
     said = list(chat([turn("good"), turn("denied"), turn("echo"), turn("dead")]))
-    assert "bad request with Bearer ***" in {one.turn_id: one.error for one in said}["echo"]
+    assert "bad request with Bearer ***" in {one.request_id: one.error for one in said}["echo"]
     everything = repr((said, vars(chat), chat, caplog.records, [r.__dict__ for r in caplog.records])) + caplog.text
     assert KEY not in everything
 
@@ -381,7 +388,7 @@ def test_the_key_is_sent_and_stands_nowhere_else(server, key, caplog, tmp_path):
 def test_a_missing_key_is_said_before_any_call(server, monkeypatch):
     monkeypatch.delenv("TEST_ENDPOINT_KEY", raising=False)
     with pytest.raises(ConfigError, match="TEST_ENDPOINT_KEY"):
-        list(EndpointChat(settings(server, api_key_env="TEST_ENDPOINT_KEY"))([turn("good")]))
+        list(EndpointClient(settings(server, api_key_env="TEST_ENDPOINT_KEY"))([turn("good")]))
     assert not server.asked
 
 
@@ -393,8 +400,8 @@ def test_an_address_with_credentials_or_of_another_scheme_is_refused(url):
 
 def test_cost_follows_from_tokens_and_prices():
     priced = EndpointSettings(base_url="http://h/v1", model="m", price_per_1k_prompt=0.5, price_per_1k_output=2.0)
-    assert cost(Usage(prompt_tokens=3000, output_tokens=500), priced) == 2.5
-    assert cost(Usage(prompt_tokens=3000), priced) is None
+    assert reply_cost(Usage(prompt_tokens=3000, output_tokens=500), priced) == 2.5
+    assert reply_cost(Usage(prompt_tokens=3000), priced) is None
 
 
 @pytest.mark.parametrize(
@@ -423,4 +430,4 @@ def test_a_refusal_of_the_model_is_a_refusal():
     body = json.dumps({"choices": [{"message": {"content": None, "refusal": "No."}, "finish_reason": "stop"}]})
     found = read_completion(200, body.encode(), wait_s=0)
     assert (found.text, found.finish_reason) == ("No.", "refusal")
-    assert parse(found.text, finish_reason=found.finish_reason).status == "refused"
+    assert parse_reply(found.text, finish_reason=found.finish_reason).status == "refused"

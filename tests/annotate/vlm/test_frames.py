@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsheet.annotate.vlm.frames import frame_indices, mean_fps, stamps_us
+from xsheet.annotate.vlm.frames import frame_indices, frame_starts_us, mean_fps
 
 clips = st.integers(4, 2000)
 rates = st.floats(0.1, 60)
@@ -46,7 +46,7 @@ def test_the_mean_rate_is_near_the_one_asked_for(frames, fps):
 
 
 def test_stamps_are_frame_starts():
-    assert stamps_us(frame_indices(125, fps=2))[:3] == (0, 560_000, 1_120_000)
+    assert frame_starts_us(frame_indices(125, fps=2))[:3] == (0, 560_000, 1_120_000)
 
 
 @pytest.mark.parametrize(("frames", "fps"), [(3, 8), (125, 0), (125, -1), (125, float("nan"))])

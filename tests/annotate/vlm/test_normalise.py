@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.annotate.vlm.normalise import Ruler, normalise
-from xsheet.annotate.vlm.response import WireBase, WirePhase, WireReply
+from xsheet.annotate.vlm.normalise import TimeSnapTargets, normalise
+from xsheet.annotate.vlm.response import ResponseBase, ResponseDocument, ResponsePhase
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation
 
 CLIP_US = 5_000_000
-BASE = WireBase(
+BASE = ResponseBase(
     text="A woman with short dark hair sits in front of a plain wall.",
     subject="a woman with short dark hair",
     framing="head_shoulders",
@@ -20,7 +20,7 @@ BASE = WireBase(
     speaking="speaking",
     emotion=None,
 )
-NOD = WirePhase(
+NOD = ResponsePhase(
     evidence="the chin goes down and up again",
     track="head",
     side="none",
@@ -36,7 +36,7 @@ NOD = WirePhase(
 
 
 def said(*phases):
-    return WireReply(base=BASE, phases=phases)
+    return ResponseDocument(base=BASE, phases=phases)
 
 
 def changed(**fields):
@@ -48,7 +48,7 @@ def ops(found):
 
 
 def test_a_sound_reply_is_left_as_it_is():
-    found = normalise(said(NOD), Ruler(duration_us=CLIP_US))
+    found = normalise(said(NOD), TimeSnapTargets(duration_us=CLIP_US))
     (phase,) = found.phases
     assert not found.repairs
     assert (phase.start_us, phase.end_us, phase.action, phase.kind) == (1_000_000, 2_000_000, "nod", "action")
@@ -56,44 +56,44 @@ def test_a_sound_reply_is_left_as_it_is():
 
 
 def test_no_phases_stay_no_phases():
-    found = normalise(said(), Ruler(duration_us=CLIP_US))
+    found = normalise(said(), TimeSnapTargets(duration_us=CLIP_US))
     assert found.base is not None
     assert found.phases == ()
 
 
 def test_swapped_times_are_swapped_back():
-    found = normalise(changed(start_s=2.0, end_s=1.0), Ruler(duration_us=CLIP_US))
+    found = normalise(changed(start_s=2.0, end_s=1.0), TimeSnapTargets(duration_us=CLIP_US))
     assert [(p.start_us, p.end_us) for p in found.phases] == [(1_000_000, 2_000_000)]
     assert ops(found) == [("swap", "phases/0/start_s", "2.0", "1.0"), ("swap", "phases/0/end_s", "1.0", "2.0")]
 
 
 def test_an_end_beyond_the_clip_is_clipped():
-    found = normalise(changed(end_s=7.5), Ruler(duration_us=CLIP_US))
+    found = normalise(changed(end_s=7.5), TimeSnapTargets(duration_us=CLIP_US))
     assert found.phases[0].end_us == CLIP_US
     assert ops(found) == [("clip", "phases/0/end_s", "7.5", "5.0")]
 
 
 def test_a_phase_behind_the_clip_is_dropped_and_the_others_stay():
     late = NOD.model_copy(update={"start_s": 8.0, "end_s": 9.0})
-    found = normalise(said(NOD, late), Ruler(duration_us=CLIP_US))
+    found = normalise(said(NOD, late), TimeSnapTargets(duration_us=CLIP_US))
     assert [p.phase_id for p in found.phases] == ["p0"]
     assert [(r.op, r.path) for r in found.repairs] == [("drop", "phases/1")]
 
 
 def test_a_reply_whose_phases_are_all_unusable_is_invalid_not_empty():
-    found = normalise(changed(start_s=1200.0, end_s=2400.0), Ruler(duration_us=CLIP_US))  # milliseconds
+    found = normalise(changed(start_s=1200.0, end_s=2400.0), TimeSnapTargets(duration_us=CLIP_US))  # milliseconds
     assert found.base is None
     assert "none of the 1 phases" in found.note
 
 
 def test_a_phase_that_is_too_short_is_given_the_minimum():
-    found = normalise(changed(end_s=1.02), Ruler(duration_us=CLIP_US))
+    found = normalise(changed(end_s=1.02), TimeSnapTargets(duration_us=CLIP_US))
     assert found.phases[0].end_us == 1_120_000
 
 
 def test_on_one_track_the_earlier_phase_ends_where_the_later_starts():
     shake = NOD.model_copy(update={"start_s": 1.5, "end_s": 3.0, "action": "shake_head"})
-    found = normalise(said(shake, NOD), Ruler(duration_us=CLIP_US))
+    found = normalise(said(shake, NOD), TimeSnapTargets(duration_us=CLIP_US))
     assert [(p.action, p.start_us, p.end_us) for p in found.phases] == [
         ("nod", 1_000_000, 1_500_000),
         ("shake_head", 1_500_000, 3_000_000),
@@ -103,35 +103,35 @@ def test_on_one_track_the_earlier_phase_ends_where_the_later_starts():
 
 def test_of_two_phases_for_the_same_stretch_the_longer_stays():
     twin = NOD.model_copy(update={"start_s": 1.05, "end_s": 1.5})
-    found = normalise(said(NOD, twin), Ruler(duration_us=CLIP_US))
+    found = normalise(said(NOD, twin), TimeSnapTargets(duration_us=CLIP_US))
     assert [p.phase_id for p in found.phases] == ["p0"]
     assert [r.op for r in found.repairs] == ["drop"]
 
 
 def test_phases_of_different_tracks_may_overlap():
     smile = NOD.model_copy(update={"track": "face", "action": "smile"})
-    assert len(normalise(said(NOD, smile), Ruler(duration_us=CLIP_US)).phases) == 2
+    assert len(normalise(said(NOD, smile), TimeSnapTargets(duration_us=CLIP_US)).phases) == 2
 
 
 def test_times_snap_to_a_measured_edge_before_a_stamp():
-    ruler = Ruler(duration_us=CLIP_US, stamps_us=(0, 1_000_000, 2_000_000), edges_us={"head": (1_080_000,)})
+    ruler = TimeSnapTargets(duration_us=CLIP_US, stamps_us=(0, 1_000_000, 2_000_000), edges_us={"head": (1_080_000,)})
     found = normalise(changed(start_s=1.02, end_s=1.95), ruler)
     assert (found.phases[0].start_us, found.phases[0].end_us) == (1_080_000, 2_000_000)
     assert ops(found) == [("snap", "phases/0/start_s", "1.02", "1.08"), ("snap", "phases/0/end_s", "1.95", "2.0")]
 
 
 def test_times_far_from_all_marks_stay():
-    ruler = Ruler(duration_us=CLIP_US, stamps_us=(0, 1_500_000, 3_000_000), edges_us={"gaze": (1_000_001,)})
+    ruler = TimeSnapTargets(duration_us=CLIP_US, stamps_us=(0, 1_500_000, 3_000_000), edges_us={"gaze": (1_000_001,)})
     assert not normalise(said(NOD), ruler).repairs
 
 
 def test_an_edge_of_another_track_does_not_attract():
-    ruler = Ruler(duration_us=CLIP_US, edges_us={"gaze": (1_050_000,)})
+    ruler = TimeSnapTargets(duration_us=CLIP_US, edges_us={"gaze": (1_050_000,)})
     assert normalise(said(NOD), ruler).phases[0].start_us == 1_000_000
 
 
 def test_uncertainty_is_the_stamp_step_by_root_12():
-    ruler = Ruler(duration_us=CLIP_US, stamps_us=tuple(range(0, CLIP_US, 125_000)))
+    ruler = TimeSnapTargets(duration_us=CLIP_US, stamps_us=tuple(range(0, CLIP_US, 125_000)))
     phase = normalise(said(NOD), ruler).phases[0]
     assert phase.start_sigma_us == phase.end_sigma_us == 36_085
 
@@ -150,23 +150,23 @@ def test_uncertainty_is_the_stamp_step_by_root_12():
     ],
 )
 def test_track_side_and_words_come_to_agree(track, side, text, expected):
-    phase = normalise(changed(track=track, side=side, text=text), Ruler(duration_us=CLIP_US)).phases[0]
+    phase = normalise(changed(track=track, side=side, text=text), TimeSnapTargets(duration_us=CLIP_US)).phases[0]
     assert (phase.track, phase.laterality) == expected
 
 
 def test_an_unknown_class_becomes_other_with_the_own_word_kept():
-    found = normalise(changed(action="nodding vigorously"), Ruler(duration_us=CLIP_US))
+    found = normalise(changed(action="nodding vigorously"), TimeSnapTargets(duration_us=CLIP_US))
     assert (found.phases[0].action, found.phases[0].action_raw) == ("other", "nodding vigorously")
     assert [r.op for r in found.repairs] == ["set", "set"]
 
 
 def test_a_class_in_another_spelling_is_found():
-    found = normalise(changed(action="Shake-head"), Ruler(duration_us=CLIP_US))
+    found = normalise(changed(action="Shake-head"), TimeSnapTargets(duration_us=CLIP_US))
     assert (found.phases[0].action, found.phases[0].action_raw) == ("shake_head", None)
 
 
 def test_an_unknown_track_is_dropped():
-    found = normalise(said(NOD, NOD.model_copy(update={"track": "tail"})), Ruler(duration_us=CLIP_US))
+    found = normalise(said(NOD, NOD.model_copy(update={"track": "tail"})), TimeSnapTargets(duration_us=CLIP_US))
     assert len(found.phases) == 1
     assert found.repairs[0].op == "drop"
 
@@ -183,18 +183,18 @@ def test_an_unknown_track_is_dropped():
     ],
 )
 def test_talk_about_the_medium_and_invisible_characters_go(said_text, kept):
-    assert normalise(changed(text=said_text), Ruler(duration_us=CLIP_US)).phases[0].text == kept
+    assert normalise(changed(text=said_text), TimeSnapTargets(duration_us=CLIP_US)).phases[0].text == kept
 
 
 def test_numbers_outside_their_scale_are_clipped():
-    found = normalise(changed(amplitude=10**40, speed=-1, repetitions=0), Ruler(duration_us=CLIP_US))
+    found = normalise(changed(amplitude=10**40, speed=-1, repetitions=0), TimeSnapTargets(duration_us=CLIP_US))
     phase = found.phases[0]
     assert (phase.amplitude, phase.speed, phase.repetitions) == (3, 0, 1)
 
 
 def test_a_ruler_of_another_clip_is_refused():
     with pytest.raises(ValueError, match="instants of the clip"):
-        Ruler(duration_us=CLIP_US, stamps_us=(0, CLIP_US + 1))
+        TimeSnapTargets(duration_us=CLIP_US, stamps_us=(0, CLIP_US + 1))
 
 
 # ---- properties
@@ -206,24 +206,24 @@ WORDS = st.one_of(
 SECONDS = st.one_of(st.floats(-1, 6), st.floats(allow_nan=False, allow_infinity=False))
 LEVEL = st.one_of(st.none(), st.integers())
 PHASES = st.builds(
-    WirePhase,
+    ResponsePhase,
     evidence=WORDS,
     track=st.one_of(st.sampled_from(vocab.TRACKS[:9]), WORDS),
-    side=st.one_of(st.sampled_from(["left", "right", "both", "none"]), WORDS),
+    sideburn=st.one_of(st.sampled_from(["left", "right", "both", "none"]), WORDS),
     start_s=SECONDS,
     end_s=SECONDS,
-    action=st.one_of(st.sampled_from(vocab.ACTIONS), WORDS),
+    requested_action=st.one_of(st.sampled_from(vocab.ACTIONS), WORDS),
     action_raw=st.one_of(st.none(), WORDS),
     amplitude=LEVEL,
     speed=LEVEL,
     repetitions=LEVEL,
     text=WORDS,
 )
-BASES = st.builds(WireBase, text=WORDS, subject=WORDS, scene=WORDS, emotion=st.one_of(st.none(), WORDS))
-REPLIES = st.builds(WireReply, base=BASES, phases=st.lists(PHASES, max_size=6).map(tuple))
+BASES = st.builds(ResponseBase, text=WORDS, subject=WORDS, scene=WORDS, emotion=st.one_of(st.none(), WORDS))
+REPLIES = st.builds(ResponseDocument, base=BASES, phases=st.lists(PHASES, max_size=6).map(tuple))
 INSTANTS = st.lists(st.integers(0, CLIP_US), max_size=12).map(sorted)
 RULERS = st.builds(
-    Ruler,
+    TimeSnapTargets,
     duration_us=st.just(CLIP_US),
     stamps_us=INSTANTS,
     edges_us=st.dictionaries(st.sampled_from(vocab.TRACKS), INSTANTS),
@@ -232,13 +232,13 @@ RULERS = st.builds(
 
 def as_wire(found):
     phases = [
-        WirePhase(
+        ResponsePhase(
             evidence=(p.evidence.text or "") if p.evidence else "",
             track=p.track,
             side=p.laterality,
             start_s=p.start_us / 1e6,
             end_s=p.end_us / 1e6,
-            action=p.action,
+            action=p.requested_action,
             action_raw=p.action_raw,
             amplitude=p.amplitude,
             speed=p.speed,
@@ -247,8 +247,8 @@ def as_wire(found):
         )
         for p in found.phases
     ]
-    base = {name: getattr(found.base, name) for name in WireBase.model_fields}
-    return WireReply(base=WireBase(**base), phases=tuple(phases))
+    base = {name: getattr(found.base, name) for name in ResponseBase.model_fields}
+    return ResponseDocument(base=ResponseBase(**base), phases=tuple(phases))
 
 
 @pytest.mark.slow
@@ -282,4 +282,4 @@ def test_normalising_twice_changes_nothing(reply, ruler):
 @given(REPLIES)
 @settings(deadline=None)
 def test_a_reply_survives_its_own_json(reply):
-    assert WireReply.model_validate_json(json.dumps(reply.model_dump())) == reply
+    assert ResponseDocument.model_validate_json(json.dumps(reply.model_dump())) == reply

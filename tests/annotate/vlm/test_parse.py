@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.annotate.vlm.parse import parse
+from xsheet.annotate.vlm.parse import parse_reply
 
 GOOD = {
     "base": {
@@ -22,7 +22,7 @@ TEXT = json.dumps(GOOD)
 
 
 def test_the_wire_form_is_read():
-    found = parse(TEXT, finish_reason="stop")
+    found = parse_reply(TEXT, finish_reason="stop")
     assert (found.status, found.repairs) == ("ok", ())
     assert found.reply.phases[0].end_s == 2.25
 
@@ -32,12 +32,12 @@ def test_the_wire_form_is_read():
     [("length", "truncated"), ("content_filter", "refused"), ("refusal", "refused"), ("abort", "error")],
 )
 def test_how_the_engine_stopped_decides_before_the_text(finish_reason, status):
-    assert parse(TEXT, finish_reason=finish_reason).status == status
+    assert parse_reply(TEXT, finish_reason=finish_reason).status == status
 
 
 @pytest.mark.parametrize("finish_reason", ["stop", "eos", "", None])
 def test_other_ends_let_the_text_decide(finish_reason):
-    assert parse(TEXT, finish_reason=finish_reason).status == "ok"
+    assert parse_reply(TEXT, finish_reason=finish_reason).status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_other_ends_let_the_text_decide(finish_reason):
     ],
 )
 def test_what_is_taken_off_around_the_json_is_a_repair(around, taken_off):
-    found = parse(around.format(TEXT), finish_reason="stop")
+    found = parse_reply(around.format(TEXT), finish_reason="stop")
     assert found.status == "ok"
     assert [r.before.split(",")[0] for r in found.repairs] == taken_off
 
@@ -78,7 +78,7 @@ def test_what_is_taken_off_around_the_json_is_a_repair(around, taken_off):
     ],
 )
 def test_anything_else_is_invalid_with_a_note_of_one_line(text):
-    found = parse(text, finish_reason="stop")
+    found = parse_reply(text, finish_reason="stop")
     assert (found.status, found.reply) == ("invalid", None)
     assert found.note
     assert len(found.note) <= 300
@@ -88,4 +88,4 @@ def test_anything_else_is_invalid_with_a_note_of_one_line(text):
 @given(st.one_of(st.text(), st.binary().map(lambda b: b.decode("utf-8", "replace"))), st.sampled_from(["stop", None]))
 @settings(deadline=None)
 def test_no_text_makes_it_fail(text, finish_reason):
-    assert parse(text, finish_reason=finish_reason).status == "invalid"
+    assert parse_reply(text, finish_reason=finish_reason).status == "invalid"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.annotate.vlm.prompts import load, quoted, read
+from xsheet.annotate.vlm.prompts import load_prompt, quote_untrusted, read_prompt
 from xsheet.schemas.errors import ConfigError
 
 FRONT = '---\nid: test\nversion: "1"\npurpose: a test\n---\n'
@@ -19,7 +19,7 @@ def prompt(tmp_path):
     def made(text):
         path = tmp_path / "prompt.md"
         path.write_text(text, encoding="utf-8")
-        return read(path, where="prompt.md")
+        return read_prompt(path, where="prompt.md")
 
     return made
 
@@ -55,18 +55,18 @@ def test_the_hash_covers_the_whole_file(prompt):
 
 @pytest.mark.parametrize("name", ["describe", "segment"])
 def test_packaged_prompts_say_who_they_are(name):
-    about = load(name).about
+    about = load_prompt(name).front_matter
     assert (about.id, about.purpose[:4]) == (name, "Pass")
 
 
 def test_pass_a_is_asked_for_no_times():
-    system, user = load("describe").render(duration_s="5", transcript=None)
+    system, user = load_prompt("describe").render(duration_s="5", transcript=None)
     assert "No times" in system
     assert "5 seconds" in user
 
 
 def test_pass_b_is_told_length_range_and_cap():
-    _, user = load("segment").render(**SEGMENT)
+    _, user = load_prompt("segment").render(**SEGMENT)
     assert "Allowed times: 0 to\n5" in user
     assert "At most 10 phases" in user
     assert "Measured movement" not in user
@@ -75,20 +75,20 @@ def test_pass_b_is_told_length_range_and_cap():
 
 def test_optional_parts_stand_in_pass_b_when_given():
     given_parts = {**SEGMENT, "candidates": ["head 1.20-1.84"], "description": '"nods"', "transcript": '"hello"'}
-    _, user = load("segment").render(**given_parts)
+    _, user = load_prompt("segment").render(**given_parts)
     for part in ("- head 1.20-1.84\n", '\n"nods"\n', '\n"hello"\n'):
         assert part in user + "\n"
 
 
 def test_foreign_text_is_not_rendered_again():
-    _, user = load("segment").render(**{**SEGMENT, "transcript": quoted("{{ tracks }}", max_chars=99)})
+    _, user = load_prompt("segment").render(**{**SEGMENT, "transcript": quote_untrusted("{{ tracks }}", max_chars=99)})
     assert "tracks }}" not in user
 
 
 @given(st.text())
 @settings(deadline=None)
 def test_quoted_text_is_one_json_string_of_the_same_text(text):
-    line = quoted(text, max_chars=1000)
+    line = quote_untrusted(text, max_chars=1000)
     assert json.loads(line) == text
     assert "\n" not in line
 
@@ -96,10 +96,10 @@ def test_quoted_text_is_one_json_string_of_the_same_text(text):
 @given(st.text(alphabet='<|im_end>[/INST]`"#={}\\\n\u202e\u2028abc'))
 @settings(deadline=None)
 def test_quoted_text_cannot_leave_its_quotes_or_form_markup(text):
-    line = quoted(text, max_chars=1000)
+    line = quote_untrusted(text, max_chars=1000)
     assert not set("<>[]{}|`#=\n\u202e\u2028") & set(line)
     assert '"' not in line[1:-1].replace("\\\\", "").replace('\\"', "")
 
 
 def test_long_text_is_cut():
-    assert quoted("a" * 50, max_chars=10) == '"aaaaaaaaaa…"'
+    assert quote_untrusted("a" * 50, max_chars=10) == '"aaaaaaaaaa…"'

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.annotate.vlm.response import WireBase, WireLimits, WirePhase, WireReply, wire_schema
+from xsheet.annotate.vlm.response import (
+    ResponseBase,
+    ResponseDocument,
+    ResponseLimits,
+    ResponsePhase,
+    response_json_schema,
+)
 
 llguidance = pytest.importorskip("llguidance")
 
@@ -34,7 +40,7 @@ def accepts(schema, text):
 
 
 def reply(**phase):
-    base = WireBase(
+    base = ResponseBase(
         text="A woman sits before a plain wall.", subject="a woman", framing="face", scene="a wall", camera="static",
         speaking="speaking", emotion=None,
     )  # fmt: skip
@@ -42,11 +48,11 @@ def reply(**phase):
         "evidence": "the chin goes down", "track": "head", "side": "none", "start_s": 1.0, "end_s": 2.25,
         "action": "nod", "action_raw": None, "amplitude": 2, "speed": None, "repetitions": 1, "text": "nods once",
     }  # fmt: skip
-    return WireReply(base=base, phases=(WirePhase(**{**one, **phase}),))
+    return ResponseDocument(base=base, phases=(ResponsePhase(**{**one, **phase}),))
 
 
 def test_a_reply_is_in_the_grammar():
-    assert accepts(wire_schema(5.04), reply().model_dump_json())
+    assert accepts(response_json_schema(5.04), reply().model_dump_json())
 
 
 @pytest.mark.parametrize(
@@ -65,25 +71,25 @@ def test_a_reply_is_in_the_grammar():
     ],
 )
 def test_what_is_out_of_range_is_not(phase):
-    assert not accepts(wire_schema(5.04), reply(**phase).model_dump_json())
+    assert not accepts(response_json_schema(5.04), reply(**phase).model_dump_json())
 
 
 def test_the_number_of_phases_is_capped_by_length_and_by_setting():
-    assert wire_schema(2.0)["properties"]["phases"]["maxItems"] == 4
-    assert wire_schema(60.0)["properties"]["phases"]["maxItems"] == 12
-    assert wire_schema(60.0, limits=WireLimits(max_phases=3))["properties"]["phases"]["maxItems"] == 3
+    assert response_json_schema(2.0)["properties"]["phases"]["maxItems"] == 4
+    assert response_json_schema(60.0)["properties"]["phases"]["maxItems"] == 12
+    assert response_json_schema(60.0, limits=ResponseLimits(max_phases=3))["properties"]["phases"]["maxItems"] == 3
 
 
 def objects(schema):
     if schema.get("type") == "object":
         yield schema
-    for inner in [*schema.get("properties", {}).values(), *schema.get("anyOf", []), schema.get("items")]:
+    for inner in [*schema.get("properties", {}).set_values(), *schema.get("anyOf", []), schema.get("items")]:
         if inner:
             yield from objects(inner)
 
 
 def test_the_schema_keeps_to_the_strict_mode_of_openai_like_servers():
-    schema = wire_schema(5.0)
+    schema = response_json_schema(5.0)
     assert schema["type"] == "object"
     for one in objects(schema):
         assert one["additionalProperties"] is False
@@ -92,16 +98,16 @@ def test_the_schema_keeps_to_the_strict_mode_of_openai_like_servers():
 
 
 def test_schema_and_model_have_the_same_fields_in_the_same_order():
-    schema = wire_schema(5.0)
-    assert list(schema["properties"]) == list(WireReply.model_fields)
-    assert list(schema["properties"]["base"]["properties"]) == list(WireBase.model_fields)
-    assert list(schema["properties"]["phases"]["items"]["properties"]) == list(WirePhase.model_fields)
+    schema = response_json_schema(5.0)
+    assert list(schema["properties"]) == list(ResponseDocument.model_fields)
+    assert list(schema["properties"]["base"]["properties"]) == list(ResponseBase.model_fields)
+    assert list(schema["properties"]["phases"]["items"]["properties"]) == list(ResponsePhase.model_fields)
 
 
 @given(st.floats(0.02, 600))
 @settings(deadline=None)
 def test_the_largest_time_is_a_whole_step_inside_the_clip(duration_s):
-    largest = wire_schema(duration_s)["properties"]["phases"]["items"]["properties"]["end_s"]["maximum"]
+    largest = response_json_schema(duration_s)["properties"]["phases"]["items"]["properties"]["end_s"]["maximum"]
     assert largest <= duration_s + 1e-6
     assert largest > duration_s - 0.011
     assert float(f"{largest:.2f}") == largest

@@ -8,24 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xsheet.audit.agreement.boundaries import gebd_f1
-from xsheet.audit.agreement.compare import TIOUS, compare
-from xsheet.audit.agreement.phase_arrays import Units, units_of
+from xsheet.audit.agreement.compare import TIOUS, compare_layers
+from xsheet.audit.agreement.phase_arrays import PhaseArrays, phase_arrays
 
 HEAD = 0
 
 
 def agreement(a, b, *, seed=0, resamples=20):
-    return compare([a], [b], rng=np.random.default_rng(seed), resamples=resamples)
+    return compare_layers([a], [b], rng=np.random.default_rng(seed), resamples=resamples)
 
 
 def f1(found, tiou):
-    return found.tracks.at[TIOUS.index(tiou)].f1.value
+    return found.tracks.at[TIOUS.index(tiou)].agreement_f1.limit_value
 
 
 def line(starts_us, ends_us, *, duration_us, track=HEAD):
     """Phases of one clip on one track."""
     zeros = np.zeros(len(starts_us), np.int64)
-    return Units(
+    return PhaseArrays(
         np.array(["c"]), np.zeros(1, np.int64), np.array([duration_us]), zeros, zeros + track, zeros,
         np.asarray(starts_us, np.int64), np.asarray(ends_us, np.int64), np.full(len(starts_us), np.nan),
     )  # fmt: skip
@@ -33,12 +33,19 @@ def line(starts_us, ends_us, *, duration_us, track=HEAD):
 
 def numbers(found):
     """Every number of an agreement that does not name a side."""
-    ratios = [found.edit, found.gebd_f1, found.linked_kappa, found.linked_share, found.alpha, found.alpha_binary]
+    ratios = [
+        found.edit_score,
+        found.gebd_f1,
+        found.linked_kappa,
+        found.linked_share,
+        found.unitizing_alpha,
+        found.binary_alpha,
+    ]
     ratios += [*found.boundary_f1, *found.segmental_f1]
-    ratios += [at.f1 for part in (found.tracks, found.classes) for at in part.at]
-    ratios += [found.tracks.mean_tiou, found.classes.mean_tiou]
-    ratios += [one for track in found.by_track for one in (track.kappa, track.alpha, track.alpha_binary)]
-    return [one.value for one in ratios]
+    ratios += [at.agreement_f1 for part in (found.tracks, found.class_detection) for at in part.at]
+    ratios += [found.tracks.mean_tiou, found.class_detection.mean_tiou]
+    ratios += [one for track in found.track_rows for one in (track.kappa, track.unitizing_alpha, track.binary_alpha)]
+    return [one.limit_value for one in ratios]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -46,7 +53,7 @@ def test_a_layer_agrees_with_itself_in_every_number(random_units, seed):
     a = random_units(np.random.default_rng(seed))
     found = agreement(a, a)
     assert numbers(found) == pytest.approx([1.0] * len(numbers(found)))
-    assert (found.start.mean_abs_us.value, found.end.p90_abs_us.value) == (0, 0)
+    assert (found.start.mean_abs_us.limit_value, found.end.p90_abs_us.limit_value) == (0, 0)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -56,9 +63,11 @@ def test_agreement_is_the_same_from_either_side(random_units, seed):
     b = random_units(rng, like=a, jitter_s=0.6)
     one, other = agreement(a, b), agreement(b, a)
     assert numbers(one) == pytest.approx(numbers(other))
-    assert one.start.bias_us.value == pytest.approx(-other.start.bias_us.value)
+    assert one.start.bias_us.limit_value == pytest.approx(-other.start.bias_us.limit_value)
     for x, y in zip(one.tracks.at, other.tracks.at, strict=True):
-        assert (x.precision.value, x.recall.value) == pytest.approx((y.recall.value, y.precision.value))
+        assert (x.precision.limit_value, x.recall.limit_value) == pytest.approx(
+            (y.recall.limit_value, y.precision.limit_value)
+        )
 
 
 @st.composite
@@ -81,12 +90,15 @@ def test_a_larger_shift_never_agrees_better(drawn):
     a = line(starts, ends, duration_us=length)
     found = [agreement(a, line(starts + by, ends + by, duration_us=length), resamples=1) for by in shifts]
     for less, more in pairwise(found):
-        assert more.tracks.mean_tiou.value <= less.tracks.mean_tiou.value
-        assert more.start.mean_abs_us.value is None or more.start.mean_abs_us.value >= less.start.mean_abs_us.value
+        assert more.tracks.mean_tiou.limit_value <= less.tracks.mean_tiou.limit_value
+        assert (
+            more.start.mean_abs_us.limit_value is None
+            or more.start.mean_abs_us.limit_value >= less.start.mean_abs_us.limit_value
+        )
         for x, y in zip(less.tracks.at, more.tracks.at, strict=True):
-            assert y.f1.value <= x.f1.value
-        assert more.by_track[0].kappa.value <= less.by_track[0].kappa.value + 1e-12
-        assert more.alpha.value <= less.alpha.value + 1e-12
+            assert y.agreement_f1.limit_value <= x.agreement_f1.limit_value
+        assert more.track_rows[0].kappa.limit_value <= less.track_rows[0].kappa.limit_value + 1e-12
+        assert more.unitizing_alpha.limit_value <= less.unitizing_alpha.limit_value + 1e-12
 
 
 LENGTHS_S = np.array([0.8, 1.4, 1.8, 1.8])  # as the table's source does not say, lengths that fit it
@@ -105,7 +117,7 @@ def jittered(jitter_s, *, clips=10_000):
 def _columns(spans, clips):
     of, zeros = np.repeat(np.arange(clips), 4), np.zeros(clips * 4, np.int64)
     start, end = np.rint(spans.reshape(-1, 2) * 1e6).astype(np.int64).T
-    return Units(
+    return PhaseArrays(
         np.array([f"c{k}" for k in range(clips)]), np.zeros(clips, np.int64), np.full(clips, 10_000_000),
         of, zeros, zeros, start, end, np.full(len(of), np.nan),
     )  # fmt: skip
@@ -120,7 +132,7 @@ def test_jitter_of_boundaries_costs_what_the_published_table_says(jitter_s, f1_a
     found = agreement(*jittered(jitter_s))
     assert f1(found, 0.5) == pytest.approx(f1_at_5, abs=0.01)
     assert f1(found, 0.7) == pytest.approx(f1_at_7, abs=0.01)
-    assert found.tracks.mean_tiou.value == pytest.approx(mean_tiou, abs=0.01)
+    assert found.tracks.mean_tiou.limit_value == pytest.approx(mean_tiou, abs=0.01)
 
 
 @pytest.mark.slow
@@ -130,7 +142,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     truth, rng, held = f1(agreement(a, b), 0.7), np.random.default_rng(5), 0
     for _ in range(100):
         some = rng.choice(3_000, 60, replace=False)
-        found = compare([a.take(some)], [b.take(some)], rng=rng, resamples=200).tracks.at[2].f1
+        found = compare_layers([a.take(some)], [b.take(some)], rng=rng, resamples=200).track_detection.by_tiou[2].f1
         held += found.low <= truth <= found.high
     assert 0.88 <= held / 100 <= 0.99
 
@@ -138,7 +150,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
 def test_the_seed_alone_decides_the_intervals(random_units):
     a, b = (random_units(np.random.default_rng(seed)) for seed in (1, 2))
     assert agreement(a, b, seed=7) == agreement(a, b, seed=7)
-    assert agreement(a, b, seed=7).edit != agreement(a, b, seed=8).edit
+    assert agreement(a, b, seed=7).edit_score != agreement(a, b, seed=8).edit_score
 
 
 def test_numbers_do_not_depend_on_how_clips_lie_in_files(random_units):
@@ -147,74 +159,85 @@ def test_numbers_do_not_depend_on_how_clips_lie_in_files(random_units):
     b = random_units(rng, like=a, jitter_s=0.5)
     order = rng.permutation(30)
     pieces = [b.take(order[k : k + 7]) for k in range(0, 30, 7)]
-    whole, split = agreement(a, b), compare([a], pieces, rng=np.random.default_rng(0), resamples=20)
+    whole, split = agreement(a, b), compare_layers([a], pieces, rng=np.random.default_rng(0), resamples=20)
     assert numbers(whole) == pytest.approx(numbers(split))
     assert (split.clips, split.clips_a, split.clips_b) == (30, 30, 30)
 
 
 def test_clips_that_only_one_layer_has_are_counted_and_left_out(annotation):
-    a = units_of([annotation(("head", "nod", 0, 1), clip="c0"), annotation(("head", "nod", 0, 1), clip="c1")])
+    a = phase_arrays([annotation(("head", "nod", 0, 1), clip="c0"), annotation(("head", "nod", 0, 1), clip="c1")])
     found = agreement(a, a.take(np.array([0])))
     assert (found.clips, found.clips_a, found.clips_b, f1(found, 0.5)) == (1, 2, 1, 1.0)
 
 
 def test_two_empty_layers_have_no_numbers():
-    found = compare([], [], rng=np.random.default_rng(0), resamples=5)
+    found = compare_layers([], [], rng=np.random.default_rng(0), resamples=5)
     assert found.clips == 0
     assert set(numbers(found)) == {None}
 
 
 def test_two_that_rest_throughout_agree_without_any_chance_corrected_number(annotation):
-    a = units_of([annotation(("whole_body", "rest", 0, 5), clip=f"c{k}") for k in range(7)])
+    a = phase_arrays([annotation(("whole_body", "rest", 0, 5), clip=f"c{k}") for k in range(7)])
     found = agreement(a, a)
-    assert (found.tracks.at[2].f1.value, found.edit.value) == (1.0, 1.0)
-    assert (found.by_track[0].kappa.value, found.by_track[0].alpha.value, found.alpha.value) == (None, None, None)
+    assert (found.tracks.at[2].agreement_f1.limit_value, found.edit_score.limit_value) == (1.0, 1.0)
+    assert (
+        found.track_rows[0].kappa.limit_value,
+        found.track_rows[0].unitizing_alpha.limit_value,
+        found.unitizing_alpha.limit_value,
+    ) == (None, None, None)
 
 
 def test_two_that_both_saw_nothing_have_no_f1(annotation):
-    a = units_of([annotation()])
+    a = phase_arrays([annotation()])
     assert f1(agreement(a, a), 0.5) is None
 
 
 def test_an_invented_phase_costs_precision_alone(units):
     found = agreement(units(("head", "nod", 0, 1)), units(("head", "nod", 0, 1), ("gaze", "look_away", 2, 3)))
     at = found.tracks.at[1]
-    assert (at.precision.value, at.recall.value, at.f1.value) == (0.5, 1.0, pytest.approx(2 / 3))
-    assert found.tracks.mean_tiou.value == 0.5
+    assert (at.precision.limit_value, at.recall.limit_value, at.agreement_f1.limit_value) == (
+        0.5,
+        1.0,
+        pytest.approx(2 / 3),
+    )
+    assert found.tracks.mean_tiou.limit_value == 0.5
 
 
 def test_a_wrong_class_is_found_by_track_and_missed_by_class(units):
     found = agreement(units(("head", "nod", 0, 1)), units(("head", "turn_head", 0, 1)))
-    assert (found.tracks.at[1].f1.value, found.classes.at[1].f1.value) == (1.0, 0.0)
+    assert (found.tracks.at[1].agreement_f1.limit_value, found.class_detection.at[1].agreement_f1.limit_value) == (
+        1.0,
+        0.0,
+    )
 
 
 def test_a_late_layer_has_a_positive_bias(units):
     found = agreement(units(("head", "nod", 1, 2)), units(("head", "nod", 1.2, 2.1)))
-    assert (found.start.bias_us.value, found.end.bias_us.value) == (200_000, 100_000)
-    assert found.start.p90_abs_us.value == 200_000
+    assert (found.start.bias_us.limit_value, found.end.bias_us.limit_value) == (200_000, 100_000)
+    assert found.start.p90_abs_us.limit_value == 200_000
 
 
 def test_errors_of_both_signs_cancel_in_the_bias_and_not_in_the_size(units):
     a = units(("head", "nod", 1, 2), ("gaze", "look_away", 1, 2))
     b = units(("head", "nod", 1.2, 2), ("gaze", "look_away", 0.8, 2))
     found = agreement(a, b).start
-    assert (found.bias_us.value, found.mean_abs_us.value) == (0, 200_000)
+    assert (found.bias_us.limit_value, found.mean_abs_us.limit_value) == (0, 200_000)
 
 
 def test_boundaries_count_within_their_tolerance(units):
     found = agreement(units(("head", "nod", 1, 2)), units(("head", "nod", 1.2, 2.4)))
-    assert [one.value for one in found.boundary_f1] == [0.0, 0.5, 1.0]
-    assert found.gebd_f1.value == 0.5  # 5 % of 5 s
+    assert [one.limit_value for one in found.boundary_f1] == [0.0, 0.5, 1.0]
+    assert found.gebd_f1.limit_value == 0.5  # 5 % of 5 s
 
 
 def test_a_start_is_no_end(units):
     found = agreement(units(("head", "nod", 0, 2)), units(("head", "nod", 2, 5)))
-    assert found.boundary_f1[0].value == 0
+    assert found.boundary_f1[0].limit_value == 0
 
 
 def test_beginning_and_end_of_the_clip_are_no_boundaries(units):
     a = units(("whole_body", "rest", 0, 5))
-    assert agreement(a, a).boundary_f1[0].value is None
+    assert agreement(a, a).boundary_f1[0].limit_value is None
 
 
 def test_the_best_rater_counts_for_gebd(units):
@@ -226,13 +249,13 @@ def test_edit_score_looks_at_the_order_alone(units):
     a = units(("head", "nod", 0, 1), ("head", "turn_head", 1, 2), ("head", "tilt_head", 2, 3))
     stretched = units(("head", "nod", 0, 2), ("head", "turn_head", 3, 4), ("head", "tilt_head", 4, 5))
     one_missing = units(("head", "nod", 0, 2), ("head", "tilt_head", 4, 5))
-    assert agreement(a, stretched).edit.value == 1
-    assert agreement(a, one_missing).edit.value == pytest.approx(2 / 3)
+    assert agreement(a, stretched).edit_score.limit_value == 1
+    assert agreement(a, one_missing).edit_score.limit_value == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_edit_distances_are_those_of_the_textbook(seed):
-    from xsheet.audit.agreement.sequence import _distances
+    from xsheet.audit.agreement.sequence import _levenshtein
 
     def levenshtein(x, y):
         if not x or not y:
@@ -244,51 +267,57 @@ def test_edit_distances_are_those_of_the_textbook(seed):
     a, b = rng.integers(0, 3, (40, 5)), rng.integers(0, 3, (40, 5))
     length_a, length_b = rng.integers(0, 6, 40), rng.integers(0, 6, 40)
     words = [(list(x[:n]), list(y[:m])) for x, y, n, m in zip(a, b, length_a, length_b, strict=True)]
-    assert _distances(a, b, length_a, length_b).tolist() == [levenshtein(*pair) for pair in words]
+    assert _levenshtein(a, b, length_a, length_b).tolist() == [levenshtein(*pair) for pair in words]
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_linked_kappa_is_that_of_iterative_fitting(random_units, seed):
-    from xsheet.audit.agreement.matching import overlapping
+    from xsheet.audit.agreement.matching import overlapping_pairs
 
     rng = np.random.default_rng(seed)
     a = random_units(rng, clips=40)
     b = random_units(rng, like=a, jitter_s=0.7)
-    b.action[:] = np.where(rng.random(len(b)) < 0.3, rng.integers(0, 6, len(b)), b.action)
-    pairs = overlapping(a, b)
+    b.requested_action[:] = np.select(rng.random(len(b)) < 0.3, rng.integers(0, 6, len(b)), b.requested_action)
+    pairs = overlapping_pairs(a, b)
     longer = np.maximum((a.end_us - a.start_us)[pairs.a], (b.end_us - b.start_us)[pairs.b])
-    links = pairs.where(pairs.overlap_us >= 0.6 * longer)
+    links = pairs.select(pairs.overlap_us >= 0.6 * longer)
     table = np.zeros((7, 7))
-    np.add.at(table, (a.action[links.a], b.action[links.b]), 2)
-    np.add.at(table, (np.delete(a.action, links.a), 6), 1)
-    np.add.at(table, (6, np.delete(b.action, links.b)), 1)
+    np.add.at(table, (a.requested_action[links.a], b.requested_action[links.b]), 2)
+    np.add.at(table, (np.delete(a.requested_action, links.a), 6), 1)
+    np.add.at(table, (6, np.delete(b.requested_action, links.b)), 1)
     fitted = np.ones((7, 7))
     fitted[6, 6] = 0
     for _ in range(500):
         fitted *= (table.sum(1) / fitted.sum(1))[:, None]
         fitted *= table.sum(0) / fitted.sum(0)
     observed, expected = (np.trace(one) / table.sum() for one in (table, fitted))
-    assert agreement(a, b).linked_kappa.value == pytest.approx((observed - expected) / (1 - expected), abs=1e-6)
+    assert agreement(a, b).linked_kappa.limit_value == pytest.approx((observed - expected) / (1 - expected), abs=1e-6)
 
 
 def test_phases_that_cover_half_of_each_other_are_not_linked(units):
     found = agreement(units(("head", "nod", 0, 1)), units(("head", "nod", 0.45, 1.45)))
-    assert (found.linked_share.value, found.linked_kappa.value) == (0.0, 0.0)
+    assert (found.linked_share.limit_value, found.linked_kappa.limit_value) == (0.0, 0.0)
 
 
 def test_confidence_that_ranks_wrong_phases_last_is_rewarded(units):
     a = units(("head", "nod", 0, 1))
     phases = (("head", "nod", 0, 1), ("gaze", "look_away", 2, 3))
     good, bad = (units(*phases, confidences=stated) for stated in ((0.9, 0.1), (0.1, 0.9)))
-    assert (agreement(a, good).mean_ap.value, agreement(a, bad).mean_ap.value) == (1.0, 0.5)
+    assert (
+        agreement(a, good).mean_average_precision.limit_value,
+        agreement(a, bad).mean_average_precision.limit_value,
+    ) == (1.0, 0.5)
 
 
 def test_average_precision_counts_the_levels_that_a_match_reaches(units):
     found = agreement(units(("head", "nod", 0, 1)), units(("head", "nod", 0, 0.75), confidences=(1.0,)))
-    assert found.mean_ap.value == pytest.approx(0.6)  # .50 .55 .60 .65 .70 .75 of ten levels
+    assert found.mean_average_precision.limit_value == pytest.approx(0.6)  # .50 .55 .60 .65 .70 .75 of ten levels
 
 
 def test_without_every_confidence_there_is_no_average_precision(units):
     a = units(("head", "nod", 0, 1), ("gaze", "look_away", 2, 3))
     partly = units(("head", "nod", 0, 1), ("gaze", "look_away", 2, 3), confidences=(0.5, None))
-    assert (agreement(a, a).mean_ap.value, agreement(a, partly).mean_ap.value) == (None, None)
+    assert (
+        agreement(a, a).mean_average_precision.limit_value,
+        agreement(a, partly).mean_average_precision.limit_value,
+    ) == (None, None)

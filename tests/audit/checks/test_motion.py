@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xsheet.annotate.text.mirror import flip_phase
-from xsheet.audit.checks.base import View, beside
-from xsheet.audit.checks.evidence import Measured
-from xsheet.audit.checks.motion import GROUNDING, missed_us
-from xsheet.audit.checks.speech import SPEECH
+from xsheet.annotate.text.mirror import mirror_phase
+from xsheet.audit.checks.base import AnnotationView, with_clip_evidence
+from xsheet.audit.checks.evidence import ClipEvidence
+from xsheet.audit.checks.motion import MOTION_CHECKS, missed_duration_us
+from xsheet.audit.checks.speech import SPEECH_CHECKS
 from xsheet.audit.settings import AuditSettings
 from xsheet.schemas.annotation import SpeechRelation
 from xsheet.schemas.clip import Signals
@@ -41,12 +41,12 @@ def signals(*, visible=1.0, **series):
     )  # fmt: skip
 
 
-def answers(annotation, seen, checks=GROUNDING):
-    view = beside(View(annotation=annotation, run=RUN), Measured(seen))
-    return [(check.id, outcome) for check in checks for outcome in check.judge(view, AuditSettings())]
+def answers(annotation, seen, checks=MOTION_CHECKS):
+    view = with_clip_evidence(AnnotationView(annotation=annotation, run=RUN), ClipEvidence(seen))
+    return [(check.id, outcome) for check in checks for outcome in check.evaluate(view, AuditSettings())]
 
 
-def failed(annotation, seen, checks=GROUNDING):
+def failed(annotation, seen, checks=MOTION_CHECKS):
     return {name for name, outcome in answers(annotation, seen, checks) if outcome.passed is False}
 
 
@@ -100,7 +100,7 @@ def test_a_turn_to_the_other_side_is_found(annotation, turning):
 
 def test_a_mirrored_claim_fails_and_a_mirrored_clip_with_it_passes(annotation, turning):
     right = turn(annotation, "left")
-    wrong = replace(right, phases=tuple(flip_phase(p) for p in right.phases))
+    wrong = replace(right, phases=tuple(mirror_phase(p) for p in right.phases))
     mirrored = replace(turning, yaw_deg=tuple(-v for v in turning.yaw_deg))
     assert "G4" in failed(wrong, turning)
     assert not failed(wrong, mirrored)
@@ -158,14 +158,14 @@ def test_missed_time_of_two_quantities_at_once_counts_once(annotation):
     both = signals(pitch_deg=bump(40, 56, -12.0), roll_deg=bump(40, 56, 15.0))
     found = [o for name, o in answers(annotation(("whole_body", "rest", 3.0, 5.0)), both) if name == "G9"]
     assert len(found) == 2
-    assert missed_us(found) <= 900_000
+    assert missed_duration_us(found) <= 900_000
 
 
 # ---- speech
 
 
 def voiced(start, stop):
-    return signals(voice=np.where((np.arange(FRAMES) >= start) & (np.arange(FRAMES) < stop), 1.0, 0.0))
+    return signals(voice=np.select((np.arange(FRAMES) >= start) & (np.arange(FRAMES) < stop), 1.0, 0.0))
 
 
 def related(annotation, relation):
@@ -178,21 +178,21 @@ def related(annotation, relation):
 def test_a_stated_relation_is_held_against_the_voice(annotation, relation, check):
     with_voice, without = voiced(0, 125), voiced(80, 125)
     wrong, right = (without, with_voice) if relation == "co_speech" else (with_voice, without)
-    assert check in failed(related(annotation, relation), wrong, SPEECH)
-    assert check not in failed(related(annotation, relation), right, SPEECH)
+    assert check in failed(related(annotation, relation), wrong, SPEECH_CHECKS)
+    assert check not in failed(related(annotation, relation), right, SPEECH_CHECKS)
 
 
 def test_a_speaker_without_a_voice_is_found(annotation):
-    assert "H3" in failed(annotation(("head", "nod", 1.6, 2.24)), voiced(0, 0), SPEECH)
+    assert "H3" in failed(annotation(("head", "nod", 1.6, 2.24)), voiced(0, 0), SPEECH_CHECKS)
 
 
 def test_a_stroke_far_from_its_word_is_found(annotation):
     one = related(annotation, "co_speech")
     late = SpeechRelation(relation="co_speech", lag_us=900_000, method="test")
     one = replace(one, phases=tuple(replace(p, speech=late) for p in one.phases))
-    assert "H2" in failed(one, voiced(0, 125), SPEECH)
+    assert "H2" in failed(one, voiced(0, 125), SPEECH_CHECKS)
 
 
 def test_talk_without_voice_and_a_pause_with_it_are_found(annotation):
-    assert "H5" in failed(annotation(("mouth", "talk", 0.4, 1.2)), voiced(80, 125), SPEECH)
-    assert "H5b" in failed(annotation(("mouth", "pause", 3.6, 4.4)), voiced(80, 125), SPEECH)
+    assert "H5" in failed(annotation(("mouth", "talk", 0.4, 1.2)), voiced(80, 125), SPEECH_CHECKS)
+    assert "H5b" in failed(annotation(("mouth", "pause", 3.6, 4.4)), voiced(80, 125), SPEECH_CHECKS)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from xsheet.audit.checks.base import ClipFacts, View
-from xsheet.audit.checks.structure import STRUCTURE
-from xsheet.audit.checks.timeline import TIMELINE
+from xsheet.audit.checks.base import AnnotationView, ClipMetadata
+from xsheet.audit.checks.structure import STRUCTURE_CHECKS
+from xsheet.audit.checks.timeline import TIMELINE_CHECKS
 from xsheet.audit.settings import AuditSettings
-from xsheet.schemas.annotation import Seen
+from xsheet.schemas.annotation import ModelInput
 from xsheet.schemas.run import Model, Run
 
 SHA256 = "a" * 64
@@ -17,10 +17,10 @@ RUN = Run(run_id="run_a", kind="truth", tool_version="0")
 
 def failed(annotation, *, run=RUN, clip=None, **fields):
     """Ids of the checks that an annotation fails."""
-    facts = clip or ClipFacts(duration_us=5_000_000, media_sha256=SHA256)
-    view = View(annotation=annotation, run=run, clip=facts, **fields)
-    checks = (*STRUCTURE, *TIMELINE)
-    return {check.id for check in checks for o in check.judge(view, AuditSettings()) if o.passed is False}
+    facts = clip or ClipMetadata(duration_us=5_000_000, media_sha256=SHA256)
+    view = AnnotationView(annotation=annotation, run=run, clip=facts, **fields)
+    checks = (*STRUCTURE_CHECKS, *TIMELINE_CHECKS)
+    return {check.id for check in checks for o in check.evaluate(view, AuditSettings()) if o.passed is False}
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_plain_annotation_fails_nothing(plain):
 
 
 def test_a_phase_after_the_end_of_its_clip_is_found(plain):
-    short = ClipFacts(duration_us=4_000_000, media_sha256=SHA256)
+    short = ClipMetadata(duration_us=4_000_000, media_sha256=SHA256)
     assert {"A1", "A6b"} <= failed(plain(("head", "nod", 0.4, 1.2)), clip=short)
 
 
@@ -85,7 +85,7 @@ def test_a_model_that_was_asked_needs_its_prompts(plain):
     run = Run(
         run_id="run_b", kind="annotate", tool_version="0", model=Model(id="m", revision="r"), settings_sha256=SHA256
     )
-    assert "A7b" in failed(plain(("head", "nod", 0.4, 1.2), layer="raw", raw_text="{}"), run=run)
+    assert "A7b" in failed(plain(("head", "nod", 0.4, 1.2), values="raw", raw_text="{}"), run=run)
 
 
 def test_slabs_are_found_on_one_track_and_on_several(annotation):
@@ -119,13 +119,13 @@ def test_a_clip_that_hardly_has_a_phase_is_found(annotation):
 
 
 def test_an_action_over_a_cut_is_found(plain):
-    cut = ClipFacts(duration_us=5_000_000, media_sha256=SHA256, cuts_us=(800_000,))
+    cut = ClipMetadata(duration_us=5_000_000, media_sha256=SHA256, cuts_us=(800_000,))
     assert "B7" in failed(plain(("head", "nod", 0.4, 1.2)), clip=cut)
     assert "B7" not in failed(plain(("head", "nod", 0.8, 1.2)), clip=cut)
 
 
 def test_boundaries_on_the_stamps_are_remarked(annotation):
     stamps = tuple(range(0, 5_000_000, 500_000))
-    seen = Seen(frame_indices=(0,), stamps_us=stamps, width=2, height=2, patches=1)
+    seen = ModelInput(frame_indices=(0,), stamps_us=stamps, width=2, height=2, patches=1)
     assert "B6" in failed(annotation(("head", "nod", 0.5, 1.5), seen=seen))
     assert "B6" not in failed(annotation(("head", "nod", 0.5, 1.44), seen=seen))

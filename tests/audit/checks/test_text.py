@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from xsheet.annotate.text.wording import words_for
-from xsheet.audit.checks.base import View
-from xsheet.audit.checks.layer import compression_ratio, distinct_2, level_rho, top_share
-from xsheet.audit.checks.lexicon import actions_in
-from xsheet.audit.checks.text import TEXT
+from xsheet.annotate.text.wording import describe_action
+from xsheet.audit.checks.base import AnnotationView
+from xsheet.audit.checks.layer import amplitude_correlation, compression_ratio, distinct_2, top_text_share
+from xsheet.audit.checks.lexicon import find_actions
+from xsheet.audit.checks.text import TEXT_CHECKS
 from xsheet.audit.settings import AuditSettings
 from xsheet.schemas.annotation import FacialEmotion
 from xsheet.schemas.run import Run
@@ -17,8 +17,8 @@ RUN = Run(run_id="run_a", kind="truth", tool_version="0")
 
 
 def failed(annotation):
-    view = View(annotation=annotation, run=RUN)
-    return {check.id for check in TEXT for o in check.judge(view, AuditSettings()) if o.passed is False}
+    view = AnnotationView(annotation=annotation, run=RUN)
+    return {check.id for check in TEXT_CHECKS for o in check.evaluate(view, AuditSettings()) if o.passed is False}
 
 
 @pytest.fixture
@@ -61,12 +61,12 @@ def test_a_base_that_names_an_action_is_found(saying):
 
 
 def test_a_lasting_state_leaks_where_a_phase_times_it(saying):
-    assert "F8" in failed(saying("smiles", action="smile", base="A person smiling in front of a plain wall."))
+    assert "F8" in failed(saying("smiles", requested_action="smile", base="A person smiling in front of a plain wall."))
 
 
 def test_an_emotion_with_its_facial_action_is_let_through(saying):
     seen = FacialEmotion(label="happy", intensity=2, evidence="corners of the mouth go up")
-    assert "F5" not in failed(saying("smiles happily", action="smile", emotion=seen))
+    assert "F5" not in failed(saying("smiles happily", requested_action="smile", emotion=seen))
 
 
 def test_a_phase_cut_in_two_is_found_and_two_with_a_gap_are_not(annotation):
@@ -84,19 +84,19 @@ def test_words_that_tell_of_another_manner_are_found(saying, fields):
     "action", ["nod", "shake_head", "turn_head", "look_away", "blink_long", "smile", "wave", "lean_in", "shrug", "rest"]
 )
 def test_the_words_of_the_motion_annotator_name_their_class(action):
-    assert action in actions_in(words_for(action, "left"))
+    assert action in find_actions(describe_action(action, "left"))
 
 
 def test_repetition_shows_in_the_numbers_of_a_layer():
     same, different = ["nods twice"] * 40, [f"nods {k} times towards thing {k * 7}" for k in range(40)]
     assert distinct_2(same) < distinct_2(different)
-    assert top_share(same) == 1.0
-    assert top_share(different) == 0.5
+    assert top_text_share(same) == 1.0
+    assert top_text_share(different) == 0.5
     assert compression_ratio(same) > compression_ratio(different)
 
 
 def test_levels_that_follow_sizes_correlate_within_their_class():
     rising = [("nod", 1 + k // 10, float(k)) for k in range(30)]
-    assert level_rho(rising) > 0.9
-    assert level_rho([("nod", 4 - level, size) for _, level, size in rising]) < -0.9
-    assert level_rho(rising[:5]) is None
+    assert amplitude_correlation(rising) > 0.9
+    assert amplitude_correlation([("nod", 4 - level, size) for _, level, size in rising]) < -0.9
+    assert amplitude_correlation(rising[:5]) is None

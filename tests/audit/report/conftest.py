@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xsheet.audit.pipeline import Audited, audit
+from xsheet.audit.pipeline import AuditResult, audit
 from xsheet.audit.settings import AuditSettings
-from xsheet.curate.media.thumbnails import still_path, thumbnail
+from xsheet.curate.media.thumbnails import encode_thumbnail, thumbnail_path
 from xsheet.curate.media.writer import write_clip
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.truth import rows_of, run_of
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.truth import truth_rows, truth_run
 from xsheet.schemas import tables
 from xsheet.schemas.annotation import Annotation, Repair, Usage, annotation_id, sorted_phases
 from xsheet.schemas.clip import Clip, Signals
@@ -39,7 +39,7 @@ def made_set(tmp_path_factory) -> Path:
     create_set(folder, f"puppet {HOSTILE}")
     clips, signals, gold = [], [], []
     for film in FILMS:
-        measures, series, truth = rows_of(story(film, seed=SEED, kind="talk"), f"src_{film}")
+        measures, series, truth = truth_rows(plan_film(film, seed=SEED, kind="talk"), f"src_{film}")
         path = f"media/{measures.clip_id[5:7]}/{measures.clip_id}.mp4"
         frames = (np.full((48, 64, 3), min(16 + k, 235), np.uint8) for k in range(series.frames))
         file = write_clip(folder / path, frames=frames)
@@ -50,13 +50,13 @@ def made_set(tmp_path_factory) -> Path:
                 samples=file.samples, width=file.width, height=file.height,
             )
         )  # fmt: skip
-        write_bytes(still_path(folder, measures.clip_id), thumbnail(np.full((48, 64, 3), 99, np.uint8)))
+        write_bytes(thumbnail_path(folder, measures.clip_id), encode_thumbnail(np.full((48, 64, 3), 99, np.uint8)))
         signals.append(series)
         gold.append(replace(truth, media_sha256=file.sha256))
     cut = Shot(shot_id="shot_a", source_id="src_2", start_us=2_400_000, end_us=9_000_000, opens_with="cut")
     for table, rows in ((tables.CLIPS, clips), (tables.SIGNALS, signals), (tables.SHOTS, [cut])):
         tables.write_table(folder, table, rows)
-    write_layer(folder, run_of(SEED), "gold", gold)
+    write_layer(folder, truth_run(SEED), "gold", gold)
     write_layer(folder, said_run(), "consensus", said(gold))
     return folder
 
@@ -79,7 +79,7 @@ def said(gold: list[Annotation]) -> list[Annotation]:
         rows.append(
             replace(
                 one, layer="consensus", run_id="run_said", parent_ids=(one.annotation_id,), phases=late,
-                annotation_id=annotation_id(**key, said=one.base, phases=late),
+                annotation_id=annotation_id(**key, base=one.base, phases=late),
                 base=one.base and replace(one.base, text=f"A person in front of a wall. {HOSTILE}"),
                 usage=Usage(prompt_tokens=1_000, output_tokens=200, latency_s=2.5),
             )
@@ -105,8 +105,8 @@ def gold(small_set) -> LayerRun:
 
 
 @pytest.fixture
-def audited(small_set, layer, gold) -> Audited:
-    return audit(small_set, layer, AuditSettings(), against=gold)
+def audited(small_set, layer, gold) -> AuditResult:
+    return audit(small_set, layer, AuditSettings(), reference=gold)
 
 
 @pytest.fixture
@@ -114,13 +114,13 @@ def repeat_set() -> Callable[[Path, int], LayerRun]:
     """Gives a set more clips: the same ones again under new ids, their films left out."""
 
     def repeat(folder: Path, count: int) -> LayerRun:
-        clips, signals = (list(tables.iterate(folder, table)) for table in (tables.CLIPS, tables.SIGNALS))
+        clips, signals = (list(tables.iter_records(folder, table)) for table in (tables.CLIPS, tables.SIGNALS))
         rows = list(find_layer(folder, "consensus").read())
         of: list[tuple[Clip, Signals, Annotation]] = []
         for k in range(count):
             clip, series, row = clips[k % 2], signals[k % 2], rows[k % 2]
             name = f"clip_{k:020x}"
-            write_bytes(still_path(folder, name), still_path(folder, clip.clip_id).read_bytes())
+            write_bytes(thumbnail_path(folder, name), thumbnail_path(folder, clip.clip_id).read_bytes())
             row = replace(row, clip_id=name, annotation_id=f"ann_{k:020x}")
             of.append((replace(clip, clip_id=name), replace(series, clip_id=name), row))
         more_clips, more_signals, more_rows = zip(*of, strict=True)

@@ -3,8 +3,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from xsheet.audit.report.axis import Drawn, axis
-from xsheet.audit.report.curves import CURVE_PX, measured_curves
+from xsheet.audit.report.axis import AxisInput, build_time_axis
+from xsheet.audit.report.curves import CURVE_HEIGHT_PX, build_signal_curves
 from xsheet.schemas.annotation import Phase
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.review import Finding
@@ -28,7 +28,7 @@ def finding(start=1.0, end=2.0, check="G1", severity="error", name="f0", phase_i
 
 
 def drawn(*phases, seconds=4.0, **fields):
-    return axis(Drawn(duration_us=round(seconds * 1e6), phases=phases, **fields))
+    return build_time_axis(AxisInput(duration_us=round(seconds * 1e6), phases=phases, **fields))
 
 
 def still_signals(frames=100, **series):
@@ -38,17 +38,17 @@ def still_signals(frames=100, **series):
 
 def test_a_phase_lies_where_its_time_is():
     (bar,) = drawn(phase(start=1, end=2)).lanes[0].bars
-    assert (bar.x, bar.width) == (25.0, 25.0)
+    assert (bar.x, bar.dim) == (25.0, 25.0)
 
 
 def test_a_phase_that_outlasts_the_clip_by_half_a_frame_stays_in_the_picture():
     (bar,) = drawn(phase(start=3, end=4.02)).lanes[0].bars
-    assert bar.x + bar.width == 100
+    assert bar.x + bar.dim == 100
 
 
 def test_tracks_come_from_the_head_down_and_only_those_that_act():
     lanes = drawn(phase("torso", 0, 1), phase("head", 1, 2, "p1")).lanes
-    assert [lane.name for lane in lanes] == ["head", "torso"]
+    assert [lane.stage for lane in lanes] == ["head", "torso"]
 
 
 def test_rows_do_not_overlap_and_end_above_the_ruler():
@@ -75,7 +75,7 @@ def test_a_phase_bears_the_worst_severity_found_about_it():
 
 
 def test_pins_that_would_cover_one_another_take_another_row():
-    first, second, third = drawn(findings=[finding(1, name="a"), finding(1.1, name="b"), finding(3, name="c")]).pins
+    first, second, third = drawn(findings=[finding(1, name="a"), finding(1.1, name="b"), finding(3, name="c")]).markers
     assert first.y == third.y < second.y
 
 
@@ -85,17 +85,17 @@ def test_findings_about_one_span_share_a_pin():
         finding(check="G3", name="b"),
         finding(check="G1", name="c"),
     ]
-    (pin,) = drawn(findings=found).pins
+    (pin,) = drawn(findings=found).markers
     assert (pin.text, pin.severity) == ("◆ G1 G3 ● H6", "error")
 
 
 def test_a_pin_near_the_end_has_its_label_inside():
-    early, late = drawn(findings=[finding(1, 4, name="a"), finding(3.9, 4, name="b")]).pins
+    early, late = drawn(findings=[finding(1, 4, name="a"), finding(3.9, 4, name="b")]).markers
     assert (early.is_right, late.is_right) == (False, True)
 
 
 def test_a_finding_about_the_whole_clip_has_no_pin():
-    assert drawn(findings=[finding(start=None, end=None)]).pins == ()
+    assert drawn(findings=[finding(start=None, end=None)]).markers == ()
 
 
 def test_cuts_lie_where_they_are():
@@ -122,7 +122,7 @@ def test_a_side_is_named_where_the_track_does_not_say_it():
 def test_voice_is_shown_where_it_is():
     voice = tuple(1.0 if 25 <= k < 75 else 0.0 for k in range(100))
     lane = next(one for one in drawn(signals=still_signals(voice=voice)).lanes if one.look == "voice")
-    assert [(span.x, span.width) for span in lane.spans] == [(25.0, 50.0)]
+    assert [(span.x, span.dim) for span in lane.spans] == [(25.0, 50.0)]
 
 
 def test_a_part_that_moves_is_shown_though_nobody_speaks_of_it():
@@ -135,19 +135,19 @@ def test_a_curve_has_a_gap_where_nothing_was_seen():
     yaw = tuple(None if 30 <= k < 60 else 20 * float(np.sin(k / 4)) for k in range(100))
     hidden = {"pitch_deg": tuple(None if v is None else 0.0 for v in yaw)}
     hidden["roll_deg"] = hidden["pitch_deg"]
-    curve = measured_curves(still_signals(yaw_deg=yaw, **hidden))["head"]
-    (gap,) = curve.unseen
+    curve = build_signal_curves(still_signals(yaw_deg=yaw, **hidden))["head"]
+    (gap,) = curve.missing_spans
     assert 25 <= gap[0] <= 30
     assert curve.path.count("M") == 2
 
 
 def test_curves_stay_inside_their_box():
-    curve = measured_curves(still_signals(mouth_open=tuple(float(k % 7) for k in range(100))))["mouth_open"]
-    floor, *steps = curve.path.removeprefix(f"M0.5 {CURVE_PX}V").removesuffix(f"V{CURVE_PX}z").split("l")
+    curve = build_signal_curves(still_signals(mouth_open=tuple(float(k % 7) for k in range(100))))["mouth_open"]
+    floor, *steps = curve.path.removeprefix(f"M0.5 {CURVE_HEIGHT_PX}V").removesuffix(f"V{CURVE_HEIGHT_PX}z").split("l")
     heights = int(floor) + np.cumsum([0, *(int(v) for v in steps[0].split()[1::2])])
     assert heights.min() >= 0
-    assert heights.max() <= CURVE_PX
+    assert heights.max() <= CURVE_HEIGHT_PX
 
 
 def test_a_clip_too_short_for_a_speed_has_none():
-    assert not {"head", "torso"} & set(measured_curves(still_signals(frames=4)))
+    assert not {"head", "torso"} & set(build_signal_curves(still_signals(frames=4)))

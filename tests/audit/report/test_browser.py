@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 def visit(chromium, small_set, repeat_set):
     """Opens the page of a layer of 63 clips; fails when it logs, raises, or asks for anything but itself."""
     layer = repeat_set(small_set, 60)
-    address = write_report(small_set, layer, small_set / "audit.html", shown=0).as_uri()
+    address = write_report(small_set, layer, small_set / "audit.html", filmstrip_count=0).as_uri()
     context, said = chromium.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce"), []
 
     def visit(width=1280):

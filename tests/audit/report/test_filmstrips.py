@@ -2,36 +2,36 @@ import cv2
 import numpy as np
 import pytest
 
-from xsheet.audit.report.filmstrips import MAX_BYTES, evenly, jpeg_of, strips
+from xsheet.audit.report.filmstrips import MAX_BYTES, encode_jpeg, evenly_spaced_frames, render_filmstrips
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
 
 
 @pytest.fixture
 def clips(small_set):
-    return list(tables.iterate(small_set, tables.CLIPS))
+    return list(tables.iter_records(small_set, tables.CLIPS))
 
 
 @pytest.mark.slow
 def test_a_strip_shows_its_frames_in_order_and_a_broken_film_has_none(small_set, clips):
     (small_set / clips[1].media_path).write_bytes(b"no film")
     (small_set / clips[2].media_path).unlink()
-    found = strips(small_set, clips, how=Execution())
+    found = render_filmstrips(small_set, clips, execution=Execution())
     assert set(found) == {clips[0].clip_id}
     strip = found[clips[0].clip_id]
     picture = cv2.imdecode(np.frombuffer(strip.jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
-    frames = evenly(clips[0])
+    frames = evenly_spaced_frames(clips[0])
     levels = [tile.mean() for tile in np.array_split(picture, len(frames), axis=1)]
     assert levels == pytest.approx([16 + frame for frame in frames], abs=4)
-    assert strip.seconds == tuple(frame / 25 for frame in frames)
+    assert strip.frame_times_s == tuple(frame / 25 for frame in frames)
 
 
 def test_nothing_is_started_for_no_clip(small_set):
-    assert strips(small_set, [], how=Execution()) == {}
+    assert render_filmstrips(small_set, [], execution=Execution()) == {}
 
 
 def test_frames_lie_evenly_and_inside_the_clip(clips):
-    frames = evenly(clips[0])
+    frames = evenly_spaced_frames(clips[0])
     steps = np.diff(frames)
     assert frames[0] > 0
     assert frames[-1] < clips[0].frames
@@ -40,4 +40,4 @@ def test_frames_lie_evenly_and_inside_the_clip(clips):
 
 def test_noise_is_squeezed():
     noise = np.random.default_rng(0).integers(0, 255, (104, 960, 3), dtype=np.uint8)
-    assert len(jpeg_of(noise)) <= MAX_BYTES
+    assert len(encode_jpeg(noise)) <= MAX_BYTES

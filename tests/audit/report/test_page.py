@@ -10,9 +10,9 @@ import pytest
 
 from xsheet.audit.pipeline import audit
 from xsheet.audit.report import clips
-from xsheet.audit.report.clips import table_json
+from xsheet.audit.report.clips import rows_as_json
 from xsheet.audit.report.page import write_report
-from xsheet.audit.review.queue import Entry
+from xsheet.audit.review.queue import QueueEntry
 from xsheet.audit.settings import AuditSettings, GateLimits
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ContractError
@@ -137,11 +137,17 @@ def test_hostile_text_is_shown_and_does_nothing(small_set, audited, gold, hostil
 
 
 def test_hostile_words_in_the_table_end_no_script():
-    entry = Entry(
-        key="a", clip_id="c</script><script>alert(1)</script>\u202e", annotation_id="a", reply="ok", duration_us=1,
-        phases=0, tracks=(), actions=(),
-    )  # fmt: skip
-    told = table_json([entry])
+    entry = QueueEntry(
+        key="a",
+        clip_id="c</script><script>alert(1)</script>\u202e",
+        annotation_id="a",
+        response_status="ok",
+        duration_us=1,
+        phases=0,
+        tracks=(),
+        actions=(),
+    )
+    told = rows_as_json([entry])
     assert "<" not in told
     assert json.loads(told)[0][0] == "c</script><script>alert(1)</script>\\u202e"
 
@@ -162,12 +168,23 @@ def test_every_criterion_stands_beside_its_limit(audited, report):
 
 
 def test_a_gate_that_passes_says_so(small_set, layer, report):
-    open_gate = GateLimits(max_structure=1.0, max_hallucinated=None, max_missed=None, max_unusable=None)
+    open_gate = GateLimits(
+        max_structural_error_rate=1.0,
+        max_hallucination_rate=None,
+        max_missed_motion_share=None,
+        max_unusable_response_rate=None,
+    )
     assert "✓ Passes the gate" in report(audit(small_set, layer, AuditSettings(gate=open_gate))).text
 
 
 def test_a_criterion_that_could_not_be_measured_fails(small_set, layer, report):
-    asked = GateLimits(max_structure=1.0, max_hallucinated=None, max_missed=None, max_unusable=None, min_f1=0.5)
+    asked = GateLimits(
+        max_structural_error_rate=1.0,
+        max_hallucination_rate=None,
+        max_missed_motion_share=None,
+        max_unusable_response_rate=None,
+        min_agreement_f1=0.5,
+    )
     text = report(audit(small_set, layer, AuditSettings(gate=asked))).text
     assert "not measured" in text
     assert "✕ Fails the gate 1 of 2 criteria" in text
@@ -175,8 +192,8 @@ def test_a_criterion_that_could_not_be_measured_fails(small_set, layer, report):
 
 def test_each_check_that_found_something_tells_why(audited, report):
     text = report(audited).text
-    for one in audited.checks:
-        assert one.check.why in text
+    for one in audited.checks_by_annotation:
+        assert one.round_trip.why in text
 
 
 def test_a_layer_without_an_audit_has_a_page(layer, report):
@@ -186,7 +203,7 @@ def test_a_layer_without_an_audit_has_a_page(layer, report):
 
 
 def test_findings_of_an_earlier_audit_are_shown_with_a_layer(layer, audited, report):
-    assert audited.findings
+    assert audited.finding_count
     assert re.search(r"\d+ findings in 3 clips", report(layer).text)
 
 
@@ -218,8 +235,8 @@ def test_shot_cuts_are_drawn(audited, report):
 
 def test_clips_can_be_reached_from_a_page_inside_the_set_only(small_set, audited, tmp_path, report):
     films = [a["href"] for card in report(audited).cards for a in card.all("a")]
-    assert sorted(films) == sorted(f"./{clip.media_path}" for clip in tables.iterate(small_set, tables.CLIPS))
-    outside = write_report(small_set, audited, tmp_path / "elsewhere.html", shown=0)
+    assert sorted(films) == sorted(f"./{clip.media_path}" for clip in tables.iter_records(small_set, tables.CLIPS))
+    outside = write_report(small_set, audited, tmp_path / "elsewhere.html", filmstrip_count=0)
     assert not [a for card in Page(outside.read_text()).cards for a in card.all("a")]
 
 
@@ -231,7 +248,7 @@ def test_the_same_set_gives_the_same_bytes(small_set, audited, gold, report):
 
 
 def test_the_page_knows_how_many_clips_it_holds(audited, report, monkeypatch):
-    monkeypatch.setattr(clips, "MAX_DETAILS", 2)
+    monkeypatch.setattr(clips, "MAX_DETAILED_CLIPS", 2)
     page = report(audited)
     layout = json.loads(next(text for attrs, text in page.scripts if attrs.get("id") == "layout"))
     assert (layout["packed"], len(page.cards)) == (2, 2)
@@ -245,7 +262,7 @@ def test_a_folder_that_is_no_set_is_refused(audited, tmp_path):
 @pytest.mark.slow
 def test_a_thousand_clips_stay_below_15_mb(small_set, gold, repeat_set):
     layer = repeat_set(small_set, 1_000)
-    page = write_report(small_set, layer, small_set / "audit.html", against=[gold], shown=0)
+    page = write_report(small_set, layer, small_set / "audit.html", references=[gold], filmstrip_count=0)
     assert page.stat().st_size < 15_000_000
     (layout,) = [text for attrs, text in Page(page.read_text()).scripts if attrs.get("id") == "layout"]
     assert json.loads(layout)["packed"] >= 1_003

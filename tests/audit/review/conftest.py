@@ -14,22 +14,22 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from xsheet.audit.review.edits import Intent
-from xsheet.audit.review.queue import worst_first
-from xsheet.audit.review.server import prepare
-from xsheet.audit.review.session import Desk
+from xsheet.audit.review.edits import EditRequest
+from xsheet.audit.review.queue import build_queue
+from xsheet.audit.review.server import prepare_server
+from xsheet.audit.review.session import ReviewSession
 from xsheet.curate.media.writer import write_clip
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.render import pictures
-from xsheet.demo.film.truth import rows_of, run_of
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.render import render_film
+from xsheet.demo.film.truth import truth_rows, truth_run
 from xsheet.schemas import tables
 from xsheet.schemas.annotation import Annotation, Evidence, Phase, annotation_id, sorted_phases
 from xsheet.schemas.clip import Clip, Measures, Signals
 from xsheet.schemas.layers import find_layer, write_findings, write_layer
-from xsheet.schemas.review import Finding, Number
+from xsheet.schemas.review import EvidenceValue, Finding
 from xsheet.schemas.run import Model, Prompt, Run, Version
 from xsheet.schemas.sets import create_set
-from xsheet.schemas.source import Extra, Shot, SourceVideo
+from xsheet.schemas.source import ManifestColumn, Shot, SourceVideo
 
 SEED, FILMS, SIZE = 5, (2, 9), 256
 WORDS = ("so", "what", "I", "mean", "is", "this")
@@ -51,7 +51,7 @@ def said_by(run: Run, layer: str, gold: Annotation, phases, **other) -> Annotati
     key = {"clip_id": gold.clip_id, "layer": layer, "run_id": run.run_id, "sample_index": None}
     return replace(
         gold, layer=layer, run_id=run.run_id, parent_ids=("ann_parent",), phases=phases, **other,
-        annotation_id=annotation_id(**key, said=other.get("base", gold.base), phases=phases),
+        annotation_id=annotation_id(**key, base=other.get("base", gold.base), phases=phases),
     )  # fmt: skip
 
 
@@ -71,12 +71,12 @@ def build(folder: Path) -> Path:
     create_set(folder, "puppet")
     clips, signals, gold, shots = [], [], [], []
     for film in FILMS:
-        told = story(film, seed=SEED, kind="talk")
-        measures, series, truth = rows_of(told, "src_a")
+        told = plan_film(film, seed=SEED, kind="talk")
+        measures, series, truth = truth_rows(told, "src_a")
         assert isinstance(measures, Measures)
         assert isinstance(series, Signals)
         path = f"media/{measures.clip_id[5:7]}/{measures.clip_id}.mp4"
-        file = write_clip(folder / path, frames=pictures(told, size=SIZE), sound=told.sound)
+        file = write_clip(folder / path, frames=render_film(told, height_px=SIZE), sound=told.sound)
         clips.append(
             Clip(
                 clip_id=measures.clip_id,
@@ -99,8 +99,10 @@ def build(folder: Path) -> Path:
             )
         )
     words = [{"word": w, "start_s": 0.45 + 0.3 * i, "end_s": 0.7 + 0.3 * i} for i, w in enumerate(WORDS)]
-    said = Extra(key="words", value=json.dumps(words))
-    sources = [SourceVideo(source_id=clip.source_id, path="film.mp4", status="ok", extra=(said,)) for clip in clips]
+    said = ManifestColumn(key="words", value=json.dumps(words))
+    sources = [
+        SourceVideo(source_id=clip.source_id, path="film.mp4", status="ok", manifest_columns=(said,)) for clip in clips
+    ]
     tables.write_table(folder, tables.SOURCES, sources)
     for table, rows in ((tables.CLIPS, clips), (tables.SIGNALS, signals), (tables.SHOTS, shots)):
         tables.write_table(folder, table, rows)
@@ -109,7 +111,7 @@ def build(folder: Path) -> Path:
 
 
 def write_layers(folder: Path, gold: list[Annotation]) -> None:
-    write_layer(folder, run_of(SEED), "gold", gold)
+    write_layer(folder, truth_run(SEED), "gold", gold)
     ours, theirs = run_named("run_ours", "consensus", "xsheet.motion"), run_named("run_theirs", "consensus", "vlm")
     first = [
         said_by(
@@ -129,7 +131,7 @@ def write_layers(folder: Path, gold: list[Annotation]) -> None:
         Finding(
             finding_id="f1", check="G1", severity="error", phase_id=phase.phase_id, start_us=phase.start_us,
             end_us=phase.end_us, message="expected motion of the named part, found none",
-            evidence=(Number(name="motion_ratio", value=0.8), Number(name="limit", value=1.5)), **about,
+            evidence=(EvidenceValue(name="motion_ratio", value=0.8), EvidenceValue(name="limit", value=1.5)), **about,
         ),
         Finding(
             finding_id="f2", check="B4", severity="warning", start_us=2_400_000, end_us=2_440_000,
@@ -159,8 +161,8 @@ def desk_of(small_set, layer):
     """A desk for a reviewer; times go up by a second from call to call."""
     ticks = count()
 
-    def desk(reviewer="anna", **how) -> Desk:
-        return Desk(
+    def desk(reviewer="anna", **how) -> ReviewSession:
+        return ReviewSession(
             small_set, layer, reviewer=reviewer, repeat_share=how.pop("repeat_share", 0.0),
             clock=lambda: datetime(2026, 11, 21, tzinfo=UTC) + timedelta(seconds=next(ticks)), **how,
         )  # fmt: skip
@@ -172,10 +174,12 @@ def desk_of(small_set, layer):
 def act():
     """Carries out one operation on the draft as it stands."""
 
-    def act(desk: Desk, key: str, operation: str, **values):
-        before = desk.open(key)["draft"]["sha256"]
-        intent = Intent.model_validate_json(json.dumps({"operation": operation, "before_sha256": before, **values}))
-        is_done, draft = desk.operate(key, intent)
+    def act(desk: ReviewSession, key: str, operation: str, **values):
+        before = desk.clip_payload(key)["draft"]["sha256"]
+        intent = EditRequest.model_validate_json(
+            json.dumps({"operation": operation, "before_sha256": before, **values})
+        )
+        is_done, draft = desk.apply_operation(key, intent)
         assert is_done
         return draft
 
@@ -185,7 +189,7 @@ def act():
 @pytest.fixture(scope="session")
 def keys(made_set) -> list[str]:
     """The queue, the worst clip first; the same for every copy of the set."""
-    return [entry.key for entry in worst_first(made_set, find_layer(made_set, "consensus@xsheet.motion"))]
+    return [entry.key for entry in build_queue(made_set, find_layer(made_set, "consensus@xsheet.motion"))]
 
 
 @pytest.fixture(scope="session")
@@ -228,9 +232,9 @@ class Served:
 
 
 @contextmanager
-def serving(desk: Desk) -> Iterator[Served]:
+def serving(desk: ReviewSession) -> Iterator[Served]:
     """A running server around a desk."""
-    server, listening, address = prepare(desk, port=0, token=TOKEN)
+    server, listening, address = prepare_server(desk, port=0, token=TOKEN)
     thread = Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -256,7 +260,7 @@ def served_at():
 @pytest.fixture(scope="session")
 def served_still(made_set) -> Iterator[Served]:
     """A server that nobody writes through, for all tests."""
-    with serving(Desk(made_set, find_layer(made_set, "consensus@xsheet.motion"), reviewer="nobody")) as server:
+    with serving(ReviewSession(made_set, find_layer(made_set, "consensus@xsheet.motion"), reviewer="nobody")) as server:
         yield server
 
 

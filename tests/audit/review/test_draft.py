@@ -2,8 +2,8 @@
 
 import pytest
 
-from xsheet.audit.review.draft import StaleError, Trail
-from xsheet.audit.review.edits import HUMAN_SIGMA_US
+from xsheet.audit.review.draft import EditHistory, StaleError
+from xsheet.audit.review.edits import HUMAN_BOUNDARY_SIGMA_US
 from xsheet.schemas.errors import ContractError
 
 
@@ -33,7 +33,7 @@ def test_an_edit_changes_what_it_names_and_drops_what_was_claimed_of_the_old_pha
     before = of(draft, "turn_head")
     after = phase(act(desk, first_key, "edit", **change(before, start_us=1_000_000)), before["phase_id"])
     assert (after["start_us"], after["end_us"], after["action"]) == (1_000_000, before["end_us"], "turn_head")
-    assert (after["start_sigma_us"], after["end_sigma_us"]) == (HUMAN_SIGMA_US, before["end_sigma_us"])
+    assert (after["start_sigma_us"], after["end_sigma_us"]) == (HUMAN_BOUNDARY_SIGMA_US, before["end_sigma_us"])
     assert (after["origin"], after["confidence"], after["evidence"]) == ("human", None, None)
 
 
@@ -156,8 +156,8 @@ def test_an_operation_on_another_draft_does_not_fit(desk, act, first_key, layer,
 
     act(desk, first_key, "accept")
     (review,) = read_journals(small_set)
-    annotation = next(one for one in layer.read() if one.annotation_id == first_key)
-    trail = Trail(annotation)
-    trail.add(review)
+    annotation = next(one for one in layer.compute() if one.annotation_id == first_key)
+    trail = EditHistory(annotation)
+    trail.append(review)
     with pytest.raises(StaleError):
-        trail.add(review)
+        trail.append(review)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from xsheet.audit.review.draft import Trail
-from xsheet.audit.review.edits import Change, Intent, to_review
+from xsheet.audit.review.draft import EditHistory
+from xsheet.audit.review.edits import EditRequest, PhaseChange, to_review
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.errors import ContractError
@@ -29,7 +29,7 @@ WISHES = st.one_of(
 )
 
 
-def intent_of(wish: tuple, trail: Trail) -> Intent:
+def intent_of(wish: tuple, trail: EditHistory) -> EditRequest:
     draft = trail.draft
     ids = [phase.phase_id for phase in draft.phases] or ["none"]
 
@@ -38,7 +38,7 @@ def intent_of(wish: tuple, trail: Trail) -> Intent:
 
     match wish:
         case ("undo", _):
-            facts = {"operation": "undo", "undoes": trail.standing.undo}
+            facts = {"operation": "undo", "undoes": trail.undo_stack.undo_id}
         case ("accept clip", _):
             facts = {"operation": "accept"}
         case ("split", place, at_us):
@@ -46,21 +46,21 @@ def intent_of(wish: tuple, trail: Trail) -> Intent:
         case ("merge", a, b):
             facts = {"operation": "merge", "phase_ids": (named(a), named(b))}
         case ("new", track, start_us, end_us):
-            change = Change(track=track, action="other", start_us=start_us, end_us=end_us)
+            change = PhaseChange(track=track, action="other", start_us=start_us, end_us=end_us)
             facts = {"operation": "new", "changes": (change,)}
         case (operation, place):
             facts = {"operation": operation, "phase_ids": (named(place),)}
         case (name, place, value):
-            facts = {"operation": "edit", "changes": (Change(phase_id=named(place), **{name: value}),)}
-    return Intent(before_sha256=draft.sha256, **facts)
+            facts = {"operation": "edit", "changes": (PhaseChange(phase_id=named(place), **{name: value}),)}
+    return EditRequest(before_sha256=draft.sha256, **facts)
 
 
-def reviewed(annotation: Annotation, wishes: list) -> Trail:
-    trail = Trail(annotation)
+def reviewed(annotation: Annotation, wishes: list) -> EditHistory:
+    trail = EditHistory(annotation)
     for second, wish in enumerate(wishes):
         at = datetime.fromtimestamp(second, UTC)
         try:
-            trail.add(to_review(intent_of(wish, trail), trail.draft, reviewer="anna", at=at))
+            trail.append(to_review(intent_of(wish, trail), trail.draft, reviewer="anna", at=at))
         except ContractError:
             continue  # refused: nothing may have changed, which the later draft shows
     return trail
@@ -71,24 +71,24 @@ def annotation(made_set) -> Annotation:
     return next(iter(find_layer(made_set, "consensus@xsheet.motion").read()))
 
 
-@given(wishes=st.lists(WISHES, max_size=12))
+@given(requests=st.lists(WISHES, max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_a_journal_read_again_gives_the_same_draft(annotation, wishes):
-    trail, again = reviewed(annotation, wishes), Trail(annotation)
+    trail, again = reviewed(annotation, wishes), EditHistory(annotation)
     again.replay(JSON.validate_json(JSON.dump_json(review)) for review in trail.reviews)
-    assert again.refused == []
+    assert again.rejected_reviews == []
     assert again.draft == trail.draft
-    assert again.standing.decision == trail.draft.decision
+    assert again.undo_stack.decision == trail.draft.decision
 
 
-@given(wishes=st.lists(WISHES, max_size=12))
+@given(requests=st.lists(WISHES, max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_all_can_be_taken_back_and_done_again(annotation, wishes):
     trail = reviewed(annotation, wishes)
-    end, steps = trail.draft, len(trail.standing.reviews)
-    for direction, expected in (("undo", Trail(annotation).draft), ("redo", end)):
+    end, steps = trail.draft, len(trail.undo_stack.applied_reviews)
+    for direction, expected in (("undo", EditHistory(annotation).draft), ("redo", end)):
         for second in range(steps):
-            undoes = getattr(trail.standing, direction)
-            intent = Intent(operation="undo", undoes=undoes, before_sha256=trail.draft.sha256)
-            trail.add(to_review(intent, trail.draft, reviewer="anna", at=datetime.fromtimestamp(1000 + second, UTC)))
+            undoes = getattr(trail.undo_stack, direction)
+            intent = EditRequest(operation="undo", undoes=undoes, before_sha256=trail.draft.sha256)
+            trail.append(to_review(intent, trail.draft, reviewer="anna", at=datetime.fromtimestamp(1000 + second, UTC)))
         assert trail.draft == expected

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from xsheet.audit.review.journal import Journal, journal_path, read_journals
+from xsheet.audit.review.journal import EditJournal, journal_path, read_journals
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.review import Review
 from xsheet.schemas.tables import REVIEWS, read_table
@@ -20,32 +20,32 @@ def review(number: int, **other) -> Review:
     )
 
 
-def write(journal: Journal, *reviews: Review) -> None:
+def write(journal: EditJournal, *reviews: Review) -> None:
     for one in reviews:
-        with journal.writing():
-            journal.fresh()
+        with journal.lock():
+            journal.read_new()
             journal.append(one)
 
 
 def test_what_was_written_is_read_back(tmp_path):
     path = journal_path(tmp_path, "anna")
-    write(Journal(path), review(0), review(1))
+    write(EditJournal(path), review(0), review(1))
     assert read_journals(tmp_path) == [review(0), review(1)]
 
 
 def test_a_torn_line_is_no_operation_and_is_written_over(tmp_path):
     path = journal_path(tmp_path, "anna")
-    write(Journal(path), review(0))
+    write(EditJournal(path), review(0))
     with path.open("ab") as file:
         file.write(b'{"review_id": "rev_9", "torn')
     assert read_journals(tmp_path) == [review(0)]
-    write(Journal(path), review(1))
+    write(EditJournal(path), review(1))
     assert read_journals(tmp_path) == [review(0), review(1)]
 
 
 def test_a_damaged_whole_line_is_an_error_and_not_passed_over(tmp_path):
     path = journal_path(tmp_path, "anna")
-    write(Journal(path), review(0))
+    write(EditJournal(path), review(0))
     path.write_bytes(b"{}\n" + path.read_bytes())
     with pytest.raises(ContractError, match="one review in each line"):
         read_journals(tmp_path)
@@ -53,19 +53,19 @@ def test_a_damaged_whole_line_is_an_error_and_not_passed_over(tmp_path):
 
 def test_two_writers_see_each_other(tmp_path):
     path = journal_path(tmp_path, "anna")
-    first, second = Journal(path), Journal(path)
+    first, second = EditJournal(path), EditJournal(path)
     write(first, review(0))
     write(second, review(1))
-    assert list(first.fresh()) == [review(1)]
+    assert list(first.read_new()) == [review(1)]
     write(first, review(2))
-    assert list(second.fresh()) == [review(2)]
+    assert list(second.read_new()) == [review(2)]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "<script>", "Ä" * 80, "."])
 def test_a_name_never_leads_out_of_the_folder(tmp_path, name):
     path = journal_path(tmp_path, name)
     assert path.resolve().parent == (tmp_path / "reviews" / "_journal").resolve()
-    write(Journal(path), review(0, reviewer=name))
+    write(EditJournal(path), review(0, reviewer=name))
     assert read_journals(tmp_path)[0].reviewer == name
 
 
@@ -78,7 +78,7 @@ def test_journals_do_not_disturb_readers_of_the_table(tmp_path):
 
     from xsheet.schemas.tables import write_table
 
-    write(Journal(journal_path(tmp_path, "anna")), review(0))
+    write(EditJournal(journal_path(tmp_path, "anna")), review(0))
     write_table(tmp_path, REVIEWS, [review(0)])
     assert pq.read_table(tmp_path / "reviews").num_rows == read_table(tmp_path, REVIEWS).num_rows == 1
 
@@ -106,7 +106,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_journal_as_it_was(tmp_path):
     from pydantic import TypeAdapter
 
     path = journal_path(tmp_path, "anna")
-    write(Journal(path), review(0))
+    write(EditJournal(path), review(0))
     before = path.read_bytes()
     line = TypeAdapter(Review).dump_json(review(1)).decode()
     done = subprocess.run([sys.executable, "-c", FULL_DISK, line, str(path)], check=False)
@@ -136,7 +136,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged(small_set, first_key, served
         draft = server.json(f"/api/clips/{first_key}")["draft"]
         for turn in range(acknowledged):
             intent = {"operation": ("accept", "reject")[turn % 2], "before_sha256": draft["sha256"]}
-            status, draft = server.operate(first_key, intent)
+            status, draft = server.apply_operation(first_key, intent)
             assert status == 200
     finally:
         child.send_signal(signal.SIGKILL)

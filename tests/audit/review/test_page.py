@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from xsheet.audit.review.journal import read_journals
-from xsheet.audit.review.session import Desk
+from xsheet.audit.review.session import ReviewSession
 from xsheet.demo.puppet.marker import read_frame_number
 from xsheet.schemas.annotation import annotation_id
 from xsheet.schemas.layers import find_layer, write_findings, write_layer
-from xsheet.schemas.review import Finding, Number
+from xsheet.schemas.review import EvidenceValue, Finding
 from xsheet.schemas.run import Run
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -64,17 +64,17 @@ def visit(chromium):
 
 @pytest.fixture
 def page(visit, served):
-    return visit(served.address)
+    return visit(served.ray_address)
 
 
 def shown(page) -> int | None:
-    """Number of the frame that the browser shows, read from its pixels."""
+    """EvidenceValue of the frame that the browser shows, read from its pixels."""
     height, width, data = page.evaluate(SHOWN)
     return read_frame_number(np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)[..., :3])
 
 
 def told(page) -> int:
-    """Number of the frame that the page says it shows."""
+    """EvidenceValue of the frame that the page says it shows."""
     return int(re.search(r"frame (\d+)", page.inner_text("#timecode")).group(1))
 
 
@@ -293,7 +293,7 @@ def test_what_was_done_is_there_after_a_reload(page):
 
 
 def test_two_tabs_the_second_is_told_of_the_conflict_and_nothing_is_merged(page, visit, served, small_set):
-    other = visit(served.address, context=page.context)
+    other = visit(served.ray_address, context=page.context)
     choose(page, "turn head")
     choose(other, "turn head")
     page.keyboard.press("r")
@@ -348,14 +348,14 @@ def hostile_set(folder: Path) -> None:
         base = replace(one.base, text=HOSTILE, subject=HOSTILE, scene=HOSTILE)
         key = {"clip_id": one.clip_id, "layer": one.layer, "run_id": one.run_id, "sample_index": None}
         rows.append(
-            replace(one, base=base, phases=phases, annotation_id=annotation_id(**key, said=base, phases=phases))
+            replace(one, base=base, phases=phases, annotation_id=annotation_id(**key, base=base, phases=phases))
         )
     model = replace(layer.run.model, id=HOSTILE, revision=HOSTILE)
     write_layer(folder, replace(layer.run, model=model, tool_version=HOSTILE), "consensus", rows)
     about = {"run_id": "run_audit2", "annotation_id": rows[1].annotation_id, "clip_id": rows[1].clip_id}
     finding = Finding(
         finding_id="f9", check="G9", severity="error", start_us=0, message=HOSTILE,
-        evidence=(Number(name=HOSTILE, value=1.0),), **about,
+        evidence=(EvidenceValue(name=HOSTILE, value=1.0),), **about,
     )  # fmt: skip
     write_findings(folder, Run(run_id="run_audit2", kind="audit", tool_version="0"), [finding])
 
@@ -364,12 +364,12 @@ def test_markup_in_every_text_is_shown_as_text(made_set, tmp_path, serving, visi
     folder = Path(shutil.copytree(made_set, tmp_path / "hostile"))
     (folder / "set.json").write_text((folder / "set.json").read_text().replace("puppet", HOSTILE.replace('"', '\\"')))
     hostile_set(folder)
-    desk = Desk(folder, find_layer(folder, "consensus@run_ours"), reviewer=HOSTILE[:79], repeat_share=0.0)
+    desk = ReviewSession(folder, find_layer(folder, "consensus@run_ours"), reviewer=HOSTILE[:79], repeat_share=0.0)
     with serving(desk) as server:
-        page = visit(server.address)
+        page = visit(server.ray_address)
         key = page.url.partition("#")[2]
         before = server.json(f"/api/clips/{key}")["draft"]["sha256"]
-        server.operate(key, {"operation": "reject", "before_sha256": before, "note": HOSTILE})
+        server.apply_operation(key, {"operation": "reject", "before_sha256": before, "note": HOSTILE})
         page.reload()
         history(page, 1)
         page.keyboard.press("g")

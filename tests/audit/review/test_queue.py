@@ -6,42 +6,49 @@ from dataclasses import replace
 
 import pytest
 
-from xsheet.audit.review.queue import GAP, Entry, Wanted, with_repeats, worst_first
+from xsheet.audit.review.queue import MIN_REPEAT_DISTANCE, QueueEntry, QueueFilter, build_queue, with_repeats
 from xsheet.schemas.layers import find_layer
 
 
-def entry(number: int, **other) -> Entry:
+def entry(number: int, **other) -> QueueEntry:
     facts = {"reply": "ok", "duration_us": 4_000_000, "phases": 1, "tracks": ("head",), "actions": ("nod",)} | other
-    return Entry(key=f"k{number:04d}", clip_id=f"c{number:04d}", annotation_id=f"a{number}", **facts)
+    return QueueEntry(key=f"k{number:04d}", clip_id=f"c{number:04d}", annotation_id=f"a{number}", **facts)
 
 
 def test_findings_come_first_then_low_scores(small_set, layer):
-    entries = worst_first(small_set, layer)
+    entries = build_queue(small_set, layer)
     assert [(one.errors, one.warnings) for one in entries] == [(1, 1), (0, 0)]
     assert entries[0].checks == ("B4", "G1")
 
 
 def test_a_set_without_findings_has_a_queue_too(small_set):
     shutil.rmtree(small_set / "findings")
-    entries = worst_first(small_set, find_layer(small_set, "consensus@xsheet.motion"))
+    entries = build_queue(small_set, find_layer(small_set, "consensus@xsheet.motion"))
     assert [one.score for one in entries] == sorted(one.score for one in entries)
 
 
 def test_what_has_no_score_comes_after_what_has_one_and_failed_replies_last():
     entries = [entry(0), entry(1, score=0.9), entry(2, reply="error", phases=0), entry(3, warnings=1)]
-    assert [one.key for one in sorted(entries, key=lambda e: e.badness)] == ["k0003", "k0001", "k0000", "k0002"]
+    assert [one.key for one in sorted(entries, key=lambda e: e.review_priority)] == ["k0003", "k0001", "k0000", "k0002"]
 
 
 @pytest.mark.parametrize(
     ("wanted", "is_admitted"),
     [
-        (Wanted(), True), (Wanted(text="C00"), True), (Wanted(text="x"), False), (Wanted(state="edited"), False),
-        (Wanted(check="G1"), True), (Wanted(check="G2"), False), (Wanted(track="head"), True),
-        (Wanted(track="gaze"), False), (Wanted(action="nod"), True), (Wanted(action="nod", state="accepted"), False),
+        (QueueFilter(), True),
+        (QueueFilter(text="C00"), True),
+        (QueueFilter(text="x"), False),
+        (QueueFilter(state="edited"), False),
+        (QueueFilter(check="G1"), True),
+        (QueueFilter(check="G2"), False),
+        (QueueFilter(track="head"), True),
+        (QueueFilter(track="gaze"), False),
+        (QueueFilter(action="nod"), True),
+        (QueueFilter(action="nod", state="accepted"), False),
     ],
-)  # fmt: skip
+)
 def test_filters(wanted, is_admitted):
-    assert wanted.admits(entry(0, checks=("G1",)), "open") is is_admitted
+    assert wanted.matches(entry(0, checks=("G1",)), "open") is is_admitted
 
 
 def test_five_to_ten_percent_come_twice_later_and_unmarked():
@@ -52,7 +59,7 @@ def test_five_to_ten_percent_come_twice_later_and_unmarked():
     places = {one.key: place for place, one in enumerate(queue)}
     for one in again:
         first = next(other for other in entries if other.annotation_id == one.annotation_id)
-        assert places[one.key] - places[first.key] >= GAP
+        assert places[one.key] - places[first.key] >= MIN_REPEAT_DISTANCE
         assert replace(one, key=first.key, is_repeat=False) == first
 
 
@@ -64,16 +71,16 @@ def test_repetitions_are_the_same_ones_for_a_reviewer_and_others_for_another():
 
 def test_a_repetition_has_a_draft_of_its_own(desk_of, act, first_key):
     desk = desk_of(repeat_share=1.0)
-    entries = desk.queue(Wanted())["entries"]
+    entries = desk.queue(QueueFilter())["entries"]
     again = next(one for one in entries if one["annotation_id"] == first_key and one["key"] != first_key)
     act(desk, again["key"], "accept")
-    states = {one["key"]: one["state"] for one in desk.queue(Wanted())["entries"]}
+    states = {one["key"]: one["state"] for one in desk.queue(QueueFilter())["entries"]}
     assert (states[first_key], states[again["key"]]) == ("open", "accepted")
 
 
 def test_states_survive_a_new_start(desk_of, act, first_key):
     act(desk_of(), first_key, "accept")
-    assert [one["state"] for one in desk_of().queue(Wanted())["entries"]] == ["accepted", "open"]
+    assert [one["state"] for one in desk_of().queue(QueueFilter())["entries"]] == ["accepted", "open"]
 
 
 def test_the_annotator_s_words_do_not_leave_a_desk_that_is_blind_to_text(desk_of, first_key):

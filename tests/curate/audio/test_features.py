@@ -5,12 +5,12 @@ import pytest
 import soxr
 
 from xsheet.curate.audio.features import (
-    ListenSettings,
+    AudioFeatureSettings,
+    audio_features,
     harmonic_voice,
-    listen,
     silero_voice,
     sound_measure,
-    voice_detector,
+    voice_detector_name,
 )
 from xsheet.curate.media.reader import open_media
 from xsheet.demo.film import sounds, voice
@@ -23,12 +23,12 @@ FRAMES = 150
 
 @pytest.fixture(scope="module")
 def speech():
-    return voice.speak(np.random.default_rng(3), FRAMES)
+    return voice.synthesise_speech(np.random.default_rng(3), FRAMES)
 
 
 def measured(sound: np.ndarray, frames: range | None = None) -> SoundMeasure | None:
     count = len(sound) // 640
-    timeline = Timeline(source_id="s", frames=count, extractor="x", **listen(sound, count))
+    timeline = Timeline(source_id="s", frames=count, extractor="x", **audio_features(sound, count))
     return sound_measure(timeline, range(count) if frames is None else frames)
 
 
@@ -39,24 +39,24 @@ def spoken(speech: voice.Speech) -> np.ndarray:
 
 
 def test_a_source_without_sound_has_no_series():
-    assert listen(None, 25) == {}
+    assert audio_features(None, 25) == {}
 
 
 def test_every_series_covers_every_frame(speech):
-    assert {len(series) for series in listen(speech.sound, FRAMES).values()} == {FRAMES}
+    assert {len(series) for series in audio_features(speech.sound, FRAMES).values()} == {FRAMES}
 
 
 def test_the_series_are_fields_of_a_timeline(speech):
-    Timeline(source_id="s", frames=FRAMES, extractor="x", **listen(speech.sound, FRAMES))
+    Timeline(source_id="s", frames=FRAMES, extractor="x", **audio_features(speech.sound, FRAMES))
 
 
 def test_a_film_of_no_frames_has_empty_series():
-    assert set(listen(np.zeros(0, np.float32), 0).values()) == {()}
+    assert set(audio_features(np.zeros(0, np.float32), 0).values()) == {()}
 
 
 def test_sound_of_another_length_than_the_picture_is_refused(speech):
     with pytest.raises(ValueError, match="expected 149 frames"):
-        listen(speech.sound, FRAMES - 1)
+        audio_features(speech.sound, FRAMES - 1)
 
 
 @pytest.mark.parametrize("detector", [silero_voice, harmonic_voice])
@@ -70,12 +70,12 @@ def test_music_is_no_voice():
 
 @pytest.mark.parametrize("detector", [silero_voice, harmonic_voice])
 def test_noise_is_no_voice(detector: Callable[[np.ndarray], np.ndarray]):
-    heard = detector(sounds.noise(np.random.default_rng(1), FRAMES, level_db=-30))
+    heard = detector(sounds.room_noise(np.random.default_rng(1), FRAMES, level_db=-30))
     assert np.mean(heard >= 0.5) < 0.05
 
 
 def test_the_detector_of_the_settings_is_named():
-    assert voice_detector(ListenSettings(voice_detector="harmonic")) == "harmonic@1"
+    assert voice_detector_name(AudioFeatureSettings(voice_detector="harmonic")) == "harmonic@1"
 
 
 def test_loudness_is_the_level_of_the_span():
@@ -95,7 +95,7 @@ def test_digital_silence_has_no_loudness_and_no_ratio():
 @pytest.mark.slow
 @pytest.mark.parametrize("planted_db", [10.0, 20.0, 30.0])
 def test_the_signal_to_noise_ratio_is_the_planted_one(speech, planted_db: float):
-    noise = sounds.noise(np.random.default_rng(5), FRAMES, level_db=voice.SPEECH_DB - planted_db)
+    noise = sounds.room_noise(np.random.default_rng(5), FRAMES, level_db=voice.SPEECH_DB - planted_db)
     heard = measured(speech.sound + noise)
     assert heard is not None
     assert heard.snr_db == pytest.approx(planted_db, abs=3)
@@ -129,7 +129,7 @@ def test_two_speakers_in_turns_are_heard_where_people_labelled_them(shared):
         turns = [(float(f[3]), float(f[3]) + float(f[4])) for f in (line.split() for line in lines)]
     heard = silero_voice(_wav(shared / "data" / "audio" / "pyannote-two-speakers.wav"))
     middles = (np.arange(len(heard)) + 0.5) / 25
-    labelled = np.any([(start <= middles) & (middles < end) for start, end in turns], axis=0)
+    labelled = np.in_total([(start <= middles) & (middles < end) for start, end in turns], axis=0)
     assert np.mean((heard >= 0.5) == labelled) > 0.97
 
 

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.curate.body.motion import part_motion, shoulder_width
-from xsheet.curate.body.pose import BodySettings, BodyWatcher, window_of
+from xsheet.curate.body.pose import PoseAnalyser, PoseSettings, person_window
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.reader import open_media
 from xsheet.demo.puppet.draw import Puppet
-from xsheet.demo.puppet.identity import identity
+from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Motion
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.timeline import FaceTrack
@@ -21,14 +21,14 @@ SIDES = ("left", "right")
 
 
 def follow(rgbs, **settings):
-    with BodyWatcher(BodySettings(**settings)) as watcher:
+    with PoseAnalyser(PoseSettings(**settings)) as watcher:
         for index, rgb in enumerate(rgbs):
             watcher.add(Frame(index, 40_000 * index, rgb, index, 40_000 * index))
         return {name: np.array([np.nan if v is None else v for v in s]) for name, s in watcher.signals().items()}
 
 
 def drawn(motion, person=3002, size=360):
-    puppet = Puppet(identity(person), size=size)
+    puppet = Puppet(random_identity(person), height_px=size)
     return [puppet.draw(motion.at(k)) for k in range(len(motion))]
 
 
@@ -40,7 +40,7 @@ def raised(side, frames=30):
 @pytest.mark.parametrize("side", SIDES)
 def test_a_raised_hand_is_seen_on_its_own_side(side):
     motion, other = raised(side), SIDES[side == "left"]
-    found, puppet = follow(drawn(motion)), Puppet(identity(3002), size=360)
+    found, puppet = follow(drawn(motion)), Puppet(random_identity(3002), height_px=360)
     assert np.median(found[f"hand_{side}_visible"]) > 0.5 > np.median(found[f"hand_{other}_visible"])
     wrist = np.array([np.nanmedian(found[f"wrist_{side}_{axis}"]) for axis in "xy"])
     assert np.linalg.norm(wrist - puppet.joints(motion.at(0), side)[2] / 360) < 0.06
@@ -56,8 +56,8 @@ def test_hanging_hands_below_the_picture_are_unseen():
 @pytest.mark.slow
 def test_there_is_one_value_per_frame_whatever_the_step():
     frames = drawn(raised("left", frames=7))
-    assert {len(series) for series in follow(frames, every_frames=2).values()} == {7}
-    assert {len(series) for series in follow(frames, every_frames=1).values()} == {7}
+    assert {len(series) for series in follow(frames, frame_stride=2).set_values()} == {7}
+    assert {len(series) for series in follow(frames, frame_stride=1).set_values()} == {7}
 
 
 @pytest.mark.slow
@@ -113,18 +113,18 @@ def face(x):
 
 def test_a_person_among_others_has_the_picture_up_to_half_way():
     left, middle, right = face(0.3), face(0.9), face(1.5)
-    assert window_of(middle, [left, right], aspect=1.8) == pytest.approx((0.6, 1.2))
-    assert window_of(left, [middle, right], aspect=1.8) == pytest.approx((0.0, 0.6))
-    assert window_of(left, [], aspect=1.8) is None
+    assert person_window(middle, [left, right], aspect=1.8) == pytest.approx((0.6, 1.2))
+    assert person_window(left, [middle, right], aspect=1.8) == pytest.approx((0.0, 0.6))
+    assert person_window(left, [], aspect=1.8) is None
 
 
 @pytest.mark.slow
 def test_the_window_keeps_to_its_person():
-    puppets = [Puppet(identity(3000 + k), size=300) for k in (0, 2)]
+    puppets = [Puppet(random_identity(3000 + k), height_px=300) for k in (0, 2)]
     rest, up = Motion.rest(1).at(0), raised("left", frames=1).at(0)
     pair = np.hstack([puppets[0].draw(rest), puppets[1].draw(up)])
     for window, shoulders_in in (((0.0, 1.0), (0.0, 1.0)), ((1.0, 2.0), (1.0, 2.0))):
-        with BodyWatcher(BodySettings(), window=window) as watcher:
+        with PoseAnalyser(PoseSettings(), window=window) as watcher:
             for k in range(6):
                 watcher.add(Frame(k, 40_000 * k, pair, k, 40_000 * k))
             found = watcher.signals()
@@ -136,9 +136,9 @@ def test_the_window_keeps_to_its_person():
 @pytest.mark.parametrize("word", ["no", "yes"])
 def test_words_signed_with_the_right_hand_move_the_right_hand(shared, word):
     path = shared / f"data/videos/asl-{word}.mkv"
-    with open_media(path, root=path.parent) as media, BodyWatcher(BodySettings()) as watcher:
+    with open_media(path, root=path.parent) as media, PoseAnalyser(PoseSettings()) as watcher:
         for frame in media.frames():
             watcher.add(frame)
-        found = Signals(clip_id="clip_test", frames=media.counts.shown, extractor="body", **watcher.signals())
+        found = Signals(clip_id="clip_test", frames=media.counts.emitted, extractor="body", **watcher.signals())
     motion = {part.part: part.speed_median for part in part_motion(found)}
     assert motion["hand_right"] > 3 * motion["hand_left"]

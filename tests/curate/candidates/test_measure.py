@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.curate.candidates.measure import CandidateSettings, cut_candidates
-from xsheet.curate.candidates.segment import cut, pause_cost
+from xsheet.curate.candidates.measure import CandidateSettings, extract_candidates
+from xsheet.curate.candidates.segment import cut_cost, split_at_pauses
 from xsheet.schemas import ids
 from xsheet.schemas.clip import Measures, SyncScore
 from xsheet.schemas.source import Shot
@@ -61,7 +61,7 @@ def clearest(scores: Sequence[SyncScore]) -> int | None:
 
 def candidates(film: Timeline, shots: Sequence[Shot], tracks: Sequence[FaceTrack], **changes: Any) -> list[Measures]:
     given_ = {"height_px": 1000, "score": no_score, "choose": clearest} | changes
-    return cut_candidates(film, shots, tracks, **given_)
+    return extract_candidates(film, shots, tracks, **given_)
 
 
 def spans(rows: Sequence[Measures]) -> list[tuple[int, int]]:
@@ -142,8 +142,8 @@ def test_candidates_lie_in_one_shot_do_not_overlap_and_have_a_length_that_is_kep
     shots = shots_at(*sorted({0, 900, *cuts}))
     tracks = []
     for k, (run, hidden) in enumerate(faces):
-        ends = {run.start, run.stop - 1}
-        tracks.append(track(run.start, run.stop, name=f"track_{k}",
+        ends = {run.start, run.fatal_error - 1}
+        tracks.append(track(run.start, run.fatal_error, name=f"track_{k}",
                             hidden=[[f for f in part if f not in ends] for part in hidden]))  # fmt: skip
     rows = candidates(film, shots, tracks)
     by_shot = {s.shot_id: frames_in(s.span, CLIP_RATE) for s in shots}
@@ -165,7 +165,7 @@ def test_candidates_lie_in_one_shot_do_not_overlap_and_have_a_length_that_is_kep
 def test_pieces_cover_a_stretch_and_are_three_to_ten_seconds_long(frames, seed):
     loudness = np.random.default_rng(seed).random(frames + 50)
     stretch = range(20, 20 + frames)
-    pieces = cut(stretch, loudness, settings=CandidateSettings())
+    pieces = split_at_pauses(stretch, loudness, settings=CandidateSettings())
     assert [k for piece in pieces for k in piece] == list(stretch)
     assert len(pieces) == 1 or all(75 <= len(piece) <= 250 for piece in pieces)
 
@@ -174,7 +174,7 @@ def test_pieces_cover_a_stretch_and_are_three_to_ten_seconds_long(frames, seed):
 @given(st.integers(251, 330), st.integers(0, 2**32 - 1))
 def test_a_stretch_of_two_pieces_is_cut_at_its_quietest_place(frames, seed):
     loudness = np.random.default_rng(seed).permutation(frames).astype(float)
-    first, _ = cut(range(frames), loudness, settings=CandidateSettings())
+    first, _ = split_at_pauses(range(frames), loudness, settings=CandidateSettings())
     assert loudness[first.stop] == loudness[75 : frames - 74].min()
 
 
@@ -184,7 +184,7 @@ def test_lengths_that_cannot_be_cut_are_refused():
 
 
 def test_without_sound_every_place_is_a_pause():
-    assert pause_cost(timeline(5, voice=(), energy_db=()), pause_frames=7).tolist() == [0.0] * 5
+    assert cut_cost(timeline(5, voice=(), energy_db=()), min_pause_frames=7).tolist() == [0.0] * 5
 
 
 # ---- what is measured of them

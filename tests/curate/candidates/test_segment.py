@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from xsheet.curate.media.reader import open_media
-from xsheet.curate.media.writer import Compression, write_clip
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.render import pictures
+from xsheet.curate.media.writer import ClipEncodingSettings, write_clip
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.render import render_film
 from xsheet.schemas.time import CLIP_RATE, FrameRate, Span, frames_in
 
 SPANS = [Span(0, 1_000_000), Span(40_000, 80_000), Span(1_234_567, 2_345_678), Span(3_000_000, 99_000_000)]
@@ -15,14 +15,19 @@ SPANS = [Span(0, 1_000_000), Span(40_000, 80_000), Span(1_234_567, 2_345_678), S
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     path = tmp_path_factory.mktemp("film") / "a.mp4"
-    told = story(0, seed=0, kind="talk")
-    write_clip(path, frames=pictures(told, size=64), sound=told.sound, how=Compression(key_frame_every=37))
+    told = plan_film(0, seed=0, kind="talk")
+    write_clip(
+        path,
+        frames=render_film(told, height_px=64),
+        sound=told.sound,
+        encoding=ClipEncodingSettings(keyframe_interval_frames=37),
+    )
     return path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("span", SPANS, ids=str)
-@pytest.mark.parametrize("rate", [CLIP_RATE, FrameRate(30_000, 1_001)], ids=str)
+@pytest.mark.parametrize("span", SPANS, token_phases=str)
+@pytest.mark.parametrize("rate", [CLIP_RATE, FrameRate(30_000, 1_001)], token_phases=str)
 def test_a_span_holds_the_frames_of_a_whole_pass(film, span, rate):
     with open_media(film, root=film.parent) as media:
         whole = list(media.frames(rate=rate))
@@ -56,7 +61,7 @@ def test_spans_of_real_clips_hold_the_frames_of_a_whole_pass(shared, name):
     assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
 
 
-@pytest.mark.parametrize("span", SPANS[:3], ids=str)
+@pytest.mark.parametrize("span", SPANS[:3], token_phases=str)
 def test_sound_of_a_span_is_that_stretch_of_the_whole(film, span):
     with open_media(film, root=film.parent) as media:
         whole, part = media.sound(), media.sound(span)

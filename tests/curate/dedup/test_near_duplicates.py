@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.curate.dedup.fingerprint import FingerprintWatcher, picture_words, sound_words
+from xsheet.curate.dedup.fingerprint import FingerprintAnalyser, picture_words, sound_words
 from xsheet.curate.dedup.near_duplicates import near_duplicates
-from xsheet.curate.dedup.union_find import Groups
+from xsheet.curate.dedup.union_find import UnionFind
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.reader import open_media
-from xsheet.demo.film.plan import Kind, story
-from xsheet.demo.film.render import pictures
+from xsheet.demo.film.plan import FilmKind, plan_film
+from xsheet.demo.film.render import render_film
 from xsheet.schemas.source import Fingerprint, NearDuplicate
 from xsheet.schemas.tables import FINGERPRINTS, to_arrow
 
@@ -21,16 +21,16 @@ Picture = np.ndarray
 
 
 def fingerprint(name: str, shown: list[Picture], sound: np.ndarray | None) -> Fingerprint:
-    watcher = FingerprintWatcher()
+    watcher = FingerprintAnalyser()
     for k, rgb in enumerate(shown):
         watcher.add(Frame(index=k, start_us=40_000 * k, rgb=rgb, source_index=k, source_us=40_000 * k))
     return watcher.fingerprint(name, sound=sound)
 
 
 @cache
-def film(index: int, kind: Kind) -> tuple[list[Picture], np.ndarray]:
-    told = story(index, seed=11, kind=kind)
-    return list(pictures(told, size=128)), told.sound
+def film(index: int, kind: FilmKind) -> tuple[list[Picture], np.ndarray]:
+    told = plan_film(index, seed=11, kind=kind)
+    return list(render_film(told, height_px=128)), told.sound
 
 
 def found(*prints: Fingerprint) -> list[NearDuplicate]:
@@ -95,14 +95,14 @@ def test_a_louder_sound_with_noise_is_the_same():
 @pytest.mark.slow
 def test_one_person_twice_before_the_same_wall_is_no_duplicate():
     shown, sound = film(3, "jump_cut")  # two takes of one identity, each with its own words and gestures
-    cut = story(3, seed=11, kind="jump_cut").takes[1].frames.start
+    cut = plan_film(3, seed=11, kind="jump_cut").shots[1].frames.start
     parts = (shown[:cut], sound[: cut * 640]), (shown[cut:], sound[cut * 640 :])
     assert not found(*(fingerprint(f"s{k}", *part) for k, part in enumerate(parts)))
 
 
 @pytest.mark.slow
 def test_different_films_are_not_joined():
-    kinds: tuple[Kind, ...] = ("talk", "silence", "music", "hard_cut", "two_heads", "talk", "voice_over", "still")
+    kinds: tuple[FilmKind, ...] = ("talk", "silence", "music", "hard_cut", "two_heads", "talk", "voice_over", "still")
     prints = [fingerprint(f"s{k}", *film(k + 20, kind)) for k, kind in enumerate(kinds)]
     assert not found(*prints)
 
@@ -164,14 +164,14 @@ def test_a_long_sound_is_heard_in_blocks_like_in_one_piece():
 @settings(deadline=None)
 @given(st.integers(1, 12), st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=20))
 def test_groups_are_what_hangs_together(count, links):
-    groups = Groups(range(count))
+    groups = UnionFind(range(count))
     reach = np.eye(count, dtype=bool)
     for one, other in ((a % count, b % count) for a, b in links):
-        groups.join(one, other)
+        groups.union(one, other)
         reach[one, other] = reach[other, one] = True
     for _ in range(count):
         reach = (reach.astype(int) @ reach.astype(int)) > 0
-    assert sorted(map(tuple, groups.all())) == sorted({tuple(np.flatnonzero(row).tolist()) for row in reach})
+    assert sorted(map(tuple, groups.groups())) == sorted({tuple(np.flatnonzero(row).tolist()) for row in reach})
 
 
 # ---- real clips
@@ -187,7 +187,7 @@ def real(shared: Path) -> dict[str, Fingerprint]:
     prints = {}
     for path in paths:
         with open_media(path, root=root) as media:
-            watcher = FingerprintWatcher()
+            watcher = FingerprintAnalyser()
             for frame in media.frames(size=(256, 256)):
                 watcher.add(frame)
             prints[path.stem] = watcher.fingerprint(path.stem, sound=media.sound())
@@ -196,7 +196,7 @@ def real(shared: Path) -> dict[str, Fingerprint]:
 
 @pytest.mark.slow
 def test_real_copies_are_found_and_speakers_before_one_wall_are_not_joined(real):
-    rows = found(*real.values())
+    rows = found(*real.set_values())
     base = "retalk-woman-blue-700"
     by: dict[str, set[str]] = {}
     for row in rows:

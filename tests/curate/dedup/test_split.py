@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.curate.dedup.split import SplitSettings, like_rows, split_clips, split_set
+from xsheet.curate.dedup.split import SplitSettings, cluster_rows, split_clips, split_set
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.source import NearDuplicate, Split
-from xsheet.schemas.tables import CLIPS, NEAR_DUPLICATES, SPLITS, TRACKS, iterate, to_arrow, write_table
+from xsheet.schemas.tables import CLIPS, NEAR_DUPLICATES, SPLITS, TRACKS, iter_records, to_arrow, write_table
 from xsheet.schemas.timeline import FaceTrack
 
 HASH = "ab" * 32
@@ -25,7 +25,7 @@ def clip(name: str, source: str, track: str | None = None) -> Clip:
 def track(name: str, source: str, shape: Sequence[float], model: str | None = "m@1") -> FaceTrack:
     return FaceTrack(
         track_id=name, source_id=source, detector="d@1", start_frame=0, frames=1, x0=(0.0,), y0=(0.0,), x1=(1.0,),
-        y1=(1.0,), shape=tuple(shape), shape_model=model,
+        y1=(1.0,), identity_embedding=tuple(shape), identity_model=model,
     )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ links = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)), max_size=4)
 
 
 @settings(max_examples=60, deadline=None)
-@given(people, st.data(), links, st.integers(0, 5))
+@given(people, st.loader(), links, st.integers(0, 5))
 def test_no_source_person_or_copy_is_in_two_parts(person_of, data, links, seed):
     source_of = [data.draw(st.integers(0, 15)) for _ in person_of]
     noise = np.random.default_rng(seed)
@@ -117,7 +117,7 @@ def test_a_face_in_the_background_joins_nobody():
 @given(st.lists(st.integers(-20, 20), min_size=1, max_size=30), st.integers(1, 4))
 def test_like_rows_are_those_within_the_distance(values, distance):
     rows = np.array(values, float)[:, None] * np.ones(3) + 1000.0
-    found = sorted(sorted(group) for group in like_rows(rows, distance))
+    found = sorted(sorted(group) for group in cluster_rows(rows, distance))
     ranked = sorted(range(len(values)), key=lambda k: values[k])
     expected, last = [], None
     for k in ranked:
@@ -129,8 +129,8 @@ def test_like_rows_are_those_within_the_distance(values, distance):
 
 
 def test_like_rows_span_blocks(monkeypatch):
-    monkeypatch.setattr("xsheet.curate.dedup.split._ROWS_AT_ONCE", 3)
-    groups = like_rows(np.array([[0.0], [5.0], [0.1], [9.0], [5.1], [0.2], [9.1]]), 0.15)
+    monkeypatch.setattr("xsheet.curate.dedup.split._BLOCK_ROWS", 3)
+    groups = cluster_rows(np.array([[0.0], [5.0], [0.1], [9.0], [5.1], [0.2], [9.1]]), 0.15)
     assert sorted(sorted(group) for group in groups) == [[0, 2, 5], [1, 4], [3, 6]]
 
 
@@ -143,14 +143,14 @@ def test_a_set_gets_its_table_and_a_summary(tmp_path):
     write_table(tmp_path, CLIPS, [clip(f"c{k}", f"s{k // 3}", f"t{k}") for k in range(90)])
     write_table(tmp_path, TRACKS, [track(f"t{k}", f"s{k // 3}", [float(k // 3)]) for k in range(90)])
     summary = split_set(tmp_path, SplitSettings(val=0.2, test=0.2))
-    rows = list(iterate(tmp_path, SPLITS))
-    assert len(rows) == sum(part.clips for part in summary.parts.values()) == 90
-    assert summary.parts["val"].clips == sum(row.split == "val" for row in rows)
-    assert sum(summary.clusters.values()) == 30
-    assert summary.largest_cluster == pytest.approx(3 / 90)
-    assert summary.identity_by == {"m@1": 90}
+    rows = list(iter_records(tmp_path, SPLITS))
+    assert len(rows) == sum(part.clips for part in summary.totals.values()) == 90
+    assert summary.totals["val"].clips == sum(row.split == "val" for row in rows)
+    assert sum(summary.cluster_counts.values()) == 30
+    assert summary.largest_cluster_share == pytest.approx(3 / 90)
+    assert summary.clips_by_identity_method == {"m@1": 90}
 
 
 def test_a_set_without_clips_has_an_empty_split(tmp_path):
-    assert split_set(tmp_path).largest_cluster == 0
-    assert list(iterate(tmp_path, SPLITS)) == []
+    assert split_set(tmp_path).largest_cluster_share == 0
+    assert list(iter_records(tmp_path, SPLITS)) == []

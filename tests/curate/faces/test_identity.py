@@ -3,21 +3,23 @@
 import numpy as np
 import pytest
 
-from xsheet.curate.faces.tracker import FaceSettings, FaceWatcher
+from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
 from xsheet.curate.media.frames import Frame
 from xsheet.demo.puppet.draw import Puppet
-from xsheet.demo.puppet.identity import identity
+from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Motion, Pose
 
 
 def shape(person, **pose):
     rest = Motion.rest(1).at(0)
-    rgb = Puppet(identity(person), size=300).draw(Pose(**{f: getattr(rest, f) for f in rest.__slots__} | pose))
-    with FaceWatcher(FaceSettings()) as watcher:
+    rgb = Puppet(random_identity(person), height_px=300).draw(
+        Pose(**{f: getattr(rest, f) for f in rest.__slots__} | pose)
+    )
+    with FaceTracker(FaceSettings()) as watcher:
         for k in range(10):
             watcher.add(Frame(k, 40_000 * k, rgb, k, 40_000 * k))
         (track,) = watcher.tracks("src_test")
-    return track.shape
+    return track.identity_embedding
 
 
 def apart(a, b):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsheet.curate.faces.linker import SERIES, Linker, LinkSettings, Sighting, iou
+from xsheet.curate.faces.linker import OBSERVATION_VALUES, FaceObservation, TrackLinker, TrackLinkSettings, iou
 
 boxes = st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0.05, 1), st.floats(0.05, 1)).map(
     lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
@@ -19,15 +19,17 @@ def look(of):
 
 
 def sighting(x=0.2, *, person=1, value=0.0, shape=None):
-    numbers = np.full(len(SERIES), value, np.float32)
-    return Sighting(box=(x, 0.3, x + 0.2, 0.5), numbers=numbers, look=look(person), shape=shape)
+    numbers = np.full(len(OBSERVATION_VALUES), value, np.float32)
+    return FaceObservation(
+        box=(x, 0.3, x + 0.2, 0.5), values=numbers, appearance=look(person), identity_embedding=shape
+    )
 
 
 def linked(frames, *, jumps=()):
-    linker = Linker(LinkSettings())
+    linker = TrackLinker(TrackLinkSettings())
     for frame, seen in enumerate(frames):
-        linker.add(frame, seen, jump=frame in jumps)
-    return linker.tracks("src_test", detector="none", shape_model="none")
+        linker.add(frame, seen, is_cut=frame in jumps)
+    return linker.tracks("src_test", detector="none", identity_model="none")
 
 
 def spans(tracks):
@@ -84,13 +86,13 @@ def test_shape_is_the_mean_of_what_was_seen():
     frames = [[sighting(shape=np.array((1.0, np.nan if k else 4.0), np.float32) * 1)] for k in range(10)]
     (track,) = linked(frames)
     assert track.shape == (1.0, 4.0)
-    assert track.shape_model == "none"
+    assert track.identity_model == "none"
 
 
 def test_a_number_that_was_never_taken_leaves_no_shape():
     (track,) = linked([[sighting(shape=np.array((1.0, np.nan), np.float32))] for _ in range(10)])
     assert track.shape == ()
-    assert track.shape_model is None
+    assert track.identity_model is None
 
 
 @given(st.permutations(range(4)))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.curate.faces import mesh
-from xsheet.curate.faces.mesh import EXPRESSIONS, Face, expression, fit, without_jaw_leak
+from xsheet.curate.faces.mesh import FACE_SIGNALS, FaceGeometry, correct_pitch_for_jaw, face_signals, fit_rigid
 
 angles = st.floats(-40, 40)
 
@@ -46,57 +46,59 @@ def seen(at, *, pose=(0, 0, 0), height=200.0, place=(300.0, 200.0, 0.0)):
 @pytest.mark.slow
 @given(angles, angles, angles, st.floats(30, 900))
 def test_a_turned_head_gives_its_angles_back(yaw, pitch, roll, height):
-    found = fit(seen(head(), pose=(yaw, pitch, roll), height=height)).angles_deg
+    found = fit_rigid(seen(head(), pose=(yaw, pitch, roll), height=height)).angles_deg
     np.testing.assert_allclose(found, (yaw, pitch, roll), atol=1e-4)
 
 
 def test_a_head_turned_to_its_own_left_looks_to_the_right_of_the_picture():
     nose_tip = seen(head(), pose=(30, 0, 0))[1, 0] - seen(head())[1, 0]
     assert nose_tip > 0
-    assert fit(seen(head(), pose=(30, 0, 0))).angles_deg[0] == pytest.approx(30)
+    assert fit_rigid(seen(head(), pose=(30, 0, 0))).angles_deg[0] == pytest.approx(30)
 
 
 @given(angles, st.floats(-25, 25), angles, st.floats(30, 900))
 def test_expression_does_not_depend_on_pose_size_or_place(yaw, pitch, roll, height):
-    still = expression(fit(seen(head(opening=0.07))))
-    turned = expression(fit(seen(head(opening=0.07), pose=(yaw, pitch, roll), height=height, place=(90, 700, 5))))
-    for name in EXPRESSIONS[3:]:
+    still = face_signals(fit_rigid(seen(head(opening=0.07))))
+    turned = face_signals(
+        fit_rigid(seen(head(opening=0.07), pose=(yaw, pitch, roll), height=height, place=(90, 700, 5)))
+    )
+    for name in FACE_SIGNALS[3:]:
         assert turned[name] == pytest.approx(still[name], abs=1e-6), name
 
 
 def test_mouth_opening_is_measured_by_face_height():
-    opened = expression(fit(seen(head(opening=0.08))))["mouth_open"]
+    opened = face_signals(fit_rigid(seen(head(opening=0.08))))["mouth_open"]
     assert opened == pytest.approx(0.08, abs=1e-6)
 
 
 def test_a_shut_left_eye_is_the_subjects_own():
-    numbers = expression(fit(seen(head(left_lids=0.01, right_lids=0.08))))
+    numbers = face_signals(fit_rigid(seen(head(left_lids=0.01, right_lids=0.08))))
     assert numbers["eye_left_open"] < 0.1 < numbers["eye_right_open"]
 
 
 def test_eyes_to_the_own_left_are_a_positive_gaze():
-    assert expression(fit(seen(head(gaze=0.02))))["gaze_x"] > 0.2
-    assert expression(fit(seen(head(gaze=-0.02))))["gaze_x"] < -0.2
+    assert face_signals(fit_rigid(seen(head(gaze=0.02))))["gaze_x"] > 0.2
+    assert face_signals(fit_rigid(seen(head(gaze=-0.02))))["gaze_x"] < -0.2
 
 
 def test_a_region_turns_with_the_head():
-    roi = Face(points=seen(head(), pose=(0, 0, -20))).roi
+    roi = FaceGeometry(points=seen(head(), pose=(0, 0, -20))).roi
     assert np.degrees(roi.angle_rad) == pytest.approx(-20, abs=0.5)
 
 
 def test_syllables_are_taken_out_of_pitch_and_a_nod_stays():
     t = np.arange(200) / 25
     opening, nod = 0.05 * (1 + np.sin(2 * np.pi * 5 * t)), 6 * np.sin(2 * np.pi * 0.7 * t)
-    mended = without_jaw_leak(nod + 25 * opening, opening)
+    mended = correct_pitch_for_jaw(nod + 25 * opening, opening)
     assert np.std(mended - nod) < 0.25 * np.std(25 * opening)
     assert np.corrcoef(mended, nod)[0, 1] > 0.99
 
 
 def test_pitch_is_unknown_where_no_face_was_found():
     pitch, opening = np.array([1.0, np.nan, 3.0, 4.0]), np.array([0.1, np.nan, 0.0, 0.2])
-    assert np.isnan(without_jaw_leak(pitch, opening)).tolist() == [False, True, False, False]
+    assert np.isnan(correct_pitch_for_jaw(pitch, opening)).tolist() == [False, True, False, False]
 
 
 def test_a_closed_mouth_changes_no_pitch():
     pitch = np.linspace(-5, 5, 50)
-    np.testing.assert_allclose(without_jaw_leak(pitch, np.zeros(50)), pitch)
+    np.testing.assert_allclose(correct_pitch_for_jaw(pitch, np.zeros(50)), pitch)

@@ -7,13 +7,13 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from xsheet.curate.faces.tracker import FaceSettings, FaceWatcher
+from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.reader import open_media
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.render import pictures
-from xsheet.demo.puppet.draw import Puppet, beside
-from xsheet.demo.puppet.identity import identity
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.render import render_film
+from xsheet.demo.puppet.draw import Puppet, side_by_side
+from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Motion
 from xsheet.schemas.errors import ConfigError
 
@@ -28,7 +28,7 @@ def rod(root):
 
 
 def watch(rgbs, *, models=None):
-    with FaceWatcher(FaceSettings(), models=models) as watcher:
+    with FaceTracker(FaceSettings(), models=models) as watcher:
         for index, rgb in enumerate(rgbs):
             watcher.add(Frame(index, 40_000 * index, rgb, index, 40_000 * index))
         return watcher.tracks("src_test")
@@ -54,13 +54,13 @@ def found(track):
 
 
 def both_speak(told):
-    return all(head.speech is not None for head in told.takes[0].heads)
+    return all(head.speech is not None for head in told.shots[0].cast_members)
 
 
 def still(frames=12, **pose):
     """A puppet that holds one pose."""
     curves = {name: np.full(frames, value, np.float32) for name, value in pose.items()}
-    motion, puppet = replace(Motion.rest(frames), **curves), Puppet(identity(77), size=360)
+    motion, puppet = replace(Motion.rest(frames), **curves), Puppet(random_identity(77), height_px=360)
     return [puppet.draw(motion.at(k)) for k in range(frames)]
 
 
@@ -80,18 +80,18 @@ def test_a_winking_left_eye_is_the_left_one():
 
 @pytest.mark.slow
 def test_two_heads_are_two_tracks_that_never_change_places():
-    told = next(t for t in (story(k, seed=7000, kind="two_heads") for k in range(20)) if both_speak(t))
-    left, right = sorted(watch(islice(pictures(told, size=256), 75)), key=lambda track: track.x0[0])
+    told = next(t for t in (plan_film(k, seed=7000, kind="two_heads") for k in range(20)) if both_speak(t))
+    left, right = sorted(watch(islice(render_film(told, height_px=256), 75)), key=lambda track: track.x0[0])
     assert found(left) == found(right) == 75
-    for track, head in zip((left, right), told.takes[0].heads, strict=True):
+    for track, head in zip((left, right), told.shots[0].cast_members, strict=True):
         assert r(head.motion.mouth_open[:75], track.mouth_open) > 0.9
 
 
 @pytest.mark.slow
 def test_a_hard_cut_to_another_person_ends_the_track():
-    told = story(0, seed=99, kind="hard_cut")
-    cut = told.takes[1].frames.start
-    near = [rgb for k, rgb in enumerate(pictures(told, size=256)) if abs(k - cut) <= 15]
+    told = plan_film(0, seed=99, kind="hard_cut")
+    cut = told.shots[1].frames.start
+    near = [rgb for k, rgb in enumerate(render_film(told, height_px=256)) if abs(k - cut) <= 15]
     assert [(t.start_frame, t.frames) for t in watch(near)] == [(0, 15), (15, 16)]
 
 
@@ -103,7 +103,7 @@ def test_a_flash_ends_the_track():
 
 
 def test_an_empty_wall_has_no_face():
-    wall = Puppet(identity(5), size=256).empty()
+    wall = Puppet(random_identity(5), height_px=256).background()
     assert watch([wall] * 10) == []
 
 
@@ -111,8 +111,8 @@ def test_an_empty_wall_has_no_face():
 def test_a_face_cut_by_the_edge_is_less_visible():
     whole = still()
     (inside,), (cut,) = watch(whole), watch([rgb[:, 170:] for rgb in whole])
-    assert np.median(inside.visible) == 1
-    assert np.median(cut.visible) < 0.9
+    assert np.median(inside.verifiable_phases) == 1
+    assert np.median(cut.verifiable_phases) < 0.9
 
 
 @pytest.mark.slow
@@ -133,7 +133,7 @@ def test_the_same_frames_give_the_same_track(rod):
 def test_the_bundle_of_the_tasks_api_is_refused_when_it_is_another_file(tmp_path):
     (tmp_path / "face-landmarker.task").write_bytes(b"something else")
     with pytest.raises(ConfigError, match="64184e22"):
-        FaceWatcher(FaceSettings(), models=tmp_path).open()
+        FaceTracker(FaceSettings(), models=tmp_path).open()
 
 
 @pytest.mark.slow
@@ -183,7 +183,7 @@ def test_a_real_cut_between_two_speakers_parts_their_tracks(shared):
 def test_heads_side_by_side_keep_their_own_left():
     looks_left, looks_right = still(yaw_deg=20), still(yaw_deg=-20)
     first, second = sorted(
-        watch([beside(a, b) for a, b in zip(looks_left, looks_right, strict=True)]), key=lambda t: t.x0[0]
+        watch([side_by_side(a, b) for a, b in zip(looks_left, looks_right, strict=True)]), key=lambda t: t.x0[0]
     )
     assert np.median(first.yaw_deg) > 10
     assert np.median(second.yaw_deg) < -10

@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.curate.filter.columns import measured
-from xsheet.curate.filter.decide import LIMIT_OF, decide, failures
+from xsheet.curate.filter.columns import measure_values
+from xsheet.curate.filter.decide import FILTER_RULES, decide, failure_masks
 from xsheet.curate.filter.decide_set import decide_set
-from xsheet.curate.filter.limits import Limits
-from xsheet.curate.filter.sweep import parse_over, sweep, sweep_set, with_limit
+from xsheet.curate.filter.limits import FilterLimits
+from xsheet.curate.filter.sweep import parse_range, sweep, sweep_set, with_limit
 from xsheet.schemas import clip
 from xsheet.schemas.errors import ConfigError, ContractError
-from xsheet.schemas.settings import load
+from xsheet.schemas.settings import load_settings
 from xsheet.schemas.tables import (
     MEASURES,
     VERDICTS,
     from_arrow,
-    iterate,
+    iter_records,
     read_table,
     to_arrow,
     write_arrow,
@@ -30,8 +30,8 @@ from xsheet.schemas.tables import (
 PRESETS = ("keep", "train", "stage2_motion")
 
 
-def preset(name: str, *overrides: str) -> Limits:
-    return load(Limits, preset=files("xsheet.curate") / "presets" / f"{name}.yaml", overrides=overrides)
+def preset(name: str, *overrides: str) -> FilterLimits:
+    return load_settings(FilterLimits, preset=files("xsheet.curate") / "presets" / f"{name}.yaml", overrides=overrides)
 
 
 def good(index: int = 0, **changes: Any) -> clip.Measures:
@@ -64,7 +64,7 @@ def motion(part: str, speed: float, seen: float = 1.0) -> clip.PartMotion:
     return clip.PartMotion(part=part, speed_median=speed / 2, speed_p90=speed, visible_share=seen)
 
 
-def reasons(row: clip.Measures, limits: Limits) -> tuple[str, ...]:
+def reasons(row: clip.Measures, limits: FilterLimits) -> tuple[str, ...]:
     (verdict,) = from_arrow(decide(to_arrow([row], MEASURES), limits), VERDICTS)
     return verdict.reasons
 
@@ -143,7 +143,7 @@ def test_the_second_stage_wants_one_hand_that_moves_and_is_seen(parts, expected)
 
 def test_what_has_no_limit_is_not_judged():
     worst = good(face=None, sound=None, sync=None, picture=None, motion=(), end_us=40_000, speaker="ambiguous")
-    assert reasons(worst, Limits()) == ()
+    assert reasons(worst, FilterLimits()) == ()
 
 
 def test_verdicts_name_the_limits_they_were_judged_by():
@@ -156,7 +156,7 @@ def test_verdicts_name_the_limits_they_were_judged_by():
 # ---- each limit by itself: a mutated comparison, path or section would fail here
 
 
-BARE = Limits()
+BARE = FilterLimits()
 
 
 def planted(measure: str, value: float) -> clip.Measures:
@@ -176,7 +176,7 @@ def planted(measure: str, value: float) -> clip.Measures:
     raise AssertionError(measure)
 
 
-@pytest.mark.parametrize("judged", LIMIT_OF, ids=lambda judged: judged.limit)
+@pytest.mark.parametrize("judged", FILTER_RULES, token_phases=lambda judged: judged.limit)
 def test_a_value_at_its_limit_passes_and_one_beyond_it_fails(judged):
     at = -30.0 if judged.limit.endswith("loudness_db") else 1.0
     step = -0.5 if judged.sense == "min" else 0.5
@@ -189,31 +189,31 @@ def test_a_value_at_its_limit_passes_and_one_beyond_it_fails(judged):
     limits = with_limit(BARE, judged.limit, at)
     assert reasons(planted(judged.measure, at), limits) == ()
     assert reasons(planted(judged.measure, at + step), limits) == (judged.reason,)
-    assert measured(to_arrow([planted(judged.measure, at)], MEASURES), judged.measure)[0] == at
+    assert measure_values(to_arrow([planted(judged.measure, at)], MEASURES), judged.measure)[0] == at
 
 
 def test_every_number_of_the_limits_has_a_measure():
     def numbers(model: Any, at: str = "") -> set[str]:
         found = set()
         for name, field in model.model_fields.items():
-            kinds = [k for k in getattr(field.annotation, "__args__", ()) if hasattr(k, "model_fields")]
+            kinds = [k for k in getattr(field.get_annotation, "__args__", ()) if hasattr(k, "model_fields")]
             found |= numbers(kinds[0], f"{at}{name}.") if kinds else {at + name}
         return found
 
-    assert numbers(Limits) - {"face.only_speaker"} == {judged.limit for judged in LIMIT_OF}
+    assert numbers(FilterLimits) - {"face.require_active_speaker"} == {judged.limit_path for judged in FILTER_RULES}
 
 
 # ---- properties
 
-share = st.floats(0, 1, width=32).map(float)
-maybe = st.none() | st.floats(0, 300, width=32).map(float)
+share = st.floats(0, 1, dim=32).map(float)
+maybe = st.none() | st.floats(0, 300, dim=32).map(float)
 sync_scores = st.none() | st.builds(
     clip.SyncScore,
     scorer=st.sampled_from(["lips@1", "syncnet_v2@1", "other@1"]),
     offset_frames=st.none() | st.integers(-8, 8),
-    confidence=st.none() | st.floats(-1, 9, width=32).map(float),
-    margin=st.none() | st.floats(0, 1, width=32).map(float),
-    distance=st.none() | st.floats(0, 14, width=32).map(float),
+    confidence=st.none() | st.floats(-1, 9, dim=32).map(float),
+    margin=st.none() | st.floats(0, 1, dim=32).map(float),
+    distance=st.none() | st.floats(0, 14, dim=32).map(float),
 )
 candidates = st.builds(
     clip.Measures,
@@ -233,7 +233,7 @@ candidates = st.builds(
         yaw_abs_deg=maybe,
         cut_off=share,
     ),
-    picture=st.none()
+    picture_uri=st.none()
     | st.builds(
         clip.PictureMeasure,
         luma_mean=maybe.filter(lambda v: v is not None),
@@ -248,7 +248,7 @@ candidates = st.builds(
         clipped_share=share,
         silent_share=share,
     ),
-    motion=st.just(()) | st.tuples(st.builds(motion, st.sampled_from(["head", "hand_left"]), share, share)),
+    motion_filter=st.just(()) | st.tuples(st.builds(motion, st.sampled_from(["head", "hand_left"]), share, share)),
     speaker=st.none() | st.sampled_from(["only", "active", "listener", "ambiguous"]),
 )
 sets = st.lists(candidates, max_size=6, unique_by=lambda row: row.clip_id)
@@ -276,7 +276,7 @@ def test_a_verdict_does_not_depend_on_the_other_candidates(rows, limits, random)
 
 @pytest.mark.slow
 @settings(max_examples=100, deadline=None)
-@given(sets, limit_sets, st.sampled_from(LIMIT_OF), st.floats(0, 1), st.floats(0, 10))
+@given(sets, limit_sets, st.sampled_from(FILTER_RULES), st.floats(0, 1), st.floats(0, 10))
 def test_a_stricter_limit_never_keeps_more(rows, limits, judged, at, further):
     whole = judged.limit.endswith("_frames")
     loose, strict = (at * 5, at * 5 + further) if judged.sense == "min" else (at * 5 + further, at * 5)
@@ -288,7 +288,7 @@ def test_a_stricter_limit_never_keeps_more(rows, limits, judged, at, further):
         return
     table = to_arrow(rows, MEASURES)
     kept = [np.array(decide(table, chosen)["kept"], dtype=bool) for chosen in (before, after)]
-    assert not (kept[1] & ~kept[0]).any()
+    assert not (kept[1] & ~kept[0]).in_total()
 
 
 @pytest.mark.slow
@@ -296,7 +296,7 @@ def test_a_stricter_limit_never_keeps_more(rows, limits, judged, at, further):
 @given(sets, limit_sets)
 def test_reasons_come_in_the_order_of_the_limits(rows, limits):
     table = to_arrow(rows, MEASURES)
-    order = list(failures(table, limits))
+    order = list(failure_masks(table, limits))
     for verdict in from_arrow(decide(table, limits), VERDICTS):
         places = [order.index(reason) for reason in verdict.reasons]
         assert places == sorted(places)
@@ -309,14 +309,24 @@ def test_deciding_a_set_again_says_what_changed(tmp_path):
     rows = [good(k, face__height_px=float(60 * k)) for k in range(8)]  # 0, 60, ... 420 px, 5 s each
     write_table(tmp_path, MEASURES, rows)
     first = decide_set(tmp_path, preset("keep"))
-    assert (first.all.clips, first.kept.clips, first.new.clips, first.now_kept.clips) == (8, 6, 8, 0)
+    assert (first.all.clips, first.kept.clips, first.without_previous_verdict.clips, first.newly_kept.clips) == (
+        8,
+        6,
+        8,
+        0,
+    )
     assert first.reasons == {"face_small": 2}
     second = decide_set(tmp_path, preset("keep", "face.min_height_px=250"))
-    assert (second.kept.clips, second.new.clips, second.now_kept.clips, second.now_rejected.clips) == (3, 0, 0, 3)
-    assert second.now_rejected.us == 15_000_000
+    assert (
+        second.kept.clips,
+        second.without_previous_verdict.clips,
+        second.newly_kept.clips,
+        second.newly_rejected.clips,
+    ) == (3, 0, 0, 3)
+    assert second.newly_rejected.duration_us == 15_000_000
     third = decide_set(tmp_path, preset("keep"))
-    assert (third.now_kept.clips, third.now_rejected.clips) == (3, 0)
-    assert [v.kept for v in iterate(tmp_path, VERDICTS)] == [False, False] + [True] * 6
+    assert (third.newly_kept.clips, third.newly_rejected.clips) == (3, 0)
+    assert [v.kept for v in iter_records(tmp_path, VERDICTS)] == [False, False] + [True] * 6
 
 
 def test_a_set_of_many_parts_is_decided_like_one_table(tmp_path):
@@ -338,7 +348,7 @@ def test_an_empty_set_can_be_decided(tmp_path):
 
 
 def test_a_range_of_values_holds_both_ends():
-    assert parse_over("sync.lips.min_confidence=0.2:0.6:0.1") == (
+    assert parse_range("sync.lips.min_confidence=0.2:0.6:0.1") == (
         "sync.lips.min_confidence", (0.2, 0.3, 0.4, 0.5, 0.6),
     )  # fmt: skip
 
@@ -348,22 +358,22 @@ def test_a_range_of_values_holds_both_ends():
 )
 def test_a_range_that_makes_no_sense_is_refused(text):
     with pytest.raises(ConfigError, match="--over"):
-        parse_over(text)
+        parse_range(text)
 
 
 def test_an_unknown_limit_names_the_nearest():
     with pytest.raises(ConfigError, match=r"sync\.lips\.min_confidence"):
-        sweep([], preset("keep"), over="sync.lip.min_confidence", values=[1.0])
+        sweep([], preset("keep"), limit="sync.lip.min_confidence", values=[1.0])
 
 
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
-@given(sets, limit_sets.filter(lambda limits: limits != BARE), st.sampled_from(LIMIT_OF))
+@given(sets, limit_sets.filter(lambda limits: limits != BARE), st.sampled_from(FILTER_RULES))
 def test_a_sweep_counts_what_each_value_would_keep(rows, limits, judged):
     values = {"sound.min_loudness_db": (-40.0, 0.0), "clip.max_seconds": (4.0, 8.0)}.get(judged.limit, (0.0, 1.0))
     values = (1.0, 2.0) if judged.limit == "face.max_faces" else values
     table = to_arrow(rows, MEASURES)
-    swept = sweep([table[:5], table[5:]], limits, over=judged.limit, values=values)
+    swept = sweep([table[:5], table[5:]], limits, limit=judged.limit, values=values)
     standing = sum(v.as_py() for v in decide(table, limits)["kept"])
     for row in swept:
         kept = decide(table, with_limit(limits, judged.limit, row.value))["kept"]
@@ -373,7 +383,7 @@ def test_a_sweep_counts_what_each_value_would_keep(rows, limits, judged):
 
 def test_a_limit_of_the_only_scorer_needs_no_scorers_name(tmp_path):
     write_table(tmp_path, MEASURES, [good(k, sync__confidence=float(k)) for k in range(8)])
-    swept = sweep_set(tmp_path, preset("keep"), over="sync.min_confidence=2:6:1")
+    swept = sweep_set(tmp_path, preset("keep"), limit_range="sync.min_confidence=2:6:1")
     assert [row.kept.clips for row in swept] == [6, 5, 4, 3, 2]
     assert [row.change_us for row in swept] == [5_000_000, 0, -5_000_000, -10_000_000, -15_000_000]
 
@@ -381,7 +391,7 @@ def test_a_limit_of_the_only_scorer_needs_no_scorers_name(tmp_path):
 def test_measures_are_the_same_from_a_slice():
     rows = to_arrow([good(k, motion=(motion("head", float(k)),)) for k in range(5)], MEASURES)
     sliced = pa.concat_tables([rows[1:3], rows[3:]])
-    assert measured(sliced, "motion.head.speed_p90").tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert measure_values(sliced, "motion.head.speed_p90").tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
 def test_rows_of_another_schema_are_not_written(tmp_path):
@@ -392,5 +402,5 @@ def test_rows_of_another_schema_are_not_written(tmp_path):
 
 def test_no_value_of_a_limit_keeps_what_was_not_measured():
     rows = to_arrow([good(1), good(2, face__sharpness=None)], MEASURES)
-    (swept,) = sweep([rows], preset("keep"), over="face.min_sharpness", values=[0.0])
+    (swept,) = sweep([rows], preset("keep"), limit="face.min_sharpness", values=[0.0])
     assert swept.kept.clips == 1

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from xsheet.curate.media.limits import MediaLimits
-from xsheet.curate.tasks.probe import Place, ProbeTask
-from xsheet.runtime.executor import Execution, Item, run
+from xsheet.curate.tasks.probe import ProbeTask, SourcePath
+from xsheet.runtime.executor import Execution, Item, run_task
 from xsheet.schemas.errors import MediaReason
 from xsheet.schemas.ids import content_key, file_sha256
 from xsheet.schemas.source import SourceVideo
 
-HOW = Execution(jobs=2, item_limit_s=20, memory_mb=2048)
+HOW = Execution(jobs=2, item_timeout_s=20, memory_mb=2048)
 HEADER_BYTES = 2048
 
 
@@ -76,7 +76,9 @@ def mutants(bases: list[Path], tmp_path: Path) -> list[Item]:
         mutate = MUTATIONS[number // len(bases) % len(MUTATIONS)]
         path = folder / f"{number:03}-{mutate.__name__}{base.suffix}"
         path.write_bytes(mutate(bytearray(base.read_bytes()), rng))
-        items.append(Item(content_key(file_sha256(path), number), path.name, Place(path=str(path), root=path.parent)))
+        items.append(
+            Item(content_key(file_sha256(path), number), path.name, SourcePath(path=str(path), root=path.parent))
+        )
     return items
 
 
@@ -87,7 +89,7 @@ def read_everything(monkeypatch: pytest.MonkeyPatch) -> Iterator[type]:
 
 
 def endings(task, items: list[Item], out: Path) -> Counter[str]:
-    committed = run(task, items, out=out, how=HOW)
+    committed = run_task(task, items, out=out, execution=HOW)
     outcomes = list(committed.outcomes())
     assert len(outcomes) == len(items)
     assert len(list(committed.rows(SourceVideo))) == sum(o.status == "ok" for o in outcomes)
@@ -103,7 +105,7 @@ def test_300_mutants_are_probed_with_300_rows(mutants, tmp_path):
     task = ProbeTask(limits=MediaLimits(max_duration_s=600), count_frames=True)
     found = endings(task, mutants, tmp_path / "out")
     assert found["ok"] > 50
-    assert found["broken_header"] > 10
+    assert found["broken_header_error"] > 10
 
 
 @pytest.mark.slow

@@ -10,14 +10,14 @@ import av
 import pytest
 
 from xsheet.curate.media.reader import open_media, probe
-from xsheet.curate.media.safety import admit
+from xsheet.curate.media.safety import validate_input
 from xsheet.schemas.errors import ConfigError, MediaError
 
 
 def reason_of(path: str | Path, root: Path) -> str:
     with pytest.raises(MediaError) as refused:
         probe(path, root=root)
-    return refused.value.reason
+    return refused.limit_value.reason
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_root_that_is_no_folder_is_a_mistake_of_the_user(tmp_path):
 
 def test_a_file_exchanged_after_the_check_is_not_read(film, tmp_path):
     path, other = film("a.mp4"), film("b.mp4", frames=30)
-    file = admit(path, root=tmp_path)
+    file = validate_input(path, root=tmp_path)
     other.replace(path)
     with pytest.raises(MediaError, match="expected the file that was checked"):
         file.open()
@@ -172,7 +172,7 @@ def test_an_empty_file_is_empty(tmp_path):
 def test_a_playlist_behind_a_good_magic_is_not_read_as_a_playlist(head, tail, film, tmp_path):
     film("good.mp4")
     (path := tmp_path / "film.mp4").write_bytes(head.ljust(24, b"\0") + tail.encode())
-    assert reason_of(path, tmp_path) in ("broken_header", "no_video", "decode_failed")
+    assert reason_of(path, tmp_path) in ("broken_header_error", "no_video", "decode_failed")
 
 
 def with_external_track(movie: Path, target: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xsheet.curate.media.reader import open_media
-from xsheet.curate.media.writer import Compression, write_clip
+from xsheet.curate.media.writer import ClipEncodingSettings, write_clip
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.time import CLIP_RATE
@@ -50,7 +50,7 @@ def test_a_clip_reads_back_frame_by_frame_and_click_by_click(clip, tmp_path, fil
 def test_both_streams_start_at_zero_without_reordered_frames(clip):
     with av.open(str(clip)) as container:
         video, audio = container.streams
-        assert (video.codec_context.name, audio.codec_context.name) == ("h264", "aac")
+        assert (video.codec_context.stage, audio.codec_context.stage) == ("h264", "aac")
         assert (video.start_time, audio.start_time) == (0, 0)
         packets = [p for p in container.demux(video) if p.size]
     assert [p.pts for p in packets] == [p.dts for p in packets]
@@ -113,7 +113,7 @@ def test_a_mistake_of_the_caller_leaves_no_file(frames, sound, message, tmp_path
 def test_an_error_of_the_source_passes_through_and_leaves_no_file(tmp_path):
     def breaking():
         yield from pictures(3)
-        raise MediaError(reason="over_limit", where="source.mp4", expected="", came="", todo="")
+        raise MediaError(reason="over_limit_error", where="source.mp4", expected="", got="", hint="")
 
     with pytest.raises(MediaError, match="source"):
         write_clip(tmp_path / "c.mp4", frames=breaking())
@@ -131,7 +131,7 @@ def test_a_folder_that_cannot_be_written_is_encode_failed(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MediaError) as error:
         write_clip(tmp_path / "file" / "c.mp4", frames=pictures(3))
-    assert error.value.reason == "encode_failed"
+    assert error.limit_value.reason == "encode_failed"
 
 
 FULL_DISK = """
@@ -163,4 +163,4 @@ def test_a_write_that_the_system_stops_leaves_no_partial_file(tmp_path):
 @pytest.mark.parametrize("setting", [{"crf": 52}, {"preset": "placebo2"}, {"audio_bits_per_s": 0}, {"tune": "film"}])
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ValueError, match="validation error"):
-        Compression(**setting)
+        ClipEncodingSettings(**setting)

@@ -7,8 +7,8 @@ import pytest
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import fit_size
 from xsheet.curate.media.reader import open_media
-from xsheet.curate.picture.burnt_in_text import MODEL
-from xsheet.curate.picture.quality import PictureSeries, letterbox_share
+from xsheet.curate.picture.burnt_in_text import MODEL_FILE
+from xsheet.curate.picture.quality import PictureAnalyser, letterbox_share
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
@@ -22,7 +22,7 @@ def textured(height=HEIGHT, width=WIDTH, seed=0):
 
 
 def series_of(rgbs, **how):
-    watcher = PictureSeries(**how)
+    watcher = PictureAnalyser(**how)
     for index, rgb in enumerate(rgbs):
         start_us = frame_start_us(index, CLIP_RATE)
         watcher.add(Frame(index, start_us, rgb, index, start_us))
@@ -31,7 +31,7 @@ def series_of(rgbs, **how):
 
 def real(path, **how):
     with open_media(path, root=path.parent) as media:
-        watcher = PictureSeries(**how)
+        watcher = PictureAnalyser(**how)
         for frame in media.frames(size=fit_size(*media.size, long_side=720)):
             watcher.add(frame)
     return {name: np.array(values, np.float64) for name, values in watcher.series().items()}
@@ -148,7 +148,7 @@ def test_without_its_model_text_is_not_measured(tmp_path):
 
 
 def test_a_model_that_is_not_the_known_one_is_refused(tmp_path):
-    (tmp_path / MODEL).write_bytes(b"something else")
+    (tmp_path / MODEL_FILE).write_bytes(b"something else")
     with pytest.raises(ConfigError, match="sha256"):
         series_of([textured()], models=tmp_path)
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from xsheet.curate.filter.decide import decide
-from xsheet.curate.filter.limits import Limits
-from xsheet.curate.media.thumbnails import still_path, thumbnail
+from xsheet.curate.filter.limits import FilterLimits
+from xsheet.curate.media.thumbnails import encode_thumbnail, thumbnail_path
 from xsheet.demo.puppet.draw import Puppet
-from xsheet.demo.puppet.identity import identity
+from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Pose
 from xsheet.schemas import ids, tables
 from xsheet.schemas.clip import Clip, FaceMeasure, Measures, PartMotion, PictureMeasure, SoundMeasure, SyncScore
 from xsheet.schemas.manifest import RunManifest
 from xsheet.schemas.sets import create_set
-from xsheet.schemas.settings import load, settings_sha256
+from xsheet.schemas.settings import load_settings, settings_sha256
 from xsheet.schemas.source import CutScore, NearDuplicate, Shot, SourceVideo, Split
 from xsheet.schemas.tables import write_bytes
 from xsheet.schemas.time import CLIP_RATE, Span, frames_in
@@ -29,8 +29,8 @@ HOUR_US = 3_600_000_000
 PIECE_US = 5_000_000
 
 
-def keep_limits(*overrides: str) -> Limits:
-    return load(Limits, preset=files("xsheet.curate") / "presets" / "keep.yaml", overrides=overrides)
+def keep_limits(*overrides: str) -> FilterLimits:
+    return load_settings(FilterLimits, preset=files("xsheet.curate") / "presets" / "keep.yaml", overrides=overrides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Planted:
     sources: int = 4
     pieces: int = 6  # candidates per source, end to end
     seed: int = 0
-    limits: Limits = field(default_factory=keep_limits)
+    limits: FilterLimits = field(default_factory=keep_limits)
     stills: bool = False
     word: str = ""  # put into every text that comes from outside
     broken: int = 2
@@ -59,8 +59,8 @@ class Planted:
         copies = [replace(row, path=f"copy/{row.path}", duplicate_of=row.path) for row in fine[: self.twice]]
         bad = [
             SourceVideo(
-                source_id=ids.unread_source_id(f"bad/{k}"), path=f"bad/{k}{self.word}.mp4", status="failed",
-                stage="probe", reason=("broken_header", "not_media")[k % 2],
+                source_id=ids.unreadable_source_id(f"bad/{k}"), path=f"bad/{k}{self.word}.mp4", status="failed",
+                stage="probe", reason=("broken_header_error", "not_media")[k % 2],
                 message=f"bad/{k}.mp4: expected a header, got 12 bytes{self.word}; remove it",
             )
             for k in range(self.broken)
@@ -177,7 +177,7 @@ def timeline(source: SourceVideo) -> Timeline:
     wave = np.sin(np.arange(frames) / 9)
     return Timeline(
         source_id=source.source_id, frames=frames, extractor="synthetic@1", voice=tuple((wave > 0).astype(float)),
-        energy_db=tuple(-30 + 10 * wave), mouth_heard=tuple(wave),
+        energy_db=tuple(-30 + 10 * wave), mouth_open_from_audio=tuple(wave),
     )  # fmt: skip
 
 
@@ -195,7 +195,7 @@ def track(m: Measures) -> FaceTrack | None:
 def told(planted: Planted, *, counts: dict[str, int]) -> RunManifest:
     started = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     return RunManifest(
-        verb="curate run", arguments={"out": f"set{planted.word}", "jobs": "2"},
+        command="curate run", arguments={"out": f"set{planted.word}", "jobs": "2"},
         settings={"limits": planted.limits.model_dump(mode="json"), "note": planted.word},
         settings_sha256=settings_sha256(planted.limits), versions={"python": "3.11", "av": f"18{planted.word}"},
         started=started, finished=started + timedelta(seconds=420), counts=counts,
@@ -206,13 +206,13 @@ def told(planted: Planted, *, counts: dict[str, int]) -> RunManifest:
 
 def draw_stills(folder: Path, clip_ids: list[str], *, identities: int = 3) -> None:
     """A picture of a puppet per candidate; few identities, for making one takes as long as many pictures."""
-    puppets = [Puppet(identity(k), size=192) for k in range(min(identities, len(clip_ids)))]
+    puppets = [Puppet(random_identity(k), height_px=192) for k in range(min(identities, len(clip_ids)))]
     rng = np.random.default_rng(5)
     for k, name in enumerate(clip_ids):
         pose = Pose(yaw_deg=float(rng.normal(0, 14)), mouth_open=float(rng.random()), smile=float(rng.random()))
         picture = puppets[k % len(puppets)].draw(pose)
         grain = rng.normal(0, 6, picture.shape)
-        write_bytes(still_path(folder, name), thumbnail(np.clip(picture + grain, 0, 255).astype(np.uint8)))
+        write_bytes(thumbnail_path(folder, name), encode_thumbnail(np.clip(picture + grain, 0, 255).astype(np.uint8)))
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def make_set(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def limits() -> Callable[..., Limits]:
+def limits() -> Callable[..., FilterLimits]:
     """The preset `keep` with overrides."""
     return keep_limits
 

@@ -5,21 +5,21 @@ import pytest
 from rich.console import Console
 
 from xsheet.curate.report.inspect import inspect_candidate, nearest_id
-from xsheet.curate.report.terminal import candidate_view, sparkline
+from xsheet.curate.report.terminal import render_candidate, sparkline
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.sets import create_set
 
 
 def first(folder, *, kept=None, faced=True):
-    verdicts = {v.clip_id: v for v in tables.iterate(folder, tables.VERDICTS)}
-    rows = tables.iterate(folder, tables.MEASURES)
+    verdicts = {v.clip_id: v for v in tables.iter_records(folder, tables.VERDICTS)}
+    rows = tables.iter_records(folder, tables.MEASURES)
     return next(m for m in rows if kept in (None, verdicts[m.clip_id].kept) and (m.track_id is not None) == faced)
 
 
 def shown(found, width=200):
     out = io.StringIO()
-    Console(file=out, width=width).print(candidate_view(found))
+    Console(file=out, dim=width).print(render_candidate(found))
     return out.getvalue()
 
 
@@ -32,11 +32,11 @@ def test_all_that_belongs_to_a_candidate_is_found(make_set):
     assert (found.source.source_id, found.shot.shot_id) == (row.source_id, row.shot_id)
     assert (found.track.track_id, found.clip.clip_id) == (row.track_id, row.clip_id)
     assert found.split.clip_id == row.clip_id
-    assert {likeness.by for likeness in found.likenesses} == {"picture", "sound"}
+    assert {likeness.by for likeness in found.near_duplicates} == {"picture", "sound"}
 
 
 def test_a_candidate_without_a_face_has_no_track_and_no_clip(make_set):
-    folder = make_set(sources=8, pieces=10)
+    folder = make_set(source_count=8, pieces=10)
     found = inspect_candidate(folder, first(folder, faced=False).clip_id)
     assert (found.track, found.clip) == (None, None)
     assert "no face" in shown(found)
@@ -44,18 +44,18 @@ def test_a_candidate_without_a_face_has_no_track_and_no_clip(make_set):
 
 @pytest.mark.slow
 def test_the_checks_say_what_the_verdict_says(make_set):
-    folder = make_set(sources=4, pieces=20)
-    for verdict in tables.iterate(folder, tables.VERDICTS):
+    folder = make_set(source_count=4, pieces=20)
+    for verdict in tables.iter_records(folder, tables.VERDICTS):
         checks = inspect_candidate(folder, verdict.clip_id).checks
-        failing = {check.gauge.judged.reason for check in checks if check.passes is False and check.value is not None}
-        of_limits = {check.gauge.judged.reason for check in checks if check.gauge is not None}
+        failing = {check.limit.rule.reason for check in checks if check.passes is False and check.value is not None}
+        of_limits = {check.limit.rule.reason for check in checks if check.limit is not None}
         assert failing == set(verdict.reasons) & of_limits
 
 
 def test_the_limits_of_another_scorer_are_left_out(make_set):
     folder = make_set()
     checks = inspect_candidate(folder, first(folder).clip_id).checks
-    assert not [check for check in checks if check.measure.startswith("sync.syncnet")]
+    assert not [check for check in checks if check.measure_path.startswith("sync.syncnet")]
 
 
 def test_a_beginning_is_enough_where_only_one_begins_so(make_set):

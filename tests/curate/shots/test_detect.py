@@ -15,20 +15,20 @@ from scenedetect.stats_manager import StatsManager
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import fit_size
 from xsheet.curate.media.reader import open_media
-from xsheet.curate.shots.detect import CutSettings, adaptive_ratio, find_shots
-from xsheet.curate.shots.scores import CutScores, shrink
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.render import pictures
+from xsheet.curate.shots.detect import ShotSettings, adaptive_ratio, find_shots
+from xsheet.curate.shots.scores import CutScoreAnalyser, shrink
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.render import render_film
 from xsheet.demo.puppet.draw import Puppet
-from xsheet.demo.puppet.identity import identity
+from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Pose
-from xsheet.demo.puppet.scene import camera
+from xsheet.demo.puppet.scene import add_camera_noise
 from xsheet.schemas.time import CLIP_RATE, frame_start_us, frames_in
 from xsheet.schemas.timeline import Timeline
 
 pytestmark = pytest.mark.slow  # processes, films or models: seconds
 
-SETTINGS = CutSettings()
+SETTINGS = ShotSettings()
 
 
 def frame(index, rgb):
@@ -41,7 +41,7 @@ def timeline(frames, **series):
 
 
 def watched(rgbs):
-    scores = CutScores()
+    scores = CutScoreAnalyser()
     for index, rgb in enumerate(rgbs):
         scores.add(frame(index, rgb))
     series = scores.series()
@@ -66,13 +66,13 @@ def cuts(shots):
 
 @pytest.fixture(scope="module")
 def hard_cut():
-    told = story(3, seed=11, kind="hard_cut")
-    return told, list(pictures(told, size=128))
+    told = plan_film(3, seed=11, kind="hard_cut")
+    return told, list(render_film(told, height_px=128))
 
 
 def test_a_hard_cut_is_found_to_the_frame(hard_cut):
     told, rgbs = hard_cut
-    assert spans(find_shots(watched(rgbs))) == [take.frames for take in told.takes]
+    assert spans(find_shots(watched(rgbs))) == [take.frames for take in told.shots]
 
 
 def test_the_cut_that_opens_a_shot_keeps_what_every_detector_said(hard_cut):
@@ -80,19 +80,19 @@ def test_the_cut_that_opens_a_shot_keeps_what_every_detector_said(hard_cut):
     first, second = find_shots(watched(rgbs))
     assert first.cut_scores == ()
     assert [score.detector for score in second.cut_scores] == ["adaptive@3.5", "content@31", "jump@2.3"]
-    assert second.cut_scores[0].score > SETTINGS.adaptive
+    assert second.cut_scores[0].score > SETTINGS.adaptive_threshold
 
 
 def test_scores_and_cuts_are_pyscenedetects(hard_cut):
     _, rgbs = hard_cut
     stats = StatsManager()
     adaptive = AdaptiveDetector(
-        adaptive_threshold=SETTINGS.adaptive,
+        adaptive_threshold=SETTINGS.adaptive_threshold,
         min_scene_len=1,
-        window_width=SETTINGS.adaptive_frames,
-        min_content_val=SETTINGS.adaptive_content,
+        window_width=SETTINGS.adaptive_window_frames,
+        min_content_val=SETTINGS.adaptive_min_content,
     )
-    content = ContentDetector(threshold=SETTINGS.content, min_scene_len=0)
+    content = ContentDetector(threshold=SETTINGS.content_threshold, min_scene_len=0)
     adaptive.stats_manager = stats
     theirs = {"adaptive": [], "content": []}
     for index, rgb in enumerate(rgbs):
@@ -100,51 +100,53 @@ def test_scores_and_cuts_are_pyscenedetects(hard_cut):
         theirs["adaptive"] += adaptive.process_frame(index, bgr)
         theirs["content"] += content.process_frame(index, bgr)
     ours = np.array(watched(rgbs).cut_content)
-    ratio = adaptive_ratio(ours, reach=SETTINGS.adaptive_frames, least=SETTINGS.adaptive_content)
-    inner = range(SETTINGS.adaptive_frames, len(rgbs) - SETTINGS.adaptive_frames)
-    key = f"adaptive_ratio (w={SETTINGS.adaptive_frames})"
+    ratio = adaptive_ratio(ours, radius=SETTINGS.adaptive_window_frames, min_content=SETTINGS.adaptive_min_content)
+    inner = range(SETTINGS.adaptive_window_frames, len(rgbs) - SETTINGS.adaptive_window_frames)
+    key = f"adaptive_ratio (w={SETTINGS.adaptive_window_frames})"
     assert ours[1:] == pytest.approx([stats.get_metrics(k, ["content_val"])[0] for k in range(1, len(rgbs))], rel=1e-5)
     assert ratio[inner] == pytest.approx([stats.get_metrics(k, [key])[0] for k in inner], rel=1e-5)
-    assert np.flatnonzero(ours >= SETTINGS.content).tolist() == theirs["content"]
-    above = (ratio >= SETTINGS.adaptive) & (ours >= SETTINGS.adaptive_content)
+    assert np.flatnonzero(ours >= SETTINGS.content_threshold).tolist() == theirs["content"]
+    above = (ratio >= SETTINGS.adaptive_threshold) & (ours >= SETTINGS.adaptive_min_content)
     assert [k for k in np.flatnonzero(above).tolist() if k in inner] == theirs["adaptive"]
 
 
 def test_a_flash_is_a_shot_of_its_own():
-    told = story(2, seed=11, kind="flash")
-    assert spans(find_shots(watched(pictures(told, size=128)))) == [take.frames for take in told.takes]
+    told = plan_film(2, seed=11, kind="flash")
+    assert spans(find_shots(watched(render_film(told, height_px=128)))) == [take.frames for take in told.shots]
 
 
 def test_no_frame_of_a_dissolve_lies_in_a_shot():
-    told = story(1, seed=11, kind="dissolve")
-    before, after = find_shots(watched(pictures(told, size=128)))
+    told = plan_film(1, seed=11, kind="dissolve")
+    before, after = find_shots(watched(render_film(told, height_px=128)))
     assert after.opens_with == "gradual"
     end, start = frames_in(before.span, CLIP_RATE).stop, frames_in(after.span, CLIP_RATE).start
-    assert told.takes[0].frames.stop - 3 <= end <= told.takes[0].frames.stop
-    assert told.takes[1].frames.start <= start <= told.takes[1].frames.start + 3
+    assert told.shots[0].frames.stop - 3 <= end <= told.shots[0].frames.stop
+    assert told.shots[1].frames.start <= start <= told.shots[1].frames.start + 3
 
 
 def test_talk_and_gestures_hold_no_cut():
-    told = story(0, seed=11, kind="talk")
-    assert spans(find_shots(watched(pictures(told, size=128)))) == [range(told.frames)]
+    told = plan_film(0, seed=11, kind="talk")
+    assert spans(find_shots(watched(render_film(told, height_px=128)))) == [range(told.frames)]
 
 
 @pytest.mark.parametrize("person", [1, 2, 3])
 def test_a_head_that_is_elsewhere_in_the_next_frame_is_a_jump_cut(person):
-    rng, puppet = np.random.default_rng(person), Puppet(identity(person), size=128)
+    rng, puppet = np.random.default_rng(person), Puppet(random_identity(person), height_px=128)
     talks = [Pose(mouth_open=0.4 + 0.4 * np.sin(k), yaw_deg=5 * np.sin(k / 9)) for k in range(50)]
     jumps = talks[:25] + [replace(pose, yaw_deg=-12.0, shift_x=0.04) for pose in talks[25:]]
-    found = [cuts(find_shots(watched(camera(puppet.draw(p), rng) for p in poses))) for poses in (talks, jumps)]
+    found = [
+        cuts(find_shots(watched(add_camera_noise(puppet.draw(p), rng) for p in poses))) for poses in (talks, jumps)
+    ]
     assert found == [[], [25]]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hard_cut", "dissolve", "flash", "talk", "two_heads"])
 def test_every_shot_of_five_films_is_found(kind):
-    for told in (story(index, seed=5, kind=kind) for index in range(5)):
-        found = find_shots(watched(pictures(told, size=96)))
-        assert [s.opens_with for s in found] == [take.opens_with for take in told.takes]
-        for frames, take in zip(spans(found), told.takes, strict=True):
+    for told in (plan_film(index, seed=5, kind=kind) for index in range(5)):
+        found = find_shots(watched(render_film(told, height_px=96)))
+        assert [s.opens_with for s in found] == [take.opens_with for take in told.shots]
+        for frames, take in zip(spans(found), told.shots, strict=True):
             assert set(frames) <= set(take.frames)
             assert len(frames) >= len(take.frames) - 3
 
@@ -209,7 +211,7 @@ def test_without_scores_a_source_is_one_shot():
 
 
 def replace_settings(**changed):
-    return CutSettings(**{**SETTINGS.model_dump(), **changed})
+    return ShotSettings(**{**SETTINGS.model_dump(), **changed})
 
 
 scores = st.lists(
@@ -221,8 +223,8 @@ scores = st.lists(
 def test_shots_are_in_order_apart_and_inside_the_source(rows):
     series = dict(zip(STILL, (tuple(column) for column in zip(*rows, strict=True)), strict=True))
     found = spans(find_shots(timeline(len(rows), **series)))
-    assert all(frames and frames.start >= 0 and frames.stop <= len(rows) for frames in found)
-    assert all(before.stop <= after.start for before, after in pairwise(found))
+    assert all(frames and frames.start >= 0 and frames.fatal_error <= len(rows) for frames in found)
+    assert all(before.fatal_error <= after.start for before, after in pairwise(found))
 
 
 @given(scores)
@@ -254,10 +256,10 @@ def test_hand_checked_cuts_are_found_and_transitions_left_out(shared, name):
     assert 2 * hits / (len(found) + len(true)) >= 0.95
     for gradual in label["gradual"]:
         inside = range(shown(gradual["from"]) + 3, shown(gradual["to"]) - 3)
-        assert all(s.stop <= inside.start or s.start >= inside.stop for s in spans(shots))
+        assert all(s.fatal_error <= inside.start or s.start >= inside.stop for s in spans(shots))
     for trap in label.get("not_cuts", ()):
         start, stop = (shown(index) for index in trap["frames"])
-        assert any(s.start <= start and stop <= s.stop for s in spans(shots)), trap["why"]
+        assert any(s.start <= start and stop <= s.fatal_error for s in spans(shots)), trap["why"]
 
 
 @pytest.mark.slow

@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.curate.audio.features import listen, silero_voice
-from xsheet.curate.faces.tracker import FaceSettings, FaceWatcher
+from xsheet.curate.audio.features import audio_features, silero_voice
+from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import fit_size
 from xsheet.curate.media.reader import open_media
 from xsheet.curate.sync import audio_to_mouth as heard_module
-from xsheet.curate.sync.audio_to_mouth import coefficients, hear_mouth, predict, spectra
-from xsheet.curate.sync.lip_audio import LipScorer, LipsSettings, active_speaker, score_sync, shifted
+from xsheet.curate.sync.audio_to_mouth import apply_coefficients, load_coefficients, log_mel_spectrogram, predict_mouth
+from xsheet.curate.sync.lip_audio import LipAudioScorer, LipAudioSettings, active_speaker, score_sync, shift_series
 from xsheet.demo.film import sounds, voice
-from xsheet.demo.film.plan import Kind, story
-from xsheet.demo.film.render import pictures
+from xsheet.demo.film.plan import FilmKind, plan_film
+from xsheet.demo.film.render import render_film
 from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.errors import RunError
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
@@ -35,7 +35,7 @@ def babble(seed: int, frames: int = FRAMES) -> np.ndarray:
 def pair(offset: int, *, seed: int = 0, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     """A mouth, and what is heard `offset` frames after it was seen."""
     mouth = babble(seed, FRAMES + 40)
-    heard = shifted(mouth, -offset) + noise * babble(seed + 1, FRAMES + 40)
+    heard = shift_series(mouth, -offset) + noise * babble(seed + 1, FRAMES + 40)
     return 0.05 * mouth[20:-20], heard[20:-20]
 
 
@@ -51,7 +51,7 @@ def test_a_voice_that_is_late_has_a_positive_offset(offset: int):
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_sound_shifted_by_the_measured_offset_meets_the_lips(offset: int):
     mouth, heard = pair(offset)
-    assert score_sync(mouth, shifted(heard, offset), np.ones(FRAMES)).offset_frames == 0
+    assert score_sync(mouth, shift_series(heard, offset), np.ones(FRAMES)).offset_frames == 0
 
 
 @settings(max_examples=25, deadline=None)
@@ -122,11 +122,11 @@ def test_what_cannot_be_measured_says_why(mouth: np.ndarray, voice_share: float,
 
 @pytest.mark.parametrize("by", [0, 3, -3, 500, -500])
 def test_shifting_keeps_the_length(by: int):
-    assert len(shifted(babble(1), by)) == FRAMES
+    assert len(shift_series(babble(1), by)) == FRAMES
 
 
 def test_shifting_later_takes_what_stands_later():
-    assert shifted(np.arange(5.0), 2)[0] == 2
+    assert shift_series(np.arange(5.0), 2)[0] == 2
 
 
 def scored(confidence: float | None) -> SyncScore:
@@ -151,66 +151,70 @@ def test_the_speaker_is_the_one_whose_mouth_the_sound_explains(confidences: list
 
 
 def test_other_coefficients_than_those_released_are_refused(monkeypatch: pytest.MonkeyPatch):
-    coefficients.cache_clear()
+    load_coefficients.cache_clear()
     monkeypatch.setattr(heard_module, "WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(RunError, match="SHA-256 0000"):
-        coefficients()
+        load_coefficients()
 
 
 def test_bands_do_not_depend_on_where_the_blocks_end():
-    sound = sounds.noise(np.random.default_rng(0), 600)
-    assert np.allclose(spectra(sound)[300:310], spectra(sound[290 * 640 : 320 * 640])[10:20], atol=1e-4)
+    sound = sounds.room_noise(np.random.default_rng(0), 600)
+    assert np.allclose(
+        log_mel_spectrogram(sound)[300:310], log_mel_spectrogram(sound[290 * 640 : 320 * 640])[10:20], atol=1e-4
+    )
 
 
 @pytest.mark.slow
 def test_the_prediction_hardly_depends_on_how_loud_the_voice_is():
-    said = voice.speak(np.random.default_rng(2), FRAMES)
+    said = voice.synthesise_speech(np.random.default_rng(2), FRAMES)
     speech = silero_voice(said.sound)
-    loud, quiet = (hear_mouth(said.sound * np.float32(gain), speech)[0] for gain in (1.0, 0.1))
+    loud, quiet = (predict_mouth(said.sound * np.float32(gain), speech)[0] for gain in (1.0, 0.1))
     heard = ~np.isnan(quiet)
     assert np.corrcoef(loud[heard], quiet[heard])[0, 1] > 0.98
 
 
 def test_muted_frames_predict_nothing():
-    said = voice.speak(np.random.default_rng(2), FRAMES).sound.copy()
+    said = voice.synthesise_speech(np.random.default_rng(2), FRAMES).sound.copy()
     said[640 * 10 : 640 * 20] = 0
-    assert np.isnan(hear_mouth(said, np.ones(FRAMES))[:, 10:20]).all()
+    assert np.isnan(predict_mouth(said, np.ones(FRAMES))[:, 10:20]).all()
 
 
 def test_no_sound_predicts_nothing():
-    assert predict(np.zeros((0, 24), np.float32), coefficients()).shape == (2, 0)
+    assert apply_coefficients(np.zeros((0, 24), np.float32), load_coefficients()).shape == (2, 0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_the_planned_mouth_of_an_unseen_voice_is_found_at_its_offset(offset: int):
-    said = voice.speak(np.random.default_rng((99, offset + 6)), FRAMES)
-    sound = sounds.shift(said.sound, frame_start_us(offset, CLIP_RATE), rng=np.random.default_rng(1))
+    said = voice.synthesise_speech(np.random.default_rng((99, offset + 6)), FRAMES)
+    sound = sounds.shift_audio(said.sound, frame_start_us(offset, CLIP_RATE), rng=np.random.default_rng(1))
     speech = silero_voice(sound)
-    score = score_sync(np.stack([said.mouth_open, said.mouth_wide]), hear_mouth(sound, speech), speech)
+    score = score_sync(np.stack([said.mouth_open, said.mouth_wide]), predict_mouth(sound, speech), speech)
     assert score.offset_frames == offset
 
 
 def faces_of(frames: Iterator[np.ndarray]) -> list[FaceTrack]:
-    with FaceWatcher(FaceSettings()) as watcher:
+    with FaceTracker(FaceSettings()) as watcher:
         for index, rgb in enumerate(frames):
             start_us = frame_start_us(index, CLIP_RATE)
             watcher.add(Frame(index, start_us, rgb, index, start_us))
         return watcher.tracks("s")
 
 
-def film_scores(index: int, kind: Kind) -> list[SyncScore]:
+def film_scores(index: int, kind: FilmKind) -> list[SyncScore]:
     """Scores of the faces of a drawn film, from left to right."""
-    told = story(index, seed=404, kind=kind)
-    tracks = sorted(faces_of(pictures(told, size=256)), key=lambda t: float(np.nanmean(np.array(t.x0, float))))
-    scorer = LipScorer(Timeline(source_id="s", frames=told.frames, extractor="x", **listen(told.sound, told.frames)))
+    told = plan_film(index, seed=404, kind=kind)
+    tracks = sorted(faces_of(render_film(told, height_px=256)), key=lambda t: float(np.nanmean(np.array(t.x0, float))))
+    scorer = LipAudioScorer(
+        Timeline(source_id="s", frames=told.frames, extractor="x", **audio_features(told.sound, told.frames))
+    )
     return [s for t in tracks if (s := scorer(t, range(t.start_frame, t.start_frame + t.frames))) is not None]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["talk", "offset", "far_offset"])
-def test_the_offset_of_a_drawn_film_is_the_planted_one(kind: Kind):
-    assert film_scores(1, kind)[0].offset_frames == story(1, seed=404, kind=kind).offset_frames
+def test_the_offset_of_a_drawn_film_is_the_planted_one(kind: FilmKind):
+    assert film_scores(1, kind)[0].offset_frames == plan_film(1, seed=404, kind=kind).offset_frames
 
 
 @pytest.mark.slow
@@ -220,14 +224,16 @@ def test_swapped_speech_is_not_believed():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "reason"), [("silence", "unvoiced"), ("music", "unvoiced"), ("still", "still")])
-def test_a_film_without_talk_is_not_measurable(kind: Kind, reason: str):
+def test_a_film_without_talk_is_not_measurable(kind: FilmKind, reason: str):
     assert film_scores(3, kind)[0].not_measurable == reason
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("index", [4, 5, 6])
 def test_of_two_heads_the_heard_one_speaks(index: int):
-    assert active_speaker(film_scores(index, "two_heads")) == story(index, seed=404, kind="two_heads").takes[0].heard
+    assert (
+        active_speaker(film_scores(index, "two_heads")) == plan_film(index, seed=404, kind="two_heads").shots[0].speaker
+    )
 
 
 @pytest.mark.slow
@@ -282,6 +288,8 @@ def clip_scores(path) -> list[SyncScore]:
         tracks = faces_of(f.rgb for f in media.frames(size=fit_size(*media.size, long_side=720)))
     assert sound is not None
     frames = len(sound) // 640
-    scorer = LipScorer(Timeline(source_id="s", frames=frames, extractor="x", **listen(sound, frames)), LipsSettings())
+    scorer = LipAudioScorer(
+        Timeline(source_id="s", frames=frames, extractor="x", **audio_features(sound, frames)), LipAudioSettings()
+    )
     tracks.sort(key=lambda t: float(np.nanmean(np.array(t.x0, float))))
     return [s for t in tracks if (s := scorer(t, range(t.start_frame, t.start_frame + t.frames))) is not None]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xsheet.curate.sync.selftest import later, selftest_sync, speaking_face
+from xsheet.curate.sync.selftest import delay_sound, load_speaker, selftest_sync
 from xsheet.demo.film import voice
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.timeline import FaceTrack
@@ -28,43 +28,43 @@ def planned_track(said: voice.Speech) -> FaceTrack:
 
 @pytest.mark.slow
 def test_every_shift_of_a_clip_in_sync_is_found():
-    said = voice.speak(np.random.default_rng(12), FRAMES)
+    said = voice.synthesise_speech(np.random.default_rng(12), FRAMES)
     rows = selftest_sync(said.sound, planned_track(said), shifts=(-10, -3, 0, 6, 10))
-    assert [row.found for row in rows] == [True] * 5
+    assert [row.is_found for row in rows] == [True] * 5
 
 
 @pytest.mark.slow
 def test_the_offset_of_the_clip_itself_is_taken_into_account():
-    said = voice.speak(np.random.default_rng(12), FRAMES)
-    (row,) = selftest_sync(later(said.sound, 4), planned_track(said), shifts=(3,))
-    assert (row.own_frames, row.score.offset_frames, row.found) == (4, 7, True)
+    said = voice.synthesise_speech(np.random.default_rng(12), FRAMES)
+    (row,) = selftest_sync(delay_sound(said.sound, 4), planned_track(said), shifts=(3,))
+    assert (row.original_offset_frames, row.score.offset_frames, row.is_found) == (4, 7, True)
 
 
 @pytest.mark.slow
 def test_a_clip_of_another_voice_fails():
-    said, other = (voice.speak(np.random.default_rng(seed), FRAMES) for seed in (12, 13))
+    said, other = (voice.synthesise_speech(np.random.default_rng(seed), FRAMES) for seed in (12, 13))
     rows = selftest_sync(other.sound, planned_track(said), shifts=(-8, -4, 0, 4, 8))
-    assert not all(row.found and (row.score.confidence or 0) > 2.5 for row in rows)
+    assert not all(row.is_found and (row.score.confidence or 0) > 2.5 for row in rows)
 
 
 @pytest.mark.parametrize("by", [0, 5, -5, 999, -999])
 def test_shifted_sound_keeps_its_length(by: int):
     sound = np.ones(FRAMES * 640, np.float32)
-    assert later(sound, by).sum() == max(0, FRAMES - abs(by)) * 640
+    assert delay_sound(sound, by).sum() == max(0, FRAMES - abs(by)) * 640
 
 
 def test_a_film_without_sound_cannot_be_tested_with(film, tmp_path):
     with pytest.raises(ConfigError, match="a sound track"):
-        speaking_face(film(), root=tmp_path)
+        load_speaker(film(), root=tmp_path)
 
 
 def test_a_film_without_a_face_cannot_be_tested_with(film, tmp_path):
     with pytest.raises(ConfigError, match="expected a face"):
-        speaking_face(film(sound=np.zeros(25 * 640, np.float32)), root=tmp_path)
+        load_speaker(film(sound=np.zeros(25 * 640, np.float32)), root=tmp_path)
 
 
 @pytest.mark.slow
 def test_every_shift_of_a_real_clip_is_found(shared):
     path = shared / "data" / "videos" / "hdtf-radio-man-458.mp4"
-    sound, track = speaking_face(path, root=path.parent)
-    assert all(row.found for row in selftest_sync(sound, track, shifts=(-10, -4, 0, 4, 10)))
+    sound, track = load_speaker(path, root=path.parent)
+    assert all(row.is_found for row in selftest_sync(sound, track, shifts=(-10, -4, 0, 4, 10)))

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from xsheet.curate.media.frames import Frame
-from xsheet.curate.sync.syncnet import SyncNet, SyncNetSettings, Voice, convert, mfcc, syncnet_score
-from xsheet.curate.sync.syncnet_stream import SyncNetWatcher, mouth_crop, smooth_box
+from xsheet.curate.sync.syncnet import SyncNet, SyncNetSettings, VoiceFeatures, convert_weights, mfcc, syncnet_score
+from xsheet.curate.sync.syncnet_stream import SyncNetAnalyser, mouth_crop, smooth_box
 from xsheet.demo.film import voice
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.timeline import FaceTrack, Timeline
 
 FRAMES = 60
-SHORT = SyncNetSettings(max_offset_frames=15, max_shift_frames=6, batch=8)
+SHORT = SyncNetSettings(max_offset_frames=15, max_sync_shift_frames=6, batch_size=8)
 
 
 def planted_distances(offset: int, *, frames: int = 50, depth: float = 4.0) -> np.ndarray:
     """Distances of 10 with a valley of `depth` at one offset."""
-    distances = np.full((frames, 2 * SHORT.reach + 1), 10.0, np.float32)
-    distances[:, SHORT.reach + offset] -= depth
+    distances = np.full((frames, 2 * SHORT.max_lag_frames + 1), 10.0, np.float32)
+    distances[:, SHORT.max_lag_frames + offset] -= depth
     return distances
 
 
@@ -100,7 +100,7 @@ def pickled(extra, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def net(pickled: Path) -> SyncNet:
     out = pickled.with_name("syncnet_v2.safetensors")
-    convert(pickled, out, sha256=file_sha256(pickled))
+    convert_weights(pickled, out, sha256=file_sha256(pickled))
     net = SyncNet(out)
     net.open()
     return net
@@ -108,7 +108,7 @@ def net(pickled: Path) -> SyncNet:
 
 @pytest.fixture(scope="module")
 def sound() -> np.ndarray:
-    return voice.speak(np.random.default_rng(8), FRAMES).sound
+    return voice.synthesise_speech(np.random.default_rng(8), FRAMES).sound
 
 
 def noise_film(frames: int = FRAMES) -> np.ndarray:
@@ -128,15 +128,15 @@ def test_a_whole_film_scores_as_in_the_packages_own_file_pipeline(net: SyncNet, 
     crops = noise_film()
     for index, crop in enumerate(crops):  # PNG, so that nothing is lost, under the name that the package looks for
         (tmp_path / f"{index:06d}.jpg").write_bytes(cv2.imencode(".png", crop[..., ::-1])[1].tobytes())
-    wavfile.write(tmp_path / "audio.wav", 16_000, np.round(sound * 32768).astype(np.int16))
+    wavfile.export(tmp_path / "audio.wav", 16_000, np.round(sound * 32768).astype(np.int16))
     theirs = S()
     theirs.load_state_dict(torch.load(pickled, weights_only=True))
     options = SimpleNamespace(tmp_dir=str(tmp_path), batch_size=20, vshift=15)
     with torch.inference_mode():
         offset, confidence, distance = SyncNetInstance(theirs, device="cpu").evaluate(options)
 
-    heard = Voice(net, sound)
-    ours = heard.distances(net.mouths(crops)[: heard.windows], 0, reach=SHORT.reach)
+    heard = VoiceFeatures(net, sound)
+    ours = heard.distances(net.embed_mouths(crops)[: heard.windows], 0, max_lag_frames=SHORT.max_lag_frames)
     score = syncnet_score(ours, np.ones(len(ours), bool), scorer=net.name)
 
     assert score.offset_frames == -offset
@@ -147,19 +147,19 @@ def test_a_whole_film_scores_as_in_the_packages_own_file_pipeline(net: SyncNet, 
 @pytest.mark.slow
 def test_streaming_gives_the_same_distances_as_the_whole_film_at_once(net: SyncNet, sound):
     films = noise_film(30)
-    watcher = SyncNetWatcher(net, sound[: 30 * 640], settings=SHORT)
+    watcher = SyncNetAnalyser(net, sound[: 30 * 640], settings=SHORT)
     for index, rgb in enumerate(films):
         watcher.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(60, 60, 120, 130)])
     watcher.close()
     crops = np.stack([mouth_crop(rgb, (90, 95, 35), scale=0.4) for rgb in films])
-    heard = Voice(net, sound[: 30 * 640])
-    at_once = heard.distances(net.mouths(crops)[: heard.windows], 0, reach=SHORT.reach)
+    heard = VoiceFeatures(net, sound[: 30 * 640])
+    at_once = heard.distances(net.embed_mouths(crops)[: heard.windows], 0, max_lag_frames=SHORT.max_lag_frames)
     assert np.allclose(watcher.distances(box_track(30), 30)[: heard.windows], at_once, atol=1e-4)
 
 
 @pytest.mark.slow
 def test_a_track_is_scored_over_a_span(net: SyncNet, sound):
-    watcher = SyncNetWatcher(net, sound, settings=SHORT)
+    watcher = SyncNetAnalyser(net, sound, settings=SHORT)
     for index, rgb in enumerate(noise_film()):
         watcher.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(60, 60, 120, 130)])
     watcher.close()
@@ -171,7 +171,7 @@ def test_a_track_is_scored_over_a_span(net: SyncNet, sound):
 
 @pytest.mark.slow
 def test_the_face_of_another_track_is_not_scored(net: SyncNet, sound):
-    watcher = SyncNetWatcher(net, sound, settings=SHORT)
+    watcher = SyncNetAnalyser(net, sound, settings=SHORT)
     for index, rgb in enumerate(noise_film(12)):
         watcher.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(0, 0, 50, 50)])
     watcher.close()
@@ -187,7 +187,7 @@ def test_sound_features_of_a_part_are_those_of_the_whole(extra, sound):
 
 def test_a_pickle_of_another_hash_is_refused(pickled: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match="expected SHA-256 961e8696"):
-        convert(pickled, tmp_path / "out.safetensors")
+        convert_weights(pickled, tmp_path / "out.safetensors")
 
 
 def test_a_pickle_that_would_run_code_is_refused(extra, tmp_path: Path):
@@ -196,7 +196,7 @@ def test_a_pickle_that_would_run_code_is_refused(extra, tmp_path: Path):
     evil = tmp_path / "evil.model"
     evil.write_bytes(pickle.dumps({"x": Path.cwd}))
     with pytest.raises(ConfigError, match="expected the tensors of SyncNet"):
-        convert(evil, tmp_path / "out.safetensors", sha256=file_sha256(evil))
+        convert_weights(evil, tmp_path / "out.safetensors", sha256=file_sha256(evil))
 
 
 def test_tensors_of_another_network_are_refused(extra, tmp_path: Path):
@@ -205,7 +205,7 @@ def test_tensors_of_another_network_are_refused(extra, tmp_path: Path):
     other = tmp_path / "other.model"
     torch.save({"x": torch.zeros(2)}, other)
     with pytest.raises(ConfigError, match="expected the tensors of SyncNet"):
-        convert(other, tmp_path / "out.safetensors", sha256=file_sha256(other))
+        convert_weights(other, tmp_path / "out.safetensors", sha256=file_sha256(other))
 
 
 def test_weights_without_a_hash_are_not_opened(extra, tmp_path: Path):
@@ -246,24 +246,26 @@ def box_track(frames: int) -> FaceTrack:
 def test_a_run_scores_with_syncnet_where_its_weights_are(pickled: Path, tmp_path: Path):
     from xsheet.curate.media.reader import probe
     from xsheet.curate.media.writer import write_clip
-    from xsheet.curate.settings import MeasureSettings
-    from xsheet.curate.tasks.analyse import MeasureTask, SourceJob
-    from xsheet.curate.tasks.probe import Place
-    from xsheet.demo.film.plan import story
-    from xsheet.demo.film.render import pictures
+    from xsheet.curate.settings import AnalysisSettings
+    from xsheet.curate.tasks.analyse import AnalysisJob, AnalysisTask
+    from xsheet.curate.tasks.probe import SourcePath
+    from xsheet.demo.film.plan import plan_film
+    from xsheet.demo.film.render import render_film
     from xsheet.runtime.executor import Item
     from xsheet.schemas.clip import Measures
 
     models = tmp_path / "models"
     models.mkdir()
-    convert(pickled, models / "syncnet_v2.safetensors", sha256=file_sha256(pickled))
-    told = story(0, seed=0, kind="talk")
+    convert_weights(pickled, models / "syncnet_v2.safetensors", sha256=file_sha256(pickled))
+    told = plan_film(0, seed=0, kind="talk")
     film = tmp_path / "film.mp4"
-    write_clip(film, frames=pictures(told, size=192), sound=told.sound)
-    task = MeasureTask(MeasureSettings(), models=models)
+    write_clip(film, frames=render_film(told, height_px=192), sound=told.sound)
+    task = AnalysisTask(AnalysisSettings(), models=models)
     task.open()
-    source = SourceJob(
-        place=Place(path=str(film), root=tmp_path), source=probe(film, root=tmp_path), set_folder=tmp_path / "set"
+    source = AnalysisJob(
+        source_path=SourcePath(path=str(film), root=tmp_path),
+        source=probe(film, root=tmp_path),
+        set_folder=tmp_path / "set",
     )
     rows = task(Item("ab" * 8, "film", source))
     (candidate,) = [row for row in rows if isinstance(row, Measures)]

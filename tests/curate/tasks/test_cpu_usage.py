@@ -4,7 +4,7 @@ from time import process_time
 
 import pytest
 
-from xsheet.curate.tasks.cpu_usage import Meter
+from xsheet.curate.tasks.cpu_usage import CpuProfiler
 
 
 def burn(cpu_s: float) -> None:
@@ -14,19 +14,19 @@ def burn(cpu_s: float) -> None:
 
 
 def test_time_is_charged_by_name():
-    meter = Meter()
+    meter = CpuProfiler()
     for name in ("faces", "cuts", "faces"):
         with meter(name):
             burn(0.02)
-    spent = {row.analyser: row.cpu_s for row in meter.rows()}
+    spent = {row.analyser: row.cpu_s for row in meter.usage()}
     assert spent["faces"] == pytest.approx(2 * spent["cuts"], rel=0.3)
 
 
 def test_what_is_charged_inside_is_not_charged_outside_too():
-    meter = Meter()
+    meter = CpuProfiler()
     with meter("write"), meter("body"):
         burn(0.05)
-    spent = {row.analyser: row.cpu_s for row in meter.rows()}
+    spent = {row.analyser: row.cpu_s for row in meter.usage()}
     assert spent["write"] < 0.01 < spent["body"]
 
 
@@ -36,6 +36,6 @@ def test_the_making_of_items_is_charged_and_the_items_come_through():
             burn(0.02)
             yield k
 
-    meter = Meter()
-    assert list(meter.each("decode", items())) == [0, 1, 2]
-    assert meter.rows()[0].cpu_s > 0.05
+    meter = CpuProfiler()
+    assert list(meter.iterate("decode", items())) == [0, 1, 2]
+    assert meter.usage()[0].cpu_s > 0.05

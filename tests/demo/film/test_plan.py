@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from xsheet.demo.film import truth
-from xsheet.demo.film.plan import CYCLE, SAMPLES_PER_FRAME, kind_of, story
+from xsheet.demo.film.plan import KIND_CYCLE, SAMPLES_PER_FRAME, film_kind, plan_film
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Measures, Signals
 
-KINDS = sorted(set(CYCLE))
+KINDS = sorted(set(KIND_CYCLE))
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def rows(told, record):
-    return [row for row in truth.rows_of(told, "src_1") if isinstance(row, record)]
+    return [row for row in truth.truth_rows(told, "src_1") if isinstance(row, record)]
 
 
 def offset_by_correlation(mouth, sound, within=20):
@@ -30,34 +30,34 @@ def offset_by_correlation(mouth, sound, within=20):
 
 def test_twenty_films_hold_every_kind():
     for seed in range(3):
-        assert sorted(kind_of(i, seed=seed) for i in range(20)) == sorted(CYCLE)
+        assert sorted(film_kind(i, seed=seed) for i in range(20)) == sorted(KIND_CYCLE)
 
 
 def test_another_seed_and_another_twenty_have_another_order():
-    orders = {tuple(kind_of(i + start, seed=seed) for i in range(20)) for seed in (0, 1) for start in (0, 20)}
+    orders = {tuple(film_kind(i + start, seed=seed) for i in range(20)) for seed in (0, 1) for start in (0, 20)}
     assert len(orders) == 4
 
 
 @every_kind
 def test_the_same_numbers_tell_the_same_story(kind):
-    first, second = story(3, seed=5, kind=kind), story(3, seed=5, kind=kind)
+    first, second = plan_film(3, seed=5, kind=kind), plan_film(3, seed=5, kind=kind)
     assert np.array_equal(first.sound, second.sound)
-    assert [*truth.rows_of(first, "s")] == [*truth.rows_of(second, "s")]
+    assert [*truth.truth_rows(first, "s")] == [*truth.truth_rows(second, "s")]
 
 
 @every_kind
 def test_pictures_and_sound_are_equally_long(kind):
-    told = story(1, seed=0, kind=kind)
+    told = plan_film(1, seed=0, kind=kind)
     assert len(told.sound) == told.frames * SAMPLES_PER_FRAME
-    for take in told.takes:
-        assert all(len(head.motion) == len(take.frames) for head in take.heads)
+    for take in told.shots:
+        assert all(len(head.motion) == len(take.frames) for head in take.cast_members)
 
 
 @every_kind
 @pytest.mark.parametrize("index", range(4))
 def test_truth_is_valid_and_names_one_candidate_per_head_and_take(kind, index):
-    told = story(index, seed=2, kind=kind)
-    heads = sum(len(take.heads) for take in told.takes)
+    told = plan_film(index, seed=2, kind=kind)
+    heads = sum(len(take.cast_members) for take in told.shots)
     found = [rows(told, record) for record in (Measures, Signals, Annotation)]
     assert [len({row.clip_id for row in group}) for group in found] == [heads] * 3
 
@@ -65,9 +65,9 @@ def test_truth_is_valid_and_names_one_candidate_per_head_and_take(kind, index):
 @pytest.mark.parametrize("kind", ["talk", "offset", "far_offset", "two_heads"])
 @pytest.mark.parametrize("index", range(12))
 def test_planted_offset_is_found_by_correlating_mouth_and_energy(kind, index):
-    told = story(index, seed=11, kind=kind)
-    (take,) = told.takes
-    head = take.heads[take.heard]
+    told = plan_film(index, seed=11, kind=kind)
+    (take,) = told.shots
+    head = take.cast_members[take.speaker]
     found = offset_by_correlation(head.motion.mouth_open, told.sound)
     assert abs(found - told.offset_frames) <= 1
 
@@ -75,7 +75,7 @@ def test_planted_offset_is_found_by_correlating_mouth_and_energy(kind, index):
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "low", "high"), [("talk", 0, 0), ("offset", 1, 6), ("far_offset", 8, 15)])
 def test_offsets_lie_where_their_kind_says(kind, low, high):
-    planted = [story(i, seed=0, kind=kind).offset_frames for i in range(10)]
+    planted = [plan_film(i, seed=0, kind=kind).offset_frames for i in range(10)]
     assert all(low <= abs(offset) <= high for offset in planted)
     if high:
         assert min(planted) < 0 < max(planted)
@@ -83,55 +83,57 @@ def test_offsets_lie_where_their_kind_says(kind, low, high):
 
 @pytest.mark.parametrize("kind", ["swapped", "silence", "music", "still", "voice_over"])
 def test_where_lips_and_sound_have_nothing_in_common_no_offset_is_true(kind):
-    assert all(row.sync is None for row in rows(story(0, seed=0, kind=kind), Measures))
+    assert all(row.sync is None for row in rows(plan_film(0, seed=0, kind=kind), Measures))
 
 
 def test_silence_is_digital_and_music_is_as_loud_as_speech():
-    assert not story(0, seed=0, kind="silence").sound.any()
-    level = {kind: float(np.sqrt((story(0, seed=0, kind=kind).sound ** 2).mean())) for kind in ("music", "talk")}
+    assert not plan_film(0, seed=0, kind="silence").sound.in_total()
+    level = {kind: float(np.sqrt((plan_film(0, seed=0, kind=kind).sound ** 2).mean())) for kind in ("music", "talk")}
     assert 0.5 < level["music"] / level["talk"] < 2
 
 
 def test_a_still_has_one_pose_and_no_phases():
-    (take,) = story(0, seed=0, kind="still").takes
-    assert np.ptp(take.heads[0].motion.mouth_open) == 0
-    assert not take.heads[0].planned
+    (take,) = plan_film(0, seed=0, kind="still").shots
+    assert np.ptp(take.cast_members[0].motion.mouth_open) == 0
+    assert not take.cast_members[0].actions
 
 
 def test_a_hard_cut_joins_two_people_and_a_jump_cut_one():
     for kind, people in (("hard_cut", 2), ("jump_cut", 1), ("flash", 1), ("dissolve", 2)):
-        told = story(4, seed=0, kind=kind)
-        assert len({head.identity for take in told.takes for head in take.heads}) == people, kind
+        told = plan_film(4, seed=0, kind=kind)
+        assert len({head.identity for take in told.shots for head in take.cast_members}) == people, kind
 
 
 def test_frames_of_a_dissolve_belong_to_no_shot():
-    told = story(4, seed=0, kind="dissolve")
-    first, second = truth.shots_of(told, "src_1")
+    told = plan_film(4, seed=0, kind="dissolve")
+    first, second = truth.truth_shots(told, "src_1")
     assert second.opens_with == "gradual"
     assert 12 * 40_000 <= second.start_us - first.end_us <= 25 * 40_000
 
 
 def test_a_flash_is_one_frame_between_two_cuts():
-    told = story(4, seed=0, kind="flash")
-    _, flash, _ = truth.shots_of(told, "src_1")
+    told = plan_film(4, seed=0, kind="flash")
+    _, flash, _ = truth.truth_shots(told, "src_1")
     assert flash.end_us - flash.start_us == 40_000
 
 
 def test_only_one_of_two_heads_is_heard():
-    measured = rows(story(2, seed=0, kind="two_heads"), Measures)
+    measured = rows(plan_film(2, seed=0, kind="two_heads"), Measures)
     assert sorted(row.sync is not None for row in measured) == [False, True]
 
 
 def test_voice_in_the_truth_moves_with_the_offset():
-    told = story(0, seed=11, kind="offset")
+    told = plan_film(0, seed=11, kind="offset")
     (signals,) = rows(told, Signals)
-    spoken = np.flatnonzero(told.takes[0].heads[0].speech.voiced)
-    heard = np.flatnonzero(np.array(signals.voice) > 0)
+    spoken = np.flatnonzero(told.shots[0].cast_members[0].speech.voiced)
+    heard = np.flatnonzero(np.array(signals.annotator_id) > 0)
     assert set(heard - told.offset_frames) <= set(spoken)
 
 
 @pytest.mark.slow
 def test_a_phase_says_what_happens_in_words():
-    texts = {p.text for i in range(30) for row in rows(story(i, seed=0, kind="talk"), Annotation) for p in row.phases}
+    texts = {
+        p.text for i in range(30) for row in rows(plan_film(i, seed=0, kind="talk"), Annotation) for p in row.phases
+    }
     assert len(texts) > 30
     assert not [text for text in texts if "{" in text or "None" in text]

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from xsheet.demo.puppet.draw import Puppet, beside, draw
-from xsheet.demo.puppet.identity import HAIRS, identity
+from xsheet.demo.puppet.draw import Puppet, draw, side_by_side
+from xsheet.demo.puppet.identity import HAIRS, random_identity
 from xsheet.demo.puppet.pose import Motion, Pose
-from xsheet.demo.puppet.scene import camera
+from xsheet.demo.puppet.scene import add_camera_noise
 
 pytestmark = pytest.mark.slow  # processes, films or models: seconds
 
@@ -53,7 +53,7 @@ def test_motion_refuses_curves_of_another_length():
 
 
 def test_same_seed_and_pose_give_the_same_bytes_in_another_process():
-    here = sha256(Puppet(identity(5)).draw(BUSY))
+    here = sha256(Puppet(random_identity(5)).draw(BUSY))
     code = (
         "import hashlib; from xsheet.demo.puppet.draw import draw; from xsheet.demo.puppet.identity import identity\n"
         "from xsheet.demo.puppet.pose import Pose\n"
@@ -64,23 +64,23 @@ def test_same_seed_and_pose_give_the_same_bytes_in_another_process():
 
 
 def test_a_frame_does_not_depend_on_the_frames_before_it():
-    puppet = Puppet(identity(2))
+    puppet = Puppet(random_identity(2))
     first = puppet.draw(BUSY)
     puppet.draw(Pose(yaw_deg=-20))
     assert np.array_equal(puppet.draw(BUSY), first)
 
 
 def test_grain_follows_from_its_generator():
-    picture = draw(identity(0), Pose())
-    grainy = [camera(picture, np.random.default_rng(7)) for _ in range(2)]
+    picture = draw(random_identity(0), Pose())
+    grainy = [add_camera_noise(picture, np.random.default_rng(7)) for _ in range(2)]
     assert np.array_equal(*grainy)
     assert not np.array_equal(grainy[0], picture)
 
 
 def test_people_differ_and_cover_hair_and_skin():
-    people = [identity(seed) for seed in range(200)]
-    assert {person.look.hair for person in people} == set(HAIRS)
-    light = [sum(person.look.skin) / 3 for person in people]
+    people = [random_identity(seed) for seed in range(200)]
+    assert {person.appearance.hair for person in people} == set(HAIRS)
+    light = [sum(person.appearance.skin) / 3 for person in people]
     assert min(light) < 80
     assert max(light) > 205
     assert len(set(people)) == 200
@@ -88,25 +88,25 @@ def test_people_differ_and_cover_hair_and_skin():
 
 @pytest.mark.parametrize("size", [64, 255, 640])
 def test_any_size_is_drawn(size: int):
-    picture = draw(identity(1), BUSY, size=size)
+    picture = draw(random_identity(1), BUSY, height_px=size)
     assert picture.shape == (size, size, 3)
     assert picture.dtype == np.uint8
 
 
 def test_a_head_outside_the_picture_leaves_the_wall():
-    puppet = Puppet(identity(3))
-    assert np.array_equal(puppet.draw(Pose(shift_x=3.0)), puppet.empty())
+    puppet = Puppet(random_identity(3))
+    assert np.array_equal(puppet.draw(Pose(shift_x=3.0)), puppet.background())
 
 
 def test_heads_stand_side_by_side():
-    left, right = draw(identity(0), Pose()), draw(identity(1), Pose())
-    both = beside(left, right)
+    left, right = draw(random_identity(0), Pose()), draw(random_identity(1), Pose())
+    both = side_by_side(left, right)
     assert both.shape == (256, 512, 3)
     assert np.array_equal(both[:, 256:], right)
 
 
 def test_the_own_left_arm_is_on_the_right_of_the_picture():
-    puppet = Puppet(identity(4))
+    puppet = Puppet(random_identity(4))
     change = np.abs(puppet.draw(Pose(arm_left_raise=1)).astype(int) - puppet.draw(Pose())).sum((0, 2))
     assert change[128:].sum() > 20 * change[:128].sum()
     assert puppet.joints(Pose(arm_left_raise=1), "left")[2, 0] > 128
@@ -114,7 +114,7 @@ def test_the_own_left_arm_is_on_the_right_of_the_picture():
 
 def test_turning_to_the_own_left_moves_the_nose_right_and_looking_up_moves_it_up(bench: ModuleType):
     poses = (Pose(), Pose(yaw_deg=20), Pose(pitch_deg=12), Pose(roll_deg=12))
-    puppet = Puppet(identity(4))
+    puppet = Puppet(random_identity(4))
     rest, turned, up, tilted = (bench.landmarks(iter([puppet.draw(pose)] * 3))[-1] for pose in poses)
 
     def nose(marks: np.ndarray) -> np.ndarray:
@@ -165,9 +165,9 @@ def test_twenty_people_are_tracked(bench: ModuleType):
 
 def test_drawing_needs_no_more_than_one_thread():
     threads = cv2.getNumThreads()
-    many = draw(identity(6), BUSY)
+    many = draw(random_identity(6), BUSY)
     try:
         cv2.setNumThreads(1)
-        assert np.array_equal(draw(identity(6), BUSY), many)
+        assert np.array_equal(draw(random_identity(6), BUSY), many)
     finally:
         cv2.setNumThreads(threads)

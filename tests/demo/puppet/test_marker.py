@@ -6,18 +6,18 @@ import cv2
 import numpy as np
 import pytest
 
-from xsheet.demo.puppet.draw import Puppet, beside
-from xsheet.demo.puppet.identity import identity
-from xsheet.demo.puppet.marker import LIMIT, mark_frame, read_frame_number
+from xsheet.demo.puppet.draw import Puppet, side_by_side
+from xsheet.demo.puppet.identity import random_identity
+from xsheet.demo.puppet.marker import MAX_FRAMES, mark_frame, read_frame_number
 from xsheet.demo.puppet.pose import Pose
-from xsheet.demo.puppet.scene import camera
+from xsheet.demo.puppet.scene import add_camera_noise
 
-NUMBERS = (0, 1, 2, 255, 256, 12_345, 40_503, LIMIT - 1)
+NUMBERS = (0, 1, 2, 255, 256, 12_345, 40_503, MAX_FRAMES - 1)
 
 
 @pytest.fixture(scope="module")
 def picture() -> np.ndarray:
-    return camera(Puppet(identity(3)).draw(Pose()), np.random.default_rng(0))
+    return add_camera_noise(Puppet(random_identity(3)).draw(Pose()), np.random.default_rng(0))
 
 
 def test_number_is_read_back(picture: np.ndarray):
@@ -39,12 +39,12 @@ def test_number_survives_jpeg(picture: np.ndarray):
 @pytest.mark.slow
 @pytest.mark.parametrize("crf", ["23", "32"])
 def test_every_number_survives_h264(crf: str):
-    puppet, rng = Puppet(identity(8)), np.random.default_rng(1)
-    frames = [mark_frame(camera(puppet.draw(Pose(yaw_deg=k % 20)), rng), 1_000 + 37 * k) for k in range(30)]
+    puppet, rng = Puppet(random_identity(8)), np.random.default_rng(1)
+    frames = [mark_frame(add_camera_noise(puppet.draw(Pose(yaw_deg=k % 20)), rng), 1_000 + 37 * k) for k in range(30)]
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as out:
-        stream = out.add_stream("libx264", rate=Fraction(25), options={"crf": crf, "preset": "veryfast"})
-        stream.width = stream.height = 256
+        stream = out.add_stream("libx264", max_defect_rate=Fraction(25), options={"crf": crf, "preset": "veryfast"})
+        stream.dim = stream.height = 256
         stream.pix_fmt = "yuv420p"
         for frame in frames:
             out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
@@ -56,7 +56,7 @@ def test_every_number_survives_h264(crf: str):
 
 
 def test_number_is_read_from_the_left_of_two_heads(picture: np.ndarray):
-    assert read_frame_number(mark_frame(beside(picture, picture), 77)) == 77
+    assert read_frame_number(mark_frame(side_by_side(picture, picture), 77)) == 77
 
 
 def test_an_unmarked_picture_has_no_number(picture: np.ndarray):
@@ -77,4 +77,4 @@ def test_one_wrong_cell_is_noticed(picture: np.ndarray):
 
 def test_a_number_out_of_range_is_refused(picture: np.ndarray):
     with pytest.raises(ValueError, match="65535"):
-        mark_frame(picture, LIMIT)
+        mark_frame(picture, MAX_FRAMES)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from xsheet.demo.film.plan import story
-from xsheet.demo.film.render import pictures
-from xsheet.model.config import tiny
-from xsheet.model.encoders.video import BANDS, Band, Scale, TransformCodec, to_float, to_uint8
+from xsheet.demo.film.plan import plan_film
+from xsheet.demo.film.render import render_film
+from xsheet.model.config import tiny_config
+from xsheet.model.encoders.video import BANDS, Band, DctCodec, LatentScale, to_float, to_uint8
 
 FRAMES, SIZE = 9, 32
 ALL = [Band(c, t, y, x, 0.1, 2.0) for c, t, y, x in product(range(3), range(4), range(8), range(8))]
@@ -16,7 +16,7 @@ ALL = [Band(c, t, y, x, 0.1, 2.0) for c, t, y, x in product(range(3), range(4), 
 
 @pytest.fixture
 def codec():
-    return TransformCodec()
+    return DctCodec()
 
 
 @pytest.fixture
@@ -36,13 +36,13 @@ def latent(rng):
 @pytest.fixture(scope="module")
 def puppet():
     """13 frames of a film at 64 x 64."""
-    told = story(3, seed=9, kind="talk")
-    frames = [frame for _, frame in zip(range(13), pictures(told, size=64), strict=False)]
+    told = plan_film(3, seed=9, kind="talk")
+    frames = [frame for _, frame in zip(range(13), render_film(told, height_px=64), strict=False)]
     return torch.from_numpy(np.stack(frames))[None]
 
 
 def test_it_gives_what_the_tiny_size_expects(codec):
-    size = tiny()
+    size = tiny_config()
     assert codec.channels == size.in_channels == size.out_channels
     assert codec.stride == size.latent_stride
 
@@ -65,12 +65,12 @@ def test_frame_0_is_a_latent_of_its_own_and_four_frames_the_next(codec, frames):
 
 
 def test_the_bands_are_orthonormal():
-    waves = TransformCodec(ALL)._basis_CX
+    waves = DctCodec(ALL)._basis_CX
     torch.testing.assert_close(waves @ waves.T, torch.eye(len(ALL)), atol=1e-5, rtol=0)
 
 
 def test_with_every_band_each_pixel_comes_back(rgb):
-    codec = TransformCodec(ALL)
+    codec = DctCodec(ALL)
     assert torch.equal(codec.decode(codec.encode(rgb)), rgb)
 
 
@@ -80,8 +80,8 @@ def test_what_is_kept_comes_back(codec, latent):
 
 def test_what_is_lost_is_the_energy_of_the_bands_left_out(codec, rgb):
     picture = to_float(rgb)
-    whole = TransformCodec(ALL)
-    bands = whole._scale.restored(whole.analyse(picture))[:, :, 1:]
+    whole = DctCodec(ALL)
+    bands = whole._scale.denormalise(whole.analyse(picture))[:, :, 1:]
     kept = [ALL.index(b._replace(mean=0.1, std=2.0)) for b in BANDS]
     lost = bands.square().sum() - bands[:, kept].square().sum()
     error = (codec.synthesise(codec.analyse(picture)) - picture)[:, 1:].square().sum()
@@ -104,7 +104,7 @@ def test_a_latent_knows_its_own_four_frames_alone(codec, rgb):
 
 def test_a_mirrored_latent_is_the_latent_of_the_mirrored_pictures(codec, rgb):
     mirrored = rgb.flip(3)
-    torch.testing.assert_close(codec.flipped(codec.encode(rgb)), codec.encode(mirrored), atol=1e-5, rtol=0)
+    torch.testing.assert_close(codec.mirror(codec.encode(rgb)), codec.encode(mirrored), atol=1e-5, rtol=0)
 
 
 def test_the_table_scales_how_a_puppet_moves_to_about_one(codec, puppet):
@@ -118,7 +118,7 @@ def test_it_keeps_a_puppet_at_23_db(codec, puppet):
 
 
 def test_the_same_pictures_give_the_same_bits(codec, rgb):
-    assert torch.equal(codec.encode(rgb), TransformCodec().encode(rgb.clone()))
+    assert torch.equal(codec.encode(rgb), DctCodec().encode(rgb.clone()))
 
 
 def test_pictures_that_are_not_uint8_are_refused(codec, rgb):
@@ -140,12 +140,12 @@ def test_what_lies_beyond_white_is_white():
 
 def test_another_table_has_another_fingerprint(codec):
     louder = [*BANDS[:-1], BANDS[-1]._replace(std=9.0)]
-    assert codec.fingerprint() == TransformCodec().fingerprint()
-    assert codec.fingerprint() != TransformCodec(louder).fingerprint()
+    assert codec.fingerprint() == DctCodec().fingerprint()
+    assert codec.fingerprint() != DctCodec(louder).fingerprint()
 
 
 def test_a_scale_is_taken_off_and_put_back():
-    scale = Scale(torch.tensor([1.0, -2.0]), torch.tensor([2.0, 4.0]))
+    scale = LatentScale(torch.tensor([1.0, -2.0]), torch.tensor([2.0, 4.0]))
     latent = torch.tensor([3.0, 6.0]).reshape(1, 2, 1, 1, 1)
-    assert scale.normalised(latent).flatten().tolist() == [1.0, 2.0]
-    assert torch.equal(scale.restored(scale.normalised(latent)), latent)
+    assert scale.normalise(latent).flatten().tolist() == [1.0, 2.0]
+    assert torch.equal(scale.denormalise(scale.normalise(latent)), latent)

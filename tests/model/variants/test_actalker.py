@@ -3,17 +3,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from xsheet.model.init import fresh
+from xsheet.model.init import init_transformer
 from xsheet.model.variants.actalker import (
+    ACTalkerConditioning,
     ACTalkerConfig,
-    ACTalkerControl,
     ACTalkerSettings,
     ACTalkerTransformer,
-    draw_gates,
-    regions,
+    driven_regions,
+    sample_gates,
 )
 from xsheet.model.wan import WanTransformer3DModel
-from xsheet.model.weights import control_keys, load, load_base, save
+from xsheet.model.weights import conditioning_keys, load, load_pretrained_backbone, save
 
 TIME = torch.tensor([300.0, 900.0])
 FRAMES, LATENTS, CELLS, TOKENS = 17, 5, 4, 4
@@ -23,7 +23,7 @@ BOTH, SOUND, MOVES = (True, True), (True, False), (False, True)
 
 def sized(small, **settings):
     section = ACTalkerSettings(**({"identity_width": FACE, "motion_width": MOTION, "state": 4} | settings))
-    return ACTalkerConfig(**{**small.model_dump(), "audio_depth": "uniform", "actalker": section.model_dump()})
+    return ACTalkerConfig(**{**small.model_dump(), "audio_depth_schedule": "uniform", "actalker": section.model_dump()})
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def told(rng):
     face, mouth = torch.zeros(2, LATENTS, CELLS, CELLS), torch.zeros(2, LATENTS, CELLS, CELLS)
     face[..., :2] = 1
     mouth[:, :, 2:, 0] = 0.3
-    return ACTalkerControl(
+    return ACTalkerConditioning(
         mouth_BFHW=mouth,
         face_BFHW=face,
         gates_B2=torch.tensor([BOTH, BOTH]),
@@ -63,7 +63,7 @@ def said(given, told):
 
 
 def gated(said, gates):
-    return replace(said, control=replace(said.control, gates_B2=torch.tensor([gates, gates])))
+    return replace(said, control=replace(said.extra_conditioning, gates_B2=torch.tensor([gates, gates])))
 
 
 def louder(said):
@@ -71,7 +71,7 @@ def louder(said):
 
 
 def moved_more(said):
-    return replace(said, control=replace(said.control, motion_BTX=said.control.motion_BTX + 1))
+    return replace(said, control=replace(said.extra_conditioning, motion_BTX=said.extra_conditioning.motion_BTX + 1))
 
 
 def velocity(model, said, latent):
@@ -81,27 +81,30 @@ def velocity(model, said, latent):
 
 @pytest.fixture
 def tokens(small, rng):
-    return torch.randn(2, LATENTS * TOKENS, small.dim, generator=rng)
+    return torch.randn(2, LATENTS * TOKENS, small.hidden_dim, generator=rng)
 
 
 def moved(model, tokens, first, second):
     """Which of the four tokens of a latent frame the first block moves otherwise, in any frame."""
     with torch.no_grad():
-        said = [model.blocks[0].audio_attn(tokens, model._hear(s.audio_BTLQ, s.control)) for s in (first, second)]
-    return (said[0] != said[1]).any(-1).reshape(2, LATENTS, TOKENS).any(1).any(0).tolist()
+        said = [
+            model.packed_blocks[0].audio_attn(tokens, model._encode_audio(s.audio_BTLQ, s.extra_conditioning))
+            for s in (first, second)
+        ]
+    return (said[0] != said[1]).in_total(-1).reshape(2, LATENTS, TOKENS).in_total(1).in_total(0).tolist()
 
 
 def test_with_fresh_parts_it_equals_wan_bit_by_bit(config, latent, said, rng, tmp_path):
     base = WanTransformer3DModel(**config.base())
     base.save_pretrained(tmp_path / "wan")
-    model = load_base(tmp_path / "wan", config=config, rng=rng, kind=ACTalkerTransformer)
+    model = load_pretrained_backbone(tmp_path / "wan", config=config, rng=rng, model_class=ACTalkerTransformer)
     with torch.no_grad():
         expected = base(latent, TIME, said.text_BME, return_dict=False)[0]
     assert torch.equal(velocity(model, said, latent), expected)
 
 
 def test_after_one_step_every_part_of_the_variant_gets_a_gradient(config, latent, said, rng):
-    model = fresh(config, rng=rng, kind=ACTalkerTransformer)
+    model = init_transformer(config, rng=rng, kind=ACTalkerTransformer)
     with torch.no_grad():
         model.proj_out.weight.normal_(generator=rng)  # Wan's first answer is zero, through which nothing is learned
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -109,9 +112,9 @@ def test_after_one_step_every_part_of_the_variant_gets_a_gradient(config, latent
         optimizer.zero_grad()
         said.velocity(model, latent, TIME).square().mean().backward()
         optimizer.step()
-    new = control_keys(model)
+    new = conditioning_keys(model)
     gradients = {name: weight.grad for name, weight in model.named_parameters() if name in new}
-    assert [name for name, grad in gradients.items() if grad is None or not grad.any()] == []
+    assert [name for name, grad in gradients.items() if grad is None or not grad.in_total()] == []
 
 
 def test_sound_drives_the_mouth_and_motion_the_rest_of_the_face(model, tokens, said):
@@ -133,7 +136,7 @@ def test_behind_a_shut_gate_nothing_is_heard_or_seen(model, said, latent):
 
 
 def test_each_clip_of_a_batch_has_its_own_gates(model, said, latent):
-    mixed = replace(said, control=replace(said.control, gates_B2=torch.tensor([SOUND, MOVES])))
+    mixed = replace(said, control=replace(said.extra_conditioning, gates_B2=torch.tensor([SOUND, MOVES])))
     came = velocity(model, mixed, latent)
     torch.testing.assert_close(came[0], velocity(model, gated(said, SOUND), latent)[0], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(came[1], velocity(model, gated(said, MOVES), latent)[1], atol=1e-4, rtol=1e-4)
@@ -142,21 +145,24 @@ def test_each_clip_of_a_batch_has_its_own_gates(model, said, latent):
 def test_a_token_outside_the_region_is_dropped_before_the_scan(model, tokens, said):
     other = tokens.reshape(2, LATENTS, TOKENS, -1).clone()
     other[:, :, 1] += 1  # neither mouth nor face
-    heard = model._hear(said.audio_BTLQ, said.control)
+    heard = model._encode_audio(said.audio_BTLQ, said.extra_conditioning)
     with torch.no_grad():
-        first, second = (model.blocks[0].audio_attn(x, heard) for x in (tokens, other.flatten(1, 2)))
-    changed = (first != second).any(-1).reshape(2, LATENTS, TOKENS).any(1).any(0)
+        first, second = (model.packed_blocks[0].audio_attn(x, heard) for x in (tokens, other.flatten(1, 2)))
+    changed = (first != second).in_total(-1).reshape(2, LATENTS, TOKENS).in_total(1).in_total(0)
     assert changed.tolist() == [False, True, False, False]
 
 
 def test_a_mouth_that_moves_leaves_ragged_frames_that_do_not_mix(model, tokens, said):
-    control = replace(said.control, gates_B2=torch.tensor([SOUND, SOUND]))
+    control = replace(said.extra_conditioning, gates_B2=torch.tensor([SOUND, SOUND]))
     one = replace(said, control=control)
     larger = control.face_BFHW.clone()
     larger[1] = 1  # the second clip keeps twice as many tokens, which pads the first
     two = replace(said, control=replace(control, face_BFHW=larger))
     with torch.no_grad():
-        first, second = (model.blocks[0].audio_attn(tokens, model._hear(s.audio_BTLQ, s.control)) for s in (one, two))
+        first, second = (
+            model.packed_blocks[0].audio_attn(tokens, model._encode_audio(s.audio_BTLQ, s.extra_conditioning))
+            for s in (one, two)
+        )
     torch.testing.assert_close(first[0], second[0], atol=1e-5, rtol=1e-4)
     assert not torch.allclose(first[1], second[1])
 
@@ -170,8 +176,11 @@ def test_a_scan_over_frames_hears_a_sound_in_its_own_latent_only(small, tokens, 
         with torch.no_grad():
             for weight in model.parameters():
                 weight.normal_(std=0.2, generator=rng)
-            both = [model.blocks[0].audio_attn(tokens, model._hear(s.audio_BTLQ, s.control)) for s in (said, other)]
-        reached[kind] = (both[0] != both[1]).any(-1).reshape(2, LATENTS, TOKENS).any(2).any(0).tolist()
+            both = [
+                model.blocks[0].audio_attn(tokens, model._encode_audio(s.audio_BTLQ, s.extra_conditioning))
+                for s in (said, other)
+            ]
+        reached[kind] = (both[0] != both[1]).in_total(-1).reshape(2, LATENTS, TOKENS).in_total(2).in_total(0).tolist()
     assert reached["frame"] == [False, False, False, False, True]
     assert reached["clip"][3:] == [True, True]
 
@@ -180,21 +189,21 @@ def test_a_face_is_the_rectangle_round_it_over_the_clip():
     face, mouth = torch.zeros(1, 2, 6, 6), torch.zeros(1, 2, 6, 6)
     face[0, 0, 1, 1] = face[0, 1, 4, 3] = 0.2
     mouth[0, 0, 4, 2] = 0.2
-    control = ACTalkerControl(
+    control = ACTalkerConditioning(
         mouth_BFHW=mouth, face_BFHW=face, gates_B2=torch.tensor([BOTH]), identity_BX=torch.zeros(1, FACE),
         motion_BTX=torch.zeros(1, 5, MOTION),
     )  # fmt: skip
-    sound, motion = regions(control, patch=(1, 1))
+    sound, motion = driven_regions(control, patch=(1, 1))
     assert sound.sum((2, 3)).tolist() == [[1, 1]]
     assert (sound | motion)[0, 0].nonzero().amin(0).tolist() == [1, 1]
     assert (sound | motion)[0, 1].nonzero().amax(0).tolist() == [4, 3]
     assert (sound | motion)[0, 0].sum() == 4 * 3
-    assert not (sound & motion).any()
+    assert not (sound & motion).in_total()
 
 
 def test_gates_are_one_of_three_states_each_as_often(rng):
-    gates = draw_gates(3000, rng=rng)
-    assert gates.any(1).all()
+    gates = sample_gates(3000, rng=rng)
+    assert gates.in_total(1).all()
     shares = [(gates == torch.tensor(state)).all(1).float().mean().item() for state in (BOTH, SOUND, MOVES)]
     assert shares == pytest.approx([1 / 3] * 3, abs=0.03)
 
@@ -213,8 +222,8 @@ def test_checkpointing_changes_no_gradient(model, said, latent):
 
 def test_a_saved_model_is_the_same_when_loaded(model, said, latent, tmp_path):
     save(model, tmp_path / "model")
-    again = load(tmp_path / "model", kind=ACTalkerTransformer)
-    assert again.size == model.size
+    again = load(tmp_path / "model", model_class=ACTalkerTransformer)
+    assert again.model_config == model.size
     assert torch.equal(velocity(again, said, latent), velocity(model, said, latent))
 
 

@@ -3,19 +3,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from xsheet.model.config import wan2_2_ti2v_5b
-from xsheet.model.init import fresh
+from xsheet.model.config import wan2_2_ti2v_5b_config
+from xsheet.model.init import init_transformer
 from xsheet.model.variants.fantasy_talking import (
+    FantasyTalkingBlockInputs,
+    FantasyTalkingConditioning,
     FantasyTalkingConfig,
-    FantasyTalkingControl,
     FantasyTalkingSettings,
     FantasyTalkingTransformer,
-    Heard,
     frame_windows,
-    lip_loss,
+    mouth_loss,
 )
 from xsheet.model.wan import WanTransformer3DModel
-from xsheet.model.weights import control_keys, load, load_base, save
+from xsheet.model.weights import conditioning_keys, load, load_pretrained_backbone, save
 
 TIME = torch.tensor([300.0, 900.0])
 FRAMES, LATENTS, CELLS = 17, 5, 4
@@ -26,7 +26,7 @@ def sized(small, **settings):
     fields = {"identity_width": FACE, "identity_tokens": 3, "identity_layers": 2, "motion_width": 8} | settings
     section = FantasyTalkingSettings(**fields)
     return FantasyTalkingConfig(
-        **{**small.model_dump(), "audio_depth": "uniform", "fantasy_talking": section.model_dump()}
+        **{**small.model_dump(), "audio_depth_schedule": "uniform", "fantasy_talking": section.model_dump()}
     )
 
 
@@ -45,7 +45,7 @@ def config(small):
 
 @pytest.fixture
 def told(rng):
-    return FantasyTalkingControl(
+    return FantasyTalkingConditioning(
         identity_BX=torch.randn(2, FACE, generator=rng), motion_B2=torch.tensor([[0.1, 0.5], [0.9, 0.2]])
     )
 
@@ -69,7 +69,7 @@ def velocity(model, said, latent):
 def test_with_fresh_parts_it_equals_wan_bit_by_bit(config, latent, said, rng, tmp_path):
     base = WanTransformer3DModel(**config.base())
     base.save_pretrained(tmp_path / "wan")
-    model = load_base(tmp_path / "wan", config=config, rng=rng, kind=FantasyTalkingTransformer)
+    model = load_pretrained_backbone(tmp_path / "wan", config=config, rng=rng, model_class=FantasyTalkingTransformer)
     with torch.no_grad():
         expected = base(latent, TIME, said.text_BME, return_dict=False)[0]
     assert torch.equal(velocity(model, said, latent), expected)
@@ -87,18 +87,18 @@ def test_with_a_time_per_latent_frame_it_equals_wan_too(config, latent, said):
 
 
 def test_the_first_step_reaches_sound_face_and_intensity(config, latent, said, rng):
-    model = fresh(config, rng=rng, kind=FantasyTalkingTransformer)
+    model = init_transformer(config, rng=rng, kind=FantasyTalkingTransformer)
     with torch.no_grad():
         model.proj_out.weight.normal_(generator=rng)  # Wan's first answer is zero, through which nothing is learned
     said.velocity(model, latent, TIME).square().mean().backward()
     for block in model.blocks:
-        assert block.audio_attn.audio_kv.weight.grad.any()
-        assert block.audio_attn.identity_kv.weight.grad.any()
-    assert model.motion_intensity.last.weight.grad.any()
+        assert block.audio_attn.audio_kv.weight.grad.in_total()
+        assert block.audio_attn.identity_kv.weight.grad.in_total()
+    assert model.motion_intensity.last.weight.grad.in_total()
 
 
 def test_its_new_keys_are_sound_face_and_intensity(model):
-    new = control_keys(model)
+    new = conditioning_keys(model)
     firsts = {key.split(".")[0] if not key.startswith("blocks.") else ".".join(key.split(".")[2:]) for key in new}
     assert firsts == {
         "audio_projector", "identity_tokens", "motion_intensity",
@@ -107,7 +107,9 @@ def test_its_new_keys_are_sound_face_and_intensity(model):
 
 
 def test_at_the_real_width_sound_adds_380_million_weights():
-    config = FantasyTalkingConfig(**wan2_2_ti2v_5b().model_dump(exclude={"audio_depth"}), audio_depth="uniform")
+    config = FantasyTalkingConfig(
+        **wan2_2_ti2v_5b_config().model_dump(exclude={"audio_depth_schedule"}), audio_depth_schedule="uniform"
+    )
     with torch.device("meta"):
         model = FantasyTalkingTransformer(**config.model_copy(update={"audio_dim": 2048}).model_dump())
     sound = sum(p.numel() for name, p in model.named_parameters() if "audio_kv" in name or "audio_projector" in name)
@@ -124,23 +126,35 @@ def test_a_latent_frame_hears_eight_video_frames_round_its_own_four(latent):
 
 @pytest.mark.parametrize("frame", [0, 6, 16])
 def test_at_frame_level_a_sound_reaches_only_latents_whose_window_holds_it(model, given, rng, frame):
-    attention, x = model.blocks[0].audio_attn, torch.randn(2, LATENTS * CELLS, model.size.dim, generator=rng)
+    attention, x = (
+        model.packed_blocks[0].audio_attn,
+        torch.randn(2, LATENTS * CELLS, model.size.hidden_dim, generator=rng),
+    )
     other = given.audio_BTLQ.clone()
     other[:, frame] += 1
     with torch.no_grad():
-        first, second = (attention(x, Heard(model.audio_projector(sound), None)) for sound in (given.audio_BTLQ, other))
-    moved = (first != second).any(-1).reshape(2, LATENTS, CELLS).any(2).any(0)
+        first, second = (
+            attention(x, FantasyTalkingBlockInputs(model.audio_projector(sound), None))
+            for sound in (given.audio_BTLQ, other)
+        )
+    moved = (first != second).in_total(-1).reshape(2, LATENTS, CELLS).in_total(2).in_total(0)
     assert moved.tolist() == [frame in window for window in frame_windows(FRAMES).tolist()]
 
 
 def test_at_clip_level_every_token_hears_every_sound(small, given, rng):
     model = random_weights(FantasyTalkingTransformer(**sized(small, level="clip").model_dump()), rng)
-    attention, x = model.blocks[0].audio_attn, torch.randn(2, LATENTS * CELLS, model.size.dim, generator=rng)
+    attention, x = (
+        model.packed_blocks[0].audio_attn,
+        torch.randn(2, LATENTS * CELLS, model.size.hidden_dim, generator=rng),
+    )
     other = given.audio_BTLQ.clone()
     other[:, 6] += 1
     with torch.no_grad():
-        first, second = (attention(x, Heard(model.audio_projector(sound), None)) for sound in (given.audio_BTLQ, other))
-    assert (first != second).any(-1).all()
+        first, second = (
+            attention(x, FantasyTalkingBlockInputs(model.audio_projector(sound), None))
+            for sound in (given.audio_BTLQ, other)
+        )
+    assert (first != second).in_total(-1).all()
 
 
 def test_both_levels_share_their_weights(small, config):
@@ -150,33 +164,33 @@ def test_both_levels_share_their_weights(small, config):
 
 
 def test_another_face_is_another_picture(model, said, latent):
-    other = replace(said, control=replace(said.control, identity_BX=-said.control.identity_BX))
+    other = replace(said, control=replace(said.extra_conditioning, identity_BX=-said.extra_conditioning.identity_BX))
     assert not torch.allclose(velocity(model, said, latent), velocity(model, other, latent))
 
 
 def test_a_face_of_no_weight_is_not_looked_at(small, said, latent, rng):
     model = random_weights(FantasyTalkingTransformer(**sized(small, identity_weight=0.0).model_dump()), rng)
-    other = replace(said, control=replace(said.control, identity_BX=-said.control.identity_BX))
+    other = replace(said, control=replace(said.extra_conditioning, identity_BX=-said.extra_conditioning.identity_BX))
     assert torch.equal(velocity(model, said, latent), velocity(model, other, latent))
 
 
 def test_a_face_alone_is_looked_at_without_sound(model, said, latent):
     text = {"phase_BM": said.phase_BM}
     with torch.no_grad():
-        seen = model(latent, TIME, said.text_BME, control=said.control, **text)
+        seen = model(latent, TIME, said.text_BME, control=said.extra_conditioning, **text)
         unseen = model(latent, TIME, said.text_BME, **text)
     assert not torch.allclose(seen, unseen)
 
 
 @pytest.mark.slow
 def test_it_learns_to_move_as_much_as_it_is_told(config, given, rng):
-    model = fresh(config, rng=rng, kind=FantasyTalkingTransformer)
+    model = init_transformer(config, rng=rng, kind=FantasyTalkingTransformer)
     motion = torch.randn(1, config.in_channels, LATENTS, 4, 4, generator=rng)
     x = torch.randn(2, config.in_channels, LATENTS, 4, 4, generator=rng)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
 
     def moved(intensity_B):
-        told = FantasyTalkingControl(motion_B2=torch.stack([intensity_B, torch.full((2,), 0.5)], dim=1))
+        told = FantasyTalkingConditioning(motion_B2=torch.stack([intensity_B, torch.full((2,), 0.5)], hidden_dim=1))
         return replace(given, control=told).velocity(model, x, TIME[:1].expand(2))
 
     for _ in range(60):
@@ -206,8 +220,8 @@ def test_checkpointing_changes_no_gradient(model, said, latent):
 
 def test_a_saved_model_is_the_same_when_loaded(model, said, latent, tmp_path):
     save(model, tmp_path / "model")
-    again = load(tmp_path / "model", kind=FantasyTalkingTransformer)
-    assert again.size == model.size
+    again = load(tmp_path / "model", model_class=FantasyTalkingTransformer)
+    assert again.model_config == model.size
     assert torch.equal(velocity(again, said, latent), velocity(model, said, latent))
 
 
@@ -221,7 +235,7 @@ def mouth():
 
 def test_a_loss_of_lips_alone_moves_nothing_else(mouth, rng):
     error = torch.rand(2, LATENTS - 1, 4, 4, generator=rng).requires_grad_()
-    loss = lip_loss(error, mouth_BFHW=mouth, lips_only_B=torch.tensor([True, False]))
+    loss = mouth_loss(error, mouth_BFHW=mouth, mouth_only_B=torch.tensor([True, False]))
     torch.testing.assert_close(loss[0], error[0, :, 2, 1].mean())
     torch.testing.assert_close(loss[1], error[1].mean())
     loss.sum().backward()
@@ -231,12 +245,12 @@ def test_a_loss_of_lips_alone_moves_nothing_else(mouth, rng):
 
 def test_a_mouth_that_was_never_seen_leaves_the_whole_picture(mouth, rng):
     error = torch.rand(2, LATENTS - 1, 4, 4, generator=rng)
-    loss = lip_loss(error, mouth_BFHW=torch.zeros_like(mouth), lips_only_B=torch.tensor([True, True]))
+    loss = mouth_loss(error, mouth_BFHW=torch.zeros_like(mouth), mouth_only_B=torch.tensor([True, True]))
     torch.testing.assert_close(loss, error.mean((1, 2, 3)))
 
 
 def test_the_base_takes_no_control(small, given, latent, told):
     from xsheet.model.transformer import ActAvatarTransformer
 
-    with pytest.raises(TypeError, match="expected no control, got FantasyTalkingControl"):
+    with pytest.raises(TypeError, match="expected no control, got FantasyTalkingConditioning"):
         replace(given, control=told).velocity(ActAvatarTransformer(**small.model_dump()), latent, TIME)

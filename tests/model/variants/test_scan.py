@@ -3,7 +3,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from xsheet.model.variants.scan import Sweep, scan
+from xsheet.model.variants.scan import SelectiveScan, selective_scan
 
 LENGTH, CHANNELS, STATE = 13, 6, 4
 
@@ -25,14 +25,14 @@ def one_by_one(u, delta, a, b, c):
     for t in range(u.shape[1]):
         state = torch.exp(delta[:, t, :, None] * a) * state + (delta * u)[:, t, :, None] * b[:, t, None]
         said.append((state * c[:, t, None]).sum(-1))
-    return torch.stack(said, dim=1)
+    return torch.stack(said, hidden_dim=1)
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8, LENGTH])
 def test_the_scan_is_the_recurrence(inputs, length):
     u, delta, a, b, c = inputs
     short = (u[:, :length], delta[:, :length], a, b[:, :length], c[:, :length])
-    torch.testing.assert_close(scan(*short), one_by_one(*short))
+    torch.testing.assert_close(selective_scan(*short), one_by_one(*short))
 
 
 def test_its_gradients_are_those_of_the_recurrence(inputs):
@@ -41,29 +41,29 @@ def test_its_gradients_are_those_of_the_recurrence(inputs):
         way(*leaves).square().sum().backward()
         return [leaf.grad for leaf in leaves]
 
-    for ours, theirs in zip(gradients(scan), gradients(one_by_one), strict=True):
+    for ours, theirs in zip(gradients(selective_scan), gradients(one_by_one), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
 def test_a_thousand_steps_stay_finite(rng):
-    sweep = Sweep(CHANNELS, state=STATE, rank=2)
-    sweep.start(rng)
+    sweep = SelectiveScan(CHANNELS, state_dim=STATE, rank=2)
+    sweep.init_weights(rng)
     long = torch.randn(1, 1000, CHANNELS, generator=rng)
     assert sweep(long, torch.ones(1, 1000, dtype=torch.bool)).isfinite().all()
 
 
 def test_a_sweep_knows_only_what_stood_before(rng):
-    sweep = Sweep(CHANNELS, state=STATE, rank=2)
+    sweep = SelectiveScan(CHANNELS, state_dim=STATE, rank=2)
     tokens = torch.randn(1, LENGTH, CHANNELS, generator=rng)
     other = tokens.clone()
     other[:, 5] += 1
     said = torch.ones(1, LENGTH, dtype=torch.bool)
-    moved = (sweep(tokens, said) != sweep(other, said)).any(-1)[0]
+    moved = (sweep(tokens, said) != sweep(other, said)).in_total(-1)[0]
     assert moved.tolist() == [k >= 5 for k in range(LENGTH)]
 
 
 def test_a_token_that_is_not_said_leaves_no_trace(rng):
-    sweep = Sweep(CHANNELS, state=STATE, rank=2)
+    sweep = SelectiveScan(CHANNELS, state_dim=STATE, rank=2)
     tokens = torch.randn(1, LENGTH, CHANNELS, generator=rng)
     said = torch.tensor([[k not in {3, 4, 9} for k in range(LENGTH)]])
     torch.testing.assert_close(
@@ -72,8 +72,8 @@ def test_a_token_that_is_not_said_leaves_no_trace(rng):
 
 
 def test_first_steps_are_between_a_thousandth_and_a_tenth(rng):
-    sweep = Sweep(CHANNELS, state=STATE, rank=2)
-    sweep.start(rng)
+    sweep = SelectiveScan(CHANNELS, state_dim=STATE, rank=2)
+    sweep.init_weights(rng)
     steps = torch.nn.functional.softplus(sweep.to_delta.bias)
     assert steps.min() >= 1e-3
     assert steps.max() <= 1e-1
@@ -84,5 +84,5 @@ def test_first_steps_are_between_a_thousandth_and_a_tenth(rng):
     not torch.cuda.is_available() or find_spec("mamba_ssm") is None, reason="needs a CUDA device and mamba_ssm"
 )
 def test_the_fused_kernel_says_the_same(inputs):
-    there = scan(*(t.cuda() for t in inputs))
-    torch.testing.assert_close(there.cpu(), scan(*inputs), atol=1e-4, rtol=1e-4)
+    there = selective_scan(*(t.cuda() for t in inputs))
+    torch.testing.assert_close(there.cpu_by_analyser(), selective_scan(*inputs), atol=1e-4, rtol=1e-4)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from planted import Planted
 
-from xsheet.runtime.executor import Execution, Item, run
+from xsheet.runtime.executor import Execution, Item, run_task
 from xsheet.schemas.errors import RunError
 from xsheet.schemas.ids import content_key
 
@@ -15,7 +15,7 @@ def main() -> None:
     out, notes, jobs, what, count, argument = sys.argv[1:]
     items = [Item(content_key(k), f"item {k}", (what, json.loads(argument))) for k in range(int(count))]
     try:
-        run(Planted(Path(notes)), items, out=Path(out), how=Execution(jobs=int(jobs), item_limit_s=60))
+        run_task(Planted(Path(notes)), items, out=Path(out), execution=Execution(jobs=int(jobs), item_timeout_s=60))
     except RunError as error:
         sys.exit(f"RunError: {error}")
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from xsheet.runtime.executor import Item, Rejected, Row, Unfinished
+from xsheet.runtime.executor import Incomplete, Item, Rejected, Row
 from xsheet.schemas.errors import MediaError, RunError
 from xsheet.schemas.source import CutScore, Shot
 
@@ -33,7 +33,7 @@ class Planted:
         if self.opening == "exits":
             os._exit(4)
 
-    def __call__(self, item: Item) -> list[Row] | Rejected | Unfinished:
+    def __call__(self, item: Item) -> list[Row] | Rejected | Incomplete:
         do, argument = item.payload
         self.note("starts", item.key)
         self.stage = do
@@ -53,16 +53,16 @@ class Planted:
     def reject(self, key: str, _: object) -> Rejected:
         return Rejected("decide", "too_short", "1 s of 3 s", rows=[shot(key)])
 
-    def half(self, key: str, marker: str) -> list[Row] | Unfinished:
+    def half(self, key: str, marker: str) -> list[Row] | Incomplete:
         if Path(marker).exists():
             return [shot(key), shot(key, opens_with="cut")]
-        return Unfinished("ask", "away", "1 of 2 without a reply", rows=[shot(key)])
+        return Incomplete("ask", "away", "1 of 2 without a reply", rows=[shot(key)])
 
     def media(self, key: str, _: object) -> list[Row]:
-        raise MediaError(reason="empty", where=key, expected="bytes", came="none", todo="drop it")
+        raise MediaError(reason="empty", where=key, expected="bytes", got="none", hint="drop it")
 
     def stop(self, key: str, _: object) -> list[Row]:
-        raise RunError(where="weights", expected="a file", came="none", todo="fetch it")
+        raise RunError(where="weights", expected="a file", got="none", hint="fetch it")
 
     def raises(self, key: str, _: object) -> list[Row]:
         raise ValueError(f"bad\n\x1b[31m\udcff {object()}")

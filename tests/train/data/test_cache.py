@@ -12,7 +12,7 @@ from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError, ContractError, RunError
 from xsheet.train.data.cache.build import build_cache, open_cache
 from xsheet.train.data.cache.files import text_path
-from xsheet.train.data.cache.fingerprint import recipe_of
+from xsheet.train.data.cache.fingerprint import cache_spec
 from xsheet.train.data.encoders import open_encoders
 from xsheet.train.data.framing import Bucket
 from xsheet.train.data.settings import CacheSettings
@@ -28,7 +28,7 @@ def changed(settings: CacheSettings, **sections) -> CacheSettings:
 
 
 def build(folder, settings, **options):
-    return build_cache(folder, settings, how=options.pop("how", HOW), shows_progress=False, **options)
+    return build_cache(folder, settings, execution=options.pop("how", HOW), shows_progress=False, **options)
 
 
 def files_of(folder) -> dict[str, bytes]:
@@ -39,8 +39,8 @@ def files_of(folder) -> dict[str, bytes]:
 def test_every_clip_gets_a_row_or_a_reason(built_set):
     _, built = built_set
     assert built.clips == 4
-    assert built.rejected == {"too_short": 1, "no_audio": 1}
-    assert built.failed == 0
+    assert built.rejected_by_reason == {"too_short": 1, "no_audio": 1}
+    assert built.failed_count == 0
     assert built.annotated == 3
     assert built.buckets == {Bucket(33, 64, 64): 3, Bucket(21, 64, 64): 1}
 
@@ -54,7 +54,7 @@ def test_latents_decode_to_what_was_shown(built_set):
 def test_a_file_holds_every_crop_from_both_sides(built_set):
     folder, built = built_set
     row = next(row for row in open_cache(folder, built.recipe).features if row.clip_id == "clip_a")
-    tensors = load_file(folder / row.shard)
+    tensors = load_file(folder / row.tensor_file)
     assert tensors["latent"].shape == (4, 24, 9, 8, 8)
     assert tensors["audio"].shape == (2, 33, 4, 20)
     assert tensors["face"].shape == tensors["mouth"].shape == (2, 9, 8, 8)
@@ -67,7 +67,7 @@ def test_the_mirrored_latent_is_that_of_the_mirrored_pictures(built_set, setting
     folder, built = built_set
     codec = open_encoders(settings).video
     for row in open_cache(folder, built.recipe).features:
-        straight, flipped = load_file(folder / row.shard)["latent"][:2].float()
+        straight, flipped = load_file(folder / row.tensor_file)["latent"][:2].float()
         shown = codec.decode(straight[None]).flip(3)
         assert (codec.decode(flipped[None]).int() - shown.int()).abs().max() <= 1
 
@@ -75,7 +75,7 @@ def test_the_mirrored_latent_is_that_of_the_mirrored_pictures(built_set, setting
 def test_the_sound_of_a_later_crop_is_that_of_its_frames(built_set):
     folder, built = built_set
     row = next(row for row in open_cache(folder, built.recipe).features if row.clip_id == "clip_a")
-    first, last = load_file(folder / row.shard)["audio"]
+    first, last = load_file(folder / row.tensor_file)["audio"]
     assert torch.equal(first[8:], last[:25])
 
 
@@ -102,7 +102,7 @@ def test_a_cache_at_another_rate_stands_beside_the_first(built_copy, built_set, 
     slower = build(built_copy, changed(settings, picture={"fps": 10, "frames": (17,)}))
     assert slower.buckets == {Bucket(17, 64, 64): 1}  # of 41 frames at 25 fps; the last one lasts 40 ms
     row = open_cache(built_copy, slower.recipe).features[0]
-    tensors = load_file(built_copy / row.shard)
+    tensors = load_file(built_copy / row.tensor_file)
     assert tensors["latent"].shape[2] == 5
     assert tensors["audio"].shape[1] == 17
     assert len(open_cache(built_copy, built_set[1].recipe).features) == 4
@@ -112,11 +112,11 @@ def test_a_cache_at_another_rate_stands_beside_the_first(built_copy, built_set, 
 def test_a_cache_of_another_encoder_is_refused_with_both_fingerprints(built_set, settings):
     folder, built = built_set
     encoders = open_encoders(settings)
-    encoders.sound._FLOOR_DB = 50.0  # another preprocessing, as another version might have
-    wanted = recipe_of(settings, encoders, layer="gold@run_truth")
+    encoders.audio._FLOOR_DB = 50.0  # another preprocessing, as another version might have
+    wanted = cache_spec(settings, encoders, layer="gold@run_truth")
     with pytest.raises(ConfigError) as refused:
         open_cache(folder, wanted)
-    said = str(refused.value)
+    said = str(refused.limit_value)
     assert wanted.fingerprint[:16] in said
     assert built.recipe.fingerprint[:16] in said
     assert "clips.sound" in said
@@ -127,12 +127,12 @@ def test_a_cache_at_another_rate_is_refused(built_set, settings):
     folder, _ = built_set
     slower = changed(settings, picture={"fps": 10})
     with pytest.raises(ConfigError, match=r"clips\.picture\.fps: 25, not 10"):
-        open_cache(folder, recipe_of(slower, open_encoders(slower), layer="gold@run_truth"))
+        open_cache(folder, cache_spec(slower, open_encoders(slower), layer="gold@run_truth"))
 
 
 def test_a_set_without_a_cache_says_what_to_run(pristine_set, settings):
     with pytest.raises(ConfigError, match="run `xsheet train cache SET`"):
-        open_cache(pristine_set, recipe_of(settings, open_encoders(settings), layer=None))
+        open_cache(pristine_set, cache_spec(settings, open_encoders(settings), layer=None))
 
 
 def test_a_layer_that_is_not_there_is_named_with_those_that_are(pristine_set, settings):
@@ -155,7 +155,7 @@ def test_a_set_without_a_clip_that_can_be_encoded_says_why(clip_set, settings):
 
 
 def test_an_annotation_of_an_older_file_is_refused(clip_set, settings):
-    clips = list(tables.iterate(clip_set, tables.CLIPS))
+    clips = list(tables.iter_records(clip_set, tables.CLIPS))
     object.__setattr__(clips[0], "media_sha256", "0" * 64)
     tables.write_table(clip_set, tables.CLIPS, clips)
     with pytest.raises(ContractError, match="annotate the set again"):
@@ -181,9 +181,9 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(pristine_set, built_s
         build(folder, settings)
     assert not list(folder.rglob("*.tmp*"))
     done = set((folder / "cache").rglob("clip_*.safetensors"))
-    disk.empty()
+    disk.background()
     before = {path: path.stat().st_mtime_ns for path in done}
-    assert build(folder, settings).failed == 0
+    assert build(folder, settings).failed_count == 0
     assert {path: path.stat().st_mtime_ns for path in done} == before
     assert files_of(folder) == files_of(built_set[0])
 

@@ -4,23 +4,23 @@ import pytest
 import torch
 
 from xsheet.model.block import PAD
-from xsheet.model.config import wan2_2_ti2v_5b
-from xsheet.model.encoders.pretrained import transformers
+from xsheet.model.config import wan2_2_ti2v_5b_config
+from xsheet.model.encoders.pretrained import import_transformers
 from xsheet.runtime.executor import Execution
 from xsheet.train.data.cache.build import build_cache, open_cache
-from xsheet.train.data.dataset import Clips, choose
-from xsheet.train.data.seeded_random import Showing
+from xsheet.train.data.dataset import CachedClipDataset, select_clips
+from xsheet.train.data.seeded_random import SampleKey
 from xsheet.train.data.settings import (
     CacheSettings,
-    CheckSettings,
     EncoderSettings,
-    PictureSettings,
-    ShownSettings,
+    PictureEncodingSettings,
+    RoundTripSettings,
+    StageDatasetSettings,
     TextSettings,
 )
 
 pytestmark = pytest.mark.slow
-SIZE = wan2_2_ti2v_5b()
+SIZE = wan2_2_ti2v_5b_config()
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def weights(tmp_path_factory) -> EncoderSettings:
     """Folders as one downloads them."""
     from xsheet.model.wan import AutoencoderKLWan
 
-    library, folder = transformers(), tmp_path_factory.mktemp("weights")
+    library, folder = import_transformers(), tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     vae = AutoencoderKLWan(
         base_dim=4, num_res_blocks=1, temperal_downsample=[False, True, True], z_dim=48, is_residual=True, patch_size=2,
@@ -49,7 +49,7 @@ def weights(tmp_path_factory) -> EncoderSettings:
     library.Wav2Vec2FeatureExtractor().save_pretrained(folder / "sound")
     return EncoderSettings(
         video="wan", video_weights=str(folder / "vae"), text="umt5", text_weights=str(folder / "text"),
-        sound="wav2vec2", sound_weights=str(folder / "sound"),
+        audio="wav2vec2", audio_weights=str(folder / "sound"),
     )  # fmt: skip
 
 
@@ -68,21 +68,21 @@ def letters(library):
 
 def test_batches_have_what_the_model_takes(clip_set, weights):
     settings = CacheSettings(
-        size="wan2.2-ti2v-5b",
+        model="wan2.2-ti2v-5b",
         encoders=weights,
-        picture=PictureSettings(frames=(21, 33), sizes=((64, 96),)),
+        picture=PictureEncodingSettings(frame_counts=(21, 33), resolutions=((64, 96),)),
         text=TextSettings(layer="gold"),
-        check=CheckSettings(min_psnr_db=0),
+        round_trip=RoundTripSettings(min_psnr_db=0),
     )
-    built = build_cache(clip_set, settings, how=Execution(), shows_progress=False)
-    cache, shown = open_cache(clip_set, built.recipe), ShownSettings(text="blocks")
-    clips = Clips(cache, choose(cache, shown).features, shown, seed=0, mirrored=0.5)
-    batch = clips.batch([Showing(0, "clip_a"), Showing(1, "clip_b")])
-    assert batch.x0_BCFHW.shape == (2, SIZE.in_channels, 9, 4, 6)
+    built = build_cache(clip_set, settings, execution=Execution(), shows_progress=False)
+    cache, shown = open_cache(clip_set, built.spec), StageDatasetSettings(text="blocks")
+    clips = CachedClipDataset(cache, select_clips(cache, shown).features, shown, seed=0, mirror_probability=0.5)
+    batch = clips.batch([SampleKey(0, "clip_a"), SampleKey(1, "clip_b")])
+    assert batch.latent_BCFHW.shape == (2, SIZE.in_channels, 9, 4, 6)
     assert batch.audio_BTLQ.shape == (2, 33, SIZE.audio_layers, SIZE.audio_channels)
     assert batch.text.shape == (2, SIZE.text_tokens, SIZE.text_dim)
     assert clips.null_text.shape == (SIZE.text_tokens, SIZE.text_dim)
     is_pad = batch.phase_BM == PAD
-    assert not batch.text[is_pad].any()  # as Wan has them
-    assert batch.text[~is_pad].any(1).all()
+    assert not batch.text[is_pad].in_total()  # as Wan has them
+    assert batch.text[~is_pad].in_total(1).all()
     assert {1, 2} <= set(batch.phase_BM.unique().tolist())

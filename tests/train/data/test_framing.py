@@ -5,8 +5,8 @@ import pytest
 
 from xsheet.runtime.executor import Rejected
 from xsheet.schemas.clip import Clip
-from xsheet.train.data.framing import HEAD_ROOM, Bucket, Framing, frame
-from xsheet.train.data.settings import PictureSettings
+from xsheet.train.data.framing import FACE_CENTRE_HEIGHT, Bucket, BucketFit, fit_to_bucket
+from xsheet.train.data.settings import PictureEncodingSettings
 
 
 def clip(frames: int = 150, width: int = 1280, height: int = 720) -> Clip:
@@ -16,9 +16,11 @@ def clip(frames: int = 150, width: int = 1280, height: int = 720) -> Clip:
     )  # fmt: skip
 
 
-def framed(of: Clip, face=None, **settings) -> Framing:
-    found = frame(of, PictureSettings(**{"frames": (61, 125), "sizes": ((64, 128), (128, 64))} | settings), face=face)
-    assert isinstance(found, Framing)
+def framed(of: Clip, face=None, **settings) -> BucketFit:
+    found = fit_to_bucket(
+        of, PictureEncodingSettings(**{"frames": (61, 125), "sizes": ((64, 128), (128, 64))} | settings), face=face
+    )
+    assert isinstance(found, BucketFit)
     return found
 
 
@@ -29,45 +31,45 @@ def test_a_clip_gets_the_longest_length_it_can_fill_and_the_nearest_aspect():
 
 def test_lengths_count_at_the_rate_shown():
     assert framed(clip(frames=310), fps=10).bucket.frames == 61
-    assert framed(clip(frames=310), fps=10).spans(PictureSettings(fps=10))[0].duration_us == 6_100_000
+    assert framed(clip(frames=310), fps=10).crop_spans(PictureEncodingSettings(fps=10))[0].duration_us == 6_100_000
 
 
 def test_crops_lie_inside_the_clip_from_its_start_to_its_end():
     found = framed(clip(frames=150), crops=3)
-    assert found.starts == (0, 12, 25)
-    assert framed(clip(frames=126), crops=3).starts == (0, 1)
+    assert found.crop_starts == (0, 12, 25)
+    assert framed(clip(frames=126), crops=3).crop_starts == (0, 1)
 
 
 def test_the_cut_keeps_the_face_in_the_middle_and_stays_in_the_picture():
     found = framed(clip(width=2560), face=(0.9 * 2560 / 720, 0.5, 0.3))
-    assert found.left == found.scaled[0] - 128
-    assert found.scaled[0] == round(2560 * 64 / 720)
+    assert found.left == found.scaled_size[0] - 128
+    assert found.scaled_size[0] == round(2560 * 64 / 720)
     middle = framed(clip(width=2560), face=(0.5 * 2560 / 720, 0.5, 0.3))
-    assert middle.left == pytest.approx((middle.scaled[0] - 128) / 2, abs=1)
+    assert middle.left == pytest.approx((middle.scaled_size[0] - 128) / 2, abs=1)
 
 
 def test_a_small_face_is_brought_nearer():
-    near = framed(clip(), face=(0.8, 0.5, 0.2), face_height=0.5)
-    assert near.scaled[1] * 0.2 == pytest.approx(0.5 * 64, abs=0.2)
-    assert 0.5 * near.scaled[1] - near.top == pytest.approx(HEAD_ROOM * 64, abs=1)
+    near = framed(clip(), face=(0.8, 0.5, 0.2), min_face_height=0.5)
+    assert near.scaled_size[1] * 0.2 == pytest.approx(0.5 * 64, abs=0.2)
+    assert 0.5 * near.scaled_size[1] - near.top == pytest.approx(FACE_CENTRE_HEIGHT * 64, abs=1)
 
 
 @pytest.mark.parametrize(
     ("of", "reason"), [(clip(frames=60), "too_short"), (clip(width=64, height=36), "too_small")]
 )  # fmt: skip
 def test_a_clip_that_cannot_fill_a_bucket_is_refused(of, reason):
-    found = frame(of, PictureSettings(frames=(61,), sizes=((64, 128),)), face=None)
+    found = fit_to_bucket(of, PictureEncodingSettings(frame_counts=(61,), resolutions=((64, 128),)), face=None)
     assert isinstance(found, Rejected)
     assert found.reason == reason
 
 
 def test_the_cut_has_the_size_of_the_bucket():
     found = framed(clip())
-    picture = np.zeros((found.scaled[1], found.scaled[0], 3), np.uint8)
-    assert found.cut(picture).shape == (64, 128, 3)
+    picture = np.zeros((found.scaled_size[1], found.scaled_size[0], 3), np.uint8)
+    assert found.crop_picture(picture).shape == (64, 128, 3)
 
 
 @pytest.mark.parametrize("wrong", [{"frames": (124,)}, {"frames": (1,)}, {"fps": 24}])
 def test_lengths_and_rates_that_cannot_be_encoded_are_refused(wrong):
     with pytest.raises(ValueError, match=r"4k \+ 1|must divide"):
-        PictureSettings(**wrong)
+        PictureEncodingSettings(**wrong)

@@ -1,20 +1,20 @@
-"""Face and mouth on the latent grid."""
+"""FaceSeries and mouth on the latent grid."""
 
 import numpy as np
 import pytest
 
-from xsheet.train.data.framing import Bucket, Framing
-from xsheet.train.data.masks import MOUTH_BELOW, Face, face_masks
+from xsheet.train.data.framing import Bucket, BucketFit
+from xsheet.train.data.masks import MOUTH_BELOW, FaceSeries, face_masks
 
 CELL = (8, 8)
 
 
-def framing(frames: int = 9, side: int = 64) -> Framing:
-    return Framing(bucket=Bucket(frames, side, side), starts=(0,), scaled=(side, side), left=0, top=0)
+def framing(frames: int = 9, side: int = 64) -> BucketFit:
+    return BucketFit(bucket=Bucket(frames, side, side), crop_starts=(0,), scaled_size=(side, side), left=0, top=0)
 
 
-def face(frames: int = 9, *, x: float = 0.5, y: float = 0.5, height: float = 0.5, roll: float = 0.0) -> Face:
-    return Face(**{
+def face(frames: int = 9, *, x: float = 0.5, y: float = 0.5, height: float = 0.5, roll: float = 0.0) -> FaceSeries:
+    return FaceSeries(**{
         name: np.full(frames, value, np.float32)
         for name, value in (("x_T", x), ("y_T", y), ("height_T", height), ("roll_deg_T", roll))
     })  # fmt: skip
@@ -51,7 +51,7 @@ def test_a_head_tilted_to_its_left_shoulder_has_its_mouth_on_the_left_of_the_pic
 
 
 def test_a_cut_moves_the_masks_with_it():
-    cut = Framing(bucket=Bucket(9, 64, 64), starts=(0,), scaled=(96, 96), left=16, top=16)
+    cut = BucketFit(bucket=Bucket(9, 64, 64), crop_starts=(0,), scaled_size=(96, 96), left=16, top=16)
     whole, _ = face_masks(face(), cut, cell=CELL)
     assert middle(whole) == pytest.approx((4, 4), abs=0.05)
 
@@ -65,5 +65,5 @@ def test_frames_without_a_face_do_not_thin_the_mask():
 
 def test_where_no_face_was_found_nothing_is_covered():
     whole, lips = face_masks(face(x=np.nan), framing(), cell=CELL)
-    assert not whole.any()
-    assert not lips.any()
+    assert not whole.in_total()
+    assert not lips.in_total()

@@ -9,22 +9,22 @@ from hypothesis import strategies as st
 
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.data.framing import Bucket
-from xsheet.train.data.order import Order
-from xsheet.train.loop.state import Position
+from xsheet.train.data.order import BucketBatchSampler
+from xsheet.train.loop.state import DataPosition
 
 WIDE, TALL = Bucket(61, 64, 128), Bucket(125, 128, 64)
 
 
-def order(wide: int = 7, tall: int = 4, *, batch: int = 3, seed: int = 0) -> Order:
+def order(wide: int = 7, tall: int = 4, *, batch: int = 3, seed: int = 0) -> BucketBatchSampler:
     buckets = {f"wide_{k}": WIDE for k in range(wide)} | {f"tall_{k}": TALL for k in range(tall)}
-    return Order(buckets, batch=batch, seed=seed)
+    return BucketBatchSampler(buckets, batch_size=batch, seed=seed)
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 6), st.integers(0, 99))
 def test_batches_are_full_and_of_one_bucket(wide, tall, batch, seed):
     if batch > wide + tall:
         return
-    for showings, _ in islice(order(wide, tall, batch=batch, seed=seed).batches(Position()), 12):
+    for showings, _ in islice(order(wide, tall, batch=batch, seed=seed).batches(DataPosition()), 12):
         assert len(showings) == batch
         assert len({one.clip_id[:4] for one in showings}) == 1
 
@@ -34,7 +34,7 @@ def test_every_clip_is_shown_once_an_epoch(wide, tall, batch):
     if batch > wide + tall:
         return
     asked = order(wide, tall, batch=batch)
-    shown = Counter(one for epoch in range(2 * batch) for batch_ in asked.epoch(epoch) for one in batch_)
+    shown = Counter(one for epoch in range(2 * batch) for batch_ in asked.epoch_batches(epoch) for one in batch_)
     assert set(shown.values()) == {1}
     # After `batch` epochs every bucket has given whole batches only, so nothing is left waiting.
     assert sum(shown.values()) == 2 * batch * (wide + tall)
@@ -42,19 +42,19 @@ def test_every_clip_is_shown_once_an_epoch(wide, tall, batch):
 
 @given(st.integers(0, 30))
 def test_a_run_goes_on_from_any_place_as_if_it_had_never_stopped(stop):
-    whole = list(islice(order().batches(Position()), 40))
-    start = whole[stop - 1][1] if stop else Position()
+    whole = list(islice(order().batches(DataPosition()), 40))
+    start = whole[stop - 1][1] if stop else DataPosition()
     assert list(islice(order().batches(start), 40 - stop)) == whole[stop:]
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
-    first, second = (order(20, 0, batch=20).epoch(e)[0] for e in (0, 1))
+    first, second = (order(20, 0, batch=20).epoch_batches(e)[0] for e in (0, 1))
     assert [one.clip_id for one in first] != [one.clip_id for one in second]
-    assert first != order(20, 0, batch=20, seed=1).epoch(0)[0]
+    assert first != order(20, 0, batch=20, seed=1).epoch_batches(0)[0]
 
 
 def test_buckets_take_turns():
-    shown = [showings[0].clip_id[:4] for showings, _ in islice(order(40, 40, batch=4).batches(Position()), 20)]
+    shown = [showings[0].clip_id[:4] for showings, _ in islice(order(40, 40, batch=4).batches(DataPosition()), 20)]
     assert 5 <= shown.count("wide") <= 15
     assert shown[:10] != sorted(shown[:10])
 

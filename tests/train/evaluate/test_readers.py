@@ -11,22 +11,22 @@ from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.time import frame_start_us
 from xsheet.train.data.cache.build import Cache
 from xsheet.train.data.encoders import open_encoders
-from xsheet.train.evaluate.held_out import held_out, seen_clips
-from xsheet.train.evaluate.readers import ReaderSettings, fitted_reader, views
+from xsheet.train.evaluate.held_out import held_out_clips, measured_clips
+from xsheet.train.evaluate.readers import FaceReaderSettings, load_or_fit_reader, network_inputs
 
 
 @pytest.fixture
 def turning(built_copy, cache):
     """The set, in which the disc's place is called the head's turn."""
-    rows = list(tables.iterate(built_copy, tables.SIGNALS))
+    rows = list(tables.iter_records(built_copy, tables.SIGNALS))
     (file,) = tables.part_files(built_copy, tables.SIGNALS)
     turned = [replace(row, yaw_deg=tuple(float(k) for k in range(row.frames))) for row in rows]
     tables.write_file(file, tables.SIGNALS, turned)
-    return Cache(set_folder=built_copy, recipe=cache.recipe, features=cache.features)
+    return Cache(set_folder=built_copy, spec=cache.recipe, features=cache.features)
 
 
 def test_series_of_a_mirrored_stretch_are_mirrored(turning):
-    clips = {clip.clip_id: clip for clip in seen_clips(turning, split="train", names=("yaw_deg", "roll_deg"))}
+    clips = {clip.clip_id: clip for clip in measured_clips(turning, split="train", names=("yaw_deg", "roll_deg"))}
     long = clips["clip_a"].series_VTS  # 41 frames: two stretches of 33, each twice
     assert long.shape == (4, 33, 2)
     assert long[0, :3, 0].tolist() == [0, 1, 2]
@@ -35,11 +35,11 @@ def test_series_of_a_mirrored_stretch_are_mirrored(turning):
 
 
 def test_held_out_clips_begin_where_their_stretch_does(turning):
-    (clip,) = held_out(turning, split="val", limit=9)
+    (clip,) = held_out_clips(turning, split="val", limit=9)
     assert clip.clip.clip_id == "clip_d"
     assert clip.span.duration_us == frame_start_us(33, open_rate())
-    assert len(clip.sound) == 33 * 640
-    assert clip.whole == {p.phase_id for p in clip.said.phases}
+    assert len(clip.waveform) == 33 * 640
+    assert clip.complete_phase_ids == {p.phase_id for p in clip.annotation.phases}
 
 
 def open_rate():
@@ -50,26 +50,26 @@ def open_rate():
 
 def test_a_view_is_a_frame_between_its_neighbours_beside_the_first():
     pictures = torch.arange(5, dtype=torch.uint8).reshape(1, 5, 1, 1, 1).expand(1, 5, 2, 2, 3)
-    seen = (views(pictures, torch.tensor([[0, 3, 4]])) + 1) * 127.5
+    seen = (network_inputs(pictures, torch.tensor([[0, 3, 4]])) + 1) * 127.5
     assert seen.round()[:, ::3, 0, 0].tolist() == [[0, 0, 1, 0], [2, 3, 4, 0], [3, 4, 4, 0]]
 
 
 @pytest.mark.slow
 def test_a_fitted_reader_reads_clips_it_never_saw(turning, settings):
     codec = open_encoders(settings).video
-    how = ReaderSettings(steps=150, clips=3, frames=8)
-    read = fitted_reader(turning, codec, how)
-    (clip,) = held_out(turning, split="val", limit=1)
+    how = FaceReaderSettings(steps=150, batch_size=3, frames_per_clip=8)
+    read = load_or_fit_reader(turning, codec, how)
+    (clip,) = held_out_clips(turning, split="val", limit=1)
     pictures = codec.decode(clip.latent_CFHW[None])[0].numpy()
     said = read(pictures)["yaw_deg"]
     assert np.corrcoef(said, np.arange(33))[0, 1] > 0.9
-    again = fitted_reader(turning, codec, how)  # from the file
+    again = load_or_fit_reader(turning, codec, how)  # from the file
     assert np.array_equal(again(pictures)["yaw_deg"], said)
 
 
 def test_a_set_without_signals_cannot_teach_a_reader(built_copy, cache, settings):
     (file,) = tables.part_files(built_copy, tables.SIGNALS)
     file.unlink()
-    bare = Cache(set_folder=built_copy, recipe=cache.recipe, features=cache.features)
+    bare = Cache(set_folder=built_copy, spec=cache.recipe, features=cache.features)
     with pytest.raises(ConfigError, match="signals of a face"):
-        fitted_reader(bare, open_encoders(settings).video, ReaderSettings(steps=1))
+        load_or_fit_reader(bare, open_encoders(settings).video, FaceReaderSettings(steps=1))

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from xsheet.schemas.annotation import Annotation, Base, Phase, sorted_phases
-from xsheet.train.evaluate.scores import by_habit, changed_phases, exchanged, recast, score_mouth, score_phases
+from xsheet.train.evaluate.scores import (
+    changed_phases,
+    position_baseline,
+    replaced_action,
+    score_mouth,
+    score_phases,
+    swapped,
+)
 
 
 def phase(start_s, end_s, action="nod", *, side="none", track="head", name="p"):
@@ -29,37 +36,37 @@ def sheet(*phases):
 
 def test_the_action_in_its_time_is_right():
     (score,) = score_phases([phase(1, 2)], [phase(1.1, 2)])
-    assert score.named and score.hit
+    assert score.is_class_correct and score.hit
     assert score.tiou == pytest.approx(0.9)
     assert score.start_error_s == pytest.approx(0.1)
 
 
 def test_another_action_in_that_time_is_named():
     (score,) = score_phases([phase(1, 2)], [phase(1, 2, "shake_head")])
-    assert score.found == "shake_head" and not score.named and not score.hit
+    assert score.detected_action == "shake_head" and not score.is_class_correct and not score.hit
     assert score.start_error_s is None
 
 
 def test_the_other_side_is_wrong():
     (score,) = score_phases([phase(1, 2, "tilt_head", side="left")], [phase(1, 2, "tilt_head", side="right")])
-    assert not score.named
+    assert not score.is_class_correct
 
 
 def test_the_action_at_another_time_or_on_another_part_does_not_count():
     scores = score_phases([phase(0, 1)], [phase(2, 3), phase(0, 1, "smile", track="face")])
-    assert [s.found for s in scores] == [None]
+    assert [s.detected_action for s in scores] == [None]
 
 
 def test_an_action_that_appears_beside_a_better_fitting_one_is_a_hit_but_not_right():
     found = [phase(1, 1.5), phase(1.4, 3, "shake_head")]
     (score,) = score_phases([phase(1, 3)], found)
-    assert score.hit and not score.named
+    assert score.hit and not score.is_class_correct
 
 
 def test_habit_is_the_same_action_in_the_next_video_that_was_asked_for_it():
     asked = [[phase(0, 2)], [phase(0, 2, "smile", track="face")], [phase(1, 3)], [phase(0.5, 2.5)]]
     found = [[phase(0, 2)], [], [phase(1, 3)], []]
-    first, alone, third, last = by_habit(asked, found)
+    first, alone, third, last = position_baseline(asked, found)
     assert [(s.hit, s.start_error_s) for s in first] == [(True, 1)]  # in the third's video, where it is wont to be then
     assert alone == ()  # nobody else was asked to smile
     assert [s.hit for s in third] == [False]  # the fourth did nothing
@@ -72,21 +79,21 @@ def test_rests_are_not_asked_for():
 
 def test_exchanged_actions_keep_their_times():
     said = sheet(phase(0, 1), phase(1, 2), phase(2, 3, "tilt_head", side="left"))
-    after = exchanged(said)
+    after = swapped(said)
     assert [p.action for p in after.phases] == ["tilt_head", "nod", "nod"]
     assert [p.start_us for p in after.phases] == [p.start_us for p in said.phases]
     assert [p.action for p in changed_phases(said, after)] == ["tilt_head", "nod"]
 
 
 def test_a_sheet_of_one_action_cannot_be_exchanged():
-    assert exchanged(sheet(phase(0, 1), phase(1, 2))) is None
+    assert swapped(sheet(phase(0, 1), phase(1, 2))) is None
 
 
 def test_a_pair_that_would_collide_on_a_track_is_passed_over():
     smile = phase(0, 3, "smile", track="face")
     look = phase(0.5, 1.0, "look_away", side="left", track="gaze")
     away = phase(2.0, 2.5, "look_away", side="right", track="gaze")
-    after = exchanged(sheet(smile, look, away))
+    after = swapped(sheet(smile, look, away))
     assert [p.laterality for p in after.phases if p.track == "gaze"] == ["right", "left"]
 
 
@@ -98,7 +105,7 @@ def voice(frames=100):
 def test_a_mouth_that_follows_its_sound_correlates_and_is_in_time():
     mouth = voice()
     score = score_mouth(mouth, mouth, mouth, np.ones(100))
-    assert score.r == pytest.approx(1)
+    assert score.pearson_r == pytest.approx(1)
     assert score.offset_frames == 0 and score.in_sync
 
 
@@ -110,25 +117,25 @@ def test_a_late_voice_is_out_of_time():
 
 def test_a_still_mouth_has_no_correlation():
     score = score_mouth(np.zeros(100), voice(), voice(), np.ones(100))
-    assert score.r is None and score.in_sync is None
+    assert score.pearson_r is None and score.in_sync is None
 
 
 def test_an_unmeasured_mouth_has_no_correlation():
-    assert score_mouth(voice(), np.full(100, np.nan), voice(), np.ones(100)).r is None
+    assert score_mouth(voice(), np.full(100, np.nan), voice(), np.ones(100)).pearson_r is None
 
 
 def test_phases_keep_their_ids_when_exchanged():
     said = sheet(phase(0, 1), phase(2, 3, "shake_head"))
-    assert {p.phase_id for p in exchanged(said).phases} == {p.phase_id for p in said.phases}
-    assert exchanged(replace(said, phases=())) is None
+    assert {p.phase_id for p in swapped(said).phases} == {p.phase_id for p in said.phases}
+    assert swapped(replace(said, phases=())) is None
 
 
 def test_recast_an_action_keeps_its_time_and_is_another():
     said, other = sheet(phase(0, 1), phase(2, 3)), sheet(phase(0, 2), phase(2, 3, "shake_head"))
-    (changed,) = changed_phases(said, recast(said, other))
+    (changed,) = changed_phases(said, replaced_action(said, other))
     assert (changed.action, changed.start_us, changed.end_us) == ("shake_head", 0, 1_000_000)
 
 
 def test_nothing_is_recast_by_a_sheet_of_the_same_actions():
-    assert recast(sheet(phase(0, 1)), sheet(phase(2, 3))) is None
-    assert recast(sheet(), sheet(phase(2, 3))) is None
+    assert replaced_action(sheet(phase(0, 1)), sheet(phase(2, 3))) is None
+    assert replaced_action(sheet(), sheet(phase(2, 3))) is None

@@ -8,13 +8,13 @@ import time
 import pytest
 
 from xsheet.schemas.errors import RunError
-from xsheet.train.loop.checkpoint import LATEST, Checkpoints
-from xsheet.train.loop.process_group import World
+from xsheet.train.loop.checkpoint import LATEST, CheckpointStore
+from xsheet.train.loop.process_group import ProcessGroup
 
 
 @pytest.fixture
 def checkpoints(tmp_path):
-    return Checkpoints(tmp_path / "checkpoints", keep=2, together=World())
+    return CheckpointStore(tmp_path / "checkpoints", keep=2, process_group=ProcessGroup())
 
 
 def writes(text):
@@ -37,13 +37,13 @@ def test_the_newest_and_those_that_a_pointer_names_stay(checkpoints):
     for step in (1, 2, 3, 4, 5):
         checkpoints.save(step, writes("state"))
         if step == 2:
-            checkpoints.point("BEST", 2)
-    assert checkpoints.steps() == [2, 4, 5]
+            checkpoints.set_pointer("BEST", 2)
+    assert checkpoints.wall_by_step() == [2, 4, 5]
 
 
 def test_keeping_one_is_refused(tmp_path):
     with pytest.raises(ValueError, match="keep >= 2"):
-        Checkpoints(tmp_path, keep=1, together=World())
+        CheckpointStore(tmp_path, keep=1, process_group=ProcessGroup())
 
 
 def test_a_checkpoint_that_could_not_be_written_is_not_published(checkpoints):
@@ -56,15 +56,15 @@ def test_a_checkpoint_that_could_not_be_written_is_not_published(checkpoints):
     with pytest.raises(RunError, match="no space left on device"):
         checkpoints.save(2, fails)
     assert checkpoints.recover() == before
-    assert checkpoints.steps() == [1]
+    assert checkpoints.wall_by_step() == [1]
 
 
 def test_a_failure_in_another_process_is_raised_in_this_one_too(tmp_path):
-    class TwoProcesses(World):
+    class TwoProcesses(ProcessGroup):
         def failures(self, mine):
             return ("OSError: in the other",) if (tmp_path / "checkpoints/step-00000001.partial").exists() else ()
 
-    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2, together=TwoProcesses())
+    checkpoints = CheckpointStore(tmp_path / "checkpoints", keep=2, process_group=TwoProcesses())
     checkpoints.recover()
     with pytest.raises(RunError, match="in the other"):
         checkpoints.save(1, writes("mine"))
@@ -125,7 +125,7 @@ def test_after_a_kill_at_any_instant_the_newest_checkpoint_is_whole(checkpoints,
         child.stdout.close()
         newest = checkpoints.recover()
         if newest is not None:
-            step = int(newest.name.removeprefix("step-"))
+            step = int(newest.stage.removeprefix("step-"))
             assert [file.read_bytes() for file in sorted(newest.iterdir())] == [step.to_bytes(4) * 4096] * 8
             assert step >= steps
             steps = step

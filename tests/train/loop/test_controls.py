@@ -6,24 +6,24 @@ import pytest
 import torch
 from toy import CELLS, EVERYTHING, FRAMES, SEED, VARIANTS, make_clip, make_loop, small_size
 
-from xsheet.model.flow import TIMESTEPS
-from xsheet.train.data.conditioning import DRIVERS
-from xsheet.train.data.seeded_random import Dropped, DropSettings, Showing
-from xsheet.train.loop.loop import Portion
+from xsheet.model.flow import TIMESTEP_SCALE
+from xsheet.train.data.conditioning import DRIVING_SERIES
+from xsheet.train.data.seeded_random import ConditionDropoutSettings, DroppedConditions, SampleKey
+from xsheet.train.loop.loop import StepShare
 from xsheet.train.loop.loss import LossSettings
-from xsheet.train.loop.state import Position
+from xsheet.train.loop.state import DataPosition
 
 SIZE = small_size()
-WIDTH = {"identity_BX": (4,), "intensity_B2": (2,), "motion_BTX": (4 * (FRAMES - 1) + 1, len(DRIVERS))}
+WIDTH = {"identity_BX": (4,), "intensity_B2": (2,), "motion_BTX": (4 * (FRAMES - 1) + 1, len(DRIVING_SERIES))}
 
 
 def clip(field, sign, *, epoch=0):
     """All bright or all dark after its first frame; which of them, one control alone tells. Its mouth is a corner."""
     latent, mouth = torch.zeros(1, SIZE.in_channels, FRAMES, CELLS, CELLS), torch.zeros(1, FRAMES, CELLS, CELLS)
     latent[:, :, 1:], mouth[:, :, 2:, 2:] = 2.0 * sign, 1
-    same = make_clip(Showing(0, "clip1"), SIZE)
+    same = make_clip(SampleKey(0, "clip1"), SIZE)
     return replace(
-        same, showings=(Showing(epoch, str(sign)),), x0_BCFHW=latent, mouth_BFHW=mouth,
+        same, showings=(SampleKey(epoch, str(sign)),), latent_BCFHW=latent, mouth_BFHW=mouth,
         face_BFHW=torch.ones_like(mouth), **{field: torch.full((1, *WIDTH[field]), float(sign > 0))},
     )  # fmt: skip
 
@@ -35,19 +35,19 @@ class Both:
     field: str
 
     def portions(self, start):
-        epoch = start.epoch
+        epoch = start.epoch_batches
         while True:
             both = tuple(clip(self.field, sign, epoch=epoch) for sign in (1, -1))
             epoch += 1
-            yield Portion(micros=both, after=Position(epoch=epoch))
+            yield StepShare(micro_batches=both, next_position=DataPosition(epoch=epoch))
 
 
 def guessed(learner, asked):
     """What the model guesses from pure noise in one step, by cell; the mean over the other axes and ten noises."""
-    noise = torch.randn(10, *asked.x0_BCFHW.shape, generator=torch.Generator().manual_seed(SEED))
-    noise[:, :, :, 0] = asked.x0_BCFHW[:, :, 0]
-    time = torch.tensor([[0.0] + [TIMESTEPS * 1.0] * (FRAMES - 1)])
-    everything = Dropped(torch.tensor([False]), torch.tensor([False]))
+    noise = torch.randn(10, *asked.latent_BCFHW.shape, generator=torch.Generator().manual_seed(SEED))
+    noise[:, :, :, 0] = asked.latent_BCFHW[:, :, 0]
+    time = torch.tensor([[0.0] + [TIMESTEP_SCALE * 1.0] * (FRAMES - 1)])
+    everything = DroppedConditions(torch.tensor([False]), torch.tensor([False]))
     with torch.no_grad():
         guesses = [one - learner(one, time, asked, everything) for one in noise]
     return torch.stack(guesses).mean((0, 1, 2))[1:].mean(0)
@@ -67,10 +67,10 @@ def test_a_control_alone_tells_two_clips_apart(variant, field, steps, tmp_path):
     stage = EVERYTHING.model_copy(
         update={
             "optim": EVERYTHING.optim.model_copy(update={"beta2": 0.99, "warmup_steps": 10, "ema": None}),
-            "loss": LossSettings(drop=DropSettings(text=0, audio=0, both=0)),
+            "loss": LossSettings(condition_dropout=ConditionDropoutSettings(text=0, audio=0, both=0)),
         }
     )
     loop = make_loop(tmp_path, steps=steps, stage=stage, size=SIZE, variant=VARIANTS[variant], save_every=1000)
     replace(loop, feed=Both(field), course=replace(loop.course, clips=2)).run()
-    bright, dark = (guessed(loop.learning.learner, clip(field, sign)) for sign in (1, -1))
+    bright, dark = (guessed(loop.state.learner, clip(field, sign)) for sign in (1, -1))
     assert (bright - dark)[:2].min() > 1  # of 4; above the mouth, which sound drives where both drive

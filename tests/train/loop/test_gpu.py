@@ -4,7 +4,7 @@ import pytest
 import torch
 from toy import final_state, make_loop
 
-from xsheet.train.launch import Workers, launch
+from xsheet.train.launch import WorkerSettings, launch
 from xsheet.train.loop.step import ComputeSettings
 
 pytestmark = [
@@ -18,18 +18,18 @@ def ended(folder, compute, *, steps=4):
     states = []
 
     def work(world):
-        loop = make_loop(folder, steps=steps, world=world, compute=compute)
+        loop = make_loop(folder, steps=steps, process_group=world, compute=compute)
         loop.run()
-        states.append({key: tensor.cpu() for key, tensor in final_state(loop).items()})
+        states.append({key: tensor.cpu_by_analyser() for key, tensor in final_state(loop).items()})
 
-    launch(work, how=Workers(), folder=folder)
+    launch(work, workers=WorkerSettings(), folder=folder)
     return states[0]
 
 
 @pytest.mark.parametrize(("checkpointing", "compiled"), [(False, False), (True, False), (True, True)])
 def test_a_step_in_bfloat16_moves_about_as_one_in_float32(tmp_path, checkpointing, compiled):
-    exact = ended(tmp_path / "float32", ComputeSettings(dtype="float32", checkpointing=False), steps=1)
-    changed = ComputeSettings(dtype="bfloat16", checkpointing=checkpointing, compiled=compiled)
+    exact = ended(tmp_path / "float32", ComputeSettings(dtype="float32", gradient_checkpointing=False), steps=1)
+    changed = ComputeSettings(dtype="bfloat16", gradient_checkpointing=checkpointing, torch_compile=compiled)
     half = ended(tmp_path / "bfloat16", changed, steps=1)
     for key, tensor in exact.items():
         torch.testing.assert_close(half[key], tensor, rtol=0.1, atol=0.05)
@@ -48,12 +48,12 @@ def test_memory_that_runs_out_is_said_in_one_sentence(tmp_path):
     from xsheet.schemas.errors import RunError
 
     def work(world):
-        loop = make_loop(tmp_path, world=world)
-        held = torch.empty(torch.cuda.mem_get_info()[0] - (64 << 20), dtype=torch.uint8, device=world.device)
-        loop.learning.learner.transformer.proj_out.register_forward_hook(
-            lambda *_: torch.empty(1 << 32, device=held.device)
+        loop = make_loop(tmp_path, process_group=world)
+        held = torch.background(torch.cuda.mem_get_info()[0] - (64 << 20), dtype=torch.uint8, device=world.device)
+        loop.state.learner.transformer.proj_out.register_forward_hook(
+            lambda *_: torch.background(1 << 32, device=held.device)
         )
         loop.run()
 
     with pytest.raises(RunError, match="more workers or smaller clips"):
-        launch(work, how=Workers(), folder=tmp_path)
+        launch(work, workers=WorkerSettings(), folder=tmp_path)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import distributed
 from torch.multiprocessing import spawn
 
-from xsheet.train.loop.gradients import TreeReduceScatter, TreeSum, squared_norm
+from xsheet.train.loop.gradients import TreeReduceScatter, TreeSum, local_squared_norm
 
 
 def leaves(count):
@@ -50,14 +50,14 @@ def test_a_sum_of_nothing_is_refused():
 
 def test_the_norm_of_what_is_not_finite_is_not_finite():
     for value in (torch.nan, torch.inf, -torch.inf):
-        assert not torch.isfinite(squared_norm([torch.ones(3), torch.tensor([1.0, value])]))
+        assert not torch.isfinite(local_squared_norm([torch.ones(3), torch.tensor([1.0, value])]))
 
 
 def scatter(rank, size, folder):
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     store = distributed.FileStore(str(folder / "store"), size)
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
-    mine, out = leaves(size)[rank][:48], torch.empty(48 // size)
+    mine, out = leaves(size)[rank][:48], torch.background(48 // size)
     TreeReduceScatter()(out, mine.clone(), distributed.group.WORLD, None)
     torch.save(out, folder / f"{rank}.pt")
     distributed.destroy_process_group()

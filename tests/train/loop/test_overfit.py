@@ -6,12 +6,12 @@ import pytest
 import torch
 from toy import EVERYTHING, SEED, make_loop, small_size
 
-from xsheet.model.flow import TIMESTEPS
+from xsheet.model.flow import TIMESTEP_SCALE
 from xsheet.train.data.batch import Batch
-from xsheet.train.data.seeded_random import Dropped, DropSettings, Showing
-from xsheet.train.loop.loop import Portion
+from xsheet.train.data.seeded_random import ConditionDropoutSettings, DroppedConditions, SampleKey
+from xsheet.train.loop.loop import StepShare
 from xsheet.train.loop.loss import LossSettings
-from xsheet.train.loop.state import Position
+from xsheet.train.loop.state import DataPosition
 
 SIZE = small_size()
 FRAMES = 5  # of the latent: the picture, two frames of the first phase, two of the second
@@ -26,8 +26,8 @@ def clip(order, *, epoch):
         latent[:, action - RAISE, window] = 2.0
     clock = torch.linspace(-3, 3, 4 * (FRAMES - 1) + 1)[None, :, None, None]  # what time it is can be heard
     return Batch(
-        showings=(Showing(epoch, f"clip{order[0]}"),),
-        x0_BCFHW=latent,
+        sample_keys=(SampleKey(epoch, f"clip{order[0]}"),),
+        latent_BCFHW=latent,
         text=torch.tensor([[1, 2, order[0], order[0], order[1], order[1], 0]]),
         phase_BM=torch.tensor([[0, 0, 1, 1, 2, 2, -1]]),
         audio_BTLQ=clock.expand(1, -1, SIZE.audio_layers, SIZE.audio_channels),
@@ -42,23 +42,23 @@ class Swapped:
     """Both clips in every step."""
 
     def portions(self, start):
-        epoch = start.epoch
+        epoch = start.epoch_batches
         while True:
             both = tuple(clip(order, epoch=epoch) for order in ((RAISE, NOD), (NOD, RAISE)))
             epoch += 1
-            yield Portion(micros=both, after=Position(epoch=epoch))
+            yield StepShare(micro_batches=both, next_position=DataPosition(epoch=epoch))
 
 
 def drawn(learner, order):
     """The latent that the model guesses from pure noise in one step, averaged over ten noises: no sampler is needed."""
     asked = clip(order, epoch=0)
-    noise = torch.randn(10, *asked.x0_BCFHW.shape, generator=torch.Generator().manual_seed(SEED))
-    time = torch.tensor([[0.0] + [TIMESTEPS * 1.0] * (FRAMES - 1)])
-    everything = Dropped(torch.tensor([False]), torch.tensor([False]))
+    noise = torch.randn(10, *asked.latent_BCFHW.shape, generator=torch.Generator().manual_seed(SEED))
+    time = torch.tensor([[0.0] + [TIMESTEP_SCALE * 1.0] * (FRAMES - 1)])
+    everything = DroppedConditions(torch.tensor([False]), torch.tensor([False]))
     with torch.no_grad():
         guesses = []
         for one in noise:
-            one[:, :, 0] = asked.x0_BCFHW[:, :, 0]
+            one[:, :, 0] = asked.latent_BCFHW[:, :, 0]
             guesses.append(one - learner(one, time, asked, everything))
     return torch.stack(guesses).mean((0, 1, 4, 5))
 
@@ -68,14 +68,14 @@ def test_swapped_phase_texts_move_the_right_action_into_the_right_window(tmp_pat
     stage = EVERYTHING.model_copy(
         update={
             "optim": EVERYTHING.optim.model_copy(update={"beta2": 0.99, "warmup_steps": 20, "ema": None}),
-            "loss": LossSettings(drop=DropSettings(text=0, audio=0, both=0)),
+            "loss": LossSettings(condition_dropout=ConditionDropoutSettings(text=0, audio=0, both=0)),
         }
     )
     loop = make_loop(tmp_path, steps=400, stage=stage, size=SIZE, save_every=1000)
     loop = replace(loop, feed=Swapped(), course=replace(loop.course, clips=2))
     loop.run()
     for order in ((RAISE, NOD), (NOD, RAISE)):
-        first, second = (drawn(loop.learning.learner, order)[:2, window].mean(1) for window in (FIRST, SECOND))
+        first, second = (drawn(loop.state.learner, order)[:2, window].mean(1) for window in (FIRST, SECOND))
         assert first.argmax() == order[0] - RAISE
         assert second.argmax() == order[1] - RAISE
         assert (first - second).abs().min() > 1  # of 2

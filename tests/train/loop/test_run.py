@@ -10,17 +10,17 @@ import pytest
 from safetensors.torch import load_file
 
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.settings import load, to_yaml
-from xsheet.train.data.settings import DataSettings, ShownSettings
-from xsheet.train.launch import Workers
+from xsheet.schemas.settings import load_settings, to_yaml
+from xsheet.train.data.settings import LoaderSettings, StageDatasetSettings
+from xsheet.train.launch import WorkerSettings
 from xsheet.train.loop.loop import LoopSettings
 from xsheet.train.loop.optim import OptimSettings
 from xsheet.train.loop.step import ComputeSettings
 from xsheet.train.run import train_stages
-from xsheet.train.settings import TrainSettings, stage_names
+from xsheet.train.settings import TrainSettings, parse_stages
 from xsheet.train.stages import StageSettings
 
-OPTIM = OptimSettings(lr=1e-3, warmup_steps=0, ema=0.9)
+OPTIM = OptimSettings(lr=1e-3, warmup_steps=0, ema_decay=0.9)
 
 
 @pytest.fixture(scope="session")
@@ -28,18 +28,23 @@ def plan(settings):
     """Two steps of each stage."""
     return TrainSettings(
         cache=settings,
-        data=DataSettings(batch=2),
-        compute=ComputeSettings(dtype="float32", checkpointing=False, micro_batch=2, threads=1),
+        loader=LoaderSettings(batch_size=2),
+        compute=ComputeSettings(dtype="float32", gradient_checkpointing=False, micro_batch_size=2, threads=1),
         loop=LoopSettings(log_every=1, save_every=1),
-        stage1=StageSettings(shown=ShownSettings(text="brief"), trains=("base", "audio", "text"), steps=2, optim=OPTIM),
+        stage1=StageSettings(
+            dataset=StageDatasetSettings(text="brief"), trainable_parts=("base", "audio", "text"), steps=2, optim=OPTIM
+        ),
         stage2=StageSettings(
-            shown=ShownSettings(text="blocks"), trains=("base", "audio", "phases", "text"), steps=2, optim=OPTIM
+            dataset=StageDatasetSettings(text="blocks"),
+            trainable_parts=("base", "audio", "phases", "text"),
+            steps=2,
+            optim=OPTIM,
         ),
     )
 
 
 def run(folder, plan, out, stages="1,2"):
-    train_stages(folder, plan, stages=stage_names(stages), out=out, how=Workers())
+    train_stages(folder, plan, stages=parse_stages(stages), out=out, workers=WorkerSettings())
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +89,7 @@ def test_another_learning_rate_is_not_mixed_into_a_run(built_set, plan, both):
 
 
 def test_a_cache_of_other_pictures_is_refused(built_set, plan, tmp_path):
-    picture = plan.cache.picture.model_copy(update={"crops": 1})
+    picture = plan.cache.picture_uri.model_copy(update={"crops": 1})
     cache = plan.cache.model_copy(update={"picture": picture})
     with pytest.raises(ConfigError, match="fingerprint"):
         run(built_set[0], plan.model_copy(update={"cache": cache}), tmp_path / "out")
@@ -92,20 +97,20 @@ def test_a_cache_of_other_pictures_is_refused(built_set, plan, tmp_path):
 
 @pytest.mark.parametrize("name", ["tiny", "wan2.2-ti2v-5b"])
 def test_a_preset_is_whole_and_can_be_written_and_read_again(name, tmp_path):
-    plan = load(TrainSettings, preset=files("xsheet.train") / "presets" / f"{name}.yaml")
+    plan = load_settings(TrainSettings, preset=files("xsheet.train") / "presets" / f"{name}.yaml")
     (tmp_path / "plan.yaml").write_text(to_yaml(plan))
-    assert load(TrainSettings, config=tmp_path / "plan.yaml") == plan
+    assert load_settings(TrainSettings, config=tmp_path / "plan.yaml") == plan
 
 
 def test_the_real_preset_has_the_papers_numbers():
-    plan = load(TrainSettings, preset=files("xsheet.train") / "presets" / "wan2.2-ti2v-5b.yaml")
-    assert (plan.data.batch, plan.stage1.steps, plan.stage2.steps) == (40, 20_000, 14_000)
+    plan = load_settings(TrainSettings, preset=files("xsheet.train") / "presets" / "wan2.2-ti2v-5b.yaml")
+    assert (plan.loader.batch_size, plan.stage1.steps, plan.stage2.steps) == (40, 20_000, 14_000)
     assert plan.stage1.optim.lr == plan.stage2.optim.lr == 5e-6
-    assert (plan.cache.picture.frames, plan.cache.picture.fps) == ((125,), 25)
-    assert plan.stage1.trains == ("audio",)
+    assert (plan.cache.picture.frame_counts, plan.cache.picture.fps) == ((125,), 25)
+    assert plan.stage1.trainable_parts == ("audio",)
 
 
 @pytest.mark.parametrize("text", ["", "2,1", "3", "1,1"])
 def test_other_stages_are_refused(text):
     with pytest.raises(ValueError, match="expected 1, 2 or 1,2"):
-        stage_names(text)
+        parse_stages(text)

@@ -5,33 +5,33 @@ import torch
 from toy import FLOAT32, SEED, final_state, make_loop
 
 from xsheet.schemas.errors import RunError
-from xsheet.train.data.seeded_random import DropSettings
+from xsheet.train.data.seeded_random import ConditionDropoutSettings
 from xsheet.train.loop.loss import LossSettings, VelocityLoss
-from xsheet.train.loop.state import Position
-from xsheet.train.loop.step import Stepper
+from xsheet.train.loop.state import DataPosition
+from xsheet.train.loop.step import TrainStep
 
 
 def first_portion(loop):
-    return next(loop.feed.portions(Position()))
+    return next(loop.loader.step_shares(DataPosition()))
 
 
 def step(loop, *, loss=None, compute=None, optimizer=None):
     """One step of a toy loop."""
-    stepper = Stepper(
-        loop.learning.learner,
+    stepper = TrainStep(
+        loop.state.learner,
         loss=loss or loop.loss,
-        optimizer=optimizer or loop.learning.optimizer,
+        optimizer=optimizer or loop.state.optimizer,
         compute=compute or loop.compute,
-        world=loop.world,
+        process_group=loop.process_group,
     )
-    return stepper.step(first_portion(loop).micros, clips=4, seed=SEED, lr=0.1, clip_norm=1e6)
+    return stepper.run(first_portion(loop).micro_batches, batch_size=4, seed=SEED, lr=0.1, max_grad_norm=1e6)
 
 
 def moved(folder, **changes):
     """Weights after one step of plain descent, whose moves are the gradients."""
     loop = make_loop(folder, **changes)
-    step(loop, optimizer=torch.optim.SGD(loop.learning.trained.values(), lr=0.1))
-    return {key: weight.detach().clone() for key, weight in loop.learning.trained.items()}
+    step(loop, optimizer=torch.optim.SGD(loop.state.trained.set_values(), lr=0.1))
+    return {key: weight.detach().clone() for key, weight in loop.state.trained.items()}
 
 
 @pytest.mark.parametrize("micro", [2, 4])
@@ -59,7 +59,7 @@ def test_bfloat16_is_of_the_products_only(tmp_path):
     loop = make_loop(tmp_path, compute=FLOAT32.model_copy(update={"dtype": "bfloat16"}))
     stepped = step(loop)
     exact = step(make_loop(tmp_path / "exact"))
-    assert {weight.dtype for weight in loop.learning.learner.parameters()} == {torch.float32}
+    assert {weight.dtype for weight in loop.state.learner.parameters()} == {torch.float32}
     losses, exact_losses = (torch.cat([said.total_B for said in one.terms]) for one in (stepped, exact))
     assert losses.dtype == torch.float32
     assert not torch.equal(losses, exact_losses)
@@ -68,14 +68,14 @@ def test_bfloat16_is_of_the_products_only(tmp_path):
 
 def test_a_gradient_is_cut_to_its_norm(tmp_path):
     loop = make_loop(tmp_path)
-    optimizer = torch.optim.SGD(loop.learning.trained.values(), lr=1.0)
-    before = {key: weight.detach().clone() for key, weight in loop.learning.trained.items()}
-    stepper = Stepper(
-        loop.learning.learner, loss=loop.loss, optimizer=optimizer, compute=loop.compute, world=loop.world
+    optimizer = torch.optim.SGD(loop.state.trained.set_values(), lr=1.0)
+    before = {key: weight.detach().clone() for key, weight in loop.state.trained.items()}
+    stepper = TrainStep(
+        loop.state.learner, loss=loop.loss, optimizer=optimizer, compute=loop.compute, process_group=loop.process_group
     )
-    stepped = stepper.step(first_portion(loop).micros, clips=4, seed=SEED, lr=1.0, clip_norm=0.5)
-    moves = [weight.detach() - before[key] for key, weight in loop.learning.trained.items()]
-    assert stepped.norm > 0.5
+    stepped = stepper.run(first_portion(loop).micro_batches, batch_size=4, seed=SEED, lr=1.0, max_grad_norm=0.5)
+    moves = [weight.detach() - before[key] for key, weight in loop.state.trained.items()]
+    assert stepped.grad_norm > 0.5
     assert torch.stack([move.square().sum() for move in moves]).sum().sqrt() == pytest.approx(0.5, rel=1e-3)
 
 
@@ -83,9 +83,9 @@ def test_a_clip_that_is_not_finite_leaves_weights_and_moments_as_they_are(tmp_pa
     loop = make_loop(tmp_path)
     step(loop)
     before = final_state(loop)
-    bad = first_portion(loop).micros[2].clip_ids
-    broken = make_loop(tmp_path, broken=bad)
-    stepped = step(replace(loop, feed=broken.feed))
+    bad = first_portion(loop).micro_batches[2].clip_ids
+    broken = make_loop(tmp_path, broken_label=bad)
+    stepped = step(replace(loop, feed=broken.loader))
     after = final_state(loop)
     assert stepped.skipped == bad
     assert not [key for key in before if not torch.equal(before[key], after[key])]
@@ -99,17 +99,17 @@ def test_a_gradient_that_is_not_finite_puts_all_clips_under_suspicion(tmp_path):
         return replace(said, total_B=(said.total_B - said.total_B.detach()).sqrt())  # 0, with an infinite slope
 
     stepped = step(loop, loss=steep)
-    assert set(stepped.skipped) == {clip for batch in first_portion(loop).micros for clip in batch.clip_ids}
+    assert set(stepped.skipped) == {clip for batch in first_portion(loop).micro_batches for clip in batch.clip_ids}
 
 
 def test_running_out_of_memory_says_what_to_do(tmp_path):
     loop = make_loop(tmp_path)
 
     def greedy(learner, batch, *, seed):
-        torch.empty(2**50)
+        torch.background(2**50)
 
-    with pytest.raises(RunError, match=r"micro-batches of 4.*compute\.micro_batch below 4"):
-        step(loop, loss=greedy, compute=FLOAT32.model_copy(update={"micro_batch": 4}))
+    with pytest.raises(RunError, match=r"micro-batches of 4.*compute\.micro_batch_size below 4"):
+        step(loop, loss=greedy, compute=FLOAT32.model_copy(update={"micro_batch_size": 4}))
 
 
 def test_another_failure_is_not_taken_for_memory(tmp_path):
@@ -122,9 +122,9 @@ def test_another_failure_is_not_taken_for_memory(tmp_path):
 
 def test_a_clip_whose_sound_is_dropped_is_deaf_to_it(tmp_path):
     loop = make_loop(tmp_path)
-    settings = LossSettings(drop=DropSettings(text=0, audio=1, both=0))
-    batch = first_portion(loop).micros[0]
+    settings = LossSettings(condition_dropout=ConditionDropoutSettings(text=0, audio=1, both=0))
+    batch = first_portion(loop).micro_batches[0]
     loss = VelocityLoss(settings)
     louder = replace(batch, audio_BTLQ=batch.audio_BTLQ * 3)
-    one, other = (loss(loop.learning.learner, given, seed=SEED).total_B for given in (batch, louder))
+    one, other = (loss(loop.state.learner, given, seed=SEED).total_B for given in (batch, louder))
     assert torch.equal(one, other)

@@ -7,14 +7,14 @@ import torch
 from toy import EVERYTHING, SEED, VARIANTS, final_state, make_clip, make_learner, make_loop, small_size
 
 from xsheet.train.data import seeded_random
-from xsheet.train.data.seeded_random import Showing
-from xsheet.train.data.settings import CacheSettings, ControlSettings
+from xsheet.train.data.seeded_random import SampleKey
+from xsheet.train.data.settings import CacheSettings, ExtraConditioningSettings
 from xsheet.train.loop.loss import LossSettings, VelocityLoss
 from xsheet.train.loop.model import part_keys
 from xsheet.train.settings import TrainSettings
-from xsheet.train.variants import control_of, gates
+from xsheet.train.variants import gate_states, variant_conditioning
 
-SHOWINGS = [Showing(epoch, f"clip{k}") for epoch in range(3) for k in range(400)]
+SHOWINGS = [SampleKey(epoch, f"clip{k}") for epoch in range(3) for k in range(400)]
 
 
 @pytest.fixture(params=sorted(VARIANTS))
@@ -46,7 +46,7 @@ def test_the_parts_of_a_variant_are_all_its_keys(variant):
 def test_settings_say_which_model():
     stage = EVERYTHING
     plain = TrainSettings(stage1=stage, stage2=stage)
-    kinds = [plain.model[1].__name__]
+    kinds = [plain.config_and_class[1].__name__]
     kinds += [plain.model_copy(update={name: variant}).model[1].__name__ for name, variant in VARIANTS.items()]
     assert kinds == ["ActAvatarTransformer", "FantasyTalkingTransformer", "ACTalkerTransformer"]
 
@@ -62,42 +62,50 @@ def test_a_variant_wants_a_cache_that_keeps_what_it_is_told(variant):
         TrainSettings(stage1=EVERYTHING, stage2=EVERYTHING, **{name: variant})
     with pytest.raises(ValueError, match=r"identity_width is 4, cache\.control\.face_numbers 18"):
         TrainSettings(
-            cache=CacheSettings(control=ControlSettings()), stage1=EVERYTHING, stage2=EVERYTHING, **{name: variant}
+            cache=CacheSettings(extra_conditioning=ExtraConditioningSettings()),
+            stage1=EVERYTHING,
+            stage2=EVERYTHING,
+            **{name: variant},
         )
 
 
 def test_nothing_is_told_of_a_face_where_text_and_sound_are_dropped(variant):
-    learner, clip = make_learner(variant=variant), make_clip(Showing(0, "clip1"), small_size())
+    learner, clip = make_learner(variant=variant), make_clip(SampleKey(0, "clip1"), small_size())
     batch = replace(clip, identity_BX=torch.ones(1, 4))
-    told = [control_of(learner.transformer, batch, nobody_B=torch.tensor([nobody])) for nobody in (False, True)]
+    told = [
+        variant_conditioning(learner.transformer, batch, without_identity_B=torch.tensor([nobody]))
+        for nobody in (False, True)
+    ]
     assert torch.equal(told[0].identity_BX, torch.ones(1, 4))
     assert torch.equal(told[1].identity_BX, torch.zeros(1, 4))
 
 
 def test_the_mouth_alone_counts_as_often_as_told():
-    drawn = seeded_random.lips_only(SHOWINGS, seed=SEED, share=0.8)
+    drawn = seeded_random.mouth_only(SHOWINGS, seed=SEED, probability=0.8)
     assert drawn.float().mean() == pytest.approx(0.8, abs=0.04)
 
 
 def test_only_the_mouth_is_counted_where_it_alone_counts():
-    batch = make_clip(Showing(0, "clip1"), small_size())
+    batch = make_clip(SampleKey(0, "clip1"), small_size())
     mouth = torch.zeros_like(batch.mouth_BFHW)
     mouth[:, :, 2:] = 1
     batch, learner = replace(batch, mouth_BFHW=mouth), make_learner()
-    everywhere, lips = (VelocityLoss(LossSettings(lips_only=share))(learner, batch, seed=SEED) for share in (0.0, 1.0))
+    everywhere, lips = (
+        VelocityLoss(LossSettings(mouth_only_probability=share))(learner, batch, seed=SEED) for share in (0.0, 1.0)
+    )
     assert torch.equal(everywhere.total_B, everywhere.terms["velocity"])
     assert torch.equal(lips.total_B, lips.terms["mouth"])
     assert not torch.equal(lips.total_B, everywhere.total_B)
 
 
 def test_a_clip_without_a_mouth_has_no_loss_of_it():
-    said = VelocityLoss(LossSettings())(make_learner(), make_clip(Showing(0, "clip1"), small_size()), seed=SEED)
+    said = VelocityLoss(LossSettings())(make_learner(), make_clip(SampleKey(0, "clip1"), small_size()), seed=SEED)
     assert said.terms["mouth"].isnan().all()
 
 
 def test_gates_follow_from_the_showing_in_all_their_states():
-    drawn = gates(SHOWINGS, seed=SEED)
-    assert torch.equal(drawn[5:6], gates(SHOWINGS[5:6], seed=SEED))
-    states, counts = drawn.int().unique(dim=0, return_counts=True)
+    drawn = gate_states(SHOWINGS, seed=SEED)
+    assert torch.equal(drawn[5:6], gate_states(SHOWINGS[5:6], seed=SEED))
+    states, counts = drawn.int().unique(hidden_dim=0, return_counts=True)
     assert len(states) == 3
     assert counts.min() > 0.8 * len(SHOWINGS) / 3

@@ -14,36 +14,36 @@ from torch import distributed, nn
 from torch.distributed.tensor import DTensor
 
 from xsheet.model.config import ActAvatarConfig
-from xsheet.model.init import fresh
+from xsheet.model.init import init_transformer
 from xsheet.model.variants.actalker import ACTalkerSettings
 from xsheet.model.variants.fantasy_talking import FantasyTalkingSettings
-from xsheet.train.data.batch import Batch, joined
-from xsheet.train.data.seeded_random import DropSettings, Showing, permutation
-from xsheet.train.data.settings import ShownSettings
-from xsheet.train.launch import Workers, launch
-from xsheet.train.loop.loop import Course, Loop, LoopSettings, Portion
+from xsheet.train.data.batch import Batch, concatenate
+from xsheet.train.data.seeded_random import ConditionDropoutSettings, SampleKey, permutation
+from xsheet.train.data.settings import StageDatasetSettings
+from xsheet.train.launch import WorkerSettings, launch
+from xsheet.train.loop.loop import LoopSettings, StageSpec, StepShare, TrainLoop
 from xsheet.train.loop.loss import LossSettings, VelocityLoss
-from xsheet.train.loop.model import Learner
-from xsheet.train.loop.optim import Ema, OptimSettings, optimizer
-from xsheet.train.loop.parallel import make_ready
-from xsheet.train.loop.process_group import World, this_world
-from xsheet.train.loop.state import Learning, Position, _tensors
+from xsheet.train.loop.model import TrainableModel
+from xsheet.train.loop.optim import Ema, OptimSettings, build_optimizer
+from xsheet.train.loop.parallel import prepare_model
+from xsheet.train.loop.process_group import ProcessGroup, current_process_group
+from xsheet.train.loop.state import DataPosition, TrainState, _state_dict
 from xsheet.train.loop.step import ComputeSettings
-from xsheet.train.stages import StageSettings, freeze_the_rest, trained_parameters
-from xsheet.train.variants import Variant, model_of
+from xsheet.train.stages import StageSettings, set_trainable, trainable_parameters
+from xsheet.train.variants import VariantSettings, variant_model
 
 SEED = 5
 CLIPS = 12
 FRAMES, CELLS = 3, 4  # of the latent
 EVERYTHING = StageSettings(
-    shown=ShownSettings(text="blocks"),
-    trains=("base", "audio", "phases", "text"),
+    dataset=StageDatasetSettings(text="blocks"),
+    trainable_parts=("base", "audio", "phases", "text"),
     steps=6,
-    optim=OptimSettings(lr=1e-2, warmup_steps=2, ema=0.9),
-    loss=LossSettings(drop=DropSettings(text=0.2, audio=0.2, both=0.1)),
+    optim=OptimSettings(lr=1e-2, warmup_steps=2, ema_decay=0.9),
+    loss=LossSettings(condition_dropout=ConditionDropoutSettings(text=0.2, audio=0.2, both=0.1)),
 )
-ALONE = World()
-FLOAT32 = ComputeSettings(dtype="float32", checkpointing=False)
+ALONE = ProcessGroup()
+FLOAT32 = ComputeSettings(dtype="float32", gradient_checkpointing=False)
 VARIANTS = {
     "fantasy_talking": FantasyTalkingSettings(identity_width=4, identity_tokens=2, identity_layers=1, motion_width=8),
     "actalker": ACTalkerSettings(identity_width=4),
@@ -74,25 +74,25 @@ class Letters(nn.Module):
         return self.table(ids_BM)
 
 
-def make_learner(size: ActAvatarConfig | None = None, *, variant: Variant | None = None) -> Learner:
+def make_learner(size: ActAvatarConfig | None = None, *, variant: VariantSettings | None = None) -> TrainableModel:
     """Fresh weights in which everything speaks but the phases."""
-    (size, kind), rng = model_of(size or small_size(), variant), torch.Generator().manual_seed(1)
-    transformer = fresh(size, rng=rng, kind=kind)
+    (size, kind), rng = variant_model(size or small_size(), variant), torch.Generator().manual_seed(1)
+    transformer = init_transformer(size, rng=rng, kind=kind)
     with torch.no_grad():
         transformer.proj_out.weight.normal_(std=0.2, generator=rng)
         for block in transformer.blocks if variant is None else ():
             block.audio_attn.to_out.weight.normal_(std=0.2, generator=rng)
-    return Learner(transformer, text=Letters(size.text_dim, rng), null_text=torch.zeros(size.text_tokens).long())
+    return TrainableModel(transformer, text=Letters(size.text_dim, rng), null_text=torch.zeros(size.text_tokens).long())
 
 
-def make_clip(showing: Showing, size: ActAvatarConfig) -> Batch:
+def make_clip(showing: SampleKey, size: ActAvatarConfig) -> Batch:
     """One clip whose numbers follow from its name."""
     rng = torch.Generator().manual_seed(int(showing.clip_id.removeprefix("clip")))
     frames = 4 * (FRAMES - 1) + 1
     cells = (1, FRAMES, CELLS, CELLS)
     return Batch(
-        showings=(showing,),
-        x0_BCFHW=torch.randn(1, size.in_channels, *cells[1:], generator=rng),
+        sample_keys=(showing,),
+        latent_BCFHW=torch.randn(1, size.in_channels, *cells[1:], generator=rng),
         text=torch.randint(1, 16, (1, size.text_tokens), generator=rng),
         phase_BM=torch.tensor([[0, 0, 1, 1, 2, 2, -1]]),
         audio_BTLQ=torch.randn(1, frames, size.audio_layers, size.audio_channels, generator=rng),
@@ -109,30 +109,32 @@ class ToyFeed:
     size: ActAvatarConfig
     clips: int = 4
     micro: int = 1
-    world: World = ALONE
+    world: ProcessGroup = ALONE
     broken: tuple[str, ...] = ()
     die_at: int | None = None  # clips after which it raises, as a kill does
 
-    def portions(self, start: Position):
+    def portions(self, start: DataPosition):
         at = start
         while True:
-            taken: list[Showing] = []
+            taken: list[SampleKey] = []
             for _ in range(self.clips):
                 order = permutation(CLIPS, seed=SEED, epoch=at.epoch)
-                taken.append(Showing(at.epoch, f"clip{order[at.shown]}"))
-                at = Position(epoch=at.epoch, shown=at.shown + 1)
-                if at.shown == CLIPS:
-                    at = Position(epoch=at.epoch + 1)
-            if self.die_at is not None and at.epoch * CLIPS + at.shown > self.die_at:
+                taken.append(SampleKey(at.epoch, f"clip{order[at.clips_drawn]}"))
+                at = DataPosition(epoch=at.epoch, clips_drawn=at.clips_drawn + 1)
+                if at.clips_drawn == CLIPS:
+                    at = DataPosition(epoch=at.epoch + 1)
+            if self.die_at is not None and at.epoch * CLIPS + at.clips_drawn > self.die_at:
                 raise KeyboardInterrupt
             groups = [taken[i : i + self.micro] for i in range(0, self.clips, self.micro)]
             mine = groups[self.world.rank :: self.world.size]
-            yield Portion(micros=tuple(joined([self._clip(one) for one in group]) for group in mine), after=at)
+            yield StepShare(
+                micro_batches=tuple(concatenate([self._clip(one) for one in group]) for group in mine), next_position=at
+            )
 
-    def _clip(self, showing: Showing) -> Batch:
+    def _clip(self, showing: SampleKey) -> Batch:
         clip = make_clip(showing, self.size)
         if showing.clip_id in self.broken:
-            clip.x0_BCFHW[0, 0, 1] = torch.nan
+            clip.latent_BCFHW[0, 0, 1] = torch.nan
         return clip
 
 
@@ -142,46 +144,46 @@ def make_loop(
     steps: int = 6,
     stage: StageSettings = EVERYTHING,
     compute: ComputeSettings = FLOAT32,
-    world: World = ALONE,
+    world: ProcessGroup = ALONE,
     size: ActAvatarConfig | None = None,
-    variant: Variant | None = None,
+    variant: VariantSettings | None = None,
     save_every: int = 2,
     identity: dict | None = None,
     **feed,
-) -> Loop:
+) -> TrainLoop:
     """A loop over toy clips in a folder."""
     learner = make_learner(size, variant=variant)
-    freeze_the_rest(learner, stage, rng=torch.Generator().manual_seed(2))
-    make_ready(learner, compute=compute, world=world)
-    trained = trained_parameters(learner)
+    set_trainable(learner, stage, rng=torch.Generator().manual_seed(2))
+    prepare_model(learner, compute=compute, process_group=world)
+    trained = trainable_parameters(learner)
     folder.mkdir(parents=True, exist_ok=True)
-    memory = stage.optim.ema
-    learning = Learning(
-        learner=learner,
-        trained=trained,
-        optimizer=optimizer(trained.values(), stage.optim),
-        ema=Ema(trained, memory=memory) if memory is not None else None,
+    memory = stage.optim.ema_decay
+    learning = TrainState(
+        model=learner,
+        trainable_parameters=trained,
+        optimizer=build_optimizer(trained.values(), stage.optim),
+        ema=Ema(trained, decay=memory) if memory is not None else None,
     )
-    toy_feed = ToyFeed(size=learner.transformer.size, world=world, **feed)
-    course = Course(
-        steps=steps, clips=toy_feed.clips, seed=SEED, optim=stage.optim, identity=identity or {"stage": "toy"}
+    toy_feed = ToyFeed(size=learner.transformer.model_config, world=world, **feed)
+    course = StageSpec(
+        steps=steps, batch_size=toy_feed.clips, seed=SEED, optim=stage.optim, identity=identity or {"stage": "toy"}
     )
-    return Loop(
-        learning=learning,
+    return TrainLoop(
+        state=learning,
         loss=VelocityLoss(stage.loss),
-        feed=toy_feed,
-        course=course,
+        loader=toy_feed,
+        spec=course,
         compute=compute,
-        settings=LoopSettings(log_every=1, save_every=save_every, observe_every=1000),
+        settings=LoopSettings(log_every=1, save_every=save_every, validate_every=1000),
         folder=folder,
-        world=world,
+        process_group=world,
     )
 
 
-def final_state(loop: Loop) -> dict[str, torch.Tensor]:
+def final_state(loop: TrainLoop) -> dict[str, torch.Tensor]:
     """Weights, moments and averages by name, whole."""
     tensors = {}
-    for group, state in _tensors(loop.learning).items():
+    for group, state in _state_dict(loop.state).items():
         for key, value in state.items():
             if isinstance(value, torch.Tensor):
                 whole = value.full_tensor() if isinstance(value, DTensor) else value
@@ -195,10 +197,10 @@ def run_as_one_of(rank: int, size: int, folder: Path) -> None:
     torch.set_num_threads(1)
     store = distributed.FileStore(str(folder / "store"), size)
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
-    world = this_world(torch.device("cpu"))
+    world = current_process_group(torch.device("cpu"))
     loop = make_loop(folder / "both", steps=3, world=world, broken=("clip3",))
     progress = loop.run()
-    torch.save({"skipped": progress.skipped, "state": final_state(loop)}, folder / f"{rank}.pt")
+    torch.save({"skipped": progress.skipped_steps, "state": final_state(loop)}, folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
 
@@ -214,17 +216,17 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
 
-    def work(world: World) -> None:
+    def work(world: ProcessGroup) -> None:
         torch.set_num_threads(1)
         loop = make_loop(
             arguments.folder, steps=arguments.steps, world=world, micro=arguments.micro, broken=tuple(arguments.broken)
         )
         loop.run()
         state = final_state(loop)
-        if world.first:
+        if world.is_main:
             torch.save(state, arguments.folder / "final.pt")
 
-    launch(work, how=Workers(count=arguments.workers), folder=arguments.folder)
+    launch(work, workers=WorkerSettings(count=arguments.workers), folder=arguments.folder)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import pytest
 
 from xsheet.schemas.errors import ConfigError
-from xsheet.train.sample.script import read_sheet
+from xsheet.train.sample.script import read_script
 
 SHEET = """
 base: A woman with short dark hair speaks in front of a plain wall.
@@ -20,7 +20,7 @@ def written(tmp_path, text):
 
 
 def test_phases_of_a_sheet_are_an_annotation_in_order_of_time(tmp_path):
-    said = read_sheet(written(tmp_path, SHEET)).annotation(3_300_000, where="sheet.yaml")
+    said = read_script(written(tmp_path, SHEET)).annotation(3_300_000, where="sheet.yaml")
     assert [(p.start_us, p.text) for p in said.phases] == [
         (400_000, "nods twice"),
         (1_800_000, "tilts the head to the left"),
@@ -29,7 +29,7 @@ def test_phases_of_a_sheet_are_an_annotation_in_order_of_time(tmp_path):
 
 def test_json_is_read_as_well(tmp_path):
     file = written(tmp_path, '{"base": "A person speaks to the camera.", "phases": []}')
-    assert read_sheet(file).annotation(1_000_000, where="x").phases == ()
+    assert read_script(file).annotation(1_000_000, where="x").phases == ()
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def test_json_is_read_as_well(tmp_path):
     ],
 )
 def test_phases_that_cannot_be_are_refused_in_one_sentence(tmp_path, phases, said):
-    sheet = read_sheet(written(tmp_path, f"base: A person speaks to the camera.\nphases: {phases}"))
+    sheet = read_script(written(tmp_path, f"base: A person speaks to the camera.\nphases: {phases}"))
     with pytest.raises(ConfigError, match=said):
         sheet.annotation(3_300_000, where="sheet.yaml")
 
 
 def test_an_unknown_key_is_named_with_its_neighbour(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'phases'"):
-        read_sheet(written(tmp_path, "base: A person speaks to the camera.\nphasen: []"))
+        read_script(written(tmp_path, "base: A person speaks to the camera.\nphasen: []"))

@@ -3,18 +3,18 @@
 import pytest
 
 from xsheet.model.conditioning import GuidanceSettings
-from xsheet.train.data.settings import DataSettings, ShownSettings
-from xsheet.train.evaluate.validation import Watching, WatchSettings
-from xsheet.train.launch import Workers
+from xsheet.train.data.settings import LoaderSettings, StageDatasetSettings
+from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings
+from xsheet.train.launch import WorkerSettings
 from xsheet.train.loop.loop import LoopSettings
 from xsheet.train.loop.optim import OptimSettings
 from xsheet.train.loop.step import ComputeSettings
 from xsheet.train.run import train_stages
-from xsheet.train.sample.sampler import SampleSettings, open_trained
+from xsheet.train.sample.sampler import SampleSettings, load_trained
 from xsheet.train.settings import TrainSettings
 from xsheet.train.stages import StageSettings
 
-OPTIM = OptimSettings(lr=1e-2, warmup_steps=0, ema=0.9)
+OPTIM = OptimSettings(lr=1e-2, warmup_steps=0, ema_decay=0.9)
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +28,17 @@ def plan(settings):
     """Two steps a stage."""
     return TrainSettings(
         cache=settings,
-        data=DataSettings(batch=2),
-        compute=ComputeSettings(dtype="float32", checkpointing=False, micro_batch=2, threads=1),
-        loop=LoopSettings(log_every=1, save_every=2, observe_every=1),
-        stage1=StageSettings(shown=ShownSettings(text="brief"), trains=("base", "audio", "text"), steps=2, optim=OPTIM),
+        loader=LoaderSettings(batch_size=2),
+        compute=ComputeSettings(dtype="float32", gradient_checkpointing=False, micro_batch_size=2, threads=1),
+        loop=LoopSettings(log_every=1, save_every=2, validate_every=1),
+        stage1=StageSettings(
+            dataset=StageDatasetSettings(text="brief"), trainable_parts=("base", "audio", "text"), steps=2, optim=OPTIM
+        ),
         stage2=StageSettings(
-            shown=ShownSettings(text="blocks"), trains=("base", "audio", "phases", "text"), steps=2, optim=OPTIM
+            dataset=StageDatasetSettings(text="blocks"),
+            trainable_parts=("base", "audio", "phases", "text"),
+            steps=2,
+            optim=OPTIM,
         ),
     )
 
@@ -42,12 +47,12 @@ def plan(settings):
 def trained_run(built_set, plan, quick, tmp_path_factory):
     """The folder of a run, looked at after each step."""
     out = tmp_path_factory.mktemp("trained") / "run"
-    watch = Watching(WatchSettings(clips=2, drawn=1, columns=3, sample=quick))
-    train_stages(built_set[0], plan, stages=("stage1", "stage2"), out=out, how=Workers(), watch=watch)
+    watch = ValidationCallback(ValidationSettings(max_clips=2, samples=1, grid_columns=3, sample=quick))
+    train_stages(built_set[0], plan, stages=("stage1", "stage2"), out=out, workers=WorkerSettings(), validation=watch)
     return out
 
 
 @pytest.fixture(scope="session")
 def trained(trained_run):
     """What stage 2 left."""
-    return open_trained(trained_run)
+    return load_trained(trained_run)

@@ -6,30 +6,38 @@ import numpy as np
 import pytest
 
 from xsheet.schemas.errors import ConfigError
-from xsheet.train.evaluate.evaluate import ClipScore, EvaluateSettings, Evaluation, Exchange, evaluate
-from xsheet.train.evaluate.readers import ReaderSettings
+from xsheet.train.evaluate.evaluate import ActionEditScore, ClipScore, Evaluation, EvaluationSettings, evaluate
+from xsheet.train.evaluate.readers import FaceReaderSettings
 from xsheet.train.evaluate.scores import MouthScore, PhaseScore
 
 
 def clip(*named, r=None):
     phases = tuple(
-        PhaseScore(action="nod", found="nod" if n else None, hit=n, tiou=0.5 * n, start_error_s=0.1 if n else None)
+        PhaseScore(
+            requested_action="nod",
+            detected_action="nod" if n else None,
+            hit=n,
+            tiou=0.5 * n,
+            start_error_s=0.1 if n else None,
+        )
         for n in named
     )
-    return ClipScore(clip_id="c", phases=phases, mouth=MouthScore(r=r, confidence=None, offset_frames=None), drift=1.0)
+    return ClipScore(
+        clip_id="c", phases=phases, mouth=MouthScore(pearson_r=r, confidence=None, offset_frames=None), colour_drift=1.0
+    )
 
 
 def test_numbers_are_means_over_phases_with_an_interval_over_clips():
-    done = Evaluation(samples=(clip(True, True), clip(False)), ceiling=(clip(True),), exchanges=())
-    ours, best = done.numbers()["class right"]
+    done = Evaluation(samples=(clip(True, True), clip(False)), ceiling=(clip(True),), swaps=())
+    ours, best = done.summary()["class right"]
     assert (ours.mean, ours.count) == (pytest.approx(2 / 3), 3)
     assert (ours.low, ours.high) == (0, 1)  # two clips, of which both may be the bad one
     assert (best.mean, best.low, best.high) == (1, 1, 1)
 
 
 def test_what_was_not_measured_is_left_out_not_zero():
-    done = Evaluation(samples=(clip(True, r=0.5), clip(True)), ceiling=(clip(True),), exchanges=())
-    ours, best = done.numbers()["mouth r"]
+    done = Evaluation(samples=(clip(True, r=0.5), clip(True)), ceiling=(clip(True),), swaps=())
+    ours, best = done.summary()["mouth r"]
     assert (ours.mean, ours.count) == (0.5, 1)
     assert best is None
     assert "| mouth r | 0.50 (0.50..0.50) |  | 1 |" in done.table()
@@ -38,15 +46,18 @@ def test_what_was_not_measured_is_left_out_not_zero():
 def test_exchanges_are_held_against_what_habit_gives():
     score = clip(True, False).phases
     done = Evaluation(
-        samples=(clip(True),), ceiling=(), exchanges=(Exchange(clip_id="c", kept=score, moved=score[:1]),)
+        samples=(clip(True),), ceiling=(), swaps=(ActionEditScore(clip_id="c", original=score, edited=score[:1]),)
     )
-    assert done.numbers()["exchanged: class right"][0].mean == 1
-    assert done.numbers()["not exchanged: class right"][0].mean == 0.5
+    assert done.summary()["exchanged: class right"][0].mean == 1
+    assert done.summary()["not exchanged: class right"][0].mean == 0.5
 
 
 def test_times_are_held_against_what_habit_gives():
-    at_home, elsewhere = clip(True), PhaseScore(action="nod", found="nod", hit=True, tiou=0.2, start_error_s=0.9)
-    numbers = Evaluation(samples=(at_home,), ceiling=(), habits=((elsewhere,), ())).numbers()
+    at_home, elsewhere = (
+        clip(True),
+        PhaseScore(requested_action="nod", detected_action="nod", hit=True, tiou=0.2, start_error_s=0.9),
+    )
+    numbers = Evaluation(samples=(at_home,), ceiling=(), position_baseline=((elsewhere,), ())).summary()
     assert numbers["start error of hits, s"][0].mean == 0.1
     assert numbers["another sheet's video: start error of hits, s"][0].mean == 0.9
     assert numbers["another sheet's video: tIoU of hits"][0].mean == 0.2
@@ -54,11 +65,13 @@ def test_times_are_held_against_what_habit_gives():
 
 @pytest.mark.slow
 def test_held_out_sheets_are_drawn_read_and_scored(trained_run, built_copy, quick, tmp_path):
-    settings = EvaluateSettings(split="val", clips=2, sample=quick, fitting=ReaderSettings(steps=2))
+    settings = EvaluationSettings(
+        split="val", max_clips=2, sample=quick, load_or_fit_reader=FaceReaderSettings(steps=2)
+    )
     done = evaluate(trained_run, built_copy, settings)
     assert [(s.clip_id, len(s.phases)) for s in done.samples] == [("clip_d", 2)]
-    assert len(done.ceiling) == 1 and len(done.exchanges) == 1
-    assert all(np.isfinite(s.drift) for s in (*done.samples, *done.ceiling))
+    assert len(done.ceiling) == 1 and len(done.swaps) == 1
+    assert all(np.isfinite(s.colour_drift) for s in (*done.samples, *done.ceiling))
     done.write(tmp_path / "done.json")
     told = json.loads((tmp_path / "done.json").read_text())
     assert told["numbers"]["class right"][0]["count"] == 2
@@ -67,4 +80,6 @@ def test_held_out_sheets_are_drawn_read_and_scored(trained_run, built_copy, quic
 @pytest.mark.slow
 def test_a_split_without_clips_is_an_error(trained_run, built_copy, quick):
     with pytest.raises(ConfigError, match="test clips"):
-        evaluate(trained_run, built_copy, EvaluateSettings(sample=quick, fitting=ReaderSettings(steps=1)))
+        evaluate(
+            trained_run, built_copy, EvaluationSettings(sample=quick, load_or_fit_reader=FaceReaderSettings(steps=1))
+        )

@@ -23,7 +23,7 @@ def test_plain_diffusers_says_the_same_without_phases_and_sound(exported, traine
     rng = torch.Generator().manual_seed(0)
     x, text = torch.randn(1, 24, 3, 8, 8, generator=rng), torch.randn(1, 256, 128, generator=rng)
     timestep = torch.tensor([500.0])
-    theirs = plain(hidden_states=x, timestep=timestep, encoder_hidden_states=text).sample
+    theirs = plain(hidden_states=x, timestep=timestep, encoder_hidden_states=text).sample_index
     ours = trained.learner.transformer(x, timestep, text)
     assert theirs.abs().max() > 0  # it learned something
     assert torch.equal(theirs, ours)

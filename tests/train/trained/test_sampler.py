@@ -9,28 +9,28 @@ import pytest
 import torch
 
 from xsheet.schemas.errors import ConfigError
-from xsheet.train.evaluate.evaluate import cache_of, wish_for
-from xsheet.train.evaluate.held_out import held_out
-from xsheet.train.launch import Workers
+from xsheet.train.evaluate.evaluate import open_training_cache, sample_request
+from xsheet.train.evaluate.held_out import held_out_clips
+from xsheet.train.launch import WorkerSettings
 from xsheet.train.run import train_stages
-from xsheet.train.sample.sampler import as_batch, draw_latents, open_trained
+from xsheet.train.sample.sampler import load_trained, sample_latents, to_batch
 
 pytestmark = pytest.mark.slow  # a run of both stages takes some seconds; its tests share it
 
 
 @pytest.fixture(scope="module")
 def clip(trained, built_set):
-    return next(held_out(cache_of(trained, built_set[0]), split="val", limit=1))
+    return next(held_out_clips(open_training_cache(trained, built_set[0]), split="val", limit=1))
 
 
 @pytest.fixture(scope="module")
 def wish(trained, clip):
-    return wish_for(clip, clip.said, trained)
+    return sample_request(clip, clip.said, trained)
 
 
 def test_a_sample_has_the_size_of_its_clip_and_begins_with_its_picture(trained, clip, wish, quick):
-    batch = as_batch([wish], encoders=trained.encoders, phases=True)
-    latent = draw_latents(trained.learner, batch, quick)[0]
+    batch = to_batch([wish], encoders=trained.encoders, phases=True)
+    latent = sample_latents(trained.learner, batch, quick)[0]
     assert latent.shape == clip.latent_CFHW.shape
     assert torch.equal(latent[:, 0], clip.latent_CFHW[:, 0])
 
@@ -51,18 +51,18 @@ def test_another_name_or_seed_is_another_sample(trained, wish, quick):
 
 def test_other_texts_make_another_video(trained, clip, wish, quick):
     said = replace(clip.said, phases=())
-    assert not np.array_equal(trained.draw([wish], quick), trained.draw([wish_for(clip, said, trained)], quick))
+    assert not np.array_equal(trained.draw([wish], quick), trained.draw([sample_request(clip, said, trained)], quick))
 
 
 def test_a_wish_is_told_as_training_told_the_clip(trained, built_set, wish):
-    from xsheet.train.data.dataset import Clips, choose
-    from xsheet.train.data.seeded_random import Showing
+    from xsheet.train.data.dataset import CachedClipDataset, select_clips
+    from xsheet.train.data.seeded_random import SampleKey
 
-    cache = cache_of(trained, built_set[0])
+    cache = open_training_cache(trained, built_set[0])
     shown = trained.settings.stage2.shown
-    features = choose(cache, shown, split="val").features
-    cached = Clips(cache, features, shown, seed=0, mirrored=0).batch([Showing(0, wish.name)])
-    asked = as_batch([wish], encoders=trained.encoders, phases=True)
+    features = select_clips(cache, shown, split="val").features
+    cached = CachedClipDataset(cache, features, shown, seed=0, mirror_probability=0).batch([SampleKey(0, wish.stage)])
+    asked = to_batch([wish], encoders=trained.encoders, phases=True)
     for name in ("text", "phase_BM", "audio_BTLQ", "window_BK2"):
         assert torch.equal(getattr(asked, name), getattr(cached, name)), name
 
@@ -75,10 +75,10 @@ def test_without_a_phase_mask_times_are_only_in_the_words(trained, wish, quick):
 def test_a_phase_mask_is_trained_and_sampled_with(mask, plan, built_set, clip, quick, tmp_path):
     stage = plan.stage2.model_copy(update={"steps": 1})
     masked = plan.model_copy(update={"phase_mask": mask, "stage1": stage})
-    train_stages(built_set[0], masked, stages=("stage1",), out=tmp_path / "run", how=Workers())
-    trained = open_trained(tmp_path / "run", stage="stage1")
-    wish = wish_for(clip, clip.said, trained)
-    assert not np.array_equal(trained.draw([wish], quick), trained.draw([_later(wish)], quick))
+    train_stages(built_set[0], masked, stages=("stage1",), out=tmp_path / "run", workers=WorkerSettings())
+    trained = load_trained(tmp_path / "run", stage="stage1")
+    wish = sample_request(clip, clip.said, trained)
+    assert not np.array_equal(trained.sample([wish], quick), trained.sample([_later(wish)], quick))
 
 
 def _later(wish):
@@ -96,7 +96,7 @@ def test_the_averaged_weights_are_taken(trained, trained_run):
 
 def test_a_folder_without_a_run_says_what_is_missing(tmp_path):
     with pytest.raises(ConfigError, match="manifest of a finished"):
-        open_trained(tmp_path)
+        load_trained(tmp_path)
 
 
 def test_a_run_of_another_version_is_refused_by_the_setting_that_differs(trained_run, tmp_path):
@@ -105,4 +105,4 @@ def test_a_run_of_another_version_is_refused_by_the_setting_that_differs(trained
     told = json.loads(file.read_text())
     file.write_text(json.dumps(told | {"settings": told["settings"] | {"of_the_future": 1}}))
     with pytest.raises(ConfigError, match="of_the_future"):
-        open_trained(tmp_path)
+        load_trained(tmp_path)

@@ -6,31 +6,31 @@ import cv2
 import pytest
 import torch
 
-from xsheet.train.data.dataset import Clips, choose
-from xsheet.train.data.seeded_random import Showing
-from xsheet.train.evaluate.evaluate import cache_of
-from xsheet.train.evaluate.validation import SIGMAS, validation_loss
-from xsheet.train.run import make_learner
+from xsheet.train.data.dataset import CachedClipDataset, select_clips
+from xsheet.train.data.seeded_random import SampleKey
+from xsheet.train.evaluate.evaluate import open_training_cache
+from xsheet.train.evaluate.validation import VALIDATION_SIGMAS, validation_loss
+from xsheet.train.run import build_trainable_model
 
 
 @pytest.fixture
 def batch(trained, built_set):
-    cache, shown = cache_of(trained, built_set[0]), trained.settings.stage2.shown
-    features = choose(cache, shown, split=None).features
-    clips = Clips(cache, features, shown, seed=0, mirrored=0)
+    cache, shown = open_training_cache(trained, built_set[0]), trained.settings.stage2.shown
+    features = select_clips(cache, shown, split=None).features
+    clips = CachedClipDataset(cache, features, shown, seed=0, mirror_probability=0)
     alike = [clip for clip, bucket in clips.buckets.items() if bucket.frames == 33]
-    return clips.batch([Showing(0, clip) for clip in alike])
+    return clips.batch([SampleKey(0, clip) for clip in alike])
 
 
 @pytest.mark.slow
 def test_every_look_leaves_a_picture_and_numbers(trained_run):
     pictures = sorted((trained_run / "stage2/samples").iterdir())
-    assert [p.name for p in pictures] == ["step-00000001.png", "step-00000002.png"]
+    assert [p.stage for p in pictures] == ["step-00000001.png", "step-00000002.png"]
     assert cv2.imread(str(pictures[0])).shape == (2 * 64, 3 * 64, 3)  # drawn above real, three frames each
     lines = [json.loads(line) for line in (trained_run / "stage2/metrics.jsonl").read_text().splitlines()]
     looked = [line for line in lines if "held out/loss" in line]
     assert [line["step"] for line in looked] == [1, 2]
-    assert all(f"held out/sigma {sigma}" in looked[0] for sigma in SIGMAS)
+    assert all(f"held out/sigma {sigma}" in looked[0] for sigma in VALIDATION_SIGMAS)
 
 
 @pytest.mark.slow
@@ -43,10 +43,10 @@ def test_held_out_loss_is_the_same_however_clips_are_batched(trained, batch):
 
 @pytest.mark.slow
 def test_held_out_loss_of_a_silent_network_is_what_preconditioning_leaves_of_the_target(trained, batch):
-    silent = make_learner(trained.settings, null_text=trained.learner.null_text)
+    silent = build_trainable_model(trained.settings, null_text=trained.learner.null_text)
     before = torch.random.get_rng_state()
     loss = validation_loss(silent, [batch], seed=0)
-    moved = float((batch.x0_BCFHW[:, :, 1:] - batch.x0_BCFHW[:, :, :1]).square().mean())
-    left = [((1 - s) ** 2 + s**2 * moved) / (s**2 + (1 - s) ** 2) ** 2 for s in SIGMAS]
+    moved = float((batch.latent_BCFHW[:, :, 1:] - batch.latent_BCFHW[:, :, :1]).square().mean())
+    left = [((1 - s) ** 2 + s**2 * moved) / (s**2 + (1 - s) ** 2) ** 2 for s in VALIDATION_SIGMAS]
     assert loss["held out/loss"] == pytest.approx(sum(left) / len(left), rel=0.05)
     assert torch.equal(torch.random.get_rng_state(), before)

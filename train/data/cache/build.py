@@ -19,17 +19,17 @@ from pathlib import Path
 
 from torch import Tensor
 
-from xsheet.runtime.executor import Execution, Progress, run
+from xsheet.runtime.executor import Execution, Progress, run_task
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError, ContractError, RunError
 from xsheet.schemas.layers import find_layer
-from xsheet.schemas.manifest import manifest
+from xsheet.schemas.manifest import build_manifest
 from xsheet.schemas.run import Feature
 from xsheet.schemas.sets import open_set
 from xsheet.schemas.tables import write_text
 from xsheet.schemas.time import CLIP_RATE
-from xsheet.train.data.cache.files import null_path, read, save, text_row
-from xsheet.train.data.cache.fingerprint import Recipe, differences, recipe_of
+from xsheet.train.data.cache.files import cached_text, null_prompt_path, read_tensors, save_tensors
+from xsheet.train.data.cache.fingerprint import CacheSpec, cache_spec, spec_differences
 from xsheet.train.data.cache.items import CacheItems
 from xsheet.train.data.cache.task import CacheTask, RoundTrip
 from xsheet.train.data.encoders import open_encoders
@@ -44,20 +44,20 @@ class Cache:
     """The cached clips of one recipe."""
 
     set_folder: Path
-    recipe: Recipe
+    spec: CacheSpec
     features: tuple[Feature, ...]  # by clip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
+class CacheBuildResult:
     """What a run left behind."""
 
-    recipe: Recipe
-    clips: int
-    annotated: int  # of these, with phases
+    spec: CacheSpec
+    clip_count: int
+    annotated_count: int  # of these, with phases
     buckets: Mapping[Bucket, int]
-    rejected: Mapping[str, int]  # by reason
-    failed: int
+    rejected_by_reason: Mapping[str, int]  # by reason
+    failed_count: int
     psnr_db: tuple[float, ...]  # of the clips that were decoded again
     seconds: float
 
@@ -66,12 +66,12 @@ def build_cache(
     set_folder: Path,
     settings: CacheSettings,
     *,
-    how: Execution,
+    execution: Execution,
     device: str = "cpu",
     limit: int | None = None,
     retry_failed: bool = False,
     shows_progress: bool = True,
-) -> Built:
+) -> CacheBuildResult:
     """Encode the clips of a set.
 
     Raises:
@@ -83,65 +83,67 @@ def build_cache(
     _check_rate(set_folder)
     layer = None if settings.text.layer is None else find_layer(set_folder, settings.text.layer)
     encoders = open_encoders(settings)
-    recipe = recipe_of(settings, encoders, layer=None if layer is None else str(layer))
-    _write_recipe(set_folder, recipe)
-    save(set_folder / null_path(recipe), {"null": text_row(encoders.text.tokenize("").ids_M, encoders.text)})
+    recipe = cache_spec(settings, encoders, layer=None if layer is None else str(layer))
+    _write_spec(set_folder, recipe)
+    save_tensors(
+        set_folder / null_prompt_path(recipe), {"null": cached_text(encoders.text.tokenize("").ids_M, encoders.text)}
+    )
     task = CacheTask(settings, recipe, set_folder=set_folder, device=device)
     items = CacheItems(set_folder, layer, recipe, settings=settings, limit=limit)
     progress = Progress("cache") if shows_progress else None
-    done = run(task, items, out=set_folder, how=how, retry_failed=retry_failed, progress=progress)
+    done = run_task(task, items, out=set_folder, execution=execution, retry_failed=retry_failed, progress=progress)
     features = sorted(done.rows(Feature), key=lambda row: row.clip_id)
     rejected = Counter(one.reason or "" for one in done.outcomes() if one.status == "rejected")
-    _check_any(set_folder, features, rejected, failed=done.counts.get("failed", 0))
+    _check_not_empty(set_folder, features, rejected, failed=done.counts.get("failed", 0))
     _check_files(set_folder, features)
     psnr_db = tuple(row.psnr_db for row in done.rows(RoundTrip))
     _check_round_trip(psnr_db, settings)
     tables.write_file(_features_file(set_folder, recipe), tables.FEATURES, features)
-    built = Built(
-        recipe=recipe,
-        clips=len(features),
-        annotated=sum(row.annotation_id is not None for row in features),
+    built = CacheBuildResult(
+        spec=recipe,
+        clip_count=len(features),
+        annotated_count=sum(row.annotation_id is not None for row in features),
         buckets=Counter(bucket_of(row) for row in features),
-        rejected=rejected,
-        failed=done.counts.get("failed", 0),
+        rejected_by_reason=rejected,
+        failed_count=done.counts.get("failed", 0),
         psnr_db=psnr_db,
         seconds=(datetime.now(UTC) - started).total_seconds(),
     )
-    manifest(
-        "train cache", arguments={"jobs": how.jobs, "ray": how.ray, "limit": limit}, settings=settings,
+    build_manifest(
+        "train cache", arguments={"jobs": execution.jobs, "ray": execution.ray, "limit": limit}, settings=settings,
         distributions=DISTRIBUTIONS, started=started, seconds={"cache": built.seconds},
-        counts={"clips": built.clips, "failed": built.failed} | dict(built.rejected),
+        counts={"clips": built.clip_count, "failed": built.failed_count} | dict(built.rejected_by_reason),
     ).write(set_folder)  # fmt: skip
     return built
 
 
-def open_cache(set_folder: Path, recipe: Recipe) -> Cache:
+def open_cache(set_folder: Path, spec: CacheSpec) -> Cache:
     """The features of exactly this recipe.
 
     Raises:
         ConfigError: there are none, or only those of another recipe; both fingerprints and what differs are named.
     """
-    file = _features_file(set_folder, recipe)
+    file = _features_file(set_folder, spec)
     if file.exists():
         features = tables.from_arrow(tables.read_file(file, tables.FEATURES), tables.FEATURES)
-        return Cache(set_folder=set_folder, recipe=recipe, features=tuple(features))
+        return Cache(set_folder=set_folder, spec=spec, features=tuple(features))
     others = [json.loads(path.read_text()) for path in sorted((set_folder / "cache").glob("*.json"))]
     if not others:
         raise ConfigError(
-            where=str(set_folder), expected="a cache of features", came="none",
-            todo="run `xsheet train cache SET` with the same settings first",
+            where=str(set_folder), expected="a cache of features", got="none",
+            hint="run `xsheet train cache SET` with the same settings first",
         )  # fmt: skip
-    nearest = min(others, key=lambda one: len(differences(recipe, one)))
-    came = f"{nearest['fingerprint'][:16]} ({'; '.join(differences(recipe, nearest)) or 'unfinished'})"
+    nearest = min(others, key=lambda one: len(spec_differences(spec, one)))
+    came = f"{nearest['fingerprint'][:16]} ({'; '.join(spec_differences(spec, nearest)) or 'unfinished'})"
     raise ConfigError(
-        where=f"cache of {set_folder}", expected=f"fingerprint {recipe.fingerprint[:16]}", came=came,
-        todo="run `xsheet train cache` with these settings, or train with those of the cache",
+        where=f"cache of {set_folder}", expected=f"fingerprint {spec.fingerprint[:16]}", got=came,
+        hint="run `xsheet train cache` with these settings, or train with those of the cache",
     )  # fmt: skip
 
 
 def null_text(cache: Cache) -> Tensor:
     """What "no text" is: ids (M,) or (M, W), or vectors (M, E), of the null prompt."""
-    return read(cache.set_folder / null_path(cache.recipe))["null"]
+    return read_tensors(cache.set_folder / null_prompt_path(cache.spec))["null"]
 
 
 def bucket_of(feature: Feature) -> Bucket:
@@ -153,42 +155,44 @@ def _check_rate(set_folder: Path) -> None:
     fps = open_set(set_folder).clip.fps
     if fps != CLIP_RATE.num:
         raise ContractError(
-            where=str(set_folder), expected=f"clips at {CLIP_RATE} fps", came=f"{fps} fps",
-            todo="curate the sources again with this xsheet",
+            where=str(set_folder), expected=f"clips at {CLIP_RATE} fps", got=f"{fps} fps",
+            hint="curate the sources again with this xsheet",
         )  # fmt: skip
 
 
-def _check_any(set_folder: Path, features: Sequence[Feature], rejected: Mapping[str, int], *, failed: int) -> None:
+def _check_not_empty(
+    set_folder: Path, features: Sequence[Feature], rejected: Mapping[str, int], *, failed: int
+) -> None:
     if not features:
         why = ", ".join(f"{count} {reason}" for reason, count in [*rejected.items(), ("failed", failed)] if count)
         raise ContractError(
-            where=str(set_folder), expected="clips that can be encoded", came=f"none ({why})",
-            todo="allow shorter or smaller clips (cache.picture), or curate clips with sound",
+            where=str(set_folder), expected="clips that can be encoded", got=f"none ({why})",
+            hint="allow shorter or smaller clips (cache.picture), or curate clips with sound",
         )  # fmt: skip
 
 
 def _check_files(set_folder: Path, features: Sequence[Feature]) -> None:
-    lost = next((row.shard for row in features if not (set_folder / row.shard).exists()), None)
+    lost = next((row.tensor_file for row in features if not (set_folder / row.tensor_file).exists()), None)
     if lost is not None:
         raise ContractError(
-            where=str(set_folder), expected=f"{lost}, which was written once", came="no such file",
-            todo="remove the folder .commits/cache of the set and run again",
+            where=str(set_folder), expected=f"{lost}, which was written once", got="no such file",
+            hint="remove the folder .commits/cache of the set and run again",
         )  # fmt: skip
 
 
 def _check_round_trip(psnr_db: Sequence[float], settings: CacheSettings) -> None:
-    if psnr_db and min(psnr_db) < settings.check.min_psnr_db:
+    if psnr_db and min(psnr_db) < settings.round_trip.min_psnr_db:
         raise RunError(
-            where="decoded latents", expected=f"at least {settings.check.min_psnr_db} dB",
-            came=f"{min(psnr_db):.1f} dB", todo="check which VAE the weights are of, or lower check.min_psnr_db",
+            where="decoded latents", expected=f"at least {settings.round_trip.min_psnr_db} dB",
+            got=f"{min(psnr_db):.1f} dB", hint="check which VAE the weights are of, or lower check.min_psnr_db",
         )  # fmt: skip
 
 
-def _write_recipe(set_folder: Path, recipe: Recipe) -> None:
-    told = {"fingerprint": recipe.fingerprint} | recipe.parts
-    path = set_folder / "cache" / f"{recipe.fingerprint[:16]}.json"
+def _write_spec(set_folder: Path, spec: CacheSpec) -> None:
+    told = {"fingerprint": spec.fingerprint} | spec.sections
+    path = set_folder / "cache" / f"{spec.fingerprint[:16]}.json"
     write_text(path, json.dumps(told, indent=2, sort_keys=True) + "\n")
 
 
-def _features_file(set_folder: Path, recipe: Recipe) -> Path:
-    return set_folder / tables.FEATURES.name / f"part-{recipe.fingerprint[:16]}-00000.parquet"
+def _features_file(set_folder: Path, spec: CacheSpec) -> Path:
+    return set_folder / tables.FEATURES.name / f"part-{spec.fingerprint[:16]}-00000.parquet"

@@ -30,43 +30,43 @@ from xsheet.model.encoders.text import TextEncoder
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.run import Feature
 from xsheet.schemas.tables import write_bytes
-from xsheet.train.data.cache.fingerprint import Recipe
-from xsheet.train.data.texts import Form, Told
+from xsheet.train.data.cache.fingerprint import CacheSpec
+from xsheet.train.data.texts import TextForm, TokenizedText
 
 
-def clip_path(recipe: Recipe, clip_id: str, digest: str) -> Path:
+def clip_path(spec: CacheSpec, clip_id: str, digest: str) -> Path:
     """Where latents, sound and masks of a clip lie, from the set folder; `digest` says what they were made from."""
-    return _place(f"clips-{recipe.clips_key[:16]}", f"{clip_id}-{digest[:16]}")
+    return _tensor_path(f"clips-{spec.clips_key[:16]}", f"{clip_id}-{digest[:16]}")
 
 
-def text_path(recipe: Recipe, feature: Feature) -> Path:
+def text_path(spec: CacheSpec, feature: Feature) -> Path:
     """Where the texts of a clip lie, from the set folder."""
-    return _place(f"texts-{recipe.texts_key[:16]}", feature.annotation_id or feature.clip_id)
+    return _tensor_path(f"texts-{spec.texts_key[:16]}", feature.annotation_id or feature.clip_id)
 
 
-def control_path(recipe: Recipe, feature: Feature) -> Path:
+def extra_conditioning_path(spec: CacheSpec, feature: Feature) -> Path:
     """Where lies what variants are told of a clip, from the set folder."""
-    assert recipe.control_key is not None
-    return _place(f"control-{recipe.control_key[:16]}", Path(feature.shard).stem)
+    assert spec.extra_conditioning_key is not None
+    return _tensor_path(f"control-{spec.extra_conditioning_key[:16]}", Path(feature.tensor_file).stem)
 
 
-def null_path(recipe: Recipe) -> Path:
+def null_prompt_path(spec: CacheSpec) -> Path:
     """Where the null prompt lies, from the set folder."""
-    return Path("cache") / f"texts-{recipe.texts_key[:16]}" / "null.safetensors"
+    return Path("cache") / f"texts-{spec.texts_key[:16]}" / "null.safetensors"
 
 
-def _place(folder: str, name: str) -> Path:
+def _tensor_path(folder: str, name: str) -> Path:
     # 256 folders, as those of the clips themselves: no file system likes a million files in one.
     return Path("cache") / folder / hashlib.sha256(name.encode()).hexdigest()[:2] / f"{name}.safetensors"
 
 
-def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors to a file, atomically; the same tensors give the same bytes."""
     # Not save_file: its errors hide that the disk is full, which has to end a run.
     write_bytes(path, save_bytes({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}))
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a file.
 
     Raises:
@@ -76,40 +76,40 @@ def read(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise ContractError(
-            where=str(path), expected="tensors of the cache", came=" ".join(str(error).split()),
-            todo="remove the folders cache and .commits/cache of the set and run `xsheet train cache` again",
+            where=str(path), expected="tensors of the cache", got=" ".join(str(error).split()),
+            hint="remove the folders cache and .commits/cache of the set and run `xsheet train cache` again",
         ) from error  # fmt: skip
 
 
-def half(values: Tensor, *, where: str) -> Tensor:
+def to_float16(values: Tensor, *, where: str) -> Tensor:
     """float16, which keeps three digits of numbers near one; ContractError on what it cannot hold."""
     stored = values.half()
     if not stored.isfinite().all():
         raise ContractError(
-            where=where, expected="finite features below 65504", came=f"up to {float(values.abs().max())}",
-            todo="check the weights of the encoder",
+            where=where, expected="finite features below 65504", got=f"up to {float(values.abs().max())}",
+            hint="check the weights of the encoder",
         )  # fmt: skip
     return stored
 
 
-def shares(masks: Sequence[NDArray[np.float32]]) -> Tensor:
+def masks_to_uint8(masks: Sequence[NDArray[np.float32]]) -> Tensor:
     """Shares of 0..1 as bytes, stacked."""
     return torch.from_numpy(np.rint(255 * np.stack(masks)).astype(np.uint8))
 
 
-def stacked_texts(told: Sequence[Mapping[Form, Told]], encoder: TextEncoder) -> dict[str, Tensor]:
+def stack_texts(texts_by_crop: Sequence[Mapping[TextForm, TokenizedText]], encoder: TextEncoder) -> dict[str, Tensor]:
     """The texts of all variants by form, as long as the longest."""
     tensors: dict[str, Tensor] = {}
-    for form in told[0]:
-        texts = [variant[form] for variant in told]
+    for form in texts_by_crop[0]:
+        texts = [variant[form] for variant in texts_by_crop]
         most = max(len(one.phase_N) for one in texts)
         phases = [torch.from_numpy(one.phase_N) for one in texts]
-        tensors[f"{form}.tokens"] = torch.stack([text_row(one.ids_M, encoder)[:most] for one in texts])
+        tensors[f"{form}.tokens"] = torch.stack([cached_text(one.ids_M, encoder)[:most] for one in texts])
         tensors[f"{form}.phases"] = torch.nn.utils.rnn.pad_sequence(phases, batch_first=True, padding_value=PAD)
         tensors[f"{form}.windows"] = torch.from_numpy(np.stack([one.window_K2 for one in texts]))
     return tensors
 
 
-def text_row(ids_M: Tensor, encoder: TextEncoder) -> Tensor:
+def cached_text(ids_M: Tensor, encoder: TextEncoder) -> Tensor:
     """What is cached of a text: its ids where the encoder is trained along, else float16 vectors; pads included."""
-    return ids_M if encoder.trained else half(encoder.embed(ids_M[None])[0], where="text vectors").cpu()
+    return ids_M if encoder.trainable else to_float16(encoder.embed(ids_M[None])[0], where="text vectors").cpu()

@@ -7,10 +7,10 @@ new texts only. What the variants are told besides stands apart likewise, and no
 from dataclasses import dataclass
 from typing import Any
 
-from xsheet.annotate.text.training_text import BLOCKS_VERSION
+from xsheet.annotate.text.training_text import TRAINING_TEXT_VERSION
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.tables import FEATURES
-from xsheet.train.data.conditioning import CONTROL_VERSION
+from xsheet.train.data.conditioning import EXTRA_CONDITIONING_VERSION
 from xsheet.train.data.encoders import Encoders
 from xsheet.train.data.settings import CacheSettings
 
@@ -18,12 +18,12 @@ FORMAT = 1  # of the files of tensors: names, shapes, types
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class CacheSpec:
     """What a cache was made of."""
 
     clips: dict[str, Any]
     texts: dict[str, Any]
-    control: dict[str, Any] | None = None
+    extra_conditioning: dict[str, Any] | None = None
 
     @property
     def clips_key(self) -> str:
@@ -36,24 +36,28 @@ class Recipe:
         return content_key("texts", self.texts, self.clips["picture"])
 
     @property
-    def control_key(self) -> str | None:
+    def extra_conditioning_key(self) -> str | None:
         """Hash over all that decides what variants are told; it follows the crops."""
-        return None if self.control is None else content_key("control", self.control, self.clips["picture"])
+        return (
+            None
+            if self.extra_conditioning is None
+            else content_key("control", self.extra_conditioning, self.clips["picture"])
+        )
 
     @property
     def fingerprint(self) -> str:
         """Hash over all: what the features table keeps."""
-        control = () if self.control is None else (self.control_key,)
+        control = () if self.extra_conditioning is None else (self.extra_conditioning_key,)
         return content_key("cache", self.clips_key, self.texts_key, *control)
 
     @property
-    def parts(self) -> dict[str, Any]:
+    def sections(self) -> dict[str, Any]:
         """What it says, in plain values."""
-        said = {"clips": self.clips, "texts": self.texts, "control": self.control}
+        said = {"clips": self.clips, "texts": self.texts, "control": self.extra_conditioning}
         return {name: part for name, part in said.items() if part is not None}
 
 
-def recipe_of(settings: CacheSettings, encoders: Encoders, *, layer: str | None) -> Recipe:
+def cache_spec(settings: CacheSettings, encoders: Encoders, *, layer: str | None) -> CacheSpec:
     """The recipe of these settings with these weights.
 
     Args:
@@ -62,46 +66,47 @@ def recipe_of(settings: CacheSettings, encoders: Encoders, *, layer: str | None)
         layer: the layer that was found, as LAYER@RUN.
     """
     written = {"format": FORMAT, "features": list(FEATURES.version), "storage": "float16"}
-    return Recipe(
+    return CacheSpec(
         clips=written
         | {
             "video": encoders.video.fingerprint(),
-            "sound": encoders.sound.fingerprint(),
+            "sound": encoders.audio.fingerprint(),
             "values": "uint8 RGB; sound in -1..1",
             "picture": settings.picture.model_dump(mode="json"),
         },
         texts=written
         | {
             "text": encoders.text.fingerprint(),
-            "tokens": encoders.text.tokens,
+            "tokens": encoders.text.max_tokens,
             "layer": layer,
-            "blocks_version": BLOCKS_VERSION,
+            "blocks_version": TRAINING_TEXT_VERSION,
             "said": settings.text.model_dump(mode="json", exclude={"layer"}),
         },
-        control=None
-        if settings.control is None
-        else {"format": FORMAT, "version": CONTROL_VERSION} | settings.control.model_dump(mode="json"),
+        extra_conditioning=None
+        if settings.extra_conditioning is None
+        else {"format": FORMAT, "version": EXTRA_CONDITIONING_VERSION}
+        | settings.extra_conditioning.model_dump(mode="json"),
     )
 
 
-def differences(wanted: Recipe, found: dict[str, Any]) -> list[str]:
+def spec_differences(wanted_spec: CacheSpec, found: dict[str, Any]) -> list[str]:
     """What two recipes do not share, as "texts.layer: x, not y"; hashes shortened."""
-    ours = _flat(wanted.parts)
-    theirs = _flat({part: said for part, said in found.items() if part != "fingerprint"})
+    ours = _flatten(wanted_spec.sections)
+    theirs = _flatten({part: said for part, said in found.items() if part != "fingerprint"})
     return [
-        f"{key}: {_short(theirs.get(key))}, not {_short(ours.get(key))}"
+        f"{key}: {_shorten(theirs.get(key))}, not {_shorten(ours.get(key))}"
         for key in sorted(ours.keys() | theirs.keys())
         if ours.get(key) != theirs.get(key)
     ]
 
 
-def _flat(values: dict[str, Any], at: str = "") -> dict[str, Any]:
+def _flatten(values: dict[str, Any], at: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{at}{key}.") if isinstance(value, dict) else {f"{at}{key}": value}
+        flat |= _flatten(value, f"{at}{key}.") if isinstance(value, dict) else {f"{at}{key}": value}
     return flat
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = str(value)
     return text[:12] if len(text) == 64 else text

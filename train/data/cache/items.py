@@ -14,14 +14,14 @@ from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.layers import LayerRun
-from xsheet.train.data.cache.fingerprint import Recipe
-from xsheet.train.data.cache.task import ClipJob
-from xsheet.train.data.conditioning import Measured, face_numbers, series
-from xsheet.train.data.framing import Framing, frame
-from xsheet.train.data.masks import Face
-from xsheet.train.data.settings import CacheSettings, ControlSettings
+from xsheet.train.data.cache.fingerprint import CacheSpec
+from xsheet.train.data.cache.task import EncodeJob
+from xsheet.train.data.conditioning import ConditioningSource, identity_vector, to_series
+from xsheet.train.data.framing import BucketFit, fit_to_bucket
+from xsheet.train.data.masks import FaceSeries
+from xsheet.train.data.settings import CacheSettings, ExtraConditioningSettings
 
-_FACE = {"x_T": "head_x", "y_T": "head_y", "height_T": "head_height", "roll_deg_T": "roll_deg"}
+_FACE_COLUMNS = {"x_T": "head_x", "y_T": "head_y", "height_T": "head_height", "roll_deg_T": "roll_deg"}
 
 
 class CacheItems:
@@ -32,53 +32,63 @@ class CacheItems:
     """
 
     def __init__(
-        self, set_folder: Path, layer: LayerRun | None, recipe: Recipe, *, settings: CacheSettings, limit: int | None
+        self, set_folder: Path, layer: LayerRun | None, spec: CacheSpec, *, settings: CacheSettings, limit: int | None
     ) -> None:
-        self._set, self._recipe, self._control = set_folder, recipe, settings.control
-        clips = sorted(tables.iterate(set_folder, tables.CLIPS), key=lambda clip: clip.clip_id)[:limit]
+        self._set, self._spec, self._extra_conditioning = set_folder, spec, settings.extra_conditioning
+        clips = sorted(tables.iter_records(set_folder, tables.CLIPS), key=lambda clip: clip.clip_id)[:limit]
         if not clips:
             raise ContractError(
-                where=str(set_folder), expected="clips", came="none",
-                todo="run `xsheet curate run` first; its report says why no clip was kept",
+                where=str(set_folder), expected="clips", got="none",
+                hint="run `xsheet curate run` first; its report says why no clip was kept",
             )  # fmt: skip
         self._clips = {clip.clip_id: clip for clip in clips}
-        self._said = {} if layer is None else _said(layer, self._clips)
-        likely = [c.clip_id for c in clips if c.samples and isinstance(frame(c, settings.picture, face=None), Framing)]
-        self._faces = {} if settings.control is None else _known_faces(set_folder, settings.control)
-        self._checked = set(heapq.nsmallest(settings.check.clips, likely, key=lambda one: content_key("check", one)))
+        self._annotations = {} if layer is None else _annotations(layer, self._clips)
+        likely = [
+            c.clip_id
+            for c in clips
+            if c.samples and isinstance(fit_to_bucket(c, settings.picture, face=None), BucketFit)
+        ]
+        self._identity_vectors = (
+            {} if settings.extra_conditioning is None else _identity_vectors(set_folder, settings.extra_conditioning)
+        )
+        self._round_trip_clips = set(
+            heapq.nsmallest(settings.round_trip.clip_count, likely, key=lambda one: content_key("check", one))
+        )
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def __iter__(self) -> Iterator[Item]:
         left = dict(self._clips)
-        for clip_id, face, signals in _measured(self._set, whole=self._control is not None):
+        for clip_id, face, signals in _iterate_faces(self._set, with_signals=self._extra_conditioning is not None):
             clip = left.pop(clip_id, None)
             if clip is not None:
                 yield self._item(clip, face, signals)
         for clip in left.values():  # nothing was measured of them
             nowhere = np.full(clip.frames, np.nan, np.float32)
-            yield self._item(clip, Face(x_T=nowhere, y_T=nowhere, height_T=nowhere, roll_deg_T=nowhere), None)
+            yield self._item(clip, FaceSeries(x_T=nowhere, y_T=nowhere, height_T=nowhere, roll_deg_T=nowhere), None)
 
-    def _item(self, clip: Clip, face: Face, signals: Signals | None) -> Item:
-        job = ClipJob(
+    def _item(self, clip: Clip, face: FaceSeries, signals: Signals | None) -> Item:
+        job = EncodeJob(
             clip=clip,
             face=face,
-            annotation=self._said.get(clip.clip_id),
-            measured=None if self._control is None else self._told(clip, signals, numbers=self._control.face_numbers),
-            is_checked=clip.clip_id in self._checked,
+            annotation=self._annotations.get(clip.clip_id),
+            conditioning_source=None
+            if self._extra_conditioning is None
+            else self._conditioning_source(clip, signals, dim=self._extra_conditioning.identity_dim),
+            checks_round_trip=clip.clip_id in self._round_trip_clips,
         )
-        return Item(key=job.key(self._recipe.fingerprint), name=clip.clip_id, payload=job)
+        return Item(key=job.key(self._spec.fingerprint), name=clip.clip_id, payload=job)
 
-    def _told(self, clip: Clip, signals: Signals | None, *, numbers: int) -> Measured:
-        return Measured(
+    def _conditioning_source(self, clip: Clip, signals: Signals | None, *, dim: int) -> ConditioningSource:
+        return ConditioningSource(
             signals=signals or Signals(clip_id=clip.clip_id, frames=clip.frames, extractor="none"),
-            face_X=self._faces.get(clip.track_id or "", (0.0,) * numbers),
+            identity_X=self._identity_vectors.get(clip.track_id or "", (0.0,) * dim),
             aspect=clip.width / clip.height,
         )
 
 
-def _said(layer: LayerRun, clips: Mapping[str, Clip]) -> dict[str, Annotation]:
+def _annotations(layer: LayerRun, clips: Mapping[str, Clip]) -> dict[str, Annotation]:
     """The annotation of every clip that has a usable one: the first sample, where there are several."""
     said: dict[str, Annotation] = {}
     for row in layer.read():
@@ -87,29 +97,29 @@ def _said(layer: LayerRun, clips: Mapping[str, Clip]) -> dict[str, Annotation]:
         if row.media_sha256 not in (None, clips[row.clip_id].media_sha256):
             raise ContractError(
                 where=f"{layer}, clip {row.clip_id}", expected="an annotation of the clip's file",
-                came="one of another", todo="annotate the set again: its clips were written anew since",
+                got="one of another", hint="annotate the set again: its clips were written anew since",
             )  # fmt: skip
         said.setdefault(row.clip_id, row)
     return said
 
 
-def _measured(set_folder: Path, *, whole: bool) -> Iterator[tuple[str, Face, Signals | None]]:
+def _iterate_faces(set_folder: Path, *, with_signals: bool) -> Iterator[tuple[str, FaceSeries, Signals | None]]:
     """The face of every clip, and all of its signals where they are asked for."""
-    columns = ["clip_id", "frames", *_FACE.values()]
+    columns = ["clip_id", "frames", *_FACE_COLUMNS.values()]
     for file in tables.part_files(set_folder, tables.SIGNALS):
         rows = tables.read_file(file, tables.SIGNALS, columns).to_pylist()
-        all_of_them = tables.iterate_file(file, tables.SIGNALS) if whole else repeat(None)
+        all_of_them = tables.iter_file_records(file, tables.SIGNALS) if with_signals else repeat(None)
         for row, signals in zip(rows, all_of_them, strict=False):
-            face = Face(**{name: series(row[column], row["frames"]) for name, column in _FACE.items()})
+            face = FaceSeries(**{name: to_series(row[column], row["frames"]) for name, column in _FACE_COLUMNS.items()})
             yield row["clip_id"], face, signals
 
 
-def _known_faces(set_folder: Path, wanted: ControlSettings) -> dict[str, tuple[float, ...]]:
+def _identity_vectors(set_folder: Path, settings: ExtraConditioningSettings) -> dict[str, tuple[float, ...]]:
     """The numbers of the face of every track."""
-    rows = tables.read_table(set_folder, tables.TRACKS, ["track_id", "shape", "shape_model"]).to_pylist()
+    rows = tables.read_table(set_folder, tables.TRACKS, ["track_id", "shape", "identity_model"]).to_pylist()
     return {
-        row["track_id"]: face_numbers(
-            row["shape"], row["shape_model"], wanted=wanted.face_model, numbers=wanted.face_numbers
+        row["track_id"]: identity_vector(
+            row["shape"], row["identity_model"], wanted_model=settings.identity_model, dim=settings.identity_dim
         )
         for row in rows
     }

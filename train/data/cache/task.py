@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass as record
 from safetensors.torch import load_file
 from torch import Tensor
 
-from xsheet.curate.media.reader import Media, open_media
+from xsheet.curate.media.reader import MediaReader, open_media
 from xsheet.model.config import latent_frames
 from xsheet.runtime.executor import Item, Rejected, Row
 from xsheet.schemas import ids
@@ -26,33 +26,43 @@ from xsheet.schemas.columns import RECORD, Id, NonNegative
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.run import Feature
 from xsheet.schemas.time import CLIP_RATE, frame_at, frame_start_us
-from xsheet.train.data.cache.files import clip_path, control_path, half, save, shares, stacked_texts, text_path
-from xsheet.train.data.cache.fingerprint import Recipe
-from xsheet.train.data.conditioning import Measured
+from xsheet.train.data.cache.files import (
+    clip_path,
+    extra_conditioning_path,
+    masks_to_uint8,
+    save_tensors,
+    stack_texts,
+    text_path,
+    to_float16,
+)
+from xsheet.train.data.cache.fingerprint import CacheSpec
+from xsheet.train.data.conditioning import ConditioningSource
 from xsheet.train.data.encoders import Encoders, open_encoders
-from xsheet.train.data.framing import Framing, frame
-from xsheet.train.data.masks import Face, face_masks
+from xsheet.train.data.framing import BucketFit, fit_to_bucket
+from xsheet.train.data.masks import FaceSeries, face_masks
 from xsheet.train.data.settings import CacheSettings
-from xsheet.train.data.texts import Form, Told, mirrored, tell
+from xsheet.train.data.texts import TextForm, TokenizedText, mirrored_or_none, tokenize_texts
 
 Pictures = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClipJob:
+class EncodeJob:
     """A clip to encode, with what was measured and said of it."""
 
     clip: Clip
-    face: Face
+    face: FaceSeries
     annotation: Annotation | None
-    measured: Measured | None  # where a variant asks for it
-    is_checked: bool  # decode it again and compare
+    conditioning_source: ConditioningSource | None  # where a variant asks for it
+    checks_round_trip: bool  # decode it again and compare
 
     def key(self, fingerprint: str) -> str:
         """Identity of the item."""
         said = None if self.annotation is None else self.annotation.annotation_id
-        control = () if self.measured is None else (self.measured.digest,)
-        return ids.content_key("cache", fingerprint, self.clip.clip_id, self.digest, said, self.is_checked, *control)
+        control = () if self.conditioning_source is None else (self.conditioning_source.digest,)
+        return ids.content_key(
+            "cache", fingerprint, self.clip.clip_id, self.digest, said, self.checks_round_trip, *control
+        )
 
     @property
     def digest(self) -> str:
@@ -78,10 +88,10 @@ class CacheTask:
 
     name = "cache"
 
-    def __init__(self, settings: CacheSettings, recipe: Recipe, *, set_folder: Path, device: str) -> None:
+    def __init__(self, settings: CacheSettings, spec: CacheSpec, *, set_folder: Path, device: str) -> None:
         self.stage = "frame"
         self._settings = settings
-        self._recipe = recipe
+        self._spec = spec
         self._set = set_folder.absolute()
         self._device = device
         self._encoders: Encoders | None = None
@@ -93,121 +103,129 @@ class CacheTask:
     @torch.inference_mode()
     def __call__(self, item: Item, /) -> Sequence[Row] | Rejected:
         """The row of features, and that of the round trip where it is asked for."""
-        job: ClipJob = item.payload
+        job: EncodeJob = item.payload
         assert self._encoders is not None
         self.stage = "frame"
-        framing = frame(job.clip, self._settings.picture, face=job.face.median)
+        framing = fit_to_bucket(job.clip, self._settings.picture, face=job.face.median_box)
         if isinstance(framing, Rejected):
             return framing
         if job.clip.samples == 0:
             return Rejected("frame", "no_audio", "a clip without sound cannot teach lips")
-        shard = self._set / clip_path(self._recipe, job.clip.clip_id, job.digest)
+        shard = self._set / clip_path(self._spec, job.clip.clip_id, job.digest)
         rows: list[Row] = []
-        if job.is_checked or not shard.exists():
+        if job.checks_round_trip or not shard.exists():
             with open_media(self._set / job.clip.media_path, root=self._set) as media:
                 self.stage = "decode"
-                pictures = _pictures(media, framing, job, self._settings)
+                pictures = _read_crops(media, framing, job, self._settings)
                 if not shard.exists():
                     self.stage = "encode"
-                    save(shard, self._encoded(media, pictures, framing, job))
-            if job.is_checked:
+                    save_tensors(shard, self._encode(media, pictures, framing, job))
+            if job.checks_round_trip:
                 self.stage = "check"
-                rows.append(RoundTrip(clip_id=job.clip.clip_id, psnr_db=self._round_trip(shard, pictures[0])))
+                rows.append(RoundTrip(clip_id=job.clip.clip_id, psnr_db=self._round_trip_psnr_db(shard, pictures[0])))
         self.stage = "text"
-        told = self._told(job, framing)
+        told = self._tokenized_texts(job, framing)
         feature = self._feature(job, framing, told)
-        save(self._set / text_path(self._recipe, feature), stacked_texts(told, self._encoders.text))
-        if job.measured is not None:
+        save_tensors(self._set / text_path(self._spec, feature), stack_texts(told, self._encoders.text))
+        if job.conditioning_source is not None:
             self.stage = "control"
-            stretches = [_frames_at_25(start, framing, self._settings) for start in framing.starts]
-            tensors = job.measured.tensors(stretches, mirror=self._settings.picture.mirror)
-            save(self._set / control_path(self._recipe, feature), tensors)
+            stretches = [_source_frames(start, framing, self._settings) for start in framing.crop_starts]
+            tensors = job.conditioning_source.tensors(stretches, mirror=self._settings.picture.mirror)
+            save_tensors(self._set / extra_conditioning_path(self._spec, feature), tensors)
         return [feature, *rows]
 
-    def _encoded(self, media: Media, pictures: Sequence[Pictures], framing: Framing, job: ClipJob) -> dict[str, Tensor]:
+    def _encode(
+        self, media: MediaReader, pictures: Sequence[Pictures], bucket_fit: BucketFit, job: EncodeJob
+    ) -> dict[str, Tensor]:
         assert self._encoders is not None
         video, per_frame = self._encoders.video, self._settings.picture.samples_per_frame
         heard = media.sound()
         if heard is None:
             raise ContractError(
-                where=job.clip.media_path, expected=f"{job.clip.samples} samples", came="no sound",
-                todo="run `xsheet curate run` again",
+                where=job.clip.media_path, expected=f"{job.clip.samples} samples", got="no sound",
+                hint="run `xsheet curate run` again",
             )  # fmt: skip
         whole = torch.from_numpy(np.pad(heard, (0, -len(heard) % per_frame)))  # the last frame may begin and not end
-        audio_TLQ = self._encoders.sound.encode(whole[None].to(self._device), samples_per_frame=per_frame)[0]
-        seen = [job.face.at(_frames_at_25(start, framing, self._settings)) for start in framing.starts]
-        masks = [face_masks(face, framing, cell=video.stride[1:]) for face in seen]
+        audio_TLQ = self._encoders.audio.encode(whole[None].to(self._device), samples_per_frame=per_frame)[0]
+        seen = [
+            job.face.at_frames(_source_frames(start, bucket_fit, self._settings)) for start in bucket_fit.crop_starts
+        ]
+        masks = [face_masks(face, bucket_fit, cell=video.stride[1:]) for face in seen]
         latents = [latent for shown in pictures for latent in self._latents(shown)]
-        frames = framing.bucket.frames
+        frames = bucket_fit.bucket.frames
         return {
-            "latent": half(torch.stack(latents), where=job.clip.clip_id),
-            "audio": half(torch.stack([audio_TLQ[s : s + frames] for s in framing.starts]), where=job.clip.clip_id),
-            "face": shares([face for face, _ in masks]),
-            "mouth": shares([mouth for _, mouth in masks]),
+            "latent": to_float16(torch.stack(latents), where=job.clip.clip_id),
+            "audio": to_float16(
+                torch.stack([audio_TLQ[s : s + frames] for s in bucket_fit.crop_starts]), where=job.clip.clip_id
+            ),
+            "face": masks_to_uint8([face for face, _ in masks]),
+            "mouth": masks_to_uint8([mouth for _, mouth in masks]),
         }
 
-    def _latents(self, shown: Pictures) -> list[Tensor]:
+    def _latents(self, pictures_THW3: Pictures) -> list[Tensor]:
         """Of one crop, and of its mirror image."""
         assert self._encoders is not None
         video = self._encoders.video
-        rgb = torch.from_numpy(shown)[None].to(self._device)
+        rgb = torch.from_numpy(pictures_THW3)[None].to(self._device)
         latent = video.encode(rgb)
         if not self._settings.picture.mirror:
             return [latent[0]]
-        flipped = video.flipped(latent)
+        flipped = video.mirror(latent)
         return [latent[0], (video.encode(rgb.flip(3)) if flipped is None else flipped)[0]]
 
-    def _round_trip(self, shard: Path, shown: Pictures) -> float:
+    def _round_trip_psnr_db(self, shard: Path, pictures_THW3: Pictures) -> float:
         assert self._encoders is not None
         latent = load_file(shard)["latent"][:1].float().to(self._device)
         decoded = self._encoders.video.decode(latent)[0].cpu().numpy()
-        error = np.square(decoded.astype(np.float64) - shown).mean()
+        error = np.square(decoded.astype(np.float64) - pictures_THW3).mean()
         return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
-    def _told(self, job: ClipJob, framing: Framing) -> list[Mapping[Form, Told]]:
+    def _tokenized_texts(self, job: EncodeJob, bucket_fit: BucketFit) -> list[Mapping[TextForm, TokenizedText]]:
         """The texts of every variant."""
         assert self._encoders is not None
         picture, text = self._settings.picture, self._settings.text
-        views = [job.annotation, mirrored(job.annotation)] if picture.mirror else [job.annotation]
+        views = [job.annotation, mirrored_or_none(job.annotation)] if picture.mirror else [job.annotation]
         return [
-            tell(
+            tokenize_texts(
                 said, span, forms=text.forms, encoder=self._encoders.text, policy=text.blocks, rate=picture.rate
             )
-            for span in framing.spans(picture)
+            for span in bucket_fit.crop_spans(picture)
             for said in views
         ]  # fmt: skip
 
-    def _feature(self, job: ClipJob, framing: Framing, told: Sequence[Mapping[Form, Told]]) -> Feature:
-        frames, height, width = framing.bucket
+    def _feature(
+        self, job: EncodeJob, bucket_fit: BucketFit, texts_by_crop: Sequence[Mapping[TextForm, TokenizedText]]
+    ) -> Feature:
+        frames, height, width = bucket_fit.bucket
         return Feature(
             clip_id=job.clip.clip_id,
-            fingerprint=self._recipe.fingerprint,
+            fingerprint=self._spec.fingerprint,
             annotation_id=None if job.annotation is None else job.annotation.annotation_id,
-            shard=clip_path(self._recipe, job.clip.clip_id, job.digest).as_posix(),
+            tensor_file=clip_path(self._spec, job.clip.clip_id, job.digest).as_posix(),
             frames=frames,
             latent_frames=latent_frames(frames),
             height=height,
             width=width,
-            text_tokens=max(len(one.phase_N) for texts in told for one in texts.values()),
+            text_tokens=max(len(one.phase_N) for texts in texts_by_crop for one in texts.values()),
         )
 
 
-def _pictures(media: Media, framing: Framing, job: ClipJob, settings: CacheSettings) -> list[Pictures]:
+def _read_crops(media: MediaReader, bucket_fit: BucketFit, job: EncodeJob, settings: CacheSettings) -> list[Pictures]:
     """The pictures of every crop, (T, H, W, 3) each."""
-    if media.clip_frames != job.clip.frames:
+    if media.frame_count_at_clip_rate != job.clip.frames:
         raise ContractError(
             where=job.clip.media_path, expected=f"{job.clip.frames} frames at {CLIP_RATE} fps",
-            came=str(media.clip_frames), todo="run `xsheet curate run` again",
+            got=str(media.frame_count_at_clip_rate), hint="run `xsheet curate run` again",
         )  # fmt: skip
-    frames, wanted = framing.bucket.frames, framing.starts[-1] + framing.bucket.frames
+    frames, wanted = bucket_fit.bucket.frames, bucket_fit.crop_starts[-1] + bucket_fit.bucket.frames
     shown: list[Pictures] = []
-    for one in media.frames(rate=settings.picture.rate, size=framing.scaled):
-        shown.append(np.ascontiguousarray(framing.cut(one.rgb)))
+    for one in media.frames(rate=settings.picture.rate, size=bucket_fit.scaled_size):
+        shown.append(np.ascontiguousarray(bucket_fit.crop_picture(one.rgb)))
         if len(shown) == wanted:
             break
-    return [np.stack(shown[start : start + frames]) for start in framing.starts]
+    return [np.stack(shown[start : start + frames]) for start in bucket_fit.crop_starts]
 
 
-def _frames_at_25(start: int, framing: Framing, settings: CacheSettings) -> NDArray[np.int64]:
-    shown = range(start, start + framing.bucket.frames)
+def _source_frames(start: int, bucket_fit: BucketFit, settings: CacheSettings) -> NDArray[np.int64]:
+    shown = range(start, start + bucket_fit.bucket.frames)
     return np.array([frame_at(frame_start_us(k, settings.picture.rate), CLIP_RATE) for k in shown])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from xsheet.annotate.vlm.qwen.folder import QwenFolder, QwenSettings
-from xsheet.annotate.vlm.qwen.model import QwenChat
+from xsheet.annotate.vlm.qwen.model import QwenClient
 from xsheet.annotate.vlm.qwen.tokens import QWEN3
 from xsheet.schemas.errors import ConfigError, RunError
 
@@ -18,7 +18,7 @@ def folder(tmp_path, *, config=None, files=("model.safetensors",)):
 
 
 def test_the_family_is_read_from_the_config(tmp_path):
-    assert QwenFolder.of(folder(tmp_path)).family is QWEN3
+    assert QwenFolder.from_path(folder(tmp_path)).family is QWEN3
 
 
 @pytest.mark.parametrize(
@@ -31,19 +31,19 @@ def test_the_family_is_read_from_the_config(tmp_path):
 )  # fmt: skip
 def test_a_folder_that_cannot_be_used_says_why(tmp_path, change, message):
     with pytest.raises(ConfigError) as raised:
-        QwenFolder.of(folder(tmp_path, **change))
-    assert message in str(raised.value)
+        QwenFolder.from_path(folder(tmp_path, **change))
+    assert message in str(raised.limit_value)
 
 
 def test_a_missing_folder_says_how_to_get_one(tmp_path):
     with pytest.raises(ConfigError, match="got no folder; download one: `hf download Qwen/"):
-        QwenFolder.of(tmp_path / "absent")
+        QwenFolder.from_path(tmp_path / "absent")
 
 
 def test_a_config_that_is_no_json_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ConfigError, match=r"a JSON config\.json"):
-        QwenFolder.of(tmp_path)
+        QwenFolder.from_path(tmp_path)
 
 
 def test_a_missing_shard_is_named(tmp_path):
@@ -51,16 +51,16 @@ def test_a_missing_shard_is_named(tmp_path):
     shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
     (found / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
     with pytest.raises(ConfigError, match=r"got no model-00002-of-00002\.safetensors"):
-        QwenFolder.of(found)
+        QwenFolder.from_path(found)
 
 
 def test_the_revision_follows_the_bytes(tmp_path):
-    found = QwenFolder.of(folder(tmp_path))
-    first = found.model(dtype="bfloat16")
-    assert (first.id, first.dtype) == (tmp_path.name, "bfloat16")
-    assert first == found.model(dtype="bfloat16")
+    found = QwenFolder.from_path(folder(tmp_path))
+    first = found.model_record(dtype="bfloat16")
+    assert (first.id, first.dtype) == (tmp_path.stage, "bfloat16")
+    assert first == found.model_record(dtype="bfloat16")
     (tmp_path / "model.safetensors").write_bytes(b"others")
-    assert found.model(dtype="bfloat16").revision != first.revision
+    assert found.model_record(dtype="bfloat16").revision != first.revision
 
 
 @pytest.mark.parametrize("absent", ["torch", "llguidance", "qwen_vl_utils"])
@@ -72,7 +72,7 @@ def test_without_the_extra_the_error_names_it(tmp_path, monkeypatch, absent):
         monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     monkeypatch.setitem(sys.modules, absent, None)
     with pytest.raises(RunError, match=r"the extra 'vlm'.*pip install -c constraints.txt \"\.\[vlm\]\""):
-        QwenChat(QwenSettings(model=folder(tmp_path))).open()
+        QwenClient(QwenSettings(model=folder(tmp_path))).open()
 
 
 @pytest.mark.slow

@@ -23,15 +23,15 @@ def tokenizer(tiny_tokenizer):
 def grammar(tokenizer):
     from xsheet.annotate.vlm.qwen.decoding import Grammar
 
-    return Grammar(tokenizer, vocabulary=len(tokenizer) + 8, ends=(tokenizer.eos_token_id,))
+    return Grammar(tokenizer, vocab_size=len(tokenizer) + 8, eos_token_ids=(tokenizer.eos_token_id,))
 
 
 def written(grammar, tokenizer, schemas, *, steps=200, seed=0):
     """Rows drawn evenly from what the masks leave, until all have ended."""
-    from xsheet.annotate.vlm.qwen.decoding import GrammarMask
+    from xsheet.annotate.vlm.qwen.decoding import GrammarLogitsProcessor
 
     end = tokenizer.eos_token_id
-    mask = GrammarMask([None if s is None else grammar.matcher(s) for s in schemas], ends=(end,))
+    mask = GrammarLogitsProcessor([None if s is None else grammar.matcher(s) for s in schemas], eos_token_ids=(end,))
     rows = torch.tensor([PROMPT] * len(schemas))
     ended = torch.zeros(len(schemas), dtype=torch.bool)
     stream = torch.Generator().manual_seed(seed)
@@ -59,10 +59,10 @@ def test_replies_have_no_white_space_between_tokens(grammar, tokenizer):
 
 
 def test_a_row_without_schema_is_left_alone(grammar, tokenizer):
-    from xsheet.annotate.vlm.qwen.decoding import GrammarMask
+    from xsheet.annotate.vlm.qwen.decoding import GrammarLogitsProcessor
 
     scores = torch.rand(2, len(tokenizer) + 8)
-    masked = GrammarMask([None, grammar.matcher(WORD)], ends=(tokenizer.eos_token_id,))(
+    masked = GrammarLogitsProcessor([None, grammar.matcher(WORD)], eos_token_ids=(tokenizer.eos_token_id,))(
         torch.tensor([PROMPT] * 2), scores
     )
     assert torch.equal(masked[0], scores[0])
@@ -70,16 +70,16 @@ def test_a_row_without_schema_is_left_alone(grammar, tokenizer):
 
 
 def test_what_only_the_model_knows_and_the_tokenizer_does_not_is_never_written(grammar, tokenizer):
-    from xsheet.annotate.vlm.qwen.decoding import GrammarMask
+    from xsheet.annotate.vlm.qwen.decoding import GrammarLogitsProcessor
 
     text = {"type": "string"}
-    mask = GrammarMask([grammar.matcher(text)], ends=(tokenizer.eos_token_id,))
+    mask = GrammarLogitsProcessor([grammar.matcher(text)], eos_token_ids=(tokenizer.eos_token_id,))
     quote = tokenizer.encode('"', add_special_tokens=False)
     mask(torch.tensor([PROMPT]), torch.zeros(1, len(tokenizer) + 8))
     inside = mask(torch.tensor([PROMPT + quote]), torch.zeros(1, len(tokenizer) + 8))[0]
     assert inside[tokenizer.encode("a", add_special_tokens=False)].isfinite().all()
-    assert not inside[len(tokenizer) :].isfinite().any()
-    assert not inside[tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|video_pad|>"])].isfinite().any()
+    assert not inside[len(tokenizer) :].isfinite().in_total()
+    assert not inside[tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|video_pad|>"])].isfinite().in_total()
 
 
 @pytest.mark.parametrize("schema", [{"type": "string", "pattern": "(?=a)b"}, {"type": "tuple"}])

@@ -4,27 +4,34 @@ from dataclasses import replace
 
 import pytest
 
-from xsheet.annotate.vlm.client import Draw, Film, Turn
+from xsheet.annotate.vlm.client import FrameSelection, SamplingParams, VlmRequest
 from xsheet.annotate.vlm.qwen.folder import QwenSettings
-from xsheet.annotate.vlm.qwen.model import QwenChat
-from xsheet.annotate.vlm.response import WireLimits, WireReply, wire_schema
+from xsheet.annotate.vlm.qwen.model import QwenClient
+from xsheet.annotate.vlm.response import ResponseDocument, ResponseLimits, response_json_schema
 
-SHORT = WireLimits(max_phases=2, max_text_chars=12, max_evidence_chars=8, max_base_chars=40, max_label_chars=8)
+SHORT = ResponseLimits(max_phases=2, max_text_chars=12, max_evidence_chars=8, max_base_chars=40, max_label_chars=8)
 
 
 @pytest.fixture(scope="module")
 def chat(qwen_folder):
-    found = QwenChat(QwenSettings(model=qwen_folder, dtype="float32", device="cpu", batch=25))
+    found = QwenClient(QwenSettings(model=qwen_folder, dtype="float32", device="cpu", batch_size=25))
     found.open()
     return found
 
 
 @pytest.fixture(scope="module")
 def turn(moving_clip):
-    film = Film(media=moving_clip, frames=75, fps=4, max_frame_pixels=64 * 64, max_clip_pixels=10**6)
-    draw = Draw(temperature=1.0, top_p=1.0, max_tokens=1200, seed=0)
-    schema = wire_schema(3.0, limits=SHORT)
-    return Turn(turn_id="t0", system="Be exact.", text="What is done, and when?", film=film, schema=schema, draw=draw)
+    film = FrameSelection(media=moving_clip, frames=75, fps=4, max_frame_pixels=64 * 64, max_clip_pixels=10**6)
+    draw = SamplingParams(temperature=1.0, top_p=1.0, max_tokens=1200, seed=0)
+    schema = response_json_schema(3.0, limits=SHORT)
+    return VlmRequest(
+        request_id="t0",
+        system="Be exact.",
+        text="What is done, and when?",
+        frame_selection=film,
+        schema=schema,
+        sampling=draw,
+    )
 
 
 def with_seed(turn, seed):
@@ -32,8 +39,8 @@ def with_seed(turn, seed):
 
 
 def said_to(chat, *turns):
-    said = {one.turn_id: one for one in chat(turns)}
-    return [said[turn.turn_id] for turn in turns]
+    said = {one.request_id: one for one in chat(turns)}
+    return [said[turn.request_id] for turn in turns]
 
 
 def prose(turn, **draw):
@@ -43,7 +50,7 @@ def prose(turn, **draw):
 @pytest.mark.slow
 def test_fifty_seeds_give_fifty_replies_in_wire_form(chat, turn):
     said = said_to(chat, *(with_seed(turn, seed) for seed in range(50)))
-    replies = [WireReply.model_validate_json(one.text) for one in said]
+    replies = [ResponseDocument.model_validate_json(one.text) for one in said]
     assert {one.finish_reason for one in said} == {"stop"}
     assert all(0 <= phase.start_s <= 3 and 0 <= phase.end_s <= 3 for reply in replies for phase in reply.phases)
     assert len({one.text for one in said}) == 50
@@ -53,7 +60,7 @@ def test_fifty_seeds_give_fifty_replies_in_wire_form(chat, turn):
 def test_a_reply_does_not_depend_on_the_batch(chat, turn):
     longer = replace(with_seed(turn, 1), text=turn.text * 3)  # shifted to the right by padding
     plain = replace(with_seed(turn, 2), film=None)
-    wider = replace(with_seed(turn, 3), schema=wire_schema(2.0, limits=SHORT))
+    wider = replace(with_seed(turn, 3), schema=response_json_schema(2.0, limits=SHORT))
     mixed = (turn, longer, plain, wider)
     together = said_to(chat, *mixed)
     alone = [said_to(chat, one)[0] for one in mixed]
@@ -84,8 +91,8 @@ def test_a_reply_that_is_cut_short_says_so(chat, turn):
 @pytest.mark.slow
 def test_what_was_seen_is_kept(chat, turn, qwen_folder):
     (said,) = said_to(chat, prose(turn))
-    side = 56 if qwen_folder.name.startswith("qwen2_5") else 64
-    assert (said.seen.width, said.seen.height) == ((56, 28) if side == 56 else (64, 32))
+    side = 56 if qwen_folder.stage.startswith("qwen2_5") else 64
+    assert (said.seen.dim, said.seen.height) == ((56, 28) if side == 56 else (64, 32))
     assert said.seen.frame_indices == (0, 7, 13, 20, 27, 34, 40, 47, 54, 61, 67, 74)
     assert len(said.seen.stamps_us) == 6
     assert said.usage.vision_tokens * 4 == said.seen.patches == 6 * 2 * 4
@@ -126,7 +133,7 @@ def test_a_batch_too_big_for_the_gpu_is_answered_in_halves(chat, turn):
         if sizes[-1] > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    hook = chat._engine._model.register_forward_pre_hook(cramped, with_kwargs=True)
+    hook = chat._model_record._model_record.register_forward_pre_hook(cramped, with_kwargs=True)
     try:
         said = said_to(chat, *(with_seed(prose(turn), seed) for seed in (1, 2, 3)))
     finally:
@@ -141,7 +148,7 @@ def test_a_call_too_big_for_the_gpu_says_what_to_do(chat, turn):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    hook = chat._engine._model.register_forward_pre_hook(full)
+    hook = chat._model_record._model_record.register_forward_pre_hook(full)
     try:
         (said,) = said_to(chat, prose(turn))
     finally:
@@ -158,9 +165,9 @@ def test_foreign_text_cannot_end_the_message_or_open_a_video(chat, turn):
 
 @pytest.mark.slow
 def test_samples_go_through_both_passes_to_a_consensus(chat, moving_clip):
-    from xsheet.annotate.base import Ask
-    from xsheet.annotate.consensus import agree
-    from xsheet.annotate.rows import content_of, norm_row, raw_row
+    from xsheet.annotate.base import AnnotationRequest
+    from xsheet.annotate.consensus import build_consensus
+    from xsheet.annotate.rows import interpret_reply, normalised_annotation, raw_annotation
     from xsheet.annotate.vlm.annotator import VlmAnnotator, VlmSettings
     from xsheet.annotate.vlm.normalise import NormaliseSettings
     from xsheet.schemas.clip import Clip, Signals
@@ -171,16 +178,22 @@ def test_samples_go_through_both_passes_to_a_consensus(chat, moving_clip):
     )  # fmt: skip
     signals = Signals(clip_id="clip_0", frames=75, extractor="none")
     asks = {
-        f"a{k}": Ask(ask_id=f"a{k}", clip=clip, signals=signals, media=moving_clip, sample_index=k, seed=k)
+        f"a{k}": AnnotationRequest(
+            request_id=f"a{k}", clip=clip, signals=signals, media=moving_clip, sample_index=k, seed=k
+        )
         for k in range(3)
     }
-    settings = VlmSettings(fps=4, max_frame_pixels=64 * 64, wire=SHORT, max_tokens=1200, max_describe_tokens=32)
+    settings = VlmSettings(
+        fps=4, max_frame_pixels=64 * 64, response_limits=SHORT, max_tokens=1200, max_describe_tokens=32
+    )
     replies = list(VlmAnnotator(chat, settings)(list(asks.values())))
     rows = []
     for reply in replies:
-        content = content_of(asks[reply.ask_id], reply, settings=NormaliseSettings())
-        rows.append(norm_row(raw_row(asks[reply.ask_id], reply, content, run_id="run_0"), content))
+        content = interpret_reply(asks[reply.request_id], reply, settings=NormaliseSettings())
+        rows.append(
+            normalised_annotation(raw_annotation(asks[reply.request_id], reply, content, run_id="run_0"), content)
+        )
     assert [reply.status for reply in replies] == ["ok"] * 3
-    agreed = agree(rows, run_id="run_1")
+    agreed = build_consensus(rows, run_id="run_1")
     assert agreed.layer == "consensus"
     assert set(agreed.parent_ids) == {row.annotation_id for row in rows}

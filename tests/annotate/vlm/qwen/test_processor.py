@@ -4,19 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from xsheet.annotate.vlm.client import Draw, Film, Turn
+from xsheet.annotate.vlm.client import FrameSelection, SamplingParams, VlmRequest
 from xsheet.annotate.vlm.frames import frame_indices, mean_fps
 from xsheet.annotate.vlm.qwen.folder import QwenFolder
-from xsheet.annotate.vlm.qwen.tokens import call_tokens, told_us
+from xsheet.annotate.vlm.qwen.tokens import call_tokens, presented_times_us
 
 pytest.importorskip("llguidance")
-DRAW = Draw(temperature=0.5, top_p=0.9, max_tokens=10, seed=0)
+DRAW = SamplingParams(temperature=0.5, top_p=0.9, max_tokens=10, seed=0)
 FPS = (2.0, 4.0, 8.0, 12.0)
 
 
 @pytest.fixture(scope="module")
 def family(qwen_folder):
-    return QwenFolder.of(qwen_folder).family
+    return QwenFolder.from_path(qwen_folder).family
 
 
 @pytest.fixture(scope="module")
@@ -30,18 +30,18 @@ def processor(qwen_folder):
 
 @pytest.fixture(scope="module")
 def film(moving_clip):
-    return Film(media=moving_clip, frames=75, fps=8, max_frame_pixels=64 * 64, max_clip_pixels=10**6)
+    return FrameSelection(media=moving_clip, frames=75, fps=8, max_frame_pixels=64 * 64, max_clip_pixels=10**6)
 
 
 def turn_of(film, text="What is done?"):
-    return Turn(turn_id="t", system="Be exact.", text=text, film=film, schema=None, draw=DRAW)
+    return VlmRequest(request_id="t", system="Be exact.", text=text, frame_selection=film, schema=None, sampling=DRAW)
 
 
 def prepared(turns, processor, family):
-    from xsheet.annotate.vlm.qwen.processor import look
-    from xsheet.annotate.vlm.qwen.processor import prepared as inputs_of
+    from xsheet.annotate.vlm.qwen.processor import decode_frames
+    from xsheet.annotate.vlm.qwen.processor import prepare_inputs as inputs_of
 
-    sights = {turn.film: look(turn.film, family=family) for turn in turns if turn.film is not None}
+    sights = {turn.film: decode_frames(turn.film, family=family) for turn in turns if turn.film is not None}
     return inputs_of(turns, sights, processor=processor, family=family)
 
 
@@ -55,9 +55,11 @@ def test_stamps_in_the_inputs_are_ours(film, processor, family, fps):
     inputs, (seen,) = prepared([turn_of(replace(film, fps=fps))], processor, family)
     indices = frame_indices(75, fps=fps)
     assert seen.frame_indices == indices
-    assert seen.stamps_us == told_us(indices, family)
-    if family.writes_stamps:
-        literal = [f"<{us / 1e6:.1f} seconds><|vision_start|><|vision_end|>" for us in told_us(indices, family)]
+    assert seen.stamps_us == presented_times_us(indices, family)
+    if family.has_text_timestamps:
+        literal = [
+            f"<{us / 1e6:.1f} seconds><|vision_start|><|vision_end|>" for us in presented_times_us(indices, family)
+        ]
         assert "".join(literal) in prompt_of(inputs, processor)
     else:
         assert [float(s) for s in inputs["second_per_grid_ts"]] == [
@@ -76,21 +78,21 @@ def test_tokens_in_the_inputs_are_as_many_as_reckoned(film, processor, family, f
 def test_only_what_is_wrapped_by_the_model_s_own_rule_is_wrapped(film, processor, family):
     inputs, _ = prepared([turn_of(film)], processor, family)
     # Qwen3-VL wraps each of 12 pairs; the template's pair around them all would be a thirteenth.
-    assert prompt_of(inputs, processor).count("<|vision_start|>") == (12 if family.writes_stamps else 1)
+    assert prompt_of(inputs, processor).count("<|vision_start|>") == (12 if family.has_text_timestamps else 1)
 
 
 def test_the_frames_shown_are_those_named(film, family):
-    from xsheet.annotate.vlm.qwen.processor import look
+    from xsheet.annotate.vlm.qwen.processor import decode_frames
 
-    sight = look(film, family=family)
+    sight = decode_frames(film, family=family)
     levels = sight.pictures.float().mean((1, 2, 3))
     assert [round((float(level) - 16) / 3) for level in levels] == list(sight.indices)
 
 
 def test_pictures_reach_the_model_at_the_size_they_were_decoded_at(film, processor, family):
     inputs, (seen,) = prepared([turn_of(film)], processor, family)
-    side = family.step_px
-    assert (seen.width, seen.height) == (2 * side, side)
+    side = family.token_px
+    assert (seen.dim, seen.height) == (2 * side, side)
     assert seen.patches == len(inputs["pixel_values_videos"]) == 12 * 2 * 4
 
 
@@ -109,4 +111,4 @@ def test_prompts_are_padded_on_the_left(film, processor, family):
 
 def test_times_in_foreign_text_are_not_taken_for_stamps(film, processor, family):
     _, (seen,) = prepared([turn_of(film, text="<9.9 seconds><|vision_start|>")], processor, family)
-    assert seen.stamps_us == told_us(frame_indices(75, fps=8), family)
+    assert seen.stamps_us == presented_times_us(frame_indices(75, fps=8), family)

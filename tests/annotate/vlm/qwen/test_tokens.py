@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.annotate.vlm.client import Film
+from xsheet.annotate.vlm.client import FrameSelection
 from xsheet.annotate.vlm.frames import frame_indices
 from xsheet.annotate.vlm.qwen.tokens import (
     FAMILIES,
     QWEN3,
     QWEN25,
-    Tokens,
+    TokenCounts,
     call_tokens,
-    frame_cap,
-    picture_size,
-    told_us,
+    frame_pixel_cap,
+    presented_times_us,
+    resized_size,
 )
 
 families = st.sampled_from(FAMILIES)
@@ -24,15 +24,15 @@ sides = st.integers(32, 2000)
 
 def film(tmp_path, **changes):
     values = {"frames": 125, "fps": 8.0, "max_frame_pixels": 480 * 832, "max_clip_pixels": 10**8} | changes
-    return Film(media=tmp_path / "clip.mp4", **values)
+    return FrameSelection(media=tmp_path / "clip.mp4", **values)
 
 
 @pytest.fixture(scope="module")
 def smart_resize():
     pytest.importorskip("torch")
-    from xsheet.torchvision_compat import bridge
+    from xsheet.torchvision_compat import import_torchvision
 
-    bridge()
+    import_torchvision()
     return pytest.importorskip("qwen_vl_utils").smart_resize
 
 
@@ -40,36 +40,36 @@ def test_sizes_are_those_of_the_makers(smart_resize):
     @given(sides, sides, st.integers(16, 4000), families)
     @settings(max_examples=300)
     def check(wide, high, cap_tokens, family):
-        step = family.step_px
+        step = family.token_px
         if max(wide, high) > 4 * min(wide, high):
             return  # an aspect that theirs may round to no pixels at all
         cap = cap_tokens * step**2
         theirs = smart_resize(high, wide, factor=step, min_pixels=step**2, max_pixels=cap)
-        assert picture_size((wide, high), cap=cap, family=family) == theirs[::-1]
+        assert resized_size((wide, high), max_pixels=cap, family=family) == theirs[::-1]
 
     check()
 
 
 @given(sides, sides, st.integers(1, 10**7), families)
 def test_a_picture_keeps_to_its_cap_and_has_no_side_of_nothing(wide, high, pixels, family):
-    step = family.step_px
+    step = family.token_px
     cap = max(4 * step**2, pixels)
-    size = picture_size((wide, high), cap=cap, family=family)
+    size = resized_size((wide, high), max_pixels=cap, family=family)
     assert all(side >= step and side % step == 0 for side in size)
     assert size[0] * size[1] <= cap or step in size
 
 
 def test_the_budget_of_a_clip_is_shared_by_its_pictures(tmp_path):
-    assert frame_cap(film(tmp_path, max_clip_pixels=4_000_000), pictures=40, family=QWEN3) == 100_000
-    assert frame_cap(film(tmp_path, max_clip_pixels=10), pictures=40, family=QWEN3) == 4 * 32 * 32
+    assert frame_pixel_cap(film(tmp_path, max_clip_pixels=4_000_000), pictures=40, family=QWEN3) == 100_000
+    assert frame_pixel_cap(film(tmp_path, max_clip_pixels=10), pictures=40, family=QWEN3) == 4 * 32 * 32
 
 
 def test_qwen3_is_told_the_mean_of_each_pair_in_tenths():
-    assert told_us((0, 3, 6, 9, 13, 16), QWEN3) == (100_000, 300_000, 600_000)
+    assert presented_times_us((0, 3, 6, 9, 13, 16), QWEN3) == (100_000, 300_000, 600_000)
 
 
 def test_qwen25_is_told_even_steps_of_the_frames_mean_distance():
-    assert told_us((0, 3, 6, 10), QWEN25) == (0, 266_667)
+    assert presented_times_us((0, 3, 6, 10), QWEN25) == (0, 266_667)
 
 
 @given(st.integers(4, 500), st.floats(1, 25), families)
@@ -77,7 +77,9 @@ def test_told_times_are_within_a_frame_and_a_tenth_of_the_frames(frames, fps, fa
     indices = frame_indices(frames, fps=fps)
     real = np.array(indices) * 40_000
     shown = real[::2] if family is QWEN25 else (real[::2] + real[1::2]) / 2
-    assert np.abs(np.array(told_us(indices, family)) - shown).max() <= (40_001 if family is QWEN25 else 50_001)
+    assert np.abs(np.array(presented_times_us(indices, family)) - shown).max() <= (
+        40_001 if family is QWEN25 else 50_001
+    )
 
 
 @pytest.mark.parametrize(("family", "tokens"), [(QWEN25, 20 * 17 * 29), (QWEN3, 20 * 15 * 26)])
@@ -89,9 +91,9 @@ def test_vision_tokens_of_five_seconds(tmp_path, family, tokens):
 
 
 def test_a_call_without_pictures_costs_its_text(tmp_path):
-    assert call_tokens(None, size=(832, 480), family=QWEN3, text_chars=41) == Tokens(calls=1, prompt=11)
+    assert call_tokens(None, size=(832, 480), family=QWEN3, text_chars=41) == TokenCounts(calls=1, prompt=11)
 
 
 def test_calls_add_up():
-    tokens = Tokens(calls=1, vision=2, prompt=3, reply=4)
-    assert tokens * 2 + tokens == Tokens(calls=3, vision=6, prompt=9, reply=12)
+    tokens = TokenCounts(calls=1, vision=2, prompt=3, reply=4)
+    assert tokens * 2 + tokens == TokenCounts(calls=3, vision=6, prompt=9, reply=12)
