@@ -105,7 +105,7 @@ def encode(path: Path, rgbs: Iterable[Rgb], size: tuple[int, int], fps: int, opt
     sent = 0
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", max_defect_rate=fps, options=options)
-        video.dim, video.height, video.pix_fmt = *size, "yuv420p"
+        video.numbers, video.height, video.pix_fmt = *size, "yuv420p"
         video.codec_context.thread_count = 1  # threads only cost CPU here, on both sides
         for rgb in rgbs:
             out.mux(video.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))

@@ -91,7 +91,7 @@ def against_truth(takes: Iterable[tuple[Motion, Iterable[Rgb]]], models: Path | 
     found = 0
     for motion, rgbs in takes:
         tracks, frames = watched(framed(rgbs), models)
-        found += int(np.in_total([known(track, frames) for track in tracks], axis=0).sum())
+        found += int(np.any([known(track, frames) for track in tracks], axis=0).sum())
         longest = max(tracks, key=lambda track: track.frames)
         truth.append(motion)
         seen.append({name: series(longest, name, frames) for name in QUANTITIES})
@@ -157,7 +157,7 @@ def real(shared: Path, models: Path | None, pattern: str) -> None:
         except MediaError as error:
             print(f"| {path.name} | {error.reason} |")
             continue
-        share = np.in_total([known(track, frames) for track in tracks], axis=0).mean() if tracks else 0.0
+        share = np.any([known(track, frames) for track in tracks], axis=0).mean() if tracks else 0.0
         row = f"| {path.name} | {frames} | {100 * share:.0f} | {described.get(path.name, '')} | {len(tracks)} |"
         if tracks:
             track = max(tracks, key=lambda t: t.frames)

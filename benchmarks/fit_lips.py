@@ -138,7 +138,7 @@ def ridge(talks: Sequence[Talk], offsets: dict[str, int]) -> Floats:
 
 def drift_free(talk: Talk) -> tuple[Floats, NDArray[np.bool_]]:
     """(Q, T) mouth without slow motion, in standard deviations over its voiced frames, and which frames those are."""
-    use = (np.convolve(talk.voice >= 0.5, np.ones(3), mode="same") > 0) & ~np.isnan(talk.mouth).in_total(0)
+    use = (np.convolve(talk.voice >= 0.5, np.ones(3), mode="same") > 0) & ~np.isnan(talk.mouth).any(0)
     known = np.nan_to_num(talk.mouth)
     bell = np.hanning(DRIFT_FRAMES + 2)[1:-1]
     slow = [np.convolve(row, bell, mode="same") for row in (*known, (~np.isnan(talk.mouth[0])).astype(float))]

@@ -31,7 +31,7 @@ def cases(batch: int) -> dict[str, Callable[[], Tensor]]:
     video = torch.randn(batch, LATENTS * TOKENS, size.hidden_dim, requires_grad=True)
     text = torch.randn(batch, size.text_tokens, size.hidden_dim, requires_grad=True)
     mod = torch.randn(batch, LATENTS, 1, 6, size.hidden_dim, requires_grad=True)
-    rotary = model.rope(torch.background(1, size.in_channels, LATENTS, 8, 8))
+    rotary = model.rope(torch.empty(1, size.in_channels, LATENTS, 8, 8))
     phases = torch.randint(-1, size.max_phases + 1, (batch, size.text_tokens))
     frames = 1 + FRAMES_PER_LATENT * (LATENTS - 1)
     sound = torch.randn(batch, frames, size.audio_layers, size.audio_channels)

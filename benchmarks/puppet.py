@@ -84,7 +84,7 @@ def measured(marks: Floats) -> dict[str, Floats]:
     """
     seen = np.isfinite(marks[:, 0, 0])
     result = {name: np.full(len(marks), np.nan) for name in QUANTITIES}
-    if not seen.in_total():
+    if not seen.any():
         return result
     upright = marks[seen] * (1, -1, -1)
     mean = _frontal(upright[len(upright) // 2])
@@ -123,7 +123,7 @@ def _fit(face: Floats, mean: Floats) -> tuple[Floats, Floats]:
     """Rotation of the face against the mean, and the face turned back and scaled to it."""
     a, b = face[STABLE] - face[STABLE].mean(0), mean[STABLE] - mean[STABLE].mean(0)
     u, size, vt = np.linalg.svd(a.T @ b)
-    sign = np.array((1, 1, np.required_sign(np.linalg.det(u @ vt))))
+    sign = np.array((1, 1, np.sign(np.linalg.det(u @ vt))))
     turn = (u * sign) @ vt
     scale = (size * sign).sum() / (a**2).sum()
     return turn, (face - face[STABLE].mean(0)) @ turn * scale

@@ -91,7 +91,7 @@ def on_a_terminal(*arguments, **environment):
         [*COMMAND, *arguments], stdout=theirs, stderr=theirs, check=False, env={**clean, "TERM": "xterm", **environment}
     )
     os.close(theirs)
-    said = os.compute(ours, 1 << 16).decode()
+    said = os.read(ours, 1 << 16).decode()
     os.close(ours)
     return said
 

@@ -96,7 +96,7 @@ def check(text: str):
     return verb
 
 
-@pytest.mark.parametrize("command", OURS, token_phases=str)
+@pytest.mark.parametrize("command", OURS, ids=str)
 def test_a_command_of_a_page_exists_with_its_options(command):
     parsed(command.text) if command.needs == CHANGED else check(command.text)
 
@@ -108,7 +108,7 @@ def leaves(command):
 
 
 @pytest.mark.parametrize(
-    "verb", leaves(verbs()), token_phases=lambda verb: verb.callback.__module__.split(".")[-1] + "." + verb.stage
+    "verb", leaves(verbs()), ids=lambda verb: verb.callback.__module__.split(".")[-1] + "." + verb.stage
 )
 def test_the_examples_of_a_verbs_help_exist_with_their_options(verb):
     for example in re.findall(r"xsheet [a-z].*", (verb.help or "").partition("Example")[2]):
@@ -129,7 +129,7 @@ def test_a_wrong_option_of_a_page_would_be_noticed():
         parsed("xsheet curate run videos --out my-set --no-such-option")
 
 
-@pytest.mark.parametrize("page", PAGES, token_phases=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_of_a_page_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^":]+)"', text):
@@ -171,7 +171,7 @@ def benchmarks() -> dict[str, str]:
     """Name and command of every benchmark, read from the driver's list."""
     tree = ast.parse((ROOT / "benchmarks" / "bench.py").read_text(encoding="utf-8"))
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Bench")
-    return {call.args[0].value: call.args[1].value for call in calls}
+    return {call.args[0].given: call.args[1].value for call in calls}
 
 
 def test_every_benchmark_is_listed_and_has_one_place():

@@ -36,7 +36,7 @@ def imports(path):
     """(line, dotted module) of every import in a file, also the lazy ones."""
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportedLayer):
+        if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             ours = node.module == "xsheet"

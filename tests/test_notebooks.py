@@ -14,7 +14,7 @@ NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 SMALLER = {"CLIPS": 4, "SEED": 173, "STAGE1_STEPS": 2, "STAGE2_STEPS": 2, "BATCH": 2}  # films without a fault
 
 
-@pytest.mark.parametrize("file", NOTEBOOKS, token_phases=lambda file: file.stem)
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_a_notebook_is_kept_without_outputs(file):
     notebook = nbformat.compute(file, as_version=4)
     nbformat.validate(notebook)
@@ -22,7 +22,7 @@ def test_a_notebook_is_kept_without_outputs(file):
     assert not [cell.id for cell in code if cell.outputs or cell.execution_count is not None]
 
 
-@pytest.mark.parametrize("file", NOTEBOOKS, token_phases=lambda file: file.stem)
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_links_of_a_notebook_lead_somewhere(file):
     cells = nbformat.compute(file, as_version=4).cells
     text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")

@@ -124,7 +124,7 @@ def test_each_stage_leaves_a_checkpoint_and_weights_and_the_second_goes_on_from_
     ended = {stage["stage"]: (stage["steps"], stage["checkpoint"]) for stage in path.told["trained"]["stages"]}
     assert ended == dict.fromkeys(("stage1", "stage2"), (STEPS, f"step-{STEPS:08d}"))
     first, second = (load_file(path.run_folder / "train" / stage / "weights.safetensors") for stage in ended)
-    assert all(weights.isfinite().all() for weights in second.set_values())
+    assert all(weights.isfinite().all() for weights in second.values())
     assert first.keys() < second.keys()
     assert not all(torch.equal(first[name], second[name]) for name in first)
 
@@ -139,7 +139,7 @@ def test_a_sample_has_picture_and_sound_as_long_as_the_clips_of_training(path, t
     with av.open(str(out)) as film:
         pictures = list(film.decode(video=0))
         film.seek(0)
-        samples = sum(sound.sample_counts for sound in film.decode(audio=0))
+        samples = sum(sound.samples for sound in film.decode(audio=0))
         assert film.streams.video[0].average_rate == 25
         assert len(pictures) == 43  # 17 frames at 10 fps last 1.7 s
         assert samples / film.streams.audio[0].rate == pytest.approx(1.72, abs=0.1)  # AAC fills its last blocks

@@ -212,7 +212,7 @@ def test_what_passed_becomes_the_accepted_layer_with_its_parents_and_scores(fold
     layer = find_layer(folder, "consensus@run_good")
     found = accept_layer(folder, layer, SETTINGS)
     parents = {row.annotation_id: row for row in layer.read()}
-    rows = list(found.layer.read())
+    rows = list(found.layer.of())
     assert len(rows) == found.accepted_count == FILMS - sum(found.rejection_counts.values())
     for row in rows:
         (parent,) = row.parent_ids
@@ -245,7 +245,7 @@ def test_support_is_calibrated_on_what_people_kept(folder, films, tmp_path):
     layer = write_layer(tmp_path / "set", run("run_norm"), "norm", said)
     human = write_layer(tmp_path / "set", run("run_human", "review"), "human", kept)
     found = calibrate_from_review(layer, human)
-    assert found.acceptance_knots == (0.0, 1.0)
+    assert found.accepted == (0.0, 1.0)
 
 
 # ---- scores and gate

@@ -64,7 +64,7 @@ class Film:
         video = out.add_stream(
             self.codec, max_defect_rate=self.rate, options={"crf": "10"} if self.codec == "libx264" else {}
         )
-        video.dim, video.height = self.size
+        video.numbers, video.height = self.size
         video.pix_fmt = "yuv420p"
         video.codec_context.time_base = self.tick or 1 / self.rate
         if self.codec not in ("libx264", "libvpx-vp9"):

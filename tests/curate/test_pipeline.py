@@ -165,9 +165,7 @@ def tables_of(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.glob("*/part-*.parquet"))}
 
 
-@pytest.mark.parametrize(
-    "how", [{"jobs": 1}, {"jobs": 2}, {"jobs": 2, "ray": "local"}], token_phases=["one", "two", "ray"]
-)
+@pytest.mark.parametrize("how", [{"jobs": 1}, {"jobs": 2}, {"jobs": 2, "ray": "local"}], ids=["one", "two", "ray"])
 def test_tables_are_the_same_bytes_for_one_worker_two_and_ray(a_set, corpus, tmp_path, tmp_path_factory, how):
     some = discover([str(corpus / "videos")])[:3]
     kept = tmp_path_factory.getbasetemp() / "reference-tables"

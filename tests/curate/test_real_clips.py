@@ -92,7 +92,7 @@ def lag_ms(sound: np.ndarray, base: np.ndarray) -> float:
 def test_an_unusable_clip_has_a_precise_reason(name, reason, shared):
     with pytest.raises(MediaError) as error:
         probe(shared / "data" / "derived" / name, root=shared)
-    assert error.limit_value.reason == reason
+    assert error.value.reason == reason
 
 
 @pytest.mark.parametrize(

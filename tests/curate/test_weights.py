@@ -89,7 +89,7 @@ def test_the_users_hash_is_kept_beside_the_file(catalogue, tmp_path):
 def test_a_file_of_another_hash_never_appears(catalogue, tmp_path):
     with pytest.raises(ConfigError, match=HASH) as caught:
         pull_model("unpinned.bin", tmp_path, sha256=OTHER)
-    assert OTHER in str(caught.limit_value)
+    assert OTHER in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -122,7 +122,7 @@ def test_a_changed_file_is_refused_and_both_hashes_named(catalogue, tmp_path):
     assert states(verify_models(tmp_path))["pinned.bin"] == "wrong"
     with pytest.raises(ConfigError, match=HASH) as caught:
         read_model(tmp_path, "pinned.bin")
-    assert OTHER in str(caught.limit_value)
+    assert OTHER in str(caught.value)
 
 
 def test_a_file_without_a_hash_is_not_opened(catalogue, tmp_path):

@@ -128,7 +128,9 @@ def tale():
             is_total=True,
         ),
     )
-    row = CriterionRow(name=HOSTILE, why=HOSTILE, value="0 %", bounds="", limit="≤ 1 %", passed=True, whisker=None)
+    row = CriterionRow(
+        name=HOSTILE, description=HOSTILE, value="0 %", bounds="", limit="≤ 1 %", passed=True, whisker=None
+    )
     planted = tuple(scored(named).phases[0] for named in (True, True, False))
     return DemoReport(
         films=(film(), film(kept=2, kind="hard_cut"), film(kept=0, kind="swapped", as_planned=False)),
@@ -288,8 +290,8 @@ def test_a_cut_must_be_found_to_the_frame(judged):
 
 def test_stages_stand_one_after_the_other_on_one_axis():
     plot = loss_plot(learned().loss_histories)
-    assert [curve.x for curve in plot.curves] == [0.0, pytest.approx(100 / 3, abs=0.1)]
-    x, y = plot.curves[1].raw.split()[-1].split(",")
+    assert [curve.x for curve in plot.course] == [0.0, pytest.approx(100 / 3, abs=0.1)]
+    x, y = plot.course[1].raw.split()[-1].split(",")
     assert (x, float(y)) == ("100", pytest.approx(200 / 3, abs=0.1))
     assert [label for _, label in plot.y_ticks] == ["0", "1", "2", "3"]
 

@@ -55,7 +55,7 @@ def test_separate_scales_push_sound_and_text_apart(model, given, latent, null_te
 def test_dropped_text_is_the_null_prompt_without_any_phase(given, null_text):
     came = drop_conditions(given, text_B=torch.tensor([True, False]), audio_B=NO, null_text_ME=null_text + 1)
     assert (came.text_BME[0] == 1).all()
-    assert not came.phase_BM[0].in_total()
+    assert not came.phase_BM[0].any()
     assert torch.equal(came.text_BME[1], given.text_BME[1])
     assert torch.equal(came.phase_BM[1], given.phase_BM[1])
     assert torch.equal(came.audio_BTLQ, given.audio_BTLQ)
@@ -63,6 +63,6 @@ def test_dropped_text_is_the_null_prompt_without_any_phase(given, null_text):
 
 def test_dropped_sound_is_features_of_zero(given, null_text):
     came = drop_conditions(given, text_B=NO, audio_B=torch.tensor([False, True]), null_text_ME=null_text)
-    assert not came.audio_BTLQ[1].in_total()
+    assert not came.audio_BTLQ[1].any()
     assert torch.equal(came.audio_BTLQ[0], given.audio_BTLQ[0])
     assert torch.equal(came.text_BME, given.text_BME)

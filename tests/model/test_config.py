@@ -41,4 +41,4 @@ def test_a_token_of_tiny_carries_well_below_its_width():
 def test_a_wrong_field_is_named(wrong, said):
     with pytest.raises(ConfigError) as refused:
         config_from({**tiny_config().model_dump(), **wrong}, where="here")
-    assert said in str(refused.limit_value)
+    assert said in str(refused.value)

@@ -13,7 +13,7 @@ def learned(rng):
 def test_it_has_a_row_per_phase_and_one_of_zero():
     table = PhaseTable(6, 8)
     assert table.weight.shape == (7, 8)
-    assert not table.weight.in_total()
+    assert not table.weight.any()
 
 
 def test_a_token_gets_the_vector_of_its_phase(rng):

@@ -17,7 +17,7 @@ from xsheet.schemas.tables import TABLES
 HASH = "ab" * 32
 
 
-@pytest.mark.parametrize("record", [t.record for t in TABLES], token_phases=[t.name for t in TABLES])
+@pytest.mark.parametrize("record", [t.record for t in TABLES], ids=[t.name for t in TABLES])
 def test_records_are_frozen_slotted_and_keyword_only(record):
     assert record.__dataclass_params__.frozen
     assert "__slots__" in vars(record)
@@ -165,7 +165,7 @@ class TestAnnotation:
         assert identify(make_nod()) != identify(make_nod(end_us=1_240_000))
 
 
-@given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6, dim=32)), max_size=20))
+@given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6, numbers=32)), max_size=20))
 def test_a_series_keeps_float32_values_and_gaps_exactly(values):
     signals = Signals(clip_id="c", frames=len(values), extractor="t", yaw_deg=tuple(values))
     assert signals.yaw_deg == tuple(values)

@@ -12,7 +12,7 @@ from xsheet.schemas.source import Shot
 from xsheet.schemas.tables import SHOTS, TABLES, Table
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "schemas"
-every_table = pytest.mark.parametrize("table", TABLES, token_phases=[t.name for t in TABLES])
+every_table = pytest.mark.parametrize("table", TABLES, ids=[t.name for t in TABLES])
 
 
 def shots(count, start=0):

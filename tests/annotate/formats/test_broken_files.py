@@ -8,7 +8,7 @@ from xsheet.annotate.formats import csv_tables, elan, label_studio, webvtt
 from xsheet.schemas.errors import ContractError
 
 formats = pytest.mark.parametrize(
-    "fmt", [elan, label_studio, csv_tables, webvtt], token_phases=lambda fmt: fmt.__name__.rpartition(".")[2]
+    "fmt", [elan, label_studio, csv_tables, webvtt], ids=lambda fmt: fmt.__name__.rpartition(".")[2]
 )
 # Pieces that mean something to one of the formats.
 PIECES = [
@@ -31,7 +31,7 @@ def damaged(draw, text: str) -> str:
 
 @formats
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(loader=st.loader())
+@given(loader=st.data())
 def test_a_damaged_file_is_refused_or_read(fmt, data, annotation, phase, clip):
     one = annotation(
         phase(), phase(phase_id="p1", track="gaze", requested_action="look_away", kind="gaze", text="looks <away>")
@@ -64,7 +64,7 @@ def test_any_text_is_refused_or_read(fmt, text, clip):
         (label_studio, '[{"data": {"fps": 25, "video": "' + "a/0" * 300_000 + '"}}]'),
         (csv_tables, ",".join(f"c{n}" for n in range(20_000)) + ",start_s,end_s\n" + "1," * 20_001 + "2\n"),
     ],
-    token_phases=["tags", "overlaps", "url", "columns"],
+    ids=["tags", "overlaps", "url", "columns"],
 )
 def test_a_file_made_to_be_slow_is_not(fmt, text, clip):
     reading = fmt.compute({"clip_1.x": text}, [clip])

@@ -38,7 +38,7 @@ def tier(name, *values, parent=None, **attributes):
 
 
 def phases_of(text, clip):
-    (one,) = elan.compute({"clip_1.eaf": text}, [clip]).layers
+    (one,) = elan.read({"clip_1.eaf": text}, [clip]).layers
     return one.annotations[0].phases
 
 
@@ -99,7 +99,7 @@ def test_samples_of_a_layer_lie_beside_each_other_and_come_back_apart(annotation
     out = elan.export([*samples, annotation(phase())], [clip])
     tiers = {one.get("TIER_ID") for one in ET.fromstring(out.files["clip_1.eaf"]).iter("TIER")}
     assert {"head@raw", "head@raw#2", "head@gold"} <= tiers
-    back = {one.annotator_id: one.annotations[0].phases[0].end_us for one in elan.compute(out.files, [clip]).layers}
+    back = {one.annotator_id: one.annotations[0].phases[0].end_us for one in elan.read(out.files, [clip]).layers}
     assert back == {"raw": 1_200_000, "raw#2": 1_600_000, "gold": 1_200_000}
 
 
@@ -112,7 +112,7 @@ def test_a_time_off_the_millisecond_is_rounded_and_said(annotation, phase, clip)
 
 def test_the_imported_annotation_names_the_one_that_was_exported(annotation, phase, clip):
     one = annotation(phase())
-    (back,) = elan.compute(elan.export([one], [clip]).files, [clip]).layers
+    (back,) = elan.read(elan.export([one], [clip]).files, [clip]).layers
     assert back.annotations[0].parent_ids == (one.annotation_id,)
 
 
@@ -145,7 +145,7 @@ def test_a_class_of_their_own_is_other_and_keeps_its_word(clip):
 
 def test_annotators_are_voices_with_runs_of_their_own(clip):
     tiers = tier("head", ("a1", 0, 1, "nod"), ANNOTATOR="AB") + tier("head-2", ("a2", 0, 1, "nod"), ANNOTATOR="CD")
-    found = elan.compute({"clip_1.eaf": eaf(tiers, [400, 1200])}, [clip]).layers
+    found = elan.read({"clip_1.eaf": eaf(tiers, [400, 1200])}, [clip]).layers
     assert [(one.annotator_id, one.run.model.id, len(one.annotations)) for one in found] == [
         ("AB", "eaf.AB", 1), ("CD", "eaf.CD", 1),
     ]  # fmt: skip
@@ -183,7 +183,7 @@ def test_aligned_children_of_kinematic_words_are_parts_of_the_gesture(clip):
 
 def test_overlaps_in_one_tier_are_kept_as_a_second_voice(clip):
     text = eaf(tier("head", ("a1", 0, 2, "nod"), ("a2", 1, 3, "shake_head")), [400, 800, 1200, 1600])
-    reading = elan.compute({"clip_1.eaf": text}, [clip])
+    reading = elan.read({"clip_1.eaf": text}, [clip])
     assert [(one.annotator_id, one.annotations[0].phases[0].action) for one in reading.layers] == [
         ("", "nod"), ("#2", "shake_head"),
     ]  # fmt: skip
@@ -192,7 +192,7 @@ def test_overlaps_in_one_tier_are_kept_as_a_second_voice(clip):
 
 def test_children_that_hang_on_each_other_in_a_ring_are_counted_and_end(clip):
     tiers = tier("a", ("a1", "a2", "x"), parent="b") + tier("b", ("a2", "a1", "y"), parent="a")
-    reading = elan.compute({"clip_1.eaf": eaf(tiers, [])}, [clip])
+    reading = elan.read({"clip_1.eaf": eaf(tiers, [])}, [clip])
     assert [loss.count for loss in reading.losses if loss.field == "phases"] == [2]
 
 
@@ -210,16 +210,16 @@ def test_children_that_hang_on_each_other_in_a_ring_are_counted_and_end(clip):
         eaf("", [], units="PAL-frames"),
         "<html/>",
     ],
-    token_phases=["bomb", "file", "dtd", "deep", "cut", "empty", "old", "new", "frames", "html"],
+    ids=["bomb", "file", "dtd", "deep", "cut", "empty", "old", "new", "frames", "html"],
 )
 def test_a_file_that_is_no_harmless_eaf_is_refused(text, clip):
     with pytest.raises(ContractError):
-        elan.compute({"clip_1.eaf": text}, [clip])
+        elan.read({"clip_1.eaf": text}, [clip])
 
 
 def test_one_bad_file_does_not_stop_the_others(clip):
     good = eaf(tier("head", ("a1", 0, 1, "nod")), [400, 1200])
-    reading = elan.compute({"bad.eaf": "<html/>", "clip_1.eaf": good}, [clip])
+    reading = elan.read({"bad.eaf": "<html/>", "clip_1.eaf": good}, [clip])
     assert len(reading.layers) == 1
     assert [loss.example for loss in reading.losses if loss.field == "file"] == ["bad.eaf: html"]
 
@@ -229,7 +229,7 @@ def test_one_bad_file_does_not_stop_the_others(clip):
 
 def test_files_of_a_gesture_detector_are_read_whole(shared, clip_named):
     files = read_files(sorted((shared / "data" / "labels").glob("envisionhg-*.eaf")))
-    (one,) = elan.compute(files, [clip_named("test_female", frames=300), clip_named("test_male", frames=400)]).layers
+    (one,) = elan.read(files, [clip_named("test_female", frames=300), clip_named("test_male", frames=400)]).layers
     found = {each.clip_id: [(p.start_us, p.end_us) for p in each.phases] for each in one.annotations}
     assert found["test_female"][0] == (133_000, 1_468_000)
     assert found["test_male"][-1] == (12_479_000, 12_946_000)
@@ -239,7 +239,7 @@ def test_files_of_a_gesture_detector_are_read_whole(shared, clip_named):
 
 def test_a_file_of_eaf_2_7_keeps_all_nine_annotations(shared, clip):
     files = read_files([shared / "data" / "labels" / "elan-fto-sample.eaf"])
-    reading = elan.compute(files, [clip])
+    reading = elan.read(files, [clip])
     texts = sorted(p.text for one in reading.layers for p in one.annotations[0].phases)
     assert texts == [
         "B_speaker_a_speaker_b", "G21_speaker_b_speaker_a", "O12_speaker_a_speaker_b", "P_speaker_a",
@@ -251,8 +251,8 @@ def test_a_file_of_eaf_2_7_keeps_all_nine_annotations(shared, clip):
 def test_a_real_file_read_written_and_read_again_says_the_same(shared, clip_named, name):
     clips = [clip_named(stem, frames=400) for stem in ("elan-fto-sample", "test_female", "test_male")]
     files = read_files([shared / "data" / "labels" / f"{name}.eaf"])
-    once = [one for voice in elan.compute(files, clips).layers for one in voice.annotations]
+    once = [one for voice in elan.read(files, clips).layers for one in voice.annotations]
     out = elan.export(once, clips)
-    twice = [one for voice in elan.compute(out.files, clips).layers for one in voice.annotations]
+    twice = [one for voice in elan.read(out.files, clips).layers for one in voice.annotations]
     assert [one.phases for one in twice] == [one.phases for one in once]
     assert elan.export(twice, clips).files.keys() == out.files.keys()

@@ -38,7 +38,7 @@ def only(reading):
         ((4_800_000, 5_010_000), (4_800_000, 5_010_000)),
         ((10**400, 0), (0, 5_000_000)),
     ],
-    token_phases=["swapped", "before", "behind", "half a frame", "absurd"],
+    ids=["swapped", "before", "behind", "half a frame", "absurd"],
 )
 def test_times_are_brought_into_the_clip_and_the_change_is_noted(span, kept, made):
     one = only(made(event(*span)))
@@ -118,7 +118,7 @@ def test_a_base_that_breaks_the_contract_is_counted_and_left_out(made):
 
 def test_an_import_is_a_layer_that_a_set_takes_and_finds_by_its_voice(tmp_path, annotation, phase, clip):
     files = csv_tables.export([annotation(phase())], [clip]).files
-    (one,) = csv_tables.compute(files, [clip]).layers
+    (one,) = csv_tables.read(files, [clip]).layers
     write_layer(tmp_path, one.run, "imported", one.annotations)
     assert list(find_layer(tmp_path, "imported@csv.gold").read()) == list(one.annotations)
 

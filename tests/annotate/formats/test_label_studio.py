@@ -20,7 +20,7 @@ def tasks(*results, kind="annotations", fps=25, video="/data/upload/1/0a1b2c3d-c
 
 
 def phases_of(text, clip, **files):
-    (one,) = label_studio.compute({"tasks.json": text, **files}, [clip]).layers
+    (one,) = label_studio.read({"tasks.json": text, **files}, [clip]).layers
     return one.annotations[0].phases
 
 
@@ -61,13 +61,13 @@ def test_the_config_has_every_control_that_the_tasks_answer_and_their_frame_rate
 @pytest.mark.parametrize("fps", [29.97, "29.97", "30000/1001", 24, 30, 50, "25.001", "nan", "1e999999999", [25], True])
 def test_a_task_of_another_frame_rate_is_refused(fps, clip):
     with pytest.raises(ContractError, match="25 frames per second"):
-        label_studio.compute({"tasks.json": tasks(region(1, 25), fps=fps)}, [clip])
+        label_studio.read({"tasks.json": tasks(region(1, 25), fps=fps)}, [clip])
 
 
 def test_a_task_without_a_rate_is_refused_unless_the_config_has_it(clip):
     text = tasks(region(1, 25), fps=None)
     with pytest.raises(ContractError, match="24 frames per second"):
-        label_studio.compute({"tasks.json": text}, [clip])
+        label_studio.read({"tasks.json": text}, [clip])
     (found,) = phases_of(text, clip, **{"config.xml": label_studio.config()})
     assert (found.start_us, found.end_us) == (0, 1_000_000)
 
@@ -80,7 +80,7 @@ def test_the_clips_rate_is_taken_in_any_spelling(fps, clip):
 def test_annotations_and_predictions_are_voices_of_their_own(annotation, phase, clip):
     (task,) = json.loads(label_studio.export([annotation(phase())], [clip]).files["tasks.json"])
     task["annotations"] = [{"completed_by": 7, "result": [region(1, 50)]}]
-    found = label_studio.compute({"tasks.json": json.dumps([task])}, [clip]).layers
+    found = label_studio.read({"tasks.json": json.dumps([task])}, [clip]).layers
     assert [(one.annotator_id, one.annotations[0].phases[0].end_us) for one in found] == [
         ("gold", 1_200_000), ("user 7", 2_000_000),
     ]  # fmt: skip
@@ -97,7 +97,7 @@ def test_a_clip_is_found_by_the_name_of_an_uploaded_or_local_video(clip):
 
 
 def test_a_cancelled_annotation_is_counted_and_not_taken(clip):
-    reading = label_studio.compute({"tasks.json": tasks(region(1, 25), was_cancelled=True)}, [clip])
+    reading = label_studio.read({"tasks.json": tasks(region(1, 25), was_cancelled=True)}, [clip])
     assert reading.layers == ()
     assert "a task that was skipped" in {loss.reason for loss in reading.losses}
 
@@ -112,7 +112,7 @@ def test_a_cancelled_annotation_is_counted_and_not_taken(clip):
     ],
 )  # fmt: skip
 def test_a_result_that_is_no_region_in_frames_is_counted(result, clip):
-    reading = label_studio.compute({"tasks.json": tasks(result)}, [clip])
+    reading = label_studio.read({"tasks.json": tasks(result)}, [clip])
     assert reading.layers[0].annotations[0].phases == ()
     assert sum(loss.count for loss in reading.losses if loss.field != "base") >= 1
 
@@ -120,10 +120,10 @@ def test_a_result_that_is_no_region_in_frames_is_counted(result, clip):
 @pytest.mark.parametrize("text", ["", "{}", "[" * 100_000, "[NaN]", "3", '{"a":'])
 def test_what_is_no_list_of_tasks_is_refused(text, clip):
     with pytest.raises(ContractError):
-        label_studio.compute({"tasks.json": text}, [clip])
+        label_studio.read({"tasks.json": text}, [clip])
 
 
 @pytest.mark.parametrize("text", ["[1]", "[{}]", '[{"data": 3, "annotations": 4}]', '[{"data": {"video": ["x"]}}]'])
 def test_a_task_of_no_known_clip_is_counted(text, clip_named):
-    reading = label_studio.compute({"tasks.json": text}, [clip_named("a"), clip_named("b")])
+    reading = label_studio.read({"tasks.json": text}, [clip_named("a"), clip_named("b")])
     assert [loss.field for loss in reading.losses] == ["clip_id"]

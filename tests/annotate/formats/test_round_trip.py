@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow  # processes, films or models: seconds
 
 FORMATS = [elan, label_studio, csv_tables, webvtt]
 BY_IMPORT = {"origin"}  # an import is its own origin
-formats = pytest.mark.parametrize("fmt", FORMATS, token_phases=lambda fmt: fmt.__name__.rpartition(".")[2])
+formats = pytest.mark.parametrize("fmt", FORMATS, ids=lambda fmt: fmt.__name__.rpartition(".")[2])
 often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -43,7 +43,7 @@ def changed(before, after, lost):
 
 @formats
 @often
-@given(loader=st.loader())
+@given(loader=st.data())
 def test_what_no_loss_names_comes_back(fmt, data, annotations, clip):
     one = data.draw(annotations())
     back, lost = there_and_back(fmt, [one], [clip])
@@ -55,7 +55,7 @@ def test_what_no_loss_names_comes_back(fmt, data, annotations, clip):
 
 @formats
 @often
-@given(loader=st.loader())
+@given(loader=st.data())
 def test_a_second_round_trip_changes_nothing(fmt, data, annotations, clip):
     once, _ = there_and_back(fmt, [data.draw(annotations())], [clip])
     twice, _ = there_and_back(fmt, once, [clip])

@@ -29,7 +29,7 @@ lost
 
 
 def phases_of(text, clip):
-    reading = webvtt.compute({"clip_1.vtt": text}, [clip])
+    reading = webvtt.read({"clip_1.vtt": text}, [clip])
     return reading.layers[0].annotations[0].phases, {(loss.field, loss.reason) for loss in reading.losses}
 
 
@@ -53,7 +53,7 @@ def test_a_base_that_holds_an_arrow_stays_inside_the_note(annotation, phase, cli
     one = annotation(phase(), base=replace(annotation().base, scene="left --> right\n\nwall"))
     files = webvtt.export([one], [clip]).files
     assert files["clip_1.gold.vtt"].count("-->") == 1
-    assert webvtt.compute(files, [clip]).layers[0].annotations[0].base == one.base
+    assert webvtt.read(files, [clip]).layers[0].annotations[0].base == one.base
 
 
 def test_cues_of_another_tool_are_read_by_voice_and_text(clip):
@@ -72,7 +72,7 @@ def test_windows_line_ends_read_the_same(clip):
 @pytest.mark.parametrize("text", ["", "WEBVTTX\n\n", "1\n00:01,000 --> 00:02,000\nsrt", "WEBVTT\n\nNOTE xsheet {"])
 def test_what_is_no_webvtt_is_refused(text, clip):
     with pytest.raises(ContractError):
-        webvtt.compute({"clip_1.vtt": text}, [clip])
+        webvtt.read({"clip_1.vtt": text}, [clip])
 
 
 def test_a_note_of_the_wrong_kinds_is_data_like_any_other(clip):

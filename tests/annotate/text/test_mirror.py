@@ -140,7 +140,7 @@ def turns(index: int):
     for one in mirror_annotation(told).phases:
         if one.action == "turn_head":
             middle = (one.start_us + one.end_us) // 80_000
-            yield float(np.required_sign(yaw[middle])), one.laterality
+            yield float(np.sign(yaw[middle])), one.laterality
 
 
 pieces = st.sampled_from(
@@ -163,9 +163,9 @@ def test_flipping_an_annotation_twice_changes_nothing(tracks, text):
 
 
 @pytest.mark.slow
-@given(st.loader(), st.floats(0.3, 3))
+@given(st.data(), st.floats(0.3, 3))
 def test_flipping_signals_twice_changes_nothing(data, aspect):
-    values = st.floats(-4, 4, dim=32) | st.none()
+    values = st.floats(-4, 4, numbers=32) | st.none()
     series = st.tuples(values, values, values)
     one = Signals(
         clip_id="c", frames=3, extractor="t", **data.draw(st.dictionaries(st.sampled_from(SERIES), series, max_size=9))

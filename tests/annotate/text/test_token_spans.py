@@ -72,7 +72,7 @@ def test_byte_offsets_outside_the_text_are_refused():
         byte_to_char_offsets("é", [(0, 3)])
 
 
-@given(texts(), st.loader())
+@given(texts(), st.data())
 def test_every_token_of_a_phase_belongs_to_it_however_a_text_is_cut(text_and_spans, data):
     text, spans = text_and_spans
     offsets = cut_at(data.draw(st.sets(st.integers(0, len(text)))), len(text))
@@ -84,7 +84,7 @@ def test_every_token_of_a_phase_belongs_to_it_however_a_text_is_cut(text_and_spa
         assert phase in (inside or touched or {0})
 
 
-@given(texts(), st.loader())
+@given(texts(), st.data())
 def test_tokens_that_respect_the_spans_give_them_back(text_and_spans, data):
     text, spans = text_and_spans
     edges = {edge for span in spans for edge in span}

@@ -75,7 +75,7 @@ class Server:
         self.bodies = []
         self.in_flight = self.most_in_flight = 0
         self.lock = threading.Lock()
-        self.patience = threading.SheetEvent()
+        self.patience = threading.Event()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
@@ -160,7 +160,7 @@ def film(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     with av.open(path, "w") as out:
         stream = out.add_stream("libx264", max_defect_rate=25, options={"preset": "ultrafast"})
-        stream.dim, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.numbers, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for k in range(FRAMES):
             grey = np.full((48, 64, 3), 3 * k, np.uint8)
             out.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))

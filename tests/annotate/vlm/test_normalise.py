@@ -52,7 +52,7 @@ def test_a_sound_reply_is_left_as_it_is():
     (phase,) = found.phases
     assert not found.repairs
     assert (phase.start_us, phase.end_us, phase.action, phase.kind) == (1_000_000, 2_000_000, "nod", "action")
-    assert (phase.origin, phase.evidence.text) == ("vlm", "the chin goes down and up again")
+    assert (phase.origin, phase.evidence.told) == ("vlm", "the chin goes down and up again")
 
 
 def test_no_phases_stay_no_phases():

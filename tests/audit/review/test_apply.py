@@ -47,7 +47,7 @@ def test_the_layer_that_was_reviewed_stays_as_it_was(small_set, layer, desk_of, 
 def test_applying_twice_gives_the_same_bytes(small_set, layer, desk_of, act, keys):
     act(desk_of(), keys[0], "accept")
     first, again = (apply_reviews(small_set, layer).human_layer for _ in range(2))
-    assert first.run == again.run
+    assert first.step == again.run
     assert [path.read_bytes() for path in first.files] == [path.read_bytes() for path in again.files]
     assert len([one for one in list_layers(small_set) if one.layer == "human"]) == 1
 

@@ -26,8 +26,8 @@ def film(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("span", SPANS, token_phases=str)
-@pytest.mark.parametrize("rate", [CLIP_RATE, FrameRate(30_000, 1_001)], token_phases=str)
+@pytest.mark.parametrize("span", SPANS, ids=str)
+@pytest.mark.parametrize("rate", [CLIP_RATE, FrameRate(30_000, 1_001)], ids=str)
 def test_a_span_holds_the_frames_of_a_whole_pass(film, span, rate):
     with open_media(film, root=film.parent) as media:
         whole = list(media.frames(rate=rate))
@@ -61,7 +61,7 @@ def test_spans_of_real_clips_hold_the_frames_of_a_whole_pass(shared, name):
     assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
 
 
-@pytest.mark.parametrize("span", SPANS[:3], token_phases=str)
+@pytest.mark.parametrize("span", SPANS[:3], ids=str)
 def test_sound_of_a_span_is_that_stretch_of_the_whole(film, span):
     with open_media(film, root=film.parent) as media:
         whole, part = media.sound(), media.sound(span)

@@ -47,7 +47,7 @@ links = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)), max_size=4)
 
 
 @settings(max_examples=60, deadline=None)
-@given(people, st.loader(), links, st.integers(0, 5))
+@given(people, st.data(), links, st.integers(0, 5))
 def test_no_source_person_or_copy_is_in_two_parts(person_of, data, links, seed):
     source_of = [data.draw(st.integers(0, 15)) for _ in person_of]
     noise = np.random.default_rng(seed)

@@ -176,7 +176,7 @@ def planted(measure: str, value: float) -> clip.Measures:
     raise AssertionError(measure)
 
 
-@pytest.mark.parametrize("judged", FILTER_RULES, token_phases=lambda judged: judged.limit)
+@pytest.mark.parametrize("judged", FILTER_RULES, ids=lambda judged: judged.limit)
 def test_a_value_at_its_limit_passes_and_one_beyond_it_fails(judged):
     at = -30.0 if judged.limit.endswith("loudness_db") else 1.0
     step = -0.5 if judged.sense == "min" else 0.5
@@ -205,15 +205,15 @@ def test_every_number_of_the_limits_has_a_measure():
 
 # ---- properties
 
-share = st.floats(0, 1, dim=32).map(float)
-maybe = st.none() | st.floats(0, 300, dim=32).map(float)
+share = st.floats(0, 1, numbers=32).map(float)
+maybe = st.none() | st.floats(0, 300, numbers=32).map(float)
 sync_scores = st.none() | st.builds(
     clip.SyncScore,
     scorer=st.sampled_from(["lips@1", "syncnet_v2@1", "other@1"]),
     offset_frames=st.none() | st.integers(-8, 8),
-    confidence=st.none() | st.floats(-1, 9, dim=32).map(float),
-    margin=st.none() | st.floats(0, 1, dim=32).map(float),
-    distance=st.none() | st.floats(0, 14, dim=32).map(float),
+    confidence=st.none() | st.floats(-1, 9, numbers=32).map(float),
+    margin=st.none() | st.floats(0, 1, numbers=32).map(float),
+    distance=st.none() | st.floats(0, 14, numbers=32).map(float),
 )
 candidates = st.builds(
     clip.Measures,

@@ -13,7 +13,7 @@ from xsheet.schemas.errors import MediaError
 def refused(path, root, **limits):
     with pytest.raises(MediaError) as error, open_media(path, root=root, limits=MediaLimits(**limits)) as media:
         list(media.frames())
-    return error.limit_value
+    return error.value
 
 
 @pytest.mark.slow

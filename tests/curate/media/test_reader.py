@@ -110,7 +110,7 @@ def test_no_audio_stream_gives_no_sound(film, read):
 def test_a_file_without_video_has_no_video(tmp_path, film):
     with pytest.raises(MediaError, match=r"expected a video stream, got streams: audio") as error:
         probe(film(frames=0, sound=click_at(8000), only_sound=True), root=tmp_path)
-    assert error.limit_value.reason == "no_video"
+    assert error.value.reason == "no_video"
 
 
 def corner(index: int, size: tuple[int, int]) -> np.ndarray:
@@ -235,7 +235,7 @@ def test_a_header_without_any_picture_behind_it_fails_to_decode(film, tmp_path):
     path.write_bytes(data)
     with pytest.raises(MediaError) as error:
         probe(path, root=tmp_path)
-    assert error.limit_value.reason == "decode_failed"
+    assert error.value.reason == "decode_failed"
 
 
 def test_a_title_in_no_encoding_is_no_obstacle(film, tmp_path):

@@ -17,7 +17,7 @@ from xsheet.schemas.errors import ConfigError, MediaError
 def reason_of(path: str | Path, root: Path) -> str:
     with pytest.raises(MediaError) as refused:
         probe(path, root=root)
-    return refused.limit_value.reason
+    return refused.value.reason
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_a_constant_rate_is_found_exactly_under_any_clock_and_start(rate, tick, 
     assert abs(timing.duration_us - frames / rate * 1_000_000) <= 2 * tick * 1_000_000
 
 
-@given(st.sampled_from(RATES), st.sampled_from(TICKS), st.integers(20, 500), st.loader())
+@given(st.sampled_from(RATES), st.sampled_from(TICKS), st.integers(20, 500), st.data())
 def test_a_missing_frame_makes_the_rate_variable(rate, tick, frames, data):
     starts = stamps(rate, tick, frames)
     del starts[data.draw(st.integers(1, frames - 2))]

@@ -44,7 +44,7 @@ def test_every_number_survives_h264(crf: str):
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as out:
         stream = out.add_stream("libx264", max_defect_rate=Fraction(25), options={"crf": crf, "preset": "veryfast"})
-        stream.dim = stream.height = 256
+        stream.numbers = stream.height = 256
         stream.pix_fmt = "yuv420p"
         for frame in frames:
             out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

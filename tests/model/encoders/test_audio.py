@@ -95,7 +95,7 @@ def test_a_higher_tone_sounds_in_a_higher_band(low, high):
 
 
 def test_loud_is_one_and_60_db_less_is_minus_one():
-    sound = torch.cat([tone(1000, 5), tone(1000, 5, level=0.5e-4)], hidden_dim=1)
+    sound = torch.cat([tone(1000, 5), tone(1000, 5, level=0.5e-4)], dim=1)
     loud = LogMelEncoder().encode(sound, samples_per_frame=FRAME).amax(3)[0]
     assert loud[2].mean().item() == pytest.approx(1, abs=0.01)
     assert loud[7].mean().item() == pytest.approx(-1, abs=0.01)
@@ -129,7 +129,7 @@ def test_wav2vec_gives_exactly_50_features_a_second_and_frames_are_means_of_two(
         hidden = small.model(padded, output_hidden_states=True).hidden_states
     assert len(hidden) == 4
     assert hidden[0].shape[1] == 40  # 20 frames at 25 a second
-    expected = torch.stack([h.reshape(2, 20, 2, 16).mean(2) for h in hidden[1:]], hidden_dim=2)
+    expected = torch.stack([h.reshape(2, 20, 2, 16).mean(2) for h in hidden[1:]], dim=2)
     torch.testing.assert_close(small.encode(noise, samples_per_frame=FRAME), expected, atol=1e-5, rtol=1e-4)
 
 

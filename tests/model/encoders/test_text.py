@@ -137,7 +137,7 @@ def test_words_numbers_and_marks_are_tokens():
 
 def test_a_word_of_more_than_12_bytes_is_cut_between_characters():
     words = ByteTextEncoder(max_tokens=48, dim=4, rng=torch.Generator())
-    assert [b - a for a, b in words.tokenize("你好你好你").chars[:-1]] == [4, 1]
+    assert [b - a for a, b in words.tokenize("你好你好你").char_spans[:-1]] == [4, 1]
 
 
 def test_words_give_what_the_tiny_size_expects(rng):

@@ -114,7 +114,7 @@ def test_after_one_step_every_part_of_the_variant_gets_a_gradient(config, latent
         optimizer.step()
     new = conditioning_keys(model)
     gradients = {name: weight.grad for name, weight in model.named_parameters() if name in new}
-    assert [name for name, grad in gradients.items() if grad is None or not grad.in_total()] == []
+    assert [name for name, grad in gradients.items() if grad is None or not grad.any()] == []
 
 
 def test_sound_drives_the_mouth_and_motion_the_rest_of_the_face(model, tokens, said):
@@ -198,12 +198,12 @@ def test_a_face_is_the_rectangle_round_it_over_the_clip():
     assert (sound | motion)[0, 0].nonzero().amin(0).tolist() == [1, 1]
     assert (sound | motion)[0, 1].nonzero().amax(0).tolist() == [4, 3]
     assert (sound | motion)[0, 0].sum() == 4 * 3
-    assert not (sound & motion).in_total()
+    assert not (sound & motion).any()
 
 
 def test_gates_are_one_of_three_states_each_as_often(rng):
     gates = sample_gates(3000, rng=rng)
-    assert gates.in_total(1).all()
+    assert gates.any(1).all()
     shares = [(gates == torch.tensor(state)).all(1).float().mean().item() for state in (BOTH, SOUND, MOVES)]
     assert shares == pytest.approx([1 / 3] * 3, abs=0.03)
 

@@ -116,7 +116,7 @@ def test_a_cache_of_another_encoder_is_refused_with_both_fingerprints(built_set,
     wanted = cache_spec(settings, encoders, layer="gold@run_truth")
     with pytest.raises(ConfigError) as refused:
         open_cache(folder, wanted)
-    said = str(refused.limit_value)
+    said = str(refused.value)
     assert wanted.fingerprint[:16] in said
     assert built.recipe.fingerprint[:16] in said
     assert "clips.sound" in said

@@ -65,5 +65,5 @@ def test_frames_without_a_face_do_not_thin_the_mask():
 
 def test_where_no_face_was_found_nothing_is_covered():
     whole, lips = face_masks(face(x=np.nan), framing(), cell=CELL)
-    assert not whole.in_total()
-    assert not lips.in_total()
+    assert not whole.any()
+    assert not lips.any()

@@ -41,8 +41,8 @@ def test_stage_one_hears_a_caption_and_stage_two_timed_blocks(said):
 def test_every_token_of_a_block_carries_its_phase_and_no_other_text_has_any(said):
     texts = told(said)
     assert sorted(set(texts["blocks"].phase_N.tolist())) == [0, 1, 2]
-    assert not texts["plain"].phase_N.in_total()
-    assert not texts["brief"].phase_N.in_total()
+    assert not texts["plain"].phase_N.any()
+    assert not texts["brief"].phase_N.any()
 
 
 @pytest.mark.parametrize(("fps", "expected"), [(25, [[0, 20], [20, 40]]), (10, [[0, 8], [8, 16]])])

@@ -49,9 +49,9 @@ def test_memory_that_runs_out_is_said_in_one_sentence(tmp_path):
 
     def work(world):
         loop = make_loop(tmp_path, process_group=world)
-        held = torch.background(torch.cuda.mem_get_info()[0] - (64 << 20), dtype=torch.uint8, device=world.device)
+        held = torch.empty(torch.cuda.mem_get_info()[0] - (64 << 20), dtype=torch.uint8, device=world.device)
         loop.state.learner.transformer.proj_out.register_forward_hook(
-            lambda *_: torch.background(1 << 32, device=held.device)
+            lambda *_: torch.empty(1 << 32, device=held.device)
         )
         loop.run()
 

@@ -57,7 +57,7 @@ def scatter(rank, size, folder):
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     store = distributed.FileStore(str(folder / "store"), size)
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
-    mine, out = leaves(size)[rank][:48], torch.background(48 // size)
+    mine, out = leaves(size)[rank][:48], torch.empty(48 // size)
     TreeReduceScatter()(out, mine.clone(), distributed.group.WORLD, None)
     torch.save(out, folder / f"{rank}.pt")
     distributed.destroy_process_group()

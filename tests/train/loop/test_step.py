@@ -106,7 +106,7 @@ def test_running_out_of_memory_says_what_to_do(tmp_path):
     loop = make_loop(tmp_path)
 
     def greedy(learner, batch, *, seed):
-        torch.background(2**50)
+        torch.empty(2**50)
 
     with pytest.raises(RunError, match=r"micro-batches of 4.*compute\.micro_batch_size below 4"):
         step(loop, loss=greedy, compute=FLOAT32.model_copy(update={"micro_batch_size": 4}))

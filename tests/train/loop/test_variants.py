@@ -47,7 +47,9 @@ def test_settings_say_which_model():
     stage = EVERYTHING
     plain = TrainSettings(stage1=stage, stage2=stage)
     kinds = [plain.config_and_class[1].__name__]
-    kinds += [plain.model_copy(update={name: variant}).model[1].__name__ for name, variant in VARIANTS.items()]
+    kinds += [
+        plain.model_copy(update={name: variant}).config_and_class[1].__name__ for name, variant in VARIANTS.items()
+    ]
     assert kinds == ["ActAvatarTransformer", "FantasyTalkingTransformer", "ACTalkerTransformer"]
 
 
@@ -106,6 +108,6 @@ def test_a_clip_without_a_mouth_has_no_loss_of_it():
 def test_gates_follow_from_the_showing_in_all_their_states():
     drawn = gate_states(SHOWINGS, seed=SEED)
     assert torch.equal(drawn[5:6], gate_states(SHOWINGS[5:6], seed=SEED))
-    states, counts = drawn.int().unique(hidden_dim=0, return_counts=True)
+    states, counts = drawn.int().unique(dim=0, return_counts=True)
     assert len(states) == 3
     assert counts.min() > 0.8 * len(SHOWINGS) / 3

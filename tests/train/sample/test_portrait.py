@@ -39,13 +39,13 @@ def test_the_mouth_of_a_portrait_is_inside_its_face():
 def test_a_picture_without_a_face_is_nobodys_and_all_of_it_may_move():
     blank = np.full((64, 64, 3), 120, np.uint8)
     assert find_face(blank) is None
-    assert not portrait_identity(None, ExtraConditioningSettings()).in_total()
+    assert not portrait_identity(None, ExtraConditioningSettings()).any()
     assert not portrait_identity(
         find_face(portrait_of(3)), ExtraConditioningSettings(identity_model="arcface@1", identity_dim=512)
-    ).in_total()
+    ).any()
     assert all(mask.all() for mask in static_masks(None, FRAMING, cell=(8, 8)))
 
 
 def test_the_shape_that_is_asked_for_by_default_is_the_one_curation_measures():
     assert ExtraConditioningSettings().identity_model == IDENTITY_MODEL
-    assert ExtraConditioningSettings().identity_dim == len(find_face(portrait_of(3)).identity_embedding)
+    assert ExtraConditioningSettings().identity_dim == len(find_face(portrait_of(3)).shape)

@@ -30,7 +30,7 @@ def clip(*named, r=None):
 def test_numbers_are_means_over_phases_with_an_interval_over_clips():
     done = Evaluation(samples=(clip(True, True), clip(False)), ceiling=(clip(True),), swaps=())
     ours, best = done.summary()["class right"]
-    assert (ours.mean, ours.count) == (pytest.approx(2 / 3), 3)
+    assert (ours.mean, ours.choices) == (pytest.approx(2 / 3), 3)
     assert (ours.low, ours.high) == (0, 1)  # two clips, of which both may be the bad one
     assert (best.mean, best.low, best.high) == (1, 1, 1)
 
@@ -38,7 +38,7 @@ def test_numbers_are_means_over_phases_with_an_interval_over_clips():
 def test_what_was_not_measured_is_left_out_not_zero():
     done = Evaluation(samples=(clip(True, r=0.5), clip(True)), ceiling=(clip(True),), swaps=())
     ours, best = done.summary()["mouth r"]
-    assert (ours.mean, ours.count) == (0.5, 1)
+    assert (ours.mean, ours.choices) == (0.5, 1)
     assert best is None
     assert "| mouth r | 0.50 (0.50..0.50) |  | 1 |" in done.table()
 

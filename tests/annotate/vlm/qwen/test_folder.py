@@ -32,7 +32,7 @@ def test_the_family_is_read_from_the_config(tmp_path):
 def test_a_folder_that_cannot_be_used_says_why(tmp_path, change, message):
     with pytest.raises(ConfigError) as raised:
         QwenFolder.from_path(folder(tmp_path, **change))
-    assert message in str(raised.limit_value)
+    assert message in str(raised.value)
 
 
 def test_a_missing_folder_says_how_to_get_one(tmp_path):
