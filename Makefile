@@ -3,28 +3,31 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?= demo-out
 BIN := $(VENV)/bin
+# Processes that run tests side by side; each file stays in one of them.
+TEST_JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses=$(TEST_JOBS) --dist=loadfile
 READY := $(VENV)/.ready
 
-.PHONY: demo test check nightly bench contract docs clean
+.PHONY: demo test check test-all bench contract docs clean
 
 demo: $(READY)
 	$(BIN)/xsheet demo --out $(OUT)
 
-# Everything CI runs.
+# Everything CI runs, with its ten slowest tests.
 test: $(READY) lint types
-	$(BIN)/python -m pytest -m "not nightly"
+	$(PYTEST) -m "not nightly" --durations=10
 
-# What takes minutes more: the wheel in an empty environment.
-nightly: $(READY)
-	$(BIN)/python -m pytest -m nightly
+# Every night: also real clips in depth, fuzzing, the wheel in an empty environment; 200 examples per property.
+test-all: $(READY) lint types
+	$(PYTEST) --hypothesis-profile=thorough --durations=10
 
-# Under two minutes; before every commit. Types are checked beside the tests.
+# Within a minute; before every commit. Types are checked beside the tests.
 check: $(READY)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types fast
 
 .PHONY: lint types fast
 fast: $(READY)
-	$(BIN)/python -m pytest -q -m "not slow and not nightly"
+	$(PYTEST) -q -m "not slow and not nightly"
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

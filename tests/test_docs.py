@@ -328,7 +328,7 @@ def test_the_examples_of_the_page_on_extending_run(shell, changed):
     assert "B9" in set(findings["check"])
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "nightly", "bench", "contract", "docs"])
+@pytest.mark.parametrize("target", ["demo", "test", "check", "test-all", "bench", "contract", "docs"])
 def test_make_knows_the_target(target):
     subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
 
