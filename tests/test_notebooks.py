@@ -16,7 +16,7 @@ SMALLER = {"CLIPS": 4, "SEED": 173, "STAGE1_STEPS": 2, "STAGE2_STEPS": 2, "BATCH
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_a_notebook_is_kept_without_outputs(file):
-    notebook = nbformat.compute(file, as_version=4)
+    notebook = nbformat.read(file, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not [cell.id for cell in code if cell.outputs or cell.execution_count is not None]
@@ -24,7 +24,7 @@ def test_a_notebook_is_kept_without_outputs(file):
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_links_of_a_notebook_lead_somewhere(file):
-    cells = nbformat.compute(file, as_version=4).cells
+    cells = nbformat.read(file, as_version=4).cells
     text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
     for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", text):
         assert (file.parent / target).exists(), target
@@ -40,7 +40,7 @@ def executed(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
     """The notebook with its outputs; a cell that fails, a command included, raises."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    notebook = nbformat.compute(ROOT / "docs" / "notebooks" / f"{name}.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "docs" / "notebooks" / f"{name}.ipynb", as_version=4)
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
     first.source = re.sub(r"%env (\w+)=\S+", lambda found: f"%env {found[1]}={SMALLER[found[1]]}", first.source)
     NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(folder)}}).execute()
@@ -50,7 +50,7 @@ def executed(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch):
 def shown(notebook, kind: str) -> list[str]:
     """What its cells show in one MIME type."""
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    return [output.loader[kind] for output in outputs if kind in output.get("data", {})]
+    return [output.data[kind] for output in outputs if kind in output.get("data", {})]
 
 
 @pytest.mark.slow
