@@ -1,11 +1,14 @@
 """Rules of the house that a reader relies on: who imports whom, what an import does, what an installation holds."""
 
 import ast
+import io
 import json
 import re
 import subprocess
 import sys
+import tokenize
 import zipfile
+from collections import Counter, defaultdict
 from functools import cache
 
 import pytest
@@ -44,7 +47,6 @@ def imports(path):
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_a_part_imports_only_the_parts_it_may(root, part):
     wrong = [
@@ -92,6 +94,50 @@ def test_nothing_is_called_utils_helpers_common_or_misc(root):
 def test_no_module_is_longer_than_500_lines(root):
     found = {str(p): len(p.read_text().splitlines()) for part in (*PARTS, "src/xsheet") for p in modules(root, part)}
     assert not {name: lines for name, lines in found.items() if lines > 500}
+
+
+MAX_MODULES = 14
+
+
+def test_a_folder_holds_at_most_a_dozen_modules_or_so(root):
+    counts = Counter(path.parent for part in (*PARTS, "src/xsheet") for path in modules(root, part))
+    assert not {str(folder.relative_to(root)): count for folder, count in counts.items() if count > MAX_MODULES}
+
+
+def test_a_class_name_occurs_once_in_the_tree(root):
+    places = defaultdict(list)
+    for part in (*PARTS, "src/xsheet"):
+        for path in modules(root, part):
+            if any(folder.is_symlink() for folder in path.parents):
+                continue
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    places[node.name].append(str(path.relative_to(root)))
+    assert not {name: paths for name, paths in places.items() if len(paths) > 1}
+
+
+PRIVATE_LANGUAGE = {"said", "told", "heard", "wish", "walked", "befell", "cries"}
+
+
+def test_no_identifier_speaks_a_private_language(root):
+    tracked = subprocess.run(["git", "ls-files", "*.py"], cwd=root, capture_output=True, text=True, check=True).stdout
+    wrong = []
+    for name in tracked.split():
+        for token in tokenize.generate_tokens(io.StringIO((root / name).read_text(encoding="utf-8")).readline):
+            if token.type == tokenize.NAME and PRIVATE_LANGUAGE & set(token.string.lower().split("_")):
+                wrong.append(f"{name}:{token.start[0]} {token.string}")
+    assert not wrong
+
+
+def test_nothing_refers_to_a_section_of_a_document_that_is_not_here(root):
+    kinds = ("*.py", "*.md", "*.html", "*.js", "*.yaml")
+    tracked = subprocess.run(["git", "ls-files", *kinds], cwd=root, capture_output=True, text=True, check=True).stdout
+    found = [
+        name
+        for name in tracked.split()
+        if name != "tests/test_house.py" and "§" in (root / name).read_text(encoding="utf-8")
+    ]
+    assert not found
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -177,7 +223,7 @@ def test_constraints_pin_every_requirement(root):
 
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *(r for extra in extras.set_values() for r in extra)]
+    wanted = [*project["dependencies"], *(r for extra in extras.values() for r in extra)]
     pinned = {
         line.split("==")[0].lower() for line in (root / "constraints.txt").read_text().splitlines() if "==" in line
     }

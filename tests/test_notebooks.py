@@ -53,7 +53,7 @@ def shown(notebook, kind: str) -> list[str]:
     return [output.data[kind] for output in outputs if kind in output.get("data", {})]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_the_notebook_on_a_set_in_pandas_runs(folder, monkeypatch):
     notebook = executed("set-in-pandas", folder, monkeypatch)
@@ -61,7 +61,7 @@ def test_the_notebook_on_a_set_in_pandas_runs(folder, monkeypatch):
     assert len(shown(notebook, "image/png")) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_the_notebook_from_clip_to_sample_runs(folder, monkeypatch):
     notebook = executed("clip-to-sample", folder, monkeypatch)

@@ -93,7 +93,7 @@ def recorded(shared, tmp_path_factory):
     return Walked(videos, folder, said(*run(videos, folder)))
 
 
-@pytest.fixture(params=["puppet", "recorded"])
+@pytest.fixture(params=["puppet", pytest.param("recorded", marks=pytest.mark.nightly)])
 def path(request):
     """The path over films of the puppet, and over recordings of people."""
     return request.getfixturevalue(request.param)
@@ -104,18 +104,19 @@ def test_a_film_without_a_voice_is_left_out_and_the_others_are_clips(puppet):
     assert (puppet.told["counts"]["sources"], puppet.told["counts"]["clips"]) == (3, 2)
 
 
+@pytest.mark.nightly
 def test_recordings_are_kept(recorded):
     assert (recorded.told["no_good"], recorded.told["dropped_for"]) == ({}, {})
     assert recorded.told["counts"]["clips"] == recorded.told["counts"]["sources"] == len(RECORDED)
 
 
 def test_the_tables_hold_what_the_summary_says(path):
-    checked = check_set(path.run_folder, media=True)
+    checked = check_set(path.folder, media=True)
     rows, told = checked.rows, path.told
     assert not checked.violations
     assert rows["sources"] == told["counts"]["sources"]
     assert {rows[name] for name in ("clips", "signals", "splits", "features")} == {told["counts"]["clips"]}
-    count = {one.layer: len(list(one.read())) for one in list_layers(path.run_folder)}
+    count = {one.layer: len(list(one.read())) for one in list_layers(path.folder)}
     clips = told["annotated"]["clips"]
     assert count == {"raw": clips, "norm": clips, "consensus": clips, "accepted": told["audited"]["accepted"]}
 
@@ -123,7 +124,7 @@ def test_the_tables_hold_what_the_summary_says(path):
 def test_each_stage_leaves_a_checkpoint_and_weights_and_the_second_goes_on_from_the_first(path):
     ended = {stage["stage"]: (stage["steps"], stage["checkpoint"]) for stage in path.told["trained"]["stages"]}
     assert ended == dict.fromkeys(("stage1", "stage2"), (STEPS, f"step-{STEPS:08d}"))
-    first, second = (load_file(path.run_folder / "train" / stage / "weights.safetensors") for stage in ended)
+    first, second = (load_file(path.folder / "train" / stage / "weights.safetensors") for stage in ended)
     assert all(weights.isfinite().all() for weights in second.values())
     assert first.keys() < second.keys()
     assert not all(torch.equal(first[name], second[name]) for name in first)
@@ -133,7 +134,7 @@ def test_a_sample_has_picture_and_sound_as_long_as_the_clips_of_training(path, t
     (tmp_path / "sheet.yaml").write_text(SHEET)
     source, out = path.videos[0], tmp_path / "sample.mp4"
     said(
-        "train", "sample", path.run_folder / "train", "--portrait", source, "--sound", source,
+        "train", "sample", path.folder / "train", "--portrait", source, "--sound", source,
         "--sheet", tmp_path / "sheet.yaml", "--out", out, "--set", "steps=2",
     )  # fmt: skip
     with av.open(str(out)) as film:
@@ -148,7 +149,7 @@ def test_a_sample_has_picture_and_sound_as_long_as_the_clips_of_training(path, t
 
 def test_ray_writes_the_same_tables_and_clips(puppet, tmp_path):
     said(*run(puppet.videos, tmp_path / "set", until="audit", jobs=2), "--ray", "local")
-    here = {name: digest for name, digest in written(puppet.run_folder).items() if not name.startswith(BY_TRAINING)}
+    here = {name: digest for name, digest in written(puppet.folder).items() if not name.startswith(BY_TRAINING)}
     assert written(tmp_path / "set") == here
 
 
@@ -167,13 +168,14 @@ def kill_within(part, command, folder):
     assert not any(folder.glob(end)), f"{part} was over"
 
 
-def test_killed_in_the_middle_of_every_part_it_goes_on_to_the_same_tables_and_weights(puppet, tmp_path):
+@pytest.mark.parametrize("parts", [("curate", "stage2"), pytest.param(tuple(MOMENTS), marks=pytest.mark.nightly)])
+def test_killed_in_the_middle_of_its_parts_it_goes_on_to_the_same_tables_and_weights(puppet, tmp_path, parts):
     folder = tmp_path / "set"
     command = [*XSHEET, *map(str, run(puppet.videos, folder)), "--json"]
-    for part in MOMENTS:
+    for part in parts:
         kill_within(part, command, folder)
     finished = [*folder.glob(".commits/*/??/*.jsonl"), *folder.glob("train/stage1/checkpoints/*/*")]
     before = {file: file.stat().st_mtime_ns for file in finished}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert written(folder) == written(puppet.run_folder)
+    assert written(folder) == written(puppet.folder)
     assert {file: file.stat().st_mtime_ns for file in before} == before

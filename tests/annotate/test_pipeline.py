@@ -89,7 +89,7 @@ def test_two_workers_write_the_same_bytes_as_one(tmp_path):
     assert layer_bytes(tmp_path / "one") == layer_bytes(tmp_path / "two")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # the executor's own tests hold it for every task
 def test_ray_writes_the_same_bytes_as_a_worker_of_this_machine(tmp_path):
     go(make_set(tmp_path / "one"))
     go(make_set(tmp_path / "ray"), ray="local")

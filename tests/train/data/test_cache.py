@@ -205,7 +205,7 @@ def test_a_size_that_does_not_divide_into_tokens_is_refused(settings):
         open_encoders(changed(settings, picture={"sizes": ((64, 72),)}))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # the executor's own tests hold it for every task
 def test_both_executors_write_the_same_bytes(pristine_set, settings, tmp_path):
     found = []
     for name, how in (("here", Execution(jobs=2)), ("ray", Execution(jobs=2, ray="local"))):
