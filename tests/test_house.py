@@ -16,7 +16,7 @@ import pytest
 PARTS = ("schemas", "curate", "annotate", "audit", "model", "train", "demo")
 # What of ours a part may import; `xsheet.cli` may import all inside its verbs. `execute` is the outer shell that
 # carries a task over many items, `__version__` belongs into keys and runs.
-SHELL = {"runtime", "__version__", "torchvision_compat"}
+SHELL = {"runtime", "pages", "__version__", "torchvision_compat"}
 ALLOWED = {
     "schemas": {"schemas"},
     "model": {"model", "schemas", "torchvision_compat"},

@@ -90,17 +90,17 @@ def write_report(
         set_name=name,
         layer=layer,
         layer_label=layer_label(layer),
-        beside=list(beside),
+        other_layers=list(beside),
         entries=entries,
-        facts=summary_numbers(entries, findings.error_phase_counts()),
+        summary=summary_numbers(entries, findings.error_phase_counts()),
         gate=None if audited is None else build_gate_section(audited),
         findings=findings,
-        asked={} if audited is None else {one.check.id: one for one in audited.checks},
-        respects={} if audited is None else audited.refutations,
+        check_counts={} if audited is None else {one.check.id: one for one in audited.checks},
+        refutations={} if audited is None else audited.refutations,
         distributions=layer_distributions(layer, entries),
         comparisons=[compare_with(layer, other, label=name) for name, other in beside.items()],
-        spent=layer_cost(layer),
-        origin=list(provenance_rows(layer.run)),
+        cost=layer_cost(layer),
+        provenance=list(provenance_rows(layer.run)),
         clips=clips,
         **_script_context(clips),
     )
@@ -138,14 +138,14 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "seconds": format_seconds,
-        "words": readable,
+        "readable": readable,
         "percent": format_percent,
         "count": "{:,}".format,
     }
     environment.globals |= {
-        "css": Markup(_stylesheet()), "signs": SEVERITY_SYMBOLS, "patterns": list(_KIND_PATTERNS.items()),
+        "css": Markup(_stylesheet()), "severity_symbols": SEVERITY_SYMBOLS, "patterns": list(_KIND_PATTERNS.items()),
         "families": ("consistency", "motion", "speech", "text"),
-        "known": {check.id: check for check in (*CHECKS, *LAYER_CHECKS)},
+        "checks": {check.id: check for check in (*CHECKS, *LAYER_CHECKS)},
     }  # fmt: skip
     return environment
 

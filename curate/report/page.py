@@ -62,22 +62,22 @@ def write_report(set_folder: Path, out: Path) -> Funnel:
     text = _template().render(
         name=info.name,
         funnel=counted,
-        dearest_us=max(1, *(cost.as_only_reason.duration_us for cost in counted.reason_costs))
+        max_only_reason_us=max(1, *(cost.as_only_reason.duration_us for cost in counted.reason_costs))
         if counted.reason_costs
         else 1,
         video_funnel_steps=video_funnel_steps(counted),
         candidate_funnel_steps=candidate_funnel_steps(counted, order),
         histograms=[h for path in found.values if (h := build_histogram(found, path, set_gauges)) is not None],
-        gauges=set_gauges,
+        applied_limits=set_gauges,
         limits_sha256="" if limits is None else settings_sha256(limits),
         **_contact_sheets(set_folder, found, set_gauges, page=out),
-        failed=_file_list(set_folder, predicate=lambda rows: pc.equal(rows["status"], "failed")),
-        declined=_file_list(set_folder, predicate=lambda rows: pc.equal(rows["status"], "rejected")),
-        duplicates=_file_list(set_folder, predicate=lambda rows: pc.is_valid(rows["duplicate_of"])),
-        groups=duplicate_groups(set_folder),
+        failed_files=_file_list(set_folder, predicate=lambda rows: pc.equal(rows["status"], "failed")),
+        rejected_files=_file_list(set_folder, predicate=lambda rows: pc.equal(rows["status"], "rejected")),
+        duplicate_files=_file_list(set_folder, predicate=lambda rows: pc.is_valid(rows["duplicate_of"])),
+        duplicate_groups=duplicate_groups(set_folder),
         max_groups=MAX_DUPLICATE_GROUPS,
         splits=split_rows(set_folder),
-        time=time_breakdown(read_manifests(set_folder), video_s=counted.usable.duration_us / US_PER_S),
+        time_breakdown=time_breakdown(read_manifests(set_folder), video_s=counted.usable.duration_us / US_PER_S),
     )
     write_text(out, text)
     return counted
@@ -125,11 +125,11 @@ def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_escape_controls, trim_blocks=True)
     environment.filters |= {
         "hours": _format_hours,
-        "lasting": format_duration,
+        "duration": format_duration,
         "percent": _format_percent,
         "share": _format_css_share,
         "count": _format_count,
-        "words": reason_text,
+        "reason_text": reason_text,
         "measurement_title": measurement_title,
     }
     environment.globals["css"] = Markup((here / "page.css").read_text(encoding="utf-8"))

@@ -86,12 +86,12 @@ def write_page(report: DemoReport, file: Path) -> None:
         _environment()
         .get_template("page.html")
         .render(
-            tale=report,
+            report=report,
             films=[
                 (title, [film for film in report.films if film.outcome.disposition == end])
                 for end, title in _DISPOSITION_TITLES.items()
             ],
-            as_planned=sum(film.outcome.as_expected for film in report.films),
+            as_expected=sum(film.outcome.as_expected for film in report.films),
             clips=sum(film.outcome.clips for film in report.films),
             planted=() if trust is None else action_class_rows(trust.planted_actions),
             plot=None if learned is None else loss_plot(learned.loss_histories),
@@ -142,10 +142,10 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "seconds": format_seconds,
-        "words": readable,
+        "readable": readable,
         "percent": format_percent,
         "count": "{:,}".format,
-        "lasting": format_duration,
+        "duration": format_duration,
     }
     environment.globals["css"] = Markup("".join(_resource(part, "page.css") for part in _STYLE_PACKAGES))
     return environment

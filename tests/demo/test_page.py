@@ -178,13 +178,13 @@ def test_the_page_asks_for_nothing_and_runs_nothing(page):
 
 
 def test_a_path_that_ended_early_says_so(page):
-    text = page(replace(tale(), sheet=None, trust=None, learned=None, films=(), seconds={}))
+    text = page(replace(tale(), timeline=None, audit=None, training=None, films=(), seconds={}))
     assert Page(text).ids >= SECTIONS
     assert text.count('class="empty"') == 5
 
 
 def test_what_was_trained_without_anything_held_out_still_shows_how_it_went(page):
-    text = page(replace(tale(), learned=replace(learned(), samples=(), evaluation=None)))
+    text = page(replace(tale(), training=replace(learned(), samples=(), evaluation=None)))
     assert Page(text).tags.count("polyline") == 4
     assert text.count('class="empty"') == 2
 
@@ -234,7 +234,7 @@ def judged(tmp_path):
 
     def judge(film, *, takes=(), shots=(), clips=(), verdicts=(), found=None):
         corpus, folder = tmp_path / "corpus", create_set(tmp_path / "set", "set") and tmp_path / "set"
-        kind = film.manifest_columns[0].limit_value
+        kind = film.manifest_columns[0].value
         truth = takes or [shot(kind, 0, 4_000_000)]
         for table, rows in ((tables.SOURCES, [film]), (tables.SHOTS, truth)):
             truth_path(corpus, table).parent.mkdir(parents=True, exist_ok=True)
@@ -271,18 +271,18 @@ def test_an_unreadable_sound_is_a_reason_of_the_file(judged):
 def test_a_late_sound_must_have_been_moved_back(judged, moved_frames, right):
     fate = judged(source("offset", offset=2), clips=[clip("offset", audio_shift_us=40_000 * moved_frames)])
     assert fate.as_expected == right
-    assert fate.planted == "sound 2 frames late"
+    assert fate.fault == "sound 2 frames late"
 
 
 def test_a_cut_must_be_found_to_the_frame(judged):
     takes = [shot("hard_cut", 0, 4_000_000), shot("hard_cut", 4_000_000, 9_000_000, "cut")]
     late = [shot("hard_cut", 0, 4_040_000), shot("hard_cut", 4_040_000, 9_000_000, "cut")]
     clips = [clip("hard_cut", 0), clip("hard_cut", 1)]
-    found = judged(source("hard_cut"), planned_shots=takes, clips=clips)
+    found = judged(source("hard_cut"), takes=takes, clips=clips)
     assert found.as_expected
     assert found.result == "2 clips; cut at 4.00 s"
     assert found.shot_centres_us == (2_000_000, 6_500_000)
-    assert not judged(source("hard_cut"), planned_shots=takes, shots=late, clips=clips).as_expected
+    assert not judged(source("hard_cut"), takes=takes, shots=late, clips=clips).as_expected
 
 
 # ---- curves
@@ -290,8 +290,8 @@ def test_a_cut_must_be_found_to_the_frame(judged):
 
 def test_stages_stand_one_after_the_other_on_one_axis():
     plot = loss_plot(learned().loss_histories)
-    assert [curve.x for curve in plot.course] == [0.0, pytest.approx(100 / 3, abs=0.1)]
-    x, y = plot.course[1].raw.split()[-1].split(",")
+    assert [curve.x for curve in plot.curves] == [0.0, pytest.approx(100 / 3, abs=0.1)]
+    x, y = plot.curves[1].raw.split()[-1].split(",")
     assert (x, float(y)) == ("100", pytest.approx(200 / 3, abs=0.1))
     assert [label for _, label in plot.y_ticks] == ["0", "1", "2", "3"]
 

@@ -41,7 +41,7 @@ def made_set(tmp_path_factory) -> Path:
     for film in FILMS:
         measures, series, truth = truth_rows(plan_film(film, seed=SEED, kind="talk"), f"src_{film}")
         path = f"media/{measures.clip_id[5:7]}/{measures.clip_id}.mp4"
-        frames = (np.full((48, 64, 3), min(16 + k, 235), np.uint8) for k in range(series.inside))
+        frames = (np.full((48, 64, 3), min(16 + k, 235), np.uint8) for k in range(series.frames))
         file = write_clip(folder / path, frames=frames)
         clips.append(
             Clip(

@@ -38,40 +38,40 @@ def still_signals(frames=100, **series):
 
 def test_a_phase_lies_where_its_time_is():
     (bar,) = drawn(phase(start=1, end=2)).lanes[0].bars
-    assert (bar.x, bar.dim) == (25.0, 25.0)
+    assert (bar.x, bar.width) == (25.0, 25.0)
 
 
 def test_a_phase_that_outlasts_the_clip_by_half_a_frame_stays_in_the_picture():
     (bar,) = drawn(phase(start=3, end=4.02)).lanes[0].bars
-    assert bar.x + bar.dim == 100
+    assert bar.x + bar.width == 100
 
 
 def test_tracks_come_from_the_head_down_and_only_those_that_act():
     lanes = drawn(phase("torso", 0, 1), phase("head", 1, 2, "p1")).lanes
-    assert [lane.stage for lane in lanes] == ["head", "torso"]
+    assert [lane.name for lane in lanes] == ["head", "torso"]
 
 
 def test_rows_do_not_overlap_and_end_above_the_ruler():
     shown = drawn(
-        phase("head"), phase("torso", name="p1"), others=[("a", [phase("head")]), ("b", [])], findings=[finding()],
-        signals=still_signals(mouth_open=(0.1,) * 100),
+        phase("head"), phase("torso", name="p1"), other_layers=[("a", [phase("head")]), ("b", [])],
+        findings=[finding()], signals=still_signals(mouth_open=(0.1,) * 100),
     )  # fmt: skip
-    edges = [(lane.y, lane.end) for lane in shown.lanes]
+    edges = [(lane.y, lane.bottom_y) for lane in shown.lanes]
     assert all(end <= y for (_, end), (y, _) in pairwise(edges))
     assert edges[-1][1] < shown.height
 
 
 def test_a_track_on_which_only_another_layer_acts_is_shown():
-    (lane,) = drawn(others=[("gold", [phase("brows")])]).lanes
+    (lane,) = drawn(other_layers=[("gold", [phase("brows")])]).lanes
     assert not lane.bars
-    assert [name for name, _ in lane.others] == ["gold"]
+    assert [name for name, _ in lane.other_layers] == ["gold"]
 
 
 def test_a_phase_bears_the_worst_severity_found_about_it():
     found = [finding(severity="warning", phase_id="p0"), finding(severity="error", name="f1", phase_id="p0")]
-    (lane,) = drawn(phase(), others=[("gold", [phase()])], findings=found).lanes
+    (lane,) = drawn(phase(), other_layers=[("gold", [phase()])], findings=found).lanes
     assert lane.bars[0].severity == "error"
-    assert lane.others[0][1][0].severity == ""
+    assert lane.other_layers[0][1][0].severity == ""
 
 
 def test_pins_that_would_cover_one_another_take_another_row():
@@ -86,12 +86,12 @@ def test_findings_about_one_span_share_a_pin():
         finding(check="G1", name="c"),
     ]
     (pin,) = drawn(findings=found).markers
-    assert (pin.text, pin.severity) == ("◆ G1 G3 ● H6", "error")
+    assert (pin.label, pin.severity) == ("◆ G1 G3 ● H6", "error")
 
 
 def test_a_pin_near_the_end_has_its_label_inside():
     early, late = drawn(findings=[finding(1, 4, name="a"), finding(3.9, 4, name="b")]).markers
-    assert (early.is_right, late.is_right) == (False, True)
+    assert (early.label_on_left, late.label_on_left) == (False, True)
 
 
 def test_a_finding_about_the_whole_clip_has_no_pin():
@@ -110,25 +110,25 @@ def test_there_are_a_few_ticks_whatever_the_length(seconds):
 
 
 def test_the_axis_says_in_words_what_it_shows():
-    assert "nod 1.00 s to 2.00 s" in drawn(phase()).says
+    assert "nod 1.00 s to 2.00 s" in drawn(phase()).aria_label
 
 
 def test_a_side_is_named_where_the_track_does_not_say_it():
     turned = drawn(phase(action="turn_head", laterality="left")).lanes[0].bars[0]
     raised = drawn(phase("arm_left", action="raise_hand", laterality="left")).lanes[0].bars[0]
-    assert (turned.text, raised.text) == ("turn head L", "raise hand")
+    assert (turned.label, raised.label) == ("turn head L", "raise hand")
 
 
 def test_voice_is_shown_where_it_is():
     voice = tuple(1.0 if 25 <= k < 75 else 0.0 for k in range(100))
-    lane = next(one for one in drawn(signals=still_signals(voice=voice)).lanes if one.look == "voice")
-    assert [(span.x, span.dim) for span in lane.spans] == [(25.0, 50.0)]
+    lane = next(one for one in drawn(signals=still_signals(voice=voice)).lanes if one.css_class == "voice")
+    assert [(span.x, span.width) for span in lane.background_spans] == [(25.0, 50.0)]
 
 
 def test_a_part_that_moves_is_shown_though_nobody_speaks_of_it():
     yaw = tuple(20 * np.sin(k / 4) for k in range(100))
-    assert "head" in [lane.look for lane in drawn(signals=still_signals(yaw_deg=yaw)).lanes]
-    assert "head" not in [lane.look for lane in drawn(signals=still_signals()).lanes]
+    assert "head" in [lane.css_class for lane in drawn(signals=still_signals(yaw_deg=yaw)).lanes]
+    assert "head" not in [lane.css_class for lane in drawn(signals=still_signals()).lanes]
 
 
 def test_a_curve_has_a_gap_where_nothing_was_seen():

@@ -30,7 +30,7 @@ def test_coverage_of_one_clip_does_not_reach_into_the_next(units):
 def test_coverage_does_not_hang_on_how_a_span_is_cut(random_units):
     clip = random_units(np.random.default_rng(0), clips=5)
     frames = np.zeros((5, 150), bool)
-    for of, action, start, end in zip(clip.of, clip.requested_action, clip.start_us, clip.end_us, strict=True):
+    for of, action, start, end in zip(clip.annotation_index, clip.action, clip.start_us, clip.end_us, strict=True):
         frames[of, start // 40_000 : end // 40_000] |= action != 47  # no rest among the random classes
     assert active_coverage(clip) == pytest.approx(frames.mean(axis=1))
 
@@ -89,12 +89,16 @@ def test_all_but_a_few_never_reads_as_all():
 
 
 def entry(clip, phases=4, **fields):
-    shared = {"reply": "ok", "duration_us": 4_000_000, "tracks": (), "actions": ()}
+    shared = {"response_status": "ok", "duration_us": 4_000_000, "tracks": (), "actions": ()}
     return QueueEntry(key=clip, clip_id=clip, annotation_id=clip, phases=phases, **shared | fields)
 
 
 def test_headline_numbers_are_shares_with_their_bounds():
-    entries = [*(entry(f"c{k}") for k in range(9)), entry("c9", errors=1), entry("bad", phases=0, reply="invalid")]
+    entries = [
+        *(entry(f"c{k}") for k in range(9)),
+        entry("c9", errors=1),
+        entry("bad", phases=0, response_status="invalid"),
+    ]
     usable, clean, phases = summary_numbers(entries, {"c9": 2})
     low, high = (100 * bound for bound in wilson_interval(10, 11))
     assert usable.note == f"{low:.3g}–{high:.3g} % · 10 of 11"

@@ -29,7 +29,7 @@ def findings(tmp_path):
 
 def test_a_set_without_findings_has_none(findings):
     found = findings()
-    assert (len(found), found.by_check(), found.error_phase_counts(), found.about(["ann_a"])) == (0, [], {}, {})
+    assert (len(found), found.by_check(), found.error_phase_counts(), found.by_annotation(["ann_a"])) == (0, [], {}, {})
     assert list(found.layer_findings()) == []
 
 
@@ -43,13 +43,13 @@ def test_what_two_audits_found_counts_once(findings):
 
 def test_findings_of_another_audit_are_left_out_when_one_is_named(findings):
     found = findings(finding("a"), finding("b", run="run_b"), finding("c", run="run_b", about=None), run_id="run_b")
-    assert [row.round_trip for row in found.by_check()] == ["G1"]
+    assert [row.check for row in found.by_check()] == ["G1"]
     assert (len(found), len(list(found.layer_findings()))) == (2, 1)
 
 
 def test_checks_come_the_worst_and_most_frequent_first(findings):
     rows = [finding("a", "B1", "warning"), finding("b", "B1", "warning"), finding("c"), finding("d", "H6", "info")]
-    assert [(row.round_trip, row.finding_count) for row in findings(*rows).by_check()] == [
+    assert [(row.check, row.findings) for row in findings(*rows).by_check()] == [
         ("G1", 1),
         ("B1", 2),
         ("H6", 1),
@@ -59,7 +59,7 @@ def test_checks_come_the_worst_and_most_frequent_first(findings):
 def test_clips_and_phases_count_once_for_each_check(findings):
     rows = [finding("a", phase="p0"), finding("b", phase="p0"), finding("c", phase="p0", about="ann_b")]
     (row,) = findings(*rows).by_check()
-    assert (row.finding_count, row.phases, row.clips) == (3, 2, 2)
+    assert (row.findings, row.phases, row.clips) == (3, 2, 2)
 
 
 def test_a_phase_with_several_errors_is_one_faulty_phase(findings):
@@ -69,4 +69,4 @@ def test_a_phase_with_several_errors_is_one_faulty_phase(findings):
 
 def test_findings_of_a_clip_come_the_worst_first(findings):
     rows = [finding("a", "H6", "info"), finding("b", "G9", "warning"), finding("c", "G3"), finding("d", "G1")]
-    assert [one.round_trip for one in findings(*rows).about(["ann_a"])["ann_a"]] == ["G1", "G3", "G9", "H6"]
+    assert [one.check for one in findings(*rows).by_annotation(["ann_a"])["ann_a"]] == ["G1", "G3", "G9", "H6"]

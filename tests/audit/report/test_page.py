@@ -68,21 +68,21 @@ def report(small_set):
     """Writes a page without decoding films, and reads it."""
 
     def make(about, **how):
-        path = write_report(small_set, about, small_set / "audit.html", **{"shown": 0} | how)
+        path = write_report(small_set, about, small_set / "audit.html", **{"filmstrip_count": 0} | how)
         return Page(path.read_text(encoding="utf-8"))
 
     return make
 
 
 def test_a_page_has_every_section_and_a_link_to_each(audited, gold, report):
-    page = report(audited, against=[gold])
+    page = report(audited, references=[gold])
     assert {a["id"] for a in page.all("section")} == SECTIONS
     assert {a["href"] for a in page.all("a")} >= {f"#{section}" for section in SECTIONS}
 
 
 @pytest.mark.slow
 def test_the_worst_clips_have_their_pictures_and_all_others_a_still(audited, report):
-    page = report(audited, shown=1)
+    page = report(audited, filmstrip_count=1)
     (film,) = [img for img in page.all("img") if img["class"] == "film"]
     assert film["src"].startswith("data:image/jpeg;base64,")
     assert [img["class"] for card in page.cards for img in card.all("img")] == ["still", "still"]
@@ -90,13 +90,13 @@ def test_the_worst_clips_have_their_pictures_and_all_others_a_still(audited, rep
 
 def test_a_clip_whose_film_is_gone_is_shown_without(small_set, audited, report):
     shutil.rmtree(small_set / "media")
-    page = report(audited, shown=1)
+    page = report(audited, filmstrip_count=1)
     assert len(page.all("article")) == 1
     assert "film" not in [img["class"] for img in page.all("img")]
 
 
 def test_nothing_outside_of_the_page_is_referred_to(small_set, audited, gold, report):
-    page = report(audited, against=[gold])
+    page = report(audited, references=[gold])
     everything = [page, *page.cards]
     loaded = [
         a[key] for one in everything for _, a in one.tags for key in ("src", "srcset", "data", "action") if key in a
@@ -119,7 +119,7 @@ def test_the_page_forbids_all_but_its_own_script(audited, report):
 
 
 def test_hostile_text_is_shown_and_does_nothing(small_set, audited, gold, hostile, report):
-    page = report(audited, against=[gold])
+    page = report(audited, references=[gold])
     shown = hostile.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
     assert shown in page.text  # the name of the set, of the model
     cards = page.cards
@@ -154,15 +154,15 @@ def test_hostile_words_in_the_table_end_no_script():
 
 def test_clips_come_in_the_order_of_the_audit_with_its_scores(audited, report):
     rows = json.loads(next(text for attrs, text in report(audited).scripts if attrs.get("id") == "rows"))
-    assert [row[1] for row in rows] == [one.scores.overall for one in audited.judged]
-    assert [row[2:4] for row in rows] == [[one.errors, one.warnings] for one in audited.judged]
-    assert len(report(audited).cards) == len(audited.judged)
+    assert [row[1] for row in rows] == [one.scores.overall for one in audited.annotations]
+    assert [row[2:4] for row in rows] == [[one.errors, one.warnings] for one in audited.annotations]
+    assert len(report(audited).cards) == len(audited.annotations)
 
 
 def test_every_criterion_stands_beside_its_limit(audited, report):
     text = report(audited).text
     for one in audited.gate.criteria:
-        assert one.why in text
+        assert one.description in text
     assert ("✓ Passes" in text) == audited.gate.passed
     assert text.count("✕ fail") == sum(not one.passed for one in audited.gate.criteria)
 
@@ -208,7 +208,7 @@ def test_findings_of_an_earlier_audit_are_shown_with_a_layer(layer, audited, rep
 
 
 def test_layers_beside_it_are_compared_and_drawn(audited, gold, report):
-    page = report(audited, against=[gold])
+    page = report(audited, references=[gold])
     assert "gold · xsheet.demo" in page.text
     assert "F1 at tIoU 0.5" in page.text
     assert any(svg.get("class") == "bar other" for card in page.cards for svg in card.all("svg"))
@@ -241,9 +241,9 @@ def test_clips_can_be_reached_from_a_page_inside_the_set_only(small_set, audited
 
 
 def test_the_same_set_gives_the_same_bytes(small_set, audited, gold, report):
-    report(audited, against=[gold])
+    report(audited, references=[gold])
     first = (small_set / "audit.html").read_bytes()
-    report(audited, against=[gold])
+    report(audited, references=[gold])
     assert (small_set / "audit.html").read_bytes() == first
 
 

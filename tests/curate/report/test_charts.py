@@ -50,7 +50,7 @@ def test_a_count_has_a_bin_for_each_number_and_its_limit_between_two():
 
 @pytest.fixture
 def drawn(make_set):
-    folder = make_set(source_count=10, pieces=20)
+    folder = make_set(sources=10, pieces=20)
     found, judges = read_candidates(folder), applied_limits(limits_of_verdicts(folder))
     return found, lambda path: build_histogram(found, path, judges)
 
@@ -58,14 +58,14 @@ def drawn(make_set):
 def test_a_histogram_counts_every_candidate_that_was_measured(drawn):
     found, draw = drawn
     bars = draw("face.height_px").bars
-    said = [bar.says.split(": ")[1] for bar in bars]
+    said = [bar.tooltip.split(": ")[1] for bar in bars]
     total = sum(int(part.split()[0]) for text in said for part in text.split(", "))
     assert total + draw("face.height_px").missing == len(found)
 
 
 def test_no_bar_is_taller_than_the_plot(drawn):
     found, draw = drawn
-    for path in found.set_values:
+    for path in found.values:
         if (chart := draw(path)) is not None:
             assert all(bar.kept_height + bar.rejected_height <= HEIGHT + 0.2 for bar in chart.bars)
 
@@ -73,7 +73,7 @@ def test_no_bar_is_taller_than_the_plot(drawn):
 def test_a_bar_that_would_hide_the_others_is_broken_and_counted(drawn):
     found, draw = drawn
     (tall,) = (bar for bar in draw("picture.frozen_share").bars if bar.broken_label)
-    assert int(tall.broken_label) == pytest.approx((found.set_values["picture.frozen_share"] == 0).sum(), abs=5)
+    assert int(tall.broken_label) == pytest.approx((found.values["picture.frozen_share"] == 0).sum(), abs=5)
 
 
 def test_a_limit_shades_the_side_that_fails(drawn):
@@ -90,7 +90,7 @@ def test_a_measurement_nobody_took_has_no_histogram(drawn):
 
 
 def test_the_steps_of_the_funnel_add_up(make_set):
-    folder = make_set(source_count=10, pieces=20)
+    folder = make_set(sources=10, pieces=20)
     counted = compute_funnel(folder, read_candidates(folder))
     for rows in (
         video_funnel_steps(counted),

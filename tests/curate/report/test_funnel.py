@@ -21,56 +21,56 @@ def rows_of(folder):
 
 
 def test_files_are_counted_by_how_they_ended(make_set):
-    found = counted(make_set(source_count=4, pieces=6, broken_label=3, twice=2))
-    assert (found.files.count, found.failed_count.count, found.duplicates.count, found.usable.count) == (9, 3, 2, 4)
+    found = counted(make_set(sources=4, pieces=6, broken=3, twice=2))
+    assert (found.files.count, found.failed.count, found.duplicates.count, found.usable.count) == (9, 3, 2, 4)
     assert found.usable.duration_us == 4 * 7 * 5_000_000
     assert found.failure_reasons == {"broken_header_error": 2, "not_media": 1}
 
 
 def test_a_file_without_voice_is_rejected_and_its_hours_are_known(make_set):
-    folder = make_set(source_count=4, broken_label=0, twice=0)
+    folder = make_set(sources=4, broken=0, twice=0)
     rows = list(tables.iter_records(folder, tables.SOURCES))
     mute = replace(rows[0], status="rejected", stage="sound", reason="no_voice")
     tables.write_table(folder, tables.SOURCES, [mute, *rows[1:]])
     found = counted(folder)
-    assert (found.rejected_by_reason.count, found.rejected_by_reason.duration_us) == (1, rows[0].duration_us)
-    assert (found.failed_count.count, found.usable.count, found.failure_reasons) == (0, 3, {"no_voice": 1})
+    assert (found.rejected.count, found.rejected.duration_us) == (1, rows[0].duration_us)
+    assert (found.failed.count, found.usable.count, found.failure_reasons) == (0, 3, {"no_voice": 1})
 
 
 def test_kept_and_lost_add_up_to_the_candidates(make_set):
-    found = counted(make_set(source_count=6, pieces=20))
-    assert found.candidates == sum((cost.first for cost in found.costs), start=found.kept)
+    found = counted(make_set(sources=6, pieces=20))
+    assert found.candidates == sum((cost.as_first_reason for cost in found.reason_costs), start=found.kept)
 
 
 def test_each_reason_is_counted_in_all_first_and_alone(make_set):
-    folder = make_set(source_count=6, pieces=20)
+    folder = make_set(sources=6, pieces=20)
     measures, verdicts = rows_of(folder)
     lasting = {m.clip_id: m.span.duration_us for m in measures}
-    for cost in counted(folder).costs:
+    for cost in counted(folder).reason_costs:
         against = [v for v in verdicts if cost.reason in v.reasons]
         assert (cost.in_total.count, cost.in_total.duration_us) == (
             len(against),
             sum(lasting[v.clip_id] for v in against),
         )
-        assert cost.first.count == sum(v.reasons[0] == cost.reason for v in against)
+        assert cost.as_first_reason.count == sum(v.reasons[0] == cost.reason for v in against)
         assert cost.as_only_reason.count == sum(v.reasons == (cost.reason,) for v in against)
 
 
 def test_the_dearest_reason_is_what_would_bring_back_most(make_set, limits):
-    folder = make_set(source_count=6, pieces=20)
+    folder = make_set(sources=6, pieces=20)
     found = counted(folder)
     lifted = {"face_small": "face.min_height_px=null", "sync_confidence": "sync.lips.min_confidence=null"}
     for reason, override in lifted.items():
-        looser = counted(make_set(f"without-{reason}", source_count=6, pieces=20, limits=limits(override)))
-        (cost,) = (cost for cost in found.costs if cost.reason == reason)
+        looser = counted(make_set(f"without-{reason}", sources=6, pieces=20, limits=limits(override)))
+        (cost,) = (cost for cost in found.reason_costs if cost.reason == reason)
         assert looser.kept.duration_us - found.kept.duration_us == cost.as_only_reason.duration_us
     assert found.costliest_reason.as_only_reason.duration_us == max(
-        cost.as_only_reason.duration_us for cost in found.costs
+        cost.as_only_reason.duration_us for cost in found.reason_costs
     )
 
 
 def test_verdicts_in_another_order_count_the_same(make_set):
-    folder = make_set(source_count=3, pieces=20)
+    folder = make_set(sources=3, pieces=20)
     before = counted(folder)
     _, verdicts = rows_of(folder)
     tables.write_table(folder, tables.VERDICTS, verdicts[::-1])
@@ -78,14 +78,14 @@ def test_verdicts_in_another_order_count_the_same(make_set):
 
 
 def test_a_candidate_without_a_verdict_is_counted_as_such(make_set):
-    folder = make_set(source_count=2, pieces=10)
+    folder = make_set(sources=2, pieces=10)
     _, verdicts = rows_of(folder)
     tables.write_table(folder, tables.VERDICTS, verdicts[:-3])
     assert counted(folder).undecided.count == 3
 
 
 def test_parts_are_read_as_one(make_set):
-    folder = make_set(source_count=3, pieces=20)
+    folder = make_set(sources=3, pieces=20)
     before = counted(folder)
     measures, _ = rows_of(folder)
     for part, first in enumerate(range(0, 60, 25)):
@@ -96,7 +96,7 @@ def test_parts_are_read_as_one(make_set):
 
 
 def test_two_faces_in_one_span_cover_it_once(make_set, plausible):
-    folder = make_set(source_count=1, pieces=1)
+    folder = make_set(sources=1, pieces=1)
     (one,), _ = rows_of(folder)
     other = plausible(make_source(folder), type(one.span)(2_000_000, 8_000_000), np.random.default_rng(1))
     tables.write_table(folder, tables.MEASURES, [one, other])
@@ -109,7 +109,7 @@ def make_source(folder):
 
 
 def test_borderline_candidates_lie_next_to_the_limit_and_nearest_first(make_set):
-    folder = make_set(source_count=10, pieces=30)
+    folder = make_set(sources=10, pieces=30)
     found, judges = read_candidates(folder), applied_limits(limits_of_verdicts(folder))
     (gauge,) = (g for g in judges if g.rule.measure_path == "face.height_px")
     passing, failing = borderline_rows(found, gauge)
@@ -127,7 +127,7 @@ def test_an_empty_set_gives_zeros(tmp_path):
     create_set(tmp_path / "set", "nothing")
     found = counted(tmp_path / "set")
     assert {count for _, count, _ in stage_rows(found)} == {0}
-    assert (found.costs, found.costliest_reason, found.share_kept) == ((), None, 0.0)
+    assert (found.reason_costs, found.costliest_reason, found.share_kept) == ((), None, 0.0)
 
 
 def test_limits_are_found_by_the_hash_that_verdicts_carry(make_set, limits):
@@ -150,7 +150,7 @@ def test_a_broken_manifest_is_passed_by(make_set):
 
 
 def test_reasons_are_ordered_as_verdicts_list_them(make_set):
-    folder = make_set(source_count=6, pieces=20)
+    folder = make_set(sources=6, pieces=20)
     place = {reason: k for k, reason in enumerate(reason_order(limits_of_verdicts(folder)))}
     for verdict in rows_of(folder)[1]:
         assert [place[r] for r in verdict.reasons] == sorted(place[r] for r in verdict.reasons)
@@ -176,6 +176,6 @@ def test_headroom_is_negative_where_a_value_fails(make_set, sense, room):
 def test_rows_for_a_terminal_have_a_cell_per_head(make_set):
     from xsheet.curate.report.funnel import COST_COLUMNS
 
-    rows = cost_rows(counted(make_set(source_count=6, pieces=20)))
+    rows = cost_rows(counted(make_set(sources=6, pieces=20)))
     assert rows
     assert {len(row) for row in rows} == {len(COST_COLUMNS)}

@@ -19,7 +19,7 @@ def first(folder, *, kept=None, faced=True):
 
 def shown(found, width=200):
     out = io.StringIO()
-    Console(file=out, numbers=width).print(render_candidate(found))
+    Console(file=out, width=width).print(render_candidate(found))
     return out.getvalue()
 
 
@@ -28,7 +28,7 @@ def test_all_that_belongs_to_a_candidate_is_found(make_set):
     row = first(folder, kept=True)
     found = inspect_candidate(folder, row.clip_id)
     assert found.measures == row
-    assert found.verdict.wanted
+    assert found.verdict.kept
     assert (found.source.source_id, found.shot.shot_id) == (row.source_id, row.shot_id)
     assert (found.track.track_id, found.clip.clip_id) == (row.track_id, row.clip_id)
     assert found.split.clip_id == row.clip_id
@@ -36,7 +36,7 @@ def test_all_that_belongs_to_a_candidate_is_found(make_set):
 
 
 def test_a_candidate_without_a_face_has_no_track_and_no_clip(make_set):
-    folder = make_set(source_count=8, pieces=10)
+    folder = make_set(sources=8, pieces=10)
     found = inspect_candidate(folder, first(folder, faced=False).clip_id)
     assert (found.track, found.clip) == (None, None)
     assert "no face" in shown(found)
@@ -44,10 +44,10 @@ def test_a_candidate_without_a_face_has_no_track_and_no_clip(make_set):
 
 @pytest.mark.slow
 def test_the_checks_say_what_the_verdict_says(make_set):
-    folder = make_set(source_count=4, pieces=20)
+    folder = make_set(sources=4, pieces=20)
     for verdict in tables.iter_records(folder, tables.VERDICTS):
         checks = inspect_candidate(folder, verdict.clip_id).checks
-        failing = {check.limit.judged.reason for check in checks if check.passes is False and check.value is not None}
+        failing = {check.limit.rule.reason for check in checks if check.passes is False and check.value is not None}
         of_limits = {check.limit.rule.reason for check in checks if check.limit is not None}
         assert failing == set(verdict.reasons) & of_limits
 

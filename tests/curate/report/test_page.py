@@ -95,7 +95,7 @@ def test_the_page_forbids_scripts_even_if_one_got_in(make_set, report):
 
 
 def test_text_from_outside_is_shown_and_never_obeyed(make_set, report):
-    folder = make_set(word=HOSTILE, source_count=3, pieces=8)
+    folder = make_set(word=HOSTILE, sources=3, pieces=8)
     page = report(folder)
     assert not page.all("script")
     assert not {key for _, attrs in page.tags for key in attrs if key.startswith("on")}
@@ -120,7 +120,7 @@ def test_an_empty_set_makes_a_page(tmp_path, report):
 
 
 def test_a_set_of_broken_files_only_makes_a_page_that_lists_them(make_set, report):
-    page = report(make_set(source_count=0, twice=0, broken_label=5))
+    page = report(make_set(sources=0, twice=0, broken=5))
     assert "bad/4.mp4" in page.text
 
 
@@ -139,7 +139,7 @@ def test_a_set_without_limits_in_its_manifests_draws_none(make_set, report):
 
 
 def test_a_missing_still_leaves_a_place(make_set, report):
-    page = report(make_set(source_count=2, pieces=5))
+    page = report(make_set(sources=2, pieces=5))
     assert not page.all("img")
     assert [a for a in page.all("span") if a.get("class") == "none"]
 
@@ -156,14 +156,14 @@ def test_a_folder_that_is_no_set_is_refused(tmp_path):
 
 
 def test_more_failed_files_than_a_page_can_hold_are_counted(make_set, report, monkeypatch):
-    monkeypatch.setattr("xsheet.curate.report.page.MAX_ROWS", 10)
-    page = report(make_set(source_count=1, broken_label=25))
+    monkeypatch.setattr("xsheet.curate.report.page.MAX_FILE_ROWS", 10)
+    page = report(make_set(sources=1, broken=25))
     assert "and 15 more" in page.text
 
 
 def test_pictures_stop_where_the_page_would_grow_too_large(make_set, report, monkeypatch):
-    monkeypatch.setattr("xsheet.curate.report.contact_sheets.MAX_BYTES", 60_000)
-    folder = make_set(stills=True, source_count=4, pieces=10)
+    monkeypatch.setattr("xsheet.curate.report.contact_sheets.MAX_PICTURE_BYTES", 60_000)
+    folder = make_set(stills=True, sources=4, pieces=10)
     page = report(folder)
     assert page.all("img")
     assert [a for a in page.all("span") if a.get("class") == "none"]
@@ -172,7 +172,7 @@ def test_pictures_stop_where_the_page_would_grow_too_large(make_set, report, mon
 
 @pytest.mark.slow
 def test_a_thousand_candidates_fit_into_15_mb(make_set):
-    folder = make_set(source_count=40, pieces=25)
+    folder = make_set(sources=40, pieces=25)
     heavy = b"\xff\xd8\xff" + np.random.default_rng(0).bytes(5_997)
     from xsheet.curate.media.thumbnails import thumbnail_path
 
@@ -185,7 +185,7 @@ def test_a_thousand_candidates_fit_into_15_mb(make_set):
 
 
 def test_a_file_rejected_for_its_sound_is_listed_apart_from_broken_ones(make_set, report):
-    folder = make_set(source_count=3, broken_label=1)
+    folder = make_set(sources=3, broken=1)
     rows = list(tables.iter_records(folder, tables.SOURCES))
     mute = replace(rows[0], status="rejected", stage="sound", reason="no_voice", message="hardly any voice")
     tables.write_table(folder, tables.SOURCES, [mute, *rows[1:]])

@@ -57,7 +57,7 @@ def test_a_candidate_gets_the_still_nearest_to_its_middle(tmp_path, candidate):
 
 
 def test_a_long_film_keeps_fewer_stills_but_all_along_it(tmp_path, candidate, monkeypatch):
-    monkeypatch.setattr("xsheet.curate.media.thumbnails._MOST", 8)
+    monkeypatch.setattr("xsheet.curate.media.thumbnails._MAX_THUMBNAILS", 8)
     reel = ThumbnailCollector()
     for frame in film(2500):
         reel.add(frame)
