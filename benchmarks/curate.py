@@ -45,8 +45,7 @@ from xsheet.curate.settings import CurateSettings
 from xsheet.curate.shots.scores import CutScoreAnalyser
 from xsheet.curate.tasks.analyse import AnalysisJob, AnalysisTask
 from xsheet.curate.tasks.export import ExportJob, ExportTask
-from xsheet.curate.tasks.probe import SourcePath
-from xsheet.curate.tasks.sources import probe_sources
+from xsheet.curate.tasks.probe import SourcePath, probe_sources
 from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.render import render_film
 from xsheet.runtime.executor import Execution, Item, RunResults, run_task

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from xsheet.curate.filter.decide_set import decide_set, measure_parts
+from xsheet.curate.filter.decide import decide_set, measure_parts
 from xsheet.curate.filter.limits import FilterLimits
 from xsheet.curate.filter.sweep import sweep_set
 from xsheet.schemas.settings import load_settings

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from fit_lips import PUPPETS, Floats, Talk, fitted, puppet_talks, real_talks, watched
+from fit_lip_audio import PUPPETS, Floats, Talk, fitted, puppet_talks, real_talks, watched
 
 from xsheet.curate.audio.features import audio_features
 from xsheet.curate.faces.tracker import FaceSettings, FaceTracker

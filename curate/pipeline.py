@@ -18,12 +18,12 @@ from typing import TypedDict, get_args
 from xsheet import __version__
 from xsheet.curate.dedup.near_duplicates import near_duplicates
 from xsheet.curate.discover import InputFile
-from xsheet.curate.filter.decide_set import DecisionSummary, decide_set
+from xsheet.curate.filter.decide import DecisionSummary, decide_set
 from xsheet.curate.settings import AnalysisSettings, ClipExportSettings, CurateSettings
 from xsheet.curate.tasks.analyse import AnalysisJob, AnalysisTask
 from xsheet.curate.tasks.cpu_usage import CpuUsage
 from xsheet.curate.tasks.export import ExportJob, ExportTask
-from xsheet.curate.tasks.sources import probe_sources, source_path, with_outcome
+from xsheet.curate.tasks.probe import probe_sources, source_path, with_outcome
 from xsheet.curate.weights import model_hashes
 from xsheet.runtime.executor import Execution, Item, Outcome, Progress, RunResults, run_task
 from xsheet.schemas import ids, tables
@@ -169,19 +169,19 @@ class KeptClipItems:
         self, jobs: Sequence[Item], analysed: RunResults, settings: ClipExportSettings, set_folder: Path
     ) -> None:
         verdicts = tables.read_table(set_folder, tables.VERDICTS, ["clip_id", "kept"])
-        self._cached = set(verdicts.filter(verdicts["kept"])["clip_id"].to_pylist())
+        self._kept_ids = set(verdicts.filter(verdicts["kept"])["clip_id"].to_pylist())
         self._jobs = {job.key: job for job in jobs}
         self._analysed = analysed
         self._settings_sha256 = settings_sha256(settings)
 
     def __len__(self) -> int:
-        return len(self._cached)
+        return len(self._kept_ids)
 
     def __iter__(self) -> Iterator[Item]:
         for outcome in self._analysed.outcomes():
             job: AnalysisJob = self._jobs[outcome.key].payload
             for candidate in self._analysed.rows_of(outcome, Measures):
-                if candidate.clip_id in self._cached:
+                if candidate.clip_id in self._kept_ids:
                     yield self._item(outcome.key, job, candidate)
 
     def _item(self, source_key: str, job: AnalysisJob, candidate: Measures) -> Item:

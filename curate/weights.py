@@ -18,7 +18,7 @@ from xsheet.schemas.errors import ConfigError, RunError
 from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.tables import atomic_path, write_text
 
-ModelFileStatus = Literal["absent", "present", "verified", "wrong", "unpinned"]
+ModelFileStatus = Literal["absent", "present", "verified", "mismatch", "no_hash"]
 SYNCNET_WEIGHTS = "syncnet_v2.safetensors"  # made by `xsheet models convert`
 MAX_BYTES = 256 * 2**20
 _TIMEOUT_S = 60.0
@@ -194,8 +194,8 @@ def _verify_model(model: KnownModel, folder: Path) -> ModelFileState:
         return ModelFileState(model=model, status="absent")
     expected, found = _expected_sha256(model, folder), file_sha256(path)
     if expected is None:
-        return ModelFileState(model=model, status="unpinned", sha256=found)
-    return ModelFileState(model=model, status="verified" if found == expected else "wrong", sha256=found)
+        return ModelFileState(model=model, status="no_hash", sha256=found)
+    return ModelFileState(model=model, status="verified" if found == expected else "mismatch", sha256=found)
 
 
 def _hash_path(path: Path) -> Path:

@@ -74,7 +74,7 @@ class FaceTrack:
     identity_embedding: Annotated[
         tuple[Float, ...], "numbers that tell one face from another (identity, not expression)"
     ] = ()
-    identity_model: Annotated[Str | None, "what made `shape`, with version"] = None
+    identity_model: Annotated[Str | None, "method that made `identity_embedding`, with version"] = None
 
     def __post_init__(self) -> None:
         check_lengths(self, self.frames)
@@ -84,5 +84,9 @@ def check_lengths(record: object, frames: int) -> None:
     """ValueError unless every series of a record has `frames` values or none."""
     for name in type(record).__slots__:  # type: ignore[attr-defined]
         series = getattr(record, name)
-        if isinstance(series, tuple) and name not in ("shape", "blendshapes") and len(series) not in (0, frames):
+        if (
+            isinstance(series, tuple)
+            and name not in ("identity_embedding", "blendshapes")
+            and len(series) not in (0, frames)
+        ):
             raise ValueError(f"{name} has {len(series)} values, expected {frames} or none")

@@ -48,7 +48,3 @@ def slice_series(series: Series, frames: range) -> Series:
 
 def _midpoints(a: Series, b: Series) -> Series:
     return tuple(None if x is None or y is None else (x + y) / 2 for x, y in zip(a, b, strict=True))
-
-
-def _dict_differences(a: Series, b: Series) -> Series:
-    return tuple(None if x is None or y is None else y - x for x, y in zip(a, b, strict=True))

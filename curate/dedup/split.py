@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from xsheet.curate.dedup.union_find import UnionFind
-from xsheet.curate.filter.decide_set import ClipTotals, lengths_us
+from xsheet.curate.filter.decide import ClipTotals, lengths_us
 from xsheet.schemas import tables
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.settings import StrictModel
@@ -35,8 +35,8 @@ class SplitSettings(StrictModel):
     val: float = Field(default=0.05, ge=0, lt=1, description="share of the clusters for validation")
     test: float = Field(default=0.05, ge=0, lt=1, description="share of the clusters for the test")
     seed: int = Field(default=0, ge=0, description="another seed, another split")
-    identity: Literal["shape", "source"] = Field(
-        default="shape", description="join sources that show a like face; or trust that each has people of its own"
+    identity: Literal["face", "source"] = Field(
+        default="face", description="join sources that show a like face; or trust that each has people of its own"
     )
     max_identity_distance: float = Field(
         default=0.8,
@@ -69,7 +69,7 @@ def split_set(set_folder: Path, settings: SplitSettings | None = None) -> SplitS
         ContractError: a table that this code does not read.
     """
     clips = tables.read_table(set_folder, tables.CLIPS, ["clip_id", "source_id", "track_id", "start_us", "end_us"])
-    tracks = tables.read_table(set_folder, tables.TRACKS, ["track_id", "shape", "identity_model"])
+    tracks = tables.read_table(set_folder, tables.TRACKS, ["track_id", "identity_embedding", "identity_model"])
     near = tables.read_table(set_folder, tables.NEAR_DUPLICATES, ["source_id", "other_id"])
     rows = split_clips(clips, tracks, near, settings or SplitSettings())
     tables.write_table(set_folder, tables.SPLITS, rows)
@@ -91,7 +91,7 @@ def split_clips(clips: pa.Table, tracks: pa.Table, near: pa.Table, settings: Spl
     groups = UnionFind(sorted({*sources, *(source for pair in copies for source in pair)}))
     for one, other in copies:
         groups.union(one, other)
-    models = _identity_models(tracks, set(own)) if settings.identity == "shape" else {}
+    models = _identity_models(tracks, set(own)) if settings.identity == "face" else {}
     source_of = {track: source for track, source in zip(own, sources, strict=True) if track in models}
     for first, *others in _identity_clusters(tracks, models, settings.max_identity_distance):
         for other in others:
@@ -118,7 +118,7 @@ def _identity_models(tracks: pa.Table, track_ids: set[str | None]) -> dict[str, 
     """Shape model of each wanted track that has a shape."""
     names: list[str] = tracks["track_id"].to_pylist()
     models: list[str | None] = tracks["identity_model"].to_pylist()
-    lengths: list[int] = pc.list_value_length(tracks["shape"]).to_pylist()
+    lengths: list[int] = pc.list_value_length(tracks["identity_embedding"]).to_pylist()
     rows = zip(names, models, lengths, strict=True)
     return {track: model for track, model, length in rows if track in track_ids and model and length}
 
@@ -126,7 +126,7 @@ def _identity_models(tracks: pa.Table, track_ids: set[str | None]) -> dict[str, 
 def _identity_clusters(tracks: pa.Table, models: Mapping[str, str], max_distance: float) -> Iterator[list[str]]:
     """Tracks that look like one person; shapes of different models are never compared."""
     by_model: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(dict)
-    for track, shape in zip(tracks["track_id"].to_pylist(), tracks["shape"].to_pylist(), strict=True):
+    for track, shape in zip(tracks["track_id"].to_pylist(), tracks["identity_embedding"].to_pylist(), strict=True):
         if track in models:
             by_model[models[track], len(shape)][track] = shape
     for shapes in by_model.values():

@@ -14,16 +14,16 @@ class UnionFind(Generic[T]):
 
     def union(self, one: T, other: T) -> None:
         """Put two members, and all that hang on them, into one group."""
-        self._parent[self._find_rule(one)] = self._find_rule(other)
+        self._parent[self._find(one)] = self._find(other)
 
     def groups(self) -> list[list[T]]:
         """The groups, members and groups in the order the members were given."""
         groups: dict[T, list[T]] = {}
         for member in self._parent:
-            groups.setdefault(self._find_rule(member), []).append(member)
+            groups.setdefault(self._find(member), []).append(member)
         return list(groups.values())
 
-    def _find_rule(self, member: T) -> T:
+    def _find(self, member: T) -> T:
         while (parent := self._parent[member]) != member:
             self._parent[member] = self._parent[parent]  # halves the way of the next question
             member = parent

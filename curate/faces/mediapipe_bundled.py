@@ -45,17 +45,17 @@ class FullRangeDetector:
         # Importing mediapipe takes a second and starts its logging, so it waits until a worker needs it.
         from mediapipe.python.solutions.face_detection import FaceDetection  # noqa: PLC0415
 
-        self._detection_scores: Any = FaceDetection(model_selection=1, min_detection_confidence=self._min_score)
+        self._detector: Any = FaceDetection(model_selection=1, min_detection_confidence=self._min_score)
 
     def __call__(self, rgb: Rgb) -> list[Roi]:
         """Where faces may be, the surest first."""
         height, width = rgb.shape[:2]
-        found = sorted(self._detection_scores.process(rgb).detections or (), key=lambda d: -d.score[0])
+        found = sorted(self._detector.process(rgb).detections or (), key=lambda d: -d.score[0])
         return [_roi(detection.location_data, width, height) for detection in found]
 
     def close(self) -> None:
         """Release the model."""
-        self._detection_scores.close()
+        self._detector.close()
 
 
 class BundledFaceBackend:

@@ -68,7 +68,7 @@ class SyncScorerLimits(StrictModel):
 class SyncLimits(StrictModel):
     """Limits per scorer. A row is judged by the section its scorer's name begins with; without one it is rejected."""
 
-    lip_audio: SyncScorerLimits | None = Field(default=None, description="the embedded scorer, 'lips@...'")
+    lip_audio: SyncScorerLimits | None = Field(default=None, description="the embedded scorer, 'lip_audio@...'")
     syncnet: SyncScorerLimits | None = Field(default=None, description="SyncNet, 'syncnet...@...'")
 
 

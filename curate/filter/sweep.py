@@ -12,13 +12,21 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from xsheet.curate.filter.columns import Mask, has_scorer
-from xsheet.curate.filter.decide import FILTER_RULES, SCORERS, FilterRule, failure_masks, rule_masks
-from xsheet.curate.filter.decide_set import ClipTotals, lengths_us, measure_parts
+from xsheet.curate.filter.decide import (
+    FILTER_RULES,
+    SCORERS,
+    ClipTotals,
+    FilterRule,
+    failure_masks,
+    lengths_us,
+    measure_parts,
+    rule_masks,
+)
 from xsheet.curate.filter.limits import FilterLimits
 from xsheet.schemas.errors import ConfigError
 
 MAX_VALUES = 1000
-_LIMIT_PATHS = tuple(judged.limit_path for judged in FILTER_RULES)
+_LIMIT_PATHS = tuple(rule.limit_path for rule in FILTER_RULES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,7 @@ class SweepPoint:
 
 
 def parse_range(text: str) -> tuple[str, tuple[float, ...]]:
-    """'sync.lips.min_confidence=2:6:0.5' as the limit and its values, both ends included.
+    """'sync.lip_audio.min_confidence=2:6:0.5' as the limit and its values, both ends included.
 
     Raises:
         ConfigError: another shape, a step that leads nowhere, or more than MAX_VALUES values.
@@ -50,14 +58,14 @@ def parse_range(text: str) -> tuple[str, tuple[float, ...]]:
 def _range_error(text: str) -> ConfigError:
     return ConfigError(
         where="--over",
-        expected=f"limit=first:last:step with at most {MAX_VALUES} values, e.g. sync.lips.min_confidence=0.2:0.6:0.1",
+        expected=f"limit=first:last:step with at most {MAX_VALUES} values, e.g. sync.lip_audio.min_confidence=0.2:0.6:0.1",
         got=repr(text),
         hint="name one limit and its range",
     )
 
 
 def sweep_set(set_folder: Path, limits: FilterLimits, *, limit_range: str) -> list[SweepPoint]:
-    """`sweep` over the table `measures` of a set, e.g. over 'sync.lips.min_confidence=0.2:0.6:0.1'.
+    """`sweep` over the table `measures` of a set, e.g. over 'sync.lip_audio.min_confidence=0.2:0.6:0.1'.
 
     'sync.min_confidence' is understood where all candidates were scored by one scorer.
 
@@ -84,7 +92,7 @@ def sweep(parts: Iterable[pa.Table], limits: FilterLimits, *, limit: str, values
     Raises:
         ConfigError: no such limit, or a value outside its range.
     """
-    judged = _find_rule(limit)
+    rule = _find_rule(limit)
     for value in values:
         with_limit(limits, limit, value)  # refused before any work
     rest = with_limit(limits, limit, None)
@@ -94,7 +102,7 @@ def sweep(parts: Iterable[pa.Table], limits: FilterLimits, *, limit: str, values
         otherwise_kept = _passing_mask(part, rest)
         standing += ClipTotals.of_selection(_passing_mask(part, limits), lengths)
         for k, value in enumerate(values):
-            missing, failing = rule_masks(part, judged, value)
+            missing, failing = rule_masks(part, rule, value)
             totals[k] += ClipTotals.of_selection(otherwise_kept & ~missing & ~failing, lengths)
     return [
         SweepPoint(value, kept, kept.duration_us - standing.duration_us)
@@ -127,7 +135,7 @@ def _passing_mask(measures: pa.Table, limits: FilterLimits) -> Mask:
 
 
 def _find_rule(name: str) -> FilterRule:
-    found = next((judged for judged in FILTER_RULES if judged.limit_path == name), None)
+    found = next((rule for rule in FILTER_RULES if rule.limit_path == name), None)
     if found is None:
         near = difflib.get_close_matches(name, _LIMIT_PATHS, n=1, cutoff=0.0)[0]
         raise ConfigError(

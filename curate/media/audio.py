@@ -27,7 +27,7 @@ class SoundtrackBuilder:
 
     def __init__(self, samples: int) -> None:
         self._samples: Samples = np.zeros(samples, np.float32)
-        self._segment_request: _SoundSegment | None = None
+        self._segment: _SoundSegment | None = None
 
     def add(self, frame: AudioFrame, *, start_us: int | None) -> None:
         """Place a frame that starts at `start_us` from zero; None means right after the one before.
@@ -35,11 +35,11 @@ class SoundtrackBuilder:
         Raises:
             ValueError: a sampling rate or channel layout that cannot be mixed down (av's errors included).
         """
-        if self._segment_request is None or not self._segment_request.continues_with(frame, start_us=start_us):
-            follows_us = 0 if self._segment_request is None else self._segment_request.end_us
+        if self._segment is None or not self._segment.continues_with(frame, start_us=start_us):
+            follows_us = 0 if self._segment is None else self._segment.end_us
             self._close_segment()
-            self._segment_request = _SoundSegment(frame, start_us=follows_us if start_us is None else start_us)
-        self._place(self._segment_request, self._segment_request.resample(frame))
+            self._segment = _SoundSegment(frame, start_us=follows_us if start_us is None else start_us)
+        self._place(self._segment, self._segment.resample(frame))
 
     def finish(self) -> Samples:
         """The track; nothing can be added afterwards."""
@@ -51,9 +51,9 @@ class SoundtrackBuilder:
         return self._samples
 
     def _close_segment(self) -> None:
-        if self._segment_request is not None:
-            self._place(self._segment_request, self._segment_request.flush())
-            self._segment_request = None
+        if self._segment is not None:
+            self._place(self._segment, self._segment.flush())
+            self._segment = None
 
     def _place(self, stretch: "_SoundSegment", samples: Samples) -> None:
         at, stretch.position = stretch.position, stretch.position + len(samples)
@@ -69,7 +69,7 @@ class _SoundSegment:
         if frame.sample_rate not in _RATES_HZ:
             raise ValueError(f"expected a sampling rate in {_RATES_HZ}, got {frame.sample_rate}")
         self.position = round(Fraction(start_us * AUDIO_RATE.num, US_PER_S))  # of the next sample, at 16 kHz
-        self._format_module = _frame_format(frame)
+        self._format = _frame_format(frame)
         self._rate_hz = frame.sample_rate
         self._start_us = start_us
         self._samples_read = 0
@@ -87,7 +87,7 @@ class _SoundSegment:
     def continues_with(self, frame: AudioFrame, *, start_us: int | None) -> bool:
         """Whether a frame has the same form and starts where this stretch ends."""
         follows = start_us is None or abs(start_us - self.end_us) <= _MAX_DRIFT_US
-        return follows and _frame_format(frame) == self._format_module
+        return follows and _frame_format(frame) == self._format
 
     def resample(self, frame: AudioFrame) -> Samples:
         """The frame at 16 kHz, as far as the filter lets it out; not finite values become silence."""

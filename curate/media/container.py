@@ -50,7 +50,7 @@ def open_container(file: LocalFile, *, limits: MediaLimits) -> Iterator[InputCon
     """The file's container, open for one pass.
 
     Raises:
-        MediaError: broken_header_error when the demuxer refuses it, unreadable when the file was exchanged.
+        MediaError: broken_header when the demuxer refuses it, unreadable when the file was exchanged.
     """
     with file.open() as raw:
         try:
@@ -166,13 +166,13 @@ def seek_to_key_frame(container: InputContainer, stream: Stream, us: int) -> Non
 def over_limit_error(file: LocalFile, expected: str, got: str) -> MediaError:
     """The error of a file that asks for too much."""
     todo = "leave the file out, or raise the limit"
-    return MediaError(reason="over_limit_error", where=file.input_path, expected=expected, got=got, hint=todo)
+    return MediaError(reason="over_limit", where=file.input_path, expected=expected, got=got, hint=todo)
 
 
 def broken_header_error(file: LocalFile, expected: str, got: str) -> MediaError:
     """The error of a container that cannot be opened or makes no sense."""
     todo = "fetch it again, or repair it with another tool"
-    return MediaError(reason="broken_header_error", where=file.input_path, expected=expected, got=got, hint=todo)
+    return MediaError(reason="broken_header", where=file.input_path, expected=expected, got=got, hint=todo)
 
 
 def short_message(error: BaseException) -> str:

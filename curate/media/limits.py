@@ -6,7 +6,7 @@ from xsheet.schemas.settings import StrictModel
 
 
 class MediaLimits(StrictModel):
-    """Limits on one input file; the file that passes one is refused as `over_limit_error`."""
+    """Limits on one input file; the file that passes one is refused as `over_limit`."""
 
     max_pixels: int = Field(
         default=16_777_216,

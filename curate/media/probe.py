@@ -53,7 +53,7 @@ def probe_file(file: LocalFile, *, sha256: str, limits: MediaLimits) -> SourceVi
     """Facts of an admitted file.
 
     Raises:
-        MediaError: broken_header_error, no_video, over_limit_error, or decode_failed when not one frame can be decoded.
+        MediaError: broken_header, no_video, over_limit, or decode_failed when not one frame can be decoded.
     """
     with open_container(file, limits=limits) as container:
         video = _check_video_stream(container, file=file, limits=limits)

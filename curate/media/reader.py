@@ -137,7 +137,7 @@ class MediaReader:
             span: only the frames that start inside; decodes from the key frame before. The whole film when None.
 
         Raises:
-            MediaError: over_limit_error when the file holds more than it said.
+            MediaError: over_limit when the file holds more than it said.
         """
         one_pass = self._iter_frames(rate, size or self.size, span or Span(0, max(1, self._duration_us)))
         self._passes.append(one_pass)
@@ -160,7 +160,7 @@ class MediaReader:
             span: only the frames (at 25 fps) that start inside; the whole film when None.
 
         Raises:
-            MediaError: over_limit_error when the file holds more than it said.
+            MediaError: over_limit when the file holds more than it said.
         """
         if self.source.audio_codec is None:
             return None

@@ -24,23 +24,23 @@ class BurntInTextDetector:
 
     def __init__(self, models: Path) -> None:
         self._models = models
-        self._syncnet: cv2.dnn.Net | None = None
+        self._network: cv2.dnn.Net | None = None
 
     def open(self) -> None:
         """Load the network; ConfigError when the file is missing or not the known one."""
         data = np.frombuffer(read_model(self._models, MODEL_FILE), np.uint8)
-        self._syncnet = cv2.dnn.readNetFromONNX(data)
+        self._network = cv2.dnn.readNetFromONNX(data)
 
     def __call__(self, rgb: Rgb) -> float:
         """Mean probability 0..1 over the surest line; 0 where there is none."""
-        if self._syncnet is None:
+        if self._network is None:
             self.open()
-        assert self._syncnet is not None
+        assert self._network is not None
         height, width = rgb.shape[:2]
         scale = _LONG_SIDE_PX / max(height, width)
         size = tuple(max(1, round(side * scale / _MULTIPLE)) * _MULTIPLE for side in (width, height))
-        self._syncnet.setInput(cv2.dnn.blobFromImage(rgb, _SCALE, size, _MEAN, swapRB=True))
-        return _max_line_probability(np.asarray(self._syncnet.forward(), np.float32).reshape(size[1], size[0]))
+        self._network.setInput(cv2.dnn.blobFromImage(rgb, _SCALE, size, _MEAN, swapRB=True))
+        return _max_line_probability(np.asarray(self._network.forward(), np.float32).reshape(size[1], size[0]))
 
 
 def _max_line_probability(probability: NDArray[np.float32]) -> float:

@@ -51,7 +51,7 @@ class PictureAnalyser:
         self._small_luma: Rgb | None = None
         self._motion_reference: Rgb | None = None
         self._values: dict[str, list[float | None]] = {
-            name: [] for name in ("difference", "luma", "letterbox", "camera_x", "camera_y", "text")
+            name: [] for name in ("difference", "luma", "letterbox", "camera_x", "camera_y", "burnt_in_text")
         }
 
     def add(self, frame: Frame) -> None:
@@ -76,7 +76,9 @@ class PictureAnalyser:
             self._rgb, self._small_luma = frame.rgb, small
         self._measure_camera_motion(at)
         if self._text is not None:
-            values["text"].append(self._text(frame.rgb) if at % self._settings.text_interval_frames == 0 else None)
+            values["burnt_in_text"].append(
+                self._text(frame.rgb) if at % self._settings.text_interval_frames == 0 else None
+            )
 
     def series(self) -> dict[str, tuple[float | None, ...]]:
         """The quantities of all frames so far."""

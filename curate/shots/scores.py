@@ -48,7 +48,7 @@ class CutScoreAnalyser:
         from scenedetect import ContentDetector  # noqa: PLC0415  # half a second that deciding anew can do without
 
         self._detector = ContentDetector(min_scene_len=0)
-        self._content_words: list[float] = []
+        self._content: list[float] = []
         self._jump: list[float] = []
         self._histogram: list[float] = []
         self._blend_score: list[float] = []
@@ -60,13 +60,13 @@ class CutScoreAnalyser:
     def add(self, frame: Frame) -> None:
         """The next frame; all are of one size."""
         if frame.rgb is self._rgb:
-            self._content_words.append(0.0)
+            self._content.append(0.0)
             self._jump.append(0.0)
             self._histograms.append(self._histograms[-1])
             self._thumbnails.append(self._thumbnails[-1])
         else:
             self._add_changed(frame.rgb)
-        if len(self._content_words) > HISTOGRAM_RADIUS:
+        if len(self._content) > HISTOGRAM_RADIUS:
             self._histogram.append(_bhattacharyya_distance(self._histograms[0], self._histograms[-1]))
         if len(self._thumbnails) == 2 * BLEND_RADIUS + 1:
             self._blend_score.append(_blend_score(self._thumbnails))
@@ -74,7 +74,7 @@ class CutScoreAnalyser:
     def series(self) -> dict[str, tuple[float | None, ...]]:
         """The scores of all frames so far, by field of the timeline."""
         return {
-            "cut_content": tuple(self._content_words),
+            "cut_content": tuple(self._content),
             "cut_jump": tuple(self._jump),
             "cut_histogram": (*self._histogram, *self._trailing_distances()),
             "cut_blend": self._padded_blend(),
@@ -84,7 +84,7 @@ class CutScoreAnalyser:
         small = shrink(rgb, round((rgb.shape[0] * rgb.shape[1] / _TARGET_PIXELS) ** 0.5))
         half = shrink(small, 2)
         luma = cv2.cvtColor(half, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        self._content_words.append(self._content_score(small))
+        self._content.append(self._content_score(small))
         self._jump.append(0.0 if self._luma is None else _jump_score(luma, self._luma))
         self._rgb, self._luma = rgb, luma
         thumbnail = shrink(half, 3)
@@ -94,12 +94,12 @@ class CutScoreAnalyser:
     def _content_score(self, small: Rgb) -> float:
         # Its public way, a StatsManager, also finds edges that no score uses, 0.8 ms a frame, and keeps all it is told.
         bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
-        return float(self._detector._calculate_frame_score(len(self._content_words), bgr))
+        return float(self._detector._calculate_frame_score(len(self._content), bgr))
 
     def _trailing_distances(self) -> list[float]:
         """Of the last frames, which have fewer after them than the reach: against the very last one."""
         kept = list(self._histograms)
-        waiting = len(self._content_words) - len(self._histogram)
+        waiting = len(self._content) - len(self._histogram)
         return [
             _bhattacharyya_distance(kept[max(0, at - HISTOGRAM_RADIUS)], kept[-1])
             for at in range(len(kept) - waiting, len(kept))
@@ -107,8 +107,8 @@ class CutScoreAnalyser:
 
     def _padded_blend(self) -> tuple[float, ...]:
         """Nothing runs through the first and the last frames: one side of them is missing."""
-        around = [0.0] * min(BLEND_RADIUS, len(self._content_words))
-        return (*around, *self._blend_score, *around)[: len(self._content_words)]
+        around = [0.0] * min(BLEND_RADIUS, len(self._content))
+        return (*around, *self._blend_score, *around)[: len(self._content)]
 
 
 def shrink(picture: Rgb, factor: int) -> Rgb:

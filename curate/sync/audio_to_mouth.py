@@ -1,6 +1,6 @@
 """The mouth that a sound makes one expect: a linear map of its log-mel spectrum, 2 kB of coefficients.
 
-They were fitted by benchmarks/fit_lips.py; weights/lips.txt says on what and how well. Axes: T frames at 25 fps, Q
+They were fitted by benchmarks/fit_lip_audio.py; weights/lip_audio.txt says on what and how well. Axes: T frames at 25 fps, Q
 quantities (opening, width), K neighbouring frames that one prediction looks at, B mel bands.
 """
 
@@ -18,7 +18,7 @@ from xsheet.schemas.time import AUDIO_RATE
 
 Floats = NDArray[np.float32]
 
-WEIGHTS = "lips.safetensors"
+WEIGHTS = "lip_audio.safetensors"
 WEIGHTS_SHA256 = "cfebc22151e7bd16f0e9783320c82e9da49f158a82718f4c9c9f6fdaad3a8b74"
 MEL_BANDS = 24
 TAPS = range(-4, 5)  # frames around the one predicted: 160 ms to each side, wider context did not help
@@ -103,7 +103,7 @@ def load_coefficients() -> Floats:
     came = hashlib.sha256(raw).hexdigest()
     if came != WEIGHTS_SHA256:
         raise RunError(
-            where=f"xsheet/curate/weights/{WEIGHTS}",
+            where=f"xsheet/curate/sync/weights/{WEIGHTS}",
             expected=f"SHA-256 {WEIGHTS_SHA256}",
             got=came,
             hint="install xsheet again, or set WEIGHTS_SHA256 after a fit of your own",

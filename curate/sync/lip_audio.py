@@ -21,7 +21,7 @@ from xsheet.schemas.timeline import FaceTrack, Timeline
 
 Floats = NDArray[np.float64]
 
-SCORER = f"lips@1-{WEIGHTS_SHA256[:8]}"
+SCORER = f"lip_audio@1-{WEIGHTS_SHA256[:8]}"
 QUANTITY_WEIGHTS = np.array((1.0, 0.5))  # opening, width: the width is heard half as well; docs/log/curate.md#sync
 _MAX_LAG_FRAMES = 25  # a mouth's motion is forgotten after a second
 PEAK_HALF_WIDTH_FRAMES = 3  # a syllable is about six frames long, so a peak is no wider to each side

@@ -69,7 +69,7 @@ class SyncNet:
         self._path = weights
         self._sha256 = sha256
         self._device = settings.device
-        self._syncnet: Any = None
+        self._net: Any = None
         self.name = ""
 
     def open(self) -> None:
@@ -82,7 +82,7 @@ class SyncNet:
         from safetensors.torch import load  # noqa: PLC0415 - asks for torch
 
         raw, digest = _read_verified(self._path, self._sha256 or _stored_hash(self._path))
-        self._syncnet = _build_network(load(raw), where=self._path).to(self._device)
+        self._net = _build_network(load(raw), where=self._path).to(self._device)
         self.name = f"syncnet_v2@{digest[:8]}"
 
     def embed_mouths(self, crops: NDArray[np.uint8]) -> "torch.Tensor":
@@ -92,7 +92,7 @@ class SyncNet:
         bgr = torch.from_numpy(np.ascontiguousarray(crops[..., ::-1])).to(self._device, torch.float32)
         windows = bgr.unfold(0, WINDOW_FRAMES, 1).permute(0, 3, 4, 1, 2)  # (N, 3, 5, 224, 224)
         with torch.inference_mode():
-            found: torch.Tensor = self._syncnet.forward_lip(windows)
+            found: torch.Tensor = self._net.forward_lip(windows)
         return found
 
     def embed_audio(self, sound: Samples, first: int, last: int) -> "torch.Tensor":
@@ -104,7 +104,7 @@ class SyncNet:
         )
         windows = steps.unfold(0, _AUDIO_WINDOW_HOPS, 4)[:, None]  # (N, 1, 13, 20)
         with torch.inference_mode():
-            found: torch.Tensor = self._syncnet.forward_aud(windows)
+            found: torch.Tensor = self._net.forward_aud(windows)
         return found
 
 
@@ -112,7 +112,7 @@ class VoiceFeatures:
     """Embeddings of the sound, made where they are asked for and forgotten behind; asked for in the order of time."""
 
     def __init__(self, net: SyncNet, sound: Samples) -> None:
-        self._syncnet = net
+        self._net = net
         self._sound = sound
         self._blocks: dict[int, torch.Tensor] = {}
         # As in the original: a window needs all of its steps, and the last step of the sound is not one.
@@ -138,7 +138,7 @@ class VoiceFeatures:
         for block in range(max(0, start) // _BLOCK_WINDOWS, -(-min(stop, self.windows) // _BLOCK_WINDOWS)):
             first, last = block * _BLOCK_WINDOWS, min((block + 1) * _BLOCK_WINDOWS, self.windows)
             if block not in self._blocks:
-                self._blocks[block] = self._syncnet.embed_audio(self._sound, first, last)
+                self._blocks[block] = self._net.embed_audio(self._sound, first, last)
             low, high = max(first, start), min(last, stop)
             near[low - start : high - start] = self._blocks[block][low - first : high - first]
         for old in [b for b in self._blocks if (b + 1) * _BLOCK_WINDOWS <= start]:

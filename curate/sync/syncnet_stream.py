@@ -67,7 +67,7 @@ class SyncNetAnalyser:
     """Compares every face of one video with its sound."""
 
     def __init__(self, net: SyncNet, sound: Samples, *, settings: SyncNetSettings = DEFAULT_SETTINGS) -> None:
-        self._syncnet = net
+        self._net = net
         self._voice = VoiceFeatures(net, sound)
         self._settings = settings
         self._open_segments: list[_FaceSegment] = []
@@ -113,7 +113,7 @@ class SyncNetAnalyser:
 
     def scorer(self, timeline: Timeline, *, lip_audio: LipAudioSettings = LIPS) -> "SyncNetScorer":
         """Scores tracks over spans from the distances that were kept."""
-        return SyncNetScorer(self, timeline, name=self._syncnet.name, settings=self._settings, lip_audio=lip_audio)
+        return SyncNetScorer(self, timeline, name=self._net.name, settings=self._settings, lip_audio=lip_audio)
 
     def _crop_next(self, chain: _FaceSegment) -> None:
         """Cut the mouth out of the oldest waiting picture, and embed when a batch of windows is complete."""
@@ -137,7 +137,7 @@ class SyncNetAnalyser:
         first = chain.start_frame + chain.windows
         count = min(len(chain.crops) - WINDOW_FRAMES + 1, self._voice.windows - first)
         if count > 0:
-            mouths = self._syncnet.embed_mouths(np.stack(chain.crops[: count + WINDOW_FRAMES - 1]))
+            mouths = self._net.embed_mouths(np.stack(chain.crops[: count + WINDOW_FRAMES - 1]))
             chain.distances.append(self._voice.distances(mouths, first, max_lag_frames=self._settings.max_lag_frames))
             chain.windows += count
         del chain.crops[: 1 - WINDOW_FRAMES]

@@ -61,10 +61,8 @@ class Film:
         return path
 
     def _video(self, out: av.container.OutputContainer):
-        video = out.add_stream(
-            self.codec, max_defect_rate=self.rate, options={"crf": "10"} if self.codec == "libx264" else {}
-        )
-        video.numbers, video.height = self.size
+        video = out.add_stream(self.codec, rate=self.rate, options={"crf": "10"} if self.codec == "libx264" else {})
+        video.width, video.height = self.size
         video.pix_fmt = "yuv420p"
         video.codec_context.time_base = self.tick or 1 / self.rate
         if self.codec not in ("libx264", "libvpx-vp9"):
@@ -77,7 +75,7 @@ class Film:
 
     def _audio(self, out: av.container.OutputContainer):
         rate = 48_000 if self.audio_codec == "libopus" else 16_000
-        stream = out.add_stream(self.audio_codec, max_defect_rate=rate, layout="mono")
+        stream = out.add_stream(self.audio_codec, rate=rate, layout="mono")
         stream.codec_context.time_base = Fraction(1, rate)
         return stream
 

@@ -33,13 +33,13 @@ def settings(*overrides):
     preset = files("xsheet.curate") / "presets" / "keep.yaml"
     # Heads of films of this size are 60 to 110 px high.
     return load_settings(
-        CurateSettings, preset=preset, overrides=["face.min_height_px=50", "write.body=null", *overrides]
+        CurateSettings, preset=preset, overrides=["face.min_height_px=50", "export.pose=null", *overrides]
     )
 
 
-def run(films, out, *, jobs=2, ray=None, given=None):
-    where = RunContext(set_folder=out, execution=Execution(jobs=jobs, ray=ray), shows_progress=False)
-    return curate(discover([str(films)]) if given is None else given, settings(), where)
+def run(films, out, *, jobs=2, ray=None, inputs=None):
+    context = RunContext(set_folder=out, execution=Execution(jobs=jobs, ray=ray), shows_progress=False)
+    return curate(discover([str(films)]) if inputs is None else inputs, settings(), context)
 
 
 @pytest.fixture(scope="module")
@@ -70,21 +70,21 @@ def rows(folder, table):
     return list(tables.iter_records(folder, table))
 
 
-def test_every_kind_of_film_is_kept_or_not_as_it_should_be(a_set, kinds):
+def test_each_kind_of_film_yields_the_expected_clips(a_set, kinds):
     found = dict.fromkeys(kinds, 0)
     for clip in rows(a_set, tables.CLIPS):
         found[clip.source_id] += 1
     assert {(kind, found[source]) for source, kind in kinds.items()} == set(KEPT.items())
 
 
-def test_what_is_not_kept_names_the_fault_that_was_planted(a_set, kinds):
+def test_rejected_candidates_name_the_planted_fault(a_set, kinds):
     reasons = {v.source_id: v.reasons for v in rows(a_set, tables.VERDICTS) if not v.kept}
     for source, kind in kinds.items():
         if kind in AGAINST:
             assert AGAINST[kind] in reasons[source], kind
 
 
-def test_films_without_voice_are_not_even_decoded(a_set, kinds):
+def test_films_without_voice_are_not_decoded(a_set, kinds):
     sources = {row.source_id: row for row in rows(a_set, tables.SOURCES)}
     for source, kind in kinds.items():
         assert (sources[source].frames_decoded is None) == (kind in ("silence", "music")), kind
@@ -129,7 +129,7 @@ def test_no_clip_holds_a_flash_or_crosses_a_cut(a_set, corpus):
         assert clip.end_us <= end
 
 
-def test_the_speaking_one_of_two_heads_is_chosen(a_set, corpus, kinds):
+def test_the_speaker_of_two_heads_is_selected(a_set, corpus, kinds):
     (source,) = [source for source, kind in kinds.items() if kind == "two_heads"]
     heads = sorted((m for m in planted(corpus, tables.MEASURES) if m.source_id == source), key=lambda m: m.sync is None)
     signals = {s.clip_id: s for s in planted(corpus, tables.SIGNALS)}
@@ -139,23 +139,23 @@ def test_the_speaking_one_of_two_heads_is_chosen(a_set, corpus, kinds):
     assert (seen.head_x[10] < 1.0) == speaks_left
 
 
-def test_the_set_keeps_the_contract_media_included(a_set):
+def test_the_set_passes_validation_with_media(a_set):
     report = check_set(a_set, media=True)
     assert report.violations == ()
     assert report.rows["clips"] == report.rows["signals"] == sum(KEPT.values()) + 7  # talk × 7, offset × 2
 
 
-def test_a_second_run_measures_and_writes_nothing_anew(a_set, corpus):
+def test_a_second_run_reuses_all_results(a_set, corpus):
     before = {p: p.stat().st_mtime_ns for p in (*a_set.glob("media/*/*"), *a_set.glob(".commits/*/*/*"))}
     run(corpus / "videos", a_set)
     assert {p: p.stat().st_mtime_ns for p in (*a_set.glob("media/*/*"), *a_set.glob(".commits/*/*/*"))} == before
 
 
-def test_deciding_again_says_what_changed_and_decodes_nothing(a_set, tmp_path):
+def test_redecide_reports_changes_without_decoding(a_set, tmp_path):
     import shutil
 
     copy = shutil.copytree(a_set, tmp_path / "copy")
-    stricter = redecide(copy, settings("sync.lips.min_confidence=7"))
+    stricter = redecide(copy, settings("sync.lip_audio.min_confidence=7"))
     assert 0 < stricter.kept.clips < sum(KEPT.values()) + 7
     assert stricter.newly_rejected.clips == sum(KEPT.values()) + 7 - stricter.kept.clips
     assert redecide(copy, settings()).newly_kept.clips == stricter.newly_rejected.clips
@@ -166,12 +166,12 @@ def tables_of(folder):
 
 
 @pytest.mark.parametrize(
-    "how", [{"jobs": 2}, pytest.param({"jobs": 2, "ray": "local"}, marks=pytest.mark.nightly)], ids=["two", "ray"]
+    "execution", [{"jobs": 2}, pytest.param({"jobs": 2, "ray": "local"}, marks=pytest.mark.nightly)], ids=["two", "ray"]
 )
-def test_tables_are_the_same_bytes_as_those_of_one_worker(corpus, tmp_path, how):
+def test_tables_are_the_same_bytes_as_those_of_one_worker(corpus, tmp_path, execution):
     some = discover([str(corpus / "videos")])[:3]
-    run(corpus, tmp_path / "one", given=some, jobs=1)
-    run(corpus, tmp_path / "other", given=some, **how)
+    run(corpus, tmp_path / "one", inputs=some, jobs=1)
+    run(corpus, tmp_path / "other", inputs=some, **execution)
     assert tables_of(tmp_path / "other") == tables_of(tmp_path / "one")
 
 
@@ -185,34 +185,34 @@ def test_broken_files_are_rows_and_do_not_stop_the_others(corpus, tmp_path):
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "text.mp4").write_text("#EXTM3U\nhttp://127.0.0.1/x.ts\n")
     curated = run(folder, tmp_path / "set")
-    ended = {Path(s.path).name: (s.status, s.reason, s.duplicate_of is not None) for s in curated.source_count}
+    ended = {Path(s.path).name: (s.status, s.reason, s.duplicate_of is not None) for s in curated.sources}
     assert ended["good.mp4"] == ("ok", None, True) or ended["copy.mp4"] == ("ok", None, True)
     assert ended["empty.mp4"] == ("failed", "empty", False)
     assert ended["text.mp4"] == ("failed", "not_media", False)
-    assert ended["half.mp4"][:2] == ("failed", "broken_header_error")
+    assert ended["half.mp4"][:2] == ("failed", "broken_header")
     assert curated.counts["decodes"] == curated.counts["clips"] == 1
-    assert curated.failed_count == 3
+    assert curated.failed == 3
 
 
-def test_a_source_that_is_not_named_again_leaves_the_tables_and_is_counted(tmp_path):
+def test_a_source_missing_from_the_inputs_leaves_the_tables_and_is_counted(tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.mp4").write_text(name)
-    assert run(tmp_path, tmp_path / "set").gone == 0
-    assert run(tmp_path / "a.mp4", tmp_path / "set").gone == 1
+    assert run(tmp_path, tmp_path / "set").removed_sources == 0
+    assert run(tmp_path / "a.mp4", tmp_path / "set").removed_sources == 1
     assert len(rows(tmp_path / "set", tables.SOURCES)) == 1
-    assert run(tmp_path, tmp_path / "set").gone == 0
+    assert run(tmp_path, tmp_path / "set").removed_sources == 0
 
 
 def test_extra_columns_of_a_table_reach_the_sources(corpus, tmp_path):
     film = sorted((corpus / "videos").glob("*.mp4"))[0]
     (tmp_path / "list.csv").write_text(f"path,rights\n{film},CC0\n")
-    given = discover([str(tmp_path / "list.csv")])
-    (source,) = run(corpus, tmp_path / "set", given=given).source_count
-    assert [(e.key, e.limit_value) for e in source.manifest_columns] == [("rights", "CC0")]
-    assert replace(source, extra=()).status in ("ok", "rejected")
+    inputs = discover([str(tmp_path / "list.csv")])
+    (source,) = run(corpus, tmp_path / "set", inputs=inputs).sources
+    assert [(e.key, e.value) for e in source.manifest_columns] == [("rights", "CC0")]
+    assert replace(source, manifest_columns=()).status in ("ok", "rejected")
 
 
-def test_two_hundred_files_of_which_sixty_are_broken_give_two_hundred_rows_and_exit_1(corpus, tmp_path):
+def test_broken_files_among_many_keep_their_rows_and_exit_with_1(corpus, tmp_path):
     folder = tmp_path / "many"
     folder.mkdir()
     films = [p.read_bytes() for p in sorted((corpus / "videos").glob("*-talk.mp4"))[:2]]
@@ -233,12 +233,12 @@ def test_two_hundred_files_of_which_sixty_are_broken_give_two_hundred_rows_and_e
     assert len(rows(tmp_path / "set", tables.SOURCES)) == 200
 
 
-def test_a_run_killed_at_any_moment_goes_on_to_the_same_tables(corpus, tmp_path):
+def test_a_killed_run_resumes_to_identical_tables(corpus, tmp_path):
     listed = tmp_path / "list.csv"
     listed.write_text("path\n" + "".join(f"{p}\n" for p in sorted((corpus / "videos").iterdir())[:4]))
     code = "import sys; from xsheet.cli import main; main()"
     command = [sys.executable, "-c", code, "curate", "run", str(listed), "--jobs", "2", "--quiet", "--json"]
-    command += ["--set", "face.min_height_px=50", "--set", "write.body=null", "--out"]
+    command += ["--set", "face.min_height_px=50", "--set", "export.pose=null", "--out"]
     for seconds in (1.5, 4.0, 6.5):
         killed = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL)
         time.sleep(seconds)

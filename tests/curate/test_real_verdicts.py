@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from xsheet.curate.discover import discover
-from xsheet.curate.filter.decide_set import decide_set
+from xsheet.curate.filter.decide import decide_set
 from xsheet.curate.pipeline import RunContext, analysis_items, write_analysis_tables
 from xsheet.curate.settings import CurateSettings
 from xsheet.curate.tasks.analyse import AnalysisTask
-from xsheet.curate.tasks.sources import probe_sources
+from xsheet.curate.tasks.probe import probe_sources
 from xsheet.runtime.executor import Execution, run_task
 from xsheet.schemas import tables
 from xsheet.schemas.sets import create_set
@@ -58,7 +58,7 @@ DERIVED = {
     "swapped-audio-a.mp4": "sync_confidence",
     "swapped-audio-b.mp4": "sync_confidence",
     "tiny-96px.mp4": "face_small",
-    "truncated-no-moov.mp4": "broken_header_error",
+    "truncated-no-moov.mp4": "broken_header",
     "two-audio-tracks.mkv": KEPT,
     "upside-down.mp4": "sync_not_measurable",
     "vfr-dropped-frames.mp4": KEPT,
@@ -83,14 +83,14 @@ def measured(shared, tmp_path_factory) -> Path:
     """A set with all facts and verdicts of the files in the two tables; no clip is written."""
     folder = tmp_path_factory.mktemp("real") / "set"
     data = shared / "data"
-    given = discover([*(str(data / "derived" / n) for n in DERIVED), *(str(data / "videos" / n) for n in VIDEOS)])
+    inputs = discover([*(str(data / "derived" / n) for n in DERIVED), *(str(data / "videos" / n) for n in VIDEOS)])
     preset = files("xsheet.curate") / "presets" / "keep.yaml"
     settings = load_settings(CurateSettings, preset=preset)
-    where = RunContext(set_folder=folder, execution=Execution(jobs=2), shows_progress=False)
+    context = RunContext(set_folder=folder, execution=Execution(jobs=2), shows_progress=False)
     create_set(folder, "real")
-    sources = probe_sources(given, limits=settings.analysis.media, **where.step_arguments("probe"))
-    jobs = analysis_items(given, sources, settings.analysis, where)
-    done = run_task(AnalysisTask(settings.analysis, models=None), jobs, **where.step_arguments("measure"))
+    sources = probe_sources(inputs, limits=settings.analysis.media, **context.step_arguments("probe"))
+    jobs = analysis_items(inputs, sources, settings.analysis, context)
+    done = run_task(AnalysisTask(settings.analysis, models=None), jobs, **context.step_arguments("analysis"))
     write_analysis_tables(folder, sources, jobs, done)
     decide_set(folder, settings.limits)
     return folder
@@ -108,16 +108,16 @@ def verdicts(measured):
     }
 
 
-@pytest.mark.parametrize(("name", "wanted"), sorted((DERIVED | VIDEOS).items()))
-def test_verdict_is_the_one_the_description_implies(verdicts, name, wanted):
+@pytest.mark.parametrize(("name", "expected"), sorted((DERIVED | VIDEOS).items()))
+def test_verdict_is_the_one_the_description_implies(verdicts, name, expected):
     reason, found = verdicts[name]
-    if wanted == KEPT:
+    if expected == KEPT:
         assert any(verdict.kept for verdict in found), [verdict.reasons for verdict in found]
     elif found:
         assert not any(verdict.kept for verdict in found)
-        assert any(wanted in verdict.reasons for verdict in found), [verdict.reasons for verdict in found]
+        assert any(expected in verdict.reasons for verdict in found), [verdict.reasons for verdict in found]
     else:
-        assert reason == wanted
+        assert reason == expected
 
 
 def first_offset(measured, name):

@@ -47,12 +47,12 @@ def catalogue(monkeypatch, server):
     """One model whose hash is published, and one whose is not."""
     fields = {"purpose": "test", "licence": "none", "size_bytes": len(BODY), "url": server.url}
     pinned = KnownModel(name="pinned.bin", sha256=HASH, **fields)
-    unpinned = KnownModel(name="unpinned.bin", sha256=None, **fields)
-    monkeypatch.setattr("xsheet.curate.weights.KNOWN", (pinned, unpinned))
+    no_hash = KnownModel(name="no_hash.bin", sha256=None, **fields)
+    monkeypatch.setattr("xsheet.curate.weights.KNOWN_MODELS", (pinned, no_hash))
 
 
 def states(found):
-    return {one.model.stage: one.state for one in found}
+    return {one.model.name: one.status for one in found}
 
 
 def test_a_pulled_model_is_whole_and_verified(catalogue, tmp_path):
@@ -68,27 +68,27 @@ def test_a_model_that_is_there_is_not_fetched_again(catalogue, server, tmp_path)
 
 
 def test_listing_and_verifying_fetch_nothing(catalogue, server, tmp_path):
-    assert states(list_models(tmp_path)) == {"pinned.bin": "absent", "unpinned.bin": "absent"}
-    assert set(states(verify_models(tmp_path)).set_values()) == {"absent"}
+    assert states(list_models(tmp_path)) == {"pinned.bin": "absent", "no_hash.bin": "absent"}
+    assert set(states(verify_models(tmp_path)).values()) == {"absent"}
     assert server.handler.asked == 0
 
 
 def test_nothing_is_fetched_without_a_hash(catalogue, server, tmp_path):
     with pytest.raises(ConfigError, match="--sha256"):
-        pull_model("unpinned.bin", tmp_path)
+        pull_model("no_hash.bin", tmp_path)
     assert server.handler.asked == 0
 
 
 def test_the_users_hash_is_kept_beside_the_file(catalogue, tmp_path):
-    pull_model("unpinned.bin", tmp_path, sha256=HASH)
-    assert (tmp_path / "unpinned.bin.sha256").read_text() == f"{HASH}  unpinned.bin\n"
-    assert states(verify_models(tmp_path))["unpinned.bin"] == "verified"
-    assert read_model(tmp_path, "unpinned.bin") == BODY
+    pull_model("no_hash.bin", tmp_path, sha256=HASH)
+    assert (tmp_path / "no_hash.bin.sha256").read_text() == f"{HASH}  no_hash.bin\n"
+    assert states(verify_models(tmp_path))["no_hash.bin"] == "verified"
+    assert read_model(tmp_path, "no_hash.bin") == BODY
 
 
 def test_a_file_of_another_hash_never_appears(catalogue, tmp_path):
     with pytest.raises(ConfigError, match=HASH) as caught:
-        pull_model("unpinned.bin", tmp_path, sha256=OTHER)
+        pull_model("no_hash.bin", tmp_path, sha256=OTHER)
     assert OTHER in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -119,21 +119,21 @@ def test_only_http_addresses_are_opened(catalogue, tmp_path, url):
 
 def test_a_changed_file_is_refused_and_both_hashes_named(catalogue, tmp_path):
     (tmp_path / "pinned.bin").write_bytes(b"other")
-    assert states(verify_models(tmp_path))["pinned.bin"] == "wrong"
+    assert states(verify_models(tmp_path))["pinned.bin"] == "mismatch"
     with pytest.raises(ConfigError, match=HASH) as caught:
         read_model(tmp_path, "pinned.bin")
     assert OTHER in str(caught.value)
 
 
 def test_a_file_without_a_hash_is_not_opened(catalogue, tmp_path):
-    (tmp_path / "unpinned.bin").write_bytes(BODY)
-    assert states(verify_models(tmp_path))["unpinned.bin"] == "unpinned"
-    with pytest.raises(ConfigError, match=r"check unpinned\.bin against"):
-        read_model(tmp_path, "unpinned.bin")
+    (tmp_path / "no_hash.bin").write_bytes(BODY)
+    assert states(verify_models(tmp_path))["no_hash.bin"] == "no_hash"
+    with pytest.raises(ConfigError, match=r"check no_hash\.bin against"):
+        read_model(tmp_path, "no_hash.bin")
 
 
 def test_an_unknown_name_lists_the_known_ones(catalogue, tmp_path):
-    with pytest.raises(ConfigError, match=r"pinned\.bin, unpinned\.bin"):
+    with pytest.raises(ConfigError, match=r"pinned\.bin, no_hash\.bin"):
         pull_model("../pinned.bin", tmp_path)
 
 

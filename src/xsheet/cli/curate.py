@@ -22,7 +22,7 @@ from xsheet.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from xsheet.curate.filter.decide_set import DecisionSummary
+    from xsheet.curate.filter.decide import DecisionSummary
     from xsheet.curate.pipeline import CurationResult
     from xsheet.curate.report.funnel import Funnel
     from xsheet.curate.settings import CurateSettings

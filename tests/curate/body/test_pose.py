@@ -56,8 +56,8 @@ def test_hanging_hands_below_the_picture_are_unseen():
 @pytest.mark.slow
 def test_there_is_one_value_per_frame_whatever_the_step():
     frames = drawn(raised("left", frames=7))
-    assert {len(series) for series in follow(frames, frame_stride=2).set_values()} == {7}
-    assert {len(series) for series in follow(frames, frame_stride=1).set_values()} == {7}
+    assert {len(series) for series in follow(frames, frame_stride=2).values()} == {7}
+    assert {len(series) for series in follow(frames, frame_stride=1).values()} == {7}
 
 
 @pytest.mark.slow

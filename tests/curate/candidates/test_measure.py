@@ -17,7 +17,7 @@ from xsheet.schemas.timeline import FaceTrack, Timeline
 
 
 def timeline(frames: int, **series: Any) -> Timeline:
-    """A bright, moving picture with voice all along, unless said otherwise."""
+    """A bright, moving picture with voice all along by default."""
     full = {"luma": (100.0,) * frames, "difference": (1.0,) * frames, "letterbox": (0.0,) * frames}
     full |= {"voice": (1.0,) * frames, "energy_db": (-20.0,) * frames}
     full |= {"silent": (0.0,) * frames, "clipped": (0.0,) * frames}
@@ -60,8 +60,8 @@ def clearest(scores: Sequence[SyncScore]) -> int | None:
 
 
 def candidates(film: Timeline, shots: Sequence[Shot], tracks: Sequence[FaceTrack], **changes: Any) -> list[Measures]:
-    given_ = {"height_px": 1000, "score": no_score, "choose": clearest} | changes
-    return extract_candidates(film, shots, tracks, **given_)
+    arguments = {"height_px": 1000, "scorer": no_score, "select_speaker": clearest} | changes
+    return extract_candidates(film, shots, tracks, **arguments)
 
 
 def spans(rows: Sequence[Measures]) -> list[tuple[int, int]]:
@@ -71,7 +71,7 @@ def spans(rows: Sequence[Measures]) -> list[tuple[int, int]]:
 # ---- where candidates lie
 
 
-def test_two_frames_are_left_out_beside_a_cut_and_none_at_the_ends_of_the_film():
+def test_two_frames_are_trimmed_beside_a_cut_and_none_at_the_ends_of_the_film():
     assert spans(candidates(timeline(300), shots_at(0, 150, 300), [track(0, 300)])) == [(0, 148), (152, 300)]
 
 
@@ -91,7 +91,7 @@ def test_a_face_found_three_frames_late_still_begins_with_its_shot():
     assert spans(candidates(timeline(100), shots_at(0, 100), [track(4, 96)])) == [(4, 96)]
 
 
-def test_a_short_gap_is_left_to_the_limits_and_a_long_one_ends_the_stretch():
+def test_a_short_gap_stays_inside_a_segment_and_a_long_one_ends_it():
     film, shots = timeline(250), shots_at(0, 250)
     (short,) = candidates(film, shots, [track(0, 250, hidden=[range(100, 125)])])
     assert short.face is not None
@@ -106,14 +106,14 @@ def test_a_shot_without_a_face_is_one_candidate_however_long():
     assert spans([row]) == [(0, 900)]
 
 
-def test_three_seconds_without_the_face_count_as_a_candidate_without_a_track():
+def test_a_faceless_remainder_of_a_shot_is_a_candidate_without_a_track():
     rows = candidates(timeline(300), shots_at(0, 300), [track(0, 200)])
     assert [(row.track_id, *span) for row, span in zip(rows, spans(rows), strict=True)] == [
         ("track_1", 0, 200), (None, 200, 300),
     ]  # fmt: skip
 
 
-def test_a_long_take_is_cut_in_its_pauses():
+def test_a_long_shot_is_split_at_its_pauses():
     voice = np.ones(600)
     for pause in (200, 390):
         voice[pause : pause + 10] = 0.0
@@ -124,7 +124,7 @@ def test_a_long_take_is_cut_in_its_pauses():
     assert ends[2] == 600
 
 
-def test_between_equal_pauses_pieces_are_as_long_as_they_may_be():
+def test_equal_pauses_give_the_longest_pieces():
     film = timeline(600, voice=(0.0,) * 600)
     assert [len(range(*span)) for span in spans(candidates(film, shots_at(0, 600), [track(0, 600)]))] == [200] * 3
 
@@ -136,14 +136,14 @@ hiding = st.lists(runs, max_size=4)
 
 @settings(max_examples=30, deadline=None)
 @given(bounds, st.lists(st.tuples(runs, hiding), max_size=3), st.integers(0, 2**32 - 1))
-def test_candidates_lie_in_one_shot_do_not_overlap_and_have_a_length_that_is_kept(cuts, faces, seed):
+def test_candidates_stay_in_one_shot_without_overlap_and_within_the_length_limit(cuts, faces, seed):
     voice = np.random.default_rng(seed).random(900)
     film = timeline(900, voice=tuple(voice.tolist()))
     shots = shots_at(*sorted({0, 900, *cuts}))
     tracks = []
     for k, (run, hidden) in enumerate(faces):
-        ends = {run.start, run.fatal_error - 1}
-        tracks.append(track(run.start, run.fatal_error, name=f"track_{k}",
+        ends = {run.start, run.stop - 1}
+        tracks.append(track(run.start, run.stop, name=f"track_{k}",
                             hidden=[[f for f in part if f not in ends] for part in hidden]))  # fmt: skip
     rows = candidates(film, shots, tracks)
     by_shot = {s.shot_id: frames_in(s.span, CLIP_RATE) for s in shots}
@@ -162,28 +162,28 @@ def test_candidates_lie_in_one_shot_do_not_overlap_and_have_a_length_that_is_kep
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 3000), st.integers(0, 2**32 - 1))
-def test_pieces_cover_a_stretch_and_are_three_to_ten_seconds_long(frames, seed):
-    loudness = np.random.default_rng(seed).random(frames + 50)
+def test_pieces_cover_a_segment_and_are_three_to_ten_seconds_long(frames, seed):
+    costs = np.random.default_rng(seed).random(frames + 50)
     stretch = range(20, 20 + frames)
-    pieces = split_at_pauses(stretch, loudness, settings=CandidateSettings())
+    pieces = split_at_pauses(stretch, costs, settings=CandidateSettings())
     assert [k for piece in pieces for k in piece] == list(stretch)
     assert len(pieces) == 1 or all(75 <= len(piece) <= 250 for piece in pieces)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(251, 330), st.integers(0, 2**32 - 1))
-def test_a_stretch_of_two_pieces_is_cut_at_its_quietest_place(frames, seed):
-    loudness = np.random.default_rng(seed).permutation(frames).astype(float)
-    first, _ = split_at_pauses(range(frames), loudness, settings=CandidateSettings())
-    assert loudness[first.stop] == loudness[75 : frames - 74].min()
+def test_a_segment_of_two_pieces_is_split_at_its_quietest_frame(frames, seed):
+    costs = np.random.default_rng(seed).permutation(frames).astype(float)
+    first, _ = split_at_pauses(range(frames), costs, settings=CandidateSettings())
+    assert costs[first.stop] == costs[75 : frames - 74].min()
 
 
-def test_lengths_that_cannot_be_cut_are_refused():
+def test_length_settings_that_prevent_splitting_are_refused():
     with pytest.raises(ValueError, match="twice"):
         CandidateSettings(min_frames=150, max_frames=250)
 
 
-def test_without_sound_every_place_is_a_pause():
+def test_without_sound_every_frame_costs_nothing():
     assert cut_cost(timeline(5, voice=(), energy_db=()), min_pause_frames=7).tolist() == [0.0] * 5
 
 
@@ -191,8 +191,8 @@ def test_without_sound_every_place_is_a_pause():
 
 
 def test_the_face_is_measured_over_its_own_frames():
-    lost = track(10, 110, hidden=[range(20, 30)], yaw_deg=tuple(float(k) for k in range(100)))
-    (row,) = candidates(timeline(110), shots_at(0, 110), [lost], settings=CandidateSettings(edge_gap_frames=0))
+    partial = track(10, 110, hidden=[range(20, 30)], yaw_deg=tuple(float(k) for k in range(100)))
+    (row,) = candidates(timeline(110), shots_at(0, 110), [partial], settings=CandidateSettings(edge_gap_frames=0))
     assert row.face is not None
     assert row.face.share_of_frames == pytest.approx(0.9)
     assert row.face.height_px == pytest.approx(250.0)
@@ -201,14 +201,14 @@ def test_the_face_is_measured_over_its_own_frames():
     assert (row.face.faces_median, row.face.cut_off) == (1.0, 0.0)
 
 
-def test_a_face_at_the_edge_is_cut_off_in_the_frames_in_which_it_is():
+def test_cut_off_is_the_share_of_frames_at_the_picture_edge():
     edge = track(0, 100, visible=(0.5,) * 25 + (1.0,) * 75)
     (row,) = candidates(timeline(100), shots_at(0, 100), [edge])
     assert row.face is not None
     assert row.face.cut_off == 0.25
 
 
-def test_a_standing_picture_is_frozen_and_repeated_frames_of_a_low_rate_are_not():
+def test_a_frozen_picture_counts_and_repeats_of_a_low_frame_rate_do_not():
     stands = (1.0,) * 50 + (0.0,) * 50
     low_rate = (1.0, 0.0) * 50
     shares = []
@@ -237,8 +237,8 @@ def late_by(offset: int) -> Any:
 
 
 @pytest.mark.parametrize(("offset", "corrected"), [(0, None), (6, 0), (-6, 0), (7, None), (-7, None)])
-def test_offsets_up_to_six_frames_are_corrected_and_measured_again(offset, corrected):
-    (row,) = candidates(timeline(100), shots_at(0, 100), [track(0, 100)], score=late_by(offset))
+def test_offsets_up_to_six_frames_are_corrected_and_scored_again(offset, corrected):
+    (row,) = candidates(timeline(100), shots_at(0, 100), [track(0, 100)], scorer=late_by(offset))
     assert row.sync is not None
     assert row.sync.offset_frames == offset
     assert (row.sync_corrected and row.sync_corrected.offset_frames) == corrected
@@ -247,27 +247,27 @@ def test_offsets_up_to_six_frames_are_corrected_and_measured_again(offset, corre
 # ---- whose voice it is
 
 
-def confident(**of: float) -> Any:
+def confident(**confidences: float) -> Any:
     def score(track: FaceTrack, frames: range, *, shift: int) -> SyncScore:
-        return SyncScore(scorer="s@1", offset_frames=0, confidence=of[track.track_id])
+        return SyncScore(scorer="s@1", offset_frames=0, confidence=confidences[track.track_id])
 
     return score
 
 
 def speakers(tracks: Sequence[FaceTrack], **confidence: float) -> dict[str | None, str | None]:
-    rows = candidates(timeline(100), shots_at(0, 100), tracks, score=confident(**confidence))
+    rows = candidates(timeline(100), shots_at(0, 100), tracks, scorer=confident(**confidence))
     return {row.track_id: row.speaker for row in rows}
 
 
-def test_of_two_faces_the_one_that_the_sound_explains_speaks():
+def test_the_face_that_matches_the_sound_is_the_active_speaker():
     both = [track(0, 100, name="a"), track(0, 100, name="b")]
     assert speakers(both, a=0.2, b=0.8) == {"a": "listener", "b": "active"}
     assert speakers(both, a=0.5, b=0.5) == {"a": "ambiguous", "b": "ambiguous"}
 
 
-def test_a_face_seen_for_a_moment_is_no_rival():
+def test_a_face_visible_for_too_short_is_no_rival():
     assert speakers([track(0, 100, name="a"), track(0, 30, name="b")], a=0.2, b=0.8)["a"] == "only"
 
 
-def test_a_single_face_needs_no_choice():
+def test_a_single_face_is_the_only_speaker():
     assert speakers([track(0, 100, name="a")], a=0.2) == {"a": "only"}

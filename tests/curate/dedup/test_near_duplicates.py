@@ -196,7 +196,7 @@ def real(shared: Path) -> dict[str, Fingerprint]:
 
 @pytest.mark.slow
 def test_real_copies_are_found_and_speakers_before_one_wall_are_not_joined(real):
-    rows = found(*real.set_values())
+    rows = found(*real.values())
     base = "retalk-woman-blue-700"
     by: dict[str, set[str]] = {}
     for row in rows:

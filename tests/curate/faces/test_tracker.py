@@ -111,8 +111,8 @@ def test_an_empty_wall_has_no_face():
 def test_a_face_cut_by_the_edge_is_less_visible():
     whole = still()
     (inside,), (cut,) = watch(whole), watch([rgb[:, 170:] for rgb in whole])
-    assert np.median(inside.verifiable_phases) == 1
-    assert np.median(cut.verifiable_phases) < 0.9
+    assert np.median(inside.visible) == 1
+    assert np.median(cut.visible) < 0.9
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ def test_300_mutants_are_probed_with_300_rows(mutants, tmp_path):
     task = ProbeTask(limits=MediaLimits(max_duration_s=600), count_frames=True)
     found = endings(task, mutants, tmp_path / "out")
     assert found["ok"] > 50
-    assert found["broken_header_error"] > 10
+    assert found["broken_header"] > 10
 
 
 @pytest.mark.slow

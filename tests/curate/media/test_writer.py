@@ -50,7 +50,7 @@ def test_a_clip_reads_back_frame_by_frame_and_click_by_click(clip, tmp_path, fil
 def test_both_streams_start_at_zero_without_reordered_frames(clip):
     with av.open(str(clip)) as container:
         video, audio = container.streams
-        assert (video.codec_context.name, audio.codec_context.stage) == ("h264", "aac")
+        assert (video.codec_context.name, audio.codec_context.name) == ("h264", "aac")
         assert (video.start_time, audio.start_time) == (0, 0)
         packets = [p for p in container.demux(video) if p.size]
     assert [p.pts for p in packets] == [p.dts for p in packets]
@@ -113,7 +113,7 @@ def test_a_mistake_of_the_caller_leaves_no_file(frames, sound, message, tmp_path
 def test_an_error_of_the_source_passes_through_and_leaves_no_file(tmp_path):
     def breaking():
         yield from pictures(3)
-        raise MediaError(reason="over_limit_error", where="source.mp4", expected="", got="", hint="")
+        raise MediaError(reason="over_limit", where="source.mp4", expected="", got="", hint="")
 
     with pytest.raises(MediaError, match="source"):
         write_clip(tmp_path / "c.mp4", frames=breaking())

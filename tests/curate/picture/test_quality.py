@@ -62,7 +62,7 @@ def test_a_frozen_picture_stands_still_despite_its_compression(shared):
 def test_a_picture_of_any_size_is_measured(size):
     rng = np.random.default_rng(0)
     series = series_of(rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(7))
-    assert {len(values) for name, values in series.items() if name != "text"} == {7}
+    assert {len(values) for name, values in series.items() if name != "burnt_in_text"} == {7}
 
 
 # ---- bars
@@ -143,8 +143,8 @@ def test_cameras_of_real_films(shared):
 
 
 def test_without_its_model_text_is_not_measured(tmp_path):
-    assert series_of([textured()] * 3)["text"] == ()
-    assert series_of([textured()] * 3, models=tmp_path)["text"] == ()
+    assert series_of([textured()] * 3)["burnt_in_text"] == ()
+    assert series_of([textured()] * 3, models=tmp_path)["burnt_in_text"] == ()
 
 
 def test_a_model_that_is_not_the_known_one_is_refused(tmp_path):
@@ -155,8 +155,8 @@ def test_a_model_that_is_not_the_known_one_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_subtitles_are_text_and_a_room_is_not(shared):
-    with_text = real(shared / "data/derived/burned-subtitle.mp4", models=shared / "models")["text"]
-    without = real(shared / "data/derived/60fps.mp4", models=shared / "models")["text"]
+    with_text = real(shared / "data/derived/burned-subtitle.mp4", models=shared / "models")["burnt_in_text"]
+    without = real(shared / "data/derived/60fps.mp4", models=shared / "models")["burnt_in_text"]
     assert np.isfinite(with_text).sum() == -(-len(with_text) // 12)
     assert np.nanmedian(with_text) > 0.9
     assert np.nanmax(without) < 0.1

@@ -223,8 +223,8 @@ scores = st.lists(
 def test_shots_are_in_order_apart_and_inside_the_source(rows):
     series = dict(zip(STILL, (tuple(column) for column in zip(*rows, strict=True)), strict=True))
     found = spans(find_shots(timeline(len(rows), **series)))
-    assert all(frames and frames.start >= 0 and frames.fatal_error <= len(rows) for frames in found)
-    assert all(before.fatal_error <= after.start for before, after in pairwise(found))
+    assert all(frames and frames.start >= 0 and frames.stop <= len(rows) for frames in found)
+    assert all(before.stop <= after.start for before, after in pairwise(found))
 
 
 @given(scores)
@@ -256,10 +256,10 @@ def test_hand_checked_cuts_are_found_and_transitions_left_out(shared, name):
     assert 2 * hits / (len(found) + len(true)) >= 0.95
     for gradual in label["gradual"]:
         inside = range(shown(gradual["from"]) + 3, shown(gradual["to"]) - 3)
-        assert all(s.fatal_error <= inside.start or s.start >= inside.stop for s in spans(shots))
+        assert all(s.stop <= inside.start or s.start >= inside.stop for s in spans(shots))
     for trap in label.get("not_cuts", ()):
         start, stop = (shown(index) for index in trap["frames"])
-        assert any(s.start <= start and stop <= s.fatal_error for s in spans(shots)), trap["why"]
+        assert any(s.start <= start and stop <= s.stop for s in spans(shots)), trap["why"]
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Fit the predictor of the mouth from the sound, and say how good it is on people it has not seen.
 
-    python benchmarks/fit_lips.py --data ../shared/data --cache DIR [--write curate/weights]
+    python benchmarks/fit_lip_audio.py --data ../shared/data --cache DIR [--write curate/sync/weights]
 
 Real clips are few and some are out of sync themselves, so the fit places them: it starts from the puppet and the GRID
 recordings, whose sync is known, finds the offset of every other clip, fits again, four times. Each person is scored by
