@@ -55,13 +55,13 @@ class GateInputs:
 
 
 _CRITERIA: Sequence[tuple[str, str, Literal["<=", ">="], str]] = (
-    ("structure", "annotations that break the structure (A)", "<=", "max_structural_error_rate"),
-    ("hallucinated", "visible phases that measurement refutes (G1, G4)", "<=", "max_hallucination_rate"),
-    ("missed", "moving time that no phase names (G9)", "<=", "max_missed_motion_share"),
-    ("unusable", "replies that were truncated or invalid", "<=", "max_unusable_response_rate"),
-    ("verifiable", "phases whose part is seen", ">=", "min_verifiable_share"),
-    ("f1", "F1 at tIoU 0.5 with the other layer", ">=", "min_agreement_f1"),
-    ("accepted", "what people accept of a random sample, lower bound", ">=", "min_acceptance_rate"),
+    ("structural_error_rate", "Share of annotations that fail a structure check (A)", "<=", "max_structural_error_rate"),
+    ("hallucination_rate", "Share of verifiable phases that motion refutes (G1, G4)", "<=", "max_hallucination_rate"),
+    ("missed_motion_share", "Share of moving time that no phase covers (G9)", "<=", "max_missed_motion_share"),
+    ("unusable_response_rate", "Share of responses that are truncated or invalid", "<=", "max_unusable_response_rate"),
+    ("verifiable_share", "Share of phases whose body part is visible", ">=", "min_verifiable_share"),
+    ("agreement_f1", "F1 at tIoU 0.5 against the reference layer", ">=", "min_agreement_f1"),
+    ("acceptance_rate", "Acceptance rate of a random sample by reviewers, lower Wilson bound", ">=", "min_acceptance_rate"),
 )
 
 

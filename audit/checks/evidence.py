@@ -53,7 +53,7 @@ _YAW = MotionQuantity("yaw_deg", "head", _LIMITS.head.min_yaw_deg, 0.7, max_gap_
 _ROLL = MotionQuantity("roll_deg", "head", _LIMITS.head.min_roll_deg, 0.7, max_gap_s=0.2)
 _GAZE = MotionQuantity("gaze_x", "gaze", _LIMITS.face.min_gaze, 1.0, max_hold_s=2.0)
 _LIDS = MotionQuantity(
-    "lids",
+    "eye_openness",
     "gaze",
     1 - _LIMITS.face.closed_eye_openness,
     0.5,
@@ -61,13 +61,13 @@ _LIDS = MotionQuantity(
     required_sign=-1,
     required_action="blink_long",
 )
-_BROWS = MotionQuantity("brows", "brows", _LIMITS.face.min_brow_raise, 1.5, max_hold_s=1.2, required_sign=1)
+_BROWS = MotionQuantity("brow_raise", "brows", _LIMITS.face.min_brow_raise, 1.5, max_hold_s=1.2, required_sign=1)
 _SMILE = MotionQuantity("smile", "face", _LIMITS.face.min_smile, 4.0, max_hold_s=8.0, required_sign=1)
-_MOUTH = MotionQuantity("mouth", "mouth", _LIMITS.face.min_mouth_opening, 0.7, max_hold_s=3.0, required_sign=1)
-_SIZE = MotionQuantity("size", "torso", _LIMITS.torso.min_lean, 2.5, max_hold_s=2.5)
-_SWAY = MotionQuantity("sway", "torso", _LIMITS.torso.min_sway, 2.0, max_gap_s=0.2, max_hold_s=2.5)
+_MOUTH = MotionQuantity("mouth_opening", "mouth", _LIMITS.face.min_mouth_opening, 0.7, max_hold_s=3.0, required_sign=1)
+_SIZE = MotionQuantity("log_head_height", "torso", _LIMITS.torso.min_lean, 2.5, max_hold_s=2.5)
+_SWAY = MotionQuantity("torso_sway", "torso", _LIMITS.torso.min_sway, 2.0, max_gap_s=0.2, max_hold_s=2.5)
 _RISE = MotionQuantity(
-    "rise", "torso", _LIMITS.torso.min_shrug, 1.0, required_sign=1, posture_after_s=_LIMITS.torso.max_shrug_s
+    "shoulder_rise", "torso", _LIMITS.torso.min_shrug, 1.0, required_sign=1, posture_after_s=_LIMITS.torso.max_shrug_s
 )
 _LEFT = MotionQuantity("wrist_left", "arm_left", _LIMITS.arms.min_reach, 1.0, max_hold_s=_LIMITS.arms.max_hold_s)
 _RIGHT = MotionQuantity("wrist_right", "arm_right", _LIMITS.arms.min_reach, 1.0, max_hold_s=_LIMITS.arms.max_hold_s)

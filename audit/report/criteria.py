@@ -77,21 +77,21 @@ def _intervals(audited: AuditResult) -> dict[str, IntervalEstimate]:
     """By criterion: Wilson's for shares of annotations and replies, resampled clips for shares of what clips hold."""
     judged, said, found = audited.annotations, audited.responses, dict(_bootstrap_intervals(audited.annotations))
     values = {one.name: one.value for one in audited.gate.criteria}
-    if values.get("structure") is not None:
-        found["structure"] = wilson_estimate(round((values["structure"] or 0.0) * len(judged)), len(judged))
-    found["unusable"] = IntervalEstimate(values.get("unusable"), *said.wilson_bounds("truncated", "invalid"))
+    if values.get("structural_error_rate") is not None:
+        found["structural_error_rate"] = wilson_estimate(round((values["structural_error_rate"] or 0.0) * len(judged)), len(judged))
+    found["unusable_response_rate"] = IntervalEstimate(values.get("unusable_response_rate"), *said.wilson_bounds("truncated", "invalid"))
     if audited.agreement is not None:
-        found["f1"] = audited.agreement.track_detection.by_tiou[1].f1
+        found["agreement_f1"] = audited.agreement.track_detection.by_tiou[1].f1
     return found
 
 
 def _bootstrap_intervals(judged: Sequence[ScoredAnnotation]) -> Iterator[tuple[str, IntervalEstimate]]:
     ids, clip = np.unique([one.clip_id for one in judged], return_inverse=True)
-    names = ("phases", "visible", "refuted", "missed_us", "moving_us")
+    names = ("phase_count", "verifiable_phases", "refuted_phases", "missed_us", "moving_us")
     columns = ((clip, np.array([getattr(one, name) for one in judged], dtype=np.int64)) for name in names)
     block = {"sums": sum_by_clip(len(ids), *columns)}
     sums = bootstrap_sums([block], resamples=BOOTSTRAP_RESAMPLES, rng=np.random.default_rng(0))["sums"]
     phases, visible, refuted, missed, moving = sums.T
-    yield "hallucinated", percentile_interval(safe_ratio(refuted, visible))
-    yield "missed", percentile_interval(safe_ratio(missed, missed + moving))
-    yield "verifiable", percentile_interval(safe_ratio(visible, phases))
+    yield "hallucination_rate", percentile_interval(safe_ratio(refuted, visible))
+    yield "missed_motion_share", percentile_interval(safe_ratio(missed, missed + moving))
+    yield "verifiable_share", percentile_interval(safe_ratio(visible, phases))

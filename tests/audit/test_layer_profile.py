@@ -60,25 +60,25 @@ def test_spread_is_the_same_in_blocks_and_at_once(random_units):
 def test_a_layer_does_not_drift_from_itself(random_units):
     one = layer_profile([random_units(np.random.default_rng(0))])
     found = distribution_shift(one, one)
-    assert (found.actions_bits, found.tracks_bits, found.durations_ks, found.moved) == (0, 0, 0, ())
+    assert (found.action_js_bits, found.track_js_bits, found.duration_ks, found.share_changes) == (0, 0, 0, ())
 
 
 def test_layers_with_no_word_in_common_are_one_bit_apart(units):
     a, b = layer_profile([units(("head", "nod", 0, 1))]), layer_profile([units(("gaze", "look_away", 0, 1))])
     found = distribution_shift(a, b)
-    assert (found.actions_bits, found.tracks_bits) == (pytest.approx(1), pytest.approx(1))
+    assert (found.action_js_bits, found.track_js_bits) == (pytest.approx(1), pytest.approx(1))
 
 
 def test_drift_is_symmetric_and_names_what_moved(random_units):
     a = random_units(np.random.default_rng(0))
     b = random_units(np.random.default_rng(1))
-    b.requested_action[b.requested_action == 2] = 3
+    b.action[b.action == 2] = 3
     one, other = (
         distribution_shift(layer_profile([a]), layer_profile([b])),
         distribution_shift(layer_profile([b]), layer_profile([a])),
     )
-    assert one.actions_bits == pytest.approx(other.action_js_bits)
-    assert {word for word, _, _ in one.moved[:2]} == {vocab.ACTIONS[2], vocab.ACTIONS[3]}
+    assert one.action_js_bits == pytest.approx(other.action_js_bits)
+    assert {word for word, _, _ in one.share_changes[:2]} == {vocab.ACTIONS[2], vocab.ACTIONS[3]}
 
 
 def test_longer_phases_are_a_drift_of_durations(random_units):
@@ -86,7 +86,7 @@ def test_longer_phases_are_a_drift_of_durations(random_units):
     longer = random_units(np.random.default_rng(1))
     longer.end_us[:] += 400_000
     found = distribution_shift(layer_profile([a]), layer_profile([longer]))
-    assert found.durations_ks > 0.2 and found.durations_p < 1e-6
+    assert found.duration_ks > 0.2 and found.duration_p_value < 1e-6
 
 
 def test_nothing_drifts_from_an_empty_layer(units):

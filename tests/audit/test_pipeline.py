@@ -178,7 +178,7 @@ def test_a_set_without_signals_is_judged_by_the_rest_and_does_not_pass(films, tm
     layer = write_layer(tmp_path / "set", run("run_raw"), "raw", [truth])
     found = audit(tmp_path / "set", layer, SETTINGS)
     assert not found.gate.passed
-    assert {one.name for one in found.gate.criteria if one.value is None} == {"hallucinated", "missed"}
+    assert {one.name for one in found.gate.criteria if one.value is None} == {"hallucination_rate", "missed_motion_share"}
 
 
 def test_signals_from_columns_are_those_of_the_table(folder):
@@ -212,7 +212,7 @@ def test_what_passed_becomes_the_accepted_layer_with_its_parents_and_scores(fold
     layer = find_layer(folder, "consensus@run_good")
     found = accept_layer(folder, layer, SETTINGS)
     parents = {row.annotation_id: row for row in layer.read()}
-    rows = list(found.layer.of())
+    rows = list(found.layer.read())
     assert len(rows) == found.accepted_count == FILMS - sum(found.rejection_counts.values())
     for row in rows:
         (parent,) = row.parent_ids
@@ -245,7 +245,7 @@ def test_support_is_calibrated_on_what_people_kept(folder, films, tmp_path):
     layer = write_layer(tmp_path / "set", run("run_norm"), "norm", said)
     human = write_layer(tmp_path / "set", run("run_human", "review"), "human", kept)
     found = calibrate_from_review(layer, human)
-    assert found.accepted == (0.0, 1.0)
+    assert found.acceptance_knots == (0.0, 1.0)
 
 
 # ---- scores and gate
@@ -273,8 +273,8 @@ def test_the_mean_leaves_out_what_is_not_there():
 
 @pytest.mark.parametrize(
     ("field", "value", "passes"),
-    [("hallucinated", 0.10, True), ("hallucinated", 0.11, False), ("hallucinated", None, False), ("missed", 0.2, False),
-     ("structure", 0.001, False), ("unusable", 0.02, False), ("f1", 0.0, True)],
+    [("hallucination_rate", 0.10, True), ("hallucination_rate", 0.11, False), ("hallucination_rate", None, False), ("missed_motion_share", 0.2, False),
+     ("structural_error_rate", 0.001, False), ("unusable_response_rate", 0.02, False), ("agreement_f1", 0.0, True)],
 )  # fmt: skip
 def test_each_criterion_keeps_its_limit(field, value, passes):
     fine = GateInputs(

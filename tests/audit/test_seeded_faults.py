@@ -58,7 +58,7 @@ def test_nine_of_ten_faults_are_found(films, clean, fault):
     hits = [
         bool(
             detecting_checks(
-                one, baseline=clean[truth.clip_id], evaluations=answers(one.get_annotation, truth, measured)
+                one, baseline=clean[truth.clip_id], evaluations=answers(one.annotation, truth, measured)
             )
         )
         for truth, measured, one in planted(films, fault)
@@ -69,7 +69,7 @@ def test_nine_of_ten_faults_are_found(films, clean, fault):
 
 def test_at_most_one_right_phase_in_twenty_has_a_finding(films, clean):
     phases = sum(len(truth.phases) for truth, _ in films)
-    wrong = [false_positives(found) for found in clean.set_values()]
+    wrong = [false_positives(found) for found in clean.values()]
     assert sum(len(ids) + other for ids, other in wrong) <= 0.05 * phases
 
 
@@ -77,4 +77,4 @@ def test_at_most_one_right_phase_in_twenty_has_a_finding(films, clean):
 def test_a_fault_changes_the_annotation_and_is_the_same_for_the_same_seed(films, fault):
     once, again = ([one for *_, one in planted(films[:6], fault, seed=3)] for _ in range(2))
     assert once == again
-    assert all(one.get_annotation != truth for truth, _, one in planted(films[:6], fault))
+    assert all(one.annotation != truth for truth, _, one in planted(films[:6], fault))

@@ -48,8 +48,8 @@ def labels(units, track):
     line = np.full(frames.sum(), -1)
     begin = np.cumsum(frames) - frames
     for k in np.flatnonzero(units.track == track):
-        at = begin[units.of[k]]
-        line[at + units.start_us[k] // 40_000 : at + units.end_us[k] // 40_000] = units.requested_action[k]
+        at = begin[units.annotation_index[k]]
+        line[at + units.start_us[k] // 40_000 : at + units.end_us[k] // 40_000] = units.action[k]
     return line
 
 

@@ -19,7 +19,7 @@ def samples(annotation):
 
     def make(*each, clip="c0"):
         return phase_arrays(
-            annotation(*phases, clip=clip, values="raw", sample_index=k) for k, phases in enumerate(each)
+            annotation(*phases, clip=clip, layer="raw", sample_index=k) for k, phases in enumerate(each)
         )
 
     return make

@@ -18,8 +18,8 @@ from xsheet.audit.agreement.phase_arrays import (
 def hungarian(a, b, *, classes):
     """The largest sum of tIoU over one-to-one pairs, clip by clip and track by track."""
     total = 0.0
-    for key in set(zip(a.of, a.track, strict=True)):
-        left, right = (np.flatnonzero((one.of == key[0]) & (one.track == key[1])) for one in (a, b))
+    for key in set(zip(a.annotation_index, a.track, strict=True)):
+        left, right = (np.flatnonzero((one.annotation_index == key[0]) & (one.track == key[1])) for one in (a, b))
         shared = np.minimum.outer(a.end_us[left], b.end_us[right]) - np.maximum.outer(
             a.start_us[left], b.start_us[right]
         )
@@ -28,7 +28,7 @@ def hungarian(a, b, *, classes):
         )
         tiou = np.maximum(shared, 0) / union
         if classes:
-            tiou = tiou * np.equal.outer(a.requested_action[left], b.requested_action[right])
+            tiou = tiou * np.equal.outer(a.action[left], b.action[right])
         rows, columns = linear_sum_assignment(tiou, maximize=True)
         total += tiou[rows, columns].sum()
     return total
@@ -63,7 +63,7 @@ def test_matching_is_symmetric(random_units, seed):
 def test_overlaps_are_all_of_them(random_units):
     rng = np.random.default_rng(1)
     a, b = random_units(rng), random_units(rng)
-    same = np.equal.outer(a.of, b.of) & np.equal.outer(a.track, b.track)
+    same = np.equal.outer(a.annotation_index, b.annotation_index) & np.equal.outer(a.track, b.track)
     over = np.less.outer(a.start_us, b.end_us) & np.greater.outer(a.end_us, b.start_us)
     found = overlapping_pairs(a, b)
     assert set(zip(found.a, found.b, strict=True)) == set(zip(*np.nonzero(same & over), strict=True))
@@ -92,7 +92,7 @@ def test_what_stands_beside_a_clip_changes_nothing(random_units):
     rng = np.random.default_rng(3)
     a, b = random_units(rng), random_units(rng)
     alone = match_phases(a.take(np.array([7])), b.take(np.array([7]))).tiou
-    assert match_phases(a, b).tiou[a.of[match_phases(a, b).a] == 7].tolist() == alone.tolist()
+    assert match_phases(a, b).tiou[a.annotation_index[match_phases(a, b).a] == 7].tolist() == alone.tolist()
 
 
 def test_replies_that_are_not_ok_are_left_out(annotation):
@@ -115,14 +115,14 @@ def test_clips_are_paired_in_any_order_and_any_blocks(random_units):
 
 
 def test_the_first_of_k_samples_speaks_for_a_layer(annotation):
-    samples = [annotation(("head", "nod", 0, k + 1), values="raw", sample_index=k) for k in range(3)]
+    samples = [annotation(("head", "nod", 0, k + 1), layer="raw", sample_index=k) for k in range(3)]
     assert keep_first_samples(phase_arrays(samples)).end_us.tolist() == [1_000_000]
 
 
 def test_joining_keeps_phases_with_their_clips(random_units):
     a = random_units(np.random.default_rng(0), clips=6)
     both = concatenate(a.take(np.arange(4)), a.take(np.arange(4, 6)))
-    assert (both.annotation_index == a.of).all() and (both.clip_ids == a.clip_ids).all()
+    assert (both.annotation_index == a.annotation_index).all() and (both.clip_ids == a.clip_ids).all()
 
 
 @pytest.mark.parametrize(
@@ -169,5 +169,5 @@ def test_a_stored_layer_gives_the_columns_of_its_records(annotation, tmp_path):
     ]
     stored = write_layer(tmp_path, Run(run_id="run_a", kind="truth", tool_version="1"), "gold", said)
     (found,), expected = layer_phase_arrays(stored), phase_arrays(said)
-    for name in ("clip_ids", "sample", "duration_us", "of", "track", "action", "start_us", "end_us", "confidence"):
+    for name in ("clip_ids", "sample_index", "duration_us", "annotation_index", "track", "action", "start_us", "end_us", "confidence"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))

@@ -165,7 +165,7 @@ def test_missed_time_of_two_quantities_at_once_counts_once(annotation):
 
 
 def voiced(start, stop):
-    return signals(voice=np.select((np.arange(FRAMES) >= start) & (np.arange(FRAMES) < stop), 1.0, 0.0))
+    return signals(voice=np.where((np.arange(FRAMES) >= start) & (np.arange(FRAMES) < stop), 1.0, 0.0))
 
 
 def related(annotation, relation):

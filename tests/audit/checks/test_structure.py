@@ -85,7 +85,7 @@ def test_a_model_that_was_asked_needs_its_prompts(plain):
     run = Run(
         run_id="run_b", kind="annotate", tool_version="0", model=Model(id="m", revision="r"), settings_sha256=SHA256
     )
-    assert "A7b" in failed(plain(("head", "nod", 0.4, 1.2), values="raw", raw_text="{}"), run=run)
+    assert "A7b" in failed(plain(("head", "nod", 0.4, 1.2), layer="raw", raw_text="{}"), run=run)
 
 
 def test_slabs_are_found_on_one_track_and_on_several(annotation):
@@ -127,5 +127,5 @@ def test_an_action_over_a_cut_is_found(plain):
 def test_boundaries_on_the_stamps_are_remarked(annotation):
     stamps = tuple(range(0, 5_000_000, 500_000))
     seen = ModelInput(frame_indices=(0,), stamps_us=stamps, width=2, height=2, patches=1)
-    assert "B6" in failed(annotation(("head", "nod", 0.5, 1.5), seen=seen))
-    assert "B6" not in failed(annotation(("head", "nod", 0.5, 1.44), seen=seen))
+    assert "B6" in failed(annotation(("head", "nod", 0.5, 1.5), model_input=seen))
+    assert "B6" not in failed(annotation(("head", "nod", 0.5, 1.44), model_input=seen))

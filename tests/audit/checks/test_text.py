@@ -61,12 +61,12 @@ def test_a_base_that_names_an_action_is_found(saying):
 
 
 def test_a_lasting_state_leaks_where_a_phase_times_it(saying):
-    assert "F8" in failed(saying("smiles", requested_action="smile", base="A person smiling in front of a plain wall."))
+    assert "F8" in failed(saying("smiles", action="smile", base="A person smiling in front of a plain wall."))
 
 
 def test_an_emotion_with_its_facial_action_is_let_through(saying):
     seen = FacialEmotion(label="happy", intensity=2, evidence="corners of the mouth go up")
-    assert "F5" not in failed(saying("smiles happily", requested_action="smile", emotion=seen))
+    assert "F5" not in failed(saying("smiles happily", action="smile", emotion=seen))
 
 
 def test_a_phase_cut_in_two_is_found_and_two_with_a_gap_are_not(annotation):

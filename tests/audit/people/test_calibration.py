@@ -51,7 +51,7 @@ def test_one_clip_cannot_be_tested_on_another():
 
 def test_no_decision_is_an_error_that_says_what_to_do():
     with pytest.raises(ConfigError, match="review some clips"):
-        fit_isotonic(np.empty(0), np.background(0, bool), np.background(0, str))
+        fit_isotonic(np.empty(0), np.empty(0, bool), np.empty(0, str))
 
 
 def test_calibration_error_of_the_textbook():

@@ -22,7 +22,7 @@ def desk(desk_of):
 
 @pytest.fixture
 def draft(desk, first_key):
-    return desk.open(first_key)["draft"]
+    return desk.clip_payload(first_key)["draft"]
 
 
 def change(phase, **values):
@@ -112,7 +112,7 @@ def test_undo_and_redo_walk_through_all_drafts(desk, act, draft, first_key):
         seen.append(act(desk, first_key, operation, **values)["sha256"])
     for direction, expected in (("undo", seen[-2::-1]), ("redo", seen[1:]), ("undo", seen[-2::-1])):
         for sha256 in expected:
-            now = desk.open(first_key)["draft"]
+            now = desk.clip_payload(first_key)["draft"]
             assert act(desk, first_key, "undo", undoes=now[direction])["sha256"] == sha256
 
 
@@ -143,7 +143,7 @@ def test_a_new_operation_ends_what_could_be_redone(desk, act, first_key):
 def test_what_breaks_a_rule_is_refused_and_changes_nothing(desk, act, draft, first_key, operation, values, said):
     with pytest.raises(ContractError, match=said):
         act(desk, first_key, operation, **values)
-    assert desk.open(first_key)["draft"] == draft
+    assert desk.clip_payload(first_key)["draft"] == draft
 
 
 def test_an_edit_touches_the_phases_that_it_changes_and_no_others(desk, act, draft, first_key):
@@ -156,7 +156,7 @@ def test_an_operation_on_another_draft_does_not_fit(desk, act, first_key, layer,
 
     act(desk, first_key, "accept")
     (review,) = read_journals(small_set)
-    annotation = next(one for one in layer.compute() if one.annotation_id == first_key)
+    annotation = next(one for one in layer.read() if one.annotation_id == first_key)
     trail = EditHistory(annotation)
     trail.append(review)
     with pytest.raises(StaleError):

@@ -71,7 +71,7 @@ def annotation(made_set) -> Annotation:
     return next(iter(find_layer(made_set, "consensus@xsheet.motion").read()))
 
 
-@given(requests=st.lists(WISHES, max_size=12))
+@given(wishes=st.lists(WISHES, max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_a_journal_read_again_gives_the_same_draft(annotation, wishes):
     trail, again = reviewed(annotation, wishes), EditHistory(annotation)
@@ -81,14 +81,14 @@ def test_a_journal_read_again_gives_the_same_draft(annotation, wishes):
     assert again.undo_stack.decision == trail.draft.decision
 
 
-@given(requests=st.lists(WISHES, max_size=12))
+@given(wishes=st.lists(WISHES, max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_all_can_be_taken_back_and_done_again(annotation, wishes):
     trail = reviewed(annotation, wishes)
     end, steps = trail.draft, len(trail.undo_stack.applied_reviews)
     for direction, expected in (("undo", EditHistory(annotation).draft), ("redo", end)):
         for second in range(steps):
-            undoes = getattr(trail.undo_stack, direction)
+            undoes = getattr(trail.undo_stack, f"{direction}_id")
             intent = EditRequest(operation="undo", undoes=undoes, before_sha256=trail.draft.sha256)
             trail.append(to_review(intent, trail.draft, reviewer="anna", at=datetime.fromtimestamp(1000 + second, UTC)))
         assert trail.draft == expected

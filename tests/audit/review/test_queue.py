@@ -11,7 +11,7 @@ from xsheet.schemas.layers import find_layer
 
 
 def entry(number: int, **other) -> QueueEntry:
-    facts = {"reply": "ok", "duration_us": 4_000_000, "phases": 1, "tracks": ("head",), "actions": ("nod",)} | other
+    facts = {"response_status": "ok", "duration_us": 4_000_000, "phases": 1, "tracks": ("head",), "actions": ("nod",)} | other
     return QueueEntry(key=f"k{number:04d}", clip_id=f"c{number:04d}", annotation_id=f"a{number}", **facts)
 
 
@@ -28,7 +28,7 @@ def test_a_set_without_findings_has_a_queue_too(small_set):
 
 
 def test_what_has_no_score_comes_after_what_has_one_and_failed_replies_last():
-    entries = [entry(0), entry(1, score=0.9), entry(2, reply="error", phases=0), entry(3, warnings=1)]
+    entries = [entry(0), entry(1, score=0.9), entry(2, response_status="error", phases=0), entry(3, warnings=1)]
     assert [one.key for one in sorted(entries, key=lambda e: e.review_priority)] == ["k0003", "k0001", "k0000", "k0002"]
 
 
@@ -84,26 +84,26 @@ def test_states_survive_a_new_start(desk_of, act, first_key):
 
 
 def test_the_annotator_s_words_do_not_leave_a_desk_that_is_blind_to_text(desk_of, first_key):
-    words = [one["text"] for one in desk_of().open(first_key)["draft"]["phases"]]
-    sent = json.dumps(desk_of(blind=frozenset({"text"})).open(first_key))
+    words = [one["text"] for one in desk_of().clip_payload(first_key)["draft"]["phases"]]
+    sent = json.dumps(desk_of(blind=frozenset({"text"})).clip_payload(first_key))
     assert not [text for text in words if text in sent]
     assert "quiff hair" not in sent
 
 
 def test_a_blind_reviewer_s_edit_of_a_border_does_not_bring_the_words_to_light(desk_of, act, first_key):
-    words = {one["phase_id"]: one["text"] for one in desk_of().open(first_key)["draft"]["phases"]}
+    words = {one["phase_id"]: one["text"] for one in desk_of().clip_payload(first_key)["draft"]["phases"]}
     desk = desk_of(blind=frozenset({"text"}))
     act(desk, first_key, "edit", changes=[{"phase_id": "p3", "start_us": 1_160_000}])
     act(desk, first_key, "flip_side", phase_ids=["p3"])
     act(desk, first_key, "edit", changes=[{"phase_id": "p0", "text": "lifts both shoulders"}])
-    shown = {one["phase_id"]: one["text"] for one in desk.open(first_key)["draft"]["phases"]}
+    shown = {one["phase_id"]: one["text"] for one in desk.clip_payload(first_key)["draft"]["phases"]}
     assert (shown["p3"], shown["p0"]) == ("", "lifts both shoulders") != (words["p3"], words["p0"])
 
 
 def test_nothing_tells_layers_apart_at_a_desk_that_is_blind_to_layers(desk_of, first_key):
     desk = desk_of(blind=frozenset({"layers"}))
-    sheet = desk.open(first_key)
-    sent = json.dumps([sheet, desk.about()])
+    sheet = desk.clip_payload(first_key)
+    sent = json.dumps([sheet, desk.session_info()])
     assert not [
         name for name in ("xsheet.motion", "vlm", "xsheet.demo", "run_ours", "consensus", "gold") if name in sent
     ]
@@ -111,11 +111,11 @@ def test_nothing_tells_layers_apart_at_a_desk_that_is_blind_to_layers(desk_of, f
 
 
 def test_a_sheet_of_ten_seconds_is_below_fifty_kilobytes(desk_of, first_key):
-    sheet = desk_of().open(first_key)
+    sheet = desk_of().clip_payload(first_key)
     assert len(json.dumps(sheet["curves"])) < 50_000 * sheet["duration_us"] / 10_000_000
 
 
 def test_words_of_the_transcript_stand_on_the_clock_of_the_clip(desk_of, first_key):
-    words = desk_of().open(first_key)["words"]
+    words = desk_of().clip_payload(first_key)["words"]
     assert [one["text"] for one in words] == ["so", "what", "I", "mean", "is", "this"]
     assert words[0] == {"text": "so", "start_us": 450_000, "end_us": 700_000}

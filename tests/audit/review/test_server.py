@@ -21,7 +21,7 @@ def clip(served_still, first_key):
 @pytest.mark.parametrize("address", EVERY_ADDRESS)
 @pytest.mark.parametrize("token", [None, "", "a-token-of-the-testz", "ä"])
 def test_without_the_token_nothing_is_given(served_still, first_key, clip, address, token):
-    status, _, body = served_still.request(
+    status, _, body = served_still.ask(
         address.format(key=first_key, clip=clip), token=token and token.encode().decode("latin-1")
     )
     assert (status, len(body) < 200) == (401, True)
@@ -30,11 +30,11 @@ def test_without_the_token_nothing_is_given(served_still, first_key, clip, addre
 @pytest.mark.slow
 @pytest.mark.parametrize("address", EVERY_ADDRESS)
 def test_with_the_token_everything_is(served_still, first_key, clip, address):
-    assert served_still.request(address.format(key=first_key, clip=clip))[0] == 200
+    assert served_still.ask(address.format(key=first_key, clip=clip))[0] == 200
 
 
 def test_the_token_of_the_address_becomes_a_cookie_that_no_script_reads_and_no_site_sends(served_still):
-    status, headers, _ = served_still.request("/?token=a-token-of-the-tests", token=None)
+    status, headers, _ = served_still.ask("/?token=a-token-of-the-tests", token=None)
     assert status == 200
     assert (
         headers["Set-Cookie"] == f"xsheet-{served_still.port}=a-token-of-the-tests; Path=/; HttpOnly; SameSite=Strict"
@@ -42,7 +42,7 @@ def test_the_token_of_the_address_becomes_a_cookie_that_no_script_reads_and_no_s
 
 
 def test_the_token_in_an_address_opens_the_page_only(served_still):
-    assert served_still.request("/api/queue?token=a-token-of-the-tests", token=None)[0] == 401
+    assert served_still.ask("/api/queue?token=a-token-of-the-tests", token=None)[0] == 401
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_the_token_in_an_address_opens_the_page_only(served_still):
     ],
 )  # fmt: skip
 def test_no_path_leads_out(served_still, path):
-    status, _, body = served_still.request(path)
+    status, _, body = served_still.ask(path)
     assert status == 404
     assert b"root:" not in body
 
@@ -65,33 +65,33 @@ def test_a_media_path_that_links_out_of_the_set_is_not_followed(small_set, serve
     file = next(small_set.glob(f"media/*/{clip}.mp4"))
     file.unlink()
     file.symlink_to(tmp_path / "secret.mp4")
-    assert served.request(f"/media/{clip}")[0] == 404
+    assert served.ask(f"/media/{clip}")[0] == 404
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "127.0.0.1.evil.example:{port}", ""])
 def test_a_foreign_host_is_refused(served_still, host):
-    assert served_still.request("/api/queue", Host=host.format(port=served_still.port))[0] == 403
+    assert served_still.ask("/api/queue", Host=host.format(port=served_still.port))[0] == 403
 
 
 def test_localhost_is_the_same_machine(served_still):
-    assert served_still.request("/api/queue", Host=f"localhost:{served_still.port}")[0] == 200
+    assert served_still.ask("/api/queue", Host=f"localhost:{served_still.port}")[0] == 200
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "https://127.0.0.1:{port}"])
 def test_a_foreign_origin_is_refused_though_it_has_the_cookie(served_still, first_key, origin):
     path = f"/api/clips/{first_key}/operations"
     asked = {"method": "POST", "body": "{}", "Content_Type": "application/json"}
-    assert served_still.request(path, Origin=origin.format(port=served_still.port), **asked)[0] == 403
+    assert served_still.ask(path, Origin=origin.format(port=served_still.port), **asked)[0] == 403
 
 
 def test_a_page_on_another_port_of_this_machine_is_foreign_too(served_still):
-    assert served_still.request("/api/queue", Sec_Fetch_Site="same-site")[0] == 403
+    assert served_still.ask("/api/queue", Sec_Fetch_Site="same-site")[0] == 403
 
 
 def test_the_address_with_its_token_may_be_followed_from_anywhere(served_still):
     address = "/?token=a-token-of-the-tests"
-    assert served_still.request(address, token=None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")[0] == 200
-    assert served_still.request(address, token=None, Host="evil.example")[0] == 403
+    assert served_still.ask(address, token=None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")[0] == 200
+    assert served_still.ask(address, token=None, Host="evil.example")[0] == 403
 
 
 def test_an_oversized_body_is_refused_before_it_is_read(served_still, first_key):
@@ -106,29 +106,29 @@ def test_an_oversized_body_is_refused_before_it_is_read(served_still, first_key)
 def test_an_oversized_body_without_a_length_is_refused_too(served_still, first_key):
     path, body = f"/api/clips/{first_key}/operations", (b" " * 1000 for _ in range(MAX_BODY_BYTES // 1000 + 10))
     asked = {"method": "POST", "Content_Type": "application/json"}
-    assert served_still.request(path, body=body, **asked)[0] == 413
+    assert served_still.ask(path, body=body, **asked)[0] == 413
 
 
 def test_a_form_of_a_foreign_page_is_no_operation(served_still, first_key):
     asked = {"method": "POST", "body": "{}", "Content_Type": "text/plain"}
-    assert served_still.request(f"/api/clips/{first_key}/operations", **asked)[0] == 415
+    assert served_still.ask(f"/api/clips/{first_key}/operations", **asked)[0] == 415
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{", '{"operation": "drop"}', '{"operation": "accept"}', "\xff"])
 def test_what_is_no_operation_is_refused(served_still, first_key, body):
     asked = {"method": "POST", "body": body.encode("latin-1"), "Content_Type": "application/json"}
-    assert served_still.request(f"/api/clips/{first_key}/operations", **asked)[0] == 422
+    assert served_still.ask(f"/api/clips/{first_key}/operations", **asked)[0] == 422
 
 
 def test_an_operation_on_no_clip_of_the_queue_is_not_found(served_still):
     intent = {"operation": "accept", "before_sha256": "0" * 64}
-    assert served_still.apply_operation("ann_nobody", intent)[0] == 404
+    assert served_still.operate("ann_nobody", intent)[0] == 404
 
 
 def test_an_operation_on_another_draft_is_a_conflict_that_tells_the_state(served, first_key):
     before = served.json(f"/api/clips/{first_key}")["draft"]["sha256"]
-    assert served.apply_operation(first_key, {"operation": "accept", "before_sha256": before})[0] == 200
-    status, draft = served.apply_operation(first_key, {"operation": "reject", "before_sha256": before})
+    assert served.operate(first_key, {"operation": "accept", "before_sha256": before})[0] == 200
+    status, draft = served.operate(first_key, {"operation": "reject", "before_sha256": before})
     assert (status, draft["decision"], len(draft["history"])) == (409, "accept", 1)
 
 
@@ -136,12 +136,12 @@ def test_an_operation_on_another_draft_is_a_conflict_that_tells_the_state(served
 def test_two_servers_of_one_reviewer_see_each_other(desk_of, serving, first_key):
     with serving(desk_of()) as one, serving(desk_of()) as other:
         before = other.json(f"/api/clips/{first_key}")["draft"]["sha256"]
-        assert one.apply_operation(first_key, {"operation": "accept", "before_sha256": before})[0] == 200
-        assert other.apply_operation(first_key, {"operation": "reject", "before_sha256": before})[0] == 409
+        assert one.operate(first_key, {"operation": "accept", "before_sha256": before})[0] == 200
+        assert other.operate(first_key, {"operation": "reject", "before_sha256": before})[0] == 409
 
 
 def test_the_page_may_load_nothing_from_elsewhere_and_make_no_markup_of_text(served_still):
-    _, headers, _ = served_still.request("/")
+    _, headers, _ = served_still.ask("/")
     policy = headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "require-trusted-types-for 'script'" in policy
@@ -162,19 +162,19 @@ def test_no_file_of_the_page_makes_markup_of_text_or_names_another_place(root):
             "https://",
             "//cdn",
         )
-        assert not [sink for sink in sinks if sink in text], file.stage
+        assert not [sink for sink in sinks if sink in text], file.name
 
 
 def test_video_is_served_by_ranges(served_still, clip):
-    whole = served_still.request(f"/media/{clip}")
-    status, headers, part = served_still.request(f"/media/{clip}", Range="bytes=100-199")
+    whole = served_still.ask(f"/media/{clip}")
+    status, headers, part = served_still.ask(f"/media/{clip}", Range="bytes=100-199")
     assert (status, headers["Content-Range"]) == (206, f"bytes 100-199/{len(whole[2])}")
     assert part == whole[2][100:200]
     assert whole[1]["Content-Type"] == "video/mp4"
 
 
 def test_a_range_beyond_the_file_is_refused(served_still, clip):
-    assert served_still.request(f"/media/{clip}", Range="bytes=99999999-")[0] == 416
+    assert served_still.ask(f"/media/{clip}", Range="bytes=99999999-")[0] == 416
 
 
 def test_a_port_that_is_taken_is_said(desk_of):
@@ -196,7 +196,7 @@ def test_many_operations_from_two_sides_lose_none(served, first_key):
         done = 0
         while done < 10:
             before = served.json(f"/api/clips/{first_key}")["draft"]["sha256"]
-            done += served.apply_operation(first_key, {"operation": operation, "before_sha256": before})[0] == 200
+            done += served.operate(first_key, {"operation": operation, "before_sha256": before})[0] == 200
             time.sleep(0)
         return done
 
@@ -206,6 +206,6 @@ def test_many_operations_from_two_sides_lose_none(served, first_key):
 
 
 def test_the_queue_is_given_in_stretches(served_still):
-    assert json.loads(served_still.request("/api/queue?start=1")[2])["entries"][0]["state"] == "open"
+    assert json.loads(served_still.ask("/api/queue?start=1")[2])["entries"][0]["state"] == "open"
     assert served_still.json("/api/queue?start=9")["entries"] == []
-    assert served_still.request("/api/queue?start=-1")[0] == 422
+    assert served_still.ask("/api/queue?start=-1")[0] == 422
