@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from xsheet.schemas.annotation import Base, ModelInput, Phase, Usage
+from xsheet.schemas.annotation import Base, Phase
 from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.run import ModelInput, Usage
 from xsheet.schemas.vocab import ResponseStatus
 
 

@@ -23,8 +23,7 @@ from xsheet.annotate.task import AnnotateTask, with_speech_relation
 from xsheet.runtime.executor import Execution, Progress, run_task
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.layers import LayerRun, write_layer
-from xsheet.schemas.manifest import build_manifest
-from xsheet.schemas.sets import open_set
+from xsheet.schemas.sets import build_manifest, open_set
 
 DISTRIBUTIONS = ("xsheet", "numpy", "pyarrow", "torch", "transformers", "qwen-vl-utils", "llguidance", "httpx")
 

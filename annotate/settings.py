@@ -19,8 +19,8 @@ from xsheet.annotate.vlm.normalise import NormaliseSettings
 from xsheet.annotate.vlm.qwen.folder import QwenFolder, QwenSettings
 from xsheet.annotate.vlm.qwen.model import QwenClient
 from xsheet.schemas import ids, vocab
-from xsheet.schemas.manifest import versions
 from xsheet.schemas.run import FrameSampling, Model, Prompt, Run, Sampling, Version
+from xsheet.schemas.sets import versions
 from xsheet.schemas.settings import StrictModel, settings_sha256
 from xsheet.schemas.time import CLIP_RATE, span_of_frames
 

@@ -31,9 +31,8 @@ from xsheet.audit.scores import REFUTATION_KIND, CheckEvaluation, ScoredAnnotati
 from xsheet.audit.settings import AuditSettings
 from xsheet.audit.views import LayerViews
 from xsheet.schemas import ids
-from xsheet.schemas.annotation import Scores
+from xsheet.schemas.annotation import Finding, Scores
 from xsheet.schemas.layers import LayerRun, write_findings
-from xsheet.schemas.review import Finding
 from xsheet.schemas.run import Run
 from xsheet.schemas.settings import settings_sha256
 

@@ -51,7 +51,7 @@ from xsheet.demo.film.render import render_film
 from xsheet.runtime.executor import Execution, Item, RunResults, run_task
 from xsheet.schemas.clip import Measures
 from xsheet.schemas.ids import content_key
-from xsheet.schemas.timeline import FaceTrack
+from xsheet.schemas.source import FaceTrack
 
 ROUNDS = 3
 KEPT_SHARE = 0.2  # of the minutes; 0.1 to 0.25 in public corpora

@@ -29,8 +29,8 @@ from xsheet.curate.shots.detect import find_shots
 from xsheet.curate.shots.scores import CutScoreAnalyser
 from xsheet.demo.film.plan import FilmKind, FilmPlan, plan_film
 from xsheet.demo.film.render import render_film
+from xsheet.schemas.source import Timeline
 from xsheet.schemas.time import CLIP_RATE, frame_start_us, frames_in
-from xsheet.schemas.timeline import Timeline
 
 KINDS: tuple[FilmKind, ...] = ("hard_cut", "jump_cut", "dissolve", "flash", "talk", "two_heads")
 RIVALS = {"adaptive 3.0": AdaptiveDetector, "content 27": ContentDetector}

@@ -25,7 +25,7 @@ from xsheet.demo.film.plan import FilmKind, plan_film
 from xsheet.demo.film.render import render_film as film_pictures
 from xsheet.demo.puppet.pose import Motion
 from xsheet.schemas.errors import MediaError
-from xsheet.schemas.timeline import FaceTrack
+from xsheet.schemas.source import FaceTrack
 
 Floats = NDArray[np.float64]
 QUANTITIES = (

@@ -35,8 +35,8 @@ from xsheet.demo.film.truth import truth_rows
 from xsheet.demo.puppet.act import motion_curves
 from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.clip import Clip, Measures, Signals
+from xsheet.schemas.source import Timeline
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, Span, frame_start_us, us_from_seconds
-from xsheet.schemas.timeline import Timeline
 
 FACE = ("head", "gaze", "brows", "mouth", "face")
 GROUPS = {"head and face": FACE, "trunk": ("torso",), "arms": ("arm_left", "arm_right", "hands")}

@@ -24,8 +24,8 @@ from xsheet.demo.film.plan import FilmPlan, plan_film
 from xsheet.demo.film.render import render_film
 from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.errors import MediaError
+from xsheet.schemas.source import FaceTrack, Timeline
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
-from xsheet.schemas.timeline import FaceTrack, Timeline
 
 MEASURED = ("talk", "offset", "far_offset", "swapped", "silence", "music", "still", "two_heads")
 DERIVED_PEOPLE = ("blue", "ocasio", "seated", "gestures")  # whose clips were altered

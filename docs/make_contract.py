@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from xsheet.schemas import document
+from xsheet.schemas import contract
 from xsheet.schemas.tables import TABLES, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def main() -> None:
     """Overwrite the generated files."""
     for table in TABLES:
-        golden = json.dumps(document.schema_dict(table), indent=1, ensure_ascii=False) + "\n"
+        golden = json.dumps(contract.schema_dict(table), indent=1, ensure_ascii=False) + "\n"
         write_text(ROOT / "tests" / "golden" / "schemas" / f"{table.name}.json", golden)
-    write_text(ROOT / "docs" / "data-contract.md", document.contract_markdown())
+    write_text(ROOT / "docs" / "data-contract.md", contract.contract_markdown())
 
 
 if __name__ == "__main__":

@@ -1,21 +1,21 @@
-"""Annotation: what one clip shows, as one annotator says it, in one layer. Phases are timed; the base is not."""
+"""Annotation: the content of one clip by one annotator in one layer; Finding: a failed check; Review: a human edit."""
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, TypeAdapter
+import pyarrow as pa
+from pydantic import AwareDatetime, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from xsheet.schemas import ids, vocab
 from xsheet.schemas.columns import (
     RECORD,
-    Count,
     Float,
     Id,
     Int16,
-    Int32,
     Int64,
     Level,
     NonNegative,
@@ -25,6 +25,7 @@ from xsheet.schemas.columns import (
     Str,
     Us,
 )
+from xsheet.schemas.run import ModelInput, Usage
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
 
 MIN_PHASE_US = 120_000  # three frames at 25 fps; no class of the vocabulary is shorter
@@ -161,30 +162,6 @@ class Repair:
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
-class Usage:
-    """What a reply cost."""
-
-    prompt_tokens: Annotated[Int32 | None, Field(ge=0), "tokens asked"] = None
-    vision_tokens: Annotated[Int32 | None, Field(ge=0), "of these, from pictures"] = None
-    output_tokens: Annotated[Int32 | None, Field(ge=0), "tokens answered"] = None
-    latency_s: Annotated[NonNegative | None, "wall-clock seconds of the call"] = None
-    finish_reason: Annotated[Str | None, "as the engine gave it"] = None
-
-
-@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
-class ModelInput:
-    """The input the model really got."""
-
-    frame_indices: Annotated[tuple[Int32, ...], "frames of the clip, after the processor's own sampling"]
-    stamps_us: Annotated[tuple[Int64, ...], "time stamps the model was told, in the clip"]
-    width: Annotated[Int32, Field(gt=0), "picture width after the processor"]
-    height: Annotated[Int32, Field(gt=0), "picture height after the processor"]
-    patches: Annotated[Count | None, "vision patches; null where a server does not say"] = None
-    transcript_sha256: Annotated[Sha256 | None, "transcript given as context"] = None
-    signals_sha256: Annotated[Sha256 | None, "signals given as a ruler, or read by the motion annotator"] = None
-
-
-@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Scores:
     """Audit's opinion, each 0..1."""
 
@@ -274,3 +251,55 @@ def annotation_id(
 
 _BASE: TypeAdapter[Base | None] = TypeAdapter(Base | None)
 _PHASES: TypeAdapter[tuple[Phase, ...]] = TypeAdapter(tuple[Phase, ...])
+
+
+Instant = Annotated[AwareDatetime, pa.timestamp("us", tz="UTC")]
+Operation = Literal["accept", "reject", "edit", "split", "merge", "new", "delete", "flip_side", "undo"]
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class EvidenceValue:
+    """One number a finding rests on."""
+
+    name: Annotated[Str, "what it is, unit in the name"]
+    value: Annotated[Float, "the number"]
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check that did not pass, with its evidence."""
+
+    finding_id: Annotated[Id, "derived from check, annotation and place"]
+    run_id: Annotated[Id, "audit run"]
+    check: Annotated[Id, "id of the check, e.g. 'G4'"]
+    severity: Annotated[vocab.Severity, "how bad"]
+    annotation_id: Annotated[Id | None, "annotation it is about; null for a finding about the whole corpus"] = None
+    clip_id: Annotated[Id | None, "clip"] = None
+    phase_id: Annotated[Id | None, "phase"] = None
+    start_us: Annotated[Us | None, "where in the clip"] = None
+    end_us: Annotated[Us | None, "where in the clip, half-open"] = None
+    message: Annotated[Str, "what was expected, what was found"]
+    evidence: Annotated[tuple[EvidenceValue, ...], "numbers it rests on, the limit among them"] = ()
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Review:
+    """One operation of a reviewer. Never changed or removed; undo is an operation too."""
+
+    review_id: Annotated[Id, "derived from who, when and what"]
+    annotation_id: Annotated[Id, "annotation the reviewer saw"]
+    clip_id: Annotated[Id, "clip"]
+    operation: Annotated[Operation, "what was done"]
+    phase_ids: Annotated[tuple[Str, ...], "phases it touches; several for a merge, none for the whole clip"] = ()
+    after: Annotated[tuple[Phase, ...], "these phases afterwards; none for accept, reject and delete"] = ()
+    before_sha256: Annotated[Sha256, "hash of the annotation as the reviewer saw it; a mismatch is a conflict"]
+    undoes: Annotated[Id | None, "review taken back; undo only"] = None
+    reviewer: Annotated[Str, "name the reviewer gave"]
+    at: Annotated[Instant, "when, UTC"]
+    note: Annotated[Str | None, "remark"] = None
+
+    def __post_init__(self) -> None:
+        if (self.operation == "undo") != (self.undoes is not None):
+            raise ValueError("an undo, and nothing else, names the review it takes back")
+        if not isinstance(self.at, datetime) or self.at.utcoffset() is None:
+            raise ValueError("a review needs a time with a zone")

@@ -1,4 +1,4 @@
-"""Measures, Verdict, Clip and Signals: what was measured of a candidate, what was decided, what was kept.
+"""Measures, Verdict, Clip, Signals: facts, decision and files of a candidate; Feature: its row in a training cache.
 
 A candidate is a span of one source with one face track (or none). Its id becomes the clip's id when it is kept.
 A measure that was not taken is null: absence is never a number.
@@ -24,8 +24,8 @@ from xsheet.schemas.columns import (
     Str,
     Us,
 )
+from xsheet.schemas.source import check_lengths
 from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, Span, frame_start_us
-from xsheet.schemas.timeline import check_lengths
 
 Speaker = Literal["only", "active", "listener", "ambiguous"]
 """only: no other face then. active: the sound explains this mouth best. listener: another's. ambiguous: neither."""
@@ -218,3 +218,23 @@ class Signals:
 
     def __post_init__(self) -> None:
         check_lengths(self, self.frames)
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class Feature:
+    """One clip in a training cache: where its tensors lie and what made them."""
+
+    TAG: ClassVar[str] = "feature"
+    clip_id: Annotated[Id, "clip"]
+    fingerprint: Annotated[Sha256, "encoders, preprocessing, frame rate, value range and schema"]
+    annotation_id: Annotated[Id | None, "annotation whose compiled text was encoded"] = None
+    tensor_file: Annotated[Str, "file of tensors, relative to the set folder"]
+    frames: Annotated[Count, Field(gt=0), "picture frames"]
+    latent_frames: Annotated[Count, Field(gt=0), "1 + (frames - 1) / 4"]
+    height: Annotated[Int32, Field(gt=0), "picture height, pixels"]
+    width: Annotated[Int32, Field(gt=0), "picture width, pixels"]
+    text_tokens: Annotated[Int32, Field(ge=0), "tokens of the compiled text"]
+
+    def __post_init__(self) -> None:
+        if (self.frames - 1) % 4 or self.latent_frames != 1 + (self.frames - 1) // 4:
+            raise ValueError(f"{self.frames} frames do not give {self.latent_frames} latent frames (1 + (T - 1) / 4)")

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from xsheet.schemas import vocab
-from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.annotation import Annotation, Finding
 from xsheet.schemas.columns import Record
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.review import Finding
 from xsheet.schemas.run import Run
 from xsheet.schemas.tables import ANNOTATIONS, FINDINGS, RUNS, Table, iter_file_records, iter_records, write_file
 

@@ -1,4 +1,4 @@
-"""Run: where a layer or an audit came from, so that it can be repeated. Feature: one clip in a training cache."""
+"""Run: provenance of a layer or an audit, so that it can be repeated; input and cost of one model response."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -84,20 +84,24 @@ class Run:
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
-class Feature:
-    """One clip in a training cache: where its tensors lie and what made them."""
+class Usage:
+    """What a reply cost."""
 
-    TAG: ClassVar[str] = "feature"
-    clip_id: Annotated[Id, "clip"]
-    fingerprint: Annotated[Sha256, "encoders, preprocessing, frame rate, value range and schema"]
-    annotation_id: Annotated[Id | None, "annotation whose compiled text was encoded"] = None
-    tensor_file: Annotated[Str, "file of tensors, relative to the set folder"]
-    frames: Annotated[Count, Field(gt=0), "picture frames"]
-    latent_frames: Annotated[Count, Field(gt=0), "1 + (frames - 1) / 4"]
-    height: Annotated[Int32, Field(gt=0), "picture height, pixels"]
-    width: Annotated[Int32, Field(gt=0), "picture width, pixels"]
-    text_tokens: Annotated[Int32, Field(ge=0), "tokens of the compiled text"]
+    prompt_tokens: Annotated[Int32 | None, Field(ge=0), "tokens asked"] = None
+    vision_tokens: Annotated[Int32 | None, Field(ge=0), "of these, from pictures"] = None
+    output_tokens: Annotated[Int32 | None, Field(ge=0), "tokens answered"] = None
+    latency_s: Annotated[NonNegative | None, "wall-clock seconds of the call"] = None
+    finish_reason: Annotated[Str | None, "as the engine gave it"] = None
 
-    def __post_init__(self) -> None:
-        if (self.frames - 1) % 4 or self.latent_frames != 1 + (self.frames - 1) // 4:
-            raise ValueError(f"{self.frames} frames do not give {self.latent_frames} latent frames (1 + (T - 1) / 4)")
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class ModelInput:
+    """The input the model really got."""
+
+    frame_indices: Annotated[tuple[Int32, ...], "frames of the clip, after the processor's own sampling"]
+    stamps_us: Annotated[tuple[Int64, ...], "time stamps the model was told, in the clip"]
+    width: Annotated[Int32, Field(gt=0), "picture width after the processor"]
+    height: Annotated[Int32, Field(gt=0), "picture height after the processor"]
+    patches: Annotated[Count | None, "vision patches; null where a server does not say"] = None
+    transcript_sha256: Annotated[Sha256 | None, "transcript given as context"] = None
+    signals_sha256: Annotated[Sha256 | None, "signals given as a ruler, or read by the motion annotator"] = None

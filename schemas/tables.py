@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from xsheet.schemas import annotation, clip, review, run, source, timeline
+from xsheet.schemas import annotation, clip, run, source
 from xsheet.schemas.columns import Record, arrow_fields
 from xsheet.schemas.errors import ConfigError, ContractError
 
@@ -43,8 +43,8 @@ class Table(Generic[R]):
 
 SOURCES = Table("sources", source.SourceVideo, (1, 0))
 SHOTS = Table("shots", source.Shot, (1, 0))
-TIMELINES = Table("timelines", timeline.Timeline, (1, 0), rows_per_part=200)
-TRACKS = Table("tracks", timeline.FaceTrack, (1, 0), rows_per_part=1_000)
+TIMELINES = Table("timelines", source.Timeline, (1, 0), rows_per_part=200)
+TRACKS = Table("tracks", source.FaceTrack, (1, 0), rows_per_part=1_000)
 MEASURES = Table("measures", clip.Measures, (1, 0))
 VERDICTS = Table("verdicts", clip.Verdict, (1, 0))
 CLIPS = Table("clips", clip.Clip, (1, 0))
@@ -54,9 +54,9 @@ SPLITS = Table("splits", source.Split, (1, 0))
 SIGNALS = Table("signals", clip.Signals, (1, 0), rows_per_part=4_000)
 RUNS = Table("runs", run.Run, (1, 0))
 ANNOTATIONS = Table("annotations", annotation.Annotation, (1, 0), rows_per_part=4_000)
-FINDINGS = Table("findings", review.Finding, (1, 0))
-REVIEWS = Table("reviews", review.Review, (1, 0))
-FEATURES = Table("features", run.Feature, (1, 0))
+FINDINGS = Table("findings", annotation.Finding, (1, 0))
+REVIEWS = Table("reviews", annotation.Review, (1, 0))
+FEATURES = Table("features", clip.Feature, (1, 0))
 TABLES: tuple[Table[Any], ...] = (
     SOURCES, TIMELINES, TRACKS, FINGERPRINTS, NEAR_DUPLICATES, SHOTS, MEASURES, VERDICTS, CLIPS, SIGNALS, SPLITS,
     RUNS, ANNOTATIONS, FINDINGS, REVIEWS, FEATURES,

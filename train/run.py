@@ -23,7 +23,7 @@ from xsheet.model.weights import load_pretrained_backbone
 from xsheet.runtime.result_store import output_lock
 from xsheet.schemas.ids import content_key, file_sha256
 from xsheet.schemas.layers import find_layer
-from xsheet.schemas.manifest import build_manifest
+from xsheet.schemas.sets import build_manifest
 from xsheet.train.data.cache.build import Cache, open_cache
 from xsheet.train.data.cache.fingerprint import CacheSpec, cache_spec
 from xsheet.train.data.dataset import CachedClipDataset, select_clips

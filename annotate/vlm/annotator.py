@@ -21,8 +21,8 @@ from xsheet.annotate.vlm.parse import STATUS_BY_FINISH_REASON, parse_reply
 from xsheet.annotate.vlm.prompts import load_prompt, quote_untrusted
 from xsheet.annotate.vlm.response import ResponseLimits, max_phases_for, response_json_schema
 from xsheet.schemas import run, vocab
-from xsheet.schemas.annotation import ModelInput, Usage
 from xsheet.schemas.ids import content_key
+from xsheet.schemas.run import ModelInput, Usage
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import Span, seconds_from_us
 

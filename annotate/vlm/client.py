@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from xsheet.schemas.annotation import ModelInput, Usage
+from xsheet.schemas.run import ModelInput, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

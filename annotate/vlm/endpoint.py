@@ -25,8 +25,8 @@ from xsheet.annotate.vlm.client import VlmRequest, VlmResponse
 from xsheet.annotate.vlm.completion import Completion, read_completion, retry_after_s
 from xsheet.annotate.vlm.frame_jpegs import JpegFrames, encode_jpeg_frames
 from xsheet.annotate.vlm.parse import one_line
-from xsheet.schemas.annotation import ModelInput, Usage
 from xsheet.schemas.errors import ConfigError, MediaError
+from xsheet.schemas.run import ModelInput, Usage
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import seconds_from_us
 

@@ -19,8 +19,7 @@ from xsheet.annotate.motion.curves import frames_of_span
 from xsheet.audit.checks.evidence import ClipEvidence
 from xsheet.audit.settings import AuditSettings
 from xsheet.schemas import ids, vocab
-from xsheet.schemas.annotation import Annotation, Phase
-from xsheet.schemas.review import EvidenceValue, Finding
+from xsheet.schemas.annotation import Annotation, EvidenceValue, Finding, Phase
 from xsheet.schemas.run import Run
 
 _PAIRED_TRACKS: tuple[vocab.Track, ...] = ("arms", "hands")

@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 from xsheet.audit.checks.base import AnnotationView, Check, CheckResult, finding_id
 from xsheet.audit.settings import AuditSettings
 from xsheet.schemas import ids, vocab
-from xsheet.schemas.review import EvidenceValue, Finding
+from xsheet.schemas.annotation import EvidenceValue, Finding
 
 _MAX_SAMPLED_ANNOTATIONS = 2_000  # annotations; more change no share by a hundredth
 _MIN_CORRELATION_PHASES = 30  # phases of several sizes from which a rank correlation means something

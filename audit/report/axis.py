@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from xsheet.annotate.speech.relation import voice_spans
 from xsheet.audit.report.curves import CURVE_HEIGHT_PX, SignalCurve, build_signal_curves
 from xsheet.schemas import vocab
-from xsheet.schemas.annotation import Phase
+from xsheet.schemas.annotation import Finding, Phase
 from xsheet.schemas.clip import Signals
-from xsheet.schemas.review import Finding
 from xsheet.schemas.time import US_PER_S, Span
 
 BAR_HEIGHT_PX, OTHER_BAR_HEIGHT_PX, MARKER_HEIGHT_PX, LANE_GAP_PX, RULER_HEIGHT_PX = 17, 13, 15, 5, 16

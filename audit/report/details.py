@@ -19,11 +19,10 @@ from xsheet.annotate.lookup import SignalsLookup
 from xsheet.audit.report.axis import AxisInput, TimeAxis, build_time_axis
 from xsheet.audit.report.findings import LayerFindings
 from xsheet.audit.views import load_clip_metadata
-from xsheet.schemas.annotation import Annotation, Phase
+from xsheet.schemas.annotation import Annotation, Finding, Phase
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.columns import Record
 from xsheet.schemas.layers import LayerRun
-from xsheet.schemas.review import Finding
 from xsheet.schemas.tables import ANNOTATIONS, CLIPS, Table, from_arrow, part_files, read_file
 
 R = TypeVar("R", bound=Record)

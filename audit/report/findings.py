@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from xsheet.audit.report.axis import SEVERITIES
 from xsheet.schemas import vocab
-from xsheet.schemas.review import Finding
+from xsheet.schemas.annotation import Finding
 from xsheet.schemas.tables import FINDINGS, from_arrow, part_files, read_file
 
 

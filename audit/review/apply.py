@@ -13,9 +13,8 @@ from xsheet import __version__
 from xsheet.audit.review.draft import EditHistory
 from xsheet.audit.review.journal import JOURNAL_NAMES, EditJournal, journal_path, read_journals
 from xsheet.schemas import ids
-from xsheet.schemas.annotation import Annotation, Phase, Repair, annotation_id
+from xsheet.schemas.annotation import Annotation, Phase, Repair, Review, annotation_id
 from xsheet.schemas.layers import LayerRun, write_layer
-from xsheet.schemas.review import Review
 from xsheet.schemas.run import Run
 from xsheet.schemas.tables import REVIEWS, iter_records, write_table
 

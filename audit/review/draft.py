@@ -10,10 +10,9 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from xsheet.schemas.annotation import Annotation, Phase, sorted_phases
+from xsheet.schemas.annotation import Annotation, Phase, Review, sorted_phases
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.ids import content_key
-from xsheet.schemas.review import Review
 
 ReviewDecision = Literal["accept", "reject"]
 _PHASES = TypeAdapter(tuple[Phase, ...])

@@ -15,9 +15,8 @@ from pydantic import Field
 from xsheet.annotate.motion.kinds import kind_of
 from xsheet.audit.review.draft import Draft, to_contract_error
 from xsheet.schemas import vocab
-from xsheet.schemas.annotation import KinematicPhase, Phase
+from xsheet.schemas.annotation import KinematicPhase, Operation, Phase, Review
 from xsheet.schemas.ids import content_key
-from xsheet.schemas.review import Operation, Review
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
 

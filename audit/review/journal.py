@@ -19,9 +19,9 @@ from typing import Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
+from xsheet.schemas.annotation import Review
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.ids import content_key
-from xsheet.schemas.review import Review
 from xsheet.schemas.tables import REVIEWS
 
 JournalName = Literal["journal", "again"]

@@ -15,12 +15,11 @@ from xsheet.audit.review.curves import curves_payload
 from xsheet.audit.review.draft import Draft, EditHistory
 from xsheet.audit.review.edits import mirror_side
 from xsheet.audit.review.lookup import RowIndex
-from xsheet.schemas.annotation import Annotation, Phase
+from xsheet.schemas.annotation import Annotation, Finding, Phase
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.layers import LayerRun, list_layers
-from xsheet.schemas.review import Finding
 from xsheet.schemas.run import Run
 from xsheet.schemas.tables import ANNOTATIONS, CLIPS, FINDINGS, SHOTS, SIGNALS, SOURCES, part_files, read_table
 

@@ -14,9 +14,9 @@ from xsheet.audit.review.journal import JOURNAL_NAMES, EditJournal, JournalName,
 from xsheet.audit.review.payload import BlindField, ClipPayloads
 from xsheet.audit.review.queue import QueueEntry, QueueFilter, ReviewState, build_queue, with_repeats
 from xsheet.schemas import vocab
+from xsheet.schemas.annotation import Review
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.layers import LayerRun
-from xsheet.schemas.review import Review
 from xsheet.schemas.sets import open_set
 
 MAX_NAME_CHARS = 80

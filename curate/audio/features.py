@@ -19,7 +19,7 @@ from xsheet.curate.sync.audio_to_mouth import predict_mouth
 from xsheet.schemas.clip import SoundMeasure
 from xsheet.schemas.columns import Series
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.timeline import Timeline
+from xsheet.schemas.source import Timeline
 
 Floats = NDArray[np.float32]
 

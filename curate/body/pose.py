@@ -21,7 +21,7 @@ from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb
 from xsheet.schemas.columns import Series
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.timeline import FaceTrack
+from xsheet.schemas.source import FaceTrack
 
 Floats = NDArray[np.float64]
 # Pose's landmarks, the subject's own left first.

@@ -2,8 +2,8 @@
 
 from xsheet.schemas.clip import Measures, Signals
 from xsheet.schemas.columns import Series
+from xsheet.schemas.source import FaceTrack, Timeline
 from xsheet.schemas.time import CLIP_RATE, frames_in
-from xsheet.schemas.timeline import FaceTrack, Timeline
 
 FACE_FIELDS = (
     "mouth_open", "mouth_wide", "smile", "yaw_deg", "pitch_deg", "roll_deg", "brow_raise", "eye_left_open",

@@ -23,9 +23,8 @@ from xsheet.curate.candidates.segment import (
 from xsheet.schemas import ids
 from xsheet.schemas.clip import FaceMeasure, Measures, PictureMeasure, Speaker, SyncScore
 from xsheet.schemas.columns import Series
-from xsheet.schemas.source import Shot
+from xsheet.schemas.source import FaceTrack, Shot, Timeline
 from xsheet.schemas.time import CLIP_RATE, span_of_frames
-from xsheet.schemas.timeline import FaceTrack, Timeline
 
 Floats = NDArray[np.float64]
 

@@ -14,9 +14,8 @@ from pydantic import Field, model_validator
 from xsheet.curate.audio.features import series_to_array
 from xsheet.schemas.columns import Series
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.source import Shot
+from xsheet.schemas.source import Shot, Timeline
 from xsheet.schemas.time import CLIP_RATE, frames_in
-from xsheet.schemas.timeline import Timeline
 
 
 class CandidateSettings(StrictModel):

@@ -16,8 +16,8 @@ from pydantic import Field
 from xsheet.curate.faces.mesh import FACE_SIGNALS, correct_pitch_for_jaw
 from xsheet.schemas import ids
 from xsheet.schemas.settings import StrictModel
+from xsheet.schemas.source import FaceTrack
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
-from xsheet.schemas.timeline import FaceTrack
 
 Box = tuple[float, float, float, float]
 OBSERVATION_VALUES = (*FACE_SIGNALS, "sharpness", "visible")

@@ -26,7 +26,7 @@ from xsheet.curate.faces.mesh import FACE_SIGNALS, FaceGeometry, Roi, face_signa
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.timeline import FaceTrack
+from xsheet.schemas.source import FaceTrack
 
 SHARPNESS_PX = 128
 _THUMBNAIL_PX = (32, 18)

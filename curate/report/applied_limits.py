@@ -13,7 +13,7 @@ from xsheet.curate.filter.decide import FILTER_RULES, FilterRule, failure_masks
 from xsheet.curate.filter.limits import FilterLimits
 from xsheet.curate.report.wording import format_value
 from xsheet.schemas import tables
-from xsheet.schemas.manifest import RunManifest
+from xsheet.schemas.sets import RunManifest
 from xsheet.schemas.settings import settings_sha256
 
 

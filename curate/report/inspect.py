@@ -18,10 +18,9 @@ from xsheet.schemas import tables
 from xsheet.schemas.clip import Clip, Measures, Verdict
 from xsheet.schemas.columns import Record, Series
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.source import NearDuplicate, Shot, SourceVideo, Split
+from xsheet.schemas.source import FaceTrack, NearDuplicate, Shot, SourceVideo, Split, Timeline
 from xsheet.schemas.tables import Table
 from xsheet.schemas.time import CLIP_RATE, frames_in
-from xsheet.schemas.timeline import FaceTrack, Timeline
 
 R = TypeVar("R", bound=Record)
 _MAX_CLOSE_IDS = 200  # ids that are compared letter by letter; a comparison takes some 20 µs

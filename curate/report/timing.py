@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from xsheet.schemas.manifest import RunManifest
+from xsheet.schemas.sets import RunManifest
 
 CPU_PREFIX = "cpu."
 """Entries of a manifest's seconds that begin so are CPU time of one analyser, the others wall clock of one step."""

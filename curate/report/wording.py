@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from xsheet.schemas.clip import Measures
-from xsheet.schemas.document import iter_fields
+from xsheet.schemas.contract import iter_fields
 
 _TITLES = {
     "clip.seconds": "length",

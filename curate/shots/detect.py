@@ -18,9 +18,8 @@ from pydantic import Field
 from xsheet.curate.shots.scores import BLEND_RADIUS, HISTOGRAM_RADIUS
 from xsheet.schemas import ids
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.source import CutScore, Shot
+from xsheet.schemas.source import CutScore, Shot, Timeline
 from xsheet.schemas.time import CLIP_RATE, span_of_frames
-from xsheet.schemas.timeline import Timeline
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -17,7 +17,7 @@ from xsheet.curate.sync.audio_to_mouth import WEIGHTS_SHA256
 from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.columns import Series
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.timeline import FaceTrack, Timeline
+from xsheet.schemas.source import FaceTrack, Timeline
 
 Floats = NDArray[np.float64]
 

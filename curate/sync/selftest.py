@@ -19,7 +19,7 @@ from xsheet.curate.sync.lip_audio import DEFAULT_SETTINGS as LIPS
 from xsheet.curate.sync.lip_audio import LipAudioScorer, LipAudioSettings
 from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.timeline import FaceTrack, Timeline
+from xsheet.schemas.source import FaceTrack, Timeline
 
 SHIFTS = range(-10, 11)
 TOLERANCE_FRAMES = 1

@@ -36,7 +36,7 @@ from xsheet.curate.sync.syncnet import (
     syncnet_score,
 )
 from xsheet.schemas.clip import SyncScore
-from xsheet.schemas.timeline import FaceTrack, Timeline
+from xsheet.schemas.source import FaceTrack, Timeline
 
 Box = tuple[float, float, float, float]
 Floats = NDArray[np.float32]

@@ -27,9 +27,8 @@ from xsheet.curate.tasks.probe import SourcePath
 from xsheet.curate.weights import SYNCNET_WEIGHTS
 from xsheet.runtime.executor import Item, Rejected, Row
 from xsheet.schemas.columns import Series
-from xsheet.schemas.source import SourceVideo
+from xsheet.schemas.source import SourceVideo, Timeline
 from xsheet.schemas.time import CLIP_RATE
-from xsheet.schemas.timeline import Timeline
 
 VOICE_THRESHOLD = 0.5  # probability from which a frame counts as voice
 

@@ -21,8 +21,8 @@ from xsheet.curate.tasks.probe import SourcePath
 from xsheet.runtime.executor import Item, Row
 from xsheet.runtime.result_store import ResultStore
 from xsheet.schemas.clip import Clip, Measures
+from xsheet.schemas.source import FaceTrack, Timeline
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us, frames_in
-from xsheet.schemas.timeline import FaceTrack, Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,9 @@ from xsheet.audit.layer_profile import (
     response_stats,
 )
 from xsheet.schemas import vocab
-from xsheet.schemas.annotation import Usage
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.layers import write_layer
-from xsheet.schemas.run import Run
+from xsheet.schemas.run import Run, Usage
 from xsheet.schemas.source import NearDuplicate, Split
 from xsheet.schemas.tables import CLIPS, NEAR_DUPLICATES, SPLITS, write_table
 

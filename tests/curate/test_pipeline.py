@@ -16,8 +16,8 @@ from xsheet.curate.settings import CurateSettings
 from xsheet.demo.corpus import make_corpus, truth_path
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
+from xsheet.schemas.contract import check_set
 from xsheet.schemas.settings import load_settings
-from xsheet.schemas.validate_set import check_set
 
 pytestmark = pytest.mark.slow
 

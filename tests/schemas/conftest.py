@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from xsheet.schemas import annotation, clip, review, run, source, timeline
+from xsheet.schemas import annotation, clip, run, source
 from xsheet.schemas.tables import (
     ANNOTATIONS,
     CLIPS,
@@ -147,10 +147,10 @@ def examples(make_annotation) -> dict[str, list[Any]]:
             ),
         ],
         TIMELINES.name: [
-            timeline.Timeline(source_id="src_1", frames=2, extractor="t@1", luma=(90.5, 91.0), energy_db=(None, -20.5)),
+            source.Timeline(source_id="src_1", frames=2, extractor="t@1", luma=(90.5, 91.0), energy_db=(None, -20.5)),
         ],
         TRACKS.name: [
-            timeline.FaceTrack(
+            source.FaceTrack(
                 track_id="track_1",
                 source_id="src_1",
                 detector="d@1",
@@ -290,8 +290,8 @@ def examples(make_annotation) -> dict[str, list[Any]]:
             ),
         ],
         FINDINGS.name: [
-            review.Finding(finding_id="f1", run_id="run_1", check="I3", severity="info", message="few classes"),
-            review.Finding(
+            annotation.Finding(finding_id="f1", run_id="run_1", check="I3", severity="info", message="few classes"),
+            annotation.Finding(
                 finding_id="f2",
                 run_id="run_1",
                 check="G1",
@@ -302,11 +302,11 @@ def examples(make_annotation) -> dict[str, list[Any]]:
                 start_us=0,
                 end_us=400_000,
                 message="no motion",
-                evidence=(review.EvidenceValue(name="motion_ratio", value=0.3),),
+                evidence=(annotation.EvidenceValue(name="motion_ratio", value=0.3),),
             ),
         ],
         REVIEWS.name: [
-            review.Review(
+            annotation.Review(
                 review_id="r1",
                 annotation_id="ann_2",
                 clip_id="clip_1",
@@ -318,7 +318,7 @@ def examples(make_annotation) -> dict[str, list[Any]]:
                 note="late",
                 at=datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
             ),
-            review.Review(
+            annotation.Review(
                 review_id="r2",
                 annotation_id="ann_2",
                 clip_id="clip_1",
@@ -330,7 +330,7 @@ def examples(make_annotation) -> dict[str, list[Any]]:
             ),
         ],
         FEATURES.name: [
-            run.Feature(
+            clip.Feature(
                 clip_id="clip_1",
                 fingerprint=HASH,
                 annotation_id="ann_2",

@@ -6,10 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from xsheet.schemas import tables
-from xsheet.schemas.annotation import Annotation, annotation_id
+from xsheet.schemas.annotation import Annotation, Finding, annotation_id
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.layers import find_layer, list_layers, write_findings, write_layer
-from xsheet.schemas.review import Finding
 from xsheet.schemas.run import Model, Run
 
 

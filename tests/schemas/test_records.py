@@ -8,9 +8,8 @@ from pydantic import ValidationError
 
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import KinematicPhase, annotation_id, sorted_phases
-from xsheet.schemas.clip import Clip, Signals, Verdict
+from xsheet.schemas.clip import Clip, Feature, Signals, Verdict
 from xsheet.schemas.errors import ConfigError, ContractError, MediaError, RunError
-from xsheet.schemas.run import Feature
 from xsheet.schemas.source import Shot, SourceVideo
 from xsheet.schemas.tables import TABLES
 
@@ -165,7 +164,7 @@ class TestAnnotation:
         assert identify(make_nod()) != identify(make_nod(end_us=1_240_000))
 
 
-@given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6, numbers=32)), max_size=20))
+@given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6, width=32)), max_size=20))
 def test_a_series_keeps_float32_values_and_gaps_exactly(values):
     signals = Signals(clip_id="c", frames=len(values), extractor="t", yaw_deg=tuple(values))
     assert signals.yaw_deg == tuple(values)

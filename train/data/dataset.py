@@ -10,8 +10,8 @@ from torch import Tensor
 
 from xsheet.model.block import NO_PHASE, PAD
 from xsheet.schemas import tables
+from xsheet.schemas.clip import Feature
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.run import Feature
 from xsheet.schemas.source import SplitName
 from xsheet.train.data import seeded_random
 from xsheet.train.data.batch import Batch

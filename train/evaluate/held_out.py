@@ -18,10 +18,9 @@ from xsheet.curate.media.audio import Samples
 from xsheet.curate.media.reader import open_media
 from xsheet.schemas import tables
 from xsheet.schemas.annotation import Annotation
-from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.clip import Clip, Feature, Signals
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.layers import find_layer
-from xsheet.schemas.run import Feature
 from xsheet.schemas.source import SplitName
 from xsheet.schemas.time import CLIP_RATE, Span, frame_at, frame_start_us
 from xsheet.train.data.cache.build import Cache

@@ -25,7 +25,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from xsheet.schemas.errors import ConfigError, ContractError
-from xsheet.schemas.manifest import versions
+from xsheet.schemas.sets import versions
 from xsheet.schemas.tables import write_text
 from xsheet.train.loop.model import TrainableModel
 from xsheet.train.loop.optim import Ema

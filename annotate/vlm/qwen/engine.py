@@ -14,8 +14,8 @@ from xsheet.annotate.vlm.client import FrameSelection, VlmRequest, VlmResponse
 from xsheet.annotate.vlm.qwen.decoding import Grammar, GrammarLogitsProcessor, SeededSamplingProcessor
 from xsheet.annotate.vlm.qwen.folder import QwenFolder, QwenSettings
 from xsheet.annotate.vlm.qwen.processor import DecodedFrames, decode_frames, prepare_inputs, vision_tokens
-from xsheet.schemas.annotation import ModelInput, Usage
 from xsheet.schemas.errors import ConfigError, MediaError, RunError
+from xsheet.schemas.run import ModelInput, Usage
 
 
 class QwenModel:

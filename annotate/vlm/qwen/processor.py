@@ -15,8 +15,8 @@ from xsheet.annotate.vlm.client import FrameSelection, VlmRequest
 from xsheet.annotate.vlm.frames import TEMPORAL_PATCH_SIZE, frame_indices, mean_fps
 from xsheet.annotate.vlm.qwen.tokens import SPATIAL_MERGE_SIZE, QwenFamily, frame_pixel_cap
 from xsheet.curate.media.reader import open_media
-from xsheet.schemas.annotation import ModelInput
 from xsheet.schemas.errors import MediaError, RunError
+from xsheet.schemas.run import ModelInput
 from xsheet.schemas.time import CLIP_RATE, us_from_seconds
 
 _VIDEO = "<|video_pad|>"

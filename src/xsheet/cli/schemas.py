@@ -22,7 +22,7 @@ def show(
     """
     from xsheet.cli.show import print_json, print_table
     from xsheet.schemas.columns import columns
-    from xsheet.schemas.document import iter_fields, schema_dict, short_type
+    from xsheet.schemas.contract import iter_fields, schema_dict, short_type
     from xsheet.schemas.tables import TABLES, find_table
 
     if table is not None:
@@ -66,7 +66,7 @@ def check(
     from dataclasses import asdict
 
     from xsheet.cli.show import console, escape_controls, print_json, print_table
-    from xsheet.schemas.validate_set import check_set
+    from xsheet.schemas.contract import check_set
 
     report = check_set(folder, media=media)
     if as_json:

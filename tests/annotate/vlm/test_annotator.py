@@ -6,8 +6,8 @@ import pytest
 from xsheet.annotate.base import AnnotationRequest
 from xsheet.annotate.vlm.annotator import MotionCandidate, VlmAnnotator, VlmSettings, run_prompts
 from xsheet.annotate.vlm.client import VlmResponse
-from xsheet.schemas.annotation import ModelInput, Usage
 from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.run import ModelInput, Usage
 from xsheet.schemas.time import Span
 
 GOOD = json.dumps(

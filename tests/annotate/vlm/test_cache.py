@@ -2,7 +2,7 @@ import pytest
 
 from xsheet.annotate.vlm.cache import CachedVlmClient
 from xsheet.annotate.vlm.client import SamplingParams, VlmRequest, VlmResponse
-from xsheet.schemas.annotation import ModelInput, Usage
+from xsheet.schemas.run import ModelInput, Usage
 
 SAID = VlmResponse(
     request_id="t1",

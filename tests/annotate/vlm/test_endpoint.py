@@ -23,9 +23,9 @@ from xsheet.annotate.vlm.endpoint import EndpointClient, EndpointSettings, reply
 from xsheet.annotate.vlm.frame_jpegs import fit_size
 from xsheet.annotate.vlm.normalise import TimeSnapTargets, normalise
 from xsheet.annotate.vlm.parse import parse_reply
-from xsheet.schemas.annotation import Usage
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.run import Usage
 
 FRAMES, CLIP_US = 75, 3_000_000
 KEY = "sk-very-secret-0123456789"

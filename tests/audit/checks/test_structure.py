@@ -8,8 +8,7 @@ from xsheet.audit.checks.base import AnnotationView, ClipMetadata
 from xsheet.audit.checks.structure import STRUCTURE_CHECKS
 from xsheet.audit.checks.timeline import TIMELINE_CHECKS
 from xsheet.audit.settings import AuditSettings
-from xsheet.schemas.annotation import ModelInput
-from xsheet.schemas.run import Model, Run
+from xsheet.schemas.run import Model, ModelInput, Run
 
 SHA256 = "a" * 64
 RUN = Run(run_id="run_a", kind="truth", tool_version="0")

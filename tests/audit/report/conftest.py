@@ -15,10 +15,10 @@ from xsheet.curate.media.writer import write_clip
 from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.truth import truth_rows, truth_run
 from xsheet.schemas import tables
-from xsheet.schemas.annotation import Annotation, Repair, Usage, annotation_id, sorted_phases
+from xsheet.schemas.annotation import Annotation, Repair, annotation_id, sorted_phases
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.layers import LayerRun, find_layer, write_layer
-from xsheet.schemas.run import Model, Run
+from xsheet.schemas.run import Model, Run, Usage
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.source import Shot
 from xsheet.schemas.tables import write_bytes

@@ -5,9 +5,8 @@ import pytest
 
 from xsheet.audit.report.axis import AxisInput, build_time_axis
 from xsheet.audit.report.curves import CURVE_HEIGHT_PX, build_signal_curves
-from xsheet.schemas.annotation import Phase
+from xsheet.schemas.annotation import Finding, Phase
 from xsheet.schemas.clip import Signals
-from xsheet.schemas.review import Finding
 
 
 def phase(track="head", start=1.0, end=2.0, name="p0", **fields):

@@ -1,8 +1,8 @@
 import pytest
 
 from xsheet.audit.report.findings import LayerFindings
+from xsheet.schemas.annotation import Finding
 from xsheet.schemas.layers import write_findings
-from xsheet.schemas.review import Finding
 from xsheet.schemas.run import Run
 from xsheet.schemas.sets import create_set
 

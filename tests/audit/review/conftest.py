@@ -23,10 +23,9 @@ from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.render import render_film
 from xsheet.demo.film.truth import truth_rows, truth_run
 from xsheet.schemas import tables
-from xsheet.schemas.annotation import Annotation, Evidence, Phase, annotation_id, sorted_phases
+from xsheet.schemas.annotation import Annotation, Evidence, EvidenceValue, Finding, Phase, annotation_id, sorted_phases
 from xsheet.schemas.clip import Clip, Measures, Signals
 from xsheet.schemas.layers import find_layer, write_findings, write_layer
-from xsheet.schemas.review import EvidenceValue, Finding
 from xsheet.schemas.run import Model, Prompt, Run, Version
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.source import ManifestColumn, Shot, SourceVideo

@@ -11,9 +11,9 @@ from xsheet.audit.review.apply import apply_reviews, repeated_annotations
 from xsheet.audit.review.draft import EditHistory
 from xsheet.audit.review.journal import journal_path, read_journals
 from xsheet.audit.review.queue import QueueFilter
+from xsheet.schemas.annotation import Review
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.layers import find_layer, list_layers
-from xsheet.schemas.review import Review
 from xsheet.schemas.tables import REVIEWS, iter_records
 
 pytestmark = pytest.mark.slow  # processes, films or models: seconds

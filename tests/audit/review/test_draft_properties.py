@@ -10,10 +10,9 @@ from pydantic import TypeAdapter
 from xsheet.audit.review.draft import EditHistory
 from xsheet.audit.review.edits import EditRequest, PhaseChange, to_review
 from xsheet.schemas import vocab
-from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.annotation import Annotation, Review
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.layers import find_layer
-from xsheet.schemas.review import Review
 
 TIMES = st.integers(0, 130).map(lambda frame: frame * 40_000)
 PLACES = st.integers(0, 12)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from xsheet.audit.review.journal import EditJournal, journal_path, read_journals
+from xsheet.schemas.annotation import Review
 from xsheet.schemas.errors import ContractError
-from xsheet.schemas.review import Review
 from xsheet.schemas.tables import REVIEWS, read_table
 
 
@@ -88,7 +88,7 @@ import resource, signal, sys
 from pathlib import Path
 from pydantic import TypeAdapter
 from xsheet.audit.review.journal import Journal
-from xsheet.schemas.review import Review
+from xsheet.schemas.annotation import Review
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 one, path = TypeAdapter(Review).validate_json(sys.argv[1]), Path(sys.argv[2])
 journal = Journal(path)

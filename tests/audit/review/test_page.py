@@ -13,9 +13,8 @@ import pytest
 from xsheet.audit.review.journal import read_journals
 from xsheet.audit.review.session import ReviewSession
 from xsheet.demo.puppet.marker import read_frame_number
-from xsheet.schemas.annotation import annotation_id
+from xsheet.schemas.annotation import EvidenceValue, Finding, annotation_id
 from xsheet.schemas.layers import find_layer, write_findings, write_layer
-from xsheet.schemas.review import EvidenceValue, Finding
 from xsheet.schemas.run import Run
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -385,7 +384,7 @@ def test_markup_in_every_text_is_shown_as_text(made_set, tmp_path, serving, visi
 def test_a_clip_of_no_name_that_could_be_markup_gets_into_a_set():
     from pydantic import ValidationError
 
-    from xsheet.schemas.review import Review
+    from xsheet.schemas.annotation import Review
 
     with pytest.raises(ValidationError, match="clip_id"):
         Review(review_id="r", annotation_id="a", clip_id=HOSTILE, operation="accept", before_sha256="0" * 64)

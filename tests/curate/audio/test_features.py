@@ -15,8 +15,8 @@ from xsheet.curate.audio.features import (
 from xsheet.curate.media.reader import open_media
 from xsheet.demo.film import sounds, voice
 from xsheet.schemas.clip import SoundMeasure
+from xsheet.schemas.source import Timeline
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
-from xsheet.schemas.timeline import Timeline
 
 FRAMES = 150
 

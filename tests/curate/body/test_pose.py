@@ -15,7 +15,7 @@ from xsheet.demo.puppet.draw import Puppet
 from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Motion
 from xsheet.schemas.clip import Signals
-from xsheet.schemas.timeline import FaceTrack
+from xsheet.schemas.source import FaceTrack
 
 SIDES = ("left", "right")
 

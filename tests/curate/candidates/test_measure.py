@@ -11,9 +11,8 @@ from xsheet.curate.candidates.measure import CandidateSettings, extract_candidat
 from xsheet.curate.candidates.segment import cut_cost, split_at_pauses
 from xsheet.schemas import ids
 from xsheet.schemas.clip import Measures, SyncScore
-from xsheet.schemas.source import Shot
+from xsheet.schemas.source import FaceTrack, Shot, Timeline
 from xsheet.schemas.time import CLIP_RATE, frames_in, span_of_frames
-from xsheet.schemas.timeline import FaceTrack, Timeline
 
 
 def timeline(frames: int, **series: Any) -> Timeline:

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from xsheet.curate.dedup.split import SplitSettings, cluster_rows, split_clips, split_set
 from xsheet.schemas.clip import Clip
-from xsheet.schemas.source import NearDuplicate, Split
+from xsheet.schemas.source import FaceTrack, NearDuplicate, Split
 from xsheet.schemas.tables import CLIPS, NEAR_DUPLICATES, SPLITS, TRACKS, iter_records, to_arrow, write_table
-from xsheet.schemas.timeline import FaceTrack
 
 HASH = "ab" * 32
 

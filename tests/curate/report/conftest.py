@@ -17,13 +17,11 @@ from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Pose
 from xsheet.schemas import ids, tables
 from xsheet.schemas.clip import Clip, FaceMeasure, Measures, PartMotion, PictureMeasure, SoundMeasure, SyncScore
-from xsheet.schemas.manifest import RunManifest
-from xsheet.schemas.sets import create_set
+from xsheet.schemas.sets import RunManifest, create_set
 from xsheet.schemas.settings import load_settings, settings_sha256
-from xsheet.schemas.source import CutScore, NearDuplicate, Shot, SourceVideo, Split
+from xsheet.schemas.source import CutScore, FaceTrack, NearDuplicate, Shot, SourceVideo, Split, Timeline
 from xsheet.schemas.tables import write_bytes
 from xsheet.schemas.time import CLIP_RATE, Span, frames_in
-from xsheet.schemas.timeline import FaceTrack, Timeline
 
 HOUR_US = 3_600_000_000
 PIECE_US = 5_000_000

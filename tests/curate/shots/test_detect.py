@@ -23,8 +23,8 @@ from xsheet.demo.puppet.draw import Puppet
 from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Pose
 from xsheet.demo.puppet.scene import add_camera_noise
+from xsheet.schemas.source import Timeline
 from xsheet.schemas.time import CLIP_RATE, frame_start_us, frames_in
-from xsheet.schemas.timeline import Timeline
 
 pytestmark = pytest.mark.slow  # processes, films or models: seconds
 

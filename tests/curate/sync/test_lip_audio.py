@@ -18,8 +18,8 @@ from xsheet.demo.film.plan import FilmKind, plan_film
 from xsheet.demo.film.render import render_film
 from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.errors import RunError
+from xsheet.schemas.source import FaceTrack, Timeline
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
-from xsheet.schemas.timeline import FaceTrack, Timeline
 
 FRAMES = 125
 OFFSETS = range(-6, 7)

@@ -4,7 +4,7 @@ import pytest
 from xsheet.curate.sync.selftest import delay_sound, load_speaker, selftest_sync
 from xsheet.demo.film import voice
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.timeline import FaceTrack
+from xsheet.schemas.source import FaceTrack
 
 FRAMES = 125
 

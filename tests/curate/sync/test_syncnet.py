@@ -11,7 +11,7 @@ from xsheet.curate.sync.syncnet_stream import SyncNetAnalyser, mouth_crop, smoot
 from xsheet.demo.film import voice
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.ids import file_sha256
-from xsheet.schemas.timeline import FaceTrack, Timeline
+from xsheet.schemas.source import FaceTrack, Timeline
 
 FRAMES = 60
 SHORT = SyncNetSettings(max_offset_frames=15, max_sync_shift_frames=6, batch_size=8)

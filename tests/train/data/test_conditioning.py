@@ -11,7 +11,7 @@ from xsheet.curate.faces.identity import IDENTITY_MODEL
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Signals
-from xsheet.schemas.timeline import FaceTrack
+from xsheet.schemas.source import FaceTrack
 from xsheet.train.data.cache.build import build_cache, open_cache
 from xsheet.train.data.conditioning import (
     DRIVING_SERIES,

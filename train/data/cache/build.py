@@ -21,11 +21,10 @@ from torch import Tensor
 
 from xsheet.runtime.executor import Execution, Progress, run_task
 from xsheet.schemas import tables
+from xsheet.schemas.clip import Feature
 from xsheet.schemas.errors import ConfigError, ContractError, RunError
 from xsheet.schemas.layers import find_layer
-from xsheet.schemas.manifest import build_manifest
-from xsheet.schemas.run import Feature
-from xsheet.schemas.sets import open_set
+from xsheet.schemas.sets import build_manifest, open_set
 from xsheet.schemas.tables import write_text
 from xsheet.schemas.time import CLIP_RATE
 from xsheet.train.data.cache.files import cached_text, null_prompt_path, read_tensors, save_tensors

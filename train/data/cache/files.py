@@ -27,8 +27,8 @@ from torch import Tensor
 
 from xsheet.model.block import PAD
 from xsheet.model.encoders.text import TextEncoder
+from xsheet.schemas.clip import Feature
 from xsheet.schemas.errors import ContractError
-from xsheet.schemas.run import Feature
 from xsheet.schemas.tables import write_bytes
 from xsheet.train.data.cache.fingerprint import CacheSpec
 from xsheet.train.data.texts import TextForm, TokenizedText

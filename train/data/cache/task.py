@@ -21,10 +21,9 @@ from xsheet.model.config import latent_frames
 from xsheet.runtime.executor import Item, Rejected, Row
 from xsheet.schemas import ids
 from xsheet.schemas.annotation import Annotation
-from xsheet.schemas.clip import Clip
+from xsheet.schemas.clip import Clip, Feature
 from xsheet.schemas.columns import RECORD, Id, NonNegative
 from xsheet.schemas.errors import ContractError
-from xsheet.schemas.run import Feature
 from xsheet.schemas.time import CLIP_RATE, frame_at, frame_start_us
 from xsheet.train.data.cache.files import (
     clip_path,
