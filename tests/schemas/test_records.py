@@ -121,7 +121,7 @@ class TestAnnotation:
             make_annotation(phases=(make_nod(), late))
 
     def test_phases_of_different_tracks_may_overlap(self, make_annotation, make_nod):
-        smile = make_nod(phase_id="p1", track="mouth", requested_action="smile", kind="expression")
+        smile = make_nod(phase_id="p1", track="mouth", action="smile", kind="expression")
         assert make_annotation(phases=(make_nod(), smile))
 
     def test_an_overlap_is_found_behind_a_phase_of_another_track(self, make_annotation, make_nod):
