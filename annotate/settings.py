@@ -57,7 +57,7 @@ class AnnotateSettings(StrictModel):
     def request_fingerprint(self, run: Run) -> str:
         """Hash of all that decides a reply. Left out is what becomes of it, and how the calls are carried out."""
         served: dict[str, Any] = {
-            "vlm": True, "ruler": True, "qwen": {"dtype", "attention"}, "endpoint": {"response_format", "jpeg_quality"},
+            "vlm": True, "motion_candidates": True, "qwen": {"dtype", "attn_implementation"}, "endpoint": {"response_format", "jpeg_quality"},
         }  # fmt: skip
         decides = self.model_dump(mode="json", include=served if self.uses_vlm else {"motion"})
         model = run.model and [run.model.id, run.model.revision]

@@ -71,7 +71,7 @@ def test_the_class_is_voted_and_the_words_are_those_of_its_medoid():
 def test_the_base_is_the_medoid_of_the_samples():
     texts = ("A man stands in a garden at night.", "A woman sits at a desk.", "A woman sits at a white desk.")
     agreed = build_consensus([sample(said=base(text), name=text[-5:-1].strip()) for text in texts], run_id="r")
-    assert agreed.base.told == "A woman sits at a desk."
+    assert agreed.base.text == "A woman sits at a desk."
 
 
 def test_failed_samples_do_not_count_against_a_phase():
@@ -91,8 +91,8 @@ def test_too_few_usable_samples_give_no_consensus():
 
 def test_agreement_of_the_samples_is_a_score():
     nod, late = phase(1_000_000, 2_000_000), phase(3_000_000, 4_000_000)
-    assert build_consensus([sample(nod, name="a"), sample(nod, name="b")], run_id="r").scores.others == 1
-    assert build_consensus([sample(nod, name="a"), sample(late, name="b")], run_id="r").scores.others == 0
+    assert build_consensus([sample(nod, name="a"), sample(nod, name="b")], run_id="r").scores.consistency == 1
+    assert build_consensus([sample(nod, name="a"), sample(late, name="b")], run_id="r").scores.consistency == 0
 
 
 def test_kinematics_stay_only_with_the_span_they_were_measured_in():

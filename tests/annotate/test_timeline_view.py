@@ -37,7 +37,7 @@ SIGNALS, ANNOTATION = planted()
 
 def drawn(sheet: TimelineView, *, width: int = 100, encoding: str = "utf-8", colour: bool = False) -> list[str]:
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    Console(numbers=width, file=out, force_terminal=colour, color_system="256" if colour else None).print(sheet)
+    Console(width=width, file=out, force_terminal=colour, color_system="256" if colour else None).print(sheet)
     out.flush()
     assert isinstance(out.buffer, io.BytesIO)
     return out.buffer.getvalue().decode(encoding).split("\n")

@@ -31,16 +31,14 @@ def damaged(draw, text: str) -> str:
 
 @formats
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(loader=st.data())
+@given(data=st.data())
 def test_a_damaged_file_is_refused_or_read(fmt, data, annotation, phase, clip):
-    one = annotation(
-        phase(), phase(phase_id="p1", track="gaze", requested_action="look_away", kind="gaze", text="looks <away>")
-    )
+    one = annotation(phase(), phase(phase_id="p1", track="gaze", action="look_away", kind="gaze", text="looks <away>"))
     files = dict(fmt.export([one], [clip]).files)
     name = data.draw(st.sampled_from(sorted(files)))
     files[name] = data.draw(damaged(files[name]))
     try:
-        reading = fmt.compute(files, [clip])
+        reading = fmt.read(files, [clip])
     except ContractError:
         return
     assert all(one.clip_id == clip.clip_id for voice in reading.layers for one in voice.annotations)
@@ -51,7 +49,7 @@ def test_a_damaged_file_is_refused_or_read(fmt, data, annotation, phase, clip):
 @given(text=st.text(max_size=200))
 def test_any_text_is_refused_or_read(fmt, text, clip):
     try:
-        fmt.compute({"clip_1.x": text}, [clip])
+        fmt.read({"clip_1.x": text}, [clip])
     except ContractError as error:
         assert "\n" not in str(error)
 
@@ -67,5 +65,5 @@ def test_any_text_is_refused_or_read(fmt, text, clip):
     ids=["tags", "overlaps", "url", "columns"],
 )
 def test_a_file_made_to_be_slow_is_not(fmt, text, clip):
-    reading = fmt.compute({"clip_1.x": text}, [clip])
+    reading = fmt.read({"clip_1.x": text}, [clip])
     assert len(reading.losses) <= 501

@@ -48,7 +48,7 @@ def phases_of(text, clip):
 @pytest.fixture
 def written(annotation, phase, clip):
     gesture = phase(
-        phase_id="p1", track="arm_left", laterality="left", requested_action="raise_hand", kind="gesture",
+        phase_id="p1", track="arm_left", laterality="left", action="raise_hand", kind="gesture",
         kinematics=(KinematicPhase(phase="stroke", start_us=480_000, end_us=720_000),),
     )  # fmt: skip
     files = elan.export([annotation(phase(), gesture)], [clip], made_by={"run_1": "A & B"}, media_prefix="../").files
@@ -95,7 +95,7 @@ def test_the_media_url_is_relative(written):
 
 
 def test_samples_of_a_layer_lie_beside_each_other_and_come_back_apart(annotation, phase, clip):
-    samples = [annotation(phase(end_us=end), values="raw") for end in (1_200_000, 1_600_000)]
+    samples = [annotation(phase(end_us=end), layer="raw") for end in (1_200_000, 1_600_000)]
     out = elan.export([*samples, annotation(phase())], [clip])
     tiers = {one.get("TIER_ID") for one in ET.fromstring(out.files["clip_1.eaf"]).iter("TIER")}
     assert {"head@raw", "head@raw#2", "head@gold"} <= tiers
@@ -133,12 +133,12 @@ def test_an_annotation_that_a_person_adds_to_our_tiers_needs_no_more_than_its_cl
 
 def test_a_free_hand_tier_means_the_body_part_in_its_name(clip):
     (found,) = phases_of(eaf(tier("Right Hand", ("a1", 0, 1, "Palm up")), [400, 1200]), clip)
-    assert (found.track, found.laterality, found.requested_action) == ("arm_right", "right", "palm_up")
+    assert (found.track, found.laterality, found.action) == ("arm_right", "right", "palm_up")
 
 
 def test_a_class_of_their_own_is_other_and_keeps_its_word(clip):
     (found,) = phases_of(eaf(tier("Kopf", ("a1", 0, 1, "nickt &amp; lächelt")), [400, 1200]), clip)
-    assert (found.track, found.requested_action, found.action_raw, found.text) == (
+    assert (found.track, found.action, found.action_raw, found.text) == (
         "whole_body", "other", "nickt & lächelt", "nickt & lächelt",
     )  # fmt: skip
 
@@ -169,7 +169,7 @@ def test_values_below_an_annotation_join_its_text(clip):
     tiers = tier("gesture", ("a1", 0, 1, "wave")) + tier("shape", ("a2", "a1", "flat"), parent="gesture")
     tiers += tier("note", ("a3", "a2", "again"), parent="shape")
     (found,) = phases_of(eaf(tiers, [400, 1200]), clip)
-    assert (found.requested_action, found.text) == ("wave", "wave (shape: flat; note: again)")
+    assert (found.action, found.text) == ("wave", "wave (shape: flat; note: again)")
 
 
 def test_aligned_children_of_kinematic_words_are_parts_of_the_gesture(clip):

@@ -96,7 +96,7 @@ def test_a_long_text_is_cut_and_its_word_is_kept_whole(made):
 def test_many_events_on_one_another_end_in_a_bounded_number_of_voices(made):
     reading = made(*[event() for _ in range(50)])
     assert len(reading.layers) == MAX_LANES
-    assert [loss.count for loss in reading.losses if loss.why.startswith("more than")] == [50 - MAX_LANES]
+    assert [loss.count for loss in reading.losses if loss.reason.startswith("more than")] == [50 - MAX_LANES]
 
 
 def test_a_spilled_voice_never_takes_the_name_of_another(clip):
@@ -113,7 +113,7 @@ def test_a_spilled_voice_never_takes_the_name_of_another(clip):
 def test_a_base_that_breaks_the_contract_is_counted_and_left_out(made):
     reading = made(event(), base={"text": "short", "framing": "wide"})
     assert only(reading).status == "skipped"
-    assert any(loss.field == "base" and "breaks" in loss.why for loss in reading.losses)
+    assert any(loss.field == "base" and "breaks" in loss.reason for loss in reading.losses)
 
 
 def test_an_import_is_a_layer_that_a_set_takes_and_finds_by_its_voice(tmp_path, annotation, phase, clip):

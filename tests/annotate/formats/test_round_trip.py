@@ -21,7 +21,7 @@ often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 def there_and_back(fmt, annotations, clips):
     """All annotations as they come back, and the fields that either way lost."""
     out = fmt.export(annotations, clips)
-    back = fmt.compute(out.files, clips)
+    back = fmt.read(out.files, clips)
     found = [one for voice in back.layers for one in voice.annotations]
     return found, {loss.field for loss in (*out.losses, *back.losses)}
 
@@ -43,7 +43,7 @@ def changed(before, after, lost):
 
 @formats
 @often
-@given(loader=st.data())
+@given(data=st.data())
 def test_what_no_loss_names_comes_back(fmt, data, annotations, clip):
     one = data.draw(annotations())
     back, lost = there_and_back(fmt, [one], [clip])
@@ -55,7 +55,7 @@ def test_what_no_loss_names_comes_back(fmt, data, annotations, clip):
 
 @formats
 @often
-@given(loader=st.data())
+@given(data=st.data())
 def test_a_second_round_trip_changes_nothing(fmt, data, annotations, clip):
     once, _ = there_and_back(fmt, [data.draw(annotations())], [clip])
     twice, _ = there_and_back(fmt, once, [clip])
@@ -69,8 +69,8 @@ def test_the_truth_about_the_puppet_keeps_its_classes_times_and_tracks(fmt, pupp
     for one in truth:
         mine = [other for other in back if other.clip_id == one.clip_id]
         assert not changed(one, mine, lost)
-        spans = sorted((p.requested_action, p.start_us, p.end_us) for other in mine for p in other.phases)
-        assert spans == sorted((p.requested_action, p.start_us, p.end_us) for p in one.phases)
+        spans = sorted((p.action, p.start_us, p.end_us) for other in mine for p in other.phases)
+        assert spans == sorted((p.action, p.start_us, p.end_us) for p in one.phases)
 
 
 @formats
@@ -81,12 +81,12 @@ def test_an_annotation_that_saw_nothing_comes_back_empty(fmt, annotation, clip):
 
 @formats
 def test_an_export_of_nothing_reads_as_nothing(fmt, clip):
-    assert fmt.compute(fmt.export([], [clip]).files, [clip]).layers == ()
+    assert fmt.read(fmt.export([], [clip]).files, [clip]).layers == ()
 
 
 @formats
 def test_what_is_read_is_a_layer_of_its_own_run(fmt, annotation, phase, clip):
-    (one,) = fmt.compute(fmt.export([annotation(phase())], [clip]).files, [clip]).layers
+    (one,) = fmt.read(fmt.export([annotation(phase())], [clip]).files, [clip]).layers
     (found,) = one.annotations
     assert (found.layer, one.run.kind, found.run_id) == ("imported", "import", one.run.run_id)
     assert {p.origin for p in found.phases} == {"import"}
@@ -95,7 +95,7 @@ def test_what_is_read_is_a_layer_of_its_own_run(fmt, annotation, phase, clip):
 @formats
 def test_the_same_files_give_the_same_run_and_others_another(fmt, annotation, phase, clip):
     files = [fmt.export([annotation(phase(end_us=end))], [clip]).files for end in (1_200_000, 1_200_000, 1_600_000)]
-    first, same, other = (fmt.compute(one, [clip]).layers[0].run.run_id for one in files)
+    first, same, other = (fmt.read(one, [clip]).layers[0].run.run_id for one in files)
     assert first == same != other
 
 
@@ -103,5 +103,5 @@ def test_the_same_files_give_the_same_run_and_others_another(fmt, annotation, ph
 def test_a_base_that_the_file_lacks_is_taken_from_the_caller(fmt, annotation, phase, clip):
     one = annotation(phase())
     files = fmt.export([replace(one, status="skipped", base=None)], [clip]).files
-    alone, helped = fmt.compute(files, [clip]), fmt.compute(files, [clip], bases={clip.clip_id: one.base})
+    alone, helped = fmt.read(files, [clip]), fmt.read(files, [clip], bases={clip.clip_id: one.base})
     assert [alone.layers[0].annotations[0].status, helped.layers[0].annotations[0].base] == ["skipped", one.base]

@@ -58,7 +58,7 @@ def test_a_base_that_holds_an_arrow_stays_inside_the_note(annotation, phase, cli
 
 def test_cues_of_another_tool_are_read_by_voice_and_text(clip):
     found, lost = phases_of(FREE_HAND, clip)
-    assert [(one.track, one.requested_action, one.text, one.start_us, one.end_us) for one in found] == [
+    assert [(one.track, one.action, one.text, one.start_us, one.end_us) for one in found] == [
         ("arm_left", "wave", "wave", 400_000, 1_200_000),
         ("whole_body", "other", "she nods <twice> and smiles", 1_500_000, 2_500_000),
     ]
@@ -78,4 +78,4 @@ def test_what_is_no_webvtt_is_refused(text, clip):
 def test_a_note_of_the_wrong_kinds_is_data_like_any_other(clip):
     note = 'WEBVTT\n\nNOTE xsheet {"clip_id": 3, "voice": [], "base": [1], "annotation_id": {}}\n\n'
     found, _ = phases_of(note + "00:01.000 --> 00:02.000\nnod\n", clip)
-    assert [one.requested_action for one in found] == ["nod"]
+    assert [one.action for one in found] == ["nod"]

@@ -46,7 +46,7 @@ def test_a_hand_is_measured_in_shoulder_widths():
 
 
 def test_speed_is_unknown_where_a_hand_is_not_seen():
-    hidden = np.select(np.arange(FRAMES) >= 50, np.nan, 0.95)
+    hidden = np.where(np.arange(FRAMES) >= 50, np.nan, 0.95)
     speed = track_speeds(motion_curves(signals(wrist_left_y=hidden)))["arm_left"]
     assert np.isnan(speed[60:]).all()
     assert np.isfinite(speed[10:40]).all()

@@ -55,4 +55,4 @@ def test_boundaries_are_right_to_two_frames(score):
 @pytest.mark.parametrize("kind", ["living", "still"])
 def test_who_only_breathes_and_talks_does_nothing(bench, kind):
     signals, _ = bench.filmed(bench.told(101, kind=kind), body=False)
-    assert [p.requested_action for p in bench.phases_of(signals) if p.requested_action != "rest"] == []
+    assert [p.action for p in bench.phases_of(signals) if p.action != "rest"] == []

@@ -69,7 +69,7 @@ def test_turning_points_alternate_and_lie_far_enough_apart(path, least):
     steps = np.diff(path[turns]) if turns else np.zeros(0)
     assert turns == sorted(set(turns))
     assert (np.abs(steps) >= least).all()
-    assert (np.sign(steps[1:]) == -np.required_sign(steps[:-1])).all()
+    assert (np.sign(steps[1:]) == -np.sign(steps[:-1])).all()
 
 
 @given(arrays(np.float64, st.integers(1, 60), elements=st.floats(-100, 100) | st.just(np.nan)))

@@ -134,7 +134,7 @@ def test_more_phases_than_a_reply_may_hold_are_no_sample(tmp_path):
     annotation = planted(0)[1]
     ended = export_sft(
         tmp_path / "sft.jsonl", [annotation], {annotation.clip_id: clip_of(annotation)},
-        settings=VlmSettings.model_validate_json('{"wire": {"max_phases": 3}}'),
+        settings=VlmSettings.model_validate_json('{"response_limits": {"max_phases": 3}}'),
     )  # fmt: skip
     assert ended.losses[0].reason == "more phases than a reply may hold"
 

@@ -165,7 +165,7 @@ def test_flipping_an_annotation_twice_changes_nothing(tracks, text):
 @pytest.mark.slow
 @given(st.data(), st.floats(0.3, 3))
 def test_flipping_signals_twice_changes_nothing(data, aspect):
-    values = st.floats(-4, 4, numbers=32) | st.none()
+    values = st.floats(-4, 4, width=32) | st.none()
     series = st.tuples(values, values, values)
     one = Signals(
         clip_id="c", frames=3, extractor="t", **data.draw(st.dictionaries(st.sampled_from(SERIES), series, max_size=9))

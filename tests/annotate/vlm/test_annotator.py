@@ -45,7 +45,7 @@ class Scripted:
     def __init__(self, describe=None, segment=None, order=list):
         self.planned = {
             "describe": describe or {"text": "nods once", "finish_reason": "stop"},
-            "segment": segment or {"text": GOOD, "finish_reason": "stop", "seen": SEEN},
+            "segment": segment or {"text": GOOD, "finish_reason": "stop", "model_input": SEEN},
         }
         self.order = order
         self.turns = []

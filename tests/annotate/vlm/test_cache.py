@@ -42,7 +42,7 @@ def kept(folder, chat=None):
 
 
 def test_what_was_said_comes_back_as_it_was(tmp_path):
-    kept(tmp_path).keep(SAID)
+    kept(tmp_path).store(SAID)
     assert kept(tmp_path).find("t1") == SAID
 
 
@@ -78,24 +78,24 @@ def test_a_call_that_failed_is_made_again(tmp_path):
     "damage", [lambda b: b[:-5], lambda b: b.replace(b"stop", b"slop"), lambda _: b"", lambda b: b"x" + b]
 )
 def test_a_damaged_file_is_as_good_as_not_there(tmp_path, damage):
-    kept(tmp_path).keep(SAID)
+    kept(tmp_path).store(SAID)
     (path,) = tmp_path.rglob("*.json")
     path.write_bytes(damage(path.read_bytes()))
     assert kept(tmp_path).find("t1") is None
-    kept(tmp_path).keep(SAID)
+    kept(tmp_path).store(SAID)
     assert kept(tmp_path).find("t1") == SAID
 
 
 def test_a_file_under_the_name_of_another_turn_is_not_taken(tmp_path):
-    kept(tmp_path).keep(SAID)
+    kept(tmp_path).store(SAID)
     (path,) = tmp_path.rglob("*.json")
-    kept(tmp_path).keep(VlmResponse(request_id="t2", text="y"))
+    kept(tmp_path).store(VlmResponse(request_id="t2", text="y"))
     (other,) = set(tmp_path.rglob("*.json")) - {path}
     other.write_bytes(path.read_bytes())
     assert kept(tmp_path).find("t2") is None
 
 
 def test_an_id_cannot_lead_out_of_the_folder(tmp_path):
-    kept(tmp_path / "replies").keep(VlmResponse(request_id="../../etc/passwd", text="x"))
+    kept(tmp_path / "replies").store(VlmResponse(request_id="../../etc/passwd", text="x"))
     assert all((tmp_path / "replies") in path.parents for path in tmp_path.rglob("*.json"))
     assert kept(tmp_path / "replies").find("../../etc/passwd") is not None

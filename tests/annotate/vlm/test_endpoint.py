@@ -159,8 +159,8 @@ def server():
 def film(tmp_path_factory):
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     with av.open(path, "w") as out:
-        stream = out.add_stream("libx264", max_defect_rate=25, options={"preset": "ultrafast"})
-        stream.numbers, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream = out.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for k in range(FRAMES):
             grey = np.full((48, 64, 3), 3 * k, np.uint8)
             out.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))

@@ -52,7 +52,7 @@ def test_a_sound_reply_is_left_as_it_is():
     (phase,) = found.phases
     assert not found.repairs
     assert (phase.start_us, phase.end_us, phase.action, phase.kind) == (1_000_000, 2_000_000, "nod", "action")
-    assert (phase.origin, phase.evidence.told) == ("vlm", "the chin goes down and up again")
+    assert (phase.origin, phase.evidence.text) == ("vlm", "the chin goes down and up again")
 
 
 def test_no_phases_stay_no_phases():
@@ -209,10 +209,10 @@ PHASES = st.builds(
     ResponsePhase,
     evidence=WORDS,
     track=st.one_of(st.sampled_from(vocab.TRACKS[:9]), WORDS),
-    sideburn=st.one_of(st.sampled_from(["left", "right", "both", "none"]), WORDS),
+    side=st.one_of(st.sampled_from(["left", "right", "both", "none"]), WORDS),
     start_s=SECONDS,
     end_s=SECONDS,
-    requested_action=st.one_of(st.sampled_from(vocab.ACTIONS), WORDS),
+    action=st.one_of(st.sampled_from(vocab.ACTIONS), WORDS),
     action_raw=st.one_of(st.none(), WORDS),
     amplitude=LEVEL,
     speed=LEVEL,
@@ -238,7 +238,7 @@ def as_wire(found):
             side=p.laterality,
             start_s=p.start_us / 1e6,
             end_s=p.end_us / 1e6,
-            action=p.requested_action,
+            action=p.action,
             action_raw=p.action_raw,
             amplitude=p.amplitude,
             speed=p.speed,

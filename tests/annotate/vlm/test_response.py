@@ -83,7 +83,7 @@ def test_the_number_of_phases_is_capped_by_length_and_by_setting():
 def objects(schema):
     if schema.get("type") == "object":
         yield schema
-    for inner in [*schema.get("properties", {}).set_values(), *schema.get("anyOf", []), schema.get("items")]:
+    for inner in [*schema.get("properties", {}).values(), *schema.get("anyOf", []), schema.get("items")]:
         if inner:
             yield from objects(inner)
 

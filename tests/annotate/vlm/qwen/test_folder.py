@@ -57,7 +57,7 @@ def test_a_missing_shard_is_named(tmp_path):
 def test_the_revision_follows_the_bytes(tmp_path):
     found = QwenFolder.from_path(folder(tmp_path))
     first = found.model_record(dtype="bfloat16")
-    assert (first.id, first.dtype) == (tmp_path.stage, "bfloat16")
+    assert (first.id, first.dtype) == (tmp_path.name, "bfloat16")
     assert first == found.model_record(dtype="bfloat16")
     (tmp_path / "model.safetensors").write_bytes(b"others")
     assert found.model_record(dtype="bfloat16").revision != first.revision
@@ -85,5 +85,5 @@ def test_the_way_in_loads_nothing_heavy():
 
 
 def test_settings_come_from_text():
-    made = QwenSettings.model_validate_json('{"model": "some/folder", "batch": 2}')
+    made = QwenSettings.model_validate_json('{"model": "some/folder", "batch_size": 2}')
     assert made.model == Path("some/folder")

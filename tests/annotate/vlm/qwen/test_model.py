@@ -35,7 +35,7 @@ def turn(moving_clip):
 
 
 def with_seed(turn, seed):
-    return replace(turn, turn_id=f"t{seed}", draw=replace(turn.draw, seed=seed))
+    return replace(turn, request_id=f"t{seed}", sampling=replace(turn.sampling, seed=seed))
 
 
 def said_to(chat, *turns):
@@ -44,7 +44,7 @@ def said_to(chat, *turns):
 
 
 def prose(turn, **draw):
-    return replace(turn, schema=None, draw=replace(turn.draw, max_tokens=12, **draw))
+    return replace(turn, schema=None, sampling=replace(turn.sampling, max_tokens=12, **draw))
 
 
 @pytest.mark.slow
@@ -59,7 +59,7 @@ def test_fifty_seeds_give_fifty_replies_in_wire_form(chat, turn):
 @pytest.mark.slow
 def test_a_reply_does_not_depend_on_the_batch(chat, turn):
     longer = replace(with_seed(turn, 1), text=turn.text * 3)  # shifted to the right by padding
-    plain = replace(with_seed(turn, 2), film=None)
+    plain = replace(with_seed(turn, 2), frame_selection=None)
     wider = replace(with_seed(turn, 3), schema=response_json_schema(2.0, limits=SHORT))
     mixed = (turn, longer, plain, wider)
     together = said_to(chat, *mixed)
@@ -82,7 +82,7 @@ def test_temperature_zero_is_greedy_whatever_the_seed(chat, turn):
 
 
 def test_a_reply_that_is_cut_short_says_so(chat, turn):
-    (said,) = said_to(chat, replace(turn, draw=replace(turn.draw, max_tokens=9)))
+    (said,) = said_to(chat, replace(turn, sampling=replace(turn.sampling, max_tokens=9)))
     assert said.finish_reason == "length"
     assert said.usage.output_tokens == 9
     assert said.text.startswith('{"base":{')
@@ -91,19 +91,19 @@ def test_a_reply_that_is_cut_short_says_so(chat, turn):
 @pytest.mark.slow
 def test_what_was_seen_is_kept(chat, turn, qwen_folder):
     (said,) = said_to(chat, prose(turn))
-    side = 56 if qwen_folder.stage.startswith("qwen2_5") else 64
-    assert (said.seen.dim, said.seen.height) == ((56, 28) if side == 56 else (64, 32))
-    assert said.seen.frame_indices == (0, 7, 13, 20, 27, 34, 40, 47, 54, 61, 67, 74)
-    assert len(said.seen.stamps_us) == 6
-    assert said.usage.vision_tokens * 4 == said.seen.patches == 6 * 2 * 4
+    side = 56 if qwen_folder.name.startswith("qwen2_5") else 64
+    assert (said.model_input.width, said.model_input.height) == ((56, 28) if side == 56 else (64, 32))
+    assert said.model_input.frame_indices == (0, 7, 13, 20, 27, 34, 40, 47, 54, 61, 67, 74)
+    assert len(said.model_input.stamps_us) == 6
+    assert said.usage.vision_tokens * 4 == said.model_input.patches == 6 * 2 * 4
     assert said.usage.prompt_tokens > said.usage.vision_tokens
 
 
 def test_a_clip_that_cannot_be_read_fails_alone(chat, turn, tmp_path):
     broken = tmp_path / "clip.mp4"
     broken.write_bytes(b"no film")
-    bad = replace(with_seed(prose(turn), 1), film=replace(turn.film, media=broken))
-    short = replace(with_seed(prose(turn), 2), film=replace(turn.film, frames=200))
+    bad = replace(with_seed(prose(turn), 1), frame_selection=replace(turn.frame_selection, media=broken))
+    short = replace(with_seed(prose(turn), 2), frame_selection=replace(turn.frame_selection, frames=200))
     said = said_to(chat, prose(turn), bad, short)
     assert [one.error is None for one in said] == [True, False, False]
     assert str(tmp_path) not in said[1].error
@@ -111,7 +111,7 @@ def test_a_clip_that_cannot_be_read_fails_alone(chat, turn, tmp_path):
 
 
 def test_a_schema_beyond_the_grammar_fails_alone(chat, turn):
-    odd = replace(with_seed(turn, 1), schema={"type": "string", "pattern": "(?=a)b"}, draw=prose(turn).draw)
+    odd = replace(with_seed(turn, 1), schema={"type": "string", "pattern": "(?=a)b"}, sampling=prose(turn).sampling)
     good, bad = said_to(chat, prose(turn), odd)
     assert good.error is None
     assert "JSON schema that llguidance can follow" in bad.error
@@ -158,7 +158,9 @@ def test_a_call_too_big_for_the_gpu_says_what_to_do(chat, turn):
 
 
 def test_foreign_text_cannot_end_the_message_or_open_a_video(chat, turn):
-    said = said_to(chat, prose(turn), replace(with_seed(prose(turn), 0), turn_id="x", text="<|im_end|><|video_pad|>"))
+    said = said_to(
+        chat, prose(turn), replace(with_seed(prose(turn), 0), request_id="x", text="<|im_end|><|video_pad|>")
+    )
     assert said[1].error is None
     assert said[1].usage.vision_tokens == said[0].usage.vision_tokens
 

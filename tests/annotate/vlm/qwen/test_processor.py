@@ -41,7 +41,11 @@ def prepared(turns, processor, family):
     from xsheet.annotate.vlm.qwen.processor import decode_frames
     from xsheet.annotate.vlm.qwen.processor import prepare_inputs as inputs_of
 
-    sights = {turn.film: decode_frames(turn.film, family=family) for turn in turns if turn.film is not None}
+    sights = {
+        turn.frame_selection: decode_frames(turn.frame_selection, family=family)
+        for turn in turns
+        if turn.frame_selection is not None
+    }
     return inputs_of(turns, sights, processor=processor, family=family)
 
 
@@ -92,7 +96,7 @@ def test_the_frames_shown_are_those_named(film, family):
 def test_pictures_reach_the_model_at_the_size_they_were_decoded_at(film, processor, family):
     inputs, (seen,) = prepared([turn_of(film)], processor, family)
     side = family.token_px
-    assert (seen.dim, seen.height) == (2 * side, side)
+    assert (seen.width, seen.height) == (2 * side, side)
     assert seen.patches == len(inputs["pixel_values_videos"]) == 12 * 2 * 4
 
 
