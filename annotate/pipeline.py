@@ -73,7 +73,7 @@ def annotate(
     replied = run_task(task, items, out=set_folder, execution=execution, retry_failed=retry_failed, progress=progress)
     raw, norm = (
         write_layer(set_folder, said, layer, (row for row in replied.rows(Annotation) if row.layer == layer))
-        for layer in ("raw", "norm")
+        for layer in ("raw", "normalised")
     )
     agreed = write_consensus(set_folder, norm, settings.consensus, speech=settings.speech)
     seconds = (datetime.now(UTC) - started).total_seconds()

@@ -76,13 +76,13 @@ def normalised_annotation(raw: Annotation, content: ReplyContent) -> Annotation:
     """What it comes to, with every change that was made on the way."""
     return Annotation(
         annotation_id=annotation_id(
-            clip_id=raw.clip_id, layer="norm", run_id=raw.run_id, sample_index=raw.sample_index, base=content.base,
-            phases=content.phases,
+            clip_id=raw.clip_id, layer="normalised", run_id=raw.run_id, sample_index=raw.sample_index,
+            base=content.base, phases=content.phases,
         ),
         vocab_version=raw.vocab_version,
         clip_id=raw.clip_id,
         media_sha256=raw.media_sha256,
-        layer="norm",
+        layer="normalised",
         parent_ids=(raw.annotation_id,),
         run_id=raw.run_id,
         sample_index=raw.sample_index,

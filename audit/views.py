@@ -153,7 +153,7 @@ def find_missing_parents(set_folder: Path, layer: LayerRun) -> dict[str, tuple[s
     before = [
         one for one in list_layers(set_folder) if vocab.LAYERS.index(one.layer) <= place and str(one) != str(layer)
     ]
-    files = list(chain.from_iterable(one.files for one in before if layer.layer == "norm" or one.layer != "raw"))
+    files = list(chain.from_iterable(one.files for one in before if layer.layer == "normalised" or one.layer != "raw"))
     known = pa.chunked_array(
         [chunk for file in files for chunk in read_file(file, ANNOTATIONS, ["annotation_id"])["annotation_id"].chunks],
         pa.string(),

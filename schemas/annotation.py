@@ -182,13 +182,13 @@ class Annotation:
     vocab_version: Annotated[Str, "version of the word lists"]
     clip_id: Annotated[Id, "clip it describes"]
     media_sha256: Annotated[Sha256 | None, "file that was looked at; null for planted truth"] = None
-    layer: Annotated[vocab.Layer, "raw, norm, consensus, human, accepted (audit let it pass), gold (truth), imported"]
+    layer: Annotated[vocab.Layer, "raw, normalised, consensus, human, accepted gold (truth), imported"]
     parent_ids: Annotated[
         tuple[Str, ...],
         "annotations it was made from; raw and gold truth have none, imported only where the file names them",
     ] = ()
     run_id: Annotated[Id, "run that made it (table runs)"]
-    sample_index: Annotated[Int16 | None, Field(ge=0), "which of K samples; raw and norm only"] = None
+    sample_index: Annotated[Int16 | None, Field(ge=0), "which of K samples; raw and normalised only"] = None
     seed: Annotated[Int64 | None, "seed of the sample"] = None
     status: Annotated[vocab.ResponseStatus, "how the reply ended"]
     duration_us: Annotated[Us, Field(gt=0), "length of the clip"]
@@ -208,7 +208,7 @@ class Annotation:
             raise ValueError("status 'ok' needs a base block")
         if self.layer not in ("raw", "gold", "imported") and not self.parent_ids:
             raise ValueError(f"layer {self.layer!r} must name its parents")
-        if self.sample_index is not None and self.layer not in ("raw", "norm"):
+        if self.sample_index is not None and self.layer not in ("raw", "normalised"):
             raise ValueError(f"layer {self.layer!r} has no sample index")
         _check_phases(self.phases, self.duration_us)
 

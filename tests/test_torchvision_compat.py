@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-CALL = "from xsheet.torchvision_compat import bridge; bridge(); "
+CALL = "from xsheet.torchvision_compat import import_torchvision; import_torchvision(); "
 
 
 def python(code, *, path):

@@ -118,7 +118,7 @@ def test_the_tables_hold_what_the_summary_says(path):
     assert {rows[name] for name in ("clips", "signals", "splits", "features")} == {told["counts"]["clips"]}
     count = {one.layer: len(list(one.read())) for one in list_layers(path.folder)}
     clips = told["annotated"]["clips"]
-    assert count == {"raw": clips, "norm": clips, "consensus": clips, "accepted": told["audited"]["accepted"]}
+    assert count == {"raw": clips, "normalised": clips, "consensus": clips, "accepted": told["audited"]["accepted"]}
 
 
 def test_each_stage_leaves_a_checkpoint_and_weights_and_the_second_goes_on_from_the_first(path):

@@ -27,7 +27,7 @@ def phase(start_us, end_us, *, track="head", action="nod", text="nods once", **m
 
 def sample(*phases, name="s", status="ok", said=None):
     return Annotation(
-        annotation_id=name, vocab_version=vocab.VOCAB_VERSION, clip_id="clip", layer="norm", parent_ids=("raw",),
+        annotation_id=name, vocab_version=vocab.VOCAB_VERSION, clip_id="clip", layer="normalised", parent_ids=("raw",),
         run_id="asked", sample_index=0, status=status, duration_us=CLIP_US,
         base=(said or base()) if status == "ok" else None, phases=sorted_phases(phases),
     )  # fmt: skip

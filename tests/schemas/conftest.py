@@ -89,7 +89,7 @@ def examples(make_annotation) -> dict[str, list[Any]]:
     """Rows of every table; the last one of each has all optional fields filled."""
     candidate: dict[str, Any] = {"clip_id": "clip_1", "source_id": "src_1", "start_us": 0, "end_us": 4_000_000}
     scores = annotation.Scores(overall=0.9, consistency=1.0, cross_model=0.5, motion=0.8, speech=0.7, text=1.0)
-    seen = annotation.ModelInput(
+    model_input = annotation.ModelInput(
         frame_indices=(0, 3, 6),
         stamps_us=(0, 120_000, 240_000),
         width=448,
@@ -275,16 +275,16 @@ def examples(make_annotation) -> dict[str, list[Any]]:
             make_annotation(
                 annotation_id="ann_2",
                 media_sha256=HASH,
-                values="norm",
+                layer="normalised",
                 parent_ids=("ann_1",),
                 sample_index=1,
                 seed=3,
                 raw_text='{"a": "\\u00fc"}',
                 raw_sha256=HASH,
-                seen=seen,
+                model_input=model_input,
                 scores=scores,
                 repairs=(annotation.Repair(op="snap", path="phases/0/end_us", before="1", after="2", reason="grid"),),
-                usage=annotation.Usage(
+                usage=run.Usage(
                     prompt_tokens=9, vision_tokens=5, output_tokens=3, latency_s=0.2, finish_reason="stop"
                 ),
             ),

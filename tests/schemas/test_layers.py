@@ -68,7 +68,7 @@ def test_an_empty_layer_is_a_layer(tmp_path):
 def test_an_annotation_of_another_layer_is_refused(tmp_path):
     run = run_of("motion")
     with pytest.raises(ValueError, match="expected raw@run_motion"):
-        write_layer(tmp_path, run, "raw", [annotation(run, "a", layer="norm")])
+        write_layer(tmp_path, run, "raw", [annotation(run, "a", layer="normalised")])
 
 
 def test_findings_of_two_audits_lie_side_by_side(tmp_path):

@@ -148,10 +148,10 @@ class TestAnnotation:
         with pytest.raises(ValidationError, match="unique"):
             make_annotation(phases=(make_nod(), make_nod(start_us=2_000_000, end_us=2_500_000)))
 
-    @pytest.mark.parametrize("layer", ["norm", "consensus", "human"])
+    @pytest.mark.parametrize("layer", ["normalised", "consensus", "human"])
     def test_a_derived_layer_names_its_parents(self, make_annotation, layer):
         with pytest.raises(ValidationError, match="must name its parents"):
-            make_annotation(values=layer)
+            make_annotation(layer=layer)
 
     def test_a_failed_reply_needs_no_base(self, make_annotation):
         assert make_annotation(status="truncated", base=None, phases=(), raw_text="{").status == "truncated"
@@ -176,7 +176,7 @@ def test_every_sided_track_is_a_track():
 
 @pytest.mark.parametrize("kind", [ConfigError, ContractError, RunError])
 def test_errors_say_where_what_and_what_to_do_and_survive_pickling(kind):
-    error = kind(where="f.yaml: a.b", expected_frames=">= 0", got="-1", hint="remove it")
+    error = kind(where="f.yaml: a.b", expected=">= 0", got="-1", hint="remove it")
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == str(error) == "f.yaml: a.b: expected >= 0, got -1; remove it"
 

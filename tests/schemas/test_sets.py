@@ -125,7 +125,7 @@ def test_a_failing_writer_leaves_the_old_file_and_no_litter(tmp_path):
         temporary.write_text("half")
         raise RuntimeError
     assert (tmp_path / "f.txt").read_text() == "old"
-    assert [p.stage for p in tmp_path.iterdir()] == ["f.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["f.txt"]
 
 
 class Settings(StrictModel):

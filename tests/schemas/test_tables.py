@@ -28,13 +28,13 @@ def version_of(major, minor, **changes):
 
 @every_table
 def test_a_round_trip_through_parquet_is_the_identity(table, examples, tmp_path):
-    tables.write_table(tmp_path, table, examples[table.stage])
-    assert list(tables.iter_records(tmp_path, table)) == examples[table.stage]
+    tables.write_table(tmp_path, table, examples[table.name])
+    assert list(tables.iter_records(tmp_path, table)) == examples[table.name]
 
 
 @every_table
 def test_schema_is_the_golden_one(table):
-    golden = json.loads((GOLDEN / f"{table.stage}.json").read_text())
+    golden = json.loads((GOLDEN / f"{table.name}.json").read_text())
     assert contract.schema_dict(table) == golden, "bump the version, write CHANGELOG.md, then `make contract`"
 
 
@@ -60,13 +60,13 @@ def test_pandas_polars_duckdb_and_datasets_read_it(table, examples, tmp_path):
     import pandas as pd
     import polars as pl
 
-    rows = examples[table.stage]
+    rows = examples[table.name]
     tables.write_table(tmp_path, table, rows)
-    files = str(tmp_path / table.stage / "*.parquet")
+    files = str(tmp_path / table.name / "*.parquet")
     names = [column.name for column in columns(table.record)]
     hugging_face = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
     read = {
-        "pandas": pd.read_parquet(tmp_path / table.stage),
+        "pandas": pd.read_parquet(tmp_path / table.name),
         "polars": pl.read_parquet(files).to_pandas(),
         "duckdb": duckdb.sql(f"select * from '{files}'").df(),
         "datasets": hugging_face.to_pandas(),
@@ -123,7 +123,7 @@ def test_a_failed_write_leaves_the_old_table_and_no_litter(tmp_path):
     with pytest.raises(RuntimeError, match="broke"):
         tables.write_table(tmp_path, SHOTS, broken())
     assert list(tables.iter_records(tmp_path, SHOTS)) == shots(3)
-    assert [p.stage for p in (tmp_path / "shots").iterdir()] == ["part-00000.parquet"]
+    assert [p.name for p in (tmp_path / "shots").iterdir()] == ["part-00000.parquet"]
 
 
 class TestVersions:

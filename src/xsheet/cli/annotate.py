@@ -75,7 +75,7 @@ def run_(
 @app.command()
 def consensus(
     folder: SetFolder,
-    layer: LayerOption = "norm",
+    layer: LayerOption = "normalised",
     config: Config = None,
     set_: Set = None,
     as_json: AsJson = False,

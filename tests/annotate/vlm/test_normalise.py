@@ -260,7 +260,7 @@ def test_any_reply_of_the_wire_form_is_normalised_to_a_valid_annotation(reply, r
         assert found.note
     else:
         Annotation(
-            annotation_id="a", vocab_version=vocab.VOCAB_VERSION, clip_id="c", layer="norm", parent_ids=("r",),
+            annotation_id="a", vocab_version=vocab.VOCAB_VERSION, clip_id="c", layer="normalised", parent_ids=("r",),
             run_id="r", status="ok", duration_us=CLIP_US, base=found.base, phases=found.phases, repairs=found.repairs,
         )  # fmt: skip
 
