@@ -3,8 +3,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xsheet.annotate.text.token_spans import byte_to_char_offsets, phase_token_spans, token_phase_ids
 
+from xsheet.annotate.text.token_spans import byte_to_char_offsets, phase_token_spans, token_phase_ids
 from xsheet.schemas.errors import ContractError
 
 BASE = "Eine Frau spricht – 女性が話す 🙂."
