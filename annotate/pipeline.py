@@ -2,7 +2,7 @@
 
     signals → ask (measured edges and candidates as a ruler) → reply → parse → normalise → consensus over K samples
 
-Replies are the raw layer, verbatim; norm is what they come to in the contract's words, every change noted; consensus is
+Replies are the raw layer, verbatim; normalised is what they come to in the contract's words, every change noted; consensus is
 what the samples of a clip agree on. Shards commit as they end, and a finished reply is never asked for again.
 """
 
@@ -39,7 +39,7 @@ class AnnotateResult:
     phases: int  # of the consensus layer
     actions: Mapping[str, int]  # of the consensus layer, by class
     statuses: Mapping[str, int]  # replies by how they ended
-    repairs: Mapping[str, int]  # changes from raw to norm, by what was done
+    repairs: Mapping[str, int]  # changes from raw to normalised, by what was done
     seconds: float
 
     @property
@@ -71,13 +71,13 @@ def annotate(
     progress = Progress("annotate") if show_progress else None
     task = AnnotateTask(settings, run=said, cache_folder=set_folder / ".replies")
     replied = run_task(task, items, out=set_folder, execution=execution, retry_failed=retry_failed, progress=progress)
-    raw, norm = (
+    raw, normalised = (
         write_layer(set_folder, said, layer, (row for row in replied.rows(Annotation) if row.layer == layer))
         for layer in ("raw", "normalised")
     )
-    agreed = write_consensus(set_folder, norm, settings.consensus, speech=settings.speech)
+    agreed = write_consensus(set_folder, normalised, settings.consensus, speech=settings.speech)
     seconds = (datetime.now(UTC) - started).total_seconds()
-    annotated = _summary(raw, norm, agreed, seconds=seconds)
+    annotated = _summary(raw, normalised, agreed, seconds=seconds)
     told = build_manifest(
         "annotate run",
         arguments={"jobs": execution.jobs, "ray": execution.ray},

@@ -1,4 +1,4 @@
-"""Replies as rows: the raw layer keeps what was said, the norm layer what it comes to in the contract's words."""
+"""Replies as rows: the raw layer keeps what was said, the normalised layer what it comes to in the contract's words."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

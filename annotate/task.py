@@ -39,7 +39,7 @@ class AnnotateTask:
         self._annotator = open_annotator(self._settings, cache_folder=self._cache_folder)
 
     def __call__(self, item: Item, /) -> Sequence[Row] | Incomplete:
-        """Raw and norm rows, by clip and sample. With replies missing, the item is unfinished and keeps its rows."""
+        """Raw and normalised rows, by clip and sample. With replies missing, the item is unfinished and keeps its rows."""
         shard: ClipBatch = item.payload
         assert self._annotator is not None
         self.stage = "signals"

@@ -39,7 +39,7 @@ def accept_layer(
 
     Args:
         set_folder: the set.
-        layer: one annotation a clip: consensus, human, norm of one sample.
+        layer: one annotation a clip: consensus, human, normalised of one sample.
         settings: limits, gate and rules.
         reference: another layer that the gate may compare with.
         calibration: from support to the chance that a person accepts, where people decided; it sets the confidence of

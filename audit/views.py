@@ -149,7 +149,7 @@ def _shot_boundaries(set_folder: Path) -> dict[str, list[int]]:
 def find_missing_parents(set_folder: Path, layer: LayerRun) -> dict[str, tuple[str, ...]]:
     """Parents by annotation that stand in no layer it may be made from; empty for nearly all sets."""
     place = vocab.LAYERS.index(layer.layer)
-    # A human layer may follow another; raw replies have no words of the contract to be made into anything but norm.
+    # A human layer may follow another; raw replies have no words of the contract to be made into anything but normalised.
     before = [
         one for one in list_layers(set_folder) if vocab.LAYERS.index(one.layer) <= place and str(one) != str(layer)
     ]

@@ -72,15 +72,15 @@ def test_every_clip_is_in_all_three_layers(tmp_path):
 def test_each_layer_names_the_one_it_was_made_from(tmp_path):
     annotated = go(make_set(tmp_path))
     raw = {row.annotation_id for row in annotated.raw.read()}
-    norm = {row.annotation_id for row in annotated.norm.read()}
-    assert {parent for row in annotated.norm.read() for parent in row.parent_ids} == raw
-    assert {parent for row in annotated.consensus.read() for parent in row.parent_ids} == norm
-    assert annotated.consensus.run.parent_run_ids == (annotated.norm.run.run_id,)
+    normalised = {row.annotation_id for row in annotated.normalised.read()}
+    assert {parent for row in annotated.normalised.read() for parent in row.parent_ids} == raw
+    assert {parent for row in annotated.consensus.read() for parent in row.parent_ids} == normalised
+    assert annotated.consensus.run.parent_run_ids == (annotated.normalised.run.run_id,)
 
 
 def test_phases_say_how_they_lie_to_the_voice(tmp_path):
     annotated = go(make_set(tmp_path))
-    assert all(phase.speech is not None for row in annotated.norm.read() for phase in row.phases)
+    assert all(phase.speech is not None for row in annotated.normalised.read() for phase in row.phases)
 
 
 def test_two_workers_write_the_same_bytes_as_one(tmp_path):
@@ -99,7 +99,7 @@ def test_ray_writes_the_same_bytes_as_a_worker_of_this_machine(tmp_path):
 def test_other_thresholds_make_another_layer_and_ask_nobody(tmp_path):
     annotated = go(make_set(tmp_path))
     before = layer_bytes(tmp_path)
-    write_consensus(tmp_path, annotated.norm, ConsensusSettings(min_support=1.0))
+    write_consensus(tmp_path, annotated.normalised, ConsensusSettings(min_support=1.0))
     after = layer_bytes(tmp_path)
     assert len(after) == len(before) + 1 and before.items() <= after.items()
     with pytest.raises(ConfigError, match="2: consensus@"):
@@ -122,7 +122,7 @@ def test_signals_without_a_clip_are_refused(tmp_path):
 def test_word_times_anchor_the_strokes(tmp_path):
     words = json.dumps([{"word": f"w{k}", "start_s": k / 2, "end_s": k / 2 + 0.4} for k in range(40)])
     annotated = go(make_set(tmp_path, words=words))
-    anchors = [p.speech.anchor_word for row in annotated.norm.read() for p in row.phases if p.speech.anchor_word]
+    anchors = [p.speech.anchor_word for row in annotated.normalised.read() for p in row.phases if p.speech.anchor_word]
     assert anchors and all(word.startswith("w") for word in anchors)
 
 
@@ -232,7 +232,7 @@ def test_a_server_that_was_away_is_asked_again_only_when_told(filmed, server):
     settings, server.away = asking(server), True
     annotated = go(filmed, settings)
     assert annotated.status_counts == {"error": 6}
-    assert {row.repairs[-1].op for row in annotated.norm.read()} == {"refuse"}
+    assert {row.repairs[-1].op for row in annotated.normalised.read()} == {"refuse"}
     server.away = False
     assert go(filmed, settings).status_counts == {"error": 6}
     assert go(filmed, settings, retry_failed=True).status_counts == {"ok": 6}

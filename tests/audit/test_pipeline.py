@@ -51,7 +51,7 @@ def films():
 
 @pytest.fixture(scope="module")
 def folder(films, tmp_path_factory):
-    """A set of films: a norm layer of the truth, a consensus that says the same, one with shifts, and three samples."""
+    """A set of films: a normalised layer of the truth, a consensus that says the same, one with shifts, and three samples."""
     folder = tmp_path_factory.mktemp("audit") / "set"
     create_set(folder, "films")
     write_table(folder, CLIPS, [_clip(signals, k) for k, (signals, _) in enumerate(films)])
@@ -59,8 +59,8 @@ def folder(films, tmp_path_factory):
     truths = [truth for _, truth in films]
     write_layer(folder, run("run_raw"), "raw", [_as(truth, "raw", "run_raw", parents=()) for truth in truths])
     raw = {row.clip_id: row.annotation_id for row in find_layer(folder, "raw").read()}
-    normalised = [_as(truth, "normalised", "run_norm", parents=(raw[truth.clip_id],)) for truth in truths]
-    write_layer(folder, run("run_norm"), "normalised", normalised)
+    normalised = [_as(truth, "normalised", "run_normalised", parents=(raw[truth.clip_id],)) for truth in truths]
+    write_layer(folder, run("run_normalised"), "normalised", normalised)
     parents = {row.clip_id: (row.annotation_id,) for row in normalised}
     agreed = [_as(truth, "consensus", "run_good", parents=parents[truth.clip_id]) for truth in truths]
     write_layer(folder, run("run_good", "consensus"), "consensus", agreed)
@@ -194,7 +194,7 @@ def test_an_annotation_is_explained_with_all_that_passed(folder):
     layer = find_layer(folder, "consensus@run_good")
     row = next(layer.read())
     told = explain_annotation(folder, row.annotation_id, SETTINGS)
-    assert [str(one.layer) for one in told.ancestors] == ["consensus@run_good", "normalised@run_norm", "raw@run_raw"]
+    assert [str(one.layer) for one in told.ancestors] == ["consensus@run_good", "normalised@run_normalised", "raw@run_raw"]
     assert {"A1", "F9", "G3"} <= {check.id for check, outcome in told.evaluations if outcome.passed}
     assert set(told.phase_scores) == {phase.phase_id for phase in row.phases}
     assert all(len(line) == 5 for line in told.evaluation_rows())
@@ -238,11 +238,11 @@ def test_support_is_calibrated_on_what_people_kept(folder, films, tmp_path):
     said, kept = [], []
     for _, truth in films:
         phases = [replace(p, evidence=Evidence(support_k=3 if k % 2 else 1, k=3)) for k, p in enumerate(truth.phases)]
-        one = _as(replace(truth, phases=tuple(phases)), "normalised", "run_norm", parents=("ann_x",))
+        one = _as(replace(truth, phases=tuple(phases)), "normalised", "run_normalised", parents=("ann_x",))
         said.append(one)
         sure = [p for p in phases if p.evidence.support_k == 3]
         kept.append(_as(replace(one, phases=tuple(sure)), "human", "run_human", parents=(one.annotation_id,)))
-    layer = write_layer(tmp_path / "set", run("run_norm"), "normalised", said)
+    layer = write_layer(tmp_path / "set", run("run_normalised"), "normalised", said)
     human = write_layer(tmp_path / "set", run("run_human", "review"), "human", kept)
     found = calibrate_from_review(layer, human)
     assert found.acceptance_knots == (0.0, 1.0)

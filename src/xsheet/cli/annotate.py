@@ -50,7 +50,7 @@ def run_(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Annotate the clips of a set: layers raw, norm and consensus. A stopped run goes on where it was.
+    """Annotate the clips of a set: layers raw, normalised and consensus. A stopped run goes on where it was.
 
     Exit 1 when a reply is missing or unusable; each is a row with its reason.
 
@@ -252,7 +252,7 @@ def show_run(annotated: "Run", folder: Path, *, as_json: bool) -> None:
         return
     print_table("replies", ("status", "count"), sorted(annotated.statuses.items()))
     if annotated.repairs:
-        print_table("changed on the way from raw to norm", ("", "times"), sorted(annotated.repairs.items()))
+        print_table("changed on the way from raw to normalised", ("", "times"), sorted(annotated.repairs.items()))
     actions = sorted(annotated.actions.items(), key=lambda named: (-named[1], named[0]))
     print_table("consensus", ("action", "phases"), actions)
     console().print(
