@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from xsheet.curate.filter.columns import Mask, equal_mask, has_scorer, has_section, measure_values, to_mask
-from xsheet.curate.filter.limits import FilterLimits
+from xsheet.curate.filter.limits import FilterLimits, SyncLimits
 from xsheet.schemas import tables
 from xsheet.schemas.settings import settings_sha256
 from xsheet.schemas.tables import VERDICTS, arrow_schema
@@ -65,7 +65,7 @@ def _scorer_rules(scorer: str) -> tuple[FilterRule, ...]:
     )
 
 
-SCORERS = ("lip_audio", "syncnet")
+SCORERS = tuple(SyncLimits.model_fields)
 ABSENT_SECTION_REASONS = {
     "face": "no_face",
     "picture": "picture_not_measured",
