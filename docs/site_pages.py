@@ -1,7 +1,7 @@
-"""What the site has beside docs/: the pages of the root, and one page per module of the API; `mkdocs.yml` calls this.
+"""Hooks of mkdocs: add the pages of the repository root and one API page per module to the site.
 
-Links are written for a reader of the repository. On the site, one to a page leads to that page, one to a module to its
-page of the API; one to a file that the site does not have keeps its words only.
+Links are written for a reader of the repository. On the site, a link to a page leads to that page, a link to a module
+to its API page; of a link to a file that the site does not have, only the text stays.
 """
 
 import ast
@@ -18,13 +18,13 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "src" / "xsheet"
-OF_ROOT = {
+ROOT_PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
 }
-_LINK = re.compile(r"(?P<image>!?)\[(?P<words>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^)\s]+)\)")
+_LINK = re.compile(r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^)\s]+)\)")
 _SOURCE = re.compile(r'(?P<before>\b(?:src|href)=")(?P<target>[^"]+)"')
 
 
@@ -34,14 +34,14 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     decisions.sort(key=lambda page: not page.endswith("README.md"))
     pages = ["api/index.md", "api/xsheet.md", *_tree("xsheet")]
     filled: dict[str, list[Any]] = {"decisions/": decisions, "api/": pages}
-    config.nav = [{name: filled.get(what, what) if isinstance(what, str) else what for name, what in entry.items()}
+    config.nav = [{name: filled.get(page, page) if isinstance(page, str) else page for name, page in entry.items()}
                   for entry in config.nav or []]  # fmt: skip
     return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that do not lie in docs/."""
-    for name, page in OF_ROOT.items():
+    """Add the pages outside docs/."""
+    for name, page in ROOT_PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / name).read_text(encoding="utf-8")))
     files.append(File.generated(config, "api/index.md", content=_overview()))
     for module in modules():
@@ -50,43 +50,43 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn the links of the repository into those of the site."""
-    here = page.file.src_uri
-    if here.startswith("api/"):
+    """Turn links within the repository into links within the site."""
+    source_page = page.file.src_uri
+    if source_page.startswith("api/"):
         return markdown
-    of_root = {site: name for name, site in OF_ROOT.items()}
-    folder = ROOT if here in of_root else (DOCS / here).parent
+    root_files = {site: name for name, site in ROOT_PAGES.items()}
+    folder = ROOT if source_page in root_files else (DOCS / source_page).parent
 
-    def link(found: re.Match[str]) -> str:
-        target = site_target(found["target"], folder, here)
+    def link(match: re.Match[str]) -> str:
+        target = site_target(match["target"], folder, source_page)
         if target is None:
-            return found["words"]
-        return f"{found['image']}[{_LINK.sub(link, found['words'])}]({target})"
+            return match["text"]
+        return f"{match['image']}[{_LINK.sub(link, match['text'])}]({target})"
 
-    def source(found: re.Match[str]) -> str:
-        return f'{found["before"]}{site_target(found["target"], folder, here) or found["target"]}"'
+    def source(match: re.Match[str]) -> str:
+        return f'{match["before"]}{site_target(match["target"], folder, source_page) or match["target"]}"'
 
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
     return "".join(part if part.startswith("```") else _SOURCE.sub(source, _LINK.sub(link, part)) for part in parts)
 
 
-def site_target(target: str, folder: Path, here: str) -> str | None:
-    """Where a link of a page in `folder` leads on the site, from page `here`; None where the site has no such file."""
+def site_target(target: str, folder: Path, source_page: str) -> str | None:
+    """Site target of a link in a page of `folder`, relative to `source_page`; None if the site has no such file."""
     path, hash_, anchor = target.partition("#")
     if not path or re.match(r"[a-z]+:", path):
         return target
-    there = Path(os.path.normpath(folder / path))
-    if there.is_dir() and (there / "README.md").is_file() and there.is_relative_to(DOCS):
-        there /= "README.md"
-    if there.is_relative_to(DOCS) and there.is_file() and there.suffix != ".py":
-        site = there.relative_to(DOCS).as_posix()
-    elif there.parent == ROOT and there.name in OF_ROOT:
-        site = OF_ROOT[there.name]
-    elif (module := _module_of(there)) in modules():
+    linked = Path(os.path.normpath(folder / path))
+    if linked.is_dir() and (linked / "README.md").is_file() and linked.is_relative_to(DOCS):
+        linked /= "README.md"
+    if linked.is_relative_to(DOCS) and linked.is_file() and linked.suffix != ".py":
+        site = linked.relative_to(DOCS).as_posix()
+    elif linked.parent == ROOT and linked.name in ROOT_PAGES:
+        site = ROOT_PAGES[linked.name]
+    elif (module := _module_of(linked)) in modules():
         site, hash_, anchor = f"api/{module}.md", "", ""
     else:
         return None
-    return os.path.relpath(site, os.path.dirname(here) or ".") + hash_ + anchor  # noqa: PTH120
+    return os.path.relpath(site, os.path.dirname(source_page) or ".") + hash_ + anchor  # noqa: PTH120
 
 
 def _module_of(path: Path) -> str:
@@ -96,17 +96,17 @@ def _module_of(path: Path) -> str:
 
 @cache
 def modules() -> tuple[str, ...]:
-    """Every module with its dotted name, packages first; the parts are links in src/xsheet."""
-    found = {"xsheet"}
-    for folder, folders, names in os.walk(PACKAGE, followlinks=True):
+    """Dotted names of all modules, packages first; the parts are links in src/xsheet."""
+    names = {"xsheet"}
+    for folder, folders, files in os.walk(PACKAGE, followlinks=True):
         folders[:] = sorted(name for name in folders if (Path(folder) / name / "__init__.py").is_file())
         dotted = ".".join(("xsheet", *Path(folder).relative_to(PACKAGE).parts))
-        found |= {f"{dotted}.{name.removesuffix('.py')}" for name in names if name.endswith(".py")}
-    return tuple(sorted({name.removesuffix(".__init__") for name in found}))
+        names |= {f"{dotted}.{file.removesuffix('.py')}" for file in files if file.endswith(".py")}
+    return tuple(sorted({name.removesuffix(".__init__") for name in names}))
 
 
 def _tree(package: str) -> list[Any]:
-    """The navigation below a package."""
+    """Navigation entries below a package."""
     depth = package.count(".") + 1
     below = [name for name in modules() if name.startswith(f"{package}.") and name.count(".") == depth]
     packages = {name for name in below if any(other.startswith(f"{name}.") for other in modules())}
@@ -117,8 +117,8 @@ def _tree(package: str) -> list[Any]:
 
 
 def _overview() -> str:
-    """A line per module of the package and its parts: the first of its docstring."""
-    lines = ["# API", "", "Every module, with what its docstring says first.", ""]
+    """A line per module: the first paragraph of its docstring."""
+    lines = ["# API", "", "Every module, with the first paragraph of its docstring.", ""]
     for module in modules():
         indent = "    " * (module.count(".") - 1) if "." in module else ""
         lines.append(f"{indent}* [`{module}`]({module}.md): {_first_line(module)}")

@@ -1,9 +1,9 @@
-"""Wrap the pages at 120 columns; tables, code, HTML and headings stay as they are.
+"""Wrap the pages at 120 columns; tables, code, HTML and headings are not changed.
 
 python docs/wrap.py           # rewrites
-python docs/wrap.py --check   # names the pages that would change; exit 1 when there is one
+python docs/wrap.py --check   # lists the pages that would change; exit 1 if there are any
 
-Spaces inside code stay on their line, and no line begins with what Markdown would take for a list or a heading.
+Code spans are not broken, and no line begins with text that Markdown reads as a list or a heading.
 """
 
 import re
@@ -13,11 +13,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 120
-_AS_IT_IS = re.compile(r"\||#|<|!\[|\[[^\]]+\]: |---")
+_UNCHANGED = re.compile(r"\||#|<|!\[|\[[^\]]+\]: |---")
 _ITEM = re.compile(r"(\s*)([*+-]|\d+[.)])\s+")
-_MARKUP = re.compile(r" (?=(?:[-+*>|]|#+|\d+[.)])(?: |$))")  # a line that began so would be something else
+_MARKUP = re.compile(r" (?=(?:[-+*>|]|#+|\d+[.)])(?: |$))")  # would change its meaning at the start of a line
 _CODE = re.compile(r"`[^`]+`")
-_KEPT = "\0"
+_SPACE = "\0"
 
 
 def wrapped(text: str) -> str:
@@ -32,7 +32,7 @@ def wrapped(text: str) -> str:
             block = []
             out.append(line)
             fence = "" if fence and mark and line.strip() == fence else fence or (mark[1] if mark else "")
-        elif not line.strip() or _AS_IT_IS.match(line) or (not block and line.startswith("    ")):
+        elif not line.strip() or _UNCHANGED.match(line) or (not block and line.startswith("    ")):
             out += [*_filled(block), line]
             block = []
         elif block and _ITEM.match(line):
@@ -49,20 +49,20 @@ def _filled(block: list[str]) -> list[str]:
     item = _ITEM.match(block[0])
     first = item[0] if item else re.match(r" *", block[0])[0]  # type: ignore[index]
     words = " ".join(line.strip() for line in [block[0][len(first) :], *block[1:]])
-    words = _MARKUP.sub(_KEPT, _CODE.sub(lambda found: found[0].replace(" ", _KEPT), words))
+    words = _MARKUP.sub(_SPACE, _CODE.sub(lambda match: match[0].replace(" ", _SPACE), words))
     lines = textwrap.wrap(words, WIDTH, initial_indent=first, subsequent_indent=" " * len(first),
                           break_long_words=False, break_on_hyphens=False)  # fmt: skip
-    return [line.replace(_KEPT, " ").rstrip() for line in lines]
+    return [line.replace(_SPACE, " ").rstrip() for line in lines]
 
 
 def pages() -> list[Path]:
-    """All but the data contract, which is generated."""
-    found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
-    return sorted(page for page in found if page.name != "data-contract.md")
+    """All pages except the data contract, which is generated."""
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    return sorted(page for page in files if page.name != "data-contract.md")
 
 
 def main() -> int:
-    """Rewrite, or only check."""
+    """Rewrite the pages, or check them with --check."""
     changed = {page: new for page in pages() if (new := wrapped(old := page.read_text(encoding="utf-8"))) != old}
     for page, text in changed.items():
         print(page.relative_to(ROOT))  # noqa: T201
