@@ -185,7 +185,7 @@ def test_a_name_that_does_not_exist_is_found():
     assert has_field(CurateSettings, ["face", "min_height_px"])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_id)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=page_id)
 def test_links_resolve(page):
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^":]+)"', text):
