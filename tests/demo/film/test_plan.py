@@ -126,7 +126,7 @@ def test_voice_in_the_truth_moves_with_the_offset():
     told = plan_film(0, seed=11, kind="offset")
     (signals,) = rows(told, Signals)
     spoken = np.flatnonzero(told.shots[0].cast_members[0].speech.voiced)
-    heard = np.flatnonzero(np.array(signals.annotator_id) > 0)
+    heard = np.flatnonzero(np.array(signals.voice) > 0)
     assert set(heard - told.offset_frames) <= set(spoken)
 
 

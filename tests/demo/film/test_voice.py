@@ -96,8 +96,8 @@ def test_the_mouth_is_shut_and_the_folds_rest_in_pauses(speeches):
     for s in speeches:
         for pause in s.pauses:
             inner = frames_in(pause, CLIP_RATE)[2:-2]
-            assert not s.mouth_open[inner.start : inner.stop].in_total()
-            assert not s.voiced[inner.start : inner.stop].in_total()
+            assert not s.mouth_open[inner.start : inner.stop].any()
+            assert not s.voiced[inner.start : inner.stop].any()
 
 
 def test_lips_meet_within_phrases(speeches):
