@@ -234,12 +234,9 @@ def _is_large(episode: MotionEpisode, seconds: float, quantity: MotionQuantity, 
     if not episode.returns or (quantity.required_sign and quantity.required_sign * episode.peak < 0):
         return False
     cycle_s = seconds / max(1, len(episode.segments) // 2)
-    # A pose that is held to the end of the clip may as well be drift.
-    times = (
-        _HELD_AMPLITUDE_FACTOR
-        if episode.held_until is not None
-        else quantity.posture_amplitude_factor
-        if cycle_s > quantity.posture_after_s
-        else 1.0
-    )
-    return abs(episode.peak) >= times * min_amplitude
+    factor = 1.0
+    if episode.held_until is not None:  # a pose held to the end of the clip can be drift
+        factor = _HELD_AMPLITUDE_FACTOR
+    if cycle_s > quantity.posture_after_s:
+        factor = max(factor, quantity.posture_amplitude_factor)
+    return abs(episode.peak) >= factor * min_amplitude

@@ -132,6 +132,15 @@ def test_a_movement_that_a_phase_of_its_track_covers_is_not_missed(annotation, n
     assert "G9" not in failed(annotation(("head", "turn_head", 1.6, 2.24)), nodding)
 
 
+@pytest.mark.parametrize(("start", "stop", "is_shrug"), [(105, 115, True), (0, FRAMES, False)])
+def test_shoulders_that_rise_for_longer_than_a_shrug_lasts_are_no_large_movement(start, stop, is_shrug):
+    evidence = ClipEvidence(signals())
+    rise = np.interp(np.arange(FRAMES), (start, stop), (0.0, 0.06))
+    evidence.curves = replace(evidence.curves, shoulder_rise=rise)
+    tracks = [quantity.track for quantity, _, _ in evidence.large_movements(1.0, 0.2)]
+    assert tracks == (["torso"] if is_shrug else [])
+
+
 def test_what_both_hands_do_no_single_hand_has_missed(annotation):
     lift = bump(40, 90, 0.2)
     hands = {f"shoulder_{side}_{axis}": np.full(FRAMES, v) for side, x in (("left", 0.7), ("right", 0.3))
