@@ -17,10 +17,9 @@ import mediapipe as mp
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.demo.puppet.draw import Puppet
+from xsheet.demo.puppet.draw import Puppet, add_camera_noise
 from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Motion
-from xsheet.demo.puppet.scene import add_camera_noise
 
 Floats = NDArray[np.float64]
 QUANTITIES = ("yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "smile", "brow_raise", "eye_open")

@@ -1,4 +1,12 @@
-"""A synthetic talking corpus whose cuts, offsets and action phases are known."""
+"""A synthetic talking corpus with exact ground truth, and the whole workflow run on it.
+
+run                 `xsheet demo`: corpus, workflow, samples and page, in this order
+corpus              films and their truth tables on disk
+film                one film: plan, voice and other sounds, rendering, ground truth
+puppet              the drawn person: identity, pose, motion and painting
+held_out_samples    videos that the trained model generates for held-out annotations
+page                demo.html: expected against actual results
+"""
 
 if __name__ == "demo":
     raise ImportError("expected 'xsheet.demo', got a bare 'import demo'; write 'from xsheet import demo'")

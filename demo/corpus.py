@@ -1,10 +1,10 @@
-"""The corpus: films of the puppet and the truth about them.
+"""Write the corpus: films of the puppet and their ground truth.
 
     OUT/videos/0007-hard-cut.mp4    25 fps H.264, 16 kHz mono AAC
     OUT/truth/<table>.parquet       sources, shots, measures (planted offset), signals, annotations, runs
 
-The same seed gives the same pictures and the same bytes of truth, whatever the number of workers. A film is finished or
-it is not there: a stopped run goes on where it was.
+The same seed gives the same pictures and the same bytes of ground truth, whatever the number of workers. Films are
+written atomically, so an interrupted run resumes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ TRUTH_TABLES: tuple[Table[Any], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilmJob:
-    """One film to be made."""
+    """Parameters of one film."""
 
     index: int
     seed: int
@@ -42,94 +42,93 @@ class FilmJob:
 
 
 class Film:
-    """The task: draw one film, write it, and give its truth."""
+    """Task: render one film, write it, return its ground truth."""
 
     name = "film"
 
     def __init__(self) -> None:
-        self.stage = "story"
+        self.stage = "plan"
 
     def open(self) -> None:
         """Nothing to load."""
 
     def __call__(self, item: Item, /) -> Sequence[Row]:
-        """Source, shots, measures, signals and annotations of one film."""
-        shoot: FilmJob = item.payload
-        self.stage = "story"
-        told = plan_film(shoot.index, seed=shoot.seed)
-        path = shoot.folder / "videos" / told.name
-        self.stage = "draw"
-        write_clip(path, frames=render_film(told, height_px=shoot.height_px), sound=told.sound)
+        """Return source, shots, measures, signals and annotations of one film."""
+        job: FilmJob = item.payload
+        self.stage = "plan"
+        plan = plan_film(job.index, seed=job.seed)
+        path = job.folder / "videos" / plan.name
+        self.stage = "render"
+        write_clip(path, frames=render_film(plan, height_px=job.height_px), sound=plan.sound)
         self.stage = "truth"
-        found = probe(path, root=shoot.folder)
         source = replace(
-            found,
-            path=f"videos/{told.name}",
+            probe(path, root=job.folder),
+            path=f"videos/{plan.name}",
             manifest_columns=(
-                ManifestColumn(key="kind", value=told.kind),
-                ManifestColumn(key="offset_frames", value=str(told.offset_frames)),
+                ManifestColumn(key="kind", value=plan.kind),
+                ManifestColumn(key="offset_frames", value=str(plan.offset_frames)),
             ),
         )
-        return [source, *truth.truth_shots(told, source.source_id), *truth.truth_rows(told, source.source_id)]
+        return [source, *truth.truth_shots(plan, source.source_id), *truth.truth_rows(plan, source.source_id)]
 
 
 def make_corpus(
     out: Path, *, films: int, seed: int, height_px: int, execution: Execution, progress: Progress | None = None
 ) -> RunResults:
-    """Make the films that are missing, then write the tables of truth.
+    """Make the missing films, then write the truth tables.
 
     Args:
-        out: folder of the corpus; made where missing.
+        out: folder of the corpus; created if missing.
         films: number of films, each of 4 to 15 s.
-        seed: what all randomness follows from.
-        height_px: height of the picture in pixels; a picture with two heads is twice as wide.
-        execution: how the work is carried out.
-        progress: bar or log lines; None is silent.
+        seed: seed of all randomness.
+        height_px: picture height in pixels; a picture with two puppets is twice as wide.
+        execution: workers.
+        progress: progress display; None for none.
 
     Raises:
-        RunError: a film of an earlier run was removed, or the output cannot be written.
+        RunError: a film of an earlier run is missing, or the output cannot be written.
     """
-    committed = run_task(Film(), _items(out, films, seed, height_px), out=out, execution=execution, progress=progress)
+    results = run_task(Film(), _items(out, films, seed, height_px), out=out, execution=execution, progress=progress)
     remove_temporary_files(out / "videos")
-    _check_present(out, committed)
+    _check_present(out, results)
     for table in TRUTH_TABLES:
-        tables.write_file(truth_path(out, table), table, committed.rows(table.record))
+        tables.write_file(truth_path(out, table), table, results.rows(table.record))
     tables.write_file(truth_path(out, tables.RUNS), tables.RUNS, [truth.truth_run(seed)])
-    return committed
+    return results
 
 
 def truth_path(out: Path, table: Table[Any]) -> Path:
-    """Where the truth of a corpus keeps a table."""
+    """Return the file of a truth table."""
     return out / "truth" / f"{table.name}.parquet"
 
 
 def read_truth(out: Path, table: Table[R]) -> list[R]:
-    """The rows of a table of truth."""
+    """Read the rows of a truth table."""
     return list(tables.from_arrow(tables.read_file(truth_path(out, table), table), table))
 
 
-def _items(out: Path, clips: int, seed: int, size: int) -> list[Item]:
+def _items(out: Path, films: int, seed: int, height_px: int) -> list[Item]:
     return [
         Item(
-            # The index stands in front, so that rows come in the order of the films.
-            key=f"{index:08x}" + ids.content_key("film", __version__, seed, index, size)[:40],
+            # The index comes first, so that rows are in film order.
+            key=f"{index:08x}" + ids.content_key("film", __version__, seed, index, height_px)[:40],
             name=f"film {index:04d}",
-            payload=FilmJob(index=index, seed=seed, height_px=size, folder=out.resolve()),
+            payload=FilmJob(index=index, seed=seed, height_px=height_px, folder=out.resolve()),
         )
-        for index in range(clips)
+        for index in range(films)
     ]
 
 
-def _check_present(out: Path, committed: RunResults) -> None:
-    missing = [path for path in _paths(committed) if not (out / path).is_file()]
+def _check_present(out: Path, results: RunResults) -> None:
+    missing = [path for path in _paths(results) if not (out / path).is_file()]
     if missing:
         raise RunError(
             where=str(out),
-            expected="the films that an earlier run made",
+            expected="the films of an earlier run",
             got=f"{len(missing)} missing, the first is {missing[0]}",
-            hint="choose a new folder, or remove this one and run again",
+            hint="choose a new folder, or delete this one and run again",
         )
 
 
-def _paths(committed: RunResults) -> Iterator[str]:
-    return (source.path for source in committed.rows(SourceVideo))
+def _paths(results: RunResults) -> Iterator[str]:
+    return (source.path for source in results.rows(SourceVideo))

@@ -1,4 +1,4 @@
-"""`xsheet demo`: the whole path on a corpus whose truth is known, and the page that tells how it went."""
+"""`xsheet demo`: run the whole workflow on a corpus with known ground truth and write a page with the results."""
 
 import json
 import logging
@@ -30,27 +30,31 @@ DEMO_STEPS: tuple[DemoStep, ...] = ("films", *steps_until("train"), "samples", "
 
 
 class DemoSettings(StrictModel):
-    """What the demo makes. The path over it has settings of its own."""
+    """Settings of corpus and samples; the workflow has its own."""
 
-    films: int = Field(default=20, ge=1, le=100_000, description="films; twenty hold every kind of fault once")
-    seed: int = Field(default=0, ge=0, description="what all randomness follows from")
+    films: int = Field(default=20, ge=1, le=100_000, description="films; twenty contain every kind of fault")
+    seed: int = Field(default=0, ge=0, description="seed of all randomness")
     height_px: int = Field(
-        default=384, ge=64, le=1024, multiple_of=2, description="picture height in pixels; below it faces are too small"
+        default=384,
+        ge=64,
+        le=1024,
+        multiple_of=2,
+        description="picture height in pixels; faces in smaller pictures are rejected",
     )
     held_out_samples: HeldOutSampleSettings = Field(
-        default=HeldOutSampleSettings(), description="what the trained model draws"
+        default=HeldOutSampleSettings(), description="samples of the trained model"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
-    """What a demo left behind."""
+    """Result of a demo run."""
 
     corpus: Path
     workflow: WorkflowResult
-    held_out_samples: HeldOutSamples | None  # None: nothing was trained, or nothing held out
+    held_out_samples: HeldOutSamples | None  # None: nothing trained, or no held-out clips
     page: Path
-    seconds: dict[str, float]  # by step, of this run and those before it
+    seconds: dict[str, float]  # by step, summed over this and earlier runs
 
 
 def run_demo(
@@ -62,18 +66,18 @@ def run_demo(
     shows_progress: bool = True,
     on_step: Callable[[DemoStep], None] = lambda _: None,
 ) -> DemoResult:
-    """Make the corpus, walk the path over it, draw, and write the page. What an earlier run finished is kept.
+    """Make the corpus, run the workflow on it, generate samples and write the page. Finished work is kept.
 
     Args:
         out: folder for corpus/, set/, samples/ and demo.html.
-        settings: what is made.
-        workflow_settings: settings of the path.
-        execution: workers of all but training.
-        shows_progress: whether the steps show theirs.
-        on_step: called with every step as it begins.
+        settings: corpus and samples.
+        workflow_settings: settings of the workflow.
+        execution: workers of every step except training.
+        shows_progress: whether steps show progress.
+        on_step: called with each step when it begins.
 
     Raises:
-        XsheetError: what the parts raise; what is finished is kept.
+        XsheetError: a step failed; finished work is kept.
     """
     corpus, samples, page = out / "corpus", out / "samples", out / "demo.html"
     with _step_timer(out / "seconds.json", on_step) as (step, seconds):
@@ -87,24 +91,26 @@ def run_demo(
             execution=execution,
             progress=bar,
         )
-        where = RunContext(set_folder=out / "set", execution=execution, shows_progress=shows_progress)
-        walked = run_workflow(
-            discover([str(corpus / "videos")]), workflow_settings, where, final_stage="train", on_step=step
+        context = RunContext(set_folder=out / "set", execution=execution, shows_progress=shows_progress)
+        workflow = run_workflow(
+            discover([str(corpus / "videos")]), workflow_settings, context, final_stage="train", on_step=step
         )
         step("samples")
-        unseen = _generate_samples(walked, samples, settings.held_out_samples)
+        held_out = _generate_samples(workflow, samples, settings.held_out_samples)
         step("page")
-        write_page(collect_report(corpus, walked, unseen, samples=samples, seconds=seconds), page)
-    return DemoResult(corpus=corpus, workflow=walked, held_out_samples=unseen, page=page, seconds=seconds)
+        write_page(collect_report(corpus, workflow, held_out, samples=samples, seconds=seconds), page)
+    return DemoResult(corpus=corpus, workflow=workflow, held_out_samples=held_out, page=page, seconds=seconds)
 
 
-def _generate_samples(walked: WorkflowResult, samples: Path, settings: HeldOutSampleSettings) -> HeldOutSamples | None:
-    if walked.training is None:
+def _generate_samples(
+    workflow: WorkflowResult, samples: Path, settings: HeldOutSampleSettings
+) -> HeldOutSamples | None:
+    if workflow.training is None:
         return None
     try:
-        return generate_held_out_samples(walked.training.run_folder, walked.set_folder, samples, settings)
-    except ConfigError as error:  # a small corpus may have nothing to hold out; the rest of it can be told
-        log.warning("nothing is drawn: %s", error)
+        return generate_held_out_samples(workflow.training.run_folder, workflow.set_folder, samples, settings)
+    except ConfigError as error:  # a small corpus can lack held-out clips; the page is written without samples
+        log.warning("no samples generated: %s", error)
         return None
 
 
@@ -112,7 +118,7 @@ def _generate_samples(walked: WorkflowResult, samples: Path, settings: HeldOutSa
 def _step_timer(
     file: Path, on_step: Callable[[DemoStep], None]
 ) -> Iterator[tuple[Callable[[DemoStep], None], dict[str, float]]]:
-    """Begins a step where the last one ends, and sums up in a file the seconds of all runs, stopped ones too."""
+    """Time consecutive steps; the file accumulates the seconds of all runs, including interrupted ones."""
     seconds: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     running: list[tuple[DemoStep, float]] = []
 

@@ -1,7 +1,7 @@
-"""What a film of the corpus tells: takes with their heads, the edit between them, and the sound. No pixels yet.
+"""Plan a film: shots and their puppets, the edit between shots, and the sound. Rendering comes later.
 
-A film is a function of (seed, index). Its kind says which fault or edit is planted in it; everything about the fault is
-here, so the truth of a film follows from its story alone.
+A film plan is a function of (seed, index). Its kind names the planted fault or edit, so the ground truth follows from
+the plan alone.
 """
 
 from dataclasses import dataclass, replace
@@ -24,50 +24,50 @@ FilmKind = Literal[
 ]  # fmt: skip
 Sound = NDArray[np.float32]
 
-# Twenty films hold every kind: seven without a fault, two with an offset that can be mended, one of each other kind.
+# Twenty films hold every kind: seven without a fault, two with a correctable offset, one of each other kind.
 KIND_CYCLE: tuple[FilmKind, ...] = (
     *("talk",) * 7, *("offset",) * 2, "far_offset", "swapped", "silence", "music", "voice_over", "still", "two_heads",
     "hard_cut", "jump_cut", "dissolve", "flash",
 )  # fmt: skip
 SHOT_FRAMES = (100, 176)  # 4 to 7 s: a canonical clip holds 3 to 10 s
-CORRECTABLE_OFFSET_FRAMES = (1, 6)  # what curation mends by shifting the sound
-UNCORRECTABLE_OFFSET_FRAMES = (8, 15)  # beyond that, and inside what a scorer searches
+CORRECTABLE_OFFSET_FRAMES = (1, 6)  # curation corrects these by shifting the sound
+UNCORRECTABLE_OFFSET_FRAMES = (8, 15)  # beyond that, and inside the search range of a scorer
 DISSOLVE_FRAMES = (12, 25)
-JUMP_SHARE = (0.03, 0.06)  # of the picture's height, by which a head sits elsewhere after a jump cut
-JUMP_DEG = (2.0, 5.0)  # and by which it is tilted
+JUMP_SHARE = (0.03, 0.06)  # picture heights: shift of the head at a jump cut
+JUMP_DEG = (2.0, 5.0)  # tilt of the head at a jump cut
 SAMPLES_PER_FRAME = AUDIO_RATE.num // CLIP_RATE.num
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CastMember:
-    """One puppet in one take."""
+    """One puppet in one shot."""
 
-    identity: int  # seed of its looks
+    identity: int  # seed of its appearance
     motion: Motion
     actions: tuple[PlannedAction, ...]
-    speech: Speech | None  # what its mouth says, heard or not
+    speech: Speech | None  # drives the mouth, whether or not it is in the sound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShotPlan:
-    """One shot. Its heads stand side by side, in the order of the picture from the left."""
+    """One shot. Its puppets stand side by side, from the left of the picture."""
 
     frames: range  # of the film
     opens_with: Literal["start", "cut", "gradual"]
     cast_members: tuple[CastMember, ...]
-    speaker: int | None = None  # the head whose speech is in the sound
-    backdrop_identity: int = 0  # whose wall is seen when there is no head
+    speaker: int | None = None  # index of the cast member whose speech is in the sound
+    backdrop_identity: int = 0  # identity whose background is drawn when there is no puppet
     flash: bool = False
 
     @property
     def span(self) -> Span:
-        """Span in the film."""
+        """Time span in the film."""
         return span_of_frames(self.frames, CLIP_RATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FilmPlan:
-    """A film before it is drawn. Frames between two takes belong to a dissolve."""
+    """A film before rendering. Frames between two shots belong to a dissolve."""
 
     index: int
     seed: int
@@ -78,24 +78,24 @@ class FilmPlan:
 
     @property
     def frames(self) -> int:
-        """Length of the film."""
+        """Length in frames."""
         return self.shots[-1].frames.stop
 
     @property
     def name(self) -> str:
-        """Name of the file."""
+        """File name."""
         return f"{self.index:04d}-{self.kind.replace('_', '-')}.mp4"
 
 
 def film_kind(index: int, *, seed: int) -> FilmKind:
-    """The kind of a film: every run of twenty holds all of them, each run in an order of its own."""
-    cycle, place = divmod(index, len(KIND_CYCLE))
+    """Return the kind of a film; every twenty consecutive films contain every kind, in a random order."""
+    cycle, position = divmod(index, len(KIND_CYCLE))
     order = np.random.default_rng((seed, cycle, 0xC1C)).permutation(len(KIND_CYCLE))
-    return KIND_CYCLE[int(order[place])]
+    return KIND_CYCLE[int(order[position])]
 
 
 def plan_film(index: int, *, seed: int, kind: FilmKind | None = None) -> FilmPlan:
-    """The story of a film; the same for the same numbers."""
+    """Plan one film; deterministic in index, seed and kind."""
     kind = kind or film_kind(index, seed=seed)
     rng = np.random.default_rng((seed, index, 0x5701))
     match kind:
@@ -109,14 +109,14 @@ def plan_film(index: int, *, seed: int, kind: FilmKind | None = None) -> FilmPla
 
 def _single_shot(rng: Generator, index: int, seed: int, kind: FilmKind) -> FilmPlan:
     frames = _random_length(rng)
-    head = _random_cast_member(rng, frames)
-    assert head.speech is not None
+    member = _random_cast_member(rng, frames)
+    assert member.speech is not None
     offset = 0
     match kind:
         case "offset" | "far_offset":
             low, high = CORRECTABLE_OFFSET_FRAMES if kind == "offset" else UNCORRECTABLE_OFFSET_FRAMES
             offset = int(rng.integers(low, high + 1) * rng.choice((-1, 1)))
-            sound = sounds.shift_audio(head.speech.sound, frame_start_us(offset, CLIP_RATE), rng=rng)
+            sound = sounds.shift_audio(member.speech.sound, frame_start_us(offset, CLIP_RATE), rng=rng)
         case "swapped":
             sound = voice.synthesise_speech(rng, frames).sound
         case "silence":
@@ -124,28 +124,28 @@ def _single_shot(rng: Generator, index: int, seed: int, kind: FilmKind) -> FilmP
         case "music":
             sound = sounds.music(rng, frames)
         case _:
-            sound = head.speech.sound
-    take = ShotPlan(
+            sound = member.speech.sound
+    shot = ShotPlan(
         frames=range(frames),
         opens_with="start",
-        cast_members={"voice_over": (), "still": (_without_motion(head),)}.get(kind, (head,)),
+        cast_members={"voice_over": (), "still": (_without_motion(member),)}.get(kind, (member,)),
         speaker=0 if kind in ("talk", "offset", "far_offset") else None,
-        backdrop_identity=head.identity,
+        backdrop_identity=member.identity,
     )
-    return FilmPlan(index=index, seed=seed, kind=kind, shots=(take,), sound=sound, offset_frames=offset)
+    return FilmPlan(index=index, seed=seed, kind=kind, shots=(shot,), sound=sound, offset_frames=offset)
 
 
 def _two_heads(rng: Generator, index: int, seed: int) -> FilmPlan:
     frames = _random_length(rng)
-    heads = (_random_cast_member(rng, frames), _random_cast_member(rng, frames))
-    heard = int(rng.integers(2))
-    if rng.random() < 0.5:  # else both mouths talk, and only the sound tells whose voice it is
+    members = (_random_cast_member(rng, frames), _random_cast_member(rng, frames))
+    speaker = int(rng.integers(2))
+    if rng.random() < 0.5:  # else both mouths move, and only lip-audio agreement identifies the speaker
         listener = _random_cast_member(rng, frames, speaks=False)
-        heads = (heads[0], listener) if heard == 0 else (listener, heads[1])
-    speech = heads[heard].speech
+        members = (members[0], listener) if speaker == 0 else (listener, members[1])
+    speech = members[speaker].speech
     assert speech is not None
-    take = ShotPlan(frames=range(frames), opens_with="start", cast_members=heads, speaker=heard)
-    return FilmPlan(index=index, seed=seed, kind="two_heads", shots=(take,), sound=speech.sound)
+    shot = ShotPlan(frames=range(frames), opens_with="start", cast_members=members, speaker=speaker)
+    return FilmPlan(index=index, seed=seed, kind="two_heads", shots=(shot,), sound=speech.sound)
 
 
 def _multi_shot(rng: Generator, index: int, seed: int, kind: FilmKind) -> FilmPlan:
@@ -154,11 +154,11 @@ def _multi_shot(rng: Generator, index: int, seed: int, kind: FilmKind) -> FilmPl
     first = _random_cast_member(rng, lengths[0])
     second = _random_cast_member(rng, lengths[1], identity=None if kind in ("hard_cut", "dissolve") else first.identity)
     if kind == "jump_cut":
-        second = _check_displacement(rng, second)
+        second = _displaced(rng, second)
     assert first.speech is not None
     assert second.speech is not None
     middle = range(lengths[0], lengths[0] + gap)
-    takes = [
+    shots = [
         ShotPlan(frames=range(lengths[0]), opens_with="start", cast_members=(first,), speaker=0),
         ShotPlan(
             frames=range(middle.stop, middle.stop + lengths[1]),
@@ -168,10 +168,10 @@ def _multi_shot(rng: Generator, index: int, seed: int, kind: FilmKind) -> FilmPl
         ),
     ]
     if kind == "flash":
-        takes.insert(1, ShotPlan(frames=middle, opens_with="cut", cast_members=(), flash=True))
+        shots.insert(1, ShotPlan(frames=middle, opens_with="cut", cast_members=(), flash=True))
     between = sounds.room_noise(rng, gap, level_db=sounds.FLOOR_DB) if gap else sounds.silence(0)
     sound = np.concatenate([first.speech.sound, between, second.speech.sound])
-    return FilmPlan(index=index, seed=seed, kind=kind, shots=tuple(takes), sound=sound)
+    return FilmPlan(index=index, seed=seed, kind=kind, shots=tuple(shots), sound=sound)
 
 
 def _random_cast_member(rng: Generator, frames: int, *, identity: int | None = None, speaks: bool = True) -> CastMember:
@@ -182,21 +182,20 @@ def _random_cast_member(rng: Generator, frames: int, *, identity: int | None = N
     return CastMember(identity=seed, motion=motion, actions=planned, speech=speech)
 
 
-def _without_motion(head: CastMember) -> CastMember:
-    motion = Motion.rest(len(head.motion))
-    return replace(head, motion=motion, actions=())
+def _without_motion(member: CastMember) -> CastMember:
+    return replace(member, motion=Motion.rest(len(member.motion)), actions=())
 
 
-def _check_displacement(rng: Generator, head: CastMember) -> CastMember:
-    """The same head sitting a little elsewhere, as it does when a piece of a take is cut out."""
-    aside, turned = (rng.uniform(low, high) * rng.choice((-1, 1)) for low, high in (JUMP_SHARE, JUMP_DEG))
-    motion = head.motion
+def _displaced(rng: Generator, member: CastMember) -> CastMember:
+    """Shift and tilt the head a little, as when part of a shot is cut out."""
+    shift, tilt = (rng.uniform(low, high) * rng.choice((-1, 1)) for low, high in (JUMP_SHARE, JUMP_DEG))
+    motion = member.motion
     return replace(
-        head,
+        member,
         motion=replace(
             motion,
-            shift_x=(motion.shift_x + aside).astype(np.float32),
-            roll_deg=(motion.roll_deg + turned).astype(np.float32),
+            shift_x=(motion.shift_x + shift).astype(np.float32),
+            roll_deg=(motion.roll_deg + tilt).astype(np.float32),
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Sounds that are not speech, and moving a sound in time. All is 16 kHz mono float32, 640 samples a frame at 25 fps."""
+"""Sounds other than speech, and shifting audio in time. 16 kHz mono float32, 640 samples per frame at 25 fps."""
 
 import numpy as np
 from numpy.random import Generator
@@ -10,28 +10,28 @@ Floats = NDArray[np.float32]
 
 SAMPLE_HZ = 16_000
 FRAME_SAMPLES = 640  # 40 ms: one frame at 25 fps
-SPEECH_DB = -23.0  # RMS of the spoken stretches against full scale, the programme level of EBU R 128
-FLOOR_DB = -60.0  # RMS of the room tone below everything
+SPEECH_DB = -23.0  # RMS of speech relative to full scale, the programme level of EBU R 128
+FLOOR_DB = -60.0  # RMS of the room tone under everything
 
 
 def db_to_gain(level_db: float) -> float:
-    """Factor of a level in dB."""
+    """Convert a level in dB to an amplitude factor."""
     return float(10 ** (level_db / 20))
 
 
 def _scale_to_level(sound: NDArray[np.floating], level_db: float) -> Floats:
-    """The sound at this RMS against full scale."""
+    """Scale the sound to an RMS level relative to full scale."""
     rms = float(np.sqrt(np.mean(np.square(sound))))
     return sound.astype(np.float32) * np.float32(db_to_gain(level_db) / rms)
 
 
 def silence(frames: int) -> Floats:
-    """Digital silence: zeros."""
+    """Return digital silence (zeros)."""
     return np.zeros(frames * FRAME_SAMPLES, np.float32)
 
 
 def room_noise(rng: Generator, frames: int, *, level_db: float = -40.0) -> Floats:
-    """A room's noise: -3 dB an octave above 100 Hz, at this RMS against full scale."""
+    """Synthesise room noise: -3 dB per octave above 100 Hz, at an RMS level relative to full scale."""
     size = frames * FRAME_SAMPLES
     spectrum = np.fft.rfft(rng.standard_normal(size, dtype=np.float32))
     hz = np.fft.rfftfreq(size, 1 / SAMPLE_HZ)
@@ -40,7 +40,7 @@ def room_noise(rng: Generator, frames: int, *, level_db: float = -40.0) -> Float
 
 
 def music(rng: Generator, frames: int) -> Floats:
-    """Chords of plucked strings, a bass and drums at 80-130 beats a minute; no voice. Speech level."""
+    """Synthesise music at speech level: plucked chords, bass and drums at 80-130 beats per minute, no voice."""
     size = frames * FRAME_SAMPLES
     beat = int(SAMPLE_HZ * 60 / rng.uniform(80, 130))
     now = np.arange(size)
@@ -62,7 +62,7 @@ def music(rng: Generator, frames: int) -> Floats:
 
 
 def shift_audio(sound: Floats, offset_us: int, *, rng: Generator | None = None) -> Floats:
-    """The same length of sound, later by `offset_us` (earlier if negative); room tone in the gap, zeros without rng."""
+    """Delay the sound by `offset_us` (advance it if negative), same length; the gap is room tone, zeros without rng."""
     by = nearest_frame(abs(offset_us), AUDIO_RATE) * (1 if offset_us >= 0 else -1)
     by = max(-len(sound), min(len(sound), by))
     fill = np.zeros(abs(by), np.float32)

@@ -1,4 +1,4 @@
-"""The truth of a film in the contract's own records: shots, planted offset, per-frame signals, annotated phases."""
+"""Ground truth of a film as schema records: shots, planted offset, per-frame signals, annotated phases."""
 
 from collections.abc import Iterator
 
@@ -40,60 +40,60 @@ SPEED_WORDS = {1: "slowly", 3: "quickly"}
 
 
 def truth_run(seed: int) -> Run:
-    """The run that every annotation of a corpus names."""
+    """Return the run that every annotation of a corpus refers to."""
     model = Model(id="xsheet.demo", revision=__version__)
     run_id = "run_" + ids.content_key(TRUTH_NAME, model.revision, seed)[:20]
     return Run(run_id=run_id, kind="truth", tool_version=__version__, model=model)
 
 
 def truth_shots(plan: FilmPlan, source_id: str) -> Iterator[Shot]:
-    """The takes as shots; frames of a dissolve belong to none."""
-    for take in plan.shots:
-        scores = () if take.opens_with == "start" else (CutScore(detector=TRUTH_NAME, score=1.0),)
+    """Yield the shots; frames of a dissolve belong to none."""
+    for shot in plan.shots:
+        scores = () if shot.opens_with == "start" else (CutScore(detector=TRUTH_NAME, score=1.0),)
         yield Shot(
-            shot_id=ids.shot_id(source_id, take.span),
+            shot_id=ids.shot_id(source_id, shot.span),
             source_id=source_id,
-            start_us=take.span.start_us,
-            end_us=take.span.end_us,
-            opens_with=take.opens_with,
+            start_us=shot.span.start_us,
+            end_us=shot.span.end_us,
+            opens_with=shot.opens_with,
             cut_scores=scores,
         )
 
 
 def truth_rows(plan: FilmPlan, source_id: str) -> Iterator[Measures | Signals | Annotation]:
-    """Planted offset, series and phases of every head of every take."""
-    for take in plan.shots:
-        for column, head in enumerate(take.cast_members):
-            measures = _measures(plan, take, column, source_id)
+    """Yield planted offset, signals and phases of every puppet in every shot."""
+    for shot in plan.shots:
+        for column, member in enumerate(shot.cast_members):
+            measures = _measures(plan, shot, column, source_id)
             yield measures
-            yield _signals(plan, take, column, measures.clip_id)
-            yield _annotation(plan, take, head, measures.clip_id)
+            yield _signals(plan, shot, column, measures.clip_id)
+            yield _annotation(plan, shot, member, measures.clip_id)
 
 
-def _measures(story: FilmPlan, take: ShotPlan, column: int, source_id: str) -> Measures:
-    shot = ids.shot_id(source_id, take.span)
+def _measures(plan: FilmPlan, shot: ShotPlan, column: int, source_id: str) -> Measures:
+    shot_id = ids.shot_id(source_id, shot.span)
     track = ids.track_id(
-        shot, take.span.start_us, (column / len(take.cast_members), 0.0, (column + 1) / len(take.cast_members), 1.0)
+        shot_id, shot.span.start_us, (column / len(shot.cast_members), 0.0, (column + 1) / len(shot.cast_members), 1.0)
     )
-    heard = take.speaker == column
+    is_speaker = shot.speaker == column
     return Measures(
-        clip_id=ids.clip_id(source_id, take.span, track),
+        clip_id=ids.clip_id(source_id, shot.span, track),
         source_id=source_id,
-        shot_id=shot,
+        shot_id=shot_id,
         track_id=track,
-        start_us=take.span.start_us,
-        end_us=take.span.end_us,
-        # Null where no offset makes lips and sound agree: another's voice, music, silence, a still.
-        sync=SyncScore(scorer=TRUTH_NAME, offset_frames=story.offset_frames) if heard else None,
+        start_us=shot.span.start_us,
+        end_us=shot.span.end_us,
+        # Null where no offset makes lips and sound agree: another voice, music, silence, a still.
+        sync=SyncScore(scorer=TRUTH_NAME, offset_frames=plan.offset_frames) if is_speaker else None,
     )
 
 
-def _signals(story: FilmPlan, take: ShotPlan, column: int, clip_id: str) -> Signals:
-    head = take.cast_members[column]
-    motion, scene = head.motion, random_identity(head.identity).scene
+def _signals(plan: FilmPlan, shot: ShotPlan, column: int, clip_id: str) -> Signals:
+    member = shot.cast_members[column]
+    motion, scene = member.motion, random_identity(member.identity).scene
     voice = np.zeros(len(motion), np.float32)
-    if take.speaker == column and head.speech is not None:
-        voice = _shift_frames(head.speech.voiced.astype(np.float32), story.offset_frames)
+    if shot.speaker == column and member.speech is not None:
+        voice = _shift_frames(member.speech.voiced.astype(np.float32), plan.offset_frames)
     series: dict[str, NDArray[np.floating]] = {
         "mouth_open": motion.mouth_open, "mouth_wide": motion.mouth_wide, "smile": motion.smile,
         "yaw_deg": motion.yaw_deg, "pitch_deg": motion.pitch_deg, "roll_deg": motion.roll_deg,
@@ -101,7 +101,7 @@ def _signals(story: FilmPlan, take: ShotPlan, column: int, clip_id: str) -> Sign
         "gaze_x": motion.gaze_x, "gaze_y": motion.gaze_y,
         "head_x": column + 0.5 + scene.centre_x + motion.shift_x, "head_y": scene.eye_line - motion.shift_y,
         "head_height": np.full(len(motion), scene.head_share), "face_visible": np.ones(len(motion)),
-        "voice": voice, "energy_db": _energy_db(story, take),
+        "voice": voice, "energy_db": _energy_db(plan, shot),
     }  # fmt: skip
     return Signals(
         clip_id=clip_id,
@@ -111,9 +111,9 @@ def _signals(story: FilmPlan, take: ShotPlan, column: int, clip_id: str) -> Sign
     )
 
 
-def _energy_db(story: FilmPlan, take: ShotPlan) -> NDArray[np.floating]:
-    frames = story.sound.reshape(-1, SAMPLES_PER_FRAME)[take.frames.start : take.frames.stop].astype(np.float64)
-    # Digital silence has no level in dB; one step of 16 bits is the floor. A tenth of a dB is all that a reader needs.
+def _energy_db(plan: FilmPlan, shot: ShotPlan) -> NDArray[np.floating]:
+    frames = plan.sound.reshape(-1, SAMPLES_PER_FRAME)[shot.frames.start : shot.frames.stop].astype(np.float64)
+    # Digital silence has no level in dB: the floor is one step of 16 bits. A tenth of a dB is precise enough.
     level: NDArray[np.float64] = np.maximum(np.sqrt((frames**2).mean(axis=1)), 2.0**-15)
     return np.asarray(np.round(20 * np.log10(level), 1))
 
@@ -127,21 +127,21 @@ def _shift_frames(voice: NDArray[np.float32], frames: int) -> NDArray[np.float32
     return shifted
 
 
-def _annotation(story: FilmPlan, take: ShotPlan, head: CastMember, clip_id: str) -> Annotation:
-    run, said = truth_run(story.seed), _base(random_identity(head.identity), speaking=head.speech is not None)
-    planned = (*head.actions, *rest_phases(head.actions, len(take.frames)))
+def _annotation(plan: FilmPlan, shot: ShotPlan, member: CastMember, clip_id: str) -> Annotation:
+    run, base = truth_run(plan.seed), _base(random_identity(member.identity), speaking=member.speech is not None)
+    planned = (*member.actions, *rest_phases(member.actions, len(shot.frames)))
     phases = sorted_phases(_phase(i, one) for i, one in enumerate(planned))
     return Annotation(
         annotation_id=annotation_id(
-            clip_id=clip_id, layer="gold", run_id=run.run_id, sample_index=None, base=said, phases=phases
+            clip_id=clip_id, layer="gold", run_id=run.run_id, sample_index=None, base=base, phases=phases
         ),
         vocab_version=vocab.VOCAB_VERSION,
         clip_id=clip_id,
         layer="gold",
         run_id=run.run_id,
         status="ok",
-        duration_us=take.span.duration_us,
-        base=said,
+        duration_us=shot.span.duration_us,
+        base=base,
         phases=phases,
     )
 
@@ -169,21 +169,21 @@ def _phase(index: int, planned: PlannedAction) -> Phase:
 
 
 def action_text(planned: PlannedAction) -> str:
-    """The phase in plain words, e.g. 'nods twice, slightly, quickly'."""
-    said = ACTION_PHRASES[planned.action].format(side=planned.laterality)
+    """Describe the action in words, e.g. 'nods twice, slightly, quickly'."""
+    text = ACTION_PHRASES[planned.action].format(side=planned.laterality)
     if planned.repetitions > 1:
-        said += f" {REPETITION_WORDS[planned.repetitions]}"
-    manner = [AMPLITUDE_WORDS.get(planned.amplitude), SPEED_WORDS.get(planned.speed)]
-    return ", ".join([said, *filter(None, manner)])
+        text += f" {REPETITION_WORDS[planned.repetitions]}"
+    style = [AMPLITUDE_WORDS.get(planned.amplitude), SPEED_WORDS.get(planned.speed)]
+    return ", ".join([text, *filter(None, style)])
 
 
 def _base(puppet: Identity, *, speaking: bool) -> Base:
-    look = f"a drawn person with {puppet.appearance.hair} hair"
+    subject = f"a drawn person with {puppet.appearance.hair} hair"
     scene = "a plain coloured wall"
-    doing = "speaks" if speaking else "is silent"
+    verb = "speaks" if speaking else "is silent"
     return Base(
-        text=f"A drawn person with {puppet.appearance.hair} hair {doing} in front of {scene}, seen from the chest up.",
-        subject=look,
+        text=f"A drawn person with {puppet.appearance.hair} hair {verb} in front of {scene}, seen from the chest up.",
+        subject=subject,
         framing="head_shoulders",
         scene=scene,
         camera="static",

@@ -1,8 +1,8 @@
-"""The puppet's voice: speech-like sound, and the mouth that makes it.
+"""Synthesise speech-like sound and the matching mouth movement.
 
-One plan of syllables drives both. It is laid out on a grid of 10 ms steps, four to a video frame and 160 samples each,
-and every quantity (formants, voicing, hiss, mouth) is a track on that grid, eased by a kernel without lag. Frame k
-shows the instant in its middle, step 4k + 2, so picture and sound share their zero exactly.
+One plan of syllables drives both, on a grid of 10 ms steps: four per video frame, 160 samples each. Every quantity
+(formants, voicing, hiss, mouth) is a track on that grid, smoothed by a symmetric kernel (no delay). Frame k shows the
+instant in its middle, step 4k + 2, so picture and sound have exactly the same time origin.
 
 All sound is 16 kHz mono float32 of exactly 640 samples a frame; a clip has at least one frame.
 Source and filter after Klatt (1980), formants of the vowels after Peterson & Barney (1952).
@@ -19,7 +19,7 @@ from xsheet.demo.film.sounds import FLOOR_DB, SAMPLE_HZ, SPEECH_DB, Floats, db_t
 from xsheet.schemas.time import Span
 
 STEP_US = 10_000
-STEPS_PER_FRAME = 4  # in a frame
+STEPS_PER_FRAME = 4
 STEP_SAMPLES = 160
 
 
@@ -37,7 +37,7 @@ class _Consonant(NamedTuple):
     voice: float  # loudness of the vocal folds while held
     hiss: float  # loudness of the noise while held
     burst: float  # loudness of the noise at the release
-    noise_hz: float  # where the noise is strongest
+    noise_hz: float  # centre frequency of the noise
     spread_hz: float
     f1: float
     f2: float
@@ -97,14 +97,14 @@ class Voice:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Speech:
-    """Sound and the mouth that makes it, T frames at 25 fps."""
+    """Sound and the mouth movement that produces it, T frames at 25 fps."""
 
     sound: Floats  # (640 T,) at 16 kHz
     mouth_open: Floats  # (T,) 0 lips touch .. 1 jaw fully down
     mouth_wide: Floats  # (T,) -1 rounded .. 1 spread
-    voiced: NDArray[np.bool_]  # (T,) the vocal folds sound in the middle of the frame
+    voiced: NDArray[np.bool_]  # (T,) the vocal folds vibrate in the middle of the frame
     syllables: tuple[Span, ...]
-    pauses: tuple[Span, ...]  # all that is no syllable, ends of the clip included
+    pauses: tuple[Span, ...]  # everything between syllables, including the ends of the clip
 
 
 class _Syllable(NamedTuple):
@@ -117,7 +117,7 @@ class _Syllable(NamedTuple):
 
 
 def random_voice(rng: Generator) -> Voice:
-    """A speaker at random; high voices have short tracts."""
+    """Draw a random speaker; high voices have short vocal tracts."""
     height = rng.uniform(0, 1)
     return Voice(
         pitch_hz=float(95 * 2 ** (1.25 * height) * rng.uniform(0.93, 1.07)),
@@ -128,27 +128,27 @@ def random_voice(rng: Generator) -> Voice:
 
 
 def synthesise_speech(rng: Generator, frames: int, *, voice: Voice | None = None) -> Speech:
-    """Phrases of 1-3 s with pauses of 0.2-0.8 s between them; a clip too short for a syllable stays silent."""
+    """Synthesise phrases of 1-3 s separated by pauses of 0.2-0.8 s; a clip too short for a syllable is silent."""
     voice = voice or random_voice(rng)
     syllables = _plan_syllables(rng, frames * STEPS_PER_FRAME, voice)
     tracks = _articulation_tracks(syllables, frames * STEPS_PER_FRAME)
     sound = _normalise_level(
         _synthesise(rng, tracks, _pitch_contour(rng, syllables, len(tracks), voice), voice), syllables
     )
-    shown = tracks[STEPS_PER_FRAME // 2 :: STEPS_PER_FRAME]
+    frame_tracks = tracks[STEPS_PER_FRAME // 2 :: STEPS_PER_FRAME]
     spans = tuple(Span(s.start * STEP_US, s.end * STEP_US) for s in syllables)
     return Speech(
         sound=sound + room_noise(rng, frames, level_db=FLOOR_DB),
-        mouth_open=np.clip(shown[:, _OPEN], 0, 1).astype(np.float32),
-        mouth_wide=np.clip(shown[:, _WIDE], -1, 1).astype(np.float32),
-        voiced=shown[:, _VOICE] > 0.2,
+        mouth_open=np.clip(frame_tracks[:, _OPEN], 0, 1).astype(np.float32),
+        mouth_wide=np.clip(frame_tracks[:, _WIDE], -1, 1).astype(np.float32),
+        voiced=frame_tracks[:, _VOICE] > 0.2,
         syllables=spans,
         pauses=_gaps(spans, frames * STEPS_PER_FRAME * STEP_US),
     )
 
 
 def _plan_syllables(rng: Generator, steps: int, voice: Voice) -> list[_Syllable]:
-    """Syllables in order, contiguous within a phrase; the last one ends 80 ms before the clip does."""
+    """Plan syllables in order, contiguous within a phrase; the last ends at least 80 ms before the clip."""
     syllables: list[_Syllable] = []
     at = int(rng.integers(8, 40))
     while True:
@@ -168,7 +168,7 @@ def _plan_syllables(rng: Generator, steps: int, voice: Voice) -> list[_Syllable]
 
 
 def _articulation_tracks(syllables: list[_Syllable], steps: int) -> NDArray[np.float64]:
-    """(steps, 9): what the mouth and throat do, eased; columns as in _NEUTRAL."""
+    """Return articulation as (steps, 9), smoothed; columns as in _NEUTRAL_TRACKS."""
     tracks = np.tile(np.array(_NEUTRAL_TRACKS), (steps, 1))
     for s in syllables:
         c, v = s.consonant, s.vowel
@@ -185,13 +185,13 @@ def _articulation_tracks(syllables: list[_Syllable], steps: int) -> NDArray[np.f
 
 
 def _smooth(track: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Convolved with a symmetric bell of `width` steps, which delays nothing; the ends are held."""
+    """Convolve with a symmetric bell of `width` steps, without delay; the end values are repeated."""
     bell = np.hanning(width + 2)[1:-1]
     return np.convolve(np.pad(track, width // 2, mode="edge"), bell / bell.sum(), mode="valid").astype(np.float64)
 
 
 def _pitch_contour(rng: Generator, syllables: list[_Syllable], steps: int, voice: Voice) -> NDArray[np.float64]:
-    """(steps,) Hz: falling over a phrase, raised by stress, with the slow wander of a living voice."""
+    """Return pitch in Hz, (steps,): falling over a phrase, raised by stress, with slow random variation."""
     tune = np.ones(steps)
     for s in syllables:
         tune[s.start : s.end] = (1.12 - 0.28 * s.phrase_position) * (1 + 0.7 * (s.stress - 1))
@@ -200,7 +200,7 @@ def _pitch_contour(rng: Generator, syllables: list[_Syllable], steps: int, voice
 
 
 def _synthesise(rng: Generator, tracks: NDArray[np.float64], pitch_hz: NDArray[np.float64], voice: Voice) -> Floats:
-    """(160 steps,) The two sources, folds and hiss, each through its own filter, which changes every 10 ms."""
+    """Filter the two sources, folds and hiss, with filters that change every 10 ms; returns (160 * steps,)."""
     size = len(tracks) * STEP_SAMPLES
     at = (np.arange(size, dtype=np.float32) + 0.5) / STEP_SAMPLES - 0.5
     grid = np.arange(len(tracks))
@@ -216,19 +216,19 @@ def _synthesise(rng: Generator, tracks: NDArray[np.float64], pitch_hz: NDArray[n
 
 
 def _glottal_pulses(rng: Generator, phase: NDArray[np.float64]) -> Floats:
-    """(samples,) one pulse per cycle, with 0.7 % jitter and 6 % shimmer, shared between the two nearest samples."""
+    """Return one pulse per pitch cycle, (samples,), with 0.7 % jitter, 6 % shimmer and linear interpolation."""
     cycles = np.arange(1, int(phase[-1]))
-    where = np.interp(cycles + rng.normal(0, 0.007, len(cycles)), phase, np.arange(len(phase)))
+    positions = np.interp(cycles + rng.normal(0, 0.007, len(cycles)), phase, np.arange(len(phase)))
     strength = rng.normal(1, 0.06, len(cycles))
-    whole = where.astype(np.int64)
-    share = where - whole
+    whole = positions.astype(np.int64)
+    share = positions - whole
     early = np.bincount(whole, strength * (1 - share), len(phase) + 1)
     late = np.bincount(whole + 1, strength * share, len(phase) + 1)
     return (early + late)[: len(phase)].astype(np.float32)
 
 
 def _windowed_spectra(sound: NDArray[np.floating]) -> NDArray[np.complex64]:
-    """(steps, 321) spectra of bells of 20 ms centred on the steps; the bells sum to 1."""
+    """Return (steps, 321) spectra of 20 ms windows centred on the steps; the windows sum to 1."""
     padded = np.pad(sound, STEP_SAMPLES // 2)
     cut = np.lib.stride_tricks.sliding_window_view(padded, 2 * STEP_SAMPLES)[::STEP_SAMPLES]
     bell = (np.sin(np.pi * (np.arange(2 * STEP_SAMPLES) + 0.5) / (2 * STEP_SAMPLES)) ** 2).astype(np.float32)
@@ -236,7 +236,7 @@ def _windowed_spectra(sound: NDArray[np.floating]) -> NDArray[np.complex64]:
 
 
 def _overlap_add(pieces: Floats, size: int) -> Floats:
-    """(size,) from pieces of 640 samples that start 160 apart, the first at -80."""
+    """Add pieces of 640 samples that start 160 samples apart, the first at -80; returns (size,)."""
     total = np.zeros((len(pieces) + 4, STEP_SAMPLES), np.float32)
     for k in range(4):
         total[k : k + len(pieces)] += pieces[:, k * STEP_SAMPLES : (k + 1) * STEP_SAMPLES]
@@ -244,7 +244,7 @@ def _overlap_add(pieces: Floats, size: int) -> Floats:
 
 
 def _vocal_tract_response(tracks: NDArray[np.float64], voice: Voice) -> NDArray[np.complex64]:
-    """(steps, 321) five formants in cascade, and the slope of the folds (-12 dB an octave) and lips (+6 dB)."""
+    """Return (steps, 321): five cascaded formants, glottal slope (-12 dB/octave) and lip radiation (+6 dB/octave)."""
     hz = np.linspace(0, SAMPLE_HZ / 2, 2 * STEP_SAMPLES + 1, dtype=np.float32)
     response = np.ones((len(tracks), len(hz)), np.complex64)
     high = np.broadcast_to(np.array((3500.0, 4500.0)), (len(tracks), 2))
@@ -257,14 +257,14 @@ def _vocal_tract_response(tracks: NDArray[np.float64], voice: Voice) -> NDArray[
 
 
 def _fricative_response(tracks: NDArray[np.float64]) -> Floats:
-    """(steps, 321) one broad hill where the noise of the consonant is strongest."""
+    """Return (steps, 321): one broad peak around the centre frequency of the consonant's noise."""
     hz = np.linspace(0, SAMPLE_HZ / 2, 2 * STEP_SAMPLES + 1, dtype=np.float32)
     away = (hz - tracks[:, [_NOISE_HZ]]) / tracks[:, [_SPREAD_HZ]]
     return np.exp(-0.5 * away * away).astype(np.float32)
 
 
 def _normalise_level(sound: Floats, syllables: list[_Syllable]) -> Floats:
-    """Scaled to the speech level over its syllables; less where a peak would pass -1 dBFS."""
+    """Scale syllables to the speech level, limited so that peaks stay below -1 dBFS."""
     if not syllables:
         return sound
     spoken = np.concatenate([sound[s.start * STEP_SAMPLES : s.end * STEP_SAMPLES] for s in syllables])
@@ -274,6 +274,6 @@ def _normalise_level(sound: Floats, syllables: list[_Syllable]) -> Floats:
 
 
 def _gaps(spans: tuple[Span, ...], end_us: int) -> tuple[Span, ...]:
-    """What lies between the spans, and before and after them."""
+    """Return the spans between, before and after the given spans."""
     edges = [0, *(us for s in spans for us in (s.start_us, s.end_us)), end_us]
     return tuple(Span(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b)

@@ -1,11 +1,11 @@
-"""The puppet acts: from a plan of actions to the curves of its motion.
+"""Convert planned actions to motion curves.
 
-Frame k shows the instant in its middle, k + 1/2 frames from the start, as in `demo.voice`. Every movement eases in and
-out with minimum jerk (Flash & Hogan, 1985), so it is at rest on the edges of its phase, and the frames that differ from
-rest are exactly the frames of the phase, the first and the last one by little.
+Frame k shows the instant in its middle, k + 1/2 frames from the start, as in `film.voice`. Every movement follows
+minimum jerk (Flash & Hogan, 1985): it is at rest at the edges of its phase, and the frames that differ from rest are
+exactly the frames of the phase.
 
-Below the actions lies a small natural background: slow drift, blinks, glances, the dips of a speaking head.
-It is no phase and stays well below one.
+Idle motion is added below the actions: slow drift, blinks, glances, head dips during speech. It is much smaller than
+any action and not annotated.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ REPETITION_DECAY = 0.9  # each repetition is a little smaller than the one befor
 WAVE_ARM_RAISE = 0.85  # the hand waves below head height
 _NOD: tuple[Keyframe, ...] = ((0.45, 1.0), (1.0, 0.0))  # one cycle, as shares of its length and of the peak
 _SWING: tuple[Keyframe, ...] = ((0.25, 1.0), (0.75, -1.0))
-# How shut the eyes are in each frame of an ordinary blink; 16 a minute (Bentivoglio et al., 1997), 80 to 160 ms each.
+# Eye closure in each frame of an ordinary blink; 16 per minute (Bentivoglio et al., 1997), 80 to 160 ms each.
 _BLINKS = ((1.0, 0.5), (0.7, 1.0, 0.4), (0.6, 1.0, 1.0, 0.4))
 _BLINK_GAP_S = 3.75
 _DRIFT = {"yaw_deg": 0.6, "pitch_deg": 0.5, "roll_deg": 0.4, "shift_x": 0.003, "shift_y": 0.002, "torso_lean_x": 0.02}
@@ -35,9 +35,9 @@ _DRIFT = {"yaw_deg": 0.6, "pitch_deg": 0.5, "roll_deg": 0.4, "shift_x": 0.003, "
 def motion_curves(
     actions: Iterable[PlannedAction], frames: int, *, speech: Speech | None = None, rng: Generator | None = None
 ) -> Motion:
-    """The motion of a clip: the plan, the mouth of the speech, and a natural background drawn from `rng`.
+    """Return the motion of a clip: planned actions, mouth movement of the speech, and idle motion drawn from `rng`.
 
-    Without `rng` all that neither acts nor speaks stands still. ValueError where the speech has another length.
+    Without `rng` there is no idle motion. ValueError if the speech has another length.
     """
     actions = sorted(actions, key=lambda p: p.span)
     motion = Motion.rest(frames)
@@ -68,14 +68,14 @@ def _add_to_curve(motion: Motion, field: str, more: Floats) -> None:
 
 
 def _keyframes(planned: PlannedAction) -> dict[str, list[Keyframe]]:
-    """For each field of Motion that the action moves, where it stands at which instant; rest moves nothing."""
+    """Return keyframes for each field of Motion that the action moves; rest moves none."""
     if planned.action == "rest":
         return {}
-    manner = ACTION_STYLES[planned.action]
-    first, *others = (move.format(side=planned.laterality) for move in manner.pose_fields)
+    style = ACTION_STYLES[planned.action]
+    first, *others = (field.format(side=planned.laterality) for field in style.pose_fields)
     at = [planned.frames.start, *(frames_in(Span(0, k.end_us), CLIP_RATE).stop for k in planned.kinematics)]
     peak = planned.peak
-    match manner.profile:
+    match style.profile:
         case "nod":
             paths = {first: _cycle_keyframes(at[0], at[1], planned, _NOD)}
         case "swing":
@@ -97,18 +97,18 @@ def _pair_keyframes(at: Sequence[float], values: Sequence[float]) -> list[Keyfra
 
 
 def _cycle_keyframes(start: int, end: int, planned: PlannedAction, cycle: Sequence[Keyframe]) -> list[Keyframe]:
-    """The keys of all repetitions between two instants, each a little smaller than the one before."""
+    """Return the keyframes of all repetitions between two instants, each smaller than the one before."""
     length = (end - start) / planned.repetitions
-    turns = [
+    peaks = [
         (start + length * (n + at), planned.peak * REPETITION_DECAY**n * share)
         for n in range(planned.repetitions)
         for at, share in cycle
     ]
-    return [(start, 0.0), *(key for key in turns if key[0] < end - 0.5), (end, 0.0)]
+    return [(start, 0.0), *(key for key in peaks if key[0] < end - 0.5), (end, 0.0)]
 
 
 def _minimum_jerk(path: Sequence[Keyframe], frames: int) -> Floats:
-    """(frames,) minimum jerk from key to key, seen in the middle of each frame; the ends are held."""
+    """Interpolate keyframes by minimum jerk at the middle of each frame, (frames,); end values are held."""
     times, values = np.array(path, dtype=np.float64).T
     now = np.arange(frames) + 0.5
     k = np.clip(np.searchsorted(times, now, side="right"), 1, len(times) - 1)
@@ -118,7 +118,7 @@ def _minimum_jerk(path: Sequence[Keyframe], frames: int) -> Floats:
 
 
 def _add_idle_motion(rng: Generator, motion: Motion, planned: Sequence[PlannedAction]) -> None:
-    """Adds the background: head and trunk drift below a degree, the eyes dart and blink, speech dips the head."""
+    """Add idle motion: head and trunk drift by less than a degree, eyes dart and blink, speech dips the head."""
     seconds = (np.arange(len(motion)) + 0.5) / FPS
     for field, size in _DRIFT.items():
         hz, turn = rng.uniform(0.05, 0.3, 3), rng.uniform(0, 2 * np.pi, 3)
@@ -135,7 +135,7 @@ def _add_idle_motion(rng: Generator, motion: Motion, planned: Sequence[PlannedAc
 
 
 def _blinks(rng: Generator, frames: int, long_ones: Sequence[range]) -> Floats:
-    """(frames,) how shut the eyes are by ordinary blinks; none within 0.4 s of a long one, none cut off by the end."""
+    """Return eye closure of ordinary blinks, (frames,); none within 0.4 s of a long blink or cut off by the end."""
     shut = np.zeros(frames)
     starts = np.cumsum(rng.uniform(1.0, 2 * _BLINK_GAP_S - 1.0, 1 + frames // FPS)) * FPS
     for start, kind in zip(starts.astype(int), rng.integers(0, len(_BLINKS), len(starts)), strict=True):

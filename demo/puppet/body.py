@@ -1,4 +1,4 @@
-"""The puppet below the head: neck, trunk, arms and hands, in the head's units and axes."""
+"""Paint the puppet below the head: neck, trunk, arms and hands, in head units and axes."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ UPPER_ARM, FOREARM = 2.75, 2.4
 _HIP = np.array((0.0, -6.0, 0.0))
 _LEAN_Z = 2.9  # head units towards a camera 16 away: the head grows by a quarter
 
-# Half of the trunk's outline, from the side of the neck to the hip: x, y, and how far a shrug lifts it.
+# Half of the trunk's outline, from the side of the neck to the hip: x, y, and the share of a shrug's lift.
 _TRUNK = np.array(
     [
         (0.42, -1.48, 0.10),
@@ -28,7 +28,7 @@ _TRUNK = np.array(
         (1.60, -9.00, 0.00),
     ]
 )
-# A right-angled hand seen from its palm: base and tip of thumb and fingers; x to the thumb, y to the finger tips.
+# A hand seen from its palm: base and tip of thumb and fingers; x to the thumb, y to the finger tips.
 _FINGERS = np.array(
     [
         ((0.26, 0.30), (0.58, 0.66), (0.155, 0.155)),
@@ -51,7 +51,7 @@ class ArmJoints:
 
 
 def apply_lean(points: Points, pose: Pose, *, forward: float = 1.0) -> Points:
-    """Points of the upper body where the trunk's sway and lean bring them; `forward` is their share of the lean."""
+    """Apply the trunk's sway and lean to points of the upper body; `forward` is their share of the lean."""
     angle = np.radians(6.0 * pose.torso_lean_x)
     across, up = points[..., 0] - _HIP[0], points[..., 1] - _HIP[1]
     x = across * np.cos(angle) + up * np.sin(angle)
@@ -60,7 +60,7 @@ def apply_lean(points: Points, pose: Pose, *, forward: float = 1.0) -> Points:
 
 
 def arm_joints(shape: BodyProportions, pose: Pose, side: str) -> ArmJoints:
-    """The joints of the `side` ("left" or "right", the own one) arm."""
+    """Return the joints of the subject's own "left" or "right" arm."""
     sign, raised, wave_deg = (
         (1, pose.arm_left_raise, pose.hand_left_wave)
         if side == "left"
@@ -80,34 +80,39 @@ def arm_joints(shape: BodyProportions, pose: Pose, side: str) -> ArmJoints:
 
 
 def paint_trunk(picture: Picture, view: Projection, identity: Identity, pose: Pose) -> None:
-    """Neck and clothes."""
-    look, wide = identity.appearance, np.array((identity.proportions.shoulder_width, 1.0))
+    """Paint neck and clothes."""
+    appearance, wide = identity.appearance, np.array((identity.proportions.shoulder_width, 1.0))
     half = _TRUNK[:, :2] * wide + np.stack((np.zeros(len(_TRUNK)), 0.45 * pose.shoulder_raise * _TRUNK[:, 2]), -1)
     outline = np.concatenate((half, half[::-1] * (-1, 1)))
-    skin = shade(look.skin, 0.9)
+    skin = shade(appearance.skin, 0.9)
     neck = np.array(((0.5, -0.5), (0.46, -1.3), (0.62, -1.8), (0.0, -2.2), (-0.62, -1.8), (-0.46, -1.3), (-0.5, -0.5)))
-    fill(picture, smooth_polygon(_project_outline(view, outline, pose), 1), look.clothes)
+    fill(picture, smooth_polygon(_project_outline(view, outline, pose), 1), appearance.clothes)
     fill(picture, smooth_polygon(_project_outline(view, neck, pose)), skin)
     shadow = np.array(((0.47, -0.7), (0.44, -1.32), (0.0, -1.62), (-0.44, -1.32), (-0.47, -0.7)))
-    fill(picture, smooth_polygon(_project_outline(view, shadow, pose)), shade(look.skin, 0.7))
-    _collar(picture, view, look, pose)
+    fill(picture, smooth_polygon(_project_outline(view, shadow, pose)), shade(appearance.skin, 0.7))
+    _collar(picture, view, appearance, pose)
 
 
 def paint_arm(picture: Picture, view: Projection, identity: Identity, pose: Pose, side: str) -> None:
-    """One arm and its hand, the palm to the camera when the arm is up."""
-    look, joints = identity.appearance, arm_joints(identity.proportions, pose, side)
+    """Paint one arm and its hand; the palm faces the camera when the arm is raised."""
+    appearance, joints = identity.appearance, arm_joints(identity.proportions, pose, side)
     raised = pose.arm_left_raise if side == "left" else pose.arm_right_raise
     shoulder, elbow, wrist = view.project(np.stack((joints.shoulder, joints.elbow, joints.wrist)))
     near = [_pixels_per_unit(view, joint) for joint in (joints.shoulder, joints.elbow, joints.wrist)]
-    edge, cloth = shade(look.clothes, 0.72), shade(look.clothes, 0.94)
-    fore, fore_edge = (cloth, edge) if look.long_sleeves else (look.skin, shade(look.skin, 0.75))
+    edge, cloth = shade(appearance.clothes, 0.72), shade(appearance.clothes, 0.94)
+    fore, fore_edge = (cloth, edge) if appearance.long_sleeves else (appearance.skin, shade(appearance.skin, 0.75))
     _limb(picture, (shoulder, elbow), (0.74 * near[0], 0.62 * near[1]), (cloth, edge))
-    if not look.long_sleeves:
+    if not appearance.long_sleeves:
         bare = shoulder + 0.62 * (elbow - shoulder)
         _limb(picture, (bare, elbow), (0.54 * near[1], 0.5 * near[1]), (fore, fore_edge))
         _limb(picture, (shoulder, bare), (0.74 * near[0], 0.7 * near[1]), (cloth, edge))
-    _limb(picture, (elbow, wrist), ((0.6 if look.long_sleeves else 0.5) * near[1], 0.36 * near[2]), (fore, fore_edge))
-    _hand(picture, wrist, wrist - elbow, near[2] * (1 if side == "left" else -1), raised, look)
+    _limb(
+        picture,
+        (elbow, wrist),
+        ((0.6 if appearance.long_sleeves else 0.5) * near[1], 0.36 * near[2]),
+        (fore, fore_edge),
+    )
+    _hand(picture, wrist, wrist - elbow, near[2] * (1 if side == "left" else -1), raised, appearance)
 
 
 def _project_outline(view: Projection, outline: Points, pose: Pose) -> Points:
@@ -115,7 +120,7 @@ def _project_outline(view: Projection, outline: Points, pose: Pose) -> Points:
 
 
 def _pixels_per_unit(view: Projection, joint: Points) -> float:
-    """Pixels per head unit at a joint."""
+    """Return pixels per head unit at a joint."""
     pair = view.project(np.stack((joint, joint + np.array((1.0, 0.0, 0.0)))))
     return float(pair[1, 0] - pair[0, 0])
 
@@ -126,7 +131,7 @@ def _limb(
     widths: tuple[float, float],
     colours: tuple[tuple[int, int, int], ...],
 ) -> None:
-    """A tapered limb with round ends, and a thin darker edge that separates it from what is behind."""
+    """Paint a tapered limb with round ends and a thin darker edge."""
     (a, b), (colour, edge) = ends, colours
     for grow, tone in ((1.09, edge), (1.0, colour)):
         fill(picture, _capsule(a, b, grow * widths[0] / 2, grow * widths[1] / 2), tone)
@@ -143,8 +148,8 @@ def _capsule(a: Points, b: Points, radius_a: float, radius_b: float) -> Points:
     return np.concatenate((cap(b, radius_b, heading), cap(a, radius_a, heading + np.pi)))
 
 
-def _hand(picture: Picture, wrist: Points, along: Points, unit: float, raised: float, look: Appearance) -> None:
-    """An open hand that continues the forearm; `unit` is negative for the own right hand, whose thumb is mirrored."""
+def _hand(picture: Picture, wrist: Points, along: Points, unit: float, raised: float, appearance: Appearance) -> None:
+    """Paint an open hand that continues the forearm; `unit` is negative for the right hand, which is mirrored."""
     # A forearm that points at the camera has no direction on the picture: the hand then turns upwards.
     up = np.array((0.0, -1.0))
     heading = along / abs(unit) + up * (1.2 if raised > 0.35 else -1.2)
@@ -153,7 +158,7 @@ def _hand(picture: Picture, wrist: Points, along: Points, unit: float, raised: f
     # Palm to the camera: the thumbs of raised hands point at each other.
     frame = np.stack((across * unit * (1 if raised > 0.35 else -1) * -1, heading * abs(unit)))
     length = 1.0 if raised > 0.35 else 0.94
-    skin, edge = look.skin, shade(look.skin, 0.68)
+    skin, edge = appearance.skin, shade(appearance.skin, 0.68)
 
     def place(points: Points) -> Points:
         return np.asarray(points * (1, length) @ frame + wrist)
@@ -170,22 +175,22 @@ def _hand(picture: Picture, wrist: Points, along: Points, unit: float, raised: f
         fill(picture, stroke_outline(crease, 0.022 * abs(unit)), edge)
 
 
-def _collar(picture: Picture, view: Projection, look: Appearance, pose: Pose) -> None:
+def _collar(picture: Picture, view: Projection, appearance: Appearance, pose: Pose) -> None:
     def place(outline: list[tuple[float, float]]) -> Points:
         return _project_outline(view, np.array(outline), pose)
 
-    if look.top == "shirt":
+    if appearance.top == "shirt":
         for sign in (1, -1):
             wing = [(sign * x, y) for x, y in ((0.62, -1.55), (0.78, -1.95), (0.34, -2.3), (0.02, -2.08), (0.36, -1.9))]
-            fill(picture, place(wing), look.collar)
-        fill(picture, place([(-0.03, -2.1), (0.03, -2.1), (0.03, -8), (-0.03, -8)]), shade(look.clothes, 0.8))
+            fill(picture, place(wing), appearance.collar)
+        fill(picture, place([(-0.03, -2.1), (0.03, -2.1), (0.03, -8), (-0.03, -8)]), shade(appearance.clothes, 0.8))
         return
     arc = np.linspace(-1, 1, 13)
-    depth = 2.12 if look.top == "tee" else 2.02
+    depth = 2.12 if appearance.top == "tee" else 2.02
     line = np.stack((0.68 * arc, -depth + (depth - 1.62) * np.abs(arc) ** 2.2), -1)
-    width = (0.13 if look.top == "tee" else 0.26) * _pixels_per_unit(view, np.array((0.0, -2.0, 0.0)))
-    fill(picture, stroke_outline(_project_outline(view, line, pose), width), look.collar)
-    if look.top == "hoodie":
+    width = (0.13 if appearance.top == "tee" else 0.26) * _pixels_per_unit(view, np.array((0.0, -2.0, 0.0)))
+    fill(picture, stroke_outline(_project_outline(view, line, pose), width), appearance.collar)
+    if appearance.top == "hoodie":
         for x in (-0.2, 0.2):
             fill(
                 picture,

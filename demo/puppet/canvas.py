@@ -1,4 +1,4 @@
-"""Flat shapes on a picture: anti-aliased polygons with sub-pixel corners, and the view from head units to pixels."""
+"""Paint anti-aliased polygons with sub-pixel corners, and project head units to pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ _CAMERA_DISTANCE = 16.0  # head units; an ordinary portrait lens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
-    """Where the puppet's origin lies in the picture and how large its unit is, in pixels."""
+    """Perspective projection: position of the puppet's origin and size of a head unit, in pixels."""
 
     centre_x: float
     centre_y: float
     unit: float
 
     def project(self, points: Points) -> Points:
-        """(N, 2) pixels of (N, 3) points."""
+        """Project (N, 3) points to (N, 2) pixels."""
         scale = self.unit * _CAMERA_DISTANCE / (_CAMERA_DISTANCE - points[:, 2:])
         return points[:, :2] * scale * (1, -1) + (self.centre_x, self.centre_y)
 
@@ -43,7 +43,7 @@ def fill_all(picture: Picture, polygons: Sequence[Points], colour: Colour | int)
 
 
 def stroke_outline(line: Points, width: Points | float) -> Points:
-    """(2N, 2) outline of a stroke along (N, 2) points; `width` may differ from point to point."""
+    """Return the (2N, 2) outline of a stroke along (N, 2) points; `width` may vary per point."""
     along = np.asarray(np.gradient(line, axis=0))
     across = np.stack((-along[:, 1], along[:, 0]), -1)
     across *= 0.5 * np.reshape(width, (-1, 1)) / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-6)
@@ -51,7 +51,7 @@ def stroke_outline(line: Points, width: Points | float) -> Points:
 
 
 def smooth_polygon(polygon: Points, iterations: int = 2) -> Points:
-    """The closed polygon with its corners cut `rounds` times (Chaikin), close to a quadratic spline."""
+    """Cut the corners of a closed polygon `iterations` times (Chaikin); approximates a quadratic spline."""
     for _ in range(iterations):
         following = np.roll(polygon, -1, axis=0)
         polygon = np.stack((0.75 * polygon + 0.25 * following, 0.25 * polygon + 0.75 * following), 1).reshape(-1, 2)
@@ -59,17 +59,17 @@ def smooth_polygon(polygon: Points, iterations: int = 2) -> Points:
 
 
 def circle_polygon(centre: Points, radius: float, sides: int = 20) -> Points:
-    """(sides, 2) circle about a (2,) point."""
+    """Return a circle about a (2,) point as a (sides, 2) polygon."""
     turn = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     return centre + radius * np.stack((np.cos(turn), np.sin(turn)), -1)
 
 
 def convex_hull(points: Points) -> Points:
-    """(M, 2) convex hull of (N, 2) points."""
+    """Return the (M, 2) convex hull of (N, 2) points."""
     return np.asarray(cv2.convexHull(points.astype(np.float32)), np.float32)[:, 0]
 
 
 def convex_intersection(a: Points, b: Points) -> Points:
-    """(M, 2) intersection of two convex polygons; M = 0 when they are apart."""
+    """Intersect two convex polygons, (M, 2); M = 0 if they are disjoint."""
     _, shared = cv2.intersectConvexConvex(convex_hull(a), convex_hull(b))
     return np.empty((0, 2), np.float32) if shared is None else np.asarray(shared, np.float32).reshape(-1, 2)

@@ -1,7 +1,11 @@
-"""Painting the head: hair, ears and lit skin, then eyes, brows, nose and mouth on top."""
+"""Paint the head: hair, ears and lit skin, then eyes, brows, nose and mouth on top.
+
+Skin is lit by a coarse map of the lamp and the skin's tint, since light is smooth and edges are drawn as polygons.
+"""
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,14 +20,19 @@ from xsheet.demo.puppet.canvas import (
     stroke_outline,
 )
 from xsheet.demo.puppet.hair import CAP_COLUMNS, CAP_ROWS, HAIR_STYLES
-from xsheet.demo.puppet.identity import Appearance, Colour, Identity, blend, shade
-from xsheet.demo.puppet.light import SkinTint, apply_light, shade_skin
+from xsheet.demo.puppet.head import COLUMNS, ROWS
+from xsheet.demo.puppet.identity import Appearance, Colour, Identity, Scene, blend, shade
 from xsheet.demo.puppet.skull import Points
+
+SkinTint = NDArray[np.float32]
+"""(ROWS * COLUMNS, 3) colour factor of each point of the skin."""
+_COARSE = 40  # cells of the light map along the head
+_MARGIN = 2  # cells around the head, so that blurring has something beyond the edge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PosedHead:
-    """One posed head: each part in space and on the picture, and pixels per head unit at the face."""
+    """One posed head: each part in 3D and in pixels, and pixels per head unit at the face."""
 
     points_3d: dict[str, Points]  # (N, 3)
     points_2d: dict[str, Points]  # (N, 2)
@@ -31,7 +40,7 @@ class PosedHead:
 
     @classmethod
     def project(cls, space: dict[str, Points], view: Projection) -> "PosedHead":
-        """The head as the view shows it."""
+        """Project a head to the picture."""
         names, stops = list(space), np.cumsum([len(points) for points in space.values()])
         flat = np.split(view.project(np.concatenate(list(space.values()))), stops[:-1])
         left, right = space["iris_left"][0], space["iris_right"][0]
@@ -41,7 +50,7 @@ class PosedHead:
 
 
 def paint_mane(picture: Picture, head: PosedHead, identity: Identity) -> None:
-    """The hair behind face, neck and shoulders."""
+    """Paint the hair behind face, neck and shoulders."""
     cut, colour = HAIR_STYLES[identity.appearance.hair], shade(identity.appearance.hair_colour, 0.82)
     knot = head.points_2d["mane"][-16:]
     if cut.mane_length:
@@ -51,41 +60,41 @@ def paint_mane(picture: Picture, head: PosedHead, identity: Identity) -> None:
 
 
 def paint_head(picture: Picture, head: PosedHead, identity: Identity, tint: SkinTint) -> None:
-    """Everything of the head but the mane; `tint` is the (ROWS * COLUMNS, 3) colour factor of the skin."""
-    look, flat = identity.appearance, head.points_2d
+    """Paint the head except the mane; `tint` is the (ROWS * COLUMNS, 3) colour factor of the skin."""
+    appearance, flat = identity.appearance, head.points_2d
     far, near = (
         ("left", "right")
         if head.points_3d["iris_left"][0, 2] < head.points_3d["iris_right"][0, 2]
         else ("right", "left")
     )
-    _ear(picture, head, far, look.skin)
+    _ear(picture, head, far, appearance.skin)
     outline, cells = convex_hull(flat["skin"]), _cap_cells(flat["cap"])
-    fill(picture, outline, look.skin)
-    _fill_rows(picture, cells, look.hair_colour)
-    if look.hair != "shaved":
+    fill(picture, outline, appearance.skin)
+    _fill_rows(picture, cells, appearance.hair_colour)
+    if appearance.hair != "shaved":
         fill(
             picture,
             _sheen(flat["cap"], identity.scene.light, 0.1 * head.unit),
-            blend(look.hair_colour, (255, 240, 225), 0.14),
+            blend(appearance.hair_colour, (255, 240, 225), 0.14),
         )
     mask = np.zeros(picture.shape[:2], np.uint8)
     fill(mask, outline, 255)
     _fill_rows(mask, cells, 255)
     colour, weight = shade_skin(head.points_3d["skin"], identity.scene, tint)
     apply_light(picture, mask, flat["skin"], colour, weight)
-    _ear(picture, head, near, shade(look.skin, float(np.average(colour[:, 0], weights=weight))))
-    brows = blend(look.hair_colour, (24, 18, 18), 0.55)
+    _ear(picture, head, near, shade(appearance.skin, float(np.average(colour[:, 0], weights=weight))))
+    brows = blend(appearance.hair_colour, (24, 18, 18), 0.55)
     for side in ("left", "right"):
-        _eye(picture, head, side, look)
+        _eye(picture, head, side, appearance)
         fill(picture, flat[f"brow_{side}"], brows)
-    _nose(picture, head, look.skin)
-    _mouth(picture, head, look.lips)
-    if look.glasses:
+    _nose(picture, head, appearance.skin)
+    _mouth(picture, head, appearance.lips)
+    if appearance.glasses:
         _glasses(picture, head)
 
 
 def skin_tint(identity: Identity, rest_skin: Points) -> SkinTint:
-    """(ROWS * COLUMNS, 3) colour factor of each point of the skin: flushed cheeks, deeper sockets, the beard."""
+    """Return the (ROWS * COLUMNS, 3) colour factor of the skin: flushed cheeks, darker sockets, beard."""
     x, y, z = rest_skin.T
     tint = np.ones((len(rest_skin), 3), np.float32)
     front = (z > 0)[:, None]
@@ -108,14 +117,52 @@ def skin_tint(identity: Identity, rest_skin: Points) -> SkinTint:
     return tint
 
 
+def shade_skin(skin: Points, scene: Scene, tint: SkinTint) -> tuple[Points, Points]:
+    """Return the colour factor (N, 3) of each posed skin point and its weight (N,), how much it faces the camera."""
+    grid = skin.reshape(ROWS, COLUMNS, 3)
+    across = np.roll(grid, -1, 1) - np.roll(grid, 1, 1)
+    normal = np.cross(across, np.gradient(grid, axis=0)).reshape(-1, 3)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
+    lit = np.clip((normal @ np.array(scene.light, np.float32) + 0.3) / 1.3, 0, 1)
+    gain = (1 - scene.contrast) * 0.98 + scene.contrast * (0.42 + 0.66 * lit)
+    # Shadow on skin keeps its red longer than its blue.
+    return gain[:, None] ** np.array((0.85, 1.05, 1.15)) * tint, np.where(normal[:, 2] > 0.05, normal[:, 2], 0)
+
+
+def apply_light(picture: Picture, mask: Picture, points_2d: Points, colour: Points, weight: Points) -> None:
+    """Multiply the masked pixels by the colour factors of the nearby points (N, 2)."""
+    x0, y0, width, height = cv2.boundingRect(mask)
+    if not width:  # the head is outside the picture
+        return
+    step = max(width, height) / _COARSE
+    rows, columns = int(height / step) + 2 * _MARGIN + 1, int(width / step) + 2 * _MARGIN + 1
+    cells = ((points_2d - (x0, y0)) / step + _MARGIN).astype(np.intp)
+    visible = (weight > 0) & (cells >= 0).all(1) & (cells < (columns, rows)).all(1)
+    index = cells[visible, 1] * columns + cells[visible, 0]
+    layers = (weight[visible], *(weight[visible, None] * colour[visible]).T)
+    sums = np.stack([np.bincount(index, layer, rows * columns) for layer in layers], -1).reshape(rows, columns, 4)
+    near = cv2.GaussianBlur(sums.astype(np.float32), (0, 0), 0.9)
+    total = near + 0.02 * cv2.GaussianBlur(near, (0, 0), 4.0) + 1e-6  # the wide blur reaches hair, where no skin is
+    shift = -(_MARGIN - 0.5) * step - 0.5
+    fine = cv2.warpAffine(
+        total[..., 1:] / total[..., :1],
+        np.array(((step, 0, shift), (0, step, shift)), np.float32),
+        (width, height),
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    part = (slice(y0, y0 + height), slice(x0, x0 + width))
+    share = mask[part][..., None].astype(np.float32) / 255
+    picture[part] = np.clip(picture[part] * (1 + share * (fine - 1)), 0, 255)
+
+
 def _fill_rows(picture: Picture, rows: list[list[Points]], colour: Colour | int) -> None:
-    # What two polygons of one call share stays empty, and the slivers near the crown do overlap: one call for each row.
+    # One call per row: fillPoly leaves the overlap of two polygons empty, and cells near the crown overlap.
     for row in rows:
         fill_all(picture, row, colour)
 
 
 def _cap_cells(cap: Points) -> list[list[Points]]:
-    """The cells of the cap that face the camera, row by row."""
+    """Return the cells of the cap that face the camera, row by row."""
     grid = cap.reshape(CAP_ROWS, CAP_COLUMNS, 2)
     ring = np.concatenate((grid, grid[:, :1]), 1)
     cells = np.stack((ring[:-1, :-1], ring[:-1, 1:], ring[1:, 1:], ring[1:, :-1]), 2).reshape(-1, 4, 2)
@@ -124,13 +171,13 @@ def _cap_cells(cap: Points) -> list[list[Points]]:
     # The nape is always behind the neck, though thick hair flares there and would face the camera.
     row, column = np.divmod(np.arange(len(cells)), CAP_COLUMNS)
     nape = (np.abs(column / CAP_COLUMNS - 0.5) > 0.37) & (row < CAP_ROWS // 2)
-    shown = facing & ~nape
-    rows = [list(cells[shown & (row == k)]) for k in range(CAP_ROWS - 1)]
+    is_visible = facing & ~nape
+    rows = [list(cells[is_visible & (row == k)]) for k in range(CAP_ROWS - 1)]
     return [*(cells for cells in rows if cells), [grid[-1]]]
 
 
 def _sheen(cap: Points, light: tuple[float, float, float], width: float) -> Points:
-    """The gleam on the hair, a tapered band where it faces the lamp."""
+    """Return the highlight on the hair, a tapered band that faces the lamp."""
     row = cap.reshape(CAP_ROWS, CAP_COLUMNS, 2)[CAP_ROWS * 6 // 10]
     towards = round(CAP_COLUMNS * (0.5 + 0.7 * float(np.arctan2(light[0], light[2])) / (2 * np.pi)))
     band = row[towards - 7 : towards + 8]
@@ -142,7 +189,7 @@ def _ear(picture: Picture, head: PosedHead, side: str, skin: Colour) -> None:
     fill(picture, head.points_2d[f"ear_inside_{side}"], shade(skin, 0.8))
 
 
-def _eye(picture: Picture, head: PosedHead, side: str, look: Appearance) -> None:
+def _eye(picture: Picture, head: PosedHead, side: str, appearance: Appearance) -> None:
     upper, lower = head.points_2d[f"lid_{side}"], head.points_2d[f"under_{side}"]
     unit, centre = head.unit, head.points_2d[f"iris_{side}"][0]
     opening = np.concatenate((upper, lower[::-1]))
@@ -151,15 +198,15 @@ def _eye(picture: Picture, head: PosedHead, side: str, look: Appearance) -> None
     fill(
         picture,
         stroke_outline(head.points_2d[f"crease_{side}"][1:-1], 0.018 * unit * taper[1:-1]),
-        shade(look.skin, 0.72),
+        shade(appearance.skin, 0.72),
     )
     lash = stroke_outline(upper, unit * (0.012 + 0.034 * taper))
     if np.linalg.norm(upper - lower, axis=1).max() < 0.03 * unit:
         fill(picture, lash, dark)
         return
     fill(picture, opening, (244, 242, 238))
-    _fill_clipped(picture, opening, circle_polygon(centre, 0.088 * unit), shade(look.iris, 0.6))
-    _fill_clipped(picture, opening, circle_polygon(centre, 0.072 * unit), look.iris)
+    _fill_clipped(picture, opening, circle_polygon(centre, 0.088 * unit), shade(appearance.iris, 0.6))
+    _fill_clipped(picture, opening, circle_polygon(centre, 0.072 * unit), appearance.iris)
     _fill_clipped(picture, opening, circle_polygon(centre, 0.04 * unit), (18, 14, 16))
     _fill_clipped(
         picture, opening, circle_polygon(centre + np.array((0.028, -0.03)) * unit, 0.02 * unit, 10), (255, 255, 255)
@@ -169,7 +216,7 @@ def _eye(picture: Picture, head: PosedHead, side: str, look: Appearance) -> None
 
 
 def _fill_clipped(picture: Picture, opening: Points, polygon: Points, colour: Colour) -> None:
-    """Fill what of a convex polygon lies in a convex opening."""
+    """Fill the part of a convex polygon that lies in a convex opening."""
     shared = convex_intersection(opening, polygon)
     if len(shared) > 2:
         fill(picture, shared, colour)

@@ -1,4 +1,4 @@
-"""Hair in three dimensions: a cap on the skull above the hairline, and a mane that hangs behind the face."""
+"""Build 3D hair: a cap on the skull above the hairline, and a mane that hangs behind the face."""
 
 from dataclasses import dataclass
 
@@ -12,16 +12,16 @@ CAP_ROWS, CAP_COLUMNS = 13, 56
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HairStyle:
-    """How a hair style differs from a short crop. Lengths in head units."""
+    """Parameters of a hair style; the defaults are close to a short crop. Lengths in head units."""
 
     hairline: float = 0.68  # height of the hairline over the middle of the forehead
-    sideburn: float = -0.1  # where the sideburns end
+    sideburn: float = -0.1  # height at which the sideburns end
     thickness: float = 0.07
     top_thickness: float = 0.0  # more thickness on the top
     front_height: float = 0.0  # more height over the forehead
-    parting_shift: float = 0.0  # how far the parting shifts volume and hairline to one side
+    parting_shift: float = 0.0  # shift of volume and hairline to one side
     waves: float = 0.0  # bumpiness of the outline
-    mane_length: float = 0.0  # how far the mane hangs below the eyes; 0 none
+    mane_length: float = 0.0  # length of the mane below the eyes; 0: none
     bun_radius: float = 0.0  # radius of a bun on the crown
 
 
@@ -40,10 +40,10 @@ HAIR_STYLES: dict[Hair, HairStyle] = {
 
 
 def hair_cap(shape: BodyProportions, hair: Hair, parting: float) -> Points:
-    """(CAP_ROWS * CAP_COLUMNS, 3) grid from the hairline up to the crown."""
+    """Return the (CAP_ROWS * CAP_COLUMNS, 3) grid from the hairline up to the crown."""
     cut = HAIR_STYLES[hair]
     around = np.linspace(-np.pi, np.pi, CAP_COLUMNS, endpoint=False)
-    # Front, temple, sideburn, behind the ear, nape: where the hairline runs on either side.
+    # Hairline on either side: front, temple, sideburn, behind the ear, nape.
     angles = np.radians((0, 30, 52, 64, 80, 92, 104, 140, 180))
     heights = (
         cut.hairline,
@@ -64,7 +64,7 @@ def hair_cap(shape: BodyProportions, hair: Hair, parting: float) -> Points:
     centre = np.array((0.0, 0.25, -0.15))
     out = skull - centre
     out /= np.linalg.norm(out, axis=-1, keepdims=True)
-    # Over the nape the skull recedes; hair that thickened as fast there as on the sides would flare like a skirt.
+    # The skull recedes over the nape: hair thickens more slowly there, so that it does not flare.
     ramp = rise ** np.where(np.abs(around) > 1.75, 1.1, 0.5)
     thick = (
         0.015
@@ -79,7 +79,7 @@ def hair_cap(shape: BodyProportions, hair: Hair, parting: float) -> Points:
 
 
 def hair_mane(shape: BodyProportions, hair: Hair) -> Points:
-    """(N, 3) points whose outline on the picture is the hair behind face and neck; a bun is the last 16 of them."""
+    """Return (N, 3) points whose projected outline is the hair behind face and neck; the last 16 are a bun."""
     cut = HAIR_STYLES[hair]
     turn = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     knot = np.stack(

@@ -1,8 +1,8 @@
-"""The puppet's head in three dimensions: a skin surface, features that lie on it, and linear expression shapes.
+"""Build the 3D head: a skin surface, features on it, and linear blendshapes.
 
 Axes: x to the subject's own left, y up, z out of the face; origin between the eyes. The unit is a decimetre of an
 average adult: eyes 0.33 to either side, chin at y = -1.15, crown at 1.15. All vertices of a head are one (V, 3) array
-and each expression is one (V, 3) displacement, so a posed head is a weighted sum and a rotation.
+and each blendshape is one (V, 3) displacement, so a posed head is a weighted sum and a rotation.
 """
 
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ ROWS, COLUMNS = 44, 64
 NECK_JOINT = np.array((0.0, -0.62, -0.25), np.float32)
 EYE_X, BROW_Y, NOSE_Y, MOUTH_Y = 0.33, 0.25, -0.4, -0.66
 JAW_DROP = 0.34
-# A chin that falls as far as the lip reads as a head tilted back: measured pitch loses .01 of its r.
+# A chin that drops as far as the lip looks like a head tilted back: the correlation of measured pitch drops by .01.
 CHIN_SHARE = 0.5
 
 # A drawing shows less depth than a photograph: at true depth MediaPipe measures two thirds of a planted pitch, with a
 # deeper head nine tenths (and a quarter too much yaw).
 _AXIS_SCALE = (1.0, 1.0, 1.38)
-# Each key pose moves one thing as far as it goes; what it displaces is one expression shape.
+# Each pose moves one parameter to its limit; the resulting displacement is one blendshape.
 _REST_POSE = Pose()
 _BLENDSHAPE_POSES = (
     Pose(mouth_open=1),
@@ -43,21 +43,21 @@ _BLENDSHAPE_POSES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Head:
-    """A head at rest and its expressions. `parts` names slices of the vertices; `skin` is a ROWS x COLUMNS grid."""
+    """A head at rest and its blendshapes. `parts` names slices of the vertices; `skin` is a ROWS x COLUMNS grid."""
 
     vertices: NDArray[np.float32]  # (V, 3)
-    blendshapes: NDArray[np.float32]  # (len(_KEYS), V * 3)
+    blendshapes: NDArray[np.float32]  # (len(_BLENDSHAPE_POSES), V * 3)
     parts: dict[str, slice]
 
     def posed_parts(self, pose: Pose) -> dict[str, Points]:
-        """Vertices (N, 3) of each part with expression and rotation, in head units about the rest origin."""
+        """Return the vertices (N, 3) of each part with expression and rotation, in head units about the rest origin."""
         moved = self.vertices + (_blendshape_weights(pose) @ self.blendshapes).reshape(-1, 3)
         turned: Points = (moved - NECK_JOINT) @ rotation(pose).T + NECK_JOINT
-        return {name: turned[where] for name, where in self.parts.items()}
+        return {name: turned[part] for name, part in self.parts.items()}
 
 
 def build_head(identity: Identity) -> Head:
-    """The head of one identity; some milliseconds."""
+    """Build the head of one identity; takes some milliseconds."""
     rest = _parts(identity, _REST_POSE)
     stops = np.cumsum([0] + [len(points) for points in rest.values()]).tolist()
     vertices = np.concatenate(list(rest.values())) * _AXIS_SCALE
@@ -72,7 +72,7 @@ def build_head(identity: Identity) -> Head:
 
 
 def rotation(pose: Pose) -> NDArray[np.float32]:
-    """(3, 3) rotation of the head, Ry(yaw) Rx(pitch) Rz(roll) in the signs of `pose`."""
+    """Return the (3, 3) rotation of the head, Ry(yaw) Rx(pitch) Rz(roll), with the signs of `pose`."""
     yaw, pitch, roll = np.radians((pose.yaw_deg, pose.pitch_deg, pose.roll_deg))
     cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
     turn = np.array(((cy, 0, sy), (0, 1, 0), (-sy, 0, cy)))
@@ -107,7 +107,7 @@ def _skin(shape: BodyProportions, pose: Pose) -> Points:
 
 
 def _jaw(y: Floats, z: Floats, pose: Pose) -> Floats:
-    """How far the jaw carries a point of the skin down; what lies above the mouth or behind the jaw stays."""
+    """Return how far the jaw lowers each skin point; 0 above the mouth and behind the jaw."""
     below = np.clip((MOUTH_Y - y) / 0.22, 0, 1)
     return np.asarray(CHIN_SHARE * JAW_DROP * pose.mouth_open * below * np.clip((z + 0.35) / 0.6, 0, 1))
 

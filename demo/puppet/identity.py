@@ -1,4 +1,7 @@
-"""Identity: everything about a puppet that stays the same while it moves. A function of the seed alone."""
+"""Identity of a puppet: proportions, appearance and scene, which do not change while it moves.
+
+A function of the seed alone.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -79,7 +82,7 @@ class Appearance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Camera, light and what is behind."""
+    """Camera, light and background."""
 
     head_share: float  # height from chin to crown over the height of the picture
     centre_x: float  # of the resting head from the middle of the picture, share of its height, positive: own left
@@ -88,7 +91,7 @@ class Scene:
     contrast: float  # 0 flat light .. 1 a single lamp
     gain: float  # gain on the whole picture
     wall: Colour
-    decor_seed: int  # seed of what hangs on the wall
+    decor_seed: int  # seed of the objects on the wall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +105,7 @@ class Identity:
 
 
 def random_identity(seed: int) -> Identity:
-    """The puppet of a seed (>= 0): the same on every machine. Neighbouring seeds are unrelated people."""
+    """Return the puppet of a seed (>= 0), identical on every machine. Neighbouring seeds give unrelated puppets."""
     rng = np.random.default_rng((0x9E77, seed))
     return Identity(
         seed=seed, proportions=_random_proportions(rng), appearance=_random_appearance(rng), scene=_random_scene(rng)
@@ -110,13 +113,13 @@ def random_identity(seed: int) -> Identity:
 
 
 def blend(a: Colour, b: Colour, share: float) -> Colour:
-    """The colour `share` of the way from a to b, 0..1."""
+    """Interpolate from colour a to b by `share`, 0..1."""
     red, green, blue = (round(p + (q - p) * share) for p, q in zip(a, b, strict=True))
     return red, green, blue
 
 
 def shade(colour: Colour, gain: float) -> Colour:
-    """The colour times `gain`, clipped."""
+    """Multiply a colour by `gain`, clipped to 255."""
     red, green, blue = (min(255, round(channel * gain)) for channel in colour)
     return red, green, blue
 

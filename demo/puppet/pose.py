@@ -1,7 +1,7 @@
-"""Pose: what the puppet does in one frame. Motion: the same quantities over time.
+"""Pose of the puppet in one frame, and Motion: the same quantities over time.
 
-Signs are the SUBJECT'S OWN throughout, and the measuring side uses the same ones: left is the subject's left hand,
-which a viewer sees on the right of the picture.
+Signs are the SUBJECT'S OWN throughout, as in the measured signals: left is the subject's left hand, which appears on
+the right of the picture.
 
     yaw     positive: turns to the own left          pitch   positive: looks up
     roll    positive: tilts to the own left shoulder  gaze_x  positive: eyes to the own left;  gaze_y  positive: up
@@ -78,17 +78,17 @@ class Motion:
         for field in fields(self):
             curve = getattr(self, field.name)
             if curve.dtype != np.float32 or curve.ndim != 1 or curve.shape != shape or not np.isfinite(curve).all():
-                came = f"{curve.dtype} of shape {curve.shape}"
-                raise ValueError(f"Motion.{field.name}: expected finite float32 of one length {shape}, got {came}")
+                got = f"{curve.dtype} of shape {curve.shape}"
+                raise ValueError(f"Motion.{field.name}: expected finite float32 of one length {shape}, got {got}")
 
     def __len__(self) -> int:
         return len(self.yaw_deg)
 
     @classmethod
     def rest(cls, frames: int) -> Self:
-        """`frames` frames of the rest pose, each curve its own writable array."""
+        """Return `frames` frames of the rest pose; each curve is a separate writable array."""
         return cls(**{f.name: np.full(frames, f.default, np.float32) for f in fields(Pose)})
 
     def at(self, frame: int) -> Pose:
-        """The pose of one frame; IndexError past the end."""
+        """Return the pose of one frame; IndexError past the end."""
         return Pose(**{f.name: float(getattr(self, f.name)[frame]) for f in fields(self)})

@@ -1,7 +1,7 @@
-"""What the puppet does and when: actions, planned one by one or as a whole clip, with the exact truth of their phases.
+"""Plan a puppet's actions, one by one or for a whole clip, with the exact ground truth of their phases.
 
-A phase covers whole frames. Its movement leaves the rest value at the very start and is back at the very end; a raised
-hand stays up after its phase, until it is lowered. Signs and sides are the subject's own, as in `demo.pose`.
+A phase covers whole frames. Its movement leaves rest at the start of the phase and returns to rest at its end; a raised
+hand stays up after its phase until it is lowered. Signs and sides are the subject's own, as in `puppet.pose`.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -23,7 +23,7 @@ TRACK_WEIGHTS: dict[vocab.Track, int] = {
     "head": 4,
     "torso": 2,
     "gaze": 2,
-}  # lots in the draw of tracks; the others have one
+}  # weights in the random choice of tracks; the others have 1
 REST_FRAMES = 12  # 0.48 s; a shorter stillness is a gap, not a rest
 START_FRAMES, END_FRAMES = 5, 3  # a clip begins and ends at rest
 Tracks = tuple[vocab.Track, ...]
@@ -32,10 +32,10 @@ Triple = tuple[float, float, float]
 
 
 class ActionStyle(NamedTuple):
-    """How one class of action moves: in which shape, how far, how fast.
+    """Motion profile, amplitude and speed of one class of action.
 
     nod    out and back, repeated              swing  out, through to the other side, and back, repeated
-    hold   out, stay, back                     raise  out, and stays there        lower  back from there
+    hold   out, stay, back                     raise  out and stay                lower  back from there
     wave   the arm goes up, the forearm swings, the arm comes down
     """
 
@@ -50,7 +50,7 @@ class ActionStyle(NamedTuple):
 
     @property
     def has_amplitudes(self) -> bool:
-        """Whether it comes in sizes; eyes that close, close."""
+        """Whether the action has several amplitudes; closing the eyes has one."""
         return self.peaks[0] != self.peaks[2]
 
 
@@ -101,7 +101,7 @@ ACTIONS: tuple[vocab.Action, ...] = tuple(ACTION_STYLES)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedAction:
-    """One action of one track, with the truth of its phase. ValueError where a span is off the frame grid at 25 fps."""
+    """One action of one track and its exact phase. ValueError if a span is off the frame grid at 25 fps."""
 
     action: vocab.Action
     track: vocab.Track
@@ -120,7 +120,7 @@ class PlannedAction:
 
     @property
     def frames(self) -> range:
-        """The frames of the phase."""
+        """Frames of the phase."""
         return frames_in(self.span, CLIP_RATE)
 
 
@@ -134,38 +134,34 @@ def place_action(
     repetitions: int = 1,
     rng: Generator | None = None,
 ) -> PlannedAction:
-    """An action whose phase begins with frame `start`; the side is the first one possible where none is given.
+    """Place an action whose phase begins with frame `start`; `side` defaults to the first possible side.
 
-    `rng` varies size and pace by a tenth, the hold over its range, and the side to which a swing goes first.
+    `rng` varies amplitude and speed by a tenth, the hold over its range, and the first direction of a swing.
     """
-    manner = ACTION_STYLES[action]
-    side = manner.sides[0] if side is None else side
-    if (
-        side not in manner.sides
-        or not 1 <= repetitions <= manner.max_repetitions
-        or not {amplitude, speed} <= {1, 2, 3}
-    ):
+    style = ACTION_STYLES[action]
+    side = style.sides[0] if side is None else side
+    if side not in style.sides or not 1 <= repetitions <= style.max_repetitions or not {amplitude, speed} <= {1, 2, 3}:
         raise ValueError(
-            f"{action}: expected sides {manner.sides}, 1..{manner.max_repetitions} repetitions, amplitude and speed "
+            f"{action}: expected sides {style.sides}, 1..{style.max_repetitions} repetitions, amplitude and speed "
             f"1..3; "
             f"got {side}, {repetitions}, {amplitude}, {speed}"
         )
-    size, pace, stay = 1.0, 1.0, sum(manner.hold_s) / 2
-    sign = -1.0 if manner.profile == "hold" and side == "right" else 1.0
+    size, pace, stay = 1.0, 1.0, sum(style.hold_s) / 2
+    sign = -1.0 if style.profile == "hold" and side == "right" else 1.0
     if rng is not None:
-        size = rng.uniform(0.9, 1.1) if manner.has_amplitudes else 1.0
-        pace, stay = rng.uniform(0.92, 1.08), rng.uniform(*manner.hold_s)
-        sign = float(rng.choice((-1.0, 1.0))) if manner.profile == "swing" else sign
-    kinematics = _kinematics(manner, start, pace * manner.stroke_s[speed - 1], stay, repetitions)
+        size = rng.uniform(0.9, 1.1) if style.has_amplitudes else 1.0
+        pace, stay = rng.uniform(0.92, 1.08), rng.uniform(*style.hold_s)
+        sign = float(rng.choice((-1.0, 1.0))) if style.profile == "swing" else sign
+    kinematics = _kinematics(style, start, pace * style.stroke_s[speed - 1], stay, repetitions)
     return PlannedAction(
         action=action,
-        track=manner.tracks[_SIDES.index(side) if manner.tracks == _ARMS else 0],
+        track=style.tracks[_SIDES.index(side) if style.tracks == _ARMS else 0],
         laterality=side,
         span=Span(kinematics[0].start_us, kinematics[-1].end_us),
         amplitude=amplitude,
         speed=speed,
         repetitions=repetitions,
-        peak=sign * size * manner.peaks[amplitude - 1],
+        peak=sign * size * style.peaks[amplitude - 1],
         kinematics=kinematics,
     )
 
@@ -173,7 +169,7 @@ def place_action(
 def _kinematics(
     style: ActionStyle, start: int, stroke_s: float, hold_s: float, repetitions: int
 ) -> tuple[KinematicPhase, ...]:
-    """The parts in order, from frame `start`; the way back takes a fifth longer than the way out."""
+    """Return the kinematic phases in order, from frame `start`; the way back takes a fifth longer than the way out."""
     parts: dict[vocab.Kinematic, float] = {"stroke": stroke_s * repetitions}
     if style.profile == "hold":
         parts["post_stroke_hold"], parts["retraction"] = hold_s, 1.2 * stroke_s
@@ -196,9 +192,9 @@ def plan_actions(
     rest_share: float = 0.1,
     speech: Speech | None = None,
 ) -> tuple[PlannedAction, ...]:
-    """A random plan on one to four tracks, in order of time; () for the share of clips that only rest.
+    """Plan random actions on one to four tracks, in temporal order; () for the share of clips that only rest.
 
-    Actions of one track leave 0.4 to 2.4 s between them. Beside `speech` the mouth opens silently in pauses only.
+    Actions of one track are 0.4 to 2.4 s apart. With `speech` the mouth opens silently in pauses only.
     """
     tracks: dict[vocab.Track, None] = dict.fromkeys(
         track for a in ACTIONS if a in actions for track in ACTION_STYLES[a].tracks
@@ -212,15 +208,15 @@ def plan_actions(
         windows = [range(START_FRAMES, frames - END_FRAMES)]
         if track == "mouth" and speech:
             windows = [frames_in(pause, CLIP_RATE)[1:-1] for pause in speech.pauses]
-        known: list[vocab.Action] = [a for a in ACTIONS if a in actions and track in ACTION_STYLES[a].tracks]
-        planned += _fill_track(rng, track, known, windows)
+        possible: list[vocab.Action] = [a for a in ACTIONS if a in actions and track in ACTION_STYLES[a].tracks]
+        planned += _fill_track(rng, track, possible, windows)
     return tuple(sorted(planned, key=lambda p: (p.span, p.track)))
 
 
 def _fill_track(
     rng: Generator, track: vocab.Track, actions: Sequence[vocab.Action], windows: Sequence[range]
 ) -> list[PlannedAction]:
-    """Actions of one track, one after the other; each window of frames until the next one does not fit."""
+    """Fill each window of frames with consecutive actions of one track until the next does not fit."""
     done: list[PlannedAction] = []
     for window in windows:
         start = window.start + int(rng.integers(0, 1 + min(GAP_FRAMES[1], len(window) // 4)))
@@ -240,23 +236,23 @@ def _fill_track(
 
 
 def _random_action(rng: Generator, action: vocab.Action, track: vocab.Track, start: int) -> PlannedAction:
-    """One action with a size, pace, number and side at random; on an arm the side is the arm's."""
-    manner = ACTION_STYLES[action]
-    side = vocab.SIDED_TRACK.get(track, manner.sides[rng.integers(len(manner.sides))])
+    """Draw amplitude, speed, repetitions and side of one action; on an arm track the side is the arm's."""
+    style = ACTION_STYLES[action]
+    side = vocab.SIDED_TRACK.get(track, style.sides[rng.integers(len(style.sides))])
     return place_action(
         action,
         start,
         side=side,
-        amplitude=int(rng.integers(1, 4)) if manner.has_amplitudes else 2,
+        amplitude=int(rng.integers(1, 4)) if style.has_amplitudes else 2,
         speed=int(rng.integers(1, 4)),
-        repetitions=int(rng.integers(1, manner.max_repetitions + 1)),
+        repetitions=int(rng.integers(1, style.max_repetitions + 1)),
         rng=rng,
     )
 
 
 def rest_phases(actions: Iterable[PlannedAction], frames: int) -> tuple[PlannedAction, ...]:
-    """What lies between the actions: stretches of 12 frames and more in which no track acts."""
-    busy = np.zeros(frames + 2, bool)  # framed by two frames of nothing, so that a stretch has two edges
+    """Return the rests: stretches of at least 12 frames in which no track acts."""
+    busy = np.zeros(frames + 2, bool)  # padded by one busy frame on each side, so that every stretch has two edges
     busy[[0, -1]] = True
     for p in actions:
         busy[p.frames.start + 1 : p.frames.stop + 1] = True

@@ -1,4 +1,4 @@
-"""The bare surface of the puppet's head: a profile of rings, and a relief of nose, brow, sockets, cheeks and chin."""
+"""Surface of the bare head: a profile of rings, and a relief of nose, brow, sockets, cheeks and chin."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ _FINE_Y = np.linspace(CHIN, CROWN, 231)
 
 
 def skull_points(shape: BodyProportions, around: Floats, y: Floats, *, raised_cheeks: float = 0.0) -> Points:
-    """(..., 3) points of the skin at angle `around` (0 front, positive to the own left, radians) and height `y`."""
+    """Return skin points (..., 3) at angle `around` (radians, 0 front, positive to the own left) and height `y`."""
     half, front, back, middle = _ring(shape, y)
     x = half * np.sin(around)
     ahead = np.cos(around) > 0
@@ -57,7 +57,7 @@ def skull_points(shape: BodyProportions, around: Floats, y: Floats, *, raised_ch
 
 
 def face_points(shape: BodyProportions, x: Floats, y: Floats, *, lift: float = 0.0) -> Points:
-    """(N, 3) points of the front of the skin over (x, y), `lift` in front of it."""
+    """Return points (N, 3) on the front of the skin at (x, y), raised by `lift`."""
     half, _, _, _ = _ring(shape, y)
     points = skull_points(shape, np.arcsin(np.clip(x / half, -0.98, 0.98)), y)
     points[..., 0] = x

@@ -1,4 +1,4 @@
-"""The demo end to end on a few films: stopped, gone on with, and run once more, which does nothing twice."""
+"""The demo end to end on a few films: interrupted, resumed, and run again without new work."""
 
 from importlib.resources import files
 from itertools import count
@@ -22,21 +22,24 @@ from xsheet.workflow import TRAIN_STAGES, WorkflowSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-FILMS, SIZE, HOW = 4, 256, Execution(jobs=2)
+FILMS, SIZE, EXECUTION = 4, 256, Execution(jobs=2)
 SEED = next(s for s in count() if [film_kind(k, seed=s) for k in range(FILMS)].count("talk") == FILMS - 1)
 FEW = (
     "stage1.steps=2", "stage2.steps=2", "data.batch=1", "compute.micro_batch_size=1", "compute.threads=1",
     "loop.log_every=1", "loop.save_every=1", "loop.validate_every=1000", "cache.picture.crops=1",
 )  # fmt: skip
-TRACK = ("track_id", "shape", "identity_model")
-UNSEEN = ("unseen.evaluation.sample.steps=2", "unseen.evaluation.fitting.steps=2", "unseen.evaluation.exchange=false")
+TRACK = ("track_id", "identity_embedding", "identity_model")
+SAMPLES = tuple(
+    f"held_out_samples.evaluation.{each}"
+    for each in ("sample.steps=2", "load_or_fit_reader.steps=2", "edit_actions=false")
+)
 
 
 def preset(part, name, kind, *overrides):
     return load_settings(kind, preset=files(f"xsheet.{part}") / "presets" / f"{name}.yaml", overrides=overrides)
 
 
-def ways(split):
+def workflow_settings(split):
     return WorkflowSettings(
         # Heads of films of this size are 60 to 110 px high.
         curate=preset("curate", "keep", CurateSettings, "face.min_height_px=50", "write.body=null"),
@@ -48,7 +51,7 @@ def ways(split):
 
 
 def halves(corpus):
-    """A split that has something on both sides, whatever bytes the encoder writes."""
+    """Return a split with clips on both sides, whatever bytes the encoder writes."""
     sources = [row.source_id for row in read_truth(corpus, tables.SOURCES) if "talk" in row.path]
     clips = pa.table({"clip_id": sources, "source_id": sources, "track_id": sources})
     nobody, near = (pa.table({name: [] for name in names}) for names in (TRACK, ("source_id", "other_id")))
@@ -59,60 +62,62 @@ def halves(corpus):
 
 
 def files_of(out):
-    """When each file was written, but for what every run tells anew."""
+    """Modification time of each file that a second run must not write again."""
     return {
         path: path.stat().st_mtime_ns
         for path in out.rglob("*")
-        if path.suffix in (".mp4", ".jpg") or path.stage.startswith("unseen-") or "checkpoints" in path.parts
+        if path.suffix in (".mp4", ".jpg") or path.name.startswith("held-out-") or "checkpoints" in path.parts
     }
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """Runs the demo in one folder; `until` is the step at which somebody presses Ctrl-C."""
+    """Run the demo in one folder; `until` is the step that Ctrl-C interrupts."""
     out = tmp_path_factory.mktemp("demo") / "mit Leerzeichen ü"
-    settings = load_settings(DemoSettings, overrides=[f"clips={FILMS}", f"seed={SEED}", f"size={SIZE}", *UNSEEN])
-    make_corpus(out / "corpus", films=FILMS, seed=SEED, height_px=SIZE, execution=HOW)
+    settings = load_settings(DemoSettings, overrides=[f"films={FILMS}", f"seed={SEED}", f"height_px={SIZE}", *SAMPLES])
+    make_corpus(out / "corpus", films=FILMS, seed=SEED, height_px=SIZE, execution=EXECUTION)
     split = halves(out / "corpus")
 
     def run(until=None):
-        told = []
+        steps = []
 
-        def tell(step):
-            told.append(step)
+        def record_step(step):
+            steps.append(step)
             if step == until:
                 raise KeyboardInterrupt
 
-        return run_demo(out, settings, ways(split), execution=HOW, shows_progress=False, on_step=tell), told
+        return run_demo(
+            out, settings, workflow_settings(split), execution=EXECUTION, shows_progress=False, on_step=record_step
+        ), steps
 
     run.out = out
     return run
 
 
-def test_a_stopped_demo_goes_on_and_a_finished_one_does_nothing_twice(demo):
+def test_an_interrupted_demo_resumes_and_a_finished_one_repeats_nothing(demo):
     with pytest.raises(KeyboardInterrupt):
         demo(until="stage2")
     before = files_of(demo.out)
     assert any("stage1" in path.parts for path in before)
     assert not (demo.out / "demo.html").exists()
 
-    shown, told = demo()
+    result, steps = demo()
     after = files_of(demo.out)
-    assert tuple(told) == DEMO_STEPS
+    assert tuple(steps) == DEMO_STEPS
     assert {path: after.get(path) for path in before} == before
     assert all((demo.out / "set" / "train" / stage / "weights.safetensors").exists() for stage in TRAIN_STAGES)
 
     again, _ = demo()
     assert files_of(demo.out) == after
-    assert again.unseen == shown.unseen
-    assert all(again.seconds[step] >= spent for step, spent in shown.seconds.items())
+    assert again.held_out_samples == result.held_out_samples
+    assert all(again.seconds[step] >= seconds for step, seconds in result.seconds.items())
 
 
 def test_the_demo_leaves_a_page_with_films_and_samples(demo):
-    shown, _ = demo()
-    text = shown.curation_report.read_text(encoding="utf-8")
-    assert shown.curation_report == Path(demo.out, "demo.html")
+    result, _ = demo()
+    text = result.page.read_text(encoding="utf-8")
+    assert result.page == Path(demo.out, "demo.html")
     assert f"<b>{FILMS}</b> films" in text
-    assert text.count("<video") == 2 + len(shown.unseen.films)
+    assert text.count("<video") == 2 + len(result.held_out_samples.samples)
     assert 'class="empty"' not in text
-    assert len(list((demo.out / "samples").glob("*-drawn.mp4"))) == len(shown.unseen.films) > 0
+    assert len(list((demo.out / "samples").glob("*-generated.mp4"))) == len(result.held_out_samples.samples) > 0

@@ -12,7 +12,7 @@ import pytest
 
 from xsheet.audit.review.journal import read_journals
 from xsheet.audit.review.session import ReviewSession
-from xsheet.demo.puppet.marker import read_frame_number
+from xsheet.demo.film.render import read_frame_number
 from xsheet.schemas.annotation import EvidenceValue, Finding, annotation_id
 from xsheet.schemas.layers import find_layer, write_findings, write_layer
 from xsheet.schemas.run import Run

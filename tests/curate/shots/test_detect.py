@@ -19,10 +19,9 @@ from xsheet.curate.shots.detect import ShotSettings, adaptive_ratio, find_shots
 from xsheet.curate.shots.scores import CutScoreAnalyser, shrink
 from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.render import render_film
-from xsheet.demo.puppet.draw import Puppet
+from xsheet.demo.puppet.draw import Puppet, add_camera_noise
 from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Pose
-from xsheet.demo.puppet.scene import add_camera_noise
 from xsheet.schemas.source import Timeline
 from xsheet.schemas.time import CLIP_RATE, frame_start_us, frames_in
 

@@ -1,4 +1,4 @@
-"""The truth of a film follows from its story: spans, offsets, faults."""
+"""The ground truth of a film follows from its plan: spans, offsets, faults."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ KINDS = sorted(set(KIND_CYCLE))
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-def rows(told, record):
-    return [row for row in truth.truth_rows(told, "src_1") if isinstance(row, record)]
+def rows(plan, record):
+    return [row for row in truth.truth_rows(plan, "src_1") if isinstance(row, record)]
 
 
 def offset_by_correlation(mouth, sound, within=20):
@@ -39,7 +39,7 @@ def test_another_seed_and_another_twenty_have_another_order():
 
 
 @every_kind
-def test_the_same_numbers_tell_the_same_story(kind):
+def test_equal_numbers_give_equal_plans(kind):
     first, second = plan_film(3, seed=5, kind=kind), plan_film(3, seed=5, kind=kind)
     assert np.array_equal(first.sound, second.sound)
     assert [*truth.truth_rows(first, "s")] == [*truth.truth_rows(second, "s")]
@@ -47,29 +47,29 @@ def test_the_same_numbers_tell_the_same_story(kind):
 
 @every_kind
 def test_pictures_and_sound_are_equally_long(kind):
-    told = plan_film(1, seed=0, kind=kind)
-    assert len(told.sound) == told.frames * SAMPLES_PER_FRAME
-    for take in told.shots:
-        assert all(len(head.motion) == len(take.frames) for head in take.cast_members)
+    plan = plan_film(1, seed=0, kind=kind)
+    assert len(plan.sound) == plan.frames * SAMPLES_PER_FRAME
+    for shot in plan.shots:
+        assert all(len(head.motion) == len(shot.frames) for head in shot.cast_members)
 
 
 @every_kind
 @pytest.mark.parametrize("index", range(4))
-def test_truth_is_valid_and_names_one_candidate_per_head_and_take(kind, index):
-    told = plan_film(index, seed=2, kind=kind)
-    heads = sum(len(take.cast_members) for take in told.shots)
-    found = [rows(told, record) for record in (Measures, Signals, Annotation)]
+def test_truth_is_valid_and_names_one_candidate_per_puppet_and_shot(kind, index):
+    plan = plan_film(index, seed=2, kind=kind)
+    heads = sum(len(shot.cast_members) for shot in plan.shots)
+    found = [rows(plan, record) for record in (Measures, Signals, Annotation)]
     assert [len({row.clip_id for row in group}) for group in found] == [heads] * 3
 
 
 @pytest.mark.parametrize("kind", ["talk", "offset", "far_offset", "two_heads"])
 @pytest.mark.parametrize("index", range(12))
 def test_planted_offset_is_found_by_correlating_mouth_and_energy(kind, index):
-    told = plan_film(index, seed=11, kind=kind)
-    (take,) = told.shots
-    head = take.cast_members[take.speaker]
-    found = offset_by_correlation(head.motion.mouth_open, told.sound)
-    assert abs(found - told.offset_frames) <= 1
+    plan = plan_film(index, seed=11, kind=kind)
+    (shot,) = plan.shots
+    head = shot.cast_members[shot.speaker]
+    found = offset_by_correlation(head.motion.mouth_open, plan.sound)
+    assert abs(found - plan.offset_frames) <= 1
 
 
 @pytest.mark.slow
@@ -93,41 +93,41 @@ def test_silence_is_digital_and_music_is_as_loud_as_speech():
 
 
 def test_a_still_has_one_pose_and_no_phases():
-    (take,) = plan_film(0, seed=0, kind="still").shots
-    assert np.ptp(take.cast_members[0].motion.mouth_open) == 0
-    assert not take.cast_members[0].actions
+    (shot,) = plan_film(0, seed=0, kind="still").shots
+    assert np.ptp(shot.cast_members[0].motion.mouth_open) == 0
+    assert not shot.cast_members[0].actions
 
 
 def test_a_hard_cut_joins_two_people_and_a_jump_cut_one():
     for kind, people in (("hard_cut", 2), ("jump_cut", 1), ("flash", 1), ("dissolve", 2)):
-        told = plan_film(4, seed=0, kind=kind)
-        assert len({head.identity for take in told.shots for head in take.cast_members}) == people, kind
+        plan = plan_film(4, seed=0, kind=kind)
+        assert len({head.identity for shot in plan.shots for head in shot.cast_members}) == people, kind
 
 
 def test_frames_of_a_dissolve_belong_to_no_shot():
-    told = plan_film(4, seed=0, kind="dissolve")
-    first, second = truth.truth_shots(told, "src_1")
+    plan = plan_film(4, seed=0, kind="dissolve")
+    first, second = truth.truth_shots(plan, "src_1")
     assert second.opens_with == "gradual"
     assert 12 * 40_000 <= second.start_us - first.end_us <= 25 * 40_000
 
 
 def test_a_flash_is_one_frame_between_two_cuts():
-    told = plan_film(4, seed=0, kind="flash")
-    _, flash, _ = truth.truth_shots(told, "src_1")
+    plan = plan_film(4, seed=0, kind="flash")
+    _, flash, _ = truth.truth_shots(plan, "src_1")
     assert flash.end_us - flash.start_us == 40_000
 
 
-def test_only_one_of_two_heads_is_heard():
+def test_only_one_of_two_puppets_is_in_the_sound():
     measured = rows(plan_film(2, seed=0, kind="two_heads"), Measures)
     assert sorted(row.sync is not None for row in measured) == [False, True]
 
 
 def test_voice_in_the_truth_moves_with_the_offset():
-    told = plan_film(0, seed=11, kind="offset")
-    (signals,) = rows(told, Signals)
-    spoken = np.flatnonzero(told.shots[0].cast_members[0].speech.voiced)
-    heard = np.flatnonzero(np.array(signals.voice) > 0)
-    assert set(heard - told.offset_frames) <= set(spoken)
+    plan = plan_film(0, seed=11, kind="offset")
+    (signals,) = rows(plan, Signals)
+    planned = np.flatnonzero(plan.shots[0].cast_members[0].speech.voiced)
+    shifted = np.flatnonzero(np.array(signals.voice) > 0)
+    assert set(shifted - plan.offset_frames) <= set(planned)
 
 
 @pytest.mark.slow

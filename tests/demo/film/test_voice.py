@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_bytes():
     assert digest(5) == digest(5) != digest(6)
 
 
-def test_a_given_speaker_keeps_the_pitch():
+def test_a_voice_sets_the_pitch():
     high = voice.Voice(pitch_hz=220.0, formant_scale=1.15, syllable_hz=4.5, breathiness=0.04)
     s = voice.synthesise_speech(default_rng(0), FRAMES, voice=high)
     spans = [x for x in s.syllables if x.duration_us > 200_000]
@@ -138,7 +138,7 @@ def test_shift_moves_by_whole_microseconds_and_keeps_the_length():
     assert (sounds.shift_audio(sound, 10_000_000) == 0).all()
 
 
-def test_shift_fills_with_room_tone_when_given_a_generator():
+def test_shift_fills_with_room_tone_if_it_has_a_generator():
     gap = sounds.shift_audio(sounds.silence(50), 1_000_000, rng=default_rng(0))[:16_000]
     assert rms_db(gap) == pytest.approx(-60, abs=1)
 

@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from xsheet.demo.puppet.draw import Puppet, draw, side_by_side
+from xsheet.demo.puppet.draw import Puppet, add_camera_noise, draw, side_by_side
 from xsheet.demo.puppet.identity import HAIRS, random_identity
 from xsheet.demo.puppet.pose import Motion, Pose
-from xsheet.demo.puppet.scene import add_camera_noise
 
 pytestmark = pytest.mark.slow  # processes, films or models: seconds
 

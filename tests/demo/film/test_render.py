@@ -6,11 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from xsheet.demo.puppet.draw import Puppet, side_by_side
+from xsheet.demo.film.render import MAX_FRAMES, mark_frame, read_frame_number
+from xsheet.demo.puppet.draw import Puppet, add_camera_noise, side_by_side
 from xsheet.demo.puppet.identity import random_identity
-from xsheet.demo.puppet.marker import MAX_FRAMES, mark_frame, read_frame_number
 from xsheet.demo.puppet.pose import Pose
-from xsheet.demo.puppet.scene import add_camera_noise
 
 NUMBERS = (0, 1, 2, 255, 256, 12_345, 40_503, MAX_FRAMES - 1)
 
