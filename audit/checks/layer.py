@@ -127,38 +127,38 @@ def _no_results(_: AnnotationView, __: AuditSettings) -> Iterator[CheckResult]:
 
 
 DISTINCT_BIGRAMS = Check(
-    id="DISTINCT_BIGRAMS",
-    requirement="a layer has more to say than a few phrases",
+    id="F11",
+    requirement="The phase texts of a layer are diverse",
     severity="info",
-    metric="distinct_2",
+    metric="distinct_2_ratio",
     comparator=">=",
     evaluate=_no_results,
-    formula="different pairs of words / pairs of words, of 2 000 annotations (§9-F)",
+    formula="distinct-2: distinct bigrams / bigrams, over a sample of 2,000 annotations (arXiv:1510.03055)",
 )
 TOP_TEXT_SHARE = Check(
-    id="TOP_TEXT_SHARE",
-    requirement="no few texts stand for all",
+    id="F12",
+    requirement="No small set of texts dominates the layer",
     severity="info",
     metric="top_20_share",
     comparator="<=",
     evaluate=_no_results,
-    formula="share of the 20 most frequent texts (§9-F)",
+    formula="share of the 20 most frequent phase texts",
 )
 TEXT_COMPRESSION = Check(
-    id="TEXT_COMPRESSION",
-    requirement="text that repeats itself compresses",
+    id="F13",
+    requirement="The phase texts of a layer are not repetitive",
     severity="info",
-    metric="compression",
+    metric="compression_ratio",
     comparator="<=",
     evaluate=_no_results,
-    formula="bytes / gzip bytes (§9-F)",
+    formula="uncompressed bytes / gzip bytes (arXiv:2403.00553)",
 )
 AMPLITUDE_CORRELATION = Check(
-    id="AMPLITUDE_CORRELATION",
-    requirement="what is called large is larger than what is called small",
+    id="G10",
+    requirement="Stated amplitudes correlate with measured amplitudes",
     severity="warning",
     metric="amplitude_correlation",
     comparator=">=",
     evaluate=_no_results,
-    formula="Spearman's rho of amplitude with measured size, ranked within classes (§9-G10)",
+    formula="Spearman's rho of stated amplitude level and measured amplitude, ranked within each class",
 )

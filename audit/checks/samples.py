@@ -27,20 +27,20 @@ def _check_sample_agreement(view: AnnotationView, settings: AuditSettings) -> It
 SAMPLE_CHECKS = (
     Check(
         id="D1",
-        requirement="a phase is what samples share, not the luck of one",
+        requirement="A phase is supported by most samples of the annotator",
         severity="warning",
-        metric="support",
+        metric="support_share",
         comparator=">=",
         evaluate=_check_support,
-        formula="share of the clip's samples with the phase at tIoU >= 0.5 (§9-D)",
+        formula="share of the clip's samples that contain the phase at tIoU ≥ 0.5",
     ),
     Check(
         id="D2",
-        requirement="samples of one clip tell of the same actions",
+        requirement="Samples of one clip agree with each other",
         severity="warning",
-        metric="agreement_f1",
+        metric="sample_f1",
         comparator=">=",
         evaluate=_check_sample_agreement,
-        formula="mean F1@0.5 over pairs of samples (§9-D)",
+        formula="mean F1 at tIoU 0.5 over pairs of samples",
     ),
 )

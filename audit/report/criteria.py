@@ -78,8 +78,12 @@ def _intervals(audited: AuditResult) -> dict[str, IntervalEstimate]:
     judged, said, found = audited.annotations, audited.responses, dict(_bootstrap_intervals(audited.annotations))
     values = {one.name: one.value for one in audited.gate.criteria}
     if values.get("structural_error_rate") is not None:
-        found["structural_error_rate"] = wilson_estimate(round((values["structural_error_rate"] or 0.0) * len(judged)), len(judged))
-    found["unusable_response_rate"] = IntervalEstimate(values.get("unusable_response_rate"), *said.wilson_bounds("truncated", "invalid"))
+        found["structural_error_rate"] = wilson_estimate(
+            round((values["structural_error_rate"] or 0.0) * len(judged)), len(judged)
+        )
+    found["unusable_response_rate"] = IntervalEstimate(
+        values.get("unusable_response_rate"), *said.wilson_bounds("truncated", "invalid")
+    )
     if audited.agreement is not None:
         found["agreement_f1"] = audited.agreement.track_detection.by_tiou[1].f1
     return found
