@@ -21,7 +21,7 @@ def curves_payload(signals: Signals) -> dict[str, Any]:
         tracks = {
             track: {
                 "speed": _round_values(found[track] / MOVING_SPEED[track]),
-                "edges_us": [
+                "onsets_us": [
                     frame_start_us(frame, CLIP_RATE)
                     for stretch in moving_ranges(found[track], track=track)
                     for frame in (stretch.start, stretch.stop)
@@ -31,9 +31,9 @@ def curves_payload(signals: Signals) -> dict[str, Any]:
         }
     return {
         "extractor": signals.extractor,
-        "voice": _round_values(signals.voice),
+        "voice_activity": _round_values(signals.voice),
         "level_db": _round_values(signals.energy_db),
-        "mouth": _round_values(signals.mouth_open),
+        "mouth_open": _round_values(signals.mouth_open),
         "tracks": {track: one for track, one in tracks.items() if any(v is not None for v in one["speed"])},
     }
 

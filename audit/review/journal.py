@@ -1,7 +1,7 @@
 """Journal: the operations of one reviewer, one line of JSON each, on disk before anybody sees their effect.
 
     SET/reviews/_journal/<reviewer>.jsonl    what `apply` reads
-    SET/reviews/_again/<reviewer>.jsonl      clips shown a second time: they measure the reviewer and change nothing
+    SET/reviews/_repeats/<reviewer>.jsonl      clips shown a second time: they measure the reviewer and change nothing
 
 Readers of Parquet folders pass over names that begin with an underscore, so the table beside them stays one.
 A line that ends without a line feed was being written when its writer was killed: it is the one operation that a kill
@@ -24,7 +24,7 @@ from xsheet.schemas.errors import ContractError
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.tables import REVIEWS
 
-JournalName = Literal["journal", "again"]
+JournalName = Literal["journal", "repeats"]
 JOURNAL_NAMES: tuple[JournalName, ...] = get_args(JournalName)
 MAX_SLUG_CHARS = 24
 _REVIEW = TypeAdapter(Review)

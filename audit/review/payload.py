@@ -5,7 +5,7 @@ In a blind review, what a reviewer must not know never leaves this machine's Pyt
 
 from collections.abc import Iterable, Set
 from dataclasses import asdict, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -66,17 +66,18 @@ class ClipPayloads:
         clip, signals = self.get_clip(annotation.clip_id), self._signals.get_first(annotation.clip_id)
         return {
             "clip_id": annotation.clip_id,
+            "source_file": "" if clip is None else self._source_file(clip),
             "duration_us": annotation.duration_us,
             "media": None if clip is None else f"/media/{clip.clip_id}",
             "size": None if clip is None else [clip.width, clip.height],
             "cuts_us": [] if clip is None else self._cuts_in(clip),
             "curves": None if signals is None else curves_payload(signals),
-            "words": [] if clip is None else self._transcript_words(clip),
-            "stamps_us": [] if annotation.model_input is None else list(annotation.model_input.stamps_us),
+            "transcript": [] if clip is None else self._transcript_words(clip),
+            "frame_timestamps_us": [] if annotation.model_input is None else list(annotation.model_input.stamps_us),
             "base": None if annotation.base is None or "text" in self._blind else annotation.base.text,
-            "reply": annotation.status,
+            "response_status": annotation.status,
             "findings": [self._finding(one) for one in self._findings_of(annotation)],
-            "others": self._other_layers(annotation),
+            "other_layers": self._other_layers(annotation),
             "provenance": None if "layers" in self._blind else provenance_payload(self._layer.run),
         }
 
@@ -91,9 +92,9 @@ class ClipPayloads:
             "accepted": sorted(draft.accepted),
             "phases": [self._phase(phase, hidden) for phase in draft.phases],
             "rejected": [self._phase(phase, hidden) for phase in draft.rejected],
-            "undo": trail.undo_stack.undo_id,
-            "redo": trail.undo_stack.redo_id,
-            "refused": len(trail.rejected_reviews),
+            "undo_id": trail.undo_stack.undo_id,
+            "redo_id": trail.undo_stack.redo_id,
+            "rejected_operations": len(trail.rejected_reviews),
             "history": [
                 {"operation": one.operation, "phase_ids": one.phase_ids, "at": one.at.isoformat(), "note": one.note}
                 for one in trail.reviews
@@ -131,6 +132,10 @@ class ClipPayloads:
         if "layers" in self._blind:
             row["origin"] = ""
         return row
+
+    def _source_file(self, clip: Clip) -> str:
+        source = self._sources.get_first(clip.source_id)
+        return "" if source is None else PurePath(source.path).name
 
     def _transcript_words(self, clip: Clip) -> list[dict[str, Any]]:
         source = self._sources.get_first(clip.source_id)

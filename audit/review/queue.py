@@ -3,14 +3,14 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.layers import LayerRun
-from xsheet.schemas.tables import ANNOTATIONS, FINDINGS, part_files, read_file
+from xsheet.schemas.tables import ANNOTATIONS, CLIPS, FINDINGS, SOURCES, part_files, read_file, read_table
 
 ReviewState = Literal["open", "edited", "accepted", "rejected"]
 MIN_REPEAT_DISTANCE = 12  # clips between a clip and its repetition: nobody remembers the first verdict word by word
@@ -22,6 +22,7 @@ class QueueEntry:
 
     key: str
     clip_id: str
+    source_file: str = ""  # file name of the source video
     annotation_id: str
     is_repeat: bool = False
     response_status: str  # how the annotator's reply ended
@@ -54,7 +55,7 @@ class QueueFilter:
     def matches(self, entry: QueueEntry, state: ReviewState) -> bool:
         """Whether an entry in this state is wanted."""
         return (
-            self.text.lower() in entry.clip_id.lower()
+            self.text.lower() in f"{entry.clip_id} {entry.source_file}".lower()
             and self.state in ("", state)
             and (not self.check or self.check in entry.checks)
             and (not self.track or self.track in entry.tracks)
@@ -64,9 +65,15 @@ class QueueFilter:
 
 def build_queue(set_folder: Path, layer: LayerRun) -> list[QueueEntry]:
     """All annotations of a layer: most findings first, then lowest score. Works without findings and scores too."""
-    found = _finding_counts(set_folder)
+    findings, source_files = _finding_counts(set_folder), _source_files(set_folder)
     entries = [
-        replace(entry, **found.get(entry.annotation_id, {})) for file in layer.files for entry in _read_entries(file)
+        replace(
+            entry,
+            source_file=source_files.get(entry.clip_id, ""),
+            **findings.get(entry.annotation_id, {}),
+        )
+        for file in layer.files
+        for entry in _read_entries(file)
     ]
     return sorted(entries, key=lambda entry: entry.review_priority)
 
@@ -116,6 +123,19 @@ def _offsets(phases: Any) -> pa.Array:
     for length in lengths:
         offsets.append(offsets[-1] + length)
     return pa.array(offsets, pa.int32())
+
+
+def _source_files(set_folder: Path) -> dict[str, str]:
+    """File name of the source video by clip."""
+    sources = read_table(set_folder, SOURCES, ["source_id", "path"]).to_pydict()
+    names = {
+        source_id: PurePath(path).name for source_id, path in zip(sources["source_id"], sources["path"], strict=True)
+    }
+    clips = read_table(set_folder, CLIPS, ["clip_id", "source_id"]).to_pydict()
+    return {
+        clip_id: names.get(source_id, "")
+        for clip_id, source_id in zip(clips["clip_id"], clips["source_id"], strict=True)
+    }
 
 
 def _finding_counts(set_folder: Path) -> dict[str, dict[str, Any]]:

@@ -69,7 +69,7 @@ class ReviewSession:
                 "track": Counter(track for entry in entries for track in entry.tracks),
                 "action": Counter(action for entry in entries for action in entry.actions),
             },
-            "words": {
+            "vocabulary": {
                 "track": vocab.TRACKS,
                 "action": vocab.ACTIONS,
                 "laterality": get_args(vocab.Laterality),
@@ -88,7 +88,7 @@ class ReviewSession:
             {name: value for name, value in asdict(entry).items() if name != "is_repeat"} | {"state": states[entry.key]}
             for entry in found[start : start + count]
         ]
-        return {"entries": shown, "found": len(found), "progress": Counter(states.values())}
+        return {"entries": shown, "total": len(found), "progress": Counter(states.values())}
 
     def clip_payload(self, key: str) -> dict[str, Any] | None:
         """The sheet of an entry with its draft; None when the queue has no such entry.
@@ -171,7 +171,7 @@ class ReviewSession:
 
 
 def _journal_name(entry: QueueEntry) -> JournalName:
-    return "again" if entry.is_repeat else "journal"
+    return "repeats" if entry.is_repeat else "journal"
 
 
 def _validated_reviewer(reviewer: str) -> str:

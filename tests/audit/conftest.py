@@ -88,7 +88,9 @@ def random_units() -> Callable[..., PhaseArrays]:
         """Each boundary moved by up to jitter_s, in order of time within its track; classes kept."""
         key = np.repeat((like.annotation_index * 13 + like.track) * 10**9, 2)
         edges = np.stack([like.start_us, like.end_us], -1).ravel()
-        moved = np.clip(edges + rng.uniform(-jitter_s, jitter_s, len(edges)) * 1e6, 0, like.duration_us[like.annotation_index[0]])
+        moved = np.clip(
+            edges + rng.uniform(-jitter_s, jitter_s, len(edges)) * 1e6, 0, like.duration_us[like.annotation_index[0]]
+        )
         start, end = (np.sort(key + moved.astype(np.int64)) - key).reshape(-1, 2).T
         kept = end - start >= 120_000
         return PhaseArrays(

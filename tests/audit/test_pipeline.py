@@ -178,7 +178,10 @@ def test_a_set_without_signals_is_judged_by_the_rest_and_does_not_pass(films, tm
     layer = write_layer(tmp_path / "set", run("run_raw"), "raw", [truth])
     found = audit(tmp_path / "set", layer, SETTINGS)
     assert not found.gate.passed
-    assert {one.name for one in found.gate.criteria if one.value is None} == {"hallucination_rate", "missed_motion_share"}
+    assert {one.name for one in found.gate.criteria if one.value is None} == {
+        "hallucination_rate",
+        "missed_motion_share",
+    }
 
 
 def test_signals_from_columns_are_those_of_the_table(folder):

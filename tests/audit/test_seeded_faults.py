@@ -56,11 +56,7 @@ def clean(films):
 @pytest.mark.parametrize("fault", RECALLED)
 def test_nine_of_ten_faults_are_found(films, clean, fault):
     hits = [
-        bool(
-            detecting_checks(
-                one, baseline=clean[truth.clip_id], evaluations=answers(one.annotation, truth, measured)
-            )
-        )
+        bool(detecting_checks(one, baseline=clean[truth.clip_id], evaluations=answers(one.annotation, truth, measured)))
         for truth, measured, one in planted(films, fault)
     ]
     assert len(hits) >= 5

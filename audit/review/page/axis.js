@@ -14,7 +14,7 @@ export class Axis {
   #still = document.createElement("canvas"); // all but the playhead, drawn only when it changes
   #calls;
   #drag = null;
-  #state = { sheet: null, phases: [], selected: null, sound: null, guide: null };
+  #state = { clip: null, phases: [], selected: null, sound: null, guide: null };
   #view = { from: 0, to: 1 };
   #layout = null;
 
@@ -35,19 +35,19 @@ export class Axis {
   }
 
   /** Another clip, or another draft of it. */
-  show(sheet, { selected, sound, isNew = false }) {
-    this.#state = { sheet, phases: sheet.draft.phases, selected, sound, guide: null };
+  show(clip, { selected, sound, isNew = false }) {
+    this.#state = { clip, phases: clip.draft.phases, selected, sound, guide: null };
     this.#drag = null;
-    if (isNew) this.#view = { from: 0, to: sheet.duration_us };
+    if (isNew) this.#view = { from: 0, to: clip.duration_us };
     this.redraw();
     this.#bringIntoView(this.#state.phases.find((phase) => phase.phase_id === selected)?.track);
   }
 
   /** Zoom by a factor around the playhead; 0 shows the whole clip. */
   zoom(factor) {
-    const { sheet } = this.#state;
-    if (sheet === null) return;
-    const whole = sheet.duration_us;
+    const { clip } = this.#state;
+    if (clip === null) return;
+    const whole = clip.duration_us;
     const length = factor === 0 ? whole : clamp((this.#view.to - this.#view.from) / factor, CLOSEST_US, whole);
     const from = clamp(this.frame * FRAME_US - length / 2, 0, whole - length);
     this.#view = { from, to: from + length };
@@ -59,8 +59,8 @@ export class Axis {
     this.frame = frame;
     const { from, to } = this.#view;
     const us = frame * FRAME_US;
-    if (this.#state.sheet !== null && to - from < this.#state.sheet.duration_us && (us < from || us >= to)) {
-      const start = clamp(us - (to - from) * 0.1, 0, this.#state.sheet.duration_us - (to - from));
+    if (this.#state.clip !== null && to - from < this.#state.clip.duration_us && (us < from || us >= to)) {
+      const start = clamp(us - (to - from) * 0.1, 0, this.#state.clip.duration_us - (to - from));
       this.#view = { from: start, to: start + to - from };
       this.redraw();
     } else this.#paint();
@@ -68,8 +68,8 @@ export class Axis {
 
   redraw() {
     const width = this.#canvas.parentElement.clientWidth;
-    if (this.#state.sheet === null || width < 2 * GUTTER) return;
-    this.#layout = layoutOf(this.#state.sheet, { width, view: this.#view, ghosts: this.ghosts });
+    if (this.#state.clip === null || width < 2 * GUTTER) return;
+    this.#layout = layoutOf(this.#state.clip, { width, view: this.#view, ghosts: this.ghosts });
     const dots = window.devicePixelRatio || 1;
     for (const canvas of [this.#canvas, this.#still]) {
       canvas.width = Math.round(width * dots);
@@ -140,17 +140,17 @@ export class Axis {
   }
 
   #dragTo(us, event) {
-    const { sheet } = this.#state;
+    const { clip } = this.#state;
     const { phase, edge } = this.#drag;
-    const to = snapped(us, landmarksOf(sheet, phase), { reach: SNAP_PX * this.#layout.us_per_px, free: event.altKey });
-    const changes = moved(sheet.draft.phases, phase, edge, to.us, { end: sheet.duration_us, alone: event.shiftKey });
+    const to = snapped(us, landmarksOf(clip, phase), { reach: SNAP_PX * this.#layout.us_per_px, free: event.altKey });
+    const changes = moved(clip.draft.phases, phase, edge, to.us, { end: clip.duration_us, alone: event.shiftKey });
     this.#drag.changes = changes;
     const by = new Map(changes.map((change) => [change.phase_id, change]));
-    this.#state.phases = sheet.draft.phases.map((one) => ({ ...one, ...by.get(one.phase_id) }));
+    this.#state.phases = clip.draft.phases.map((one) => ({ ...one, ...by.get(one.phase_id) }));
     const reached = changes[0]?.[`${edge}_us`] ?? phase[`${edge}_us`];
     this.#state.guide = { us: reached, why: reached === to.us ? to.why : "neighbour" };
     this.redraw();
-    this.#calls.seek(clamp(frameAt(reached - (edge === "end" ? 1 : 0)), 0, frameAt(sheet.duration_us)));
+    this.#calls.seek(clamp(frameAt(reached - (edge === "end" ? 1 : 0)), 0, frameAt(clip.duration_us)));
   }
 
   #up() {
@@ -163,7 +163,7 @@ export class Axis {
 
   #end() {
     this.#drag = null;
-    this.#state.phases = this.#state.sheet?.draft.phases ?? [];
+    this.#state.phases = this.#state.clip?.draft.phases ?? [];
     this.#state.guide = null;
     this.redraw();
   }

@@ -9,7 +9,7 @@ const CURVE_FULL = 4; // speeds: a band is at least four small deliberate moveme
 const SIGMAS = 1.73; // a uniform border of this half width has the sigma that is given
 
 /** Everything but the playhead. */
-export function drawAxis(pen, layout, { sheet, phases, selected, sound, guide }) {
+export function drawAxis(pen, layout, { clip, phases, selected, sound, guide }) {
   pen.clearRect(0, 0, layout.width, layout.height);
   pen.font = FONT;
   pen.textBaseline = "middle";
@@ -18,8 +18,8 @@ export function drawAxis(pen, layout, { sheet, phases, selected, sound, guide })
   pen.beginPath();
   pen.rect(GUTTER, 0, layout.width - GUTTER, layout.height);
   pen.clip();
-  for (const row of layout.rows) ROWS[row.kind](pen, layout, row, { sheet, phases, selected, sound });
-  for (const us of sheet.cuts_us) vertical(pen, layout, us, "#ffffff", [2, 3]);
+  for (const row of layout.rows) ROWS[row.kind](pen, layout, row, { clip, phases, selected, sound });
+  for (const us of clip.cuts_us) vertical(pen, layout, us, "#ffffff", [2, 3]);
   if (guide) drawGuide(pen, layout, guide);
   pen.restore();
 }
@@ -66,7 +66,7 @@ function drawGuide(pen, layout, { us, why }) {
   pen.fillText(why, layout.x(us) + 4, 31);
 }
 
-function drawRuler(pen, layout, row, { sheet }) {
+function drawRuler(pen, layout, row, { clip }) {
   const { from, to } = layout.view;
   const step = [0.1, 0.2, 0.5, 1].find((s) => (s * 1e6) / layout.us_per_px > 46) ?? 2;
   pen.strokeStyle = LINE;
@@ -81,7 +81,7 @@ function drawRuler(pen, layout, row, { sheet }) {
   }
   pen.stroke();
   pen.fillStyle = "#8ab4f8";
-  for (const us of sheet.stamps_us) pen.fillRect(layout.x(us), row.y + row.height - 4, 1, 4);
+  for (const us of clip.frame_timestamps_us) pen.fillRect(layout.x(us), row.y + row.height - 4, 1, 4);
 }
 
 function tick(pen, x, row, length) {
@@ -89,9 +89,9 @@ function tick(pen, x, row, length) {
   pen.lineTo(Math.round(x) + 0.5, row.y + row.height);
 }
 
-function drawFindings(pen, layout, row, { sheet }) {
+function drawFindings(pen, layout, row, { clip }) {
   pen.textAlign = "center";
-  for (const finding of sheet.findings.filter((one) => one.start_us !== null)) {
+  for (const finding of clip.findings.filter((one) => one.start_us !== null)) {
     const look = SEVERITIES[finding.severity];
     pen.fillStyle = look.colour;
     const x = layout.x(finding.start_us);
@@ -104,11 +104,11 @@ function drawFindings(pen, layout, row, { sheet }) {
   pen.textAlign = "left";
 }
 
-function drawSound(pen, layout, row, { sheet, sound }) {
+function drawSound(pen, layout, row, { clip, sound }) {
   band(pen, layout, row.y + 2, row.height - 6);
   const middle = row.y + row.height / 2 - 1;
   const half = row.height / 2 - 6;
-  (sheet.curves?.voice ?? []).forEach((voice, frame) => {
+  (clip.curves?.voice_activity ?? []).forEach((voice, frame) => {
     if (voice === null || voice < 0.5) return;
     pen.fillStyle = "rgba(103, 174, 232, .16)";
     pen.fillRect(layout.x(frame * FRAME_US), row.y + 2, FRAME_US / layout.us_per_px + 0.5, row.height - 6);
@@ -124,8 +124,8 @@ function drawSound(pen, layout, row, { sheet, sound }) {
   }
 }
 
-function drawWords(pen, layout, row, { sheet }) {
-  for (const word of sheet.words) {
+function drawWords(pen, layout, row, { clip }) {
+  for (const word of clip.transcript) {
     const x = layout.x(word.start_us);
     pen.fillStyle = BAND;
     pen.fillRect(x, row.y, (word.end_us - word.start_us) / layout.us_per_px - 1, row.height - 4);
@@ -138,9 +138,9 @@ function band(pen, layout, y, height) {
   pen.fillRect(GUTTER, y, layout.width - GUTTER, height);
 }
 
-function drawMouth(pen, layout, row, { sheet }) {
+function drawMouth(pen, layout, row, { clip }) {
   band(pen, layout, row.y, row.height - 4);
-  const values = sheet.curves.mouth;
+  const values = clip.curves.mouth_open;
   const top = Math.max(1e-6, ...values.map((v) => v ?? 0));
   area(pen, layout, values, { top, y: row.y, height: row.height - 4, colour: colourOf("mouth") });
 }
@@ -168,18 +168,18 @@ function area(pen, layout, values, { top, y, height, colour }) {
   }
 }
 
-function drawTrack(pen, layout, row, { sheet, phases, selected }) {
+function drawTrack(pen, layout, row, { clip, phases, selected }) {
   const mine = phases.filter((phase) => phase.track === row.track);
-  if (row.curve) drawSpeed(pen, layout, row, sheet.curves.tracks[row.track], mine);
+  if (row.curve) drawSpeed(pen, layout, row, clip.curves.tracks[row.track], mine);
   row.others.forEach((layer, i) => {
     const y = row.y + row.bar + i * row.each + 1;
     for (const phase of layer.phases.filter((one) => one.track === row.track)) ghost(pen, layout, phase, y, row.each - 2);
   });
-  for (const phase of sheet.draft.rejected.filter((one) => one.track === row.track)) struck(pen, layout, phase, row.y + 2);
+  for (const phase of clip.draft.rejected.filter((one) => one.track === row.track)) struck(pen, layout, phase, row.y + 2);
   for (const phase of mine) {
     bar(pen, layout, phase, row.y + 2, {
       isSelected: phase.phase_id === selected,
-      isAccepted: sheet.draft.decision === "accept" || sheet.draft.accepted.includes(phase.phase_id),
+      isAccepted: clip.draft.decision === "accept" || clip.draft.accepted.includes(phase.phase_id),
     });
   }
 }

@@ -17,12 +17,12 @@ export function snapped(us, landmarks, { reach, free }) {
 }
 
 /** What the edges of a phase may snap to: onsets of its track, stamps, cuts, and edges of all other phases. */
-export function landmarksOf(sheet, phase) {
-  const others = [...sheet.draft.phases, ...sheet.others.flatMap((layer) => layer.phases)];
+export function landmarksOf(clip, phase) {
+  const others = [...clip.draft.phases, ...clip.other_layers.flatMap((layer) => layer.phases)];
   return [
-    ...(sheet.curves?.tracks[phase.track]?.edges_us ?? []).map((us) => ({ us, why: "onset" })),
-    ...sheet.cuts_us.map((us) => ({ us, why: "cut" })),
-    ...sheet.stamps_us.map((us) => ({ us, why: "stamp" })),
+    ...(clip.curves?.tracks[phase.track]?.onsets_us ?? []).map((us) => ({ us, why: "onset" })),
+    ...clip.cuts_us.map((us) => ({ us, why: "cut" })),
+    ...clip.frame_timestamps_us.map((us) => ({ us, why: "stamp" })),
     ...others.filter((one) => one.phase_id !== phase.phase_id || one.start_us !== phase.start_us)
       .flatMap((one) => [one.start_us, one.end_us]).map((us) => ({ us, why: "edge" })),
   ];

@@ -9,10 +9,10 @@ const CURVE = 22;
 const RIGHT = 10;
 
 /**
- * @param {Object} sheet of a clip
+ * @param {Object} clip of a clip
  * @param {{width: number, view: {from: number, to: number}, ghosts: number}} how ghosts: 0 none, 1 thin, 2 full height
  */
-export function layoutOf(sheet, { width, view, ghosts }) {
+export function layoutOf(clip, { width, view, ghosts }) {
   const rows = [];
   let y = 0;
   const add = (row, height) => {
@@ -20,33 +20,33 @@ export function layoutOf(sheet, { width, view, ghosts }) {
     y += height;
   };
   add({ kind: "ruler", label: "" }, 22);
-  if (sheet.findings.length) add({ kind: "findings", label: "findings" }, 20);
+  if (clip.findings.length) add({ kind: "findings", label: "findings" }, 20);
   add({ kind: "sound", label: "sound" }, 44);
-  if (sheet.words.length) add({ kind: "words", label: "words" }, 18);
-  if (sheet.curves?.mouth.length) add({ kind: "mouth", label: "mouth opening" }, 26);
-  for (const track of tracksOf(sheet)) {
-    const said = [...sheet.draft.phases, ...sheet.draft.rejected].some((phase) => phase.track === track);
-    const others = ghosts ? sheet.others.filter((layer) => layer.phases.some((phase) => phase.track === track)) : [];
+  if (clip.transcript.length) add({ kind: "words", label: "words" }, 18);
+  if (clip.curves?.mouth_open.length) add({ kind: "mouth", label: "mouth opening" }, 26);
+  for (const track of tracksOf(clip)) {
+    const said = [...clip.draft.phases, ...clip.draft.rejected].some((phase) => phase.track === track);
+    const others = ghosts ? clip.other_layers.filter((layer) => layer.phases.some((phase) => phase.track === track)) : [];
     const each = ghosts === 2 ? 14 : GHOST;
     const bar = said || others.length ? BAR : 0;
-    const curve = sheet.curves?.tracks[track] ? CURVE : 0;
+    const curve = clip.curves?.tracks[track] ? CURVE : 0;
     add({ kind: "track", label: track.replaceAll("_", " "), track, bar, others, each, curve }, bar + each * others.length + curve + 5);
   }
   const scale = (width - GUTTER - RIGHT) / (view.to - view.from);
   return {
     rows, width, height: y + 4, view,
     x: (us) => GUTTER + (us - view.from) * scale,
-    us: (x) => clamp((x - GUTTER) / scale + view.from, 0, sheet.duration_us),
+    us: (x) => clamp((x - GUTTER) / scale + view.from, 0, clip.duration_us),
     us_per_px: 1 / scale,
   };
 }
 
 /** Tracks with phases or a curve, in the order of the body from the head down. */
-export function tracksOf(sheet) {
+export function tracksOf(clip) {
   const order = ["head", "gaze", "brows", "mouth", "face", "torso", "arm_left", "arm_right", "arms", "hands", "legs", "whole_body", "object"];
-  const layers = [sheet.draft, ...sheet.others];
-  const said = new Set(layers.flatMap((layer) => layer.phases).concat(sheet.draft.rejected).map((phase) => phase.track));
-  return order.filter((track) => said.has(track) || track in (sheet.curves?.tracks ?? {}));
+  const layers = [clip.draft, ...clip.other_layers];
+  const said = new Set(layers.flatMap((layer) => layer.phases).concat(clip.draft.rejected).map((phase) => phase.track));
+  return order.filter((track) => said.has(track) || track in (clip.curves?.tracks ?? {}));
 }
 
 /** The phase of the draft under a point, and the edge where the point is near one; null beside all. */

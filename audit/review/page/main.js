@@ -18,7 +18,7 @@ import { waveform } from "/page/waveform.js";
 const NOTICE_MS = 4000;
 
 class Review {
-  #sheet = null;
+  #clip = null;
   #selected = null;
   #sound = null;
   #edge = "end"; // the border that was touched last: what a nudge moves
@@ -42,26 +42,26 @@ class Review {
   }
 
   get phase() {
-    return this.#sheet?.draft.phases.find((one) => one.phase_id === this.#selected) ?? null;
+    return this.#clip?.draft.phases.find((one) => one.phase_id === this.#selected) ?? null;
   }
 
   /** Show a clip of the queue. */
   async open(key) {
     const asked = (this.#asked += 1);
-    const sheet = await api.clip(key);
+    const clip = await api.clip(key);
     if (asked !== this.#asked) return; // another clip was asked for meanwhile
-    const frames = Math.round(sheet.duration_us / FRAME_US);
-    this.#sheet = sheet;
+    const frames = Math.round(clip.duration_us / FRAME_US);
+    this.#clip = clip;
     this.#sound = null;
-    this.#selected = sheet.findings.find((one) => one.phase_id !== null)?.phase_id ?? sheet.draft.phases[0]?.phase_id ?? null;
+    this.#selected = clip.findings.find((one) => one.phase_id !== null)?.phase_id ?? clip.draft.phases[0]?.phase_id ?? null;
     history.replaceState(null, "", `#${encodeURIComponent(key)}`);
     this.queue.mark(key);
-    by("video").hidden = sheet.media === null;
-    by("no-video").hidden = sheet.media !== null;
-    this.alert(sheet.draft.refused ? `${sheet.draft.refused} stored operations do not fit this annotation; they were left out.` : "");
-    this.player.load(sheet.media, frames);
+    by("video").hidden = clip.media === null;
+    by("no-video").hidden = clip.media !== null;
+    this.alert(clip.draft.rejected_operations ? `${clip.draft.rejected_operations} stored operations do not fit this annotation; they were left out.` : "");
+    this.player.load(clip.media, frames);
     this.#draw({ isNew: true });
-    this.#listen(sheet);
+    this.#listen(clip);
   }
 
   /** Choose a phase, or none. */
@@ -83,24 +83,24 @@ class Review {
     by("alert").textContent = text;
   }
 
-  async #listen(sheet) {
-    if (sheet.media === null) return;
-    const sound = await waveform(sheet.media);
-    if (sheet.key !== this.#sheet.key) return;
+  async #listen(clip) {
+    if (clip.media === null) return;
+    const sound = await waveform(clip.media);
+    if (clip.key !== this.#clip.key) return;
     this.#sound = sound;
     this.#drawAxis();
   }
 
   #showFrame(frame) {
     this.axis.at(frame);
-    const total = this.#sheet === null ? 0 : Math.round(this.#sheet.duration_us / FRAME_US);
+    const total = this.#clip === null ? 0 : Math.round(this.#clip.duration_us / FRAME_US);
     by("timecode").textContent = `${seconds(frame * FRAME_US)} s  ·  frame ${frame} / ${total}`;
     by("play").textContent = this.player.playing ? "❚❚" : "▶";
     by("rate").textContent = this.player.playing && this.player.rate !== 1 ? `${this.player.rate}×` : "";
   }
 
   #draw({ isNew = false } = {}) {
-    const { draft } = this.#sheet;
+    const { draft } = this.#clip;
     const calls = {
       select: (id) => this.select(id),
       change: (change) => this.#operate("edit", () => ({ changes: [change] })),
@@ -109,7 +109,7 @@ class Review {
       finding: (one) => this.#toFinding(one),
     };
     const held = document.activeElement?.id;
-    drawPanel(this.#sheet, this.#selected, this.about.words, this.about.blind, calls);
+    drawPanel(this.#clip, this.#selected, this.about.vocabulary, this.about.blind, calls);
     if (held) by(held)?.focus({ preventScroll: true }); // the field a reviewer stands in was drawn anew
     by("verdict").textContent = { accept: "✓ accepted", reject: "✕ rejected" }[draft.decision] ?? "";
     by("verdict").className = draft.decision ?? "";
@@ -118,7 +118,7 @@ class Review {
   }
 
   #drawAxis({ isNew = false } = {}) {
-    this.axis.show(this.#sheet, { selected: this.#selected, sound: this.#sound, isNew });
+    this.axis.show(this.#clip, { selected: this.#selected, sound: this.#sound, isNew });
   }
 
   /**
@@ -128,15 +128,15 @@ class Review {
    */
   #operate(operation, intent) {
     const batch = this.#batch;
-    const { key } = this.#sheet;
+    const { key } = this.#clip;
     this.#sending = this.#sending.then(async () => {
-      if (batch !== this.#batch || key !== this.#sheet.key) return false;
+      if (batch !== this.#batch || key !== this.#clip.key) return false;
       const what = intent();
       if (what === null) return false;
       try {
-        const before = this.#sheet.draft;
+        const before = this.#clip.draft;
         const { stale, draft } = await api.operate(key, { operation, before_sha256: before.sha256, ...what });
-        if (key === this.#sheet.key) this.#take(before, draft, stale ? operation : null);
+        if (key === this.#clip.key) this.#take(before, draft, stale ? operation : null);
         this.queue.load();
         return !stale;
       } catch (error) {
@@ -149,7 +149,7 @@ class Review {
   }
 
   #take(before, draft, refused) {
-    this.#sheet.draft = draft;
+    this.#clip.draft = draft;
     if (refused !== null) {
       this.#batch += 1;
       this.alert(`Conflict: this clip was changed elsewhere meanwhile. Your “${refused.replace("_", " ")}” was not taken over; you see the latest state.`);
@@ -183,14 +183,14 @@ class Review {
 
   takeBack(which) {
     return this.#operate("undo", () => {
-      const undoes = this.#sheet.draft[which];
+      const undoes = this.#clip.draft[`${which}_id`];
       if (undoes === null) this.notice(`Nothing to ${which}.`);
       return undoes === null ? null : { undoes };
     });
   }
 
   choosePhase(places) {
-    const { phases } = this.#sheet.draft;
+    const { phases } = this.#clip.draft;
     if (!phases.length) return;
     const here = phases.findIndex((one) => one.phase_id === this.#selected);
     const phase = phases[(here + places + phases.length) % phases.length];
@@ -199,11 +199,11 @@ class Review {
   }
 
   toNextFinding(places) {
-    const found = this.#sheet.findings.filter((one) => one.start_us !== null).sort((a, b) => a.start_us - b.start_us);
+    const found = this.#clip.findings.filter((one) => one.start_us !== null).sort((a, b) => a.start_us - b.start_us);
     if (!found.length) return this.notice("No findings in this clip.");
-    const here = this.lastFinding?.key === this.#sheet.key ? this.lastFinding.place : places > 0 ? -1 : found.length;
+    const here = this.lastFinding?.key === this.#clip.key ? this.lastFinding.place : places > 0 ? -1 : found.length;
     const place = (here + places + found.length) % found.length;
-    this.lastFinding = { key: this.#sheet.key, place };
+    this.lastFinding = { key: this.#clip.key, place };
     this.#toFinding(found[place]);
   }
 
@@ -228,7 +228,7 @@ class Review {
     this.#edge = edge;
     return this.#operate("edit", () => {
       const { phase } = this;
-      const changes = phase && moved(this.#sheet.draft.phases, phase, edge, to(phase[`${edge}_us`]), { end: this.#sheet.duration_us });
+      const changes = phase && moved(this.#clip.draft.phases, phase, edge, to(phase[`${edge}_us`]), { end: this.#clip.duration_us });
       if (!changes?.length) this.notice("The border cannot go there.");
       return changes?.length ? { changes } : null;
     });
@@ -236,7 +236,7 @@ class Review {
 
   newPhase() {
     const track = this.phase?.track ?? "head";
-    this.#make(track, classOf(track, 1) ?? "other", freeSpan(this.#sheet.draft.phases, track, this.player.frame * FRAME_US, this.#sheet.duration_us));
+    this.#make(track, classOf(track, 1) ?? "other", freeSpan(this.#clip.draft.phases, track, this.player.frame * FRAME_US, this.#clip.duration_us));
   }
 
   #make(track, action, span) {
@@ -248,7 +248,7 @@ class Review {
 
   merge() {
     const { phase } = this;
-    const next = phase && this.#sheet.draft.phases.find((one) => one.track === phase.track && one.start_us >= phase.end_us);
+    const next = phase && this.#clip.draft.phases.find((one) => one.track === phase.track && one.start_us >= phase.end_us);
     if (!next) return this.notice("No later phase of this track to merge with.");
     return this.#operate("merge", () => ({ phase_ids: [phase.phase_id, next.phase_id] }));
   }
@@ -280,7 +280,7 @@ class Review {
     if (this.#held?.digit !== digit) return;
     const { track, action, from } = this.#held;
     this.#held = null;
-    const to = Math.min(this.#sheet.duration_us, (this.player.frame + 1) * FRAME_US);
+    const to = Math.min(this.#clip.duration_us, (this.player.frame + 1) * FRAME_US);
     if (to - from >= MIN_PHASE_US) this.#make(track, action, { start_us: from, end_us: to });
   }
 }

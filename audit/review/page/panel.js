@@ -9,25 +9,27 @@ const SIDES = { left: "L", right: "R", both: "LR", none: "" };
 const OPERATIONS = { flip_side: "flipped side", new: "new phase", undo: "undo", accept: "accepted", reject: "rejected", edit: "edited", split: "split", merge: "merged", delete: "deleted" };
 
 /** All of the panel. `calls` are what its parts ask for: select(id), change(change), act(name), reject(reason), finding(one). */
-export function drawPanel(sheet, selected, words, blind, calls) {
-  const phase = sheet.draft.phases.find((one) => one.phase_id === selected) ?? null;
-  drawBase(sheet, blind);
-  drawPhases(sheet, selected, calls);
-  drawForm(sheet, phase, words, blind, calls);
-  fill(by("facts"), ...[evidence(phase), findings(sheet, phase, calls), provenance(sheet.provenance), history(sheet.draft.history)].filter(Boolean));
+export function drawPanel(clip, selected, vocabulary, blind, calls) {
+  const phase = clip.draft.phases.find((one) => one.phase_id === selected) ?? null;
+  drawBase(clip, blind);
+  drawPhases(clip, selected, calls);
+  drawForm(clip, phase, vocabulary, blind, calls);
+  fill(by("facts"), ...[evidence(phase), findings(clip, phase, calls), provenance(clip.provenance), history(clip.draft.history)].filter(Boolean));
 }
 
-function drawBase(sheet, blind) {
-  const text = blind.includes("text") ? "hidden in this review" : sheet.base ?? `no base: the reply was ${sheet.reply}`;
-  fill(by("base"), el("h2", { textContent: "Clip" }), el("p", { className: "id", textContent: sheet.clip_id }), el("p", { textContent: text }));
+function drawBase(clip, blind) {
+  const text = blind.includes("text") ? "hidden in this review" : clip.base ?? `no caption: the response was ${clip.response_status}`;
+  fill(by("base"), el("h2", { textContent: "Clip" }), el("p", { className: "id", textContent: clip.clip_id }),
+    clip.source_file ? el("p", { className: "file", textContent: clip.source_file }) : null,
+    el("p", { textContent: text }));
 }
 
-function drawPhases(sheet, selected, calls) {
-  const { draft } = sheet;
+function drawPhases(clip, selected, calls) {
+  const { draft } = clip;
   const items = draft.phases.map((phase) => {
     const isAccepted = draft.decision === "accept" || draft.accepted.includes(phase.phase_id);
     const sign = isAccepted ? "✓" : phase.origin === "human" ? "✎" : "";
-    const bad = sheet.findings.find((one) => one.phase_id === phase.phase_id);
+    const bad = clip.findings.find((one) => one.phase_id === phase.phase_id);
     const button = el(
       "button",
       { className: "phase", on: { click: () => calls.select(phase.phase_id) }, aria: { current: phase.phase_id === selected } },
@@ -49,25 +51,25 @@ function swatch(track) {
   return made;
 }
 
-function drawForm(sheet, phase, words, blind, calls) {
+function drawForm(clip, phase, vocabulary, blind, calls) {
   if (phase === null) {
     fill(by("form"), el("p", { className: "none", textContent: "Tab chooses a phase." }));
     return;
   }
   const set = (name) => ({ change: (event) => calls.change({ phase_id: phase.phase_id, [name]: event.target.value }) });
   const usual = classesOf(phase.track);
-  const actions = [...usual, ...words.action.filter((word) => !usual.includes(word))];
+  const actions = [...usual, ...vocabulary.action.filter((word) => !usual.includes(word))];
   const label = (word) => (digitOf(phase.track, word) ? `${digitOf(phase.track, word)}  ` : "") + word.replaceAll("_", " ");
   const hides = blind.includes("text") && phase.origin !== "human";
   const text = el("textarea", { id: "text", rows: 2, value: phase.text, maxLength: 400, placeholder: hides ? "hidden in this review" : "", on: set("text") });
   fill(
     by("form"),
-    el("div", { className: "pair" }, field("Class", choice("action", actions, { chosen: phase.action, label, on: set("action") }), "1–9"), field("Track", choice("track", words.track, { chosen: phase.track, on: set("track") }), "T")),
+    el("div", { className: "pair" }, field("Class", choice("action", actions, { chosen: phase.action, label, on: set("action") }), "1–9"), field("Track", choice("track", vocabulary.track, { chosen: phase.track, on: set("track") }), "T")),
     el("div", { className: "pair" }, edgeField(phase, "start", "[", calls), edgeField(phase, "end", "]", calls)),
-    el("div", { className: "pair" }, field("Side (subject's own)", choice("laterality", words.laterality, { chosen: phase.laterality, on: set("laterality") }), "R"), field("Kind", choice("kind", words.kind, { chosen: phase.kind, on: set("kind") }))),
+    el("div", { className: "pair" }, field("Side (subject's own)", choice("laterality", vocabulary.laterality, { chosen: phase.laterality, on: set("laterality") }), "R"), field("Kind", choice("kind", vocabulary.kind, { chosen: phase.kind, on: set("kind") }))),
     el("div", { className: "pair three" }, ...["amplitude", "speed", "repetitions"].map((name) => numberField(phase, name, calls))),
     field("Text", text, "E"),
-    field("Reject because …", choice("reason", ["", ...words.reason], { on: { change: (event) => calls.reject(event.target.value) } }), "W"),
+    field("Reject because …", choice("reason", ["", ...vocabulary.reason], { on: { change: (event) => calls.reject(event.target.value) } }), "W"),
     el("div", { className: "actions" }, ...[["accept", "Accept", "↵", "yes"], ["reject", "Reject", "X", "no"], ["split", "Split", "S"], ["merge", "Merge", "M"], ["flip", "Flip", "R"], ["delete", "Delete", "Del"]].map(([name, title, key, look]) =>
       el("button", { className: look ?? "", on: { click: () => calls.act(name) } }, title, el("kbd", { textContent: key })))),
   );
@@ -125,16 +127,16 @@ function evidence(phase) {
   ]));
 }
 
-function findings(sheet, phase, calls) {
-  if (!sheet.findings.length) return null;
-  const items = sheet.findings.map((one) => {
+function findings(clip, phase, calls) {
+  if (!clip.findings.length) return null;
+  const items = clip.findings.map((one) => {
     const numbers = one.evidence.map((number) => `${number.name} ${Number(number.value.toPrecision(3))}`).join(" · ");
     const isHere = phase !== null && one.phase_id === phase.phase_id;
     return el("li", { className: `${one.severity} ${isHere ? "here" : ""}` },
       el("button", { on: { click: () => calls.finding(one) } }, el("b", { textContent: `${SEVERITIES[one.severity].sign} ${one.check}` }), ` ${one.message}`),
       el("small", { textContent: numbers }));
   });
-  return block(`Findings (${sheet.findings.length})`, el("ul", { className: "findings" }, ...items));
+  return block(`Findings (${clip.findings.length})`, el("ul", { className: "findings" }, ...items));
 }
 
 function provenance(run) {

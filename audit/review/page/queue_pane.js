@@ -10,8 +10,8 @@ const FILTERS = ["state", "check", "track", "action"];
 export class QueuePane {
   #open;
   #entries = [];
-  #found = 0;
-  #asked = 0;
+  #total = 0;
+  #request = 0;
 
   /** @param {(key: string) => void} open called when an entry is chosen */
   constructor(open) {
@@ -41,11 +41,11 @@ export class QueuePane {
   /** Ask for the queue as filtered, or for its next stretch. */
   async load(start = 0) {
     const filters = Object.fromEntries(["text", ...FILTERS].map((name) => [name, by(`filter-${name}`).value]));
-    const asked = (this.#asked += 1);
-    const { entries, found, progress } = await api.queue(filters, start);
-    if (asked !== this.#asked) return; // another filter was chosen meanwhile
+    const request = (this.#request += 1);
+    const { entries, total, progress } = await api.queue(filters, start);
+    if (request !== this.#request) return; // another filter was chosen meanwhile
     this.#entries = start ? [...this.#entries, ...entries] : entries;
-    this.#found = found;
+    this.#total = total;
     this.#progress(progress);
     this.#draw();
   }
@@ -80,7 +80,7 @@ export class QueuePane {
   #draw() {
     fill(by("queue"), ...this.#entries.map((entry) => this.#item(entry)));
     if (!this.#entries.length) fill(by("queue"), el("li", { className: "none", textContent: "Nothing fits these filters." }));
-    by("more").hidden = this.#entries.length >= this.#found;
+    by("more").hidden = this.#entries.length >= this.#total;
     this.mark(this.key);
   }
 
@@ -90,14 +90,16 @@ export class QueuePane {
       "button",
       { on: { click: () => this.#open(entry.key) }, className: `entry ${entry.state}` },
       el("span", { className: "state", textContent: STATES[entry.state], title: entry.state }),
-      el("span", { className: "id", textContent: entry.clip_id }),
+      el("span", { className: "name" },
+        el("span", { className: "id", textContent: entry.clip_id, title: entry.clip_id }),
+        el("span", { className: "file", textContent: entry.source_file, title: entry.source_file })),
       el("span", { className: "badges" }, ...findings.map(([severity, count]) =>
         el("span", { className: severity, title: `${count} × ${SEVERITIES[severity].word}`, textContent: `${SEVERITIES[severity].sign}${count}` }))),
       el("span", {
         className: "facts",
-        textContent: entry.reply === "ok"
+        textContent: entry.response_status === "ok"
           ? `${(entry.duration_us / 1e6).toFixed(1)} s · ${entry.phases} phases${entry.score === null ? "" : ` · ${Math.round(entry.score * 100)} %`}`
-          : `reply: ${entry.reply}`,
+          : `response: ${entry.response_status}`,
       }),
     );
     return el("li", { data: { key: entry.key } }, button);

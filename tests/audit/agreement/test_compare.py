@@ -65,9 +65,7 @@ def test_agreement_is_the_same_from_either_side(random_units, seed):
     assert numbers(one) == pytest.approx(numbers(other))
     assert one.start_error.bias_us.value == pytest.approx(-other.start_error.bias_us.value)
     for x, y in zip(one.track_detection.by_tiou, other.track_detection.by_tiou, strict=True):
-        assert (x.precision.value, x.recall.value) == pytest.approx(
-            (y.recall.value, y.precision.value)
-        )
+        assert (x.precision.value, x.recall.value) == pytest.approx((y.recall.value, y.precision.value))
 
 
 @st.composite

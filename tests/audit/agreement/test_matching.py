@@ -169,5 +169,15 @@ def test_a_stored_layer_gives_the_columns_of_its_records(annotation, tmp_path):
     ]
     stored = write_layer(tmp_path, Run(run_id="run_a", kind="truth", tool_version="1"), "gold", said)
     (found,), expected = layer_phase_arrays(stored), phase_arrays(said)
-    for name in ("clip_ids", "sample_index", "duration_us", "annotation_index", "track", "action", "start_us", "end_us", "confidence"):
+    for name in (
+        "clip_ids",
+        "sample_index",
+        "duration_us",
+        "annotation_index",
+        "track",
+        "action",
+        "start_us",
+        "end_us",
+        "confidence",
+    ):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))

@@ -47,7 +47,7 @@ def test_the_layer_that_was_reviewed_stays_as_it_was(small_set, layer, desk_of, 
 def test_applying_twice_gives_the_same_bytes(small_set, layer, desk_of, act, keys):
     act(desk_of(), keys[0], "accept")
     first, again = (apply_reviews(small_set, layer).human_layer for _ in range(2))
-    assert first.step == again.run
+    assert first.run == again.run
     assert [path.read_bytes() for path in first.files] == [path.read_bytes() for path in again.files]
     assert len([one for one in list_layers(small_set) if one.layer == "human"]) == 1
 
@@ -63,7 +63,7 @@ def test_rejected_and_undecided_clips_are_listed_and_left_out(small_set, layer, 
 
 def test_what_was_taken_back_counts_for_nothing(small_set, layer, desk_of, act, keys):
     desk = desk_of()
-    act(desk, keys[0], "undo", undoes=act(desk, keys[0], "accept")["undo"])
+    act(desk, keys[0], "undo", undoes=act(desk, keys[0], "accept")["undo_id"])
     applied = apply_reviews(small_set, layer)
     assert (applied.accepted_count, applied.undecided, applied.conflicts) == (0, (), ())
 
@@ -147,7 +147,7 @@ def test_clips_that_came_twice_are_pairs_and_change_nothing(small_set, layer, de
 
 
 def test_a_failed_reply_cannot_be_accepted(layer):
-    annotation = replace(next(iter(layer.compute())), status="invalid", base=None, phases=())
+    annotation = replace(next(iter(layer.read())), status="invalid", base=None, phases=())
     trail = EditHistory(annotation)
     review = Review(
         review_id="r", annotation_id=annotation.annotation_id, clip_id=annotation.clip_id, operation="accept",

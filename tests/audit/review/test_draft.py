@@ -113,13 +113,13 @@ def test_undo_and_redo_walk_through_all_drafts(desk, act, draft, first_key):
     for direction, expected in (("undo", seen[-2::-1]), ("redo", seen[1:]), ("undo", seen[-2::-1])):
         for sha256 in expected:
             now = desk.clip_payload(first_key)["draft"]
-            assert act(desk, first_key, "undo", undoes=now[direction])["sha256"] == sha256
+            assert act(desk, first_key, "undo", undoes=now[f"{direction}_id"])["sha256"] == sha256
 
 
 def test_a_new_operation_ends_what_could_be_redone(desk, act, first_key):
     now = act(desk, first_key, "accept")
-    act(desk, first_key, "undo", undoes=now["undo"])
-    assert act(desk, first_key, "reject")["redo"] is None
+    act(desk, first_key, "undo", undoes=now["undo_id"])
+    assert act(desk, first_key, "reject")["redo_id"] is None
 
 
 @pytest.mark.parametrize(

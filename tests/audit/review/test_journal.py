@@ -87,12 +87,12 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from pydantic import TypeAdapter
-from xsheet.audit.review.journal import Journal
+from xsheet.audit.review.journal import EditJournal
 from xsheet.schemas.annotation import Review
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 one, path = TypeAdapter(Review).validate_json(sys.argv[1]), Path(sys.argv[2])
-journal = Journal(path)
-journal.fresh()
+journal = EditJournal(path)
+journal.read_new()
 resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20,) * 2)
 try:
     journal.append(one)
@@ -117,12 +117,12 @@ def test_a_full_disk_is_an_error_and_leaves_the_journal_as_it_was(tmp_path):
 SERVER = """
 import sys
 from pathlib import Path
-from xsheet.audit.review.session import Desk
+from xsheet.audit.review.session import ReviewSession
 from xsheet.audit.review.server import serve
 from xsheet.schemas.layers import find_layer
 folder = Path(sys.argv[1])
-desk = Desk(folder, find_layer(folder, "consensus@xsheet.motion"), reviewer="anna", repeat_share=0.0)
-serve(desk, announce=lambda address: print(address, flush=True), token=sys.argv[2])
+session = ReviewSession(folder, find_layer(folder, "consensus@xsheet.motion"), reviewer="anna", repeat_share=0.0)
+serve(session, on_ready=lambda address: print(address, flush=True), token=sys.argv[2])
 """
 
 
@@ -136,7 +136,7 @@ def test_a_kill_loses_nothing_that_was_acknowledged(small_set, first_key, served
         draft = server.json(f"/api/clips/{first_key}")["draft"]
         for turn in range(acknowledged):
             intent = {"operation": ("accept", "reject")[turn % 2], "before_sha256": draft["sha256"]}
-            status, draft = server.apply_operation(first_key, intent)
+            status, draft = server.operate(first_key, intent)
             assert status == 200
     finally:
         child.send_signal(signal.SIGKILL)

@@ -63,17 +63,17 @@ def visit(chromium):
 
 @pytest.fixture
 def page(visit, served):
-    return visit(served.ray_address)
+    return visit(served.address)
 
 
 def shown(page) -> int | None:
-    """EvidenceValue of the frame that the browser shows, read from its pixels."""
+    """Number of the frame that the browser shows, read from its pixels."""
     height, width, data = page.evaluate(SHOWN)
     return read_frame_number(np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)[..., :3])
 
 
 def told(page) -> int:
-    """EvidenceValue of the frame that the page says it shows."""
+    """Number of the frame that the page says it shows."""
     return int(re.search(r"frame (\d+)", page.inner_text("#timecode")).group(1))
 
 
@@ -292,7 +292,7 @@ def test_what_was_done_is_there_after_a_reload(page):
 
 
 def test_two_tabs_the_second_is_told_of_the_conflict_and_nothing_is_merged(page, visit, served, small_set):
-    other = visit(served.ray_address, context=page.context)
+    other = visit(served.address, context=page.context)
     choose(page, "turn head")
     choose(other, "turn head")
     page.keyboard.press("r")
@@ -365,7 +365,7 @@ def test_markup_in_every_text_is_shown_as_text(made_set, tmp_path, serving, visi
     hostile_set(folder)
     desk = ReviewSession(folder, find_layer(folder, "consensus@run_ours"), reviewer=HOSTILE[:79], repeat_share=0.0)
     with serving(desk) as server:
-        page = visit(server.ray_address)
+        page = visit(server.address)
         key = page.url.partition("#")[2]
         before = server.json(f"/api/clips/{key}")["draft"]["sha256"]
         server.apply_operation(key, {"operation": "reject", "before_sha256": before, "note": HOSTILE})

@@ -11,7 +11,13 @@ from xsheet.schemas.layers import find_layer
 
 
 def entry(number: int, **other) -> QueueEntry:
-    facts = {"response_status": "ok", "duration_us": 4_000_000, "phases": 1, "tracks": ("head",), "actions": ("nod",)} | other
+    facts = {
+        "response_status": "ok",
+        "duration_us": 4_000_000,
+        "phases": 1,
+        "tracks": ("head",),
+        "actions": ("nod",),
+    } | other
     return QueueEntry(key=f"k{number:04d}", clip_id=f"c{number:04d}", annotation_id=f"a{number}", **facts)
 
 
@@ -19,6 +25,12 @@ def test_findings_come_first_then_low_scores(small_set, layer):
     entries = build_queue(small_set, layer)
     assert [(one.errors, one.warnings) for one in entries] == [(1, 1), (0, 0)]
     assert entries[0].checks == ("B4", "G1")
+
+
+def test_every_entry_names_the_source_file_and_the_filter_searches_it(small_set, layer, desk_of, first_key):
+    assert {one.source_file for one in build_queue(small_set, layer)} == {"film.mp4"}
+    assert desk_of().clip_payload(first_key)["source_file"] == "film.mp4"
+    assert QueueFilter(text="FILM").matches(entry(0, source_file="film.mp4"), "open")
 
 
 def test_a_set_without_findings_has_a_queue_too(small_set):
@@ -107,7 +119,7 @@ def test_nothing_tells_layers_apart_at_a_desk_that_is_blind_to_layers(desk_of, f
     assert not [
         name for name in ("xsheet.motion", "vlm", "xsheet.demo", "run_ours", "consensus", "gold") if name in sent
     ]
-    assert [one["name"] for one in sheet["others"]] == ["A", "B"]
+    assert [one["name"] for one in sheet["other_layers"]] == ["A", "B"]
 
 
 def test_a_sheet_of_ten_seconds_is_below_fifty_kilobytes(desk_of, first_key):
@@ -116,6 +128,6 @@ def test_a_sheet_of_ten_seconds_is_below_fifty_kilobytes(desk_of, first_key):
 
 
 def test_words_of_the_transcript_stand_on_the_clock_of_the_clip(desk_of, first_key):
-    words = desk_of().clip_payload(first_key)["words"]
+    words = desk_of().clip_payload(first_key)["transcript"]
     assert [one["text"] for one in words] == ["so", "what", "I", "mean", "is", "this"]
     assert words[0] == {"text": "so", "start_us": 450_000, "end_us": 700_000}
