@@ -1,4 +1,4 @@
-"""Accept: from a layer that passed the gate, the annotations that need no person, as the layer that training reads."""
+"""Accept: write the annotations of a layer that passed the gate and need no review as layer `accepted`."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from xsheet.schemas.layers import LayerRun, write_layer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptResult:
-    """What became of a layer. Without a pass of the gate there is no accepted layer."""
+    """Result of accepting a layer; `layer` is None if the gate failed."""
 
     audit: AuditResult
     layer: LayerRun | None
@@ -35,39 +35,40 @@ def accept_layer(
     reference: LayerRun | None = None,
     calibration: Calibration | None = None,
 ) -> AcceptResult:
-    """Audit a layer; where it passes the gate, write the annotations that the rules let through as layer 'accepted'.
+    """Audit a layer; if it passes the gate, write the annotations that meet the rules as layer `accepted`.
 
     Args:
-        set_folder: the set.
-        layer: one annotation a clip: consensus, human, normalised of one sample.
-        settings: limits, gate and rules.
-        reference: another layer that the gate may compare with.
-        calibration: from support to the chance that a person accepts, where people decided; it sets the confidence of
-            every phase that states its support.
+        set_folder: folder of the set.
+        layer: layer with one annotation per clip: consensus, human, or one normalised sample.
+        settings: limits of the checks and the gate, and the acceptance rules.
+        reference: layer that the gate compares with, if its limit is set.
+        calibration: acceptance probability by support; sets the confidence of every phase that states its support.
 
     Raises:
-        ConfigError: a layer with several samples of a clip.
+        ConfigError: the layer has several samples of a clip.
     """
     audited = audit(set_folder, layer, settings, reference=reference)
     _require_one_sample_per_clip(audited)
-    verdicts = {one.annotation_id: rejection_reason(one, settings.accept) for one in audited.annotations}
-    refused = Counter(reason for reason in verdicts.values() if reason is not None)
-    made: LayerRun | None = None
+    reasons = {scored.annotation_id: rejection_reason(scored, settings.accept) for scored in audited.annotations}
+    rejected = Counter(reason for reason in reasons.values() if reason is not None)
+    accepted: LayerRun | None = None
     if audited.gate.passed:
         run = make_audit_run(layer, settings, reference=reference, kind="accept")
-        scores = {one.annotation_id: one for one in audited.annotations if verdicts[one.annotation_id] is None}
+        scores = {
+            scored.annotation_id: scored for scored in audited.annotations if reasons[scored.annotation_id] is None
+        }
         rows = _accepted_annotations(layer, scores, run_id=run.run_id, calibration=calibration)
-        made = write_layer(set_folder, run, "accepted", rows)
-    let_through = len(audited.annotations) - refused.total() if made is not None else 0
-    return AcceptResult(audit=audited, layer=made, accepted_count=let_through, rejection_counts=dict(refused))
+        accepted = write_layer(set_folder, run, "accepted", rows)
+    count = len(audited.annotations) - rejected.total() if accepted is not None else 0
+    return AcceptResult(audit=audited, layer=accepted, accepted_count=count, rejection_counts=dict(rejected))
 
 
 def rejection_reason(scored: ScoredAnnotation, rules: AcceptRules) -> str | None:
-    """Why an annotation needs a person; None where it does not."""
+    """Why an annotation needs review; None if it does not."""
     if scored.status != "ok":
-        return f"reply {scored.status}"
+        return f"response {scored.status}"
     if scored.errors:
-        return "an error finding"
+        return "finding of severity error"
     if scored.scores.overall is not None and scored.scores.overall < rules.min_score:
         return f"score below {rules.min_score:g}"
     if rules.max_warnings is not None and scored.warnings > rules.max_warnings:
@@ -76,13 +77,14 @@ def rejection_reason(scored: ScoredAnnotation, rules: AcceptRules) -> str | None
 
 
 def _require_one_sample_per_clip(result: AuditResult) -> None:
-    twice = [clip for clip, count in Counter(one.clip_id for one in result.annotations).items() if count > 1]
-    if twice:
+    counts = Counter(scored.clip_id for scored in result.annotations)
+    repeated = [clip for clip, count in counts.items() if count > 1]
+    if repeated:
         raise ConfigError(
             where=f"layer {result.layer}",
-            expected="one annotation of each clip",
-            got=f"several of {len(twice)} clips, {twice[0]} among them",
-            hint="accept the consensus of the samples",
+            expected="one annotation per clip",
+            got=f"several annotations of {len(repeated)} clips, e.g. {repeated[0]}",
+            hint="accept the consensus layer of the samples",
         )
 
 
@@ -119,8 +121,8 @@ def _to_accepted(
 
 
 def _with_calibrated_confidence(phase: Phase, calibration: Calibration | None) -> Phase:
-    said = phase.evidence
-    if calibration is None or said is None or said.support_k is None or not said.k:
+    evidence = phase.evidence
+    if calibration is None or evidence is None or evidence.support_k is None or not evidence.k:
         return phase
-    support = min(1.0, said.support_k / said.k)
+    support = min(1.0, evidence.support_k / evidence.k)
     return replace(phase, confidence=float(calibration.acceptance_probability(np.array([support]))[0]))

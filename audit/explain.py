@@ -1,4 +1,4 @@
-"""Explain: everything about one annotation: where it came from, and what every check said, those that passed too."""
+"""Explain one annotation: its provenance and the results of all checks, passed ones included."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from xsheet.schemas.layers import LayerRun, list_layers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ancestor:
-    """One step of where an annotation came from, the annotation itself first."""
+    """An annotation and its layer: the explained annotation, or one that it derives from."""
 
     layer: LayerRun
     annotation: Annotation
@@ -24,7 +24,7 @@ class Ancestor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """One annotation with its provenance and all answers."""
+    """One annotation with its provenance and all check results."""
 
     annotation: Annotation
     ancestors: tuple[Ancestor, ...]
@@ -33,22 +33,22 @@ class Explanation:
     phase_scores: dict[str, Scores]
 
     def evaluation_rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Check, phase, state, what was found beside its limit, and why it is asked; faults first."""
+        """Check id, phase id, state, value and limit, requirement; failures first."""
         order = {False: 0, None: 1, True: 2}
-        in_order = sorted(self.evaluations, key=lambda answer: (order[answer[1].passed], answer[0].id))
+        in_order = sorted(self.evaluations, key=lambda evaluation: (order[evaluation[1].passed], evaluation[0].id))
         return [
             (
                 check.id,
-                outcome.phase.phase_id if outcome.phase is not None else "",
-                {True: "pass", False: check.severity, None: "open"}[outcome.passed],
-                check.message(outcome),
+                result.phase.phase_id if result.phase is not None else "",
+                {True: "pass", False: check.severity, None: "undetermined"}[result.passed],
+                check.message(result),
                 check.requirement,
             )
-            for check, outcome in in_order
+            for check, result in in_order
         ]
 
     def provenance_rows(self) -> list[tuple[str, str, str, str]]:
-        """Layer, annotation, who made it, and the prompts by their hashes."""
+        """Layer, annotation id, producer and revision, prompts with their hashes."""
         return [
             (
                 str(one.layer),
@@ -61,38 +61,40 @@ class Explanation:
 
 
 def explain_annotation(set_folder: Path, id_prefix: str, settings: AuditSettings) -> Explanation:
-    """All about the one annotation whose id begins so.
+    """Explain the annotation whose id starts with `id_prefix`.
 
-    Support over samples is not asked again here: it needs the other samples of the clip.
+    Leaves out support over samples, which needs the other samples of the clip.
 
     Raises:
-        ConfigError: no annotation, or more than one, begins so.
+        ConfigError: no annotation or more than one has an id with this prefix.
     """
-    found = _find_annotation(set_folder, id_prefix)
-    views = LayerViews(set_folder, found.layer)
-    answers = tuple(run_checks(views.view(found.annotation), settings))
+    explained = _find_annotation(set_folder, id_prefix)
+    views = LayerViews(set_folder, explained.layer)
+    evaluations = tuple(run_checks(views.view(explained.annotation), settings))
     return Explanation(
-        annotation=found.annotation,
-        ancestors=tuple(_ancestors(set_folder, found)),
-        evaluations=answers,
-        scores=score_evaluations(answers),
-        phase_scores=phase_scores(answers),
+        annotation=explained.annotation,
+        ancestors=tuple(_ancestors(set_folder, explained)),
+        evaluations=evaluations,
+        scores=score_evaluations(evaluations),
+        phase_scores=phase_scores(evaluations),
     )
 
 
 def _find_annotation(set_folder: Path, id_prefix: str) -> Ancestor:
-    known = [
-        (one, file, k, name) for one in list_layers(set_folder) for file, k, name in _rows_with_prefix(one, id_prefix)
+    matches = [
+        (layer, file, row, name)
+        for layer in list_layers(set_folder)
+        for file, row, name in _rows_with_prefix(layer, id_prefix)
     ]
-    if len(known) != 1:
+    if len(matches) != 1:
         raise ConfigError(
             where=f"annotation {id_prefix!r} of {set_folder}",
-            expected="the beginning of one annotation's id",
-            got=f"{len(known)}: {', '.join(name for *_, name in known[:5])}" if known else "none",
-            hint="give more of the id" if known else "take one from a finding, or from the queue of the audit",
+            expected="the prefix of one annotation id",
+            got=f"{len(matches)} matches: {', '.join(name for *_, name in matches[:5])}" if matches else "no match",
+            hint="give more of the id" if matches else "take an id from a finding or from the audit report",
         )
-    layer, file, k, _ = known[0]
-    return Ancestor(layer=layer, annotation=_read_annotation(file, k))
+    layer, file, row, _ = matches[0]
+    return Ancestor(layer=layer, annotation=_read_annotation(file, row))
 
 
 def _rows_with_prefix(layer: LayerRun, id_prefix: str) -> list[tuple[Path, int, str]]:
@@ -113,18 +115,19 @@ def _read_annotation(file: Path, row: int) -> Annotation:
 
 
 def _ancestors(set_folder: Path, child: Ancestor) -> list[Ancestor]:
-    """The annotation, its parents, and theirs; a parent that the set no longer has is left out."""
-    known = list_layers(set_folder)
-    found, wanted = [child], list(child.annotation.parent_ids)
-    seen = {child.annotation.annotation_id}
-    while wanted:
-        name = wanted.pop(0)
-        if name in seen:
+    """The annotation, its parents, their parents and so on; parents that the set no longer has are left out."""
+    layers = list_layers(set_folder)
+    ancestors, queue = [child], list(child.annotation.parent_ids)
+    visited = {child.annotation.annotation_id}
+    while queue:
+        parent_id = queue.pop(0)
+        if parent_id in visited:
             continue
-        seen.add(name)
-        place = next(((one, file, k) for one in known for file, k, _ in _rows_with_prefix(one, name)), None)
-        if place is not None:
-            layer, file, k = place
-            found.append(Ancestor(layer=layer, annotation=_read_annotation(file, k)))
-            wanted += found[-1].annotation.parent_ids
-    return found
+        visited.add(parent_id)
+        rows = ((layer, file, row) for layer in layers for file, row, _ in _rows_with_prefix(layer, parent_id))
+        location = next(rows, None)
+        if location is not None:
+            layer, file, row = location
+            ancestors.append(Ancestor(layer=layer, annotation=_read_annotation(file, row)))
+            queue += ancestors[-1].annotation.parent_ids
+    return ancestors

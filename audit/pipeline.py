@@ -1,10 +1,10 @@
-"""Audit: every check on every annotation of a layer, in one pass of flat memory; then the gate.
+"""Audit pipeline: run every check on every annotation of a layer in one pass, then evaluate the gate.
 
-    audited = audit(folder, find_layer(folder, "consensus"), AuditSettings())
-    audited.gate.passed, audited.judged[0]            # the worst annotation first
+    result = audit(folder, find_layer(folder, "consensus"), AuditSettings())
+    result.gate.passed, result.annotations[0]         # the worst annotation first
 
-Findings are rows of the set. A check that has nothing to look at is silent: an audit of a set without signals, shots or
-samples does what it can, and the gate says what it could not measure.
+Memory use does not grow with the layer but for its scores. A check without input yields no result, so a set without
+signals, shots or samples can be audited too; the gate fails criteria that could not be measured.
 """
 
 from collections import Counter
@@ -48,7 +48,7 @@ CHECKS: tuple[Check, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckCounts:
-    """How one check ended over a layer."""
+    """Results of one check over a layer."""
 
     check: Check
     passed: int
@@ -58,7 +58,7 @@ class CheckCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditResult:
-    """What an audit came to."""
+    """Result of an audit."""
 
     run: Run
     layer: LayerRun
@@ -66,38 +66,42 @@ class AuditResult:
     scores: Scores  # means over the annotations
     annotations: tuple[ScoredAnnotation, ...]  # worst first
     checks: tuple[CheckCounts, ...]
-    refutations: Mapping[str, int]  # phases refuted, by respect: existence, direction, time, class
+    refutations: Mapping[str, int]  # phases refuted, by kind: existence, direction, time, class
     responses: ResponseStats
     agreement: Agreement | None = None
 
     @property
     def phase_count(self) -> int:
-        """All of the layer."""
-        return sum(one.phase_count for one in self.annotations)
+        """Number of phases in the layer."""
+        return sum(scored.phase_count for scored in self.annotations)
 
     def failed_check_rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Checks that found something: id, severity, failed of asked, open, why; errors first."""
+        """Checks with findings, errors first: id, severity, "failed of decided", undetermined count, requirement."""
         order = {"error": 0, "warning": 1, "info": 2}
-        found = sorted(
-            (one for one in self.checks if one.failed), key=lambda one: (order[one.check.severity], -one.failed)
+        failing = sorted(
+            (counts for counts in self.checks if counts.failed),
+            key=lambda counts: (order[counts.check.severity], -counts.failed),
         )
         return [
             (
-                one.check.id, one.check.severity, f"{one.failed} of {one.failed + one.passed}", str(one.undetermined),
-                one.check.requirement,
+                counts.check.id,
+                counts.check.severity,
+                f"{counts.failed} of {counts.failed + counts.passed}",
+                str(counts.undetermined),
+                counts.check.requirement,
             )
-            for one in found
-        ]  # fmt: skip
+            for counts in failing
+        ]
 
     @property
     def finding_count(self) -> int:
-        """Checks that did not pass, remarks among them."""
-        return sum(one.failed for one in self.checks)
+        """Number of failed results, those of severity info included."""
+        return sum(counts.failed for counts in self.checks)
 
 
 def run_checks(view: AnnotationView, settings: AuditSettings) -> list[CheckEvaluation]:
-    """Every answer of every check to one annotation, those that passed among them."""
-    return [(check, outcome) for check in CHECKS for outcome in check.evaluate(view, settings)]
+    """All results of all checks on one annotation, passed ones included."""
+    return [(check, result) for check in CHECKS for result in check.evaluate(view, settings)]
 
 
 def audit(
@@ -108,42 +112,42 @@ def audit(
     reference: LayerRun | None = None,
     acceptance_rate: float | None = None,
 ) -> AuditResult:
-    """Check a layer, write its findings, and ask the gate.
+    """Check a layer, write its findings and evaluate the gate.
 
     Args:
-        set_folder: the set.
-        layer: what to check.
-        settings: limits.
-        reference: another layer that the gate may compare with.
-        acceptance_rate: lower bound of what people accept of a random sample, where people looked.
+        set_folder: folder of the set.
+        layer: layer to check.
+        settings: limits of the checks and the gate.
+        reference: layer that the gate compares with, if its limit is set.
+        acceptance_rate: lower bound of the acceptance rate of a random sample, if people reviewed one.
 
     Raises:
-        ContractError: a table that this code does not read.
-        OSError: the set cannot be written.
+        ContractError: a table has a version that this code does not read.
+        OSError: the set is not writable.
     """
-    run, tally = make_audit_run(layer, settings, reference=reference), _AuditAccumulator(settings)
-    write_findings(set_folder, run, tally.findings(LayerViews(set_folder, layer), run_id=run.run_id))
-    said = response_stats(layer)
+    run, accumulator = make_audit_run(layer, settings, reference=reference), _AuditAccumulator(settings)
+    write_findings(set_folder, run, accumulator.findings(LayerViews(set_folder, layer), run_id=run.run_id))
+    responses = response_stats(layer)
     agreement = None
     if reference is not None:
         agreement = compare_layers(
             layer_phase_arrays(reference), layer_phase_arrays(layer), rng=np.random.default_rng(0)
         )
-    measures = replace(
-        tally.gate_inputs(),
-        unusable_response_rate=said.share("truncated", "invalid"),
+    inputs = replace(
+        accumulator.gate_inputs(),
+        unusable_response_rate=responses.share("truncated", "invalid"),
         agreement_f1=None if agreement is None else agreement.track_detection.by_tiou[1].f1.value,
         acceptance_rate=acceptance_rate,
     )
     return AuditResult(
         run=run,
         layer=layer,
-        gate=evaluate_gate(measures, settings.gate),
-        scores=mean_scores(one.scores for one in tally.annotations),
-        annotations=tuple(sorted(tally.annotations, key=lambda one: one.review_priority)),
-        checks=tally.check_counts(),
-        refutations=dict(tally.refutations),
-        responses=said,
+        gate=evaluate_gate(inputs, settings.gate),
+        scores=mean_scores(scored.scores for scored in accumulator.annotations),
+        annotations=tuple(sorted(accumulator.annotations, key=lambda scored: scored.review_priority)),
+        checks=accumulator.check_counts(),
+        refutations=dict(accumulator.refutations),
+        responses=responses,
         agreement=agreement,
     )
 
@@ -151,7 +155,7 @@ def audit(
 def make_audit_run(
     layer: LayerRun, settings: AuditSettings, *, reference: LayerRun | None = None, kind: str = "audit"
 ) -> Run:
-    """The run of an audit: its id hashes the layer, the limits and this version."""
+    """The run record of an audit; its id hashes the layer, the settings and the version of xsheet."""
     sha256 = settings_sha256(settings)
     key = ids.content_key(kind, __version__, str(layer), sha256, None if reference is None else str(reference))
     parents = (layer.run.run_id,) if reference is None else (layer.run.run_id, reference.run.run_id)
@@ -162,39 +166,39 @@ def make_audit_run(
 
 
 class _AuditAccumulator:
-    """Counts while the findings go by."""
+    """Counts check results while the findings are written."""
 
     def __init__(self, settings: AuditSettings) -> None:
         self._settings = settings
         self._result_counts: Counter[tuple[str, bool | None]] = Counter()
-        self._structurally_invalid = 0  # annotations that fail a structural check
+        self._structurally_invalid = 0  # annotations that fail a structure check
         self._layer_statistics = LayerStatistics(settings)
         self.annotations: list[ScoredAnnotation] = []
         self.refutations: Counter[str] = Counter()
 
     def findings(self, views: LayerViews, *, run_id: str) -> Iterator[Finding]:
-        """The findings of every annotation in stored order, then those of the layer as a whole."""
+        """Findings of each annotation in stored order, then those of the whole layer."""
         for view in views:
-            answers = run_checks(view, self._settings)
-            self._accumulate(view, answers)
-            for check, outcome in answers:
-                if outcome.passed is False:
-                    yield to_finding(check, outcome, view.annotation, run_id=run_id)
+            evaluations = run_checks(view, self._settings)
+            self._accumulate(view, evaluations)
+            for check, result in evaluations:
+                if result.passed is False:
+                    yield to_finding(check, result, view.annotation, run_id=run_id)
         yield from self._layer_statistics.findings(run_id=run_id)
 
-    def _accumulate(self, view: AnnotationView, answers: list[CheckEvaluation]) -> None:
-        self._result_counts.update((check.id, outcome.passed) for check, outcome in answers)
-        failed = [(check, outcome) for check, outcome in answers if outcome.passed is False]
+    def _accumulate(self, view: AnnotationView, evaluations: list[CheckEvaluation]) -> None:
+        self._result_counts.update((check.id, result.passed) for check, result in evaluations)
+        failed = [(check, result) for check, result in evaluations if result.passed is False]
         self.refutations.update(REFUTATION_KIND[check.id] for check, _ in failed if check.id in REFUTATION_KIND)
         self._structurally_invalid += any(
             check.family == "structure" and check.severity == "error" for check, _ in failed
         )
-        missed = missed_duration_us([outcome for check, outcome in failed if check.id == "G9"])
-        self.annotations.append(score_annotation(view.annotation, answers, missed_us=missed))
+        missed = missed_duration_us([result for check, result in failed if check.id == "G9"])
+        self.annotations.append(score_annotation(view.annotation, evaluations, missed_us=missed))
         self._layer_statistics.add(view)
 
     def check_counts(self) -> tuple[CheckCounts, ...]:
-        """How every check ended."""
+        """Results of every check."""
         return tuple(
             CheckCounts(
                 check=check, passed=self._result_counts[check.id, True], failed=self._result_counts[check.id, False],
@@ -204,14 +208,14 @@ class _AuditAccumulator:
         )  # fmt: skip
 
     def gate_inputs(self) -> GateInputs:
-        """What the gate asks of the annotations themselves."""
-        visible = sum(one.verifiable_phases for one in self.annotations)
-        moving = sum(one.moving_us for one in self.annotations)
-        missed = sum(one.missed_us for one in self.annotations)
-        phases = sum(one.phase_count for one in self.annotations)
+        """Gate inputs that follow from the annotations alone."""
+        visible = sum(scored.verifiable_phases for scored in self.annotations)
+        moving = sum(scored.moving_us for scored in self.annotations)
+        missed = sum(scored.missed_us for scored in self.annotations)
+        phases = sum(scored.phase_count for scored in self.annotations)
         return GateInputs(
             structural_error_rate=_ratio_or_none(self._structurally_invalid, len(self.annotations)),
-            hallucination_rate=_ratio_or_none(sum(one.refuted_phases for one in self.annotations), visible),
+            hallucination_rate=_ratio_or_none(sum(scored.refuted_phases for scored in self.annotations), visible),
             missed_motion_share=_ratio_or_none(missed, missed + moving),
             unusable_response_rate=None,
             verifiable_share=_ratio_or_none(visible, phases),

@@ -1,12 +1,12 @@
-"""Seeded faults: what an audit finds of the faults that were planted, and how often it cries over what is right.
+"""Seeded faults: measure which known faults an audit detects, and its false-positive rate on correct annotations.
 
-    for fault in FAULTS:
-        planted = plant(truth, fault, rng=rng, donors=donors, seen=seen)
-        catchers = caught(planted, clean=run_checks(view(truth)), found=run_checks(view(planted.annotation)))
+    for fault in FAULT_KINDS:
+        seeded = seed_fault(truth, fault, rng=rng, donor_texts=texts, is_visible=is_visible)
+        checks = detecting_checks(seeded, baseline=run_checks(...), evaluations=run_checks(...))
 
-One fault at a time, in a copy of an annotation that is right. A fault is caught by a finding that the right annotation
-did not have, about the phase (or, where none is left, about the time) that was touched; remarks do not count. Whatever
-only a slip would leave behind is changed along: a side that is swapped is swapped in the words and parts as well.
+Each copy of a correct annotation gets one fault. A fault counts as detected if a finding that the correct annotation
+does not have is about the changed phase, or about its time if the phase is gone; severity info does not count. Faults
+are consistent: swapping the side also swaps it in the text and the body parts.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,14 +26,14 @@ from xsheet.schemas.annotation import MIN_PHASE_US, Annotation, Phase, sorted_ph
 from xsheet.schemas.time import US_PER_S, Span
 
 FaultKind = Literal[
-    "shift_0.25", "shift_0.4", "shift_0.5", "swapped_side", "invented", "deleted", "wrong_class", "merged", "split",
-    "slabs", "foreign_text", "leaking_base", "out_of_range",
+    "shift_0.25", "shift_0.4", "shift_0.5", "swapped_side", "spurious_phase", "missing_phase", "wrong_class",
+    "merged_phases", "split_phase", "uniform_segments", "mismatched_text", "action_in_caption", "out_of_range",
 ]  # fmt: skip
 FAULT_KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 IsVisible = Callable[[vocab.Track, Span], bool]
 _FRAME_US = 40_000
-_MIN_GAP_US = 200_000  # between an invented phase and its neighbours on the track
-# Classes that can be claimed of a track, one by one or for another of them.
+_MIN_GAP_US = 200_000  # between a spurious phase and its neighbours on the track
+# Classes for spurious phases and wrong classes, by track.
 _ACTIONS_BY_TRACK: Mapping[vocab.Track, tuple[vocab.Action, ...]] = {
     "head": ("nod", "shake_head", "tilt_head", "turn_head"),
     "gaze": ("look_away", "blink_long"),
@@ -48,19 +48,19 @@ _MIN_UNIFORM_PHASES = 3
 
 
 class SeededFault(NamedTuple):
-    """An annotation with one fault, and where it lies."""
+    """An annotation with one fault, and the location of the fault."""
 
     kind: FaultKind
     annotation: Annotation
-    phase_ids: tuple[str, ...] = ()  # a finding about any of these catches it; none: any finding of the annotation
-    span: Span | None = None  # or one about this time, where the phase itself is gone
+    phase_ids: tuple[str, ...] = ()  # a finding about one of these detects it; empty: any finding of the annotation
+    span: Span | None = None  # or a finding about this time, if the phase is gone
 
 
 class _SeedingContext(NamedTuple):
-    """What a fault is planted in."""
+    """Input of the functions that seed faults."""
 
     truth: Annotation
-    actions: list[Phase]  # no rests, in an order of chance; only those that are seen
+    actions: list[Phase]  # visible phases other than rests, shuffled
     rng: Generator
     donor_texts: Sequence[str]
     is_visible: IsVisible
@@ -69,64 +69,64 @@ class _SeedingContext(NamedTuple):
 def seed_fault(
     truth: Annotation, fault: FaultKind, *, rng: Generator, donor_texts: Sequence[str], is_visible: IsVisible
 ) -> SeededFault | None:
-    """A copy with one fault; None where the annotation has no place for it.
+    """Copy an annotation with one fault; None if the annotation has no place for it.
 
     Args:
-        truth: what is right.
-        fault: what to plant.
-        rng: chooses the phase, the time, the class.
+        truth: correct annotation.
+        fault: kind of fault.
+        rng: chooses the phase, the time and the class.
         donor_texts: texts of phases of other clips.
-        is_visible: whether a track is seen in a span; nothing is planted where nobody could tell.
+        is_visible: whether a track is visible in a span; faults are seeded only there.
     """
     visible = [p for p in truth.phases if p.action != "rest" and is_visible(p.track, p.span)]
-    acts = [visible[k] for k in rng.permutation(len(visible))]
-    return next(_SEEDERS[fault](_SeedingContext(truth, acts, rng, donor_texts, is_visible)), None)
+    actions = [visible[k] for k in rng.permutation(len(visible))]
+    return next(_SEEDERS[fault](_SeedingContext(truth, actions, rng, donor_texts, is_visible)), None)
 
 
 def detecting_checks(
     seeded: SeededFault, *, baseline: Sequence[CheckEvaluation], evaluations: Sequence[CheckEvaluation]
 ) -> frozenset[str]:
-    """The checks that catch a fault: those with a finding about it that the right annotation did not have."""
-    before = {_location(answer) for answer in baseline if _is_finding(answer)}
-    new = [answer for answer in evaluations if _is_finding(answer) and _location(answer) not in before]
-    return frozenset(check.id for check, outcome in new if _is_about(seeded, (check, outcome)))
+    """Checks that detect a fault: those with a finding about it that the correct annotation does not have."""
+    known = {_location(evaluation) for evaluation in baseline if _is_finding(evaluation)}
+    new = [e for e in evaluations if _is_finding(e) and _location(e) not in known]
+    return frozenset(check.id for check, result in new if _is_about(seeded, (check, result)))
 
 
 def false_positives(evaluations: Sequence[CheckEvaluation]) -> tuple[set[str], int]:
-    """Phases of a right annotation with a finding, and findings about no phase."""
-    wrong = [outcome for check, outcome in evaluations if _is_finding((check, outcome))]
-    return {o.phase.phase_id for o in wrong if o.phase is not None}, sum(o.phase is None for o in wrong)
+    """Phase ids with findings in a correct annotation, and the number of findings about no phase."""
+    failed = [result for check, result in evaluations if _is_finding((check, result))]
+    return {r.phase.phase_id for r in failed if r.phase is not None}, sum(r.phase is None for r in failed)
 
 
-def _is_finding(answer: CheckEvaluation) -> bool:
-    check, outcome = answer
-    return outcome.passed is False and check.severity != "info"
+def _is_finding(evaluation: CheckEvaluation) -> bool:
+    check, result = evaluation
+    return result.passed is False and check.severity != "info"
 
 
-def _location(answer: CheckEvaluation) -> tuple[str, str | int | None]:
-    check, outcome = answer
-    return check.id, outcome.start_us if outcome.phase is None else outcome.phase.phase_id
+def _location(evaluation: CheckEvaluation) -> tuple[str, str | int | None]:
+    check, result = evaluation
+    return check.id, result.start_us if result.phase is None else result.phase.phase_id
 
 
-def _is_about(seeded: SeededFault, answer: CheckEvaluation) -> bool:
-    _, outcome = answer
-    if seeded.span is not None and outcome.start_us is not None and outcome.end_us is not None:
-        return seeded.span.overlap_us(Span(outcome.start_us, outcome.end_us)) > 0
+def _is_about(seeded: SeededFault, evaluation: CheckEvaluation) -> bool:
+    _, result = evaluation
+    if seeded.span is not None and result.start_us is not None and result.end_us is not None:
+        return seeded.span.overlap_us(Span(result.start_us, result.end_us)) > 0
     if seeded.phase_ids:
-        return outcome.phase is not None and outcome.phase.phase_id in seeded.phase_ids
+        return result.phase is not None and result.phase.phase_id in seeded.phase_ids
     return seeded.span is None
 
 
-# ---- planting
+# ---- seeding
 
 
 def _with_phases(truth: Annotation, phases: Iterable[Phase], **fields: Any) -> Annotation:
-    """The annotation with other phases; ValueError where the record refuses them. Its id stays: it is the same clip."""
+    """The annotation with other phases and the same id; ValueError if the record rejects them."""
     return replace(truth, phases=sorted_phases(phases), **fields)
 
 
 def _replace_phase(truth: Annotation, phase: Phase, *replacements: Phase) -> Annotation | None:
-    """The annotation with others in the place of one phase; None where the record refuses them."""
+    """The annotation with one phase replaced; None if the record rejects the result."""
     try:
         return _with_phases(truth, [*(p for p in truth.phases if p.phase_id != phase.phase_id), *replacements])
     except ValueError:
@@ -139,9 +139,9 @@ def _make_shift(seconds: float) -> Callable[[_SeedingContext], Iterator[SeededFa
 
     def shifted(case: _SeedingContext) -> Iterator[SeededFault]:
         for phase in case.actions:
-            for way in case.rng.permutation([-1, 1]).tolist():
-                if phase.start_us + way * by_us >= 0 and phase.end_us + way * by_us <= case.truth.duration_us:
-                    moved = _replace_phase(case.truth, phase, _shift_phase(phase, way * by_us))
+            for sign in case.rng.permutation([-1, 1]).tolist():
+                if phase.start_us + sign * by_us >= 0 and phase.end_us + sign * by_us <= case.truth.duration_us:
+                    moved = _replace_phase(case.truth, phase, _shift_phase(phase, sign * by_us))
                     if moved is not None:
                         yield SeededFault(name, moved, (phase.phase_id,))
 
@@ -154,7 +154,7 @@ def _shift_phase(phase: Phase, by_us: int) -> Phase:
 
 
 def _retime_phase(phase: Phase, span: Span, *, phase_id: str | None = None) -> Phase:
-    """The same action at another time; what was told of its parts no longer holds."""
+    """The same action at another time, without its gesture parts, which no longer fit."""
     return replace(
         phase,
         phase_id=phase_id or phase.phase_id,
@@ -181,20 +181,22 @@ def _seed_spurious_phase(case: _SeedingContext) -> Iterator[SeededFault]:
             length_us = int(case.rng.integers(15, 45)) * _FRAME_US
             start_us = int(case.rng.integers(0, max(1, (case.truth.duration_us - length_us) // _FRAME_US))) * _FRAME_US
             wide = Span(max(0, start_us - _MIN_GAP_US), start_us + length_us + _MIN_GAP_US)
-            taken = any(p.track == track and p.span.overlap_us(wide) for p in case.truth.phases)
+            is_occupied = any(p.track == track and p.span.overlap_us(wide) for p in case.truth.phases)
             span = Span(start_us, start_us + length_us)
-            if not taken and span.end_us <= case.truth.duration_us and case.is_visible(track, span):
+            if not is_occupied and span.end_us <= case.truth.duration_us and case.is_visible(track, span):
                 made = _random_phase(track, span, case.rng)
-                yield SeededFault("invented", _with_phases(case.truth, [*case.truth.phases, made]), (made.phase_id,))
+                yield SeededFault(
+                    "spurious_phase", _with_phases(case.truth, [*case.truth.phases, made]), (made.phase_id,)
+                )
 
 
 def _random_phase(track: vocab.Track, span: Span, rng: Generator) -> Phase:
-    """An action of a track at random."""
+    """A random action of a track."""
     action = _ACTIONS_BY_TRACK[track][int(rng.integers(len(_ACTIONS_BY_TRACK[track])))]
-    some: vocab.Laterality = "left" if rng.random() < 0.5 else "right"
-    side = vocab.SIDED_TRACK.get(track, some if action in _DIRECTIONAL_ACTIONS else "none")
+    random_side: vocab.Laterality = "left" if rng.random() < 0.5 else "right"
+    side = vocab.SIDED_TRACK.get(track, random_side if action in _DIRECTIONAL_ACTIONS else "none")
     return Phase(
-        phase_id="planted",
+        phase_id="seeded",
         track=track,
         start_us=span.start_us,
         end_us=span.end_us,
@@ -210,7 +212,7 @@ def _random_phase(track: vocab.Track, span: Span, rng: Generator) -> Phase:
 def _seed_missing_phase(case: _SeedingContext) -> Iterator[SeededFault]:
     for phase in case.actions:
         left = [p for p in case.truth.phases if p.phase_id != phase.phase_id]
-        yield SeededFault("deleted", _with_phases(case.truth, left), span=phase.span)
+        yield SeededFault("missing_phase", _with_phases(case.truth, left), span=phase.span)
 
 
 def _seed_wrong_class(case: _SeedingContext) -> Iterator[SeededFault]:
@@ -233,7 +235,7 @@ def _seed_merged_phases(case: _SeedingContext) -> Iterator[SeededFault]:
         left = [p for p in case.truth.phases if p.phase_id not in (a.phase_id, b.phase_id)]
         one = _retime_phase(a, Span(a.start_us, b.end_us))
         if not any(p.track == a.track and p.span.overlap_us(one.span) for p in left):
-            yield SeededFault("merged", _with_phases(case.truth, [*left, one]), (a.phase_id,))
+            yield SeededFault("merged_phases", _with_phases(case.truth, [*left, one]), (a.phase_id,))
 
 
 def _seed_split_phase(case: _SeedingContext) -> Iterator[SeededFault]:
@@ -241,10 +243,10 @@ def _seed_split_phase(case: _SeedingContext) -> Iterator[SeededFault]:
         if phase.span.duration_us >= 4 * MIN_PHASE_US:
             middle = phase.start_us + phase.span.duration_us // (2 * _FRAME_US) * _FRAME_US
             a = _retime_phase(phase, Span(phase.start_us, middle))
-            b = _retime_phase(phase, Span(middle, phase.end_us), phase_id="planted")
+            b = _retime_phase(phase, Span(middle, phase.end_us), phase_id="seeded")
             made = _replace_phase(case.truth, phase, a, b)
             if made is not None:
-                yield SeededFault("split", made, (a.phase_id, b.phase_id))
+                yield SeededFault("split_phase", made, (a.phase_id, b.phase_id))
 
 
 def _seed_uniform_segments(case: _SeedingContext) -> Iterator[SeededFault]:
@@ -252,8 +254,8 @@ def _seed_uniform_segments(case: _SeedingContext) -> Iterator[SeededFault]:
     if len(acts) >= _MIN_UNIFORM_PHASES:
         step_us = case.truth.duration_us // len(acts)
         if step_us >= MIN_PHASE_US:
-            slabs = [_retime_phase(p, Span(k * step_us, (k + 1) * step_us)) for k, p in enumerate(acts)]
-            yield SeededFault("slabs", _with_phases(case.truth, slabs))
+            segments = [_retime_phase(p, Span(k * step_us, (k + 1) * step_us)) for k, p in enumerate(acts)]
+            yield SeededFault("uniform_segments", _with_phases(case.truth, segments))
 
 
 def _seed_mismatched_text(case: _SeedingContext) -> Iterator[SeededFault]:
@@ -263,14 +265,14 @@ def _seed_mismatched_text(case: _SeedingContext) -> Iterator[SeededFault]:
         text = others[int(case.rng.integers(len(others)))]
         other = _replace_phase(case.truth, phase, replace(phase, text=text))
         if other is not None:
-            yield SeededFault("foreign_text", other, (phase.phase_id,))
+            yield SeededFault("mismatched_text", other, (phase.phase_id,))
 
 
 def _seed_action_in_caption(case: _SeedingContext) -> Iterator[SeededFault]:
     base = case.truth.base
     for phase in case.actions if base is not None else ():
-        said = replace(base, text=f"{base.text} The person {phase.text}.") if base is not None else None
-        yield SeededFault("leaking_base", replace(case.truth, base=said))
+        caption = replace(base, text=f"{base.text} The person {phase.text}.") if base is not None else None
+        yield SeededFault("action_in_caption", replace(case.truth, base=caption))
 
 
 def _seed_out_of_range(case: _SeedingContext) -> Iterator[SeededFault]:
@@ -289,13 +291,13 @@ _SEEDERS: Mapping[FaultKind, Callable[[_SeedingContext], Iterator[SeededFault]]]
     "shift_0.4": _make_shift(0.4),
     "shift_0.5": _make_shift(0.5),
     "swapped_side": _seed_swapped_side,
-    "invented": _seed_spurious_phase,
-    "deleted": _seed_missing_phase,
+    "spurious_phase": _seed_spurious_phase,
+    "missing_phase": _seed_missing_phase,
     "wrong_class": _seed_wrong_class,
-    "merged": _seed_merged_phases,
-    "split": _seed_split_phase,
-    "slabs": _seed_uniform_segments,
-    "foreign_text": _seed_mismatched_text,
-    "leaking_base": _seed_action_in_caption,
+    "merged_phases": _seed_merged_phases,
+    "split_phase": _seed_split_phase,
+    "uniform_segments": _seed_uniform_segments,
+    "mismatched_text": _seed_mismatched_text,
+    "action_in_caption": _seed_action_in_caption,
     "out_of_range": _seed_out_of_range,
 }

@@ -1,7 +1,7 @@
-"""Signals of a set by clip, for a reader that goes through a layer: a row group in memory, no validation.
+"""Read the signals of a set clip by clip, one row group in memory and without validation.
 
-An audit reads the series of every clip. To validate a second time what was validated when it was written would cost
-more than all checks of an annotation together, so the records are filled from the columns.
+An audit reads the signals of every clip. The writer has validated them; validating them again would cost more than all
+checks of an annotation, so the records are filled directly from the columns.
 """
 
 from dataclasses import fields
@@ -18,7 +18,7 @@ _SIGNAL_FIELDS = tuple(field.name for field in fields(Signals))
 
 
 class SignalsReader:
-    """Signals by clip; one row group of some 30 MB is kept, so clips are best asked for in the order of the table."""
+    """Signals by clip id; caches one row group (about 30 MB), so read clips in the order of the table."""
 
     def __init__(self, set_folder: Path) -> None:
         self._row_locations: dict[str, tuple[Path, int]] = {}
@@ -31,11 +31,11 @@ class SignalsReader:
         self._columns: dict[str, pa.Array] = {}
 
     def __call__(self, clip_id: str) -> Signals | None:
-        """The signals of a clip; None where the set has none."""
-        place = self._row_locations.get(clip_id)
-        if place is None:
+        """The signals of a clip; None if the set has none."""
+        location = self._row_locations.get(clip_id)
+        if location is None:
             return None
-        file, row = place
+        file, row = location
         if self._loaded_rows is None or file != self._loaded_rows[0] or row not in self._loaded_rows[1]:
             rows = next(group for group in self._groups[file] if row in group)
             table = read_slice(file, SIGNALS, rows).combine_chunks()
@@ -68,5 +68,5 @@ def _value(column: pa.Array, row: int) -> Any:
     if not isinstance(value, pa.ListScalar):
         return value.as_py()
     series = value.values
-    # Through numpy where nothing is missing: ten times as fast.
+    # Through numpy if no value is missing: ten times as fast.
     return tuple(series.to_pylist() if series.null_count else series.to_numpy().tolist())

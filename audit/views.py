@@ -1,6 +1,6 @@
-"""Views of a layer: each annotation with its clip, its signals and its samples, one after the other in flat memory."""
+"""Views of a layer: each annotation with its clip, signals, samples and parents, read batch by batch."""
 
-# pyarrow.compute makes its functions at import, where no checker sees them.
+# pyarrow.compute creates its functions at import time, which type checkers do not see.
 # pyright: reportAttributeAccessIssue=false
 
 from collections import defaultdict
@@ -23,11 +23,11 @@ from xsheet.schemas.layers import LayerRun, list_layers
 from xsheet.schemas.tables import ANNOTATIONS, CLIPS, MEASURES, SHOTS, from_arrow, read_file, read_slice, read_table
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
-_BATCH_ROWS = 2_500  # half a row group as tables writes them; some 30 MB of records
+_BATCH_ROWS = 2_500  # half a row group of schemas.tables; about 30 MB of records
 
 
 class LayerViews:
-    """What a set knows beside the annotations of one layer, ready to be asked clip by clip."""
+    """Builds the check input of every annotation of a layer."""
 
     def __init__(self, set_folder: Path, layer: LayerRun) -> None:
         self._layer = layer
@@ -38,15 +38,15 @@ class LayerViews:
 
     def __iter__(self) -> Iterator[AnnotationView]:
         for rows in annotation_batches(self._layer):
-            support, agreement = _sample_consistency(rows)
+            support, sample_f1 = _sample_consistency(rows)
             for k, row in enumerate(rows):
-                yield self.view(row, support=support.get(k, {}), sample_f1=agreement.get(row.clip_id))
+                yield self.view(row, support=support.get(k, {}), sample_f1=sample_f1.get(row.clip_id))
 
     def view(
         self, annotation: Annotation, *, support: Mapping[str, float] | None = None, sample_f1: float | None = None
     ) -> AnnotationView:
-        """One annotation with all that is known."""
-        measured = self._clip_evidence(annotation.clip_id)
+        """One annotation with everything the set knows about its clip."""
+        evidence = self._clip_evidence(annotation.clip_id)
         view = AnnotationView(
             annotation=annotation,
             run=self._layer.run,
@@ -55,7 +55,7 @@ class LayerViews:
             support_by_phase=support or {},
             sample_f1=sample_f1,
         )
-        return view if measured is None else with_clip_evidence(view, measured)
+        return view if evidence is None else with_clip_evidence(view, evidence)
 
     def _clip_evidence(self, clip_id: str) -> ClipEvidence | None:
         if self._cached_evidence[0] != clip_id:
@@ -65,59 +65,56 @@ class LayerViews:
 
 
 def annotation_batches(layer: LayerRun) -> Iterator[list[Annotation]]:
-    """The annotations of a layer in blocks; the samples of a clip, which lie together, are in one."""
-    held: list[Annotation] = []
+    """Annotations of a layer in batches; the samples of a clip, which are stored together, share a batch."""
+    pending: list[Annotation] = []
     for rows in _row_batches(layer):
-        held += rows
-        if held and held[0].sample_index is not None:
-            last = held[-1].clip_id
-            cut = next((k for k in range(len(held) - 1, -1, -1) if held[k].clip_id != last), -1) + 1
+        pending += rows
+        if pending and pending[0].sample_index is not None:
+            last = pending[-1].clip_id
+            cut = next((k for k in range(len(pending) - 1, -1, -1) if pending[k].clip_id != last), -1) + 1
             if cut:
-                yield held[:cut]
-            held = held[cut:]
+                yield pending[:cut]
+            pending = pending[cut:]
         else:
-            yield held
-            held = []
-    if held:
-        yield held
+            yield pending
+            pending = []
+    if pending:
+        yield pending
 
 
 def _row_batches(layer: LayerRun) -> Iterator[list[Annotation]]:
     for file in layer.files:
         count: int = pq.read_metadata(file).num_rows
         for first in range(0, count, _BATCH_ROWS):
-            some = read_slice(file, ANNOTATIONS, range(first, min(first + _BATCH_ROWS, count)))
-            yield from_arrow(some, ANNOTATIONS)
+            batch = read_slice(file, ANNOTATIONS, range(first, min(first + _BATCH_ROWS, count)))
+            yield from_arrow(batch, ANNOTATIONS)
 
 
 def _sample_consistency(rows: Sequence[Annotation]) -> tuple[dict[int, dict[str, float]], dict[str, float]]:
-    """Support by row and phase, and agreement by clip, where a clip has several samples."""
+    """Support by row and phase id, and mean F1 by clip id, for clips with several samples."""
     if len(rows) < 2 or rows[0].sample_index is None or len({row.clip_id for row in rows}) == len(rows):
         return {}, {}
     usable = [k for k, row in enumerate(rows) if row.status == "ok"]
-    units = phase_arrays(rows[k] for k in usable)
-    found: SampleConsistency = sample_consistency(units)
-    several = dict(zip(found.clip_ids.tolist(), found.sample_counts.tolist(), strict=True))
-    # Units are sorted by annotation, track and start: the same order gives the phases their ids back.
+    consistency: SampleConsistency = sample_consistency(phase_arrays(rows[k] for k in usable))
+    sample_counts = dict(zip(consistency.clip_ids.tolist(), consistency.sample_counts.tolist(), strict=True))
+    # PhaseArrays are sorted by annotation, track and start: the same order maps the shares back to phase ids.
     support: dict[int, dict[str, float]] = defaultdict(dict)
-    shares = iter(found.support.tolist())
+    shares = iter(consistency.support.tolist())
     for k in usable:
         phases = sorted(rows[k].phases, key=lambda p: (vocab.TRACKS.index(p.track), p.start_us))
         shared = {phase.phase_id: share for phase, share in zip(phases, shares, strict=False)}
-        if several[rows[k].clip_id] > 1:
+        if sample_counts[rows[k].clip_id] > 1:
             support[k] = shared
-    agreement = {
-        clip: f1 for clip, f1 in zip(found.clip_ids.tolist(), found.f1.tolist(), strict=True) if several[clip] > 1
-    }
-    return support, agreement
+    f1_by_clip = zip(consistency.clip_ids.tolist(), consistency.f1.tolist(), strict=True)
+    return support, {clip: f1 for clip, f1 in f1_by_clip if sample_counts[clip] > 1}
 
 
 def load_clip_metadata(set_folder: Path) -> dict[str, ClipMetadata]:
-    """Length, file, cuts and camera of every clip, from a few columns."""
+    """Duration, media hash, cuts and camera motion by clip id."""
     clips = read_table(
         set_folder, CLIPS, ["clip_id", "source_id", "start_us", "end_us", "frames", "media_sha256"]
     ).to_pydict()
-    edges = _shot_boundaries(set_folder)
+    boundaries = _shot_boundaries(set_folder)
     measures = read_table(set_folder, MEASURES, ["clip_id", "picture"]).combine_chunks()
     camera = dict(
         zip(
@@ -130,7 +127,7 @@ def load_clip_metadata(set_folder: Path) -> dict[str, ClipMetadata]:
         clip_id: ClipMetadata(
             duration_us=frame_start_us(frames, CLIP_RATE),
             media_sha256=sha256,
-            cuts_us=tuple(us - start for us in edges.get(source, ()) if start < us < end),
+            cuts_us=tuple(us - start for us in boundaries.get(source, ()) if start < us < end),
             camera_motion=camera.get(clip_id),
         )
         for clip_id, source, start, end, frames, sha256 in zip(*clips.values(), strict=True)
@@ -138,22 +135,24 @@ def load_clip_metadata(set_folder: Path) -> dict[str, ClipMetadata]:
 
 
 def _shot_boundaries(set_folder: Path) -> dict[str, list[int]]:
-    """Instants at which shots begin or end, by source."""
+    """Start and end times of shots by source id, µs in the source."""
     shots = read_table(set_folder, SHOTS, ["source_id", "start_us", "end_us"]).to_pydict()
-    edges: dict[str, set[int]] = defaultdict(set)
+    boundaries: dict[str, set[int]] = defaultdict(set)
     for source, start, end in zip(shots["source_id"], shots["start_us"], shots["end_us"], strict=True):
-        edges[source].update((start, end))
-    return {source: sorted(found) for source, found in edges.items()}
+        boundaries[source].update((start, end))
+    return {source: sorted(times) for source, times in boundaries.items()}
 
 
 def find_missing_parents(set_folder: Path, layer: LayerRun) -> dict[str, tuple[str, ...]]:
-    """Parents by annotation that stand in no layer it may be made from; empty for nearly all sets."""
+    """Parent ids, by annotation, that no layer it may derive from contains; empty for most sets."""
     place = vocab.LAYERS.index(layer.layer)
-    # A human layer may follow another; raw replies have no words of the contract to be made into anything but normalised.
-    before = [
-        one for one in list_layers(set_folder) if vocab.LAYERS.index(one.layer) <= place and str(one) != str(layer)
+    # A human layer may derive from another one; only the normalised layer derives from raw responses.
+    earlier = [
+        other
+        for other in list_layers(set_folder)
+        if vocab.LAYERS.index(other.layer) <= place and str(other) != str(layer)
     ]
-    files = list(chain.from_iterable(one.files for one in before if layer.layer == "normalised" or one.layer != "raw"))
+    files = list(chain.from_iterable(other.files for other in earlier if layer.layer == "normalised" or other.layer != "raw"))
     known = pa.chunked_array(
         [chunk for file in files for chunk in read_file(file, ANNOTATIONS, ["annotation_id"])["annotation_id"].chunks],
         pa.string(),

@@ -33,7 +33,9 @@ from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.time import Span
 
-MUST = {"shift_0.4", "shift_0.5", "swapped_side", "invented", "deleted", "slabs", "out_of_range"}
+MUST = {
+    "shift_0.4", "shift_0.5", "swapped_side", "spurious_phase", "missing_phase", "uniform_segments", "out_of_range",
+}  # fmt: skip
 LEAST_SEEN = AuditSettings().motion.min_visible_share
 
 

@@ -1,11 +1,10 @@
-"""Check: one question to one annotation, with its reason and its formula. Its answers stand beside their limit.
+"""A check: one requirement on an annotation, with a formula, a limit and an evaluation function.
 
-    Check(id="G1", why="a movement that is claimed shows in the part that is named", formula="...", severity="error",
-          number="motion_ratio", sense=">=", judge=moves)
+    Check(id="G1", requirement="A named movement is visible in its body part", formula="...", severity="error",
+          metric="motion_ratio", comparator=">=", evaluate=_check_motion_ratio)
 
-A judge is a pure function of what is known of the annotation (View) and the settings. It yields one outcome for each
-thing it looked at, those that passed among them; where nothing can be told, because the part is not seen or was not
-measured, the outcome is open, which is no fault.
+The evaluation is a pure function of AnnotationView and the settings. It yields one CheckResult per phase or fact,
+passed ones included. A result is undetermined if the body part is hidden or not measured; that is not a failure.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +29,7 @@ _FAMILY_BY_LETTER: dict[str, CheckFamily] = {
 
 
 class ClipMetadata(NamedTuple):
-    """What the tables know of a clip beside its signals."""
+    """Facts about a clip from tables other than its signals."""
 
     duration_us: int
     media_sha256: str
@@ -39,55 +38,57 @@ class ClipMetadata(NamedTuple):
 
 
 class MeasuredPhase(NamedTuple):
-    """A phase beside the signals."""
+    """A phase with its measured visibility and class strength."""
 
     phase: Phase
     frames: range
-    visible_share: float | None  # share of its frames in which its part is seen; None where the part is not measured
-    class_strength: float | None  # how clearly its class shows there (detectors.shows)
+    visible_share: float | None  # share of its frames with a visible body part; None if not measured
+    class_strength: float | None  # amplitude of its class, 1 = the minimum that counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AnnotationView:
-    """Everything that the checks may look at; what a set does not have is None or empty."""
+    """Input of the checks; what a set does not have is None or empty."""
 
     annotation: Annotation
     run: Run
     clip: ClipMetadata | None = None
     clip_evidence: ClipEvidence | None = None
-    missing_parents: tuple[str, ...] = ()  # named, but not in the layers it may be made from
-    support_by_phase: Mapping[str, float] = field(
-        default_factory=dict
-    )  # by phase id: share of the samples that have it
-    sample_f1: float | None = None  # of the samples of its clip, mean F1 at tIoU 0.5
+    missing_parents: tuple[str, ...] = ()  # parent ids that no earlier layer contains
+    # By phase id: share of the samples that contain the phase.
+    support_by_phase: Mapping[str, float] = field(default_factory=dict)
+    sample_f1: float | None = None  # mean F1 at tIoU 0.5 over pairs of samples of the clip
     measured_phases: tuple[MeasuredPhase, ...] = ()
-    active_frames: Mapping[vocab.Track, NDArray[np.bool_]] = field(
-        default_factory=dict
-    )  # (frames,) where a phase claims a track
+    # (frames,) by track: whether a phase covers the frame.
+    active_frames: Mapping[vocab.Track, NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
     def duration_us(self) -> int:
-        """Of the clip itself where it is known, else as the annotation says."""
+        """Duration of the clip if known, else of the annotation."""
         return self.clip.duration_us if self.clip is not None else self.annotation.duration_us
 
 
 def with_clip_evidence(view: AnnotationView, clip_evidence: ClipEvidence) -> AnnotationView:
-    """The view with its phases held beside the signals of its clip."""
-    claims = tuple(_measure_phase(phase, clip_evidence) for phase in view.annotation.phases)
-    busy: dict[vocab.Track, NDArray[np.bool_]] = {}
-    for claim in claims:
-        if claim.phase.action != "rest" and claim.phase.track in clip_evidence.speeds:
-            mask = busy.setdefault(claim.phase.track, np.zeros(len(clip_evidence.curves), np.bool_))
-            mask[claim.frames.start : claim.frames.stop] = True
+    """Add the measured motion of the clip and of each phase to a view."""
+    measured_phases = tuple(_measure_phase(phase, clip_evidence) for phase in view.annotation.phases)
+    active: dict[vocab.Track, NDArray[np.bool_]] = {}
+    for measured in measured_phases:
+        phase = measured.phase
+        if phase.action != "rest" and phase.track in clip_evidence.speeds:
+            mask = active.setdefault(phase.track, np.zeros(len(clip_evidence.curves), np.bool_))
+            mask[measured.frames.start : measured.frames.stop] = True
     return replace(
-        view, clip_evidence=clip_evidence, measured_phases=claims, active_frames=_propagate_hand_activity(busy)
+        view,
+        clip_evidence=clip_evidence,
+        measured_phases=measured_phases,
+        active_frames=_propagate_hand_activity(active),
     )
 
 
 def _propagate_hand_activity(
     active_frames: dict[vocab.Track, NDArray[np.bool_]],
 ) -> dict[vocab.Track, NDArray[np.bool_]]:
-    """What both hands do, each of them does; and while one acts, the pair is not at rest."""
+    """Mark single hands active during phases of both hands, and the pair active during phases of one hand."""
     both = [active_frames[track] for track in _PAIRED_TRACKS if track in active_frames]
     each = [active_frames[track] for track in vocab.SIDED_TRACK if track in active_frames]
     if both:
@@ -97,21 +98,21 @@ def _propagate_hand_activity(
     return active_frames
 
 
-def _measure_phase(phase: Phase, measured: ClipEvidence) -> MeasuredPhase:
+def _measure_phase(phase: Phase, evidence: ClipEvidence) -> MeasuredPhase:
     frames = frames_of_span(phase.span)
-    strength = None if phase.action == "rest" else measured.class_strength(phase.action, frames, phase.laterality)
-    return MeasuredPhase(phase, frames, measured.visible_share(phase.track, frames), strength)
+    strength = None if phase.action == "rest" else evidence.class_strength(phase.action, frames, phase.laterality)
+    return MeasuredPhase(phase, frames, evidence.visible_share(phase.track, frames), strength)
 
 
 class CheckResult(NamedTuple):
-    """One answer of a check."""
+    """One result of a check."""
 
-    passed: bool | None  # None: cannot be told
+    passed: bool | None  # None: undetermined
     value: float | None = None
     limit: float | None = None
-    phase: Phase | None = None  # none: about the whole annotation
+    phase: Phase | None = None  # None: about the whole annotation
     detail: str = ""
-    start_us: int | None = None  # where, if it is not a phase
+    start_us: int | None = None  # time span of a result without a phase
     end_us: int | None = None
 
 
@@ -120,36 +121,36 @@ CheckFunction = Callable[[AnnotationView, AuditSettings], Iterable[CheckResult]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A question. `sense` says on which side of the limit the number has to lie."""
+    """A requirement. It passes if `metric` `comparator` limit holds."""
 
     id: str
     requirement: str
-    formula: str  # with its source; §9 is that of references/annotation.md
+    formula: str  # how the value is computed, with the paper if there is one
     severity: vocab.Severity
-    metric: str = ""  # name of what is measured, with its unit; empty for yes or no
+    metric: str = ""  # name of the measured value, with its unit; empty for yes/no checks
     comparator: Literal[">=", "<=", ""] = ""
     evaluate: CheckFunction
 
     @property
     def family(self) -> CheckFamily:
-        """The part of the score that it belongs to."""
+        """Family of the check, by the first letter of its id."""
         return _FAMILY_BY_LETTER[self.id[0]]
 
-    def message(self, outcome: CheckResult) -> str:
-        """What was expected and what was found, on one line."""
-        if outcome.value is None or outcome.limit is None:
-            return (outcome.detail or self.requirement) if outcome.passed is False else ""
-        found = f"{self.metric} is {outcome.value:.3g}, expected {self.comparator} {outcome.limit:.3g}"
-        return f"{found}: {outcome.detail}" if outcome.detail and outcome.passed is False else found
+    def message(self, result: CheckResult) -> str:
+        """One line with the measured value, the limit and the detail."""
+        if result.value is None or result.limit is None:
+            return (result.detail or self.requirement) if result.passed is False else ""
+        comparison = f"{self.metric} is {result.value:.3g}, expected {self.comparator} {result.limit:.3g}"
+        return f"{comparison}: {result.detail}" if result.detail and result.passed is False else comparison
 
 
-def to_finding(check: Check, outcome: CheckResult, annotation: Annotation, *, run_id: str) -> Finding:
-    """A failed outcome as a row."""
-    phase = outcome.phase
-    span = (phase.start_us, phase.end_us) if phase is not None else (outcome.start_us, outcome.end_us)
+def to_finding(check: Check, result: CheckResult, annotation: Annotation, *, run_id: str) -> Finding:
+    """A failed result as a row of the findings table."""
+    phase = result.phase
+    span = (phase.start_us, phase.end_us) if phase is not None else (result.start_us, result.end_us)
     return Finding(
         finding_id=finding_id(
-            check.id, annotation.annotation_id, phase.phase_id if phase else None, outcome.detail, *span
+            check.id, annotation.annotation_id, phase.phase_id if phase else None, result.detail, *span
         ),
         run_id=run_id,
         check=check.id,
@@ -159,15 +160,15 @@ def to_finding(check: Check, outcome: CheckResult, annotation: Annotation, *, ru
         phase_id=None if phase is None else phase.phase_id,
         start_us=span[0],
         end_us=span[1],
-        message=check.message(outcome),
+        message=check.message(result),
         evidence=tuple(
             EvidenceValue(name=name, value=value)
-            for name, value in ((check.metric, outcome.value), ("limit", outcome.limit))
+            for name, value in ((check.metric, result.value), ("limit", result.limit))
             if value is not None
         ),
     )
 
 
 def finding_id(*key_parts: str | int | None) -> str:
-    """Id of a finding from its check and its place."""
+    """Finding id: a hash of the check and its location."""
     return "fin_" + ids.content_key(*key_parts)[:20]

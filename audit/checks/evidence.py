@@ -1,7 +1,7 @@
-"""Measured: the signals of one clip, and what the checks ask of them again and again, reckoned once.
+"""Evidence: motion and voice measured in one clip, computed once and cached for all checks.
 
-Speeds are kept as running sums, so that the mean of any stretch is two look-ups; the movements of a quantity are found
-when a phase first claims one.
+Speeds are stored as cumulative sums, so the mean over any span takes two look-ups. Movements of a quantity are detected
+on first use.
 """
 
 import math
@@ -22,27 +22,27 @@ from xsheet.schemas import vocab
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.time import Span
 
-_MIN_RESTING_SPEED = 0.1  # of a small movement's speed; planted series stand perfectly still
-_USUAL_RANGE_FACTOR = 2.0  # times the usual range, as the motion annotator's
-_HELD_AMPLITUDE_FACTOR = 1.5  # as the motion annotator's for expressions
-_MIN_CORRELATION_FRAMES = 10  # of a correlation
+_MIN_RESTING_SPEED = 0.1  # of the speed of a small movement; synthetic signals can be perfectly still
+_USUAL_RANGE_FACTOR = 2.0  # times the usual range, as in the motion annotator
+_HELD_AMPLITUDE_FACTOR = 1.5  # as in the motion annotator for expressions
+_MIN_CORRELATION_FRAMES = 10  # fewest frames for a correlation
 _LIMITS = MotionSettings()
 
 
 @dataclass(frozen=True, slots=True)
 class MotionQuantity:
-    """A series in which a class of action shows, and how its movements form one action (as the motion annotator's)."""
+    """A motion curve that shows an action class, and the rules that join its movements, as in the motion annotator."""
 
-    curve: str  # of Course, or the wrist whose distance from rest it is
+    curve: str  # field of MotionCurves; for wrists their distance from rest
     track: vocab.Track
-    min_amplitude: float  # leg that counts, in the unit of the series
+    min_amplitude: float  # smallest movement that counts, in the unit of the curve
     jitter_frames: float
     max_gap_s: float = 0.0
     max_hold_s: float = 1.5
-    required_sign: int = 0  # 1: only upwards is an action, -1: only downwards
-    posture_after_s: float = math.inf  # a way out and back that takes longer is a posture,
-    posture_amplitude_factor: float = math.inf  # and counts from so many times the least
-    required_action: vocab.Action | None = None  # a class that must show as well
+    required_sign: int = 0  # 1: only upward movements count, -1: only downward
+    posture_after_s: float = math.inf  # a longer movement out and back is a posture
+    posture_amplitude_factor: float = math.inf  # factor on min_amplitude for a posture
+    required_action: vocab.Action | None = None  # class whose detector must also respond
 
 
 _PITCH = MotionQuantity(
@@ -71,7 +71,7 @@ _RISE = MotionQuantity(
 )
 _LEFT = MotionQuantity("wrist_left", "arm_left", _LIMITS.arms.min_reach, 1.0, max_hold_s=_LIMITS.arms.max_hold_s)
 _RIGHT = MotionQuantity("wrist_right", "arm_right", _LIMITS.arms.min_reach, 1.0, max_hold_s=_LIMITS.arms.max_hold_s)
-# Speech moves the mouth all the time, so a mouth that moves is no missed action.
+# Without the mouth: speech moves it all the time.
 _MISSABLE_QUANTITIES = (_PITCH, _YAW, _ROLL, _GAZE, _LIDS, _BROWS, _SMILE, _SIZE, _SWAY, _RISE, _LEFT, _RIGHT)
 _QUANTITY_BY_ACTION: Mapping[vocab.Action, MotionQuantity] = {
     "nod": _PITCH, "lower_head": _PITCH, "raise_head": _PITCH, "shake_head": _YAW, "turn_head": _YAW,
@@ -82,12 +82,12 @@ _QUANTITY_BY_ARM: Mapping[vocab.Track, MotionQuantity] = {"arm_left": _LEFT, "ar
 
 
 def find_quantity(action: vocab.Action, track: vocab.Track) -> MotionQuantity | None:
-    """The series in which a class shows on its track; None where none is measured."""
+    """The motion quantity that shows a class on its track; None if none is measured."""
     return _QUANTITY_BY_ARM.get(track) or _QUANTITY_BY_ACTION.get(action)
 
 
 class ClipEvidence:
-    """One clip as it was measured. Frames are those of 25 fps."""
+    """Measured motion and voice of one clip; frames are at 25 fps."""
 
     def __init__(self, signals: Signals) -> None:
         self.signals = signals
@@ -102,41 +102,41 @@ class ClipEvidence:
 
     @cached_property
     def voice(self) -> tuple[Span, ...] | None:
-        """Stretches of voice; None where the sound was not measured."""
+        """Spans with voice activity; None if the sound was not measured."""
         return voice_spans(self.signals) if self.signals.voice else None
 
     def visible_share(self, track: vocab.Track, frames: range) -> float | None:
-        """Share of the frames in which a track is seen; None where the series do not hold its motion."""
-        seen = self.curves.visibility.get(track)
-        if seen is None or (track == "torso" and not self._has_torso):
+        """Share of the frames in which a track is visible; None if its motion was not measured."""
+        visible = self.curves.visibility.get(track)
+        if visible is None or (track == "torso" and not self._has_torso):
             return None
-        part = seen[frames.start : frames.stop]
+        part = visible[frames.start : frames.stop]
         return float(part.mean()) if len(part) else None
 
     @cached_property
     def _has_torso(self) -> bool:
-        # A head whose size never changes by anything was not measured but set.
+        # A head height that never changes is a constant, not a measurement.
         return bool(
             np.isfinite(self.curves.shoulder_rise).any() or np.ptp(np.nan_to_num(self.curves.log_head_height)) > 0
         )
 
     def mean_speed(self, track: vocab.Track, frames: range) -> float | None:
-        """Mean speed in a stretch; None where the track is not seen in it."""
+        """Mean speed of a track over frames; None if it is hidden in all of them."""
         total, known = self._sums_of(track)
         start, stop = frames.start, min(frames.stop, len(known) - 1)
         count = known[stop] - known[start] if start < stop else 0
         return float((total[stop] - total[start]) / count) if count else None
 
     def resting_speed(self, track: vocab.Track, active_frames: NDArray[np.bool_]) -> float | None:
-        """Median speed outside the frames that are busy, at least a tenth of a small movement's; None without any."""
+        """Median speed outside the active frames, at least a tenth of a small movement; None without such frames."""
         outside = self.speeds[track][~active_frames]
-        outside = np.sort(outside[np.isfinite(outside)])  # a third of the time of np.median
+        outside = np.sort(outside[np.isfinite(outside)])  # takes a third of the time of np.median
         return (
             max(float(outside[len(outside) // 2]), _MIN_RESTING_SPEED * MOVING_SPEED[track]) if len(outside) else None
         )
 
     def motion_energy_gain(self, track: vocab.Track, frames: range, active_frames: NDArray[np.bool_]) -> float | None:
-        """Share of the motion in a stretch less its share of the time, frames of other phases left out of both."""
+        """Share of the motion in `frames` minus their share of the time; excludes other active frames from both."""
         speed = self.speeds[track]
         counted = ~active_frames & np.isfinite(speed)
         counted[frames.start : frames.stop] = np.isfinite(speed[frames.start : frames.stop])
@@ -147,56 +147,61 @@ class ClipEvidence:
         return within * inside / total - within / int(counted.sum())
 
     def class_strength(self, action: vocab.Action, frames: range, side: vocab.Laterality) -> float | None:
-        """How clearly a class shows in a stretch, as a multiple of the least that counts."""
+        """Amplitude of a class in `frames`, 1 = the minimum that counts; negative for the opposite side."""
         return detection_strength(self.curves, action, frames, side=side, limits=_LIMITS)
 
     def values(self, quantity: MotionQuantity) -> Floats:
-        """(frames,) of a quantity."""
+        """(frames,) values of a quantity."""
         if quantity not in self._values:
-            found: Floats = getattr(self.curves, quantity.curve)
-            self._values[quantity] = distance_from_rest(found) if found.ndim == 2 else found
+            curve: Floats = getattr(self.curves, quantity.curve)
+            self._values[quantity] = distance_from_rest(curve) if curve.ndim == 2 else curve
         return self._values[quantity]
 
     def movements(self, quantity: MotionQuantity, *, scale: float) -> list[MotionEpisode]:
-        """Movements of a quantity whose legs have `scale` times the least size, in order."""
+        """Movements of a quantity in order; each segment has at least `scale` times the minimum amplitude."""
         key = (quantity, scale)
         if key not in self._episodes:
             values = self.values(quantity)
-            found = find_segments(
+            segments = find_segments(
                 values, min_size=scale * quantity.min_amplitude, smoothing_frames=quantity.jitter_frames
             )
             self._episodes[key] = list(
-                group_segments(found, frames=len(values), max_gap_s=quantity.max_gap_s, max_hold_s=quantity.max_hold_s,
-                       is_distance=quantity.curve.startswith("wrist"))
-            )  # fmt: skip
+                group_segments(
+                    segments,
+                    frames=len(values),
+                    max_gap_s=quantity.max_gap_s,
+                    max_hold_s=quantity.max_hold_s,
+                    is_distance=quantity.curve.startswith("wrist"),
+                )
+            )
         return self._episodes[key]
 
     def movement_spans(self, quantity: MotionQuantity, *, scale: float) -> list[tuple[float, float]]:
-        """(start, end) in frames of all that may be one movement, with and without what leads to it and after it."""
+        """(start, end) in frames of each movement, with and without its preparation and retraction."""
         key = (quantity, scale)
         if key not in self._spans:
-            found = self.movements(quantity, scale=scale)
-            self._spans[key] = sorted({(one.start, one.end) for chain in found for one in (chain, chain.core)})
+            episodes = self.movements(quantity, scale=scale)
+            self._spans[key] = sorted({(e.start, e.end) for episode in episodes for e in (episode, episode.core)})
         return self._spans[key]
 
     def large_movements(
         self, min_amplitude: float, min_duration_s: float
     ) -> list[tuple[MotionQuantity, range, MotionEpisode]]:
-        """Movements that are large enough for their pace, go the right way and come back, of all quantities."""
+        """Movements of all quantities that are large enough for their pace, have the required sign and return."""
         if self._large_movements is None:
             self._large_movements = [
-                (quantity, frames, chain)
+                (quantity, frames, episode)
                 for quantity in _MISSABLE_QUANTITIES
                 if self._range_exceeds(self.values(quantity), min_amplitude * quantity.min_amplitude)
-                for chain in self.movements(quantity, scale=1.0)
-                if len(frames := range(max(0, round(chain.start)), min(len(self.curves), round(chain.end))))
+                for episode in self.movements(quantity, scale=1.0)
+                if len(frames := range(max(0, round(episode.start)), min(len(self.curves), round(episode.end))))
                 >= min_duration_s * FPS
-                and _is_large(chain, len(frames) / FPS, quantity, min_amplitude * quantity.min_amplitude)
+                and _is_large(episode, len(frames) / FPS, quantity, min_amplitude * quantity.min_amplitude)
             ]
         return self._large_movements
 
     def exceeds_usual_range(self, quantity: MotionQuantity, frames: range, episode: MotionEpisode) -> bool:
-        """Whether a movement is more than what this speaker always does, and shows as the class that it has to be."""
+        """Whether a movement exceeds the usual range of this speaker and its required class responds."""
         if quantity not in self._usual_ranges:
             self._usual_ranges[quantity] = background_range(self.values(quantity))
         if abs(episode.peak) < _USUAL_RANGE_FACTOR * self._usual_ranges[quantity]:
@@ -207,13 +212,13 @@ class ClipEvidence:
         )
 
     def _range_exceeds(self, values: Floats, min_range: float) -> bool:
-        """A look at the range spares most quantities the search."""
+        """Cheap test that spares most quantities the search for movements."""
         known = values[np.isfinite(values)]
         return len(known) > 0 and float(known.max() - known.min()) >= min_range
 
     @cached_property
     def mouth_correlation(self) -> float | None:
-        """Pearson's r of mouth opening with loudness over the frames that have both; None where either stands still."""
+        """Pearson's r of mouth opening and loudness over frames with both; None if either is constant."""
         mouth = self.curves.mouth_opening
         loud = np.array(self.signals.energy_db or [None] * len(mouth), np.float64)
         both = np.isfinite(mouth) & np.isfinite(loud)

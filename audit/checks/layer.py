@@ -1,6 +1,6 @@
-"""A layer as a whole: wording that repeats itself, and stated sizes that do not follow the measured ones.
+"""Checks of a whole layer: diversity of the text (F11-F13), stated against measured amplitudes (G10).
 
-Texts and sizes come from a sample of the annotations, drawn by their ids: flat in memory, and the same in every order.
+They use a sample of the annotations, drawn by annotation id, so that memory is bounded and the order does not matter.
 """
 
 import gzip
@@ -18,24 +18,24 @@ from xsheet.audit.settings import AuditSettings
 from xsheet.schemas import ids, vocab
 from xsheet.schemas.annotation import EvidenceValue, Finding
 
-_MAX_SAMPLED_ANNOTATIONS = 2_000  # annotations; more change no share by a hundredth
-_MIN_CORRELATION_PHASES = 30  # phases of several sizes from which a rank correlation means something
+_MAX_SAMPLED_ANNOTATIONS = 2_000  # more annotations change no value by 0.01
+_MIN_CORRELATION_PHASES = 30  # fewest phases for a meaningful rank correlation
 _TOP_TEXTS = 20
 _AmplitudeSample = tuple[vocab.Action, int, float]  # class, stated level, measured strength
 
 
 class LayerStatistics:
-    """Collects what the layer-wide checks need."""
+    """Collects the input of the layer checks."""
 
     def __init__(self, settings: AuditSettings) -> None:
         self._settings = settings
-        self._sample: list[tuple[int, str, list[str], list[_AmplitudeSample]]] = []  # a heap, the largest key first
+        self._sample: list[tuple[int, str, list[str], list[_AmplitudeSample]]] = []  # heap, largest key first
 
     def add(self, view: AnnotationView) -> None:
-        """One annotation."""
+        """Add one annotation."""
         annotation = view.annotation
-        luck = -int(ids.content_key("sample", annotation.annotation_id)[:12], 16)
-        if len(self._sample) >= _MAX_SAMPLED_ANNOTATIONS and luck <= self._sample[0][0]:
+        sample_key = -int(ids.content_key("sample", annotation.annotation_id)[:12], 16)
+        if len(self._sample) >= _MAX_SAMPLED_ANNOTATIONS and sample_key <= self._sample[0][0]:
             return
         texts = [phase.text for phase in annotation.phases]
         sizes: list[_AmplitudeSample] = [
@@ -44,14 +44,14 @@ class LayerStatistics:
             if claim.phase.amplitude and claim.class_strength is not None
             and (claim.visible_share or 0) >= self._settings.motion.min_visible_share
         ]  # fmt: skip
-        one = (luck, annotation.annotation_id, texts, sizes)
+        one = (sample_key, annotation.annotation_id, texts, sizes)
         if len(self._sample) < _MAX_SAMPLED_ANNOTATIONS:
             heapq.heappush(self._sample, one)
         else:
             heapq.heappushpop(self._sample, one)
 
     def results(self) -> Iterator[tuple[Check, CheckResult]]:
-        """The answers of the layer-wide checks."""
+        """Results of the layer checks."""
         in_order = sorted(self._sample, key=lambda one: one[1])
         texts = [text for one in in_order for text in one[2]]
         limits = self._settings.text
@@ -70,16 +70,16 @@ class LayerStatistics:
         yield AMPLITUDE_CORRELATION, CheckResult(None if rho is None else rho >= limit, rho, limit)
 
     def findings(self, *, run_id: str) -> Iterator[Finding]:
-        """Those that did not pass; they are about no single annotation."""
-        for check, outcome in self.results():
-            if outcome.passed is False:
-                numbers = ((check.metric, outcome.value), ("limit", outcome.limit))
+        """Findings of the failed layer checks; they belong to no single annotation."""
+        for check, result in self.results():
+            if result.passed is False:
+                numbers = ((check.metric, result.value), ("limit", result.limit))
                 yield Finding(
                     finding_id=finding_id(check.id, run_id),
                     run_id=run_id,
                     check=check.id,
                     severity=check.severity,
-                    message=check.message(outcome),
+                    message=check.message(result),
                     evidence=tuple(
                         EvidenceValue(name=name, value=value) for name, value in numbers if value is not None
                     ),
@@ -87,25 +87,25 @@ class LayerStatistics:
 
 
 def distinct_2(texts: list[str]) -> float:
-    """Pairs of neighbouring words that differ, by all pairs (Li et al., 2016); 1 without any."""
+    """Distinct bigrams / bigrams (arXiv:1510.03055); 1 without any."""
     pairs = [pair for text in texts for pair in pairwise(_words(text))]
     return len(set(pairs)) / len(pairs) if pairs else 1.0
 
 
 def top_text_share(texts: list[str]) -> float:
-    """Share of the texts that are one of the 20 most frequent."""
+    """Share of the texts that are among the 20 most frequent."""
     counts = Counter(" ".join(_words(text)) for text in texts)
     return sum(count for _, count in counts.most_common(_TOP_TEXTS)) / len(texts)
 
 
 def compression_ratio(texts: list[str]) -> float:
-    """Size of all texts by their gzip size: repetition compresses (Shaib et al., 2024)."""
+    """Bytes of all texts / their gzip bytes (arXiv:2403.00553)."""
     joined = "\n".join(texts).encode()
     return len(joined) / len(gzip.compress(joined, mtime=0))
 
 
 def amplitude_correlation(samples: list[_AmplitudeSample]) -> float | None:
-    """Spearman's rho of stated levels with measured sizes, ranked within each class; None for too few of them."""
+    """Spearman's rho of stated levels and measured amplitudes, ranked within each class; None for too few phases."""
     ranks, levels = [], []
     for action in sorted({size[0] for size in samples}):
         of_class = [(level, strength) for name, level, strength in samples if name == action]
@@ -113,7 +113,7 @@ def amplitude_correlation(samples: list[_AmplitudeSample]) -> float | None:
         levels.append([level for level, _ in of_class])
     if len(samples) < _MIN_CORRELATION_PHASES or len({size[1] for size in samples}) == 1:
         return None
-    # On two columns of ranks it is Pearson's r.
+    # Spearman's rho is Pearson's r of the ranks.
     return float(np.corrcoef(np.concatenate(ranks), rankdata(np.concatenate(levels)))[0, 1])
 
 
@@ -122,7 +122,7 @@ def _words(text: str) -> list[str]:
 
 
 def _no_results(_: AnnotationView, __: AuditSettings) -> Iterator[CheckResult]:
-    """These checks ask the layer, not one annotation."""
+    """Layer checks yield nothing for a single annotation."""
     return iter(())
 
 

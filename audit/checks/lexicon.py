@@ -1,4 +1,4 @@
-"""Words: which classes of action a text names, and what a description of actions must not say."""
+"""Lexicon: patterns of action classes, and word lists that the text checks forbid."""
 
 import re
 from collections.abc import Mapping
@@ -6,9 +6,9 @@ from functools import lru_cache
 
 from xsheet.schemas import vocab
 
-_WITHIN_CLAUSE = r"[^.,;]{0,30}?"  # within a clause
+_WITHIN_CLAUSE = r"[^.,;]{0,30}?"  # at most 30 characters of the same clause
 _LOOK_VERB = r"\b(?:looks?|looking|glances?|glancing|gazes?|gazing)\s"
-# Verbs in the present tense or as a participle; a noun ("a smile") names an action as well.
+# Present tense or participle of a verb; a noun ("a smile") also names an action.
 _ACTION_REGEX: Mapping[vocab.Action, str] = {
     "nod": r"\bnod(?:s|ding|ded)?\b",
     "shake_head": rf"\bsh(?:akes?|aking|ook)\b{_WITHIN_CLAUSE}\bhead\b",
@@ -48,7 +48,7 @@ _ACTION_REGEX: Mapping[vocab.Action, str] = {
     "touch_hair": rf"\b(?:touch|brush|strok)(?:es|ing)\b{_WITHIN_CLAUSE}\bhair\b",
     "rest": r"\b(?:keeps|stays|remains|sits|stands|holds)\s(?:\w+\s)?still\b|\bdoes\snot\smove\b",
 }
-# A class of the left may be told in words of the right: they are degrees or views of one movement.
+# Texts of these classes may also describe a class on the left: the movements are similar.
 _RELATED_ACTIONS: Mapping[vocab.Action, frozenset[vocab.Action]] = {
     "blink_long": frozenset({"close_eyes"}),
     "close_eyes": frozenset({"blink_long"}),
@@ -66,7 +66,7 @@ _RELATED_ACTIONS: Mapping[vocab.Action, frozenset[vocab.Action]] = {
     "point": frozenset({"raise_hand"}),
     "wave": frozenset({"raise_hand"}),
 }
-# They may hold through a clip, so a base may name them unless a phase does.
+# States that can last a whole clip; a caption may name them unless a phase does.
 SUSTAINED_ACTIONS: frozenset[vocab.Action] = frozenset(
     {"smile", "cross_arms", "hold_object", "look_at_camera", "rest", "frown"}
 )
@@ -113,13 +113,13 @@ _LOW_SPEED, _HIGH_SPEED = re.compile(r"\bslow(?:ly)?\b", re.I), re.compile(r"\b(
 
 @lru_cache(maxsize=50_000)
 def find_actions(text: str) -> frozenset[vocab.Action]:
-    """Classes of action that a text names."""
-    found: list[vocab.Action] = [action for action, pattern in _ACTION_PATTERNS.items() if pattern.search(text)]
-    return frozenset(found)
+    """Action classes that a text names."""
+    actions: list[vocab.Action] = [action for action, pattern in _ACTION_PATTERNS.items() if pattern.search(text)]
+    return frozenset(actions)
 
 
 def text_matches_action(action: vocab.Action, text: str) -> bool | None:
-    """Whether words tell of a class; None where they name no class, or there are no words for this one."""
+    """Whether a text describes a class; None if it names no class or the class has no pattern."""
     named = find_actions(text)
     if not named or action not in _ACTION_PATTERNS:
         return None
@@ -128,7 +128,7 @@ def text_matches_action(action: vocab.Action, text: str) -> bool | None:
 
 @lru_cache(maxsize=50_000)
 def find_attributes(text: str) -> tuple[int | None, int | None, int | None]:
-    """Repetitions, amplitude and speed that words state; None where they do not."""
+    """Repetitions, amplitude and speed that a text states; None if it does not."""
     count = _COUNT.search(text)
     return (
         _COUNT_WORDS[count.group(1).lower()] if count else None,

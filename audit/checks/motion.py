@@ -1,6 +1,6 @@
-"""Grounding (G): every phase beside the measured motion of the part that it names, and motion that no phase names.
+"""Motion checks (G): compare each phase with the measured motion of its body part, and find motion without a phase.
 
-A part that is not seen, or whose motion no series holds, makes the answer open: unverifiable is not wrong.
+If a body part is hidden or not measured, the result is undetermined, not failed.
 """
 
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from xsheet.audit.settings import AuditSettings, MotionCheckLimits
 from xsheet.schemas import vocab
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, span_of_frames
 
-# Classes that are a state: the part may stand still in them.
+# Classes that are states: the body part may be still.
 _STATIC_ACTIONS: frozenset[vocab.Action] = frozenset({
     "talk", "listen", "pause", "look_at_camera", "cross_arms", "hand_on_chest", "hold_object", "rest", "close_eyes",
     "fist", "palm_up", "other",
 })  # fmt: skip
-_LENGTH_TOLERANCE_SHARE = 0.3  # of a phase: what its length may differ by from that of the movement it means
-# Of the least leg that counts as an action: small legs join what larger ones tell apart, and find what they do not.
+_LENGTH_TOLERANCE_SHARE = 0.3  # tolerated length difference of a phase and its movement, by the length of the phase
+# Of the minimum amplitude. A lower one joins movements that the higher one separates, and finds smaller ones.
 _AMPLITUDE_SCALES = (1.0, 0.6)
 _DIRECTIONAL_ACTIONS: frozenset[vocab.Action] = frozenset({"turn_head", "tilt_head", "look_away"})
-_MIN_COVERED_SHARE = 0.25  # share of a movement that a phase covers without having seen it
+_MIN_COVERED_SHARE = 0.25  # below this covered share a movement counts as missed
 
 
 def _is_unverifiable(measured_phase: MeasuredPhase, limits: MotionCheckLimits) -> bool:
@@ -32,14 +32,14 @@ def _is_unverifiable(measured_phase: MeasuredPhase, limits: MotionCheckLimits) -
 
 
 def _check_motion_ratio(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
-    limits, measured = settings.motion, view.clip_evidence
-    if measured is None:
+    limits, evidence = settings.motion, view.clip_evidence
+    if evidence is None:
         return
-    still = {track: measured.resting_speed(track, mask) for track, mask in view.active_frames.items()}
-    for claim in view.measured_phases:
-        phase = claim.phase
+    still = {track: evidence.resting_speed(track, mask) for track, mask in view.active_frames.items()}
+    for measured in view.measured_phases:
+        phase = measured.phase
         if phase.action not in _STATIC_ACTIONS and phase.kind != "rest":
-            moved = None if _is_unverifiable(claim, limits) else measured.mean_speed(phase.track, claim.frames)
+            moved = None if _is_unverifiable(measured, limits) else evidence.mean_speed(phase.track, measured.frames)
             at_rest = still.get(phase.track)
             if moved is None or at_rest is None:
                 yield CheckResult(None, phase=phase)
@@ -50,45 +50,47 @@ def _check_motion_ratio(view: AnnotationView, settings: AuditSettings) -> Iterat
 
 
 def _check_rest_speed(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
-    limits, measured = settings.motion, view.clip_evidence
-    if measured is None:
+    limits, evidence = settings.motion, view.clip_evidence
+    if evidence is None:
         return
-    for claim in view.measured_phases:
-        if claim.phase.action == "rest":
-            moved = None if _is_unverifiable(claim, limits) else measured.mean_speed("whole_body", claim.frames)
+    for measured in view.measured_phases:
+        if measured.phase.action == "rest":
+            moved = None if _is_unverifiable(measured, limits) else evidence.mean_speed("whole_body", measured.frames)
             passed = None if moved is None else moved <= limits.max_rest_speed
-            yield CheckResult(passed, moved, limits.max_rest_speed, claim.phase)
+            yield CheckResult(passed, moved, limits.max_rest_speed, measured.phase)
 
 
 def _check_energy_gain(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
-    limits, measured = settings.motion, view.clip_evidence
-    if measured is None:
+    limits, evidence = settings.motion, view.clip_evidence
+    if evidence is None:
         return
-    for claim in view.measured_phases:
-        phase = claim.phase
-        if phase.action not in _STATIC_ACTIONS and phase.track in measured.speeds:
+    for measured in view.measured_phases:
+        phase = measured.phase
+        if phase.action not in _STATIC_ACTIONS and phase.track in evidence.speeds:
             gain = (
                 None
-                if _is_unverifiable(claim, limits)
-                else measured.motion_energy_gain(phase.track, claim.frames, view.active_frames[phase.track])
+                if _is_unverifiable(measured, limits)
+                else evidence.motion_energy_gain(phase.track, measured.frames, view.active_frames[phase.track])
             )
             passed = None if gain is None else gain > limits.min_energy_gain
             yield CheckResult(passed, gain, limits.min_energy_gain, phase)
 
 
 def _check_displacement(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
-    limits, measured = settings.motion, view.clip_evidence
-    if measured is None:
+    limits, evidence = settings.motion, view.clip_evidence
+    if evidence is None:
         return
-    for claim in view.measured_phases:
-        quantity = find_quantity(claim.phase.action, claim.phase.track)
+    for measured in view.measured_phases:
+        quantity = find_quantity(measured.phase.action, measured.phase.track)
         if quantity is not None:
-            sigma_us = max(claim.phase.start_sigma_us or 0, claim.phase.end_sigma_us or 0)
+            sigma_us = max(measured.phase.start_sigma_us or 0, measured.phase.end_sigma_us or 0)
             limit_s = max(limits.max_displacement_s, min(2 * sigma_us / US_PER_S, limits.max_sigma_tolerance_s))
             found = (
-                None if _is_unverifiable(claim, limits) else _displacement_s(claim, measured, quantity, limit_s, limits)
+                None
+                if _is_unverifiable(measured, limits)
+                else _displacement_s(measured, evidence, quantity, limit_s, limits)
             )
-            yield CheckResult(None if found is None else found <= limit_s, found, limit_s, claim.phase)
+            yield CheckResult(None if found is None else found <= limit_s, found, limit_s, measured.phase)
 
 
 def _displacement_s(
@@ -98,62 +100,68 @@ def _displacement_s(
     limit_s: float,
     limits: MotionCheckLimits,
 ) -> float | None:
-    """How far a phase lies from the movement it means; None where no movement near it has its length.
+    """Distance of a phase from its movement, seconds; None if no movement near it has a similar length.
 
-    A movement that begins and ends within the limit is meant, whatever else is near; else the nearest one of the same
-    length is, which tells a phase that was moved from one whose ends are loose.
+    Its movement is one that starts and ends within the limit, else the nearest one of similar length. The length
+    distinguishes a shifted phase from one with imprecise ends.
     """
     start, stop = measured_phase.frames.start, measured_phase.frames.stop
     near: list[tuple[float, float]] = []
     for scale in _AMPLITUDE_SCALES:
         spans = evidence.movement_spans(quantity, scale=scale)
         near += [((a - start) / FPS, (b - stop) / FPS) for a, b in spans]
-        fitting = min((max(abs(a), abs(b)) for a, b in near), default=None)
-        if fitting is not None and fitting <= limit_s:
-            return fitting
-    same = max(limits.length_tolerance_s, _LENGTH_TOLERANCE_SHARE * (stop - start) / FPS)
-    moved = [(a, b) for a, b in near if abs(a - b) <= same or min(a * b, abs(a) - limit_s, abs(b) - limit_s) > 0]
-    nearest = min((abs(a + b) / 2 for a, b in moved), default=None)
+        closest = min((max(abs(a), abs(b)) for a, b in near), default=None)
+        if closest is not None and closest <= limit_s:
+            return closest
+    tolerance_s = max(limits.length_tolerance_s, _LENGTH_TOLERANCE_SHARE * (stop - start) / FPS)
+    shifted = [
+        (a, b) for a, b in near if abs(a - b) <= tolerance_s or min(a * b, abs(a) - limit_s, abs(b) - limit_s) > 0
+    ]
+    nearest = min((abs(a + b) / 2 for a, b in shifted), default=None)
     return nearest if nearest is not None and limit_s < nearest <= limits.max_match_distance_s else None
 
 
 def _check_moving_share(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
-    limits, measured = settings.motion, view.clip_evidence
-    if measured is None:
+    limits, evidence = settings.motion, view.clip_evidence
+    if evidence is None:
         return
-    for claim in view.measured_phases:
-        quantity = find_quantity(claim.phase.action, claim.phase.track)
-        if quantity is not None and not _is_unverifiable(claim, limits):
-            share = _moving_share(claim, measured.movements(quantity, scale=_AMPLITUDE_SCALES[0]))
+    for measured in view.measured_phases:
+        quantity = find_quantity(measured.phase.action, measured.phase.track)
+        if quantity is not None and not _is_unverifiable(measured, limits):
+            share = _moving_share(measured, evidence.movements(quantity, scale=_AMPLITUDE_SCALES[0]))
             if share < limits.min_moving_share:
-                share = _moving_share(claim, measured.movements(quantity, scale=_AMPLITUDE_SCALES[1]))
-            yield CheckResult(share >= limits.min_moving_share, share, limits.min_moving_share, claim.phase)
+                share = _moving_share(measured, evidence.movements(quantity, scale=_AMPLITUDE_SCALES[1]))
+            yield CheckResult(share >= limits.min_moving_share, share, limits.min_moving_share, measured.phase)
 
 
 def _moving_share(measured_phase: MeasuredPhase, episodes: list[MotionEpisode]) -> float:
-    """Share of a phase that lies in movements."""
+    """Share of a phase that movements cover."""
     start, stop = measured_phase.frames.start, measured_phase.frames.stop
-    inside = sum(max(0.0, min(stop, chain.end) - max(start, chain.start)) for chain in episodes)
+    inside = sum(max(0.0, min(stop, episode.end) - max(start, episode.start)) for episode in episodes)
     return min(1.0, inside / max(stop - start, 1))
 
 
 def _check_side(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
-    limits, measured = settings.motion, view.clip_evidence
-    if measured is None:
+    limits, evidence = settings.motion, view.clip_evidence
+    if evidence is None:
         return
-    for claim in view.measured_phases:
-        phase = claim.phase
+    for measured in view.measured_phases:
+        phase = measured.phase
         if phase.laterality not in ("left", "right"):
             continue
         if phase.action in _DIRECTIONAL_ACTIONS:
-            toward = None if _is_unverifiable(claim, limits) else claim.class_strength
-            # Too little to either side is no matter of sides.
+            toward = None if _is_unverifiable(measured, limits) else measured.class_strength
+            # Too little motion to either side does not decide the side.
             passed = None if toward is None or abs(toward) < limits.min_class_strength else toward > 0
             yield CheckResult(passed, toward, 0.0, phase)
         elif phase.track in vocab.SIDED_TRACK:
-            both = [measured.visible_share(track, claim.frames) or 0.0 for track in vocab.SIDED_TRACK]
-            seen = max(both) >= limits.min_visible_share
-            share = hand_motion_share(measured.curves, claim.frames, left=phase.laterality == "left") if seen else None
+            both = [evidence.visible_share(track, measured.frames) or 0.0 for track in vocab.SIDED_TRACK]
+            is_visible = max(both) >= limits.min_visible_share
+            share = (
+                hand_motion_share(evidence.curves, measured.frames, left=phase.laterality == "left")
+                if is_visible
+                else None
+            )
             yield CheckResult(
                 None if share is None else share >= limits.min_side_share, share, limits.min_side_share, phase
             )
@@ -161,20 +169,22 @@ def _check_side(view: AnnotationView, settings: AuditSettings) -> Iterator[Check
 
 def _check_class_strength(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
     limits = settings.motion
-    for claim in view.measured_phases:
-        if claim.phase.action != "rest":
+    for measured in view.measured_phases:
+        if measured.phase.action != "rest":
             strength = (
-                None if _is_unverifiable(claim, limits) or claim.class_strength is None else abs(claim.class_strength)
+                None
+                if _is_unverifiable(measured, limits) or measured.class_strength is None
+                else abs(measured.class_strength)
             )
             passed = None if strength is None else strength >= limits.min_class_strength
-            yield CheckResult(passed, strength, limits.min_class_strength, claim.phase)
+            yield CheckResult(passed, strength, limits.min_class_strength, measured.phase)
 
 
 def _check_visibility(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
     limit = settings.motion.min_visible_share
-    for claim in view.measured_phases:
-        seen = claim.visible_share
-        yield CheckResult(True if seen is not None and seen >= limit else None, seen, limit, claim.phase)
+    for measured in view.measured_phases:
+        share = measured.visible_share
+        yield CheckResult(True if share is not None and share >= limit else None, share, limit, measured.phase)
 
 
 def _check_static_camera(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
@@ -184,28 +194,32 @@ def _check_static_camera(view: AnnotationView, settings: AuditSettings) -> Itera
 
 
 def _check_missed_motion(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
-    limits, measured = settings.motion, view.clip_evidence
-    if measured is None or view.annotation.status != "ok":
+    limits, evidence = settings.motion, view.clip_evidence
+    if evidence is None or view.annotation.status != "ok":
         return
-    for quantity, frames, chain in measured.large_movements(limits.min_missed_amplitude, limits.min_missed_duration_s):
-        busy = view.active_frames.get(quantity.track)
-        is_free = busy is None or np.count_nonzero(busy[frames.start : frames.stop]) < _MIN_COVERED_SHARE * len(frames)
-        if is_free and measured.exceeds_usual_range(quantity, frames, chain):
-            span, size = span_of_frames(frames, CLIP_RATE), abs(chain.peak) / quantity.min_amplitude
+    for quantity, frames, episode in evidence.large_movements(
+        limits.min_missed_amplitude, limits.min_missed_duration_s
+    ):
+        active = view.active_frames.get(quantity.track)
+        is_free = active is None or np.count_nonzero(active[frames.start : frames.stop]) < _MIN_COVERED_SHARE * len(
+            frames
+        )
+        if is_free and evidence.exceeds_usual_range(quantity, frames, episode):
+            span, size = span_of_frames(frames, CLIP_RATE), abs(episode.peak) / quantity.min_amplitude
             yield CheckResult(
                 False,
                 size,
                 limits.min_missed_amplitude,
-                detail=f"{quantity.track} moves at {span}, and no phase says so",
+                detail=f"{quantity.track} moves at {span} without a phase",
                 start_us=span.start_us,
                 end_us=span.end_us,
             )
 
 
 def missed_duration_us(results: list[CheckResult]) -> int:
-    """Time of movements that no phase names; those of several quantities at once count once."""
+    """Total time of missed movements; simultaneous ones count once."""
     total = end = 0
-    for start, stop in sorted((o.start_us or 0, o.end_us or 0) for o in results):
+    for start, stop in sorted((result.start_us or 0, result.end_us or 0) for result in results):
         total += max(0, stop - max(start, end))
         end = max(end, stop)
     return total

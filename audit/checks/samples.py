@@ -1,4 +1,4 @@
-"""What others say: the samples of the same annotator (D)."""
+"""Consistency checks (D): agreement of several samples of the same annotator."""
 
 from collections.abc import Iterator
 
@@ -9,19 +9,19 @@ from xsheet.audit.settings import AuditSettings
 def _check_support(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
     limit = settings.consistency.min_support
     for phase in view.annotation.phases:
-        said = phase.evidence
+        evidence = phase.evidence
         share = view.support_by_phase.get(phase.phase_id)
-        if share is None and said is not None and said.support_k is not None and (said.k or 0) > 1:
-            share = said.support_k / (said.k or 1)
+        if share is None and evidence is not None and evidence.support_k is not None and (evidence.k or 0) > 1:
+            share = evidence.support_k / (evidence.k or 1)
         if share is not None:
             yield CheckResult(share >= limit, share, limit, phase)
 
 
 def _check_sample_agreement(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
     scores, limit = view.annotation.scores, settings.consistency.min_sample_f1
-    found = view.sample_f1 if scores is None or scores.consistency is None else scores.consistency
-    if found is not None:
-        yield CheckResult(found >= limit, found, limit)
+    f1 = view.sample_f1 if scores is None or scores.consistency is None else scores.consistency
+    if f1 is not None:
+        yield CheckResult(f1 >= limit, f1, limit)
 
 
 SAMPLE_CHECKS = (

@@ -1,4 +1,4 @@
-"""Speech (H): claims about voice, mouth and timing to the voice, beside what was measured of them."""
+"""Speech checks (H): compare phases and caption with voice activity and mouth motion."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def _check_in_pause(view: AnnotationView, settings: AuditSettings) -> Iterator[C
 
 
 def _phases_with_relation(view: AnnotationView, *relations: vocab.Relation) -> Iterator[tuple[Phase, float]]:
-    """Phases that state one of these relations, and the share of each with voice."""
+    """Phases with one of these relations to speech, and the share of each with voice activity."""
     voice = None if view.clip_evidence is None else view.clip_evidence.voice
     for phase in view.annotation.phases if voice is not None else ():
         if phase.speech is not None and phase.speech.relation in relations:
@@ -32,16 +32,16 @@ def _phases_with_relation(view: AnnotationView, *relations: vocab.Relation) -> I
 
 
 def _voice_share_of_span(span: Span, voice: tuple[Span, ...]) -> float:
-    """Share of a span with voice."""
+    """Share of a span with voice activity."""
     return sum(span.overlap_us(part) for part in voice) / span.duration_us
 
 
 def _check_lag(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
     limit = settings.speech.max_lag_s
     for phase in view.annotation.phases:
-        said = phase.speech
-        if said is not None and said.relation == "co_speech" and said.lag_us is not None:
-            lag = abs(said.lag_us) / US_PER_S
+        speech = phase.speech
+        if speech is not None and speech.relation == "co_speech" and speech.lag_us is not None:
+            lag = abs(speech.lag_us) / US_PER_S
             yield CheckResult(lag <= limit, lag, limit, phase)
 
 
@@ -59,19 +59,19 @@ def _check_speaking(view: AnnotationView, settings: AuditSettings) -> Iterator[C
             share >= limits.min_speaking_voice_share,
             share,
             limits.min_speaking_voice_share,
-            detail="the base says 'speaking'",
+            detail="the caption says 'speaking'",
         )
     elif base.speaking == "mixed":
-        yield CheckResult(share > 0, share, 0.0, detail="the base says 'mixed'")
+        yield CheckResult(share > 0, share, 0.0, detail="the caption says 'mixed'")
 
 
 def _check_silent(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
     base, share, limit = view.annotation.base, _voice_share_of_clip(view), settings.speech.max_silent_voice_share
     if base is not None and share is not None and base.speaking == "silent":
-        # Somebody else may be heard; then the mouth does not follow the sound.
-        own = None if view.clip_evidence is None else view.clip_evidence.mouth_correlation
-        heard_else = own is not None and own < settings.speech.min_mouth_correlation
-        yield CheckResult(share <= limit or heard_else, share, limit, detail="the base says 'silent'")
+        # The voice may be another person's; then the mouth does not follow the sound.
+        correlation = None if view.clip_evidence is None else view.clip_evidence.mouth_correlation
+        is_other_voice = correlation is not None and correlation < settings.speech.min_mouth_correlation
+        yield CheckResult(share <= limit or is_other_voice, share, limit, detail="the caption says 'silent'")
 
 
 def _check_mouth_correlation(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
@@ -81,8 +81,8 @@ def _check_mouth_correlation(view: AnnotationView, settings: AuditSettings) -> I
         and base.speaking == "speaking"
         and (_voice_share_of_clip(view) or 0.0) >= settings.speech.max_silent_voice_share
     ):
-        found = None if view.clip_evidence is None else view.clip_evidence.mouth_correlation
-        yield CheckResult(None if found is None else found >= limit, found, limit)
+        r = None if view.clip_evidence is None else view.clip_evidence.mouth_correlation
+        yield CheckResult(None if r is None else r >= limit, r, limit)
 
 
 def _check_talk(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
@@ -94,7 +94,7 @@ def _check_talk(view: AnnotationView, settings: AuditSettings) -> Iterator[Check
         if phase.action == "talk":
             overlap = _voice_share_of_span(phase.span, voice)
             yield CheckResult(
-                overlap >= limits.min_voice_overlap, overlap, limits.min_voice_overlap, phase, "claims talk"
+                overlap >= limits.min_voice_overlap, overlap, limits.min_voice_overlap, phase, "action is talk"
             )
 
 
@@ -111,7 +111,7 @@ def _check_pause(view: AnnotationView, settings: AuditSettings) -> Iterator[Chec
                 overlap,
                 limits.max_pause_voice_overlap,
                 phase,
-                f"claims {phase.action}",
+                f"action is {phase.action}",
             )
 
 
@@ -121,7 +121,7 @@ def _check_stroke_crossing(view: AnnotationView, _: AuditSettings) -> Iterator[C
         stroke = _stroke_span(phase)
         if stroke is not None and phase.kind in _KINDS_WITH_STROKE:
             crossed = [span for span in voice or () if stroke.start_us < span.end_us < stroke.end_us]
-            yield CheckResult(not crossed, phase=phase, detail="its stroke goes on after the voice has ended")
+            yield CheckResult(not crossed, phase=phase, detail="the stroke continues after the end of the voice")
 
 
 def _stroke_span(phase: Phase) -> Span | None:

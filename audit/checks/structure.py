@@ -1,4 +1,4 @@
-"""Structure (A): what a record cannot refuse by itself, because it needs the clip, the other layers, or the words."""
+"""Structure checks (A): rules that need the clip, other layers or the text, beyond the validation of a record."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from xsheet.schemas.annotation import HALF_FRAME_US
 from xsheet.schemas.time import US_PER_S
 
 _SIDE_WORD = re.compile(r"\b(left|right)\b(?! (?:away|now|at|after|before|then))", re.IGNORECASE)
-# Shortest and longest of a class, seconds; §9-A has blink and nod, the rest is twice what the puppet and people do.
+# Shortest and longest duration by class, seconds: about twice the range seen in people and the puppet.
 _DURATION_RANGE_S: Mapping[vocab.Action, tuple[float, float]] = {
     "nod": (0.2, 4.0), "shake_head": (0.24, 5.0), "blink_long": (0.12, 1.5), "wink": (0.12, 1.5),
     "shrug": (0.2, 4.0), "clap": (0.2, 10.0), "raise_brows": (0.12, 6.0), "purse_lips": (0.12, 6.0),
@@ -36,7 +36,7 @@ def _check_side_in_text(view: AnnotationView, _: AuditSettings) -> Iterator[Chec
         named = {side.lower() for side in _SIDE_WORD.findall(phase.text)}
         if len(named) == 1 and phase.laterality in ("left", "right"):
             (side,) = named
-            detail = f"laterality {phase.laterality!r}, but the words say {side!r}"
+            detail = f"laterality {phase.laterality!r}, but the text says {side!r}"
             yield CheckResult(side == phase.laterality, phase=phase, detail=detail)
 
 
@@ -49,11 +49,11 @@ def _check_body_parts(view: AnnotationView, _: AuditSettings) -> Iterator[CheckR
 
 
 def _check_media_hash(view: AnnotationView, _: AuditSettings) -> Iterator[CheckResult]:
-    said = view.annotation.media_sha256
+    media_sha256 = view.annotation.media_sha256
     if view.clip is None:
-        yield CheckResult(False, detail="the set has no such clip")
-    elif said is not None:
-        yield CheckResult(said == view.clip.media_sha256, detail="it was made from another file than the set has")
+        yield CheckResult(False, detail="the set does not have this clip")
+    elif media_sha256 is not None:
+        yield CheckResult(media_sha256 == view.clip.media_sha256, detail="it was made from a different media file")
 
 
 def _check_clip_duration(view: AnnotationView, _: AuditSettings) -> Iterator[CheckResult]:
@@ -63,7 +63,7 @@ def _check_clip_duration(view: AnnotationView, _: AuditSettings) -> Iterator[Che
 
 
 def _check_parents(view: AnnotationView, _: AuditSettings) -> Iterator[CheckResult]:
-    yield CheckResult(not view.missing_parents, detail=f"no parent {', '.join(view.missing_parents[:3])} in the set")
+    yield CheckResult(not view.missing_parents, detail=f"the set lacks parent {', '.join(view.missing_parents[:3])}")
 
 
 def _check_provenance(view: AnnotationView, _: AuditSettings) -> Iterator[CheckResult]:
@@ -72,10 +72,10 @@ def _check_provenance(view: AnnotationView, _: AuditSettings) -> Iterator[CheckR
     if run.kind == "annotate":
         missing += [] if run.model is not None else ["model"]
         missing += [] if run.settings_sha256 else ["settings_sha256"]
-        # A model that answers in text was asked in words; one that reads signals was not.
-        asked = view.annotation.raw_text is not None or run.engine is not None
-        missing += ["prompts"] if asked and not run.prompts else []
-        missing += ["sampling"] if asked and run.sampling is None else []
+        # Models that respond in text have prompts; models that read signals have none.
+        is_prompted = view.annotation.raw_text is not None or run.engine is not None
+        missing += ["prompts"] if is_prompted and not run.prompts else []
+        missing += ["sampling"] if is_prompted and run.sampling is None else []
     yield CheckResult(not missing, detail=f"run {run.run_id} lacks {', '.join(missing)}")
 
 

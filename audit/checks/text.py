@@ -1,4 +1,4 @@
-"""Wording (F): what a description must not say, and whether it tells of the class that it stands beside."""
+"""Text checks (F): forbidden wording, repetition, and agreement of text with class and fields."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from xsheet.schemas.time import US_PER_S
 
 
 def _texts(view: AnnotationView) -> Iterator[tuple[Phase | None, str]]:
-    """The base, and each phase."""
+    """Texts of the caption (with phase None) and of each phase."""
     base = view.annotation.base
     if base is not None:
         yield None, f"{base.text} {base.subject}. {base.scene}"
@@ -23,27 +23,28 @@ def _texts(view: AnnotationView) -> Iterator[tuple[Phase | None, str]]:
 
 @lru_cache(maxsize=200_000)
 def _first_match(words: re.Pattern[str], text: str) -> str:
-    """The first match; empty where there is none. Texts of a layer repeat, and look-ups are cheaper."""
-    found = words.search(text)
-    return found.group(0) if found else ""
+    """The first match, or an empty string; cached, as texts of a layer repeat."""
+    match = words.search(text)
+    return match.group(0) if match else ""
 
 
 def _forbid_words(words: re.Pattern[str]) -> CheckFunction:
-    """A judge that finds these words in any text."""
+    """An evaluation function that fails texts with these words."""
 
-    def judge(view: AnnotationView, _: AuditSettings) -> Iterator[CheckResult]:
+    def evaluate(view: AnnotationView, _: AuditSettings) -> Iterator[CheckResult]:
         for phase, text in _texts(view):
-            said = _first_match(words, text)
-            yield CheckResult(not said, phase=phase, detail=f"says {said!r}" if said else "")
+            match = _first_match(words, text)
+            yield CheckResult(not match, phase=phase, detail=f"contains {match!r}" if match else "")
 
-    return judge
+    return evaluate
 
 
 def _check_emotion_evidence(view: AnnotationView, _: AuditSettings) -> Iterator[CheckResult]:
     for phase in view.annotation.phases:
         if phase.emotion is None:
-            said = _first_match(lexicon.EMOTION_WORDS, phase.text)
-            yield CheckResult(not said, phase=phase, detail=f"says {said!r} without a facial action" if said else "")
+            match = _first_match(lexicon.EMOTION_WORDS, phase.text)
+            detail = f"contains {match!r} without a facial action" if match else ""
+            yield CheckResult(not match, phase=phase, detail=detail)
 
 
 def _check_word_rate(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
@@ -62,55 +63,40 @@ def _check_repeated_text(view: AnnotationView, settings: AuditSettings) -> Itera
         for a, b in pairwise(phases):
             same = a.action == b.action and a.laterality == b.laterality and b.start_us - a.end_us <= gap_us
             alike = same and _content_words(a.text) == _content_words(b.text)
-            yield CheckResult(not alike, phase=b, detail=f"{a.phase_id} before it says the same" if alike else "")
+            yield CheckResult(
+                not alike, phase=b, detail=f"{a.phase_id} before it has the same content" if alike else ""
+            )
 
 
 @lru_cache(maxsize=50_000)
 def _content_words(text: str) -> frozenset[str]:
-    """The words of a text without how often, how far and how fast."""
+    """The words of a text without articles and words for repetitions, amplitude and speed."""
     return frozenset(re.findall(r"\w+", text.lower())) - _ATTRIBUTE_WORDS
 
 
-_ATTRIBUTE_WORDS = frozenset(
-    (
-        "a",
-        "the",
-        "his",
-        "her",
-        "their",
-        "once",
-        "twice",
-        "three",
-        "four",
-        "five",
-        "times",
-        "several",
-        "slightly",
-        "widely",
-        "slowly",
-        "quickly",
-        "again",
-    )
-)
+_ATTRIBUTE_WORDS = frozenset({
+    "a", "the", "his", "her", "their", "once", "twice", "three", "four", "five", "times", "several", "slightly",
+    "widely", "slowly", "quickly", "again",
+})  # fmt: skip
 
 
 def _check_actions_in_caption(view: AnnotationView, _: AuditSettings) -> Iterator[CheckResult]:
     base = view.annotation.base
     if base is not None:
-        claimed = {phase.action for phase in view.annotation.phases}
+        annotated = {phase.action for phase in view.annotation.phases}
         named = lexicon.find_actions(base.text)
-        leaked = sorted(action for action in named if action not in lexicon.SUSTAINED_ACTIONS or action in claimed)
-        # A base that says of a person at rest that it keeps still tells no action.
+        leaked = sorted(action for action in named if action not in lexicon.SUSTAINED_ACTIONS or action in annotated)
+        # "Keeps still" describes a rest, not an action.
         leaked = [action for action in leaked if action != "rest"]
-        yield CheckResult(not leaked, detail=f"the base names {', '.join(leaked)}" if leaked else "")
+        yield CheckResult(not leaked, detail=f"the caption names {', '.join(leaked)}" if leaked else "")
 
 
 def _check_action_class(view: AnnotationView, _: AuditSettings) -> Iterator[CheckResult]:
     for phase in view.annotation.phases:
-        told = lexicon.text_matches_action(phase.action, phase.text)
-        if told is not None:
-            named = "" if told else f"class {phase.action!r}, but the words say {_list_actions(phase.text)}"
-            yield CheckResult(told, phase=phase, detail=named)
+        matches = lexicon.text_matches_action(phase.action, phase.text)
+        if matches is not None:
+            detail = "" if matches else f"class is {phase.action!r}, but the text says {_list_actions(phase.text)}"
+            yield CheckResult(matches, phase=phase, detail=detail)
 
 
 def _list_actions(text: str) -> str:
@@ -119,10 +105,10 @@ def _list_actions(text: str) -> str:
 
 def _check_attributes(view: AnnotationView, _: AuditSettings) -> Iterator[CheckResult]:
     for phase in view.annotation.phases:
-        said = zip(("repetitions", "amplitude", "speed"), lexicon.find_attributes(phase.text), strict=True)
-        stated = {name: value for name, value in said if value is not None}
+        attributes = zip(("repetitions", "amplitude", "speed"), lexicon.find_attributes(phase.text), strict=True)
+        stated = {name: value for name, value in attributes if value is not None}
         wrong = [
-            f"{name} {getattr(phase, name)}, but the words say {value}"
+            f"{name} {getattr(phase, name)}, but the text says {value}"
             for name, value in stated.items()
             if getattr(phase, name) is not None and _attribute_differs(name, value, getattr(phase, name))
         ]

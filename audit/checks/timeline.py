@@ -1,4 +1,4 @@
-"""Shape of the timeline (B): slabs, round numbers and other signs that nobody looked."""
+"""Timeline checks (B): uniform segments, rounded boundaries and other signs of guessed times."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from xsheet.schemas.annotation import Phase
 from xsheet.schemas.time import US_PER_S
 
 _HALF_SECOND_US = 500_000
-_ROUND_TOLERANCE_US = 10_000  # |2 t - round(2 t)| < 0.02 (§9-B)
+_ROUND_TOLERANCE_US = 10_000  # |2t - round(2t)| < 0.02, t in seconds
 _PARTITION_TOLERANCE_US = 40_000  # one frame
 
 
@@ -22,7 +22,7 @@ def _check_coverage(view: AnnotationView, settings: AuditSettings) -> Iterator[C
 
 
 def covered_duration_us(phases: tuple[Phase, ...]) -> int:
-    """Length of the union of phases that are sorted by start."""
+    """Length of the union of phases; they must be sorted by start."""
     total = end = 0
     for phase in phases:
         total += max(0, phase.end_us - max(phase.start_us, end))
@@ -38,17 +38,17 @@ def _check_overlap(view: AnnotationView, settings: AuditSettings) -> Iterator[Ch
 
 
 def _check_uniform_segments(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
-    limits, acts = settings.timeline, [p for p in view.annotation.phases if p.action != "rest"]
-    if len(acts) >= limits.min_phases_for_uniformity:
-        lengths = [p.end_us - p.start_us for p in acts]
+    limits, actions = settings.timeline, [p for p in view.annotation.phases if p.action != "rest"]
+    if len(actions) >= limits.min_phases_for_uniformity:
+        lengths = [p.end_us - p.start_us for p in actions]
         mean = sum(lengths) / len(lengths)
         spread = math.sqrt(sum((length - mean) ** 2 for length in lengths) / len(lengths)) / mean
-        # Actions of equal length happen; slabs also lie side by side.
-        even = spread < limits.min_duration_cv
-        tiled = even and (
-            _count_adjacent(acts) >= len(acts) - 1 or _even_partition_share(view) >= limits.max_even_partition_share
+        # Equal durations occur by chance; uniform segments are also adjacent.
+        is_tiled = spread < limits.min_duration_cv and (
+            _count_adjacent(actions) >= len(actions) - 1
+            or _even_partition_share(view) >= limits.max_even_partition_share
         )
-        yield CheckResult(not tiled, spread, limits.min_duration_cv)
+        yield CheckResult(not is_tiled, spread, limits.min_duration_cv)
 
 
 def _check_even_partition(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
@@ -59,12 +59,12 @@ def _check_even_partition(view: AnnotationView, settings: AuditSettings) -> Iter
 
 
 def _even_partition_share(view: AnnotationView) -> float:
-    """The largest share of inner boundaries that lie on a division of the clip into as many equal parts as phases."""
+    """Largest share of inner boundaries on a division of the clip into n equal parts, n up to the phase count."""
     inner = _inner_boundaries(view)
     parts = len(view.annotation.phases)
     if len(inner) < 2 or parts < 2:
         return 0.0
-    # A coarser division than the number of phases: tracks side by side share their slabs.
+    # Also coarser divisions: parallel tracks can share their segments.
     best = 0.0
     for count in range(2, parts + 1):
         step = view.duration_us / count
@@ -76,13 +76,13 @@ def _even_partition_share(view: AnnotationView) -> float:
 
 
 def _count_adjacent(phases: list[Phase]) -> int:
-    """Pairs of neighbours of which the second begins where the first ends."""
+    """Number of consecutive pairs in which the second phase starts at the end of the first."""
     return sum(abs(b.start_us - a.end_us) <= _PARTITION_TOLERANCE_US for a, b in pairwise(phases))
 
 
 def _inner_boundaries(view: AnnotationView) -> list[int]:
-    edges = {us for p in view.annotation.phases for us in (p.start_us, p.end_us)}
-    return [us for us in edges if _ROUND_TOLERANCE_US < us < view.duration_us - _PARTITION_TOLERANCE_US]
+    times = {us for p in view.annotation.phases for us in (p.start_us, p.end_us)}
+    return [us for us in times if _ROUND_TOLERANCE_US < us < view.duration_us - _PARTITION_TOLERANCE_US]
 
 
 def _check_rounding(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:
@@ -103,19 +103,19 @@ def _check_full_span(view: AnnotationView, settings: AuditSettings) -> Iterator[
 
 
 def _check_timestamp_grid(view: AnnotationView, _: AuditSettings) -> Iterator[CheckResult]:
-    seen, inner = view.annotation.model_input, _inner_boundaries(view)
-    if seen is not None and seen.stamps_us and inner:
-        stamps = set(seen.stamps_us)
-        share = sum(us in stamps for us in inner) / len(inner)
-        yield CheckResult(share < 1.0, share, 1.0, detail="all boundaries lie on the stamps that the model was shown")
+    model_input, inner = view.annotation.model_input, _inner_boundaries(view)
+    if model_input is not None and model_input.stamps_us and inner:
+        timestamps = set(model_input.stamps_us)
+        share = sum(us in timestamps for us in inner) / len(inner)
+        yield CheckResult(share < 1.0, share, 1.0, detail="every boundary equals a frame timestamp of the model input")
 
 
 def _check_shot_cuts(view: AnnotationView, _: AuditSettings) -> Iterator[CheckResult]:
     if view.clip is not None and view.clip.cuts_us:
         for phase in view.annotation.phases:
             crossed = [us for us in view.clip.cuts_us if phase.start_us < us < phase.end_us]
-            at = f"crosses the cut at {crossed[0] / US_PER_S:.2f} s" if crossed else ""
-            yield CheckResult(not crossed, phase=phase, detail=at)
+            detail = f"crosses the cut at {crossed[0] / US_PER_S:.2f} s" if crossed else ""
+            yield CheckResult(not crossed, phase=phase, detail=detail)
 
 
 def _check_phase_rate(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:

@@ -276,9 +276,16 @@ def test_the_mean_leaves_out_what_is_not_there():
 
 @pytest.mark.parametrize(
     ("field", "value", "passes"),
-    [("hallucination_rate", 0.10, True), ("hallucination_rate", 0.11, False), ("hallucination_rate", None, False), ("missed_motion_share", 0.2, False),
-     ("structural_error_rate", 0.001, False), ("unusable_response_rate", 0.02, False), ("agreement_f1", 0.0, True)],
-)  # fmt: skip
+    [
+        ("hallucination_rate", 0.10, True),
+        ("hallucination_rate", 0.11, False),
+        ("hallucination_rate", None, False),
+        ("missed_motion_share", 0.2, False),
+        ("structural_error_rate", 0.001, False),
+        ("unusable_response_rate", 0.02, False),
+        ("agreement_f1", 0.0, True),
+    ],
+)
 def test_each_criterion_keeps_its_limit(field, value, passes):
     fine = GateInputs(
         structural_error_rate=0.0,
@@ -294,8 +301,8 @@ def test_each_criterion_keeps_its_limit(field, value, passes):
 
 def test_rules_name_the_reason(folder):
     found = audit(folder, find_layer(folder, "consensus@run_bad"), SETTINGS)
-    assert rejection_reason(found.annotations[0], AcceptRules()) == "an error finding"
-    assert rejection_reason(replace(found.annotations[0], status="truncated"), AcceptRules()) == "reply truncated"
+    assert rejection_reason(found.annotations[0], AcceptRules()) == "finding of severity error"
+    assert rejection_reason(replace(found.annotations[0], status="truncated"), AcceptRules()) == "response truncated"
     assert rejection_reason(
         replace(found.annotations[0], errors=0, warnings=2), AcceptRules(min_score=0, max_warnings=1)
     )

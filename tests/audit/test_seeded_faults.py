@@ -15,7 +15,15 @@ from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Signals
 
 SETTINGS = AuditSettings()
-RECALLED = ("shift_0.4", "shift_0.5", "swapped_side", "invented", "deleted", "slabs", "out_of_range")
+RECALLED = (
+    "shift_0.4",
+    "shift_0.5",
+    "swapped_side",
+    "spurious_phase",
+    "missing_phase",
+    "uniform_segments",
+    "out_of_range",
+)
 
 
 @pytest.fixture(scope="module")

@@ -368,7 +368,7 @@ def test_markup_in_every_text_is_shown_as_text(made_set, tmp_path, serving, visi
         page = visit(server.address)
         key = page.url.partition("#")[2]
         before = server.json(f"/api/clips/{key}")["draft"]["sha256"]
-        server.apply_operation(key, {"operation": "reject", "before_sha256": before, "note": HOSTILE})
+        server.operate(key, {"operation": "reject", "before_sha256": before, "note": HOSTILE})
         page.reload()
         history(page, 1)
         page.keyboard.press("g")
