@@ -152,7 +152,9 @@ def find_missing_parents(set_folder: Path, layer: LayerRun) -> dict[str, tuple[s
         for other in list_layers(set_folder)
         if vocab.LAYERS.index(other.layer) <= place and str(other) != str(layer)
     ]
-    files = list(chain.from_iterable(other.files for other in earlier if layer.layer == "normalised" or other.layer != "raw"))
+    files = list(
+        chain.from_iterable(other.files for other in earlier if layer.layer == "normalised" or other.layer != "raw")
+    )
     known = pa.chunked_array(
         [chunk for file in files for chunk in read_file(file, ANNOTATIONS, ["annotation_id"])["annotation_id"].chunks],
         pa.string(),

@@ -51,7 +51,7 @@ def films():
 
 @pytest.fixture(scope="module")
 def folder(films, tmp_path_factory):
-    """A set of films: a normalised layer of the truth, a consensus that says the same, one with shifts, and three samples."""
+    """A set of films: a normalised truth layer, an equal consensus, a shifted one, and a layer of three samples."""
     folder = tmp_path_factory.mktemp("audit") / "set"
     create_set(folder, "films")
     write_table(folder, CLIPS, [_clip(signals, k) for k, (signals, _) in enumerate(films)])
@@ -197,7 +197,11 @@ def test_an_annotation_is_explained_with_all_that_passed(folder):
     layer = find_layer(folder, "consensus@run_good")
     row = next(layer.read())
     told = explain_annotation(folder, row.annotation_id, SETTINGS)
-    assert [str(one.layer) for one in told.ancestors] == ["consensus@run_good", "normalised@run_normalised", "raw@run_raw"]
+    assert [str(one.layer) for one in told.ancestors] == [
+        "consensus@run_good",
+        "normalised@run_normalised",
+        "raw@run_raw",
+    ]
     assert {"A1", "F9", "G3"} <= {check.id for check, outcome in told.evaluations if outcome.passed}
     assert set(told.phase_scores) == {phase.phase_id for phase in row.phases}
     assert all(len(line) == 5 for line in told.evaluation_rows())
