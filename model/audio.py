@@ -72,7 +72,7 @@ class AudioAttention(nn.Module):
         nn.init.zeros_(self.to_out.weight)
         nn.init.zeros_(self.to_out.bias)
         # It follows from the config, and must not come back from weights of another one.
-        self.register_buffer("depth", torch.tensor(residual_scale), persistent=False)
+        self.register_buffer("residual_scale", torch.tensor(residual_scale), persistent=False)
 
     def forward(self, x_BND: Tensor, audio_BFKA: Tensor) -> Tensor:
         """The residual, (B, N, D)."""

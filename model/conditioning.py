@@ -42,7 +42,7 @@ class Condition:
             phase_BM=self.phase_BM,
             window_BK2=self.window_BK2,
             audio_BTLQ=self.audio_BTLQ,
-            control=self.extra_conditioning,
+            extra_conditioning=self.extra_conditioning,
         )
         return (precondition(network) if model.model_config.velocity_preconditioning else network)(x_BCFHW, timestep_BF)
 

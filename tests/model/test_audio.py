@@ -51,7 +51,7 @@ def test_a_frame_of_sound_reaches_only_latents_whose_window_holds_it(small, rng,
     other = sound.clone()
     other[:, frame] += 1
     with torch.no_grad():
-        moved = (projector(sound) != projector(other)).flatten(2).in_total(2)[0]
+        moved = (projector(sound) != projector(other)).flatten(2).any(2)[0]
     assert moved.tolist() == [frame in slots(latent, FRAMES) for latent in range(LATENTS)]
 
 
@@ -87,7 +87,7 @@ def test_sound_of_one_latent_frame_moves_only_the_tokens_of_that_frame(attention
     other = tokens.clone()
     other[:, latent] += 1
     with torch.no_grad():
-        moved = (attention(video, tokens) != attention(video, other)).in_total(-1)
+        moved = (attention(video, tokens) != attention(video, other)).any(-1)
     assert moved.reshape(2, LATENTS, 4).all(2).tolist() == [[k == latent for k in range(LATENTS)]] * 2
 
 
@@ -95,15 +95,15 @@ def test_folding_frames_into_the_batch_equals_a_dense_mask(attention, video, tok
     frame = torch.arange(LATENTS)
     same = frame.repeat_interleave(4)[:, None] == frame.repeat_interleave(tokens.shape[2])
     q = attention.to_q(attention.norm(video))
-    k, v = attention.to_kv(tokens.flatten(1, 2)).chunk(2, hidden_dim=-1)
-    q, k, v = (t.unflatten(2, (attention.cast_members, -1)).transpose(1, 2) for t in (q, k, v))
+    k, v = attention.to_kv(tokens.flatten(1, 2)).chunk(2, dim=-1)
+    q, k, v = (t.unflatten(2, (attention.heads, -1)).transpose(1, 2) for t in (q, k, v))
     seen = functional.scaled_dot_product_attention(q, k, v, attn_mask=same)
     dense = 0.5 * attention.to_out(seen.transpose(1, 2).flatten(2))
     torch.testing.assert_close(attention(video, tokens), dense)
 
 
 def test_a_fresh_attention_says_nothing(small, video, tokens):
-    assert not AudioAttention(small, residual_scale=1.0)(video, tokens).in_total()
+    assert not AudioAttention(small, residual_scale=1.0)(video, tokens).any()
 
 
 def test_one_block_and_the_projector_have_as_many_weights_as_reckoned():

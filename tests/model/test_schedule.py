@@ -23,6 +23,6 @@ def test_none_and_uniform_know_no_depth():
 
 def test_each_block_holds_its_factor_outside_the_weights(small):
     model = ActAvatarTransformer(**small.model_dump())
-    held = torch.stack([block.audio_attn.depth for block in model.blocks])
+    held = torch.stack([block.audio_attn.residual_scale for block in model.blocks])
     torch.testing.assert_close(held, (torch.tensor([1, 2, 3]) / 3) ** 1.5)
-    assert not [key for key in model.state_dict() if key.endswith("depth")]
+    assert not [key for key in model.state_dict() if key.endswith("residual_scale")]

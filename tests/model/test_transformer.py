@@ -34,7 +34,7 @@ def fresh_on(base, config):
 @pytest.mark.parametrize("time", TIMES)
 def test_with_fresh_parts_it_equals_wan_bit_by_bit(small, latent, given, time):
     ours, wans = TIMES[time]
-    base = WanTransformer3DModel(**small.base())
+    base = WanTransformer3DModel(**small.backbone_fields())
     with torch.no_grad():
         expected = base(latent, wans, given.text_BME, return_dict=False)[0]
         came = given.velocity(fresh_on(base, small), latent, ours)
@@ -55,7 +55,7 @@ def test_at_its_tiny_size_it_equals_wan_bit_by_bit(rng):
 
 
 def test_without_phases_and_sound_it_equals_wan_whatever_its_parts_learned(small, latent, given, model):
-    base = WanTransformer3DModel(**small.base())
+    base = WanTransformer3DModel(**small.backbone_fields())
     base.load_state_dict({key: model.state_dict()[key] for key in base.state_dict()})
     with torch.no_grad():
         expected = base(latent, TIME, given.text_BME, return_dict=False)[0]
@@ -100,23 +100,23 @@ def test_checkpointing_changes_no_gradient(latent, given, model):
 def test_checkpointing_recomputes_every_block(latent, given, model):
     model.enable_gradient_checkpointing()
     calls = []
-    for block in model.packed_blocks:
+    for block in model.blocks:
         block.register_forward_pre_hook(lambda block, _: calls.append(id(block)))
     given.velocity(model, latent, TIME).mean().backward()
-    assert calls == [id(b) for b in model.packed_blocks] + [id(b) for b in reversed(model.packed_blocks)]
+    assert calls == [id(b) for b in model.blocks] + [id(b) for b in reversed(model.blocks)]
 
 
 def test_the_first_step_reaches_phases_and_the_way_out_of_every_audio_attention(small, latent, given):
-    model = fresh_on(WanTransformer3DModel(**small.base()), small)
+    model = fresh_on(WanTransformer3DModel(**small.backbone_fields()), small)
     given.velocity(model, latent, TIME).square().mean().backward()
-    assert all(block.audio_attn.to_out.weight.grad.abs().max() > 0 for block in model.packed_blocks)
+    assert all(block.audio_attn.to_out.weight.grad.abs().max() > 0 for block in model.blocks)
     assert model.phase_table.weight.grad[1:3].abs().amin(1).min() > 0
     # What stands before a way out of zero starts one step later; that is no fault.
-    assert all(block.audio_attn.to_q.weight.grad.abs().max() == 0 for block in model.packed_blocks)
+    assert all(block.audio_attn.to_q.weight.grad.abs().max() == 0 for block in model.blocks)
 
 
 def test_after_one_step_the_whole_audio_path_gets_a_gradient(small, latent, given):
-    model = fresh_on(WanTransformer3DModel(**small.base()), small)
+    model = fresh_on(WanTransformer3DModel(**small.backbone_fields()), small)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for _ in range(2):
         optimizer.zero_grad()

@@ -2,8 +2,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from xsheet.annotate.text.phase_token_spans import token_phase_ids
 
+from xsheet.annotate.text.token_spans import token_phase_ids
 from xsheet.model.config import tiny_config
 from xsheet.model.encoders.pretrained import import_transformers
 from xsheet.model.encoders.text import ByteTextEncoder, Umt5TextEncoder
@@ -62,10 +62,10 @@ def test_a_text_becomes_as_many_vectors_as_every_other(encoder):
 
 
 def test_behind_the_end_token_stand_zeros(encoder):
-    said = len(encoder.tokenize(SAID).chars)
+    said = len(encoder.tokenize(SAID).char_spans)
     vectors = embedded(encoder, SAID)[0]
-    assert vectors[:said].in_total(1).all()
-    assert not vectors[said:].in_total()
+    assert vectors[:said].any(1).all()
+    assert not vectors[said:].any()
 
 
 def test_a_text_is_encoded_as_if_it_were_alone(encoder):
@@ -78,19 +78,20 @@ def test_the_same_text_gives_the_same_vectors(encoder):
 
 
 def test_the_null_prompt_is_an_end_token_alone(encoder):
-    assert encoder.tokenize("").chars == ((0, 0),)
-    assert embedded(encoder, "")[0].in_total(1).sum() == 1
+    assert encoder.tokenize("").char_spans == ((0, 0),)
+    assert embedded(encoder, "")[0].any(1).sum() == 1
 
 
 def test_the_end_token_stands_behind_the_text(encoder):
-    assert encoder.tokenize(SAID).chars[-1] == (len(SAID), len(SAID))
+    assert encoder.tokenize(SAID).char_spans[-1] == (len(SAID), len(SAID))
 
 
 def test_every_token_finds_its_phase_also_behind_characters_of_many_bytes(encoder):
     tokens = encoder.tokenize(SAID)
-    ids = token_phase_ids(SAID, SPANS, tokens.chars)
+    ids = token_phase_ids(SAID, SPANS, tokens.char_spans)
     found = {
-        k: "".join(SAID[a:b] for (a, b), phase in zip(tokens.chars, ids, strict=True) if phase == k) for k in (1, 2)
+        k: "".join(SAID[a:b] for (a, b), phase in zip(tokens.char_spans, ids, strict=True) if phase == k)
+        for k in (1, 2)
     }
     assert found[1].replace(" ", "").startswith("Phase-1[0.0-2.0s]:nods")
     assert "😀" in found[1]
@@ -149,11 +150,9 @@ def test_words_give_what_the_tiny_size_expects(rng):
 def test_every_weight_of_the_words_is_learned(words):
     ids = torch.stack([words.tokenize(text).ids_M for text in (SAID, "")])
     words.embed(ids).square().sum().backward()
-    assert words.trained
-    assert [
-        name for name, weight in words.named_parameters() if weight.grad is None or not weight.grad.in_total()
-    ] == []
-    assert not words.bytes.weight.grad[0].in_total()
+    assert words.trainable
+    assert [name for name, weight in words.named_parameters() if weight.grad is None or not weight.grad.any()] == []
+    assert not words.bytes.weight.grad[0].any()
 
 
 def test_first_weights_follow_from_the_generator_alone():
@@ -163,7 +162,7 @@ def test_first_weights_follow_from_the_generator_alone():
 
 def test_weights_that_are_learned_are_no_part_of_the_fingerprint(words, rng):
     other = ByteTextEncoder(max_tokens=48, dim=16, rng=rng)
-    assert not torch.equal(other.positions, words.place)
+    assert not torch.equal(other.positions, words.positions)
     assert other.fingerprint() == words.fingerprint()
     assert ByteTextEncoder(max_tokens=49, dim=16, rng=rng).fingerprint() != words.fingerprint()
 
@@ -177,7 +176,7 @@ def test_umt5_gives_what_wans_pipeline_gives(umt5, tokenizer):
 
 
 def test_umt5_is_frozen(umt5):
-    assert not umt5.trained
+    assert not umt5.trainable
     assert not any(weight.requires_grad for weight in umt5.model.parameters())
 
 

@@ -22,7 +22,7 @@ BOTH, SOUND, MOVES = (True, True), (True, False), (False, True)
 
 
 def sized(small, **settings):
-    section = ACTalkerSettings(**({"identity_width": FACE, "motion_width": MOTION, "state": 4} | settings))
+    section = ACTalkerSettings(**({"identity_width": FACE, "motion_width": MOTION, "state_dim": 4} | settings))
     return ACTalkerConfig(**{**small.model_dump(), "audio_depth_schedule": "uniform", "actalker": section.model_dump()})
 
 
@@ -34,7 +34,7 @@ def config(small):
 @pytest.fixture(params=["clip", "frame"])
 def model(request, small, rng):
     """A model in which everything speaks."""
-    model = ACTalkerTransformer(**sized(small, scan=request.param).model_dump())
+    model = ACTalkerTransformer(**sized(small, scan_scope=request.param).model_dump())
     with torch.no_grad():
         for weight in model.parameters():
             weight.normal_(std=0.2, generator=rng)
@@ -59,11 +59,11 @@ def told(rng):
 
 @pytest.fixture
 def said(given, told):
-    return replace(given, control=told)
+    return replace(given, extra_conditioning=told)
 
 
 def gated(said, gates):
-    return replace(said, control=replace(said.extra_conditioning, gates_B2=torch.tensor([gates, gates])))
+    return replace(said, extra_conditioning=replace(said.extra_conditioning, gates_B2=torch.tensor([gates, gates])))
 
 
 def louder(said):
@@ -71,7 +71,9 @@ def louder(said):
 
 
 def moved_more(said):
-    return replace(said, control=replace(said.extra_conditioning, motion_BTX=said.extra_conditioning.motion_BTX + 1))
+    return replace(
+        said, extra_conditioning=replace(said.extra_conditioning, motion_BTX=said.extra_conditioning.motion_BTX + 1)
+    )
 
 
 def velocity(model, said, latent):
@@ -88,14 +90,14 @@ def moved(model, tokens, first, second):
     """Which of the four tokens of a latent frame the first block moves otherwise, in any frame."""
     with torch.no_grad():
         said = [
-            model.packed_blocks[0].audio_attn(tokens, model._encode_audio(s.audio_BTLQ, s.extra_conditioning))
+            model.blocks[0].audio_attn(tokens, model._encode_audio(s.audio_BTLQ, s.extra_conditioning))
             for s in (first, second)
         ]
-    return (said[0] != said[1]).in_total(-1).reshape(2, LATENTS, TOKENS).in_total(1).in_total(0).tolist()
+    return (said[0] != said[1]).any(-1).reshape(2, LATENTS, TOKENS).any(1).any(0).tolist()
 
 
 def test_with_fresh_parts_it_equals_wan_bit_by_bit(config, latent, said, rng, tmp_path):
-    base = WanTransformer3DModel(**config.base())
+    base = WanTransformer3DModel(**config.backbone_fields())
     base.save_pretrained(tmp_path / "wan")
     model = load_pretrained_backbone(tmp_path / "wan", config=config, rng=rng, model_class=ACTalkerTransformer)
     with torch.no_grad():
@@ -136,7 +138,7 @@ def test_behind_a_shut_gate_nothing_is_heard_or_seen(model, said, latent):
 
 
 def test_each_clip_of_a_batch_has_its_own_gates(model, said, latent):
-    mixed = replace(said, control=replace(said.extra_conditioning, gates_B2=torch.tensor([SOUND, MOVES])))
+    mixed = replace(said, extra_conditioning=replace(said.extra_conditioning, gates_B2=torch.tensor([SOUND, MOVES])))
     came = velocity(model, mixed, latent)
     torch.testing.assert_close(came[0], velocity(model, gated(said, SOUND), latent)[0], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(came[1], velocity(model, gated(said, MOVES), latent)[1], atol=1e-4, rtol=1e-4)
@@ -147,20 +149,20 @@ def test_a_token_outside_the_region_is_dropped_before_the_scan(model, tokens, sa
     other[:, :, 1] += 1  # neither mouth nor face
     heard = model._encode_audio(said.audio_BTLQ, said.extra_conditioning)
     with torch.no_grad():
-        first, second = (model.packed_blocks[0].audio_attn(x, heard) for x in (tokens, other.flatten(1, 2)))
-    changed = (first != second).in_total(-1).reshape(2, LATENTS, TOKENS).in_total(1).in_total(0)
+        first, second = (model.blocks[0].audio_attn(x, heard) for x in (tokens, other.flatten(1, 2)))
+    changed = (first != second).any(-1).reshape(2, LATENTS, TOKENS).any(1).any(0)
     assert changed.tolist() == [False, True, False, False]
 
 
 def test_a_mouth_that_moves_leaves_ragged_frames_that_do_not_mix(model, tokens, said):
     control = replace(said.extra_conditioning, gates_B2=torch.tensor([SOUND, SOUND]))
-    one = replace(said, control=control)
+    one = replace(said, extra_conditioning=control)
     larger = control.face_BFHW.clone()
     larger[1] = 1  # the second clip keeps twice as many tokens, which pads the first
-    two = replace(said, control=replace(control, face_BFHW=larger))
+    two = replace(said, extra_conditioning=replace(control, face_BFHW=larger))
     with torch.no_grad():
         first, second = (
-            model.packed_blocks[0].audio_attn(tokens, model._encode_audio(s.audio_BTLQ, s.extra_conditioning))
+            model.blocks[0].audio_attn(tokens, model._encode_audio(s.audio_BTLQ, s.extra_conditioning))
             for s in (one, two)
         )
     torch.testing.assert_close(first[0], second[0], atol=1e-5, rtol=1e-4)
@@ -172,7 +174,7 @@ def test_a_scan_over_frames_hears_a_sound_in_its_own_latent_only(small, tokens, 
     other.audio_BTLQ[:, 16] += 1
     reached = {}
     for kind in ("frame", "clip"):
-        model = ACTalkerTransformer(**sized(small, scan=kind).model_dump())
+        model = ACTalkerTransformer(**sized(small, scan_scope=kind).model_dump())
         with torch.no_grad():
             for weight in model.parameters():
                 weight.normal_(std=0.2, generator=rng)
@@ -180,7 +182,7 @@ def test_a_scan_over_frames_hears_a_sound_in_its_own_latent_only(small, tokens, 
                 model.blocks[0].audio_attn(tokens, model._encode_audio(s.audio_BTLQ, s.extra_conditioning))
                 for s in (said, other)
             ]
-        reached[kind] = (both[0] != both[1]).in_total(-1).reshape(2, LATENTS, TOKENS).in_total(2).in_total(0).tolist()
+        reached[kind] = (both[0] != both[1]).any(-1).reshape(2, LATENTS, TOKENS).any(2).any(0).tolist()
     assert reached["frame"] == [False, False, False, False, True]
     assert reached["clip"][3:] == [True, True]
 
@@ -223,7 +225,7 @@ def test_checkpointing_changes_no_gradient(model, said, latent):
 def test_a_saved_model_is_the_same_when_loaded(model, said, latent, tmp_path):
     save(model, tmp_path / "model")
     again = load(tmp_path / "model", model_class=ACTalkerTransformer)
-    assert again.model_config == model.size
+    assert again.model_config == model.model_config
     assert torch.equal(velocity(again, said, latent), velocity(model, said, latent))
 
 

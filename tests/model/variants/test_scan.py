@@ -58,7 +58,7 @@ def test_a_sweep_knows_only_what_stood_before(rng):
     other = tokens.clone()
     other[:, 5] += 1
     said = torch.ones(1, LENGTH, dtype=torch.bool)
-    moved = (sweep(tokens, said) != sweep(other, said)).in_total(-1)[0]
+    moved = (sweep(tokens, said) != sweep(other, said)).any(-1)[0]
     assert moved.tolist() == [k >= 5 for k in range(LENGTH)]
 
 
