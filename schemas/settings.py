@@ -2,7 +2,8 @@
 
     load(CurateSettings, preset=files("xsheet.curate") / "presets" / "keep.yaml", config=path, overrides=["a.b=0.3"])
 
-Later sources win, key by key. A key that the model does not know is refused with the nearest one it knows.
+Later sources win, key by key. A key that the model does not know is refused with the nearest one it knows. A list whose
+items have a `name` is addressed by it: `stages.NAME.steps=5000` changes one item of `stages`.
 """
 
 import difflib
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, get_args
+from typing import Any, Protocol, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -98,7 +99,7 @@ def load_settings(
         # As JSON, strictness is about meaning: a list for a tuple is fine, "3" for 3 is not.
         return model.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        raise _as_config_error(error, origin, fallback=str(config or preset or model.__name__)) from error
+        raise _as_config_error(error, origin, values, fallback=str(config or preset or model.__name__)) from error
 
 
 def settings_sha256(settings: StrictModel) -> str:
@@ -182,8 +183,12 @@ def _merge(
         path = f"{prefix}{key}"
         if isinstance(value, Mapping) and isinstance(target.get(key), dict):
             _merge(target[key], value, origin=origin, name=name, prefix=path + ".")
+        elif isinstance(value, Mapping) and isinstance(target.get(key), list):
+            for item, changes in value.items():
+                section = _named_item(target[key], item, changes, path=path, where=name)
+                _merge(section, changes, origin=origin, name=name, prefix=f"{path}.{item}.")
         else:
-            target[key] = dict(value) if isinstance(value, Mapping) else value
+            target[key] = _copy(value)
             origin[path] = name
 
 
@@ -199,20 +204,71 @@ def _check_keys(values: Mapping[Any, Any], model: type[BaseModel], *, where: str
                 got=f"unknown key {f'{prefix}{key}'!r}",
                 hint=f"did you mean {near[0]!r}?" if near else "remove it",
             )
-        section = _section_model(field.annotation)
-        if section is not None and isinstance(value, Mapping):
-            _check_keys(value, section, where=where, prefix=f"{prefix}{key}.")
+        models = _section_models(field.annotation)
+        for name, section in _sections(value, is_list=_is_list(field.annotation)):
+            model_of = _model_for(section, models)
+            if model_of is not None:
+                _check_keys(section, model_of, where=where, prefix=f"{prefix}{key}.{name}")
 
 
-def _section_model(annotation: Any) -> type[BaseModel] | None:
-    """The settings model of a section, also of an optional one."""
-    kinds = (annotation, *get_args(annotation))
-    return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
+def _copy(value: Any) -> Any:
+    """A copy that shares nothing: YAML aliases give one object to two sections."""
+    if isinstance(value, Mapping):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
-def _as_config_error(error: ValidationError, origin: Mapping[str, str], *, fallback: str) -> ConfigError:
+def _named_item(items: list[Any], name: Any, changes: Any, *, path: str, where: str) -> dict[str, Any]:
+    """The item of a list of named sections that `changes` apply to; ConfigError if there is none of that name."""
+    by_name: dict[Any, dict[str, Any]] = {
+        item["name"]: item for item in items if isinstance(item, dict) and "name" in item
+    }
+    if name in by_name and isinstance(changes, Mapping):
+        return by_name[name]
+    if name in by_name:
+        raise ConfigError(
+            where=where, expected=f"a section for {path}.{name}", got=repr(changes), hint="name one of its fields"
+        )
+    known = ", ".join(map(str, by_name)) or "no named items"
+    near = difflib.get_close_matches(str(name), list(map(str, by_name)), n=1, cutoff=0.0)
+    raise ConfigError(
+        where=where, expected=f"an item of {path}: {known}", got=repr(name),
+        hint=f"did you mean {near[0]!r}?" if near else "give the whole list",
+    )  # fmt: skip
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) in (tuple, list)
+
+
+def _sections(value: Any, *, is_list: bool) -> list[tuple[str, Mapping[Any, Any]]]:
+    """Sections inside a value, with the key of each: the value itself, or the items of a list by name or position."""
+    if not is_list:
+        return [("", value)] if isinstance(value, Mapping) else []
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    return [(f"{item.get('name', key)}.", item) for key, item in items if isinstance(item, Mapping)]
+
+
+def _section_models(annotation: Any) -> list[type[BaseModel]]:
+    """The settings models that a value may have: several where they are told apart by a tag."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _section_models(part)]
+
+
+def _model_for(section: Mapping[Any, Any], models: Sequence[type[BaseModel]]) -> type[BaseModel] | None:
+    """The model of a section: the only one, or the one whose `name` it carries; None leaves the check to pydantic."""
+    if len(models) == 1:
+        return models[0]
+    tag = section.get("name")
+    return next((m for m in models if "name" in m.model_fields and m.model_fields["name"].default == tag), None)
+
+
+def _as_config_error(
+    error: ValidationError, origin: Mapping[str, str], values: Mapping[str, Any], *, fallback: str
+) -> ConfigError:
     first = error.errors(include_url=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
+    path = _path_by_name(first["loc"], values)
     # The layer that set the value, or the nearest enclosing section.
     owners = [name for key, name in origin.items() if path == key or path.startswith(key + ".")]
     owner = owners[-1] if owners else fallback
@@ -226,4 +282,22 @@ def _as_config_error(error: ValidationError, origin: Mapping[str, str], *, fallb
         expected=first["msg"][0].lower() + first["msg"][1:],
         got="nothing" if first["type"] == "missing" else repr(first["input"]),
         hint="correct the value, or remove it to use the preset's",
+    )
+
+
+def _path_by_name(loc: Sequence[int | str], values: Any) -> str:
+    """The dotted path of an error, with the name of a list item for its index."""
+    parts: list[str] = []
+    for part in loc:
+        if isinstance(values, dict) and part not in values and values.get("name") == part:
+            continue  # pydantic names the tag of a union; the settings do not
+        values = values[part] if _has(values, part) else None
+        is_named = isinstance(part, int) and isinstance(values, dict) and "name" in values
+        parts.append(str(values["name"] if is_named else part))
+    return ".".join(parts)
+
+
+def _has(values: Any, part: int | str) -> bool:
+    return (isinstance(values, dict) and part in values) or (
+        isinstance(values, list) and isinstance(part, int) and part < len(values)
     )

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
@@ -146,3 +147,76 @@ def test_the_hash_changes_with_any_value_and_only_then():
 def test_settings_cannot_be_changed_afterwards():
     with pytest.raises(ValueError, match="frozen"):
         Limits().name = "other"
+
+
+class Stage(StrictModel):
+    name: str
+    steps: int = Field(ge=1)
+    sync: Sync = Sync()
+
+
+class Red(StrictModel):
+    name: Literal["red"] = "red"
+    heat: float = 1.0
+
+
+class Blue(StrictModel):
+    name: Literal["blue"] = "blue"
+    depth: int = Field(default=1, ge=1)
+
+
+class Plan(StrictModel):
+    stages: tuple[Stage, ...] = ()
+    colour: Annotated[Red | Blue, Field(discriminator="name")] | None = None
+
+
+@pytest.fixture
+def stages(tmp_path) -> Path:
+    path = tmp_path / "stages.yaml"
+    path.write_text(
+        "stages:\n- {name: first, steps: 1, sync: &sync {min_confidence: 4}}\n- {name: second, steps: 2, sync: *sync}\n"
+    )
+    return path
+
+
+def test_an_item_of_a_list_is_addressed_by_its_name(stages):
+    plan = load_settings(Plan, preset=stages, overrides=["stages.second.steps=5", "stages.first.sync.min_confidence=1"])
+    assert [stage.steps for stage in plan.stages] == [1, 5]
+    assert [stage.sync.min_confidence for stage in plan.stages] == [1, 4]  # the alias of the file is not shared
+
+
+def test_a_file_can_change_named_items_or_replace_the_list(stages, tmp_path):
+    config = tmp_path / "mine.yaml"
+    config.write_text("stages: {second: {steps: 7}}")
+    assert [stage.steps for stage in load_settings(Plan, preset=stages, config=config).stages] == [1, 7]
+    config.write_text("stages: [{name: only, steps: 3}]")
+    assert [stage.name for stage in load_settings(Plan, preset=stages, config=config).stages] == ["only"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stages.secnd.steps=5", r"an item of stages: first, second, got 'secnd'; did you mean 'second'"),
+        ("stages.second.stps=5", r"unknown key 'stages\.second\.stps'; did you mean 'stages\.second\.steps'"),
+        ("stages.second=5", r"a section for stages\.second, got 5"),
+        ("stages.second.steps=0", r"--set stages\.second\.steps=0: stages\.second\.steps"),
+        ("stages.second.sync.min_confidence=-1", r"stages\.second\.sync\.min_confidence"),
+    ],
+)
+def test_a_wrong_item_or_field_is_named_by_its_path(stages, override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_settings(Plan, preset=stages, overrides=[override])
+
+
+def test_a_tagged_section_is_checked_by_its_own_model():
+    assert load_settings(Plan, overrides=["colour.name=blue", "colour.depth=3"]).colour == Blue(depth=3)
+    with pytest.raises(ConfigError, match=r"colour\.depth=0: colour\.depth"):
+        load_settings(Plan, overrides=["colour.name=blue", "colour.depth=0"])
+    with pytest.raises(ConfigError, match="heat"):
+        load_settings(Plan, overrides=["colour={name: blue, heat: 1}"])
+
+
+def test_named_items_survive_a_round_trip(stages, tmp_path):
+    plan = load_settings(Plan, preset=stages, overrides=["colour.name=red"])
+    (tmp_path / "again.yaml").write_text(to_yaml(plan))
+    assert load_settings(Plan, config=tmp_path / "again.yaml") == plan
