@@ -34,28 +34,32 @@ from xsheet.train.data.cache.build import build_cache
 from xsheet.train.evaluate.evaluate import ClipScore, Evaluation, EvaluationSettings, evaluate
 from xsheet.train.export import export
 from xsheet.train.launch import WorkerSettings
-from xsheet.train.settings import StageName, TrainSettings
+from xsheet.train.settings import TrainSettings
 
-ALL = "[base, audio, phases, text]"
+ALL = "[backbone, audio, phases, text]"
 FORMS = "cache.text.forms=[brief, plain, blocks]"
 FIRST_SHARE = 0.28  # of the steps, in the arm with two stages; about what the preset gives to its first
-SAMPLING = ("sample.steps=25", "sample.guidance.scale=3", "clips=96")
+SAMPLING = ("sample.steps=25", "sample.guidance.scale=3", "max_clips=96")
 """One scale for text and sound, so that no arm is pushed where it is weak."""
 ARMS: dict[str, tuple[str, ...]] = {
-    "global": ("stage1.shown.text=plain", "stage1.shown.phases=false", "audio_depth_schedule=uniform"),
-    "phases": ("stage1.shown.text=blocks", "audio_depth_schedule=uniform"),
-    "depth": ("stage1.shown.text=blocks",),
+    "global": (
+        "stages.stage1.dataset.text=plain",
+        "stages.stage1.dataset.mark_phases=false",
+        "audio_depth_schedule=uniform",
+    ),
+    "phases": ("stages.stage1.dataset.text=blocks", "audio_depth_schedule=uniform"),
+    "depth": ("stages.stage1.dataset.text=blocks",),
     "stages": (),
-    "masked": ("stage1.shown.text=blocks", "phase_mask=hard"),
+    "masked": ("stages.stage1.dataset.text=blocks", "phase_mask=hard"),
 }
 SHOWN = (
-    "class right",
+    "class accuracy",
     "hit (H@S)",
     "tIoU of hits",
     "start error of hits, s",
-    "mouth r",
-    "exchanged: class right",
-    "recast: class right",
+    "mouth correlation",
+    "swapped: class accuracy",
+    "replaced: class accuracy",
 )
 
 
@@ -63,7 +67,9 @@ def base_of(folder: Path, *, steps: int, overrides: Sequence[str]) -> Path:
     """Weights that all arms begin with, made once: pictures from brief captions, without sound."""
     weights = folder / "base-weights"
     if not (weights / "training.json").is_file():
-        settings = settings_of([FORMS, f"stage1.steps={steps}", "stage1.trains=[base, text]", *overrides])
+        settings = settings_of(
+            [FORMS, f"stages.stage1.steps={steps}", "stages.stage1.trainable_parts=[backbone, text]", *overrides]
+        )
         learn(folder / "set", folder / "base", settings, stages=("stage1",), how=WorkerSettings(), watches=False)
         export(folder / "base", weights, stage="stage1")
     return weights / "transformer"
@@ -71,14 +77,18 @@ def base_of(folder: Path, *, steps: int, overrides: Sequence[str]) -> Path:
 
 def plan(
     arm: str, seed: int, *, base: Path, steps: int, overrides: Sequence[str]
-) -> tuple[TrainSettings, tuple[StageName, ...]]:
+) -> tuple[TrainSettings, tuple[str, ...]]:
     """Settings of one run, and its stages; an arm of one stage is a first stage that trains everything."""
-    own = [FORMS, f"base={base}", f"seed={seed}", *ARMS[arm], *overrides]
+    own = [FORMS, f"pretrained_backbone={base}", f"seed={seed}", *ARMS[arm], *overrides]
     if arm == "stages":
         first = round(FIRST_SHARE * steps)
-        own += [f"stage1.steps={first}", f"stage2.steps={steps - first}"]
+        own += [f"stages.stage1.steps={first}", f"stages.stage2.steps={steps - first}"]
         return settings_of(own), ("stage1", "stage2")
-    own += [f"stage1.steps={steps}", f"stage1.trains={ALL}", "stage1.optim.final_lr_fraction=0.05"]
+    own += [
+        f"stages.stage1.steps={steps}",
+        f"stages.stage1.trainable_parts={ALL}",
+        "stages.stage1.optim.final_lr_fraction=0.05",
+    ]
     return settings_of(own), ("stage1",)
 
 

@@ -29,7 +29,7 @@ from xsheet.train.evaluate.evaluate import Evaluation, EvaluationSettings, evalu
 from xsheet.train.evaluate.held_out import HeldOutClip, held_out_clips
 from xsheet.train.evaluate.readers import FaceReader, Pictures, load_or_fit_reader
 from xsheet.train.loop.stage_weights import WEIGHTS_FILE
-from xsheet.train.sample.sampler import SampleSettings, TrainedModel, load_trained
+from xsheet.train.sample.sampler import SampleSettings, TrainedModel, last_finished_stage, load_trained, run_settings
 
 VIDEO_HEIGHT_PX = 256
 """Height of the videos: pictures of 64 pixels are enlarged for the player."""
@@ -70,12 +70,12 @@ _JSON = TypeAdapter(HeldOutSamples)
 def generate_held_out_samples(
     run: Path, set_folder: Path, out: Path, settings: HeldOutSampleSettings
 ) -> HeldOutSamples:
-    """Evaluate stage 2 on its held-out clips and keep the videos of a few; returns a stored result if there is one.
+    """Evaluate the last finished stage on held-out clips and keep the videos of a few; returns a stored result if there is one.
 
     Raises:
         ConfigError: no finished stage, no cache of its settings, or no held-out clip with phases.
     """
-    weights = ids.file_sha256(run / "stage2" / WEIGHTS_FILE)
+    weights = ids.file_sha256(run / last_finished_stage(run, run_settings(run)) / WEIGHTS_FILE)
     file = (
         out / f"held-out-{ids.content_key('held_out_samples', __version__, weights, settings.model_dump())[:16]}.json"
     )
@@ -84,7 +84,7 @@ def generate_held_out_samples(
     evaluation = evaluate(run, set_folder, settings.evaluation)
     trained = load_trained(run)
     cache = open_training_cache(trained, set_folder)
-    reader = load_or_fit_reader(cache, trained.encoders.video, settings.evaluation.load_or_fit_reader)
+    reader = load_or_fit_reader(cache, trained.encoders.video, settings.evaluation.fitted_reader)
     clips = islice(held_out_clips(cache, split=settings.evaluation.split, limit=settings.videos), settings.videos)
     samples = tuple(_sample(clip, trained, reader, out, settings.evaluation.sample) for clip in clips)
     result = HeldOutSamples(samples=samples, evaluation=evaluation)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Literal
 
 from pydantic import Field
 
@@ -21,12 +20,14 @@ from xsheet.runtime.executor import Execution, Progress
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.tables import write_text
-from xsheet.workflow import WorkflowResult, WorkflowSettings, WorkflowStep, run_workflow, steps_until
+from xsheet.workflow import WorkflowResult, WorkflowSettings, run_workflow, steps_until
 
 log = logging.getLogger(__name__)
 
-DemoStep = Literal["films", "samples", "page"] | WorkflowStep
-DEMO_STEPS: tuple[DemoStep, ...] = ("films", *steps_until("train"), "samples", "page")
+
+def demo_steps(settings: WorkflowSettings) -> tuple[str, ...]:
+    """Names of all steps, in order."""
+    return ("films", *steps_until("train", settings.train), "samples", "page")
 
 
 class DemoSettings(StrictModel):
@@ -64,7 +65,7 @@ def run_demo(
     *,
     execution: Execution,
     shows_progress: bool = True,
-    on_step: Callable[[DemoStep], None] = lambda _: None,
+    on_step: Callable[[str], None] = lambda _: None,
 ) -> DemoResult:
     """Make the corpus, run the workflow on it, generate samples and write the page. Finished work is kept.
 
@@ -115,12 +116,10 @@ def _generate_samples(
 
 
 @contextmanager
-def _step_timer(
-    file: Path, on_step: Callable[[DemoStep], None]
-) -> Iterator[tuple[Callable[[DemoStep], None], dict[str, float]]]:
+def _step_timer(file: Path, on_step: Callable[[str], None]) -> Iterator[tuple[Callable[[str], None], dict[str, float]]]:
     """Time consecutive steps; the file accumulates the seconds of all runs, including interrupted ones."""
     seconds: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    running: list[tuple[DemoStep, float]] = []
+    running: list[tuple[str, float]] = []
 
     def end() -> None:
         for name, began in running:
@@ -128,7 +127,7 @@ def _step_timer(
         running.clear()
         write_text(file, json.dumps(seconds) + "\n")
 
-    def begin(name: DemoStep) -> None:
+    def begin(name: str) -> None:
         end()
         on_step(name)
         running.append((name, perf_counter()))

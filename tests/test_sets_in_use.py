@@ -19,8 +19,8 @@ CHEAP = ("--set=curate.write.body=null",)  # a clip then costs a tenth
 FEW_STEPS = tuple(
     f"--set=train.{one}"
     for one in (
-        "stage1.steps=2", "stage2.steps=2", "stage1.optim.warmup_steps=1", "stage2.optim.warmup_steps=1",
-        "data.batch=1", "compute.micro_batch_size=1", "compute.threads=1",
+        "stages.stage1.steps=2", "stages.stage2.steps=2", "stages.stage1.optim.warmup_steps=1", "stages.stage2.optim.warmup_steps=1",
+        "loader.batch_size=1", "compute.micro_batch_size=1", "compute.threads=1",
     )
 )  # fmt: skip
 PARTS = ("--set=split.val=0", "--set=split.test=0")

@@ -31,9 +31,9 @@ QUICK = tuple(
     for one in (
         "curate.face.min_height_px=50", "curate.write.body=null", "annotate.motion.min_face_px=60",
         "split.val=0", "split.test=0", "train.cache.picture.frames=[17]", "train.loop.save_every=1",
-        "train.data.batch=1", "train.compute.micro_batch_size=1", "train.compute.threads=1",
-        f"train.stage1.steps={STEPS}", "train.stage1.optim.warmup_steps=1",
-        f"train.stage2.steps={STEPS}", "train.stage2.optim.warmup_steps=1",
+        "train.loader.batch_size=1", "train.compute.micro_batch_size=1", "train.compute.threads=1",
+        f"train.stages.stage1.steps={STEPS}", "train.stages.stage1.optim.warmup_steps=1",
+        f"train.stages.stage2.steps={STEPS}", "train.stages.stage2.optim.warmup_steps=1",
     )
 )  # fmt: skip
 WRITTEN = ("*/part-*.parquet", "media/*/*.mp4", "cache/*/*/*.safetensors", "train/*/*.safetensors")

@@ -1,4 +1,16 @@
-"""Cached features to stage 1, stage 2, samples and evaluation."""
+"""Training: from an accepted layer to a trained model, its samples and its evaluation.
+
+settings        one TrainSettings per run: a section per part, an ordered list of stages
+stages          settings of one stage; which parameters it trains
+data/           cached features of clips, datasets, batches, seeded randomness
+loop/           the training loop: model, loss, step, optimizer, checkpoints
+run             a run: cache -> stages -> weights
+launch          workers: in this process, or Ray Train
+evaluate/       validation during training, evaluation of a trained model
+sample/         sampling from a trained model
+export          a trained model as a folder for other tools
+stage_summary   summary of a finished stage
+"""
 
 if __name__ == "train":
     raise ImportError("expected 'xsheet.train', got a bare 'import train'; write 'from xsheet import train'")

@@ -1,4 +1,4 @@
-"""A trained model as a folder that other tools load.
+"""Export a trained model as a folder that other tools load.
 
 OUT/transformer/         the base alone: plain diffusers loads it, and says the same without phases and sound
 OUT/avatar/              the whole transformer, base, phases and sound: xsheet.model.weights.load
@@ -15,13 +15,12 @@ from xsheet.model import weights
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.tables import atomic_path, write_text
 from xsheet.train.sample.sampler import load_trained
-from xsheet.train.settings import StageName
 
 FORMAT = 1
 
 
-def export(run: Path, out: Path, *, stage: StageName = "stage2") -> Path:
-    """Write what a finished stage learned, averaged over its steps where it kept that; returns `out`.
+def export(run: Path, out: Path, *, stage: str | None = None) -> Path:
+    """Write the weights of a finished stage, averaged if it kept the average; returns `out`.
 
     Raises:
         ConfigError: no finished stage, or something is in `out` already.
@@ -38,6 +37,6 @@ def export(run: Path, out: Path, *, stage: StageName = "stage2") -> Path:
         tensors = {key: tensor.contiguous() for key, tensor in trained.model.text.state_dict().items()}
         with atomic_path(out / "text" / "weights.safetensors") as temporary:
             save_file(tensors, temporary)
-    told = {"format": FORMAT, "stage": stage, "settings": trained.settings.model_dump(mode="json")}
-    write_text(out / "training.json", json.dumps(told, indent=2) + "\n")  # last: with it the folder is whole
+    description = {"format": FORMAT, "stage": trained.stage, "settings": trained.settings.model_dump(mode="json")}
+    write_text(out / "training.json", json.dumps(description, indent=2) + "\n")  # last: with it the folder is whole
     return out

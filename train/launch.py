@@ -1,4 +1,4 @@
-"""Where training runs: in this process, or on workers of Ray Train that find each other through torch.distributed.
+"""Launch training in this process, or on Ray Train workers that communicate through torch.distributed.
 
 Ray only starts the workers and starts them again. What is finished, and where to go on, is said by our own checkpoints
 alone: Ray's are copied file by file, and its own record of them is overwritten in place.
@@ -23,7 +23,7 @@ WorkerFn = Callable[[ProcessGroup], None]
 
 
 class WorkerSettings(StrictModel):
-    """How many processes train. Bits do not depend on it as long as it is 0 or a power of two (gradients.py)."""
+    """Number and kind of processes. For 0 and powers of two the results are bit-identical (gradients.py)."""
 
     count: int = Field(default=0, ge=0, description="0 = in this process, with its GPU if it has one")
     use_gpu: bool = Field(
@@ -37,7 +37,7 @@ class WorkerSettings(StrictModel):
 
 
 def launch(worker_fn: WorkerFn, *, workers: WorkerSettings, folder: Path) -> None:
-    """Do the work; on workers, Ray keeps its own record below `folder`/ray, which all of them must see.
+    """Run `worker_fn` in this process or on workers; Ray keeps its records in `folder`/ray.
 
     Raises:
         XsheetError: what a worker raised.
@@ -50,7 +50,7 @@ def launch(worker_fn: WorkerFn, *, workers: WorkerSettings, folder: Path) -> Non
 
 
 def _run_in_process(worker_fn: WorkerFn) -> None:
-    """In this process, without torch.distributed; shard.py sees to it that the bits are those of many processes."""
+    """Run in this process without torch.distributed; parallel.py keeps the bits of several processes."""
     gpu = torch.cuda.is_available()
     worker_fn(ProcessGroup(device=torch.device("cuda", torch.cuda.current_device()) if gpu else torch.device("cpu")))
 
@@ -108,7 +108,7 @@ def _ray_cluster(address: str | None) -> Iterator[None]:
 
 
 def _worker_error(error: Exception, folder: Path) -> XsheetError:
-    """The error of ours that a worker raised; the others then only lost sight of it."""
+    """The XsheetError that a worker raised; the errors of other workers follow from it."""
     failures: Mapping[int, Exception] = getattr(error, "worker_failures", {})
     for failure in failures.values():
         cause: BaseException | None = failure
@@ -116,8 +116,8 @@ def _worker_error(error: Exception, folder: Path) -> XsheetError:
             if isinstance(cause, XsheetError):
                 return cause
             cause = cause.__cause__
-    said = str(next(iter(failures.values()), error)).strip().splitlines() or ["nothing"]
+    lines = str(next(iter(failures.values()), error)).strip().splitlines() or ["nothing"]
     return RunError(
-        where=str(folder), expected="workers that reach the end", got=said[-1][:300],
+        where=str(folder), expected="workers that reach the end", got=lines[-1][:300],
         hint="read the workers' log, then run again: it goes on from the last checkpoint",
     )  # fmt: skip

@@ -1,9 +1,8 @@
-"""A training run: `xsheet train run SET --stages 1,2`.
+"""A training run: `xsheet train run SET --out OUT`.
 
-    train_stages(set_folder, settings, stages=("stage1", "stage2"), out=out, how=Workers(count=8, gpus=True))
+    train_stages(set_folder, settings, out=out, workers=WorkerSettings(count=8, use_gpu=True))
 
-    OUT/stage1/    checkpoints/ metrics.jsonl skipped.jsonl tensorboard/, at the end weights and average (.safetensors)
-    OUT/stage2/    the same
+    OUT/STAGE/    checkpoints/ metrics.jsonl skipped.jsonl tensorboard/, at the end weights and average (.safetensors)
 
 Run it again after a kill: it goes on from the last checkpoint, to the same bits. A finished stage is not run again.
 """
@@ -19,6 +18,7 @@ from torch import Generator
 
 from xsheet.model.encoders.text import ByteTextEncoder
 from xsheet.model.init import init_transformer
+from xsheet.model.variants import variant_of
 from xsheet.model.weights import load_pretrained_backbone
 from xsheet.runtime.result_store import output_lock
 from xsheet.schemas.ids import content_key, file_sha256
@@ -39,7 +39,7 @@ from xsheet.train.loop.parallel import prepare_model
 from xsheet.train.loop.process_group import ProcessGroup
 from xsheet.train.loop.stage_weights import WEIGHTS_FILE, check_initial_weights, load_previous, save_stage
 from xsheet.train.loop.state import TrainState
-from xsheet.train.settings import StageName, TrainSettings
+from xsheet.train.settings import TrainSettings
 from xsheet.train.stages import set_trainable, stage_weight_keys, trainable_parameters
 
 log = logging.getLogger(__name__)
@@ -54,30 +54,32 @@ def train_stages(
     set_folder: Path,
     settings: TrainSettings,
     *,
-    stages: Sequence[StageName],
     out: Path,
     workers: WorkerSettings,
+    stages: Sequence[str] | None = None,
     validation: ValidationFactory | None = None,
 ) -> None:
-    """Run stages one after the other on the cached clips of a set, and leave their weights and a manifest.
+    """Run stages in order on the cached clips of a set, and write their weights and a manifest.
+
+    `stages` are names from the settings; None runs all.
 
     Raises:
         ConfigError: no such cache, layer, base or earlier stage; too few clips; checkpoints of another configuration.
         RunError: out of memory, a dead worker, or another run that writes to `out`.
     """
-    started = datetime.now(UTC)
-    recipe = _cache_spec(set_folder, settings)
+    started, names = datetime.now(UTC), settings.select_stages(stages)
+    spec = _cache_spec(set_folder, settings)
     seconds: dict[str, float] = {}
     with output_lock(out):
-        for name in stages:
+        for name in names:
             began = datetime.now(UTC)
             run = StageRun(
-                set_folder=set_folder, settings=settings, stage=name, cache_spec=recipe, out=out, validation=validation
+                set_folder=set_folder, settings=settings, stage=name, cache_spec=spec, out=out, validation=validation
             )
             launch(run, workers=workers, folder=out / name)
             seconds[name] = (datetime.now(UTC) - began).total_seconds()
-    arguments = {"set": set_folder, "stages": ",".join(stages), "workers": workers.count}
-    counts = {f"{name} steps": settings.stage(name).steps for name in stages}
+    arguments = {"set": set_folder, "stages": ",".join(names), "workers": workers.count}
+    counts = {f"{name} steps": settings.stage(name).steps for name in names}
     build_manifest(
         "train run", arguments=arguments, settings=settings, distributions=DISTRIBUTIONS, started=started,
         counts=counts, seconds=seconds,
@@ -90,23 +92,23 @@ class StageRun:
 
     set_folder: Path
     settings: TrainSettings
-    stage: StageName
+    stage: str
     cache_spec: CacheSpec
     out: Path
     validation: ValidationFactory | None = None
 
     def __call__(self, process_group: ProcessGroup) -> None:
-        """Train, or go on training, and leave the weights."""
+        """Train from the last checkpoint and write the weights."""
         stage, compute, folder = self.settings.stage(self.stage), self.settings.compute, self.out / self.stage
         if compute.threads is not None:
             torch.set_num_threads(compute.threads)
         folder.mkdir(parents=True, exist_ok=True)
         clips, order = self._dataset_and_sampler(open_cache(self.set_folder, self.cache_spec))
-        learner = self.build_model(clips.null_text)
-        keys = stage_weight_keys(learner, stage)
-        learning = self._train_state(learner, process_group)
+        model = self.build_model(clips.null_text)
+        keys = stage_weight_keys(model, stage)
+        state = self._train_state(model, process_group)
         loop = TrainLoop(
-            state=learning,
+            state=state,
             loss=VelocityLoss(stage.loss),
             loader=ClipLoader(
                 clips,
@@ -123,25 +125,26 @@ class StageRun:
             validate=self.validation(self, process_group) if self.validation is not None else None,
         )
         loop.run()
-        save_stage(learning, folder, stage=stage, keys=keys, process_group=process_group)
+        save_stage(state, folder, stage=stage, keys=keys, process_group=process_group)
 
     def build_model(self, null_text: torch.Tensor) -> TrainableModel:
-        """The learner with the weights that the stage begins with; says where they come from."""
-        learner = build_trainable_model(self.settings, null_text=null_text)
-        before = self.settings.previous_stages(self.stage)
-        earlier = [(name, settings, self.out / name) for name, settings in before.items()]
-        handover = load_previous(
-            learner, has_pretrained_backbone=self.settings.pretrained_backbone is not None, previous_stages=earlier
+        """The model with its initial weights; logs where they come from."""
+        model = build_trainable_model(self.settings, null_text=null_text)
+        earlier = [(stage, self.out / stage.name) for stage in self.settings.previous_stages(self.stage)]
+        origins = load_previous(
+            model, has_pretrained_backbone=self.settings.pretrained_backbone is not None, previous_stages=earlier
         )
-        check_initial_weights(learner, handover, self.settings.stage(self.stage), stage_name=self.stage)
-        return learner
+        check_initial_weights(model, origins, self.settings.stage(self.stage))
+        return model
 
     def _dataset_and_sampler(self, cache: Cache) -> tuple[CachedClipDataset, BucketBatchSampler]:
-        shown, data, seed = self.settings.stage(self.stage).dataset, self.settings.loader, self.settings.seed
-        chosen = select_clips(cache, shown)
+        dataset, data, seed = self.settings.stage(self.stage).dataset, self.settings.loader, self.settings.seed
+        chosen = select_clips(cache, dataset)
         left = ", ".join(f"{count} {reason}" for reason, count in chosen.excluded.items()) or "none"
         log.info("%s is shown %d clips; left out: %s", self.stage, len(chosen.features), left)
-        clips = CachedClipDataset(cache, chosen.features, shown, seed=seed, mirror_probability=data.mirror_probability)
+        clips = CachedClipDataset(
+            cache, chosen.features, dataset, seed=seed, mirror_probability=data.mirror_probability
+        )
         return clips, BucketBatchSampler(clips.buckets, batch_size=data.batch_size, seed=seed)
 
     def _train_state(self, model: TrainableModel, process_group: ProcessGroup) -> TrainState:
@@ -149,12 +152,12 @@ class StageRun:
         set_trainable(model, stage, rng=_generator(self.settings.seed, f"{self.stage} updates"))
         prepare_model(model, compute=self.settings.compute, process_group=process_group)
         trained = trainable_parameters(model)
-        memory = stage.optim.ema_decay
+        decay = stage.optim.ema_decay
         return TrainState(
             model=model,
             trainable_parameters=trained,
             optimizer=build_optimizer(trained.values(), stage.optim),
-            ema=Ema(trained, decay=memory) if memory is not None else None,
+            ema=Ema(trained, decay=decay) if decay is not None else None,
         )
 
     def _stage_spec(self, clips: CachedClipDataset) -> StageSpec:
@@ -162,8 +165,9 @@ class StageRun:
         origin = {
             "cache": self.cache_spec.fingerprint,
             "clips": content_key(sorted(clips.buckets)),
-            "begun_from": {
-                name: file_sha256(self.out / name / WEIGHTS_FILE) for name in settings.previous_stages(self.stage)
+            "previous_weights": {
+                earlier.name: file_sha256(self.out / earlier.name / WEIGHTS_FILE)
+                for earlier in settings.previous_stages(self.stage)
             },
         }
         return StageSpec(
@@ -176,7 +180,7 @@ class StageRun:
 
 
 def build_trainable_model(settings: TrainSettings, *, null_text: torch.Tensor) -> TrainableModel:
-    """A learner with the base's weights where there is a base, and new ones elsewhere.
+    """A model with pretrained backbone weights if configured, and new weights elsewhere.
 
     Args:
         settings: of the run.
@@ -192,16 +196,16 @@ def build_trainable_model(settings: TrainSettings, *, null_text: torch.Tensor) -
     text = None
     if settings.cache.encoders.text == "bytes":
         text = ByteTextEncoder(max_tokens=size.text_tokens, dim=size.text_dim, rng=_generator(settings.seed, "text"))
-    return TrainableModel(transformer, text=text, null_text=null_text)
+    return TrainableModel(transformer, text=text, null_text=null_text, variant=variant_of(settings.variant))
 
 
 def _cache_spec(set_folder: Path, settings: TrainSettings) -> CacheSpec:
-    """What the cache must have been made of; the encoders are opened for their fingerprints and let go of."""
+    """The required cache spec; encoders are opened for their fingerprints only."""
     wanted = settings.cache.text.layer
     layer = None if wanted is None else str(find_layer(set_folder, wanted))
     return cache_spec(settings.cache, open_encoders(settings.cache), layer=layer)
 
 
 def _generator(seed: int, use: str) -> Generator:
-    """A stream for each use: another text encoder does not change the transformer's first weights."""
+    """A generator per purpose: another text encoder does not change the transformer's initial weights."""
     return Generator().manual_seed(int(content_key(seed, use)[:15], 16))

@@ -1,4 +1,4 @@
-"""What a stage left behind, read from its journal and checkpoints: for the summary of a run."""
+"""Summary of a finished stage, from its metrics and checkpoints."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xsheet.train.loop.checkpoint import LATEST
-from xsheet.train.settings import StageName
 
 FirstLast = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSummary:
-    """A stage that ended."""
+    """A finished stage."""
 
-    stage: StageName
+    stage: str
     steps: int
     skipped_steps: int  # of these, for want of a finite loss
     loss: FirstLast | None  # in the first and the last step line
@@ -23,8 +22,8 @@ class StageSummary:
     checkpoint: str
 
 
-def stage_summary(run: Path, stage: StageName) -> StageSummary:
-    """Of a stage that ended, now or in an earlier run."""
+def stage_summary(run: Path, stage: str) -> StageSummary:
+    """Summarise a stage that finished in this or an earlier run."""
     text = (run / stage / "metrics.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
     return StageSummary(
@@ -37,8 +36,8 @@ def stage_summary(run: Path, stage: StageName) -> StageSummary:
     )
 
 
-def latest_checkpoint(run: Path, stage: StageName) -> str | None:
-    """Name of the checkpoint that a rerun of the stage goes on from, `step-00000400`; None before the first one."""
+def latest_checkpoint(run: Path, stage: str) -> str | None:
+    """Name of the checkpoint that a rerun resumes from, `step-00000400`; None without one."""
     pointer = run / stage / "checkpoints" / LATEST
     return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
 

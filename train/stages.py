@@ -1,4 +1,4 @@
-"""A stage by its settings: which parts learn, from which texts, for how long; and which keys those parts are."""
+"""Settings of a stage, and the parameters that it trains."""
 
 from typing import Literal
 
@@ -12,12 +12,15 @@ from xsheet.train.loop.loss import LossSettings
 from xsheet.train.loop.model import TrainableModel, part_keys
 from xsheet.train.loop.optim import OptimSettings
 
-ModelPart = Literal["base", "audio", "phases", "text"]
+ModelPart = Literal["backbone", "audio", "phases", "text"]
 
 
 class StageSettings(StrictModel):
     """One stage of training."""
 
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="also its folder in the run; `--set stages.NAME.steps=5000`"
+    )
     dataset: StageDatasetSettings = Field(description="clips and texts")
     trainable_parts: tuple[ModelPart, ...] = Field(
         min_length=1, description="parts whose weights move; all others stay"
@@ -30,14 +33,14 @@ class StageSettings(StrictModel):
     @model_validator(mode="after")
     def _check_consistency(self) -> "StageSettings":
         if len(set(self.trainable_parts)) != len(self.trainable_parts):
-            raise ValueError("a part stands twice in trains")
-        if self.lora is not None and "base" in self.trainable_parts:
-            raise ValueError("lora stands for the base: remove one of the two")
+            raise ValueError("trainable_parts names a part twice")
+        if self.lora is not None and "backbone" in self.trainable_parts:
+            raise ValueError("lora replaces training of the backbone: remove one of the two")
         return self
 
 
 def stage_weight_keys(model: TrainableModel, stage: StageSettings) -> frozenset[str]:
-    """Keys of a plain learner whose weights the stage changes; low-rank updates are merged into theirs at its end."""
+    """Keys of a plain model whose weights the stage changes; merged low-rank updates included."""
     parts = part_keys(model)
     keys = frozenset[str]().union(*(parts[part] for part in stage.trainable_parts))
     return keys | (
@@ -48,7 +51,7 @@ def stage_weight_keys(model: TrainableModel, stage: StageSettings) -> frozenset[
 
 
 def set_trainable(model: TrainableModel, stage: StageSettings, *, rng: Generator) -> None:
-    """Let exactly the stage's weights take gradients; with LoRA, put the updates in, which say nothing yet."""
+    """Enable gradients for exactly the stage's weights; with LoRA, insert updates that start at zero."""
     parts = part_keys(model)
     trained = frozenset[str]().union(*(parts[part] for part in stage.trainable_parts))
     parameters = dict(model.named_parameters())
@@ -59,5 +62,5 @@ def set_trainable(model: TrainableModel, stage: StageSettings, *, rng: Generator
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """What takes gradients, by key."""
+    """Parameters with gradients, by key."""
     return {key: parameter for key, parameter in model.named_parameters() if parameter.requires_grad}

@@ -29,31 +29,31 @@ _DISPOSITION_TITLES: Mapping[Disposition, str] = {
     "kept": "Kept as they are", "mended": "Kept, after the fault was taken out", "dropped": "Dropped",
 }  # fmt: skip
 _UNIT_METRICS = (
-    "class right",
+    "class accuracy",
     "hit (H@S)",
-    "mouth r",
-    "offset within 3 frames",
-    "exchanged: class right",
-    "not exchanged: class right",
-    "recast: class right",
-    "not recast: class right",
+    "mouth correlation",
+    "lip-sync offset within 3 frames",
+    "swapped: class accuracy",
+    "not swapped: class accuracy",
+    "replaced: class accuracy",
+    "not replaced: class accuracy",
 )
 """Measures between 0 and 1, which can be drawn on one line."""
 _METRIC_LABELS = {
-    "class right": "the right action there",
+    "class accuracy": "the right action there",
     "hit (H@S)": "the action appears",
     "tIoU of hits": "overlap in time, of hits",
     "start error of hits, s": "start off by, of hits, s",
-    "mouth r": "mouth follows the real one, r",
-    "lips and sound agree, deviations": "lips and sound agree, deviations of chance",
-    "offset within 3 frames": "lips and sound within 3 frames",
+    "mouth correlation": "mouth follows the real one, r",
+    "lip-sync confidence, standard deviations": "lips and sound agree, deviations of chance",
+    "lip-sync offset within 3 frames": "lips and sound within 3 frames",
     "colour drift, levels": "face drifts in colour, levels of 255",
-    "exchanged: class right": "two actions exchanged: the new one there",
-    "not exchanged: class right": "asked of the film not exchanged",
-    "recast: class right": "another action asked for: it is there",
-    "not recast: class right": "asked of the film as it was",
-    "another sheet's video: tIoU of hits": "overlap in time with the act of another film",
-    "another sheet's video: start error of hits, s": "start off by, in another film, s",
+    "swapped: class accuracy": "two actions exchanged: the new one there",
+    "not swapped: class accuracy": "asked of the film not exchanged",
+    "replaced: class accuracy": "another action asked for: it is there",
+    "not replaced: class accuracy": "asked of the film as it was",
+    "position baseline: tIoU of hits": "overlap in time with the act of another film",
+    "position baseline: start error of hits, s": "start off by, in another film, s",
 }
 
 

@@ -17,7 +17,7 @@ from xsheet.demo.page.losses import LossHistory, read_loss_history
 from xsheet.demo.page.timelines import TimelineCard, clip_card, sample_cards, score_planted_actions
 from xsheet.train.evaluate.evaluate import Evaluation
 from xsheet.train.evaluate.scores import PhaseScore
-from xsheet.workflow import TRAIN_STAGES, WorkflowResult
+from xsheet.workflow import WorkflowResult
 
 MAX_STILLS = 28
 """Films that ended alike, at the most; each costs a decode and 8 kB of page."""
@@ -94,8 +94,8 @@ def collect_report(
             else TrainingSummary(
                 loss_histories=tuple(
                     c
-                    for name in TRAIN_STAGES
-                    if (c := read_loss_history(workflow.training.run_folder / name)) is not None
+                    for stage in workflow.training.stages
+                    if (c := read_loss_history(workflow.training.run_folder / stage.stage)) is not None
                 ),
                 clips={name: part.clips for name, part in workflow.training.split.totals.items()},
                 samples=()
@@ -128,7 +128,7 @@ def _next_commands(out: Path, walked: WorkflowResult) -> tuple[tuple[str, str], 
         ),
         (f"xsheet audit review {folder}", "look at the sheets and mend them; what you change is a layer of its own"),
         (
-            f"xsheet train run {folder} --out longer --set data.batch=8 --set compute.micro_batch_size=8",
+            f"xsheet train run {folder} --out longer --set loader.batch_size=8 --set compute.micro_batch_size=8",
             "both stages with all steps of the preset",
         ),
         (f"xsheet demo --out {quote(str(out))}-60 --clips 60", "more films, a better model, more minutes"),

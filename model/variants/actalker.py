@@ -20,7 +20,16 @@ from xsheet.model.block import ActAvatarBlock, audio_residual_scale
 from xsheet.model.config import FRAMES_PER_LATENT, ActAvatarConfig, AudioDepthSchedule
 from xsheet.model.init import init_linears
 from xsheet.model.transformer import ActAvatarTransformer
+from xsheet.model.variants.base import (
+    ConfigAndClass,
+    Draws,
+    Generators,
+    VariantBatch,
+    check_identity,
+    identity_or_zeros,
+)
 from xsheet.model.variants.scan import SelectiveScan
+from xsheet.model.weights import conditioning_keys
 from xsheet.schemas.settings import StrictModel
 
 GATE_STATES = ((True, True), (True, False), (False, True))
@@ -37,6 +46,56 @@ class ACTalkerSettings(StrictModel):
     expand: int = Field(default=2, ge=1, description="channels of the scan per number of the transformer's width")
     identity_width: int = Field(default=18, ge=1, description="numbers of a face; ours, ArcFace has 512")
     motion_width: int = Field(default=8, ge=1, description="numbers that describe a frame's motion; ours")
+
+
+class ACTalker(ACTalkerSettings):
+    """The variant: section `variant` of the training settings."""
+
+    name: Literal["actalker"] = "actalker"
+
+    def build_config(self, config: ActAvatarConfig) -> ConfigAndClass:
+        """Config and transformer class at the size of `config`; audio is equally strong in all blocks."""
+        settings = ACTalkerSettings(**self.model_dump(exclude={"name"}))
+        fields = config.model_dump(exclude={"audio_depth_schedule"})
+        return ACTalkerConfig(**fields, actalker=settings), ACTalkerTransformer
+
+    def check_cache(self, *, identity_dim: int | None, motion_dim: int) -> None:
+        """Raise ValueError unless the cache keeps identities and motion of these widths."""
+        check_identity(self.name, identity_width=self.identity_width, identity_dim=identity_dim)
+        if self.motion_width != motion_dim:
+            raise ValueError(f"variant.motion_width is {self.motion_width}, the cache keeps {motion_dim} motion series")
+
+    def draw(self, generators: Generators) -> Draws:
+        """`gates_B2`: bool, whether audio and motion drive each clip."""
+        rng, drawn = Generator(), []
+        for stream in generators("gates"):
+            rng.manual_seed(int(stream.integers(2**63)))
+            drawn.append(sample_gates(1, rng=rng))
+        return {"gates_B2": torch.cat(drawn)}
+
+    def conditioning(self, batch: VariantBatch, *, without_identity_B: Tensor, draws: Draws) -> "ACTalkerConditioning":
+        """Masks, identity, motion and gates; without a draw all that the batch holds drives."""
+        clips, frames = batch.audio_BTLQ.shape[:2]
+        everything_B2 = torch.tensor([[True, batch.motion_BTX is not None]]).expand(clips, -1)
+        motion_BTX = batch.motion_BTX
+        if motion_BTX is None:
+            motion_BTX = batch.latent_BCFHW.new_zeros((clips, frames, self.motion_width))
+        return ACTalkerConditioning(
+            mouth_BFHW=batch.mouth_BFHW,
+            face_BFHW=batch.face_BFHW,
+            gates_B2=draws.get("gates_B2", everything_B2).to(batch.latent_BCFHW.device),
+            identity_BX=identity_or_zeros(batch, width=self.identity_width, without_identity_B=without_identity_B),
+            motion_BTX=motion_BTX,
+        )
+
+    def clip_loss(self, error_BFHW: Tensor, batch: VariantBatch, draws: Draws) -> Tensor:
+        """The mean over all cells, (B,)."""
+        del batch, draws
+        return error_BFHW.mean((1, 2, 3))
+
+    def conditioning_keys(self, transformer: ActAvatarTransformer) -> frozenset[str]:
+        """All keys that backbone and phases do not have."""
+        return conditioning_keys(transformer)
 
 
 class ACTalkerConfig(ActAvatarConfig):
@@ -81,10 +140,10 @@ class ACTalkerTransformer(ActAvatarTransformer):
             raise ValueError(
                 "expected sound together with control (masks, gates, face, motion), got one without the other"
             )
-        in_sound, in_motion = driven_regions(extra_conditioning, patch=self.model_config.patch_size[1:])
+        in_audio, in_motion = driven_regions(extra_conditioning, patch=self.model_config.patch_size[1:])
         return ACTalkerBlockInputs(
             identity_BA=self.identity_token(extra_conditioning.identity_BX),
-            audio=DrivingSignal(self.audio_projector(audio_BTLQ), in_sound.flatten(2)),
+            audio=DrivingSignal(self.audio_projector(audio_BTLQ), in_audio.flatten(2)),
             motion=DrivingSignal(
                 self.motion_token(_group_by_latent(extra_conditioning.motion_BTX))[:, :, None], in_motion.flatten(2)
             ),
@@ -181,19 +240,21 @@ class ScanBranch(nn.Module):
             z_BFSD.gather(2, place),
             self.driver(driver.tokens_BFKA),
         ]
-        said = [functional.pad(kept_BFJ, (1, driver.tokens_BFKA.shape[2]), value=True)]
-        scanned = self._scan_packets(torch.cat(tokens, dim=2), torch.cat(said, dim=2))[:, :, 1 : 1 + most]
+        valid = [functional.pad(kept_BFJ, (1, driver.tokens_BFKA.shape[2]), value=True)]
+        scanned = self._scan_packets(torch.cat(tokens, dim=2), torch.cat(valid, dim=2))[:, :, 1 : 1 + most]
         pasted = torch.where(kept_BFJ[..., None], scanned.type_as(x_BFSD), x_BFSD.gather(2, place))
         return x_BFSD.scatter(2, place, pasted)
 
     def _scan_packets(self, tokens_BFJD: Tensor, valid_BFJ: Tensor) -> Tensor:
         """The same shape; tokens that are not said, which fill up the frames, leave no trace."""
         ends = (0, 1) if self.scan_scope == "frame" else (1, 2)
-        tokens, said = tokens_BFJD.flatten(*ends), valid_BFJ.flatten(*ends)
+        tokens, valid = tokens_BFJD.flatten(*ends), valid_BFJ.flatten(*ends)
         inner, gate = self.to_inner(self.norm(tokens)).chunk(2, dim=-1)
         forward, backward = self.scans
-        swept = forward(functional.silu(inner), said) + backward(functional.silu(inner).flip(1), said.flip(1)).flip(1)
-        out: Tensor = self.to_out(swept * functional.silu(gate))
+        scanned = forward(functional.silu(inner), valid) + backward(functional.silu(inner).flip(1), valid.flip(1)).flip(
+            1
+        )
+        out: Tensor = self.to_out(scanned * functional.silu(gate))
         return out.reshape(tokens_BFJD.shape)
 
 
@@ -205,9 +266,9 @@ def driven_regions(extra_conditioning: ACTalkerConditioning, *, patch: tuple[int
     """
     shares = (extra_conditioning.mouth_BFHW, extra_conditioning.face_BFHW)
     mouth, face = (_bounding_rectangle(functional.max_pool2d(share.float(), patch) > 0) for share in shares)
-    sound, motion = (gate[:, None, None, None] for gate in extra_conditioning.gates_B2.bool().unbind(1))
+    audio, motion = (gate[:, None, None, None] for gate in extra_conditioning.gates_B2.bool().unbind(1))
     face = face | mouth
-    return sound & torch.where(motion, mouth, face), motion & face & ~(sound & mouth)
+    return audio & torch.where(motion, mouth, face), motion & face & ~(audio & mouth)
 
 
 def sample_gates(count: int, *, rng: Generator) -> Tensor:

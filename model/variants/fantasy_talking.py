@@ -19,6 +19,16 @@ from xsheet.model.block import ActAvatarBlock, audio_residual_scale
 from xsheet.model.config import FRAMES_PER_LATENT, ActAvatarConfig, AudioDepthSchedule
 from xsheet.model.init import init_linears
 from xsheet.model.transformer import ActAvatarTransformer
+from xsheet.model.variants.base import (
+    NEUTRAL_INTENSITY,
+    ConfigAndClass,
+    Draws,
+    Generators,
+    VariantBatch,
+    check_identity,
+    identity_or_zeros,
+)
+from xsheet.model.weights import conditioning_keys
 from xsheet.schemas.settings import StrictModel
 
 _FRAMES_BEFORE, _WINDOW_FRAMES = 5, 8
@@ -37,6 +47,53 @@ class FantasyTalkingSettings(StrictModel):
     identity_tokens: int = Field(default=32, ge=1, description="tokens made of it; ours")
     identity_layers: int = Field(default=4, ge=0, description="layers that make them; ours")
     motion_width: int = Field(default=256, ge=1, description="numbers per intensity; ours")
+
+
+class FantasyTalking(FantasyTalkingSettings):
+    """The variant: section `variant` of the training settings."""
+
+    name: Literal["fantasy_talking"] = "fantasy_talking"
+    mouth_only_probability: float = Field(
+        default=0.8, ge=0, le=1, description="share of training samples whose loss counts the mouth alone"
+    )
+
+    def build_config(self, config: ActAvatarConfig) -> ConfigAndClass:
+        """Config and transformer class at the size of `config`; audio is equally strong in all blocks."""
+        settings = FantasyTalkingSettings(**self.model_dump(exclude={"name", "mouth_only_probability"}))
+        fields = config.model_dump(exclude={"audio_depth_schedule"})
+        return FantasyTalkingConfig(**fields, fantasy_talking=settings), FantasyTalkingTransformer
+
+    def check_cache(self, *, identity_dim: int | None, motion_dim: int) -> None:
+        """Raise ValueError unless the cache keeps identities of this width."""
+        del motion_dim
+        check_identity(self.name, identity_width=self.identity_width, identity_dim=identity_dim)
+
+    def draw(self, generators: Generators) -> Draws:
+        """`mouth_only_B`: bool, the clips whose loss counts the mouth alone."""
+        drawn = [rng.random() < self.mouth_only_probability for rng in generators("lips")]
+        return {"mouth_only_B": torch.tensor(drawn)}
+
+    def conditioning(
+        self, batch: VariantBatch, *, without_identity_B: Tensor, draws: Draws
+    ) -> "FantasyTalkingConditioning":
+        """Identity and motion intensity; a batch without intensity gets the neutral one."""
+        del draws
+        motion_B2 = batch.intensity_B2
+        if motion_B2 is None:
+            motion_B2 = batch.latent_BCFHW.new_full((len(batch.audio_BTLQ), 2), NEUTRAL_INTENSITY)
+        identity_BX = identity_or_zeros(batch, width=self.identity_width, without_identity_B=without_identity_B)
+        return FantasyTalkingConditioning(identity_BX=identity_BX, motion_B2=motion_B2)
+
+    def clip_loss(self, error_BFHW: Tensor, batch: VariantBatch, draws: Draws) -> Tensor:
+        """The mean over all cells or, for the drawn clips, over the mouth; (B,)."""
+        if "mouth_only_B" not in draws:
+            return error_BFHW.mean((1, 2, 3))
+        mouth_only_B = draws["mouth_only_B"].to(error_BFHW.device)
+        return mouth_loss(error_BFHW, mouth_BFHW=batch.mouth_BFHW, mouth_only_B=mouth_only_B)
+
+    def conditioning_keys(self, transformer: ActAvatarTransformer) -> frozenset[str]:
+        """All keys that backbone and phases do not have."""
+        return conditioning_keys(transformer)
 
 
 class FantasyTalkingConfig(ActAvatarConfig):
@@ -139,8 +196,8 @@ class IdentityProjector(nn.Module):
     def forward(self, identity_BX: Tensor) -> Tensor:
         """(B, X) -> (B, I, A)."""
         x_BIA = self.queries.expand(len(identity_BX), -1, -1)
-        for index, look in enumerate(self.value_layers):
-            x_BIA = x_BIA + look(identity_BX)[:, None]
+        for index, value_layer in enumerate(self.value_layers):
+            x_BIA = x_BIA + value_layer(identity_BX)[:, None]
             if index < len(self.ffn):
                 x_BIA = x_BIA + self.ffn[index](functional.layer_norm(x_BIA, x_BIA.shape[-1:]))
         normed: Tensor = self.norm(x_BIA)
@@ -160,8 +217,8 @@ class MotionIntensityEmbedding(nn.Module):
 
     def forward(self, motion_B2: Tensor) -> Tensor:
         """(B, 2) -> (B, D)."""
-        said = torch.cat([mlp(motion_B2[:, k : k + 1]) for k, mlp in enumerate(self.per_part)], dim=1)
-        added: Tensor = self.output(said + self.joint(said))
+        hidden = torch.cat([mlp(motion_B2[:, k : k + 1]) for k, mlp in enumerate(self.per_part)], dim=1)
+        added: Tensor = self.output(hidden + self.joint(hidden))
         return added
 
     def zero_init(self) -> None:
@@ -240,8 +297,8 @@ def mouth_loss(error_BFHW: Tensor, *, mouth_BFHW: Tensor, mouth_only_B: Tensor) 
     """
     mouth = mouth_BFHW[:, 1:].to(error_BFHW.dtype)
     area = mouth.sum((1, 2, 3))
-    lips = (error_BFHW * mouth).sum((1, 2, 3)) / area.clamp(min=1e-6)
-    return torch.where(mouth_only_B & (area > 0), lips, error_BFHW.mean((1, 2, 3)))
+    mouth_mean = (error_BFHW * mouth).sum((1, 2, 3)) / area.clamp(min=1e-6)
+    return torch.where(mouth_only_B & (area > 0), mouth_mean, error_BFHW.mean((1, 2, 3)))
 
 
 def _attention(q_BND: Tensor, kv_BMC: Tensor, *, heads: int) -> Tensor:

@@ -1,6 +1,6 @@
 """The whole path, in reading order: from videos to a set that can be trusted, and to a model trained on it.
 
-    curate → report → annotate → audit, accept → split → cache → stage 1 → stage 2
+    curate → report → annotate → audit, accept → split → cache → each training stage
 
 Every step keeps what it finished, so the same call goes on after a kill, and a second one finishes in seconds.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from xsheet.annotate.pipeline import AnnotateResult, annotate
 from xsheet.annotate.settings import AnnotateSettings
@@ -30,15 +30,10 @@ if TYPE_CHECKING:
     from xsheet.train.settings import TrainSettings
     from xsheet.train.stage_summary import StageSummary
 
-WorkflowStep = Literal["curate", "report", "annotate", "audit", "split", "cache", "stage1", "stage2"]
 FinalStage = Literal["curate", "annotate", "audit", "train"]
-TRAIN_STAGES: tuple[Literal["stage1", "stage2"], ...] = ("stage1", "stage2")
-_FINAL_STEP: dict[FinalStage, WorkflowStep] = {
-    "curate": "report",
-    "annotate": "annotate",
-    "audit": "audit",
-    "train": "stage2",
-}
+STEPS = ("curate", "report", "annotate", "audit", "split", "cache")
+"""Steps before training; the stages of the training settings follow, by name."""
+_LAST_STEP: dict[FinalStage, str] = {"curate": "report", "annotate": "annotate", "audit": "audit", "train": "cache"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +53,7 @@ class TrainingResult:
 
     split: SplitSummary
     cache: "CacheBuildResult"
-    run_folder: Path  # of the run: stage1/ and stage2/
+    run_folder: Path  # a folder per stage
     stages: "tuple[StageSummary, ...]"
 
 
@@ -84,7 +79,7 @@ def run_workflow(
     *,
     final_stage: FinalStage,
     annotator_execution: Execution | None = None,
-    on_step: Callable[[WorkflowStep], None] = lambda _: None,
+    on_step: Callable[[str], None] = lambda _: None,
 ) -> WorkflowResult:
     """Walk the path; it ends early where nothing is left to go on with.
 
@@ -101,7 +96,7 @@ def run_workflow(
     """
     folder, clock = context.set_folder, StepTimer()
 
-    def step(name: WorkflowStep) -> AbstractContextManager[None]:
+    def step(name: str) -> AbstractContextManager[None]:
         on_step(name)
         return clock(name)
 
@@ -141,10 +136,10 @@ def run_workflow(
     )
 
 
-def steps_until(final_stage: FinalStage) -> tuple[WorkflowStep, ...]:
-    """The steps of a path that ends there."""
-    steps: tuple[WorkflowStep, ...] = get_args(WorkflowStep)
-    return steps[: steps.index(_FINAL_STEP[final_stage]) + 1]
+def steps_until(final_stage: FinalStage, train: "TrainSettings | None" = None) -> tuple[str, ...]:
+    """Steps of a workflow that ends there; the stages of `train` are the last ones of training."""
+    steps = STEPS[: STEPS.index(_LAST_STEP[final_stage]) + 1]
+    return (*steps, *train.stage_names) if final_stage == "train" and train is not None else steps
 
 
 def _with_accepted_layer(layer: LayerRun | None, settings: "TrainSettings") -> "TrainSettings":
@@ -160,7 +155,7 @@ def _train(
     settings: "TrainSettings",
     split: SplitSettings,
     context: RunContext,
-    step: Callable[[WorkflowStep], AbstractContextManager[None]],
+    step: Callable[[str], AbstractContextManager[None]],
 ) -> TrainingResult:
     from xsheet.train.data.cache.build import build_cache  # noqa: PLC0415  # seconds and a gigabyte, for those who train
     from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings  # noqa: PLC0415
@@ -175,7 +170,7 @@ def _train(
         cached = build_cache(
             folder, settings.cache, execution=context.execution, retry_failed=context.retry_failed, shows_progress=shows
         )
-    for stage in TRAIN_STAGES:
+    for stage in settings.stage_names:
         with step(stage):
             train_stages(
                 folder,
@@ -185,5 +180,5 @@ def _train(
                 workers=WorkerSettings(),
                 validation=ValidationCallback(ValidationSettings()),
             )
-    ended = tuple(stage_summary(run, stage) for stage in TRAIN_STAGES)
+    ended = tuple(stage_summary(run, stage) for stage in settings.stage_names)
     return TrainingResult(split=parts, cache=cached, run_folder=run, stages=ended)

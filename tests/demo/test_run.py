@@ -13,25 +13,24 @@ from xsheet.curate.dedup.split import SplitSettings, split_clips
 from xsheet.curate.settings import CurateSettings
 from xsheet.demo.corpus import make_corpus, read_truth
 from xsheet.demo.film.plan import film_kind
-from xsheet.demo.run import DEMO_STEPS, DemoSettings, run_demo
+from xsheet.demo.run import DemoSettings, demo_steps, run_demo
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
 from xsheet.schemas.settings import load_settings
 from xsheet.train.settings import TrainSettings
-from xsheet.workflow import TRAIN_STAGES, WorkflowSettings
+from xsheet.workflow import WorkflowSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 FILMS, SIZE, EXECUTION = 4, 256, Execution(jobs=2)
 SEED = next(s for s in count() if [film_kind(k, seed=s) for k in range(FILMS)].count("talk") == FILMS - 1)
 FEW = (
-    "stage1.steps=2", "stage2.steps=2", "data.batch=1", "compute.micro_batch_size=1", "compute.threads=1",
-    "loop.log_every=1", "loop.save_every=1", "loop.validate_every=1000", "cache.picture.crops=1",
+    "stages.stage1.steps=2", "stages.stage2.steps=2", "loader.batch_size=1",
+    "compute.micro_batch_size=1", "compute.threads=1", "loop.log_every=1", "loop.save_every=1", "loop.validate_every=1000", "cache.picture.crops_per_clip=1",
 )  # fmt: skip
 TRACK = ("track_id", "identity_embedding", "identity_model")
 SAMPLES = tuple(
-    f"held_out_samples.evaluation.{each}"
-    for each in ("sample.steps=2", "load_or_fit_reader.steps=2", "edit_actions=false")
+    f"held_out_samples.evaluation.{each}" for each in ("sample.steps=2", "fitted_reader.steps=2", "edit_actions=false")
 )
 
 
@@ -90,7 +89,7 @@ def demo(tmp_path_factory):
             out, settings, workflow_settings(split), execution=EXECUTION, shows_progress=False, on_step=record_step
         ), steps
 
-    run.out = out
+    run.out, run.steps = out, demo_steps(workflow_settings(split))
     return run
 
 
@@ -103,9 +102,9 @@ def test_an_interrupted_demo_resumes_and_a_finished_one_repeats_nothing(demo):
 
     result, steps = demo()
     after = files_of(demo.out)
-    assert tuple(steps) == DEMO_STEPS
+    assert tuple(steps) == demo.steps
     assert {path: after.get(path) for path in before} == before
-    assert all((demo.out / "set" / "train" / stage / "weights.safetensors").exists() for stage in TRAIN_STAGES)
+    assert all((demo.out / "set" / "train" / stage / "weights.safetensors").exists() for stage in ("stage1", "stage2"))
 
     again, _ = demo()
     assert files_of(demo.out) == after

@@ -32,7 +32,7 @@ def pictures(frames: int, *, seed: int):
     colour = rng.integers(120, 250, 3)
     for k in range(frames):
         inside = (x - 30 - k) ** 2 + (y - 48) ** 2 < 20**2
-        yield np.select(inside[..., None], colour, ramp).astype(np.uint8)
+        yield np.where(inside[..., None], colour, ramp).astype(np.uint8)
 
 
 def clip_of(folder: Path, clip_id: str, frames: int, *, seed: int) -> Clip:
@@ -153,4 +153,4 @@ def built_copy(built_set, tmp_path: Path) -> Path:
 def cache(built_set) -> Cache:
     """The cache of that set."""
     folder, built = built_set
-    return open_cache(folder, built.recipe)
+    return open_cache(folder, built.spec)

@@ -1,4 +1,4 @@
-"""What the model is shown at once: clips of one size, as the cache holds them, before any draw but crop and flip.
+"""A batch: clips of one bucket as the cache holds them, after crop and mirroring, before noise and dropout.
 
 B clips, C latent channels, F latent frames, H x W latent cells, T = 4 (F - 1) + 1 video frames, M text tokens, W ids of
 a token, E text width, L x Q sound features per video frame, K phases, X numbers of a face, S series.
@@ -41,19 +41,19 @@ class Batch:
 
     @property
     def clip_ids(self) -> tuple[str, ...]:
-        """Which clips, in order."""
-        return tuple(showing.clip_id for showing in self.sample_keys)
+        """Clip ids, in order."""
+        return tuple(sample_key.clip_id for sample_key in self.sample_keys)
 
     def select(self, part: slice) -> Self:
-        """Some of the clips."""
+        """The clips of a slice."""
         return replace(self._map_tensors(lambda tensor: tensor[part]), sample_keys=self.sample_keys[part])
 
     def to(self, device: torch.device | str) -> Self:
-        """The same on a device; asynchronous from pinned memory."""
+        """The batch on a device; asynchronous from pinned memory."""
         return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Self:
-        """The same in page-locked memory, from which a copy to a GPU does not wait."""
+        """The batch in page-locked memory, from which copies to a GPU are asynchronous."""
         return self._map_tensors(Tensor.pin_memory)
 
     def _map_tensors(self, change: Callable[[Tensor], Tensor]) -> Self:
@@ -63,8 +63,8 @@ class Batch:
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
-    """Batches of one bucket as one, in order."""
+    """Concatenate batches of one bucket, in order."""
     values: dict[str, Any] = {field.name: [getattr(batch, field.name) for batch in batches] for field in fields(Batch)}
-    showings = tuple(showing for some in values.pop("showings") for showing in some)
+    sample_keys = tuple(sample_key for keys in values.pop("sample_keys") for sample_key in keys)
     tensors: dict[str, Any] = {name: None if rows[0] is None else torch.cat(rows) for name, rows in values.items()}
-    return Batch(sample_keys=showings, **tensors)
+    return Batch(sample_keys=sample_keys, **tensors)

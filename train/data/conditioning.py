@@ -1,4 +1,4 @@
-"""What the variants are told of a clip besides text and sound: whose face it is, how much it moves, how it moves.
+"""Extra conditioning of model variants: identity, motion intensity and driving motion of a clip.
 
 All of it follows from what curation measured, so nothing is decoded for it. T frames shown, R crops, V variants of them
 (each crop as it is and, with mirrored pictures, mirrored), X numbers of a face, S series.
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from xsheet.annotate.text.mirror import mirror_signals
 from xsheet.curate.faces.identity import IDENTITY_MODEL
+from xsheet.model.variants.base import NEUTRAL_INTENSITY
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.ids import content_key
 
@@ -37,7 +38,6 @@ _RELATIVE_TO_MEDIAN = (
 )  # rest differs between people: the clip's median
 MEDIAN_MOTION = (0.06, 0.03)
 """How much face (in face heights) and body (in shoulder widths) move in the median clip: ω = .5."""
-NEUTRAL_INTENSITY = 0.5
 _FACE_SCALES = {"mouth_open": 1.0, "mouth_wide": 1.0, "brow_raise": 1.0} | dict.fromkeys(
     ("yaw_deg", "pitch_deg", "roll_deg"), math.radians(0.5)
 )  # in face heights: a head that turns by an angle moves its outline by half a face height times the angle
@@ -49,7 +49,7 @@ _IDENTITY_SCALE = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConditioningSource:
-    """What the controls of a clip are made from."""
+    """Measurements from which the extra conditioning of a clip is computed."""
 
     signals: Signals
     identity_X: tuple[float, ...]  # zeros = nobody in particular
@@ -57,11 +57,11 @@ class ConditioningSource:
 
     @property
     def digest(self) -> str:
-        """Hash of it."""
+        """Content hash."""
         return content_key(asdict(self.signals), self.identity_X, self.aspect)
 
     def tensors(self, crops: Sequence[Frames], *, mirror: bool) -> dict[str, Tensor]:
-        """By name: identity (X,), intensity (R, 2), motion (V, T, S); stretches are frames of the clip at 25 fps."""
+        """Tensors by name: identity (X,), intensity (R, 2), motion (V, T, S); `crops` index the clip at 25 fps."""
         views = [self.signals, mirror_signals(self.signals, aspect=self.aspect)] if mirror else [self.signals]
         motion = [driving_motion(view)[frames] for frames in crops for view in views]
         return {
@@ -72,7 +72,7 @@ class ConditioningSource:
 
 
 def motion_intensity(signals: Signals, frames: Frames) -> Floats:
-    """ω of face and body in some frames, (2,) in 0..1: .5 ordinary, 0 still, 1 twice the ordinary; .5 where unseen.
+    """Motion intensity ω of face and body over some frames, (2,) in 0..1: .5 median, 0 still, 1 twice the median.
 
     FantasyTalking's variances of landmarks and of joints, as deviations. The paper scales them to its data; here the
     scale is fixed, so that a clip has the same ω in every set.
@@ -88,7 +88,7 @@ def motion_intensity(signals: Signals, frames: Frames) -> Floats:
 
 
 def driving_motion(signals: Signals) -> Floats:
-    """(T, S) of the whole clip, about -1..1; zero where nothing was seen."""
+    """Series that drive the face, (T, S) over the whole clip, about -1..1; zero where nothing was measured."""
     columns = []
     for name, unit in DRIVING_SERIES.items():
         values = to_series(getattr(signals, name), signals.frames)
@@ -97,7 +97,7 @@ def driving_motion(signals: Signals) -> Floats:
 
 
 def identity_vector(embedding: Sequence[float], model: str | None, *, wanted_model: str, dim: int) -> tuple[float, ...]:
-    """(X,) of the face that a track shows; zeros, nobody in particular, unless the wanted model made as many.
+    """Identity of a face track, (X,); zeros unless the wanted model measured it at this width.
 
     Curation's own proportions are centred; the embedding of a network is taken as it is.
     """
@@ -109,7 +109,7 @@ def identity_vector(embedding: Sequence[float], model: str | None, *, wanted_mod
 
 
 def to_series(values: Sequence[float | None], frames: int) -> Floats:
-    """One series as numbers, (T,); NaN where it was not measured."""
+    """A series as floats, (T,); NaN where it was not measured."""
     return np.array([np.nan if v is None else v for v in values] or [np.nan] * frames, np.float32)
 
 
@@ -122,15 +122,15 @@ def _measured_only(values: Floats) -> Floats:
 
 
 def _variance(values: Floats) -> float:
-    seen = _measured_only(values)
-    return float(seen.var()) if len(seen) else np.nan
+    measured = _measured_only(values)
+    return float(measured.var()) if len(measured) else np.nan
 
 
 def _median(values: Floats) -> float:
-    seen = _measured_only(values)
-    return float(np.median(seen)) if len(seen) else np.nan
+    measured = _measured_only(values)
+    return float(np.median(measured)) if len(measured) else np.nan
 
 
 def _mean(values: Sequence[float]) -> float:
-    seen = _measured_only(np.array(values, np.float32))
-    return float(seen.mean()) if len(seen) else np.nan
+    measured = _measured_only(np.array(values, np.float32))
+    return float(measured.mean()) if len(measured) else np.nan

@@ -1,4 +1,4 @@
-"""Cached clips as a stage sees them: chosen by split, annotation and motion, and read into batches."""
+"""The dataset of a stage: cached clips selected by split, annotation and motion, read into batches."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,14 +24,14 @@ from xsheet.train.data.settings import MotionFilter, StageDatasetSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectedClips:
-    """The clips of a stage."""
+    """The clips of a stage, and why others are excluded."""
 
     features: tuple[Feature, ...]
-    excluded: Mapping[str, int]  # how many by why: other_split, not_annotated, still
+    excluded: Mapping[str, int]  # how many by why: other_split, not_annotated, too_little_motion
 
 
 def select_clips(cache: Cache, settings: StageDatasetSettings, *, split: SplitName | None = "train") -> SelectedClips:
-    """The cached clips that a stage is shown; all splits where `split` is None.
+    """Select the cached clips of a stage; `split` None selects all splits.
 
     Raises:
         ConfigError: no split, no clips with phases, or a text that was not cached.
@@ -46,7 +46,7 @@ def select_clips(cache: Cache, settings: StageDatasetSettings, *, split: SplitNa
         elif settings.text != "brief" and row.annotation_id is None:
             left_out["not_annotated"] += 1
         elif lively is not None and row.clip_id not in lively:
-            left_out["still"] += 1
+            left_out["too_little_motion"] += 1
         else:
             kept.append(row)
     if not kept:
@@ -59,7 +59,7 @@ def select_clips(cache: Cache, settings: StageDatasetSettings, *, split: SplitNa
 
 
 class CachedClipDataset:
-    """Chosen clips, ready to be read. Reading a clip costs .2 ms of one core at the tiny size: files are mapped."""
+    """Cached clips, read into batches. Files are mapped: a clip of the tiny model takes .2 ms of one core."""
 
     def __init__(
         self,
@@ -70,11 +70,11 @@ class CachedClipDataset:
         seed: int,
         mirror_probability: float,
     ) -> None:
-        said = cache.spec.texts["said"]["forms"]
-        if settings.text not in said:
+        cached_forms = cache.spec.texts["settings"]["forms"]
+        if settings.text not in cached_forms:
             raise ConfigError(
-                where="text of the stage", expected=f"one of {', '.join(said)}, which the cache has", got=settings.text,
-                hint="add it to cache.text.forms and run `xsheet train cache` again",
+                where="text of the stage", expected=f"one of {', '.join(cached_forms)}, which the cache has",
+                got=settings.text, hint="add it to cache.text.forms and run `xsheet train cache` again",
             )  # fmt: skip
         self._cache, self._settings = cache, settings
         self._features = {row.clip_id: row for row in features}
@@ -89,16 +89,16 @@ class CachedClipDataset:
 
     @property
     def buckets(self) -> dict[str, Bucket]:
-        """The bucket of every clip."""
+        """Bucket by clip id."""
         return {clip_id: bucket_of(row) for clip_id, row in self._features.items()}
 
     def batch(self, sample_keys: Sequence[SampleKey]) -> Batch:
-        """Clips of one bucket, cropped and mirrored as their showings decide.
+        """Read clips of one bucket; their sample keys decide crop and mirroring.
 
         Raises:
             ContractError: a file of the cache is lost or broken.
         """
-        rows = [self._row(showing) for showing in sample_keys]
+        rows = [self._row(sample_key) for sample_key in sample_keys]
         return Batch(
             sample_keys=tuple(sample_keys), **{name: torch.stack([row[name] for row in rows]) for name in rows[0]}
         )
@@ -121,7 +121,7 @@ class CachedClipDataset:
         }
 
     def _text(self, feature: Feature, variant: int) -> dict[str, Tensor]:
-        """Tokens padded to the model's length as the null prompt is: it ends with a pad."""
+        """Tokens padded to the model's length, like the null prompt, which ends with a pad."""
         texts = read_tensors(self._cache.set_folder / text_path(self._cache.spec, feature))
         tokens, phases, windows = (texts[f"{self._settings.text}.{part}"] for part in ("tokens", "phases", "windows"))
         count = int((phases[variant] != PAD).sum())
@@ -132,11 +132,11 @@ class CachedClipDataset:
         return {"text": text, "phase_BM": phase, "window_BK2": windows[variant]}
 
     def _extra_conditioning(self, feature: Feature, crop: int, variant: int) -> dict[str, Tensor]:
-        """What variants are told, where the cache keeps it."""
+        """Extra conditioning, if the cache keeps it."""
         if self._cache.spec.extra_conditioning is None:
             return {}
-        told = read_tensors(self._cache.set_folder / extra_conditioning_path(self._cache.spec, feature))
-        chosen = told["identity"], told["intensity"][crop], told["motion"][variant]
+        tensors = read_tensors(self._cache.set_folder / extra_conditioning_path(self._cache.spec, feature))
+        chosen = tensors["identity"], tensors["intensity"][crop], tensors["motion"][variant]
         return dict(zip(("identity_BX", "intensity_B2", "motion_BTX"), chosen, strict=True))
 
 
@@ -151,7 +151,7 @@ def _splits(set_folder: Path) -> dict[str, str]:
 
 
 def _moving_clips(set_folder: Path, motion: MotionFilter) -> set[str]:
-    """CachedClipDataset of which some part passes the speed for a tenth of the time."""
+    """Clips with a body part that exceeds the speed for a tenth of the time."""
     found: set[str] = set()
     for file in tables.part_files(set_folder, tables.MEASURES):
         for row in tables.read_file(file, tables.MEASURES, ["clip_id", "motion"]).to_pylist():

@@ -1,4 +1,4 @@
-"""The three encoders of a run, opened from its settings and held against the size of the model."""
+"""Video, text and audio encoders of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from xsheet.train.data.settings import CacheSettings, EncoderSettings, ModelName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoders:
-    """What turns pictures, text and sound into numbers."""
+    """The encoders of a run."""
 
     video: VideoCodec
     text: TextEncoder
@@ -23,21 +23,21 @@ class Encoders:
 
 
 def named_config(name: ModelName) -> ActAvatarConfig:
-    """The numbers of a model by its name."""
+    """Model config by name."""
     return tiny_config() if name == "tiny" else wan2_2_ti2v_5b_config()
 
 
 def open_encoders(settings: CacheSettings, *, device: str = "cpu") -> Encoders:
-    """The encoders of a run; weights go to the device, their type is the same on all, so that fingerprints are.
+    """Open the encoders of a run. Weights have one dtype on all devices, so that fingerprints agree.
 
     Raises:
         ConfigError: weights that are missing, or an encoder that the model was not made for.
     """
-    asked, size = settings.encoders, named_config(settings.model)
+    requested, size = settings.encoders, named_config(settings.model)
     encoders = Encoders(
-        video=_video_codec(asked, device),
-        text=_text_encoder(asked, size, device),
-        audio=_audio_encoder(asked, size, device),
+        video=_video_codec(requested, device),
+        text=_text_encoder(requested, size, device),
+        audio=_audio_encoder(requested, size, device),
     )
     _check_encoders_match(encoders, size)
     _check_resolutions(settings, size)
@@ -45,7 +45,7 @@ def open_encoders(settings: CacheSettings, *, device: str = "cpu") -> Encoders:
 
 
 def _video_codec(settings: EncoderSettings, device: str) -> VideoCodec:
-    if settings.video == "analytic":
+    if settings.video == "dct":
         return DctCodec()
     folder = _weights_folder(settings.video_weights, "video")
     from xsheet.model.encoders.wan_vae import WanCodec  # noqa: PLC0415  # diffusers takes seconds, in every worker
@@ -65,7 +65,7 @@ def _text_encoder(settings: EncoderSettings, model_config: ActAvatarConfig, devi
 
 
 def _audio_encoder(settings: EncoderSettings, model_config: ActAvatarConfig, device: str) -> AudioEncoder:
-    if settings.audio == "mel":
+    if settings.audio == "log_mel":
         return LogMelEncoder(steps_per_frame=model_config.audio_layers, bands=model_config.audio_channels)
     encoder = Wav2Vec2Encoder.load(_weights_folder(settings.audio_weights, "sound"))
     encoder.model.to(device)
@@ -82,7 +82,7 @@ def _weights_folder(weights: str | None, part: str) -> Path:
 
 
 def _check_encoders_match(encoders: Encoders, model_config: ActAvatarConfig) -> None:
-    """The numbers that the model takes are those that the encoders give."""
+    """Check that the encoders' dimensions are those of the model."""
     pairs = {
         "channels of the video codec": (model_config.in_channels, encoders.video.channels),
         "stride of the video codec": (model_config.latent_stride, encoders.video.stride),
@@ -90,16 +90,16 @@ def _check_encoders_match(encoders: Encoders, model_config: ActAvatarConfig) -> 
         "layers of the sound encoder": (model_config.audio_layers, encoders.audio.layers),
         "channels of the sound encoder": (model_config.audio_channels, encoders.audio.channels),
     }
-    for what, (expected, came) in pairs.items():
-        if expected != came:
+    for what, (expected, got) in pairs.items():
+        if expected != got:
             raise ConfigError(
-                where=what, expected=f"{expected}, as the model takes", got=str(came),
+                where=what, expected=f"{expected}, as the model takes", got=str(got),
                 hint="choose encoders and model (cache.size) that belong together",
             )  # fmt: skip
 
 
 def _check_resolutions(settings: CacheSettings, model_config: ActAvatarConfig) -> None:
-    """Pictures divide into tokens."""
+    """Check that pictures divide into tokens."""
     token = [
         stride * patch
         for stride, patch in zip(model_config.latent_stride[1:], model_config.patch_size[1:], strict=True)

@@ -1,4 +1,4 @@
-"""Which stretch and which part of the picture of a clip is encoded: its bucket, its crops in time, its cut in space.
+"""Framing: which frames and pixels of a clip are encoded.
 
 A bucket is (frames, height, width): clips of one bucket can stand in one batch.
 """
@@ -20,7 +20,7 @@ FACE_CENTRE_HEIGHT = 0.4
 
 
 class Bucket(NamedTuple):
-    """Size of what is encoded, frames and pixels."""
+    """Frames and pixels of an encoded clip."""
 
     frames: int
     height: int
@@ -32,7 +32,7 @@ class Bucket(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketFit:
-    """How a clip fills its bucket."""
+    """Scale, crop window and crop starts of a clip in its bucket."""
 
     bucket: Bucket
     crop_starts: tuple[int, ...]  # first frame of every crop, at the rate shown
@@ -41,30 +41,30 @@ class BucketFit:
     top: int
 
     def crop_picture(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The part of a scaled picture (or pictures, ..., H, W, 3) that is encoded."""
+        """Crop a scaled picture (or pictures, ..., H, W, 3) to the bucket."""
         _, height, width = self.bucket
         return rgb[..., self.top : self.top + height, self.left : self.left + width, :]
 
     def crop_spans(self, settings: PictureEncodingSettings) -> tuple[Span, ...]:
-        """The stretch of every crop in the clip."""
+        """Span of every crop in the clip."""
         return tuple(span_of_frames(range(s, s + self.bucket.frames), settings.rate) for s in self.crop_starts)
 
 
 def fit_to_bucket(
     clip: Clip, settings: PictureEncodingSettings, *, face: tuple[float, float, float] | None
 ) -> BucketFit | Rejected:
-    """How a clip is shown, or why it cannot be.
+    """Fit a clip to a bucket, or say why it does not fit.
 
     Args:
         clip: the clip.
         settings: buckets and limits.
         face: x, y and height of the face over the clip, in picture heights from the top left corner; None = unknown.
     """
-    shown = len(frames_in(Span(0, frame_start_us(clip.frames, CLIP_RATE)), settings.rate))
-    frames = max((length for length in settings.frame_counts if length <= shown), default=None)
+    frames_at_rate = len(frames_in(Span(0, frame_start_us(clip.frames, CLIP_RATE)), settings.rate))
+    frames = max((length for length in settings.frame_counts if length <= frames_at_rate), default=None)
     if frames is None:
         return Rejected(
-            "frame", "too_short", f"{shown} frames at {settings.fps} fps, want {min(settings.frame_counts)}"
+            "frame", "too_short", f"{frames_at_rate} frames at {settings.fps} fps, want {min(settings.frame_counts)}"
         )
     aspect = clip.width / clip.height
     height, width = min(settings.resolutions, key=lambda size: abs(math.log(aspect * size[0] / size[1])))
@@ -80,7 +80,7 @@ def fit_to_bucket(
         left, top = face[0] * scaled[1] - width / 2, face[1] * scaled[1] - FACE_CENTRE_HEIGHT * height
     return BucketFit(
         bucket=Bucket(frames, height, width),
-        crop_starts=_crop_starts(shown - frames, settings.crops_per_clip),
+        crop_starts=_crop_starts(frames_at_rate - frames, settings.crops_per_clip),
         scaled_size=scaled,
         left=round(min(max(left, 0), scaled[0] - width)),
         top=round(min(max(top, 0), scaled[1] - height)),
@@ -88,7 +88,7 @@ def fit_to_bucket(
 
 
 def _crop_starts(spare_frames: int, crops: int) -> tuple[int, ...]:
-    """First frames of the crops, evenly over the frames to spare; fewer where they would coincide."""
+    """First frames of the crops, evenly spread; fewer where they would coincide."""
     if crops == 1:
         return (0,)
     return tuple(sorted({round(k * spare_frames / (crops - 1)) for k in range(crops)}))

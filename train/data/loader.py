@@ -1,4 +1,4 @@
-"""Batches for the loop, prepared ahead of it by a thread."""
+"""Batches of one worker, prefetched in a thread."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from xsheet.train.loop.state import DataPosition
 
 
 class ClipLoader:
-    """One worker's share of every batch: worker r of W gets micro-batches r, W + r, 2W + r ... of it.
+    """One worker's micro-batches of every step: worker r of W gets micro-batches r, W + r, 2W + r ...
 
     Raises:
         ConfigError: a batch is no whole number of micro-batches for each worker.
@@ -32,21 +32,23 @@ class ClipLoader:
     ) -> None:
         if sampler.batch_size % (micro_batch_size * process_group.size):
             raise ConfigError(
-                where="data.batch",
+                where="loader.batch_size",
                 expected=f"a multiple of {micro_batch_size} clips x {process_group.size} workers",
                 got=str(sampler.batch_size),
-                hint="change data.batch, compute.micro_batch_size or the number of workers",
+                hint="change loader.batch_size, compute.micro_batch_size or the number of workers",
             )
         self._dataset, self._sampler = dataset, sampler
         self._micro_batch_size, self._prefetch, self._process_group = micro_batch_size, prefetch, process_group
 
     def step_shares(self, start: DataPosition) -> Iterator[StepShare]:
-        """This worker's shares of one step after another, without end."""
+        """This worker's share of every step, endlessly."""
         waiting: deque[tuple[list[Future[Batch]], DataPosition]] = deque()
         pool = ThreadPoolExecutor(1, thread_name_prefix="clips")
         try:
-            for showings, after in self._sampler.batches(start):
-                waiting.append(([pool.submit(self._read, micro) for micro in self._own_micro_batches(showings)], after))
+            for sample_keys, after in self._sampler.batches(start):
+                waiting.append(
+                    ([pool.submit(self._read, micro) for micro in self._own_micro_batches(sample_keys)], after)
+                )
                 if len(waiting) > self._prefetch:
                     ready, behind = waiting.popleft()
                     yield StepShare(micro_batches=tuple(one.result() for one in ready), next_position=behind)

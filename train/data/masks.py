@@ -1,4 +1,4 @@
-"""Where face and mouth are on the latent grid, from the measured face of every frame.
+"""Face and mouth masks on the latent grid.
 
 T frames shown, F latent frames, H x W latent cells.
 """
@@ -23,7 +23,7 @@ _POINTS = 4  # per side of a cell, in which coverage is counted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceSeries:
-    """The face of a clip in every frame at 25 fps; NaN where it was not found. Positions in picture heights."""
+    """The face of a clip per frame at 25 fps, in picture heights; NaN where no face was found."""
 
     x_T: Floats
     y_T: Floats
@@ -32,19 +32,19 @@ class FaceSeries:
 
     @property
     def median_box(self) -> tuple[float, float, float] | None:
-        """x, y and height over the clip; None when it was never found."""
+        """Median x, y and height; None without any face."""
         if np.isnan(self.x_T).all():
             return None
         x, y, height = (float(np.nanmedian(series)) for series in (self.x_T, self.y_T, self.height_T))
         return x, y, height
 
     def at_frames(self, frames: NDArray[np.int64]) -> "FaceSeries":
-        """The face in some frames."""
+        """The face at some frames."""
         return FaceSeries(**{field.name: getattr(self, field.name)[frames] for field in fields(self)})
 
 
 def face_masks(face: FaceSeries, bucket_fit: BucketFit, *, cell: tuple[int, int]) -> tuple[Floats, Floats]:
-    """Shares of each latent cell that face and mouth cover, (F, H, W) each, over the frames in which they were found.
+    """Share of each latent cell that face and mouth cover, (F, H, W) each.
 
     Args:
         face: in the frames shown, (T,).

@@ -1,4 +1,4 @@
-"""Which clips stand in which batch: a function of (seed, epoch), whatever the workers and micro-batches.
+"""Order of training: batches of one bucket, every clip once per epoch, resumable at any position.
 
 Every epoch shows every clip once, in an order of its own. Going through it, each bucket collects its clips and gives a
 batch when it has enough; what is left waits for the next epoch, so no clip is left out for good and all batches are
@@ -16,13 +16,13 @@ from xsheet.train.loop.state import DataPosition
 
 
 class BucketBatchSampler:
-    """The order of clips in buckets, in batches of `batch`."""
+    """Batches of `batch_size` clips of one bucket."""
 
     def __init__(self, bucket_of: Mapping[str, Bucket], *, batch_size: int, seed: int) -> None:
         if len(bucket_of) < batch_size:
             raise ConfigError(
                 where="clips to train on", expected=f"at least one batch of {batch_size}", got=str(len(bucket_of)),
-                hint="lower data.batch, curate more videos, or relax the stage's motion filter",
+                hint="lower loader.batch_size, curate more videos, or relax the stage's motion filter",
             )  # fmt: skip
         self._clips = sorted(bucket_of)
         self._bucket_of = bucket_of
@@ -32,16 +32,16 @@ class BucketBatchSampler:
         )  # this epoch's, and those that left clips behind
 
     def batches(self, start: DataPosition) -> Iterator[tuple[tuple[SampleKey, ...], DataPosition]]:
-        """Batches from a place on, without end, each with the place behind it."""
+        """Batches from a position on, endlessly, each with the position after it."""
         epoch, skipped = start.epoch, start.clips_drawn // self.batch_size
         while True:
             ended = self.epoch_batches(epoch)
-            for number, showings in enumerate(ended[skipped:], start=skipped + 1):
-                yield showings, DataPosition(epoch=epoch, clips_drawn=number * self.batch_size)
+            for number, sample_keys in enumerate(ended[skipped:], start=skipped + 1):
+                yield sample_keys, DataPosition(epoch=epoch, clips_drawn=number * self.batch_size)
             epoch, skipped = epoch + 1, 0
 
     def epoch_batches(self, epoch: int) -> list[tuple[SampleKey, ...]]:
-        """The batches that are full by the end of an epoch and were not before it, in the order of their last clips."""
+        """Batches that become full in an epoch, in the order of their last clips."""
         ended: list[tuple[int, tuple[SampleKey, ...]]] = []
         place = {clip: k for k, clip in enumerate(self._epoch_permutation(epoch))}
         for bucket, clips in self._shuffled_buckets(epoch).items():
@@ -49,12 +49,12 @@ class BucketBatchSampler:
             count = len(clips)
             for number in range(epoch * count // self.batch_size, (epoch + 1) * count // self.batch_size):
                 first = number * self.batch_size
-                showings = tuple(self._sample_key(bucket, count, k) for k in range(first, first + self.batch_size))
-                ended.append((place[showings[-1].clip_id], showings))
-        return [showings for _, showings in sorted(ended)]
+                sample_keys = tuple(self._sample_key(bucket, count, k) for k in range(first, first + self.batch_size))
+                ended.append((place[sample_keys[-1].clip_id], sample_keys))
+        return [sample_keys for _, sample_keys in sorted(ended)]
 
     def _sample_key(self, bucket: Bucket, count: int, sample_key: int) -> SampleKey:
-        """A bucket's showing by its number since the start of training."""
+        """The n-th sample of a bucket since the start of training."""
         epoch, place = divmod(sample_key, count)
         return SampleKey(epoch, self._shuffled_buckets(epoch)[bucket][place])
 

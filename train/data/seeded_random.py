@@ -1,4 +1,4 @@
-"""Chance as a function of identity: (seed, epoch, clip) says what a clip gets, never a stream that moves on.
+"""Random numbers as a function of (seed, epoch, clip); no generator carries state from step to step.
 
 So worker counts, micro-batches, restarts and the order of clips change nothing. Each kind of draw has a generator of
 its own: another crop does not change the noise. Numbers come from Philox, a counter-based generator whose key is a
@@ -7,7 +7,7 @@ hash, and are the same on every device because they are drawn on the CPU.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -17,18 +17,16 @@ from torch import Tensor
 from xsheet.model.flow import FlowSettings, sample_sigma
 from xsheet.schemas.settings import StrictModel
 
-RandomPurpose = Literal["order", "crop", "flip", "noise", "sigma", "drop", "lips", "gates"]
-
 
 class SampleKey(NamedTuple):
-    """One look at one clip: what every draw depends on, beside the seed."""
+    """One use of one clip in training: with the seed, it decides every draw."""
 
     epoch: int
     clip_id: str
 
 
 class ConditionDropoutSettings(StrictModel):
-    """How often a condition is left out, so that guidance has something to move away from.
+    """Probabilities of dropping conditions in training, which guidance needs.
 
     The three cases exclude one another, so sound is missing in .15 of all showings. The paper gives no numbers: ours.
     """
@@ -45,17 +43,22 @@ class ConditionDropoutSettings(StrictModel):
 
 
 class DroppedConditions(NamedTuple):
-    """Which conditions are left out, bool (B,) each: the arguments of condition.drop."""
+    """Dropped conditions, bool (B,) each; see xsheet.model.conditioning.drop_conditions."""
 
     text_B: Tensor
     audio_B: Tensor
 
 
-def generator(seed: int, purpose: RandomPurpose, sample_key: SampleKey) -> np.random.Generator:
-    """The generator of one draw."""
+def generator(seed: int, purpose: str, sample_key: SampleKey) -> np.random.Generator:
+    """The generator of one draw. The purpose is part of its key: another name gives other numbers."""
     name = f"{seed}\0{purpose}\0{sample_key.epoch}\0{sample_key.clip_id}".encode()
     key = int.from_bytes(hashlib.sha256(name).digest()[:16], "little")
     return np.random.Generator(np.random.Philox(key=key))
+
+
+def generators(sample_keys: Sequence[SampleKey], purpose: str, *, seed: int) -> list[np.random.Generator]:
+    """One generator per clip, for the draws of a model variant."""
+    return [generator(seed, purpose, sample_key) for sample_key in sample_keys]
 
 
 def permutation(count: int, *, seed: int, epoch: int) -> list[int]:
@@ -65,43 +68,38 @@ def permutation(count: int, *, seed: int, epoch: int) -> list[int]:
 
 
 def crop_index(sample_key: SampleKey, *, seed: int, count: int) -> int:
-    """Which of the cached crops is shown, 0..choices - 1."""
+    """Index of the crop, 0..count - 1."""
     return int(generator(seed, "crop", sample_key).integers(count))
 
 
 def is_mirrored(sample_key: SampleKey, *, seed: int, probability: float) -> bool:
-    """Whether the picture is mirrored; `share` of the showings are."""
+    """Whether the picture is mirrored, with this probability."""
     return bool(generator(seed, "flip", sample_key).random() < probability)
 
 
 def noise(sample_keys: Sequence[SampleKey], *, seed: int, shape: Sequence[int]) -> Tensor:
     """Standard normal noise (B, *shape), float32, on the CPU."""
     drawn = np.empty((len(sample_keys), *shape), np.float32)
-    for row, showing in zip(drawn, sample_keys, strict=True):
-        generator(seed, "noise", showing).standard_normal(dtype=np.float32, out=row)
+    for row, sample_key in zip(drawn, sample_keys, strict=True):
+        generator(seed, "noise", sample_key).standard_normal(dtype=np.float32, out=row)
     return torch.from_numpy(drawn)
 
 
 def sigma(sample_keys: Sequence[SampleKey], *, seed: int, settings: FlowSettings) -> Tensor:
-    """σ of each clip, (B,) float32 in [0, 1], of the density that flow.py defines."""
+    """σ of each clip, (B,) float32 in [0, 1]; xsheet.model.flow defines its density."""
     rng = torch.Generator()  # flow.py alone knows the density, and draws with torch
     drawn: list[Tensor] = []
-    for showing in sample_keys:
-        rng.manual_seed(int(generator(seed, "sigma", showing).integers(2**63)))
+    for sample_key in sample_keys:
+        rng.manual_seed(int(generator(seed, "sigma", sample_key).integers(2**63)))
         drawn.append(sample_sigma(1, settings=settings, rng=rng))
     return torch.cat(drawn)
-
-
-def mouth_only(sample_keys: Sequence[SampleKey], *, seed: int, probability: float) -> Tensor:
-    """Of which clips the mouth alone counts, bool (B,)."""
-    return torch.tensor([generator(seed, "lips", showing).random() < probability for showing in sample_keys])
 
 
 def dropped_conditions(
     sample_keys: Sequence[SampleKey], *, seed: int, settings: ConditionDropoutSettings
 ) -> DroppedConditions:
-    """What each clip is shown without."""
-    u = torch.tensor([generator(seed, "drop", showing).random() for showing in sample_keys], dtype=torch.float64)
+    """Draw the dropped conditions of each clip."""
+    u = torch.tensor([generator(seed, "drop", sample_key).random() for sample_key in sample_keys], dtype=torch.float64)
     neither = u < settings.both
     text = (u >= settings.both) & (u < settings.both + settings.text)
     audio = (u >= settings.both + settings.text) & (u < settings.both + settings.text + settings.audio)

@@ -1,4 +1,4 @@
-"""Settings of the cache and of the data: what of a clip is encoded, how, and how it is shown."""
+"""Settings of the cache, the dataset of a stage, and the loader."""
 
 from typing import Literal, Self
 
@@ -15,18 +15,18 @@ ModelName = Literal["tiny", "wan2.2-ti2v-5b"]
 
 
 class EncoderSettings(StrictModel):
-    """Who turns pictures, text and sound into numbers; weights are folders, and nothing is fetched."""
+    """Encoders of video, text and audio. Weights are local folders; nothing is downloaded."""
 
-    video: Literal["analytic", "wan"] = Field(default="analytic", description="transform without weights, or Wan's VAE")
+    video: Literal["dct", "wan"] = Field(default="dct", description="a cosine transform without weights, or Wan's VAE")
     video_weights: str | None = Field(default=None, description="an AutoencoderKLWan in diffusers' layout")
     text: Literal["bytes", "umt5"] = Field(default="bytes", description="trained along, or Wan's frozen UMT5")
     text_weights: str | None = Field(default=None, description="a UMT5 encoder with its fast tokenizer")
-    audio: Literal["mel", "wav2vec2"] = Field(default="mel", description="log-mel bands, or all hidden layers")
+    audio: Literal["log_mel", "wav2vec2"] = Field(default="log_mel", description="log-mel bands, or all hidden layers")
     audio_weights: str | None = Field(default=None, description="a wav2vec2 model")
 
 
 class PictureEncodingSettings(StrictModel):
-    """What of a clip is encoded."""
+    """Frame rate, lengths, resolutions and crops of encoded clips."""
 
     fps: int = Field(default=25, ge=5, le=25, description="frames per second shown; the paper's 25, the clip's own")
     frame_counts: tuple[int, ...] = Field(
@@ -60,17 +60,17 @@ class PictureEncodingSettings(StrictModel):
 
     @property
     def rate(self) -> FrameRate:
-        """Frames shown per second."""
+        """Frames per second."""
         return FrameRate(self.fps)
 
     @property
     def samples_per_frame(self) -> int:
-        """Of sound, at 16 kHz."""
+        """Audio samples per frame, at 16 kHz."""
         return AUDIO_RATE.num // self.fps
 
 
 class TextSettings(StrictModel):
-    """What is said of a clip."""
+    """Texts of a clip."""
 
     layer: str | None = Field(
         default="accepted", description="LAYER or LAYER@RUN that training reads; null = no phases, one caption for all"
@@ -82,7 +82,7 @@ class TextSettings(StrictModel):
 
 
 class ExtraConditioningSettings(StrictModel):
-    """What the variants are told of a clip besides: whose face, how much it moves, how the face moves (control.py)."""
+    """Extra conditioning for model variants: identity and motion (xsheet.train.data.conditioning)."""
 
     identity_model: str = Field(
         default=IDENTITY_MODEL, description="`identity_model` of the tracks whose numbers tell a face"
@@ -91,7 +91,7 @@ class ExtraConditioningSettings(StrictModel):
 
 
 class RoundTripSettings(StrictModel):
-    """Proof that a cache decodes to what was shown."""
+    """Check that cached latents decode to the original pictures."""
 
     clip_count: int = Field(default=3, ge=0, le=1000, description="clips decoded again and compared; ours")
     min_psnr_db: float = Field(
@@ -100,20 +100,20 @@ class RoundTripSettings(StrictModel):
 
 
 class CacheSettings(StrictModel):
-    """How clips become features."""
+    """Features of clips: model, encoders, framing, texts."""
 
     model: ModelName = Field(default="tiny", description="the model that the features are for")
     encoders: EncoderSettings = Field(default=EncoderSettings(), description="encoders")
     picture: PictureEncodingSettings = Field(default=PictureEncodingSettings(), description="what is shown")
     text: TextSettings = Field(default=TextSettings(), description="what is said")
     extra_conditioning: ExtraConditioningSettings | None = Field(
-        default=None, description="for fantasy_talking and actalker; null = not kept, ActAvatar does not ask for it"
+        default=None, description="for a `variant`; null = not kept, the plain model does not read it"
     )
     round_trip: RoundTripSettings = Field(default=RoundTripSettings(), description="round trip")
 
 
 class MotionFilter(StrictModel):
-    """Which clips move enough for stage 2. The paper filters by the size of DWPose motion and tells no number: ours."""
+    """Minimum motion of a clip. The paper filters by the size of DWPose motion and gives no number: ours."""
 
     min_speed: float = Field(
         default=0.1,
@@ -127,7 +127,7 @@ class MotionFilter(StrictModel):
 
 
 class StageDatasetSettings(StrictModel):
-    """Which clips a stage is shown, and what it is told of them."""
+    """Clips and texts of a stage."""
 
     text: TextForm = Field(description="brief in stage 1, blocks in stage 2, after the paper; plain for ablations")
     mark_phases: bool = Field(default=True, description="tokens of a block carry its phase; false for ablations")
@@ -135,7 +135,7 @@ class StageDatasetSettings(StrictModel):
 
 
 class LoaderSettings(StrictModel):
-    """How cached clips are shown."""
+    """Batches of cached clips."""
 
     batch_size: int = Field(
         default=40, ge=1, description="clips per step, over all workers and micro-batches; the paper's"

@@ -1,4 +1,4 @@
-"""What a clip is told: three texts in tokens, each with the phase of every token and the windows of the phases.
+"""Texts of a crop: a brief caption, plain actions, or timed blocks, as tokens with phase and window.
 
     brief    "A woman is speaking."                                         stage 1
     blocks   "{base} Phase-1 [0.0-2.0s]: ... Phase-2 [2.0-4.0s]: ..."       stage 2
@@ -45,7 +45,7 @@ WORD_BUDGET_FRACTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizedText:
-    """One text in tokens."""
+    """A text in tokens, with the phase of each token and the window of each phase."""
 
     text: str
     ids_M: Tensor  # int64 (M,) or (M, W), pads included
@@ -62,43 +62,43 @@ def tokenize_texts(
     policy: BlockPolicy,
     rate: FrameRate,
 ) -> Mapping[TextForm, TokenizedText]:
-    """The texts of a stretch of a clip; without an annotation only the brief one.
+    """Tokenize the texts of a span of a clip; without an annotation only the brief one.
 
     Raises:
         ContractError: a text that does not fit with the fewest words.
     """
     if annotation is None or annotation.base is None:
         return {"brief": _tokenized(encoder.tokenize(DEFAULT_CAPTION), DEFAULT_CAPTION, phases=policy.max_blocks)}
-    told: dict[TextForm, TokenizedText] = {}
+    tokenized: dict[TextForm, TokenizedText] = {}
     if "brief" in forms:
         brief = short_caption(annotation.base)
-        told["brief"] = _tokenized(encoder.tokenize(brief), brief, phases=policy.max_blocks)
+        tokenized["brief"] = _tokenized(encoder.tokenize(brief), brief, phases=policy.max_blocks)
     here = clip_annotation(annotation, window)
     if "plain" in forms:
         compiled, tokens = _longest_fitting_text(here, encoder, policy, form="plain")
-        told["plain"] = _tokenized(tokens, plain_text(compiled), phases=policy.max_blocks)
+        tokenized["plain"] = _tokenized(tokens, plain_text(compiled), phases=policy.max_blocks)
     if "blocks" in forms:
         compiled, tokens = _longest_fitting_text(here, encoder, policy, form="blocks")
         blocks = _tokenized(tokens, compiled.text, phases=policy.max_blocks, spans=compiled.spans)
         for row, block in zip(blocks.window_K2, compiled.blocks, strict=False):
             row[:] = [float(rate) * us / US_PER_S for us in (block.start_us, block.end_us)]
-        told["blocks"] = blocks
-    return told
+        tokenized["blocks"] = blocks
+    return tokenized
 
 
 def plain_text(compiled: TrainingText) -> str:
-    """The blocks without their markers: what happens, in order, but not when."""
+    """The blocks without their markers: actions in order, without times."""
     start, end = compiled.base_span
     return " ".join([compiled.text[start:end], *(block.text for block in compiled.blocks)])
 
 
 def mirrored_or_none(annotation: Annotation | None) -> Annotation | None:
-    """What is said of the mirrored picture."""
+    """The annotation of the mirrored picture."""
     return None if annotation is None else mirror_annotation(annotation)
 
 
 def clip_annotation(annotation: Annotation, window: Span) -> Annotation:
-    """What a stretch of the clip shows, on its own clock: phases cut at its ends, those left too short dropped.
+    """The annotation of a span, with times relative to its start; phases are cut at its ends, too short ones dropped.
 
     Gestures that are cut lose their inner parts.
     """
@@ -123,7 +123,7 @@ def _clip_phase(phase: Phase, window: Span) -> Phase | None:
 def _longest_fitting_text(
     annotation: Annotation, encoder: TextEncoder, policy: BlockPolicy, *, form: TextForm
 ) -> tuple[TrainingText, TextTokens]:
-    """The text with as many words as the encoder has tokens for."""
+    """The text with as many words as fit the encoder's tokens."""
     for fewer in _shrinking_policies(policy):
         compiled = compile_training_text(annotation, fewer)
         try:

@@ -1,1 +1,9 @@
-"""evaluate."""
+"""Evaluation of a model.
+
+validation   during training: held-out loss and sample grids
+evaluate     of a trained model: actions, mouth, colours, beside their ceiling
+held_out     clips that training did not use
+analyse      a video to phases, mouth motion and colour drift
+readers      face readers: a mesh, or a small fitted network
+scores       scores of phases and mouths
+"""

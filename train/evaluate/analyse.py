@@ -1,4 +1,4 @@
-"""Pictures of a clip to what can be said of them: phases, the mouth's motion, and how far the face's colours drift.
+"""Analyse a video: phases, mouth motion and colour drift of the face.
 
 T frames shown, F latent frames, H x W pixels, n frames at 25 fps.
 """
@@ -24,7 +24,7 @@ from xsheet.train.evaluate.scores import MouthScore, score_mouth
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipAnalysis:
-    """What a reader says of one clip."""
+    """Phases, mouth score and colour drift of one clip."""
 
     phases: tuple[Phase, ...]
     mouth: MouthScore
@@ -34,26 +34,28 @@ class ClipAnalysis:
 
 
 def analyse_clip(clip: HeldOutClip, pictures_THW3: Pictures, *, reader: FaceReader, rate: FrameRate) -> ClipAnalysis:
-    """Read pictures that were drawn for a held-out clip, or are its own."""
+    """Analyse sampled or real pictures of a held-out clip."""
     frames = frames_in(clip.span, CLIP_RATE)
     series = {name: _resample_to_25_fps(values, rate, len(frames)) for name, values in reader(pictures_THW3).items()}
     voice = audio_features(clip.waveform, len(frames))["voice"]
     signals = _signals(clip, series, voice)
-    own = series_to_array(slice_series(clip.signals.mouth_open, frames) or (None,) * len(frames))
-    shown = _source_frames(len(pictures_THW3), rate)
-    own_shown = np.full(len(frames), np.nan)  # lips turn round between two frames shown, where nothing was drawn
-    own_shown[shown] = own[shown]
+    reference = series_to_array(slice_series(clip.signals.mouth_open, frames) or (None,) * len(frames))
+    source_frames = _source_frames(len(pictures_THW3), rate)
+    reference_at_shown = np.full(
+        len(frames), np.nan
+    )  # lips turn round between two frames shown, where nothing was drawn
+    reference_at_shown[source_frames] = reference[source_frames]
     voiced = np.array(voice, np.float64)
-    heard = predict_mouth(clip.waveform, voiced)
+    predicted = predict_mouth(clip.waveform, voiced)
     return ClipAnalysis(
         phases=annotate_motion(_as_clip(clip, len(frames)), signals, MotionSettings()).phases,
-        mouth=score_mouth(series["mouth_open"], own_shown, heard[0].astype(np.float64), voiced),
+        mouth=score_mouth(series["mouth_open"], reference_at_shown, predicted[0].astype(np.float64), voiced),
         colour_drift=_colour_drift(clip, pictures_THW3),
     )
 
 
 def _resample_to_25_fps(values: Floats, rate: FrameRate, frames: int) -> Floats:
-    """A series of frames shown as one at 25 fps: each frame stands at the instant of the film that it shows."""
+    """Resample a series of shown frames to 25 fps."""
     known = np.isfinite(values)
     if not known.any():
         return np.full(frames, np.nan)
@@ -61,12 +63,12 @@ def _resample_to_25_fps(values: Floats, rate: FrameRate, frames: int) -> Floats:
 
 
 def _source_frames(count: int, rate: FrameRate) -> NDArray[np.int64]:
-    """The frame at 25 fps that each of `count` frames shows."""
+    """Index at 25 fps of each of `count` frames."""
     return np.array([frame_at(frame_start_us(k, rate), CLIP_RATE) for k in range(count)])
 
 
 def _signals(clip: HeldOutClip, series: Mapping[str, Floats], voice: tuple[float | None, ...]) -> Signals:
-    """Signals of the stretch. The face stands where the real clip has it: the portrait decides that."""
+    """Signals of the span. Face height comes from the real clip, which gave the portrait."""
     frames = frames_in(clip.span, CLIP_RATE)
     height = slice_series(clip.signals.head_height, frames)
     read = {name: tuple(values.tolist()) for name, values in series.items() if np.isfinite(values).all()}

@@ -1,4 +1,4 @@
-"""What a trained model can do, on clips it never saw: an action bench in our own measure.
+"""Evaluation of a trained model on held-out clips: an action benchmark with measures of our own.
 
     done = evaluate(run_folder, set_folder, EvaluationSettings())
     print(done.table())
@@ -40,7 +40,6 @@ from xsheet.train.evaluate.scores import (
     swapped,
 )
 from xsheet.train.sample.sampler import SampleRequest, SampleSettings, TrainedModel, load_trained
-from xsheet.train.settings import StageName
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ _BOOTSTRAP_RESAMPLES = 1000  # times the clips are drawn again for an interval
 
 
 class EvaluationSettings(StrictModel):
-    """What is drawn and how it is read."""
+    """Samples of an evaluation and how they are analysed."""
 
     split: SplitName = Field(default="test", description="clips that training did not see")
     max_clips: int = Field(default=32, ge=2, le=10_000, description="at most; a third of them gives wide intervals")
@@ -61,7 +60,7 @@ class EvaluationSettings(StrictModel):
     reader: Literal["mesh", "fitted"] | None = Field(
         default=None, description="who reads; null = by the picture's size"
     )
-    load_or_fit_reader: FaceReaderSettings = Field(default=FaceReaderSettings(), description="of the fitted reader")
+    fitted_reader: FaceReaderSettings = Field(default=FaceReaderSettings(), description="of the fitted reader")
     edit_actions: bool = Field(
         default=True, description="draw each sheet again with two of its actions exchanged, and with one from elsewhere"
     )
@@ -69,7 +68,7 @@ class EvaluationSettings(StrictModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipScore:
-    """One clip, drawn or real."""
+    """Scores of one sampled or real clip."""
 
     clip_id: str
     phases: tuple[PhaseScore, ...]
@@ -79,7 +78,7 @@ class ClipScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionEditScore:
-    """One sheet with other actions; both videos are held against the changed sheet."""
+    """Scores of an annotation with edited actions; both videos are compared with the edited annotation."""
 
     clip_id: str
     original: tuple[PhaseScore, ...]  # of the video from the sheet as it was: what chance and habit give
@@ -88,7 +87,7 @@ class ActionEditScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreValue:
-    """A mean over phases or clips with its 95 % interval, clips drawn again with replacement."""
+    """Mean over phases or clips with its 95 % interval from a bootstrap over clips."""
 
     mean: float
     low: float
@@ -110,28 +109,28 @@ class Evaluation:
 
     def summary(self) -> dict[str, tuple[ScoreValue | None, ScoreValue | None]]:
         """Samples and ceiling by measure."""
-        told = {
+        summary = {
             name: (_bootstrap_mean(self.samples, of), _bootstrap_mean(self.ceiling, of))
             for name, of in _MEASURES.items()
         }
-        for name, changed in (("exchanged", self.swaps), ("recast", self.replacements)):
-            told[f"{name}: class right"] = (
+        for name, changed in (("swapped", self.swaps), ("replaced", self.replacements)):
+            summary[f"{name}: class accuracy"] = (
                 _bootstrap_mean(changed, lambda e: [p.is_class_correct for p in e.edited]),
                 None,
             )
-            told[f"not {name}: class right"] = (
+            summary[f"not {name}: class accuracy"] = (
                 _bootstrap_mean(changed, lambda e: [p.is_class_correct for p in e.original]),
                 None,
             )
-        told["another sheet's video: tIoU of hits"] = (_bootstrap_mean(self.position_baseline, _hit_tious), None)
-        told["another sheet's video: start error of hits, s"] = (
+        summary["position baseline: tIoU of hits"] = (_bootstrap_mean(self.position_baseline, _hit_tious), None)
+        summary["position baseline: start error of hits, s"] = (
             _bootstrap_mean(self.position_baseline, _hit_start_errors),
             None,
         )
-        return told
+        return summary
 
     def table(self) -> str:
-        """The numbers in Markdown."""
+        """The measures as a Markdown table."""
         rows = ["| measure | samples | ceiling | of |", "|---|---|---|---|"]
         for name, (ours, best) in self.summary().items():
             rows.append(
@@ -140,66 +139,68 @@ class Evaluation:
         return "\n".join(rows)
 
     def write(self, file: Path) -> None:
-        """Everything as JSON."""
+        """Write everything as JSON."""
         numbers = {name: [n and asdict(n) for n in pair] for name, pair in self.summary().items()}
         write_text(file, json.dumps({"numbers": numbers} | asdict(self), indent=1) + "\n")
 
 
 def evaluate(
-    run: Path, set_folder: Path, settings: EvaluationSettings, *, stage: StageName = "stage2", device: str = "cpu"
+    run: Path, set_folder: Path, settings: EvaluationSettings, *, stage: str | None = None, device: str = "cpu"
 ) -> Evaluation:
-    """Draw held-out sheets, read them, and score them.
+    """Sample held-out clips, analyse the videos and score them.
 
     Raises:
         ConfigError: no finished stage, no cache of its settings, or no held-out clip with phases.
     """
     trained = load_trained(run, stage=stage, device=device)
     cache = open_training_cache(trained, set_folder)
-    reads = _open_reader(cache, trained, settings)
+    reader = _open_reader(cache, trained, settings)
     rate = trained.settings.cache.picture.rate
     samples: list[ClipScore] = []
     ceiling: list[ClipScore] = []
-    exchanges: list[ActionEditScore] = []
-    recasts: list[ActionEditScore] = []
-    asked: list[list[Phase]] = []
-    found: list[tuple[Phase, ...]] = []
-    for some in _batches_of_one_shape(
+    swaps: list[ActionEditScore] = []
+    replacements: list[ActionEditScore] = []
+    requested: list[list[Phase]] = []
+    detected: list[tuple[Phase, ...]] = []
+    for batch in _batches_of_one_shape(
         held_out_clips(cache, split=settings.split, limit=settings.max_clips), settings.batch_size
     ):
-        pictures = trained.sample([sample_request(clip, clip.annotation, trained) for clip in some], settings.sample)
-        drawn = [analyse_clip(clip, shown, reader=reads, rate=rate) for clip, shown in zip(some, pictures, strict=True)]
-        real = [analyse_clip(clip, _decode_real(trained, clip), reader=reads, rate=rate) for clip in some]
-        samples += [_score_clip(clip, looked) for clip, looked in zip(some, drawn, strict=True)]
-        asked += [_requested_phases(clip) for clip in some]
-        found += [looked.phases for looked in drawn]
-        ceiling += [_score_clip(clip, looked) for clip, looked in zip(some, real, strict=True)]
+        pictures = trained.sample([sample_request(clip, clip.annotation, trained) for clip in batch], settings.sample)
+        sampled = [
+            analyse_clip(clip, shown, reader=reader, rate=rate) for clip, shown in zip(batch, pictures, strict=True)
+        ]
+        real = [analyse_clip(clip, _decode_real(trained, clip), reader=reader, rate=rate) for clip in batch]
+        samples += [_score_clip(clip, analysis) for clip, analysis in zip(batch, sampled, strict=True)]
+        requested += [_requested_phases(clip) for clip in batch]
+        detected += [analysis.phases for analysis in sampled]
+        ceiling += [_score_clip(clip, analysis) for clip, analysis in zip(batch, real, strict=True)]
         if settings.edit_actions:
-            next_ones = [*some[1:], some[0]]
+            next_ones = [*batch[1:], batch[0]]
             others = [
-                replaced_action(clip.annotation, other.annotation) for clip, other in zip(some, next_ones, strict=True)
+                replaced_action(clip.annotation, other.annotation) for clip, other in zip(batch, next_ones, strict=True)
             ]
-            exchanges += _score_edits(
-                trained, some, drawn, [swapped(clip.annotation) for clip in some], reads, settings
+            swaps += _score_edits(
+                trained, batch, sampled, [swapped(clip.annotation) for clip in batch], reader, settings
             )
-            recasts += _score_edits(trained, some, drawn, others, reads, settings)
+            replacements += _score_edits(trained, batch, sampled, others, reader, settings)
         log.info("%d clips drawn and read", len(samples))
     return Evaluation(
-        samples=tuple(samples), ceiling=tuple(ceiling), swaps=tuple(exchanges), replacements=tuple(recasts),
-        position_baseline=tuple(position_baseline(asked, found)),
+        samples=tuple(samples), ceiling=tuple(ceiling), swaps=tuple(swaps), replacements=tuple(replacements),
+        position_baseline=tuple(position_baseline(requested, detected)),
     )  # fmt: skip
 
 
 def open_training_cache(trained: TrainedModel, set_folder: Path) -> Cache:
-    """The cache that a model was trained from."""
+    """The cache that a model was trained on."""
     wanted = trained.settings.cache.text.layer
     layer = None if wanted is None else str(find_layer(set_folder, wanted))
     return open_cache(set_folder, cache_spec(trained.settings.cache, trained.encoders, layer=layer))
 
 
 def sample_request(clip: HeldOutClip, annotation: Annotation, trained: TrainedModel) -> SampleRequest:
-    """A held-out clip's first picture and sound, with what is to happen."""
+    """First picture, audio and text of a held-out clip as a sample request."""
     shown, cached = trained.settings.stage(trained.stage).dataset, trained.settings.cache
-    told = tokenize_texts(
+    summary = tokenize_texts(
         annotation,
         Span(0, annotation.duration_us),
         forms=(shown.text,),
@@ -212,7 +213,7 @@ def sample_request(clip: HeldOutClip, annotation: Annotation, trained: TrainedMo
         name=clip.clip.clip_id,
         first_C1HW=clip.latent_CFHW[:, :1],
         audio_TLQ=clip.audio_TLQ,
-        text=told[shown.text],
+        text=summary[shown.text],
         # Where the face is in the first picture: where it goes is the model's to say.
         face_FHW=clip.face_FHW[:1].expand(frames, -1, -1),
         mouth_FHW=clip.mouth_FHW[:1].expand(frames, -1, -1),
@@ -221,7 +222,7 @@ def sample_request(clip: HeldOutClip, annotation: Annotation, trained: TrainedMo
 
 
 def _decode_real(trained: TrainedModel, clip: HeldOutClip) -> Pictures:
-    """The real clip as the codec gives it back."""
+    """The real clip after the codec."""
     pictures: Pictures = trained.encoders.video.decode(clip.latent_CFHW[None])[0].cpu().numpy()
     return pictures
 
@@ -236,7 +237,7 @@ def _score_clip(clip: HeldOutClip, analysis: ClipAnalysis) -> ClipScore:
 
 
 def _requested_phases(clip: HeldOutClip) -> list[Phase]:
-    """What the sheet asks for and the pictures show whole."""
+    """Phases of the annotation that lie completely in the video."""
     return [phase for phase in clip.annotation.phases if phase.phase_id in clip.complete_phase_ids]
 
 
@@ -248,14 +249,14 @@ def _score_edits(
     reader: FaceReader,
     settings: EvaluationSettings,
 ) -> Iterator[ActionEditScore]:
-    """The same noise, picture and sound; only the sheet is another. Clips without another sheet are left out."""
+    """Sample with edited annotations and the same noise, picture and audio; clips without an edit are left out."""
     triples = zip(clips, analyses, edited_annotations, strict=True)
-    asked = [(clip, before, said) for clip, before, said in triples if said is not None]
-    if not asked:
+    requested = [(clip, before, said) for clip, before, said in triples if said is not None]
+    if not requested:
         return
-    pictures = trained.sample([sample_request(clip, said, trained) for clip, _, said in asked], settings.sample)
+    pictures = trained.sample([sample_request(clip, said, trained) for clip, _, said in requested], settings.sample)
     rate = trained.settings.cache.picture.rate
-    for (clip, before, said), shown in zip(asked, pictures, strict=True):
+    for (clip, before, said), shown in zip(requested, pictures, strict=True):
         changed = changed_phases(clip.annotation, said)
         after = analyse_clip(clip, shown, reader=reader, rate=rate)
         yield ActionEditScore(
@@ -272,11 +273,11 @@ def _open_reader(cache: Cache, trained: TrainedModel, settings: EvaluationSettin
     )
     if who == "mesh":
         return MeshFaceReader(picture.rate)
-    return load_or_fit_reader(cache, trained.encoders.video, settings.load_or_fit_reader)
+    return load_or_fit_reader(cache, trained.encoders.video, settings.fitted_reader)
 
 
 def _batches_of_one_shape(clips: Iterator[HeldOutClip], batch_size: int) -> Iterator[list[HeldOutClip]]:
-    """Clips of one size of picture and length, some at a time."""
+    """Batches of clips of one size and length."""
     waiting: dict[tuple[int, ...], list[HeldOutClip]] = {}
     for clip in clips:
         alike = waiting.setdefault(tuple(clip.latent_CFHW.shape), [])
@@ -288,13 +289,13 @@ def _batches_of_one_shape(clips: Iterator[HeldOutClip], batch_size: int) -> Iter
 
 Values = Sequence[float | None]
 _MEASURES: dict[str, Callable[[ClipScore], Values]] = {
-    "class right": lambda clip: [p.is_class_correct for p in clip.phases],
+    "class accuracy": lambda clip: [p.is_class_correct for p in clip.phases],
     "hit (H@S)": lambda clip: [p.hit for p in clip.phases],
     "tIoU of hits": lambda clip: _hit_tious(clip.phases),
     "start error of hits, s": lambda clip: _hit_start_errors(clip.phases),
-    "mouth r": lambda clip: [clip.mouth.pearson_r],
-    "lips and sound agree, deviations": lambda clip: [clip.mouth.confidence],
-    "offset within 3 frames": lambda clip: [clip.mouth.in_sync],
+    "mouth correlation": lambda clip: [clip.mouth.pearson_r],
+    "lip-sync confidence, standard deviations": lambda clip: [clip.mouth.confidence],
+    "lip-sync offset within 3 frames": lambda clip: [clip.mouth.in_sync],
     "colour drift, levels": lambda clip: [clip.colour_drift],
 }
 
@@ -308,7 +309,7 @@ def _hit_start_errors(phases: Sequence[PhaseScore]) -> Values:
 
 
 def _bootstrap_mean(items: Sequence[T], values_of: Callable[[T], Values]) -> ScoreValue | None:
-    """Over all values of all clips; None without one. Clips are drawn again whole, for their phases hang together."""
+    """Mean over all values of all clips; None without any. Clips are resampled whole: their phases are dependent."""
     per_clip = [[float(value) for value in values_of(one) if value is not None] for one in items]
     sums = np.array([[sum(values), len(values)] for values in per_clip], np.float64).reshape(-1, 2)
     if not sums[:, 1].any():

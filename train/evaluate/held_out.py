@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredClip:
-    """A cached clip with its signals in the frames shown."""
+    """A cached clip with its signals at the encoded frames."""
 
     clip_id: str
     extractor: str  # of the signals
@@ -45,7 +45,7 @@ class MeasuredClip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOutClip:
-    """The first stretch of a cached clip, with all that is known of it."""
+    """The first crop of a cached clip with its annotation and signals."""
 
     clip: Clip
     span: Span  # of the stretch in the clip; what follows begins with it
@@ -67,7 +67,7 @@ def measured_clips(cache: Cache, *, split: SplitName, names: Sequence[str]) -> l
     features = {
         row.clip_id: row for row in select_clips(cache, StageDatasetSettings(text="brief"), split=split).features
     }
-    seen = []
+    measured = []
     for signals in _signals(cache, features.keys()):
         clip = clips[signals.clip_id]
         views = [signals, mirror_signals(signals, aspect=clip.width / clip.height)] if settings.mirror else [signals]
@@ -77,12 +77,12 @@ def measured_clips(cache: Cache, *, split: SplitName, names: Sequence[str]) -> l
             for view in views
         ]
         latent = read_tensors(cache.set_folder / features[clip.clip_id].tensor_file)["latent"]
-        seen.append(
+        measured.append(
             MeasuredClip(
                 clip_id=clip.clip_id, extractor=signals.extractor, latent_VCFHW=latent, series_VTS=torch.stack(series)
             )
         )
-    return seen
+    return measured
 
 
 def held_out_clips(cache: Cache, *, split: SplitName, limit: int) -> Iterator[HeldOutClip]:
@@ -96,21 +96,23 @@ def held_out_clips(cache: Cache, *, split: SplitName, limit: int) -> Iterator[He
     rows = select_clips(cache, StageDatasetSettings(text="blocks"), split=split).features[:limit]
     clips = {clip.clip_id: clip for clip in tables.iter_records(cache.set_folder, tables.CLIPS)}
     features = {row.clip_id: row for row in rows}
-    said = _annotations(cache, {row.annotation_id for row in rows if row.annotation_id is not None})
+    annotations = _annotations(cache, {row.annotation_id for row in rows if row.annotation_id is not None})
     for signals in _signals(cache, features.keys()):
         feature, clip = features[signals.clip_id], clips[signals.clip_id]
         span = _bucket_fit(clip, settings).crop_spans(settings)[0]
         tensors = read_tensors(cache.set_folder / feature.tensor_file)
         with open_media(cache.set_folder / clip.media_path, root=cache.set_folder) as media:
-            sound = media.sound(span)
-        if sound is None:
+            waveform = media.sound(span)
+        if waveform is None:
             raise ConfigError(where=clip.media_path, expected="sound", got="none", hint="run `xsheet curate run` again")
         yield HeldOutClip(
             clip=clip,
             span=span,
-            annotation=clip_annotation(said[clip.clip_id], span),
+            annotation=clip_annotation(annotations[clip.clip_id], span),
             complete_phase_ids=frozenset(
-                p.phase_id for p in said[clip.clip_id].phases if span.start_us <= p.start_us and p.end_us <= span.end_us
+                p.phase_id
+                for p in annotations[clip.clip_id].phases
+                if span.start_us <= p.start_us and p.end_us <= span.end_us
             ),
             signals=signals,
             latent_CFHW=tensors["latent"][0].float(),
@@ -118,24 +120,24 @@ def held_out_clips(cache: Cache, *, split: SplitName, limit: int) -> Iterator[He
             face_FHW=tensors["face"][0].float() / 255,
             mouth_FHW=tensors["mouth"][0].float() / 255,
             identity_X=_identity(cache, feature),
-            waveform=sound,
+            waveform=waveform,
         )
 
 
 def picture_settings(cache: Cache) -> PictureEncodingSettings:
-    """What of its clips a cache shows."""
+    """Framing settings of a cache."""
     return PictureEncodingSettings.model_validate_json(json.dumps(cache.spec.clips["picture"]))
 
 
 def source_frames(span: Span, feature: Feature, settings: PictureEncodingSettings) -> NDArray[np.int64]:
-    """The frame at 25 fps that stands behind each frame shown, (T,), counted in the clip."""
+    """Index in the clip at 25 fps of each encoded frame, (T,)."""
     start = frame_at(span.start_us, settings.rate)
     shown = range(start, start + feature.frames)
     return np.array([frame_at(frame_start_us(k, settings.rate), CLIP_RATE) for k in shown])
 
 
 def _bucket_fit(clip: Clip, settings: PictureEncodingSettings) -> BucketFit:
-    """Its stretches, which do not depend on the face."""
+    """The crops of a clip; they do not depend on the face."""
     found = fit_to_bucket(clip, settings, face=None)
     if not isinstance(found, BucketFit):
         raise ConfigError(

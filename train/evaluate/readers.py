@@ -42,7 +42,7 @@ FACE_SERIES = ("yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "brow_raise", "
 
 
 class FaceReader(Protocol):
-    """Pictures of one clip to what the face does in each."""
+    """Reads face series from the pictures of one clip."""
 
     def __call__(self, pictures_THW3: Pictures, /) -> Mapping[str, Floats]:
         """(T,) series by the names of schemas.clip.Signals; NaN where nothing was seen."""
@@ -50,7 +50,7 @@ class FaceReader(Protocol):
 
 
 class FaceReaderSettings(StrictModel):
-    """How the network is fitted. Chosen on the puppet (docs/log/train.md#tiny)."""
+    """Settings of the fitted network, chosen on the puppet (docs/log/train.md#tiny)."""
 
     steps: int = Field(default=600, ge=1, le=100_000, description="of Adam")
     batch_size: int = Field(default=16, ge=1, description="stretches of a step")
@@ -61,7 +61,7 @@ class FaceReaderSettings(StrictModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedFaceReader:
-    """The network with the scale of what it tells."""
+    """The fitted network and the scale of its outputs."""
 
     net: nn.Module
     mean_S: Tensor
@@ -71,12 +71,12 @@ class FittedFaceReader:
     def __call__(self, pictures_THW3: Pictures, /) -> Mapping[str, Floats]:
         """As FaceReader."""
         shown = torch.from_numpy(pictures_THW3)[None]
-        told_TS = self.net(network_inputs(shown, torch.arange(len(pictures_THW3))[None])) * self.std_S + self.mean_S
-        return {name: column.double().numpy() for name, column in zip(FACE_SERIES, told_TS.T, strict=True)}
+        targets_TS = self.net(network_inputs(shown, torch.arange(len(pictures_THW3))[None])) * self.std_S + self.mean_S
+        return {name: column.double().numpy() for name, column in zip(FACE_SERIES, targets_TS.T, strict=True)}
 
 
 def load_or_fit_reader(cache: Cache, codec: VideoCodec, settings: FaceReaderSettings) -> FittedFaceReader:
-    """The reader of a cache's pictures: as it was fitted before, or fitted now on the train split; minutes of a CPU.
+    """The reader fitted to a cache's pictures: loaded, or fitted now on the train split (minutes on a CPU).
 
     Raises:
         ConfigError: no clip of the train split has signals, or pictures are of several sizes.
@@ -112,7 +112,7 @@ def load_or_fit_reader(cache: Cache, codec: VideoCodec, settings: FaceReaderSett
 
 
 def network_inputs(pictures_BTHW3: Tensor, frames_BN: Tensor) -> Tensor:
-    """What the network looks at: each frame with those before and after it, and the clip's first; (B N, 12, H, W)."""
+    """Inputs of the network: each frame, its neighbours and the clip's first frame; (B N, 12, H, W)."""
     last = pictures_BTHW3.shape[1] - 1
     row = torch.arange(len(pictures_BTHW3))[:, None]
     near = [(frames_BN + step).clamp(0, last) for step in (-1, 0, 1)]
@@ -144,7 +144,7 @@ def _fit(
 def _training_frames(
     clips: Sequence[MeasuredClip], codec: VideoCodec, settings: FaceReaderSettings, rng: Generator
 ) -> tuple[Tensor, Tensor]:
-    """Some frames of one stretch of one clip, (N, 12, H, W), and what was measured in them, (N, S)."""
+    """Some frames of one crop of one clip, (N, 12, H, W), and their measured series, (N, S)."""
     clip = clips[int(torch.randint(len(clips), (), generator=rng))]
     stretch = int(torch.randint(len(clip.latent_VCFHW), (), generator=rng))
     frames_N = torch.randint(clip.series_VTS.shape[1], (settings.frames_per_clip,), generator=rng)
@@ -168,7 +168,7 @@ def _syncnet(height: int, width: int, *, rng: Generator) -> nn.Module:
 
 
 def _standard_deviation(values_NS: Tensor) -> Tensor:
-    """Standard deviation of each quantity; 1 where it never moves or was never measured."""
+    """Standard deviation of each series; 1 where it is constant or unmeasured."""
     known = values_NS.isnan().logical_not()
     mean = values_NS.nanmean(0).nan_to_num()
     variance = ((values_NS - mean).square().nan_to_num() * known).sum(0) / known.sum(0).clamp(min=1)
@@ -176,7 +176,7 @@ def _standard_deviation(values_NS: Tensor) -> Tensor:
 
 
 class MeshFaceReader:
-    """The longest face track of a clip."""
+    """Reads the longest face track of a clip with a face mesh."""
 
     def __init__(self, rate: FrameRate, *, models: Path | None = None) -> None:
         self._rate, self._models = rate, models

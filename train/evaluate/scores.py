@@ -25,7 +25,7 @@ MAX_SYNC_OFFSET_FRAMES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseScore:
-    """One phase asked for, and what was found of it."""
+    """Score of one requested phase."""
 
     requested_action: str  # as asked, with its side
     detected_action: str | None  # of the same part of the body, that fits best; None = nothing there
@@ -35,13 +35,13 @@ class PhaseScore:
 
     @property
     def is_class_correct(self) -> bool:
-        """Whether what is there is what was asked for."""
+        """Whether the detected action is the requested one."""
         return self.detected_action == self.requested_action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MouthScore:
-    """The mouth of one clip."""
+    """Score of the mouth of one clip."""
 
     pearson_r: (
         float | None
@@ -51,19 +51,19 @@ class MouthScore:
 
     @property
     def in_sync(self) -> bool | None:
-        """Whether lips and sound meet; None where it cannot be told."""
+        """Whether mouth and audio are in sync; None if undecidable."""
         return None if self.offset_frames is None else abs(self.offset_frames) <= MAX_SYNC_OFFSET_FRAMES
 
 
 def score_phases(requested: Iterable[Phase], detected: Sequence[Phase]) -> list[PhaseScore]:
-    """Every phase but rests; each stands for itself, one movement may answer two of the same kind."""
+    """Score every phase but rests, each by itself: one movement may match two phases of the same kind."""
     return [_score_phase(phase, detected) for phase in requested if phase.action != "rest"]
 
 
 def position_baseline(
     requested: Sequence[Sequence[Phase]], detected: Sequence[Sequence[Phase]]
 ) -> list[tuple[PhaseScore, ...]]:
-    """Each clip's phases against what was found in the next clip, cyclically, whose sheet asks for the same action.
+    """Score each clip's phases against the next clip, cyclically, that requests the same action.
 
     A model that always acts at its usual time scores as well here as on its own videos: that much of tIoU and start
     error is habit. Phases that no other sheet asks for are left out.
@@ -82,12 +82,12 @@ def position_baseline(
 
 
 def action_label(phase: Phase) -> str:
-    """Class and side: what a phase must be right about."""
+    """Action class and side, which a phase must match."""
     return phase.action if phase.laterality in ("none", "both") else f"{phase.action} {phase.laterality}"
 
 
 def score_mouth(mouth: Floats, reference: Floats, predicted: Floats, voice: Floats) -> MouthScore:
-    """The mouth seen, (T,) at 25 fps, against that of the clip whose sound it is, and the one its sound predicts."""
+    """Compare mouth opening, (T,) at 25 fps, with the reference clip's and with the one predicted from audio."""
     both = np.isfinite(mouth) & np.isfinite(reference)
     moves = both.sum() > CLIP_RATE.num and np.std(mouth[both]) > 0 and np.std(reference[both]) > 0
     sync = score_sync(mouth, predicted, voice)
@@ -99,7 +99,7 @@ def score_mouth(mouth: Floats, reference: Floats, predicted: Floats, voice: Floa
 
 
 def swapped(annotation: Annotation) -> Annotation | None:
-    """The sheet with the actions of two phases exchanged between their times; None without two that differ.
+    """The annotation with the actions of two phases swapped; None without two different actions.
 
     Of all pairs the earliest is taken, else the text would change in several places at once.
     """
@@ -115,7 +115,7 @@ def swapped(annotation: Annotation) -> Annotation | None:
 
 
 def replaced_action(annotation: Annotation, other: Annotation) -> Annotation | None:
-    """The sheet with one action replaced, in its time, by one of another sheet; None without two that differ."""
+    """The annotation with one action replaced by one of another annotation; None if all are the same."""
     mine, theirs = ([phase for phase in sheet.phases if phase.action != "rest"] for sheet in (annotation, other))
     for old, new in ((old, new) for old in mine for new in theirs if action_label(old) != action_label(new)):
         changed = {old.phase_id: _with_action_of(old, new)}
@@ -127,13 +127,13 @@ def replaced_action(annotation: Annotation, other: Annotation) -> Annotation | N
 
 
 def changed_phases(before: Annotation, after: Annotation) -> list[Phase]:
-    """Phases of `after` that act otherwise than those of the same id in `before`."""
+    """Phases of `after` whose action differs from the phase of the same id in `before`."""
     names = {phase.phase_id: action_label(phase) for phase in before.phases}
     return [phase for phase in after.phases if names.get(phase.phase_id) != action_label(phase)]
 
 
 def _with_action_of(phase: Phase, other: Phase) -> Phase:
-    """The other's action in this one's time. Its inner times go, for they were measured."""
+    """A phase with the action of another and its own times; measured sub-phases are dropped."""
     return replace(
         other, phase_id=phase.phase_id, start_us=phase.start_us, end_us=phase.end_us, kinematics=(),
         start_sigma_us=phase.start_sigma_us, end_sigma_us=phase.end_sigma_us,

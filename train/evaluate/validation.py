@@ -1,8 +1,8 @@
-"""What looks at a model while it learns: the loss on held-out clips, and a picture of samples beside the real ones.
+"""Validation during training: held-out loss, and sample grids beside the real clips.
 
-train_stages(..., watch=Watching(ValidationSettings()))
+train_stages(..., validation=ValidationCallback(ValidationSettings()))
 
-OUT/stage2/samples/step-00000500.png    a row of frames for every clip as drawn, below it the row of the real one
+OUT/STAGE/samples/step-00000500.png    a row of frames for every clip as drawn, below it the row of the real one
 """
 
 import logging
@@ -45,7 +45,7 @@ ValidationMetrics = Mapping[str, float]
 
 
 class ValidationSettings(StrictModel):
-    """What is looked at; when, the loop's settings say."""
+    """Validation samples; LoopSettings sets the interval."""
 
     split: SplitName = Field(default="val", description="clips that training does not see")
     max_clips: int = Field(default=16, ge=1, le=1000, description="for the loss, at most")
@@ -59,12 +59,12 @@ class ValidationSettings(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class ValidationCallback:
-    """Makes an observer on each worker; it is pickled to them."""
+    """Creates the validation function on each worker; it is pickled to them."""
 
     settings: ValidationSettings
 
     def __call__(self, run: StageRun, process_group: ProcessGroup) -> Callable[[int, TrainState], ValidationMetrics]:
-        """An observer for the stage; it sees nothing if the split has no clips that the stage could be shown."""
+        """The validation function of a stage; it returns nothing if the split has no usable clips."""
         settings, stage = self.settings, run.settings.stage(run.stage)
         cache = open_cache(run.set_folder, run.cache_spec)
         try:
@@ -81,19 +81,19 @@ class ValidationCallback:
 
         def observe(step: int, learning: TrainState) -> ValidationMetrics:
             average = learning.ema.average_parameters() if learning.ema is not None else nullcontext()
-            memory = explain_out_of_memory(
+            out_of_memory = explain_out_of_memory(
                 where=f"look at step {step}", contents="samples beside weights and moments",
                 hint="train with --no-watch; the run then goes on from its last checkpoint",
             )  # fmt: skip
-            with memory, average, run.settings.compute.autocast(process_group.device):
+            with out_of_memory, average, run.settings.compute.autocast(process_group.device):
                 numbers = validation_loss(learning.model, batches, seed=settings.seed)
                 if settings.samples:
                     batch = batches[0].select(slice(settings.samples))
                     latents = sample_latents(learning.model, batch, settings.sample)
                     if codec is not None:
-                        drawn, real = (_decode(codec, latent) for latent in (latents, batch.latent_BCFHW))
+                        sampled, real = (_decode(codec, latent) for latent in (latents, batch.latent_BCFHW))
                         folder.mkdir(parents=True, exist_ok=True)
-                        write_sample_grid(folder / f"step-{step:08d}.png", drawn, real, columns=settings.grid_columns)
+                        write_sample_grid(folder / f"step-{step:08d}.png", sampled, real, columns=settings.grid_columns)
             if process_group.is_main:
                 log.info("step %d  held-out loss %.4f", step, numbers["held out/loss"])
             return numbers
@@ -102,7 +102,7 @@ class ValidationCallback:
 
 
 def write_sample_grid(file: Path, sample_BTHW3: Pictures, real_BTHW3: Pictures, *, columns: int) -> None:
-    """Frames evenly over each clip, the drawn row above the real one."""
+    """Write frames of each clip, the sampled row above the real one."""
     frames = np.linspace(0, sample_BTHW3.shape[1] - 1, columns).round().astype(int)
     rows = [
         np.concatenate(clip[frames], axis=1) for pair in zip(sample_BTHW3, real_BTHW3, strict=True) for clip in pair
@@ -114,7 +114,7 @@ def write_sample_grid(file: Path, sample_BTHW3: Pictures, real_BTHW3: Pictures, 
 
 
 def _batches(dataset: CachedClipDataset, *, batch_size: int) -> list[Batch]:
-    """All clips once, those of one bucket together, by id."""
+    """All clips once, by bucket and id."""
     by_bucket: dict[Bucket, list[SampleKey]] = {}
     for clip_id, bucket in sorted(dataset.buckets.items()):
         by_bucket.setdefault(bucket, []).append(SampleKey(0, clip_id))
@@ -136,7 +136,7 @@ VALIDATION_SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 @torch.no_grad()
 def validation_loss(model: TrainableModel, batches: Sequence[Batch], *, seed: int) -> dict[str, float]:
-    """Mean squared error of the velocity by σ, their mean, and the mean inside phase windows; nothing is dropped.
+    """Mean squared error of the velocity by σ, their mean, and the mean inside phase windows, without dropout.
 
     Every process computes all batches, so that all call the learner equally often. Training's noise does not move:
     both are functions of the seed, here another one.
@@ -149,10 +149,12 @@ def validation_loss(model: TrainableModel, batches: Sequence[Batch], *, seed: in
         everything = DroppedConditions(*(torch.zeros(len(batch), dtype=torch.bool) for _ in range(2)))
         for sigma in VALIDATION_SIGMAS:
             sigma_B = torch.full((len(batch),), sigma, device=device)
-            given = add_noise(batch.latent_BCFHW, noise_BCFHW=noise, sigma_B=sigma_B)
-            error_BFHW = squared_error(model(given.x_BCFHW, given.timestep_BF, batch, everything), given.target_BCFHW)
+            noised = add_noise(batch.latent_BCFHW, noise_BCFHW=noise, sigma_B=sigma_B)
+            error_BFHW = squared_error(
+                model(noised.x_BCFHW, noised.timestep_BF, batch, everything), noised.target_BCFHW
+            )
             by_sigma[sigma].append(error_BFHW.mean((1, 2, 3)))
             inside.append(error_inside_phases(error_BFHW, batch.window_BK2))
-    means = {f"held out/sigma {sigma}": float(torch.cat(said).mean()) for sigma, said in by_sigma.items()}
+    means = {f"held out/sigma {sigma}": float(torch.cat(losses).mean()) for sigma, losses in by_sigma.items()}
     mean = sum(means.values()) / len(means)
     return means | {"held out/loss": mean, "held out/inside phases": float(torch.cat(inside).nanmean())}

@@ -1,1 +1,16 @@
-"""loop."""
+"""The training loop; it knows no stage and no model variant by name.
+
+loop            the loop: steps, logs, validation, checkpoints
+model           what is trained: transformer, text encoder, variant
+loss            squared error of the velocity
+step            one step: gradients, finiteness check, update
+optim           AdamW, learning rate, moving average of the weights
+lora            low-rank updates
+gradients       gradient sums in an order that does not depend on the number of workers
+parallel        sharding, recomputation, compilation
+process_group   the processes that train together
+state           what a checkpoint holds
+checkpoint      folders of checkpoints, committed atomically
+stage_weights   weights from stage to stage
+metrics         means, log lines, metrics.jsonl, TensorBoard
+"""

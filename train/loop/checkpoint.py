@@ -1,4 +1,4 @@
-"""Folders of checkpoints: one appears whole or not at all, and the pointer to it is never wrong.
+"""Checkpoint folders: each is committed atomically, and the pointer to the newest is always valid.
 
     ROOT/step-00001000/          committed: it was written and synced under another name, then renamed
     ROOT/step-00001500.partial/  being written or being removed; worth nothing, cleared by `recover`
@@ -24,7 +24,7 @@ _PARTIAL = ".partial"
 
 
 class CheckpointGroup(Protocol):
-    """The processes of a run: the first one does what must be done once."""
+    """The processes of a run; the main one does what is done once."""
 
     @property
     def is_main(self) -> bool:
@@ -32,7 +32,7 @@ class CheckpointGroup(Protocol):
         ...
 
     def failures(self, mine: str | None) -> tuple[str, ...]:
-        """What went wrong in any process, the same answer in all; also a barrier."""
+        """Errors of all processes, the same answer in each; also a barrier."""
         ...
 
 
@@ -43,7 +43,7 @@ class CheckpointStore:
         """`keep`: so many of the newest stay, at least 2, besides those that a pointer names."""
         if keep < 2:
             raise ValueError(f"expected keep >= 2, got {keep}: with one, a broken disk block ends the run")
-        self._find, self._store_review, self._process_group = root, keep, process_group
+        self._root, self._keep, self._process_group = root, keep, process_group
 
     def recover(self) -> Path | None:
         """The newest committed checkpoint, after clearing what a killed run left behind; None if there is none.
@@ -57,9 +57,9 @@ class CheckpointStore:
         committed = self.steps()
         named = self.pointer_target(LATEST)
         if named is not None and not named.is_dir():
-            todo = "restore that folder, or remove LATEST to go on from the newest one"
-            raise RunError(where=str(self._find), expected=f"the folder {named.name}", got="none", hint=todo)
-        return self._find / _step_name(committed[-1]) if committed else None
+            hint = "restore that folder, or remove LATEST to go on from the newest one"
+            raise RunError(where=str(self._root), expected=f"the folder {named.name}", got="none", hint=hint)
+        return self._root / _step_name(committed[-1]) if committed else None
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
         """Let every process write into a new folder, then publish it; a step that is published already stays as it is.
@@ -67,7 +67,7 @@ class CheckpointStore:
         Raises:
             RunError: a process could not write; nothing was published, and all processes raise alike.
         """
-        target, staging = self._find / _step_name(step), self._find / (_step_name(step) + _PARTIAL)
+        target, staging = self._root / _step_name(step), self._root / (_step_name(step) + _PARTIAL)
         if not target.is_dir():
             self._on_main(lambda: _make_empty(staging), action="begin a checkpoint")
             self._on_all(lambda: write(staging), action="write a checkpoint")
@@ -80,38 +80,38 @@ class CheckpointStore:
         """Let a pointer (capital letters) name a committed step; pruning spares that step from now on."""
         if not _POINTER.fullmatch(pointer):
             raise ValueError(f"expected a pointer in capital letters, got {pointer!r}")
-        self._on_main(lambda: write_text(self._find / pointer, _step_name(step) + "\n"), action="move a pointer")
+        self._on_main(lambda: write_text(self._root / pointer, _step_name(step) + "\n"), action="move a pointer")
 
     def pointer_target(self, pointer: str) -> Path | None:
         """The folder that a pointer names, whether it is there or not; None without the pointer."""
         try:
-            name = (self._find / pointer).read_text(encoding="utf-8").strip()
+            name = (self._root / pointer).read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             return None
-        return self._find / name
+        return self._root / name
 
     def steps(self) -> list[int]:
         """All committed steps, ascending."""
-        found = (_STEP.fullmatch(path.name) for path in self._find.iterdir()) if self._find.is_dir() else ()
+        found = (_STEP.fullmatch(path.name) for path in self._root.iterdir()) if self._root.is_dir() else ()
         return sorted(int(match[1]) for match in found if match)
 
     def _clear(self) -> None:
-        self._find.mkdir(parents=True, exist_ok=True)
-        for partial in self._find.glob(f"*{_PARTIAL}"):
+        self._root.mkdir(parents=True, exist_ok=True)
+        for partial in self._root.glob(f"*{_PARTIAL}"):
             shutil.rmtree(partial)
-        remove_temporary_files(self._find)
+        remove_temporary_files(self._root)
         committed, named = self.steps(), self.pointer_target(LATEST)
         if committed and named is not None and named.is_dir() and named.name != _step_name(committed[-1]):
-            write_text(self._find / LATEST, _step_name(committed[-1]) + "\n")
+            write_text(self._root / LATEST, _step_name(committed[-1]) + "\n")
 
     def _prune(self) -> None:
-        pointers = (path.name for path in self._find.iterdir() if _POINTER.fullmatch(path.name))
+        pointers = (path.name for path in self._root.iterdir() if _POINTER.fullmatch(path.name))
         spared = {folder.name for folder in map(self.pointer_target, pointers) if folder is not None}
-        for step in self.steps()[: -self._store_review]:
+        for step in self.steps()[: -self._keep]:
             if _step_name(step) not in spared:
                 # Half of a removed folder must not pass for a checkpoint.
-                doomed = self._find / (_step_name(step) + _PARTIAL)
-                (self._find / _step_name(step)).rename(doomed)
+                doomed = self._root / (_step_name(step) + _PARTIAL)
+                (self._root / _step_name(step)).rename(doomed)
                 shutil.rmtree(doomed)
 
     def _on_main(self, function: Callable[[], None], *, action: str) -> None:
@@ -124,12 +124,12 @@ class CheckpointStore:
             function()
         except Exception as error:  # noqa: BLE001 - told to all processes, which raise it as one
             failed = error
-        said = self._process_group.failures(None if failed is None else f"{type(failed).__name__}: {failed}")
+        failures = self._process_group.failures(None if failed is None else f"{type(failed).__name__}: {failed}")
         if isinstance(failed, XsheetError):
             raise failed
-        if said:
-            todo = "free space or choose another output, then run again; the run goes on from the last checkpoint"
-            raise RunError(where=str(self._find), expected=f"to {action}", got=said[0], hint=todo) from failed
+        if failures:
+            hint = "free space or choose another output, then run again; the run goes on from the last checkpoint"
+            raise RunError(where=str(self._root), expected=f"to {action}", got=failures[0], hint=hint) from failed
 
 
 def _step_name(step: int) -> str:

@@ -1,4 +1,4 @@
-"""Gradients of a step: added in an order that does not depend on who computed them, and judged before they are used.
+"""Gradients of a step, summed in an order that does not depend on the number of workers.
 
 Floating-point addition is not associative, so the same clips on two workers would give other bits than on one. Here the
 micro-batches of a step are the leaves of one binary tree, whoever computes them: worker r of W computes leaves
@@ -92,7 +92,7 @@ def sum_in_tree_order(root: nn.Module) -> None:
 
 
 def pop_gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
-    """The gradients, taken away from the parameters; zeros where a parameter got none."""
+    """Remove and return the gradients of the parameters; zeros where there is none."""
     gradients = []
     for parameter in parameters:
         gradients.append(
@@ -103,7 +103,7 @@ def pop_gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
 
 
 def set_gradients(parameters: Iterable[nn.Parameter], gradients: Iterable[Tensor]) -> None:
-    """Gradients back to where `taken` took them."""
+    """Set the gradients that `pop_gradients` returned."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if isinstance(parameter, DTensor):
             gradient = DTensor.from_local(  # noqa: PLW2901

@@ -1,4 +1,4 @@
-"""The loop of training. It knows no stage: what learns, by which loss and from which clips, is given to it."""
+"""The training loop. Model, loss, data and stage settings are its inputs."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ _KEPT_LOSSES = 20  # losses that a checkpoint keeps
 
 
 class LoopSettings(StrictModel):
-    """When the loop speaks and saves; no field changes what is learned."""
+    """Intervals of logs, checkpoints and validation; no field changes the result."""
 
     log_every: int = Field(default=10, ge=1, description="steps between two lines")
     save_every: int = Field(default=500, ge=1, description="steps between two checkpoints")
@@ -43,7 +43,7 @@ class LoopSettings(StrictModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSpec:
-    """What decides, with data and first weights, what a stage learns."""
+    """What decides, with data and initial weights, the result of a stage."""
 
     steps: int
     batch_size: int  # per step, of all workers
@@ -61,10 +61,10 @@ class StepShare:
 
 
 class StepLoader(Protocol):
-    """Where batches come from. Worker r of W gets micro-batches r, W + r, 2W + r ... of every step."""
+    """Source of batches. Worker r of W gets micro-batches r, W + r, 2W + r ... of every step."""
 
     def step_shares(self, start: DataPosition) -> Iterator[StepShare]:
-        """This worker's shares of one step after another, without end."""
+        """This worker's share of every step, endlessly."""
         ...
 
 
@@ -74,7 +74,7 @@ ValidateFn = Callable[[int, TrainState], Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainLoop:
-    """A stage's loop, ready to run."""
+    """The loop of one stage."""
 
     state: TrainState
     loss: StageLoss
@@ -88,7 +88,7 @@ class TrainLoop:
     clock: Callable[[], float] = time.perf_counter
 
     def run(self) -> TrainProgress:
-        """Go on from the newest checkpoint, or begin, and end with a checkpoint of the last step.
+        """Resume from the newest checkpoint, or start, and end with a checkpoint of the last step.
 
         Raises:
             ConfigError, ContractError: the checkpoint in the folder is of another configuration or format.
@@ -103,10 +103,10 @@ class TrainLoop:
         )
         if progress.step and self.process_group.is_main:
             log.info("going on from step %d, %s", progress.step, newest)
-        journal = MetricsLog(self.folder, process_group=self.process_group, step=progress.step)
-        portions = self.loader.step_shares(progress.position)
-        with closing(journal):
-            return self._run_steps(portions, progress, checkpoints, journal)
+        metrics_log = MetricsLog(self.folder, process_group=self.process_group, step=progress.step)
+        step_shares = self.loader.step_shares(progress.position)
+        with closing(metrics_log):
+            return self._run_steps(step_shares, progress, checkpoints, metrics_log)
 
     def _run_steps(
         self,
@@ -115,40 +115,40 @@ class TrainLoop:
         checkpoints: CheckpointStore,
         metrics_log: MetricsLog,
     ) -> TrainProgress:
-        course, learning = self.spec, self.state
-        stepper = TrainStep(
-            learning.model,
+        spec, state = self.spec, self.state
+        train_step = TrainStep(
+            state.model,
             loss=self.loss,
-            optimizer=learning.optimizer,
+            optimizer=state.optimizer,
             compute=self.compute,
             process_group=self.process_group,
         )
-        pace, skipped_in_a_row = _Throughput(self), 0
-        for step in range(progress.step, course.steps):
-            with pace.data_wait():
-                portion = next(step_shares)
-            lr = learning_rate(step, settings=course.optim, steps=course.steps)
-            stepped = stepper.run(
-                portion.micro_batches,
-                batch_size=course.batch_size,
-                seed=course.seed,
+        throughput, skipped_in_a_row = _Throughput(self), 0
+        for step in range(progress.step, spec.steps):
+            with throughput.data_wait():
+                share = next(step_shares)
+            lr = learning_rate(step, settings=spec.optim, steps=spec.steps)
+            result = train_step.run(
+                share.micro_batches,
+                batch_size=spec.batch_size,
+                seed=spec.seed,
                 lr=lr,
-                max_grad_norm=course.optim.max_grad_norm,
+                max_grad_norm=spec.optim.max_grad_norm,
             )
-            pace.update(stepped, portion.micro_batches)
-            if not stepped.skipped_clips and learning.ema is not None:
-                learning.ema.update(step)
-            skipped_in_a_row = self._check_finite(stepped, step, skipped_in_a_row)
-            skipped = progress.skipped_steps + bool(stepped.skipped_clips)
-            progress = replace(progress, step=step + 1, position=portion.next_position, skipped_steps=skipped)
-            progress = self._log(progress, pace, metrics_log, lr=lr, grad_norm=stepped.grad_norm)
-            with pace.pause():
+            throughput.update(result, share.micro_batches)
+            if not result.skipped_clips and state.ema is not None:
+                state.ema.update(step)
+            skipped_in_a_row = self._check_finite(result, step, skipped_in_a_row)
+            skipped = progress.skipped_steps + bool(result.skipped_clips)
+            progress = replace(progress, step=step + 1, position=share.next_position, skipped_steps=skipped)
+            progress = self._log(progress, throughput, metrics_log, lr=lr, grad_norm=result.grad_norm)
+            with throughput.pause():
                 self._validate(progress.step, metrics_log)
                 self._save(progress, checkpoints)
         return progress
 
     def _check_finite(self, result: StepResult, step: int, in_a_row: int) -> int:
-        """Skipped steps in a row, this one counted; each is written down with the clips that are to blame."""
+        """Number of consecutive skipped steps; logs each with the clips that caused it."""
         if not result.skipped_clips:
             return 0
         log.warning("skipped step=%d norm=%s clips=%s", step, result.grad_norm, ",".join(result.skipped_clips))
@@ -176,7 +176,7 @@ class TrainLoop:
         lr: float,
         grad_norm: float,
     ) -> TrainProgress:
-        """At its steps: the line and the journal; the progress keeps the tail of the losses."""
+        """At its interval: a log line and a metrics line; the progress keeps the latest losses."""
         step = progress.step
         if not self._is_due(step, self.settings.log_every):
             return progress
@@ -206,7 +206,7 @@ class TrainLoop:
 
 
 class _Throughput:
-    """How fast it goes, between two lines; and the losses of that time."""
+    """Throughput and mean losses between two log lines."""
 
     def __init__(self, loop: TrainLoop) -> None:
         self._clock, self._process_group = loop.clock, loop.process_group
@@ -219,44 +219,44 @@ class _Throughput:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the time so far."""
+        """Restart the interval."""
         self._interval_start, self._data_wait_s, self._pause_s = self._clock(), 0.0, 0.0
-        self._tokenizer, self._flops = 0, 0.0
+        self._tokens, self._flops = 0, 0.0
 
     @contextmanager
     def data_wait(self) -> Iterator[None]:
-        """Time in here is time in which nothing is computed."""
+        """Measure time spent waiting for data."""
         began = self._clock()
         yield
         self._data_wait_s += self._clock() - began
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Time in here is none of the steps'."""
+        """Exclude this time from the throughput."""
         began = self._clock()
         yield
         self._pause_s += self._clock() - began
 
     def update(self, result: StepResult, micro_batches: Sequence[Batch]) -> None:
-        """What a step did. The step has read its verdict from the device, so its time is over."""
+        """Add a step. The step has synchronised with the device, so its time is complete."""
         self._steps += 1
-        for said, batch in zip(result.terms, micro_batches, strict=True):
-            self._metrics.update(said)
+        for losses, batch in zip(result.terms, micro_batches, strict=True):
+            self._metrics.update(losses)
             clips, _, frames, height, width = batch.latent_BCFHW.shape
             flops = clip_flops(self._model_config, frames=frames, height=height, width=width)
-            self._tokenizer += clips * flops.tokens
+            self._tokens += clips * flops.tokens
             self._flops += clips * flops.training_flops(self._trainable_fraction)
 
     def eta_s(self, steps: int) -> float:
-        """How long so many steps will take, with validations and checkpoints, if they go as the steps so far."""
+        """Estimated seconds for so many steps, validations and checkpoints included."""
         return (self._clock() - self._run_start) / self._steps * steps
 
     def compute(self) -> dict[str, float]:
-        """Means over all workers since the last line; work is theirs together, MFU is that of one device."""
+        """Means over all workers since the last line; MFU is per device."""
         seconds = max(self._clock() - self._interval_start - self._pause_s, 1e-9)
         device = self._process_group.device
         done = self._process_group.all_reduce_sum(
-            torch.tensor([self._tokenizer, self._flops], dtype=torch.float64, device=device)
+            torch.tensor([self._tokens, self._flops], dtype=torch.float64, device=device)
         )
         tokens, flops = (done / seconds).tolist()
         numbers = self._metrics.compute() | {

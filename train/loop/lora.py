@@ -1,4 +1,4 @@
-"""Low-rank updates of the base's attention, through peft; merged into plain weights before anything leaves a stage."""
+"""Low-rank updates of the backbone's attention, through peft; merged into plain weights at the end of a stage."""
 
 import math
 import re
@@ -18,7 +18,7 @@ _A, _B, _BASE = ".lora_A.default", ".lora_B.default", ".base_layer"
 
 
 class LoraSettings(StrictModel):
-    """Updates of query, key and value of both attentions, in place of training the base. Numbers are ours."""
+    """Updates of query, key and value of both attentions, instead of training the backbone. Numbers are ours."""
 
     rank: int = Field(default=64, ge=1, le=1024, description="of each update")
     alpha: float = Field(default=64, gt=0, description="updates are scaled by alpha / rank")
@@ -32,7 +32,7 @@ def lora_targets(transformer: ActAvatarTransformer) -> frozenset[str]:
 
 
 def add_lora(transformer: ActAvatarTransformer, settings: LoraSettings, *, rng: Generator) -> None:
-    """Put updates in that say nothing yet. peft freezes all other weights of the transformer."""
+    """Insert updates that start at zero. peft freezes all other weights of the transformer."""
     config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=_TARGETS)  # type: ignore[arg-type]
     with torch.random.fork_rng():  # peft draws first weights from the global stream; they are drawn again below
         transformer.add_adapter(config)
@@ -42,7 +42,7 @@ def add_lora(transformer: ActAvatarTransformer, settings: LoraSettings, *, rng: 
 
 
 def merged_key(key: str) -> str:
-    """The key of a plain model that a key of one with updates ends up in."""
+    """The key of a plain model that this key is merged into."""
     for inserted in (_A, _B, _BASE):
         key = key.replace(inserted, "")
     return key

@@ -1,4 +1,4 @@
-"""Numbers of a run: summed on the device over the clips of some steps, then said in a line, a file and TensorBoard."""
+"""Metrics of a run: summed on the device, then logged, written to metrics.jsonl and TensorBoard."""
 
 import json
 import logging
@@ -28,14 +28,14 @@ _BANDS = ("0-.25", ".25-.5", ".5-.75", ".75-.9", ".9-1")
 
 
 class MetricsAccumulator:
-    """Means over all clips of all workers since it was last read. Clips whose loss is not finite are left out."""
+    """Means over all clips of all workers since the last call; clips with non-finite loss are left out."""
 
     def __init__(self, process_group: ProcessGroup) -> None:
         self._process_group = process_group
         self._sums: dict[str, Tensor] = {}
 
     def update(self, terms: LossTerms) -> None:
-        """The clips of one micro-batch; nothing is read back from the device."""
+        """Add the clips of one micro-batch; does not synchronise with the device."""
         numbers = {"loss": terms.total_B} | {f"loss/{name}": values for name, values in terms.terms.items()}
         band_B = torch.bucketize(terms.sigma_B, torch.tensor(SIGMA_BANDS, device=terms.sigma_B.device), right=True)
         numbers |= {f"loss/sigma {name}": terms.total_B.where(band_B == i, torch.nan) for i, name in enumerate(_BANDS)}
@@ -46,7 +46,7 @@ class MetricsAccumulator:
             self._sums[name] = self._sums[name] + both if name in self._sums else both
 
     def compute(self) -> dict[str, float]:
-        """Mean by name, of those that any clip had; all workers must call it, and begin anew."""
+        """Mean by name, then reset; all workers must call it."""
         names = sorted(self._sums)
         if not names:
             return {}
@@ -56,7 +56,7 @@ class MetricsAccumulator:
 
 
 class MetricsLog:
-    """metrics.jsonl and TensorBoard's files of one stage, by the first worker; the others' journals do nothing."""
+    """metrics.jsonl and TensorBoard files of one stage; the main process writes them."""
 
     def __init__(self, folder: Path, *, process_group: ProcessGroup, step: int) -> None:
         """`step`: what was done before; lines of later steps, which a killed run left, are removed."""
@@ -67,7 +67,7 @@ class MetricsLog:
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """One line for a step; numbers that are not finite are left out, JSON has no word for them."""
+        """Write one line for a step; non-finite numbers are left out."""
         if self._file is None or self._board is None:
             return
         finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
@@ -77,13 +77,13 @@ class MetricsLog:
             self._board.add_scalar(name, value, step)
 
     def close(self) -> None:
-        """Everything is on the disk after this."""
+        """Flush everything to disk."""
         if self._board is not None:
             self._board.close()
 
 
 def log_line(step: int, steps: int, numbers: Mapping[str, float], *, eta_s: float) -> str:
-    """The step line: what a person looks at while it runs."""
+    """The log line of a step."""
     shown = [f"step {step}/{steps}  {timedelta(seconds=round(eta_s))} left"]
     for name, pattern in _LINE_FORMATS.items():
         if name in numbers:
@@ -106,7 +106,7 @@ _LINE_FORMATS = {
 
 
 def peak_memory_gib(device: torch.device) -> float:
-    """Most that was held at once: of the device, or of this process where it computes on a CPU."""
+    """Peak memory of the device, or of this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     unit = 1 if sys.platform == "darwin" else 1024

@@ -14,7 +14,7 @@ from xsheet.train.loop.gradients import local_shard
 
 
 class OptimSettings(StrictModel):
-    """How weights move. Optimizer and lr are ActAvatar's; the rest is unpublished and ours."""
+    """Optimizer settings. AdamW and lr are ActAvatar's; the rest is unpublished and ours."""
 
     lr: float = Field(default=5e-6, gt=0, lt=1, description="after the warm-up")
     warmup_steps: int = Field(default=500, ge=0, description="lr grows linearly from 0")
@@ -60,7 +60,7 @@ def build_optimizer(trainable: Iterable[nn.Parameter], settings: OptimSettings) 
 
 
 class Ema:
-    """Moving average of the trained weights, float32, sharded as they are; the frozen ones need none."""
+    """Moving average of the trained weights, float32, sharded like them; frozen weights need none."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], *, decay: float) -> None:
         self._parameters, self._decay = parameters, decay
@@ -74,7 +74,7 @@ class Ema:
 
     @contextmanager
     def average_parameters(self) -> Iterator[None]:
-        """The model with the averaged weights, for samples and validation; the trained ones come back after it."""
+        """The model with averaged weights, for samples and validation; restores the trained ones after."""
         kept: dict[str, Tensor] = {key: parameter.detach().clone() for key, parameter in self._parameters.items()}
         self._copy_to_model(self.weights)
         try:

@@ -1,4 +1,4 @@
-"""The processes that train together, seen from one of them. Without torch.distributed there is one."""
+"""The processes that train together. Without torch.distributed there is one."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from torch import Tensor, distributed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessGroup:
-    """Which process this is, of how many, and where its tensors live."""
+    """Rank of this process, number of processes, and device."""
 
     rank: int = 0
     size: int = 1
@@ -39,12 +39,12 @@ class ProcessGroup:
         return values
 
     def failures(self, mine: str | None) -> tuple[str, ...]:
-        """What went wrong in any process, in every process."""
-        return tuple(str(said) for said in self.all_gather(mine) if said is not None)
+        """Errors of all processes, in every process."""
+        return tuple(str(failure) for failure in self.all_gather(mine) if failure is not None)
 
 
 def current_process_group(device: torch.device) -> ProcessGroup:
-    """The world of this process as torch.distributed has it."""
+    """The process group from torch.distributed."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return ProcessGroup(device=device)
     return ProcessGroup(rank=distributed.get_rank(), size=distributed.get_world_size(), device=device)

@@ -1,7 +1,7 @@
-"""From stage to stage: where the first weights of a stage come from, and what it leaves to the next.
+"""Weights between stages: where a stage's initial weights come from, and what it saves.
 
-    OUT/stage1/weights.safetensors    exactly what the stage changed, as it was at the last step
-    OUT/stage1/average.safetensors    the same, averaged over the steps (EMA); for samples and export
+    OUT/STAGE/weights.safetensors    exactly what the stage changed, as it was at the last step
+    OUT/STAGE/average.safetensors    the same, averaged over the steps (EMA); for samples and export
 
 Keys are the learner's. Nothing is taken or left out in silence: each key is the base's, an earlier stage's or new.
 """
@@ -31,9 +31,9 @@ WEIGHTS_FILE, EMA_WEIGHTS_FILE = "weights.safetensors", "average.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightOrigins:
-    """Where each key of a learner got its first weights; every key stands in exactly one group."""
+    """Origin of each key's initial weights; every key is in exactly one group."""
 
-    keys_by_origin: Mapping[str, frozenset[str]]  # "base", "stage1", ..., "new"
+    keys_by_origin: Mapping[str, frozenset[str]]  # "backbone", the names of earlier stages, "new"
 
     def summary_lines(self, parts: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
         """Keys by part and origin, for people."""
@@ -53,15 +53,15 @@ def load_previous(
     model: TrainableModel,
     *,
     has_pretrained_backbone: bool,
-    previous_stages: Sequence[tuple[str, StageSettings, Path]],
+    previous_stages: Sequence[tuple[StageSettings, Path]],
     use_ema: bool = False,
 ) -> WeightOrigins:
-    """Put what earlier stages left into a learner that was just made, and say where every key comes from.
+    """Load the weights of earlier stages into a new model, and return the origin of every key.
 
     Args:
         model: as made: pretrained where `has_pretrained_backbone`, fresh elsewhere.
         has_pretrained_backbone: whether the base's weights are pretrained.
-        previous_stages: names, settings and folders of the earlier stages, in order.
+        previous_stages: settings and folders of the earlier stages, in order.
         use_ema: take the averaged weights.
 
     Raises:
@@ -69,23 +69,22 @@ def load_previous(
     """
     origin = dict.fromkeys(model.state_dict(), "new")
     if has_pretrained_backbone:
-        origin |= dict.fromkeys(part_keys(model)["base"], "base")
-    for name, settings, folder in previous_stages:
+        origin |= dict.fromkeys(part_keys(model)["backbone"], "backbone")
+    for settings, folder in previous_stages:
+        name = settings.name
         file, keys = folder / (EMA_WEIGHTS_FILE if use_ema else WEIGHTS_FILE), stage_weight_keys(model, settings)
         if not file.is_file():
             raise ConfigError(where=str(file), expected=f"the weights of {name}", got="none", hint=f"run {name} first")
         load_part(model, file, keys=keys)  # type: ignore[arg-type]  # it takes any module with these keys
         origin |= dict.fromkeys(keys, name)
-    names = ("base", *(name for name, _, _ in previous_stages), "new")
+    names = ("backbone", *(settings.name for settings, _ in previous_stages), "new")
     return WeightOrigins(
         keys_by_origin={name: frozenset(key for key, at in origin.items() if at == name) for name in names}
     )
 
 
-def check_initial_weights(
-    model: TrainableModel, origins: WeightOrigins, stage: StageSettings, *, stage_name: str
-) -> None:
-    """Say where the weights come from, and refuse a stage whose frozen parts never learned anything.
+def check_initial_weights(model: TrainableModel, origins: WeightOrigins, stage: StageSettings) -> None:
+    """Log the origin of the weights, and refuse a stage that would freeze untrained ones.
 
     New sound and new phases are silent, so they may stay as they are; a new base or text encoder is noise.
 
@@ -94,21 +93,23 @@ def check_initial_weights(
     """
     parts = part_keys(model)
     for line in origins.summary_lines(parts):
-        log.info("%s begins with %s", stage_name, line)
-    for part in ("base", "text"):
+        log.info("%s begins with %s", stage.name, line)
+    for part in ("backbone", "text"):
         if parts[part] & origins.keys_by_origin["new"] and part not in stage.trainable_parts:
             raise ConfigError(
-                where=f"{stage_name}.trains",
-                expected=f"{part} with weights that were learned before, or among what {stage_name} trains",
-                got=f"new weights that would stay as they are drawn (trains: {', '.join(stage.trainable_parts)})",
-                hint="give the folder of a pretrained base (model.base)" if part == "base" else f"add {part} to trains",
+                where=f"{stage.name}.trainable_parts",
+                expected=f"{part} with trained weights, or {part} among {stage.name}.trainable_parts",
+                got=f"randomly initialised weights that stay frozen (trainable: {', '.join(stage.trainable_parts)})",
+                hint="set pretrained_backbone to the folder of a pretrained transformer"
+                if part == "backbone"
+                else f"add {part} to trainable_parts",
             )
 
 
 def save_stage(
     train_state: TrainState, folder: Path, *, stage: StageSettings, keys: frozenset[str], process_group: ProcessGroup
 ) -> None:
-    """Write what the stage changed, whole, as plain weights; all processes must call it, the first one writes."""
+    """Write the weights that the stage changed; all processes must call it, the main one writes."""
     state = {key: tensor for key, tensor in train_state.model.state_dict().items() if merged_key(key) in keys}
     raw = _gather_to_main(state, process_group=process_group)
     average = (
@@ -126,7 +127,7 @@ def save_stage(
 
 
 def _gather_to_main(tensors: Mapping[str, Tensor], *, process_group: ProcessGroup) -> dict[str, Tensor]:
-    """Gathered one by one, kept by the first process on its CPU; the others get an empty dict."""
+    """Gather tensors one by one on the main process' CPU; empty on the others."""
     whole: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
         full: Tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

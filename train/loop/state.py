@@ -40,7 +40,7 @@ _OPTIONS = StateDictOptions(flatten_optimizer_state_dict=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataPosition:
-    """Where the next clip is taken from: so many of the epoch's order were shown already."""
+    """Position in the data: epoch, and clips of it that were used."""
 
     epoch: int = 0
     clips_drawn: int = 0
@@ -48,7 +48,7 @@ class DataPosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainProgress:
-    """How far a stage is."""
+    """Progress of a stage."""
 
     step: int = 0  # done, skipped ones too
     position: DataPosition = DataPosition()
@@ -58,7 +58,7 @@ class TrainProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainState:
-    """Everything of a stage that changes while it runs."""
+    """Everything of a stage that changes during training."""
 
     model: TrainableModel
     trainable_parameters: Mapping[str, nn.Parameter]  # by key of the learner
@@ -74,7 +74,7 @@ def write_checkpoint(
     identity: Mapping[str, Any],
     process_group: ProcessGroup,
 ) -> None:
-    """This process' share of a checkpoint; all processes must call it."""
+    """Write this process' share of a checkpoint; all processes must call it."""
     with warnings.catch_warnings():
         _ignore_known_warnings()
         state_dict_saver.save(_state_dict(train_state), checkpoint_id=folder)
@@ -90,7 +90,7 @@ def write_checkpoint(
 
 
 def read_checkpoint(train_state: TrainState, folder: Path, *, identity: Mapping[str, Any]) -> TrainProgress:
-    """Put a checkpoint's state into what was built for it, and say how far it is.
+    """Load a checkpoint into `train_state` and return its progress.
 
     Raises:
         ContractError: of another format, or its description cannot be read.
@@ -118,29 +118,29 @@ def _read_description(folder: Path, identity: Mapping[str, Any]) -> TrainProgres
     file = folder / "checkpoint.json"
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
-        form, theirs, told = about["format"], about["identity"], about["progress"]
+        form, theirs, saved = about["format"], about["identity"], about["progress"]
         progress = (
             TrainProgress(
-                step=told["step"],
-                position=DataPosition(**told["position"]),
-                skipped_steps=told["skipped"],
-                losses=tuple(told["losses"]),
+                step=saved["step"],
+                position=DataPosition(**saved["position"]),
+                skipped_steps=saved["skipped_steps"],
+                losses=tuple(saved["losses"]),
             )
             if form == FORMAT
             else TrainProgress()
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        came, todo = f"{type(error).__name__}: {error}", "remove that folder to go on from the one before"
-        raise ContractError(where=str(file), expected="a description", got=came, hint=todo) from error
+        got, hint = f"{type(error).__name__}: {error}", "remove that folder to go on from the one before"
+        raise ContractError(where=str(file), expected="a description", got=got, hint=hint) from error
     if form != FORMAT:
-        todo = "finish that run with the version of xsheet that began it, or start anew in another folder"
-        raise ContractError(where=str(file), expected=f"format {FORMAT}", got=f"format {form}", hint=todo)
+        hint = "finish that run with the version of xsheet that began it, or start anew in another folder"
+        raise ContractError(where=str(file), expected=f"format {FORMAT}", got=f"format {form}", hint=hint)
     differs = _dict_differences(theirs, json.loads(json.dumps(identity)))
     if differs:
         expected = ", ".join(f"{key} {ours}" for key, (_, ours) in differs.items())
-        came = ", ".join(f"{key} {their}" for key, (their, _) in differs.items())
-        todo = "take the checkpoint's values back, or start anew in another folder"
-        raise ConfigError(where=str(file), expected=expected, got=came, hint=todo)
+        got = ", ".join(f"{key} {their}" for key, (their, _) in differs.items())
+        hint = "take the checkpoint's values back, or start anew in another folder"
+        raise ConfigError(where=str(file), expected=expected, got=got, hint=hint)
     return progress
 
 

@@ -1,4 +1,4 @@
-"""One step: micro-batches to gradients, gradients judged, weights moved; or the step is skipped on every worker."""
+"""One training step: gradients of micro-batches, finiteness check, update; or a skip on every worker."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from xsheet.train.loop.process_group import ProcessGroup
 
 
 class ComputeSettings(StrictModel):
-    """How a step is computed; no field changes what is learned but by rounding."""
+    """How a step is computed; fields change the result by rounding only."""
 
     micro_batch_size: int = Field(default=1, ge=1, description="clips that are computed at once by a worker")
     dtype: Literal["float32", "bfloat16"] = Field(
@@ -49,7 +49,7 @@ class ComputeSettings(StrictModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """What a step did. Losses are those of this worker's clips."""
+    """Result of a step. Losses are those of this worker's clips."""
 
     terms: tuple[LossTerms, ...]
     grad_norm: float  # of the gradient before it was cut; not finite in a skipped step
@@ -57,7 +57,7 @@ class StepResult:
 
 
 class TrainStep:
-    """What steps have in common: who learns, by which loss, with whom."""
+    """Model, loss, optimizer and processes of every step."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class TrainStep:
         compute: ComputeSettings,
         process_group: ProcessGroup,
     ) -> None:
-        self._model_record, self._loss, self._optimizer = model, loss, optimizer
+        self._model, self._loss, self._optimizer = model, loss, optimizer
         self._compute, self._process_group = compute, process_group
         self._parameters: list[nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
 
@@ -90,7 +90,7 @@ class TrainStep:
             hint=f"{_memory_hint(self._compute)}; the run then goes on from its last checkpoint",
         ):
             terms, gradients = self._gradients(micro_batches, batch_size=batch_size, seed=seed)
-        bad = torch.cat([~torch.isfinite(said.total_B) for said in terms])
+        bad = torch.cat([~torch.isfinite(losses.total_B) for losses in terms])
         verdict = torch.stack([local_squared_norm(gradients), bad.sum().double()])
         square, bad_clips = self._process_group.all_reduce_sum(verdict).tolist()
         norm = float(torch.tensor(square, dtype=torch.float64).sqrt().float())  # see local_squared_norm
@@ -111,9 +111,9 @@ class TrainStep:
         terms = []
         for batch in micro_batches:
             with self._compute.autocast(device):
-                said = self._loss(self._model_record, batch.to(device), seed=seed)
-            (said.total_B.sum() / batch_size).backward()  # type: ignore[no-untyped-call]
-            terms.append(_detach(said))
+                losses = self._loss(self._model, batch.to(device), seed=seed)
+            (losses.total_B.sum() / batch_size).backward()  # type: ignore[no-untyped-call]
+            terms.append(_detach(losses))
             if self._compute.gradient_sum == "tree":
                 total.add(pop_gradients(self._parameters))
         if self._compute.gradient_sum == "running":

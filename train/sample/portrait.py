@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortraitFace:
-    """The surest face of a picture."""
+    """The most confident face of a picture."""
 
     position: tuple[float, float, float]  # x, y and height, in picture heights
     identity_embedding: tuple[float, ...]  # by IDENTITY_MODEL; empty where the picture cuts it off
 
 
 def find_face(portrait: Rgb) -> PortraitFace | None:
-    """The surest face; None, with a warning, where none is found."""
+    """Find the most confident face; None, with a warning, if there is none."""
     faces, height = BundledFaceBackend(min_score=0.5), portrait.shape[0]
     rgb = np.ascontiguousarray(portrait)
     with _silenced_stderr():
@@ -53,7 +53,7 @@ def find_face(portrait: Rgb) -> PortraitFace | None:
 
 
 def static_masks(face: PortraitFace | None, bucket_fit: BucketFit, *, cell: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Shares of latent cells that face and mouth cover, (F, H, W) each, if the face stays; the picture without one.
+    """Share of latent cells that a static face and mouth cover, (F, H, W) each; all cells without a face.
 
     Args:
         face: of the portrait.
@@ -71,7 +71,7 @@ def static_masks(face: PortraitFace | None, bucket_fit: BucketFit, *, cell: tupl
 
 
 def portrait_identity(face: PortraitFace | None, settings: ExtraConditioningSettings) -> Tensor:
-    """(X,) numbers of the face as training had them; zeros, nobody in particular, where they cannot be measured."""
+    """Identity vector of the face, (X,), as in training; zeros if it cannot be measured."""
     shape = () if face is None else face.identity_embedding
     return torch.tensor(
         identity_vector(shape, IDENTITY_MODEL, wanted_model=settings.identity_model, dim=settings.identity_dim),
@@ -81,7 +81,7 @@ def portrait_identity(face: PortraitFace | None, settings: ExtraConditioningSett
 
 @contextmanager
 def _silenced_stderr() -> Iterator[None]:
-    """Without what mediapipe's C++ says of itself; it writes past Python, to the descriptor."""
+    """Silence mediapipe's C++ output, which bypasses Python and writes to the descriptor."""
     stderr = os.dup(2)
     with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)

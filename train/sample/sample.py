@@ -33,7 +33,6 @@ from xsheet.train.loop.step import explain_out_of_memory
 from xsheet.train.sample.portrait import PortraitFace, find_face, portrait_identity, static_masks
 from xsheet.train.sample.sampler import Pictures, SampleRequest, SampleSettings, TrainedModel, load_trained
 from xsheet.train.sample.script import ActionScript, read_script
-from xsheet.train.settings import StageName
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ _MIN_HEIGHT_PX = 256  # smaller videos are enlarged by a whole factor, so that a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleFiles:
-    """What a sample is made from, and where it goes."""
+    """Inputs and output of a sample."""
 
     portrait: Path  # PNG, JPEG, or a video, of which the first frame is taken
     audio: Path  # WAV, or a video with sound
@@ -55,9 +54,9 @@ class SampleFiles:
 
 
 def sample(
-    run: Path, files: SampleFiles, settings: SampleSettings, *, stage: StageName = "stage2", device: str = "cpu"
+    run: Path, files: SampleFiles, settings: SampleSettings, *, stage: str | None = None, device: str = "cpu"
 ) -> EncodedClip:
-    """Draw one video with its sound.
+    """Sample one video and write it with its audio.
 
     Raises:
         ConfigError: no finished stage, a portrait, sound or sheet that cannot be used.
@@ -65,28 +64,28 @@ def sample(
         RunError: the device has too little memory.
     """
     trained = load_trained(run, stage=stage, device=device)
-    shown = trained.settings.cache.picture
-    heard = read_audio(files.audio)
+    picture = trained.settings.cache.picture
+    audio = read_audio(files.audio)
     portrait = read_portrait(files.portrait)
     face = find_face(portrait)
-    framing = _framing(portrait, face, heard, shown, files)
+    framing = _framing(portrait, face, audio, picture, files)
     frames = framing.bucket.frames
-    _warn_if_truncated(heard, frames_us=frame_start_us(frames, shown.rate))
+    _warn_if_truncated(audio, frames_us=frame_start_us(frames, picture.rate))
     shorter = (
-        "give a shorter sound" if frames > min(shown.frame_counts) else "sample where there is more (--device cpu)"
+        "give a shorter sound" if frames > min(picture.frame_counts) else "sample where there is more (--device cpu)"
     )
     with explain_out_of_memory(where=f"sample on {device}", contents=f"{frames} frames", hint=shorter):
-        pictures = trained.sample([_sample_request(trained, portrait, face, heard, framing, files)], settings)[0]
-    frames_at_25 = -(-len(pictures) * CLIP_RATE.num // shown.fps)
+        pictures = trained.sample([_sample_request(trained, portrait, face, audio, framing, files)], settings)[0]
+    frames_at_25 = -(-len(pictures) * CLIP_RATE.num // picture.fps)
     return write_clip(
         files.out,
-        frames=[_upscale(pictures[frame_at(frame_start_us(k, CLIP_RATE), shown.rate)]) for k in range(frames_at_25)],
-        sound=_pad_or_trim(heard, frames_at_25 * SAMPLES_PER_FRAME),
+        frames=[_upscale(pictures[frame_at(frame_start_us(k, CLIP_RATE), picture.rate)]) for k in range(frames_at_25)],
+        sound=_pad_or_trim(audio, frames_at_25 * SAMPLES_PER_FRAME),
     )
 
 
 def read_portrait(file: Path) -> Rgb:
-    """A picture, upright; ConfigError if it is none, or too large."""
+    """Read an upright picture; ConfigError if it is unreadable or too large."""
     if file.suffix.lower() not in _PICTURE_SUFFIXES:
         with open_media(file, root=file.absolute().parent) as media:
             return np.asarray(next(iter(media.frames())).rgb)
@@ -103,13 +102,13 @@ def read_portrait(file: Path) -> Rgb:
 
 
 def read_audio(file: Path) -> Samples:
-    """float32 mono at 16 kHz; ConfigError if there is none."""
+    """Read float32 mono at 16 kHz; ConfigError without audio."""
     if file.suffix.lower() != ".wav":
         with open_media(file, root=file.absolute().parent) as media:
-            heard = media.sound()
-        if heard is None:
+            audio = media.sound()
+        if audio is None:
             raise _audio_error(file, "a video without sound")
-        return heard
+        return audio
     try:
         if file.stat().st_size > MAX_AUDIO_BYTES:
             raise ValueError(f"{file.stat().st_size} bytes")
@@ -129,7 +128,7 @@ def read_audio(file: Path) -> Samples:
 def _framing(
     portrait: Rgb, face: PortraitFace | None, waveform: Samples, settings: PictureEncodingSettings, files: SampleFiles
 ) -> BucketFit:
-    """The portrait as a clip of the sound's length would be framed, by its face where one is found."""
+    """Fit the portrait to a bucket as a clip of the audio's length, by its face if one is found."""
     height, width = portrait.shape[:2]
     frames = max(1, len(waveform) // SAMPLES_PER_FRAME)
     clip = Clip(
@@ -147,9 +146,9 @@ def _framing(
 
 
 def _warn_if_truncated(waveform: Samples, *, frames_us: int) -> None:
-    heard_s, shown_s = len(waveform) / AUDIO_RATE.num, seconds_from_us(frames_us)
-    if heard_s > shown_s + 0.5:  # less is the rest to a whole latent frame
-        log.warning("of %.1f s of sound the first %.1f s are used, as long as clips of the training", heard_s, shown_s)
+    audio_s, video_s = len(waveform) / AUDIO_RATE.num, seconds_from_us(frames_us)
+    if audio_s > video_s + 0.5:  # less is the rest to a whole latent frame
+        log.warning("of %.1f s of sound the first %.1f s are used, as long as clips of the training", audio_s, video_s)
 
 
 def _sample_request(
@@ -161,28 +160,28 @@ def _sample_request(
     files: SampleFiles,
 ) -> SampleRequest:
     encoders, cached = trained.encoders, trained.settings.cache
-    shown, frames = cached.picture, bucket_fit.bucket.frames
+    picture, frames = cached.picture, bucket_fit.bucket.frames
     cut = bucket_fit.crop_picture(
         np.asarray(cv2.resize(portrait, bucket_fit.scaled_size, interpolation=cv2.INTER_AREA), np.uint8)
     )
     first = encoders.video.encode(torch.from_numpy(np.ascontiguousarray(cut))[None, None])[0]
     sound = torch.from_numpy(
-        _pad_or_trim(waveform, -(-len(waveform) // shown.samples_per_frame) * shown.samples_per_frame)
+        _pad_or_trim(waveform, -(-len(waveform) // picture.samples_per_frame) * picture.samples_per_frame)
     )
-    audio_TLQ = encoders.audio.encode(sound[None], samples_per_frame=shown.samples_per_frame)[0, :frames]
-    length_us = frame_start_us(frames, shown.rate)
+    audio_TLQ = encoders.audio.encode(sound[None], samples_per_frame=picture.samples_per_frame)[0, :frames]
+    length_us = frame_start_us(frames, picture.rate)
     said = _annotation(files.script, length_us)
     form = trained.settings.stage(trained.stage).dataset.text
-    told = tokenize_texts(
-        said, Span(0, length_us), forms=(form,), encoder=encoders.text, policy=cached.text.blocks, rate=shown.rate
+    request_text = tokenize_texts(
+        said, Span(0, length_us), forms=(form,), encoder=encoders.text, policy=cached.text.blocks, rate=picture.rate
     )[form]
-    log.info("told: %s", told.text)
+    log.info("told: %s", request_text.text)
     face_FHW, mouth_FHW = static_masks(face, bucket_fit, cell=encoders.video.stride[1:])
     return SampleRequest(
         name="sample",
         first_C1HW=first.cpu(),
         audio_TLQ=audio_TLQ.cpu(),
-        text=told,
+        text=request_text,
         face_FHW=face_FHW,
         mouth_FHW=mouth_FHW,
         identity_X=None if cached.extra_conditioning is None else portrait_identity(face, cached.extra_conditioning),
@@ -197,7 +196,7 @@ def _annotation(script: Path | Annotation, length_us: int) -> Annotation:
 
 
 def _pad_or_trim(waveform: Samples, length: int) -> Samples:
-    """Cut, or silence behind it."""
+    """Trim, or pad with silence."""
     return np.pad(waveform[:length], (0, max(0, length - len(waveform))))
 
 

@@ -1,7 +1,7 @@
-"""A trained model at work: wishes in, pictures out.
+"""Sample videos from a trained model.
 
-    trained = load_trained(run_folder, stage="stage2")
-    pictures = trained.draw([wish, ...], settings)        # (B, T, H, W, 3)
+    trained = load_trained(run_folder)                        # the last finished stage
+    pictures = trained.sample([request, ...], settings)       # (B, T, H, W, 3)
 
 B wishes, C latent channels, F latent frames, H x W latent cells or pixels, T video frames, M text tokens, L x Q sound
 features.
@@ -23,26 +23,26 @@ from torch import Tensor
 from xsheet.model.block import NO_PHASE, PAD
 from xsheet.model.conditioning import GuidanceSettings, guided
 from xsheet.model.flow import Velocity, euler_sample, sigma_schedule
+from xsheet.model.variants.base import NEUTRAL_INTENSITY
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.data import seeded_random
 from xsheet.train.data.batch import Batch
 from xsheet.train.data.cache.files import cached_text
-from xsheet.train.data.conditioning import NEUTRAL_INTENSITY
 from xsheet.train.data.encoders import Encoders, open_encoders
 from xsheet.train.data.seeded_random import DroppedConditions, SampleKey
 from xsheet.train.data.texts import TokenizedText
 from xsheet.train.loop.model import TrainableModel
-from xsheet.train.loop.stage_weights import EMA_WEIGHTS_FILE, load_previous
+from xsheet.train.loop.stage_weights import EMA_WEIGHTS_FILE, WEIGHTS_FILE, load_previous
 from xsheet.train.run import build_trainable_model
-from xsheet.train.settings import StageName, TrainSettings
+from xsheet.train.settings import TrainSettings
 
 Pictures = NDArray[np.uint8]
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
 
 
 class SampleSettings(StrictModel):
-    """How a sample is drawn. 40 steps and guidance 5 are ActAvatar's, the shift is Wan's."""
+    """Sampling settings. 40 steps and guidance 5 are ActAvatar's, the shift is Wan's."""
 
     steps: int = Field(default=40, ge=1, le=1000, description="Euler steps")
     shift: float = Field(default=5, ge=1, le=20, description="odds of the steps' σ times this, as in training")
@@ -56,7 +56,7 @@ class SampleSettings(StrictModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRequest:
-    """What one sample is asked for. Its noise follows from the seed and its name."""
+    """Inputs of one sample. Its noise follows from the seed and its name."""
 
     name: str
     first_C1HW: Tensor  # the portrait, clean
@@ -68,54 +68,54 @@ class SampleRequest:
 
 
 def to_batch(requests: Sequence[SampleRequest], *, encoders: Encoders, phases: bool) -> Batch:
-    """Wishes of one size as the learner takes them; `phases`: whether tokens carry their phase."""
-    marks = [_token_phases(wish.text, encoders.text.max_tokens, phases=phases) for wish in requests]
-    first_BC1HW = torch.stack([wish.first_C1HW for wish in requests])
+    """Requests of one size as a batch; `phases`: whether tokens carry their phase."""
+    phases_M = [_token_phases(request.text, encoders.text.max_tokens, phases=phases) for request in requests]
+    first_BC1HW = torch.stack([request.first_C1HW for request in requests])
     frames = 1 + (requests[0].audio_TLQ.shape[0] - 1) // 4
-    faces = [wish.identity_X for wish in requests if wish.identity_X is not None]
+    faces = [request.identity_X for request in requests if request.identity_X is not None]
     return Batch(
-        sample_keys=tuple(SampleKey(0, wish.name) for wish in requests),
+        sample_keys=tuple(SampleKey(0, request.name) for request in requests),
         latent_BCFHW=first_BC1HW.repeat_interleave(frames, dim=2),
-        text=torch.stack([cached_text(wish.text.ids_M, encoders.text) for wish in requests]),
-        phase_BM=torch.stack(marks),
-        audio_BTLQ=torch.stack([wish.audio_TLQ for wish in requests]),
-        window_BK2=torch.stack([torch.from_numpy(wish.text.window_K2) for wish in requests]),
-        face_BFHW=torch.stack([wish.face_FHW for wish in requests]),
-        mouth_BFHW=torch.stack([wish.mouth_FHW for wish in requests]),
+        text=torch.stack([cached_text(request.text.ids_M, encoders.text) for request in requests]),
+        phase_BM=torch.stack(phases_M),
+        audio_BTLQ=torch.stack([request.audio_TLQ for request in requests]),
+        window_BK2=torch.stack([torch.from_numpy(request.text.window_K2) for request in requests]),
+        face_BFHW=torch.stack([request.face_FHW for request in requests]),
+        mouth_BFHW=torch.stack([request.mouth_FHW for request in requests]),
         identity_BX=torch.stack(faces) if faces else None,
     )
 
 
 @torch.no_grad()
 def sample_latents(model: TrainableModel, batch: Batch, settings: SampleSettings) -> Tensor:
-    """Clean latents (B, C, F, H, W) that begin with the first latent frame of `batch`; the rest of it is not looked at.
+    """Sample clean latents (B, C, F, H, W) that start with the first latent frame of `batch`.
 
     The model is asked through the learner, whose call gathers weights that are spread over processes.
     """
     device = next(model.parameters()).device
     noise = seeded_random.noise(batch.sample_keys, seed=settings.seed, shape=batch.latent_BCFHW.shape[1:]).to(device)
-    asked = batch.to(device)
+    on_device = batch.to(device)
     follow = guided(
-        _velocity_with(model, asked, text=True, audio=True),
-        uncond=_velocity_with(model, asked, text=False, audio=False),
-        audio_only=_velocity_with(model, asked, text=False, audio=True),
+        _velocity_with(model, on_device, text=True, audio=True),
+        uncond=_velocity_with(model, on_device, text=False, audio=False),
+        audio_only=_velocity_with(model, on_device, text=False, audio=True),
         settings=settings.guidance,
     )
     sigmas = sigma_schedule(settings.steps, shift=settings.shift)
-    return euler_sample(follow, first_BC1HW=asked.latent_BCFHW[:, :, :1], noise_BCFHW=noise, sigmas=sigmas)
+    return euler_sample(follow, first_BC1HW=on_device.latent_BCFHW[:, :, :1], noise_BCFHW=noise, sigmas=sigmas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
-    """A model that a stage left behind, with the encoders it was trained beside."""
+    """The model of a finished stage with its encoders."""
 
     settings: TrainSettings
-    stage: StageName
+    stage: str
     model: TrainableModel
     encoders: Encoders
 
     def sample(self, requests: Sequence[SampleRequest], settings: SampleSettings) -> Pictures:
-        """Pictures of every wish, (B, T, H, W, 3)."""
+        """Pictures of every request, (B, T, H, W, 3)."""
         batch = to_batch(requests, encoders=self.encoders, phases=self.settings.stage(self.stage).dataset.mark_phases)
         batch = replace(batch, intensity_B2=torch.tensor([settings.motion_intensity]).expand(len(batch), -1))
         with self.settings.compute.autocast(next(self.model.parameters()).device):
@@ -124,46 +124,55 @@ class TrainedModel:
         return pictures
 
 
-def load_trained(run: Path, *, stage: StageName = "stage2", device: str = "cpu") -> TrainedModel:
-    """What a finished stage left, averaged over its steps where it kept that; frozen parts are the earlier stages'.
+def load_trained(run: Path, *, stage: str | None = None, device: str = "cpu") -> TrainedModel:
+    """Weights of a finished stage, averaged over its steps if it kept the average; other parts are earlier stages'.
+
+    `stage` None takes the last finished stage.
 
     Raises:
         ConfigError: no run is finished there, or its weights are not those of its settings.
     """
     settings = run_settings(run)
+    stage = stage or last_finished_stage(run, settings)
     encoders = open_encoders(settings.cache, device=device)
     null_text = cached_text(encoders.text.tokenize("").ids_M, encoders.text)
-    learner = build_trainable_model(settings, null_text=null_text if encoders.text.trainable else null_text.float())
-    earlier = [(name, one, run / name) for name, one in settings.previous_stages(stage).items()]
-    load_previous(learner, has_pretrained_backbone=settings.pretrained_backbone is not None, previous_stages=earlier)
-    last = (stage, settings.stage(stage), run / stage)
+    model = build_trainable_model(settings, null_text=null_text if encoders.text.trainable else null_text.float())
+    earlier = [(before, run / before.name) for before in settings.previous_stages(stage)]
+    load_previous(model, has_pretrained_backbone=settings.pretrained_backbone is not None, previous_stages=earlier)
+    last = (settings.stage(stage), run / stage)
     load_previous(
-        learner,
+        model,
         has_pretrained_backbone=False,
         previous_stages=[last],
         use_ema=(run / stage / EMA_WEIGHTS_FILE).is_file(),
     )
-    return TrainedModel(settings=settings, stage=stage, model=learner.to(device).eval(), encoders=encoders)
+    return TrainedModel(settings=settings, stage=stage, model=model.to(device).eval(), encoders=encoders)
+
+
+def last_finished_stage(run: Path, settings: TrainSettings) -> str:
+    """The last stage that left weights; the last of all where none did, so that loading it says what to run."""
+    finished = [name for name in settings.stage_names if (run / name / WEIGHTS_FILE).is_file()]
+    return (finished or settings.stage_names)[-1]
 
 
 def run_settings(run: Path) -> TrainSettings:
-    """The settings of the latest training in a folder; ConfigError if there is none that this xsheet can read."""
+    """Settings of the latest training in a folder; ConfigError if this version cannot read them."""
     files = sorted((run / "manifests").glob("*-train-run.json"))
     try:
-        told = json.loads(files[-1].read_text(encoding="utf-8"))["settings"] if files else None
-        if told is not None:
-            return TrainSettings.model_validate_json(json.dumps(told))
-        came = "none"
+        saved = json.loads(files[-1].read_text(encoding="utf-8"))["settings"] if files else None
+        if saved is not None:
+            return TrainSettings.model_validate_json(json.dumps(saved))
+        got = "none"
     except (OSError, ValueError, KeyError, TypeError) as error:  # pydantic's error is a ValueError
-        came = " ".join(str(error).split())[:200]
+        got = " ".join(str(error).split())[:200]
     raise ConfigError(
-        where=str(run), expected="the manifest of a finished `xsheet train run`", got=came,
+        where=str(run), expected="the manifest of a finished `xsheet train run`", got=got,
         hint="give the folder that the run was given as --out, and let it finish",
     )  # fmt: skip
 
 
 def _velocity_with(model: TrainableModel, batch: Batch, *, text: bool, audio: bool) -> Velocity:
-    """What the learner says when it is told and hears, or not."""
+    """The velocity with or without text and audio."""
     count = len(batch)
     dropped = DroppedConditions(torch.full((count,), not text), torch.full((count,), not audio))
     return partial(_velocity, model, batch, dropped)
@@ -177,7 +186,7 @@ def _velocity(
 
 
 def _token_phases(text: TokenizedText, max_tokens: int, *, phases: bool) -> Tensor:
-    """(M,) phase of each token, PAD behind the text."""
+    """Phase of each token, (M,); PAD after the text."""
     phase_M = torch.full((max_tokens,), PAD, dtype=torch.int64)
     phase_M[: len(text.phase_N)] = torch.from_numpy(text.phase_N).long() if phases else NO_PHASE
     return phase_M

@@ -34,15 +34,15 @@ class ScriptPhase(StrictModel):
 
 
 class ActionScript(StrictModel):
-    """What a sample is to show."""
+    """The script of a sample: base text and timed actions."""
 
     base: str = Field(min_length=20, max_length=600, description="what holds throughout: look, scene, mood")
     speaking: vocab.Speaking = Field(default="speaking", description="what the subject does with the voice")
     phases: tuple[ScriptPhase, ...] = Field(default=(), max_length=20, description="what happens when")
 
     def annotation(self, duration_us: int, *, where: str) -> Annotation:
-        """The same in the contract's words; ConfigError if phases overlap on a track or pass the end."""
-        said = Base(
+        """The script as an annotation; ConfigError if phases overlap on a track or exceed the duration."""
+        base = Base(
             text=self.base, subject=self.base, framing="head_shoulders", scene="as described", camera="static",
             speaking=self.speaking,
         )  # fmt: skip
@@ -50,10 +50,10 @@ class ActionScript(StrictModel):
             phases = sorted_phases(_phase(k, one) for k, one in enumerate(self.phases))
             return Annotation(
                 annotation_id=annotation_id(
-                    clip_id=SCRIPT_ID, layer="imported", run_id=SCRIPT_ID, sample_index=None, base=said, phases=phases
+                    clip_id=SCRIPT_ID, layer="imported", run_id=SCRIPT_ID, sample_index=None, base=base, phases=phases
                 ),
                 vocab_version=vocab.VOCAB_VERSION, clip_id=SCRIPT_ID, layer="imported", run_id=SCRIPT_ID, status="ok",
-                duration_us=duration_us, base=said, phases=phases,
+                duration_us=duration_us, base=base, phases=phases,
             )  # fmt: skip
         except (ValidationError, ValueError) as error:
             first = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
@@ -65,7 +65,7 @@ class ActionScript(StrictModel):
 
 
 def read_script(file: Path) -> ActionScript:
-    """A sheet from YAML or JSON; ConfigError names the key that is wrong."""
+    """Read a script from YAML or JSON; ConfigError names a wrong key."""
     return load_settings(ActionScript, config=file)
 
 

@@ -53,7 +53,7 @@ def demo(
     """
     if context.invoked_subcommand is not None:
         return
-    from xsheet.cli.run import STEP_DESCRIPTIONS
+    from xsheet.cli.run import describe_step
     from xsheet.cli.show import console
     from xsheet.schemas.settings import load_settings
 
@@ -66,16 +66,24 @@ def demo(
     if dry_run:
         return
     from xsheet.cli.trained import log_training_to_stderr
-    from xsheet.demo.run import DEMO_STEPS as PATH
-    from xsheet.demo.run import DemoSettings, DemoStep, run_demo
+    from xsheet.demo.run import DemoSettings, demo_steps, run_demo
     from xsheet.runtime.executor import Execution
 
-    does: dict[str, str] = {step: told for step, (told, _) in STEP_DESCRIPTIONS.items()}
-    does |= {"films": "draw the films", "samples": "draw sheets it never saw, and score them", "page": "tell the story"}
+    workflow_settings = _workflow_settings(clips, steps, jobs, quick=quick)
+    names = demo_steps(workflow_settings)
+    own_steps = {
+        "films": "draw the films",
+        "samples": "draw sheets it never saw, and score them",
+        "page": "tell the story",
+    }
 
-    def tell(step: DemoStep) -> None:
+    def tell(step: str) -> None:
         if not as_json:
-            typer.secho(f"{PATH.index(step) + 1}/{len(PATH)} {does[step]}", err=True, bold=True)
+            typer.secho(
+                f"{names.index(step) + 1}/{len(names)} {own_steps.get(step) or describe_step(step)[0]}",
+                err=True,
+                bold=True,
+            )
 
     if not as_json:
         log_training_to_stderr()
@@ -86,7 +94,7 @@ def demo(
     shown = run_demo(
         out,
         settings,
-        _workflow_settings(clips, steps, jobs, quick=quick),
+        workflow_settings,
         execution=how,
         shows_progress=not as_json,
         on_step=tell,
@@ -111,11 +119,12 @@ def _workflow_settings(films: int, steps: tuple[int, int], jobs: int, *, quick: 
 
     at_once = _batch_size(films)
     few = [
-        f"data.batch={at_once}", f"compute.micro_batch_size={at_once}", f"compute.threads={min(2, jobs)}",
-        f"stage1.steps={steps[0]}", f"stage1.optim.warmup_steps={steps[0] // 8}",
-        f"stage2.steps={steps[1]}", f"stage2.optim.warmup_steps={steps[1] // 8}",
+        f"loader.batch_size={at_once}", f"compute.micro_batch_size={at_once}", f"compute.threads={min(2, jobs)}",
         "loop.log_every=10", "loop.save_every=100", f"loop.validate_every={max(steps) // 2}",
     ]  # fmt: skip
+    names = train.preset_settings("tiny", None, None).stage_names
+    for name, count in zip(names, steps, strict=True):
+        few += [f"stages.{name}.steps={count}", f"stages.{name}.optim.warmup_steps={count // 8}"]
     return WorkflowSettings(
         curate=curate.preset_settings("keep", None, None),
         annotate=annotate.preset_settings("motion", None, None, None, None),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xsheet.curate.discover import InputFile
-    from xsheet.workflow import WorkflowResult, WorkflowSettings, WorkflowStep
+    from xsheet.workflow import WorkflowResult, WorkflowSettings
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file with sections curate, annotate, audit, split and train.")
@@ -57,7 +57,7 @@ def run(
 
     Examples: xsheet run videos/ --out my-set
 
-    xsheet run videos/ --out my-set --until train --set train.stage2.steps=5000
+    xsheet run videos/ --out my-set --until train --set train.stages.NAME.steps=5000
     """
     from xsheet.curate.discover import discover
 
@@ -77,11 +77,11 @@ def run(
     from xsheet.workflow import run_workflow, steps_until
 
     shows = not (quiet or as_json)
-    steps = steps_until(until)
+    steps = steps_until(until, ways.train)
 
-    def tell(step: "WorkflowStep") -> None:
+    def tell(step: str) -> None:
         if shows:
-            said = f"{steps.index(step) + 1}/{len(steps)} {STEP_DESCRIPTIONS[step][0]}"
+            said = f"{steps.index(step) + 1}/{len(steps)} {describe_step(step)[0]}"
             console(err=True).print(said, style="bold", markup=False, soft_wrap=True)
 
     if shows and until == "train":
@@ -102,17 +102,19 @@ def run(
 
 MAX_FAILED_SHOWN = 5
 """Files that a summary names; the table `sources` has all."""
-STEP_DESCRIPTIONS: "dict[WorkflowStep, tuple[str, str]]" = {
+_STEP_DESCRIPTIONS = {
     "curate": ("measure every video, decide, write the clips that are kept", "clips/, media/"),
     "report": ("report what was kept, what was dropped, and why", "report.html"),
     "annotate": ("write what is done when in every clip", "annotations/"),
     "audit": ("check it against what was measured, and accept what holds", "audit.html, layer accepted"),
     "split": ("share the clips out, no person on two sides", "splits/"),
     "cache": ("encode the clips once for the model", "cache/"),
-    "stage1": ("train stage 1: sound", "train/stage1/"),
-    "stage2": ("train stage 2: actions in time", "train/stage2/"),
 }
-"""What a step does, and where in the set its result lies."""
+
+
+def describe_step(step: str) -> tuple[str, str]:
+    """What a step does, and where in the set its result is; a step of another name is a training stage."""
+    return _STEP_DESCRIPTIONS.get(step, (f"train {step}", f"train/{step}/"))
 
 
 def _workflow_settings(
@@ -171,7 +173,7 @@ def _show_plan(
         )
         for share in (0.0, 1.0)
     ]
-    steps = steps_until(final_stage)
+    steps = steps_until(final_stage, settings.train)
     if as_json:
         print_json(
             {
@@ -180,8 +182,7 @@ def _show_plan(
                 "bytes": size,
                 "hours": round(hours, 4),
                 "steps": [
-                    {"step": step, "does": STEP_DESCRIPTIONS[step][0], "leaves": STEP_DESCRIPTIONS[step][1]}
-                    for step in steps
+                    {"step": step, "does": describe_step(step)[0], "leaves": describe_step(step)[1]} for step in steps
                 ],
                 "curate_minutes": minutes,
             }
@@ -190,7 +191,7 @@ def _show_plan(
     known = "goes on with the set" if (out / "set.json").exists() else "new set"
     typer.echo(f"{len(inputs)} inputs, {size / 1e6:.0f} MB, about {hours:.2g} h of video; {known} {out}", err=err)
     for number, step in enumerate(steps, start=1):
-        does, leaves = STEP_DESCRIPTIONS[step]
+        does, leaves = describe_step(step)
         took = f", {minutes[0]} to {minutes[1]} min on {jobs} cores" if step == "curate" else ""
         typer.echo(f"  {number} {does}{took} → {leaves}", err=err)
 

@@ -1,4 +1,4 @@
-"""`xsheet train`: a trusted layer to a model, in two stages."""
+"""`xsheet train`: an accepted layer to a model, in the stages of the settings."""
 
 import time
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from xsheet.cli.trained import log_training_to_stderr, show_settings
 
 if TYPE_CHECKING:
     from xsheet.schemas.settings import SettingsSection
-    from xsheet.train.settings import StageName, TrainSettings
+    from xsheet.train.settings import TrainSettings
     from xsheet.train.stage_summary import FirstLast
 
-app = typer.Typer(help="A trusted layer to a talking avatar, in two stages.", no_args_is_help=True)
+app = typer.Typer(help="An accepted layer to a talking avatar, in stages.", no_args_is_help=True)
 
 PresetName = Annotated[str, typer.Option("--size", "-s", help="Preset: tiny (a CPU) or wan2.2-ti2v-5b (GPUs).")]
 GpusOption = Annotated[bool, typer.Option("--gpus", help="A GPU for each worker.")]
@@ -89,7 +89,9 @@ def cache(
 def run_(
     folder: SetFolder,
     out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, weights.")],
-    stages: Annotated[str, typer.Option("--stages", help="1, 2 or 1,2.")] = "1,2",
+    stages: Annotated[
+        str | None, typer.Option("--stages", metavar="NAME,NAME", help="Stages of the settings (default: all).")
+    ] = None,
     size: PresetName = "tiny",
     config: Config = None,
     set_: Set = None,
@@ -105,14 +107,14 @@ def run_(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train stage 1 (sound) and stage 2 (everything, on timed text) on the cache of a set.
+    """Train the stages of the settings on the cache of a set.
 
     A stopped run goes on from its last checkpoint, to the same bits; a finished stage is not run again.
 
-    Example: xsheet train run my-set --out my-run --stages 1,2
+    Example: xsheet train run my-set --out my-run
     """
     settings = preset_settings(size, config, set_)
-    names = _stages(stages)
+    names = settings.select_stages(None if stages is None else stages.split(","))
     if dry_run:
         show_settings(settings)
         return
@@ -156,17 +158,7 @@ def preset_settings(
     return load_settings(TrainSettings, preset=folder / f"{preset_name}.yaml", config=config, overrides=overrides or ())
 
 
-def _stages(text: str) -> "tuple[StageName, ...]":
-    from xsheet.schemas.errors import ConfigError
-    from xsheet.train.settings import parse_stages
-
-    try:
-        return parse_stages(text)
-    except ValueError:
-        raise ConfigError(where="--stages", expected="1, 2 or 1,2", got=repr(text), hint="choose one") from None
-
-
-def _print_summary(out: Path, names: "Sequence[StageName]", folder: Path, *, seconds: float, as_json: bool) -> None:
+def _print_summary(out: Path, names: Sequence[str], folder: Path, *, seconds: float, as_json: bool) -> None:
     """The summary of a run, on one screen."""
     from dataclasses import asdict
 
@@ -198,7 +190,7 @@ def _print_summary(out: Path, names: "Sequence[StageName]", folder: Path, *, sec
     )
 
 
-def _print_checkpoint(out: Path, names: "Sequence[StageName]") -> None:
+def _print_checkpoint(out: Path, names: Sequence[str]) -> None:
     from xsheet.train.stage_summary import latest_checkpoint
 
     saved = [f"{name}, {step}" for name in names if (step := latest_checkpoint(out, name)) is not None]

@@ -10,13 +10,12 @@ from xsheet.cli.options import AsJson, Config, DryRun, Quiet, SetFolder
 
 if TYPE_CHECKING:
     from xsheet.schemas.settings import StrictModel
-    from xsheet.train.settings import StageName
 
 app = typer.Typer()
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run, its --out.")]
 StageOption = Annotated[
-    int | None, typer.Option("--stage", min=1, max=2, help="Whose weights; the last finished one if left out.")
+    str | None, typer.Option("--stage", metavar="NAME", help="Stage whose weights to use (default: last finished).")
 ]
 SampleSetOption = Annotated[
     list[str] | None,
@@ -168,15 +167,12 @@ def log_training_to_stderr() -> None:
     ours.setLevel(logging.INFO)
 
 
-def _stage(run: Path, requested: int | None) -> "StageName":
-    """The one asked for, else the last that left weights; stage 2 where none did: its error says what to do."""
-    from xsheet.train.loop.stage_weights import WEIGHTS_FILE
+def _stage(run: Path, requested: str | None) -> str:
+    """The requested stage, else the last finished one."""
+    from xsheet.train.sample.sampler import last_finished_stage, run_settings
 
-    names: tuple[StageName, StageName] = ("stage1", "stage2")
-    if requested is not None:
-        return names[requested - 1]
-    left: list[StageName] = [name for name in names if (run / name / WEIGHTS_FILE).is_file()]
-    return left[-1] if left else "stage2"
+    settings = run_settings(run)
+    return last_finished_stage(run, settings) if requested is None else settings.stage(requested).name
 
 
 def _device(requested: str | None) -> str:

@@ -38,10 +38,10 @@ def files_of(folder) -> dict[str, bytes]:
 
 def test_every_clip_gets_a_row_or_a_reason(built_set):
     _, built = built_set
-    assert built.clips == 4
+    assert built.clip_count == 4
     assert built.rejected_by_reason == {"too_short": 1, "no_audio": 1}
     assert built.failed_count == 0
-    assert built.annotated == 3
+    assert built.annotated_count == 3
     assert built.buckets == {Bucket(33, 64, 64): 3, Bucket(21, 64, 64): 1}
 
 
@@ -53,12 +53,12 @@ def test_latents_decode_to_what_was_shown(built_set):
 
 def test_a_file_holds_every_crop_from_both_sides(built_set):
     folder, built = built_set
-    row = next(row for row in open_cache(folder, built.recipe).features if row.clip_id == "clip_a")
+    row = next(row for row in open_cache(folder, built.spec).features if row.clip_id == "clip_a")
     tensors = load_file(folder / row.tensor_file)
     assert tensors["latent"].shape == (4, 24, 9, 8, 8)
     assert tensors["audio"].shape == (2, 33, 4, 20)
     assert tensors["face"].shape == tensors["mouth"].shape == (2, 9, 8, 8)
-    texts = load_file(folder / text_path(built.recipe, row))
+    texts = load_file(folder / text_path(built.spec, row))
     assert texts["blocks.tokens"].shape[0] == 4
     assert row.text_tokens == texts["blocks.tokens"].shape[1]
 
@@ -66,7 +66,7 @@ def test_a_file_holds_every_crop_from_both_sides(built_set):
 def test_the_mirrored_latent_is_that_of_the_mirrored_pictures(built_set, settings):
     folder, built = built_set
     codec = open_encoders(settings).video
-    for row in open_cache(folder, built.recipe).features:
+    for row in open_cache(folder, built.spec).features:
         straight, flipped = load_file(folder / row.tensor_file)["latent"][:2].float()
         shown = codec.decode(straight[None]).flip(3)
         assert (codec.decode(flipped[None]).int() - shown.int()).abs().max() <= 1
@@ -74,7 +74,7 @@ def test_the_mirrored_latent_is_that_of_the_mirrored_pictures(built_set, setting
 
 def test_the_sound_of_a_later_crop_is_that_of_its_frames(built_set):
     folder, built = built_set
-    row = next(row for row in open_cache(folder, built.recipe).features if row.clip_id == "clip_a")
+    row = next(row for row in open_cache(folder, built.spec).features if row.clip_id == "clip_a")
     first, last = load_file(folder / row.tensor_file)["audio"]
     assert torch.equal(first[8:], last[:25])
 
@@ -90,22 +90,24 @@ def test_a_second_run_writes_the_same_and_encodes_nothing(built_copy, settings):
 @pytest.mark.slow
 def test_another_text_keeps_the_latents(built_copy, built_set, settings):
     before = {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/clips-*/*/*")}
-    second = build(built_copy, changed(settings, text={"layer": None, "forms": ("brief",)}, check={"clips": 0}))
-    assert second.recipe.clips_key == built_set[1].recipe.clips_key
-    assert second.recipe.fingerprint != built_set[1].recipe.fingerprint
+    second = build(
+        built_copy, changed(settings, text={"layer": None, "forms": ("brief",)}, round_trip={"clip_count": 0})
+    )
+    assert second.spec.clips_key == built_set[1].spec.clips_key
+    assert second.spec.fingerprint != built_set[1].spec.fingerprint
     assert {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/clips-*/*/*")} == before
-    assert second.annotated == 0
+    assert second.annotated_count == 0
 
 
 @pytest.mark.slow
 def test_a_cache_at_another_rate_stands_beside_the_first(built_copy, built_set, settings):
-    slower = build(built_copy, changed(settings, picture={"fps": 10, "frames": (17,)}))
+    slower = build(built_copy, changed(settings, picture={"fps": 10, "frame_counts": (17,)}))
     assert slower.buckets == {Bucket(17, 64, 64): 1}  # of 41 frames at 25 fps; the last one lasts 40 ms
-    row = open_cache(built_copy, slower.recipe).features[0]
+    row = open_cache(built_copy, slower.spec).features[0]
     tensors = load_file(built_copy / row.tensor_file)
     assert tensors["latent"].shape[2] == 5
     assert tensors["audio"].shape[1] == 17
-    assert len(open_cache(built_copy, built_set[1].recipe).features) == 4
+    assert len(open_cache(built_copy, built_set[1].spec).features) == 4
     assert tables.read_table(built_copy, tables.FEATURES).num_rows == 5
 
 
@@ -118,8 +120,8 @@ def test_a_cache_of_another_encoder_is_refused_with_both_fingerprints(built_set,
         open_cache(folder, wanted)
     said = str(refused.value)
     assert wanted.fingerprint[:16] in said
-    assert built.recipe.fingerprint[:16] in said
-    assert "clips.sound" in said
+    assert built.spec.fingerprint[:16] in said
+    assert "clips.audio" in said
     assert "clips.video" not in said
 
 
@@ -151,7 +153,7 @@ def test_a_set_at_another_frame_rate_is_refused(clip_set, settings):
 @pytest.mark.slow
 def test_a_set_without_a_clip_that_can_be_encoded_says_why(clip_set, settings):
     with pytest.raises(ContractError, match=r"none \(6 too_short\).*or curate clips with sound"):
-        build(clip_set, changed(settings, picture={"frames": (125,)}))
+        build(clip_set, changed(settings, picture={"frame_counts": (125,)}))
 
 
 def test_an_annotation_of_an_older_file_is_refused(clip_set, settings):
@@ -164,7 +166,7 @@ def test_an_annotation_of_an_older_file_is_refused(clip_set, settings):
 
 def test_a_decoder_that_does_not_fit_is_noticed(built_copy, settings):
     with pytest.raises(RunError, match=r"at least 60\.0 dB, got \d\d"):
-        build(built_copy, changed(settings, check={"min_psnr_db": 60.0}))
+        build(built_copy, changed(settings, round_trip={"min_psnr_db": 60.0}))
 
 
 def test_a_lost_file_is_noticed(built_copy, settings):
@@ -181,7 +183,7 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(pristine_set, built_s
         build(folder, settings)
     assert not list(folder.rglob("*.tmp*"))
     done = set((folder / "cache").rglob("clip_*.safetensors"))
-    disk.background()
+    disk.empty()
     before = {path: path.stat().st_mtime_ns for path in done}
     assert build(folder, settings).failed_count == 0
     assert {path: path.stat().st_mtime_ns for path in done} == before
@@ -197,12 +199,12 @@ def test_weights_that_nobody_named_are_asked_for(pristine_set, settings):
 @pytest.mark.slow
 def test_encoders_that_the_model_was_not_made_for_are_refused(settings):
     with pytest.raises(ConfigError, match="channels of the video codec"):
-        open_encoders(settings.model_copy(update={"size": "wan2.2-ti2v-5b"}))
+        open_encoders(settings.model_copy(update={"model": "wan2.2-ti2v-5b"}))
 
 
 def test_a_size_that_does_not_divide_into_tokens_is_refused(settings):
     with pytest.raises(ConfigError, match="multiples of 16 x 16"):
-        open_encoders(changed(settings, picture={"sizes": ((64, 72),)}))
+        open_encoders(changed(settings, picture={"resolutions": ((64, 72),)}))
 
 
 @pytest.mark.nightly  # the executor's own tests hold it for every task

@@ -104,7 +104,7 @@ def controlled(built_copy, settings):
     )  # fmt: skip
     tables.write_table(built_copy, tables.TRACKS, [track])
     before = {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/clips-*/*/*")}
-    cache = build(built_copy, settings, control=ExtraConditioningSettings())
+    cache = build(built_copy, settings, extra_conditioning=ExtraConditioningSettings())
     assert {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/clips-*/*/*")} == before
     return cache
 
@@ -119,22 +119,22 @@ def batch_of(cache, *, mirrored):
 
 @pytest.mark.slow
 def test_a_batch_holds_whose_face_it_is_how_much_it_moves_and_how(controlled, cache, settings):
-    assert controlled.recipe.clips_key == cache.recipe.clips_key
-    assert controlled.recipe.fingerprint != cache.recipe.fingerprint
+    assert controlled.spec.clips_key == cache.spec.clips_key
+    assert controlled.spec.fingerprint != cache.spec.fingerprint
     straight, mirrored = (batch_of(controlled, mirrored=share) for share in (0.0, 1.0))
     assert straight.identity_BX.shape == (2, 18)
-    assert straight.identity_BX.in_total()
+    assert straight.identity_BX.any()
     assert torch.equal(straight.identity_BX, mirrored.identity_BX)
     assert torch.equal(straight.intensity_B2, mirrored.intensity_B2)
     yaw = list(DRIVING_SERIES).index("yaw_deg")
     crop = straight.motion_BTX[1, :, yaw]  # clip_b fills the bucket: its first crop begins with it
     assert torch.equal(crop, torch.arange(33.0))
     assert torch.equal(mirrored.motion_BTX[1, :, yaw], -crop)
-    told = json.loads((controlled.set_folder / "cache" / f"{controlled.recipe.fingerprint[:16]}.json").read_text())
-    assert told["control"]["identity_model"] == IDENTITY_MODEL
+    told = json.loads((controlled.set_folder / "cache" / f"{controlled.spec.fingerprint[:16]}.json").read_text())
+    assert told["extra_conditioning"]["identity_model"] == IDENTITY_MODEL
 
 
 def test_the_plain_model_is_told_nothing_besides(cache):
     batch = batch_of(cache, mirrored=0.0)
     assert batch.identity_BX is batch.intensity_B2 is batch.motion_BTX is None
-    assert not list(cache.set_folder.glob("cache/control-*"))
+    assert not list(cache.set_folder.glob("cache/extra_conditioning-*"))

@@ -44,7 +44,7 @@ def test_the_motion_filter_leaves_out_clips_that_keep_still(cache):
 
 def test_no_clips_are_refused_with_the_reasons(cache):
     still = StageDatasetSettings(text="blocks", motion_filter=MotionFilter(min_speed=9.0))
-    with pytest.raises(ConfigError, match=r"none .*2 still"):
+    with pytest.raises(ConfigError, match=r"none .*2 too_little_motion"):
         select_clips(cache, still)
 
 
@@ -55,9 +55,9 @@ def test_a_set_that_was_not_split_is_refused(clip_set, cache):
 
 
 def test_a_text_that_was_not_cached_is_refused(cache):
-    said = {**cache.recipe.texts, "said": {**cache.recipe.texts["said"], "forms": ["brief"]}}
+    said = {**cache.spec.texts, "settings": {**cache.spec.texts["settings"], "forms": ["brief"]}}
     with pytest.raises(ConfigError, match="one of brief"):
-        clips_of(replace(cache, recipe=replace(cache.recipe, texts=said)))
+        clips_of(replace(cache, spec=replace(cache.spec, texts=said)))
 
 
 def test_a_batch_has_the_shapes_that_the_model_takes(cache):
@@ -133,5 +133,5 @@ def test_a_batch_can_be_taken_apart(cache):
 
 def test_texts_are_shared_by_path_with_the_annotation(cache):
     rows = {row.clip_id: row for row in cache.features}
-    assert rows["clip_a"].annotation_id in str(text_path(cache.recipe, rows["clip_a"]))
-    assert "clip_c" in str(text_path(cache.recipe, rows["clip_c"]))
+    assert rows["clip_a"].annotation_id in str(text_path(cache.spec, rows["clip_a"]))
+    assert "clip_c" in str(text_path(cache.spec, rows["clip_c"]))

@@ -18,7 +18,9 @@ def clip(frames: int = 150, width: int = 1280, height: int = 720) -> Clip:
 
 def framed(of: Clip, face=None, **settings) -> BucketFit:
     found = fit_to_bucket(
-        of, PictureEncodingSettings(**{"frames": (61, 125), "sizes": ((64, 128), (128, 64))} | settings), face=face
+        of,
+        PictureEncodingSettings(**{"frame_counts": (61, 125), "resolutions": ((64, 128), (128, 64))} | settings),
+        face=face,
     )
     assert isinstance(found, BucketFit)
     return found
@@ -35,9 +37,9 @@ def test_lengths_count_at_the_rate_shown():
 
 
 def test_crops_lie_inside_the_clip_from_its_start_to_its_end():
-    found = framed(clip(frames=150), crops=3)
+    found = framed(clip(frames=150), crops_per_clip=3)
     assert found.crop_starts == (0, 12, 25)
-    assert framed(clip(frames=126), crops=3).crop_starts == (0, 1)
+    assert framed(clip(frames=126), crops_per_clip=3).crop_starts == (0, 1)
 
 
 def test_the_cut_keeps_the_face_in_the_middle_and_stays_in_the_picture():
@@ -69,7 +71,7 @@ def test_the_cut_has_the_size_of_the_bucket():
     assert found.crop_picture(picture).shape == (64, 128, 3)
 
 
-@pytest.mark.parametrize("wrong", [{"frames": (124,)}, {"frames": (1,)}, {"fps": 24}])
+@pytest.mark.parametrize("wrong", [{"frame_counts": (124,)}, {"frame_counts": (1,)}, {"fps": 24}])
 def test_lengths_and_rates_that_cannot_be_encoded_are_refused(wrong):
     with pytest.raises(ValueError, match=r"4k \+ 1|must divide"):
         PictureEncodingSettings(**wrong)

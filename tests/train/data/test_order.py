@@ -60,5 +60,5 @@ def test_buckets_take_turns():
 
 
 def test_fewer_clips_than_a_batch_are_refused():
-    with pytest.raises(ConfigError, match=r"at least one batch of 40, got 11; lower data.batch"):
+    with pytest.raises(ConfigError, match=r"at least one batch of 40, got 11; lower loader.batch_size"):
         order(batch=40)

@@ -22,7 +22,7 @@ def turning(built_copy, cache):
     (file,) = tables.part_files(built_copy, tables.SIGNALS)
     turned = [replace(row, yaw_deg=tuple(float(k) for k in range(row.frames))) for row in rows]
     tables.write_file(file, tables.SIGNALS, turned)
-    return Cache(set_folder=built_copy, spec=cache.recipe, features=cache.features)
+    return Cache(set_folder=built_copy, spec=cache.spec, features=cache.features)
 
 
 def test_series_of_a_mirrored_stretch_are_mirrored(turning):
@@ -70,6 +70,6 @@ def test_a_fitted_reader_reads_clips_it_never_saw(turning, settings):
 def test_a_set_without_signals_cannot_teach_a_reader(built_copy, cache, settings):
     (file,) = tables.part_files(built_copy, tables.SIGNALS)
     file.unlink()
-    bare = Cache(set_folder=built_copy, spec=cache.recipe, features=cache.features)
+    bare = Cache(set_folder=built_copy, spec=cache.spec, features=cache.features)
     with pytest.raises(ConfigError, match="signals of a face"):
         load_or_fit_reader(bare, open_encoders(settings).video, FaceReaderSettings(steps=1))

@@ -24,7 +24,7 @@ def writes(text):
 def test_a_saved_checkpoint_is_the_one_to_go_on_from(checkpoints):
     checkpoints.recover()
     folder = checkpoints.save(5, writes("five"))
-    assert checkpoints.recover() == folder == checkpoints.named(LATEST)
+    assert checkpoints.recover() == folder == checkpoints.pointer_target(LATEST)
     assert (folder / "state").read_text() == "five"
 
 
@@ -38,7 +38,7 @@ def test_the_newest_and_those_that_a_pointer_names_stay(checkpoints):
         checkpoints.save(step, writes("state"))
         if step == 2:
             checkpoints.set_pointer("BEST", 2)
-    assert checkpoints.wall_by_step() == [2, 4, 5]
+    assert checkpoints.steps() == [2, 4, 5]
 
 
 def test_keeping_one_is_refused(tmp_path):
@@ -56,7 +56,7 @@ def test_a_checkpoint_that_could_not_be_written_is_not_published(checkpoints):
     with pytest.raises(RunError, match="no space left on device"):
         checkpoints.save(2, fails)
     assert checkpoints.recover() == before
-    assert checkpoints.wall_by_step() == [1]
+    assert checkpoints.steps() == [1]
 
 
 def test_a_failure_in_another_process_is_raised_in_this_one_too(tmp_path):
@@ -82,7 +82,7 @@ def test_a_kill_between_rename_and_pointer_loses_nothing(checkpoints, tmp_path):
     checkpoints.save(1, writes("one"))
     newest = checkpoints.save(2, writes("two"))
     (tmp_path / "checkpoints" / LATEST).write_text("step-00000001\n")
-    assert checkpoints.recover() == newest == checkpoints.named(LATEST)
+    assert checkpoints.recover() == newest == checkpoints.pointer_target(LATEST)
 
 
 def test_a_pointer_to_nothing_is_an_error_and_not_a_fresh_start(checkpoints, tmp_path):
@@ -95,14 +95,14 @@ def test_a_pointer_to_nothing_is_an_error_and_not_a_fresh_start(checkpoints, tmp
 SAVER = """
 import sys
 from pathlib import Path
-from xsheet.train.loop.checkpoint import Checkpoints
-from xsheet.train.loop.process_group import World
+from xsheet.train.loop.checkpoint import CheckpointStore
+from xsheet.train.loop.process_group import ProcessGroup
 
 def write(folder):
     for part in range(8):
         (folder / f"part{part}").write_bytes(step.to_bytes(4) * 4096)
 
-checkpoints = Checkpoints(Path(sys.argv[1]), keep=2, together=World())
+checkpoints = CheckpointStore(Path(sys.argv[1]), keep=2, process_group=ProcessGroup())
 newest = checkpoints.recover()
 step = int(newest.name[5:]) if newest else 0
 print("ready", flush=True)
@@ -125,7 +125,7 @@ def test_after_a_kill_at_any_instant_the_newest_checkpoint_is_whole(checkpoints,
         child.stdout.close()
         newest = checkpoints.recover()
         if newest is not None:
-            step = int(newest.stage.removeprefix("step-"))
+            step = int(newest.name.removeprefix("step-"))
             assert [file.read_bytes() for file in sorted(newest.iterdir())] == [step.to_bytes(4) * 4096] * 8
             assert step >= steps
             steps = step

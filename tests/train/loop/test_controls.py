@@ -23,7 +23,7 @@ def clip(field, sign, *, epoch=0):
     latent[:, :, 1:], mouth[:, :, 2:, 2:] = 2.0 * sign, 1
     same = make_clip(SampleKey(0, "clip1"), SIZE)
     return replace(
-        same, showings=(SampleKey(epoch, str(sign)),), latent_BCFHW=latent, mouth_BFHW=mouth,
+        same, sample_keys=(SampleKey(epoch, str(sign)),), latent_BCFHW=latent, mouth_BFHW=mouth,
         face_BFHW=torch.ones_like(mouth), **{field: torch.full((1, *WIDTH[field]), float(sign > 0))},
     )  # fmt: skip
 
@@ -34,8 +34,8 @@ class Both:
 
     field: str
 
-    def portions(self, start):
-        epoch = start.epoch_batches
+    def step_shares(self, start):
+        epoch = start.epoch
         while True:
             both = tuple(clip(self.field, sign, epoch=epoch) for sign in (1, -1))
             epoch += 1
@@ -66,11 +66,11 @@ def guessed(learner, asked):
 def test_a_control_alone_tells_two_clips_apart(variant, field, steps, tmp_path):
     stage = EVERYTHING.model_copy(
         update={
-            "optim": EVERYTHING.optim.model_copy(update={"beta2": 0.99, "warmup_steps": 10, "ema": None}),
+            "optim": EVERYTHING.optim.model_copy(update={"beta2": 0.99, "warmup_steps": 10, "ema_decay": None}),
             "loss": LossSettings(condition_dropout=ConditionDropoutSettings(text=0, audio=0, both=0)),
         }
     )
     loop = make_loop(tmp_path, steps=steps, stage=stage, size=SIZE, variant=VARIANTS[variant], save_every=1000)
-    replace(loop, feed=Both(field), course=replace(loop.course, clips=2)).run()
-    bright, dark = (guessed(loop.state.learner, clip(field, sign)) for sign in (1, -1))
+    replace(loop, loader=Both(field), spec=replace(loop.spec, batch_size=2)).run()
+    bright, dark = (guessed(loop.state.model, clip(field, sign)) for sign in (1, -1))
     assert (bright - dark)[:2].min() > 1  # of 4; above the mouth, which sound drives where both drive

@@ -18,9 +18,9 @@ def ended(folder, compute, *, steps=4):
     states = []
 
     def work(world):
-        loop = make_loop(folder, steps=steps, process_group=world, compute=compute)
+        loop = make_loop(folder, steps=steps, world=world, compute=compute)
         loop.run()
-        states.append({key: tensor.cpu_by_analyser() for key, tensor in final_state(loop).items()})
+        states.append({key: tensor.cpu() for key, tensor in final_state(loop).items()})
 
     launch(work, workers=WorkerSettings(), folder=folder)
     return states[0]
@@ -48,11 +48,9 @@ def test_memory_that_runs_out_is_said_in_one_sentence(tmp_path):
     from xsheet.schemas.errors import RunError
 
     def work(world):
-        loop = make_loop(tmp_path, process_group=world)
+        loop = make_loop(tmp_path, world=world)
         held = torch.empty(torch.cuda.mem_get_info()[0] - (64 << 20), dtype=torch.uint8, device=world.device)
-        loop.state.learner.transformer.proj_out.register_forward_hook(
-            lambda *_: torch.empty(1 << 32, device=held.device)
-        )
+        loop.state.model.transformer.proj_out.register_forward_hook(lambda *_: torch.empty(1 << 32, device=held.device))
         loop.run()
 
     with pytest.raises(RunError, match="more workers or smaller clips"):

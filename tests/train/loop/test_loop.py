@@ -75,7 +75,7 @@ def test_a_run_may_be_made_longer(tmp_path):
 def test_the_journal_has_each_step_once_after_a_break(tmp_path):
     run_until_it_dies(tmp_path, at=12)  # step 3 is told, step 2 is saved
     with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.export('{"step": 4, "lo')  # a kill in the middle of a line
+        file.write('{"step": 4, "lo')  # a kill in the middle of a line
     make_loop(tmp_path).run()
     assert [one["step"] for one in lines(tmp_path)] == [1, 2, 3, 4, 5, 6]
 
@@ -116,18 +116,18 @@ def test_the_checkpoint_of_another_format_is_refused(tmp_path):
 
 
 def test_a_clip_with_a_nan_is_named_and_the_run_goes_on(tmp_path):
-    loop = make_loop(tmp_path, steps=3, broken_label=("clip3",))  # one showing per epoch of three steps
+    loop = make_loop(tmp_path, steps=3, broken=("clip3",))  # one showing per epoch of three steps
     progress = loop.run()
     (skipped,) = [json.loads(text) for text in (tmp_path / "skipped.jsonl").read_text().splitlines()]
     assert skipped["clips"] == ["clip3"]
-    assert progress.skipped == 1
-    assert all(torch.isfinite(tensor).all() for tensor in final_state(loop).set_values())
+    assert progress.skipped_steps == 1
+    assert all(torch.isfinite(tensor).all() for tensor in final_state(loop).values())
 
 
 def test_too_many_skipped_steps_in_a_row_end_the_run(tmp_path):
     broken = tuple(f"clip{k}" for k in range(12))
     with pytest.raises(RunError, match=r"fewer than 10 steps in a row.*skipped\.jsonl"):
-        make_loop(tmp_path, steps=20, broken_label=broken).run()
+        make_loop(tmp_path, steps=20, broken=broken).run()
     assert len((tmp_path / "skipped.jsonl").read_text().splitlines()) == 10
 
 
@@ -140,7 +140,7 @@ def test_the_observer_sees_the_model_at_its_steps_and_at_the_end(tmp_path):
 
     loop = make_loop(tmp_path, steps=5)
     settings = loop.settings.model_copy(update={"validate_every": 2})
-    replace(loop, observe=observe, settings=settings).run()
+    replace(loop, validate=observe, settings=settings).run()
     assert seen == [2, 4, 5]
     assert [one["step"] for one in lines(tmp_path) if "loss/validation" in one] == [2, 4, 5]
 
@@ -153,7 +153,7 @@ def test_it_learns(tmp_path):
 
 
 def start(toy_script, folder, *arguments):
-    command = [sys.executable, str(toy_script), folder.stage, *arguments]  # a relative path, also to Ray's workers
+    command = [sys.executable, str(toy_script), folder.name, *arguments]  # a relative path, also to Ray's workers
     return subprocess.Popen(command, cwd=folder.parent, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -185,7 +185,7 @@ def test_killed_while_it_saves_then_one_worker_then_two_the_same_bits(toy_script
 
 @pytest.mark.slow
 def test_a_nan_on_one_worker_skips_the_step_on_both(tmp_path):
-    alone = make_loop(tmp_path / "alone", steps=3, broken_label=("clip3",))
+    alone = make_loop(tmp_path / "alone", steps=3, broken=("clip3",))
     alone.run()
     spawn(run_as_one_of, (2, tmp_path), nprocs=2)
     assert (tmp_path / "both/skipped.jsonl").read_text() == (tmp_path / "alone/skipped.jsonl").read_text()

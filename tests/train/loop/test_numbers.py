@@ -85,7 +85,7 @@ def test_the_peak_of_a_device_is_found_by_its_whole_name(name, peak):
 def test_the_rate_grows_then_stays_or_falls():
     constant = OptimSettings(lr=1.0 - 1e-9, warmup_steps=4)
     assert [round(learning_rate(step, settings=constant, steps=100), 3) for step in (0, 1, 4, 99)] == [0.2, 0.4, 1, 1]
-    cosine = constant.model_copy(update={"end": "cosine", "final_lr_fraction": 0.1})
+    cosine = constant.model_copy(update={"lr_schedule": "cosine", "final_lr_fraction": 0.1})
     assert [round(learning_rate(step, settings=cosine, steps=101), 3) for step in (50, 100)] == [0.55, 0.1]
 
 
@@ -93,10 +93,10 @@ def test_the_rate_grows_then_stays_or_falls():
 def test_averages_follow_the_weights_and_weights_come_back(tmp_path):
     loop = make_loop(tmp_path, steps=3)
     loop.run()
-    ema, trained = loop.state.ema_decay, loop.state.trained
+    ema, trained = loop.state.ema, loop.state.trainable_parameters
     key = "transformer.proj_out.weight"
     now = trained[key].detach().clone()
-    assert not torch.equal(ema.residual_weights[key], now)
-    with ema.shown():
-        assert torch.equal(trained[key], ema.residual_weights[key])
+    assert not torch.equal(ema.weights[key], now)
+    with ema.average_parameters():
+        assert torch.equal(trained[key], ema.weights[key])
     assert torch.equal(trained[key], now)

@@ -41,8 +41,8 @@ def clip(order, *, epoch):
 class Swapped:
     """Both clips in every step."""
 
-    def portions(self, start):
-        epoch = start.epoch_batches
+    def step_shares(self, start):
+        epoch = start.epoch
         while True:
             both = tuple(clip(order, epoch=epoch) for order in ((RAISE, NOD), (NOD, RAISE)))
             epoch += 1
@@ -67,15 +67,15 @@ def drawn(learner, order):
 def test_swapped_phase_texts_move_the_right_action_into_the_right_window(tmp_path):
     stage = EVERYTHING.model_copy(
         update={
-            "optim": EVERYTHING.optim.model_copy(update={"beta2": 0.99, "warmup_steps": 20, "ema": None}),
+            "optim": EVERYTHING.optim.model_copy(update={"beta2": 0.99, "warmup_steps": 20, "ema_decay": None}),
             "loss": LossSettings(condition_dropout=ConditionDropoutSettings(text=0, audio=0, both=0)),
         }
     )
     loop = make_loop(tmp_path, steps=400, stage=stage, size=SIZE, save_every=1000)
-    loop = replace(loop, feed=Swapped(), course=replace(loop.course, clips=2))
+    loop = replace(loop, loader=Swapped(), spec=replace(loop.spec, batch_size=2))
     loop.run()
     for order in ((RAISE, NOD), (NOD, RAISE)):
-        first, second = (drawn(loop.state.learner, order)[:2, window].mean(1) for window in (FIRST, SECOND))
+        first, second = (drawn(loop.state.model, order)[:2, window].mean(1) for window in (FIRST, SECOND))
         assert first.argmax() == order[0] - RAISE
         assert second.argmax() == order[1] - RAISE
         assert (first - second).abs().min() > 1  # of 2

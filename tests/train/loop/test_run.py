@@ -5,8 +5,10 @@ import logging
 import re
 import shutil
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from xsheet.schemas.errors import ConfigError
@@ -17,7 +19,8 @@ from xsheet.train.loop.loop import LoopSettings
 from xsheet.train.loop.optim import OptimSettings
 from xsheet.train.loop.step import ComputeSettings
 from xsheet.train.run import train_stages
-from xsheet.train.settings import TrainSettings, parse_stages
+from xsheet.train.sample.sampler import load_trained
+from xsheet.train.settings import TrainSettings
 from xsheet.train.stages import StageSettings
 
 OPTIM = OptimSettings(lr=1e-3, warmup_steps=0, ema_decay=0.9)
@@ -31,20 +34,27 @@ def plan(settings):
         loader=LoaderSettings(batch_size=2),
         compute=ComputeSettings(dtype="float32", gradient_checkpointing=False, micro_batch_size=2, threads=1),
         loop=LoopSettings(log_every=1, save_every=1),
-        stage1=StageSettings(
-            dataset=StageDatasetSettings(text="brief"), trainable_parts=("base", "audio", "text"), steps=2, optim=OPTIM
-        ),
-        stage2=StageSettings(
-            dataset=StageDatasetSettings(text="blocks"),
-            trainable_parts=("base", "audio", "phases", "text"),
-            steps=2,
-            optim=OPTIM,
+        stages=(
+            StageSettings(
+                name="stage1",
+                dataset=StageDatasetSettings(text="brief"),
+                trainable_parts=("backbone", "audio", "text"),
+                steps=2,
+                optim=OPTIM,
+            ),
+            StageSettings(
+                name="stage2",
+                dataset=StageDatasetSettings(text="blocks"),
+                trainable_parts=("backbone", "audio", "phases", "text"),
+                steps=2,
+                optim=OPTIM,
+            ),
         ),
     )
 
 
-def run(folder, plan, out, stages="1,2"):
-    train_stages(folder, plan, stages=parse_stages(stages), out=out, workers=WorkerSettings())
+def run(folder, plan, out, stages=None):
+    train_stages(folder, plan, stages=stages, out=out, workers=WorkerSettings())
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +79,7 @@ def test_the_second_stage_alone_is_the_same_and_says_that_it_begins_with_the_fir
 ):
     shutil.copytree(both / "stage1", tmp_path / "stage1")
     with caplog.at_level(logging.INFO, logger="xsheet"):
-        run(built_set[0], plan, tmp_path, stages="2")
+        run(built_set[0], plan, tmp_path, stages=["stage2"])
     at_once, alone = (out / "stage2/weights.safetensors" for out in (both, tmp_path))
     assert at_once.read_bytes() == alone.read_bytes()
     assert re.search(r"stage2 begins with audio: \d+ keys from stage1", caplog.text)
@@ -78,18 +88,18 @@ def test_the_second_stage_alone_is_the_same_and_says_that_it_begins_with_the_fir
 @pytest.mark.slow
 def test_stage_two_alone_misses_stage_one(built_set, plan, tmp_path):
     with pytest.raises(ConfigError, match="the weights of stage1"):
-        run(built_set[0], plan, tmp_path / "out", stages="2")
+        run(built_set[0], plan, tmp_path / "out", stages=["stage2"])
 
 
 @pytest.mark.slow
 def test_another_learning_rate_is_not_mixed_into_a_run(built_set, plan, both):
-    stage = plan.stage1.model_copy(update={"optim": OPTIM.model_copy(update={"lr": 2e-3}), "steps": 4})
+    stage = plan.stages[0].model_copy(update={"optim": OPTIM.model_copy(update={"lr": 2e-3}), "steps": 4})
     with pytest.raises(ConfigError, match=r"stage1\.optim\.lr 0\.002, got stage1\.optim\.lr 0\.001"):
-        run(built_set[0], plan.model_copy(update={"stage1": stage}), both, stages="1")
+        run(built_set[0], plan.model_copy(update={"stages": (stage, plan.stages[1])}), both, stages=["stage1"])
 
 
 def test_a_cache_of_other_pictures_is_refused(built_set, plan, tmp_path):
-    picture = plan.cache.picture_uri.model_copy(update={"crops": 1})
+    picture = plan.cache.picture.model_copy(update={"crops_per_clip": 1})
     cache = plan.cache.model_copy(update={"picture": picture})
     with pytest.raises(ConfigError, match="fingerprint"):
         run(built_set[0], plan.model_copy(update={"cache": cache}), tmp_path / "out")
@@ -104,13 +114,50 @@ def test_a_preset_is_whole_and_can_be_written_and_read_again(name, tmp_path):
 
 def test_the_real_preset_has_the_papers_numbers():
     plan = load_settings(TrainSettings, preset=files("xsheet.train") / "presets" / "wan2.2-ti2v-5b.yaml")
-    assert (plan.loader.batch_size, plan.stage1.steps, plan.stage2.steps) == (40, 20_000, 14_000)
-    assert plan.stage1.optim.lr == plan.stage2.optim.lr == 5e-6
+    assert (plan.loader.batch_size, *(stage.steps for stage in plan.stages)) == (40, 20_000, 14_000)
+    assert {stage.optim.lr for stage in plan.stages} == {5e-6}
     assert (plan.cache.picture.frame_counts, plan.cache.picture.fps) == ((125,), 25)
-    assert plan.stage1.trainable_parts == ("audio",)
+    assert plan.stages[0].trainable_parts == ("audio",)
 
 
-@pytest.mark.parametrize("text", ["", "2,1", "3", "1,1"])
-def test_other_stages_are_refused(text):
-    with pytest.raises(ValueError, match="expected 1, 2 or 1,2"):
-        parse_stages(text)
+def test_stages_run_in_the_order_of_the_settings_and_unknown_ones_are_refused(plan):
+    assert plan.select_stages(None) == plan.select_stages(["stage2", "stage1"]) == ("stage1", "stage2")
+    with pytest.raises(ConfigError, match=r"one of stage1, stage2, got 'stage3'; did you mean"):
+        plan.select_stages(["stage3"])
+
+
+def test_two_stages_of_one_name_are_refused(plan):
+    with pytest.raises(ValueError, match="unique names, got stage1, stage1"):
+        TrainSettings(stages=(plan.stages[0], plan.stages[0]))
+
+
+def with_third_stage(plan):
+    """A third stage is settings: the phase table alone, at another rate."""
+    third = plan.stages[1].model_copy(
+        update={"name": "polish", "trainable_parts": ("phases",), "optim": OPTIM.model_copy(update={"lr": 1e-2})}
+    )
+    return plan.model_copy(update={"stages": (*plan.stages, third)})
+
+
+@pytest.mark.slow
+def test_a_third_stage_continues_from_the_second(built_set, plan, both, tmp_path, caplog):
+    out = shutil.copytree(both, tmp_path / "run")
+    with caplog.at_level(logging.INFO, logger="xsheet"):
+        run(built_set[0], with_third_stage(plan), out, stages=["polish"])
+    assert "polish begins with phases: 1 keys from stage2" in caplog.text
+    assert load_file(out / "polish" / "weights.safetensors").keys() == {"transformer.phase_table.weight"}
+    trained = load_trained(out)
+    assert trained.stage == "polish"
+    table = load_file(out / "polish" / "average.safetensors")["transformer.phase_table.weight"]
+    assert torch.equal(trained.model.transformer.phase_table.weight, table)
+
+
+def test_only_presets_docs_and_tests_name_a_stage():
+    root = Path(__file__).parents[3]
+    named = [
+        str(file.relative_to(root))
+        for part in ("schemas", "model", "train", "demo", "src/xsheet")
+        for file in (root / part).rglob("*.py")
+        if re.search(r"\bstage[12]\b", file.read_text(encoding="utf-8"))
+    ]
+    assert named == []

@@ -22,8 +22,10 @@ from xsheet.train.loop.stage_weights import (
 )
 from xsheet.train.stages import StageSettings, set_trainable, stage_weight_keys, trainable_parameters
 
-SOUND = EVERYTHING.model_copy(update={"trains": ("audio",)})
-LORA = EVERYTHING.model_copy(update={"trains": ("audio", "phases"), "lora": LoraSettings(rank=2, alpha=4)})
+SOUND = EVERYTHING.model_copy(update={"name": "stage1", "trainable_parts": ("audio",)})
+LORA = EVERYTHING.model_copy(
+    update={"name": "stage1", "trainable_parts": ("audio", "phases"), "lora": LoraSettings(rank=2, alpha=4)}
+)
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def rng():
 
 
 def velocity(learner):
-    batch = make_clip(SampleKey(0, "clip1"), learner.transformer.size)
+    batch = make_clip(SampleKey(0, "clip1"), learner.transformer.model_config)
     nothing = DroppedConditions(torch.tensor([False]), torch.tensor([False]))
     with torch.no_grad():
         return learner(batch.latent_BCFHW, torch.full((1, 3), 500.0), batch, nothing)
@@ -59,7 +61,7 @@ def test_every_key_is_of_one_part(learner):
 
 
 def test_a_key_of_no_part_is_noticed(learner):
-    learner.transformer.packed_blocks[0].manifest_columns = torch.nn.Linear(2, 2)
+    learner.transformer.blocks[0].extra = torch.nn.Linear(2, 2)
     with pytest.raises(ValueError, match=r"blocks\.0\.extra"):
         part_keys(learner)
 
@@ -70,13 +72,13 @@ def test_blocks_above_nine_are_not_taken_for_block_one(rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["base", "audio", "phases", "text"])
+@pytest.mark.parametrize("part", ["backbone", "audio", "phases", "text"])
 def test_a_stage_moves_its_part_and_nothing_else(tmp_path, part):
     before = make_learner().state_dict()
-    stage = EVERYTHING.model_copy(update={"trains": (part,)})
+    stage = EVERYTHING.model_copy(update={"trainable_parts": (part,)})
     loop = make_loop(tmp_path, steps=2, stage=stage)
     loop.run()
-    moved = {key for key, weight in loop.state.learner.state_dict().items() if not torch.equal(weight, before[key])}
+    moved = {key for key, weight in loop.state.model.state_dict().items() if not torch.equal(weight, before[key])}
     # Biases of keys have no influence on attention, so not all weights of a part need to move.
     assert moved
     assert moved <= part_keys(make_learner())[part]
@@ -86,19 +88,19 @@ def test_a_stage_moves_its_part_and_nothing_else(tmp_path, part):
 def test_row_zero_of_the_phases_stays_zero(tmp_path):
     loop = make_loop(tmp_path, steps=3)
     loop.run()
-    table = loop.state.learner.transformer.phase_table.weight
-    assert not table[0].in_total()
-    assert table[1:].in_total()
+    table = loop.state.model.transformer.phase_table.weight
+    assert not table[0].any()
+    assert table[1:].any()
 
 
 def test_a_part_twice_is_refused():
     with pytest.raises(ValueError, match="twice"):
-        StageSettings(dataset=EVERYTHING.shown, trainable_parts=("audio", "audio"), steps=1)
+        StageSettings(name="x", dataset=EVERYTHING.dataset, trainable_parts=("audio", "audio"), steps=1)
 
 
 def test_updates_and_the_base_together_are_refused():
-    with pytest.raises(ValueError, match="lora stands for the base"):
-        StageSettings(dataset=EVERYTHING.shown, trainable_parts=("base",), steps=1, lora=LoraSettings())
+    with pytest.raises(ValueError, match="lora replaces training of the backbone"):
+        StageSettings(name="x", dataset=EVERYTHING.dataset, trainable_parts=("backbone",), steps=1, lora=LoraSettings())
 
 
 def test_fresh_updates_say_nothing(learner, rng):
@@ -139,14 +141,14 @@ def test_updates_resume_to_the_same_bits(tmp_path):
     make_loop(tmp_path / "two", steps=2, stage=LORA).run()
     again = make_loop(tmp_path / "two", steps=4, stage=LORA)
     again.run()
-    mine, theirs = again.state.learner.state_dict(), whole.state.learner.state_dict()
+    mine, theirs = again.state.model.state_dict(), whole.state.model.state_dict()
     assert not [key for key in mine if not torch.equal(mine[key], theirs[key])]
 
 
 def test_what_a_run_killed_while_it_handed_on_left_behind_is_removed(tmp_path):
     (tmp_path / f".{WEIGHTS_FILE}.0000.tmp.safetensors").write_bytes(b"half")
     trained(tmp_path, SOUND)
-    assert {path.stage for path in tmp_path.glob("*.safetensors")} == {WEIGHTS_FILE, EMA_WEIGHTS_FILE}
+    assert {path.name for path in tmp_path.glob("*.safetensors")} == {WEIGHTS_FILE, EMA_WEIGHTS_FILE}
 
 
 def test_a_stage_hands_on_exactly_what_it_trained(tmp_path):
@@ -158,51 +160,51 @@ def test_a_stage_hands_on_exactly_what_it_trained(tmp_path):
 def test_what_was_handed_on_speaks_as_it_did(tmp_path):
     loop = trained(tmp_path, SOUND)
     learner = make_learner()
-    load_previous(learner, has_pretrained_backbone=False, previous_stages=[("stage1", SOUND, tmp_path)])
-    assert torch.equal(velocity(learner), velocity(loop.state.learner))
+    load_previous(learner, has_pretrained_backbone=False, previous_stages=[(SOUND, tmp_path)])
+    assert torch.equal(velocity(learner), velocity(loop.state.model))
 
 
 def test_averages_are_handed_on_too(tmp_path):
     loop = trained(tmp_path, SOUND)
     learner = make_learner()
-    load_previous(learner, has_pretrained_backbone=False, previous_stages=[("stage1", SOUND, tmp_path)], use_ema=True)
-    with loop.state.ema_decay.shown():
-        average = velocity(loop.state.learner)
+    load_previous(learner, has_pretrained_backbone=False, previous_stages=[(SOUND, tmp_path)], use_ema=True)
+    with loop.state.ema.average_parameters():
+        average = velocity(loop.state.model)
     assert torch.equal(velocity(learner), average)
-    assert not torch.equal(velocity(loop.state.learner), average)
+    assert not torch.equal(velocity(loop.state.model), average)
 
 
 @pytest.mark.slow
 def test_updates_are_merged_into_plain_weights(tmp_path):
     loop = trained(tmp_path, LORA)
     learner = make_learner()
-    load_previous(learner, has_pretrained_backbone=False, previous_stages=[("stage1", LORA, tmp_path)])
-    torch.testing.assert_close(velocity(learner), velocity(loop.state.learner), rtol=1e-4, atol=1e-5)
+    load_previous(learner, has_pretrained_backbone=False, previous_stages=[(LORA, tmp_path)])
+    torch.testing.assert_close(velocity(learner), velocity(loop.state.model), rtol=1e-4, atol=1e-5)
 
 
 def test_the_hand_over_says_where_every_key_comes_from(tmp_path, caplog):
     trained(tmp_path, SOUND)
     learner = make_learner()
-    handover = load_previous(learner, has_pretrained_backbone=True, previous_stages=[("stage1", SOUND, tmp_path)])
+    handover = load_previous(learner, has_pretrained_backbone=True, previous_stages=[(SOUND, tmp_path)])
     parts = part_keys(learner)
-    assert handover.keys_by_origin["base"] == parts["base"]
+    assert handover.keys_by_origin["backbone"] == parts["backbone"]
     assert handover.keys_by_origin["stage1"] == parts["audio"]
     assert handover.keys_by_origin["new"] == parts["phases"] | parts["text"]
     with caplog.at_level(logging.INFO):
-        check_initial_weights(learner, handover, EVERYTHING, stage_name="stage2")
+        check_initial_weights(learner, handover, EVERYTHING)
     assert f"audio: {len(parts['audio'])} keys from stage1" in caplog.text
     assert "phases: 1 keys new" in caplog.text
 
 
 def test_a_frozen_base_that_never_learned_is_refused(learner):
     handover = load_previous(learner, has_pretrained_backbone=False, previous_stages=[])
-    with pytest.raises(ConfigError, match=r"stage1\.trains.*folder of a pretrained base"):
-        check_initial_weights(learner, handover, SOUND, stage_name="stage1")
+    with pytest.raises(ConfigError, match=r"stage1\.trainable_parts.*pretrained_backbone to the folder"):
+        check_initial_weights(learner, handover, SOUND)
 
 
 def test_a_stage_that_has_not_run_is_missed_by_name(learner, tmp_path):
     with pytest.raises(ConfigError, match=r"the weights of stage1.*run stage1 first"):
-        load_previous(learner, has_pretrained_backbone=True, previous_stages=[("stage1", SOUND, tmp_path)])
+        load_previous(learner, has_pretrained_backbone=True, previous_stages=[(SOUND, tmp_path)])
 
 
 @pytest.mark.slow
@@ -216,15 +218,15 @@ def test_other_keys_than_the_settings_say_are_refused(learner, tmp_path, change)
     )
     save_file(changed, tmp_path / WEIGHTS_FILE)
     with pytest.raises(ConfigError, match=key if change == "fewer" else "other"):
-        load_previous(learner, has_pretrained_backbone=True, previous_stages=[("stage1", SOUND, tmp_path)])
+        load_previous(learner, has_pretrained_backbone=True, previous_stages=[(SOUND, tmp_path)])
 
 
 def test_sound_without_a_base_learns_through_frozen_blocks(tmp_path):
     """Gradients must pass every frozen block to reach the sound of the first one."""
     loop = make_loop(tmp_path, stage=SOUND, steps=2)
-    before = loop.state.learner.transformer.packed_blocks[0].audio_attn.to_q.weight.detach().clone()
+    before = loop.state.model.transformer.blocks[0].audio_attn.to_q.weight.detach().clone()
     loop.run()
-    assert not torch.equal(loop.state.learner.transformer.packed_blocks[0].audio_attn.to_q.weight, before)
+    assert not torch.equal(loop.state.model.transformer.blocks[0].audio_attn.to_q.weight, before)
 
 
 def test_one_batch_of_the_toy_is_of_the_tiny_models_kind(rng):

@@ -18,7 +18,7 @@ def first_portion(loop):
 def step(loop, *, loss=None, compute=None, optimizer=None):
     """One step of a toy loop."""
     stepper = TrainStep(
-        loop.state.learner,
+        loop.state.model,
         loss=loss or loop.loss,
         optimizer=optimizer or loop.state.optimizer,
         compute=compute or loop.compute,
@@ -30,8 +30,8 @@ def step(loop, *, loss=None, compute=None, optimizer=None):
 def moved(folder, **changes):
     """Weights after one step of plain descent, whose moves are the gradients."""
     loop = make_loop(folder, **changes)
-    step(loop, optimizer=torch.optim.SGD(loop.state.trained.set_values(), lr=0.1))
-    return {key: weight.detach().clone() for key, weight in loop.state.trained.items()}
+    step(loop, optimizer=torch.optim.SGD(loop.state.trainable_parameters.values(), lr=0.1))
+    return {key: weight.detach().clone() for key, weight in loop.state.trainable_parameters.items()}
 
 
 @pytest.mark.parametrize("micro", [2, 4])
@@ -44,13 +44,16 @@ def test_clips_learn_the_same_in_any_micro_batch(tmp_path, micro):
 def test_gradients_are_the_same_with_activations_computed_again(tmp_path):
     kept, again = (
         moved(tmp_path / "a"),
-        moved(tmp_path / "b", compute=FLOAT32.model_copy(update={"checkpointing": True})),
+        moved(tmp_path / "b", compute=FLOAT32.model_copy(update={"gradient_checkpointing": True})),
     )
     assert not [key for key in kept if not torch.equal(kept[key], again[key])]
 
 
 def test_a_running_sum_learns_the_same_but_for_rounding(tmp_path):
-    tree, running = moved(tmp_path / "a"), moved(tmp_path / "b", compute=FLOAT32.model_copy(update={"add": "running"}))
+    tree, running = (
+        moved(tmp_path / "a"),
+        moved(tmp_path / "b", compute=FLOAT32.model_copy(update={"gradient_sum": "running"})),
+    )
     for key, weight in tree.items():
         torch.testing.assert_close(running[key], weight, rtol=1e-5, atol=1e-6)
 
@@ -59,7 +62,7 @@ def test_bfloat16_is_of_the_products_only(tmp_path):
     loop = make_loop(tmp_path, compute=FLOAT32.model_copy(update={"dtype": "bfloat16"}))
     stepped = step(loop)
     exact = step(make_loop(tmp_path / "exact"))
-    assert {weight.dtype for weight in loop.state.learner.parameters()} == {torch.float32}
+    assert {weight.dtype for weight in loop.state.model.parameters()} == {torch.float32}
     losses, exact_losses = (torch.cat([said.total_B for said in one.terms]) for one in (stepped, exact))
     assert losses.dtype == torch.float32
     assert not torch.equal(losses, exact_losses)
@@ -68,13 +71,13 @@ def test_bfloat16_is_of_the_products_only(tmp_path):
 
 def test_a_gradient_is_cut_to_its_norm(tmp_path):
     loop = make_loop(tmp_path)
-    optimizer = torch.optim.SGD(loop.state.trained.set_values(), lr=1.0)
-    before = {key: weight.detach().clone() for key, weight in loop.state.trained.items()}
+    optimizer = torch.optim.SGD(loop.state.trainable_parameters.values(), lr=1.0)
+    before = {key: weight.detach().clone() for key, weight in loop.state.trainable_parameters.items()}
     stepper = TrainStep(
-        loop.state.learner, loss=loop.loss, optimizer=optimizer, compute=loop.compute, process_group=loop.process_group
+        loop.state.model, loss=loop.loss, optimizer=optimizer, compute=loop.compute, process_group=loop.process_group
     )
     stepped = stepper.run(first_portion(loop).micro_batches, batch_size=4, seed=SEED, lr=1.0, max_grad_norm=0.5)
-    moves = [weight.detach() - before[key] for key, weight in loop.state.trained.items()]
+    moves = [weight.detach() - before[key] for key, weight in loop.state.trainable_parameters.items()]
     assert stepped.grad_norm > 0.5
     assert torch.stack([move.square().sum() for move in moves]).sum().sqrt() == pytest.approx(0.5, rel=1e-3)
 
@@ -84,10 +87,10 @@ def test_a_clip_that_is_not_finite_leaves_weights_and_moments_as_they_are(tmp_pa
     step(loop)
     before = final_state(loop)
     bad = first_portion(loop).micro_batches[2].clip_ids
-    broken = make_loop(tmp_path, broken_label=bad)
-    stepped = step(replace(loop, feed=broken.loader))
+    broken = make_loop(tmp_path, broken=bad)
+    stepped = step(replace(loop, loader=broken.loader))
     after = final_state(loop)
-    assert stepped.skipped == bad
+    assert stepped.skipped_clips == bad
     assert not [key for key in before if not torch.equal(before[key], after[key])]
 
 
@@ -99,7 +102,9 @@ def test_a_gradient_that_is_not_finite_puts_all_clips_under_suspicion(tmp_path):
         return replace(said, total_B=(said.total_B - said.total_B.detach()).sqrt())  # 0, with an infinite slope
 
     stepped = step(loop, loss=steep)
-    assert set(stepped.skipped) == {clip for batch in first_portion(loop).micro_batches for clip in batch.clip_ids}
+    assert set(stepped.skipped_clips) == {
+        clip for batch in first_portion(loop).micro_batches for clip in batch.clip_ids
+    }
 
 
 def test_running_out_of_memory_says_what_to_do(tmp_path):
@@ -126,5 +131,5 @@ def test_a_clip_whose_sound_is_dropped_is_deaf_to_it(tmp_path):
     batch = first_portion(loop).micro_batches[0]
     loss = VelocityLoss(settings)
     louder = replace(batch, audio_BTLQ=batch.audio_BTLQ * 3)
-    one, other = (loss(loop.state.learner, given, seed=SEED).total_B for given in (batch, louder))
+    one, other = (loss(loop.state.model, given, seed=SEED).total_B for given in (batch, louder))
     assert torch.equal(one, other)

@@ -15,8 +15,7 @@ from torch.distributed.tensor import DTensor
 
 from xsheet.model.config import ActAvatarConfig
 from xsheet.model.init import init_transformer
-from xsheet.model.variants.actalker import ACTalkerSettings
-from xsheet.model.variants.fantasy_talking import FantasyTalkingSettings
+from xsheet.model.variants import ACTalker, FantasyTalking, variant_of
 from xsheet.train.data.batch import Batch, concatenate
 from xsheet.train.data.seeded_random import ConditionDropoutSettings, SampleKey, permutation
 from xsheet.train.data.settings import StageDatasetSettings
@@ -30,14 +29,14 @@ from xsheet.train.loop.process_group import ProcessGroup, current_process_group
 from xsheet.train.loop.state import DataPosition, TrainState, _state_dict
 from xsheet.train.loop.step import ComputeSettings
 from xsheet.train.stages import StageSettings, set_trainable, trainable_parameters
-from xsheet.train.variants import VariantSettings, variant_model
 
 SEED = 5
 CLIPS = 12
 FRAMES, CELLS = 3, 4  # of the latent
 EVERYTHING = StageSettings(
+    name="toy",
     dataset=StageDatasetSettings(text="blocks"),
-    trainable_parts=("base", "audio", "phases", "text"),
+    trainable_parts=("backbone", "audio", "phases", "text"),
     steps=6,
     optim=OptimSettings(lr=1e-2, warmup_steps=2, ema_decay=0.9),
     loss=LossSettings(condition_dropout=ConditionDropoutSettings(text=0.2, audio=0.2, both=0.1)),
@@ -45,8 +44,10 @@ EVERYTHING = StageSettings(
 ALONE = ProcessGroup()
 FLOAT32 = ComputeSettings(dtype="float32", gradient_checkpointing=False)
 VARIANTS = {
-    "fantasy_talking": FantasyTalkingSettings(identity_width=4, identity_tokens=2, identity_layers=1, motion_width=8),
-    "actalker": ACTalkerSettings(identity_width=4),
+    "fantasy_talking": FantasyTalking(
+        identity_width=4, identity_tokens=2, identity_layers=1, motion_width=8, mouth_only_probability=0
+    ),
+    "actalker": ACTalker(identity_width=4),
 }
 
 
@@ -74,15 +75,20 @@ class Letters(nn.Module):
         return self.table(ids_BM)
 
 
-def make_learner(size: ActAvatarConfig | None = None, *, variant: VariantSettings | None = None) -> TrainableModel:
+def make_learner(
+    size: ActAvatarConfig | None = None, *, variant: FantasyTalking | ACTalker | None = None
+) -> TrainableModel:
     """Fresh weights in which everything speaks but the phases."""
-    (size, kind), rng = variant_model(size or small_size(), variant), torch.Generator().manual_seed(1)
+    (size, kind), rng = variant_of(variant).build_config(size or small_size()), torch.Generator().manual_seed(1)
     transformer = init_transformer(size, rng=rng, kind=kind)
     with torch.no_grad():
         transformer.proj_out.weight.normal_(std=0.2, generator=rng)
         for block in transformer.blocks if variant is None else ():
             block.audio_attn.to_out.weight.normal_(std=0.2, generator=rng)
-    return TrainableModel(transformer, text=Letters(size.text_dim, rng), null_text=torch.zeros(size.text_tokens).long())
+    null_text = torch.zeros(size.text_tokens).long()
+    return TrainableModel(
+        transformer, text=Letters(size.text_dim, rng), null_text=null_text, variant=variant_of(variant)
+    )
 
 
 def make_clip(showing: SampleKey, size: ActAvatarConfig) -> Batch:
@@ -113,7 +119,7 @@ class ToyFeed:
     broken: tuple[str, ...] = ()
     die_at: int | None = None  # clips after which it raises, as a kill does
 
-    def portions(self, start: DataPosition):
+    def step_shares(self, start: DataPosition):
         at = start
         while True:
             taken: list[SampleKey] = []
@@ -146,7 +152,7 @@ def make_loop(
     compute: ComputeSettings = FLOAT32,
     world: ProcessGroup = ALONE,
     size: ActAvatarConfig | None = None,
-    variant: VariantSettings | None = None,
+    variant: FantasyTalking | ACTalker | None = None,
     save_every: int = 2,
     identity: dict | None = None,
     **feed,

@@ -48,4 +48,4 @@ def test_a_picture_without_a_face_is_nobodys_and_all_of_it_may_move():
 
 def test_the_shape_that_is_asked_for_by_default_is_the_one_curation_measures():
     assert ExtraConditioningSettings().identity_model == IDENTITY_MODEL
-    assert ExtraConditioningSettings().identity_dim == len(find_face(portrait_of(3)).shape)
+    assert ExtraConditioningSettings().identity_dim == len(find_face(portrait_of(3)).identity_embedding)

@@ -31,14 +31,21 @@ def plan(settings):
         loader=LoaderSettings(batch_size=2),
         compute=ComputeSettings(dtype="float32", gradient_checkpointing=False, micro_batch_size=2, threads=1),
         loop=LoopSettings(log_every=1, save_every=2, validate_every=1),
-        stage1=StageSettings(
-            dataset=StageDatasetSettings(text="brief"), trainable_parts=("base", "audio", "text"), steps=2, optim=OPTIM
-        ),
-        stage2=StageSettings(
-            dataset=StageDatasetSettings(text="blocks"),
-            trainable_parts=("base", "audio", "phases", "text"),
-            steps=2,
-            optim=OPTIM,
+        stages=(
+            StageSettings(
+                name="stage1",
+                dataset=StageDatasetSettings(text="brief"),
+                trainable_parts=("backbone", "audio", "text"),
+                steps=2,
+                optim=OPTIM,
+            ),
+            StageSettings(
+                name="stage2",
+                dataset=StageDatasetSettings(text="blocks"),
+                trainable_parts=("backbone", "audio", "phases", "text"),
+                steps=2,
+                optim=OPTIM,
+            ),
         ),
     )
 
@@ -48,7 +55,7 @@ def trained_run(built_set, plan, quick, tmp_path_factory):
     """The folder of a run, looked at after each step."""
     out = tmp_path_factory.mktemp("trained") / "run"
     watch = ValidationCallback(ValidationSettings(max_clips=2, samples=1, grid_columns=3, sample=quick))
-    train_stages(built_set[0], plan, stages=("stage1", "stage2"), out=out, workers=WorkerSettings(), validation=watch)
+    train_stages(built_set[0], plan, out=out, workers=WorkerSettings(), validation=watch)
     return out
 
 

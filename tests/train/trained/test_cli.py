@@ -54,15 +54,15 @@ def wished(built_set, tmp_path):
 def test_a_run_ends_in_its_losses_its_checkpoints_and_the_next_command(run_copy, built_copy, config):
     ran = ("run", built_copy, "--out", run_copy, "--config", config)
     for stage in told(*ran, "--no-watch")["stages"]:
-        assert (stage["steps"], stage["skipped"], stage["checkpoint"]) == (2, 0, "step-00000002")
-        assert len(stage["loss"]) == len(stage["held_out"]) == 2
+        assert (stage["steps"], stage["skipped_steps"], stage["checkpoint"]) == (2, 0, "step-00000002")
+        assert len(stage["loss"]) == len(stage["held_out_loss"]) == 2
     shown = said(*ran, "--no-watch", "--quiet")
     assert f"next: xsheet train sample {run_copy}" in " ".join(shown.split())
 
 
 @pytest.mark.slow
 def test_ctrl_c_names_the_checkpoint_that_the_same_command_goes_on_from(built_copy, config, tmp_path):
-    more = ("--set", "stage1.steps=1000", "--set", "loop.save_every=1", "--stages", "1", "--no-watch")
+    more = ("--set", "stages.stage1.steps=1000", "--set", "loop.save_every=1", "--stages", "stage1", "--no-watch")
     command = [sys.executable, "-c", "from xsheet.cli import main; main()", "train", "run", str(built_copy)]
     where = ("--out", str(tmp_path / "new"), "--config", str(config))
     running = subprocess.Popen([*command, *where, *more], stderr=subprocess.PIPE, text=True)
@@ -90,8 +90,8 @@ def test_a_set_that_holds_nothing_out_is_trained_unwatched(run_copy, built_copy,
         for row in tables.read_table(built_copy, tables.SPLITS).to_pylist()
     ]
     tables.write_table(built_copy, tables.SPLITS, rows)
-    ran = told("run", built_copy, "--out", tmp_path / "new", "--config", config, "--stages", "1")
-    assert ran["stages"][0]["held_out"] is None
+    ran = told("run", built_copy, "--out", tmp_path / "new", "--config", config, "--stages", "stage1")
+    assert ran["stages"][0]["held_out_loss"] is None
     assert "stage1 is not watched: val clips of" in caplog.text
 
 
@@ -104,14 +104,14 @@ def test_a_sample_is_written_by_the_last_stage_that_ended(run_copy, wished, tmp_
     shutil.rmtree(run_copy / "stage2")
     assert told("sample", run_copy, *wished)["stage"] == "stage1"
     with pytest.raises(ConfigError, match="the weights of stage2, got none; run stage2 first"):
-        said("sample", run_copy, *wished, "--stage", 2)
+        said("sample", run_copy, *wished, "--stage", "stage2")
 
 
 @pytest.mark.slow
 def test_an_evaluation_prints_its_table_and_keeps_every_score(run_copy, built_copy):
-    few = ("split=val", "clips=2", "sample.steps=1", "fitting.steps=2", "exchange=false")
+    few = ("split=val", "max_clips=2", "sample.steps=1", "fitted_reader.steps=2", "edit_actions=false")
     shown = said("evaluate", run_copy, built_copy, "--quiet", *(word for one in few for word in ("--set", one)))
-    assert "| class right |" in shown
+    assert "| class accuracy |" in shown
     scores = json.loads((run_copy / "stage2/evaluation.json").read_text())
     assert [clip["clip_id"] for clip in scores["samples"]] == ["clip_d"]
 

@@ -29,18 +29,18 @@ def clip(*named, r=None):
 
 def test_numbers_are_means_over_phases_with_an_interval_over_clips():
     done = Evaluation(samples=(clip(True, True), clip(False)), ceiling=(clip(True),), swaps=())
-    ours, best = done.summary()["class right"]
-    assert (ours.mean, ours.choices) == (pytest.approx(2 / 3), 3)
+    ours, best = done.summary()["class accuracy"]
+    assert (ours.mean, ours.count) == (pytest.approx(2 / 3), 3)
     assert (ours.low, ours.high) == (0, 1)  # two clips, of which both may be the bad one
     assert (best.mean, best.low, best.high) == (1, 1, 1)
 
 
 def test_what_was_not_measured_is_left_out_not_zero():
     done = Evaluation(samples=(clip(True, r=0.5), clip(True)), ceiling=(clip(True),), swaps=())
-    ours, best = done.summary()["mouth r"]
-    assert (ours.mean, ours.choices) == (0.5, 1)
+    ours, best = done.summary()["mouth correlation"]
+    assert (ours.mean, ours.count) == (0.5, 1)
     assert best is None
-    assert "| mouth r | 0.50 (0.50..0.50) |  | 1 |" in done.table()
+    assert "| mouth correlation | 0.50 (0.50..0.50) |  | 1 |" in done.table()
 
 
 def test_exchanges_are_held_against_what_habit_gives():
@@ -48,8 +48,8 @@ def test_exchanges_are_held_against_what_habit_gives():
     done = Evaluation(
         samples=(clip(True),), ceiling=(), swaps=(ActionEditScore(clip_id="c", original=score, edited=score[:1]),)
     )
-    assert done.summary()["exchanged: class right"][0].mean == 1
-    assert done.summary()["not exchanged: class right"][0].mean == 0.5
+    assert done.summary()["swapped: class accuracy"][0].mean == 1
+    assert done.summary()["not swapped: class accuracy"][0].mean == 0.5
 
 
 def test_times_are_held_against_what_habit_gives():
@@ -59,27 +59,23 @@ def test_times_are_held_against_what_habit_gives():
     )
     numbers = Evaluation(samples=(at_home,), ceiling=(), position_baseline=((elsewhere,), ())).summary()
     assert numbers["start error of hits, s"][0].mean == 0.1
-    assert numbers["another sheet's video: start error of hits, s"][0].mean == 0.9
-    assert numbers["another sheet's video: tIoU of hits"][0].mean == 0.2
+    assert numbers["position baseline: start error of hits, s"][0].mean == 0.9
+    assert numbers["position baseline: tIoU of hits"][0].mean == 0.2
 
 
 @pytest.mark.slow
 def test_held_out_sheets_are_drawn_read_and_scored(trained_run, built_copy, quick, tmp_path):
-    settings = EvaluationSettings(
-        split="val", max_clips=2, sample=quick, load_or_fit_reader=FaceReaderSettings(steps=2)
-    )
+    settings = EvaluationSettings(split="val", max_clips=2, sample=quick, fitted_reader=FaceReaderSettings(steps=2))
     done = evaluate(trained_run, built_copy, settings)
     assert [(s.clip_id, len(s.phases)) for s in done.samples] == [("clip_d", 2)]
     assert len(done.ceiling) == 1 and len(done.swaps) == 1
     assert all(np.isfinite(s.colour_drift) for s in (*done.samples, *done.ceiling))
     done.write(tmp_path / "done.json")
     told = json.loads((tmp_path / "done.json").read_text())
-    assert told["numbers"]["class right"][0]["count"] == 2
+    assert told["numbers"]["class accuracy"][0]["count"] == 2
 
 
 @pytest.mark.slow
 def test_a_split_without_clips_is_an_error(trained_run, built_copy, quick):
     with pytest.raises(ConfigError, match="test clips"):
-        evaluate(
-            trained_run, built_copy, EvaluationSettings(sample=quick, load_or_fit_reader=FaceReaderSettings(steps=1))
-        )
+        evaluate(trained_run, built_copy, EvaluationSettings(sample=quick, fitted_reader=FaceReaderSettings(steps=1)))

@@ -23,20 +23,20 @@ def test_plain_diffusers_says_the_same_without_phases_and_sound(exported, traine
     rng = torch.Generator().manual_seed(0)
     x, text = torch.randn(1, 24, 3, 8, 8, generator=rng), torch.randn(1, 256, 128, generator=rng)
     timestep = torch.tensor([500.0])
-    theirs = plain(hidden_states=x, timestep=timestep, encoder_hidden_states=text).sample_index
-    ours = trained.learner.transformer(x, timestep, text)
+    theirs = plain(hidden_states=x, timestep=timestep, encoder_hidden_states=text).sample
+    ours = trained.model.transformer(x, timestep, text)
     assert theirs.abs().max() > 0  # it learned something
     assert torch.equal(theirs, ours)
 
 
 def test_the_whole_model_comes_back(exported, trained):
-    ours, theirs = trained.learner.transformer.state_dict(), weights.load(exported / "avatar").state_dict()
+    ours, theirs = trained.model.transformer.state_dict(), weights.load(exported / "avatar").state_dict()
     assert all(torch.equal(ours[key], tensor) for key, tensor in theirs.items())
 
 
 def test_the_learned_text_encoder_is_exported(exported, trained):
     tensors = load_file(exported / "text/weights.safetensors")
-    assert tensors.keys() == trained.learner.text.state_dict().keys()
+    assert tensors.keys() == trained.model.text.state_dict().keys()
 
 
 def test_nothing_is_written_over(exported, trained_run):

@@ -20,9 +20,9 @@ def wished(tmp_path):
     ramp = np.broadcast_to(np.linspace(40, 220, 160).astype(np.uint8)[None, :, None], (120, 160, 3))
     cv2.imwrite(str(tmp_path / "portrait.png"), ramp)
     beep = (8000 * np.sin(np.arange(7200) / 5)).astype(np.int16)
-    wavfile.export(tmp_path / "sound.wav", 8000, np.stack([beep, beep], axis=1))
+    wavfile.write(tmp_path / "sound.wav", 8000, np.stack([beep, beep], axis=1))
     (tmp_path / "sheet.yaml").write_text(SHEET)
-    names = {"portrait": "portrait.png", "sound": "sound.wav", "sheet": "sheet.yaml", "out": "out.mp4"}
+    names = {"portrait": "portrait.png", "audio": "sound.wav", "script": "sheet.yaml", "out": "out.mp4"}
     return SampleFiles(**{part: tmp_path / name for part, name in names.items()})
 
 
@@ -44,13 +44,13 @@ def test_a_sample_is_a_canonical_clip_with_its_sound(wished, trained_run, quick,
 @pytest.mark.slow
 def test_a_video_can_be_portrait_and_sound(wished, trained_run, built_set, quick, tmp_path):
     film = built_set[0] / "media/clip_a.mp4"
-    files = SampleFiles(portrait=film, audio=film, script=wished.sheet, out=tmp_path / "again.mp4")
+    files = SampleFiles(portrait=film, audio=film, script=wished.script, out=tmp_path / "again.mp4")
     assert sample(trained_run, files, quick).frames == 33
 
 
 @pytest.mark.slow
 def test_a_sound_too_short_for_the_training_is_refused(wished, trained_run, quick):
-    wavfile.export(wished.sound, 16000, np.zeros(4000, np.int16))
+    wavfile.write(wished.audio, 16000, np.zeros(4000, np.int16))
     with pytest.raises(ConfigError, match="too_short"):
         sample(trained_run, wished, quick)
     assert not wished.out.exists()
@@ -86,5 +86,5 @@ def test_every_kind_of_wav_has_the_same_level(tmp_path, kind):
     else:
         limits = np.iinfo(kind)
         stored = (wave * limits.max + (128 if limits.min == 0 else 0)) if limits.min else wave * 127 + 128
-    wavfile.export(tmp_path / "a.wav", 16000, np.asarray(stored).astype(kind))
+    wavfile.write(tmp_path / "a.wav", 16000, np.asarray(stored).astype(kind))
     assert np.abs(read_audio(tmp_path / "a.wav") - wave).max() < 0.02

@@ -25,33 +25,35 @@ def clip(trained, built_set):
 
 @pytest.fixture(scope="module")
 def wish(trained, clip):
-    return sample_request(clip, clip.said, trained)
+    return sample_request(clip, clip.annotation, trained)
 
 
 def test_a_sample_has_the_size_of_its_clip_and_begins_with_its_picture(trained, clip, wish, quick):
     batch = to_batch([wish], encoders=trained.encoders, phases=True)
-    latent = sample_latents(trained.learner, batch, quick)[0]
+    latent = sample_latents(trained.model, batch, quick)[0]
     assert latent.shape == clip.latent_CFHW.shape
     assert torch.equal(latent[:, 0], clip.latent_CFHW[:, 0])
 
 
 def test_the_same_wish_gives_the_same_sample_in_any_company(trained, wish, quick):
     other = replace(wish, name="other")
-    alone, together = trained.draw([wish], quick)[0], trained.draw([other, wish], quick)[1]
+    alone, together = trained.sample([wish], quick)[0], trained.sample([other, wish], quick)[1]
     assert np.abs(alone.astype(int) - together).max() <= 1  # sums of another batch are rounded otherwise
 
 
 def test_another_name_or_seed_is_another_sample(trained, wish, quick):
-    first = trained.draw([wish], quick)
-    renamed = trained.draw([replace(wish, name="other")], quick)
-    reseeded = trained.draw([wish], quick.model_copy(update={"seed": 1}))
+    first = trained.sample([wish], quick)
+    renamed = trained.sample([replace(wish, name="other")], quick)
+    reseeded = trained.sample([wish], quick.model_copy(update={"seed": 1}))
     assert not np.array_equal(first, renamed)
     assert not np.array_equal(first, reseeded)
 
 
 def test_other_texts_make_another_video(trained, clip, wish, quick):
-    said = replace(clip.said, phases=())
-    assert not np.array_equal(trained.draw([wish], quick), trained.draw([sample_request(clip, said, trained)], quick))
+    said = replace(clip.annotation, phases=())
+    assert not np.array_equal(
+        trained.sample([wish], quick), trained.sample([sample_request(clip, said, trained)], quick)
+    )
 
 
 def test_a_wish_is_told_as_training_told_the_clip(trained, built_set, wish):
@@ -59,38 +61,38 @@ def test_a_wish_is_told_as_training_told_the_clip(trained, built_set, wish):
     from xsheet.train.data.seeded_random import SampleKey
 
     cache = open_training_cache(trained, built_set[0])
-    shown = trained.settings.stage2.shown
+    shown = trained.settings.stages[-1].dataset
     features = select_clips(cache, shown, split="val").features
-    cached = CachedClipDataset(cache, features, shown, seed=0, mirror_probability=0).batch([SampleKey(0, wish.stage)])
+    cached = CachedClipDataset(cache, features, shown, seed=0, mirror_probability=0).batch([SampleKey(0, wish.name)])
     asked = to_batch([wish], encoders=trained.encoders, phases=True)
     for name in ("text", "phase_BM", "audio_BTLQ", "window_BK2"):
         assert torch.equal(getattr(asked, name), getattr(cached, name)), name
 
 
 def test_without_a_phase_mask_times_are_only_in_the_words(trained, wish, quick):
-    assert np.array_equal(trained.draw([wish], quick), trained.draw([_later(wish)], quick))
+    assert np.array_equal(trained.sample([wish], quick), trained.sample([_later(wish)], quick))
 
 
 @pytest.mark.parametrize("mask", ["hard", "soft"])
 def test_a_phase_mask_is_trained_and_sampled_with(mask, plan, built_set, clip, quick, tmp_path):
-    stage = plan.stage2.model_copy(update={"steps": 1})
-    masked = plan.model_copy(update={"phase_mask": mask, "stage1": stage})
-    train_stages(built_set[0], masked, stages=("stage1",), out=tmp_path / "run", workers=WorkerSettings())
-    trained = load_trained(tmp_path / "run", stage="stage1")
-    wish = sample_request(clip, clip.said, trained)
+    stage = plan.stages[1].model_copy(update={"steps": 1})
+    masked = plan.model_copy(update={"phase_mask": mask, "stages": (stage,)})
+    train_stages(built_set[0], masked, out=tmp_path / "run", workers=WorkerSettings())
+    trained = load_trained(tmp_path / "run")
+    wish = sample_request(clip, clip.annotation, trained)
     assert not np.array_equal(trained.sample([wish], quick), trained.sample([_later(wish)], quick))
 
 
 def _later(wish):
     """The same words, with every window half a second later."""
-    return replace(wish, told=replace(wish.told, window_K2=wish.told.window_K2 + 5))
+    return replace(wish, text=replace(wish.text, window_K2=wish.text.window_K2 + 5))
 
 
 def test_the_averaged_weights_are_taken(trained, trained_run):
     from safetensors.torch import load_file
 
     average = load_file(trained_run / "stage2/average.safetensors")
-    state = trained.learner.state_dict()
+    state = trained.model.state_dict()
     assert all(torch.equal(state[key], tensor) for key, tensor in average.items())
 
 

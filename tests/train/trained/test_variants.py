@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from xsheet.model.variants.actalker import ACTalkerSettings, driven_regions
-from xsheet.model.variants.fantasy_talking import FantasyTalkingSettings
+from xsheet.model.variants import ACTalker, FantasyTalking
+from xsheet.model.variants.actalker import driven_regions
 from xsheet.runtime.executor import Execution
 from xsheet.train.data.cache.build import build_cache
 from xsheet.train.data.settings import ExtraConditioningSettings
@@ -16,20 +16,19 @@ from xsheet.train.evaluate.held_out import held_out_clips
 from xsheet.train.launch import WorkerSettings
 from xsheet.train.run import train_stages
 from xsheet.train.sample.sampler import load_trained, to_batch
-from xsheet.train.variants import variant_conditioning
 
 pytestmark = pytest.mark.slow
-VARIANTS = {"fantasy_talking": FantasyTalkingSettings(), "actalker": ACTalkerSettings()}
+VARIANTS = {"fantasy_talking": FantasyTalking(mouth_only_probability=0), "actalker": ACTalker()}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_is_cached_trained_and_sampled(name, built_copy, plan, settings, quick, tmp_path):
-    cached = settings.model_copy(update={"control": ExtraConditioningSettings()})
+    cached = settings.model_copy(update={"extra_conditioning": ExtraConditioningSettings()})
     build_cache(built_copy, cached, execution=Execution(), shows_progress=False)
-    stage1 = plan.stage1.model_copy(update={"steps": 3})
-    plan = plan.model_copy(update={"cache": cached, "stage1": stage1, name: VARIANTS[name]})
-    train_stages(built_copy, plan, stages=("stage1",), out=tmp_path / "run", workers=WorkerSettings())
-    trained = load_trained(tmp_path / "run", stage="stage1")
+    stage = plan.stages[0].model_copy(update={"steps": 3})
+    plan = plan.model_copy(update={"cache": cached, "stages": (stage,), "variant": VARIANTS[name]})
+    train_stages(built_copy, plan, out=tmp_path / "run", workers=WorkerSettings())
+    trained = load_trained(tmp_path / "run")
     clip = next(held_out_clips(open_training_cache(trained, built_copy), split="val", limit=1))
     wish = sample_request(clip, clip.annotation, trained)
     assert wish.identity_X.shape == (18,)
@@ -39,10 +38,10 @@ def test_a_variant_is_cached_trained_and_sampled(name, built_copy, plan, setting
     assert not np.array_equal(with_sound, without)
     if name == "fantasy_talking":
         assert not np.array_equal(
-            with_sound, trained.sample([wish], quick.model_copy(update={"intensity": (1.0, 1.0)}))
+            with_sound, trained.sample([wish], quick.model_copy(update={"motion_intensity": (1.0, 1.0)}))
         )
     else:
         batch = to_batch([wish], encoders=trained.encoders, phases=True)
-        told = variant_conditioning(trained.model.transformer, batch, without_identity_B=torch.tensor([False]))
+        told = trained.model.variant.conditioning(batch, without_identity_B=torch.tensor([False]), draws={})
         in_sound, in_motion = driven_regions(told, patch=(2, 2))
-        assert in_sound.any() and not in_motion.in_total()  # nothing but sound drives a wish
+        assert in_sound.any() and not in_motion.any()  # nothing but sound drives a wish

@@ -15,7 +15,7 @@ from xsheet.train.run import build_trainable_model
 
 @pytest.fixture
 def batch(trained, built_set):
-    cache, shown = open_training_cache(trained, built_set[0]), trained.settings.stage2.shown
+    cache, shown = open_training_cache(trained, built_set[0]), trained.settings.stages[-1].dataset
     features = select_clips(cache, shown, split=None).features
     clips = CachedClipDataset(cache, features, shown, seed=0, mirror_probability=0)
     alike = [clip for clip, bucket in clips.buckets.items() if bucket.frames == 33]
@@ -25,7 +25,7 @@ def batch(trained, built_set):
 @pytest.mark.slow
 def test_every_look_leaves_a_picture_and_numbers(trained_run):
     pictures = sorted((trained_run / "stage2/samples").iterdir())
-    assert [p.stage for p in pictures] == ["step-00000001.png", "step-00000002.png"]
+    assert [p.name for p in pictures] == ["step-00000001.png", "step-00000002.png"]
     assert cv2.imread(str(pictures[0])).shape == (2 * 64, 3 * 64, 3)  # drawn above real, three frames each
     lines = [json.loads(line) for line in (trained_run / "stage2/metrics.jsonl").read_text().splitlines()]
     looked = [line for line in lines if "held out/loss" in line]
@@ -35,15 +35,15 @@ def test_every_look_leaves_a_picture_and_numbers(trained_run):
 
 @pytest.mark.slow
 def test_held_out_loss_is_the_same_however_clips_are_batched(trained, batch):
-    whole = validation_loss(trained.learner, [batch], seed=0)
-    parts = validation_loss(trained.learner, [batch.rows(slice(1)), batch.rows(slice(1, None))], seed=0)
+    whole = validation_loss(trained.model, [batch], seed=0)
+    parts = validation_loss(trained.model, [batch.select(slice(1)), batch.select(slice(1, None))], seed=0)
     assert whole == pytest.approx(parts, rel=1e-5)
-    assert whole == validation_loss(trained.learner, [batch], seed=0)
+    assert whole == validation_loss(trained.model, [batch], seed=0)
 
 
 @pytest.mark.slow
 def test_held_out_loss_of_a_silent_network_is_what_preconditioning_leaves_of_the_target(trained, batch):
-    silent = build_trainable_model(trained.settings, null_text=trained.learner.null_text)
+    silent = build_trainable_model(trained.settings, null_text=trained.model.null_text)
     before = torch.random.get_rng_state()
     loss = validation_loss(silent, [batch], seed=0)
     moved = float((batch.latent_BCFHW[:, :, 1:] - batch.latent_BCFHW[:, :, :1]).square().mean())

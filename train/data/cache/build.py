@@ -1,4 +1,4 @@
-"""A set to features, and features found again.
+"""Build and open the cache of a set.
 
     built = build_cache(set_folder, settings, how=Execution(jobs=2))
     cache = open_cache(set_folder, built.recipe)
@@ -40,7 +40,7 @@ DISTRIBUTIONS = ("xsheet", "numpy", "torch", "diffusers", "transformers", "safet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
-    """The cached clips of one recipe."""
+    """The cached clips of one CacheSpec."""
 
     set_folder: Path
     spec: CacheSpec
@@ -49,7 +49,7 @@ class Cache:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheBuildResult:
-    """What a run left behind."""
+    """Result of a build."""
 
     spec: CacheSpec
     clip_count: int
@@ -71,7 +71,7 @@ def build_cache(
     retry_failed: bool = False,
     shows_progress: bool = True,
 ) -> CacheBuildResult:
-    """Encode the clips of a set.
+    """Encode the clips of a set; clips that are encoded already are skipped.
 
     Raises:
         ConfigError: the layer is not there, the weights do not open, or the encoders do not fit the model.
@@ -82,13 +82,13 @@ def build_cache(
     _check_rate(set_folder)
     layer = None if settings.text.layer is None else find_layer(set_folder, settings.text.layer)
     encoders = open_encoders(settings)
-    recipe = cache_spec(settings, encoders, layer=None if layer is None else str(layer))
-    _write_spec(set_folder, recipe)
+    spec = cache_spec(settings, encoders, layer=None if layer is None else str(layer))
+    _write_spec(set_folder, spec)
     save_tensors(
-        set_folder / null_prompt_path(recipe), {"null": cached_text(encoders.text.tokenize("").ids_M, encoders.text)}
+        set_folder / null_prompt_path(spec), {"null": cached_text(encoders.text.tokenize("").ids_M, encoders.text)}
     )
-    task = CacheTask(settings, recipe, set_folder=set_folder, device=device)
-    items = CacheItems(set_folder, layer, recipe, settings=settings, limit=limit)
+    task = CacheTask(settings, spec, set_folder=set_folder, device=device)
+    items = CacheItems(set_folder, layer, spec, settings=settings, limit=limit)
     progress = Progress("cache") if shows_progress else None
     done = run_task(task, items, out=set_folder, execution=execution, retry_failed=retry_failed, progress=progress)
     features = sorted(done.rows(Feature), key=lambda row: row.clip_id)
@@ -97,9 +97,9 @@ def build_cache(
     _check_files(set_folder, features)
     psnr_db = tuple(row.psnr_db for row in done.rows(RoundTrip))
     _check_round_trip(psnr_db, settings)
-    tables.write_file(_features_file(set_folder, recipe), tables.FEATURES, features)
+    tables.write_file(_features_file(set_folder, spec), tables.FEATURES, features)
     built = CacheBuildResult(
-        spec=recipe,
+        spec=spec,
         clip_count=len(features),
         annotated_count=sum(row.annotation_id is not None for row in features),
         buckets=Counter(bucket_of(row) for row in features),
@@ -117,7 +117,7 @@ def build_cache(
 
 
 def open_cache(set_folder: Path, spec: CacheSpec) -> Cache:
-    """The features of exactly this recipe.
+    """Open the features of exactly this spec.
 
     Raises:
         ConfigError: there are none, or only those of another recipe; both fingerprints and what differs are named.
@@ -133,20 +133,20 @@ def open_cache(set_folder: Path, spec: CacheSpec) -> Cache:
             hint="run `xsheet train cache SET` with the same settings first",
         )  # fmt: skip
     nearest = min(others, key=lambda one: len(spec_differences(spec, one)))
-    came = f"{nearest['fingerprint'][:16]} ({'; '.join(spec_differences(spec, nearest)) or 'unfinished'})"
+    got = f"{nearest['fingerprint'][:16]} ({'; '.join(spec_differences(spec, nearest)) or 'unfinished'})"
     raise ConfigError(
-        where=f"cache of {set_folder}", expected=f"fingerprint {spec.fingerprint[:16]}", got=came,
+        where=f"cache of {set_folder}", expected=f"fingerprint {spec.fingerprint[:16]}", got=got,
         hint="run `xsheet train cache` with these settings, or train with those of the cache",
     )  # fmt: skip
 
 
 def null_text(cache: Cache) -> Tensor:
-    """What "no text" is: ids (M,) or (M, W), or vectors (M, E), of the null prompt."""
+    """The null prompt as cached: ids (M,) or (M, W), or vectors (M, E)."""
     return read_tensors(cache.set_folder / null_prompt_path(cache.spec))["null"]
 
 
 def bucket_of(feature: Feature) -> Bucket:
-    """The bucket that a cached clip stands in."""
+    """Bucket of a cached clip."""
     return Bucket(feature.frames, feature.height, feature.width)
 
 

@@ -5,7 +5,7 @@
     SET/cache/texts-<key>/ab/<annotation id, or clip id>.safetensors, and null.safetensors for the null prompt
         <form>.tokens (V, N) or (V, N, W) ids or (V, N, E) float16 vectors; <form>.phases (V, N) int8; <form>.windows
         (V, K, 2) float32
-    SET/cache/control-<key>/ab/<clip id>-<hash>.safetensors, where a variant asks for it
+    SET/cache/extra_conditioning-<key>/ab/<clip id>-<hash>.safetensors, where a variant asks for it
         identity (X,), intensity (R, 2) and motion (V, T, S) float32: xsheet.train.data.conditioning
 
 R crops, V variants: crop r is variant r, or with mirrored pictures variants 2r and 2r + 1, the second one mirrored.
@@ -35,23 +35,23 @@ from xsheet.train.data.texts import TextForm, TokenizedText
 
 
 def clip_path(spec: CacheSpec, clip_id: str, digest: str) -> Path:
-    """Where latents, sound and masks of a clip lie, from the set folder; `digest` says what they were made from."""
+    """Path of a clip's latents, audio and masks, from the set folder; `digest` hashes their sources."""
     return _tensor_path(f"clips-{spec.clips_key[:16]}", f"{clip_id}-{digest[:16]}")
 
 
 def text_path(spec: CacheSpec, feature: Feature) -> Path:
-    """Where the texts of a clip lie, from the set folder."""
+    """Path of a clip's texts, from the set folder."""
     return _tensor_path(f"texts-{spec.texts_key[:16]}", feature.annotation_id or feature.clip_id)
 
 
 def extra_conditioning_path(spec: CacheSpec, feature: Feature) -> Path:
-    """Where lies what variants are told of a clip, from the set folder."""
+    """Path of a clip's extra conditioning, from the set folder."""
     assert spec.extra_conditioning_key is not None
-    return _tensor_path(f"control-{spec.extra_conditioning_key[:16]}", Path(feature.tensor_file).stem)
+    return _tensor_path(f"extra_conditioning-{spec.extra_conditioning_key[:16]}", Path(feature.tensor_file).stem)
 
 
 def null_prompt_path(spec: CacheSpec) -> Path:
-    """Where the null prompt lies, from the set folder."""
+    """Path of the null prompt, from the set folder."""
     return Path("cache") / f"texts-{spec.texts_key[:16]}" / "null.safetensors"
 
 
@@ -67,7 +67,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a file.
+    """Read all tensors of a file.
 
     Raises:
         ContractError: it is not there, or broken.
@@ -82,7 +82,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def to_float16(values: Tensor, *, where: str) -> Tensor:
-    """float16, which keeps three digits of numbers near one; ContractError on what it cannot hold."""
+    """Cast to float16; ContractError if a value does not fit."""
     stored = values.half()
     if not stored.isfinite().all():
         raise ContractError(
@@ -93,12 +93,12 @@ def to_float16(values: Tensor, *, where: str) -> Tensor:
 
 
 def masks_to_uint8(masks: Sequence[NDArray[np.float32]]) -> Tensor:
-    """Shares of 0..1 as bytes, stacked."""
+    """Masks in 0..1 as bytes, stacked."""
     return torch.from_numpy(np.rint(255 * np.stack(masks)).astype(np.uint8))
 
 
 def stack_texts(texts_by_crop: Sequence[Mapping[TextForm, TokenizedText]], encoder: TextEncoder) -> dict[str, Tensor]:
-    """The texts of all variants by form, as long as the longest."""
+    """Stack the texts of all crops by form, padded to the longest."""
     tensors: dict[str, Tensor] = {}
     for form in texts_by_crop[0]:
         texts = [variant[form] for variant in texts_by_crop]
@@ -111,5 +111,5 @@ def stack_texts(texts_by_crop: Sequence[Mapping[TextForm, TokenizedText]], encod
 
 
 def cached_text(ids_M: Tensor, encoder: TextEncoder) -> Tensor:
-    """What is cached of a text: its ids where the encoder is trained along, else float16 vectors; pads included."""
+    """What the cache keeps of a text: ids for a trainable encoder, else float16 vectors; pads included."""
     return ids_M if encoder.trainable else to_float16(encoder.embed(ids_M[None])[0], where="text vectors").cpu()

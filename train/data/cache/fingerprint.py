@@ -1,4 +1,4 @@
-"""The fingerprint of a cache: all that decides its numbers, in words, so that two that differ can say where.
+"""The fingerprint of a cache: everything that decides its numbers, as plain values that can be compared.
 
 Pictures and sound are encoded once for all texts, so they have a fingerprint of their own; a new annotation layer costs
 new texts only. What the variants are told besides stands apart likewise, and not at all where none asks for it.
@@ -19,7 +19,7 @@ FORMAT = 1  # of the files of tensors: names, shapes, types
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSpec:
-    """What a cache was made of."""
+    """Sources and settings of a cache."""
 
     clips: dict[str, Any]
     texts: dict[str, Any]
@@ -27,38 +27,38 @@ class CacheSpec:
 
     @property
     def clips_key(self) -> str:
-        """Hash over all that decides latents, sound and masks."""
+        """Hash of what decides latents, audio and masks."""
         return content_key("clips", self.clips)
 
     @property
     def texts_key(self) -> str:
-        """Hash over all that decides the texts; they follow the crops."""
+        """Hash of what decides the texts; they depend on the crops."""
         return content_key("texts", self.texts, self.clips["picture"])
 
     @property
     def extra_conditioning_key(self) -> str | None:
-        """Hash over all that decides what variants are told; it follows the crops."""
+        """Hash of what decides the extra conditioning; it depends on the crops."""
         return (
             None
             if self.extra_conditioning is None
-            else content_key("control", self.extra_conditioning, self.clips["picture"])
+            else content_key("extra_conditioning", self.extra_conditioning, self.clips["picture"])
         )
 
     @property
     def fingerprint(self) -> str:
-        """Hash over all: what the features table keeps."""
+        """Hash of the whole spec, as the features table keeps it."""
         control = () if self.extra_conditioning is None else (self.extra_conditioning_key,)
         return content_key("cache", self.clips_key, self.texts_key, *control)
 
     @property
     def sections(self) -> dict[str, Any]:
-        """What it says, in plain values."""
-        said = {"clips": self.clips, "texts": self.texts, "control": self.extra_conditioning}
-        return {name: part for name, part in said.items() if part is not None}
+        """The spec as plain values."""
+        sections = {"clips": self.clips, "texts": self.texts, "extra_conditioning": self.extra_conditioning}
+        return {name: part for name, part in sections.items() if part is not None}
 
 
 def cache_spec(settings: CacheSettings, encoders: Encoders, *, layer: str | None) -> CacheSpec:
-    """The recipe of these settings with these weights.
+    """The spec of these settings with these encoders.
 
     Args:
         settings: of the cache.
@@ -70,7 +70,7 @@ def cache_spec(settings: CacheSettings, encoders: Encoders, *, layer: str | None
         clips=written
         | {
             "video": encoders.video.fingerprint(),
-            "sound": encoders.audio.fingerprint(),
+            "audio": encoders.audio.fingerprint(),
             "values": "uint8 RGB; sound in -1..1",
             "picture": settings.picture.model_dump(mode="json"),
         },
@@ -80,7 +80,7 @@ def cache_spec(settings: CacheSettings, encoders: Encoders, *, layer: str | None
             "tokens": encoders.text.max_tokens,
             "layer": layer,
             "blocks_version": TRAINING_TEXT_VERSION,
-            "said": settings.text.model_dump(mode="json", exclude={"layer"}),
+            "settings": settings.text.model_dump(mode="json", exclude={"layer"}),
         },
         extra_conditioning=None
         if settings.extra_conditioning is None
@@ -90,9 +90,9 @@ def cache_spec(settings: CacheSettings, encoders: Encoders, *, layer: str | None
 
 
 def spec_differences(wanted_spec: CacheSpec, found: dict[str, Any]) -> list[str]:
-    """What two recipes do not share, as "texts.layer: x, not y"; hashes shortened."""
+    """Differences of two specs, as "texts.layer: x, not y"; hashes shortened."""
     ours = _flatten(wanted_spec.sections)
-    theirs = _flatten({part: said for part, said in found.items() if part != "fingerprint"})
+    theirs = _flatten({part: sections for part, sections in found.items() if part != "fingerprint"})
     return [
         f"{key}: {_shorten(theirs.get(key))}, not {_shorten(ours.get(key))}"
         for key in sorted(ours.keys() | theirs.keys())

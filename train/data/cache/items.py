@@ -25,7 +25,7 @@ _FACE_COLUMNS = {"x_T": "head_x", "y_T": "head_y", "height_T": "head_height", "r
 
 
 class CacheItems:
-    """The clips of a set as items of the cache task, one part of the signals in memory at a time.
+    """The clips of a set as items of the cache task; holds one part of the signals table in memory at a time.
 
     Raises:
         ContractError: no clips, or a layer that describes other files.
@@ -89,8 +89,8 @@ class CacheItems:
 
 
 def _annotations(layer: LayerRun, clips: Mapping[str, Clip]) -> dict[str, Annotation]:
-    """The annotation of every clip that has a usable one: the first sample, where there are several."""
-    said: dict[str, Annotation] = {}
+    """The usable annotation of every clip; the first sample where there are several."""
+    annotations: dict[str, Annotation] = {}
     for row in layer.read():
         if row.clip_id not in clips or row.base is None:
             continue
@@ -99,12 +99,12 @@ def _annotations(layer: LayerRun, clips: Mapping[str, Clip]) -> dict[str, Annota
                 where=f"{layer}, clip {row.clip_id}", expected="an annotation of the clip's file",
                 got="one of another", hint="annotate the set again: its clips were written anew since",
             )  # fmt: skip
-        said.setdefault(row.clip_id, row)
-    return said
+        annotations.setdefault(row.clip_id, row)
+    return annotations
 
 
 def _iterate_faces(set_folder: Path, *, with_signals: bool) -> Iterator[tuple[str, FaceSeries, Signals | None]]:
-    """The face of every clip, and all of its signals where they are asked for."""
+    """The face of every clip and, on request, all of its signals."""
     columns = ["clip_id", "frames", *_FACE_COLUMNS.values()]
     for file in tables.part_files(set_folder, tables.SIGNALS):
         rows = tables.read_file(file, tables.SIGNALS, columns).to_pylist()
@@ -115,11 +115,16 @@ def _iterate_faces(set_folder: Path, *, with_signals: bool) -> Iterator[tuple[st
 
 
 def _identity_vectors(set_folder: Path, settings: ExtraConditioningSettings) -> dict[str, tuple[float, ...]]:
-    """The numbers of the face of every track."""
-    rows = tables.read_table(set_folder, tables.TRACKS, ["track_id", "shape", "identity_model"]).to_pylist()
+    """Identity vector of every face track."""
+    rows = tables.read_table(
+        set_folder, tables.TRACKS, ["track_id", "identity_embedding", "identity_model"]
+    ).to_pylist()
     return {
         row["track_id"]: identity_vector(
-            row["shape"], row["identity_model"], wanted_model=settings.identity_model, dim=settings.identity_dim
+            row["identity_embedding"],
+            row["identity_model"],
+            wanted_model=settings.identity_model,
+            dim=settings.identity_dim,
         )
         for row in rows
     }

@@ -47,7 +47,7 @@ Pictures = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeJob:
-    """A clip to encode, with what was measured and said of it."""
+    """A clip to encode, with its face and annotation."""
 
     clip: Clip
     face: FaceSeries
@@ -56,23 +56,23 @@ class EncodeJob:
     checks_round_trip: bool  # decode it again and compare
 
     def key(self, fingerprint: str) -> str:
-        """Identity of the item."""
-        said = None if self.annotation is None else self.annotation.annotation_id
+        """Key of the item."""
+        annotation_id = None if self.annotation is None else self.annotation.annotation_id
         control = () if self.conditioning_source is None else (self.conditioning_source.digest,)
         return ids.content_key(
-            "cache", fingerprint, self.clip.clip_id, self.digest, said, self.checks_round_trip, *control
+            "cache", fingerprint, self.clip.clip_id, self.digest, annotation_id, self.checks_round_trip, *control
         )
 
     @property
     def digest(self) -> str:
-        """Hash of what its latents, sound and masks are made from."""
+        """Hash of the sources of latents, audio and masks."""
         measured = hashlib.sha256(b"".join(series.tobytes() for series in astuple(self.face))).hexdigest()
         return ids.content_key(self.clip.media_sha256, measured)
 
 
 @record(config=RECORD, frozen=True, slots=True, kw_only=True)
 class RoundTrip:
-    """How near a clip comes to what was shown when its cached latent is decoded."""
+    """Fidelity of a decoded latent to the original pictures."""
 
     TAG: ClassVar[str] = "round_trip"
     clip_id: Annotated[Id, "clip"]
@@ -80,7 +80,7 @@ class RoundTrip:
 
 
 class CacheTask:
-    """Encodes clips and writes their tensors below the set; the payload of an item is a ClipJob.
+    """Encodes clips and writes their tensors into the set; the payload of an item is an EncodeJob.
 
     Pictures and sound that are encoded already, for another layer perhaps, are not encoded again.
     """
@@ -96,12 +96,12 @@ class CacheTask:
         self._encoders: Encoders | None = None
 
     def open(self) -> None:
-        """The encoders."""
+        """Open the encoders."""
         self._encoders = open_encoders(self._settings, device=self._device)
 
     @torch.inference_mode()
     def __call__(self, item: Item, /) -> Sequence[Row] | Rejected:
-        """The row of features, and that of the round trip where it is asked for."""
+        """The features row, and the round trip's where requested."""
         job: EncodeJob = item.payload
         assert self._encoders is not None
         self.stage = "frame"
@@ -123,11 +123,11 @@ class CacheTask:
                 self.stage = "check"
                 rows.append(RoundTrip(clip_id=job.clip.clip_id, psnr_db=self._round_trip_psnr_db(shard, pictures[0])))
         self.stage = "text"
-        told = self._tokenized_texts(job, framing)
-        feature = self._feature(job, framing, told)
-        save_tensors(self._set / text_path(self._spec, feature), stack_texts(told, self._encoders.text))
+        texts = self._tokenized_texts(job, framing)
+        feature = self._feature(job, framing, texts)
+        save_tensors(self._set / text_path(self._spec, feature), stack_texts(texts, self._encoders.text))
         if job.conditioning_source is not None:
-            self.stage = "control"
+            self.stage = "extra_conditioning"
             stretches = [_source_frames(start, framing, self._settings) for start in framing.crop_starts]
             tensors = job.conditioning_source.tensors(stretches, mirror=self._settings.picture.mirror)
             save_tensors(self._set / extra_conditioning_path(self._spec, feature), tensors)
@@ -138,13 +138,15 @@ class CacheTask:
     ) -> dict[str, Tensor]:
         assert self._encoders is not None
         video, per_frame = self._encoders.video, self._settings.picture.samples_per_frame
-        heard = media.sound()
-        if heard is None:
+        waveform = media.sound()
+        if waveform is None:
             raise ContractError(
                 where=job.clip.media_path, expected=f"{job.clip.samples} samples", got="no sound",
                 hint="run `xsheet curate run` again",
             )  # fmt: skip
-        whole = torch.from_numpy(np.pad(heard, (0, -len(heard) % per_frame)))  # the last frame may begin and not end
+        whole = torch.from_numpy(
+            np.pad(waveform, (0, -len(waveform) % per_frame))
+        )  # the last frame may begin and not end
         audio_TLQ = self._encoders.audio.encode(whole[None].to(self._device), samples_per_frame=per_frame)[0]
         seen = [
             job.face.at_frames(_source_frames(start, bucket_fit, self._settings)) for start in bucket_fit.crop_starts
@@ -162,7 +164,7 @@ class CacheTask:
         }
 
     def _latents(self, pictures_THW3: Pictures) -> list[Tensor]:
-        """Of one crop, and of its mirror image."""
+        """Latents of one crop and of its mirror image."""
         assert self._encoders is not None
         video = self._encoders.video
         rgb = torch.from_numpy(pictures_THW3)[None].to(self._device)
@@ -180,16 +182,16 @@ class CacheTask:
         return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
     def _tokenized_texts(self, job: EncodeJob, bucket_fit: BucketFit) -> list[Mapping[TextForm, TokenizedText]]:
-        """The texts of every variant."""
+        """Texts of every crop, straight and mirrored."""
         assert self._encoders is not None
         picture, text = self._settings.picture, self._settings.text
         views = [job.annotation, mirrored_or_none(job.annotation)] if picture.mirror else [job.annotation]
         return [
             tokenize_texts(
-                said, span, forms=text.forms, encoder=self._encoders.text, policy=text.blocks, rate=picture.rate
+                annotation, span, forms=text.forms, encoder=self._encoders.text, policy=text.blocks, rate=picture.rate
             )
             for span in bucket_fit.crop_spans(picture)
-            for said in views
+            for annotation in views
         ]  # fmt: skip
 
     def _feature(
@@ -210,7 +212,7 @@ class CacheTask:
 
 
 def _read_crops(media: MediaReader, bucket_fit: BucketFit, job: EncodeJob, settings: CacheSettings) -> list[Pictures]:
-    """The pictures of every crop, (T, H, W, 3) each."""
+    """Pictures of every crop, (T, H, W, 3) each."""
     if media.frame_count_at_clip_rate != job.clip.frames:
         raise ContractError(
             where=job.clip.media_path, expected=f"{job.clip.frames} frames at {CLIP_RATE} fps",
