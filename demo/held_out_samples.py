@@ -70,7 +70,7 @@ _JSON = TypeAdapter(HeldOutSamples)
 def generate_held_out_samples(
     run: Path, set_folder: Path, out: Path, settings: HeldOutSampleSettings
 ) -> HeldOutSamples:
-    """Evaluate the last finished stage on held-out clips and keep the videos of a few; returns a stored result if there is one.
+    """Evaluate the last finished stage on held-out clips and keep a few videos; returns a stored result if any.
 
     Raises:
         ConfigError: no finished stage, no cache of its settings, or no held-out clip with phases.

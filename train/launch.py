@@ -1,7 +1,7 @@
 """Launch training in this process, or on Ray Train workers that communicate through torch.distributed.
 
-Ray only starts the workers and starts them again. What is finished, and where to go on, is said by our own checkpoints
-alone: Ray's are copied file by file, and its own record of them is overwritten in place.
+Ray only starts and restarts the workers. Progress is in our own checkpoints alone: Ray copies its checkpoints file by
+file, and overwrites its record of them in place.
 """
 
 import logging
@@ -87,7 +87,7 @@ def _run_on_ray(worker_fn: WorkerFn, workers: WorkerSettings, folder: Path) -> N
 
 @contextmanager
 def _ray_cluster(address: str | None) -> Iterator[None]:
-    # Nobody phones home, and of what workers say only our lines and what went wrong is heard.
+    # No usage statistics; of the workers' output only our log lines and errors are shown.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray  # noqa: PLC0415
 
@@ -119,5 +119,5 @@ def _worker_error(error: Exception, folder: Path) -> XsheetError:
     lines = str(next(iter(failures.values()), error)).strip().splitlines() or ["nothing"]
     return RunError(
         where=str(folder), expected="workers that reach the end", got=lines[-1][:300],
-        hint="read the workers' log, then run again: it goes on from the last checkpoint",
+        hint="see the workers' log, then run again: training resumes from the last checkpoint",
     )  # fmt: skip

@@ -4,7 +4,7 @@
 
     OUT/STAGE/    checkpoints/ metrics.jsonl skipped.jsonl tensorboard/, at the end weights and average (.safetensors)
 
-Run it again after a kill: it goes on from the last checkpoint, to the same bits. A finished stage is not run again.
+A rerun resumes from the last checkpoint, with bit-identical results. A finished stage does not run again.
 """
 
 import logging

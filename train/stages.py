@@ -23,11 +23,11 @@ class StageSettings(StrictModel):
     )
     dataset: StageDatasetSettings = Field(description="clips and texts")
     trainable_parts: tuple[ModelPart, ...] = Field(
-        min_length=1, description="parts whose weights move; all others stay"
+        min_length=1, description="parts whose weights are trained; all others are frozen"
     )
-    lora: LoraSettings | None = Field(default=None, description="null = whole weights")
+    lora: LoraSettings | None = Field(default=None, description="low-rank updates; null = full weights")
     steps: int = Field(ge=1, description="steps of the stage; the paper's 20,000 and 14,000")
-    optim: OptimSettings = Field(default=OptimSettings(), description="how weights move")
+    optim: OptimSettings = Field(default=OptimSettings(), description="optimizer")
     loss: LossSettings = Field(default=LossSettings(), description="noise and dropped conditions")
 
     @model_validator(mode="after")

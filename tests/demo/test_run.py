@@ -25,8 +25,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 FILMS, SIZE, EXECUTION = 4, 256, Execution(jobs=2)
 SEED = next(s for s in count() if [film_kind(k, seed=s) for k in range(FILMS)].count("talk") == FILMS - 1)
 FEW = (
-    "stages.stage1.steps=2", "stages.stage2.steps=2", "loader.batch_size=1",
-    "compute.micro_batch_size=1", "compute.threads=1", "loop.log_every=1", "loop.save_every=1", "loop.validate_every=1000", "cache.picture.crops_per_clip=1",
+    "stages.stage1.steps=2", "stages.stage2.steps=2", "loader.batch_size=1", "compute.micro_batch_size=1",
+    "compute.threads=1", "loop.log_every=1", "loop.save_every=1", "loop.validate_every=1000",
+    "cache.picture.crops_per_clip=1",
 )  # fmt: skip
 TRACK = ("track_id", "identity_embedding", "identity_model")
 SAMPLES = tuple(

@@ -27,11 +27,11 @@ class Batch:
     latent_BCFHW: Tensor  # clean latent, float32, normalised; latent 0 is the given picture
     text: Tensor  # ids, int64 (B, M) or (B, M, W), of an encoder that is trained along; else vectors (B, M, E)
     phase_BM: Tensor  # int64; phases.PAD, phases.BASE or 1..K
-    audio_BTLQ: Tensor  # float32; as heard, not dropped
+    audio_BTLQ: Tensor  # float32; nothing dropped
     window_BK2: Tensor  # float32, [start, end) of phase 1..K in video frames; zeros where there is none
     face_BFHW: Tensor  # float32 0..1, share of a latent cell that the face covers; zeros where none was measured
     mouth_BFHW: Tensor  # the same for the mouth
-    # What variants are told besides, float32 (xsheet.train.data.conditioning); None where the cache does not keep it.
+    # Extra conditioning of variants, float32 (xsheet.train.data.conditioning); None where the cache does not keep it.
     identity_BX: Tensor | None = None  # of the face; zeros = nobody in particular
     intensity_B2: Tensor | None = None  # how much face and body move, 0..1
     motion_BTX: Tensor | None = None  # how the face moves; zeros = not at all

@@ -29,7 +29,7 @@ DRIVING_SERIES = {
 }  # fmt: skip
 """Series that move the face above the mouth, each by its spread in a lively clip: the 90th percentile over real ones.
 
-As in ACTalker's code, where the head is in the picture is not told.
+As in ACTalker's code, the head's position in the picture is left out.
 """
 _RELATIVE_TO_MEDIAN = (
     "brow_raise",

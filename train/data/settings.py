@@ -19,7 +19,9 @@ class EncoderSettings(StrictModel):
 
     video: Literal["dct", "wan"] = Field(default="dct", description="a cosine transform without weights, or Wan's VAE")
     video_weights: str | None = Field(default=None, description="an AutoencoderKLWan in diffusers' layout")
-    text: Literal["bytes", "umt5"] = Field(default="bytes", description="trained along, or Wan's frozen UMT5")
+    text: Literal["bytes", "umt5"] = Field(
+        default="bytes", description="byte encoder trained with the model, or Wan's frozen UMT5"
+    )
     text_weights: str | None = Field(default=None, description="a UMT5 encoder with its fast tokenizer")
     audio: Literal["log_mel", "wav2vec2"] = Field(default="log_mel", description="log-mel bands, or all hidden layers")
     audio_weights: str | None = Field(default=None, description="a wav2vec2 model")
@@ -28,25 +30,23 @@ class EncoderSettings(StrictModel):
 class PictureEncodingSettings(StrictModel):
     """Frame rate, lengths, resolutions and crops of encoded clips."""
 
-    fps: int = Field(default=25, ge=5, le=25, description="frames per second shown; the paper's 25, the clip's own")
+    fps: int = Field(default=25, ge=5, le=25, description="frames per second; the paper's 25 is also the clips' rate")
     frame_counts: tuple[int, ...] = Field(
-        default=(125,), min_length=1, description="lengths in frames, 4k + 1; a clip gets the longest it can fill"
+        default=(125,), min_length=1, description="lengths in frames, 4k + 1; a clip uses the longest one that it fills"
     )
     resolutions: tuple[tuple[int, int], ...] = Field(
-        default=((704, 1280),), min_length=1, description="height and width in pixels; a clip gets the nearest aspect"
+        default=((704, 1280),),
+        min_length=1,
+        description="height and width in pixels; a clip uses the nearest aspect ratio",
     )
-    crops_per_clip: int = Field(
-        default=1, ge=1, le=16, description="stretches per clip, spread over what it has to spare; ours"
-    )
-    mirror: bool = Field(default=True, description="cache the mirrored pictures too; twice the disk")
-    crop_centre: Literal["face", "picture"] = Field(
-        default="face", description="what the cut to size keeps in the middle"
-    )
+    crops_per_clip: int = Field(default=1, ge=1, le=16, description="crops in time per clip, evenly spread; ours")
+    mirror: bool = Field(default=True, description="also cache mirrored pictures; doubles the disk space")
+    crop_centre: Literal["face", "picture"] = Field(default="face", description="centre of the crop")
     min_face_height: float | None = Field(
-        default=None, gt=0, le=1, description="share of the picture that the face fills at least; null = all that fits"
+        default=None, gt=0, le=1, description="minimum face height as a share of the picture; null = no zoom"
     )
     max_upscale: float = Field(
-        default=1.5, ge=1, le=8, description="how far a small clip is blown up, else refused; ours"
+        default=1.5, ge=1, le=8, description="maximum upscaling; smaller clips are rejected; ours"
     )
 
     @model_validator(mode="after")
@@ -55,7 +55,7 @@ class PictureEncodingSettings(StrictModel):
             raise ValueError(f"fps must divide {AUDIO_RATE.num}, so that a frame is a whole number of samples")
         for frames in self.frame_counts:
             if latent_frames(frames) < 2:
-                raise ValueError("a length of one frame has no motion to learn: give 4k + 1 frames, k at least 1")
+                raise ValueError("one frame has no motion: set frame_counts to 4k + 1 with k >= 1")
         return self
 
     @property
@@ -73,11 +73,12 @@ class TextSettings(StrictModel):
     """Texts of a clip."""
 
     layer: str | None = Field(
-        default="accepted", description="LAYER or LAYER@RUN that training reads; null = no phases, one caption for all"
+        default="accepted",
+        description="LAYER or LAYER@RUN that training reads; null = no phases and one caption for all clips",
     )
-    blocks: BlockPolicy = Field(default=BlockPolicy(), description="how blocks are cut and worded")
+    blocks: BlockPolicy = Field(default=BlockPolicy(), description="wording of the timed blocks")
     forms: tuple[TextForm, ...] = Field(
-        default=("brief", "blocks"), min_length=1, description="texts kept per clip; plain = blocks without their times"
+        default=("brief", "blocks"), min_length=1, description="cached texts per clip; plain = blocks without times"
     )
 
 
@@ -85,27 +86,27 @@ class ExtraConditioningSettings(StrictModel):
     """Extra conditioning for model variants: identity and motion (xsheet.train.data.conditioning)."""
 
     identity_model: str = Field(
-        default=IDENTITY_MODEL, description="`identity_model` of the tracks whose numbers tell a face"
+        default=IDENTITY_MODEL, description="`identity_model` of the face tracks whose identity vectors are cached"
     )
-    identity_dim: int = Field(default=18, ge=1, le=4096, description="how many those are; ArcFace has 512")
+    identity_dim: int = Field(default=18, ge=1, le=4096, description="width of an identity vector; ArcFace has 512")
 
 
 class RoundTripSettings(StrictModel):
     """Check that cached latents decode to the original pictures."""
 
-    clip_count: int = Field(default=3, ge=0, le=1000, description="clips decoded again and compared; ours")
+    clip_count: int = Field(default=3, ge=0, le=1000, description="clips that are decoded and compared; ours")
     min_psnr_db: float = Field(
-        default=18, ge=0, le=60, description="below it the range of values or the normalisation is wrong, not the codec"
+        default=18, ge=0, le=60, description="minimum; below it value range or normalisation is wrong"
     )
 
 
 class CacheSettings(StrictModel):
     """Features of clips: model, encoders, framing, texts."""
 
-    model: ModelName = Field(default="tiny", description="the model that the features are for")
+    model: ModelName = Field(default="tiny", description="model that the features are made for")
     encoders: EncoderSettings = Field(default=EncoderSettings(), description="encoders")
-    picture: PictureEncodingSettings = Field(default=PictureEncodingSettings(), description="what is shown")
-    text: TextSettings = Field(default=TextSettings(), description="what is said")
+    picture: PictureEncodingSettings = Field(default=PictureEncodingSettings(), description="framing")
+    text: TextSettings = Field(default=TextSettings(), description="texts")
     extra_conditioning: ExtraConditioningSettings | None = Field(
         default=None, description="for a `variant`; null = not kept, the plain model does not read it"
     )
@@ -119,19 +120,21 @@ class MotionFilter(StrictModel):
         default=0.1,
         ge=0,
         le=100,
-        description="shoulder widths per second that the liveliest part passes a tenth of the time",
+        description="speed that the fastest part exceeds a tenth of the time, in shoulder widths per second",
     )
     parts: tuple[str, ...] = Field(
-        default=("head", "torso", "hand_left", "hand_right"), description="parts that count, as in measures.motion"
+        default=("head", "torso", "hand_left", "hand_right"), description="body parts that count, as in measures.motion"
     )
 
 
 class StageDatasetSettings(StrictModel):
     """Clips and texts of a stage."""
 
-    text: TextForm = Field(description="brief in stage 1, blocks in stage 2, after the paper; plain for ablations")
-    mark_phases: bool = Field(default=True, description="tokens of a block carry its phase; false for ablations")
-    motion_filter: MotionFilter | None = Field(default=None, description="clips that move enough; null = all")
+    text: TextForm = Field(description="the paper: brief in its first stage, blocks in its second; plain for ablations")
+    mark_phases: bool = Field(
+        default=True, description="whether tokens of a block carry its phase; false for ablations"
+    )
+    motion_filter: MotionFilter | None = Field(default=None, description="minimum motion of clips; null = all clips")
 
 
 class LoaderSettings(StrictModel):
@@ -141,6 +144,6 @@ class LoaderSettings(StrictModel):
         default=40, ge=1, description="clips per step, over all workers and micro-batches; the paper's"
     )
     mirror_probability: float = Field(
-        default=0.5, ge=0, le=1, description="share of showings mirrored, text and all; ours"
+        default=0.5, ge=0, le=1, description="probability of mirroring picture and text; ours"
     )
-    prefetch: int = Field(default=2, ge=0, le=64, description="batches prepared before they are asked for; 0 = none")
+    prefetch: int = Field(default=2, ge=0, le=64, description="batches that are prepared ahead; 0 = none")

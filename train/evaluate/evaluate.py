@@ -53,16 +53,16 @@ _BOOTSTRAP_RESAMPLES = 1000  # times the clips are drawn again for an interval
 class EvaluationSettings(StrictModel):
     """Samples of an evaluation and how they are analysed."""
 
-    split: SplitName = Field(default="test", description="clips that training did not see")
-    max_clips: int = Field(default=32, ge=2, le=10_000, description="at most; a third of them gives wide intervals")
+    split: SplitName = Field(default="test", description="split of the clips")
+    max_clips: int = Field(default=32, ge=2, le=10_000, description="at most; few clips give wide intervals")
     batch_size: int = Field(default=16, ge=1, description="samples drawn at once")
-    sample: SampleSettings = Field(default=SampleSettings(), description="how they are drawn")
-    reader: Literal["mesh", "fitted"] | None = Field(
-        default=None, description="who reads; null = by the picture's size"
+    sample: SampleSettings = Field(default=SampleSettings(), description="sampling")
+    reader: Literal["mesh", "fitted"] | None = Field(default=None, description="face reader; null = by picture size")
+    fitted_reader: FaceReaderSettings = Field(
+        default=FaceReaderSettings(), description="fitting of the small face reader"
     )
-    fitted_reader: FaceReaderSettings = Field(default=FaceReaderSettings(), description="of the fitted reader")
     edit_actions: bool = Field(
-        default=True, description="draw each sheet again with two of its actions exchanged, and with one from elsewhere"
+        default=True, description="also sample each annotation with two actions swapped, and with one replaced"
     )
 
 
@@ -251,13 +251,13 @@ def _score_edits(
 ) -> Iterator[ActionEditScore]:
     """Sample with edited annotations and the same noise, picture and audio; clips without an edit are left out."""
     triples = zip(clips, analyses, edited_annotations, strict=True)
-    requested = [(clip, before, said) for clip, before, said in triples if said is not None]
+    requested = [(clip, before, edited) for clip, before, edited in triples if edited is not None]
     if not requested:
         return
-    pictures = trained.sample([sample_request(clip, said, trained) for clip, _, said in requested], settings.sample)
+    pictures = trained.sample([sample_request(clip, edited, trained) for clip, _, edited in requested], settings.sample)
     rate = trained.settings.cache.picture.rate
-    for (clip, before, said), shown in zip(requested, pictures, strict=True):
-        changed = changed_phases(clip.annotation, said)
+    for (clip, before, edited), shown in zip(requested, pictures, strict=True):
+        changed = changed_phases(clip.annotation, edited)
         after = analyse_clip(clip, shown, reader=reader, rate=rate)
         yield ActionEditScore(
             clip_id=clip.clip.clip_id,

@@ -1,4 +1,4 @@
-"""Cached clips beside what was measured and said of them: to fit a reader on, and to hold samples against.
+"""Held-out clips: cached clips with their signals and annotations.
 
 V variants (stretches, each as it is and mirrored), C latent channels, F latent frames, H x W cells, T frames shown,
 L x Q sound features of a frame, S series.

@@ -70,7 +70,7 @@ class ValidationCallback:
         try:
             chosen = select_clips(cache, stage.dataset, split=settings.split).features[: settings.max_clips]
         except ConfigError as error:  # a small set may have nothing to hold out, and learns without it
-            log.warning("%s is not watched: %s", run.stage, error)
+            log.warning("%s is not validated: %s", run.stage, error)
             return lambda step, learning: {}
         clips = CachedClipDataset(cache, chosen, stage.dataset, seed=settings.seed, mirror_probability=0)
         codec = (
@@ -82,8 +82,8 @@ class ValidationCallback:
         def observe(step: int, learning: TrainState) -> ValidationMetrics:
             average = learning.ema.average_parameters() if learning.ema is not None else nullcontext()
             out_of_memory = explain_out_of_memory(
-                where=f"look at step {step}", contents="samples beside weights and moments",
-                hint="train with --no-watch; the run then goes on from its last checkpoint",
+                where=f"validation at step {step}", contents="samples beside weights and moments",
+                hint="train with --no-validation; the run resumes from its last checkpoint",
             )  # fmt: skip
             with out_of_memory, average, run.settings.compute.autocast(process_group.device):
                 numbers = validation_loss(learning.model, batches, seed=settings.seed)

@@ -122,13 +122,13 @@ class CheckpointStore:
         failed: Exception | None = None
         try:
             function()
-        except Exception as error:  # noqa: BLE001 - told to all processes, which raise it as one
+        except Exception as error:  # noqa: BLE001 - sent to all processes, which raise it together
             failed = error
         failures = self._process_group.failures(None if failed is None else f"{type(failed).__name__}: {failed}")
         if isinstance(failed, XsheetError):
             raise failed
         if failures:
-            hint = "free space or choose another output, then run again; the run goes on from the last checkpoint"
+            hint = "free space or choose another output, then run again; the run resumes from the last checkpoint"
             raise RunError(where=str(self._root), expected=f"to {action}", got=failures[0], hint=hint) from failed
 
 

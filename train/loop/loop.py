@@ -36,7 +36,7 @@ class LoopSettings(StrictModel):
     save_every: int = Field(default=500, ge=1, description="steps between two checkpoints")
     validate_every: int = Field(default=1000, ge=1, description="steps between two validations, with sample videos")
     keep_checkpoints: int = Field(
-        default=2, ge=2, description="checkpoints that stay, besides those that a pointer names"
+        default=2, ge=2, description="newest checkpoints that are kept, besides those with a pointer"
     )
     max_consecutive_skips: int = Field(default=10, ge=1, description="steps skipped in a row that end the run")
 
@@ -163,7 +163,7 @@ class TrainLoop:
                     f"and gradient"
                 ),
                 got=f"the last one with {', '.join(result.skipped_clips[:3])}",
-                hint="look at skipped.jsonl; one clip again and again: remove it, ever new ones: lower optim.lr",
+                hint="see skipped.jsonl: if the same clip recurs, exclude it; if clips vary, lower optim.lr",
             )
         return in_a_row + 1
 

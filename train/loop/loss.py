@@ -23,9 +23,9 @@ from xsheet.train.loop.model import TrainableModel
 class LossSettings(StrictModel):
     """Noise and dropped conditions of a training clip."""
 
-    flow: FlowSettings = Field(default=FlowSettings(), description="how much noise")
+    flow: FlowSettings = Field(default=FlowSettings(), description="distribution of σ")
     condition_dropout: ConditionDropoutSettings = Field(
-        default=ConditionDropoutSettings(), description="conditions left out"
+        default=ConditionDropoutSettings(), description="dropped conditions"
     )
 
 

@@ -155,6 +155,6 @@ def _dict_differences(theirs: Any, ours: Any, at: str = "") -> dict[str, tuple[A
 
 
 def _ignore_known_warnings() -> None:
-    # Both are said on every save of a run without torch.distributed, which is our workers=0.
+    # Both appear on every save of a run without torch.distributed, our workers=0.
     warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")

@@ -87,7 +87,7 @@ class TrainStep:
         with explain_out_of_memory(
             where=f"step on {self._process_group.device}",
             contents=f"weights, moments and micro-batches of {self._compute.micro_batch_size}",
-            hint=f"{_memory_hint(self._compute)}; the run then goes on from its last checkpoint",
+            hint=f"{_memory_hint(self._compute)}; the run resumes from its last checkpoint",
         ):
             terms, gradients = self._gradients(micro_batches, batch_size=batch_size, seed=seed)
         bad = torch.cat([~torch.isfinite(losses.total_B) for losses in terms])

@@ -170,12 +170,17 @@ def _sample_request(
     )
     audio_TLQ = encoders.audio.encode(sound[None], samples_per_frame=picture.samples_per_frame)[0, :frames]
     length_us = frame_start_us(frames, picture.rate)
-    said = _annotation(files.script, length_us)
+    annotation = _annotation(files.script, length_us)
     form = trained.settings.stage(trained.stage).dataset.text
     request_text = tokenize_texts(
-        said, Span(0, length_us), forms=(form,), encoder=encoders.text, policy=cached.text.blocks, rate=picture.rate
+        annotation,
+        Span(0, length_us),
+        forms=(form,),
+        encoder=encoders.text,
+        policy=cached.text.blocks,
+        rate=picture.rate,
     )[form]
-    log.info("told: %s", request_text.text)
+    log.info("text: %s", request_text.text)
     face_FHW, mouth_FHW = static_masks(face, bucket_fit, cell=encoders.video.stride[1:])
     return SampleRequest(
         name="sample",

@@ -3,7 +3,7 @@
     trained = load_trained(run_folder)                        # the last finished stage
     pictures = trained.sample([request, ...], settings)       # (B, T, H, W, 3)
 
-B wishes, C latent channels, F latent frames, H x W latent cells or pixels, T video frames, M text tokens, L x Q sound
+B requests, C latent channels, F latent frames, H x W latent cells or pixels, T video frames, M text tokens, L x Q sound
 features.
 """
 
@@ -45,12 +45,12 @@ class SampleSettings(StrictModel):
     """Sampling settings. 40 steps and guidance 5 are ActAvatar's, the shift is Wan's."""
 
     steps: int = Field(default=40, ge=1, le=1000, description="Euler steps")
-    shift: float = Field(default=5, ge=1, le=20, description="odds of the steps' σ times this, as in training")
-    guidance: GuidanceSettings = Field(default=GuidanceSettings(), description="away from nothing, towards the wish")
-    seed: int = Field(default=0, ge=0, description="of the noise, with the wish's name")
+    shift: float = Field(default=5, ge=1, le=20, description="factor on the odds of σ, as in training")
+    guidance: GuidanceSettings = Field(default=GuidanceSettings(), description="guidance")
+    seed: int = Field(default=0, ge=0, description="of the noise, with the request's name")
     motion_intensity: tuple[UnitInterval, UnitInterval] = Field(
         default=(NEUTRAL_INTENSITY, NEUTRAL_INTENSITY),
-        description="how much face and body move, for FantasyTalking: .1 subtle, 1 intense",
+        description="motion intensity of face and body, for variants that read it: .1 subtle, .5 median, 1 intense",
     )
 
 
@@ -64,7 +64,7 @@ class SampleRequest:
     text: TokenizedText
     face_FHW: Tensor  # shares of latent cells, of a face that keeps its place
     mouth_FHW: Tensor
-    identity_X: Tensor | None = None  # whose face, where the model is told
+    identity_X: Tensor | None = None  # identity, where the model reads one
 
 
 def to_batch(requests: Sequence[SampleRequest], *, encoders: Encoders, phases: bool) -> Batch:

@@ -92,7 +92,7 @@ def test_a_set_that_holds_nothing_out_is_trained_unwatched(run_copy, built_copy,
     tables.write_table(built_copy, tables.SPLITS, rows)
     ran = told("run", built_copy, "--out", tmp_path / "new", "--config", config, "--stages", "stage1")
     assert ran["stages"][0]["held_out_loss"] is None
-    assert "stage1 is not watched: val clips of" in caplog.text
+    assert "stage1 is not validated: val clips of" in caplog.text
 
 
 @pytest.mark.slow

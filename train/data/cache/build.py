@@ -188,9 +188,9 @@ def _check_round_trip(psnr_db: Sequence[float], settings: CacheSettings) -> None
 
 
 def _write_spec(set_folder: Path, spec: CacheSpec) -> None:
-    told = {"fingerprint": spec.fingerprint} | spec.sections
+    description = {"fingerprint": spec.fingerprint} | spec.sections
     path = set_folder / "cache" / f"{spec.fingerprint[:16]}.json"
-    write_text(path, json.dumps(told, indent=2, sort_keys=True) + "\n")
+    write_text(path, json.dumps(description, indent=2, sort_keys=True) + "\n")
 
 
 def _features_file(set_folder: Path, spec: CacheSpec) -> Path:

@@ -1,7 +1,7 @@
 """The fingerprint of a cache: everything that decides its numbers, as plain values that can be compared.
 
-Pictures and sound are encoded once for all texts, so they have a fingerprint of their own; a new annotation layer costs
-new texts only. What the variants are told besides stands apart likewise, and not at all where none asks for it.
+Pictures and audio are encoded once for all texts, so they have a fingerprint of their own: a new annotation layer costs
+new texts only. Extra conditioning is separate too, and absent where no variant needs it.
 """
 
 from dataclasses import dataclass
