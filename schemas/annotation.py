@@ -86,10 +86,7 @@ class Evidence:
 
     support_k: Annotated[Int16 | None, Field(ge=0), "samples that contain the phase"] = None
     k: Annotated[Int16 | None, Field(ge=1), "samples asked"] = None
-    cross_tiou: Annotated[Share | None, "tIoU with the span a second model gives for the text"] = None
     motion_ratio: Annotated[NonNegative | None, "speed of the named part inside against outside"] = None
-    verify_yes: Annotated[Share | None, "share of yes on the true window"] = None
-    verify_neg_yes: Annotated[Share | None, "share of yes on a window of equal length elsewhere"] = None
     text: Annotated[Str | None, "what the annotator says it saw"] = None
 
 
@@ -167,7 +164,6 @@ class Scores:
 
     overall: Annotated[Share | None, "all of the below"] = None
     consistency: Annotated[Share | None, "agreement of the K samples"] = None
-    cross_model: Annotated[Share | None, "agreement with another model family"] = None
     motion: Annotated[Share | None, "grounding in measured motion"] = None
     speech: Annotated[Share | None, "relation to speech"] = None
     text: Annotated[Share | None, "quality of the wording"] = None

@@ -58,8 +58,7 @@ def full_phase() -> annotation.Phase:
         ),
         emotion=annotation.FacialEmotion(label="happy", intensity=2, evidence="raised cheeks"),
         visibility=1.0, confidence=0.8,
-        evidence=annotation.Evidence(support_k=2, k=3, cross_tiou=0.6, motion_ratio=3.2, verify_yes=0.9,
-                                     verify_neg_yes=0.1, text="the chin goes down twice"),
+        evidence=annotation.Evidence(support_k=2, k=3, motion_ratio=3.2, text="the chin goes down twice"),
     )  # fmt: skip
 
 
@@ -88,7 +87,7 @@ def make_annotation():
 def examples(make_annotation) -> dict[str, list[Any]]:
     """Rows of every table; the last one of each has all optional fields filled."""
     candidate: dict[str, Any] = {"clip_id": "clip_1", "source_id": "src_1", "start_us": 0, "end_us": 4_000_000}
-    scores = annotation.Scores(overall=0.9, consistency=1.0, cross_model=0.5, motion=0.8, speech=0.7, text=1.0)
+    scores = annotation.Scores(overall=0.9, consistency=1.0, motion=0.8, speech=0.7, text=1.0)
     model_input = annotation.ModelInput(
         frame_indices=(0, 3, 6),
         stamps_us=(0, 120_000, 240_000),
@@ -284,9 +283,7 @@ def examples(make_annotation) -> dict[str, list[Any]]:
                 model_input=model_input,
                 scores=scores,
                 repairs=(annotation.Repair(op="snap", path="phases/0/end_us", before="1", after="2", reason="grid"),),
-                usage=run.Usage(
-                    prompt_tokens=9, vision_tokens=5, output_tokens=3, latency_s=0.2, finish_reason="stop"
-                ),
+                usage=run.Usage(prompt_tokens=9, vision_tokens=5, output_tokens=3, latency_s=0.2, finish_reason="stop"),
             ),
         ],
         FINDINGS.name: [

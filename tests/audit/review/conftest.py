@@ -62,7 +62,7 @@ def heard(phase: Phase, by_us: int, confidence: float) -> Phase:
         "start_sigma_us": 60_000,
         "end_sigma_us": 90_000,
     }
-    evidence = Evidence(support_k=4, k=5, motion_ratio=3.2, verify_yes=0.9, verify_neg_yes=0.1)
+    evidence = Evidence(support_k=4, k=5, motion_ratio=3.2)
     return replace(phase, **moved, kinematics=(), origin="consensus", confidence=confidence, evidence=evidence)
 
 
