@@ -128,8 +128,8 @@ def test_a_fault_of_ours_is_one_line_that_says_where():
         (("schemas", "chekc"), "Did you mean"),
         (("schemas", "show", "clip"), "did you mean 'clips'"),
         (("demo", "corpus"), "Missing argument"),
-        (("demo", "--clips", "0"), "--clips"),
-        (("demo", "--clips", "many"), "--clips"),
+        (("demo", "--films", "0"), "--clips"),
+        (("demo", "--films", "many"), "--clips"),
         (("curate", "run", "nowhere", "--out", "set"), "nothing there"),
         (("run", "nowhere", "--out", "set"), "nothing there"),
         (("run", ".", "--out", "set", "--until", "never"), "'never' is not one of"),
@@ -142,7 +142,7 @@ def test_a_fault_of_ours_is_one_line_that_says_where():
         (("curate", "describe", "--preset", "kep"), "expected one of keep, stage2_motion, train"),
         (("curate", "describe", "--set", "face.min_hight_px=3"), "did you mean 'face.min_height_px'"),
         (("models", "pull", "facelandmarker"), "expected one of face-landmarker.task"),
-        (("demo", "--size", "255", "--clips", "1", "--out", "never-made"), "multiple of 2"),
+        (("demo", "--height", "255", "--films", "1", "--out", "never-made"), "multiple of 2"),
     ],
 )
 def test_bad_usage_exits_2_and_says_what_was_meant(arguments, said, tmp_path):
@@ -189,7 +189,7 @@ def test_upgrade_of_a_current_set_changes_nothing(tmp_path):
 
 
 def test_a_dry_run_makes_nothing(tmp_path):
-    ran = xsheet("demo", "--clips", "5", "--dry-run", cwd=tmp_path)
+    ran = xsheet("demo", "--films", "5", "--dry-run", cwd=tmp_path)
     assert ran.returncode == 0
     assert "5 films" in ran.stderr
     assert not list(tmp_path.iterdir())
@@ -250,7 +250,7 @@ def test_text_of_strangers_cannot_steer_the_terminal(capsys):
 
 @pytest.mark.slow
 def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path):
-    arguments = ("demo", "corpus", "my films", "--clips", "6", "--size", "128", "--jobs", "2")
+    arguments = ("demo", "corpus", "--out", "my films", "--films", "6", "--height", "128", "--jobs", "2")
     running = subprocess.Popen([*COMMAND, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not list(tmp_path.glob("my films/videos/[0-9]*.mp4")) and time.monotonic() < until:
@@ -269,12 +269,12 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path):
 
 @pytest.mark.slow
 def test_the_demo_runs_and_a_second_run_keeps_what_is_there(tmp_path):
-    first = xsheet("demo", "--clips", "2", "--size", "128", "--json", cwd=tmp_path)
+    first = xsheet("demo", "--films", "2", "--height", "128", "--json", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     told = json.loads(first.stdout)
     assert (told["counts"]["sources"], told["counts"]["sources_failed"]) == (2, 0)
     assert (tmp_path / told["page"]).read_text(encoding="utf-8").startswith("<!")
     films = {p: p.stat().st_mtime_ns for p in (tmp_path / told["corpus"] / "videos").iterdir()}
     assert xsheet("schemas", "check", told["set"], cwd=tmp_path).returncode == 0
-    assert xsheet("demo", "--clips", "2", "--size", "128", "--json", cwd=tmp_path).returncode == 0
+    assert xsheet("demo", "--films", "2", "--height", "128", "--json", cwd=tmp_path).returncode == 0
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / told["corpus"] / "videos").iterdir()} == films

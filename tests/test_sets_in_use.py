@@ -76,7 +76,7 @@ def reading(folder, out):
     said = next(iter(find_layer(folder, "consensus").read()))
     clip = said.clip_id
     return [
-        ("schemas", "check", folder, "--media"),
+        ("schemas", "check", folder, "--hash-media"),
         ("curate", "inspect", folder, clip),
         ("annotate", "show", folder, clip),
         ("audit", "sample", folder),
@@ -144,4 +144,4 @@ def test_a_disk_that_fills_up_while_clips_are_written_ends_the_run_which_then_go
     counts = json.loads(walk(films, folder, "--until", "curate").stdout)["counts"]
     assert counts["clips"] == counts["kept"] > 0
     assert (counts["clips_failed"], counts["sources_failed"]) == (0, 0)
-    done("schemas", "check", folder, "--media")
+    done("schemas", "check", folder, "--hash-media")

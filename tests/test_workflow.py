@@ -134,8 +134,8 @@ def test_a_sample_has_picture_and_sound_as_long_as_the_clips_of_training(path, t
     (tmp_path / "sheet.yaml").write_text(SHEET)
     source, out = path.videos[0], tmp_path / "sample.mp4"
     said(
-        "train", "sample", path.folder / "train", "--portrait", source, "--sound", source,
-        "--sheet", tmp_path / "sheet.yaml", "--out", out, "--set", "steps=2",
+        "train", "sample", path.folder / "train", "--portrait", source, "--audio", source,
+        "--script", tmp_path / "sheet.yaml", "--out", out, "--set", "steps=2",
     )  # fmt: skip
     with av.open(str(out)) as film:
         pictures = list(film.decode(video=0))

@@ -131,5 +131,5 @@ def _next_commands(out: Path, walked: WorkflowResult) -> tuple[tuple[str, str], 
             f"xsheet train run {folder} --out longer --set loader.batch_size=8 --set compute.micro_batch_size=8",
             "both stages with all steps of the preset",
         ),
-        (f"xsheet demo --out {quote(str(out))}-60 --clips 60", "more films, a better model, more minutes"),
+        (f"xsheet demo --out {quote(str(out))}-60 --films 60", "more films, a better model, more minutes"),
     )

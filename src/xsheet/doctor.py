@@ -201,7 +201,7 @@ def _models(folder: Path | None) -> Iterator[Diagnosis]:
         except XsheetError:
             yield Diagnosis(section="models", name=config.parent.name, state="ok", detail=_model_type(config))
         else:
-            use = f"{family}: xsheet annotate run SET -a qwen --model {config.parent}"
+            use = f"{family}: xsheet annotate run SET --preset qwen --model {config.parent}"
             yield Diagnosis(section="models", name=config.parent.name, state="ok", detail=use)
 
 

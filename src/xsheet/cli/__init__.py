@@ -1,4 +1,19 @@
-"""The `xsheet` command. This module imports nothing heavy: every verb imports its part when it runs."""
+"""The `xsheet` command: one module per group of verbs. Heavy imports are inside the verbs.
+
+options   options that several verbs share
+show      tables and JSON for the terminal
+run       xsheet run: all parts over a folder of videos
+curate    xsheet curate
+annotate  xsheet annotate
+audit     xsheet audit: run, explain, accept, agree
+review    xsheet audit: sample, review, apply, export, import
+train     xsheet train: cache, run
+trained   xsheet train: sample, evaluate, export
+models    xsheet models
+schemas   xsheet schemas
+demo      xsheet demo
+doctor    xsheet doctor
+"""
 
 import errno
 import logging
@@ -10,10 +25,10 @@ import typer
 from xsheet import __version__
 from xsheet.cli import annotate, audit, curate, demo, doctor, models, run, schemas, train
 
-INTERRUPTED = 130  # what typer exits with after Ctrl-C
-_WRITABLE_HINT = "choose a place that can be written, by --out where there is one, or copy the set to one"
+INTERRUPTED = 130  # exit code of typer after Ctrl-C
+_WRITABLE_HINT = "choose a writable folder (--out), or copy the set to one"
 _HINTS = {
-    errno.ENOSPC: "free space and run the same command again: what is finished is kept",
+    errno.ENOSPC: "free disk space and run the same command again; finished work is kept",
     errno.EROFS: _WRITABLE_HINT,
     errno.EACCES: _WRITABLE_HINT,
 }
@@ -27,7 +42,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    epilog="Exit codes: 0 fine, 1 something failed or a gate did not pass, 2 bad usage or settings.",
+    epilog="Exit codes: 0 success, 1 a failure or a gate that did not pass, 2 wrong usage or settings.",
 )
 app.add_typer(demo.app, name="demo")
 app.command("run")(run.run)
@@ -53,12 +68,12 @@ def root(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Options that go before the verb."""
+    """Options before the verb."""
 
 
 def main() -> None:
     """Run the command. An error is one line on stderr; `--debug` shows its traceback."""
-    # It may stand anywhere: people append it to the command that just failed.
+    # Accepted at any position: users append it to the command that just failed.
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     _log_progress_to_stderr()
     if len(arguments) < len(sys.argv) - 1:
@@ -67,9 +82,9 @@ def main() -> None:
         app(arguments)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            _print_message("stopped; the same command goes on where it was", style="yellow")
+            _print_message("stopped; run the same command again to continue", style="yellow")
         raise
-    except Exception as error:  # noqa: BLE001 - the border to the user: an error becomes one line
+    except Exception as error:  # noqa: BLE001 - every error becomes one line for the user
         _print_message(f"error: {_error_message(error)}", style="red")
         from xsheet.schemas.errors import ConfigError
 
@@ -77,12 +92,12 @@ def main() -> None:
 
 
 def _log_progress_to_stderr() -> None:
-    """Where there is no terminal to draw a bar on, progress is a line now and then."""
-    telling = logging.StreamHandler()
-    telling.setFormatter(logging.Formatter("%(message)s"))
-    ours = logging.getLogger("xsheet.runtime.progress")
-    ours.addHandler(telling)
-    ours.setLevel(logging.INFO)
+    """Without a terminal for a progress bar, log a line at intervals."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("xsheet.runtime.progress")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def _error_message(error: Exception) -> str:
@@ -93,12 +108,13 @@ def _error_message(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error}; {_HINTS[error.errno]}" if error.errno in _HINTS else str(error)
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("xsheet"):
-        return f"{error.name} is not installed; `xsheet doctor` says what wants it, and how to get it"
+        return f"{error.name} is not installed; run `xsheet doctor` for the command that installs it"
     import traceback
 
-    at = traceback.extract_tb(error.__traceback__)[-1]
-    name, line = at.filename.rpartition("/")[2], at.lineno
-    return f"{type(error).__name__} at {name}:{line}: {error}; a fault of xsheet itself, --debug shows more"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    name, line = frame.filename.rpartition("/")[2], frame.lineno
+    where = f"{type(error).__name__} at {name}:{line}"
+    return f"{where}: {error}; this is a bug in xsheet; rerun with --debug for the traceback"
 
 
 def _print_message(text: str, *, style: str) -> None:

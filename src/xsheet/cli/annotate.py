@@ -1,73 +1,89 @@
-"""`xsheet annotate`: clips to phase-timed actions, in layers."""
+"""`xsheet annotate`: write layers of phase-timed actions, show them, compile training text."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, Set, SetFolder, cpu_count
+from xsheet.cli.options import (
+    AsJson,
+    Config,
+    DryRun,
+    Gpus,
+    Jobs,
+    Quiet,
+    Ray,
+    RetryFailed,
+    Set,
+    SetFolder,
+    cpu_count,
+    find_preset,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from xsheet.annotate.formats.loss import ConversionLoss
     from xsheet.annotate.motion.curves import Floats
-    from xsheet.annotate.pipeline import AnnotateResult as Run
+    from xsheet.annotate.pipeline import AnnotateResult
     from xsheet.annotate.settings import AnnotateSettings
     from xsheet.runtime.executor import Execution
     from xsheet.schemas.settings import SettingsSection
     from xsheet.schemas.vocab import Track
 
-MODEL_MEMORY_MB = 1 << 20  # no limit of ours: a GPU runtime maps far more than it uses
-MODEL_TIMEOUT_S = 6 * 3600.0  # of a shard; single calls have limits of their own
+MODEL_MEMORY_MB = 1 << 20  # in effect no limit: a GPU runtime maps far more memory than it uses
+MODEL_TIMEOUT_S = 6 * 3600.0  # per batch of clips; single calls have their own limits
 
-app = typer.Typer(help="Clips to structured, phase-timed actions, in layers.", no_args_is_help=True)
+app = typer.Typer(help="Annotate clips with phase-timed actions, in layers.", no_args_is_help=True)
 
-PresetName = Annotated[str, typer.Option("--annotator", "-a", help="motion (embedded), qwen or endpoint.")]
+Preset = Annotated[
+    str, typer.Option("--preset", "-p", metavar="NAME", help="Annotator: motion (embedded), qwen or endpoint.")
+]
 LayerOption = Annotated[
-    str, typer.Option("--layer", "-l", metavar="LAYER[@WHOSE]", help="A layer, and whose where several have it.")
+    str,
+    typer.Option(
+        "--layer", "-l", metavar="LAYER[@RUN]", help="Layer name; add @RUN or @MODEL if several runs wrote it."
+    ),
 ]
 
 
 @app.command("run")
 def run_(
     folder: SetFolder,
-    annotator: PresetName = "motion",
+    preset: Preset = "motion",
     model: Annotated[
         str | None, typer.Option("--model", help="Folder of a Qwen-VL model, or its name at the endpoint.")
     ] = None,
-    samples: Annotated[int | None, typer.Option("--samples", "-k", min=1, help="Replies per clip.")] = None,
+    samples: Annotated[int | None, typer.Option("--samples", "-k", min=1, help="Responses per clip.")] = None,
     config: Config = None,
     set_: Set = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N clips.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Annotate only the first N clips.")] = None,
     jobs: Jobs = None,
     ray: Ray = None,
-    gpus_per_worker: Annotated[
-        float, typer.Option("--gpus-per-worker", min=0, help="On Ray: GPUs that each worker holds.")
-    ] = 0.0,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again where no reply came.")] = False,
+    gpus: Gpus = 0.0,
+    retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Annotate the clips of a set: layers raw, normalised and consensus. A stopped run goes on where it was.
+    """Annotate the clips of a set: layers raw, normalised and consensus. The same command continues a stopped run.
 
-    Exit 1 when a reply is missing or unusable; each is a row with its reason.
+    Exit 1 when a response is missing or unusable; each is a row with its reason.
 
     Examples: xsheet annotate run my-set
 
-    xsheet annotate run my-set -a qwen --model models/Qwen3-VL-8B-Instruct --samples 3
+    xsheet annotate run my-set --preset qwen --model models/Qwen3-VL-8B-Instruct --samples 3
     """
-    settings = preset_settings(annotator, model, samples, config, set_)
+    settings = preset_settings(preset, model, samples, config, set_)
     if dry_run:
         _show_plan(folder, settings, limit, as_json=as_json)
         return
     from xsheet.annotate.pipeline import annotate
 
-    how = annotator_execution(settings, jobs, ray, gpus=gpus_per_worker)
     annotated = annotate(
-        folder, settings, execution=how, retry_failed=retry_failed, show_progress=not (quiet or as_json), limit=limit
-    )
+        folder, settings, execution=annotator_execution(settings, jobs, ray, gpus=gpus), retry_failed=retry_failed,
+        show_progress=not (quiet or as_json), limit=limit,
+    )  # fmt: skip
     show_run(annotated, folder, as_json=as_json)
     raise typer.Exit(1 if annotated.failed else 0)
 
@@ -80,7 +96,7 @@ def consensus(
     set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
-    """What K samples agree on, by other thresholds; nobody is asked again.
+    """Compute the consensus of K samples again with other thresholds; no model runs.
 
     Example: xsheet annotate consensus my-set --set min_support=0.5
     """
@@ -93,22 +109,22 @@ def consensus(
 
     settings = load_settings(ConsensusSettings, config=config, overrides=set_ or ())
     open_set(folder)
-    agreed = write_consensus(folder, find_layer(folder, layer), settings)
-    lengths = [len(row.phases) for row in agreed.read()]
+    written = write_consensus(folder, find_layer(folder, layer), settings)
+    lengths = [len(row.phases) for row in written.read()]
     if as_json:
-        print_json({"layer": str(agreed), "clips": len(lengths), "phases": sum(lengths)})
+        print_json({"layer": str(written), "clips": len(lengths), "phases": sum(lengths)})
     else:
-        console().print(f"{agreed}: {len(lengths)} clips, {sum(lengths)} phases", markup=False)
+        console().print(f"{written}: {len(lengths)} clips, {sum(lengths)} phases", markup=False)
 
 
 @app.command()
 def show(
     folder: SetFolder,
-    clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a clip, or how it begins.")],
+    clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a clip, or its first characters.")],
     layer: LayerOption = "consensus",
     as_json: AsJson = False,
 ) -> None:
-    """The sheet of one clip: time, phases per track, mouth, voice.
+    """Print the timeline of one clip: phases per track, mouth, voice.
 
     Example: xsheet annotate show my-set clip_3fa2
     """
@@ -118,18 +134,18 @@ def show(
     _show_timeline(folder, clip, layer, as_json=as_json)
 
 
-@app.command()
-def blocks(
+@app.command("training-text")
+def training_text(
     folder: SetFolder,
-    clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a clip, or how it begins.")],
+    clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a clip, or its first characters.")],
     layer: LayerOption = "consensus",
     config: Config = None,
     set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
-    """The string that a model is trained on, as it would be compiled from one clip.
+    """Print the training text that is compiled from one clip.
 
-    Example: xsheet annotate blocks my-set clip_3fa2 --set max_phases=6
+    Example: xsheet annotate training-text my-set clip_3fa2 --set max_phases=6
     """
     from dataclasses import asdict
 
@@ -152,11 +168,11 @@ def blocks(
 @app.command("export-sft")
 def export_sft_(
     folder: SetFolder,
-    out: Annotated[Path, typer.Option("--out", help="The JSONL file.")],
+    out: Annotated[Path, typer.Option("--out", help="JSONL file to write.")],
     layer: LayerOption = "human",
     as_json: AsJson = False,
 ) -> None:
-    """Examples to fine-tune a vision-language model on a layer, one JSON object a line.
+    """Write a layer as fine-tuning examples for a vision-language model, one JSON object per line.
 
     Example: xsheet annotate export-sft my-set --layer human --out sft.jsonl
     """
@@ -170,64 +186,57 @@ def export_sft_(
 
     open_set(folder)
     clips = {clip.clip_id: clip for clip in tables.iter_records(folder, tables.CLIPS)}
-    done = export_sft(out, find_layer(folder, layer).read(), clips)
+    result = export_sft(out, find_layer(folder, layer).read(), clips)
     if as_json:
-        print_json(asdict(done))
+        print_json(asdict(result))
         return
-    show_conversion_losses(done.losses)
-    console().print(f"{done.samples} samples in {out}, {done.excluded} annotations left out", markup=False)
+    show_conversion_losses(result.losses)
+    console().print(f"{result.samples} samples in {out}, {result.excluded} annotations excluded", markup=False)
 
 
 def show_conversion_losses(losses: "Iterable[ConversionLoss]") -> None:
-    """What an export or an import could not carry."""
+    """Print what an export or an import could not keep."""
     from xsheet.cli.show import print_table
 
     rows = [(one.field, one.reason, one.count, one.example) for one in losses]
     if rows:
-        print_table("lost on the way", ("field", "why", "times", "for example"), rows)
+        print_table("conversion losses", ("field", "reason", "count", "example"), rows)
 
 
 def preset_settings(
-    preset_name: str,
+    preset: str,
     model: str | None,
     samples: int | None,
     config: "Path | SettingsSection | None",
     overrides: list[str] | None,
 ) -> "AnnotateSettings":
-    """Settings of a run from the preset of an annotator, a file and single values."""
-    from importlib.resources import files
-
+    """Settings of a run from a preset, a file and overrides."""
     from xsheet.annotate.settings import AnnotateSettings
     from xsheet.schemas.errors import ConfigError
     from xsheet.schemas.settings import load_settings
 
-    known = ("motion", "qwen", "endpoint")
-    if preset_name not in known:
-        raise ConfigError(
-            where="--annotator", expected=f"one of {', '.join(known)}", got=repr(preset_name), hint="choose one"
-        )
-    given = list(overrides or ())
+    file = find_preset("xsheet.annotate", preset)
+    overrides = list(overrides or ())
     if model is not None:
-        if preset_name == "motion":
+        if preset == "motion":
             raise ConfigError(
-                where="--model", expected="an annotator that has one", got="motion", hint="say -a qwen or -a endpoint"
+                where="--model", expected="a preset with a model", got="motion", hint="use --preset qwen or endpoint"
             )
-        given.append(f"{preset_name}.model={model}")
+        overrides.append(f"{preset}.model={model}")
     if samples is not None:
-        given.append(f"samples={samples}")
-    preset = files("xsheet.annotate") / "presets" / f"{preset_name}.yaml"
-    return load_settings(AnnotateSettings, preset=preset, config=config, overrides=given)
+        overrides.append(f"samples={samples}")
+    return load_settings(AnnotateSettings, preset=file, config=config, overrides=overrides)
 
 
 def annotator_execution(
     settings: "AnnotateSettings", jobs: int | None, ray: str | None, *, gpus: float = 0.0
 ) -> "Execution":
-    """Workers for an annotator."""
+    """Worker processes for an annotator; one by default where it holds a model."""
     from xsheet.runtime.executor import Execution
 
     if not settings.uses_vlm:
         return Execution(jobs=jobs or cpu_count(), ray=ray)
-    # One process holds the weights, or the connections; weights take what memory there is, and hours may pass.
+    # One process holds the weights or the connections, without a memory limit and with a long timeout.
     return Execution(
         jobs=jobs or 1,
         ray=ray,
@@ -238,21 +247,21 @@ def annotator_execution(
     )
 
 
-def show_run(annotated: "Run", folder: Path, *, as_json: bool) -> None:
-    """The summary of a run, on one screen."""
+def show_run(annotated: "AnnotateResult", folder: Path, *, as_json: bool) -> None:
+    """Print the summary of a run."""
     from xsheet.cli.show import console, print_json, print_table
 
     layers = {layer.layer: str(layer) for layer in (annotated.raw, annotated.normalised, annotated.consensus)}
     if as_json:
         print_json(
             {"set": str(folder), "layers": layers, "clips": annotated.clips, "phases": annotated.phases,
-             "replies": dict(annotated.statuses), "repairs": dict(annotated.repairs),
+             "responses": dict(annotated.statuses), "repairs": dict(annotated.repairs),
              "actions": dict(annotated.actions), "seconds": round(annotated.seconds, 2)}
         )  # fmt: skip
         return
-    print_table("replies", ("status", "count"), sorted(annotated.statuses.items()))
+    print_table("responses", ("status", "count"), sorted(annotated.statuses.items()))
     if annotated.repairs:
-        print_table("changed on the way from raw to normalised", ("", "times"), sorted(annotated.repairs.items()))
+        print_table("repairs from raw to normalised", ("repair", "count"), sorted(annotated.repairs.items()))
     actions = sorted(annotated.actions.items(), key=lambda named: (-named[1], named[0]))
     print_table("consensus", ("action", "phases"), actions)
     console().print(
@@ -262,8 +271,8 @@ def show_run(annotated: "Run", folder: Path, *, as_json: bool) -> None:
     )
 
 
-def show_busiest_clip(annotated: "Run", folder: Path) -> None:
-    """The sheet of the clip with the most phases."""
+def show_busiest_clip(annotated: "AnnotateResult", folder: Path) -> None:
+    """Print the timeline of the clip with the most phases."""
     clip_id = max((len(row.phases), row.clip_id) for row in annotated.consensus.read())[1]
     _show_timeline(folder, clip_id, str(annotated.consensus), as_json=False)
 
@@ -276,15 +285,15 @@ def _show_timeline(folder: Path, clip: str, layer: str, *, as_json: bool) -> Non
     from xsheet.schemas.layers import find_layer
 
     found = find_clip(folder, clip, find_layer(folder, layer))
-    acting = {phase.track for phase in found.annotation.phases}
+    tracks = {phase.track for phase in found.annotation.phases}
     speed: dict[Track, Floats] = {
-        track: values for track, values in track_speeds(motion_curves(found.signals)).items() if track in acting
+        track: values for track, values in track_speeds(motion_curves(found.signals)).items() if track in tracks
     }
-    shown = TimelineView(annotation=found.annotation, signals=found.signals, speeds=speed)
+    view = TimelineView(annotation=found.annotation, signals=found.signals, speeds=speed)
     if as_json:
-        print_json(shown.as_json())
+        print_json(view.as_json())
     else:
-        console().print(shown)
+        console().print(view)
 
 
 def _show_plan(folder: Path, settings: "AnnotateSettings", limit: int | None, *, as_json: bool) -> None:
@@ -294,9 +303,9 @@ def _show_plan(folder: Path, settings: "AnnotateSettings", limit: int | None, *,
     from xsheet.schemas.settings import to_yaml
 
     open_set(folder)
-    planned = plan_annotation(folder, settings, limit=limit)
+    plan = plan_annotation(folder, settings, limit=limit)
     if as_json:
-        print_json(dict(planned.rows()))
+        print_json(dict(plan.rows()))
         return
-    print_table("what would be asked", ("", ""), planned.rows())
+    print_table("plan", ("", ""), plan.rows())
     typer.echo(to_yaml(settings))

@@ -1,4 +1,4 @@
-"""`xsheet curate`: raw talking video to measurements, verdicts, canonical clips and signals."""
+"""`xsheet curate`: measure videos, decide, write clips; report, split, estimate."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,38 +8,43 @@ import typer
 from xsheet.cli.options import (
     AsJson,
     Config,
+    CuratePreset,
     DryRun,
     Jobs,
     Limit,
     Models,
-    Preset,
     Quiet,
     Ray,
     RetryFailed,
     Set,
     SetFolder,
     cpu_count,
+    find_preset,
 )
 
 if TYPE_CHECKING:
     from xsheet.curate.filter.decide import DecisionSummary
     from xsheet.curate.pipeline import CurationResult
     from xsheet.curate.report.funnel import Funnel
+    from xsheet.curate.report.inspect import CandidateDetails
     from xsheet.curate.settings import CurateSettings
     from xsheet.schemas.settings import SettingsSection
 
 app = typer.Typer(
-    help="Raw talking video to measurements, verdicts, canonical clips and signals.", no_args_is_help=True
+    help="Turn talking video into measurements, verdicts, canonical clips and signals.", no_args_is_help=True
 )
 
 
 @app.command("run")
 def run_(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="SRC...", help="Folders, files, patterns, or a CSV/Parquet with `path`.")
+        list[str],
+        typer.Argument(
+            metavar="VIDEOS...", help="Folders, files, glob patterns, or a CSV/Parquet with a `path` column."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the set.")],
-    preset: Preset = "keep",
+    preset: CuratePreset = "keep",
     config: Config = None,
     set_: Set = None,
     models: Models = None,
@@ -51,7 +56,7 @@ def run_(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure every source once, decide, and write the clips that are kept. A stopped run goes on where it was.
+    """Measure every source once, decide, and write the kept clips. The same command continues a stopped run.
 
     Exit 1 when a source or a clip failed; each is a row with its reason.
 
@@ -60,29 +65,28 @@ def run_(
     settings = preset_settings(preset, config, set_)
     from xsheet.curate.discover import discover
 
-    given = discover(inputs)[:limit]
+    files = discover(inputs)[:limit]
     if dry_run:
-        _show_estimate(
-            settings, sum(file_size_bytes(one.path) for one in given) / BYTES_PER_HOUR, jobs or cpu_count(), len(given)
-        )
+        hours = sum(file_size_bytes(file.path) for file in files) / BYTES_PER_HOUR
+        _show_estimate(settings, hours, jobs or cpu_count(), inputs=len(files), as_json=as_json)
         return
     from xsheet.curate.pipeline import RunContext, curate
     from xsheet.runtime.executor import Execution
 
-    how = Execution(jobs=jobs or cpu_count(), ray=ray)
-    where = RunContext(
-        set_folder=out, execution=how, models=models, retry_failed=retry_failed, shows_progress=not (quiet or as_json)
-    )
-    curated = curate(given, settings, where)
+    context = RunContext(
+        set_folder=out, execution=Execution(jobs=jobs or cpu_count(), ray=ray), models=models,
+        retry_failed=retry_failed, shows_progress=not (quiet or as_json),
+    )  # fmt: skip
+    curated = curate(files, settings, context)
     show_run(curated, out, as_json=as_json)
     raise typer.Exit(1 if curated.failed else 0)
 
 
 @app.command()
 def decide(
-    folder: SetFolder, preset: Preset = "keep", config: Config = None, set_: Set = None, as_json: AsJson = False
+    folder: SetFolder, preset: CuratePreset = "keep", config: Config = None, set_: Set = None, as_json: AsJson = False
 ) -> None:
-    """Decide again with other limits; nothing is decoded. `curate run` then writes what is newly kept.
+    """Decide again with other limits, without decoding. `curate run` then writes the newly kept clips.
 
     Example: xsheet curate decide my-set --preset train --set face.min_height_px=200
     """
@@ -97,15 +101,17 @@ def decide(
 @app.command()
 def sweep(
     folder: SetFolder,
-    over: Annotated[str, typer.Option("--over", metavar="LIMIT=FIRST:LAST:STEP", help="The limit and its values.")],
-    preset: Preset = "keep",
+    over: Annotated[
+        str, typer.Option("--over", metavar="LIMIT=FIRST:LAST:STEP", help="Limit to vary, and its values.")
+    ],
+    preset: CuratePreset = "keep",
     config: Config = None,
     set_: Set = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hours kept for each value of one limit; nothing is decoded and nothing changes.
+    """Print the hours kept for each value of one limit. The set does not change.
 
-    Example: xsheet curate sweep my-set --over sync.lips.min_confidence=2:4:0.5
+    Example: xsheet curate sweep my-set --over sync.lip_audio.min_confidence=0.2:0.6:0.1
     """
     settings = preset_settings(preset, config, set_)
     from xsheet.cli.show import print_json, print_table
@@ -125,10 +131,10 @@ def sweep(
 @app.command()
 def report(
     folder: SetFolder,
-    out: Annotated[Path | None, typer.Option("--out", help="The page; SET/report.html if left out.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="HTML file to write (default: SET/report.html).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The funnel in the terminal, and one self-contained HTML page with histograms and contact sheets.
+    """Print the funnel, and write a self-contained HTML page with histograms and contact sheets.
 
     Example: xsheet curate report my-set
     """
@@ -140,41 +146,46 @@ def report(
 
     open_set(folder)
     page = out or folder / "report.html"
-    found = write_report(folder, page)
+    funnel = write_report(folder, page)
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(funnel) | {"page": str(page)})
         return
-    _show_funnel(found)
+    _show_funnel(funnel)
     console().print(f"page: {page}", markup=False)
 
 
 @app.command()
 def inspect(
     folder: SetFolder,
-    clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a candidate, or how it begins.")],
+    clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a candidate, or its first characters.")],
+    as_json: AsJson = False,
 ) -> None:
-    """Everything known about one candidate, each measure beside its limit.
+    """Print every measurement of one candidate with its limit.
 
     Example: xsheet curate inspect my-set clip_3f2a
     """
-    from xsheet.cli.show import console
+    from xsheet.cli.show import console, print_json
     from xsheet.curate.report.inspect import inspect_candidate
     from xsheet.curate.report.terminal import render_candidate
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
-    console().print(render_candidate(inspect_candidate(folder, clip)))
+    details = inspect_candidate(folder, clip)
+    if as_json:
+        print_json(_candidate_json(details))
+    else:
+        console().print(render_candidate(details))
 
 
 @app.command()
 def split(
     folder: SetFolder,
-    val: Annotated[float, typer.Option("--val", min=0, max=1, help="Share for validation.")] = 0.05,
-    test: Annotated[float, typer.Option("--test", min=0, max=1, help="Share for the test.")] = 0.05,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed, another split.")] = 0,
+    val: Annotated[float, typer.Option("--val", min=0, max=1, help="Share of the validation split.")] = 0.05,
+    test: Annotated[float, typer.Option("--test", min=0, max=1, help="Share of the test split.")] = 0.05,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the assignment.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Share the clips out so that no person, source or near duplicate is on two sides.
+    """Split the clips so that no person, source or near duplicate is in two splits.
 
     Example: xsheet curate split my-set --val 0.05 --test 0.05
     """
@@ -184,32 +195,33 @@ def split(
     from xsheet.schemas.settings import load_settings
 
     open_set(folder)
-    done = split_set(folder, load_settings(SplitSettings, overrides=[f"val={val}", f"test={test}", f"seed={seed}"]))
-    rows = [(name, tally.clips, tally.hours, done.cluster_counts[name]) for name, tally in done.totals.items()]
+    summary = split_set(folder, load_settings(SplitSettings, overrides=[f"val={val}", f"test={test}", f"seed={seed}"]))
+    rows = [(name, tally.clips, tally.hours, summary.cluster_counts[name]) for name, tally in summary.totals.items()]
     if as_json:
         named = [dict(zip(("split", "clips", "hours", "clusters"), row, strict=True)) for row in rows]
         print_json(
             {
-                "parts": named,
-                "largest_cluster_share": done.largest_cluster_share,
-                "identity_by": dict(done.clips_by_identity_method),
+                "splits": named,
+                "largest_cluster_share": summary.largest_cluster_share,
+                "identity_by": dict(summary.clips_by_identity_method),
             }
         )
         return
     print_table("split", ("", "clips", "hours", "clusters"), rows)
-    told = ", ".join(f"{name} ({count} clips)" for name, count in done.clips_by_identity_method.items())
+    methods = ", ".join(f"{name} ({count} clips)" for name, count in summary.clips_by_identity_method.items())
     console().print(
-        f"people told apart by {told}; the largest cluster holds {done.largest_cluster_share:.0%}", markup=False
+        f"people distinguished by {methods}; the largest cluster holds {summary.largest_cluster_share:.0%}",
+        markup=False,
     )
 
 
 @app.command("selftest-sync")
 def selftest_sync_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A talking clip of your own.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A video of one talking person.")],
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
-    """Shift the sound of a clip by known amounts and see whether the scorer finds them; exit 1 when it does not.
+    """Shift the audio of a video by known amounts and check that the scorer finds them; exit 1 when it does not.
 
     Example: xsheet curate selftest-sync talking.mp4
     """
@@ -217,74 +229,84 @@ def selftest_sync_(
     from xsheet.curate.sync.selftest import load_speaker, selftest_sync
 
     sound, track = load_speaker(file, root=file.absolute().parent, models=models)
-    found = list(selftest_sync(sound, track))
-    hits = sum(row.is_found for row in found)
+    tests = list(selftest_sync(sound, track))
+    hits = sum(row.is_found for row in tests)
     rows = [
-        (r.applied_shift_frames, r.score.offset_frames, r.score.confidence, r.score.margin, r.is_found) for r in found
+        (r.applied_shift_frames, r.score.offset_frames, r.score.confidence, r.score.margin, r.is_found) for r in tests
     ]
-    heads = ("planted", "measured", "confidence", "margin", "found")
+    heads = ("applied", "measured", "confidence", "margin", "found")
     if as_json:
         print_json([dict(zip(heads, row, strict=True)) for row in rows])
     else:
-        print_table(f"{file.name}: frames of 40 ms, positive = voice late", heads, rows)
-        console().print(f"{hits} of {len(found)} shifts found within a frame")
-    raise typer.Exit(0 if hits == len(found) else 1)
+        print_table(f"{file.name}: frames of 40 ms, positive = audio late", heads, rows)
+        console().print(f"{hits} of {len(tests)} shifts found within a frame")
+    raise typer.Exit(0 if hits == len(tests) else 1)
 
 
 @app.command()
-def describe(
-    hours: Annotated[float, typer.Option("--hours", min=0, help="Hours of video to plan for.")] = 1.0,
-    preset: Preset = "keep",
+def estimate(
+    hours: Annotated[float, typer.Option("--hours", min=0, help="Hours of source video.")] = 1.0,
+    preset: CuratePreset = "keep",
     config: Config = None,
     set_: Set = None,
     jobs: Jobs = None,
+    as_json: AsJson = False,
 ) -> None:
-    """The steps, the limits, and an estimate of time and disk.
+    """Print the steps, the limits, and an estimate of time and disk.
 
-    Example: xsheet curate describe --hours 100 --preset train --jobs 32
+    Example: xsheet curate estimate --hours 100 --preset train --jobs 32
     """
-    _show_estimate(preset_settings(preset, config, set_), hours, jobs or cpu_count(), None)
+    _show_estimate(preset_settings(preset, config, set_), hours, jobs or cpu_count(), inputs=None, as_json=as_json)
 
 
 def preset_settings(
     preset: str, config: "Path | SettingsSection | None", overrides: list[str] | None
 ) -> "CurateSettings":
-    """Settings of a run from a preset, a file and single values."""
-    from importlib.resources import files
-
+    """Settings of a run from a preset, a file and overrides."""
     from xsheet.curate.settings import CurateSettings
-    from xsheet.schemas.errors import ConfigError
     from xsheet.schemas.settings import load_settings
 
-    folder = files("xsheet.curate") / "presets"
-    known = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
-    if preset not in known:
-        raise ConfigError(
-            where="--preset", expected=f"one of {', '.join(known)}", got=repr(preset), hint="use --config for a file"
-        )
-    return load_settings(CurateSettings, preset=folder / f"{preset}.yaml", config=config, overrides=overrides or ())
+    file = find_preset("xsheet.curate", preset)
+    return load_settings(CurateSettings, preset=file, config=config, overrides=overrides or ())
 
 
-# Of the real test clips, 720p and below: half a gigabyte an hour. An estimate for a dry run, nothing more.
+# Measured on real clips of 720p and below; a dry run estimates hours from file sizes.
 BYTES_PER_HOUR = 500_000_000
 
 
 def file_size_bytes(path: str) -> int:
-    """Size of a file; 0 where there is none to be read."""
+    """Size of a file; 0 when it cannot be read."""
     try:
         return Path(path).stat().st_size
     except OSError:
         return 0
 
 
-def _show_estimate(settings: "CurateSettings", hours: float, jobs: int, inputs: int | None) -> None:
-    from xsheet.cli.show import console, print_table
+def _candidate_json(details: "CandidateDetails") -> dict[str, object]:
+    from dataclasses import asdict
+
+    records = {name: getattr(details, name) for name in ("measures", "verdict", "source", "shot", "clip")}
+    checks = [
+        {"measure": check.measure_path, "value": check.value, "limit": check.limit and check.limit.text,
+         "passes": check.passes} for check in details.checks
+    ]  # fmt: skip
+    return {name: None if record is None else asdict(record) for name, record in records.items()} | {"checks": checks}
+
+
+def _show_estimate(settings: "CurateSettings", hours: float, jobs: int, *, inputs: int | None, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from xsheet.cli.show import console, print_json, print_table
     from xsheet.curate.report.estimate import MEASURED_COSTS, PLAN_COLUMNS, estimate_run, plan_rows
     from xsheet.schemas.settings import to_yaml
 
     plan = estimate_run(settings.limits, MEASURED_COSTS, hours=hours, jobs=jobs)
-    given = "" if inputs is None else f"{inputs} inputs, "
-    print_table(f"{given}about {hours:.2g} hours of video on {jobs} workers", PLAN_COLUMNS, plan_rows(plan))
+    if as_json:
+        limits = settings.limits.model_dump(mode="json")
+        print_json({"inputs": inputs, "hours": round(hours, 4), "jobs": jobs, "limits": limits} | asdict(plan))
+        return
+    prefix = "" if inputs is None else f"{inputs} inputs, "
+    print_table(f"{prefix}about {hours:.2g} hours of video on {jobs} workers", PLAN_COLUMNS, plan_rows(plan))
     console().print(to_yaml(settings.limits), markup=False)
 
 
@@ -301,35 +323,34 @@ def _show_decision(decision: "DecisionSummary", *, as_json: bool) -> None:
     rows = [(name.replace("_", " "), tally.clips, tally.hours) for name, tally in tallies.items()]
     print_table("candidates", ("", "clips", "hours"), rows)
     if reasons:
-        print_table("reasons against (a candidate may have several)", ("reason", "candidates"), reasons)
+        print_table("reject reasons (a candidate may have several)", ("reason", "candidates"), reasons)
     else:
-        console().print("no reason against any")
+        console().print("no reject reasons")
 
 
-def _show_funnel(found: "Funnel") -> None:
+def _show_funnel(funnel: "Funnel") -> None:
     from xsheet.cli.show import print_table
     from xsheet.curate.report.funnel import stage_rows
 
-    print_table("funnel", ("", "count", "hours"), stage_rows(found))
-    heads = ("reason", "clips", "hours", "alone: clips", "alone: hours")
+    print_table("funnel", ("", "count", "hours"), stage_rows(funnel))
+    heads = ("reason", "clips", "hours", "only: clips", "only: hours")
     costs = (
         (c.reason, c.in_total.count, c.in_total.hours, c.as_only_reason.count, c.as_only_reason.hours)
-        for c in found.reason_costs
+        for c in funnel.reason_costs
     )
-    print_table("reasons; alone = what would be kept without this one", heads, costs)
+    print_table("reject reasons; only = candidates with no other reason", heads, costs)
 
 
 def missing_sources_note(curated: "CurationResult") -> str:
-    """What happens to sources that a later run does not name."""
+    """Note about sources of an earlier run that this run did not name."""
     return (
-        f"{curated.removed_sources} sources of an earlier run were not among these inputs and left the tables; name "
-        f"them again, "
-        "beside the others, and they are back: nothing is measured twice"
+        f"{curated.removed_sources} sources of an earlier run are not among these inputs and left the tables; "
+        "pass them again to restore them without measuring again"
     )
 
 
 def show_run(curated: "CurationResult", out: Path, *, as_json: bool) -> None:
-    """The summary of a run, on one screen."""
+    """Print the summary of a run."""
     from xsheet.cli.show import console, print_json, print_table
 
     counts = curated.counts
@@ -338,10 +359,10 @@ def show_run(curated: "CurationResult", out: Path, *, as_json: bool) -> None:
         return
     not_ok = [s for s in curated.sources if s.status != "ok"]
     if not_ok:
-        shown = ((s.path, s.status, s.stage, s.reason, s.message) for s in not_ok[:20])
-        print_table("not usable", ("file", "status", "stage", "reason", "message"), shown)
+        rows = ((s.path, s.status, s.stage, s.reason, s.message) for s in not_ok[:20])
+        print_table("not usable", ("file", "status", "stage", "reason", "message"), rows)
         if len(not_ok) > 20:
-            console().print(f"... and {len(not_ok) - 20} more: table sources")
+            console().print(f"... and {len(not_ok) - 20} more in table sources")
     _show_decision(curated.decision, as_json=False)
     if curated.removed_sources:
         console().print(missing_sources_note(curated), style="yellow", markup=False)

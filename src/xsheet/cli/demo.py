@@ -1,11 +1,11 @@
-"""`xsheet demo`: the path on a synthetic corpus."""
+"""`xsheet demo`: all parts on a synthetic corpus."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xsheet.cli.options import AsJson, DryRun, Jobs, Ray, cpu_count
+from xsheet.cli.options import AsJson, DryRun, Jobs, Quiet, Ray, cpu_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-FilmsOption = Annotated[int, typer.Option("--clips", min=1, help="Films to make; twenty hold every kind of fault.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="What all randomness follows from.")]
+FilmsOption = Annotated[
+    int, typer.Option("--films", "-n", min=1, help="Films to render; 20 contain every kind of fault.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of all random choices.")]
 HeightOption = Annotated[
-    int, typer.Option("--size", min=64, max=1024, help="Picture height in pixels, an even number.")
+    int, typer.Option("--height", min=64, max=1024, metavar="PX", help="Picture height in pixels, an even number.")
 ]
 
-# CPU seconds, measured (docs/log/demo.md#demo). A film of 6 s: drawn and encoded at 256 × 256, growing with the area;
-# all that is done with it until it is trained on. A clip in a step. What is done once, mostly sampling and reading.
+# CPU seconds, measured (docs/log/demo.md#demo): render and encode a 6 s film at 256 × 256 (grows with the area);
+# curate and annotate it; train one clip for one step; work done once, mostly sampling and evaluation.
 RENDER_S_PER_FILM, CURATE_S_PER_FILM, TRAIN_S_PER_STEP, FIXED_S = 3.0, 5.0, 0.085, 100.0
 FILMS, STEPS = 20, (300, 500)
 QUICK_FILMS, QUICK_STEPS = 12, (80, 120)
@@ -31,25 +33,26 @@ QUICK_FILMS, QUICK_STEPS = 12, (80, 120)
 @app.callback(invoke_without_command=True)
 def demo(
     context: typer.Context,
-    out: Annotated[Path, typer.Option("--out", help="Folder of everything the demo makes.")] = Path("demo-out"),
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer films and steps: a third of the time.")] = False,
-    clips: Annotated[
-        int | None, typer.Option("--clips", min=1, help=f"Films to make; {FILMS} hold every kind of fault.")
+    out: Annotated[Path, typer.Option("--out", help="Output folder.")] = Path("demo-out"),
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer films and steps, in a third of the time.")] = False,
+    films: Annotated[
+        int | None, typer.Option("--films", "-n", min=1, help=f"Films to render; {FILMS} contain every kind of fault.")
     ] = None,
     seed: SeedOption = 0,
-    size: HeightOption = 384,
+    height: HeightOption = 384,
     jobs: Jobs = None,
     ray: Ray = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """The whole path on a talking puppet: films with planted faults in, a small avatar and one page that tells all out.
+    """Run all parts on films of a talking puppet with planted faults: curate, annotate, audit, train, one report page.
 
-    A second run keeps what the first one finished; after Ctrl-C the same command goes on.
+    The same command continues after Ctrl-C; a second run keeps finished work.
 
     Examples: xsheet demo --quick
 
-    xsheet demo --out demo-out --clips 60
+    xsheet demo --out demo-out --films 60
     """
     if context.invoked_subcommand is not None:
         return
@@ -57,69 +60,61 @@ def demo(
     from xsheet.cli.show import console
     from xsheet.schemas.settings import load_settings
 
-    jobs, steps, clips = (
-        jobs or cpu_count(),
-        QUICK_STEPS if quick else STEPS,
-        clips or (QUICK_FILMS if quick else FILMS),
-    )
-    _print_demo_estimate(clips, size, jobs, out, steps)
+    jobs, steps = jobs or cpu_count(), QUICK_STEPS if quick else STEPS
+    films = films or (QUICK_FILMS if quick else FILMS)
+    shows = not (quiet or as_json)
+    if dry_run or shows:
+        _print_demo_estimate(films, height, jobs, out, steps, as_json=as_json)
     if dry_run:
         return
     from xsheet.cli.trained import log_training_to_stderr
     from xsheet.demo.run import DemoSettings, demo_steps, run_demo
     from xsheet.runtime.executor import Execution
 
-    workflow_settings = _workflow_settings(clips, steps, jobs, quick=quick)
+    workflow_settings = _workflow_settings(films, steps, jobs, quick=quick)
     names = demo_steps(workflow_settings)
     own_steps = {
-        "films": "draw the films",
-        "samples": "draw sheets it never saw, and score them",
-        "page": "tell the story",
-    }
+        "films": "render the films", "samples": "sample held-out scripts and score them",
+        "page": "write the report page",
+    }  # fmt: skip
 
-    def tell(step: str) -> None:
-        if not as_json:
-            typer.secho(
-                f"{names.index(step) + 1}/{len(names)} {own_steps.get(step) or describe_step(step)[0]}",
-                err=True,
-                bold=True,
-            )
+    def show_step(step: str) -> None:
+        if shows:
+            text = own_steps.get(step) or describe_step(step)[0]
+            typer.secho(f"{names.index(step) + 1}/{len(names)} {text}", err=True, bold=True)
 
-    if not as_json:
+    if shows:
         log_training_to_stderr()
-    settings = load_settings(
-        DemoSettings, overrides=[f"clips={clips}", f"seed={seed}", f"size={size}", *_face_reader_overrides(quick)]
-    )
-    how = Execution(jobs=jobs, ray=ray)
-    shown = run_demo(
+    overrides = [f"films={films}", f"seed={seed}", f"height_px={height}", *_face_reader_overrides(quick)]
+    result = run_demo(
         out,
-        settings,
+        load_settings(DemoSettings, overrides=overrides),
         workflow_settings,
-        execution=how,
-        shows_progress=not as_json,
-        on_step=tell,
+        execution=Execution(jobs=jobs, ray=ray),
+        shows_progress=shows,
+        on_step=show_step,
     )
     if as_json:
-        _print_json(shown)
+        _print_json(result)
     else:
-        console().print("\n".join(_summary(shown)), markup=False)
-    raise typer.Exit(1 if shown.workflow.curation.failed else 0)
+        console().print("\n".join(_summary(result)), markup=False)
+    raise typer.Exit(1 if result.workflow.curation.failed else 0)
 
 
 def _face_reader_overrides(quick: bool) -> list[str]:
-    """The reader of small faces is fitted in seconds here; its ceiling stands beside every number."""
-    return [f"unseen.evaluation.fitting.steps={150 if quick else 300}"]
+    """Few fitting steps for the face reader; the report shows its ceiling beside every number."""
+    return [f"held_out_samples.evaluation.load_or_fit_reader.steps={150 if quick else 300}"]
 
 
 def _workflow_settings(films: int, steps: tuple[int, int], jobs: int, *, quick: bool) -> "WorkflowSettings":
-    """The path with its own presets; so much is held out that three sheets are left to draw, and steps are few."""
+    """Presets of all parts with few training steps; the test share leaves at least three held-out clips."""
     from xsheet.cli import annotate, audit, curate, train
     from xsheet.curate.dedup.split import SplitSettings
     from xsheet.workflow import WorkflowSettings
 
-    at_once = _batch_size(films)
-    few = [
-        f"loader.batch_size={at_once}", f"compute.micro_batch_size={at_once}", f"compute.threads={min(2, jobs)}",
+    batch_size = _batch_size(films)
+    overrides = [
+        f"loader.batch_size={batch_size}", f"compute.micro_batch_size={batch_size}", f"compute.threads={min(2, jobs)}",
         "loop.log_every=10", "loop.save_every=100", f"loop.validate_every={max(steps) // 2}",
     ]  # fmt: skip
     names = train.preset_settings("tiny", None, None).stage_names
@@ -130,97 +125,115 @@ def _workflow_settings(films: int, steps: tuple[int, int], jobs: int, *, quick: 
         annotate=annotate.preset_settings("motion", None, None, None, None),
         audit=audit.preset_settings("default", None, None),
         split=SplitSettings(val=0.1, test=0.4) if quick else SplitSettings(val=0.05, test=0.25),
-        train=train.preset_settings("tiny", None, few),
+        train=train.preset_settings("tiny", None, overrides),
     )
 
 
 def _batch_size(films: int) -> int:
-    """Clips in a step. A film gives about one clip, more than half of them to train on; few are seen often."""
+    """Clips per training step: a film gives about one clip, and more than half of the clips are for training."""
     return max(1, min(8, 2 * films // 5))
 
 
-def _summary(shown: "DemoResult") -> "Iterator[str]":
-    """The demo on one screen."""
-    walked = shown.workflow
-    counts = walked.curation.counts
+def _summary(result: "DemoResult") -> "Iterator[str]":
+    """Lines of the summary."""
+    workflow = result.workflow
+    counts = workflow.curation.counts
     yield f"{counts['sources']} films, {counts['candidates']} candidates, {counts['clips']} clips kept"
-    if walked.annotation is not None and walked.acceptance is not None:
-        gate = "passes" if walked.acceptance.audit.gate.passed else "fails"
+    if workflow.annotation is not None and workflow.acceptance is not None:
+        verb = "passes" if workflow.acceptance.audit.gate.passed else "fails"
         yield (
-            f"{walked.annotation.phases} phases; the layer {gate} the gate, {walked.acceptance.accepted_count} "
-            f"sheets accepted"
+            f"{workflow.annotation.phases} phases; the layer {verb} the gate, {workflow.acceptance.accepted_count} "
+            f"annotations accepted"
         )
-    for stage in () if walked.training is None else walked.training.stages:
-        lost = "" if stage.loss is None else f", loss {stage.loss[0]:.2f} → {stage.loss[1]:.2f}"
-        yield f"{stage.stage}: {stage.steps} steps{lost}"
-    if shown.held_out_samples is not None:
-        yield shown.held_out_samples.evaluation.table()
-    yield f"{sum(shown.seconds.values()) / 60:.1f} min in all. The story, to be opened in a browser: {shown.page}"
+    for stage in () if workflow.training is None else workflow.training.stages:
+        loss = "" if stage.loss is None else f", loss {stage.loss[0]:.2f} → {stage.loss[1]:.2f}"
+        yield f"{stage.stage}: {stage.steps} steps{loss}"
+    if result.held_out_samples is not None:
+        yield result.held_out_samples.evaluation.table()
+    yield f"{sum(result.seconds.values()) / 60:.1f} min in total. Report page: {result.page}"
 
 
-def _print_json(shown: "DemoResult") -> None:
+def _print_json(result: "DemoResult") -> None:
     from xsheet.cli.show import print_json
 
-    walked = shown.workflow
-    numbers = {} if shown.held_out_samples is None else shown.held_out_samples.evaluation.summary()
+    workflow = result.workflow
+    numbers = {} if result.held_out_samples is None else result.held_out_samples.evaluation.summary()
     print_json({
-        "page": str(shown.page), "corpus": str(shown.corpus), "set": str(walked.set_folder),
-        "counts": walked.curation.counts,
-        "phases": 0 if walked.annotation is None else walked.annotation.phases,
-        "accepted": 0 if walked.acceptance is None else walked.acceptance.accepted_count,
-        "steps": {} if walked.training is None else {stage.stage: stage.steps for stage in walked.training.stages},
-        "numbers": {name: None if drawn is None else round(drawn.mean, 4) for name, (drawn, _) in numbers.items()},
-        "seconds": shown.seconds,
+        "page": str(result.page), "corpus": str(result.corpus), "set": str(workflow.set_folder),
+        "counts": workflow.curation.counts,
+        "phases": 0 if workflow.annotation is None else workflow.annotation.phases,
+        "accepted": 0 if workflow.acceptance is None else workflow.acceptance.accepted_count,
+        "steps": {} if workflow.training is None else {stage.stage: stage.steps for stage in workflow.training.stages},
+        "numbers": {name: sampled and round(sampled.mean, 4) for name, (sampled, _) in numbers.items()},
+        "seconds": result.seconds,
     })  # fmt: skip
 
 
 @app.command()
 def corpus(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the corpus.")],
-    clips: FilmsOption = 20,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the corpus.")],
+    films: FilmsOption = FILMS,
     seed: SeedOption = 0,
-    size: HeightOption = 384,
+    height: HeightOption = 384,
     jobs: Jobs = None,
     ray: Ray = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Write talking films of the puppet, and the truth about them in the contract's own tables.
+    """Render talking films of the puppet, and write the ground truth as tables of the contract.
 
-    Example: xsheet demo corpus puppet --clips 60 --seed 7
+    Example: xsheet demo corpus --out puppet --films 60 --seed 7
     """
     from xsheet.cli.show import console, print_json
 
     jobs = jobs or cpu_count()
-    _print_corpus_estimate(clips, size, jobs, out)
+    shows = not (quiet or as_json)
+    if dry_run or shows:
+        _print_corpus_estimate(films, height, jobs, out, as_json=as_json)
     if dry_run:
         return
     from xsheet.demo.corpus import make_corpus
     from xsheet.runtime.executor import Execution, Progress
 
-    how = Execution(jobs=jobs, ray=ray)
-    made = make_corpus(out, films=clips, seed=seed, height_px=size, execution=how, progress=Progress("films"))
-    failed = made.counts.get("failed", 0)
+    execution, progress = Execution(jobs=jobs, ray=ray), Progress("films") if shows else None
+    results = make_corpus(out, films=films, seed=seed, height_px=height, execution=execution, progress=progress)
+    failed = results.counts.get("failed", 0)
     if as_json:
-        print_json({"out": str(out), "films": len(made), "failed": failed})
+        print_json({"out": str(out), "films": len(results), "failed": failed})
     else:
-        console().print(f"{len(made) - failed} films in {out / 'videos'}, their truth in {out / 'truth'}", markup=False)
-        for outcome in made.outcomes():
+        console().print(
+            f"{len(results) - failed} films in {out / 'videos'}, ground truth in {out / 'truth'}", markup=False
+        )
+        for outcome in results.outcomes():
             if outcome.status == "failed":
                 console().print(f"failed: {outcome.name}: {outcome.message}", style="red", markup=False)
     raise typer.Exit(1 if failed else 0)
 
 
-def _print_corpus_estimate(films: int, height_px: int, jobs: int, out: Path) -> None:
+def _print_corpus_estimate(films: int, height_px: int, jobs: int, out: Path, *, as_json: bool) -> None:
+    from xsheet.cli.show import print_json
+
     minutes = films * RENDER_S_PER_FILM * (height_px / 256) ** 2 / jobs / 60
+    if as_json:
+        print_json({"out": str(out), "films": films, "jobs": jobs, "minutes": round(minutes, 1)})
+        return
     typer.echo(f"{films} films of 4 to 15 s into {out}, about {minutes:.1f} min on {jobs} cores", err=True)
 
 
-def _print_demo_estimate(films: int, height_px: int, jobs: int, out: Path, steps: tuple[int, int]) -> None:
+def _print_demo_estimate(
+    films: int, height_px: int, jobs: int, out: Path, steps: tuple[int, int], *, as_json: bool
+) -> None:
+    from xsheet.cli.show import print_json
+
     films_s = films * (RENDER_S_PER_FILM * (height_px / 256) ** 2 + CURATE_S_PER_FILM) / jobs
-    learning_s = (TRAIN_S_PER_STEP * _batch_size(films) * sum(steps) + FIXED_S) / min(2, jobs)
+    train_s = (TRAIN_S_PER_STEP * _batch_size(films) * sum(steps) + FIXED_S) / min(2, jobs)
+    if as_json:
+        minutes = round((films_s + train_s) / 60, 1)
+        print_json({"out": str(out), "films": films, "steps": list(steps), "jobs": jobs, "minutes": minutes})
+        return
     typer.echo(
         f"{films} films of 4 to 15 s, two stages of {steps[0]} and {steps[1]} steps, one page, into {out}: "
-        f"about {(films_s + learning_s) / 60:.0f} min on {jobs} cores",
+        f"about {(films_s + train_s) / 60:.0f} min on {jobs} cores",
         err=True,
     )

@@ -1,4 +1,4 @@
-"""`xsheet doctor`: is this machine ready, and what would be used of it?"""
+"""`xsheet doctor`: check libraries, devices, models and disk."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +9,11 @@ from xsheet.cli.options import AsJson, Models
 
 
 def doctor(
-    folder: Annotated[Path | None, typer.Argument(metavar="[SET]", help="A set to look at as well.")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="[SET]", help="A set to check as well.")] = None,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
-    """Versions, devices, models, disk: what is missing and what to do about it first, then what would be used.
+    """Check versions, devices, models and disk. Problems come first, each with its fix.
 
     Exit 1 when something that xsheet needs is broken.
 
@@ -26,21 +26,23 @@ def doctor(
     from xsheet.cli.show import console, escape_controls, print_json
     from xsheet.doctor import diagnose
 
-    found = diagnose(folder, models=models)
-    broken = [one for one in found if one.state == "broken"]
+    diagnoses = diagnose(folder, models=models)
+    broken = [one for one in diagnoses if one.state == "broken"]
     if as_json:
-        print_json({"ok": not broken, "found": [asdict(one) for one in found]})
+        print_json({"ok": not broken, "diagnoses": [asdict(one) for one in diagnoses]})
         raise typer.Exit(1 if broken else 0)
-    warned = [one for one in found if one.state == "warning"]
+    warned = [one for one in diagnoses if one.state == "warning"]
     for one, style in [(one, "bold red") for one in broken] + [(one, "yellow") for one in warned]:
         console().print(
             escape_controls(f"{one.state}: {one.name}: {one.detail}\n  {one.hint}"), style=style, markup=False
         )
-    for one in found:
+    for one in diagnoses:
         if one.state in ("ok", "absent") and one.section != "versions":
             hint = f" ({one.hint})" if one.hint else ""
             console().print(escape_controls(f"{one.section:10}{one.name}: {one.detail}{hint}"), markup=False)
-    versions = ", ".join(f"{one.name} {one.detail}" for one in found if one.section == "versions" and one.state == "ok")
-    last = f"{len(broken)} broken, {len(warned)} to look at" if broken or warned else "nothing is in the way"
+    versions = ", ".join(
+        f"{one.name} {one.detail}" for one in diagnoses if one.section == "versions" and one.state == "ok"
+    )
+    last = f"{len(broken)} broken, {len(warned)} warnings" if broken or warned else "no problems"
     console().print(f"{'versions':10}{versions}\n{last}", markup=False)
     raise typer.Exit(1 if broken else 0)

@@ -1,4 +1,4 @@
-"""`xsheet models`: model files beside the bundled ones, each pinned by its hash."""
+"""`xsheet models`: list, verify, download and convert model files, each pinned by its hash."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,16 +12,14 @@ if TYPE_CHECKING:
 
     from xsheet.curate.weights import ModelFileState
 
-app = typer.Typer(help="Model files beside the bundled ones, each pinned by its hash.", no_args_is_help=True)
+app = typer.Typer(help="Optional model files, each pinned by its hash.", no_args_is_help=True)
 
-Folder = Annotated[
-    Path, typer.Option("--models", envvar="XSHEET_MODELS", help="Folder of model files; also XSHEET_MODELS.")
-]
+Folder = Annotated[Path, typer.Option("--models", envvar="XSHEET_MODELS", help="Folder of model files.")]
 
 
 @app.command("list")
 def list_(models: Folder = Path("models"), as_json: AsJson = False) -> None:
-    """Every model a part can use: what for, licence, size, and whether it is there.
+    """List every supported model: purpose, licence, size and state.
 
     Example: xsheet models list --models models
     """
@@ -32,13 +30,13 @@ def list_(models: Folder = Path("models"), as_json: AsJson = False) -> None:
 
 @app.command()
 def verify(models: Folder = Path("models"), as_json: AsJson = False) -> None:
-    """Hash every model that is there; exit 1 when one is not what it should be.
+    """Hash every model file; exit 1 when a hash is wrong or missing.
 
     Example: xsheet models verify --models models
     """
-    from xsheet.curate.weights import verify_models as verify_
+    from xsheet.curate.weights import verify_models
 
-    states = verify_(models)
+    states = verify_models(models)
     _print_states(states, as_json=as_json)
     raise typer.Exit(1 if any(state.status in ("wrong", "unpinned") for state in states) else 0)
 
@@ -47,35 +45,43 @@ def verify(models: Folder = Path("models"), as_json: AsJson = False) -> None:
 def pull(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a known model.")],
     models: Folder = Path("models"),
-    sha256: Annotated[str | None, typer.Option("--sha256", help="What the file must hash to, where unknown.")] = None,
-    url: Annotated[str | None, typer.Option("--url", help="Another address than the known one.")] = None,
+    sha256: Annotated[str | None, typer.Option("--sha256", help="Expected hash, where xsheet knows none.")] = None,
+    url: Annotated[str | None, typer.Option("--url", help="Download address (default: the known one).")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Fetch one model; it appears under its name only after its hash was checked. Nothing else is ever fetched.
+    """Download one model; the file appears only after its hash was checked.
 
     Example: xsheet models pull face-landmarker.task --models models
     """
-    from xsheet.cli.show import console
-    from xsheet.curate.weights import pull_model as pull_
+    from xsheet.cli.show import console, print_json
+    from xsheet.curate.weights import pull_model
 
-    path = pull_(name, models, sha256=sha256, url=url)
-    console().print(f"{path}: there, and its hash is right", markup=False)
+    path = pull_model(name, models, sha256=sha256, url=url)
+    if as_json:
+        print_json({"model": name, "path": str(path)})
+    else:
+        console().print(f"{path}: hash verified", markup=False)
 
 
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="The original syncnet_v2.model, a pickle.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The safetensors file to write.")],
-    sha256: Annotated[str | None, typer.Option("--sha256", help="What FILE must hash to.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="The safetensors file to write.")],
+    sha256: Annotated[str | None, typer.Option("--sha256", help="Expected hash of FILE.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Turn SyncNet's pickled weights into safetensors, offline; only tensors are read, no code is run.
+    """Convert SyncNet's pickled weights to safetensors; only tensors are read, no code runs.
 
-    Example: xsheet models convert syncnet_v2.model models/syncnet_v2.safetensors
+    Example: xsheet models convert syncnet_v2.model --out models/syncnet_v2.safetensors
     """
-    from xsheet.cli.show import console
-    from xsheet.curate.sync.syncnet import convert_weights as convert_
+    from xsheet.cli.show import console, print_json
+    from xsheet.curate.sync.syncnet import convert_weights
 
-    digest = convert_(source, out, sha256=sha256)
-    console().print(f"{out}: sha256 {digest}", markup=False)
+    digest = convert_weights(source, out, sha256=sha256)
+    if as_json:
+        print_json({"out": str(out), "sha256": digest})
+    else:
+        console().print(f"{out}: sha256 {digest}", markup=False)
 
 
 def _print_states(states: "Sequence[ModelFileState]", *, as_json: bool) -> None:

@@ -1,33 +1,83 @@
-"""Flags that several verbs share, said once."""
+"""Options that several commands share, and the lookup of a named preset."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Workers side by side; all cores if left out.")]
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes for items (default: all CPU cores).")
+]
+Gpus = Annotated[float, typer.Option("--gpus", min=0, metavar="N", help="GPUs per worker; 0 reserves none.")]
 Ray = Annotated[
     str | None,
-    typer.Option("--ray", metavar="auto|local|ADDRESS", help="Run on Ray instead of processes of this machine."),
+    typer.Option("--ray", metavar="auto|local|ADDRESS", help="Run on Ray instead of local processes."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Preset = Annotated[str, typer.Option("--preset", help="Limits to start from: keep, train or stage2_motion.")]
-Config = Annotated[Path | None, typer.Option("--config", help="YAML file with settings; wins over the preset.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and change nothing.")]
+Config = Annotated[Path | None, typer.Option("--config", help="YAML file with settings; overrides the preset.")]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. sync.lips.min_confidence=3.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be repeated.")
 ]
 Models = Annotated[
     Path | None,
-    typer.Option("--models", envvar="XSHEET_MODELS", help="Folder of model files; the bundled ones serve without it."),
+    typer.Option("--models", envvar="XSHEET_MODELS", help="Folder of model files (default: the bundled models)."),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N inputs.")]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try those again that had failed.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Process only the first N inputs.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Process failed items again.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")]
 SetFolder = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the set.")]
+CuratePreset = Annotated[
+    str, typer.Option("--preset", "-p", metavar="NAME", help="Limits to start from: keep, train or stage2_motion.")
+]
 
 
 def cpu_count() -> int:
-    """Cores this process may use, which in a container is fewer than the machine has."""
+    """CPU cores this process may use; in a container fewer than the machine has."""
     return len(os.sched_getaffinity(0))
+
+
+def find_preset(package: str, name: str) -> "Traversable":
+    """The preset file `name`.yaml of a package.
+
+    Raises:
+        ConfigError: no such preset; the error lists the names.
+    """
+    from importlib.resources import files
+
+    from xsheet.schemas.errors import ConfigError
+
+    folder = files(package) / "presets"
+    known = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+    if name not in known:
+        raise ConfigError(
+            where="--preset", expected=f"one of {', '.join(known)}", got=repr(name), hint="use --config for a file"
+        )
+    return folder / f"{name}.yaml"
+
+
+def parse_part_presets(values: Sequence[str], defaults: dict[str, str]) -> dict[str, str]:
+    """Preset of each part from `PART=NAME` values; parts without a value keep their default.
+
+    Raises:
+        ConfigError: no `=`, or an unknown part.
+    """
+    from xsheet.schemas.errors import ConfigError
+
+    presets = dict(defaults)
+    for text in values:
+        part, separator, name = text.partition("=")
+        if not separator or part not in defaults:
+            raise ConfigError(
+                where="--preset",
+                expected=f"PART=NAME with PART one of {', '.join(defaults)}",
+                got=repr(text),
+                hint="write e.g. --preset curate=train",
+            )
+        presets[part] = name
+    return presets

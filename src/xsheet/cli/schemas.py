@@ -12,11 +12,11 @@ app = typer.Typer(help="Show the data contract, check a set against it, upgrade 
 @app.command()
 def show(
     table: Annotated[
-        str | None, typer.Argument(metavar="[TABLE]", help="One table; all of them in short if left out.")
+        str | None, typer.Argument(metavar="[TABLE]", help="One table (default: a summary of all).")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the tables of the contract, or every field of one.
+    """Print the tables of the contract, or every field of one table.
 
     Example: xsheet schemas show annotations
     """
@@ -40,7 +40,7 @@ def show(
     if as_json:
         print_json([schema_dict(t) for t in TABLES])
         return
-    heads = ("table", "version", "record", "fields", "one row is")
+    heads = ("table", "version", "record", "fields", "one row")
     rows = (
         (t.name, "{}.{}".format(*t.version), t.record.__name__, len(columns(t.record)), _summary_line(t.record))
         for t in TABLES
@@ -56,7 +56,7 @@ def _summary_line(record: type) -> str:
 @app.command()
 def check(
     folder: SetFolder,
-    media: Annotated[bool, typer.Option("--media", help="Also hash every clip.")] = False,
+    hash_media: Annotated[bool, typer.Option("--hash-media", help="Also hash every clip.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check every row, version, reference and file of a set; exit 1 when something is wrong.
@@ -68,13 +68,13 @@ def check(
     from xsheet.cli.show import console, escape_controls, print_json, print_table
     from xsheet.schemas.contract import check_set
 
-    report = check_set(folder, media=media)
+    report = check_set(folder, media=hash_media)
     if as_json:
         print_json(asdict(report))
     else:
         print_table(str(folder), ("table", "rows"), report.rows.items())
-        for problem in report.violations:
-            console().print(f"{problem.table}: {escape_controls(problem.message)}", style="red", markup=False)
+        for violation in report.violations:
+            console().print(f"{violation.table}: {escape_controls(violation.message)}", style="red", markup=False)
         console().print(f"{len(report.violations)} problems" if report.violations else "no problems")
     raise typer.Exit(1 if report.violations else 0)
 
@@ -83,12 +83,13 @@ def check(
 def upgrade(
     folder: SetFolder,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Bring every table of a set to the version this xsheet reads; each file is replaced whole.
+    """Upgrade every table of a set to the current version; each file is replaced atomically.
 
     Example: xsheet schemas upgrade my-set --dry-run
     """
-    from xsheet.cli.show import console
+    from xsheet.cli.show import console, print_json
     from xsheet.schemas.sets import open_set
     from xsheet.schemas.tables import TABLES, file_version, part_files, upgrade_file
 
@@ -99,4 +100,7 @@ def upgrade(
             total += 1
             older = file_version(path, table) != table.version
             changed += older if dry_run else upgrade_file(path, table)
+    if as_json:
+        print_json({"files": total, "upgraded": changed, "dry_run": dry_run})
+        return
     console().print(f"{changed} of {total} files {'would be' if dry_run else 'were'} upgraded")

@@ -1,4 +1,4 @@
-"""How results reach a terminal: tables, JSON, and text that came from outside made harmless."""
+"""Print results: tables, JSON, and untrusted text with its control characters escaped."""
 
 import json
 import re
@@ -9,27 +9,27 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-# C0 and C1 controls and the bidirectional overrides: a file name must not move the cursor or turn the line around.
+# C0 and C1 controls and bidirectional overrides: a file name must not move the cursor or reverse the line.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def escape_controls(text: str) -> str:
-    """Text from files, tags and models with control characters made visible."""
-    return _CONTROLS.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+    """Escape the control characters of text from files, tags and models."""
+    return _CONTROLS.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
 
 
 def console(*, err: bool = False) -> Console:
-    """The terminal, or what stands for it; colours only where there is one (and NO_COLOR is honoured)."""
+    """Console for stdout or stderr; colours only on a terminal and without NO_COLOR."""
     return Console(stderr=err, highlight=False)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout, and nothing else."""
+    """Print one JSON document on stdout."""
     print(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False))
 
 
 def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table; numbers are right-aligned, null is empty, text from outside is escaped."""
+    """Print a table: numbers right-aligned, null empty, text escaped."""
     body = [list(row) for row in rows]
     table = Table()
     for i, head in enumerate(headers):
@@ -37,9 +37,8 @@ def print_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[obje
         table.add_column(escape(head), justify="right" if numeric else "left", overflow="fold")
     for row in body:
         table.add_row(*(_format_cell(value) for value in row))
-    console().print(
-        escape_controls(title), style="bold", markup=False
-    )  # a title of the table would be wrapped to its width
+    # Printed apart: rich wraps a table's own title to the width of the table.
+    console().print(escape_controls(title), style="bold", markup=False)
     console().print(table)
 
 

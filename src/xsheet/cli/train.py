@@ -1,4 +1,4 @@
-"""`xsheet train`: an accepted layer to a model, in the stages of the settings."""
+"""`xsheet train`: encode the clips of a set, train the model in stages."""
 
 import time
 from collections.abc import Sequence
@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xsheet.cli import trained
-from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, RetryFailed, Set, SetFolder, cpu_count
+from xsheet.cli.options import (
+    AsJson,
+    Config,
+    DryRun,
+    Gpus,
+    Jobs,
+    Quiet,
+    Ray,
+    RetryFailed,
+    Set,
+    SetFolder,
+    cpu_count,
+    find_preset,
+)
 from xsheet.cli.trained import log_training_to_stderr, show_settings
 
 if TYPE_CHECKING:
@@ -17,37 +30,40 @@ if TYPE_CHECKING:
     from xsheet.train.settings import TrainSettings
     from xsheet.train.stage_summary import FirstLast
 
-app = typer.Typer(help="An accepted layer to a talking avatar, in stages.", no_args_is_help=True)
+app = typer.Typer(
+    help="Train a talking avatar on an accepted layer, in stages; sample, evaluate, export.", no_args_is_help=True
+)
 
-PresetName = Annotated[str, typer.Option("--size", "-s", help="Preset: tiny (a CPU) or wan2.2-ti2v-5b (GPUs).")]
-GpusOption = Annotated[bool, typer.Option("--gpus", help="A GPU for each worker.")]
-MODEL_MEMORY_MB = 1 << 20  # encoders of the real size take what memory there is
+Preset = Annotated[
+    str, typer.Option("--preset", "-p", metavar="NAME", help="Model and schedule: tiny (CPU) or wan2.2-ti2v-5b (GPUs).")
+]
+MODEL_MEMORY_MB = 1 << 20  # in effect no limit: the encoders of the full-size model need most of the memory
 
 
 @app.command()
 def cache(
     folder: SetFolder,
-    size: PresetName = "tiny",
+    preset: Preset = "tiny",
     config: Config = None,
     set_: Set = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N clips.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Encode only the first N clips.")] = None,
     jobs: Jobs = None,
     ray: Ray = None,
-    gpus: GpusOption = False,
+    gpus: Gpus = 0.0,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Encode the clips of a set once: latents, text, sound, masks. A stopped run goes on where it was.
+    """Encode the clips of a set once: latents, text, audio, masks. The same command continues a stopped run.
 
     Exit 1 when a clip failed.
 
-    Example: xsheet train cache my-set --size tiny
+    Example: xsheet train cache my-set --preset tiny
     """
-    settings = preset_settings(size, config, set_)
+    settings = preset_settings(preset, config, set_)
     if dry_run:
-        show_settings(settings)
+        show_settings(settings, as_json=as_json)
         return
     from xsheet.cli.show import console, print_json, print_table
     from xsheet.runtime.executor import Execution
@@ -55,15 +71,15 @@ def cache(
     from xsheet.train.data.cache.build import build_cache
 
     open_set(folder)
-    how = Execution(
+    execution = Execution(
         jobs=jobs or (1 if gpus else cpu_count()),
         ray=ray,
-        gpus_per_worker=float(gpus),
+        gpus_per_worker=gpus,
         memory_mb=MODEL_MEMORY_MB if gpus else 8192,
     )
     built = build_cache(
-        folder, settings.cache, execution=how, device="cuda" if gpus else "cpu", limit=limit, retry_failed=retry_failed,
-        shows_progress=not (quiet or as_json),
+        folder, settings.cache, execution=execution, device="cuda" if gpus else "cpu", limit=limit,
+        retry_failed=retry_failed, shows_progress=not (quiet or as_json),
     )  # fmt: skip
     buckets = {f"{b.frames} × {b.height} × {b.width}": count for b, count in built.buckets.items()}
     if as_json:
@@ -73,12 +89,12 @@ def cache(
             "failed": built.failed_count, "psnr_db": list(built.psnr_db), "seconds": round(built.seconds, 2),
         })  # fmt: skip
         raise typer.Exit(1 if built.failed_count else 0)
-    print_table("stretches of clips, frames × height × width", ("size", "count"), list(buckets.items()))
-    left = ", ".join(f"{count} left out: {reason}" for reason, count in sorted(built.rejected_by_reason.items()))
-    psnr = f"decoded again at {min(built.psnr_db):.1f} dB or better; " if built.psnr_db else ""
+    print_table("cached windows", ("frames × height × width", "count"), list(buckets.items()))
+    rejected = ", ".join(f"{count} rejected: {reason}" for reason, count in sorted(built.rejected_by_reason.items()))
+    psnr = f"reconstruction PSNR at least {min(built.psnr_db):.1f} dB; " if built.psnr_db else ""
     console().print(
         f"{built.clip_count} clips, {built.annotated_count} with phases, {built.failed_count} "
-        f"failed{'; ' + left if left else ''}\n"
+        f"failed{'; ' + rejected if rejected else ''}\n"
         f"{psnr}{built.seconds:.0f} s. next: xsheet train run {folder} --out RUN",
         markup=False,
     )
@@ -92,16 +108,21 @@ def run_(
     stages: Annotated[
         str | None, typer.Option("--stages", metavar="NAME,NAME", help="Stages of the settings (default: all).")
     ] = None,
-    size: PresetName = "tiny",
+    preset: Preset = "tiny",
     config: Config = None,
     set_: Set = None,
     workers: Annotated[
-        int, typer.Option("--workers", "-w", min=0, help="0 = in this process; else Ray Train workers.")
+        int,
+        typer.Option("--workers", "-w", min=0, help="Training ranks, as Ray Train workers; 0 trains in this process."),
     ] = 0,
-    gpus: GpusOption = False,
-    ray: Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help="Ray cluster of the workers.")] = None,
-    no_watch: Annotated[
-        bool, typer.Option("--no-watch", help="No held-out loss and no pictures of samples on the way.")
+    gpus: Annotated[
+        int, typer.Option("--gpus", min=0, max=1, metavar="N", help="GPUs per worker (0 or 1); needs --workers.")
+    ] = 0,
+    ray: Annotated[
+        str | None, typer.Option("--ray", metavar="auto|ADDRESS", help="Ray cluster to start the workers on.")
+    ] = None,
+    no_validation: Annotated[
+        bool, typer.Option("--no-validation", help="Skip the held-out loss and the sample images during training.")
     ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -109,14 +130,14 @@ def run_(
 ) -> None:
     """Train the stages of the settings on the cache of a set.
 
-    A stopped run goes on from its last checkpoint, to the same bits; a finished stage is not run again.
+    The same command continues a stopped run from its last checkpoint, bit for bit; a finished stage is skipped.
 
     Example: xsheet train run my-set --out my-run
     """
-    settings = preset_settings(size, config, set_)
+    settings = preset_settings(preset, config, set_)
     names = settings.select_stages(None if stages is None else stages.split(","))
     if dry_run:
-        show_settings(settings)
+        show_settings(settings, as_json=as_json)
         return
     from xsheet.schemas.sets import open_set
     from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings
@@ -126,48 +147,41 @@ def run_(
     open_set(folder)
     if not (quiet or as_json):
         log_training_to_stderr()
-    watch = None if no_watch else ValidationCallback(ValidationSettings())
-    how, began = WorkerSettings(count=workers, use_gpu=gpus, ray_address=ray), time.monotonic()
+    validation = None if no_validation else ValidationCallback(ValidationSettings())
+    ranks = WorkerSettings(count=workers, use_gpu=bool(gpus), ray_address=ray)
+    started_s = time.monotonic()
     try:
-        train_stages(folder, settings, stages=names, out=out, workers=how, validation=watch)
+        train_stages(folder, settings, stages=names, out=out, workers=ranks, validation=validation)
     except KeyboardInterrupt:
         _print_checkpoint(out, names)
         raise
-    _print_summary(out, names, folder, seconds=time.monotonic() - began, as_json=as_json)
+    _print_summary(out, names, folder, seconds=time.monotonic() - started_s, as_json=as_json)
 
 
 app.add_typer(trained.app)  # sample, evaluate, export
 
 
 def preset_settings(
-    preset_name: str, config: "Path | SettingsSection | None", overrides: list[str] | None
+    preset: str, config: "Path | SettingsSection | None", overrides: list[str] | None
 ) -> "TrainSettings":
-    """Settings of a run from the preset of a size, a file and single values."""
-    from importlib.resources import files
-
-    from xsheet.schemas.errors import ConfigError
+    """Settings of a run from a preset, a file and overrides."""
     from xsheet.schemas.settings import load_settings
     from xsheet.train.settings import TrainSettings
 
-    folder = files("xsheet.train") / "presets"
-    known = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
-    if preset_name not in known:
-        raise ConfigError(
-            where="--size", expected=f"one of {', '.join(known)}", got=repr(preset_name), hint="use --config for a file"
-        )
-    return load_settings(TrainSettings, preset=folder / f"{preset_name}.yaml", config=config, overrides=overrides or ())
+    file = find_preset("xsheet.train", preset)
+    return load_settings(TrainSettings, preset=file, config=config, overrides=overrides or ())
 
 
 def _print_summary(out: Path, names: Sequence[str], folder: Path, *, seconds: float, as_json: bool) -> None:
-    """The summary of a run, on one screen."""
+    """Print the summary of a run."""
     from dataclasses import asdict
 
     from xsheet.cli.show import console, print_json, print_table
     from xsheet.train.stage_summary import stage_summary
 
-    ended = [stage_summary(out, name) for name in names]
+    summaries = [stage_summary(out, name) for name in names]
     if as_json:
-        print_json({"out": str(out), "stages": [asdict(one) for one in ended], "seconds": round(seconds, 2)})
+        print_json({"out": str(out), "stages": [asdict(one) for one in summaries], "seconds": round(seconds, 2)})
         return
     heads = ("stage", "steps", "skipped", "loss", "held-out loss", "checkpoint")
     rows = [
@@ -179,12 +193,12 @@ def _print_summary(out: Path, names: Sequence[str], folder: Path, *, seconds: fl
             _format_change(one.held_out_loss),
             one.checkpoint,
         )
-        for one in ended
+        for one in summaries
     ]
     print_table(f"trained in {timedelta(seconds=round(seconds))}", heads, rows)
     console().print(
-        f"weights, metrics, TensorBoard and pictures of samples: {out}\n"
-        f"next: xsheet train sample {out} --portrait P --sound S --sheet SHEET --out O.mp4, "
+        f"weights, metrics, TensorBoard logs and sample images: {out}\n"
+        f"next: xsheet train sample {out} --portrait P --audio A --script S --out O.mp4, "
         f"xsheet train evaluate {out} {folder}",
         markup=False,
     )
@@ -194,7 +208,7 @@ def _print_checkpoint(out: Path, names: Sequence[str]) -> None:
     from xsheet.train.stage_summary import latest_checkpoint
 
     saved = [f"{name}, {step}" for name in names if (step := latest_checkpoint(out, name)) is not None]
-    typer.echo(f"last checkpoint: {saved[-1] if saved else 'none yet'}", err=True)
+    typer.echo(f"last checkpoint: {saved[-1] if saved else 'none'}", err=True)
 
 
 def _format_change(values: "FirstLast | None") -> str | None:

@@ -1,4 +1,4 @@
-"""Verbs of `xsheet train` for what training left behind: sample, evaluate, export."""
+"""`xsheet train` with a trained model: sample, evaluate, export."""
 
 import json
 from pathlib import Path
@@ -13,28 +13,34 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run, its --out.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run (--out of `train run`).")]
 StageOption = Annotated[
     str | None, typer.Option("--stage", metavar="NAME", help="Stage whose weights to use (default: last finished).")
 ]
 SampleSetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One of steps, shift, seed, guidance.scale, guidance.audio_scale."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override one of steps, shift, seed, guidance.scale, guidance.audio_scale."
+    ),
 ]
 EvaluateSetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. clips=64 or sample.guidance.scale=3."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override one setting, e.g. max_clips=64 or sample.guidance.scale=3."
+    ),
 ]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:N; the GPU if there is one.")]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda or cuda:N (default: the GPU if there is one).")
+]
 
 
 @app.command("sample")
 def sample_(
     run: RunFolder,
-    portrait: Annotated[Path, typer.Option("--portrait", help="PNG or JPEG, or a video for its first frame.")],
-    sound: Annotated[Path, typer.Option("--sound", help="WAV, or a video with sound.")],
-    sheet: Annotated[Path, typer.Option("--sheet", help="YAML or JSON: what holds throughout, what happens when.")],
-    out: Annotated[Path, typer.Option("--out", help="The video, .mp4.")],
+    portrait: Annotated[Path, typer.Option("--portrait", help="PNG or JPEG image, or a video (its first frame).")],
+    audio: Annotated[Path, typer.Option("--audio", help="WAV file, or a video with audio.")],
+    script: Annotated[Path, typer.Option("--script", help="YAML or JSON: base caption and timed actions.")],
+    out: Annotated[Path, typer.Option("--out", help="MP4 file to write.")],
     stage: StageOption = None,
     device: DeviceOption = None,
     config: Config = None,
@@ -43,16 +49,16 @@ def sample_(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """A portrait that says a sound and does what a sheet says, when it says so.
+    """Sample a video of a portrait that speaks the audio and performs the timed actions of a script.
 
-    Example: xsheet train sample my-run --portrait ada.png --sound ada.wav --sheet nod.yaml --out ada.mp4
+    Example: xsheet train sample my-run --portrait ada.png --audio ada.wav --script nod.yaml --out ada.mp4
     """
     from xsheet.schemas.settings import load_settings
     from xsheet.train.sample.sampler import SampleSettings
 
     settings = load_settings(SampleSettings, config=config, overrides=set_ or ())
     if dry_run:
-        show_settings(settings)
+        show_settings(settings, as_json=as_json)
         return
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.time import CLIP_RATE
@@ -60,14 +66,14 @@ def sample_(
 
     if not (quiet or as_json):
         log_training_to_stderr()
-    files = SampleFiles(portrait=portrait, audio=sound, script=sheet, out=out)
+    files = SampleFiles(portrait=portrait, audio=audio, script=script, out=out)
     name = _stage(run, stage)
     written = sample(run, files, settings, stage=name, device=_device(device))
     seconds = written.frames / CLIP_RATE.num
     if as_json:
         print_json({"out": str(out), "stage": name, "frames": written.frames, "seconds": round(seconds, 2)})
     else:
-        console().print(f"{seconds:.1f} s with sound, drawn by {name}: {out}", markup=False)
+        console().print(f"{seconds:.1f} s of video with audio, sampled by {name}: {out}", markup=False)
 
 
 @app.command("evaluate")
@@ -75,7 +81,7 @@ def evaluate_(
     run: RunFolder,
     folder: SetFolder,
     out: Annotated[
-        Path | None, typer.Option("--out", help="JSON of every score; RUN/STAGE/evaluation.json if left out.")
+        Path | None, typer.Option("--out", help="JSON file of all scores (default: RUN/STAGE/evaluation.json).")
     ] = None,
     stage: StageOption = None,
     device: DeviceOption = None,
@@ -85,16 +91,16 @@ def evaluate_(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw held-out clips anew, read them as real ones are read, and score them beside what real clips get.
+    """Sample the held-out clips, measure faces and actions in them, and score them against the real clips.
 
-    Example: xsheet train evaluate my-run my-set --set clips=64
+    Example: xsheet train evaluate my-run my-set --set max_clips=64
     """
     from xsheet.schemas.settings import load_settings
     from xsheet.train.evaluate.evaluate import EvaluationSettings, evaluate
 
     settings = load_settings(EvaluationSettings, config=config, overrides=set_ or ())
     if dry_run:
-        show_settings(settings)
+        show_settings(settings, as_json=as_json)
         return
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.sets import open_set
@@ -104,34 +110,37 @@ def evaluate_(
     if not (quiet or as_json):
         log_training_to_stderr()
     name = _stage(run, stage)
-    with explain_out_of_memory(where="evaluation", contents=f"{settings.batch_size} samples", hint="say --set batch=1"):
-        done = evaluate(run, folder, settings, stage=name, device=_device(device))
+    contents = f"{settings.batch_size} samples"
+    with explain_out_of_memory(where="evaluation", contents=contents, hint="use --set batch_size=1"):
+        evaluation = evaluate(run, folder, settings, stage=name, device=_device(device))
     out = out or run / name / "evaluation.json"
-    done.write(out)
+    evaluation.write(out)
     if as_json:
         print_json(
             {
                 "out": str(out),
                 "stage": name,
-                "clips": len(done.samples),
+                "clips": len(evaluation.samples),
                 "numbers": json.loads(out.read_bytes())["numbers"],
             }
         )
         return
-    console().print(done.table(), markup=False, soft_wrap=True)
-    console().print(f"{len(done.samples)} clips of {settings.split}, drawn by {name}; every score: {out}", markup=False)
+    console().print(evaluation.table(), markup=False, soft_wrap=True)
+    console().print(
+        f"{len(evaluation.samples)} clips of {settings.split}, sampled by {name}; all scores: {out}", markup=False
+    )
 
 
 @app.command("export")
 def export_(
     run: RunFolder,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the weights.")],
     stage: StageOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """A trained model as a folder: the base for plain diffusers, the whole avatar, the learned text encoder.
+    """Export a trained model: transformer for plain diffusers, the complete avatar, the trained text encoder.
 
-    Example: xsheet train export my-run my-model
+    Example: xsheet train export my-run --out my-model
     """
     from xsheet.cli.show import console, print_json
     from xsheet.train.export import export
@@ -143,28 +152,32 @@ def export_(
     else:
         console().print(
             f"{name} in {out}\n"
-            f"diffusers: WanTransformer3DModel.from_pretrained('{out / 'transformer'}'), without phases and sound\n"
+            f"diffusers: WanTransformer3DModel.from_pretrained('{out / 'transformer'}'), without phases and audio\n"
             f"xsheet: xsheet.model.weights.load('{out / 'avatar'}')",
             markup=False,
         )
 
 
-def show_settings(settings: "StrictModel") -> None:
-    """What a dry run shows."""
+def show_settings(settings: "StrictModel", *, as_json: bool) -> None:
+    """Print all settings of a dry run, as YAML or JSON."""
+    from xsheet.cli.show import print_json
     from xsheet.schemas.settings import to_yaml
 
-    typer.echo(to_yaml(settings))
+    if as_json:
+        print_json(settings.model_dump(mode="json"))
+    else:
+        typer.echo(to_yaml(settings))
 
 
 def log_training_to_stderr() -> None:
-    """Let what training says of itself appear on stderr."""
+    """Print the log of training on stderr."""
     import logging
 
-    telling = logging.StreamHandler()
-    telling.setFormatter(logging.Formatter("%(message)s"))
-    ours = logging.getLogger("xsheet.train")
-    ours.addHandler(telling)
-    ours.setLevel(logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("xsheet.train")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 def _stage(run: Path, requested: str | None) -> str:
@@ -176,7 +189,7 @@ def _stage(run: Path, requested: str | None) -> str:
 
 
 def _device(requested: str | None) -> str:
-    """As torch names it; ConfigError if this machine has none of that name."""
+    """Name of the torch device; ConfigError if this machine does not have it."""
     import torch
 
     from xsheet.schemas.errors import ConfigError
@@ -185,6 +198,9 @@ def _device(requested: str | None) -> str:
     known = ("cpu", *(("cuda",) if gpus else ()), *(f"cuda:{k}" for k in range(gpus)))
     if requested is not None and requested not in known:
         raise ConfigError(
-            where="--device", expected=f"one of {', '.join(known)}", got=repr(requested), hint="choose one, or none"
+            where="--device",
+            expected=f"one of {', '.join(known)}",
+            got=repr(requested),
+            hint="choose one, or omit --device",
         )
     return requested or ("cuda" if gpus else "cpu")

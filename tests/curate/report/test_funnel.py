@@ -59,7 +59,7 @@ def test_each_reason_is_counted_in_all_first_and_alone(make_set):
 def test_the_dearest_reason_is_what_would_bring_back_most(make_set, limits):
     folder = make_set(sources=6, pieces=20)
     found = counted(folder)
-    lifted = {"face_small": "face.min_height_px=null", "sync_confidence": "sync.lips.min_confidence=null"}
+    lifted = {"face_small": "face.min_height_px=null", "sync_confidence": "sync.lip_audio.min_confidence=null"}
     for reason, override in lifted.items():
         looser = counted(make_set(f"without-{reason}", sources=6, pieces=20, limits=limits(override)))
         (cost,) = (cost for cost in found.reason_costs if cost.reason == reason)

@@ -47,22 +47,22 @@ def wished(built_set, tmp_path):
     film, sheet = built_set[0] / "media/clip_a.mp4", tmp_path / "sheet.yaml"
     sheet.write_text("base: A person speaks to the camera.\nphases: [{start_s: 0.1, end_s: 0.6, text: nods twice}]\n")
     quick = ("--set", "steps=2", "--set", "guidance.scale=2")
-    return "--portrait", film, "--sound", film, "--sheet", sheet, "--out", tmp_path / "out.mp4", *quick
+    return "--portrait", film, "--audio", film, "--script", sheet, "--out", tmp_path / "out.mp4", *quick
 
 
 @pytest.mark.slow
 def test_a_run_ends_in_its_losses_its_checkpoints_and_the_next_command(run_copy, built_copy, config):
     ran = ("run", built_copy, "--out", run_copy, "--config", config)
-    for stage in told(*ran, "--no-watch")["stages"]:
+    for stage in told(*ran, "--no-validation")["stages"]:
         assert (stage["steps"], stage["skipped_steps"], stage["checkpoint"]) == (2, 0, "step-00000002")
         assert len(stage["loss"]) == len(stage["held_out_loss"]) == 2
-    shown = said(*ran, "--no-watch", "--quiet")
+    shown = said(*ran, "--no-validation", "--quiet")
     assert f"next: xsheet train sample {run_copy}" in " ".join(shown.split())
 
 
 @pytest.mark.slow
 def test_ctrl_c_names_the_checkpoint_that_the_same_command_goes_on_from(built_copy, config, tmp_path):
-    more = ("--set", "stages.stage1.steps=1000", "--set", "loop.save_every=1", "--stages", "stage1", "--no-watch")
+    more = ("--set", "stages.stage1.steps=1000", "--set", "loop.save_every=1", "--stages", "stage1", "--no-validation")
     command = [sys.executable, "-c", "from xsheet.cli import main; main()", "train", "run", str(built_copy)]
     where = ("--out", str(tmp_path / "new"), "--config", str(config))
     running = subprocess.Popen([*command, *where, *more], stderr=subprocess.PIPE, text=True)
