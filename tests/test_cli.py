@@ -1,5 +1,6 @@
 """The command as a user meets it: exit codes, one-line errors, JSON, names chosen by strangers."""
 
+import inspect
 import json
 import os
 import pty
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import get_type_hints
 
 import pytest
 import typer
@@ -28,7 +30,7 @@ def xsheet(*arguments, **options):
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False, **options)
 
 
-def test_version_is_the_packages():
+def test_version_is_the_version_of_the_package():
     assert xsheet("--version").stdout == f"xsheet {__version__}\n"
 
 
@@ -45,7 +47,7 @@ VERBS = [path for path, command in COMMANDS.items() if not hasattr(command, "com
 
 
 @pytest.mark.parametrize("path", COMMANDS)
-def test_every_command_explains_itself(path):
+def test_every_command_has_a_help_page(path):
     ran = CliRunner().invoke(app, [*path.split(), "--help"])
     assert ran.exit_code == 0
     assert f"Usage: xsheet {path}".strip() in " ".join(ran.stdout.split())
@@ -53,13 +55,73 @@ def test_every_command_explains_itself(path):
 
 
 @pytest.mark.parametrize("path", VERBS)
-def test_every_verb_shows_an_example_of_itself(path):
+def test_every_help_page_has_an_example(path):
     assert re.search(rf"Examples?: xsheet {path}\b", COMMANDS[path].help)
 
 
 @pytest.mark.parametrize("path", VERBS)
-def test_every_option_says_what_it_is_for(path):
-    assert not [option.stage for option in COMMANDS[path].params if not option.help]
+def test_every_option_has_a_help_text(path):
+    assert not [option.name for option in COMMANDS[path].params if not option.help]
+
+
+PRESETS = {"curate run", "curate decide", "curate sweep", "curate estimate", "annotate run", "audit run",
+           "audit explain", "audit accept", "train cache", "train run", "run"}  # fmt: skip
+
+
+def options(path):
+    """Long names of a command's options."""
+    return {name for param in COMMANDS[path].params for name in param.opts if name.startswith("--")}
+
+
+@pytest.mark.parametrize("path", [*VERBS, "demo"])
+def test_options_have_one_name_each(path):
+    names = options(path)
+    assert ("--preset" in names) == (path in PRESETS)
+    assert not names & {"--gate", "--size", "--annotator", "--gpus-per-worker", "--cores", "--threads", "--output"}
+    assert ("--workers" in names) == (path == "train run")
+    assert "--json" in names
+    assert not [param.name for param in COMMANDS[path].params if param.name == "out" and "--out" not in param.opts]
+
+
+@pytest.mark.parametrize("path", [*VERBS, "demo"])
+def test_number_options_take_a_number(path):
+    hints = get_type_hints(COMMANDS[path].callback)
+    for name in {"gpus", "jobs", "workers", "limit", "seed"} & hints.keys():
+        assert hints[name] in (int, float, int | None), name
+
+
+@pytest.mark.parametrize("path", [*VERBS, "demo"])
+def test_a_verb_with_progress_can_hide_it(path):
+    source = inspect.getsource(COMMANDS[path].callback)
+    has_progress = re.search(r"shows?_progress|Progress\(|log_training_to_stderr", source) is not None
+    assert ("--quiet" in options(path)) == has_progress
+    assert all("-q" in param.opts for param in COMMANDS[path].params if param.name == "quiet")
+
+
+def test_options_of_one_name_have_one_short_form():
+    short = {}
+    for path in [*VERBS, "demo"]:
+        for param in COMMANDS[path].params:
+            short.setdefault(param.opts[0], set()).update(name for name in param.opts if not name.startswith("--"))
+    assert not {name: forms for name, forms in short.items() if name.startswith("--") and len(forms) > 1}
+
+
+@pytest.mark.parametrize("path", ["demo", "demo corpus --out films", "run . --out set", "curate run . --out set",
+                                  "curate estimate", "train sample r --portrait p --audio a --script s --out o",
+                                  "train evaluate r s", "train run s --out r", "train cache s"])  # fmt: skip
+def test_a_dry_run_prints_json(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mp4").write_bytes(b"0")
+    ran = CliRunner().invoke(app, [*path.split(), *(() if path == "curate estimate" else ("--dry-run",)), "--json"])
+    assert ran.exit_code == 0, ran.output
+    assert json.loads(ran.stdout)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_preset_of_a_part_needs_a_known_part(tmp_path):
+    ran = xsheet("run", ".", "--out", "set", "--preset", "curat=train", cwd=tmp_path)
+    assert ran.returncode == 2
+    assert "--preset: expected PART=NAME with PART one of curate, annotate, audit, train" in ran.stderr
 
 
 @pytest.mark.parametrize("path", COMMANDS)
@@ -127,9 +189,9 @@ def test_a_fault_of_ours_is_one_line_that_says_where():
     [
         (("schemas", "chekc"), "Did you mean"),
         (("schemas", "show", "clip"), "did you mean 'clips'"),
-        (("demo", "corpus"), "Missing argument"),
-        (("demo", "--films", "0"), "--clips"),
-        (("demo", "--films", "many"), "--clips"),
+        (("demo", "corpus"), "Missing option '--out'"),
+        (("demo", "--films", "0"), "--films"),
+        (("demo", "--films", "many"), "--films"),
         (("curate", "run", "nowhere", "--out", "set"), "nothing there"),
         (("run", "nowhere", "--out", "set"), "nothing there"),
         (("run", ".", "--out", "set", "--until", "never"), "'never' is not one of"),
@@ -139,8 +201,8 @@ def test_a_fault_of_ours_is_one_line_that_says_where():
             "did you mean 'gate.max_missed_motion_share'?",
         ),
         (("curate", "run", "."), "Missing option '--out'"),
-        (("curate", "describe", "--preset", "kep"), "expected one of keep, stage2_motion, train"),
-        (("curate", "describe", "--set", "face.min_hight_px=3"), "did you mean 'face.min_height_px'"),
+        (("curate", "estimate", "--preset", "kep"), "expected one of keep, stage2_motion, train"),
+        (("curate", "estimate", "--set", "face.min_hight_px=3"), "did you mean 'face.min_height_px'"),
         (("models", "pull", "facelandmarker"), "expected one of face-landmarker.task"),
         (("demo", "--height", "255", "--films", "1", "--out", "never-made"), "multiple of 2"),
     ],
@@ -171,10 +233,10 @@ def test_problems_of_a_set_exit_1(tmp_path):
     tables.part_path(tmp_path / "s", tables.SHOTS, 0).write_bytes(b"broken")
     ran = xsheet("schemas", "check", str(tmp_path / "s"), "--json")
     assert ran.returncode == 1
-    assert json.loads(ran.stdout)["problems"][0]["table"] == "shots"
+    assert json.loads(ran.stdout)["violations"][0]["table"] == "shots"
 
 
-def test_json_is_all_that_stands_on_stdout():
+def test_json_is_the_only_output_on_stdout():
     assert [t["table"] for t in json.loads(xsheet("schemas", "show", "--json").stdout)] == [
         t.name for t in tables.TABLES
     ]
@@ -212,7 +274,7 @@ def test_the_doctor_finds_what_is_there_and_what_is_missing(tmp_path):
     (tmp_path / "models" / "mine" / "config.json").write_text('{"_class_name": "AutoencoderKLWan"}')
     (tmp_path / "models" / "yamnet.tflite").write_bytes(b"not it")
     ran = xsheet("doctor", "s", "--models", "models", "--json", cwd=tmp_path)
-    found = {(one["part"], one["name"]): one for one in json.loads(ran.stdout)["found"]}
+    found = {(one["part"], one["name"]): one for one in json.loads(ran.stdout)["diagnoses"]}
     assert ran.returncode == 0
     assert found["libraries", "encoders"]["state"] == "ok"
     assert found["models", "mine"]["found"] == "AutoencoderKLWan"
