@@ -119,7 +119,7 @@ def _workflow_settings(films: int, steps: tuple[int, int], jobs: int, *, quick: 
     ]  # fmt: skip
     names = train.preset_settings("tiny", None, None).stage_names
     for name, count in zip(names, steps, strict=True):
-        few += [f"stages.{name}.steps={count}", f"stages.{name}.optim.warmup_steps={count // 8}"]
+        overrides += [f"stages.{name}.steps={count}", f"stages.{name}.optim.warmup_steps={count // 8}"]
     return WorkflowSettings(
         curate=curate.preset_settings("keep", None, None),
         annotate=annotate.preset_settings("motion", None, None, None, None),
