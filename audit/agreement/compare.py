@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from xsheet.audit.agreement.alpha import frame_kappa, overlap_length_sums, unitizing_alpha
 from xsheet.audit.agreement.bootstrap import (
     ClipSums,
     Floats,
@@ -25,12 +24,29 @@ from xsheet.audit.agreement.bootstrap import (
     sum_by_clip,
     sum_by_clip_and_column,
 )
-from xsheet.audit.agreement.boundaries import TOLERANCES_US, boundary_error_sums, boundary_match_counts, percentile_us
-from xsheet.audit.agreement.kappa import link_counts, linked_kappa, linked_share
-from xsheet.audit.agreement.matching import PhasePairs, optimal_matching, overlapping_pairs
+from xsheet.audit.agreement.kappa_alpha import (
+    frame_kappa,
+    link_counts,
+    linked_kappa,
+    linked_share,
+    overlap_length_sums,
+    unitizing_alpha,
+)
+from xsheet.audit.agreement.matching import (
+    PhasePairs,
+    confidence_match_counts,
+    mean_average_precision,
+    optimal_matching,
+    overlapping_pairs,
+)
 from xsheet.audit.agreement.phase_arrays import TRACK_COUNT, PhaseArrays, align_by_clip, keep_first_samples
-from xsheet.audit.agreement.ranking import confidence_match_counts, mean_average_precision
-from xsheet.audit.agreement.sequence import edit_score_sums
+from xsheet.audit.agreement.segmentation import (
+    TOLERANCES_US,
+    boundary_error_sums,
+    boundary_match_counts,
+    edit_score_sums,
+    percentile_us,
+)
 from xsheet.schemas import vocab
 
 TIOUS = (0.3, 0.5, 0.7)

@@ -1,1 +1,5 @@
-"""people."""
+"""People: which clips to show reviewers, and what follows from their decisions.
+
+sampling     stratified samples, sample sizes, Wilson bounds
+calibration  acceptance probability as a function of support
+"""

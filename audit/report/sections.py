@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from xsheet.audit.agreement.bootstrap import IntervalEstimate
-from xsheet.audit.agreement.boundaries import TOLERANCES_US
 from xsheet.audit.agreement.compare import Agreement, TrackAgreement, compare_layers
 from xsheet.audit.agreement.phase_arrays import layer_phase_arrays
+from xsheet.audit.agreement.segmentation import TOLERANCES_US
 from xsheet.audit.layer_profile import response_stats
 from xsheet.audit.report.charts import (
     ClassCounts,

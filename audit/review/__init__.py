@@ -1,8 +1,13 @@
-"""The review page: people see clips with all that was measured and said of them, and decide.
+"""The review page: reviewers see clips with all measurements and annotations, and accept, reject or edit them.
 
-page/       what the browser runs: plain modules, no build step
-server.py   HTTP on 127.0.0.1; auth.py lets only its own page in
-session.py  one reviewer before one layer: queue.py, payload.py (a clip with all its facts), edits.py, draft.py
-journal.py  every operation, on disk before it is shown
-apply.py    what was accepted becomes a `human` layer; what is in conflict is refused and listed
+server   HTTP on 127.0.0.1: pages, clip payloads, edit operations, media
+auth     token, cookie and origin checks around the server
+session  one reviewer on one layer; the state behind the server
+queue    the annotations in review order, worst first
+payload  one clip as JSON for the page
+edits    edit requests of the page as review operations
+draft    an annotation as edited so far; undo and redo
+journal  operations on disk, one file per reviewer
+apply    accepted annotations become the layer `human`
+page/    the page: JavaScript modules without a build step
 """

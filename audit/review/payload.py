@@ -3,29 +3,48 @@
 In a blind review, what a reviewer must not know never leaves this machine's Python: it is taken out here.
 """
 
+import math
 from collections.abc import Iterable, Set
 from dataclasses import asdict, replace
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
+from xsheet.annotate.motion.curves import MOVING_SPEED, motion_curves, moving_ranges, track_speeds
 from xsheet.annotate.speech.transcript import transcript_of
-from xsheet.audit.review.curves import curves_payload
 from xsheet.audit.review.draft import Draft, EditHistory
 from xsheet.audit.review.edits import mirror_side
-from xsheet.audit.review.lookup import RowIndex
+from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Finding, Phase
-from xsheet.schemas.clip import Clip
+from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.columns import Record
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.layers import LayerRun, list_layers
 from xsheet.schemas.run import Run
-from xsheet.schemas.tables import ANNOTATIONS, CLIPS, FINDINGS, SHOTS, SIGNALS, SOURCES, part_files, read_table
+from xsheet.schemas.tables import (
+    ANNOTATIONS,
+    CLIPS,
+    FINDINGS,
+    SHOTS,
+    SIGNALS,
+    SOURCES,
+    Table,
+    from_arrow,
+    part_files,
+    read_file,
+    read_slice,
+    read_table,
+)
+from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
 BlindField = Literal["text", "layers"]
 MAX_OTHER_LAYERS = 8  # lanes below one another; more are no comparison but a carpet
 _PHASE, _FINDING = TypeAdapter(Phase), TypeAdapter(Finding)
+MIN_FRAMES = 5  # a speed is a difference over four frames
+DISPLAYED_TRACKS: tuple[vocab.Track, ...] = ("head", "gaze", "brows", "mouth", "face", "torso", "arm_left", "arm_right")
+R = TypeVar("R", bound=Record)
 
 
 class ClipPayloads:
@@ -175,3 +194,64 @@ def _cuts(set_folder: Path) -> dict[str, list[int]]:
     for source, start_us in zip(rows["source_id"].to_pylist(), rows["start_us"].to_pylist(), strict=True):
         cuts.setdefault(source, []).append(start_us)
     return {source: sorted(starts) for source, starts in cuts.items()}
+
+
+# ---- rows by id
+
+
+class RowIndex(Generic[R]):
+    """The rows of some files of one table, by one of their ids."""
+
+    def __init__(self, files: Iterable[Path], table: Table[R], *, key: str = "clip_id") -> None:
+        self._table = table
+        self._row_locations: dict[str, list[tuple[Path, int]]] = {}
+        for path in files:
+            for row, one in enumerate(read_file(path, table, [key])[key].to_pylist()):
+                if one is not None:
+                    self._row_locations.setdefault(one, []).append((path, row))
+
+    def get_all(self, one: str) -> list[R]:
+        """The rows of an id, in stored order.
+
+        Raises:
+            ContractError: a row breaks the contract, or its file was changed meanwhile.
+        """
+        slices = [read_slice(path, self._table, range(row, row + 1)) for path, row in self._row_locations.get(one, ())]
+        return [record for rows in slices for record in from_arrow(rows, self._table)]
+
+    def get_first(self, one: str) -> R | None:
+        """The first row of an id, if there is any; raises as `all`."""
+        return next(iter(self.get_all(one)), None)
+
+
+# ---- curves
+
+
+def curves_payload(signals: Signals) -> dict[str, Any]:
+    """Voice, level and mouth opening per frame; per track its speed (1 = small deliberate movement) and its onsets."""
+    tracks: dict[vocab.Track, dict[str, Any]] = {}
+    if signals.frames >= MIN_FRAMES:
+        found = track_speeds(motion_curves(signals))
+        tracks = {
+            track: {
+                "speed": _round_values(found[track] / MOVING_SPEED[track]),
+                "onsets_us": [
+                    frame_start_us(frame, CLIP_RATE)
+                    for stretch in moving_ranges(found[track], track=track)
+                    for frame in (stretch.start, stretch.stop)
+                ],
+            }
+            for track in DISPLAYED_TRACKS
+        }
+    return {
+        "extractor": signals.extractor,
+        "voice_activity": _round_values(signals.voice),
+        "level_db": _round_values(signals.energy_db),
+        "mouth_open": _round_values(signals.mouth_open),
+        "tracks": {track: one for track, one in tracks.items() if any(v is not None for v in one["speed"])},
+    }
+
+
+def _round_values(values: Iterable[float | None]) -> list[float | None]:
+    """Three digits are more than a screen shows; what is not known is null."""
+    return [None if v is None or not math.isfinite(v) else float(f"{v:.3g}") for v in values]

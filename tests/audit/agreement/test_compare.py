@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.audit.agreement.boundaries import gebd_f1
 from xsheet.audit.agreement.compare import TIOUS, compare_layers
 from xsheet.audit.agreement.phase_arrays import PhaseArrays, phase_arrays
+from xsheet.audit.agreement.segmentation import gebd_f1
 
 HEAD = 0
 
@@ -253,7 +253,7 @@ def test_edit_score_looks_at_the_order_alone(units):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_edit_distances_are_those_of_the_textbook(seed):
-    from xsheet.audit.agreement.sequence import _levenshtein
+    from xsheet.audit.agreement.segmentation import _levenshtein
 
     def levenshtein(x, y):
         if not x or not y:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from xsheet.audit.agreement.alpha import frame_kappa, overlap_length_sums, unitizing_alpha
 from xsheet.audit.agreement.bootstrap import bootstrap_sums
+from xsheet.audit.agreement.kappa_alpha import frame_kappa, overlap_length_sums, unitizing_alpha
 from xsheet.audit.agreement.phase_arrays import PhaseArrays
 from xsheet.schemas import vocab
 
