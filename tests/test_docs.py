@@ -81,8 +81,8 @@ def parsed(text: str):
     return command, command.make_context("xsheet", words).params
 
 
-PARAMETERS = {"preset_name": "preset", "overrides": "set_"}
-"""Parameters of `preset_settings`, and the option that each takes its value from, where the names differ."""
+PARAMETERS = {"overrides": "set_"}
+"""Parameters of `preset_settings` whose option has another name."""
 
 
 def check(text: str):
@@ -90,9 +90,10 @@ def check(text: str):
     verb, options = parsed(text)
     module = sys.modules[verb.callback.__module__] if verb.callback else None
     preset_settings = getattr(module, "preset_settings", None)
-    if preset_settings is not None and "set_" in options and options.get("config") is None:
-        names = inspect.signature(preset_settings).parameters
-        preset_settings(**{name: options.get(PARAMETERS.get(name, name)) for name in names})
+    if preset_settings is not None and options.get("config") is None:
+        names = {name: PARAMETERS.get(name, name) for name in inspect.signature(preset_settings).parameters}
+        if options.keys() >= set(names.values()):
+            preset_settings(**{name: options[option] for name, option in names.items()})
     if "over" in options:
         assert options["over"].partition("=")[0] in {rule.limit_path for rule in FILTER_RULES}
     return verb
