@@ -132,7 +132,9 @@ def test_an_unknown_option_is_an_error():
         parsed("xsheet curate run videos --out my-set --no-such-option")
 
 
-TRAINED = "--set stages.stage1.steps=2 --set stages.stage2.steps=2 --set loader.batch_size=2 --set compute.micro_batch_size=2"
+TRAINED = (
+    "--set stages.stage1.steps=2 --set stages.stage2.steps=2 --set loader.batch_size=2 --set compute.micro_batch_size=2"
+)
 SMALLER = {
     "--films 40": "--films 4 --seed 173",  # no film of this seed is rejected
     "0004-talk": "0001-talk",

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
@@ -141,9 +141,11 @@ def test_identifiers_occur_in_the_sources():
 
 
 def has_field(model: object, path: list[str]) -> bool:
-    """Whether a settings model has a field at this path, through optional sections and lists."""
+    """Whether a settings model has a field at this path, through optional sections and lists of named items."""
     if not path:
         return True
+    if get_origin(model) is tuple:  # a list: the next word is the name of an item
+        return has_field(get_args(model)[0], path[1:])
     models = [model, *get_args(model)]
     fields = [kind.model_fields for kind in models if isinstance(kind, type) and issubclass(kind, BaseModel)]
     return any(path[0] in known and has_field(known[path[0]].annotation, path[1:]) for known in fields)
