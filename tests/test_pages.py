@@ -146,9 +146,10 @@ def has_field(model: object, path: list[str]) -> bool:
         return True
     if get_origin(model) is tuple:  # a list: the next word is the name of an item
         return has_field(get_args(model)[0], path[1:])
-    models = [model, *get_args(model)]
-    fields = [kind.model_fields for kind in models if isinstance(kind, type) and issubclass(kind, BaseModel)]
-    return any(path[0] in known and has_field(known[path[0]].annotation, path[1:]) for known in fields)
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        field = model.model_fields.get(path[0])
+        return field is not None and has_field(field.annotation, path[1:])
+    return any(has_field(part, path) for part in get_args(model))
 
 
 @cache
