@@ -61,7 +61,7 @@ def check(
 ) -> None:
     """Check every row, version, reference and file of a set; exit 1 when something is wrong.
 
-    Example: xsheet schemas check my-set --media
+    Example: xsheet schemas check my-set --hash-media
     """
     from dataclasses import asdict
 
