@@ -47,7 +47,7 @@ def clip_of(folder: Path, clip_id: str, frames: int, *, seed: int) -> Clip:
     )  # fmt: skip
 
 
-def said_of(clip: Clip) -> Annotation:
+def annotation_of(clip: Clip) -> Annotation:
     """The subject raises the left arm, then nods."""
     base = Base(
         text="A woman speaks to the camera, a lamp on her left.", subject="a woman", framing="upper_body",
@@ -64,10 +64,16 @@ def said_of(clip: Clip) -> Annotation:
             laterality="none", kind="gesture", origin="truth",
         ),
     )  # fmt: skip
-    said = {"clip_id": clip.clip_id, "layer": "gold", "run_id": RUN.run_id, "sample_index": None, "phases": phases}
+    annotation = {
+        "clip_id": clip.clip_id,
+        "layer": "gold",
+        "run_id": RUN.run_id,
+        "sample_index": None,
+        "phases": phases,
+    }
     return Annotation(
-        annotation_id=annotation_id(base=base, **said), vocab_version="1", media_sha256=clip.media_sha256,
-        status="ok", duration_us=end, base=base, **said,
+        annotation_id=annotation_id(base=base, **annotation), vocab_version="1", media_sha256=clip.media_sha256,
+        status="ok", duration_us=end, base=base, **annotation,
     )  # fmt: skip
 
 
@@ -91,7 +97,7 @@ def pristine_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for clip in clips
         ],
     )  # fmt: skip
-    write_layer(folder, RUN, "gold", [said_of(clip) for clip in clips if clip.clip_id != "clip_c"])
+    write_layer(folder, RUN, "gold", [annotation_of(clip) for clip in clips if clip.clip_id != "clip_c"])
     return folder
 
 
@@ -129,10 +135,10 @@ def settings() -> CacheSettings:
 
 
 @pytest.fixture(scope="session")
-def said(pristine_set: Path) -> Annotation:
+def annotation(pristine_set: Path) -> Annotation:
     """Of a clip of 41 frames: the left arm for its first half, nods in the second."""
     clip = next(clip for clip in tables.iter_records(pristine_set, tables.CLIPS) if clip.clip_id == "clip_a")
-    return said_of(clip)
+    return annotation_of(clip)
 
 
 @pytest.fixture(scope="session")

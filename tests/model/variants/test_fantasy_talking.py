@@ -44,7 +44,7 @@ def config(small):
 
 
 @pytest.fixture
-def told(rng):
+def conditioning(rng):
     return FantasyTalkingConditioning(
         identity_BX=torch.randn(2, FACE, generator=rng), motion_B2=torch.tensor([[0.1, 0.5], [0.9, 0.2]])
     )
@@ -57,40 +57,40 @@ def model(config, rng):
 
 
 @pytest.fixture
-def said(given, told):
-    return replace(given, extra_conditioning=told)
+def condition(given, conditioning):
+    return replace(given, extra_conditioning=conditioning)
 
 
-def velocity(model, said, latent):
+def velocity(model, condition, latent):
     with torch.no_grad():
-        return said.velocity(model, latent, TIME)
+        return condition.velocity(model, latent, TIME)
 
 
-def test_with_fresh_parts_it_equals_wan_bit_by_bit(config, latent, said, rng, tmp_path):
+def test_with_fresh_parts_it_equals_wan_bit_by_bit(config, latent, condition, rng, tmp_path):
     base = WanTransformer3DModel(**config.backbone_fields())
     base.save_pretrained(tmp_path / "wan")
     model = load_pretrained_backbone(tmp_path / "wan", config=config, rng=rng, model_class=FantasyTalkingTransformer)
     with torch.no_grad():
-        expected = base(latent, TIME, said.text_BME, return_dict=False)[0]
-    assert torch.equal(velocity(model, said, latent), expected)
+        expected = base(latent, TIME, condition.text_BME, return_dict=False)[0]
+    assert torch.equal(velocity(model, condition, latent), expected)
 
 
-def test_with_a_time_per_latent_frame_it_equals_wan_too(config, latent, said):
+def test_with_a_time_per_latent_frame_it_equals_wan_too(config, latent, condition):
     base = WanTransformer3DModel(**config.backbone_fields())
     model = FantasyTalkingTransformer(**config.model_dump())
     model.load_state_dict(base.state_dict(), strict=False)
     time = TIME[:, None].repeat(1, LATENTS)
     time[:, 0] = 0
     with torch.no_grad():
-        expected = base(latent, time.repeat_interleave(CELLS, 1), said.text_BME, return_dict=False)[0]
-        assert torch.equal(said.velocity(model, latent, time), expected)
+        expected = base(latent, time.repeat_interleave(CELLS, 1), condition.text_BME, return_dict=False)[0]
+        assert torch.equal(condition.velocity(model, latent, time), expected)
 
 
-def test_the_first_step_reaches_sound_face_and_intensity(config, latent, said, rng):
+def test_the_first_step_reaches_sound_face_and_intensity(config, latent, condition, rng):
     model = init_transformer(config, rng=rng, kind=FantasyTalkingTransformer)
     with torch.no_grad():
         model.proj_out.weight.normal_(generator=rng)  # Wan's first answer is zero, through which nothing is learned
-    said.velocity(model, latent, TIME).square().mean().backward()
+    condition.velocity(model, latent, TIME).square().mean().backward()
     for block in model.blocks:
         assert block.audio_attn.audio_kv.weight.grad.any()
         assert block.audio_attn.identity_kv.weight.grad.any()
@@ -163,39 +163,41 @@ def test_both_levels_share_their_weights(small, config):
     assert frame.load_state_dict(clip.state_dict()) == ([], [])
 
 
-def test_another_face_is_another_picture(model, said, latent):
+def test_another_face_is_another_picture(model, condition, latent):
     other = replace(
-        said, extra_conditioning=replace(said.extra_conditioning, identity_BX=-said.extra_conditioning.identity_BX)
+        condition,
+        extra_conditioning=replace(condition.extra_conditioning, identity_BX=-condition.extra_conditioning.identity_BX),
     )
-    assert not torch.allclose(velocity(model, said, latent), velocity(model, other, latent))
+    assert not torch.allclose(velocity(model, condition, latent), velocity(model, other, latent))
 
 
-def test_a_face_of_no_weight_is_not_looked_at(small, said, latent, rng):
+def test_a_face_of_no_weight_is_not_looked_at(small, condition, latent, rng):
     model = random_weights(FantasyTalkingTransformer(**sized(small, identity_weight=0.0).model_dump()), rng)
     other = replace(
-        said, extra_conditioning=replace(said.extra_conditioning, identity_BX=-said.extra_conditioning.identity_BX)
+        condition,
+        extra_conditioning=replace(condition.extra_conditioning, identity_BX=-condition.extra_conditioning.identity_BX),
     )
-    assert torch.equal(velocity(model, said, latent), velocity(model, other, latent))
+    assert torch.equal(velocity(model, condition, latent), velocity(model, other, latent))
 
 
-def test_a_face_alone_is_looked_at_without_sound(model, said, latent):
-    text = {"phase_BM": said.phase_BM}
+def test_a_face_alone_is_looked_at_without_sound(model, condition, latent):
+    text = {"phase_BM": condition.phase_BM}
     with torch.no_grad():
-        seen = model(latent, TIME, said.text_BME, extra_conditioning=said.extra_conditioning, **text)
-        unseen = model(latent, TIME, said.text_BME, **text)
+        seen = model(latent, TIME, condition.text_BME, extra_conditioning=condition.extra_conditioning, **text)
+        unseen = model(latent, TIME, condition.text_BME, **text)
     assert not torch.allclose(seen, unseen)
 
 
 @pytest.mark.slow
-def test_it_learns_to_move_as_much_as_it_is_told(config, given, rng):
+def test_it_learns_to_move_with_the_given_intensity(config, given, rng):
     model = init_transformer(config, rng=rng, kind=FantasyTalkingTransformer)
     motion = torch.randn(1, config.in_channels, LATENTS, 4, 4, generator=rng)
     x = torch.randn(2, config.in_channels, LATENTS, 4, 4, generator=rng)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
 
     def moved(intensity_B):
-        told = FantasyTalkingConditioning(motion_B2=torch.stack([intensity_B, torch.full((2,), 0.5)], dim=1))
-        return replace(given, extra_conditioning=told).velocity(model, x, TIME[:1].expand(2))
+        conditioning = FantasyTalkingConditioning(motion_B2=torch.stack([intensity_B, torch.full((2,), 0.5)], dim=1))
+        return replace(given, extra_conditioning=conditioning).velocity(model, x, TIME[:1].expand(2))
 
     for _ in range(60):
         intensity = torch.rand(2, generator=rng)
@@ -210,10 +212,10 @@ def test_it_learns_to_move_as_much_as_it_is_told(config, given, rng):
     assert sizes[0] + 0.2 < sizes[1] < sizes[2] - 0.2
 
 
-def test_checkpointing_changes_no_gradient(model, said, latent):
+def test_checkpointing_changes_no_gradient(model, condition, latent):
     def gradients():
         model.zero_grad()
-        said.velocity(model, latent, TIME).square().mean().backward()
+        condition.velocity(model, latent, TIME).square().mean().backward()
         return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
 
     plain = gradients()
@@ -222,11 +224,11 @@ def test_checkpointing_changes_no_gradient(model, said, latent):
     assert [name for name in plain if not torch.equal(plain[name], recomputed[name])] == []
 
 
-def test_a_saved_model_is_the_same_when_loaded(model, said, latent, tmp_path):
+def test_a_saved_model_is_the_same_when_loaded(model, condition, latent, tmp_path):
     save(model, tmp_path / "model")
     again = load(tmp_path / "model", model_class=FantasyTalkingTransformer)
     assert again.model_config == model.model_config
-    assert torch.equal(velocity(again, said, latent), velocity(model, said, latent))
+    assert torch.equal(velocity(again, condition, latent), velocity(model, condition, latent))
 
 
 @pytest.fixture
@@ -253,8 +255,10 @@ def test_a_mouth_that_was_never_seen_leaves_the_whole_picture(mouth, rng):
     torch.testing.assert_close(loss, error.mean((1, 2, 3)))
 
 
-def test_the_base_takes_no_control(small, given, latent, told):
+def test_the_base_takes_no_control(small, given, latent, conditioning):
     from xsheet.model.transformer import ActAvatarTransformer
 
     with pytest.raises(TypeError, match="expected no control, got FantasyTalkingConditioning"):
-        replace(given, extra_conditioning=told).velocity(ActAvatarTransformer(**small.model_dump()), latent, TIME)
+        replace(given, extra_conditioning=conditioning).velocity(
+            ActAvatarTransformer(**small.model_dump()), latent, TIME
+        )

@@ -21,11 +21,11 @@ def inputs(rng):
 
 
 def one_by_one(u, delta, a, b, c):
-    state, said = torch.zeros(2, CHANNELS, STATE), []
+    state, valid = torch.zeros(2, CHANNELS, STATE), []
     for t in range(u.shape[1]):
         state = torch.exp(delta[:, t, :, None] * a) * state + (delta * u)[:, t, :, None] * b[:, t, None]
-        said.append((state * c[:, t, None]).sum(-1))
-    return torch.stack(said, dim=1)
+        valid.append((state * c[:, t, None]).sum(-1))
+    return torch.stack(valid, dim=1)
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8, LENGTH])
@@ -57,17 +57,17 @@ def test_a_sweep_knows_only_what_stood_before(rng):
     tokens = torch.randn(1, LENGTH, CHANNELS, generator=rng)
     other = tokens.clone()
     other[:, 5] += 1
-    said = torch.ones(1, LENGTH, dtype=torch.bool)
-    moved = (sweep(tokens, said) != sweep(other, said)).any(-1)[0]
+    valid = torch.ones(1, LENGTH, dtype=torch.bool)
+    moved = (sweep(tokens, valid) != sweep(other, valid)).any(-1)[0]
     assert moved.tolist() == [k >= 5 for k in range(LENGTH)]
 
 
-def test_a_token_that_is_not_said_leaves_no_trace(rng):
+def test_an_invalid_token_leaves_no_trace(rng):
     sweep = SelectiveScan(CHANNELS, state_dim=STATE, rank=2)
     tokens = torch.randn(1, LENGTH, CHANNELS, generator=rng)
-    said = torch.tensor([[k not in {3, 4, 9} for k in range(LENGTH)]])
+    valid = torch.tensor([[k not in {3, 4, 9} for k in range(LENGTH)]])
     torch.testing.assert_close(
-        sweep(tokens, said)[said], sweep(tokens[said][None], torch.ones(1, LENGTH - 3, dtype=torch.bool))[0]
+        sweep(tokens, valid)[valid], sweep(tokens[valid][None], torch.ones(1, LENGTH - 3, dtype=torch.bool))[0]
     )
 
 

@@ -118,11 +118,11 @@ def test_a_cache_of_another_encoder_is_refused_with_both_fingerprints(built_set,
     wanted = cache_spec(settings, encoders, layer="gold@run_truth")
     with pytest.raises(ConfigError) as refused:
         open_cache(folder, wanted)
-    said = str(refused.value)
-    assert wanted.fingerprint[:16] in said
-    assert built.spec.fingerprint[:16] in said
-    assert "clips.audio" in said
-    assert "clips.video" not in said
+    message = str(refused.value)
+    assert wanted.fingerprint[:16] in message
+    assert built.spec.fingerprint[:16] in message
+    assert "clips.audio" in message
+    assert "clips.video" not in message
 
 
 def test_a_cache_at_another_rate_is_refused(built_set, settings):

@@ -50,7 +50,7 @@ def test_intensity_of_a_still_clip_is_none_and_of_an_ordinary_one_a_half():
     )
 
 
-def test_face_and_body_are_told_apart_and_great_motion_is_one():
+def test_face_and_body_have_separate_intensities_and_great_motion_is_one():
     np.testing.assert_allclose(motion_intensity(moving(mouth=1.0), ALL), (1, 0), atol=1e-4)
     np.testing.assert_allclose(motion_intensity(moving(wrist=1.0), ALL), (0, 1), atol=1e-4)
 
@@ -69,8 +69,8 @@ def test_what_was_not_seen_is_ordinary_motion_and_a_still_face():
 
 def test_brows_and_lids_move_from_their_rest_and_the_head_from_the_front():
     brow = tuple(0.15 + (0.012 if k == 7 else 0.0) for k in range(FRAMES))
-    told = driving_motion(moving(brow_raise=brow, yaw_deg=(12.0,) * FRAMES))
-    by_name = dict(zip(DRIVING_SERIES, told.T, strict=True))
+    result = driving_motion(moving(brow_raise=brow, yaw_deg=(12.0,) * FRAMES))
+    by_name = dict(zip(DRIVING_SERIES, result.T, strict=True))
     np.testing.assert_allclose(by_name["brow_raise"], [float(k == 7) for k in range(FRAMES)], atol=1e-3)
     np.testing.assert_allclose(by_name["yaw_deg"], 2.0)
 
@@ -130,11 +130,11 @@ def test_a_batch_holds_whose_face_it_is_how_much_it_moves_and_how(controlled, ca
     crop = straight.motion_BTX[1, :, yaw]  # clip_b fills the bucket: its first crop begins with it
     assert torch.equal(crop, torch.arange(33.0))
     assert torch.equal(mirrored.motion_BTX[1, :, yaw], -crop)
-    told = json.loads((controlled.set_folder / "cache" / f"{controlled.spec.fingerprint[:16]}.json").read_text())
-    assert told["extra_conditioning"]["identity_model"] == IDENTITY_MODEL
+    result = json.loads((controlled.set_folder / "cache" / f"{controlled.spec.fingerprint[:16]}.json").read_text())
+    assert result["extra_conditioning"]["identity_model"] == IDENTITY_MODEL
 
 
-def test_the_plain_model_is_told_nothing_besides(cache):
+def test_the_plain_model_gets_no_extra_conditioning(cache):
     batch = batch_of(cache, mirrored=0.0)
     assert batch.identity_BX is batch.intensity_B2 is batch.motion_BTX is None
     assert not list(cache.set_folder.glob("cache/extra_conditioning-*"))

@@ -55,9 +55,9 @@ def test_a_set_that_was_not_split_is_refused(clip_set, cache):
 
 
 def test_a_text_that_was_not_cached_is_refused(cache):
-    said = {**cache.spec.texts, "settings": {**cache.spec.texts["settings"], "forms": ["brief"]}}
+    texts = {**cache.spec.texts, "settings": {**cache.spec.texts["settings"], "forms": ["brief"]}}
     with pytest.raises(ConfigError, match="one of brief"):
-        clips_of(replace(cache, spec=replace(cache.spec, texts=said)))
+        clips_of(replace(cache, spec=replace(cache.spec, texts=texts)))
 
 
 def test_a_batch_has_the_shapes_that_the_model_takes(cache):

@@ -61,10 +61,10 @@ def test_a_fitted_reader_reads_clips_it_never_saw(turning, settings):
     read = load_or_fit_reader(turning, codec, how)
     (clip,) = held_out_clips(turning, split="val", limit=1)
     pictures = codec.decode(clip.latent_CFHW[None])[0].numpy()
-    said = read(pictures)["yaw_deg"]
-    assert np.corrcoef(said, np.arange(33))[0, 1] > 0.9
+    predicted = read(pictures)["yaw_deg"]
+    assert np.corrcoef(predicted, np.arange(33))[0, 1] > 0.9
     again = load_or_fit_reader(turning, codec, how)  # from the file
-    assert np.array_equal(again(pictures)["yaw_deg"], said)
+    assert np.array_equal(again(pictures)["yaw_deg"], predicted)
 
 
 def test_a_set_without_signals_cannot_teach_a_reader(built_copy, cache, settings):

@@ -78,11 +78,11 @@ def test_rests_are_not_asked_for():
 
 
 def test_exchanged_actions_keep_their_times():
-    said = sheet(phase(0, 1), phase(1, 2), phase(2, 3, "tilt_head", side="left"))
-    after = swapped(said)
+    original = sheet(phase(0, 1), phase(1, 2), phase(2, 3, "tilt_head", side="left"))
+    after = swapped(original)
     assert [p.action for p in after.phases] == ["tilt_head", "nod", "nod"]
-    assert [p.start_us for p in after.phases] == [p.start_us for p in said.phases]
-    assert [p.action for p in changed_phases(said, after)] == ["tilt_head", "nod"]
+    assert [p.start_us for p in after.phases] == [p.start_us for p in original.phases]
+    assert [p.action for p in changed_phases(original, after)] == ["tilt_head", "nod"]
 
 
 def test_a_sheet_of_one_action_cannot_be_exchanged():
@@ -125,14 +125,14 @@ def test_an_unmeasured_mouth_has_no_correlation():
 
 
 def test_phases_keep_their_ids_when_exchanged():
-    said = sheet(phase(0, 1), phase(2, 3, "shake_head"))
-    assert {p.phase_id for p in swapped(said).phases} == {p.phase_id for p in said.phases}
-    assert swapped(replace(said, phases=())) is None
+    original = sheet(phase(0, 1), phase(2, 3, "shake_head"))
+    assert {p.phase_id for p in swapped(original).phases} == {p.phase_id for p in original.phases}
+    assert swapped(replace(original, phases=())) is None
 
 
 def test_recast_an_action_keeps_its_time_and_is_another():
-    said, other = sheet(phase(0, 1), phase(2, 3)), sheet(phase(0, 2), phase(2, 3, "shake_head"))
-    (changed,) = changed_phases(said, replaced_action(said, other))
+    original, other = sheet(phase(0, 1), phase(2, 3)), sheet(phase(0, 2), phase(2, 3, "shake_head"))
+    (changed,) = changed_phases(original, replaced_action(original, other))
     assert (changed.action, changed.start_us, changed.end_us) == ("shake_head", 0, 1_000_000)
 
 

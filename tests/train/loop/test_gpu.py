@@ -44,7 +44,7 @@ def test_a_run_goes_on_where_it_was(tmp_path):
         torch.testing.assert_close(again[key], tensor, rtol=1e-3, atol=1e-3)
 
 
-def test_memory_that_runs_out_is_said_in_one_sentence(tmp_path):
+def test_out_of_memory_is_reported_in_one_sentence(tmp_path):
     from xsheet.schemas.errors import RunError
 
     def work(world):

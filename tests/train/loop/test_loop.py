@@ -82,17 +82,17 @@ def test_the_journal_has_each_step_once_after_a_break(tmp_path):
 
 def test_a_line_says_what_a_person_asks_for(tmp_path):
     make_loop(tmp_path, steps=2).run()
-    said = lines(tmp_path)[-1]
-    assert {"loss", "loss/velocity", "loss/inside phases", "lr", "norm", "skipped"} <= said.keys()
-    assert {"tokens_per_s", "tflops", "peak_memory_gib", "wait_share"} <= said.keys()
-    assert any(name.startswith("loss/sigma") for name in said)
-    assert 0 <= said["wait_share"] <= 1
+    output = lines(tmp_path)[-1]
+    assert {"loss", "loss/velocity", "loss/inside phases", "lr", "norm", "skipped"} <= output.keys()
+    assert {"tokens_per_s", "tflops", "peak_memory_gib", "wait_share"} <= output.keys()
+    assert any(name.startswith("loss/sigma") for name in output)
+    assert 0 <= output["wait_share"] <= 1
 
 
 def test_mfu_is_the_share_of_the_peak(tmp_path):
     make_loop(tmp_path, steps=1, compute=FLOAT32.model_copy(update={"peak_tflops": 0.5})).run()
-    said = lines(tmp_path)[-1]
-    assert said["mfu"] == pytest.approx(said["tflops"] / 0.5)
+    output = lines(tmp_path)[-1]
+    assert output["mfu"] == pytest.approx(output["tflops"] / 0.5)
 
 
 def test_tensorboard_can_read_the_curves(tmp_path):
@@ -158,8 +158,8 @@ def start(toy_script, folder, *arguments):
 
 
 def finished(process, *, within_s=200):
-    _, said = process.communicate(timeout=within_s)
-    assert process.returncode == 0, said[-3000:]
+    _, output = process.communicate(timeout=within_s)
+    assert process.returncode == 0, output[-3000:]
 
 
 def kill_after(process, folder, *, step):

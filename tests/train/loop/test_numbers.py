@@ -13,7 +13,7 @@ from xsheet.train.loop.process_group import ProcessGroup
 NAN = float("nan")
 
 
-def said(total, sigma, inside):
+def loss_terms(total, sigma, inside):
     total = torch.tensor(total)
     return LossTerms(
         total_B=total, terms={"velocity": total / 2}, sigma_B=torch.tensor(sigma), in_phases_B=torch.tensor(inside)
@@ -22,8 +22,8 @@ def said(total, sigma, inside):
 
 def test_means_are_over_all_clips_of_all_micro_batches():
     meter = MetricsAccumulator(ProcessGroup())
-    meter.update(said([1.0, 3.0], [0.1, 0.95], [2.0, NAN]))
-    meter.update(said([5.0], [0.9], [4.0]))
+    meter.update(loss_terms([1.0, 3.0], [0.1, 0.95], [2.0, NAN]))
+    meter.update(loss_terms([5.0], [0.9], [4.0]))
     read = meter.compute()
     assert read["loss"] == 3
     assert read["loss/velocity"] == 1.5
@@ -35,15 +35,15 @@ def test_means_are_over_all_clips_of_all_micro_batches():
 
 def test_a_clip_that_is_not_finite_does_not_spoil_the_means():
     meter = MetricsAccumulator(ProcessGroup())
-    meter.update(said([NAN, 2.0], [0.5, 0.5], [NAN, NAN]))
+    meter.update(loss_terms([NAN, 2.0], [0.5, 0.5], [NAN, NAN]))
     assert meter.compute()["loss"] == 2
 
 
 def test_a_meter_begins_anew_when_it_was_read():
     meter = MetricsAccumulator(ProcessGroup())
-    meter.update(said([7.0], [0.5], [NAN]))
+    meter.update(loss_terms([7.0], [0.5], [NAN]))
     meter.compute()
-    meter.update(said([1.0], [0.5], [NAN]))
+    meter.update(loss_terms([1.0], [0.5], [NAN]))
     assert meter.compute()["loss"] == 1
 
 

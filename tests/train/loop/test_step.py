@@ -63,7 +63,7 @@ def test_bfloat16_is_of_the_products_only(tmp_path):
     stepped = step(loop)
     exact = step(make_loop(tmp_path / "exact"))
     assert {weight.dtype for weight in loop.state.model.parameters()} == {torch.float32}
-    losses, exact_losses = (torch.cat([said.total_B for said in one.terms]) for one in (stepped, exact))
+    losses, exact_losses = (torch.cat([terms.total_B for terms in one.terms]) for one in (stepped, exact))
     assert losses.dtype == torch.float32
     assert not torch.equal(losses, exact_losses)
     torch.testing.assert_close(losses, exact_losses, rtol=0.05, atol=0.05)
@@ -98,8 +98,8 @@ def test_a_gradient_that_is_not_finite_puts_all_clips_under_suspicion(tmp_path):
     loop = make_loop(tmp_path)
 
     def steep(learner, batch, *, seed):
-        said = loop.loss(learner, batch, seed=seed)
-        return replace(said, total_B=(said.total_B - said.total_B.detach()).sqrt())  # 0, with an infinite slope
+        terms = loop.loss(learner, batch, seed=seed)
+        return replace(terms, total_B=(terms.total_B - terms.total_B.detach()).sqrt())  # 0, with an infinite slope
 
     stepped = step(loop, loss=steep)
     assert set(stepped.skipped_clips) == {

@@ -107,8 +107,8 @@ def test_the_loss_counts_the_mouth_alone_where_that_is_drawn():
 
 
 def test_a_clip_without_a_mouth_has_no_loss_of_it():
-    said = VelocityLoss(LossSettings())(make_learner(), make_clip(SampleKey(0, "clip1"), small_size()), seed=SEED)
-    assert said.terms["mouth"].isnan().all()
+    terms = VelocityLoss(LossSettings())(make_learner(), make_clip(SampleKey(0, "clip1"), small_size()), seed=SEED)
+    assert terms.terms["mouth"].isnan().all()
 
 
 def test_gates_follow_from_the_sample_key_in_all_their_states():

@@ -20,7 +20,7 @@ def portrait_of(number):
 
 
 @pytest.mark.slow
-def test_a_face_is_found_measured_and_told_from_another():
+def test_a_face_is_found_measured_and_distinguished_from_another():
     faces = [find_face(portrait_of(number)) for number in (3, 3, 7)]
     same, again, other = (portrait_identity(face, ExtraConditioningSettings()) for face in faces)
     assert torch.equal(same, again)

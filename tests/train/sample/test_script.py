@@ -20,8 +20,8 @@ def written(tmp_path, text):
 
 
 def test_phases_of_a_sheet_are_an_annotation_in_order_of_time(tmp_path):
-    said = read_script(written(tmp_path, SHEET)).annotation(3_300_000, where="sheet.yaml")
-    assert [(p.start_us, p.text) for p in said.phases] == [
+    expected = read_script(written(tmp_path, SHEET)).annotation(3_300_000, where="sheet.yaml")
+    assert [(p.start_us, p.text) for p in expected.phases] == [
         (400_000, "nods twice"),
         (1_800_000, "tilts the head to the left"),
     ]
@@ -33,16 +33,16 @@ def test_json_is_read_as_well(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("phases", "said"),
+    ("phases", "expected"),
     [
         ("[{start_s: 0, end_s: 1, text: nods}, {start_s: 0.5, end_s: 2, text: waves}]", "overlap"),
         ("[{start_s: 0, end_s: 9, text: nods}]", "ends at 9000000"),
         ("[{start_s: 1, end_s: 1, text: nods}]", "start_us < end_us"),
     ],
 )
-def test_phases_that_cannot_be_are_refused_in_one_sentence(tmp_path, phases, said):
+def test_phases_that_cannot_be_are_refused_in_one_sentence(tmp_path, phases, expected):
     sheet = read_script(written(tmp_path, f"base: A person speaks to the camera.\nphases: {phases}"))
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=expected):
         sheet.annotation(3_300_000, where="sheet.yaml")
 
 

@@ -18,13 +18,13 @@ from xsheet.schemas.settings import to_yaml
 from xsheet.schemas.source import Split
 
 
-def said(*arguments):
+def stdout_of(*arguments):
     """What a verb prints; its error is raised."""
     return CliRunner().invoke(app, ["train", *map(str, arguments)], catch_exceptions=False).stdout
 
 
-def told(*arguments):
-    return json.loads(said(*arguments, "--json"))
+def json_of(*arguments):
+    return json.loads(stdout_of(*arguments, "--json"))
 
 
 @pytest.fixture
@@ -53,10 +53,10 @@ def wished(built_set, tmp_path):
 @pytest.mark.slow
 def test_a_run_ends_in_its_losses_its_checkpoints_and_the_next_command(run_copy, built_copy, config):
     ran = ("run", built_copy, "--out", run_copy, "--config", config)
-    for stage in told(*ran, "--no-validation")["stages"]:
+    for stage in json_of(*ran, "--no-validation")["stages"]:
         assert (stage["steps"], stage["skipped_steps"], stage["checkpoint"]) == (2, 0, "step-00000002")
         assert len(stage["loss"]) == len(stage["held_out_loss"]) == 2
-    shown = said(*ran, "--no-validation", "--quiet")
+    shown = stdout_of(*ran, "--no-validation", "--quiet")
     assert f"next: xsheet train sample {run_copy}" in " ".join(shown.split())
 
 
@@ -70,11 +70,11 @@ def test_ctrl_c_names_the_checkpoint_that_the_same_command_goes_on_from(built_co
     while not latest.exists() and time.monotonic() < until:
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
-    said = running.communicate(timeout=60)[1]
+    stderr = running.communicate(timeout=60)[1]
     assert running.returncode == 130
-    assert f"last checkpoint: stage1, {latest.read_text()}" in said
-    assert "the same command goes on where it was" in said
-    assert "Traceback" not in said
+    assert f"last checkpoint: stage1, {latest.read_text()}" in stderr
+    assert "the same command goes on where it was" in stderr
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.slow
@@ -90,27 +90,27 @@ def test_a_set_that_holds_nothing_out_is_trained_unwatched(run_copy, built_copy,
         for row in tables.read_table(built_copy, tables.SPLITS).to_pylist()
     ]
     tables.write_table(built_copy, tables.SPLITS, rows)
-    ran = told("run", built_copy, "--out", tmp_path / "new", "--config", config, "--stages", "stage1")
+    ran = json_of("run", built_copy, "--out", tmp_path / "new", "--config", config, "--stages", "stage1")
     assert ran["stages"][0]["held_out_loss"] is None
     assert "stage1 is not validated: val clips of" in caplog.text
 
 
 @pytest.mark.slow
 def test_a_sample_is_written_by_the_last_stage_that_ended(run_copy, wished, tmp_path):
-    assert told("sample", run_copy, *wished) == {
+    assert json_of("sample", run_copy, *wished) == {
         "out": str(tmp_path / "out.mp4"), "stage": "stage2", "frames": 33, "seconds": 1.32
     }  # fmt: skip
     assert (tmp_path / "out.mp4").stat().st_size > 1000
     shutil.rmtree(run_copy / "stage2")
-    assert told("sample", run_copy, *wished)["stage"] == "stage1"
+    assert json_of("sample", run_copy, *wished)["stage"] == "stage1"
     with pytest.raises(ConfigError, match="the weights of stage2, got none; run stage2 first"):
-        said("sample", run_copy, *wished, "--stage", "stage2")
+        stdout_of("sample", run_copy, *wished, "--stage", "stage2")
 
 
 @pytest.mark.slow
 def test_an_evaluation_prints_its_table_and_keeps_every_score(run_copy, built_copy):
     few = ("split=val", "max_clips=2", "sample.steps=1", "fitted_reader.steps=2", "edit_actions=false")
-    shown = said("evaluate", run_copy, built_copy, "--quiet", *(word for one in few for word in ("--set", one)))
+    shown = stdout_of("evaluate", run_copy, built_copy, "--quiet", *(word for one in few for word in ("--set", one)))
     assert "| class accuracy |" in shown
     scores = json.loads((run_copy / "stage2/evaluation.json").read_text())
     assert [clip["clip_id"] for clip in scores["samples"]] == ["clip_d"]
@@ -118,7 +118,7 @@ def test_an_evaluation_prints_its_table_and_keeps_every_score(run_copy, built_co
 
 @pytest.mark.slow
 def test_an_export_says_how_to_load_it(trained_run, tmp_path):
-    shown = " ".join(said("export", trained_run, tmp_path / "model").split())
+    shown = " ".join(stdout_of("export", trained_run, tmp_path / "model").split())
     assert "WanTransformer3DModel.from_pretrained(" in shown
     assert (tmp_path / "model/transformer/config.json").is_file()
 
@@ -127,14 +127,14 @@ def test_an_export_says_how_to_load_it(trained_run, tmp_path):
 def test_a_folder_without_a_run_says_what_to_give(verb, wished, built_set, tmp_path):
     rest = {"sample": wished, "evaluate": (built_set[0],), "export": (tmp_path / "model",)}[verb[0]]
     with pytest.raises(ConfigError, match="the folder that the run was given as --out"):
-        said(*verb, tmp_path / "nowhere", *rest)
+        stdout_of(*verb, tmp_path / "nowhere", *rest)
 
 
 def test_a_device_that_is_not_there_is_named_with_those_that_are(wished, tmp_path):
     with pytest.raises(ConfigError, match=r"--device: expected one of cpu.*'cuda:99'"):
-        said("sample", tmp_path, *wished, "--device", "cuda:99")
+        stdout_of("sample", tmp_path, *wished, "--device", "cuda:99")
 
 
 def test_a_dry_run_shows_settings_and_draws_nothing(wished, tmp_path):
-    assert "steps: 2\n" in said("sample", tmp_path / "nowhere", *wished, "--dry-run")
+    assert "steps: 2\n" in stdout_of("sample", tmp_path / "nowhere", *wished, "--dry-run")
     assert not (tmp_path / "out.mp4").exists()

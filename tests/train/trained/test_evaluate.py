@@ -71,8 +71,8 @@ def test_held_out_sheets_are_drawn_read_and_scored(trained_run, built_copy, quic
     assert len(done.ceiling) == 1 and len(done.swaps) == 1
     assert all(np.isfinite(s.colour_drift) for s in (*done.samples, *done.ceiling))
     done.write(tmp_path / "done.json")
-    told = json.loads((tmp_path / "done.json").read_text())
-    assert told["numbers"]["class accuracy"][0]["count"] == 2
+    saved = json.loads((tmp_path / "done.json").read_text())
+    assert saved["numbers"]["class accuracy"][0]["count"] == 2
 
 
 @pytest.mark.slow

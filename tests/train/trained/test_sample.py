@@ -34,9 +34,9 @@ def test_a_sample_is_a_canonical_clip_with_its_sound(wished, trained_run, quick,
     assert "Phase-1" in caplog.text and "nods twice." in caplog.text
     with open_media(wished.out, root=wished.out.parent) as media:
         shown = [frame.rgb for frame in media.frames()]
-        heard = media.sound()
-    assert len(shown) == 21 and len(heard) == 21 * 640
-    assert np.abs(heard).mean() > 0.05
+        audio = media.sound()
+    assert len(shown) == 21 and len(audio) == 21 * 640
+    assert np.abs(audio).mean() > 0.05
     assert shown[0].shape == (256, 256, 3)
     assert shown[0].mean((0, 2))[:20].mean() < shown[0].mean((0, 2))[-20:].mean() - 40  # the ramp of the portrait
 

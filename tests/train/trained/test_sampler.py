@@ -24,53 +24,55 @@ def clip(trained, built_set):
 
 
 @pytest.fixture(scope="module")
-def wish(trained, clip):
+def clip_request(trained, clip):
     return sample_request(clip, clip.annotation, trained)
 
 
-def test_a_sample_has_the_size_of_its_clip_and_begins_with_its_picture(trained, clip, wish, quick):
-    batch = to_batch([wish], encoders=trained.encoders, phases=True)
+def test_a_sample_has_the_size_of_its_clip_and_begins_with_its_picture(trained, clip, clip_request, quick):
+    batch = to_batch([clip_request], encoders=trained.encoders, phases=True)
     latent = sample_latents(trained.model, batch, quick)[0]
     assert latent.shape == clip.latent_CFHW.shape
     assert torch.equal(latent[:, 0], clip.latent_CFHW[:, 0])
 
 
-def test_the_same_wish_gives_the_same_sample_in_any_company(trained, wish, quick):
-    other = replace(wish, name="other")
-    alone, together = trained.sample([wish], quick)[0], trained.sample([other, wish], quick)[1]
+def test_the_same_request_gives_the_same_sample_in_any_batch(trained, clip_request, quick):
+    other = replace(clip_request, name="other")
+    alone, together = trained.sample([clip_request], quick)[0], trained.sample([other, clip_request], quick)[1]
     assert np.abs(alone.astype(int) - together).max() <= 1  # sums of another batch are rounded otherwise
 
 
-def test_another_name_or_seed_is_another_sample(trained, wish, quick):
-    first = trained.sample([wish], quick)
-    renamed = trained.sample([replace(wish, name="other")], quick)
-    reseeded = trained.sample([wish], quick.model_copy(update={"seed": 1}))
+def test_another_name_or_seed_is_another_sample(trained, clip_request, quick):
+    first = trained.sample([clip_request], quick)
+    renamed = trained.sample([replace(clip_request, name="other")], quick)
+    reseeded = trained.sample([clip_request], quick.model_copy(update={"seed": 1}))
     assert not np.array_equal(first, renamed)
     assert not np.array_equal(first, reseeded)
 
 
-def test_other_texts_make_another_video(trained, clip, wish, quick):
-    said = replace(clip.annotation, phases=())
+def test_other_texts_make_another_video(trained, clip, clip_request, quick):
+    edited = replace(clip.annotation, phases=())
     assert not np.array_equal(
-        trained.sample([wish], quick), trained.sample([sample_request(clip, said, trained)], quick)
+        trained.sample([clip_request], quick), trained.sample([sample_request(clip, edited, trained)], quick)
     )
 
 
-def test_a_wish_is_told_as_training_told_the_clip(trained, built_set, wish):
+def test_a_request_has_the_conditions_of_the_clip_in_training(trained, built_set, clip_request):
     from xsheet.train.data.dataset import CachedClipDataset, select_clips
     from xsheet.train.data.seeded_random import SampleKey
 
     cache = open_training_cache(trained, built_set[0])
     shown = trained.settings.stages[-1].dataset
     features = select_clips(cache, shown, split="val").features
-    cached = CachedClipDataset(cache, features, shown, seed=0, mirror_probability=0).batch([SampleKey(0, wish.name)])
-    asked = to_batch([wish], encoders=trained.encoders, phases=True)
+    cached = CachedClipDataset(cache, features, shown, seed=0, mirror_probability=0).batch(
+        [SampleKey(0, clip_request.name)]
+    )
+    asked = to_batch([clip_request], encoders=trained.encoders, phases=True)
     for name in ("text", "phase_BM", "audio_BTLQ", "window_BK2"):
         assert torch.equal(getattr(asked, name), getattr(cached, name)), name
 
 
-def test_without_a_phase_mask_times_are_only_in_the_words(trained, wish, quick):
-    assert np.array_equal(trained.sample([wish], quick), trained.sample([_later(wish)], quick))
+def test_without_a_phase_mask_times_are_only_in_the_words(trained, clip_request, quick):
+    assert np.array_equal(trained.sample([clip_request], quick), trained.sample([_later(clip_request)], quick))
 
 
 @pytest.mark.parametrize("mask", ["hard", "soft"])
@@ -79,13 +81,13 @@ def test_a_phase_mask_is_trained_and_sampled_with(mask, plan, built_set, clip, q
     masked = plan.model_copy(update={"phase_mask": mask, "stages": (stage,)})
     train_stages(built_set[0], masked, out=tmp_path / "run", workers=WorkerSettings())
     trained = load_trained(tmp_path / "run")
-    wish = sample_request(clip, clip.annotation, trained)
-    assert not np.array_equal(trained.sample([wish], quick), trained.sample([_later(wish)], quick))
+    clip_request = sample_request(clip, clip.annotation, trained)
+    assert not np.array_equal(trained.sample([clip_request], quick), trained.sample([_later(clip_request)], quick))
 
 
-def _later(wish):
+def _later(clip_request):
     """The same words, with every window half a second later."""
-    return replace(wish, text=replace(wish.text, window_K2=wish.text.window_K2 + 5))
+    return replace(clip_request, text=replace(clip_request.text, window_K2=clip_request.text.window_K2 + 5))
 
 
 def test_the_averaged_weights_are_taken(trained, trained_run):
@@ -104,7 +106,7 @@ def test_a_folder_without_a_run_says_what_is_missing(tmp_path):
 def test_a_run_of_another_version_is_refused_by_the_setting_that_differs(trained_run, tmp_path):
     shutil.copytree(trained_run / "manifests", tmp_path / "manifests")
     (file,) = (tmp_path / "manifests").iterdir()
-    told = json.loads(file.read_text())
-    file.write_text(json.dumps(told | {"settings": told["settings"] | {"of_the_future": 1}}))
+    manifest = json.loads(file.read_text())
+    file.write_text(json.dumps(manifest | {"settings": manifest["settings"] | {"of_the_future": 1}}))
     with pytest.raises(ConfigError, match="of_the_future"):
         load_trained(tmp_path)

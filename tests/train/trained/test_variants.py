@@ -30,18 +30,19 @@ def test_a_variant_is_cached_trained_and_sampled(name, built_copy, plan, setting
     train_stages(built_copy, plan, out=tmp_path / "run", workers=WorkerSettings())
     trained = load_trained(tmp_path / "run")
     clip = next(held_out_clips(open_training_cache(trained, built_copy), split="val", limit=1))
-    wish = sample_request(clip, clip.annotation, trained)
-    assert wish.identity_X.shape == (18,)
+    clip_request = sample_request(clip, clip.annotation, trained)
+    assert clip_request.identity_X.shape == (18,)
     with_sound, without = (
-        trained.sample([one], quick) for one in (wish, replace(wish, audio_TLQ=torch.zeros_like(wish.audio_TLQ)))
+        trained.sample([one], quick)
+        for one in (clip_request, replace(clip_request, audio_TLQ=torch.zeros_like(clip_request.audio_TLQ)))
     )
     assert not np.array_equal(with_sound, without)
     if name == "fantasy_talking":
         assert not np.array_equal(
-            with_sound, trained.sample([wish], quick.model_copy(update={"motion_intensity": (1.0, 1.0)}))
+            with_sound, trained.sample([clip_request], quick.model_copy(update={"motion_intensity": (1.0, 1.0)}))
         )
     else:
-        batch = to_batch([wish], encoders=trained.encoders, phases=True)
-        told = trained.model.variant.conditioning(batch, without_identity_B=torch.tensor([False]), draws={})
-        in_sound, in_motion = driven_regions(told, patch=(2, 2))
+        batch = to_batch([clip_request], encoders=trained.encoders, phases=True)
+        conditioning = trained.model.variant.conditioning(batch, without_identity_B=torch.tensor([False]), draws={})
+        in_sound, in_motion = driven_regions(conditioning, patch=(2, 2))
         assert in_sound.any() and not in_motion.any()  # nothing but sound drives a wish
