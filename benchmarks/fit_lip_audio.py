@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from xsheet.curate.audio.features import series_to_array, silero_voice
+from xsheet.curate.audio.features import silero_voice
 from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
 from xsheet.curate.media.reader import open_media
+from xsheet.curate.series import series_to_array
 from xsheet.curate.sync.audio_to_mouth import TAPS, WEIGHTS, apply_coefficients, log_mel_spectrogram, normalise_bands
 from xsheet.curate.sync.lip_audio import score_sync
 from xsheet.demo.film import voice

@@ -1,4 +1,24 @@
-"""Raw talking video to measurements, verdicts, canonical clips and signals."""
+"""Curate: raw talking video to measurements, verdicts, canonical clips and signals.
+
+pipeline    the whole path: discover, probe, analyse, decide, export
+settings    settings of a run, one section per part
+discover    inputs: folders, patterns, files, tables of paths
+tasks       one task per step for the executor: probe, analyse, export
+media       decode untrusted video; write canonical clips and thumbnails
+shots       cut scores per frame; shots from the scores
+faces       detect faces, link them into tracks, measure face signals
+audio       voice activity, loudness, mouth motion predicted from sound
+picture     brightness, frozen frames, letterbox, camera motion, burnt-in text
+sync        lip-voice agreement: embedded scorer, SyncNet, self-test
+candidates  3 to 10 s spans of one face in one shot, with all measures
+filter      limits, verdicts, sweeps over a limit
+body        shoulders, arms and hands of kept clips; motion per body part
+dedup       fingerprints, near duplicates, train/val/test split
+report      page, funnel, contact sheets, candidate inspection, cost estimate
+series      per-frame series as arrays
+weights     optional model files: list, verify, download
+presets     limits as YAML: keep, train, stage2_motion
+"""
 
 if __name__ == "curate":
     raise ImportError("expected 'xsheet.curate', got a bare 'import curate'; write 'from xsheet import curate'")

@@ -1,4 +1,4 @@
-"""What the user named, as a list of inputs: folders, patterns, single files, or a table with a `path` column."""
+"""Expand the arguments of a run into input files: folders, patterns, files, or tables with a `path` column."""
 
 import csv
 import glob
@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.source import ManifestColumn
 
-# Names that claim to be video. In a folder the rest (subtitles, posters, notes) is passed over; a file named by itself,
-# or in a table, is always taken. Formats we do not read are in it, so that they show up as failed, not as nothing.
+# Suffixes that count as video inside a folder or pattern; a file named explicitly or in a table is always an input.
+# Formats that cannot be read are listed too, so that such files get a failed row instead of disappearing.
 VIDEO_SUFFIXES = (
     ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".3gp", ".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
     ".ts", ".vob", ".wmv",
@@ -24,28 +24,28 @@ TABLE_SUFFIXES = (".csv", ".parquet")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputFile:
-    """One input as the user gave it."""
+    """One input file."""
 
     path: str
-    root: Path  # absolute; the path may not lead out of it
-    manifest_columns: tuple[ManifestColumn, ...] = ()  # further columns of the table it came from
+    root: Path  # absolute; the file must lie below it
+    manifest_columns: tuple[ManifestColumn, ...] = ()  # further columns of the table that lists it
 
 
 def discover(inputs: Sequence[str]) -> list[InputFile]:
-    """All inputs, each path once, in order of path.
+    """Return all input files, each path once, sorted by path.
 
     Args:
-        inputs: folders (searched through), patterns with * or **, files, or tables (.csv, .parquet) with a column
+        inputs: folders (searched recursively), patterns with * or **, files, or tables (.csv, .parquet) with a column
             `path`; relative paths in a table start at the table's folder.
 
     Raises:
-        ConfigError: an input that does not exist, a pattern or folder without a video, a table without `path`.
+        ConfigError: an input does not exist, a pattern or folder holds no video, or a table has no column `path`.
     """
     found: dict[str, InputFile] = {}
     for text in inputs:
         before = len(found)
-        for given in _expand(text):
-            found.setdefault(given.path, given)
+        for input_file in _expand(text):
+            found.setdefault(input_file.path, input_file)
         if len(found) == before and not any(True for _ in _expand(text)):
             raise ConfigError(
                 where=text, expected="at least one video", got="none",
@@ -68,7 +68,7 @@ def _expand(argument: str) -> Iterator[InputFile]:
         raise ConfigError(
             where=argument,
             expected="a folder, a file, a pattern or a table",
-            got="nothing there",
+            got="no such path",
             hint="check the path",
         )
 
@@ -94,12 +94,15 @@ def _inputs_in_table(table: Path) -> Iterator[InputFile]:
         path = row.pop("path", None)
         if not path:
             raise ConfigError(
-                where=f"{table}, row {number}", expected="a value in column 'path'", got="none", hint="fill it in"
+                where=f"{table}, row {number}",
+                expected="a value in column 'path'",
+                got="an empty value",
+                hint="fill it in",
             )
-        # A table is written by the user, who may name files anywhere.
-        where = Path(path) if Path(path).is_absolute() else table.parent / path
-        extra = tuple(ManifestColumn(key=key, value=value) for key, value in row.items())
-        yield InputFile(path=str(where), root=where.absolute().parent, manifest_columns=extra)
+        # A table may name files anywhere, so its root is the folder of each file.
+        file = Path(path) if Path(path).is_absolute() else table.parent / path
+        columns = tuple(ManifestColumn(key=key, value=value) for key, value in row.items())
+        yield InputFile(path=str(file), root=file.absolute().parent, manifest_columns=columns)
 
 
 def _table_rows(table: Path) -> Iterable[dict[str, str]]:
@@ -107,7 +110,7 @@ def _table_rows(table: Path) -> Iterable[dict[str, str]]:
         rows = _parquet_rows(table) if table.suffix.lower() == ".parquet" else _csv_rows(table)
     except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowInvalid) as error:
         raise ConfigError(
-            where=str(table), expected="a readable table in UTF-8", got=str(error), hint="mend the file"
+            where=str(table), expected="a readable table in UTF-8", got=str(error), hint="repair the file"
         ) from error
     if rows and "path" not in rows[0]:
         raise ConfigError(

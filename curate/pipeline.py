@@ -1,9 +1,9 @@
 """Curation: raw talking video to measurements, verdicts, canonical clips and signals.
 
-    discover → probe → measure (sound first, then one decode for all that looks at pixels) → decide → write survivors
+    discover → probe → analyse (sound first, then one decode for all picture analysers) → decide → export kept clips
 
-Every step carries a task over many items and commits each item as it ends, so a stopped run goes on where it was. What
-was measured is not measured again for other limits: their run decides anew and writes what is missing.
+Each step runs a task over many items and stores each result as it finishes, so a stopped run resumes. A change of
+limits needs no new analysis: the next run decides again and exports the clips that are missing.
 """
 
 from collections import Counter, defaultdict
@@ -39,7 +39,7 @@ RECORDED_DISTRIBUTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """Operational matters of a run: nothing here changes a result but the models that are present."""
+    """Operational arguments of a run. Of these only `models` can change results."""
 
     set_folder: Path
     execution: Execution
@@ -48,7 +48,7 @@ class RunContext:
     shows_progress: bool = True
 
     def step_arguments(self, step: str) -> "StepArguments":
-        """The arguments of `run` that every step shares."""
+        """Arguments of `run_task` for one step; `step` labels the progress bar."""
         return {
             "out": self.set_folder,
             "execution": self.execution,
@@ -58,7 +58,7 @@ class RunContext:
 
 
 class StepArguments(TypedDict):
-    """Operational arguments of `run`."""
+    """Arguments of `run_task` that all steps share."""
 
     out: Path
     execution: Execution
@@ -68,17 +68,17 @@ class StepArguments(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurationResult:
-    """What a run left behind."""
+    """Result of a run."""
 
     sources: Sequence[SourceVideo]
     decision: DecisionSummary
     exported: RunResults
-    removed_sources: int  # sources of earlier runs that are not among these inputs, hence not in the tables any more
+    removed_sources: int  # sources of earlier runs that are not among these inputs; their rows are gone
     seconds: dict[str, float]
 
     @property
     def counts(self) -> dict[str, int]:
-        """Sources by how they ended, candidates, whole decodes of sources, encodes of clips."""
+        """Counts of sources (by status), candidates, full decodes, and exported clips."""
         by_status = Counter(source.status for source in self.sources)
         return {
             "sources": len(self.sources),
@@ -97,71 +97,70 @@ class CurationResult:
 
 
 def curate(inputs: Sequence[InputFile], settings: CurateSettings, context: RunContext) -> CurationResult:
-    """The whole path, for inputs that `discover` found.
+    """Run all steps over the inputs that `discover` returned.
 
     Raises:
-        ConfigError: a place that cannot be written.
-        RunError: the run cannot go on; what is finished is kept.
+        ConfigError: the set folder is not writable.
+        RunError: the run cannot continue; finished results are kept.
     """
     started, clock = datetime.now(UTC), StepTimer()
     create_set(context.set_folder, context.set_folder.absolute().name)
-    earlier = set(tables.read_table(context.set_folder, tables.SOURCES, ["source_id"])["source_id"].to_pylist())
+    previous = set(tables.read_table(context.set_folder, tables.SOURCES, ["source_id"])["source_id"].to_pylist())
     with clock("probe"):
         sources = probe_sources(inputs, limits=settings.analysis.media, **context.step_arguments("probe"))
-    with clock("measure"):
+    with clock("analysis"):
         jobs = analysis_items(inputs, sources, settings.analysis, context)
-        measured = run_task(
-            AnalysisTask(settings.analysis, models=context.models), jobs, **context.step_arguments("measure")
-        )
-        sources = write_analysis_tables(context.set_folder, sources, jobs, measured)
+        task = AnalysisTask(settings.analysis, models=context.models)
+        analysed = run_task(task, jobs, **context.step_arguments("analysis"))
+        sources = write_analysis_tables(context.set_folder, sources, jobs, analysed)
     with clock("decide"):
         decision = decide_set(context.set_folder, settings.limits)
-    with clock("write"):
-        survivors = KeptClipItems(jobs, measured, settings.export, context.set_folder)
-        written = run_task(ExportTask(settings.export), survivors, **context.step_arguments("clips"))
-        write_clip_tables(context.set_folder, measured, written)
-    seconds = clock.seconds | cpu_seconds_by_analyser([*measured.new_rows(CpuUsage), *written.new_rows(CpuUsage)])
-    gone = len(earlier - {source.source_id for source in sources})
-    curated = CurationResult(
-        sources=sources, decision=decision, exported=written, removed_sources=gone, seconds=seconds
+    with clock("export"):
+        kept_clips = KeptClipItems(jobs, analysed, settings.export, context.set_folder)
+        exported = run_task(ExportTask(settings.export), kept_clips, **context.step_arguments("export"))
+        write_clip_tables(context.set_folder, analysed, exported)
+    seconds = clock.seconds | cpu_seconds_by_analyser([*analysed.new_rows(CpuUsage), *exported.new_rows(CpuUsage)])
+    removed = len(previous - {source.source_id for source in sources})
+    result = CurationResult(
+        sources=sources, decision=decision, exported=exported, removed_sources=removed, seconds=seconds
     )
-    _write_manifest(curated, settings, context, started)
-    return curated
+    _write_manifest(result, settings, context, started)
+    return result
 
 
 def redecide(set_folder: Path, settings: CurateSettings) -> DecisionSummary:
-    """Verdicts by other limits, over what is measured already; leaves a manifest that holds the limits."""
+    """Replace the verdicts of an analysed set by those of other limits, and write a manifest with the limits."""
     started, clock = datetime.now(UTC), StepTimer()
     with clock("decide"):
         decision = decide_set(set_folder, settings.limits)
     counts = {"candidates": decision.all.clips, "kept": decision.kept.clips}
-    told = build_manifest(
+    manifest = build_manifest(
         "curate decide", arguments={}, settings=settings.limits, distributions=("xsheet",), started=started,
         counts=counts, seconds=clock.seconds,
     )  # fmt: skip
-    told.write(set_folder)
+    manifest.write(set_folder)
     return decision
 
 
 def analysis_items(
     inputs: Sequence[InputFile], sources: Sequence[SourceVideo], settings: AnalysisSettings, context: RunContext
 ) -> list[Item]:
-    """One item for each usable source; files with the same bytes are one."""
+    """Return one item per usable source; files with identical bytes share one item."""
     models = model_hashes(context.models)
     folder = context.set_folder.absolute()
     return [
         Item(
-            key=ids.content_key("measure", __version__, source.sha256, settings_sha256(settings), models),
+            key=ids.content_key("analysis", __version__, source.sha256, settings_sha256(settings), models),
             name=source.path,
-            payload=AnalysisJob(source_path=source_path(one), source=source, set_folder=folder),
+            payload=AnalysisJob(source_path=source_path(input_file), source=source, set_folder=folder),
         )
-        for one, source in zip(inputs, sources, strict=True)
+        for input_file, source in zip(inputs, sources, strict=True)
         if source.status == "ok" and source.duplicate_of is None
     ]
 
 
 class KeptClipItems:
-    """One item for each candidate that the verdicts keep; counted first, made when it is asked for."""
+    """One export item per kept candidate. The length is known at once; items are built lazily."""
 
     def __init__(
         self, jobs: Sequence[Item], analysed: RunResults, settings: ClipExportSettings, set_folder: Path
@@ -184,7 +183,7 @@ class KeptClipItems:
 
     def _item(self, source_key: str, job: AnalysisJob, candidate: Measures) -> Item:
         return Item(
-            key=ids.content_key("clip", __version__, source_key, candidate.clip_id, self._settings_sha256),
+            key=ids.content_key("export", __version__, source_key, candidate.clip_id, self._settings_sha256),
             name=f"{job.source.path} {candidate.span}",
             payload=ExportJob(
                 source_path=job.source_path, set_folder=job.set_folder, candidate=candidate, source_key=source_key
@@ -195,15 +194,15 @@ class KeptClipItems:
 def write_analysis_tables(
     set_folder: Path, sources: Sequence[SourceVideo], jobs: Sequence[Item], analysed: RunResults
 ) -> list[SourceVideo]:
-    """Write all tables of facts; returns the sources with how they ended."""
-    ended = {job.payload.source.source_id: outcome for job, outcome in _items_with_outcomes(jobs, analysed)}
+    """Write all tables of measurements; return the sources with their final status."""
+    outcomes = {job.payload.source.source_id: outcome for job, outcome in _items_with_outcomes(jobs, analysed)}
     decoded = {row.source_id: row.frames_decoded for row in analysed.rows(SourceVideo)}
-    rows = [_with_result(source, ended.get(source.source_id), decoded.get(source.source_id)) for source in sources]
+    rows = [_with_result(source, outcomes.get(source.source_id), decoded.get(source.source_id)) for source in sources]
     tables.write_table(set_folder, tables.SOURCES, rows)
     tables.write_table(set_folder, tables.TIMELINES, analysed.rows(Timeline))
     tables.write_table(set_folder, tables.FINGERPRINTS, analysed.rows(Fingerprint))
-    alike = near_duplicates(tables.read_table(set_folder, tables.FINGERPRINTS))
-    tables.write_table(set_folder, tables.NEAR_DUPLICATES, alike)
+    duplicates = near_duplicates(tables.read_table(set_folder, tables.FINGERPRINTS))
+    tables.write_table(set_folder, tables.NEAR_DUPLICATES, duplicates)
     tables.write_table(set_folder, tables.TRACKS, analysed.rows(FaceTrack))
     tables.write_table(set_folder, tables.SHOTS, analysed.rows(Shot))
     tables.write_table(set_folder, tables.MEASURES, analysed.rows(Measures))
@@ -211,7 +210,7 @@ def write_analysis_tables(
 
 
 def write_clip_tables(set_folder: Path, analysed: RunResults, exported: RunResults) -> None:
-    """Write the tables of survivors, and their motion beside their other measures."""
+    """Write the tables of exported clips, and add their motion to `measures`."""
     tables.write_table(set_folder, tables.CLIPS, exported.rows(Clip))
     tables.write_table(set_folder, tables.SIGNALS, exported.rows(Signals))
     motion = {row.clip_id: row.motion for row in exported.rows(Measures)}
@@ -223,22 +222,22 @@ def write_clip_tables(set_folder: Path, analysed: RunResults, exported: RunResul
 
 
 def cpu_seconds_by_analyser(rows: Iterable[CpuUsage]) -> dict[str, float]:
-    """CPU seconds by analyser as entries of a manifest, which tells them from wall-clock time by their prefix."""
+    """Sum CPU seconds per analyser into manifest entries; the prefix `cpu.` sets them apart from wall-clock steps."""
     total: defaultdict[str, float] = defaultdict(float)
     for row in rows:
         total[f"cpu.{row.analyser}"] += row.cpu_s
     return dict(total)
 
 
-def _items_with_outcomes(jobs: Sequence[Item], committed: RunResults) -> Iterator[tuple[Item, Outcome]]:
+def _items_with_outcomes(jobs: Sequence[Item], results: RunResults) -> Iterator[tuple[Item, Outcome]]:
     by_key = {job.key: job for job in jobs}
-    return ((by_key[outcome.key], outcome) for outcome in committed.outcomes())
+    return ((by_key[outcome.key], outcome) for outcome in results.outcomes())
 
 
 def _with_result(source: SourceVideo, outcome: Outcome | None, frames_decoded: int | None) -> SourceVideo:
     if outcome is not None and outcome.status != "ok":
         return with_outcome(source, outcome)
-    # A file with the same bytes as another one was not decoded itself.
+    # A byte-identical duplicate was not decoded itself.
     return source if source.duplicate_of else replace(source, frames_decoded=frames_decoded)
 
 
@@ -248,11 +247,11 @@ def _write_manifest(result: CurationResult, settings: CurateSettings, context: R
         "ray": context.execution.ray,
         "models": context.models,
     }
-    told = build_manifest(
+    manifest = build_manifest(
         "curate run", arguments=arguments, settings=settings, distributions=RECORDED_DISTRIBUTIONS, started=started,
         counts=result.counts, seconds=result.seconds,
     )  # fmt: skip
-    told.write(context.set_folder)
+    manifest.write(context.set_folder)
 
 
 class StepTimer:
@@ -264,6 +263,6 @@ class StepTimer:
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
         """Time one step."""
-        begin = perf_counter()
+        started = perf_counter()
         yield
-        self.seconds[step] = perf_counter() - begin
+        self.seconds[step] = perf_counter() - started

@@ -1,4 +1,4 @@
-"""Settings of a curation run: a section per part, each beside its owner."""
+"""Settings of a curation run: one section per part, each declared beside the code that reads it."""
 
 from pydantic import Field
 
@@ -16,40 +16,42 @@ from xsheet.schemas.settings import StrictModel
 
 
 class AnalysisSettings(StrictModel):
-    """All that decides what is measured; not what is kept."""
+    """Everything that changes measurements. Limits, which decide what is kept, are separate."""
 
-    media: MediaLimits = Field(default=MediaLimits(), description="limits on what is read")
+    media: MediaLimits = Field(default=MediaLimits(), description="limits on input files")
     long_side_px: int = Field(
-        default=720, ge=128, le=2160, description="analysers see pictures of at most this size; faces need about 60 px"
+        default=720, ge=128, le=2160, description="longer side of the frames that analysers get; faces need about 60 px"
     )
     min_voiced_s: float = Field(
-        default=1.0, ge=0, description="sources with less voice are not decoded at all; 0 decodes everything"
+        default=1.0, ge=0, description="sources with less voice are rejected without a decode; 0 decodes everything"
     )
-    sound: AudioFeatureSettings = Field(default=AudioFeatureSettings(), description="sound")
-    shots: ShotSettings = Field(default=ShotSettings(), description="shots")
-    picture: PictureSettings = Field(default=PictureSettings(), description="picture")
-    faces: FaceSettings = Field(default=FaceSettings(), description="faces")
+    sound: AudioFeatureSettings = Field(default=AudioFeatureSettings(), description="voice detection")
+    shots: ShotSettings = Field(default=ShotSettings(), description="shot detection")
+    picture: PictureSettings = Field(default=PictureSettings(), description="picture measures")
+    faces: FaceSettings = Field(default=FaceSettings(), description="face detection and tracking")
     lip_audio: LipAudioSettings = Field(default=LipAudioSettings(), description="embedded sync scorer")
-    candidates: CandidateSettings = Field(default=CandidateSettings(), description="spans to judge")
+    candidates: CandidateSettings = Field(
+        default=CandidateSettings(), description="how shots and tracks become candidates"
+    )
 
 
 class ClipExportSettings(StrictModel):
-    """How survivors are written."""
+    """How kept clips are written."""
 
-    max_long_side_px: int = Field(default=1920, ge=64, le=4096, description="larger pictures are scaled down")
+    max_long_side_px: int = Field(default=1920, ge=64, le=4096, description="larger frames are scaled down")
     encoding: ClipEncodingSettings = Field(default=ClipEncodingSettings(), description="H.264 and AAC")
     pose: PoseSettings | None = Field(
-        default=PoseSettings(), description="shoulders, arms and hands; null = not followed"
+        default=PoseSettings(), description="shoulders, arms and hands; null = not tracked"
     )
 
 
 class CurateSettings(FilterLimits):
-    """A curation run: the limits, how facts are measured, how survivors are written. Presets hold limits only."""
+    """All settings of a run: limits, analysis, export. Presets hold limits only."""
 
-    analysis: AnalysisSettings = Field(default=AnalysisSettings(), description="what is measured")
-    export: ClipExportSettings = Field(default=ClipExportSettings(), description="how survivors are written")
+    analysis: AnalysisSettings = Field(default=AnalysisSettings(), description="how sources are measured")
+    export: ClipExportSettings = Field(default=ClipExportSettings(), description="how kept clips are written")
 
     @property
     def limits(self) -> FilterLimits:
-        """What decides; a verdict's hash covers nothing else."""
+        """The limits alone; the hash in a verdict covers nothing else."""
         return FilterLimits(**{name: getattr(self, name) for name in FilterLimits.model_fields})

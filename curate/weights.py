@@ -1,7 +1,7 @@
-"""Optional model files: which are known, which are there, whether they are what they should be, and how to get one.
+"""Optional model files: list, verify by hash, download.
 
-Nothing is fetched unless `pull` is called, and nothing is fetched or opened without a SHA-256 to check it against.
-Where no hash is published, the user gives one; it is kept beside the file as `NAME.sha256`, as sha256sum writes it.
+Only `pull_model` uses the network. No file is downloaded or opened without a SHA-256 to check it against; where none is
+published the user supplies one, stored beside the file as `NAME.sha256` in the format of sha256sum.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class KnownModel:
     purpose: str
     licence: str
     size_bytes: int | None
-    sha256: str | None  # None: nobody publishes one
+    sha256: str | None  # None: none is published
     url: str | None  # None: no official address known
     note: str = ""
 
@@ -41,7 +41,7 @@ class KnownModel:
 KNOWN_MODELS: tuple[KnownModel, ...] = (
     KnownModel(
         name="face-landmarker.task",
-        purpose="faces by the MediaPipe Tasks API: adds 52 blendshapes",
+        purpose="face landmarks by the MediaPipe Tasks API: adds 52 blendshapes",
         licence="Apache-2.0",
         size_bytes=3_758_596,
         sha256="64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
@@ -95,37 +95,37 @@ class ModelFileState:
 
 
 class DownloadProgress(Protocol):
-    """Called while a model is fetched."""
+    """Callback during a download."""
 
     def __call__(self, done_bytes: int, total_bytes: int | None, /) -> None:
-        """So many bytes are here, of so many."""
+        """Report the bytes received so far and the total, if known."""
         ...
 
 
 def list_models(folder: Path) -> list[ModelFileState]:
-    """Which known models the folder holds; reads none of them."""
+    """Report which known models the folder holds, without reading them."""
     return [
         ModelFileState(model=m, status="present" if (folder / m.name).is_file() else "absent") for m in KNOWN_MODELS
     ]
 
 
 def verify_models(folder: Path) -> list[ModelFileState]:
-    """Every known model of the folder against its hash."""
+    """Check every known model in the folder against its hash."""
     return [_verify_model(model, folder) for model in KNOWN_MODELS]
 
 
 def model_hashes(folder: Path | None) -> dict[str, str]:
-    """Name and SHA-256 of the known models in a folder: what results may depend on."""
+    """Name and SHA-256 of each known model in the folder; part of the cache key of results."""
     if folder is None:
         return {}
     return {model.name: file_sha256(folder / model.name) for model in KNOWN_MODELS if (folder / model.name).is_file()}
 
 
 def read_model(folder: Path, name: str) -> bytes:
-    """The bytes of a model, checked: what is hashed is what is handed out.
+    """Read a model and verify its hash; the bytes returned are the bytes hashed.
 
     Raises:
-        ConfigError: the file is missing, has no hash to check it against, or has another one.
+        ConfigError: the file is missing, has no known hash, or its hash differs.
     """
     path, expected = folder / name, _expected_sha256(find_model(name), folder)
     try:
@@ -144,7 +144,7 @@ def read_model(folder: Path, name: str) -> bytes:
 
 
 def find_model(name: str) -> KnownModel:
-    """The model of a name; ConfigError for any other."""
+    """Return the known model of this name, or raise ConfigError."""
     for model in KNOWN_MODELS:
         if model.name == name:
             return model
@@ -161,18 +161,18 @@ def pull_model(
     max_bytes: int = MAX_BYTES,
     progress: DownloadProgress | None = None,
 ) -> Path:
-    """Fetch a model into the folder unless it is there; it appears under its name only after its hash was checked.
+    """Download a model into the folder unless present; the file gets its final name only after the hash check.
 
     Args:
-        name: of a known model.
-        folder: where models are kept; made where missing.
-        sha256: what it must have; needed where none is known, refused where it differs from the known one.
-        url: http or https; the known address when None.
-        max_bytes: more than this is not read.
-        progress: told how far it is.
+        name: a known model.
+        folder: the models folder; created if missing.
+        sha256: expected hash; required where none is known, and refused if it differs from the known one.
+        url: http or https address; None uses the known one.
+        max_bytes: upper bound of the download.
+        progress: called after each chunk.
 
     Raises:
-        ConfigError: no hash, no address, a malformed one, or a file of another hash.
+        ConfigError: hash or address missing or malformed, or the file has another hash.
         RunError: the network or the disk failed.
     """
     model, path = find_model(name), folder / name
@@ -203,7 +203,7 @@ def _hash_path(path: Path) -> Path:
 
 
 def _expected_sha256(model: KnownModel, folder: Path) -> str | None:
-    """The hash a file must have: the known one, else the one its user gave."""
+    """The published hash, else the one the user stored beside the file."""
     side = _hash_path(folder / model.name)
     if model.sha256 is not None or not side.is_file():
         return model.sha256
@@ -233,8 +233,8 @@ def _parse_sha256(text: str, *, where: str) -> str:
 
 
 def _missing_sha256_error(name: str, *, where: str) -> ConfigError:
-    todo = f"xsheet models pull {name} --sha256 HEX, with a hash from a place you trust"
-    return ConfigError(where=where, expected=f"a SHA-256 to check {name} against", got="none", hint=todo)
+    hint = f"xsheet models pull {name} --sha256 HEX, with a hash from a trusted source"
+    return ConfigError(where=where, expected=f"a SHA-256 to check {name} against", got="none", hint=hint)
 
 
 def _check_sha256(path: Path, found: str, expected: str) -> None:
@@ -258,13 +258,13 @@ def _download(url: str, path: Path, *, expected: str, max_bytes: int, progress: 
     digest, done = hashlib.sha256(), 0
     try:
         with atomic_path(path) as temporary, temporary.open("wb") as out:
-            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as reply:
-                length = reply.headers.get("Content-Length", "")
-                while chunk := reply.read(_CHUNK_BYTES):
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
+                length = response.headers.get("Content-Length", "")
+                while chunk := response.read(_CHUNK_BYTES):
                     done += len(chunk)
                     if done > max_bytes:
-                        came = f"more than {max_bytes} bytes"
-                        raise RunError(where=url, expected="a smaller model file", got=came, hint="check the address")
+                        got = f"more than {max_bytes} bytes"
+                        raise RunError(where=url, expected="a smaller model file", got=got, hint="check the address")
                     digest.update(chunk)
                     out.write(chunk)
                     if progress is not None:

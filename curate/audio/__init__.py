@@ -1,1 +1,4 @@
-"""audio."""
+"""Audio: per-frame series from sound.
+
+features  voice activity, loudness, clipping, predicted mouth motion; `sound_measure` over a span
+"""

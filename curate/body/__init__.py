@@ -1,1 +1,6 @@
-"""body."""
+"""Body: upper-body signals of kept clips.
+
+pose     shoulders, arms and hands of one person over the frames of a clip
+signals  signals of a clip from the timeline and the face track of its source
+motion   speed per body part from the signals
+"""

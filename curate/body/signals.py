@@ -1,5 +1,6 @@
-"""Signals of a clip: the stretch of its source's timeline and face track, on the clip's own clock."""
+"""Signals of a clip: its span of the source's timeline and face track, re-based to frame 0 of the clip."""
 
+from xsheet.curate.series import slice_series
 from xsheet.schemas.clip import Measures, Signals
 from xsheet.schemas.columns import Series
 from xsheet.schemas.source import FaceTrack, Timeline
@@ -12,21 +13,24 @@ FACE_FIELDS = (
 
 
 def clip_signals(candidate: Measures, timeline: Timeline, track: FaceTrack | None, *, shift_frames: int) -> Signals:
-    """The face and sound of a clip; its body is followed when it is written.
+    """Build the face and sound signals of a clip; `pose` adds the body during export.
 
     Args:
         candidate: the span in the source.
         timeline: of the same source.
-        track: of the speaker; None for a clip without a face.
-        shift_frames: how far the clip's sound was moved; negative = earlier.
+        track: face track of the speaker; None for a clip without a face.
+        shift_frames: shift of the clip's sound; negative = earlier.
     """
     frames = frames_in(candidate.span, CLIP_RATE)
-    heard = range(frames.start - shift_frames, frames.stop - shift_frames)
-    series = {"voice": slice_series(timeline.voice, heard), "energy_db": slice_series(timeline.energy_db, heard)}
+    sound_frames = range(frames.start - shift_frames, frames.stop - shift_frames)
+    series = {
+        "voice": slice_series(timeline.voice, sound_frames),
+        "energy_db": slice_series(timeline.energy_db, sound_frames),
+    }
     if track is not None:
-        seen = range(frames.start - track.start_frame, frames.stop - track.start_frame)
-        series |= {name: slice_series(getattr(track, name), seen) for name in FACE_FIELDS}
-        boxes = [slice_series(edge, seen) for edge in (track.x0, track.y0, track.x1, track.y1)]
+        track_frames = range(frames.start - track.start_frame, frames.stop - track.start_frame)
+        series |= {name: slice_series(getattr(track, name), track_frames) for name in FACE_FIELDS}
+        boxes = [slice_series(edge, track_frames) for edge in (track.x0, track.y0, track.x1, track.y1)]
         series |= {
             "head_x": _midpoints(boxes[0], boxes[2]),
             "head_y": _midpoints(boxes[1], boxes[3]),
@@ -37,13 +41,6 @@ def clip_signals(candidate: Measures, timeline: Timeline, track: FaceTrack | Non
         }
     extractor = timeline.extractor if track is None else f"{timeline.extractor}; {track.detector}"
     return Signals(clip_id=candidate.clip_id, frames=len(frames), extractor=extractor, **series)
-
-
-def slice_series(series: Series, frames: range) -> Series:
-    """Values of the frames; null before the first and after the last one, empty where nothing was measured."""
-    if not series:
-        return ()
-    return tuple(series[k] if 0 <= k < len(series) else None for k in frames)
 
 
 def _midpoints(a: Series, b: Series) -> Series:

@@ -1,1 +1,5 @@
-"""candidates."""
+"""Candidates: spans of 3 to 10 s of one face in one shot.
+
+segment  which frames become candidates: trim shots, find face segments, split at pauses
+measure  candidates with all their measures, from series alone
+"""

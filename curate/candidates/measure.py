@@ -1,7 +1,7 @@
-"""Shots and face tracks → candidates with everything measured of them. Pure: no pixel and no sample is looked at.
+"""Build candidates with all their measures from shots, face tracks and series. Pure; reads no pixels or samples.
 
-A candidate is one face in one shot for 3 to 10 s. Stretches of a shot in which no face is followed are candidates
-without a track, so that the funnel counts their hours too.
+A candidate is one face in one shot for 3 to 10 s. Parts of a shot without a face become candidates without a track, so
+that the funnel counts their duration too.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.curate.audio.features import series_to_array, sound_measure
+from xsheet.curate.audio.features import sound_measure
 from xsheet.curate.candidates.segment import (
     CandidateSettings,
     cut_cost,
@@ -20,6 +20,7 @@ from xsheet.curate.candidates.segment import (
     subtract_ranges,
     trim_shot,
 )
+from xsheet.curate.series import series_to_array, track_series
 from xsheet.schemas import ids
 from xsheet.schemas.clip import FaceMeasure, Measures, PictureMeasure, Speaker, SyncScore
 from xsheet.schemas.columns import Series
@@ -30,18 +31,18 @@ Floats = NDArray[np.float64]
 
 
 class SyncScorer(Protocol):
-    """How well the lips of a track and the voice agree."""
+    """Scores the agreement of lips and voice."""
 
     def __call__(self, track: FaceTrack, frames: range, *, shift: int) -> SyncScore | None:
-        """The score over frames of the source, with the sound taken `shift` frames later; None without sound."""
+        """Score frames of the source with the sound advanced by `shift` frames; None without sound."""
         ...
 
 
 class SpeakerSelector(Protocol):
-    """Whose voice it is, when several faces are seen at a time."""
+    """Selects the speaker among several faces."""
 
     def __call__(self, scores: Sequence[SyncScore]) -> int | None:
-        """Place of the speaker among the scores; None when it is not clear."""
+        """Index of the speaker in `scores`; None if ambiguous."""
         ...
 
 
@@ -55,45 +56,45 @@ def extract_candidates(
     select_speaker: SpeakerSelector,
     settings: CandidateSettings | None = None,
 ) -> list[Measures]:
-    """All candidates of one source, in the order of time.
+    """Return all candidates of one source, ordered by time.
 
     Args:
         timeline: series of the whole source.
-        shots: its shots, in the order of time.
-        tracks: its faces.
+        shots: its shots, ordered by time.
+        tracks: its face tracks.
         height_px: picture height of the source.
         scorer: the sync scorer.
-        select_speaker: the speaker among several faces.
+        select_speaker: selects the speaker among several faces.
         settings: lengths and tolerances.
     """
     settings = settings or CandidateSettings()
-    seen = {track.track_id: _face_visible(track, timeline.frames) for track in tracks}
-    source = _CandidateMeasurer(timeline, tracks, seen, height_px, scorer, select_speaker, settings)
-    loudness = cut_cost(timeline, min_pause_frames=settings.min_pause_frames)
-    found = []
+    face_visible = {track.track_id: _face_visible(track, timeline.frames) for track in tracks}
+    measurer = _CandidateMeasurer(timeline, tracks, face_visible, height_px, scorer, select_speaker, settings)
+    cut_costs = cut_cost(timeline, min_pause_frames=settings.min_pause_frames)
+    candidates = []
     for shot in shots:
         window = trim_shot(shot, timeline, trim_frames=settings.trim_frames)
         with_face: list[range] = []
         for track in tracks:
-            for stretch in face_segments(seen[track.track_id], window, settings=settings):
-                with_face.append(stretch)
-                found += [
-                    source.measure(piece, shot, track)
-                    for piece in split_at_pauses(stretch, loudness, settings=settings)
+            for segment in face_segments(face_visible[track.track_id], window, settings=settings):
+                with_face.append(segment)
+                candidates += [
+                    measurer.measure(piece, shot, track)
+                    for piece in split_at_pauses(segment, cut_costs, settings=settings)
                 ]
-        least = settings.min_frames if with_face else settings.min_faceless_frames
-        faceless = [part for part in subtract_ranges(window, with_face) if len(part) >= least]
-        found += [source.measure(part, shot, None) for part in faceless]
-    return sorted(found, key=lambda row: (row.start_us, row.end_us, row.track_id or ""))
+        min_frames = settings.min_frames if with_face else settings.min_faceless_frames
+        faceless = [part for part in subtract_ranges(window, with_face) if len(part) >= min_frames]
+        candidates += [measurer.measure(part, shot, None) for part in faceless]
+    return sorted(candidates, key=lambda row: (row.start_us, row.end_us, row.track_id or ""))
 
 
 @dataclass(frozen=True, slots=True)
 class _CandidateMeasurer:
-    """What all candidates of one source are measured with."""
+    """Measures the candidates of one source."""
 
     timeline: Timeline
     tracks: Sequence[FaceTrack]
-    face_visible: dict[str, NDArray[np.bool_]]  # track: (frames of the source,)
+    face_visible: dict[str, NDArray[np.bool_]]  # per track: (frames of the source,)
     height_px: int
     scorer: SyncScorer
     select_speaker: SpeakerSelector
@@ -134,9 +135,9 @@ class _CandidateMeasurer:
         if not rivals:
             return "only"
         scores = [sync, *(self.scorer(rival, frames, shift=0) for rival in rivals)]
-        heard = [s for s in scores if s is not None]
-        place = self.select_speaker(heard) if len(heard) == len(scores) else None
-        return "ambiguous" if place is None else "active" if place == 0 else "listener"
+        known = [s for s in scores if s is not None]
+        speaker = self.select_speaker(known) if len(known) == len(scores) else None
+        return "ambiguous" if speaker is None else "active" if speaker == 0 else "listener"
 
     def _face_measure(self, track: FaceTrack, frames: range) -> FaceMeasure:
         height = median(track_series(track, track.y1, frames) - track_series(track, track.y0, frames))
@@ -156,7 +157,7 @@ class _CandidateMeasurer:
 
 
 def picture_measure(timeline: Timeline, frames: range, *, settings: CandidateSettings) -> PictureMeasure | None:
-    """What the whole picture of a span is like; None when the picture was not measured."""
+    """Measure the whole picture over a span; None if the picture was not measured."""
     luma = _slice_series(timeline.luma, frames)
     if not len(luma):
         return None
@@ -171,35 +172,22 @@ def picture_measure(timeline: Timeline, frames: range, *, settings: CandidateSet
 
 
 def _frozen_share(difference: Floats, *, settings: CandidateSettings) -> float:
-    """Share of frames in runs without change; a run of n equal steps stands for n + 1 frames."""
-    still = np.concatenate([[False], difference[1:] <= settings.max_frozen_difference, [False]])
-    edges = np.flatnonzero(np.diff(still.astype(int)))
+    """Share of frames in runs without change; a run of n unchanged steps covers n + 1 frames."""
+    is_frozen = np.concatenate([[False], difference[1:] <= settings.max_frozen_difference, [False]])
+    edges = np.flatnonzero(np.diff(is_frozen.astype(int)))
     runs = edges[1::2] - edges[::2] + 1
     return float(runs[runs >= settings.min_frozen_frames].sum() / len(difference)) if len(difference) else 0.0
 
 
-# ---- series over a span
-
-
-def track_series(track: FaceTrack, series: Series, frames: range) -> Floats:
-    """(frames,) of a track's series; NaN where the track has none."""
-    values = np.full(len(frames), np.nan)
-    start, stop = max(frames.start, track.start_frame), min(frames.stop, track.start_frame + track.frames)
-    if series and start < stop:
-        own = series[start - track.start_frame : stop - track.start_frame]
-        values[start - frames.start : stop - frames.start] = series_to_array(own)
-    return values
-
-
 def median(values: Floats) -> float | None:
-    """Median of what is there."""
+    """Median without NaN; None if nothing remains."""
     return percentile(values, 50)
 
 
 def percentile(values: Floats, q: float) -> float | None:
-    """Percentile of what is there; None when nothing is."""
-    there = values[~np.isnan(values)]
-    return float(np.percentile(there, q)) if len(there) else None
+    """Percentile without NaN; None if nothing remains."""
+    known = values[~np.isnan(values)]
+    return float(np.percentile(known, q)) if len(known) else None
 
 
 def _face_visible(track: FaceTrack, frames: int) -> NDArray[np.bool_]:

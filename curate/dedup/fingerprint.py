@@ -1,8 +1,8 @@
-"""A source as words of 32 bits, one per frame, that survive re-encoding, scaling, dimming and another frame rate.
+"""Fingerprint: one 32-bit word per frame, robust to re-encoding, scaling, dimming and frame rate conversion.
 
-Picture: signs of how the difference of neighbouring fields changes over 0.4 s, on a grid of 4 × 9 (after Oostveen,
-Kalker & Haitsma, 2002). Sound: the same of 33 bands, 300 to 2000 Hz (after Haitsma & Kalker, 2002). Both describe
-change, so two people before the same wall differ; a perceptual hash of key frames does not tell them apart
+Picture: signs of the change over 0.4 s of differences between neighbouring cells, on a 4 × 9 grid (after Oostveen,
+Kalker & Haitsma, 2002). Sound: the same for 33 bands from 300 to 2000 Hz (after Haitsma & Kalker, 2002). Both describe
+change, so two people before the same background differ, unlike with a perceptual hash of key frames
 (docs/log/curate.md#near-duplicates).
 """
 
@@ -20,54 +20,54 @@ Mask = NDArray[np.bool_]
 
 EXTRACTOR = "change-words@1"
 _ROWS, _COLUMNS = 4, 9
-_MIN_LINES = 128  # lines of a picture are enough for means of four rows; more only cost time
-_CELL_PX = 8  # fields are averaged from a picture of 8 × 8 pixels each, since cv2 rounds its means to whole levels
-_PICTURE_LAG, _SOUND_LAG = 10, 5  # frames between which the change is taken
-_MIN_MEAN_CHANGE = 0.15  # mean change in levels of luma, below it the signs are coding noise
+_MIN_LINES = 128  # picture lines that suffice for means of four rows
+_CELL_PX = 8  # cells are averaged from 8 × 8 pixels, because cv2 rounds means to integers
+_PICTURE_LAG, _SOUND_LAG = 10, 5  # frames over which the change is measured
+_MIN_MEAN_CHANGE = 0.15  # mean change in luma levels; below it signs are coding noise
 _SAMPLES_PER_FRAME = AUDIO_RATE.num // CLIP_RATE.num
-_WINDOW_SAMPLES = 5920  # samples, 0.37 s
+_WINDOW_SAMPLES = 5920  # 0.37 s
 _FFT = 8192
 _BANDS_HZ = np.geomspace(300, 2000, 34)
 _MIN_POWER = 1e-6  # mean power of a window, -60 dB of full scale
-_BLOCK_FRAMES = 500  # frames of sound at a time, for flat memory
+_BLOCK_FRAMES = 500  # frames of sound per block, for constant memory
 
 
 class FingerprintAnalyser:
-    """Sees every frame of a source and makes its fingerprint."""
+    """Computes the fingerprint of a source during its decode."""
 
     def __init__(self) -> None:
         self._grids: list[NDArray[np.float32]] = []
 
     def add(self, frame: Frame) -> None:
-        """Take the next frame."""
+        """Process the next frame."""
         step = max(1, min(frame.rgb.shape[:2]) // _MIN_LINES)
         luma = cv2.cvtColor(np.ascontiguousarray(frame.rgb[::step, ::step]), cv2.COLOR_RGB2GRAY)
-        fields = cv2.resize(luma, (_COLUMNS * _CELL_PX, _ROWS * _CELL_PX), interpolation=cv2.INTER_AREA)
-        grid = fields.reshape(_ROWS, _CELL_PX, _COLUMNS, _CELL_PX).mean(axis=(1, 3), dtype=np.float32)
+        cells = cv2.resize(luma, (_COLUMNS * _CELL_PX, _ROWS * _CELL_PX), interpolation=cv2.INTER_AREA)
+        grid = cells.reshape(_ROWS, _CELL_PX, _COLUMNS, _CELL_PX).mean(axis=(1, 3), dtype=np.float32)
         self._grids.append(grid)
 
     def fingerprint(self, source_id: str, *, sound: Samples | None) -> Fingerprint:
-        """What was seen, and the sound (float32, 16 kHz, 640 samples a frame) that goes with it."""
+        """Return the fingerprint of the frames so far and of the sound (float32, 16 kHz, 640 samples per frame)."""
         picture = picture_words(np.reshape(self._grids, (-1, _ROWS, _COLUMNS)))
-        heard = sound_words(sound) if sound is not None else None
+        sound_column = sound_words(sound) if sound is not None else None
         return Fingerprint(
             source_id=source_id,
             extractor=EXTRACTOR,
             frames=len(self._grids),
             picture=_to_column(*picture),
-            sound=_to_column(*heard) if heard else (),
+            sound=_to_column(*sound_column) if sound_column else (),
         )
 
 
 def picture_words(grids: NDArray[np.floating]) -> tuple[Words, Mask]:
-    """(frames,) words of luma grids (frames, 4, 9), and whether anything moves there; the last 0.4 s has none."""
+    """(frames,) words of luma grids (frames, 4, 9), and a mask of valid words (moving; never the last 0.4 s)."""
     changes = grids[_PICTURE_LAG:] - grids[:-_PICTURE_LAG]
     signs = np.diff(changes, axis=2).reshape(len(changes), 32)
     return _pack_words(signs, np.abs(signs).mean(axis=1) > _MIN_MEAN_CHANGE, frames=len(grids))
 
 
 def sound_words(sound: Samples) -> tuple[Words, Mask]:
-    """(frames,) words of samples (640 × frames,) at 16 kHz, and whether they sound; the last 0.2 s has none."""
+    """(frames,) words of (640 × frames,) samples, and a mask of valid words (not silent; never the last 0.2 s)."""
     frames = len(sound) // _SAMPLES_PER_FRAME
     before = (_WINDOW_SAMPLES - _SAMPLES_PER_FRAME) // 2
     around = np.pad(sound, (before, _WINDOW_SAMPLES))

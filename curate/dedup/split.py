@@ -1,7 +1,7 @@
-"""Train, validation and test, so that no source, near duplicate or person is in two of them.
+"""Split a set into train, validation and test, so that no source, near duplicate or person is in two of them.
 
-Sources are joined by what they share into clusters, and the hash of a cluster's name says what it is for. So a set that
-grows keeps its split as long as its clusters do not merge, and the shares are met on average, not exactly.
+Sources that share a copy or a person form a cluster; the hash of the cluster name decides its split. A growing set
+keeps its split unless clusters merge, and the shares hold on average.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -26,7 +26,7 @@ from xsheet.schemas.ids import content_key
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import Split, SplitName
 
-_BLOCK_ROWS = 256  # of the matrix of distances; bounds memory
+_BLOCK_ROWS = 256  # rows of the distance matrix per block; bounds memory
 
 
 class SplitSettings(StrictModel):
@@ -34,32 +34,35 @@ class SplitSettings(StrictModel):
 
     val: float = Field(default=0.05, ge=0, lt=1, description="share of the clusters for validation")
     test: float = Field(default=0.05, ge=0, lt=1, description="share of the clusters for the test")
-    seed: int = Field(default=0, ge=0, description="another seed, another split")
+    seed: int = Field(default=0, ge=0, description="seed of the hash")
     identity: Literal["face", "source"] = Field(
-        default="face", description="join sources that show a like face; or trust that each has people of its own"
+        default="face",
+        description="face: join sources with similar faces; source: assume that each source has its own people",
     )
     max_identity_distance: float = Field(
         default=0.8,
         gt=0,
-        description="root mean square difference of two shapes that count as one person, in the shape model's unit; "
-        "for mesh proportions and tones, docs/log/curate.md#split",
+        description="largest RMS difference of two embeddings of one person, in the unit of the identity model; "
+        "docs/log/curate.md#split",
     )
 
     @model_validator(mode="after")
     def _leaves_some_to_train(self) -> Self:
         if self.val + self.test >= 1:
-            raise ValueError("val and test together must leave something to train on")
+            raise ValueError(
+                f"expected val + test < 1, so that some clips remain to train on, got {self.val + self.test:g}"
+            )
         return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitSummary:
-    """What each part came to."""
+    """Totals of each split."""
 
     totals: Mapping[SplitName, ClipTotals]
     cluster_counts: Mapping[SplitName, int]
-    largest_cluster_share: float  # share of all clips; near 1 when faces are not told apart
-    clips_by_identity_method: Mapping[str, int]  # clips whose person was told by this
+    largest_cluster_share: float  # share of all clips; near 1 if faces are not separated
+    clips_by_identity_method: Mapping[str, int]  # clips by method that identified the person
 
 
 def split_set(set_folder: Path, settings: SplitSettings | None = None) -> SplitSummary:
@@ -77,22 +80,22 @@ def split_set(set_folder: Path, settings: SplitSettings | None = None) -> SplitS
 
 
 def split_clips(clips: pa.Table, tracks: pa.Table, near: pa.Table, settings: SplitSettings) -> list[Split]:
-    """One row per clip, in the order of the clips.
+    """Assign a split to each clip, in the order of the clips.
 
     Args:
         clips: clip_id, source_id, track_id.
-        tracks: track_id, shape, identity_model; those of the clips are asked for the person.
+        tracks: track_id, identity_embedding, identity_model; only tracks of clips count.
         near: source_id, other_id of near duplicates.
-        settings: shares, seed, and how people are told apart.
+        settings: shares, seed, and how people are identified.
     """
     sources: list[str] = clips["source_id"].to_pylist()
-    own: list[str | None] = clips["track_id"].to_pylist()
+    clip_tracks: list[str | None] = clips["track_id"].to_pylist()
     copies = list(zip(near["source_id"].to_pylist(), near["other_id"].to_pylist(), strict=True))
     groups = UnionFind(sorted({*sources, *(source for pair in copies for source in pair)}))
     for one, other in copies:
         groups.union(one, other)
-    models = _identity_models(tracks, set(own)) if settings.identity == "face" else {}
-    source_of = {track: source for track, source in zip(own, sources, strict=True) if track in models}
+    models = _identity_models(tracks, set(clip_tracks)) if settings.identity == "face" else {}
+    source_of = {track: source for track, source in zip(clip_tracks, sources, strict=True) if track in models}
     for first, *others in _identity_clusters(tracks, models, settings.max_identity_distance):
         for other in others:
             groups.union(source_of[first], source_of[other])
@@ -105,7 +108,7 @@ def split_clips(clips: pa.Table, tracks: pa.Table, near: pa.Table, settings: Spl
             split=_assign_split(cluster_of[source], settings),
             identity_by=models.get(track or "", "source"),
         )
-        for clip_id, source, track in zip(clips["clip_id"].to_pylist(), sources, own, strict=True)
+        for clip_id, source, track in zip(clips["clip_id"].to_pylist(), sources, clip_tracks, strict=True)
     ]
 
 
@@ -115,7 +118,7 @@ def _assign_split(cluster: str, settings: SplitSettings) -> SplitName:
 
 
 def _identity_models(tracks: pa.Table, track_ids: set[str | None]) -> dict[str, str]:
-    """Shape model of each wanted track that has a shape."""
+    """Identity model of each of these tracks that has an embedding."""
     names: list[str] = tracks["track_id"].to_pylist()
     models: list[str | None] = tracks["identity_model"].to_pylist()
     lengths: list[int] = pc.list_value_length(tracks["identity_embedding"]).to_pylist()
@@ -124,29 +127,30 @@ def _identity_models(tracks: pa.Table, track_ids: set[str | None]) -> dict[str, 
 
 
 def _identity_clusters(tracks: pa.Table, models: Mapping[str, str], max_distance: float) -> Iterator[list[str]]:
-    """Tracks that look like one person; shapes of different models are never compared."""
+    """Groups of tracks of one person; embeddings of different models are never compared."""
     by_model: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(dict)
-    for track, shape in zip(tracks["track_id"].to_pylist(), tracks["identity_embedding"].to_pylist(), strict=True):
+    for track, embedding in zip(tracks["track_id"].to_pylist(), tracks["identity_embedding"].to_pylist(), strict=True):
         if track in models:
-            by_model[models[track], len(shape)][track] = shape
-    for shapes in by_model.values():
-        names = list(shapes)
-        yield from ([names[k] for k in alike] for alike in cluster_rows(np.array(list(shapes.values())), max_distance))
+            by_model[models[track], len(embedding)][track] = embedding
+    for embeddings in by_model.values():
+        names = list(embeddings)
+        yield from (
+            [names[k] for k in group] for group in cluster_rows(np.array(list(embeddings.values())), max_distance)
+        )
 
 
 def cluster_rows(embeddings: NDArray[np.floating], max_distance: float) -> list[list[int]]:
-    """Rows of (n, k) numbers, grouped so that two whose root mean square difference is at most this are together."""
-    embeddings = np.asarray(embeddings, np.float64) - np.mean(
-        embeddings, axis=0
-    )  # small numbers, so that squares cancel well
+    """Group rows of (n, k): two rows with an RMS difference of at most `max_distance` share a group."""
+    # Centred, so that the squares below lose little precision.
+    embeddings = np.asarray(embeddings, np.float64) - np.mean(embeddings, axis=0)
     squares = np.square(embeddings).sum(axis=1)
     limit = embeddings.shape[1] * max_distance**2 + 1e-9
     groups, group_of = UnionFind(range(len(embeddings))), np.arange(len(embeddings))
     for start in range(0, len(embeddings), _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
-        apart = squares[block, None] + squares[start:] - 2 * embeddings[block] @ embeddings[start:].T
-        ones, others = np.nonzero(np.triu(apart <= limit, k=1))
-        # Of two groups one pair is enough: a person with thousands of tracks has millions of pairs.
+        squared_distances = squares[block, None] + squares[start:] - 2 * embeddings[block] @ embeddings[start:].T
+        ones, others = np.nonzero(np.triu(squared_distances <= limit, k=1))
+        # One pair per two groups suffices; a person with thousands of tracks has millions of pairs.
         pairs = np.unique(np.stack([group_of[ones + start], group_of[others + start]], axis=1), axis=0)
         for one, other in pairs[pairs[:, 0] != pairs[:, 1]].tolist():
             groups.union(one, other)

@@ -1,4 +1,4 @@
-"""Things that hang together: the connected components of a graph, by union-find."""
+"""Union-find: connected components of a graph."""
 
 from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
@@ -7,17 +7,17 @@ T = TypeVar("T", bound=Hashable)
 
 
 class UnionFind(Generic[T]):
-    """Members joined two by two; a member that was never joined is a group of its own."""
+    """Disjoint sets of members; a member that was never joined is its own group."""
 
     def __init__(self, members: Iterable[T]) -> None:
         self._parent = {member: member for member in members}
 
     def union(self, one: T, other: T) -> None:
-        """Put two members, and all that hang on them, into one group."""
+        """Merge the groups of two members."""
         self._parent[self._find(one)] = self._find(other)
 
     def groups(self) -> list[list[T]]:
-        """The groups, members and groups in the order the members were given."""
+        """All groups; members and groups in insertion order."""
         groups: dict[T, list[T]] = {}
         for member in self._parent:
             groups.setdefault(self._find(member), []).append(member)
@@ -25,6 +25,6 @@ class UnionFind(Generic[T]):
 
     def _find(self, member: T) -> T:
         while (parent := self._parent[member]) != member:
-            self._parent[member] = self._parent[parent]  # halves the way of the next question
+            self._parent[member] = self._parent[parent]  # path halving
             member = parent
         return member

@@ -1,9 +1,9 @@
-"""A weak measure of identity that needs no model: proportions of the face, and the tones of skin and hair.
+"""Identity embedding without a model: facial proportions, and the tones of skin and hair.
 
-It tells most people apart within one corpus and fails on look-alikes, other hair and coloured light; the numbers are in
-docs/log/curate.md#identity. Shapes are compared by their root mean square difference, in units of the spread within one
-person. An embedding network would do far better; its place is `FaceTrack.shape` too, under a `identity_model` of its
-own.
+It separates most people within one corpus; it fails on look-alikes, changed hair and coloured light
+(docs/log/curate.md#identity). Embeddings are compared by root mean square difference, in units of the spread within one
+person. A face recognition network would be far better; it would fill `FaceTrack.identity_embedding` under its own
+`identity_model`.
 """
 
 import cv2
@@ -15,36 +15,36 @@ from xsheet.curate.media.image import Rgb
 
 IDENTITY_MODEL = "mesh-proportions+tones@1"
 MAX_HEAD_ANGLE_DEG = 20.0
-"""A head turned further than this shows its proportions badly and is not asked."""
+"""Heads turned further than this get no embedding: their proportions are distorted."""
 
-# Pairs of points whose distance by face height differs between people, and the spread of that distance between files
-# of one person, which makes the unit.
+# Pairs of landmarks whose distance by face height differs between people, and the standard deviation of that distance
+# between files of one person, which is the unit.
 _DISTANCE_STD = {
     (234, 454): 0.0086, (172, 397): 0.0111, (54, 284): 0.0088, (133, 362): 0.0129, (33, 263): 0.0064,
     (129, 358): 0.0055, (168, 4): 0.0060, (4, 0): 0.0060, (10, 168): 0.0071, (50, 280): 0.0045, (152, 0): 0.0168,
     (105, 159): 0.0103, (61, 291): 0.0144,
 }  # fmt: skip
-# The same for a and b of skin, a and b of hair (CIELAB), and the logarithm of hair's by skin's lightness. Lightness
-# alone would follow the exposure.
+# The same for a and b of skin, a and b of hair (CIELAB), and the logarithm of hair lightness by skin lightness
+# (lightness alone would depend on the exposure).
 _TONE_STD = np.array((3.0, 2.6, 1.7, 1.9, 0.22))
 _CHEEKS, _HAIRLINE, _CHIN = (50, 280), 10, 152
 
 
 def compute_identity_embedding(rgb: Rgb, face: FaceGeometry, rigid_fit: RigidFit) -> NDArray[np.float32]:
-    """(18,) proportions and tones, each by its spread within one person; NaN where the picture ends."""
+    """(18,) proportions and tones in units of their spread within one person; NaN outside the picture."""
     at = rigid_fit.points
-    spans = [float(np.linalg.norm(at[a] - at[b])) / unit for (a, b), unit in _DISTANCE_STD.items()]
+    distances = [float(np.linalg.norm(at[a] - at[b])) / std for (a, b), std in _DISTANCE_STD.items()]
     points = face.points[:, :2]
     up = points[_HAIRLINE] - points[_CHIN]
-    size = max(1, round(0.04 * float(np.linalg.norm(up))))
-    skin = np.mean([_mean_lab(rgb, points[cheek], size) for cheek in _CHEEKS], axis=0)
-    hair = _mean_lab(rgb, points[_HAIRLINE] + 0.15 * up, size)
-    darker = np.log((hair[0] + 8.0) / (skin[0] + 8.0))
-    return np.array((*spans, *(np.array((*skin[1:], *hair[1:], darker)) / _TONE_STD)), np.float32)
+    half_side = max(1, round(0.04 * float(np.linalg.norm(up))))
+    skin = np.mean([_mean_lab(rgb, points[cheek], half_side) for cheek in _CHEEKS], axis=0)
+    hair = _mean_lab(rgb, points[_HAIRLINE] + 0.15 * up, half_side)
+    lightness_ratio = np.log((hair[0] + 8.0) / (skin[0] + 8.0))
+    return np.array((*distances, *(np.array((*skin[1:], *hair[1:], lightness_ratio)) / _TONE_STD)), np.float32)
 
 
 def _mean_lab(rgb: Rgb, point: NDArray[np.floating], half_side: int) -> NDArray[np.float32]:
-    """Mean L, a, b (0..255 each) of a square around a point."""
+    """Mean L, a, b (0..255 each) of a square around a point; NaN if it leaves the picture."""
     x, y = round(float(point[0])), round(float(point[1]))
     height, width = rgb.shape[:2]
     if not (half_side <= x < width - half_side and half_side <= y < height - half_side):

@@ -1,8 +1,8 @@
-"""Faces by the models inside the pinned mediapipe wheel: full-range detection and the attention mesh. Works offline.
+"""Face back-end with the models of the pinned mediapipe wheel: full-range detection and attention mesh. Works offline.
 
-The wheel's ready-made FaceMesh runs the short-range detector, which misses faces below 15 % of the picture's height.
-The full-range one finds them down to 6 %, so this module asks that one where to look and gives the mesh each region
-itself. Regions come from outside, hence no call depends on the call before.
+The FaceMesh solution of the wheel uses the short-range detector, which misses faces below 15 % of the picture height.
+The full-range detector finds faces down to 6 %, so this module runs it and passes each region to the mesh itself. No
+call depends on the previous one.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from xsheet.curate.faces.mesh import FaceGeometry, Roi
 from xsheet.curate.media.image import Rgb
 
-# The mesh as a graph of one node that takes its region from outside. The attention mesh adds irises and better lips.
+# The mesh as a graph of one node with the region as input. The attention mesh adds irises and better lips.
 _MESH_GRAPH = """
 input_stream: "image"
 input_stream: "roi"
@@ -30,28 +30,28 @@ node {
   output_stream: "LANDMARKS:landmarks"
 }
 """
-# A detected box ends at brows and chin; the mesh was trained on regions half as large again (its own graph's factor).
+# The detector's box ends at brows and chin; the mesh expects a region 1.5 times as large (the factor of its own graph).
 _ROI_SCALE = 1.5
 
 
 class FullRangeDetector:
-    """The full-range detector of the wheel."""
+    """The full-range face detector of the wheel."""
 
     def __init__(self, *, min_score: float) -> None:
         self._min_score = min_score
 
     def open(self) -> None:
         """Load the model."""
-        # Importing mediapipe takes a second and starts its logging, so it waits until a worker needs it.
+        # Importing mediapipe takes a second and starts its logging, so only workers import it.
         from mediapipe.python.solutions.face_detection import FaceDetection  # noqa: PLC0415
 
         self._detector: Any = FaceDetection(model_selection=1, min_detection_confidence=self._min_score)
 
     def __call__(self, rgb: Rgb) -> list[Roi]:
-        """Where faces may be, the surest first."""
+        """Regions with a face, most confident first."""
         height, width = rgb.shape[:2]
-        found = sorted(self._detector.process(rgb).detections or (), key=lambda d: -d.score[0])
-        return [_roi(detection.location_data, width, height) for detection in found]
+        detections = sorted(self._detector.process(rgb).detections or (), key=lambda d: -d.score[0])
+        return [_roi(detection.location_data, width, height) for detection in detections]
 
     def close(self) -> None:
         """Release the model."""
@@ -59,7 +59,7 @@ class FullRangeDetector:
 
 
 class BundledFaceBackend:
-    """Detection and mesh of the wheel."""
+    """Detector and mesh of the wheel."""
 
     def __init__(self, *, min_score: float) -> None:
         self.detect = FullRangeDetector(min_score=min_score)
@@ -77,12 +77,12 @@ class BundledFaceBackend:
         from mediapipe.python.solution_base import SolutionBase  # noqa: PLC0415
 
         self.detect.open()
-        messages: Any = rect_pb2  # generated code, unknown to type checkers
+        messages: Any = rect_pb2  # generated code without types
         self._rect = messages.NormalizedRect
         self._mesh: Any = SolutionBase(graph_config=_MESH_GRAPH, outputs=["landmarks"])
 
     def landmarks(self, rgb: Rgb, roi: Roi) -> FaceGeometry | None:
-        """The face in a region, or None when there is none."""
+        """Landmarks of the face in a region, or None."""
         height, width = rgb.shape[:2]
         region = self._rect(
             x_center=roi.x / width,

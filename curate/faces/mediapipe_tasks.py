@@ -1,7 +1,7 @@
-"""Faces by MediaPipe's Tasks API and its face-landmarker.task: the same mesh, and 52 blendshapes.
+"""Face back-end with MediaPipe Tasks and face-landmarker.task: the same mesh, plus 52 blendshapes.
 
-The bundle's own detector is the short-range one, so the wheel's full-range detector says where to look, and the
-landmarker is given an upright square with the face in its middle.
+The detector of the bundle is short-range, so the full-range detector of the wheel finds the regions, and the landmarker
+gets an upright square centred on each face.
 """
 
 from pathlib import Path
@@ -18,12 +18,12 @@ from xsheet.curate.weights import find_model, read_model
 
 MODEL_FILE = "face-landmarker.task"
 _CROP_PX = 256
-# The landmarker looks for the face once more, and wants to see what is around it.
+# The landmarker runs its own detector first, which needs some context around the face.
 _CROP_SCALE = 1.4
 
 
 class TasksFaceBackend:
-    """Detection of the wheel; mesh and blendshapes of the Tasks bundle."""
+    """Detector of the wheel; mesh and blendshapes of the Tasks bundle."""
 
     def __init__(self, models: Path, *, min_score: float) -> None:
         self.detect = FullRangeDetector(min_score=min_score)
@@ -38,7 +38,7 @@ class TasksFaceBackend:
         return f"mediapipe {__version__} full-range + {MODEL_FILE}@{(find_model(MODEL_FILE).sha256 or '')[:8]}"
 
     def open(self) -> None:
-        """Load both models; ConfigError when the bundle is not the known one."""
+        """Load both models; ConfigError if the bundle has another hash."""
         import mediapipe  # noqa: PLC0415
         from mediapipe.tasks.python.core.base_options import BaseOptions  # noqa: PLC0415
         from mediapipe.tasks.python.vision import FaceLandmarker, FaceLandmarkerOptions  # noqa: PLC0415
@@ -52,12 +52,12 @@ class TasksFaceBackend:
                 base_options=BaseOptions(model_asset_buffer=bundle),
                 min_face_detection_confidence=self._min_score,
                 output_face_blendshapes=True,
-                num_faces=2,  # a neighbour may be in the square, too
+                num_faces=2,  # a neighbouring face may be in the square too
             )
         )
 
     def landmarks(self, rgb: Rgb, roi: Roi) -> FaceGeometry | None:
-        """The face nearest to the middle of a region, or None when there is none."""
+        """Landmarks of the face nearest to the centre of a region, or None."""
         to_crop, scale = _crop_transform(roi)
         crop = cv2.warpAffine(rgb, to_crop, (_CROP_PX, _CROP_PX), flags=cv2.INTER_LINEAR)
         result = self._landmarker.detect(self._image(image_format=self._srgb, data=np.ascontiguousarray(crop)))
@@ -79,9 +79,9 @@ class TasksFaceBackend:
 
 
 def _crop_transform(roi: Roi) -> tuple[NDArray[np.float64], float]:
-    """(2, 3) similarity from the frame to the upright square, and its scale."""
+    """(2, 3) similarity transform from the frame to the upright square, and its scale."""
     scale = _CROP_PX / (_CROP_SCALE * roi.side)
     cos, sin = scale * np.cos(roi.angle_rad), scale * np.sin(roi.angle_rad)
-    turn = np.array(((cos, sin), (-sin, cos)))
-    shift = np.full(2, _CROP_PX / 2) - turn @ (roi.x, roi.y)
-    return np.column_stack((turn, shift)), scale
+    rotation = np.array(((cos, sin), (-sin, cos)))
+    shift = np.full(2, _CROP_PX / 2) - rotation @ (roi.x, roi.y)
+    return np.column_stack((rotation, shift)), scale

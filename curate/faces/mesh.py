@@ -1,8 +1,8 @@
-"""From the 478 points of a face mesh to a few numbers: where the face is, how the head stands, what the face does.
+"""Reduce the 478 landmarks of a face mesh to numbers: head pose, mouth, brows, eyes, gaze.
 
-Points are in pixels of the frame: x to the right, y down, z away from the camera. Signs are the subject's own: yaw
-positive to the subject's left, pitch positive upwards, roll positive to the own left shoulder, gaze as yaw and pitch.
-The head turns by R = Ry(yaw) Rx(pitch) Rz(roll) on column vectors in axes x to the subject's left, y up, z ahead.
+Points are in pixels of the frame: x to the right, y down, z away from the camera. Signs follow the subject: yaw
+positive to the subject's left, pitch positive upwards, roll positive to the left shoulder, gaze as yaw and pitch. Head
+rotation is R = Ry(yaw) Rx(pitch) Rz(roll) on column vectors; axes: x to the subject's left, y up, z ahead.
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ FACE_SIGNALS = (
     "yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "mouth_wide", "smile", "brow_raise",
     "eye_left_open", "eye_right_open", "gaze_x", "gaze_y",
 )  # fmt: skip
-"""What `expression` measures, by the names of FaceTrack."""
+"""Keys of `face_signals`, by field of FaceTrack."""
 
-# Points that lips, brows, lids and jaw hardly move (index of the mesh: place on an average head). The places are the
-# Procrustes mean of the measured meshes of 16 puppets in all poses, made symmetric; the unit is the height of the face
-# from hairline to chin. The median pitch of 19 real clips of people before a camera then is 0.1 degrees.
+# Landmarks that lips, brows, lids and jaw hardly move (index: position on an average head). Positions are the
+# Procrustes mean of the meshes of 16 puppets in all poses, made symmetric; the unit is the face height from hairline to
+# chin. With them the median pitch of 19 real clips is 0.1 degrees.
 _RIGID = {
     1: (0.0, -0.139, 0.244), 4: (0.0, -0.101, 0.254), 5: (0.0, -0.053, 0.236), 2: (0.0, -0.181, 0.160),
     98: (-0.101, -0.170, 0.112), 327: (0.101, -0.170, 0.112), 6: (0.0, 0.066, 0.136), 168: (0.0, 0.116, 0.109),
@@ -37,27 +37,27 @@ _RIGID_TEMPLATE = np.array(list(_RIGID.values()))
 _UPPER_LIP, _LOWER_LIP, _LIP_TOP, _MOUTH_CORNERS = (82, 13, 312), (87, 14, 317), 0, (61, 291)
 _BROWS = (70, 63, 105, 66, 107, 300, 293, 334, 296, 336)
 _EYE_CORNERS = (33, 133, 263, 362)
-# Upper lid, lower lid, corners, iris of each eye; the subject's right eye is the one on the left of the picture.
+# Upper lid, lower lid, corners, iris of each eye; the subject's right eye is on the left of the picture.
 _EYES = {
     "right": ((160, 159, 158), (144, 145, 153), (33, 133), 468),
     "left": ((387, 386, 385), (373, 374, 380), (263, 362), 473),
 }
-# Smile from mouth corners over the upper lip, mouth width and opening (an open mouth pulls the corners down): least
-# squares on the smiles planted in 16 puppets, r = .91. Real neutral mouths come out at or below 0, wide smiles at .7.
+# Smile from the height of the mouth corners above the upper lip, mouth width and opening (which lowers the corners),
+# least squares on the smiles of 16 puppets, r = .91. Real neutral mouths score 0 or below, wide smiles .7.
 _SMILE_COEFFICIENTS = (11.0, 4.6, 4.8, -1.0)
-# An iris at rest stands above the line of the eye's corners, and reaches a corner at about this share of half the eye.
+# Rest height of the iris above the line of the eye corners, and its range, in half eye widths.
 _GAZE_REST_Y, _GAZE_RANGE = 0.1, 0.5
 
-# Degrees of pitch per face height of opening: median of real clips, and the puppet's, which is the most seen. The
-# weight is that of two seconds of speech.
+# Degrees of pitch per face height of mouth opening: median of real clips (prior), and the puppet's (maximum). The prior
+# weighs as much as two seconds of speech.
 _JAW_PITCH_DEG, _MAX_JAW_PITCH_DEG, _JAW_PITCH_PRIOR_WEIGHT = 11.0, 32.0, 0.03
-_ROI_SCALE = 1.5  # half as large again as the face, what the mesh was trained on
+_ROI_SCALE = 1.5  # region side by face size, as the mesh was trained
 _IMAGE_TO_HEAD_AXES = np.array((1.0, -1.0, -1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Roi:
-    """A square with a face in it, in pixels, turned clockwise in the picture by `angle_rad`."""
+    """A square region with a face, in pixels, rotated clockwise by `angle_rad`."""
 
     x: float  # centre
     y: float
@@ -70,17 +70,17 @@ class FaceGeometry:
     """One face in one frame."""
 
     points: Points  # (478, 3)
-    blendshapes: NDArray[np.float32] | None = None  # (52,), where the back-end has them
+    blendshapes: NDArray[np.float32] | None = None  # (52,), if the back-end has them
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """(x0, y0, x1, y1) in pixels, the extent of the mesh; may reach past the picture."""
+        """(x0, y0, x1, y1) in pixels: the extent of the mesh; may exceed the picture."""
         low, high = self.points[:MESH_POINTS, :2].min(0), self.points[:MESH_POINTS, :2].max(0)
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
     @property
     def roi(self) -> Roi:
-        """Where to look for this face in the next frame."""
+        """Region for this face in the next frame."""
         x0, y0, x1, y1 = self.box
         across, down = (self.points[263] - self.points[33])[:2]
         side = _ROI_SCALE * max(x1 - x0, y1 - y0)
@@ -89,7 +89,7 @@ class FaceGeometry:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RigidFit:
-    """A face as a rigid body: its rotation, and its points turned back upright and scaled to face height 1."""
+    """Rigid fit of a face: its rotation, and its landmarks rotated back and scaled to face height 1."""
 
     rotation: NDArray[np.float64]  # (3, 3)
     points: Points  # (478, 3), x to the subject's left, y up, z ahead
@@ -104,26 +104,27 @@ class RigidFit:
 
 
 def fit_rigid(points: Points) -> RigidFit:
-    """Rotation and scale that carry the average head onto the face, least squares over the rigid points (Kabsch)."""
+    """Fit rotation and scale of the average head to the face: least squares over the rigid landmarks (Kabsch)."""
     space = points * _IMAGE_TO_HEAD_AXES
-    middle = space[_RIGID_INDICES].mean(0)
-    seen, rest = space[_RIGID_INDICES] - middle, _RIGID_TEMPLATE - _RIGID_TEMPLATE.mean(0)
-    u, sizes, vt = np.linalg.svd(seen.T @ rest)
-    proper = np.array((1.0, 1.0, np.sign(np.linalg.det(u @ vt))))
-    rotation = (u * proper) @ vt
-    scale = float((sizes * proper).sum() / (seen**2).sum())
-    return RigidFit(rotation=rotation, points=(space - middle) @ rotation * scale)
+    centre = space[_RIGID_INDICES].mean(0)
+    observed, template = space[_RIGID_INDICES] - centre, _RIGID_TEMPLATE - _RIGID_TEMPLATE.mean(0)
+    u, singular_values, vt = np.linalg.svd(observed.T @ template)
+    signs = np.array((1.0, 1.0, np.sign(np.linalg.det(u @ vt))))
+    rotation = (u * signs) @ vt
+    scale = float((singular_values * signs).sum() / (observed**2).sum())
+    return RigidFit(rotation=rotation, points=(space - centre) @ rotation * scale)
 
 
 def face_signals(rigid_fit: RigidFit) -> dict[str, float]:
-    """The numbers named by FACE_SIGNALS."""
+    """Compute the signals named by FACE_SIGNALS."""
     at = rigid_fit.points
     yaw, pitch, roll = rigid_fit.angles_deg
     corners = at[_MOUTH_CORNERS, :]
     opening = _mean_height(at, _UPPER_LIP) - _mean_height(at, _LOWER_LIP)
     width = float(np.linalg.norm(corners[1] - corners[0]))
-    raised, spread, opened, rest = _SMILE_COEFFICIENTS
-    smile = raised * float(corners[:, 1].mean() - at[_LIP_TOP, 1]) + spread * width + opened * opening + rest
+    raise_weight, width_weight, opening_weight, offset = _SMILE_COEFFICIENTS
+    corner_height = float(corners[:, 1].mean() - at[_LIP_TOP, 1])
+    smile = raise_weight * corner_height + width_weight * width + opening_weight * opening + offset
     eyes = {side: _eye_signals(at, side) for side in _EYES}
     return {
         "yaw_deg": yaw,
@@ -141,17 +142,17 @@ def face_signals(rigid_fit: RigidFit) -> dict[str, float]:
 
 
 def correct_pitch_for_jaw(pitch_deg: NDArray[np.floating], mouth_open: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Pitch over time without what an opening jaw adds to it; NaN where either is.
+    """Remove the effect of the opening jaw from pitch over time; NaN where either input is.
 
-    The mesh reads a longer face as a head that looks up: by 4 degrees for the puppet's wide open mouth, and the same
-    way in 15 of 18 real clips. Heads do not nod at the rate of syllables, so the leak is the slope of fast changes of
-    pitch on fast changes of opening, drawn towards the median of the real clips where a track has little of either.
+    The mesh interprets a longer face as upward pitch: 4 degrees for the puppet's wide open mouth, and the same sign in
+    15 of 18 real clips. Heads do not nod at syllable rate, so the effect is the regression slope of fast pitch changes
+    on fast opening changes, with the median of real clips as prior.
     """
     pitch, opening = np.asarray(pitch_deg, np.float64), np.asarray(mouth_open, np.float64)
-    turned, opened = pitch[2:] - pitch[:-2], opening[2:] - opening[:-2]
-    both = np.isfinite(turned) & np.isfinite(opened)
-    weight = float((opened[both] ** 2).sum())
-    slope = (float((turned[both] * opened[both]).sum()) + _JAW_PITCH_PRIOR_WEIGHT * _JAW_PITCH_DEG) / (
+    pitch_change, opening_change = pitch[2:] - pitch[:-2], opening[2:] - opening[:-2]
+    both = np.isfinite(pitch_change) & np.isfinite(opening_change)
+    weight = float((opening_change[both] ** 2).sum())
+    slope = (float((pitch_change[both] * opening_change[both]).sum()) + _JAW_PITCH_PRIOR_WEIGHT * _JAW_PITCH_DEG) / (
         weight + _JAW_PITCH_PRIOR_WEIGHT
     )
     return pitch - min(max(slope, 0.0), _MAX_JAW_PITCH_DEG) * opening
@@ -162,7 +163,7 @@ def _mean_height(at: Points, indices: tuple[int, ...]) -> float:
 
 
 def _eye_signals(at: Points, side: str) -> tuple[float, float, float]:
-    """Lid distance by eye width, and the iris's place across and up by half the eye's width."""
+    """Lid distance by eye width, and iris position across and up in half eye widths."""
     upper, lower, (outer, inner), iris = _EYES[side]
     width = float(np.linalg.norm(at[outer] - at[inner]))
     lids = float(np.linalg.norm(at[upper, :] - at[lower, :], axis=1).mean())

@@ -1,12 +1,12 @@
-"""Faces of a video as it is decoded: found, followed, reduced to numbers, linked into tracks.
+"""Detect, follow and measure all faces of a video during its decode.
 
-    with FaceTracker(settings, models=None) as watcher:
+    with FaceTracker(settings, models=None) as tracker:
         for frame in media.frames(size=...):
-            watcher.add(frame)
-        tracks = watcher.tracks(source_id)
+            tracker.add(frame)
+        tracks = tracker.tracks(source_id)
 
-Detection is the dear part, so it runs where a face may have appeared: every few frames, when one was lost, and when the
-whole picture changed. In between the mesh follows each face from where it was. One watcher serves one video.
+Detection is expensive, so it runs every few frames, when a face is lost, and when the whole picture changes. In between
+the mesh follows each face from its last region. One tracker serves one video.
 """
 
 from collections.abc import Sequence
@@ -34,16 +34,14 @@ _APPEARANCE_PX = (12, 12)
 
 
 class FaceSettings(StrictModel):
-    """How faces are looked for."""
+    """How faces are detected and linked."""
 
-    min_detection_confidence: float = Field(
-        default=0.5, gt=0, lt=1, description="of the detector; MediaPipe's own default"
-    )
+    min_detection_confidence: float = Field(default=0.5, gt=0, lt=1, description="of the detector; MediaPipe's default")
     detection_interval_frames: int = Field(
-        default=5, ge=1, description="while faces are followed; a new one waits 0.2 s"
+        default=5, ge=1, description="frames between detections while faces are tracked; a new face waits at most 0.2 s"
     )
-    search_interval_frames: int = Field(default=2, ge=1, description="while there is none")
-    max_faces: int = Field(default=6, ge=1, description="followed at once; each costs one mesh a frame")
+    search_interval_frames: int = Field(default=2, ge=1, description="the same while no face is visible")
+    max_faces: int = Field(default=6, ge=1, description="faces tracked at once; each costs one mesh per frame")
     scene_change_threshold: float = Field(
         default=16.0, gt=0, le=255, description="mean change of a 32x18 thumbnail; docs/log/curate.md#faces"
     )
@@ -51,7 +49,7 @@ class FaceSettings(StrictModel):
 
 
 class FaceBackend(Protocol):
-    """Models that find faces. An instance belongs to one video and one thread."""
+    """Face detector and mesh. An instance serves one video and one thread."""
 
     @property
     def name(self) -> str:
@@ -63,11 +61,11 @@ class FaceBackend(Protocol):
         ...
 
     def detect(self, rgb: Rgb, /) -> list[Roi]:
-        """Where faces may be, the surest first."""
+        """Regions with a face, most confident first."""
         ...
 
     def landmarks(self, rgb: Rgb, roi: Roi, /) -> FaceGeometry | None:
-        """The face in a region, or None when there is none."""
+        """Landmarks of the face in a region, or None."""
         ...
 
     def close(self) -> None:
@@ -76,14 +74,14 @@ class FaceBackend(Protocol):
 
 
 def create_backend(settings: FaceSettings, *, models: Path | None) -> FaceBackend:
-    """The Tasks models where their bundle is in the folder, else those of the wheel."""
+    """Use the Tasks back-end if its bundle is in the models folder, else the bundled one."""
     if models is not None and (models / MODEL_FILE).is_file():
         return TasksFaceBackend(models, min_score=settings.min_detection_confidence)
     return BundledFaceBackend(min_score=settings.min_detection_confidence)
 
 
 class FaceTracker:
-    """Follows all faces of one video. `faces` are those of the latest frame."""
+    """Tracks all faces of one video. `faces` holds those of the latest frame."""
 
     def __init__(self, settings: FaceSettings, models: Path | None = None) -> None:
         self.faces: tuple[FaceGeometry, ...] = ()
@@ -98,19 +96,19 @@ class FaceTracker:
         self._backend.open()
 
     def add(self, frame: Frame) -> None:
-        """Look at the next frame."""
-        jump = self._scene_changed(frame.rgb)
-        known = [] if jump else [face.roi for face in self.faces]
+        """Process the next frame."""
+        is_cut = self._scene_changed(frame.rgb)
+        known = [] if is_cut else [face.roi for face in self.faces]
         faces = self._fit_meshes(frame.rgb, known, ())
-        if jump or len(faces) < len(known) or frame.index >= self._next_detection:
+        if is_cut or len(faces) < len(known) or frame.index >= self._next_detection:
             faces = self._fit_meshes(frame.rgb, self._backend.detect(frame.rgb), faces)
-            every = self._settings.detection_interval_frames if faces else self._settings.search_interval_frames
-            self._next_detection = frame.index + every
+            interval = self._settings.detection_interval_frames if faces else self._settings.search_interval_frames
+            self._next_detection = frame.index + interval
         self.faces = tuple(faces)
-        self._linker.add(frame.index, [_observe(frame.rgb, face) for face in faces], is_cut=jump)
+        self._linker.add(frame.index, [_observe(frame.rgb, face) for face in faces], is_cut=is_cut)
 
     def tracks(self, source_id: str) -> list[FaceTrack]:
-        """All faces of the video so far, by first frame."""
+        """All tracks so far, ordered by first frame."""
         return self._linker.tracks(source_id, detector=self._backend.name, identity_model=IDENTITY_MODEL)
 
     def close(self) -> None:
@@ -125,16 +123,16 @@ class FaceTracker:
         self.close()
 
     def _scene_changed(self, rgb: Rgb) -> bool:
-        # Every eighth pixel is enough for a thumbnail, and a tenth of the cost of averaging all of them.
-        thumb = cv2.resize(np.ascontiguousarray(rgb[::8, ::8]), _THUMBNAIL_PX, interpolation=cv2.INTER_AREA)
-        before, self._thumbnail = self._thumbnail, np.asarray(thumb, np.uint8)
+        # Every eighth pixel suffices for a thumbnail, at a tenth of the cost.
+        thumbnail = cv2.resize(np.ascontiguousarray(rgb[::8, ::8]), _THUMBNAIL_PX, interpolation=cv2.INTER_AREA)
+        previous, self._thumbnail = self._thumbnail, np.asarray(thumbnail, np.uint8)
         return (
-            before is not None
-            and float(cv2.absdiff(before, self._thumbnail).mean()) > self._settings.scene_change_threshold
+            previous is not None
+            and float(cv2.absdiff(previous, self._thumbnail).mean()) > self._settings.scene_change_threshold
         )
 
     def _fit_meshes(self, rgb: Rgb, regions: list[Roi], known: Sequence[FaceGeometry]) -> list[FaceGeometry]:
-        """The faces known, and those in the regions that are not the same again."""
+        """Known faces, plus new faces from the regions."""
         faces = list(known)
         for roi in regions:
             if len(faces) == self._settings.max_faces:
@@ -155,15 +153,17 @@ def _observe(rgb: Rgb, face: FaceGeometry) -> FaceObservation:
     height, width = rgb.shape[:2]
     x0, y0, x1, y1 = face.box
     fitted = fit_rigid(face.points)
-    numbers = face_signals(fitted)
+    signals = face_signals(fitted)
     inside = _clip_box((x0, y0, x1, y1), width, height)
-    seen = (inside[2] - inside[0]) * (inside[3] - inside[1]) / max((x1 - x0) * (y1 - y0), 1e-6)
-    turned = max(abs(numbers["yaw_deg"]), abs(numbers["pitch_deg"])) > MAX_HEAD_ANGLE_DEG
+    visible_share = (inside[2] - inside[0]) * (inside[3] - inside[1]) / max((x1 - x0) * (y1 - y0), 1e-6)
+    is_turned = max(abs(signals["yaw_deg"]), abs(signals["pitch_deg"])) > MAX_HEAD_ANGLE_DEG
     return FaceObservation(
         box=(x0 / height, y0 / height, x1 / height, y1 / height),
-        values=np.array((*(numbers[n] for n in FACE_SIGNALS), _sharpness(rgb, inside), min(seen, 1.0)), np.float32),
+        values=np.array(
+            (*(signals[n] for n in FACE_SIGNALS), _sharpness(rgb, inside), min(visible_share, 1.0)), np.float32
+        ),
         appearance=_appearance(rgb, face.roi),
-        identity_embedding=None if turned else compute_identity_embedding(rgb, face, fitted),
+        identity_embedding=None if is_turned else compute_identity_embedding(rgb, face, fitted),
         blendshapes=face.blendshapes,
     )
 
@@ -179,7 +179,7 @@ def _crop(rgb: Rgb, box: Box) -> Rgb | None:
 
 
 def _sharpness(rgb: Rgb, inside: Box) -> float:
-    """Variance of the Laplacian of the face brought to one height; NaN where it is outside the picture."""
+    """Variance of the Laplacian of the face scaled to 128 px height; NaN outside the picture."""
     crop = _crop(rgb, inside)
     if crop is None:
         return float("nan")
@@ -189,7 +189,7 @@ def _sharpness(rgb: Rgb, inside: Box) -> float:
 
 
 def _appearance(rgb: Rgb, roi: Roi) -> NDArray[np.float32]:
-    """A 12x12 colour picture of the head and what is around it, zero mean and unit length."""
+    """A 12×12 colour picture of the head and its surroundings, zero mean and unit length."""
     half = roi.side / 2
     square = (roi.x - half, roi.y - half, roi.x + half, roi.y + half)
     crop = _crop(rgb, _clip_box(square, rgb.shape[1], rgb.shape[0]))

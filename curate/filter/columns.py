@@ -1,7 +1,7 @@
-"""Numbers out of rows of `measures`, one per candidate, for whatever judges or draws them."""
+"""Measures as arrays: one value per candidate from rows of the table `measures`."""
 
 # pyright: reportAttributeAccessIssue=false
-# pyarrow.compute makes its functions at import, where no checker sees them.
+# pyarrow.compute creates its functions at import, invisible to type checkers.
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +17,12 @@ MOTION_PARTS = {"hands": ("hand_left", "hand_right"), "head": ("head",)}
 
 
 def measure_values(measures: pa.Table, measure_path: str) -> Numbers:
-    """One measure of every candidate, NaN where it was not taken.
+    """One measure of every candidate; NaN where not measured.
 
     Args:
-        measures: rows of the table, with at least the columns that the path needs.
+        measures: rows of the table, with the columns that the path needs.
         measure_path: 'clip.seconds', 'face.<field>', 'picture.<field>', 'sound.<field>', 'sync.<scorer>.<field>' (after
-        the
-            correction where there was one; 'abs_offset_frames' is |offset|), or 'motion.<hands|head>.<field>'.
+            the offset correction, if any; 'abs_offset_frames' is |offset|), or 'motion.<hands|head>.<field>'.
     """
     match measure_path.split("."):
         case ["clip", "seconds"]:
@@ -39,26 +38,26 @@ def measure_values(measures: pa.Table, measure_path: str) -> Numbers:
             return _motion_values(measures, MOTION_PARTS[group], name)
         case [section, name]:
             return _to_numbers(pc.struct_field(measures[section], name))
-    raise ValueError(f"{measure_path!r} is no measure")
+    raise ValueError(f"expected the path of a measure like 'face.height_px', got {measure_path!r}")
 
 
 def _sync_values(measures: pa.Table, name: str) -> Numbers:
     corrected = to_mask(measures["sync_corrected"].is_valid())
-    first, again = (_to_numbers(pc.struct_field(measures[column], name)) for column in ("sync", "sync_corrected"))
-    return np.where(corrected, again, first)
+    original, rescored = (_to_numbers(pc.struct_field(measures[column], name)) for column in ("sync", "sync_corrected"))
+    return np.where(corrected, rescored, original)
 
 
 def _motion_values(measures: pa.Table, parts: tuple[str, ...], name: str) -> Numbers:
     lists = measures["motion"].combine_chunks()
     rows, entries = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False), pc.list_flatten(lists)
-    wanted = to_mask(pc.is_in(pc.struct_field(entries, "part"), value_set=pa.array(parts)))
+    in_group = to_mask(pc.is_in(pc.struct_field(entries, "part"), value_set=pa.array(parts)))
     best = np.full(len(measures), np.nan)
-    np.fmax.at(best, rows[wanted], _to_numbers(pc.struct_field(entries, name))[wanted])
+    np.fmax.at(best, rows[in_group], _to_numbers(pc.struct_field(entries, name))[in_group])
     return best
 
 
 def has_section(measures: pa.Table, section: str) -> Mask:
-    """Candidates that have something of a section of the limits; for sync an offset that could be measured."""
+    """Candidates with any measure of a section of the limits; for sync, with a measurable offset."""
     if section == "clip":
         return np.ones(len(measures), dtype=bool)
     if section == "motion":
@@ -69,17 +68,17 @@ def has_section(measures: pa.Table, section: str) -> Mask:
 
 
 def has_scorer(measures: pa.Table, scorer: str) -> Mask:
-    """Candidates whose sync scorer has a name that begins with `scorer`."""
+    """Candidates whose sync scorer name begins with `scorer`."""
     return to_mask(pc.starts_with(pc.struct_field(measures["sync"], "scorer"), scorer))
 
 
-def equal_mask(column: pa.ChunkedArray, word: str) -> Mask:
-    """Rows that hold the word."""
-    return to_mask(pc.equal(column, word))
+def equal_mask(column: pa.ChunkedArray, value: str) -> Mask:
+    """Rows equal to a value."""
+    return to_mask(pc.equal(column, value))
 
 
 def to_mask(column: pa.ChunkedArray) -> Mask:
-    """A column of booleans; null is False."""
+    """Convert a boolean column to an array; null becomes False."""
     filled: Mask = pc.fill_null(column, False).to_numpy(zero_copy_only=False)
     return filled
 

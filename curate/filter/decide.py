@@ -1,11 +1,11 @@
-"""Measures × limits → verdicts: pure, vectorised, nothing is decoded.
+"""Decide: measures and limits to verdicts. Pure and vectorised; `decide_set` applies it to a whole set.
 
-Every limit that fails is a reason, in the order of the limits. A measure that a limit needs and that was not taken is a
-reason of its own, so nothing is kept because it could not be measured.
+Every failed limit is a reason, in the order of the limits. A missing measure that a limit needs is a reason too, so no
+candidate is kept for lack of a measure.
 """
 
 # pyright: reportAttributeAccessIssue=false
-# pyarrow.compute makes its functions at import, where no checker sees them.
+# pyarrow.compute creates its functions at import, invisible to type checkers.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -28,27 +28,27 @@ from xsheet.schemas.time import US_PER_S
 
 @dataclass(frozen=True, slots=True)
 class FilterRule:
-    """One measure with the limit that judges it. `min`: a value below the limit fails; `max`: a value above it."""
+    """One limit on one measure. Bound `min`: a value below the limit fails; `max`: a value above it fails."""
 
     reason: str
-    measure_path: str  # dotted path that `measured` reads
-    limit_path: str  # dotted path in Limits
+    measure_path: str  # path for `measure_values`
+    limit_path: str  # path in FilterLimits
     bound: Literal["min", "max"]
 
     @property
     def section(self) -> str:
-        """Section of FilterLimits it belongs to."""
+        """Section of FilterLimits."""
         return self.limit_path.partition(".")[0]
 
     @property
     def missing_reason(self) -> str:
-        """The reason when the limit is set and the measure is null."""
+        """Reason if the limit is set and the measure is null."""
         return (
             "sync_not_measurable" if self.section == "sync" else f"{self.measure_path.rpartition('.')[2]}_not_measured"
         )
 
     def limit_value(self, limits: FilterLimits) -> float | None:
-        """The limit, or None where it is not set."""
+        """The limit, or None if not set."""
         at: object = limits
         for name in self.limit_path.split("."):
             at = getattr(at, name, None)
@@ -73,13 +73,13 @@ ABSENT_SECTION_REASONS = {
     "sync": "sync_not_measurable",
     "motion": "motion_not_measured",
 }
-"""The reason when a candidate has nothing of a section that is judged."""
+"""Reason if a section has limits and a candidate has no measure of that section."""
 
 DECISION_COLUMNS = (
     "clip_id", "source_id", "start_us", "end_us", "speaker", "face", "picture", "sound", "sync", "sync_corrected",
     "motion",
 )  # fmt: skip
-"""Columns of `measures` that a verdict can depend on."""
+"""Columns of `measures` that a verdict depends on."""
 
 FILTER_RULES: tuple[FilterRule, ...] = (
     FilterRule("face_hidden", "face.share_of_frames", "face.min_share_of_frames", "min"),
@@ -112,38 +112,38 @@ FILTER_RULES: tuple[FilterRule, ...] = (
 
 
 def decide(measures: pa.Table, limits: FilterLimits) -> pa.Table:
-    """Rows of `measures` to rows of `verdicts`, in the same order."""
-    found = failure_masks(measures, limits)
-    against = np.column_stack([*found.values(), np.zeros((len(measures), 0), dtype=bool)])
-    counts = against.sum(axis=1)
-    words = pa.array([*found], pa.string()).take(pa.array(np.nonzero(against)[1]))
+    """Convert rows of `measures` to rows of `verdicts`, in the same order."""
+    masks = failure_masks(measures, limits)
+    failing = np.column_stack([*masks.values(), np.zeros((len(measures), 0), dtype=bool)])
+    counts = failing.sum(axis=1)
+    reasons = pa.array([*masks], pa.string()).take(pa.array(np.nonzero(failing)[1]))
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     schema = arrow_schema(VERDICTS)
     columns = {
         "clip_id": measures["clip_id"],
         "source_id": measures["source_id"],
         "kept": pa.array(counts == 0),
-        "reasons": pa.ListArray.from_arrays(pa.array(starts), words, type=schema.field("reasons").type),
+        "reasons": pa.ListArray.from_arrays(pa.array(starts), reasons, type=schema.field("reasons").type),
         "limits_sha256": pa.repeat(settings_sha256(limits), len(measures)),
     }
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 def failure_masks(measures: pa.Table, limits: FilterLimits) -> dict[str, Mask]:
-    """Each reason that the limits can give, in their order, with the candidates (rows) it stands against."""
-    found: dict[str, Mask] = {}
-    for reason, against in _iter_failure_masks(measures, limits):
-        found[reason] = found[reason] | against if reason in found else against
-    return found
+    """Each possible reason in the order of the limits, with a mask of the candidates that fail it."""
+    masks: dict[str, Mask] = {}
+    for reason, failing in _iter_failure_masks(measures, limits):
+        masks[reason] = masks[reason] | failing if reason in masks else failing
+    return masks
 
 
 def rule_masks(measures: pa.Table, rule: FilterRule, limit: float) -> tuple[Mask, Mask]:
-    """Candidates whose measure is missing where the limit needs it, and candidates that it fails."""
+    """Masks of candidates that lack the measure of a rule, and of candidates that fail it."""
     values = measure_values(measures, rule.measure_path)
-    meant = has_section(measures, rule.section)
+    applies = has_section(measures, rule.section)
     if rule.section == "sync":
-        meant &= has_scorer(measures, rule.measure_path.split(".")[1])
-    return meant & np.isnan(values), values < limit if rule.bound == "min" else values > limit
+        applies &= has_scorer(measures, rule.measure_path.split(".")[1])
+    return applies & np.isnan(values), values < limit if rule.bound == "min" else values > limit
 
 
 def _iter_failure_masks(measures: pa.Table, limits: FilterLimits) -> Iterator[tuple[str, Mask]]:
@@ -170,14 +170,14 @@ def _iter_failure_masks(measures: pa.Table, limits: FilterLimits) -> Iterator[tu
 
 @dataclass(frozen=True, slots=True)
 class ClipTotals:
-    """Some candidates: how many, and how long together."""
+    """Count and total duration of some candidates."""
 
     clips: int = 0
     duration_us: int = 0
 
     @property
     def hours(self) -> float:
-        """Length for people."""
+        """Duration in hours."""
         return self.duration_us / (3600 * US_PER_S)
 
     def __add__(self, other: "ClipTotals") -> "ClipTotals":
@@ -185,20 +185,20 @@ class ClipTotals:
 
     @classmethod
     def of_selection(cls, selected: Mask, lengths_us: NDArray[np.int64]) -> "ClipTotals":
-        """The chosen ones among candidates of these lengths."""
+        """Totals of the selected candidates."""
         return cls(int(selected.sum()), int(lengths_us[selected].sum()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionSummary:
-    """What deciding a set came to, against the verdicts that stood there before."""
+    """Outcome of `decide_set`, compared with the previous verdicts."""
 
     limits_sha256: str
     all: ClipTotals = ClipTotals()
     kept: ClipTotals = ClipTotals()
-    newly_kept: ClipTotals = ClipTotals()  # were rejected
-    newly_rejected: ClipTotals = ClipTotals()  # were kept
-    without_previous_verdict: ClipTotals = ClipTotals()  # had no verdict
+    newly_kept: ClipTotals = ClipTotals()  # rejected before
+    newly_rejected: ClipTotals = ClipTotals()  # kept before
+    without_previous_verdict: ClipTotals = ClipTotals()  # no verdict before
     reasons: Mapping[str, int] = field(default_factory=dict)  # candidates per reason; one candidate may have several
 
     def __add__(self, other: "DecisionSummary") -> "DecisionSummary":
@@ -214,33 +214,33 @@ class DecisionSummary:
 
 
 def decide_set(set_folder: Path, limits: FilterLimits) -> DecisionSummary:
-    """Replace the table `verdicts` by what these limits say of the table `measures`; one part in memory at a time.
+    """Replace the table `verdicts` by verdicts of these limits; one part of `measures` in memory at a time.
 
     Raises:
-        ContractError: a table that this code does not read.
+        ContractError: a table has another schema version.
     """
-    before = tables.read_table(set_folder, tables.VERDICTS, ["clip_id", "kept"])
-    done = DecisionSummary(limits_sha256=settings_sha256(limits))
+    previous = tables.read_table(set_folder, tables.VERDICTS, ["clip_id", "kept"])
+    summary = DecisionSummary(limits_sha256=settings_sha256(limits))
 
     def parts() -> Iterator[pa.Table]:
-        nonlocal done
+        nonlocal summary
         for measures in measure_parts(set_folder):
             verdicts = decide(measures, limits)
-            done += _summarise_changes(measures, verdicts, before, limits_sha256=done.limits_sha256)
+            summary += _summarise_changes(measures, verdicts, previous, limits_sha256=summary.limits_sha256)
             yield verdicts
 
     tables.write_arrow(set_folder, tables.VERDICTS, parts())
-    return done
+    return summary
 
 
 def measure_parts(set_folder: Path) -> Iterator[pa.Table]:
-    """The parts of the table `measures`, with the columns that are judged."""
+    """Yield the parts of the table `measures` with the columns that verdicts depend on."""
     for path in tables.part_files(set_folder, tables.MEASURES):
         yield tables.read_file(path, tables.MEASURES, DECISION_COLUMNS)
 
 
 def lengths_us(measures: pa.Table) -> NDArray[np.int64]:
-    """Length of each candidate."""
+    """(rows,) duration of each candidate."""
     lengths: NDArray[np.int64] = pc.subtract(measures["end_us"], measures["start_us"]).to_numpy()
     return lengths
 
@@ -250,9 +250,9 @@ def _summarise_changes(
 ) -> DecisionSummary:
     lengths = lengths_us(measures)
     kept = to_mask(verdicts["kept"])
-    place = pc.index_in(measures["clip_id"], value_set=previous["clip_id"].combine_chunks())
-    was_kept = to_mask(previous["kept"].take(place))
-    is_new = to_mask(place.is_null())
+    previous_row = pc.index_in(measures["clip_id"], value_set=previous["clip_id"].combine_chunks())
+    was_kept = to_mask(previous["kept"].take(previous_row))
+    is_new = to_mask(previous_row.is_null())
     counted = pc.value_counts(pc.list_flatten(verdicts["reasons"])).to_pylist()
     return DecisionSummary(
         limits_sha256=limits_sha256,

@@ -1,4 +1,4 @@
-"""What would another limit keep? One limit over a row of values, all others as they stand."""
+"""Sweep one limit over a range of values and report what each value keeps; other limits stay fixed."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ _LIMIT_PATHS = tuple(rule.limit_path for rule in FILTER_RULES)
 
 @dataclass(frozen=True, slots=True)
 class SweepPoint:
-    """What one value of the limit keeps, and how much more or less than the limits as they stand."""
+    """What one value of the limit keeps, and the change against the current limits."""
 
     value: float
     kept: ClipTotals
@@ -39,10 +39,10 @@ class SweepPoint:
 
 
 def parse_range(text: str) -> tuple[str, tuple[float, ...]]:
-    """'sync.lip_audio.min_confidence=2:6:0.5' as the limit and its values, both ends included.
+    """Parse 'sync.lip_audio.min_confidence=2:6:0.5' into the limit and its values, both ends included.
 
     Raises:
-        ConfigError: another shape, a step that leads nowhere, or more than MAX_VALUES values.
+        ConfigError: malformed, a step that never reaches the end, or more than MAX_VALUES values.
     """
     name, _, span = text.partition("=")
     try:
@@ -58,19 +58,19 @@ def parse_range(text: str) -> tuple[str, tuple[float, ...]]:
 def _range_error(text: str) -> ConfigError:
     return ConfigError(
         where="--over",
-        expected=f"limit=first:last:step with at most {MAX_VALUES} values, e.g. sync.lip_audio.min_confidence=0.2:0.6:0.1",
+        expected=f"limit=first:last:step with at most {MAX_VALUES} values, e.g. sync.lip_audio.min_confidence=2:6:0.5",
         got=repr(text),
         hint="name one limit and its range",
     )
 
 
 def sweep_set(set_folder: Path, limits: FilterLimits, *, limit_range: str) -> list[SweepPoint]:
-    """`sweep` over the table `measures` of a set, e.g. over 'sync.lip_audio.min_confidence=0.2:0.6:0.1'.
+    """Run `sweep` over a set, e.g. with 'sync.lip_audio.min_confidence=2:6:0.5'.
 
-    'sync.min_confidence' is understood where all candidates were scored by one scorer.
+    'sync.min_confidence' works if one scorer scored all candidates.
 
     Raises:
-        ConfigError: no such limit, or values that make no sense.
+        ConfigError: unknown limit or invalid values.
     """
     name, values = parse_range(limit_range)
     if name not in _LIMIT_PATHS:
@@ -81,64 +81,66 @@ def sweep_set(set_folder: Path, limits: FilterLimits, *, limit_range: str) -> li
 
 
 def sweep(parts: Iterable[pa.Table], limits: FilterLimits, *, limit: str, values: Sequence[float]) -> list[SweepPoint]:
-    """One row per value.
+    """Return one point per value.
 
     Args:
-        parts: rows of `measures`, in as many tables as one likes.
-        limits: everything else that is judged.
-        limit: dotted name of the limit.
-        values: what it is set to.
+        parts: rows of `measures`, in any number of tables.
+        limits: the current limits.
+        limit: dotted path of the limit to sweep.
+        values: its values.
 
     Raises:
-        ConfigError: no such limit, or a value outside its range.
+        ConfigError: unknown limit, or a value outside its range.
     """
     rule = _find_rule(limit)
     for value in values:
-        with_limit(limits, limit, value)  # refused before any work
-    rest = with_limit(limits, limit, None)
-    totals, standing = [ClipTotals()] * len(values), ClipTotals()
+        with_limit(limits, limit, value)  # validate all values first
+    other_limits = with_limit(limits, limit, None)
+    totals, current = [ClipTotals()] * len(values), ClipTotals()
     for part in parts:
         lengths = lengths_us(part)
-        otherwise_kept = _passing_mask(part, rest)
-        standing += ClipTotals.of_selection(_passing_mask(part, limits), lengths)
+        otherwise_kept = _passing_mask(part, other_limits)
+        current += ClipTotals.of_selection(_passing_mask(part, limits), lengths)
         for k, value in enumerate(values):
             missing, failing = rule_masks(part, rule, value)
             totals[k] += ClipTotals.of_selection(otherwise_kept & ~missing & ~failing, lengths)
     return [
-        SweepPoint(value, kept, kept.duration_us - standing.duration_us)
+        SweepPoint(value, kept, kept.duration_us - current.duration_us)
         for value, kept in zip(values, totals, strict=True)
     ]
 
 
 def with_limit(limits: FilterLimits, name: str, value: float | None) -> FilterLimits:
-    """The limits with one of them set, its section made where it was absent; ConfigError for a value out of range."""
+    """Return the limits with one limit set, adding its section if absent; ConfigError for a value out of range."""
     values: dict[str, Any] = limits.model_dump()
     at = values
     *sections, last = name.split(".")
     for section in sections:
         at[section] = at[section] if at.get(section) is not None else {}
         at = at[section]
-    # A whole number of frames arrives as a float from a range of values.
+    # Frame counts of a range arrive as floats.
     at[last] = int(value) if value is not None and last.endswith("_frames") and value == int(value) else value
     try:
         return FilterLimits.model_validate(values)
     except ValidationError as error:
-        said = error.errors(include_url=False)[0]["msg"]
-        raise ConfigError(where=name, expected=said[0].lower() + said[1:], got=str(value), hint="correct it") from error
+        message = error.errors(include_url=False)[0]["msg"]
+        raise ConfigError(
+            where=name, expected=message[0].lower() + message[1:], got=str(value), hint="correct it"
+        ) from error
 
 
 def _passing_mask(measures: pa.Table, limits: FilterLimits) -> Mask:
-    against = np.zeros(len(measures), dtype=bool)
+    failing = np.zeros(len(measures), dtype=bool)
     for mask in failure_masks(measures, limits).values():
-        against |= mask
-    return ~against
+        failing |= mask
+    return ~failing
 
 
 def _find_rule(name: str) -> FilterRule:
-    found = next((rule for rule in FILTER_RULES if rule.limit_path == name), None)
-    if found is None:
-        near = difflib.get_close_matches(name, _LIMIT_PATHS, n=1, cutoff=0.0)[0]
+    match = next((rule for rule in FILTER_RULES if rule.limit_path == name), None)
+    if match is None:
+        nearest = difflib.get_close_matches(name, _LIMIT_PATHS, n=1, cutoff=0.0)[0]
         raise ConfigError(
-            where="--over", expected="the name of a limit", got=repr(name), hint=f"did you mean {near!r}?"
+            where="--over", expected="the name of a limit", got=repr(name), hint=f"did you mean {nearest!r}?"
         )
-    return found
+    return match

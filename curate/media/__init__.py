@@ -1,1 +1,14 @@
-"""media."""
+"""Media: decode untrusted video safely; write canonical clips and thumbnails.
+
+limits      resource limits on one input file
+safety      validate an input path and its first bytes
+container   open one file with PyAV, choose streams, decode frames
+timing      duration, frame rate and variability from time stamps
+probe       metadata of one file
+image       decoded frame to upright RGB
+frames      resample to a constant rate
+audio       decoded sound to 16 kHz mono aligned with the frames
+reader      `open_media`: frames and sound of one input
+writer      canonical clips: 25 fps H.264, 16 kHz AAC
+thumbnails  one small JPEG per candidate
+"""

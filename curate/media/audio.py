@@ -1,7 +1,7 @@
-"""The sound of a video as 16 kHz mono, on the clock of the picture.
+"""The sound of a video as 16 kHz mono, aligned with the video frames.
 
-Every unbroken stretch of samples is placed by its time stamp, so a late start becomes silence, an early one is cut off
-and a gap stays a gap. Inside a stretch samples follow each other; small jitter of the stamps is rounding.
+Each contiguous segment of samples is placed by its time stamp: a late start and gaps become silence, an early start is
+cut off. Within a segment samples are contiguous; small jitter of time stamps is rounding.
 """
 
 from fractions import Fraction
@@ -18,22 +18,22 @@ Samples = NDArray[np.float32]
 
 SAMPLES_PER_FRAME = AUDIO_RATE.num // CLIP_RATE.num
 
-_MAX_DRIFT_US = 20_000  # half a video frame at 25 fps: a voice further off than that is placed anew
-_RATES_HZ = range(4_000, 384_001)  # beyond it no microphone, and a resampler that multiplies its input
+_MAX_DRIFT_US = 20_000  # half a frame at 25 fps; a larger deviation starts a new segment
+_RATES_HZ = range(4_000, 384_001)  # no real recording lies outside, and extreme ratios inflate memory
 
 
 class SoundtrackBuilder:
-    """One array of fixed length, filled by decoded frames."""
+    """Fills one array of fixed length from decoded frames."""
 
     def __init__(self, samples: int) -> None:
         self._samples: Samples = np.zeros(samples, np.float32)
         self._segment: _SoundSegment | None = None
 
     def add(self, frame: AudioFrame, *, start_us: int | None) -> None:
-        """Place a frame that starts at `start_us` from zero; None means right after the one before.
+        """Add a frame that starts at `start_us`; None means directly after the previous one.
 
         Raises:
-            ValueError: a sampling rate or channel layout that cannot be mixed down (av's errors included).
+            ValueError: the sampling rate or channel layout cannot be mixed down (av errors included).
         """
         if self._segment is None or not self._segment.continues_with(frame, start_us=start_us):
             follows_us = 0 if self._segment is None else self._segment.end_us
@@ -42,11 +42,9 @@ class SoundtrackBuilder:
         self._place(self._segment, self._segment.resample(frame))
 
     def finish(self) -> Samples:
-        """The track; nothing can be added afterwards."""
+        """Return the samples, read-only; no frame may follow."""
         self._close_segment()
-        np.clip(
-            self._samples, -1, 1, out=self._samples
-        )  # as every player does; lossy codecs decode to more than full scale
+        np.clip(self._samples, -1, 1, out=self._samples)  # lossy codecs decode beyond full scale
         self._samples.setflags(write=False)
         return self._samples
 
@@ -55,15 +53,15 @@ class SoundtrackBuilder:
             self._place(self._segment, self._segment.flush())
             self._segment = None
 
-    def _place(self, stretch: "_SoundSegment", samples: Samples) -> None:
-        at, stretch.position = stretch.position, stretch.position + len(samples)
-        begin, end = max(at, 0), min(stretch.position, len(self._samples))
+    def _place(self, segment: "_SoundSegment", samples: Samples) -> None:
+        at, segment.position = segment.position, segment.position + len(samples)
+        begin, end = max(at, 0), min(segment.position, len(self._samples))
         if begin < end:
             self._samples[begin:end] = samples[begin - at : end - at]
 
 
 class _SoundSegment:
-    """Samples of one rate and layout that follow each other without a gap."""
+    """Contiguous samples of one rate and layout."""
 
     def __init__(self, frame: AudioFrame, *, start_us: int) -> None:
         if frame.sample_rate not in _RATES_HZ:
@@ -73,7 +71,7 @@ class _SoundSegment:
         self._rate_hz = frame.sample_rate
         self._start_us = start_us
         self._samples_read = 0
-        # swresample mixes by layout, so that the centre of 5.1 counts; scaled, so that two equal channels stay as loud.
+        # swresample mixes by layout, so the centre of 5.1 counts; scaled so that two equal channels keep their level.
         self._mixer = AudioResampler(
             format="fltp", layout="mono", rate=frame.sample_rate, options={"rematrix_maxval": "1.0"}
         )
@@ -81,23 +79,23 @@ class _SoundSegment:
 
     @property
     def end_us(self) -> int:
-        """Where the next sample is expected."""
+        """Expected time of the next sample."""
         return self._start_us + self._samples_read * US_PER_S // self._rate_hz
 
     def continues_with(self, frame: AudioFrame, *, start_us: int | None) -> bool:
-        """Whether a frame has the same form and starts where this stretch ends."""
+        """Whether a frame has the same format and starts where this segment ends."""
         follows = start_us is None or abs(start_us - self.end_us) <= _MAX_DRIFT_US
         return follows and _frame_format(frame) == self._format
 
     def resample(self, frame: AudioFrame) -> Samples:
-        """The frame at 16 kHz, as far as the filter lets it out; not finite values become silence."""
+        """Resample a frame to 16 kHz, less what the filter still holds; non-finite values become silence."""
         self._samples_read += frame.samples
         mixed = [part.to_ndarray()[0] for part in self._mixer.resample(frame)]
         mono = np.nan_to_num(np.concatenate(mixed) if mixed else np.zeros(0, np.float32), nan=0, posinf=0, neginf=0)
         return np.asarray(self._resampler.resample_chunk(mono.astype(np.float32, copy=False)), np.float32)
 
     def flush(self) -> Samples:
-        """What the filter still holds."""
+        """Return the samples that the filter still holds."""
         return np.asarray(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True), np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Frames at a constant rate out of whatever a file holds, in one decode."""
+"""Resample decoded frames to a constant rate in one pass."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from xsheet.schemas.time import FrameRate, frame_start_us
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One frame at the requested rate; everything that looks at pixels is handed the same one."""
+    """One frame at the requested rate; all picture analysers share it."""
 
     index: int  # at the requested rate
     start_us: int  # start of that index, from the first video frame
     rgb: Rgb  # (height, width, 3), upright, square pixels, read-only
-    source_index: int  # which decoded frame is shown
-    source_us: int  # when that one starts
+    source_index: int  # index of the decoded frame
+    source_us: int  # its start
 
 
 def resample_frames(
@@ -31,20 +31,20 @@ def resample_frames(
     counts: DecodeCounts,
     first_index: int = 0,
 ) -> Iterator[Frame]:
-    """Show at each instant the last frame that has started; only frames that are shown are rendered.
+    """Yield at each output instant the last decoded frame that has started; render only frames that are yielded.
 
     Args:
         timed_frames: (start in µs from zero, frame), ascending.
-        rate: frames per second to hand out.
-        end_us: end of the picture; the last frame is held until then.
-        render: makes the picture of a frame.
-        counts: shown, repeated and dropped are counted here.
-        first_index: index to begin with; frames of `timed` that end before it are passed over.
+        rate: output frames per second.
+        end_us: end of the video; the last frame is held until then.
+        render: converts a decoded frame to RGB.
+        counts: receives emitted, repeated and dropped frames.
+        first_index: first output index; decoded frames that end before it are dropped.
     """
     index = first_index
     for source_index, (start_us, until_us, frame) in enumerate(_with_ends(timed_frames, end_us=end_us)):
         rgb: Rgb | None = None
-        # The first frame of a film is shown however short it is.
+        # The first frame is always emitted, however short it is.
         while (instant_us := frame_start_us(index, rate)) + START_TOLERANCE_US < min(until_us, end_us) or index == 0:
             if rgb is None:
                 rgb = render(frame)

@@ -1,4 +1,4 @@
-"""How much an untrusted video may ask of us. Checked in the header before a decode, and counted again during it."""
+"""Resource limits on untrusted input video: checked in the header before a decode, and again during it."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from xsheet.schemas.settings import StrictModel
 
 
 class MediaLimits(StrictModel):
-    """Limits on one input file; the file that passes one is refused as `over_limit`."""
+    """Limits on one input file; a file that exceeds one fails with reason `over_limit`."""
 
     max_pixels: int = Field(
         default=16_777_216,
@@ -20,7 +20,7 @@ class MediaLimits(StrictModel):
     max_fps: int = Field(default=240, ge=1, le=100_000, description="frames per second; slow motion of phones")
     max_streams: int = Field(default=16, ge=1, le=1000, description="streams of any kind; films carry about ten")
     max_frames: int = Field(
-        default=864_000, ge=1, description="frames, packets or shown pictures of one pass; max_duration_s at 60 fps"
+        default=864_000, ge=1, description="frames or packets of one pass; max_duration_s at 60 fps"
     )
     max_decoded_ratio: int = Field(
         default=100_000,

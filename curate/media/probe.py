@@ -1,7 +1,7 @@
-"""The facts of a video: header checked against the limits, then every packet's time read without decoding.
+"""Probe a video: check the header against the limits, then read every packet's time stamp without decoding.
 
-Only the first frame is decoded: it sets time zero and says how the picture must be turned. The times of the packets
-give what a header only claims: how many frames there are, how long the picture really is, whether the rate varies.
+Only the first frame is decoded; it defines time zero and the display transform. Packet time stamps give the real
+frame count, duration and rate, which headers often misstate.
 """
 
 from collections.abc import Sequence
@@ -40,20 +40,20 @@ from xsheet.schemas.time import US_PER_S
 
 @dataclass(slots=True)
 class _PacketScan:
-    """What the packets and the first frame of a file say, in ticks of each stream's own clock."""
+    """Packet time stamps and first frame of a file, in ticks of each stream."""
 
     first_frame: VideoFrame | None = None
     starts: list[int] = field(default_factory=list)
-    end: int | None = None  # latest end of a packet that states its length
+    end: int | None = None  # latest end of a packet with a stated duration
     packets: int = 0
     audio_start: int | None = None
 
 
 def probe_file(file: LocalFile, *, sha256: str, limits: MediaLimits) -> SourceVideo:
-    """Facts of an admitted file.
+    """Probe a validated file.
 
     Raises:
-        MediaError: broken_header, no_video, over_limit, or decode_failed when not one frame can be decoded.
+        MediaError: broken_header, no_video, over_limit, or decode_failed if no frame decodes.
     """
     with open_container(file, limits=limits) as container:
         video = _check_video_stream(container, file=file, limits=limits)
@@ -65,7 +65,7 @@ def probe_file(file: LocalFile, *, sha256: str, limits: MediaLimits) -> SourceVi
                 where=file.input_path,
                 expected="at least one decodable frame",
                 got=f"{scan.packets} packets of {video.codec_context.name}, none of which decodes",
-                hint="fetch it again",
+                hint="download it again",
             )
         facts = SourceVideo(
             source_id=source_id(sha256),
@@ -86,9 +86,9 @@ def _check_video_stream(container: InputContainer, *, file: LocalFile, limits: M
     video = first_video_stream(container)
     if video is None:
         kinds = ", ".join(s.type for s in container.streams) or "none"
-        todo = "leave the file out"
+        hint = "leave the file out"
         raise MediaError(
-            reason="no_video", where=file.input_path, expected="a video stream", got=f"streams: {kinds}", hint=todo
+            reason="no_video", where=file.input_path, expected="a video stream", got=f"streams: {kinds}", hint=hint
         )
     if video.codec_context is None or video.time_base is None:
         raise broken_header_error(file, "a video stream with a known codec and a clock", "an unknown codec or no clock")
@@ -110,7 +110,7 @@ def _check_duration(us: int | None, *, file: LocalFile, limits: MediaLimits) -> 
 
 
 def _header_duration_us(container: InputContainer) -> int | None:
-    # libavformat counts in µs. A negative length is what damaged headers give.
+    # libavformat counts in µs; damaged headers give negative durations.
     return container.duration if container.duration is not None and container.duration >= 0 else None
 
 
@@ -152,16 +152,16 @@ def _with_video_fields(
     assert scan.first_frame is not None
     assert video.time_base is not None
     zero = frame_start_ticks(scan.first_frame)
-    # Frames before the first one that decodes (their key frame was cut away) are found, but never seen.
+    # Packets before the first decodable frame (their key frame is missing) do not count.
     starts = sorted({zero, *(start for start in scan.starts if start > zero)})
     timing = compute_timing(starts, end=scan.end, time_base_s=video.time_base, declared=video.average_rate)
     _check_duration(timing.duration_us, file=file, limits=limits)
     if float(timing.rate) > limits.max_fps:
         raise over_limit_error(file, f"at most {limits.max_fps} frames per second", f"{float(timing.rate):.6g}")
-    turn = display_transform(scan.first_frame)
-    # The decoder's size, not the header's: the two can differ, and only one of them arrives.
+    transform = display_transform(scan.first_frame)
+    # The decoder's size, because the header's can differ from it.
     width, height = upright_size(
-        scan.first_frame.width, scan.first_frame.height, pixel_aspect=video.sample_aspect_ratio, transform=turn
+        scan.first_frame.width, scan.first_frame.height, pixel_aspect=video.sample_aspect_ratio, transform=transform
     )
     return replace(
         facts,
@@ -169,8 +169,8 @@ def _with_video_fields(
         video_codec=video.codec_context.name,
         width=width,
         height=height,
-        rotation_deg=turn.clockwise_deg,
-        is_mirrored=turn.is_mirrored,
+        rotation_deg=transform.clockwise_deg,
+        is_mirrored=transform.is_mirrored,
         fps_num=timing.rate.num,
         fps_den=timing.rate.den,
         is_vfr=timing.is_vfr,

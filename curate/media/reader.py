@@ -1,17 +1,15 @@
-"""Reading untrusted video: facts, frames at a constant rate, sound on the same clock. Time zero is the first frame.
+"""Read untrusted video: metadata, frames at a constant rate, aligned sound. Time zero is the first frame.
 
     with open_media(path, root=root) as media:
         sound = media.sound()                                     # float32, 16 kHz mono, 640 samples per frame; or None
         for frame in media.frames(size=fit_size(media.source.width, media.source.height, long_side=720)):
-            ...                                                   # hand frame.rgb to everything that looks at pixels
+            ...                                                   # pass frame.rgb to all picture analysers
 
-Frames and sound are separate passes, each opening the file anew; a source is meant to be decoded once, so all analysers
-share one loop over `frames`, and `video_passes` lets a test count.
+Frames and sound are separate passes; each opens the file again. Analysers share one loop over `frames`, so that a
+source is decoded once; `video_passes` counts the decodes.
 
-Everything here runs in the calling process. C demuxers and decoders can crash, hang or grow on hostile input, so the
-product calls this module only in tasks of xsheet.runtime.executor, whose spawned children have memory and wall-clock
-limits and are killed as a group: that is the one place of isolation. Inside it, every fault of the file is a
-MediaError.
+C demuxers and decoders can crash, hang or exhaust memory on hostile input. Call this module only in tasks of
+xsheet.runtime.executor, whose child processes have memory and time limits. Faults of the file raise MediaError.
 """
 
 import hashlib
@@ -58,13 +56,13 @@ DEFAULT_LIMITS = MediaLimits()
 S = TypeVar("S", VideoStream, AudioStream)
 F = TypeVar("F", VideoFrame, AudioFrame)
 Start = TypeVar("Start", int, int | None)
-MAX_AUDIO_SKEW_US = 500_000  # audio frames may stand this far from their place in the file
+MAX_AUDIO_SKEW_US = 500_000  # audio packets may lie this far from their presentation time in the file
 
 
 def probe(
     path: str | os.PathLike[str], *, root: Path, limits: MediaLimits = DEFAULT_LIMITS, count_frames: bool = False
 ) -> SourceVideo:
-    """Facts of one input; only its first frame is decoded unless all are to be counted.
+    """Probe one input; decodes only the first frame unless `count_frames` is set.
 
     Raises:
         MediaError: the input cannot be used; its reason says why.
@@ -77,13 +75,13 @@ def probe(
 def open_media(
     path: str | os.PathLike[str], *, root: Path, limits: MediaLimits = DEFAULT_LIMITS, threads: int = 1
 ) -> Iterator["MediaReader"]:
-    """One input, checked, its facts read; passes that are left unfinished are closed at the end.
+    """Validate and probe one input; closes unfinished passes at exit.
 
     Args:
-        path: as the user gave it.
+        path: input path.
         root: folder that the input must lie below.
-        limits: what the file may ask of us.
-        threads: of the video decoder. Fixed, so that results and memory do not depend on the machine.
+        limits: resource limits.
+        threads: threads of the video decoder; fixed, so that results and memory do not depend on the machine.
 
     Raises:
         MediaError: the input cannot be used; its reason says why.
@@ -99,7 +97,7 @@ def open_media(
 
 
 class MediaReader:
-    """One usable input. `source` holds its facts, `counts` what happened in the latest pass over its frames."""
+    """One usable input: `source` holds its metadata, `counts` the frame counts of the latest video pass."""
 
     def __init__(self, file: LocalFile, source: SourceVideo, *, limits: MediaLimits, threads: int) -> None:
         self.source = source
@@ -120,47 +118,47 @@ class MediaReader:
 
     @property
     def frame_count_at_clip_rate(self) -> int:
-        """Frames of the whole film at 25 fps: as many as `frames()` gives, and 640 samples of `sound()` for each."""
+        """Number of frames at 25 fps that `frames()` yields; `sound()` has 640 samples for each."""
         return frame_count(self._duration_us, rate=CLIP_RATE)
 
     def frames(
         self, *, rate: FrameRate = CLIP_RATE, size: tuple[int, int] | None = None, span: Span | None = None
     ) -> Iterator[Frame]:
-        """Frames from zero to the end of the picture, upright and in square pixels.
+        """Yield frames at a constant rate, upright and in square pixels.
 
-        A frame is the last one that has started at its instant, so a variable rate becomes a constant one. Damaged
-        stretches are skipped (the frame before is held) and counted in `counts`.
+        Each output frame is the last decoded one that has started. Damaged parts are skipped (the previous frame is
+        held) and counted in `counts`.
 
         Args:
-            rate: frames per second to hand out.
-            size: width and height to scale to; the upright size when None.
-            span: only the frames that start inside; decodes from the key frame before. The whole film when None.
+            rate: output frames per second.
+            size: output width and height; None is the upright size.
+            span: yield only frames that start inside, decoding from the key frame before; None is the whole video.
 
         Raises:
-            MediaError: over_limit when the file holds more than it said.
+            MediaError: over_limit if the content exceeds what the header states.
         """
         one_pass = self._iter_frames(rate, size or self.size, span or Span(0, max(1, self._duration_us)))
         self._passes.append(one_pass)
         return one_pass
 
     def count_frames(self) -> int:
-        """Decode everything, show nothing, count the frames that came out."""
+        """Decode the whole video and count the frames."""
         counts = self.counts = DecodeCounts()
         for _ in self._timed_frames(counts):
             pass
         return counts.decoded
 
     def sound(self, span: Span | None = None) -> Samples | None:
-        """The first audio track as float32 mono at 16 kHz; None when there is none.
+        """Decode the first audio track as float32 mono at 16 kHz; None if there is none.
 
-        Sample 0 sounds with the first frame. The array covers every frame at 25 fps in full: 640 samples each, silence
-        where the file has no sound, cut where the sound outlasts the picture.
+        Sample 0 is aligned with the first frame. The array has 640 samples per frame at 25 fps: silence where the file
+        has no sound, cut where the sound outlasts the video.
 
         Args:
-            span: only the frames (at 25 fps) that start inside; the whole film when None.
+            span: only frames (at 25 fps) that start inside; None is the whole video.
 
         Raises:
-            MediaError: over_limit when the file holds more than it said.
+            MediaError: over_limit if the content exceeds what the header states.
         """
         if self.source.audio_codec is None:
             return None
@@ -172,7 +170,7 @@ class MediaReader:
             if start_us is not None and start_us >= end_us:
                 if span is not None and start_us >= end_us + MAX_AUDIO_SKEW_US:
                     break
-                continue  # after the picture, or a stamp gone wrong with good ones behind it
+                continue  # after the video, or one bad time stamp among good ones
             try:
                 track.add(frame, start_us=None if start_us is None else start_us - begin_us)
             except MemoryError:
@@ -182,7 +180,7 @@ class MediaReader:
         return track.finish() if counts.decoded else None
 
     def close(self) -> None:
-        """End all passes and release their files."""
+        """Close all passes and their files."""
         for one_pass in self._passes:
             one_pass.close()
         self._passes.clear()
@@ -198,9 +196,9 @@ class MediaReader:
         return self.source.start_us
 
     def _iter_frames(self, rate: FrameRate, size: tuple[int, int], span: Span) -> Generator[Frame]:
-        turn = PictureTransform(self.source.rotation_deg or 0, is_mirrored=self.source.is_mirrored or False)
+        transform = PictureTransform(self.source.rotation_deg or 0, is_mirrored=self.source.is_mirrored or False)
         counts = self.counts = DecodeCounts()
-        renderer = FrameRenderer(size, transform=turn)
+        renderer = FrameRenderer(size, transform=transform)
 
         def render(frame: VideoFrame) -> Rgb:
             try:
@@ -215,11 +213,11 @@ class MediaReader:
         yield from resample_frames(timed, rate=rate, end_us=end_us, render=render, counts=counts, first_index=first)
 
     def _timed_frames(self, counts: DecodeCounts, *, from_us: int = 0) -> Iterator[tuple[int, VideoFrame]]:
-        """Decoded frames with their start from zero, from the one current at `from_us` or an earlier one on."""
+        """Decoded frames with their start times, beginning at or before the frame current at `from_us`."""
         return _decode_from(lambda us: self._decode_video(counts, from_us=us), from_us, seek_us=from_us)
 
     def _decode_video(self, counts: DecodeCounts, *, from_us: int = 0) -> Generator[tuple[int, VideoFrame]]:
-        """The one decode loop over pictures."""
+        """Decode video frames in order; the only video decode loop."""
         self.video_passes += from_us == 0
         latest_us, decoded_bytes = -1, 0
         with open_container(self._file, limits=self._limits) as container:
@@ -239,7 +237,7 @@ class MediaReader:
                 yield start_us, frame
 
     def _timed_audio_frames(self, counts: DecodeCounts, *, from_us: int = 0) -> Iterator[tuple[int | None, AudioFrame]]:
-        lead_us = max(0, from_us - MAX_AUDIO_SKEW_US)  # decoders and the resampler want a run-up
+        lead_us = max(0, from_us - MAX_AUDIO_SKEW_US)  # run-up for decoder and resampler
         return _decode_from(lambda us: self._decode_audio(counts, from_us=us), from_us, seek_us=lead_us)
 
     def _decode_audio(self, counts: DecodeCounts, *, from_us: int = 0) -> Generator[tuple[int | None, AudioFrame]]:
@@ -249,25 +247,25 @@ class MediaReader:
             configure_decoder(audio, limits=self._limits, threads=1)
             if from_us:
                 seek_to_key_frame(container, audio, self._first_frame_us + from_us)
-            heard_s = 0.0
+            decoded_s = 0.0
             for frame in decode_frames(container, audio, AudioFrame, counts=counts):
-                heard_s += frame.samples / max(1, frame.sample_rate)
-                if heard_s > self._limits.max_duration_s:
+                decoded_s += frame.samples / max(1, frame.sample_rate)
+                if decoded_s > self._limits.max_duration_s:
                     raise over_limit_error(self._file, f"at most {self._limits.max_duration_s} s of sound", "more")
                 start_us = None if frame.pts is None else ticks_to_us(frame.pts, audio) - self._first_frame_us
                 yield start_us, frame
 
     def _require_stream(self, stream: S | None) -> S:
-        # A program stream shows its streams as they come; one that was there before may be missing now.
+        # A program stream announces streams as they appear, so one found earlier may be missing now.
         if stream is None:
-            raise broken_header_error(self._file, "the same streams as before", "a stream less")
+            raise broken_header_error(self._file, "the streams found by the probe", "a missing stream")
         return stream
 
     def _conversion_error(self, frame: VideoFrame, error: BaseException) -> MediaError:
         return MediaError(
             reason="decode_failed",
             where=self._file.input_path,
-            expected="pictures that convert to RGB",
+            expected="frames that convert to RGB",
             got=f"{frame.format.name}: {short_message(error)}",
             hint="convert the file to yuv420p",
         )
@@ -275,19 +273,19 @@ class MediaReader:
     def _check_decoded_size(self, frames: int, decoded_bytes: int) -> None:
         if frames > self._limits.max_frames:
             raise over_limit_error(
-                self._file, f"at most {self._limits.max_frames} frames", "more, whatever the header says"
+                self._file, f"at most {self._limits.max_frames} frames", "more than the header states"
             )
         if decoded_bytes > self._limits.max_decoded_ratio * self._file.size_bytes:
-            came = f"{decoded_bytes} after {frames} frames, from {self._file.size_bytes}"
+            got = f"{decoded_bytes} after {frames} frames, from {self._file.size_bytes}"
             raise over_limit_error(
-                self._file, f"at most {self._limits.max_decoded_ratio} decoded bytes for each byte", came
+                self._file, f"at most {self._limits.max_decoded_ratio} decoded bytes for each byte", got
             )
 
 
 def _decode_from(
     decode: Callable[[int], Generator[tuple[Start, F]]], from_us: int, *, seek_us: int
 ) -> Iterator[tuple[Start, F]]:
-    """Timed frames from the one current at `from_us`, or an earlier one, on."""
+    """Timed frames, beginning at or before the one current at `from_us`."""
     if seek_us:
         seeking = decode(seek_us)
         first = next(seeking, None)
@@ -295,5 +293,5 @@ def _decode_from(
             yield first
             yield from seeking
             return
-        seeking.close()  # an index that leads too far, or none: from the beginning then
+        seeking.close()  # the index leads too far or is missing: start at the beginning
     yield from decode(0)

@@ -1,10 +1,9 @@
-"""Which files may be read at all: local regular files below a root whose first bytes are those of an allowed container.
+"""Validate inputs: local regular files below a root whose first bytes match an allowed container.
 
-The path is resolved and the file's own identity (device and inode) is remembered, so that what was checked is what is
-read. The demuxer follows from the magic bytes, never from the name. Three families are allowed: MP4/MOV and
-Matroska/WebM, in which talking video is published, and MPEG program streams, in which GRID and older corpora are.
-AVI is left out on purpose (playlists hidden in AVI were an attack on upload services in 2017), transport streams too:
-they have no header to check, and remuxing one to MP4 loses nothing.
+The path is resolved and device and inode are remembered, so that the file read is the file checked. The demuxer follows
+from the magic bytes, never from the name. Allowed: MP4/MOV, Matroska/WebM, and MPEG program streams (GRID and older
+corpora). AVI is excluded (playlists hidden in AVI were an attack on upload services in 2017), and so are transport
+streams: they have no header to check, and remuxing one to MP4 loses nothing.
 """
 
 import errno
@@ -22,7 +21,7 @@ Demuxer = Literal["mov", "matroska", "mpeg"]
 
 _PROTOCOL_PATTERN = re.compile(r"[^/]+:")  # http:, concat:, data:, and subfile,,start,0,end,9,,:
 _FIRST_MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"moof", b"styp", b"sidx"})
-# Still pictures in the same boxes as MP4: the demuxer would take them for a video of one frame.
+# Still images in MP4 boxes: the demuxer would read them as a video of one frame.
 _STILL_IMAGE_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"jpeg", b"crx "}
 )
@@ -31,7 +30,7 @@ _MAGIC_BYTES = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalFile:
-    """A file that may be read: who it is, and which demuxer its bytes ask for."""
+    """A validated file: its identity and its demuxer."""
 
     input_path: str
     path: Path
@@ -41,10 +40,10 @@ class LocalFile:
     demuxer: Demuxer
 
     def open(self) -> FileIO:
-        """Open it for one pass, unbuffered.
+        """Open the file for one pass, unbuffered.
 
         Raises:
-            MediaError: the path has become another file since it was checked.
+            MediaError: the path points to another file than the one checked.
         """
         file, found = _open_regular(self.path, input_path=self.input_path)
         if (found.st_dev, found.st_ino, found.st_size) != (self.device, self.inode, self.size_bytes):
@@ -56,30 +55,30 @@ class LocalFile:
 
 
 def validate_input(path: str | os.PathLike[str], *, root: Path) -> LocalFile:
-    """Check a path and its first bytes.
+    """Validate a path and its first bytes.
 
     Args:
-        path: as the user gave it; taken from the current folder when relative.
-        root: folder that the file must lie below, links resolved.
+        path: input path; relative paths start at the working directory.
+        root: folder that the file must lie below after links are resolved.
 
     Raises:
         MediaError: missing, outside_root, not_a_file, unreadable, empty or not_media.
-        ConfigError: the root is no folder.
+        ConfigError: the root is not a folder.
     """
     resolved = _resolve(os.fspath(path), root=root)
-    given = _printable(os.fspath(path))
-    file, found = _open_regular(resolved, input_path=given)
+    input_path = _printable(os.fspath(path))
+    file, found = _open_regular(resolved, input_path=input_path)
     with file:
         if found.st_size == 0:
-            raise _media_error("empty", given, "a video", "a file of zero bytes", "fetch it again")
+            raise _media_error("empty", input_path, "a video", "a file of zero bytes", "download it again")
         head = file.read(_MAGIC_BYTES)
     return LocalFile(
-        input_path=given,
+        input_path=input_path,
         path=resolved,
         device=found.st_dev,
         inode=found.st_ino,
         size_bytes=found.st_size,
-        demuxer=_demuxer_of(head, input_path=given),
+        demuxer=_demuxer_of(head, input_path=input_path),
     )
 
 
@@ -87,8 +86,8 @@ def _resolve(input_path: str, *, root: Path) -> Path:
     if input_path.startswith("-") or Path(input_path).name.startswith("-"):
         raise _media_error("outside_root", input_path, "a file name", "a name that begins with '-'", "rename the file")
     if _PROTOCOL_PATTERN.match(input_path):
-        todo = "copy it to a local folder; write a file name that holds a ':' as an absolute path"
-        raise _media_error("outside_root", input_path, "a local path", "a URL or a protocol form", todo)
+        hint = "copy it to a local folder; write a file name that holds a ':' as an absolute path"
+        raise _media_error("outside_root", input_path, "a local path", "a URL or a protocol form", hint)
     if not root.is_dir():
         raise ConfigError(where=str(root), expected="a folder as root of the inputs", got="none", hint="set the root")
     try:
@@ -105,16 +104,16 @@ def _resolve(input_path: str, *, root: Path) -> Path:
 
 
 def _open_regular(path: Path, *, input_path: str) -> tuple[FileIO, os.stat_result]:
-    # Looked at before it is opened: opening a device can already do something. O_NONBLOCK: a pipe that slips in
-    # between must not hang us. O_NOFOLLOW: neither must a link.
+    # Check before opening, because opening a device can have effects. O_NONBLOCK and O_NOFOLLOW guard against a pipe or
+    # link that replaces the file in between.
     try:
         _check_regular(path.lstat(), input_path=input_path)
         file = FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK))
     except OSError as error:
-        gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
-        todo = "check the path" if gone else "check its permissions"
+        is_missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        hint = "check the path" if is_missing else "check its permissions"
         raise _media_error(
-            "missing" if gone else "unreadable", input_path, "a file", _first_line(error), todo
+            "missing" if is_missing else "unreadable", input_path, "a file", _first_line(error), hint
         ) from error
     try:
         found = os.fstat(file.fileno())
@@ -140,12 +139,12 @@ def _demuxer_of(head: bytes, *, input_path: str) -> Demuxer:
         return "matroska"
     if head.startswith(b"\x00\x00\x01\xba"):
         return "mpeg"
-    todo = "convert it to MP4, or leave it out"
-    raise _media_error("not_media", input_path, "MP4/MOV, Matroska/WebM or MPEG-PS", f"first bytes {head[:12]!r}", todo)
+    hint = "convert it to MP4, or leave it out"
+    raise _media_error("not_media", input_path, "MP4/MOV, Matroska/WebM or MPEG-PS", f"first bytes {head[:12]!r}", hint)
 
 
 def _printable(path: str) -> str:
-    # Bytes of a name that are no text come as lone surrogates, which no table can store.
+    # Undecodable bytes of a name arrive as lone surrogates, which tables cannot store.
     return path.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""Stills: one small JPEG per candidate, `SET/stills/ab/<clip_id>.jpg`, so that a report needs no second decode."""
+"""Thumbnails: one small JPEG per candidate at `SET/thumbnails/ab/<clip_id>.jpg`, so that reports need no decode."""
 
 import re
 from pathlib import Path
@@ -14,38 +14,38 @@ from xsheet.schemas.time import CLIP_RATE, frame_at
 
 MAX_HEIGHT_PX = 160
 MAX_BYTES = 6_000
-"""A thousand of them, in base64, are 8 MB of page."""
+"""A thousand thumbnails in base64 add 8 MB to a page."""
 _QUALITIES = (72, 60, 48, 36, 24, 12)
 _JPEG_START = b"\xff\xd8\xff"
 _MAX_THUMBNAILS = 4096
 
 
 class ThumbnailCollector:
-    """A still per second of a film, 25 MB at the most: where it is long, every second still goes and the rest stays.
+    """Keeps one thumbnail per second of a source, at most 4096; beyond that it drops every other one.
 
-    Candidates are known only when the film is over, and their stills are then at hand without a second decode.
+    Candidates are known only after the decode, so thumbnails are collected during it.
     """
 
     def __init__(self) -> None:
-        self._interval_frames = CLIP_RATE.num  # frames
+        self._interval_frames = CLIP_RATE.num
         self._thumbnails: dict[int, bytes] = {}
 
     def add(self, frame: Frame) -> None:
-        """Look at a frame; most are passed by."""
+        """Keep a thumbnail of every `_interval_frames`-th frame."""
         if frame.index % self._interval_frames:
             return
         self._thumbnails[frame.index] = encode_thumbnail(frame.rgb)
         if len(self._thumbnails) > _MAX_THUMBNAILS:
             self._interval_frames *= 2
             self._thumbnails = {
-                index: still for index, still in self._thumbnails.items() if index % self._interval_frames == 0
+                index: jpeg for index, jpeg in self._thumbnails.items() if index % self._interval_frames == 0
             }
 
     def save(self, candidate: Measures, set_folder: Path) -> None:
-        """Write the still nearest to the middle of a candidate; a film without frames leaves none.
+        """Write the thumbnail nearest to the middle of a candidate; none if no frame was added.
 
         Raises:
-            OSError: the set cannot be written.
+            OSError: the set folder is not writable.
         """
         middle = frame_at((candidate.start_us + candidate.end_us) // 2, CLIP_RATE)
         if self._thumbnails:
@@ -54,10 +54,10 @@ class ThumbnailCollector:
 
 
 def encode_thumbnail(rgb: NDArray[np.uint8]) -> bytes:
-    """A picture as a JPEG of at most 160 px height and 6 kB; the same picture gives the same bytes.
+    """Encode a frame as JPEG of at most 160 px height and 6 kB; deterministic.
 
     Args:
-        rgb: (H, W, 3), 8-bit RGB.
+        rgb: (height, width, 3), uint8 RGB.
     """
     height, width = rgb.shape[:2]
     scale = min(1.0, MAX_HEIGHT_PX / height, 2 * MAX_HEIGHT_PX / width)
@@ -68,18 +68,18 @@ def encode_thumbnail(rgb: NDArray[np.uint8]) -> bytes:
             _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1])
             if len(data) <= MAX_BYTES:
                 return data.tobytes()
-        scale *= 0.7  # noise does not compress; it has nothing to show either
+        scale *= 0.7  # noise compresses badly at any quality, so shrink further
 
 
 def thumbnail_path(set_folder: Path, clip_id: str) -> Path:
-    """Where the still of a candidate lies, by two digits of its hash as the clips do."""
-    return set_folder / "stills" / _folder(clip_id) / f"{clip_id}.jpg"
+    """Path of the thumbnail of a candidate, in a subfolder by the first two digits of its hash."""
+    return set_folder / "thumbnails" / _folder(clip_id) / f"{clip_id}.jpg"
 
 
 def read_thumbnail(set_folder: Path, clip_id: str) -> bytes | None:
-    """The still of a candidate; None when there is none, or when the file is no small JPEG."""
+    """Read the thumbnail of a candidate; None if missing or not a small JPEG."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]*", clip_id):
-        return None  # a path made of it could lead anywhere
+        return None  # an unsafe id could escape the folder
     try:
         data = thumbnail_path(set_folder, clip_id).read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Length, rate and regularity of a picture, from the times of its frames alone."""
+"""Duration, frame rate and variability of a video, from the time stamps of its frames alone."""
 
 import statistics
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from itertools import pairwise
 
 from xsheet.schemas.time import US_PER_S, FrameRate, Span, frames_in
 
-# How much later than asked a frame may start and still count as started. Matroska rounds its stamps to 1 ms, so that a
-# frame of 30 fps meant for 66.667 ms may carry 67.
+# A frame that starts this much late still counts as started. Matroska rounds time stamps to 1 ms, so a frame of 30 fps
+# due at 66.667 ms may carry 67.
 START_TOLERANCE_US = 1_000
-_FALLBACK_STEP_S = Fraction(1, 25)  # one lone frame without a stated length
+_FALLBACK_STEP_S = Fraction(1, 25)  # a single frame without a stated duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoTiming:
-    """When a picture begins, ends and how regularly it changes."""
+    """Duration and frame rate of a video stream."""
 
     duration_us: int
     rate: FrameRate
@@ -26,13 +26,13 @@ class VideoTiming:
 def compute_timing(
     starts: Sequence[int], *, end: int | None, time_base_s: Fraction, declared: Fraction | None
 ) -> VideoTiming:
-    """Timing of frames.
+    """Compute duration, rate and whether the rate varies.
 
     Args:
         starts: start of every frame in ticks, ascending, at least one.
-        end: latest end that a packet states, in ticks.
-        time_base_s: length of a tick.
-        declared: frame rate of the header. Kept when it explains the times within rounding, for it is exact.
+        end: latest packet end in ticks, if stated.
+        time_base_s: seconds per tick.
+        declared: frame rate of the header; used when it matches the time stamps within rounding, because it is exact.
     """
     steps = [after - before for before, after in pairwise(starts)]
     step = (
@@ -40,7 +40,7 @@ def compute_timing(
     )
     length = Fraction(end) if end is not None and end > starts[-1] else starts[-1] + step
     duration_s = (length - starts[0]) * time_base_s
-    # A clock that rounds lets equal steps differ by a tick or two; a clock as coarse as the frames themselves does not.
+    # Rounding makes equal steps differ by up to two ticks; with a coarse clock a quarter of a step is the bound.
     is_vfr = bool(steps) and max(steps) - min(steps) > min(Fraction(2), step / 4)
     rate = len(starts) / duration_s
     if not is_vfr:
@@ -58,6 +58,6 @@ def compute_timing(
 
 
 def frame_count(duration_us: int, *, rate: FrameRate) -> int:
-    """Frames at a constant rate that start inside a picture of this length; at least one."""
+    """Number of frames at a constant rate that start within this duration; at least one."""
     end_us = duration_us - START_TOLERANCE_US
     return max(1, len(frames_in(Span(0, end_us), rate))) if end_us > 0 else 1

@@ -1,8 +1,8 @@
 """Canonical clips: constant 25 fps H.264 with 16 kHz mono AAC in MP4, both from time 0; same input, same bytes.
 
-What a reader of a clip can rely on: no reordered frames, so that frame k starts at 40 000·k µs even for readers that
-ignore edit lists; the first frame is a key frame and the index stands in front; BT.601 in limited range, tagged,
-because readers that ignore the tag assume just that; nothing of the source's metadata, and no encoder name or date.
+Guarantees: no reordered frames, so frame k starts at 40 000·k µs even for readers that ignore edit lists; the first
+frame is a key frame; the index precedes the data; BT.601 limited range, tagged, which readers that ignore tags assume
+anyway; no source metadata, encoder name or date.
 """
 
 import errno
@@ -36,13 +36,13 @@ from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE
 
 _SMPTE170M = 6  # the number of BT.601 among colour primaries, transfer curves and matrices alike
 _MUXER_OPTIONS = {"movflags": "+faststart", "fflags": "+bitexact"}
-_SEI_FILTER = "filter_units=remove_types=6"  # x264 writes its settings and version into the stream
+_SEI_FILTER = "filter_units=remove_types=6"  # x264 writes its settings and version into an SEI message
 
 
 class ClipEncodingSettings(StrictModel):
-    """How canonical clips are compressed."""
+    """How canonical clips are encoded."""
 
-    crf: int = Field(default=18, ge=0, le=51, description="x264 quality, lower is better; 18 looks like its source")
+    crf: int = Field(default=18, ge=0, le=51, description="x264 quality, lower is better; 18 is visually lossless")
     preset: str = Field(
         default="veryfast",
         pattern="^(ultrafast|superfast|veryfast|faster|fast|medium|slow|slower|veryslow)$",
@@ -50,16 +50,16 @@ class ClipEncodingSettings(StrictModel):
         "(docs/log/curate.md#media-limits)",
     )
     keyframe_interval_frames: int = Field(
-        default=50, ge=1, le=250, description="frames; two seconds to seek over at most"
+        default=50, ge=1, le=250, description="frames between key frames; 50 is two seconds"
     )
     audio_bits_per_s: int = Field(
-        default=64_000, ge=16_000, le=256_000, description="AAC; ample for 16 kHz mono speech"
+        default=64_000, ge=16_000, le=256_000, description="AAC; enough for 16 kHz mono speech"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedClip:
-    """What was written."""
+    """Properties of the written file."""
 
     sha256: str
     size_bytes: int
@@ -72,16 +72,16 @@ class EncodedClip:
 def write_clip(
     out: Path, *, frames: Iterable[Rgb], sound: Samples | None = None, encoding: ClipEncodingSettings | None = None
 ) -> EncodedClip:
-    """Write one clip; `out` appears whole or not at all.
+    """Write one clip atomically.
 
     Args:
-        out: the MP4 file; its folder is made where missing.
-        frames: RGB (height, width, 3) at 25 fps, all of one even size, at least one.
-        sound: float32 in -1..1 at 16 kHz, 640 samples for each frame; None for a clip without an audio stream.
-        encoding: compression.
+        out: the MP4 file; its folder is created if missing.
+        frames: RGB (height, width, 3) at 25 fps, at least one, all of the same even size.
+        sound: float32 in -1..1 at 16 kHz, 640 samples per frame; None writes no audio stream.
+        encoding: encoder settings.
 
     Raises:
-        ValueError: frames of odd or changing size, none at all, or sound of another length.
+        ValueError: no frames, an odd or changing size, or sound of another length.
         MediaError: encode_failed.
         RunError: the disk is full.
     """
@@ -97,17 +97,17 @@ def write_clip(
                 height=height,
             )
     except MemoryError:
-        raise  # av's own is an FFmpegError too
+        raise  # av.error.MemoryError is an FFmpegError too
     except (av.error.FFmpegError, OSError) as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            todo = "free some space and run again; finished clips are kept"
-            raise RunError(where=str(out), expected="space on the disk", got=short_message(error), hint=todo) from error
+            hint = "free space and run again; finished clips are kept"
+            raise RunError(where=str(out), expected="space on the disk", got=short_message(error), hint=hint) from error
         raise MediaError(
             reason="encode_failed",
             where=str(out),
             expected="a writable clip",
             got=short_message(error),
-            hint="check the folder's permissions and the picture's size",
+            hint="check the permissions of the folder and the frame size",
         ) from error
 
 
@@ -120,7 +120,7 @@ def _encode(
         raise ValueError("expected at least one frame, got none")
     height, width = first.shape[:2]
     if height % 2 or width % 2:
-        raise ValueError(f"expected even sides, for colour has half the resolution, got {width}×{height}")
+        raise ValueError(f"expected even width and height (chroma has half the resolution), got {width}×{height}")
     count = 0
     with av.open(f"file:{path}", "w", format="mp4", container_options=_MUXER_OPTIONS) as container:
         video = _video_stream(container, width=width, height=height, encoding=encoding)
@@ -129,9 +129,9 @@ def _encode(
         for picture in chain([first], pictures):
             for packet in video.encode(_video_frame(picture, count, (height, width))):
                 container.mux(without_sei.filter(packet))
-            part = None if sound is None else sound[count * SAMPLES_PER_FRAME : (count + 1) * SAMPLES_PER_FRAME]
-            if audio is not None and part is not None and part.size:
-                container.mux(audio.encode(_audio_frame(part, count)))
+            samples = None if sound is None else sound[count * SAMPLES_PER_FRAME : (count + 1) * SAMPLES_PER_FRAME]
+            if audio is not None and samples is not None and samples.size:
+                container.mux(audio.encode(_audio_frame(samples, count)))
             count += 1
         if sound is not None and len(sound) != count * SAMPLES_PER_FRAME:
             raise ValueError(f"expected {count * SAMPLES_PER_FRAME} samples for {count} frames, got {len(sound)}")
@@ -160,7 +160,7 @@ def _video_stream(
     context.flags |= CodecFlags.bitexact
     context.color_primaries = context.color_trc = context.colorspace = _SMPTE170M
     context.color_range = ColorRange.MPEG
-    context.thread_count = 1  # x264 gives other bytes for another number of threads
+    context.thread_count = 1  # the bytes depend on the number of threads
     return stream
 
 

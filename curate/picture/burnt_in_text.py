@@ -1,4 +1,4 @@
-"""Likelihood of text in the picture, by the PP-OCRv3 text detector where its file is present."""
+"""Likelihood of burnt-in text, by the PP-OCRv3 text detector (optional model file)."""
 
 from pathlib import Path
 
@@ -15,24 +15,24 @@ _LONG_SIDE_PX = 320  # finds lines from 3 % of the picture's height; 480 costs t
 _MULTIPLE = 32  # the network halves its input five times
 _MEAN, _SCALE = (122.68, 116.67, 104.01), 1 / 255 / 0.226  # blue, green, red; as the model was trained
 _PIXEL_THRESHOLD = 0.3  # probability from which a pixel counts, the detector's published threshold
-_MIN_LINE_AREA_PX = 30  # of a line, at 320
-_MIN_LINE_ASPECT = 1.5  # at least as many times as wide as high
+_MIN_LINE_AREA_PX = 30  # area of a line at that scale
+_MIN_LINE_ASPECT = 1.5  # width / height of a line
 
 
 class BurntInTextDetector:
-    """How surely a picture holds a line of text: captions, subtitles, signs alike. Where it lies is not told."""
+    """Likelihood that a picture contains a line of text: captions, subtitles and signs alike."""
 
     def __init__(self, models: Path) -> None:
         self._models = models
         self._network: cv2.dnn.Net | None = None
 
     def open(self) -> None:
-        """Load the network; ConfigError when the file is missing or not the known one."""
+        """Load the network; ConfigError if the file is missing or has another hash."""
         data = np.frombuffer(read_model(self._models, MODEL_FILE), np.uint8)
         self._network = cv2.dnn.readNetFromONNX(data)
 
     def __call__(self, rgb: Rgb) -> float:
-        """Mean probability 0..1 over the surest line; 0 where there is none."""
+        """Mean probability 0..1 of the most likely line; 0 without a line."""
         if self._network is None:
             self.open()
         assert self._network is not None
@@ -48,7 +48,7 @@ def _max_line_probability(probability: NDArray[np.float32]) -> float:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(text)
     lines = [
         float(probability[labels == part].mean())
-        for part in range(1, count)  # 0 is what is not text
+        for part in range(1, count)  # label 0 is background
         if stats[part, cv2.CC_STAT_AREA] >= _MIN_LINE_AREA_PX
         and stats[part, cv2.CC_STAT_WIDTH] > _MIN_LINE_ASPECT * stats[part, cv2.CC_STAT_HEIGHT]
     ]

@@ -1,7 +1,6 @@
-"""Cut scores: four numbers per frame that shots are found with later, from pictures that shrink in whole steps.
+"""Cut scores: four numbers per frame, from downscaled frames; `shots.detect` finds shots from them.
 
-All four compare shrunken pictures; the analyser keeps a dozen of those and no frame. Finding the shots in the scores is
-`xsheet.curate.shots.detect`, which needs no pictures.
+The analyser keeps a dozen small pictures and no full frame.
 """
 
 from collections import deque
@@ -17,35 +16,32 @@ from xsheet.curate.media.image import Rgb
 Floats = NDArray[np.float32]
 
 HISTOGRAM_RADIUS = 6
-"""Frames before and after over which histograms are compared: half a second in all, the length of a quick dissolve."""
+"""Frames before and after between which histograms are compared: half a second, the length of a quick dissolve."""
 BLEND_RADIUS = 4
-"""Frames before and after that a blend is tested against; fewer drown in grain, more round off its two ends."""
+"""Frames before and after for the blend score; fewer are lost in grain, more blur the ends of a dissolve."""
 
-_TARGET_PIXELS = 57_600  # 320 × 180: about what PySceneDetect scales to, on which its thresholds were chosen
-_BLEND_LEVELS_PER_FRAME = (
-    0.75  # levels per frame from which a place counts in full; a person's motion is far faster in far fewer places
-)
+_TARGET_PIXELS = 57_600  # 320 × 180: about PySceneDetect's scale, for which its thresholds were chosen
+_BLEND_LEVELS_PER_FRAME = 0.75  # levels per frame from which a pixel counts in full; motion is faster in fewer pixels
 _SMOOTHING_KERNEL = np.array([0.25, 0.5, 0.25], np.float32)
 _BLOCKS = 144  # 16 × 9 of a wide picture
-_KEPT_BLOCK_SHARE = 0.9  # of the blocks; a line of subtitles or a caption changes the rest
+_KEPT_BLOCK_SHARE = 0.9  # share of blocks used; captions and subtitles change the rest
 
 
 class CutScoreAnalyser:
-    """Watches frames; `series` gives one value per frame and score. A shown frame that repeats the last costs nothing.
+    """Computes four scores per frame. Repeated frames cost nothing.
 
     `cut_content`: PySceneDetect's content score: mean change of hue, saturation and brightness.
-    `cut_jump`: luma change, in levels, where change that is spread counts for more than change in one spot: the mean
-    root over blocks, squared, without flicker and without the tenth of the blocks that changed most. A person who jumps
-    changes many blocks a little, a caption a few of them a lot.
-    `cut_histogram`: distance 0..1 of the colours a quarter of a second before and after. Movement leaves colours where
-    they are, another scene does not.
-    `cut_blend`: share 0..1 of the picture that runs evenly through this frame on its way from the picture four frames
-    before to the one four after. Edges that move jump from one value to the other; a dissolve, and a fade, takes all
-    between.
+    `cut_jump`: luma change in levels that favours spread over concentrated change: squared mean of the roots over
+    blocks, without flicker and without the tenth of blocks that changed most. A jump cut changes many blocks a little,
+    a caption few blocks a lot.
+    `cut_histogram`: Bhattacharyya distance 0..1 of the colours a quarter of a second before and after. Motion within a
+    scene hardly changes colours.
+    `cut_blend`: share 0..1 of the picture that changes evenly from four frames before to four frames after. Moving
+    edges jump between two values; dissolves and fades pass through all values between.
     """
 
     def __init__(self) -> None:
-        from scenedetect import ContentDetector  # noqa: PLC0415  # half a second that deciding anew can do without
+        from scenedetect import ContentDetector  # noqa: PLC0415 - takes half a second; only the decode needs it
 
         self._detector = ContentDetector(min_scene_len=0)
         self._content: list[float] = []
@@ -58,7 +54,7 @@ class CutScoreAnalyser:
         self._thumbnails: deque[Floats] = deque(maxlen=2 * BLEND_RADIUS + 1)
 
     def add(self, frame: Frame) -> None:
-        """The next frame; all are of one size."""
+        """Process the next frame; all have one size."""
         if frame.rgb is self._rgb:
             self._content.append(0.0)
             self._jump.append(0.0)
@@ -72,7 +68,7 @@ class CutScoreAnalyser:
             self._blend_score.append(_blend_score(self._thumbnails))
 
     def series(self) -> dict[str, tuple[float | None, ...]]:
-        """The scores of all frames so far, by field of the timeline."""
+        """Scores of all frames so far, by field of Timeline."""
         return {
             "cut_content": tuple(self._content),
             "cut_jump": tuple(self._jump),
@@ -92,29 +88,29 @@ class CutScoreAnalyser:
         self._thumbnails.append(thumbnail.astype(np.float32))
 
     def _content_score(self, small: Rgb) -> float:
-        # Its public way, a StatsManager, also finds edges that no score uses, 0.8 ms a frame, and keeps all it is told.
+        # The public StatsManager also computes edges (0.8 ms per frame), which no score uses, and keeps every value.
         bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
         return float(self._detector._calculate_frame_score(len(self._content), bgr))
 
     def _trailing_distances(self) -> list[float]:
-        """Of the last frames, which have fewer after them than the reach: against the very last one."""
+        """Distances of the last frames, whose later neighbour is missing: against the last frame."""
         kept = list(self._histograms)
-        waiting = len(self._content) - len(self._histogram)
+        pending = len(self._content) - len(self._histogram)
         return [
             _bhattacharyya_distance(kept[max(0, at - HISTOGRAM_RADIUS)], kept[-1])
-            for at in range(len(kept) - waiting, len(kept))
+            for at in range(len(kept) - pending, len(kept))
         ]
 
     def _padded_blend(self) -> tuple[float, ...]:
-        """Nothing runs through the first and the last frames: one side of them is missing."""
+        """Blend scores with zeros at both ends, where one side is missing."""
         around = [0.0] * min(BLEND_RADIUS, len(self._content))
         return (*around, *self._blend_score, *around)[: len(self._content)]
 
 
 def shrink(picture: Rgb, factor: int) -> Rgb:
-    """A picture averaged over squares of `factor` pixels, what does not fill one cut off.
+    """Average a picture over squares of `factor` pixels; incomplete squares at the edges are cut off.
 
-    Whole factors are ten times as fast as others in OpenCV. A picture narrower than the factor shrinks to one pixel.
+    Integer factors are ten times as fast as others in OpenCV. A picture narrower than the factor becomes one pixel.
     """
     high, wide = (max(1, side // max(1, factor)) for side in picture.shape[:2])
     whole = picture[: high * factor, : wide * factor] if factor > 1 else picture
@@ -133,9 +129,9 @@ def _jump_score(luma: Floats, previous: Floats) -> float:
 
 
 def _root_histogram(rgb: Rgb) -> Floats:
-    """Roots of a histogram in Lab, smoothed so that a flicker across the edge of a bin is no change."""
+    """Square roots of a Lab histogram, smoothed so that flicker across a bin edge counts little."""
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
-    # An empty bin at either end of L; no colour of sRGB reaches the ends of a and b, where rows of bins meet.
+    # One empty bin at each end of L; no sRGB colour reaches the ends of a and b.
     counts: Floats = np.asarray(cv2.calcHist([lab], [0, 1, 2], None, [18, 32, 32], [-16, 272, 0, 256, 0, 256]))
     chroma = cv2.sepFilter2D(counts.reshape(-1, counts.shape[2]), -1, _SMOOTHING_KERNEL, _SMOOTHING_KERNEL)
     smooth = cv2.sepFilter2D(chroma.reshape(counts.shape[0], -1), -1, np.ones(1, np.float32), _SMOOTHING_KERNEL)
@@ -143,14 +139,16 @@ def _root_histogram(rgb: Rgb) -> Floats:
 
 
 def _bhattacharyya_distance(before: Floats, after: Floats) -> float:
-    """1 minus the Bhattacharyya coefficient of two histograms of roots: 0 the same colours, 1 none in common."""
+    """1 minus the Bhattacharyya coefficient of two root histograms: 0 = same colours, 1 = none in common."""
     return max(0.0, 1.0 - float(np.vdot(before, after)))
 
 
 def _blend_score(around: Sequence[Floats]) -> float:
     to_here, from_here = around[len(around) // 2] - around[0], around[-1] - around[len(around) // 2]
-    # The smaller of two steps in the same direction; negative where they part.
+    # The smaller of two steps in the same direction; negative where directions differ.
     even = np.maximum(np.minimum(to_here, from_here), -np.maximum(to_here, from_here))
-    # Channel by channel: numpy's own maximum over an axis of three takes four times as long.
-    most = np.maximum(np.maximum(even[..., 0], even[..., 1]), even[..., 2]) / (BLEND_RADIUS * _BLEND_LEVELS_PER_FRAME)
-    return float(np.clip(most, 0, 1).mean())
+    # Channel by channel: a numpy maximum over an axis of three takes four times as long.
+    largest = np.maximum(np.maximum(even[..., 0], even[..., 1]), even[..., 2]) / (
+        BLEND_RADIUS * _BLEND_LEVELS_PER_FRAME
+    )
+    return float(np.clip(largest, 0, 1).mean())

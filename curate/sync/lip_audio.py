@@ -1,9 +1,9 @@
-"""Do these lips say what is heard? The embedded scorer: the mouth that was seen against the mouth the sound predicts.
+"""Embedded sync scorer: correlates the measured mouth with the mouth predicted from the sound.
 
-Both are series at 25 fps, so scoring is pure and costs milliseconds; another span, shift or limit needs no decode.
-The confidence is in standard deviations of chance: the correlation of seen and heard, Fisher-transformed, times the
-root of the number of independent frames after Bartlett (1946), of opening and width together. Unrelated lips and voice
-reach 3 at the best of 31 offsets once in twenty times, however long the clip; a true pair grows with its length.
+Both are series at 25 fps, so scoring is pure, takes milliseconds and needs no decode for another span or shift.
+Confidence is in standard deviations of chance: Fisher z of the correlation, times the root of the number of independent
+frames (Bartlett, 1946), combined over opening and width. Unrelated lips and voice reach 3 at the best of 31 offsets in
+5 % of cases, for any clip length; the confidence of a true pair grows with length.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from xsheet.curate.audio.features import VOICE_THRESHOLD, series_to_array
+from xsheet.curate.audio.features import VOICE_THRESHOLD
+from xsheet.curate.series import series_to_array, shift_series
 from xsheet.curate.sync.audio_to_mouth import WEIGHTS_SHA256
 from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.columns import Series
@@ -22,34 +23,39 @@ from xsheet.schemas.source import FaceTrack, Timeline
 Floats = NDArray[np.float64]
 
 SCORER = f"lip_audio@1-{WEIGHTS_SHA256[:8]}"
-QUANTITY_WEIGHTS = np.array((1.0, 0.5))  # opening, width: the width is heard half as well; docs/log/curate.md#sync
-_MAX_LAG_FRAMES = 25  # a mouth's motion is forgotten after a second
-PEAK_HALF_WIDTH_FRAMES = 3  # a syllable is about six frames long, so a peak is no wider to each side
+QUANTITY_WEIGHTS = np.array((1.0, 0.5))  # opening, width: width is predicted half as well; docs/log/curate.md#sync
+_MAX_LAG_FRAMES = 25  # mouth motion is uncorrelated after a second
+PEAK_HALF_WIDTH_FRAMES = 3  # a syllable lasts about six frames
 
 
 class LipAudioSettings(StrictModel):
-    """How lips and voice are compared."""
+    """Parameters of the scorer."""
 
     max_offset_frames: int = Field(default=15, ge=1, le=50, description="frames of 40 ms searched; SyncNet's range")
-    window_frames: int = Field(default=50, ge=10, description="frames that are judged worth counting, or not, together")
+    window_frames: int = Field(default=50, ge=10, description="window length; a window counts as a whole or not at all")
     hop_frames: int = Field(default=25, ge=1, description="frames from one window to the next")
-    min_voice_share: float = Field(default=0.3, ge=0, le=1, description="voiced frames of a window that counts")
+    min_voice_share: float = Field(
+        default=0.3, ge=0, le=1, description="minimum share of voiced frames in a valid window"
+    )
     min_mouth_visible_share: float = Field(
-        default=0.8, ge=0, le=1, description="frames with the mouth in a window that counts"
+        default=0.8, ge=0, le=1, description="minimum share of frames with a visible mouth in a valid window"
     )
     min_counted_frames: int = Field(
-        default=50, ge=10, description="fewer counted frames say nothing; docs/log/curate.md#sync"
+        default=50, ge=10, description="minimum number of valid frames for a score; docs/log/curate.md#sync"
     )
     min_mouth_std: float = Field(
         default=0.004,
         ge=0,
-        description="deviation of the opening by face height; stills stay below it; docs/log/curate.md#sync",
+        description="minimum standard deviation of the opening by face height; still images have less; "
+        "docs/log/curate.md#sync",
     )
     min_speaker_confidence: float = Field(
-        default=2.5, ge=0, description="of the speaker among several faces; docs/log/curate.md#sync"
+        default=2.5, ge=0, description="minimum confidence of the speaker among several faces; docs/log/curate.md#sync"
     )
     min_speaker_margin: float = Field(
-        default=1.0, ge=0, description="of the speaker over the other faces, in the unit of the confidence; same entry"
+        default=1.0,
+        ge=0,
+        description="minimum lead of the speaker over other faces, in the unit of the confidence; same entry",
     )
 
 
@@ -60,21 +66,21 @@ class LipAudioScorer:
     """Scores face tracks of one source."""
 
     def __init__(self, timeline: Timeline, settings: LipAudioSettings = DEFAULT_SETTINGS) -> None:
-        heard = (timeline.mouth_open_from_audio, timeline.mouth_width_from_audio)
-        self._predicted_mouth = np.stack([_place_series(series, 0, timeline.frames) for series in heard])
+        predicted = (timeline.mouth_open_from_audio, timeline.mouth_width_from_audio)
+        self._predicted_mouth = np.stack([_place_series(series, 0, timeline.frames) for series in predicted])
         self._voice = series_to_array(timeline.voice)
         self._settings = settings
 
     def __call__(self, track: FaceTrack, frames: range, *, shift: int = 0) -> SyncScore | None:
-        """The score over frames of the source, with the sound taken `shift` frames later; None without sound."""
+        """Score frames of the source with the sound advanced by `shift` frames; None without sound."""
         if not len(self._voice):
             return None
         length = len(self._voice)
         mouth = np.stack(
             [_place_series(series, track.start_frame, length) for series in (track.mouth_open, track.mouth_wide)]
         )
-        heard, voice = shift_series(self._predicted_mouth, shift), shift_series(self._voice, shift)
-        return score_sync(mouth, heard, voice, frames=frames, settings=self._settings)
+        predicted, voice = shift_series(self._predicted_mouth, shift), shift_series(self._voice, shift)
+        return score_sync(mouth, predicted, voice, frames=frames, settings=self._settings)
 
 
 def score_sync(
@@ -85,43 +91,43 @@ def score_sync(
     frames: range | None = None,
     settings: LipAudioSettings = DEFAULT_SETTINGS,
 ) -> SyncScore:
-    """Agreement of lips and voice over a span.
+    """Score the agreement of lips and voice over a span.
 
-    Windows with enough voice and a visible mouth vote with all their frames, pauses included: a mouth that rests when
-    the voice does is half of the evidence.
+    Valid windows (enough voice, visible mouth) count with all their frames, pauses included: a mouth that rests in
+    pauses is evidence too.
 
     Args:
-        mouth: (T,) opening seen, or (2, T) opening and width; NaN where it was not.
-        predicted: the same predicted from the sound; looked up beyond the span where an offset asks for it.
+        mouth: (T,) measured opening, or (2, T) opening and width; NaN where not visible.
+        predicted: the same predicted from the sound; offsets read beyond the span.
         voice: (T,) probability of voice.
-        frames: the span in these series; all T when None.
-        settings: how to compare.
+        frames: the span in these series; None is all T.
+        settings: parameters of the scorer.
     """
-    seen, predicted = (np.atleast_2d(np.asarray(series, np.float64)) for series in (mouth, predicted))
-    span = range(seen.shape[1]) if frames is None else frames
-    seen = seen[:, span.start : span.stop]
+    measured, predicted = (np.atleast_2d(np.asarray(series, np.float64)) for series in (mouth, predicted))
+    span = range(measured.shape[1]) if frames is None else frames
+    measured = measured[:, span.start : span.stop]
     voiced = np.asarray(voice)[span.start : span.stop] >= VOICE_THRESHOLD
-    counted, windows = valid_frames(~np.isnan(seen[0]), voiced, settings=settings)
-    reason = _not_measurable_reason(seen[0], counted, settings)
+    valid, windows = valid_frames(~np.isnan(measured[0]), voiced, settings=settings)
+    reason = _not_measurable_reason(measured[0], valid, settings)
     if reason is not None:
         return SyncScore(scorer=SCORER, windows=windows, not_measurable=reason)
     offsets = np.arange(-settings.max_offset_frames, settings.max_offset_frames + 1)
-    z = np.array([_weighted_z(seen, predicted, span.start + int(d), counted) for d in offsets])
+    z = np.array([_weighted_z(measured, predicted, span.start + int(d), valid) for d in offsets])
     if np.isnan(z).all():
         return SyncScore(scorer=SCORER, windows=windows, not_measurable="short")
     best = int(np.nanargmax(z))
-    away = z[(np.abs(offsets - offsets[best]) > PEAK_HALF_WIDTH_FRAMES) & ~np.isnan(z)]
+    outside_peak = z[(np.abs(offsets - offsets[best]) > PEAK_HALF_WIDTH_FRAMES) & ~np.isnan(z)]
     return SyncScore(
         scorer=SCORER,
         offset_frames=int(offsets[best]),
         confidence=float(z[best]),
-        margin=float(z[best] - away.max()) if len(away) else None,
+        margin=float(z[best] - outside_peak.max()) if len(outside_peak) else None,
         windows=windows,
     )
 
 
 def active_speaker(scores: Sequence[SyncScore], *, settings: LipAudioSettings = DEFAULT_SETTINGS) -> int | None:
-    """Place of the face whose mouth the sound explains; None when none does or two do alike."""
+    """Index of the face whose mouth matches the sound; None if none does or two match similarly."""
     ranked = sorted(range(len(scores)), key=lambda k: _confidence(scores[k]), reverse=True)
     if not ranked or _confidence(scores[ranked[0]]) < settings.min_speaker_confidence:
         return None
@@ -132,15 +138,15 @@ def active_speaker(scores: Sequence[SyncScore], *, settings: LipAudioSettings = 
 def valid_frames(
     mouth_visible: NDArray[np.bool_], voiced: NDArray[np.bool_], *, settings: LipAudioSettings
 ) -> tuple[NDArray[np.bool_], int]:
-    """(T,) frames of a span that count, and how many windows they come from.
+    """(T,) mask of valid frames in a span, and the number of valid windows.
 
     Args:
-        mouth_visible: (T,) frames with the mouth.
+        mouth_visible: (T,) frames with a visible mouth.
         voiced: (T,) frames with voice.
-        settings: how long a window is, and what it needs to count.
+        settings: window length and thresholds.
     """
     size = min(settings.window_frames, len(mouth_visible))
-    counted, windows = np.zeros(len(mouth_visible), np.bool_), 0
+    valid, windows = np.zeros(len(mouth_visible), np.bool_), 0
     starts = [*range(0, len(mouth_visible) - size, settings.hop_frames), len(mouth_visible) - size] if size else []
     for start in starts:
         window = slice(start, start + size)
@@ -148,26 +154,13 @@ def valid_frames(
             voiced[window].mean() >= settings.min_voice_share
             and mouth_visible[window].mean() >= settings.min_mouth_visible_share
         ):
-            counted[window] = True
+            valid[window] = True
             windows += 1
-    return counted & mouth_visible, windows
-
-
-def shift_series(series: NDArray[np.floating], frames: int) -> Floats:
-    """The series (last axis T) taken `frames` later: what stood at t + frames stands at t. NaN where nothing is left.
-
-    With the offset of a score as `frames`, lips and voice meet.
-    """
-    moved = np.full(series.shape, np.nan)
-    length = series.shape[-1]
-    kept = np.asarray(series, np.float64)[..., max(frames, 0) : max(length + min(frames, 0), 0)]
-    start = max(-frames, 0)
-    moved[..., start : start + kept.shape[-1]] = kept
-    return moved
+    return valid & mouth_visible, windows
 
 
 def _place_series(series: Series, start: int, length: int) -> Floats:
-    """A series that begins at frame `start` of the source, as (length,) with NaN around it; all NaN when empty."""
+    """Place a series that begins at frame `start` into (length,) NaN."""
     placed = np.full(length, np.nan)
     placed[start : start + len(series)] = series_to_array(series)[: max(0, length - start)]
     return placed
@@ -182,13 +175,13 @@ def _not_measurable_reason(mouth: Floats, valid: NDArray[np.bool_], settings: Li
 
 
 def _weighted_z(mouth: Floats, predicted: Floats, start: int, valid: NDArray[np.bool_]) -> float:
-    """Weighted sum of the agreements of all quantities, in standard deviations of chance; NaN without enough sound.
+    """Weighted z of all quantities, in standard deviations of chance; NaN without enough sound.
 
     Args:
-        mouth: (Q, T) mouth.
-        predicted: (Q, ...) of the source.
-        start: frame of the source whose sound goes with the first frame of the mouth.
-        valid: (T,) frames that count.
+        mouth: (Q, T) measured mouth.
+        predicted: (Q, frames of the source) predicted mouth.
+        start: frame of the source whose sound pairs with the first frame of the mouth.
+        valid: (T,) valid frames.
     """
     low, high = max(0, -start), min(mouth.shape[1], predicted.shape[1] - start)
     if high <= low:
@@ -204,17 +197,17 @@ def _weighted_z(mouth: Floats, predicted: Floats, start: int, valid: NDArray[np.
 
 
 def _correlation_z(mouth: Floats, predicted: Floats, valid: NDArray[np.bool_], *, min_frames: int) -> float | None:
-    """Fisher's z of the correlation of two (T,) series, in its standard deviations; None below `least` frames."""
-    here = valid & ~np.isnan(mouth) & ~np.isnan(predicted)
-    frames = int(here.sum())
+    """Fisher z of the correlation of two (T,) series in standard deviations; None below `min_frames` frames."""
+    both = valid & ~np.isnan(mouth) & ~np.isnan(predicted)
+    frames = int(both.sum())
     if frames < max(min_frames, 10):
         return None
-    a, b = (np.where(here, series - series[here].mean(), 0.0) for series in (mouth, predicted))
+    a, b = (np.where(both, series - series[both].mean(), 0.0) for series in (mouth, predicted))
     power = np.sqrt((a @ a) * (b @ b))
     if power == 0:
         return 0.0
-    alike = sum((a[k:] @ a[:-k]) * (b[k:] @ b[:-k]) for k in range(1, min(_MAX_LAG_FRAMES, len(a))))
-    independent = frames / max(1.0, 1 + 2 * alike / power**2)
+    autocovariance = sum((a[k:] @ a[:-k]) * (b[k:] @ b[:-k]) for k in range(1, min(_MAX_LAG_FRAMES, len(a))))
+    independent = frames / max(1.0, 1 + 2 * autocovariance / power**2)
     r = min(max(a @ b / power, -0.999), 0.999)
     return float(np.arctanh(r) * np.sqrt(independent))
 

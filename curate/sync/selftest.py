@@ -1,6 +1,6 @@
-"""Does the sync scorer work on your own clip? Its sound is shifted by known amounts, and each must be found.
+"""Self-test of the sync scorer on a clip: shift its sound by known amounts and check that each is found.
 
-Speech of another language, a beard, a mask or a cheap camera can blind a scorer; a clip known to be in sync tells.
+Another language, a beard, a mask or a poor camera can defeat a scorer; test with a clip known to be in sync.
 """
 
 from collections.abc import Iterable
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from xsheet.curate.audio.features import DEFAULT_SETTINGS as LISTEN
+from xsheet.curate.audio.features import DEFAULT_SETTINGS as DEFAULT_AUDIO_SETTINGS
 from xsheet.curate.audio.features import AudioFeatureSettings, audio_features, voice_detector_name
 from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.media.image import fit_size
 from xsheet.curate.media.reader import open_media
-from xsheet.curate.sync.lip_audio import DEFAULT_SETTINGS as LIPS
+from xsheet.curate.sync.lip_audio import DEFAULT_SETTINGS as DEFAULT_LIP_SETTINGS
 from xsheet.curate.sync.lip_audio import LipAudioScorer, LipAudioSettings
 from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.errors import ConfigError
@@ -27,15 +27,15 @@ TOLERANCE_FRAMES = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShiftResult:
-    """One planted shift and what the scorer said of it."""
+    """One applied shift and the score."""
 
-    applied_shift_frames: int  # positive = the voice was made late
-    original_offset_frames: int | None  # offset of the clip as it came
+    applied_shift_frames: int  # positive = voice delayed
+    original_offset_frames: int | None  # offset of the unshifted clip
     score: SyncScore
 
     @property
     def is_found(self) -> bool:
-        """Whether the planted shift was found, on top of the clip's own offset."""
+        """Whether the scorer finds the shift on top of the original offset, within TOLERANCE_FRAMES."""
         if self.score.offset_frames is None or self.original_offset_frames is None:
             return False
         return (
@@ -48,31 +48,37 @@ def selftest_sync(
     track: FaceTrack,
     *,
     shifts: Iterable[int] = SHIFTS,
-    settings: LipAudioSettings = LIPS,
-    audio_settings: AudioFeatureSettings = LISTEN,
+    settings: LipAudioSettings = DEFAULT_LIP_SETTINGS,
+    audio_settings: AudioFeatureSettings = DEFAULT_AUDIO_SETTINGS,
 ) -> list[ShiftResult]:
-    """One row per shift, for the face of a track.
+    """Score each shift for the face of a track.
 
     Args:
-        sound: of the whole source, 640 samples a frame at 16 kHz.
-        track: the face that speaks.
-        shifts: in frames of 40 ms; the clip's own offset and a shift must stay within the scorer's range together.
-        settings: of the scorer.
-        audio_settings: how the sound is listened to.
+        sound: of the whole source, 640 samples per frame at 16 kHz.
+        track: face track of the speaker.
+        shifts: in frames of 40 ms; original offset plus shift must stay within the range of the scorer.
+        settings: parameters of the scorer.
+        audio_settings: voice detection.
     """
 
-    def scored(shift: int) -> SyncScore:
+    def score_shift(shift: int) -> SyncScore:
         frames = len(sound) // SAMPLES_PER_FRAME
-        heard = audio_features(delay_sound(sound, shift), frames, settings=audio_settings)
-        named = voice_detector_name(audio_settings)
-        timeline = Timeline(source_id=track.source_id, frames=frames, extractor=named, voice_detector=named, **heard)
+        features = audio_features(delay_sound(sound, shift), frames, settings=audio_settings)
+        detector = voice_detector_name(audio_settings)
+        timeline = Timeline(
+            source_id=track.source_id, frames=frames, extractor=detector, voice_detector=detector, **features
+        )
         score = LipAudioScorer(timeline, settings)(track, range(track.start_frame, track.start_frame + track.frames))
         assert score is not None  # there is sound
         return score
 
-    own = scored(0)
+    original = score_shift(0)
     return [
-        ShiftResult(applied_shift_frames=s, original_offset_frames=own.offset_frames, score=scored(s) if s else own)
+        ShiftResult(
+            applied_shift_frames=s,
+            original_offset_frames=original.offset_frames,
+            score=score_shift(s) if s else original,
+        )
         for s in shifts
     ]
 
@@ -83,35 +89,35 @@ def load_speaker(
     root: Path,
     models: Path | None = None,
     long_side_px: int = 720,
-    audio_settings: AudioFeatureSettings = LISTEN,
+    audio_settings: AudioFeatureSettings = DEFAULT_AUDIO_SETTINGS,
 ) -> tuple[Samples, FaceTrack]:
-    """The sound of a file and the face that is seen for the longest time.
+    """Load the sound of a file and its longest face track.
 
     Raises:
         MediaError: the file cannot be decoded.
-        ConfigError: it has no sound or shows no face, so it is no clip to test with.
+        ConfigError: the file has no sound or no face.
     """
     with open_media(path, root=root) as media:
         sound = media.sound()
         if sound is None:
             raise _unsuitable_clip_error(path, expected="a sound track")
-        with FaceTracker(FaceSettings(), models=models) as watcher:
+        with FaceTracker(FaceSettings(), models=models) as tracker:
             for frame in media.frames(size=fit_size(*media.size, long_side=long_side_px)):
-                watcher.add(frame)
-            tracks = watcher.tracks(media.source.source_id)
+                tracker.add(frame)
+            tracks = tracker.tracks(media.source.source_id)
     if not tracks:
         raise _unsuitable_clip_error(path, expected="a face")
     return sound, max(tracks, key=lambda track: track.frames)
 
 
 def delay_sound(sound: Samples, frames: int) -> Samples:
-    """The same length of sound, `frames` × 40 ms later; earlier if negative. What is not known is silent."""
-    by = frames * SAMPLES_PER_FRAME
-    moved = np.zeros_like(sound)
-    if abs(by) < len(sound):
-        moved[max(by, 0) : len(sound) + min(by, 0)] = sound[max(-by, 0) : len(sound) + min(-by, 0)]
-    return moved
+    """Delay sound by `frames` × 40 ms (advance if negative), keeping its length; silence fills the gap."""
+    delay = frames * SAMPLES_PER_FRAME
+    delayed = np.zeros_like(sound)
+    if abs(delay) < len(sound):
+        delayed[max(delay, 0) : len(sound) + min(delay, 0)] = sound[max(-delay, 0) : len(sound) + min(-delay, 0)]
+    return delayed
 
 
 def _unsuitable_clip_error(path: Path, *, expected: str) -> ConfigError:
-    return ConfigError(where=str(path), expected=expected, got="none", hint="take a clip of one person who talks")
+    return ConfigError(where=str(path), expected=expected, got="none", hint="use a clip of one talking person")

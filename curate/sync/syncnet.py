@@ -1,10 +1,10 @@
-"""SyncNet (Chung & Zisserman, 2016) on pictures in memory: its network, its sound features, its numbers.
+"""SyncNet (Chung & Zisserman, 2016) on frames in memory: network, sound features, scores.
 
-The network and the MFCC come from the package syncnet-python (extra `syncnet`); its files, shells and detector do not.
-Weights are safetensors with a pinned hash; `convert` makes them from the authors' pickle, offline.
+The network and the MFCC come from the package syncnet-python (extra `syncnet`); its file handling and detector are not
+used. Weights are safetensors with a pinned hash; `convert_weights` makes them offline from the authors' pickle.
 
-Axes: T frames at 25 fps, O offsets. A window is 5 frames of the mouth or 20 steps of 10 ms of the sound, named by its
-first frame. SyncNet's code calls an offset positive when the voice is early; here, as everywhere, positive is late.
+Axes: T frames at 25 fps. A window is 5 frames of the mouth or 20 steps of 10 ms of sound, indexed by its first frame.
+Positive offsets mean a late voice, as everywhere in xsheet; SyncNet's own code has the opposite sign.
 """
 
 import hashlib
@@ -34,26 +34,26 @@ Floats = NDArray[np.float32]
 ORIGINAL_WEIGHTS = "syncnet_v2.model"
 CROP_PX = 224
 WINDOW_FRAMES = 5
-_HOP_SAMPLES = 160  # samples of 10 ms; four steps to a frame
+_HOP_SAMPLES = 160  # 10 ms, four steps per frame
 _AUDIO_WINDOW_HOPS = 20
-_FFT_SAMPLES = 400  # of 25 ms, the window of one step
-_BLOCK_WINDOWS = 64  # windows of sound embedded at once
+_FFT_SAMPLES = 400  # 25 ms, the window of one step
+_BLOCK_WINDOWS = 64  # windows of sound per batch
 
 
 class SyncNetSettings(StrictModel):
-    """How SyncNet is run."""
+    """Parameters of SyncNet."""
 
-    max_offset_frames: int = Field(default=15, ge=1, le=50, description="frames of 40 ms searched; the original's")
+    max_offset_frames: int = Field(default=15, ge=1, le=50, description="frames of 40 ms searched; as in the original")
     max_sync_shift_frames: int = Field(
-        default=6, ge=0, le=25, description="shifts of the sound that can be scored again"
+        default=6, ge=0, le=25, description="largest shift of the sound that can be scored again"
     )
-    crop_scale: float = Field(default=0.4, ge=0, le=2, description="room around the face; the original's")
-    batch_size: int = Field(default=8, ge=1, le=256, description="windows of the mouth embedded at once")
-    device: str = Field(default="cpu", description="of torch, e.g. cpu or cuda")
+    crop_scale: float = Field(default=0.4, ge=0, le=2, description="margin around the face; as in the original")
+    batch_size: int = Field(default=8, ge=1, le=256, description="mouth windows per batch")
+    device: str = Field(default="cpu", description="torch device, e.g. cpu or cuda")
 
     @property
     def max_lag_frames(self) -> int:
-        """Offsets to each side whose distances are kept."""
+        """Offsets to each side for which distances are stored."""
         return self.max_offset_frames + self.max_sync_shift_frames
 
 
@@ -61,7 +61,7 @@ DEFAULT_SETTINGS = SyncNetSettings()
 
 
 class SyncNet:
-    """The network with its weights."""
+    """The SyncNet network with its weights."""
 
     def __init__(
         self, weights: Path, *, sha256: str | None = None, settings: SyncNetSettings = DEFAULT_SETTINGS
@@ -73,30 +73,30 @@ class SyncNet:
         self.name = ""
 
     def open(self) -> None:
-        """Check and load the weights.
+        """Verify and load the weights.
 
         Raises:
-            ConfigError: no weights, no hash to check them with, another hash, or other tensors than SyncNet's.
+            ConfigError: weights or their hash missing, another hash, or unexpected tensors.
             RunError: the extra is not installed.
         """
-        from safetensors.torch import load  # noqa: PLC0415 - asks for torch
+        from safetensors.torch import load  # noqa: PLC0415 - needs torch
 
         raw, digest = _read_verified(self._path, self._sha256 or _stored_hash(self._path))
         self._net = _build_network(load(raw), where=self._path).to(self._device)
         self.name = f"syncnet_v2@{digest[:8]}"
 
     def embed_mouths(self, crops: NDArray[np.uint8]) -> "torch.Tensor":
-        """(N, 1024) embeddings of the windows of (N + 4, 224, 224, 3) crops, RGB, one per frame."""
+        """(N, 1024) embeddings of the mouth windows of (N + 4, 224, 224, 3) RGB crops, one crop per frame."""
         import torch  # noqa: PLC0415 - heavy, and optional
 
         bgr = torch.from_numpy(np.ascontiguousarray(crops[..., ::-1])).to(self._device, torch.float32)
         windows = bgr.unfold(0, WINDOW_FRAMES, 1).permute(0, 3, 4, 1, 2)  # (N, 3, 5, 224, 224)
         with torch.inference_mode():
-            found: torch.Tensor = self._net.forward_lip(windows)
-        return found
+            embeddings: torch.Tensor = self._net.forward_lip(windows)
+        return embeddings
 
     def embed_audio(self, sound: Samples, first: int, last: int) -> "torch.Tensor":
-        """(last - first, 1024) embeddings of the windows of sound from frame `first` to before `last`."""
+        """(last - first, 1024) embeddings of the sound windows of frames `first` to `last` (exclusive)."""
         import torch  # noqa: PLC0415 - heavy, and optional
 
         steps = torch.from_numpy(mfcc(sound, 4 * first, 4 * (last - 1) + _AUDIO_WINDOW_HOPS)).to(
@@ -104,50 +104,50 @@ class SyncNet:
         )
         windows = steps.unfold(0, _AUDIO_WINDOW_HOPS, 4)[:, None]  # (N, 1, 13, 20)
         with torch.inference_mode():
-            found: torch.Tensor = self._net.forward_aud(windows)
-        return found
+            embeddings: torch.Tensor = self._net.forward_aud(windows)
+        return embeddings
 
 
 class VoiceFeatures:
-    """Embeddings of the sound, made where they are asked for and forgotten behind; asked for in the order of time."""
+    """Embeddings of the sound, computed on demand in blocks; queries must advance in time."""
 
     def __init__(self, net: SyncNet, sound: Samples) -> None:
         self._net = net
         self._sound = sound
         self._blocks: dict[int, torch.Tensor] = {}
-        # As in the original: a window needs all of its steps, and the last step of the sound is not one.
+        # As in the original: a window needs all its steps, without the last step of the sound.
         self.windows = max(0, len(sound) // SAMPLES_PER_FRAME - WINDOW_FRAMES)
 
     def distances(self, mouth_embeddings: "torch.Tensor", first: int, *, max_lag_frames: int) -> Floats:
-        """(N, 2 reach + 1) distances of mouth windows from frame `first` to sound windows around them.
+        """(N, 2 max_lag_frames + 1) distances of mouth windows from frame `first` to the sound windows around them.
 
-        Where there is no sound, a zero embedding stands for it, as in the original.
+        Beyond the sound a zero embedding is used, as in the original.
         """
         import torch  # noqa: PLC0415 - heavy, and optional
 
-        near = self._embeddings_around(
+        embeddings = self._embeddings_around(
             first - max_lag_frames, first + len(mouth_embeddings) + max_lag_frames, like=mouth_embeddings
         )
-        pairs = near.unfold(0, 2 * max_lag_frames + 1, 1).transpose(1, 2)  # (N, O, 1024)
+        pairs = embeddings.unfold(0, 2 * max_lag_frames + 1, 1).transpose(1, 2)  # (N, O, 1024)
         return np.asarray(
             torch.nn.functional.pairwise_distance(mouth_embeddings[:, None], pairs).cpu().numpy(), np.float32
         )
 
     def _embeddings_around(self, start: int, stop: int, *, like: "torch.Tensor") -> "torch.Tensor":
-        near = like.new_zeros((stop - start, like.shape[1]))
+        embeddings = like.new_zeros((stop - start, like.shape[1]))
         for block in range(max(0, start) // _BLOCK_WINDOWS, -(-min(stop, self.windows) // _BLOCK_WINDOWS)):
             first, last = block * _BLOCK_WINDOWS, min((block + 1) * _BLOCK_WINDOWS, self.windows)
             if block not in self._blocks:
                 self._blocks[block] = self._net.embed_audio(self._sound, first, last)
             low, high = max(first, start), min(last, stop)
-            near[low - start : high - start] = self._blocks[block][low - first : high - first]
+            embeddings[low - start : high - start] = self._blocks[block][low - first : high - first]
         for old in [b for b in self._blocks if (b + 1) * _BLOCK_WINDOWS <= start]:
             del self._blocks[old]
-        return near
+        return embeddings
 
 
 def mfcc(sound: Samples, first: int, last: int) -> Floats:
-    """(last - first, 13) MFCC of the steps of 10 ms from `first` to before `last`, as of the 16-bit whole."""
+    """(last - first, 13) MFCC of 10 ms steps `first` to `last` (exclusive), as computed over the whole 16-bit sound."""
     from python_speech_features import mfcc as coefficients  # noqa: PLC0415 - comes with the extra
 
     before = min(first, 1)  # pre-emphasis looks one sample back, so one step more is taken and dropped
@@ -164,46 +164,46 @@ def syncnet_score(
     shift: int = 0,
     settings: SyncNetSettings = DEFAULT_SETTINGS,
 ) -> SyncScore:
-    """The original's numbers: confidence (LSE-C) = median - least mean distance, distance (LSE-D) = the least.
+    """Score as in the original: distance (LSE-D) = minimum mean distance, confidence (LSE-C) = median - minimum.
 
     Args:
-        distances: (T, 2 reach + 1) of the windows of a span; NaN where the face was not seen.
-        valid: (T,) windows that count.
+        distances: (T, 2 max_lag_frames + 1) of the windows of a span; NaN where the face is not visible.
+        valid: (T,) valid windows.
         scorer: name and version of the network.
-        shift: the sound is taken so many frames later; at most `max_sync_shift_frames` either way.
-        settings: how SyncNet was run.
+        shift: advance of the sound in frames; at most `max_sync_shift_frames` either way.
+        settings: parameters of SyncNet.
     """
     rows = distances[valid & ~np.isnan(distances[:, 0])]
     if not len(rows):
         return SyncScore(scorer=scorer, windows=0, not_measurable="face_hidden")
-    middle, most = settings.max_lag_frames + shift, settings.max_offset_frames
-    mean = rows[:, middle - most : middle + most + 1].mean(0)
+    centre, max_offset = settings.max_lag_frames + shift, settings.max_offset_frames
+    mean = rows[:, centre - max_offset : centre + max_offset + 1].mean(0)
     best = int(mean.argmin())
-    away = mean[np.abs(np.arange(len(mean)) - best) > PEAK_HALF_WIDTH_FRAMES]
+    outside_peak = mean[np.abs(np.arange(len(mean)) - best) > PEAK_HALF_WIDTH_FRAMES]
     return SyncScore(
         scorer=scorer,
-        offset_frames=best - most,
+        offset_frames=best - max_offset,
         confidence=float(np.median(mean) - mean[best]),
-        margin=float(away.min() - mean[best]) if len(away) else None,
+        margin=float(outside_peak.min() - mean[best]) if len(outside_peak) else None,
         distance=float(mean[best]),
         windows=len(rows),
     )
 
 
 def convert_weights(source: Path, out: Path, *, sha256: str | None = None) -> str:
-    """Make safetensors from the authors' pickle; returns their hash, which is kept beside them too.
+    """Convert the authors' pickle to safetensors; return the hash, which is also stored beside the file.
 
     Args:
-        source: the original syncnet_v2.model. Only tensors are read from it; no code in it is run.
-        out: file to write.
-        sha256: what `source` must hash to; that of the published file when None.
+        source: the original syncnet_v2.model. Only tensors are loaded; no code in it runs.
+        out: output file.
+        sha256: expected hash of `source`; None is that of the published file.
 
     Raises:
-        ConfigError: another hash, no such pickle, or other tensors than SyncNet's.
+        ConfigError: another hash, not a pickle of tensors, or unexpected tensors.
         RunError: the extra is not installed.
     """
     import torch  # noqa: PLC0415 - heavy, and optional
-    from safetensors.torch import save  # noqa: PLC0415 - asks for torch
+    from safetensors.torch import save  # noqa: PLC0415 - needs torch
 
     raw, _ = _read_verified(source, sha256 or find_model(ORIGINAL_WEIGHTS).sha256 or "")
     try:
@@ -211,9 +211,9 @@ def convert_weights(source: Path, out: Path, *, sha256: str | None = None) -> st
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         raise _wrong_weights_error(source, got=str(error).splitlines()[0]) from error
     _build_network(state, where=source)
-    made = save({name: tensor.contiguous() for name, tensor in state.items()})
-    write_bytes(out, made)
-    digest = hashlib.sha256(made).hexdigest()
+    converted = save({name: tensor.contiguous() for name, tensor in state.items()})
+    write_bytes(out, converted)
+    digest = hashlib.sha256(converted).hexdigest()
     write_text(_hash_path(out), f"{digest}  {out.name}\n")
     return digest
 
@@ -237,19 +237,19 @@ def _read_verified(path: Path, expected: str) -> tuple[bytes, str]:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        came = error.strerror or str(error)
-        raise ConfigError(where=str(path), expected="weights of SyncNet", got=came, hint="check the path") from error
+        got = error.strerror or str(error)
+        raise ConfigError(where=str(path), expected="weights of SyncNet", got=got, hint="check the path") from error
     digest = hashlib.sha256(raw).hexdigest()
     if digest != expected.lower():
-        raise ConfigError(where=str(path), expected=f"SHA-256 {expected}", got=digest, hint="fetch the file again")
+        raise ConfigError(where=str(path), expected=f"SHA-256 {expected}", got=digest, hint="download the file again")
     return raw, digest
 
 
 def _stored_hash(path: Path) -> str:
     side = _hash_path(path)
     if not side.is_file():
-        todo = "make the weights with `xsheet models convert`, which keeps their hash"
-        raise ConfigError(where=str(side), expected="the SHA-256 of the weights", got="no such file", hint=todo)
+        hint = "create the weights with `xsheet models convert`, which stores their hash"
+        raise ConfigError(where=str(side), expected="the SHA-256 of the weights", got="no such file", hint=hint)
     return side.read_text(encoding="ascii", errors="replace").split(" ")[0].strip()
 
 
@@ -258,5 +258,5 @@ def _hash_path(path: Path) -> Path:
 
 
 def _wrong_weights_error(path: Path, *, got: str) -> ConfigError:
-    todo = "take the authors' syncnet_v2.model"
-    return ConfigError(where=str(path), expected="the tensors of SyncNet", got=got, hint=todo)
+    hint = "use the authors' syncnet_v2.model"
+    return ConfigError(where=str(path), expected="the tensors of SyncNet", got=got, hint=hint)

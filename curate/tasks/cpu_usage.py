@@ -1,4 +1,4 @@
-"""CPU time by analyser, so that a report can say where it went."""
+"""CPU time per analyser."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -15,36 +15,36 @@ T = TypeVar("T")
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class CpuUsage:
-    """CPU seconds of one analyser over one source. It goes into the manifest and no table: no run repeats it."""
+    """CPU seconds of one analyser over one source. Goes into the manifest, not into a table: it is not reproducible."""
 
     TAG: ClassVar[str] = "cpu_usage"
-    analyser: Annotated[Str, "who spent it"]
+    analyser: Annotated[Str, "name of the analyser"]
     cpu_s: Annotated[NonNegative, "user and system time of the process, all threads"]
 
 
 class CpuProfiler:
-    """Adds up CPU time per name; reading the clock twice costs a microsecond."""
+    """Sums CPU time per analyser; one measurement costs a microsecond."""
 
     def __init__(self) -> None:
         self._cpu_s: defaultdict[str, float] = defaultdict(float)
 
     @contextmanager
     def __call__(self, analyser: str) -> Iterator[None]:
-        """Charge what happens inside to `analyser`, but for what is charged to another meanwhile."""
-        begin, charged = process_time(), sum(self._cpu_s.values())
+        """Add the CPU time of the block to `analyser`, less what nested blocks add to others."""
+        started, charged = process_time(), sum(self._cpu_s.values())
         yield
-        self._cpu_s[analyser] += process_time() - begin - (sum(self._cpu_s.values()) - charged)
+        self._cpu_s[analyser] += process_time() - started - (sum(self._cpu_s.values()) - charged)
 
     def iterate(self, analyser: str, items: Iterable[T]) -> Iterator[T]:
-        """The items, charging the making of each to `analyser`."""
-        feed = iter(items)
+        """Yield the items; the time to produce each counts for `analyser`."""
+        iterator = iter(items)
         while True:
             with self(analyser):
-                item = next(feed, feed)
-            if item is feed:
+                item = next(iterator, iterator)
+            if item is iterator:
                 return
             yield item  # type: ignore[misc]
 
     def usage(self) -> list[CpuUsage]:
-        """What each spent, by name."""
+        """CPU time per analyser, sorted by name."""
         return [CpuUsage(analyser=name, cpu_s=round(cpu_s, 4)) for name, cpu_s in sorted(self._cpu_s.items())]

@@ -1,4 +1,4 @@
-"""The second half of curation, for one survivor: read its span once, write the canonical clip, follow the body."""
+"""Export one kept candidate: decode its span once, write the canonical clip, track the body."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,11 +9,12 @@ import numpy as np
 
 from xsheet.curate.body.motion import part_motion
 from xsheet.curate.body.pose import PoseAnalyser, person_window
-from xsheet.curate.body.signals import clip_signals, slice_series
+from xsheet.curate.body.signals import clip_signals
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.media.image import Rgb, fit_size
 from xsheet.curate.media.reader import MediaReader, open_media
 from xsheet.curate.media.writer import EncodedClip, write_clip
+from xsheet.curate.series import slice_series
 from xsheet.curate.settings import ClipExportSettings
 from xsheet.curate.tasks.analyse import AnalysisTask
 from xsheet.curate.tasks.cpu_usage import CpuProfiler
@@ -27,16 +28,16 @@ from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us, frames_in
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportJob:
-    """What a worker has to know of a survivor. Series stay on disk: the commit of its source has them."""
+    """One kept candidate for a worker. Its series are read from the stored results of its source."""
 
     source_path: SourcePath
     set_folder: Path  # absolute
     candidate: Measures
-    source_key: str  # of that commit
+    source_key: str  # key of those results
 
     @property
     def shift_frames(self) -> int:
-        """How far the sound moves: against the offset that was found and scored again."""
+        """Shift of the sound that cancels a corrected offset; 0 without a correction."""
         sync = self.candidate.sync
         if self.candidate.sync_corrected is None or sync is None or sync.offset_frames is None:
             return 0
@@ -44,75 +45,77 @@ class ExportJob:
 
     @property
     def path(self) -> str:
-        """Where the clip lies in its set."""
+        """Path of the clip within its set."""
         clip_id = self.candidate.clip_id
         return f"media/{clip_id.rpartition('_')[2][:2]}/{clip_id}.mp4"
 
 
 class ExportTask:
-    """One kept candidate becomes a file, its signals, and its motion. The payload of an item is a ExportJob."""
+    """Writes clip, signals and motion of one kept candidate. The payload of an item is an ExportJob."""
 
-    name = "clip"
+    name = "export"
 
     def __init__(self, settings: ClipExportSettings) -> None:
-        self.stage = "write"
+        self.stage = "export"
         self._settings = settings
 
     def open(self) -> None:
-        """Nothing: a body is followed by a tracker of its own in each clip."""
+        """Nothing to load; each clip gets its own pose tracker."""
 
     def __call__(self, item: Item, /) -> Sequence[Row]:
-        """Clip, signals, and the candidate's measures with its motion.
+        """Return clip, signals, and the measures of the candidate with its motion.
 
         Raises:
-            MediaError: the span cannot be decoded, or the clip not encoded.
+            MediaError: the span cannot be decoded, or the clip cannot be encoded.
         """
         job: ExportJob = item.payload
         self.stage = "series"
         timeline, track, others = _load_series(job)
         signals = clip_signals(job.candidate, timeline, track, shift_frames=job.shift_frames)
-        self.stage = "write"
-        meter = CpuProfiler()
+        self.stage = "export"
+        profiler = CpuProfiler()
         with open_media(job.source_path.path, root=job.source_path.root) as media:
             if self._settings.pose is None:
-                with meter("write"):
-                    file = self._write(job, media, None, meter)
-                return [_clip_record(job, file), signals, job.candidate, *meter.usage()]
+                with profiler("export"):
+                    file = self._write(job, media, None, profiler)
+                return [_clip_record(job, file), signals, job.candidate, *profiler.usage()]
             aspect = media.size[0] / media.size[1]
             window = person_window(track, others, aspect=aspect) if track is not None else None
             with PoseAnalyser(self._settings.pose, window=window) as body:
-                with meter("write"):
-                    file = self._write(job, media, body, meter)
-                followed: dict[str, Any] = {**body.signals()}
-        signals = replace(signals, **followed)
+                with profiler("export"):
+                    file = self._write(job, media, body, profiler)
+                body_signals: dict[str, Any] = {**body.signals()}
+        signals = replace(signals, **body_signals)
         self.stage = "motion"
         frames = frames_in(job.candidate.span, CLIP_RATE)
         motion = part_motion(
             signals, camera_x=slice_series(timeline.camera_x, frames), camera_y=slice_series(timeline.camera_y, frames)
         )
-        return [_clip_record(job, file), signals, replace(job.candidate, motion=motion), *meter.usage()]
+        return [_clip_record(job, file), signals, replace(job.candidate, motion=motion), *profiler.usage()]
 
-    def _write(self, job: ExportJob, media: MediaReader, body: PoseAnalyser | None, meter: CpuProfiler) -> EncodedClip:
+    def _write(
+        self, job: ExportJob, media: MediaReader, body: PoseAnalyser | None, profiler: CpuProfiler
+    ) -> EncodedClip:
         size = fit_size(*media.size, long_side=self._settings.max_long_side_px, multiple=2)
 
-        def pictures() -> Iterator[Rgb]:
+        def rgb_frames() -> Iterator[Rgb]:
             for frame in media.frames(size=size, span=job.candidate.span):
                 if body is not None:
-                    with meter("body"):
+                    with profiler("body"):
                         body.add(frame)
                 yield frame.rgb
 
         sound = _shifted_sound(media, job.candidate.span, job.shift_frames)
-        return write_clip(job.set_folder / job.path, frames=pictures(), sound=sound, encoding=self._settings.encoding)
+        return write_clip(job.set_folder / job.path, frames=rgb_frames(), sound=sound, encoding=self._settings.encoding)
 
 
 def _load_series(job: ExportJob) -> tuple[Timeline, FaceTrack | None, list[FaceTrack]]:
-    commits = ResultStore(job.set_folder, AnalysisTask.name)
-    (timeline,) = commits.rows(job.source_key, Timeline)
+    results = ResultStore(job.set_folder, AnalysisTask.name)
+    (timeline,) = results.rows(job.source_key, Timeline)
     frames = frames_in(job.candidate.span, CLIP_RATE)
     tracks = [
         track
-        for track in commits.rows(job.source_key, FaceTrack)
+        for track in results.rows(job.source_key, FaceTrack)
         if track.start_frame < frames.stop and frames.start < track.start_frame + track.frames
     ]
     own = next((track for track in tracks if track.track_id == job.candidate.track_id), None)
@@ -120,11 +123,11 @@ def _load_series(job: ExportJob) -> tuple[Timeline, FaceTrack | None, list[FaceT
 
 
 def _shifted_sound(media: MediaReader, span: Span, shift_frames: int) -> Samples | None:
-    """The sound that belongs under the span, moved; silence where the film has none."""
+    """The sound of a span after the shift; silence beyond the ends of the source."""
     moved_us = frame_start_us(-shift_frames, CLIP_RATE)
-    early = min(0, span.start_us + moved_us)
-    sound = media.sound(Span(span.start_us + moved_us - early, span.end_us + moved_us))
-    if sound is None or not early:
+    before_start_us = min(0, span.start_us + moved_us)
+    sound = media.sound(Span(span.start_us + moved_us - before_start_us, span.end_us + moved_us))
+    if sound is None or not before_start_us:
         return sound
     missing = len(frames_in(span, CLIP_RATE)) * SAMPLES_PER_FRAME - len(sound)
     return np.concatenate([np.zeros(missing, np.float32), sound])

@@ -15,14 +15,14 @@ from xsheet.schemas.source import SourceVideo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePath:
-    """Where an input lies and the folder it may not lead out of: absolute, for workers have folders of their own."""
+    """Absolute path of an input and the folder it must lie below."""
 
     path: str
     root: Path
 
 
 class ProbeTask:
-    """Reads the facts of one input at a time. Holds settings only, so it pickles; the payload of an item is a Place."""
+    """Probes one input per item; the payload is a SourcePath."""
 
     name = "probe"
 
@@ -35,15 +35,15 @@ class ProbeTask:
         """Nothing to load."""
 
     def __call__(self, item: Item, /) -> list[SourceVideo]:
-        """One row.
+        """Return one `sources` row.
 
         Raises:
-            MediaError: the input cannot be used; the executor makes it a failed row.
+            MediaError: the input cannot be used; the executor records a failed row.
         """
-        from xsheet.curate.media.reader import probe  # noqa: PLC0415  # the driver that hands out the work needs no decoder
+        from xsheet.curate.media.reader import probe  # noqa: PLC0415 - only workers need the decoder
 
-        place: SourcePath = item.payload
-        return [probe(place.path, root=place.root, limits=self._limits, count_frames=self._count_frames)]
+        source: SourcePath = item.payload
+        return [probe(source.path, root=source.root, limits=self._limits, count_frames=self._count_frames)]
 
 
 def probe_sources(
@@ -55,50 +55,47 @@ def probe_sources(
     retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> list[SourceVideo]:
-    """Probe files, one row for each in the order given.
+    """Probe files; one row for each, in the given order.
 
     Returns:
-        The rows: ok, or failed with stage, reason and message. Of files with the same bytes all but the first name it.
+        Rows with status ok, or failed with stage, reason and message. Byte-identical files name the first one as
+        `duplicate_of`.
     """
-    items = {item.key: item for item in (_item(one, limits) for one in inputs)}
+    items = {item.key: item for item in (_item(input_file, limits) for input_file in inputs)}
     task = ProbeTask(limits=limits)
-    committed = run_task(
-        task, items.values(), out=out, execution=execution, retry_failed=retry_failed, progress=progress
-    )
-    found = {
-        items[outcome.key].name: row
-        for outcome in committed.outcomes()
-        for row in _source_rows(outcome, committed, items)
+    results = run_task(task, items.values(), out=out, execution=execution, retry_failed=retry_failed, progress=progress)
+    rows = {
+        items[outcome.key].name: row for outcome in results.outcomes() for row in _source_rows(outcome, results, items)
     }
-    return list(_mark_duplicates(replace(found[one.path], manifest_columns=one.manifest_columns) for one in inputs))
+    return list(_mark_duplicates(replace(rows[file.path], manifest_columns=file.manifest_columns) for file in inputs))
 
 
 def source_path(input_file: InputFile) -> SourcePath:
-    """Where workers find an input."""
+    """Absolute path and root of an input."""
     return SourcePath(path=str(Path(input_file.path).absolute()), root=input_file.root)
 
 
 def with_outcome(source: SourceVideo, outcome: Outcome) -> SourceVideo:
-    """The row of a source after a step that rejected or failed it."""
+    """Return the row of a source that a step rejected or failed."""
     return replace(source, status=outcome.status, stage=outcome.stage, reason=outcome.reason, message=outcome.message)
 
 
 def _item(input_file: InputFile, limits: MediaLimits) -> Item:
-    # Size and time stamp stand for the content: hashing belongs to the task, which reads the file anyway.
+    # Size and modification time stand for the content here; the task hashes the file when it reads it.
     try:
-        found = Path(input_file.path).stat()
-        content = [found.st_size, found.st_mtime_ns]
+        stat = Path(input_file.path).stat()
+        content = [stat.st_size, stat.st_mtime_ns]
     except OSError:
         content = []
-    place = source_path(input_file)
-    key = ids.content_key("probe", __version__, place.path, str(place.root), content, settings_sha256(limits))
-    return Item(key=key, name=input_file.path, payload=place)
+    path = source_path(input_file)
+    key = ids.content_key("probe", __version__, path.path, str(path.root), content, settings_sha256(limits))
+    return Item(key=key, name=input_file.path, payload=path)
 
 
-def _source_rows(outcome: Outcome, committed: RunResults, items: dict[str, Item]) -> Iterator[SourceVideo]:
+def _source_rows(outcome: Outcome, results: RunResults, items: dict[str, Item]) -> Iterator[SourceVideo]:
     path = items[outcome.key].name
     if outcome.status == "ok":
-        yield from (replace(row, path=path) for row in committed.rows_of(outcome, SourceVideo))
+        yield from (replace(row, path=path) for row in results.rows_of(outcome, SourceVideo))
     else:
         yield with_outcome(SourceVideo(source_id=ids.unreadable_source_id(path), path=path, status="ok"), outcome)
 

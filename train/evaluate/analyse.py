@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.annotate.motion.annotator import MotionSettings, annotate_motion
-from xsheet.curate.audio.features import audio_features, series_to_array
-from xsheet.curate.body.signals import slice_series
+from xsheet.curate.audio.features import audio_features
+from xsheet.curate.series import series_to_array, slice_series
 from xsheet.curate.sync.audio_to_mouth import predict_mouth
 from xsheet.schemas.annotation import Phase
 from xsheet.schemas.clip import Clip, Signals

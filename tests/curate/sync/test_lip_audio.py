@@ -10,9 +10,10 @@ from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import fit_size
 from xsheet.curate.media.reader import open_media
+from xsheet.curate.series import shift_series
 from xsheet.curate.sync import audio_to_mouth as heard_module
 from xsheet.curate.sync.audio_to_mouth import apply_coefficients, load_coefficients, log_mel_spectrogram, predict_mouth
-from xsheet.curate.sync.lip_audio import LipAudioScorer, LipAudioSettings, active_speaker, score_sync, shift_series
+from xsheet.curate.sync.lip_audio import LipAudioScorer, LipAudioSettings, active_speaker, score_sync
 from xsheet.demo.film import sounds, voice
 from xsheet.demo.film.plan import FilmKind, plan_film
 from xsheet.demo.film.render import render_film
