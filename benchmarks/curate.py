@@ -241,7 +241,7 @@ def cost_table(clip: Path | None, models: Path | None) -> None:
         sources = probe_sources(given, limits=SETTINGS.analysis.media, **where.step_arguments("probe"))
         jobs = analysis_items(given, sources, SETTINGS.analysis, where)
         # In a worker first, for ExportTask reads what was committed; then here, so that models are warm.
-        measured = run_task(AnalysisTask(SETTINGS.analysis, models=models), jobs, **where.step_arguments("measure"))
+        measured = run_task(AnalysisTask(SETTINGS.analysis, models=models), jobs, **where.step_arguments("analysis"))
         AnalysisTask(SETTINGS.analysis, models=models)(jobs[0])
         clips = clip_items(jobs, measured, out)
         minutes = (sources[0].duration_us or 0) / 60e6
@@ -252,11 +252,11 @@ def cost_table(clip: Path | None, models: Path | None) -> None:
             chain(film, Path(folder), minutes, spent)
         kept = kept_minutes(clips)
         size = megabytes(out / "media")
-        facts, stills = megabytes(out / ".commits/measure"), megabytes(out / "stills")
+        analysis_mb, thumbnails_mb = megabytes(out / ".commits/analysis"), megabytes(out / "thumbnails")
     print_cost({name: statistics.median(values) for name, values in spent.items()})
     print(f"\n{60 * minutes:.1f} s of film, {len(clips)} candidates of {60 * kept:.1f} s. Per kept minute "
-          f"{size / kept:.2f} MB; per hour of source {60 * facts / minutes:.1f} MB of facts before Parquet, "
-          f"{60 * stills / minutes:.1f} MB of stills.")  # fmt: skip
+          f"{size / kept:.2f} MB; per hour of source {60 * analysis_mb / minutes:.1f} MB of results before Parquet, "
+          f"{60 * thumbnails_mb / minutes:.1f} MB of thumbnails.")  # fmt: skip
 
 
 def clip_items(jobs: list[Item], measured: RunResults, out: Path) -> list[Item]:

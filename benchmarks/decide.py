@@ -39,7 +39,7 @@ def rows(rng: np.random.Generator, count: int, first: int) -> pa.Table:
 
     def sync(name: str, present: float, spread: float) -> pa.Array:
         return struct(name, {
-            "scorer": pa.repeat("lips@1", count), "offset_frames": some(rng.normal(0, spread, count).astype(int), 0.95),
+            "scorer": pa.repeat("lip_audio@1", count), "offset_frames": some(rng.normal(0, spread, count).astype(int), 0.95),
             "confidence": some(rng.normal(2.6, 0.8, count)), "margin": some(rng.gamma(2, 0.6, count)),
             "windows": some(rng.integers(1, 8, count)),
         }, present)  # fmt: skip
@@ -95,7 +95,7 @@ def step(name: str, folder: Path) -> None:
         case "read":
             note = f"{sum(len(part) for part in measure_parts(folder)):,} rows"
         case "sweep 9 values":
-            swept = sweep_set(folder, limits, limit_range="sync.lips.min_confidence=1:5:0.5")
+            swept = sweep_set(folder, limits, limit_range="sync.lip_audio.min_confidence=1:5:0.5")
             note = " ".join(f"{row.kept.hours:.0f}" for row in swept) + " h"
         case _:
             done = decide_set(folder, limits)

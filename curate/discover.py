@@ -41,17 +41,17 @@ def discover(inputs: Sequence[str]) -> list[InputFile]:
     Raises:
         ConfigError: an input does not exist, a pattern or folder holds no video, or a table has no column `path`.
     """
-    found: dict[str, InputFile] = {}
+    files: dict[str, InputFile] = {}
     for text in inputs:
-        before = len(found)
+        count_before = len(files)
         for input_file in _expand(text):
-            found.setdefault(input_file.path, input_file)
-        if len(found) == before and not any(True for _ in _expand(text)):
+            files.setdefault(input_file.path, input_file)
+        if len(files) == count_before and not any(True for _ in _expand(text)):
             raise ConfigError(
                 where=text, expected="at least one video", got="none",
                 hint=f"name a folder with files like {', '.join(VIDEO_SUFFIXES[:4])}, or the files themselves",
             )  # fmt: skip
-    return [found[path] for path in sorted(found)]
+    return [files[path] for path in sorted(files)]
 
 
 def _expand(argument: str) -> Iterator[InputFile]:

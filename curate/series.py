@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.schemas.columns import Series
-from xsheet.schemas.timeline import FaceTrack
+from xsheet.schemas.source import FaceTrack
 
 Floats = NDArray[np.float64]
 

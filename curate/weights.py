@@ -192,10 +192,10 @@ def _verify_model(model: KnownModel, folder: Path) -> ModelFileState:
     path = folder / model.name
     if not path.is_file():
         return ModelFileState(model=model, status="absent")
-    expected, found = _expected_sha256(model, folder), file_sha256(path)
+    expected, actual = _expected_sha256(model, folder), file_sha256(path)
     if expected is None:
-        return ModelFileState(model=model, status="no_hash", sha256=found)
-    return ModelFileState(model=model, status="verified" if found == expected else "mismatch", sha256=found)
+        return ModelFileState(model=model, status="no_hash", sha256=actual)
+    return ModelFileState(model=model, status="verified" if actual == expected else "mismatch", sha256=actual)
 
 
 def _hash_path(path: Path) -> Path:
@@ -237,8 +237,8 @@ def _missing_sha256_error(name: str, *, where: str) -> ConfigError:
     return ConfigError(where=where, expected=f"a SHA-256 to check {name} against", got="none", hint=hint)
 
 
-def _check_sha256(path: Path, found: str, expected: str) -> None:
-    if found != expected:
+def _check_sha256(path: Path, actual: str, expected: str) -> None:
+    if actual != expected:
         raise ConfigError(where=str(path), expected=f"sha256 {expected}", got=f"sha256 {found}", hint="remove the file")
 
 

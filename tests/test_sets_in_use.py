@@ -15,7 +15,7 @@ from xsheet.schemas.layers import find_layer
 pytestmark = pytest.mark.slow
 
 ODD = "Über uns & \"co\" 'x' [1]"
-CHEAP = ("--set=curate.write.body=null",)  # a clip then costs a tenth
+CHEAP = ("--set=curate.export.pose=null",)  # a clip then costs a tenth
 FEW_STEPS = tuple(
     f"--set=train.{one}"
     for one in (

@@ -29,7 +29,7 @@ STEPS = 3
 QUICK = tuple(
     f"--set={one}"
     for one in (
-        "curate.face.min_height_px=50", "curate.write.body=null", "annotate.motion.min_face_px=60",
+        "curate.face.min_height_px=50", "curate.export.pose=null", "annotate.motion.min_face_px=60",
         "split.val=0", "split.test=0", "train.cache.picture.frames=[17]", "train.loop.save_every=1",
         "train.loader.batch_size=1", "train.compute.micro_batch_size=1", "train.compute.threads=1",
         f"train.stages.stage1.steps={STEPS}", "train.stages.stage1.optim.warmup_steps=1",
@@ -40,7 +40,7 @@ WRITTEN = ("*/part-*.parquet", "media/*/*.mp4", "cache/*/*/*.safetensors", "trai
 BY_TRAINING = ("splits/", "features/", "cache/", "train/")
 SAVED = "train/{0}/checkpoints/step-00000001*"  # also while it is being written
 MOMENTS = {
-    "curate": (".commits/measure/??/*.jsonl", "measures/part-*"),
+    "curate": (".commits/analysis/??/*.jsonl", "measures/part-*"),
     "annotate": (".commits/annotate/scratch/*", "annotations/part-raw-*"),
     "audit": ("findings/part-*", "audit.html"),
     "cache": (".commits/cache/??/*.jsonl", "features/part-*"),

@@ -149,9 +149,9 @@ def sound_measure(timeline: Timeline, frames: range) -> SoundMeasure | None:
 
 def _snr_db(voice: NDArray[np.float64], power: NDArray[np.float64]) -> float | None:
     sounding = power > 0  # digital zeros of a noise gate are not background
-    near = np.convolve(voice >= _BACKGROUND_THRESHOLD, np.ones(2 * _EDGE_FRAMES + 1), mode="same") > 0
+    near_voice = np.convolve(voice >= _BACKGROUND_THRESHOLD, np.ones(2 * _EDGE_FRAMES + 1), mode="same") > 0
     speech = power[(voice >= VOICE_THRESHOLD) & sounding]
-    noise = power[~near & sounding]
+    noise = power[~near_voice & sounding]
     if not len(speech):
         return None
     if len(noise) < _MIN_NOISE_FRAMES:

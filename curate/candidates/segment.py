@@ -63,9 +63,7 @@ class CandidateSettings(StrictModel):
     @model_validator(mode="after")
     def _can_cut(self) -> Self:
         if self.max_frames < 2 * self.min_frames - 1:
-            raise ValueError(
-                "expected max_frames >= 2 * min_frames - 1: some lengths cannot be split otherwise; raise it to twice"
-            )
+            raise ValueError("expected max_frames of about twice min_frames or more, so that every length can be split")
         return self
 
 

@@ -95,15 +95,15 @@ def near_duplicates(fingerprints: pa.Table, settings: NearDuplicateSettings | No
     }
     matches = _find_matches(words, settings)
     groups = UnionFind(range(len(ids)))
-    for one, other, _ in matches:
-        groups.union(one, other)
+    for left, right, _ in matches:
+        groups.union(left, right)
     group_of = {member: ids[group[0]] for group in groups.groups() for member in group}
     return [
         NearDuplicate(
-            group=group_of[one], source_id=ids[one], other_id=ids[other], by=by,
+            group=group_of[left], source_id=ids[left], other_id=ids[right], by=by,
             lag_frames=match.lag, matched_frames=match.frames, bit_error=match.bit_error,
         )
-        for (one, other, by), match in matches.items()
+        for (left, right, by), match in matches.items()
     ]  # fmt: skip
 
 
@@ -112,18 +112,20 @@ def _find_matches(
 ) -> dict[tuple[int, int, Modality], _Match]:
     """Match of each pair per modality; a pair found by picture is also tested by sound, and vice versa."""
     lags = {by: _align_sources(index, settings) for by, index in words.items()}
-    found: dict[tuple[int, int, Modality], _Match] = {}
-    for one, other in sorted({pair for pairs in lags.values() for pair in pairs}):
-        (near, *_) = [pairs[one, other] for pairs in lags.values() if (one, other) in pairs]
+    matches: dict[tuple[int, int, Modality], _Match] = {}
+    for left, right in sorted({pair for pairs in lags.values() for pair in pairs}):
+        (first_lag, *_) = [pairs[left, right] for pairs in lags.values() if (left, right) in pairs]
         for by, index in words.items():
-            lag_of_modality = lags[by].get((one, other))
-            tries = _lags_around(near, settings.max_av_drift_frames) if lag_of_modality is None else [lag_of_modality]
+            lag_of_modality = lags[by].get((left, right))
+            candidates = (
+                _lags_around(first_lag, settings.max_av_drift_frames) if lag_of_modality is None else [lag_of_modality]
+            )
             best = max(
-                (_match_at_lag(index, one, other, lag, settings) for lag in tries), key=lambda match: match.frames
+                (_match_at_lag(index, left, right, lag, settings) for lag in candidates), key=lambda match: match.frames
             )
             if best.frames:
-                found[one, other, by] = best
-    return found
+                matches[left, right, by] = best
+    return matches
 
 
 def _index_words(column: pa.ChunkedArray) -> _WordIndex:
@@ -139,16 +141,16 @@ def _index_words(column: pa.ChunkedArray) -> _WordIndex:
 
 def _align_sources(words: _WordIndex, settings: NearDuplicateSettings) -> dict[tuple[int, int], int]:
     """Pairs of sources (first < second) with equal words in similar context, and their most frequent lag."""
-    found: list[NDArray[np.int64]] = []
-    for one, other in _equal_words(words, settings.max_neighbours):
-        for at in range(0, len(one), _HIT_BATCH):
-            a, b = one[at : at + _HIT_BATCH], other[at : at + _HIT_BATCH]
+    hits: list[NDArray[np.int64]] = []
+    for left, right in _equal_words(words, settings.max_neighbours):
+        for at in range(0, len(left), _HIT_BATCH):
+            a, b = left[at : at + _HIT_BATCH], right[at : at + _HIT_BATCH]
             similar = _bit_error_around(words, a, b, settings.window_frames) <= settings.max_bit_error
             a, b = a[similar], b[similar]
             first, second = words.source_index[a], words.source_index[b]
             lag = (a - words.starts[first]) - (b - words.starts[second])
-            found.append(np.stack([first, second, lag], axis=1))
-    rows = np.concatenate(found) if found else np.zeros((0, 3), np.int64)
+            hits.append(np.stack([first, second, lag], axis=1))
+    rows = np.concatenate(hits) if hits else np.zeros((0, 3), np.int64)
     rows, votes = np.unique(rows, axis=0, return_counts=True)
     return {
         (int(a), int(b)): int(lag) for a, b, lag in rows[np.argsort(votes, kind="stable")]
@@ -189,15 +191,15 @@ def _word_keys(words: _WordIndex) -> Iterator[tuple[Positions, NDArray[np.uint32
         yield positions, key
 
 
-def _bit_error_around(words: _WordIndex, one: Positions, other: Positions, window: int) -> NDArray[np.float64]:
+def _bit_error_around(words: _WordIndex, left: Positions, right: Positions, window: int) -> NDArray[np.float64]:
     """Share of different bits over a window around each pair of positions; 1 if less than half of it is valid."""
-    errors, count = np.zeros(len(one)), np.zeros(len(one))
+    errors, count = np.zeros(len(left)), np.zeros(len(left))
     for step in range(-(window // 2), window - window // 2):
-        a, b = one + step, other + step
+        a, b = left + step, right + step
         inside = (a >= 0) & (b >= 0) & (a < len(words.words)) & (b < len(words.words))
         a, b = np.where(inside, a, 0), np.where(inside, b, 0)
-        inside &= (words.source_index[a] == words.source_index[one]) & (
-            words.source_index[b] == words.source_index[other]
+        inside &= (words.source_index[a] == words.source_index[left]) & (
+            words.source_index[b] == words.source_index[right]
         )
         inside &= words.valid[a] & words.valid[b]
         errors += np.where(inside, np.bitwise_count(words.words[a] ^ words.words[b]), 0)
@@ -205,9 +207,9 @@ def _bit_error_around(words: _WordIndex, one: Positions, other: Positions, windo
     return np.where(count >= window / 2, errors / np.maximum(WORD_BITS * count, 1), 1.0)
 
 
-def _match_at_lag(words: _WordIndex, one: int, other: int, lag: int, settings: NearDuplicateSettings) -> _Match:
+def _match_at_lag(words: _WordIndex, left: int, right: int, lag: int, settings: NearDuplicateSettings) -> _Match:
     """Frames of two sources that match at one lag; 0 if they are too few."""
-    (a, a_valid), (b, b_valid) = words.words_of(one), words.words_of(other)
+    (a, a_valid), (b, b_valid) = words.words_of(left), words.words_of(right)
     start, stop = max(0, lag), min(len(a), len(b) + lag)
     window = settings.window_frames
     if stop - start < window:
@@ -226,4 +228,4 @@ def _match_at_lag(words: _WordIndex, one: int, other: int, lag: int, settings: N
 
 
 def _lags_around(lag: int, drift: int) -> list[int]:
-    return sorted(range(lag - drift, lag + drift + 1), key=lambda other: abs(other - lag))
+    return sorted(range(lag - drift, lag + drift + 1), key=lambda candidate: abs(candidate - lag))

@@ -92,8 +92,8 @@ def split_clips(clips: pa.Table, tracks: pa.Table, near: pa.Table, settings: Spl
     clip_tracks: list[str | None] = clips["track_id"].to_pylist()
     copies = list(zip(near["source_id"].to_pylist(), near["other_id"].to_pylist(), strict=True))
     groups = UnionFind(sorted({*sources, *(source for pair in copies for source in pair)}))
-    for one, other in copies:
-        groups.union(one, other)
+    for source, copy in copies:
+        groups.union(source, copy)
     models = _identity_models(tracks, set(clip_tracks)) if settings.identity == "face" else {}
     source_of = {track: source for track, source in zip(clip_tracks, sources, strict=True) if track in models}
     for first, *others in _identity_clusters(tracks, models, settings.max_identity_distance):
@@ -149,11 +149,11 @@ def cluster_rows(embeddings: NDArray[np.floating], max_distance: float) -> list[
     for start in range(0, len(embeddings), _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
         squared_distances = squares[block, None] + squares[start:] - 2 * embeddings[block] @ embeddings[start:].T
-        ones, others = np.nonzero(np.triu(squared_distances <= limit, k=1))
+        rows, columns = np.nonzero(np.triu(squared_distances <= limit, k=1))
         # One pair per two groups suffices; a person with thousands of tracks has millions of pairs.
-        pairs = np.unique(np.stack([group_of[ones + start], group_of[others + start]], axis=1), axis=0)
-        for one, other in pairs[pairs[:, 0] != pairs[:, 1]].tolist():
-            groups.union(one, other)
+        pairs = np.unique(np.stack([group_of[rows + start], group_of[columns + start]], axis=1), axis=0)
+        for first, second in pairs[pairs[:, 0] != pairs[:, 1]].tolist():
+            groups.union(first, second)
         for members in groups.groups() if len(pairs) else ():
             group_of[members] = members[0]
     return groups.groups()

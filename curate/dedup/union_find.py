@@ -12,9 +12,9 @@ class UnionFind(Generic[T]):
     def __init__(self, members: Iterable[T]) -> None:
         self._parent = {member: member for member in members}
 
-    def union(self, one: T, other: T) -> None:
+    def union(self, first: T, second: T) -> None:
         """Merge the groups of two members."""
-        self._parent[self._find(one)] = self._find(other)
+        self._parent[self._find(first)] = self._find(second)
 
     def groups(self) -> list[list[T]]:
         """All groups; members and groups in insertion order."""

@@ -45,8 +45,8 @@ class LocalFile:
         Raises:
             MediaError: the path points to another file than the one checked.
         """
-        file, found = _open_regular(self.path, input_path=self.input_path)
-        if (found.st_dev, found.st_ino, found.st_size) != (self.device, self.inode, self.size_bytes):
+        file, file_stat = _open_regular(self.path, input_path=self.input_path)
+        if (file_stat.st_dev, file_stat.st_ino, file_stat.st_size) != (self.device, self.inode, self.size_bytes):
             file.close()
             raise _media_error(
                 "unreadable", self.input_path, "the file that was checked", "another one", "keep inputs unchanged"
@@ -67,17 +67,17 @@ def validate_input(path: str | os.PathLike[str], *, root: Path) -> LocalFile:
     """
     resolved = _resolve(os.fspath(path), root=root)
     input_path = _printable(os.fspath(path))
-    file, found = _open_regular(resolved, input_path=input_path)
+    file, file_stat = _open_regular(resolved, input_path=input_path)
     with file:
-        if found.st_size == 0:
+        if file_stat.st_size == 0:
             raise _media_error("empty", input_path, "a video", "a file of zero bytes", "download it again")
         head = file.read(_MAGIC_BYTES)
     return LocalFile(
         input_path=input_path,
         path=resolved,
-        device=found.st_dev,
-        inode=found.st_ino,
-        size_bytes=found.st_size,
+        device=file_stat.st_dev,
+        inode=file_stat.st_ino,
+        size_bytes=file_stat.st_size,
         demuxer=_demuxer_of(head, input_path=input_path),
     )
 
@@ -116,19 +116,19 @@ def _open_regular(path: Path, *, input_path: str) -> tuple[FileIO, os.stat_resul
             "missing" if is_missing else "unreadable", input_path, "a file", _first_line(error), hint
         ) from error
     try:
-        found = os.fstat(file.fileno())
-        _check_regular(found, input_path=input_path)
+        file_stat = os.fstat(file.fileno())
+        _check_regular(file_stat, input_path=input_path)
     except BaseException:
         file.close()
         raise
-    return file, found
+    return file, file_stat
 
 
-def _check_regular(found: os.stat_result, *, input_path: str) -> None:
-    if stat.S_ISREG(found.st_mode):
+def _check_regular(file_stat: os.stat_result, *, input_path: str) -> None:
+    if stat.S_ISREG(file_stat.st_mode):
         return
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFLNK: "a link"}
-    kind = kinds.get(stat.S_IFMT(found.st_mode), "a device")
+    kind = kinds.get(stat.S_IFMT(file_stat.st_mode), "a device")
     raise _media_error("not_a_file", input_path, "a regular file", kind, "name the video itself")
 
 

@@ -18,7 +18,7 @@ class UnitCosts:
     write_cpu_s_per_minute: float  # of kept clips
     kept_share: float  # of the hours; 0.1 to 0.25 in public corpora
     clip_mb_per_minute: float  # of kept clips
-    table_mb_per_hour: float  # of source video: series, tracks, stills
+    table_mb_per_hour: float  # of source video: series, tracks, thumbnails
 
 
 MEASURED_COSTS = UnitCosts(

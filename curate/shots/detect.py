@@ -178,11 +178,11 @@ class _FrameScores:
         """Runs that are long enough, extended by the rise and fall of the blend score around them."""
         for core in (run for run in true_runs(flags) if len(run) >= settings.min_gradual_frames):
             peak = max(settings.blend_threshold, float(self.blend[core.start : core.stop].max()))
-            near = self.blend >= settings.blend_edge_share * peak
+            is_rising = self.blend >= settings.blend_edge_share * peak
             start, stop = core.start, core.stop
-            while near[start - 1 : start].any() and start > core.start - 2 * BLEND_RADIUS:
+            while is_rising[start - 1 : start].any() and start > core.start - 2 * BLEND_RADIUS:
                 start -= 1
-            while near[stop : stop + 1].any() and stop < core.stop + 2 * BLEND_RADIUS:
+            while is_rising[stop : stop + 1].any() and stop < core.stop + 2 * BLEND_RADIUS:
                 stop += 1
             yield range(start, stop)
 

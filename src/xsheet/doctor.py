@@ -183,7 +183,7 @@ def _models(folder: Path | None) -> Iterator[Diagnosis]:
 
     states = [] if folder is None else verify_models(folder)
     for one in states:
-        if one.status in ("wrong", "unpinned"):
+        if one.status in ("mismatch", "no_hash"):
             todo = f"remove it, or see `xsheet models pull {one.model.name} --help`"
             yield Diagnosis(
                 section="models", name=one.model.name, state="warning", detail=f"{one.status} hash", hint=todo

@@ -64,7 +64,7 @@ def test_a_row_of_a_table_that_is_missing_on_disk_is_still_an_input(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("no.csv", "file\nb.mp4\n", "column 'path', got file"),
         ("hole.csv", "path,x\nb.mp4,1\n,2\n", "row 2: expected a value in column 'path'"),
@@ -73,16 +73,16 @@ def test_a_row_of_a_table_that_is_missing_on_disk_is_still_an_input(folder):
         ("empty.csv", "path\n", "at least one video"),
     ],
 )
-def test_a_bad_table_says_what_is_wrong(folder, name, text, said):
+def test_a_bad_table_says_what_is_wrong(folder, name, text, message):
     (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         discover([str(folder / name)])
 
 
-@pytest.mark.parametrize(("given", "said"), [("nowhere", "nothing there"), ("deep/*.mov", "at least one video")])
-def test_nothing_found_says_so(folder, given, said):
-    with pytest.raises(ConfigError, match=said):
-        discover([f"{folder}/{given}"])
+@pytest.mark.parametrize(("argument", "message"), [("nowhere", "no such path"), ("deep/*.mov", "at least one video")])
+def test_an_argument_without_video_is_refused(folder, argument, message):
+    with pytest.raises(ConfigError, match=message):
+        discover([f"{folder}/{argument}"])
 
 
 def test_a_folder_without_videos_says_what_a_video_is_called(tmp_path):

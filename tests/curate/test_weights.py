@@ -19,10 +19,10 @@ def server():
     """An HTTP server on this machine that answers BODY and counts requests."""
 
     class Handler(BaseHTTPRequestHandler):
-        asked = 0
+        requests = 0
 
         def do_GET(self):
-            type(self).asked += 1
+            type(self).requests += 1
             if self.path != "/model":
                 self.send_error(404)
                 return
@@ -64,19 +64,19 @@ def test_a_pulled_model_is_whole_and_verified(catalogue, tmp_path):
 def test_a_model_that_is_there_is_not_fetched_again(catalogue, server, tmp_path):
     pull_model("pinned.bin", tmp_path)
     pull_model("pinned.bin", tmp_path)
-    assert server.handler.asked == 1
+    assert server.handler.requests == 1
 
 
 def test_listing_and_verifying_fetch_nothing(catalogue, server, tmp_path):
     assert states(list_models(tmp_path)) == {"pinned.bin": "absent", "no_hash.bin": "absent"}
     assert set(states(verify_models(tmp_path)).values()) == {"absent"}
-    assert server.handler.asked == 0
+    assert server.handler.requests == 0
 
 
 def test_nothing_is_fetched_without_a_hash(catalogue, server, tmp_path):
     with pytest.raises(ConfigError, match="--sha256"):
         pull_model("no_hash.bin", tmp_path)
-    assert server.handler.asked == 0
+    assert server.handler.requests == 0
 
 
 def test_the_users_hash_is_kept_beside_the_file(catalogue, tmp_path):
@@ -96,7 +96,7 @@ def test_a_file_of_another_hash_never_appears(catalogue, tmp_path):
 def test_a_hash_against_the_known_one_is_refused(catalogue, server, tmp_path):
     with pytest.raises(ConfigError, match="leave --sha256 out"):
         pull_model("pinned.bin", tmp_path, sha256=OTHER)
-    assert server.handler.asked == 0
+    assert server.handler.requests == 0
 
 
 def test_a_file_that_is_too_large_is_not_read_to_its_end(catalogue, tmp_path):

@@ -42,7 +42,7 @@ def preset(part, name, kind, *overrides):
 def workflow_settings(split):
     return WorkflowSettings(
         # Heads of films of this size are 60 to 110 px high.
-        curate=preset("curate", "keep", CurateSettings, "face.min_height_px=50", "write.body=null"),
+        curate=preset("curate", "keep", CurateSettings, "face.min_height_px=50", "export.pose=null"),
         annotate=preset("annotate", "motion", AnnotateSettings, "motion.min_face_px=60"),
         audit=AuditSettings(),
         split=split,

@@ -111,7 +111,7 @@ def sweep(
 ) -> None:
     """Print the hours kept for each value of one limit. The set does not change.
 
-    Example: xsheet curate sweep my-set --over sync.lip_audio.min_confidence=0.2:0.6:0.1
+    Example: xsheet curate sweep my-set --over sync.lip_audio.min_confidence=2:4:0.5
     """
     settings = preset_settings(preset, config, set_)
     from xsheet.cli.show import print_json, print_table
@@ -313,7 +313,7 @@ def _show_estimate(settings: "CurateSettings", hours: float, jobs: int, *, input
 def _show_decision(decision: "DecisionSummary", *, as_json: bool) -> None:
     from xsheet.cli.show import console, print_json, print_table
 
-    parts = ("all", "kept", "newly_kept", "newly_rejected", "new")
+    parts = ("all", "kept", "newly_kept", "newly_rejected", "without_previous_verdict")
     tallies = {name: getattr(decision, name) for name in parts}
     reasons = sorted(decision.reasons.items(), key=lambda item: (-item[1], item[0]))
     if as_json:

@@ -38,7 +38,7 @@ def verify(models: Folder = Path("models"), as_json: AsJson = False) -> None:
 
     states = verify_models(models)
     _print_states(states, as_json=as_json)
-    raise typer.Exit(1 if any(state.status in ("wrong", "unpinned") for state in states) else 0)
+    raise typer.Exit(1 if any(state.status in ("mismatch", "no_hash") for state in states) else 0)
 
 
 @app.command()

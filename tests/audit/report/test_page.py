@@ -215,7 +215,7 @@ def test_layers_beside_it_are_compared_and_drawn(audited, gold, report):
 
 
 def test_a_set_of_clips_alone_has_a_page(small_set, layer, report):
-    for name in ("signals", "shots", "stills", "media"):
+    for name in ("signals", "shots", "thumbnails", "media"):
         shutil.rmtree(small_set / name)
     page = report(audit(small_set, layer, AuditSettings()))
     assert len(page.cards) == 3

@@ -70,8 +70,8 @@ def test_music_is_no_voice():
 
 @pytest.mark.parametrize("detector", [silero_voice, harmonic_voice])
 def test_noise_is_no_voice(detector: Callable[[np.ndarray], np.ndarray]):
-    heard = detector(sounds.room_noise(np.random.default_rng(1), FRAMES, level_db=-30))
-    assert np.mean(heard >= 0.5) < 0.05
+    measure = detector(sounds.room_noise(np.random.default_rng(1), FRAMES, level_db=-30))
+    assert np.mean(measure >= 0.5) < 0.05
 
 
 def test_the_detector_of_the_settings_is_named():
@@ -96,17 +96,17 @@ def test_digital_silence_has_no_loudness_and_no_ratio():
 @pytest.mark.parametrize("planted_db", [10.0, 20.0, 30.0])
 def test_the_signal_to_noise_ratio_is_the_planted_one(speech, planted_db: float):
     noise = sounds.room_noise(np.random.default_rng(5), FRAMES, level_db=voice.SPEECH_DB - planted_db)
-    heard = measured(speech.sound + noise)
-    assert heard is not None
-    assert heard.snr_db == pytest.approx(planted_db, abs=3)
+    measure = measured(speech.sound + noise)
+    assert measure is not None
+    assert measure.snr_db == pytest.approx(planted_db, abs=3)
 
 
 def test_speech_without_a_pause_still_has_a_ratio(speech):
     loud = spoken(speech)
     joined = speech.sound.reshape(-1, 640)[loud].ravel()
-    heard = measured(joined)
-    assert heard is not None
-    assert heard.snr_db is not None
+    measure = measured(joined)
+    assert measure is not None
+    assert measure.snr_db is not None
 
 
 @pytest.mark.slow
@@ -127,10 +127,10 @@ def test_a_source_without_sound_has_no_sound_measure():
 def test_two_speakers_in_turns_are_heard_where_people_labelled_them(shared):
     with (shared / "data" / "labels" / "pyannote-sample.rttm").open() as lines:
         turns = [(float(f[3]), float(f[3]) + float(f[4])) for f in (line.split() for line in lines)]
-    heard = silero_voice(_wav(shared / "data" / "audio" / "pyannote-two-speakers.wav"))
-    middles = (np.arange(len(heard)) + 0.5) / 25
+    measure = silero_voice(_wav(shared / "data" / "audio" / "pyannote-two-speakers.wav"))
+    middles = (np.arange(len(measure)) + 0.5) / 25
     labelled = np.any([(start <= middles) & (middles < end) for start, end in turns], axis=0)
-    assert np.mean((heard >= 0.5) == labelled) > 0.97
+    assert np.mean((measure >= 0.5) == labelled) > 0.97
 
 
 @pytest.mark.slow
@@ -145,8 +145,8 @@ def test_two_speakers_in_turns_are_heard_where_people_labelled_them(shared):
     ],
 )
 def test_the_share_of_voice_of_an_altered_clip(shared, name: str, low: float, high: float):
-    heard = _measured_file(shared / "data" / "derived" / name)
-    assert low <= heard.voice_share <= high
+    measure = _measured_file(shared / "data" / "derived" / name)
+    assert low <= measure.voice_share <= high
 
 
 @pytest.mark.slow
@@ -158,9 +158,9 @@ def _measured_file(path) -> SoundMeasure:
     with open_media(path, root=path.parent) as media:
         sound = media.sound()
     assert sound is not None
-    heard = measured(sound)
-    assert heard is not None
-    return heard
+    measure = measured(sound)
+    assert measure is not None
+    return measure
 
 
 def _wav(path) -> np.ndarray:

@@ -21,13 +21,13 @@ SIDES = ("left", "right")
 
 
 def follow(rgbs, **settings):
-    with PoseAnalyser(PoseSettings(**settings)) as watcher:
+    with PoseAnalyser(PoseSettings(**settings)) as analyser:
         for index, rgb in enumerate(rgbs):
-            watcher.add(Frame(index, 40_000 * index, rgb, index, 40_000 * index))
-        return {name: np.array([np.nan if v is None else v for v in s]) for name, s in watcher.signals().items()}
+            analyser.add(Frame(index, 40_000 * index, rgb, index, 40_000 * index))
+        return {name: np.array([np.nan if v is None else v for v in s]) for name, s in analyser.signals().items()}
 
 
-def drawn(motion, person=3002, size=360):
+def render_motion(motion, person=3002, size=360):
     puppet = Puppet(random_identity(person), height_px=size)
     return [puppet.draw(motion.at(k)) for k in range(len(motion))]
 
@@ -40,7 +40,7 @@ def raised(side, frames=30):
 @pytest.mark.parametrize("side", SIDES)
 def test_a_raised_hand_is_seen_on_its_own_side(side):
     motion, other = raised(side), SIDES[side == "left"]
-    found, puppet = follow(drawn(motion)), Puppet(random_identity(3002), height_px=360)
+    found, puppet = follow(render_motion(motion)), Puppet(random_identity(3002), height_px=360)
     assert np.median(found[f"hand_{side}_visible"]) > 0.5 > np.median(found[f"hand_{other}_visible"])
     wrist = np.array([np.nanmedian(found[f"wrist_{side}_{axis}"]) for axis in "xy"])
     assert np.linalg.norm(wrist - puppet.joints(motion.at(0), side)[2] / 360) < 0.06
@@ -48,21 +48,21 @@ def test_a_raised_hand_is_seen_on_its_own_side(side):
 
 @pytest.mark.slow
 def test_hanging_hands_below_the_picture_are_unseen():
-    found = follow(drawn(Motion.rest(20)))
+    found = follow(render_motion(Motion.rest(20)))
     assert np.isnan(found["wrist_left_x"]).mean() > 0.9
     assert np.median(found["hand_left_visible"]) < 0.5
 
 
 @pytest.mark.slow
 def test_there_is_one_value_per_frame_whatever_the_step():
-    frames = drawn(raised("left", frames=7))
+    frames = render_motion(raised("left", frames=7))
     assert {len(series) for series in follow(frames, frame_stride=2).values()} == {7}
     assert {len(series) for series in follow(frames, frame_stride=1).values()} == {7}
 
 
 @pytest.mark.slow
 def test_a_large_picture_gives_the_same_places_as_a_small_one():
-    small, large = (follow(drawn(raised("right", frames=10), size=size)) for size in (360, 1080))
+    small, large = (follow(render_motion(raised("right", frames=10), size=size)) for size in (360, 1080))
     assert abs(np.nanmedian(small["shoulder_left_x"]) - np.nanmedian(large["shoulder_left_x"])) < 0.02
 
 
@@ -124,10 +124,10 @@ def test_the_window_keeps_to_its_person():
     rest, up = Motion.rest(1).at(0), raised("left", frames=1).at(0)
     pair = np.hstack([puppets[0].draw(rest), puppets[1].draw(up)])
     for window, shoulders_in in (((0.0, 1.0), (0.0, 1.0)), ((1.0, 2.0), (1.0, 2.0))):
-        with PoseAnalyser(PoseSettings(), window=window) as watcher:
+        with PoseAnalyser(PoseSettings(), window=window) as analyser:
             for k in range(6):
-                watcher.add(Frame(k, 40_000 * k, pair, k, 40_000 * k))
-            found = watcher.signals()
+                analyser.add(Frame(k, 40_000 * k, pair, k, 40_000 * k))
+            found = analyser.signals()
         assert shoulders_in[0] < found["shoulder_left_x"][0] < shoulders_in[1]
     assert max(found["hand_left_visible"]) > 0.5
 
@@ -136,9 +136,9 @@ def test_the_window_keeps_to_its_person():
 @pytest.mark.parametrize("word", ["no", "yes"])
 def test_words_signed_with_the_right_hand_move_the_right_hand(shared, word):
     path = shared / f"data/videos/asl-{word}.mkv"
-    with open_media(path, root=path.parent) as media, PoseAnalyser(PoseSettings()) as watcher:
+    with open_media(path, root=path.parent) as media, PoseAnalyser(PoseSettings()) as analyser:
         for frame in media.frames():
-            watcher.add(frame)
-        found = Signals(clip_id="clip_test", frames=media.counts.emitted, extractor="body", **watcher.signals())
+            analyser.add(frame)
+        found = Signals(clip_id="clip_test", frames=media.counts.emitted, extractor="body", **analyser.signals())
     motion = {part.part: part.speed_median for part in part_motion(found)}
     assert motion["hand_right"] > 3 * motion["hand_left"]

@@ -15,11 +15,11 @@ SPANS = [Span(0, 1_000_000), Span(40_000, 80_000), Span(1_234_567, 2_345_678), S
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     path = tmp_path_factory.mktemp("film") / "a.mp4"
-    told = plan_film(0, seed=0, kind="talk")
+    plan = plan_film(0, seed=0, kind="talk")
     write_clip(
         path,
-        frames=render_film(told, height_px=64),
-        sound=told.sound,
+        frames=render_film(plan, height_px=64),
+        sound=plan.sound,
         encoding=ClipEncodingSettings(keyframe_interval_frames=37),
     )
     return path
@@ -56,9 +56,9 @@ def test_spans_of_real_clips_hold_the_frames_of_a_whole_pass(shared, name):
     with open_media(root / name, root=root) as media:
         size = (64, 64)
         wanted = [f.rgb for f in media.frames(size=size) if f.index in frames_in(span, CLIP_RATE)]
-        found = [f.rgb for f in media.frames(size=size, span=span)]
-    assert len(found) == len(wanted) == 10
-    assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+        frames = [f.rgb for f in media.frames(size=size, span=span)]
+    assert len(frames) == len(wanted) == 10
+    assert all(np.array_equal(a, b) for a, b in zip(frames, wanted, strict=True))
 
 
 @pytest.mark.parametrize("span", SPANS[:3], ids=str)

@@ -20,25 +20,25 @@ from xsheet.schemas.tables import FINGERPRINTS, to_arrow
 Picture = np.ndarray
 
 
-def fingerprint(name: str, shown: list[Picture], sound: np.ndarray | None) -> Fingerprint:
-    watcher = FingerprintAnalyser()
-    for k, rgb in enumerate(shown):
-        watcher.add(Frame(index=k, start_us=40_000 * k, rgb=rgb, source_index=k, source_us=40_000 * k))
-    return watcher.fingerprint(name, sound=sound)
+def fingerprint(name: str, pictures: list[Picture], sound: np.ndarray | None) -> Fingerprint:
+    analyser = FingerprintAnalyser()
+    for k, rgb in enumerate(pictures):
+        analyser.add(Frame(index=k, start_us=40_000 * k, rgb=rgb, source_index=k, source_us=40_000 * k))
+    return analyser.fingerprint(name, sound=sound)
 
 
 @cache
 def film(index: int, kind: FilmKind) -> tuple[list[Picture], np.ndarray]:
-    told = plan_film(index, seed=11, kind=kind)
-    return list(render_film(told, height_px=128)), told.sound
+    plan = plan_film(index, seed=11, kind=kind)
+    return list(render_film(plan, height_px=128)), plan.sound
 
 
-def found(*prints: Fingerprint) -> list[NearDuplicate]:
+def duplicates(*prints: Fingerprint) -> list[NearDuplicate]:
     return near_duplicates(to_arrow(list(prints), FINGERPRINTS))
 
 
 def joined_by(*prints: Fingerprint) -> set[str]:
-    return {row.by for row in found(*prints)}
+    return {row.by for row in duplicates(*prints)}
 
 
 def recompressed(rgb: Picture) -> Picture:
@@ -59,83 +59,83 @@ CHANGES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_copy_of_the_picture_is_found(change):
-    shown, _ = film(1, "talk")
-    copy = [CHANGES[change](rgb) for rgb in shown]
-    (row,) = found(fingerprint("a", shown, None), fingerprint("b", copy, None))
+    pictures, _ = film(1, "talk")
+    copy = [CHANGES[change](rgb) for rgb in pictures]
+    (row,) = duplicates(fingerprint("a", pictures, None), fingerprint("b", copy, None))
     assert (row.group, row.source_id, row.other_id, row.by) == ("a", "a", "b", "picture")
-    assert row.matched_frames > 0.7 * len(shown)
+    assert row.matched_frames > 0.7 * len(pictures)
 
 
 def test_a_copy_that_begins_later_is_found_with_its_lag():
-    shown, sound = film(1, "talk")
-    rows = found(fingerprint("a", shown, sound), fingerprint("b", shown[20:], sound[20 * 640 :]))
+    pictures, sound = film(1, "talk")
+    rows = duplicates(fingerprint("a", pictures, sound), fingerprint("b", pictures[20:], sound[20 * 640 :]))
     assert {(row.by, row.lag_frames) for row in rows} == {("picture", 20), ("sound", 20)}
 
 
 @pytest.mark.slow
 def test_the_same_picture_with_another_sound_is_joined_by_the_picture():
-    shown, sound = film(1, "talk")
+    pictures, sound = film(1, "talk")
     other = film(2, "talk")[1][: len(sound)]
-    assert joined_by(fingerprint("a", shown, sound), fingerprint("b", shown, other)) == {"picture"}
+    assert joined_by(fingerprint("a", pictures, sound), fingerprint("b", pictures, other)) == {"picture"}
 
 
 @pytest.mark.slow
 def test_the_same_sound_under_another_picture_is_joined_by_the_sound():
-    shown, sound = film(1, "talk")
-    assert joined_by(fingerprint("a", shown, sound), fingerprint("b", film(2, "talk")[0], sound)) == {"sound"}
+    pictures, sound = film(1, "talk")
+    assert joined_by(fingerprint("a", pictures, sound), fingerprint("b", film(2, "talk")[0], sound)) == {"sound"}
 
 
 def test_a_louder_sound_with_noise_is_the_same():
-    shown, sound = film(1, "talk")
+    pictures, sound = film(1, "talk")
     noise = np.random.default_rng(0).normal(0, 0.02 * sound.std(), len(sound))
     changed = np.clip(1.7 * (sound + noise), -1, 1).astype(np.float32)
-    assert "sound" in joined_by(fingerprint("a", shown, sound), fingerprint("b", [], changed))
+    assert "sound" in joined_by(fingerprint("a", pictures, sound), fingerprint("b", [], changed))
 
 
 @pytest.mark.slow
 def test_one_person_twice_before_the_same_wall_is_no_duplicate():
-    shown, sound = film(3, "jump_cut")  # two takes of one identity, each with its own words and gestures
+    pictures, sound = film(3, "jump_cut")  # two takes of one identity, each with its own words and gestures
     cut = plan_film(3, seed=11, kind="jump_cut").shots[1].frames.start
-    parts = (shown[:cut], sound[: cut * 640]), (shown[cut:], sound[cut * 640 :])
-    assert not found(*(fingerprint(f"s{k}", *part) for k, part in enumerate(parts)))
+    parts = (pictures[:cut], sound[: cut * 640]), (pictures[cut:], sound[cut * 640 :])
+    assert not duplicates(*(fingerprint(f"s{k}", *part) for k, part in enumerate(parts)))
 
 
 @pytest.mark.slow
 def test_different_films_are_not_joined():
     kinds: tuple[FilmKind, ...] = ("talk", "silence", "music", "hard_cut", "two_heads", "talk", "voice_over", "still")
     prints = [fingerprint(f"s{k}", *film(k + 20, kind)) for k, kind in enumerate(kinds)]
-    assert not found(*prints)
+    assert not duplicates(*prints)
 
 
 def test_stills_and_silence_have_no_words():
-    shown, _ = film(1, "talk")
-    still = fingerprint("a", [shown[0]] * 100, np.zeros(100 * 640, np.float32))
+    pictures, _ = film(1, "talk")
+    still = fingerprint("a", [pictures[0]] * 100, np.zeros(100 * 640, np.float32))
     assert set(still.picture) == set(still.sound) == {None}
-    assert not found(still, fingerprint("b", [shown[0]] * 100, np.zeros(100 * 640, np.float32)))
+    assert not duplicates(still, fingerprint("b", [pictures[0]] * 100, np.zeros(100 * 640, np.float32)))
 
 
 @pytest.mark.parametrize("frames", [0, 1, 9, 12])
 def test_a_film_of_a_few_frames_has_a_fingerprint_of_its_length(frames):
-    shown, sound = film(1, "talk")
-    short = fingerprint("a", shown[:frames], sound[: frames * 640])
+    pictures, sound = film(1, "talk")
+    short = fingerprint("a", pictures[:frames], sound[: frames * 640])
     assert len(short.picture) == len(short.sound) == frames
-    assert not found(short, fingerprint("b", shown[:frames], sound[: frames * 640]))
+    assert not duplicates(short, fingerprint("b", pictures[:frames], sound[: frames * 640]))
 
 
 def test_an_empty_table_has_no_duplicates():
-    assert found() == []
+    assert duplicates() == []
 
 
 def test_the_order_of_the_sources_does_not_matter():
-    shown, sound = film(1, "talk")
+    pictures, sound = film(1, "talk")
     prints = [
-        fingerprint("a", shown, sound),
-        fingerprint("b", [recompressed(rgb) for rgb in shown], sound),
+        fingerprint("a", pictures, sound),
+        fingerprint("b", [recompressed(rgb) for rgb in pictures], sound),
         fingerprint("c", film(2, "talk")[0], film(2, "talk")[1]),
-        fingerprint("d", shown[30:], None),
+        fingerprint("d", pictures[30:], None),
     ]
-    rows = found(*prints)
-    assert rows == found(*prints[::-1])
+    rows = duplicates(*prints)
+    assert rows == duplicates(*prints[::-1])
     assert {row.group for row in rows} == {"a"}
     assert {row.source_id for row in rows} | {row.other_id for row in rows} == {"a", "b", "d"}
 
@@ -143,15 +143,15 @@ def test_the_order_of_the_sources_does_not_matter():
 def test_a_jingle_joins_nobody():
     first, second = film(1, "talk")[1], film(2, "talk")[1]
     start = np.concatenate([first[: 50 * 640], second[: 75 * 640]])
-    assert not found(fingerprint("a", [], first), fingerprint("b", [], start))
+    assert not duplicates(fingerprint("a", [], first), fingerprint("b", [], start))
 
 
 def test_words_follow_the_frames():
     grids = np.random.default_rng(0).uniform(0, 255, (60, 4, 9))
-    words, there = picture_words(grids)
+    words, valid = picture_words(grids)
     later, _ = picture_words(grids[7:])
     assert (words[7:50] == later[:43]).all()
-    assert there.tolist() == [True] * 50 + [False] * 10
+    assert valid.tolist() == [True] * 50 + [False] * 10
 
 
 def test_a_long_sound_is_heard_in_blocks_like_in_one_piece():
@@ -187,16 +187,16 @@ def real(shared: Path) -> dict[str, Fingerprint]:
     prints = {}
     for path in paths:
         with open_media(path, root=root) as media:
-            watcher = FingerprintAnalyser()
+            analyser = FingerprintAnalyser()
             for frame in media.frames(size=(256, 256)):
-                watcher.add(frame)
-            prints[path.stem] = watcher.fingerprint(path.stem, sound=media.sound())
+                analyser.add(frame)
+            prints[path.stem] = analyser.fingerprint(path.stem, sound=media.sound())
     return prints
 
 
 @pytest.mark.slow
 def test_real_copies_are_found_and_speakers_before_one_wall_are_not_joined(real):
-    rows = found(*real.values())
+    rows = duplicates(*real.values())
     base = "retalk-woman-blue-700"
     by: dict[str, set[str]] = {}
     for row in rows:

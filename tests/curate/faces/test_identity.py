@@ -15,10 +15,10 @@ def shape(person, **pose):
     rgb = Puppet(random_identity(person), height_px=300).draw(
         Pose(**{f: getattr(rest, f) for f in rest.__slots__} | pose)
     )
-    with FaceTracker(FaceSettings()) as watcher:
+    with FaceTracker(FaceSettings()) as tracker:
         for k in range(10):
-            watcher.add(Frame(k, 40_000 * k, rgb, k, 40_000 * k))
-        (track,) = watcher.tracks("src_test")
+            tracker.add(Frame(k, 40_000 * k, rgb, k, 40_000 * k))
+        (track,) = tracker.tracks("src_test")
     return track.identity_embedding
 
 

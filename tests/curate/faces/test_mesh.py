@@ -38,51 +38,51 @@ def head(opening=0.0, left_lids=0.1, right_lids=0.1, gaze=0.0):
     return at
 
 
-def seen(at, *, pose=(0, 0, 0), height=200.0, place=(300.0, 200.0, 0.0)):
+def project(at, *, pose=(0, 0, 0), height=200.0, position=(300.0, 200.0, 0.0)):
     """The points as a camera far away shows them, in pixels."""
-    return (at @ turn(*pose).T) * (1, -1, -1) * height + place
+    return (at @ turn(*pose).T) * (1, -1, -1) * height + position
 
 
 @pytest.mark.slow
 @given(angles, angles, angles, st.floats(30, 900))
 def test_a_turned_head_gives_its_angles_back(yaw, pitch, roll, height):
-    found = fit_rigid(seen(head(), pose=(yaw, pitch, roll), height=height)).angles_deg
+    found = fit_rigid(project(head(), pose=(yaw, pitch, roll), height=height)).angles_deg
     np.testing.assert_allclose(found, (yaw, pitch, roll), atol=1e-4)
 
 
 def test_a_head_turned_to_its_own_left_looks_to_the_right_of_the_picture():
-    nose_tip = seen(head(), pose=(30, 0, 0))[1, 0] - seen(head())[1, 0]
+    nose_tip = project(head(), pose=(30, 0, 0))[1, 0] - project(head())[1, 0]
     assert nose_tip > 0
-    assert fit_rigid(seen(head(), pose=(30, 0, 0))).angles_deg[0] == pytest.approx(30)
+    assert fit_rigid(project(head(), pose=(30, 0, 0))).angles_deg[0] == pytest.approx(30)
 
 
 @given(angles, st.floats(-25, 25), angles, st.floats(30, 900))
 def test_expression_does_not_depend_on_pose_size_or_place(yaw, pitch, roll, height):
-    still = face_signals(fit_rigid(seen(head(opening=0.07))))
+    still = face_signals(fit_rigid(project(head(opening=0.07))))
     turned = face_signals(
-        fit_rigid(seen(head(opening=0.07), pose=(yaw, pitch, roll), height=height, place=(90, 700, 5)))
+        fit_rigid(project(head(opening=0.07), pose=(yaw, pitch, roll), height=height, position=(90, 700, 5)))
     )
     for name in FACE_SIGNALS[3:]:
         assert turned[name] == pytest.approx(still[name], abs=1e-6), name
 
 
 def test_mouth_opening_is_measured_by_face_height():
-    opened = face_signals(fit_rigid(seen(head(opening=0.08))))["mouth_open"]
+    opened = face_signals(fit_rigid(project(head(opening=0.08))))["mouth_open"]
     assert opened == pytest.approx(0.08, abs=1e-6)
 
 
 def test_a_shut_left_eye_is_the_subjects_own():
-    numbers = face_signals(fit_rigid(seen(head(left_lids=0.01, right_lids=0.08))))
+    numbers = face_signals(fit_rigid(project(head(left_lids=0.01, right_lids=0.08))))
     assert numbers["eye_left_open"] < 0.1 < numbers["eye_right_open"]
 
 
 def test_eyes_to_the_own_left_are_a_positive_gaze():
-    assert face_signals(fit_rigid(seen(head(gaze=0.02))))["gaze_x"] > 0.2
-    assert face_signals(fit_rigid(seen(head(gaze=-0.02))))["gaze_x"] < -0.2
+    assert face_signals(fit_rigid(project(head(gaze=0.02))))["gaze_x"] > 0.2
+    assert face_signals(fit_rigid(project(head(gaze=-0.02))))["gaze_x"] < -0.2
 
 
 def test_a_region_turns_with_the_head():
-    roi = FaceGeometry(points=seen(head(), pose=(0, 0, -20))).roi
+    roi = FaceGeometry(points=project(head(), pose=(0, 0, -20))).roi
     assert np.degrees(roi.angle_rad) == pytest.approx(-20, abs=0.5)
 
 

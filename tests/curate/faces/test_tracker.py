@@ -28,10 +28,10 @@ def rod(root):
 
 
 def watch(rgbs, *, models=None):
-    with FaceTracker(FaceSettings(), models=models) as watcher:
+    with FaceTracker(FaceSettings(), models=models) as tracker:
         for index, rgb in enumerate(rgbs):
-            watcher.add(Frame(index, 40_000 * index, rgb, index, 40_000 * index))
-        return watcher.tracks("src_test")
+            tracker.add(Frame(index, 40_000 * index, rgb, index, 40_000 * index))
+        return tracker.tracks("src_test")
 
 
 def watch_file(path, *, models=None, frames=10_000):
@@ -43,18 +43,18 @@ def watch_file(path, *, models=None, frames=10_000):
         )
 
 
-def r(planted, measured):
+def r(truth, measured):
     got = np.array([np.nan if v is None else v for v in measured])
     seen = np.isfinite(got)
-    return np.corrcoef(planted[seen], got[seen])[0, 1]
+    return np.corrcoef(truth[seen], got[seen])[0, 1]
 
 
-def found(track):
+def visible_frames(track):
     return sum(v is not None for v in track.x0)
 
 
-def both_speak(told):
-    return all(head.speech is not None for head in told.shots[0].cast_members)
+def both_speak(plan):
+    return all(head.speech is not None for head in plan.shots[0].cast_members)
 
 
 def still(frames=12, **pose):
@@ -68,7 +68,7 @@ def still(frames=12, **pose):
 def test_head_and_mouth_follow_the_planted_curves(rod):
     motion = rod.random_motion(9001, 75)
     (track,) = watch(rod.pictures(9001, motion, size=360))
-    assert found(track) >= 0.99 * 75
+    assert visible_frames(track) >= 0.99 * 75
     for name in ("yaw_deg", "pitch_deg", "roll_deg", "mouth_open"):
         assert r(getattr(motion, name), getattr(track, name)) > 0.95, name
 
@@ -80,19 +80,19 @@ def test_a_winking_left_eye_is_the_left_one():
 
 @pytest.mark.slow
 def test_two_heads_are_two_tracks_that_never_change_places():
-    told = next(t for t in (plan_film(k, seed=7000, kind="two_heads") for k in range(20)) if both_speak(t))
-    left, right = sorted(watch(islice(render_film(told, height_px=256), 75)), key=lambda track: track.x0[0])
-    assert found(left) == found(right) == 75
-    for track, head in zip((left, right), told.shots[0].cast_members, strict=True):
+    plan = next(t for t in (plan_film(k, seed=7000, kind="two_heads") for k in range(20)) if both_speak(t))
+    left, right = sorted(watch(islice(render_film(plan, height_px=256), 75)), key=lambda track: track.x0[0])
+    assert visible_frames(left) == visible_frames(right) == 75
+    for track, head in zip((left, right), plan.shots[0].cast_members, strict=True):
         assert r(head.motion.mouth_open[:75], track.mouth_open) > 0.9
 
 
 @pytest.mark.slow
 def test_a_hard_cut_to_another_person_ends_the_track():
-    told = plan_film(0, seed=99, kind="hard_cut")
-    cut = told.shots[1].frames.start
-    near = [rgb for k, rgb in enumerate(render_film(told, height_px=256)) if abs(k - cut) <= 15]
-    assert [(t.start_frame, t.frames) for t in watch(near)] == [(0, 15), (15, 16)]
+    plan = plan_film(0, seed=99, kind="hard_cut")
+    cut = plan.shots[1].frames.start
+    around_cut = [rgb for k, rgb in enumerate(render_film(plan, height_px=256)) if abs(k - cut) <= 15]
+    assert [(t.start_frame, t.frames) for t in watch(around_cut)] == [(0, 15), (15, 16)]
 
 
 @pytest.mark.slow
@@ -153,7 +153,7 @@ def test_the_tasks_back_end_agrees_with_the_bundled_one_and_adds_blendshapes(rod
 )
 def test_small_faces_are_found_in_every_frame(shared, name):
     (track,) = watch_file(shared / "data/videos" / name, frames=100)
-    assert found(track) >= 0.99 * track.frames
+    assert visible_frames(track) >= 0.99 * track.frames
     assert track.start_frame == 0
     height = np.median(track.y1) - np.median(track.y0)
     assert height < 0.19

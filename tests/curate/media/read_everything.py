@@ -18,8 +18,8 @@ class ReadEverything:
         pass
 
     def __call__(self, item: Item, /) -> list[SourceVideo]:
-        place = item.payload
-        with open_media(place.path, root=place.root, limits=MediaLimits(max_duration_s=600)) as media:
+        source = item.payload
+        with open_media(source.path, root=source.root, limits=MediaLimits(max_duration_s=600)) as media:
             for _ in media.frames(size=(32, 32)):
                 pass
             media.sound()

@@ -201,23 +201,23 @@ def pointing(film: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 def test_the_planted_external_track_works_on_a_reader_that_allows_it(pointing):
-    asked = []
+    requested = []
 
     def note(url: str, flags: int, options: dict[str, str]) -> None:
-        asked.append(url)
+        requested.append(url)
         raise FileNotFoundError(url)
 
     with pointing.open("rb") as raw, pytest.raises(FileNotFoundError, match="secret"):
         av.open(raw, "r", container_options={"enable_drefs": "1"}, io_open=note)
-    assert [Path(url).name for url in asked] == ["secret.mp4"]
+    assert [Path(url).name for url in requested] == ["secret.mp4"]
 
 
 def test_external_tracks_are_not_followed(pointing, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr("xsheet.curate.media.container._refuse_other_files", lambda url, *_: asked.append(url))
+    requested = []
+    monkeypatch.setattr("xsheet.curate.media.container._refuse_other_files", lambda url, *_: requested.append(url))
     try:
         with open_media(pointing, root=tmp_path) as media:
             list(media.frames())
     except MediaError:
         pass
-    assert asked == []
+    assert requested == []

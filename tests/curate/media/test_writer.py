@@ -99,7 +99,7 @@ def test_a_clip_may_have_no_sound(tmp_path):
     ("frames", "sound", "message"),
     [
         (lambda: iter(()), None, "at least one frame"),
-        (lambda: pictures(3, (63, 96)), None, "even sides"),
+        (lambda: pictures(3, (63, 96)), None, "even width"),
         (lambda: [*pictures(3), *pictures(1, (64, 98))], None, "at frame 3"),
         (lambda: pictures(3), np.zeros(640, np.float32), "expected 1920 samples for 3 frames, got 640"),
     ],
@@ -122,7 +122,7 @@ def test_an_error_of_the_source_passes_through_and_leaves_no_file(tmp_path):
 
 def test_a_failed_rewrite_leaves_the_old_clip(clip, tmp_path):
     before = clip.read_bytes()
-    with pytest.raises(ValueError, match="even sides"):
+    with pytest.raises(ValueError, match="even width"):
         write_clip(clip, frames=pictures(3, (63, 96)))
     assert clip.read_bytes() == before
 

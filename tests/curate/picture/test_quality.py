@@ -22,19 +22,19 @@ def textured(height=HEIGHT, width=WIDTH, seed=0):
 
 
 def series_of(rgbs, **how):
-    watcher = PictureAnalyser(**how)
+    analyser = PictureAnalyser(**how)
     for index, rgb in enumerate(rgbs):
         start_us = frame_start_us(index, CLIP_RATE)
-        watcher.add(Frame(index, start_us, rgb, index, start_us))
-    return watcher.series()
+        analyser.add(Frame(index, start_us, rgb, index, start_us))
+    return analyser.series()
 
 
 def real(path, **how):
     with open_media(path, root=path.parent) as media:
-        watcher = PictureAnalyser(**how)
+        analyser = PictureAnalyser(**how)
         for frame in media.frames(size=fit_size(*media.size, long_side=720)):
-            watcher.add(frame)
-    return {name: np.array(values, np.float64) for name, values in watcher.series().items()}
+            analyser.add(frame)
+    return {name: np.array(values, np.float64) for name, values in analyser.series().items()}
 
 
 # ---- brightness and change

@@ -39,7 +39,7 @@ def timeline(frames, **series):
     return Timeline(source_id="src_0", frames=frames, extractor="test", **series)
 
 
-def watched(rgbs):
+def timeline_of(rgbs):
     scores = CutScoreAnalyser()
     for index, rgb in enumerate(rgbs):
         scores.add(frame(index, rgb))
@@ -49,7 +49,7 @@ def watched(rgbs):
 
 def decoded(path):
     with open_media(path, root=path.parent) as media:
-        return watched(f.rgb for f in media.frames(size=fit_size(*media.size, long_side=720)))
+        return timeline_of(f.rgb for f in media.frames(size=fit_size(*media.size, long_side=720)))
 
 
 def spans(shots):
@@ -65,18 +65,18 @@ def cuts(shots):
 
 @pytest.fixture(scope="module")
 def hard_cut():
-    told = plan_film(3, seed=11, kind="hard_cut")
-    return told, list(render_film(told, height_px=128))
+    plan = plan_film(3, seed=11, kind="hard_cut")
+    return plan, list(render_film(plan, height_px=128))
 
 
 def test_a_hard_cut_is_found_to_the_frame(hard_cut):
-    told, rgbs = hard_cut
-    assert spans(find_shots(watched(rgbs))) == [take.frames for take in told.shots]
+    plan, rgbs = hard_cut
+    assert spans(find_shots(timeline_of(rgbs))) == [take.frames for take in plan.shots]
 
 
 def test_the_cut_that_opens_a_shot_keeps_what_every_detector_said(hard_cut):
     _, rgbs = hard_cut
-    first, second = find_shots(watched(rgbs))
+    first, second = find_shots(timeline_of(rgbs))
     assert first.cut_scores == ()
     assert [score.detector for score in second.cut_scores] == ["adaptive@3.5", "content@31", "jump@2.3"]
     assert second.cut_scores[0].score > SETTINGS.adaptive_threshold
@@ -98,7 +98,7 @@ def test_scores_and_cuts_are_pyscenedetects(hard_cut):
         bgr = cv2.cvtColor(shrink(rgb, round((rgb.shape[0] * rgb.shape[1] / 57_600) ** 0.5)), cv2.COLOR_RGB2BGR)
         theirs["adaptive"] += adaptive.process_frame(index, bgr)
         theirs["content"] += content.process_frame(index, bgr)
-    ours = np.array(watched(rgbs).cut_content)
+    ours = np.array(timeline_of(rgbs).cut_content)
     ratio = adaptive_ratio(ours, radius=SETTINGS.adaptive_window_frames, min_content=SETTINGS.adaptive_min_content)
     inner = range(SETTINGS.adaptive_window_frames, len(rgbs) - SETTINGS.adaptive_window_frames)
     key = f"adaptive_ratio (w={SETTINGS.adaptive_window_frames})"
@@ -110,22 +110,22 @@ def test_scores_and_cuts_are_pyscenedetects(hard_cut):
 
 
 def test_a_flash_is_a_shot_of_its_own():
-    told = plan_film(2, seed=11, kind="flash")
-    assert spans(find_shots(watched(render_film(told, height_px=128)))) == [take.frames for take in told.shots]
+    plan = plan_film(2, seed=11, kind="flash")
+    assert spans(find_shots(timeline_of(render_film(plan, height_px=128)))) == [take.frames for take in plan.shots]
 
 
 def test_no_frame_of_a_dissolve_lies_in_a_shot():
-    told = plan_film(1, seed=11, kind="dissolve")
-    before, after = find_shots(watched(render_film(told, height_px=128)))
+    plan = plan_film(1, seed=11, kind="dissolve")
+    before, after = find_shots(timeline_of(render_film(plan, height_px=128)))
     assert after.opens_with == "gradual"
     end, start = frames_in(before.span, CLIP_RATE).stop, frames_in(after.span, CLIP_RATE).start
-    assert told.shots[0].frames.stop - 3 <= end <= told.shots[0].frames.stop
-    assert told.shots[1].frames.start <= start <= told.shots[1].frames.start + 3
+    assert plan.shots[0].frames.stop - 3 <= end <= plan.shots[0].frames.stop
+    assert plan.shots[1].frames.start <= start <= plan.shots[1].frames.start + 3
 
 
 def test_talk_and_gestures_hold_no_cut():
-    told = plan_film(0, seed=11, kind="talk")
-    assert spans(find_shots(watched(render_film(told, height_px=128)))) == [range(told.frames)]
+    plan = plan_film(0, seed=11, kind="talk")
+    assert spans(find_shots(timeline_of(render_film(plan, height_px=128)))) == [range(plan.frames)]
 
 
 @pytest.mark.parametrize("person", [1, 2, 3])
@@ -134,7 +134,7 @@ def test_a_head_that_is_elsewhere_in_the_next_frame_is_a_jump_cut(person):
     talks = [Pose(mouth_open=0.4 + 0.4 * np.sin(k), yaw_deg=5 * np.sin(k / 9)) for k in range(50)]
     jumps = talks[:25] + [replace(pose, yaw_deg=-12.0, shift_x=0.04) for pose in talks[25:]]
     found = [
-        cuts(find_shots(watched(add_camera_noise(puppet.draw(p), rng) for p in poses))) for poses in (talks, jumps)
+        cuts(find_shots(timeline_of(add_camera_noise(puppet.draw(p), rng) for p in poses))) for poses in (talks, jumps)
     ]
     assert found == [[], [25]]
 
@@ -142,10 +142,10 @@ def test_a_head_that_is_elsewhere_in_the_next_frame_is_a_jump_cut(person):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hard_cut", "dissolve", "flash", "talk", "two_heads"])
 def test_every_shot_of_five_films_is_found(kind):
-    for told in (plan_film(index, seed=5, kind=kind) for index in range(5)):
-        found = find_shots(watched(render_film(told, height_px=96)))
-        assert [s.opens_with for s in found] == [take.opens_with for take in told.shots]
-        for frames, take in zip(spans(found), told.shots, strict=True):
+    for plan in (plan_film(index, seed=5, kind=kind) for index in range(5)):
+        found = find_shots(timeline_of(render_film(plan, height_px=96)))
+        assert [s.opens_with for s in found] == [take.opens_with for take in plan.shots]
+        for frames, take in zip(spans(found), plan.shots, strict=True):
             assert set(frames) <= set(take.frames)
             assert len(frames) >= len(take.frames) - 3
 
@@ -154,7 +154,7 @@ def test_every_shot_of_five_films_is_found(kind):
 @pytest.mark.parametrize("frames", [1, 7, 20])
 def test_pictures_of_any_size_and_number_have_scores(size, frames):
     rng = np.random.default_rng(0)
-    found = watched(rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(frames))
+    found = timeline_of(rng.integers(0, 256, (*size, 3), np.uint8) for _ in range(frames))
     assert {len(getattr(found, name)) for name in STILL} == {frames}
 
 

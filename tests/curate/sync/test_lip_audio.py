@@ -11,7 +11,7 @@ from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import fit_size
 from xsheet.curate.media.reader import open_media
 from xsheet.curate.series import shift_series
-from xsheet.curate.sync import audio_to_mouth as heard_module
+from xsheet.curate.sync import audio_to_mouth as audio_to_mouth_module
 from xsheet.curate.sync.audio_to_mouth import apply_coefficients, load_coefficients, log_mel_spectrogram, predict_mouth
 from xsheet.curate.sync.lip_audio import LipAudioScorer, LipAudioSettings, active_speaker, score_sync
 from xsheet.demo.film import sounds, voice
@@ -36,8 +36,8 @@ def babble(seed: int, frames: int = FRAMES) -> np.ndarray:
 def pair(offset: int, *, seed: int = 0, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     """A mouth, and what is heard `offset` frames after it was seen."""
     mouth = babble(seed, FRAMES + 40)
-    heard = shift_series(mouth, -offset) + noise * babble(seed + 1, FRAMES + 40)
-    return 0.05 * mouth[20:-20], heard[20:-20]
+    predicted = shift_series(mouth, -offset) + noise * babble(seed + 1, FRAMES + 40)
+    return 0.05 * mouth[20:-20], predicted[20:-20]
 
 
 def talked(offset: int = 0) -> SyncScore:
@@ -51,15 +51,15 @@ def test_a_voice_that_is_late_has_a_positive_offset(offset: int):
 
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_sound_shifted_by_the_measured_offset_meets_the_lips(offset: int):
-    mouth, heard = pair(offset)
-    assert score_sync(mouth, shift_series(heard, offset), np.ones(FRAMES)).offset_frames == 0
+    mouth, predicted = pair(offset)
+    assert score_sync(mouth, shift_series(predicted, offset), np.ones(FRAMES)).offset_frames == 0
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(-12, 12))
 def test_the_offset_is_found_whatever_is_said(seed: int, offset: int):
-    mouth, heard = pair(offset, seed=seed)
-    assert score_sync(mouth, heard, np.ones(FRAMES)).offset_frames == offset
+    mouth, predicted = pair(offset, seed=seed)
+    assert score_sync(mouth, predicted, np.ones(FRAMES)).offset_frames == offset
 
 
 def test_lips_and_a_strange_voice_rarely_pass_three_and_a_half():
@@ -77,34 +77,34 @@ def test_chance_is_the_same_for_long_and_for_short_clips():
 
 
 def test_confidence_grows_with_the_length_of_a_true_pair():
-    mouth, heard = pair(2)
-    short = score_sync(mouth, heard, np.ones(FRAMES), frames=range(60))
+    mouth, predicted = pair(2)
+    short = score_sync(mouth, predicted, np.ones(FRAMES), frames=range(60))
     assert (talked(2).confidence or 0) > (short.confidence or 0)
 
 
 def test_a_span_is_scored_with_the_sound_around_it():
-    mouth, heard = pair(6)
-    assert score_sync(mouth, heard, np.ones(FRAMES), frames=range(10, 70)).offset_frames == 6
+    mouth, predicted = pair(6)
+    assert score_sync(mouth, predicted, np.ones(FRAMES), frames=range(10, 70)).offset_frames == 6
 
 
 def test_frames_in_which_the_mouth_was_not_seen_do_not_matter():
-    mouth, heard = pair(3)
+    mouth, predicted = pair(3)
     mouth[40:48] = np.nan
-    assert score_sync(mouth, heard, np.ones(FRAMES)).offset_frames == 3
+    assert score_sync(mouth, predicted, np.ones(FRAMES)).offset_frames == 3
 
 
 def test_a_mouth_that_moves_while_the_sound_is_muted_is_no_evidence():
-    mouth, heard = pair(3)
-    heard[50:75] = np.nan
-    assert score_sync(mouth, heard, np.ones(FRAMES)).offset_frames == 3
+    mouth, predicted = pair(3)
+    predicted[50:75] = np.nan
+    assert score_sync(mouth, predicted, np.ones(FRAMES)).offset_frames == 3
 
 
 def test_the_width_helps_where_the_opening_is_noisy():
-    mouth, heard = pair(2, noise=4.0)
+    mouth, predicted = pair(2, noise=4.0)
     wide, wide_heard = pair(2, seed=7, noise=1.0)
-    one = score_sync(mouth, heard, np.ones(FRAMES))
-    both = score_sync(np.stack([mouth, wide]), np.stack([heard, wide_heard]), np.ones(FRAMES))
-    assert (both.confidence or 0) > (one.confidence or 0)
+    alone = score_sync(mouth, predicted, np.ones(FRAMES))
+    both = score_sync(np.stack([mouth, wide]), np.stack([predicted, wide_heard]), np.ones(FRAMES))
+    assert (both.confidence or 0) > (alone.confidence or 0)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_the_speaker_is_the_one_whose_mouth_the_sound_explains(confidences: list
 
 def test_other_coefficients_than_those_released_are_refused(monkeypatch: pytest.MonkeyPatch):
     load_coefficients.cache_clear()
-    monkeypatch.setattr(heard_module, "WEIGHTS_SHA256", "0" * 64)
+    monkeypatch.setattr(audio_to_mouth_module, "WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(RunError, match="SHA-256 0000"):
         load_coefficients()
 
@@ -167,17 +167,17 @@ def test_bands_do_not_depend_on_where_the_blocks_end():
 
 @pytest.mark.slow
 def test_the_prediction_hardly_depends_on_how_loud_the_voice_is():
-    said = voice.synthesise_speech(np.random.default_rng(2), FRAMES)
-    speech = silero_voice(said.sound)
-    loud, quiet = (predict_mouth(said.sound * np.float32(gain), speech)[0] for gain in (1.0, 0.1))
-    heard = ~np.isnan(quiet)
-    assert np.corrcoef(loud[heard], quiet[heard])[0, 1] > 0.98
+    spoken = voice.synthesise_speech(np.random.default_rng(2), FRAMES)
+    speech = silero_voice(spoken.sound)
+    loud, quiet = (predict_mouth(spoken.sound * np.float32(gain), speech)[0] for gain in (1.0, 0.1))
+    predicted = ~np.isnan(quiet)
+    assert np.corrcoef(loud[predicted], quiet[predicted])[0, 1] > 0.98
 
 
 def test_muted_frames_predict_nothing():
-    said = voice.synthesise_speech(np.random.default_rng(2), FRAMES).sound.copy()
-    said[640 * 10 : 640 * 20] = 0
-    assert np.isnan(predict_mouth(said, np.ones(FRAMES))[:, 10:20]).all()
+    spoken = voice.synthesise_speech(np.random.default_rng(2), FRAMES).sound.copy()
+    spoken[640 * 10 : 640 * 20] = 0
+    assert np.isnan(predict_mouth(spoken, np.ones(FRAMES))[:, 10:20]).all()
 
 
 def test_no_sound_predicts_nothing():
@@ -187,27 +187,27 @@ def test_no_sound_predicts_nothing():
 @pytest.mark.slow
 @pytest.mark.parametrize("offset", OFFSETS)
 def test_the_planned_mouth_of_an_unseen_voice_is_found_at_its_offset(offset: int):
-    said = voice.synthesise_speech(np.random.default_rng((99, offset + 6)), FRAMES)
-    sound = sounds.shift_audio(said.sound, frame_start_us(offset, CLIP_RATE), rng=np.random.default_rng(1))
+    spoken = voice.synthesise_speech(np.random.default_rng((99, offset + 6)), FRAMES)
+    sound = sounds.shift_audio(spoken.sound, frame_start_us(offset, CLIP_RATE), rng=np.random.default_rng(1))
     speech = silero_voice(sound)
-    score = score_sync(np.stack([said.mouth_open, said.mouth_wide]), predict_mouth(sound, speech), speech)
+    score = score_sync(np.stack([spoken.mouth_open, spoken.mouth_wide]), predict_mouth(sound, speech), speech)
     assert score.offset_frames == offset
 
 
 def faces_of(frames: Iterator[np.ndarray]) -> list[FaceTrack]:
-    with FaceTracker(FaceSettings()) as watcher:
+    with FaceTracker(FaceSettings()) as tracker:
         for index, rgb in enumerate(frames):
             start_us = frame_start_us(index, CLIP_RATE)
-            watcher.add(Frame(index, start_us, rgb, index, start_us))
-        return watcher.tracks("s")
+            tracker.add(Frame(index, start_us, rgb, index, start_us))
+        return tracker.tracks("s")
 
 
 def film_scores(index: int, kind: FilmKind) -> list[SyncScore]:
     """Scores of the faces of a drawn film, from left to right."""
-    told = plan_film(index, seed=404, kind=kind)
-    tracks = sorted(faces_of(render_film(told, height_px=256)), key=lambda t: float(np.nanmean(np.array(t.x0, float))))
+    plan = plan_film(index, seed=404, kind=kind)
+    tracks = sorted(faces_of(render_film(plan, height_px=256)), key=lambda t: float(np.nanmean(np.array(t.x0, float))))
     scorer = LipAudioScorer(
-        Timeline(source_id="s", frames=told.frames, extractor="x", **audio_features(told.sound, told.frames))
+        Timeline(source_id="s", frames=plan.frames, extractor="x", **audio_features(plan.sound, plan.frames))
     )
     return [s for t in tracks if (s := scorer(t, range(t.start_frame, t.start_frame + t.frames))) is not None]
 

@@ -9,7 +9,7 @@ from xsheet.schemas.source import FaceTrack
 FRAMES = 125
 
 
-def planned_track(said: voice.Speech) -> FaceTrack:
+def planned_track(speech: voice.Speech) -> FaceTrack:
     still = (0.2,) * FRAMES
     return FaceTrack(
         track_id="t",
@@ -21,29 +21,29 @@ def planned_track(said: voice.Speech) -> FaceTrack:
         y0=still,
         x1=still,
         y1=still,
-        mouth_open=tuple(map(float, said.mouth_open)),
-        mouth_wide=tuple(map(float, said.mouth_wide)),
+        mouth_open=tuple(map(float, speech.mouth_open)),
+        mouth_wide=tuple(map(float, speech.mouth_wide)),
     )
 
 
 @pytest.mark.slow
 def test_every_shift_of_a_clip_in_sync_is_found():
-    said = voice.synthesise_speech(np.random.default_rng(12), FRAMES)
-    rows = selftest_sync(said.sound, planned_track(said), shifts=(-10, -3, 0, 6, 10))
+    speech = voice.synthesise_speech(np.random.default_rng(12), FRAMES)
+    rows = selftest_sync(speech.sound, planned_track(speech), shifts=(-10, -3, 0, 6, 10))
     assert [row.is_found for row in rows] == [True] * 5
 
 
 @pytest.mark.slow
 def test_the_offset_of_the_clip_itself_is_taken_into_account():
-    said = voice.synthesise_speech(np.random.default_rng(12), FRAMES)
-    (row,) = selftest_sync(delay_sound(said.sound, 4), planned_track(said), shifts=(3,))
+    speech = voice.synthesise_speech(np.random.default_rng(12), FRAMES)
+    (row,) = selftest_sync(delay_sound(speech.sound, 4), planned_track(speech), shifts=(3,))
     assert (row.original_offset_frames, row.score.offset_frames, row.is_found) == (4, 7, True)
 
 
 @pytest.mark.slow
 def test_a_clip_of_another_voice_fails():
-    said, other = (voice.synthesise_speech(np.random.default_rng(seed), FRAMES) for seed in (12, 13))
-    rows = selftest_sync(other.sound, planned_track(said), shifts=(-8, -4, 0, 4, 8))
+    speech, other = (voice.synthesise_speech(np.random.default_rng(seed), FRAMES) for seed in (12, 13))
+    rows = selftest_sync(other.sound, planned_track(speech), shifts=(-8, -4, 0, 4, 8))
     assert not all(row.is_found and (row.score.confidence or 0) > 2.5 for row in rows)
 
 

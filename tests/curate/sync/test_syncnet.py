@@ -135,8 +135,8 @@ def test_a_whole_film_scores_as_in_the_packages_own_file_pipeline(net: SyncNet, 
     with torch.inference_mode():
         offset, confidence, distance = SyncNetInstance(theirs, device="cpu").evaluate(options)
 
-    heard = VoiceFeatures(net, sound)
-    ours = heard.distances(net.embed_mouths(crops)[: heard.windows], 0, max_lag_frames=SHORT.max_lag_frames)
+    voice = VoiceFeatures(net, sound)
+    ours = voice.distances(net.embed_mouths(crops)[: voice.windows], 0, max_lag_frames=SHORT.max_lag_frames)
     score = syncnet_score(ours, np.ones(len(ours), bool), scorer=net.name)
 
     assert score.offset_frames == -offset
@@ -147,35 +147,35 @@ def test_a_whole_film_scores_as_in_the_packages_own_file_pipeline(net: SyncNet, 
 @pytest.mark.slow
 def test_streaming_gives_the_same_distances_as_the_whole_film_at_once(net: SyncNet, sound):
     films = noise_film(30)
-    watcher = SyncNetAnalyser(net, sound[: 30 * 640], settings=SHORT)
+    analyser = SyncNetAnalyser(net, sound[: 30 * 640], settings=SHORT)
     for index, rgb in enumerate(films):
-        watcher.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(60, 60, 120, 130)])
-    watcher.close()
+        analyser.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(60, 60, 120, 130)])
+    analyser.close()
     crops = np.stack([mouth_crop(rgb, (90, 95, 35), scale=0.4) for rgb in films])
-    heard = VoiceFeatures(net, sound[: 30 * 640])
-    at_once = heard.distances(net.embed_mouths(crops)[: heard.windows], 0, max_lag_frames=SHORT.max_lag_frames)
-    assert np.allclose(watcher.distances(box_track(30), 30)[: heard.windows], at_once, atol=1e-4)
+    voice = VoiceFeatures(net, sound[: 30 * 640])
+    at_once = voice.distances(net.embed_mouths(crops)[: voice.windows], 0, max_lag_frames=SHORT.max_lag_frames)
+    assert np.allclose(analyser.distances(box_track(30), 30)[: voice.windows], at_once, atol=1e-4)
 
 
 @pytest.mark.slow
 def test_a_track_is_scored_over_a_span(net: SyncNet, sound):
-    watcher = SyncNetAnalyser(net, sound, settings=SHORT)
+    analyser = SyncNetAnalyser(net, sound, settings=SHORT)
     for index, rgb in enumerate(noise_film()):
-        watcher.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(60, 60, 120, 130)])
-    watcher.close()
+        analyser.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(60, 60, 120, 130)])
+    analyser.close()
     timeline = Timeline(source_id="s", frames=FRAMES, extractor="x", voice=(1.0,) * FRAMES)
-    score = watcher.scorer(timeline)(box_track(FRAMES), range(2, 58))
+    score = analyser.scorer(timeline)(box_track(FRAMES), range(2, 58))
     assert score is not None
     assert (score.scorer, score.windows) == (net.name, 51)
 
 
 @pytest.mark.slow
 def test_the_face_of_another_track_is_not_scored(net: SyncNet, sound):
-    watcher = SyncNetAnalyser(net, sound, settings=SHORT)
+    analyser = SyncNetAnalyser(net, sound, settings=SHORT)
     for index, rgb in enumerate(noise_film(12)):
-        watcher.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(0, 0, 50, 50)])
-    watcher.close()
-    assert np.isnan(watcher.distances(box_track(12), 12)).all()
+        analyser.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(0, 0, 50, 50)])
+    analyser.close()
+    assert np.isnan(analyser.distances(box_track(12), 12)).all()
 
 
 def test_sound_features_of_a_part_are_those_of_the_whole(extra, sound):
@@ -257,9 +257,9 @@ def test_a_run_scores_with_syncnet_where_its_weights_are(pickled: Path, tmp_path
     models = tmp_path / "models"
     models.mkdir()
     convert_weights(pickled, models / "syncnet_v2.safetensors", sha256=file_sha256(pickled))
-    told = plan_film(0, seed=0, kind="talk")
+    plan = plan_film(0, seed=0, kind="talk")
     film = tmp_path / "film.mp4"
-    write_clip(film, frames=render_film(told, height_px=192), sound=told.sound)
+    write_clip(film, frames=render_film(plan, height_px=192), sound=plan.sound)
     task = AnalysisTask(AnalysisSettings(), models=models)
     task.open()
     source = AnalysisJob(
