@@ -73,7 +73,7 @@ def test_a_row_of_a_table_that_is_missing_on_disk_is_still_an_input(folder):
         ("empty.csv", "path\n", "at least one video"),
     ],
 )
-def test_a_bad_table_says_what_is_wrong(folder, name, text, message):
+def test_a_malformed_table_names_the_problem(folder, name, text, message):
     (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ConfigError, match=message):
         discover([str(folder / name)])

@@ -120,7 +120,7 @@ def test_every_usable_clip_reads_to_its_end_with_sound_as_long_as_the_picture(fo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["truncated-faststart.mp4", "corrupt-middle.mp4"])
-def test_what_does_not_decode_shows_in_the_frames_decoded(name, shared):
+def test_undecodable_frames_reduce_frames_decoded(name, shared):
     source = probe(shared / "data" / "derived" / name, root=shared, count_frames=True)
     assert source.frames_found - 20 <= source.frames_decoded < source.frames_found
 

@@ -61,19 +61,19 @@ def test_a_pulled_model_is_whole_and_verified(catalogue, tmp_path):
     assert states(verify_models(tmp_path / "models"))["pinned.bin"] == "verified"
 
 
-def test_a_model_that_is_there_is_not_fetched_again(catalogue, server, tmp_path):
+def test_a_present_model_is_not_downloaded_again(catalogue, server, tmp_path):
     pull_model("pinned.bin", tmp_path)
     pull_model("pinned.bin", tmp_path)
     assert server.handler.requests == 1
 
 
-def test_listing_and_verifying_fetch_nothing(catalogue, server, tmp_path):
+def test_listing_and_verifying_download_nothing(catalogue, server, tmp_path):
     assert states(list_models(tmp_path)) == {"pinned.bin": "absent", "no_hash.bin": "absent"}
     assert set(states(verify_models(tmp_path)).values()) == {"absent"}
     assert server.handler.requests == 0
 
 
-def test_nothing_is_fetched_without_a_hash(catalogue, server, tmp_path):
+def test_nothing_is_downloaded_without_a_hash(catalogue, server, tmp_path):
     with pytest.raises(ConfigError, match="--sha256"):
         pull_model("no_hash.bin", tmp_path)
     assert server.handler.requests == 0

@@ -60,16 +60,16 @@ def test_sound_of_another_length_than_the_picture_is_refused(speech):
 
 
 @pytest.mark.parametrize("detector", [silero_voice, harmonic_voice])
-def test_voice_is_heard_where_syllables_are(speech, detector: Callable[[np.ndarray], np.ndarray]):
+def test_voice_is_detected_at_syllables(speech, detector: Callable[[np.ndarray], np.ndarray]):
     assert np.mean((detector(speech.sound) >= 0.5) == spoken(speech)) > 0.85
 
 
-def test_music_is_no_voice():
+def test_music_is_not_voice():
     assert silero_voice(sounds.music(np.random.default_rng(1), FRAMES)).max() < 0.5
 
 
 @pytest.mark.parametrize("detector", [silero_voice, harmonic_voice])
-def test_noise_is_no_voice(detector: Callable[[np.ndarray], np.ndarray]):
+def test_noise_is_not_voice(detector: Callable[[np.ndarray], np.ndarray]):
     measure = detector(sounds.room_noise(np.random.default_rng(1), FRAMES, level_db=-30))
     assert np.mean(measure >= 0.5) < 0.05
 
@@ -124,7 +124,7 @@ def test_a_source_without_sound_has_no_sound_measure():
 
 
 @pytest.mark.slow
-def test_two_speakers_in_turns_are_heard_where_people_labelled_them(shared):
+def test_voice_matches_human_labels_of_two_speakers(shared):
     with (shared / "data" / "labels" / "pyannote-sample.rttm").open() as lines:
         turns = [(float(f[3]), float(f[3]) + float(f[4])) for f in (line.split() for line in lines)]
     measure = silero_voice(_wav(shared / "data" / "audio" / "pyannote-two-speakers.wav"))

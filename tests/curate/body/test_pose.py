@@ -38,7 +38,7 @@ def raised(side, frames=30):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("side", SIDES)
-def test_a_raised_hand_is_seen_on_its_own_side(side):
+def test_a_raised_hand_is_visible_on_the_subjects_side(side):
     motion, other = raised(side), SIDES[side == "left"]
     found, puppet = follow(render_motion(motion)), Puppet(random_identity(3002), height_px=360)
     assert np.median(found[f"hand_{side}_visible"]) > 0.5 > np.median(found[f"hand_{other}_visible"])
@@ -47,7 +47,7 @@ def test_a_raised_hand_is_seen_on_its_own_side(side):
 
 
 @pytest.mark.slow
-def test_hanging_hands_below_the_picture_are_unseen():
+def test_hands_below_the_picture_are_not_visible():
     found = follow(render_motion(Motion.rest(20)))
     assert np.isnan(found["wrist_left_x"]).mean() > 0.9
     assert np.median(found["hand_left_visible"]) < 0.5
@@ -61,7 +61,7 @@ def test_there_is_one_value_per_frame_whatever_the_step():
 
 
 @pytest.mark.slow
-def test_a_large_picture_gives_the_same_places_as_a_small_one():
+def test_results_do_not_depend_on_picture_size():
     small, large = (follow(render_motion(raised("right", frames=10), size=size)) for size in (360, 1080))
     assert abs(np.nanmedian(small["shoulder_left_x"]) - np.nanmedian(large["shoulder_left_x"])) < 0.02
 
@@ -89,14 +89,14 @@ def test_motion_is_counted_in_shoulder_widths_per_second(speed, width):
     assert motion["hand_right"].visible_share == 1
 
 
-def test_motion_of_the_camera_is_taken_off():
+def test_camera_motion_is_subtracted():
     signals, still = walking(0.5, camera=0.3), (0.0,) * 50
     motion = {p.part: p for p in part_motion(signals, camera_x=(0.3,) * 50, camera_y=still)}
     assert motion["torso"].speed_median == pytest.approx(0, abs=1e-3)
     assert motion["hand_right"].speed_median == pytest.approx(0.5 / 0.4, abs=1e-3)
 
 
-def test_a_part_that_was_never_seen_has_no_row():
+def test_an_invisible_part_has_no_row():
     assert {part.part for part in part_motion(walking(1.0))} == {"torso", "hand_right"}
 
 
@@ -111,7 +111,7 @@ def face(x):
     return FaceTrack(track_id=f"t{x}", source_id="s", detector="d", start_frame=0, frames=3, **box)
 
 
-def test_a_person_among_others_has_the_picture_up_to_half_way():
+def test_the_person_window_ends_halfway_to_the_neighbours():
     left, middle, right = face(0.3), face(0.9), face(1.5)
     assert person_window(middle, [left, right], aspect=1.8) == pytest.approx((0.6, 1.2))
     assert person_window(left, [middle, right], aspect=1.8) == pytest.approx((0.0, 0.6))

@@ -218,7 +218,7 @@ def test_a_frozen_picture_counts_and_repeats_of_a_low_frame_rate_do_not():
     assert shares == [0.51, 0.0]  # the frame before the first repetition stands too
 
 
-def test_what_was_not_measured_is_absent():
+def test_unmeasured_values_are_absent():
     bare = Timeline(source_id="src_1", frames=100, extractor="t@1")
     (row,) = candidates(bare, shots_at(0, 100), [track(0, 100, yaw_deg=(), sharpness=(), visible=())])
     assert (row.picture, row.sound) == (None, None)

@@ -85,7 +85,7 @@ def test_the_same_sound_under_another_picture_is_joined_by_the_sound():
     assert joined_by(fingerprint("a", pictures, sound), fingerprint("b", film(2, "talk")[0], sound)) == {"sound"}
 
 
-def test_a_louder_sound_with_noise_is_the_same():
+def test_a_louder_noisy_copy_of_the_sound_matches():
     pictures, sound = film(1, "talk")
     noise = np.random.default_rng(0).normal(0, 0.02 * sound.std(), len(sound))
     changed = np.clip(1.7 * (sound + noise), -1, 1).astype(np.float32)
@@ -93,7 +93,7 @@ def test_a_louder_sound_with_noise_is_the_same():
 
 
 @pytest.mark.slow
-def test_one_person_twice_before_the_same_wall_is_no_duplicate():
+def test_two_takes_of_one_person_are_no_duplicates():
     pictures, sound = film(3, "jump_cut")  # two takes of one identity, each with its own words and gestures
     cut = plan_film(3, seed=11, kind="jump_cut").shots[1].frames.start
     parts = (pictures[:cut], sound[: cut * 640]), (pictures[cut:], sound[cut * 640 :])
@@ -107,7 +107,7 @@ def test_different_films_are_not_joined():
     assert not duplicates(*prints)
 
 
-def test_stills_and_silence_have_no_words():
+def test_static_pictures_and_silence_have_no_words():
     pictures, _ = film(1, "talk")
     still = fingerprint("a", [pictures[0]] * 100, np.zeros(100 * 640, np.float32))
     assert set(still.picture) == set(still.sound) == {None}
@@ -140,7 +140,7 @@ def test_the_order_of_the_sources_does_not_matter():
     assert {row.source_id for row in rows} | {row.other_id for row in rows} == {"a", "b", "d"}
 
 
-def test_a_jingle_joins_nobody():
+def test_a_shared_jingle_joins_no_sources():
     first, second = film(1, "talk")[1], film(2, "talk")[1]
     start = np.concatenate([first[: 50 * 640], second[: 75 * 640]])
     assert not duplicates(fingerprint("a", [], first), fingerprint("b", [], start))
@@ -154,7 +154,7 @@ def test_words_follow_the_frames():
     assert valid.tolist() == [True] * 50 + [False] * 10
 
 
-def test_a_long_sound_is_heard_in_blocks_like_in_one_piece():
+def test_sound_words_do_not_depend_on_block_boundaries():
     sound = np.random.default_rng(0).normal(0, 0.1, 640 * 1200).astype(np.float32)
     words, _ = sound_words(sound)
     part, _ = sound_words(sound[640 * 480 : 640 * 560])
@@ -163,7 +163,7 @@ def test_a_long_sound_is_heard_in_blocks_like_in_one_piece():
 
 @settings(deadline=None)
 @given(st.integers(1, 12), st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=20))
-def test_groups_are_what_hangs_together(count, links):
+def test_groups_are_the_connected_components(count, links):
     groups = UnionFind(range(count))
     reach = np.eye(count, dtype=bool)
     for one, other in ((a % count, b % count) for a, b in links):
@@ -195,7 +195,7 @@ def real(shared: Path) -> dict[str, Fingerprint]:
 
 
 @pytest.mark.slow
-def test_real_copies_are_found_and_speakers_before_one_wall_are_not_joined(real):
+def test_real_copies_are_joined_and_different_recordings_of_one_scene_are_not(real):
     rows = duplicates(*real.values())
     base = "retalk-woman-blue-700"
     by: dict[str, set[str]] = {}

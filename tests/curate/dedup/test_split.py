@@ -88,19 +88,19 @@ def test_a_set_that_grows_keeps_its_split():
     assert before.items() <= after.items()
 
 
-def test_copies_hang_together_by_a_source_without_clips():
+def test_copies_are_joined_through_a_source_without_clips():
     rows = split([clip("c1", "s1"), clip("c3", "s3")], copies=[near("s1", "s2"), near("s2", "s3")])
     assert {row.cluster for row in rows} == {"s1"}
 
 
-def test_each_clip_says_what_told_its_person():
+def test_each_clip_names_its_identity_method():
     clips = [clip("c1", "s1", "t1"), clip("c2", "s2", "t2"), clip("c3", "s3")]
     tracks = [track("t1", "s1", [1.0]), track("t2", "s2", [], model=None)]
     assert [row.identity_by for row in split(clips, tracks)] == ["m@1", "source", "source"]
     assert {row.identity_by for row in split(clips, tracks, identity="source")} == {"source"}
 
 
-def test_shapes_of_different_models_are_not_compared():
+def test_embeddings_of_different_models_are_not_compared():
     clips = [clip("c1", "s1", "t1"), clip("c2", "s2", "t2")]
     tracks = [track("t1", "s1", [1.0], model="a@1"), track("t2", "s2", [1.0], model="b@1")]
     assert [row.cluster for row in split(clips, tracks)] == ["s1", "s2"]
@@ -114,7 +114,7 @@ def test_a_face_in_the_background_joins_nobody():
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(-20, 20), min_size=1, max_size=30), st.integers(1, 4))
-def test_like_rows_are_those_within_the_distance(values, distance):
+def test_cluster_rows_joins_rows_within_the_distance(values, distance):
     rows = np.array(values, float)[:, None] * np.ones(3) + 1000.0
     found = sorted(sorted(group) for group in cluster_rows(rows, distance))
     ranked = sorted(range(len(values)), key=lambda k: values[k])
@@ -127,7 +127,7 @@ def test_like_rows_are_those_within_the_distance(values, distance):
     assert found == sorted(sorted(group) for group in expected)
 
 
-def test_like_rows_span_blocks(monkeypatch):
+def test_cluster_rows_joins_across_blocks(monkeypatch):
     monkeypatch.setattr("xsheet.curate.dedup.split._BLOCK_ROWS", 3)
     groups = cluster_rows(np.array([[0.0], [5.0], [0.1], [9.0], [5.1], [0.2], [9.1]]), 0.15)
     assert sorted(sorted(group) for group in groups) == [[0, 2, 5], [1, 4], [3, 6]]

@@ -27,7 +27,7 @@ def apart(a, b):
 
 
 @pytest.mark.slow
-def test_a_person_is_nearer_to_themselves_than_to_most_others():
+def test_embeddings_of_one_person_are_closer_than_most_others():
     people = range(300, 306)
     facing = {p: shape(p) for p in people}
     turned = {p: shape(p, yaw_deg=8.0, mouth_open=0.15) for p in people}
@@ -35,5 +35,5 @@ def test_a_person_is_nearer_to_themselves_than_to_most_others():
     assert np.mean(ranks) < 0.2 * len(people)
 
 
-def test_a_turned_head_is_not_asked():
+def test_a_turned_head_gets_no_embedding():
     assert shape(300, yaw_deg=30.0) == ()

@@ -45,12 +45,12 @@ def project(at, *, pose=(0, 0, 0), height=200.0, position=(300.0, 200.0, 0.0)):
 
 @pytest.mark.slow
 @given(angles, angles, angles, st.floats(30, 900))
-def test_a_turned_head_gives_its_angles_back(yaw, pitch, roll, height):
+def test_known_head_angles_are_recovered(yaw, pitch, roll, height):
     found = fit_rigid(project(head(), pose=(yaw, pitch, roll), height=height)).angles_deg
     np.testing.assert_allclose(found, (yaw, pitch, roll), atol=1e-4)
 
 
-def test_a_head_turned_to_its_own_left_looks_to_the_right_of_the_picture():
+def test_positive_yaw_turns_the_nose_to_the_right_of_the_picture():
     nose_tip = project(head(), pose=(30, 0, 0))[1, 0] - project(head())[1, 0]
     assert nose_tip > 0
     assert fit_rigid(project(head(), pose=(30, 0, 0))).angles_deg[0] == pytest.approx(30)
@@ -76,7 +76,7 @@ def test_a_shut_left_eye_is_the_subjects_own():
     assert numbers["eye_left_open"] < 0.1 < numbers["eye_right_open"]
 
 
-def test_eyes_to_the_own_left_are_a_positive_gaze():
+def test_gaze_to_the_subjects_left_is_positive():
     assert face_signals(fit_rigid(project(head(gaze=0.02))))["gaze_x"] > 0.2
     assert face_signals(fit_rigid(project(head(gaze=-0.02))))["gaze_x"] < -0.2
 
@@ -86,7 +86,7 @@ def test_a_region_turns_with_the_head():
     assert np.degrees(roi.angle_rad) == pytest.approx(-20, abs=0.5)
 
 
-def test_syllables_are_taken_out_of_pitch_and_a_nod_stays():
+def test_jaw_motion_is_removed_from_pitch_and_a_nod_stays():
     t = np.arange(200) / 25
     opening, nod = 0.05 * (1 + np.sin(2 * np.pi * 5 * t)), 6 * np.sin(2 * np.pi * 0.7 * t)
     mended = correct_pitch_for_jaw(nod + 25 * opening, opening)
@@ -94,7 +94,7 @@ def test_syllables_are_taken_out_of_pitch_and_a_nod_stays():
     assert np.corrcoef(mended, nod)[0, 1] > 0.99
 
 
-def test_pitch_is_unknown_where_no_face_was_found():
+def test_pitch_is_unknown_without_a_face():
     pitch, opening = np.array([1.0, np.nan, 3.0, 4.0]), np.array([0.1, np.nan, 0.0, 0.2])
     assert np.isnan(correct_pitch_for_jaw(pitch, opening)).tolist() == [False, True, False, False]
 

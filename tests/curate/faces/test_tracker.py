@@ -174,7 +174,7 @@ def test_films_without_a_visible_face_have_no_track(shared, name):
 
 
 @pytest.mark.slow
-def test_a_real_cut_between_two_speakers_parts_their_tracks(shared):
+def test_a_real_cut_between_two_speakers_separates_their_tracks(shared):
     tracks = watch_file(shared / "data/derived/hard-cut-two-speakers.mp4")
     assert [(t.start_frame, t.frames) for t in tracks] == [(0, 100), (100, 100)]
 

@@ -116,7 +116,7 @@ FAULTS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_keep_names_every_fault_in_the_order_of_the_limits(fault):
+def test_keep_gives_the_expected_reasons_for_each_fault(fault):
     changes, expected = FAULTS[fault]
     assert reasons(good(**changes), preset("keep")) == expected
 
@@ -136,11 +136,11 @@ def test_a_preset_keeps_a_good_candidate(name):
         ((motion("hand_right", 0.9, seen=0.2),), ("hands_not_visible",)),
     ],
 )
-def test_the_second_stage_wants_one_hand_that_moves_and_is_seen(parts, expected):
+def test_stage2_requires_one_visible_moving_hand(parts, expected):
     assert reasons(good(motion=parts), preset("stage2_motion")) == expected
 
 
-def test_what_has_no_limit_is_not_judged():
+def test_measures_without_limits_are_not_judged():
     worst = good(face=None, sound=None, sync=None, picture=None, motion=(), end_us=40_000, speaker="ambiguous")
     assert reasons(worst, FilterLimits()) == ()
 
@@ -191,7 +191,7 @@ def test_a_value_at_its_limit_passes_and_one_beyond_it_fails(rule):
     assert measure_values(to_arrow([planted(rule.measure_path, at)], MEASURES), rule.measure_path)[0] == at
 
 
-def test_every_number_of_the_limits_has_a_measure():
+def test_every_limit_has_a_rule():
     def numbers(model: Any, at: str = "") -> set[str]:
         found = set()
         for name, field in model.model_fields.items():
@@ -304,7 +304,7 @@ def test_reasons_come_in_the_order_of_the_limits(rows, limits):
 # ---- sets
 
 
-def test_deciding_a_set_again_says_what_changed(tmp_path):
+def test_deciding_a_set_again_reports_changes(tmp_path):
     rows = [good(k, face__height_px=float(60 * k)) for k in range(8)]  # 0, 60, ... 420 px, 5 s each
     write_table(tmp_path, MEASURES, rows)
     first = decide_set(tmp_path, preset("keep"))
@@ -355,7 +355,7 @@ def test_a_range_of_values_holds_both_ends():
 @pytest.mark.parametrize(
     "text", ["a.b", "a.b=1", "a.b=1:2", "a.b=1:2:0", "a.b=2:1:1", "=1:2:1", "a.b=nan:2:1", "a=0:1e9:1"]
 )
-def test_a_range_that_makes_no_sense_is_refused(text):
+def test_an_invalid_range_is_refused(text):
     with pytest.raises(ConfigError, match="--over"):
         parse_range(text)
 

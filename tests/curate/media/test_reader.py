@@ -64,7 +64,7 @@ def test_a_variable_rate_shows_the_last_frame_that_has_started(film, read, film_
     assert counts.repeated == 6
 
 
-def test_a_higher_rate_is_thinned_out(film, read, film_index):
+def test_a_higher_rate_is_decimated(film, read, film_index):
     _, frames, _, counts = read(film(rate=Fraction(50), frames=50))
     assert [film_index(f.rgb) for f in frames] == list(range(0, 50, 2))
     assert counts.dropped == 25
@@ -149,7 +149,7 @@ def test_colours_come_back(colour, film, read):
     assert np.abs(frames[3].rgb.astype(int) - colour).max() <= 3
 
 
-def test_frames_come_in_the_size_asked_for_and_cannot_be_written_to(film, tmp_path):
+def test_frames_have_the_requested_size_and_are_read_only(film, tmp_path):
     with open_media(film(size=(320, 240)), root=tmp_path) as media:
         frame = next(iter(media.frames(size=fit_size(*media.size, long_side=100))))
     assert frame.rgb.shape == (75, 100, 3)
@@ -174,7 +174,7 @@ def test_one_loop_over_frames_is_one_decode(film, tmp_path):
         assert media.video_passes == 1
 
 
-def test_sound_can_be_read_while_frames_are_under_way(film, tmp_path, film_index):
+def test_sound_can_be_read_during_a_frame_pass(film, tmp_path, film_index):
     with open_media(film(sound=click_at(8000)), root=tmp_path) as media:
         shown = [(film_index(f.rgb), int(np.argmax(np.abs(media.sound())))) for f in media.frames()]
     assert [index for index, _ in shown] == list(range(25))
@@ -223,7 +223,7 @@ def test_a_truncated_file_shows_what_is_left_beside_what_the_header_claims(film,
     assert abs(source.duration_us - 40_000 * source.frames_found) <= 120_000
 
 
-def test_a_header_without_any_picture_behind_it_fails_to_decode(film, tmp_path):
+def test_a_header_without_frames_fails_to_decode(film, tmp_path):
     path = film()
     data = bytearray(path.read_bytes())
     at = data.index(b"mdat") + 4
@@ -234,13 +234,13 @@ def test_a_header_without_any_picture_behind_it_fails_to_decode(film, tmp_path):
     assert error.value.reason == "decode_failed"
 
 
-def test_a_title_in_no_encoding_is_no_obstacle(film, tmp_path):
+def test_a_title_in_an_unknown_encoding_is_tolerated(film, tmp_path):
     path = film(title="x" * 10)
     path.write_bytes(path.read_bytes().replace(b"x" * 10, b"\xff\xfe" * 5))
     assert probe(path, root=tmp_path).status == "ok"
 
 
-def test_probing_counts_frames_only_when_asked(film, tmp_path):
+def test_probe_counts_frames_only_on_request(film, tmp_path):
     path = film()
     assert probe(path, root=tmp_path).frames_decoded is None
     assert probe(path, root=tmp_path, count_frames=True).frames_decoded == 25

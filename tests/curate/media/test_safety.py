@@ -42,7 +42,7 @@ def test_a_url_a_protocol_form_or_an_option_is_outside_the_root(given, tmp_path,
     assert reason_of(given, tmp_path) == "outside_root"
 
 
-def test_concat_form_names_the_way_out(tmp_path):
+def test_a_concat_path_is_refused_with_a_hint(tmp_path):
     with pytest.raises(MediaError, match="a URL or a protocol form; copy it to a local folder"):
         probe("concat:a|b", root=tmp_path)
 
@@ -58,7 +58,7 @@ def test_an_odd_name_is_only_a_name(name, film, tmp_path):
     assert probe(film(name), root=tmp_path).frames_found == 25
 
 
-def test_a_name_that_is_no_text_is_kept_readable(film, tmp_path):
+def test_an_undecodable_file_name_is_kept_readable(film, tmp_path):
     path = film().rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mp4"))
     assert probe(path, root=tmp_path).path.endswith(r"/\udcff.mp4")
 
@@ -78,7 +78,7 @@ def test_dots_do_not_lead_out_of_the_root(film, tmp_path):
     assert reason_of(tmp_path / "root" / ".." / "outside.mp4", tmp_path / "root") == "outside_root"
 
 
-def test_what_is_no_regular_file_is_refused_without_opening_it(tmp_path):
+def test_special_files_are_refused_without_opening_them(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s.mp4"))
@@ -86,7 +86,7 @@ def test_what_is_no_regular_file_is_refused_without_opening_it(tmp_path):
     assert [*found, reason_of("/dev/zero", Path("/dev"))] == ["not_a_file"] * 4
 
 
-def test_paths_that_lead_nowhere_are_missing(tmp_path):
+def test_nonexistent_paths_are_missing(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     names = ["none.mp4", "loop", "nul\0.mp4", "x" * 5000]
     assert [reason_of(f"{tmp_path}/{name}", tmp_path) for name in names] == ["missing"] * 4
@@ -98,7 +98,7 @@ def test_a_file_without_read_permission_is_unreadable(film, tmp_path):
     assert reason_of(path, tmp_path) == "unreadable"
 
 
-def test_a_root_that_is_no_folder_is_a_mistake_of_the_user(tmp_path):
+def test_a_root_that_is_not_a_folder_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="set the root"):
         probe(tmp_path / "a.mp4", root=tmp_path / "none")
 
@@ -111,7 +111,7 @@ def test_a_file_exchanged_after_the_check_is_not_read(film, tmp_path):
         file.open()
 
 
-def test_the_name_decides_nothing_and_the_magic_everything(film, tmp_path):
+def test_the_format_follows_from_magic_bytes_not_from_the_name(film, tmp_path):
     assert probe(film("film.avi"), root=tmp_path).container == "mov"
     assert probe(film("film2.mp4", container="matroska"), root=tmp_path).container == "matroska"
     assert probe(film("film", container="mpeg", codec="mpeg1video"), root=tmp_path).container == "mpeg"

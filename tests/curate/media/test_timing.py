@@ -37,7 +37,7 @@ def test_a_clock_as_coarse_as_the_frames_still_shows_a_variable_rate():
     assert compute_timing([0, 1, 2, 4, 5], end=6, time_base_s=Fraction(1, 30), declared=Fraction(30)).is_vfr
 
 
-def test_a_header_that_the_times_contradict_is_not_believed():
+def test_time_stamps_override_a_contradicting_header():
     timing = compute_timing(list(range(100)), end=100, time_base_s=Fraction(1, 25), declared=Fraction(30))
     assert timing.rate == CLIP_RATE
 

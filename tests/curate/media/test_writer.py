@@ -58,7 +58,7 @@ def test_both_streams_start_at_zero_without_reordered_frames(clip):
     assert packets[0].is_keyframe
 
 
-def test_facts_say_what_was_written(clip, tmp_path):
+def test_probe_returns_what_was_written(clip, tmp_path):
     facts = write_clip(tmp_path / "again.mp4", frames=pictures(50), sound=clicks(50, 8000, 24_000))
     assert (facts.frames, facts.samples, facts.width, facts.height) == (50, 32_000, 96, 64)
     assert facts.sha256 == file_sha256(tmp_path / "again.mp4")
@@ -104,7 +104,7 @@ def test_a_clip_may_have_no_sound(tmp_path):
         (lambda: pictures(3), np.zeros(640, np.float32), "expected 1920 samples for 3 frames, got 640"),
     ],
 )
-def test_a_mistake_of_the_caller_leaves_no_file(frames, sound, message, tmp_path):
+def test_invalid_arguments_leave_no_file(frames, sound, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         write_clip(tmp_path / "c.mp4", frames=frames(), sound=sound)
     assert list(tmp_path.iterdir()) == []

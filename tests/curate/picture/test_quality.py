@@ -108,7 +108,7 @@ def test_a_moving_camera_is_measured_in_picture_heights_per_second(x, y):
     assert series["camera_y"][1:] == pytest.approx([y] * 10, abs=0.01)
 
 
-def test_somebody_who_moves_before_a_camera_that_stands_is_no_camera_motion():
+def test_a_moving_person_is_no_camera_motion():
     room, coat = textured(), textured(seed=1)
     views = []
     for k in range(21):

@@ -74,7 +74,7 @@ def test_a_hard_cut_is_found_to_the_frame(hard_cut):
     assert spans(find_shots(timeline_of(rgbs))) == [take.frames for take in plan.shots]
 
 
-def test_the_cut_that_opens_a_shot_keeps_what_every_detector_said(hard_cut):
+def test_a_cut_stores_the_scores_of_all_detectors(hard_cut):
     _, rgbs = hard_cut
     first, second = find_shots(timeline_of(rgbs))
     assert first.cut_scores == ()
@@ -129,7 +129,7 @@ def test_talk_and_gestures_hold_no_cut():
 
 
 @pytest.mark.parametrize("person", [1, 2, 3])
-def test_a_head_that_is_elsewhere_in_the_next_frame_is_a_jump_cut(person):
+def test_a_sudden_head_displacement_is_a_jump_cut(person):
     rng, puppet = np.random.default_rng(person), Puppet(random_identity(person), height_px=128)
     talks = [Pose(mouth_open=0.4 + 0.4 * np.sin(k), yaw_deg=5 * np.sin(k / 9)) for k in range(50)]
     jumps = talks[:25] + [replace(pose, yaw_deg=-12.0, shift_x=0.04) for pose in talks[25:]]
@@ -173,14 +173,14 @@ def still(frames, **peaks):
 STILL = {"cut_content": 2.0, "cut_jump": 0.8, "cut_histogram": 0.005, "cut_blend": 0.1}
 
 
-def test_a_jump_counts_by_what_moves_around_it():
+def test_a_jump_score_is_relative_to_its_neighbours():
     alone = still(60, cut_jump={30: 2.4})
     assert cuts(find_shots(alone)) == [30]
     assert cuts(find_shots(still(60, cut_jump={30: 2.4, 34: 1.2}))) == []
     assert cuts(find_shots(alone, replace_settings(jump=3.5))) == []
 
 
-def test_strong_change_in_the_middle_of_strong_change_is_no_cut():
+def test_strong_change_among_strong_changes_is_no_cut():
     walking_past = dict(zip(range(27, 34), (22.0, 27.0, 31.0, 38.0, 9.0, 7.0, 40.0), strict=True))
     assert 30 not in cuts(find_shots(still(60, cut_content=walking_past)))
 
@@ -262,7 +262,7 @@ def test_hand_checked_cuts_are_found_and_transitions_left_out(shared, name):
 
 
 @pytest.mark.slow
-def test_edits_between_and_within_speakers(shared):
+def test_real_edits_are_found_as_shots(shared):
     def found(name):
         return find_shots(decoded(shared / "data" / name))
 

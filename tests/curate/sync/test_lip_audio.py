@@ -50,25 +50,25 @@ def test_a_voice_that_is_late_has_a_positive_offset(offset: int):
 
 
 @pytest.mark.parametrize("offset", OFFSETS)
-def test_sound_shifted_by_the_measured_offset_meets_the_lips(offset: int):
+def test_shifting_sound_by_the_measured_offset_leaves_none(offset: int):
     mouth, predicted = pair(offset)
     assert score_sync(mouth, shift_series(predicted, offset), np.ones(FRAMES)).offset_frames == 0
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(-12, 12))
-def test_the_offset_is_found_whatever_is_said(seed: int, offset: int):
+def test_the_offset_is_found_for_any_speech(seed: int, offset: int):
     mouth, predicted = pair(offset, seed=seed)
     assert score_sync(mouth, predicted, np.ones(FRAMES)).offset_frames == offset
 
 
-def test_lips_and_a_strange_voice_rarely_pass_three_and_a_half():
+def test_unrelated_lips_and_voice_rarely_exceed_three_and_a_half():
     scores = [score_sync(babble(k), babble(k + 1000), np.ones(FRAMES)) for k in range(100)]
     assert sum((s.confidence or 0) > 3.5 for s in scores) <= 5
 
 
 @pytest.mark.slow
-def test_chance_is_the_same_for_long_and_for_short_clips():
+def test_chance_confidence_does_not_depend_on_length():
     def typical(frames: int) -> float:
         scores = [score_sync(babble(k, frames), babble(k + 1000, frames), np.ones(frames)) for k in range(60)]
         return float(np.median([s.confidence or 0 for s in scores]))
@@ -87,13 +87,13 @@ def test_a_span_is_scored_with_the_sound_around_it():
     assert score_sync(mouth, predicted, np.ones(FRAMES), frames=range(10, 70)).offset_frames == 6
 
 
-def test_frames_in_which_the_mouth_was_not_seen_do_not_matter():
+def test_frames_without_a_visible_mouth_do_not_affect_the_score():
     mouth, predicted = pair(3)
     mouth[40:48] = np.nan
     assert score_sync(mouth, predicted, np.ones(FRAMES)).offset_frames == 3
 
 
-def test_a_mouth_that_moves_while_the_sound_is_muted_is_no_evidence():
+def test_muted_frames_do_not_affect_the_score():
     mouth, predicted = pair(3)
     predicted[50:75] = np.nan
     assert score_sync(mouth, predicted, np.ones(FRAMES)).offset_frames == 3
@@ -116,7 +116,7 @@ def test_the_width_helps_where_the_opening_is_noisy():
         (np.full(FRAMES, 0.02), 1.0, "still"),
     ],
 )
-def test_what_cannot_be_measured_says_why(mouth: np.ndarray, voice_share: float, reason: str):
+def test_an_unmeasurable_score_names_the_reason(mouth: np.ndarray, voice_share: float, reason: str):
     score = score_sync(mouth, babble(2, len(mouth)), np.full(len(mouth), voice_share))
     assert (score.not_measurable, score.offset_frames, score.confidence) == (reason, None, None)
 
@@ -126,7 +126,7 @@ def test_shifting_keeps_the_length(by: int):
     assert len(shift_series(babble(1), by)) == FRAMES
 
 
-def test_shifting_later_takes_what_stands_later():
+def test_shift_series_advances_values():
     assert shift_series(np.arange(5.0), 2)[0] == 2
 
 
@@ -147,7 +147,7 @@ def scored(confidence: float | None) -> SyncScore:
         ([], None),
     ],
 )
-def test_the_speaker_is_the_one_whose_mouth_the_sound_explains(confidences: list[float | None], speaker: int | None):
+def test_the_speaker_is_the_face_that_matches_the_sound(confidences: list[float | None], speaker: int | None):
     assert active_speaker([scored(c) for c in confidences]) == speaker
 
 
@@ -186,7 +186,7 @@ def test_no_sound_predicts_nothing():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("offset", OFFSETS)
-def test_the_planned_mouth_of_an_unseen_voice_is_found_at_its_offset(offset: int):
+def test_the_mouth_of_a_held_out_voice_is_found_at_its_offset(offset: int):
     spoken = voice.synthesise_speech(np.random.default_rng((99, offset + 6)), FRAMES)
     sound = sounds.shift_audio(spoken.sound, frame_start_us(offset, CLIP_RATE), rng=np.random.default_rng(1))
     speech = silero_voice(sound)
@@ -219,7 +219,7 @@ def test_the_offset_of_a_drawn_film_is_the_planted_one(kind: FilmKind):
 
 
 @pytest.mark.slow
-def test_swapped_speech_is_not_believed():
+def test_swapped_speech_scores_low():
     assert (film_scores(2, "swapped")[0].confidence or 0) < 3.5
 
 
@@ -231,7 +231,7 @@ def test_a_film_without_talk_is_not_measurable(kind: FilmKind, reason: str):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("index", [4, 5, 6])
-def test_of_two_heads_the_heard_one_speaks(index: int):
+def test_the_speaker_of_two_puppet_heads_is_selected(index: int):
     assert (
         active_speaker(film_scores(index, "two_heads")) == plan_film(index, seed=404, kind="two_heads").shots[0].speaker
     )
@@ -260,7 +260,7 @@ def test_the_planted_offset_of_a_real_clip_is_found(shared, name: str, frames: i
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["swapped-audio-a.mp4", "swapped-audio-b.mp4", "audio-late-1s.mp4"])
-def test_a_real_clip_with_another_voice_or_a_far_offset_is_not_believed(shared, name: str):
+def test_a_real_clip_with_swapped_sound_or_a_far_offset_scores_low(shared, name: str):
     assert (clip_scores(shared / "data" / "derived" / name)[0].confidence or 0) < 2.5
 
 
@@ -278,7 +278,7 @@ def test_a_real_clip_without_talk_is_not_measurable(shared, name: str, reason: s
 
 
 @pytest.mark.slow
-def test_of_two_real_faces_the_heard_one_speaks(shared):
+def test_the_speaker_of_two_real_faces_is_selected(shared):
     scores = clip_scores(shared / "data" / "derived" / "side-by-side-left-speaks.mp4")
     assert active_speaker(scores) == 0
 

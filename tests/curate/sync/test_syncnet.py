@@ -36,7 +36,7 @@ def test_a_shift_by_the_offset_leaves_none(offset: int):
     assert score.offset_frames == 0
 
 
-def test_windows_that_do_not_count_have_no_say():
+def test_invalid_windows_do_not_affect_the_score():
     distances = planted_distances(2)
     distances[25:] = planted_distances(-9, frames=25, depth=9)
     assert syncnet_score(distances, np.arange(50) < 25, scorer="n").offset_frames == 2
