@@ -39,7 +39,8 @@ def rows(rng: np.random.Generator, count: int, first: int) -> pa.Table:
 
     def sync(name: str, present: float, spread: float) -> pa.Array:
         return struct(name, {
-            "scorer": pa.repeat("lip_audio@1", count), "offset_frames": some(rng.normal(0, spread, count).astype(int), 0.95),
+            "scorer": pa.repeat("lip_audio@1", count),
+            "offset_frames": some(rng.normal(0, spread, count).astype(int), 0.95),
             "confidence": some(rng.normal(2.6, 0.8, count)), "margin": some(rng.gamma(2, 0.6, count)),
             "windows": some(rng.integers(1, 8, count)),
         }, present)  # fmt: skip

@@ -79,9 +79,9 @@ def measure(source: SourceVideo, span: Span, rng: np.random.Generator, *, word: 
     shot, faceless = ids.shot_id(source.source_id, span), rng.random() < 0.08
     track = None if faceless else ids.track_id(shot, span.start_us, (0.2, 0.1, 0.5, 0.6))
     sync = SyncScore(
-        scorer=f"lips@1{word}", offset_frames=int(rng.integers(-4, 5)), confidence=float(rng.normal(5.5, 2.0)),
+        scorer=f"lip_audio@1{word}", offset_frames=int(rng.integers(-4, 5)), confidence=float(rng.normal(5.5, 2.0)),
         margin=abs(float(rng.normal(3.0, 1.0))), windows=int(rng.integers(3, 40)),
-    ) if rng.random() > 0.1 else SyncScore(scorer=f"lips@1{word}", not_measurable=f"unvoiced{word}")  # fmt: skip
+    ) if rng.random() > 0.1 else SyncScore(scorer=f"lip_audio@1{word}", not_measurable=f"unvoiced{word}")  # fmt: skip
     late = sync.offset_frames is not None and abs(sync.offset_frames) > 1
     return Measures(
         clip_id=ids.clip_id(source.source_id, span, track), source_id=source.source_id, shot_id=shot, track_id=track,
