@@ -239,7 +239,9 @@ def _missing_sha256_error(name: str, *, where: str) -> ConfigError:
 
 def _check_sha256(path: Path, actual: str, expected: str) -> None:
     if actual != expected:
-        raise ConfigError(where=str(path), expected=f"sha256 {expected}", got=f"sha256 {actual}", hint="remove the file")
+        raise ConfigError(
+            where=str(path), expected=f"sha256 {expected}", got=f"sha256 {actual}", hint="remove the file"
+        )
 
 
 def _download_url(model: KnownModel, url: str | None) -> str:
