@@ -34,7 +34,7 @@ HALF_FRAME_US = frame_start_us(1, CLIP_RATE) // 2  # a span may end this far beh
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Base:
-    """What holds for the whole clip. It names no timed action and no identity."""
+    """Caption of the whole clip, without timed actions and identity."""
 
     text: Annotated[Str, Field(min_length=20, max_length=600), "look, scene, framing and mood in prose"]
     subject: Annotated[Str, "who is seen, free of identity: 'a woman with short dark hair'"]
@@ -61,9 +61,9 @@ class KinematicPhase:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class SpeechRelation:
-    """How a phase lies to the voice. Always computed, never asked."""
+    """Timing of a phase relative to speech; always computed, never requested from a model."""
 
-    relation: Annotated[vocab.Relation, "place of the phase beside the voice"]
+    relation: Annotated[vocab.Relation, "temporal relation of the phase to speech"]
     overlap: Annotated[Share | None, "share of the phase inside voice activity"] = None
     anchor_word: Annotated[Str | None, "nearest word of the transcript"] = None
     anchor_start_us: Annotated[Us | None, "start of that word in the clip"] = None
@@ -82,12 +82,12 @@ class FacialEmotion:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What speaks for a phase; each number is filled by the step that measured it."""
+    """Evidence for a phase; each number comes from the step that measured it."""
 
     support_k: Annotated[Int16 | None, Field(ge=0), "samples that contain the phase"] = None
-    k: Annotated[Int16 | None, Field(ge=1), "samples asked"] = None
+    k: Annotated[Int16 | None, Field(ge=1), "samples requested"] = None
     motion_ratio: Annotated[NonNegative | None, "speed of the named part inside against outside"] = None
-    text: Annotated[Str | None, "what the annotator says it saw"] = None
+    text: Annotated[Str | None, "evidence in the annotator's words"] = None
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class Phase:
     emotion: Annotated[FacialEmotion | None, "only with facial evidence"] = None
     visibility: Annotated[Share | None, "share of frames in which the named parts are seen"] = None
     confidence: Annotated[Share | None, "calibrated chance that a human would accept it"] = None
-    evidence: Annotated[Evidence | None, "what speaks for it"] = None
+    evidence: Annotated[Evidence | None, "evidence"] = None
     origin: Annotated[vocab.Origin, "who made it"]
 
     def __post_init__(self) -> None:
@@ -160,7 +160,7 @@ class Repair:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Scores:
-    """Audit's opinion, each 0..1."""
+    """Audit scores, each 0..1."""
 
     overall: Annotated[Share | None, "all of the below"] = None
     consistency: Annotated[Share | None, "agreement of the K samples"] = None
@@ -171,13 +171,13 @@ class Scores:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """One clip in one layer as one sample says it. A layer never overwrites another: it names its parents."""
+    """One sample's annotation of one clip in one layer. A layer never overwrites another: it names its parents."""
 
     TAG: ClassVar[str] = "annotation"
-    annotation_id: Annotated[Id, "hash of what it says (annotation_id)"]
+    annotation_id: Annotated[Id, "hash of the content (annotation_id)"]
     vocab_version: Annotated[Str, "version of the word lists"]
     clip_id: Annotated[Id, "clip it describes"]
-    media_sha256: Annotated[Sha256 | None, "file that was looked at; null for planted truth"] = None
+    media_sha256: Annotated[Sha256 | None, "media file that was annotated; null for ground truth"] = None
     layer: Annotated[vocab.Layer, "raw, normalised, consensus, human, accepted gold (truth), imported"]
     parent_ids: Annotated[
         tuple[Str, ...],
@@ -186,17 +186,17 @@ class Annotation:
     run_id: Annotated[Id, "run that made it (table runs)"]
     sample_index: Annotated[Int16 | None, Field(ge=0), "which of K samples; raw and normalised only"] = None
     seed: Annotated[Int64 | None, "seed of the sample"] = None
-    status: Annotated[vocab.ResponseStatus, "how the reply ended"]
+    status: Annotated[vocab.ResponseStatus, "how the response ended"]
     duration_us: Annotated[Us, Field(gt=0), "length of the clip"]
     base: Annotated[
         Base | None, "what holds throughout; present when status is ok, but for a raw reply that is text"
     ] = None
-    phases: Annotated[tuple[Phase, ...], "sorted by start, end, track; empty = looked, saw nothing"] = ()
-    raw_text: Annotated[Str | None, "the reply verbatim; raw layer only"] = None
-    raw_sha256: Annotated[Sha256 | None, "hash of the reply"] = None
-    model_input: Annotated[ModelInput | None, "what the model was shown"] = None
+    phases: Annotated[tuple[Phase, ...], "sorted by start, end, track; empty = no action seen"] = ()
+    raw_text: Annotated[Str | None, "the response verbatim; raw layer only"] = None
+    raw_sha256: Annotated[Sha256 | None, "hash of the response"] = None
+    model_input: Annotated[ModelInput | None, "input the model received"] = None
     repairs: Annotated[tuple[Repair, ...], "changes against the parent; empty = untouched"] = ()
-    usage: Annotated[Usage | None, "cost of the reply"] = None
+    usage: Annotated[Usage | None, "cost of the response"] = None
     scores: Annotated[Scores | None, "audit's scores"] = None
 
     def __post_init__(self) -> None:
@@ -240,7 +240,7 @@ def annotation_id(
     phases: Sequence[Phase],
     raw_text: str | None = None,
 ) -> str:
-    """Id of an annotation: a hash of what it says, of which clip, in which layer and run."""
+    """Id of an annotation: a hash of content, clip, layer and run."""
     content = [_BASE.dump_python(base), _PHASES.dump_python(tuple(phases))]
     return "ann_" + ids.content_key(clip_id, layer, run_id, sample_index, content, raw_text)[:20]
 
@@ -268,13 +268,13 @@ class Finding:
     finding_id: Annotated[Id, "derived from check, annotation and place"]
     run_id: Annotated[Id, "audit run"]
     check: Annotated[Id, "id of the check, e.g. 'G4'"]
-    severity: Annotated[vocab.Severity, "how bad"]
+    severity: Annotated[vocab.Severity, "severity"]
     annotation_id: Annotated[Id | None, "annotation it is about; null for a finding about the whole corpus"] = None
     clip_id: Annotated[Id | None, "clip"] = None
     phase_id: Annotated[Id | None, "phase"] = None
     start_us: Annotated[Us | None, "where in the clip"] = None
     end_us: Annotated[Us | None, "where in the clip, half-open"] = None
-    message: Annotated[Str, "what was expected, what was found"]
+    message: Annotated[Str, "expected and measured state"]
     evidence: Annotated[tuple[EvidenceValue, ...], "numbers it rests on, the limit among them"] = ()
 
 

@@ -151,7 +151,7 @@ class Clip:
     samples: Annotated[Count, "audio samples at 16 kHz; frames × 640, or 0 without sound"]
     width: Annotated[Int32, Field(gt=0), "picture width"]
     height: Annotated[Int32, Field(gt=0), "picture height"]
-    audio_shift_us: Annotated[OffsetUs, "how far the sound was moved; negative = earlier, against a late voice"] = 0
+    audio_shift_us: Annotated[OffsetUs, "shift of the audio; negative = earlier, corrects late audio"] = 0
 
     def __post_init__(self) -> None:
         Span(self.start_us, self.end_us)

@@ -1,4 +1,4 @@
-"""The four kinds of error. Each says what was expected, what came, where, and what to do.
+"""The four kinds of error. Each says where, what was expected, what it got, and a hint.
 
 ConfigError    a setting or an argument is wrong; the command exits 2 before any work.
 ContractError  a record, table or set breaks the data contract.
@@ -38,7 +38,7 @@ class XsheetError(Exception):
         return f"{self.where}: expected {self.expected}, got {self.got}; {self.hint}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Keyword-only constructors do not survive pickling by default, and errors cross process borders.
+        # Keyword-only constructors do not survive pickling by default, and errors cross processes.
         return (_rebuild, (type(self), self.__dict__.copy()))
 
     @classmethod
@@ -72,5 +72,5 @@ class MediaError(XsheetError):
 
 
 def install_extra(extra: str) -> str:
-    """How to get an extra, for the `todo` of an error. No package index has xsheet: it is installed from a clone."""
+    """How to get an extra, for the hint of an error. No package index has xsheet: it is installed from a clone."""
     return f'in a clone of xsheet: pip install -c constraints.txt ".[{extra}]"'

@@ -4,7 +4,7 @@
     SET/runs/part-<run id>-00000.parquet                   where it came from
     SET/findings/part-<run id>-00000.parquet               what an audit run found
 
-A layer is asked for by its word and, where several have it, by whose it is: `consensus`, `consensus@motion`,
+Find a layer by its name, and by run or model if several wrote it: `consensus`, `consensus@motion`,
 `consensus@run_3fa2`.
 """
 
@@ -87,22 +87,22 @@ def find_layer(set_folder: Path, spec: str) -> LayerRun:
     Raises:
         ConfigError: none, or more than one; those the set has are listed.
     """
-    word, _, whose = spec.partition("@")
+    name, _, producer = spec.partition("@")
     known = list_layers(set_folder)
-    found = [one for one in known if one.layer == word and _matches_producer(one, whose)]
+    found = [one for one in known if one.layer == name and _matches_producer(one, producer)]
     if len(found) == 1:
         return found[0]
     listed = ", ".join(f"{one} ({one.producer})" for one in (found or known)) or "none"
     raise ConfigError(
         where=f"layer {spec!r} of {set_folder}",
         expected="one layer" if found else f"one of {listed}",
-        got=f"{len(found)}: {listed}" if found else "none of that name",
-        hint="say which as LAYER@RUN" if found else "run `xsheet annotate run` first" if not known else "choose one",
+        got=f"{len(found)}: {listed}" if found else "no layer of that name",
+        hint="write LAYER@RUN" if found else "run `xsheet annotate run` first" if not known else "choose one",
     )
 
 
-def _matches_producer(one: LayerRun, whose: str) -> bool:
-    return one.run.run_id.startswith(whose) or one.producer.startswith(whose) or f".{whose}" in one.producer
+def _matches_producer(one: LayerRun, prefix: str) -> bool:
+    return one.run.run_id.startswith(prefix) or one.producer.startswith(prefix) or f".{prefix}" in one.producer
 
 
 def _check_member(one: Annotation, layer: vocab.Layer, run: Run) -> Annotation:

@@ -18,7 +18,7 @@ class Version:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Model:
-    """The model that answered."""
+    """The model that produced a layer."""
 
     id: Annotated[Str, "hub id, or name of an embedded annotator"]
     revision: Annotated[Str, "commit of the weights, or version of the embedded annotator"]
@@ -34,14 +34,14 @@ class Prompt:
     version: Annotated[Str, "version in its front matter"]
     text: Annotated[Str, "template before rendering"]
     sha256: Annotated[Sha256, "hash of the template"]
-    response_schema: Annotated[Str, "JSON schema of the reply, verbatim as sent"]
+    response_schema: Annotated[Str, "JSON schema of the response, verbatim as sent"]
     response_schema_sha256: Annotated[Sha256, "hash of it"]
     grammar: Annotated[Str | None, "engine of constrained decoding, with version"] = None
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How tokens were drawn."""
+    """Token sampling parameters."""
 
     temperature: Annotated[NonNegative | None, "0 = greedy"] = None
     top_p: Annotated[Share | None, "nucleus"] = None
@@ -54,9 +54,9 @@ class Sampling:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class FrameSampling:
-    """How clips were shown."""
+    """Frame sampling of the model input."""
 
-    fps: Annotated[NonNegative, "frames per second asked for"]
+    fps: Annotated[NonNegative, "requested frames per second"]
     max_pixels: Annotated[Count | None, "budget of a clip"] = None
     max_pixels_per_frame: Annotated[Count | None, "cap of a frame"] = None
     overlay: Annotated[Literal["none", "badge", "contact_sheet"], "marks drawn into the frames"] = "none"
@@ -77,7 +77,7 @@ class Run:
     libraries: Annotated[tuple[Version, ...], "versions that can change the output"] = ()
     prompts: Annotated[tuple[Prompt, ...], "prompts in order of use"] = ()
     sampling: Annotated[Sampling | None, "sampling"] = None
-    frames: Annotated[FrameSampling | None, "frames asked for"] = None
+    frames: Annotated[FrameSampling | None, "requested frame sampling"] = None
     settings_sha256: Annotated[Sha256 | None, "hash of the run's settings; the manifest holds them"] = None
     parent_run_ids: Annotated[tuple[Str, ...], "runs whose layers were read"] = ()
     hardware: Annotated[Str | None, "device in words"] = None
@@ -85,23 +85,25 @@ class Run:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a reply cost."""
+    """Cost of one model response."""
 
-    prompt_tokens: Annotated[Int32 | None, Field(ge=0), "tokens asked"] = None
-    vision_tokens: Annotated[Int32 | None, Field(ge=0), "of these, from pictures"] = None
-    output_tokens: Annotated[Int32 | None, Field(ge=0), "tokens answered"] = None
+    prompt_tokens: Annotated[Int32 | None, Field(ge=0), "input tokens"] = None
+    vision_tokens: Annotated[Int32 | None, Field(ge=0), "input tokens of images"] = None
+    output_tokens: Annotated[Int32 | None, Field(ge=0), "output tokens"] = None
     latency_s: Annotated[NonNegative | None, "wall-clock seconds of the call"] = None
     finish_reason: Annotated[Str | None, "as the engine gave it"] = None
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class ModelInput:
-    """The input the model really got."""
+    """Input of the model after its own preprocessing."""
 
     frame_indices: Annotated[tuple[Int32, ...], "frames of the clip, after the processor's own sampling"]
-    stamps_us: Annotated[tuple[Int64, ...], "time stamps the model was told, in the clip"]
+    stamps_us: Annotated[tuple[Int64, ...], "frame times given to the model, in the clip"]
     width: Annotated[Int32, Field(gt=0), "picture width after the processor"]
     height: Annotated[Int32, Field(gt=0), "picture height after the processor"]
     patches: Annotated[Count | None, "vision patches; null where a server does not say"] = None
     transcript_sha256: Annotated[Sha256 | None, "transcript given as context"] = None
-    signals_sha256: Annotated[Sha256 | None, "signals given as a ruler, or read by the motion annotator"] = None
+    signals_sha256: Annotated[Sha256 | None, "signals given as time snap targets, or read by the motion annotator"] = (
+        None
+    )

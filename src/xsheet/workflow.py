@@ -49,7 +49,7 @@ class WorkflowSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingResult:
-    """What training left behind."""
+    """Results of training."""
 
     split: SplitSummary
     cache: "CacheBuildResult"
@@ -81,7 +81,7 @@ def run_workflow(
     annotator_execution: Execution | None = None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> WorkflowResult:
-    """Walk the path; it ends early where nothing is left to go on with.
+    """Run all steps up to `final_stage`; stop early when a step leaves no input for the next.
 
     Args:
         inputs: inputs that `discover` found.
@@ -108,11 +108,10 @@ def run_workflow(
     annotated = accepted = audit_page = trained = None
     if final_stage != "curate" and curated.counts["clips"]:
         with step("annotate"):
-            how = annotator_execution or context.execution
             annotated = annotate(
                 folder,
                 settings.annotate,
-                execution=how,
+                execution=annotator_execution or context.execution,
                 retry_failed=context.retry_failed,
                 show_progress=context.shows_progress,
             )
