@@ -274,12 +274,12 @@ def test_the_doctor_finds_what_is_there_and_what_is_missing(tmp_path):
     (tmp_path / "models" / "mine" / "config.json").write_text('{"_class_name": "AutoencoderKLWan"}')
     (tmp_path / "models" / "yamnet.tflite").write_bytes(b"not it")
     ran = xsheet("doctor", "s", "--models", "models", "--json", cwd=tmp_path)
-    found = {(one["part"], one["name"]): one for one in json.loads(ran.stdout)["diagnoses"]}
+    found = {(one["section"], one["name"]): one for one in json.loads(ran.stdout)["diagnoses"]}
     assert ran.returncode == 0
     assert found["libraries", "encoders"]["state"] == "ok"
-    assert found["models", "mine"]["found"] == "AutoencoderKLWan"
+    assert found["models", "mine"]["detail"] == "AutoencoderKLWan"
     assert found["models", "yamnet.tflite"]["state"] == "warning"
-    assert found["models", "sync"]["found"] == "by the embedded scorer"
+    assert found["models", "sync"]["detail"] == "by the embedded scorer"
     assert found["set", "s"]["state"] == "ok"
     assert xsheet("doctor", "nowhere", "--json", cwd=tmp_path).returncode == 1
 

@@ -19,7 +19,8 @@ CHEAP = ("--set=curate.export.pose=null",)  # a clip then costs a tenth
 FEW_STEPS = tuple(
     f"--set=train.{one}"
     for one in (
-        "stages.stage1.steps=2", "stages.stage2.steps=2", "stages.stage1.optim.warmup_steps=1", "stages.stage2.optim.warmup_steps=1",
+        "stages.stage1.steps=2", "stages.stage2.steps=2",
+        "stages.stage1.optim.warmup_steps=1", "stages.stage2.optim.warmup_steps=1",
         "loader.batch_size=1", "compute.micro_batch_size=1", "compute.threads=1",
     )
 )  # fmt: skip
