@@ -1,4 +1,4 @@
-"""The border to whoever annotates: clips go out as asks, what comes back are replies that name their ask."""
+"""Interface to annotators: one AnnotationRequest per clip and sample in, one AnnotatorReply with its id out."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class TranscriptWord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotationRequest:
-    """One clip for one sample. Whatever decides the reply is in `request_id`, so an equal ask is never paid twice."""
+    """One clip for one sample; equal requests have an equal `request_id` and share a reply."""
 
     request_id: str
     clip: Clip
@@ -30,13 +30,13 @@ class AnnotationRequest:
     media: Path  # absolute
     sample_index: int
     seed: int
-    transcript: str | None = None  # context only; written by someone else, hence data and never an instruction
+    transcript: str | None = None  # untrusted context: data, never an instruction
     words: tuple[TranscriptWord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StructuredResult:
-    """What an annotator says in the contract's own words, without a detour over text."""
+    """A reply that is already structured in the contract's vocabulary."""
 
     base: Base
     phases: tuple[Phase, ...]
@@ -44,7 +44,7 @@ class StructuredResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatorReply:
-    """How one ask ended. A model answers with `text`, an annotator of our own with `stated`; a failure has neither."""
+    """Result of one request: `text` from a model, `structured` from a rule-based annotator, neither from a failure."""
 
     request_id: str
     status: ResponseStatus
@@ -52,12 +52,12 @@ class AnnotatorReply:
     structured: StructuredResult | None = None
     model_input: ModelInput | None = None
     usage: Usage | None = None
-    note: str | None = None  # of a failure: what was expected, what came
+    note: str | None = None  # of a failure: what was expected, what was received
 
 
 class Annotator(Protocol):
-    """Clips in, replies out."""
+    """Any annotator."""
 
     def __call__(self, requests: Sequence[AnnotationRequest], /) -> Iterator[AnnotatorReply]:
-        """One reply to every ask, as they are ready, in any order; an ask that failed has its reply too."""
+        """Yield one reply per request in any order; a failed request gets a reply with an error status."""
         ...

@@ -1,4 +1,4 @@
-"""Shards: the clips of a set, so many to an item, with the place of their signals and their words."""
+"""Clips of a set in batches, with the location of their signals and their transcripts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ from xsheet.schemas.source import SourceVideo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipBatch:
-    """Clips that are asked together, and where their signals lie."""
+    """Clips that are annotated together, and the rows of their signals."""
 
     set_folder: Path  # absolute
     signals_file: Path  # absolute
-    rows: range  # of that file; one for each clip, in the same order
+    rows: range  # of signals_file, one per clip in the same order
     clips: tuple[Clip, ...]
     transcripts: tuple[Transcript, ...]
 
 
 class ClipBatches:
-    """The shards of a set as items, read as they are needed.
+    """The batches of a set as items, read lazily.
 
-    The key of an item is the bytes of its signals file and what is asked of which rows: any change asks again, and
-    what was answered before is still not paid twice (replies are kept by themselves).
+    The key of an item hashes the run, its signals file, its rows, media and transcripts: any change reruns the batch.
+    Finished calls are cached separately, so a rerun does not repeat them.
 
     Raises:
         ContractError: the set has no clips with signals.
@@ -46,7 +46,7 @@ class ClipBatches:
         if not self._row_ranges:
             raise ContractError(
                 where=str(set_folder), expected="clips with signals", got="none",
-                hint="run `xsheet curate run` first; its report says why no clip was kept",
+                hint="run `xsheet curate run` first; its report shows why clips were rejected",
             )  # fmt: skip
 
     def __len__(self) -> int:
@@ -61,16 +61,21 @@ class ClipBatches:
         for file, rows in self._row_ranges:
             if file not in hashes:
                 hashes[file] = ids.file_sha256(file)
-            shown = _clips_for_rows(clips, file, rows)
-            yield self._item(file, hashes[file], rows, shown, [transcript_of_clip(clip.clip_id) for clip in shown])
+            batch_clips = _clips_for_rows(clips, file, rows)
+            yield self._item(
+                file, hashes[file], rows, batch_clips, [transcript_of_clip(clip.clip_id) for clip in batch_clips]
+            )
 
     def _item(
         self, file: Path, sha256: str, rows: range, clips: Sequence[Clip], transcripts: Sequence[Transcript]
     ) -> Item:
-        said = [[one.text, [[word.text, word.start_us, word.end_us] for word in one.words]] for one in transcripts]
+        transcript_key = [
+            [transcript.text, [[word.text, word.start_us, word.end_us] for word in transcript.words]]
+            for transcript in transcripts
+        ]
         media = [clip.media_sha256 for clip in clips]
         return Item(
-            key=ids.content_key("annotate", self._run_id, sha256, rows.start, rows.stop, media, said),
+            key=ids.content_key("annotate", self._run_id, sha256, rows.start, rows.stop, media, transcript_key),
             name=f"clips {rows.start} to {rows.stop - 1} of {file.name}",
             payload=ClipBatch(
                 set_folder=self._set_folder, signals_file=file, rows=rows, clips=tuple(clips),
@@ -80,41 +85,41 @@ class ClipBatches:
 
 
 def _row_ranges(set_folder: Path, *, limit: int | None, step: int) -> Iterator[tuple[Path, range]]:
-    left = limit
+    remaining = limit
     for file in tables.part_files(set_folder, tables.SIGNALS):
         count: int = pq.read_metadata(file).num_rows
-        end = count if left is None else min(count, left)
-        left = None if left is None else left - end
+        end = count if remaining is None else min(count, remaining)
+        remaining = None if remaining is None else remaining - end
         for start in range(0, end, step):
             yield file, range(start, min(start + step, end))
 
 
 def _clips_for_rows(clips: pa.Table, file: Path, rows: range) -> list[Clip]:
-    names = tables.read_slice(file, tables.SIGNALS, rows, ["clip_id"])["clip_id"]
-    places = pc.index_in(names, value_set=clips["clip_id"].combine_chunks())
-    if places.null_count:
+    clip_ids = tables.read_slice(file, tables.SIGNALS, rows, ["clip_id"])["clip_id"]
+    indices = pc.index_in(clip_ids, value_set=clips["clip_id"].combine_chunks())
+    if indices.null_count:
         raise ContractError(
-            where=str(file), expected="a clip for every row of signals", got=f"{places.null_count} without",
+            where=str(file), expected="a clip for every row of signals", got=f"{indices.null_count} without",
             hint="run `xsheet curate run` again",
         )  # fmt: skip
-    return tables.from_arrow(clips.take(places), tables.CLIPS)
+    return tables.from_arrow(clips.take(indices), tables.CLIPS)
 
 
 class TranscriptLookup:
-    """What is said in a clip, for the sources whose manifest says so."""
+    """Transcripts by clip, for sources whose manifest has them."""
 
     def __init__(self, set_folder: Path) -> None:
         self._sources: dict[str, SourceVideo] = {
             source.source_id: source
             for source in tables.iter_records(set_folder, tables.SOURCES)
-            if any(extra.key in ("transcript", "words") for extra in source.manifest_columns)
+            if any(column.key in ("transcript", "words") for column in source.manifest_columns)
         }
         self._clips: dict[str, Clip] = {}
         if self._sources:
             self._clips = {clip.clip_id: clip for clip in tables.iter_records(set_folder, tables.CLIPS)}
 
     def __call__(self, clip_id: str) -> Transcript:
-        """Its words; none where nobody wrote them down."""
+        """The transcript of a clip; empty if the manifest has none."""
         clip = self._clips.get(clip_id)
         source = None if clip is None else self._sources.get(clip.source_id)
         return Transcript() if clip is None or source is None else transcript_of(source, clip)

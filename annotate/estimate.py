@@ -1,15 +1,120 @@
 """What a run would ask, before it asks: calls, tokens, time. Arithmetic from the clips' table; nothing is loaded."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from pydantic import Field
+
 from xsheet.annotate.settings import AnnotateSettings
-from xsheet.annotate.vlm.qwen.cost import CostEstimate, estimate_cost
+from xsheet.annotate.vlm.annotator import VlmSettings
+from xsheet.annotate.vlm.client import FrameSelection
+from xsheet.annotate.vlm.prompts import load_prompt
 from xsheet.annotate.vlm.qwen.folder import QwenFolder
-from xsheet.annotate.vlm.qwen.tokens import QWEN3
-from xsheet.schemas import tables
-from xsheet.schemas.time import seconds_from_us
+from xsheet.annotate.vlm.qwen.tokens import QWEN3, QwenFamily, TokenCounts, call_tokens
+from xsheet.schemas import tables, vocab
+from xsheet.schemas.clip import Clip
+from xsheet.schemas.settings import StrictModel
+from xsheet.schemas.time import CLIP_RATE, frame_start_us, seconds_from_us
+
+
+class CostAssumptions(StrictModel):
+    """How fast a GPU is taken to be and how much a model is taken to write.
+
+    The speeds are arithmetic for an 8 B model in bfloat16 on one 80 GB A100. Reading: 312 TFLOP/s at 40 %, 16 GFLOP a
+    token. Writing: 16 GB of weights a step at 2 TB/s and 60 %, 8 replies at once.
+    """
+
+    prompt_tokens_per_s: float = Field(default=7800, gt=0, description="tokens read per second; see above")
+    reply_tokens_per_s: float = Field(default=600, gt=0, description="tokens written per second, of all replies")
+    base_tokens: int = Field(default=150, ge=0, description="of a reply for what holds throughout; own guess")
+    phase_tokens: int = Field(default=100, ge=0, description="of a phase: 250 characters of JSON, 2.5 to a token")
+    phases_per_s: float = Field(default=0.7, ge=0, description="phases a model finds; own guess")
+    line_tokens: int = Field(default=20, ge=0, description="of a line of pass A: one for each phase, one more")
+
+
+DEFAULT_ASSUMPTIONS = CostAssumptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostEstimate:
+    """A run in numbers."""
+
+    clips: int
+    tokens: TokenCounts
+    gpu_seconds: float
+
+    @property
+    def gpu_seconds_per_clip(self) -> float:
+        """Mean over the clips."""
+        return self.gpu_seconds / max(1, self.clips)
+
+
+def estimate_cost(
+    clips: Iterable[Clip],
+    settings: VlmSettings,
+    *,
+    samples: int,
+    family: QwenFamily = QWEN3,
+    as_images: bool = False,
+    assumptions: CostAssumptions = DEFAULT_ASSUMPTIONS,
+) -> CostEstimate:
+    """What K samples of every clip cost.
+
+    Args:
+        clips: rows of the set; no file is opened.
+        settings: what the model is shown and asked.
+        samples: replies per clip.
+        family: whose processor makes tokens of pictures; a server with another model differs.
+        as_images: pictures go one by one, as the endpoint sends them, which takes twice the tokens of a video.
+        assumptions: assumptions about speed and length of replies.
+
+    Raises:
+        ValueError: a clip is too short to be shown.
+    """
+    shapes = Counter((clip.frames, (clip.width, clip.height)) for clip in clips)
+    calls = _SampleTokens(settings, family, assumptions, as_images=as_images)
+    tokens = sum((calls.per_clip(*shape) * (count * samples) for shape, count in shapes.items()), TokenCounts())
+    seconds = tokens.prompt / assumptions.prompt_tokens_per_s + tokens.reply / assumptions.reply_tokens_per_s
+    return CostEstimate(clips=shapes.total(), tokens=tokens, gpu_seconds=seconds)
+
+
+class _SampleTokens:
+    """The calls of one sample: pass B, and pass A where it is asked for."""
+
+    def __init__(
+        self, settings: VlmSettings, family: QwenFamily, assumptions: CostAssumptions, *, as_images: bool
+    ) -> None:
+        self._settings, self._family, self._assumptions = settings, family, assumptions
+        self._as_images = as_images
+        self._describe_chars = len(load_prompt("describe").text)
+        self._segment_chars = len(load_prompt("segment").text) + len(", ".join((*vocab.TRACKS, *vocab.ACTIONS)))
+
+    def per_clip(self, frames: int, size: tuple[int, int]) -> TokenCounts:
+        settings, pace = self._settings, self._assumptions
+        phases = pace.phases_per_s * seconds_from_us(frame_start_us(frames, CLIP_RATE))
+        notes = min(settings.max_describe_tokens, round(pace.line_tokens * (1 + phases)))
+        reply = min(settings.max_tokens, round(pace.base_tokens + pace.phase_tokens * phases))
+        segment = self._call(frames, size, chars=self._segment_chars, reply=reply)
+        if not settings.describe:
+            return segment
+        describe = self._call(frames, size, chars=self._describe_chars, reply=notes)
+        return describe + segment + TokenCounts(prompt=notes)  # pass B reads what pass A wrote
+
+    def _call(self, frames: int, size: tuple[int, int], *, chars: int, reply: int) -> TokenCounts:
+        settings = self._settings
+        film = FrameSelection(
+            media=Path(),  # nothing is opened
+            frames=frames,
+            fps=settings.fps,
+            max_frame_pixels=settings.max_frame_pixels,
+            max_clip_pixels=settings.max_clip_pixels,
+        )
+        return call_tokens(
+            film, size=size, family=self._family, as_images=self._as_images, text_chars=chars, reply=reply
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Rows of a set by clip: one clip with all that a sheet shows of it, or the signals of one clip after the other."""
+"""Rows of a set by clip: one clip with its signals and annotation, or signals clip by clip."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from xsheet.schemas.layers import LayerRun
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedClip:
-    """A clip, its signals, and what one layer says of it."""
+    """A clip, its signals, and its annotation in one layer."""
 
     clip: Clip
     signals: Signals
@@ -23,21 +23,21 @@ class AnnotatedClip:
 
 
 def find_clip(set_folder: Path, id_prefix: str, layer: LayerRun) -> AnnotatedClip:
-    """The one clip whose id begins so; of several samples the first.
+    """The one clip whose id starts with a prefix; the first sample if the layer has several.
 
     Raises:
-        ConfigError: no clip, or more than one; or the layer says nothing of it.
+        ConfigError: no clip or more than one has the prefix, or the layer has no row for it.
     """
-    known = tables.read_table(set_folder, tables.CLIPS, ["clip_id"])["clip_id"].to_pylist()
-    named = [clip_id for clip_id in known if clip_id.startswith(id_prefix)]
-    if len(named) != 1:
+    clip_ids = tables.read_table(set_folder, tables.CLIPS, ["clip_id"])["clip_id"].to_pylist()
+    matches = [clip_id for clip_id in clip_ids if clip_id.startswith(id_prefix)]
+    if len(matches) != 1:
         raise ConfigError(
             where=f"clip {id_prefix!r} of {set_folder}",
-            expected="the beginning of one clip's id",
-            got=f"{len(named)}: {', '.join(named[:5])}" if named else f"none of {len(known)}",
-            hint="give more of the id" if named else "choose one of table clips",
+            expected="a prefix of one clip's id",
+            got=f"{len(matches)}: {', '.join(matches[:5])}" if matches else f"none of {len(clip_ids)}",
+            hint="give a longer prefix" if matches else "choose an id of table clips",
         )
-    (clip_id,) = named
+    (clip_id,) = matches
     clip = _find_row(tables.part_files(set_folder, tables.CLIPS), tables.CLIPS, clip_id)
     signals = _find_row(tables.part_files(set_folder, tables.SIGNALS), tables.SIGNALS, clip_id)
     annotation = _find_row(layer.files, tables.ANNOTATIONS, clip_id)
@@ -52,9 +52,9 @@ def find_clip(set_folder: Path, id_prefix: str, layer: LayerRun) -> AnnotatedCli
 
 
 class SignalsLookup:
-    """Signals by clip, for readers that go through a layer: clips of one shard lie together, so few reads serve many.
+    """Signals by clip, for readers that iterate over a layer: clips of one batch are adjacent, so reads are few.
 
-    A slice of rows is kept, about 10 MB; a reader that jumps about pays a read of a row group for each jump.
+    One slice of rows is cached, about 10 MB; random access reads a row group per call.
     """
 
     def __init__(self, set_folder: Path, *, rows: int = 64) -> None:
@@ -67,14 +67,14 @@ class SignalsLookup:
         self._cached: dict[str, Signals] = {}
 
     def __call__(self, clip_id: str) -> Signals | None:
-        """The signals of a clip; None where the set has none."""
-        if clip_id not in self._cached and (place := self._locations.get(clip_id)) is not None:
-            file, row = place
+        """The signals of a clip, or None."""
+        if clip_id not in self._cached and (location := self._locations.get(clip_id)) is not None:
+            file, row = location
             start = row - row % self._rows
             count: int = pq.read_metadata(file).num_rows
             rows = range(start, min(start + self._rows, count))
-            found = tables.from_arrow(tables.read_slice(file, tables.SIGNALS, rows), tables.SIGNALS)
-            self._cached = {one.clip_id: one for one in found}
+            records = tables.from_arrow(tables.read_slice(file, tables.SIGNALS, rows), tables.SIGNALS)
+            self._cached = {signals.clip_id: signals for signals in records}
         return self._cached.get(clip_id)
 
 
@@ -82,6 +82,6 @@ def _find_row(files: Any, table: tables.Table[Any], clip_id: str) -> Any:
     for file in files:
         names = tables.read_file(file, table, ["clip_id"])["clip_id"].to_pylist()
         if clip_id in names:
-            at = names.index(clip_id)
-            return tables.from_arrow(tables.read_slice(file, table, range(at, at + 1)), table)[0]
+            row = names.index(clip_id)
+            return tables.from_arrow(tables.read_slice(file, table, range(row, row + 1)), table)[0]
     return None

@@ -1,9 +1,10 @@
 """Annotation: clips to phase-timed actions, in layers that never overwrite one another.
 
-    signals → ask (measured edges and candidates as a ruler) → reply → parse → normalise → consensus over K samples
+    signals → request (with measured motion candidates) → reply → parse → normalise → consensus over K samples
 
-Replies are the raw layer, verbatim; normalised is what they come to in the contract's words, every change noted; consensus is
-what the samples of a clip agree on. Shards commit as they end, and a finished reply is never asked for again.
+Layer `raw` holds the replies verbatim. Layer `normalised` holds them in the vocabulary of the contract and logs every
+change. Layer `consensus` holds what the samples of a clip agree on. Each finished batch is committed; a rerun repeats
+no finished call.
 """
 
 from collections import Counter
@@ -30,7 +31,7 @@ DISTRIBUTIONS = ("xsheet", "numpy", "pyarrow", "torch", "transformers", "qwen-vl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotateResult:
-    """What a run left behind."""
+    """Result of a run."""
 
     raw: LayerRun
     normalised: LayerRun
@@ -38,13 +39,13 @@ class AnnotateResult:
     clips: int
     phases: int  # of the consensus layer
     actions: Mapping[str, int]  # of the consensus layer, by class
-    statuses: Mapping[str, int]  # replies by how they ended
-    repairs: Mapping[str, int]  # changes from raw to normalised, by what was done
+    statuses: Mapping[str, int]  # replies by status
+    repairs: Mapping[str, int]  # changes from raw to normalised, by operation
     seconds: float
 
     @property
     def failed(self) -> int:
-        """Replies without a usable statement."""
+        """Replies that could not be used."""
         return sum(self.statuses.values()) - self.statuses.get("ok", 0)
 
 
@@ -57,51 +58,51 @@ def annotate(
     show_progress: bool = True,
     limit: int | None = None,
 ) -> AnnotateResult:
-    """The whole path over the clips of a set.
+    """Annotate the clips of a set and write the layers raw, normalised and consensus.
 
     Raises:
-        ContractError: no set, or one without clips and signals.
-        ConfigError: an annotator that cannot be opened (weights, key, library).
-        RunError: the run cannot go on; what is finished is kept.
+        ContractError: no set, or a set without clips and signals.
+        ConfigError: the annotator cannot be opened (weights, key, library).
+        RunError: the run cannot continue; finished batches are kept.
     """
     open_set(set_folder)
     started = datetime.now(UTC)
-    said = annotation_run(settings)
-    items = ClipBatches(set_folder, settings, run_id=said.run_id, limit=limit)
+    run = annotation_run(settings)
+    batches = ClipBatches(set_folder, settings, run_id=run.run_id, limit=limit)
     progress = Progress("annotate") if show_progress else None
-    task = AnnotateTask(settings, run=said, cache_folder=set_folder / ".replies")
-    replied = run_task(task, items, out=set_folder, execution=execution, retry_failed=retry_failed, progress=progress)
+    task = AnnotateTask(settings, run=run, cache_folder=set_folder / ".replies")
+    results = run_task(task, batches, out=set_folder, execution=execution, retry_failed=retry_failed, progress=progress)
     raw, normalised = (
-        write_layer(set_folder, said, layer, (row for row in replied.rows(Annotation) if row.layer == layer))
+        write_layer(set_folder, run, layer, (row for row in results.rows(Annotation) if row.layer == layer))
         for layer in ("raw", "normalised")
     )
-    agreed = write_consensus(set_folder, normalised, settings.consensus, speech=settings.speech)
+    consensus = write_consensus(set_folder, normalised, settings.consensus, speech=settings.speech)
     seconds = (datetime.now(UTC) - started).total_seconds()
-    annotated = _summary(raw, normalised, agreed, seconds=seconds)
-    told = build_manifest(
+    result = _summary(raw, normalised, consensus, seconds=seconds)
+    manifest = build_manifest(
         "annotate run",
         arguments={"jobs": execution.jobs, "ray": execution.ray},
         settings=settings,
         distributions=DISTRIBUTIONS,
         started=started,
         seconds={"annotate": seconds},
-        counts={"clips": annotated.clips, "phases": annotated.phases} | dict(annotated.statuses),
+        counts={"clips": result.clips, "phases": result.phases} | dict(result.statuses),
     )
-    told.write(set_folder)
-    return annotated
+    manifest.write(set_folder)
+    return result
 
 
 def write_consensus(
     set_folder: Path, normalised: LayerRun, settings: ConsensusSettings, *, speech: SpeechSettings = SPEECH_DEFAULTS
 ) -> LayerRun:
-    """What the samples of each clip agree on, as a layer beside the one it was made from."""
-    said = consensus_run(normalised.run, settings)
+    """Write the consensus of the samples of each clip as a new layer."""
+    run = consensus_run(normalised.run, settings)
     signals_of, transcript_of = SignalsLookup(set_folder), TranscriptLookup(set_folder)
 
-    def agreed() -> Iterator[Annotation]:
+    def consensus() -> Iterator[Annotation]:
         for clip_id, rows in groupby(normalised.read(), key=lambda row: row.clip_id):
-            row = build_consensus(list(rows), run_id=said.run_id, settings=settings)
-            # A median of spans has a place of its own beside the voice.
+            row = build_consensus(list(rows), run_id=run.run_id, settings=settings)
+            # A phase with median times needs its own relation to speech.
             signals = signals_of(clip_id) if any(phase.speech is None for phase in row.phases) else None
             yield (
                 row
@@ -109,7 +110,7 @@ def write_consensus(
                 else with_speech_relation(row, signals, transcript_of(clip_id).words, settings=speech)
             )
 
-    return write_layer(set_folder, said, "consensus", agreed())
+    return write_layer(set_folder, run, "consensus", consensus())
 
 
 def _summary(raw: LayerRun, normalised: LayerRun, consensus: LayerRun, *, seconds: float) -> AnnotateResult:

@@ -1,4 +1,4 @@
-"""Replies as rows: the raw layer keeps what was said, the normalised layer what it comes to in the contract's words."""
+"""Replies to rows: layer raw holds the reply verbatim, layer normalised holds it in the contract's vocabulary."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xsheet.annotate.base import AnnotationRequest, AnnotatorReply
 from xsheet.annotate.motion.curves import motion_curves, moving_ranges, track_speeds
 from xsheet.annotate.vlm.normalise import NormaliseSettings, TimeSnapTargets, normalise
-from xsheet.annotate.vlm.parse import parse_reply
+from xsheet.annotate.vlm.response import parse_reply
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base, Phase, Repair, annotation_id
 from xsheet.schemas.clip import Clip, Signals
@@ -16,7 +16,7 @@ from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyContent:
-    """What a reply comes to."""
+    """A reply after parsing and normalisation."""
 
     status: vocab.ResponseStatus
     base: Base | None = None
@@ -25,7 +25,7 @@ class ReplyContent:
 
 
 def interpret_reply(request: AnnotationRequest, reply: AnnotatorReply, *, settings: NormaliseSettings) -> ReplyContent:
-    """The reply in the contract's words; without a base it says why there is none in its last repair."""
+    """Parse and normalise a reply; without a base, the last repair states the reason."""
     if reply.structured is not None:
         return ReplyContent(status="ok", base=reply.structured.base, phases=reply.structured.phases)
     if reply.text is None or reply.status in ("error", "skipped"):
@@ -35,23 +35,23 @@ def interpret_reply(request: AnnotationRequest, reply: AnnotatorReply, *, settin
         return ReplyContent(
             status=parsed.status, repairs=(*parsed.repairs, _refusal_repair(parsed.note or parsed.status))
         )
-    said = normalise(parsed.reply, _snap_targets(request, reply), settings=settings)
-    repairs = (*parsed.repairs, *said.repairs)
-    if said.base is None:
-        return ReplyContent(status="invalid", repairs=(*repairs, _refusal_repair(said.note or "nothing usable")))
-    return ReplyContent(status="ok", base=said.base, phases=said.phases, repairs=repairs)
+    normalised = normalise(parsed.reply, _snap_targets(request, reply), settings=settings)
+    repairs = (*parsed.repairs, *normalised.repairs)
+    if normalised.base is None:
+        return ReplyContent(status="invalid", repairs=(*repairs, _refusal_repair(normalised.note or "nothing usable")))
+    return ReplyContent(status="ok", base=normalised.base, phases=normalised.phases, repairs=repairs)
 
 
 def raw_annotation(
     request: AnnotationRequest, reply: AnnotatorReply, content: ReplyContent, *, run_id: str
 ) -> Annotation:
-    """What was said, verbatim; an annotator of our own says it in phases."""
-    stated = reply.structured
-    said, phases = (stated.base, stated.phases) if stated else (None, ())
+    """The reply verbatim: text of a model, base and phases of a structured reply."""
+    structured = reply.structured
+    normalised, phases = (structured.base, structured.phases) if structured else (None, ())
     return Annotation(
         annotation_id=annotation_id(
-            clip_id=request.clip.clip_id, layer="raw", run_id=run_id, sample_index=request.sample_index, base=said,
-            phases=phases, raw_text=reply.text,
+            clip_id=request.clip.clip_id, layer="raw", run_id=run_id, sample_index=request.sample_index,
+            base=normalised, phases=phases, raw_text=reply.text,
         ),
         vocab_version=vocab.VOCAB_VERSION,
         clip_id=request.clip.clip_id,
@@ -62,7 +62,7 @@ def raw_annotation(
         seed=request.seed,
         status=content.status,
         duration_us=request.clip.duration_us,
-        base=said,
+        base=normalised,
         phases=phases,
         raw_text=reply.text,
         raw_sha256=None if reply.text is None else hashlib.sha256(reply.text.encode()).hexdigest(),
@@ -73,7 +73,7 @@ def raw_annotation(
 
 
 def normalised_annotation(raw: Annotation, content: ReplyContent) -> Annotation:
-    """What it comes to, with every change that was made on the way."""
+    """The reply in the contract's vocabulary, with every change as a repair."""
     return Annotation(
         annotation_id=annotation_id(
             clip_id=raw.clip_id, layer="normalised", run_id=raw.run_id, sample_index=raw.sample_index,
@@ -110,12 +110,12 @@ def _snap_targets(request: AnnotationRequest, reply: AnnotatorReply) -> TimeSnap
 
 
 def motion_boundaries_us(signals: Signals, clip: Clip) -> Mapping[vocab.Track, Sequence[int]]:
-    """Where movement of each track begins or ends, µs of the clip."""
+    """Start and end times of measured motion by track, µs of the clip."""
     return {
         track: tuple(
             min(frame_start_us(frame, CLIP_RATE), clip.duration_us)
-            for stretch in moving_ranges(speed, track=track)
-            for frame in (stretch.start, stretch.stop)
+            for frames in moving_ranges(speed, track=track)
+            for frame in (frames.start, frames.stop)
         )
         for track, speed in track_speeds(motion_curves(signals)).items()
     }

@@ -1,4 +1,4 @@
-"""Settings of an annotation run, the run they make, and the annotator they open."""
+"""Settings of an annotation run, its run record, and the annotator it opens."""
 
 from pathlib import Path
 from typing import Any
@@ -29,93 +29,98 @@ CANDIDATE_TRACKS: tuple[vocab.Track, ...] = ("head", "gaze", "brows", "torso", "
 
 
 class AnnotateSettings(StrictModel):
-    """One annotator, and what becomes of its replies."""
+    """One annotator and how its replies are processed."""
 
-    motion: MotionSettings | None = Field(default=None, description="the embedded annotator")
+    motion: MotionSettings | None = Field(default=None, description="the rule-based annotator")
     qwen: QwenSettings | None = Field(default=None, description="a Qwen-VL model in process")
     endpoint: EndpointSettings | None = Field(default=None, description="a model behind a server")
-    vlm: VlmSettings = Field(default=VlmSettings(), description="what qwen and endpoint are shown and asked")
-    motion_candidates: bool = Field(default=True, description="show qwen and endpoint where movement was measured")
-    samples: int = Field(default=3, ge=1, le=32, description="replies per clip; below three there is no majority")
-    seed: int = Field(default=0, ge=0, description="what the seed of every sample follows from")
-    clips_per_batch: int = Field(default=16, ge=1, le=1024, description="clips that are asked, and committed, together")
-    normalise: NormaliseSettings = Field(default=NormaliseSettings(), description="how far a time may be moved")
-    speech: SpeechSettings = Field(default=SpeechSettings(), description="what counts as voice")
-    consensus: ConsensusSettings = Field(default=ConsensusSettings(), description="when samples mean the same")
+    vlm: VlmSettings = Field(default=VlmSettings(), description="frames and prompts of qwen and endpoint")
+    motion_candidates: bool = Field(default=True, description="tell qwen and endpoint where motion was measured")
+    samples: int = Field(default=3, ge=1, le=32, description="replies per clip; a majority needs three")
+    seed: int = Field(default=0, ge=0, description="base seed of all samples")
+    clips_per_batch: int = Field(
+        default=16, ge=1, le=1024, description="clips per batch; a batch is committed as a whole"
+    )
+    normalise: NormaliseSettings = Field(default=NormaliseSettings(), description="how far a time may snap")
+    speech: SpeechSettings = Field(default=SpeechSettings(), description="voice and speech timing limits")
+    consensus: ConsensusSettings = Field(default=ConsensusSettings(), description="when samples agree")
 
     @model_validator(mode="after")
     def _one_annotator(self) -> "AnnotateSettings":
-        if sum(one is not None for one in (self.motion, self.qwen, self.endpoint)) != 1:
+        if sum(annotator is not None for annotator in (self.motion, self.qwen, self.endpoint)) != 1:
             raise ValueError("expected exactly one of motion, qwen and endpoint")
         return self
 
     @property
     def uses_vlm(self) -> bool:
-        """Whether replies come from a vision-language model, and not out of our own code."""
+        """Whether a vision-language model produces the replies."""
         return self.qwen is not None or self.endpoint is not None
 
     def request_fingerprint(self, run: Run) -> str:
-        """Hash of all that decides a reply. Left out is what becomes of it, and how the calls are carried out."""
-        served: dict[str, Any] = {
-            "vlm": True, "motion_candidates": True, "qwen": {"dtype", "attn_implementation"}, "endpoint": {"response_format", "jpeg_quality"},
-        }  # fmt: skip
-        decides = self.model_dump(mode="json", include=served if self.uses_vlm else {"motion"})
+        """Hash of everything that decides a reply; excludes its processing and how calls are executed."""
+        vlm_fields: dict[str, Any] = {
+            "vlm": True,
+            "motion_candidates": True,
+            "qwen": {"dtype", "attn_implementation"},
+            "endpoint": {"response_format", "jpeg_quality"},
+        }
+        fingerprinted = self.model_dump(mode="json", include=vlm_fields if self.uses_vlm else {"motion"})
         model = run.model and [run.model.id, run.model.revision]
-        return ids.content_key(decides, model, [prompt.sha256 for prompt in run.prompts])
+        return ids.content_key(fingerprinted, model, [prompt.sha256 for prompt in run.prompts])
 
 
 def open_annotator(settings: AnnotateSettings, *, cache_folder: Path) -> Annotator:
-    """The annotator, ready to answer; finished calls of a model are kept below `replies`.
+    """The opened annotator; finished calls of a model are cached in `cache_folder`.
 
     Raises:
-        ConfigError: weights or a key that are not there.
-        RunError: a library that is missing, or weights that do not fit.
+        ConfigError: weights or the API key are missing.
+        RunError: a library is missing, or the weights do not fit in memory.
     """
     if settings.motion is not None:
         return MotionAnnotator(settings.motion)
-    propose = _motion_candidates if settings.motion_candidates else None
-    chat: VlmClient
+    propose_candidates = _motion_candidates if settings.motion_candidates else None
+    client: VlmClient
     if settings.endpoint is not None:
-        chat = EndpointClient(settings.endpoint)
+        client = EndpointClient(settings.endpoint)
     else:
         assert settings.qwen is not None
-        chat = QwenClient(settings.qwen)
-        chat.open()
-    return VlmAnnotator(CachedVlmClient(chat, cache_folder), settings.vlm, propose_candidates=propose)
+        client = QwenClient(settings.qwen)
+        client.open()
+    return VlmAnnotator(CachedVlmClient(client, cache_folder), settings.vlm, propose_candidates=propose_candidates)
 
 
 def annotation_run(settings: AnnotateSettings) -> Run:
-    """The run: its id hashes the model, the prompts, the settings and this version.
+    """The run record; its id hashes model, prompts, settings and xsheet version.
 
     Raises:
-        ConfigError: a folder that holds no model.
+        ConfigError: the folder holds no model.
     """
     model, prompts = _model_record(settings), _prompts(settings)
     sha256 = settings_sha256(settings)
     key = ids.content_key("annotate", __version__, model.id, model.revision, [p.sha256 for p in prompts], sha256)
-    vlm, found = settings.vlm, versions(LIBRARIES)
-    asked = settings.uses_vlm
+    vlm, installed = settings.vlm, versions(LIBRARIES)
+    uses_vlm = settings.uses_vlm
     return Run(
         run_id=f"run_{key[:20]}",
         kind="annotate",
         tool_version=__version__,
         model=model,
-        engine=_model(settings, found),
-        libraries=tuple(Version(name=name, version=found[name]) for name in LIBRARIES if found[name] != "absent"),
+        engine=_engine_version(settings, installed),
+        libraries=tuple(Version(name=n, version=installed[n]) for n in LIBRARIES if installed[n] != "absent"),
         prompts=prompts,
         sampling=Sampling(
             temperature=vlm.temperature, top_p=vlm.top_p, max_tokens=vlm.max_tokens, samples=settings.samples,
             seed=settings.seed,
-        ) if asked else None,
+        ) if uses_vlm else None,
         frames=FrameSampling(
             fps=vlm.fps, max_pixels=vlm.max_clip_pixels, max_pixels_per_frame=vlm.max_frame_pixels
-        ) if asked else None,
+        ) if uses_vlm else None,
         settings_sha256=sha256,
     )  # fmt: skip
 
 
 def consensus_run(parent: Run, settings: ConsensusSettings) -> Run:
-    """The run that makes a consensus of another run's samples; it goes by the same model."""
+    """The run record of a consensus over another run's samples; it names the same model."""
     sha256 = settings_sha256(settings)
     key = ids.content_key("consensus", __version__, parent.run_id, sha256)
     return Run(
@@ -130,7 +135,7 @@ def _model_record(settings: AnnotateSettings) -> Model:
     if settings.qwen is not None:
         return QwenFolder.from_path(settings.qwen.model).model_record(dtype=settings.qwen.dtype)
     assert settings.endpoint is not None
-    # A server does not say which weights it runs; the name it lists them by is all there is.
+    # A server does not report its weights, only the model's name.
     return Model(id=settings.endpoint.model, revision="as served")
 
 
@@ -141,7 +146,7 @@ def _prompts(settings: AnnotateSettings) -> tuple[Prompt, ...]:
     return run_prompts(settings.vlm, grammar=grammar)
 
 
-def _model(settings: AnnotateSettings, installed: dict[str, str]) -> Version | None:
+def _engine_version(settings: AnnotateSettings, installed: dict[str, str]) -> Version | None:
     if not settings.uses_vlm:
         return None
     return Version(name="transformers", version=installed["transformers"]) if settings.qwen else Version(
@@ -150,10 +155,10 @@ def _model(settings: AnnotateSettings, installed: dict[str, str]) -> Version | N
 
 
 def _motion_candidates(request: AnnotationRequest) -> list[MotionCandidate]:
-    """Where movement was measured, by track, then by time."""
+    """Spans with measured motion, by track, then by time."""
     speed = track_speeds(motion_curves(request.signals))
     return [
-        MotionCandidate(track, span_of_frames(stretch, CLIP_RATE))
+        MotionCandidate(track, span_of_frames(frames, CLIP_RATE))
         for track in CANDIDATE_TRACKS
-        for stretch in moving_ranges(speed[track], track=track)
+        for frames in moving_ranges(speed[track], track=track)
     ]

@@ -1,4 +1,4 @@
-"""One shard of clips to the rows of its replies."""
+"""One batch of clips to the rows of its replies."""
 
 import hashlib
 import math
@@ -22,7 +22,7 @@ from xsheet.schemas.run import Run
 
 
 class AnnotateTask:
-    """Asks an annotator K times about every clip of a shard. The payload of an item is a ClipBatch."""
+    """Requests K replies for every clip of a batch. The payload of an item is a ClipBatch."""
 
     name = "annotate"
 
@@ -31,30 +31,33 @@ class AnnotateTask:
         self._settings = settings
         self._run_id = run.run_id
         self._fingerprint = settings.request_fingerprint(run)
-        self._cache_folder = cache_folder.absolute()  # finished calls are kept below it
+        self._cache_folder = cache_folder.absolute()  # cache of finished calls
         self._annotator: Annotator | None = None
 
     def open(self) -> None:
-        """Weights, where the annotator has any."""
+        """Open the annotator; loads weights if it has any."""
         self._annotator = open_annotator(self._settings, cache_folder=self._cache_folder)
 
     def __call__(self, item: Item, /) -> Sequence[Row] | Incomplete:
-        """Raw and normalised rows, by clip and sample. With replies missing, the item is unfinished and keeps its rows."""
-        shard: ClipBatch = item.payload
+        """Rows of the layers raw and normalised, by clip and sample; Incomplete with these rows if a reply failed."""
+        batch: ClipBatch = item.payload
         assert self._annotator is not None
         self.stage = "signals"
-        asks = {
-            ask.request_id: ask for ask in annotation_requests(shard, self._settings, fingerprint=self._fingerprint)
+        requests = {
+            request.request_id: request
+            for request in annotation_requests(batch, self._settings, fingerprint=self._fingerprint)
         }
         self.stage = "ask"
         rows: list[Annotation] = []
-        for reply in self._annotator(list(asks.values())):
-            rows += self._rows(shard, asks[reply.request_id], reply)
+        for reply in self._annotator(list(requests.values())):
+            rows += self._rows(batch, requests[reply.request_id], reply)
         rows.sort(key=lambda row: (row.clip_id, row.sample_index or 0, row.layer != "raw"))
-        away = [row for row in rows if row.layer == "raw" and row.status == "error"]
-        if away:
-            why = away[0].repairs[-1].reason if away[0].repairs else "no reply"
-            return Incomplete("ask", "no_reply", f"{len(away)} of {len(asks)} asks: {why}", rows=rows)
+        failed = [row for row in rows if row.layer == "raw" and row.status == "error"]
+        if failed:
+            reason = failed[0].repairs[-1].reason if failed[0].repairs else "no reply"
+            return Incomplete(
+                "ask", "no_reply", f"{len(failed)} of {len(requests)} requests failed: {reason}", rows=rows
+            )
         return rows
 
     def _rows(
@@ -74,7 +77,7 @@ class AnnotateTask:
 def with_speech_relation(
     annotation: Annotation, signals: Signals, words: Sequence[TranscriptWord], *, settings: SpeechSettings
 ) -> Annotation:
-    """The row with every phase's relation to the voice; apexes are where the measured speed is highest."""
+    """The annotation with the speech relation of every phase; the apex of a phase is at its highest measured speed."""
     speed = {
         track: tuple(None if math.isnan(value) else value for value in values.tolist())
         for track, values in track_speeds(motion_curves(signals)).items()
@@ -86,9 +89,9 @@ def with_speech_relation(
 def annotation_requests(
     batch: ClipBatch, settings: AnnotateSettings, *, fingerprint: str
 ) -> Iterator[AnnotationRequest]:
-    """K asks for every clip of a shard."""
-    found = tables.read_slice(batch.signals_file, tables.SIGNALS, batch.rows)
-    rows: list[Signals] = tables.from_arrow(found, tables.SIGNALS)
+    """K requests for every clip of a batch."""
+    table = tables.read_slice(batch.signals_file, tables.SIGNALS, batch.rows)
+    rows: list[Signals] = tables.from_arrow(table, tables.SIGNALS)
     for clip, signals, transcript in zip(batch.clips, rows, batch.transcripts, strict=True):
         if clip.clip_id != signals.clip_id:
             raise ContractError(
@@ -104,7 +107,7 @@ def annotation_requests(
 def _annotation_request(
     batch: ClipBatch, clip: Clip, signals: Signals, transcript: Transcript, *, sample: int, seed: int, fingerprint: str
 ) -> AnnotationRequest:
-    seed = int(ids.content_key("seed", seed, clip.clip_id, sample)[:8], 16) >> 1  # engines want 31 bits
+    seed = int(ids.content_key("seed", seed, clip.clip_id, sample)[:8], 16) >> 1  # inference engines accept 31 bits
     words = [[word.text, word.start_us, word.end_us] for word in transcript.words]
     return AnnotationRequest(
         request_id=ids.content_key(
@@ -121,5 +124,5 @@ def _annotation_request(
 
 
 def _signals_hash(signals: Signals) -> str:
-    # Without its own clip's id: equal files have equal asks.
+    # Without the clip's id: equal files give equal requests.
     return hashlib.sha256(repr(astuple(signals)[1:]).encode()).hexdigest()

@@ -17,9 +17,8 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 from numpy.random import Generator
 
 from xsheet.annotate.motion.annotator import BODY_PARTS_OF_TRACK
-from xsheet.annotate.motion.kinds import kind_of
 from xsheet.annotate.text.mirror import mirror_phase
-from xsheet.annotate.text.wording import describe_action
+from xsheet.annotate.text.wording import describe_action, kind_of
 from xsheet.audit.scores import CheckEvaluation
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import MIN_PHASE_US, Annotation, Phase, sorted_phases

@@ -10,10 +10,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from xsheet.annotate.estimate import CostAssumptions, estimate_cost
 from xsheet.annotate.vlm.annotator import VlmSettings
 from xsheet.annotate.vlm.client import FrameSelection
 from xsheet.annotate.vlm.frames import frame_indices
-from xsheet.annotate.vlm.qwen.cost import CostAssumptions, estimate_cost
 from xsheet.annotate.vlm.qwen.tokens import (
     FAMILIES,
     QWEN3,

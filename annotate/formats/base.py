@@ -9,11 +9,61 @@ from dataclasses import dataclass, fields
 from dataclasses import field as default
 
 from xsheet.annotate.formats import vocabulary
-from xsheet.annotate.formats.loss import ConversionLoss, LossTally
 from xsheet.schemas.annotation import Annotation, Base, Phase
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.vocab import VOCAB_VERSION
+
+MAX_EXAMPLE_CHARS = 160
+MAX_KINDS = 500  # field names may come from a file: whoever writes a million columns gets one line for them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionLoss:
+    """One field that was left out or changed, how often, and the first time as an example."""
+
+    field: (
+        str  # as in the contract, e.g. 'phases.evidence'; 'file', 'column', ... for what the contract has no word for
+    )
+    reason: str
+    count: int
+    example: str
+
+
+class LossTally:
+    """Losses so far."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], ConversionLoss] = {}
+
+    def add(self, field: str, reason: str, example: object, *, count: int = 1) -> None:
+        """Count a loss; only the first example of a field and reason is kept."""
+        before = self._found.get((field, reason))
+        if before is None:
+            if len(self._found) >= MAX_KINDS and field != "more":
+                self.add("more", f"losses beyond {MAX_KINDS} kinds", f"{field}: {example}", count=count)
+                return
+            # One line of visible characters: it may end in a terminal.
+            line = " ".join(str(example).split())[:MAX_EXAMPLE_CHARS]
+            shown = "".join(c if c.isprintable() else "\ufffd" for c in line)
+            self._found[field, reason] = ConversionLoss(field=field, reason=reason, count=count, example=shown)
+        else:
+            self._found[field, reason] = ConversionLoss(
+                field=field, reason=reason, count=before.count + count, example=before.example
+            )
+
+    def losses(self) -> tuple[ConversionLoss, ...]:
+        """All of them, by field and reason."""
+        return tuple(self._found[key] for key in sorted(self._found))
+
+
+def merge_losses(losses: Iterable[ConversionLoss]) -> tuple[ConversionLoss, ...]:
+    """Losses of several exports or imports as one list."""
+    tally = LossTally()
+    for one in losses:
+        tally.add(one.field, one.reason, one.example, count=one.count)
+    return tally.losses()
+
 
 PHASE_FIELDS = (
     "text", "text_short", "action_raw", "laterality", "kind", "body_parts", "amplitude", "speed", "repetitions",

@@ -22,13 +22,13 @@ from xsheet.annotate.formats.base import (
     AnnotationSheet,
     ExportResult,
     GesturePart,
+    LossTally,
     SheetEvent,
     clips_by_id,
     sheets_by_clip,
 )
 from xsheet.annotate.formats.files import ClipIndex, file_error, parse_files
 from xsheet.annotate.formats.imported import NO_BASES, ImportResult, import_sheets
-from xsheet.annotate.formats.loss import LossTally
 from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.time import US_PER_S, us_from_seconds

@@ -20,6 +20,7 @@ from xsheet.annotate.formats.base import (
     AnnotationSheet,
     ExportResult,
     GesturePart,
+    LossTally,
     SheetEvent,
     clips_by_id,
     sheets_by_clip,
@@ -27,7 +28,6 @@ from xsheet.annotate.formats.base import (
 from xsheet.annotate.formats.elan_reader import BASE_TIER, KINEMATICS_TIER, EafDocument, xml_text
 from xsheet.annotate.formats.files import ClipIndex, parse_files
 from xsheet.annotate.formats.imported import NO_BASES, ImportResult, import_sheets
-from xsheet.annotate.formats.loss import LossTally
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
@@ -133,7 +133,7 @@ class _EafWriter:
 
     def __init__(self, root: ET.Element, header: ET.Element, clip: Clip, tally: LossTally) -> None:
         self.annotations = 0
-        self._find, self._header, self._clip, self._agreement_sums = root, header, clip, tally
+        self._find, self._header, self._clip, self._tally = root, header, clip, tally
         self._tiers: dict[str, ET.Element] = {}
         self._time_slots: list[tuple[int, ET.Element, str]] = []  # time in ms, annotation, attribute
 
@@ -165,9 +165,7 @@ class _EafWriter:
             self._value(child, ("REF_ANNOTATION", {"ANNOTATION_REF": own}), text, field=field)
         for part in event.kinematics:
             if _ms(part.start_us) == _ms(part.end_us):
-                self._agreement_sums.add(
-                    "phases.kinematics", "shorter than a millisecond", f"{self._clip.clip_id}: {part}"
-                )
+                self._tally.add("phases.kinematics", "shorter than a millisecond", f"{self._clip.clip_id}: {part}")
                 continue
             parts = self._tier(f"{tier}/{KINEMATICS_TIER}", KINEMATICS_TIER, annotator, parent=tier)
             self._aligned(parts, part, field="phases.kinematics")
@@ -189,9 +187,7 @@ class _EafWriter:
             self._time_slots.append((_ms(us), annotation, attribute))
             if us % 1000:
                 where = f"{self._clip.clip_id}: {us} µs as {_ms(us)} ms"
-                self._agreement_sums.add(
-                    f"phases.{name}" if field == "phases" else field, "rounded to milliseconds", where
-                )
+                self._tally.add(f"phases.{name}" if field == "phases" else field, "rounded to milliseconds", where)
         return annotation.attrib["ANNOTATION_ID"]
 
     def _value(self, tier: ET.Element, kind: tuple[str, dict[str, str]], text: str, *, field: str) -> ET.Element:
@@ -202,7 +198,7 @@ class _EafWriter:
         )
         legal = xml_text(text)
         if legal != text:
-            self._agreement_sums.add(field, "characters that XML cannot hold", f"{self._clip.clip_id}: {text!r}")
+            self._tally.add(field, "characters that XML cannot hold", f"{self._clip.clip_id}: {text!r}")
         ET.SubElement(annotation, "ANNOTATION_VALUE").text = legal
         return annotation
 

@@ -15,9 +15,8 @@ from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 from xsheet.annotate.formats import vocabulary
-from xsheet.annotate.formats.base import BASE_FIELDS, PHASE_FIELDS, AnnotationSheet, GesturePart, SheetEvent
+from xsheet.annotate.formats.base import BASE_FIELDS, PHASE_FIELDS, AnnotationSheet, GesturePart, LossTally, SheetEvent
 from xsheet.annotate.formats.files import MAX_DEPTH, file_error, parse_xml
-from xsheet.annotate.formats.loss import LossTally
 
 BASE_TIER, KINEMATICS_TIER = "base", "kinematics"
 _FIELDS = frozenset((*PHASE_FIELDS, *BASE_FIELDS))
@@ -54,7 +53,7 @@ class EafDocument:
     """
 
     def __init__(self, name: str, text: str, tally: LossTally) -> None:
-        self._name, self._agreement_sums = name, tally
+        self._name, self._tally = name, tally
         self._find = parse_xml(name, text)
         version = self._find.get("FORMAT") or self._find.get("VERSION") or ""
         if self._find.tag != "ANNOTATION_DOCUMENT" or not EAF_VERSIONS[0] <= _version(version) <= EAF_VERSIONS[1]:
@@ -92,7 +91,7 @@ class EafDocument:
                     name: found.fields[name] for name in BASE_FIELDS if name in found.fields
                 }
             else:
-                self._agreement_sums.add("base", "more than one in a tier", f"{self._name}: {found.value}")
+                self._tally.add("base", "more than one in a tier", f"{self._name}: {found.value}")
         told = {
             key.removeprefix(_ANNOTATION_ID_PREFIX): value
             for key, value in self.properties.items()
@@ -129,14 +128,12 @@ class EafDocument:
         aligned = []
         for tier in self._find.iterfind("TIER"):
             if tier.get("PARTICIPANT"):
-                self._agreement_sums.add(
-                    "tier", "a participant has no field", f"{self._name}: {tier.get('PARTICIPANT')}"
-                )
+                self._tally.add("tier", "a participant has no field", f"{self._name}: {tier.get('PARTICIPANT')}")
             for one in tier.iterfind("ANNOTATION/ALIGNABLE_ANNOTATION"):
                 start, end = (slots.get(one.get(f"TIME_SLOT_REF{n}", "")) for n in (1, 2))
                 own, value = one.get("ANNOTATION_ID", ""), one.findtext("ANNOTATION_VALUE") or ""
                 if start is None or end is None:
-                    self._agreement_sums.add("phases", "no time", f"{self._name}: {own} {value}")
+                    self._tally.add("phases", "no time", f"{self._name}: {own} {value}")
                 else:
                     phase_id = self.properties.get(f"phase_id:{own}")
                     start_us, end_us = ((ms + shift_ms) * 1000 for ms in (start, end))
@@ -153,9 +150,7 @@ class EafDocument:
             first, last = slots[before][1] or 0, slots[after][1] or 0
             for at in range(before + 1, after):
                 spread = first + (last - first) * (at - before) // (after - before)
-                self._agreement_sums.add(
-                    "phases.start_us", "no time of its own: spread evenly", f"{self._name}: {slots[at][0]}"
-                )
+                self._tally.add("phases.start_us", "no time of its own: spread evenly", f"{self._name}: {slots[at][0]}")
                 slots[at] = (slots[at][0], spread)
         return {name: ms for name, ms in slots if ms is not None}
 
@@ -172,7 +167,7 @@ class EafDocument:
                 owner = above.get(owner, owner)
             found, attribute = aligned.get(owner), name.rpartition("/")[2]
             if found is None:
-                self._agreement_sums.add("phases", "hangs on no annotation with times", f"{self._name}: {name} {value}")
+                self._tally.add("phases", "hangs on no annotation with times", f"{self._name}: {name} {value}")
             elif name == f"{found.tier.get('TIER_ID')}/{attribute}" and attribute in _FIELDS - found.fields.keys():
                 found.fields[attribute] = value
             else:
@@ -187,13 +182,13 @@ class EafDocument:
             if at >= 0 and part.start_us < parents[at].end_us:
                 parents[at].parts.append(GesturePart(part.value, part.start_us, part.end_us))
             else:
-                self._agreement_sums.add(
+                self._tally.add(
                     "phases.kinematics", "lies in no annotation of its parent", f"{self._name}: {part.annotation_id}"
                 )
 
     def _count_notes(self, aligned: _AlignedAnnotation, field: str) -> None:
         for note in aligned.notes:
-            self._agreement_sums.add(field, "no field for what hangs on it", f"{self._name}: {note}")
+            self._tally.add(field, "no field for what hangs on it", f"{self._name}: {note}")
 
     def _track_and_annotator(self, tier: ET.Element) -> tuple[str, str]:
         """Track and voice."""

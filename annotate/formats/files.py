@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
-from xsheet.annotate.formats.loss import LossTally
+from xsheet.annotate.formats.base import LossTally
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ContractError
 

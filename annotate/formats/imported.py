@@ -19,9 +19,8 @@ from types import MappingProxyType
 from pydantic import TypeAdapter, ValidationError
 
 from xsheet import __version__
-from xsheet.annotate.formats.base import AnnotationSheet
+from xsheet.annotate.formats.base import AnnotationSheet, ConversionLoss, LossTally
 from xsheet.annotate.formats.files import ClipIndex
-from xsheet.annotate.formats.loss import ConversionLoss, LossTally
 from xsheet.annotate.formats.phases import PhaseImporter, is_valid_id
 from xsheet.schemas import ids, vocab
 from xsheet.schemas.annotation import Annotation, Base, Phase, Repair, annotation_id, sorted_phases

@@ -19,6 +19,7 @@ from xsheet.annotate.formats.base import (
     PHASE_FIELDS,
     AnnotationSheet,
     ExportResult,
+    LossTally,
     clips_by_id,
     sheets_by_clip,
 )
@@ -34,7 +35,6 @@ from xsheet.annotate.formats.label_studio_results import (
     events_of,
     results_of,
 )
-from xsheet.annotate.formats.loss import LossTally
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
@@ -122,20 +122,20 @@ def config() -> str:
     for name in (TRACK_CONTROL, *PHASE_FIELDS):
         if name in TEXT_FIELDS:
             ET.SubElement(
-                view, "TextArea", _extra_conditioning(name) | {"maxSubmissions": "1", "editable": "true", "rows": "2"}
+                view, "TextArea", _control_attributes(name) | {"maxSubmissions": "1", "editable": "true", "rows": "2"}
             )
         elif name in NUMBER_FIELDS:
-            ET.SubElement(view, "Number", _extra_conditioning(name) | {"min": "0"})
+            ET.SubElement(view, "Number", _control_attributes(name) | {"min": "0"})
         elif name != "confidence":
             several = {"choice": "multiple" if name in LIST_FIELDS else "single", "layout": "select"}
-            choices = ET.SubElement(view, "Choices", _extra_conditioning(name) | several)
+            choices = ET.SubElement(view, "Choices", _control_attributes(name) | several)
             for word in CHOICES_OF_FIELD[name]:
                 ET.SubElement(choices, "Choice", {"value": word})
     ET.indent(view)
     return ET.tostring(view, encoding="unicode") + "\n"
 
 
-def _extra_conditioning(name: str) -> dict[str, str]:
+def _control_attributes(name: str) -> dict[str, str]:
     return {"name": name, "toName": VIDEO_CONTROL, "perRegion": "true"}
 
 

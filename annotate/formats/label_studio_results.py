@@ -4,8 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
-from xsheet.annotate.formats.base import LIST_FIELDS, PHASE_FIELDS, GesturePart, SheetEvent
-from xsheet.annotate.formats.loss import LossTally
+from xsheet.annotate.formats.base import LIST_FIELDS, PHASE_FIELDS, GesturePart, LossTally, SheetEvent
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us, nearest_frame, span_of_frames
 
 LABELS_CONTROL, KINEMATICS_CONTROL, TRACK_CONTROL, VIDEO_CONTROL = "action", "kinematics", "track", "video"

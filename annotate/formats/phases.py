@@ -7,8 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from xsheet.annotate.formats import vocabulary
-from xsheet.annotate.formats.base import LIST_FIELDS, PHASE_FIELDS, AnnotationSheet, SheetEvent
-from xsheet.annotate.formats.loss import LossTally
+from xsheet.annotate.formats.base import LIST_FIELDS, PHASE_FIELDS, AnnotationSheet, LossTally, SheetEvent
 from xsheet.annotate.repairs import RepairLog
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import HALF_FRAME_US, MIN_PHASE_US, Phase
@@ -30,7 +29,7 @@ class PhaseImporter:
 
     def __init__(self, sheet: AnnotationSheet, clip: Clip, tally: LossTally) -> None:
         self.repairs = RepairLog()
-        self._sheet, self._agreement_sums, self._end_us = sheet, tally, clip.duration_us
+        self._sheet, self._tally, self._end_us = sheet, tally, clip.duration_us
         self._reserved_ids: set[str] = {one.phase_id for one in sheet.events if one.phase_id is not None}
         self._free_ids = (f"p{n}" for n in range(len(self._reserved_ids) + len(sheet.events)))
         self._assigned_ids: set[str] = set()
@@ -52,7 +51,7 @@ class PhaseImporter:
         if event.phase_id is not None:
             why = "a phase id of the contract, once in a clip"
             self.repairs.change("set", f"{fresh}/phase_id", event.phase_id, fresh, reason=why)
-            self._agreement_sums.add("phases.phase_id", f"expected {why}", f"{self._sheet.clip_id}: {event.phase_id}")
+            self._tally.add("phases.phase_id", f"expected {why}", f"{self._sheet.clip_id}: {event.phase_id}")
         return fresh
 
     def _span(self, event: SheetEvent, phase_id: str) -> Span | None:
@@ -71,7 +70,7 @@ class PhaseImporter:
             return None
         if (start_us, end_us) != (event.start_us, event.end_us):
             was = f"{self._sheet.clip_id}/{phase_id}: {event.start_us}..{event.end_us} µs"
-            self._agreement_sums.add("phases.start_us", "cut at the clip's ends, or swapped", was)
+            self._tally.add("phases.start_us", "cut at the clip's ends, or swapped", was)
         return Span(start_us, end_us)
 
     def _build_phase(self, phase_id: str, event: SheetEvent, span: Span) -> Phase | None:
@@ -131,7 +130,7 @@ class PhaseImporter:
 
     def _record_loss(self, field: str, reason: str, phase_id: str, value: object) -> None:
         self.repairs.drop(f"{phase_id}/{field.partition('.')[2]}".rstrip("/"), value, reason=reason)
-        self._agreement_sums.add(field, reason, f"{self._sheet.clip_id}/{phase_id}: {value}")
+        self._tally.add(field, reason, f"{self._sheet.clip_id}/{phase_id}: {value}")
 
 
 def _default_text(event: SheetEvent) -> str:

@@ -10,7 +10,7 @@ Class   a word of the vocabulary in any spelling of case, space and hyphen; else
 import re
 from typing import get_args
 
-from xsheet.annotate.motion.kinds import kind_of
+from xsheet.annotate.text.wording import kind_of
 from xsheet.schemas import vocab
 
 _TRACK_OF_WORD: dict[str, vocab.Track] = {

@@ -10,27 +10,29 @@ Left, right and all signs are the subject's own, as in xsheet.schemas.clip.Signa
 shoulders, and what drifts evenly across the picture stands still.
 """
 
-import functools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.annotate.motion.crosstalk import remove_crosstalk
+from xsheet.annotate.motion.series import (
+    MAX_GAP_FRAMES,
+    Floats,
+    fill_gaps,
+    finite_median,
+    interpolate_hidden,
+    speed_of,
+    subtract_median,
+    true_ranges,
+)
 from xsheet.curate.body.motion import shoulder_width
 from xsheet.schemas import vocab
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.columns import Series
-from xsheet.schemas.time import CLIP_RATE, Span, frames_in
 
-Floats = NDArray[np.float64]
-FPS = float(CLIP_RATE)
 GROUND_TRUTH_EXTRACTOR = "truth"  # the extractor of planted series
 
-_GAP_FRAMES = 5  # 0.2 s, filled by a line; what is hidden for longer is unknown
-_DIFFERENCE_FRAMES = 2  # frames to either side of a central difference, as in xsheet.curate.body.motion
 _CLOSED_OPENNESS = (
     0.55  # lids below this share of their usual opening hide the iris, and the mesh then pulls gaze and brows along
 )
@@ -87,13 +89,13 @@ def motion_curves(signals: Signals) -> MotionCurves:
     """Signals as arrays: gaps filled, blinks bridged, leaks, camera and carrying parts taken off."""
     raw = {name: _series_array(signals, name) for name in _FACE}
     lids = _eye_openness(raw["eye_left_open"], raw["eye_right_open"])
-    raw |= {name: _interpolate_hidden(raw[name], _near_closed(lids)) for name in ("gaze_x", "gaze_y", "brow_raise")}
+    raw |= {name: interpolate_hidden(raw[name], _near_closed(lids)) for name in ("gaze_x", "gaze_y", "brow_raise")}
     face = raw if signals.extractor == GROUND_TRUTH_EXTRACTOR else remove_crosstalk(raw)
     width, drift = shoulder_width(signals) or np.nan, _drift(signals)
     left, right, wrist_left, wrist_right = (_joint(signals, name, drift) for name in _JOINTS)
     middle = (left + right) / 2
-    sway = _centre(face["head_x"] - drift[:, 0]) / width
-    rise = np.minimum(_centre(-left[:, 1]), _centre(-right[:, 1])) / width
+    sway = subtract_median(face["head_x"] - drift[:, 0]) / width
+    rise = np.minimum(subtract_median(-left[:, 1]), subtract_median(-right[:, 1])) / width
     return MotionCurves(
         yaw_deg=face["yaw_deg"],
         pitch_deg=face["pitch_deg"],
@@ -118,14 +120,14 @@ def track_speeds(curves: MotionCurves) -> dict[vocab.Track, Floats]:
     """(frames,) speed of every track in the unit of MOVING; NaN where the track is not seen."""
     c = curves
     found: dict[vocab.Track, Floats] = {
-        "head": _speed(c.yaw_deg, c.pitch_deg, c.roll_deg),
-        "gaze": np.fmax(_speed(c.gaze_x, c.gaze_y), _speed(c.eye_openness)),
-        "brows": _speed(c.brow_raise),
-        "mouth": _speed(c.mouth_opening),
-        "face": _speed(c.smile),
-        "torso": np.fmax(_speed(c.log_head_height), np.fmax(_speed(c.torso_sway), _speed(c.shoulder_rise))),
-        "arm_left": _speed(*c.wrist_left.T),
-        "arm_right": _speed(*c.wrist_right.T),
+        "head": speed_of(c.yaw_deg, c.pitch_deg, c.roll_deg),
+        "gaze": np.fmax(speed_of(c.gaze_x, c.gaze_y), speed_of(c.eye_openness)),
+        "brows": speed_of(c.brow_raise),
+        "mouth": speed_of(c.mouth_opening),
+        "face": speed_of(c.smile),
+        "torso": np.fmax(speed_of(c.log_head_height), np.fmax(speed_of(c.torso_sway), speed_of(c.shoulder_rise))),
+        "arm_left": speed_of(*c.wrist_left.T),
+        "arm_right": speed_of(*c.wrist_right.T),
     }
     found["arms"] = found["hands"] = np.fmax(found["arm_left"], found["arm_right"])
     found["whole_body"] = np.fmax.reduce(
@@ -139,12 +141,6 @@ def moving_ranges(speed: Floats, *, track: vocab.Track, low_ratio: float = 0.3) 
     high = np.nan_to_num(speed) >= MOVING_SPEED[track]
     low = np.nan_to_num(speed) >= low_ratio * MOVING_SPEED[track]
     return [stretch for stretch in true_ranges(low) if high[stretch.start : stretch.stop].any()]
-
-
-def true_ranges(mask: NDArray[np.bool_]) -> list[range]:
-    """Runs of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8))).tolist()
-    return [range(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def motion_ratio(speed: Floats, frames: range, *, other_phases: NDArray[np.bool_] | None = None) -> float | None:
@@ -173,52 +169,6 @@ def hand_motion_share(curves: MotionCurves, frames: range, *, left: bool) -> flo
     return moved[0 if left else 1] / sum(moved) if sum(moved) > 0 else None
 
 
-def frames_of_span(span: Span) -> range:
-    """The frames of a span at 25 fps."""
-    return frames_in(span, CLIP_RATE)
-
-
-def frames_between(start: float, end: float) -> range:
-    """The frames whose middle lies between two instants in frames; at least one."""
-    first = max(0, round_to_frame(start))
-    return range(first, max(first + 1, round_to_frame(end)))
-
-
-def round_to_frame(instant: float) -> int:
-    """The frame whose start is nearest to an instant in frames; the later one at a tie, so that lengths survive."""
-    return math.floor(instant + 0.5)
-
-
-def gaussian_smooth(values: Floats, *, sigma_frames: float = 1.0) -> Floats:
-    """The series without its jitter: a Gaussian over the known values, `frames` of standard deviation."""
-    if not len(values):
-        return values
-    known = np.isfinite(values)
-    kernel, whole = _gaussian(len(values), sigma_frames)
-    if known.all():
-        return np.asarray(np.convolve(values, kernel, mode="same") / whole)
-    weight = np.convolve(known, kernel, mode="same")
-    total = np.convolve(np.where(known, values, 0.0), kernel, mode="same")
-    return np.where(known, total / np.maximum(weight, 1e-9), np.nan)
-
-
-@functools.lru_cache(maxsize=1_000)  # a third of the time of a clip's course without it
-def _gaussian(length: int, sigma_frames: float) -> tuple[Floats, Floats]:
-    """The kernel, and what of it lies inside a series of this length, frame by frame."""
-    reach = min(int(4 * sigma_frames), max(length - 1, 0) // 2)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_frames) ** 2)
-    return kernel, np.convolve(np.ones(length), kernel, mode="same")
-
-
-def finite_median(values: Floats) -> float:
-    """The median of the known values, NaN where there are none; a tenth of the time of np.nanmedian."""
-    known = np.sort(values[np.isfinite(values)])
-    half = len(known) // 2
-    if not len(known):
-        return np.nan
-    return float(known[half] if len(known) % 2 else (known[half - 1] + known[half]) / 2)
-
-
 _JOINTS = ("shoulder_left", "shoulder_right", "wrist_left", "wrist_right")
 _FACE = (
     "yaw_deg", "pitch_deg", "roll_deg", "gaze_x", "gaze_y", "eye_left_open", "eye_right_open", "brow_raise", "smile",
@@ -232,7 +182,7 @@ def _series_array(signals: Signals, name: str) -> Floats:
     if not series:
         return np.full(signals.frames, np.nan)
     values = np.array(series, np.float64)  # None becomes NaN
-    return _fill_gaps(values) * (
+    return fill_gaps(values) * (
         _GROUND_TRUTH_SCALE.get(name, 1.0) if signals.extractor == GROUND_TRUTH_EXTRACTOR else 1.0
     )
 
@@ -241,14 +191,14 @@ def _voiced(signals: Signals) -> NDArray[np.bool_]:
     """Where there is voice; the short silences inside words belong to it."""
     voiced = np.nan_to_num(_series_array(signals, "voice")) > VOICED_THRESHOLD
     for gap in true_ranges(~voiced):
-        if len(gap) <= _GAP_FRAMES and gap.start > 0 and gap.stop < len(voiced):
+        if len(gap) <= MAX_GAP_FRAMES and gap.start > 0 and gap.stop < len(voiced):
             voiced[gap.start : gap.stop] = True
     return voiced
 
 
 def _without_sway(roll_deg: Floats, sway: Floats) -> Floats:
     """Tilt of the head without what the swaying trunk explains of it; a step aside without a tilt adds none."""
-    roll = _centre(roll_deg)
+    roll = subtract_median(roll_deg)
     carried = np.degrees(np.nan_to_num(sway) / _HIP_TO_FACE)
     return np.asarray(roll - np.clip(carried, np.minimum(roll, 0), np.maximum(roll, 0)))
 
@@ -275,19 +225,6 @@ def _drift(signals: Signals) -> Floats:
     return np.asarray(np.arange(signals.frames)[:, None] * pace)
 
 
-def _fill_gaps(values: Floats) -> Floats:
-    """Gaps of at most five frames between known values become a line."""
-    known = np.isfinite(values)
-    if known.all() or not known.any():
-        return values
-    at = np.arange(len(values))
-    line = np.interp(at, at[known], values[known], left=np.nan, right=np.nan)
-    for gap in true_ranges(~known):
-        if len(gap) > _GAP_FRAMES:
-            line[gap.start : gap.stop] = np.nan
-    return line
-
-
 def _eye_openness(left: Floats, right: Floats) -> Floats:
     opening = (left + right) / 2
     known = opening[np.isfinite(opening)]
@@ -298,19 +235,6 @@ def _eye_openness(left: Floats, right: Floats) -> Floats:
 def _near_closed(lids: Floats) -> NDArray[np.bool_]:
     shut = np.nan_to_num(lids, nan=1.0) < _CLOSED_OPENNESS
     return np.convolve(shut, np.ones(3), mode="same")[: len(shut)] > 0
-
-
-def _interpolate_hidden(values: Floats, hidden: NDArray[np.bool_]) -> Floats:
-    """The values before and after what is hidden, joined by a line."""
-    seen = ~hidden & np.isfinite(values)
-    if not seen.any():
-        return values
-    at = np.arange(len(values))
-    return np.where(hidden, np.interp(at, at[seen], values[seen]), values)
-
-
-def _centre(values: Floats) -> Floats:
-    return values - finite_median(values)
 
 
 def _visibility(signals: Signals) -> dict[vocab.Track, Floats]:
@@ -330,15 +254,35 @@ def _visibility(signals: Signals) -> dict[vocab.Track, Floats]:
     return seen
 
 
-def _speed(*axes: Floats) -> Floats:
-    """(frames,) length of the velocity per second, by central differences of the smoothed series."""
-    rates = []
-    for axis in axes:
-        rate = np.full(len(axis), np.nan)
-        calm = gaussian_smooth(axis)
-        rate[_DIFFERENCE_FRAMES:-_DIFFERENCE_FRAMES] = (
-            (calm[2 * _DIFFERENCE_FRAMES :] - calm[: -2 * _DIFFERENCE_FRAMES]) * FPS / (2 * _DIFFERENCE_FRAMES)
-        )
-        rates.append(rate)
-    speed: Floats = np.linalg.norm(rates, axis=0)
-    return speed
+_HEIGHT_BY_MOUTH = 0.8  # share by which the box of a face grows per face height of mouth opening
+_SHIFT_BY_YAW, _SHIFT_BY_ROLL = 0.24, 0.0053  # face heights, for sin(yaw) = 1 and per degree: the mesh is a mask
+_BROWS_BY_MOUTH, _BROWS_BY_YAW, _BROWS_BY_PITCH = -0.046, -0.0002, -0.0006  # face heights, per degree
+_SMILE_BY_WIDTH, _SMILE_BY_MOUTH = 3.6, 0.9  # speech spreads the lips, a smile raises their corners
+_GAZE_BY_YAW = -0.008  # per degree: an eye seen from the side is narrower
+_GAZE_WEIGHT = 400.0  # deg²: as much as a turn by some 20 degrees tells of one face
+
+
+def remove_crosstalk(raw: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Series of a face by their names in Signals, each without what the others add to it."""
+    yaw, pitch, roll, mouth = (raw[name] for name in ("yaw_deg", "pitch_deg", "roll_deg", "mouth_open"))
+    height = raw["head_height"] / (1 + _HEIGHT_BY_MOUTH * mouth)
+    wide = raw["mouth_wide"] if np.isfinite(raw["mouth_wide"]).any() else np.zeros_like(mouth)
+    return {
+        **raw,
+        "head_height": height,
+        "head_x": raw["head_x"] - (_SHIFT_BY_YAW * np.sin(np.radians(yaw)) + _SHIFT_BY_ROLL * roll) * height,
+        "head_y": raw["head_y"] - _HEIGHT_BY_MOUTH / 2 * mouth * height,
+        "gaze_x": raw["gaze_x"] - _gaze_by_yaw(raw["gaze_x"], yaw) * yaw,
+        "brow_raise": raw["brow_raise"]
+        - (_BROWS_BY_MOUTH * mouth + _BROWS_BY_YAW * np.abs(yaw) + _BROWS_BY_PITCH * pitch),
+        "smile": raw["smile"] - _SMILE_BY_WIDTH * wide - _SMILE_BY_MOUTH * mouth,
+    }
+
+
+def _gaze_by_yaw(gaze: Floats, yaw: Floats) -> float:
+    """The slope of fast changes of gaze on those of yaw, drawn towards the puppets': faces differ."""
+    turned, looked = yaw[2:] - yaw[:-2], gaze[2:] - gaze[:-2]
+    both = np.isfinite(turned + looked)
+    weight = float((turned[both] ** 2).sum()) + _GAZE_WEIGHT
+    slope = (float((turned[both] * looked[both]).sum()) + _GAZE_WEIGHT * _GAZE_BY_YAW) / weight
+    return min(max(slope, 3 * _GAZE_BY_YAW), 0.0)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xsheet.annotate.motion.curves import FPS
 from xsheet.annotate.motion.segments import MotionEpisode, MotionSegment
+from xsheet.annotate.motion.series import FPS
 from xsheet.schemas import vocab
 
 PRIOR_COUNT = 8.0

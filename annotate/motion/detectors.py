@@ -12,16 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from xsheet.annotate.motion.annotator import MotionSettings
-from xsheet.annotate.motion.curves import (
-    FPS,
-    MOVING_SPEED,
-    Floats,
-    MotionCurves,
-    finite_median,
-    gaussian_smooth,
-    track_speeds,
-)
+from xsheet.annotate.motion.curves import MOVING_SPEED, MotionCurves, track_speeds
 from xsheet.annotate.motion.segments import count_cycles
+from xsheet.annotate.motion.series import FPS, Floats, finite_median, gaussian_smooth
 from xsheet.schemas import vocab
 
 _MARGIN_FRAMES = 8  # before and after a stretch, where its part is taken to rest

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic import Field
 
-from xsheet.annotate.motion.curves import FPS, Floats, MotionCurves
+from xsheet.annotate.motion.curves import MotionCurves
 from xsheet.annotate.motion.detected_actions import DetectedAction, detected_action
 from xsheet.annotate.motion.head_rules import side_of
 from xsheet.annotate.motion.segments import MotionEpisode, find_episodes, find_segments, group_segments
+from xsheet.annotate.motion.series import FPS, Floats
 from xsheet.schemas.settings import StrictModel
 
 _HELD_FACTOR = 1.5  # times the least size, from which an expression counts without its way back

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from xsheet.annotate.motion.curves import FPS, Floats, MotionCurves
+from xsheet.annotate.motion.curves import MotionCurves
 from xsheet.annotate.motion.detected_actions import DetectedAction, detected_action
 from xsheet.annotate.motion.segments import MotionEpisode, find_episodes
+from xsheet.annotate.motion.series import FPS, Floats
 from xsheet.schemas import vocab
 from xsheet.schemas.settings import StrictModel
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from xsheet.annotate.motion.curves import FPS, Floats, finite_median, gaussian_smooth, true_ranges
+from xsheet.annotate.motion.series import FPS, Floats, finite_median, gaussian_smooth, true_ranges
 
 _LOW, _HIGH = 0.2, 0.8  # of the way
 _AT_LOW, _AT_HIGH = 0.3266, 0.6734  # of the time, where minimum jerk has gone that far

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from xsheet.annotate.formats.loss import ConversionLoss, LossTally
+from xsheet.annotate.formats.base import ConversionLoss, LossTally
 from xsheet.annotate.vlm.annotator import VlmSettings
 from xsheet.annotate.vlm.prompts import load_prompt
 from xsheet.annotate.vlm.response import (

@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from xsheet.annotate.text.block_text import base_text, block_text, short_caption
+from xsheet.annotate.text.token_spans import CharSpan
 from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.settings import StrictModel, settings_sha256
@@ -29,7 +30,6 @@ TRAINING_TEXT_VERSION = "1"
 STEPS_PER_S = 10  # times are told in tenths of a second
 STEP_US = US_PER_S // STEPS_PER_S
 MAX_PHASES = 100  # the search grows with their cube; a clip of 10 s holds a dozen
-CharSpan = tuple[int, int]  # half-open, in characters of the text
 
 
 class BlockPolicy(StrictModel):
@@ -98,7 +98,7 @@ def compile_training_text(annotation: Annotation, policy: BlockPolicy = DEFAULT_
     base = base_text(said, max_words=policy.max_base_words)
     text, shortened, blocks = base.text, ["base"] * base.truncated, list[Block]()
     earlier: set[str] = set()
-    for start, end, phases in _check_even_partition(annotation, policy):
+    for start, end, phases in _timed_blocks(annotation, policy):
         words = block_text(phases, ongoing_ids=earlier, max_words=policy.max_block_words)
         begin = len(text) + 1
         text += f" Phase-{len(blocks) + 1} [{start / STEPS_PER_S:.1f}-{end / STEPS_PER_S:.1f}s]: {words.text}"
@@ -144,7 +144,7 @@ class _QuantisedPhase(NamedTuple):
         return end - start - shared if self.is_named(start, end) else shared
 
 
-def _check_even_partition(annotation: Annotation, policy: BlockPolicy) -> Iterator[tuple[int, int, list[Phase]]]:
+def _timed_blocks(annotation: Annotation, policy: BlockPolicy) -> Iterator[tuple[int, int, list[Phase]]]:
     """Blocks as (start, end, phases they name), in tenths of a second; with still gaps they cover the clip."""
     last = max(1, annotation.duration_us // STEP_US)  # rounded down: no time is told that the clip does not have
     acts, rests = list[_QuantisedPhase](), list[_QuantisedPhase]()

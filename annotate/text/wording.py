@@ -1,6 +1,34 @@
 """Phases in plain words, always the same for the same facts: 'nods twice, slightly, quickly'."""
 
+import re
+import unicodedata
+
 from xsheet.schemas import vocab
+from xsheet.schemas.vocab import Laterality
+
+KIND_OF_ACTION: dict[vocab.Action, vocab.PhaseKind] = {
+    **dict.fromkeys(("look_at_camera", "look_away", "look_down", "look_up", "blink_long", "close_eyes"), "gaze"),
+    **dict.fromkeys(
+        ("wink", "raise_brows", "frown", "smile", "laugh", "grimace", "purse_lips", "open_mouth", "bite_lip"),
+        "expression",
+    ),
+    **dict.fromkeys(("lean_in", "lean_back", "sway", "cross_arms"), "posture"),
+    **dict.fromkeys(
+        (
+            "shrug", "raise_hand", "lower_hand", "point", "wave", "open_palms", "palm_up", "count_fingers", "clap",
+            "fist", "chop_beat", "circle_hand", "hand_on_chest",
+        ),
+        "gesture",
+    ),
+    **dict.fromkeys(("hold_object", "show_object", "put_object"), "object_use"),
+    "rest": "rest",
+}  # fmt: skip
+
+
+def kind_of(action: vocab.Action) -> vocab.PhaseKind:
+    """The sort of event; 'action' for all that is no gesture, expression, gaze, posture, rest or handling of things."""
+    return KIND_OF_ACTION.get(action, "action")
+
 
 _VERBS: dict[vocab.Action, str] = {
     "nod": "nods", "shake_head": "shakes the head", "tilt_head": "tilts the head to the {side}",
@@ -44,3 +72,50 @@ _FRAMING_CLAUSES: dict[vocab.Framing, str] = {
     "face": "the face filling the picture", "head_shoulders": "seen from the chest up",
     "upper_body": "seen from the waist up", "three_quarter": "seen from the knees up", "full_body": "seen whole",
 }  # fmt: skip
+
+
+_MEDIUM = r"(?:video|clip|footage|recording|image sequence|images?|frames?|sequence|picture|pictures|scene|camera)"
+_SHOWS = r"(?:shows?|depicts?|features?|displays?|presents?|captures?|opens? with)"
+# Formulas at the start of a sentence; what follows them is what the sentence says.
+_THIS_MEDIUM = (
+    rf"(?:the|this|these) (?:(?:provided|given|short|entire|whole) )?{_MEDIUM}(?: (?:sequence|clip|segment))?"
+)
+_FORMULA = re.compile(
+    rf"(?:in|throughout|across|during) {_THIS_MEDIUM}, "
+    rf"|{_THIS_MEDIUM} {_SHOWS}(?: that)?:? "
+    r"|(?:we|you|viewers?|one) (?:can )?(?:clearly )?see (?:that )?",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"(?:(?<=[.!?] )|^)(?=\S)")
+_PART = r"(?:hand|arm|forearm|wrist|fist|palm|elbow|shoulder|finger|fingers|index finger|thumb|eye|eyelid|eyebrow|brow)"
+_SIDED_PART = re.compile(rf"\b(left|right)[ -]{_PART}s?\b", re.IGNORECASE)
+
+
+def clean_line(text: str, *, max_chars: int) -> str:
+    """The text on one line without invisible characters, in composed form, cut at a word where it is too long."""
+    seen = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
+    line = " ".join(unicodedata.normalize("NFC", seen).split())
+    if len(line) <= max_chars:
+        return line
+    return line[: max_chars + 1].rpartition(" ")[0].rstrip() or line[:max_chars]
+
+
+def strip_medium_phrases(text: str) -> str:
+    """The text without formulas such as 'The video shows ...' at the start of its sentences."""
+    while (shorter := "".join(map(_strip_formula, _SENTENCE.split(text)))) != text:
+        text = shorter
+    return text
+
+
+def _strip_formula(sentence: str) -> str:
+    formula = _FORMULA.match(sentence)
+    if formula is None or formula.end() == len(sentence):
+        return sentence
+    rest = sentence[formula.end() :]
+    return rest[0].upper() + rest[1:] if sentence[0].isupper() and rest[0].isascii() else rest
+
+
+def find_side(text: str) -> Laterality | None:
+    """The one side whose hand, arm, eye, ... the words name; None where they name none or both."""
+    named: set[Laterality] = {"left" if found.lower() == "left" else "right" for found in _SIDED_PART.findall(text)}
+    return named.pop() if len(named) == 1 else None

@@ -17,9 +17,14 @@ from pydantic import Field
 
 from xsheet.annotate.base import AnnotationRequest, AnnotatorReply
 from xsheet.annotate.vlm.client import FrameSelection, SamplingParams, VlmClient, VlmRequest, VlmResponse
-from xsheet.annotate.vlm.parse import STATUS_BY_FINISH_REASON, parse_reply
 from xsheet.annotate.vlm.prompts import load_prompt, quote_untrusted
-from xsheet.annotate.vlm.response import ResponseLimits, max_phases_for, response_json_schema
+from xsheet.annotate.vlm.response import (
+    STATUS_BY_FINISH_REASON,
+    ResponseLimits,
+    max_phases_for,
+    parse_reply,
+    response_json_schema,
+)
 from xsheet.schemas import run, vocab
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.run import ModelInput, Usage

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
-from xsheet.annotate.vlm.parse import one_line
+from xsheet.annotate.vlm.response import one_line
 
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})  # and all of 5xx
 AUTH_FAILED_STATUS = frozenset({401, 403, 407})  # servers quote the key in their answer: it is not shown

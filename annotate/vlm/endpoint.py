@@ -23,8 +23,8 @@ from pydantic import Field, field_validator
 from xsheet.annotate.vlm.background import run_in_background
 from xsheet.annotate.vlm.client import VlmRequest, VlmResponse
 from xsheet.annotate.vlm.completion import Completion, read_completion, retry_after_s
-from xsheet.annotate.vlm.frame_jpegs import JpegFrames, encode_jpeg_frames
-from xsheet.annotate.vlm.parse import one_line
+from xsheet.annotate.vlm.frames import JpegFrames, encode_jpeg_frames
+from xsheet.annotate.vlm.response import one_line
 from xsheet.schemas.errors import ConfigError, MediaError
 from xsheet.schemas.run import ModelInput, Usage
 from xsheet.schemas.settings import StrictModel

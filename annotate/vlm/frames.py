@@ -4,8 +4,17 @@ No phase can be timed finer than the frames shown: with stamps 1.1 s apart (2 fp
 can reach tIoU 0.5, at 4 fps 86 %, at 8 fps all (snapping to stamps of a 5 s clip).
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from xsheet.annotate.vlm.client import FrameSelection
+from xsheet.schemas.errors import MediaError
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, frame_start_us
 
 MIN_VIDEO_FRAMES = 4  # of both Qwen families (their FPS_MIN_FRAMES)
@@ -38,3 +47,59 @@ def mean_fps(indices: Sequence[int]) -> float:
     """Frames per second that the shown frames really have: exact in the mean, while single steps differ by a frame."""
     shown_us = frame_start_us(indices[-1], CLIP_RATE) - frame_start_us(indices[0], CLIP_RATE)
     return (len(indices) - 1) * US_PER_S / shown_us
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JpegFrames:
+    """What of a clip is sent."""
+
+    jpegs: tuple[bytes, ...]
+    indices: tuple[int, ...]
+    stamps_us: tuple[int, ...]
+    width: int
+    height: int
+
+
+def encode_jpeg_frames(selection: FrameSelection, *, quality: int) -> JpegFrames:
+    """The frames of a film within its budget of pixels.
+
+    Raises:
+        MediaError: the clip cannot be read, or has fewer frames than it should.
+    """
+    from xsheet.curate.media.reader import open_media  # noqa: PLC0415 - loads the decoder
+
+    indices = frame_indices(selection.frames, fps=selection.fps)
+    wanted = frozenset(indices)
+    with open_media(selection.media, root=selection.media.parent) as media:
+        size = fit_size(
+            *media.size, max_pixels=min(selection.max_frame_pixels, selection.max_clip_pixels // len(indices))
+        )
+        frames = islice(media.frames(size=size), indices[-1] + 1)
+        jpegs = tuple(_encode_jpeg(frame.rgb, quality=quality) for frame in frames if frame.index in wanted)
+    if len(jpegs) != len(indices):
+        raise _decode_error(
+            selection.media, expected_frames=selection.frames, got=f"{len(jpegs)} of the {len(indices)} to be shown"
+        )
+    return JpegFrames(jpegs, indices, frame_starts_us(indices), *size)
+
+
+def fit_size(width: int, height: int, *, max_pixels: int) -> tuple[int, int]:
+    """The largest even size of the same shape with at most so many pixels; never larger than the picture."""
+    share = min(1.0, math.sqrt(max_pixels / (width * height)))
+    wide, high = (max(2, int(side * share) // 2 * 2) for side in (width, height))
+    return wide, high
+
+
+def _encode_jpeg(rgb: NDArray[np.uint8], *, quality: int) -> bytes:
+    import cv2  # noqa: PLC0415 - the token arithmetic needs no pictures
+
+    done, coded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done  # of a picture in memory nothing can fail but memory
+    return coded.tobytes()
+
+
+def _decode_error(media: Path, *, expected_frames: int, got: str) -> MediaError:
+    return MediaError(
+        reason="decode_failed", where=media.name, expected=f"{expected_frames} frames", got=got,
+        hint="write the clip again: `xsheet curate run`",
+    )  # fmt: skip

@@ -14,9 +14,8 @@ from itertools import chain
 
 from pydantic import Field
 
-from xsheet.annotate.motion.kinds import kind_of
 from xsheet.annotate.repairs import RepairLog, trim_overlaps
-from xsheet.annotate.vlm.phrases import clean_line, find_side, strip_medium_phrases
+from xsheet.annotate.text.wording import clean_line, find_side, kind_of, strip_medium_phrases
 from xsheet.annotate.vlm.response import ResponseBase, ResponseDocument, ResponsePhase
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import MIN_PHASE_US, Base, Evidence, Phase, Repair

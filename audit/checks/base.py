@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.annotate.motion.curves import frames_of_span
+from xsheet.annotate.motion.series import frames_of_span
 from xsheet.audit.checks.evidence import ClipEvidence
 from xsheet.audit.settings import AuditSettings
 from xsheet.schemas import ids, vocab

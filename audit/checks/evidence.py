@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.annotate.motion.annotator import MotionSettings
-from xsheet.annotate.motion.arm_rules import distance_from_rest
-from xsheet.annotate.motion.curves import FPS, MOVING_SPEED, Floats, motion_curves, track_speeds
+from xsheet.annotate.motion.body_rules import distance_from_rest
+from xsheet.annotate.motion.curves import MOVING_SPEED, motion_curves, track_speeds
 from xsheet.annotate.motion.detectors import detection_strength
 from xsheet.annotate.motion.segments import MotionEpisode, background_range, find_segments, group_segments
+from xsheet.annotate.motion.series import FPS, Floats
 from xsheet.annotate.speech.relation import voice_spans
 from xsheet.schemas import vocab
 from xsheet.schemas.clip import Signals

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from xsheet.annotate.motion.curves import FPS, hand_motion_share
+from xsheet.annotate.motion.curves import hand_motion_share
 from xsheet.annotate.motion.segments import MotionEpisode
+from xsheet.annotate.motion.series import FPS
 from xsheet.audit.checks.base import AnnotationView, Check, CheckResult, MeasuredPhase
 from xsheet.audit.checks.evidence import ClipEvidence, MotionQuantity, find_quantity
 from xsheet.audit.settings import AuditSettings, MotionCheckLimits

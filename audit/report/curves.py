@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.annotate.motion.curves import MOVING_SPEED, Floats, motion_curves, moving_ranges, track_speeds, true_ranges
+from xsheet.annotate.motion.curves import MOVING_SPEED, motion_curves, moving_ranges, track_speeds
+from xsheet.annotate.motion.series import Floats, true_ranges
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.columns import Series
 

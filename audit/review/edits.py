@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from xsheet.annotate.motion.kinds import kind_of
+from xsheet.annotate.text.wording import kind_of
 from xsheet.audit.review.draft import Draft, to_contract_error
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import KinematicPhase, Operation, Phase, Review

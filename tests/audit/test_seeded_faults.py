@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xsheet.annotate.motion.curves import frames_of_span
+from xsheet.annotate.motion.series import frames_of_span
 from xsheet.audit.checks.base import AnnotationView, ClipMetadata, with_clip_evidence
 from xsheet.audit.checks.evidence import ClipEvidence
 from xsheet.audit.pipeline import run_checks

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from xsheet.annotate.text.block_text import short_caption
 from xsheet.annotate.text.mirror import mirror_annotation
-from xsheet.annotate.text.token_spans import token_phase_ids
-from xsheet.annotate.text.training_text import BlockPolicy, CharSpan, TrainingText, compile_training_text
+from xsheet.annotate.text.token_spans import CharSpan, token_phase_ids
+from xsheet.annotate.text.training_text import BlockPolicy, TrainingText, compile_training_text
 from xsheet.model.encoders.text import TextEncoder, TextTokens
 from xsheet.schemas.annotation import MIN_PHASE_US, Annotation, Phase, sorted_phases
 from xsheet.schemas.errors import ContractError

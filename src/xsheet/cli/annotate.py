@@ -23,8 +23,8 @@ from xsheet.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from xsheet.annotate.formats.loss import ConversionLoss
-    from xsheet.annotate.motion.curves import Floats
+    from xsheet.annotate.formats.base import ConversionLoss
+    from xsheet.annotate.motion.series import Floats
     from xsheet.annotate.pipeline import AnnotateResult
     from xsheet.annotate.settings import AnnotateSettings
     from xsheet.runtime.executor import Execution

@@ -3,10 +3,9 @@
 import pytest
 
 from xsheet.annotate.formats import csv_tables, vocabulary
-from xsheet.annotate.formats.base import AnnotationSheet, GesturePart, SheetEvent
+from xsheet.annotate.formats.base import AnnotationSheet, GesturePart, LossTally, SheetEvent
 from xsheet.annotate.formats.files import ClipIndex, read_files
 from xsheet.annotate.formats.imported import MAX_LANES, import_sheets
-from xsheet.annotate.formats.loss import LossTally
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.layers import find_layer, write_layer
 from xsheet.schemas.vocab import ACTIONS, TRACKS

@@ -8,8 +8,8 @@ from xsheet.annotate.motion.curves import (
     motion_ratio,
     moving_ranges,
     track_speeds,
-    true_ranges,
 )
+from xsheet.annotate.motion.series import true_ranges
 from xsheet.schemas.clip import Signals
 
 FRAMES = 100

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from xsheet.annotate.motion.curves import gaussian_smooth
 from xsheet.annotate.motion.segments import count_cycles, find_episodes, find_segments, turning_points
+from xsheet.annotate.motion.series import gaussian_smooth
 
 FRAMES = 120
 

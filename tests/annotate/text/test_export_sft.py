@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.annotate.base import AnnotationRequest
-from xsheet.annotate.formats.loss import LossTally
+from xsheet.annotate.formats.base import LossTally
 from xsheet.annotate.text.export_sft import SftExport, export_sft, sft_sample
 from xsheet.annotate.vlm.annotator import VlmAnnotator, VlmSettings
 from xsheet.annotate.vlm.client import VlmRequest, VlmResponse
 from xsheet.annotate.vlm.normalise import NormaliseSettings, TimeSnapTargets, normalise
-from xsheet.annotate.vlm.parse import parse_reply
-from xsheet.annotate.vlm.response import response_json_schema
+from xsheet.annotate.vlm.response import parse_reply, response_json_schema
 from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.truth import truth_rows
 from xsheet.schemas.annotation import Annotation, Evidence

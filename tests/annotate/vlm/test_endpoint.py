@@ -20,9 +20,9 @@ from xsheet.annotate.vlm.cache import CachedVlmClient
 from xsheet.annotate.vlm.client import FrameSelection, SamplingParams, VlmRequest
 from xsheet.annotate.vlm.completion import read_completion, retry_after_s
 from xsheet.annotate.vlm.endpoint import EndpointClient, EndpointSettings, reply_cost, request_body
-from xsheet.annotate.vlm.frame_jpegs import fit_size
+from xsheet.annotate.vlm.frames import fit_size
 from xsheet.annotate.vlm.normalise import TimeSnapTargets, normalise
-from xsheet.annotate.vlm.parse import parse_reply
+from xsheet.annotate.vlm.response import parse_reply
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.run import Usage

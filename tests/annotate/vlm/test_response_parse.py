@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsheet.annotate.vlm.parse import parse_reply
+from xsheet.annotate.vlm.response import parse_reply
 
 GOOD = {
     "base": {

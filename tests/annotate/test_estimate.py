@@ -1,7 +1,7 @@
 import pytest
 
+from xsheet.annotate.estimate import CostAssumptions, estimate_cost
 from xsheet.annotate.vlm.annotator import VlmSettings
-from xsheet.annotate.vlm.qwen.cost import CostAssumptions, estimate_cost
 from xsheet.annotate.vlm.qwen.tokens import QWEN3, QWEN25
 from xsheet.schemas.clip import Clip
 
