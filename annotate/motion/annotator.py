@@ -1,8 +1,9 @@
-"""The motion annotator: phases out of the measured signals, by rules a reader can check. It needs no weights.
+"""The motion annotator: phases from measured signals by rules that a reader can check. It needs no weights.
 
-    signals → course → acts of head, face, trunk and arms → one per track and time → manner, parts, words → phases
+    signals → curves → detected actions of head, face, torso and arms → overlaps resolved → amplitude, parts, text →
+    phases
 
-It is the default annotator, and the ruler for every other: what it claims has been measured.
+It is the default annotator and the baseline for every other: each of its phases has been measured.
 """
 
 import math
@@ -41,12 +42,13 @@ from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, frame_start_us, span_of_frames
 
 MIN_PHASE_FRAMES = MIN_PHASE_US // frame_start_us(1, CLIP_RATE)
-# Of an instant somewhere inside a frame; where a rest begins and ends is known no better.
+# Uniform over one frame: the uncertainty of the start and end of a rest.
 MIN_SIGMA_US = round(frame_start_us(1, CLIP_RATE) / 12**0.5)
-# What a tracker and the fit of a leg (of its time) miss by: two thirds of the puppet's boundaries lie within one sigma.
+# Error of the tracker, and of the segment fit as a share of its duration; two thirds of the puppet's boundaries lie
+# within one sigma.
 TRACKER_SIGMA_US, FIT_SIGMA_SHARE = 40_000, 0.2
 ARM_TRACKS = ("arm_left", "arm_right", "hands")
-# Least median height of a face, in picture heights, by what a picture then shows of a person.
+# Minimum median face height in picture heights, by framing.
 _FRAMINGS: tuple[tuple[float, vocab.Framing], ...] = (
     (0.55, "face"), (0.28, "head_shoulders"), (0.15, "upper_body"), (0.10, "three_quarter"),
     (0.0, "full_body"),
@@ -59,52 +61,59 @@ BODY_PARTS_OF_TRACK: dict[vocab.Track, tuple[vocab.BodyPart, ...]] = {
 
 
 class MotionSettings(StrictModel):
-    """What counts as an action."""
+    """Limits of all rules."""
 
     head: HeadRuleSettings = HeadRuleSettings()
     face: FaceRuleSettings = FaceRuleSettings()
     torso: TorsoRuleSettings = TorsoRuleSettings()
     arms: ArmRuleSettings = ArmRuleSettings()
     min_face_px: float = Field(
-        default=96, ge=0, le=1000, description="of a face's height, for its expressions; smaller meshes jitter too much"
+        default=96, ge=0, le=1000, description="minimum face height for expressions; smaller meshes jitter too much"
     )
-    min_rest_s: float = Field(default=0.48, ge=0.12, le=10, description="a shorter stillness is a gap, not a rest")
+    min_rest_s: float = Field(default=0.48, ge=0.12, le=10, description="shorter stillness is a gap, not a rest")
 
 
 class MotionAnnotator:
-    """Annotates from signals alone; never fails, never looks at the file."""
+    """Annotates from signals alone; never fails and never opens the media."""
 
     def __init__(self, settings: MotionSettings | None = None) -> None:
         self._settings = settings or MotionSettings()
 
     def __call__(self, requests: Sequence[AnnotationRequest], /) -> Iterator[AnnotatorReply]:
-        """One reply to every ask, in order."""
-        for ask in requests:
-            stated = annotate_motion(ask.clip, ask.signals, self._settings)
-            yield AnnotatorReply(request_id=ask.request_id, status="ok", structured=stated)
+        """Yield one reply per request, in order."""
+        for request in requests:
+            structured = annotate_motion(request.clip, request.signals, self._settings)
+            yield AnnotatorReply(request_id=request.request_id, status="ok", structured=structured)
 
 
 def annotate_motion(clip: Clip, signals: Signals, settings: MotionSettings) -> StructuredResult:
-    """What the signals of a clip say of it; an empty series says nothing, and a clip without any is one rest."""
-    course = motion_curves(signals)
-    found = [
-        *detect_head_actions(course, settings.head),
-        *(detect_face_actions(course, settings.face) if _face_px(clip, signals) >= settings.min_face_px else ()),
-        *detect_torso_actions(course, settings.torso),
-        *detect_arm_actions(course, settings.arms),
+    """Base and phases from the signals of a clip; a clip without signals is one rest."""
+    curves = motion_curves(signals)
+    candidates = [
+        *detect_head_actions(curves, settings.head),
+        *(detect_face_actions(curves, settings.face) if _face_px(clip, signals) >= settings.min_face_px else ()),
+        *detect_torso_actions(curves, settings.torso),
+        *detect_arm_actions(curves, settings.arms),
     ]
-    acts = [
-        act
+    actions = [
+        action
         for track in BODY_PARTS_OF_TRACK
-        for act in resolve_overlaps((a for a in found if a.track == track), min_frames=MIN_PHASE_FRAMES)
+        for action in resolve_overlaps((a for a in candidates if a.track == track), min_frames=MIN_PHASE_FRAMES)
     ]
-    timed = list(zip(acts, amplitude_and_speed(acts), [_action_frames(act, clip.frames) for act in acts], strict=True))
-    speed, busy = track_speeds(course), _active_frames(acts, clip.frames)
+    timed = list(
+        zip(
+            actions,
+            amplitude_and_speed(actions),
+            [_action_frames(action, clip.frames) for action in actions],
+            strict=True,
+        )
+    )
+    speed, active = track_speeds(curves), _active_frames(actions, clip.frames)
     phases = [
-        _phase(act, manner, frames, course, _evidence(speed[act.track], frames, busy[act.track]))
-        for act, manner, frames in timed
+        _phase(action, levels, frames, curves, _evidence(speed[action.track], frames, active[action.track]))
+        for action, levels, frames in timed
     ]
-    phases += _rest_phases(busy, settings.min_rest_s)
+    phases += _rest_phases(active, settings.min_rest_s)
     in_order = enumerate(sorted_phases(phases))
     return StructuredResult(
         base=base_from_signals(clip, signals),
@@ -148,7 +157,7 @@ def _phase(
 
 
 def kinematic_phases(detected: DetectedAction, frames: range) -> tuple[KinematicPhase, ...]:
-    """The parts of an act inside its frames: a way out, what is held or done there, and the way back."""
+    """Kinematic parts of an action inside its frames: preparation or stroke, hold, retraction."""
     first, last = detected.segments[0], detected.segments[-1]
     ends: list[tuple[vocab.Kinematic, float]]
     if detected.repetitions is not None and detected.track in ARM_TRACKS and len(detected.segments) > 1:
@@ -156,26 +165,26 @@ def kinematic_phases(detected: DetectedAction, frames: range) -> tuple[Kinematic
     elif detected.repetitions is not None or len(detected.segments) == 1:
         ends = [("stroke", detected.end)]
     else:
-        reached = max(leg.end for leg in detected.segments[:-1])
+        reached = max(segment.end for segment in detected.segments[:-1])
         ends = [("stroke", reached), ("post_stroke_hold", last.start), ("retraction", detected.end)]
     edges = [frames.start, *(min(max(round_to_frame(end), frames.start), frames.stop) for _, end in ends)]
     edges[-1] = frames.stop
     parts: list[tuple[vocab.Kinematic, range]]
-    parts = [(kind, range(a, b)) for (kind, _), (a, b) in zip(ends, pairwise(edges), strict=True) if b > a]
-    if all(kind != "stroke" for kind, _ in parts):  # shorter than a frame, or cut off: then all of it is one
+    parts = [(part, range(a, b)) for (part, _), (a, b) in zip(ends, pairwise(edges), strict=True) if b > a]
+    if all(part != "stroke" for part, _ in parts):  # the stroke is shorter than a frame or cut off
         parts = [("stroke", frames)]
-    return tuple(_kinematic_phase(kind, inside) for kind, inside in parts)
+    return tuple(_kinematic_phase(part, inside) for part, inside in parts)
 
 
-def _kinematic_phase(kind: vocab.Kinematic, frames: range) -> KinematicPhase:
+def _kinematic_phase(part: vocab.Kinematic, frames: range) -> KinematicPhase:
     span = span_of_frames(frames, CLIP_RATE)
-    return KinematicPhase(phase=kind, start_us=span.start_us, end_us=span.end_us)
+    return KinematicPhase(phase=part, start_us=span.start_us, end_us=span.end_us)
 
 
 def base_from_signals(clip: Clip, signals: Signals) -> Base:
-    """What signals can say of the whole clip: how near the camera is, whether it stands, and whether there is voice."""
-    share = _face_px(clip, signals) / clip.height
-    framing: vocab.Framing = next(name for least, name in _FRAMINGS if share >= least)
+    """Framing and speaking of the clip from its signals."""
+    face_share = _face_px(clip, signals) / clip.height
+    framing: vocab.Framing = next(name for min_share, name in _FRAMINGS if face_share >= min_share)
     voiced = sum(v is not None and v > VOICED_THRESHOLD for v in signals.voice) / clip.frames
     speaking: vocab.Speaking = "speaking" if voiced >= 0.5 else "mixed" if voiced >= 0.1 else "silent"
     return Base(
@@ -189,8 +198,10 @@ def base_from_signals(clip: Clip, signals: Signals) -> Base:
 
 
 def _face_px(clip: Clip, signals: Signals) -> float:
-    """Median height of the face; 0 where none was found."""
-    return clip.height * max(0.0, median([share for share in signals.head_height if share is not None] or [0.0]))
+    """Median face height in pixels; 0 without a face."""
+    return clip.height * max(
+        0.0, median([face_share for face_share in signals.head_height if face_share is not None] or [0.0])
+    )
 
 
 def _action_frames(detected: DetectedAction, frames: int) -> range:
@@ -199,19 +210,19 @@ def _action_frames(detected: DetectedAction, frames: int) -> range:
 
 
 def _active_frames(actions: Sequence[DetectedAction], frames: int) -> dict[vocab.Track, NDArray[np.bool_]]:
-    """(frames,) where each track acts."""
-    busy: dict[vocab.Track, NDArray[np.bool_]] = {track: np.zeros(frames, bool) for track in BODY_PARTS_OF_TRACK}
-    for act in actions:
-        inside = _action_frames(act, frames)
-        busy[act.track][inside.start : inside.stop] = True
-    return busy
+    """(frames,) mask of the detected actions, by track."""
+    active: dict[vocab.Track, NDArray[np.bool_]] = {track: np.zeros(frames, bool) for track in BODY_PARTS_OF_TRACK}
+    for action in actions:
+        inside = _action_frames(action, frames)
+        active[action.track][inside.start : inside.stop] = True
+    return active
 
 
 def _rest_phases(active: Mapping[vocab.Track, NDArray[np.bool_]], min_s: float) -> Iterator[Phase]:
-    """Stretches in which no track acts."""
-    for still in true_ranges(~np.any(list(active.values()), axis=0)):
-        if len(still) >= max(MIN_PHASE_FRAMES, min_s * FPS):
-            span = span_of_frames(still, CLIP_RATE)
+    """Phases of rest: spans without an action on any track."""
+    for frames in true_ranges(~np.any(list(active.values()), axis=0)):
+        if len(frames) >= max(MIN_PHASE_FRAMES, min_s * FPS):
+            span = span_of_frames(frames, CLIP_RATE)
             yield Phase(
                 phase_id="r", track="whole_body", start_us=span.start_us, end_us=span.end_us, action="rest",
                 start_sigma_us=MIN_SIGMA_US, end_sigma_us=MIN_SIGMA_US, text=describe_action("rest", "none"),
@@ -224,5 +235,5 @@ def _evidence(speed: Floats, frames: range, active: NDArray[np.bool_]) -> Eviden
 
 
 def _sigma_us(segment: MotionSegment) -> int:
-    """What a tracker misses by, and the fit of a leg."""
+    """Standard uncertainty of a boundary: tracker error and segment fit combined."""
     return round(math.hypot(TRACKER_SIGMA_US, FIT_SIGMA_SHARE * segment.seconds * US_PER_S))

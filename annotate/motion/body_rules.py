@@ -1,8 +1,8 @@
-"""Rules for arms and hands: gesture units from the way of a wrist, and what a unit is.
+"""Rules for the torso (leans, sways, shrugs) and for arms and hands (gesture units of the wrists).
 
-A unit is a chain of movements that leads a hand away from its rest and back (Kendon, 1980). Its first leg is the
-preparation, its last one the retraction; what a wrist does in between says the class. Fingers are not measured, so a
-point is no more than an arm held out.
+A gesture unit moves a hand away from its rest position and back (Kendon, 1980). Its first segment is the preparation,
+its last one the retraction; the motion in between decides the class. Fingers are not measured, so a point is an arm
+held out.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,68 +29,70 @@ _MAX_HOLD_S = 2.5
 
 
 class TorsoRuleSettings(StrictModel):
-    """The smallest movements of a trunk that count. Fitted on the puppet, seeds 0-59 (docs/log/annotate.md#motion)."""
+    """Minimum movements of the torso. Fitted on the puppet, seeds 0-59 (docs/log/annotate.md#motion)."""
 
     min_lean: float = Field(default=0.06, gt=0, le=1, description="logarithm of the head's growth")
     min_sway: float = Field(default=0.06, gt=0, le=1, description="shoulder widths")
     min_shrug: float = Field(default=0.028, gt=0, le=1, description="shoulder widths")
-    max_shrug_s: float = Field(default=1.8, gt=0, le=10, description="shoulders up for longer go with an arm")
+    max_shrug_s: float = Field(default=1.8, gt=0, le=10, description="longer raised shoulders belong to an arm")
 
 
 def detect_torso_actions(curves: MotionCurves, settings: TorsoRuleSettings) -> Iterator[DetectedAction]:
     """Leans, sways and shrugs; they may overlap."""
-    for chain in find_episodes(
+    for episode in find_episodes(
         curves.log_head_height, min_size=settings.min_lean, max_gap_s=0.0, max_hold_s=_MAX_HOLD_S, smoothing_frames=2.5
     ):
         yield detected_action(
-            chain, "lean_in" if chain.peak > 0 else "lean_back", "torso", side="none", min_size=settings.min_lean
+            episode, "lean_in" if episode.peak > 0 else "lean_back", "torso", side="none", min_size=settings.min_lean
         )
-    for chain in find_episodes(
+    for episode in find_episodes(
         curves.torso_sway, min_size=settings.min_sway, max_gap_s=0.2, max_hold_s=_MAX_HOLD_S, smoothing_frames=2.0
     ):
-        offsets = chain.offsets
-        if len(chain.segments) > 2 and offsets.max() > 0 > offsets.min():
-            repetitions = max(1, round((len(chain.segments) - 1) / 2))
+        offsets = episode.offsets
+        if len(episode.segments) > 2 and offsets.max() > 0 > offsets.min():
+            repetitions = max(1, round((len(episode.segments) - 1) / 2))
             yield detected_action(
-                chain, "sway", "torso", side="none", min_size=settings.min_sway, repetitions=repetitions
+                episode, "sway", "torso", side="none", min_size=settings.min_sway, repetitions=repetitions
             )
-    for chain in find_episodes(curves.shoulder_rise, min_size=settings.min_shrug, max_gap_s=0.0, max_hold_s=1.5):
-        brief = chain.end - chain.start <= settings.max_shrug_s * FPS
-        if chain.peak > 0 and chain.returns and brief and not _leans(curves, chain, settings):
-            yield detected_action(chain, "shrug", "torso", side="both", min_size=settings.min_shrug)
+    for episode in find_episodes(curves.shoulder_rise, min_size=settings.min_shrug, max_gap_s=0.0, max_hold_s=1.5):
+        is_brief = episode.end - episode.start <= settings.max_shrug_s * FPS
+        if episode.peak > 0 and episode.returns and is_brief and not _leans(curves, episode, settings):
+            yield detected_action(episode, "shrug", "torso", side="both", min_size=settings.min_shrug)
 
 
 def _leans(curves: MotionCurves, episode: MotionEpisode, settings: TorsoRuleSettings) -> bool:
-    """Whether the head comes nearer or goes back meanwhile: then the shoulders move because the trunk leans."""
-    away = excursion(curves.log_head_height, range(int(episode.start), int(episode.end) + 1))
-    return away is not None and abs(away) >= settings.min_lean
+    """Whether the head size changes too: then the shoulders move because the torso leans."""
+    deviation = excursion(curves.log_head_height, range(int(episode.start), int(episode.end) + 1))
+    return deviation is not None and abs(deviation) >= settings.min_lean
 
 
-_MAX_BEAT_S, _MAX_BEAT_PAUSE_S = 0.8, 0.12  # the longest beat, and the longest pause between two
-_REST_QUANTILE, _REST_RADIUS = 0.1, 0.1  # the lowest tenth of a clip, and what lies so near in shoulder widths, is rest
+_MAX_BEAT_S, _MAX_BEAT_PAUSE_S = 0.8, 0.12  # longest beat, longest pause between two
+_REST_QUANTILE, _REST_RADIUS = 0.1, 0.1  # rest position: the lowest tenth of the clip, and shoulder widths around it
 _RAISED_HEIGHT = -0.3  # shoulder widths against the shoulders: a hand above the chest
 
 
 class ArmRuleSettings(StrictModel):
-    """The smallest movements of a hand that count. Chosen on hand-made labels (docs/log/annotate.md#motion)."""
+    """Minimum movements of a hand. Chosen on hand-made labels (docs/log/annotate.md#motion)."""
 
     min_reach: float = Field(default=0.2, gt=0, le=3, description="away from its rest, shoulder widths")
-    min_swing: float = Field(default=0.1, gt=0, le=2, description="of one way of a wave, beat or clap, the same")
-    min_visible_share: float = Field(
-        default=0.5, ge=0, le=1, description="share of a unit's frames in which the hand is seen"
+    min_swing: float = Field(
+        default=0.1, gt=0, le=2, description="of one direction of a wave, beat or clap, shoulder widths"
     )
-    max_hold_s: float = Field(default=2.5, gt=0, le=10, description="a hand still for longer was raised to stay")
-    bimanual_min_tiou: float = Field(default=0.5, gt=0, le=1, description="tIoU from which units of both hands are one")
+    min_visible_share: float = Field(
+        default=0.5, ge=0, le=1, description="share of a unit's frames with a visible hand"
+    )
+    max_hold_s: float = Field(default=2.5, gt=0, le=10, description="longest hold of a gesture")
+    bimanual_min_tiou: float = Field(default=0.5, gt=0, le=1, description="minimum tIoU of a two-handed gesture")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _GestureUnit:
-    """The way of one hand from rest to rest."""
+    """Movement of one hand from rest to rest."""
 
     side: vocab.Laterality
     wrist: Floats
     episode: MotionEpisode
-    beats: int = 1  # ways out and back, one after the other
+    beats: int = 1  # consecutive strokes
 
     @property
     def frames(self) -> range:
@@ -98,7 +100,7 @@ class _GestureUnit:
 
 
 def detect_arm_actions(curves: MotionCurves, settings: ArmRuleSettings) -> Iterator[DetectedAction]:
-    """Gestures of one hand or of both."""
+    """Gestures of one hand or both."""
     left, right = (list(_gesture_units(curves, side, settings)) for side in ("left", "right"))
     for unit in left:
         other = next((o for o in right if _tiou(unit.episode, o.episode) >= settings.bimanual_min_tiou), None)
@@ -113,26 +115,34 @@ def detect_arm_actions(curves: MotionCurves, settings: ArmRuleSettings) -> Itera
 
 def _gesture_units(curves: MotionCurves, side: vocab.Laterality, settings: ArmRuleSettings) -> Iterator[_GestureUnit]:
     wrist = curves.wrist_left if side == "left" else curves.wrist_right
-    seen = curves.visibility["arm_left" if side == "left" else "arm_right"]
-    away = find_segments(distance_from_rest(wrist), min_size=settings.min_reach, smoothing_frames=1.0)
-    ways = group_segments(away, frames=len(curves), max_gap_s=0.0, max_hold_s=settings.max_hold_s, is_distance=True)
-    for chain, beats in _join_beats(ways):
-        unit = _GestureUnit(side=side, wrist=wrist, episode=chain, beats=beats)
-        if float(seen[unit.frames.start : unit.frames.stop].mean()) >= settings.min_visible_share:
+    visibility = curves.visibility["arm_left" if side == "left" else "arm_right"]
+    segments = find_segments(distance_from_rest(wrist), min_size=settings.min_reach, smoothing_frames=1.0)
+    episodes = group_segments(
+        segments, frames=len(curves), max_gap_s=0.0, max_hold_s=settings.max_hold_s, is_distance=True
+    )
+    for episode, beats in _join_beats(episodes):
+        unit = _GestureUnit(side=side, wrist=wrist, episode=episode, beats=beats)
+        if float(visibility[unit.frames.start : unit.frames.stop].mean()) >= settings.min_visible_share:
             yield unit
 
 
 def _join_beats(episodes: Iterable[MotionEpisode]) -> list[tuple[MotionEpisode, int]]:
-    """Ways out and back, short ones that follow one another as one; and how many each holds."""
+    """Join consecutive short episodes; each result has its number of beats."""
     joined: list[list[MotionEpisode]] = []
-    for way in episodes:
-        before = joined[-1][-1] if joined else None
-        if before and _is_beat(before) and _is_beat(way) and way.start - before.end <= _MAX_BEAT_PAUSE_S * FPS:
-            joined[-1].append(way)
+    for episode in episodes:
+        previous = joined[-1][-1] if joined else None
+        if (
+            previous
+            and _is_beat(previous)
+            and _is_beat(episode)
+            and episode.start - previous.end <= _MAX_BEAT_PAUSE_S * FPS
+        ):
+            joined[-1].append(episode)
         else:
-            joined.append([way])
+            joined.append([episode])
     return [
-        (replace(some[-1], segments=tuple(leg for way in some for leg in way.segments)), len(some)) for some in joined
+        (replace(group[-1], segments=tuple(segment for episode in group for segment in episode.segments)), len(group))
+        for group in joined
     ]
 
 
@@ -141,24 +151,24 @@ def _is_beat(episode: MotionEpisode) -> bool:
 
 
 def distance_from_rest(wrist: Floats) -> Floats:
-    """(frames,) shoulder widths between a wrist (frames, 2) and where it rests: at its lowest."""
-    calm = np.stack([gaussian_smooth(axis) for axis in wrist.T], -1)
-    known = np.isfinite(calm).all(1)
+    """(frames,) distance of a wrist (frames, 2) from its rest position, its lowest place, in shoulder widths."""
+    smoothed = np.stack([gaussian_smooth(axis) for axis in wrist.T], -1)
+    known = np.isfinite(smoothed).all(1)
     if not known.any():
         return np.full(len(wrist), np.nan)
-    low = known & (calm[:, 1] <= np.quantile(calm[known, 1], _REST_QUANTILE) + _REST_RADIUS)
-    return np.asarray(np.linalg.norm(wrist - np.median(calm[low], axis=0), axis=1))
+    low = known & (smoothed[:, 1] <= np.quantile(smoothed[known, 1], _REST_QUANTILE) + _REST_RADIUS)
+    return np.asarray(np.linalg.norm(wrist - np.median(smoothed[low], axis=0), axis=1))
 
 
 def _one_handed_actions(unit: _GestureUnit, settings: ArmRuleSettings) -> Iterator[DetectedAction]:
     track: vocab.Track = "arm_left" if unit.side == "left" else "arm_right"
-    least, chain = settings.min_reach, unit.episode
-    if len(chain.segments) == 1:
-        action: vocab.Action = "raise_hand" if chain.peak > 0 else "lower_hand"
-        yield detected_action(chain, action, track, side=unit.side, min_size=least)
+    min_size, episode = settings.min_reach, unit.episode
+    if len(episode.segments) == 1:
+        action: vocab.Action = "raise_hand" if episode.peak > 0 else "lower_hand"
+        yield detected_action(episode, action, track, side=unit.side, min_size=min_size)
         return
     action, repetitions = _classify_unit(unit, settings)
-    yield detected_action(chain, action, track, side=unit.side, min_size=least, repetitions=repetitions)
+    yield detected_action(episode, action, track, side=unit.side, min_size=min_size, repetitions=repetitions)
 
 
 def _two_handed_action(left: _GestureUnit, right: _GestureUnit, settings: ArmRuleSettings) -> DetectedAction:
@@ -178,7 +188,7 @@ def _two_handed_action(left: _GestureUnit, right: _GestureUnit, settings: ArmRul
 
 
 def _classify_unit(unit: _GestureUnit, settings: ArmRuleSettings) -> tuple[vocab.Action, int | None]:
-    """What a hand does between preparation and retraction, and how often."""
+    """Class and repetitions from the motion between preparation and retraction."""
     if unit.beats > 1:
         return "chop_beat", unit.beats
     inner = frames_between(unit.episode.segments[0].end, unit.episode.segments[-1].start)
@@ -188,8 +198,8 @@ def _classify_unit(unit: _GestureUnit, settings: ArmRuleSettings) -> tuple[vocab
         return "wave", across
     if up >= 2:
         return "chop_beat", up
-    out = float(np.nanmax(unit.wrist[unit.frames.start : unit.frames.stop, 0]))
-    if unit.episode.hold_frames > 10 and out > 1.0:
+    outward = float(np.nanmax(unit.wrist[unit.frames.start : unit.frames.stop, 0]))
+    if unit.episode.hold_frames > 10 and outward > 1.0:
         return "point", None
     return "raise_hand", None
 

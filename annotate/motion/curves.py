@@ -1,13 +1,14 @@
-"""The course of a clip: its signals as arrays to reckon with, the speed of every track, and where movement begins.
+"""Motion curves of a clip: its signals as corrected arrays, the speed of every track, and ranges of motion.
 
-    course = motion_curves(signals)
-    speed = speeds(course)["head"]                    # deg/s per frame, NaN where the head is not seen
-    spans = moving(speed, track="head")               # stretches of movement, by hysteresis
-    grounded = motion_ratio(speed, inside=range(40, 60))
+    curves = motion_curves(signals)
+    speed = track_speeds(curves)["head"]               # deg/s per frame, NaN where the head is not visible
+    ranges = moving_ranges(speed, track="head")        # frames in motion, by hysteresis
+    ratio = motion_ratio(speed, range(40, 60))
 
 Left, right and all signs are the subject's own, as in xsheet.schemas.clip.Signals. Arrays have one value per frame of
-25 fps. Motion of the camera and of what carries a part is taken off: angles know no camera, hands stand beside the
-shoulders, and what drifts evenly across the picture stands still.
+25 fps. Motion of the camera and of a carrying part is subtracted: angles are independent of the camera, hands are
+relative to the shoulders, and a constant drift across the picture is removed. Crosstalk between face measurements is
+subtracted too; its coefficients are least squares on the puppet (docs/log/annotate.md#motion).
 """
 
 from collections.abc import Mapping
@@ -31,26 +32,24 @@ from xsheet.schemas import vocab
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.columns import Series
 
-GROUND_TRUTH_EXTRACTOR = "truth"  # the extractor of planted series
+GROUND_TRUTH_EXTRACTOR = "truth"  # extractor name of ground-truth series
 
-_CLOSED_OPENNESS = (
-    0.55  # lids below this share of their usual opening hide the iris, and the mesh then pulls gaze and brows along
-)
+_CLOSED_OPENNESS = 0.55  # below this share of their usual opening, lids hide the iris and distort gaze and brows
 VOICED_THRESHOLD = 0.5  # probability of voice activity from which a frame counts as voiced
-# Planted series are 0..1. What the mesh measures at 1, by least squares on the puppet (docs/log/annotate.md#motion).
+# Ground-truth series are 0..1; this is what the mesh measures at 1 (docs/log/annotate.md#motion).
 _GROUND_TRUTH_SCALE = {"mouth_open": 0.16, "brow_raise": 0.033, "gaze_x": 0.5, "gaze_y": 0.5}
 _HIP_TO_FACE = 1.9  # shoulder widths: the radius on which a swaying trunk carries the head
-_SETTLING_FRAMES = 8  # Pose's filter needs these to find the body
-_DELAY_FRAMES = 2  # and it follows by these
+_SETTLING_FRAMES = 8  # the pose filter settles within these
+_DELAY_FRAMES = 2  # delay of the pose filter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MotionCurves:
-    """What each part of a body does over time. (frames,) arrays unless said otherwise; NaN where it is not known."""
+    """Curves of all body parts; (frames,) arrays unless noted, NaN where unknown."""
 
     yaw_deg: Floats
     pitch_deg: Floats
-    roll_deg: Floats  # beside the trunk's own sway
+    roll_deg: Floats  # torso sway subtracted
     gaze_x: Floats  # -1..1
     gaze_y: Floats  # -1..1
     eye_openness: Floats  # opening of both eyes, 1 = as usual in this clip
@@ -69,7 +68,7 @@ class MotionCurves:
         return len(self.yaw_deg)
 
 
-# Full speed of a small but deliberate movement; below it lies what a living body at rest does.
+# Peak speed of a small deliberate movement, by track; a body at rest stays below it.
 MOVING_SPEED: dict[vocab.Track, float] = {
     "head": 12.0,  # deg/s
     "gaze": 2.0,  # half eye widths/s, or lid openings/s
@@ -86,7 +85,7 @@ MOVING_SPEED: dict[vocab.Track, float] = {
 
 
 def motion_curves(signals: Signals) -> MotionCurves:
-    """Signals as arrays: gaps filled, blinks bridged, leaks, camera and carrying parts taken off."""
+    """Signals as arrays: short gaps and blinks interpolated; crosstalk, camera and carrying parts subtracted."""
     raw = {name: _series_array(signals, name) for name in _FACE}
     lids = _eye_openness(raw["eye_left_open"], raw["eye_right_open"])
     raw |= {name: interpolate_hidden(raw[name], _near_closed(lids)) for name in ("gaze_x", "gaze_y", "brow_raise")}
@@ -117,9 +116,9 @@ def motion_curves(signals: Signals) -> MotionCurves:
 
 
 def track_speeds(curves: MotionCurves) -> dict[vocab.Track, Floats]:
-    """(frames,) speed of every track in the unit of MOVING; NaN where the track is not seen."""
+    """(frames,) speed of every track in the units of MOVING_SPEED; NaN where it is not visible."""
     c = curves
-    found: dict[vocab.Track, Floats] = {
+    speeds: dict[vocab.Track, Floats] = {
         "head": speed_of(c.yaw_deg, c.pitch_deg, c.roll_deg),
         "gaze": np.fmax(speed_of(c.gaze_x, c.gaze_y), speed_of(c.eye_openness)),
         "brows": speed_of(c.brow_raise),
@@ -129,44 +128,48 @@ def track_speeds(curves: MotionCurves) -> dict[vocab.Track, Floats]:
         "arm_left": speed_of(*c.wrist_left.T),
         "arm_right": speed_of(*c.wrist_right.T),
     }
-    found["arms"] = found["hands"] = np.fmax(found["arm_left"], found["arm_right"])
-    found["whole_body"] = np.fmax.reduce(
-        [speed / MOVING_SPEED[track] for track, speed in found.items() if track != "mouth"]
+    speeds["arms"] = speeds["hands"] = np.fmax(speeds["arm_left"], speeds["arm_right"])
+    speeds["whole_body"] = np.fmax.reduce(
+        [speed / MOVING_SPEED[track] for track, speed in speeds.items() if track != "mouth"]
     )
-    return found
+    return speeds
 
 
 def moving_ranges(speed: Floats, *, track: vocab.Track, low_ratio: float = 0.3) -> list[range]:
-    """Stretches of frames in which a track moves: it passes MOVING in each, and `off` times that throughout."""
+    """Ranges of motion by hysteresis: at least `low_ratio` × MOVING_SPEED throughout, MOVING_SPEED once."""
     high = np.nan_to_num(speed) >= MOVING_SPEED[track]
     low = np.nan_to_num(speed) >= low_ratio * MOVING_SPEED[track]
-    return [stretch for stretch in true_ranges(low) if high[stretch.start : stretch.stop].any()]
+    return [
+        frames_in_motion
+        for frames_in_motion in true_ranges(low)
+        if high[frames_in_motion.start : frames_in_motion.stop].any()
+    ]
 
 
 def motion_ratio(speed: Floats, frames: range, *, other_phases: NDArray[np.bool_] | None = None) -> float | None:
-    """Mean speed inside a stretch by the median speed outside; None where either is not seen.
+    """Mean speed inside a range divided by the median speed outside; None where either is unknown.
 
     Args:
         speed: (frames,) of the track.
         frames: frames of the phase.
-        other_phases: (frames,) frames of other phases of the track, which are no rest; None is none.
+        other_phases: (frames,) mask of other phases of the track, excluded from the outside.
     """
     outside = np.isfinite(speed)
     outside[frames.start : frames.stop] = False
     if other_phases is not None:
         outside &= ~other_phases
-    moved = speed[frames.start : frames.stop]
-    if not np.isfinite(moved).any() or not outside.any():
+    inside = speed[frames.start : frames.stop]
+    if not np.isfinite(inside).any() or not outside.any():
         return None
-    still = finite_median(speed[outside])
-    return float(np.nanmean(moved)) / max(still, 1e-6)
+    baseline = finite_median(speed[outside])
+    return float(np.nanmean(inside)) / max(baseline, 1e-6)
 
 
 def hand_motion_share(curves: MotionCurves, frames: range, *, left: bool) -> float | None:
-    """Share of the named hand in the motion of both inside a stretch, 0..1; None where no hand is seen to move."""
-    found = track_speeds(curves)
-    moved = [float(np.nansum(found[t][frames.start : frames.stop])) for t in ("arm_left", "arm_right")]
-    return moved[0 if left else 1] / sum(moved) if sum(moved) > 0 else None
+    """Share of one hand in the motion of both inside a range, 0..1; None if neither moves."""
+    speeds = track_speeds(curves)
+    inside = [float(np.nansum(speeds[t][frames.start : frames.stop])) for t in ("arm_left", "arm_right")]
+    return inside[0 if left else 1] / sum(inside) if sum(inside) > 0 else None
 
 
 _JOINTS = ("shoulder_left", "shoulder_right", "wrist_left", "wrist_right")
@@ -177,7 +180,7 @@ _FACE = (
 
 
 def _series_array(signals: Signals, name: str) -> Floats:
-    """(frames,) a series in the unit that the mesh measures, its short gaps filled; NaN where it was not measured."""
+    """(frames,) a series in the unit of the mesh, short gaps interpolated; NaN where not measured."""
     series: Series = getattr(signals, name)
     if not series:
         return np.full(signals.frames, np.nan)
@@ -188,7 +191,7 @@ def _series_array(signals: Signals, name: str) -> Floats:
 
 
 def _voiced(signals: Signals) -> NDArray[np.bool_]:
-    """Where there is voice; the short silences inside words belong to it."""
+    """Mask of voiced frames; short pauses inside words count as voiced."""
     voiced = np.nan_to_num(_series_array(signals, "voice")) > VOICED_THRESHOLD
     for gap in true_ranges(~voiced):
         if len(gap) <= MAX_GAP_FRAMES and gap.start > 0 and gap.stop < len(voiced):
@@ -197,7 +200,7 @@ def _voiced(signals: Signals) -> NDArray[np.bool_]:
 
 
 def _without_sway(roll_deg: Floats, sway: Floats) -> Floats:
-    """Tilt of the head without what the swaying trunk explains of it; a step aside without a tilt adds none."""
+    """Head tilt minus the part that torso sway explains; never changes its sign."""
     roll = subtract_median(roll_deg)
     carried = np.degrees(np.nan_to_num(sway) / _HIP_TO_FACE)
     return np.asarray(roll - np.clip(carried, np.minimum(roll, 0), np.maximum(roll, 0)))
@@ -209,20 +212,20 @@ def _position(signals: Signals, name: str) -> Floats:
 
 
 def _joint(signals: Signals, name: str, drift: Floats) -> Floats:
-    """(frames, 2) a joint that Pose follows, without the drift and at the time when it was there."""
-    place = _position(signals, name) - drift
+    """(frames, 2) a joint of the pose model, with drift and filter delay removed."""
+    position = _position(signals, name) - drift
     if name.startswith("shoulder"):
-        place[:_SETTLING_FRAMES] = place[min(_SETTLING_FRAMES, len(place) - 1)]
-    late = min(_DELAY_FRAMES, len(place))
-    return np.concatenate((place[late:], np.repeat(place[-1:], late, axis=0)))
+        position[:_SETTLING_FRAMES] = position[min(_SETTLING_FRAMES, len(position) - 1)]
+    delay = min(_DELAY_FRAMES, len(position))
+    return np.concatenate((position[delay:], np.repeat(position[-1:], delay, axis=0)))
 
 
 def _drift(signals: Signals) -> Floats:
-    """(frames, 2) how far head and shoulders have moved evenly: with the camera, or settling slowly."""
+    """(frames, 2) common constant-velocity drift of head and shoulders."""
     steps = [np.diff(_position(signals, name), axis=0) for name in ("head", "shoulder_left", "shoulder_right")]
     known = [[finite_median(axis) for axis in step.T] for step in steps if np.isfinite(step).any(axis=0).all()]
-    pace = np.mean(known, axis=0) if known else np.zeros(2)
-    return np.asarray(np.arange(signals.frames)[:, None] * pace)
+    velocity = np.mean(known, axis=0) if known else np.zeros(2)
+    return np.asarray(np.arange(signals.frames)[:, None] * velocity)
 
 
 def _eye_openness(left: Floats, right: Floats) -> Floats:
@@ -244,26 +247,26 @@ def _visibility(signals: Signals) -> dict[vocab.Track, Floats]:
     )
     shoulders = _position(signals, "shoulder_left") + _position(signals, "shoulder_right")
     trunk = np.where(np.isfinite(shoulders[:, 0] + shoulders[:, 1]), 1.0, 0.0)
-    of_face: tuple[vocab.Track, ...] = ("head", "gaze", "brows", "mouth", "face")
-    seen: dict[vocab.Track, Floats] = dict.fromkeys(of_face, face)
-    # A tight crop hides the shoulders; how near the head is still tells of the trunk.
-    seen["torso"] = trunk if trunk.any() else face
-    seen["arm_left"], seen["arm_right"] = left, right
-    seen["arms"] = seen["hands"] = np.fmax(left, right)
-    seen["whole_body"] = np.fmax(face, seen["hands"])
-    return seen
+    face_tracks: tuple[vocab.Track, ...] = ("head", "gaze", "brows", "mouth", "face")
+    visible: dict[vocab.Track, Floats] = dict.fromkeys(face_tracks, face)
+    # A tight crop hides the shoulders; the size of the head still shows the torso.
+    visible["torso"] = trunk if trunk.any() else face
+    visible["arm_left"], visible["arm_right"] = left, right
+    visible["arms"] = visible["hands"] = np.fmax(left, right)
+    visible["whole_body"] = np.fmax(face, visible["hands"])
+    return visible
 
 
 _HEIGHT_BY_MOUTH = 0.8  # share by which the box of a face grows per face height of mouth opening
 _SHIFT_BY_YAW, _SHIFT_BY_ROLL = 0.24, 0.0053  # face heights, for sin(yaw) = 1 and per degree: the mesh is a mask
 _BROWS_BY_MOUTH, _BROWS_BY_YAW, _BROWS_BY_PITCH = -0.046, -0.0002, -0.0006  # face heights, per degree
 _SMILE_BY_WIDTH, _SMILE_BY_MOUTH = 3.6, 0.9  # speech spreads the lips, a smile raises their corners
-_GAZE_BY_YAW = -0.008  # per degree: an eye seen from the side is narrower
-_GAZE_WEIGHT = 400.0  # deg²: as much as a turn by some 20 degrees tells of one face
+_GAZE_BY_YAW = -0.008  # per degree: an eye is narrower from the side
+_GAZE_WEIGHT = 400.0  # deg²: weight of the prior, equal to a turn by 20 degrees
 
 
 def remove_crosstalk(raw: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Series of a face by their names in Signals, each without what the others add to it."""
+    """Subtract crosstalk between face measurements; `raw` is keyed by field of Signals."""
     yaw, pitch, roll, mouth = (raw[name] for name in ("yaw_deg", "pitch_deg", "roll_deg", "mouth_open"))
     height = raw["head_height"] / (1 + _HEIGHT_BY_MOUTH * mouth)
     wide = raw["mouth_wide"] if np.isfinite(raw["mouth_wide"]).any() else np.zeros_like(mouth)
@@ -280,9 +283,9 @@ def remove_crosstalk(raw: Mapping[str, Floats]) -> dict[str, Floats]:
 
 
 def _gaze_by_yaw(gaze: Floats, yaw: Floats) -> float:
-    """The slope of fast changes of gaze on those of yaw, drawn towards the puppets': faces differ."""
-    turned, looked = yaw[2:] - yaw[:-2], gaze[2:] - gaze[:-2]
-    both = np.isfinite(turned + looked)
-    weight = float((turned[both] ** 2).sum()) + _GAZE_WEIGHT
-    slope = (float((turned[both] * looked[both]).sum()) + _GAZE_WEIGHT * _GAZE_BY_YAW) / weight
+    """Regression slope of gaze on yaw changes, shrunk towards the puppet's slope because faces differ."""
+    yaw_step, gaze_step = yaw[2:] - yaw[:-2], gaze[2:] - gaze[:-2]
+    both = np.isfinite(yaw_step + gaze_step)
+    weight = float((yaw_step[both] ** 2).sum()) + _GAZE_WEIGHT
+    slope = (float((yaw_step[both] * gaze_step[both]).sum()) + _GAZE_WEIGHT * _GAZE_BY_YAW) / weight
     return min(max(slope, 3 * _GAZE_BY_YAW), 0.0)

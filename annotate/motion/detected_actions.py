@@ -1,8 +1,7 @@
-"""Acts: what the rules find, before it is put into the contract's words; and what is called large, and fast.
+"""Detected actions: results of the rules before they become phases, with their amplitude and speed levels.
 
-One clip is too little to know a speaker by, so sizes and paces are compared with a population first: the middle and the
-spread of TYPICAL. The acts of the same class in the clip then shift the middle, as if the population had been seen
-`PRIOR_COUNT` times: with one act the population decides, with twenty the speaker.
+One clip holds too little data about a speaker, so sizes and durations are compared with POPULATION_NORMS. Actions of
+the same class in the clip shift the median with the population weighted as `PRIOR_COUNT` actions.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,29 +20,30 @@ _TERCILE = 0.43  # standard deviations from the middle to the terciles of a norm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectedAction:
-    """One action that a rule found. Instants are in frames, signs are gone: the side says them."""
+    """One action found by a rule. Instants are in frames; size is unsigned, the side carries the sign."""
 
     action: vocab.Action
     track: vocab.Track
     side: vocab.Laterality
     start: float
     end: float
-    size: float  # how far, in the unit of the quantity that shows it
-    seconds: float  # a cycle of what repeats, else one way
-    salience: float  # size by the least size that counts
+    size: float  # in the unit of its curve
+    seconds: float  # one cycle if repeated, else one way
+    salience: float  # size / minimum size
     repetitions: int | None = None
     segments: tuple[MotionSegment, ...] = ()
 
 
 class PopulationNorm(NamedTuple):
-    """The population of one class."""
+    """Population statistics of one class."""
 
-    size: float  # middle, in the unit of the quantity
-    spread: float  # standard deviation of the size's logarithm
-    seconds: float  # middle
+    size: float  # median, in the unit of the curve
+    spread: float  # standard deviation of log size
+    seconds: float  # median
 
 
-# Medians measured on the puppet, seeds 0-59 (docs/log/annotate.md#motion); the pace's logarithm has one spread.
+# Medians measured on the puppet, seeds 0-59 (docs/log/annotate.md#motion); SPEED_SPREAD is the standard deviation of
+# log speed.
 SPEED_SPREAD = 0.38
 POPULATION_NORMS: dict[vocab.Action, PopulationNorm] = {
     "nod": PopulationNorm(9.5, 0.6, 0.49),
@@ -66,7 +66,7 @@ _ARM_NORM = PopulationNorm(0.6, 0.6, 0.6)  # shoulder widths
 
 
 class AmplitudeAndSpeed(NamedTuple):
-    """Size and pace of an act in levels 1..3 and in standard deviations of the speaker."""
+    """Size and speed of an action in levels 1..3 and in standard deviations."""
 
     amplitude: int
     speed: int
@@ -83,8 +83,8 @@ def detected_action(
     min_size: float,
     repetitions: int | None = None,
 ) -> DetectedAction:
-    """A chain as an act of a class; `least` is the smallest size of its quantity that counts."""
-    ways = (episode.segments[0].seconds, episode.segments[-1].seconds)
+    """An episode as an action of a class; `min_size` is the minimum size of its curve."""
+    durations_s = (episode.segments[0].seconds, episode.segments[-1].seconds)
     return DetectedAction(
         action=action,
         track=track,
@@ -92,8 +92,8 @@ def detected_action(
         start=episode.start,
         end=episode.end,
         size=abs(episode.peak),
-        # The quicker way of out and back: whatever drifts beside a movement only makes its legs longer.
-        seconds=(episode.end - episode.start) / FPS / repetitions if repetitions else min(ways),
+        # The quicker of out and back: drift only lengthens segments.
+        seconds=(episode.end - episode.start) / FPS / repetitions if repetitions else min(durations_s),
         salience=abs(episode.peak) / min_size,
         repetitions=repetitions,
         segments=episode.segments,
@@ -101,35 +101,38 @@ def detected_action(
 
 
 def amplitude_and_speed(actions: Sequence[DetectedAction]) -> list[AmplitudeAndSpeed]:
-    """Size and pace of each act beside the population and the other acts of its class."""
-    return [_amplitude_and_speed_of(act, [other for other in actions if other.action == act.action]) for act in actions]
+    """Levels of each action relative to the population and the other actions of its class."""
+    return [
+        _amplitude_and_speed_of(action, [other for other in actions if other.action == action.action])
+        for action in actions
+    ]
 
 
 def resolve_overlaps(actions: Iterable[DetectedAction], *, min_frames: float) -> list[DetectedAction]:
-    """The acts of one track without overlap: the more salient one stays whole, the others keep what is left of them."""
+    """Actions of one track without overlaps: the more salient one is kept whole, the others are trimmed or dropped."""
     kept: list[DetectedAction] = []
-    for act in sorted(actions, key=lambda a: -a.salience):
-        start, end = act.start, act.end
+    for action in sorted(actions, key=lambda a: -a.salience):
+        start, end = action.start, action.end
         for other in kept:
             if other.start < end and start < other.end:
                 if other.start <= start or (other.end < end and end - other.end > other.start - start):
                     start = max(start, other.end)
                 else:
                     end = min(end, other.start)
-        if end - start >= max(min_frames, 0.6 * (act.end - act.start)):
-            kept.append(replace(act, start=start, end=end))
+        if end - start >= max(min_frames, 0.6 * (action.end - action.start)):
+            kept.append(replace(action, start=start, end=end))
     return sorted(kept, key=lambda a: a.start)
 
 
 def _amplitude_and_speed_of(detected: DetectedAction, same_class: Sequence[DetectedAction]) -> AmplitudeAndSpeed:
-    typical = POPULATION_NORMS.get(detected.action, _ARM_NORM)
-    sizes = np.log([max(a.size, 1e-6) / typical.size for a in same_class])
-    paces = np.log([typical.seconds / max(a.seconds, 0.04) for a in same_class])
+    norm = POPULATION_NORMS.get(detected.action, _ARM_NORM)
+    sizes = np.log([max(a.size, 1e-6) / norm.size for a in same_class])
+    speeds = np.log([norm.seconds / max(a.seconds, 0.04) for a in same_class])
     weight = PRIOR_COUNT + len(same_class) - 1
-    own = same_class.index(detected)
-    size_z = (sizes[own] - (sizes.sum() - sizes[own]) / weight) / typical.spread
-    pace_z = (paces[own] - (paces.sum() - paces[own]) / weight) / SPEED_SPREAD
-    return AmplitudeAndSpeed(_level(size_z), _level(pace_z), float(size_z), float(pace_z))
+    index = same_class.index(detected)
+    size_z = (sizes[index] - (sizes.sum() - sizes[index]) / weight) / norm.spread
+    speed_z = (speeds[index] - (speeds.sum() - speeds[index]) / weight) / SPEED_SPREAD
+    return AmplitudeAndSpeed(_level(size_z), _level(speed_z), float(size_z), float(speed_z))
 
 
 def _level(z: float) -> int:

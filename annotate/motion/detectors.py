@@ -1,9 +1,8 @@
-"""Does a class of action show inside a given stretch? One detector per class, for whoever checks what another claims.
+"""Detectors: does an action class occur inside a stated range of frames? One per class; the audit uses them.
 
-    shows(course, "turn_head", range(40, 60), side="left")   # 2.1: twice the least turn that counts; 1 and more fires
+    detection_strength(curves, "turn_head", range(40, 60), side="left")   # 2.1: 2.1 × the minimum turn; >= 1 fires
 
-The detectors measure the same quantities as the motion annotator and by the same limits, but ask about a stretch that
-somebody else names, so they need neither a start nor an end in the signal.
+They use the curves and limits of the motion annotator, but need no start and end in the signal.
 """
 
 from collections.abc import Callable
@@ -17,8 +16,8 @@ from xsheet.annotate.motion.segments import count_cycles
 from xsheet.annotate.motion.series import FPS, Floats, finite_median, gaussian_smooth
 from xsheet.schemas import vocab
 
-_MARGIN_FRAMES = 8  # before and after a stretch, where its part is taken to rest
-_MIN_CYCLES = 2  # of a wave, a beat or a clap: fewer are one movement
+_MARGIN_FRAMES = 8  # before and after the range, where the part is assumed at rest
+_MIN_CYCLES = 2  # of a wave, beat or clap
 
 
 class _DetectionQuery(NamedTuple):
@@ -36,17 +35,17 @@ def detection_strength(
     side: vocab.Laterality = "none",
     limits: MotionSettings | None = None,
 ) -> float | None:
-    """How clearly a class shows, as a multiple of the least that counts; negative for a movement to the other side.
+    """Strength of a class as a multiple of its minimum; negative for a movement to the other side.
 
     Args:
         curves: of the clip.
-        action: the class that is claimed.
-        frames: frames of the claim.
-        side: the own side that is claimed; 'none' and 'both' ask for either.
-        limits: of the motion annotator; its defaults where None.
+        action: the stated class.
+        frames: the stated range.
+        side: the stated side of the subject; 'none' and 'both' accept either.
+        limits: of the motion annotator; None = its defaults.
 
     Returns:
-        None for a class without a detector, and where the part is not seen.
+        None for a class without a detector, or if the part is not visible.
     """
     detector = _DETECTORS.get(action)
     if detector is None or not len(frames):
@@ -56,20 +55,20 @@ def detection_strength(
 
 
 def displacement(values: Floats, frames: range, *, sign: int = 0) -> float:
-    """How far a series goes inside a stretch from where it is just before and after; NaN where it is not seen.
+    """Deviation of a series inside a range from its level just before and after; NaN where unknown.
 
     Args:
         values: (frames,).
-        frames: the stretch.
-        sign: 1 upwards, -1 downwards, 0 whichever is farther; what goes the other way counts negative.
+        frames: the range.
+        sign: 1 upwards, -1 downwards, 0 the larger of both; the opposite direction counts negative.
     """
     start, stop = frames.start, frames.stop
-    around = np.concatenate((values[max(0, start - _MARGIN_FRAMES) : start], values[stop : stop + _MARGIN_FRAMES]))
-    within = gaussian_smooth(values[start:stop])
-    if not np.isfinite(around).any() or not np.isfinite(within).any():
+    outside = np.concatenate((values[max(0, start - _MARGIN_FRAMES) : start], values[stop : stop + _MARGIN_FRAMES]))
+    inside = gaussian_smooth(values[start:stop])
+    if not np.isfinite(outside).any() or not np.isfinite(inside).any():
         return np.nan
-    away = within - finite_median(around)
-    up, down = float(np.nanmax(away)), -float(np.nanmin(away))
+    deviation = inside - finite_median(outside)
+    up, down = float(np.nanmax(deviation)), -float(np.nanmin(deviation))
     if sign == 0:
         return max(up, down)
     toward, against = (up, down) if sign > 0 else (down, up)
@@ -82,10 +81,10 @@ def _side_displacement(query: _DetectionQuery, values: Floats, min_size: float) 
 
 
 def _shake(query: _DetectionQuery) -> float:
-    """The lesser of both ways: a turn goes to one side only."""
-    ways = [max(displacement(query.curves.yaw_deg, query.frames, sign=sign), 0.0) for sign in (1, -1)]
-    within = gaussian_smooth(query.curves.yaw_deg[query.frames.start : query.frames.stop])
-    return max(min(ways), (float(np.nanmax(within)) - float(np.nanmin(within))) / 4) / (
+    """The smaller of both directions: a turn goes to one side only."""
+    displacements = [max(displacement(query.curves.yaw_deg, query.frames, sign=sign), 0.0) for sign in (1, -1)]
+    inside = gaussian_smooth(query.curves.yaw_deg[query.frames.start : query.frames.stop])
+    return max(min(displacements), (float(np.nanmax(inside)) - float(np.nanmin(inside))) / 4) / (
         query.limits.head.min_yaw_deg / 2
     )
 
@@ -96,7 +95,7 @@ def _eyes_closed(query: _DetectionQuery) -> float:
 
 
 def _mouth(query: _DetectionQuery) -> float:
-    """A mouth that opens, and 0 while there is voice."""
+    """Mouth opening; 0 while there is voice."""
     voiced = (
         float(query.curves.voiced[query.frames.start : query.frames.stop].mean()) > query.limits.face.max_voiced_share
     )
@@ -108,21 +107,23 @@ def _mouth(query: _DetectionQuery) -> float:
 
 
 def _hand_reach(query: _DetectionQuery, axis: int, *, sign: int) -> float:
-    """How far the claimed hand, or the farther one, goes along an axis from where the stretch begins."""
-    ways = []
+    """Largest displacement of a stated hand along an axis from the start of the range."""
+    displacements = []
     for side in _hands(query):
         path = gaussian_smooth(side[query.frames.start : query.frames.stop, axis])
         known = path[np.isfinite(path)]
-        ways += [float(np.max(sign * (known - known[0])))] if len(known) else []
-    return max(ways, default=np.nan) / query.limits.arms.min_reach
+        displacements += [float(np.max(sign * (known - known[0])))] if len(known) else []
+    return max(displacements, default=np.nan) / query.limits.arms.min_reach
 
 
 def _hand_cycles(query: _DetectionQuery, axis: int) -> float:
-    least = query.limits.arms.min_swing
-    seen = [
+    min_size = query.limits.arms.min_swing
+    visible_paths = [
         side[:, axis] for side in _hands(query) if np.isfinite(side[query.frames.start : query.frames.stop, axis]).any()
     ]
-    return max((count_cycles(path, query.frames, min_size=least) / _MIN_CYCLES for path in seen), default=np.nan)
+    return max(
+        (count_cycles(path, query.frames, min_size=min_size) / _MIN_CYCLES for path in visible_paths), default=np.nan
+    )
 
 
 def _hands(query: _DetectionQuery) -> list[Floats]:
@@ -138,13 +139,13 @@ def _wrist_distance(query: _DetectionQuery) -> Floats:
 
 
 def _stillness(query: _DetectionQuery) -> float:
-    """2 where nothing moves, 1 where the fastest part goes as fast as a small movement all the time."""
+    """2 minus the mean whole-body speed in units of a small movement: 2 = still, 1 = moving all the time."""
     speed = track_speeds(query.curves)["whole_body"][query.frames.start : query.frames.stop]
     return 2 - float(np.nanmean(speed)) / MOVING_SPEED["whole_body"] if np.isfinite(speed).any() else np.nan
 
 
 def _directional_detector(field: str, section: str, min_size: str, *, sign: int) -> Callable[[_DetectionQuery], float]:
-    """A detector of one quantity in one direction."""
+    """A detector of one curve in one direction."""
 
     def detect(q: _DetectionQuery) -> float:
         values: Floats = getattr(q.curves, field)

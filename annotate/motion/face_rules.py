@@ -12,16 +12,16 @@ from xsheet.annotate.motion.segments import MotionEpisode, find_episodes, find_s
 from xsheet.annotate.motion.series import FPS, Floats
 from xsheet.schemas.settings import StrictModel
 
-_HELD_FACTOR = 1.5  # times the least size, from which an expression counts without its way back
+_HELD_FACTOR = 1.5  # × minimum size: an expression without its return counts from here
 
 
 class FaceRuleSettings(StrictModel):
-    """The smallest movements of a face that count. Fitted on the puppet, seeds 0-59 (docs/log/annotate.md#motion)."""
+    """Minimum movements of a face. Fitted on the puppet, seeds 0-59 (docs/log/annotate.md#motion)."""
 
     min_gaze: float = Field(default=0.17, gt=0, le=1, description="half eye widths; glances go half as far")
-    min_gaze_s: float = Field(default=0.3, ge=0, le=3, description="a shorter look aside is a glance")
+    min_gaze_s: float = Field(default=0.3, ge=0, le=3, description="shorter gaze shifts are glances")
     closed_eye_openness: float = Field(default=0.5, gt=0, lt=1, description="share of the usual opening")
-    min_closed_s: float = Field(default=0.18, ge=0, le=3, description="an ordinary blink is over sooner")
+    min_closed_s: float = Field(default=0.18, ge=0, le=3, description="ordinary blinks are shorter")
     min_brow_raise: float = Field(default=0.0125, gt=0, le=0.2, description="face heights")
     min_smile: float = Field(default=0.2, gt=0, le=1, description="of the series' 0..1")
     min_mouth_opening: float = Field(default=0.045, gt=0, le=0.5, description="face heights")
@@ -29,37 +29,43 @@ class FaceRuleSettings(StrictModel):
 
 
 def detect_face_actions(curves: MotionCurves, settings: FaceRuleSettings) -> Iterator[DetectedAction]:
-    """Looks aside, long blinks, raised brows, smiles and silently opened mouths; they may overlap."""
-    for chain in _returning_episodes(curves.gaze_x, settings.min_gaze, max_hold_s=2.0):
-        if (chain.end - chain.start) / FPS >= settings.min_gaze_s:
-            yield detected_action(chain, "look_away", "gaze", side=side_of(chain.peak), min_size=settings.min_gaze)
-    for chain in _returning_episodes(
+    """Gaze shifts, long blinks, raised brows, smiles and silent mouth openings; they may overlap."""
+    for episode in _returning_episodes(curves.gaze_x, settings.min_gaze, max_hold_s=2.0):
+        if (episode.end - episode.start) / FPS >= settings.min_gaze_s:
+            yield detected_action(episode, "look_away", "gaze", side=side_of(episode.peak), min_size=settings.min_gaze)
+    for episode in _returning_episodes(
         -curves.eye_openness, 1 - settings.closed_eye_openness, max_hold_s=2.0, smoothing_frames=0.5
     ):
-        if chain.peak > 0 and _closed_s(curves, chain, settings) >= settings.min_closed_s:
-            yield detected_action(chain, "blink_long", "gaze", side="both", min_size=1 - settings.closed_eye_openness)
-    for chain in _returning_episodes(curves.brow_raise, settings.min_brow_raise, max_hold_s=1.2, smoothing_frames=1.5):
-        if chain.peak > 0:
-            yield detected_action(chain, "raise_brows", "brows", side="both", min_size=settings.min_brow_raise)
-    for chain in _returning_episodes(curves.smile, settings.min_smile, max_hold_s=8.0, smoothing_frames=4.0):
-        if chain.peak > 0:
-            yield detected_action(chain, "smile", "face", side="none", min_size=settings.min_smile)
-    # Speech moves the mouth all the time, so nothing has to stand out from that; the voice tells the two apart.
+        if episode.peak > 0 and _closed_s(curves, episode, settings) >= settings.min_closed_s:
+            yield detected_action(episode, "blink_long", "gaze", side="both", min_size=1 - settings.closed_eye_openness)
+    for episode in _returning_episodes(
+        curves.brow_raise, settings.min_brow_raise, max_hold_s=1.2, smoothing_frames=1.5
+    ):
+        if episode.peak > 0:
+            yield detected_action(episode, "raise_brows", "brows", side="both", min_size=settings.min_brow_raise)
+    for episode in _returning_episodes(curves.smile, settings.min_smile, max_hold_s=8.0, smoothing_frames=4.0):
+        if episode.peak > 0:
+            yield detected_action(episode, "smile", "face", side="none", min_size=settings.min_smile)
+    # Speech moves the mouth all the time, so there is no background test; voice separates the two.
     openings = find_segments(curves.mouth_opening, min_size=settings.min_mouth_opening, smoothing_frames=0.7)
-    for chain in group_segments(openings, frames=len(curves), max_gap_s=0.0, max_hold_s=3.0):
-        if chain.peak > 0 and chain.returns and _voiced_share(curves, chain) <= settings.max_voiced_share:
-            yield detected_action(chain, "open_mouth", "mouth", side="none", min_size=settings.min_mouth_opening)
+    for episode in group_segments(openings, frames=len(curves), max_gap_s=0.0, max_hold_s=3.0):
+        if episode.peak > 0 and episode.returns and _voiced_share(curves, episode) <= settings.max_voiced_share:
+            yield detected_action(episode, "open_mouth", "mouth", side="none", min_size=settings.min_mouth_opening)
 
 
 def _returning_episodes(
     values: Floats, min_size: float, *, max_hold_s: float, smoothing_frames: float = 1.0
 ) -> Iterator[MotionEpisode]:
-    """Episodes that end where they began."""
-    found = find_episodes(
+    """Episodes that return to their start."""
+    episodes = find_episodes(
         values, min_size=min_size, max_gap_s=0.0, max_hold_s=max_hold_s, smoothing_frames=smoothing_frames
     )
-    # Drift ends nowhere, so what is still held when the clip ends has to be clearer.
-    return (c for c in found if c.returns and (c.held_until is None or abs(c.peak) >= _HELD_FACTOR * min_size))
+    # Drift never returns, so an episode still held at the end of the clip must be larger.
+    return (
+        episode
+        for episode in episodes
+        if episode.returns and (episode.held_until is None or abs(episode.peak) >= _HELD_FACTOR * min_size)
+    )
 
 
 def _closed_s(curves: MotionCurves, episode: MotionEpisode, settings: FaceRuleSettings) -> float:
