@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from xsheet.annotate.formats.base import ConversionLoss, LossTally
+from xsheet.annotate.text.wording import format_seconds
 from xsheet.annotate.vlm.annotator import VlmSettings
 from xsheet.annotate.vlm.prompts import load_prompt
 from xsheet.annotate.vlm.response import (
@@ -106,7 +107,7 @@ def sft_sample(
 def _render_prompt(duration_us: int, fps: float, max_phases: int) -> tuple[str, str]:
     """System and user text. Rendering takes 4 ms, all the rest of a sample 0.1 ms, and lengths repeat."""
     return load_prompt("segment").render(
-        duration_s=f"{seconds_from_us(duration_us):.2f}".rstrip("0").rstrip("."),
+        duration_s=format_seconds(duration_us),
         step_s=f"{1 / fps:.3g}",
         max_phases=max_phases,
         tracks=vocab.TRACKS,

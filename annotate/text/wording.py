@@ -4,6 +4,7 @@ import re
 import unicodedata
 
 from xsheet.schemas import vocab
+from xsheet.schemas.time import seconds_from_us
 from xsheet.schemas.vocab import Laterality
 
 KIND_OF_ACTION: dict[vocab.Action, vocab.PhaseKind] = {
@@ -119,3 +120,8 @@ def find_side(text: str) -> Laterality | None:
     """The one side whose hand, arm, eye, ... the words name; None where they name none or both."""
     named: set[Laterality] = {"left" if found.lower() == "left" else "right" for found in _SIDED_PART.findall(text)}
     return named.pop() if len(named) == 1 else None
+
+
+def format_seconds(us: int) -> str:
+    """Seconds with at most two decimals: 1_200_000 → '1.2'."""
+    return f"{seconds_from_us(us):.2f}".rstrip("0").rstrip(".")

@@ -1,9 +1,9 @@
-"""An annotator over any vision-language model: describe what is done (pass A), then time it (pass B).
+"""An annotator over any vision-language model: describe the actions (pass A), then time them (pass B).
 
-    annotator = VlmAnnotator(QwenClient(...), settings, propose=measured_intervals)
-    for reply in annotator(asks): ...
+    annotator = VlmAnnotator(QwenClient(...), settings, propose_candidates=motion_candidates)
+    for reply in annotator(requests): ...
 
-A Chat below it may answer in any order, forget a turn or answer one twice: each ask still has exactly one reply.
+The client may respond in any order, omit a request or respond twice: each request still gets exactly one reply.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 from pydantic import Field
 
 from xsheet.annotate.base import AnnotationRequest, AnnotatorReply
+from xsheet.annotate.text.wording import format_seconds
 from xsheet.annotate.vlm.client import FrameSelection, SamplingParams, VlmClient, VlmRequest, VlmResponse
 from xsheet.annotate.vlm.prompts import load_prompt, quote_untrusted
 from xsheet.annotate.vlm.response import (
@@ -34,27 +35,23 @@ from xsheet.schemas.time import Span, seconds_from_us
 log = logging.getLogger(__name__)
 N = TypeVar("N", int, float)
 
-NOMINAL_DURATION_S = (
-    10.0  # the clip whose schema a run keeps; another length changes the largest time and the cap of phases only
-)
+NOMINAL_DURATION_S = 10.0  # clip length of the schema in the run record; others differ in times and phase limit only
 
 
 class VlmSettings(StrictModel):
-    """What a model is shown and how it answers."""
+    """Frames, prompts and sampling of a vision-language model."""
 
-    fps: float = Field(
-        default=8.0, gt=0, le=25, description="pictures per second; at 8 a phase of 0.6 s can be timed (sampling.py)"
-    )
+    fps: float = Field(default=8.0, gt=0, le=25, description="frames per second; 8 suffices to time a phase of 0.6 s")
     max_frame_pixels: int = Field(
-        default=480 * 832, ge=64 * 64, description="cap of a picture; the class of frame size that stage 2 trains on"
+        default=480 * 832, ge=64 * 64, description="maximum pixels of a frame; the size that stage 2 trains on"
     )
     max_clip_pixels: int = Field(
-        default=32_000_000, ge=4 * 64 * 64, description="budget of a call; 10 s at 8 fps under the cap, 16 k tokens"
+        default=32_000_000, ge=4 * 64 * 64, description="maximum pixels of a call; 10 s at 8 fps, 16 k tokens"
     )
     describe: bool = Field(default=True, description="pass A before pass B; costs a second call per sample")
-    response_limits: ResponseLimits = Field(default=ResponseLimits(), description="how much a reply may hold")
+    response_limits: ResponseLimits = Field(default=ResponseLimits(), description="limits of a reply")
     temperature: float = Field(
-        default=0.5, ge=0, le=2, description="near-greedy drawing collapses to one cookie-cutter event (Cosmos-Curate)"
+        default=0.5, ge=0, le=2, description="near-greedy sampling repeats one event (Cosmos-Curate)"
     )
     top_p: float = Field(default=0.9, gt=0, le=1, description="same source")
     max_tokens: int = Field(default=4096, ge=64, description="of pass B; twelve phases need about 1 800")
@@ -64,7 +61,7 @@ class VlmSettings(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class MotionCandidate:
-    """A stretch in which a body part was measured to move."""
+    """A span with measured motion of a track."""
 
     track: vocab.Track
     span: Span
@@ -74,7 +71,7 @@ class MotionCandidate:
 
 
 class VlmAnnotator:
-    """Any Chat as an Annotator. `propose` gives the measured candidates of an ask, as a ruler for pass B."""
+    """Any VlmClient as an Annotator. `propose_candidates` gives the spans with measured motion for pass B."""
 
     def __init__(
         self,
@@ -88,38 +85,53 @@ class VlmAnnotator:
         self._propose_candidates = propose_candidates
 
     def __call__(self, requests: Sequence[AnnotationRequest], /) -> Iterator[AnnotatorReply]:
-        """One reply to every ask, as they are ready."""
-        described: dict[str, VlmResponse] = {}
+        """Yield one reply per request, as they finish."""
+        descriptions: dict[str, VlmResponse] = {}
         if self._settings.describe:
-            for ask, said in self._call_client(requests, self._describe_request):
-                if said.text is None or STATUS_BY_FINISH_REASON.get(said.finish_reason or "") in ("refused", "error"):
-                    yield _annotator_reply(ask, said, describe_response=None, model_input=self._model_input(ask, said))
+            for request, response in self._call_client(requests, self._describe_request):
+                if response.text is None or STATUS_BY_FINISH_REASON.get(response.finish_reason or "") in (
+                    "refused",
+                    "error",
+                ):
+                    yield _annotator_reply(
+                        request, response, describe_response=None, model_input=self._model_input(request, response)
+                    )
                 else:
-                    described[ask.request_id] = said
-        left = [ask for ask in requests if not self._settings.describe or ask.request_id in described]
-        for ask, said in self._call_client(left, lambda ask: self._segment_request(ask, described.get(ask.request_id))):
+                    descriptions[request.request_id] = response
+        remaining = [
+            request for request in requests if not self._settings.describe or request.request_id in descriptions
+        ]
+        for request, response in self._call_client(
+            remaining, lambda request: self._segment_request(request, descriptions.get(request.request_id))
+        ):
             yield _annotator_reply(
-                ask, said, describe_response=described.get(ask.request_id), model_input=self._model_input(ask, said)
+                request,
+                response,
+                describe_response=descriptions.get(request.request_id),
+                model_input=self._model_input(request, response),
             )
 
     def _call_client(
         self, requests: Sequence[AnnotationRequest], build_request: Callable[[AnnotationRequest], VlmRequest]
     ) -> Iterator[tuple[AnnotationRequest, VlmResponse]]:
-        """What the chat says to each ask, matched by id; an ask without an answer has an error."""
-        turns = [build_request(ask) for ask in requests]
-        waiting = {turn.request_id: ask for turn, ask in zip(turns, requests, strict=True)}
-        for said in self._client(turns) if turns else ():
-            ask = waiting.pop(said.request_id, None)
-            if ask is None:
-                log.warning("a reply to no open turn was left out turn=%r", said.request_id[:80])
+        """Responses of the client matched to requests by id; a request without a response gets an error."""
+        vlm_requests = [build_request(request) for request in requests]
+        pending = {vlm_request.request_id: request for vlm_request, request in zip(vlm_requests, requests, strict=True)}
+        for response in self._client(vlm_requests) if vlm_requests else ():
+            request = pending.pop(response.request_id, None)
+            if request is None:
+                log.warning("dropped a response to an unknown request id=%r", response.request_id[:80])
             else:
-                yield ask, said
-        for turn_id, ask in waiting.items():
-            yield ask, VlmResponse(request_id=turn_id, error="expected a reply to every turn, none came to this one")
+                yield request, response
+        for request_id, request in pending.items():
+            yield (
+                request,
+                VlmResponse(request_id=request_id, error="expected a response to every request, got none to this one"),
+            )
 
     def _describe_request(self, request: AnnotationRequest) -> VlmRequest:
         system, text = load_prompt("describe").render(
-            duration_s=_format_seconds(request.clip.duration_us), transcript=self._transcript(request)
+            duration_s=format_seconds(request.clip.duration_us), transcript=self._transcript(request)
         )
         return self._vlm_request(request, "describe", system, text)
 
@@ -127,7 +139,7 @@ class VlmAnnotator:
         settings, duration_s = self._settings, seconds_from_us(request.clip.duration_us)
         notes = None if description is None or description.text is None else description.text
         system, text = load_prompt("segment").render(
-            duration_s=_format_seconds(request.clip.duration_us),
+            duration_s=format_seconds(request.clip.duration_us),
             step_s=f"{1 / settings.fps:.3g}",
             max_phases=max_phases_for(duration_s, limits=settings.response_limits),
             tracks=vocab.TRACKS,
@@ -208,7 +220,7 @@ def _annotator_reply(
 
 
 def _total_usage(describe_response: Usage, response: VlmResponse) -> Usage:
-    """The cost of both passes; the end is that of the last."""
+    """Usage of both passes; the finish reason of the last."""
     last = response.usage or Usage()
     return Usage(
         prompt_tokens=_add_optional(describe_response.prompt_tokens, last.prompt_tokens),
@@ -224,7 +236,7 @@ def _add_optional(a: N | None, b: N | None) -> N | None:
 
 
 def run_prompts(settings: VlmSettings, *, grammar: str | None) -> tuple[run.Prompt, ...]:
-    """The prompts of a run, whole, in order of use; the schema is that of a clip of ten seconds."""
+    """The prompts of a run in order of use; the schema is for a clip of NOMINAL_DURATION_S."""
     schema = json.dumps(
         response_json_schema(NOMINAL_DURATION_S, limits=settings.response_limits), separators=(",", ":")
     )
@@ -237,17 +249,13 @@ def run_prompts(settings: VlmSettings, *, grammar: str | None) -> tuple[run.Prom
             version=prompt.front_matter.version,
             text=prompt.text,
             sha256=prompt.sha256,
-            response_schema=sent,
-            response_schema_sha256=_sha256(sent),
-            grammar=grammar if sent else None,
+            response_schema=schema,
+            response_schema_sha256=_sha256(schema),
+            grammar=grammar if schema else None,
         )
-        for prompt, sent in ((load_prompt(name), sent) for name, sent in passes)
+        for prompt, schema in ((load_prompt(name), schema) for name, schema in passes)
     )
 
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _format_seconds(us: int) -> str:
-    return f"{seconds_from_us(us):.2f}".rstrip("0").rstrip(".")

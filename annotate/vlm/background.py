@@ -1,4 +1,4 @@
-"""An async job that feeds a plain loop: it runs in a thread of its own, so that a slow reader stalls no connection."""
+"""Run an async job in its own thread behind a plain iterator, so that a slow reader stalls no connection."""
 
 import asyncio
 import queue
@@ -13,9 +13,9 @@ AsyncJob = Callable[[Callable[[T], None]], Coroutine[None, None, None]]
 
 @contextmanager
 def run_in_background(job: AsyncJob[T]) -> Iterator[Iterator[T]]:
-    """Run `job(put)`; what it puts comes out of the iterator, and what it raises is raised there.
+    """Run `job(put)`; the iterator yields what it puts and raises what it raises.
 
-    A reader that leaves early cancels the job and waits until it is over.
+    Leaving the context early cancels the job and waits for its end.
     """
     running = _BackgroundJob(job)
     running.thread.start()
@@ -63,7 +63,7 @@ class _BackgroundJob(Generic[T]):
 
 
 class _EndOfStream:
-    """After the last item."""
+    """Marks the end of the queue; `error` is the job's exception."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error

@@ -1,9 +1,9 @@
-"""Finished calls, a small file each: a kill loses at most the call in hand, and a rerun pays for none twice.
+"""Cache of finished calls, one small file each: an interrupted run loses at most the calls in flight.
 
-    FOLDER/<key[:2]>/<key>.json      what was said, with a check sum; the key is the hash of the turn's id
+    FOLDER/<key[:2]>/<key>.json      the response with a checksum; the key is a hash of the request id
 
-A call that failed is not kept, for it may come out better. A file that is cut short or changed is as good as not there.
-Threads and processes may share a folder: a file appears whole, the last one wins.
+Failed calls are not cached. A truncated or changed file counts as missing. Threads and processes may share a folder:
+files are written atomically, the last write wins.
 """
 
 import hashlib
@@ -22,46 +22,46 @@ _RESPONSE: TypeAdapter[VlmResponse] = TypeAdapter(VlmResponse)
 
 
 class CachedVlmClient:
-    """A Chat that remembers what another one said; the first pass stays on record beside the second."""
+    """A VlmClient that caches the responses of another one."""
 
     def __init__(self, client: VlmClient, folder: Path) -> None:
         self._client = client
         self._folder = folder
 
     def __call__(self, requests: Sequence[VlmRequest], /) -> Iterator[VlmResponse]:
-        """One Said to every turn: those that are kept, then those of the chat, each kept as it arrives.
+        """Yield the cached responses, then those of the client; each is cached as it arrives.
 
         Raises:
             OSError: the folder cannot be written or the disk is full.
         """
-        left = []
-        for turn in requests:
-            known = self.find(turn.request_id)
-            if known is None:
-                left.append(turn)
+        missing = []
+        for request in requests:
+            cached = self.find(request.request_id)
+            if cached is None:
+                missing.append(request)
             else:
-                yield known
-        for said in self._client(left) if left else ():
-            if said.error is None:
-                self.store(said)
-            yield said
+                yield cached
+        for response in self._client(missing) if missing else ():
+            if response.error is None:
+                self.store(response)
+            yield response
 
     def find(self, request_id: str) -> VlmResponse | None:
-        """What was said to a turn; None when there is nothing that can be read."""
+        """The cached response to a request, or None."""
         try:
             digest, _, body = self._path(request_id).read_bytes().partition(b"\n")
             if hashlib.sha256(body).hexdigest().encode() != digest:
-                raise ValueError("the check sum differs")
-            said = _RESPONSE.validate_json(body)
+                raise ValueError("the checksum differs")
+            response = _RESPONSE.validate_json(body)
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
-            log.warning("a kept reply cannot be read and is asked for again turn=%r: %s", request_id[:80], error)
+            log.warning("unreadable cache file, the call is repeated request=%r: %s", request_id[:80], error)
             return None
-        return said if said.request_id == request_id else None
+        return response if response.request_id == request_id else None
 
     def store(self, response: VlmResponse) -> None:
-        """Write it, whole or not at all."""
+        """Write a response atomically."""
         body = _RESPONSE.dump_json(response)
         write_bytes(self._path(response.request_id), hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 

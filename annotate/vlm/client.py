@@ -1,4 +1,4 @@
-"""The border below a vision-language model: what it is asked in one call, and what it said."""
+"""Interface to vision-language models: VlmRequest in, VlmResponse out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from xsheet.schemas.run import ModelInput, Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameSelection:
-    """Which pictures of which clip to show; the frames are those of xsheet.annotate.vlm.frames.frame_indices."""
+    """Which frames of a clip a call shows (xsheet.annotate.vlm.frames.frame_indices)."""
 
     media: Path  # canonical clip, absolute
     frames: int  # of the clip, at 25 fps
-    fps: float  # pictures per second wanted
-    max_frame_pixels: int  # cap of one picture
-    max_clip_pixels: int  # budget of all pictures of the call together
+    fps: float  # requested frames per second
+    max_frame_pixels: int  # maximum of one frame
+    max_clip_pixels: int  # maximum of all frames of the call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
-    """How the tokens of one call are drawn."""
+    """Sampling of one call."""
 
     temperature: float  # 0 = greedy
     top_p: float
@@ -31,11 +31,11 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VlmRequest:
-    """One call: rules, pictures, question. An equal turn has an equal `turn_id`, so it is never paid twice."""
+    """One call: system text, frames, question. Equal requests have an equal `request_id`."""
 
     request_id: str
     system: str
-    text: str  # stands behind the pictures
+    text: str  # follows the frames
     frame_selection: FrameSelection | None
     schema: Mapping[str, Any] | None  # JSON schema that the reply must satisfy (compact white space); None = prose
     sampling: SamplingParams
@@ -43,19 +43,19 @@ class VlmRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VlmResponse:
-    """How one turn ended. `error` is set when there is no reply at all; `text` may be cut short (`finish_reason`)."""
+    """Result of one call. `error` is set without a reply; `text` may be truncated (`finish_reason`)."""
 
     request_id: str
     text: str | None = None
     finish_reason: str | None = None  # "stop", "length", "content_filter", or the engine's own word
     usage: Usage | None = None
     model_input: ModelInput | None = None
-    error: str | None = None  # what was expected, what came; never a key or an address
+    error: str | None = None  # expected and received; never a key or an address
 
 
 class VlmClient(Protocol):
-    """Turns in, what was said out."""
+    """Any vision-language model."""
 
     def __call__(self, requests: Sequence[VlmRequest], /) -> Iterator[VlmResponse]:
-        """One Said to every turn, as they are ready, in any order; a turn that failed has its Said too."""
+        """Yield one response per request in any order; a failed call gets a response with `error`."""
         ...

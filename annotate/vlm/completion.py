@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server answers, read defensively: everything in it is foreign."""
+"""HTTP answers of an OpenAI-compatible server, parsed as untrusted data."""
 
 import email.utils
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field, ValidationError
 from xsheet.annotate.vlm.response import one_line
 
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})  # and all of 5xx
-AUTH_FAILED_STATUS = frozenset({401, 403, 407})  # servers quote the key in their answer: it is not shown
+AUTH_FAILED_STATUS = frozenset({401, 403, 407})  # servers may echo the key, so the body is not shown
 _Tokens = Annotated[int | None, Field(ge=0, lt=2**31)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """One answer. With an error there is no text; `wait_s` says that it may pass, and how long to wait at least."""
+    """One answer: text or error. `wait_s` marks an error as retryable after at least that time."""
 
     text: str | None = None
     finish_reason: str | None = None
@@ -46,7 +46,7 @@ class _CompletionBody(BaseModel):
 
 
 def read_completion(status: int, body: bytes, *, wait_s: float) -> Completion:
-    """An HTTP answer as a completion or as an error."""
+    """Parse an HTTP answer as a completion or an error."""
     if status in RETRYABLE_STATUS or status >= 500:
         return Completion(error=f"expected a reply, got status {status}: {_excerpt(body)}", wait_s=wait_s)
     if status in AUTH_FAILED_STATUS:
@@ -72,7 +72,7 @@ def read_completion(status: int, body: bytes, *, wait_s: float) -> Completion:
 
 
 def retry_after_s(header: str | None, *, now: float) -> float:
-    """Seconds a server asks to wait: a number or a date; 0 when it asks for none, or for nonsense."""
+    """Seconds of a Retry-After header (number or date); 0 without a valid one."""
     if header is None:
         return 0.0
     try:

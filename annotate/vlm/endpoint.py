@@ -1,9 +1,8 @@
-"""A Chat over any OpenAI-compatible server: vLLM, SGLang, Ray Serve LLM, or a paid one.
+"""A VlmClient over any OpenAI-compatible server: vLLM, SGLang, Ray Serve LLM, or a paid one.
 
-Calls run side by side up to a bound and are handed out as they end. What may pass (timeouts, 408, 429, 5xx) is tried
-again with full jitter, not before the time the server names; everything else is an error of its own turn. Redirects
-are not followed. The key is read from the environment when a call begins; it is never kept in an object that is
-stored, logged or shown, and cut out of whatever a server says back.
+Calls run concurrently and are yielded as they finish. Retryable errors (timeouts, 408, 429, 5xx) are retried with full
+jitter, not before the server's Retry-After; any other error belongs to its request. Redirects are not followed. The key
+is read from the environment at call time, is never stored, logged or shown, and is redacted from answers.
 """
 
 import asyncio
@@ -36,22 +35,22 @@ MIN_SECRET_CHARS = 8
 
 
 class EndpointSettings(StrictModel):
-    """Which server, and how it is called."""
+    """Which server, and how to call it."""
 
     base_url: str = Field(description="address up to and including /v1; no credentials in it")
     model: str = Field(min_length=1, description="name of the model as the server lists it")
     api_key_env: str | None = Field(default=None, description="environment variable that holds the key; null = no key")
     response_format: Literal["json_schema", "structured_outputs", "none"] = Field(
         default="json_schema",
-        description="how the schema is sent: the OpenAI way, vLLM's own since 0.12, or not at all",
+        description="how the schema is sent: as OpenAI does, as vLLM does since 0.12, or not at all",
     )
-    concurrency: int = Field(default=8, ge=1, le=1024, description="calls at a time; a server batches some 8-64")
-    timeout_s: float = Field(default=180, gt=0, le=3600, description="of one try, whole; 4 096 tokens at 30/s")
-    retries: int = Field(default=5, ge=0, le=20, description="further tries of one turn")
-    backoff_s: float = Field(default=1, ge=0, le=60, description="bound of the first wait; doubles with every try")
-    max_wait_s: float = Field(default=60, ge=0, le=3600, description="bound of any wait, also one the server asks for")
+    concurrency: int = Field(default=8, ge=1, le=1024, description="concurrent calls; servers batch some 8-64")
+    timeout_s: float = Field(default=180, gt=0, le=3600, description="of one attempt; 4 096 tokens at 30/s")
+    retries: int = Field(default=5, ge=0, le=20, description="further attempts of one call")
+    backoff_s: float = Field(default=1, ge=0, le=60, description="bound of the first wait; doubles with every attempt")
+    max_wait_s: float = Field(default=60, ge=0, le=3600, description="bound of any wait, also of Retry-After")
     max_reply_bytes: int = Field(default=1_000_000, ge=1024, description="of an answer; 4 096 tokens are some 20 kB")
-    jpeg_quality: int = Field(default=90, ge=50, le=100, description="of the pictures sent; below, fingers blur")
+    jpeg_quality: int = Field(default=90, ge=50, le=100, description="of the frames; below, fingers blur")
     price_per_1k_prompt: float | None = Field(default=None, ge=0, description="any currency; null = unknown")
     price_per_1k_output: float | None = Field(default=None, ge=0, description="the same currency")
 
@@ -67,13 +66,13 @@ class EndpointSettings(StrictModel):
 
 
 class EndpointClient:
-    """A Chat over HTTP. Holds settings only; every call opens its own connections."""
+    """A VlmClient over HTTP. Holds settings only; every call opens its own connections."""
 
     def __init__(self, settings: EndpointSettings) -> None:
         self._settings = settings
 
     def __call__(self, requests: Sequence[VlmRequest], /) -> Iterator[VlmResponse]:
-        """One Said to every turn, as they end.
+        """Yield one response per request, as they finish.
 
         Raises:
             ConfigError: the environment variable of the key is not set.
@@ -85,41 +84,43 @@ class EndpointClient:
     async def _complete_all(
         self, requests: Sequence[VlmRequest], key: str | None, put: Callable[[VlmResponse], None]
     ) -> None:
-        left = iter(requests)
+        pending = iter(requests)
         limits = httpx.Limits(max_connections=self._settings.concurrency)
         async with httpx.AsyncClient(headers=_headers(key), limits=limits, follow_redirects=False) as client:
 
             async def work() -> None:
-                for turn in left:
-                    put(await self._complete(turn, client, key))
+                for request in pending:
+                    put(await self._complete(request, client, key))
 
             async with asyncio.TaskGroup() as workers:
                 for _ in range(min(self._settings.concurrency, len(requests))):
                     workers.create_task(work())
 
     async def _complete(self, request: VlmRequest, client: httpx.AsyncClient, key: str | None) -> VlmResponse:
-        """One turn to its end: pictures, tries, waits."""
+        """One request: encode frames, call, retry."""
         try:
-            # Decoding takes the CPU for a second; the other calls go on meanwhile.
-            shown = None if request.frame_selection is None else await asyncio.to_thread(
+            # Decoding takes a second of CPU; a thread keeps the other calls running.
+            frames = None if request.frame_selection is None else await asyncio.to_thread(
                 encode_jpeg_frames, request.frame_selection, quality=self._settings.jpeg_quality
             )  # fmt: skip
         except (MediaError, ValueError) as error:
             return VlmResponse(request_id=request.request_id, error=_frame_error(request, error))
-        body = request_body(request, shown, settings=self._settings)
-        began, rng = time.monotonic(), random.Random(request.request_id)
-        answer = await self._attempt(client, body, key)
+        body = request_body(request, frames, settings=self._settings)
+        started_s, rng = time.monotonic(), random.Random(request.request_id)
+        completion = await self._attempt(client, body, key)
         for attempt in range(self._settings.retries):
-            if answer.wait_s is None:
+            if completion.wait_s is None:
                 break
-            wait_s = self._wait_s(answer.wait_s, attempt, rng)
-            log.info("waiting turn=%s try=%d wait_s=%.2f: %s", request.request_id, attempt + 1, wait_s, answer.error)
+            wait_s = self._wait_s(completion.wait_s, attempt, rng)
+            log.info(
+                "retry request=%s attempt=%d wait_s=%.2f: %s", request.request_id, attempt + 1, wait_s, completion.error
+            )
             await asyncio.sleep(wait_s)
-            answer = await self._attempt(client, body, key)
-        return _response(request, answer, shown, seconds=time.monotonic() - began)
+            completion = await self._attempt(client, body, key)
+        return _response(request, completion, frames, seconds=time.monotonic() - started_s)
 
     def _wait_s(self, retry_after_s: float, attempt: int, rng: random.Random) -> float:
-        """Full jitter, so that turns refused together do not come back together; not before the server wants."""
+        """Full jitter spreads the retries; at least the server's Retry-After."""
         bound_s = min(self._settings.max_wait_s, self._settings.backoff_s * 2**attempt)
         return min(max(rng.uniform(0, bound_s), retry_after_s), self._settings.max_wait_s)
 
@@ -128,9 +129,9 @@ class EndpointClient:
             async with asyncio.timeout(self._settings.timeout_s):
                 return await self._post(client, body, key)
         except (TimeoutError, httpx.RequestError) as error:
-            # The text of the error may hold the address; its name says enough.
-            what = f"expected an answer in {self._settings.timeout_s:g} s, got {type(error).__name__}"
-            return Completion(error=what, wait_s=0)
+            # The error text may contain the address; its class name suffices.
+            message = f"expected an answer in {self._settings.timeout_s:g} s, got {type(error).__name__}"
+            return Completion(error=message, wait_s=0)
 
     async def _post(self, client: httpx.AsyncClient, body: Mapping[str, Any], key: str | None) -> Completion:
         url = self._settings.base_url + "/chat/completions"
@@ -145,18 +146,18 @@ class EndpointClient:
 
 
 def request_body(request: VlmRequest, frames: JpegFrames | None, *, settings: EndpointSettings) -> dict[str, Any]:
-    """A turn as the body of a chat completion: each picture behind its time, the question behind all."""
-    pictures: list[dict[str, Any]] = []
+    """A request as the body of a chat completion: each frame follows its time, the question comes last."""
+    content: list[dict[str, Any]] = []
     if frames is not None:
         for jpeg, us in zip(frames.jpegs, frames.stamps_us, strict=True):
-            pictures.append({"type": "text", "text": f"[{seconds_from_us(us):.2f} s]"})
+            content.append({"type": "text", "text": f"[{seconds_from_us(us):.2f} s]"})
             url = "data:image/jpeg;base64," + b64encode(jpeg).decode()
-            pictures.append({"type": "image_url", "image_url": {"url": url}})
+            content.append({"type": "image_url", "image_url": {"url": url}})
     body: dict[str, Any] = {
         "model": settings.model,
         "messages": [
             {"role": "system", "content": request.system},
-            {"role": "user", "content": [*pictures, {"type": "text", "text": request.text}]},
+            {"role": "user", "content": [*content, {"type": "text", "text": request.text}]},
         ],
         "temperature": request.sampling.temperature,
         "top_p": request.sampling.top_p,
@@ -164,8 +165,8 @@ def request_body(request: VlmRequest, frames: JpegFrames | None, *, settings: En
         "seed": request.sampling.seed,
     }
     if request.schema is not None and settings.response_format == "json_schema":
-        named = {"name": "sheet", "strict": True, "schema": dict(request.schema)}
-        body["response_format"] = {"type": "json_schema", "json_schema": named}
+        json_schema = {"name": "annotation", "strict": True, "schema": dict(request.schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": json_schema}
     if request.schema is not None and settings.response_format == "structured_outputs":
         # Legal white space can run to the token limit (vllm#38696).
         body["structured_outputs"] = {"json": dict(request.schema), "disable_any_whitespace": True}
@@ -173,7 +174,7 @@ def request_body(request: VlmRequest, frames: JpegFrames | None, *, settings: En
 
 
 def reply_cost(usage: Usage, settings: EndpointSettings) -> float | None:
-    """What a reply cost, in the currency of the settings; None where tokens or prices are not known."""
+    """Cost of a reply in the currency of the settings; None if tokens or prices are unknown."""
     priced = (
         (usage.prompt_tokens, settings.price_per_1k_prompt),
         (usage.output_tokens, settings.price_per_1k_output),
@@ -201,24 +202,24 @@ def _response(request: VlmRequest, completion: Completion, frames: JpegFrames | 
 
 
 def _frame_error(request: VlmRequest, error: MediaError | ValueError) -> str:
-    # Without the folder, which is of this machine.
-    why = f"expected {error.expected}, got {error.got}" if isinstance(error, MediaError) else str(error)
+    # Without the folder: it is local to this machine.
+    reason = f"expected {error.expected}, got {error.got}" if isinstance(error, MediaError) else str(error)
     return one_line(
-        f"{request.frame_selection.media.name if request.frame_selection else 'the clip'} cannot be shown: {why}"
+        f"{request.frame_selection.media.name if request.frame_selection else 'the clip'} cannot be decoded: {reason}"
     )
 
 
 def _model_input(frames: JpegFrames) -> ModelInput:
-    # How many patches the server's processor makes of a picture is its own affair; none were counted here.
+    # The number of patches is known to the server only.
     return ModelInput(
         frame_indices=frames.indices, stamps_us=frames.stamps_us, width=frames.width, height=frames.height, patches=None
     )
 
 
 def _headers(key: str | None) -> dict[str, str]:
-    # Compressed answers could unfold beyond the byte limit before it is seen.
-    plain = {"accept-encoding": "identity"}
-    return plain if key is None else {**plain, "authorization": f"Bearer {key}"}
+    # Compressed answers could exceed the byte limit when decompressed.
+    headers = {"accept-encoding": "identity"}
+    return headers if key is None else {**headers, "authorization": f"Bearer {key}"}
 
 
 def _key(settings: EndpointSettings) -> str | None:
@@ -234,5 +235,5 @@ def _key(settings: EndpointSettings) -> str | None:
 
 
 def _redact_key(key: str | None, body: bytes) -> bytes:
-    # Servers quote a wrong key back. A placeholder such as "EMPTY" is no secret, and may be a word of the reply.
+    # Servers echo a wrong key. A placeholder such as "EMPTY" is no secret and may be a word of the reply.
     return body if key is None or len(key) < MIN_SECRET_CHARS else body.replace(key.encode(), b"***")

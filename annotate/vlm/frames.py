@@ -1,7 +1,7 @@
-"""Which frames of a clip a model is shown, and when they are: chosen here, never by a library's default.
+"""Which frames of a clip a model sees, with their times, and the frames as JPEG. Never a library's default choice.
 
-No phase can be timed finer than the frames shown: with stamps 1.1 s apart (2 fps, in pairs) half of all phases of 0.6 s
-can reach tIoU 0.5, at 4 fps 86 %, at 8 fps all (snapping to stamps of a 5 s clip).
+The frame spacing limits the timing: at 2 fps in pairs (1.1 s apart) half of all phases of 0.6 s can reach tIoU 0.5, at
+4 fps 86 %, at 8 fps all (snapping to the frames of a 5 s clip).
 """
 
 import math
@@ -18,40 +18,42 @@ from xsheet.schemas.errors import MediaError
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, frame_start_us
 
 MIN_VIDEO_FRAMES = 4  # of both Qwen families (their FPS_MIN_FRAMES)
-TEMPORAL_PATCH_SIZE = 2  # frames that Qwen-VL merges into one step in time (temporal_patch_size), hence an even count
+TEMPORAL_PATCH_SIZE = 2  # frames that Qwen-VL merges in time; hence an even count
 
 
 def frame_indices(frames: int, *, fps: float) -> tuple[int, ...]:
-    """Frames to show of a clip of 25 fps: evenly spread over all of it, the first and the last among them.
+    """Frame indices of a clip at 25 fps, evenly spaced from the first to the last frame.
 
-    The count is the clip's length times `fps`, to the nearest even number, at least 4 and at most what the clip has.
-    Index k is k·(frames - 1)/(count - 1), to the nearest frame, the later one at a tie. All strictly rise.
+    The count is duration × `fps` rounded to an even number, at least 4 and at most the clip's frames.
+    Index k is k·(frames - 1)/(count - 1), rounded half up; strictly increasing.
 
     Raises:
-        ValueError: fewer than 4 frames, or a rate that is not above zero.
+        ValueError: fewer than 4 frames, or fps <= 0.
     """
     if frames < MIN_VIDEO_FRAMES or not fps > 0:
         raise ValueError(f"expected at least {MIN_VIDEO_FRAMES} frames and fps > 0, got {frames} frames and {fps} fps")
-    wanted = TEMPORAL_PATCH_SIZE * round(frames * min(fps, float(CLIP_RATE)) / float(CLIP_RATE) / TEMPORAL_PATCH_SIZE)
-    count = min(max(MIN_VIDEO_FRAMES, wanted), frames - frames % TEMPORAL_PATCH_SIZE)
+    requested = TEMPORAL_PATCH_SIZE * round(
+        frames * min(fps, float(CLIP_RATE)) / float(CLIP_RATE) / TEMPORAL_PATCH_SIZE
+    )
+    count = min(max(MIN_VIDEO_FRAMES, requested), frames - frames % TEMPORAL_PATCH_SIZE)
     steps = count - 1
     return tuple((2 * k * (frames - 1) + steps) // (2 * steps) for k in range(count))
 
 
 def frame_starts_us(indices: Sequence[int]) -> tuple[int, ...]:
-    """Start of each shown frame, in µs of the clip."""
+    """Start of each frame, µs of the clip."""
     return tuple(frame_start_us(index, CLIP_RATE) for index in indices)
 
 
 def mean_fps(indices: Sequence[int]) -> float:
-    """Frames per second that the shown frames really have: exact in the mean, while single steps differ by a frame."""
+    """Mean frames per second of the indices; single steps differ by one frame."""
     shown_us = frame_start_us(indices[-1], CLIP_RATE) - frame_start_us(indices[0], CLIP_RATE)
     return (len(indices) - 1) * US_PER_S / shown_us
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JpegFrames:
-    """What of a clip is sent."""
+    """Encoded frames of a clip."""
 
     jpegs: tuple[bytes, ...]
     indices: tuple[int, ...]
@@ -61,21 +63,21 @@ class JpegFrames:
 
 
 def encode_jpeg_frames(selection: FrameSelection, *, quality: int) -> JpegFrames:
-    """The frames of a film within its budget of pixels.
+    """Decode the selected frames and encode them as JPEG within the pixel limits.
 
     Raises:
-        MediaError: the clip cannot be read, or has fewer frames than it should.
+        MediaError: the clip cannot be decoded, or has too few frames.
     """
     from xsheet.curate.media.reader import open_media  # noqa: PLC0415 - loads the decoder
 
     indices = frame_indices(selection.frames, fps=selection.fps)
-    wanted = frozenset(indices)
+    requested = frozenset(indices)
     with open_media(selection.media, root=selection.media.parent) as media:
         size = fit_size(
             *media.size, max_pixels=min(selection.max_frame_pixels, selection.max_clip_pixels // len(indices))
         )
         frames = islice(media.frames(size=size), indices[-1] + 1)
-        jpegs = tuple(_encode_jpeg(frame.rgb, quality=quality) for frame in frames if frame.index in wanted)
+        jpegs = tuple(_encode_jpeg(frame.rgb, quality=quality) for frame in frames if frame.index in requested)
     if len(jpegs) != len(indices):
         raise _decode_error(
             selection.media, expected_frames=selection.frames, got=f"{len(jpegs)} of the {len(indices)} to be shown"
@@ -84,18 +86,18 @@ def encode_jpeg_frames(selection: FrameSelection, *, quality: int) -> JpegFrames
 
 
 def fit_size(width: int, height: int, *, max_pixels: int) -> tuple[int, int]:
-    """The largest even size of the same shape with at most so many pixels; never larger than the picture."""
-    share = min(1.0, math.sqrt(max_pixels / (width * height)))
-    wide, high = (max(2, int(side * share) // 2 * 2) for side in (width, height))
-    return wide, high
+    """The largest even size of the same aspect ratio within `max_pixels`; never larger than the frame."""
+    scale = min(1.0, math.sqrt(max_pixels / (width * height)))
+    new_width, new_height = (max(2, int(side * scale) // 2 * 2) for side in (width, height))
+    return new_width, new_height
 
 
 def _encode_jpeg(rgb: NDArray[np.uint8], *, quality: int) -> bytes:
     import cv2  # noqa: PLC0415 - the token arithmetic needs no pictures
 
-    done, coded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    assert done  # of a picture in memory nothing can fail but memory
-    return coded.tobytes()
+    ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert ok  # encoding in memory fails only without memory
+    return encoded.tobytes()
 
 
 def _decode_error(media: Path, *, expected_frames: int, got: str) -> MediaError:

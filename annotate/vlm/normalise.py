@@ -1,10 +1,10 @@
-"""Wire form → the contract's own words. Every change is a repair; a second pass changes nothing.
+"""Normalise a parsed reply to the contract's vocabulary. Every change is a repair; the operation is idempotent.
 
-Per phase, in this order: known track, else left out; known class, else `other` with the own word kept; start before
-end (swapped), inside the clip (clipped; left out when all of it lies behind the end), at least 0.12 s long (its end
-moves); snapped to what was measured or shown; side as track and words have it; numbers in range; words cleaned. Then
-phases of one track are kept apart (repairs.trim_overlaps). A reply whose phases all had to go is no statement that
-nothing happened: it is invalid. Paths and values are those of the wire form, in seconds.
+Per phase, in this order: known track, else dropped; known class, else `other` with the model's word in action_raw;
+start before end (swapped), inside the clip (clipped; dropped behind its end), at least 0.12 s (the end moves); snapped
+to motion boundaries or frames; side consistent with track and text; numbers in range; text cleaned. Then overlaps on
+one track are trimmed (repairs.trim_overlaps). A reply that loses all its phases is invalid, not empty. Repair paths and
+values are those of the reply, in seconds.
 """
 
 import math
@@ -25,11 +25,11 @@ from xsheet.schemas.time import seconds_from_us, us_from_seconds
 MIN_BASE_CHARS, MAX_BASE_CHARS, MIN_PHASE_CHARS, MAX_PHASE_CHARS = 20, 600, 3, 400  # of the contract
 MAX_LABEL_CHARS = 200
 MAX_REPETITIONS = 99
-DEFAULT_BASE_TEXT = "One person is seen; no more was said of the picture."
+DEFAULT_BASE_TEXT = "One person is visible; the reply has no further description."
 ACTION_WORDS: dict[str, vocab.Action] = {action: action for action in vocab.ACTIONS}
 ARM_TRACK_OF_SIDE: dict[vocab.Laterality, vocab.Track] = {side: track for track, side in vocab.SIDED_TRACK.items()}
 SIDE_WORDS: dict[str, vocab.Laterality] = {"left": "left", "right": "right", "both": "both", "none": "none"}
-# Behind the vocabulary's own: words that models use for a track where no grammar holds them.
+# Synonyms that models use without a grammar, after the vocabulary itself.
 TRACK_WORDS: dict[str, vocab.Track] = {
     **{track: track for track in vocab.TRACKS},
     "eyes": "gaze", "eye": "gaze", "eyebrows": "brows", "eyebrow": "brows", "brow": "brows", "lips": "mouth",
@@ -40,16 +40,14 @@ TRACK_WORDS: dict[str, vocab.Track] = {
 
 
 class NormaliseSettings(StrictModel):
-    """How far a time may be moved. The tolerances are guesses until real replies have been scored against gold."""
+    """Snap tolerances; estimates until real replies have been scored against gold."""
 
-    edge_tolerance_s: float = Field(
-        default=0.12, ge=0, le=1, description="to a measured onset or end of movement; one step of 8 fps"
-    )
+    edge_tolerance_s: float = Field(default=0.12, ge=0, le=1, description="to a motion boundary; one step of 8 fps")
     stamp_tolerance_s: float = Field(
         default=0.08,
         ge=0,
         le=1,
-        description="to a picture the model saw; two frames: farther is not a matter of rounding",
+        description="to a frame the model saw; two frames: more is no rounding error",
     )
 
 
@@ -58,9 +56,9 @@ DEFAULT_SETTINGS = NormaliseSettings()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeSnapTargets:
-    """What times may snap to, in µs of the clip: stamps the model was told, and per track where movement begins, ends.
+    """Snap targets in µs of the clip: times of the frames the model saw, and motion boundaries by track.
 
-    Edges are not told apart into onsets and ends: where one phase is trimmed to the start of the next, both are one.
+    Boundaries do not distinguish starts from ends: where a phase is trimmed to the next, both coincide.
     """
 
     duration_us: int
@@ -74,12 +72,12 @@ class TimeSnapTargets:
 
     @property
     def last_start_us(self) -> int:
-        """No phase can start later."""
+        """Latest possible start of a phase."""
         return self.duration_us - MIN_PHASE_US
 
     @property
     def sigma_us(self) -> int | None:
-        """Standard uncertainty of a time that can only lie between two stamps: their step / √12."""
+        """Standard uncertainty of a time between two frames: step / √12."""
         if len(self.stamps_us) < 2:
             return None
         step = (self.stamps_us[-1] - self.stamps_us[0]) / (len(self.stamps_us) - 1)
@@ -88,7 +86,7 @@ class TimeSnapTargets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormalisedReply:
-    """A reply in the contract's words. Without a base it is invalid, and the note says why."""
+    """A normalised reply; without a base it is invalid, and the note states the reason."""
 
     base: Base | None
     phases: tuple[Phase, ...] = ()
@@ -99,11 +97,11 @@ class NormalisedReply:
 def normalise(
     reply: ResponseDocument, targets: TimeSnapTargets, *, settings: NormaliseSettings = DEFAULT_SETTINGS
 ) -> NormalisedReply:
-    """One reply, repaired where that is possible. Pure, and total: any ResponseDocument has a result."""
+    """Normalise a reply. Pure and total: every ResponseDocument has a result."""
     repairs = RepairLog()
     base = _base(reply.base, repairs)
-    found = (_phase(i, said, targets, repairs, settings=settings) for i, said in enumerate(reply.phases))
-    phases = trim_overlaps([phase for phase in found if phase is not None], repairs)
+    target = (_phase(i, phase, targets, repairs, settings=settings) for i, phase in enumerate(reply.phases))
+    phases = trim_overlaps([phase for phase in target if phase is not None], repairs)
     if reply.phases and not phases:
         note = f"none of the {len(reply.phases)} phases could be used"
         return NormalisedReply(base=None, repairs=tuple(repairs.entries), note=note)
@@ -113,11 +111,15 @@ def normalise(
 def _base(written: ResponseBase, repairs: RepairLog) -> Base:
     label = {
         name: _clean_words(f"base/{name}", value, repairs, max_chars=MAX_LABEL_CHARS)
-        for name, value in (("subject", written.subject), ("scene", written.scene), ("emotion", written.emotion or ""))
+        for name, value in (
+            ("subject", written.subject),
+            ("scene", written.scene),
+            ("emotion", written.emotion or ""),
+        )
     }
     text = _clean_words("base/text", written.text, repairs, max_chars=MAX_BASE_CHARS)
     if len(text) < MIN_BASE_CHARS:
-        reason = f"fewer than {MIN_BASE_CHARS} characters say nothing"
+        reason = f"shorter than {MIN_BASE_CHARS} characters"
         text = repairs.change("set", "base/text", text, DEFAULT_BASE_TEXT, reason=reason)
     return Base(
         text=text, subject=label["subject"], framing=written.framing, scene=label["scene"], camera=written.camera,
@@ -168,12 +170,12 @@ def _phase(
 
 def _action(path: str, written: ResponsePhase, repairs: RepairLog) -> tuple[vocab.Action, str | None]:
     raw = _clean_words(f"{path}/action_raw", written.action_raw or "", repairs, max_chars=MAX_LABEL_CHARS) or None
-    known = ACTION_WORDS.get(_normalised_key(written.action))
-    if known is not None:
-        return repairs.change("set", f"{path}/action", written.action, known, reason="spelling of the vocabulary"), raw
+    action = ACTION_WORDS.get(_normalised_key(written.action))
+    if action is not None:
+        return repairs.change("set", f"{path}/action", written.action, action, reason="spelling of the vocabulary"), raw
     repairs.change("set", f"{path}/action", written.action, "other", reason="no class of the vocabulary")
     own = strip_medium_phrases(clean_line(written.action, max_chars=MAX_LABEL_CHARS)) or None
-    return "other", raw or repairs.change("set", f"{path}/action_raw", None, own, reason="the annotator's own word")
+    return "other", raw or repairs.change("set", f"{path}/action_raw", None, own, reason="the model's own word")
 
 
 def _phase_text(path: str, written: ResponsePhase, action: vocab.Action, repairs: RepairLog) -> str | None:
@@ -182,13 +184,13 @@ def _phase_text(path: str, written: ResponsePhase, action: vocab.Action, repairs
         return text
     if action == "other":
         return None
-    return repairs.change("set", f"{path}/text", text, action.replace("_", " "), reason="no words; the class in words")
+    return repairs.change("set", f"{path}/text", text, action.replace("_", " "), reason="empty; the class in words")
 
 
 def _clean_words(path: str, written: str, repairs: RepairLog, *, max_chars: int) -> str:
-    seen = clean_line(written, max_chars=max_chars)
-    repairs.change("clean", path, written, seen, reason="one line of visible characters, not too long")
-    return repairs.change("clean", path, seen, strip_medium_phrases(seen), reason="talks about the medium")
+    cleaned = clean_line(written, max_chars=max_chars)
+    repairs.change("clean", path, written, cleaned, reason="one line of visible characters, not too long")
+    return repairs.change("clean", path, cleaned, strip_medium_phrases(cleaned), reason="talks about the medium")
 
 
 def _clip(path: str, written: int | None, minimum: int, maximum: int, repairs: RepairLog) -> int | None:
@@ -209,21 +211,21 @@ def _normalised_key(word: str) -> str:
 def _track_and_side(
     path: str, written: ResponsePhase, repairs: RepairLog
 ) -> tuple[vocab.Track | None, vocab.Laterality]:
-    """Track and side that agree. Of track, side and words, two that agree win; a sided track against its side wins."""
+    """Consistent track and side: the majority of track, side and text; a sided track wins over its side."""
     track = TRACK_WORDS.get(_normalised_key(written.track))
     side = SIDE_WORDS.get(_normalised_key(written.side), "none")
-    named = find_side(clean_line(written.text, max_chars=MAX_PHASE_CHARS))
+    text_side = find_side(clean_line(written.text, max_chars=MAX_PHASE_CHARS))
     if track is None:
         return None, side
-    meant = vocab.SIDED_TRACK.get(track)
-    if meant is not None and side == named != meant:
+    track_side = vocab.SIDED_TRACK.get(track)
+    if track_side is not None and side == text_side != track_side:
         track = ARM_TRACK_OF_SIDE[side]
-    elif meant is not None:
-        side = meant
-    elif named is not None and side != "both":
-        side = named
-    repairs.change("set", f"{path}/track", written.track, track, reason="the track that spelling, side and words mean")
-    repairs.change("set", f"{path}/side", written.side, side, reason="the side that track and words mean")
+    elif track_side is not None:
+        side = track_side
+    elif text_side is not None and side != "both":
+        side = text_side
+    repairs.change("set", f"{path}/track", written.track, track, reason="consistent with spelling, side and text")
+    repairs.change("set", f"{path}/side", written.side, side, reason="consistent with track and text")
     return track, side
 
 
@@ -252,10 +254,10 @@ def _snap(
     *,
     settings: NormaliseSettings,
 ) -> tuple[int, int]:
-    """Start and end on instants of the ruler, at least the minimum apart.
+    """Snap start and end to targets, at least the minimum duration apart.
 
-    The order makes a second pass change nothing: a start is always a fixed point of `_nearest`, and an end is one
-    unless that would make the phase too short; overlaps are then trimmed to starts only.
+    The order makes it idempotent: a start is a fixed point of `_nearest_target`, and so is an end unless the phase
+    would be too short; overlaps are then trimmed to starts only.
     """
     start, end = (_nearest_target(us, targets, track, settings=settings) for us in span)
     if end - start < MIN_PHASE_US:
@@ -263,22 +265,22 @@ def _snap(
         end = max(end, start + MIN_PHASE_US)
     for name, before, after in (("start_s", span[0], start), ("end_s", span[1], end)):
         seconds = seconds_from_us(before), seconds_from_us(after)
-        repairs.change("snap", f"{path}/{name}", *seconds, reason="to what was measured or shown, 0.12 s at least")
+        repairs.change("snap", f"{path}/{name}", *seconds, reason="to a motion boundary or frame, at least 0.12 s long")
     return start, end
 
 
 def _nearest_target(us: int, targets: TimeSnapTargets, track: vocab.Track, *, settings: NormaliseSettings) -> int:
-    """A measured edge near by; else the stamp near by, and the edge near that one; else as it is. Twice = once."""
+    """The nearest motion boundary; else the nearest frame and the boundary near it; else unchanged. Idempotent."""
     edges = targets.edges_us.get(track, ())
     edge_us, stamp_us = us_from_seconds(settings.edge_tolerance_s), us_from_seconds(settings.stamp_tolerance_s)
-    found = _nearest_within(us, edges, edge_us)
-    if found is None:
+    target = _nearest_within(us, edges, edge_us)
+    if target is None:
         stamp = _nearest_within(us, targets.stamps_us, stamp_us)
-        found = us if stamp is None else stamp
-        edge = _nearest_within(found, edges, edge_us)
-        found = found if edge is None else edge
-    # No phase could start there any more.
-    return us if us <= targets.last_start_us < found else found
+        target = us if stamp is None else stamp
+        edge = _nearest_within(target, edges, edge_us)
+        target = target if edge is None else edge
+    # A phase could no longer start there.
+    return us if us <= targets.last_start_us < target else target
 
 
 def _nearest_within(us: int, instants: Sequence[int], tolerance_us: int) -> int | None:

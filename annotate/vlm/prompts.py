@@ -1,7 +1,6 @@
-"""Prompts: versioned text files with front matter, rendered strictly, hashed; foreign text goes in as inert data.
+"""Prompts: versioned text files with front matter, rendered strictly and hashed; untrusted text is quoted.
 
-A prompt file holds `id`, `version` and `purpose` between two lines of `---`, then the system text, a line
-`=== user ===`, and the text that stands behind the pictures. Whoever edits one raises its version.
+x
 """
 
 import hashlib
@@ -25,7 +24,7 @@ _MARKUP = frozenset("<>[]{}|`#=")
 
 
 class FrontMatter(StrictModel):
-    """What a prompt file says about itself."""
+    """Front matter of a prompt file."""
 
     id: str
     version: str
@@ -39,23 +38,23 @@ class PromptTemplate:
     front_matter: FrontMatter
     system: str
     user: str
-    text: str  # the whole file, which is what the hash covers
+    text: str  # the whole file; the hash covers it
 
     @property
     def sha256(self) -> str:
-        """Hash of the file's text."""
+        """SHA-256 of the file's text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def render(self, **variables: object) -> tuple[str, str]:
-        """The system and the user text.
+        """Render the system and the user text.
 
         Raises:
-            ConfigError: a variable that the prompt names is missing, or one that it does not name was given.
+            ConfigError: a variable of the prompt is missing, or an unknown one was passed.
         """
         environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        named = meta.find_undeclared_variables(environment.parse(self.system + self.user))
-        if named != set(variables):
-            raise self._error(f"the variables {sorted(named)}", f"{sorted(variables)}")
+        expected = meta.find_undeclared_variables(environment.parse(self.system + self.user))
+        if expected != set(variables):
+            raise self._error(f"the variables {sorted(expected)}", f"{sorted(variables)}")
         try:
             system, user = (environment.from_string(part).render(variables) for part in (self.system, self.user))
         except TemplateError as error:
@@ -65,17 +64,17 @@ class PromptTemplate:
     def _error(self, expected: str, got: str) -> ConfigError:
         return ConfigError(
             where=f"prompt {self.front_matter.id!r} version {self.front_matter.version}",
-            expected=expected, got=got, hint="correct the prompt file, or what is handed to it",
+            expected=expected, got=got, hint="correct the prompt file or its variables",
         )  # fmt: skip
 
 
 def load_prompt(name: Literal["describe", "segment"]) -> PromptTemplate:
-    """A prompt that is part of the package."""
+    """A prompt of the package."""
     return read_prompt(files("xsheet.annotate") / "prompts" / f"{name}.md", where=f"prompt {name!r}")
 
 
 def read_prompt(file: Readable, *, where: str) -> PromptTemplate:
-    """A prompt from a file.
+    """Read a prompt file.
 
     Raises:
         ConfigError: no front matter, an unknown or missing key in it, or no user part.
@@ -84,8 +83,8 @@ def read_prompt(file: Readable, *, where: str) -> PromptTemplate:
     parts = _FILE.fullmatch(text)
     try:
         if parts is None:
-            raise ValueError("another form")
-        about = FrontMatter.model_validate(yaml.safe_load(parts["front"]))
+            raise ValueError("no front matter or no user part")
+        front_matter = FrontMatter.model_validate(yaml.safe_load(parts["front"]))
     except (ValueError, ValidationError, yaml.YAMLError) as error:
         raise ConfigError(
             where=where,
@@ -93,20 +92,20 @@ def read_prompt(file: Readable, *, where: str) -> PromptTemplate:
             got=" ".join(str(error).split()),
             hint="start from a prompt of the package",
         ) from error
-    return PromptTemplate(front_matter=about, system=parts["system"], user=parts["user"], text=text)
+    return PromptTemplate(front_matter=front_matter, system=parts["system"], user=parts["user"], text=text)
 
 
 def quote_untrusted(text: str, *, max_chars: int) -> str:
-    """Foreign text as one JSON string that cannot close its quotes, open markup, or form a model's control token.
+    """Quote untrusted text as a JSON string that cannot close its quotes, open markup, or form a control token.
 
-    Markup characters, line breaks and everything invisible are escaped; what is longer than `max_chars` is cut.
+    Markup characters, line breaks and invisible characters are escaped; the text is truncated to `max_chars`.
     """
-    kept = text if len(text) <= max_chars else text[:max_chars] + "…"
-    return '"' + "".join(_escape(character) for character in kept) + '"'
+    truncated = text if len(text) <= max_chars else text[:max_chars] + "…"
+    return '"' + "".join(_escape(character) for character in truncated) + '"'
 
 
 def _escape(character: str) -> str:
     if character in _MARKUP:
         return f"\\u{ord(character):04x}"
-    unseen = unicodedata.category(character) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
-    return json.dumps(character, ensure_ascii=unseen)[1:-1]
+    is_invisible = unicodedata.category(character) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
+    return json.dumps(character, ensure_ascii=is_invisible)[1:-1]

@@ -1,8 +1,16 @@
-"""The wire form: what a model writes, small and in float seconds, and the JSON schema that holds it to that.
+"""Response schema: the JSON document that a model writes (times in float seconds), its JSON schema, and its parser.
 
-Fields stand in the order in which they are to be decided: what was seen, which part, whose side, when, which class, in
-which words. A grammar enforces words, ranges and lengths; that a phase starts before it ends and that phases of one
-track do not overlap no grammar can say (parse and normalise do).
+Fields follow the order of decisions: evidence, track, side, times, class, text. A grammar enforces vocabulary, ranges
+and lengths; `normalise` enforces start < end and phases of one track that do not overlap.
+
+    status      when
+    truncated   the engine stopped at its token limit; the text is never parsed
+    refused     the engine's filter or the model declined, according to the finish reason
+    error       the engine aborted the call
+    invalid     empty, no JSON, a duplicate key, or not the response schema
+    ok          the response schema; unwrapping it is a repair
+
+The parser never mends JSON: a closing bracket or a number that the model did not write would be invented.
 """
 
 import json
@@ -18,16 +26,16 @@ from xsheet.schemas.annotation import Repair
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.vocab import ResponseStatus
 
-TIME_STEP_S = 0.01  # times have two decimals: finer than a frame, and a number cannot grow digits without end
-MIN_PHASE_SPACING_S = 0.5  # at most one phase per half second ; what models say beyond that is filler
+TIME_STEP_S = 0.01  # two decimals: finer than a frame, and bounded in length
+MIN_PHASE_SPACING_S = 0.5  # at most one phase per half second; more is filler
 
 
 class ResponseLimits(StrictModel):
-    """How much a reply may hold. Lengths are guards against endless output, about twice what good replies need."""
+    """Limits of a reply: guards against endless output, about twice what good replies need."""
 
     max_phases: int = Field(default=12, ge=0, le=64, description="phases of a clip, however long")
     max_text_chars: int = Field(default=200, ge=8, le=400, description="words of a phase; the contract allows 400")
-    max_evidence_chars: int = Field(default=160, ge=8, le=400, description="what was seen of a phase")
+    max_evidence_chars: int = Field(default=160, ge=8, le=400, description="visible evidence of a phase")
     max_base_chars: int = Field(default=500, ge=40, le=600, description="description of the clip; contract: 600")
     max_label_chars: int = Field(default=80, ge=8, le=200, description="subject, scene, mood, own word for a class")
 
@@ -40,7 +48,7 @@ class _ResponseModel(BaseModel):
 
 
 class ResponseBase(_ResponseModel):
-    """What holds for the whole clip."""
+    """Base of a reply."""
 
     text: str
     subject: str
@@ -52,7 +60,7 @@ class ResponseBase(_ResponseModel):
 
 
 class ResponsePhase(_ResponseModel):
-    """One timed action. Words are open here: an endpoint may ignore the schema, and normalise knows what to do then."""
+    """One timed action. Vocabulary fields are plain strings: an endpoint may ignore the schema; normalise maps them."""
 
     evidence: str
     track: str
@@ -68,23 +76,23 @@ class ResponsePhase(_ResponseModel):
 
 
 class ResponseDocument(_ResponseModel):
-    """A whole reply."""
+    """A reply."""
 
     base: ResponseBase
     phases: tuple[ResponsePhase, ...]
 
 
 def response_json_schema(duration_s: float, *, limits: ResponseLimits = DEFAULT_LIMITS) -> dict[str, Any]:
-    """JSON schema of a reply about one clip.
+    """JSON schema of a reply for one clip.
 
     It uses only what llguidance, xgrammar and the strict mode of OpenAI-compatible servers share: every property is
     required, nothing else is allowed, absence is null, the root is an object.
 
     Args:
-        duration_s: length of the clip, > 0; no time may lie beyond it.
-        limits: how much the reply may hold.
+        duration_s: length of the clip, > 0; the maximum of every time.
+        limits: limits of the reply.
     """
-    # `multipleOf` also bounds the digits: without it a model may write 1.2000000 to the last token.
+    # `multipleOf` bounds the digits: without it a model may write 1.2000000 up to the token limit.
     last_s = math.floor(round(duration_s / TIME_STEP_S, 6)) * TIME_STEP_S
     instant = {"type": "number", "minimum": 0, "maximum": round(last_s, 2), "multipleOf": TIME_STEP_S}
     phase = _object(
@@ -115,7 +123,7 @@ def response_json_schema(duration_s: float, *, limits: ResponseLimits = DEFAULT_
 
 
 def max_phases_for(duration_s: float, *, limits: ResponseLimits) -> int:
-    """Most phases that a reply about a clip of this length may hold."""
+    """Maximum number of phases for a clip of this length."""
     return min(limits.max_phases, math.ceil(duration_s / MIN_PHASE_SPACING_S))
 
 
@@ -150,7 +158,7 @@ _FENCE = re.compile(r"[^`]*```(?:json|JSON)?\s*\n(?P<inside>[^`]*)\n\s*```[^`]*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedReply:
-    """A reply in wire form, or why there is none."""
+    """A parsed reply, or the reason why there is none."""
 
     status: ResponseStatus
     reply: ResponseDocument | None = None
@@ -159,16 +167,16 @@ class ParsedReply:
 
 
 def parse_reply(text: str | None, *, finish_reason: str | None) -> ParsedReply:
-    """One raw reply as wire form."""
-    stopped = STATUS_BY_FINISH_REASON.get(finish_reason or "")
-    if stopped is not None:
-        return ParsedReply(status=stopped, note=f"the engine stopped with {finish_reason!r}")
+    """Parse a raw reply."""
+    status = STATUS_BY_FINISH_REASON.get(finish_reason or "")
+    if status is not None:
+        return ParsedReply(status=status, note=f"the engine stopped with {finish_reason!r}")
     if text is None or not text.strip():
         return ParsedReply(status="invalid", note="expected a JSON object, got an empty reply")
-    inside, repairs = _unwrap(text)
+    document, repairs = _unwrap(text)
     try:
-        json.loads(inside, object_pairs_hook=_refuse_duplicate_keys, parse_constant=_refuse_constant)
-        reply = ResponseDocument.model_validate_json(inside)
+        json.loads(document, object_pairs_hook=_refuse_duplicate_keys, parse_constant=_refuse_constant)
+        reply = ResponseDocument.model_validate_json(document)
     except ValidationError as error:
         return ParsedReply(status="invalid", note=_first_error(error), repairs=repairs)
     except (ValueError, RecursionError) as error:
@@ -177,22 +185,22 @@ def parse_reply(text: str | None, *, finish_reason: str | None) -> ParsedReply:
 
 
 def one_line(text: str) -> str:
-    """Foreign text for a note: one line, no control characters, not too long."""
+    """Untrusted text on one line of printable characters, truncated to MAX_NOTE_CHARS."""
     line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
     return line if len(line) <= MAX_NOTE_CHARS else line[: MAX_NOTE_CHARS - 1] + "…"
 
 
 def _unwrap(text: str) -> tuple[str, tuple[Repair, ...]]:
-    """The JSON without a leading block of thoughts and without one code fence around it."""
+    """The JSON without a leading <think> block and without a code fence."""
     repairs = []
-    thoughts = _THINKING.match(text)
-    if thoughts:
-        repairs.append(_unwrap_repair("thoughts", thoughts.end(), reason="the model thought aloud before its answer"))
-        text = text[thoughts.end() :]
+    thinking = _THINKING.match(text)
+    if thinking:
+        repairs.append(_unwrap_repair("thoughts", thinking.end(), reason="text before the answer"))
+        text = text[thinking.end() :]
     fence = None if text.lstrip().startswith("{") else _FENCE.fullmatch(text)
     if fence:
-        around = len(text) - len(fence["inside"])
-        repairs.append(_unwrap_repair("fence", around, reason="the model put its answer into a code block"))
+        removed_chars = len(text) - len(fence["inside"])
+        repairs.append(_unwrap_repair("fence", removed_chars, reason="code block around the answer"))
         text = fence["inside"]
     return text, tuple(repairs)
 
@@ -202,11 +210,11 @@ def _unwrap_repair(what: str, characters: int, *, reason: str) -> Repair:
 
 
 def _refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # The last of two equal keys would win in silence.
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("an object with a key twice")
-    return found
+    # json would silently keep the last of two equal keys.
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a duplicate key")
+    return values
 
 
 def _refuse_constant(name: str) -> float:
@@ -215,6 +223,6 @@ def _refuse_constant(name: str) -> float:
 
 def _first_error(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
-    at = ".".join(str(part) for part in first["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return one_line(f"{at}: {first['msg']}{more}")
+    location = ".".join(str(part) for part in first["loc"])
+    others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return one_line(f"{location}: {first['msg']}{others}")
