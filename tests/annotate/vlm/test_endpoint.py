@@ -327,7 +327,7 @@ def test_a_clip_that_cannot_be_read_is_an_error_of_its_own_turn(server, tmp_path
     said = EndpointClient(settings(server))([turn("good", film=tmp_path / "clip.mp4"), turn("none")])
     errors = {one.request_id: one.error for one in said}
     assert errors["none"] is None
-    assert errors["good"].startswith("clip.mp4 cannot be shown: expected ")
+    assert errors["good"].startswith("clip.mp4 cannot be decoded: expected ")
     assert str(tmp_path) not in errors["good"]
 
 
