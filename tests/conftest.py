@@ -1,11 +1,15 @@
 """What every test gets: the real clips where they are present, and a failure whenever something logs an ERROR."""
 
+import fcntl
+import hashlib
 import logging
 import os
+import pickle
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -33,6 +37,44 @@ def shared() -> Path:
     if not (folder / "data" / "README.md").is_file():
         pytest.skip("the real test clips (../shared/data) are not on this machine")
     return folder
+
+
+Built = TypeVar("Built")
+
+
+@pytest.fixture(scope="session")
+def build_once() -> Callable[[str, Callable[[Path], Built]], Built]:
+    """Build a folder once for all processes and all runs over the same sources; returns what the builder returned.
+
+    The folder lies below .pytest_cache, keyed by the hash of every tracked source and preset; other hashes are removed.
+    """
+    key = hashlib.sha256()
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.py", "*.yaml"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for name in tracked.split():
+        if (ROOT / name).is_file():
+            key.update(name.encode() + b"\0" + (ROOT / name).read_bytes())
+    top = ROOT / ".pytest_cache" / "built"
+    top.mkdir(parents=True, exist_ok=True)
+    for other in top.iterdir():
+        if other.name != key.hexdigest()[:16]:
+            shutil.rmtree(other, ignore_errors=True)
+
+    def build(name: str, builder: Callable[[Path], Built]) -> Built:
+        folder = top / key.hexdigest()[:16] / name
+        folder.parent.mkdir(exist_ok=True)
+        result = folder.with_suffix(".pickle")
+        with folder.with_suffix(".lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not result.is_file():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                built = builder(folder)
+                result.write_bytes(pickle.dumps(built))
+            return pickle.loads(result.read_bytes())
+
+    return build
 
 
 @pytest.fixture(autouse=True)

@@ -142,11 +142,14 @@ def annotation(pristine_set: Path) -> Annotation:
 
 
 @pytest.fixture(scope="session")
-def built_set(pristine_set: Path, settings: CacheSettings, tmp_path_factory: pytest.TempPathFactory):
-    """A set with its cache, to be read only, and what building it said."""
-    folder = tmp_path_factory.mktemp("built") / "set"
-    shutil.copytree(pristine_set, folder)
-    return folder, build_cache(folder, settings, execution=Execution(), shows_progress=False)
+def built_set(pristine_set: Path, settings: CacheSettings, build_once):
+    """A set with its cache, to be read only, and the summary of building it."""
+
+    def build(folder: Path):
+        shutil.copytree(pristine_set, folder, dirs_exist_ok=True)
+        return folder, build_cache(folder, settings, execution=Execution(), shows_progress=False)
+
+    return build_once("cached-set", build)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """One short run of both stages, watched, for all tests of what comes after training; they only read it."""
 
+from pathlib import Path
+
 import pytest
 
 from xsheet.model.conditioning import GuidanceSettings
@@ -51,12 +53,15 @@ def plan(settings):
 
 
 @pytest.fixture(scope="session")
-def trained_run(built_set, plan, quick, tmp_path_factory):
-    """The folder of a run, looked at after each step."""
-    out = tmp_path_factory.mktemp("trained") / "run"
-    watch = ValidationCallback(ValidationSettings(max_clips=2, samples=1, grid_columns=3, sample=quick))
-    train_stages(built_set[0], plan, out=out, workers=WorkerSettings(), validation=watch)
-    return out
+def trained_run(built_set, plan, quick, build_once) -> Path:
+    """The folder of a run that is validated after each step; to be read only."""
+
+    def build(out: Path) -> Path:
+        validation = ValidationCallback(ValidationSettings(max_clips=2, samples=1, grid_columns=3, sample=quick))
+        train_stages(built_set[0], plan, out=out, workers=WorkerSettings(), validation=validation)
+        return out
+
+    return build_once("trained-run", build)
 
 
 @pytest.fixture(scope="session")
