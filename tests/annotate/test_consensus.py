@@ -2,7 +2,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.annotate.consensus import build_consensus, f1, lexical_distance
@@ -136,7 +136,6 @@ def samples_of_one_clip(draw, at_most=5):
 
 @pytest.mark.slow
 @given(samples_of_one_clip(), st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_the_order_of_the_samples_plays_no_part(samples, rng: random.Random):
     shuffled = rng.sample(samples, len(samples))
     assert build_consensus(shuffled, run_id="r") == build_consensus(samples, run_id="r")
@@ -144,7 +143,6 @@ def test_the_order_of_the_samples_plays_no_part(samples, rng: random.Random):
 
 @pytest.mark.slow
 @given(samples_of_one_clip(at_most=1), st.integers(1, 5))
-@settings(deadline=None)
 def test_equal_samples_agree_on_their_own_phases(samples, k):
     agreed = build_consensus([replace(samples[0], annotation_id=f"s{i}") for i in range(k)], run_id="r")
     unsure = [replace(one, start_sigma_us=None, end_sigma_us=None) for one in agreed.phases]
@@ -153,7 +151,6 @@ def test_equal_samples_agree_on_their_own_phases(samples, k):
 
 
 @given(samples_of_one_clip(at_most=2))
-@settings(deadline=None)
 def test_f1_is_symmetric_and_one_for_equals(samples):
     a, b = samples[0].phases, samples[-1].phases
     assert f1(a, b, min_tiou=0.5) == f1(b, a, min_tiou=0.5)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -133,7 +133,6 @@ def test_the_sheet_as_json_holds_the_annotation_and_what_is_drawn_beside_it():
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
 @given(st.text(min_size=20, max_size=80), st.text(min_size=3, max_size=40), st.booleans())
 def test_no_text_from_outside_reaches_the_terminal_as_a_control(said, text, colour):
     annotation = replace(

@@ -1,7 +1,7 @@
 """Files that were cut, garbled or made up: refused with a ContractError or read to valid records, nothing else."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.annotate.formats import csv_tables, elan, label_studio, webvtt
@@ -30,7 +30,6 @@ def damaged(draw, text: str) -> str:
 
 
 @formats
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_damaged_file_is_refused_or_read(fmt, data, annotation, phase, clip):
     one = annotation(phase(), phase(phase_id="p1", track="gaze", action="look_away", kind="gaze", text="looks <away>"))
@@ -45,7 +44,6 @@ def test_a_damaged_file_is_refused_or_read(fmt, data, annotation, phase, clip):
 
 
 @formats
-@settings(max_examples=60, deadline=None)
 @given(text=st.text(max_size=200))
 def test_any_text_is_refused_or_read(fmt, text, clip):
     try:

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 from operator import attrgetter
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xsheet.annotate.formats import csv_tables, elan, label_studio, webvtt
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow  # processes, films or models: seconds
 FORMATS = [elan, label_studio, csv_tables, webvtt]
 BY_IMPORT = {"origin"}  # an import is its own origin
 formats = pytest.mark.parametrize("fmt", FORMATS, ids=lambda fmt: fmt.__name__.rpartition(".")[2])
-often = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+often = settings()
 
 
 def there_and_back(fmt, annotations, clips):

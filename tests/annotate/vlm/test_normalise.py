@@ -2,7 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.annotate.vlm.normalise import TimeSnapTargets, normalise
@@ -253,7 +253,6 @@ def as_wire(found):
 
 @pytest.mark.slow
 @given(REPLIES, RULERS)
-@settings(deadline=None)
 def test_any_reply_of_the_wire_form_is_normalised_to_a_valid_annotation(reply, ruler):
     found = normalise(reply, ruler)
     if found.base is None:
@@ -267,7 +266,6 @@ def test_any_reply_of_the_wire_form_is_normalised_to_a_valid_annotation(reply, r
 
 @pytest.mark.slow
 @given(REPLIES, RULERS)
-@settings(deadline=None)
 def test_normalising_twice_changes_nothing(reply, ruler):
     once = normalise(reply, ruler)
     if once.base is not None:
@@ -280,6 +278,5 @@ def test_normalising_twice_changes_nothing(reply, ruler):
 
 @pytest.mark.slow
 @given(REPLIES)
-@settings(deadline=None)
 def test_a_reply_survives_its_own_json(reply):
     assert ResponseDocument.model_validate_json(json.dumps(reply.model_dump())) == reply

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.annotate.vlm.prompts import load_prompt, quote_untrusted, read_prompt
@@ -86,7 +86,6 @@ def test_foreign_text_is_not_rendered_again():
 
 
 @given(st.text())
-@settings(deadline=None)
 def test_quoted_text_is_one_json_string_of_the_same_text(text):
     line = quote_untrusted(text, max_chars=1000)
     assert json.loads(line) == text
@@ -94,7 +93,6 @@ def test_quoted_text_is_one_json_string_of_the_same_text(text):
 
 
 @given(st.text(alphabet='<|im_end>[/INST]`"#={}\\\n\u202e\u2028abc'))
-@settings(deadline=None)
 def test_quoted_text_cannot_leave_its_quotes_or_form_markup(text):
     line = quote_untrusted(text, max_chars=1000)
     assert not set("<>[]{}|`#=\n\u202e\u2028") & set(line)

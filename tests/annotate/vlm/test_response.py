@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.annotate.vlm.response import (
@@ -105,7 +105,6 @@ def test_schema_and_model_have_the_same_fields_in_the_same_order():
 
 
 @given(st.floats(0.02, 600))
-@settings(deadline=None)
 def test_the_largest_time_is_a_whole_step_inside_the_clip(duration_s):
     largest = response_json_schema(duration_s)["properties"]["phases"]["items"]["properties"]["end_s"]["maximum"]
     assert largest <= duration_s + 1e-6

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.annotate.vlm.response import parse_reply
@@ -86,6 +86,5 @@ def test_anything_else_is_invalid_with_a_note_of_one_line(text):
 
 
 @given(st.one_of(st.text(), st.binary().map(lambda b: b.decode("utf-8", "replace"))), st.sampled_from(["stop", None]))
-@settings(deadline=None)
 def test_no_text_makes_it_fail(text, finish_reason):
     assert parse_reply(text, finish_reason=finish_reason).status == "invalid"

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.audit.agreement.compare import TIOUS, compare_layers
@@ -80,7 +80,6 @@ def shifted_lines(draw):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
 @given(shifted_lines())
 def test_a_larger_shift_never_agrees_better(drawn):
     starts, ends, shifts = drawn

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -71,7 +71,6 @@ def annotation(made_set) -> Annotation:
 
 
 @given(wishes=st.lists(WISHES, max_size=12))
-@settings(max_examples=60, deadline=None)
 def test_a_journal_read_again_gives_the_same_draft(annotation, wishes):
     trail, again = reviewed(annotation, wishes), EditHistory(annotation)
     again.replay(JSON.validate_json(JSON.dump_json(review)) for review in trail.reviews)
@@ -81,7 +80,6 @@ def test_a_journal_read_again_gives_the_same_draft(annotation, wishes):
 
 
 @given(wishes=st.lists(WISHES, max_size=12))
-@settings(max_examples=60, deadline=None)
 def test_all_can_be_taken_back_and_done_again(annotation, wishes):
     trail = reviewed(annotation, wishes)
     end, steps = trail.draft, len(trail.undo_stack.applied_reviews)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.curate.candidates.measure import CandidateSettings, extract_candidates
@@ -133,7 +133,6 @@ runs = st.tuples(st.integers(0, 899), st.integers(1, 900)).map(lambda r: range(r
 hiding = st.lists(runs, max_size=4)
 
 
-@settings(max_examples=30, deadline=None)
 @given(bounds, st.lists(st.tuples(runs, hiding), max_size=3), st.integers(0, 2**32 - 1))
 def test_candidates_stay_in_one_shot_without_overlap_and_within_the_length_limit(cuts, faces, seed):
     voice = np.random.default_rng(seed).random(900)
@@ -159,7 +158,6 @@ def test_candidates_stay_in_one_shot_without_overlap_and_within_the_length_limit
     assert rows == candidates(film, shots, tracks[::-1])
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 3000), st.integers(0, 2**32 - 1))
 def test_pieces_cover_a_segment_and_are_three_to_ten_seconds_long(frames, seed):
     costs = np.random.default_rng(seed).random(frames + 50)
@@ -169,7 +167,6 @@ def test_pieces_cover_a_segment_and_are_three_to_ten_seconds_long(frames, seed):
     assert len(pieces) == 1 or all(75 <= len(piece) <= 250 for piece in pieces)
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.integers(251, 330), st.integers(0, 2**32 - 1))
 def test_a_segment_of_two_pieces_is_split_at_its_quietest_frame(frames, seed):
     costs = np.random.default_rng(seed).permutation(frames).astype(float)

@@ -4,7 +4,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.curate.dedup.fingerprint import FingerprintAnalyser, picture_words, sound_words
@@ -161,7 +161,6 @@ def test_sound_words_do_not_depend_on_block_boundaries():
     assert (words[490:540] == part[10:60]).all()
 
 
-@settings(deadline=None)
 @given(st.integers(1, 12), st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=20))
 def test_groups_are_the_connected_components(count, links):
     groups = UnionFind(range(count))

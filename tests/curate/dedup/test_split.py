@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.curate.dedup.split import SplitSettings, cluster_rows, split_clips, split_set
@@ -45,7 +45,6 @@ people = st.lists(st.integers(0, 8), min_size=1, max_size=40)  # of each clip
 links = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)), max_size=4)
 
 
-@settings(max_examples=60, deadline=None)
 @given(people, st.data(), links, st.integers(0, 5))
 def test_no_source_person_or_copy_is_in_two_parts(person_of, data, links, seed):
     source_of = [data.draw(st.integers(0, 15)) for _ in person_of]
@@ -67,7 +66,6 @@ def test_no_source_person_or_copy_is_in_two_parts(person_of, data, links, seed):
     assert all(len(found) <= 1 for found in parts.values())
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.permutations(range(12)))
 def test_the_split_is_a_function_of_the_set_and_not_of_its_order(order):
     clips = [clip(f"c{k}", f"s{k // 2}", f"t{k}") for k in range(12)]
@@ -112,7 +110,6 @@ def test_a_face_in_the_background_joins_nobody():
     assert [row.cluster for row in split(clips, tracks)] == ["s1", "s2"]
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(-20, 20), min_size=1, max_size=30), st.integers(1, 4))
 def test_cluster_rows_joins_rows_within_the_distance(values, distance):
     rows = np.array(values, float)[:, None] * np.ones(3) + 1000.0

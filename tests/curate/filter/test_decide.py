@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.curate.filter.columns import measure_values
@@ -255,7 +255,6 @@ limit_sets = st.sampled_from([preset(name) for name in PRESETS] + [BARE])
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
 @given(sets, limit_sets)
 def test_a_candidate_is_kept_exactly_when_there_is_no_reason(rows, limits):
     verdicts = from_arrow(decide(to_arrow(rows, MEASURES), limits), VERDICTS)
@@ -265,7 +264,6 @@ def test_a_candidate_is_kept_exactly_when_there_is_no_reason(rows, limits):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
 @given(sets, limit_sets, st.randoms(use_true_random=False))
 def test_a_verdict_does_not_depend_on_the_other_candidates(rows, limits, random):
     alone = {v.clip_id: v for row in rows for v in from_arrow(decide(to_arrow([row], MEASURES), limits), VERDICTS)}
@@ -274,7 +272,6 @@ def test_a_verdict_does_not_depend_on_the_other_candidates(rows, limits, random)
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
 @given(sets, limit_sets, st.sampled_from(FILTER_RULES), st.floats(0, 1), st.floats(0, 10))
 def test_a_stricter_limit_never_keeps_more(rows, limits, rule, at, further):
     whole = rule.limit_path.endswith("_frames")
@@ -291,7 +288,6 @@ def test_a_stricter_limit_never_keeps_more(rows, limits, rule, at, further):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
 @given(sets, limit_sets)
 def test_reasons_come_in_the_order_of_the_limits(rows, limits):
     table = to_arrow(rows, MEASURES)
@@ -366,7 +362,6 @@ def test_an_unknown_limit_names_the_nearest():
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
 @given(sets, limit_sets.filter(lambda limits: limits != BARE), st.sampled_from(FILTER_RULES))
 def test_a_sweep_counts_what_each_value_would_keep(rows, limits, rule):
     values = {"sound.min_loudness_db": (-40.0, 0.0), "clip.max_seconds": (4.0, 8.0)}.get(rule.limit_path, (0.0, 1.0))

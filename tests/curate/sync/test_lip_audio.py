@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.curate.audio.features import audio_features, silero_voice
@@ -55,7 +55,6 @@ def test_shifting_sound_by_the_measured_offset_leaves_none(offset: int):
     assert score_sync(mouth, shift_series(predicted, offset), np.ones(FRAMES)).offset_frames == 0
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(-12, 12))
 def test_the_offset_is_found_for_any_speech(seed: int, offset: int):
     mouth, predicted = pair(offset, seed=seed)

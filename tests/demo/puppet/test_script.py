@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
@@ -230,7 +230,6 @@ def test_ordinary_blinks_keep_clear_of_a_long_one(seed):
     assert (eye[p.frames.stop : p.frames.stop + 10] == 1).all()
 
 
-@settings(max_examples=30)
 @given(seeds)
 def test_beside_speech_the_mouth_opens_silently_in_pauses_only(seed):
     speech = voice.synthesise_speech(default_rng(seed), 250)

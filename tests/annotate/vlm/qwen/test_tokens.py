@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from xsheet.annotate.vlm.client import FrameSelection
@@ -38,7 +38,6 @@ def smart_resize():
 
 def test_sizes_are_those_of_the_makers(smart_resize):
     @given(sides, sides, st.integers(16, 4000), families)
-    @settings(max_examples=300)
     def check(wide, high, cap_tokens, family):
         step = family.token_px
         if max(wide, high) > 4 * min(wide, high):
