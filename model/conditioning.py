@@ -11,9 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from xsheet.model.block import NO_PHASE
 from xsheet.model.flow import Velocity, precondition
-from xsheet.model.transformer import ActAvatarTransformer
+from xsheet.model.transformer import NO_PHASE, ActAvatarTransformer
 from xsheet.schemas.settings import StrictModel
 
 

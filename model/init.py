@@ -3,9 +3,8 @@
 from torch import Generator, nn
 
 from xsheet.model.audio import AudioAttention, AudioProjector
-from xsheet.model.block import ActAvatarBlock
 from xsheet.model.config import ActAvatarConfig
-from xsheet.model.transformer import ActAvatarTransformer
+from xsheet.model.transformer import ActAvatarBlock, ActAvatarTransformer
 
 
 def init_transformer(

@@ -19,8 +19,7 @@ from torch import Generator
 
 from xsheet.model.config import ActAvatarConfig, config_from
 from xsheet.model.init import init_new_parts
-from xsheet.model.transformer import ActAvatarTransformer
-from xsheet.model.wan import WanTransformer3DModel
+from xsheet.model.transformer import ActAvatarTransformer, WanTransformer3DModel
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.tables import atomic_path
 

@@ -1,4 +1,4 @@
-"""What pretrained encoders share: the door to transformers, and a hash of what they are."""
+"""Shared by pretrained encoders: importing transformers and diffusers, freezing, hashing weights, local folders."""
 
 import hashlib
 from importlib import import_module
@@ -16,20 +16,29 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def import_transformers() -> Any:
-    """The library, importable also where torchvision's operators are missing."""
+    """Import transformers, also if torchvision's operators are missing."""
+    return _import_after_torchvision("transformers")
+
+
+def import_diffusers() -> Any:
+    """Import diffusers, also if torchvision's operators are missing."""
+    return _import_after_torchvision("diffusers")
+
+
+def _import_after_torchvision(name: str) -> Any:
     if find_spec("torchvision") is not None:
         import_torchvision()
-    return import_module("transformers")
+    return import_module(name)
 
 
 def freeze(module: M) -> M:
-    """The module without dropout and gradients."""
+    """Put the module in eval mode and disable gradients."""
     module.eval().requires_grad_(False)
     return module
 
 
 def weights_sha256(module: nn.Module) -> str:
-    """Hex SHA-256 over names, types, shapes and bytes of all tensors, wherever they lie; some seconds for 10 GB."""
+    """Return the hex SHA-256 over names, dtypes, shapes and bytes of all tensors; some seconds for 10 GB."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
@@ -38,12 +47,12 @@ def weights_sha256(module: nn.Module) -> str:
 
 
 def check_model_folder(folder: Path, *, contents: str) -> Path:
-    """The folder; ConfigError if it is none, before a library would take its name for that of a model to fetch."""
+    """Return the folder; ConfigError if missing, so that no library takes the path for a model id to download."""
     if not folder.is_dir():
         raise ConfigError(
             where=str(folder),
             expected=f"a folder with {contents}",
             got="a file" if folder.exists() else "nothing",
-            hint="download the model yourself and name its folder",
+            hint="download the model and pass the path of its folder",
         )
     return folder

@@ -1,4 +1,6 @@
-"""Video to latent and back: what a codec must do, and an analytic one without weights.
+"""Video codecs between pictures and latents: the protocol, an analytic codec without weights, and the VAE of Wan.
+
+Wan's VAE has 16 channels at stride 8 (2.1) or 48 at stride 16 (2.2, TI2V-5B).
 
 B batch, T video frames, F = 1 + (T - 1) / 4 latent frames, C latent channels, H x W pixels or latent cells, 3 colours.
 """
@@ -6,12 +8,14 @@ B batch, T video frames, F = 1 + (T - 1) / 4 latent frames, C latent channels, H
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from xsheet.model.config import FRAMES_PER_LATENT, latent_frames
+from xsheet.model.encoders.pretrained import check_model_folder, freeze, import_diffusers, weights_sha256
 from xsheet.schemas.ids import content_key
 
 
@@ -185,6 +189,58 @@ class DctCodec:
     def fingerprint(self) -> str:
         """As VideoCodec; it hashes the table."""
         return content_key("xsheet.model.encoders.video", 1, [list(band) for band in self.bands])
+
+
+class WanCodec:
+    """VideoCodec from an AutoencoderKLWan, on the device and in the dtype of the VAE.
+
+    diffusers' class returns unnormalised latents; here LatentScale normalises them, in one place only. Omitting or
+    repeating the normalisation is a frequent bug.
+    """
+
+    def __init__(self, vae: Any) -> None:
+        self.vae = freeze(vae)
+        self._scale = LatentScale(torch.tensor(vae.config["latents_mean"]), torch.tensor(vae.config["latents_std"]))
+
+    @classmethod
+    def load(cls, folder: Path, *, dtype: torch.dtype = torch.float32) -> Self:
+        """Load a local `vae` folder of diffusers; ConfigError if it does not exist."""
+        here = check_model_folder(folder, contents="config.json and *.safetensors of an AutoencoderKLWan")
+        autoencoder = import_diffusers().AutoencoderKLWan
+        return cls(autoencoder.from_pretrained(here, torch_dtype=dtype, local_files_only=True, use_safetensors=True))
+
+    @property
+    def channels(self) -> int:
+        """As VideoCodec."""
+        return int(self.vae.config["z_dim"])
+
+    @property
+    def stride(self) -> tuple[int, int, int]:
+        """As VideoCodec."""
+        side = int(self.vae.config["scale_factor_spatial"])
+        return FRAMES_PER_LATENT, side, side
+
+    @torch.no_grad()
+    def encode(self, rgb_BTHW3: Tensor) -> Tensor:
+        """As VideoCodec: the mode of the posterior, not a sample."""
+        check_frame_shape(rgb_BTHW3, self.stride)
+        picture_B3THW = to_float(rgb_BTHW3).movedim(-1, 1).to(self.vae.device, self.vae.dtype)
+        return self._scale.normalise(self.vae.encode(picture_B3THW, return_dict=False)[0].mode())
+
+    @torch.no_grad()
+    def decode(self, latent_BCFHW: Tensor) -> Tensor:
+        """As VideoCodec."""
+        latent = self._scale.denormalise(latent_BCFHW).to(self.vae.device, self.vae.dtype)
+        picture_B3THW: Tensor = self.vae.decode(latent, return_dict=False)[0]
+        return to_uint8(picture_B3THW.movedim(1, -1))
+
+    def mirror(self, latent_BCFHW: Tensor) -> None:
+        """Return None: a learned codec is not symmetric."""
+
+    def fingerprint(self) -> str:
+        """As VideoCodec."""
+        scale = [list(self.vae.config["latents_mean"]), list(self.vae.config["latents_std"])]
+        return content_key("xsheet.model.encoders.video.WanCodec", 1, weights_sha256(self.vae), scale)
 
 
 def _dct_matrix(size: int) -> Tensor:

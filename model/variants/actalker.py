@@ -16,10 +16,9 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from xsheet.model.block import ActAvatarBlock, audio_residual_scale
 from xsheet.model.config import FRAMES_PER_LATENT, ActAvatarConfig, AudioDepthSchedule
 from xsheet.model.init import init_linears
-from xsheet.model.transformer import ActAvatarTransformer
+from xsheet.model.transformer import ActAvatarBlock, ActAvatarTransformer, audio_residual_scale
 from xsheet.model.variants.base import (
     ConfigAndClass,
     Draws,

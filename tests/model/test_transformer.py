@@ -4,8 +4,14 @@ import pytest
 import torch
 
 from xsheet.model.config import tiny_config
-from xsheet.model.transformer import ActAvatarTransformer
-from xsheet.model.wan import WanTransformer3DModel
+from xsheet.model.transformer import (
+    NO_PHASE,
+    PAD,
+    ActAvatarTransformer,
+    PhaseTable,
+    WanTransformer3DModel,
+    audio_residual_scale,
+)
 
 TIME = torch.tensor([300.0, 900.0])
 CELLS_PER_FRAME = 4  # tokens: 4 x 4 cells in patches of 2 x 2
@@ -81,7 +87,7 @@ def test_without_depth_no_block_hears(small, latent, given, model):
 
 
 def test_a_sound_of_another_length_is_refused(latent, given, model):
-    with pytest.raises(ValueError, match="expected sound for 5 latent frames, got 13 video frames"):
+    with pytest.raises(ValueError, match="expected audio for 5 latent frames, got 13 video frames"):
         replace(given, audio_BTLQ=given.audio_BTLQ[:, :13]).velocity(model, latent, TIME)
 
 
@@ -171,3 +177,60 @@ def test_on_a_gpu_checkpointing_changes_no_gradient(latent, given, model):
     model.enable_gradient_checkpointing()
     for before, after in zip(plain, gradients(), strict=True):
         torch.testing.assert_close(after, before)
+
+
+def learned(rng):
+    table = PhaseTable(3, 8)
+    with torch.no_grad():
+        table.weight[1:] = torch.randn(3, 8, generator=rng)
+    return table
+
+
+def test_it_has_a_row_per_phase_and_one_of_zero():
+    table = PhaseTable(6, 8)
+    assert table.weight.shape == (7, 8)
+    assert not table.weight.any()
+
+
+def test_a_token_gets_the_vector_of_its_phase(rng):
+    table = learned(rng)
+    assert torch.equal(table(torch.tensor([[2, 1, 3]])), table.weight[[2, 1, 3]][None])
+
+
+def test_base_pads_and_the_null_prompt_get_nothing(rng):
+    assert not learned(rng)(torch.tensor([[PAD, NO_PHASE, PAD], [NO_PHASE, NO_PHASE, NO_PHASE]])).any()
+
+
+def test_row_zero_stays_zero_under_training_with_weight_decay(rng):
+    table = learned(rng)
+    before = table.weight.detach().clone()
+    optimizer = torch.optim.AdamW(table.parameters(), lr=0.1, weight_decay=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        table(torch.tensor([[PAD, NO_PHASE, 1, 2]])).sum().backward()
+        optimizer.step()
+    assert not table.weight[NO_PHASE].any()
+    assert (table.weight[1:3] != before[1:3]).all()
+
+
+# The table that follows from (l / 30)^1.5 with l = 1..30.
+@pytest.mark.parametrize(
+    ("block", "factor"),
+    [(1, 0.006), (3, 0.032), (5, 0.068), (10, 0.192), (15, 0.354), (20, 0.544), (25, 0.761), (30, 1.0)],
+)
+def test_sound_grows_with_depth_as_published(block, factor):
+    assert audio_residual_scale(block - 1, block_count=30, schedule="power", gamma=1.5) == pytest.approx(
+        factor, abs=5e-4
+    )
+
+
+def test_none_and_uniform_know_no_depth():
+    assert {audio_residual_scale(i, block_count=4, schedule="none", gamma=1.5) for i in range(4)} == {0.0}
+    assert {audio_residual_scale(i, block_count=4, schedule="uniform", gamma=1.5) for i in range(4)} == {1.0}
+
+
+def test_each_block_holds_its_factor_outside_the_weights(small):
+    model = ActAvatarTransformer(**small.model_dump())
+    held = torch.stack([block.audio_attn.residual_scale for block in model.blocks])
+    torch.testing.assert_close(held, (torch.tensor([1, 2, 3]) / 3) ** 1.5)
+    assert not [key for key in model.state_dict() if key.endswith("residual_scale")]

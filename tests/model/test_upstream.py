@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.attention.flex_attention import flex_attention
 
-from xsheet.model.wan import WanTransformer3DModel
+from xsheet.model.transformer import WanTransformer3DModel
 
 
 @pytest.fixture

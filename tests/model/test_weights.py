@@ -5,8 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from xsheet.model.config import tiny_config, wan2_2_ti2v_5b_config
-from xsheet.model.transformer import ActAvatarTransformer
-from xsheet.model.wan import WanTransformer3DModel
+from xsheet.model.transformer import ActAvatarTransformer, WanTransformer3DModel
 from xsheet.model.weights import (
     PHASE_KEYS,
     audio_keys,

@@ -8,7 +8,7 @@ import torch
 from xsheet.model.config import ActAvatarConfig, tiny_config, wan2_2_ti2v_5b_config
 from xsheet.model.encoders.audio import AudioEncoder, LogMelEncoder, Wav2Vec2Encoder
 from xsheet.model.encoders.text import ByteTextEncoder, TextEncoder, Umt5TextEncoder
-from xsheet.model.encoders.video import DctCodec, VideoCodec
+from xsheet.model.encoders.video import DctCodec, VideoCodec, WanCodec
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.data.settings import CacheSettings, EncoderSettings, ModelName
 
@@ -48,10 +48,8 @@ def _video_codec(settings: EncoderSettings, device: str) -> VideoCodec:
     if settings.video == "dct":
         return DctCodec()
     folder = _weights_folder(settings.video_weights, "video")
-    from xsheet.model.encoders.wan_vae import WanCodec  # noqa: PLC0415  # diffusers takes seconds, in every worker
-
     codec = WanCodec.load(folder)
-    codec.vae.to(device)  # type: ignore[arg-type]  # diffusers wraps it without its types
+    codec.vae.to(device)
     return codec
 
 

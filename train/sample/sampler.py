@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from xsheet.model.block import NO_PHASE, PAD
 from xsheet.model.conditioning import GuidanceSettings, guided
 from xsheet.model.flow import Velocity, euler_sample, sigma_schedule
+from xsheet.model.transformer import NO_PHASE, PAD
 from xsheet.model.variants.base import NEUTRAL_INTENSITY
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import StrictModel

@@ -1,8 +1,8 @@
 import pytest
 import torch
+from diffusers import AutoencoderKLWan
 
-from xsheet.model.encoders.wan_vae import WanCodec
-from xsheet.model.wan import AutoencoderKLWan
+from xsheet.model.encoders.video import WanCodec
 from xsheet.schemas.errors import ConfigError
 
 # As published beside the weights (vae/config.json of Wan-AI/Wan2.1-T2V-1.3B-Diffusers and Wan2.2-TI2V-5B-Diffusers).

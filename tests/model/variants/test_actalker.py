@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from xsheet.model.init import init_transformer
+from xsheet.model.transformer import WanTransformer3DModel
 from xsheet.model.variants.actalker import (
     ACTalkerConditioning,
     ACTalkerConfig,
@@ -12,7 +13,6 @@ from xsheet.model.variants.actalker import (
     driven_regions,
     sample_gates,
 )
-from xsheet.model.wan import WanTransformer3DModel
 from xsheet.model.weights import conditioning_keys, load, load_pretrained_backbone, save
 
 TIME = torch.tensor([300.0, 900.0])

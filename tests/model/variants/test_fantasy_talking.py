@@ -5,6 +5,7 @@ import torch
 
 from xsheet.model.config import wan2_2_ti2v_5b_config
 from xsheet.model.init import init_transformer
+from xsheet.model.transformer import WanTransformer3DModel
 from xsheet.model.variants.fantasy_talking import (
     FantasyTalkingBlockInputs,
     FantasyTalkingConditioning,
@@ -14,7 +15,6 @@ from xsheet.model.variants.fantasy_talking import (
     frame_windows,
     mouth_loss,
 )
-from xsheet.model.wan import WanTransformer3DModel
 from xsheet.model.weights import conditioning_keys, load, load_pretrained_backbone, save
 
 TIME = torch.tensor([300.0, 900.0])
@@ -255,10 +255,10 @@ def test_a_mouth_that_was_never_seen_leaves_the_whole_picture(mouth, rng):
     torch.testing.assert_close(loss, error.mean((1, 2, 3)))
 
 
-def test_the_base_takes_no_control(small, given, latent, conditioning):
+def test_the_base_model_takes_no_extra_conditioning(small, given, latent, conditioning):
     from xsheet.model.transformer import ActAvatarTransformer
 
-    with pytest.raises(TypeError, match="expected no control, got FantasyTalkingConditioning"):
+    with pytest.raises(TypeError, match="expected no extra_conditioning, got FantasyTalkingConditioning"):
         replace(given, extra_conditioning=conditioning).velocity(
             ActAvatarTransformer(**small.model_dump()), latent, TIME
         )

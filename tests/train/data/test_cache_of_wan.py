@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from xsheet.model.block import PAD
 from xsheet.model.config import wan2_2_ti2v_5b_config
 from xsheet.model.encoders.pretrained import import_transformers
+from xsheet.model.transformer import PAD
 from xsheet.runtime.executor import Execution
 from xsheet.train.data.cache.build import build_cache, open_cache
 from xsheet.train.data.dataset import CachedClipDataset, select_clips
@@ -26,7 +26,7 @@ SIZE = wan2_2_ti2v_5b_config()
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> EncoderSettings:
     """Folders as one downloads them."""
-    from xsheet.model.wan import AutoencoderKLWan
+    from diffusers import AutoencoderKLWan
 
     library, folder = import_transformers(), tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)

@@ -25,8 +25,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as save_bytes
 from torch import Tensor
 
-from xsheet.model.block import PAD
 from xsheet.model.encoders.text import TextEncoder
+from xsheet.model.transformer import PAD
 from xsheet.schemas.clip import Feature
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.tables import write_bytes

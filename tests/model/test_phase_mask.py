@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from xsheet.model.binding import masked_text_attention, phase_bias
-from xsheet.model.transformer import ActAvatarTransformer
+from xsheet.model.transformer import ActAvatarTransformer, masked_text_attention, phase_bias
 
 FRAMES, TOKENS = 5, 4  # latent frames, tokens of each
 
