@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 from torch import Generator
 
 from xsheet.model.config import ActAvatarConfig, config_from
+from xsheet.model.encoders.pretrained import import_diffusers
 from xsheet.model.init import init_new_parts
-from xsheet.model.transformer import ActAvatarTransformer, WanTransformer3DModel
+from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.tables import atomic_path
 
@@ -129,7 +130,7 @@ def export_backbone(model: ActAvatarTransformer, folder: Path) -> None:
     """The base alone as a new folder that plain diffusers loads, with the same output without phases and sound."""
     tensors = model.state_dict()
     with torch.device("meta"):  # a second copy of 20 GB is not needed
-        plain = WanTransformer3DModel(**model.model_config.backbone_fields())
+        plain = import_diffusers().WanTransformer3DModel(**model.model_config.backbone_fields())
     plain.load_state_dict({key: tensors[key] for key in backbone_keys(model.model_config.num_layers)}, assign=True)
     with _new_folder(folder) as staging:
         plain.save_pretrained(staging)
