@@ -98,12 +98,15 @@ def demo(
         _print_json(result)
     else:
         console().print("\n".join(_summary(result)), markup=False)
-    raise typer.Exit(1 if result.workflow.curation.failed else 0)
+    reason = _untrained_reason(result)
+    if reason is not None:
+        typer.secho(f"Nothing was trained: {reason}.", err=True, fg="red")
+    raise typer.Exit(1 if result.workflow.curation.failed or reason is not None else 0)
 
 
 def _face_reader_overrides(quick: bool) -> list[str]:
     """Few fitting steps for the face reader; the report shows its ceiling beside every number."""
-    return [f"held_out_samples.evaluation.load_or_fit_reader.steps={150 if quick else 300}"]
+    return [f"held_out_samples.evaluation.fitted_reader.steps={150 if quick else 300}"]
 
 
 def _workflow_settings(films: int, steps: tuple[int, int], jobs: int, *, quick: bool) -> "WorkflowSettings":
@@ -151,6 +154,22 @@ def _summary(result: "DemoResult") -> "Iterator[str]":
     if result.held_out_samples is not None:
         yield result.held_out_samples.evaluation.table()
     yield f"{sum(result.seconds.values()) / 60:.1f} min in total. Report page: {result.page}"
+
+
+def _untrained_reason(result: "DemoResult") -> str | None:
+    """Return why the workflow ended before training; None if it trained."""
+    workflow = result.workflow
+    if workflow.training is not None:
+        return None
+    if workflow.acceptance is None:
+        return "curation kept no clip"
+    unmet = ", ".join(
+        f"{one.name} is {'not measured' if one.value is None else f'{one.value:.3f}'}, expected {one.comparator} "
+        f"{one.limit:g}"
+        for one in workflow.acceptance.audit.gate.criteria
+        if not one.passed
+    )
+    return f"the layer fails the gate ({unmet})" if unmet else "no annotation reached the minimum score"
 
 
 def _print_json(result: "DemoResult") -> None:
