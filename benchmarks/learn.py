@@ -68,7 +68,7 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     settings, run = settings_of(given.overrides), given.folder / given.run
-    set_folder = make_set(given.folder / "set", train=given.clips, held_out_loss=given.held_out, seed=0)
+    set_folder = make_set(given.folder / "set", train=given.clips, held_out=given.held_out, seed=0)
     build_cache(set_folder, settings.cache, execution=Execution(jobs=2), shows_progress=False)
     how = WorkerSettings(count=given.workers)
     seconds = learn(set_folder, run, settings, stages=None, how=how, watches=True)

@@ -131,20 +131,20 @@ def true_and_mismatched(people: Sequence[Talk], puppets: Sequence[Talk]) -> Iter
     rng = np.random.default_rng(0)
     for talk in people:
         weights, _ = fitted([t for t in people if t.person != talk.person] + list(puppets))
-        heard = {other.stage: apply_coefficients(other.inputs, weights) for other in people}
+        heard = {other.name: apply_coefficients(other.inputs, weights) for other in people}
         for length in LENGTHS:
-            for start in range(0, talk.mouth_opening.shape[1] - length + 1, 25):
-                mouth = talk.mouth_opening[:, start : start + length]
+            for start in range(0, talk.mouth.shape[1] - length + 1, 25):
+                mouth = talk.mouth[:, start : start + length]
                 for other in people:
-                    room = len(other.annotator_id) - length
+                    room = len(other.voice) - length
                     if room < 0 or (other is not talk and other.person == talk.person):
                         continue
                     at = start if other is talk else int(rng.integers(0, room + 1))
-                    placed = np.full((2, len(other.annotator_id)), np.nan)
+                    placed = np.full((2, len(other.voice)), np.nan)
                     placed[:, at : at + length] = mouth
-                    s = score_sync(placed, heard[other.stage], other.annotator_id, frames=range(at, at + length))
+                    s = score_sync(placed, heard[other.name], other.voice, frames=range(at, at + length))
                     if s.confidence is not None:
-                        reference = TRUSTED.get(talk.stage) if other is talk else None
+                        reference = TRUSTED.get(talk.name) if other is talk else None
                         yield Pair(frames=length, is_own=other is talk, score=s, reference=reference)
 
 
