@@ -151,7 +151,7 @@ def main() -> None:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if not given.table:
-        make_set(given.folder / "set", train=given.clips, held_out_loss=given.held_out, seed=0, mix=PAIRS)
+        make_set(given.folder / "set", train=given.clips, held_out=given.held_out, seed=0, mix=PAIRS)
         build_cache(given.folder / "set", settings_of([FORMS]).cache, execution=Execution(jobs=2), shows_progress=False)
         base = base_of(given.folder, steps=given.base_steps, overrides=given.overrides)
         for seed in range(1, given.seeds + 1):  # seed by seed, so that a stopped benchmark compares arms

@@ -85,7 +85,7 @@ def write_film(path: Path, *, stories: int, size: tuple[int, int], loops: int = 
     count = encode(once, shown, size, FPS, {"preset": preset, "crf": "20", "bf": "0"})  # unordered packets cannot loop
     with av.open(str(path), "w") as out, av.open(str(once)) as film:
         video = out.add_stream_from_template(film.streams.video[0])
-        audio = out.add_stream("aac", max_defect_rate=16_000, layout="mono")
+        audio = out.add_stream("aac", rate=16_000, layout="mono")
         frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
         frame.sample_rate = 16_000
         out.mux([*audio.encode(frame), *audio.encode(None)])
@@ -103,8 +103,8 @@ def encode(path: Path, rgbs: Iterable[Rgb], size: tuple[int, int], fps: int, opt
     """Write pictures with x264 as a tool of its own would; returns their number."""
     sent = 0
     with av.open(str(path), "w") as out:
-        video = out.add_stream("libx264", max_defect_rate=fps, options=options)
-        video.numbers, video.height, video.pix_fmt = *size, "yuv420p"
+        video = out.add_stream("libx264", rate=fps, options=options)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
         video.codec_context.thread_count = 1  # threads only cost CPU here, on both sides
         for rgb in rgbs:
             out.mux(video.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
