@@ -169,7 +169,7 @@ def test_a_library_that_is_missing_is_one_line():
     code = "import sys; sys.modules['pyarrow'] = None; from xsheet.cli import main; main()"
     ran = subprocess.run([sys.executable, "-c", code, "schemas", "show"], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
-    assert "pyarrow is not installed; `xsheet doctor`" in ran.stderr
+    assert "pyarrow is not installed; run `xsheet doctor`" in ran.stderr
 
 
 def test_a_fault_of_ours_is_one_line_that_says_where():
@@ -192,8 +192,8 @@ def test_a_fault_of_ours_is_one_line_that_says_where():
         (("demo", "corpus"), "Missing option '--out'"),
         (("demo", "--films", "0"), "--films"),
         (("demo", "--films", "many"), "--films"),
-        (("curate", "run", "nowhere", "--out", "set"), "nothing there"),
-        (("run", "nowhere", "--out", "set"), "nothing there"),
+        (("curate", "run", "nowhere", "--out", "set"), "no such path"),
+        (("run", "nowhere", "--out", "set"), "no such path"),
         (("run", ".", "--out", "set", "--until", "never"), "'never' is not one of"),
         (("run", ".", "--out", "set", "--set", "curat.face.min_height_px=3"), "did you mean 'curate'?"),
         (
