@@ -1,4 +1,7 @@
-"""What a run would ask, before it asks: calls, tokens, time. Arithmetic from the clips' table; nothing is loaded."""
+"""Estimate of an annotation run before it starts: calls, tokens and GPU time. Loads no model.
+
+Vision tokens are exact; text counts four characters per token; reply length and speed are the assumptions below.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -21,7 +24,7 @@ from xsheet.schemas.time import CLIP_RATE, frame_start_us, seconds_from_us
 
 
 class CostAssumptions(StrictModel):
-    """How fast a GPU is taken to be and how much a model is taken to write.
+    """Assumed speed of the GPU and length of the replies.
 
     The speeds are arithmetic for an 8 B model in bfloat16 on one 80 GB A100. Reading: 312 TFLOP/s at 40 %, 16 GFLOP a
     token. Writing: 16 GB of weights a step at 2 TB/s and 60 %, 8 replies at once.
@@ -29,9 +32,9 @@ class CostAssumptions(StrictModel):
 
     prompt_tokens_per_s: float = Field(default=7800, gt=0, description="tokens read per second; see above")
     reply_tokens_per_s: float = Field(default=600, gt=0, description="tokens written per second, of all replies")
-    base_tokens: int = Field(default=150, ge=0, description="of a reply for what holds throughout; own guess")
+    base_tokens: int = Field(default=150, ge=0, description="of the base of a reply; own guess")
     phase_tokens: int = Field(default=100, ge=0, description="of a phase: 250 characters of JSON, 2.5 to a token")
-    phases_per_s: float = Field(default=0.7, ge=0, description="phases a model finds; own guess")
+    phases_per_s: float = Field(default=0.7, ge=0, description="phases per second of clip; own guess")
     line_tokens: int = Field(default=20, ge=0, description="of a line of pass A: one for each phase, one more")
 
 
@@ -40,7 +43,7 @@ DEFAULT_ASSUMPTIONS = CostAssumptions()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostEstimate:
-    """A run in numbers."""
+    """Tokens and GPU time of a run."""
 
     clips: int
     tokens: TokenCounts
@@ -61,18 +64,18 @@ def estimate_cost(
     as_images: bool = False,
     assumptions: CostAssumptions = DEFAULT_ASSUMPTIONS,
 ) -> CostEstimate:
-    """What K samples of every clip cost.
+    """Cost of K samples of every clip.
 
     Args:
         clips: rows of the set; no file is opened.
-        settings: what the model is shown and asked.
+        settings: frames and prompts.
         samples: replies per clip.
-        family: whose processor makes tokens of pictures; a server with another model differs.
-        as_images: pictures go one by one, as the endpoint sends them, which takes twice the tokens of a video.
-        assumptions: assumptions about speed and length of replies.
+        family: the processor; a server with another model differs.
+        as_images: single images, as the endpoint sends them: twice the tokens of a video.
+        assumptions: speed and length of replies.
 
     Raises:
-        ValueError: a clip is too short to be shown.
+        ValueError: a clip is too short.
     """
     shapes = Counter((clip.frames, (clip.width, clip.height)) for clip in clips)
     calls = _SampleTokens(settings, family, assumptions, as_images=as_images)
@@ -82,7 +85,7 @@ def estimate_cost(
 
 
 class _SampleTokens:
-    """The calls of one sample: pass B, and pass A where it is asked for."""
+    """Tokens of one sample: pass B, and pass A if enabled."""
 
     def __init__(
         self, settings: VlmSettings, family: QwenFamily, assumptions: CostAssumptions, *, as_images: bool
@@ -93,19 +96,19 @@ class _SampleTokens:
         self._segment_chars = len(load_prompt("segment").text) + len(", ".join((*vocab.TRACKS, *vocab.ACTIONS)))
 
     def per_clip(self, frames: int, size: tuple[int, int]) -> TokenCounts:
-        settings, pace = self._settings, self._assumptions
-        phases = pace.phases_per_s * seconds_from_us(frame_start_us(frames, CLIP_RATE))
-        notes = min(settings.max_describe_tokens, round(pace.line_tokens * (1 + phases)))
-        reply = min(settings.max_tokens, round(pace.base_tokens + pace.phase_tokens * phases))
+        settings, assumptions = self._settings, self._assumptions
+        phases = assumptions.phases_per_s * seconds_from_us(frame_start_us(frames, CLIP_RATE))
+        notes = min(settings.max_describe_tokens, round(assumptions.line_tokens * (1 + phases)))
+        reply = min(settings.max_tokens, round(assumptions.base_tokens + assumptions.phase_tokens * phases))
         segment = self._call(frames, size, chars=self._segment_chars, reply=reply)
         if not settings.describe:
             return segment
         describe = self._call(frames, size, chars=self._describe_chars, reply=notes)
-        return describe + segment + TokenCounts(prompt=notes)  # pass B reads what pass A wrote
+        return describe + segment + TokenCounts(prompt=notes)  # pass B reads the text of pass A
 
     def _call(self, frames: int, size: tuple[int, int], *, chars: int, reply: int) -> TokenCounts:
         settings = self._settings
-        film = FrameSelection(
+        selection = FrameSelection(
             media=Path(),  # nothing is opened
             frames=frames,
             fps=settings.fps,
@@ -113,13 +116,13 @@ class _SampleTokens:
             max_clip_pixels=settings.max_clip_pixels,
         )
         return call_tokens(
-            film, size=size, family=self._family, as_images=self._as_images, text_chars=chars, reply=reply
+            selection, size=size, family=self._family, as_images=self._as_images, text_chars=chars, reply=reply
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotationPlan:
-    """What would be asked. Without an estimate no model is asked."""
+    """Plan of a run; `estimate` is None for the motion annotator."""
 
     annotator: str
     clips: int
@@ -137,7 +140,7 @@ class AnnotationPlan:
             ("samples per clip", self.samples),
         ]
         if self.estimate is None:
-            return [*rows, ("calls of a model", 0)]
+            return [*rows, ("model calls", 0)]
         tokens = self.estimate.tokens
         return [
             *rows,
@@ -153,13 +156,13 @@ def plan_annotation(set_folder: Path, settings: AnnotateSettings, *, limit: int 
     """The plan for the clips of a set.
 
     Raises:
-        ConfigError: a folder that holds no model.
+        ConfigError: the folder holds no model.
     """
     clips = list(islice(tables.iter_records(set_folder, tables.CLIPS), limit))
     hours = seconds_from_us(sum(clip.duration_us for clip in clips)) / 3600
     if not settings.uses_vlm:
         return AnnotationPlan(annotator="motion", clips=len(clips), hours=hours, samples=1, estimate=None, family=None)
-    # Which family a server runs is not known; Qwen3-VL is the newer one.
+    # The family of a server is unknown; Qwen3-VL is the newer one.
     family = QwenFolder.from_path(settings.qwen.model).family if settings.qwen is not None else QWEN3
     return AnnotationPlan(
         annotator="qwen" if settings.qwen is not None else "endpoint",

@@ -1,1 +1,5 @@
-"""speech."""
+"""Speech: transcript of a clip, and timing of phases relative to speech.
+
+transcript   words of the user's manifest on the clip's clock
+relation     SpeechRelation of every phase; voice spans and syllable onsets
+"""

@@ -1,9 +1,9 @@
-"""How a phase lies to the voice: computed from measured sound and known words, never asked of a model.
+"""Timing of a phase relative to speech: computed from measured sound and known words, never by a model.
 
-    co_speech     begins and ends with the voice, give or take `margin_s`
-    onset_before  begins in a pause and goes on into the voice       offset_after  begins in the voice, outlasts it
-    in_pause      hardly any voice in it                             no_speech     no voice in the whole clip
-    unknown       the voice was not measured where the phase is
+    co_speech     starts and ends with the voice within `margin_s`
+    onset_before  starts in a pause, continues into the voice        offset_after  starts in the voice, outlasts it
+    in_pause      hardly any voice during the phase                  no_speech     no voice in the whole clip
+    unknown       the voice was not measured during the phase
 
 The lag is the apex of the stroke minus the word onset nearest to it, or minus the nearest onset of a syllable where no
 words are known. On average strokes come 0.36 s before the accent of the sentence (Ebert et al., 2011).
@@ -26,16 +26,18 @@ from xsheet.schemas.time import CLIP_RATE, US_PER_S, Span, frame_start_us, frame
 SPEECH_METHOD_VERSION = "speech-1"
 SpeedSeries = Sequence[float | None] | NDArray[np.float64]  # per frame, in any unit; None or NaN where it is not known
 _SILENCE_DB = -100.0  # of full scale; below one step of 16 bits
-_VOICE_DELAY_FRAMES = 2  # voice is found up to two frames late: its first consonants are no periods yet
+_VOICE_DELAY_FRAMES = 2  # voice is detected up to two frames late: initial consonants are aperiodic
 
 
 class SpeechSettings(StrictModel):
-    """What counts as voice, and when a phase leads or outlasts it."""
+    """Limits of voice and of leading or outlasting it."""
 
     voice_on_threshold: float = Field(
-        default=0.5, ge=0, le=1, description="chance of voice that begins a stretch; Silero's own"
+        default=0.5, ge=0, le=1, description="voice probability that starts a span; Silero's default"
     )
-    voice_off_threshold: float = Field(default=0.35, ge=0, le=1, description="chance that ends it; Silero: 0.15 less")
+    voice_off_threshold: float = Field(
+        default=0.35, ge=0, le=1, description="voice probability that ends it; Silero: 0.15 less"
+    )
     min_pause_s: float = Field(
         default=0.2, ge=0, le=2, description="seconds; a shorter silence is the closure of a consonant (below 0.15)"
     )
@@ -69,13 +71,13 @@ def add_speech_relations(
     speeds: Mapping[vocab.Track, SpeedSeries] | None = None,
     settings: SpeechSettings = DEFAULT_SETTINGS,
 ) -> Annotation:
-    """The annotation with every phase's relation to speech, under the id of what it now says.
+    """The annotation with the speech relation of every phase and a new id.
 
     Args:
-        annotation: of the clip that was measured; not yet the parent of another.
+        annotation: of the clip; not yet the parent of another.
         signals: of the clip.
         words: of the clip, where known.
-        speeds: (frames,) speed of the tracks, where known (series.speeds); tells the apex of a stroke.
+        speeds: (frames,) speed by track, where known (curves.track_speeds); locates the apex of a stroke.
         settings: limits.
     """
     phases = tuple(
@@ -99,9 +101,9 @@ def speech_relation_of(
     speed: SpeedSeries = (),
     settings: SpeechSettings = DEFAULT_SETTINGS,
 ) -> SpeechRelation:
-    """The relation of one phase to the voice; the lag only where the phase has a stroke or its speed is known."""
+    """The speech relation of one phase; its lag needs a stroke or a known speed."""
     relation, overlap = _relation_and_overlap(phase.span, signals, settings)
-    apex_us, told_by = find_apex(phase, speed)
+    apex_us, apex_source = find_apex(phase, speed)
     onset_us, word = (None, None) if apex_us is None else _nearest_onset(apex_us, signals, words, settings)
     return SpeechRelation(
         relation=relation,
@@ -111,7 +113,7 @@ def speech_relation_of(
         lag_us=None if apex_us is None or onset_us is None else apex_us - onset_us,
         method=(
             f"{SPEECH_METHOD_VERSION}: voice {settings.voice_on_threshold:g}/{settings.voice_off_threshold:g}; "
-            f"apex {told_by}; onset "
+            f"apex {apex_source}; onset "
         )
         + ("word" if word else "syllable" if onset_us is not None else "none"),
     )
@@ -121,32 +123,32 @@ def _relation_and_overlap(
     span: Span, signals: Signals, settings: SpeechSettings
 ) -> tuple[vocab.Relation, float | None]:
     frames = frames_in(span, CLIP_RATE)
-    seen = [v for v in signals.voice[frames.start : frames.stop] if v is not None]
-    if not frames or len(seen) < settings.min_measured_share * len(frames):
+    measured = [v for v in signals.voice[frames.start : frames.stop] if v is not None]
+    if not frames or len(measured) < settings.min_measured_share * len(frames):
         return "unknown", None
     voice = voice_spans(signals, settings)
-    heard = [part for part in voice if span.overlap_us(part)]
-    overlap = sum(span.overlap_us(part) for part in heard) / span.duration_us
+    overlapping = [part for part in voice if span.overlap_us(part)]
+    overlap = sum(span.overlap_us(part) for part in overlapping) / span.duration_us
     if not voice:
         return "no_speech", 0.0
-    if not heard or overlap < settings.min_overlap:
+    if not overlapping or overlap < settings.min_overlap:
         return "in_pause", overlap
-    leads_us, outlasts_us = heard[0].start_us - span.start_us, span.end_us - heard[-1].end_us
+    leads_us, outlasts_us = overlapping[0].start_us - span.start_us, span.end_us - overlapping[-1].end_us
     if max(leads_us, outlasts_us) < settings.margin_s * US_PER_S:
         return "co_speech", overlap
     return "onset_before" if leads_us >= outlasts_us else "offset_after", overlap
 
 
 def voice_spans(signals: Signals, settings: SpeechSettings = DEFAULT_SETTINGS) -> tuple[Span, ...]:
-    """Stretches of voice: with hysteresis, short pauses bridged, short sounds left out. A null frame has no voice."""
+    """Voice spans by hysteresis; short pauses are bridged, short sounds dropped. A null frame is unvoiced."""
     spans: list[Span] = []
-    begun: int | None = None
-    for frame, chance in enumerate((*(v or 0.0 for v in signals.voice), -1.0)):
-        if begun is None and chance >= settings.voice_on_threshold:
-            begun = frame
-        elif begun is not None and chance < settings.voice_off_threshold:
-            spans.append(span_of_frames(range(begun, frame), CLIP_RATE))
-            begun = None
+    span_start: int | None = None
+    for frame, probability in enumerate((*(v or 0.0 for v in signals.voice), -1.0)):
+        if span_start is None and probability >= settings.voice_on_threshold:
+            span_start = frame
+        elif span_start is not None and probability < settings.voice_off_threshold:
+            spans.append(span_of_frames(range(span_start, frame), CLIP_RATE))
+            span_start = None
     joined: list[Span] = []
     for span in spans:
         if joined and span.start_us - joined[-1].end_us < settings.min_pause_s * US_PER_S:
@@ -157,18 +159,18 @@ def voice_spans(signals: Signals, settings: SpeechSettings = DEFAULT_SETTINGS) -
 
 
 def find_apex(phase: Phase, speed: SpeedSeries = ()) -> tuple[int | None, str]:
-    """The instant at which the stroke is fastest, and what tells it: "speed", "stroke", or "none" where nothing does.
+    """The instant of peak speed of the stroke, and its source: "speed", "stroke", or "none" if unknown.
 
-    Without a speed it is the middle of the first cycle: a movement from rest to rest is fastest half way.
+    Without a speed it is the middle of the first cycle: a movement from rest to rest peaks half way.
     """
     if phase.kind == "rest":
         return None, "none"
     stroke = next((Span(k.start_us, k.end_us) for k in phase.kinematics if k.phase == "stroke"), None)
     frames = frames_in(stroke or phase.span, CLIP_RATE)
-    known = np.array(speed[frames.start : frames.stop], np.float64)
-    if np.any(known > 0):
-        fastest = frames.start + int(np.nanargmax(known))
-        return frame_start_us(fastest, CLIP_RATE) + frame_start_us(1, CLIP_RATE) // 2, "speed"
+    speeds = np.array(speed[frames.start : frames.stop], np.float64)
+    if np.any(speeds > 0):
+        peak_frame = frames.start + int(np.nanargmax(speeds))
+        return frame_start_us(peak_frame, CLIP_RATE) + frame_start_us(1, CLIP_RATE) // 2, "speed"
     if stroke is not None:
         return stroke.start_us + stroke.duration_us // (2 * (phase.repetitions or 1)), "stroke"
     return None, "none"
@@ -177,15 +179,15 @@ def find_apex(phase: Phase, speed: SpeedSeries = ()) -> tuple[int | None, str]:
 def _nearest_onset(
     apex_us: int, signals: Signals, words: Sequence[TranscriptWord], settings: SpeechSettings
 ) -> tuple[int | None, TranscriptWord | None]:
-    """The nearest onset within reach, the earlier one at a tie, and its word where words are known."""
+    """The nearest onset within max_lag_s, the earlier at a tie, and its word if known."""
     onsets: list[tuple[int, TranscriptWord | None]] = [(word.start_us, word) for word in words]
     onsets = onsets or [(onset_us, None) for onset_us in syllable_onsets_us(signals, settings)]
-    near = [one for one in onsets if abs(apex_us - one[0]) <= settings.max_lag_s * US_PER_S]
-    return min(near, key=lambda one: (abs(apex_us - one[0]), one[0]), default=(None, None))
+    candidates = [onset for onset in onsets if abs(apex_us - onset[0]) <= settings.max_lag_s * US_PER_S]
+    return min(candidates, key=lambda onset: (abs(apex_us - onset[0]), onset[0]), default=(None, None))
 
 
 def syllable_onsets_us(signals: Signals, settings: SpeechSettings = DEFAULT_SETTINGS) -> tuple[int, ...]:
-    """Instants at which the loudness rises to a syllable inside the voice; good to about a frame.
+    """Onsets of syllables inside the voice, from the level; accurate to about a frame.
 
     A syllable is a peak of the level that stands `min_rise_db` above the valley before it (after de Jong & Wempe,
     2009); its onset is the start of the frame with the steepest step of that rise.

@@ -1,4 +1,4 @@
-"""What is said in a clip and when, where the user's own manifest has it. xsheet recognises no speech.
+"""Transcript of a clip from the user's manifest. xsheet recognises no speech.
 
 Two further columns of the manifest are read: `transcript`, the text, and `words`, a JSON list of
 {"word": "hello", "start_s": 1.2, "end_s": 1.5} in seconds from the first video frame of the source. Both were written
@@ -19,7 +19,7 @@ MAX_UNTIMED_CHARS = 2_000  # about two minutes of speech; a longer text without 
 
 
 class _ManifestWord(BaseModel):
-    # Recognisers add scores and speakers of their own, so other keys are let through.
+    # Recognisers add scores and speakers, so other keys are ignored.
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
 
     word: Annotated[str, Field(max_length=100)]
@@ -32,7 +32,7 @@ _MANIFEST_WORDS = TypeAdapter(Annotated[list[_ManifestWord], Field(max_length=1_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
-    """What is said in one clip. `problem` tells why there is less than the manifest seems to hold."""
+    """Transcript of one clip. `problem` states why the manifest's columns could not be used."""
 
     text: str | None = None
     words: tuple[TranscriptWord, ...] = ()
@@ -40,14 +40,14 @@ class Transcript:
 
 
 def transcript_of(source: SourceVideo, clip: Clip) -> Transcript:
-    """The words of the source that begin inside the clip, on the clip's own clock; so no word is in two clips.
+    """The words of the source that start inside the clip, in µs of the clip; no word is in two clips.
 
-    Without word times the text of the whole source is given, if it is short enough to mean this clip.
+    Without word times, the text of the whole source is used if it is short enough.
     """
-    given = {extra.key: extra.value for extra in source.manifest_columns}
-    if "words" in given:
-        return _words_in_clip(given["words"], clip)
-    text = given.get("transcript", "").strip()
+    columns = {extra.key: extra.value for extra in source.manifest_columns}
+    if "words" in columns:
+        return _words_in_clip(columns["words"], clip)
+    text = columns.get("transcript", "").strip()
     if len(text) > MAX_UNTIMED_CHARS:
         return Transcript(
             problem=f"transcript: expected at most {MAX_UNTIMED_CHARS} characters where there are no word times, "
@@ -58,21 +58,21 @@ def transcript_of(source: SourceVideo, clip: Clip) -> Transcript:
 
 def _words_in_clip(text: str, clip: Clip) -> Transcript:
     try:
-        timed = _MANIFEST_WORDS.validate_json(text)
+        manifest_words = _MANIFEST_WORDS.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-        return Transcript(problem=f"words{where}: {first['msg']}; expected [{{'word', 'start_s', 'end_s'}}, ...]")
-    # The sound was moved inside the clip, and the words with it.
-    moved_us = clip.audio_shift_us - clip.start_us
+        location = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+        return Transcript(problem=f"words{location}: {first['msg']}; expected [{{'word', 'start_s', 'end_s'}}, ...]")
+    # The audio was shifted inside the clip, and the words with it.
+    shift_us = clip.audio_shift_us - clip.start_us
     words = tuple(
         TranscriptWord(
-            text=said,
+            text=text,
             start_us=start_us,
-            end_us=max(start_us, min(us_from_seconds(one.end_s) + moved_us, clip.duration_us)),
+            end_us=max(start_us, min(us_from_seconds(word.end_s) + shift_us, clip.duration_us)),
         )
-        for one in sorted(timed, key=lambda one: (one.start_s, one.end_s))
-        if (said := " ".join(one.word.split()))
-        and 0 <= (start_us := us_from_seconds(one.start_s) + moved_us) < clip.duration_us
+        for word in sorted(manifest_words, key=lambda word: (word.start_s, word.end_s))
+        if (text := " ".join(word.word.split()))
+        and 0 <= (start_us := us_from_seconds(word.start_s) + shift_us) < clip.duration_us
     )
     return Transcript(text=" ".join(word.text for word in words) or None, words=words)

@@ -1,1 +1,9 @@
-"""text."""
+"""Text: what the model reads of an annotation, and the wording of actions.
+
+wording        kind and clause of an action class; cleaning of a model's words
+block_text     caption, base block and sentence of a block
+training_text  the training string: base block and timed blocks
+token_spans    phase of every token of a training string
+mirror         text and signals of the horizontally flipped clip
+export_sft     a layer as JSONL for fine-tuning a vision-language model
+"""

@@ -1,4 +1,4 @@
-"""Words of the training string. Text of models and reviewers is data: it can be neither a marker nor a control code."""
+"""Words of the training string. Text of models and reviewers cannot form a marker or a control code."""
 
 import re
 import unicodedata
@@ -19,14 +19,14 @@ _SPEAKING_CLAUSE: dict[vocab.Speaking, str] = {
 }
 _BRACKETS = str.maketrans("[]", "()")
 _FAKE_MARKER = re.compile(r"(phase)-(?=\d)", re.IGNORECASE)
-# A letter of a script without spaces is a word, and so is every started run of 20 letters: limits bound any text.
+# A letter of a script without spaces counts as a word, and so does each run of up to 20 letters.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\s\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{1,20}")
 _STOPS = (".", "!", "?", "。", "！", "？")
 
 
 @dataclass(frozen=True, slots=True)
 class BaseText:
-    """The base block, and whether it lost words."""
+    """The base block, and whether it was truncated."""
 
     text: str
     truncated: bool
@@ -38,17 +38,17 @@ class BlockText:
 
     text: str
     phase_ids: tuple[str, ...]  # ids of the phases it names
-    truncated: tuple[str, ...]  # ids of phases that lost words or were left out
+    truncated: tuple[str, ...]  # ids of phases that were shortened or dropped
 
 
 def short_caption(base: Base) -> str:
-    """The caption of stage 1, "A woman is speaking.": one noun of a closed list, so that nobody can be named."""
-    found = _PEOPLE.search(base.subject)
-    return f"A {found.group().lower() if found else 'person'} {_SPEAKING_CLAUSE[base.speaking]}."
+    """The caption of stage 1, "A woman is speaking."; its noun is from a closed list, so it identifies nobody."""
+    match = _PEOPLE.search(base.subject)
+    return f"A {match.group().lower() if match else 'person'} {_SPEAKING_CLAUSE[base.speaking]}."
 
 
 def base_text(base: Base, *, max_words: int) -> BaseText:
-    """The base block, cut after the last whole sentence that fits, or else in the sentence."""
+    """The base block, truncated after the last sentence that fits, else inside a sentence."""
     whole = escape_markers(base.text) or short_caption(base)
     kept = truncate_words(whole, max_words)
     if kept != whole and not kept.endswith(_STOPS) and (stop := max(kept.rfind(f"{mark} ") for mark in ".!?")) > 0:
@@ -57,53 +57,53 @@ def base_text(base: Base, *, max_words: int) -> BaseText:
 
 
 def block_text(phases: Sequence[Phase], *, ongoing_ids: Collection[str], max_words: int) -> BlockText:
-    """One sentence that names the phases in order; simultaneous ones are joined by "and", later ones by "then".
+    """One sentence with the phases in order; "and" joins simultaneous ones, "then" later ones.
 
-    Where it is too long, short texts are taken; then the shortest phases are left out; then the sentence is cut.
+    If it is too long, short texts are used, then the shortest phases are dropped, then the sentence is truncated.
 
     Args:
-        phases: what the block names, sorted as the contract asks; none = keeps still.
-        ongoing_ids: ids of phases that the block before has named already.
+        phases: of the block, sorted; none = keeps still.
+        ongoing_ids: ids of phases of the previous block.
         max_words: of the sentence.
     """
     if not phases:
         return BlockText(f"{STILL_TEXT}.", (), ())
-    kept, short = list(phases), False
-    sentence = _join(kept, ongoing_ids, short=short)
+    kept, use_short = list(phases), False
+    sentence = _join(kept, ongoing_ids, use_short=use_short)
     lost: list[str] = []
-    while word_count(sentence) > max_words and not (short and len(kept) == 1):
-        if not short:
-            short = True
+    while word_count(sentence) > max_words and not (use_short and len(kept) == 1):
+        if not use_short:
+            use_short = True
             lost = [p.phase_id for p in kept if p.text_short]
         else:
-            # Of equals the last one goes.
-            least = min(reversed(kept), key=lambda p: p.span.duration_us)
-            kept.remove(least)
-            lost.append(least.phase_id)
-        sentence = _join(kept, ongoing_ids, short=short)
-    fitting = truncate_words(sentence, max_words)
-    if fitting != sentence:
+            # The last of equals is dropped.
+            shortest = min(reversed(kept), key=lambda p: p.span.duration_us)
+            kept.remove(shortest)
+            lost.append(shortest.phase_id)
+        sentence = _join(kept, ongoing_ids, use_short=use_short)
+    truncated = truncate_words(sentence, max_words)
+    if truncated != sentence:
         lost.append(kept[0].phase_id)
-    return BlockText(_with_full_stop(fitting), tuple(p.phase_id for p in kept), tuple(dict.fromkeys(lost)))
+    return BlockText(_with_full_stop(truncated), tuple(p.phase_id for p in kept), tuple(dict.fromkeys(lost)))
 
 
-def _join(phases: Sequence[Phase], ongoing_ids: Collection[str], *, short: bool) -> str:
-    sentence, said, end_us = "", set[str](), 0
+def _join(phases: Sequence[Phase], ongoing_ids: Collection[str], *, use_short: bool) -> str:
+    sentence, clauses, end_us = "", set[str](), 0
     for phase in phases:
-        clause = escape_markers((phase.text_short if short else None) or phase.text).rstrip(" .,;:。")
+        clause = escape_markers((phase.text_short if use_short else None) or phase.text).rstrip(" .,;:。")
         clause = clause or phase.action.replace("_", " ")
         if phase.phase_id in ongoing_ids:
             clause = f"still {_lower_first(clause)}"
-        if clause.casefold() not in said:
+        if clause.casefold() not in clauses:
             link = "" if not sentence else ", then " if phase.start_us >= end_us else ", and "
             sentence += link + (_lower_first(clause) if link else clause)
-            said.add(clause.casefold())
+            clauses.add(clause.casefold())
         end_us = max(end_us, phase.end_us)
     return sentence
 
 
 def escape_markers(text: str) -> str:
-    """Text on one line that cannot pass for a marker: no control or format codes, no square brackets, no "Phase-2"."""
+    """Text on one line without control codes, square brackets or "Phase-2", so that it cannot form a marker."""
     visible = (c if unicodedata.category(c)[0] not in "CZ" else " " for c in unicodedata.normalize("NFKC", text))
     return _FAKE_MARKER.sub(r"\1 ", " ".join("".join(visible).split()).translate(_BRACKETS))
 
@@ -114,13 +114,13 @@ def word_count(text: str) -> int:
 
 
 def truncate_words(text: str, max_words: int) -> str:
-    """The text up to its last word that fits."""
+    """The first `max_words` words of the text."""
     ends = _word_ends(text)
     return text if len(ends) <= max_words else text[: ends[max_words - 1]]
 
 
 def _word_ends(text: str) -> list[int]:
-    return [found.end() for found in _WORD.finditer(text.rstrip("".join(_STOPS)))]
+    return [match.end() for match in _WORD.finditer(text.rstrip("".join(_STOPS)))]
 
 
 def _lower_first(clause: str) -> str:

@@ -1,10 +1,10 @@
-"""A layer as JSONL to fine-tune a vision-language model on: the question of pass B, and the layer's answer to it.
+"""A layer as JSONL to fine-tune a vision-language model: the prompt of pass B and the layer as its reply.
 
     {"id": ..., "clip_id": ..., "messages": [{"role": "system", "content": ...}, {"role": "user", ...}, ...]}
 
-Messages are those of Qwen-VL: the user's hold the clip, by its path in the set with the frame rate and pixel cap that
-annotating uses, then the text; the assistant's is the wire form with plain seconds, exactly as a model has to write it.
-What the wire form cannot hold is counted, and so is every clip that could not become a sample.
+Messages follow Qwen-VL: the user message holds the clip (path in the set, frame rate and pixel limit of the annotator)
+and the text; the assistant message holds the response document with times in seconds. Fields that the response schema
+cannot hold and annotations that cannot become samples are counted as losses.
 """
 
 import json
@@ -42,50 +42,50 @@ DEFAULT_SETTINGS = VlmSettings()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SftExport:
-    """How an export ended."""
+    """Result of an export."""
 
     samples: int
-    excluded: int  # annotations that are no samples; why is among the losses
+    excluded: int  # annotations that are no samples; the losses have the reasons
     losses: tuple[ConversionLoss, ...]
 
 
 def export_sft(
     path: Path, layer: Iterable[Annotation], clips: Mapping[str, Clip], *, settings: VlmSettings = DEFAULT_SETTINGS
 ) -> SftExport:
-    """Write a layer as training samples, in the order given; the file appears whole or not at all.
+    """Write a layer as training samples in its order; the file is written atomically.
 
     Args:
         path: file to write.
         layer: annotations, usually of a human layer.
         clips: of the set, by id.
-        settings: how the model will be asked.
+        settings: frames and prompts of the model.
 
     Raises:
         OSError: the file cannot be written.
     """
-    tally, samples, left_out = LossTally(), 0, 0
+    tally, samples, excluded = LossTally(), 0, 0
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for annotation in layer:
             sample = sft_sample(annotation, clips.get(annotation.clip_id), tally, settings=settings)
             if sample is None:
-                left_out += 1
+                excluded += 1
             else:
                 samples += 1
                 file.write(json.dumps(sample, ensure_ascii=False, separators=(",", ":")) + "\n")
-    return SftExport(samples=samples, excluded=left_out, losses=tally.losses())
+    return SftExport(samples=samples, excluded=excluded, losses=tally.losses())
 
 
 def sft_sample(
     annotation: Annotation, clip: Clip | None, tally: LossTally, *, settings: VlmSettings = DEFAULT_SETTINGS
 ) -> dict[str, Any] | None:
-    """One annotation as a sample; None, and a loss that says why, where a model could not give this answer."""
-    why = _exclusion_reason(annotation, clip, limits=settings.response_limits)
-    if why is not None or clip is None or annotation.base is None:
-        tally.add("annotation", why or "", annotation.annotation_id)
+    """One annotation as a sample; None with a loss if a model could not write this reply."""
+    reason = _exclusion_reason(annotation, clip, limits=settings.response_limits)
+    if reason is not None or clip is None or annotation.base is None:
+        tally.add("annotation", reason or "", annotation.annotation_id)
         return None
-    cap = max_phases_for(seconds_from_us(annotation.duration_us), limits=settings.response_limits)
-    system, question = _render_prompt(annotation.duration_us, settings.fps, cap)
-    film = {
+    max_phases = max_phases_for(seconds_from_us(annotation.duration_us), limits=settings.response_limits)
+    system, question = _render_prompt(annotation.duration_us, settings.fps, max_phases)
+    video = {
         "type": "video", "video": clip.media_path, "fps": settings.fps, "max_pixels": settings.max_frame_pixels
     }  # fmt: skip
     answer = ResponseDocument(
@@ -97,7 +97,7 @@ def sft_sample(
         "clip_id": annotation.clip_id,
         "messages": [
             {"role": "system", "content": system},
-            {"role": "user", "content": [film, {"type": "text", "text": question}]},
+            {"role": "user", "content": [video, {"type": "text", "text": question}]},
             {"role": "assistant", "content": answer.model_dump_json()},
         ],
     }
@@ -105,7 +105,7 @@ def sft_sample(
 
 @lru_cache
 def _render_prompt(duration_us: int, fps: float, max_phases: int) -> tuple[str, str]:
-    """System and user text. Rendering takes 4 ms, all the rest of a sample 0.1 ms, and lengths repeat."""
+    """System and user text; cached because rendering takes 4 ms, the rest of a sample 0.1 ms."""
     return load_prompt("segment").render(
         duration_s=format_seconds(duration_us),
         step_s=f"{1 / fps:.3g}",
@@ -133,7 +133,7 @@ def _exclusion_reason(annotation: Annotation, clip: Clip | None, *, limits: Resp
 def _base(base: Base, tally: LossTally, *, limits: ResponseLimits) -> ResponseBase:
     for name in ("camera_note", "lang"):
         if getattr(base, name) is not None:
-            tally.add(f"base.{name}", "no place in the wire form", getattr(base, name))
+            tally.add(f"base.{name}", "no field of the response schema", getattr(base, name))
     return ResponseBase(
         text=_truncate("base.text", base.text, limits.max_base_chars, tally),
         subject=_truncate("base.subject", base.subject or "one person", limits.max_label_chars, tally),
@@ -148,13 +148,13 @@ def _base(base: Base, tally: LossTally, *, limits: ResponseLimits) -> ResponseBa
 def _phase(phase: Phase, annotation: Annotation, tally: LossTally, *, limits: ResponseLimits) -> ResponsePhase:
     for name in _UNSUPPORTED_FIELDS:
         if (value := getattr(phase, name)) not in (None, ()):
-            tally.add(f"phases.{name}", "no place in the wire form", value)
-    seen = phase.evidence.text if phase.evidence is not None else None
-    if seen is None:
-        tally.add("phases.evidence.text", "nobody said what was seen: the words of the phase stand in", phase.text)
+            tally.add(f"phases.{name}", "no field of the response schema", value)
+    evidence = phase.evidence.text if phase.evidence is not None else None
+    if evidence is None:
+        tally.add("phases.evidence.text", "no evidence text: the text of the phase is used", phase.text)
     start_s, end_s = (_round_to_step(us, annotation.duration_us, tally) for us in (phase.start_us, phase.end_us))
     return ResponsePhase(
-        evidence=_truncate("phases.evidence.text", seen or phase.text, limits.max_evidence_chars, tally),
+        evidence=_truncate("phases.evidence.text", evidence or phase.text, limits.max_evidence_chars, tally),
         track=phase.track,
         side=phase.laterality,
         start_s=start_s,
@@ -169,7 +169,7 @@ def _phase(phase: Phase, annotation: Annotation, tally: LossTally, *, limits: Re
 
 
 def _round_to_step(us: int, duration_us: int, tally: LossTally) -> float:
-    """To the nearest step of the wire form, the last one inside the clip at most."""
+    """Round to the nearest time step inside the clip."""
     steps = min((us + _STEP_US // 2) // _STEP_US, duration_us // _STEP_US)
     if steps * _STEP_US != us:
         tally.add("phases.start_us, phases.end_us", f"rounded to {TIME_STEP_S:g} s", us)
@@ -177,7 +177,7 @@ def _round_to_step(us: int, duration_us: int, tally: LossTally) -> float:
 
 
 def _truncate(name: str, text: str, max_chars: int, tally: LossTally) -> str:
-    """Whole words of a text that is too long."""
+    """Truncate a text at a word."""
     if len(text) <= max_chars:
         return text
     tally.add(name, f"cut to {max_chars} characters", text)

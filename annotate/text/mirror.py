@@ -1,6 +1,6 @@
-"""The mirror: what was said and measured of a clip, rewritten for the picture flipped left to right.
+"""Mirroring: text and signals of a clip for the horizontally flipped picture.
 
-Words, tracks, parts, sides and signals change together, or the model learns the wrong hand. Flipping twice is the
+Text, tracks, body parts, sides and signals change together. Mirroring twice is the
 identity (positions: to the rounding of float32). A flipped annotation lives in memory only and keeps its id: whoever
 trains on it records that it was flipped. What was said verbatim (raw text, repairs, spoken words) stays as it was.
 
@@ -53,10 +53,10 @@ _CONTEXT_CHARS = 16  # characters; no neighbour before is longer
 
 def mirror_annotation(annotation: Annotation) -> Annotation:
     """The annotation of the mirrored clip, under its own id."""
-    said = annotation.base
+    base = annotation.base
     return replace(
         annotation,
-        base=None if said is None else mirror_base(said),
+        base=None if base is None else mirror_base(base),
         phases=sorted_phases(mirror_phase(phase) for phase in annotation.phases),
     )
 
@@ -74,7 +74,7 @@ def mirror_base(base: Base) -> Base:
 
 
 def mirror_phase(phase: Phase) -> Phase:
-    """The phase of the mirrored clip: what the left hand did, the right one does."""
+    """The phase of the mirrored clip: left and right exchanged."""
     evidence, emotion = phase.evidence, phase.emotion
     return replace(
         phase,
@@ -90,7 +90,7 @@ def mirror_phase(phase: Phase) -> Phase:
 
 
 def mirror_text(text: str) -> str:
-    """English text with left and right exchanged, case kept, phrases left alone."""
+    """English text with left and right exchanged; keeps case and idioms."""
     return _SIDE.sub(lambda found: found.group() if _is_idiom(found) else _OPPOSITE[found.group()], text)
 
 
@@ -98,8 +98,8 @@ def mirror_signals(signals: Signals, *, aspect: float) -> Signals:
     """The series of the mirrored clip.
 
     Args:
-        signals: of the clip as it is.
-        aspect: picture width by height; positions are in picture heights.
+        signals: of the original clip.
+        aspect: picture width / height; positions are in picture heights.
     """
     flipped: dict[str, Any] = {}
     for name in (field.name for field in fields(signals)):
@@ -118,8 +118,8 @@ def _is_idiom(found: re.Match[str]) -> bool:
     before, after = found.string[max(0, found.start() - _CONTEXT_CHARS) : found.start()], found.string[found.end() :]
     if _NOT_A_SIDE.match(after):
         return True
-    is_told = _IDIOM_BEFORE.search(before) or _IDIOM_AFTER.match(after)
-    return bool(is_told) and not _IS_A_SIDE.search(before)
+    is_phrase = _IDIOM_BEFORE.search(before) or _IDIOM_AFTER.match(after)
+    return bool(is_phrase) and not _IS_A_SIDE.search(before)
 
 
 def _mirror_name(name: S) -> S:

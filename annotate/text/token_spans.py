@@ -1,8 +1,8 @@
-"""From places in a text to its tokens, for any tokenizer that says which characters each token came from.
+"""Phase of every token of a training text, for any tokenizer with character offsets.
 
 encoded = tokenizer(compiled.text, return_offsets_mapping=True)      # a fast tokenizer of transformers
-ids = phase_ids(compiled.text, compiled.spans, encoded["offset_mapping"])
-phase_token_spans(ids)                                                      # {0: range(...), 1: range(...), ...}
+ids = token_phase_ids(compiled.text, compiled.spans, encoded["offset_mapping"])
+phase_token_spans(ids)                                               # {1: range(...), 2: range(...), ...}
 """
 
 from collections.abc import Sequence
@@ -55,37 +55,37 @@ def _phase_of_token(start: int, end: int, spans: Sequence[CharSpan]) -> int:
 
 
 def phase_token_spans(token_phases: Sequence[int]) -> dict[int, range]:
-    """The tokens of every phase as one range each, phase 0 left out: its base block, pads and specials may lie apart.
+    """Tokens of every phase as one range; without phase 0, whose tokens may be scattered.
 
     Raises:
-        ContractError: a phase whose tokens do not stand together.
+        ContractError: tokens of a phase are not contiguous.
     """
-    found: dict[int, range] = {}
-    for place, phase in enumerate(token_phases):
+    spans: dict[int, range] = {}
+    for index, phase in enumerate(token_phases):
         if phase == 0:
             continue
-        span = found.get(phase, range(place, place))
-        if span.stop != place:
+        span = spans.get(phase, range(index, index))
+        if span.stop != index:
             raise ContractError(
-                where=f"tokens of phase {phase}", expected=f"the next one at {span.stop}", got=f"one at {place}",
+                where=f"tokens of phase {phase}", expected=f"the next one at {span.stop}", got=f"one at {index}",
                 hint="pass the phase ids of one text, in the order of its tokens",
             )  # fmt: skip
-        found[phase] = range(span.start, place + 1)
-    return found
+        spans[phase] = range(span.start, index + 1)
+    return spans
 
 
 def byte_to_char_offsets(text: str, byte_offsets: Sequence[CharSpan]) -> tuple[CharSpan, ...]:
-    """Offsets in characters from offsets in UTF-8 bytes; a piece of a character gets the whole character.
+    """Character offsets from UTF-8 byte offsets; a part of a character maps to the whole character.
 
     Raises:
         ContractError: an offset beyond the text.
     """
     # Character of every byte, and one past the end.
     chars = [k for k, char in enumerate(text) for _ in char.encode()] + [len(text)]
-    beyond = [span for span in byte_offsets if not 0 <= span[0] <= span[1] < len(chars)]
-    if beyond:
+    invalid = [span for span in byte_offsets if not 0 <= span[0] <= span[1] < len(chars)]
+    if invalid:
         raise ContractError(
-            where="offsets of tokens", expected=f"at most {len(chars) - 1} bytes", got=str(beyond[0]),
+            where="offsets of tokens", expected=f"at most {len(chars) - 1} bytes", got=str(invalid[0]),
             hint="tokenize the text unchanged",
         )  # fmt: skip
     return tuple((chars[a], chars[b - 1] + 1) if b > a else (chars[a], chars[a]) for a, b in byte_offsets)

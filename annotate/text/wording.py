@@ -1,4 +1,4 @@
-"""Phases in plain words, always the same for the same facts: 'nods twice, slightly, quickly'."""
+"""Wording: the kind and the clause of an action ('nods twice, slightly, quickly'), and cleaning of a model's words."""
 
 import re
 import unicodedata
@@ -27,7 +27,7 @@ KIND_OF_ACTION: dict[vocab.Action, vocab.PhaseKind] = {
 
 
 def kind_of(action: vocab.Action) -> vocab.PhaseKind:
-    """The sort of event; 'action' for all that is no gesture, expression, gaze, posture, rest or handling of things."""
+    """The kind of an action class; 'action' if it has no other kind."""
     return KIND_OF_ACTION.get(action, "action")
 
 
@@ -54,19 +54,19 @@ def describe_action(
     amplitude: int | None = None,
     speed: int | None = None,
 ) -> str:
-    """A phase as a clause without its subject, in the present tense. KeyError for a class that has no rule."""
+    """A clause in the present tense without subject. KeyError for a class without a motion rule."""
     hand = "both hands" if side == "both" else f"the {side} hand"
-    said = _VERBS[action].format(side=side, hand=hand)
+    clause = _VERBS[action].format(side=side, hand=hand)
     if repetitions is not None and repetitions > 1:
-        said += f" {_TIMES.get(repetitions, 'several times')}"
-    manner = (_AMPLITUDE_ADVERBS.get(amplitude or 0), _SPEED_ADVERBS.get(speed or 0))
-    return ", ".join([said, *filter(None, manner)])
+        clause += f" {_TIMES.get(repetitions, 'several times')}"
+    adverbs = (_AMPLITUDE_ADVERBS.get(amplitude or 0), _SPEED_ADVERBS.get(speed or 0))
+    return ", ".join([clause, *filter(None, adverbs)])
 
 
 def describe_clip(framing: vocab.Framing, speaking: vocab.Speaking) -> str:
-    """What the base can say without a picture: how much of a person is seen, and whether there is a voice."""
-    doing = {"speaking": "speaks", "mixed": "speaks now and then"}.get(speaking, "is silent")
-    return f"A person {doing} before the camera, {_FRAMING_CLAUSES[framing]}."
+    """Base text from framing and speaking alone."""
+    verb = {"speaking": "speaks", "mixed": "speaks now and then"}.get(speaking, "is silent")
+    return f"A person {verb} before the camera, {_FRAMING_CLAUSES[framing]}."
 
 
 _FRAMING_CLAUSES: dict[vocab.Framing, str] = {
@@ -77,7 +77,7 @@ _FRAMING_CLAUSES: dict[vocab.Framing, str] = {
 
 _MEDIUM = r"(?:video|clip|footage|recording|image sequence|images?|frames?|sequence|picture|pictures|scene|camera)"
 _SHOWS = r"(?:shows?|depicts?|features?|displays?|presents?|captures?|opens? with)"
-# Formulas at the start of a sentence; what follows them is what the sentence says.
+# Formulas at the start of a sentence; the content follows them.
 _THIS_MEDIUM = (
     rf"(?:the|this|these) (?:(?:provided|given|short|entire|whole) )?{_MEDIUM}(?: (?:sequence|clip|segment))?"
 )
@@ -93,9 +93,9 @@ _SIDED_PART = re.compile(rf"\b(left|right)[ -]{_PART}s?\b", re.IGNORECASE)
 
 
 def clean_line(text: str, *, max_chars: int) -> str:
-    """The text on one line without invisible characters, in composed form, cut at a word where it is too long."""
-    seen = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
-    line = " ".join(unicodedata.normalize("NFC", seen).split())
+    """The text on one line, NFC, without invisible characters, truncated at a word."""
+    visible = "".join(" " if c.isspace() else c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
+    line = " ".join(unicodedata.normalize("NFC", visible).split())
     if len(line) <= max_chars:
         return line
     return line[: max_chars + 1].rpartition(" ")[0].rstrip() or line[:max_chars]
@@ -117,9 +117,9 @@ def _strip_formula(sentence: str) -> str:
 
 
 def find_side(text: str) -> Laterality | None:
-    """The one side whose hand, arm, eye, ... the words name; None where they name none or both."""
-    named: set[Laterality] = {"left" if found.lower() == "left" else "right" for found in _SIDED_PART.findall(text)}
-    return named.pop() if len(named) == 1 else None
+    """The one side whose hand, arm, eye, ... the text names; None if it names none or both."""
+    sides: set[Laterality] = {"left" if found.lower() == "left" else "right" for found in _SIDED_PART.findall(text)}
+    return sides.pop() if len(sides) == 1 else None
 
 
 def format_seconds(us: int) -> str:

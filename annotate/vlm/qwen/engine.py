@@ -1,6 +1,6 @@
-"""Qwen-VL's weights at work: one batch of turns in, what was said out. Needs the extra `vlm`; qwen.py is the way in.
+"""The loaded Qwen-VL model: one batch of requests in, responses out. Needs the extra `vlm`; use it through model.py.
 
-transformers finds its classes when they are named, so those that need torchvision are named behind the bridge only.
+transformers imports classes on access, so those that need torchvision are accessed after import_torchvision only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,37 +26,37 @@ class QwenModel:
         self._processor: Any = transformers.AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]  # transformers' own
             folder.path, local_files_only=True
         )
-        self._processor.tokenizer.padding_side = "left"  # so that all rows begin to write at the same place
-        self._model_record: Any = _load_model(folder, settings).eval()
-        text = self._model_record.config.get_text_config()
+        self._processor.tokenizer.padding_side = "left"  # all rows start generating at the same position
+        self._model: Any = _load_model(folder, settings).eval()
+        text = self._model.config.get_text_config()
         self._max_positions = int(text.max_position_embeddings)
-        self._eos_token_ids = _eos_token_ids_of(self._model_record.generation_config, self._processor.tokenizer)
+        self._eos_token_ids = _eos_token_ids_of(self._model.generation_config, self._processor.tokenizer)
         self._grammar = Grammar(
             self._processor.tokenizer, vocab_size=text.vocab_size, eos_token_ids=self._eos_token_ids
         )
-        # The folder's own way of drawing (temperature, penalties) must not mix with ours.
-        self._model_record.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        # The folder's sampling settings must not mix with ours.
+        self._model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False, eos_token_id=self._eos_token_ids, pad_token_id=self._processor.tokenizer.pad_token_id
         )
 
     def __call__(self, requests: Sequence[VlmRequest]) -> Iterator[VlmResponse]:
-        """What is said to turns of one `max_tokens`; a turn that cannot be asked has its Said too."""
-        sights: dict[FrameSelection, DecodedFrames] = {}
-        fit = []
-        for turn in requests:
+        """Yield one response per request of equal `max_tokens`; an undecodable clip gets an error."""
+        decoded: dict[FrameSelection, DecodedFrames] = {}
+        decodable = []
+        for request in requests:
             try:
-                if turn.frame_selection is not None and turn.frame_selection not in sights:
-                    sights[turn.frame_selection] = decode_frames(turn.frame_selection, family=self._family)
-                fit.append(turn)
+                if request.frame_selection is not None and request.frame_selection not in decoded:
+                    decoded[request.frame_selection] = decode_frames(request.frame_selection, family=self._family)
+                decodable.append(request)
             except (MediaError, ValueError) as error:
-                yield VlmResponse(request_id=turn.request_id, error=_one_line(error))
-        if fit:
-            yield from self._run_batch(fit, sights)
+                yield VlmResponse(request_id=request.request_id, error=_one_line(error))
+        if decodable:
+            yield from self._run_batch(decodable, decoded)
 
     def _run_batch(
         self, requests: Sequence[VlmRequest], frames_by_selection: Mapping[FrameSelection, DecodedFrames]
     ) -> Iterator[VlmResponse]:
-        """A batch that fails is asked again in halves, until the turn at fault stands alone."""
+        """Generate; a failed batch is split in halves until the faulty request is alone."""
         try:
             yield from self._generate(requests, frames_by_selection)
             return
@@ -66,8 +66,8 @@ class QwenModel:
                 f"fps or "
                 "max_clip_pixels), shorten max_tokens, or take a smaller model"
             )
-        except ConfigError as refused:
-            error = _one_line(refused)
+        except ConfigError as config_error:
+            error = _one_line(config_error)
         if len(requests) == 1:
             yield VlmResponse(request_id=requests[0].request_id, error=error)
             return
@@ -80,39 +80,43 @@ class QwenModel:
     def _generate(
         self, requests: Sequence[VlmRequest], frames_by_selection: Mapping[FrameSelection, DecodedFrames]
     ) -> list[VlmResponse]:
-        matchers = [None if turn.schema is None else self._grammar.matcher(turn.schema) for turn in requests]
-        inputs, seen = prepare_inputs(requests, frames_by_selection, processor=self._processor, family=self._family)
-        asked = inputs["input_ids"].shape[1]
-        limit = requests[0].sampling.max_tokens
-        if asked + limit > self._max_positions:
+        matchers = [None if request.schema is None else self._grammar.matcher(request.schema) for request in requests]
+        inputs, model_inputs = prepare_inputs(
+            requests, frames_by_selection, processor=self._processor, family=self._family
+        )
+        prompt_length = inputs["input_ids"].shape[1]
+        max_tokens = requests[0].sampling.max_tokens
+        if prompt_length + max_tokens > self._max_positions:
             raise ConfigError(
                 where="call",
                 expected=f"prompt and reply within the model's {self._max_positions} tokens",
-                got=f"{asked} and {limit}",
-                hint="show less (lower fps or max_clip_pixels)",
+                got=f"{prompt_length} and {max_tokens}",
+                hint="lower fps or max_clip_pixels",
             )
-        mask, draw = (
+        mask, sampler = (
             GrammarLogitsProcessor(matchers, eos_token_ids=self._eos_token_ids),
-            SeededSamplingProcessor([turn.sampling for turn in requests]),
+            SeededSamplingProcessor([request.sampling for request in requests]),
         )
         with torch.inference_mode():
-            rows = self._model_record.generate(
-                **{k: v.to(self._model_record.device) if isinstance(v, torch.Tensor) else v for k, v in inputs.items()},
-                max_new_tokens=limit,
-                logits_processor=LogitsProcessorList([mask, draw]),
+            rows = self._model.generate(
+                **{k: v.to(self._model.device) if isinstance(v, torch.Tensor) else v for k, v in inputs.items()},
+                max_new_tokens=max_tokens,
+                logits_processor=LogitsProcessorList([mask, sampler]),
             )
         prompts = inputs["attention_mask"].sum(1).tolist()
         return [
-            self._response(turn, row.tolist(), prompt=prompt, model_input=what)
-            for turn, row, prompt, what in zip(requests, rows[:, asked:], prompts, seen, strict=True)
+            self._response(request, row.tolist(), prompt=prompt, model_input=model_input)
+            for request, row, prompt, model_input in zip(
+                requests, rows[:, prompt_length:], prompts, model_inputs, strict=True
+            )
         ]
 
     def _response(
         self, request: VlmRequest, tokens: list[int], *, prompt: int, model_input: ModelInput | None
     ) -> VlmResponse:
-        written = next((k for k, token in enumerate(tokens) if token in self._eos_token_ids), None)
-        finish = "length" if written is None else "stop"
-        tokens = tokens[:written]
+        end = next((k for k, token in enumerate(tokens) if token in self._eos_token_ids), None)
+        finish = "length" if end is None else "stop"
+        tokens = tokens[:end]
         return VlmResponse(
             request_id=request.request_id,
             text=self._processor.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False),
@@ -140,24 +144,24 @@ def _load_model(folder: QwenFolder, settings: QwenSettings) -> Any:
     except torch.OutOfMemoryError as error:
         raise RunError(
             where=f"model {folder.path.name}",
-            expected=f"room for its weights on {settings.device}",
+            expected=f"enough memory for its weights on {settings.device}",
             got="out of memory",
-            hint="take a smaller model, or free the GPU",
+            hint="use a smaller model, or free the GPU",
         ) from error
     except ImportError as error:  # flash-attn, for one
         raise RunError(
             where=f"model {folder.path.name}",
-            expected=f"what {settings.attn_implementation} on {settings.device} needs",
+            expected=f"support for {settings.attn_implementation} on {settings.device}",
             got=_one_line(error),
-            hint="install it, or `--set qwen.attention=sdpa`",
+            hint="install it, or `--set qwen.attn_implementation=sdpa`",
         ) from error
 
 
 def _eos_token_ids_of(config: GenerationConfig, tokenizer: Any) -> list[int]:
-    """Tokens that end a reply: those of the folder's generation settings, and the tokenizer's."""
-    given = config.eos_token_id
-    listed = given if isinstance(given, list) else [] if given is None else [given]
-    return sorted({*listed, tokenizer.eos_token_id})
+    """Tokens that end a reply: from the generation settings and from the tokenizer."""
+    eos_token_id = config.eos_token_id
+    eos_token_ids = eos_token_id if isinstance(eos_token_id, list) else [] if eos_token_id is None else [eos_token_id]
+    return sorted({*eos_token_ids, tokenizer.eos_token_id})
 
 
 def _one_line(error: BaseException) -> str:

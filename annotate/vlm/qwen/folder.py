@@ -1,4 +1,4 @@
-"""A folder with a Qwen-VL model: is it one, of which family, and which exactly. Reads files, loads nothing."""
+"""A folder with a Qwen-VL model: validation, family and revision. Reads files, loads no weights."""
 
 import json
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from xsheet.schemas.run import Model
 from xsheet.schemas.settings import StrictModel
 
 WEIGHT_INDEX = "model.safetensors.index.json"
-# Whatever decides a reply: weights, settings, tokenizer, chat template.
+# Everything that decides a reply: weights, settings, tokenizer, chat template.
 _FINGERPRINTED_FILES = ("*.safetensors", "*.json", "*.jinja", "merges.txt")
 
 
 class QwenSettings(StrictModel):
-    """How a Qwen-VL model is run in process."""
+    """A Qwen-VL model in process."""
 
     model: Path = Field(description="folder with the model, as `hf download ID --local-dir FOLDER` leaves it")
     dtype: Literal["bfloat16", "float16", "float32"] = Field(
@@ -27,24 +27,24 @@ class QwenSettings(StrictModel):
     )
     device: str = Field(default="auto", description="auto = over all GPUs, else the CPU; or one: cuda:0, cpu")
     attn_implementation: Literal["sdpa", "flash_attention_2", "eager"] = Field(
-        default="sdpa", description="implementation; flash_attention_2 wants the package flash-attn"
+        default="sdpa", description="attention; flash_attention_2 needs the package flash-attn"
     )
-    batch_size: int = Field(default=4, ge=1, le=256, description="calls answered at once; halved when memory runs out")
+    batch_size: int = Field(default=4, ge=1, le=256, description="concurrent calls; halved when memory runs out")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QwenFolder:
-    """A model that can be loaded."""
+    """A validated model folder."""
 
     path: Path
     family: QwenFamily
 
     @classmethod
     def from_path(cls, path: Path) -> "QwenFolder":
-        """The model in a folder.
+        """Validate a model folder.
 
         Raises:
-            ConfigError: no folder, no config, a model of another kind, or weights that are missing.
+            ConfigError: no folder, no config, another model type, or missing weights.
         """
         config = _config(path)
         kind = config.get("model_type")
@@ -58,7 +58,7 @@ class QwenFolder:
         return cls(path=path, family=family)
 
     def model_record(self, *, dtype: str) -> Model:
-        """Which model it is, for the run: its revision hashes every byte that decides a reply (1 to 2 s a gigabyte)."""
+        """The model record of a run; its revision hashes every byte that decides a reply (1-2 s per GB)."""
         files = sorted({file for pattern in _FINGERPRINTED_FILES for file in self.path.glob(pattern)})
         revision = content_key(*((file.name, file_sha256(file)) for file in files))
         return Model(id=self.path.resolve().name, revision=f"sha256:{revision}", dtype=dtype)
@@ -69,9 +69,9 @@ def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        todo = "download one: `hf download Qwen/Qwen3-VL-8B-Instruct --local-dir FOLDER`; nothing is fetched by itself"
-        came = f"no config.json ({error.strerror})" if path.is_dir() else "no folder"
-        raise _model_error(path, expected="a folder with a model", got=came, hint=todo) from error
+        hint = "download one: `hf download Qwen/Qwen3-VL-8B-Instruct --local-dir FOLDER`; xsheet downloads nothing"
+        got = f"no config.json ({error.strerror})" if path.is_dir() else "no folder"
+        raise _model_error(path, expected="a folder with a model", got=got, hint=hint) from error
     except ValueError as error:
         raise _model_error(path, expected="a JSON config.json", got=str(error), hint="download it again") from error
     return config if isinstance(config, dict) else {}
@@ -79,10 +79,12 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _check_weights(path: Path) -> None:
     index = path / WEIGHT_INDEX
-    wanted = {"model.safetensors"}
+    required = {"model.safetensors"}
     if index.is_file():
-        wanted = {Path(str(name)).name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
-    missing = sorted(name for name in wanted if not (path / name).is_file())
+        required = {
+            Path(str(name)).name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        }
+    missing = sorted(name for name in required if not (path / name).is_file())
     if missing:
         raise _model_error(
             path,

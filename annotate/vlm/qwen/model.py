@@ -1,10 +1,10 @@
-"""Qwen2.5-VL and Qwen3-VL in process: a Chat over transformers.
+"""Qwen2.5-VL and Qwen3-VL in process: a VlmClient over transformers.
 
-    chat = QwenClient(QwenSettings(model=Path("Qwen3-VL-8B-Instruct")))
-    for said in chat(turns):
+    client = QwenClient(QwenSettings(model=Path("Qwen3-VL-8B-Instruct")))
+    for response in client(requests):
         ...
 
-Qwen-VL hears nothing: only pictures and text go in. Importing this module loads neither torch nor transformers.
+Input is frames and text; Qwen-VL has no audio input. Importing this module loads neither torch nor transformers.
 """
 
 import os
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class QwenClient:
-    """A Chat. Stores its settings; the weights are loaded by `open`, or by the first call, on the worker."""
+    """A VlmClient. The constructor stores settings; `open` or the first call loads the weights on the worker."""
 
     def __init__(self, settings: QwenSettings) -> None:
         self._settings = settings
-        self._model_record: QwenModel | None = None
+        self._model: QwenModel | None = None
 
     def open(self) -> None:
         """Load the weights.
@@ -37,7 +37,7 @@ class QwenClient:
         folder = QwenFolder.from_path(self._settings.model)
         try:
             import_torchvision()
-            import qwen_vl_utils  # noqa: F401, PLC0415 - to be missed now, not at the first clip
+            import qwen_vl_utils  # noqa: F401, PLC0415 - fails here, not at the first clip
 
             from xsheet.annotate.vlm.qwen.engine import QwenModel  # noqa: PLC0415 - heavy, and optional
         except ImportError as error:
@@ -47,29 +47,33 @@ class QwenClient:
                 got=f"no module {error.name!r}",
                 hint=install_extra("vlm"),
             ) from error
-        self._model_record = QwenModel(folder, self._settings)
+        self._model = QwenModel(folder, self._settings)
 
     def __call__(self, requests: Sequence[VlmRequest], /) -> Iterator[VlmResponse]:
-        """One Said to every turn; those about the same film and of the same reply length share batches."""
-        if self._model_record is None:
+        """Yield one response per request; requests of the same clip and reply length share batches."""
+        if self._model is None:
             self.open()
-        assert self._model_record is not None
+        assert self._model is not None
         for batch in _batches(requests, max_size=self._settings.batch_size):
-            yield from self._model_record(batch)
+            yield from self._model(batch)
 
 
 def _batches(requests: Sequence[VlmRequest], *, max_size: int) -> Iterator[list[VlmRequest]]:
-    """Turns that wait for each other little: as long a reply, as much to show."""
+    """Batches of requests with equal reply length and similar input length."""
     batch: list[VlmRequest] = []
-    for turn in sorted(requests, key=_batch_sort_key):
-        if batch and (len(batch) == max_size or turn.sampling.max_tokens != batch[0].sampling.max_tokens):
+    for request in sorted(requests, key=_batch_sort_key):
+        if batch and (len(batch) == max_size or request.sampling.max_tokens != batch[0].sampling.max_tokens):
             yield batch
             batch = []
-        batch.append(turn)
+        batch.append(request)
     if batch:
         yield batch
 
 
 def _batch_sort_key(request: VlmRequest) -> tuple[int, float, str]:
-    film = request.frame_selection
-    return (request.sampling.max_tokens, film.frames * film.fps if film else 0.0, os.fspath(film.media) if film else "")
+    selection = request.frame_selection
+    return (
+        request.sampling.max_tokens,
+        selection.frames * selection.fps if selection else 0.0,
+        os.fspath(selection.media) if selection else "",
+    )

@@ -1,6 +1,6 @@
-"""What a Qwen-VL model is shown: our frames at our size with our times, and what its processor really made of them.
+"""Inputs of a Qwen-VL model: our frames at our size with our times, and a record of what its processor made of them.
 
-Axes: T pictures, H and W their sides.
+Axes: T frames, H height, W width.
 """
 
 import re
@@ -26,33 +26,35 @@ _STAMP = re.compile(r"<(\d+\.\d) seconds><\|vision_start\|>")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedFrames:
-    """The pictures of one film."""
+    """Decoded frames of one selection."""
 
     indices: tuple[int, ...]
     pictures: torch.Tensor  # (T, 3, H, W) uint8
 
 
 def decode_frames(selection: FrameSelection, *, family: QwenFamily) -> DecodedFrames:
-    """Decode the frames of a film, at the size that the model gets: no second resizing.
+    """Decode the selected frames at the input size of the model; nothing resizes them again.
 
     Raises:
-        MediaError: the clip cannot be read, or has fewer frames than it should.
+        MediaError: the clip cannot be decoded, or has too few frames.
     """
     from qwen_vl_utils import smart_resize  # noqa: PLC0415 - imports torchvision, so behind the bridge only
 
     indices = frame_indices(selection.frames, fps=selection.fps)
-    wanted = frozenset(indices)
+    requested = frozenset(indices)
     with open_media(selection.media, root=selection.media.parent) as media:
-        cap = frame_pixel_cap(selection, pictures=len(indices), family=family)
-        wide, high = media.size
-        high, wide = smart_resize(high, wide, factor=family.token_px, min_pixels=family.token_px**2, max_pixels=cap)
-        pictures = [frame.rgb for frame in media.frames(size=(wide, high)) if frame.index in wanted]
+        max_pixels = frame_pixel_cap(selection, pictures=len(indices), family=family)
+        width, height = media.size
+        height, width = smart_resize(
+            height, width, factor=family.token_px, min_pixels=family.token_px**2, max_pixels=max_pixels
+        )
+        pictures = [frame.rgb for frame in media.frames(size=(width, height)) if frame.index in requested]
     if len(pictures) != len(indices):
         raise MediaError(
             reason="decode_failed",
             where=selection.media.name,
             expected=f"{selection.frames} frames",
-            got=f"{len(pictures)} of the {len(indices)} to be shown",
+            got=f"{len(pictures)} of the {len(indices)} requested",
             hint="write the clip again: `xsheet curate run`",
         )
     return DecodedFrames(indices, torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2))
@@ -65,16 +67,18 @@ def prepare_inputs(
     processor: Any,
     family: QwenFamily,
 ) -> tuple[dict[str, Any], list[ModelInput | None]]:
-    """Inputs of the model for one batch, padded on the left, and what each turn shows.
+    """Model inputs of one batch, padded on the left, and the ModelInput record of each request.
 
     Raises:
-        RunError: the processor writes times in another way than this module knows.
+        RunError: the processor writes times in an unknown format.
     """
-    shown = [frames_by_selection[turn.frame_selection] for turn in requests if turn.frame_selection is not None]
-    made = processor(
-        text=[_render_chat(turn, processor, family) for turn in requests],
-        videos=[sight.pictures for sight in shown] or None,
-        video_metadata=[_video_metadata(sight.indices) for sight in shown] or None,
+    decoded = [
+        frames_by_selection[request.frame_selection] for request in requests if request.frame_selection is not None
+    ]
+    processed = processor(
+        text=[_render_chat(request, processor, family) for request in requests],
+        videos=[frames.pictures for frames in decoded] or None,
+        video_metadata=[_video_metadata(frames.indices) for frames in decoded] or None,
         do_sample_frames=False,
         do_resize=False,
         cap_pixels_per_frame=False,
@@ -82,29 +86,29 @@ def prepare_inputs(
         padding=True,
         return_tensors="pt",
     )
-    inputs = dict(made)
+    inputs = dict(processed)
     metadata = inputs.pop("video_metadata", [])
     stamps = _presented_times_us(inputs, metadata, processor=processor, family=family)
-    seen = iter(
+    model_inputs = iter(
         ModelInput(
-            frame_indices=tuple(map(int, of.frames_indices)),
-            stamps_us=told,
+            frame_indices=tuple(map(int, video.frames_indices)),
+            stamps_us=times_us,
             width=int(grid[2]) * family.patch_px,
             height=int(grid[1]) * family.patch_px,
             patches=int(grid.prod()),
         )
-        for of, told, grid in zip(metadata, stamps, inputs.get("video_grid_thw", ()), strict=True)
+        for video, times_us, grid in zip(metadata, stamps, inputs.get("video_grid_thw", ()), strict=True)
     )
-    return inputs, [None if turn.frame_selection is None else next(seen) for turn in requests]
+    return inputs, [None if request.frame_selection is None else next(model_inputs) for request in requests]
 
 
 def vision_tokens(model_input: ModelInput | None) -> int:
-    """Tokens that the pictures take up."""
+    """Number of vision tokens."""
     return 0 if model_input is None or model_input.patches is None else model_input.patches // SPATIAL_MERGE_SIZE**2
 
 
 def _render_chat(request: VlmRequest, processor: Any, family: QwenFamily) -> str:
-    """The chat as the model's own template writes it, with one place for the video."""
+    """Render the model's chat template with one placeholder for the video."""
     video: list[dict[str, str]] = [{"type": "video"}] if request.frame_selection is not None else []
     question = [*video, {"type": "text", "text": _escape_special_tokens(request.text, processor)}]
     messages = [
@@ -112,22 +116,21 @@ def _render_chat(request: VlmRequest, processor: Any, family: QwenFamily) -> str
     ]
     messages.append({"role": "user", "content": question})
     text: str = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    # Qwen3-VL's processor wraps every pair of pictures itself, and leaves the template's wrapping around them all.
+    # Qwen3-VL's processor wraps every pair of frames itself and keeps the template's wrapping.
     return text.replace(_WRAPPED, _VIDEO) if family.has_text_timestamps else text
 
 
 def _escape_special_tokens(text: str, processor: Any) -> str:
-    """Text whose every word is only a word: a transcript must not end the user's message or open a video."""
+    """Break special tokens in untrusted text: a transcript must not end the message or open a video."""
     for token in processor.tokenizer.get_added_vocab():
         text = text.replace(token, token[:1] + " " + token[1:])
     return text
 
 
 def _video_metadata(indices: Sequence[int]) -> dict[str, Any]:
-    """What the processors take times from: Qwen3-VL from indices and rate, Qwen2.5-VL from rate × count / total.
+    """Metadata for the times: Qwen3-VL uses indices and rate, Qwen2.5-VL rate × count / total.
 
-    With frames from the first to the last that quotient is too low by a part in the count. The total given here makes
-    it the mean rate of the frames, exactly.
+    With the clip's real total this quotient is slightly too low; the total here makes it the exact mean rate.
     """
     rate = float(CLIP_RATE)
     return {
@@ -140,21 +143,23 @@ def _video_metadata(indices: Sequence[int]) -> dict[str, Any]:
 def _presented_times_us(
     inputs: Mapping[str, Any], metadata: Sequence[Any], *, processor: Any, family: QwenFamily
 ) -> list[tuple[int, ...]]:
-    """Times in the inputs themselves, in µs of the clip, one for each pair of pictures of each video."""
+    """Times in the model inputs, µs of the clip, one per pair of frames of each video."""
     pairs = [int(grid[0]) for grid in inputs.get("video_grid_thw", ())]
     if not family.has_text_timestamps:
         steps = inputs.get("second_per_grid_ts", ())
         return [tuple(k * us_from_seconds(float(s)) for k in range(n)) for n, s in zip(pairs, steps, strict=True)]
     ids = inputs["input_ids"]
     texts = processor.tokenizer.batch_decode([row[row != processor.video_token_id] for row in ids])
-    found = [tuple(us_from_seconds(float(s)) for s in _STAMP.findall(text)) for text in texts if _STAMP.search(text)]
-    if [len(stamps) for stamps in found] != pairs or [
-        len(of.frames_indices) // TEMPORAL_PATCH_SIZE for of in metadata
+    stamps_us = [
+        tuple(us_from_seconds(float(s)) for s in _STAMP.findall(text)) for text in texts if _STAMP.search(text)
+    ]
+    if [len(stamps) for stamps in stamps_us] != pairs or [
+        len(video.frames_indices) // TEMPORAL_PATCH_SIZE for video in metadata
     ] != pairs:
         raise RunError(
             where="Qwen3-VL's processor",
             expected=f"stamps as '<1.2 seconds>' for {pairs} pairs of pictures",
-            got=f"{[len(stamps) for stamps in found]}",
+            got=f"{[len(stamps) for stamps in stamps_us]}",
             hint="take the version of transformers in constraints.txt",
         )
-    return found
+    return stamps_us

@@ -1,6 +1,6 @@
-"""What Qwen-VL makes of a clip, by arithmetic: size of the pictures, stamps, tokens.
+"""Frame size, frame times and token counts of Qwen-VL by arithmetic.
 
-No model and no library is loaded, so a dry run and the endpoint can use it; tests hold it equal to both processors.
+Loads no model and no library, so dry runs and the endpoint use it; tests compare it with both processors.
 """
 
 import math
@@ -12,22 +12,22 @@ from xsheet.annotate.vlm.frames import TEMPORAL_PATCH_SIZE, frame_indices, mean_
 from xsheet.schemas.time import CLIP_RATE, us_from_seconds
 
 SPATIAL_MERGE_SIZE = 2  # vision patches to a side of one token, in both families
-CHARS_PER_TOKEN = 4  # of English prose, about; only for estimates
+CHARS_PER_TOKEN = 4  # approximate, English prose; for estimates only
 IMAGE_OVERHEAD_TOKENS = 9  # tokens around an image: its start and end, and a time like [1.24 s]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QwenFamily:
-    """What sets the two families apart where pictures and times are concerned."""
+    """Differences of the two families in frames and times."""
 
     name: str
     model_types: tuple[str, ...]  # of config.json
     patch_px: int  # side of a vision patch
-    has_text_timestamps: bool  # "<1.2 seconds>" before each pair of pictures; else time is in the positions alone
+    has_text_timestamps: bool  # "<1.2 seconds>" before each pair of frames; else times are position ids only
 
     @property
     def token_px(self) -> int:
-        """Pixels to a side of one token; both sides of a picture are multiples of it."""
+        """Side of one token in pixels; frame sides are multiples of it."""
         return SPATIAL_MERGE_SIZE * self.patch_px
 
 
@@ -37,7 +37,7 @@ FAMILIES = (QWEN25, QWEN3)
 
 
 def frame_pixel_cap(selection: FrameSelection, *, pictures: int, family: QwenFamily) -> int:
-    """Most pixels of one picture: its own cap, or its share of the budget; never less than four tokens."""
+    """Maximum pixels of one frame: its own limit or its share of the call's; at least four tokens."""
     return max(
         SPATIAL_MERGE_SIZE**2 * family.token_px**2,
         min(selection.max_frame_pixels, selection.max_clip_pixels // pictures),
@@ -45,23 +45,20 @@ def frame_pixel_cap(selection: FrameSelection, *, pictures: int, family: QwenFam
 
 
 def resized_size(size: tuple[int, int], *, max_pixels: int, family: QwenFamily) -> tuple[int, int]:
-    """Width and height that the makers' `smart_resize` gives: multiples of the step, same shape, at most `cap` pixels.
-
-    A picture is never enlarged beyond the next multiple.
-    """
+    """Width and height of Qwen's `smart_resize`: multiples of `token_px`, same aspect ratio, at most `max_pixels`."""
     step = family.token_px
-    wide, high = (max(step, round(side / step) * step) for side in size)
-    if wide * high > max_pixels:
+    width, height = (max(step, round(side / step) * step) for side in size)
+    if width * height > max_pixels:
         shrink = math.sqrt(size[0] * size[1] / max_pixels)
-        wide, high = (max(step, math.floor(side / shrink / step) * step) for side in size)
-    return wide, high
+        width, height = (max(step, math.floor(side / shrink / step) * step) for side in size)
+    return width, height
 
 
 def presented_times_us(indices: Sequence[int], family: QwenFamily) -> tuple[int, ...]:
-    """The times that the model is told of the shown frames, in µs: one for each pair.
+    """Times that the model receives for the frames, in µs, one per pair.
 
-    Qwen3-VL reads the mean of the pair's starts, written with one decimal. Qwen2.5-VL takes pairs to follow one another
-    evenly from 0; between them lies twice the mean distance of the frames.
+    Qwen3-VL reads the mean start of a pair with one decimal. Qwen2.5-VL spaces pairs evenly from 0, by twice the mean
+    frame distance.
     """
     if not family.has_text_timestamps:
         pair_us = us_from_seconds(TEMPORAL_PATCH_SIZE / mean_fps(indices))
@@ -73,12 +70,12 @@ def presented_times_us(indices: Sequence[int], family: QwenFamily) -> tuple[int,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCounts:
-    """What calls hold."""
+    """Token counts of calls."""
 
     calls: int = 0
     vision: int = 0  # exact
     prompt: int = 0  # with the vision tokens; text is estimated
-    reply: int = 0  # as assumed
+    reply: int = 0  # assumed
 
     def __add__(self, other: "TokenCounts") -> "TokenCounts":
         return TokenCounts(
@@ -106,31 +103,31 @@ def call_tokens(
     """Tokens of one call.
 
     Args:
-        selection: what is shown.
+        selection: frames of the call; None = text only.
         size: width and height of the clip.
         family: whose processor.
-        as_images: the endpoint's way, each picture by itself behind its time; a video merges them in pairs.
-        text_chars: length of rules and question.
-        reply: tokens that a reply is taken to have.
+        as_images: single images after their times, as the endpoint sends them; a video merges pairs.
+        text_chars: length of system text and question.
+        reply: assumed tokens of the reply.
 
     Raises:
-        ValueError: the clip is too short to be shown.
+        ValueError: the clip is too short.
     """
     text = math.ceil(text_chars / CHARS_PER_TOKEN)
     if selection is None:
         return TokenCounts(calls=1, prompt=text, reply=reply)
     indices = frame_indices(selection.frames, fps=selection.fps)
-    wide, high = resized_size(
+    width, height = resized_size(
         size, max_pixels=frame_pixel_cap(selection, pictures=len(indices), family=family), family=family
     )
     grids = len(indices) if as_images else len(indices) // TEMPORAL_PATCH_SIZE
-    vision = grids * (wide // family.token_px) * (high // family.token_px)
-    marks = IMAGE_OVERHEAD_TOKENS * len(indices) if as_images else _overhead_tokens(indices, family)
-    return TokenCounts(calls=1, vision=vision, prompt=text + vision + marks, reply=reply)
+    vision = grids * (width // family.token_px) * (height // family.token_px)
+    overhead = IMAGE_OVERHEAD_TOKENS * len(indices) if as_images else _overhead_tokens(indices, family)
+    return TokenCounts(calls=1, vision=vision, prompt=text + vision + overhead, reply=reply)
 
 
 def _overhead_tokens(indices: Sequence[int], family: QwenFamily) -> int:
-    """Tokens around the pictures. Qwen's tokenizer splits '<12.3 seconds>' to brackets, digits, dot and ' seconds'."""
+    """Tokens around the frames. The tokenizer splits '<12.3 seconds>' into brackets, digits, dot and ' seconds'."""
     if not family.has_text_timestamps:
         return 2
     return sum(2 + 3 + len(f"{us / 1e6:.1f}") for us in presented_times_us(indices, family))
