@@ -133,7 +133,7 @@ def test_a_batch_too_big_for_the_gpu_is_answered_in_halves(chat, turn):
         if sizes[-1] > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    hook = chat._model_record._model_record.register_forward_pre_hook(cramped, with_kwargs=True)
+    hook = chat._model._model.register_forward_pre_hook(cramped, with_kwargs=True)
     try:
         said = said_to(chat, *(with_seed(prose(turn), seed) for seed in (1, 2, 3)))
     finally:
@@ -148,7 +148,7 @@ def test_a_call_too_big_for_the_gpu_says_what_to_do(chat, turn):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    hook = chat._model_record._model_record.register_forward_pre_hook(full)
+    hook = chat._model._model.register_forward_pre_hook(full)
     try:
         (said,) = said_to(chat, prose(turn))
     finally:
