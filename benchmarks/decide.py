@@ -34,7 +34,7 @@ def rows(rng: np.random.Generator, count: int, first: int) -> pa.Table:
 
     def struct(name: str, columns: dict[str, pa.Array], present: float = 1.0) -> pa.Array:
         kind = schema.field(name).type
-        arrays = [columns.get(f.stage, pa.nulls(count, f.type)).cast(f.type) for f in kind]
+        arrays = [columns.get(f.name, pa.nulls(count, f.type)).cast(f.type) for f in kind]
         return pa.StructArray.from_arrays(arrays, fields=list(kind), mask=pa.array(rng.random(count) > present))
 
     def sync(name: str, present: float, spread: float) -> pa.Array:
