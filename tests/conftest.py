@@ -115,3 +115,45 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         pytest.skip("mounting a small disk needs rights")
     yield Disk(folder)
     subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
+# Elements with text of their own that is wider than their box; inline elements have no box of their own.
+CUT_TEXT = """() => [...document.querySelectorAll("body *:not(svg, svg *, script, style, img, video)")]
+  .filter((element) => element.clientWidth && getComputedStyle(element).overflowX !== "visible"
+    || [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()))
+  .filter((element) => element.clientWidth && element.scrollWidth > element.clientWidth + 1)
+  .map((element) => `${element.tagName} ${element.className}: ${element.textContent.trim().slice(0, 60)}`)"""
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Debian's Chromium. One for all: Playwright does not start twice in a process."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser: {CHROMIUM} is absent (Debian's package chromium)")
+    api = pytest.importorskip("playwright.sync_api", reason="no driver: playwright is not installed")
+    with api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def cut_on_a_phone(chromium):
+    """Gives the texts of a page that do not fit their box at 390 px, and those of the page if it is wider."""
+
+    def measure(path: Path) -> list[str]:
+        context = chromium.new_context(viewport={"width": 390, "height": 844})
+        page = context.new_page()
+        page.goto(path.as_uri())
+        page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+        cut = page.evaluate(CUT_TEXT)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        context.close()
+        return cut if width <= 390 else [*cut, f"the page is {width} px wide"]
+
+    return measure

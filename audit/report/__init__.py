@@ -1,7 +1,14 @@
-"""Whether a layer can be trusted, as one page of HTML that needs nothing but itself.
+"""The audit report: one HTML page that shows whether a layer can be trusted.
 
-    page = write_report(set_folder, layer, set_folder / "audit.html")      # xsheet.audit.report.page
-
-The gate, the findings, distributions, the worst clips with pictures and a time axis, every other clip on demand, the
-agreement with other layers, and what the layer cost.
+page        Writes the page.
+summary     The numbers at the top.
+criteria    The gate section.
+findings    Findings by check and by annotation.
+clips       Cards of the worst clips, compressed cards of the others, a table of all.
+details     Details of single clips.
+axis        The time axis of one annotation.
+curves      The curves of the time axis.
+filmstrips  Frames of a clip side by side.
+sections    Distributions, comparison with other layers, cost, provenance.
+charts      Counts by class and histograms of a layer.
 """

@@ -1,33 +1,32 @@
-"""Distributions of a layer as positions on a page, and numbers with their intervals. Nothing here writes markup."""
+"""Charts of the audit report: counts by class, distributions of a layer, numbers with their intervals."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from xsheet.audit.agreement.bootstrap import Floats, IntervalEstimate
 from xsheet.audit.agreement.phase_arrays import Ints, PhaseArrays, horizon_us
 from xsheet.audit.layer_profile import effective_number
-from xsheet.audit.report.axis import readable
-from xsheet.curate.report.charts import HEIGHT, AxisScale, fit_axis_scale, integer_axis_scale
+from xsheet.pages.histogram import Caption, Histogram, PlotLimit, ValueKind, build_histogram
+from xsheet.pages.scales import Whisker, build_whisker
+from xsheet.pages.wording import readable
 from xsheet.schemas import vocab
 from xsheet.schemas.time import US_PER_S
 
 MAX_CLASSES = 18
-"""Of a list of classes; the rest are one line."""
-_SHARE_SCALE = AxisScale(0.0, 1.0)
+"""Rows of a list of classes; all other classes share one more row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassCount:
-    """One line of a list of counts."""
+    """One row of a list of counts."""
 
     name: str
-    css_class: str  # class of the style sheet; empty for none
+    css_class: str  # empty: no colour of its own
     count: int
     share: float  # of all
-    relative_length: float  # by the longest, 0..1
+    relative_length: float  # relative to the largest count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,55 +39,21 @@ class ClassCounts:
     total: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistogramBin:
-    """One bar of a histogram, in the units of its viewBox."""
-
-    x: float
-    width: float
-    height: float
-    tooltip: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricHistogram:
-    """How often each value occurs."""
-
-    title: str
-    unit: str
-    note: str
-    bins: tuple[HistogramBin, ...]
-    ticks: tuple[tuple[float, str], ...]
-    median_x: float
-    median_label: str
-    is_log: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whisker:
-    """A number with its interval on a line from 0 to 1, or from `low_end` to `high_end`; places in percent."""
-
-    x: float
-    low: float
-    high: float
-    limit: float | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LayerColumns:
-    """Columns of a layer that its distributions are made of."""
+    """Columns behind the distributions of a layer."""
 
     action_counts: Ints
     track_counts: Ints
-    durations_s: Floats  # (phases,)
-    phases_per_clip: Ints  # (clips,) phases
-    coverage: Floats  # (clips,) share of the clip in any phase but rests
-    clip_durations_s: Floats  # (clips,)
+    durations_s: Floats  # (N phases,)
+    phases_per_clip: Ints  # (N clips,)
+    coverage: Floats  # (N clips,) share of the clip inside a phase that is not a rest
+    clip_durations_s: Floats  # (N clips,)
 
 
-def layer_columns(tables: Iterable[PhaseArrays]) -> LayerColumns:
-    """Columns of a layer, read block by block."""
-    found = [_table_columns(units) for units in tables]
+def layer_columns(blocks: Iterable[PhaseArrays]) -> LayerColumns:
+    """Columns of a layer from its phase arrays, block by block."""
+    found = [_block_columns(block) for block in blocks]
     empty = np.empty(0)
     return LayerColumns(
         action_counts=sum((one.action_counts for one in found), np.zeros(len(vocab.ACTIONS), np.int64)),
@@ -100,117 +65,75 @@ def layer_columns(tables: Iterable[PhaseArrays]) -> LayerColumns:
     )
 
 
-def _table_columns(units: PhaseArrays) -> LayerColumns:
+def _block_columns(block: PhaseArrays) -> LayerColumns:
     return LayerColumns(
-        action_counts=np.bincount(units.action, minlength=len(vocab.ACTIONS)),
-        track_counts=np.bincount(units.track, minlength=len(vocab.TRACKS)),
-        durations_s=(units.end_us - units.start_us) / US_PER_S,
-        phases_per_clip=np.bincount(units.annotation_index, minlength=units.annotation_count),
-        coverage=active_coverage(units),
-        clip_durations_s=units.duration_us / US_PER_S,
+        action_counts=np.bincount(block.action, minlength=len(vocab.ACTIONS)),
+        track_counts=np.bincount(block.track, minlength=len(vocab.TRACKS)),
+        durations_s=(block.end_us - block.start_us) / US_PER_S,
+        phases_per_clip=np.bincount(block.annotation_index, minlength=block.annotation_count),
+        coverage=active_coverage(block),
+        clip_durations_s=block.duration_us / US_PER_S,
     )
 
 
-def active_coverage(units: PhaseArrays) -> Floats:
-    """(A,) share of each annotation's clip that lies in any phase; a rest is a phase of nothing and does not count."""
-    acts = np.flatnonzero(units.action != vocab.ACTIONS.index("rest"))
-    zero = units.annotation_index[acts] * horizon_us(units)  # all clips one after the other on one line of time
-    start, end = zero + units.start_us[acts], zero + units.end_us[acts]
+def active_coverage(phases: PhaseArrays) -> Floats:
+    """(A,) share of each annotation's clip that lies in a phase; rests do not count."""
+    active = np.flatnonzero(phases.action != vocab.ACTIONS.index("rest"))
+    offset_us = phases.annotation_index[active] * horizon_us(phases)  # all clips one after the other on one clock
+    start, end = offset_us + phases.start_us[active], offset_us + phases.end_us[active]
     order = np.argsort(start, kind="stable")
-    until = np.concatenate(([0], np.maximum.accumulate(end[order])[:-1])) if len(order) else start
-    fresh = np.maximum(0, end[order] - np.maximum(start[order], until))
+    covered_until = np.concatenate(([0], np.maximum.accumulate(end[order])[:-1])) if len(order) else start
+    new_us = np.maximum(0, end[order] - np.maximum(start[order], covered_until))
     return np.bincount(
-        units.annotation_index[acts][order], weights=fresh, minlength=units.annotation_count
-    ) / np.maximum(units.duration_us, 1)
+        phases.annotation_index[active][order], weights=new_us, minlength=phases.annotation_count
+    ) / np.maximum(phases.duration_us, 1)
 
 
 def count_classes(title: str, counts: Ints, names: Sequence[str], *, are_tracks: bool = False) -> ClassCounts:
-    """Counts as a list; many rare classes become one line."""
+    """Counts as a list, the most frequent first; classes beyond MAX_CLASSES share one row."""
     total, order = int(counts.sum()), np.argsort(-counts, kind="stable")
-    there = [int(k) for k in order if counts[k]]
-    shown, rest = there[:MAX_CLASSES], there[MAX_CLASSES:]
+    present = [int(k) for k in order if counts[k]]
+    shown, rest = present[:MAX_CLASSES], present[MAX_CLASSES:]
     rows = [(readable(names[k]), names[k] if are_tracks else "", int(counts[k])) for k in shown]
     if rest:
         rows.append((f"{len(rest)} more", "", int(counts[rest].sum())))
     longest = max((count for *_, count in rows), default=1)
     return ClassCounts(
         title=title,
-        note=f"as diverse as {effective_number(counts):.1f} equally frequent ones" if there else "",
+        note=f"effective number of classes: {effective_number(counts):.1f}" if present else "",
         rows=tuple(
-            ClassCount(name=name, css_class=look, count=count, share=count / total, relative_length=count / longest)
-            for name, look, count in rows
+            ClassCount(
+                name=name, css_class=css_class, count=count, share=count / total, relative_length=count / longest
+            )
+            for name, css_class, count in rows
         ),
         total=total,
     )
 
 
 def count_statuses(counts: Mapping[vocab.ResponseStatus, int]) -> ClassCounts:
-    """How replies ended."""
+    """Responses by status."""
     names = sorted(counts, key=lambda status: (-counts[status], status))
-    found = count_classes("replies", np.array([counts[name] for name in names], dtype=np.int64), names)
+    found = count_classes("responses", np.array([counts[name] for name in names], dtype=np.int64), names)
     return replace(found, note="")
 
 
-ValueKind = Literal["number", "whole", "share"]
-
-
-def build_histogram(
+def layer_histogram(
     title: str, values: Floats | Ints, *, unit: str = "", note: str = "", kind: ValueKind = "number"
-) -> MetricHistogram | None:
-    """The distribution of one number; None without any value."""
+) -> Histogram | None:
+    """The distribution of one number with its median; None without any value."""
     known = np.asarray(values, dtype=np.float64)
     known = known[np.isfinite(known)]
     if not len(known):
         return None
-    scale = (
-        _SHARE_SCALE
-        if kind == "share"
-        else integer_axis_scale(known, ())
-        if kind == "whole"
-        else fit_axis_scale(known, ())
-    )
-    edges = scale.bin_edges()
-    counts = np.histogram(np.clip(known, edges[0], edges[-1]), edges)[0].tolist()
-    middle, top = float(np.median(known)), max(counts)
-    return MetricHistogram(
-        title=title,
-        unit=unit,
-        note=note,
-        bins=tuple(
-            HistogramBin(
-                x=round(scale.position(low) + 0.6, 1),
-                width=round(max(scale.position(high) - scale.position(low) - 1.2, 0.6), 1),
-                height=round(HEIGHT * count / top, 1),
-                tooltip=f"{_range(low, high, scale)}{unit and ' ' + unit}: {count:,}",
-            )
-            for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
-            if count
-        ),
-        ticks=tuple(scale.ticks()),
-        median_x=scale.position(middle),
-        median_label=f"{middle:.3g}" + (f" {unit}" if unit else ""),
-        is_log=scale.is_log,
-    )
+    caption = Caption(title=title, unit=unit, note=note, format_value=lambda value: f"{value:.3g} {unit}".rstrip())
+    median = float(np.median(known))
+    mark = PlotLimit(value=median, label=f"median {caption.format_value(median)}")
+    return build_histogram(known, caption, limits=[mark], kind=kind)
 
 
-def build_whisker(
+def interval_whisker(
     number: IntervalEstimate, *, value_range: tuple[float, float] = (0.0, 1.0), limit: float | None = None
 ) -> Whisker | None:
-    """Where a number and its interval lie; None where there is no number."""
-    if number.value is None:
-        return None
-    low = number.value if number.low is None else number.low
-    high = number.value if number.high is None else number.high
-    at = [_position_percent(value, value_range) for value in (number.value, low, high)]
-    return Whisker(
-        x=at[0], low=at[1], high=at[2], limit=None if limit is None else _position_percent(limit, value_range)
-    )
-
-
-def _range(low: float, high: float, scale: AxisScale) -> str:
-    return f"{(low + high) / 2:g}" if scale.is_integer else f"{low:.3g} to {high:.3g}"
-
-
-def _position_percent(value: float, value_range: tuple[float, float]) -> float:
-    low, high = value_range
-    return round(100 * min(max((value - low) / (high - low), 0.0), 1.0), 1)
+    """Position of a number and its interval; None where there is no number."""
+    return build_whisker(number.value, number.low, number.high, limit=limit, value_range=value_range)

@@ -1,4 +1,4 @@
-"""The clips of the page: the worst with pictures, all others packed until somebody asks, and a table of them all."""
+"""The clips of the audit report: cards of the worst clips, compressed cards of the others, and a table of all."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,46 +7,48 @@ from pathlib import Path
 
 from xsheet.audit.pipeline import AuditResult
 from xsheet.audit.report.details import CLIPS_PER_BLOCK, ClipDetail, clip_details, pack_blocks, read_clips
-from xsheet.audit.report.filmstrips import Filmstrip, jpeg_data_uri, render_filmstrips
+from xsheet.audit.report.filmstrips import Filmstrip, render_filmstrips
 from xsheet.audit.report.findings import LayerFindings
 from xsheet.audit.review.queue import QueueEntry
 from xsheet.curate.media.thumbnails import read_thumbnail
-from xsheet.curate.report.wording import printable
+from xsheet.pages.clips import file_names
+from xsheet.pages.images import jpeg_data_uri
+from xsheet.pages.wording import printable
 from xsheet.runtime.executor import Execution
 from xsheet.schemas.annotation import Scores
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.time import seconds_from_us
 
 MAX_ROWS = 5_000
-"""Of the table, the worst; the layer has the rest."""
+"""Rows of the table, the worst clips first; the layer has all."""
 MAX_DETAILED_CLIPS = 2_000
-"""Clips whose details are drawn at all, some ten milliseconds each."""
+"""Clips with a card, some ten milliseconds each."""
 MAX_PACKED_BYTES = 9_000_000
-"""Of the packed clips, as they are spelled in the page; with pictures and rows it stays below 15 MB."""
+"""Of the compressed cards; the whole page stays below 15 MB."""
 MAX_THUMBNAIL_BYTES = 3_000_000
-"""Of the still pictures among them."""
+"""Of the thumbnails in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipCard:
-    """One clip as the page shows it."""
+    """One clip as a card shows it."""
 
-    rank: int  # in the queue, 0 = the worst
+    rank: int  # in the queue; 0 is the worst
     entry: QueueEntry
     detail: ClipDetail
-    scores: Scores | None = None  # of the audit, by family
+    scores: Scores | None = None  # of the audit, by family of checks
     filmstrip: Filmstrip | None = None
-    thumbnail: str | None = None  # source of one picture, where there is no strip
+    thumbnail: str | None = None  # data URI; only without a filmstrip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipSection:
-    """All clips, ready to be put into the page."""
+    """All clips as HTML and JSON."""
 
     worst_cards: Sequence[str]
-    packed_blocks: Sequence[str]  # of details.CLIPS_PER_BLOCK pieces each, in the order of the rows behind the worst
-    packed_count: int  # pieces in them
-    rows_as_json: str  # JSON
+    packed_blocks: Sequence[str]  # of CLIPS_PER_BLOCK cards, in the order of the table after worst_cards
+    packed_count: int  # cards in packed_blocks
+    rows_as_json: str
     total: int
 
     @property
@@ -57,7 +59,7 @@ class ClipSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipSelection:
-    """What of a set the page is about."""
+    """The layer of a report, and what its cards show."""
 
     set_folder: Path
     layer: LayerRun
@@ -72,7 +74,7 @@ class ClipSelection:
 def apply_audit_scores(
     entries: Sequence[QueueEntry], audited: AuditResult, findings: LayerFindings
 ) -> list[QueueEntry]:
-    """The annotations with what one audit came to, in its order."""
+    """The annotations with their counts and scores of one audit, in its order."""
     known, checks = {entry.annotation_id: entry for entry in entries}, findings.checks_by_annotation()
     return [
         replace(
@@ -89,56 +91,56 @@ def apply_audit_scores(
 def build_clip_section(
     selection: ClipSelection, entries: Sequence[QueueEntry], *, render: Callable[[ClipCard], str]
 ) -> ClipSection:
-    """The clips of a layer, given its annotations the worst first.
+    """Render the clips of a layer.
 
     Args:
-        selection: what the page is about.
+        selection: the layer and what its cards show.
         entries: all annotations, the worst first.
-        render: a card as markup, every value in it escaped.
+        render: renders a card as HTML with every value escaped.
     """
     chosen = entries[:MAX_DETAILED_CLIPS]
-    films = _render_filmstrips(selection, chosen[: selection.filmstrip_count])
-    places = {entry.annotation_id: place for place, entry in enumerate(chosen)}
-    stills, pieces = _ThumbnailBudget(selection.set_folder), [""] * len(chosen)
-    found = clip_details(
+    filmstrips = _render_filmstrips(selection, chosen[: selection.filmstrip_count])
+    ranks = {entry.annotation_id: rank for rank, entry in enumerate(chosen)}
+    thumbnails, cards = _ThumbnailBudget(selection.set_folder), [""] * len(chosen)
+    details = clip_details(
         selection.set_folder,
         selection.layer,
-        places,
+        ranks,
         other_layers=selection.other_layers,
         findings=selection.findings,
         page=selection.page,
     )
-    for detail in found:
-        place = places[detail.annotation.annotation_id]
-        strip = films.get(detail.annotation.clip_id)
+    for detail in details:
+        rank = ranks[detail.annotation.annotation_id]
+        filmstrip = filmstrips.get(detail.annotation.clip_id)
         card = ClipCard(
-            rank=place,
-            entry=chosen[place],
+            rank=rank,
+            entry=chosen[rank],
             detail=detail,
             scores=selection.scores.get(detail.annotation.annotation_id),
-            filmstrip=strip,
-            thumbnail=None if strip is not None else stills(detail.annotation.clip_id),
+            filmstrip=filmstrip,
+            thumbnail=None if filmstrip is not None else thumbnails(detail.annotation.clip_id),
         )
-        pieces[place] = render(card)
-    worst, others = pieces[: selection.filmstrip_count], pieces[selection.filmstrip_count :]
+        cards[rank] = render(card)
+    worst, others = cards[: selection.filmstrip_count], cards[selection.filmstrip_count :]
     blocks = _blocks_within_limit(pack_blocks(others))
     return ClipSection(
         worst_cards=worst,
         packed_blocks=blocks,
         packed_count=min(len(others), CLIPS_PER_BLOCK * len(blocks)),
-        rows_as_json=rows_as_json(entries[:MAX_ROWS]),
+        rows_as_json=rows_as_json(entries[:MAX_ROWS], _file_names(selection, entries[:MAX_ROWS])),
         total=len(entries),
     )
 
 
-def _render_filmstrips(wanted: ClipSelection, entries: Sequence[QueueEntry]) -> dict[str, Filmstrip]:
-    """Pictures of the worst clips; of one clip's several samples once."""
-    clips = list(read_clips(wanted.set_folder, {entry.clip_id for entry in entries}))
-    return render_filmstrips(wanted.set_folder, clips, execution=wanted.execution)
+def _render_filmstrips(selection: ClipSelection, entries: Sequence[QueueEntry]) -> dict[str, Filmstrip]:
+    """Filmstrips of some clips; a clip with several samples is decoded once."""
+    clips = list(read_clips(selection.set_folder, {entry.clip_id for entry in entries}))
+    return render_filmstrips(selection.set_folder, clips, execution=selection.execution)
 
 
 class _ThumbnailBudget:
-    """One small picture of each clip, until they take too much room."""
+    """Thumbnails of clips as data URIs, up to MAX_THUMBNAIL_BYTES in total."""
 
     def __init__(self, set_folder: Path) -> None:
         self._set_folder = set_folder
@@ -162,11 +164,21 @@ def _blocks_within_limit(blocks: Iterable[str]) -> list[str]:
     return kept
 
 
-def rows_as_json(entries: Sequence[QueueEntry]) -> str:
-    """The table as JSON that ends no script: see ROW in page.js for its columns."""
+def _file_names(selection: ClipSelection, entries: Sequence[QueueEntry]) -> Mapping[str, str]:
+    return file_names(selection.set_folder, {entry.clip_id for entry in entries})
+
+
+def rows_as_json(entries: Sequence[QueueEntry], names: Mapping[str, str]) -> str:
+    """The table as JSON without "<", so that no value ends the script; COLUMNS in page.js names the columns.
+
+    Args:
+        entries: the rows.
+        names: file names by clip id.
+    """
     rows = [
         [
             printable(entry.clip_id),
+            printable(names.get(entry.clip_id, "")),
             entry.score,
             entry.errors,
             entry.warnings,

@@ -1,4 +1,4 @@
-"""Clips in detail: what a page says of each, drawn at once for the worst, packed small for all others."""
+"""Details of single clips, and their compression into blocks of text."""
 
 # pyarrow.compute makes its functions at import, where no checker sees them.
 # pyright: reportAttributeAccessIssue=false
@@ -10,15 +10,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from xsheet.annotate.lookup import SignalsLookup
-from xsheet.audit.report.axis import AxisInput, TimeAxis, build_time_axis
+from xsheet.audit.report.axis import AxisInput, build_time_axis
 from xsheet.audit.report.findings import LayerFindings
 from xsheet.audit.views import load_clip_metadata
+from xsheet.pages.clips import clip_link, file_names
+from xsheet.pages.time_axis import TimeAxis
 from xsheet.schemas.annotation import Annotation, Finding, Phase
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.columns import Record
@@ -26,18 +27,19 @@ from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.tables import ANNOTATIONS, CLIPS, Table, from_arrow, part_files, read_file
 
 R = TypeVar("R", bound=Record)
-CLIPS_PER_BLOCK = 20  # clips that are unpacked together
-_BATCH_ROWS = 64  # rows as records: signals of one clip take 150 kB
+CLIPS_PER_BLOCK = 20  # clips that a browser unpacks together
+_BATCH_ROWS = 64  # signals of one clip take 150 kB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipDetail:
-    """One annotation with everything that is told of it."""
+    """One annotation with everything that its card shows."""
 
     annotation: Annotation
+    file_name: str  # of the source; empty where it is unknown
     findings: Sequence[Finding]
     axis: TimeAxis
-    video_link: str | None  # link to the clip, where it can be reached from the page
+    video_link: str | None  # None where the page lies outside of the set
 
 
 def clip_details(
@@ -49,15 +51,15 @@ def clip_details(
     findings: LayerFindings,
     page: Path,
 ) -> Iterator[ClipDetail]:
-    """Some annotations of a layer in detail, in stored order, a few in memory at a time.
+    """Details of some annotations of a layer, in stored order, a few in memory at a time.
 
     Args:
         set_folder: the set.
         layer: the layer.
-        annotation_ids: those wanted.
-        other_layers: other layers by name, to stand beside it.
-        findings: what was found about it.
-        page: where the page will lie; inside the set its clips can be reached.
+        annotation_ids: the annotations.
+        other_layers: layers to draw beside it, by name.
+        findings: findings about it.
+        page: path of the page; cards link to the clips if it lies inside the set.
 
     Raises:
         ContractError: a file that this code does not read.
@@ -66,23 +68,25 @@ def clip_details(
     clip_ids = {one.clip_id for one in chosen}
     clips = {clip.clip_id: clip for clip in read_clips(set_folder, clip_ids)}
     others = [(name, _phases_by_clip(other, clip_ids)) for name, other in other_layers.items()]
-    about, signals_of, facts = (
-        findings.by_annotation(annotation_ids),
-        SignalsLookup(set_folder),
-        load_clip_metadata(set_folder),
-    )
+    found_by_id, names = findings.by_annotation(annotation_ids), file_names(set_folder, clip_ids)
+    signals_of, metadata = SignalsLookup(set_folder), load_clip_metadata(set_folder)
     for annotation in chosen:
-        clip, found = clips.get(annotation.clip_id), about.get(annotation.annotation_id, [])
-        drawn = AxisInput(
+        clip, found = clips.get(annotation.clip_id), found_by_id.get(annotation.annotation_id, [])
+        axis_input = AxisInput(
             duration_us=annotation.duration_us,
             phases=annotation.phases,
             other_layers=[(name, rows[annotation.clip_id]) for name, rows in others if annotation.clip_id in rows],
             findings=found,
             signals=signals_of(annotation.clip_id),
-            cuts_us=() if clip is None else facts[clip.clip_id].cuts_us,
+            cuts_us=() if clip is None else metadata[clip.clip_id].cuts_us,
         )
-        film = None if clip is None else _video_link(set_folder, clip, page)
-        yield ClipDetail(annotation=annotation, findings=found, axis=build_time_axis(drawn), video_link=film)
+        yield ClipDetail(
+            annotation=annotation,
+            file_name=names.get(annotation.clip_id, ""),
+            findings=found,
+            axis=build_time_axis(axis_input),
+            video_link=None if clip is None else clip_link(set_folder, clip.media_path, page),
+        )
 
 
 def read_clips(set_folder: Path, clip_ids: Collection[str]) -> Iterator[Clip]:
@@ -91,12 +95,12 @@ def read_clips(set_folder: Path, clip_ids: Collection[str]) -> Iterator[Clip]:
 
 
 def layer_label(layer: LayerRun) -> str:
-    """A layer as people call it: its word, and who made it."""
+    """Layer name and producer."""
     return f"{layer.layer} · {layer.producer}"
 
 
 def label_layers(layer: LayerRun, others: Sequence[LayerRun]) -> dict[str, LayerRun]:
-    """Other layers by name; those that are called like another one tell their run too."""
+    """Other layers by label; a label that occurs twice gets the run id."""
     found: dict[str, LayerRun] = {}
     for other in others:
         name = layer_label(other)
@@ -105,14 +109,14 @@ def label_layers(layer: LayerRun, others: Sequence[LayerRun]) -> dict[str, Layer
 
 
 def pack_blocks(pieces: Sequence[str]) -> Iterator[str]:
-    """Pieces of a page as blocks of text, CLIPS_PER_BLOCK of them in each; the same pieces give the same blocks."""
+    """Compress pieces of HTML into blocks of CLIPS_PER_BLOCK pieces; the result is deterministic."""
     for first in range(0, len(pieces), CLIPS_PER_BLOCK):
-        told = json.dumps(pieces[first : first + CLIPS_PER_BLOCK], ensure_ascii=False).encode()
-        yield base64.b64encode(gzip.compress(told, 9, mtime=0)).decode()
+        block = json.dumps(pieces[first : first + CLIPS_PER_BLOCK], ensure_ascii=False).encode()
+        yield base64.b64encode(gzip.compress(block, 9, mtime=0)).decode()
 
 
 def _phases_by_clip(layer: LayerRun, clip_ids: Collection[str]) -> Mapping[str, Sequence[Phase]]:
-    """What another layer says of some clips, its first sample where it has several."""
+    """Phases of another layer by clip id; of several samples the first."""
     found: dict[str, Sequence[Phase]] = {}
     for one in _rows(layer.files, ANNOTATIONS, "clip_id", clip_ids):
         if not one.sample_index:
@@ -127,13 +131,3 @@ def _rows(files: Iterable[Path], table: Table[R], column: str, values: Collectio
         some = rows.filter(pc.is_in(rows[column], value_set=wanted))
         for first in range(0, len(some), _BATCH_ROWS):
             yield from from_arrow(some.slice(first, _BATCH_ROWS), table)
-
-
-def _video_link(set_folder: Path, clip: Clip, page: Path) -> str | None:
-    """From a page inside the set to a clip; none from elsewhere, since a set may be moved without the page."""
-    root, folder = set_folder.resolve(), page.resolve().parent
-    if not folder.is_relative_to(root):
-        return None
-    up = len(folder.relative_to(root).parts)
-    # "./" keeps a path that looks like a scheme from being one.
-    return (up * "../" or "./") + quote(clip.media_path)

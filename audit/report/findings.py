@@ -1,4 +1,4 @@
-"""Findings of a layer: which checks they come from, how many phases and clips they concern, those of some clips."""
+"""Findings of a layer, counted by check and looked up by annotation."""
 
 # pyarrow.compute makes its functions at import, where no checker sees them.
 # pyright: reportAttributeAccessIssue=false
@@ -20,25 +20,25 @@ from xsheet.schemas.tables import FINDINGS, from_arrow, part_files, read_file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSummary:
-    """What one check found."""
+    """Findings of one check."""
 
     check: str
     severity: vocab.Severity
     findings: int
-    phases: int  # different ones
+    phases: int  # distinct
     clips: int
     example: str
 
 
 class LayerFindings:
-    """The findings about one layer; of several audits that found the same, one."""
+    """The findings about one layer; the same finding of several audits counts once."""
 
     def __init__(self, rows: pa.Table) -> None:
         self._rows = rows
 
     @classmethod
     def read(cls, set_folder: Path, annotation_ids: Collection[str], *, run_id: str | None) -> "LayerFindings":
-        """Those of one audit run, or, where none is named, of every audit about these annotations.
+        """Findings of one audit run, or with `run_id` None of every audit of these annotations.
 
         Raises:
             ContractError: a file that this code does not read.
@@ -58,7 +58,7 @@ class LayerFindings:
         return len(self._rows)
 
     def by_check(self) -> list[CheckSummary]:
-        """One row for each check and severity, the worst and most frequent first."""
+        """One row per check and severity, the highest severity and the most findings first."""
         rows: dict[tuple[str, vocab.Severity], list[dict[str, Any]]] = defaultdict(list)
         for row in self._rows_as_dicts("check", "severity", "annotation_id", "phase_id", "clip_id", "message"):
             rows[row["check"], row["severity"]].append(row)
@@ -76,7 +76,7 @@ class LayerFindings:
         return sorted(found, key=lambda row: (SEVERITIES.index(row.severity), -row.findings, row.check))
 
     def checks_by_annotation(self) -> dict[str, tuple[str, ...]]:
-        """By annotation, the checks that found something."""
+        """Checks with findings, by annotation id."""
         found: dict[str, set[str]] = defaultdict(set)
         for row in self._rows_as_dicts("annotation_id", "check"):
             if row["annotation_id"] is not None:
@@ -84,7 +84,7 @@ class LayerFindings:
         return {annotation_id: tuple(sorted(checks)) for annotation_id, checks in found.items()}
 
     def error_phase_counts(self) -> dict[str, int]:
-        """By annotation, how many of its phases have a finding of severity error."""
+        """Number of phases with an error, by annotation id."""
         faulty: dict[str, set[str]] = defaultdict(set)
         for row in self._rows_as_dicts("annotation_id", "phase_id", "severity"):
             if row["severity"] == "error" and row["annotation_id"] is not None and row["phase_id"] is not None:
@@ -92,19 +92,19 @@ class LayerFindings:
         return {annotation_id: len(phases) for annotation_id, phases in faulty.items()}
 
     def by_annotation(self, annotation_ids: Collection[str]) -> dict[str, list[Finding]]:
-        """The records of some annotations, the worst first."""
+        """Findings of some annotations, the highest severity first."""
         if not len(self):
             return {}
         some = self._rows.filter(pc.is_in(self._rows["annotation_id"], value_set=pa.array(annotation_ids, pa.string())))
         found: dict[str, list[Finding]] = defaultdict(list)
         for finding in from_arrow(some, FINDINGS):
             found[str(finding.annotation_id)].append(finding)
-        for mine in found.values():
-            mine.sort(key=lambda f: (SEVERITIES.index(f.severity), f.check, f.start_us or 0, f.finding_id))
+        for of_annotation in found.values():
+            of_annotation.sort(key=lambda f: (SEVERITIES.index(f.severity), f.check, f.start_us or 0, f.finding_id))
         return found
 
     def layer_findings(self) -> Sequence[Finding]:
-        """Those about the layer as a whole."""
+        """Findings about the layer as a whole."""
         return from_arrow(self._rows.filter(pc.is_null(self._rows["annotation_id"])), FINDINGS) if len(self) else []
 
     def _rows_as_dicts(self, *columns: str) -> Iterator[dict[str, Any]]:

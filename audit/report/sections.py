@@ -1,4 +1,4 @@
-"""Sections of the page that are tables and charts: distributions, comparison with other layers, cost, origin."""
+"""Sections of the audit report: distributions, comparison with other layers, cost, provenance."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,38 +12,38 @@ from xsheet.audit.agreement.segmentation import TOLERANCES_US
 from xsheet.audit.layer_profile import response_stats
 from xsheet.audit.report.charts import (
     ClassCounts,
-    MetricHistogram,
-    Whisker,
-    build_histogram,
-    build_whisker,
     count_classes,
     count_statuses,
+    interval_whisker,
     layer_columns,
+    layer_histogram,
 )
 from xsheet.audit.review.queue import QueueEntry
-from xsheet.curate.report.wording import format_duration
+from xsheet.pages.histogram import Histogram
+from xsheet.pages.scales import Whisker
+from xsheet.pages.wording import format_duration, plural, readable
 from xsheet.schemas import vocab
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.run import Run
 from xsheet.schemas.time import US_PER_S
 
 _COST_LABELS = {
-    "prompt_tokens": "tokens asked", "vision_tokens": "of these from pictures", "output_tokens": "tokens answered",
-    "latency_s": "waiting",
+    "prompt_tokens": "prompt tokens", "vision_tokens": "of these, vision tokens", "output_tokens": "output tokens",
+    "latency_s": "latency",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distributions:
-    """What a layer says, and how often."""
+    """Counts by class and track, and histograms of a layer."""
 
     classes: tuple[ClassCounts, ...]
-    histograms: tuple[MetricHistogram, ...]
+    histograms: tuple[Histogram, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRow:
-    """A number of a comparison."""
+    """One metric of a comparison, with its interval."""
 
     name: str
     value: str
@@ -67,7 +67,7 @@ class TrackAgreementRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerComparison:
-    """A layer beside a reference."""
+    """A layer compared with a reference."""
 
     name: str
     clips: int
@@ -78,34 +78,34 @@ class LayerComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostSection:
-    """What a layer cost."""
+    """Responses by status, and the usage that they report."""
 
     status_counts: ClassCounts
-    cost_rows: tuple[tuple[str, str, str], ...]  # (what, in all, per reply)
+    cost_rows: tuple[tuple[str, str, str], ...]  # (name, total, per response)
 
 
 def layer_distributions(layer: LayerRun, entries: Sequence[QueueEntry]) -> Distributions:
-    """ClassCounts, tracks, and how long, how many, how dense, how sure."""
-    found = layer_columns(layer_phase_arrays(layer))
+    """Classes and tracks, durations, phases per clip, coverage and scores."""
+    columns = layer_columns(layer_phase_arrays(layer))
     scores = np.array([np.nan if entry.score is None else entry.score for entry in entries], dtype=np.float64)
-    drawn = (
-        build_histogram("duration of phases", found.durations_s, unit="s", note="of all phases, rests too"),
-        build_histogram("phases of a clip", found.phases_per_clip, kind="whole"),
-        build_histogram("coverage", found.coverage, kind="share", note="share of the clip in any phase but rests"),
-        build_histogram("length of the clips", found.clip_durations_s, unit="s"),
-        build_histogram("scores", scores, kind="share", note="of the clips, 1 is best"),
+    histograms = (
+        layer_histogram("phase duration", columns.durations_s, unit="s", note="all phases, including rests"),
+        layer_histogram("phases per clip", columns.phases_per_clip, kind="integer"),
+        layer_histogram("coverage", columns.coverage, kind="share", note="share of the clip in phases, without rests"),
+        layer_histogram("clip duration", columns.clip_durations_s, unit="s"),
+        layer_histogram("score", scores, kind="share", note="per clip; 1 is best"),
     )
     return Distributions(
         classes=(
-            count_classes("classes", found.action_counts, vocab.ACTIONS),
-            count_classes("parts", found.track_counts, vocab.TRACKS, are_tracks=True),
+            count_classes("classes", columns.action_counts, vocab.ACTIONS),
+            count_classes("tracks", columns.track_counts, vocab.TRACKS, are_tracks=True),
         ),
-        histograms=tuple(one for one in drawn if one is not None),
+        histograms=tuple(one for one in histograms if one is not None),
     )
 
 
 def compare_with(layer: LayerRun, reference: LayerRun, *, label: str) -> LayerComparison:
-    """A layer beside another one, which is called `name`."""
+    """Compare a layer with a reference, which the page calls `label`."""
     found = compare_layers(layer_phase_arrays(reference), layer_phase_arrays(layer), rng=np.random.default_rng(0))
     return LayerComparison(
         name=label,
@@ -117,24 +117,24 @@ def compare_with(layer: LayerRun, reference: LayerRun, *, label: str) -> LayerCo
 
 
 def layer_cost(layer: LayerRun) -> CostSection:
-    """How the replies of a layer ended, and all that they state of their cost."""
-    spent = response_stats(layer)
+    """Responses of a layer by status, and their usage in total and per response."""
+    stats = response_stats(layer)
     rows = []
-    for name, total in spent.cost_totals.items():
-        each = total / max(spent.total, 1)
-        told = (
+    for name, total in stats.cost_totals.items():
+        each = total / max(stats.total, 1)
+        amounts = (
             (format_duration(total), format_duration(each))
             if name == "latency_s"
             else (f"{total:,.0f}", f"{each:,.0f}")
         )
-        rows.append((_COST_LABELS.get(name, name.replace("_", " ")), *told))
-    return CostSection(status_counts=count_statuses(spent.status_counts), cost_rows=tuple(rows))
+        rows.append((_COST_LABELS.get(name, readable(name)), *amounts))
+    return CostSection(status_counts=count_statuses(stats.status_counts), cost_rows=tuple(rows))
 
 
 def provenance_rows(run: Run) -> Iterator[tuple[str, str]]:
-    """Where a layer came from, in words."""
+    """Provenance of a layer as (name, value)."""
     yield "run", f"{run.run_id} ({run.kind})"
-    yield "made by", f"xsheet {run.tool_version}" + (f", commit {run.git_sha[:12]}" if run.git_sha else "")
+    yield "tool", f"xsheet {run.tool_version}" + (f", commit {run.git_sha[:12]}" if run.git_sha else "")
     if run.model is not None:
         yield (
             "model",
@@ -145,14 +145,17 @@ def provenance_rows(run: Run) -> Iterator[tuple[str, str]]:
     for prompt in run.prompts:
         yield "prompt", f"{prompt.id} {prompt.version}, {prompt.sha256[:12]}"
     if run.sampling is not None:
-        drawn = run.sampling
-        yield "sampling", f"{drawn.samples} of each clip, temperature {drawn.temperature}, seed {drawn.seed}"
+        sampling = run.sampling
+        yield (
+            "sampling",
+            f"{plural(sampling.samples, 'sample')} per clip, temperature {sampling.temperature}, seed {sampling.seed}",
+        )
     if run.frames is not None:
-        yield "frames asked for", f"{run.frames.fps:g} a second"
+        yield "frame sampling", f"{run.frames.fps:g} frames per second"
     if run.settings_sha256 is not None:
         yield "settings", run.settings_sha256[:12]
     if run.parent_run_ids:
-        yield "made from", ", ".join(run.parent_run_ids)
+        yield "parent runs", ", ".join(run.parent_run_ids)
     if run.libraries:
         yield "libraries", ", ".join(f"{one.name} {one.version}" for one in run.libraries)
 
@@ -161,24 +164,24 @@ def _detection_rows(found: Agreement) -> Iterator[MetricRow]:
     for at in found.track_detection.by_tiou:
         precision, recall = (_format_value(one) for one in (at.precision, at.recall))
         yield _metric_row(f"F1 at tIoU {at.tiou}", at.f1, note=f"precision {precision}, recall {recall}")
-    yield _metric_row("mean tIoU", found.track_detection.mean_tiou, note="a phase without a partner counts 0")
+    yield _metric_row("mean tIoU", found.track_detection.mean_tiou, note="an unmatched phase counts 0")
     yield _metric_row("F1 at tIoU 0.5, same class", found.class_detection.by_tiou[1].f1)
-    yield _metric_row("linked κ", found.linked_kappa, note="of the classes of overlapping phases")
-    yield _metric_row("Krippendorff's uα", found.alpha, note="≥ 0.8 reliable, from 0.667 tentative")
+    yield _metric_row("linked κ", found.linked_kappa, note="classes of overlapping phases")
+    yield _metric_row("Krippendorff's uα", found.alpha, note="≥ 0.8 reliable, ≥ 0.667 tentative")
 
 
 def _boundary_rows(found: Agreement) -> Iterator[MetricRow]:
     for within, f1 in zip(TOLERANCES_US, found.boundary_f1, strict=True):
-        yield _metric_row(f"F1 of boundaries within {within / US_PER_S:g} s", f1)
+        yield _metric_row(f"boundary F1 within {within / US_PER_S:g} s", f1)
     for name, error in (("start", found.start_error), ("end", found.end_error)):
-        late = _format_value(error.bias_us, scale=US_PER_S, sign="+")
+        bias = _format_value(error.bias_us, scale=US_PER_S, sign="+")
         p90 = _format_value(error.p90_abs_us, scale=US_PER_S)
         value, bounds = (
             f"{_format_value(error.mean_abs_us, scale=US_PER_S)} s",
             _format_interval(error.mean_abs_us, scale=US_PER_S),
         )
-        note = f"bias {late} s, 90 of 100 within {p90} s"
-        yield MetricRow(name=f"{name}, mean error", value=value, bounds=bounds, note=note)
+        note = f"bias {bias} s (positive: late), 90th percentile {p90} s"
+        yield MetricRow(name=f"mean error of the {name}", value=value, bounds=bounds, note=note)
 
 
 def _metric_row(name: str, number: IntervalEstimate, *, note: str = "") -> MetricRow:
@@ -187,7 +190,7 @@ def _metric_row(name: str, number: IntervalEstimate, *, note: str = "") -> Metri
         value=_format_value(number),
         bounds=_format_interval(number),
         note=note,
-        whisker=build_whisker(number),
+        whisker=interval_whisker(number),
     )
 
 
@@ -197,9 +200,9 @@ def _track_row(track: TrackAgreement) -> TrackAgreementRow:
         phases_a=track.phases_a,
         phases_b=track.phases_b,
         kappa=_format_value(track.kappa),
-        kappa_whisker=build_whisker(track.kappa),
+        kappa_whisker=interval_whisker(track.kappa),
         alpha=_format_value(track.alpha),
-        alpha_whisker=build_whisker(track.alpha),
+        alpha_whisker=interval_whisker(track.alpha),
     )
 
 

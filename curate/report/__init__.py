@@ -1,9 +1,15 @@
-"""What became of a set, for people: the funnel, one page of HTML, and everything known about one candidate.
+"""Reports of a curated set, from its tables and thumbnails; no video is decoded.
 
-    counted = funnel(set_folder, read_candidates(set_folder))    # xsheet.curate.report.funnel, .candidates
-    write_report(set_folder, set_folder / "report.html")         # xsheet.curate.report.page
-    found = inspect_candidate(set_folder, "clip_ab12")           # xsheet.curate.report.inspect
-    plan = describe(limits, costs, hours=100)                    # xsheet.curate.report.estimate
-
-All of it reads the tables of the set and the small still pictures beside them; no video is opened.
+page            Writes the curation report, one HTML page.
+candidates      The candidates of a set as columns.
+funnel          Counts and durations from the files to the kept clips, and the cost of each reason.
+applied_limits  The limits behind the verdicts, and the manifests of a set.
+charts          Histograms of measurements, and the steps of the funnel.
+contact_sheets  Kept, rejected and borderline candidates with thumbnails.
+duplicates      Near duplicates, and the totals of each split.
+timing          Processing time by step and analyser.
+inspect         Everything known about one candidate.
+terminal        The same on a terminal.
+wording         Names, units and descriptions of measurements.
+estimate        Steps, time and disk of a planned run.
 """

@@ -1,4 +1,4 @@
-"""Gauges: the limits that a set was judged by, each beside the measurement it judges."""
+"""The limits behind the verdicts of a set, each with the measurement that it judges."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,39 +19,36 @@ from xsheet.schemas.settings import settings_sha256
 
 @dataclass(frozen=True, slots=True)
 class AppliedLimit:
-    """A limit that is set, and what it judges."""
+    """A limit that is set, with its rule."""
 
     rule: FilterRule
     value: float
 
     @property
     def text(self) -> str:
-        """Such as "≥ 100 px"."""
+        """The limit with its unit, such as "≥ 100 px"."""
         return f"{'≥' if self.rule.bound == 'min' else '≤'} {format_value(self.value, self.rule.measure_path)}"
 
     def headroom(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far values are on the good side of the limit; negative where they fail, NaN where not measured."""
+        """Distance of values from the limit: negative where they fail, NaN where they are NaN."""
         return values - self.value if self.rule.bound == "min" else self.value - values
 
 
 def applied_limits(limits: FilterLimits | None) -> tuple[AppliedLimit, ...]:
-    """The limits that are set, in the order of the reasons they give."""
+    """The limits that are set, in the order of FILTER_RULES."""
     if limits is None:
         return ()
-    found = ((judged, judged.limit_value(limits)) for judged in FILTER_RULES)
-    return tuple(AppliedLimit(judged, value) for judged, value in found if value is not None)
+    values = ((rule, rule.limit_value(limits)) for rule in FILTER_RULES)
+    return tuple(AppliedLimit(rule, value) for rule, value in values if value is not None)
 
 
 def reason_order(limits: FilterLimits | None) -> tuple[str, ...]:
-    """Every reason that the limits can give, in the order in which a verdict lists them."""
+    """Every reason that the limits can give, in the order of a verdict."""
     return () if limits is None else tuple(failure_masks(tables.arrow_schema(tables.MEASURES).empty_table(), limits))
 
 
-# ---- which limits
-
-
 def limits_of_verdicts(set_folder: Path) -> FilterLimits | None:
-    """The limits whose hash the verdicts carry, from the manifests of the set; None when no manifest has them."""
+    """The limits with the hash of the verdicts, from the manifests of the set; None if no manifest has them."""
     for path in tables.part_files(set_folder, tables.VERDICTS):
         hashes = tables.read_file(path, tables.VERDICTS, ["limits_sha256"])["limits_sha256"]
         if len(hashes):
@@ -62,29 +59,29 @@ def limits_of_verdicts(set_folder: Path) -> FilterLimits | None:
 
 
 def _limits_in_manifests(set_folder: Path) -> Iterator[FilterLimits]:
-    for told in reversed(read_manifests(set_folder)):
-        yield from _find_limits(told.settings)
+    for manifest in reversed(read_manifests(set_folder)):
+        yield from _find_limits(manifest.settings)
 
 
 def _find_limits(value: Any) -> Iterator[FilterLimits]:
-    """Every section of some settings that is a full set of limits, wherever the verb keeps it."""
+    """Every section of some settings that is a full set of limits, at any depth."""
     if not isinstance(value, dict):
         return
     if set(value) == set(FilterLimits.model_fields):
         try:
             yield FilterLimits.model_validate(value)
         except ValidationError:
-            return  # of another version; its hash cannot be that of ours either
+            return  # of another version, whose hash differs too
     for inside in value.values():
         yield from _find_limits(inside)
 
 
 def read_manifests(set_folder: Path) -> tuple[RunManifest, ...]:
-    """Manifests of all runs over a set, the earliest first; what is no manifest is left out."""
+    """Manifests of all runs over a set, the earliest first; unreadable files are skipped."""
     found = []
     for path in sorted((set_folder / "manifests").glob("*.json")):
         try:
             found.append(RunManifest.model_validate_json(path.read_bytes()))
         except (OSError, ValidationError):
-            continue  # a report shows what it can read; `xsheet schemas check` complains
+            continue  # `xsheet schemas check` reports them
     return tuple(found)

@@ -1,6 +1,6 @@
-"""The candidates of a set as columns: who they are, how they were judged, and every number measured of them.
+"""The candidates of a set as columns: ids, verdicts and measurements.
 
-Read part by part and kept as plain arrays: a million candidates with thirty measurements take some 400 MB.
+Parts are read one by one into plain arrays: a million candidates with thirty measurements take some 400 MB.
 """
 
 from collections.abc import Sequence
@@ -20,25 +20,25 @@ from xsheet.schemas import tables
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Values = NDArray[np.float64]
-_UNLIMITED_SYNC_FIELDS = ("offset_frames", "windows")  # say more of the sync, though no limit judges them
+_UNLIMITED_SYNC_FIELDS = ("offset_frames", "windows")  # measured, but without a limit
 MEASUREMENTS: tuple[str, ...] = tuple(
     dict.fromkeys(
         (
-            *(judged.measure_path for judged in FILTER_RULES if not judged.measure_path.startswith("motion.")),
+            *(rule.measure_path for rule in FILTER_RULES if not rule.measure_path.startswith("motion.")),
             *(f"sync.{scorer}.{name}" for scorer in SCORERS for name in _UNLIMITED_SYNC_FIELDS),
-            *(judged.measure_path for judged in FILTER_RULES),
+            *(rule.measure_path for rule in FILTER_RULES),
         )
     )
 )
-"""Paths of every measurement there is to show, each once."""
+"""Paths of all measurements on the report, each once."""
 _ID_COLUMNS = ("clip_id", "source_id", "start_us", "end_us")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CandidateReasons:
-    """All reasons of all candidates, flat: `codes[i]` indexes `names` and stands against candidate `rows[i]`.
+    """All reasons of all candidates: candidate `rows[i]` has the reason `names[codes[i]]`.
 
-    The reasons of a candidate follow each other in the order of the limits.
+    The reasons of a candidate are adjacent, in the order of the limits.
     """
 
     names: tuple[str, ...]
@@ -54,26 +54,26 @@ class CandidateTable:
     source_ids: pa.Array  # (N,) dictionary of string
     start_us: Ints  # (N,)
     end_us: Ints  # (N,)
-    has_verdict: Bools  # (N,) has a verdict
+    has_verdict: Bools  # (N,)
     kept: Bools  # (N,)
     reasons: CandidateReasons
-    values: dict[str, Values]  # (N,) by the path that xsheet.curate.filter.decide reads; NaN where nothing was measured
+    values: dict[str, Values]  # (N,) by measurement path; NaN: not measured
 
     def __len__(self) -> int:
         return len(self.start_us)
 
     @cached_property
     def duration_us(self) -> Ints:
-        """(N,) lengths."""
+        """(N,) durations."""
         return self.end_us - self.start_us
 
     @cached_property
     def reason_count(self) -> Ints:
-        """(N,) how many reasons stand against each."""
+        """(N,) number of reasons of each."""
         return np.bincount(self.reasons.rows, minlength=len(self))
 
     def rows_failing(self, reason: str, *, only: bool = False) -> Ints:
-        """Candidates that a reason stands against; with `alone`, those that no other one does."""
+        """Candidates with a reason; with `only`, those without any other reason."""
         if reason not in self.reasons.names:
             return np.empty(0, np.int64)
         rows: Ints = self.reasons.rows[self.reasons.codes == self.reasons.names.index(reason)]
@@ -81,30 +81,30 @@ class CandidateTable:
 
 
 def read_candidates(set_folder: Path, *, measurements: Sequence[str] = MEASUREMENTS) -> CandidateTable:
-    """All candidates of a set; none when the set has no measures yet.
+    """Read all candidates of a set; an empty table if it has no measures yet.
 
     Args:
         set_folder: the set.
-        measurements: paths of what to read beside who was judged how.
+        measurements: paths of the measurements to read.
 
     Raises:
         ContractError: a table that this code does not read.
     """
     verdicts = tables.read_table(set_folder, tables.VERDICTS, ["clip_id", "kept", "reasons"]).combine_chunks()
-    who: list[pa.Table] = []
-    how: list[pa.Table] = []
+    ids: list[pa.Table] = []
+    verdict_rows: list[pa.Table] = []
     numbers: list[dict[str, Values]] = []
-    seen = 0
+    row_count = 0
     for path in tables.part_files(set_folder, tables.MEASURES):
         part = tables.read_file(path, tables.MEASURES, None if measurements else _ID_COLUMNS)
-        who.append(part.select(_ID_COLUMNS))
-        how.append(_verdicts_for(part["clip_id"], verdicts, offset=seen))
-        seen += len(part)
+        ids.append(part.select(_ID_COLUMNS))
+        verdict_rows.append(_verdicts_for(part["clip_id"], verdicts, offset=row_count))
+        row_count += len(part)
         numbers.append({path: measure_values(part, path) for path in measurements})
-    if not who:
-        who.append(tables.read_table(set_folder, tables.MEASURES, _ID_COLUMNS))
-        how.append(verdicts.slice(0, 0))
-    return _build_candidates(pa.concat_tables(who), pa.concat_tables(how), _concatenate_values(numbers))
+    if not ids:
+        ids.append(tables.read_table(set_folder, tables.MEASURES, _ID_COLUMNS))
+        verdict_rows.append(verdicts.slice(0, 0))
+    return _build_candidates(pa.concat_tables(ids), pa.concat_tables(verdict_rows), _concatenate_values(numbers))
 
 
 def _build_candidates(ids: pa.Table, verdicts: pa.Table, values: dict[str, Values]) -> CandidateTable:
@@ -127,7 +127,7 @@ def _build_candidates(ids: pa.Table, verdicts: pa.Table, values: dict[str, Value
 
 
 def _verdicts_for(clip_ids: pa.ChunkedArray, verdicts: pa.Table, *, offset: int) -> pa.Table:
-    """Verdicts in the order of the measures; nulls where there is none."""
+    """Verdicts in the order of the measures; null without a verdict."""
     same = verdicts.slice(offset, len(clip_ids))
     if same["clip_id"].equals(clip_ids):
         return same

@@ -1,14 +1,12 @@
-"""Contact sheets: which candidates to show, and the little that is said beside each. The choice is the same every time.
+"""Contact sheets: a deterministic choice of candidates, each with its thumbnail, file name and one value.
 
 Kept and rejected candidates are spread evenly over the set in stored order, so that no source fills a sheet. Borderline
-ones are those nearest to a limit on either side of it: the ones to look at before a limit is moved.
+candidates are those nearest to a limit on either side of it: review them before you move a limit.
 """
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow.compute as pc
@@ -18,13 +16,15 @@ from xsheet.curate.report.applied_limits import AppliedLimit
 from xsheet.curate.report.candidates import CandidateTable, Ints
 from xsheet.curate.report.funnel import borderline_rows
 from xsheet.curate.report.wording import format_value, measurement_title, reason_text
+from xsheet.pages.clips import clip_link, file_name, source_paths
+from xsheet.pages.images import jpeg_data_uri
 from xsheet.schemas import tables
 from xsheet.schemas.time import seconds_from_us
 
 KEPT_ENTRIES, REJECTED_ENTRIES, BORDERLINE_ENTRIES = 48, 16, 8
-"""Pictures of a sheet (of one reason, of one side of one limit)."""
+"""Pictures of one sheet: of all kept candidates, of one reason, of one side of one limit."""
 MAX_PICTURE_BYTES = 9_000_000
-"""Of all pictures of a page, as they are spelled in it; the page itself stays below 15 MB."""
+"""Of all data URIs of a page; the whole page stays below 15 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +32,17 @@ class SheetEntry:
     """One candidate on a sheet."""
 
     clip_id: str
+    file_name: str  # of its source; empty where the source is unknown
     caption: str
-    picture_uri: str | None  # data URI; None where there is no still
-    clip_url: str | None  # link to the clip, where it can be reached from the page
+    picture_uri: str | None  # data URI; None without a thumbnail
+    clip_url: str | None  # None where the page lies outside of the set, or no clip was written
     is_kept: bool
     alt_text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactSheet:
-    """CandidateTable that have something in common."""
+    """Some candidates that share a reason or lie on one side of a limit."""
 
     title: str
     note: str
@@ -50,43 +51,44 @@ class ContactSheet:
 
 
 class ContactSheets:
-    """Makes sheets of one set; it counts the bytes it hands out and shows no more pictures than a page can carry."""
+    """Builds the sheets of one page; the pictures of all sheets together keep to MAX_PICTURE_BYTES."""
 
     def __init__(self, set_folder: Path, candidates: CandidateTable, *, page: Path) -> None:
         self._set_folder = set_folder
         self._page = page
         self._candidates = candidates
         self._clips = tables.read_table(set_folder, tables.CLIPS, ["clip_id", "media_path"])
+        self._source_paths = source_paths(set_folder, set(candidates.source_ids.dictionary.to_pylist()))
         self._bytes_left = MAX_PICTURE_BYTES
 
     def kept(self) -> ContactSheet:
-        """What the set is made of."""
+        """Kept candidates."""
         rows = np.flatnonzero(self._candidates.kept)
         return self._sheet(
-            "kept", "spread over the set", rows[_evenly_spaced(len(rows), KEPT_ENTRIES)], total=len(rows)
+            "kept", "spread evenly over the set", rows[_evenly_spaced(len(rows), KEPT_ENTRIES)], total=len(rows)
         )
 
     def rejected(self, reason: str, limits: Sequence[AppliedLimit] = ()) -> ContactSheet:
-        """What one reason takes away: first those that nothing else stands against.
+        """Candidates rejected for one reason, those without any other reason first.
 
         Args:
-            reason: as verdicts name it.
-            limits: the limits that give this reason; the value that failed one stands beside its picture.
+            reason: as in the verdicts.
+            limits: the limits behind the reason; the caption shows the value that failed one.
         """
-        alone, all_ = self._candidates.rows_failing(reason, only=True), self._candidates.rows_failing(reason)
-        rows = alone if len(alone) >= REJECTED_ENTRIES else np.concatenate([alone, np.setdiff1d(all_, alone)])
-        note = f"{len(alone):,} of {len(all_):,} for this reason alone"
+        only, all_ = self._candidates.rows_failing(reason, only=True), self._candidates.rows_failing(reason)
+        rows = only if len(only) >= REJECTED_ENTRIES else np.concatenate([only, np.setdiff1d(all_, only)])
+        note = f"{len(only):,} of {len(all_):,} for this reason only"
         return self._sheet(
             reason_text(reason), note, rows[_evenly_spaced(len(rows), REJECTED_ENTRIES)], limits, total=len(all_)
         )
 
     def borderline(self, limit: AppliedLimit) -> tuple[ContactSheet, ContactSheet]:
-        """The nearest to a limit on its good side, and on its bad side."""
+        """The candidates nearest to a limit that pass it, and those that fail it."""
         passing, failing = borderline_rows(self._candidates, limit)
         title = f"{measurement_title(limit.rule.measure_path)} {limit.text}"
         return (
             self._sheet(title, "just kept", passing[:BORDERLINE_ENTRIES], [limit], total=len(passing)),
-            self._sheet(title, "just lost", failing[:BORDERLINE_ENTRIES], [limit], total=len(failing)),
+            self._sheet(title, "just rejected", failing[:BORDERLINE_ENTRIES], [limit], total=len(failing)),
         )
 
     def _sheet(
@@ -97,46 +99,43 @@ class ContactSheets:
         )
 
     def _entry(self, row: int, limits: Sequence[AppliedLimit]) -> SheetEntry:
-        found = self._candidates
-        clip_id, kept = found.clip_ids[row].as_py(), bool(found.kept[row])
-        start, end = seconds_from_us(int(found.start_us[row])), seconds_from_us(int(found.end_us[row]))
+        candidates = self._candidates
+        clip_id, kept = candidates.clip_ids[row].as_py(), bool(candidates.kept[row])
+        start, end = (seconds_from_us(int(us[row])) for us in (candidates.start_us, candidates.end_us))
+        path = self._source_paths.get(candidates.source_ids[row].as_py(), "")
+        verdict = "kept" if kept else "rejected"
         return SheetEntry(
             clip_id=clip_id,
+            file_name=file_name(path),
             caption=self._caption(row, limits) or f"{end - start:.1f} s",
             picture_uri=self._picture_uri(clip_id),
             clip_url=self._clip_url(clip_id),
             is_kept=kept,
-            alt_text=f"{clip_id}, {start:.1f} to {end:.1f} s, {'kept' if kept else 'not kept'}",
+            alt_text=f"{path or 'unknown file'}, {start:.1f} to {end:.1f} s, {verdict}, {clip_id}",
         )
 
     def _caption(self, row: int, limits: Sequence[AppliedLimit]) -> str:
-        """The value that one of some limits judged: the first that fails, else the first that was measured."""
-        values = [(gauge, self._candidates.values[gauge.rule.measure_path][row : row + 1]) for gauge in limits]
-        there = [(gauge, value) for gauge, value in values if not np.isnan(value[0])]
-        there.sort(key=lambda pair: bool(pair[0].headroom(pair[1])[0] >= 0))
-        return format_value(float(there[0][1][0]), there[0][0].rule.measure_path) if there else ""
+        """The value of the first limit that fails, else of the first limit with a value; empty without any."""
+        values = [(limit, self._candidates.values[limit.rule.measure_path][row : row + 1]) for limit in limits]
+        known = [(limit, value) for limit, value in values if not np.isnan(value[0])]
+        known.sort(key=lambda pair: bool(pair[0].headroom(pair[1])[0] >= 0))
+        return format_value(float(known[0][1][0]), known[0][0].rule.measure_path) if known else ""
 
     def _picture_uri(self, clip_id: str) -> str | None:
         data = read_thumbnail(self._set_folder, clip_id)
         if data is None:
             return None
-        spelled = "data:image/jpeg;base64," + base64.b64encode(data).decode()
-        if len(spelled) > self._bytes_left:
+        uri = jpeg_data_uri(data)
+        if len(uri) > self._bytes_left:
             return None
-        self._bytes_left -= len(spelled)
-        return spelled
+        self._bytes_left -= len(uri)
+        return uri
 
     def _clip_url(self, clip_id: str) -> str | None:
-        """Link from a page inside the set to a clip; none from elsewhere, since a set may be moved without the page."""
-        place = pc.index(self._clips["clip_id"], clip_id).as_py()
-        folder = self._page.resolve().parent
-        if place < 0 or not folder.is_relative_to(self._set_folder.resolve()):
-            return None
-        up = len(folder.relative_to(self._set_folder.resolve()).parts)
-        # "./" keeps a path that looks like a scheme from being one.
-        return (up * "../" or "./") + quote(self._clips["media_path"][place].as_py())
+        row = pc.index(self._clips["clip_id"], clip_id).as_py()
+        return None if row < 0 else clip_link(self._set_folder, self._clips["media_path"][row].as_py(), self._page)
 
 
 def _evenly_spaced(count: int, limit: int) -> Ints:
-    """At most `most` indices below `count`, evenly spaced."""
+    """At most `limit` indices below `count`, evenly spaced."""
     return np.arange(count) if count <= limit else np.arange(limit) * count // limit

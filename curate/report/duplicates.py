@@ -1,13 +1,14 @@
-"""Sources that are the same or nearly, and how the clips were divided."""
+"""Groups of near-duplicate sources with their evidence, and the totals of each split."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
+from xsheet.pages.clips import source_paths
 from xsheet.schemas import tables
 from xsheet.schemas.source import NearDuplicate
 from xsheet.schemas.time import CLIP_RATE
@@ -15,7 +16,7 @@ from xsheet.schemas.time import CLIP_RATE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicatePair:
-    """One source of a group, and what ties it to another one."""
+    """A match between two sources of a group."""
 
     path: str
     other_path: str
@@ -26,7 +27,7 @@ class DuplicatePair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicateGroup:
-    """Sources that hang together, with the evidence."""
+    """Sources connected by matches."""
 
     source_count: int
     pairs: tuple[DuplicatePair, ...]
@@ -37,7 +38,7 @@ def duplicate_groups(set_folder: Path) -> list[DuplicateGroup]:
     found: dict[str, list[NearDuplicate]] = defaultdict(list)
     for row in tables.iter_records(set_folder, tables.NEAR_DUPLICATES):
         found[row.group].append(row)
-    names = _source_paths(
+    names = source_paths(
         set_folder, {i for rows in found.values() for row in rows for i in (row.source_id, row.other_id)}
     )
     groups = [
@@ -50,7 +51,7 @@ def duplicate_groups(set_folder: Path) -> list[DuplicateGroup]:
     return sorted(groups, key=lambda group: -group.source_count)
 
 
-def _duplicate_pair(row: NearDuplicate, names: dict[str, str]) -> DuplicatePair:
+def _duplicate_pair(row: NearDuplicate, names: Mapping[str, str]) -> DuplicatePair:
     return DuplicatePair(
         path=names.get(row.source_id, row.source_id),
         other_path=names.get(row.other_id, row.other_id),
@@ -60,21 +61,13 @@ def _duplicate_pair(row: NearDuplicate, names: dict[str, str]) -> DuplicatePair:
     )
 
 
-def _source_paths(set_folder: Path, ids: set[str]) -> dict[str, str]:
-    """Path of each source; of files with the same bytes the one that was measured."""
-    rows = tables.read_table(set_folder, tables.SOURCES, ["source_id", "path", "duplicate_of"])
-    wanted = rows.filter(pc.is_in(rows["source_id"], value_set=pa.array(sorted(ids), pa.string())))
-    first = wanted.filter(pc.is_null(wanted["duplicate_of"]))
-    return dict(zip(first["source_id"].to_pylist(), first["path"].to_pylist(), strict=True))
-
-
 def split_rows(set_folder: Path) -> list[dict[str, Any]]:
-    """Clips, clusters, sources and hours of each split; nothing when the set was not divided."""
+    """Clips, clusters, sources and duration of each split; empty for a set without splits."""
     rows = tables.read_table(set_folder, tables.SPLITS)
     clips = tables.read_table(set_folder, tables.CLIPS, ["clip_id", "start_us", "end_us"])
-    lasting = pc.subtract(clips["end_us"], clips["start_us"])
+    duration_us = pc.subtract(clips["end_us"], clips["start_us"])
     place = pc.index_in(rows["clip_id"], value_set=clips["clip_id"].combine_chunks())
-    known = rows.append_column("us", pc.fill_null(lasting.take(place), 0))
+    known = rows.append_column("us", pc.fill_null(duration_us.take(place), 0))
     counted = known.group_by(["split", "identity_by"]).aggregate(
         [("clip_id", "count"), ("cluster", "count_distinct"), ("source_id", "count_distinct"), ("us", "sum")]
     )

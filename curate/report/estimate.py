@@ -1,4 +1,4 @@
-"""What a run will do, before it does it: the steps with their limits, and an estimate of time and disk."""
+"""The plan of a run: its steps with their limits, and an estimate of time and disk."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ MINUTES_PER_HOUR = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitCosts:
-    """What an hour of video costs, as the benchmark measured it."""
+    """Costs per minute of video, as the benchmark measured them."""
 
     cpu_s_per_minute: Mapping[str, float]  # of source video, by step, in the order of the steps
     write_cpu_s_per_minute: float  # of kept clips
-    kept_share: float  # of the hours; 0.1 to 0.25 in public corpora
+    kept_share: float  # of the duration; 0.1 to 0.25 in public corpora
     clip_mb_per_minute: float  # of kept clips
     table_mb_per_hour: float  # of source video: series, tracks, thumbnails
 
@@ -36,7 +36,7 @@ MEASURED_COSTS = UnitCosts(
     clip_mb_per_minute=30.0,
     table_mb_per_hour=51.0,
 )
-"""Of 720p film with one face on one core; docs/log/curate.md#cost."""
+"""For 720p video with one face on one core; docs/log/curate.md#cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class PlanStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurationPlan:
-    """All steps; `wall_hours` supposes that the workers share the work evenly."""
+    """All steps; `wall_hours` assumes an even load of the workers."""
 
     steps: tuple[PlanStep, ...]
     wall_hours: float
@@ -60,15 +60,15 @@ class CurationPlan:
 
 
 STEP_DESCRIPTIONS = {
-    "probe": "hash and header of every file; those with the same bytes are one",
-    "sound": "voice activity and levels; a file without voice is not decoded",
-    "decode": "the one decode, 25 frames a second for everything that looks at pixels",
-    "cuts": "shots, gradual transitions left out",
+    "probe": "hash and header of every file; identical files count once",
+    "sound": "voice activity and levels; a file without voice is not decoded further",
+    "decode": "one decode at 25 fps for all analysers of pictures",
+    "cuts": "shots without gradual transitions",
     "picture": "brightness, freezes, bars, camera",
-    "faces": "faces followed over each shot, mouth, head and eyes",
-    "sync": "lips against voice, offset found and corrected",
+    "faces": "face tracks with mouth, head and eyes",
+    "sync": "lip-audio offset, measured and corrected",
 }
-"""What the steps of a measurement do, in words."""
+"""Descriptions of the steps."""
 
 
 def estimate_run(limits: FilterLimits, costs: UnitCosts, *, hours: float, jobs: int = 1) -> CurationPlan:
@@ -93,22 +93,22 @@ def _plan_steps(limits: FilterLimits, costs: UnitCosts, hours: float) -> Iterato
         )
     yield PlanStep(
         step="decide",
-        description="verdicts with all reasons, from the measurements alone",
-        limits=tuple(f"{measurement_title(gauge.rule.measure_path)} {gauge.text}" for gauge in applied_limits(limits)),
+        description="verdicts with all reasons, from the measurements only",
+        limits=tuple(f"{measurement_title(limit.rule.measure_path)} {limit.text}" for limit in applied_limits(limits)),
         cpu_hours=0.0,
         disk_gb=hours * costs.table_mb_per_hour / 1000,
     )
     kept = minutes * costs.kept_share
     yield PlanStep(
-        step="write",
-        description="survivors, encoded once from their source, with body motion and signals",
+        step="export",
+        description="kept candidates, encoded from their source, with body motion and signals",
         limits=(),
         cpu_hours=kept * costs.write_cpu_s_per_minute / 3600,
         disk_gb=kept * costs.clip_mb_per_minute / 1000,
     )
 
 
-PLAN_COLUMNS = ("step", "does", "limits", "CPU hours", "GB")
+PLAN_COLUMNS = ("step", "description", "limits", "CPU hours", "GB")
 
 
 def plan_rows(plan: CurationPlan) -> list[tuple[str, str, str, float, float]]:
@@ -118,4 +118,7 @@ def plan_rows(plan: CurationPlan) -> list[tuple[str, str, str, float, float]]:
         for step in plan.steps
     ]
     total = sum(step.cpu_hours for step in plan.steps)
-    return [*rows, ("in all", f"about {plan.wall_hours:.3g} h of waiting", "", round(total, 3), round(plan.disk_gb, 3))]
+    return [
+        *rows,
+        ("total", f"about {plan.wall_hours:.3g} h wall-clock time", "", round(total, 3), round(plan.disk_gb, 3)),
+    ]

@@ -1,4 +1,4 @@
-"""The funnel: hours and clips from the files given to the clips kept, and what each reason costs."""
+"""The funnel: counts and durations from the input files to the kept clips, and the cost of each reason."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ BORDERLINE_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountAndDuration:
-    """How many, and how long together."""
+    """A count and a total duration."""
 
     count: int = 0
     duration_us: int = 0
 
     @property
     def hours(self) -> float:
-        """For display."""
+        """Duration in hours."""
         return self.duration_us / 3_600_000_000
 
     def __add__(self, other: "CountAndDuration") -> "CountAndDuration":
@@ -38,52 +38,52 @@ class CountAndDuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasonCost:
-    """What one reason takes away."""
+    """Candidates with one reason."""
 
     reason: str
-    in_total: CountAndDuration  # candidates it stands against
-    as_first_reason: CountAndDuration  # candidates it is the first reason of, so that these add up to all that is lost
+    in_total: CountAndDuration  # candidates with the reason
+    as_first_reason: CountAndDuration  # candidates whose first reason it is; these add up to all rejected candidates
     as_only_reason: CountAndDuration  # candidates that would be kept without it
-    borderline_kept: int = 0  # just passing its limits
-    borderline_rejected: int = 0  # just failing them
+    borderline_kept: int = 0  # within BORDERLINE_SHARE of its limits
+    borderline_rejected: int = 0  # within BORDERLINE_SHARE of its limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Funnel:
-    """From files to kept clips. Hours are of pictures; candidates of two faces in one shot count their span twice."""
+    """From files to kept clips. Candidates of two faces in one shot count their span twice."""
 
     files: CountAndDuration
-    failed: CountAndDuration  # could not be read; us holds what is known of their length
-    rejected: CountAndDuration  # could be read, and were not worth it
-    duplicates: CountAndDuration  # same bytes as another file, measured once
+    failed: CountAndDuration  # not readable; the duration covers the known ones
+    rejected: CountAndDuration  # readable, and rejected before decoding
+    duplicates: CountAndDuration  # same bytes as another file
     usable: CountAndDuration
     shots: CountAndDuration
-    covered_by_candidates: CountAndDuration  # stretches of picture that lie in a candidate
+    covered_by_candidates: CountAndDuration  # union of the spans of all candidates
     candidates: CountAndDuration
     kept: CountAndDuration
     undecided: CountAndDuration  # candidates without a verdict
     clips: CountAndDuration  # files written for kept candidates
     failure_reasons: dict[str, int]  # reasons of failed and rejected files, most frequent first
-    reason_costs: tuple[ReasonCost, ...]  # the dearest first, by what is lost to each alone
+    reason_costs: tuple[ReasonCost, ...]  # the costliest first, by as_only_reason
 
     @property
     def costliest_reason(self) -> ReasonCost | None:
-        """The reason that costs most on its own."""
+        """The reason that alone rejects the longest duration."""
         return self.reason_costs[0] if self.reason_costs and self.reason_costs[0].as_only_reason.count else None
 
     @property
     def share_kept(self) -> float:
-        """Hours kept of the hours of distinct files."""
+        """Kept duration by duration of usable files."""
         return self.kept.duration_us / self.usable.duration_us if self.usable.duration_us else 0.0
 
 
 def compute_funnel(set_folder: Path, candidates: CandidateTable, applied_limits: Sequence[AppliedLimit] = ()) -> Funnel:
-    """Count a set; an empty one gives zeros.
+    """Count a set; an empty set gives zeros.
 
     Args:
         set_folder: the set.
-        candidates: its candidates; their measurements are needed for the borderline counts alone.
-        applied_limits: limits to count borderline candidates of.
+        candidates: its candidates; only the borderline counts need their measurements.
+        applied_limits: limits whose borderline candidates are counted.
     """
     wanted = ["status", "reason", "duplicate_of", "duration_us", "duration_header_us"]
     sources = tables.read_table(set_folder, tables.SOURCES, wanted)
@@ -91,7 +91,7 @@ def compute_funnel(set_folder: Path, candidates: CandidateTable, applied_limits:
     failed, rejected = (pc.equal(sources["status"], status).to_numpy() for status in ("failed", "rejected"))
     bad = failed | rejected
     twice = ~bad & pc.is_valid(sources["duplicate_of"]).to_numpy()
-    lasting = candidates.duration_us
+    duration_us = candidates.duration_us
     return Funnel(
         files=_total(lengths),
         failed=_total(lengths[failed]),
@@ -100,9 +100,9 @@ def compute_funnel(set_folder: Path, candidates: CandidateTable, applied_limits:
         usable=_total(lengths[~bad & ~twice]),
         shots=_span_total(tables.read_table(set_folder, tables.SHOTS, ["start_us", "end_us"])),
         covered_by_candidates=_covered_total(candidates),
-        candidates=_total(lasting),
-        kept=_total(lasting[candidates.kept]),
-        undecided=_total(lasting[~candidates.has_verdict]),
+        candidates=_total(duration_us),
+        kept=_total(duration_us[candidates.kept]),
+        undecided=_total(duration_us[~candidates.has_verdict]),
         clips=_span_total(tables.read_table(set_folder, tables.CLIPS, ["start_us", "end_us"])),
         failure_reasons=dict(Counter(sources["reason"].filter(pa.array(bad)).to_pylist()).most_common()),
         reason_costs=tuple(
@@ -132,17 +132,17 @@ def _covered_total(candidates: CandidateTable) -> CountAndDuration:
     if not len(candidates):
         return CountAndDuration()
     source = candidates.source_ids.indices.to_numpy().astype(np.int64)
-    # Sources one after the other on one long clock: a stride apart that no span is long enough to bridge.
+    # All sources one after the other on one clock; the stride is longer than any source.
     base = source * (int(candidates.end_us.max()) + 1)
     order = np.argsort(base + candidates.start_us, kind="stable")
     start, end = (base + candidates.start_us)[order], (base + candidates.end_us)[order]
     reached = np.concatenate([[-1], np.maximum.accumulate(end)[:-1]])
-    fresh = np.maximum(0, end - np.maximum(start, reached))
-    return CountAndDuration(count=int((start > reached).sum()), duration_us=int(fresh.sum()))
+    new_us = np.maximum(0, end - np.maximum(start, reached))
+    return CountAndDuration(count=int((start > reached).sum()), duration_us=int(new_us.sum()))
 
 
 def _reason_costs(candidates: CandidateTable, applied_limits: Sequence[AppliedLimit]) -> list[ReasonCost]:
-    reasons, lasting = candidates.reasons, candidates.duration_us
+    reasons, duration_us = candidates.reasons, candidates.duration_us
     leads = np.ones(len(reasons.rows), bool)
     leads[1:] = reasons.rows[1:] != reasons.rows[:-1]
     sole = candidates.reason_count[reasons.rows] == 1
@@ -154,7 +154,7 @@ def _reason_costs(candidates: CandidateTable, applied_limits: Sequence[AppliedLi
     costs = []
     for code, name in enumerate(reasons.names):
         mine = reasons.codes == code
-        any_, first, alone = (_total(lasting[reasons.rows[mine & also]]) for also in (True, leads, sole))
+        any_, first, alone = (_total(duration_us[reasons.rows[mine & also]]) for also in (True, leads, sole))
         kept_near, lost_near = near[name]
         costs.append(
             ReasonCost(
@@ -170,9 +170,9 @@ def _reason_costs(candidates: CandidateTable, applied_limits: Sequence[AppliedLi
 
 
 def borderline_rows(candidates: CandidateTable, limit: AppliedLimit) -> tuple[Ints, Ints]:
-    """Candidates next to a limit, the nearest first: kept ones that just pass, lost ones that just fail.
+    """Candidates next to a limit, the nearest first: kept ones that pass, rejected ones that fail.
 
-    Of those that fail, the ones that fail nothing else come first: for them the limit alone decides.
+    Rejected candidates without any other reason come first.
     """
     values = candidates.values.get(limit.rule.measure_path)
     if values is None or np.isnan(values).all():
@@ -185,17 +185,14 @@ def borderline_rows(candidates: CandidateTable, limit: AppliedLimit) -> tuple[In
     return passing[np.argsort(room[passing], kind="stable")], failing[np.lexsort((-room[failing], others))]
 
 
-# ---- as tables for a terminal
-
-
 def stage_rows(funnel: Funnel) -> list[tuple[str, int, float]]:
     """(stage, count, hours) from the files to the clips."""
     stages = (
         ("files", funnel.files),
-        ("of them failed", funnel.failed),
-        ("of them rejected", funnel.rejected),
-        ("of them duplicates", funnel.duplicates),
-        ("files to measure", funnel.usable),
+        ("failed files", funnel.failed),
+        ("rejected files", funnel.rejected),
+        ("duplicate files", funnel.duplicates),
+        ("usable files", funnel.usable),
         ("shots", funnel.shots),
         ("candidates", funnel.candidates),
         ("kept", funnel.kept),
@@ -208,16 +205,16 @@ COST_COLUMNS = (
     "reason",
     "clips",
     "hours",
-    "first: clips",
-    "first: hours",
-    "alone: clips",
-    "alone: hours",
+    "first reason: clips",
+    "first reason: hours",
+    "only reason: clips",
+    "only reason: hours",
     "borderline",
 )
 
 
 def cost_rows(funnel: Funnel) -> list[tuple[str, int, float, int, float, int, float, str]]:
-    """One row per reason under COST_COLUMNS; borderline as "just kept + just lost"."""
+    """One row per reason under COST_COLUMNS; borderline is "kept + rejected"."""
     return [
         (
             cost.reason,

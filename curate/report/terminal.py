@@ -1,4 +1,4 @@
-"""A candidate on a terminal: facts, measurements beside their limits, and small curves of its series."""
+"""A candidate on a terminal: its facts, its measurements beside their limits, and sparklines of its series."""
 
 from collections.abc import Iterator
 
@@ -7,23 +7,30 @@ from rich.table import Table
 from rich.text import Text
 
 from xsheet.curate.report.inspect import CandidateDetails, LimitCheck
-from xsheet.curate.report.wording import format_value, measurement_title, printable, reason_text
+from xsheet.curate.report.wording import format_value, measurement_title, reason_text
+from xsheet.pages.clips import file_name
+from xsheet.pages.wording import printable
 from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.columns import Series
 from xsheet.schemas.time import seconds_from_us
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDTH = 64
-_UNIT_RANGE_SERIES = {"voice"}  # series whose range is 0..1 whatever they hold
+_UNIT_RANGE_SERIES = {"voice"}  # series that are drawn over 0..1 whatever their values
 
 
 def render_candidate(details: CandidateDetails) -> RenderableType:
-    """Everything known about one candidate; text from files and tags is shown, never interpreted."""
+    """Everything known about one candidate; text from files and tags is printed, never interpreted as markup."""
     verdict = details.verdict
     state = (
-        Text("not judged") if verdict is None else Text("kept", "green") if verdict.kept else Text("not kept", "red")
+        Text("not judged yet")
+        if verdict is None
+        else Text("kept", "green")
+        if verdict.kept
+        else Text("rejected", "red")
     )
-    heading = Text.assemble((details.measures.clip_id, "bold"), "  ", state)
+    name = "" if details.source is None else f"  {printable(file_name(details.source.path))}"
+    heading = Text.assemble((details.measures.clip_id, "bold"), name, "  ", state)
     facts = Table.grid(padding=(0, 2))
     for name, value in _fact_rows(details):
         facts.add_row(Text(name, "dim"), Text(printable(value)))
@@ -35,28 +42,31 @@ def _fact_rows(found: CandidateDetails) -> Iterator[tuple[str, str]]:
     if found.verdict is not None and found.verdict.reasons:
         yield "reasons", ", ".join(reason_text(reason) for reason in found.verdict.reasons)
     length_s = seconds_from_us(measures.span.duration_us)
-    yield "span", f"{measures.span} of the source, {length_s:.2f} s"
+    yield "span", f"{measures.span} of the source, {length_s:.2f} s long"
     if source is not None:
         rate = "" if source.rate is None else f", {float(source.rate):.4g} fps"
         yield "source", f"{source.path} ({source.width}×{source.height}{rate})"
     if shot is not None:
         scores = ", ".join(f"{score.detector} {score.score:.3g}" for score in shot.cut_scores)
-        yield "shot", f"{shot.span} opens with {shot.opens_with}{': ' if scores else ''}{scores}"
+        yield "shot", f"{shot.span}, starts with {shot.opens_with}{': ' if scores else ''}{scores}"
     if track is not None:
-        yield "face", f"{track.track_id}, {track.frames} frames from {track.start_frame}, by {track.detector}"
+        yield (
+            "face",
+            f"{track.track_id}, {track.frames} frames from frame {track.start_frame}, detector {track.detector}",
+        )
     if measures.speaker is not None:
         yield "speaker", measures.speaker
     if measures.sync is not None:
-        yield "sync as found", _sync_text(measures.sync)
+        yield "sync before correction", _sync_text(measures.sync)
     if measures.sync_corrected is not None:
-        yield "sync corrected", _sync_text(measures.sync_corrected)
+        yield "sync after correction", _sync_text(measures.sync_corrected)
     for row in found.near_duplicates:
         other = row.other_id if row.source_id == measures.source_id else row.source_id
-        yield "near duplicate", f"source {other} by {row.by}, {100 * row.bit_error:.3g} % of bits differ"
+        yield "near duplicate", f"source {other}, matched by {row.by}, {100 * row.bit_error:.3g} % of bits differ"
     if found.split is not None:
-        yield "split", f"{found.split.split}, with cluster {found.split.cluster} (people by {found.split.identity_by})"
+        yield "split", f"{found.split.split}, cluster {found.split.cluster} (identity from {found.split.identity_by})"
     if found.clip is not None:
-        shift = f", sound moved by {found.clip.audio_shift_us / 1000:+.0f} ms" if found.clip.audio_shift_us else ""
+        shift = f", sound shifted by {found.clip.audio_shift_us / 1000:+.0f} ms" if found.clip.audio_shift_us else ""
         yield "clip", f"{found.clip.media_path} ({found.clip.width}×{found.clip.height}{shift})"
 
 
@@ -97,22 +107,22 @@ def _pass_mark(check: LimitCheck) -> Text:
 def _sparkline_table(found: CandidateDetails) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, series in found.series.items():
-        there = [value for value in series if value is not None]
-        low, high = (0.0, 1.0) if name in _UNIT_RANGE_SERIES else (min(there), max(there))
+        known = [value for value in series if value is not None]
+        low, high = (0.0, 1.0) if name in _UNIT_RANGE_SERIES else (min(known), max(known))
         table.add_row(Text(name, "dim"), sparkline(series, low=low, high=high), Text(f"{low:.3g} … {high:.3g}", "dim"))
     return table
 
 
 def sparkline(series: Series, *, low: float, high: float, width: int = _WIDTH) -> str:
-    """A series as one line of blocks, each the mean of its stretch; a gap stays blank."""
+    """A series as one line of blocks, each the mean of its interval; an interval without a value is blank."""
     width = min(width, len(series))
     drawn = []
     for k in range(width):
-        stretch = series[k * len(series) // width : (k + 1) * len(series) // width]
-        there = [value for value in stretch if value is not None]
-        if not there:
+        interval = series[k * len(series) // width : (k + 1) * len(series) // width]
+        known = [value for value in interval if value is not None]
+        if not known:
             drawn.append(" ")
             continue
-        share = (sum(there) / len(there) - low) / (high - low) if high > low else 0.5
+        share = (sum(known) / len(known) - low) / (high - low) if high > low else 0.5
         drawn.append(_BLOCKS[min(len(_BLOCKS) - 1, max(0, int(share * len(_BLOCKS))))])
     return "".join(drawn)

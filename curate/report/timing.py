@@ -1,4 +1,4 @@
-"""Where the time of a set went: its manifests added up."""
+"""Processing time of a set, summed over its manifests."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from xsheet.schemas.sets import RunManifest
 
 CPU_PREFIX = "cpu."
-"""Entries of a manifest's seconds that begin so are CPU time of one analyser, the others wall clock of one step."""
+"""Prefix of the CPU times of analysers in `seconds` of a manifest; all others are wall-clock times of steps."""
 TimeShare = tuple[str, float, float]
-"""What, how many seconds, and which share of them all."""
+"""(name, seconds, share of the total)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeBreakdown:
-    """Time over all runs; `speed` is seconds of distinct usable video per second of wall clock."""
+    """Time over all runs; `realtime_factor` is seconds of usable video per second of wall clock."""
 
     wall_s: float
     cpu_s: float
@@ -25,11 +25,11 @@ class TimeBreakdown:
 
 
 def time_breakdown(runs: Sequence[RunManifest], *, video_s: float) -> TimeBreakdown:
-    """Add up runs over a set that holds `video_s` seconds of usable video."""
+    """Sum the runs over a set with `video_s` seconds of usable video."""
     seconds: Counter[str] = Counter()
-    for told in runs:
-        seconds.update(told.seconds)
-    wall_s = sum((told.finished - told.started).total_seconds() for told in runs)
+    for manifest in runs:
+        seconds.update(manifest.seconds)
+    wall_s = sum((manifest.finished - manifest.started).total_seconds() for manifest in runs)
     cpu = {name.removeprefix(CPU_PREFIX): s for name, s in seconds.items() if name.startswith(CPU_PREFIX)}
     return TimeBreakdown(
         wall_s=wall_s,

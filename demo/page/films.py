@@ -1,6 +1,5 @@
-"""Films as a page carries them: one picture of a film, a row of its frames, a short video with its sound."""
+"""Films on the demo page: a still of a film, a row of its frames, a short video with sound."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,53 +7,53 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from xsheet.audit.report.filmstrips import encode_jpeg, jpeg_data_uri
 from xsheet.curate.media.audio import Samples
 from xsheet.curate.media.image import Rgb
 from xsheet.curate.media.reader import open_media
 from xsheet.curate.media.writer import ClipEncodingSettings, write_clip
+from xsheet.pages.images import data_uri, encode_jpeg, jpeg_data_uri
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
 
 STILL_PX, FRAME_PX, VIDEO_PX = 192, 112, 320
-"""Heights, in pixels: of the one picture of a film, of a frame in a row, of a video."""
+"""Heights of a still, of a frame in a row, of a video."""
 FRAMES_PER_STRIP = 8
-"""Frames in a row."""
-_VIDEO = ClipEncodingSettings(crf=27, keyframe_interval_frames=25)  # some 100 kB for 5 s of a puppet
+"""Frames of one film in a row."""
+_VIDEO = ClipEncodingSettings(crf=27, keyframe_interval_frames=25)  # some 100 kB for 5 s
 _FRAME_US = frame_start_us(1, CLIP_RATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedVideo:
-    """A film as a page carries it."""
+    """A video with its poster, as data URIs."""
 
     data_uri: str
-    poster: str  # what is seen before it plays
+    poster: str
 
 
 def film_still(media: Path, shot_centres_us: Sequence[int]) -> str:
-    """A film in one square picture: a slice of each of its takes, side by side, and of each half of a wide one."""
+    """One square picture of a film: slices of its shots side by side; a wide picture gives one slice per half."""
     pictures = [picture for at_us in shot_centres_us for picture in _halves(_frame_at(media, at_us))]
     return jpeg_data_uri(encode_jpeg(np.concatenate([_slice(one, len(pictures)) for one in pictures], axis=1)))
 
 
 def frame_strip(media: Path) -> str:
-    """Frames evenly over a film, side by side."""
-    shown, _ = _read(media, FRAME_PX)
-    chosen = np.linspace(0, len(shown) - 1, FRAMES_PER_STRIP).round().astype(int)
-    return jpeg_data_uri(encode_jpeg(np.concatenate([shown[k] for k in chosen], axis=1)))
+    """FRAMES_PER_STRIP frames side by side, evenly over a film."""
+    frames, _ = _read(media, FRAME_PX)
+    chosen = np.linspace(0, len(frames) - 1, FRAMES_PER_STRIP).round().astype(int)
+    return jpeg_data_uri(encode_jpeg(np.concatenate([frames[k] for k in chosen], axis=1)))
 
 
 def embed_video(*media: Path, scratch: Path) -> EmbeddedVideo:
-    """A film with its sound; several ones of the same length side by side, with the sound of the first.
+    """A film with its sound; several films of equal length side by side, with the sound of the first.
 
-    `scratch` is a folder for the file that is made on the way.
+    `scratch` is a folder for temporary files.
     """
     films = [_read(one, VIDEO_PX) for one in media]
-    beside = [np.concatenate(pictures, axis=1) for pictures in zip(*(shown for shown, _ in films), strict=True)]
-    made = scratch / f"{media[-1].stem}.mp4"
-    write_clip(made, frames=beside, sound=films[0][1], encoding=_VIDEO)
-    source = "data:video/mp4;base64," + base64.b64encode(made.read_bytes()).decode()
-    return EmbeddedVideo(data_uri=source, poster=jpeg_data_uri(encode_jpeg(beside[len(beside) // 2])))
+    joined = [np.concatenate(pictures, axis=1) for pictures in zip(*(frames for frames, _ in films), strict=True)]
+    file = scratch / f"{media[-1].stem}.mp4"
+    write_clip(file, frames=joined, sound=films[0][1], encoding=_VIDEO)
+    poster = jpeg_data_uri(encode_jpeg(joined[len(joined) // 2]))
+    return EmbeddedVideo(data_uri=data_uri(file.read_bytes(), "video/mp4"), poster=poster)
 
 
 def _read(media: Path, height_px: int) -> tuple[list[Rgb], Samples | None]:
@@ -75,7 +74,7 @@ def _halves(rgb: Rgb) -> list[Rgb]:
 
 
 def _slice(rgb: Rgb, count: int) -> Rgb:
-    """The middle of a picture, an n-th of the still's width."""
+    """The middle of a picture, 1 / count of the width of a still."""
     small = np.asarray(cv2.resize(rgb, (STILL_PX, STILL_PX), interpolation=cv2.INTER_AREA), np.uint8)
     width = STILL_PX // count
     return small[:, (STILL_PX - width) // 2 :][:, :width]

@@ -1,4 +1,4 @@
-"""All that the page tells, gathered from what the demo left behind."""
+"""Everything that the demo page shows, collected from the files of a demo run."""
 
 import tempfile
 from collections import Counter
@@ -15,45 +15,46 @@ from xsheet.demo.page.expected_vs_actual import Disposition, FilmOutcome, film_o
 from xsheet.demo.page.films import film_still
 from xsheet.demo.page.losses import LossHistory, read_loss_history
 from xsheet.demo.page.timelines import TimelineCard, clip_card, sample_cards, score_planted_actions
+from xsheet.pages.clips import file_names
 from xsheet.train.evaluate.evaluate import Evaluation
 from xsheet.train.evaluate.scores import PhaseScore
 from xsheet.workflow import WorkflowResult
 
 MAX_STILLS = 28
-"""Films that ended alike, at the most; each costs a decode and 8 kB of page."""
+"""Films with a still per disposition; each costs a decode and 8 kB of page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilmReport:
-    """A film that came in."""
+    """One film of the corpus."""
 
     outcome: FilmOutcome
-    still: str | None  # source of a picture; None behind the first SHOWN that ended alike
+    still: str | None  # data URI; None beyond MAX_STILLS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSummary:
-    """What the audit said."""
+    """Gate, acceptance, and planted actions against the accepted annotations."""
 
     gate: GateSection
     accepted: int
     rejected: Mapping[str, int]
-    planted_actions: tuple[PhaseScore, ...]  # every planted action of an accepted clip, and what was found of it
+    planted_actions: tuple[PhaseScore, ...]  # of the accepted clips
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSummary:
-    """What training came to."""
+    """Losses, samples and evaluation."""
 
     loss_histories: tuple[LossHistory, ...]
     clips: Mapping[str, int]  # by split
     samples: tuple[TimelineCard, ...]
-    evaluation: Evaluation | None  # None: nothing was held out
+    evaluation: Evaluation | None  # None: no clip was held out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoReport:
-    """The whole of it; None where the path ended before."""
+    """All sections of the page; a section is None where the run ended before it."""
 
     films: tuple[FilmReport, ...]
     funnel: tuple[tuple[FunnelStep, ...], tuple[FunnelStep, ...]]  # files to candidates, candidates to clips
@@ -61,7 +62,7 @@ class DemoReport:
     audit: AuditSummary | None = None
     training: TrainingSummary | None = None
     seconds: Mapping[str, float]  # by step, of all runs
-    next_commands: tuple[tuple[str, str], ...] = ()  # what to do next: a command, and what it does
+    next_commands: tuple[tuple[str, str], ...] = ()  # (command, what it does)
 
 
 def collect_report(
@@ -72,7 +73,7 @@ def collect_report(
     samples: Path,
     seconds: Mapping[str, float],
 ) -> DemoReport:
-    """Read, decode and count; `samples` is the folder of the unseen films, `seconds` what each step took."""
+    """Read, decode and count; `samples` is the folder of the samples, `seconds` the time of each step."""
     folder, accepted = workflow.set_folder, workflow.acceptance
     layer = None if accepted is None else accepted.layer
     order = reason_order(limits_of_verdicts(folder))
@@ -100,7 +101,7 @@ def collect_report(
                 clips={name: part.clips for name, part in workflow.training.split.totals.items()},
                 samples=()
                 if held_out_samples is None
-                else tuple(sample_cards(held_out_samples, samples, Path(scratch))),
+                else tuple(_sample_cards(folder, held_out_samples, samples, Path(scratch))),
                 evaluation=None if held_out_samples is None else held_out_samples.evaluation,
             ),
             seconds=dict(seconds),
@@ -109,27 +110,39 @@ def collect_report(
 
 
 def _film_reports(outcomes: Sequence[FilmOutcome]) -> Iterator[FilmReport]:
-    seen = Counter[Disposition]()
-    for fate in outcomes:
-        seen[fate.disposition] += 1
+    counts = Counter[Disposition]()
+    for outcome in outcomes:
+        counts[outcome.disposition] += 1
         yield FilmReport(
-            outcome=fate,
-            still=film_still(fate.media, fate.shot_centres_us) if seen[fate.disposition] <= MAX_STILLS else None,
+            outcome=outcome,
+            still=film_still(outcome.media, outcome.shot_centres_us)
+            if counts[outcome.disposition] <= MAX_STILLS
+            else None,
         )
 
 
-def _next_commands(out: Path, walked: WorkflowResult) -> tuple[tuple[str, str], ...]:
-    folder = quote(str(walked.set_folder))
+def _sample_cards(
+    set_folder: Path, held_out_samples: HeldOutSamples, samples: Path, scratch: Path
+) -> Iterator[TimelineCard]:
+    names = file_names(set_folder, {sample.clip_id for sample in held_out_samples.samples})
+    return sample_cards(held_out_samples, samples, scratch, names=names)
+
+
+def _next_commands(out: Path, workflow: WorkflowResult) -> tuple[tuple[str, str], ...]:
+    folder = quote(str(workflow.set_folder))
     return (
-        ("xsheet run VIDEOS --out my-set", "the same path over films of your own"),
+        ("xsheet run VIDEOS --out my-set", "the same steps over your own videos"),
         (
             f"xsheet curate decide {folder} --preset train",
-            "other limits over the same measurements: seconds, no decode",
+            "apply other limits to the same measurements, in seconds and without decoding",
         ),
-        (f"xsheet audit review {folder}", "look at the sheets and mend them; what you change is a layer of its own"),
+        (
+            f"xsheet audit review {folder}",
+            "review the annotations; your corrections become a layer of their own",
+        ),
         (
             f"xsheet train run {folder} --out longer --set loader.batch_size=8 --set compute.micro_batch_size=8",
-            "both stages with all steps of the preset",
+            "train both stages with all steps of the preset",
         ),
-        (f"xsheet demo --out {quote(str(out))}-60 --films 60", "more films, a better model, more minutes"),
+        (f"xsheet demo --out {quote(str(out))}-60 --films 60", "more films: a better model, and a longer run"),
     )

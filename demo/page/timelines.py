@@ -1,4 +1,4 @@
-"""Sheets over time: what was said of a clip beside what was planted, what was asked of a sample beside what came."""
+"""Timelines: the annotation of a clip with its planted actions, the request of a sample with the detected actions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,12 @@ from pathlib import Path
 
 from xsheet.annotate.lookup import find_clip
 from xsheet.annotate.text.training_text import compile_training_text
-from xsheet.audit.report.axis import AxisInput, TimeAxis, build_time_axis
+from xsheet.audit.report.axis import AxisInput, build_time_axis
 from xsheet.demo.corpus import read_truth
 from xsheet.demo.held_out_samples import HeldOutSample, HeldOutSamples, video_path
 from xsheet.demo.page.films import EmbeddedVideo, embed_video, frame_strip
+from xsheet.pages.clips import file_names
+from xsheet.pages.time_axis import TimeAxis
 from xsheet.schemas import tables
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Clip, Measures
@@ -21,34 +23,33 @@ from xsheet.train.evaluate.scores import PhaseScore, score_phases
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineRow:
-    """A row of frames."""
+    """A row of frames as one picture."""
 
     name: str
-    frames: str  # source of a picture
+    frames: str  # data URI
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineCard:
-    """A clip or a sample: its pictures above the axis of time."""
+    """A clip or a sample: frames above a time axis."""
 
-    name: str
+    name: str  # clip id
+    file_name: str
     video: EmbeddedVideo
     rows: tuple[TimelineRow, ...]
     axis: TimeAxis
-    text_spans: tuple[str, ...]  # the text that a model is given: the base, then block after block
-    scores: tuple[PhaseScore, ...] = ()  # of the phases asked for
+    text_spans: tuple[str, ...]  # training text: the base, then one block per phase
+    scores: tuple[PhaseScore, ...] = ()  # of the requested phases
 
 
 def clip_card(set_folder: Path, layer: LayerRun, corpus: Path, scratch: Path) -> TimelineCard | None:
-    """The liveliest clip of a layer, as annotated and as planted; None where the layer is empty."""
-    liveliest = max(
-        layer.read(), key=lambda said: (len({p.track for p in said.phases}), len(said.phases)), default=None
-    )
+    """The clip of a layer with most tracks and phases, annotated and planted; None for an empty layer."""
+    liveliest = max(layer.read(), key=lambda row: (len({p.track for p in row.phases}), len(row.phases)), default=None)
     if liveliest is None:
         return None
     found = find_clip(set_folder, liveliest.clip_id, layer)
     planted = planted_annotations([found.clip], corpus).get(found.clip.clip_id)
-    drawn = AxisInput(
+    axis_input = AxisInput(
         duration_us=found.annotation.duration_us,
         phases=found.annotation.phases,
         other_layers=() if planted is None else [("planted", planted.phases)],
@@ -57,63 +58,76 @@ def clip_card(set_folder: Path, layer: LayerRun, corpus: Path, scratch: Path) ->
     media = set_folder / found.clip.media_path
     return TimelineCard(
         name=found.clip.clip_id,
+        file_name=file_names(set_folder, {found.clip.clip_id}).get(found.clip.clip_id, ""),
         video=embed_video(media, scratch=scratch),
         rows=(TimelineRow(name="", frames=frame_strip(media)),),
-        axis=build_time_axis(drawn),
+        axis=build_time_axis(axis_input),
         text_spans=_text_spans(found.annotation),
     )
 
 
-def sample_cards(unseen: HeldOutSamples, folder: Path, scratch: Path) -> Iterator[TimelineCard]:
-    """What was asked for over what a reader finds in the sample and in the real clip."""
-    scored = {score.clip_id: score.phases for score in unseen.evaluation.samples}
-    for sample in unseen.samples:
-        real, drawn = (video_path(folder, sample.clip_id, generated=is_drawn) for is_drawn in (False, True))
+def sample_cards(
+    held_out: HeldOutSamples, folder: Path, scratch: Path, *, names: Mapping[str, str]
+) -> Iterator[TimelineCard]:
+    """Requested phases above those that a reader detects in the sample and in the real clip.
+
+    Args:
+        held_out: the samples with their evaluation.
+        folder: where their videos lie.
+        scratch: a folder for temporary files.
+        names: file names by clip id.
+    """
+    scored = {score.clip_id: score.phases for score in held_out.evaluation.samples}
+    for sample in held_out.samples:
+        real, generated = (video_path(folder, sample.clip_id, generated=flag) for flag in (False, True))
         yield TimelineCard(
             name=sample.clip_id,
-            video=embed_video(real, drawn, scratch=scratch),
+            file_name=names.get(sample.clip_id, ""),
+            video=embed_video(real, generated, scratch=scratch),
             rows=(
                 TimelineRow(name="real", frames=frame_strip(real)),
-                TimelineRow(name="drawn", frames=frame_strip(drawn)),
+                TimelineRow(name="generated", frames=frame_strip(generated)),
             ),
-            axis=build_time_axis(_sample_axis_drawing(sample)),
+            axis=build_time_axis(_sample_axis_input(sample)),
             text_spans=_text_spans(sample.annotation),
             scores=scored.get(sample.clip_id, ()),
         )
 
 
 def planted_annotations(clips: Sequence[Clip], corpus: Path) -> Mapping[str, Annotation]:
-    """The truth about clips on their own clocks, by clip; of two heads that of the one who is heard."""
-    said = {row.clip_id: row for row in read_truth(corpus, tables.ANNOTATIONS)}
-    heard = [take for take in read_truth(corpus, tables.MEASURES) if take.sync is not None]
+    """Ground truth of clips on their own clocks, by clip id; of two heads that of the speaker."""
+    truth = {row.clip_id: row for row in read_truth(corpus, tables.ANNOTATIONS)}
+    spoken_shots = [shot for shot in read_truth(corpus, tables.MEASURES) if shot.sync is not None]
     return {
         clip.clip_id: clip_annotation(
-            said[take.clip_id], Span(clip.start_us - take.start_us, clip.end_us - take.start_us)
+            truth[shot.clip_id], Span(clip.start_us - shot.start_us, clip.end_us - shot.start_us)
         )
         for clip in clips
-        for take in heard
-        if _contains(take, clip)
+        for shot in spoken_shots
+        if _contains(shot, clip)
     }
 
 
 def score_planted_actions(set_folder: Path, layer: LayerRun, corpus: Path) -> list[PhaseScore]:
-    """Every planted action of the annotated clips, and what the annotation has in its place."""
+    """Score every planted action of the annotated clips against the annotation."""
     clips = {clip.clip_id: clip for clip in tables.iter_records(set_folder, tables.CLIPS)}
-    said = {row.clip_id: row for row in layer.read()}
-    planted = planted_annotations([clips[clip_id] for clip_id in said], corpus)
-    return [score for clip_id, truth in planted.items() for score in score_phases(truth.phases, said[clip_id].phases)]
+    annotations = {row.clip_id: row for row in layer.read()}
+    planted = planted_annotations([clips[clip_id] for clip_id in annotations], corpus)
+    return [
+        score for clip_id, truth in planted.items() for score in score_phases(truth.phases, annotations[clip_id].phases)
+    ]
 
 
-def _sample_axis_drawing(sample: HeldOutSample) -> AxisInput:
-    others = [("drawn", sample.generated_phases), ("real", sample.real_phases)]
+def _sample_axis_input(sample: HeldOutSample) -> AxisInput:
+    others = [("generated", sample.generated_phases), ("real", sample.real_phases)]
     return AxisInput(duration_us=sample.annotation.duration_us, phases=sample.annotation.phases, other_layers=others)
 
 
-def _text_spans(said: Annotation) -> tuple[str, ...]:
-    text = compile_training_text(said)
+def _text_spans(annotation: Annotation) -> tuple[str, ...]:
+    text = compile_training_text(annotation)
     return tuple(text.text[start:end] for start, end in text.spans)
 
 
-def _contains(take: Measures, clip: Clip) -> bool:
-    """A clip may begin later than its take and end earlier: margins of a cut."""
-    return take.source_id == clip.source_id and take.start_us <= clip.start_us and clip.end_us <= take.end_us
+def _contains(shot: Measures, clip: Clip) -> bool:
+    """Whether a clip lies in a shot; the margins of a cut shorten it."""
+    return shot.source_id == clip.source_id and shot.start_us <= clip.start_us and clip.end_us <= shot.end_us

@@ -1,7 +1,6 @@
-"""Annotations made of a few words each, the same as columns, and the one browser of all tests."""
+"""Annotations made of a few words each, the same as columns."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,27 +8,10 @@ import pytest
 from xsheet.audit.agreement.phase_arrays import PhaseArrays, phase_arrays
 from xsheet.schemas.annotation import Annotation, Base, Phase, sorted_phases
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-]  # fmt: skip
 BASE = Base(
     text="A drawn person in front of a plain wall.", subject="a drawn person", framing="face", scene="a wall",
     camera="static", speaking="speaking",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """Debian's Chromium. One for all: Playwright does not start twice in a process."""
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser: {CHROMIUM} is absent (Debian's package chromium)")
-    api = pytest.importorskip("playwright.sync_api", reason="no driver: playwright is not installed")
-    with api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

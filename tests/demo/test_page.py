@@ -1,4 +1,4 @@
-"""The demo's page from a small story: all of it is told, strangers' text does no harm, and nothing is asked for."""
+"""The demo page of a small report: every section, untrusted text, and no requests."""
 
 import json
 import re
@@ -31,7 +31,9 @@ PICTURE, FILM = (
     "data:image/jpeg;base64,AA==",
     EmbeddedVideo(data_uri="data:video/mp4;base64,AA==", poster="data:image/jpeg;base64,AA=="),
 )
-SECTIONS = {"in", "funnel", "sheet", "audit", "loss", "drawn", "numbers", "time", "next"}
+SECTIONS = {
+    "films", "funnel", "timeline", "audit", "training", "samples", "evaluation", "time", "next",
+}  # fmt: skip
 
 
 class Page(HTMLParser):
@@ -43,11 +45,11 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        told = dict(attrs)
+        attributes = dict(attrs)
         self.tags.append(tag)
-        self.ids.add(told.get("id"))
-        self.sources += [told[name] for name in ("src", "href", "poster", "action") if name in told]
-        assert not [name for name in told if name.startswith("on")]
+        self.ids.add(attributes.get("id"))
+        self.sources += [attributes[name] for name in ("src", "href", "poster", "action") if name in attributes]
+        assert not [name for name in attributes if name.startswith("on")]
 
     def handle_data(self, data):
         self.words.append(data)
@@ -82,8 +84,8 @@ def card():
     drawn = AxisInput(duration_us=3_000_000, phases=[nod], other_layers=[(HOSTILE, [nod])])
     scores = (PhaseScore(requested_action="nod", detected_action=None, hit=False, tiou=0.0, start_error_s=None),)
     return TimelineCard(
-        name=HOSTILE, video=FILM, rows=(TimelineRow(name=HOSTILE, frames=PICTURE),), axis=build_time_axis(drawn),
-        text_spans=(HOSTILE, "Phase-1 [0.4-1.2s]: nods."), scores=scores,
+        name=HOSTILE, file_name=HOSTILE, video=FILM, rows=(TimelineRow(name=HOSTILE, frames=PICTURE),),
+        axis=build_time_axis(drawn), text_spans=(HOSTILE, "Phase-1 [0.4-1.2s]: nods."), scores=scores,
     )  # fmt: skip
 
 
@@ -148,10 +150,10 @@ def tale():
 def test_the_page_tells_every_part(page):
     found = Page(page(tale()))
     assert found.ids >= SECTIONS
-    assert "2 of 3 ended as they should" in found.text
-    assert "2 of 3 planted actions were found" in found.text
-    assert "17 sheets are accepted" in found.text
-    assert "1.2 min in all" in found.text
+    assert "2 of 3 have the expected result" in found.text
+    assert "2 of 3 planted actions were detected" in found.text
+    assert "17 annotations are accepted" in found.text
+    assert "1.2 min in total" in found.text
     assert found.tags.count("video") == 3  # the clip, the sample, and the sample on top
     assert found.tags.count("polyline") == 4
     assert "empty" not in re.findall(r'<p class="(\w+)"', page(tale()))
@@ -195,6 +197,12 @@ def test_films_without_a_picture_are_counted(page):
     assert "and 3 more" in Page(text).text
 
 
+@pytest.mark.slow
+def test_no_sentence_is_cut_on_a_phone(page, tmp_path, cut_on_a_phone):
+    page(tale())
+    assert not cut_on_a_phone(tmp_path / "demo.html")
+
+
 def test_the_same_tale_gives_the_same_bytes(page):
     assert page(tale()) == page(tale())
 
@@ -204,8 +212,8 @@ def test_the_same_tale_gives_the_same_bytes(page):
 
 def source(kind, *, offset=0, **found):
     extra = (ManifestColumn(key="kind", value=kind), ManifestColumn(key="offset_frames", value=str(offset)))
-    told = {"status": "ok"} | found
-    return SourceVideo(source_id=f"src_{kind}", path=f"videos/{kind}.mp4", manifest_columns=extra, **told)
+    fields = {"status": "ok"} | found
+    return SourceVideo(source_id=f"src_{kind}", path=f"videos/{kind}.mp4", manifest_columns=extra, **fields)
 
 
 def shot(kind, start_us, end_us, opens_with="start"):
@@ -263,8 +271,8 @@ def test_a_fault_must_be_named_and_not_only_dropped(judged):
 
 
 def test_an_unreadable_sound_is_a_reason_of_the_file(judged):
-    told = source("music", status="rejected", stage="sound", reason="no_voice", message="none")
-    assert judged(source("music"), found=told).as_expected
+    rejected = source("music", status="rejected", stage="sound", reason="no_voice", message="none")
+    assert judged(source("music"), found=rejected).as_expected
 
 
 @pytest.mark.parametrize(("moved_frames", "right"), [(-2, True), (-1, True), (0, False), (2, False)])

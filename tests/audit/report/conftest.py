@@ -57,17 +57,17 @@ def made_set(tmp_path_factory) -> Path:
     for table, rows in ((tables.CLIPS, clips), (tables.SIGNALS, signals), (tables.SHOTS, [cut])):
         tables.write_table(folder, table, rows)
     write_layer(folder, truth_run(SEED), "gold", gold)
-    write_layer(folder, said_run(), "consensus", said(gold))
+    write_layer(folder, model_run(), "consensus", model_annotations(gold))
     return folder
 
 
-def said_run() -> Run:
+def model_run() -> Run:
     model = Model(id=f"vlm {HOSTILE}", revision="r1")
-    return Run(run_id="run_said", kind="consensus", tool_version="0", model=model, parent_run_ids=("run_a",))
+    return Run(run_id="run_model", kind="consensus", tool_version="0", model=model, parent_run_ids=("run_a",))
 
 
-def said(gold: list[Annotation]) -> list[Annotation]:
-    """What a model makes of it: half a second late, in words that do harm; the last reply failed."""
+def model_annotations(gold: list[Annotation]) -> list[Annotation]:
+    """The ground truth half a second late, with harmful text; the last response failed."""
     rows = []
     for one in gold:
         late = sorted_phases(
@@ -75,10 +75,10 @@ def said(gold: list[Annotation]) -> list[Annotation]:
             for p in one.phases
             if p.end_us + 480_000 <= one.duration_us
         )
-        key = {"clip_id": one.clip_id, "layer": "consensus", "run_id": "run_said", "sample_index": None}
+        key = {"clip_id": one.clip_id, "layer": "consensus", "run_id": "run_model", "sample_index": None}
         rows.append(
             replace(
-                one, layer="consensus", run_id="run_said", parent_ids=(one.annotation_id,), phases=late,
+                one, layer="consensus", run_id="run_model", parent_ids=(one.annotation_id,), phases=late,
                 annotation_id=annotation_id(**key, base=one.base, phases=late),
                 base=one.base and replace(one.base, text=f"A person in front of a wall. {HOSTILE}"),
                 usage=Usage(prompt_tokens=1_000, output_tokens=200, latency_s=2.5),
@@ -126,6 +126,6 @@ def repeat_set() -> Callable[[Path, int], LayerRun]:
         more_clips, more_signals, more_rows = zip(*of, strict=True)
         tables.write_table(folder, tables.CLIPS, [*clips, *more_clips])
         tables.write_table(folder, tables.SIGNALS, [*signals, *more_signals])
-        return write_layer(folder, said_run(), "consensus", [*rows, *more_rows])
+        return write_layer(folder, model_run(), "consensus", [*rows, *more_rows])
 
     return repeat

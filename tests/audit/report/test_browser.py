@@ -12,20 +12,20 @@ def visit(chromium, small_set, repeat_set):
     """Opens the page of a layer of 63 clips; fails when it logs, raises, or asks for anything but itself."""
     layer = repeat_set(small_set, 60)
     address = write_report(small_set, layer, small_set / "audit.html", filmstrip_count=0).as_uri()
-    context, said = chromium.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce"), []
+    context, messages = chromium.new_context(viewport={"width": 1280, "height": 860}, reduced_motion="reduce"), []
 
     def visit(width=1280):
         page = context.new_page()
         page.set_viewport_size({"width": width, "height": 860})
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: said.append(request.url) if not local(request.url, address) else None)
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: messages.append(request.url) if not local(request.url, address) else None)
         page.goto(address)
         return page
 
     yield visit
     context.close()
-    assert not said
+    assert not messages
 
 
 def local(url, address):
@@ -66,13 +66,13 @@ def test_clips_are_found_by_name_class_and_reply(visit):
     page.locator("#find").fill("no such thing")
     assert clips_of(page) == []
     page.locator("#find").fill("")
-    page.locator("#reply").select_option("invalid")
+    page.locator("#response").select_option("invalid")
     assert page.locator("#matching").inner_text() == "1 of 63"
 
 
 def test_clips_are_sorted_either_way(visit):
     page = visit()
-    seconds = lambda: [float(text) for text in page.locator("tr.row td:nth-child(7)").all_inner_texts()]  # noqa: E731
+    seconds = lambda: [float(text) for text in page.locator("tr.row td:nth-child(8)").all_inner_texts()]  # noqa: E731
     page.get_by_role("button", name="seconds").click()
     assert seconds() == sorted(seconds(), reverse=True)
     page.get_by_role("button", name="seconds").click()
@@ -88,7 +88,12 @@ def test_pages_turn_by_keyboard(visit):
     assert len(clips_of(page)) == 13
 
 
-@pytest.mark.parametrize("width", [700, 1280])
+def test_no_sentence_is_cut_on_a_phone(small_set, audited, gold, cut_on_a_phone):
+    page = write_report(small_set, audited, small_set / "audit.html", references=[gold], filmstrip_count=2)
+    assert not cut_on_a_phone(page)
+
+
+@pytest.mark.parametrize("width", [390, 700, 1280])
 def test_nothing_sticks_out_of_the_page(visit, width):
     page = visit(width)
     page.locator("tr.row").first.click()

@@ -1,19 +1,17 @@
 import numpy as np
 import pytest
 
-from xsheet.audit.agreement.bootstrap import IntervalEstimate
 from xsheet.audit.agreement.phase_arrays import concatenate
 from xsheet.audit.people.sampling import wilson_interval
 from xsheet.audit.report.charts import (
     MAX_CLASSES,
     active_coverage,
-    build_histogram,
-    build_whisker,
     count_classes,
     count_statuses,
     layer_columns,
+    layer_histogram,
 )
-from xsheet.audit.report.summary import format_percent, summary_numbers
+from xsheet.audit.report.summary import summary_numbers
 from xsheet.audit.review.queue import QueueEntry
 
 
@@ -57,35 +55,21 @@ def test_statuses_are_sorted_by_how_often_they_occur():
 
 
 def test_a_histogram_holds_every_value():
-    found = build_histogram("x", np.array([0.1, 0.2, 0.2, np.nan, 0.9]), kind="share")
+    found = layer_histogram("x", np.array([0.1, 0.2, 0.2, np.nan, 0.9]), kind="share")
     assert found is not None
-    assert sum(int(one.tooltip.rpartition(" ")[2]) for one in found.bins) == 4
-    assert found.median_label == "0.2"
+    assert sum(int(one.tooltip.rpartition(" ")[2]) for one in found.bars) == 4
+    assert found.limit_marks[0].label == "median 0.2"
 
 
 @pytest.mark.parametrize("values", [[], [np.nan]])
 def test_a_histogram_of_nothing_is_none(values):
-    assert build_histogram("x", np.array(values)) is None
+    assert layer_histogram("x", np.array(values)) is None
 
 
 def test_a_histogram_of_one_value_can_be_drawn():
-    found = build_histogram("x", np.array([3, 3, 3]), kind="whole")
+    found = layer_histogram("x", np.array([3, 3, 3]), kind="integer")
     assert found is not None
-    assert [one.height for one in found.bins] == [120.0]
-
-
-def test_a_whisker_stays_on_its_line():
-    found = build_whisker(IntervalEstimate(1.4, 0.5, 2.0))
-    assert found is not None
-    assert (found.x, found.low, found.high) == (100.0, 50.0, 100.0)
-
-
-def test_no_number_has_no_whisker():
-    assert build_whisker(IntervalEstimate(None, None, None)) is None
-
-
-def test_all_but_a_few_never_reads_as_all():
-    assert [format_percent(share) for share in (1.0, 0.9999, 0.5, 0.0)] == ["100 %", "> 99.9 %", "50 %", "0 %"]
+    assert [one.kept_height for one in found.bars] == [120.0]
 
 
 def entry(clip, phases=4, **fields):

@@ -21,7 +21,7 @@ from xsheet.schemas.layers import find_layer
 pytestmark = pytest.mark.slow  # processes, films or models: seconds
 
 VOID = {"meta", "img", "rect", "line", "path", "link", "br", "input"}
-SECTIONS = {"gate", "findings", "worst", "clips", "shape", "layers", "cost", "origin"}
+SECTIONS = {"gate", "findings", "worst", "clips", "distributions", "layers", "cost", "provenance"}
 
 
 class Page(HTMLParser):
@@ -147,15 +147,15 @@ def test_hostile_words_in_the_table_end_no_script():
         tracks=(),
         actions=(),
     )
-    told = rows_as_json([entry])
-    assert "<" not in told
-    assert json.loads(told)[0][0] == "c</script><script>alert(1)</script>\\u202e"
+    rows = rows_as_json([entry], {})
+    assert "<" not in rows
+    assert json.loads(rows)[0][0] == "c</script><script>alert(1)</script>\\u202e"
 
 
 def test_clips_come_in_the_order_of_the_audit_with_its_scores(audited, report):
     rows = json.loads(next(text for attrs, text in report(audited).scripts if attrs.get("id") == "rows"))
-    assert [row[1] for row in rows] == [one.scores.overall for one in audited.annotations]
-    assert [row[2:4] for row in rows] == [[one.errors, one.warnings] for one in audited.annotations]
+    assert [row[2] for row in rows] == [one.scores.overall for one in audited.annotations]
+    assert [row[3:5] for row in rows] == [[one.errors, one.warnings] for one in audited.annotations]
     assert len(report(audited).cards) == len(audited.annotations)
 
 

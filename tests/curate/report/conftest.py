@@ -126,7 +126,7 @@ def write(folder: Path, planted: Planted) -> Path:
     tables.write_table(folder, tables.TRACKS, [t for m in measures if (t := track(m)) is not None])
     tables.write_table(folder, tables.NEAR_DUPLICATES, alike(planted))
     tables.write_table(folder, tables.SPLITS, [split(m, planted) for m in kept])
-    told(planted, counts={"ok": planted.sources, "failed": planted.broken}).write(folder)
+    manifest(planted, counts={"ok": planted.sources, "failed": planted.broken}).write(folder)
     if planted.stills:
         draw_stills(folder, [m.clip_id for m in measures])
     return folder
@@ -190,7 +190,7 @@ def track(m: Measures) -> FaceTrack | None:
     )  # fmt: skip
 
 
-def told(planted: Planted, *, counts: dict[str, int]) -> RunManifest:
+def manifest(planted: Planted, *, counts: dict[str, int]) -> RunManifest:
     started = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     return RunManifest(
         command="curate run", arguments={"out": f"set{planted.word}", "jobs": "2"},

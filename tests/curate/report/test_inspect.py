@@ -66,7 +66,7 @@ def test_a_beginning_is_enough_where_only_one_begins_so(make_set):
 
 def test_an_ambiguous_beginning_names_some_that_begin_so(make_set):
     folder = make_set()
-    with pytest.raises(ConfigError, match=r"24 candidates begin.*clip_"):
+    with pytest.raises(ConfigError, match=r"24 ids start.*clip_"):
         inspect_candidate(folder, "clip_")
 
 
@@ -95,7 +95,7 @@ def test_series_are_those_of_the_span(make_set):
     row = first(folder)
     found = inspect_candidate(folder, row.clip_id)
     assert {len(series) for series in found.series.values()} == {125}
-    assert found.series["mouth seen"] == found.track.mouth_open
+    assert found.series["mouth opening (video)"] == found.track.mouth_open
 
 
 def test_text_from_outside_cannot_steer_the_terminal(make_set):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow  # processes, films or models: seconds
 
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[31m\u202e{{ 7*7 }}"
 VOID = {"meta", "img", "rect", "line", "path", "link", "br"}
-SECTIONS = {"funnel", "costs", "measures", "borderline", "kept", "rejected", "files", "time", "limits"}
+SECTIONS = {"funnel", "costs", "measurements", "borderline", "kept", "rejected", "files", "time", "limits"}
 
 
 class Page(HTMLParser):
@@ -115,7 +115,7 @@ def test_the_same_set_gives_the_same_bytes(make_set):
 def test_an_empty_set_makes_a_page(tmp_path, report):
     create_set(tmp_path / "set", "nothing")
     page = report(tmp_path / "set")
-    assert "Nothing measured yet" in page.text
+    assert "No candidate measured yet" in page.text
     assert {a["id"] for a in page.all("section")} == SECTIONS
 
 
@@ -126,7 +126,7 @@ def test_a_set_of_broken_files_only_makes_a_page_that_lists_them(make_set, repor
 
 def test_a_set_without_a_kept_clip_says_so(make_set, report, limits):
     page = report(make_set(limits=limits("face.min_height_px=1000000")))
-    assert "Nothing was kept." in page.text
+    assert "No candidate was kept." in page.text
     assert "face small" in page.text
 
 
@@ -148,6 +148,18 @@ def test_every_picture_is_described(make_set, report):
     page = report(make_set(stills=True))
     assert all(a["alt"] for a in page.all("img"))
     assert all(a["aria-label"] for a in page.all("svg"))
+
+
+def test_no_sentence_is_cut_on_a_phone(make_set, cut_on_a_phone):
+    folder = make_set(stills=True, sources=6, pieces=12)
+    write_report(folder, folder / "report.html")
+    assert not cut_on_a_phone(folder / "report.html")
+
+
+def test_file_names_stand_below_the_pictures(make_set, report):
+    page = report(make_set(stills=True))
+    assert "talk-0001.mp4" in page.text
+    assert all("clip_" in a["alt"] and ".mp4" in a["alt"] for a in page.all("img"))
 
 
 def test_a_folder_that_is_no_set_is_refused(tmp_path):
