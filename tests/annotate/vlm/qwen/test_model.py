@@ -107,7 +107,7 @@ def test_a_clip_that_cannot_be_read_fails_alone(chat, turn, tmp_path):
     said = said_to(chat, prose(turn), bad, short)
     assert [one.error is None for one in said] == [True, False, False]
     assert str(tmp_path) not in said[1].error
-    assert "the 32 to be shown" in said[2].error
+    assert "the 32 requested" in said[2].error
 
 
 def test_a_schema_beyond_the_grammar_fails_alone(chat, turn):
@@ -120,7 +120,7 @@ def test_a_schema_beyond_the_grammar_fails_alone(chat, turn):
 def test_a_prompt_that_is_too_long_says_what_to_do(chat, turn):
     (said,) = said_to(chat, replace(turn, text="a" * 8000))
     assert "expected prompt and reply within the model's 8192 tokens" in said.error
-    assert "show less" in said.error
+    assert "lower fps" in said.error
 
 
 def test_a_batch_too_big_for_the_gpu_is_answered_in_halves(chat, turn):
