@@ -1,7 +1,7 @@
-"""Intervals over clips: every number is a function of sums over clips, and the sums are drawn again with weights.
+"""Bootstrap intervals over clips: every metric is a function of sums over clips, resampled with random weights.
 
-    sums = resampled(blocks, resamples=1000, rng=rng)      # each name: (1 + resamples, columns), the plain sum first
-    f1 = estimate(2 * sums["f1"][:, 0] / sums["f1"][:, 1])
+    sums = bootstrap_sums(batches, resamples=1000, rng=rng)  # each name: (1 + resamples, columns), plain sum first
+    f1 = percentile_interval(2 * sums["f1"][:, 0] / sums["f1"][:, 1])
 
 Each clip counts Poisson(1) times in a resample. For many clips that is the usual bootstrap, and it needs one pass and
 no memory of the clips (Chamandy et al., Estimating uncertainty for massive data streams, 2012).
@@ -26,7 +26,7 @@ _CLIP_BATCH = 2_000  # of weights: 16 MB at 1000 resamples
 
 @dataclass(frozen=True, slots=True)
 class IntervalEstimate:
-    """A number and the interval that holds 95 of 100 resamples; all null where there is nothing to count."""
+    """A value with its 95 % interval; all None if there is nothing to count."""
 
     value: float | None
     low: float | None
@@ -37,16 +37,16 @@ class IntervalEstimate:
 
 
 def sum_by_clip_and_column(clip: Ints, column: Ints, value: Values, *, shape: tuple[int, int]) -> csr_array:
-    """(clips, columns) sums of the values that fall on the same clip and column."""
+    """(clips, columns) sums of values with the same clip and column."""
     return coo_array((value.astype(np.float64), (clip, column)), shape=shape).tocsr()
 
 
 def sum_by_clip(clips: int, *columns: tuple[Ints, Values]) -> csr_array:
     """(clips, columns) sums, one column for each (clip, value) pair of arrays."""
-    where = np.repeat(np.arange(len(columns)), [len(clip) for clip, _ in columns])
+    column = np.repeat(np.arange(len(columns)), [len(clip) for clip, _ in columns])
     clip = np.concatenate([clip for clip, _ in columns])
     value = np.concatenate([value.astype(np.float64) for _, value in columns])
-    return sum_by_clip_and_column(clip, where, value, shape=(clips, len(columns)))
+    return sum_by_clip_and_column(clip, column, value, shape=(clips, len(columns)))
 
 
 def bootstrap_sums(batches: Iterable[ClipSums], *, resamples: int, rng: np.random.Generator) -> dict[str, Floats]:
@@ -55,16 +55,16 @@ def bootstrap_sums(batches: Iterable[ClipSums], *, resamples: int, rng: np.rando
     for block in batches:
         clips = len(next(iter(block.values())).indptr) - 1
         for first in range(0, max(clips, 1), _CLIP_BATCH):
-            some = slice(first, min(first + _CLIP_BATCH, clips))
-            weights = np.ones((some.stop - first, 1 + resamples))
-            weights[:, 1:] = rng.poisson(1.0, (some.stop - first, resamples))
+            batch = slice(first, min(first + _CLIP_BATCH, clips))
+            weights = np.ones((batch.stop - first, 1 + resamples))
+            weights[:, 1:] = rng.poisson(1.0, (batch.stop - first, resamples))
             for name, rows in block.items():
-                sums[name] = sums.get(name, 0.0) + (rows[some].T @ weights).T
+                sums[name] = sums.get(name, 0.0) + (rows[batch].T @ weights).T
     return sums
 
 
 def percentile_interval(values: Floats) -> IntervalEstimate:
-    """(1 + resamples,) of a number, NaN where it is not defined: its value, with the percentile interval."""
+    """Percentile interval of (1 + resamples,) values, NaN if undefined; the first one is the estimate."""
     if not np.isfinite(values[0]):
         return IntervalEstimate(None, None, None)
     low, high = np.nanpercentile(values, (2.5, 97.5))
@@ -72,6 +72,6 @@ def percentile_interval(values: Floats) -> IntervalEstimate:
 
 
 def safe_ratio(numerator: NDArray[np.number], denominator: NDArray[np.number]) -> Floats:
-    """The quotient, NaN where the whole is nothing, or nothing but rounding."""
-    nothing = np.full(np.broadcast(numerator, denominator).shape, np.nan)
-    return np.asarray(np.divide(numerator, denominator, out=nothing, where=np.abs(denominator) > _EPSILON))
+    """The quotient, NaN if the denominator is 0 up to rounding."""
+    undefined = np.full(np.broadcast(numerator, denominator).shape, np.nan)
+    return np.asarray(np.divide(numerator, denominator, out=undefined, where=np.abs(denominator) > _EPSILON))

@@ -1,10 +1,10 @@
-"""How far two layers agree: which phases both have, how well their boundaries meet, and how much of it is chance.
+"""Compare two layers: detection, boundaries, order, and chance-corrected agreement, with bootstrap intervals.
 
-    found = compare(layer_phase_arrays(gold), layer_phase_arrays(consensus), rng=np.random.default_rng(0))
-    print(found.tracks.at[1].f1)        # F1 at tIoU 0.5: 0.871 [0.862, 0.879]
+    agreement = compare_layers(layer_phase_arrays(gold), layer_phase_arrays(consensus), rng=np.random.default_rng(0))
+    print(agreement.track_detection.by_tiou[1].f1)        # F1 at tIoU 0.5: 0.871 [0.862, 0.879]
 
-a is the reference: errors are b - a, precision is that of b. Everything else is the same in either order. One pass over
-both layers, a block of clips in memory at a time.
+a is the reference: errors are b - a, precision is that of b; all other metrics are symmetric. One pass over both layers
+with one batch of clips in memory.
 """
 
 from collections.abc import Iterable, Iterator
@@ -69,7 +69,7 @@ class DetectionScores:
     """Phases of a found in b, matched once by the largest sum of tIoU."""
 
     by_tiou: tuple[TiouScores, ...]
-    mean_tiou: IntervalEstimate  # a phase without a partner counts 0
+    mean_tiou: IntervalEstimate  # unmatched phases count 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class TrackAgreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Two layers over the clips that both answered, every number with its interval over clips."""
+    """Agreement of two layers over the clips that both annotate, with intervals over clips."""
 
     clips: int
     clips_a: int
@@ -127,7 +127,7 @@ def compare_layers(
     rng: np.random.Generator,
     resamples: int = BOOTSTRAP_RESAMPLES,
 ) -> Agreement:
-    """Agreement of b with the reference a; of K samples of a clip the first is taken."""
+    """Agreement of the candidate (b) with the reference (a); uses the first sample of each clip."""
     clips = [0, 0]
 
     def counted(side: int, blocks: Iterable[PhaseArrays]) -> Iterator[PhaseArrays]:
@@ -141,7 +141,7 @@ def compare_layers(
 
 
 def _agreement_sums(a: PhaseArrays, b: PhaseArrays) -> ClipSums:
-    """All that the numbers follow from, as sums per clip; row k of both is the same clip."""
+    """Sums per clip that all metrics follow from; row k of a and b is the same clip."""
     overlaps = overlapping_pairs(a, b)
     by_track = optimal_matching(overlaps)
     by_class = optimal_matching(overlaps.select(np.flatnonzero(a.action[overlaps.a] == b.action[overlaps.b])))
@@ -179,7 +179,7 @@ def _match_sums(a: PhaseArrays, found: PhasePairs) -> csr_array:
 
 
 def _compute_agreement(sums: dict[str, Floats], *, clips_a: int, clips_b: int) -> Agreement:
-    """The numbers; each is computed on the plain sums and on every resample at once."""
+    """All metrics, each on the plain sums and on every resample at once."""
     clips, phases_a, phases_b = (int(count) for count in sums["phases"][0])
     edges_a, edges_b, *near = sums["edges"].T
     boundary = [percentile_interval(safe_ratio(2 * hits, edges_a + edges_b)) for hits in near]

@@ -1,4 +1,4 @@
-"""Self-consistency: what K samples of one annotator have in common, phase by phase and clip by clip."""
+"""Self-consistency: agreement of K samples of one annotator, per phase and per clip."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from xsheet.audit.agreement.bootstrap import (
 from xsheet.audit.agreement.matching import optimal_matching, overlapping_pairs
 from xsheet.audit.agreement.phase_arrays import ACTION_COUNT, Floats, Ints, PhaseArrays, concatenated_ranges
 
-MIN_MATCH_TIOU = 0.5  # of a phase that is said to be the same
+MIN_MATCH_TIOU = 0.5  # from which two phases are the same
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,11 +39,11 @@ class SampleConsistency:
 
 
 def sample_consistency(table: PhaseArrays) -> SampleConsistency:
-    """Consistency of the samples of a layer; `units` holds all samples of a clip, in any order."""
+    """Consistency of the samples of a layer; `table` holds all samples of a clip, in any order."""
     clip_ids, clip, samples = np.unique(table.clip_ids, return_inverse=True, return_counts=True)
     one, other = _ordered_pairs(clip)
     a, b = table.take(one), table.take(other)
-    phase = table.phase_rows(one)[0]  # phases of a, as rows of `units`
+    phase = table.phase_rows(one)[0]  # phases of a, as rows of `table`
     overlaps = overlapping_pairs(a, b)
     alike = overlaps.select(np.flatnonzero(overlaps.tiou >= MIN_MATCH_TIOU))
     alike = alike.select(np.unique(alike.a, return_index=True)[1])  # two halves of one phase are one partner

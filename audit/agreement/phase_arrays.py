@@ -1,6 +1,6 @@
-"""Phases of a layer as columns: what the metrics compute on, some fifty bytes a phase instead of a record."""
+"""Phases of a layer as numpy columns for the metrics: about fifty bytes per phase instead of a record."""
 
-# pyarrow.compute makes its functions at import, where no checker sees them.
+# pyarrow.compute creates its functions at import time, which type checkers do not see.
 # pyright: reportAttributeAccessIssue=false
 
 from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ _COLUMNS = ("clip_id", "sample_index", "status", "duration_us", "phases")
 class PhaseArrays:
     """Phases of A annotations as N rows, by annotation, track and start; those of one track never overlap.
 
-    `track` and `action` are places in vocab.TRACKS and vocab.ACTIONS.
+    `track` and `action` are indices in vocab.TRACKS and vocab.ACTIONS.
     """
 
     clip_ids: NDArray[np.str_]  # (A,)
@@ -50,11 +50,11 @@ class PhaseArrays:
 
     @property
     def annotation_count(self) -> int:
-        """Number of annotations, those without a phase among them."""
+        """Number of annotations, those without phases included."""
         return len(self.clip_ids)
 
     def take(self, annotations: Ints) -> "PhaseArrays":
-        """These annotations, in this order; one may be taken more than once."""
+        """These annotations, in this order; indices may repeat."""
         rows, of = self.phase_rows(annotations)
         return PhaseArrays(
             clip_ids=self.clip_ids[annotations],
@@ -100,7 +100,7 @@ class _PhaseColumns(TypedDict):
 
 
 def phase_arrays(annotations: Iterable[Annotation]) -> PhaseArrays:
-    """Annotations as columns. Replies that are not ok say nothing about their clip and are left out."""
+    """Annotations as columns, without those whose status is not ok."""
     rows = [one for one in annotations if one.status == "ok"]
     phases = [(of, p) for of, one in enumerate(rows) for p in one.phases]
     return PhaseArrays(
@@ -144,7 +144,7 @@ def align_by_clip(a: Iterable[PhaseArrays], b: Iterable[PhaseArrays]) -> Iterato
 
 
 def keep_first_samples(units: PhaseArrays) -> PhaseArrays:
-    """Of K samples of a clip the first alone: a later one is no second opinion of the layer (see consistency.py)."""
+    """Keep the first sample of each clip; consistency.py compares the samples."""
     return units if not units.sample_index.any() else units.take(np.flatnonzero(units.sample_index == 0))
 
 
@@ -183,7 +183,7 @@ def timeline_offsets(units: PhaseArrays, horizon_us: int) -> Ints:
 
 
 def horizon_us(*layers: PhaseArrays) -> int:
-    """An instant after the end of every clip and phase."""
+    """A time after the end of every clip and phase."""
     return 1 + max(
         (int(column.max(initial=0)) for one in layers for column in (one.end_us, one.duration_us)), default=0
     )
@@ -218,7 +218,7 @@ def _validated(units: PhaseArrays, where: str) -> PhaseArrays:
         if broken.any():
             clip = units.clip_ids[units.annotation_index[np.flatnonzero(broken)[0]]]
             raise ContractError(
-                where=f"{where}, clip {clip}", expected=rule, got="others", hint="write layers through xsheet only"
+                where=f"{where}, clip {clip}", expected=rule, got="a violation", hint="write layers with xsheet only"
             )
     return units
 
@@ -228,6 +228,9 @@ def _vocabulary_indices(words: pa.Array, vocabulary: tuple[str, ...], where: str
     if found.null_count:
         unknown = words.filter(pc.is_null(found))[0].as_py()
         raise ContractError(
-            where=where, expected="words of the vocabulary", got=repr(unknown), hint="install the xsheet that wrote it"
+            where=where,
+            expected="a term of the vocabulary",
+            got=repr(unknown),
+            hint="install the version of xsheet that wrote it",
         )
     return np.asarray(found.to_numpy(zero_copy_only=False)).astype(np.int64)

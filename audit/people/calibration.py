@@ -1,4 +1,4 @@
-"""From support to the chance that a human accepts: fitted where humans decided, and tested on clips held out."""
+"""Calibration: acceptance probability by support, fitted on review decisions and tested on held-out clips."""
 
 import zlib
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ BINS = 10  # of the expected calibration error, as in Guo et al., On Calibration
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """Chance of acceptance as a function that rises with the support, linear between its knots."""
+    """Acceptance probability as a non-decreasing function of support, linear between its knots."""
 
     support_knots: tuple[float, ...]  # knots, ascending
     acceptance_knots: tuple[float, ...]  # 0..1, never falling
@@ -30,7 +30,7 @@ class Calibration:
     )
 
     def acceptance_probability(self, support: Floats) -> Floats:
-        """Chance of acceptance at these supports."""
+        """Acceptance probability at these support values."""
         return np.asarray(np.interp(support, self.support_knots, self.acceptance_knots))
 
 
@@ -50,7 +50,7 @@ def fit_isotonic(support: Floats, is_accepted: Bools, clip_ids: NDArray[np.str_]
     """
     if not len(support):
         raise ConfigError(
-            where="calibration", expected="phases that humans decided on", got="none", hint="review some clips first"
+            where="calibration", expected="phases with review decisions", got="none", hint="review some clips first"
         )
     # By the clip's own name, so that a clip stays in its fold whatever is added.
     fold = np.array([zlib.crc32(str(clip).encode()) % FOLDS for clip in clip_ids])
@@ -93,9 +93,9 @@ def calibrate_from_review(layer: LayerRun, human: LayerRun) -> Calibration | Non
     A phase is accepted when the human layer has it: track, class and tIoU of 0.5. None where no phase of such a clip
     states its support.
     """
-    said = {row.clip_id: row for row in human.read() if row.status == "ok"}
-    rows = [row for row in layer.read() if row.status == "ok" and row.clip_id in said]
-    found, kept = phase_arrays(rows), phase_arrays(said[row.clip_id] for row in rows)
+    reviewed = {row.clip_id: row for row in human.read() if row.status == "ok"}
+    rows = [row for row in layer.read() if row.status == "ok" and row.clip_id in reviewed]
+    found, kept = phase_arrays(rows), phase_arrays(reviewed[row.clip_id] for row in rows)
     support = np.array([
         np.nan if p.evidence is None or p.evidence.support_k is None or not p.evidence.k
         else min(1.0, p.evidence.support_k / p.evidence.k)

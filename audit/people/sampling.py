@@ -1,4 +1,4 @@
-"""What to show humans, and what may be concluded from it: stratified samples, sizes, Wilson bounds."""
+"""Review samples: stratified sampling, sample sizes and Wilson bounds."""
 
 import math
 from collections import Counter
@@ -17,7 +17,7 @@ RANDOM_SHARE = 0.1  # of a sample, whatever the score: without it the estimate i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampledClip:
-    """A clip for a human to look at. Only those picked at random estimate the whole layer."""
+    """A clip for review. Only clips selected at random estimate the whole layer."""
 
     clip_id: str
     decile: int  # of the score, 0 = the worst tenth
@@ -25,9 +25,9 @@ class SampledClip:
 
 
 def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Bounds of a rate of which `hits` of `looked_at` were seen, two-sided (Wilson, 1927); (0, 1) when none was."""
+    """Two-sided Wilson bounds (1927) of the rate successes / trials; (0, 1) without trials."""
     if not 0 <= successes <= trials:
-        raise ValueError(f"expected 0 <= hits <= looked_at, got {successes} of {trials}")
+        raise ValueError(f"expected 0 <= successes <= trials, got {successes} of {trials}")
     if trials == 0:
         return 0.0, 1.0
     z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
@@ -39,7 +39,7 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) ->
 
 
 def required_sample_size(max_defect_rate: float, *, allowed_defects: int = 0, confidence: float = 0.95) -> int:
-    """Smallest sample in which at most `defects` show that the rate of defects is at most `rate`, one-sided and exact.
+    """Smallest sample in which `allowed_defects` prove a defect rate of at most `max_defect_rate` (exact, one-sided).
 
     required_sample_size(0.05) is 59: no defect in 59 leaves a chance of 5 % that the rate is above 5 %.
     """
@@ -59,19 +59,19 @@ def required_sample_size(max_defect_rate: float, *, allowed_defects: int = 0, co
 
 
 def stratified_sample(scores: Mapping[str, float], *, size: int, seed: int) -> tuple[SampledClip, ...]:
-    """Clips to look at: a tenth at random from all, the rest in equal numbers from each decile of the score.
+    """Clips to review: a tenth at random from all, the rest in equal numbers from each decile of the score.
 
-    The same clips, scores and seed give the same sample in any order; a clip's luck hangs on its name and the seed.
+    The sample depends on the clip ids, scores and seed only, not on their order.
     Clips come worst first, then by name; all of them when the sample is as large as the layer.
     """
     ranked = sorted(scores, key=lambda clip: (scores[clip], clip))
     decile = {clip: place * DECILES // len(ranked) for place, clip in enumerate(ranked)}
-    by_luck = sorted(ranked, key=lambda clip: content_key(seed, clip))
+    by_hash = sorted(ranked, key=lambda clip: content_key(seed, clip))
     size = min(size, len(ranked))
-    at_random = set(by_luck[: math.ceil(RANDOM_SHARE * size)])
+    at_random = set(by_hash[: math.ceil(RANDOM_SHARE * size)])
     # In turns, the worst decile first, so that a stratum that runs dry is made up for by the others.
     turn, turns = dict[str, int](), Counter[int]()
-    for clip in by_luck:
+    for clip in by_hash:
         if clip not in at_random:
             turn[clip] = turns[decile[clip]]
             turns[decile[clip]] += 1

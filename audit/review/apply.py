@@ -1,7 +1,7 @@
-"""From reviews to a `human` layer: the clips that people accepted, as they left them.
+"""Apply reviews: write the accepted clips, with their edits, as layer `human`.
 
-Nothing is merged in silence. An annotation on which the operations do not follow from one another, or on which two
-reviewers came to different ends, is refused and listed; whose word counts is then said by name (`reviewers`).
+Nothing is merged silently. An annotation with inconsistent operations or with different results of two reviewers is
+a conflict: it is listed and left out. `reviewers` then selects whose operations count.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from xsheet.schemas.layers import LayerRun, write_layer
 from xsheet.schemas.run import Run
 from xsheet.schemas.tables import REVIEWS, iter_records, write_table
 
-REPAIR_REASON = "a reviewer said so"
+REPAIR_REASON = "reviewer decision"
 COMPARED_FIELDS = (
     "start_us",
     "end_us",
@@ -35,7 +35,7 @@ COMPARED_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewConflict:
-    """One annotation that was not taken over, and why."""
+    """An annotation left out because of a conflict, and the reason."""
 
     clip_id: str
     annotation_id: str
@@ -46,7 +46,7 @@ class ReviewConflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyResult:
-    """What became of the reviews of a layer."""
+    """Result of applying the reviews of a layer."""
 
     human_layer: LayerRun | None  # None when nothing was accepted
     accepted_count: int
@@ -90,7 +90,7 @@ def apply_reviews(set_folder: Path, layer: LayerRun, *, reviewers: Sequence[str]
 def repeated_annotations(
     set_folder: Path, layer: LayerRun, *, reviewer: str
 ) -> Iterator[tuple[Annotation, Annotation]]:
-    """The clips that a reviewer decided twice without knowing: as left the first time, and the second."""
+    """Clips that a reviewer unknowingly decided twice: the first and the second result."""
     first, second = (
         group_by_annotation(EditJournal(journal_path(set_folder, reviewer, book)).read_new()) for book in JOURNAL_NAMES
     )
@@ -102,18 +102,18 @@ def repeated_annotations(
 
 
 def all_reviews(set_folder: Path) -> list[Review]:
-    """Every operation there is, by reviewer in the order they were made; of a lost journal what the table kept."""
+    """All operations, by reviewer in stored order, with those of lost journals from the table."""
     journals = read_journals(set_folder)
     known = {one.review_id for one in journals}
     return [one for one in iter_records(set_folder, REVIEWS) if one.review_id not in known] + journals
 
 
 def group_by_annotation(reviews: Iterable[Review]) -> dict[str, list[Review]]:
-    """Operations by the annotation they were made on."""
-    found: dict[str, list[Review]] = {}
+    """Operations by annotation id."""
+    grouped: dict[str, list[Review]] = {}
     for review in reviews:
-        found.setdefault(review.annotation_id, []).append(review)
-    return found
+        grouped.setdefault(review.annotation_id, []).append(review)
+    return grouped
 
 
 def _resolve_reviews(
@@ -150,7 +150,7 @@ def _find_conflict(trails: Sequence[EditHistory]) -> ReviewConflict | None:
     drafts = [trail.draft for trail in trails]
     if any((draft.decision, draft.phases) != (drafts[0].decision, drafts[0].phases) for draft in drafts):
         phases = {phase.phase_id for draft in drafts[1:] for phase in set(drafts[0].phases) ^ set(draft.phases)}
-        return _make_conflict(*trails, reason="reviewers came to different ends", phase_ids=sorted(phases))
+        return _make_conflict(*trails, reason="reviewers have different results", phase_ids=sorted(phases))
     return None
 
 
@@ -192,7 +192,7 @@ def _to_human_annotation(trail: EditHistory, run: Run) -> Annotation:
 
 
 def _repairs(before: Sequence[Phase], after: Sequence[Phase]) -> Iterator[Repair]:
-    """What a reader of the parent finds changed, field by field."""
+    """Differences from the parent annotation, field by field."""
     old, new = ({phase.phase_id: phase for phase in phases} for phases in (before, after))
     for phase_id in old | new:
         a, b, path = old.get(phase_id), new.get(phase_id), f"phases/{phase_id}"

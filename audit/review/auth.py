@@ -1,4 +1,4 @@
-"""Gate: who may talk to the review server, and what its answers may do in a browser.
+"""Request authentication of the review server, and the security headers of its responses.
 
 It binds to 127.0.0.1, which every page in the reviewer's browser can reach as well. So: a token that is random per
 start, once in the address and from then on in a cookie that no script can read; a Host of our own, against names that
@@ -39,25 +39,25 @@ class RequestGuard:
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request pass, or answer it here."""
+        """Pass an authorised request to the application, or respond with the error."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
             raise ValueError(f"expected HTTP, got {scope['type']}")
         headers = Headers(scope=scope)
-        # The address may stand in anybody's page, say a terminal in the browser; who has the token may come from there.
-        came_by_address = scope["path"] == "/" and self._is_token(_token_of_query(scope))
-        refusal = self._refusal(headers, has_url_token=came_by_address)
-        answer: ASGIApp = self._app if refusal is None else PlainTextResponse(refusal[1], status_code=refusal[0])
-        await answer(
+        # The address may be opened from any page, e.g. a browser terminal; the token authorises it.
+        has_url_token = scope["path"] == "/" and self._is_token(_token_of_query(scope))
+        refusal = self._refusal(headers, has_url_token=has_url_token)
+        respond: ASGIApp = self._app if refusal is None else PlainTextResponse(refusal[1], status_code=refusal[0])
+        await respond(
             scope,
             _limit_body(receive),
-            self._with_security_headers(send, sets_cookie=came_by_address and refusal is None),
+            self._with_security_headers(send, sets_cookie=has_url_token and refusal is None),
         )
 
     def _refusal(self, headers: Headers, *, has_url_token: bool) -> tuple[int, str] | None:
-        """Status and reason, or None for a request that may pass."""
+        """Status and reason, or None for an authorised request."""
         host, origin = headers.get("host", ""), headers.get("origin")
         is_own = headers.get("sec-fetch-site", "none") in ("same-origin", "none")
         length = headers.get("content-length", "0")
@@ -100,14 +100,14 @@ def _token_of_query(scope: Scope) -> str:
 
 
 def _limit_body(receive: Receive) -> Receive:
-    """The body, up to the limit: a chunked one says no length before."""
-    got = 0
+    """Limit the body size; a chunked body has no declared length."""
+    size = 0
 
     async def bounded() -> Message:
-        nonlocal got
+        nonlocal size
         message = await receive()
-        got += len(message.get("body", b""))
-        if got > MAX_BODY_BYTES:
+        size += len(message.get("body", b""))
+        if size > MAX_BODY_BYTES:
             raise HTTPException(413, f"expected at most {MAX_BODY_BYTES} bytes")
         return message
 

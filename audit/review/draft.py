@@ -1,7 +1,7 @@
-"""Draft: one annotation as one reviewer has made it, by operations that are never changed or removed.
+"""Draft: one annotation as edited by one reviewer, through an append-only list of operations.
 
-Every operation names the hash of the draft it was made on. An operation whose hash is another one was made by somebody
-who saw something else: it is a conflict, and nothing of it is taken over.
+Every operation carries the hash of the draft it was made on. A different hash is a conflict, and the operation is not
+applied.
 """
 
 from collections.abc import Iterable
@@ -19,12 +19,12 @@ _PHASES = TypeAdapter(tuple[Phase, ...])
 
 
 class StaleError(Exception):
-    """An operation that was made on another draft than the one it meets."""
+    """The operation was made on a different draft."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """An annotation in the hands of a reviewer. Phases that were rejected stay beside it, for they are a judgement."""
+    """An annotation under review. Rejected phases are kept, because a rejection is a judgement."""
 
     annotation: Annotation  # its phases are the draft's, the rest is the layer's
     decision: ReviewDecision | None = None  # on the whole clip; gone with the next edit
@@ -33,27 +33,27 @@ class Draft:
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """Phases as they stand, in the order of the contract."""
+        """Current phases, in the order of the contract."""
         return self.annotation.phases
 
     @property
     def sha256(self) -> str:
-        """Hash of what a reviewer sees: whose annotation, its phases, and what was decided so far."""
+        """Hash of the annotation id, the phases and the decisions."""
         phases = [_PHASES.dump_python(self.phases), _PHASES.dump_python(self.rejected)]
         return content_key(self.annotation.annotation_id, phases, self.decision, sorted(self.accepted))
 
     def get_phase(self, phase_id: str) -> Phase:
-        """The phase of an id; ContractError when the draft has none."""
+        """The phase with this id; ContractError if the draft has none."""
         found = next((phase for phase in self.phases if phase.phase_id == phase_id), None)
         if found is None:
             raise _draft_error(f"a phase of {[phase.phase_id for phase in self.phases]}", repr(phase_id))
         return found
 
     def apply(self, review: Review) -> "Draft":
-        """The draft after an operation, undo excepted.
+        """The draft after an operation other than undo.
 
         Raises:
-            ContractError: the operation does not fit, or breaks a rule of annotations; the message says which.
+            ContractError: the operation is invalid or breaks a rule of annotations; the message says which.
         """
         touched = [self.get_phase(one) for one in review.phase_ids if review.operation != "new"]
         ids = frozenset(review.phase_ids)
@@ -69,7 +69,7 @@ class Draft:
 
     def _with_decision(self, decision: ReviewDecision) -> "Draft":
         if decision == "accept" and self.annotation.status != "ok":
-            raise _draft_error("an annotation with a base", f"a reply of status {self.annotation.status!r}")
+            raise _draft_error("an annotation with a base", f"a response of status {self.annotation.status!r}")
         return replace(self, decision=decision)
 
     def _replace_phases(self, removed_ids: frozenset[str], new_phases: Iterable[Phase]) -> "Draft":
@@ -82,44 +82,44 @@ class Draft:
 
 
 def to_contract_error(error: ValueError) -> ContractError:
-    """A broken rule of the records, in words for the reviewer who ran into it."""
-    said = str(error)
+    """Convert a validation error of a record into a message for the reviewer."""
+    message = str(error)
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
-        said = " ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
-    expected, found, came = said.removeprefix("expected ").partition(", got ")
-    return _draft_error(expected if found else "phases that keep the rules", came or said)
+        message = " ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+    expected, separator, got = message.removeprefix("expected ").partition(", got ")
+    return _draft_error(expected if separator else "phases that meet the rules", got or message)
 
 
-def _draft_error(expected: str, came: str) -> ContractError:
-    return ContractError(where="review", expected=expected, got=came, hint="nothing was changed")
+def _draft_error(expected: str, got: str) -> ContractError:
+    return ContractError(where="review", expected=expected, got=got, hint="nothing was changed")
 
 
 @dataclass(slots=True)
 class UndoStack:
-    """Which operations of a row of them still stand, and what an undo or a redo would take back."""
+    """Undo and redo state of a sequence of operations."""
 
     _done: list[tuple[str, Review]] = field(default_factory=list)  # id that an undo names, the operation it takes back
     _undone: list[tuple[str, Review]] = field(default_factory=list)
 
     @property
     def applied_reviews(self) -> list[Review]:
-        """The operations that stand, in order."""
+        """Operations in effect, in order."""
         return [review for _, review in self._done]
 
     @property
     def undo_id(self) -> str | None:
-        """The review that an undo takes back."""
+        """Id of the review that an undo reverts."""
         return self._done[-1][0] if self._done else None
 
     @property
     def redo_id(self) -> str | None:
-        """The undo that a redo takes back; redo is the undo of an undo."""
+        """Id of the undo that a redo reverts; a redo is the undo of an undo."""
         return self._undone[-1][0] if self._undone else None
 
     @property
     def decision(self) -> ReviewDecision | None:
-        """On the whole clip, as the operations alone tell; the same as the draft's."""
+        """Decision on the whole clip, from the operations alone; equals that of the draft."""
         for review in reversed(self.applied_reviews):
             if not review.phase_ids and review.operation in ("accept", "reject"):
                 return review.operation
@@ -128,38 +128,38 @@ class UndoStack:
         return None
 
     def push(self, review: Review) -> None:
-        """Go on by one operation that fits."""
+        """Add one valid operation."""
         if review.undoes is None:
             self._undone.clear()
             self._done.append((review.review_id, review))
         else:
-            here, there = (self._done, self._undone) if review.undoes == self.undo_id else (self._undone, self._done)
-            if here:
-                there.append((review.review_id, here.pop()[1]))
+            is_undo = review.undoes == self.undo_id
+            source, target = (self._done, self._undone) if is_undo else (self._undone, self._done)
+            if source:
+                target.append((review.review_id, source.pop()[1]))
 
 
 @dataclass(slots=True)
 class EditHistory:
-    """One annotation under one reviewer: the draft, and the operations that led to it."""
+    """One annotation under one reviewer: the draft and its operations."""
 
     annotation: Annotation
     draft: Draft = field(init=False)
     undo_stack: UndoStack = field(default_factory=UndoStack)
     reviews: list[Review] = field(default_factory=list)
-    rejected_reviews: list[Review] = field(
-        default_factory=list
-    )  # stored operations that do not fit; nothing of them is in
+    # Stored operations that do not apply to the draft.
+    rejected_reviews: list[Review] = field(default_factory=list)
     _drafts_by_review: dict[str, tuple[Draft, Draft]] = field(default_factory=dict)  # review id: draft before and after
 
     def __post_init__(self) -> None:
         self.draft = Draft(annotation=self.annotation)
 
     def preview(self, review: Review) -> Draft:
-        """The draft that an operation would make.
+        """The draft that an operation would produce.
 
         Raises:
-            StaleError: it was made on another draft.
-            ContractError: it does not fit the draft.
+            StaleError: it was made on a different draft.
+            ContractError: it is invalid.
         """
         if review.before_sha256 != self.draft.sha256:
             raise StaleError(review.review_id)
@@ -171,7 +171,7 @@ class EditHistory:
         return self._drafts_by_review[review.undoes][0]
 
     def append(self, review: Review) -> None:
-        """Go on by one operation; the trail stays as it was when that is refused (see `after`)."""
+        """Apply one operation; if it is invalid, nothing changes (raises like `preview`)."""
         draft = self.preview(review)
         self._drafts_by_review[review.review_id] = (self.draft, draft)
         self.draft = draft
@@ -179,7 +179,7 @@ class EditHistory:
         self.reviews.append(review)
 
     def replay(self, reviews: Iterable[Review]) -> None:
-        """Go on by stored operations; one that does not fit is set aside in `refused`."""
+        """Apply stored operations; those that do not apply go to `rejected_reviews`."""
         for review in reviews:
             try:
                 self.append(review)

@@ -1,11 +1,11 @@
-"""Journal: the operations of one reviewer, one line of JSON each, on disk before anybody sees their effect.
+"""Journal: the operations of one reviewer, one JSON line each, on disk before their effect is visible.
 
-    SET/reviews/_journal/<reviewer>.jsonl    what `apply` reads
-    SET/reviews/_repeats/<reviewer>.jsonl      clips shown a second time: they measure the reviewer and change nothing
+    SET/reviews/_journal/<reviewer>.jsonl    input of apply.py
+    SET/reviews/_repeats/<reviewer>.jsonl      repeated clips: they measure the reviewer and change nothing
 
-Readers of Parquet folders pass over names that begin with an underscore, so the table beside them stays one.
-A line that ends without a line feed was being written when its writer was killed: it is the one operation that a kill
-may lose. Several servers may write to one journal; each reads what the others wrote before it adds its own.
+Readers of Parquet folders skip names that start with an underscore, so the folder stays a valid table. A line without
+a line feed was being written when its process was killed: a kill can lose this one operation. Several servers may
+write to one journal; each reads new lines before it appends its own.
 """
 
 import errno
@@ -31,29 +31,29 @@ _REVIEW = TypeAdapter(Review)
 
 
 def journal_path(set_folder: Path, reviewer: str, name: JournalName = "journal") -> Path:
-    """Where the operations of a reviewer lie; a name is free text, so the file's has a hash of it."""
+    """Journal file of a reviewer; names are free text, so the file name contains a hash."""
     readable = re.sub(r"[^a-z0-9]+", "-", reviewer.lower()).strip("-")[:MAX_SLUG_CHARS]
     return set_folder / REVIEWS.name / f"_{name}" / f"{readable}-{content_key(reviewer)[:8]}.jsonl"
 
 
 def read_journals(set_folder: Path) -> list[Review]:
-    """What all reviewers did, by reviewer in stored order."""
+    """Operations of all reviewers, by reviewer in stored order."""
     files = sorted((set_folder / REVIEWS.name / "_journal").glob("*.jsonl"))
     return [review for file in files for review in EditJournal(file).read_new()]
 
 
 class EditJournal:
-    """One file of operations, read as far as it is known here."""
+    """One journal file and the read position in it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset_bytes = 0
 
     def read_new(self) -> Sequence[Review]:
-        """Operations that were added since the last call, by whomever.
+        """Operations appended since the last call, by any process.
 
         Raises:
-            ContractError: a whole line that is no operation.
+            ContractError: a complete line is not an operation.
         """
         try:
             with self._path.open("rb") as file:
@@ -67,7 +67,7 @@ class EditJournal:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Only this writer between what `fresh` gives and what `append` adds."""
+        """Exclusive access between `read_new` and `append`."""
         if not self._path.exists():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch()
@@ -77,14 +77,14 @@ class EditJournal:
             yield
 
     def append(self, review: Review) -> None:
-        """Add one operation; on return it is on the disk. Call within `writing`, after `fresh`.
+        """Append one operation; on return it is on disk. Call inside `lock`, after `read_new`.
 
         Raises:
-            OSError: the disk is full or read-only; the journal is as it was.
+            OSError: the disk is full or read-only; the journal is unchanged.
         """
         line = _REVIEW.dump_json(review) + b"\n"
-        with self._path.open("r+b", buffering=0) as file:  # a buffer would be written again when the file is closed
-            file.truncate(self._offset_bytes)  # what a killed writer left behind
+        with self._path.open("r+b", buffering=0) as file:  # unbuffered, else close() would write again
+            file.truncate(self._offset_bytes)  # removes the incomplete line of a killed writer
             file.seek(self._offset_bytes)
             try:
                 if file.write(line) < len(line):

@@ -1,6 +1,6 @@
-"""Sheet: one clip with all that was measured, found and said of it, as the page gets it.
+"""Clip payload: one clip with its measurements, findings and annotations as JSON for the page.
 
-In a blind review, what a reviewer must not know never leaves this machine's Python: it is taken out here.
+In a blind review the hidden fields are removed here, so that they never reach the browser.
 """
 
 import math
@@ -40,7 +40,7 @@ from xsheet.schemas.tables import (
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
 BlindField = Literal["text", "layers"]
-MAX_OTHER_LAYERS = 8  # lanes below one another; more are no comparison but a carpet
+MAX_OTHER_LAYERS = 8  # more lanes would be unreadable
 _PHASE, _FINDING = TypeAdapter(Phase), TypeAdapter(Finding)
 MIN_FRAMES = 5  # a speed is a difference over four frames
 DISPLAYED_TRACKS: tuple[vocab.Track, ...] = ("head", "gaze", "brows", "mouth", "face", "torso", "arm_left", "arm_right")
@@ -48,14 +48,14 @@ R = TypeVar("R", bound=Record)
 
 
 class ClipPayloads:
-    """The sheets of a set. Ids and cuts are in memory, everything else is read when a clip is asked for."""
+    """Builds the payloads of a set. Ids and cuts are in memory; everything else is read per clip."""
 
     def __init__(self, set_folder: Path, layer: LayerRun, *, blind: frozenset[BlindField] = frozenset()) -> None:
         self._layer = layer
         self._blind = blind
         self._clips = RowIndex(part_files(set_folder, CLIPS), CLIPS)
         self._signals = RowIndex(part_files(set_folder, SIGNALS), SIGNALS)
-        self._finding_counts = RowIndex(part_files(set_folder, FINDINGS), FINDINGS)
+        self._findings = RowIndex(part_files(set_folder, FINDINGS), FINDINGS)
         self._annotations = RowIndex(layer.files, ANNOTATIONS)
         self._other_layer_rows = [
             (one, RowIndex(one.files, ANNOTATIONS)) for one in list_layers(set_folder) if str(one) != str(layer)
@@ -64,23 +64,23 @@ class ClipPayloads:
         self._cuts = _cuts(set_folder)
 
     def get_clip(self, clip_id: str) -> Clip | None:
-        """The clip of an id, where the set has it."""
+        """The clip with this id, or None."""
         return self._clips.get_first(clip_id)
 
     def get_annotation(self, clip_id: str, annotation_id: str) -> Annotation:
         """An annotation of the layer under review.
 
         Raises:
-            ContractError: it is not there.
+            ContractError: the layer does not have it.
         """
-        found = next((one for one in self._annotations.get_all(clip_id) if one.annotation_id == annotation_id), None)
-        if found is None:
-            where, came = str(self._layer), f"none in clip {clip_id}"
-            raise ContractError(where=where, expected=annotation_id, got=came, hint="start the review again")
-        return found
+        match = next((one for one in self._annotations.get_all(clip_id) if one.annotation_id == annotation_id), None)
+        if match is None:
+            where, got = str(self._layer), f"none in clip {clip_id}"
+            raise ContractError(where=where, expected=annotation_id, got=got, hint="restart the review")
+        return match
 
     def clip_payload(self, trail: EditHistory) -> dict[str, Any]:
-        """All of one clip but what was decided on it (see `draft_json`)."""
+        """One clip without its draft (see `draft_payload`)."""
         annotation = trail.annotation
         clip, signals = self.get_clip(annotation.clip_id), self._signals.get_first(annotation.clip_id)
         return {
@@ -101,10 +101,10 @@ class ClipPayloads:
         }
 
     def draft_payload(self, trail: EditHistory) -> dict[str, Any]:
-        """What a reviewer has made of an annotation so far."""
+        """The current draft of an annotation."""
         draft: Draft = trail.draft
-        said = {phase.text for phase in trail.annotation.phases}
-        hidden = said | set(map(mirror_side, said))  # an edit of its borders makes no text the reviewer's own
+        texts = {phase.text for phase in trail.annotation.phases}
+        hidden = texts | set(map(mirror_side, texts))  # an edit of the times does not make the text the reviewer's
         return {
             "sha256": draft.sha256,
             "decision": draft.decision,
@@ -121,29 +121,33 @@ class ClipPayloads:
         }
 
     def _other_layers(self, annotation: Annotation) -> list[dict[str, Any]]:
-        """The same clip in other layers; blind reviewers get them as A, B, ... in an order that differs by clip."""
-        found = [(layer, one) for layer, rows in self._other_layer_rows for one in rows.get_all(annotation.clip_id)]
+        """The same clip in other layers; blind to layers, they are A, B, ... in an order that differs by clip."""
+        rows_by_layer = [
+            (layer, one) for layer, rows in self._other_layer_rows for one in rows.get_all(annotation.clip_id)
+        ]
         if "layers" in self._blind:
-            found.sort(key=lambda pair: content_key(pair[1].annotation_id))
+            rows_by_layer.sort(key=lambda pair: content_key(pair[1].annotation_id))
         return [
             {
                 "name": chr(ord("A") + i) if "layers" in self._blind else _layer_label(layer, one),
                 "phases": [self._phase(phase, {phase.text}) for phase in one.phases],
             }
-            for i, (layer, one) in enumerate(found[:MAX_OTHER_LAYERS])
+            for i, (layer, one) in enumerate(rows_by_layer[:MAX_OTHER_LAYERS])
         ]
 
     def _findings_of(self, annotation: Annotation) -> Iterable[Finding]:
-        """Of this annotation, and of its clip whatever the layer; the same finding of two audits once."""
-        found = self._finding_counts.get_all(annotation.clip_id)
-        return {one.finding_id: one for one in found if one.annotation_id in (None, annotation.annotation_id)}.values()
+        """Findings of this annotation and of its clip; a finding of two audits appears once."""
+        findings = self._findings.get_all(annotation.clip_id)
+        return {
+            one.finding_id: one for one in findings if one.annotation_id in (None, annotation.annotation_id)
+        }.values()
 
     def _finding(self, finding: Finding) -> dict[str, Any]:
-        shown = replace(finding, message="") if "text" in self._blind else finding
-        return _plain(_FINDING.dump_python(shown, mode="json", exclude={"run_id", "annotation_id", "clip_id"}))
+        visible = replace(finding, message="") if "text" in self._blind else finding
+        return _plain(_FINDING.dump_python(visible, mode="json", exclude={"run_id", "annotation_id", "clip_id"}))
 
     def _phase(self, phase: Phase, hidden: Set[str]) -> dict[str, Any]:
-        """A phase; in a review that is blind to text without the words in `hidden`."""
+        """A phase; a review blind to text removes the texts in `hidden`."""
         row = _plain(_PHASE.dump_python(phase, mode="json"))
         if "text" in self._blind and phase.text in hidden:
             row |= {"text": "", "text_short": None, "action_raw": None}
@@ -165,7 +169,7 @@ class ClipPayloads:
 
 
 def provenance_payload(run: Run) -> dict[str, Any]:
-    """Where the layer came from; the prompts by name and hash, and whole on demand."""
+    """Run record of the layer: model, engine, prompts, settings and parents."""
     return {
         "run_id": run.run_id,
         "kind": run.kind,
@@ -200,7 +204,7 @@ def _cuts(set_folder: Path) -> dict[str, list[int]]:
 
 
 class RowIndex(Generic[R]):
-    """The rows of some files of one table, by one of their ids."""
+    """Rows of one table by id; only ids are in memory, rows are read on request."""
 
     def __init__(self, files: Iterable[Path], table: Table[R], *, key: str = "clip_id") -> None:
         self._table = table
@@ -211,16 +215,16 @@ class RowIndex(Generic[R]):
                     self._row_locations.setdefault(one, []).append((path, row))
 
     def get_all(self, one: str) -> list[R]:
-        """The rows of an id, in stored order.
+        """Rows with this id, in stored order.
 
         Raises:
-            ContractError: a row breaks the contract, or its file was changed meanwhile.
+            ContractError: a row breaks the contract or its file has changed.
         """
         slices = [read_slice(path, self._table, range(row, row + 1)) for path, row in self._row_locations.get(one, ())]
         return [record for rows in slices for record in from_arrow(rows, self._table)]
 
     def get_first(self, one: str) -> R | None:
-        """The first row of an id, if there is any; raises as `all`."""
+        """First row with this id, or None; raises like `get_all`."""
         return next(iter(self.get_all(one)), None)
 
 
@@ -228,7 +232,7 @@ class RowIndex(Generic[R]):
 
 
 def curves_payload(signals: Signals) -> dict[str, Any]:
-    """Voice, level and mouth opening per frame; per track its speed (1 = small deliberate movement) and its onsets."""
+    """Voice activity, level and mouth opening per frame; speed (1 = small movement) and onsets per track."""
     tracks: dict[vocab.Track, dict[str, Any]] = {}
     if signals.frames >= MIN_FRAMES:
         found = track_speeds(motion_curves(signals))
@@ -253,5 +257,5 @@ def curves_payload(signals: Signals) -> dict[str, Any]:
 
 
 def _round_values(values: Iterable[float | None]) -> list[float | None]:
-    """Three digits are more than a screen shows; what is not known is null."""
+    """Round to three significant digits; unknown values become null."""
     return [None if v is None or not math.isfinite(v) else float(f"{v:.3g}") for v in values]

@@ -1,4 +1,4 @@
-"""Queue: the annotations of a layer in the order in which people should see them, the worst first."""
+"""Review queue: the annotations of a layer in review order, worst first."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,19 +13,19 @@ from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.tables import ANNOTATIONS, CLIPS, FINDINGS, SOURCES, part_files, read_file, read_table
 
 ReviewState = Literal["open", "edited", "accepted", "rejected"]
-MIN_REPEAT_DISTANCE = 12  # clips between a clip and its repetition: nobody remembers the first verdict word by word
+MIN_REPEAT_DISTANCE = 12  # clips between a clip and its repetition, so that the reviewer has forgotten the details
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueEntry:
-    """One annotation in the queue. A repeated one has a key of its own, and nothing else tells it from a new one."""
+    """One annotation in the queue. A repetition has its own key; the page shows no other difference."""
 
     key: str
     clip_id: str
     source_file: str = ""  # file name of the source video
     annotation_id: str
     is_repeat: bool = False
-    response_status: str  # how the annotator's reply ended
+    response_status: str  # status of the annotator's response
     duration_us: int
     phases: int
     tracks: tuple[str, ...]
@@ -33,18 +33,18 @@ class QueueEntry:
     errors: int = 0  # findings
     warnings: int = 0
     checks: tuple[str, ...] = ()
-    score: float | None = None  # audit's score, else the least confident phase's, 0..1
+    score: float | None = None  # overall audit score, else the lowest phase confidence, 0..1
 
     @property
     def review_priority(self) -> tuple[bool, int, int, float, str]:
-        """Sorts the worst first; a reply that failed has nothing to look at and comes last."""
+        """Sort key: worst first; failed responses, which have nothing to review, come last."""
         failed = self.response_status != "ok"
         return failed, -self.errors, -self.warnings, math.inf if self.score is None else self.score, self.clip_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueFilter:
-    """Filters of the queue; an empty one lets all pass."""
+    """Filters of the queue; an empty string matches everything."""
 
     text: str = ""
     state: str = ""
@@ -53,7 +53,7 @@ class QueueFilter:
     action: str = ""
 
     def matches(self, entry: QueueEntry, state: ReviewState) -> bool:
-        """Whether an entry in this state is wanted."""
+        """Whether an entry in this state matches all filters."""
         return (
             self.text.lower() in f"{entry.clip_id} {entry.source_file}".lower()
             and self.state in ("", state)
@@ -64,7 +64,7 @@ class QueueFilter:
 
 
 def build_queue(set_folder: Path, layer: LayerRun) -> list[QueueEntry]:
-    """All annotations of a layer: most findings first, then lowest score. Works without findings and scores too."""
+    """All annotations of a layer: most findings first, then lowest score. Findings and scores are optional."""
     findings, source_files = _finding_counts(set_folder), _source_files(set_folder)
     entries = [
         replace(
@@ -79,14 +79,14 @@ def build_queue(set_folder: Path, layer: LayerRun) -> list[QueueEntry]:
 
 
 def with_repeats(entries: Sequence[QueueEntry], *, share: float, reviewer: str) -> list[QueueEntry]:
-    """The queue with a share of its clips a second time, `GAP` places later or more: the same ones for a reviewer."""
+    """Repeat a share of the clips at least MIN_REPEAT_DISTANCE places later; each reviewer gets a fixed selection."""
     placed = [(float(place), entry) for place, entry in enumerate(entries)]
     for place, entry in enumerate(entries):
         key = content_key("again", reviewer, entry.annotation_id)
         drawn, later = int(key[:8], 16) / 16**8, int(key[8:16], 16) / 16**8
         if entry.response_status == "ok" and drawn < share:
-            again = replace(entry, key=f"ann_{key[:20]}", is_repeat=True)
-            placed.append((place + MIN_REPEAT_DISTANCE + later * (len(entries) - place), again))
+            repeat = replace(entry, key=f"ann_{key[:20]}", is_repeat=True)
+            placed.append((place + MIN_REPEAT_DISTANCE + later * (len(entries) - place), repeat))
     return [entry for _, entry in sorted(placed, key=lambda pair: pair[0])]
 
 
@@ -94,9 +94,9 @@ def _read_entries(file: Path) -> Iterator[QueueEntry]:
     columns = ["annotation_id", "clip_id", "status", "duration_us", "phases", "scores"]
     rows = read_file(file, ANNOTATIONS, columns)
     phases = rows["phases"].combine_chunks()
-    said = {name: _phase_field(phases, name) for name in ("track", "action", "confidence")}
+    fields = {name: _phase_field(phases, name) for name in ("track", "action", "confidence")}
     for i, row in enumerate(rows.drop_columns(["phases"]).to_pylist()):
-        sure = [value for value in said["confidence"][i] if value is not None]
+        confidences = [value for value in fields["confidence"][i] if value is not None]
         overall = (row["scores"] or {}).get("overall")
         yield QueueEntry(
             key=row["annotation_id"],
@@ -104,15 +104,15 @@ def _read_entries(file: Path) -> Iterator[QueueEntry]:
             annotation_id=row["annotation_id"],
             response_status=row["status"],
             duration_us=row["duration_us"],
-            phases=len(said["track"][i]),
-            tracks=tuple(sorted(set(said["track"][i]))),
-            actions=tuple(sorted(set(said["action"][i]))),
-            score=overall if overall is not None else min(sure, default=None),
+            phases=len(fields["track"][i]),
+            tracks=tuple(sorted(set(fields["track"][i]))),
+            actions=tuple(sorted(set(fields["action"][i]))),
+            score=overall if overall is not None else min(confidences, default=None),
         )
 
 
 def _phase_field(phases: Any, name: str) -> list[list[Any]]:
-    """One field of the phases of every row; a column at a time, for whole phases cost a hundred times as much."""
+    """One field of the phases of every row; reading whole phases would cost a hundred times as much."""
     values = phases.flatten().field(name)
     return list(pa.ListArray.from_arrays(_offsets(phases), values).to_pylist())
 
@@ -139,15 +139,15 @@ def _source_files(set_folder: Path) -> dict[str, str]:
 
 
 def _finding_counts(set_folder: Path) -> dict[str, dict[str, Any]]:
-    """Counts and checks by annotation; a finding that several audits made counts once."""
-    found: dict[str, tuple[str, str, str]] = {}
+    """Counts and checks by annotation id; a finding of several audits counts once."""
+    findings: dict[str, tuple[str, str, str]] = {}
     for file in part_files(set_folder, FINDINGS):
         columns = ["finding_id", "annotation_id", "severity", "check"]
         for row in read_file(file, FINDINGS, columns).to_pylist():
             if row["annotation_id"] is not None:
-                found[row["finding_id"]] = (row["annotation_id"], row["severity"], row["check"])
+                findings[row["finding_id"]] = (row["annotation_id"], row["severity"], row["check"])
     by_annotation: dict[str, list[tuple[str, str]]] = {}
-    for annotation_id, severity, check in found.values():
+    for annotation_id, severity, check in findings.values():
         by_annotation.setdefault(annotation_id, []).append((severity, check))
     return {annotation_id: _count_findings(rows) for annotation_id, rows in by_annotation.items()}
 

@@ -1,11 +1,11 @@
-"""The review server: HTTP on 127.0.0.1 around a desk.
+"""The review server: HTTP on 127.0.0.1 around a review session.
 
-GET  /?token=...                       the page; sets the cookie that all else needs
+GET  /?token=...                       the page; sets the cookie that all other requests need
 GET  /page/<name>                      its modules and style
-GET  /api/about, /api/queue            what is reviewed; a stretch of the queue
-GET  /api/clips/<key>                  one clip with all its facts, and the draft
-POST /api/clips/<key>/operations       one operation: 200 done, 409 made on another draft, 422 does not fit
-GET  /media/<clip_id>                  the clip's file, by ranges
+GET  /api/about, /api/queue            what is reviewed; one page of the queue
+GET  /api/clips/<key>                  one clip with its draft
+POST /api/clips/<key>/operations       one operation: 200 applied, 409 made on another draft, 422 invalid
+GET  /media/<clip_id>                  the media file of the clip; supports ranges
 """
 
 import logging
@@ -42,13 +42,13 @@ def serve(session: ReviewSession, *, on_ready: Callable[[str], None], port: int 
     """Serve the review page until interrupted.
 
     Args:
-        session: who reviews what.
-        on_ready: is given the address to open, token included.
-        port: 0 takes a free one.
-        token: what a browser must know; random when None.
+        session: reviewer and layer.
+        on_ready: called with the address to open, token included.
+        port: 0 chooses a free one.
+        token: access token; random if None.
 
     Raises:
-        ConfigError: the port is taken.
+        ConfigError: the port is in use.
     """
     server, listening, address = prepare_server(session, port=port, token=token or token_urlsafe(32))
     with listening:
@@ -62,13 +62,13 @@ def prepare_server(session: ReviewSession, *, port: int, token: str) -> tuple[uv
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((HOST, port))
-        listening.listen()  # from here on a browser waits, however long the start takes
+        listening.listen()  # from here on browsers wait until the server has started
     except OSError as error:
         listening.close()
-        came, todo = error.strerror or str(error), "choose another port, or 0 for any free one"
-        raise ConfigError(where=f"port {port}", expected="a free port", got=came, hint=todo) from error
+        got, hint = error.strerror or str(error), "choose another port, or 0 for any free one"
+        raise ConfigError(where=f"port {port}", expected="a free port", got=got, hint=hint) from error
     bound = listening.getsockname()[1]
-    # No access log: the first line of it would hold the token.
+    # No access log: its first line would contain the token.
     config = uvicorn.Config(
         create_app(session, port=bound, token=token), log_config=None, access_log=False, server_header=False, ws="none"
     )
@@ -92,10 +92,10 @@ def create_app(session: ReviewSession, *, port: int, token: str) -> ASGIApp:
 
 
 class RequestHandlers:
-    """One method per address. Those that are not async run in a thread, for they read files."""
+    """One method per route. Methods that are not async run in a thread, because they read files."""
 
-    def __init__(self, desk: ReviewSession) -> None:
-        self._desk = desk
+    def __init__(self, session: ReviewSession) -> None:
+        self._session = session
         self._pages = {entry.name: entry for entry in PAGE_FOLDER.iterdir()}
 
     def index(self, _: Request) -> Response:
@@ -103,61 +103,61 @@ class RequestHandlers:
         return self._file("index.html")
 
     def page(self, request: Request) -> Response:
-        """One of the files beside it."""
+        """A file of the page."""
         return self._file(request.path_params["name"])
 
     def session_info(self, _: Request) -> Response:
-        """What is reviewed."""
-        return JSONResponse(self._desk.session_info())
+        """Set, layer, reviewer and vocabulary."""
+        return JSONResponse(self._session.session_info())
 
     def queue(self, request: Request) -> Response:
-        """A stretch of the queue."""
-        asked = request.query_params
-        start = asked.get("start", "0")
+        """One page of the queue."""
+        query = request.query_params
+        start = query.get("start", "0")
         if not (start.isascii() and start.isdigit()):
-            raise HTTPException(422, "expected a number to start from")
-        wanted = QueueFilter(**{name: asked.get(name, "")[:200] for name in QueueFilter.__slots__})
-        return JSONResponse(self._desk.queue(wanted, start=int(start[:9]), count=QUEUE_PAGE_SIZE))
+            raise HTTPException(422, "expected start to be a number")
+        filters = QueueFilter(**{name: query.get(name, "")[:200] for name in QueueFilter.__slots__})
+        return JSONResponse(self._session.queue(filters, start=int(start[:9]), count=QUEUE_PAGE_SIZE))
 
     def clip_payload(self, request: Request) -> Response:
         """One clip."""
-        sheet = self._desk.clip_payload(request.path_params["key"])
-        return JSONResponse(_or_404(sheet))
+        payload = self._session.clip_payload(request.path_params["key"])
+        return JSONResponse(_or_404(payload))
 
     async def apply_operation(self, request: Request) -> Response:
         """One operation."""
         if request.headers.get("content-type") != "application/json":
             raise HTTPException(415, "expected application/json")
         try:
-            intent = EditRequest.model_validate_json(await request.body())
+            edit = EditRequest.model_validate_json(await request.body())
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise HTTPException(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
         try:
-            is_done, draft = _or_404(
-                await run_in_threadpool(self._desk.apply_operation, request.path_params["key"], intent)
+            is_applied, draft = _or_404(
+                await run_in_threadpool(self._session.apply_operation, request.path_params["key"], edit)
             )
         except OSError as error:
             log.warning("an operation could not be stored: %s", error)
             raise HTTPException(507, f"the operation could not be stored: {error.strerror}") from error
-        return JSONResponse(draft, status_code=200 if is_done else 409)
+        return JSONResponse(draft, status_code=200 if is_applied else 409)
 
     def media(self, request: Request) -> Response:
         """A clip's file."""
-        path = self._desk.media_path(request.path_params["clip_id"])
+        path = self._session.media_path(request.path_params["clip_id"])
         return FileResponse(_or_404(path), media_type="video/mp4")
 
     def _file(self, name: str) -> Response:
-        # A name of the list, not a path: nothing that is asked for is ever joined to a folder.
+        # Looks up a name in a fixed list; a request never becomes part of a path.
         file = _or_404(self._pages.get(name))
         kind = _or_404(MEDIA_TYPES.get(name.rpartition(".")[2]))
         return Response(file.read_bytes(), media_type=kind)
 
 
-def _or_404(what: Any) -> Any:
-    if what is None:
-        raise HTTPException(404, "not here")
-    return what
+def _or_404(value: Any) -> Any:
+    if value is None:
+        raise HTTPException(404, "not found")
+    return value
 
 
 def _contract_error_response(_: Request, error: ContractError) -> Response:

@@ -1,4 +1,4 @@
-"""Desk: one reviewer before one layer. Every operation is on the disk before its effect is seen."""
+"""Review session: one reviewer on one layer. Every operation is on disk before its effect is visible."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,12 +24,12 @@ STATE_BY_DECISION: dict[str | None, ReviewState] = {"accept": "accepted", "rejec
 
 
 def utc_now() -> datetime:
-    """The clock of a desk."""
+    """Current time; the default clock of a session."""
     return datetime.now(UTC)
 
 
 class ReviewSession:
-    """What the server asks. Calls may come from several threads, for several tabs."""
+    """State behind the server; its methods may be called from several threads."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class ReviewSession:
         }
         self._stored_reviews: dict[tuple[JournalName, str], list[Review]] = {}  # by annotation
         self._undo_stacks: dict[tuple[JournalName, str], UndoStack] = {}
-        self._histories: dict[str, EditHistory] = {}  # by key of the entry, once it was opened
+        self._histories: dict[str, EditHistory] = {}  # by entry key, once opened
 
     def session_info(self) -> dict[str, Any]:
-        """What is reviewed, by whom, and what the filters can ask for."""
+        """Set, layer, reviewer, filter values with counts, and vocabulary."""
         entries = self._read_entries.values()
         return {
             "set": self.name,
@@ -79,22 +79,22 @@ class ReviewSession:
         }
 
     def queue(self, filters: QueueFilter, *, start: int = 0, count: int = 200) -> dict[str, Any]:
-        """A stretch of the queue as filtered, and the progress over the whole of it."""
+        """One page of the filtered queue, and the review states of the whole queue."""
         with self._lock:
             self._read_new_operations()
             states: dict[str, ReviewState] = {entry.key: self._state(entry) for entry in self._read_entries.values()}
-        found = [entry for entry in self._read_entries.values() if filters.matches(entry, states[entry.key])]
-        shown = [
+        matching = [entry for entry in self._read_entries.values() if filters.matches(entry, states[entry.key])]
+        page = [
             {name: value for name, value in asdict(entry).items() if name != "is_repeat"} | {"state": states[entry.key]}
-            for entry in found[start : start + count]
+            for entry in matching[start : start + count]
         ]
-        return {"entries": shown, "total": len(found), "progress": Counter(states.values())}
+        return {"entries": page, "total": len(matching), "progress": Counter(states.values())}
 
     def clip_payload(self, key: str) -> dict[str, Any] | None:
-        """The sheet of an entry with its draft; None when the queue has no such entry.
+        """The clip of a queue entry with its draft; None if the queue has no such entry.
 
         Raises:
-            ContractError: the set was changed under the review.
+            ContractError: the set changed during the review.
         """
         with self._lock:
             self._read_new_operations()
@@ -104,13 +104,13 @@ class ReviewSession:
             return self._payloads.clip_payload(trail) | {"key": key, "draft": self._payloads.draft_payload(trail)}
 
     def apply_operation(self, key: str, request: EditRequest) -> tuple[bool, dict[str, Any]] | None:
-        """Carry out an operation: (True, the draft it makes), or (False, the draft as it is) on a conflict.
+        """Apply an operation: (True, new draft), or (False, current draft) if it was made on another draft.
 
-        None when the queue has no such entry.
+        None if the queue has no such entry.
 
         Raises:
-            ContractError: the operation does not fit; nothing was changed.
-            OSError: it cannot be stored; nothing was changed.
+            ContractError: the operation is invalid; nothing changed.
+            OSError: the operation cannot be stored; nothing changed.
         """
         entry = self._read_entries.get(key)
         if entry is None:
@@ -130,13 +130,13 @@ class ReviewSession:
             return True, self._payloads.draft_payload(trail)
 
     def media_path(self, clip_id: str) -> Path | None:
-        """The file of a clip of the set; None for all else, also for a link that leads out of the set."""
+        """Media file of a clip; None for unknown clips and for links that lead out of the set."""
         clip = self._payloads.get_clip(clip_id)
         path = None if clip is None else (self._set / clip.media_path).resolve()
         return path if path is not None and path.is_relative_to(self._set) and path.is_file() else None
 
     def _read_new_operations(self) -> None:
-        """Read what other servers wrote to the same journals."""
+        """Read operations that other servers appended to the same journals."""
         for book, journal in self._journals.items():
             for review in journal.read_new():
                 self._store_review(book, review)
@@ -180,6 +180,6 @@ def _validated_reviewer(reviewer: str) -> str:
             where="reviewer",
             expected=f"a name of 1 to {MAX_NAME_CHARS} printable characters",
             got=repr(reviewer[:MAX_NAME_CHARS]),
-            hint="say who reviews; every operation is kept with that name",
+            hint="give the name of the reviewer; it is stored with every operation",
         )
     return reviewer
