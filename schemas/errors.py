@@ -17,8 +17,8 @@ MediaReason = Literal[
     "not_media",  # magic bytes of none of the allowed containers
     "no_video",  # opens, but holds no video stream
     "no_audio",  # opens, but holds no audio stream where one is needed
-    "broken_header_error",  # the container cannot be opened or its facts make no sense
-    "over_limit_error",  # a limit on pixels, duration, rate, streams, frames or memory is passed
+    "broken_header",  # the container cannot be opened or its facts make no sense
+    "over_limit",  # a limit on pixels, duration, rate, streams, frames or memory is passed
     "decode_failed",  # the header is fine, not one frame can be decoded
     "encode_failed",  # the writer refused
 ]

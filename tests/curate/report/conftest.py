@@ -58,7 +58,7 @@ class Planted:
         bad = [
             SourceVideo(
                 source_id=ids.unreadable_source_id(f"bad/{k}"), path=f"bad/{k}{self.word}.mp4", status="failed",
-                stage="probe", reason=("broken_header_error", "not_media")[k % 2],
+                stage="probe", reason=("broken_header", "not_media")[k % 2],
                 message=f"bad/{k}.mp4: expected a header, got 12 bytes{self.word}; remove it",
             )
             for k in range(self.broken)

@@ -24,7 +24,7 @@ def test_files_are_counted_by_how_they_ended(make_set):
     found = counted(make_set(sources=4, pieces=6, broken=3, twice=2))
     assert (found.files.count, found.failed.count, found.duplicates.count, found.usable.count) == (9, 3, 2, 4)
     assert found.usable.duration_us == 4 * 7 * 5_000_000
-    assert found.failure_reasons == {"broken_header_error": 2, "not_media": 1}
+    assert found.failure_reasons == {"broken_header": 2, "not_media": 1}
 
 
 def test_a_file_without_voice_is_rejected_and_its_hours_are_known(make_set):
