@@ -1,7 +1,7 @@
-"""Sound into the picture: MultiTalk's projector and an attention that never leaves its latent frame.
+"""Audio conditioning: MultiTalk's projector, and attention restricted to one latent frame.
 
 B batch, T video frames, F latent frames (T = 4(F - 1) + 1), S tokens of a latent frame, N = F * S, L layers of the
-sound encoder, C numbers per layer, K audio tokens per latent frame, A their width, D width of the transformer.
+audio encoder, C numbers per layer, K audio tokens per latent frame, A their width, D width of the transformer.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional
 from xsheet.model.config import FRAMES_PER_LATENT, ActAvatarConfig
 
 CONTEXT_FRAMES = 2
-"""Video frames of sound to each side of a frame: a window of five slots."""
+"""Video frames of audio on each side of a frame: a window of five slots."""
 _FIRST_SLOTS = 2 * CONTEXT_FRAMES + 1
 _LATER_SLOTS = FRAMES_PER_LATENT + 2 * CONTEXT_FRAMES
 
@@ -19,9 +19,9 @@ _LATER_SLOTS = FRAMES_PER_LATENT + 2 * CONTEXT_FRAMES
 class AudioProjector(nn.Module):
     """Features per video frame -> K tokens per latent frame, after MultiTalk.
 
-    Latent 0 sees the five slots round frame 0. A later latent sees 3 + 1 + 1 + 3 slots: the first half of its first
-    frame's window, the centres of the two middle ones, the second half of the last: eight frames in a row. Beyond the
-    ends of the clip the first and the last frame are repeated. Silence by choice (dropout, guidance) is zeros as input.
+    Latent 0 gets the five slots around frame 0. Later latents get 3 + 1 + 1 + 3 slots: the first half of the window of
+    their first frame, the centres of the two middle frames, the second half of the last: eight consecutive frames.
+    Beyond the clip the first and last frame are repeated. Dropped audio (dropout, guidance) is zeros as input.
     """
 
     def __init__(self, config: ActAvatarConfig) -> None:
@@ -44,7 +44,7 @@ class AudioProjector(nn.Module):
 
 
 def audio_windows(audio_BTX: Tensor) -> tuple[Tensor, Tensor]:
-    """What latent 0 sees, (B, 1, 5X), and what each later latent j sees, frames 4j - 5 .. 4j + 2, (B, F - 1, 8X)."""
+    """Return windows of latent 0, (B, 1, 5X), and of later latents j, frames 4j - 5 .. 4j + 2, (B, F - 1, 8X)."""
     padded = functional.pad(audio_BTX.mT, (CONTEXT_FRAMES, CONTEXT_FRAMES), mode="replicate").mT
     first = padded[:, :_FIRST_SLOTS].flatten(1)[:, None]
     if audio_BTX.shape[1] == 1:
@@ -54,10 +54,10 @@ def audio_windows(audio_BTX: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class AudioAttention(nn.Module):
-    """Tokens of a latent frame attend to the audio tokens of that frame; what comes back is scaled by depth.
+    """Video tokens of a latent frame attend to the audio tokens of that frame; the residual is scaled by depth.
 
-    The frames are folded into the batch, so no mask is needed. The output projection begins at zero: then the block is
-    the base's, and the other weights here get their first gradient after the first update.
+    The frames are folded into the batch, so no mask is needed. The output projection is initialised to zero: the block
+    then equals Wan's, and the other weights here get their first gradient after the first update.
     """
 
     residual_scale: Tensor
@@ -71,7 +71,7 @@ class AudioAttention(nn.Module):
         self.to_out = nn.Linear(config.hidden_dim, config.hidden_dim)
         nn.init.zeros_(self.to_out.weight)
         nn.init.zeros_(self.to_out.bias)
-        # It follows from the config, and must not come back from weights of another one.
+        # Follows from the config; not saved, so that weights of another config cannot override it.
         self.register_buffer("residual_scale", torch.tensor(residual_scale), persistent=False)
 
     def forward(self, x_BND: Tensor, audio_BFKA: Tensor) -> Tensor:
@@ -80,6 +80,6 @@ class AudioAttention(nn.Module):
         q = self.to_q(self.norm(x_BND)).unflatten(1, (audio_BFKA.shape[1], -1)).flatten(0, 1)
         k, v = self.to_kv(audio_BFKA.flatten(0, 1)).chunk(2, dim=-1)
         q, k, v = (t.unflatten(2, split).transpose(1, 2) for t in (q, k, v))
-        seen = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-        residual: Tensor = self.to_out(seen.reshape(x_BND.shape))
+        attended = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+        residual: Tensor = self.to_out(attended.reshape(x_BND.shape))
         return self.residual_scale * residual

@@ -1,6 +1,6 @@
-"""What a clip is conditioned on, what "nothing" means, and guidance from the one to the other.
+"""Conditioning inputs, their dropout, and classifier-free guidance.
 
-B batch, M text tokens, E text width, T video frames, L x Q sound features per video frame, K phases.
+B batch, M text tokens, E text width, T video frames, L x Q audio features per video frame, K phases.
 """
 
 from dataclasses import dataclass, replace
@@ -17,10 +17,10 @@ from xsheet.schemas.settings import StrictModel
 
 
 class GuidanceSettings(StrictModel):
-    """How far a sample is pushed from nothing towards its condition; 1 does not push. 5 and 5 are ActAvatar's."""
+    """Guidance scales; 1 is no guidance. 5 and 5 are ActAvatar's."""
 
-    scale: float = Field(default=5, ge=0, le=20, description="of text, and of sound unless that has its own")
-    audio_scale: float | None = Field(default=None, ge=0, le=20, description="of sound alone; costs a third pass")
+    scale: float = Field(default=5, ge=0, le=20, description="of text, and of audio unless audio_scale is set")
+    audio_scale: float | None = Field(default=None, ge=0, le=20, description="of audio alone; costs a third pass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +31,10 @@ class Condition:
     phase_BM: Tensor
     audio_BTLQ: Tensor
     window_BK2: Tensor | None = None
-    extra_conditioning: Any = None  # what a variant is told besides
+    extra_conditioning: Any = None  # further inputs of a variant
 
     def velocity(self, model: ActAvatarTransformer, x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
-        """What the model says under this condition."""
+        """Predict the velocity under this condition."""
         network: Velocity = partial(
             model,
             text_BME=self.text_BME,
@@ -47,9 +47,9 @@ class Condition:
 
 
 def drop_conditions(condition: Condition, *, text_B: Tensor, audio_B: Tensor, null_text_ME: Tensor) -> Condition:
-    """The condition without text or sound where told (bool). The one meaning of "nothing", in training and sampling.
+    """Drop text or audio where the masks are true; the same definition for training dropout and guidance.
 
-    No text is the null prompt with no phase on any token; no sound is features of zero, before the projector.
+    Dropped text is the null prompt without phases; dropped audio is zero features before the projector.
     """
     return replace(
         condition,
@@ -60,17 +60,17 @@ def drop_conditions(condition: Condition, *, text_B: Tensor, audio_B: Tensor, nu
 
 
 def guided(cond: Velocity, *, uncond: Velocity, audio_only: Velocity, settings: GuidanceSettings) -> Velocity:
-    """The velocity to follow.
+    """Return the guided velocity.
 
-    One scale s, two passes: v(0,0) + s [v(c,a) - v(0,0)]. With a scale for sound, three passes, after MultiTalk:
+    One scale s, two passes: v(0,0) + s [v(c,a) - v(0,0)]. With an audio scale, three passes, after MultiTalk:
     v(0,0) + s_a [v(0,a) - v(0,0)] + s [v(c,a) - v(0,a)]; at s_a = s the two are the same.
     """
 
-    def follow(x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
-        of_neither, of_both = (said(x_BCFHW, timestep_BF) for said in (uncond, cond))
+    def velocity(x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
+        v_uncond, v_cond = (predict(x_BCFHW, timestep_BF) for predict in (uncond, cond))
         if settings.audio_scale is None:
-            return torch.lerp(of_neither, of_both, settings.scale)
-        of_heard = audio_only(x_BCFHW, timestep_BF)
-        return of_neither + settings.audio_scale * (of_heard - of_neither) + settings.scale * (of_both - of_heard)
+            return torch.lerp(v_uncond, v_cond, settings.scale)
+        v_audio = audio_only(x_BCFHW, timestep_BF)
+        return v_uncond + settings.audio_scale * (v_audio - v_uncond) + settings.scale * (v_cond - v_audio)
 
-    return follow
+    return velocity

@@ -1,7 +1,7 @@
-"""The numbers a transformer is built from, and the two named sizes.
+"""Sizes of the transformer, and the two named models.
 
-Fields of the base carry the names that diffusers' Wan gives them, so a config.json of either can be read by the other.
-What the encoders must deliver stands here as plain numbers; the encoders are elsewhere and know nothing of this file.
+Backbone fields have the names of diffusers' Wan, so either can read the other's config.json. The shapes that encoders
+must deliver are plain numbers here; the encoders do not depend on this module.
 """
 
 import json
@@ -21,21 +21,21 @@ PhaseMask = Literal["none", "hard", "soft"]
 
 
 def latent_frames(frames: int) -> int:
-    """Latent frames of a clip: frame 0 alone, then groups of four; ValueError unless frames = 4k + 1."""
+    """Return the latent frames of a clip: frame 0 alone, then groups of four; ValueError unless frames = 4k + 1."""
     if frames < 1 or (frames - 1) % FRAMES_PER_LATENT:
         raise ValueError(f"expected 4k + 1 frames, got {frames}")
     return 1 + (frames - 1) // FRAMES_PER_LATENT
 
 
 class WanConfig(StrictModel):
-    """The base: every field of diffusers' WanTransformer3DModel. Widths in numbers, grids as (time, height, width)."""
+    """The backbone: every field of diffusers' WanTransformer3DModel. Grids are (time, height, width)."""
 
     patch_size: tuple[int, int, int] = Field(default=(1, 2, 2), description="latent cells per token")
     num_attention_heads: int = Field(ge=1)
     attention_head_dim: int = Field(ge=6, multiple_of=2, description="at least one rotary pair per axis")
-    in_channels: int = Field(ge=1, description="what the video codec gives per latent cell")
-    out_channels: int = Field(ge=1, description="the same, for a velocity of the latent")
-    text_dim: int = Field(ge=1, description="what the text encoder gives per token")
+    in_channels: int = Field(ge=1, description="channels of the video codec's latent")
+    out_channels: int = Field(ge=1, description="as in_channels: velocity of the latent")
+    text_dim: int = Field(ge=1, description="width of the text encoder")
     freq_dim: int = Field(default=256, ge=2, multiple_of=2, description="sinusoids of the timestep; Wan's")
     ffn_dim: int = Field(ge=1)
     num_layers: int = Field(ge=1)
@@ -54,7 +54,7 @@ class WanConfig(StrictModel):
 
 
 class ActAvatarConfig(WanConfig):
-    """The base with phases and sound. Numbers are ActAvatar's (docs/references.md) unless marked ours."""
+    """The backbone with phases and audio. Defaults are ActAvatar's (docs/references.md) unless marked ours."""
 
     latent_stride: tuple[int, int, int] = Field(
         default=(FRAMES_PER_LATENT, 16, 16), description="frames and pixels per latent cell, of the video codec"
@@ -64,20 +64,20 @@ class ActAvatarConfig(WanConfig):
     )
 
     velocity_preconditioning: bool = Field(
-        default=False, description="the velocity is flow.preconditioned's of what the network says; not Wan's; ours"
+        default=False, description="wrap the network in flow.precondition; unlike Wan; ours"
     )
 
     max_phases: int = Field(default=6, ge=1, le=64, description="rows of the phase table besides row 0; ours")
-    phase_mask: PhaseMask = Field(default="none", description="ablation: a phase is seen only around its window")
+    phase_mask: PhaseMask = Field(default="none", description="ablation: a phase is visible only around its window")
     phase_mask_soft_frames: float = Field(default=4, gt=0, description="video frames a soft window needs to fade; ours")
 
-    audio_layers: int = Field(default=12, ge=1, description="hidden layers of the sound encoder, kept apart")
+    audio_layers: int = Field(default=12, ge=1, description="hidden layers of the audio encoder")
     audio_channels: int = Field(default=768, ge=1, description="numbers per layer and video frame")
     audio_hidden: int = Field(default=512, ge=1, description="width inside the projector; MultiTalk's")
     audio_tokens: int = Field(default=32, ge=1, description="tokens per latent frame; MultiTalk's")
     audio_dim: int = Field(default=768, ge=1, description="width of an audio token; MultiTalk's")
     audio_depth_schedule: AudioDepthSchedule = Field(
-        default="power", description="none: no block hears, uniform: all alike, power: (l/L)^γ"
+        default="power", description="scale of the audio residual by depth: none 0, uniform 1, power (l/L)^γ"
     )
     audio_depth_gamma: float = Field(default=1.5, ge=0, le=8, description="γ of the power")
 
@@ -90,19 +90,19 @@ class ActAvatarConfig(WanConfig):
         return self
 
     def backbone_fields(self) -> dict[str, Any]:
-        """The fields of the base alone."""
+        """Return the backbone fields."""
         return self.model_dump(include=set(WanConfig.model_fields))
 
 
 def config_from(
     fields: Mapping[str, Any], *, where: str, config_class: type[ActAvatarConfig] = ActAvatarConfig
 ) -> ActAvatarConfig:
-    """A config from the fields of a config.json (lists for tuples; keys with an underscore are diffusers' own).
+    """Build a config from the fields of a config.json (lists for tuples; keys with an underscore are ignored).
 
     Args:
-        fields: all of them.
-        where: for the error.
-        config_class: the base's, or that of a variant.
+        fields: all fields.
+        where: location for the error.
+        config_class: ActAvatarConfig or that of a variant.
 
     Raises:
         ConfigError: a field is missing, unknown or outside its range.
@@ -123,8 +123,8 @@ def config_from(
 def tiny_config() -> ActAvatarConfig:
     """2.7 million parameters, for a CPU: 96 numbers per token into a width of 128.
 
-    A trial with 288 numbers per token at width 192 never got the noise out of the picture (docs/log/); the width must
-    stay well above what a token carries. The latent is 16 luma and 4 + 4 chroma bands per 8 x 8 cell.
+    The width must stay well above the numbers per token: 288 numbers at width 192 never removed the noise from the
+    picture (docs/log/). The latent is 16 luma and 4 + 4 chroma bands per 8 x 8 cell.
     """
     return ActAvatarConfig(
         num_attention_heads=4,
@@ -136,7 +136,7 @@ def tiny_config() -> ActAvatarConfig:
         num_layers=6,
         rope_max_seq_len=128,
         latent_stride=(FRAMES_PER_LATENT, 8, 8),
-        text_tokens=96,  # puppet sheets take up to 80; of a longer one the base block is told in fewer words
+        text_tokens=96,  # annotations of the puppet take up to 80; longer ones get a shorter base caption
         velocity_preconditioning=True,  # after 100 steps the loss is 11 % lower, after 300 3 % (docs/log/train.md#tiny)
         audio_layers=4,  # steps of 10 ms in a video frame at 25 fps
         audio_channels=20,  # log-mel bands

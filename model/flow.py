@@ -1,7 +1,7 @@
-"""Flow matching: x = (1 - σ) clean + σ noise, the model learns noise - clean, a clip is drawn by Euler steps to σ = 0.
+"""Flow matching: x = (1 - σ) clean + σ noise; the model predicts noise - clean; Euler steps to σ = 0 sample a clip.
 
-Latent 0 is the given picture: never noised (timestep 0), never in the loss, never moved by the sampler. Every function
-takes its randomness as an argument. σ and timesteps stay float32: in bfloat16 a timestep near 1000 moves in steps of 4.
+Latent 0 is the first picture: never noised (timestep 0), not in the loss, not changed by the sampler. Randomness is
+always an argument. σ and timesteps stay float32: in bfloat16 a timestep near 1000 moves in steps of 4.
 B batch, C latent channels, F latent frames, H x W latent cells.
 """
 
@@ -24,7 +24,7 @@ TIMESTEP_SCALE = 1000
 
 
 class FlowSettings(StrictModel):
-    """How much noise a training clip gets. The shift is Wan2.2-TI2V-5B's; ActAvatar's notes give no density."""
+    """Distribution of the noise level in training. The shift is Wan2.2-TI2V-5B's; ActAvatar gives no density."""
 
     density: Literal["uniform", "logit_normal"] = Field(default="uniform", description="of σ before the shift")
     shift: float = Field(default=5, ge=1, le=20, description="odds of σ are multiplied by this; 1 changes nothing")
@@ -34,7 +34,7 @@ class FlowSettings(StrictModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoisedLatent:
-    """A training input and what the model should say to it."""
+    """A training input and its target velocity."""
 
     x_BCFHW: Tensor
     timestep_BF: Tensor
@@ -42,12 +42,12 @@ class NoisedLatent:
 
 
 def shift_sigma(sigma: Tensor, shift: float) -> Tensor:
-    """σ with its odds σ / (1 - σ) multiplied by the shift; 0 and 1 stay."""
+    """Multiply the odds σ / (1 - σ) by the shift; 0 and 1 are unchanged."""
     return shift * sigma / (1 + (shift - 1) * sigma)
 
 
 def sample_sigma(count: int, *, settings: FlowSettings, rng: Generator) -> Tensor:
-    """`count` values of σ in [0, 1], float32, on the generator's device."""
+    """Draw `count` values of σ in [0, 1], float32, on the generator's device."""
     if settings.density == "uniform":
         sigma = torch.rand(count, generator=rng, device=rng.device)
     else:
@@ -57,7 +57,7 @@ def sample_sigma(count: int, *, settings: FlowSettings, rng: Generator) -> Tenso
 
 
 def add_noise(clean_BCFHW: Tensor, *, noise_BCFHW: Tensor, sigma_B: Tensor) -> NoisedLatent:
-    """Noise on every latent frame but the first; ValueError if there is no other."""
+    """Add noise to every latent frame but the first; ValueError if there is only one."""
     if clean_BCFHW.shape[2] < 2:
         raise ValueError(f"expected at least 2 latent frames, got {clean_BCFHW.shape[2]}: a picture alone has no loss")
     sigma_BF = _sigma_per_latent_frame(sigma_B, clean_BCFHW.shape[2])
@@ -69,18 +69,17 @@ def add_noise(clean_BCFHW: Tensor, *, noise_BCFHW: Tensor, sigma_B: Tensor) -> N
 
 
 def squared_error(velocity_BCFHW: Tensor, target_BCFHW: Tensor) -> Tensor:
-    """Mean over channels for each cell of the latent frames from 1 on, (B, F - 1, H, W); the loss is its mean."""
+    """Return the squared error, averaged over channels, without latent frame 0, (B, F - 1, H, W)."""
     return (velocity_BCFHW[:, :, 1:].float() - target_BCFHW[:, :, 1:].float()).square().mean(1)
 
 
 def precondition(network: Velocity) -> Velocity:
-    """A velocity from a network that says only how the clip moves away from its first picture.
+    """Wrap a network that predicts only the change from the first picture, with EDM's preconditioning for this flow.
 
-    And of that only what no scaling of its input could say: EDM's preconditioning (Karras et al. 2022,
-    arXiv 2206.00364) for this flow. Less the clip in which nothing moves, v is a x + b F(b x), with
+    After Karras et al. 2022, arXiv 2206.00364. Relative to a still clip, v is a x + b F(b x), with
     b = 1 / sqrt(σ² + (1 - σ)²) and a = (2 σ - 1) b², for latents whose change from latent 0 has unit variance.
-    Where all is noise, F is the clean change, negated; where all is clean, the noise. So a narrow network need
-    neither hand noise through nor copy the background.
+    At σ = 1, F is the negated clean change; at σ = 0, the noise. So a narrow network need neither pass noise through
+    nor copy the background.
     """
 
     def velocity(x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
@@ -89,7 +88,7 @@ def precondition(network: Velocity) -> Velocity:
         scale = inverse.rsqrt()
         first = x_BCFHW[:, :, :1]
         rest = first.expand_as(x_BCFHW[:, :, 1:])
-        still = torch.cat([torch.zeros_like(first), rest], dim=2)  # latent 0 is shown whole
+        still = torch.cat([torch.zeros_like(first), rest], dim=2)  # latent 0 is passed unchanged
         moving = x_BCFHW - (1 - sigma) * still
         return (2 * sigma - 1) / inverse * moving + scale * network(scale * moving, timestep_BF) - still
 
@@ -97,13 +96,13 @@ def precondition(network: Velocity) -> Velocity:
 
 
 def sigma_schedule(steps: int, *, shift: float) -> list[float]:
-    """`steps` + 1 values from 1 down to 0, spread as the training's uniform density is."""
+    """Return `steps` + 1 values from 1 down to 0, spaced like the uniform training density."""
     return shift_sigma(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).tolist()
 
 
 @torch.no_grad()
 def euler_sample(velocity: Velocity, *, first_BC1HW: Tensor, noise_BCFHW: Tensor, sigmas: list[float]) -> Tensor:
-    """From noise to a clean latent along `sigmas`; latent 0 is `first_BC1HW` at every step and in the result."""
+    """Integrate from noise to a clean latent along `sigmas`; latent 0 stays `first_BC1HW`."""
     x = torch.cat([first_BC1HW, noise_BCFHW[:, :, 1:]], dim=2).float()
     batch, _, frames, _, _ = x.shape
     for now, then in pairwise(sigmas):
@@ -114,7 +113,7 @@ def euler_sample(velocity: Velocity, *, first_BC1HW: Tensor, noise_BCFHW: Tensor
 
 
 def _sigma_per_latent_frame(sigma_B: Tensor, frames: int) -> Tensor:
-    """σ of each latent frame, (B, F) float32: 0 for the first."""
+    """Return σ of each latent frame, (B, F) float32: 0 for the first."""
     sigma_BF = sigma_B.float()[:, None].expand(-1, frames).clone()
     sigma_BF[:, 0] = 0
     return sigma_BF

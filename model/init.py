@@ -1,4 +1,4 @@
-"""First weights of a model that is trained from nothing, and of the parts that a pretrained base does not have."""
+"""Initial weights of a model trained from scratch, and of the parts that a pretrained backbone lacks."""
 
 from torch import Generator, nn
 
@@ -10,9 +10,9 @@ from xsheet.model.transformer import ActAvatarBlock, ActAvatarTransformer
 def init_transformer(
     config: ActAvatarConfig, *, rng: Generator, kind: type[ActAvatarTransformer] = ActAvatarTransformer
 ) -> ActAvatarTransformer:
-    """A model with the first weights of Wan's own code: Xavier, small embeddings, and a last layer that says zero.
+    """Build a model initialised as in Wan's code: Xavier, small embeddings, and an output layer of zeros.
 
-    diffusers leaves torch's defaults, which depend on the global generator and let a fresh model say something.
+    diffusers keeps torch's defaults, which depend on the global generator and give a non-zero initial output.
     """
     model = kind(**config.model_dump())
     for linear in _linears(model):
@@ -29,7 +29,7 @@ def init_transformer(
 
 
 def init_new_parts(model: ActAvatarTransformer, *, rng: Generator) -> None:
-    """First weights of the phase table and the audio path, with which the model is still its base."""
+    """Initialise phase table and audio path so that the model still equals its backbone."""
     for module in model.modules():
         if isinstance(module, AudioProjector | AudioAttention):
             for linear in _linears(module):
@@ -41,13 +41,13 @@ def init_new_parts(model: ActAvatarTransformer, *, rng: Generator) -> None:
 
 
 def init_linears(root: nn.Module, *, rng: Generator) -> None:
-    """Xavier for every map of a part, zeros for its biases."""
+    """Initialise all linear layers of a module: Xavier weights, zero biases."""
     for linear in _linears(root):
         _xavier(linear, rng)
 
 
 def _linears(root: nn.Module) -> list[nn.Linear | nn.Conv3d]:
-    """The patch embedding counts: each patch goes through it alone."""
+    """Return linear layers and patch embeddings (a Conv3d is linear in each patch)."""
     return [module for module in root.modules() if isinstance(module, nn.Linear | nn.Conv3d)]
 
 

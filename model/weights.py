@@ -1,7 +1,7 @@
-"""Weights in and out: which key belongs to what, folders of diffusers, safetensors. Nothing is fetched from anywhere.
+"""Load and save weights: key names, diffusers folders, safetensors. Nothing is downloaded.
 
-Every read names the exact set of keys it wants; a missing or a further key is an error before a tensor is read. Only
-safetensors are opened, never a pickle. Tensors are copied into the model's own dtype (float32 unless it was cast).
+Every read specifies the exact set of keys; a missing or extra key is an error before any tensor is read. Only
+safetensors are opened, never pickles. Tensors are copied into the model's own dtype (float32 unless it was cast).
 """
 
 import json
@@ -24,7 +24,7 @@ from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.tables import atomic_path
 
-# Ours and diffusers' name: the name in the files that Wan's authors publish. Layers have a weight and a bias.
+# Name here and in diffusers: name in the files of Wan's authors. Each layer has a weight and a bias.
 _LAYERS = {
     "patch_embedding": "patch_embedding",
     "condition_embedder.time_embedder.linear_1": "time_embedding.0",
@@ -61,7 +61,7 @@ PHASE_KEYS = frozenset({"phase_table.weight"})
 
 
 def backbone_keys(blocks: int) -> dict[str, str]:
-    """Every key of the base, ours and diffusers' -> Wan's own."""
+    """Return every backbone key: name here and in diffusers -> name in Wan's files."""
     block = _with_weight_and_bias(_BLOCK_LAYERS) | _BLOCK_TENSORS
     return (
         _with_weight_and_bias(_LAYERS)
@@ -71,14 +71,14 @@ def backbone_keys(blocks: int) -> dict[str, str]:
 
 
 def audio_keys(blocks: int) -> frozenset[str]:
-    """Every key of the audio path: what stage 1 trains and hands over."""
+    """Return every key of the audio path, which stage 1 trains."""
     projector = [f"audio_projector.{layer}" for layer in _AUDIO_LAYERS]
     attention = [f"blocks.{i}.audio_attn.{layer}" for i in range(blocks) for layer in _AUDIO_BLOCK_LAYERS]
     return frozenset(f"{layer}.{kind}" for layer in projector + attention for kind in ("weight", "bias"))
 
 
 def conditioning_keys(model: ActAvatarTransformer) -> frozenset[str]:
-    """Every key besides the base's and the phases': the audio path, or all that a variant has in its place."""
+    """Return every key except backbone and phases: the audio path, or the parts of a variant."""
     return frozenset(model.state_dict()) - backbone_keys(model.model_config.num_layers).keys() - PHASE_KEYS
 
 
@@ -89,16 +89,16 @@ def load_pretrained_backbone(
     rng: Generator,
     model_class: type[ActAvatarTransformer] = ActAvatarTransformer,
 ) -> ActAvatarTransformer:
-    """A pretrained Wan with fresh phases and sound; its output is Wan's.
+    """Load a pretrained Wan with newly initialised phases and audio; its output equals Wan's.
 
     Args:
         source: a transformer folder of diffusers, a folder of Wan's authors, or one .safetensors file of either.
-        config: the size; the base's part of it must be what the folder says.
-        rng: for the first weights of the new parts.
+        config: sizes; those of the backbone must match the folder.
+        rng: for the initial weights of the new parts.
         model_class: the transformer or a variant of it.
 
     Raises:
-        ConfigError: no safetensors, another size, or other keys than the base's.
+        ConfigError: no safetensors, different sizes, or different keys.
     """
     found = _index_tensors(source)
     _check_backbone_config(source, config)
@@ -113,7 +113,7 @@ def load_pretrained_backbone(
 
 
 def load(folder: Path, *, model_class: type[ActAvatarTransformer] = ActAvatarTransformer) -> ActAvatarTransformer:
-    """A whole model that `save` wrote; ConfigError on any missing, further or misshapen tensor."""
+    """Load a complete model written by `save`; ConfigError on a missing, extra or misshapen tensor."""
     config = config_from(_config_json(folder), where=str(folder), config_class=model_class.config_class)
     model = model_class(**config.model_dump())
     _copy_tensors(_index_tensors(folder), model, keys=model.state_dict(), source=folder)
@@ -121,13 +121,13 @@ def load(folder: Path, *, model_class: type[ActAvatarTransformer] = ActAvatarTra
 
 
 def save(model: ActAvatarTransformer, folder: Path) -> None:
-    """The whole model as a new folder in diffusers' form; ConfigError if something is there already."""
+    """Save the complete model as a new folder in diffusers' format; ConfigError if the path exists."""
     with _new_folder(folder) as staging:
         model.save_pretrained(staging)
 
 
 def export_backbone(model: ActAvatarTransformer, folder: Path) -> None:
-    """The base alone as a new folder that plain diffusers loads, with the same output without phases and sound."""
+    """Save the backbone as a new folder for plain diffusers; equal output without phases and audio."""
     tensors = model.state_dict()
     with torch.device("meta"):  # a second copy of 20 GB is not needed
         plain = import_diffusers().WanTransformer3DModel(**model.model_config.backbone_fields())
@@ -137,14 +137,14 @@ def export_backbone(model: ActAvatarTransformer, folder: Path) -> None:
 
 
 def save_part(model: ActAvatarTransformer, file: Path, *, keys: Iterable[str]) -> None:
-    """Exactly these tensors as one safetensors file, e.g. the audio path at the end of stage 1."""
+    """Save exactly these tensors as one safetensors file, e.g. the audio path after stage 1."""
     tensors = model.state_dict()
     with atomic_path(file) as temporary:
         save_file({key: tensors[key].contiguous() for key in sorted(keys)}, temporary)
 
 
 def load_part(model: ActAvatarTransformer, file: Path, *, keys: Iterable[str]) -> None:
-    """Exactly these tensors from a file into the model; ConfigError if the file holds fewer, more or other ones."""
+    """Load exactly these tensors from a file; ConfigError if the file has other keys."""
     _copy_tensors(_index_tensors(file), model, keys=keys, source=file)
 
 
@@ -156,7 +156,7 @@ def _with_weight_and_bias(layers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _index_tensors(source: Path) -> dict[str, _TensorLocation]:
-    """Key -> file and key, from the headers alone."""
+    """Map each key to file and key, reading headers only."""
     files = sorted(source.glob("*.safetensors")) if source.is_dir() else [source]
     found: dict[str, _TensorLocation] = {}
     for file in files:
@@ -173,13 +173,13 @@ def _index_tensors(source: Path) -> dict[str, _TensorLocation]:
 def _copy_tensors(
     tensor_locations: Mapping[str, _TensorLocation], model: ActAvatarTransformer, *, keys: Iterable[str], source: Path
 ) -> None:
-    wanted, targets = set(keys), model.state_dict()
-    missing, further = sorted(wanted - tensor_locations.keys()), sorted(tensor_locations.keys() - wanted)
-    if missing or further:
-        came = f"{len(missing)} missing {missing[:3]}, {len(further)} further {further[:3]}"
-        raise _weights_error(source, expected=f"exactly {len(wanted)} tensors", got=came)
+    expected, targets = set(keys), model.state_dict()
+    missing, extra = sorted(expected - tensor_locations.keys()), sorted(tensor_locations.keys() - expected)
+    if missing or extra:
+        got = f"{len(missing)} missing {missing[:3]}, {len(extra)} extra {extra[:3]}"
+        raise _weights_error(source, expected=f"exactly {len(expected)} tensors", got=got)
     by_file: dict[Path, list[tuple[str, str]]] = {}
-    for ours in sorted(wanted):
+    for ours in sorted(expected):
         file, key = tensor_locations[ours]
         by_file.setdefault(file, []).append((ours, key))
     for file, pairs in by_file.items():
@@ -203,11 +203,11 @@ def _config_json(folder: Path) -> dict[str, object]:
 
 
 def _check_backbone_config(source: Path, config: ActAvatarConfig) -> None:
-    """Heads, norms and rotary positions leave no trace in shapes, so diffusers' config.json must agree."""
+    """Compare with diffusers' config.json: heads, norms and rotary positions do not show in tensor shapes."""
     if not (source / "config.json").is_file():
         return
     stated, ours = _config_json(source), json.loads(config.model_dump_json())
-    if "num_attention_heads" not in stated:  # of Wan's authors, who use other names
+    if "num_attention_heads" not in stated:  # config of Wan's authors, with other names
         return
     other = {key: stated[key] for key in config.backbone_fields() if key in stated and stated[key] != ours[key]}
     if other:
@@ -217,7 +217,7 @@ def _check_backbone_config(source: Path, config: ActAvatarConfig) -> None:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A staging folder beside it that takes its name when all is written."""
+    """Yield a staging folder that is renamed when everything is written."""
     if folder.exists():
         raise _weights_error(folder, expected="a folder that does not exist yet", got="one that does")
     folder.parent.mkdir(parents=True, exist_ok=True)

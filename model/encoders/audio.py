@@ -1,4 +1,4 @@
-"""Sound to features per video frame: what an encoder must do, wav2vec 2.0, and log-mel bands without weights.
+"""Audio encoders, features per video frame: the protocol, log-mel bands without weights, wav2vec 2.0.
 
 B batch, n samples, T video frames, L layers, Q numbers per layer.
 """
@@ -17,9 +17,9 @@ SAMPLE_RATE_HZ = 16_000
 
 
 class AudioEncoder(Protocol):
-    """16 kHz mono sound to L x Q numbers for every video frame.
+    """Encode 16 kHz mono audio to L x Q features per video frame.
 
-    Encode whole clips and cut frames afterwards: at the ends of what is encoded the features know less.
+    Encode whole clips and cut frames afterwards: features at the ends have less context.
     """
 
     @property
@@ -46,14 +46,14 @@ class AudioEncoder(Protocol):
 
 
 class LogMelEncoder:
-    """Loudness in bands of the mel scale, some steps per video frame (four of 10 ms at 25 fps), one layer per step.
+    """Log energy in mel bands, several steps per video frame (four of 10 ms at 25 fps), one layer per step.
 
-    A window of 25 ms, or of two steps where that is longer, stands round the middle of its step. Loudness counts from
-    the clip's loudest tenth, so that the level of a recording does not matter: 1 there, -1 at 60 dB less.
+    A window of 25 ms, or of two steps if that is longer, is centred on its step. Levels are relative to the loudest
+    tenth of the clip, independent of recording level: 1 there, -1 at 60 dB less.
     """
 
     _WINDOW, _FLOOR_DB, _LOW_HZ, _HIGH_HZ = 400, 60.0, 80.0, 7600.0
-    _QUIET_DB = -50.0  # the loudest tenth of a whisper; a clip below it is silent, and stays so
+    _QUIET_DB = -50.0  # loudest tenth of a whisper; a clip below it is treated as silent
 
     def __init__(self, *, steps_per_frame: int = 4, bands: int = 20) -> None:
         self.layers = steps_per_frame
@@ -84,13 +84,13 @@ class LogMelEncoder:
 
 
 class Wav2Vec2Encoder:
-    """Every hidden layer of a wav2vec 2.0, at its own 50 Hz, then interpolated to the video's frames.
+    """All hidden layers of a wav2vec 2.0 at 50 Hz, interpolated to the video frames.
 
-    MultiTalk interpolates before the layers instead and runs them at the video's rate, for which they were not trained.
+    MultiTalk interpolates before the layers instead, which runs them at a rate they were not trained for.
     """
 
-    # Half of what 50 windows of 400 samples at a step of 320 lack to a second, on each side: exactly 50 features a
-    # second, each in the middle of its 20 ms.
+    # Padding per side, so that windows of 400 samples at a step of 320 give exactly 50 features per second, each in
+    # the middle of its 20 ms.
     _MARGIN, _STEP = 40, 320
 
     def __init__(self, model: Any, *, normalise: bool) -> None:
@@ -99,7 +99,7 @@ class Wav2Vec2Encoder:
 
     @classmethod
     def load(cls, folder: Path, *, dtype: torch.dtype = torch.float32) -> Self:
-        """From a folder on the disk with config, preprocessor and safetensors; ConfigError if there is none."""
+        """Load a local folder with config, preprocessor and safetensors; ConfigError if it does not exist."""
         here = check_model_folder(
             folder, contents="config.json, preprocessor_config.json and *.safetensors of a wav2vec 2.0"
         )
@@ -110,7 +110,7 @@ class Wav2Vec2Encoder:
 
     @property
     def layers(self) -> int:
-        """12 in the base model, 24 in the large one; what goes into the first is left out, as MultiTalk does."""
+        """12 in the base model, 24 in the large one, without the input of the first layer, as in MultiTalk."""
         return int(self.model.config.num_hidden_layers)
 
     @property
@@ -146,7 +146,7 @@ def _frame_count(waveform_Bn: Tensor, samples_per_frame: int) -> int:
 
 
 def _interpolate(values: Tensor, positions_T: Tensor) -> Tensor:
-    """Values between the samples of the last dimension, linearly; the first and the last hold beyond the ends."""
+    """Interpolate the last dimension linearly; the end values are repeated."""
     place = positions_T.clamp(0, values.shape[-1] - 1)
     below = place.floor().long()
     above = (below + 1).clamp(max=values.shape[-1] - 1)
@@ -154,7 +154,7 @@ def _interpolate(values: Tensor, positions_T: Tensor) -> Tensor:
 
 
 def _mel_filters(bands: int, fft_size: int, *, low_hz: float, high_hz: float) -> Tensor:
-    """Triangles of area 1 that stand at equal distances on the mel scale (HTK's), (bands, size // 2 + 1)."""
+    """Return triangular filters of area 1, equally spaced on the HTK mel scale, (bands, fft_size // 2 + 1)."""
     low, high = (2595 * torch.log10(1 + torch.tensor(hz / 700)) for hz in (low_hz, high_hz))
     edges = 700 * (10 ** (torch.linspace(float(low), float(high), bands + 2) / 2595) - 1)
     left, middle, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]

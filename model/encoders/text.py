@@ -1,4 +1,4 @@
-"""Text to vectors: what an encoder must do, UMT5, and words read byte by byte that are learned with the model.
+"""Text encoders: the protocol, UMT5, and a trainable byte-level word encoder.
 
 B batch, M text tokens (a fixed length, pads included), W bytes of a token, E text width.
 """
@@ -27,7 +27,7 @@ class TextTokens:
     ids_M: Tensor
     """int64, (M,) or (M, W)."""
     char_spans: tuple[CharSpan, ...]
-    """Place of every token but the pads, in order; the end token stands at (n, n) of n characters."""
+    """Span of every token except pads, in order; the end token is at (n, n) of n characters."""
 
 
 class TextEncoder(Protocol):
@@ -45,28 +45,28 @@ class TextEncoder(Protocol):
 
     @property
     def trainable(self) -> bool:
-        """Whether it is an nn.Module whose weights are learned with the transformer."""
+        """Whether it is an nn.Module trained with the transformer."""
         ...
 
     def tokenize(self, text: str) -> TextTokens:
-        """Tokens of a text and an end token; "" is the null prompt.
+        """Tokenize a text and append an end token; "" is the null prompt.
 
         Raises:
-            ValueError: the text needs more than M tokens. Nothing is cut: the last phase would be lost in silence.
+            ValueError: the text needs more than M tokens; truncating it would lose the last phase silently.
         """
         ...
 
     def embed(self, ids_BM: Tensor) -> Tensor:
-        """Stacked ids -> (B, M, E) float32; pads are zero vectors, as Wan has them."""
+        """Stacked ids -> (B, M, E) float32; pads are zero vectors, as in Wan."""
         ...
 
     def fingerprint(self) -> str:
-        """Hex SHA-256 over tokenisation and, where they are frozen, weights."""
+        """Hex SHA-256 over tokenisation and frozen weights."""
         ...
 
 
 class Umt5TextEncoder:
-    """A UMT5 encoder as Wan uses it: its last layer, zeros behind the end token."""
+    """A UMT5 encoder as in Wan: last layer, zeros after the end token."""
 
     trainable = False
 
@@ -77,7 +77,7 @@ class Umt5TextEncoder:
 
     @classmethod
     def load(cls, folder: Path, *, max_tokens: int = 512, dtype: torch.dtype = torch.bfloat16) -> Self:
-        """From `text_encoder` and `tokenizer` in a folder of diffusers on the disk; ConfigError if there is none."""
+        """Load `text_encoder` and `tokenizer` from a local diffusers folder; ConfigError if it does not exist."""
         library = import_transformers()
         weights = check_model_folder(
             folder / "text_encoder", contents="config.json and *.safetensors of a UMT5 encoder"
@@ -95,24 +95,24 @@ class Umt5TextEncoder:
 
     def tokenize(self, text: str) -> TextTokens:
         """As TextEncoder."""
-        said = self.tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
-        special = said["special_tokens_mask"]
+        encoded = self.tokenizer(text, return_offsets_mapping=True, return_special_tokens_mask=True)
+        special = encoded["special_tokens_mask"]
         chars = tuple(
             (len(text), len(text)) if extra else tuple(place)
-            for place, extra in zip(said["offset_mapping"], special, strict=True)
+            for place, extra in zip(encoded["offset_mapping"], special, strict=True)
         )
         return TextTokens(
-            ids_M=_pad(said["input_ids"], self.max_tokens, pad=self.tokenizer.pad_token_id), char_spans=chars
+            ids_M=_pad(encoded["input_ids"], self.max_tokens, pad=self.tokenizer.pad_token_id), char_spans=chars
         )
 
     @torch.no_grad()
     def embed(self, ids_BM: Tensor) -> Tensor:
         """As TextEncoder."""
         ids = ids_BM.to(self.model.device)
-        said = ids != self.tokenizer.pad_token_id
-        vectors_BME = self.model(ids, attention_mask=said.long()).last_hidden_state
-        silent_behind: Tensor = vectors_BME.float() * said[:, :, None]
-        return silent_behind
+        is_token = ids != self.tokenizer.pad_token_id
+        vectors_BME = self.model(ids, attention_mask=is_token.long()).last_hidden_state
+        without_pads: Tensor = vectors_BME.float() * is_token[:, :, None]
+        return without_pads
 
     def fingerprint(self) -> str:
         """As TextEncoder."""
@@ -123,16 +123,16 @@ class Umt5TextEncoder:
 
 
 class ByteTextEncoder(nn.Module):
-    """Words as their UTF-8 bytes, and what stands two words before and behind, twice; learned with the transformer.
+    """Embed words from their UTF-8 bytes, then two convolutions over five words; trained with the transformer.
 
-    A token is a word, a number with its decimals or a run of marks, at most `_BYTES` long; what is longer is several.
-    Tried beside it: a token per byte (four times as many), no neighbours, attention between words; each learned to tell
-    what goes on when in more steps or more time (docs/log/train.md#text).
+    A token is a word, a number with decimals or a run of punctuation; tokens longer than `_BYTES` bytes are split.
+    Alternatives (a token per byte, no convolutions, attention between words) took more steps or time to learn which
+    action happens when (docs/log/train.md#text).
     """
 
     trainable = True
     _BYTES = 12
-    _END = 257  # bytes are 1..256, 0 is nothing
+    _END = 257  # bytes are 1..256, 0 is padding
     _BYTE_WIDTH = 32
     _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d]+|[^\w\s]+")
 
@@ -166,14 +166,14 @@ class ByteTextEncoder(nn.Module):
 
     def forward(self, ids_BMW: Tensor) -> Tensor:
         """(B, M, W) -> (B, M, E)."""
-        said_BM1 = ids_BMW[:, :, :1] > 0
-        x_BME: Tensor = self.to_word(self.bytes(ids_BMW).flatten(2)) * said_BM1
-        for beside in self.convolutions:
-            x_BME = (x_BME + functional.gelu(beside(x_BME.mT).mT)) * said_BM1
-        return (x_BME + self.positions) * said_BM1
+        is_token_BM1 = ids_BMW[:, :, :1] > 0
+        x_BME: Tensor = self.to_word(self.bytes(ids_BMW).flatten(2)) * is_token_BM1
+        for convolution in self.convolutions:
+            x_BME = (x_BME + functional.gelu(convolution(x_BME.mT).mT)) * is_token_BM1
+        return (x_BME + self.positions) * is_token_BM1
 
     def _pieces(self, word: re.Match[str]) -> Iterator[CharSpan]:
-        """Cut between characters into as many bytes as a token holds."""
+        """Split a word between characters into pieces of at most `_BYTES` bytes."""
         start, size = word.start(), 0
         for place, char in enumerate(word[0], start=word.start()):
             if size + len(_utf8(char)) > self._BYTES:
@@ -184,7 +184,7 @@ class ByteTextEncoder(nn.Module):
 
     @torch.no_grad()
     def _init_weights(self, rng: Generator) -> None:
-        """First weights; the place says little at first, so that a word means the same everywhere."""
+        """Initialise weights; small position vectors, so that a word is embedded alike at every position."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv1d):
                 nn.init.xavier_uniform_(module.weight, generator=rng)
@@ -201,11 +201,11 @@ class ByteTextEncoder(nn.Module):
 
 
 def _utf8(text: str) -> bytes:
-    """The bytes of a text; half a surrogate pair, which has none, becomes a question mark."""
+    """Encode as UTF-8; an unpaired surrogate becomes a question mark."""
     return text.encode(errors="replace")
 
 
 def _pad(ids: list[Any], length: int, *, pad: Any) -> Tensor:
     if len(ids) > length:
-        raise ValueError(f"expected at most {length} tokens, got {len(ids)}: allow more, or say it in fewer words")
+        raise ValueError(f"expected at most {length} tokens, got {len(ids)}; raise max_tokens or shorten the text")
     return torch.tensor(ids + [pad] * (length - len(ids)))

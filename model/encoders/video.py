@@ -20,11 +20,10 @@ from xsheet.schemas.ids import content_key
 
 
 class VideoCodec(Protocol):
-    """Pictures to a latent and back. Frame 0 becomes latent 0 alone, then four to one.
+    """Encode pictures to a latent and back. Frame 0 becomes latent 0 alone, then four frames to one.
 
-    Channels have unit variance, in Wan's as they stand, in the analytic one as they move from the first picture.
-
-    Pictures are uint8 RGB on both sides, so that a range of values cannot be mistaken.
+    Channels have unit variance: of the values in Wan's codec, of the change from the first picture in the analytic one.
+    Pictures are uint8 RGB on both sides, so that value ranges cannot be confused.
     """
 
     @property
@@ -50,28 +49,28 @@ class VideoCodec(Protocol):
         ...
 
     def mirror(self, latent_BCFHW: Tensor) -> Tensor | None:
-        """The latent of the mirrored pictures; None where only encoding the mirrored pictures gives it."""
+        """Return the latent of the mirrored pictures; None if that needs encoding them."""
         ...
 
     def fingerprint(self) -> str:
-        """Hex SHA-256 over weights and preprocessing: latents of another fingerprint mean something else."""
+        """Hex SHA-256 over weights and preprocessing; latents of different fingerprints are incompatible."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LatentScale:
-    """Mean and standard deviation of each latent channel, and the one place that takes them off and puts them back."""
+    """Mean and standard deviation of each latent channel; the only place that normalises latents."""
 
     mean_C: Tensor
     std_C: Tensor
 
     def normalise(self, latent_BCFHW: Tensor) -> Tensor:
-        """As a codec gives it -> as a model wants it: mean 0, variance 1; float32."""
+        """Raw codec latent -> mean 0, variance 1, float32."""
         mean, std = self._broadcast_to(latent_BCFHW)
         return (latent_BCFHW.float() - mean) / std
 
     def denormalise(self, latent_BCFHW: Tensor) -> Tensor:
-        """The way back."""
+        """Invert `normalise`."""
         mean, std = self._broadcast_to(latent_BCFHW)
         return latent_BCFHW.float() * std + mean
 
@@ -88,12 +87,12 @@ def to_float(rgb: Tensor) -> Tensor:
 
 
 def to_uint8(picture: Tensor) -> Tensor:
-    """Float -1..1 -> uint8, rounded; what lies outside is cut off."""
+    """Float -1..1 -> uint8, rounded and clipped."""
     return ((picture.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def check_frame_shape(rgb_BTHW3: Tensor, stride: tuple[int, int, int]) -> None:
-    """ValueError unless a codec of this stride can take the pictures."""
+    """ValueError unless the frame count and size fit a codec of this stride."""
     _, frames, height, width, _ = rgb_BTHW3.shape
     latent_frames(frames)
     if height % stride[1] or width % stride[2]:
@@ -101,7 +100,7 @@ def check_frame_shape(rgb_BTHW3: Tensor, stride: tuple[int, int, int]) -> None:
 
 
 class Band(NamedTuple):
-    """One number of a cell: the colour and the frequencies it measures, and how far it moves over the puppet."""
+    """One DCT coefficient of a cell: colour axis and frequencies, mean and spread over puppet clips."""
 
     colour: int  # 0 luma, 1 red against blue, 2 green against magenta
     time: int  # 0..3, half periods in four frames
@@ -134,10 +133,10 @@ _COLOUR_AXES = torch.tensor([[2**0.5] * 3, [3**0.5, 0, -(3**0.5)], [-1.0, 2, -1]
 
 
 class DctCodec:
-    """Cosines over cells of 4 frames x 8 x 8 pixels, of which only some bands are kept.
+    """Discrete cosine transform over cells of 4 frames x 8 x 8 pixels that keeps some bands.
 
-    The bands are orthonormal: what is kept comes back exactly, and the error is what was not kept. Frame 0 is coded as
-    four equal frames, so that its bands mean what they mean later; its bands of time are zero.
+    The bands are orthonormal: kept bands are reconstructed exactly. Frame 0 is coded as four equal frames, so that its
+    bands have the same meaning as later ones; its temporal bands are zero.
     """
 
     stride = (FRAMES_PER_LATENT, _CELL, _CELL)
@@ -152,7 +151,7 @@ class DctCodec:
 
     @property
     def channels(self) -> int:
-        """Bands that are kept."""
+        """Number of kept bands."""
         return len(self.bands)
 
     def encode(self, rgb_BTHW3: Tensor) -> Tensor:
@@ -182,12 +181,12 @@ class DctCodec:
         return torch.cat([frames[:, :1].mean(2), frames[:, 1:].flatten(1, 2)], dim=1)
 
     def mirror(self, latent_BCFHW: Tensor) -> Tensor:
-        """Cells in reverse, and odd waves from the left become the same from the right: their sign changes."""
+        """Reverse the columns of cells and flip the sign of horizontally odd bands."""
         sign = torch.tensor([(-1.0) ** b.column for b in self.bands], device=latent_BCFHW.device)
         return latent_BCFHW.flip(-1) * sign.reshape(-1, 1, 1, 1)
 
     def fingerprint(self) -> str:
-        """As VideoCodec; it hashes the table."""
+        """As VideoCodec, over the band table."""
         return content_key("xsheet.model.encoders.video", 1, [list(band) for band in self.bands])
 
 
@@ -244,7 +243,7 @@ class WanCodec:
 
 
 def _dct_matrix(size: int) -> Tensor:
-    """The orthonormal cosine transform, (frequency, place)."""
+    """Return the orthonormal DCT matrix, (frequency, position)."""
     place, frequency = torch.arange(size) + 0.5, torch.arange(size)[:, None]
     waves: Tensor = torch.cos(math.pi / size * frequency * place) * (2 / size) ** 0.5
     waves[0] /= 2**0.5
