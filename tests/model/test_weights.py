@@ -101,8 +101,8 @@ def change(folder, edit):
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (lambda t: t.pop("proj_out.bias"), r"1 missing \['proj_out.bias'\], 0 further"),
-        (lambda t: t.update(extra=torch.zeros(1)), r"0 missing \[\], 1 further \['extra'\]"),
+        (lambda t: t.pop("proj_out.bias"), r"1 missing \['proj_out.bias'\], 0 extra"),
+        (lambda t: t.update(extra=torch.zeros(1)), r"0 missing \[\], 1 extra \['extra'\]"),
         (lambda t: t.update({"proj_out.bias": torch.zeros(3)}), r"proj_out.bias of shape \(16,\), got \(3,\)"),
     ],
 )
