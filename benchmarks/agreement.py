@@ -27,7 +27,7 @@ from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.run import Run
 from xsheet.schemas.tables import ANNOTATIONS, arrow_schema, to_arrow
 
-LENGTHS_S = np.array([0.8, 1.4, 1.8, 1.8])  # fit references/annotation.md §9-C, which does not state its own
+LENGTHS_S = np.array([0.8, 1.4, 1.8, 1.8])  # chosen: no published table states lengths
 PHASES = 10  # of an annotation in the speed table
 STEPS = ("read as records", "read as columns", "compare, 1000 resamples", "compare, no resamples", "consistency of 2")
 
