@@ -39,7 +39,7 @@ def test_an_unknown_number_of_items_gives_no_remaining_time(caplog: pytest.LogCa
 
 def test_a_terminal_gets_a_bar_with_counts():
     screen = io.StringIO()
-    progress = Progress("probe", console=Console(file=screen, force_terminal=True, numbers=160))
+    progress = Progress("probe", console=Console(file=screen, force_terminal=True, width=160))
     with progress.start(3):
         for status in ("ok", "rejected", "failed"):
             progress.add(ended(status), new_this_run=True)

@@ -290,7 +290,8 @@ def _candidate_json(details: "CandidateDetails") -> dict[str, object]:
         {"measure": check.measure_path, "value": check.value, "limit": check.limit and check.limit.text,
          "passes": check.passes} for check in details.checks
     ]  # fmt: skip
-    return {name: None if record is None else asdict(record) for name, record in records.items()} | {"checks": checks}
+    found: dict[str, object] = {name: None if record is None else asdict(record) for name, record in records.items()}
+    return found | {"checks": checks}
 
 
 def _show_estimate(settings: "CurateSettings", hours: float, jobs: int, *, inputs: int | None, as_json: bool) -> None:

@@ -118,21 +118,22 @@ def test_an_evaluation_prints_its_table_and_keeps_every_score(run_copy, built_co
 
 @pytest.mark.slow
 def test_an_export_says_how_to_load_it(trained_run, tmp_path):
-    shown = " ".join(stdout_of("export", trained_run, tmp_path / "model").split())
+    shown = " ".join(stdout_of("export", trained_run, "--out", tmp_path / "model").split())
     assert "WanTransformer3DModel.from_pretrained(" in shown
     assert (tmp_path / "model/transformer/config.json").is_file()
 
 
 @pytest.mark.parametrize("verb", [("sample",), ("evaluate",), ("export",)])
 def test_a_folder_without_a_run_says_what_to_give(verb, wished, built_set, tmp_path):
-    rest = {"sample": wished, "evaluate": (built_set[0],), "export": (tmp_path / "model",)}[verb[0]]
+    rest = {"sample": wished, "evaluate": (built_set[0],), "export": ("--out", tmp_path / "model")}[verb[0]]
     with pytest.raises(ConfigError, match="the folder that the run was given as --out"):
         stdout_of(*verb, tmp_path / "nowhere", *rest)
 
 
-def test_a_device_that_is_not_there_is_named_with_those_that_are(wished, tmp_path):
+@pytest.mark.slow
+def test_a_device_that_is_not_there_is_named_with_those_that_are(wished, trained_run):
     with pytest.raises(ConfigError, match=r"--device: expected one of cpu.*'cuda:99'"):
-        stdout_of("sample", tmp_path, *wished, "--device", "cuda:99")
+        stdout_of("sample", trained_run, *wished, "--device", "cuda:99")
 
 
 def test_a_dry_run_shows_settings_and_draws_nothing(wished, tmp_path):
