@@ -80,6 +80,7 @@ def write_page(report: DemoReport, file: Path) -> None:
     template = page_environment("xsheet.demo.page").get_template("page.html")
     text = template.render(
         report=report,
+        headline=headline(report),
         films=[
             (title, [film for film in report.films if film.outcome.disposition == disposition])
             for disposition, title in _DISPOSITION_TITLES.items()
@@ -92,6 +93,22 @@ def write_page(report: DemoReport, file: Path) -> None:
         total_s=sum(report.seconds.values()),
     )
     write_text(file, text)
+
+
+def headline(report: DemoReport) -> str:
+    """State the measured result: hits of the generated videos, or why there is none."""
+    if report.training is None:
+        if report.audit is None:
+            return "No model trained: no clip was kept"
+        return f"No model trained: {report.audit.accepted} annotations accepted"
+    evaluation = report.training.evaluation
+    generated, ceiling = (None, None) if evaluation is None else evaluation.summary()["hit (H@S)"]
+    if generated is None or ceiling is None:
+        return "A small model trained; no held-out action measured"
+    return (
+        f"A small model hits {generated.mean:.0%} of {generated.count} held-out actions; "
+        f"detected in the real clips: {ceiling.mean:.0%}"
+    )
 
 
 def action_class_rows(planted: Sequence[PhaseScore]) -> list[ActionClassRow]:

@@ -183,6 +183,12 @@ def test_a_path_that_ended_early_says_so(page):
     text = page(replace(tale(), timeline=None, audit=None, training=None, films=(), seconds={}))
     assert Page(text).ids >= SECTIONS
     assert text.count('class="empty"') == 5
+    assert "<h1>No model trained: no clip was kept</h1>" in text
+
+
+def test_the_headline_states_the_hits_of_the_evaluation(page):
+    assert re.search(r"<h1>A small model hits \d+% of \d+ held-out actions; detected in the real clips: \d+%</h1>",
+                     page(tale()))  # fmt: skip
 
 
 def test_what_was_trained_without_anything_held_out_still_shows_how_it_went(page):

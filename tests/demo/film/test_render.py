@@ -42,8 +42,8 @@ def test_every_number_survives_h264(crf: str):
     frames = [mark_frame(add_camera_noise(puppet.draw(Pose(yaw_deg=k % 20)), rng), 1_000 + 37 * k) for k in range(30)]
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as out:
-        stream = out.add_stream("libx264", max_defect_rate=Fraction(25), options={"crf": crf, "preset": "veryfast"})
-        stream.numbers = stream.height = 256
+        stream = out.add_stream("libx264", rate=Fraction(25), options={"crf": crf, "preset": "veryfast"})
+        stream.width = stream.height = 256
         stream.pix_fmt = "yuv420p"
         for frame in frames:
             out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
