@@ -153,9 +153,9 @@ def on_a_terminal(*arguments, **environment):
         [*COMMAND, *arguments], stdout=theirs, stderr=theirs, check=False, env={**clean, "TERM": "xterm", **environment}
     )
     os.close(theirs)
-    said = os.read(ours, 1 << 16).decode()
+    output = os.read(ours, 1 << 16).decode()
     os.close(ours)
-    return said
+    return output
 
 
 def test_colours_are_for_terminals_that_want_them(tmp_path):
@@ -185,7 +185,7 @@ def test_a_fault_of_ours_is_one_line_that_says_where():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("schemas", "chekc"), "Did you mean"),
         (("schemas", "show", "clip"), "did you mean 'clips'"),
@@ -207,10 +207,10 @@ def test_a_fault_of_ours_is_one_line_that_says_where():
         (("demo", "--height", "255", "--films", "1", "--out", "never-made"), "multiple of 2"),
     ],
 )
-def test_bad_usage_exits_2_and_says_what_was_meant(arguments, said, tmp_path):
+def test_bad_usage_exits_2_and_says_what_was_meant(arguments, message, tmp_path):
     ran = xsheet(*arguments, cwd=tmp_path)
     assert ran.returncode == 2
-    assert said in " ".join(ran.stderr.replace("│", " ").split())
+    assert message in " ".join(ran.stderr.replace("│", " ").split())
     assert "Traceback" not in ran.stderr
     assert not list(tmp_path.iterdir())
 
@@ -318,9 +318,9 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path):
     while not list(tmp_path.glob("my films/videos/[0-9]*.mp4")) and time.monotonic() < until:
         time.sleep(0.1)
     running.send_signal(signal.SIGINT)
-    said = running.communicate(timeout=10)[1]
+    output = running.communicate(timeout=10)[1]
     assert running.returncode == 130
-    assert "the same command goes on" in said
+    assert "the same command goes on" in output
     before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("my films/videos/[0-9]*.mp4")}
     assert xsheet(*arguments, cwd=tmp_path).returncode == 0
     films = {p: p.stat().st_mtime_ns for p in (tmp_path / "my films" / "videos").iterdir()}
@@ -333,10 +333,10 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path):
 def test_the_demo_runs_and_a_second_run_keeps_what_is_there(tmp_path):
     first = xsheet("demo", "--films", "2", "--height", "128", "--json", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    told = json.loads(first.stdout)
-    assert (told["counts"]["sources"], told["counts"]["sources_failed"]) == (2, 0)
-    assert (tmp_path / told["page"]).read_text(encoding="utf-8").startswith("<!")
-    films = {p: p.stat().st_mtime_ns for p in (tmp_path / told["corpus"] / "videos").iterdir()}
-    assert xsheet("schemas", "check", told["set"], cwd=tmp_path).returncode == 0
+    summary = json.loads(first.stdout)
+    assert (summary["counts"]["sources"], summary["counts"]["sources_failed"]) == (2, 0)
+    assert (tmp_path / summary["page"]).read_text(encoding="utf-8").startswith("<!")
+    films = {p: p.stat().st_mtime_ns for p in (tmp_path / summary["corpus"] / "videos").iterdir()}
+    assert xsheet("schemas", "check", summary["set"], cwd=tmp_path).returncode == 0
     assert xsheet("demo", "--films", "2", "--height", "128", "--json", cwd=tmp_path).returncode == 0
-    assert {p: p.stat().st_mtime_ns for p in (tmp_path / told["corpus"] / "videos").iterdir()} == films
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / summary["corpus"] / "videos").iterdir()} == films

@@ -74,8 +74,8 @@ def moved(home, tmp_path):
 
 def reading(folder, out):
     """Commands that leave a set as it is."""
-    said = next(iter(find_layer(folder, "consensus").read()))
-    clip = said.clip_id
+    annotation = next(iter(find_layer(folder, "consensus").read()))
+    clip = annotation.clip_id
     return [
         ("schemas", "check", folder, "--hash-media"),
         ("curate", "inspect", folder, clip),
@@ -85,7 +85,7 @@ def reading(folder, out):
         ("curate", "report", folder, "--out", out / "report.html"),
         ("annotate", "blocks", folder, clip),
         ("annotate", "export-sft", folder, "--layer", "consensus", "--out", out / "sft.jsonl"),
-        ("audit", "explain", folder, said.annotation_id),
+        ("audit", "explain", folder, annotation.annotation_id),
         ("audit", "agree", folder, "consensus", "accepted"),
         ("audit", "export", folder, "--out", out / "elan"),
         ("train", "export", folder / "train", out / "model"),

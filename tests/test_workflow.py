@@ -52,15 +52,15 @@ SHEET = "base: A person speaks to the camera.\nphases: [{start_s: 0.2, end_s: 1.
 
 
 @dataclass(frozen=True)
-class Walked:
+class WorkflowRun:
     """Videos, the set that was made of them, and the summary."""
 
     videos: tuple[Path, ...]
     folder: Path
-    told: dict
+    summary: dict
 
 
-def said(*arguments):
+def summary_of(*arguments):
     """What a command that ends well prints."""
     ran = subprocess.run([*XSHEET, *map(str, arguments), "--json"], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr[-3000:]
@@ -83,14 +83,14 @@ def puppet(tmp_path_factory):
     films = tmp_path_factory.mktemp("films")
     make_corpus(films, films=FILMS, seed=SEED, height_px=SIZE, execution=Execution(jobs=2))
     videos, folder = tuple(sorted((films / "videos").iterdir())), films / "set"
-    return Walked(videos, folder, said(*run(videos, folder, jobs=2)))
+    return WorkflowRun(videos, folder, summary_of(*run(videos, folder, jobs=2)))
 
 
 @pytest.fixture(scope="module")
 def recorded(shared, tmp_path_factory):
     videos = tuple(shared / "data/videos" / name for name in RECORDED)
     folder = tmp_path_factory.mktemp("recorded") / "set"
-    return Walked(videos, folder, said(*run(videos, folder)))
+    return WorkflowRun(videos, folder, summary_of(*run(videos, folder)))
 
 
 @pytest.fixture(params=["puppet", pytest.param("recorded", marks=pytest.mark.nightly)])
@@ -100,29 +100,29 @@ def path(request):
 
 
 def test_a_film_without_a_voice_is_left_out_and_the_others_are_clips(puppet):
-    assert puppet.told["no_good"] == {"no_voice": 1}
-    assert (puppet.told["counts"]["sources"], puppet.told["counts"]["clips"]) == (3, 2)
+    assert puppet.summary["no_good"] == {"no_voice": 1}
+    assert (puppet.summary["counts"]["sources"], puppet.summary["counts"]["clips"]) == (3, 2)
 
 
 @pytest.mark.nightly
 def test_recordings_are_kept(recorded):
-    assert (recorded.told["no_good"], recorded.told["dropped_for"]) == ({}, {})
-    assert recorded.told["counts"]["clips"] == recorded.told["counts"]["sources"] == len(RECORDED)
+    assert (recorded.summary["no_good"], recorded.summary["dropped_for"]) == ({}, {})
+    assert recorded.summary["counts"]["clips"] == recorded.summary["counts"]["sources"] == len(RECORDED)
 
 
 def test_the_tables_hold_what_the_summary_says(path):
     checked = check_set(path.folder, media=True)
-    rows, told = checked.rows, path.told
+    rows, summary = checked.rows, path.summary
     assert not checked.violations
-    assert rows["sources"] == told["counts"]["sources"]
-    assert {rows[name] for name in ("clips", "signals", "splits", "features")} == {told["counts"]["clips"]}
+    assert rows["sources"] == summary["counts"]["sources"]
+    assert {rows[name] for name in ("clips", "signals", "splits", "features")} == {summary["counts"]["clips"]}
     count = {one.layer: len(list(one.read())) for one in list_layers(path.folder)}
-    clips = told["annotated"]["clips"]
-    assert count == {"raw": clips, "normalised": clips, "consensus": clips, "accepted": told["audited"]["accepted"]}
+    clips = summary["annotated"]["clips"]
+    assert count == {"raw": clips, "normalised": clips, "consensus": clips, "accepted": summary["audited"]["accepted"]}
 
 
 def test_each_stage_leaves_a_checkpoint_and_weights_and_the_second_goes_on_from_the_first(path):
-    ended = {stage["stage"]: (stage["steps"], stage["checkpoint"]) for stage in path.told["trained"]["stages"]}
+    ended = {stage["stage"]: (stage["steps"], stage["checkpoint"]) for stage in path.summary["trained"]["stages"]}
     assert ended == dict.fromkeys(("stage1", "stage2"), (STEPS, f"step-{STEPS:08d}"))
     first, second = (load_file(path.folder / "train" / stage / "weights.safetensors") for stage in ended)
     assert all(weights.isfinite().all() for weights in second.values())
@@ -133,7 +133,7 @@ def test_each_stage_leaves_a_checkpoint_and_weights_and_the_second_goes_on_from_
 def test_a_sample_has_picture_and_sound_as_long_as_the_clips_of_training(path, tmp_path):
     (tmp_path / "sheet.yaml").write_text(SHEET)
     source, out = path.videos[0], tmp_path / "sample.mp4"
-    said(
+    summary_of(
         "train", "sample", path.folder / "train", "--portrait", source, "--audio", source,
         "--script", tmp_path / "sheet.yaml", "--out", out, "--set", "steps=2",
     )  # fmt: skip
@@ -148,7 +148,7 @@ def test_a_sample_has_picture_and_sound_as_long_as_the_clips_of_training(path, t
 
 
 def test_ray_writes_the_same_tables_and_clips(puppet, tmp_path):
-    said(*run(puppet.videos, tmp_path / "set", until="audit", jobs=2), "--ray", "local")
+    summary_of(*run(puppet.videos, tmp_path / "set", until="audit", jobs=2), "--ray", "local")
     here = {name: digest for name, digest in written(puppet.folder).items() if not name.startswith(BY_TRAINING)}
     assert written(tmp_path / "set") == here
 

@@ -25,11 +25,11 @@ def phase(start_us, end_us, *, track="head", action="nod", text="nods once", **m
     )  # fmt: skip
 
 
-def sample(*phases, name="s", status="ok", said=None):
+def sample(*phases, name="s", status="ok", statement=None):
     return Annotation(
         annotation_id=name, vocab_version=vocab.VOCAB_VERSION, clip_id="clip", layer="normalised", parent_ids=("raw",),
         run_id="asked", sample_index=0, status=status, duration_us=CLIP_US,
-        base=(said or base()) if status == "ok" else None, phases=sorted_phases(phases),
+        base=(statement or base()) if status == "ok" else None, phases=sorted_phases(phases),
     )  # fmt: skip
 
 
@@ -60,9 +60,9 @@ def test_uncertainty_is_never_below_that_of_the_samples():
 
 
 def test_the_class_is_voted_and_the_words_are_those_of_its_medoid():
-    said = [("nod", "nods once"), ("nod", "nods once slightly"), ("lower_head", "lowers the head")]
+    statement = [("nod", "nods once"), ("nod", "nods once slightly"), ("lower_head", "lowers the head")]
     samples = [
-        sample(phase(0, 1_000_000, action=action, text=text), name=text.replace(" ", ".")) for action, text in said
+        sample(phase(0, 1_000_000, action=action, text=text), name=text.replace(" ", ".")) for action, text in statement
     ]
     (found,) = build_consensus(samples, run_id="r").phases
     assert (found.action, found.text) == ("nod", "nods once")
@@ -70,7 +70,7 @@ def test_the_class_is_voted_and_the_words_are_those_of_its_medoid():
 
 def test_the_base_is_the_medoid_of_the_samples():
     texts = ("A man stands in a garden at night.", "A woman sits at a desk.", "A woman sits at a white desk.")
-    agreed = build_consensus([sample(said=base(text), name=text[-5:-1].strip()) for text in texts], run_id="r")
+    agreed = build_consensus([sample(statement=base(text), name=text[-5:-1].strip()) for text in texts], run_id="r")
     assert agreed.base.text == "A woman sits at a desk."
 
 

@@ -32,8 +32,8 @@ def make_set(folder: Path, films: int = 6, *, words: str | None = None) -> Path:
     create_set(folder, "planted")
     signals = []
     for index in range(films):
-        told = plan_film(index, seed=7, kind="talk")
-        signals += [row for row in truth.truth_rows(told, f"src_{index}") if isinstance(row, Signals)]
+        plan = plan_film(index, seed=7, kind="talk")
+        signals += [row for row in truth.truth_rows(plan, f"src_{index}") if isinstance(row, Signals)]
     extra = () if words is None else (ManifestColumn(key="words", value=words),)
     tables.write_table(folder, tables.SIGNALS, signals)
     tables.write_table(folder, tables.CLIPS, [clip_of(row, f"src_{i}") for i, row in enumerate(signals)])
@@ -194,8 +194,8 @@ def filmed(tmp_path: Path) -> Path:
     make_set(tmp_path, films=2)
     clips = list(tables.iter_records(tmp_path, tables.CLIPS))
     for index, clip in enumerate(clips):
-        told = plan_film(index, seed=7, kind="talk")
-        write_clip(tmp_path / clip.media_path, frames=render_film(told, height_px=64), sound=told.sound)
+        plan = plan_film(index, seed=7, kind="talk")
+        write_clip(tmp_path / clip.media_path, frames=render_film(plan, height_px=64), sound=plan.sound)
     return tmp_path
 
 
@@ -228,7 +228,7 @@ def test_a_rerun_with_other_tolerances_asks_nobody_again(filmed, server):
 
 
 @pytest.mark.slow
-def test_a_server_that_was_away_is_asked_again_only_when_told(filmed, server):
+def test_a_server_that_was_away_is_asked_again_only_on_request(filmed, server):
     settings, server.away = asking(server), True
     annotated = go(filmed, settings)
     assert annotated.status_counts == {"error": 6}

@@ -94,7 +94,7 @@ def test_what_was_not_measured_is_blank():
     assert (line[:48].strip(), set(line[52:])) == ("", {"█"})
 
 
-def test_words_begin_where_they_are_said_whatever_their_width():
+def test_words_begin_where_they_are_spoken_whatever_their_width():
     line = row(drawn(TimelineView(annotation=ANNOTATION, words=WORDS), width=112), "words")
     columns_per_us = 100 / ANNOTATION.duration_us
     for word in WORDS:
@@ -125,23 +125,23 @@ def test_a_failed_reply_says_so_and_shows_no_phases():
 
 
 def test_the_sheet_as_json_holds_the_annotation_and_what_is_drawn_beside_it():
-    told = json.loads(json.dumps(TimelineView(annotation=ANNOTATION, signals=SIGNALS, words=WORDS).as_json()))
-    assert told["annotation"]["phases"][0]["start_us"] == ANNOTATION.phases[0].start_us
-    assert told["words"][0] == {"text": "hello", "start_us": 300_000, "end_us": 700_000}
-    assert len(told["mouth_open"]) == SIGNALS.frames
-    assert told["voice"][0]["start_us"] >= 0
+    shown = json.loads(json.dumps(TimelineView(annotation=ANNOTATION, signals=SIGNALS, words=WORDS).as_json()))
+    assert shown["annotation"]["phases"][0]["start_us"] == ANNOTATION.phases[0].start_us
+    assert shown["words"][0] == {"text": "hello", "start_us": 300_000, "end_us": 700_000}
+    assert len(shown["mouth_open"]) == SIGNALS.frames
+    assert shown["voice"][0]["start_us"] >= 0
 
 
 @pytest.mark.slow
 @given(st.text(min_size=20, max_size=80), st.text(min_size=3, max_size=40), st.booleans())
-def test_no_text_from_outside_reaches_the_terminal_as_a_control(said, text, colour):
+def test_no_text_from_outside_reaches_the_terminal_as_a_control(base_text, text, colour):
     annotation = replace(
         ANNOTATION,
-        base=replace(ANNOTATION.base, text=said),
+        base=replace(ANNOTATION.base, text=base_text),
         phases=tuple(replace(p, text=text) for p in ANNOTATION.phases),
     )
-    told = "\n".join(drawn(TimelineView(annotation=annotation, words=(replace(WORDS[0], text=text),)), colour=colour))
-    assert not FORBIDDEN.search(re.sub(r"\x1b\[[0-9;]*m", "", told) if colour else told)
+    shown = "\n".join(drawn(TimelineView(annotation=annotation, words=(replace(WORDS[0], text=text),)), colour=colour))
+    assert not FORBIDDEN.search(re.sub(r"\x1b\[[0-9;]*m", "", shown) if colour else shown)
 
 
 def test_markup_in_a_text_is_text():

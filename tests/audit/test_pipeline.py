@@ -196,15 +196,15 @@ def test_signals_from_columns_are_those_of_the_table(folder):
 def test_an_annotation_is_explained_with_all_that_passed(folder):
     layer = find_layer(folder, "consensus@run_good")
     row = next(layer.read())
-    told = explain_annotation(folder, row.annotation_id, SETTINGS)
-    assert [str(one.layer) for one in told.ancestors] == [
+    explained = explain_annotation(folder, row.annotation_id, SETTINGS)
+    assert [str(one.layer) for one in explained.ancestors] == [
         "consensus@run_good",
         "normalised@run_normalised",
         "raw@run_raw",
     ]
-    assert {"A1", "F9", "G3"} <= {check.id for check, outcome in told.evaluations if outcome.passed}
-    assert set(told.phase_scores) == {phase.phase_id for phase in row.phases}
-    assert all(len(line) == 5 for line in told.evaluation_rows())
+    assert {"A1", "F9", "G3"} <= {check.id for check, outcome in explained.evaluations if outcome.passed}
+    assert set(explained.phase_scores) == {phase.phase_id for phase in row.phases}
+    assert all(len(line) == 5 for line in explained.evaluation_rows())
 
 
 def test_an_id_that_is_not_there_is_refused(folder):
@@ -242,14 +242,14 @@ def test_a_layer_of_several_samples_is_refused(folder):
 
 def test_support_is_calibrated_on_what_people_kept(folder, films, tmp_path):
     create_set(tmp_path / "set", "reviewed")
-    said, kept = [], []
+    stated, kept = [], []
     for _, truth in films:
         phases = [replace(p, evidence=Evidence(support_k=3 if k % 2 else 1, k=3)) for k, p in enumerate(truth.phases)]
         one = _as(replace(truth, phases=tuple(phases)), "normalised", "run_normalised", parents=("ann_x",))
-        said.append(one)
+        stated.append(one)
         sure = [p for p in phases if p.evidence.support_k == 3]
         kept.append(_as(replace(one, phases=tuple(sure)), "human", "run_human", parents=(one.annotation_id,)))
-    layer = write_layer(tmp_path / "set", run("run_normalised"), "normalised", said)
+    layer = write_layer(tmp_path / "set", run("run_normalised"), "normalised", stated)
     human = write_layer(tmp_path / "set", run("run_human", "review"), "human", kept)
     found = calibrate_from_review(layer, human)
     assert found.acceptance_knots == (0.0, 1.0)
@@ -266,11 +266,11 @@ def test_ids_of_checks_are_unique_and_every_check_says_why_and_how():
 
 
 def test_scores_weigh_an_error_twice_and_an_open_answer_nothing(folder):
-    told = explain_annotation(folder, next(find_layer(folder, "consensus@run_bad").read()).annotation_id, SETTINGS)
-    families = family_scores(told.evaluations)
-    assert told.scores.overall == min(families.values())
-    assert family_scores([(check, o._replace(passed=None)) for check, o in told.evaluations]) == {}
-    assert all(0 <= one.overall <= 1 for one in phase_scores(told.evaluations).values() if one.overall is not None)
+    explained = explain_annotation(folder, next(find_layer(folder, "consensus@run_bad").read()).annotation_id, SETTINGS)
+    families = family_scores(explained.evaluations)
+    assert explained.scores.overall == min(families.values())
+    assert family_scores([(check, o._replace(passed=None)) for check, o in explained.evaluations]) == {}
+    assert all(0 <= one.overall <= 1 for one in phase_scores(explained.evaluations).values() if one.overall is not None)
 
 
 def test_the_mean_leaves_out_what_is_not_there():

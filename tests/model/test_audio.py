@@ -20,7 +20,7 @@ def slots(latent, frames):
     return [*first[:3], second[2], third[2], *last[2:]]
 
 
-def heard(sound, latent):
+def attended_steps(sound, latent):
     first, later = audio_windows(sound)
     return first[0, 0].tolist() if latent == 0 else later[0, latent - 1].tolist()
 
@@ -28,14 +28,14 @@ def heard(sound, latent):
 @pytest.mark.parametrize("latent", range(LATENTS))
 def test_each_latent_frame_hears_the_slots_of_multitalk_also_at_both_ends(latent):
     numbered = torch.arange(FRAMES, dtype=torch.float32)[None, :, None]
-    assert heard(numbered, latent) == slots(latent, FRAMES)
+    assert attended_steps(numbered, latent) == slots(latent, FRAMES)
 
 
 def test_the_ends_of_a_clip_are_repeated():
     numbered = torch.arange(FRAMES, dtype=torch.float32)[None, :, None]
-    assert heard(numbered, 0) == [0, 0, 0, 1, 2]
-    assert heard(numbered, 1) == [0, 0, 1, 2, 3, 4, 5, 6]
-    assert heard(numbered, LATENTS - 1) == [11, 12, 13, 14, 15, 16, 16, 16]
+    assert attended_steps(numbered, 0) == [0, 0, 0, 1, 2]
+    assert attended_steps(numbered, 1) == [0, 0, 1, 2, 3, 4, 5, 6]
+    assert attended_steps(numbered, LATENTS - 1) == [11, 12, 13, 14, 15, 16, 16, 16]
 
 
 def test_a_single_picture_has_one_window():

@@ -17,17 +17,17 @@ def null_text(small):
 def follow(model, given, latent, null_text, **settings):
     nothing = drop_conditions(given, text_B=YES, audio_B=YES, null_text_ME=null_text)
     sound = drop_conditions(given, text_B=YES, audio_B=NO, null_text_ME=null_text)
-    both, neither, heard = (partial(condition.velocity, model) for condition in (given, nothing, sound))
+    both, neither, audio_only = (partial(condition.velocity, model) for condition in (given, nothing, sound))
     with torch.no_grad():
-        return guided(both, uncond=neither, audio_only=heard, settings=GuidanceSettings(**settings))(latent, TIME)
+        return guided(both, uncond=neither, audio_only=audio_only, settings=GuidanceSettings(**settings))(latent, TIME)
 
 
 def test_one_scale_takes_two_passes_two_scales_three(model, given, latent, null_text):
     for settings, passes in (({}, 2), ({"audio_scale": 4.0}, 3)):
-        said = []
-        with model.register_forward_hook(lambda *of_pass, said=said: said.append(of_pass)):
+        calls = []
+        with model.register_forward_hook(lambda *of_pass, calls=calls: calls.append(of_pass)):
             follow(model, given, latent, null_text, **settings)
-        assert len(said) == passes
+        assert len(calls) == passes
 
 
 def test_two_equal_scales_are_one_scale(model, given, latent, null_text):
@@ -44,10 +44,10 @@ def test_scale_one_follows_the_condition_and_scale_zero_nothing(model, given, la
 
 
 def test_separate_scales_push_sound_and_text_apart(model, given, latent, null_text):
-    heard = drop_conditions(given, text_B=YES, audio_B=NO, null_text_ME=null_text)
+    audio_only = drop_conditions(given, text_B=YES, audio_B=NO, null_text_ME=null_text)
     nothing = drop_conditions(given, text_B=YES, audio_B=YES, null_text_ME=null_text)
     with torch.no_grad():
-        v_0, v_a, v_ca = (c.velocity(model, latent, TIME) for c in (nothing, heard, given))
+        v_0, v_a, v_ca = (c.velocity(model, latent, TIME) for c in (nothing, audio_only, given))
     came = follow(model, given, latent, null_text, scale=3.0, audio_scale=6.0)
     torch.testing.assert_close(came, v_0 + 6 * (v_a - v_0) + 3 * (v_ca - v_a))
 

@@ -29,7 +29,7 @@ def test_a_token_of_tiny_carries_well_below_its_width():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"image_dim": 1280}, "image_dim: expected input should be null, got 1280"),
         ({"num_layers": 0}, "num_layers: expected input should be greater than or equal to 1, got 0"),
@@ -38,7 +38,7 @@ def test_a_token_of_tiny_carries_well_below_its_width():
         ({"depth": 3}, "depth: expected extra inputs are not permitted, got 3"),
     ],
 )
-def test_a_wrong_field_is_named(wrong, said):
+def test_a_wrong_field_is_named(wrong, message):
     with pytest.raises(ConfigError) as refused:
         config_from({**tiny_config().model_dump(), **wrong}, where="here")
-    assert said in str(refused.value)
+    assert message in str(refused.value)

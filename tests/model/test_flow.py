@@ -96,9 +96,9 @@ def test_a_picture_alone_has_no_loss(clean, noise):
 
 
 def test_the_first_latent_is_not_in_the_loss(clean, noise):
-    said = noise.clone()
-    said[:, :, 0] = torch.nan
-    error = squared_error(said, clean)
+    predicted = noise.clone()
+    predicted[:, :, 0] = torch.nan
+    error = squared_error(predicted, clean)
     assert error.shape == (3, 4, 2, 2)
     torch.testing.assert_close(error, (noise - clean)[:, :, 1:].square().mean(1))
 

@@ -68,7 +68,7 @@ def test_without_phases_and_sound_it_equals_wan_whatever_its_parts_learned(small
         assert torch.equal(model(latent, TIME, given.text_BME), expected)
 
 
-def test_phases_and_sound_are_heard_once_learned(latent, given, model):
+def test_phases_and_sound_change_the_output_once_trained(latent, given, model):
     with torch.no_grad():
         full = given.velocity(model, latent, TIME)
         mute = replace(given, audio_BTLQ=torch.zeros_like(given.audio_BTLQ)).velocity(model, latent, TIME)
@@ -128,8 +128,8 @@ def test_after_one_step_the_whole_audio_path_gets_a_gradient(small, latent, give
         optimizer.zero_grad()
         given.velocity(model, latent, TIME).square().mean().backward()
         optimizer.step()
-    heard = [(n, p.grad) for n, p in model.named_parameters() if "audio" in n]
-    assert [name for name, grad in heard if grad is None or grad.abs().max() == 0] == []
+    audio_gradients = [(n, p.grad) for n, p in model.named_parameters() if "audio" in n]
+    assert [name for name, grad in audio_gradients if grad is None or grad.abs().max() == 0] == []
 
 
 def test_bfloat16_stays_near_float32(latent, given, model):

@@ -29,11 +29,11 @@ def test_attention_kwargs_never_reach_a_block(base, latent, given):
 def test_a_text_of_any_length_is_read_whole_where_no_picture_stands_before_it(base, latent, given):
     """diffusers takes all but the last 512 tokens for a picture's, if a model has keys for pictures; ours has none."""
     time = torch.tensor([300.0, 900.0])
-    said = base(latent, time, given.text_BME).sample
+    velocity = base(latent, time, given.text_BME).sample
     for place in (0, -1):
         other = given.text_BME.clone()
         other[:, place] += 1
-        assert not torch.equal(base(latent, time, other).sample, said)
+        assert not torch.equal(base(latent, time, other).sample, velocity)
 
 
 def test_flexible_attention_has_no_gradient_on_a_cpu():

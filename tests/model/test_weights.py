@@ -99,16 +99,16 @@ def change(folder, edit):
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "message"),
     [
         (lambda t: t.pop("proj_out.bias"), r"1 missing \['proj_out.bias'\], 0 extra"),
         (lambda t: t.update(extra=torch.zeros(1)), r"0 missing \[\], 1 extra \['extra'\]"),
         (lambda t: t.update({"proj_out.bias": torch.zeros(3)}), r"proj_out.bias of shape \(16,\), got \(3,\)"),
     ],
 )
-def test_other_tensors_than_the_base_has_are_refused_by_name(small, folder, rng, edit, said):
+def test_other_tensors_than_the_base_has_are_refused_by_name(small, folder, rng, edit, message):
     change(folder, edit)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         load_pretrained_backbone(folder, config=small, rng=rng)
 
 
@@ -163,8 +163,8 @@ def test_an_export_is_wan_to_plain_diffusers_with_the_same_output(model, latent,
     plain = WanTransformer3DModel.from_pretrained(tmp_path / "plain")
     assert type(plain) is WanTransformer3DModel
     with torch.no_grad():
-        said = plain(latent, TIME, given.text_BME, return_dict=False)[0]
-        assert torch.equal(said, model(latent, TIME, given.text_BME))
+        message = plain(latent, TIME, given.text_BME, return_dict=False)[0]
+        assert torch.equal(message, model(latent, TIME, given.text_BME))
 
 
 def test_an_export_is_a_base_again(model, small, tmp_path, rng):

@@ -259,8 +259,8 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing_half_written(notes, tmp_pat
     # A limit on the size of files fails a write as a full disk does, and needs no rights.
     driver = drive(tmp_path, notes, what="large", count=4, argument="200")
     resource.prlimit(driver.pid, resource.RLIMIT_FSIZE, (4096, 4096))
-    said = driver.communicate(timeout=60)[1]
-    assert b"RunError" in said and b"a folder that can be written" in said
+    stderr = driver.communicate(timeout=60)[1]
+    assert b"RunError" in stderr and b"a folder that can be written" in stderr
     assert not list((tmp_path / "out").rglob("*.tmp*"))
     assert not commit_bytes(tmp_path)
 

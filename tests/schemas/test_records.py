@@ -156,7 +156,7 @@ class TestAnnotation:
     def test_a_failed_reply_needs_no_base(self, make_annotation):
         assert make_annotation(status="truncated", base=None, phases=(), raw_text="{").status == "truncated"
 
-    def test_the_id_follows_from_what_is_said(self, make_nod):
+    def test_the_id_follows_from_the_content(self, make_nod):
         def identify(phase):
             return annotation_id(clip_id="c", layer="raw", run_id="r", sample_index=0, base=None, phases=[phase])
 

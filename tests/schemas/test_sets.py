@@ -133,13 +133,13 @@ class Settings(StrictModel):
 
 
 def test_a_manifest_says_what_ran_with_what(tmp_path):
-    told = build_manifest(
+    manifest = build_manifest(
         "curate run", arguments={"out": tmp_path}, settings=Settings(), distributions=["pyarrow", "no-such-thing"],
         started=datetime(2026, 1, 2, tzinfo=UTC), counts={"ok": 2}, seconds={"decode": 0.12345},
     )  # fmt: skip
-    path = told.write(tmp_path)
+    path = manifest.write(tmp_path)
     read = RunManifest.model_validate_json(path.read_text())
-    assert read == told
+    assert read == manifest
     assert read.settings == {"limit": 3}
     assert read.versions["no-such-thing"] == "absent"
     assert path.name == "20260102T000000000000Z-curate-run.json"

@@ -60,7 +60,7 @@ def test_zero_is_a_value_and_null_takes_a_section_away(preset):
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("sync.min_confidense=3", "did you mean 'sync.min_confidence'"),
         ("snyc.min_confidence=3", "did you mean 'sync'"),
@@ -76,8 +76,8 @@ def test_zero_is_a_value_and_null_takes_a_section_away(preset):
         ("name=[", "expected a YAML value"),
     ],
 )  # fmt: skip
-def test_a_wrong_override_says_what_is_wrong(preset, override, said):
-    with pytest.raises(ConfigError, match=said):
+def test_a_wrong_override_says_what_is_wrong(preset, override, message):
+    with pytest.raises(ConfigError, match=message):
         load_settings(Limits, preset=preset, overrides=[override])
 
 
@@ -88,7 +88,7 @@ def test_a_wrong_value_names_the_file_it_came_from(preset, tmp_path):
         load_settings(Limits, preset=preset, config=config)
 
 
-def test_values_that_do_not_go_together_are_told_without_all_the_others(tmp_path):
+def test_values_that_contradict_each_other_are_reported_without_the_rest(tmp_path):
     class Range(StrictModel):
         low: int
         high: int
@@ -111,7 +111,7 @@ def test_values_that_do_not_go_together_are_told_without_all_the_others(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("sync: [", "valid YAML"),
         ("- a\n- b\n", "settings as `key: value`"),
@@ -119,10 +119,10 @@ def test_values_that_do_not_go_together_are_told_without_all_the_others(tmp_path
         ("name: !!python/object/apply:os.system ['true']\n", "valid YAML"),
     ],
 )
-def test_a_broken_file_is_refused(tmp_path, text, said):
+def test_a_broken_file_is_refused(tmp_path, text, message):
     config = tmp_path / "broken.yaml"
     config.write_text(text)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         load_settings(Limits, config=config)
 
 

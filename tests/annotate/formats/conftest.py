@@ -37,13 +37,13 @@ def make_phase(**changes) -> Phase:
 
 
 def make_annotation(*phases: Phase, **changes) -> Annotation:
-    said, phases = changes.get("base", BASE), sorted_phases(phases)
+    text_base, phases = changes.get("base", BASE), sorted_phases(phases)
     values = {
         "annotation_id": annotation_id(
-            clip_id="clip_1", layer="gold", run_id="run_1", sample_index=None, base=said, phases=phases
+            clip_id="clip_1", layer="gold", run_id="run_1", sample_index=None, base=text_base, phases=phases
         ),
         "vocab_version": vocab.VOCAB_VERSION, "clip_id": "clip_1", "layer": "gold", "run_id": "run_1",
-        "status": "ok", "duration_us": DURATION_US, "base": said, "phases": phases,
+        "status": "ok", "duration_us": DURATION_US, "base": text_base, "phases": phases,
     }  # fmt: skip
     return Annotation(**values | changes)
 
@@ -123,9 +123,9 @@ def any_annotation(draw, *, step_us: int = 1) -> Annotation:
                 break
             made.append(draw(phases(len(made), track, start, end)))
             at = end
-    said = replace(BASE, scene=draw(words), emotion=draw(optional), text="A long text. " * 2 + draw(words))
+    text_base = replace(BASE, scene=draw(words), emotion=draw(optional), text="A long text. " * 2 + draw(words))
     layer = draw(st.sampled_from(["raw", "gold", "imported"]))
-    return make_annotation(*made, base=said, layer=layer)
+    return make_annotation(*made, base=text_base, layer=layer)
 
 
 @pytest.fixture(scope="session")

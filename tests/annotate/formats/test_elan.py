@@ -103,7 +103,7 @@ def test_samples_of_a_layer_lie_beside_each_other_and_come_back_apart(annotation
     assert back == {"raw": 1_200_000, "raw#2": 1_600_000, "gold": 1_200_000}
 
 
-def test_a_time_off_the_millisecond_is_rounded_and_said(annotation, phase, clip):
+def test_a_time_off_the_millisecond_is_rounded_and_reported(annotation, phase, clip):
     out = elan.export([annotation(phase(start_us=400_400))], [clip])
     assert [(loss.count, loss.example) for loss in out.losses if loss.field == "phases.start_us"] == [
         (1, "clip_1: 400400 µs as 400 ms")

@@ -138,7 +138,7 @@ def test_a_mirrored_person_acts_on_the_other_side_at_the_same_time(action):
 
 
 @pytest.mark.parametrize("action", ACTS)
-def test_what_happens_later_is_said_later(action):
+def test_a_later_action_gives_a_later_phase(action):
     some, _, _ = ACTS[action]
     arrays = {name: np.array(getattr(some, name)) for name in STILL}
     later = {name: np.concatenate((np.repeat(values[:1], 7), values[:-7])) for name, values in arrays.items()}
@@ -152,8 +152,8 @@ def test_a_camera_that_drifts_evenly_changes_nothing(action):
     for name in arrays:
         if name.endswith(("_x", "_y")) and not name.startswith("gaze"):
             arrays[name] += 0.001 * np.arange(FRAMES)
-    said = [(p.action, p.span, p.laterality) for p in (only(of_arrays(arrays)), only(some))]
-    assert said[0] == said[1]
+    found_phases = [(p.action, p.span, p.laterality) for p in (only(of_arrays(arrays)), only(some))]
+    assert found_phases[0] == found_phases[1]
 
 
 def test_a_person_who_keeps_still_rests_from_the_first_frame_to_the_last():
@@ -162,8 +162,8 @@ def test_a_person_who_keeps_still_rests_from_the_first_frame_to_the_last():
 
 
 def test_rest_fills_the_time_before_and_after_an_action():
-    said = [(p.action, p.start_us) for p in phases(ACTS["turn_head"][0], rest=True)]
-    assert [action for action, _ in said] == ["rest", "turn_head", "rest"]
+    found_phases = [(p.action, p.start_us) for p in phases(ACTS["turn_head"][0], rest=True)]
+    assert [action for action, _ in found_phases] == ["rest", "turn_head", "rest"]
 
 
 @pytest.mark.parametrize("cycles", [1, 2, 3, 4])
@@ -234,8 +234,8 @@ def test_motion_ratio_says_how_much_faster_the_part_moves():
 
 def test_phases_of_one_track_do_not_overlap():
     some = signals(pitch_deg=waved(-11, 3), yaw_deg=held(20, start=50), roll_deg=held(12, start=70))
-    said = [p for p in phases(some) if p.track == "head"]
-    assert all(a.end_us <= b.start_us for a, b in pairwise(said))
+    found_phases = [p for p in phases(some) if p.track == "head"]
+    assert all(a.end_us <= b.start_us for a, b in pairwise(found_phases))
 
 
 def test_a_clip_without_signals_is_one_rest():

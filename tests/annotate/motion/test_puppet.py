@@ -28,7 +28,7 @@ def score(bench):
     """Head and face of ten unseen films."""
     score = bench.Score()
     for seed in range(100, 110):
-        signals, truth = bench.filmed(bench.told(seed), body=False)
+        signals, truth = bench.filmed(bench.plan_of(seed), body=False)
         score.add(bench.phases_of(signals), truth.phases, tracks=bench.FACE, least=0.5)
     return score
 
@@ -54,5 +54,5 @@ def test_boundaries_are_right_to_two_frames(score):
 
 @pytest.mark.parametrize("kind", ["living", "still"])
 def test_who_only_breathes_and_talks_does_nothing(bench, kind):
-    signals, _ = bench.filmed(bench.told(101, kind=kind), body=False)
+    signals, _ = bench.filmed(bench.plan_of(101, kind=kind), body=False)
     assert [p.action for p in bench.phases_of(signals) if p.action != "rest"] == []

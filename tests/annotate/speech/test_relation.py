@@ -38,10 +38,10 @@ def stroke(start: int, end: int) -> tuple[KinematicPhase, ...]:
 
 def signals(*voiced: range, frames: int = FRAMES, **changes: Any) -> Signals:
     """Voice in the given frames, and loudness to it."""
-    heard = {k for part in voiced for k in part}
+    voiced_frames = {k for part in voiced for k in part}
     values: dict[str, Any] = {
-        "voice": tuple(float(k in heard) for k in range(frames)),
-        "energy_db": tuple(LOUD if k in heard else QUIET for k in range(frames)),
+        "voice": tuple(float(k in voiced_frames) for k in range(frames)),
+        "energy_db": tuple(LOUD if k in voiced_frames else QUIET for k in range(frames)),
     }
     return Signals(clip_id="c", frames=frames, extractor="test", **values | changes)
 
@@ -65,14 +65,14 @@ def test_relation_of_a_phase_to_a_voice_from_frame_50_to_100(start, end, relatio
 
 
 def test_a_clip_without_voice_has_no_speech():
-    told = speech_relation_of(phase(10, 40), signals())
-    assert (told.relation, told.overlap) == ("no_speech", 0.0)
+    result = speech_relation_of(phase(10, 40), signals())
+    assert (result.relation, result.overlap) == ("no_speech", 0.0)
 
 
 @pytest.mark.parametrize("voice", [(), (None,) * FRAMES, (*(1.0,) * 20, *(None,) * (FRAMES - 20))])
 def test_where_the_voice_was_not_measured_the_relation_is_unknown(voice):
-    told = speech_relation_of(phase(30, 60), signals(voice=voice))
-    assert (told.relation, told.overlap) == ("unknown", None)
+    result = speech_relation_of(phase(30, 60), signals(voice=voice))
+    assert (result.relation, result.overlap) == ("unknown", None)
 
 
 def test_overlap_is_the_share_of_the_phase_with_voice():
@@ -87,8 +87,8 @@ def test_voice_has_hysteresis():
 
 
 def test_closures_are_bridged_and_clicks_left_out():
-    heard = voice_spans(signals(range(10, 20), range(24, 30), range(60, 61)))
-    assert [(s.start_us, s.end_us) for s in heard] == [(400_000, 1_200_000)]
+    voiced_frames = voice_spans(signals(range(10, 20), range(24, 30), range(60, 61)))
+    assert [(s.start_us, s.end_us) for s in voiced_frames] == [(400_000, 1_200_000)]
 
 
 def test_lag_is_the_apex_minus_the_nearest_word():
@@ -96,19 +96,19 @@ def test_lag_is_the_apex_minus_the_nearest_word():
         TranscriptWord(text="so", start_us=1_000_000, end_us=1_200_000),
         TranscriptWord(text="big", start_us=2_200_000, end_us=3),
     )
-    told = speech_relation_of(phase(45, 60, kinematics=stroke(46, 54)), signals(range(20, 100)), words)
-    assert (told.anchor_word, told.anchor_start_us, told.lag_us) == ("big", 2_200_000, -200_000)
+    result = speech_relation_of(phase(45, 60, kinematics=stroke(46, 54)), signals(range(20, 100)), words)
+    assert (result.anchor_word, result.anchor_start_us, result.lag_us) == ("big", 2_200_000, -200_000)
 
 
 def test_without_words_the_nearest_syllable_is_taken():
-    told = speech_relation_of(phase(45, 60, kinematics=stroke(46, 54)), signals(range(48, 100)))
-    assert (told.anchor_word, told.anchor_start_us, told.lag_us) == (None, None, 80_000)
+    result = speech_relation_of(phase(45, 60, kinematics=stroke(46, 54)), signals(range(48, 100)))
+    assert (result.anchor_word, result.anchor_start_us, result.lag_us) == (None, None, 80_000)
 
 
 def test_a_word_too_far_away_gives_no_lag():
     words = (TranscriptWord(text="far", start_us=4_000_000, end_us=4_500_000),)
-    told = speech_relation_of(phase(20, 40, kinematics=stroke(20, 40)), signals(range(100, 120)), words)
-    assert (told.anchor_word, told.anchor_start_us, told.lag_us) == (None, None, None)
+    result = speech_relation_of(phase(20, 40, kinematics=stroke(20, 40)), signals(range(100, 120)), words)
+    assert (result.anchor_word, result.anchor_start_us, result.lag_us) == (None, None, None)
 
 
 def test_a_phase_without_stroke_or_speed_has_no_lag():
@@ -121,10 +121,10 @@ def test_a_rest_has_no_apex_however_it_moves():
 
 def test_the_method_says_what_was_computed_from_what():
     word = (TranscriptWord(text="so", start_us=2_400_000, end_us=2_600_000),)
-    told = speech_relation_of(
+    result = speech_relation_of(
         phase(45, 80), signals(range(40, 100)), word, speed=tuple(float(k == 60) for k in range(FRAMES))
     )
-    assert told.method == "speech-1: voice 0.5/0.35; apex speed; onset word"
+    assert result.method == "speech-1: voice 0.5/0.35; apex speed; onset word"
 
 
 def test_the_apex_of_a_repeated_stroke_is_in_its_first_cycle():
@@ -143,17 +143,22 @@ def test_a_speed_that_is_unknown_everywhere_tells_nothing():
 
 def test_an_annotation_gets_the_id_of_what_it_now_says():
     one, measured = planted(3)
-    told = add_speech_relations(one, measured)
-    assert told.annotation_id != one.annotation_id
-    assert told.annotation_id == annotation_id(
-        clip_id=told.clip_id, layer="gold", run_id=told.run_id, sample_index=None, base=told.base, phases=told.phases
+    result = add_speech_relations(one, measured)
+    assert result.annotation_id != one.annotation_id
+    assert result.annotation_id == annotation_id(
+        clip_id=result.clip_id,
+        layer="gold",
+        run_id=result.run_id,
+        sample_index=None,
+        base=result.base,
+        phases=result.phases,
     )
 
 
 def test_computing_it_twice_changes_nothing():
     one, measured = planted(3)
-    told = add_speech_relations(one, measured)
-    assert add_speech_relations(told, measured) == told
+    result = add_speech_relations(one, measured)
+    assert add_speech_relations(result, measured) == result
 
 
 @given(st.integers(0, 100), st.integers(3, 49), st.lists(st.tuples(st.integers(0, 140), st.integers(1, 40))))
@@ -168,8 +173,8 @@ def test_time_backwards_swaps_before_and_after(start, length, stretches):
 
 
 def planted(index: int) -> tuple[Annotation, Signals]:
-    told = plan_film(index, seed=77, kind="talk")
-    _, measured, annotation = truth_rows(told, "src_1")
+    result = plan_film(index, seed=77, kind="talk")
+    _, measured, annotation = truth_rows(result, "src_1")
     assert isinstance(measured, Signals)
     assert isinstance(annotation, Annotation)
     return annotation, measured
@@ -179,9 +184,9 @@ def planted(index: int) -> tuple[Annotation, Signals]:
 def test_syllables_of_the_puppet_are_found_at_their_vowels():
     late_us, found, planned = [], 0, 0
     for index in range(12):
-        told = plan_film(index, seed=77, kind="talk")
+        result = plan_film(index, seed=77, kind="talk")
         onsets = syllable_onsets_us(planted(index)[1])
-        speech = told.shots[0].cast_members[0].speech
+        speech = result.shots[0].cast_members[0].speech
         assert speech is not None
         planned, found = planned + len(speech.syllables), found + len(onsets)
         near = [min((us - s.start_us for us in onsets), key=abs) for s in speech.syllables]

@@ -28,13 +28,13 @@ def timed(*words: tuple[str, float, float]) -> str:
 
 
 def test_words_move_to_the_clock_of_the_clip():
-    told = transcript_of(source(words=timed(("hello", 10.5, 11.0))), clip())
-    assert told.words == (TranscriptWord(text="hello", start_us=500_000, end_us=1_000_000),)
+    found = transcript_of(source(words=timed(("hello", 10.5, 11.0))), clip())
+    assert found.words == (TranscriptWord(text="hello", start_us=500_000, end_us=1_000_000),)
 
 
 def test_words_move_with_the_sound_of_the_clip():
-    told = transcript_of(source(words=timed(("hello", 10.5, 11.0))), clip(shift_us=-120_000))
-    assert told.words == (TranscriptWord(text="hello", start_us=380_000, end_us=880_000),)
+    found = transcript_of(source(words=timed(("hello", 10.5, 11.0))), clip(shift_us=-120_000))
+    assert found.words == (TranscriptWord(text="hello", start_us=380_000, end_us=880_000),)
 
 
 def test_a_word_belongs_to_the_clip_in_which_it_begins():
@@ -54,15 +54,15 @@ def test_text_without_times_is_given_as_it_is():
 
 
 def test_a_long_text_without_times_is_left_out_with_the_reason():
-    told = transcript_of(source(transcript="a" * (MAX_UNTIMED_CHARS + 1)), clip())
-    assert told.text is None
-    assert told.problem is not None
-    assert "column 'words'" in told.problem
+    found = transcript_of(source(transcript="a" * (MAX_UNTIMED_CHARS + 1)), clip())
+    assert found.text is None
+    assert found.problem is not None
+    assert "column 'words'" in found.problem
 
 
 def test_a_manifest_without_the_columns_says_nothing():
-    told = transcript_of(source(speaker="7"), clip())
-    assert (told.text, told.words, told.problem) == (None, (), None)
+    found = transcript_of(source(speaker="7"), clip())
+    assert (found.text, found.words, found.problem) == (None, (), None)
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,10 @@ def test_a_manifest_without_the_columns_says_nothing():
     ],
 )
 def test_what_cannot_be_read_is_a_sentence_and_no_error(words, says):
-    told = transcript_of(source(words=words), clip())
-    assert not told.words
-    assert told.problem is not None
-    assert told.problem.startswith(says)
+    found = transcript_of(source(words=words), clip())
+    assert not found.words
+    assert found.problem is not None
+    assert found.problem.startswith(says)
 
 
 @pytest.mark.slow

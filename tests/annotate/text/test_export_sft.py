@@ -76,8 +76,8 @@ def test_an_answer_reads_back_to_the_phases_it_was_made_from(index):
     reply = parse_reply(answer_of(sample(annotation)), finish_reason="stop").reply
     assert reply is not None
     back = normalise(reply, TimeSnapTargets(duration_us=annotation.duration_us), settings=EXACT)
-    told = [(p.track, p.start_us, p.end_us, p.action, p.laterality, p.text) for p in back.phases]
-    assert told == [(p.track, p.start_us, p.end_us, p.action, p.laterality, p.text) for p in annotation.phases]
+    read_phases = [(p.track, p.start_us, p.end_us, p.action, p.laterality, p.text) for p in back.phases]
+    assert read_phases == [(p.track, p.start_us, p.end_us, p.action, p.laterality, p.text) for p in annotation.phases]
 
 
 def test_the_question_is_the_one_that_annotating_asks():
@@ -138,7 +138,7 @@ def test_more_phases_than_a_reply_may_hold_are_no_sample(tmp_path):
     assert ended.losses[0].reason == "more phases than a reply may hold"
 
 
-def test_what_was_seen_is_the_evidence_where_somebody_said_it():
+def test_a_reported_observation_is_the_evidence():
     annotation = planted(1)[1]
     seen = tuple(replace(p, evidence=Evidence(text="the chin dips")) for p in annotation.phases)
     answer = json.loads(answer_of(sample(replace(annotation, phases=seen))))

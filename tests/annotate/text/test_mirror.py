@@ -27,13 +27,13 @@ def phase(track: vocab.Track = "arm_left", **changes: Any) -> Phase:
 
 
 def annotation(*phases: Phase) -> Annotation:
-    said = Base(
+    base = Base(
         text="A woman sits to the left of a lamp and speaks.", subject="a woman", framing="upper_body",
         scene="a lamp on her right side", camera="pan", camera_note="pans right", speaking="speaking",
     )  # fmt: skip
     return Annotation(
         annotation_id="ann_1", vocab_version="1", clip_id="c", layer="gold", run_id="r", status="ok",
-        duration_us=5_000_000, base=said, phases=sorted_phases(phases),
+        duration_us=5_000_000, base=base, phases=sorted_phases(phases),
     )  # fmt: skip
 
 
@@ -96,10 +96,10 @@ def test_track_parts_side_and_words_of_a_phase_change_together():
 
 
 def test_the_base_block_is_mirrored_too():
-    said = mirror_annotation(annotation()).base
-    assert said is not None
-    assert said.text == "A woman sits to the right of a lamp and speaks."
-    assert (said.scene, said.camera_note) == ("a lamp on her left side", "pans left")
+    base = mirror_annotation(annotation()).base
+    assert base is not None
+    assert base.text == "A woman sits to the right of a lamp and speaks."
+    assert (base.scene, base.camera_note) == ("a lamp on her left side", "pans left")
 
 
 def test_phases_stay_in_the_order_of_the_contract():
@@ -133,11 +133,11 @@ def test_the_truth_of_a_mirrored_puppet_agrees_with_its_signals():
 
 def turns(index: int):
     """(sign of the yaw in the middle, side) of each head turn of a flipped story."""
-    _, measured, told = truth_rows(plan_film(index, seed=3, kind="talk"), "src_1")
+    _, measured, truth = truth_rows(plan_film(index, seed=3, kind="talk"), "src_1")
     assert isinstance(measured, Signals)
-    assert isinstance(told, Annotation)
+    assert isinstance(truth, Annotation)
     yaw = np.array(mirror_signals(measured, aspect=1.0).yaw_deg, float)
-    for one in mirror_annotation(told).phases:
+    for one in mirror_annotation(truth).phases:
         if one.action == "turn_head":
             middle = (one.start_us + one.end_us) // 80_000
             yield float(np.sign(yaw[middle])), one.laterality

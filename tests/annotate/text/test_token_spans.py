@@ -133,8 +133,8 @@ def trained(kind: str):
 def test_real_tokenizers_give_the_words_of_every_phase_back(kind):
     encoded = trained(kind).encode(TEXT)
     found = phase_token_spans(token_phase_ids(TEXT, SPANS, encoded.offsets))
-    said = [TEXT[encoded.offsets[t[0]][0] : encoded.offsets[t[-1]][1]].strip() for t in found.values()]
-    assert said == [TEXT[slice(*SPANS[1])], TEXT[slice(*SPANS[2])]]
+    covered = [TEXT[encoded.offsets[t[0]][0] : encoded.offsets[t[-1]][1]].strip() for t in found.values()]
+    assert covered == [TEXT[slice(*SPANS[1])], TEXT[slice(*SPANS[2])]]
 
 
 @pytest.mark.parametrize("kind", ["bytes", "sentencepiece", "wordpiece"])

@@ -35,10 +35,10 @@ def phase(start_s: float, end_s: float, text: str = "nods twice", track: vocab.T
     return Phase(**values | more)
 
 
-def annotation(*phases: Phase, duration_s: float = 5.0, said: Base | None = None) -> Annotation:
+def annotation(*phases: Phase, duration_s: float = 5.0, stated: Base | None = None) -> Annotation:
     return Annotation(
         annotation_id="ann_1", vocab_version=vocab.VOCAB_VERSION, clip_id="clip_1", layer="gold", run_id="run_1",
-        status="ok", duration_us=round(duration_s * 1e6), base=said or base(), phases=sorted_phases(phases),
+        status="ok", duration_us=round(duration_s * 1e6), base=stated or base(), phases=sorted_phases(phases),
     )  # fmt: skip
 
 
@@ -58,8 +58,8 @@ def annotations(draw: st.DrawFn) -> Annotation:
         for a, b in list(pairwise(edges))[::2]:
             more = {"kind": draw(st.sampled_from(("action", "rest"))), "text": draw(st.text(min_size=3, max_size=60))}
             phases.append(phase(a * 0.16, b * 0.16, track=track, **more))
-    said = base(draw(st.text(min_size=20, max_size=200)))
-    return annotation(*phases, duration_s=duration / 25, said=said)
+    stated = base(draw(st.text(min_size=20, max_size=200)))
+    return annotation(*phases, duration_s=duration / 25, stated=stated)
 
 
 policies = st.builds(
@@ -129,7 +129,7 @@ def test_a_clip_without_actions_keeps_still():
     ],
 )
 def test_words_of_a_phase_forge_no_block(text):
-    compiled = compile_training_text(annotation(phase(0, 5, text), said=base(text * 2)))
+    compiled = compile_training_text(annotation(phase(0, 5, text), stated=base(text * 2)))
     assert MARKER.findall(compiled.text) == [("1", "0.0", "5.0")]
 
 
@@ -148,8 +148,8 @@ def test_then_the_shortest_phase_is_left_out_and_named_as_such():
 
 
 def test_a_long_base_block_ends_with_a_sentence():
-    said = base("A woman sits. " + "She wears a very green shirt. " * 15)
-    text = compile_training_text(annotation(said=said), BlockPolicy(max_base_words=10)).text
+    stated = base("A woman sits. " + "She wears a very green shirt. " * 15)
+    text = compile_training_text(annotation(stated=stated), BlockPolicy(max_base_words=10)).text
     assert text.startswith("A woman sits. She wears a very green shirt. Phase-1")
 
 
@@ -187,8 +187,8 @@ def test_blocks_follow_one_another_and_cover_the_clip(one, policy):
 @given(annotations(), policies)
 def test_the_text_says_the_times_of_the_blocks_and_nothing_else_looks_like_one(one, policy):
     compiled = compile_training_text(one, policy)
-    told = [(str(k), f"{b.start_us / 1e6:.1f}", f"{b.end_us / 1e6:.1f}") for k, b in enumerate(compiled.blocks, 1)]
-    assert MARKER.findall(compiled.text) == told
+    expected = [(str(k), f"{b.start_us / 1e6:.1f}", f"{b.end_us / 1e6:.1f}") for k, b in enumerate(compiled.blocks, 1)]
+    assert MARKER.findall(compiled.text) == expected
 
 
 @given(annotations(), policies)

@@ -21,5 +21,5 @@ def test_a_class_without_a_rule_has_no_words():
 
 
 def test_a_clip_is_described_by_what_signals_tell():
-    said = describe_clip("head_shoulders", "speaking")
-    assert said == "A person speaks before the camera, seen from the chest up."
+    text = describe_clip("head_shoulders", "speaking")
+    assert text == "A person speaks before the camera, seen from the chest up."

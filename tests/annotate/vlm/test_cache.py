@@ -4,7 +4,7 @@ from xsheet.annotate.vlm.cache import CachedVlmClient
 from xsheet.annotate.vlm.client import SamplingParams, VlmRequest, VlmResponse
 from xsheet.schemas.run import ModelInput, Usage
 
-SAID = VlmResponse(
+RESPONSE = VlmResponse(
     request_id="t1",
     text='{"<script>": "ü\u2028"}',
     finish_reason="stop",
@@ -41,9 +41,9 @@ def kept(folder, chat=None):
     return CachedVlmClient(chat or Counting(), folder)
 
 
-def test_what_was_said_comes_back_as_it_was(tmp_path):
-    kept(tmp_path).store(SAID)
-    assert kept(tmp_path).find("t1") == SAID
+def test_a_stored_response_comes_back_unchanged(tmp_path):
+    kept(tmp_path).store(RESPONSE)
+    assert kept(tmp_path).find("t1") == RESPONSE
 
 
 def test_nothing_is_known_of_an_unknown_turn(tmp_path):
@@ -54,9 +54,9 @@ def test_a_rerun_asks_only_for_what_is_missing(tmp_path):
     first, second = Counting(stop_after=3), Counting()
     with pytest.raises(KeyboardInterrupt):
         list(kept(tmp_path, first)(TURNS))
-    said = list(kept(tmp_path, second)(TURNS))
+    responses = list(kept(tmp_path, second)(TURNS))
     assert (first.asked, second.asked) == (["t0", "t1", "t2"], ["t3", "t4"])
-    assert sorted(one.request_id for one in said) == [turn.request_id for turn in TURNS]
+    assert sorted(one.request_id for one in responses) == [turn.request_id for turn in TURNS]
 
 
 @pytest.mark.parametrize("end", ["stop", "length", "content_filter"])
@@ -78,16 +78,16 @@ def test_a_call_that_failed_is_made_again(tmp_path):
     "damage", [lambda b: b[:-5], lambda b: b.replace(b"stop", b"slop"), lambda _: b"", lambda b: b"x" + b]
 )
 def test_a_damaged_file_is_as_good_as_not_there(tmp_path, damage):
-    kept(tmp_path).store(SAID)
+    kept(tmp_path).store(RESPONSE)
     (path,) = tmp_path.rglob("*.json")
     path.write_bytes(damage(path.read_bytes()))
     assert kept(tmp_path).find("t1") is None
-    kept(tmp_path).store(SAID)
-    assert kept(tmp_path).find("t1") == SAID
+    kept(tmp_path).store(RESPONSE)
+    assert kept(tmp_path).find("t1") == RESPONSE
 
 
 def test_a_file_under_the_name_of_another_turn_is_not_taken(tmp_path):
-    kept(tmp_path).store(SAID)
+    kept(tmp_path).store(RESPONSE)
     (path,) = tmp_path.rglob("*.json")
     kept(tmp_path).store(VlmResponse(request_id="t2", text="y"))
     (other,) = set(tmp_path.rglob("*.json")) - {path}

@@ -118,8 +118,8 @@ class Server:
             self.bodies.append(request)
         if segmenting and (bad := self.misbehaved(behaviour, again, headers)):
             return bad
-        said, end = ANSWERS.get(behaviour, (NOD, "stop")) if segmenting else ("nods once", "stop")
-        return 200, completion(said, end), {}
+        reply, end = ANSWERS.get(behaviour, (NOD, "stop")) if segmenting else ("nods once", "stop")
+        return 200, completion(reply, end), {}
 
     def misbehaved(self, behaviour, again, headers):
         if behaviour == "slow" and not again:
@@ -299,21 +299,21 @@ def test_an_injected_instruction_stays_text(server, film):
 
 @pytest.mark.slow
 def test_a_slow_server_is_asked_again(server):
-    (said,) = EndpointClient(settings(server, timeout_s=0.5))([turn("slow")])
-    assert said.text == NOD
+    (response,) = EndpointClient(settings(server, timeout_s=0.5))([turn("slow")])
+    assert response.text == NOD
     assert server.asked["slow", True] >= 2
 
 
 def test_tries_end_and_the_turn_says_why(server):
-    (said,) = EndpointClient(settings(server))([turn("dead")])
+    (response,) = EndpointClient(settings(server))([turn("dead")])
     assert server.asked["dead", True] == 3
-    assert said.error == "expected a reply, got status 500: out of memory"
+    assert response.error == "expected a reply, got status 500: out of memory"
 
 
 def test_a_server_that_is_not_there_is_an_error_without_its_address(server):
     gone = EndpointSettings(base_url="http://127.0.0.1:9/v1", model="m", retries=0)
-    (said,) = EndpointClient(gone)([turn("good")])
-    assert said.error == "expected an answer in 180 s, got ConnectError"
+    (response,) = EndpointClient(gone)([turn("good")])
+    assert response.error == "expected an answer in 180 s, got ConnectError"
 
 
 def test_no_more_calls_at_a_time_than_set(server):
@@ -324,8 +324,8 @@ def test_no_more_calls_at_a_time_than_set(server):
 
 def test_a_clip_that_cannot_be_read_is_an_error_of_its_own_turn(server, tmp_path):
     (tmp_path / "clip.mp4").write_bytes(b"no video")
-    said = EndpointClient(settings(server))([turn("good", film=tmp_path / "clip.mp4"), turn("none")])
-    errors = {one.request_id: one.error for one in said}
+    responses = EndpointClient(settings(server))([turn("good", film=tmp_path / "clip.mp4"), turn("none")])
+    errors = {one.request_id: one.error for one in responses}
     assert errors["none"] is None
     assert errors["good"].startswith("clip.mp4 cannot be decoded: expected ")
     assert str(tmp_path) not in errors["good"]
@@ -347,15 +347,15 @@ def test_what_goes_wrong_in_the_background_is_raised_to_the_reader():
 
 
 def test_each_picture_stands_behind_its_time(server, film):
-    (said,) = EndpointClient(settings(server))([turn("good", film=film)])
+    (response,) = EndpointClient(settings(server))([turn("good", film=film)])
     (body,) = server.bodies
     *pictures, question = body["messages"][1]["content"]
     assert [part["type"] for part in pictures] == ["text", "image_url"] * 6
     assert pictures[0]["text"] == "[0.00 s]"
     assert pictures[-2]["text"] == "[2.96 s]"
     assert question == {"type": "text", "text": "behave-good"}
-    assert (said.model_input.stamps_us[0], said.model_input.stamps_us[-1]) == (0, 2_960_000)
-    assert said.model_input.width * said.model_input.height <= 1_000  # a sixth of the clip's budget
+    assert (response.model_input.stamps_us[0], response.model_input.stamps_us[-1]) == (0, 2_960_000)
+    assert response.model_input.width * response.model_input.height <= 1_000  # a sixth of the clip's budget
 
 
 @pytest.mark.parametrize(
@@ -379,13 +379,13 @@ def test_the_same_shape_within_the_budget():
 def test_the_key_is_sent_and_stands_nowhere_else(server, key, caplog, tmp_path):
     caplog.set_level(logging.DEBUG)
     chat = EndpointClient(settings(server, api_key_env=key))
-    said = list(chat([turn("good"), turn("denied"), turn("echo"), turn("dead")]))
-    assert "bad request with Bearer ***" in {one.request_id: one.error for one in said}["echo"]
-    everything = repr((said, vars(chat), chat, caplog.records, [r.__dict__ for r in caplog.records])) + caplog.text
+    responses = list(chat([turn("good"), turn("denied"), turn("echo"), turn("dead")]))
+    assert "bad request with Bearer ***" in {one.request_id: one.error for one in responses}["echo"]
+    everything = repr((responses, vars(chat), chat, caplog.records, [r.__dict__ for r in caplog.records])) + caplog.text
     assert KEY not in everything
 
 
-def test_a_missing_key_is_said_before_any_call(server, monkeypatch):
+def test_a_missing_key_is_reported_before_any_call(server, monkeypatch):
     monkeypatch.delenv("TEST_ENDPOINT_KEY", raising=False)
     with pytest.raises(ConfigError, match="TEST_ENDPOINT_KEY"):
         list(EndpointClient(settings(server, api_key_env="TEST_ENDPOINT_KEY"))([turn("good")]))

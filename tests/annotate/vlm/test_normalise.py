@@ -35,12 +35,12 @@ NOD = ResponsePhase(
 )
 
 
-def said(*phases):
+def reply_of(*phases):
     return ResponseDocument(base=BASE, phases=phases)
 
 
 def changed(**fields):
-    return said(NOD.model_copy(update=fields))
+    return reply_of(NOD.model_copy(update=fields))
 
 
 def ops(found):
@@ -48,7 +48,7 @@ def ops(found):
 
 
 def test_a_sound_reply_is_left_as_it_is():
-    found = normalise(said(NOD), TimeSnapTargets(duration_us=CLIP_US))
+    found = normalise(reply_of(NOD), TimeSnapTargets(duration_us=CLIP_US))
     (phase,) = found.phases
     assert not found.repairs
     assert (phase.start_us, phase.end_us, phase.action, phase.kind) == (1_000_000, 2_000_000, "nod", "action")
@@ -56,7 +56,7 @@ def test_a_sound_reply_is_left_as_it_is():
 
 
 def test_no_phases_stay_no_phases():
-    found = normalise(said(), TimeSnapTargets(duration_us=CLIP_US))
+    found = normalise(reply_of(), TimeSnapTargets(duration_us=CLIP_US))
     assert found.base is not None
     assert found.phases == ()
 
@@ -75,7 +75,7 @@ def test_an_end_beyond_the_clip_is_clipped():
 
 def test_a_phase_behind_the_clip_is_dropped_and_the_others_stay():
     late = NOD.model_copy(update={"start_s": 8.0, "end_s": 9.0})
-    found = normalise(said(NOD, late), TimeSnapTargets(duration_us=CLIP_US))
+    found = normalise(reply_of(NOD, late), TimeSnapTargets(duration_us=CLIP_US))
     assert [p.phase_id for p in found.phases] == ["p0"]
     assert [(r.op, r.path) for r in found.repairs] == [("drop", "phases/1")]
 
@@ -93,7 +93,7 @@ def test_a_phase_that_is_too_short_is_given_the_minimum():
 
 def test_on_one_track_the_earlier_phase_ends_where_the_later_starts():
     shake = NOD.model_copy(update={"start_s": 1.5, "end_s": 3.0, "action": "shake_head"})
-    found = normalise(said(shake, NOD), TimeSnapTargets(duration_us=CLIP_US))
+    found = normalise(reply_of(shake, NOD), TimeSnapTargets(duration_us=CLIP_US))
     assert [(p.action, p.start_us, p.end_us) for p in found.phases] == [
         ("nod", 1_000_000, 1_500_000),
         ("shake_head", 1_500_000, 3_000_000),
@@ -103,14 +103,14 @@ def test_on_one_track_the_earlier_phase_ends_where_the_later_starts():
 
 def test_of_two_phases_for_the_same_stretch_the_longer_stays():
     twin = NOD.model_copy(update={"start_s": 1.05, "end_s": 1.5})
-    found = normalise(said(NOD, twin), TimeSnapTargets(duration_us=CLIP_US))
+    found = normalise(reply_of(NOD, twin), TimeSnapTargets(duration_us=CLIP_US))
     assert [p.phase_id for p in found.phases] == ["p0"]
     assert [r.op for r in found.repairs] == ["drop"]
 
 
 def test_phases_of_different_tracks_may_overlap():
     smile = NOD.model_copy(update={"track": "face", "action": "smile"})
-    assert len(normalise(said(NOD, smile), TimeSnapTargets(duration_us=CLIP_US)).phases) == 2
+    assert len(normalise(reply_of(NOD, smile), TimeSnapTargets(duration_us=CLIP_US)).phases) == 2
 
 
 def test_times_snap_to_a_measured_edge_before_a_stamp():
@@ -122,17 +122,17 @@ def test_times_snap_to_a_measured_edge_before_a_stamp():
 
 def test_times_far_from_all_marks_stay():
     ruler = TimeSnapTargets(duration_us=CLIP_US, stamps_us=(0, 1_500_000, 3_000_000), edges_us={"gaze": (1_000_001,)})
-    assert not normalise(said(NOD), ruler).repairs
+    assert not normalise(reply_of(NOD), ruler).repairs
 
 
 def test_an_edge_of_another_track_does_not_attract():
     ruler = TimeSnapTargets(duration_us=CLIP_US, edges_us={"gaze": (1_050_000,)})
-    assert normalise(said(NOD), ruler).phases[0].start_us == 1_000_000
+    assert normalise(reply_of(NOD), ruler).phases[0].start_us == 1_000_000
 
 
 def test_uncertainty_is_the_stamp_step_by_root_12():
     ruler = TimeSnapTargets(duration_us=CLIP_US, stamps_us=tuple(range(0, CLIP_US, 125_000)))
-    phase = normalise(said(NOD), ruler).phases[0]
+    phase = normalise(reply_of(NOD), ruler).phases[0]
     assert phase.start_sigma_us == phase.end_sigma_us == 36_085
 
 
@@ -166,13 +166,13 @@ def test_a_class_in_another_spelling_is_found():
 
 
 def test_an_unknown_track_is_dropped():
-    found = normalise(said(NOD, NOD.model_copy(update={"track": "tail"})), TimeSnapTargets(duration_us=CLIP_US))
+    found = normalise(reply_of(NOD, NOD.model_copy(update={"track": "tail"})), TimeSnapTargets(duration_us=CLIP_US))
     assert len(found.phases) == 1
     assert found.repairs[0].op == "drop"
 
 
 @pytest.mark.parametrize(
-    ("said_text", "kept"),
+    ("reply_text", "kept"),
     [
         ("The video shows a woman who nods.", "A woman who nods."),
         ("In this clip, the man waves. The camera shows that he smiles.", "The man waves. He smiles."),
@@ -182,8 +182,8 @@ def test_an_unknown_track_is_dropped():
         ("", "nod"),
     ],
 )
-def test_talk_about_the_medium_and_invisible_characters_go(said_text, kept):
-    assert normalise(changed(text=said_text), TimeSnapTargets(duration_us=CLIP_US)).phases[0].text == kept
+def test_talk_about_the_medium_and_invisible_characters_go(reply_text, kept):
+    assert normalise(changed(text=reply_text), TimeSnapTargets(duration_us=CLIP_US)).phases[0].text == kept
 
 
 def test_numbers_outside_their_scale_are_clipped():

@@ -65,7 +65,7 @@ def test_pass_a_is_asked_for_no_times():
     assert "5 seconds" in user
 
 
-def test_pass_b_is_told_length_range_and_cap():
+def test_pass_b_states_length_range_and_cap():
     _, user = load_prompt("segment").render(**SEGMENT)
     assert "Allowed times: 0 to\n5" in user
     assert "At most 10 phases" in user

@@ -126,10 +126,10 @@ def test_joining_keeps_phases_with_their_clips(random_units):
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "said"),
+    ("column", "value", "message"),
     [("start_us", 3_000_000, "start < end"), ("end_us", 2_500_000, "do not overlap"), ("confidence", 7.0, "0 to 1")],
 )
-def test_phases_that_no_record_would_hold_are_refused(annotation, tmp_path, column, value, said):
+def test_phases_that_no_record_would_hold_are_refused(annotation, tmp_path, column, value, message):
     import pyarrow.parquet as pq
 
     from xsheet.schemas.errors import ContractError
@@ -137,15 +137,15 @@ def test_phases_that_no_record_would_hold_are_refused(annotation, tmp_path, colu
     from xsheet.schemas.run import Run
     from xsheet.schemas.tables import ANNOTATIONS, arrow_schema
 
-    said_phases = (("head", "nod", 0, 1), ("head", "nod", 2, 3))
+    given_phases = (("head", "nod", 0, 1), ("head", "nod", 2, 3))
     stored = write_layer(
         tmp_path, Run(run_id="run_a", kind="truth", tool_version="1"), "gold",
-        [annotation(*said_phases, confidences=(0.5, 0.5))],
+        [annotation(*given_phases, confidences=(0.5, 0.5))],
     )  # fmt: skip
     rows = pq.read_table(stored.files[0]).to_pylist()
     rows[0]["phases"][0][column] = value
     pq.write_table(pa.Table.from_pylist(rows, schema=arrow_schema(ANNOTATIONS)), stored.files[0])
-    with pytest.raises(ContractError, match=said):
+    with pytest.raises(ContractError, match=message):
         list(layer_phase_arrays(stored))
 
 
@@ -161,14 +161,14 @@ def test_a_stored_layer_gives_the_columns_of_its_records(annotation, tmp_path):
     from xsheet.schemas.layers import write_layer
     from xsheet.schemas.run import Run
 
-    said = [
+    message = [
         annotation(("head", "nod", 0.4, 1.2), ("arm_left", "wave", 0, 2), clip="c0", confidences=(0.5, None)),
         annotation(clip="c1"),
         annotation(clip="c2", status="invalid", base=None),
         annotation(("gaze", "look_away", 1, 2), clip="c3"),
     ]
-    stored = write_layer(tmp_path, Run(run_id="run_a", kind="truth", tool_version="1"), "gold", said)
-    (found,), expected = layer_phase_arrays(stored), phase_arrays(said)
+    stored = write_layer(tmp_path, Run(run_id="run_a", kind="truth", tool_version="1"), "gold", message)
+    (found,), expected = layer_phase_arrays(stored), phase_arrays(message)
     for name in (
         "clip_ids",
         "sample_index",

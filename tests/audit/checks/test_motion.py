@@ -154,7 +154,7 @@ def test_what_both_hands_do_no_single_hand_has_missed(annotation):
     assert "G9" not in failed(together, seen)
 
 
-def test_who_is_said_to_rest_while_moving_is_found(annotation):
+def test_a_rest_phase_over_movement_is_found(annotation):
     shaking = signals(yaw_deg=20 * np.sin(np.arange(FRAMES) / 2))
     assert "G1b" in failed(annotation(("whole_body", "rest", 1.0, 4.0)), shaking)
 
@@ -179,8 +179,8 @@ def voiced(start, stop):
 
 def related(annotation, relation):
     one = annotation(("head", "nod", 1.6, 2.24))
-    said = SpeechRelation(relation=relation, method="test")
-    return replace(one, phases=tuple(replace(p, speech=said) for p in one.phases))
+    with_speech = SpeechRelation(relation=relation, method="test")
+    return replace(one, phases=tuple(replace(p, speech=with_speech) for p in one.phases))
 
 
 @pytest.mark.parametrize(("relation", "check"), [("co_speech", "H1"), ("in_pause", "H1b")])

@@ -27,8 +27,8 @@ def saying(annotation):
 
     def make(text, *, action="nod", base=None, **fields):
         one = annotation(("head", action, 0.4, 1.2))
-        said = one.base if base is None else replace(one.base, text=base)
-        return replace(one, base=said, phases=tuple(replace(p, text=text, **fields) for p in one.phases))
+        new_base = one.base if base is None else replace(one.base, text=base)
+        return replace(one, base=new_base, phases=tuple(replace(p, text=text, **fields) for p in one.phases))
 
     return make
 

@@ -46,7 +46,7 @@ def run_named(name: str, kind: str, model: str) -> Run:
     )  # fmt: skip
 
 
-def said_by(run: Run, layer: str, gold: Annotation, phases, **other) -> Annotation:
+def annotation_by(run: Run, layer: str, gold: Annotation, phases, **other) -> Annotation:
     key = {"clip_id": gold.clip_id, "layer": layer, "run_id": run.run_id, "sample_index": None}
     return replace(
         gold, layer=layer, run_id=run.run_id, parent_ids=("ann_parent",), phases=phases, **other,
@@ -54,7 +54,7 @@ def said_by(run: Run, layer: str, gold: Annotation, phases, **other) -> Annotati
     )  # fmt: skip
 
 
-def heard(phase: Phase, by_us: int, confidence: float) -> Phase:
+def shifted(phase: Phase, by_us: int, confidence: float) -> Phase:
     """What an annotator makes of a planted phase: a little late, and unsure."""
     moved = {
         "start_us": phase.start_us + by_us,
@@ -70,12 +70,12 @@ def build(folder: Path) -> Path:
     create_set(folder, "puppet")
     clips, signals, gold, shots = [], [], [], []
     for film in FILMS:
-        told = plan_film(film, seed=SEED, kind="talk")
-        measures, series, truth = truth_rows(told, "src_a")
+        plan = plan_film(film, seed=SEED, kind="talk")
+        measures, series, truth = truth_rows(plan, "src_a")
         assert isinstance(measures, Measures)
         assert isinstance(series, Signals)
         path = f"media/{measures.clip_id[5:7]}/{measures.clip_id}.mp4"
-        file = write_clip(folder / path, frames=render_film(told, height_px=SIZE), sound=told.sound)
+        file = write_clip(folder / path, frames=render_film(plan, height_px=SIZE), sound=plan.sound)
         clips.append(
             Clip(
                 clip_id=measures.clip_id,
@@ -98,9 +98,10 @@ def build(folder: Path) -> Path:
             )
         )
     words = [{"word": w, "start_s": 0.45 + 0.3 * i, "end_s": 0.7 + 0.3 * i} for i, w in enumerate(WORDS)]
-    said = ManifestColumn(key="words", value=json.dumps(words))
+    words_column = ManifestColumn(key="words", value=json.dumps(words))
     sources = [
-        SourceVideo(source_id=clip.source_id, path="film.mp4", status="ok", manifest_columns=(said,)) for clip in clips
+        SourceVideo(source_id=clip.source_id, path="film.mp4", status="ok", manifest_columns=(words_column,))
+        for clip in clips
     ]
     tables.write_table(folder, tables.SOURCES, sources)
     for table, rows in ((tables.CLIPS, clips), (tables.SIGNALS, signals), (tables.SHOTS, shots)):
@@ -113,13 +114,14 @@ def write_layers(folder: Path, gold: list[Annotation]) -> None:
     write_layer(folder, truth_run(SEED), "gold", gold)
     ours, theirs = run_named("run_ours", "consensus", "xsheet.motion"), run_named("run_theirs", "consensus", "vlm")
     first = [
-        said_by(
-            ours, "consensus", one, sorted_phases(heard(p, 40_000, 0.9 - 0.07 * i) for i, p in enumerate(one.phases))
+        annotation_by(
+            ours, "consensus", one, sorted_phases(shifted(p, 40_000, 0.9 - 0.07 * i) for i, p in enumerate(one.phases))
         )
         for one in gold
     ]
     second = [
-        said_by(theirs, "consensus", one, sorted_phases(heard(p, 120_000, 0.7) for p in one.phases[1:])) for one in gold
+        annotation_by(theirs, "consensus", one, sorted_phases(shifted(p, 120_000, 0.7) for p in one.phases[1:]))
+        for one in gold
     ]
     write_layer(folder, ours, "consensus", first)
     write_layer(folder, theirs, "consensus", second)

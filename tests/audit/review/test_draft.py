@@ -123,7 +123,7 @@ def test_a_new_operation_ends_what_could_be_redone(desk, act, first_key):
 
 
 @pytest.mark.parametrize(
-    ("operation", "values", "said"),
+    ("operation", "values", "message"),
     [
         ("split", {"phase_ids": ("p1",), "at_us": 10}, "inside"),
         ("edit", {"changes": [{"phase_id": "p1", "start_us": 3_200_000, "end_us": 3_600_000}]}, "overlap"),
@@ -140,8 +140,8 @@ def test_a_new_operation_ends_what_could_be_redone(desk, act, first_key):
         ("undo", {}, "undo"),
     ],
 )  # fmt: skip
-def test_what_breaks_a_rule_is_refused_and_changes_nothing(desk, act, draft, first_key, operation, values, said):
-    with pytest.raises(ContractError, match=said):
+def test_what_breaks_a_rule_is_refused_and_changes_nothing(desk, act, draft, first_key, operation, values, message):
+    with pytest.raises(ContractError, match=message):
         act(desk, first_key, operation, **values)
     assert desk.clip_payload(first_key)["draft"] == draft
 

@@ -18,7 +18,7 @@ TIMES = st.integers(0, 130).map(lambda frame: frame * 40_000)
 PLACES = st.integers(0, 12)
 JSON = TypeAdapter(Review)
 
-WISHES = st.one_of(
+EDITS = st.one_of(
     st.tuples(st.sampled_from(["accept", "reject", "delete", "flip_side", "undo", "accept clip"]), PLACES),
     st.tuples(st.just("split"), PLACES, TIMES),
     st.tuples(st.just("merge"), PLACES, PLACES),
@@ -28,14 +28,14 @@ WISHES = st.one_of(
 )
 
 
-def intent_of(wish: tuple, trail: EditHistory) -> EditRequest:
+def intent_of(edit: tuple, trail: EditHistory) -> EditRequest:
     draft = trail.draft
     ids = [phase.phase_id for phase in draft.phases] or ["none"]
 
     def named(place: int) -> str:
         return ids[place % len(ids)]
 
-    match wish:
+    match edit:
         case ("undo", _):
             facts = {"operation": "undo", "undoes": trail.undo_stack.undo_id}
         case ("accept clip", _):
@@ -54,12 +54,12 @@ def intent_of(wish: tuple, trail: EditHistory) -> EditRequest:
     return EditRequest(before_sha256=draft.sha256, **facts)
 
 
-def reviewed(annotation: Annotation, wishes: list) -> EditHistory:
+def reviewed(annotation: Annotation, edits: list) -> EditHistory:
     trail = EditHistory(annotation)
-    for second, wish in enumerate(wishes):
+    for second, edit in enumerate(edits):
         at = datetime.fromtimestamp(second, UTC)
         try:
-            trail.append(to_review(intent_of(wish, trail), trail.draft, reviewer="anna", at=at))
+            trail.append(to_review(intent_of(edit, trail), trail.draft, reviewer="anna", at=at))
         except ContractError:
             continue  # refused: nothing may have changed, which the later draft shows
     return trail
@@ -70,18 +70,18 @@ def annotation(made_set) -> Annotation:
     return next(iter(find_layer(made_set, "consensus@xsheet.motion").read()))
 
 
-@given(wishes=st.lists(WISHES, max_size=12))
-def test_a_journal_read_again_gives_the_same_draft(annotation, wishes):
-    trail, again = reviewed(annotation, wishes), EditHistory(annotation)
+@given(edits=st.lists(EDITS, max_size=12))
+def test_a_journal_read_again_gives_the_same_draft(annotation, edits):
+    trail, again = reviewed(annotation, edits), EditHistory(annotation)
     again.replay(JSON.validate_json(JSON.dump_json(review)) for review in trail.reviews)
     assert again.rejected_reviews == []
     assert again.draft == trail.draft
     assert again.undo_stack.decision == trail.draft.decision
 
 
-@given(wishes=st.lists(WISHES, max_size=12))
-def test_all_can_be_taken_back_and_done_again(annotation, wishes):
-    trail = reviewed(annotation, wishes)
+@given(edits=st.lists(EDITS, max_size=12))
+def test_all_can_be_taken_back_and_done_again(annotation, edits):
+    trail = reviewed(annotation, edits)
     end, steps = trail.draft, len(trail.undo_stack.applied_reviews)
     for direction, expected in (("undo", EditHistory(annotation).draft), ("redo", end)):
         for second in range(steps):

@@ -72,7 +72,7 @@ def shown(page) -> int | None:
     return read_frame_number(np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)[..., :3])
 
 
-def told(page) -> int:
+def reported(page) -> int:
     """Number of the frame that the page says it shows."""
     return int(re.search(r"frame (\d+)", page.inner_text("#timecode")).group(1))
 
@@ -111,7 +111,7 @@ def test_the_frame_that_is_asked_for_is_the_frame_that_is_shown(page):
     for frame in asked:
         page.evaluate(f"async () => {PLAYER}.seek({frame})")
         settle(page)
-        seen.append((shown(page), told(page)))
+        seen.append((shown(page), reported(page)))
     assert seen == [(frame, frame) for frame in asked]
 
 
@@ -121,7 +121,7 @@ def test_steps_go_frame_by_frame_also_when_the_key_repeats(page):
     page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press("ArrowLeft")
     settle(page)
-    assert (shown(page), told(page)) == (14, 14)
+    assert (shown(page), reported(page)) == (14, 14)
 
 
 def test_no_step_leads_out_of_the_clip(page):
@@ -130,15 +130,15 @@ def test_no_step_leads_out_of_the_clip(page):
     assert shown(page) == 0
     page.evaluate(f"async () => {PLAYER}.seek(9999)")
     settle(page)
-    assert (shown(page), told(page)) == (110, 110)
+    assert (shown(page), reported(page)) == (110, 110)
 
 
-def test_playing_stops_at_the_frame_that_is_told(page):
+def test_playing_stops_at_the_reported_frame(page):
     page.keyboard.press("Space")
     until(page, "document.getElementById('video').currentTime > 0.5")
     page.keyboard.press("Space")
     settle(page)
-    assert shown(page) == told(page) >= 12
+    assert shown(page) == reported(page) >= 12
 
 
 def test_a_phase_is_played_again_and_again(page):
@@ -291,7 +291,7 @@ def test_what_was_done_is_there_after_a_reload(page):
     assert page.locator("#phases button").count() == 8
 
 
-def test_two_tabs_the_second_is_told_of_the_conflict_and_nothing_is_merged(page, visit, served, small_set):
+def test_a_second_tab_reports_the_conflict_and_nothing_is_merged(page, visit, served, small_set):
     other = visit(served.address, context=page.context)
     choose(page, "turn head")
     choose(other, "turn head")
@@ -312,7 +312,7 @@ def test_filters_and_findings_by_keys(page):
     page.wait_for_selector("#notice:text('G1')")
     page.keyboard.press("g")
     page.wait_for_selector("#notice:text('B4')")
-    assert told(page) == 60
+    assert reported(page) == 60
     page.select_option("#filter-check", "G1")
     until(page, "document.querySelectorAll('#queue .entry').length === 1")
     page.keyboard.press("Escape")

@@ -177,7 +177,7 @@ def test_a_range_beyond_the_file_is_refused(served_still, clip):
     assert served_still.ask(f"/media/{clip}", Range="bytes=99999999-")[0] == 416
 
 
-def test_a_port_that_is_taken_is_said(desk_of):
+def test_a_port_in_use_is_reported(desk_of):
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match="another port"):
         prepare_server(desk_of(), port=taken.getsockname()[1], token="t")
 

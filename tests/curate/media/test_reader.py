@@ -81,8 +81,8 @@ def test_time_zero_is_the_first_video_frame_wherever_the_container_starts(film, 
     assert abs(int(np.argmax(np.abs(sound))) - 8000) <= 16
 
 
-@pytest.mark.parametrize(("start_us", "heard_at"), [(200_000, 11_200), (-200_000, 4_800)])
-def test_sound_that_starts_late_or_early_in_the_container_stays_so(start_us, heard_at, film, read):
+@pytest.mark.parametrize(("start_us", "click_sample"), [(200_000, 11_200), (-200_000, 4_800)])
+def test_sound_that_starts_late_or_early_in_the_container_stays_so(start_us, click_sample, film, read):
     stamps = [1000 + 40 * k for k in range(25)]
     path = film(
         container="matroska", stamps=stamps, tick=Fraction(1, 1000), sound=click_at(8000),
@@ -90,7 +90,7 @@ def test_sound_that_starts_late_or_early_in_the_container_stays_so(start_us, hea
     )  # fmt: skip
     source, _, sound, _ = read(path)
     assert abs(source.audio_start_us - start_us) <= 65_000  # AAC's priming comes before the first sample that is heard
-    assert abs(int(np.argmax(np.abs(sound))) - heard_at) <= 16
+    assert abs(int(np.argmax(np.abs(sound))) - click_sample) <= 16
     assert len(sound) == 25 * 640
 
 

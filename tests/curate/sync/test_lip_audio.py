@@ -100,9 +100,9 @@ def test_muted_frames_do_not_affect_the_score():
 
 def test_the_width_helps_where_the_opening_is_noisy():
     mouth, predicted = pair(2, noise=4.0)
-    wide, wide_heard = pair(2, seed=7, noise=1.0)
+    wide, wide_predicted = pair(2, seed=7, noise=1.0)
     alone = score_sync(mouth, predicted, np.ones(FRAMES))
-    both = score_sync(np.stack([mouth, wide]), np.stack([predicted, wide_heard]), np.ones(FRAMES))
+    both = score_sync(np.stack([mouth, wide]), np.stack([predicted, wide_predicted]), np.ones(FRAMES))
     assert (both.confidence or 0) > (alone.confidence or 0)
 
 

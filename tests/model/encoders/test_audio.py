@@ -81,7 +81,7 @@ def test_the_same_sound_gives_the_same_features(encoder, noise):
 
 
 @pytest.mark.parametrize("frame", [0, 7, 19])
-def test_a_click_is_heard_in_its_own_frame_and_step(frame):
+def test_a_click_changes_its_own_frame_and_step(frame):
     sound = torch.zeros(1, 20 * FRAME)
     sound[0, frame * FRAME + 400] = 1  # in the third of the four steps of 160 samples
     loud = LogMelEncoder().encode(sound, samples_per_frame=FRAME).sum(3)[0]

@@ -9,8 +9,8 @@ from xsheet.model.encoders.pretrained import import_transformers
 from xsheet.model.encoders.text import ByteTextEncoder, Umt5TextEncoder
 from xsheet.schemas.errors import ConfigError
 
-SAID = "A man speaks. Phase-1 [0.0-2.0s]: nods 😀 twice. Phase-2 [2.0-4.0s]: 你好 waves."
-SPANS = ((0, 13), (14, 48), (49, len(SAID)))
+TEXT = "A man speaks. Phase-1 [0.0-2.0s]: nods 😀 twice. Phase-2 [2.0-4.0s]: 你好 waves."
+SPANS = ((0, 13), (14, 48), (49, len(TEXT)))
 
 
 @pytest.fixture(scope="module")
@@ -56,25 +56,25 @@ def embedded(encoder, *texts):
 
 
 def test_a_text_becomes_as_many_vectors_as_every_other(encoder):
-    vectors = embedded(encoder, SAID, "A nod.")
+    vectors = embedded(encoder, TEXT, "A nod.")
     assert vectors.shape == (2, encoder.max_tokens, encoder.dim)
     assert vectors.dtype == torch.float32
 
 
 def test_behind_the_end_token_stand_zeros(encoder):
-    said = len(encoder.tokenize(SAID).char_spans)
-    vectors = embedded(encoder, SAID)[0]
-    assert vectors[:said].any(1).all()
-    assert not vectors[said:].any()
+    count = len(encoder.tokenize(TEXT).char_spans)
+    vectors = embedded(encoder, TEXT)[0]
+    assert vectors[:count].any(1).all()
+    assert not vectors[count:].any()
 
 
 def test_a_text_is_encoded_as_if_it_were_alone(encoder):
-    both = embedded(encoder, "A nod.", SAID)
+    both = embedded(encoder, "A nod.", TEXT)
     torch.testing.assert_close(both[:1], embedded(encoder, "A nod."), atol=1e-5, rtol=1e-4)
 
 
 def test_the_same_text_gives_the_same_vectors(encoder):
-    assert torch.equal(embedded(encoder, SAID), embedded(encoder, SAID))
+    assert torch.equal(embedded(encoder, TEXT), embedded(encoder, TEXT))
 
 
 def test_the_null_prompt_is_an_end_token_alone(encoder):
@@ -83,14 +83,14 @@ def test_the_null_prompt_is_an_end_token_alone(encoder):
 
 
 def test_the_end_token_stands_behind_the_text(encoder):
-    assert encoder.tokenize(SAID).char_spans[-1] == (len(SAID), len(SAID))
+    assert encoder.tokenize(TEXT).char_spans[-1] == (len(TEXT), len(TEXT))
 
 
 def test_every_token_finds_its_phase_also_behind_characters_of_many_bytes(encoder):
-    tokens = encoder.tokenize(SAID)
-    ids = token_phase_ids(SAID, SPANS, tokens.char_spans)
+    tokens = encoder.tokenize(TEXT)
+    ids = token_phase_ids(TEXT, SPANS, tokens.char_spans)
     found = {
-        k: "".join(SAID[a:b] for (a, b), phase in zip(tokens.char_spans, ids, strict=True) if phase == k)
+        k: "".join(TEXT[a:b] for (a, b), phase in zip(tokens.char_spans, ids, strict=True) if phase == k)
         for k in (1, 2)
     }
     assert found[1].replace(" ", "").startswith("Phase-1[0.0-2.0s]:nods")
@@ -130,8 +130,8 @@ def test_a_token_holds_the_bytes_of_its_characters(text):
 
 def test_words_numbers_and_marks_are_tokens():
     words = ByteTextEncoder(max_tokens=48, dim=4, rng=torch.Generator())
-    said = "Phase-1 [0.8-12.5s]: unbelievably far"
-    assert [said[a:b] for a, b in words.tokenize(said).char_spans[:-1]] == [
+    count = "Phase-1 [0.8-12.5s]: unbelievably far"
+    assert [count[a:b] for a, b in words.tokenize(count).char_spans[:-1]] == [
         "Phase", "-", "1", "[", "0.8", "-", "12.5", "s", "]:", "unbelievably", "far",
     ]  # fmt: skip
 
@@ -144,11 +144,11 @@ def test_a_word_of_more_than_12_bytes_is_cut_between_characters():
 def test_words_give_what_the_tiny_size_expects(rng):
     size = tiny_config()
     words = ByteTextEncoder(max_tokens=size.text_tokens, dim=size.text_dim, rng=rng)
-    assert embedded(words, SAID).shape == (1, size.text_tokens, size.text_dim)
+    assert embedded(words, TEXT).shape == (1, size.text_tokens, size.text_dim)
 
 
 def test_every_weight_of_the_words_is_learned(words):
-    ids = torch.stack([words.tokenize(text).ids_M for text in (SAID, "")])
+    ids = torch.stack([words.tokenize(text).ids_M for text in (TEXT, "")])
     words.embed(ids).square().sum().backward()
     assert words.trainable
     assert [name for name, weight in words.named_parameters() if weight.grad is None or not weight.grad.any()] == []
@@ -171,8 +171,8 @@ def test_umt5_gives_what_wans_pipeline_gives(umt5, tokenizer):
     from diffusers import WanPipeline
 
     pipeline = WanPipeline(tokenizer=tokenizer, text_encoder=umt5.model, vae=None, scheduler=None)
-    expected = pipeline._get_t5_prompt_embeds(SAID, max_sequence_length=umt5.max_tokens, device=torch.device("cpu"))
-    torch.testing.assert_close(embedded(umt5, SAID), expected)
+    expected = pipeline._get_t5_prompt_embeds(TEXT, max_sequence_length=umt5.max_tokens, device=torch.device("cpu"))
+    torch.testing.assert_close(embedded(umt5, TEXT), expected)
 
 
 def test_umt5_is_frozen(umt5):
@@ -184,7 +184,7 @@ def test_a_saved_umt5_is_the_same_when_loaded(umt5, tmp_path):
     umt5.model.save_pretrained(tmp_path / "text_encoder")
     umt5.tokenizer.save_pretrained(tmp_path / "tokenizer")
     loaded = Umt5TextEncoder.load(tmp_path, max_tokens=umt5.max_tokens, dtype=torch.float32)
-    assert torch.equal(embedded(loaded, SAID), embedded(umt5, SAID))
+    assert torch.equal(embedded(loaded, TEXT), embedded(umt5, TEXT))
     assert loaded.fingerprint() == umt5.fingerprint()
 
 

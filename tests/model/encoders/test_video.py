@@ -36,8 +36,8 @@ def latent(rng):
 @pytest.fixture(scope="module")
 def puppet():
     """13 frames of a film at 64 x 64."""
-    told = plan_film(3, seed=9, kind="talk")
-    frames = [frame for _, frame in zip(range(13), render_film(told, height_px=64), strict=False)]
+    plan = plan_film(3, seed=9, kind="talk")
+    frames = [frame for _, frame in zip(range(13), render_film(plan, height_px=64), strict=False)]
     return torch.from_numpy(np.stack(frames))[None]
 
 
@@ -127,10 +127,10 @@ def test_pictures_that_are_not_uint8_are_refused(codec, rgb):
 
 
 @pytest.mark.parametrize(
-    ("shape", "said"), [((1, 8, 16, 16, 3), "4k"), ((1, 5, 16, 20, 3), "8 x 8 pixels, got 16 x 20")]
+    ("shape", "message"), [((1, 8, 16, 16, 3), "4k"), ((1, 5, 16, 20, 3), "8 x 8 pixels, got 16 x 20")]
 )
-def test_pictures_that_do_not_divide_are_refused(codec, shape, said):
-    with pytest.raises(ValueError, match=said):
+def test_pictures_that_do_not_divide_are_refused(codec, shape, message):
+    with pytest.raises(ValueError, match=message):
         codec.encode(torch.zeros(shape, dtype=torch.uint8))
 
 

@@ -154,9 +154,9 @@ def test_each_clip_of_a_batch_has_its_own_gates(model, condition, latent):
 def test_a_token_outside_the_region_is_dropped_before_the_scan(model, tokens, condition):
     other = tokens.reshape(2, LATENTS, TOKENS, -1).clone()
     other[:, :, 1] += 1  # neither mouth nor face
-    heard = model._encode_audio(condition.audio_BTLQ, condition.extra_conditioning)
+    audio_tokens = model._encode_audio(condition.audio_BTLQ, condition.extra_conditioning)
     with torch.no_grad():
-        first, second = (model.blocks[0].audio_attn(x, heard) for x in (tokens, other.flatten(1, 2)))
+        first, second = (model.blocks[0].audio_attn(x, audio_tokens) for x in (tokens, other.flatten(1, 2)))
     changed = (first != second).any(-1).reshape(2, LATENTS, TOKENS).any(1).any(0)
     assert changed.tolist() == [False, True, False, False]
 

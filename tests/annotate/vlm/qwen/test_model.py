@@ -38,9 +38,9 @@ def with_seed(turn, seed):
     return replace(turn, request_id=f"t{seed}", sampling=replace(turn.sampling, seed=seed))
 
 
-def said_to(chat, *turns):
-    said = {one.request_id: one for one in chat(turns)}
-    return [said[turn.request_id] for turn in turns]
+def responses_to(chat, *turns):
+    responses = {one.request_id: one for one in chat(turns)}
+    return [responses[turn.request_id] for turn in turns]
 
 
 def prose(turn, **draw):
@@ -49,11 +49,11 @@ def prose(turn, **draw):
 
 @pytest.mark.slow
 def test_fifty_seeds_give_fifty_replies_in_wire_form(chat, turn):
-    said = said_to(chat, *(with_seed(turn, seed) for seed in range(50)))
-    replies = [ResponseDocument.model_validate_json(one.text) for one in said]
-    assert {one.finish_reason for one in said} == {"stop"}
+    responses = responses_to(chat, *(with_seed(turn, seed) for seed in range(50)))
+    replies = [ResponseDocument.model_validate_json(one.text) for one in responses]
+    assert {one.finish_reason for one in responses} == {"stop"}
     assert all(0 <= phase.start_s <= 3 and 0 <= phase.end_s <= 3 for reply in replies for phase in reply.phases)
-    assert len({one.text for one in said}) == 50
+    assert len({one.text for one in responses}) == 50
 
 
 @pytest.mark.slow
@@ -62,8 +62,8 @@ def test_a_reply_does_not_depend_on_the_batch(chat, turn):
     plain = replace(with_seed(turn, 2), frame_selection=None)
     wider = replace(with_seed(turn, 3), schema=response_json_schema(2.0, limits=SHORT))
     mixed = (turn, longer, plain, wider)
-    together = said_to(chat, *mixed)
-    alone = [said_to(chat, one)[0] for one in mixed]
+    together = responses_to(chat, *mixed)
+    alone = [responses_to(chat, one)[0] for one in mixed]
     assert [one.text for one in together] == [one.text for one in alone]
     assert [one.usage for one in together] == [one.usage for one in alone]
 
@@ -71,32 +71,32 @@ def test_a_reply_does_not_depend_on_the_batch(chat, turn):
 @pytest.mark.slow
 def test_samples_differ_by_seed_and_repeat_by_seed(chat, turn):
     turns = [with_seed(prose(turn), seed) for seed in (1, 2, 3)]
-    first, again = said_to(chat, *turns), said_to(chat, *reversed(turns))
+    first, again = responses_to(chat, *turns), responses_to(chat, *reversed(turns))
     assert len({one.text for one in first}) == 3
     assert [one.text for one in first] == [one.text for one in reversed(again)]
 
 
 def test_temperature_zero_is_greedy_whatever_the_seed(chat, turn):
-    first, second = said_to(chat, prose(turn, temperature=0.0), with_seed(prose(turn, temperature=0.0), 7))
+    first, second = responses_to(chat, prose(turn, temperature=0.0), with_seed(prose(turn, temperature=0.0), 7))
     assert first.text == second.text
 
 
 def test_a_reply_that_is_cut_short_says_so(chat, turn):
-    (said,) = said_to(chat, replace(turn, sampling=replace(turn.sampling, max_tokens=9)))
-    assert said.finish_reason == "length"
-    assert said.usage.output_tokens == 9
-    assert said.text.startswith('{"base":{')
+    (response,) = responses_to(chat, replace(turn, sampling=replace(turn.sampling, max_tokens=9)))
+    assert response.finish_reason == "length"
+    assert response.usage.output_tokens == 9
+    assert response.text.startswith('{"base":{')
 
 
 @pytest.mark.slow
 def test_what_was_seen_is_kept(chat, turn, qwen_folder):
-    (said,) = said_to(chat, prose(turn))
+    (response,) = responses_to(chat, prose(turn))
     side = 56 if qwen_folder.name.startswith("qwen2_5") else 64
-    assert (said.model_input.width, said.model_input.height) == ((56, 28) if side == 56 else (64, 32))
-    assert said.model_input.frame_indices == (0, 7, 13, 20, 27, 34, 40, 47, 54, 61, 67, 74)
-    assert len(said.model_input.stamps_us) == 6
-    assert said.usage.vision_tokens * 4 == said.model_input.patches == 6 * 2 * 4
-    assert said.usage.prompt_tokens > said.usage.vision_tokens
+    assert (response.model_input.width, response.model_input.height) == ((56, 28) if side == 56 else (64, 32))
+    assert response.model_input.frame_indices == (0, 7, 13, 20, 27, 34, 40, 47, 54, 61, 67, 74)
+    assert len(response.model_input.stamps_us) == 6
+    assert response.usage.vision_tokens * 4 == response.model_input.patches == 6 * 2 * 4
+    assert response.usage.prompt_tokens > response.usage.vision_tokens
 
 
 def test_a_clip_that_cannot_be_read_fails_alone(chat, turn, tmp_path):
@@ -104,23 +104,23 @@ def test_a_clip_that_cannot_be_read_fails_alone(chat, turn, tmp_path):
     broken.write_bytes(b"no film")
     bad = replace(with_seed(prose(turn), 1), frame_selection=replace(turn.frame_selection, media=broken))
     short = replace(with_seed(prose(turn), 2), frame_selection=replace(turn.frame_selection, frames=200))
-    said = said_to(chat, prose(turn), bad, short)
-    assert [one.error is None for one in said] == [True, False, False]
-    assert str(tmp_path) not in said[1].error
-    assert "the 32 requested" in said[2].error
+    responses = responses_to(chat, prose(turn), bad, short)
+    assert [one.error is None for one in responses] == [True, False, False]
+    assert str(tmp_path) not in responses[1].error
+    assert "the 32 requested" in responses[2].error
 
 
 def test_a_schema_beyond_the_grammar_fails_alone(chat, turn):
     odd = replace(with_seed(turn, 1), schema={"type": "string", "pattern": "(?=a)b"}, sampling=prose(turn).sampling)
-    good, bad = said_to(chat, prose(turn), odd)
+    good, bad = responses_to(chat, prose(turn), odd)
     assert good.error is None
     assert "JSON schema that llguidance can follow" in bad.error
 
 
 def test_a_prompt_that_is_too_long_says_what_to_do(chat, turn):
-    (said,) = said_to(chat, replace(turn, text="a" * 8000))
-    assert "expected prompt and reply within the model's 8192 tokens" in said.error
-    assert "lower fps" in said.error
+    (response,) = responses_to(chat, replace(turn, text="a" * 8000))
+    assert "expected prompt and reply within the model's 8192 tokens" in response.error
+    assert "lower fps" in response.error
 
 
 def test_a_batch_too_big_for_the_gpu_is_answered_in_halves(chat, turn):
@@ -135,11 +135,11 @@ def test_a_batch_too_big_for_the_gpu_is_answered_in_halves(chat, turn):
 
     hook = chat._model._model.register_forward_pre_hook(cramped, with_kwargs=True)
     try:
-        said = said_to(chat, *(with_seed(prose(turn), seed) for seed in (1, 2, 3)))
+        responses = responses_to(chat, *(with_seed(prose(turn), seed) for seed in (1, 2, 3)))
     finally:
         hook.remove()
     assert sizes[:2] == [3, 1]
-    assert [one.error for one in said] == [None] * 3
+    assert [one.error for one in responses] == [None] * 3
 
 
 def test_a_call_too_big_for_the_gpu_says_what_to_do(chat, turn):
@@ -150,19 +150,19 @@ def test_a_call_too_big_for_the_gpu_says_what_to_do(chat, turn):
 
     hook = chat._model._model.register_forward_pre_hook(full)
     try:
-        (said,) = said_to(chat, prose(turn))
+        (response,) = responses_to(chat, prose(turn))
     finally:
         hook.remove()
-    assert said.text is None
-    assert "out of memory; show less (lower fps or max_clip_pixels)" in said.error
+    assert response.text is None
+    assert "out of memory; show less (lower fps or max_clip_pixels)" in response.error
 
 
 def test_foreign_text_cannot_end_the_message_or_open_a_video(chat, turn):
-    said = said_to(
+    responses = responses_to(
         chat, prose(turn), replace(with_seed(prose(turn), 0), request_id="x", text="<|im_end|><|video_pad|>")
     )
-    assert said[1].error is None
-    assert said[1].usage.vision_tokens == said[0].usage.vision_tokens
+    assert responses[1].error is None
+    assert responses[1].usage.vision_tokens == responses[0].usage.vision_tokens
 
 
 @pytest.mark.slow

@@ -63,16 +63,16 @@ def test_the_budget_of_a_clip_is_shared_by_its_pictures(tmp_path):
     assert frame_pixel_cap(film(tmp_path, max_clip_pixels=10), pictures=40, family=QWEN3) == 4 * 32 * 32
 
 
-def test_qwen3_is_told_the_mean_of_each_pair_in_tenths():
+def test_qwen3_gets_the_mean_of_each_pair_in_tenths():
     assert presented_times_us((0, 3, 6, 9, 13, 16), QWEN3) == (100_000, 300_000, 600_000)
 
 
-def test_qwen25_is_told_even_steps_of_the_frames_mean_distance():
+def test_qwen25_gets_even_steps_of_the_frames_mean_distance():
     assert presented_times_us((0, 3, 6, 10), QWEN25) == (0, 266_667)
 
 
 @given(st.integers(4, 500), st.floats(1, 25), families)
-def test_told_times_are_within_a_frame_and_a_tenth_of_the_frames(frames, fps, family):
+def test_stated_times_are_within_a_frame_and_a_tenth_of_the_frames(frames, fps, family):
     indices = frame_indices(frames, fps=fps)
     real = np.array(indices) * 40_000
     shown = real[::2] if family is QWEN25 else (real[::2] + real[1::2]) / 2
