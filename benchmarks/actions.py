@@ -110,23 +110,23 @@ def rows(folder: Path, seeds: int) -> Iterator[str]:
     ceiling: tuple[ClipScore, ...] = ()
     for arm in ARMS:
         files = [folder / f"{arm}-{seed}" / "evaluation.json" for seed in range(1, seeds + 1)]
-        told = [read(file) for file in files if file.is_file()]
+        evaluations = [read(file) for file in files if file.is_file()]
         pooled = Evaluation(
-            samples=tuple(chain.from_iterable(one.samples for one in told)),
+            samples=tuple(chain.from_iterable(one.samples for one in evaluations)),
             ceiling=(),
-            swaps=tuple(chain.from_iterable(one.swaps for one in told)),
-            replacements=tuple(chain.from_iterable(one.replacements for one in told)),
+            swaps=tuple(chain.from_iterable(one.swaps for one in evaluations)),
+            replacements=tuple(chain.from_iterable(one.replacements for one in evaluations)),
         )
-        ceiling = ceiling or tuple(chain.from_iterable(one.ceiling for one in told[:1]))  # the same for all runs
-        yield _row(arm, len(told), pooled)
+        ceiling = ceiling or tuple(chain.from_iterable(one.ceiling for one in evaluations[:1]))  # the same for all runs
+        yield _row(arm, len(evaluations), pooled)
     yield _row("ceiling", None, Evaluation(samples=ceiling, ceiling=()))
 
 
 def read(file: Path) -> Evaluation:
     """An evaluation as `write` left it."""
-    told = json.loads(file.read_text())
-    del told["numbers"]
-    return TypeAdapter(Evaluation).validate_python(told)
+    document = json.loads(file.read_text())
+    del document["numbers"]
+    return TypeAdapter(Evaluation).validate_python(document)
 
 
 def _row(arm: str, seeds: int | None, done: Evaluation) -> str:
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--base-steps", type=int, default=700, help="of the base that all begin with")
     parser.add_argument("--clips", type=int, default=480)
     parser.add_argument("--held-out", type=int, default=120)
-    parser.add_argument("--only", nargs="*", help="runs such as phases-2; all where nothing is said")
+    parser.add_argument("--only", nargs="*", help="runs such as phases-2; default: all")
     parser.add_argument("--table", action="store_true", help="train nothing")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--sample", action="append", default=[], help="settings of the evaluation")

@@ -95,7 +95,7 @@ def intervals(repeats: int = 200) -> None:
 
 def annotations(rng: np.random.Generator, count: int, first: int) -> Iterator[Annotation]:
     """Plausible annotations of clips of 10 s, ten phases on four tracks."""
-    said = Base(
+    base = Base(
         text="A drawn person in front of a plain wall.", subject="a drawn person", framing="face", scene="a wall",
         camera="static", speaking="speaking",
     )  # fmt: skip
@@ -113,7 +113,7 @@ def annotations(rng: np.random.Generator, count: int, first: int) -> Iterator[An
         phases.sort(key=lambda p: (p.start_us, p.end_us, p.track))
         yield Annotation(
             annotation_id=f"ann_{k:08d}", vocab_version=vocab.VOCAB_VERSION, clip_id=f"clip_{k:08d}", layer="gold",
-            run_id="run_a", status="ok", duration_us=10_000_000, base=said, phases=tuple(phases),
+            run_id="run_a", status="ok", duration_us=10_000_000, base=base, phases=tuple(phases),
         )  # fmt: skip
 
 

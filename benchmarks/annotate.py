@@ -64,9 +64,11 @@ def measure(clips: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         seconds = make_set(Path(folder) / "set", clips)
         command = [sys.executable, __file__, "--run", str(Path(folder) / "set")]
-        told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-    print(f"| {clips} | {seconds / 3600:.2f} | {seconds / told['cpu_s']:.0f} | {seconds / told['wall_s']:.0f} "
-          f"| {told['driver_mb']:.0f} | {told['worker_mb']:.0f} |", flush=True)  # fmt: skip
+        summary = json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+        )
+    print(f"| {clips} | {seconds / 3600:.2f} | {seconds / summary['cpu_s']:.0f} | {seconds / summary['wall_s']:.0f} "
+          f"| {summary['driver_mb']:.0f} | {summary['worker_mb']:.0f} |", flush=True)  # fmt: skip
 
 
 def run(folder: Path) -> None:

@@ -57,7 +57,7 @@ def clips(films: list[tuple[Signals, Annotation]], count: int) -> Iterator[Clip]
         )  # fmt: skip
 
 
-def said(films: list[tuple[Signals, Annotation]], count: int, samples: int) -> Iterator[Annotation]:
+def rows_of(films: list[tuple[Signals, Annotation]], count: int, samples: int) -> Iterator[Annotation]:
     """Samples of every clip, no two of them alike."""
     rng = np.random.default_rng(0)
     for k in range(count):
@@ -99,7 +99,7 @@ def make(folder: Path, annotations: int, samples: int) -> None:
     create_set(folder, "speed")
     write_table(folder, CLIPS, clips(films, count))
     write_table(folder, SIGNALS, (replace(films[k % FILMS][0], clip_id=f"clip_{k:08d}") for k in range(count)))
-    write_layer(folder, RUN, "raw", said(films, count, samples))
+    write_layer(folder, RUN, "raw", rows_of(films, count, samples))
 
 
 def run(folder: Path) -> None:

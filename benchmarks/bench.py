@@ -119,9 +119,9 @@ def run(one: Bench, *, folder: Path, shared: Path) -> bool:
     if ran.returncode:
         print(f"  failed with {ran.returncode}; its table was left as it was")
         return False
-    told = one.command.format(folder="DIR", shared="../shared")
+    call = one.command.format(folder="DIR", shared="../shared")
     origin = (
-        f"*{datetime.now(UTC):%Y-%m-%d}, `python benchmarks/{told}`, {cpu_s() - before:.0f} s of CPU; {facts}, "
+        f"*{datetime.now(UTC):%Y-%m-%d}, `python benchmarks/{call}`, {cpu_s() - before:.0f} s of CPU; {facts}, "
         f"load {load:.1f} at the start, yardstick {unit_s:.2f} s.*"
     )
     place(one.name, f"{origin}\n\n{ran.stdout.strip()}", docs=ROOT / "docs")

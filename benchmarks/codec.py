@@ -56,11 +56,11 @@ class Drawn:
 
 
 def draw(index: int) -> Drawn:
-    told = plan_film(index, seed=SEED, kind="talk")
-    frames = np.stack(list(islice(render_film(told, height_px=DRAWN), FRAMES)))
+    plan = plan_film(index, seed=SEED, kind="talk")
+    frames = np.stack(list(islice(render_film(plan, height_px=DRAWN), FRAMES)))
     # The frame's number in the corner would be the fastest thing in the picture.
     frames[:, -34:, :50] = frames[:1, 200:201, :50]
-    head = told.shots[0].cast_members[0]
+    head = plan.shots[0].cast_members[0]
     scene = random_identity(head.identity).scene
     return Drawn(frames, head.motion.mouth_open[:FRAMES], (0.5 + scene.centre_x, scene.eye_line, scene.head_share))
 

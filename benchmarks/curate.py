@@ -76,11 +76,11 @@ Spent = dict[str, list[float]]
 
 def write_film(path: Path, *, stories: int, size: tuple[int, int], loops: int = 1, preset: str = "medium") -> None:
     """A drawn film at 30 fps with the stories' sound; loops repeat its coded packets, which costs next to nothing."""
-    told = [plan_film(index, seed=3, kind="talk") for index in range(stories)]
-    drawn = (rgb for one in told for rgb in render_film(one, height_px=384))
+    plans = [plan_film(index, seed=3, kind="talk") for index in range(stories)]
+    drawn = (rgb for one in plans for rgb in render_film(one, height_px=384))
     # Every fifth picture twice makes 30 a second of 25.
     shown = (widened(rgb, size) for k, rgb in enumerate(drawn) for _ in range(1 + (k % 5 == 4)))
-    sound = np.tile(np.concatenate([one.sound for one in told]), loops)
+    sound = np.tile(np.concatenate([one.sound for one in plans]), loops)
     once = path.with_name(f"once-{path.name}")
     count = encode(once, shown, size, FPS, {"preset": preset, "crf": "20", "bf": "0"})  # unordered packets cannot loop
     with av.open(str(path), "w") as out, av.open(str(once)) as film:
@@ -308,9 +308,9 @@ def memory_table(models: Path | None) -> None:
             write_film(film, stories=4, size=(1920, 1080), loops=loops, preset="ultrafast")
             # A process of its own, for the peak of one never falls.
             command = [sys.executable, __file__, "measure", "--clip", str(film)]
-            told = subprocess.run([*command, *(["--models", str(models)] if models else [])], check=True,
+            ran = subprocess.run([*command, *(["--models", str(models)] if models else [])], check=True,
                                   capture_output=True, text=True)  # fmt: skip
-            print(told.stdout, end="", flush=True)
+            print(ran.stdout, end="", flush=True)
 
 
 def measure_once(film: Path, models: Path | None) -> None:

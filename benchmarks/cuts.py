@@ -111,9 +111,9 @@ def shown_at(seconds: float) -> int:
     return math.ceil(seconds * CLIP_RATE.num - 1e-6)
 
 
-def transition(told: FilmPlan, shots: list[tuple[str, range]]) -> tuple[int, int]:
+def transition(plan: FilmPlan, shots: list[tuple[str, range]]) -> tuple[int, int]:
     """Worst distance of the edges found from the planted ones, and frames of the transition that lie in shots."""
-    planted = range(told.shots[0].frames.stop, told.shots[1].frames.start)
+    planted = range(plan.shots[0].frames.stop, plan.shots[1].frames.start)
     inside = sum(len(set(planted) & set(frames)) for _, frames in shots)
     if len(shots) != 2:
         return len(planted), inside
@@ -126,15 +126,15 @@ def puppet_table(films: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for index in range(films):
             kind = KINDS[index % len(KINDS)]
-            told = plan_film(index, seed=3, kind=kind)
-            path = Path(folder) / told.name
-            write_clip(path, frames=render_film(told, height_px=256))
-            true = [take.frames.start for take in told.shots if take.opens_with == "cut"]
+            plan = plan_film(index, seed=3, kind=kind)
+            path = Path(folder) / plan.name
+            write_clip(path, frames=render_film(plan, height_px=256))
+            true = [take.frames.start for take in plan.shots if take.opens_with == "cut"]
             shots = shots_of(read(path))
             ours = tallies[kind, "xsheet"]
-            ours.add(cuts_of(shots), true, name=told.name)
+            ours.add(cuts_of(shots), true, name=plan.name)
             if kind == "dissolve":
-                edge, inside = transition(told, shots)
+                edge, inside = transition(plan, shots)
                 ours.edge, ours.inside = max(ours.edge, edge), ours.inside + inside
             for name, rival in RIVALS.items():
                 tallies[kind, name].add(rival_cuts(path, rival), true)
@@ -188,8 +188,8 @@ def jump_table(shared: Path) -> None:
     print(f"| real, together | {total.hits + total.misses} | {total.hits} | {total.false} |")
     drawn = Tally()
     for index in range(10):
-        told = plan_film(index, seed=3, kind="talk")
-        _jump_row(told.name, list(render_film(told, height_px=256)), drawn)
+        plan = plan_film(index, seed=3, kind="talk")
+        _jump_row(plan.name, list(render_film(plan, height_px=256)), drawn)
     print(f"| puppet, together | {drawn.hits + drawn.misses} | {drawn.hits} | {drawn.false} |")
 
 

@@ -123,8 +123,8 @@ def sweeps(count: int) -> Iterator[tuple[Motion, Iterable[Rgb]]]:
 def films(count: int, kind: FilmKind = "talk") -> Iterator[tuple[Motion, Iterable[Rgb]]]:
     """Films of the corpus with one head."""
     for index in range(count):
-        told = plan_film(index, seed=6000, kind=kind)
-        yield told.shots[0].cast_members[0].motion, film_pictures(told, height_px=360)
+        plan = plan_film(index, seed=6000, kind=kind)
+        yield plan.shots[0].cast_members[0].motion, film_pictures(plan, height_px=360)
 
 
 def two_heads(count: int, models: Path | None) -> None:
@@ -134,10 +134,10 @@ def two_heads(count: int, models: Path | None) -> None:
     )
     print("|---|---|---|---|")
     for index in range(count):
-        told = plan_film(index, seed=7000, kind="two_heads")
-        tracks, frames = watched(framed(film_pictures(told, height_px=360)), models)
+        plan = plan_film(index, seed=7000, kind="two_heads")
+        tracks, frames = watched(framed(film_pictures(plan, height_px=360)), models)
         pair = sorted(sorted(tracks, key=lambda t: -t.frames)[:2], key=lambda t: t.x0[0] or 0.0)
-        mouths = [np.asarray(head.motion.mouth_open, np.float64) for head in told.shots[0].cast_members]
+        mouths = [np.asarray(head.motion.mouth_open, np.float64) for head in plan.shots[0].cast_members]
         own, other = (
             [correlation(series(pair[k], "mouth_open", frames), mouths[k ^ flip]) for k in (0, 1)] for flip in (0, 1)
         )

@@ -67,8 +67,8 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
             yield Case(truth, ClipEvidence(signals))
         return
     for signals, truth in cached(options.cache, seeds, kind="talk"):
-        said = truth if options.what == "measured" else replace(truth, phases=phases_of(signals))
-        yield Case(said, ClipEvidence(signals))
+        correct = truth if options.what == "measured" else replace(truth, phases=phases_of(signals))
+        yield Case(correct, ClipEvidence(signals))
 
 
 def table(found: list[Case], *, seed: int = 0, show: Callable[[str], None] = print) -> dict[FaultKind, tuple[int, int]]:

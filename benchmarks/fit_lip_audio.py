@@ -97,14 +97,14 @@ def puppet_talks(count: int, *, seed: int) -> Iterator[Talk]:
     """Spoken mouths as they were planned; nothing is drawn."""
     for index in range(count):
         rng = np.random.default_rng((seed, index))
-        said = voice.synthesise_speech(rng, int(rng.integers(75, 176)))
-        speech = silero_voice(said.sound)
+        utterance = voice.synthesise_speech(rng, int(rng.integers(75, 176)))
+        speech = silero_voice(utterance.sound)
         yield Talk(
             name=f"puppet {index}",
             person="puppet",
-            mouth=np.stack([said.mouth_open, said.mouth_wide]).astype(np.float64),
+            mouth=np.stack([utterance.mouth_open, utterance.mouth_wide]).astype(np.float64),
             voice=speech,
-            inputs=normalise_bands(log_mel_spectrogram(said.sound), speech),
+            inputs=normalise_bands(log_mel_spectrogram(utterance.sound), speech),
             is_in_sync=True,
         )
 
@@ -155,9 +155,9 @@ def around(bands: Floats) -> Floats:
 
 def score(talk: Talk, weights: Floats, *, sound: Talk | None = None) -> SyncScore:
     """A mouth against its own sound, or against another one of at least its length."""
-    heard = sound or talk
+    played = sound or talk
     length = talk.mouth.shape[1]
-    return score_sync(talk.mouth, apply_coefficients(heard.inputs, weights)[:, :length], heard.voice[:length])
+    return score_sync(talk.mouth, apply_coefficients(played.inputs, weights)[:, :length], played.voice[:length])
 
 
 def main() -> None:

@@ -124,14 +124,14 @@ def share(good: Iterable[bool]) -> float:
 def measured(path: Path, *, body: bool = True) -> tuple[Signals, int]:
     """Signals of a whole file as curation measures them, of its longest face track, and the picture's height."""
     with open_media(path, root=path.parent) as media:
-        heard: dict[str, Any] = {**audio_features(media.sound(), media.frame_count_at_clip_rate)}
+        audio: dict[str, Any] = {**audio_features(media.sound(), media.frame_count_at_clip_rate)}
         size = fit_size(*media.size, long_side=AnalysisSettings().long_side_px)
         with FaceTracker(FaceSettings()) as faces:
             for frame in media.frames(size=size):
                 faces.add(frame)
             tracks = faces.tracks("src_benchmark")
         frames, height = media.frame_count_at_clip_rate, media.size[1]
-    timeline = Timeline(source_id="src_benchmark", frames=frames, extractor=voice_detector_name(), **heard)
+    timeline = Timeline(source_id="src_benchmark", frames=frames, extractor=voice_detector_name(), **audio)
     whole = Measures(
         clip_id="clip_benchmark", source_id="src_benchmark", shot_id="sho_benchmark", start_us=0,
         end_us=frame_start_us(frames, CLIP_RATE),
@@ -148,7 +148,7 @@ def _followed(path: Path) -> dict[str, tuple[float | None, ...]]:
         return watcher.signals()
 
 
-def told(seed: int, *, kind: str = "talk") -> FilmPlan:
+def plan_of(seed: int, *, kind: str = "talk") -> FilmPlan:
     """A film: 'talk' acts and talks, 'living' only talks, breathes and blinks, 'still' is one frozen picture."""
     film = plan_film(0, seed=seed, kind="still" if kind == "still" else "talk")
     if kind != "living":
@@ -186,7 +186,7 @@ def cached(cache: Path | None, seeds: Iterable[int], *, kind: str) -> Iterator[t
         if file is not None and file.is_file():
             yield pickle.loads(file.read_bytes())
             continue
-        film = filmed(told(seed, kind=kind))
+        film = filmed(plan_of(seed, kind=kind))
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(pickle.dumps(film))
@@ -236,7 +236,7 @@ def real(options: argparse.Namespace) -> None:
     with (options.shared / "data/labels/actions-hand-made.csv").open() as file:
         rows = list(csv.DictReader(file))
     rows = [row for row in rows if not any(word in row["action"] for word in UNCOVERED)]
-    print("| clip | label | tIoU | start, s | end, s | said |\n|---|---|---|---|---|---|")
+    print("| clip | label | tIoU | start, s | end, s | measured phases |\n|---|---|---|---|---|---|")
     hits: dict[tuple[str, float], int] = defaultdict(int)
     labels: dict[str, int] = defaultdict(int)
     found: dict[str, int] = defaultdict(int)
@@ -262,9 +262,7 @@ def real(options: argparse.Namespace) -> None:
             for least in (0.3, 0.5):
                 hits[part, least] += tiou >= least
             print(f"| {video} | {row['action']} | {tiou:.2f} | {off[0]:+.2f} | {off[1]:+.2f} | {best.text} |")
-    print(
-        "\n| part | labels | phases said | F1@0.3 | F1@0.5 | recall@0.3 | recall@0.5 |\n|---|---|---|---|---|---|---|"
-    )
+    print("\n| part | labels | phases | F1@0.3 | F1@0.5 | recall@0.3 | recall@0.5 |\n|---|---|---|---|---|---|---|")
     for part in PARTS:
         f1 = " | ".join(f"{2 * hits[part, least] / (labels[part] + found[part]):.2f}" for least in (0.3, 0.5))
         recall = " | ".join(f"{hits[part, least] / labels[part]:.2f}" for least in (0.3, 0.5))

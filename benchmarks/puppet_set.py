@@ -59,7 +59,7 @@ class Filmed:
     clip: Clip
     signals: Signals
     measures: Measures
-    said: Annotation
+    annotation: Annotation
     split: Split
 
 
@@ -76,7 +76,7 @@ def make_set(folder: Path, *, train: int, held_out: int, seed: int, mix: Mix = S
     tables.write_table(folder, tables.CLIPS, [one.clip for one in filmed])
     tables.write_table(folder, tables.SIGNALS, [one.signals for one in filmed])
     tables.write_table(folder, tables.MEASURES, [one.measures for one in filmed])
-    write_layer(folder, truth.truth_run(seed), "gold", [one.said for one in filmed])
+    write_layer(folder, truth.truth_run(seed), "gold", [one.annotation for one in filmed])
     tables.write_table(folder, tables.SPLITS, [one.split for one in filmed])
     return folder
 
@@ -89,7 +89,7 @@ def _filmed(index: int, *, folder: Path, train: int, seed: int, mix: Mix) -> Fil
         write_clip(folder / media, frames=render_film(film, height_px=SIZE_PX), sound=film.sound)
     sha256 = file_sha256(folder / media)
     source = f"src_{seed:04d}{index:04d}"
-    measures, signals, said = _truth(film, source)
+    measures, signals, annotation = _truth(film, source)
     moved = PartMotion(part="head", speed_median=0.1, speed_p90=1.0, visible_share=1.0)
     clip = Clip(
         clip_id=signals.clip_id, source_id=source, start_us=0, end_us=frame_start_us(film.frames, CLIP_RATE),
@@ -100,17 +100,17 @@ def _filmed(index: int, *, folder: Path, train: int, seed: int, mix: Mix) -> Fil
         clip=clip,
         signals=signals,
         measures=replace(measures, motion=(moved,)),
-        said=replace(said, media_sha256=sha256),
+        annotation=replace(annotation, media_sha256=sha256),
         split=Split(clip_id=clip.clip_id, source_id=source, cluster=source, split=split, identity_by="source"),
     )
 
 
 def _truth(film: FilmPlan, source: str) -> tuple[Measures, Signals, Annotation]:
-    measures, signals, said = truth.truth_rows(film, source)
+    measures, signals, annotation = truth.truth_rows(film, source)
     assert isinstance(measures, Measures)
     assert isinstance(signals, Signals)
-    assert isinstance(said, Annotation)
-    return measures, signals, said
+    assert isinstance(annotation, Annotation)
+    return measures, signals, annotation
 
 
 def _film(index: int, *, seed: int, frames: int, mix: Mix) -> FilmPlan:

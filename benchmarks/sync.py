@@ -48,15 +48,15 @@ class Pair:
     reference: int | None
 
 
-def puppet_scores(told: FilmPlan, *, size: int) -> list[SyncScore]:
+def puppet_scores(plan: FilmPlan, *, size: int) -> list[SyncScore]:
     """Scores of the faces of a film from left to right, its sound and pictures taken the product's way."""
     with FaceTracker(FaceSettings()) as watcher:
-        for index, rgb in enumerate(render_film(told, height_px=size)):
+        for index, rgb in enumerate(render_film(plan, height_px=size)):
             watcher.add(Frame(index, frame_start_us(index, CLIP_RATE), rgb, index, frame_start_us(index, CLIP_RATE)))
         tracks = watcher.tracks("puppet")
-    timeline = Timeline(source_id="puppet", frames=told.frames, extractor="", **audio_features(told.sound, told.frames))
+    timeline = Timeline(source_id="puppet", frames=plan.frames, extractor="", **audio_features(plan.sound, plan.frames))
     scorer = LipAudioScorer(timeline)
-    heads = sorted((t for t in tracks if t.frames > told.frames / 2), key=_left)
+    heads = sorted((t for t in tracks if t.frames > plan.frames / 2), key=_left)
     return [s for t in heads if (s := scorer(t, range(t.start_frame, t.start_frame + t.frames))) is not None]
 
 
@@ -64,19 +64,19 @@ def puppet_table(films: int, *, seed: int, size: int) -> None:
     """Planted offsets and faults."""
     rows = defaultdict(list)
     for index in range(films):
-        told = plan_film(index, seed=seed)
-        if told.kind in MEASURED:
-            rows[told.kind].append((told, puppet_scores(told, size=size)))
+        plan = plan_film(index, seed=seed)
+        if plan.kind in MEASURED:
+            rows[plan.kind].append((plan, puppet_scores(plan, size=size)))
     print("| kind | films | measured | largest error, frames | confidence | margin |\n|---|---|---|---|---|---|")
     for kind, found in rows.items():
-        scores = [(told, s) for told, all_of in found for s in all_of[:1] if s.offset_frames is not None]
+        scores = [(plan, s) for plan, all_of in found for s in all_of[:1] if s.offset_frames is not None]
         if kind == "two_heads":
             continue
-        error = max((abs((s.offset_frames or 0) - told.offset_frames) for told, s in scores), default="")
+        error = max((abs((s.offset_frames or 0) - plan.offset_frames) for plan, s in scores), default="")
         ranges = f"{_range(scores, 'confidence')} | {_range(scores, 'margin')}"
         print(f"| {kind} | {len(found)} | {len(scores)} | {error} | {ranges} |")
     pairs = rows["two_heads"]
-    right = sum(active_speaker(scores) == told.shots[0].speaker for told, scores in pairs)
+    right = sum(active_speaker(scores) == plan.shots[0].speaker for plan, scores in pairs)
     print(f"\nspeaker of two heads: {right} of {len(pairs)} right")
 
 
@@ -91,10 +91,10 @@ def derived_table(people: Sequence[Talk], puppets: Sequence[Talk], folder: Path,
             continue
         if not len(sound):
             continue
-        heard = muted_aside(apply_coefficients(normalise_bands(log_mel_spectrogram(sound), voice), weights), sound)
+        predicted = muted_aside(apply_coefficients(normalise_bands(log_mel_spectrogram(sound), voice), weights), sound)
         for place, mouth in enumerate(mouths[:2]):
             seen = np.flatnonzero(~np.isnan(mouth[0]))
-            s = score_sync(mouth, heard, voice, frames=range(int(seen[0]), int(seen[-1]) + 1))
+            s = score_sync(mouth, predicted, voice, frames=range(int(seen[0]), int(seen[-1]) + 1))
             numbers = (
                 f"{s.offset_frames} | {s.confidence:.1f} | {s.margin:.1f}" if s.confidence is not None else " | | "
             )
@@ -131,7 +131,7 @@ def true_and_mismatched(people: Sequence[Talk], puppets: Sequence[Talk]) -> Iter
     rng = np.random.default_rng(0)
     for talk in people:
         weights, _ = fitted([t for t in people if t.person != talk.person] + list(puppets))
-        heard = {other.name: apply_coefficients(other.inputs, weights) for other in people}
+        predicted = {other.name: apply_coefficients(other.inputs, weights) for other in people}
         for length in LENGTHS:
             for start in range(0, talk.mouth.shape[1] - length + 1, 25):
                 mouth = talk.mouth[:, start : start + length]
@@ -142,16 +142,16 @@ def true_and_mismatched(people: Sequence[Talk], puppets: Sequence[Talk]) -> Iter
                     at = start if other is talk else int(rng.integers(0, room + 1))
                     placed = np.full((2, len(other.voice)), np.nan)
                     placed[:, at : at + length] = mouth
-                    s = score_sync(placed, heard[other.name], other.voice, frames=range(at, at + length))
+                    s = score_sync(placed, predicted[other.name], other.voice, frames=range(at, at + length))
                     if s.confidence is not None:
                         reference = TRUSTED.get(talk.name) if other is talk else None
                         yield Pair(frames=length, is_own=other is talk, score=s, reference=reference)
 
 
-def muted_aside(heard: Floats, sound: Floats) -> Floats:
+def muted_aside(predicted: Floats, sound: Floats) -> Floats:
     """The prediction without muted frames, as the product makes it."""
     quiet = np.square(sound).reshape(-1, 640).mean(1) < 1e-8
-    return np.select(quiet, np.nan, heard)
+    return np.select(quiet, np.nan, predicted)
 
 
 def _share(kept: Sequence[Pair], pairs: Sequence[Pair], *, is_own: bool, frames: Sequence[int]) -> float:
