@@ -222,11 +222,11 @@ def _action(phase: Phase) -> str:
 def _format_speech_relation(speech: SpeechRelation | None, glyphs: _Glyphs) -> str:
     if speech is None:
         return ""
-    told = speech.relation.replace("_", " ")
+    relation = speech.relation.replace("_", " ")
     if speech.lag_us is None:
-        return told
+        return relation
     anchor = f" to {glyphs.plain(speech.anchor_word)}" if speech.anchor_word else ""
-    return f"{told}, {speech.lag_us / US_PER_S:+.2f} s{anchor}"
+    return f"{relation}, {speech.lag_us / US_PER_S:+.2f} s{anchor}"
 
 
 def _with_spaces(word: str) -> str:

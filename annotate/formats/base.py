@@ -161,8 +161,12 @@ def sheets_by_clip(
 
 
 def _sheet(annotation: Annotation, *, annotator_id: str, carried_fields: Set[str], tally: LossTally) -> AnnotationSheet:
-    said = annotation.base if "base" in carried_fields else None
-    base = _texts(said, BASE_FIELDS, field="base", where=annotation.clip_id, tally=tally) if said is not None else {}
+    source_base = annotation.base if "base" in carried_fields else None
+    base = (
+        _texts(source_base, BASE_FIELDS, field="base", where=annotation.clip_id, tally=tally)
+        if source_base is not None
+        else {}
+    )
     return AnnotationSheet(
         clip_id=annotation.clip_id,
         annotator_id=annotator_id,

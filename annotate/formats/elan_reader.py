@@ -92,16 +92,16 @@ class EafDocument:
                 }
             else:
                 self._tally.add("base", "more than one in a tier", f"{self._name}: {found.value}")
-        told = {
+        annotation_ids = {
             key.removeprefix(_ANNOTATION_ID_PREFIX): value
             for key, value in self.properties.items()
             if key.startswith(_ANNOTATION_ID_PREFIX)
         }
-        for voice in dict.fromkeys([*told, *bases, *events]) or [""]:
+        for voice in dict.fromkeys([*annotation_ids, *bases, *events]) or [""]:
             yield AnnotationSheet(
                 clip_id=clip_id,
                 annotator_id=voice,
-                annotation_id=told.get(voice),
+                annotation_id=annotation_ids.get(voice),
                 base=bases.get(voice, {}),
                 events=tuple(events[voice]),
             )

@@ -142,11 +142,15 @@ def _control_attributes(name: str) -> dict[str, str]:
 def _task(
     clip: Clip, sheets: list[AnnotationSheet], made_by: Mapping[str, str], video_root: str, tally: LossTally
 ) -> dict[str, object]:
-    told, predictions = {}, []
+    own_fields, predictions = {}, []
     for sheet in sheets:
         name = made_by.get(sheet.run_id or "")
         version = f"{sheet.annotator_id}@{name}" if name else sheet.annotator_id
-        told[version] = {"voice": sheet.annotator_id, "annotation_id": sheet.annotation_id, "base": dict(sheet.base)}
+        own_fields[version] = {
+            "voice": sheet.annotator_id,
+            "annotation_id": sheet.annotation_id,
+            "base": dict(sheet.base),
+        }
         results = list(results_of(sheet.events, where=clip.clip_id, tally=tally))
         predictions.append({"model_version": version, "result": results})
     data = {
@@ -154,7 +158,7 @@ def _task(
         "fps": CLIP_RATE.num,
         "frames": clip.frames,
         "clip_id": clip.clip_id,
-        "xsheet": told,
+        "xsheet": own_fields,
     }
     return {"data": data, "predictions": predictions}
 
@@ -173,27 +177,31 @@ def _sheets(
         tally.add("clip_id", "no clip of that name", f"{where}: {video}")
         return
     _check_rate(data.get("fps", fps), where)
-    told = data.get("xsheet")
-    told = {str(key): one for key, one in told.items() if isinstance(one, dict)} if isinstance(told, dict) else {}
+    own_fields = data.get("xsheet")
+    own_fields = (
+        {str(key): one for key, one in own_fields.items() if isinstance(one, dict)}
+        if isinstance(own_fields, dict)
+        else {}
+    )
     for kind in ("predictions", "annotations"):
-        for said in _only_dicts(task.get(kind)):
-            if said.get("was_cancelled"):
+        for entry in _only_dicts(task.get(kind)):
+            if entry.get("was_cancelled"):
                 tally.add("phases", "a task that was skipped", where)
                 continue
-            ours = told.get(str(said.get("model_version")), {})
-            if kind == "annotations" and len(told) == 1:
-                ours = next(iter(told.values()))
+            ours = own_fields.get(str(entry.get("model_version")), {})
+            if kind == "annotations" and len(own_fields) == 1:
+                ours = next(iter(own_fields.values()))
             base, given = ours.get("base"), ours.get("annotation_id")
             yield AnnotationSheet(
                 clip_id=clip.clip_id,
-                annotator_id=_annotator_name(said)
+                annotator_id=_annotator_name(entry)
                 if kind == "annotations"
-                else str(ours.get("voice") or said.get("model_version") or ""),
+                else str(ours.get("voice") or entry.get("model_version") or ""),
                 annotation_id=given if isinstance(given, str) else None,
                 base={key: base[key] for key in BASE_FIELDS if isinstance(base.get(key), str)}
                 if isinstance(base, dict)
                 else {},
-                events=tuple(events_of(said.get("result"), where=where, tally=tally)),
+                events=tuple(events_of(entry.get("result"), where=where, tally=tally)),
             )
 
 

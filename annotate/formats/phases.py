@@ -101,22 +101,24 @@ class PhaseImporter:
         change("set", f"{phase_id}/track", event.tier, track, reason="what the name of the tier means")
         change("set", f"{phase_id}/action", event.label, action, reason="the class of the vocabulary")
         assumed: dict[str, Any] = dict(vocabulary.default_fields(event.tier, track, action))
-        said: dict[str, Any] = {name: event.attributes[name] for name in PHASE_FIELDS if name in event.attributes}
+        fields: dict[str, Any] = {name: event.attributes[name] for name in PHASE_FIELDS if name in event.attributes}
         if action == "other" and event.label.strip() not in ("", "other"):
-            said.setdefault("action_raw", event.label)
+            fields.setdefault("action_raw", event.label)
             assumed["text"] = _default_text(event)
-        text = said.get("text", assumed["text"])
+        text = fields.get("text", assumed["text"])
         if len(text) > MAX_TEXT_CHARS:
             self._record_loss("phases.text", f"cut after {MAX_TEXT_CHARS} characters", phase_id, text)
-            said["text"] = text[:MAX_TEXT_CHARS]
+            fields["text"] = text[:MAX_TEXT_CHARS]
         side = vocab.SIDED_TRACK.get(track)
-        if side is not None and said.get("laterality", side) != side:
-            self._record_loss("phases.laterality", f"the track {track} has its side", phase_id, said.pop("laterality"))
-        for name in set(LIST_FIELDS) & set(said):
-            said[name] = said[name].split()
+        if side is not None and fields.get("laterality", side) != side:
+            self._record_loss(
+                "phases.laterality", f"the track {track} has its side", phase_id, fields.pop("laterality")
+            )
+        for name in set(LIST_FIELDS) & set(fields):
+            fields[name] = fields[name].split()
         if parts := list(self._parts(phase_id, event)):
-            said["kinematics"] = parts
-        return assumed, assumed | said | {"track": track, "action": action, "origin": "import"}
+            fields["kinematics"] = parts
+        return assumed, assumed | fields | {"track": track, "action": action, "origin": "import"}
 
     def _parts(self, phase_id: str, event: SheetEvent) -> Iterator[dict[str, Any]]:
         for part in event.kinematics:

@@ -154,13 +154,13 @@ def _event(name: str, block: list[str], tally: LossTally) -> SheetEvent | None:
     if settings[0]:
         tally.add("cue settings", "no field of the contract", f"{name}: {block[at]}")
     start_us, end_us = (_microseconds(found) for found in times if found is not None)
-    said = " ".join(block[at + 1 :])
-    if len(said) > MAX_CUE_CHARS:
+    cue = " ".join(block[at + 1 :])
+    if len(cue) > MAX_CUE_CHARS:
         tally.add("phases.text", f"cut after {MAX_CUE_CHARS} characters", f"{name}: {block[at]}")
-        said = said[:MAX_CUE_CHARS]
-    voice = _VOICE.search(said)
+        cue = cue[:MAX_CUE_CHARS]
+    voice = _VOICE.search(cue)
     classes = voice[1].split(".") if voice is not None else []
-    text = html.unescape(_TAG.sub("", said))
+    text = html.unescape(_TAG.sub("", cue))
     action = next((one for one in classes if one in vocab.ACTIONS), None)
     side = next((one for one in classes if one in get_args(vocab.Laterality)), None)
     return SheetEvent(

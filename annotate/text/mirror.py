@@ -2,7 +2,7 @@
 
 Text, tracks, body parts, sides and signals change together. Mirroring twice is the
 identity (positions: to the rounding of float32). A flipped annotation lives in memory only and keeps its id: whoever
-trains on it records that it was flipped. What was said verbatim (raw text, repairs, spoken words) stays as it was.
+trains on it records that it was flipped. Verbatim text (raw text, repairs, spoken words) stays as it was.
 
 Limits. English only: "links" and "左" stay as they are. Whether a word is a side is judged by its neighbours, and alike
 before and after the flip: "right now" stays, and so does "left now", which nobody writes; "turns right before nodding"

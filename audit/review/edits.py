@@ -42,9 +42,9 @@ class PhaseChange(StrictModel):
     laterality: vocab.Laterality | None = Field(default=None, description="the subject's own side")
     kind: vocab.PhaseKind | None = Field(default=None, description="sort of event")
     text: str | None = Field(default=None, description="the action in plain words")
-    amplitude: int | None = Field(default=None, description="0..3; null = not said")
-    speed: int | None = Field(default=None, description="0..3; null = not said")
-    repetitions: int | None = Field(default=None, description="cycles; null = not said")
+    amplitude: int | None = Field(default=None, description="0..3; null = not stated")
+    speed: int | None = Field(default=None, description="0..3; null = not stated")
+    repetitions: int | None = Field(default=None, description="cycles; null = not stated")
 
     def set_values(self) -> dict[str, Any]:
         """The fields that were given; null says something only where a phase may be silent."""
@@ -171,8 +171,8 @@ def _merge_phases(phases: Sequence[Phase]) -> Phase:
         raise ValueError("expected two phases of one track to merge")
     longest = max(phases, key=lambda phase: phase.span.duration_us)
     span = {"start_us": min(p.start_us for p in phases), "end_us": max(p.end_us for p in phases)}
-    said = {phase.repetitions for phase in phases if phase.action == longest.action}
-    total = None if None in said else sum(p.repetitions or 0 for p in phases if p.action == longest.action)
+    counts = {phase.repetitions for phase in phases if phase.action == longest.action}
+    total = None if None in counts else sum(p.repetitions or 0 for p in phases if p.action == longest.action)
     return replace(_edit_phase(longest, {**span, "repetitions": total}), kinematics=())
 
 
