@@ -164,7 +164,7 @@ def write(jobs: list[Item], spent: Spent) -> None:
     """Every candidate written, per minute of clip: with the body followed, and without."""
     minutes = kept_minutes(jobs)
     for name, body in (("ExportTask", SETTINGS.export.pose), ("ExportTask without body", None)):
-        task = ExportTask(SETTINGS.export.model_copy(update={"body": body}))
+        task = ExportTask(SETTINGS.export.model_copy(update={"pose": body}), SETTINGS.analysis.media)
         timed(spent, name, minutes, lambda task=task: [task(job) for job in jobs])
 
 

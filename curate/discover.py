@@ -1,4 +1,8 @@
-"""Expand the arguments of a run into input files: folders, patterns, files, or tables with a `path` column."""
+"""Expand the arguments of a run into input files: folders, patterns, files, or tables with a `path` column.
+
+What xsheet wrote is never an input: folders with `set.json` are skipped in folders and patterns. Links are followed
+into the searched folder and into declared roots; other links become inputs that the probe refuses with a reason.
+"""
 
 import csv
 import glob
@@ -10,6 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from xsheet.curate.paths import find_unicode_variant, path_to_text, text_to_path
+from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.source import ManifestColumn
 
@@ -20,76 +26,140 @@ VIDEO_SUFFIXES = (
     ".ts", ".vob", ".wmv",
 )  # fmt: skip
 TABLE_SUFFIXES = (".csv", ".parquet")
+SET_FILE = "set.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputFile:
     """One input file."""
 
-    path: str
+    path: str  # as the operating system gives it; bytes that are not UTF-8 are lone surrogates
     root: Path  # absolute; the file must lie below it
     manifest_columns: tuple[ManifestColumn, ...] = ()  # further columns of the table that lists it
 
+    @property
+    def name(self) -> str:
+        """The path as text that tables can hold."""
+        return path_to_text(self.path)
 
-def discover(inputs: Sequence[str]) -> list[InputFile]:
+
+def discover(inputs: Sequence[str], *, roots: Sequence[Path] = ()) -> list[InputFile]:
     """Return all input files, each path once, sorted by path.
 
     Args:
         inputs: folders (searched recursively), patterns with * or **, files, or tables (.csv, .parquet) with a column
             `path`; relative paths in a table start at the table's folder.
+        roots: further folders into which links are followed.
 
     Raises:
-        ConfigError: an input does not exist, a pattern or folder holds no video, or a table has no column `path`.
+        ConfigError: an input does not exist, a pattern or folder holds no video, a table has no column `path`, or a
+            root is no folder.
     """
+    linked_roots = LinkedRoots(tuple(_checked_root(root) for root in roots))
     files: dict[str, InputFile] = {}
     for text in inputs:
-        count_before = len(files)
-        for input_file in _expand(text):
+        found = list(_expand(text, linked_roots))
+        for input_file in found:
             files.setdefault(input_file.path, input_file)
-        if len(files) == count_before and not any(True for _ in _expand(text)):
+        if not found:
             raise ConfigError(
-                where=text, expected="at least one video", got="none",
+                where=path_to_text(text), expected="at least one video",
+                got="the output of a run, a folder with set.json" if (Path(text) / SET_FILE).is_file() else "none",
                 hint=f"name a folder with files like {', '.join(VIDEO_SUFFIXES[:4])}, or the files themselves",
             )  # fmt: skip
     return [files[path] for path in sorted(files)]
 
 
-def _expand(argument: str) -> Iterator[InputFile]:
+@dataclass(frozen=True, slots=True)
+class LinkedRoots:
+    """Folders into which links may lead, resolved."""
+
+    folders: tuple[Path, ...]
+
+    def root_of(self, path: Path, root: Path) -> Path:
+        """The root for a path: the declared one that its link leads into, else `root`."""
+        try:
+            target = path.resolve()
+        except (OSError, RuntimeError):  # RuntimeError: a loop of links
+            return root
+        if target.is_relative_to(root.resolve()):
+            return root
+        return next((folder for folder in self.folders if target.is_relative_to(folder)), root)
+
+    def contain(self, folder: Path) -> bool:
+        """Whether a resolved folder lies inside."""
+        return any(folder.is_relative_to(root) for root in self.folders)
+
+
+def _checked_root(root: Path) -> Path:
+    if not root.is_dir():
+        raise ConfigError(
+            where="--root",
+            expected="a folder",
+            got=path_to_text(str(root)),
+            hint="name the folder that links lead into",
+        )
+    return root.resolve()
+
+
+def _expand(argument: str, roots: LinkedRoots) -> Iterator[InputFile]:
     path = Path(argument)
+    if not os.path.lexists(path) and not glob.has_magic(argument):
+        path = find_unicode_variant(path)
     if path.is_dir():
-        yield from _videos_in_folder(path)
+        yield from _videos_in_folder(path, roots)
     elif path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
-        yield from _inputs_in_table(path)
+        yield from _inputs_in_table(path, roots)
     elif path.exists():
-        yield InputFile(path=argument, root=path.absolute().parent)
+        # Who names a link means the file behind it.
+        yield InputFile(path=str(path), root=path.resolve().parent)
     elif glob.has_magic(argument):
-        yield from _files_matching(argument)
+        yield from _files_matching(argument, roots)
     else:
         raise ConfigError(
-            where=argument,
+            where=path_to_text(argument),
             expected="a folder, a file, a pattern or a table",
             got="no such path",
             hint="check the path",
         )
 
 
-def _videos_in_folder(folder: Path) -> Iterator[InputFile]:
-    root = folder.absolute()
-    for parent, folders, names in os.walk(folder):  # links to folders are not followed
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
-                yield InputFile(path=str(Path(parent) / name), root=root)
+def _videos_in_folder(top: Path, roots: LinkedRoots) -> Iterator[InputFile]:
+    root, visited = top.absolute(), set[Path]()
+    pending = [top]
+    while pending:
+        folder = pending.pop()
+        for parent, folders, names in os.walk(folder):
+            if SET_FILE in names:
+                folders.clear()
+                continue
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in [name for name in folders if (Path(parent) / name).is_symlink()]:
+                link = Path(parent) / name
+                target = link.resolve()
+                if target.is_relative_to(root.resolve()):
+                    continue  # its files are found where they lie
+                if not roots.contain(target):
+                    yield InputFile(path=str(link), root=root)  # refused by the probe, which names the option
+                elif target not in visited:
+                    visited.add(target)
+                    pending.append(link)
+            for name in sorted(names):
+                if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
+                    path = Path(parent) / name
+                    yield InputFile(path=str(path), root=roots.root_of(path, root))
 
 
-def _files_matching(pattern: str) -> Iterator[InputFile]:
+def _files_matching(pattern: str, roots: LinkedRoots) -> Iterator[InputFile]:
     fixed = next(parent for parent in Path(pattern).parents if not glob.has_magic(str(parent)))
     for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - Path.glob refuses absolute patterns
-        if Path(name).is_file():
-            yield InputFile(path=name, root=fixed.absolute())
+        path = Path(name)
+        inside = (parent for parent in path.parents if parent != fixed and parent.is_relative_to(fixed))
+        if path.is_file() and not any((parent / SET_FILE).is_file() for parent in inside):
+            yield InputFile(path=name, root=roots.root_of(path, fixed.absolute()))
 
 
-def _inputs_in_table(table: Path) -> Iterator[InputFile]:
+def _inputs_in_table(table: Path, roots: LinkedRoots) -> Iterator[InputFile]:
     for number, row in enumerate(_table_rows(table), start=1):
         path = row.pop("path", None)
         if not path:
@@ -100,9 +170,9 @@ def _inputs_in_table(table: Path) -> Iterator[InputFile]:
                 hint="fill it in",
             )
         # A table may name files anywhere, so its root is the folder of each file.
-        file = Path(path) if Path(path).is_absolute() else table.parent / path
+        file = find_unicode_variant(Path(path) if Path(path).is_absolute() else table.parent / path)
         columns = tuple(ManifestColumn(key=key, value=value) for key, value in row.items())
-        yield InputFile(path=str(file), root=file.absolute().parent, manifest_columns=columns)
+        yield InputFile(path=str(file), root=roots.root_of(file, file.absolute().parent), manifest_columns=columns)
 
 
 def _table_rows(table: Path) -> Iterable[dict[str, str]]:
@@ -129,3 +199,18 @@ def _csv_rows(table: Path) -> list[dict[str, str]]:
 
 def _parquet_rows(table: Path) -> list[dict[str, str]]:
     return [{k: "" if v is None else str(v) for k, v in row.items()} for row in pq.read_table(table).to_pylist()]
+
+
+def inputs_of_set(set_folder: Path) -> list[InputFile]:
+    """The inputs of the last run over a set, empty for a new set; relative paths start at the working folder.
+
+    Raises:
+        ContractError: the table `sources` has another schema version.
+    """
+    inputs = []
+    for source in tables.iter_records(set_folder, tables.SOURCES):
+        path = Path(text_to_path(source.path))
+        # A link that was refused stays refused; one that was followed stays followed.
+        root = path.absolute().parent if source.reason == "outside_root" else path.resolve().parent
+        inputs.append(InputFile(path=str(path), root=root, manifest_columns=source.manifest_columns))
+    return inputs

@@ -19,6 +19,7 @@ from xsheet import __version__
 from xsheet.curate.dedup.near_duplicates import near_duplicates
 from xsheet.curate.discover import InputFile
 from xsheet.curate.filter.decide import DecisionSummary, decide_set
+from xsheet.curate.paths import path_to_text
 from xsheet.curate.settings import AnalysisSettings, ClipExportSettings, CurateSettings
 from xsheet.curate.tasks.analyse import AnalysisJob, AnalysisTask
 from xsheet.curate.tasks.cpu_usage import CpuUsage
@@ -28,6 +29,7 @@ from xsheet.curate.weights import model_hashes
 from xsheet.runtime.executor import Execution, Item, Outcome, Progress, RunResults, run_task
 from xsheet.schemas import ids, tables
 from xsheet.schemas.clip import Clip, Measures, Signals
+from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.sets import build_manifest, create_set
 from xsheet.schemas.settings import settings_sha256
 from xsheet.schemas.source import FaceTrack, Fingerprint, ItemStatus, Shot, SourceVideo, Timeline
@@ -91,6 +93,11 @@ class CurationResult:
         }
 
     @property
+    def failed_clips(self) -> list[Outcome]:
+        """Outcomes of the kept candidates whose clip could not be written."""
+        return [outcome for outcome in self.exported.outcomes() if outcome.status == "failed"]
+
+    @property
     def failed(self) -> int:
         """Sources and clips that failed."""
         return self.counts["sources_failed"] + self.counts["clips_failed"]
@@ -100,24 +107,27 @@ def curate(inputs: Sequence[InputFile], settings: CurateSettings, context: RunCo
     """Run all steps over the inputs that `discover` returned.
 
     Raises:
-        ConfigError: the set folder is not writable.
+        ConfigError: the set folder is not writable, or an input lies in it.
         RunError: the run cannot continue; finished results are kept.
     """
     started, clock = datetime.now(UTC), StepTimer()
-    create_set(context.set_folder, context.set_folder.absolute().name)
+    _check_no_outputs(inputs, context.set_folder)
+    create_set(context.set_folder, path_to_text(context.set_folder.absolute().name))
     previous = set(tables.read_table(context.set_folder, tables.SOURCES, ["source_id"])["source_id"].to_pylist())
     with clock("probe"):
         sources = probe_sources(inputs, limits=settings.analysis.media, **context.step_arguments("probe"))
     with clock("analysis"):
         jobs = analysis_items(inputs, sources, settings.analysis, context)
-        task = AnalysisTask(settings.analysis, models=context.models)
-        analysed = run_task(task, jobs, **context.step_arguments("analysis"))
+        analysis = AnalysisTask(settings.analysis, models=context.models)
+        analysed = run_task(analysis, jobs, **context.step_arguments("analysis"))
         sources = write_analysis_tables(context.set_folder, sources, jobs, analysed)
     with clock("decide"):
         decision = decide_set(context.set_folder, settings.limits)
     with clock("export"):
         kept_clips = KeptClipItems(jobs, analysed, settings.export, context.set_folder)
-        exported = run_task(ExportTask(settings.export), kept_clips, **context.step_arguments("export"))
+        exported = run_task(
+            ExportTask(settings.export, settings.analysis.media), kept_clips, **context.step_arguments("export")
+        )
         write_clip_tables(context.set_folder, analysed, exported)
     seconds = clock.seconds | cpu_seconds_by_analyser([*analysed.new_rows(CpuUsage), *exported.new_rows(CpuUsage)])
     removed = len(previous - {source.source_id for source in sources})
@@ -157,6 +167,17 @@ def analysis_items(
         for input_file, source in zip(inputs, sources, strict=True)
         if source.status == "ok" and source.duplicate_of is None
     ]
+
+
+def _check_no_outputs(inputs: Sequence[InputFile], set_folder: Path) -> None:
+    """Refuse inputs inside the set itself: its clips would become sources of more clips with every run."""
+    out = set_folder.resolve()
+    for input_file in inputs:
+        if Path(input_file.path).resolve().is_relative_to(out):
+            raise ConfigError(
+                where=input_file.name, expected="a video outside the set", got=f"a file in {path_to_text(str(out))}",
+                hint="name the original videos",
+            )  # fmt: skip
 
 
 class KeptClipItems:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from xsheet.curate.filter.columns import Mask, equal_mask, has_scorer, has_section, measure_values, to_mask
 from xsheet.curate.filter.limits import FilterLimits, SyncLimits
@@ -73,7 +74,7 @@ ABSENT_SECTION_REASONS = {
     "sync": "sync_not_measurable",
     "motion": "motion_not_measured",
 }
-"""Reason if a section has limits and a candidate has no measure of that section."""
+"""Reason if a section sets a limit and a candidate has no measure of that section."""
 
 DECISION_COLUMNS = (
     "clip_id", "source_id", "start_us", "end_us", "speaker", "face", "picture", "sound", "sync", "sync_corrected",
@@ -150,12 +151,12 @@ def _iter_failure_masks(measures: pa.Table, limits: FilterLimits) -> Iterator[tu
     for section in FilterLimits.model_fields:
         if getattr(limits, section) is None:
             continue
-        if section in ABSENT_SECTION_REASONS:
+        if section in ABSENT_SECTION_REASONS and _judges(getattr(limits, section)):
             yield ABSENT_SECTION_REASONS[section], ~has_section(measures, section)
         if limits.face is not None and section == "face" and limits.face.require_active_speaker:
             yield "not_the_speaker", equal_mask(measures["speaker"], "listener")
             yield "speaker_ambiguous", equal_mask(measures["speaker"], "ambiguous")
-        if limits.sync is not None and section == "sync":
+        if limits.sync is not None and section == "sync" and _judges(limits.sync):
             unknown = has_section(measures, "sync")
             for scorer in SCORERS:
                 if getattr(limits.sync, scorer) is not None:
@@ -166,6 +167,14 @@ def _iter_failure_masks(measures: pa.Table, limits: FilterLimits) -> Iterator[tu
                 missing, failing = rule_masks(measures, rule, limit)
                 yield rule.missing_reason, missing
                 yield rule.reason, failing
+
+
+def _judges(limits: BaseModel) -> bool:
+    """Whether a section sets any limit; a section whose limits are all null or false asks for nothing."""
+    values = (getattr(limits, name) for name in type(limits).model_fields)
+    return any(
+        _judges(value) if isinstance(value, BaseModel) else not (value is None or value is False) for value in values
+    )
 
 
 @dataclass(frozen=True, slots=True)

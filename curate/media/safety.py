@@ -15,6 +15,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Literal
 
+from xsheet.curate.media.file_kinds import HEAD_BYTES, describe_non_video
+from xsheet.curate.paths import path_to_text
 from xsheet.schemas.errors import ConfigError, MediaError, MediaReason
 
 Demuxer = Literal["mov", "matroska", "mpeg"]
@@ -25,7 +27,6 @@ _FIRST_MP4_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wid
 _STILL_IMAGE_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"jpeg", b"crx "}
 )
-_MAGIC_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +67,12 @@ def validate_input(path: str | os.PathLike[str], *, root: Path) -> LocalFile:
         ConfigError: the root is not a folder.
     """
     resolved = _resolve(os.fspath(path), root=root)
-    input_path = _printable(os.fspath(path))
+    input_path = path_to_text(os.fspath(path))
     file, file_stat = _open_regular(resolved, input_path=input_path)
     with file:
         if file_stat.st_size == 0:
             raise _media_error("empty", input_path, "a video", "a file of zero bytes", "download it again")
-        head = file.read(_MAGIC_BYTES)
+        head = file.read(HEAD_BYTES)
     return LocalFile(
         input_path=input_path,
         path=resolved,
@@ -83,8 +84,6 @@ def validate_input(path: str | os.PathLike[str], *, root: Path) -> LocalFile:
 
 
 def _resolve(input_path: str, *, root: Path) -> Path:
-    if input_path.startswith("-") or Path(input_path).name.startswith("-"):
-        raise _media_error("outside_root", input_path, "a file name", "a name that begins with '-'", "rename the file")
     if _PROTOCOL_PATTERN.match(input_path):
         hint = "copy it to a local folder; write a file name that holds a ':' as an absolute path"
         raise _media_error("outside_root", input_path, "a local path", "a URL or a protocol form", hint)
@@ -97,9 +96,8 @@ def _resolve(input_path: str, *, root: Path) -> Path:
         reason: MediaReason = "unreadable" if denied else "missing"
         raise _media_error(reason, input_path, "a file", _first_line(error), "check the path") from error
     if not resolved.is_relative_to(root.resolve()):
-        raise _media_error(
-            "outside_root", input_path, f"a file below {root}", str(resolved), "move it there or widen the root"
-        )
+        hint = f"pass --root {resolved.parent} to read linked files there, or copy the file"
+        raise _media_error("outside_root", input_path, f"a file below {root}", f"{resolved}", hint)
     return resolved
 
 
@@ -139,13 +137,8 @@ def _demuxer_of(head: bytes, *, input_path: str) -> Demuxer:
         return "matroska"
     if head.startswith(b"\x00\x00\x01\xba"):
         return "mpeg"
-    hint = "convert it to MP4, or leave it out"
-    raise _media_error("not_media", input_path, "MP4/MOV, Matroska/WebM or MPEG-PS", f"first bytes {head[:12]!r}", hint)
-
-
-def _printable(path: str) -> str:
-    # Undecodable bytes of a name arrive as lone surrogates, which tables cannot store.
-    return path.encode("utf-8", "backslashreplace").decode()
+    got, hint = describe_non_video(head)
+    raise _media_error("not_media", input_path, "MP4/MOV, Matroska/WebM or MPEG-PS", got, hint)
 
 
 def _first_line(error: BaseException) -> str:
@@ -154,4 +147,5 @@ def _first_line(error: BaseException) -> str:
 
 
 def _media_error(reason: MediaReason, where: str, expected: str, got: str, hint: str) -> MediaError:
-    return MediaError(reason=reason, where=_printable(where), expected=expected, got=got, hint=hint)
+    where, got, hint = (path_to_text(text) for text in (where, got, hint))
+    return MediaError(reason=reason, where=where, expected=expected, got=got, hint=hint)

@@ -1,6 +1,7 @@
 """The limits behind the verdicts of a set, each with the measurement that it judges."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,9 @@ def _find_limits(value: Any) -> Iterator[FilterLimits]:
     """Every section of some settings that is a full set of limits, at any depth."""
     if not isinstance(value, dict):
         return
-    if set(value) == set(FilterLimits.model_fields):
-        try:
-            yield FilterLimits.model_validate(value)
-        except ValidationError:
-            return  # of another version, whose hash differs too
+    if set(value) >= set(FilterLimits.model_fields):  # alone, or beside the other settings of a run
+        with suppress(ValidationError):  # of another version, whose hash differs too
+            yield FilterLimits.model_validate({name: value[name] for name in FilterLimits.model_fields})
     for inside in value.values():
         yield from _find_limits(inside)
 

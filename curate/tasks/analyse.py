@@ -77,7 +77,7 @@ class AnalysisTask:
             with profiler("sound"):
                 sound = media.sound()
                 features = audio_features(sound, media.frame_count_at_clip_rate, settings=self._settings.sound)
-            if (reason := self._rejection_reason(features)) is not None:
+            if (reason := self._rejection_reason(features, media.frame_count_at_clip_rate)) is not None:
                 rows: list[Row] = [self._timeline(job, media, features), *profiler.usage()]
                 return Rejected("sound", reason, REJECTION_MESSAGES[reason], rows=rows)
             self.stage = "picture"
@@ -136,14 +136,19 @@ class AnalysisTask:
         source = replace(job.source, frames_decoded=media.counts.decoded)
         return [source, timeline, fingerprints.fingerprint(source_id, sound=sound), *tracks, *shots, *candidates]
 
-    def _rejection_reason(self, features: dict[str, Series]) -> str | None:
+    def _rejection_reason(self, features: dict[str, Series], frames: int) -> str | None:
         """Reason to reject a source without decoding its frames; None if there is none."""
-        if self._settings.min_voiced_s == 0:
+        required_s = self._settings.min_voiced_s
+        if frames < self._settings.candidates.min_faceless_frames:
+            return "too_short"
+        if required_s == 0:
             return None
         if not features:
             return "no_audio"
+        if frames < required_s * CLIP_RATE.num:
+            return "too_short"
         voiced = sum(p is not None and p > VOICE_THRESHOLD for p in features["voice"])
-        return "no_voice" if voiced < self._settings.min_voiced_s * CLIP_RATE.num else None
+        return "no_voice" if voiced < required_s * CLIP_RATE.num else None
 
     def _timeline(self, job: AnalysisJob, media: MediaReader, series: dict[str, Any]) -> Timeline:
         detector = voice_detector_name(self._settings.sound)
@@ -157,6 +162,7 @@ class AnalysisTask:
 
 
 REJECTION_MESSAGES = {
-    "no_audio": "the file has no sound; set analysis.min_voiced_s=0 to analyse it anyway",
-    "no_voice": "too little voice in the sound; set analysis.min_voiced_s=0 to analyse it anyway",
+    "too_short": "the video is shorter than the shortest candidate or the required voice",
+    "no_audio": "the file has no sound; to measure and keep videos without voice use --preset all",
+    "no_voice": "too little voice in the sound; to measure and keep videos without voice use --preset all",
 }

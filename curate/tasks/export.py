@@ -12,6 +12,7 @@ from xsheet.curate.body.pose import PoseAnalyser, person_window
 from xsheet.curate.body.signals import clip_signals
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.media.image import Rgb, fit_size
+from xsheet.curate.media.limits import MediaLimits
 from xsheet.curate.media.reader import MediaReader, open_media
 from xsheet.curate.media.writer import EncodedClip, write_clip
 from xsheet.curate.series import slice_series
@@ -55,9 +56,10 @@ class ExportTask:
 
     name = "export"
 
-    def __init__(self, settings: ClipExportSettings) -> None:
+    def __init__(self, settings: ClipExportSettings, limits: MediaLimits) -> None:
         self.stage = "export"
         self._settings = settings
+        self._limits = limits  # those of the analysis, so that what was measured can be written
 
     def open(self) -> None:
         """Nothing to load; each clip gets its own pose tracker."""
@@ -74,7 +76,7 @@ class ExportTask:
         signals = clip_signals(job.candidate, timeline, track, shift_frames=job.shift_frames)
         self.stage = "export"
         profiler = CpuProfiler()
-        with open_media(job.source_path.path, root=job.source_path.root) as media:
+        with open_media(job.source_path.path, root=job.source_path.root, limits=self._limits) as media:
             if self._settings.pose is None:
                 with profiler("export"):
                     file = self._write(job, media, None, profiler)

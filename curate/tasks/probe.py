@@ -7,6 +7,7 @@ from pathlib import Path
 from xsheet import __version__
 from xsheet.curate.discover import InputFile
 from xsheet.curate.media.limits import MediaLimits
+from xsheet.curate.paths import path_to_text
 from xsheet.runtime.executor import Execution, Item, Outcome, Progress, RunResults, run_task
 from xsheet.schemas import ids
 from xsheet.schemas.settings import settings_sha256
@@ -67,7 +68,7 @@ def probe_sources(
     rows = {
         items[outcome.key].name: row for outcome in results.outcomes() for row in _source_rows(outcome, results, items)
     }
-    return list(_mark_duplicates(replace(rows[file.path], manifest_columns=file.manifest_columns) for file in inputs))
+    return list(_mark_duplicates(replace(rows[file.name], manifest_columns=file.manifest_columns) for file in inputs))
 
 
 def source_path(input_file: InputFile) -> SourcePath:
@@ -88,8 +89,10 @@ def _item(input_file: InputFile, limits: MediaLimits) -> Item:
     except OSError:
         content = []
     path = source_path(input_file)
-    key = ids.content_key("probe", __version__, path.path, str(path.root), content, settings_sha256(limits))
-    return Item(key=key, name=input_file.path, payload=path)
+    key = ids.content_key(
+        "probe", __version__, path_to_text(path.path), path_to_text(str(path.root)), content, settings_sha256(limits)
+    )
+    return Item(key=key, name=input_file.name, payload=path)
 
 
 def _source_rows(outcome: Outcome, results: RunResults, items: dict[str, Item]) -> Iterator[SourceVideo]:

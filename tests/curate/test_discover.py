@@ -1,3 +1,5 @@
+import unicodedata
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -25,11 +27,58 @@ def test_a_folder_is_searched_for_names_that_claim_to_be_video(folder):
     assert {given.root for given in found} == {folder}
 
 
-def test_links_to_folders_are_not_followed(folder, tmp_path):
-    (tmp_path / "secret").mkdir()
-    (tmp_path / "secret" / "s.mp4").write_bytes(b"x")
-    (folder / "link").symlink_to(tmp_path / "secret")
-    assert "link/s.mp4" not in names(discover([str(folder)]), folder)
+@pytest.fixture
+def store(folder, tmp_path):
+    """A folder beside the searched one, with a link to it and one to its file."""
+    store = tmp_path / "store"
+    (store / "deep").mkdir(parents=True)
+    for name in ("s.mp4", "deep/t.mp4"):
+        (store / name).write_bytes(b"x")
+    (store / "loop").symlink_to(store)
+    (folder / "link").symlink_to(store)
+    (folder / "file.mp4").symlink_to(store / "s.mp4")
+    return store
+
+
+def test_links_out_of_the_folder_are_inputs_for_the_probe_to_refuse(folder, store):
+    found = {given.path: given.root for given in discover([str(folder)])}
+    assert found[str(folder / "link")] == found[str(folder / "file.mp4")] == folder
+    assert str(folder / "link" / "s.mp4") not in found
+
+
+def test_links_into_a_declared_root_are_followed_once(folder, store):
+    found = {given.path: given.root for given in discover([str(folder)], roots=[store])}
+    linked = {path for path, root in found.items() if root == store}
+    assert linked == {str(folder / name) for name in ("file.mp4", "link/s.mp4", "link/deep/t.mp4")}
+
+
+def test_links_inside_the_folder_add_nothing(folder):
+    (folder / "again").symlink_to(folder / "deep")
+    assert len(discover([str(folder)])) == 4
+
+
+def test_a_link_named_by_itself_is_followed(folder, store):
+    (given,) = discover([str(folder / "file.mp4")])
+    assert given.root == store
+
+
+@pytest.mark.parametrize("pattern", ["", "/**/*.mp4"])
+def test_the_output_of_a_run_is_no_input(pattern, folder):
+    (folder / "my-set" / "media").mkdir(parents=True)
+    (folder / "my-set" / "set.json").write_text("{}")
+    (folder / "my-set" / "media" / "clip.mp4").write_bytes(b"x")
+    assert not [given.path for given in discover([f"{folder}{pattern}"]) if "my-set" in given.path]
+    with pytest.raises(ConfigError, match=r"got the output of a run, a folder with set\.json"):
+        discover([str(folder / "my-set")])
+
+
+def test_a_name_is_found_in_either_unicode_form(tmp_path):
+    on_disk, typed = (unicodedata.normalize(form, "Zoë/ä.mp4") for form in ("NFD", "NFC"))
+    (tmp_path / on_disk).parent.mkdir()
+    (tmp_path / on_disk).write_bytes(b"x")
+    (tmp_path / "list.csv").write_text(f"path\n{typed}\n", encoding="utf-8")
+    for argument in ("list.csv", typed):
+        assert names(discover([str(tmp_path / argument)]), tmp_path) == [on_disk]
 
 
 def test_a_pattern_takes_what_it_matches(folder):

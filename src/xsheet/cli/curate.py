@@ -11,11 +11,13 @@ from xsheet.cli.options import (
     CuratePreset,
     DryRun,
     Jobs,
+    KeepsEarlier,
     Limit,
     Models,
     Quiet,
     Ray,
     RetryFailed,
+    Roots,
     Set,
     SetFolder,
     cpu_count,
@@ -23,6 +25,7 @@ from xsheet.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from xsheet.curate.discover import InputFile
     from xsheet.curate.filter.decide import DecisionSummary
     from xsheet.curate.pipeline import CurationResult
     from xsheet.curate.report.funnel import Funnel
@@ -47,6 +50,8 @@ def run_(
     preset: CuratePreset = "keep",
     config: Config = None,
     set_: Set = None,
+    root: Roots = None,
+    add: KeepsEarlier = None,
     models: Models = None,
     limit: Limit = None,
     jobs: Jobs = None,
@@ -65,7 +70,9 @@ def run_(
     settings = preset_settings(preset, config, set_)
     from xsheet.curate.discover import discover
 
-    files = discover(inputs)[:limit]
+    files = discover(inputs, roots=root or ())[:limit]
+    if not dry_run:
+        files = with_earlier_sources(files, out, keeps_earlier=add)
     if dry_run:
         hours = sum(file_size_bytes(file.path) for file in files) / BYTES_PER_HOUR
         _show_estimate(settings, hours, jobs or cpu_count(), inputs=len(files), as_json=as_json)
@@ -259,6 +266,48 @@ def estimate(
     _show_estimate(preset_settings(preset, config, set_), hours, jobs or cpu_count(), inputs=None, as_json=as_json)
 
 
+def with_earlier_sources(files: "list[InputFile]", out: Path, *, keeps_earlier: bool | None) -> "list[InputFile]":
+    """The inputs of a run: the named files, and those of earlier runs over the set if they are kept.
+
+    Args:
+        files: the files that this command names.
+        out: folder of the set; may not exist yet.
+        keeps_earlier: whether to keep sources that are not named; None asks on a terminal.
+
+    Raises:
+        ConfigError: sources would leave the set and nobody decided, or a source to keep is not found.
+    """
+    import sys
+
+    from xsheet.cli.show import escape_controls
+    from xsheet.curate.discover import inputs_of_set
+    from xsheet.schemas.errors import ConfigError
+
+    named = {Path(file.path).resolve() for file in files}
+    earlier = [file for file in inputs_of_set(out) if Path(file.path).resolve() not in named]
+    if not earlier or keeps_earlier is False:
+        return files
+    names = ", ".join(file.name for file in earlier[:3]) + (", …" if len(earlier) > 3 else "")
+    if keeps_earlier is None:
+        if not sys.stdin.isatty():
+            raise ConfigError(
+                where=str(out), expected="all sources of the set among the inputs",
+                got=f"a set with {len(earlier)} others: {names}",
+                hint="--add keeps them, --replace removes them from the tables",
+            )  # fmt: skip
+        question = f"{len(earlier)} sources of {out} are not among these inputs ({names}). Keep them?"
+        if not typer.confirm(escape_controls(question), default=True):
+            return files
+    missing = [file.name for file in earlier if not Path(file.path).exists()]
+    if missing:
+        raise ConfigError(
+            where=str(out), expected="the files of all sources that stay",
+            got=f"no {missing[0]} ({len(missing)} missing)",
+            hint="run from the folder of the first run, restore the files, or use --replace",
+        )  # fmt: skip
+    return sorted([*files, *earlier], key=lambda file: file.path)
+
+
 def preset_settings(
     preset: str, config: "Path | SettingsSection | None", overrides: list[str] | None
 ) -> "CurateSettings":
@@ -342,12 +391,18 @@ def _show_funnel(funnel: "Funnel") -> None:
     print_table("reject reasons; only = candidates with no other reason", heads, costs)
 
 
-def missing_sources_note(curated: "CurationResult") -> str:
-    """Note about sources of an earlier run that this run did not name."""
-    return (
-        f"{curated.removed_sources} sources of an earlier run are not among these inputs and left the tables; "
-        "pass them again to restore them without measuring again"
-    )
+MAX_FAILED_CLIPS_SHOWN = 20
+
+
+def show_failed_clips(curated: "CurationResult") -> None:
+    """Print the kept candidates whose clip could not be written, with the reason."""
+    from xsheet.cli.show import console, print_table
+
+    failed = curated.failed_clips
+    rows = ((one.name, one.stage, one.reason, one.message) for one in failed[:MAX_FAILED_CLIPS_SHOWN])
+    print_table("clips that could not be written", ("candidate", "stage", "reason", "message"), rows)
+    if len(failed) > MAX_FAILED_CLIPS_SHOWN:
+        console().print(f"... and {len(failed) - MAX_FAILED_CLIPS_SHOWN} more")
 
 
 def show_run(curated: "CurationResult", out: Path, *, as_json: bool) -> None:
@@ -356,7 +411,9 @@ def show_run(curated: "CurationResult", out: Path, *, as_json: bool) -> None:
 
     counts = curated.counts
     if as_json:
-        print_json({"set": str(out), "counts": counts, "seconds": {k: round(v, 2) for k, v in curated.seconds.items()}})
+        failed_clips = [{"name": o.name, "reason": o.reason, "message": o.message} for o in curated.failed_clips]
+        seconds = {k: round(v, 2) for k, v in curated.seconds.items()}
+        print_json({"set": str(out), "counts": counts, "failed_clips": failed_clips, "seconds": seconds})
         return
     not_ok = [s for s in curated.sources if s.status != "ok"]
     if not_ok:
@@ -365,12 +422,15 @@ def show_run(curated: "CurationResult", out: Path, *, as_json: bool) -> None:
         if len(not_ok) > 20:
             console().print(f"... and {len(not_ok) - 20} more in table sources")
     _show_decision(curated.decision, as_json=False)
+    if curated.failed_clips:
+        show_failed_clips(curated)
     if curated.removed_sources:
-        console().print(missing_sources_note(curated), style="yellow", markup=False)
+        console().print(f"{curated.removed_sources} sources of earlier runs left the tables", style="yellow")
     seconds = ", ".join(f"{step} {s:.0f} s" for step, s in curated.seconds.items() if not step.startswith("cpu."))
     console().print(
         f"{counts['sources']} sources: {counts['sources_ok']} ok, {counts['sources_rejected']} rejected, "
-        f"{counts['sources_failed']} failed. {counts['clips']} clips in {out} ({seconds}).\n"
+        f"{counts['sources_failed']} failed. "
+        f"{counts['clips']} clips in {out}, {counts['clips_failed']} failed ({seconds}).\n"
         f"next: xsheet curate report {out}",
         markup=False,
     )

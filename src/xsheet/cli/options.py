@@ -33,7 +33,19 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Process faile
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")]
 SetFolder = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the set.")]
 CuratePreset = Annotated[
-    str, typer.Option("--preset", "-p", metavar="NAME", help="Limits to start from: keep, train or stage2_motion.")
+    str, typer.Option("--preset", "-p", metavar="NAME", help="Limits to start from: keep, train, stage2_motion or all.")
+]
+Roots = Annotated[
+    list[Path] | None,
+    typer.Option("--root", metavar="FOLDER", help="Further folder into which links are followed; may be repeated."),
+]
+KeepsEarlier = Annotated[
+    bool | None,
+    typer.Option(
+        "--add/--replace",
+        help="Sources of the set that are not named now: keep them, or remove them (default: ask).",
+        show_default=False,
+    ),
 ]
 
 

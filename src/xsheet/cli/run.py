@@ -10,11 +10,13 @@ from xsheet.cli.options import (
     AsJson,
     DryRun,
     Jobs,
+    KeepsEarlier,
     Limit,
     Models,
     Quiet,
     Ray,
     RetryFailed,
+    Roots,
     cpu_count,
     parse_part_presets,
 )
@@ -62,6 +64,8 @@ def run(
     ] = None,
     config: Config = None,
     set_: Set = None,
+    root: Roots = None,
+    add: KeepsEarlier = None,
     models: Models = None,
     limit: Limit = None,
     jobs: Jobs = None,
@@ -85,7 +89,11 @@ def run(
 
     presets = parse_part_presets(preset or (), DEFAULT_PRESETS)
     settings = _workflow_settings(presets, model, until, config=config, overrides=set_ or [])
-    files = discover(inputs)[:limit]
+    files = discover(inputs, roots=root or ())[:limit]
+    if not dry_run:
+        from xsheet.cli.curate import with_earlier_sources
+
+        files = with_earlier_sources(files, out, keeps_earlier=add)
     shows = not (quiet or as_json)
     if dry_run or shows:
         _show_plan(files, settings, out, until, jobs=jobs or cpu_count(), as_json=as_json, err=not dry_run)
@@ -224,7 +232,7 @@ def _show_plan(
 def _print_summary(result: "WorkflowResult", until: FinalStageOption, *, as_json: bool) -> None:
     """Print the summary of a run."""
     from xsheet.cli.audit import show_accepted
-    from xsheet.cli.curate import missing_sources_note
+    from xsheet.cli.curate import show_failed_clips
     from xsheet.cli.show import console, escape_controls, print_json, print_table
     from xsheet.curate.report.funnel import stage_rows
 
@@ -233,7 +241,9 @@ def _print_summary(result: "WorkflowResult", until: FinalStageOption, *, as_json
         return
     out = console().print
     if result.curation.removed_sources:
-        out(missing_sources_note(result.curation), style="yellow", markup=False)
+        out(f"{result.curation.removed_sources} sources of earlier runs left the tables", style="yellow")
+    if result.curation.failed_clips:
+        show_failed_clips(result.curation)
     print_table(f"set {result.set_folder}", ("", "count", "hours"), stage_rows(result.funnel))
     failed = [source for source in result.curation.sources if source.status == "failed"]
     if failed:

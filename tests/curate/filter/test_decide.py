@@ -12,6 +12,7 @@ from xsheet.curate.filter.columns import measure_values
 from xsheet.curate.filter.decide import FILTER_RULES, decide, decide_set, failure_masks
 from xsheet.curate.filter.limits import FilterLimits
 from xsheet.curate.filter.sweep import parse_range, sweep, sweep_set, with_limit
+from xsheet.curate.settings import CurateSettings
 from xsheet.schemas import clip
 from xsheet.schemas.errors import ConfigError, ContractError
 from xsheet.schemas.settings import load_settings
@@ -31,6 +32,10 @@ PRESETS = ("keep", "train", "stage2_motion")
 
 def preset(name: str, *overrides: str) -> FilterLimits:
     return load_settings(FilterLimits, preset=files("xsheet.curate") / "presets" / f"{name}.yaml", overrides=overrides)
+
+
+def all_limits() -> FilterLimits:
+    return load_settings(CurateSettings, preset=files("xsheet.curate") / "presets" / "all.yaml").limits
 
 
 def good(index: int = 0, **changes: Any) -> clip.Measures:
@@ -398,3 +403,22 @@ def test_no_value_of_a_limit_keeps_what_was_not_measured():
     rows = to_arrow([good(1), good(2, face__sharpness=None)], MEASURES)
     (swept,) = sweep([rows], preset("keep"), limit="face.min_sharpness", values=[0.0])
     assert swept.kept.clips == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"sound": None, "sync": None}, {"speaker": "listener", "sync": None}, {"end_us": 600_000},
+     {"picture__luma_mean": 3.0, "picture__frozen_share": 1.0}],
+)  # fmt: skip
+def test_the_preset_all_keeps_whatever_shows_a_face(changes):
+    assert reasons(good(**changes), all_limits()) == ()
+
+
+def test_the_preset_all_rejects_what_shows_no_face():
+    assert reasons(good(face=None, track_id=None, sync=None, speaker=None), all_limits()) == ("no_face",)
+
+
+@pytest.mark.parametrize("section", ["sound", "sync"])
+def test_a_section_without_any_limit_needs_no_measure(section):
+    limits = FilterLimits.model_validate({section: {"lip_audio": {}} if section == "sync" else {}})
+    assert reasons(good(**{section: None}), limits) == ()

@@ -1,0 +1,41 @@
+"""Names of input files: any name that POSIX allows, stored as text without loss, and found in either Unicode form."""
+
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+_ESCAPED_BYTE = re.compile(r"\\x([0-9a-f]{2})")
+
+
+def path_to_text(path: str) -> str:
+    r"""Text of a path for tables and messages: each byte that is not UTF-8, and each backslash, becomes `\xNN`.
+
+    Python represents such bytes as lone surrogates, which no table can store. `text_to_path` restores the path.
+    """
+    return "".join(
+        f"\\x{ord(c) - 0xDC00:02x}" if "\udc80" <= c <= "\udcff" else r"\x5c" if c == "\\" else c for c in path
+    )
+
+
+def text_to_path(text: str) -> str:
+    """The path that `path_to_text` wrote, as Python represents it."""
+    pieces = _ESCAPED_BYTE.split(text)  # text and hex digits in turn
+    parts = (bytes.fromhex(piece) if k % 2 else os.fsencode(piece) for k, piece in enumerate(pieces))
+    return os.fsdecode(b"".join(parts))
+
+
+def find_unicode_variant(path: Path) -> Path:
+    """The path of an existing file whose name differs only in Unicode normalisation; `path` itself if there is none.
+
+    macOS and archives store 'ë' as two code points, tables and keyboards write one.
+    """
+    if os.path.lexists(path) or path.parent == path:
+        return path
+    parent = find_unicode_variant(path.parent)
+    wanted = unicodedata.normalize("NFC", path.name)
+    try:
+        names = sorted(p.name for p in parent.iterdir() if unicodedata.normalize("NFC", p.name) == wanted)
+    except (OSError, ValueError):  # ValueError: a NUL byte
+        return path
+    return parent / names[0] if names else path
