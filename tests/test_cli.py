@@ -201,7 +201,7 @@ def test_a_fault_of_ours_is_one_line_that_says_where():
             "did you mean 'gate.max_missed_motion_share'?",
         ),
         (("curate", "run", "."), "Missing option '--out'"),
-        (("curate", "estimate", "--preset", "kep"), "expected one of keep, stage2_motion, train"),
+        (("curate", "estimate", "--preset", "kep"), "expected one of all, keep, stage2_motion, train"),
         (("curate", "estimate", "--set", "face.min_hight_px=3"), "did you mean 'face.min_height_px'"),
         (("models", "pull", "facelandmarker"), "expected one of face-landmarker.task"),
         (("demo", "--height", "255", "--films", "1", "--out", "never-made"), "multiple of 2"),
