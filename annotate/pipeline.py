@@ -22,6 +22,7 @@ from xsheet.annotate.speech.relation import DEFAULT_SETTINGS as SPEECH_DEFAULTS
 from xsheet.annotate.speech.relation import SpeechSettings
 from xsheet.annotate.task import AnnotateTask, with_speech_relation
 from xsheet.runtime.executor import Execution, Progress, run_task
+from xsheet.runtime.lock import write_lock
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.layers import LayerRun, write_layer
 from xsheet.schemas.sets import build_manifest, open_set
@@ -63,9 +64,21 @@ def annotate(
     Raises:
         ContractError: no set, or a set without clips and signals.
         ConfigError: the annotator cannot be opened (weights, key, library).
-        RunError: the run cannot continue; finished batches are kept.
+        RunError: another process writes to the set, or the run cannot continue; finished batches are kept.
     """
     open_set(set_folder)
+    with write_lock(set_folder):
+        return _annotate(set_folder, settings, execution, retry_failed, show_progress, limit)
+
+
+def _annotate(
+    set_folder: Path,
+    settings: AnnotateSettings,
+    execution: Execution,
+    retry_failed: bool,
+    show_progress: bool,
+    limit: int | None,
+) -> AnnotateResult:
     started = datetime.now(UTC)
     run = annotation_run(settings)
     batches = ClipBatches(set_folder, settings, run_id=run.run_id, limit=limit)
@@ -110,7 +123,8 @@ def write_consensus(
                 else with_speech_relation(row, signals, transcript_of(clip_id).words, settings=speech)
             )
 
-    return write_layer(set_folder, run, "consensus", consensus())
+    with write_lock(set_folder):
+        return write_layer(set_folder, run, "consensus", consensus())
 
 
 def _summary(raw: LayerRun, normalised: LayerRun, consensus: LayerRun, *, seconds: float) -> AnnotateResult:

@@ -12,6 +12,7 @@ from xsheet.audit.pipeline import AuditResult, audit, make_audit_run
 from xsheet.audit.scores import ScoredAnnotation
 from xsheet.audit.settings import AcceptRules, AuditSettings
 from xsheet.audit.views import annotation_batches
+from xsheet.runtime.lock import write_lock
 from xsheet.schemas.annotation import Annotation, Phase, annotation_id
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.layers import LayerRun, write_layer
@@ -46,21 +47,23 @@ def accept_layer(
 
     Raises:
         ConfigError: the layer has several samples of a clip.
+        RunError: another process writes to the set.
     """
-    audited = audit(set_folder, layer, settings, reference=reference)
-    _require_one_sample_per_clip(audited)
-    reasons = {scored.annotation_id: rejection_reason(scored, settings.accept) for scored in audited.annotations}
-    rejected = Counter(reason for reason in reasons.values() if reason is not None)
-    accepted: LayerRun | None = None
-    if audited.gate.passed:
-        run = make_audit_run(layer, settings, reference=reference, kind="accept")
-        scores = {
-            scored.annotation_id: scored for scored in audited.annotations if reasons[scored.annotation_id] is None
-        }
-        rows = _accepted_annotations(layer, scores, run_id=run.run_id, calibration=calibration)
-        accepted = write_layer(set_folder, run, "accepted", rows)
-    count = len(audited.annotations) - rejected.total() if accepted is not None else 0
-    return AcceptResult(audit=audited, layer=accepted, accepted_count=count, rejection_counts=dict(rejected))
+    with write_lock(set_folder):
+        audited = audit(set_folder, layer, settings, reference=reference)
+        _require_one_sample_per_clip(audited)
+        reasons = {scored.annotation_id: rejection_reason(scored, settings.accept) for scored in audited.annotations}
+        rejected = Counter(reason for reason in reasons.values() if reason is not None)
+        accepted: LayerRun | None = None
+        if audited.gate.passed:
+            run = make_audit_run(layer, settings, reference=reference, kind="accept")
+            scores = {
+                scored.annotation_id: scored for scored in audited.annotations if reasons[scored.annotation_id] is None
+            }
+            rows = _accepted_annotations(layer, scores, run_id=run.run_id, calibration=calibration)
+            accepted = write_layer(set_folder, run, "accepted", rows)
+        count = len(audited.annotations) - rejected.total() if accepted is not None else 0
+        return AcceptResult(audit=audited, layer=accepted, accepted_count=count, rejection_counts=dict(rejected))
 
 
 def rejection_reason(scored: ScoredAnnotation, rules: AcceptRules) -> str | None:

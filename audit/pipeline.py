@@ -30,6 +30,7 @@ from xsheet.audit.layer_profile import ResponseStats, response_stats
 from xsheet.audit.scores import REFUTATION_KIND, CheckEvaluation, ScoredAnnotation, mean_scores, score_annotation
 from xsheet.audit.settings import AuditSettings
 from xsheet.audit.views import LayerViews
+from xsheet.runtime.lock import write_lock
 from xsheet.schemas import ids
 from xsheet.schemas.annotation import Finding, Scores
 from xsheet.schemas.layers import LayerRun, write_findings
@@ -124,9 +125,11 @@ def audit(
     Raises:
         ContractError: a table has a version that this code does not read.
         OSError: the set is not writable.
+        RunError: another process writes to the set.
     """
     run, accumulator = make_audit_run(layer, settings, reference=reference), _AuditAccumulator(settings)
-    write_findings(set_folder, run, accumulator.findings(LayerViews(set_folder, layer), run_id=run.run_id))
+    with write_lock(set_folder):
+        write_findings(set_folder, run, accumulator.findings(LayerViews(set_folder, layer), run_id=run.run_id))
     responses = response_stats(layer)
     agreement = None
     if reference is not None:

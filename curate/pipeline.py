@@ -27,6 +27,7 @@ from xsheet.curate.tasks.export import ExportJob, ExportTask
 from xsheet.curate.tasks.probe import probe_sources, source_path, with_outcome
 from xsheet.curate.weights import model_hashes
 from xsheet.runtime.executor import Execution, Item, Outcome, Progress, RunResults, run_task
+from xsheet.runtime.lock import write_lock
 from xsheet.schemas import ids, tables
 from xsheet.schemas.clip import Clip, Measures, Signals
 from xsheet.schemas.errors import ConfigError
@@ -108,11 +109,15 @@ def curate(inputs: Sequence[InputFile], settings: CurateSettings, context: RunCo
 
     Raises:
         ConfigError: the set folder is not writable, or an input lies in it.
-        RunError: the run cannot continue; finished results are kept.
+        RunError: another process writes to the set, or the run cannot continue; finished results are kept.
     """
+    prepare_set(inputs, context.set_folder)
+    with write_lock(context.set_folder):
+        return _curate(inputs, settings, context)
+
+
+def _curate(inputs: Sequence[InputFile], settings: CurateSettings, context: RunContext) -> CurationResult:
     started, clock = datetime.now(UTC), StepTimer()
-    _check_no_outputs(inputs, context.set_folder)
-    create_set(context.set_folder, path_to_text(context.set_folder.absolute().name))
     previous = set(tables.read_table(context.set_folder, tables.SOURCES, ["source_id"])["source_id"].to_pylist())
     with clock("probe"):
         sources = probe_sources(inputs, limits=settings.analysis.media, **context.step_arguments("probe"))
@@ -139,7 +144,16 @@ def curate(inputs: Sequence[InputFile], settings: CurateSettings, context: RunCo
 
 
 def redecide(set_folder: Path, settings: CurateSettings) -> DecisionSummary:
-    """Replace the verdicts of an analysed set by those of other limits, and write a manifest with the limits."""
+    """Replace the verdicts of an analysed set by those of other limits, and write a manifest with the limits.
+
+    Raises:
+        RunError: another process writes to the set.
+    """
+    with write_lock(set_folder):
+        return _redecide(set_folder, settings)
+
+
+def _redecide(set_folder: Path, settings: CurateSettings) -> DecisionSummary:
     started, clock = datetime.now(UTC), StepTimer()
     with clock("decide"):
         decision = decide_set(set_folder, settings.limits)
@@ -167,6 +181,16 @@ def analysis_items(
         for input_file, source in zip(inputs, sources, strict=True)
         if source.status == "ok" and source.duplicate_of is None
     ]
+
+
+def prepare_set(inputs: Sequence[InputFile], set_folder: Path) -> None:
+    """Make the set, or open it.
+
+    Raises:
+        ConfigError: the set folder is not writable, or an input lies in it.
+    """
+    _check_no_outputs(inputs, set_folder)
+    create_set(set_folder, path_to_text(set_folder.absolute().name))
 
 
 def _check_no_outputs(inputs: Sequence[InputFile], set_folder: Path) -> None:

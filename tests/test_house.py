@@ -117,6 +117,32 @@ def test_a_class_name_occurs_once_in_the_tree(root):
     assert not {name: paths for name, paths in places.items() if len(paths) > 1}
 
 
+# A pickle runs what it holds. These read what this program itself sent: a pipe, rows in Ray's memory, and one published
+# file whose hash is checked and of which only tensors are read.
+READERS_OF_PICKLES = {
+    "src/xsheet/runtime/executor.py": {"pickle.loads"},
+    "src/xsheet/runtime/worker_main.py": {"pickle.loads"},
+    "curate/sync/syncnet.py": {"torch.load(weights_only=True)"},
+}
+
+
+def test_no_file_is_unpickled(root):
+    found = defaultdict(set)
+    for part in (*PARTS, "src/xsheet"):
+        for path in modules(root, part):
+            if any(folder.is_symlink() for folder in path.parents):
+                continue
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+                words = [f"{word.arg}={ast.unparse(word.value)}" for word in getattr(node, "keywords", ())]
+                if name in ("torch.load", "np.load", "joblib.load", "pd.read_pickle"):
+                    kept = [word for word in words if word.split("=")[0] in ("weights_only", "allow_pickle")]
+                    found[str(path.relative_to(root))].add(f"{name}({', '.join(kept)})")
+                elif name.split(".")[0] in ("pickle", "dill", "shelve", "marshal") and name.split(".")[-1] != "dumps":
+                    found[str(path.relative_to(root))].add(name)
+    assert dict(found) == READERS_OF_PICKLES
+
+
 PRIVATE_LANGUAGE = {"said", "told", "heard", "wish", "walked", "befell", "cries"}
 
 

@@ -20,7 +20,7 @@ from xsheet.model.encoders.text import ByteTextEncoder
 from xsheet.model.init import init_transformer
 from xsheet.model.variants import variant_of
 from xsheet.model.weights import load_pretrained_backbone
-from xsheet.runtime.result_store import output_lock
+from xsheet.runtime.lock import write_lock
 from xsheet.schemas.ids import content_key, file_sha256
 from xsheet.schemas.layers import find_layer
 from xsheet.schemas.sets import build_manifest
@@ -70,7 +70,7 @@ def train_stages(
     started, names = datetime.now(UTC), settings.select_stages(stages)
     spec = _cache_spec(set_folder, settings)
     seconds: dict[str, float] = {}
-    with output_lock(out):
+    with write_lock(out):
         for name in names:
             began = datetime.now(UTC)
             run = StageRun(

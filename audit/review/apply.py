@@ -12,6 +12,7 @@ from pathlib import Path
 from xsheet import __version__
 from xsheet.audit.review.draft import EditHistory
 from xsheet.audit.review.journal import JOURNAL_NAMES, EditJournal, journal_path, read_journals
+from xsheet.runtime.lock import write_lock
 from xsheet.schemas import ids
 from xsheet.schemas.annotation import Annotation, Phase, Repair, Review, annotation_id
 from xsheet.schemas.layers import LayerRun, write_layer
@@ -68,23 +69,25 @@ def apply_reviews(set_folder: Path, layer: LayerRun, *, reviewers: Sequence[str]
     Raises:
         ContractError: a journal is damaged.
         OSError: the set cannot be written.
+        RunError: another process writes to the set; reviewers may go on, their journals have locks of their own.
     """
-    reviews = all_reviews(set_folder)
-    write_table(set_folder, REVIEWS, reviews)
-    counted = group_by_annotation(one for one in reviews if not reviewers or one.reviewer in reviewers)
-    settled, conflicts = _resolve_reviews(layer, counted)
-    accepted = [trail for trail in settled if trail.draft.decision == "accept"]
-    run = _make_run(layer, accepted)
-    rows = [_to_human_annotation(trail, run) for trail in accepted]
-    return ApplyResult(
-        human_layer=write_layer(set_folder, run, "human", rows) if rows else None,
-        accepted_count=len(rows),
-        changed_count=sum(bool(row.repairs) for row in rows),
-        rejected=tuple(t.annotation.clip_id for t in settled if t.draft.decision == "reject"),
-        undecided=tuple(t.annotation.clip_id for t in settled if t.draft.decision is None),
-        conflicts=tuple(conflicts),
-        unknown_operations=sum(map(len, counted.values())),
-    )
+    with write_lock(set_folder):
+        reviews = all_reviews(set_folder)
+        write_table(set_folder, REVIEWS, reviews)
+        counted = group_by_annotation(one for one in reviews if not reviewers or one.reviewer in reviewers)
+        settled, conflicts = _resolve_reviews(layer, counted)
+        accepted = [trail for trail in settled if trail.draft.decision == "accept"]
+        run = _make_run(layer, accepted)
+        rows = [_to_human_annotation(trail, run) for trail in accepted]
+        return ApplyResult(
+            human_layer=write_layer(set_folder, run, "human", rows) if rows else None,
+            accepted_count=len(rows),
+            changed_count=sum(bool(row.repairs) for row in rows),
+            rejected=tuple(t.annotation.clip_id for t in settled if t.draft.decision == "reject"),
+            undecided=tuple(t.annotation.clip_id for t in settled if t.draft.decision is None),
+            conflicts=tuple(conflicts),
+            unknown_operations=sum(map(len, counted.values())),
+        )
 
 
 def repeated_annotations(

@@ -21,6 +21,7 @@ from pydantic import Field, model_validator
 
 from xsheet.curate.dedup.union_find import UnionFind
 from xsheet.curate.filter.decide import ClipTotals, lengths_us
+from xsheet.runtime.lock import write_lock
 from xsheet.schemas import tables
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.settings import StrictModel
@@ -70,12 +71,14 @@ def split_set(set_folder: Path, settings: SplitSettings | None = None) -> SplitS
 
     Raises:
         ContractError: a table that this code does not read.
+        RunError: another process writes to the set.
     """
-    clips = tables.read_table(set_folder, tables.CLIPS, ["clip_id", "source_id", "track_id", "start_us", "end_us"])
-    tracks = tables.read_table(set_folder, tables.TRACKS, ["track_id", "identity_embedding", "identity_model"])
-    near = tables.read_table(set_folder, tables.NEAR_DUPLICATES, ["source_id", "other_id"])
-    rows = split_clips(clips, tracks, near, settings or SplitSettings())
-    tables.write_table(set_folder, tables.SPLITS, rows)
+    with write_lock(set_folder):
+        clips = tables.read_table(set_folder, tables.CLIPS, ["clip_id", "source_id", "track_id", "start_us", "end_us"])
+        tracks = tables.read_table(set_folder, tables.TRACKS, ["track_id", "identity_embedding", "identity_model"])
+        near = tables.read_table(set_folder, tables.NEAR_DUPLICATES, ["source_id", "other_id"])
+        rows = split_clips(clips, tracks, near, settings or SplitSettings())
+        tables.write_table(set_folder, tables.SPLITS, rows)
     return _summarise(rows, lengths_us(clips))
 
 

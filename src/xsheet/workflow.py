@@ -18,11 +18,12 @@ from xsheet.audit.report.page import write_report as write_audit
 from xsheet.audit.settings import AuditSettings
 from xsheet.curate.dedup.split import SplitSettings, SplitSummary, split_set
 from xsheet.curate.discover import InputFile
-from xsheet.curate.pipeline import CurationResult, RunContext, StepTimer, curate
+from xsheet.curate.pipeline import CurationResult, RunContext, StepTimer, curate, prepare_set
 from xsheet.curate.report.funnel import Funnel
 from xsheet.curate.report.page import write_report
 from xsheet.curate.settings import CurateSettings
 from xsheet.runtime.executor import Execution
+from xsheet.runtime.lock import write_lock
 from xsheet.schemas.layers import LayerRun
 
 if TYPE_CHECKING:
@@ -94,6 +95,19 @@ def run_workflow(
     Raises:
         XsheetError: what the parts raise; what is finished is kept.
     """
+    prepare_set(inputs, context.set_folder)
+    with write_lock(context.set_folder):
+        return _run_steps(inputs, settings, context, final_stage, annotator_execution, on_step)
+
+
+def _run_steps(
+    inputs: Sequence[InputFile],
+    settings: WorkflowSettings,
+    context: RunContext,
+    final_stage: FinalStage,
+    annotator_execution: Execution | None,
+    on_step: Callable[[str], None],
+) -> WorkflowResult:
     folder, clock = context.set_folder, StepTimer()
 
     def step(name: str) -> AbstractContextManager[None]:

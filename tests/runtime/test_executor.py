@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from xsheet.runtime.executor import Execution, Item, Outcome, run_task
-from xsheet.runtime.result_store import ResultStore, RunResults, output_lock
+from xsheet.runtime.result_store import ResultStore, RunResults
 from xsheet.schemas.errors import ConfigError, RunError
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.source import Shot
@@ -242,11 +242,6 @@ def test_a_task_that_does_not_open_ends_the_run(go, notes, opening):
 def test_a_task_can_say_that_the_run_cannot_go_on(go):
     with pytest.raises(RunError, match="weights: expected a file"):
         go([item("stop")])
-
-
-def test_a_second_driver_is_refused(go, tmp_path):
-    with output_lock(tmp_path / "out"), pytest.raises(RunError, match="another run is writing"):
-        go([item("fine", 0)])
 
 
 def test_an_output_that_is_a_file_is_refused(go, tmp_path):

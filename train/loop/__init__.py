@@ -10,6 +10,7 @@ gradients       gradient sums in an order that does not depend on the number of 
 parallel        sharding, recomputation, compilation
 process_group   the processes that train together
 state           what a checkpoint holds
+shards          tensors of a checkpoint: safetensors and a JSON index
 checkpoint      folders of checkpoints, committed atomically
 stage_weights   weights from stage to stage
 metrics         means, log lines, metrics.jsonl, TensorBoard

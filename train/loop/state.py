@@ -1,9 +1,8 @@
 """What a checkpoint holds: weights, moments, averages, and where in the data the run stands.
 
 Tensors go through torch's distributed checkpoint: each process writes its own shards, and any number of processes
-reads them back. There is no state of chance to keep, since every draw follows from (seed, epoch, clip). A checkpoint
-is for going on with one's own run: torch keeps its index as a pickle, so open none of a stranger's. Weights travel as
-safetensors.
+reads them back (shards.py: safetensors and JSON, no pickle). There is no state of chance to keep, since every draw
+follows from (seed, epoch, clip).
 """
 
 import json
@@ -15,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.checkpoint import state_dict_loader, state_dict_saver
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -30,9 +28,11 @@ from xsheet.schemas.tables import write_text
 from xsheet.train.loop.model import TrainableModel
 from xsheet.train.loop.optim import Ema
 from xsheet.train.loop.process_group import ProcessGroup
+from xsheet.train.loop.shards import add_hashes, checked_file, load_state_dict, save_state_dict
 
-FORMAT = 1
+FORMAT = 2
 """Of the folder; a change of what it holds is a new number."""
+DESCRIPTION_FILE = "checkpoint.json"
 
 # Moments are keyed by the parameter's name, so that they find their way into another sharding.
 _OPTIONS = StateDictOptions(flatten_optimizer_state_dict=True)
@@ -77,7 +77,7 @@ def write_checkpoint(
     """Write this process' share of a checkpoint; all processes must call it."""
     with warnings.catch_warnings():
         _ignore_known_warnings()
-        state_dict_saver.save(_state_dict(train_state), checkpoint_id=folder)
+        save_state_dict(_state_dict(train_state), folder)
     if process_group.is_main:
         about = {
             "format": FORMAT,
@@ -86,21 +86,22 @@ def write_checkpoint(
             "workers": process_group.size,
             "versions": versions(("xsheet", "torch", "diffusers", "peft")),
         }
-        write_text(folder / "checkpoint.json", json.dumps(about, indent=2) + "\n")
+        write_text(folder / DESCRIPTION_FILE, json.dumps(about, indent=2) + "\n")
+        add_hashes(folder, DESCRIPTION_FILE)
 
 
 def read_checkpoint(train_state: TrainState, folder: Path, *, identity: Mapping[str, Any]) -> TrainProgress:
     """Load a checkpoint into `train_state` and return its progress.
 
     Raises:
-        ContractError: of another format, or its description cannot be read.
+        ContractError: damaged, or of another format.
         ConfigError: of another configuration; what differs is named.
     """
     progress = _read_description(folder, identity)
     state = _state_dict(train_state)
     with warnings.catch_warnings():
         _ignore_known_warnings()
-        state_dict_loader.load(state, checkpoint_id=folder)
+        load_state_dict(state, folder)
         set_model_state_dict(train_state.model, state["model"])
         set_optimizer_state_dict(train_state.model, train_state.optimizer, state["optimizer"], options=_OPTIONS)
     return progress
@@ -115,7 +116,7 @@ def _state_dict(train_state: TrainState) -> dict[str, Any]:
 
 
 def _read_description(folder: Path, identity: Mapping[str, Any]) -> TrainProgress:
-    file = folder / "checkpoint.json"
+    file = folder / DESCRIPTION_FILE
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
         form, theirs, saved = about["format"], about["identity"], about["progress"]
@@ -135,6 +136,7 @@ def _read_description(folder: Path, identity: Mapping[str, Any]) -> TrainProgres
     if form != FORMAT:
         hint = "finish that run with the version of xsheet that began it, or start anew in another folder"
         raise ContractError(where=str(file), expected=f"format {FORMAT}", got=f"format {form}", hint=hint)
+    checked_file(folder, DESCRIPTION_FILE)
     differs = _dict_differences(theirs, json.loads(json.dumps(identity)))
     if differs:
         expected = ", ".join(f"{key} {ours}" for key, (_, ours) in differs.items())

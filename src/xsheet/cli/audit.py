@@ -47,19 +47,21 @@ def run_(
     from xsheet.audit.pipeline import audit
     from xsheet.audit.report.page import write_report
     from xsheet.runtime.executor import Execution
+    from xsheet.runtime.lock import write_lock
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
 
     settings = preset_settings(preset, config, set_)
     open_set(folder)
-    reference = None if against is None else find_layer(folder, against)
-    audited = audit(folder, find_layer(folder, layer), settings, reference=reference)
-    page = None
-    if not no_report:
-        references = [] if reference is None else [reference]
-        page = out or folder / "audit.html"
-        execution = Execution(jobs=jobs or cpu_count())
-        write_report(folder, audited, page, references=references, execution=execution)
+    with write_lock(folder):
+        reference = None if against is None else find_layer(folder, against)
+        audited = audit(folder, find_layer(folder, layer), settings, reference=reference)
+        page = None
+        if not no_report:
+            references = [] if reference is None else [reference]
+            page = out or folder / "audit.html"
+            execution = Execution(jobs=jobs or cpu_count())
+            write_report(folder, audited, page, references=references, execution=execution)
     show_audit(audited, page, as_json=as_json)
     raise typer.Exit(0 if audited.gate.passed else 1)
 

@@ -193,6 +193,7 @@ def import_(
 
     from xsheet.annotate.formats.files import read_files
     from xsheet.cli.show import console, print_json
+    from xsheet.runtime.lock import write_lock
     from xsheet.schemas import tables
     from xsheet.schemas.layers import find_layer, write_layer
     from xsheet.schemas.sets import open_set
@@ -206,7 +207,8 @@ def import_(
     result = _format_module(format_).read(
         read_files(files), list(tables.iter_records(folder, tables.CLIPS)), bases=bases
     )
-    layers = [write_layer(folder, one.run, "imported", one.annotations) for one in result.imports]
+    with write_lock(folder):
+        layers = [write_layer(folder, one.run, "imported", one.annotations) for one in result.imports]
     if as_json:
         print_json({"layers": [str(one) for one in layers], "losses": [asdict(one) for one in result.losses]})
         return

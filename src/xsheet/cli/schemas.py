@@ -89,17 +89,21 @@ def upgrade(
 
     Example: xsheet schemas upgrade my-set --dry-run
     """
+    from contextlib import nullcontext
+
     from xsheet.cli.show import console, print_json
+    from xsheet.runtime.lock import write_lock
     from xsheet.schemas.sets import open_set
     from xsheet.schemas.tables import TABLES, file_version, part_files, upgrade_file
 
     open_set(folder)
     changed = total = 0
-    for table in TABLES:
-        for path in part_files(folder, table):
-            total += 1
-            older = file_version(path, table) != table.version
-            changed += older if dry_run else upgrade_file(path, table)
+    with nullcontext() if dry_run else write_lock(folder):
+        for table in TABLES:
+            for path in part_files(folder, table):
+                total += 1
+                older = file_version(path, table) != table.version
+                changed += older if dry_run else upgrade_file(path, table)
     if as_json:
         print_json({"files": total, "upgraded": changed, "dry_run": dry_run})
         return

@@ -20,8 +20,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from xsheet.runtime.lock import write_lock
 from xsheet.runtime.progress import Progress
-from xsheet.runtime.result_store import RunResults, output_lock
+from xsheet.runtime.result_store import RunResults
 from xsheet.runtime.task import Execution, Incomplete, Item, Outcome, Rejected, Row, Task
 from xsheet.runtime.worker import Job, Worker
 from xsheet.schemas.errors import ConfigError, RunError
@@ -91,7 +92,7 @@ def run_task(
     execute: Executor = _run_locally if execution.ray is None else _run_on_ray
     total = len(items) if isinstance(items, Sized) else None
     shown = progress.start(total) if progress is not None else nullcontext()
-    with output_lock(job.out), commits.open_for_writing(), shown, closing(execute(job, todo())) as outcomes:
+    with write_lock(job.out), commits.open_for_writing(), shown, closing(execute(job, todo())) as outcomes:
         for outcome in outcomes:
             count(outcome, fresh=True)
             fresh_keys.append(outcome.key)

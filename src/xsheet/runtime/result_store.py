@@ -3,12 +3,10 @@
     OUT/.commits/<task>/<key[:2]>/<key>.jsonl    the outcome, a line per row, and a check sum over both
     OUT/.commits/<task>/<key[:2]>/<key>.log      of a failure: traceback, or the end of what the worker wrote to stderr
     OUT/.commits/<task>/scratch/                 folders of live workers; emptied when a run begins
-    OUT/.commits/lock                            held by the one driver
 
 A commit appears whole or not at all, so neither the order of completion nor a kill can show in a table made from it.
 """
 
-import fcntl
 import functools
 import hashlib
 import json
@@ -48,7 +46,7 @@ class ResultStore:
 
     @contextmanager
     def open_for_writing(self) -> Iterator[None]:
-        """Make the folders, clear what a killed run left behind, and tidy up at the end; to be held inside `locked`.
+        """Make the folders, remove what a killed run left, tidy up at the end; for the holder of `write_lock`.
 
         Raises:
             RunError: the output cannot be written.
@@ -175,29 +173,6 @@ class RunResults:
     def log_path(self, outcome: Outcome) -> Path:
         """The log of a failed item."""
         return self._store.log_path(outcome.key)
-
-
-@contextmanager
-def output_lock(out: Path) -> Iterator[None]:
-    """Hold the output folder for one driver; the kernel lets go of it however the driver ends.
-
-    Raises:
-        RunError: another driver holds it, or it cannot be written.
-    """
-    path = out / ".commits" / "lock"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
-    except OSError as error:
-        raise output_error(out, error) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            todo = "wait for that run, or choose another output"
-            came = "another run is writing to it"
-            raise RunError(where=str(out), expected="an output of its own", got=came, hint=todo) from error
-        yield
 
 
 def output_error(out: Path, error: OSError) -> RunError:

@@ -22,6 +22,7 @@ from xsheet.schemas.source import ItemStatus
 
 MAX_OPEN_FILES = 4096
 STAGE_BYTES = 64
+FATAL_FIELDS = ("where", "expected", "got", "hint")
 _NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -91,15 +92,11 @@ def _respond(step: Callable[[], WorkerResponse], job: Job, stage: _StageFile) ->
     try:
         return step()
     except (RunError, ConfigError) as error:
-        return WorkerResponse(
-            kind="stop", fatal_error={w: getattr(error, w) for w in ("where", "expected", "came", "todo")}
-        )
+        return WorkerResponse(kind="stop", fatal_error={w: getattr(error, w) for w in FATAL_FIELDS})
     except Exception as error:  # noqa: BLE001  # the one place: no exception leaves a task, whatever raised it
         if isinstance(error, OSError) and error.errno in _NO_SPACE_ERRNOS:
             full = output_error(Path(error.filename or job.out), error)
-            return WorkerResponse(
-                kind="stop", fatal_error={w: getattr(full, w) for w in ("where", "expected", "came", "todo")}
-            )
+            return WorkerResponse(kind="stop", fatal_error={w: getattr(full, w) for w in FATAL_FIELDS})
         return _failure_response(error, stage.name)
 
 

@@ -111,7 +111,7 @@ def test_the_checkpoint_of_another_format_is_refused(tmp_path):
     make_loop(tmp_path, steps=2).run()
     (file,) = (tmp_path / "checkpoints").glob("*/checkpoint.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 99, "progress": {"of": "the future"}}))
-    with pytest.raises(ContractError, match="expected format 1, got format 99"):
+    with pytest.raises(ContractError, match="expected format 2, got format 99"):
         make_loop(tmp_path, steps=4).run()
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from torch import Tensor
 
 from xsheet.runtime.executor import Execution, Progress, run_task
+from xsheet.runtime.lock import write_lock
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Feature
 from xsheet.schemas.errors import ConfigError, ContractError, RunError
@@ -76,10 +77,28 @@ def build_cache(
     Raises:
         ConfigError: the layer is not there, the weights do not open, or the encoders do not fit the model.
         ContractError: no set, no clips, or clips that are not at 25 fps.
-        RunError: the run cannot go on, or what was encoded does not decode to what was shown.
+        RunError: another process writes to the set, the run cannot go on, or what was encoded does not decode to what
+            was shown.
     """
-    started = datetime.now(UTC)
     _check_rate(set_folder)
+    with write_lock(set_folder):
+        return _build_cache(
+            set_folder, settings, execution=execution, device=device, limit=limit, retry_failed=retry_failed,
+            progress=Progress("cache") if shows_progress else None,
+        )  # fmt: skip
+
+
+def _build_cache(
+    set_folder: Path,
+    settings: CacheSettings,
+    *,
+    execution: Execution,
+    device: str,
+    limit: int | None,
+    retry_failed: bool,
+    progress: Progress | None,
+) -> CacheBuildResult:
+    started = datetime.now(UTC)
     layer = None if settings.text.layer is None else find_layer(set_folder, settings.text.layer)
     encoders = open_encoders(settings)
     spec = cache_spec(settings, encoders, layer=None if layer is None else str(layer))
@@ -89,7 +108,6 @@ def build_cache(
     )
     task = CacheTask(settings, spec, set_folder=set_folder, device=device)
     items = CacheItems(set_folder, layer, spec, settings=settings, limit=limit)
-    progress = Progress("cache") if shows_progress else None
     done = run_task(task, items, out=set_folder, execution=execution, retry_failed=retry_failed, progress=progress)
     features = sorted(done.rows(Feature), key=lambda row: row.clip_id)
     rejected = Counter(one.reason or "" for one in done.outcomes() if one.status == "rejected")

@@ -1,0 +1,122 @@
+"""One writer per folder: a lock that a command holds from its first write to its last.
+
+    SET/.commits/lock    held by the writer; names its process, machine and start
+
+The kernel releases the lock however the writer ends, so a killed one leaves nothing to clean up. Readers take no lock.
+The lock is flock(2). On NFS, Linux asks the server, so writers on several machines exclude each other too, unless the
+mount has `nolock` or `local_lock`: then each machine sees its own locks only, and a warning says so.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from xsheet.runtime.result_store import output_error
+from xsheet.schemas.errors import RunError
+from xsheet.schemas.tables import TABLES, remove_temporary_files
+
+log = logging.getLogger(__name__)
+
+LOCK_FILE = Path(".commits") / "lock"
+_MAX_HOLDER_BYTES = 4096
+_SWEPT_FOLDERS = (*(table.name for table in TABLES), "cache", "manifests", "media")  # filled by the writer alone
+
+# Folders that this chain of calls has locked: a command holds its set for the whole of it, and the functions it calls
+# ask for the same lock, since each can also be called alone.
+_HELD: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
+
+
+@contextmanager
+def write_lock(folder: Path) -> Iterator[None]:
+    """Be the only writer of a folder; nested calls for the same folder share the outermost lock.
+
+    The outermost call also removes the temporary files that killed writers left in the tables, clips and caches.
+
+    Raises:
+        RunError: another process holds it (the error names it), the folder cannot be written, or its file system has
+            no locks.
+    """
+    path = folder.resolve()
+    if path in _HELD.get():
+        yield
+        return
+    with _open_lock_file(path) as file:
+        _acquire(file, path)
+        token = _HELD.set(_HELD.get() | {path})
+        try:
+            _remove_leftovers(path)
+            yield
+        finally:
+            _HELD.reset(token)
+            os.ftruncate(file.fileno(), 0)
+
+
+def _open_lock_file(folder: Path) -> BinaryIO:
+    try:
+        (folder / LOCK_FILE).parent.mkdir(parents=True, exist_ok=True)
+        return (folder / LOCK_FILE).open("a+b", buffering=0)
+    except OSError as error:
+        raise output_error(folder, error) from error
+
+
+def _acquire(file: BinaryIO, folder: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RunError(
+            where=str(folder), expected="no other writer", got=_holder(file),
+            hint="wait until it ends, or choose another output; reading is not blocked",
+        ) from error  # fmt: skip
+    except OSError as error:  # ENOLCK, EOPNOTSUPP: a file system without locks
+        raise RunError(
+            where=str(folder), expected="a file system with locks", got=error.strerror or str(error),
+            hint="enable locking of the file system, or write to another one and copy the result",
+        ) from error  # fmt: skip
+    if has_local_locks_only(folder, mounts=Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")):
+        log.warning("%s: locks of this NFS mount hold on this machine only; let no other machine write there", folder)
+    about = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    try:
+        os.ftruncate(file.fileno(), 0)
+        file.write(json.dumps(about).encode())
+    except OSError as error:
+        raise output_error(folder, error) from error
+
+
+def _holder(file: BinaryIO) -> str:
+    """The process that holds the lock, from what it wrote into the file."""
+    try:
+        file.seek(0)
+        about = json.loads(file.read(_MAX_HOLDER_BYTES))
+        pid, host = int(about["pid"]), "".join(c for c in str(about["host"]) if c.isprintable())[:64]
+        since = datetime.fromisoformat(about["since"]).astimezone(UTC)
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process that has just begun"
+    return f"process {pid} on {host}, writing since {since:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def has_local_locks_only(folder: Path, *, mounts: str) -> bool:
+    """Whether `folder` lies on an NFS mount whose locks do not reach the server; `mounts` as in /proc/self/mounts."""
+    best, options, kind = "", "", ""
+    for line in mounts.splitlines():
+        _, point, fs_type, fs_options, *_ = [*line.split(" "), "", "", "", ""]
+        point = point.encode().decode("unicode_escape")  # a space is \040
+        if folder.is_relative_to(point) and len(point) >= len(best):
+            best, kind, options = point, fs_type, fs_options
+    local = {"nolock", "local_lock=all", "local_lock=flock"}
+    return kind.startswith("nfs") and bool(local & set(options.split(",")))
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Below the folders that only a holder of the lock writes; the commits of a task are swept by its run."""
+    for name in _SWEPT_FOLDERS:
+        for parent, _, files in os.walk(folder / name):
+            if any(file.startswith(".") and ".tmp" in file for file in files):
+                remove_temporary_files(Path(parent))

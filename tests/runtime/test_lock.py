@@ -1,0 +1,86 @@
+"""One writer per folder."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from xsheet.runtime.lock import has_local_locks_only, write_lock
+from xsheet.schemas.errors import RunError
+
+HOLD = "import sys; from pathlib import Path; from xsheet.runtime.lock import write_lock\n"
+HOLD += "with write_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock of the folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_writer_learns_who_holds_the_lock_and_since_when(holder, tmp_path):
+    with pytest.raises(RunError) as error, write_lock(tmp_path):
+        pass
+    found = re.search(r"got process (\d+) on (\S+), writing since (\S+ \S+) UTC; wait", str(error.value))
+    assert found and found[1] == str(holder.pid) and found[2] == os.uname().nodename
+    assert abs(time.time() - time.mktime(time.strptime(found[3], "%Y-%m-%d %H:%M:%S")) + time.timezone) < 600
+
+
+def test_the_lock_of_a_killed_writer_is_free(holder, tmp_path):
+    holder.kill()
+    holder.wait()
+    with write_lock(tmp_path):
+        assert json.loads((tmp_path / ".commits/lock").read_text())["pid"] == os.getpid()
+
+
+def test_a_writer_may_call_what_asks_for_the_same_lock(tmp_path):
+    with write_lock(tmp_path):
+        with write_lock(tmp_path / "../" / tmp_path.name):
+            pass
+        other = subprocess.run(
+            [sys.executable, "-c", HOLD, tmp_path],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert "expected no other writer" in other.stderr
+
+
+def test_a_writer_removes_what_killed_writers_left_and_nothing_else(tmp_path):
+    left = [
+        tmp_path / name for name in ("media/ab/.clip_1.mp4.x.tmp.mp4", "clips/.part.y.tmp.parquet", "cache/a/b/.z.tmp")
+    ]
+    kept = [tmp_path / name for name in ("media/ab/clip_1.mp4", "films/.mine.tmp", ".report.html.q.tmp.html")]
+    for file in (*left, *kept):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    with write_lock(tmp_path):
+        assert not any(file.exists() for file in left)
+    assert all(file.exists() for file in kept)
+
+
+def test_a_lock_file_of_other_content_still_names_a_writer(holder, tmp_path):
+    (tmp_path / ".commits/lock").write_bytes(b"\xff{\x1b[31m")
+    with pytest.raises(RunError, match="another process that has just begun"), write_lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("options", "local"), [("rw,vers=4.2,local_lock=none", False), ("rw,nolock", True), ("rw,local_lock=all", True)]
+)
+def test_nfs_without_locks_on_the_server_is_recognised(options, local):
+    mounts = f"overlay / overlay rw 0 0\nserver:/x /data\\040sets nfs4 {options} 0 0\n"
+    assert has_local_locks_only(Path("/data sets/a"), mounts=mounts) == local
+    assert not has_local_locks_only(Path("/data"), mounts=mounts)
