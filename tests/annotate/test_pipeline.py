@@ -66,7 +66,7 @@ def test_every_clip_is_in_all_three_layers(tmp_path):
     clips = {clip.clip_id for clip in tables.iter_records(tmp_path, tables.CLIPS)}
     for layer in list_layers(tmp_path):
         assert {row.clip_id for row in layer.read()} == clips
-    assert (annotated.clips, annotated.failed_count) == (len(clips), 0)
+    assert (annotated.clips, annotated.failed) == (len(clips), 0)
 
 
 def test_each_layer_names_the_one_it_was_made_from(tmp_path):
@@ -129,7 +129,7 @@ def test_word_times_anchor_the_strokes(tmp_path):
 def test_a_transcript_that_cannot_be_read_is_noted_and_nothing_is_lost(tmp_path):
     annotated = go(make_set(tmp_path, words="[not json"))
     assert annotated.repairs["ignore"] == annotated.clips
-    assert annotated.failed_count == 0
+    assert annotated.failed == 0
 
 
 def test_a_limit_takes_the_first_clips_only(tmp_path):
@@ -210,7 +210,7 @@ def asking(server: Server) -> AnnotateSettings:
 def test_three_samples_of_a_served_model_become_one_sheet(filmed, server):
     annotated = go(filmed, asking(server))
     assert server.calls == 6
-    assert annotated.status_counts == {"ok": 6}
+    assert annotated.statuses == {"ok": 6}
     for row in annotated.consensus.read():
         assert [(p.action, p.evidence.support_k) for p in row.phases] == [("nod", 3)]
         assert all(phase.speech is not None for phase in row.phases)
@@ -231,11 +231,11 @@ def test_a_rerun_with_other_tolerances_asks_nobody_again(filmed, server):
 def test_a_server_that_was_away_is_asked_again_only_on_request(filmed, server):
     settings, server.away = asking(server), True
     annotated = go(filmed, settings)
-    assert annotated.status_counts == {"error": 6}
+    assert annotated.statuses == {"error": 6}
     assert {row.repairs[-1].op for row in annotated.normalised.read()} == {"refuse"}
     server.away = False
-    assert go(filmed, settings).status_counts == {"error": 6}
-    assert go(filmed, settings, retry_failed=True).status_counts == {"ok": 6}
+    assert go(filmed, settings).statuses == {"error": 6}
+    assert go(filmed, settings, retry_failed=True).statuses == {"ok": 6}
     assert server.calls == 12
 
 
@@ -268,7 +268,7 @@ def test_two_annotators_at_once_are_refused():
         ("normalise.edge_tolerance_s=0.5", False),
         ("samples=5", False),
         ("vlm.fps=4.0", True),
-        ("ruler=false", True),
+        ("motion_candidates=false", True),
         ("endpoint.model=other", True),
     ],
 )

@@ -148,7 +148,7 @@ def test_a_bad_item_is_its_own_failed_row(go, notes, do, argument, reason, says,
     limit_s = LIMIT_S if do.startswith("hangs") else 60.0
     items = [item("fine", 0, k="before"), item(do, argument), item("fine", 0, k="after")]
     committed = go(items, item_timeout_s=limit_s)
-    bad = next(o for o in committed.results() if o.stage == f"{do} 0")
+    bad = next(o for o in committed.outcomes() if o.name == f"{do} 0")
     assert (bad.status, bad.reason, bad.attempts, says in (bad.message or "")) == ("failed", reason, tries, True), bad
     assert bad.stage == ("commit" if do in ("no_record", "huge_row") else do)
     assert committed.counts == {"ok": 2, "failed": 1}
@@ -190,9 +190,9 @@ def test_a_hostile_name_is_made_printable(go):
 
 def test_a_rerun_starts_nothing_that_is_committed(go, notes):
     items = [item("fine", 0, k=1), item("raises"), item("reject")]
-    first = list(go(items).results())
+    first = list(go(items).outcomes())
     before = started(notes)
-    assert list(go(items).results()) == first
+    assert list(go(items).outcomes()) == first
     assert started(notes) == before
 
 
@@ -213,7 +213,7 @@ def test_items_with_one_key_are_one_item(go, notes):
 def test_commits_of_other_items_are_not_part_of_the_result(go):
     a, b, c = (item("fine", 0, k=k) for k in "abc")
     go([a, b])
-    assert {o.key for o in go([b, c]).results()} == {b.key, c.key}
+    assert {o.key for o in go([b, c]).outcomes()} == {b.key, c.key}
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:40], lambda b: b"", lambda b: b.replace(b'"ok"', b'"no"')])
@@ -329,7 +329,7 @@ def drive(tmp_path: Path, notes: Path, *, what: str, count: int, argument: str) 
 def test_workers_die_with_a_killed_driver(notes, tmp_path, what):
     driver = drive(tmp_path, notes, what=what, count=2, argument="0")
     expected = 4 if what == "hangs_with_a_grandchild" else 2
-    alive = lambda: [p for f in notes.iterdir() for p in pids(notes, f.stage)]  # noqa: E731
+    alive = lambda: [p for f in notes.iterdir() for p in pids(notes, f.name)]  # noqa: E731
     assert eventually(lambda: len(alive()) == expected)
     driver.kill()
     driver.wait()

@@ -72,7 +72,7 @@ def test_pandas_polars_duckdb_and_datasets_read_it(table, examples, tmp_path):
         "datasets": hugging_face.to_pandas(),
     }
     for reader, frame in read.items():
-        assert list(frame.grid_columns) == names, reader
+        assert list(frame.columns) == names, reader
         assert list(frame[names[0]]) == [getattr(row, names[0]) for row in rows], reader
 
 

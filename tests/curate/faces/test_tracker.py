@@ -23,7 +23,7 @@ def rod(root):
     """benchmarks/puppet.py: curves that sweep every quantity, and their pictures."""
     spec = importlib.util.spec_from_file_location("puppet_rod", root / "benchmarks" / "puppet.py")
     module = importlib.util.module_from_spec(spec)
-    spec.data.exec_module(module)
+    spec.loader.exec_module(module)
     return module
 
 

@@ -177,7 +177,7 @@ def test_a_jump_score_is_relative_to_its_neighbours():
     alone = still(60, cut_jump={30: 2.4})
     assert cuts(find_shots(alone)) == [30]
     assert cuts(find_shots(still(60, cut_jump={30: 2.4, 34: 1.2}))) == []
-    assert cuts(find_shots(alone, replace_settings(jump=3.5))) == []
+    assert cuts(find_shots(alone, replace_settings(jump_threshold=3.5))) == []
 
 
 def test_strong_change_among_strong_changes_is_no_cut():

@@ -54,9 +54,10 @@ def test_motion_refuses_curves_of_another_length():
 def test_same_seed_and_pose_give_the_same_bytes_in_another_process():
     here = sha256(Puppet(random_identity(5)).draw(BUSY))
     code = (
-        "import hashlib; from xsheet.demo.puppet.draw import draw; from xsheet.demo.puppet.identity import identity\n"
+        "import hashlib\nfrom xsheet.demo.puppet.draw import Puppet\n"
+        "from xsheet.demo.puppet.identity import random_identity\n"
         "from xsheet.demo.puppet.pose import Pose\n"
-        f"print(hashlib.sha256(draw(identity(5), {BUSY!r}).tobytes()).hexdigest())"
+        f"print(hashlib.sha256(Puppet(random_identity(5)).draw({BUSY!r}).tobytes()).hexdigest())"
     )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert here == there
@@ -150,10 +151,10 @@ def test_one_quantity_alone_is_visible(bench: ModuleType, name: str, low: float,
 
 
 @pytest.mark.slow
-def test_twenty_people_are_tracked(bench: ModuleType):
+def test_six_people_are_tracked(bench: ModuleType):
     truth, seen = [], []
-    for seed in range(20):
-        motion = bench.random_motion(seed, 100)
+    for seed in range(6):
+        motion = bench.random_motion(seed, 60)
         truth.append(bench.planted(motion))
         seen.append(bench.measured(bench.landmarks(bench.pictures(seed, motion))))
     assert np.mean([np.isfinite(s["yaw_deg"]).mean() for s in seen]) >= 0.99
