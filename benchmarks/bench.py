@@ -57,7 +57,7 @@ BENCHES = (
     Bench("near", "near.py", 4),
     Bench("motion-puppet", "motion.py puppet --cache {folder}/motion", 8),
     Bench("motion-still", "motion.py still --cache {folder}/motion", 4),
-    Bench("motion-real", "motion.py real --shared {shared}", 5, real_clips=True),
+    Bench("motion-real", "labels.py --shared {shared}", 30, real_clips=True),
     Bench("motion-cost", "motion.py cost --cache {folder}/motion", 1),
     Bench("annotate", "annotate.py", 5),
     Bench("vlm-tokens", "vlm_tokens.py", 2),

@@ -1,13 +1,12 @@
-"""What the motion annotator is worth: on the puppet's planted actions, on stills, on real clips; and what it costs.
+"""What the motion annotator is worth: on the puppet's planted actions, on stills; and what it costs.
 
-    python benchmarks/motion.py puppet|still|real|cost [--films 80] [--first 100] [--shared DIR] [--cache DIR]
+    python benchmarks/motion.py puppet|still|cost [--films 80] [--first 100] [--cache DIR]
 
 Each part prints Markdown tables for docs/log/. Signals are measured as curation measures them, through the codec:
 five seconds of one core a film; `--cache` keeps them. The seeds 0-59 were used for fitting, the default ones were not.
 """
 
 import argparse
-import csv
 import pickle
 import resource
 import tempfile
@@ -36,28 +35,12 @@ from xsheet.demo.puppet.act import motion_curves
 from xsheet.schemas.annotation import Annotation, Phase
 from xsheet.schemas.clip import Clip, Measures, Signals
 from xsheet.schemas.source import Timeline
-from xsheet.schemas.time import CLIP_RATE, US_PER_S, Span, frame_start_us, us_from_seconds
+from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
 FACE = ("head", "gaze", "brows", "mouth", "face")
 GROUPS = {"head and face": FACE, "trunk": ("torso",), "arms": ("arm_left", "arm_right", "hands")}
 FRAME_US = frame_start_us(1, CLIP_RATE)
 COUNTED = ("nod", "shake_head", "sway", "wave")
-# Tracks on which a hand-made label may be found, by its body part.
-LABELLED = {
-    "both hands": GROUPS["arms"], "both arms": GROUPS["arms"], "left hand": ("arm_left",), "right hand": ("arm_right",),
-    "mouth": ("mouth", "face"), "eye and mouth": ("gaze", "mouth", "face"), "eyes": ("gaze",),
-    "brows and mouth": ("brows", "mouth", "face"),
-}  # fmt: skip
-PARTS = {"hands and arms": GROUPS["arms"], "face": FACE[1:]}
-UNCOVERED = (
-    "folded",
-    "clasped",
-    "pout",
-    "corners",
-    "wink",
-    "frown",
-    "nearly closed",
-)  # rests, and classes without rule
 
 
 @dataclass(slots=True)
@@ -231,46 +214,6 @@ def still(options: argparse.Namespace) -> None:
         print(f"| {kind} | {len(found)} | {sum(p.action != 'rest' for phases in found for p in phases)} |")
 
 
-def real(options: argparse.Namespace) -> None:
-    """Hand-made labels of real clips, good to 0.2 s."""
-    with (options.shared / "data/labels/actions-hand-made.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    rows = [row for row in rows if not any(word in row["action"] for word in UNCOVERED)]
-    print("| clip | label | tIoU | start, s | end, s | measured phases |\n|---|---|---|---|---|---|")
-    hits: dict[tuple[str, float], int] = defaultdict(int)
-    labels: dict[str, int] = defaultdict(int)
-    found: dict[str, int] = defaultdict(int)
-    errors: list[tuple[float, float]] = []
-    for video in dict.fromkeys(row["video"] for row in rows):
-        signals, height = measured(options.shared / "data/videos" / video)
-        phases = [p for p in phases_of(signals, height=height) if p.action != "rest"]
-        for part, tracks in PARTS.items():
-            asked = any(LABELLED[row["body_part"]][0] in tracks for row in rows if row["video"] == video)
-            found[part] += sum(p.track in tracks for p in phases) if asked else 0
-        for row in (row for row in rows if row["video"] == video):
-            part = next(part for part, tracks in PARTS.items() if LABELLED[row["body_part"]][0] in tracks)
-            span = Span(us_from_seconds(float(row["start_s"])), us_from_seconds(float(row["end_s"])))
-            labels[part] += 1
-            near = [p for p in phases if p.track in LABELLED[row["body_part"]]]
-            best = max(near, key=lambda p: p.span.tiou(span), default=None)
-            if best is None or best.span.tiou(span) == 0:
-                print(f"| {video} | {row['action']} | 0.00 | | | nothing |")
-                continue
-            tiou = best.span.tiou(span)
-            off = ((best.start_us - span.start_us) / US_PER_S, (best.end_us - span.end_us) / US_PER_S)
-            errors += [off] if tiou >= 0.3 else []
-            for least in (0.3, 0.5):
-                hits[part, least] += tiou >= least
-            print(f"| {video} | {row['action']} | {tiou:.2f} | {off[0]:+.2f} | {off[1]:+.2f} | {best.text} |")
-    print("\n| part | labels | phases | F1@0.3 | F1@0.5 | recall@0.3 | recall@0.5 |\n|---|---|---|---|---|---|---|")
-    for part in PARTS:
-        f1 = " | ".join(f"{2 * hits[part, least] / (labels[part] + found[part]):.2f}" for least in (0.3, 0.5))
-        recall = " | ".join(f"{hits[part, least] / labels[part]:.2f}" for least in (0.3, 0.5))
-        print(f"| {part} | {labels[part]} | {found[part]} | {f1} | {recall} |")
-    starts, ends = np.abs(np.array(errors)).T
-    print(f"\nMedian boundary error of the hits at 0.3: start {np.median(starts):.2f} s, end {np.median(ends):.2f} s.")
-
-
 def cost(options: argparse.Namespace) -> None:
     """Speed and memory from stored signals."""
     signals = [one for one, _ in cached(options.cache, range(options.first, options.first + 8), kind="talk")]
@@ -288,12 +231,9 @@ def cost(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("puppet", "still", "real", "cost"))
+    parser.add_argument("part", choices=("puppet", "still", "cost"))
     parser.add_argument("--films", type=int, default=80)
     parser.add_argument("--first", type=int, default=100)
-    parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
     parser.add_argument("--cache", type=Path)
     given = parser.parse_args()
-    if given.part == "real" and not given.shared.is_dir():
-        raise SystemExit(f"no real clips in {given.shared}; skipped")
-    {"puppet": puppet, "still": still, "real": real, "cost": cost}[given.part](given)
+    {"puppet": puppet, "still": still, "cost": cost}[given.part](given)

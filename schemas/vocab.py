@@ -25,8 +25,9 @@ Action = Literal[
     "lean_in", "lean_back", "sway", "shrug",
     "look_at_camera", "look_away", "look_down", "look_up", "blink_long", "close_eyes", "wink",
     "raise_brows", "frown", "smile", "laugh", "grimace", "purse_lips", "open_mouth", "bite_lip",
-    "raise_hand", "lower_hand", "point", "wave", "open_palms", "palm_up", "count_fingers", "clap", "fist", "chop_beat",
-    "circle_hand", "cross_arms", "hand_on_chest", "touch_face", "touch_hair", "adjust_clothes",
+    "raise_hand", "lower_hand", "move_hand", "spread_hands", "join_hands",
+    "point", "wave", "open_palms", "palm_up", "count_fingers", "clap", "fist", "chop_beat", "circle_hand", "cross_arms",
+    "hand_on_chest", "touch_face", "touch_hair", "adjust_clothes",
     "hold_object", "show_object", "put_object",
     "rest", "other",
 ]  # fmt: skip

@@ -6,7 +6,8 @@ segments          monotone movements of a series and the episodes they form
 detected_actions  DetectedAction, its amplitude and speed levels, overlaps
 head_rules        nods, shakes, turns, tilts
 face_rules        gaze, lids, brows, smile, mouth
-body_rules        leans, sways, shrugs; gestures of the hands
+torso_rules       leans, sways, shrugs
+arm_rules         strokes of the hands; beats, claps and waves
 annotator         all rules to phases of the contract
 detectors         does a class occur inside a stated span?
 """

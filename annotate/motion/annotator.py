@@ -17,12 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xsheet.annotate.base import AnnotationRequest, AnnotatorReply, StructuredResult
-from xsheet.annotate.motion.body_rules import (
-    ArmRuleSettings,
-    TorsoRuleSettings,
-    detect_arm_actions,
-    detect_torso_actions,
-)
+from xsheet.annotate.motion.arm_rules import ArmRuleSettings, detect_arm_actions
 from xsheet.annotate.motion.curves import VOICED_THRESHOLD, MotionCurves, motion_curves, motion_ratio, track_speeds
 from xsheet.annotate.motion.detected_actions import (
     AmplitudeAndSpeed,
@@ -34,6 +29,7 @@ from xsheet.annotate.motion.face_rules import FaceRuleSettings, detect_face_acti
 from xsheet.annotate.motion.head_rules import HeadRuleSettings, detect_head_actions
 from xsheet.annotate.motion.segments import MotionSegment
 from xsheet.annotate.motion.series import FPS, Floats, round_to_frame, true_ranges
+from xsheet.annotate.motion.torso_rules import TorsoRuleSettings, detect_torso_actions
 from xsheet.annotate.text.wording import describe_action, describe_clip, kind_of
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import MIN_PHASE_US, Base, Evidence, KinematicPhase, Phase, sorted_phases

@@ -22,6 +22,7 @@ from xsheet.annotate.motion.series import (
     Floats,
     fill_gaps,
     finite_median,
+    gaussian_smooth,
     interpolate_hidden,
     speed_of,
     subtract_median,
@@ -64,8 +65,20 @@ class MotionCurves:
     voiced: NDArray[np.bool_]
     visibility: Mapping[vocab.Track, Floats]  # share of the track that is visible, 0..1
 
+    shoulder_sway: Floats  # middle of the shoulders to the own left, shoulder widths
+
     def __len__(self) -> int:
         return len(self.yaw_deg)
+
+    def head_turning_deg(self, frames: range, *, margin: int = 2) -> float:
+        """Largest range of a head angle around some frames; 0 where the head is not visible."""
+        inside = slice(max(0, frames.start - margin), frames.stop + margin)
+        ranges = [
+            np.ptp(gaussian_smooth(a[inside][np.isfinite(a[inside])]))
+            for a in (self.yaw_deg, self.pitch_deg, self.roll_deg)
+            if np.isfinite(a[inside]).any()
+        ]
+        return float(max(ranges, default=0.0))
 
 
 # Peak speed of a small deliberate movement, by track; a body at rest stays below it.
@@ -110,6 +123,7 @@ def motion_curves(signals: Signals) -> MotionCurves:
         shoulder_rise=rise,
         wrist_left=(wrist_left - middle) * (1, -1) / width,
         wrist_right=(wrist_right - middle) * (-1, -1) / width,
+        shoulder_sway=subtract_median(middle[:, 0]) / width,
         voiced=_voiced(signals),
         visibility=_visibility(signals),
     )

@@ -8,8 +8,8 @@ from pydantic import Field
 from xsheet.annotate.motion.curves import MotionCurves
 from xsheet.annotate.motion.detected_actions import DetectedAction, detected_action
 from xsheet.annotate.motion.head_rules import side_of
-from xsheet.annotate.motion.segments import MotionEpisode, find_episodes, find_segments, group_segments
-from xsheet.annotate.motion.series import FPS, Floats
+from xsheet.annotate.motion.segments import MotionEpisode, MotionSegment, find_episodes, find_segments, group_segments
+from xsheet.annotate.motion.series import FPS, Floats, frames_between
 from xsheet.schemas.settings import StrictModel
 
 _HELD_FACTOR = 1.5  # × minimum size: an expression without its return counts from here
@@ -23,15 +23,33 @@ class FaceRuleSettings(StrictModel):
     closed_eye_openness: float = Field(default=0.5, gt=0, lt=1, description="share of the usual opening")
     min_closed_s: float = Field(default=0.18, ge=0, le=3, description="ordinary blinks are shorter")
     min_brow_raise: float = Field(default=0.0125, gt=0, le=0.2, description="face heights")
-    min_smile: float = Field(default=0.2, gt=0, le=1, description="of the series' 0..1")
+    min_smile: float = Field(default=0.27, gt=0, le=1, description="of the series' 0..1")
+    speech_smile_ratio: float = Field(
+        default=1.25, ge=1, le=5, description="× min_smile during speech, which spreads the lips too"
+    )
     min_mouth_opening: float = Field(default=0.045, gt=0, le=0.5, description="face heights")
+    max_shift_s: float = Field(default=0.28, gt=0, le=3, description="longest way of a gaze shift: eyes jump")
+    max_rise_s: float = Field(default=0.9, gt=0, le=5, description="longest rise of brows; a slower one is drift")
+    max_turning_deg: float = Field(
+        default=7.0,
+        gt=0,
+        le=90,
+        description="largest range of a head angle while eyes shift or brows rise: a "
+        "turning head changes what the mesh shows of them",
+    )
+    max_yaw_deg: float = Field(default=30.0, gt=0, le=90, description="from the front, for expressions of the mouth")
+    mute_mouth_ratio: float = Field(
+        default=1.5, ge=1, le=10, description="× min_mouth_opening in a clip without any voice: the lips may speak"
+    )
     max_voiced_share: float = Field(default=0.4, ge=0, le=1, description="share of an open mouth's frames with voice")
 
 
 def detect_face_actions(curves: MotionCurves, settings: FaceRuleSettings) -> Iterator[DetectedAction]:
     """Gaze shifts, long blinks, raised brows, smiles and silent mouth openings; they may overlap."""
     for episode in _returning_episodes(curves.gaze_x, settings.min_gaze, max_hold_s=2.0):
-        if (episode.end - episode.start) / FPS >= settings.min_gaze_s:
+        is_long = (episode.end - episode.start) / FPS >= settings.min_gaze_s
+        jumps = all(segment.seconds <= settings.max_shift_s for segment in episode.segments)
+        if is_long and jumps and all(_is_steady(curves, segment, settings) for segment in episode.segments):
             yield detected_action(episode, "look_away", "gaze", side=side_of(episode.peak), min_size=settings.min_gaze)
     for episode in _returning_episodes(
         -curves.eye_openness, 1 - settings.closed_eye_openness, max_hold_s=2.0, smoothing_frames=0.5
@@ -41,16 +59,39 @@ def detect_face_actions(curves: MotionCurves, settings: FaceRuleSettings) -> Ite
     for episode in _returning_episodes(
         curves.brow_raise, settings.min_brow_raise, max_hold_s=1.2, smoothing_frames=1.5
     ):
-        if episode.peak > 0:
+        rises = episode.peak > 0 and episode.segments[0].seconds <= settings.max_rise_s
+        if rises and _is_steady(curves, episode.segments[0], settings):
             yield detected_action(episode, "raise_brows", "brows", side="both", min_size=settings.min_brow_raise)
-    for episode in _returning_episodes(curves.smile, settings.min_smile, max_hold_s=8.0, smoothing_frames=4.0):
-        if episode.peak > 0:
-            yield detected_action(episode, "smile", "face", side="none", min_size=settings.min_smile)
+    smiles = [
+        episode
+        for episode in _returning_episodes(curves.smile, settings.min_smile, max_hold_s=8.0, smoothing_frames=4.0)
+        if episode.peak >= settings.min_smile * _smile_ratio(curves, episode, settings)
+        and _faces_camera(curves, episode, settings)
+    ]
+    for episode in smiles:
+        yield detected_action(episode, "smile", "face", side="none", min_size=settings.min_smile)
     # Speech moves the mouth all the time, so there is no background test; voice separates the two.
-    openings = find_segments(curves.mouth_opening, min_size=settings.min_mouth_opening, smoothing_frames=0.7)
+    min_opening = settings.min_mouth_opening * (1.0 if curves.voiced.any() else settings.mute_mouth_ratio)
+    openings = find_segments(curves.mouth_opening, min_size=min_opening, smoothing_frames=0.7)
     for episode in group_segments(openings, frames=len(curves), max_gap_s=0.0, max_hold_s=3.0):
-        if episode.peak > 0 and episode.returns and _voiced_share(curves, episode) <= settings.max_voiced_share:
-            yield detected_action(episode, "open_mouth", "mouth", side="none", min_size=settings.min_mouth_opening)
+        silent = _voiced_share(curves, episode) <= settings.max_voiced_share
+        laughs = any(smile.start < episode.end and episode.start < smile.end for smile in smiles)
+        if episode.peak > 0 and episode.returns and silent and not laughs:
+            yield detected_action(episode, "open_mouth", "mouth", side="none", min_size=min_opening)
+
+
+def _smile_ratio(curves: MotionCurves, episode: MotionEpisode, settings: FaceRuleSettings) -> float:
+    return settings.speech_smile_ratio if _voiced_share(curves, episode) > settings.max_voiced_share else 1.0
+
+
+def _is_steady(curves: MotionCurves, movement: MotionSegment, settings: FaceRuleSettings) -> bool:
+    return curves.head_turning_deg(frames_between(movement.start, movement.end)) <= settings.max_turning_deg
+
+
+def _faces_camera(curves: MotionCurves, episode: MotionEpisode, settings: FaceRuleSettings) -> bool:
+    frames = frames_between(episode.start, episode.end)
+    yaw = curves.yaw_deg[frames.start : frames.stop]
+    return bool(np.isfinite(yaw).any()) and float(np.nanmedian(np.abs(yaw))) <= settings.max_yaw_deg
 
 
 def _returning_episodes(

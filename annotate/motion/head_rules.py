@@ -1,40 +1,102 @@
-"""Rules for the head: nods, shakes, turns, tilts and postures from episodes of its angles."""
+"""Rules for the head: nods, shakes, turns, tilts, lowered and raised heads from the movements of its angles.
 
-from collections.abc import Iterator
+Movements of one angle are read in order. Quick alternating ones are a nod or a shake; a movement that is taken back
+after a hold is one action with a stroke, a hold and a retraction; any other is an action of its own, named by its
+direction. A slow drift is none of these.
+"""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from xsheet.annotate.motion.curves import MotionCurves
 from xsheet.annotate.motion.detected_actions import DetectedAction, detected_action
-from xsheet.annotate.motion.segments import MotionEpisode, find_episodes
+from xsheet.annotate.motion.segments import (
+    RETURN_SHARE,
+    MotionEpisode,
+    MotionSegment,
+    background_range,
+    find_segments,
+)
 from xsheet.annotate.motion.series import FPS, Floats
 from xsheet.schemas import vocab
 from xsheet.schemas.settings import StrictModel
 
-_MAX_CYCLE_GAP_S = 0.2  # between two cycles of one nod or shake
-_MAX_HOLD_S = 1.5  # a head held aside for longer has a new rest position
+_MAX_SHARED = 0.3  # of the shorter movement: more is one movement of several angles
+_MAX_CYCLE_GAP_S = 0.2  # between two movements of one nod or shake
 
 
 class HeadRuleSettings(StrictModel):
-    """Minimum movements of a head. Fitted on the puppet, seeds 0-59 (docs/log/annotate.md#motion)."""
+    """Minimum movements of a head, chosen on the puppet and on hand-made labels (docs/log/annotate.md#real-people)."""
 
-    min_pitch_deg: float = Field(default=3.6, gt=0, le=30, description="of a nod; crosstalk of the jaw is below it")
-    min_yaw_deg: float = Field(default=7.0, gt=0, le=45, description="of a turn, and of each way of a shake")
-    min_roll_deg: float = Field(default=5.0, gt=0, le=45, description="of a tilt against the shoulders")
+    min_pitch_deg: float = Field(default=5.0, gt=0, le=30, description="of a nod; crosstalk of the jaw is below it")
+    min_yaw_deg: float = Field(default=8.0, gt=0, le=45, description="of a turn, and of each way of a shake")
+    min_roll_deg: float = Field(default=7.0, gt=0, le=45, description="of a tilt against the shoulders")
+    min_speed_deg_s: float = Field(default=20.0, ge=0, le=200, description="mean of a movement; a slower one is drift")
+    salience_factor: float = Field(default=2.0, ge=0, le=10, description="× the range of the clip's quietest stretches")
+    max_salience: float = Field(
+        default=4.0,
+        ge=1,
+        le=10,
+        description="× the minima above: bound of the rule before, for a head that never rests",
+    )
+    speech_factor: float = Field(
+        default=2.0, ge=0, le=10, description="× the usual range during speech: smaller movements there are its rhythm"
+    )
+    max_speech_salience: float = Field(default=2.2, ge=1, le=10, description="× the minima above: bound of that rule")
+    max_shake_cycle_s: float = Field(default=0.9, gt=0, le=5, description="longer ones are turns to and fro")
     max_nod_cycle_s: float = Field(default=1.2, gt=0, le=5, description="a longer cycle is a lowered head")
+    max_hold_s: float = Field(default=1.5, gt=0, le=10, description="a head held aside for longer has a new rest")
     posture_pitch_ratio: float = Field(
         default=1.6, ge=1, le=5, description="× min_pitch_deg: minimum of a lowered or raised head"
     )
+    min_speech_nod_deg: float = Field(
+        default=9.0, ge=0, le=30, description="of a single nod during speech: smaller ones are the rhythm of the voice"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Axis:
+    """One angle of the head."""
+
+    values: Floats
+    min_size: float
+    positive: vocab.Action  # movement of the angle upwards or to the own left
+    negative: vocab.Action
+    repeated: vocab.Action | None  # quick alternating movements
 
 
 def detect_head_actions(curves: MotionCurves, settings: HeadRuleSettings) -> Iterator[DetectedAction]:
     """Nods, shakes, turns and tilts; they may overlap."""
-    for episode in _head_episodes(curves.pitch_deg, settings.min_pitch_deg):
-        yield from _pitch_actions(episode, settings)
-    for episode in _head_episodes(curves.yaw_deg, settings.min_yaw_deg):
-        yield _yaw_action(episode, settings.min_yaw_deg)
-    for episode in _head_episodes(curves.roll_deg, settings.min_roll_deg):
-        yield detected_action(episode, "tilt_head", "head", side=side_of(episode.peak), min_size=settings.min_roll_deg)
+    axes = (
+        _Axis(
+            values=curves.pitch_deg,
+            min_size=settings.min_pitch_deg,
+            positive="raise_head",
+            negative="lower_head",
+            repeated="nod",
+        ),
+        _Axis(
+            values=curves.yaw_deg,
+            min_size=settings.min_yaw_deg,
+            positive="turn_head",
+            negative="turn_head",
+            repeated="shake_head",
+        ),
+        _Axis(
+            values=curves.roll_deg,
+            min_size=settings.min_roll_deg,
+            positive="tilt_head",
+            negative="tilt_head",
+            repeated=None,
+        ),
+    )
+    units = [(axis, episode) for axis in axes for episode in _episodes(axis, curves.voiced, settings)]
+    for axis, episode in _pairs(_strongest(units), settings, frames=len(curves)):
+        yield from _actions(axis, episode, curves, settings)
 
 
 def side_of(value: float) -> vocab.Laterality:
@@ -42,26 +104,122 @@ def side_of(value: float) -> vocab.Laterality:
     return "left" if value > 0 else "right"
 
 
-def _head_episodes(values: Floats, min_size: float) -> list[MotionEpisode]:
-    return find_episodes(
-        values, min_size=min_size, max_gap_s=_MAX_CYCLE_GAP_S, max_hold_s=_MAX_HOLD_S, smoothing_frames=0.7
-    )
+def _episodes(axis: _Axis, voiced: NDArray[np.bool_], settings: HeadRuleSettings) -> Iterator[MotionEpisode]:
+    """Repeated movements and single ones of an angle, in order."""
+    background = settings.salience_factor * background_range(axis.values)
+    min_size = max(axis.min_size, min(background, settings.max_salience * axis.min_size))
+    rhythm = settings.speech_factor * background_range(axis.values, quantile=0.5)
+    in_speech = min(rhythm, settings.max_speech_salience * axis.min_size)
+    segments = [
+        segment
+        for segment in find_segments(axis.values, min_size=min_size, smoothing_frames=0.7)
+        if abs(segment.delta) >= settings.min_speed_deg_s * segment.seconds
+        and (abs(segment.delta) >= in_speech or not _is_voiced(voiced, segment))
+    ]
+    k = 0
+    while k < len(segments):
+        count = _repeated_count(segments[k:], axis, settings) or 1
+        yield MotionEpisode(segments=tuple(segments[k : k + count]))
+        k += count
 
 
-def _pitch_actions(episode: MotionEpisode, settings: HeadRuleSettings) -> Iterator[DetectedAction]:
-    min_size = settings.min_pitch_deg
-    down_count = sum(segment.delta < 0 for segment in episode.segments)
-    cycle_s = (episode.end - episode.start) / FPS / max(down_count, 1)
-    if episode.returns and episode.peak < 0 and cycle_s <= settings.max_nod_cycle_s:
-        yield detected_action(episode, "nod", "head", side="none", min_size=min_size, repetitions=down_count)
-    elif abs(episode.peak) >= settings.posture_pitch_ratio * min_size:
-        action: vocab.Action = "lower_head" if episode.peak < 0 else "raise_head"
-        yield detected_action(episode, action, "head", side="none", min_size=settings.posture_pitch_ratio * min_size)
+def _strongest(units: Sequence[tuple[_Axis, MotionEpisode]]) -> list[tuple[_Axis, MotionEpisode]]:
+    """Units in order of time; where angles move together, only the largest against its minimum."""
+    kept: list[tuple[_Axis, MotionEpisode]] = []
+    for axis, episode in sorted(units, key=lambda unit: -_salience(*unit)):
+        if all(_overlap(episode, other) <= _MAX_SHARED for _, other in kept):
+            kept.append((axis, episode))
+    return sorted(kept, key=lambda unit: unit[1].start)
 
 
-def _yaw_action(episode: MotionEpisode, min_size: float) -> DetectedAction:
-    offsets = episode.offsets
-    if offsets.max() > min_size / 2 and offsets.min() < -min_size / 2:
-        repetitions = max(1, round((len(episode.segments) - 1) / 2))
-        return detected_action(episode, "shake_head", "head", side="none", min_size=min_size, repetitions=repetitions)
-    return detected_action(episode, "turn_head", "head", side=side_of(episode.peak), min_size=min_size)
+def _salience(axis: _Axis, episode: MotionEpisode) -> float:
+    return max(abs(segment.delta) for segment in episode.segments) / axis.min_size
+
+
+def _overlap(a: MotionEpisode, b: MotionEpisode) -> float:
+    """Shared time by the length of the shorter one."""
+    return (min(a.end, b.end) - max(a.start, b.start)) / max(min(a.end - a.start, b.end - b.start), 1e-9)
+
+
+def _pairs(
+    units: Sequence[tuple[_Axis, MotionEpisode]], settings: HeadRuleSettings, *, frames: int
+) -> Iterator[tuple[_Axis, MotionEpisode]]:
+    """Join a movement and the next one if that takes it back; a last one may be held to the end of the clip."""
+    k = 0
+    while k < len(units):
+        axis, episode = units[k]
+        following = units[k + 1] if k + 1 < len(units) else None
+        both = (*episode.segments, *(following[1].segments if following else ()))
+        if following and following[0] is axis and len(both) == 2 and _comes_back(both, settings):
+            yield axis, MotionEpisode(segments=both)
+            k += 2
+            continue
+        if following is None and len(both) == 1 and (frames - episode.end) / FPS <= settings.max_hold_s:
+            episode = replace(episode, held_until=float(frames))
+        yield axis, episode
+        k += 1
+
+
+def _repeated_count(segments: Sequence[MotionSegment], axis: _Axis, settings: HeadRuleSettings) -> int:
+    """Number of leading segments that form one nod or shake; 0 if they form none."""
+    if axis.repeated is None:
+        return 0
+    max_cycle_s = settings.max_nod_cycle_s if axis.repeated == "nod" else settings.max_shake_cycle_s
+    count = 1
+    while count < len(segments) and _continues(segments[count - 1], segments[count], max_cycle_s):
+        count += 1
+    if axis.repeated == "nod":
+        first = segments[0].delta < 0
+        count -= count % 2 if first else (count + 1) % 2
+        episode = MotionEpisode(segments=tuple(segments[:count])) if count >= (2 if first else 3) else None
+        return count if episode is not None and episode.returns else 0
+    return count if count >= 3 else 0
+
+
+def _continues(before: MotionSegment, after: MotionSegment, max_cycle_s: float) -> bool:
+    """Whether a movement turns back at once, quickly and by a similar size."""
+    quick = max(before.seconds, after.seconds) <= max_cycle_s / 2
+    similar = 0.4 <= abs(after.delta / before.delta) <= 2.5
+    return before.delta * after.delta < 0 and after.start - before.end <= _MAX_CYCLE_GAP_S * FPS and quick and similar
+
+
+def _comes_back(pair: Sequence[MotionSegment], settings: HeadRuleSettings) -> bool:
+    """Whether the second movement takes the first one back after a hold."""
+    if len(pair) < 2 or pair[0].delta * pair[1].delta > 0:
+        return False
+    away = abs(pair[1].value + pair[1].delta - pair[0].value)
+    return away <= RETURN_SHARE * abs(pair[0].delta) and pair[1].start - pair[0].end <= settings.max_hold_s * FPS
+
+
+def _actions(
+    axis: _Axis, episode: MotionEpisode, curves: MotionCurves, settings: HeadRuleSettings
+) -> Iterator[DetectedAction]:
+    count, first = len(episode.segments), episode.segments[0].delta
+    if axis.repeated == "nod" and episode.returns and _nods(episode, settings):
+        if count > 2 or not _is_voiced(curves.voiced, episode) or abs(episode.peak) >= settings.min_speech_nod_deg:
+            downs = sum(segment.delta < 0 for segment in episode.segments)
+            yield detected_action(episode, "nod", "head", side="none", min_size=axis.min_size, repetitions=downs)
+        return
+    if axis.repeated == "shake_head" and count >= 3:
+        repetitions = max(1, round((count - 1) / 2))
+        yield detected_action(
+            episode, "shake_head", "head", side="none", min_size=axis.min_size, repetitions=repetitions
+        )
+        return
+    action = axis.positive if first > 0 else axis.negative
+    if axis.repeated == "nod":
+        min_size = settings.posture_pitch_ratio * axis.min_size
+        if abs(episode.peak) >= min_size:
+            yield detected_action(episode, action, "head", side="none", min_size=min_size)
+        return
+    yield detected_action(episode, action, "head", side=side_of(first), min_size=axis.min_size)
+
+
+def _nods(episode: MotionEpisode, settings: HeadRuleSettings) -> bool:
+    downs = sum(segment.delta < 0 for segment in episode.segments)
+    is_quick = (episode.end - episode.start) / FPS / max(downs, 1) <= settings.max_nod_cycle_s
+    return downs > 0 and len(episode.segments) > 1 and is_quick and (episode.peak < 0 or len(episode.segments) > 2)
+
+
+def _is_voiced(voiced: NDArray[np.bool_], movement: MotionSegment | MotionEpisode) -> bool:
+    return bool(voiced[int(movement.start) : int(np.ceil(movement.end))].mean() > 0.5)

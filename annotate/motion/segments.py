@@ -22,10 +22,11 @@ _AT_LOW, _AT_HIGH = 0.3266, 0.6734  # share of the time at which minimum jerk re
 # An action exceeds the speaker's background motion: by this factor the range within 0.6 s of the quietest
 # tenth of the clip. More of the clip or longer windows would count actions of lively clips as background.
 _SALIENCE_FACTOR, _QUIET_QUANTILE, _QUIET_FRAMES = 2.0, 0.1, 15
-_RETURN_SHARE = 0.45  # returned: nearer to the start than this share of the peak
+RETURN_SHARE = 0.45  # returned: nearer to the start than this share of the peak
 _STEP_WIDTH_SIGMAS = 1.75  # 20-80 % width of a smoothed step, in standard deviations of the smoothing
 _TRACKER_SIGMA_FRAMES = 1.0  # frames, standard deviation of the tracker's own smoothing
-_REST_FRAMES, _REST_SHARE = 6, 0.08  # progress below this share in so many frames is a rest
+_WHOLE_SHARE = 0.85  # of a movement's way in its fast part: then it is one movement
+_SLOW_SHARE = 0.15  # of a movement's peak speed: below it the movement has not begun or is over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +75,12 @@ class MotionEpisode:
     @property
     def returns(self) -> bool:
         """Whether it ends near its start, or is still held at the end of the clip."""
-        return self.held_until is not None or abs(float(self.offsets[-1])) <= _RETURN_SHARE * abs(self.peak)
+        return self.held_until is not None or abs(float(self.offsets[-1])) <= RETURN_SHARE * abs(self.peak)
 
     @property
     def core(self) -> "MotionEpisode":
         """The episode without leading and trailing segments near its start position."""
-        far = np.flatnonzero(np.abs(self.offsets) > _RETURN_SHARE * abs(self.peak))
+        far = np.flatnonzero(np.abs(self.offsets) > RETURN_SHARE * abs(self.peak))
         return replace(self, segments=self.segments[far[0] : far[-1] + 2])
 
     @property
@@ -100,7 +101,7 @@ def find_segments(values: Floats, *, min_size: float, smoothing_frames: float = 
     for known in true_ranges(np.isfinite(smoothed)):
         path = smoothed[known.start : known.stop]
         turns = turning_points(path, min_size)
-        parts = [part for a, b in pairwise(turns) for part in _split_at_rests(path, a, b, min_size)]
+        parts = [part for a, b in pairwise(turns) for part in _split_by_speed(path, a, b, min_size)]
         segments += (_fit_segment(path, a, b, offset=known.start, blur=smoothing_frames) for a, b in parts)
     return segments
 
@@ -171,14 +172,14 @@ def find_episodes(
     ]
 
 
-def background_range(values: Floats) -> float:
-    """Range of a series within 0.6 s of the quietest tenth of the clip; 0 if the clip is too short."""
+def background_range(values: Floats, *, quantile: float = _QUIET_QUANTILE) -> float:
+    """Range of a series within 0.6 s, a quantile over the clip; 0 if the clip is too short."""
     smoothed = gaussian_smooth(values)
     smoothed = smoothed[np.isfinite(smoothed)]
     if len(smoothed) < 2 * _QUIET_FRAMES:
         return 0.0
     windows = np.lib.stride_tricks.sliding_window_view(smoothed, _QUIET_FRAMES)
-    return float(np.quantile(np.ptp(windows, axis=1), _QUIET_QUANTILE))
+    return float(np.quantile(np.ptp(windows, axis=1), quantile))
 
 
 def count_cycles(values: Floats, frames: range, *, min_size: float) -> int:
@@ -196,19 +197,29 @@ def excursion(values: Floats, frames: range, *, margin: int = 5) -> float | None
     return float(deviation[np.nanargmax(np.abs(deviation))])
 
 
-def _split_at_rests(path: Floats, a: int, b: int, min_size: float) -> list[tuple[int, int]]:
-    """Split a movement at rests; each part is at least `min_size`."""
-    progress = np.abs(path[a : b + 1] - path[a])
-    for k in range(1, b - a - _REST_FRAMES):
-        rest = progress[k + _REST_FRAMES] - progress[k]
-        if (
-            rest <= _REST_SHARE * progress[-1]
-            and progress[k] >= min_size
-            and progress[-1] - progress[k + _REST_FRAMES] >= min_size
-        ):
-            middle = a + k + _REST_FRAMES // 2
-            return [(a, middle), *_split_at_rests(path, middle, b, min_size)]
-    return [(a, b)]
+def _split_by_speed(path: Floats, a: int, b: int, min_size: float) -> list[tuple[int, int]]:
+    """Split a monotone movement where it slows down; each part is at least `min_size`.
+
+    A part is the neighbourhood of a speed maximum down to a share of that maximum, as gesture strokes are delimited by
+    their velocity minima (Bressem & Ladewig, 2011). A movement without such a part, a slow drift, stays whole.
+    """
+    return _fast_parts(path, a, b, min_size) or [(a, b)]
+
+
+def _fast_parts(path: Floats, a: int, b: int, min_size: float) -> list[tuple[int, int]]:
+    if b - a < 1 or abs(path[b] - path[a]) < min_size:
+        return []
+    rate = np.diff(path[a : b + 1]) * (1 if path[b] > path[a] else -1)
+    fastest = int(rate.argmax())
+    slow = np.flatnonzero(rate < _SLOW_SHARE * rate[fastest])
+    before, after = slow[slow < fastest], slow[slow > fastest]
+    start = a + (int(before[-1]) + 1 if len(before) else 0)
+    end = a + (int(after[0]) if len(after) else len(rate))
+    share = abs(path[end] - path[start]) / abs(path[b] - path[a])
+    if share >= _WHOLE_SHARE:  # the fit looks at the middle, so slow ends do no harm
+        return [(a, b)]
+    core = [(start, end)] if abs(path[end] - path[start]) >= min_size else []
+    return [*_fast_parts(path, a, start, min_size), *core, *_fast_parts(path, end, b, min_size)]
 
 
 def _fit_segment(path: Floats, a: int, b: int, *, offset: int, blur: float) -> MotionSegment:

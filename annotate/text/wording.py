@@ -1,4 +1,4 @@
-"""Wording: the kind and the clause of an action ('nods twice, slightly, quickly'), and cleaning of a model's words."""
+"""Wording: kind and clause of an action ('nods twice, slightly and quickly'), and cleaning of a model's words."""
 
 import re
 import unicodedata
@@ -17,7 +17,7 @@ KIND_OF_ACTION: dict[vocab.Action, vocab.PhaseKind] = {
     **dict.fromkeys(
         (
             "shrug", "raise_hand", "lower_hand", "point", "wave", "open_palms", "palm_up", "count_fingers", "clap",
-            "fist", "chop_beat", "circle_hand", "hand_on_chest",
+            "fist", "chop_beat", "circle_hand", "hand_on_chest", "move_hand", "spread_hands", "join_hands",
         ),
         "gesture",
     ),
@@ -32,18 +32,28 @@ def kind_of(action: vocab.Action) -> vocab.PhaseKind:
 
 
 _VERBS: dict[vocab.Action, str] = {
-    "nod": "nods", "shake_head": "shakes the head", "tilt_head": "tilts the head to the {side}",
-    "turn_head": "turns the head to the {side}", "lower_head": "lowers the head", "raise_head": "raises the head",
+    "nod": "nods", "shake_head": "shakes the head", "tilt_head": "tilts the head{how} to the {side}",
+    "turn_head": "turns the head{how} to the {side}", "lower_head": "lowers the head", "raise_head": "raises the head",
     "look_away": "looks away to the {side}", "blink_long": "closes both eyes for a moment",
-    "raise_brows": "raises both brows", "smile": "smiles", "open_mouth": "opens the mouth without speaking",
-    "lean_in": "leans towards the camera", "lean_back": "leans back", "sway": "sways from side to side",
+    "raise_brows": "raises both brows", "smile": "smiles", "open_mouth": "opens the mouth",
+    "lean_in": "leans{how} towards the camera", "lean_back": "leans back", "sway": "sways from side to side",
     "shrug": "shrugs both shoulders", "raise_hand": "raises {hand}", "lower_hand": "lowers {hand}",
     "wave": "waves with {hand}", "point": "holds {hand} out", "clap": "claps", "open_palms": "opens both hands",
-    "chop_beat": "beats with {hand}", "rest": "keeps still",
+    "chop_beat": "beats with {hand}", "move_hand": "moves {hand}", "spread_hands": "moves both hands apart",
+    "join_hands": "brings both hands together", "rest": "keeps still",
 }  # fmt: skip
 _TIMES = {1: "once", 2: "twice", 3: "three times", 4: "four times", 5: "five times"}
-_AMPLITUDE_ADVERBS = {1: "slightly", 3: "widely"}
+# Adverbs of a large action, where one fits the verb; a small one is done slightly.
+_LARGE_ADVERBS: dict[vocab.Action, str] = {
+    "nod": "deeply", "shake_head": "widely", "smile": "broadly", "open_mouth": "widely", "sway": "widely",
+    "spread_hands": "widely", "lean_in": "clearly", "lean_back": "clearly", "raise_brows": "clearly",
+}  # fmt: skip
+_WITHOUT_SIZE: frozenset[vocab.Action] = frozenset(("blink_long", "look_away", "wave", "clap", "join_hands", "rest"))
+_SLOT = "\0"  # place of the adverbs in a clause
 _SPEED_ADVERBS = {1: "slowly", 3: "quickly"}
+_WITHOUT_SPEED: frozenset[vocab.Action] = frozenset(
+    ("smile", "look_away", "blink_long", "raise_brows", "open_mouth", "sway", "rest")
+)
 
 
 def describe_action(
@@ -56,11 +66,17 @@ def describe_action(
 ) -> str:
     """A clause in the present tense without subject. KeyError for a class without a motion rule."""
     hand = "both hands" if side == "both" else f"the {side} hand"
-    clause = _VERBS[action].format(side=side, hand=hand)
+    clause = _VERBS[action].format(side=side, hand=hand, how=_SLOT)
+    size = "slightly" if amplitude == 1 else _LARGE_ADVERBS.get(action) if amplitude == 3 else None
+    size = None if action in _WITHOUT_SIZE else size
+    pace = None if action in _WITHOUT_SPEED else _SPEED_ADVERBS.get(speed or 0)
+    how = " and ".join(filter(None, (size, pace)))
     if repetitions is not None and repetitions > 1:
         clause += f" {_TIMES.get(repetitions, 'several times')}"
-    adverbs = (_AMPLITUDE_ADVERBS.get(amplitude or 0), _SPEED_ADVERBS.get(speed or 0))
-    return ", ".join([clause, *filter(None, adverbs)])
+        how = f", {how}" if how else ""
+    else:
+        how = f" {how}" if how else ""
+    return clause.replace(_SLOT, how) if _SLOT in clause else clause + how
 
 
 def describe_clip(framing: vocab.Framing, speaking: vocab.Speaking) -> str:

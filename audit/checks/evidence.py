@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.annotate.motion.annotator import MotionSettings
-from xsheet.annotate.motion.body_rules import distance_from_rest
+from xsheet.annotate.motion.arm_rules import distance_from_rest
 from xsheet.annotate.motion.curves import MOVING_SPEED, motion_curves, track_speeds
 from xsheet.annotate.motion.detectors import detection_strength
 from xsheet.annotate.motion.segments import MotionEpisode, background_range, find_segments, group_segments

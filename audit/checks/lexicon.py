@@ -106,7 +106,7 @@ _COUNT_WORDS: Mapping[str, int] = {"once": 1, "twice": 2, "three times": 3, "fou
 _COUNT = re.compile(r"\b(once|twice|three times|four times|five times)\b", re.IGNORECASE)
 _LOW_AMPLITUDE, _HIGH_AMPLITUDE = (
     re.compile(r"\b(?:slightly|a little|barely)\b", re.I),
-    re.compile(r"\b(?:widely|broadly|fully)\b", re.I),
+    re.compile(r"\b(?:widely|broadly|deeply|clearly|fully)\b", re.I),
 )
 _LOW_SPEED, _HIGH_SPEED = re.compile(r"\bslow(?:ly)?\b", re.I), re.compile(r"\b(?:quick|rapid|fast)(?:ly)?\b", re.I)
 

@@ -76,7 +76,7 @@ def _content_words(text: str) -> frozenset[str]:
 
 _ATTRIBUTE_WORDS = frozenset({
     "a", "the", "his", "her", "their", "once", "twice", "three", "four", "five", "times", "several", "slightly",
-    "widely", "slowly", "quickly", "again",
+    "widely", "broadly", "deeply", "clearly", "slowly", "quickly", "again",
 })  # fmt: skip
 
 

@@ -97,7 +97,13 @@ ACTS = {
     "lean_in": (signals(head_height=held(0.08, out=18, back=20)), "none", Span(1_600_000, 3_720_000)),
     "lean_back": (signals(head_height=held(-0.06, out=18, back=20)), "none", Span(1_600_000, 3_720_000)),
     "sway": (
-        signals(head_x=waved(0.1, 2, length=36, both_ways=True, start=20)), "none", Span(800_000, 3_680_000),
+        signals(
+            **dict.fromkeys(
+                ("head_x", "shoulder_left_x", "shoulder_right_x"), waved(0.1, 2, length=36, both_ways=True, start=20)
+            )
+        ),
+        "none",
+        Span(800_000, 3_680_000),
     ),
     "shrug": (
         signals(**dict.fromkeys(("shoulder_left_y", "shoulder_right_y"), held(-0.06, out=8, hold=8, back=9))),
@@ -204,7 +210,7 @@ def test_a_speaker_is_measured_by_his_other_actions():
 
 
 def test_words_say_what_how_often_and_how():
-    assert only(signals(pitch_deg=waved(-6, 2, length=8))).text == "nods twice, slightly, quickly"
+    assert only(signals(pitch_deg=waved(-6, 2, length=8))).text == "nods twice, slightly and quickly"
 
 
 def test_a_raised_hand_has_a_stroke_a_hold_and_a_retraction():

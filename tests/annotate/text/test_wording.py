@@ -4,7 +4,7 @@ from xsheet.annotate.text.wording import describe_action, describe_clip
 
 
 def test_manner_stands_after_what_and_how_often():
-    assert describe_action("nod", "none", repetitions=2, amplitude=1, speed=3) == "nods twice, slightly, quickly"
+    assert describe_action("nod", "none", repetitions=2, amplitude=1, speed=3) == "nods twice, slightly and quickly"
 
 
 def test_the_middle_levels_need_no_word():
