@@ -1,9 +1,9 @@
-"""The X-sheet of a clip for the terminal: who does what when, beside the mouth and the voice, on one axis of time.
+"""The timeline of a clip for the terminal: phases per track, mouth opening, voice and words on one time axis.
 
-    console.print(Sheet(annotation=annotation, signals=signals))
+    console.print(TimelineView(annotation=annotation, signals=signals))
 
-Rich renders it to the width at hand, at most 160 columns, with colours where there are some and in ASCII where the
-terminal knows no more. Text of models, users and manifests is shown with its control characters made visible.
+Rich renders it to the width of the terminal, at most 160 columns, in colour if the terminal has colours and in ASCII if
+it has no Unicode. Control characters in text of models, users and manifests are made visible.
 """
 
 import re
@@ -27,9 +27,9 @@ from xsheet.schemas.clip import Signals
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, Span, frame_at
 
 MAX_COLUMNS = 160
-_LABEL_COLUMNS = 12  # columns of the names of the rows
-_MIN_AXIS_COLUMNS = 20  # columns of the axis, however narrow the terminal
-_MIN_TICK_COLUMNS = 9  # least distance of two ticks
+_LABEL_COLUMNS = 12  # columns of the row names
+_MIN_AXIS_COLUMNS = 20  # least columns of the axis, even in a narrow terminal
+_MIN_TICK_COLUMNS = 9  # least distance between two ticks, columns
 _TICKS_US = tuple(round(s * US_PER_S) for s in (0.2, 0.4, 1, 2, 5, 10, 30, 60, 300, 1800))  # whole frames
 _COLOURS: dict[vocab.Track, str] = {
     "head": "cyan", "gaze": "sky_blue2", "brows": "plum2", "mouth": "yellow", "face": "khaki1", "torso": "pale_green3",
@@ -37,22 +37,22 @@ _COLOURS: dict[vocab.Track, str] = {
     "legs": "pale_green1", "whole_body": "white", "object": "aquamarine1",
 }  # fmt: skip
 _REST = "grey62"
-# Controls, line separators and the bidirectional overrides, which turn a terminal's line around.
+# Control characters, line separators, and bidirectional overrides, which reverse text in a terminal.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 class _Glyphs(NamedTuple):
-    """What a sheet is drawn with."""
+    """Characters that draw a timeline."""
 
-    levels: str  # of a curve, from low to high
-    bar: tuple[str, str, str]  # left end, filling, right end
+    levels: str  # levels of a curve, from low to high
+    bar: tuple[str, str, str]  # left end, fill, right end
     voice: str
     tick: str
     guide: str
     dash: str
 
     def plain(self, text: str) -> str:
-        """Text from outside with every control character visible."""
+        """Untrusted text with every control character made visible."""
         text = _CONTROLS.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
         return text.encode("ascii", "backslashreplace").decode() if self.levels.isascii() else text
 
@@ -63,7 +63,7 @@ _ASCII = _Glyphs("_.-:=+*#", ("[", "=", "]"), "=", "|", ":", "-")
 
 
 class _TimeAxis(NamedTuple):
-    """Time laid over columns."""
+    """Maps time to columns."""
 
     duration_us: int
     columns: int
@@ -73,13 +73,13 @@ class _TimeAxis(NamedTuple):
         return min(us * self.columns // self.duration_us, self.columns)
 
     def ticks(self) -> dict[int, int]:
-        """Instants worth a mark, by column."""
+        """Times of the tick marks, by column."""
         shortest_us = _MIN_TICK_COLUMNS * self.duration_us / self.columns
         step_us = next((us for us in _TICKS_US if us >= shortest_us), self.duration_us)
         return {self.column(us): us for us in range(0, self.duration_us, step_us)}
 
     def curve(self, values: SpeedSeries) -> str:
-        """A line of levels from zero to the highest value; blank where nothing was measured."""
+        """A curve as one line of levels between zero and the maximum; blank where nothing was measured."""
         known = np.array(values, np.float64)
         edges = [k * len(known) // self.columns for k in range(self.columns + 1)]
         means = [_mean(known[a : max(b, a + 1)]) for a, b in pairwise(edges)]
@@ -88,7 +88,7 @@ class _TimeAxis(NamedTuple):
         return "".join(" " if np.isnan(v) else levels[round(max(v, 0.0) * step)] for v in means)
 
     def bars(self, spans: Iterable[tuple[Span, str, str]]) -> Text:
-        """Spans with their labels and styles, over the guides of the ticks."""
+        """One line of labelled spans over the tick marks."""
         cells = [(self.marks.guide, "bright_black") if k in self.ticks() else (" ", "") for k in range(self.columns)]
         left, filling, right = self.marks.bar
         for span, label, style in spans:
@@ -101,15 +101,15 @@ class _TimeAxis(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineView:
-    """One clip in one layer, beside what was measured of it."""
+    """One annotation of a clip beside the measured signals."""
 
     annotation: Annotation
     signals: Signals | None = None
     words: Sequence[TranscriptWord] = ()
-    speeds: Mapping[vocab.Track, SpeedSeries] = field(default_factory=dict)  # (frames,) of tracks (series.speeds)
+    speeds: Mapping[vocab.Track, SpeedSeries] = field(default_factory=dict)  # (frames,) per track (curves.speeds)
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values, in the fields and units of the contract."""
+        """The same data as plain values, in the fields and units of the contract."""
         return {
             "annotation": asdict(self.annotation),
             "voice": None if self.signals is None else [asdict(span) for span in voice_spans(self.signals)],
@@ -133,7 +133,7 @@ def _header_lines(annotation: Annotation, glyphs: _Glyphs) -> Iterator[Text]:
     seconds, frames = annotation.duration_us / US_PER_S, frame_at(annotation.duration_us - 1, CLIP_RATE) + 1
     facts = [f"{annotation.layer}@{annotation.run_id}", f"{seconds:.2f} s", f"{frames} frames"]
     if annotation.status != "ok":
-        facts.append(f"the reply is {annotation.status}")
+        facts.append(f"status: {annotation.status}")
     if annotation.repairs:
         facts.append(f"repairs: {len(annotation.repairs)}")
     yield Text.assemble((annotation.clip_id, "bold"), "  ", "  ".join(facts))
@@ -173,7 +173,7 @@ def _signal_rows(view: TimelineView, axis: _TimeAxis) -> Iterator[tuple[str, Tex
 
 
 def _words(words: Sequence[TranscriptWord], axis: _TimeAxis) -> str:
-    """Each word from where it begins, cut where the next one begins."""
+    """Each word at its start, cut where the next word starts."""
     line, ends = "", [axis.column(word.start_us) - 1 for word in words[1:]] + [axis.columns]
     for word, end in zip(words, ends, strict=True):
         start, text = axis.column(word.start_us), axis.marks.plain(word.text)
@@ -183,7 +183,7 @@ def _words(words: Sequence[TranscriptWord], axis: _TimeAxis) -> str:
 
 
 def _track_rows(view: TimelineView, axis: _TimeAxis) -> Iterator[tuple[str, Text]]:
-    """The phases of each track, and below them how fast it moves."""
+    """The phases of each track, and below them its speed."""
     numbered = list(enumerate(view.annotation.phases, 1))
     for track in vocab.TRACKS:
         mine = [(number, phase) for number, phase in numbered if phase.track == track]
@@ -201,7 +201,7 @@ def _phase_list(phases: Sequence[Phase], glyphs: _Glyphs) -> Table:
     table = Table(
         box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bright_black", border_style="bright_black"
     )
-    for name in ("#", "seconds", "track", "action", "in words", "speech"):
+    for name in ("#", "seconds", "track", "action", "description", "speech"):
         table.add_column(name, justify="right" if name == "#" else "left", overflow="fold", no_wrap=name == "seconds")
     for number, p in enumerate(phases, 1):
         seconds = f"{p.start_us / US_PER_S:.2f}{glyphs.dash}{p.end_us / US_PER_S:.2f}"

@@ -1,20 +1,20 @@
-"""The paper's ablation in miniature: what do phases with anchors, the depth schedule and the two stages bring?
+"""The paper's ablation in miniature: effect of phases with times, of the depth schedule and of the two stages.
 
     python benchmarks/actions.py FOLDER [--seeds 3] [--steps 600] [--only global-1 phases-2 ...] [--table]
 
-As in the paper all arms begin with one pretrained base, which knows pictures and neither sound nor actions. Four arms,
-each the one before with one thing more, every arm with as many steps in all. Each (arm, seed) is a run of its own below
-FOLDER and is done in one piece or many: what is finished is not done again, so the two hours may be spent in parts.
-Two processes of one thread each (--only, --set compute.threads=1) do more than one of two. The table stands beside the
-ceiling of the reader.
+As in the paper, all arms start from one pretrained backbone that was trained on pictures without audio and actions.
+Each arm adds one component to the previous one; all arms have the same number of steps. Each (arm, seed) is a separate
+run below FOLDER; finished runs are not repeated, so the two hours can be split. Two processes of one thread each
+(--only, --set compute.threads=1) are faster than one with two threads. The table includes the ceiling: the reader on
+real clips.
 
-    global    one text for the whole clip without times, tokens without phases, sound alike in all blocks, one stage
-    phases    + blocks with their times, tokens that carry their phase
-    depth     + the schedule over depth
-    stages    + sound and looks first, on brief captions, then everything
+    global    one text for the clip without times, tokens without phases, equal audio scale in all blocks, one stage
+    phases    + text blocks with times, tokens with phase embeddings
+    depth     + the depth schedule of the audio residual
+    stages    + a first stage on audio and appearance with brief captions
 
-A fifth arm, `masked`, is no step of the paper's: `depth` with the hard phase mask, so that when each phase acts is
-given and need not be learned. It bounds what times could bring in as many steps.
+A fifth arm, `masked`, is not in the paper: `depth` with a hard phase mask, so that the times of the phases are given
+and need not be learned. It is the upper bound for the effect of times.
 """
 
 import argparse
@@ -38,9 +38,9 @@ from xsheet.train.settings import TrainSettings
 
 ALL = "[backbone, audio, phases, text]"
 FORMS = "cache.text.forms=[brief, plain, blocks]"
-FIRST_SHARE = 0.28  # of the steps, in the arm with two stages; about what the preset gives to its first
+FIRST_SHARE = 0.28  # share of the steps of the first stage in the arm `stages`, about that of the preset
 SAMPLING = ("sample.steps=25", "sample.guidance.scale=3", "max_clips=96")
-"""One scale for text and sound, so that no arm is pushed where it is weak."""
+"""One guidance scale for text and audio, so that no arm gets extra guidance where it is weak."""
 ARMS: dict[str, tuple[str, ...]] = {
     "global": (
         "stages.stage1.dataset.text=plain",
@@ -64,7 +64,7 @@ SHOWN = (
 
 
 def base_of(folder: Path, *, steps: int, overrides: Sequence[str]) -> Path:
-    """Weights that all arms begin with, made once: pictures from brief captions, without sound."""
+    """Initial weights of all arms, trained once: pictures from brief captions, without audio."""
     weights = folder / "base-weights"
     if not (weights / "training.json").is_file():
         settings = settings_of(
@@ -78,7 +78,7 @@ def base_of(folder: Path, *, steps: int, overrides: Sequence[str]) -> Path:
 def plan(
     arm: str, seed: int, *, base: Path, steps: int, overrides: Sequence[str]
 ) -> tuple[TrainSettings, tuple[str, ...]]:
-    """Settings of one run, and its stages; an arm of one stage is a first stage that trains everything."""
+    """Settings of one run, and its stages; an arm with one stage trains everything in it."""
     own = [FORMS, f"pretrained_backbone={base}", f"seed={seed}", *ARMS[arm], *overrides]
     if arm == "stages":
         first = round(FIRST_SHARE * steps)
@@ -93,7 +93,7 @@ def plan(
 
 
 def finish(folder: Path, arm: str, seed: int, *, base: Path, given: argparse.Namespace) -> None:
-    """Train and evaluate one run, unless it was."""
+    """Train and evaluate one run, unless it is finished."""
     run = folder / f"{arm}-{seed}"
     settings, stages = plan(arm, seed, base=base, steps=given.steps, overrides=given.overrides)
     if (run / "evaluation.json").is_file():
@@ -104,7 +104,7 @@ def finish(folder: Path, arm: str, seed: int, *, base: Path, given: argparse.Nam
 
 
 def rows(folder: Path, seeds: int) -> Iterator[str]:
-    """The table of what is finished: means with 95 % intervals, in which every clip of every seed is one draw."""
+    """The table of the finished runs: means with 95 % bootstrap intervals over the clips of all seeds."""
     yield f"| arm | seeds | {' | '.join(SHOWN)} |"
     yield f"|---|---|{'---|' * len(SHOWN)}"
     ceiling: tuple[ClipScore, ...] = ()
@@ -117,13 +117,13 @@ def rows(folder: Path, seeds: int) -> Iterator[str]:
             swaps=tuple(chain.from_iterable(one.swaps for one in evaluations)),
             replacements=tuple(chain.from_iterable(one.replacements for one in evaluations)),
         )
-        ceiling = ceiling or tuple(chain.from_iterable(one.ceiling for one in evaluations[:1]))  # the same for all runs
+        ceiling = ceiling or tuple(chain.from_iterable(one.ceiling for one in evaluations[:1]))  # equal for all runs
         yield _row(arm, len(evaluations), pooled)
     yield _row("ceiling", None, Evaluation(samples=ceiling, ceiling=()))
 
 
 def read(file: Path) -> Evaluation:
-    """An evaluation as `write` left it."""
+    """The evaluation that `write` stored."""
     document = json.loads(file.read_text())
     del document["numbers"]
     return TypeAdapter(Evaluation).validate_python(document)
@@ -136,16 +136,16 @@ def _row(arm: str, seeds: int | None, done: Evaluation) -> str:
 
 
 def main() -> None:
-    """Do what is missing, print what is there."""
+    """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=600, help="of each run, over its stages")
-    parser.add_argument("--base-steps", type=int, default=700, help="of the base that all begin with")
+    parser.add_argument("--steps", type=int, default=600, help="steps of each run, all stages together")
+    parser.add_argument("--base-steps", type=int, default=700, help="steps of the common initial weights")
     parser.add_argument("--clips", type=int, default=480)
     parser.add_argument("--held-out", type=int, default=120)
     parser.add_argument("--only", nargs="*", help="runs such as phases-2; default: all")
-    parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument("--table", action="store_true", help="only print the table")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--sample", action="append", default=[], help="settings of the evaluation")
     given = parser.parse_args()
@@ -154,7 +154,7 @@ def main() -> None:
         make_set(given.folder / "set", train=given.clips, held_out=given.held_out, seed=0, mix=PAIRS)
         build_cache(given.folder / "set", settings_of([FORMS]).cache, execution=Execution(jobs=2), shows_progress=False)
         base = base_of(given.folder, steps=given.base_steps, overrides=given.overrides)
-        for seed in range(1, given.seeds + 1):  # seed by seed, so that a stopped benchmark compares arms
+        for seed in range(1, given.seeds + 1):  # seed by seed, so that a stopped benchmark can compare arms
             for arm in ARMS:
                 if not given.only or f"{arm}-{seed}" in given.only:
                     finish(given.folder, arm, seed, base=base, given=given)

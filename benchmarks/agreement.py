@@ -1,4 +1,4 @@
-"""Agreement: what jitter of the boundaries costs, how fast layers are compared, and whether intervals keep their word.
+"""Agreement: effect of boundary jitter, speed of comparing layers, and coverage of the confidence intervals.
 
     python benchmarks/agreement.py [jitter|speed|intervals] [--annotations 100000]
 
@@ -27,13 +27,19 @@ from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.run import Run
 from xsheet.schemas.tables import ANNOTATIONS, arrow_schema, to_arrow
 
-LENGTHS_S = np.array([0.8, 1.4, 1.8, 1.8])  # chosen: no published table states lengths
-PHASES = 10  # of an annotation in the speed table
-STEPS = ("read as records", "read as columns", "compare, 1000 resamples", "compare, no resamples", "consistency of 2")
+LENGTHS_S = np.array([0.8, 1.4, 1.8, 1.8])  # our choice: no published table states durations
+PHASES = 10  # phases per annotation in the speed table
+STEPS = (
+    "read as records",
+    "read as columns",
+    "compare, 1000 resamples",
+    "compare, no resamples",
+    "consistency of 2 samples",
+)
 
 
 def clips_of(spans_s: np.ndarray) -> PhaseArrays:
-    """(clips, phases, 2) seconds of one track as columns, in clips of 10 s; each phase of a clip has its own class."""
+    """Phase table of one track from (clips, phases, 2) seconds, in clips of 10 s; phases of a clip differ in class."""
     clips, phases, _ = spans_s.shape
     start, end = np.rint(spans_s.reshape(-1, 2) * 1e6).astype(np.int64).T
     return PhaseArrays(
@@ -59,7 +65,7 @@ def jittered(jitter_s: float, clips: int, rng: np.random.Generator) -> tuple[Pha
 
 
 def jitter() -> None:
-    """What uniform jitter on every boundary does to each number."""
+    """Print the metrics for uniform jitter of every boundary."""
     rows: dict[str, Callable[[Agreement], object]] = {
         "F1@0.3": lambda r: r.track_detection.by_tiou[0].f1, "F1@0.5": lambda r: r.track_detection.by_tiou[1].f1,
         "F1@0.7": lambda r: r.track_detection.by_tiou[2].f1, "mIoU": lambda r: r.track_detection.mean_tiou,
@@ -78,11 +84,11 @@ def jitter() -> None:
 
 
 def intervals(repeats: int = 200) -> None:
-    """How often 95 % intervals of samples of a corpus hold the corpus' own number."""
+    """Print how often 95 % intervals from samples of a corpus contain the value of the whole corpus."""
     rng = np.random.default_rng(1)
     a, b = jittered(0.5, 20_000, rng)
     truth = compare_layers([a], [b], rng=rng, resamples=1)
-    print("\n| clips of a sample | F1@0.7 held | uα held | start MAE held |\n|---|---|---|---|")
+    print("\n| clips per sample | F1@0.7 inside | uα inside | start MAE inside |\n|---|---|---|---|")
     for clips in (10, 30, 100, 300):
         held = np.zeros(3)
         for _ in range(repeats):
@@ -118,7 +124,7 @@ def annotations(rng: np.random.Generator, count: int, first: int) -> Iterator[An
 
 
 def stored(folder: Path, name: str, count: int) -> LayerRun:
-    """A layer of `count` annotations in files of the usual size; 2000 made as records, repeated under other names."""
+    """A layer of `count` annotations in parts of the usual size: 2000 records, repeated under other ids."""
     files = sorted(folder.glob(f"{name}-*.parquet"))
     if not files:
         rng = np.random.default_rng(len(name))
@@ -136,7 +142,7 @@ def stored(folder: Path, name: str, count: int) -> LayerRun:
 
 
 def step(name: str, folder: Path, count: int) -> None:
-    """One step in a process of its own, so that its peak memory is its own: prints CPU seconds, MB, annotations."""
+    """Run one step in a separate process to get its peak memory: prints CPU seconds, MB, annotations."""
     a, b = stored(folder, "a", count), stored(folder, "bb", count)
     done, began = count, time.process_time()
     match name:
@@ -144,7 +150,7 @@ def step(name: str, folder: Path, count: int) -> None:
             done = sum(1 for _ in LayerRun(layer=a.layer, run=a.run, files=a.files[:1]).read())
         case "read as columns":
             done = sum(block.annotation_count for block in layer_phase_arrays(a))
-        case "consistency of 2":
+        case "consistency of 2 samples":
             for x, y in zip(layer_phase_arrays(a), layer_phase_arrays(b), strict=True):
                 sample_consistency(concatenate(x, y))
         case _:
@@ -157,7 +163,7 @@ def step(name: str, folder: Path, count: int) -> None:
 
 
 def speed(count: int) -> None:
-    """CPU time and peak memory on layers of `count` annotations, and on a tenth of it."""
+    """Print CPU time and peak memory for layers of `count` annotations, and of a tenth."""
     for size in (count // 10, count):
         print(f"\n| {size:,} annotations of {PHASES} phases | CPU s | annotations/s | peak MB |\n|---|---:|---:|---:|")
         with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,9 @@
-"""What an annotation run costs from stored signals to three layers: speed by real time, and memory as sets grow.
+"""Cost of an annotation run from stored signals to three layers: speed as a multiple of real time, and memory.
 
     python benchmarks/annotate.py [--clips 1000 10000]
 
-Prints a Markdown table for docs/log/. The signals are planted ones, repeated under new ids; no picture is looked at,
-for the motion annotator needs none. Peaks are those of the driver and of the largest worker, in a process of their own.
+Prints a Markdown table for docs/log/. The signals are planted and repeated under new ids; the motion annotator needs no
+pictures. Peak memory is that of the driver and of the largest worker, measured in a separate process.
 """
 
 import argparse
@@ -32,7 +32,7 @@ SETTINGS = AnnotateSettings.model_validate({"motion": {}, "samples": 1, "clips_p
 
 
 def make_set(folder: Path, clips: int) -> float:
-    """A set of so many clips; returns their seconds."""
+    """Write a set with a number of clips; return their total seconds."""
     create_set(folder, "many")
     planted = [
         row
@@ -51,7 +51,7 @@ def make_set(folder: Path, clips: int) -> float:
 
 
 def clip_of(row: Signals) -> Clip:
-    """The clip that the signals belong to."""
+    """The clip of the signals."""
     return Clip(
         clip_id=row.clip_id, source_id="src", start_us=0, end_us=40_000 * row.frames,
         media_path=f"media/{row.clip_id}.mp4", media_sha256=content_key(row.clip_id), frames=row.frames,
@@ -60,7 +60,7 @@ def clip_of(row: Signals) -> Clip:
 
 
 def measure(clips: int) -> None:
-    """Run once with one worker; print a row."""
+    """Run once with one worker and print a row."""
     with tempfile.TemporaryDirectory() as folder:
         seconds = make_set(Path(folder) / "set", clips)
         command = [sys.executable, __file__, "--run", str(Path(folder) / "set")]
@@ -72,12 +72,12 @@ def measure(clips: int) -> None:
 
 
 def run(folder: Path) -> None:
-    """Annotate in this process; print what it took as JSON."""
+    """Annotate in this process; print time and memory as JSON."""
     begin = time.perf_counter()
     annotate(folder, SETTINGS, execution=Execution(jobs=1), show_progress=False)
     wall_s = time.perf_counter() - begin
     here, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss is handed on by the parent
+    status = Path("/proc/self/status").read_text(encoding="ascii")  # ru_maxrss is inherited from the parent
     print(json.dumps({
         "wall_s": wall_s,
         "cpu_s": here.ru_utime + here.ru_stime + below.ru_utime + below.ru_stime,

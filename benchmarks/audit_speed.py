@@ -1,9 +1,9 @@
-"""What an audit costs: a hundred thousand annotations, their signals among them, on one core.
+"""Cost of an audit of a hundred thousand annotations with their signals on one core.
 
     python benchmarks/audit_speed.py [--annotations 100000] [--samples 3]
 
-The set repeats truths of the puppet under new ids, each sample with its boundaries moved a little. Prints a Markdown
-row for docs/log/; time is that of the CPU, memory the peak of the process that audits.
+The set repeats planted truth under new ids; the samples of a clip differ by small boundary shifts. Prints a Markdown
+row for docs/log/: CPU time, and peak memory of the process that audits.
 """
 
 import argparse
@@ -38,7 +38,7 @@ FILMS = 50
 
 
 def truths() -> list[tuple[Signals, Annotation]]:
-    """Films with actions."""
+    """Puppet films with actions."""
     found = []
     for seed in range(FILMS):
         rows = list(truth_rows(plan_film(0, seed=seed, kind="talk"), "src_benchmark"))
@@ -58,7 +58,7 @@ def clips(films: list[tuple[Signals, Annotation]], count: int) -> Iterator[Clip]
 
 
 def rows_of(films: list[tuple[Signals, Annotation]], count: int, samples: int) -> Iterator[Annotation]:
-    """Samples of every clip, no two of them alike."""
+    """Samples of every clip, all different."""
     rng = np.random.default_rng(0)
     for k in range(count):
         _, truth = films[k % FILMS]
@@ -70,7 +70,7 @@ def rows_of(films: list[tuple[Signals, Annotation]], count: int, samples: int) -
 
 
 def moved(phase: Phase, rng: np.random.Generator) -> Phase:
-    """The phase with its ends up to two frames further in."""
+    """The phase with its ends moved inwards by up to two frames."""
     start, end = (int(n) * 40_000 for n in rng.integers(0, 3, 2))
     if phase.span.duration_us < start + end + 200_000:
         return phase
@@ -80,7 +80,7 @@ def moved(phase: Phase, rng: np.random.Generator) -> Phase:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--annotations", type=int, default=100_000)
-    parser.add_argument("--samples", type=int, default=3, help="of each clip, as the presets of models have it")
+    parser.add_argument("--samples", type=int, default=3, help="samples of each clip, as in the presets of models")
     parser.add_argument("--set", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.set is not None:
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def make(folder: Path, annotations: int, samples: int) -> None:
-    """The set, written as the pipeline writes it."""
+    """Write the set as the pipeline does."""
     films, count = truths(), annotations // samples
     create_set(folder, "speed")
     write_table(folder, CLIPS, clips(films, count))
@@ -103,7 +103,7 @@ def make(folder: Path, annotations: int, samples: int) -> None:
 
 
 def run(folder: Path) -> None:
-    """The audit alone, in a process of its own."""
+    """Run only the audit, in a separate process."""
     started = time.process_time()
     found = audit(folder, find_layer(folder, "raw"), AuditSettings())
     seconds = time.process_time() - started

@@ -1,13 +1,13 @@
-"""Run benchmarks and put what each prints into its place in docs/, with the machine, the date and the command.
+"""Run benchmarks and insert their output into docs/, with machine, date and command.
 
     python benchmarks/bench.py [NAME ...] [--list] [--folder DIR] [--shared DIR]
 
-NAME is a benchmark or how several begin (`faults` = faults-planted, faults-measured, faults-motion); all without one,
-which takes hours. A place is `<!-- bench: NAME -->` ... `<!-- end: NAME -->` in a page; only what ran is replaced, and
-not even that where the script fails. Exit 1 when one did.
+NAME is a benchmark or a common prefix (`faults` = faults-planted, faults-measured, faults-motion); without names all
+run, which takes hours. The place of a table is `<!-- bench: NAME -->` ... `<!-- end: NAME -->` in a page. A benchmark
+that fails leaves its table unchanged; the exit code is then 1.
 
-Machines differ and are busy, so seconds stand beside a yardstick: the CPU time of one fixed piece of work, measured
-just before. Seconds divided by it can be compared between machines; ratios in a table can be compared as they are.
+Machines differ in speed and load, so seconds come with a yardstick: the CPU time of a fixed computation, measured just
+before. Seconds divided by it are comparable between machines; ratios in a table are comparable directly.
 """
 
 import argparse
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A script with its arguments, and what it takes on two cores."""
+    """A script with its arguments and its expected minutes on two cores."""
 
     name: str
     command: str
@@ -76,12 +76,12 @@ BENCHES = (
 
 
 def main() -> int:
-    """Run what was asked for."""
+    """Run the named benchmarks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--list", action="store_true", help="names, expected minutes, commands; run nothing")
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench", help="what later runs use again")
-    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="the real test clips")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "bench", help="cache that later runs reuse")
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="folder of the real test clips")
     given = parser.parse_args()
     benches = chosen(given.names)
     print(
@@ -93,7 +93,7 @@ def main() -> int:
         if given.list:
             continue
         if one.real_clips and not given.shared.is_dir():
-            print(f"  left as it was: no real clips in {given.shared}")
+            print(f"  unchanged: no real clips in {given.shared}")
             continue
         given.folder.mkdir(parents=True, exist_ok=True)
         failed += not run(one, folder=given.folder, shared=given.shared)
@@ -101,7 +101,7 @@ def main() -> int:
 
 
 def chosen(names: Iterable[str]) -> list[Bench]:
-    """The benchmarks that begin with one of the names; all where there is none."""
+    """The benchmarks whose names begin with one of the names; all if none is given."""
     names = list(names)
     for name in names:
         if not any(one.name.startswith(name) for one in BENCHES):
@@ -110,14 +110,14 @@ def chosen(names: Iterable[str]) -> list[Bench]:
 
 
 def run(one: Bench, *, folder: Path, shared: Path) -> bool:
-    """Run one and replace its table; False where it failed, which leaves the old table."""
+    """Run one and replace its table; False if it failed, which keeps the old table."""
     facts, load, unit_s = machine(), os.getloadavg()[0], yardstick_s()
     script, *arguments = one.command.format(folder=folder, shared=shared).split(" ")
     before = cpu_s()
     ran = subprocess.run([sys.executable, str(ROOT / "benchmarks" / script), *arguments], stdout=subprocess.PIPE,
                          text=True, cwd=ROOT, check=False)  # fmt: skip
     if ran.returncode:
-        print(f"  failed with {ran.returncode}; its table was left as it was")
+        print(f"  failed with {ran.returncode}; its table is unchanged")
         return False
     call = one.command.format(folder="DIR", shared="../shared")
     origin = (
@@ -129,7 +129,7 @@ def run(one: Bench, *, folder: Path, shared: Path) -> bool:
 
 
 def place(name: str, text: str, *, docs: Path) -> None:
-    """Replace what stands between the markers of a benchmark, in whichever page has them."""
+    """Replace the text between the markers of a benchmark, in the page that has them."""
     between = re.compile(rf"(<!-- bench: {re.escape(name)} -->\n).*?(<!-- end: {re.escape(name)} -->)", re.DOTALL)
     for page in sorted(docs.glob("*.md")):
         old = page.read_text(encoding="utf-8")
@@ -143,7 +143,7 @@ def place(name: str, text: str, *, docs: Path) -> None:
 
 
 def machine() -> str:
-    """What the numbers depend on, without the machine's name."""
+    """Hardware and versions that the numbers depend on, without the machine's name."""
     cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     memory = re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"))
     return (
@@ -153,7 +153,7 @@ def machine() -> str:
 
 
 def yardstick_s() -> float:
-    """CPU seconds of sorting two million numbers: one thread, memory and branches, as most of this project."""
+    """CPU seconds of sorting two million numbers: one thread with memory accesses and branches, like most of xsheet."""
     numbers, spent = np.random.default_rng(0).random(2_000_000), []
     for _ in range(5):
         begun = time.process_time()
@@ -163,7 +163,7 @@ def yardstick_s() -> float:
 
 
 def cpu_s() -> float:
-    """CPU seconds of all finished children, and theirs."""
+    """CPU seconds of all finished child processes and their children."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -1,4 +1,4 @@
-"""What the body measures are worth: on the puppet's drawn arms, and against hand-made labels of real gestures.
+"""Accuracy of the body measurements: on the puppet's drawn arms, and on hand-made labels of real gestures.
 
     python benchmarks/body.py [--count 6] [--shared DIR]
 
@@ -22,8 +22,8 @@ from xsheet.schemas.clip import Signals
 
 
 def drawn(count: int) -> None:
-    """Arms of the puppet: are wrists found where they were drawn, and on the right side?"""
-    print("| puppet | wrist seen while in the picture | error there | wrist seen while below it | right side raised |")
+    """Print errors of the wrists against the drawn arms of the puppet, and of their sides."""
+    print("| puppet | wrist found in the picture | error there | wrist found below it | correct side raised |")
     print("|---|---|---|---|---|")
     for seed in range(3000, 3000 + count):
         motion, puppet = body_motion(seed, 120), Puppet(random_identity(seed), height_px=360)
@@ -48,8 +48,8 @@ def drawn(count: int) -> None:
 
 
 def labelled(shared: Path) -> None:
-    """Speed of the hands, in shoulder widths per second, inside hand-made labels and outside all of them."""
-    print("\n| clip | label | left hand | right hand | outside all labels, the faster hand |\n|---|---|---|---|---|")
+    """Print hand speeds in shoulder widths per second, inside hand-made labels and outside all labels."""
+    print("\n| clip | label | left hand | right hand | faster hand outside all labels |\n|---|---|---|---|---|")
     with (shared / "data/labels/actions-hand-made.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if "hand" in row["body_part"] or "arm" in row["body_part"]]
     for video in dict.fromkeys(row["video"] for row in rows):

@@ -1,9 +1,9 @@
-"""Choose and scale the bands of the analytic codec on the puppet, and say what a budget of bands keeps.
+"""Select and scale the bands of the DCT video encoder on the puppet, and measure the quality for a number of bands.
 
     python benchmarks/codec.py [--films 40] [--table]
 
-PSNR over all pixels and over the mouth, and how well a linear reader follows the mouth from the decoded pictures of
-films it was not fitted on (ceiling: the same from the pictures before coding).
+PSNR over all pixels and over the mouth, and the correlation of a linear mouth reader on decoded pictures of held-out
+films (ceiling: the same on the original pictures).
 """
 
 import argparse
@@ -30,20 +30,20 @@ VIEWS = {  # name: size, framing, every n-th frame of 25 a second
     "head 64, 25 fps": (64, "head", 1), "head 96": (96, "head", 2),
 }  # fmt: skip
 FITTED = ("64", "96", "head 64", "head 96")
-LUMA_STILL = 10  # bands of luma without change in time, by variance
-# Mean, slope and bend from top to bottom of each of the four frames: what a mouth does. And the slope across.
+LUMA_STILL = 10  # luma bands constant in time, by variance
+# Mean, vertical slope and vertical curvature of each of the four frames, which follow the mouth, and horizontal slope.
 LUMA_MOVING: list[Key] = [*((0, t, y, 0) for y in range(3) for t in (1, 2, 3)), (0, 1, 0, 1)]
 EVERY = [Band(c, t, y, x, 0.0, 1.0) for c in range(3) for t in range(4) for y in range(8) for x in range(8)]
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """The same films at one size, framing and rate."""
+    """The same films in one size, framing and rate."""
 
     name: str
     rgb: Tensor  # uint8 (B, T, H, W, 3)
     mouth: NDArray[np.floating]  # (B, T)
-    boxes: Sequence[Box]  # of the mouth
+    boxes: Sequence[Box]  # box of the mouth
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Drawn:
 def draw(index: int) -> Drawn:
     plan = plan_film(index, seed=SEED, kind="talk")
     frames = np.stack(list(islice(render_film(plan, height_px=DRAWN), FRAMES)))
-    # The frame's number in the corner would be the fastest thing in the picture.
+    # The frame number in the corner would be the largest change in the picture.
     frames[:, -34:, :50] = frames[:1, 200:201, :50]
     head = plan.shots[0].cast_members[0]
     scene = random_identity(head.identity).scene
@@ -100,7 +100,7 @@ def energies(views: Sequence[View]) -> dict[Key, float]:
 
 
 def chosen(energy: dict[Key, float], counts: tuple[int, int, int], moving: Sequence[Key]) -> list[Key]:
-    """The strongest bands without change in time for each colour, and the given ones with change."""
+    """The strongest bands that are constant in time for each colour, and the given ones that change."""
     still = sorted((key for key in energy if key[1] == 0), key=lambda key: -energy[key])
     wanted = (counts[0] - len(moving), *counts[1:])
     return [k for colour, n in enumerate(wanted) for k in [k for k in still if k[0] == colour][:n]] + list(moving)
@@ -140,7 +140,7 @@ def mouths(rgb_BTHW3: Tensor, boxes: Sequence[Box]) -> NDArray[np.float32]:
 
 
 def followed(mouth: NDArray[np.float32], truth: NDArray[np.floating]) -> float:
-    """Mean correlation with the planted opening on the odd films, by a ridge fitted on the even ones."""
+    """Mean correlation with the planted mouth opening on odd films, of a ridge regression fitted on even films."""
     x = (mouth - mouth.mean(1, keepdims=True)).reshape(*mouth.shape[:2], -1) / 64
     y = truth - truth.mean(1, keepdims=True)
     seen = x[::2].reshape(-1, x.shape[-1])
@@ -163,7 +163,7 @@ def report(name: str, codec: DctCodec | None, views: Sequence[View]) -> Iterator
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--films", type=int, default=40)
-    parser.add_argument("--table", action="store_true", help="print the bands to be kept in model/encoders/video.py")
+    parser.add_argument("--table", action="store_true", help="print the bands for model/encoders/video.py")
     options = parser.parse_args()
     films = [draw(1000 + k) for k in range(options.films)]
     views = [view(name, films) for name in VIEWS]

@@ -1,14 +1,14 @@
-"""What curation costs: by step, beside a chain of separate tools on the same film, and in memory on a long one.
+"""Cost of curation: by step, compared with a chain of separate tools on the same film, and memory on a long film.
 
     python benchmarks/curate.py [cost|memory] [--clip FILE] [--models DIR]
 
 Prints Markdown tables for docs/log/. CPU is user + system of this process with all its threads, per minute of film;
 medians of three rounds in one run. The film is drawn: talk with hard cuts, 720p at 30 fps, unless --clip names one.
 
-The chain does what LatentSync's preparation does, less than that where in doubt: the film resampled to 25 fps (x264's
-own defaults, as a plain ffmpeg call has them), PySceneDetect on the result, all shots cut and encoded with the options
-of its split-video, faces detected and meshed in every frame of the shots, 224-pixel crops encoded, and read again. It
-has no sound measures, no picture quality, no score of anything. Neither side has a sync net.
+The chain does the steps of LatentSync's preparation, or less: resample the film to 25 fps (x264 defaults, like a plain
+ffmpeg call), run PySceneDetect, cut and encode all shots with the options of its split-video, detect and mesh faces in
+every frame of the shots, encode 224-pixel crops, and read them again. It has no audio measurements, no picture quality
+and no scores. Neither side runs SyncNet.
 """
 
 import argparse
@@ -54,11 +54,11 @@ from xsheet.schemas.ids import content_key
 from xsheet.schemas.source import FaceTrack
 
 ROUNDS = 3
-KEPT_SHARE = 0.2  # of the minutes; 0.1 to 0.25 in public corpora
+KEPT_SHARE = 0.2  # share of the minutes that is kept; 0.1 to 0.25 in public corpora
 FPS = 30
 MEDIUM = {"preset": "medium", "crf": "18"}
-RESAMPLE = {"preset": "medium", "crf": "23"}  # what ffmpeg does without options
-SPLIT = {"preset": "veryfast", "crf": "22"}  # what PySceneDetect's split-video asks of ffmpeg
+RESAMPLE = {"preset": "medium", "crf": "23"}  # ffmpeg's defaults
+SPLIT = {"preset": "veryfast", "crf": "22"}  # the options of PySceneDetect's split-video
 CROP_PX = 224
 SETTINGS = CurateSettings()
 ANALYSERS = (
@@ -75,14 +75,16 @@ Spent = dict[str, list[float]]
 
 
 def write_film(path: Path, *, stories: int, size: tuple[int, int], loops: int = 1, preset: str = "medium") -> None:
-    """A drawn film at 30 fps with the stories' sound; loops repeat its coded packets, which costs next to nothing."""
+    """Write a drawn film at 30 fps with audio; `loops` repeats its coded packets, which takes almost no time."""
     plans = [plan_film(index, seed=3, kind="talk") for index in range(stories)]
     drawn = (rgb for one in plans for rgb in render_film(one, height_px=384))
-    # Every fifth picture twice makes 30 a second of 25.
+    # Repeating every fifth picture makes 30 fps from 25.
     shown = (widened(rgb, size) for k, rgb in enumerate(drawn) for _ in range(1 + (k % 5 == 4)))
     sound = np.tile(np.concatenate([one.sound for one in plans]), loops)
     once = path.with_name(f"once-{path.name}")
-    count = encode(once, shown, size, FPS, {"preset": preset, "crf": "20", "bf": "0"})  # unordered packets cannot loop
+    count = encode(
+        once, shown, size, FPS, {"preset": preset, "crf": "20", "bf": "0"}
+    )  # packets out of order cannot be repeated
     with av.open(str(path), "w") as out, av.open(str(once)) as film:
         video = out.add_stream_from_template(film.streams.video[0])
         audio = out.add_stream("aac", rate=16_000, layout="mono")
@@ -100,12 +102,12 @@ def write_film(path: Path, *, stories: int, size: tuple[int, int], loops: int = 
 
 
 def encode(path: Path, rgbs: Iterable[Rgb], size: tuple[int, int], fps: int, options: dict[str, str]) -> int:
-    """Write pictures with x264 as a tool of its own would; returns their number."""
+    """Write pictures with x264 as a separate tool would; return their number."""
     sent = 0
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=fps, options=options)
         video.width, video.height, video.pix_fmt = *size, "yuv420p"
-        video.codec_context.thread_count = 1  # threads only cost CPU here, on both sides
+        video.codec_context.thread_count = 1  # more threads only cost CPU time, on both sides
         for rgb in rgbs:
             out.mux(video.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
             sent += 1
@@ -114,14 +116,14 @@ def encode(path: Path, rgbs: Iterable[Rgb], size: tuple[int, int], fps: int, opt
 
 
 def widened(rgb: Rgb, size: tuple[int, int]) -> Rgb:
-    """A square picture at full height, its edges drawn out to the sides."""
+    """Pad a square picture to full width by repeating its edges."""
     side = (size[0] - size[1]) // 2
     square = cv2.resize(rgb, (size[1], size[1]), interpolation=cv2.INTER_CUBIC)
     return np.asarray(cv2.copyMakeBorder(square, 0, 0, side, side, cv2.BORDER_REPLICATE), np.uint8)
 
 
 def timed(spent: Spent, name: str, minutes: float, work: Callable[[], Any]) -> Any:
-    """Do the work; note its CPU seconds per minute."""
+    """Run the work and record its CPU seconds per minute."""
     start = time.process_time()
     result = work()
     spent[name].append((time.process_time() - start) / minutes)
@@ -129,7 +131,7 @@ def timed(spent: Spent, name: str, minutes: float, work: Callable[[], Any]) -> A
 
 
 def ours(film: Path, job: Item, models: Path | None, minutes: float, spent: Spent) -> None:
-    """Decode, each analyser alone on the decoded frames, sound, and the task that does all of it."""
+    """Measure decoding, each analyser alone on decoded frames, audio, and the task that includes all."""
     with open_media(film, root=film.parent) as media:
         size = fit_size(*media.size, long_side=SETTINGS.analysis.long_side_px)
         shown = timed(spent, "decode", minutes, lambda: list(media.frames(size=size)))
@@ -148,20 +150,20 @@ def ours(film: Path, job: Item, models: Path | None, minutes: float, spent: Spen
 
 
 def watched(watcher: Any, shown: list[Frame]) -> Any:
-    """The analyser, all frames seen."""
+    """Run an analyser over all frames."""
     for frame in shown:
         watcher.add(frame)
     return watcher
 
 
 def followed(shown: list[Frame], models: Path | None) -> list[FaceTrack]:
-    """All frames through the face follower, model loading included."""
+    """Run the face tracker over all frames, including model loading."""
     with FaceTracker(SETTINGS.analysis.faces, models=models) as watcher:
         return watched(watcher, shown).tracks("src_benchmark")
 
 
 def write(jobs: list[Item], spent: Spent) -> None:
-    """Every candidate written, per minute of clip: with the body followed, and without."""
+    """Export every candidate, per minute of clip: with and without body tracking."""
     minutes = kept_minutes(jobs)
     for name, body in (("ExportTask", SETTINGS.export.pose), ("ExportTask without body", None)):
         task = ExportTask(SETTINGS.export.model_copy(update={"pose": body}), SETTINGS.analysis.media)
@@ -169,7 +171,7 @@ def write(jobs: list[Item], spent: Spent) -> None:
 
 
 def chain(film: Path, folder: Path, minutes: float, spent: Spent) -> None:
-    """Separate tools, one after the other, with files between them."""
+    """Run separate tools one after the other, with files between them."""
     even = folder / "resampled.mp4"
     timed(spent, "chain: resample to 25 fps", minutes, lambda: resample(film, even))
     scenes = timed(spent, "chain: scenedetect", minutes, lambda: detect(str(even), AdaptiveDetector()))
@@ -187,7 +189,7 @@ def resample(film: Path, out: Path) -> None:
 
 
 def read(path: Path, *, fps: int | None = None) -> Iterator[Rgb]:
-    """All pictures of a file in full size; those that 25 fps would show when asked."""
+    """All pictures of a file in full size, optionally resampled to 25 fps."""
     with av.open(str(path)) as film:
         stream = film.streams.video[0]
         stream.codec_context.thread_count = 1
@@ -197,7 +199,7 @@ def read(path: Path, *, fps: int | None = None) -> Iterator[Rgb]:
 
 
 def cut(film: Path, spans: list[tuple[float, float]], *, folder: Path) -> list[Path]:
-    """One file per shot, in one pass, which is kinder than a seek for each."""
+    """Write one file per shot in one pass, which is faster than a seek for each."""
     rgbs, paths = read(film), []
     for number, (start, end) in enumerate(spans):
         paths.append(folder / f"shot{number}.mp4")
@@ -208,7 +210,7 @@ def cut(film: Path, spans: list[tuple[float, float]], *, folder: Path) -> list[P
 
 
 def crop(shot: Path) -> Path:
-    """The first face of every frame as a film of its own."""
+    """Write the first face of every frame as a film."""
     out, backend = (
         shot.with_name(f"crop-{shot.name}"),
         BundledFaceBackend(min_score=SETTINGS.analysis.faces.min_detection_confidence),
@@ -230,7 +232,7 @@ def crop(shot: Path) -> Path:
 
 
 def cost_table(clip: Path | None, models: Path | None) -> None:
-    """CPU seconds per minute by step, and the ratios that count."""
+    """Print CPU seconds per minute by step, and the ratios."""
     spent: Spent = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         film, out = clip or Path(folder) / "film.mp4", Path(folder) / "set"
@@ -240,7 +242,7 @@ def cost_table(clip: Path | None, models: Path | None) -> None:
         where = RunContext(set_folder=out, execution=Execution(), models=models, shows_progress=False)
         sources = probe_sources(given, limits=SETTINGS.analysis.media, **where.step_arguments("probe"))
         jobs = analysis_items(given, sources, SETTINGS.analysis, where)
-        # In a worker first, for ExportTask reads what was committed; then here, so that models are warm.
+        # First in a worker, since ExportTask reads committed results; then in this process, so that models are loaded.
         measured = run_task(AnalysisTask(SETTINGS.analysis, models=models), jobs, **where.step_arguments("analysis"))
         AnalysisTask(SETTINGS.analysis, models=models)(jobs[0])
         clips = clip_items(jobs, measured, out)
@@ -260,7 +262,7 @@ def cost_table(clip: Path | None, models: Path | None) -> None:
 
 
 def clip_items(jobs: list[Item], measured: RunResults, out: Path) -> list[Item]:
-    """Every candidate as if it were kept."""
+    """Every candidate, as if the filter kept all."""
     return [
         Item(key=content_key("clip", clip.clip_id), name=clip.clip_id, payload=ExportJob(
             source_path=jobs[0].payload.place, set_folder=out.absolute(), candidate=clip, source_key=outcome.key,
@@ -271,17 +273,17 @@ def clip_items(jobs: list[Item], measured: RunResults, out: Path) -> list[Item]:
 
 
 def kept_minutes(jobs: list[Item]) -> float:
-    """Length of all clips."""
+    """Total duration of all clips."""
     return sum((job.payload.candidate.end_us - job.payload.candidate.start_us) / 60e6 for job in jobs)
 
 
 def megabytes(folder: Path) -> float:
-    """Size of all files below a folder."""
+    """Total size of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 def print_cost(cost: dict[str, float]) -> None:
-    """The table, and what follows from it."""
+    """Print the table and the ratios."""
     print("| step | CPU s per minute | with decode |\n|---|---|---|")
     for name, seconds in cost.items():
         together = f"{seconds + cost['decode']:.2f}" if name in ANALYSERS[1:] else ""
@@ -289,24 +291,24 @@ def print_cost(cost: dict[str, float]) -> None:
     parts = sum(cost[name] for name in ANALYSERS)
     both = sum(seconds for name, seconds in cost.items() if name.startswith("chain"))
     print(f"| **decode + analysers' own** | {parts:.2f} | |\n| **chain** | {both:.2f} | |")
-    print(f"\nMeasureTask is {cost['AnalysisTask'] / parts:.2f} × decode + analysers' own.")
+    print(f"\nAnalysisTask is {cost['AnalysisTask'] / parts:.2f} × decode + the analysers alone.")
     for name in ("ExportTask", "ExportTask without body"):
         mine = cost["probe"] + cost["AnalysisTask"] + KEPT_SHARE * cost[name]
         print(f"With {name} on {KEPT_SHARE:.0%}: {mine:.2f} s per minute; the chain takes {both / mine:.2f} × as much.")
-    # All of the chain's step goes, its decode and encode too, so the ratio errs on the chain's side.
+    # The whole step of the chain is subtracted, including its decode and encode, so the ratio favours the chain.
     apart = mine - cost["FaceTracker"] - cost["sound: listen"]
     rest = both - cost["chain: faces, crops"]
-    print(f"Models apart (faces, voice, body): {apart:.2f} s beside {rest:.2f} s, {rest / apart:.2f} × as much.")
+    print(f"Without models (faces, voice, body): {apart:.2f} s against {rest:.2f} s, {rest / apart:.2f} × as much.")
 
 
 def memory_table(models: Path | None) -> None:
-    """Peak memory of a process that measures 1080p of one and of four minutes."""
+    """Print peak memory of a process that analyses one and four minutes of 1080p."""
     print("| film, 1080p30 | peak RSS, MB | CPU s per minute |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for loops in (3, 12):
             film = Path(folder) / f"film{loops}.mp4"
             write_film(film, stories=4, size=(1920, 1080), loops=loops, preset="ultrafast")
-            # A process of its own, for the peak of one never falls.
+            # A separate process, since peak memory never falls.
             command = [sys.executable, __file__, "measure", "--clip", str(film)]
             ran = subprocess.run([*command, *(["--models", str(models)] if models else [])], check=True,
                                   capture_output=True, text=True)  # fmt: skip
@@ -314,22 +316,22 @@ def memory_table(models: Path | None) -> None:
 
 
 def measure_once(film: Path, models: Path | None) -> None:
-    """Measure one film in this process; print a row about its memory."""
+    """Analyse one film in this process and print a row about its memory."""
     source = probe(film, root=film.parent)
     with tempfile.TemporaryDirectory() as out:
         job = AnalysisJob(source_path=SourcePath(path=str(film), root=film.parent), source=source, set_folder=Path(out))
         AnalysisTask(SETTINGS.analysis, models=models)(Item(key=source.sha256, name=film.name, payload=job))
     minutes = (source.duration_us or 0) / 60e6
-    # Not ru_maxrss: Linux hands the peak of the parent on to what it starts.
+    # Not ru_maxrss: on Linux a child inherits the peak of its parent.
     status = Path("/proc/self/status").read_text(encoding="ascii")
     peak_kb = int(status.partition("VmHWM:")[2].split()[0])
     print(f"| {minutes:.1f} min | {peak_kb / 1024:.0f} | {time.process_time() / minutes:.1f} |")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="What curation costs.")
+    parser = argparse.ArgumentParser(description="Cost of curation.")
     parser.add_argument("part", nargs="?", choices=("cost", "memory", "measure"))
-    parser.add_argument("--clip", type=Path, help="a film instead of the drawn one")
+    parser.add_argument("--clip", type=Path, help="video to use instead of the drawn film")
     parser.add_argument("--models", type=Path)
     options = parser.parse_args()
     if options.part == "measure":

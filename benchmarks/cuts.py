@@ -1,4 +1,4 @@
-"""What shots are worth: against planted and hand-checked cuts, beside PySceneDetect on the same files, and their cost.
+"""Accuracy of shots on planted and hand-checked cuts, compared with PySceneDetect on the same files, and their cost.
 
     python benchmarks/cuts.py puppet|real|jumps|cost [--films 60] [--shared DIR]
 
@@ -35,18 +35,18 @@ from xsheet.schemas.time import CLIP_RATE, frame_start_us, frames_in
 KINDS: tuple[FilmKind, ...] = ("hard_cut", "jump_cut", "dissolve", "flash", "talk", "two_heads")
 RIVALS = {"adaptive 3.0": AdaptiveDetector, "content 27": ContentDetector}
 LABELLED = ("googlework-short", "nasa-13013")
-# Talking, signing and dancing in one shot, at a steady frame rate.
+# Talking, signing and dancing in one shot, at a constant frame rate.
 SINGLE = (
     "grid-bbaf2n.mpg", "grid-brbk7n.mpg", "hdtf-ocasio-cortez-512.mp4", "hdtf-katie-hill-512.mp4",
     "hdtf-radio-man-458.mp4", "retalk-ocasio-cortez-590.mp4", "retalk-woman-blue-700.mp4", "expressions-man-d18.mp4",
     "expressions-woman-d3.mp4", "latentsync-demo1-woman-seated.mp4", "dance-fullbody-music-s13.mp4",
 )  # fmt: skip
-KEPT, LEFT_OUT = 40, 25  # frames between two planted jump cuts, frames that each leaves out
+KEPT, LEFT_OUT = 40, 25  # frames between two planted jump cuts, frames that each cut skips
 
 
 @dataclass(slots=True)
 class Tally:
-    """Cuts hit, missed and made up; worst error of a transition's edges; frames of transitions inside shots."""
+    """Cuts hit, missed and false; largest error of transition edges; transition frames inside shots."""
 
     hits: int = 0
     misses: int = 0
@@ -57,7 +57,7 @@ class Tally:
     false_in: list[str] = field(default_factory=list)
 
     def add(self, found: list[int], true: list[int], *, name: str = "") -> None:
-        """One film's cuts."""
+        """Count the cuts of one film."""
         hits = sum(any(abs(f - t) <= 1 for f in found) for t in true)
         made_up = sum(all(abs(f - t) > 1 for t in true) for f in found)
         self.films += 1
@@ -80,13 +80,13 @@ def framed(rgbs: Iterable[Rgb]) -> Iterator[Frame]:
 
 
 def read(path: Path, *, long_side: int = 720) -> Iterator[Frame]:
-    """The frames of a film as analysers get them."""
+    """The frames of a film in the form that analysers receive."""
     with open_media(path, root=path.parent) as media:
         yield from media.frames(size=fit_size(*media.size, long_side=long_side))
 
 
 def shots_of(frames: Iterable[Frame]) -> list[tuple[str, range]]:
-    """How each shot opens, and its frames."""
+    """Opening and frames of each shot."""
     scores = CutScoreAnalyser()
     for frame in frames:
         scores.add(frame)
@@ -96,23 +96,23 @@ def shots_of(frames: Iterable[Frame]) -> list[tuple[str, range]]:
 
 
 def cuts_of(shots: list[tuple[str, range]]) -> list[int]:
-    """First frames of the shots that a cut opens."""
+    """First frames of the shots that start with a cut."""
     return [frames.start for opens_with, frames in shots if opens_with == "cut"]
 
 
 def rival_cuts(path: Path, detector: type[AdaptiveDetector] | type[ContentDetector]) -> list[int]:
-    """What PySceneDetect finds by itself, its own decode and defaults."""
+    """Cuts of PySceneDetect with its own decoder and defaults."""
     scenes = detect(str(path), detector())
     return [shown_at(start.get_seconds()) for start, _ in scenes[1:]]
 
 
 def shown_at(seconds: float) -> int:
-    """The first frame at 25 fps that shows what began then."""
+    """The first frame at 25 fps that starts at or after a time."""
     return math.ceil(seconds * CLIP_RATE.num - 1e-6)
 
 
 def transition(plan: FilmPlan, shots: list[tuple[str, range]]) -> tuple[int, int]:
-    """Worst distance of the edges found from the planted ones, and frames of the transition that lie in shots."""
+    """Largest error of the detected edges, and number of transition frames inside shots."""
     planted = range(plan.shots[0].frames.stop, plan.shots[1].frames.start)
     inside = sum(len(set(planted) & set(frames)) for _, frames in shots)
     if len(shots) != 2:
@@ -121,7 +121,7 @@ def transition(plan: FilmPlan, shots: list[tuple[str, range]]) -> tuple[int, int
 
 
 def puppet_table(films: int) -> None:
-    """Planted cuts of the puppet, ours and theirs, on the same files."""
+    """Print results on planted cuts of the puppet for xsheet and PySceneDetect on the same files."""
     tallies: dict[tuple[str, str], Tally] = defaultdict(Tally)
     with tempfile.TemporaryDirectory() as folder:
         for index in range(films):
@@ -152,7 +152,7 @@ def puppet_table(films: int) -> None:
 
 
 def real_table(shared: Path) -> None:
-    """Hand-checked cuts; transitions that a shot runs across; single shots that were cut."""
+    """Print results on hand-checked cuts: hits, shots across transitions, and false cuts in single shots."""
     print(
         f"| film | xsheet: hit / missed / false | F1 |{''.join(f' {n} | F1 |' for n in RIVALS)} across a transition |"
     )
@@ -180,7 +180,7 @@ def real_table(shared: Path) -> None:
 
 
 def jump_table(shared: Path) -> None:
-    """Jump cuts made by leaving out a second of every 2.6 s, in real single shots and in talk of the puppet."""
+    """Print results on jump cuts that skip a second of every 2.6 s, in real single shots and in puppet talk."""
     print("| film | jump cuts | found | false |\n|---|---|---|---|")
     total = Tally()
     for name in SINGLE:
@@ -196,7 +196,7 @@ def jump_table(shared: Path) -> None:
 def _jump_row(name: str, rgbs: list[Rgb], total: Tally) -> None:
     kept = [rgb for k, rgb in enumerate(rgbs) if k % (KEPT + LEFT_OUT) < KEPT]
     row = Tally()
-    # A cut within the last frames has nothing after it to stand out from.
+    # A cut in the last frames cannot be detected, as too little follows.
     true = list(range(KEPT, len(kept) - 5, KEPT))
     row.add(cuts_of(shots_of(framed(kept))), true)
     total.hits, total.misses, total.false = total.hits + row.hits, total.misses + row.misses, total.false + row.false
@@ -204,7 +204,7 @@ def _jump_row(name: str, rgbs: list[Rgb], total: Tally) -> None:
 
 
 def cost_table(shared: Path, *, frames: int = 250) -> None:
-    """CPU of each analyser beside the decode and PySceneDetect's own run: medians of five runs in turns."""
+    """Print CPU time of each analyser, of decoding and of PySceneDetect: medians of five alternating runs."""
     cv2.setNumThreads(1)
     path = shared / "data/videos/still-woman-music-s18.mp4"
     models = shared / "models"
@@ -226,14 +226,14 @@ def cost_table(shared: Path, *, frames: int = 250) -> None:
             start = time.process_time()
             detect(str(path), rival())
             spent[f"PySceneDetect {name}, its own decode"].append((time.process_time() - start) / len(shown))
-    print("| part | CPU ms per frame shown | by decode |\n|---|---|---|")
+    print("| part | CPU ms per frame | ratio to decode |\n|---|---|---|")
     decode = statistics.median(spent["decode, 25 fps, long side 720"])
     for name, seconds in spent.items():
         print(f"| {name} | {1e3 * statistics.median(seconds):.2f} | {statistics.median(seconds) / decode:.2f} |")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Shots against planted and hand-checked cuts.")
+    parser = argparse.ArgumentParser(description="Accuracy and cost of shot detection.")
     parser.add_argument("part", nargs="?", choices=("puppet", "real", "jumps", "cost"))
     parser.add_argument("--films", type=int, default=60)
     parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")

@@ -1,4 +1,4 @@
-"""Deciding a million candidates again: seconds, peak memory, and the ratio to only reading their columns.
+"""Filter a million candidates again: seconds, peak memory, and the ratio to only reading their columns.
 
 python benchmarks/decide.py [--candidates 1000000] [--folder DIR]
 """
@@ -26,7 +26,7 @@ STEPS = ("read", "decide", "decide again", "sweep 9 values")
 
 
 def rows(rng: np.random.Generator, count: int, first: int) -> pa.Table:
-    """Plausible measures: about a fifth passes `keep`, a twentieth has no face, a tenth no sync."""
+    """Plausible measurements: about a fifth passes `keep`, a twentieth has no face, a tenth no sync score."""
     schema = arrow_schema(MEASURES)
 
     def some(values: np.ndarray, share: float = 1.0) -> pa.Array:
@@ -78,7 +78,7 @@ def rows(rng: np.random.Generator, count: int, first: int) -> pa.Table:
 
 
 def make(folder: Path, candidates: int) -> None:
-    """A set of nothing but measures, in parts of the usual size."""
+    """Write a set with only the table of measurements, in parts of the usual size."""
 
     def parts() -> Iterator[pa.Table]:
         rng = np.random.default_rng(1)
@@ -89,7 +89,7 @@ def make(folder: Path, candidates: int) -> None:
 
 
 def step(name: str, folder: Path) -> None:
-    """One step in a process of its own, so that its peak memory is its own: prints seconds, MB and a note."""
+    """Run one step in a separate process to get its peak memory: prints seconds, MB and a note."""
     limits = load_settings(FilterLimits, preset=files("xsheet.curate") / "presets" / "keep.yaml")
     note, began = "", time.perf_counter()
     match name:

@@ -1,4 +1,4 @@
-"""What the face and identity measures are worth: against the puppet's planted truth, and on the real test clips.
+"""Accuracy of the face and identity measurements: against the puppet's planted truth, and on the real test clips.
 
     python benchmarks/faces.py puppet|films|two-heads|real|cost|identity [--count 12] [--models DIR] [--shared DIR]
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from puppet import pictures, random_motion  # the measuring rod beside this file
+from puppet import pictures, random_motion  # planted against measured pose, beside this file
 
 from xsheet.curate.body.pose import PoseAnalyser, PoseSettings
 from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
@@ -32,8 +32,8 @@ QUANTITIES = (
     "yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "mouth_wide", "smile", "brow_raise",
     "eye_left_open", "eye_right_open", "gaze_x",
 )  # fmt: skip
-LIMITS = (0.8, 1.0, 1.5)  # distances of shapes below which two might count as one person
-MOVES = 0.15  # share of a quantity's range from which a film counts as one in which it moves
+LIMITS = (0.8, 1.0, 1.5)  # embedding distances below which two tracks might count as one person
+MOVES = 0.15  # share of its range that a quantity must cover to count as moving in a film
 RANGES = {"yaw_deg": 50.0, "pitch_deg": 30.0, "roll_deg": 30.0}
 
 
@@ -54,21 +54,21 @@ def watched(frames: Iterable[Frame], models: Path | None) -> tuple[list[FaceTrac
 
 
 def shown(media: MediaReader, *, long_side: int = 720) -> Iterator[Frame]:
-    """Frames at the size of the measuring pass."""
+    """Frames in the size of the analysis."""
     scale = long_side / max(media.size)
     width, height = (max(2, round(side * scale)) for side in media.size)
     return media.frames(size=(width, height))
 
 
 def known(track: FaceTrack, frames: int) -> NDArray[np.bool_]:
-    """(frames,) where the track has its face."""
+    """(frames,) True where the track has a face."""
     seen = np.zeros(frames, bool)
     seen[track.start_frame : track.start_frame + track.frames] = [v is not None for v in track.x0]
     return seen
 
 
 def series(track: FaceTrack, name: str, frames: int) -> Floats:
-    """(frames,) with NaN where there is nothing."""
+    """(frames,) with NaN for missing values."""
     values = np.full(frames, np.nan)
     values[track.start_frame : track.start_frame + track.frames] = [
         np.nan if v is None else v for v in getattr(track, name)
@@ -77,7 +77,7 @@ def series(track: FaceTrack, name: str, frames: int) -> Floats:
 
 
 def correlation(a: Floats, b: Floats) -> float:
-    """Pearson's r where both are known; NaN where one of them stands still."""
+    """Pearson's r over frames where both are known; NaN if one of them is constant."""
     both = np.isfinite(a) & np.isfinite(b)
     if np.ptp(a[both]) == 0 or np.ptp(b[both]) == 0:
         return float("nan")
@@ -85,7 +85,7 @@ def correlation(a: Floats, b: Floats) -> float:
 
 
 def against_truth(takes: Iterable[tuple[Motion, Iterable[Rgb]]], models: Path | None) -> None:
-    """Table of correlations over takes of one head each."""
+    """Print correlations over films of one head each."""
     truth: list[Motion] = []
     seen: list[dict[str, Floats]] = []
     found = 0
@@ -96,8 +96,8 @@ def against_truth(takes: Iterable[tuple[Motion, Iterable[Rgb]]], models: Path | 
         truth.append(motion)
         seen.append({name: series(longest, name, frames) for name in QUANTITIES})
     total = sum(len(motion) for motion in truth)
-    print(f"{len(truth)} takes, {total} frames, face found in {found / total:.2%}\n")
-    print("| quantity | pooled r | own zero r | takes in which it moves | median r there | worst | slope |")
+    print(f"{len(truth)} films, {total} frames, face found in {found / total:.2%}\n")
+    print("| quantity | pooled r | own zero r | films in which it moves | median r there | worst | slope |")
     print("|---|---|---|---|---|---|---|")
     for name in QUANTITIES:
         true = [np.asarray(getattr(motion, name), np.float64) for motion in truth]
@@ -114,7 +114,7 @@ def against_truth(takes: Iterable[tuple[Motion, Iterable[Rgb]]], models: Path | 
 
 
 def sweeps(count: int) -> Iterator[tuple[Motion, Iterable[Rgb]]]:
-    """Unseen people who sweep through the whole range of every quantity."""
+    """New identities that move through the whole range of every quantity."""
     for seed in range(5000, 5000 + count):
         motion = random_motion(seed, 100)
         yield motion, pictures(seed, motion, size=360)
@@ -128,10 +128,8 @@ def films(count: int, kind: FilmKind = "talk") -> Iterator[tuple[Motion, Iterabl
 
 
 def two_heads(count: int, models: Path | None) -> None:
-    """Are there two tracks that never change places?"""
-    print(
-        "| film | tracks | share of frames of the two longest | r of mouth_open with the own head; with the other's |"
-    )
+    """Print whether the two heads keep their tracks."""
+    print("| film | tracks | share of frames of the two longest | r of mouth_open with own; with other head |")
     print("|---|---|---|---|")
     for index in range(count):
         plan = plan_film(index, seed=7000, kind="two_heads")
@@ -146,7 +144,7 @@ def two_heads(count: int, models: Path | None) -> None:
 
 
 def real(shared: Path, models: Path | None, pattern: str) -> None:
-    """Share of frames with a face, per clip, beside the detector that the clips were described with."""
+    """Print the share of frames with a face per clip, and that of the detector of the clip descriptions."""
     described = dict(re.findall(r"\| ([\w-]+\.\w+) \|.*?\| (\d+) / 0\.\d+ \|", (shared / "data/README.md").read_text()))
     print("| file | frames | face % | described % | tracks | height | yaw | pitch | roll | sharpness |")
     print("|---|---|---|---|---|---|---|---|---|---|")
@@ -169,7 +167,7 @@ def real(shared: Path, models: Path | None, pattern: str) -> None:
 
 
 def cost(shared: Path, models: Path | None, count: int) -> None:
-    """CPU per frame of faces and body, beside the decode of the same frames."""
+    """Print CPU time per frame of faces and body, and of decoding the same frames."""
     print("| clip | decode ms | faces ms | body ms (kept clips only) |")
     print("|---|---|---|---|")
     for name in ("still-woman-music-s18.mp4", "latentsync-demo3-man-gestures.mp4", "no-person-great-wall.mp4"):
@@ -193,7 +191,7 @@ def cost(shared: Path, models: Path | None, count: int) -> None:
 
 
 def identities(shared: Path, count: int) -> None:
-    """Distances of `shape` between tracks of one person and of different people."""
+    """Print distances of `identity_embedding` between tracks of one person and of different people."""
     shapes: list[tuple[str, str, tuple[float, ...]]] = []
     people = {
         "ocasio": "ocasio",

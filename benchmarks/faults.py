@@ -1,12 +1,12 @@
-"""What an audit finds of planted faults, and how often it cries over what is right.
+"""Recall of the audit on seeded faults, and its false-positive rate on correct annotations.
 
     python benchmarks/faults.py planted|measured|motion [--films 60] [--first 200] [--cache DIR]
 
-planted   the puppet's truth beside its planted series; seconds
-measured  the puppet's truth beside series measured from the film; five seconds of one core a film
-motion    what the motion annotator says of the measured series, taken for the truth
+planted   the puppet's truth with its planted signals; seconds
+measured  the puppet's truth with signals measured from the film; five seconds of one core per film
+motion    the output of the motion annotator on the measured signals, taken as the truth
 
-Prints Markdown tables for docs/log/. Limits were chosen on films of seeds below 200; the default films are others.
+Prints Markdown tables for docs/log/. Limits were chosen on films of seeds below 200; the default seeds are higher.
 """
 
 import argparse
@@ -40,24 +40,24 @@ LEAST_SEEN = AuditSettings().motion.min_visible_share
 
 
 class Case(NamedTuple):
-    """A right annotation beside its clip."""
+    """A correct annotation with the evidence of its clip."""
 
     truth: Annotation
     measured: ClipEvidence
 
     def answers(self, annotation: Annotation) -> list[CheckEvaluation]:
-        """All checks on this annotation, or on a copy with a fault."""
+        """Run all checks on this annotation, or on a copy with a fault."""
         clip = ClipMetadata(duration_us=self.truth.duration_us, media_sha256="0" * 64)
         view = AnnotationView(annotation=annotation, run=truth_run(0), clip=clip)
         return run_checks(with_clip_evidence(view, self.measured), AuditSettings())
 
     def sees(self, track: vocab.Track, span: Span) -> bool:
-        """Whether a track is seen throughout a span."""
+        """Whether a track is visible throughout a span."""
         return (self.measured.visible_share(track, frames_of_span(span)) or 0.0) >= LEAST_SEEN
 
 
 def cases(options: argparse.Namespace) -> Iterator[Case]:
-    """Films by seed; those of other kinds than 'talk' come from the motion benchmark's cache as well."""
+    """Films by seed, from the cache of the motion benchmark if they are there."""
     seeds = range(options.first, options.first + options.films)
     if options.what == "planted":
         for seed in seeds:
@@ -72,7 +72,7 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
 
 
 def table(found: list[Case], *, seed: int = 0, show: Callable[[str], None] = print) -> dict[FaultKind, tuple[int, int]]:
-    """Plants every fault once in every clip that has a place for it; prints, and returns planted and caught."""
+    """Seed every fault once in every clip that allows it; print and return the numbers seeded and detected."""
     rng, clean = np.random.default_rng(seed), [case.answers(case.truth) for case in found]
     counts: dict[FaultKind, tuple[int, int]] = {}
     by: dict[FaultKind, Counter[str]] = defaultdict(Counter)
@@ -90,7 +90,7 @@ def table(found: list[Case], *, seed: int = 0, show: Callable[[str], None] = pri
             if not checks:
                 missed[fault].update(_actions(case.truth, one.annotation, one.phase_ids))
         counts[fault] = planted, hits
-    show("| fault | planted | caught | recall | asked | caught by | missed |\n|---|---|---|---|---|---|---|")
+    show("| fault | seeded | detected | recall | target | detected by | missed |\n|---|---|---|---|---|---|---|")
     for fault, (planted, hits) in counts.items():
         names = ", ".join(f"{check} {count}" for check, count in by[fault].most_common(5))
         left = ", ".join(f"{action} {count}" for action, count in missed[fault].most_common(4))
@@ -101,21 +101,21 @@ def table(found: list[Case], *, seed: int = 0, show: Callable[[str], None] = pri
 
 
 def _actions(truth: Annotation, faulty: Annotation, phase_ids: tuple[str, ...]) -> list[str]:
-    """Classes of the phases that were touched, for the list of misses."""
+    """Classes of the changed phases, for the list of misses."""
     touched = [p.action for p in faulty.phases if p.phase_id in phase_ids]
     gone = {p.phase_id for p in truth.phases} - {p.phase_id for p in faulty.phases}
     return touched or [p.action for p in truth.phases if p.phase_id in gone] or ["clip"]
 
 
 def alarms(found: list[Case], clean: list[list[CheckEvaluation]], show: Callable[[str], None]) -> float:
-    """Prints and returns the share of right phases with a finding."""
+    """Print and return the share of correct phases with a finding."""
     phases = sum(len(case.truth.phases) for case in found)
     wrong = [false_positives(answers) for answers in clean]
     flagged, other = sum(len(ids) for ids, _ in wrong), sum(count for _, count in wrong)
     by = Counter(c.id for answers in clean for c, o in answers if o.passed is False and c.severity != "info")
     show(
-        f"\nOf {phases} right phases in {len(found)} clips {flagged} have a finding ({flagged / max(phases, 1):.3f}); "
-        f"{other} findings are about no phase ({other / max(phases, 1):.3f} a phase). "
+        f"\nOf {phases} correct phases in {len(found)} clips {flagged} have findings ({flagged / max(phases, 1):.3f}); "
+        f"{other} findings concern no phase ({other / max(phases, 1):.3f} per phase). "
         f"By check: {dict(by.most_common())}"
     )
     return flagged / max(phases, 1)

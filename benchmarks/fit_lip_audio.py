@@ -1,10 +1,10 @@
-"""Fit the predictor of the mouth from the sound, and say how good it is on people it has not seen.
+"""Fit the predictor of mouth movement from audio, and measure it on held-out people.
 
     python benchmarks/fit_lip_audio.py --data ../shared/data --cache DIR [--write curate/sync/weights]
 
-Real clips are few and some are out of sync themselves, so the fit places them: it starts from the puppet and the GRID
-recordings, whose sync is known, finds the offset of every other clip, fits again, four times. Each person is scored by
-a predictor that was fitted without that person.
+Real clips are few and some are out of sync, so the fit aligns them: it starts from the puppet and the GRID recordings,
+whose sync is known, estimates the offset of every other clip, and fits again, four times. Each person is scored by a
+predictor that was fitted without that person.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from xsheet.schemas.clip import SyncScore
 
 Floats = NDArray[np.floating]
 
-# Clip -> person. Two clips of one person are left out together.
+# Clip -> person. All clips of a person are held out together.
 PEOPLE = {
     "grid-bbaf2n.mpg": "grid-1", "grid-brbk7n.mpg": "grid-2", "grid-lbax4n.mpg": "grid-3", "grid-lwbsza.mpg": "grid-4",
     "grid-pwij3p.mpg": "grid-5", "grid-swwp2s.mpg": "grid-6", "hdtf-katie-hill-512.mp4": "hill",
@@ -39,21 +39,21 @@ PEOPLE = {
 PUPPETS = 80  # voices, 3 to 7 s each; the seed is 1
 PUPPET_SHARE = 0.2  # of the weight of all frames
 RIDGE = 0.3  # against inputs of unit variance
-DRIFT_FRAMES = 51  # slower motion of the mouth is mood, not speech
-SURE = 2.0  # confidence from which a clip's own offset is believed while fitting
+DRIFT_FRAMES = 51  # slower motion of the mouth is expression, not speech
+SURE = 2.0  # least confidence for using a clip's own offset in the fit
 ROUNDS = 4
 
 
 @dataclass(kw_only=True, eq=False)
 class Talk:
-    """One talking mouth and its sound."""
+    """One talking mouth with its audio."""
 
     name: str
     person: str
-    mouth: Floats  # (Q, T) opening and width, NaN where not seen
+    mouth: Floats  # (Q, T) opening and width, NaN where not detected
     voice: Floats  # (T,)
     inputs: Floats  # (T, B)
-    is_in_sync: bool  # known beforehand
+    is_in_sync: bool  # known offset
 
 
 def real_talks(folder: Path, *, cache: Path) -> list[Talk]:
@@ -94,7 +94,7 @@ def watched(path: Path, *, cache: Path) -> tuple[Floats, Floats, Floats]:
 
 
 def puppet_talks(count: int, *, seed: int) -> Iterator[Talk]:
-    """Spoken mouths as they were planned; nothing is drawn."""
+    """Planned mouth curves of the puppet; nothing is drawn."""
     for index in range(count):
         rng = np.random.default_rng((seed, index))
         utterance = voice.synthesise_speech(rng, int(rng.integers(75, 176)))
@@ -154,7 +154,7 @@ def around(bands: Floats) -> Floats:
 
 
 def score(talk: Talk, weights: Floats, *, sound: Talk | None = None) -> SyncScore:
-    """A mouth against its own sound, or against another one of at least its length."""
+    """Score a mouth with its own audio, or with other audio of at least its duration."""
     played = sound or talk
     length = talk.mouth.shape[1]
     return score_sync(talk.mouth, apply_coefficients(played.inputs, weights)[:, :length], played.voice[:length])

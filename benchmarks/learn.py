@@ -1,9 +1,9 @@
-"""Does the tiny model learn what it claims? Both stages on puppets, then the action bench on sheets it never saw.
+"""Train both stages of the tiny model on puppets and evaluate actions on held-out annotations.
 
     python benchmarks/learn.py FOLDER [--clips 480] [--held-out 120] [--set stages.stage2.steps=1200 ...]
 
-Prints the table for docs/log/ and how long the stages took. A stopped run goes on. The goal: on two cores, both
-stages within 15 minutes, mouth r at least .6 and class right at least .7 of the ceiling.
+Prints the table for docs/log/ and the time of the stages. A stopped run continues. The goal on two cores: both stages
+within 15 minutes, mouth correlation at least .6, class accuracy at least .7 of the ceiling.
 """
 
 import argparse
@@ -26,10 +26,10 @@ from xsheet.train.run import train_stages
 from xsheet.train.settings import TrainSettings
 
 PUPPETS = ("cache.text.layer=gold",)
-"""Beside the preset: the layer of the puppet set is the truth."""
+"""Overrides of the preset: the layer of the puppet set is the truth."""
 SAMPLING = ("sample.steps=25", "sample.guidance.scale=3", "sample.guidance.audio_scale=7", "max_clips=96")
-"""At less than the paper's 40 steps and scale 5, which were chosen for 5 billion weights; the sound pushed more than
-the text, as both seeds' validation clips asked for (docs/log/train.md#tiny)."""
+"""Fewer sampling steps and lower guidance than the paper's 40 and 5, which are for 5 billion weights; more guidance for
+audio than for text, chosen on the validation clips of both seeds (docs/log/train.md#tiny)."""
 
 
 def settings_of(overrides: Sequence[str]) -> TrainSettings:
@@ -48,7 +48,7 @@ def learn(
     how: WorkerSettings,
     watches: bool,
 ) -> float:
-    """Train, or go on; seconds that it took this time."""
+    """Train or continue; returns the seconds of this call."""
     began = time.perf_counter()
     watch = ValidationCallback(ValidationSettings()) if watches else None
     train_stages(set_folder, settings, stages=stages, out=run, workers=how, validation=watch)
@@ -56,15 +56,17 @@ def learn(
 
 
 def main() -> None:
-    """The whole path."""
+    """Make the set, train and evaluate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--run", default="run", help="name of the run below the folder")
+    parser.add_argument("--run", default="run", help="folder name of the run")
     parser.add_argument("--clips", type=int, default=480)
     parser.add_argument("--held-out", type=int, default=120)
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--sample", action="append", default=[], help="settings of the evaluation")
-    parser.add_argument("--workers", type=int, default=0, help="two with a thread each outdo one with two by a third")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="two processes with one thread each are a third faster than one with two"
+    )
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     settings, run = settings_of(given.overrides), given.folder / given.run

@@ -1,10 +1,9 @@
-"""What phases and sound cost beside the base: CPU time of forward and backward at the tiny size.
+"""Cost of phases and audio in the model: CPU time of forward and backward at the tiny size.
 
     python benchmarks/model_cost.py [--rounds 30] [--batch 16]
 
-Prints a Markdown table for docs/log/. The cases take turns within a round; medians over rounds, one thread. The goal
-is at most 15 % of a block for the audio attention of a block and its share of what the blocks have in common (the
-projector, the phase table).
+Prints a Markdown table for docs/log/. The cases alternate within a round; medians over rounds, one thread. The goal:
+audio attention of a block, with its share of the common parts (projector, phase table), takes at most 15 % of a block.
 """
 
 import argparse
@@ -22,7 +21,7 @@ LATENTS, TOKENS = 9, 16  # 33 frames of 64 x 64 pixels
 
 
 def cases(batch: int) -> dict[str, Callable[[], Tensor]]:
-    """A forward pass each."""
+    """One forward pass per case."""
     size = tiny_config()
     model = ActAvatarTransformer(**size.model_dump())
     block = model.blocks[-1]

@@ -1,9 +1,9 @@
-"""What the motion annotator is worth: on the puppet's planted actions, on stills; and what it costs.
+"""Accuracy of the motion annotator: on the puppet's planted actions and on stills; and its cost.
 
     python benchmarks/motion.py puppet|still|cost [--films 80] [--first 100] [--cache DIR]
 
-Each part prints Markdown tables for docs/log/. Signals are measured as curation measures them, through the codec:
-five seconds of one core a film; `--cache` keeps them. The seeds 0-59 were used for fitting, the default ones were not.
+Each part prints Markdown tables for docs/log/. Signals are measured from encoded films as in curation: five seconds of
+one core per film; `--cache` keeps them. The seeds 0-59 were used for fitting, the default ones were not.
 """
 
 import argparse
@@ -45,14 +45,14 @@ COUNTED = ("nod", "shake_head", "sway", "wave")
 
 @dataclass(slots=True)
 class Score:
-    """Phases found, missed and made up, and how well the found ones fit."""
+    """Phases detected, missed and false, and the accuracy of the detected ones."""
 
     hits: list[tuple[Phase, Phase]] = field(default_factory=list)
     missed: list[Phase] = field(default_factory=list)
     extra: list[Phase] = field(default_factory=list)
 
     def add(self, found: Iterable[Phase], truth: Iterable[Phase], *, tracks: Sequence[str], least: float) -> None:
-        """One clip; phases of a track are matched one to one, the largest tIoU first."""
+        """Count one clip; phases of a track are matched one to one, largest tIoU first."""
         mine, planted = ([p for p in phases if p.track in tracks and p.action != "rest"] for phases in (found, truth))
         pairs = [(p.span.tiou(t.span), p, t) for p in mine for t in planted if p.track == t.track]
         for tiou, p, t in sorted(pairs, key=lambda pair: -pair[0]):
@@ -70,7 +70,7 @@ class Score:
 
     @property
     def classes(self) -> float:
-        """Share of the hits with the right class."""
+        """Share of the hits with the correct class."""
         return share(p.action == t.action for p, t in self.hits)
 
     @property
@@ -85,16 +85,16 @@ class Score:
 
     @property
     def repetitions(self) -> float:
-        """Share with the exact number, of what repeats."""
+        """Share of repeated actions with the exact number of repetitions."""
         return share(p.repetitions == t.repetitions for p, t in self.hits if t.action in COUNTED)
 
     @property
     def laterality(self) -> float:
-        """Share with the right side, of what has one."""
+        """Share of sided actions with the correct side."""
         return share(p.laterality == t.laterality for p, t in self.hits if t.laterality != "none")
 
     def level(self, name: str) -> float:
-        """Share with the right level of `amplitude` or `speed`."""
+        """Share with the correct level of `amplitude` or `speed`."""
         return share(getattr(p, name) == getattr(t, name) for p, t in self.hits)
 
 
@@ -105,7 +105,7 @@ def share(good: Iterable[bool]) -> float:
 
 
 def measured(path: Path, *, body: bool = True) -> tuple[Signals, int]:
-    """Signals of a whole file as curation measures them, of its longest face track, and the picture's height."""
+    """Signals of the longest face track of a whole file, measured as in curation, and the height of the picture."""
     with open_media(path, root=path.parent) as media:
         audio: dict[str, Any] = {**audio_features(media.sound(), media.frame_count_at_clip_rate)}
         size = fit_size(*media.size, long_side=AnalysisSettings().long_side_px)
@@ -132,7 +132,7 @@ def _followed(path: Path) -> dict[str, tuple[float | None, ...]]:
 
 
 def plan_of(seed: int, *, kind: str = "talk") -> FilmPlan:
-    """A film: 'talk' acts and talks, 'living' only talks, breathes and blinks, 'still' is one frozen picture."""
+    """A film plan: 'talk' has actions, 'living' only talks, breathes and blinks, 'still' is one frozen picture."""
     film = plan_film(0, seed=seed, kind="still" if kind == "still" else "talk")
     if kind != "living":
         return film
@@ -153,7 +153,7 @@ def filmed(film: FilmPlan, *, body: bool = True, size: int = 384) -> tuple[Signa
 
 
 def phases_of(signals: Signals, *, height: int = 384) -> tuple[Phase, ...]:
-    """What the annotator says."""
+    """The phases of the annotator."""
     clip = Clip(
         clip_id=signals.clip_id, source_id="src_benchmark", media_path="media/benchmark.mp4", media_sha256="0" * 64,
         start_us=0, end_us=frame_start_us(signals.frames, CLIP_RATE), frames=signals.frames, samples=0, width=height,
@@ -163,7 +163,7 @@ def phases_of(signals: Signals, *, height: int = 384) -> tuple[Phase, ...]:
 
 
 def cached(cache: Path | None, seeds: Iterable[int], *, kind: str) -> Iterator[tuple[Signals, Annotation]]:
-    """Films by seed, from the cache where they are there."""
+    """Films by seed, from the cache if they are there."""
     for seed in seeds:
         file = None if cache is None else cache / f"{kind}-{seed}.pickle"
         if file is not None and file.is_file():
@@ -177,7 +177,7 @@ def cached(cache: Path | None, seeds: Iterable[int], *, kind: str) -> Iterator[t
 
 
 def puppet(options: argparse.Namespace) -> None:
-    """Planted actions: by group of tracks, then by class."""
+    """Print results on planted actions: by group of tracks, then by class."""
     scores = {name: Score() for name in GROUPS}
     seeds = range(options.first, options.first + options.films)
     for signals, truth in cached(options.cache, seeds, kind="talk"):
@@ -195,7 +195,7 @@ def puppet(options: argparse.Namespace) -> None:
             f"{s.start_frames:.1f} | {s.end_frames:.1f} | {s.repetitions:.3f} | {s.laterality:.3f} | "
             f"{s.level('amplitude'):.2f} | {s.level('speed'):.2f} |"
         )
-    print("\n| class | hit | missed | made up |\n|---|---|---|---|")
+    print("\n| class | hit | missed | false |\n|---|---|---|---|")
     count: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for s in scores.values():
         for column, phases in enumerate(([t for _, t in s.hits], s.missed, s.extra)):
@@ -206,7 +206,7 @@ def puppet(options: argparse.Namespace) -> None:
 
 
 def still(options: argparse.Namespace) -> None:
-    """Clips in which nothing is planted."""
+    """Print results on clips without planted actions."""
     print("| clips | number | phases other than rest |\n|---|---|---|")
     for kind in ("living", "still"):
         seeds = range(options.first, options.first + max(1, options.films // 4))
@@ -215,7 +215,7 @@ def still(options: argparse.Namespace) -> None:
 
 
 def cost(options: argparse.Namespace) -> None:
-    """Speed and memory from stored signals."""
+    """Print speed and memory from stored signals."""
     signals = [one for one, _ in cached(options.cache, range(options.first, options.first + 8), kind="talk")]
     seconds = sum(one.frames for one in signals) / float(CLIP_RATE)
     print("| clips | times real time, one core | peak memory, MiB |\n|---|---|---|")

@@ -1,4 +1,4 @@
-"""Near duplicates among a hundred thousand sources: seconds, peak memory, planted pairs found, strangers joined.
+"""Near duplicates among a hundred thousand sources: seconds, peak memory, recall of seeded pairs, false matches.
 
 python benchmarks/near.py [--sources 100000]
 """
@@ -14,11 +14,11 @@ from xsheet.curate.dedup.near_duplicates import near_duplicates
 from xsheet.schemas.tables import FINGERPRINTS, arrow_schema
 
 FRAMES = 250  # 10 s
-BIT_ERROR = 0.1  # of a planted copy: as between the real clip and its scaled, cropped and re-encoded copy
+BIT_ERROR = 0.1  # of a seeded copy: as between a real clip and its scaled, cropped and re-encoded copy
 
 
 def words(rng: np.random.Generator, sources: int) -> np.ndarray:
-    """(sources, FRAMES) words whose bits persist for some frames and are as unevenly set as those of real films."""
+    """(sources, FRAMES) words whose bits persist for some frames and have the bit frequencies of real films."""
     likely = rng.uniform(0.25, 0.75, 32)
     state = rng.random((sources, 32)) < likely
     result = np.zeros((sources, FRAMES), np.uint32)
@@ -31,7 +31,7 @@ def words(rng: np.random.Generator, sources: int) -> np.ndarray:
 
 
 def copies(rng: np.random.Generator, originals: np.ndarray) -> np.ndarray:
-    """The same two seconds later, with errors in runs."""
+    """The same words two seconds later, with runs of errors."""
     moved = np.roll(originals, 50, axis=1)
     flips = np.zeros_like(moved)
     for bit in range(32):
@@ -64,7 +64,7 @@ def main() -> None:
     planted = {(ids[k], ids[sources - pairs + k]) for k in range(pairs)}
     joined = {(row.source_id, row.other_id) for row in found}
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print("| sources | words | s | peak GB | planted pairs | found | strangers joined |")
+    print("| sources | words | s | peak GB | seeded pairs | found | false matches |")
     print("|---:|---:|---:|---:|---:|---:|---:|")
     print(f"| {sources:,} | {every.size:,} | {seconds:.0f} | {peak_gb:.1f} | {pairs} | "
           f"{len(planted & joined)} | {len(joined - planted)} |")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Is the puppet what it claims to be? Planted pose against what MediaPipe measures on the drawn pictures.
+"""Accuracy of the puppet: planted pose against MediaPipe's measurements of the drawn pictures.
 
     python benchmarks/puppet.py [--people 20] [--frames 100] [--only head|body]
 
@@ -24,14 +24,14 @@ from xsheet.demo.puppet.pose import Motion
 Floats = NDArray[np.float64]
 QUANTITIES = ("yaw_deg", "pitch_deg", "roll_deg", "mouth_open", "smile", "brow_raise", "eye_open")
 
-# Landmarks of the face mesh that lips, brows and lids hardly move: nose, eye corners, temples, sides of the head.
+# Landmarks of the face mesh that lips, brows and lids barely move: nose, eye corners, temples, sides of the head.
 STABLE = [1, 4, 5, 2, 98, 327, 6, 168, 195, 197, 33, 133, 263, 362, 127, 356, 162, 389, 234, 454]
 BROWS = [70, 63, 105, 66, 107, 300, 293, 334, 296, 336]
 INNER_LIPS = [(13, 14), (82, 87), (312, 317), (81, 178), (311, 402)]
 
 
 def random_motion(seed: int, frames: int) -> Motion:
-    """Smooth independent curves that visit the whole range of every quantity of the head."""
+    """Smooth independent curves over the whole range of every quantity of the head."""
     rng = np.random.default_rng((0xBEAD, seed))
 
     def curve(low: float, high: float, period: float) -> NDArray[np.float32]:
@@ -57,7 +57,7 @@ def random_motion(seed: int, frames: int) -> Motion:
 
 
 def pictures(seed: int, motion: Motion, *, size: int = 256) -> Iterator[NDArray[np.uint8]]:
-    """Frames of one identity as a camera would give them."""
+    """Frames of one identity as a camera would record them."""
     puppet, rng = Puppet(random_identity(seed), height_px=size), np.random.default_rng((0xCA, seed))
     for k in range(len(motion)):
         yield add_camera_noise(puppet.draw(motion.at(k)), rng)
@@ -79,7 +79,7 @@ def measured(marks: Floats) -> dict[str, Floats]:
     """Quantity -> (T,) series from (T, 478, 3) landmarks, NaN where no face was found.
 
     The head is a rigid body: each frame's stable landmarks are fitted (Kabsch) to the mean mesh of all frames, which
-    itself stands upright and frontal. Mouth, brows and lids are distances on the mesh turned back by that fit.
+    itself is upright and frontal. Mouth, brows and lids are distances on the mesh turned back by that fit.
     """
     seen = np.isfinite(marks[:, 0, 0])
     result = {name: np.full(len(marks), np.nan) for name in QUANTITIES}
@@ -129,7 +129,7 @@ def _fit(face: Floats, mean: Floats) -> tuple[Floats, Floats]:
 
 
 def body_motion(seed: int, frames: int) -> Motion:
-    """Arms that go up, stay and come down one after the other, with a waving hand and a swaying trunk."""
+    """Arms that rise, hold and lower one after the other, with a waving hand and a swaying torso."""
     rng = np.random.default_rng((0xB0D, seed))
     t = np.arange(frames) / frames
 
@@ -149,7 +149,7 @@ def body_motion(seed: int, frames: int) -> Motion:
 
 
 def planted(motion: Motion) -> dict[str, Floats]:
-    """The quantities that `measured` measures, as they were drawn."""
+    """The planted values of the quantities that `measured` measures."""
     return {n: np.asarray(getattr(motion, "eye_left_open" if n == "eye_open" else n), np.float64) for n in QUANTITIES}
 
 
@@ -226,7 +226,7 @@ def body_table(people: int, frames: int) -> None:
     print(
         f"body found in {bodies.mean():.2%} of {len(bodies)} frames, a hand in {hands.mean():.2%} of those with one up"
     )
-    # What hangs below the picture is out of sight: its height counts as the lower edge on both sides.
+    # Wrists below the picture are invisible: both heights are clipped to the lower edge.
     table = np.concatenate([person[0] for person in each])
     table[:, [2, 4]] = np.minimum(table[:, [2, 4]], 1.0)
     people_rows = [table[table[:, 0] == seed] for seed in range(people)]
@@ -240,7 +240,7 @@ def body_table(people: int, frames: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="How well MediaPipe tracks the drawn puppet.")
+    parser = argparse.ArgumentParser(description="Accuracy of MediaPipe on the drawn puppet.")
     parser.add_argument("--people", type=int, default=20)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--only", choices=("head", "body"))

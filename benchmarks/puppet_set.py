@@ -1,4 +1,4 @@
-"""A set of puppets that act on their heads and talk, for the benchmarks of training: clips, signals, truth, split.
+"""A set of talking puppets with head actions for the training benchmarks: clips, signals, truth, split.
 
     folder = make_set(folder, train=480, held_out=120, seed=0)      # of these, a fifth for val
 
@@ -35,7 +35,7 @@ from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """What the puppets of a set do."""
+    """Actions of the puppets of a set."""
 
     acts: tuple[vocab.Action, ...]
     speed: int  # 1 slow, 2 normal, 3 fast
@@ -54,7 +54,7 @@ TEST_FRAMES = 84  # 3.4 s: one stretch, so that every act asked for lies in it w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filmed:
-    """One clip with its truth."""
+    """One clip with its planted truth."""
 
     clip: Clip
     signals: Signals
@@ -64,7 +64,7 @@ class Filmed:
 
 
 def make_set(folder: Path, *, train: int, held_out: int, seed: int, mix: Mix = SLOW, jobs: int = 2) -> Path:
-    """Make the set, or find it made; a stopped run goes on with the films that are there."""
+    """Make the set unless it exists; a stopped run continues with the films that are there."""
     if (folder / tables.SPLITS.name).is_dir():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def _truth(film: FilmPlan, source: str) -> tuple[Measures, Signals, Annotation]:
 
 
 def _film(index: int, *, seed: int, frames: int, mix: Mix) -> FilmPlan:
-    """A film of the demo's with another plan; its puppet is its own."""
+    """A demo film with its own plan and puppet."""
     rng = np.random.default_rng((seed, index, 0xAC7))
     film = plan_film(index, seed=seed, kind="talk")
     (take,) = film.shots
@@ -126,7 +126,7 @@ def _film(index: int, *, seed: int, frames: int, mix: Mix) -> FilmPlan:
 
 
 def _plan(rng: Generator, frames: int, mix: Mix) -> Iterator[PlannedAction]:
-    """Act after act until the next one does not fit."""
+    """Actions in sequence until the next one does not fit."""
     start = int(rng.integers(4, 16))
     while True:
         action = mix.acts[rng.integers(len(mix.acts))]

@@ -1,9 +1,9 @@
-"""Does the embedded sync scorer find what was planted, on the puppet and on real clips?
+"""Accuracy of the built-in sync scorer on the puppet and on real clips.
 
     python benchmarks/sync.py --data ../shared/data --cache DIR [--films 80] [--size 256] [--seed 7]
 
-Prints the tables of docs/log/curate.md#sync: planted offsets and faults of the puppet; the altered real clips, scored
-by a predictor that never met their people; true against mismatched pairs by length, for the choice of limits.
+Prints the tables of docs/log/curate.md#sync: planted offsets and faults of the puppet; altered real clips, scored by a
+predictor that was fitted without their people; true against mismatched pairs by duration, for the choice of limits.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from xsheet.schemas.source import FaceTrack, Timeline
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
 MEASURED = ("talk", "offset", "far_offset", "swapped", "silence", "music", "still", "two_heads")
-DERIVED_PEOPLE = ("blue", "ocasio", "seated", "gestures")  # whose clips were altered
+DERIVED_PEOPLE = ("blue", "ocasio", "seated", "gestures")  # people in the altered clips
 LENGTHS = (75, 100, 125, 150, 200)
-# Offsets in frames of clips whose sync is trusted: labels/av-offset-measured.csv, rows with "yes".
+# Offsets in frames of clips with reliable sync: labels/av-offset-measured.csv, rows with "yes".
 TRUSTED = {
     "grid-bbaf2n.mpg": 0, "grid-lwbsza.mpg": 0, "grid-pwij3p.mpg": -1, "grid-swwp2s.mpg": -1,
     "hdtf-katie-hill-512.mp4": 3, "hdtf-ocasio-cortez-512.mp4": 3, "hdtf-radio-man-458.mp4": -2,
@@ -40,7 +40,7 @@ TRUSTED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A mouth with a sound over a span: its own, or another person's."""
+    """A mouth with audio over a span: its own, or that of another person."""
 
     frames: int
     is_own: bool
@@ -49,7 +49,7 @@ class Pair:
 
 
 def puppet_scores(plan: FilmPlan, *, size: int) -> list[SyncScore]:
-    """Scores of the faces of a film from left to right, its sound and pictures taken the product's way."""
+    """Scores of the faces of a film from left to right, with audio and pictures measured as in curation."""
     with FaceTracker(FaceSettings()) as watcher:
         for index, rgb in enumerate(render_film(plan, height_px=size)):
             watcher.add(Frame(index, frame_start_us(index, CLIP_RATE), rgb, index, frame_start_us(index, CLIP_RATE)))
@@ -61,7 +61,7 @@ def puppet_scores(plan: FilmPlan, *, size: int) -> list[SyncScore]:
 
 
 def puppet_table(films: int, *, seed: int, size: int) -> None:
-    """Planted offsets and faults."""
+    """Print results for planted offsets and faults."""
     rows = defaultdict(list)
     for index in range(films):
         plan = plan_film(index, seed=seed)
@@ -77,11 +77,11 @@ def puppet_table(films: int, *, seed: int, size: int) -> None:
         print(f"| {kind} | {len(found)} | {len(scores)} | {error} | {ranges} |")
     pairs = rows["two_heads"]
     right = sum(active_speaker(scores) == plan.shots[0].speaker for plan, scores in pairs)
-    print(f"\nspeaker of two heads: {right} of {len(pairs)} right")
+    print(f"\nactive speaker of two heads: {right} of {len(pairs)} correct")
 
 
 def derived_table(people: Sequence[Talk], puppets: Sequence[Talk], folder: Path, *, cache: Path) -> None:
-    """Altered clips, by a predictor that met none of their people."""
+    """Print results for altered clips, by a predictor fitted without their people."""
     weights, _ = fitted([t for t in people if t.person not in DERIVED_PEOPLE] + list(puppets))
     print("\n| file | face | offset | confidence | margin | not measurable |\n|---|---|---|---|---|---|")
     for path in sorted(folder.iterdir()):
@@ -102,7 +102,7 @@ def derived_table(people: Sequence[Talk], puppets: Sequence[Talk], folder: Path,
 
 
 def length_table(pairs: Sequence[Pair]) -> None:
-    """True and mismatched pairs of unseen people, by length of the span."""
+    """Print results for true and mismatched pairs of held-out people, by duration of the span."""
     print("\n| s | true | offset within 2 | above 99 % of mismatched | AUC | mismatched: 95 % | 99 % |")
     print("|---|---|---|---|---|---|---|")
     for length in LENGTHS:
@@ -117,7 +117,7 @@ def length_table(pairs: Sequence[Pair]) -> None:
 
 
 def limit_table(pairs: Sequence[Pair]) -> None:
-    """What a limit on the confidence keeps, with the offset within 6 frames of zero as a mendable one must be."""
+    """Print the shares that a limit on confidence keeps; the offset must be within 6 frames, which can be corrected."""
     print("\n| confidence at least | true kept at 3 s | 4 s | 5 s | 6 s | 8 s | mismatched kept |\n" + "|---" * 7 + "|")
     for limit in (2.0, 2.5, 3.0, 3.5, 4.0):
         kept = [p for p in pairs if (p.score.confidence or 0) >= limit and abs(p.score.offset_frames or 0) <= 6]
@@ -127,7 +127,7 @@ def limit_table(pairs: Sequence[Pair]) -> None:
 
 
 def true_and_mismatched(people: Sequence[Talk], puppets: Sequence[Talk]) -> Iterator[Pair]:
-    """Spans of each mouth with its own sound and with every other person's, by a predictor new to the mouth."""
+    """Spans of each mouth with its own and every other person's audio, by a predictor fitted without that mouth."""
     rng = np.random.default_rng(0)
     for talk in people:
         weights, _ = fitted([t for t in people if t.person != talk.person] + list(puppets))
@@ -149,7 +149,7 @@ def true_and_mismatched(people: Sequence[Talk], puppets: Sequence[Talk]) -> Iter
 
 
 def muted_aside(predicted: Floats, sound: Floats) -> Floats:
-    """The prediction without muted frames, as the product makes it."""
+    """The prediction without muted frames, as in curation."""
     quiet = np.square(sound).reshape(-1, 640).mean(1) < 1e-8
     return np.select(quiet, np.nan, predicted)
 
@@ -171,7 +171,7 @@ def _left(track: FaceTrack) -> float:
 
 
 def main() -> None:
-    """Print everything."""
+    """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)

@@ -1,9 +1,9 @@
-"""Tokens that a clip becomes for Qwen2.5-VL and Qwen3-VL, and the GPU seconds that follow by arithmetic.
+"""Number of tokens of a clip for Qwen2.5-VL and Qwen3-VL, and the GPU seconds calculated from it.
 
 python benchmarks/vlm_tokens.py [--samples 3] [--prompt-tokens-per-s 7800] [--reply-tokens-per-s 600]
 
-Vision tokens are counted by the real video processors, without weights; size of the pictures and text as annotate asks
-for them. The seconds are no measurement: tokens by the speeds given.
+The real video processors, without weights, count the vision tokens for the picture sizes and prompts of annotate. The
+seconds are not measured: they are tokens divided by the given speeds.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def processors() -> dict[str, Any]:
 
 
 def counted(processor: Any, *, pictures: int, size: tuple[int, int], limits: dict[str, int] | None = None) -> int:
-    """Vision tokens by the processor's own count."""
+    """Vision tokens as counted by the processor."""
     patches = processor.get_num_of_video_patches(pictures, size[1], size[0], {"size": limits} if limits else {})
     return patches // SPATIAL_MERGE_SIZE**2
 
@@ -58,7 +58,7 @@ def a_clip(seconds: int, size: tuple[int, int]) -> Clip:
 def cells(
     family: QwenFamily, processor: Any, clip: Clip, settings: VlmSettings, *, samples: int, pace: CostAssumptions
 ) -> str:
-    """Size of a picture, vision tokens of a call, tokens of all prompts, GPU seconds."""
+    """Picture size, vision tokens per request, tokens of all prompts, GPU seconds."""
     pictures = len(frame_indices(clip.frames, fps=settings.fps))
     film = FrameSelection(media=Path(clip.media_path), frames=clip.frames, fps=settings.fps,
                 max_frame_pixels=settings.max_frame_pixels, max_clip_pixels=settings.max_clip_pixels)  # fmt: skip
@@ -79,9 +79,9 @@ def main() -> None:
     given = arguments.parse_args()
     pace = CostAssumptions(prompt_tokens_per_s=given.prompt_tokens_per_s, reply_tokens_per_s=given.reply_tokens_per_s)
     made = processors()
-    print(f"{given.samples} samples, describe and segment. GPU s is arithmetic: {pace.prompt_tokens_per_s:,.0f} prompt "
+    print(f"{given.samples} samples, describe and segment. GPU s: calculated: {pace.prompt_tokens_per_s:,.0f} prompt "
           f"and {pace.reply_tokens_per_s:,.0f} reply tokens per second.\n")  # fmt: skip
-    columns = "picture | vision tokens of a call | prompt tokens of a clip | GPU s of a clip"
+    columns = "picture | vision tokens per request | prompt tokens per clip | GPU s per clip"
     print(f"| clip | cap px | s | fps | Qwen2.5-VL: {columns} | Qwen3-VL: {columns} |")
     print("|---|---:|---:|---:|" + "---:|" * 8)
     for wide, high, cap in SHOWN:

@@ -28,7 +28,7 @@ ItemStatus = Literal["ok", "rejected", "failed"]
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class ManifestColumn:
-    """A column of the user's own manifest, carried along as text."""
+    """One column of the user's own manifest, as text."""
 
     key: Annotated[Str, "column name"]
     value: Annotated[Str, "value as text"]
@@ -36,54 +36,54 @@ class ManifestColumn:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class SourceVideo:
-    """One input file: what its container says, and whether it could be used. Time zero is its first video frame."""
+    """One input file: metadata of the container and the result of probing. Time zero is the first video frame."""
 
     TAG: ClassVar[str] = "source"
-    source_id: Annotated[Id, "derived from the content hash; from the path where there is no content to hash"]
+    source_id: Annotated[Id, "derived from the content hash; from the path if the file cannot be hashed"]
     path: Annotated[Str, "as given by the user"]
     sha256: Annotated[Sha256 | None, "hash of the file's bytes; null when it could not be read"] = None
     size_bytes: Annotated[Count | None, "file size"] = None
-    status: Annotated[ItemStatus, "how the file ended"]
+    status: Annotated[ItemStatus, "result for the file"]
     stage: Annotated[Str | None, "step that rejected or failed it"] = None
     reason: Annotated[Str | None, "one word; for unusable files one of MediaReason"] = None
-    message: Annotated[Str | None, "what was expected, what came, what to do"] = None
-    duplicate_of: Annotated[Str | None, "path of the file with the same bytes that was measured instead"] = None
+    message: Annotated[Str | None, "what was expected, what was found, what to do"] = None
+    duplicate_of: Annotated[Str | None, "path of the byte-identical file that was measured instead"] = None
     manifest_columns: Annotated[tuple[ManifestColumn, ...], "further columns of the user's manifest"] = ()
 
-    container: Annotated[Str | None, "name of the demuxer, e.g. 'mov' or 'matroska'"] = None
-    duration_us: Annotated[Us | None, "length of the picture that is really there, from the times of its packets"] = (
-        None
-    )
-    duration_header_us: Annotated[Us | None, "length of the file the container declares"] = None
+    container: Annotated[Str | None, "demuxer name, e.g. 'mov' or 'matroska'"] = None
+    duration_us: Annotated[Us | None, "duration of the video that the file contains, from its packet times"] = None
+    duration_header_us: Annotated[Us | None, "duration that the container declares"] = None
     video_codec: Annotated[Str | None, "e.g. 'h264'"] = None
-    width: Annotated[Int32 | None, Field(gt=0), "upright picture width in square pixels"] = None
-    height: Annotated[Int32 | None, Field(gt=0), "upright picture height in square pixels"] = None
-    rotation_deg: Annotated[Int16 | None, "clockwise turn that makes the coded picture upright: 0, 90, 180, 270"] = None
-    is_mirrored: Annotated[Bool | None, "whether the picture is mirrored left to right after that turn"] = None
+    width: Annotated[Int32 | None, Field(gt=0), "width of the upright picture in square pixels"] = None
+    height: Annotated[Int32 | None, Field(gt=0), "height of the upright picture in square pixels"] = None
+    rotation_deg: Annotated[
+        Int16 | None, "clockwise rotation that makes the coded picture upright: 0, 90, 180, 270"
+    ] = None
+    is_mirrored: Annotated[Bool | None, "whether the picture is mirrored left to right after that rotation"] = None
     fps_num: Annotated[Int32 | None, Field(gt=0), "average frame rate, numerator"] = None
     fps_den: Annotated[Int32 | None, Field(gt=0), "average frame rate, denominator"] = None
-    is_vfr: Annotated[Bool | None, "whether frame steps differ by more than time-base rounding"] = None
-    frames_header: Annotated[Count | None, "frames the container declares"] = None
-    frames_found: Annotated[Count | None, "frames whose packets are really in the file, counted without decoding"] = (
-        None
-    )
-    frames_decoded: Annotated[Count | None, "frames that really decoded; null when they were not counted"] = None
+    is_vfr: Annotated[Bool | None, "whether frame intervals differ by more than time-base rounding"] = None
+    frames_header: Annotated[Count | None, "number of frames that the container declares"] = None
+    frames_found: Annotated[Count | None, "number of frame packets in the file, counted without decoding"] = None
+    frames_decoded: Annotated[Count | None, "number of frames that decode; null if not counted"] = None
     start_us: Annotated[OffsetUs | None, "container time of the first video frame"] = None
     audio_streams: Annotated[Int16 | None, Field(ge=0), "number of audio streams; the first is used"] = None
     audio_codec: Annotated[Str | None, "e.g. 'aac'"] = None
     audio_rate_hz: Annotated[Int32 | None, Field(gt=0), "sampling rate of the first audio stream"] = None
     audio_channels: Annotated[Int16 | None, Field(gt=0), "channels of the first audio stream"] = None
-    audio_start_us: Annotated[OffsetUs | None, "first audio sample from the first video frame; positive = late"] = None
+    audio_start_us: Annotated[
+        OffsetUs | None, "first audio sample relative to the first video frame; positive = late"
+    ] = None
 
     def __post_init__(self) -> None:
         if (self.status == "ok") != (self.reason is None):
-            raise ValueError(f"status {self.status!r} does not go with reason {self.reason!r}")
+            raise ValueError(f"status {self.status!r} contradicts reason {self.reason!r}")
         if (self.fps_num is None) != (self.fps_den is None):
-            raise ValueError("fps_num and fps_den come together")
+            raise ValueError("fps_num and fps_den must both be set or both be null")
 
     @property
     def rate(self) -> FrameRate | None:
-        """Average frame rate, where known."""
+        """Average frame rate; None if unknown."""
         return None if self.fps_num is None or self.fps_den is None else FrameRate(self.fps_num, self.fps_den)
 
 
@@ -104,15 +104,17 @@ class Shot:
     source_id: Annotated[Id, "source it belongs to"]
     start_us: Annotated[Us, "start in the source"]
     end_us: Annotated[Us, "end in the source, half-open"]
-    opens_with: Annotated[Literal["start", "cut", "gradual"], "what comes before the shot"]
-    cut_scores: Annotated[tuple[CutScore, ...], "score of the opening cut per detector; empty at the start"] = ()
+    opens_with: Annotated[Literal["start", "cut", "gradual"], "transition before the shot"]
+    cut_scores: Annotated[
+        tuple[CutScore, ...], "scores of the cut that starts the shot, per detector; empty for the first shot"
+    ] = ()
 
     def __post_init__(self) -> None:
         Span(self.start_us, self.end_us)
 
     @property
     def span(self) -> Span:
-        """Span in the source."""
+        """Interval in the source."""
         return Span(self.start_us, self.end_us)
 
 
@@ -121,67 +123,69 @@ SplitName = Literal["train", "val", "test"]
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """How picture and sound of a source change, 32 bits a frame at 25 fps; alike in copies, whatever their encoding.
+    """Fingerprint of picture and sound changes, 32 bits per frame at 25 fps; copies in any encoding have similar bits.
 
-    Bit k of a word (the highest first) tells whether one difference of neighbouring fields (of the picture, or bands of
-    the sound) grew. Null where nothing changes or sounds.
+    Bit k of a word (most significant first) states whether the difference of two neighbouring fields (of the picture,
+    or frequency bands of the audio) increased. Null for frames without change or without audio.
     """
 
     TAG: ClassVar[str] = "fingerprint"
     source_id: Annotated[Id, "source"]
-    extractor: Annotated[Str, "what made it, with version; only equal ones can be compared"]
+    extractor: Annotated[Str, "method with version; only equal methods are comparable"]
     frames: Annotated[Count, "frames at 25 fps"]
-    picture: Annotated[HashWords, "one per frame, empty when there is no picture"] = ()
-    sound: Annotated[HashWords, "one per frame, empty when there is no sound"] = ()
+    picture: Annotated[HashWords, "one per frame, empty without video"] = ()
+    sound: Annotated[HashWords, "one per frame, empty without audio"] = ()
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class NearDuplicate:
-    """Two sources that share most of the shorter one's picture or sound, with the evidence."""
+    """Two sources that share most of the picture or audio of the shorter one, with the evidence."""
 
-    group: Annotated[Id, "smallest source id of all that hang together"]
+    group: Annotated[Id, "smallest source id of the connected component"]
     source_id: Annotated[Id, "source"]
-    other_id: Annotated[Id, "source that shows or sounds the same"]
-    by: Annotated[Literal["picture", "sound"], "what they share"]
-    lag_frames: Annotated[Int32, "frame of the source less frame of the other that match"]
-    matched_frames: Annotated[Count, Field(gt=0), "frames that match"]
-    bit_error: Annotated[Share, "share of different bits in those; 0.5 for strangers"]
+    other_id: Annotated[Id, "source with the same picture or audio"]
+    by: Annotated[Literal["picture", "sound"], "what they share: picture or sound"]
+    lag_frames: Annotated[Int32, "frame number in the source minus the matching frame number in the other"]
+    matched_frames: Annotated[Count, Field(gt=0), "number of matching frames"]
+    bit_error: Annotated[Share, "share of differing bits in those frames; 0.5 for unrelated sources"]
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Split:
-    """What a clip is for. All clips of a cluster are for the same."""
+    """Dataset split of a clip. All clips of a cluster are in the same split."""
 
     clip_id: Annotated[Id, "clip"]
     source_id: Annotated[Id, "source"]
     cluster: Annotated[Id, "smallest source id of all sources that share a person or are near duplicates"]
     split: Annotated[SplitName, "train, val or test"]
-    identity_by: Annotated[Str, "what distinguished people: an identity model with version, or 'source'"]
+    identity_by: Annotated[Str, "how people are distinguished: an identity model with version, or 'source'"]
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """The whole picture and the sound of one source over time. An empty series was not measured."""
+    """Per-frame measurements of the picture and audio of one source. An empty series was not measured."""
 
     TAG: ClassVar[str] = "timeline"
     source_id: Annotated[Id, "source"]
     frames: Annotated[Count, "length of every non-empty series"]
-    extractor: Annotated[Str, "what measured, with versions"]
-    cut_content: Annotated[Series, "PySceneDetect's content score against the frame before; 0 in the first frame"] = ()
-    cut_jump: Annotated[Series, "luma change against the frame before, 0..255, spread change counting most"] = ()
-    cut_histogram: Annotated[Series, "distance of colours a quarter of a second before and after, 0..1"] = ()
+    extractor: Annotated[Str, "method with versions"]
+    cut_content: Annotated[
+        Series, "PySceneDetect's content score relative to the previous frame; 0 in the first frame"
+    ] = ()
+    cut_jump: Annotated[Series, "luma change from the previous frame, 0..255; widespread change counts most"] = ()
+    cut_histogram: Annotated[Series, "distance of the colours a quarter of a second before and after, 0..1"] = ()
     cut_blend: Annotated[Series, "share of the picture that changes evenly over nine frames, as in a dissolve"] = ()
-    difference: Annotated[Series, "mean absolute luma difference to the frame before, 0..255"] = ()
+    difference: Annotated[Series, "mean absolute luma difference from the previous frame, 0..255"] = ()
     luma: Annotated[Series, "mean luma, 0..255"] = ()
     letterbox: Annotated[Series, "share of the picture inside uniform bars"] = ()
     camera_x: Annotated[Series, "background motion, picture heights per second, positive = content moves right"] = ()
     camera_y: Annotated[Series, "background motion, picture heights per second, positive = content moves down"] = ()
-    burnt_in_text: Annotated[Series, "likelihood of burnt-in text; null in frames that were not analysed"] = ()
+    burnt_in_text: Annotated[Series, "likelihood of burnt-in text; null for frames that were not analysed"] = ()
     voice: Annotated[Series, "probability of voice activity"] = ()
-    voice_detector: Annotated[Str | None, "name and version of what measured `voice`"] = None
+    voice_detector: Annotated[Str | None, "name and version of the detector of `voice`"] = None
     energy_db: Annotated[Series, "RMS of the frame's 640 samples, dB of full scale; null in digital silence"] = ()
-    mouth_open_from_audio: Annotated[Series, "mouth opening predicted from the sound, in standard deviations"] = ()
-    mouth_width_from_audio: Annotated[Series, "mouth width predicted from the sound, in standard deviations"] = ()
+    mouth_open_from_audio: Annotated[Series, "mouth opening predicted from audio, in standard deviations"] = ()
+    mouth_width_from_audio: Annotated[Series, "mouth width predicted from audio, in standard deviations"] = ()
     music: Annotated[Series, "likelihood of music"] = ()
     clipped: Annotated[Series, "share of samples at full scale"] = ()
     silent: Annotated[Series, "share of samples that are digital zero"] = ()
@@ -192,43 +196,43 @@ class Timeline:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class FaceTrack:
-    """One face followed over time. Nulls are frames in which it was not found; the first and the last frame have it."""
+    """One face tracked over time. Frames without a detection are null; the first and the last frame have one."""
 
     TAG: ClassVar[str] = "face_track"
-    track_id: Annotated[Id, "derived from source, first frame and first box"]
+    track_id: Annotated[Id, "derived from the source, the first frame and the first box"]
     source_id: Annotated[Id, "source"]
-    detector: Annotated[Str, "back-end and models, with versions"]
+    detector: Annotated[Str, "tracker and models, with versions"]
     start_frame: Annotated[Count, "first frame in the source, at 25 fps"]
     frames: Annotated[Count, Field(gt=0), "length of every non-empty series"]
     x0: Annotated[Series, "left edge of the face"]
-    y0: Annotated[Series, "upper edge"]
-    x1: Annotated[Series, "right edge"]
-    y1: Annotated[Series, "lower edge"]
+    y0: Annotated[Series, "top edge of the face"]
+    x1: Annotated[Series, "right edge of the face"]
+    y1: Annotated[Series, "bottom edge of the face"]
     yaw_deg: Annotated[Series, "head turn, positive to the subject's left"] = ()
     pitch_deg: Annotated[Series, "head pitch, positive upwards"] = ()
     roll_deg: Annotated[Series, "head tilt, positive to the subject's left shoulder"] = ()
-    mouth_open: Annotated[Series, "distance of the inner lips by face height, corrected for head pitch"] = ()
-    mouth_wide: Annotated[Series, "distance of the mouth corners by face height"] = ()
+    mouth_open: Annotated[Series, "distance of the inner lips divided by face height, corrected for head pitch"] = ()
+    mouth_wide: Annotated[Series, "distance of the mouth corners divided by face height"] = ()
     smile: Annotated[Series, "0..1: mouth corners raised and apart"] = ()
-    brow_raise: Annotated[Series, "height of the brows above the eyes by face height"] = ()
-    eye_left_open: Annotated[Series, "lid distance by eye width"] = ()
-    eye_right_open: Annotated[Series, "lid distance by eye width"] = ()
+    brow_raise: Annotated[Series, "height of the brows above the eyes divided by face height"] = ()
+    eye_left_open: Annotated[Series, "lid distance divided by eye width"] = ()
+    eye_right_open: Annotated[Series, "lid distance divided by eye width"] = ()
     gaze_x: Annotated[Series, "-1..1, positive to the subject's left"] = ()
     gaze_y: Annotated[Series, "-1..1, positive upwards"] = ()
     sharpness: Annotated[Series, "variance of the Laplacian over the face at a face height of 128 px, 8-bit luma"] = ()
     visible: Annotated[Series, "share of the face box inside the picture"] = ()
     blendshapes: Annotated[tuple[Series, ...], "52 MediaPipe blendshapes over time; empty without the model"] = ()
     identity_embedding: Annotated[
-        tuple[Float, ...], "numbers that tell one face from another (identity, not expression)"
+        tuple[Float, ...], "identity embedding: similar for one person, independent of expression"
     ] = ()
-    identity_model: Annotated[Str | None, "method that made `identity_embedding`, with version"] = None
+    identity_model: Annotated[Str | None, "method of `identity_embedding`, with version"] = None
 
     def __post_init__(self) -> None:
         check_lengths(self, self.frames)
 
 
 def check_lengths(record: object, frames: int) -> None:
-    """ValueError unless every series of a record has `frames` values or none."""
+    """Raise ValueError unless every series of a record has `frames` values or none."""
     for name in type(record).__slots__:  # type: ignore[attr-defined]
         series = getattr(record, name)
         checked = isinstance(series, tuple) and name not in ("identity_embedding", "blendshapes")

@@ -1,8 +1,8 @@
 """Tables: one per record, as Parquet. The Arrow schema follows from the record; its version is in every file.
 
 A table is a folder of `part-00000.parquet`, ... that pandas, Polars, DuckDB and Hugging Face `datasets` read directly.
-Version (major, minor): a minor step only adds nullable columns, so older minors are read with nulls; another major is
-refused by readers and converted by `xsheet schemas upgrade`.
+Version (major, minor): a minor version only adds nullable columns, so older ones are read with nulls. Readers refuse
+another major version; `xsheet schemas upgrade` converts it.
 """
 
 import difflib
@@ -30,12 +30,12 @@ _TABLE_KEY, _VERSION_KEY = b"xsheet.table", b"xsheet.version"
 
 @dataclass(frozen=True, slots=True)
 class Table(Generic[R]):
-    """A table of the contract: its name, its record, its version, and how to come here from older majors."""
+    """A table of the contract: name, record, version, and upgrades from older major versions."""
 
     name: str
     record: type[R]
     version: tuple[int, int]
-    # A part stays below about 128 MB; a writer holds a quarter of one as records, and an annotation is 50 kB as such.
+    # A part stays below about 128 MB. A writer keeps a quarter of it in memory as records (an annotation takes 50 kB).
     rows_per_part: int = 200_000
     # upgrades[i] turns a table of major i + 1 into one of major i + 2.
     upgrades: tuple[Callable[[pa.Table], pa.Table], ...] = ()
@@ -88,9 +88,9 @@ def to_arrow(records: Sequence[R], table: Table[R]) -> pa.Table:
 
 
 def from_arrow(rows: pa.Table, table: Table[R]) -> list[R]:
-    """Records from Arrow rows, each validated again; ContractError on the first that breaks the contract."""
+    """Records from Arrow rows, each validated; ContractError on the first invalid row."""
     try:
-        # Arrow gives lists and dicts where records hold tuples and records: strictness is for constructors.
+        # Arrow returns lists and dicts for tuples and records, so validation is not strict here.
         return _adapter(table.record).validate_python(rows.to_pylist(), strict=False)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -136,12 +136,12 @@ def write_table(set_folder: Path, table: Table[R], records: Iterable[R]) -> int:
 
 
 def write_arrow(set_folder: Path, table: Table[Any], parts: Iterable[pa.Table]) -> int:
-    """Write a whole table whose rows were computed as Arrow, one part each; returns the number of rows.
+    """Write a whole table from Arrow tables, one part each; returns the number of rows.
 
-    Rows are checked against the declared schema only, not row by row: for columns that come from validated tables.
+    The schema is checked, the rows are not: for columns that come from validated tables.
 
     Raises:
-        ContractError: rows of another schema.
+        ContractError: a table has another schema.
     """
     count = part = 0
     for part, rows in enumerate(parts, start=1):
@@ -166,12 +166,12 @@ def _finish_table(set_folder: Path, table: Table[Any], parts: int) -> None:
 
 
 def part_path(set_folder: Path, table: Table[Any], part: int) -> Path:
-    """Where a part of a table lies."""
+    """Path of a part of a table."""
     return set_folder / table.name / f"part-{part:05d}.parquet"
 
 
 def part_files(set_folder: Path, table: Table[Any]) -> list[Path]:
-    """Parts of a table in order; empty when the set does not have it yet."""
+    """Parts of a table in order; empty if the set does not have the table yet."""
     return sorted((set_folder / table.name).glob("part-*.parquet"))
 
 
@@ -179,7 +179,7 @@ def read_file(path: Path, table: Table[Any], columns: Sequence[str] | None = Non
     """One Parquet file as Arrow, brought to the current minor version.
 
     Raises:
-        ContractError: no Parquet, another table, or a version this code does not read.
+        ContractError: not Parquet, another table, or a version that this code cannot read.
     """
     names = list(columns or arrow_schema(table).names)
     check_version(path, table)
@@ -189,7 +189,7 @@ def read_file(path: Path, table: Table[Any], columns: Sequence[str] | None = Non
 
 
 def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str] | None = None) -> pa.Table:
-    """Some rows of one Parquet file as Arrow; only the row groups they lie in are read.
+    """Some rows of one Parquet file as Arrow; reads only their row groups.
 
     Raises:
         ContractError: as read_file; or the file has fewer rows.
@@ -206,7 +206,7 @@ def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str
             start = stop
         if rows.stop > start:
             raise ContractError(
-                where=str(path), expected=f"{rows.stop} rows", got=str(start), hint="run the step again that wrote it"
+                where=str(path), expected=f"{rows.stop} rows", got=str(start), hint="run the step that wrote it again"
             )
         names = list(columns or arrow_schema(table).names)
         present = [name for name in names if name in file.schema_arrow.names]
@@ -215,7 +215,7 @@ def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str
 
 
 def check_version(path: Path, table: Table[Any]) -> None:
-    """ContractError unless this code reads the version a file was written with."""
+    """Raise ContractError unless this code can read the version of the file."""
     version = file_version(path, table)
     if version[0] != table.version[0] or version > table.version:
         raise _wrong_version(path, table, version)
@@ -227,7 +227,9 @@ def _wrong_version(path: Path, table: Table[Any], version: tuple[int, int]) -> C
         where=str(path),
         expected=f"table {table.name!r} v{table.version[0]}.{table.version[1]}",
         got=f"v{version[0]}.{version[1]}",
-        hint="run `xsheet schemas upgrade SET`" if older else "install the xsheet that wrote it, or a newer one",
+        hint="run `xsheet schemas upgrade SET`"
+        if older
+        else "install the version of xsheet that wrote it, or a newer one",
     )
 
 
@@ -239,12 +241,15 @@ def _with_missing_columns(rows: pa.Table, table: Table[Any]) -> pa.Table:
 
 
 def file_version(path: Path, table: Table[Any]) -> tuple[int, int]:
-    """(major, minor) a file was written with; ContractError if it is no file of this table."""
+    """(major, minor) of a file; ContractError if it is not a file of this table."""
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowInvalid, OSError) as error:
         raise ContractError(
-            where=str(path), expected="a Parquet file", got=str(error), hint="remove it and run its step again"
+            where=str(path),
+            expected="a Parquet file",
+            got=str(error),
+            hint="remove it and run the step that wrote it again",
         ) from error
     name, version = metadata.get(_TABLE_KEY, b"").decode(), metadata.get(_VERSION_KEY, b"").decode()
     if name != table.name or not version:
@@ -259,7 +264,7 @@ def file_version(path: Path, table: Table[Any]) -> tuple[int, int]:
 
 
 def read_table(set_folder: Path, table: Table[Any], columns: Sequence[str] | None = None) -> pa.Table:
-    """A whole table of a set as Arrow; an empty one when the set does not have it yet."""
+    """A whole table of a set as Arrow; empty if the set does not have the table yet."""
     parts = [read_file(path, table, columns) for path in part_files(set_folder, table)]
     if not parts:
         schema = arrow_schema(table)
@@ -293,7 +298,7 @@ def upgrade_file(path: Path, table: Table[Any]) -> bool:
     """Bring one file to the current version in place, atomically; returns whether it changed.
 
     Raises:
-        ContractError: the file is newer than this code, or no upgrade leads here.
+        ContractError: the file is newer than this code, or there is no upgrade from its version.
     """
     version = file_version(path, table)
     if version == table.version:
@@ -312,7 +317,7 @@ def upgrade_file(path: Path, table: Table[Any]) -> bool:
 
 
 def find_table(name: str) -> Table[Any]:
-    """The table of a name; ConfigError names the nearest one."""
+    """The table with a name; the ConfigError for an unknown name suggests the nearest one."""
     found = next((table for table in TABLES if table.name == name), None)
     if found is None:
         names = [table.name for table in TABLES]
@@ -325,10 +330,10 @@ def find_table(name: str) -> Table[Any]:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; on a clean exit it takes the place of `path`, else it is removed.
+    """Yield a temporary path to write to; it replaces `path` after success and is removed after an error.
 
     Raises:
-        OSError: the folder cannot be written or the disk is full; `path` is then as it was.
+        OSError: the folder cannot be written or the disk is full; `path` is then unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=f".tmp{path.suffix}", dir=path.parent)
@@ -337,7 +342,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _fsync(temporary)
-        temporary.chmod(0o644)  # mkstemp makes it private; a set is meant to be shared
+        temporary.chmod(0o644)  # mkstemp creates private files; a set may be shared
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -346,7 +351,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_temporary_files(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in a folder; only while nobody writes there."""
+    """Remove temporary files that killed writers left in a folder; call it only while nothing writes there."""
     for leftover in folder.glob(".*.tmp*"):
         leftover.unlink(missing_ok=True)
 

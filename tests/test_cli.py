@@ -279,7 +279,7 @@ def test_the_doctor_finds_what_is_there_and_what_is_missing(tmp_path):
     assert found["libraries", "encoders"]["state"] == "ok"
     assert found["models", "mine"]["detail"] == "AutoencoderKLWan"
     assert found["models", "yamnet.tflite"]["state"] == "warning"
-    assert found["models", "sync"]["detail"] == "by the embedded scorer"
+    assert found["models", "sync"]["detail"] == "built-in scorer"
     assert found["set", "s"]["state"] == "ok"
     assert xsheet("doctor", "nowhere", "--json", cwd=tmp_path).returncode == 1
 
@@ -289,7 +289,7 @@ def test_the_doctor_survives_a_library_that_ends_the_process(tmp_path):
     (tmp_path / "soxr.py").write_text("import os; os.abort()")
     ran = xsheet("doctor", cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)})
     assert ran.returncode == 1
-    assert "broken: soxr: importing it ends the process" in ran.stdout
+    assert "broken: soxr: the process crashes when it is imported" in ran.stdout
 
 
 def test_the_doctor_calls_a_slow_import_slow_and_not_broken(monkeypatch):

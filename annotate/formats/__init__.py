@@ -1,8 +1,8 @@
-"""Layers to and from other tools: ELAN, Label Studio, WebVTT, CSV.
+"""Export layers to other tools and import their files: ELAN, Label Studio, WebVTT, CSV.
 
-    out = elan.export(annotations, clips)        # out.files: name → text; out.losses: what has no place there
-    back = elan.read(out.files, clips)           # back.imports: a run and its annotations per voice; back.losses
+    out = elan.export(annotations, clips)        # out.files: name → text; out.losses: what the format cannot hold
+    back = elan.read(out.files, clips)           # back.layers: a run and its annotations per annotator; back.losses
 
-annotation → sheet (sheet.py: plain text, whatever the format) → file → sheet → annotation of layer `imported`
-(imported.py). What no loss names comes back as it was. Nothing that a file names is opened or fetched.
+annotation → sheet (base.py: plain text, independent of the format) → file → sheet → annotation of layer `imported`
+(imported.py). Fields that no loss names come back unchanged. Paths and addresses inside a file are never opened.
 """

@@ -1,7 +1,7 @@
-"""Sheet: what one voice says of one clip, in plain words. Every format writes sheets and reads sheets.
+"""Annotation sheet: one annotator's events of one clip as plain text. Every format writes and reads sheets.
 
-A voice is one layer, or one annotator of a file from elsewhere. Where a layer has several annotations of a clip
-(samples of a model) the second is the voice `raw#2`, so that events of one voice and track never overlap.
+An annotator is one layer, or one person or tool of an imported file. If a layer has several annotations of a clip
+(samples of a model), the second becomes the annotator `raw#2`, so events of one annotator and track never overlap.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -15,23 +15,21 @@ from xsheet.schemas.errors import ContractError
 from xsheet.schemas.vocab import VOCAB_VERSION
 
 MAX_EXAMPLE_CHARS = 160
-MAX_KINDS = 500  # field names may come from a file: whoever writes a million columns gets one line for them
+MAX_KINDS = 500  # field names may come from a file: a million columns are reported in one line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionLoss:
-    """One field that was left out or changed, how often, and the first time as an example."""
+    """One field that a conversion dropped or changed: the reason, the number of times, and the first case."""
 
-    field: (
-        str  # as in the contract, e.g. 'phases.evidence'; 'file', 'column', ... for what the contract has no word for
-    )
+    field: str  # as in the contract, e.g. 'phases.evidence'; else 'file', 'column', ...
     reason: str
     count: int
     example: str
 
 
 class LossTally:
-    """Losses so far."""
+    """Counts the losses of a conversion."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], ConversionLoss] = {}
@@ -43,7 +41,7 @@ class LossTally:
             if len(self._found) >= MAX_KINDS and field != "more":
                 self.add("more", f"losses beyond {MAX_KINDS} kinds", f"{field}: {example}", count=count)
                 return
-            # One line of visible characters: it may end in a terminal.
+            # One line of printable characters, since it may be printed to a terminal.
             line = " ".join(str(example).split())[:MAX_EXAMPLE_CHARS]
             shown = "".join(c if c.isprintable() else "\ufffd" for c in line)
             self._found[field, reason] = ConversionLoss(field=field, reason=reason, count=count, example=shown)
@@ -53,7 +51,7 @@ class LossTally:
             )
 
     def losses(self) -> tuple[ConversionLoss, ...]:
-        """All of them, by field and reason."""
+        """All losses, sorted by field and reason."""
         return tuple(self._found[key] for key in sorted(self._found))
 
 
@@ -69,21 +67,21 @@ PHASE_FIELDS = (
     "text", "text_short", "action_raw", "laterality", "kind", "body_parts", "amplitude", "speed", "repetitions",
     "gesture_function", "visibility", "confidence",
 )  # fmt: skip
-LIST_FIELDS = ("body_parts", "gesture_function")  # words with spaces between them
+LIST_FIELDS = ("body_parts", "gesture_function")  # words separated by spaces
 BASE_FIELDS = tuple(one.name for one in fields(Base))
-# A format names what it carries in the contract's words; times and classes have a place in all of them.
+# A format lists the contract fields that it can hold; every format holds times and classes.
 ALL_FIELDS = frozenset(
     {"annotation_id", "layer", "base", "phases.phase_id", "phases.track", "phases.kinematics"}
     | {f"phases.{name}" for name in PHASE_FIELDS}
 )
-NO_FIELD = "the format has no place for it"
+NO_FIELD = "the format has no field for it"
 _IMPLIED_FIELDS = {"clip_id", "duration_us", "phases"}
 _DEFAULT_VALUES = {"status": "ok", "vocab_version": VOCAB_VERSION}
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """Files by name, and what they could not hold."""
+    """Files by name, and the losses of the export."""
 
     files: Mapping[str, str]
     losses: tuple[ConversionLoss, ...]
@@ -91,7 +89,7 @@ class ExportResult:
 
 @dataclass(frozen=True, slots=True)
 class GesturePart:
-    """One part of a gesture, in µs of the clip."""
+    """One kinematic part of a gesture, in µs from the start of the clip."""
 
     label: str
     start_us: int
@@ -100,10 +98,10 @@ class GesturePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SheetEvent:
-    """One labelled stretch, in µs of the clip; `attributes` are further fields of a phase, as text."""
+    """One labelled interval, in µs from the start of the clip; `attributes` are further fields of a phase, as text."""
 
-    tier: str  # a track, or whatever the file calls it
-    label: str  # a class of action, or whatever the file calls it
+    tier: str  # a track, or the tier name of the file
+    label: str  # an action class, or the label of the file
     start_us: int
     end_us: int
     phase_id: str | None = None
@@ -113,7 +111,7 @@ class SheetEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotationSheet:
-    """What one voice says of one clip; no events = looked, saw nothing."""
+    """One annotator's events of one clip; no events means that the annotator found none."""
 
     clip_id: str
     annotator_id: str = ""
@@ -131,7 +129,7 @@ def clips_by_id(clips: Iterable[Clip]) -> dict[str, Clip]:
 def sheets_by_clip(
     annotations: Iterable[Annotation], clips: Mapping[str, Clip], *, carried_fields: Set[str], tally: LossTally
 ) -> dict[str, list[AnnotationSheet]]:
-    """The sheets of every clip, in the order of the annotations; what is not in `carries` is counted as lost.
+    """The sheets of every clip, in the order of the annotations; fields outside `carried_fields` are counted as lost.
 
     Raises:
         ContractError: an annotation of a clip that is not among the clips.
@@ -195,18 +193,20 @@ def _texts(record: Base | Phase, names: Iterable[str], *, field: str, where: str
     for name in names:
         value = getattr(record, name)
         if value == "":
-            tally.add(f"{field}.{name}", "an empty text reads as none", where)
+            tally.add(f"{field}.{name}", "an empty text is read back as absent", where)
         elif value not in (None, ()):
             texts[name] = " ".join(value) if name in LIST_FIELDS else str(value)
     return texts
 
 
-# ---- what is not carried
+# ---- fields that the format cannot hold
 
 
 def _count_losses(annotation: Annotation, clip: Clip, carried_fields: Set[str], tally: LossTally) -> None:
     if annotation.duration_us != clip.duration_us:
-        tally.add("duration_us", "an import has the clip's", f"{annotation.clip_id}: {annotation.duration_us}")
+        tally.add(
+            "duration_us", "an import uses the duration of the clip", f"{annotation.clip_id}: {annotation.duration_us}"
+        )
     for name, value in _non_empty_fields(annotation):
         if name not in carried_fields | _IMPLIED_FIELDS and value != _DEFAULT_VALUES.get(name):
             tally.add(name, NO_FIELD, f"{annotation.clip_id}: {value}")
@@ -219,7 +219,7 @@ def _count_losses(annotation: Annotation, clip: Clip, carried_fields: Set[str], 
                 and name not in ("start_us", "end_us")
                 and value != taken.get(name)
             ):
-                why = "an import is its own origin" if name == "origin" else NO_FIELD
+                why = "an imported phase has the origin 'import'" if name == "origin" else NO_FIELD
                 tally.add(f"phases.{name}", why, f"{annotation.clip_id}/{phase.phase_id}: {value}")
 
 

@@ -1,11 +1,11 @@
-"""CSV: three tables that every spreadsheet and data frame reads, in seconds with six decimals (so nothing is rounded).
+"""CSV: three tables for spreadsheets and data frames. Times are seconds with six decimals, so nothing is rounded.
 
-    annotations.csv   clip_id, voice, annotation_id, the base block
-    phases.csv        clip_id, voice, phase_id, track, start_s, end_s, action, further fields
-    kinematics.csv    clip_id, voice, phase_id, phase, start_s, end_s
+    annotations.csv   clip_id, annotator, annotation_id, the base block
+    phases.csv        clip_id, annotator, phase_id, track, start_s, end_s, action, further fields
+    kinematics.csv    clip_id, annotator, phase_id, phase, start_s, end_s
 
-A cell that a spreadsheet would run as a formula stands behind an apostrophe. Tables of other tools are read by the
-names of their columns (ALIASES); what stands in other columns is counted as lost.
+A cell that a spreadsheet would run as a formula gets an apostrophe in front. Tables of other tools are read by their
+column names (ALIASES); the content of other columns is counted as lost.
 """
 
 import csv
@@ -33,7 +33,7 @@ from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.time import US_PER_S, us_from_seconds
 
-KEY_COLUMNS = ("clip_id", "voice")
+KEY_COLUMNS = ("clip_id", "annotator")
 BASE_COLUMNS = tuple(f"base_{name}" for name in BASE_FIELDS)
 COLUMNS = {
     "annotations.csv": (*KEY_COLUMNS, "annotation_id", *BASE_COLUMNS),
@@ -42,7 +42,7 @@ COLUMNS = {
 }
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "clip_id": ("clip", "video", "media", "file", "filename"),
-    "voice": ("annotator", "layer", "coder"),
+    "annotator": ("layer", "coder"),
     "track": ("tier", "body_part", "part"),
     "start_s": ("start_time", "start", "onset", "begin"),
     "end_s": ("end_time", "end", "offset", "stop"),
@@ -50,15 +50,15 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "phase_id": ("id",),
 })  # fmt: skip
 KNOWN_COLUMNS = frozenset(column for columns in COLUMNS.values() for column in columns)
-# What spreadsheets take for a formula (OWASP, CSV injection); the apostrophe itself, so that it can be taken off again.
+# Prefixes that spreadsheets run as a formula (OWASP, CSV injection), and the apostrophe that protects from it.
 _FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 
 
 def export(annotations: Iterable[Annotation], clips: Iterable[Clip]) -> ExportResult:
-    """The three tables.
+    """The three tables of the annotations.
 
     Raises:
-        ContractError: an annotation of a clip that is not given.
+        ContractError: an annotation belongs to a clip that is not given.
     """
     tally = LossTally()
     sheets = [
@@ -77,10 +77,10 @@ def export(annotations: Iterable[Annotation], clips: Iterable[Clip]) -> ExportRe
 
 
 def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> ImportResult:
-    """Annotations of one or more tables, ours or those of another tool, in any order.
+    """Annotations of one or more tables, written by xsheet or another tool, in any order.
 
     Raises:
-        ContractError: none of the files is a table with times.
+        ContractError: no file is a table with times.
     """
     tally, known = LossTally(), ClipIndex(clips)
     sheets = _sheets(files, known, tally)
@@ -102,7 +102,7 @@ def _table(columns: tuple[str, ...], rows: Iterable[Mapping[str, str]]) -> str:
 
 
 def _key_cells(sheet: AnnotationSheet) -> dict[str, str]:
-    return {"clip_id": sheet.clip_id, "voice": sheet.annotator_id}
+    return {"clip_id": sheet.clip_id, "annotator": sheet.annotator_id}
 
 
 def _annotation_row(sheet: AnnotationSheet) -> dict[str, str]:
@@ -131,13 +131,13 @@ def _time_cells(timed: SheetEvent | GesturePart) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _CsvRow:
-    table: str  # the one of COLUMNS that its columns are those of
+    table: str  # the key of COLUMNS whose columns it has
     clip_id: str
     cells: Mapping[str, str]
 
     @property
     def sheet_key(self) -> tuple[str, str]:
-        return self.clip_id, self.cells.get("voice", "")
+        return self.clip_id, self.cells.get("annotator", "")
 
     @property
     def phase_key(self) -> tuple[tuple[str, str], str]:
@@ -158,7 +158,7 @@ def _sheets(files: Mapping[str, str], clips: ClipIndex, tally: LossTally) -> lis
         if span := _span(row, tally):
             events.setdefault(row.sheet_key, []).append(_event(row, span, parts.pop(row.phase_key, [])))
     for (owner, phase_id), alone in parts.items():
-        why = "a part of a phase that is not in the tables"
+        why = "its phase is not in the tables"
         tally.add("phases.kinematics", why, f"{owner[0]}/{phase_id}", count=len(alone))
     return [_sheet(owner, tuple(found), heads.get(owner, {})) for owner, found in events.items()]
 
@@ -171,23 +171,29 @@ def _rows(name: str, text: str, clips: ClipIndex, tally: LossTally) -> Iterator[
         timed = {"start_s", "end_s"} <= set(columns)
         if len(set(columns)) < len(columns) or not (timed or "annotation_id" in columns):
             raise file_error(
-                name, "columns for start and end, once each", ", ".join(columns), "name them start_s, end_s"
+                name, "one column for the start and one for the end", ", ".join(columns), "name them start_s, end_s"
             )
         table = "annotations.csv" if not timed else "kinematics.csv" if "phase" in columns else "phases.csv"
         for number, cells in enumerate(reader, start=2):
             row = {column: _cell(cell) for column, cell in zip(columns, cells, strict=False) if cell}
             for column, cell in row.items():
                 if column not in KNOWN_COLUMNS:
-                    tally.add(f"column {column[:40]!r}", "no field of the contract", f"{name}, row {number}: {cell}")
+                    tally.add(
+                        f"column {column[:40]!r}", "the contract has no such field", f"{name}, row {number}: {cell}"
+                    )
             if len(cells) > len(columns):
-                tally.add("column", "more cells than columns", f"{name}, row {number}: {cells[len(columns) :]}")
+                tally.add(
+                    "column", "the row has more cells than columns", f"{name}, row {number}: {cells[len(columns) :]}"
+                )
             clip = clips.find([row.get("clip_id")], file=name)
             if clip is not None:
                 yield _CsvRow(table, clip.clip_id, row)
             elif row:
-                tally.add("clip_id", "no clip of that name", f"{name}, row {number}: {row.get('clip_id', '')}")
+                tally.add(
+                    "clip_id", "the set has no clip of that name", f"{name}, row {number}: {row.get('clip_id', '')}"
+                )
     except csv.Error as error:
-        raise file_error(name, "a table in CSV", str(error), "export it again") from error
+        raise file_error(name, "a CSV table", str(error), "export it again") from error
 
 
 def _column(cell: str) -> str:
@@ -204,7 +210,7 @@ def _span(row: _CsvRow, tally: LossTally) -> tuple[int, int] | None:
     try:
         start_us, end_us = (us_from_seconds(float(time.replace(",", "."))) for time in times)
     except ValueError:
-        tally.add("phases", "times that are no seconds", f"{row.clip_id}: {times[0]!r}..{times[1]!r}")
+        tally.add("phases", "times that are not seconds", f"{row.clip_id}: {times[0]!r}..{times[1]!r}")
         return None
     return start_us, end_us
 

@@ -1,11 +1,11 @@
 """ELAN: one EAF 3.0 file per clip, read back from 2.7 to 3.0. Times are whole milliseconds.
 
-    head@consensus               a tier per track and voice; values are classes (controlled vocabulary)
-    head@consensus/text, ...     further fields of a phase: a value each (Symbolic_Association)
+    head@consensus               a tier per track and annotator; values are classes (controlled vocabulary)
+    head@consensus/text, ...     further fields of a phase, one tier per field (Symbolic_Association)
     head@consensus/kinematics    parts of gestures (Included_In)
     base@consensus, .../scene    the base block over the whole clip
 
-Phase and annotation ids are PROPERTY elements of the header. Reading other people's files is in eaf.py.
+Phase and annotation ids are PROPERTY elements of the header. elan_reader.py reads the files of any tool.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -50,7 +50,7 @@ STEREOTYPES = {
     "Symbolic_Association": "1-1 association with a parent annotation",
     "Included_In": "Time alignable annotations within the parent annotation's time interval, gaps are allowed",
 }
-NO_DATE = "1970-01-01T00:00:00+00:00"  # EAF asks for one; an export of the same layer has the same bytes
+NO_DATE = "1970-01-01T00:00:00+00:00"  # EAF requires a date; a fixed one keeps repeated exports byte-identical
 
 
 def export(
@@ -63,13 +63,13 @@ def export(
     """One file `<clip_id>.eaf` per clip that has annotations.
 
     Args:
-        annotations: of one layer or of several, which then lie side by side.
-        clips: all clips they may be about.
+        annotations: of one layer or of several, which become tiers side by side.
+        clips: the clips that the annotations may belong to.
         made_by: name of the model or reviewer by run id (`LayerRun.made_by`), for ELAN's ANNOTATOR.
-        media_prefix: way from the folder of the files to the set's, e.g. '../'; the media URL is relative.
+        media_prefix: relative path from the folder of the files to the set, e.g. '../'; the media URL is relative.
 
     Raises:
-        ContractError: an annotation of a clip that is not given.
+        ContractError: an annotation belongs to a clip that is not given.
     """
     tally, known = LossTally(), clips_by_id(clips)
     files = {
@@ -80,12 +80,12 @@ def export(
 
 
 def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> ImportResult:
-    """Annotations of EAF files: ours, or those that people and other tools made.
+    """Annotations of EAF files written by xsheet, people or other tools.
 
-    A file is matched to its clip by our property, by the name of its media, or by its own name.
+    A file is matched to its clip by the xsheet property, by the name of its media, or by its own name.
 
     Raises:
-        ContractError: none of the files can be taken (no EAF, another version or time unit, a DOCTYPE).
+        ContractError: no file can be read (not EAF, another version or time unit, a DOCTYPE).
     """
     tally, known = LossTally(), ClipIndex(clips)
 
@@ -93,7 +93,9 @@ def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str,
         document = EafDocument(name, text, tally)
         clip = known.find([document.properties.get("clip_id"), *document.origins_ms], file=name)
         if clip is None:
-            tally.add("file", "no clip of that name", f"{name}: {', '.join(document.origins_ms) or 'no media'}")
+            tally.add(
+                "file", "the set has no clip of that name", f"{name}: {', '.join(document.origins_ms) or 'no media'}"
+            )
             return
         about = next((url for url in document.origins_ms if known.find([url], file="") is clip), None)
         yield from document.sheets(clip.clip_id, media=about)
@@ -129,7 +131,7 @@ def _document(
 
 
 class _EafWriter:
-    """Tiers of one document; hands out ids."""
+    """Builds the tiers of one document and assigns their ids."""
 
     def __init__(self, root: ET.Element, header: ET.Element, clip: Clip, tally: LossTally) -> None:
         self.annotations = 0
@@ -138,7 +140,7 @@ class _EafWriter:
         self._time_slots: list[tuple[int, ET.Element, str]] = []  # time in ms, annotation, attribute
 
     def sheet(self, sheet: AnnotationSheet, *, annotator: str) -> None:
-        """All tiers of one voice."""
+        """All tiers of one annotator."""
         if sheet.annotation_id is not None:
             self.property(f"annotation_id:{sheet.annotator_id}", sheet.annotation_id)
         if sheet.base:
@@ -198,7 +200,7 @@ class _EafWriter:
         )
         legal = xml_text(text)
         if legal != text:
-            self._tally.add(field, "characters that XML cannot hold", f"{self._clip.clip_id}: {text!r}")
+            self._tally.add(field, "XML does not allow some of its characters", f"{self._clip.clip_id}: {text!r}")
         ET.SubElement(annotation, "ANNOTATION_VALUE").text = legal
         return annotation
 
@@ -207,7 +209,7 @@ class _EafWriter:
         ET.SubElement(self._header, "PROPERTY", {"NAME": f"xsheet.{name}" if ours else name}).text = value
 
     def times(self, order: ET.Element) -> None:
-        """Time slots in order of time, two of its own for every aligned annotation, as ELAN makes them."""
+        """Time slots in order of time; every aligned annotation has two of its own, as in files that ELAN writes."""
         for number, (ms, annotation, attribute) in enumerate(
             sorted(self._time_slots, key=lambda slot: slot[0]), start=1
         ):

@@ -1,9 +1,10 @@
-"""Reading an EAF document of anyone, version 2.7 to 3.0, into sheets.
+"""Read an EAF document of any tool, version 2.7 to 3.0, into sheets.
 
-A tier `TRACK@VOICE` is read as it stands; of any other tier the name tells the track (vocabulary.track_of), and the
-voice is the tier's ANNOTATOR. Values of symbolic children join their parent: as the field that the child tier is named
-after (`.../text`), else as words of its text. Aligned children of kinematic words are parts of their parent's gesture.
-Times are shifted by the TIME_ORIGIN of the media: what ELAN shows at 0 is that far into the video.
+A tier `TRACK@ANNOTATOR` states both. For any other tier the name gives the track (vocabulary.track_of) and its
+attribute ANNOTATOR the annotator. A symbolic child adds its value to its parent: as the field named at the end of the
+child's tier name (`.../text`), else in parentheses after the text. Aligned children with kinematic labels become the
+parts of their parent's gesture. Times are shifted by the TIME_ORIGIN of the media: ELAN's time 0 is that far into the
+video.
 """
 
 import re
@@ -32,7 +33,7 @@ def xml_text(text: str) -> str:
 
 @dataclass(slots=True)
 class _AlignedAnnotation:
-    """One aligned annotation; children that have no times of their own add to it."""
+    """One aligned annotation with the values of its children."""
 
     tier: ET.Element
     annotation_id: str
@@ -49,7 +50,7 @@ class EafDocument:
     """One EAF file.
 
     Raises:
-        ContractError: no EAF of a known version, in milliseconds.
+        ContractError: not an EAF document of a known version with times in milliseconds.
     """
 
     def __init__(self, name: str, text: str, tally: LossTally) -> None:
@@ -58,11 +59,13 @@ class EafDocument:
         version = self._find.get("FORMAT") or self._find.get("VERSION") or ""
         if self._find.tag != "ANNOTATION_DOCUMENT" or not EAF_VERSIONS[0] <= _version(version) <= EAF_VERSIONS[1]:
             came = f"{self._find.tag} {version}"
-            raise file_error(name, "an EAF document of version 2.7 to 3.0", came, "save it in a present ELAN")
+            raise file_error(
+                name, "an EAF document of version 2.7 to 3.0", came, "save it with a current version of ELAN"
+            )
         header = self._find.find("HEADER")
         units = "milliseconds" if header is None else header.get("TIME_UNITS", "milliseconds")
         if units != "milliseconds":
-            raise file_error(name, "times in milliseconds", units, "save it in a present ELAN")
+            raise file_error(name, "times in milliseconds", units, "save it with a current version of ELAN")
         self.origins_ms = {
             url: _milliseconds(one.get("TIME_ORIGIN")) or 0
             for one in self._find.iterfind("HEADER/MEDIA_DESCRIPTOR")
@@ -76,7 +79,7 @@ class EafDocument:
         }
 
     def sheets(self, clip_id: str, *, media: str | None) -> Iterator[AnnotationSheet]:
-        """What its voices say of the clip; `media` is the one of `origins_ms` that shows it, by default the first."""
+        """One sheet per annotator; `media` is the key of `origins_ms` that shows the clip, by default the first."""
         first = next(iter(self.origins_ms.values()), 0)
         shift_ms = first if media is None else self.origins_ms[media]
         events: dict[str, list[SheetEvent]] = defaultdict(list)
@@ -91,7 +94,7 @@ class EafDocument:
                     name: found.fields[name] for name in BASE_FIELDS if name in found.fields
                 }
             else:
-                self._tally.add("base", "more than one in a tier", f"{self._name}: {found.value}")
+                self._tally.add("base", "a second base block of the same annotator", f"{self._name}: {found.value}")
         annotation_ids = {
             key.removeprefix(_ANNOTATION_ID_PREFIX): value
             for key, value in self.properties.items()
@@ -107,7 +110,7 @@ class EafDocument:
             )
 
     def _annotations(self, shift_ms: int) -> list[_AlignedAnnotation]:
-        """Aligned annotations with what their children add, in the order of the document."""
+        """Aligned annotations with the values of their children, in the order of the document."""
         aligned = self._aligned(shift_ms)
         self._add_children({found.annotation_id: found for found in aligned})
         by_tier: dict[str, list[_AlignedAnnotation]] = defaultdict(list)
@@ -128,7 +131,9 @@ class EafDocument:
         aligned = []
         for tier in self._find.iterfind("TIER"):
             if tier.get("PARTICIPANT"):
-                self._tally.add("tier", "a participant has no field", f"{self._name}: {tier.get('PARTICIPANT')}")
+                self._tally.add(
+                    "tier", "the contract has no field for a participant", f"{self._name}: {tier.get('PARTICIPANT')}"
+                )
             for one in tier.iterfind("ANNOTATION/ALIGNABLE_ANNOTATION"):
                 start, end = (slots.get(one.get(f"TIME_SLOT_REF{n}", "")) for n in (1, 2))
                 own, value = one.get("ANNOTATION_ID", ""), one.findtext("ANNOTATION_VALUE") or ""
@@ -141,7 +146,7 @@ class EafDocument:
         return aligned
 
     def _time_slots(self) -> dict[str, int]:
-        """Times in ms; slots without one are spread evenly between their neighbours, as ELAN shows them."""
+        """Times in ms; slots without a time are spread evenly between their neighbours, as ELAN shows them."""
         slots = [
             (one.get("TIME_SLOT_ID", ""), _milliseconds(one.get("TIME_VALUE"))) for one in self._find.iter("TIME_SLOT")
         ]
@@ -150,12 +155,14 @@ class EafDocument:
             first, last = slots[before][1] or 0, slots[after][1] or 0
             for at in range(before + 1, after):
                 spread = first + (last - first) * (at - before) // (after - before)
-                self._tally.add("phases.start_us", "no time of its own: spread evenly", f"{self._name}: {slots[at][0]}")
+                self._tally.add(
+                    "phases.start_us", "no time in the file: spread evenly", f"{self._name}: {slots[at][0]}"
+                )
                 slots[at] = (slots[at][0], spread)
         return {name: ms for name, ms in slots if ms is not None}
 
     def _add_children(self, aligned: Mapping[str, _AlignedAnnotation]) -> None:
-        """Values without times of their own, to the annotation that they hang on over any number of steps."""
+        """Add values without times to the aligned annotation that they refer to, directly or through other values."""
         children = [
             (tier, one) for tier in self._find.iterfind("TIER") for one in tier.iterfind("ANNOTATION/REF_ANNOTATION")
         ]
@@ -167,7 +174,7 @@ class EafDocument:
                 owner = above.get(owner, owner)
             found, attribute = aligned.get(owner), name.rpartition("/")[2]
             if found is None:
-                self._tally.add("phases", "hangs on no annotation with times", f"{self._name}: {name} {value}")
+                self._tally.add("phases", "refers to no annotation with times", f"{self._name}: {name} {value}")
             elif name == f"{found.tier.get('TIER_ID')}/{attribute}" and attribute in _FIELDS - found.fields.keys():
                 found.fields[attribute] = value
             else:
@@ -183,15 +190,17 @@ class EafDocument:
                 parents[at].parts.append(GesturePart(part.value, part.start_us, part.end_us))
             else:
                 self._tally.add(
-                    "phases.kinematics", "lies in no annotation of its parent", f"{self._name}: {part.annotation_id}"
+                    "phases.kinematics",
+                    "lies outside every annotation of its parent",
+                    f"{self._name}: {part.annotation_id}",
                 )
 
     def _count_notes(self, aligned: _AlignedAnnotation, field: str) -> None:
         for note in aligned.notes:
-            self._tally.add(field, "no field for what hangs on it", f"{self._name}: {note}")
+            self._tally.add(field, "the contract has no field for this child value", f"{self._name}: {note}")
 
     def _track_and_annotator(self, tier: ET.Element) -> tuple[str, str]:
-        """Track and voice."""
+        """Track and annotator."""
         name = tier.get("TIER_ID", "")
         track, at, voice = name.rpartition("@")
         return (track, voice) if at else (name, tier.get("ANNOTATOR", ""))
@@ -217,5 +226,5 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _milliseconds(text: str | None) -> int | None:
-    """Milliseconds; None where there are none. Fifteen digits are 30,000 years."""
+    """Milliseconds; None if the text is not a number. Fifteen digits are 30,000 years."""
     return int(text) if text is not None and re.fullmatch(r"-?[0-9]{1,15}", text.strip()) else None

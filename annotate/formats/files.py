@@ -1,4 +1,4 @@
-"""Files from elsewhere: read within limits, and matched to the clip they are about. All they hold is data."""
+"""Read files of other tools within limits and match them to clips. Their content is untrusted data."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +21,7 @@ def read_files(paths: Iterable[Path], *, max_bytes: int = MAX_BYTES) -> dict[str
     """Text of UTF-8 files by name, for `read` of a format.
 
     Raises:
-        ContractError: a file is too large, of another encoding, not readable, or stands twice.
+        ContractError: a file is too large, of another encoding, not readable, or has the name of another one.
     """
     texts: dict[str, str] = {}
     for path in paths:
@@ -42,15 +42,15 @@ def read_files(paths: Iterable[Path], *, max_bytes: int = MAX_BYTES) -> dict[str
 
 
 def file_error(where: str, expected: str, got: str, hint: str) -> ContractError:
-    """The error of a file that cannot be taken."""
+    """The error for a file that cannot be imported."""
     return ContractError(where=where, expected=expected, got=" ".join(got.split())[:200], hint=hint)
 
 
 def parse_files(files: Mapping[str, str], parse: Callable[[str, str], Iterable[T]], tally: LossTally) -> Iterator[T]:
-    """What `parse(name, text)` finds in every file. A file it refuses is counted as lost; the rest goes on.
+    """The results of `parse(name, text)` for every file. A file that it refuses is counted as lost.
 
     Raises:
-        ContractError: it refuses all of them.
+        ContractError: it refuses all files.
     """
     refusals: list[ContractError] = []
     for name, text in files.items():
@@ -66,20 +66,22 @@ def parse_files(files: Mapping[str, str], parse: Callable[[str, str], Iterable[T
 
 
 def parse_json(name: str, text: str) -> object:
-    """A JSON document; ContractError when it is none, is nested without end, or holds NaN."""
+    """The parsed JSON document; ContractError if it is not JSON, is nested too deeply, or contains NaN."""
 
     def no_constant(word: str) -> NoReturn:
-        raise ValueError(f"{word} is no JSON")
+        raise ValueError(f"{word} is not valid JSON")
 
     try:
         found: object = json.loads(text, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
-        raise file_error(name, "a JSON document", str(error) or "endless nesting", "export it again") from error
+        raise file_error(
+            name, "a JSON document", str(error) or "nesting that is too deep", "export it again"
+        ) from error
     return found
 
 
 def parse_xml(name: str, text: str) -> ET.Element:
-    """The root of an XML document; ContractError when it is none, has a DOCTYPE (hence entities) or endless nesting."""
+    """The root of an XML document; ContractError if it is not XML, has a DOCTYPE (entities) or is nested too deeply."""
     builder, parser, depth = ET.TreeBuilder(), expat.ParserCreate(), 0
 
     def start(tag: str, attributes: dict[str, str]) -> None:
@@ -95,7 +97,7 @@ def parse_xml(name: str, text: str) -> ET.Element:
         builder.end(tag)
 
     def doctype(*_: object) -> None:
-        raise file_error(name, "XML without a DOCTYPE", "a DOCTYPE", "take it out: no tool needs one here")
+        raise file_error(name, "XML without a DOCTYPE", "a DOCTYPE", "remove it: no supported tool needs one")
 
     parser.buffer_text = True
     parser.StartElementHandler, parser.EndElementHandler = start, end
@@ -115,11 +117,11 @@ class ClipIndex:
         self._by_stem: dict[str, Clip | None] = {}
         for clip in self.clips_by_id.values():
             for stem in {clip.clip_id, _stem(clip.media_path)}:
-                # Two clips of one file name: the name tells nothing.
+                # Two clips share the file name, so it identifies neither.
                 self._by_stem[stem] = None if stem in self._by_stem else clip
 
     def find(self, names: Iterable[str | None], *, file: str) -> Clip | None:
-        """The clip that the names inside a file mean, else its own name; the only clip where there are none inside."""
+        """The clip named inside a file, else by the file name; if the file names none, the only clip of the set."""
         given = [name for name in names if name]
         for name in (*given, file):
             clip = self.clips_by_id.get(name) or self._by_stem.get(_stem(name))

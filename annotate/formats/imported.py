@@ -1,12 +1,12 @@
-"""Sheets to annotations of layer `imported`: one run and at most one annotation per clip for every voice.
+"""Convert sheets to annotations of layer `imported`: per annotator one run and at most one annotation per clip.
 
-Nothing is guessed silently: what is changed is a repair of the annotation, and what is left out is a loss as well.
+Every change is recorded as a repair of the annotation, and everything that is left out is counted as a loss.
 
-Times    a start after the end is swapped, what sticks out of the clip is cut; what is shorter than 0.12 s is left out.
-Overlap  events of one voice and track that overlap are kept: the later goes to the voice `NAME#2`, a run of its own.
-Fields   what the contract refuses is dropped; text, side and kind then have the values of meaning.assumed.
-Base     that of the file; where it has none, the one the caller gives; without both the status is `skipped`, since an
-         annotation that is `ok` has a base.
+Times    a start after the end is swapped, parts outside the clip are cut, phases shorter than 0.12 s are left out.
+Overlap  of overlapping events of one annotator and track the later goes to the annotator `NAME#2`, a separate run.
+Fields   values that the contract refuses are dropped; text, side and kind then get vocabulary.default_fields.
+Base     of the file, else the one that the caller gives; without both the status is `skipped`, because an annotation
+         with the status `ok` has a base.
 """
 
 from collections import defaultdict
@@ -27,7 +27,7 @@ from xsheet.schemas.annotation import Annotation, Base, Phase, Repair, annotatio
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.run import Model, Run
 
-MAX_LANES = 16  # annotators on top of one another; a file with more is an attack or a mistake
+MAX_LANES = 16  # overlapping events at one instant; a file with more is an attack or a mistake
 MAX_ANNOTATOR_CHARS = 80
 NO_BASES: Mapping[str, Base] = MappingProxyType({})
 _BASE: TypeAdapter[Base] = TypeAdapter(Base)
@@ -35,7 +35,7 @@ _BASE: TypeAdapter[Base] = TypeAdapter(Base)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedLayer:
-    """One voice of the files: a run and its layer, for `schemas.layers.write_layer(SET, run, "imported", ...)`."""
+    """One annotator of the files: a run and its layer, for `schemas.layers.write_layer(SET, run, "imported", ...)`."""
 
     annotator_id: str
     run: Run
@@ -44,7 +44,7 @@ class ImportedLayer:
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """All voices of the files, by name, and what did not come through."""
+    """All annotators of the files, by name, and the losses of the import."""
 
     layers: tuple[ImportedLayer, ...]
     losses: tuple[ConversionLoss, ...]
@@ -70,32 +70,32 @@ def import_sheets(
     """Annotations of the sheets.
 
     Args:
-        sheets: what the files say.
-        clips: what they may be about.
+        sheets: the content of the files.
+        clips: the clips that they may belong to.
         format_name: part of the name of the runs, e.g. 'eaf'.
-        files: the text they were read from; it decides the ids of the runs.
+        files: the text of the files; the ids of the runs are hashes of it.
         bases: base block by clip, for files that have none.
-        tally: what their reader could not take; more is added here.
+        tally: losses of reading; the losses of the import are added to it.
     """
     rows: dict[str, list[_ImportedClip]] = defaultdict(list)
-    for clip_id, by_voice in _merge_sheets(sheets).items():
-        for voice, sheet in by_voice.items():
+    for clip_id, by_annotator in _merge_sheets(sheets).items():
+        for annotator, sheet in by_annotator.items():
             phases = PhaseImporter(sheet, clips.clips_by_id[clip_id], tally)
             lanes = _split_overlaps(list(phases), tally, where=clip_id)
-            for name, lane in zip(_lane_names(voice, by_voice), lanes, strict=False):
+            for name, lane in zip(_lane_names(annotator, by_annotator), lanes, strict=False):
                 rows[name].append(_ImportedClip(clips.clips_by_id[clip_id], sheet, lane, tuple(phases.repairs.entries)))
     read = [[name, sha256(text.encode()).hexdigest()] for name, text in sorted(files.items())]
     source = ids.content_key(__version__, format_name, sorted(clips.clips_by_id), read)
     imports = []
-    for voice in sorted(rows):
-        run = _run(format_name, voice, source)
-        made = tuple(_annotation(row, run=run, bases=bases, tally=tally) for row in rows[voice])
-        imports.append(ImportedLayer(annotator_id=voice, run=run, annotations=made))
+    for annotator in sorted(rows):
+        run = _run(format_name, annotator, source)
+        made = tuple(_annotation(row, run=run, bases=bases, tally=tally) for row in rows[annotator])
+        imports.append(ImportedLayer(annotator_id=annotator, run=run, annotations=made))
     return ImportResult(tuple(imports), tally.losses())
 
 
 def _merge_sheets(sheets: Iterable[AnnotationSheet]) -> dict[str, dict[str, AnnotationSheet]]:
-    """One sheet per clip and voice."""
+    """One sheet per clip and annotator."""
     found: dict[str, dict[str, AnnotationSheet]] = defaultdict(dict)
     for sheet in sheets:
         before = found[sheet.clip_id].get(sheet.annotator_id)
@@ -110,13 +110,13 @@ def _lane_names(annotator_id: str, used: Iterable[str]) -> Iterator[str]:
 
 
 def _split_overlaps(phases: Sequence[Phase], tally: LossTally, *, where: str) -> list[tuple[Phase, ...]]:
-    """Phases in as few groups without overlap as possible, most of them in the first; one group at least."""
+    """Phases in as few groups without overlap as possible, most in the first; at least one group."""
     lanes: list[list[Phase]] = [[]]
     ends: list[dict[vocab.Track, int]] = [{}]
     for phase in sorted_phases(phases):
         free = next((i for i, end in enumerate(ends) if end.get(phase.track, 0) <= phase.start_us), len(lanes))
         if free > 0:
-            why = "overlaps on its track: kept as another voice, '#2' and so on"
+            why = "overlaps on its track: moved to another annotator, '#2' and so on"
             why = why if free < MAX_LANES else f"more than {MAX_LANES} overlap on one track"
             tally.add("phases.track", why, f"{where}/{phase.phase_id}: {phase.track} {phase.span}")
         if free < MAX_LANES:
@@ -129,7 +129,7 @@ def _split_overlaps(phases: Sequence[Phase], tally: LossTally, *, where: str) ->
 
 
 def _run(format_name: str, annotator_id: str, source: str) -> Run:
-    # The outside annotator is the model and the files are its version, so layers are found as imported@eaf.NAME.
+    # The external annotator is stored as the model and the files as its revision: layers are named imported@eaf.NAME.
     name = "".join(c for c in annotator_id if c.isprintable())[:MAX_ANNOTATOR_CHARS]
     model = Model(id=f"{format_name}.{name}" if name else format_name, revision=source[:20])
     run_id = f"run_{ids.content_key('import', annotator_id, source)[:20]}"
@@ -163,14 +163,14 @@ def _annotation(row: _ImportedClip, *, run: Run, bases: Mapping[str, Base], tall
 
 
 def _base(sheet: AnnotationSheet, default: Base | None, tally: LossTally) -> Base | None:
-    """The base of the file, its missing fields from the one given."""
+    """The base of the file; missing fields come from the default."""
     if sheet.base:
         try:
             known = asdict(default) if default is not None else {}
             return _BASE.validate_python(known | dict(sheet.base), strict=False)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            why = "the base of the file breaks the contract"
+            why = "the base of the file violates the contract"
             tally.add("base", why, f"{sheet.clip_id}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
     if default is None:
         tally.add("base", "the file has none and none was given: status 'skipped'", sheet.clip_id)

@@ -1,8 +1,8 @@
-"""Label Studio: tasks with predictions, and the labelling config that goes with them.
+"""Label Studio: tasks with predictions, and the labelling config for them.
 
-Frames are 1-based and both ends belong to a range, so [1, 25] is the first second. The frame of a time is taken from
-the rate in the config, not from the video: a task of any other rate than the clips' 25 is refused, and so is one that
-names none (Label Studio then takes 24). Further fields of a phase are per-region answers that share the region's id.
+Frame numbers start at 1 and ranges include both ends, so [1, 25] is the first second. Label Studio converts times with
+the frame rate of the config, not of the video: tasks with a rate other than the clips' 25, or without a rate (then
+Label Studio uses 24), are refused. Further fields of a phase are per-region results that share the region's id.
 """
 
 import json
@@ -40,7 +40,7 @@ from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.time import CLIP_RATE
 
-# What Label Studio takes where neither config nor data name a rate.
+# Label Studio's default if neither config nor data state a rate.
 DEFAULT_FPS = "24"
 DOCUMENT_ROOT = "/data/local-files/?d="
 CHOICES_OF_FIELD: Mapping[str, tuple[str, ...]] = {
@@ -50,7 +50,7 @@ CHOICES_OF_FIELD: Mapping[str, tuple[str, ...]] = {
     "body_parts": get_args(vocab.BodyPart),
     "gesture_function": get_args(vocab.GestureFunction),
 }
-_UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # put before the name of an uploaded file
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # prefix that Label Studio adds to uploaded files
 
 
 def export(
@@ -64,12 +64,12 @@ def export(
 
     Args:
         annotations: of one layer or of several.
-        clips: all clips they may be about.
+        clips: the clips that the annotations may belong to.
         made_by: name of the model or reviewer by run id (`LayerRun.made_by`), for the model version.
-        video_root: what the address of a clip's video begins with; by default Label Studio's local storage.
+        video_root: prefix of the video address; by default Label Studio's local storage.
 
     Raises:
-        ContractError: an annotation of a clip that is not given.
+        ContractError: an annotation belongs to a clip that is not given.
     """
     tally, known = LossTally(), clips_by_id(clips)
     tasks = [
@@ -81,12 +81,12 @@ def export(
 
 
 def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> ImportResult:
-    """Annotations and predictions of exported tasks; a config among the files (.xml) tells their frame rate.
+    """Annotations and predictions of exported tasks; a config among the files (.xml) gives their frame rate.
 
-    Voices are our own by model version, other model versions, and 'user N' by who completed an annotation.
+    Annotators are those of an xsheet export, other model versions, and 'user N' for annotations that people completed.
 
     Raises:
-        ContractError: no list of tasks, or a frame rate that is not the clips'.
+        ContractError: not a list of tasks, or a frame rate other than that of the clips.
     """
     tally, known = LossTally(), ClipIndex(clips)
     configs = [parse_xml(name, text) for name, text in files.items() if name.endswith(".xml")]
@@ -110,7 +110,7 @@ def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str,
 
 
 def config() -> str:
-    """The labelling config: all controls that `export` answers, at the clips' frame rate."""
+    """The labelling config: a control for every exported field, at the clips' frame rate."""
     view = ET.Element("View")
     ET.SubElement(view, "Header", {"value": "$clip_id"})
     video = {"name": VIDEO_CONTROL, "value": "$video", "framerate": f"{float(CLIP_RATE)}", "timelineHeight": "160"}
@@ -147,7 +147,7 @@ def _task(
         name = made_by.get(sheet.run_id or "")
         version = f"{sheet.annotator_id}@{name}" if name else sheet.annotator_id
         own_fields[version] = {
-            "voice": sheet.annotator_id,
+            "annotator": sheet.annotator_id,
             "annotation_id": sheet.annotation_id,
             "base": dict(sheet.base),
         }
@@ -174,7 +174,7 @@ def _sheets(
     video = str(data.get("video", ""))
     clip = clips.find([str(data.get("clip_id", "")), video, _UPLOAD.sub("", video.rpartition("/")[2])], file="")
     if clip is None:
-        tally.add("clip_id", "no clip of that name", f"{where}: {video}")
+        tally.add("clip_id", "the set has no clip of that name", f"{where}: {video}")
         return
     _check_rate(data.get("fps", fps), where)
     own_fields = data.get("xsheet")
@@ -186,7 +186,7 @@ def _sheets(
     for kind in ("predictions", "annotations"):
         for entry in _only_dicts(task.get(kind)):
             if entry.get("was_cancelled"):
-                tally.add("phases", "a task that was skipped", where)
+                tally.add("phases", "the annotator skipped the task", where)
                 continue
             ours = own_fields.get(str(entry.get("model_version")), {})
             if kind == "annotations" and len(own_fields) == 1:
@@ -196,7 +196,7 @@ def _sheets(
                 clip_id=clip.clip_id,
                 annotator_id=_annotator_name(entry)
                 if kind == "annotations"
-                else str(ours.get("voice") or entry.get("model_version") or ""),
+                else str(ours.get("annotator") or entry.get("model_version") or ""),
                 annotation_id=given if isinstance(given, str) else None,
                 base={key: base[key] for key in BASE_FIELDS if isinstance(base.get(key), str)}
                 if isinstance(base, dict)
@@ -221,5 +221,5 @@ def _check_rate(fps: object, where: str) -> None:
         same = False
     if not same:
         came = f"{str(fps)[:40]} frames per second"
-        todo = "label the canonical clips with framerate=\"25\", and give the config or 'fps' in the task's data"
+        todo = "label the clips of the set with framerate=\"25\", and pass the config or put 'fps' into the task's data"
         raise file_error(where, f"{CLIP_RATE} frames per second, as the clips have", came, todo)

@@ -1,4 +1,4 @@
-"""Events as Label Studio's results and back: one timeline region each, and answers that share its id."""
+"""Convert events to Label Studio results and back: one timeline region each, and results that share its id."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ LabelStudioResult = dict[str, Any]
 
 
 def results_of(events: Iterable[SheetEvent], *, where: str, tally: LossTally) -> Iterator[LabelStudioResult]:
-    """Results of one prediction; a region's id is the phase's, that of a part has a '/' that no phase id has."""
+    """Results of one prediction. A region has the id of its phase; part ids contain '/', which phase ids cannot."""
     for event in events:
         place = f"{where}/{event.phase_id}"
         ranges = [_range(event, field="phases", where=place, tally=tally)]
@@ -41,7 +41,7 @@ def _range(timed: SheetEvent | GesturePart, *, field: str, where: str, tally: Lo
     first, stop = (nearest_frame(us, CLIP_RATE) for us in (timed.start_us, timed.end_us))
     for name, us, frame in (("start_us", timed.start_us, first), ("end_us", timed.end_us, stop)):
         if frame_start_us(frame, CLIP_RATE) != us:
-            tally.add(f"phases.{name}" if field == "phases" else field, "snapped to a frame", f"{where}: {us} µs")
+            tally.add(f"phases.{name}" if field == "phases" else field, "rounded to a frame", f"{where}: {us} µs")
     return {"start": first + 1, "end": stop}
 
 
@@ -65,7 +65,7 @@ def _region_answer(name: str, text: str, ranges: Sequence[Mapping[str, int]]) ->
 
 
 def events_of(results: object, *, where: str, tally: LossTally) -> Iterator[SheetEvent]:
-    """Events of the results of one annotation or prediction; what is not understood is counted."""
+    """Events of one annotation or prediction; unknown results are counted as lost."""
     rows = [row for row in results if isinstance(row, dict)] if isinstance(results, list) else []
     answers: dict[str, dict[str, str]] = defaultdict(dict)
     parts: dict[str, list[GesturePart]] = defaultdict(list)
@@ -80,7 +80,9 @@ def events_of(results: object, *, where: str, tally: LossTally) -> Iterator[Shee
         elif name in (TRACK_CONTROL, *PHASE_FIELDS) and row.get("id") and (text := _text(row.get("value"))):
             answers[str(row["id"])][name] = text
         else:
-            tally.add(f"result {str(kind)[:40]!r}", "no field of the contract", f"{where}: {name} {row.get('value')}")
+            tally.add(
+                f"result {str(kind)[:40]!r}", "the contract has no such field", f"{where}: {name} {row.get('value')}"
+            )
     known = {str(row.get("id")) for row, _, _ in regions}
     for name in (answers.keys() | parts.keys()) - known:
         tally.add("result", "belongs to no region", f"{where}: {name}")
@@ -119,7 +121,7 @@ def _labelled_spans(row: LabelStudioResult, *, where: str, tally: LossTally) -> 
     for one in ranges if isinstance(ranges, list) else [None]:
         start, end = (one.get("start"), one.get("end")) if isinstance(one, dict) else (None, None)
         if not (_is_frame(start) and _is_frame(end) and start <= end):
-            tally.add("phases", "no range of frames, the first being 1", f"{where}: {one}")
+            tally.add("phases", "not a range of frames counted from 1", f"{where}: {one}")
             continue
         span = span_of_frames(range(start - 1, end), CLIP_RATE)
         yield from ((span, str(label)) for label in (labels if isinstance(labels, list) else [""]))

@@ -1,4 +1,4 @@
-"""Events of a sheet to phases of the contract. Every change is a repair; what is left out is a loss too."""
+"""Convert the events of a sheet to phases. Every change is a repair; everything left out is also a loss."""
 
 import re
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ _PHASE: TypeAdapter[Phase] = TypeAdapter(Phase)
 
 
 def is_valid_id(text: str) -> bool:
-    """Whether the contract takes it as an id."""
+    """Whether it is a valid id."""
     return _ID.fullmatch(text) is not None
 
 
 class PhaseImporter:
-    """The phases of one sheet, in no particular order; `repairs` is complete once they were iterated."""
+    """The phases of one sheet, in no particular order; `repairs` is complete after the iteration."""
 
     def __init__(self, sheet: AnnotationSheet, clip: Clip, tally: LossTally) -> None:
         self.repairs = RepairLog()
@@ -35,7 +35,7 @@ class PhaseImporter:
         self._assigned_ids: set[str] = set()
 
     def __iter__(self) -> Iterator[Phase]:
-        """Every event that is one phase of the contract."""
+        """The phases of all events that the contract accepts."""
         for event in sorted(self._sheet.events, key=lambda one: (one.start_us, one.end_us, one.tier)):
             phase_id = self._id(event)
             span = self._span(event, phase_id)
@@ -49,7 +49,7 @@ class PhaseImporter:
             return event.phase_id
         fresh = next(name for name in self._free_ids if name not in self._reserved_ids)
         if event.phase_id is not None:
-            why = "a phase id of the contract, once in a clip"
+            why = "a valid phase id, unique in its clip"
             self.repairs.change("set", f"{fresh}/phase_id", event.phase_id, fresh, reason=why)
             self._tally.add("phases.phase_id", f"expected {why}", f"{self._sheet.clip_id}: {event.phase_id}")
         return fresh
@@ -70,11 +70,11 @@ class PhaseImporter:
             return None
         if (start_us, end_us) != (event.start_us, event.end_us):
             was = f"{self._sheet.clip_id}/{phase_id}: {event.start_us}..{event.end_us} µs"
-            self._tally.add("phases.start_us", "cut at the clip's ends, or swapped", was)
+            self._tally.add("phases.start_us", "cut at the ends of the clip, or swapped", was)
         return Span(start_us, end_us)
 
     def _build_phase(self, phase_id: str, event: SheetEvent, span: Span) -> Phase | None:
-        """The phase, without the fields that the contract refuses."""
+        """The phase without fields that the contract refuses."""
         assumed, values = self._values(phase_id, event)
         while True:
             try:
@@ -83,23 +83,23 @@ class PhaseImporter:
                 )
             except ValidationError as error:
                 wrong = {str(one["loc"][0]) for one in error.errors(include_url=False) if one["loc"]}
-            # A fault between fields names none; sides are settled before, so the gesture's parts are out of order.
+            # An error between fields names no field. Sides are checked before, so the gesture's parts are out of order.
             wrong = (wrong & set(values)) or ({"kinematics"} & set(values))
             if not wrong or any(values[name] == assumed.get(name) for name in wrong):
-                self._record_loss("phases", "breaks the contract", phase_id, event)
+                self._record_loss("phases", "violates the contract", phase_id, event)
                 return None
             for name in sorted(wrong):
-                self._record_loss(f"phases.{name}", "breaks the contract", phase_id, values.pop(name))
+                self._record_loss(f"phases.{name}", "violates the contract", phase_id, values.pop(name))
                 if name in assumed:
                     values[name] = assumed[name]
 
     def _values(self, phase_id: str, event: SheetEvent) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Fields of a phase that an import assumes, and those that it has."""
+        """Default fields of the phase, and all fields: the defaults updated with those of the event."""
         action = vocabulary.action_of(event.label)
         track = vocabulary.track_of(event.tier, action, label=event.label)
         change = self.repairs.change
-        change("set", f"{phase_id}/track", event.tier, track, reason="what the name of the tier means")
-        change("set", f"{phase_id}/action", event.label, action, reason="the class of the vocabulary")
+        change("set", f"{phase_id}/track", event.tier, track, reason="body part in the tier name")
+        change("set", f"{phase_id}/action", event.label, action, reason="vocabulary class of the label")
         assumed: dict[str, Any] = dict(vocabulary.default_fields(event.tier, track, action))
         fields: dict[str, Any] = {name: event.attributes[name] for name in PHASE_FIELDS if name in event.attributes}
         if action == "other" and event.label.strip() not in ("", "other"):
@@ -112,7 +112,7 @@ class PhaseImporter:
         side = vocab.SIDED_TRACK.get(track)
         if side is not None and fields.get("laterality", side) != side:
             self._record_loss(
-                "phases.laterality", f"the track {track} has its side", phase_id, fields.pop("laterality")
+                "phases.laterality", f"contradicts the side of the track {track}", phase_id, fields.pop("laterality")
             )
         for name in set(LIST_FIELDS) & set(fields):
             fields[name] = fields[name].split()
@@ -124,11 +124,11 @@ class PhaseImporter:
         for part in event.kinematics:
             known = vocabulary.kinematic_of(part.label)
             if known is None:
-                self._record_loss("phases.kinematics", "no word of the vocabulary: 'unknown'", phase_id, part.label)
+                self._record_loss("phases.kinematics", "not in the vocabulary: 'unknown'", phase_id, part.label)
             if part.start_us < part.end_us:
                 yield {"phase": known or "unknown", "start_us": part.start_us, "end_us": part.end_us}
             else:
-                self._record_loss("phases.kinematics", "a part without length", phase_id, part)
+                self._record_loss("phases.kinematics", "a part without duration", phase_id, part)
 
     def _record_loss(self, field: str, reason: str, phase_id: str, value: object) -> None:
         self.repairs.drop(f"{phase_id}/{field.partition('.')[2]}".rstrip("/"), value, reason=reason)

@@ -1,10 +1,10 @@
-"""What the words of other people's files mean in the vocabulary of the contract.
+"""Map tier names and labels of other tools to the vocabulary of the contract.
 
-Track   a word of the vocabulary; else by the body parts that a tier's name holds: one part = its track, an arm or hand
-        with a side = that arm, several parts of the face = face, hands and arms = arms, anything else = whole_body.
-        Left and right are read as the subject's own. A name without a body part: the usual track of the class, and
-        for a class of their own the body parts that its label holds.
-Class   a word of the vocabulary in any spelling of case, space and hyphen; else `other`, the word kept in action_raw.
+Track   a track of the vocabulary; else from the body parts in the tier name: one part gives its track, an arm or hand
+        with a side that arm, several parts of the face `face`, hands and arms `arms`, anything else `whole_body`.
+        Left and right are the subject's own. A name without a body part gives the usual track of the class, and for
+        a class outside the vocabulary the body parts in its label.
+Class   a class of the vocabulary, ignoring case, spaces and hyphens; else `other`, with the label in action_raw.
 """
 
 import re
@@ -58,14 +58,14 @@ _KINEMATIC_OF_WORD: dict[str, vocab.Kinematic] = {
 
 
 def action_of(label: str) -> vocab.Action:
-    """The class that a label names; 'other' where it names none."""
+    """The class of a label; 'other' if it is not in the vocabulary."""
     key = _key(label)
     found: vocab.Action | None = next((one for one in vocab.ACTIONS if one == key), None)
     return found or "other"
 
 
 def track_of(tier: str, action: vocab.Action, *, label: str = "") -> vocab.Track:
-    """The track that a tier's name means, or the class, or the label of a class that is not ours."""
+    """The track of a tier name, else of the class, else of a label outside the vocabulary."""
     exact: vocab.Track | None = next((one for one in vocab.TRACKS if one == _key(tier)), None)
     return exact or _track_in_name(tier) or _TRACK_OF_ACTION.get(action) or _track_in_name(label) or "whole_body"
 
@@ -85,17 +85,17 @@ def _track_in_name(name: str) -> vocab.Track | None:
 
 
 def side_of(tier: str, track: vocab.Track) -> vocab.Laterality:
-    """The side that a track has of itself, or that a tier's name says, or the usual one of the track."""
+    """The side of the track, else the side in the tier name, else the usual side of the track."""
     return vocab.SIDED_TRACK.get(track) or _side_in_words(_words(tier)) or _USUAL_SIDE.get(track, "none")
 
 
 def kinematic_of(label: str) -> vocab.Kinematic | None:
-    """The part of a gesture that a label names."""
+    """The gesture part of a label."""
     return _KINEMATIC_OF_WORD.get(_key(label))
 
 
 def default_fields(tier: str, track: vocab.Track, action: vocab.Action) -> dict[str, str]:
-    """What an import takes for granted of a phase where the file says nothing else."""
+    """Values of a phase that an import uses if the file states none."""
     return {"text": action.replace("_", " "), "laterality": side_of(tier, track), "kind": kind_of(action)}
 
 
@@ -109,5 +109,5 @@ def _key(label: str) -> str:
 
 
 def _words(tier: str) -> list[str]:
-    # 'RightHand' and 'right_hand2' hold the same words as 'right hand'.
+    # 'RightHand' and 'right_hand2' contain the same words as 'right hand'.
     return re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", tier).lower())

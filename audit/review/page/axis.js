@@ -1,4 +1,4 @@
-// The time axis: one canvas for all rows, so that everything of one instant stands in one line.
+// The time axis: one canvas for all rows, so that everything at one time is on one vertical line.
 
 import { drawAxis } from "/page/draw.js";
 import { landmarksOf, moved, snapped } from "/page/edges.js";
@@ -11,14 +11,14 @@ const CLOSEST_US = 10 * FRAME_US;
 
 export class Axis {
   #canvas;
-  #still = document.createElement("canvas"); // all but the playhead, drawn only when it changes
+  #still = document.createElement("canvas"); // everything except the playhead, redrawn only after changes
   #calls;
   #drag = null;
   #state = { clip: null, phases: [], selected: null, sound: null, guide: null };
   #view = { from: 0, to: 1 };
   #layout = null;
 
-  /** @param {{seek: Function, select: Function, change: Function, loop: Function}} calls what a pointer asks for */
+  /** @param {{seek: Function, select: Function, change: Function, loop: Function}} calls callbacks of pointer actions */
   constructor(canvas, calls) {
     this.#canvas = canvas;
     this.#calls = calls;
@@ -34,7 +34,7 @@ export class Axis {
     new ResizeObserver(() => this.redraw()).observe(canvas.parentElement);
   }
 
-  /** Another clip, or another draft of it. */
+  /** Show another clip or another draft of it. */
   show(clip, { selected, sound, isNew = false }) {
     this.#state = { clip, phases: clip.draft.phases, selected, sound, guide: null };
     this.#drag = null;
@@ -54,7 +54,7 @@ export class Axis {
     this.redraw();
   }
 
-  /** The playhead moves; the view follows it. */
+  /** Move the playhead; the view follows it. */
   at(frame) {
     this.frame = frame;
     const { from, to } = this.#view;
@@ -82,7 +82,7 @@ export class Axis {
     this.#paint();
   }
 
-  /** Where an instant of a track stands in the page, for those who point there. */
+  /** Page coordinates of a time on a track, for scripted pointers. */
   place(us, track) {
     const box = this.#canvas.getBoundingClientRect();
     const row = this.#layout.rows.find((one) => one.track === track);
@@ -106,7 +106,7 @@ export class Axis {
     pen.setTransform(dots, 0, 0, dots, 0, 0);
     const [x0, x1] = [this.frame, this.frame + 1].map((frame) => this.#layout.x(frame * FRAME_US));
     if (x1 < GUTTER) return;
-    pen.fillStyle = "rgba(255, 255, 255, .14)"; // a frame lasts: it is a stripe, not a line
+    pen.fillStyle = "rgba(255, 255, 255, .14)"; // a frame has a duration, so it is a stripe, not a line
     pen.fillRect(x0, 0, x1 - x0, this.#layout.height);
     pen.fillStyle = PLAYHEAD;
     pen.fillRect(x0, 0, 1.5, this.#layout.height);

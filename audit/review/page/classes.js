@@ -1,4 +1,4 @@
-// The nine keys: classes of a track, the usual ones first. The list in the form has all others.
+// Digit keys 1 to 9: the classes of a track, most common first. The list in the form has all classes.
 
 const HAND = ["raise_hand", "lower_hand", "wave", "point", "palm_up", "fist", "hand_on_chest", "touch_face", "touch_hair"];
 const HANDS = ["open_palms", "chop_beat", "clap", "count_fingers", "cross_arms", "circle_hand", "hold_object", "show_object", "adjust_clothes"];

@@ -1,6 +1,6 @@
-// Elements from plain values. Text is only ever text: no string in this page becomes markup.
+// Create elements from plain values. Strings are always inserted as text, never as markup.
 
-/** The element of an id. */
+/** The element with an id. */
 export const by = (id) => document.getElementById(id);
 
 /**
@@ -18,12 +18,12 @@ export function el(tag, { on = {}, data = {}, aria = {}, ...facts } = {}, ...chi
   return made;
 }
 
-/** Put other children into an element. */
+/** Replace the children of an element. */
 export function fill(parent, ...children) {
   parent.replaceChildren(...children.filter((child) => child !== null));
 }
 
-/** A choice among words; `labels` may say more than the value. */
+/** A select box; `label` maps a value to its shown text. */
 export function choice(id, words, { chosen = "", label = (word) => word.replaceAll("_", " "), on = {} } = {}) {
   const options = words.map((word) => el("option", { value: word, textContent: label(word), selected: word === chosen }));
   return el("select", { id, on }, ...options);

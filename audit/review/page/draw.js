@@ -1,14 +1,14 @@
-// Drawing the time axis. Everything here paints what it is given and keeps nothing.
+// Drawing functions of the time axis; they keep no state.
 
 import { BAR, GUTTER } from "/page/layout.js";
 import { BAND, colourOf, FAINT, INK, LINE, patternOf, SEVERITIES, SOFT } from "/page/palette.js";
 import { FRAME_US } from "/page/time.js";
 
 const FONT = "11px system-ui, sans-serif";
-const CURVE_FULL = 4; // speeds: a band is at least four small deliberate movements high
-const SIGMAS = 1.73; // a uniform border of this half width has the sigma that is given
+const CURVE_FULL = 4; // speeds: the full height is at least four times a small deliberate movement
+const SIGMAS = 1.73; // a uniform distribution of half width SIGMAS * sigma has the standard deviation sigma
 
-/** Everything but the playhead. */
+/** Draw everything except the playhead. */
 export function drawAxis(pen, layout, { clip, phases, selected, sound, guide }) {
   pen.clearRect(0, 0, layout.width, layout.height);
   pen.font = FONT;
@@ -145,7 +145,7 @@ function drawMouth(pen, layout, row, { clip }) {
   area(pen, layout, values, { top, y: row.y, height: row.height - 4, colour: colourOf("mouth") });
 }
 
-/** A filled curve, one value per frame; where a value is null there is a gap. */
+/** A filled curve, one value per frame; null values leave a gap. */
 function area(pen, layout, values, { top, y, height, colour }) {
   const floor = y + height;
   const place = (k) => [layout.x((k + 0.5) * FRAME_US), floor - (Math.min(values[k], top) / top) * (height - 2)];
@@ -194,7 +194,7 @@ function drawSpeed(pen, layout, row, curve, phases) {
   pen.globalAlpha = 1;
   const top = Math.max(CURVE_FULL, ...curve.speed.map((v) => v ?? 0));
   area(pen, layout, curve.speed, { top, y, height: row.curve, colour });
-  const limit = Math.round(y + row.curve - (row.curve - 2) / top) + 0.5; // from here on it counts as moving
+  const limit = Math.round(y + row.curve - (row.curve - 2) / top) + 0.5; // speed above which the part counts as moving
   pen.strokeStyle = FAINT;
   pen.setLineDash([1, 4]);
   pen.beginPath();
@@ -249,7 +249,7 @@ function bar(pen, layout, phase, y, { isSelected, isAccepted }) {
   if (isSelected) outline(pen, x, y, width, height);
 }
 
-/** A colour that fades where the border is uncertain, and as a whole where the phase is. */
+/** A colour that fades at uncertain borders, and as a whole for uncertain phases. */
 function fuzzyFill(pen, layout, phase) {
   const [a, b] = [phase.start_us, phase.end_us].map(layout.x);
   const [sa, sb] = [phase.start_sigma_us, phase.end_sigma_us].map((s) => Math.max(0.01, (SIGMAS * (s ?? 0)) / layout.us_per_px));

@@ -1,10 +1,10 @@
-// Moving the borders of phases: what they snap to, how far they may go, and which neighbour goes along.
+// Move phase borders: snapping, limits, and the neighbour that moves too.
 
 import { clamp, FRAME_US, MIN_PHASE_US, nearestEdge } from "/page/time.js";
 
 /**
- * The instant that an edge takes: the nearest landmark within reach, else the nearest frame; as is when free.
- * @param {number} us where the pointer is
+ * The time of a dragged edge: the nearest landmark within reach, else the nearest frame; unchanged if free.
+ * @param {number} us time at the pointer
  * @param {{us: number, why: string}[]} landmarks
  * @param {{reach: number, free: boolean}} how reach in µs
  * @returns {{us: number, why: string}}
@@ -16,13 +16,13 @@ export function snapped(us, landmarks, { reach, free }) {
   return near[0] ?? { us: nearestEdge(us), why: "frame" };
 }
 
-/** What the edges of a phase may snap to: onsets of its track, stamps, cuts, and edges of all other phases. */
+/** Snap targets of a phase's edges: onsets of its track, frames that the model saw, cuts, and edges of other phases. */
 export function landmarksOf(clip, phase) {
   const others = [...clip.draft.phases, ...clip.other_layers.flatMap((layer) => layer.phases)];
   return [
     ...(clip.curves?.tracks[phase.track]?.onsets_us ?? []).map((us) => ({ us, why: "onset" })),
     ...clip.cuts_us.map((us) => ({ us, why: "cut" })),
-    ...clip.frame_timestamps_us.map((us) => ({ us, why: "stamp" })),
+    ...clip.frame_timestamps_us.map((us) => ({ us, why: "model frame" })),
     ...others.filter((one) => one.phase_id !== phase.phase_id || one.start_us !== phase.start_us)
       .flatMap((one) => [one.start_us, one.end_us]).map((us) => ({ us, why: "edge" })),
   ];
@@ -55,7 +55,7 @@ export function moved(phases, phase, edge, us, { end, alone = false }) {
   return changes;
 }
 
-/** The free stretch of a track from an instant on, at most half a second; null where there is no room. */
+/** The free interval of a track from a time on, at most half a second; null if there is no room. */
 export function freeSpan(phases, track, us, end) {
   const taken = phases.filter((one) => one.track === track);
   if (taken.some((one) => one.start_us <= us && us < one.end_us)) return null;

@@ -1,59 +1,59 @@
-// The keys, said once: what runs them is what the help shows.
+// Key bindings: the same list runs the commands and fills the help.
 
 import { el, fill } from "/page/dom.js";
 import { colourOf, KINDS, patternOf } from "/page/palette.js";
 
 const NAMES = { " ": "Space", ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Enter: "↵", Delete: "Del", Escape: "Esc", Backspace: "⌫" };
 
-/** Groups of [keys, what they do, name of the command, arguments]. Capitals are with Shift. */
+/** Groups of [keys, description, command name, argument]. Capital letters mean Shift. */
 export const KEYS = [
   ["Watch", [
     [[" "], "play, pause", "play"],
     [["j"], "backwards", "backwards"],
     [["k"], "stop", "stop"],
-    [["l"], "forwards, again: faster", "faster"],
-    [["ArrowLeft"], "a frame back", "step", -1],
-    [["ArrowRight"], "a frame on", "step", 1],
+    [["l"], "forwards; again for faster", "faster"],
+    [["ArrowLeft"], "one frame back", "step", -1],
+    [["ArrowRight"], "one frame forward", "step", 1],
     [["Shift+ArrowLeft"], "¼ s back", "step", -6],
-    [["Shift+ArrowRight"], "¼ s on", "step", 6],
-    [["p"], "this phase again and again", "loop"],
-    [["+", "="], "closer", "zoom", 1.6],
-    [["-"], "farther", "zoom", 1 / 1.6],
-    [["0"], "whole clip", "zoom", 0],
+    [["Shift+ArrowRight"], "¼ s forward", "step", 6],
+    [["p"], "loop this phase", "loop"],
+    [["+", "="], "zoom in", "zoom", 1.6],
+    [["-"], "zoom out", "zoom", 1 / 1.6],
+    [["0"], "show the whole clip", "zoom", 0],
     [["v"], "other layers: thin, full, none", "compare"],
   ]],
   ["Choose", [
     [["Tab"], "next phase", "choose", 1],
-    [["Shift+Tab"], "phase before", "choose", -1],
+    [["Shift+Tab"], "previous phase", "choose", -1],
     [["g"], "next finding", "finding", 1],
-    [["Shift+G"], "finding before", "finding", -1],
+    [["Shift+G"], "previous finding", "finding", -1],
     [["ArrowDown"], "next clip", "clip", 1],
-    [["ArrowUp"], "clip before", "clip", -1],
+    [["ArrowUp"], "previous clip", "clip", -1],
     [["/"], "filter the queue", "filter"],
     [["Escape"], "back to the time axis", "leave"],
   ]],
   ["Decide", [
     [["a"], "accept clip, go to the next", "acceptClip"],
     [["Shift+X"], "reject clip", "rejectClip"],
-    [["u"], "unsure: leave it open, go on", "unsure"],
+    [["u"], "unsure: leave the clip open, go to the next", "unsure"],
     [["Enter"], "accept phase", "accept"],
     [["x"], "reject phase", "reject"],
-    [["w"], "reject phase, and say why", "focus", "reason"],
+    [["w"], "reject phase with a reason", "focus", "reason"],
     [["z"], "undo", "undo"],
     [["y"], "redo", "redo"],
   ]],
   ["Change", [
-    [["["], "starts here", "edge", "start"],
-    [["]"], "ends with this frame", "edge", "end"],
-    [["{"], "border a frame earlier", "nudge", -1],
-    [["}"], "border a frame later", "nudge", 1],
-    [["1", "2", "3", "4", "5", "6", "7", "8", "9"], "class; held while playing: a new phase", "digit"],
-    [["e"], "text", "focus", "text"],
-    [["c"], "class", "focus", "action"],
-    [["t"], "track", "focus", "track"],
-    [["r"], "the other side", "flip"],
+    [["["], "phase starts here", "edge", "start"],
+    [["]"], "phase ends with this frame", "edge", "end"],
+    [["{"], "last border one frame earlier", "nudge", -1],
+    [["}"], "last border one frame later", "nudge", 1],
+    [["1", "2", "3", "4", "5", "6", "7", "8", "9"], "set the class; hold while playing: new phase", "digit"],
+    [["e"], "edit the text", "focus", "text"],
+    [["c"], "choose the class", "focus", "action"],
+    [["t"], "choose the track", "focus", "track"],
+    [["r"], "switch the side (left/right)", "flip"],
     [["s"], "split here", "split"],
-    [["m"], "merge with the next of its track", "merge"],
+    [["m"], "merge with the next phase of the track", "merge"],
     [["n"], "new phase here", "new"],
     [["Delete", "Backspace"], "delete phase", "delete"],
     [["?"], "this help", "help"],
@@ -62,9 +62,9 @@ export const KEYS = [
 
 const commands = new Map(KEYS.flatMap(([, rows]) => rows.flatMap(([keys, , name, argument]) => keys.map((key) => [key, { name, argument }]))));
 
-/** The command of a key press; null when it has none, or when it belongs to the field or button it was typed in. */
+/** The command of a key press; null if there is none, or if the focused field or button handles the key. */
 export function commandOf(event) {
-  // AltGr makes brackets on many keyboards; it is no modifier of ours.
+  // Many keyboards type brackets with AltGr, so it is not a modifier here.
   if ((event.ctrlKey || event.altKey || event.metaKey) && !event.getModifierState("AltGraph")) return null;
   const { target } = event;
   if (event.key !== "Escape") {
@@ -78,7 +78,7 @@ export function commandOf(event) {
   return commands.get(event.shiftKey && (isNamed || isLetter) ? `Shift+${key}` : key) ?? null;
 }
 
-/** What the patterns on the bars mean. */
+/** Legend of the bar patterns. */
 function kinds() {
   return KINDS.map((kind) => {
     const tile = el("canvas", { width: 34, height: 14 });
@@ -91,7 +91,7 @@ function kinds() {
   });
 }
 
-/** The help, into a dialog. */
+/** Draw the help into a dialog. */
 export function drawHelp(dialog) {
   const shown = (key) => key.replace(/Shift\+/, "⇧ ").replace(/[A-Z]\w+| $/, (name) => NAMES[name] ?? name).replace(/^[a-z]$/, (letter) => letter.toUpperCase());
   const list = (keys) => (keys.length > 3 ? [`${keys[0]} – ${keys.at(-1)}`] : keys.map(shown)).map((text) => el("kbd", { textContent: text }));
@@ -101,7 +101,7 @@ export function drawHelp(dialog) {
     el("div", { className: "groups" }, ...KEYS.map(([title, rows]) =>
       el("section", {}, el("h3", { textContent: title }), el("dl", {}, ...rows.flatMap(([keys, does]) => [el("dt", {}, ...list(keys)), el("dd", { textContent: does })]))))),
     el("p", { className: "patterns" }, ...kinds().flatMap(([kind, tile]) => [tile, ` ${kind.replaceAll("_", " ")} `])),
-    el("p", { textContent: "Drag a border to move it: it snaps to frames, stamps, onsets, cuts and other borders; Alt lets it go free, Shift leaves a touching neighbour where it is. Double click plays a phase again and again." }),
+    el("p", { textContent: "Drag a border to move it. It snaps to frames, frames that the model saw, onsets, cuts and other borders; hold Alt to move it freely, Shift to leave a touching neighbour in place. Double-click a phase to loop it." }),
     el("button", { textContent: "Close", on: { click: () => dialog.close() } }),
   );
 }

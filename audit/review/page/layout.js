@@ -1,4 +1,4 @@
-// Where things stand on the time axis: rows from top to bottom, time from left to right. Pixels are CSS pixels.
+// Layout of the time axis: rows from top to bottom, time from left to right. Pixels are CSS pixels.
 
 import { clamp } from "/page/time.js";
 
@@ -9,7 +9,7 @@ const CURVE = 22;
 const RIGHT = 10;
 
 /**
- * @param {Object} clip of a clip
+ * @param {Object} clip
  * @param {{width: number, view: {from: number, to: number}, ghosts: number}} how ghosts: 0 none, 1 thin, 2 full height
  */
 export function layoutOf(clip, { width, view, ghosts }) {
@@ -49,7 +49,7 @@ export function tracksOf(clip) {
   return order.filter((track) => said.has(track) || track in (clip.curves?.tracks ?? {}));
 }
 
-/** The phase of the draft under a point, and the edge where the point is near one; null beside all. */
+/** The phase of the draft under a point, and its edge if the point is near one; null if there is no phase. */
 export function hit(layout, phases, x, y, { near = 6 } = {}) {
   const row = layout.rows.find((one) => one.kind === "track" && y >= one.y && y < one.y + one.bar);
   if (row === undefined) return null;

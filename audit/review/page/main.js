@@ -1,7 +1,7 @@
-// The review page: one clip at a time, its draft, and what keys and pointers make of it.
+// The review page: shows one clip and its draft, and runs the commands of keys and pointers.
 //
-// What happened is what the server says happened: an operation is sent with the hash of the draft that is shown, and
-// the draft that comes back is drawn. Nothing is kept here that a reload could lose.
+// The server holds the state: an operation is sent with the hash of the shown draft, and the returned draft is drawn.
+// A reload loses nothing.
 
 import * as api from "/page/api.js";
 import { Axis } from "/page/axis.js";
@@ -21,11 +21,11 @@ class Review {
   #clip = null;
   #selected = null;
   #sound = null;
-  #edge = "end"; // the border that was touched last: what a nudge moves
+  #edge = "end"; // the border changed last; the nudge keys move it
   #asked = 0;
-  #held = null; // a digit that is held while playing
+  #held = null; // digit key held while playing
   #sending = Promise.resolve();
-  #batch = 0; // operations wait in a row; after a conflict, those behind it were meant for another draft
+  #batch = 0; // operations run in order; after a conflict the later ones are dropped, since they refer to another draft
 
   constructor(about) {
     this.about = about;
@@ -49,7 +49,7 @@ class Review {
   async open(key) {
     const asked = (this.#asked += 1);
     const clip = await api.clip(key);
-    if (asked !== this.#asked) return; // another clip was asked for meanwhile
+    if (asked !== this.#asked) return; // another clip was requested meanwhile
     const frames = Math.round(clip.duration_us / FRAME_US);
     this.#clip = clip;
     this.#sound = null;
@@ -58,26 +58,26 @@ class Review {
     this.queue.mark(key);
     by("video").hidden = clip.media === null;
     by("no-video").hidden = clip.media !== null;
-    this.alert(clip.draft.rejected_operations ? `${clip.draft.rejected_operations} stored operations do not fit this annotation; they were left out.` : "");
+    this.alert(clip.draft.rejected_operations ? `${clip.draft.rejected_operations} stored operations do not fit this annotation and were ignored.` : "");
     this.player.load(clip.media, frames);
     this.#draw({ isNew: true });
     this.#listen(clip);
   }
 
-  /** Choose a phase, or none. */
+  /** Select a phase, or none. */
   select(id) {
     this.#selected = id;
     this.#draw();
   }
 
-  /** Say something that matters until the next thing does. */
+  /** Show a short message until the next one. */
   notice(text) {
     by("notice").textContent = text;
     clearTimeout(this.noticeEnds);
     this.noticeEnds = setTimeout(() => (by("notice").textContent = ""), NOTICE_MS);
   }
 
-  /** Say something that has to be read; an empty text takes it away. */
+  /** Show an alert until it is replaced; an empty text removes it. */
   alert(text) {
     by("alert").hidden = text === "";
     by("alert").textContent = text;
@@ -110,7 +110,7 @@ class Review {
     };
     const held = document.activeElement?.id;
     drawPanel(this.#clip, this.#selected, this.about.vocabulary, this.about.blind, calls);
-    if (held) by(held)?.focus({ preventScroll: true }); // the field a reviewer stands in was drawn anew
+    if (held) by(held)?.focus({ preventScroll: true }); // the focused field was redrawn
     by("verdict").textContent = { accept: "✓ accepted", reject: "✕ rejected" }[draft.decision] ?? "";
     by("verdict").className = draft.decision ?? "";
     this.#drawAxis({ isNew });
@@ -152,7 +152,7 @@ class Review {
     this.#clip.draft = draft;
     if (refused !== null) {
       this.#batch += 1;
-      this.alert(`Conflict: this clip was changed elsewhere meanwhile. Your “${refused.replace("_", " ")}” was not taken over; you see the latest state.`);
+      this.alert(`Conflict: this clip was changed elsewhere meanwhile. Your “${refused.replace("_", " ")}” was not applied; the page shows the latest state.`);
     } else this.alert("");
     if (this.phase === null) {
       const known = new Set(before.phases.map((one) => one.phase_id));
@@ -163,13 +163,13 @@ class Review {
     this.#draw();
   }
 
-  /** One operation on the chosen phase. */
+  /** Run one operation on the selected phase. */
   onPhase(operation, facts = {}) {
-    if (this.phase === null) return this.notice("Choose a phase first: Tab.");
+    if (this.phase === null) return this.notice("Select a phase first (Tab).");
     return this.#operate(operation, () => ({ phase_ids: [this.#selected], ...facts }));
   }
 
-  /** One operation on the whole clip; goes on when it was done. */
+  /** Run one operation on the whole clip, then go to the next clip. */
   async onClip(operation) {
     if (await this.#operate(operation, () => ({}))) await this.toClip(1, { onlyOpen: true });
   }
@@ -177,7 +177,7 @@ class Review {
   async toClip(places, how) {
     await this.queue.load();
     const key = this.queue.beside(places, how);
-    if (key === null) this.notice("That was the last one.");
+    if (key === null) this.notice("No more clips in this direction.");
     else await this.open(key);
   }
 
@@ -213,7 +213,7 @@ class Review {
     this.notice(`${one.check}: ${one.message}`);
   }
 
-  /** Set a border to the frame that is shown; an end includes that frame. */
+  /** Set a border to the shown frame; an end includes that frame. */
   setEdge(edge) {
     const us = (this.player.frame + (edge === "end" ? 1 : 0)) * FRAME_US;
     this.#moveEdge(edge, () => us);
@@ -224,12 +224,12 @@ class Review {
   }
 
   #moveEdge(edge, to) {
-    if (this.phase === null) return this.notice("Choose a phase first: Tab.");
+    if (this.phase === null) return this.notice("Select a phase first (Tab).");
     this.#edge = edge;
     return this.#operate("edit", () => {
       const { phase } = this;
       const changes = phase && moved(this.#clip.draft.phases, phase, edge, to(phase[`${edge}_us`]), { end: this.#clip.duration_us });
-      if (!changes?.length) this.notice("The border cannot go there.");
+      if (!changes?.length) this.notice("The border cannot move there.");
       return changes?.length ? { changes } : null;
     });
   }
@@ -240,7 +240,7 @@ class Review {
   }
 
   #make(track, action, span) {
-    if (span === null) return this.notice(`There is a phase of ${track.replace("_", " ")} here already.`);
+    if (span === null) return this.notice(`The track ${track.replace("_", " ")} already has a phase here.`);
     const laterality = { arm_left: "left", arm_right: "right" }[track] ?? "none";
     this.#selected = null;
     return this.#operate("new", () => ({ changes: [{ track, action, laterality, ...span }] }));
@@ -267,11 +267,11 @@ class Review {
     this.notice(["other layers: none", "other layers: thin", "other layers: full height"][this.axis.ghosts]);
   }
 
-  /** A digit names the class of the chosen phase; held while playing, it paints a phase from press to release. */
+  /** A digit sets the class of the selected phase; held while playing, it creates a phase from press to release. */
   digitDown(digit) {
     const track = this.phase?.track ?? "head";
     const action = classOf(track, digit);
-    if (action === undefined) return this.notice(`No class on ${digit} for ${track.replace("_", " ")}.`);
+    if (action === undefined) return this.notice(`Key ${digit} has no class for ${track.replace("_", " ")}.`);
     if (this.player.playing) this.#held ??= { digit, track, action, from: this.player.frame * FRAME_US };
     else if (this.phase !== null) this.#operate("edit", () => ({ changes: [{ phase_id: this.#selected, action }] }));
   }
@@ -325,12 +325,12 @@ function listenToKeys(review) {
       if (event.key === "Enter" && event.target.id === "text" && !event.shiftKey) COMMANDS.leave();
       return;
     }
-    if (command.name === "leave" && by("help").open) return; // the browser closes it
+    if (command.name === "leave" && by("help").open) return; // the browser closes the dialog
     event.preventDefault();
     if (review.queue.key !== null || ["filter", "help"].includes(command.name)) COMMANDS[command.name](review, command.argument, event);
   });
   document.addEventListener("keyup", (event) => /^[1-9]$/.test(event.key) && review.digitUp(Number(event.key)));
-  // A button that was clicked would take the next Space for itself.
+  // A clicked button would keep the focus and handle the next Space.
   document.addEventListener("click", (event) => event.detail > 0 && event.target.closest("button")?.blur());
   for (const [id, name] of Object.entries({ play: "play", "accept-clip": "acceptClip", "reject-clip": "rejectClip", "show-help": "help" })) {
     by(id).addEventListener("click", () => COMMANDS[name](review));
@@ -339,7 +339,7 @@ function listenToKeys(review) {
 
 async function start() {
   const wanted = decodeURIComponent(location.hash.slice(1));
-  history.replaceState(null, "", `/${location.hash}`); // the token is in the cookie now
+  history.replaceState(null, "", `/${location.hash}`); // the cookie holds the token now
   const about = await api.about();
   document.title = `${about.set} · xsheet review`;
   by("about").textContent = `${about.set}  ·  ${about.layer}  ·  ${about.reviewer}`;
@@ -355,5 +355,5 @@ async function start() {
   return review;
 }
 
-/** For whoever drives the page from outside. */
+/** For tests that drive the page. */
 export const review = start();

@@ -1,4 +1,4 @@
-// Colours by body part (Okabe and Ito's set, told apart by all kinds of colour vision) and patterns by sort of event.
+// Colours by body part (palette of Okabe and Ito, distinguishable with colour blindness) and patterns by kind of phase.
 
 export const INK = "#e9e7e2";
 export const SOFT = "#a0a7b1";
@@ -14,7 +14,7 @@ const PARTS = {
 };
 export const colourOf = (track) => PARTS[track] ?? SOFT;
 
-// Shape and colour say the same, for those who see only one of them.
+// Symbol and colour carry the same information, for colour-blind reviewers.
 export const SEVERITIES = {
   error: { colour: "#ff7a59", sign: "◆", word: "error" },
   warning: { colour: "#f0c04a", sign: "▲", word: "warning" },
@@ -33,7 +33,7 @@ const LINES = {
 export const KINDS = ["action", ...Object.keys(LINES)];
 const made = new Map();
 
-/** The pattern of a sort of event, dark lines to lie over a colour; null for a plain action. */
+/** The pattern of a kind of phase: dark lines over the colour; null for a plain action. */
 export function patternOf(context, kind) {
   if (!(kind in LINES)) return null;
   if (!made.has(kind)) {

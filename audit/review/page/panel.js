@@ -1,4 +1,4 @@
-// The panel: the phases in words, the form of the chosen one, and what speaks for it.
+// The panel: the list of phases, the form of the selected one, and its evidence.
 
 import { classesOf, digitOf } from "/page/classes.js";
 import { by, choice, el, fill } from "/page/dom.js";
@@ -8,7 +8,7 @@ import { frameAt, nearestEdge, seconds } from "/page/time.js";
 const SIDES = { left: "L", right: "R", both: "LR", none: "" };
 const OPERATIONS = { flip_side: "flipped side", new: "new phase", undo: "undo", accept: "accepted", reject: "rejected", edit: "edited", split: "split", merge: "merged", delete: "deleted" };
 
-/** All of the panel. `calls` are what its parts ask for: select(id), change(change), act(name), reject(reason), finding(one). */
+/** Draw the panel. `calls` are its callbacks: select(id), change(change), act(name), reject(reason), finding(one). */
 export function drawPanel(clip, selected, vocabulary, blind, calls) {
   const phase = clip.draft.phases.find((one) => one.phase_id === selected) ?? null;
   drawBase(clip, blind);
@@ -42,7 +42,7 @@ function drawPhases(clip, selected, calls) {
     return el("li", {}, button);
   });
   fill(by("phases"), ...items);
-  if (!items.length) fill(by("phases"), el("li", { className: "none", textContent: "No phases. N makes one at the playhead." }));
+  if (!items.length) fill(by("phases"), el("li", { className: "none", textContent: "No phases. Press N to create one at the playhead." }));
 }
 
 function swatch(track) {
@@ -53,7 +53,7 @@ function swatch(track) {
 
 function drawForm(clip, phase, vocabulary, blind, calls) {
   if (phase === null) {
-    fill(by("form"), el("p", { className: "none", textContent: "Tab chooses a phase." }));
+    fill(by("form"), el("p", { className: "none", textContent: "Press Tab to select a phase." }));
     return;
   }
   const set = (name) => ({ change: (event) => calls.change({ phase_id: phase.phase_id, [name]: event.target.value }) });
@@ -69,7 +69,7 @@ function drawForm(clip, phase, vocabulary, blind, calls) {
     el("div", { className: "pair" }, field("Side (subject's own)", choice("laterality", vocabulary.laterality, { chosen: phase.laterality, on: set("laterality") }), "R"), field("Kind", choice("kind", vocabulary.kind, { chosen: phase.kind, on: set("kind") }))),
     el("div", { className: "pair three" }, ...["amplitude", "speed", "repetitions"].map((name) => numberField(phase, name, calls))),
     field("Text", text, "E"),
-    field("Reject because …", choice("reason", ["", ...vocabulary.reason], { on: { change: (event) => calls.reject(event.target.value) } }), "W"),
+    field("Reject: reason", choice("reason", ["", ...vocabulary.reason], { on: { change: (event) => calls.reject(event.target.value) } }), "W"),
     el("div", { className: "actions" }, ...[["accept", "Accept", "↵", "yes"], ["reject", "Reject", "X", "no"], ["split", "Split", "S"], ["merge", "Merge", "M"], ["flip", "Flip", "R"], ["delete", "Delete", "Del"]].map(([name, title, key, look]) =>
       el("button", { className: look ?? "", on: { click: () => calls.act(name) } }, title, el("kbd", { textContent: key })))),
   );
@@ -79,7 +79,7 @@ function field(title, input, key = null) {
   return el("label", {}, el("span", {}, title, key === null ? null : el("kbd", { textContent: key })), input);
 }
 
-/** Seconds, as text that may be typed over; they go to the nearest frame. */
+/** A text field for seconds; values are rounded to the nearest frame. */
 function edgeField(phase, edge, key, calls) {
   const us = phase[`${edge}_us`];
   const change = (event) => {
@@ -116,7 +116,7 @@ function evidence(phase) {
     ["made by", phase.origin],
     ["confidence", percent(phase.confidence)],
     ["borders", [plusMinus(phase.start_sigma_us), plusMinus(phase.end_sigma_us)].filter(Boolean).join(" / ")],
-    ["samples that have it", found.k ? `${found.support_k ?? 0} of ${found.k}` : null],
+    ["samples with this phase", found.k ? `${found.support_k ?? 0} of ${found.k}` : null],
     ["motion inside : outside", found.motion_ratio?.toFixed(1)],
     ["part visible", percent(phase.visibility)],
     ["speech", phase.speech ? `${phase.speech.relation.replaceAll("_", " ")}${phase.speech.anchor_word ? ` “${phase.speech.anchor_word}”` : ""}` : null],

@@ -1,15 +1,15 @@
-// The video as a clock. What counts is the frame on the screen, which the browser tells frame by frame.
+// The video as the clock: the browser reports every frame that it shows.
 
 import { centreOf, clamp, frameAt, FRAME_US } from "/page/time.js";
 
-const PREROLL_FRAMES = 5; // 0.2 s before a phase, to see it begin
+const PREROLL_FRAMES = 5; // 0.2 s before a phase, to see its start
 const RATES = [1, 1.5, 2];
 
 export class Player {
   #video;
   #onframe;
   #frames = 0;
-  #wanted = null; // frame to seek to once the seek under way has ended
+  #wanted = null; // frame to seek to after the current seek
   #until = null; // {from, stop} in frames: loop
   #backwards = null;
 
@@ -31,7 +31,7 @@ export class Player {
     video.addEventListener("ended", () => this.#until && this.#loop());
   }
 
-  /** Load a clip of so many frames, and show its first; null shows nothing. */
+  /** Load a clip with a number of frames and show the first; null shows nothing. */
   load(address, frames) {
     this.pause();
     this.#frames = frames;
@@ -51,10 +51,10 @@ export class Player {
     return this.#backwards !== null ? -1 : this.#video.playbackRate;
   }
 
-  /** Show a frame; while one seek runs, only the latest of further ones is kept. */
+  /** Show a frame; during a seek only the latest request is kept. */
   seek(frame) {
     const target = clamp(frame, 0, Math.max(0, this.#frames - 1));
-    this.frame = target; // what steps go on from, before the picture follows
+    this.frame = target; // further steps start from here, before the picture follows
     this.#onframe(target);
     this.#wanted = target;
     if (!this.#video.seeking) this.#seekNext();
@@ -82,13 +82,13 @@ export class Player {
     this.play(next);
   }
 
-  /** J: backwards, frame by frame, for no browser plays backwards. */
+  /** J: backwards, frame by frame, since browsers cannot play backwards. */
   backwards() {
     this.pause();
     this.#backwards = setInterval(() => (this.frame > 0 ? this.seek(this.frame - 1) : this.pause()), FRAME_US / 1000);
   }
 
-  /** A phase again and again, with a little before it. */
+  /** Loop a phase, with a short lead-in. */
   loop(start_us, end_us) {
     const from = Math.max(0, Math.round(start_us / FRAME_US) - PREROLL_FRAMES);
     const stop = Math.min(this.#frames, Math.round(end_us / FRAME_US));
@@ -103,13 +103,13 @@ export class Player {
     this.#until = null;
     if (this.#video.paused) return;
     this.#video.pause();
-    this.seek(this.frame); // the picture may be one ahead of what was told
+    this.seek(this.frame); // the picture may be one frame ahead of the reported one
   }
 
   #start(rate) {
     this.#video.playbackRate = rate;
     if (this.frame >= this.#frames - 1 && this.#until === null) this.seek(0);
-    this.#video.play().catch(() => {}); // refused before the first key or click, or interrupted by the next clip
+    this.#video.play().catch(() => {}); // browsers refuse before the first key or click, and the next clip interrupts it
   }
 
   #stopBackwards() {

@@ -1,4 +1,4 @@
-// The queue: worst first, filtered, a stretch at a time.
+// The queue: lowest scores first, filtered, loaded in batches.
 
 import * as api from "/page/api.js";
 import { by, el, fill } from "/page/dom.js";
@@ -13,7 +13,7 @@ export class QueuePane {
   #total = 0;
   #request = 0;
 
-  /** @param {(key: string) => void} open called when an entry is chosen */
+  /** @param {(key: string) => void} open called when an entry is selected */
   constructor(open) {
     this.#open = open;
     this.key = null;
@@ -22,7 +22,7 @@ export class QueuePane {
     by("more").addEventListener("click", () => this.load(this.#entries.length));
   }
 
-  /** What the filters can ask for, with counts. */
+  /** Fill the filters with their values and counts. */
   offer(filters) {
     const words = { state: Object.fromEntries(Object.keys(STATES).map((state) => [state, null])), ...filters };
     const titles = { state: "any state", check: "any check", track: "any track", action: "any class" };
@@ -38,19 +38,19 @@ export class QueuePane {
     }
   }
 
-  /** Ask for the queue as filtered, or for its next stretch. */
+  /** Load the filtered queue, or its next batch. */
   async load(start = 0) {
     const filters = Object.fromEntries(["text", ...FILTERS].map((name) => [name, by(`filter-${name}`).value]));
     const request = (this.#request += 1);
     const { entries, total, progress } = await api.queue(filters, start);
-    if (request !== this.#request) return; // another filter was chosen meanwhile
+    if (request !== this.#request) return; // another filter was set meanwhile
     this.#entries = start ? [...this.#entries, ...entries] : entries;
     this.#total = total;
     this.#progress(progress);
     this.#draw();
   }
 
-  /** The key of an entry so many places on; `open` entries only when asked for. */
+  /** The key of the entry at an offset from the current one; optionally only open entries. */
   beside(places, { onlyOpen = false } = {}) {
     const here = this.#entries.findIndex((entry) => entry.key === this.key);
     const ahead = places > 0 ? this.#entries.slice(here + 1) : this.#entries.slice(0, Math.max(0, here)).reverse();
@@ -59,7 +59,7 @@ export class QueuePane {
     return [...ahead, ...around].find(fits)?.key ?? null;
   }
 
-  /** Mark the entry that is shown. */
+  /** Highlight the current entry. */
   mark(key) {
     this.key = key;
     for (const item of by("queue").querySelectorAll("[data-key]")) {
@@ -79,7 +79,7 @@ export class QueuePane {
 
   #draw() {
     fill(by("queue"), ...this.#entries.map((entry) => this.#item(entry)));
-    if (!this.#entries.length) fill(by("queue"), el("li", { className: "none", textContent: "Nothing fits these filters." }));
+    if (!this.#entries.length) fill(by("queue"), el("li", { className: "none", textContent: "No clip matches these filters." }));
     by("more").hidden = this.#entries.length >= this.#total;
     this.mark(this.key);
   }

@@ -1,9 +1,9 @@
-// The waveform. The browser decodes the sound in its sandbox, so the server never opens a clip.
+// The waveform. The browser decodes the audio in its sandbox, so the server never opens a clip.
 
 const SAMPLE_RATE_HZ = 16_000;
 const BIN_US = 5_000;
 
-/** Largest level of every 5 ms, 0..1; null for a clip without sound. */
+/** Peak level of every 5 ms, 0..1; null for a clip without audio. */
 export async function waveform(address) {
   const bytes = await (await fetch(address)).arrayBuffer();
   try {

@@ -164,12 +164,18 @@ def report(
 @app.command()
 def inspect(
     folder: SetFolder,
-    clip: Annotated[str, typer.Argument(metavar="CLIP", help="Id of a candidate, or its first characters.")],
+    clip: Annotated[
+        str,
+        typer.Argument(
+            metavar="CLIP", help="Clip id, its first characters, or the file name of a source with one candidate."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Print every measurement of one candidate with its limit.
 
-    Example: xsheet curate inspect my-set clip_3f2a
+    Examples: xsheet curate inspect my-set clip_3f2a
+              xsheet curate inspect my-set talk.mp4
     """
     from xsheet.cli.show import console, print_json
     from xsheet.curate.report.inspect import inspect_candidate

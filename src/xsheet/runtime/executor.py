@@ -1,9 +1,9 @@
-"""Run one task over many items: processes of this machine, or Ray Data. The results are the same, byte for byte.
+"""Run one task over many items in processes of this machine or with Ray Data, with byte-identical results.
 
-    committed = run(Probe(limits), items, out=out, how=Execution(jobs=2), progress=Progress("probe"))
+    committed = run_task(Probe(limits), items, out=out, execution=Execution(jobs=2), progress=Progress("probe"))
     write_table(..., committed.rows(SourceVideo))
 
-An item is committed when it ends, as ok, rejected or failed. A rerun skips what is committed.
+An item is committed when it ends, as ok, rejected or failed. A rerun skips committed items.
 """
 
 import logging
@@ -43,8 +43,10 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-MAX_RAY_BLOCKS = 4096  # of a Ray dataset: an item each, for items of uneven length, as long as blocks stay few
-OBJECT_STORE_BYTES = 256 << 20  # rows are names and numbers; Ray's own default is a third of the memory
+MAX_RAY_BLOCKS = (
+    4096  # blocks of a Ray dataset: one item per block suits items of uneven duration, up to this number of blocks
+)
+OBJECT_STORE_BYTES = 256 << 20  # rows are small; Ray's default is a third of the memory
 CONNECT_TIMEOUT_S = 5.0
 
 Executor = Callable[[Job, Iterable[Item]], Generator[Outcome, None, None]]
@@ -61,22 +63,22 @@ def run_task(
 ) -> RunResults:
     """Run `task` over `items` and return their commits, those of earlier runs included.
 
-    `items` may be an iterator; about 200 bytes per item are kept. `retry_failed` runs those again that had failed.
+    `items` may be an iterator; about 200 bytes per item are kept. `retry_failed` runs failed items again.
 
     Raises:
-        RunError: the run cannot go on (output in use or not writable, a task that does not open); the finished stays.
-        KeyboardInterrupt: after the workers are killed; the finished stays.
+        RunError: the run cannot go on (output in use or not writable, task does not open); finished items are kept.
+        KeyboardInterrupt: after the workers are killed; finished items are kept.
     """
     job = Job.of(task, out=out, execution=execution)
     commits = job.store
     keys: set[str] = set()
-    fresh_keys: list[str] = []
+    new_keys: list[str] = []
     counts: Counter[ItemStatus] = Counter()
 
-    def count(outcome: Outcome, *, fresh: bool) -> None:
+    def count(outcome: Outcome, *, new_this_run: bool) -> None:
         counts[outcome.status] += 1
         if progress is not None:
-            progress.add(outcome, new_this_run=fresh)
+            progress.add(outcome, new_this_run=new_this_run)
 
     def todo() -> Iterator[Item]:
         for item in items:
@@ -87,18 +89,18 @@ def run_task(
             if done is None or (retry_failed and done.status == "failed"):
                 yield item
             else:
-                count(done, fresh=False)
+                count(done, new_this_run=False)
 
     execute: Executor = _run_locally if execution.ray is None else _run_on_ray
     total = len(items) if isinstance(items, Sized) else None
     shown = progress.start(total) if progress is not None else nullcontext()
     with write_lock(job.out), commits.open_for_writing(), shown, closing(execute(job, todo())) as outcomes:
         for outcome in outcomes:
-            count(outcome, fresh=True)
-            fresh_keys.append(outcome.key)
+            count(outcome, new_this_run=True)
+            new_keys.append(outcome.key)
             if outcome.status == "failed":
                 log.info("failed name=%s stage=%s reason=%s", outcome.name, outcome.stage, outcome.reason)
-    return RunResults(commits, keys, counts, new_this_run=fresh_keys)
+    return RunResults(commits, keys, counts, new_this_run=new_keys)
 
 
 def _run_locally(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
@@ -119,7 +121,9 @@ def _run_locally(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, No
     try:
         for item in items:
             running.add(pool.submit(run_one, item))
-            if len(running) > 2 * job.execution.jobs:  # one in hand and one waiting for each; the rest is not read yet
+            if (
+                len(running) > 2 * job.execution.jobs
+            ):  # one running and one waiting per worker; later items are not read yet
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in ended)
         while running:
@@ -139,7 +143,7 @@ def _run_on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, Non
         return
     workers = min(job.execution.jobs, len(rows))  # Ray Data warns of more
     with _ray_cluster(str(job.execution.ray)) as ray:
-        # A share of a core for each, so that all of them can be placed and Ray Data keeps some for itself.
+        # A share of a core each, so that Ray can place all workers and keeps some capacity for itself.
         cpus = min(1.0, ray.cluster_resources().get("CPU", 1.0) / (2 * workers))
         dataset = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_RAY_BLOCKS)).map(
             _RayWorker,
@@ -149,17 +153,17 @@ def _run_on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, Non
             num_gpus=job.execution.gpus_per_worker or None,
         )
         outcome = TypeAdapter(Outcome)
-        # Prefetching would hold an outcome back until there is another one.
+        # Prefetching would delay an outcome until the next one.
         batches = dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
         with closing(iter(batches)) as batches:
             for row in (row for batch in batches for row in batch.to_pylist()):
-                if row["stop"]:
-                    raise pickle.loads(row["stop"])
+                if row["fatal_error"]:
+                    raise pickle.loads(row["fatal_error"])
                 yield outcome.validate_json(row["outcome"])
 
 
 class _RayWorker:
-    """A worker held by a Ray actor: the actor never dies of a task, and both executors run the same code."""
+    """A Ray actor that holds a worker: a task cannot end the actor, and both executors run the same code."""
 
     def __init__(self, job: Job) -> None:
         self._worker = Worker(job)
@@ -168,16 +172,16 @@ class _RayWorker:
         try:
             outcome = self._worker.run(pickle.loads(row["item"]))
         except RunError as error:
-            return {"outcome": b"", "stop": pickle.dumps(error)}
-        return {"outcome": TypeAdapter(Outcome).dump_json(outcome), "stop": b""}
+            return {"outcome": b"", "fatal_error": pickle.dumps(error)}
+        return {"outcome": TypeAdapter(Outcome).dump_json(outcome), "fatal_error": b""}
 
 
 @contextmanager
 def _ray_cluster(address: str) -> Iterator[Any]:
-    # Nobody phones home, and nothing is drawn over our own bar.
+    # No usage reports, and no Ray progress bars over ours.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    import ray.data  # noqa: PLC0415  # seconds and 600 MB, only for those who ask for it
+    import ray.data  # noqa: PLC0415  # takes seconds and 600 MB, so only with --ray
 
     ours = not ray.is_initialized()
     if ours:
@@ -205,10 +209,10 @@ def _start_or_join(ray: Any, address: str) -> None:
 
 
 def _check_reachable(address: str) -> None:
-    # Ray itself tries a wrong address for more than five minutes.
+    # Ray tries a wrong address for more than five minutes.
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, ValueError) as error:
-        expected, todo = "'auto', 'local' or the host:port of a cluster", "start the cluster, or say --ray local"
+        expected, todo = "'auto', 'local' or the host:port of a cluster", "start the cluster, or use --ray local"
         raise ConfigError(where="--ray", expected=expected, got=f"{address} ({error})", hint=todo) from error

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, a log line now and then elsewhere."""
+"""Progress of a run: a bar on a terminal, log lines at intervals elsewhere."""
 
 import logging
 import time
@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 class Progress:
     """Counts outcomes and shows them with rate and remaining time.
 
-    `what` names the work. `console` decides between bar and log lines. `clock` gives seconds, `interval_s` spaces the
-    lines.
+    `description` names the work. `console` decides between bar and log lines. `clock` returns seconds; `interval_s` is
+    the time between log lines.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Progress:
         self._bar: RichProgress | None = None
 
     def start(self, total: int | None) -> Self:
-        """Start over with `total` items, or None where the number is not known."""
+        """Start with `total` items, or None if the number is unknown."""
         self._total = total
         self._result_counts: Counter[str] = Counter()
         self._started_s = self._last_line_s = self._clock()
@@ -52,7 +52,7 @@ class Progress:
         return self
 
     def add(self, outcome: Outcome, *, new_this_run: bool) -> None:
-        """One item more; `fresh` is False for an item that an earlier run had finished."""
+        """Count one item; `new_this_run` is False for an item of an earlier run."""
         self._result_counts[outcome.status] += 1
         self._result_counts["kept"] += not new_this_run
         if self._bar is not None:
@@ -90,6 +90,6 @@ class Progress:
         return sum(self._result_counts[word] for word in ("ok", "rejected", "failed"))
 
     def _rate_hz(self) -> float:
-        # Items of earlier runs cost nothing and would flatter the rate.
+        # Items of earlier runs take no time and would raise the rate.
         spent_s = self._clock() - self._started_s
         return (self._count_done() - self._result_counts["kept"]) / spent_s if spent_s > 0 else 0.0

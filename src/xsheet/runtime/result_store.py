@@ -1,10 +1,10 @@
-"""What is finished: one small file per item, written by whoever finished it, read back in the order of keys.
+"""Store of finished items: one small file per item, written by its worker, read in the order of keys.
 
-    OUT/.commits/<task>/<key[:2]>/<key>.jsonl    the outcome, a line per row, and a check sum over both
-    OUT/.commits/<task>/<key[:2]>/<key>.log      of a failure: traceback, or the end of what the worker wrote to stderr
+    OUT/.commits/<task>/<key[:2]>/<key>.jsonl    the outcome, a line per row, and a checksum of both
+    OUT/.commits/<task>/<key[:2]>/<key>.log      of a failure: traceback, or the end of the worker's stderr
     OUT/.commits/<task>/scratch/                 folders of live workers; emptied when a run begins
 
-A commit appears whole or not at all, so neither the order of completion nor a kill can show in a table made from it.
+A commit appears whole or not at all, so tables do not depend on the order of completion or on killed runs.
 """
 
 import functools
@@ -29,13 +29,13 @@ from xsheet.schemas.tables import write_bytes
 log = logging.getLogger(__name__)
 
 MAX_RESULT_BYTES = 64 << 20
-"""An item with more than this holds pixels, or a mistake; a minute of 25 fps signals is about 1 MB."""
+"""More bytes mean pixels or a bug; a minute of signals at 25 fps takes about 1 MB."""
 
 R = TypeVar("R", bound=Row)
 
 
 class ResultStore:
-    """The commits of one task below an output folder."""
+    """The committed items of one task below an output folder."""
 
     def __init__(self, out: Path, task: str) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_.-]{0,63}", task):
@@ -60,14 +60,14 @@ class ResultStore:
         try:
             yield
         except BaseException:
-            with suppress(OSError):  # what ended the run is the error to tell
+            with suppress(OSError):  # the error that ended the run is the one to report
                 self._remove_partial_files()
             raise
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _remove_partial_files(self) -> None:
-        # Of workers that were killed in the middle of a write; the others remove their own.
+        # Files of workers that were killed during a write; other workers remove their own.
         for stale in self._find.glob("??/.*.tmp*"):
             stale.unlink(missing_ok=True)
 
@@ -75,7 +75,7 @@ class ResultStore:
         """Commit an item; it replaces an earlier commit of the same key.
 
         Raises:
-            TypeError, ValueError: a row is no record of the contract, or the rows are too large.
+            TypeError, ValueError: a row is not a record of the contract, or the rows are too large.
             RunError: the output cannot be written; nothing half-written stays.
         """
         body = bytearray(_adapter(Outcome).dump_json(outcome) + b"\n")
@@ -94,19 +94,19 @@ class ResultStore:
             raise output_error(self._out, error) from error
 
     def find(self, key: str) -> Outcome | None:
-        """The outcome under a key; None when nothing whole is committed."""
+        """The outcome of a key; None if there is no complete commit."""
         lines = self._lines(key)
         return _adapter(Outcome).validate_json(lines[0]) if lines else None
 
     def rows(self, key: str, kind: type[R]) -> Iterator[R]:
-        """The rows of one kind under a key, in the order in which the task gave them."""
+        """The rows of one kind of a key, in the order in which the task returned them."""
         mark = f'{{"{kind.TAG}":'.encode()
         for line in (self._lines(key) or [])[1:]:
             if line.startswith(mark):
                 yield _adapter(kind).validate_json(line[len(mark) : -1])
 
     def log_path(self, key: str) -> Path:
-        """Where a failed item keeps its traceback or the end of the worker's stderr."""
+        """Path of a failed item's traceback or end of the worker's stderr."""
         return self._path(key).with_suffix(".log")
 
     def _path(self, key: str) -> Path:
@@ -120,13 +120,13 @@ class ResultStore:
             return None
         body = data[: data.rfind(b"\n", 0, -1) + 1]
         if not body or data != body + _checksum_line(body):
-            log.warning("broken commit, the item counts as not done path=%s", path)
+            log.warning("broken commit, the item is run again path=%s", path)
             return None
         return body.splitlines()
 
 
 class RunResults:
-    """What a run gives back: the items it was asked for, earlier runs included, read lazily in the order of keys."""
+    """Results of a run: all its items, including those of earlier runs, read lazily in the order of keys."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class RunResults:
         """How each item ended.
 
         Raises:
-            RunError: a commit vanished or broke since.
+            RunError: a commit was removed or damaged since.
         """
         for key in self._keys:
             if (outcome := self._store.find(key)) is None:
@@ -157,12 +157,12 @@ class RunResults:
             yield outcome
 
     def rows(self, kind: type[R]) -> Iterator[R]:
-        """All rows of one kind, of rejected items too."""
+        """All rows of one kind, including those of rejected items."""
         for key in self._keys:
             yield from self._store.rows(key, kind)
 
     def new_rows(self, kind: type[R]) -> Iterator[R]:
-        """Rows of one kind of the items that this run ended itself."""
+        """Rows of one kind of the items that ended in this run."""
         for key in self._new_keys:
             yield from self._store.rows(key, kind)
 
@@ -184,7 +184,7 @@ def output_error(out: Path, error: OSError) -> RunError:
 
 @functools.cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)  # a millisecond to build, hence kept
+    return TypeAdapter(kind)  # cached, since building one takes a millisecond
 
 
 def _record_line(row: Row) -> bytes:

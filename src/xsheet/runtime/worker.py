@@ -1,8 +1,8 @@
 """A worker: one spawned process that runs items of a task, and the handle that outlives it.
 
 The process is a group of its own with limits on memory and time. When it crashes, hangs or runs out of memory, the
-group is killed, grandchildren too, and the next item gets a fresh one. It never answers with a pickle: what decodes a
-stranger's file is not trusted by what drives it. `xsheet.runtime.worker_main` is the other end.
+whole group is killed and the next item gets a new process. It never responds with a pickle, because a process that
+decodes untrusted files is not trusted by the driver. `xsheet.runtime.worker_main` is the code inside the process.
 """
 
 import multiprocessing
@@ -31,17 +31,17 @@ from xsheet.schemas.errors import RunError
 
 MAX_RESPONSE_BYTES = 1 << 20
 LOG_TAIL_BYTES = 16 << 10
-STACK_DUMP_S = 2.0  # what a process that hung gets, to say where it was
-EXIT_TIMEOUT_S = 15.0  # what one that closed its pipe gets, to leave its exit code: on a busy machine it ends slowly
+STACK_DUMP_S = 2.0  # seconds for a hung process to write its traceback
+EXIT_TIMEOUT_S = 15.0  # seconds for a process that closed its pipe to exit with its code; slow on a busy machine
 
 _WORKER_CODE = "import sys; from xsheet.runtime.worker_main import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """All that a worker has to know, on this machine or another."""
+    """Everything a worker needs, on this machine or another."""
 
-    task: bytes  # pickled, since only the spawned process should load it
+    task: bytes  # pickled, since only the spawned process loads it
     name: str
     out: Path
     execution: Execution
@@ -49,25 +49,27 @@ class Job:
 
     @classmethod
     def of(cls, task: Task, *, out: Path, execution: Execution) -> "Job":
-        """The job of a task; RunError where workers could not import its class."""
+        """The job of a task; RunError if workers cannot import its class."""
         if type(task).__module__ == "__main__":
             todo = f"move {type(task).__name__} into a module and import it"
-            raise RunError(where=f"task {task.name}", expected="an importable class", got="one of __main__", hint=todo)
+            raise RunError(
+                where=f"task {task.name}", expected="an importable class", got="a class of __main__", hint=todo
+            )
         path = tuple(entry or str(Path.cwd()) for entry in sys.path)
         return cls(task=pickle.dumps(task), name=task.name, out=out.resolve(), execution=execution, path=path)
 
     @property
     def store(self) -> ResultStore:
-        """Where its items are committed."""
+        """Store for the results of its items."""
         return ResultStore(self.out, self.name)
 
 
 @record(config=RECORD, frozen=True, slots=True, kw_only=True)
 class WorkerResponse:
-    """What comes back from the process: `unusable` is final, `raised` is worth a second try, `stop` ends the run."""
+    """Response of the process: `unusable` is final, `raised` is tried a second time, `fatal` ends the run."""
 
-    kind: Literal["ready", "done", "unusable", "raised", "stop"]
-    outcome: Outcome | None = None  # of `done`, which is committed already
+    kind: Literal["ready", "done", "unusable", "raised", "fatal"]
+    outcome: Outcome | None = None  # of `done`; already committed
     fatal_error: dict[str, str] | None = None  # the arguments of the RunError
     stage: str = ""
     reason: str = ""
@@ -79,7 +81,7 @@ RESPONSE_ADAPTER = TypeAdapter(WorkerResponse)
 
 
 class Worker:
-    """Runs one item after the other. `stop` may come from another thread, at any time."""
+    """Runs one item after the other. Another thread may call `stop` at any time."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -92,7 +94,7 @@ class Worker:
         """The outcome of an item, committed.
 
         Raises:
-            RunError: the task does not open, the output cannot be written, or the task itself says so.
+            RunError: the task does not open, the output cannot be written, or the task raised it.
             InterruptedError: the worker was stopped.
         """
         for tries in (1, 2):
@@ -109,18 +111,18 @@ class Worker:
                 break
             self._discard()
             if (done := self._job.store.find(item.key)) and done.status != "failed":
-                return done  # it died after the commit, before it could say so
+                return done  # it died after the commit, before its response
         return self._commit_failure(item, reply, tries)
 
     def stop(self) -> None:
-        """Kill what runs and start nothing more; `run` then ends with InterruptedError."""
+        """Kill the process and start no other; `run` then raises InterruptedError."""
         with self._lock:
             self._stopped = True
             if self._process is not None:
                 self._process.kill()
 
     def close(self) -> None:
-        """Give back what the process held; to be called when `run` is not running."""
+        """End the process; call it only while `run` is not running."""
         self._discard()
 
     def _open_process(self) -> "_Process":
@@ -173,7 +175,7 @@ class Worker:
 
 
 class _Process:
-    """The spawned process, its group, and its folder."""
+    """The spawned process with its process group and folder."""
 
     def __init__(self, job: Job) -> None:
         self._name = job.name
@@ -201,10 +203,10 @@ class _Process:
         self._exit = os.pidfd_open(self._popen.pid)
 
     def request(self, message: bytes, *, timeout_s: float) -> WorkerResponse:
-        """Send and wait; a process that dies or hangs gives the reply that says so."""
-        with suppress(OSError):  # it may be dead already, which shows below
+        """Send a request and wait; the response also reports a process that died or hung."""
+        with suppress(OSError):  # it may be dead already, which is detected below
             self._pipe.send_bytes(message)
-        # A grandchild can hold the pipe open, so its end alone would not show that the process is gone.
+        # A grandchild can keep the pipe open, so the pipe alone does not show that the process ended.
         ready = wait([self._pipe, self._exit], timeout_s)
         if self._pipe in ready:
             with suppress(EOFError, OSError, ValueError):
@@ -221,7 +223,7 @@ class _Process:
 
     def kill(self) -> int:
         """Kill the group; the exit code of the process."""
-        # The group first, the leader is reaped last: its id cannot be given to another process in between.
+        # Kill the group first and reap the leader last, so that its id cannot be reused in between.
         with self._kill_lock:
             if self._popen.returncode is None:
                 with suppress(ProcessLookupError):
@@ -238,7 +240,7 @@ class _Process:
         wait([self._exit], EXIT_TIMEOUT_S)
         code = self.kill()
         if code >= 0:
-            return self._error_response("exited", f"the worker left with exit code {code}")
+            return self._error_response("exited", f"the worker exited with exit code {code}")
         name = signal.Signals(-code).name if -code in signal.valid_signals() else f"signal {-code}"
         hint = "; the system may be out of memory" if -code == signal.SIGKILL else ""
         frames = re.findall(r'File "(?:.*/)?(.+)", line (\d+) in (\S+)', self._log())[:3]

@@ -1,4 +1,4 @@
-"""Inside a worker's process: open the task, run items, commit their rows, answer in a few words."""
+"""Code inside a worker process: open the task, run items, commit their rows, send short responses."""
 
 import errno
 import faulthandler
@@ -27,7 +27,7 @@ _NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class _StageFile:
-    """The step a task is in, kept in a file, so that it outlives a crash."""
+    """The current stage of a task, kept in a file so that it survives a crash."""
 
     def __init__(self, default: str) -> None:
         self._default = default
@@ -39,10 +39,12 @@ class _StageFile:
 
 
 def serve(pipe_fd: int, lifeline_fd: int) -> None:
-    """Run items until the driver hangs up. The first message is the Job, each later one an item and its try."""
+    """Run items until the driver closes the pipe. The first message is the Job, each later one an item and its try."""
     _exit_with_driver(lifeline_fd)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell in the background has it ignored, and children inherit that
-    faulthandler.register(signal.SIGQUIT, all_threads=True, chain=True)  # says where it hangs, then dies
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # background shells ignore it, and children inherit that
+    faulthandler.register(
+        signal.SIGQUIT, all_threads=True, chain=True
+    )  # writes the traceback of a hang, then ends the process
     driver = Connection(pipe_fd)
     job: Job = pickle.loads(driver.recv_bytes())
     _apply_limits(job.execution)
@@ -69,7 +71,7 @@ def serve(pipe_fd: int, lifeline_fd: int) -> None:
             message = driver.recv_bytes()
         except EOFError:
             return
-        os.truncate("stderr", 0)  # opened for appending: what follows belongs to this item, and the file stays small
+        os.truncate("stderr", 0)  # opened for appending: it now holds only output of this item
         stage()
         driver.send_bytes(RESPONSE_ADAPTER.dump_json(_respond(run_item, job, stage)))
 
@@ -92,11 +94,11 @@ def _respond(step: Callable[[], WorkerResponse], job: Job, stage: _StageFile) ->
     try:
         return step()
     except (RunError, ConfigError) as error:
-        return WorkerResponse(kind="stop", fatal_error={w: getattr(error, w) for w in FATAL_FIELDS})
-    except Exception as error:  # noqa: BLE001  # the one place: no exception leaves a task, whatever raised it
+        return WorkerResponse(kind="fatal", fatal_error={w: getattr(error, w) for w in FATAL_FIELDS})
+    except Exception as error:  # noqa: BLE001  # the only place: no exception may leave a task
         if isinstance(error, OSError) and error.errno in _NO_SPACE_ERRNOS:
             full = output_error(Path(error.filename or job.out), error)
-            return WorkerResponse(kind="stop", fatal_error={w: getattr(full, w) for w in FATAL_FIELDS})
+            return WorkerResponse(kind="fatal", fatal_error={w: getattr(full, w) for w in FATAL_FIELDS})
         return _failure_response(error, stage.name)
 
 
@@ -114,8 +116,8 @@ def _failure_response(error: Exception, stage: str) -> WorkerResponse:
 
 
 def _mirror_stage(task: Task, stage: _StageFile) -> None:
-    # A plain `self.stage = "decode"` is all that a task writes; the set is seen as it happens, so a crash in the next
-    # line has the right stage, which a thread that looks now and then would miss.
+    # A task only writes `self.stage = "decode"`. The assignment is intercepted, so a crash in the next line already has
+    # the right stage; a polling thread would miss it.
     kind = type(task)
 
     def set_attribute(self: Task, name: str, value: object) -> None:
@@ -128,19 +130,21 @@ def _mirror_stage(task: Task, stage: _StageFile) -> None:
 
 
 def _exit_with_driver(lifeline_fd: int) -> None:
-    # The kernel sends SIGKILL to the group when the other end closes; no thread of ours has to be able to run.
+    # The kernel sends SIGKILL to the group when the other end closes, even if no Python thread can run.
     fcntl.fcntl(lifeline_fd, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(lifeline_fd, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline_fd, fcntl.F_SETFL, fcntl.fcntl(lifeline_fd, fcntl.F_GETFL) | os.O_ASYNC)
     if select.select([lifeline_fd], [], [], 0)[0]:
-        sys.exit("the driver is gone")
+        sys.exit("the driver ended")
 
 
 def _apply_limits(execution: Execution) -> None:
     _lower_rlimit(resource.RLIMIT_CORE, 0)
     _lower_rlimit(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)
     _lower_rlimit(resource.RLIMIT_DATA, execution.memory_mb << 20)
-    Path("/proc/self/oom_score_adj").write_text("1000")  # when the machine runs out, it is not the driver that dies
+    Path("/proc/self/oom_score_adj").write_text(
+        "1000"
+    )  # if the machine runs out of memory, the kernel kills a worker, not the driver
 
 
 def _lower_rlimit(kind: int, limit: int) -> None:

@@ -52,7 +52,7 @@ def test_other_separators_and_names_are_understood(text, clip):
 @pytest.mark.parametrize("times", ["x,1", ",", "nan,1", "0,inf", "1e999,2", "0.4,"])
 def test_times_that_are_no_seconds_are_counted(times, clip):
     reading = csv_tables.read({"x.csv": f"start_s,end_s,action\n{times},nod\n"}, [clip])
-    assert "times that are no seconds" in {loss.reason for loss in reading.losses}
+    assert "times that are not seconds" in {loss.reason for loss in reading.losses}
 
 
 def test_cells_without_a_field_are_counted_by_column(clip):

@@ -109,10 +109,10 @@ def test_a_spilled_voice_never_takes_the_name_of_another(clip):
     ]  # fmt: skip
 
 
-def test_a_base_that_breaks_the_contract_is_counted_and_left_out(made):
+def test_a_base_that_violates_the_contract_is_counted_and_left_out(made):
     reading = made(event(), base={"text": "short", "framing": "wide"})
     assert only(reading).status == "skipped"
-    assert any(loss.field == "base" and "breaks" in loss.reason for loss in reading.losses)
+    assert any(loss.field == "base" and "violates" in loss.reason for loss in reading.losses)
 
 
 def test_an_import_is_a_layer_that_a_set_takes_and_finds_by_its_voice(tmp_path, annotation, phase, clip):

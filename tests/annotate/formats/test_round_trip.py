@@ -13,7 +13,7 @@ from xsheet.schemas.annotation import Base, Phase
 pytestmark = pytest.mark.slow  # processes, films or models: seconds
 
 FORMATS = [elan, label_studio, csv_tables, webvtt]
-BY_IMPORT = {"origin"}  # an import is its own origin
+BY_IMPORT = {"origin"}  # always 'import'
 formats = pytest.mark.parametrize("fmt", FORMATS, ids=lambda fmt: fmt.__name__.rpartition(".")[2])
 often = settings()
 

@@ -62,7 +62,7 @@ def test_cues_of_another_tool_are_read_by_voice_and_text(clip):
         ("arm_left", "wave", "wave", 400_000, 1_200_000),
         ("whole_body", "other", "she nods <twice> and smiles", 1_500_000, 2_500_000),
     ]
-    assert {("phases", "no times"), ("cue settings", "no field of the contract")} <= lost
+    assert {("phases", "no times"), ("cue settings", "the contract has no field for them")} <= lost
 
 
 def test_windows_line_ends_read_the_same(clip):
@@ -76,6 +76,6 @@ def test_what_is_no_webvtt_is_refused(text, clip):
 
 
 def test_a_note_of_the_wrong_kinds_is_data_like_any_other(clip):
-    note = 'WEBVTT\n\nNOTE xsheet {"clip_id": 3, "voice": [], "base": [1], "annotation_id": {}}\n\n'
+    note = 'WEBVTT\n\nNOTE xsheet {"clip_id": 3, "annotator": [], "base": [1], "annotation_id": {}}\n\n'
     found, _ = phases_of(note + "00:01.000 --> 00:02.000\nnod\n", clip)
     assert [one.action for one in found] == ["nod"]

@@ -130,8 +130,8 @@ def test_a_token_holds_the_bytes_of_its_characters(text):
 
 def test_words_numbers_and_marks_are_tokens():
     words = ByteTextEncoder(max_tokens=48, dim=4, rng=torch.Generator())
-    count = "Phase-1 [0.8-12.5s]: unbelievably far"
-    assert [count[a:b] for a, b in words.tokenize(count).char_spans[:-1]] == [
+    text = "Phase-1 [0.8-12.5s]: unbelievably far"
+    assert [text[a:b] for a, b in words.tokenize(text).char_spans[:-1]] == [
         "Phase", "-", "1", "[", "0.8", "-", "12.5", "s", "]:", "unbelievably", "far",
     ]  # fmt: skip
 
