@@ -80,7 +80,7 @@ class LinkedRoots:
         """The root for a path: the declared one that its link leads into, else `root`."""
         try:
             target = path.resolve()
-        except (OSError, RuntimeError):  # RuntimeError: a loop of links
+        except (OSError, RuntimeError, ValueError):  # RuntimeError: a loop of links; ValueError: a NUL byte
             return root
         if target.is_relative_to(root.resolve()):
             return root
@@ -161,14 +161,8 @@ def _files_matching(pattern: str, roots: LinkedRoots) -> Iterator[InputFile]:
 
 def _inputs_in_table(table: Path, roots: LinkedRoots) -> Iterator[InputFile]:
     for number, row in enumerate(_table_rows(table), start=1):
-        path = row.pop("path", None)
-        if not path:
-            raise ConfigError(
-                where=f"{table}, row {number}",
-                expected="a value in column 'path'",
-                got="an empty value",
-                hint="fill it in",
-            )
+        # An empty cell names a file that is not there: a failed row, which says where to look.
+        path = row.pop("path", None) or f"{table.name}, row {number}"
         # A table may name files anywhere, so its root is the folder of each file.
         file = find_unicode_variant(Path(path) if Path(path).is_absolute() else table.parent / path)
         columns = tuple(ManifestColumn(key=key, value=value) for key, value in row.items())
@@ -178,7 +172,7 @@ def _inputs_in_table(table: Path, roots: LinkedRoots) -> Iterator[InputFile]:
 def _table_rows(table: Path) -> Iterable[dict[str, str]]:
     try:
         rows = _parquet_rows(table) if table.suffix.lower() == ".parquet" else _csv_rows(table)
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowInvalid) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
         raise ConfigError(
             where=str(table), expected="a readable table in UTF-8", got=str(error), hint="repair the file"
         ) from error

@@ -197,7 +197,7 @@ def _check_no_outputs(inputs: Sequence[InputFile], set_folder: Path) -> None:
     """Refuse inputs inside the set itself: its clips would become sources of more clips with every run."""
     out = set_folder.resolve()
     for input_file in inputs:
-        if Path(input_file.path).resolve().is_relative_to(out):
+        if "\0" not in input_file.path and Path(input_file.path).resolve().is_relative_to(out):
             raise ConfigError(
                 where=input_file.name, expected="a video outside the set", got=f"a file in {path_to_text(str(out))}",
                 hint="name the original videos",
