@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xsheet.curate.paths import find_unicode_variant, path_to_text, text_to_path
+from xsheet.curate.paths import find_unicode_variant, path_to_text, resolve_path, text_to_path
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.source import ManifestColumn
@@ -78,11 +78,8 @@ class LinkedRoots:
 
     def root_of(self, path: Path, root: Path) -> Path:
         """The root for a path: the declared one that its link leads into, else `root`."""
-        try:
-            target = path.resolve()
-        except (OSError, RuntimeError, ValueError):  # RuntimeError: a loop of links; ValueError: a NUL byte
-            return root
-        if target.is_relative_to(root.resolve()):
+        target = resolve_path(path)
+        if target.is_relative_to(resolve_path(root)):
             return root
         return next((folder for folder in self.folders if target.is_relative_to(folder)), root)
 
@@ -136,7 +133,7 @@ def _videos_in_folder(top: Path, roots: LinkedRoots) -> Iterator[InputFile]:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in [name for name in folders if (Path(parent) / name).is_symlink()]:
                 link = Path(parent) / name
-                target = link.resolve()
+                target = resolve_path(link)
                 if target.is_relative_to(root.resolve()):
                     continue  # its files are found where they lie
                 if not roots.contain(target):
@@ -205,6 +202,6 @@ def inputs_of_set(set_folder: Path) -> list[InputFile]:
     for source in tables.iter_records(set_folder, tables.SOURCES):
         path = Path(text_to_path(source.path))
         # A link that was refused stays refused; one that was followed stays followed.
-        root = path.absolute().parent if source.reason == "outside_root" else path.resolve().parent
+        root = path.absolute().parent if source.reason == "outside_root" else resolve_path(path).parent
         inputs.append(InputFile(path=str(path), root=root, manifest_columns=source.manifest_columns))
     return inputs
