@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from xsheet.curate.paths import find_unicode_variant, path_to_text, text_to_path
+from xsheet.curate.paths import find_unicode_variant, path_to_text, resolve_path, text_to_path
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.source import ManifestColumn
@@ -78,11 +78,8 @@ class LinkedRoots:
 
     def root_of(self, path: Path, root: Path) -> Path:
         """The root for a path: the declared one that its link leads into, else `root`."""
-        try:
-            target = path.resolve()
-        except (OSError, RuntimeError):  # RuntimeError: a loop of links
-            return root
-        if target.is_relative_to(root.resolve()):
+        target = resolve_path(path)
+        if target.is_relative_to(resolve_path(root)):
             return root
         return next((folder for folder in self.folders if target.is_relative_to(folder)), root)
 
@@ -136,7 +133,7 @@ def _videos_in_folder(top: Path, roots: LinkedRoots) -> Iterator[InputFile]:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in [name for name in folders if (Path(parent) / name).is_symlink()]:
                 link = Path(parent) / name
-                target = link.resolve()
+                target = resolve_path(link)
                 if target.is_relative_to(root.resolve()):
                     continue  # its files are found where they lie
                 if not roots.contain(target):
@@ -161,14 +158,8 @@ def _files_matching(pattern: str, roots: LinkedRoots) -> Iterator[InputFile]:
 
 def _inputs_in_table(table: Path, roots: LinkedRoots) -> Iterator[InputFile]:
     for number, row in enumerate(_table_rows(table), start=1):
-        path = row.pop("path", None)
-        if not path:
-            raise ConfigError(
-                where=f"{table}, row {number}",
-                expected="a value in column 'path'",
-                got="an empty value",
-                hint="fill it in",
-            )
+        # An empty cell names a file that is not there: a failed row, which says where to look.
+        path = row.pop("path", None) or f"{table.name}, row {number}"
         # A table may name files anywhere, so its root is the folder of each file.
         file = find_unicode_variant(Path(path) if Path(path).is_absolute() else table.parent / path)
         columns = tuple(ManifestColumn(key=key, value=value) for key, value in row.items())
@@ -178,7 +169,7 @@ def _inputs_in_table(table: Path, roots: LinkedRoots) -> Iterator[InputFile]:
 def _table_rows(table: Path) -> Iterable[dict[str, str]]:
     try:
         rows = _parquet_rows(table) if table.suffix.lower() == ".parquet" else _csv_rows(table)
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowInvalid) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
         raise ConfigError(
             where=str(table), expected="a readable table in UTF-8", got=str(error), hint="repair the file"
         ) from error
@@ -211,6 +202,6 @@ def inputs_of_set(set_folder: Path) -> list[InputFile]:
     for source in tables.iter_records(set_folder, tables.SOURCES):
         path = Path(text_to_path(source.path))
         # A link that was refused stays refused; one that was followed stays followed.
-        root = path.absolute().parent if source.reason == "outside_root" else path.resolve().parent
+        root = path.absolute().parent if source.reason == "outside_root" else resolve_path(path).parent
         inputs.append(InputFile(path=str(path), root=root, manifest_columns=source.manifest_columns))
     return inputs

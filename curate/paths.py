@@ -39,3 +39,11 @@ def find_unicode_variant(path: Path) -> Path:
     except (OSError, ValueError):  # ValueError: a NUL byte
         return path
     return parent / names[0] if names else path
+
+
+def resolve_path(path: str | Path) -> Path:
+    """The absolute path with links followed; where that cannot be (a loop of links, a NUL byte), only absolute."""
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError, ValueError):
+        return Path(path).absolute()

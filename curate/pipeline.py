@@ -19,7 +19,7 @@ from xsheet import __version__
 from xsheet.curate.dedup.near_duplicates import near_duplicates
 from xsheet.curate.discover import InputFile
 from xsheet.curate.filter.decide import DecisionSummary, decide_set
-from xsheet.curate.paths import path_to_text
+from xsheet.curate.paths import path_to_text, resolve_path
 from xsheet.curate.settings import AnalysisSettings, ClipExportSettings, CurateSettings
 from xsheet.curate.tasks.analyse import AnalysisJob, AnalysisTask
 from xsheet.curate.tasks.cpu_usage import CpuUsage
@@ -197,7 +197,7 @@ def _check_no_outputs(inputs: Sequence[InputFile], set_folder: Path) -> None:
     """Refuse inputs inside the set itself: its clips would become sources of more clips with every run."""
     out = set_folder.resolve()
     for input_file in inputs:
-        if Path(input_file.path).resolve().is_relative_to(out):
+        if resolve_path(input_file.path).is_relative_to(out):
             raise ConfigError(
                 where=input_file.name, expected="a video outside the set", got=f"a file in {path_to_text(str(out))}",
                 hint="name the original videos",

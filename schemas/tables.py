@@ -7,6 +7,7 @@ another major version; `xsheet schemas upgrade` converts it.
 
 import difflib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -340,7 +341,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with library_os_errors(path):
+            yield temporary
         _fsync(temporary)
         temporary.chmod(0o644)  # mkstemp creates private files; a set may be shared
         temporary.replace(path)
@@ -348,6 +350,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     _fsync(path.parent)
+
+
+@contextmanager
+def library_os_errors(path: Path) -> Iterator[None]:
+    """Raise the OSError that a library written in Rust reports as text, e.g. safetensors on a full disk."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if number := _RUST_OS_ERROR.search(str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        raise
+
+
+_RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def remove_temporary_files(folder: Path) -> None:

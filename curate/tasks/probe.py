@@ -62,13 +62,20 @@ def probe_sources(
         Rows with status ok, or failed with stage, reason and message. Byte-identical files name the first one as
         `duplicate_of`.
     """
-    items = {item.key: item for item in (_item(input_file, limits) for input_file in inputs)}
+    items = [_item(input_file, limits) for input_file in inputs]
+    # Two inputs can be one file, as `a.mp4` and its absolute path are.
+    distinct = {item.key: item for item in items}
     task = ProbeTask(limits=limits)
-    results = run_task(task, items.values(), out=out, execution=execution, retry_failed=retry_failed, progress=progress)
-    rows = {
-        items[outcome.key].name: row for outcome in results.outcomes() for row in _source_rows(outcome, results, items)
-    }
-    return list(_mark_duplicates(replace(rows[file.name], manifest_columns=file.manifest_columns) for file in inputs))
+    results = run_task(
+        task, distinct.values(), out=out, execution=execution, retry_failed=retry_failed, progress=progress
+    )
+    outcomes = {outcome.key: outcome for outcome in results.outcomes()}
+    rows = (_source_row(outcomes[item.key], results, path=item.name) for item in items)
+    return list(
+        _mark_duplicates(
+            replace(row, manifest_columns=file.manifest_columns) for row, file in zip(rows, inputs, strict=True)
+        )
+    )
 
 
 def source_path(input_file: InputFile) -> SourcePath:
@@ -86,7 +93,7 @@ def _item(input_file: InputFile, limits: MediaLimits) -> Item:
     try:
         stat = Path(input_file.path).stat()
         content = [stat.st_size, stat.st_mtime_ns]
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL byte; the task says what is wrong
         content = []
     path = source_path(input_file)
     key = ids.content_key(
@@ -95,12 +102,11 @@ def _item(input_file: InputFile, limits: MediaLimits) -> Item:
     return Item(key=key, name=input_file.name, payload=path)
 
 
-def _source_rows(outcome: Outcome, results: RunResults, items: dict[str, Item]) -> Iterator[SourceVideo]:
-    path = items[outcome.key].name
+def _source_row(outcome: Outcome, results: RunResults, *, path: str) -> SourceVideo:
     if outcome.status == "ok":
-        yield from (replace(row, path=path) for row in results.rows_of(outcome, SourceVideo))
-    else:
-        yield with_outcome(SourceVideo(source_id=ids.unreadable_source_id(path), path=path, status="ok"), outcome)
+        (row,) = results.rows_of(outcome, SourceVideo)
+        return replace(row, path=path)
+    return with_outcome(SourceVideo(source_id=ids.unreadable_source_id(path), path=path, status="ok"), outcome)
 
 
 def _mark_duplicates(rows: Iterable[SourceVideo]) -> Iterator[SourceVideo]:

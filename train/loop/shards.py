@@ -51,7 +51,7 @@ from torch.futures import Future
 from xsheet.schemas.errors import ContractError, XsheetError
 from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.tables import library_os_errors, write_text
 
 INDEX_FILE = "index.json"
 HASHES_FILE = "SHA256SUMS"
@@ -191,7 +191,7 @@ class _ShardWriter(StorageWriter):
         for number, group in enumerate(_file_groups(plan.items)):
             name = f"rank-{self.rank:05d}-{number:03d}.safetensors"
             tensors = {_chunk_name(item.index): _host_copy(planner.resolve_data(item)) for item in group}
-            with _os_errors():
+            with library_os_errors(self.folder / name):
                 save_file(tensors, self.folder / name)
             record = _ChunkRecord(file=name, sha256=file_sha256(self.folder / name))
             results += [WriteResult(item.index, tensors[_chunk_name(item.index)].nbytes, record) for item in group]
@@ -360,16 +360,6 @@ def _check_plain(value: object, name: str) -> None:
             _check_plain(one, name)
     elif value is not None and type(value) not in (bool, int, float, str):
         raise TypeError(f"{name}: expected a tensor or a plain value, got {type(value).__name__}")
-
-
-@contextmanager
-def _os_errors() -> Iterator[None]:
-    """Safetensors reports a full disk in an error of its own; the operating system's number is in its text."""
-    try:
-        yield
-    except SafetensorError as error:
-        number = re.search(r"os error (\d+)", str(error))
-        raise OSError(int(number[1]) if number else 0, str(error)) from error
 
 
 @contextmanager

@@ -11,6 +11,7 @@ train     xsheet train: cache, run
 trained   xsheet train: sample, evaluate, export
 models    xsheet models
 schemas   xsheet schemas
+sets      xsheet set
 demo      xsheet demo
 doctor    xsheet doctor
 """
@@ -23,7 +24,7 @@ from typing import Annotated
 import typer
 
 from xsheet import __version__
-from xsheet.cli import annotate, audit, curate, demo, doctor, models, run, schemas, train
+from xsheet.cli import annotate, audit, curate, demo, doctor, models, run, schemas, sets, train
 
 INTERRUPTED = 130  # exit code of typer after Ctrl-C
 _WRITABLE_HINT = "choose a writable folder (--out), or copy the set to one"
@@ -52,6 +53,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(train.app, name="train")
 app.add_typer(models.app, name="models")
 app.add_typer(schemas.app, name="schemas")
+app.add_typer(sets.app, name="set")
 app.command("doctor")(doctor.doctor)
 
 

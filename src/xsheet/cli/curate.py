@@ -287,10 +287,11 @@ def with_earlier_sources(files: "list[InputFile]", out: Path, *, keeps_earlier: 
 
     from xsheet.cli.show import escape_controls
     from xsheet.curate.discover import inputs_of_set
+    from xsheet.curate.paths import resolve_path
     from xsheet.schemas.errors import ConfigError
 
-    named = {Path(file.path).resolve() for file in files}
-    earlier = [file for file in inputs_of_set(out) if Path(file.path).resolve() not in named]
+    named = {resolve_path(file.path) for file in files}
+    earlier = [file for file in inputs_of_set(out) if resolve_path(file.path) not in named]
     if not earlier or keeps_earlier is False:
         return files
     names = ", ".join(file.name for file in earlier[:3]) + (", …" if len(earlier) > 3 else "")

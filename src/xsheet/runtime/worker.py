@@ -24,13 +24,14 @@ from typing import Annotated, Literal
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as record
 
-from xsheet.runtime.result_store import ResultStore
+from xsheet.runtime.result_store import ResultStore, output_error
 from xsheet.runtime.task import Execution, Item, Outcome, Task, one_line
 from xsheet.schemas.columns import RECORD
 from xsheet.schemas.errors import RunError
 
 MAX_RESPONSE_BYTES = 1 << 20
 LOG_TAIL_BYTES = 16 << 10
+DISK_PROBE_BYTES = 256 << 10  # bytes a disk must accept after an item failed, to count as not full
 STACK_DUMP_S = 2.0  # seconds for a hung process to write its traceback
 EXIT_TIMEOUT_S = 15.0  # seconds for a process that closed its pipe to exit with its code; slow on a busy machine
 
@@ -109,6 +110,7 @@ class Worker:
                 return reply.outcome
             if reply.kind == "unusable":
                 break
+            self._check_disk()
             self._discard()
             if (done := self._job.store.find(item.key)) and done.status != "failed":
                 return done  # it died after the commit, before its response
@@ -136,10 +138,20 @@ class Worker:
                 return process
             if reply.fatal_error is not None:
                 raise RunError(**reply.fatal_error)
+            self._check_disk()
         self._discard()
         todo = f"make the task open on this machine; the end of its log: {reply.detail.strip()[-400:]!r}"
         came = f"{reply.reason} at {reply.stage}: {reply.message}"
         raise RunError(where=f"task {self._job.name}", expected="a worker that opens", got=came, hint=todo)
+
+    def _check_disk(self) -> None:
+        """RunError where nothing can be written: a library may have hidden it, and the worker's log is on that disk."""
+        try:
+            with tempfile.TemporaryFile(dir=self._job.store.scratch) as file:
+                file.write(bytes(DISK_PROBE_BYTES))
+                file.flush()
+        except OSError as error:
+            raise output_error(self._job.out, error) from error
 
     def _spawn(self) -> "_Process":
         with self._lock:
@@ -148,7 +160,8 @@ class Worker:
             try:
                 self._process = _Process(self._job)
             except OSError as error:
-                todo = "check free space, memory and the limit on processes"
+                self._check_disk()
+                todo = "check memory and the limit on processes"
                 where = f"task {self._job.name}"
                 raise RunError(where=where, expected="a process that starts", got=str(error), hint=todo) from error
             self._items_run = 0

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,6 +81,12 @@ class Planted:
 
     def exits(self, key: str, code: int) -> list[Row]:
         os._exit(code)
+
+    def fills_the_disk_and_exits(self, key: str, file: str) -> list[Row]:
+        with suppress(OSError), Path(file).open("wb", buffering=0) as more:
+            while more.write(bytes(4096)):
+                pass
+        os._exit(1)
 
     def leaves(self, key: str, code: int) -> list[Row]:
         sys.exit(code)

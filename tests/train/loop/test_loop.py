@@ -193,3 +193,6 @@ def test_a_nan_on_one_worker_skips_the_step_on_both(tmp_path):
     assert first["skipped"] == second["skipped"] == 1
     for key, tensor in final_state(alone).items():
         torch.testing.assert_close(first["state"][key], tensor, rtol=1e-3, atol=1e-4)
+    ended = make_loop(tmp_path / "both", steps=3, broken=("clip3",))
+    ended.run()  # reads the checkpoint that two processes wrote
+    assert not different(final_state(ended), first["state"])

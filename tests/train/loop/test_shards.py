@@ -1,6 +1,7 @@
 """Tensors of a checkpoint: every bit comes back, nothing that was put there runs."""
 
 import copy
+import errno
 import io
 import logging
 import os
@@ -129,3 +130,12 @@ def test_an_index_that_was_forged_with_its_hash_is_refused_too(folder, state, ol
 def test_a_value_that_json_cannot_hold_is_refused_when_saving(tmp_path):
     with pytest.raises(TypeError, match="hook: expected a tensor or a plain value, got function"):
         save_state_dict({"hook": lambda: 0}, tmp_path)
+
+
+def test_a_full_disk_is_an_error_of_the_operating_system(state, disk):
+    """torch and safetensors each wrap it in an error of their own; the run names it by what is raised here."""
+    disk.fill(but_bytes=2048)
+    state["model"]["large"] = torch.zeros(1 << 16)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        save_state_dict(state, disk.path)
+    assert error.value.errno == errno.ENOSPC

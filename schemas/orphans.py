@@ -1,0 +1,153 @@
+"""Files of a set that no row names any more: find and remove them.
+
+temporary file           a killed writer left it
+media without a row      a clip that no row of `clips` names: its limits changed, or its run was stopped
+tensors without a row    a tensor file of a cache that no row of `features` names
+features without a cache rows of `features` whose description or tensors are gone
+superseded layer         an annotation layer with a newer one of the same name and producer, that nothing refers to
+
+A result that a run has stored names its file; it goes with the file, so that the next run makes both again. Source
+videos lie outside the set and are never touched.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from xsheet.schemas import tables
+from xsheet.schemas.layers import LayerRun, list_layers
+from xsheet.schemas.sets import open_set
+from xsheet.schemas.tables import CLIPS, FEATURES, FINDINGS, REVIEWS, RUNS, Table
+
+OrphanKind = Literal[
+    "temporary file",
+    "media without a row",
+    "tensors without a row",
+    "features without a cache",
+    "superseded layer",
+]
+_NAMED_FILE = re.compile(rb'"(?:media_path|tensor_file)":"([^"]+)"')
+_DERIVED_LAYERS = ("raw", "normalised", "consensus", "accepted")  # computed again by a command; people made the others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """One file, relative to the set."""
+
+    kind: OrphanKind
+    path: str
+    size_bytes: int
+
+
+def find_orphans(set_folder: Path) -> list[Orphan]:
+    """All of them, by kind and path; nothing is changed. Call it while nobody writes to the set.
+
+    Raises:
+        ContractError: no set, or a table that cannot be read.
+    """
+    open_set(set_folder)
+    layers = list_layers(set_folder)
+    found: dict[OrphanKind, Iterable[Path]] = {
+        "temporary file": (path for path in set_folder.rglob(".*.tmp*") if path.is_file()),
+        "media without a row": _unnamed(set_folder, "media", CLIPS, "media_path"),
+        "tensors without a row": _unnamed(set_folder, "cache/clips-*", FEATURES, "tensor_file"),
+        "features without a cache": _features_without_cache(set_folder),
+        "superseded layer": _files_of_layers(set_folder, layers, _superseded(set_folder, layers)),
+    }
+    return [
+        Orphan(kind=kind, path=path.relative_to(set_folder).as_posix(), size_bytes=path.lstat().st_size)
+        for kind, paths in found.items()
+        for path in sorted(set(paths))
+    ]
+
+
+def remove_orphans(set_folder: Path, orphans: Sequence[Orphan]) -> None:
+    """Remove the files, and the stored results that name them; the caller holds the lock of the set.
+
+    Raises:
+        OSError: a file cannot be removed; the others may be gone.
+    """
+    paths = {orphan.path for orphan in orphans}
+    for result in _stored_results(set_folder):
+        if any(name.decode() in paths for name in _NAMED_FILE.findall(result.read_bytes())):
+            result.unlink()
+    for path in sorted(paths):
+        (set_folder / path).unlink(missing_ok=True)
+
+
+def _unnamed(set_folder: Path, folder: str, table: Table[Any], column: str) -> Iterator[Path]:
+    """Files below a folder that no row names; none before the table exists, for then a run was stopped halfway."""
+    if not tables.part_files(set_folder, table):
+        return
+    named = set(tables.read_table(set_folder, table, [column])[column].to_pylist())
+    for top in set_folder.glob(folder):
+        for path in top.rglob("*"):
+            name = path.relative_to(set_folder).as_posix()
+            if path.is_file() and not path.name.startswith(".") and name not in named:
+                yield path
+
+
+def _features_without_cache(set_folder: Path) -> Iterator[Path]:
+    for part in tables.part_files(set_folder, FEATURES):
+        rows = tables.read_file(part, FEATURES, ["fingerprint", "tensor_file"]).to_pylist()
+        specs = {row["fingerprint"][:16] for row in rows}
+        files = {row["tensor_file"] for row in rows}
+        described = all((set_folder / "cache" / f"{spec}.json").is_file() for spec in specs)
+        if not described or not all((set_folder / file).is_file() for file in files):
+            yield part
+
+
+def _superseded(set_folder: Path, layers: Sequence[LayerRun]) -> list[LayerRun]:
+    """Derived layers with a newer one of the same name and producer; those that something refers to stay."""
+    newest: dict[tuple[str, str], LayerRun] = {}
+    for layer in layers:
+        key = layer.layer, layer.producer
+        if key not in newest or _written(layer) > _written(newest[key]):
+            newest[key] = layer
+    kept = [layer for layer in layers if layer.layer not in _DERIVED_LAYERS or layer in newest.values()]
+    needed_runs = _with_parents({layer.run.run_id for layer in kept}, layers)
+    needed_rows = {
+        value
+        for table in (REVIEWS, FEATURES)
+        for value in tables.read_table(set_folder, table, ["annotation_id"])["annotation_id"].to_pylist()
+    }
+    old = [layer for layer in layers if layer not in kept and layer.run.run_id not in needed_runs]
+    return [layer for layer in old if not any(row.annotation_id in needed_rows for row in layer.read())]
+
+
+def _with_parents(run_ids: set[str], layers: Sequence[LayerRun]) -> set[str]:
+    parents = {layer.run.run_id: layer.run.parent_run_ids for layer in layers}
+    found, todo = set[str](), list(run_ids)
+    while todo:
+        run_id = todo.pop()
+        if run_id not in found:
+            found.add(run_id)
+            todo += parents.get(run_id, ())
+    return found
+
+
+def _files_of_layers(set_folder: Path, layers: Sequence[LayerRun], old: Sequence[LayerRun]) -> Iterator[Path]:
+    """The annotations of layers, their run where no other layer has it, and what audits of that run alone found."""
+    gone = {layer.run.run_id for layer in old} - {layer.run.run_id for layer in layers if layer not in old}
+    for layer in old:
+        yield from layer.files
+    audits = {
+        run.run_id
+        for run in tables.iter_records(set_folder, RUNS)
+        if run.kind == "audit" and run.parent_run_ids and gone.issuperset(run.parent_run_ids)
+    } - {layer.run.run_id for layer in layers}
+    for run_id in gone | audits:
+        yield from (set_folder / RUNS.name).glob(f"part-{run_id}-*.parquet")
+    for run_id in audits:
+        yield from (set_folder / FINDINGS.name).glob(f"part-{run_id}-*.parquet")
+
+
+def _written(layer: LayerRun) -> float:
+    return max(file.stat().st_mtime for file in layer.files)
+
+
+def _stored_results(set_folder: Path) -> Iterator[Path]:
+    for task in ("export", "cache"):
+        yield from (set_folder / ".commits" / task).glob("??/*.jsonl")

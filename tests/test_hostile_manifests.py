@@ -1,0 +1,84 @@
+"""Manifests and names that nobody would write by hand: an error for the table, or a row for each of its rows."""
+
+import csv
+import io
+import random
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from xsheet.cli import app
+from xsheet.curate.discover import discover
+from xsheet.schemas import tables
+from xsheet.schemas.errors import XsheetError
+
+MANY = pytest.param(500, 300, marks=pytest.mark.nightly)
+FEW = pytest.param(30, 40, marks=pytest.mark.slow)
+
+PATHS = (
+    "film.mp4", "./film.mp4", "sub/../film.mp4", "gone/film.mp4", "http://example.org/a.mp4", "file:///etc/passwd",
+    "concat:a|b", "nul\0byte.mp4", "\x1b[31mred.mp4", "x" * 5000, "a\nb.mp4", "/dev/zero", "/", ".", "..", "~/a.mp4",
+    "film.mp4 ", "ﬁlm.mp4", "e\u0301.mp4", "%s%n.mp4", "-rf.mp4", "=HYPERLINK(1)", "😀.mp4", "\u202egpj.mp4", "$(id)",
+    "", "clips/\x7f.mp4",
+)  # fmt: skip
+
+
+def random_name(chance: random.Random) -> bytes:
+    """Any bytes that a file system takes."""
+    size = chance.choice((1, 5, 40, 200))
+    return bytes(chance.choice([b for b in range(1, 256) if b != 0x2F]) for _ in range(size)) + b".mp4"
+
+
+def random_table(chance: random.Random) -> tuple[str, bytes]:
+    """A suffix and the bytes of a table, well formed or not."""
+    rows = [[chance.choice(PATHS), chance.choice(("", "cc-by", "a,b", '"q"', "\ufeff", "1e999"))] for _ in range(9)]
+    if chance.random() < 0.25:
+        values = chance.choice(([1, 2], [b"a.mp4", b"\xff"], [["a"], None], [1.5, None], ["a.mp4", None]))
+        sink = io.BytesIO()
+        pq.write_table(pa.table({chance.choice(("path", "Path")): values}), sink)
+        data = sink.getvalue()
+        return ".parquet", data[: chance.choice((len(data), len(data) // 2, 3, 0))]
+    text = io.StringIO()
+    style = {"delimiter": chance.choice(",,,;\t|"), "quoting": chance.choice((0, 1, 3)), "escapechar": "\\"}
+    writer = csv.writer(text, lineterminator=chance.choice(("\n", "\r\n", "\r")), **style)
+    writer.writerow(chance.choice((["path", "licence"], ["path", "path"], ["licence", "path"], ["url"], ["path", ""])))
+    writer.writerows([*rows, *chance.choice(([], [[]], [["a.mp4", "b", "c", "d"]], [[" "]]))])
+    encoding = chance.choice(("utf-8", "utf-8", "utf-8-sig", "utf-16", "latin-1"))
+    data = bytearray(text.getvalue().encode(encoding, "replace"))
+    for _ in range(chance.choice((0, 0, 0, 1, 5))):
+        data[chance.randrange(len(data))] = chance.randrange(256)
+    return ".csv", bytes(data)
+
+
+@pytest.mark.parametrize(("manifests", "names"), [FEW, MANY])
+def test_no_manifest_and_no_name_ends_a_run(tmp_path, manifests, names):
+    """Each table is refused with a sentence of ours, or all of its files end as rows, in one run over all of them."""
+    chance = random.Random(manifests)
+    usable = []
+    for k in range(manifests):
+        suffix, data = random_table(chance)
+        table = tmp_path / f"{k:04d}{suffix}"
+        table.write_bytes(data)
+        try:
+            files = discover([str(table)])
+        except XsheetError:
+            continue
+        if files:
+            usable.append(str(table))
+    assert len(usable) > manifests / 10
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for _ in range(names):
+        with (folder / "seed.mp4").open("wb") as file:
+            file.write(b"\0\0\0\x18ftypmp42" + chance.randbytes(40))
+        (folder / "seed.mp4").rename(
+            bytes(folder).decode() + "/" + random_name(chance).decode("utf-8", "surrogateescape")
+        )
+    expected = {file.name for file in discover([*usable, str(folder)])}
+    ran = CliRunner().invoke(app, ["curate", "run", *usable, str(folder), "--out", str(tmp_path / "set"), "-j2", "-q"])
+    assert ran.exit_code == 1 and isinstance(ran.exception, SystemExit), (ran.output[-500:], ran.exception)
+    rows = tables.read_table(tmp_path / "set", tables.SOURCES, ["path", "status", "reason"]).to_pylist()
+    assert {row["path"] for row in rows} == expected
+    assert all(row["status"] == "failed" and row["reason"] for row in rows)
