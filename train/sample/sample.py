@@ -1,6 +1,6 @@
-"""A portrait, a sound and a sheet of phases to a video: `xsheet train sample`.
+"""A portrait, audio and a script to a video: `xsheet train sample`.
 
-    sample(run_folder, SampleFiles(portrait=..., sound=..., sheet=..., out=...), SampleSettings())
+    sample(run_folder, SampleFiles(portrait=..., audio=..., script=read_script(...), out=...), SampleSettings())
 
 The portrait is cut as training cut its clips and becomes the clean first latent; the video is as long as the longest
 clip of the training that the sound fills.
@@ -25,14 +25,14 @@ from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.ids import file_sha256
-from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, Span, frame_at, frame_start_us, seconds_from_us
+from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, frame_at, frame_start_us, seconds_from_us
 from xsheet.train.data.framing import BucketFit, fit_to_bucket
 from xsheet.train.data.settings import PictureEncodingSettings
-from xsheet.train.data.texts import tokenize_texts
+from xsheet.train.data.texts import TokenizedText, tokenize_script
 from xsheet.train.loop.step import explain_out_of_memory
 from xsheet.train.sample.portrait import PortraitFace, find_face, portrait_identity, static_masks
 from xsheet.train.sample.sampler import Pictures, SampleRequest, SampleSettings, TrainedModel, load_trained
-from xsheet.train.sample.script import ActionScript, read_script
+from xsheet.train.sample.script import ActionScript
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class SampleFiles:
 
     portrait: Path  # PNG, JPEG, or a video, of which the first frame is taken
     audio: Path  # WAV, or a video with sound
-    script: Path | Annotation  # YAML or JSON of a Sheet; or what a layer says of a clip
+    script: ActionScript  # see script_sources.read_script
     out: Path  # .mp4
 
 
@@ -59,7 +59,7 @@ def sample(
     """Sample one video and write it with its audio.
 
     Raises:
-        ConfigError: no finished stage, a portrait, sound or sheet that cannot be used.
+        ConfigError: no finished stage, or a portrait, audio or script that cannot be used.
         MediaError: a video among them is broken.
         RunError: the device has too little memory.
     """
@@ -170,17 +170,7 @@ def _sample_request(
     )
     audio_TLQ = encoders.audio.encode(sound[None], samples_per_frame=picture.samples_per_frame)[0, :frames]
     length_us = frame_start_us(frames, picture.rate)
-    annotation = _annotation(files.script, length_us)
-    form = trained.settings.stage(trained.stage).dataset.text
-    request_text = tokenize_texts(
-        annotation,
-        Span(0, length_us),
-        forms=(form,),
-        encoder=encoders.text,
-        policy=cached.text.blocks,
-        rate=picture.rate,
-    )[form]
-    log.info("text: %s", request_text.text)
+    request_text = _tokenize(trained, files.script.annotation(length_us, where="the script"))
     face_FHW, mouth_FHW = static_masks(face, bucket_fit, cell=encoders.video.stride[1:])
     return SampleRequest(
         name="sample",
@@ -193,11 +183,22 @@ def _sample_request(
     )
 
 
-def _annotation(script: Path | Annotation, length_us: int) -> Annotation:
-    if isinstance(script, Annotation):
-        return script
-    written: ActionScript = read_script(script)
-    return written.annotation(length_us, where=str(script))
+def _tokenize(trained: TrainedModel, annotation: Annotation) -> TokenizedText:
+    """The text at the times that were asked for; logs it, and what differs from the script."""
+    cached = trained.settings.cache
+    text, changes = tokenize_script(
+        annotation,
+        form=trained.settings.stage(trained.stage).dataset.text,
+        encoder=trained.encoders.text,
+        policy=cached.text.blocks,
+        rate=cached.picture.rate,
+        max_blocks=trained.model.transformer.model_config.max_phases,
+        where="the script",
+    )
+    log.info("text: %s", text.text)
+    for change in changes:
+        log.warning("%s", change)
+    return text
 
 
 def _pad_or_trim(waveform: Samples, length: int) -> Samples:

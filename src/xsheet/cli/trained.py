@@ -39,8 +39,23 @@ def sample_(
     run: RunFolder,
     portrait: Annotated[Path, typer.Option("--portrait", help="PNG or JPEG image, or a video (its first frame).")],
     audio: Annotated[Path, typer.Option("--audio", help="WAV file, or a video with audio.")],
-    script: Annotated[Path, typer.Option("--script", help="YAML or JSON: base caption and timed actions.")],
+    script: Annotated[
+        Path,
+        typer.Option(
+            "--script", help="Base caption and timed actions: YAML or JSON; ELAN, CSV or WebVTT; or a set (--clip)."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="MP4 file to write.")],
+    clip: Annotated[
+        str | None, typer.Option("--clip", metavar="ID", help="Clip of the set, or of a table, that --script names.")
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option("--layer", help="Layer of that set (default: accepted), or annotator of that file."),
+    ] = None,
+    caption: Annotated[
+        str | None, typer.Option("--caption", metavar="TEXT", help="Base caption, instead of the script's.")
+    ] = None,
     stage: StageOption = None,
     device: DeviceOption = None,
     config: Config = None,
@@ -63,10 +78,12 @@ def sample_(
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.time import CLIP_RATE
     from xsheet.train.sample.sample import SampleFiles, sample
+    from xsheet.train.sample.script_sources import read_script
 
     if not (quiet or as_json):
         log_training_to_stderr()
-    files = SampleFiles(portrait=portrait, audio=audio, script=script, out=out)
+    requested = read_script(script, clip=clip, layer=layer, caption=caption)
+    files = SampleFiles(portrait=portrait, audio=audio, script=requested, out=out)
     name = _stage(run, stage)
     written = sample(run, files, settings, stage=name, device=_device(device))
     seconds = written.frames / CLIP_RATE.num

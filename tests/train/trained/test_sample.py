@@ -10,6 +10,7 @@ from scipy.io import wavfile
 from xsheet.curate.media.reader import open_media
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.sample.sample import SampleFiles, read_audio, read_portrait, sample
+from xsheet.train.sample.script_sources import read_script
 
 SHEET = "base: A person speaks to the camera.\nphases: [{start_s: 0.1, end_s: 0.6, text: nods twice}]\n"
 
@@ -23,7 +24,8 @@ def wished(tmp_path):
     wavfile.write(tmp_path / "sound.wav", 8000, np.stack([beep, beep], axis=1))
     (tmp_path / "sheet.yaml").write_text(SHEET)
     names = {"portrait": "portrait.png", "audio": "sound.wav", "script": "sheet.yaml", "out": "out.mp4"}
-    return SampleFiles(**{part: tmp_path / name for part, name in names.items()})
+    files = {part: tmp_path / name for part, name in names.items()}
+    return SampleFiles(**files | {"script": read_script(files["script"])})
 
 
 @pytest.mark.slow
