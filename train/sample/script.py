@@ -34,7 +34,7 @@ class ScriptPhase(StrictModel):
 class ActionScript(StrictModel):
     """The script of a sample: base text and timed actions."""
 
-    base: str = Field(min_length=8, max_length=600, description="what holds throughout: look, scene, mood")
+    base: str = Field(min_length=20, max_length=600, description="what holds throughout: look, scene, mood")
     speaking: vocab.Speaking = Field(default="speaking", description="what the subject does with the voice")
     phases: tuple[ScriptPhase, ...] = Field(default=(), max_length=1000, description="what happens when")
 

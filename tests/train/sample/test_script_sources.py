@@ -35,14 +35,14 @@ def test_a_table_without_a_caption_names_the_option(table):
 def test_one_of_several_clips_of_a_table_is_chosen_by_name(table):
     table.write_text("clip," + ROWS.replace("\n0", "\na,0").replace("\n1", "\nb,1"))
     with pytest.raises(ConfigError, match="got 2: a, b; choose it with --clip"):
-        read_script(table, caption="A person speaks.")
-    assert timed(read_script(table, clip="b", caption="A person speaks.")) == TIMES[1:]
+        read_script(table, caption="A person speaks to the camera.")
+    assert timed(read_script(table, clip="b", caption="A person speaks to the camera.")) == TIMES[1:]
 
 
 def test_overlapping_actions_of_one_track_are_refused(table):
     table.write_text(ROWS.replace("1.45,2.05,raise_brows,brows", "1.0,2.05,shake_head,head"))
     with pytest.raises(ConfigError, match="that do not overlap"):
-        read_script(table, caption="A person speaks.")
+        read_script(table, caption="A person speaks to the camera.")
 
 
 @pytest.mark.parametrize("tool", [elan, csv_tables])
@@ -73,7 +73,7 @@ def test_a_clip_of_a_layer_is_a_script(pristine_set, annotation):
 def test_a_caption_replaces_that_of_a_written_script(tmp_path):
     file = tmp_path / "nod.yaml"
     file.write_text("base: A person speaks to the camera.\n")
-    assert read_script(file, caption="It's a man: he speaks.").base == "It's a man: he speaks."
+    assert read_script(file, caption="It's a man: he speaks on.").base == "It's a man: he speaks on."
     with pytest.raises(ConfigError, match="omit --clip"):
         read_script(file, clip="clip_a")
 
