@@ -100,12 +100,35 @@ def sigma_schedule(steps: int, *, shift: float) -> list[float]:
     return shift_sigma(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).tolist()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Latent frames that came before, as a condition of the frames that follow them.
+
+    Down to `sigma` they are given at the noise level of the others, below it they are sampled like the others. A little
+    noise keeps errors of earlier windows from adding up (as in LongCat-Video-Avatar), and the model needs no training
+    with noise levels that differ between latent frames.
+    """
+
+    latent_BCKHW: Tensor  # of latents 1 to K
+    sigma: float
+
+
 @torch.no_grad()
-def euler_sample(velocity: Velocity, *, first_BC1HW: Tensor, noise_BCFHW: Tensor, sigmas: list[float]) -> Tensor:
+def euler_sample(
+    velocity: Velocity,
+    *,
+    first_BC1HW: Tensor,
+    noise_BCFHW: Tensor,
+    sigmas: list[float],
+    history: History | None = None,
+) -> Tensor:
     """Integrate from noise to a clean latent along `sigmas`; latent 0 stays `first_BC1HW`."""
     x = torch.cat([first_BC1HW, noise_BCFHW[:, :, 1:]], dim=2).float()
     batch, _, frames, _, _ = x.shape
     for now, then in pairwise(sigmas):
+        if history is not None and now > history.sigma:
+            given = slice(1, 1 + history.latent_BCKHW.shape[2])
+            x[:, :, given] = torch.lerp(history.latent_BCKHW.float(), noise_BCFHW[:, :, given].float(), now)
         sigma_B = torch.full((batch,), now, device=x.device)
         moved = x + (then - now) * velocity(x, TIMESTEP_SCALE * _sigma_per_latent_frame(sigma_B, frames)).float()
         x = torch.cat([x[:, :, :1], moved[:, :, 1:]], dim=2)

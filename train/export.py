@@ -1,26 +1,38 @@
 """Export a trained model as a folder that other tools load.
 
-OUT/transformer/         the base alone: plain diffusers loads it, and says the same without phases and sound
-OUT/avatar/              the whole transformer, base, phases and sound: xsheet.model.weights.load
-OUT/text/                the text encoder where it was learned along: weights.safetensors
-OUT/training.json        settings of the run and the stage that it is of
+OUT/README.md            model card with figures, for the Hugging Face Hub
+OUT/transformer/         the backbone alone: plain diffusers loads it; the same output without phases and audio
+OUT/avatar/              the whole transformer: backbone, phases and audio
+OUT/lora/                low-rank updates of the backbone, unless merged: for diffusers and PEFT, and for ComfyUI
+OUT/text/                the text encoder where it was trained too: weights.safetensors
+OUT/pipeline.py          diffusers' custom pipeline of the folder, with model_index.json
+OUT/training.json        settings of the run and its stage
 """
 
 import json
+import shutil
+from importlib.resources import files
 from pathlib import Path
 
+import diffusers
 from safetensors.torch import save_file
 
 from xsheet.model import weights
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.tables import atomic_path, write_text
-from xsheet.train.sample.sampler import load_trained
+from xsheet.train.exported.card import write_card
+from xsheet.train.exported.load import DESCRIPTION_FILE, FORMAT
+from xsheet.train.loop.lora import LORA_FILE, LORA_FOLDER, convert_lora_to_comfyui
+from xsheet.train.sample.sampler import TrainedModel, load_trained
 
-FORMAT = 1
+COMFYUI_FILE = "comfyui.safetensors"
 
 
-def export(run: Path, out: Path, *, stage: str | None = None) -> Path:
+def export(run: Path, out: Path, *, stage: str | None = None, merge_lora: bool = False) -> Path:
     """Write the weights of a finished stage, averaged if it kept the average; returns `out`.
+
+    Low-rank updates of that stage are written beside the weights, or merged into them; those of earlier stages are
+    merged.
 
     Raises:
         ConfigError: no finished stage, or something is in `out` already.
@@ -29,7 +41,7 @@ def export(run: Path, out: Path, *, stage: str | None = None) -> Path:
         raise ConfigError(
             where=str(out), expected="a new or empty folder", got="one with files", hint="choose another folder"
         )
-    trained = load_trained(run, stage=stage)
+    trained = load_trained(run, stage=stage, with_lora=merge_lora)
     weights.export_backbone(trained.model.transformer, out / "transformer")
     weights.save(trained.model.transformer, out / "avatar")
     if trained.model.text is not None:
@@ -37,6 +49,30 @@ def export(run: Path, out: Path, *, stage: str | None = None) -> Path:
         tensors = {key: tensor.contiguous() for key, tensor in trained.model.text.state_dict().items()}
         with atomic_path(out / "text" / "weights.safetensors") as temporary:
             save_file(tensors, temporary)
+    if not merge_lora and trained.settings.stage(trained.stage).lora is not None:
+        _export_lora(run / trained.stage / LORA_FOLDER / LORA_FILE, out / LORA_FOLDER, trained)
+    _write_pipeline(out, trained)
+    write_card(out, trained=trained, stage_folder=run / trained.stage)
     description = {"format": FORMAT, "stage": trained.stage, "settings": trained.settings.model_dump(mode="json")}
-    write_text(out / "training.json", json.dumps(description, indent=2) + "\n")  # last: with it the folder is whole
+    write_text(out / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")  # last: with it the folder is whole
     return out
+
+
+def _export_lora(source: Path, folder: Path, trained: TrainedModel) -> None:
+    folder.mkdir()
+    shutil.copyfile(source, folder / LORA_FILE)
+    blocks = trained.model.transformer.model_config.num_layers
+    convert_lora_to_comfyui(source, folder / COMFYUI_FILE, blocks=blocks)
+
+
+def _write_pipeline(out: Path, trained: TrainedModel) -> None:
+    """Files by which `DiffusionPipeline.from_pretrained` finds the pipeline and the class of its transformer."""
+    package = files("xsheet.train.exported")
+    for name, folder in (("pipeline.py", out), ("avatar.py", out / "avatar")):
+        write_text(folder / name, (package / name).read_text(encoding="utf-8"))
+    index = {
+        "_class_name": ["pipeline", "AvatarPipeline"],
+        "_diffusers_version": diffusers.__version__,
+        "avatar": ["avatar", type(trained.model.transformer).__name__],
+    }
+    write_text(out / "model_index.json", json.dumps(index, indent=2) + "\n")

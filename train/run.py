@@ -193,10 +193,17 @@ def build_trainable_model(settings: TrainSettings, *, null_text: torch.Tensor) -
         transformer = load_pretrained_backbone(
             Path(settings.pretrained_backbone), config=size, rng=rng, model_class=kind
         )
-    text = None
-    if settings.cache.encoders.text == "bytes":
-        text = ByteTextEncoder(max_tokens=size.text_tokens, dim=size.text_dim, rng=_generator(settings.seed, "text"))
-    return TrainableModel(transformer, text=text, null_text=null_text, variant=variant_of(settings.variant))
+    return TrainableModel(
+        transformer, text=build_text_encoder(settings), null_text=null_text, variant=variant_of(settings.variant)
+    )
+
+
+def build_text_encoder(settings: TrainSettings) -> ByteTextEncoder | None:
+    """The text encoder that is trained with the model, with new weights; None where vectors are cached."""
+    if settings.cache.encoders.text != "bytes":
+        return None
+    size = settings.config_and_class[0]
+    return ByteTextEncoder(max_tokens=size.text_tokens, dim=size.text_dim, rng=_generator(settings.seed, "text"))
 
 
 def _cache_spec(set_folder: Path, settings: TrainSettings) -> CacheSpec:

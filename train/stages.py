@@ -44,7 +44,7 @@ def stage_weight_keys(model: TrainableModel, stage: StageSettings) -> frozenset[
     parts = part_keys(model)
     keys = frozenset[str]().union(*(parts[part] for part in stage.trainable_parts))
     return keys | (
-        frozenset(f"transformer.{key}" for key in lora_targets(model.transformer))
+        frozenset(f"transformer.{key}" for key in lora_targets(model.transformer, stage.lora))
         if stage.lora is not None
         else frozenset()
     )

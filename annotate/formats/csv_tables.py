@@ -87,6 +87,17 @@ def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str,
     return import_sheets(sheets, known, format_name="csv", files=files, bases=bases, tally=tally)
 
 
+def clip_names(files: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the clips that the rows of tables are about, in order; '' for rows without one.
+
+    Raises:
+        ContractError: none of the files is a table with times.
+    """
+    tally = LossTally()
+    rows = parse_files(files, lambda name, text: list(_cells(name, text, tally)), tally)
+    return tuple(dict.fromkeys(cells.get("clip_id", "") for _, _, cells in rows))
+
+
 # ---- writing
 
 
@@ -164,6 +175,16 @@ def _sheets(files: Mapping[str, str], clips: ClipIndex, tally: LossTally) -> lis
 
 
 def _rows(name: str, text: str, clips: ClipIndex, tally: LossTally) -> Iterator[_CsvRow]:
+    for number, table, row in _cells(name, text, tally):
+        clip = clips.find([row.get("clip_id")], file=name)
+        if clip is not None:
+            yield _CsvRow(table, clip.clip_id, row)
+        elif row:
+            tally.add("clip_id", "no clip of that name", f"{name}, row {number}: {row.get('clip_id', '')}")
+
+
+def _cells(name: str, text: str, tally: LossTally) -> Iterator[tuple[int, str, Mapping[str, str]]]:
+    """Number, table of COLUMNS and cells by column of every row."""
     head = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
     try:
@@ -185,13 +206,7 @@ def _rows(name: str, text: str, clips: ClipIndex, tally: LossTally) -> Iterator[
                 tally.add(
                     "column", "the row has more cells than columns", f"{name}, row {number}: {cells[len(columns) :]}"
                 )
-            clip = clips.find([row.get("clip_id")], file=name)
-            if clip is not None:
-                yield _CsvRow(table, clip.clip_id, row)
-            elif row:
-                tally.add(
-                    "clip_id", "the set has no clip of that name", f"{name}, row {number}: {row.get('clip_id', '')}"
-                )
+            yield number, table, row
     except csv.Error as error:
         raise file_error(name, "a CSV table", str(error), "export it again") from error
 

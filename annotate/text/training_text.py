@@ -11,7 +11,7 @@ themselves in it, so every phase is named at least once; a block without phases 
 annotation, policy and version, and is never stored as ground truth.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -21,7 +21,7 @@ from pydantic import Field
 
 from xsheet.annotate.text.block_text import base_text, block_text, short_caption
 from xsheet.annotate.text.token_spans import CharSpan
-from xsheet.schemas.annotation import Annotation, Phase
+from xsheet.schemas.annotation import Annotation, Base, Phase
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.settings import StrictModel, settings_sha256
 from xsheet.schemas.time import US_PER_S
@@ -51,7 +51,7 @@ class BlockPolicy(StrictModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One timed block; start and end are whole tenths of a second."""
+    """One timed block; in training, start and end are whole tenths of a second."""
 
     start_us: int
     end_us: int
@@ -95,19 +95,29 @@ def compile_training_text(annotation: Annotation, policy: BlockPolicy = DEFAULT_
             got=f"status {annotation.status!r} with {len(annotation.phases)} phases",
             hint="compile annotations of single clips whose status is ok",
         )
+    timed = ((start * STEP_US, end * STEP_US, phases) for start, end, phases in _timed_blocks(annotation, policy))
+    return assemble_text(base_record, timed, policy)
+
+
+def assemble_text(
+    base_record: Base, timed: Iterable[tuple[int, int, Sequence[Phase]]], policy: BlockPolicy
+) -> TrainingText:
+    """Base block and timed blocks as one text.
+
+    Args:
+        base_record: base block of the annotation.
+        timed: start and end in µs and the phases that the block names, in order of time; no phases = keeps still.
+        policy: the most words of each block.
+    """
     base = base_text(base_record, max_words=policy.max_base_words)
     text, truncated, blocks = base.text, ["base"] * base.truncated, list[Block]()
     previous_ids: set[str] = set()
-    for start, end, phases in _timed_blocks(annotation, policy):
+    for start_us, end_us, phases in timed:
         words = block_text(phases, ongoing_ids=previous_ids, max_words=policy.max_block_words)
         begin = len(text) + 1
-        text += f" Phase-{len(blocks) + 1} [{start / STEPS_PER_S:.1f}-{end / STEPS_PER_S:.1f}s]: {words.text}"
+        text += f" Phase-{len(blocks) + 1} [{_seconds(start_us)}-{_seconds(end_us)}s]: {words.text}"
         block = Block(
-            start_us=start * STEP_US,
-            end_us=end * STEP_US,
-            text=words.text,
-            char_span=(begin, len(text)),
-            phase_ids=words.phase_ids,
+            start_us=start_us, end_us=end_us, text=words.text, char_span=(begin, len(text)), phase_ids=words.phase_ids
         )
         blocks.append(block)
         truncated += words.truncated
@@ -121,6 +131,11 @@ def compile_training_text(annotation: Annotation, policy: BlockPolicy = DEFAULT_
         version=TRAINING_TEXT_VERSION,
         policy_sha256=settings_sha256(policy),
     )
+
+
+def _seconds(us: int) -> str:
+    """Seconds with one decimal; with up to three where a person asked for a finer time."""
+    return f"{us / US_PER_S:.1f}" if us % STEP_US == 0 else f"{us / US_PER_S:.3f}".rstrip("0")
 
 
 class _QuantisedPhase(NamedTuple):

@@ -7,6 +7,7 @@ import torch
 
 from xsheet.model.flow import (
     FlowSettings,
+    History,
     add_noise,
     euler_sample,
     precondition,
@@ -155,3 +156,20 @@ def test_the_grid_falls_from_one_to_zero():
     assert len(grid) == 41
     assert (grid[0], grid[-1]) == (1, 0)
     assert grid == sorted(grid, reverse=True)
+
+
+def test_latents_before_a_window_are_given_down_to_their_noise_level():
+    rng = torch.Generator().manual_seed(0)
+    first, noise = torch.zeros(1, 2, 1, 2, 2), torch.randn(1, 2, 4, 2, 2, generator=rng)
+    before = torch.randn(1, 2, 2, 2, 2, generator=rng)
+    seen = {}
+
+    def still(x_BCFHW, timestep_BF):
+        seen[round(float(timestep_BF[0, 1]))] = x_BCFHW.clone()
+        return torch.zeros_like(x_BCFHW)
+
+    history = History(latent_BCKHW=before, sigma=0.3)
+    x = euler_sample(still, first_BC1HW=first, noise_BCFHW=noise, sigmas=[1, 0.5, 0.25, 0], history=history)
+    assert torch.allclose(seen[500][:, :, 1:3], torch.lerp(before, noise[:, :, 1:3], 0.5))
+    assert torch.equal(x[:, :, 1:3], seen[500][:, :, 1:3])  # below .3 nothing is given: a field at rest keeps it
+    assert torch.equal(x[:, :, 3], noise[:, :, 3])

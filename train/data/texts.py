@@ -9,7 +9,7 @@ phases, until it fits; every phase keeps its marker, and no text is cut behind i
 M tokens, N of them real, K phases, W ids of a token.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from xsheet.annotate.text.block_text import short_caption
 from xsheet.annotate.text.mirror import mirror_annotation
+from xsheet.annotate.text.requested_text import compile_requested_text
 from xsheet.annotate.text.token_spans import CharSpan, token_phase_ids
 from xsheet.annotate.text.training_text import BlockPolicy, TrainingText, compile_training_text
 from xsheet.model.encoders.text import TextEncoder, TextTokens
@@ -75,15 +76,64 @@ def tokenize_texts(
         tokenized["brief"] = _tokenized(encoder.tokenize(brief), brief, phases=policy.max_blocks)
     here = clip_annotation(annotation, window)
     if "plain" in forms:
-        compiled, tokens = _longest_fitting_text(here, encoder, policy, form="plain")
+        compiled, tokens = _longest_fitting_text(here, encoder, policy, form="plain", compiler=compile_training_text)
         tokenized["plain"] = _tokenized(tokens, plain_text(compiled), phases=policy.max_blocks)
     if "blocks" in forms:
-        compiled, tokens = _longest_fitting_text(here, encoder, policy, form="blocks")
-        blocks = _tokenized(tokens, compiled.text, phases=policy.max_blocks, spans=compiled.spans)
-        for row, block in zip(blocks.window_K2, compiled.blocks, strict=False):
-            row[:] = [float(rate) * us / US_PER_S for us in (block.start_us, block.end_us)]
-        tokenized["blocks"] = blocks
+        compiled, tokens = _longest_fitting_text(here, encoder, policy, form="blocks", compiler=compile_training_text)
+        tokenized["blocks"] = _tokenized_blocks(tokens, compiled, phases=policy.max_blocks, rate=rate)
     return tokenized
+
+
+def tokenize_script(
+    annotation: Annotation,
+    *,
+    form: TextForm,
+    encoder: TextEncoder,
+    policy: BlockPolicy,
+    rate: FrameRate,
+    max_blocks: int,
+    where: str,
+) -> tuple[TokenizedText, tuple[str, ...]]:
+    """Tokenize what a person asks for, at exactly its times, and list what the text does not say as it was asked.
+
+    Args:
+        annotation: the script; it has a base block.
+        form: of the stage that samples.
+        encoder: of the model.
+        policy: wording, as in training.
+        rate: of the sampled frames.
+        max_blocks: rows of the model's phase table.
+        where: location for errors.
+
+    Raises:
+        ConfigError: more than `max_blocks` intervals with different actions.
+        ContractError: a text that does not fit with the fewest words.
+    """
+    if form == "brief":
+        assert annotation.base is not None
+        brief = short_caption(annotation.base)
+        unread = ("the stage reads a caption alone: no action of the script is conditioned on",)
+        return _tokenized(encoder.tokenize(brief), brief, phases=max_blocks), unread if annotation.phases else ()
+
+    def compiler(annotation: Annotation, policy: BlockPolicy) -> TrainingText:
+        return compile_requested_text(annotation, policy, max_blocks=max_blocks, where=where)
+
+    compiled, tokens = _longest_fitting_text(annotation, encoder, policy, form=form, compiler=compiler)
+    changes = [
+        f"{part} is shortened to fit {encoder.max_tokens} tokens" for part in _truncated_parts(compiled, annotation)
+    ]
+    if len(compiled.blocks) > policy.max_blocks:
+        changes.append(f"{len(compiled.blocks)} timed blocks, where training showed at most {policy.max_blocks}")
+    if form == "plain":
+        changes += ["the stage reads actions without times"] * bool(annotation.phases)
+        return _tokenized(tokens, plain_text(compiled), phases=max_blocks), tuple(changes)
+    return _tokenized_blocks(tokens, compiled, phases=max_blocks, rate=rate), tuple(changes)
+
+
+def _truncated_parts(compiled: TrainingText, annotation: Annotation) -> Iterator[str]:
+    texts = {phase.phase_id: phase.text for phase in annotation.phases}
+    for part in compiled.truncated:
+        yield "the base text" if part == "base" else f"the text of {texts[part]!r}"
 
 
 def plain_text(compiled: TrainingText) -> str:
@@ -121,11 +171,16 @@ def _clip_phase(phase: Phase, window: Span) -> Phase | None:
 
 
 def _longest_fitting_text(
-    annotation: Annotation, encoder: TextEncoder, policy: BlockPolicy, *, form: TextForm
+    annotation: Annotation,
+    encoder: TextEncoder,
+    policy: BlockPolicy,
+    *,
+    form: TextForm,
+    compiler: Callable[[Annotation, BlockPolicy], TrainingText],
 ) -> tuple[TrainingText, TextTokens]:
     """The text with as many words as fit the encoder's tokens."""
     for fewer in _shrinking_policies(policy):
-        compiled = compile_training_text(annotation, fewer)
+        compiled = compiler(annotation, fewer)
         try:
             return compiled, encoder.tokenize(compiled.text if form == "blocks" else plain_text(compiled))
         except ValueError:
@@ -143,6 +198,14 @@ def _shrinking_policies(policy: BlockPolicy) -> Iterator[BlockPolicy]:
             "max_block_words": max(3, int(phase * policy.max_block_words)),
         }
         yield policy.model_copy(update=words)
+
+
+def _tokenized_blocks(tokens: TextTokens, compiled: TrainingText, *, phases: int, rate: FrameRate) -> TokenizedText:
+    """The timed text with the window of each block in frames shown."""
+    blocks = _tokenized(tokens, compiled.text, phases=phases, spans=compiled.spans)
+    for row, block in zip(blocks.window_K2, compiled.blocks, strict=False):
+        row[:] = [float(rate) * us / US_PER_S for us in (block.start_us, block.end_us)]
+    return blocks
 
 
 def _tokenized(tokens: TextTokens, text: str, *, phases: int, spans: tuple[CharSpan, ...] = ()) -> TokenizedText:

@@ -10,15 +10,16 @@ went through the codec alone.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
-import numpy as np
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
+from xsheet import __version__
 from xsheet.schemas.annotation import Annotation, Phase
+from xsheet.schemas.ids import content_key, file_sha256
 from xsheet.schemas.layers import find_layer
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import SplitName
@@ -28,10 +29,13 @@ from xsheet.train.data.cache.build import Cache, open_cache
 from xsheet.train.data.cache.fingerprint import cache_spec
 from xsheet.train.data.texts import tokenize_texts
 from xsheet.train.evaluate.analyse import ClipAnalysis, analyse_clip
-from xsheet.train.evaluate.held_out import HeldOutClip, held_out_clips, picture_settings
+from xsheet.train.evaluate.held_out import HeldOutClip, count_held_out, held_out_clips, picture_settings
 from xsheet.train.evaluate.readers import FaceReader, FaceReaderSettings, MeshFaceReader, Pictures, load_or_fit_reader
+from xsheet.train.evaluate.score_store import Passes, ScoreStore
 from xsheet.train.evaluate.scores import (
-    MouthScore,
+    ActionEditScore,
+    ClipEvaluation,
+    ClipScore,
     PhaseScore,
     changed_phases,
     position_baseline,
@@ -39,15 +43,21 @@ from xsheet.train.evaluate.scores import (
     score_phases,
     swapped,
 )
+from xsheet.train.evaluate.summary import (
+    MEASURES,
+    ScoreValue,
+    bootstrap_mean,
+    format_value,
+    hit_start_errors,
+    hit_tious,
+)
+from xsheet.train.loop.stage_weights import EMA_WEIGHTS_FILE, WEIGHTS_FILE
 from xsheet.train.sample.sampler import SampleRequest, SampleSettings, TrainedModel, load_trained
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 MIN_MESH_HEIGHT_PX = 256
 """Least height of a picture in which a mesh follows faces; smaller ones want a fitted one (docs/log/train.md#tiny)."""
-_BOOTSTRAP_RESAMPLES = 1000  # times the clips are drawn again for an interval
 
 
 class EvaluationSettings(StrictModel):
@@ -57,42 +67,15 @@ class EvaluationSettings(StrictModel):
     max_clips: int = Field(default=32, ge=2, le=10_000, description="at most; few clips give wide intervals")
     batch_size: int = Field(default=16, ge=1, description="samples drawn at once")
     sample: SampleSettings = Field(default=SampleSettings(), description="sampling")
-    reader: Literal["mesh", "fitted"] | None = Field(default=None, description="face reader; null = by picture size")
+    reader: Literal["mesh", "small"] | None = Field(
+        default=None, description="face reader: a mesh, or a network for small pictures; null = by picture size"
+    )
     fitted_reader: FaceReaderSettings = Field(
-        default=FaceReaderSettings(), description="fitting of the small face reader"
+        default=FaceReaderSettings(), description="where the reader of the package does not read the set"
     )
     edit_actions: bool = Field(
         default=True, description="also sample each annotation with two actions swapped, and with one replaced"
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipScore:
-    """Scores of one sampled or real clip."""
-
-    clip_id: str
-    phases: tuple[PhaseScore, ...]
-    mouth: MouthScore
-    colour_drift: float  # see looking.Looked
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionEditScore:
-    """Scores of an annotation with edited actions; both videos are compared with the edited annotation."""
-
-    clip_id: str
-    original: tuple[PhaseScore, ...]  # of the video from the sheet as it was: what chance and habit give
-    edited: tuple[PhaseScore, ...]  # of the video from the changed one
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreValue:
-    """Mean over phases or clips with its 95 % interval from a bootstrap over clips."""
-
-    mean: float
-    low: float
-    high: float
-    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,21 +93,20 @@ class Evaluation:
     def summary(self) -> dict[str, tuple[ScoreValue | None, ScoreValue | None]]:
         """Samples and ceiling by measure."""
         summary = {
-            name: (_bootstrap_mean(self.samples, of), _bootstrap_mean(self.ceiling, of))
-            for name, of in _MEASURES.items()
+            name: (bootstrap_mean(self.samples, of), bootstrap_mean(self.ceiling, of)) for name, of in MEASURES.items()
         }
         for name, changed in (("swapped", self.swaps), ("replaced", self.replacements)):
             summary[f"{name}: class accuracy"] = (
-                _bootstrap_mean(changed, lambda e: [p.is_class_correct for p in e.edited]),
+                bootstrap_mean(changed, lambda e: [p.is_class_correct for p in e.edited]),
                 None,
             )
             summary[f"not {name}: class accuracy"] = (
-                _bootstrap_mean(changed, lambda e: [p.is_class_correct for p in e.original]),
+                bootstrap_mean(changed, lambda e: [p.is_class_correct for p in e.original]),
                 None,
             )
-        summary["position baseline: tIoU of hits"] = (_bootstrap_mean(self.position_baseline, _hit_tious), None)
+        summary["position baseline: tIoU of hits"] = (bootstrap_mean(self.position_baseline, hit_tious), None)
         summary["position baseline: start error of hits, s"] = (
-            _bootstrap_mean(self.position_baseline, _hit_start_errors),
+            bootstrap_mean(self.position_baseline, hit_start_errors),
             None,
         )
         return summary
@@ -134,7 +116,7 @@ class Evaluation:
         rows = ["| measure | samples | ceiling | of |", "|---|---|---|---|"]
         for name, (ours, best) in self.summary().items():
             rows.append(
-                f"| {name} | {_format_value(ours)} | {_format_value(best)} | {0 if ours is None else ours.count} |"
+                f"| {name} | {format_value(ours)} | {format_value(best)} | {0 if ours is None else ours.count} |"
             )
         return "\n".join(rows)
 
@@ -145,49 +127,133 @@ class Evaluation:
 
 
 def evaluate(
-    run: Path, set_folder: Path, settings: EvaluationSettings, *, stage: str | None = None, device: str = "cpu"
+    run: Path,
+    set_folder: Path,
+    settings: EvaluationSettings,
+    *,
+    stage: str | None = None,
+    device: str = "cpu",
+    parts_file: Path | None = None,
 ) -> Evaluation:
-    """Sample held-out clips, analyse the videos and score them.
+    """Sample held-out clips, analyse the videos and score them; logs progress and the time left.
+
+    Args:
+        run: folder of the run.
+        set_folder: the set that it was trained on.
+        settings: of the evaluation.
+        stage: whose weights (default: the last finished).
+        device: of the model.
+        parts_file: keeps the scores of every finished batch, so that the same evaluation continues after a stop.
 
     Raises:
         ConfigError: no finished stage, no cache of its settings, or no held-out clip with phases.
     """
     trained = load_trained(run, stage=stage, device=device)
     cache = open_training_cache(trained, set_folder)
-    reader = _open_reader(cache, trained, settings)
-    rate = trained.settings.cache.picture.rate
-    samples: list[ClipScore] = []
-    ceiling: list[ClipScore] = []
-    swaps: list[ActionEditScore] = []
-    replacements: list[ActionEditScore] = []
-    requested: list[list[Phase]] = []
-    detected: list[tuple[Phase, ...]] = []
-    for batch in _batches_of_one_shape(
-        held_out_clips(cache, split=settings.split, limit=settings.max_clips), settings.batch_size
-    ):
-        pictures = trained.sample([sample_request(clip, clip.annotation, trained) for clip in batch], settings.sample)
-        sampled = [
-            analyse_clip(clip, shown, reader=reader, rate=rate) for clip, shown in zip(batch, pictures, strict=True)
-        ]
-        real = [analyse_clip(clip, _decode_real(trained, clip), reader=reader, rate=rate) for clip in batch]
-        samples += [_score_clip(clip, analysis) for clip, analysis in zip(batch, sampled, strict=True)]
-        requested += [_requested_phases(clip) for clip in batch]
-        detected += [analysis.phases for analysis in sampled]
-        ceiling += [_score_clip(clip, analysis) for clip, analysis in zip(batch, real, strict=True)]
-        if settings.edit_actions:
-            next_ones = [*batch[1:], batch[0]]
-            others = [
-                replaced_action(clip.annotation, other.annotation) for clip, other in zip(batch, next_ones, strict=True)
-            ]
-            swaps += _score_edits(
-                trained, batch, sampled, [swapped(clip.annotation) for clip in batch], reader, settings
-            )
-            replacements += _score_edits(trained, batch, sampled, others, reader, settings)
-        log.info("%d clips drawn and read", len(samples))
-    return Evaluation(
-        samples=tuple(samples), ceiling=tuple(ceiling), swaps=tuple(swaps), replacements=tuple(replacements),
-        position_baseline=tuple(position_baseline(requested, detected)),
+    bench = _Bench(trained=trained, reader=_open_reader(cache, trained, settings), settings=settings)
+    key = content_key(
+        __version__, settings.model_dump(mode="json", exclude={"max_clips"}), cache.spec.fingerprint,
+        _weight_hashes(run, trained),
     )  # fmt: skip
+    store = ScoreStore(parts_file, key=key, adapter=TypeAdapter(tuple[ClipEvaluation, ...]))
+    clips = held_out_clips(cache, split=settings.split, limit=settings.max_clips)
+    clips_in_all = count_held_out(cache, split=settings.split, limit=settings.max_clips)
+    passes = Passes(clips_in_all * (3 if settings.edit_actions else 1))
+    done: list[ClipEvaluation] = []
+    for batch in _batches_of_one_shape(clips, settings.batch_size):
+        name = content_key([clip.clip.clip_id for clip in batch])
+        scores = store.find(name)
+        if scores is None:
+            scores = bench.evaluate_batch(batch, passes)
+            store.add(name, scores)
+        else:
+            passes.skip(len(batch) * (3 if settings.edit_actions else 1))
+        done += scores
+    return Evaluation(
+        samples=tuple(one.sample for one in done),
+        ceiling=tuple(one.ceiling for one in done),
+        swaps=tuple(one.swap for one in done if one.swap is not None),
+        replacements=tuple(one.replacement for one in done if one.replacement is not None),
+        position_baseline=tuple(position_baseline([one.requested for one in done], [one.detected for one in done])),
+    )
+
+
+def _weight_hashes(run: Path, trained: TrainedModel) -> list[str]:
+    """Hashes of the weights of this stage and those before it."""
+    stages = [*(one.name for one in trained.settings.previous_stages(trained.stage)), trained.stage]
+    files = [run / name / file for name in stages for file in (WEIGHTS_FILE, EMA_WEIGHTS_FILE)]
+    return [file_sha256(file) for file in files if file.is_file()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bench:
+    """What every batch needs."""
+
+    trained: TrainedModel
+    reader: FaceReader
+    settings: EvaluationSettings
+
+    def evaluate_batch(self, batch: Sequence[HeldOutClip], passes: Passes) -> tuple[ClipEvaluation, ...]:
+        """Sample, analyse and score clips of one shape."""
+        sampled = self._sample_and_analyse([(clip, clip.annotation) for clip in batch])
+        real = [self._analyse(clip, _decode_real(self.trained, clip)) for clip in batch]
+        passes.add(len(batch))
+        none: list[ActionEditScore | None] = [None] * len(batch)
+        swaps, replacements = none, none
+        if self.settings.edit_actions:
+            swaps = self._score_edits(batch, sampled, [swapped(clip.annotation) for clip in batch])
+            passes.add(len(batch))
+            others = [
+                replaced_action(clip.annotation, other.annotation)
+                for clip, other in zip(batch, [*batch[1:], batch[0]], strict=True)
+            ]
+            replacements = self._score_edits(batch, sampled, others)
+            passes.add(len(batch))
+        return tuple(
+            ClipEvaluation(
+                sample=_score_clip(clip, found),
+                ceiling=_score_clip(clip, best),
+                requested=tuple(_requested_phases(clip)),
+                detected=found.phases,
+                swap=swap,
+                replacement=replacement,
+            )
+            for clip, found, best, swap, replacement in zip(batch, sampled, real, swaps, replacements, strict=True)
+        )
+
+    def _sample_and_analyse(self, requested: Sequence[tuple[HeldOutClip, Annotation]]) -> list[ClipAnalysis]:
+        if not requested:
+            return []
+        requests = [sample_request(clip, annotation, self.trained) for clip, annotation in requested]
+        pictures = self.trained.sample(requests, self.settings.sample)
+        return [self._analyse(clip, shown) for (clip, _), shown in zip(requested, pictures, strict=True)]
+
+    def _analyse(self, clip: HeldOutClip, pictures: Pictures) -> ClipAnalysis:
+        return analyse_clip(clip, pictures, reader=self.reader, rate=self.trained.settings.cache.picture.rate)
+
+    def _score_edits(
+        self,
+        clips: Sequence[HeldOutClip],
+        analyses: Sequence[ClipAnalysis],
+        edited_annotations: Sequence[Annotation | None],
+    ) -> list[ActionEditScore | None]:
+        """Sample with edited annotations and the same noise, picture and audio; None for a clip without an edit."""
+        requested = [(clip, edit) for clip, edit in zip(clips, edited_annotations, strict=True) if edit is not None]
+        found = iter(self._sample_and_analyse(requested))
+        scores: list[ActionEditScore | None] = []
+        for clip, before, edited in zip(clips, analyses, edited_annotations, strict=True):
+            if edited is None:
+                scores.append(None)
+                continue
+            changed = changed_phases(clip.annotation, edited)
+            scores.append(
+                ActionEditScore(
+                    clip_id=clip.clip.clip_id,
+                    original=tuple(score_phases(changed, before.phases)),
+                    edited=tuple(score_phases(changed, next(found).phases)),
+                )
+            )
+        return scores
 
 
 def open_training_cache(trained: TrainedModel, set_folder: Path) -> Cache:
@@ -241,35 +307,10 @@ def _requested_phases(clip: HeldOutClip) -> list[Phase]:
     return [phase for phase in clip.annotation.phases if phase.phase_id in clip.complete_phase_ids]
 
 
-def _score_edits(
-    trained: TrainedModel,
-    clips: Sequence[HeldOutClip],
-    analyses: Sequence[ClipAnalysis],
-    edited_annotations: Sequence[Annotation | None],
-    reader: FaceReader,
-    settings: EvaluationSettings,
-) -> Iterator[ActionEditScore]:
-    """Sample with edited annotations and the same noise, picture and audio; clips without an edit are left out."""
-    triples = zip(clips, analyses, edited_annotations, strict=True)
-    requested = [(clip, before, edited) for clip, before, edited in triples if edited is not None]
-    if not requested:
-        return
-    pictures = trained.sample([sample_request(clip, edited, trained) for clip, _, edited in requested], settings.sample)
-    rate = trained.settings.cache.picture.rate
-    for (clip, before, edited), shown in zip(requested, pictures, strict=True):
-        changed = changed_phases(clip.annotation, edited)
-        after = analyse_clip(clip, shown, reader=reader, rate=rate)
-        yield ActionEditScore(
-            clip_id=clip.clip.clip_id,
-            original=tuple(score_phases(changed, before.phases)),
-            edited=tuple(score_phases(changed, after.phases)),
-        )
-
-
 def _open_reader(cache: Cache, trained: TrainedModel, settings: EvaluationSettings) -> FaceReader:
     picture = picture_settings(cache)
     who = settings.reader or (
-        "mesh" if min(min(size) for size in picture.resolutions) >= MIN_MESH_HEIGHT_PX else "fitted"
+        "mesh" if min(min(size) for size in picture.resolutions) >= MIN_MESH_HEIGHT_PX else "small"
     )
     if who == "mesh":
         return MeshFaceReader(picture.rate)
@@ -285,42 +326,3 @@ def _batches_of_one_shape(clips: Iterator[HeldOutClip], batch_size: int) -> Iter
         if len(alike) == batch_size:
             yield waiting.pop(tuple(clip.latent_CFHW.shape))
     yield from waiting.values()
-
-
-Values = Sequence[float | None]
-_MEASURES: dict[str, Callable[[ClipScore], Values]] = {
-    "class accuracy": lambda clip: [p.is_class_correct for p in clip.phases],
-    "hit (H@S)": lambda clip: [p.hit for p in clip.phases],
-    "tIoU of hits": lambda clip: _hit_tious(clip.phases),
-    "start error of hits, s": lambda clip: _hit_start_errors(clip.phases),
-    "mouth correlation": lambda clip: [clip.mouth.pearson_r],
-    "lip-sync confidence, standard deviations": lambda clip: [clip.mouth.confidence],
-    "lip-sync offset within 3 frames": lambda clip: [clip.mouth.in_sync],
-    "colour drift, levels": lambda clip: [clip.colour_drift],
-}
-
-
-def _hit_tious(phases: Sequence[PhaseScore]) -> Values:
-    return [p.tiou for p in phases if p.hit]
-
-
-def _hit_start_errors(phases: Sequence[PhaseScore]) -> Values:
-    return [p.start_error_s for p in phases]
-
-
-def _bootstrap_mean(items: Sequence[T], values_of: Callable[[T], Values]) -> ScoreValue | None:
-    """Mean over all values of all clips; None without any. Clips are resampled whole: their phases are dependent."""
-    per_clip = [[float(value) for value in values_of(one) if value is not None] for one in items]
-    sums = np.array([[sum(values), len(values)] for values in per_clip], np.float64).reshape(-1, 2)
-    if not sums[:, 1].any():
-        return None
-    rng = np.random.default_rng(0)
-    again = sums[rng.integers(len(sums), size=(_BOOTSTRAP_RESAMPLES, len(sums)))].sum(1)
-    again = again[again[:, 1] > 0]
-    low, high = np.quantile(again[:, 0] / again[:, 1], (0.025, 0.975))
-    mean = sums[:, 0].sum() / sums[:, 1].sum()
-    return ScoreValue(mean=float(mean), low=float(low), high=float(high), count=int(sums[:, 1].sum()))
-
-
-def _format_value(value: ScoreValue | None) -> str:
-    return "" if value is None else f"{value.mean:.2f} ({value.low:.2f}..{value.high:.2f})"

@@ -124,6 +124,12 @@ def held_out_clips(cache: Cache, *, split: SplitName, limit: int) -> Iterator[He
         )
 
 
+def count_held_out(cache: Cache, *, split: SplitName, limit: int) -> int:
+    """How many clips `held_out_clips` yields; ConfigError if the split has none."""
+    rows = select_clips(cache, StageDatasetSettings(text="blocks"), split=split).features[:limit]
+    return sum(1 for _ in _signals(cache, {row.clip_id for row in rows}))
+
+
 def picture_settings(cache: Cache) -> PictureEncodingSettings:
     """Framing settings of a cache."""
     return PictureEncodingSettings.model_validate_json(json.dumps(cache.spec.clips["picture"]))

@@ -98,7 +98,9 @@ def load_or_fit_reader(cache: Cache, codec: VideoCodec, settings: FaceReaderSett
     file = cache.set_folder / "cache" / f"reader-{key[:16]}.safetensors"
     target_S = torch.cat([clip.series_VTS.flatten(0, 1) for clip in clips])
     reader = FittedFaceReader(
-        net=_syncnet(height * codec.stride[1], width * codec.stride[2], rng=Generator().manual_seed(settings.seed)),
+        net=_reader_network(
+            height * codec.stride[1], width * codec.stride[2], rng=Generator().manual_seed(settings.seed)
+        ),
         mean_S=target_S.nanmean(0).nan_to_num(),
         std_S=_standard_deviation(target_S),
     )
@@ -152,7 +154,7 @@ def _training_frames(
     return network_inputs(pictures, frames_N[None]), clip.series_VTS[stretch, frames_N]
 
 
-def _syncnet(height: int, width: int, *, rng: Generator) -> nn.Module:
+def _reader_network(height: int, width: int, *, rng: Generator) -> nn.Module:
     """Four steps down to a sixteenth, then what is where decides."""
     widths = (12, 16, 32, 48, 64)
     layers: list[nn.Module] = []

@@ -55,6 +55,37 @@ class MouthScore:
         return None if self.offset_frames is None else abs(self.offset_frames) <= MAX_SYNC_OFFSET_FRAMES
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipScore:
+    """Scores of one sampled or real clip."""
+
+    clip_id: str
+    phases: tuple[PhaseScore, ...]
+    mouth: MouthScore
+    colour_drift: float  # see ClipAnalysis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionEditScore:
+    """Scores of an annotation with edited actions; both videos are compared with the edited annotation."""
+
+    clip_id: str
+    original: tuple[PhaseScore, ...]  # of the video from the sheet as it was: what chance and habit give
+    edited: tuple[PhaseScore, ...]  # of the video from the changed one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipEvaluation:
+    """Everything that an evaluation keeps of one clip."""
+
+    sample: ClipScore
+    ceiling: ClipScore
+    requested: tuple[Phase, ...]
+    detected: tuple[Phase, ...]
+    swap: ActionEditScore | None = None
+    replacement: ActionEditScore | None = None
+
+
 def score_phases(requested: Iterable[Phase], detected: Sequence[Phase]) -> list[PhaseScore]:
     """Score every phase but rests, each by itself: one movement may match two phases of the same kind."""
     return [_score_phase(phase, detected) for phase in requested if phase.action != "rest"]

@@ -5,7 +5,7 @@ model           what is trained: transformer, text encoder, variant
 loss            squared error of the velocity
 step            one step: gradients, finiteness check, update
 optim           AdamW, learning rate, moving average of the weights
-lora            low-rank updates
+lora            low-rank updates, and their files
 gradients       gradient sums in an order that does not depend on the number of workers
 parallel        sharding, recomputation, compilation
 process_group   the processes that train together
@@ -13,5 +13,5 @@ state           what a checkpoint holds
 shards          tensors of a checkpoint: safetensors and a JSON index
 checkpoint      folders of checkpoints, committed atomically
 stage_weights   weights from stage to stage
-metrics         means, log lines, metrics.jsonl, TensorBoard
+metrics         means, log lines, metrics.jsonl, TensorBoard, trackers
 """

@@ -18,7 +18,15 @@ from xsheet.schemas.settings import StrictModel
 from xsheet.train.data.batch import Batch
 from xsheet.train.loop.checkpoint import CheckpointStore
 from xsheet.train.loop.loss import StageLoss
-from xsheet.train.loop.metrics import MetricsAccumulator, MetricsLog, clip_flops, log_line, peak_flops, peak_memory_gib
+from xsheet.train.loop.metrics import (
+    MetricsAccumulator,
+    MetricsLog,
+    TrackerSettings,
+    clip_flops,
+    log_line,
+    peak_flops,
+    peak_memory_gib,
+)
 from xsheet.train.loop.optim import OptimSettings, learning_rate
 from xsheet.train.loop.process_group import ProcessGroup
 from xsheet.train.loop.state import DataPosition, TrainProgress, TrainState, read_checkpoint, write_checkpoint
@@ -39,6 +47,9 @@ class LoopSettings(StrictModel):
         default=2, ge=2, description="newest checkpoints that are kept, besides those with a pointer"
     )
     max_consecutive_skips: int = Field(default=10, ge=1, description="steps skipped in a row that end the run")
+    tracker: TrackerSettings | None = Field(
+        default=None, description="experiment tracker beside TensorBoard, e.g. `--set loop.tracker.library=trackio`"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +114,13 @@ class TrainLoop:
         )
         if progress.step and self.process_group.is_main:
             log.info("going on from step %d, %s", progress.step, newest)
-        metrics_log = MetricsLog(self.folder, process_group=self.process_group, step=progress.step)
+        metrics_log = MetricsLog(
+            self.folder,
+            process_group=self.process_group,
+            step=progress.step,
+            tracker=self.settings.tracker,
+            config=self.spec.identity,
+        )
         step_shares = self.loader.step_shares(progress.position)
         with closing(metrics_log):
             return self._run_steps(step_shares, progress, checkpoints, metrics_log)

@@ -1,39 +1,76 @@
-"""Low-rank updates of the backbone's attention, through peft; merged into plain weights at the end of a stage."""
+"""Low-rank updates of the backbone, through peft: beside the frozen weights, in files of their own, and merged.
 
+OUT/STAGE/lora/pytorch_lora_weights.safetensors    diffusers: transformer.load_lora_adapter(OUT/STAGE/lora)
+"""
+
+import json
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 import torch
 from peft import LoraConfig
-from pydantic import Field
+from pydantic import Field, field_validator
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
 from xsheet.model.transformer import ActAvatarTransformer
+from xsheet.model.weights import backbone_keys
 from xsheet.schemas.settings import StrictModel
+from xsheet.schemas.tables import atomic_path
 
-# Whole names: a match of parts of names would take the audio attention's to_q as well.
-_TARGETS = r"blocks\.\d+\.attn[12]\.to_[qkv]"
+LoraTarget = Literal["q", "k", "v", "o", "ffn"]
+LORA_FOLDER, LORA_FILE = "lora", "pytorch_lora_weights.safetensors"
+"""diffusers looks for a file of this name in a folder."""
+_MODULES: Mapping[LoraTarget, tuple[str, ...]] = MappingProxyType({
+    "q": ("attn1.to_q", "attn2.to_q"), "k": ("attn1.to_k", "attn2.to_k"), "v": ("attn1.to_v", "attn2.to_v"),
+    "o": ("attn1.to_out.0", "attn2.to_out.0"), "ffn": ("ffn.net.0.proj", "ffn.net.2"),
+})  # fmt: skip
 _A, _B, _BASE = ".lora_A.default", ".lora_B.default", ".base_layer"
 
 
 class LoraSettings(StrictModel):
-    """Updates of query, key and value of both attentions, instead of training the backbone. Numbers are ours."""
+    """Low-rank updates instead of training the backbone. Numbers are ours."""
 
     rank: int = Field(default=64, ge=1, le=1024, description="of each update")
     alpha: float = Field(default=64, gt=0, description="updates are scaled by alpha / rank")
-
-
-def lora_targets(transformer: ActAvatarTransformer) -> frozenset[str]:
-    """Keys of a plain transformer that updates are merged into."""
-    return frozenset(
-        key for key in transformer.state_dict() if re.fullmatch(_TARGETS, key.removesuffix(".weight")) is not None
+    targets: tuple[LoraTarget, ...] = Field(
+        default=("q", "k", "v"),
+        min_length=1,
+        description="layers: query, key, value, output of both attentions, both layers of the feed-forward",
     )
+
+    @field_validator("targets")
+    @classmethod
+    def _check_unique(cls, targets: tuple[LoraTarget, ...]) -> tuple[LoraTarget, ...]:
+        if len(set(targets)) != len(targets):
+            raise ValueError("targets names a layer twice")
+        return targets
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Names inside a block of the modules that are updated."""
+        return tuple(module for target in self.targets for module in _MODULES[target])
+
+    @property
+    def pattern(self) -> str:
+        """Whole names of the modules: a match of parts of names would take the audio attention's as well."""
+        return rf"blocks\.\d+\.(?:{'|'.join(map(re.escape, self.modules))})"
+
+
+def lora_targets(transformer: ActAvatarTransformer, settings: LoraSettings) -> frozenset[str]:
+    """Keys of a plain transformer that updates are merged into."""
+    keys = (key for key in transformer.state_dict() if key.endswith(".weight"))
+    return frozenset(key for key in keys if re.fullmatch(settings.pattern, key.removesuffix(".weight")) is not None)
 
 
 def add_lora(transformer: ActAvatarTransformer, settings: LoraSettings, *, rng: Generator) -> None:
     """Insert updates that start at zero. peft freezes all other weights of the transformer."""
-    config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=_TARGETS)  # type: ignore[arg-type]
+    config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=settings.pattern)  # type: ignore[arg-type]
     with torch.random.fork_rng():  # peft draws first weights from the global stream; they are drawn again below
         transformer.add_adapter(config)
     for key, parameter in transformer.named_parameters():
@@ -56,3 +93,33 @@ def merge_lora(weights: Mapping[str, Tensor], settings: LoraSettings) -> dict[st
             target, up = key.replace(_A, ""), weights[key.replace(_A, _B)]
             plain[target] = plain[target] + settings.alpha / settings.rank * (up @ down)
     return plain
+
+
+def save_lora(weights: Mapping[str, Tensor], settings: LoraSettings, folder: Path) -> None:
+    """Write the updates among `weights` for diffusers and PEFT; alpha is in the metadata."""
+    tensors = {
+        key.replace(".default.", "."): tensor.contiguous() for key, tensor in weights.items() if _A in key or _B in key
+    }
+    about = {"r": settings.rank, "lora_alpha": settings.alpha, "target_modules": list(settings.modules)}
+    packed = {f"transformer.{name}": value for name, value in about.items()}
+    folder.mkdir(exist_ok=True)
+    with atomic_path(folder / LORA_FILE) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt", "lora_adapter_metadata": json.dumps(packed)})
+
+
+def convert_lora_to_comfyui(source: Path, file: Path, *, blocks: int) -> None:
+    """Write updates that `save_lora` wrote under the names of Wan's authors, as ComfyUI's loaders read them.
+
+    `diffusion_model.blocks.0.self_attn.q.lora_A.weight`, the same with lora_B, and `.alpha`, one number per layer.
+    """
+    names = backbone_keys(blocks)
+    converted: dict[str, Tensor] = {}
+    with safe_open(source, framework="pt") as opened:
+        alpha = json.loads(opened.metadata()["lora_adapter_metadata"])["transformer.lora_alpha"]
+        for key in opened.keys():  # noqa: SIM118 - not a dict
+            module, matrix = key.removeprefix("transformer.").rsplit(".lora_", 1)
+            wan = f"diffusion_model.{names[f'{module}.weight'].removesuffix('.weight')}"
+            converted[f"{wan}.lora_{matrix}"] = opened.get_tensor(key)
+            converted[f"{wan}.alpha"] = torch.tensor(float(alpha))
+    with atomic_path(file) as temporary:
+        save_file(converted, temporary, metadata={"format": "pt"})

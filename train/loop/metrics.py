@@ -1,5 +1,10 @@
-"""Metrics of a run: summed on the device, then logged, written to metrics.jsonl and TensorBoard."""
+"""Metrics of a run: summed on the device, then logged, written to metrics.jsonl, TensorBoard and a tracker.
 
+A tracker is trackio or Weights & Biases, through its own library; both have the same interface. Where their data lies,
+and who is logged in, are their own settings (WANDB_MODE=offline, TRACKIO_DIR, ...).
+"""
+
+import importlib
 import json
 import logging
 import math
@@ -10,12 +15,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, Protocol, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from xsheet.model.config import ActAvatarConfig
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.ids import content_key
+from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.tables import write_text
 from xsheet.train.loop.loss import LossTerms
 from xsheet.train.loop.process_group import ProcessGroup
@@ -55,14 +66,89 @@ class MetricsAccumulator:
         return {name: total / count for name, (total, count) in zip(names, both, strict=True) if count}
 
 
-class MetricsLog:
-    """metrics.jsonl and TensorBoard files of one stage; the main process writes them."""
+TrackerLibrary = Literal["trackio", "wandb"]
 
-    def __init__(self, folder: Path, *, process_group: ProcessGroup, step: int) -> None:
-        """`step`: what was done before; lines of later steps, which a killed run left, are removed."""
+
+class TrackerSettings(StrictModel):
+    """An experiment tracker."""
+
+    library: TrackerLibrary = Field(description="installed by the user: pip install trackio, or pip install wandb")
+    project: str = Field(default="xsheet", min_length=1, max_length=100, description="project of the runs")
+
+
+class _Library(Protocol):
+    def init(self, **options: Any) -> Any: ...
+    def log(self, metrics: Mapping[str, float], *, step: int) -> Any: ...
+    def finish(self) -> Any: ...
+
+
+class Tracker:
+    """One run of a tracker; a resumed stage continues the run of its folder."""
+
+    def __init__(self, settings: TrackerSettings, folder: Path, *, config: Mapping[str, Any]) -> None:
+        """Start or continue the run `RUN/STAGE`.
+
+        Raises:
+            ConfigError: the library is not installed.
+        """
+        self._library = _import(settings.library)
+        at = folder.absolute()
+        options = {"project": settings.project, "name": f"{at.parent.name}-{at.name}", "config": dict(config)}
+        self._library.init(**options, resume="allow", **_run_id(settings.library, at))
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Log numbers of a step."""
+        self._library.log(dict(numbers), step=step)
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._library.finish()
+
+
+def _import(library: TrackerLibrary) -> _Library:
+    try:
+        return cast(_Library, importlib.import_module(library))
+    except ImportError as error:
+        raise ConfigError(
+            where="loop.tracker.library", expected=f"{library} to be installed", got=str(error),
+            hint=f"pip install {library}, or remove the setting",
+        ) from error  # fmt: skip
+
+
+def _run_id(library: TrackerLibrary, folder: Path) -> dict[str, str]:
+    """Trackio continues a run by its name; Weights & Biases by an id, which has to be unique in the project."""
+    return {} if library == "trackio" else {"id": content_key(str(folder))[:16]}
+
+
+class MetricsLog:
+    """metrics.jsonl, TensorBoard files and the tracker's run of one stage; the main process writes them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        process_group: ProcessGroup,
+        step: int,
+        tracker: TrackerSettings | None = None,
+        config: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """Open the files.
+
+        Args:
+            folder: of the stage.
+            process_group: its main process writes.
+            step: what was done before; lines of later steps, which a killed run left, are removed.
+            tracker: experiment tracker, if any.
+            config: settings that the tracker shows.
+
+        Raises:
+            ConfigError: the tracker's library is not installed.
+        """
         self._file = folder / "metrics.jsonl" if process_group.is_main else None
         self._board: SummaryWriter | None = None
+        self._tracker: Tracker | None = None
         if self._file is not None:
+            self._tracker = Tracker(tracker, folder, config=config) if tracker is not None else None
             _truncate_after(self._file, step)
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
@@ -75,11 +161,15 @@ class MetricsLog:
             file.write(json.dumps({"step": step} | finite) + "\n")
         for name, value in finite.items():
             self._board.add_scalar(name, value, step)
+        if self._tracker is not None:
+            self._tracker.log(step, finite)
 
     def close(self) -> None:
         """Flush everything to disk."""
         if self._board is not None:
             self._board.close()
+        if self._tracker is not None:
+            self._tracker.close()
 
 
 def log_line(step: int, steps: int, numbers: Mapping[str, float], *, eta_s: float) -> str:

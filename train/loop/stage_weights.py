@@ -2,6 +2,7 @@
 
     OUT/STAGE/weights.safetensors    exactly what the stage changed, as it was at the last step
     OUT/STAGE/average.safetensors    the same, averaged over the steps (EMA); for samples and export
+    OUT/STAGE/lora/                  low-rank updates alone, where the stage trains some; above they are merged
 
 Keys are the learner's. Nothing is taken or left out in silence: each key is the base's, an earlier stage's or new.
 """
@@ -18,7 +19,7 @@ from torch.distributed.tensor import DTensor
 from xsheet.model.weights import load_part
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.tables import atomic_path, remove_temporary_files
-from xsheet.train.loop.lora import merge_lora, merged_key
+from xsheet.train.loop.lora import LORA_FOLDER, merge_lora, merged_key, save_lora
 from xsheet.train.loop.model import TrainableModel, part_keys
 from xsheet.train.loop.process_group import ProcessGroup
 from xsheet.train.loop.state import TrainState
@@ -124,6 +125,8 @@ def save_stage(
             plain = merge_lora(weights, stage.lora) if stage.lora is not None else weights
             with atomic_path(folder / name) as temporary:
                 save_file({key: plain[key].contiguous() for key in sorted(keys)}, temporary)
+    if stage.lora is not None and process_group.is_main:
+        save_lora(raw if average is None else average, stage.lora, folder / LORA_FOLDER)
 
 
 def _gather_to_main(tensors: Mapping[str, Tensor], *, process_group: ProcessGroup) -> dict[str, Tensor]:

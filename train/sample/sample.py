@@ -1,13 +1,19 @@
-"""A portrait, a sound and a sheet of phases to a video: `xsheet train sample`.
+"""A portrait, audio and a script to a video: `xsheet train sample`.
 
-    sample(run_folder, SampleFiles(portrait=..., sound=..., sheet=..., out=...), SampleSettings())
+    sample(load_trained(run), SampleFiles(portrait=..., audio=..., script=read_script(...), out=...), SampleSettings())
 
-The portrait is cut as training cut its clips and becomes the clean first latent; the video is as long as the longest
-clip of the training that the sound fills.
+The portrait is cut as training cut its clips and becomes the clean first latent. A video is as long as its audio, to a
+whole latent frame; one that is longer than the training clips is sampled in windows (windows.py).
+
+T frames shown, H x W pixels.
 """
 
 import logging
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -16,23 +22,27 @@ import soxr
 import torch
 from PIL import Image, ImageOps
 from scipy.io import wavfile
+from torch import Tensor
 
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.media.image import Rgb
 from xsheet.curate.media.reader import open_media
 from xsheet.curate.media.writer import EncodedClip, write_clip
+from xsheet.model.config import FRAMES_PER_LATENT
+from xsheet.model.flow import History
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.ids import file_sha256
-from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, Span, frame_at, frame_start_us, seconds_from_us
+from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, US_PER_S, Span, frame_at, frame_start_us
 from xsheet.train.data.framing import BucketFit, fit_to_bucket
 from xsheet.train.data.settings import PictureEncodingSettings
-from xsheet.train.data.texts import tokenize_texts
+from xsheet.train.data.texts import TokenizedText, clip_annotation, tokenize_script
 from xsheet.train.loop.step import explain_out_of_memory
 from xsheet.train.sample.portrait import PortraitFace, find_face, portrait_identity, static_masks
-from xsheet.train.sample.sampler import Pictures, SampleRequest, SampleSettings, TrainedModel, load_trained
-from xsheet.train.sample.script import ActionScript, read_script
+from xsheet.train.sample.sampler import Pictures, SampleRequest, SampleSettings, TrainedModel
+from xsheet.train.sample.script import ActionScript
+from xsheet.train.sample.windows import append_window, plan_windows
 
 log = logging.getLogger(__name__)
 
@@ -49,39 +59,130 @@ class SampleFiles:
 
     portrait: Path  # PNG, JPEG, or a video, of which the first frame is taken
     audio: Path  # WAV, or a video with sound
-    script: Path | Annotation  # YAML or JSON of a Sheet; or what a layer says of a clip
+    script: ActionScript  # see script_sources.read_script
     out: Path  # .mp4
 
 
-def sample(
-    run: Path, files: SampleFiles, settings: SampleSettings, *, stage: str | None = None, device: str = "cpu"
-) -> EncodedClip:
+def sample(trained: TrainedModel, files: SampleFiles, settings: SampleSettings) -> EncodedClip:
     """Sample one video and write it with its audio.
 
     Raises:
-        ConfigError: no finished stage, a portrait, sound or sheet that cannot be used.
+        ConfigError: a portrait, audio or script that cannot be used.
         MediaError: a video among them is broken.
         RunError: the device has too little memory.
     """
-    trained = load_trained(run, stage=stage, device=device)
     picture = trained.settings.cache.picture
     audio = read_audio(files.audio)
     portrait = read_portrait(files.portrait)
     face = find_face(portrait)
     framing = _framing(portrait, face, audio, picture, files)
     frames = framing.bucket.frames
-    _warn_if_truncated(audio, frames_us=frame_start_us(frames, picture.rate))
     shorter = (
-        "give a shorter sound" if frames > min(picture.frame_counts) else "sample where there is more (--device cpu)"
+        "give shorter audio" if frames > min(picture.frame_counts) else "sample where there is more (--device cpu)"
     )
-    with explain_out_of_memory(where=f"sample on {device}", contents=f"{frames} frames", hint=shorter):
-        pictures = trained.sample([_sample_request(trained, portrait, face, audio, framing, files)], settings)[0]
+    with explain_out_of_memory(where=f"sample on {trained.device}", contents=f"{frames} frames", hint=shorter):
+        shot = _Shot(trained=trained, portrait=portrait, face=face, framing=framing, waveform=audio, settings=settings)
+        pictures = shot.sample(files.script)
     frames_at_25 = -(-len(pictures) * CLIP_RATE.num // picture.fps)
     return write_clip(
         files.out,
         frames=[_upscale(pictures[frame_at(frame_start_us(k, CLIP_RATE), picture.rate)]) for k in range(frames_at_25)],
         sound=_pad_or_trim(audio, frames_at_25 * SAMPLES_PER_FRAME),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shot:
+    """What every window of a video shares."""
+
+    trained: TrainedModel
+    portrait: Rgb
+    face: PortraitFace | None
+    framing: BucketFit
+    waveform: Samples
+    settings: SampleSettings
+
+    def sample(self, script: ActionScript) -> Pictures:
+        """Pictures of the whole audio, (T, H, W, 3)."""
+        rate, frames, window = self._picture.rate, self.framing.bucket.frames, self.settings.window
+        audio_frames = len(self.waveform) // self._picture.samples_per_frame
+        total = max(frames, 1 + (audio_frames - 1) // FRAMES_PER_LATENT * FRAMES_PER_LATENT)
+        length_us = max(frame_start_us(total, rate), len(self.waveform) * US_PER_S // AUDIO_RATE.num)
+        annotation = script.annotation(length_us, where="the script")
+        actions = [(p.start_us * rate.num / US_PER_S, p.end_us * rate.num / US_PER_S) for p in annotation.phases]
+        starts = plan_windows(total, frames=frames, overlap=window.overlap, actions=actions) if total > frames else (0,)
+        texts = self._texts(annotation, starts)
+        reference = self._first_picture()
+        latents = self._window(reference, texts[0], 0, history=None, name="sample")
+        video = self._decode(latents)
+        began_s = time.monotonic()
+        for k, (before, start) in enumerate(pairwise(starts), start=1):
+            kept = 1 + (start - before) // FRAMES_PER_LATENT
+            history = History(latent_BCKHW=latents[:, :, kept : kept + window.overlap], sigma=window.history_sigma)
+            first = reference if window.reference == "portrait" else video[start]
+            latents = self._window(first, texts[k], start, history=history, name=f"sample-{k}")
+            video = append_window(video, self._decode(latents), start=start, overlap=window.overlap)
+            left_s = (time.monotonic() - began_s) / k * (len(starts) - 1 - k)
+            log.info("window %d of %d, %s left", k + 1, len(starts), timedelta(seconds=round(left_s)))
+        return video[:total]
+
+    @property
+    def _picture(self) -> PictureEncodingSettings:
+        return self.trained.settings.cache.picture
+
+    def _texts(self, annotation: Annotation, starts: Sequence[int]) -> list[TokenizedText]:
+        """Text of each window; logs them, and once what differs from the script."""
+        cached, texts, changes = self.trained.settings.cache, list[TokenizedText](), dict[str, None]()
+        for start in starts:
+            end_us = frame_start_us(start + self.framing.bucket.frames, self._picture.rate)
+            text, changed = tokenize_script(
+                clip_annotation(annotation, Span(frame_start_us(start, self._picture.rate), end_us)),
+                form=self.trained.settings.stage(self.trained.stage).dataset.text,
+                encoder=self.trained.encoders.text,
+                policy=cached.text.blocks,
+                rate=self._picture.rate,
+                max_blocks=self.trained.model.transformer.model_config.max_phases,
+                where="the script",
+            )
+            log.info("text: %s", text.text)
+            texts.append(text)
+            changes |= dict.fromkeys(changed)
+        for change in changes:
+            log.warning("%s", change)
+        return texts
+
+    def _window(self, first: Rgb, text: TokenizedText, start: int, *, history: History | None, name: str) -> Tensor:
+        """Latents of one window, (1, C, F, H, W)."""
+        request = self._request(first, text, start, name=name)
+        return self.trained.sample_latents([request], self.settings, history=history)
+
+    def _decode(self, latents: Tensor) -> Pictures:
+        pictures: Pictures = self.trained.encoders.video.decode(latents)[0].cpu().numpy()
+        return pictures
+
+    def _first_picture(self) -> Rgb:
+        """The portrait as training cut its clips."""
+        scaled = cv2.resize(self.portrait, self.framing.scaled_size, interpolation=cv2.INTER_AREA)
+        return self.framing.crop_picture(np.asarray(scaled, np.uint8))
+
+    def _request(self, first: Rgb, text: TokenizedText, start: int, *, name: str) -> SampleRequest:
+        encoders, cached, frames = self.trained.encoders, self.trained.settings.cache, self.framing.bucket.frames
+        per_frame = self._picture.samples_per_frame
+        waveform = _pad_or_trim(self.waveform[start * per_frame :], frames * per_frame)
+        audio_TLQ = encoders.audio.encode(torch.from_numpy(waveform)[None], samples_per_frame=per_frame)[0, :frames]
+        latent = encoders.video.encode(torch.from_numpy(np.ascontiguousarray(first))[None, None])[0]
+        face_FHW, mouth_FHW = static_masks(self.face, self.framing, cell=encoders.video.stride[1:])
+        return SampleRequest(
+            name=name,
+            first_C1HW=latent.cpu(),
+            audio_TLQ=audio_TLQ.cpu(),
+            text=text,
+            face_FHW=face_FHW,
+            mouth_FHW=mouth_FHW,
+            identity_X=None
+            if cached.extra_conditioning is None
+            else portrait_identity(self.face, cached.extra_conditioning),
+        )
 
 
 def read_portrait(file: Path) -> Rgb:
@@ -143,61 +244,6 @@ def _framing(
             got=f"{framing.reason}: {framing.message}", hint="take a larger portrait or a longer sound",
         )  # fmt: skip
     return framing
-
-
-def _warn_if_truncated(waveform: Samples, *, frames_us: int) -> None:
-    audio_s, video_s = len(waveform) / AUDIO_RATE.num, seconds_from_us(frames_us)
-    if audio_s > video_s + 0.5:  # less is the rest to a whole latent frame
-        log.warning("of %.1f s of sound the first %.1f s are used, as long as clips of the training", audio_s, video_s)
-
-
-def _sample_request(
-    trained: TrainedModel,
-    portrait: Rgb,
-    face: PortraitFace | None,
-    waveform: Samples,
-    bucket_fit: BucketFit,
-    files: SampleFiles,
-) -> SampleRequest:
-    encoders, cached = trained.encoders, trained.settings.cache
-    picture, frames = cached.picture, bucket_fit.bucket.frames
-    cut = bucket_fit.crop_picture(
-        np.asarray(cv2.resize(portrait, bucket_fit.scaled_size, interpolation=cv2.INTER_AREA), np.uint8)
-    )
-    first = encoders.video.encode(torch.from_numpy(np.ascontiguousarray(cut))[None, None])[0]
-    sound = torch.from_numpy(
-        _pad_or_trim(waveform, -(-len(waveform) // picture.samples_per_frame) * picture.samples_per_frame)
-    )
-    audio_TLQ = encoders.audio.encode(sound[None], samples_per_frame=picture.samples_per_frame)[0, :frames]
-    length_us = frame_start_us(frames, picture.rate)
-    annotation = _annotation(files.script, length_us)
-    form = trained.settings.stage(trained.stage).dataset.text
-    request_text = tokenize_texts(
-        annotation,
-        Span(0, length_us),
-        forms=(form,),
-        encoder=encoders.text,
-        policy=cached.text.blocks,
-        rate=picture.rate,
-    )[form]
-    log.info("text: %s", request_text.text)
-    face_FHW, mouth_FHW = static_masks(face, bucket_fit, cell=encoders.video.stride[1:])
-    return SampleRequest(
-        name="sample",
-        first_C1HW=first.cpu(),
-        audio_TLQ=audio_TLQ.cpu(),
-        text=request_text,
-        face_FHW=face_FHW,
-        mouth_FHW=mouth_FHW,
-        identity_X=None if cached.extra_conditioning is None else portrait_identity(face, cached.extra_conditioning),
-    )
-
-
-def _annotation(script: Path | Annotation, length_us: int) -> Annotation:
-    if isinstance(script, Annotation):
-        return script
-    written: ActionScript = read_script(script)
-    return written.annotation(length_us, where=str(script))
 
 
 def _pad_or_trim(waveform: Samples, length: int) -> Samples:

@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from xsheet.model.conditioning import GuidanceSettings, guided
-from xsheet.model.flow import Velocity, euler_sample, sigma_schedule
+from xsheet.model.flow import History, Velocity, euler_sample, sigma_schedule
 from xsheet.model.transformer import NO_PHASE, PAD
 from xsheet.model.variants.base import NEUTRAL_INTENSITY
 from xsheet.schemas.errors import ConfigError
@@ -32,9 +32,11 @@ from xsheet.train.data.cache.files import cached_text
 from xsheet.train.data.encoders import Encoders, open_encoders
 from xsheet.train.data.seeded_random import DroppedConditions, SampleKey
 from xsheet.train.data.texts import TokenizedText
+from xsheet.train.loop.lora import lora_targets
 from xsheet.train.loop.model import TrainableModel
 from xsheet.train.loop.stage_weights import EMA_WEIGHTS_FILE, WEIGHTS_FILE, load_previous
 from xsheet.train.run import build_trainable_model
+from xsheet.train.sample.windows import WindowSettings
 from xsheet.train.settings import TrainSettings
 
 Pictures = NDArray[np.uint8]
@@ -48,6 +50,9 @@ class SampleSettings(StrictModel):
     shift: float = Field(default=5, ge=1, le=20, description="factor on the odds of σ, as in training")
     guidance: GuidanceSettings = Field(default=GuidanceSettings(), description="guidance")
     seed: int = Field(default=0, ge=0, description="of the noise, with the request's name")
+    window: WindowSettings = Field(
+        default=WindowSettings(), description="windows of a video that is longer than the training clips"
+    )
     motion_intensity: tuple[UnitInterval, UnitInterval] = Field(
         default=(NEUTRAL_INTENSITY, NEUTRAL_INTENSITY),
         description="motion intensity of face and body, for variants that read it: .1 subtle, .5 median, 1 intense",
@@ -87,7 +92,9 @@ def to_batch(requests: Sequence[SampleRequest], *, encoders: Encoders, phases: b
 
 
 @torch.no_grad()
-def sample_latents(model: TrainableModel, batch: Batch, settings: SampleSettings) -> Tensor:
+def sample_latents(
+    model: TrainableModel, batch: Batch, settings: SampleSettings, *, history: History | None = None
+) -> Tensor:
     """Sample clean latents (B, C, F, H, W) that start with the first latent frame of `batch`.
 
     The model is asked through the learner, whose call gathers weights that are spread over processes.
@@ -102,7 +109,9 @@ def sample_latents(model: TrainableModel, batch: Batch, settings: SampleSettings
         settings=settings.guidance,
     )
     sigmas = sigma_schedule(settings.steps, shift=settings.shift)
-    return euler_sample(follow, first_BC1HW=on_device.latent_BCFHW[:, :, :1], noise_BCFHW=noise, sigmas=sigmas)
+    return euler_sample(
+        follow, first_BC1HW=on_device.latent_BCFHW[:, :, :1], noise_BCFHW=noise, sigmas=sigmas, history=history
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,20 +123,30 @@ class TrainedModel:
     model: TrainableModel
     encoders: Encoders
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return next(self.model.parameters()).device
+
     def sample(self, requests: Sequence[SampleRequest], settings: SampleSettings) -> Pictures:
         """Pictures of every request, (B, T, H, W, 3)."""
-        batch = to_batch(requests, encoders=self.encoders, phases=self.settings.stage(self.stage).dataset.mark_phases)
-        batch = replace(batch, intensity_B2=torch.tensor([settings.motion_intensity]).expand(len(batch), -1))
-        with self.settings.compute.autocast(next(self.model.parameters()).device):
-            latents = sample_latents(self.model, batch, settings)
-        pictures: Pictures = self.encoders.video.decode(latents).cpu().numpy()
+        pictures: Pictures = self.encoders.video.decode(self.sample_latents(requests, settings)).cpu().numpy()
         return pictures
 
+    def sample_latents(
+        self, requests: Sequence[SampleRequest], settings: SampleSettings, *, history: History | None = None
+    ) -> Tensor:
+        """Clean latents of every request, (B, C, F, H, W)."""
+        batch = to_batch(requests, encoders=self.encoders, phases=self.settings.stage(self.stage).dataset.mark_phases)
+        batch = replace(batch, intensity_B2=torch.tensor([settings.motion_intensity]).expand(len(batch), -1))
+        with self.settings.compute.autocast(self.device):
+            return sample_latents(self.model, batch, settings, history=history)
 
-def load_trained(run: Path, *, stage: str | None = None, device: str = "cpu") -> TrainedModel:
+
+def load_trained(run: Path, *, stage: str | None = None, device: str = "cpu", with_lora: bool = True) -> TrainedModel:
     """Weights of a finished stage, averaged over its steps if it kept the average; other parts are earlier stages'.
 
-    `stage` None takes the last finished stage.
+    `stage` None takes the last finished stage. `with_lora` False leaves out the low-rank updates of that stage.
 
     Raises:
         ConfigError: no run is finished there, or its weights are not those of its settings.
@@ -140,12 +159,16 @@ def load_trained(run: Path, *, stage: str | None = None, device: str = "cpu") ->
     earlier = [(before, run / before.name) for before in settings.previous_stages(stage)]
     load_previous(model, has_pretrained_backbone=settings.pretrained_backbone is not None, previous_stages=earlier)
     last = (settings.stage(stage), run / stage)
+    lora = None if with_lora else last[0].lora
+    updated = frozenset[str]() if lora is None else lora_targets(model.transformer, lora)
+    before = {key: tensor.clone() for key, tensor in model.transformer.state_dict().items() if key in updated}
     load_previous(
         model,
         has_pretrained_backbone=False,
         previous_stages=[last],
         use_ema=(run / stage / EMA_WEIGHTS_FILE).is_file(),
     )
+    model.transformer.load_state_dict(before, strict=False)
     return TrainedModel(settings=settings, stage=stage, model=model.to(device).eval(), encoders=encoders)
 
 

@@ -1,6 +1,6 @@
-"""A sheet of phases as a person writes it, and as the annotation that the compiler of training texts takes.
+"""A script as a person writes it, and as the annotation that the compiler of texts takes.
 
-In YAML or JSON:
+In YAML or JSON (script_sources.py reads it, and other sources):
 
 base: A woman with short dark hair speaks in front of a plain wall.
 phases:
@@ -8,25 +8,23 @@ phases:
 - {start_s: 1.8, end_s: 3.0, text: tilts the head to the left}
 """
 
-from pathlib import Path
-
 from pydantic import Field, ValidationError
 
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base, Phase, annotation_id, sorted_phases
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.settings import StrictModel, load_settings
+from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import seconds_from_us, us_from_seconds
 
-SCRIPT_ID = "sheet"
-"""Clip, run and base of an annotation that nobody saw: it is asked for."""
+SCRIPT_ID = "script"
+"""Clip and run of an annotation that describes no clip."""
 
 
 class ScriptPhase(StrictModel):
     """One timed action."""
 
-    start_s: float = Field(ge=0, le=600, description="from the first frame")
-    end_s: float = Field(gt=0, le=600, description="half-open")
+    start_s: float = Field(ge=0, le=3600, description="from the first frame")
+    end_s: float = Field(gt=0, le=3600, description="half-open")
     text: str = Field(min_length=3, max_length=400, description="what happens, in plain words, present tense")
     track: vocab.Track = Field(default="whole_body", description="body part; phases of one track never overlap")
     action: vocab.Action = Field(default="other", description="class, where it has one; evaluation asks for it")
@@ -38,7 +36,7 @@ class ActionScript(StrictModel):
 
     base: str = Field(min_length=20, max_length=600, description="what holds throughout: look, scene, mood")
     speaking: vocab.Speaking = Field(default="speaking", description="what the subject does with the voice")
-    phases: tuple[ScriptPhase, ...] = Field(default=(), max_length=20, description="what happens when")
+    phases: tuple[ScriptPhase, ...] = Field(default=(), max_length=1000, description="what happens when")
 
     def annotation(self, duration_us: int, *, where: str) -> Annotation:
         """The script as an annotation; ConfigError if phases overlap on a track or exceed the duration."""
@@ -62,11 +60,6 @@ class ActionScript(StrictModel):
                 where=where, expected=f"phases of at least 0.12 s, apart on each track, within {end_s:.2f} s",
                 got=first, hint="move them, give them other tracks, or take a longer sound",
             ) from error  # fmt: skip
-
-
-def read_script(file: Path) -> ActionScript:
-    """Read a script from YAML or JSON; ConfigError names a wrong key."""
-    return load_settings(ActionScript, config=file)
 
 
 def _phase(index: int, script_phase: ScriptPhase) -> Phase:

@@ -10,9 +10,13 @@ from xsheet.cli.options import AsJson, Config, DryRun, Quiet, SetFolder
 
 if TYPE_CHECKING:
     from xsheet.schemas.settings import StrictModel
+    from xsheet.train.sample.sampler import TrainedModel
 
 app = typer.Typer()
 
+RunOrExport = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of the run (--out of `train run`), or of an export.")
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of the run (--out of `train run`).")]
 StageOption = Annotated[
     str | None, typer.Option("--stage", metavar="NAME", help="Stage whose weights to use (default: last finished).")
@@ -36,11 +40,26 @@ DeviceOption = Annotated[
 
 @app.command("sample")
 def sample_(
-    run: RunFolder,
+    run: RunOrExport,
     portrait: Annotated[Path, typer.Option("--portrait", help="PNG or JPEG image, or a video (its first frame).")],
     audio: Annotated[Path, typer.Option("--audio", help="WAV file, or a video with audio.")],
-    script: Annotated[Path, typer.Option("--script", help="YAML or JSON: base caption and timed actions.")],
+    script: Annotated[
+        Path,
+        typer.Option(
+            "--script", help="Base caption and timed actions: YAML or JSON; ELAN, CSV or WebVTT; or a set (--clip)."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="MP4 file to write.")],
+    clip: Annotated[
+        str | None, typer.Option("--clip", metavar="ID", help="Clip of the set, or of a table, that --script names.")
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option("--layer", help="Layer of that set (default: accepted), or annotator of that file."),
+    ] = None,
+    caption: Annotated[
+        str | None, typer.Option("--caption", metavar="TEXT", help="Base caption, instead of the script's.")
+    ] = None,
     stage: StageOption = None,
     device: DeviceOption = None,
     config: Config = None,
@@ -63,17 +82,19 @@ def sample_(
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.time import CLIP_RATE
     from xsheet.train.sample.sample import SampleFiles, sample
+    from xsheet.train.sample.script_sources import read_script
 
     if not (quiet or as_json):
         log_training_to_stderr()
-    files = SampleFiles(portrait=portrait, audio=audio, script=script, out=out)
-    name = _stage(run, stage)
-    written = sample(run, files, settings, stage=name, device=_device(device))
+    requested = read_script(script, clip=clip, layer=layer, caption=caption)
+    files = SampleFiles(portrait=portrait, audio=audio, script=requested, out=out)
+    trained = _load(run, stage, device=_device(device))
+    written = sample(trained, files, settings)
     seconds = written.frames / CLIP_RATE.num
     if as_json:
-        print_json({"out": str(out), "stage": name, "frames": written.frames, "seconds": round(seconds, 2)})
+        print_json({"out": str(out), "stage": trained.stage, "frames": written.frames, "seconds": round(seconds, 2)})
     else:
-        console().print(f"{seconds:.1f} s of video with audio, sampled by {name}: {out}", markup=False)
+        console().print(f"{seconds:.1f} s of video with audio, sampled by {trained.stage}: {out}", markup=False)
 
 
 @app.command("evaluate")
@@ -92,6 +113,8 @@ def evaluate_(
     quiet: Quiet = False,
 ) -> None:
     """Sample the held-out clips, measure faces and actions in them, and score them against the real clips.
+
+    The same command continues a stopped evaluation; finished clips are not sampled again.
 
     Example: xsheet train evaluate my-run my-set --set max_clips=64
     """
@@ -112,7 +135,10 @@ def evaluate_(
     name = _stage(run, stage)
     contents = f"{settings.batch_size} samples"
     with explain_out_of_memory(where="evaluation", contents=contents, hint="use --set batch_size=1"):
-        evaluation = evaluate(run, folder, settings, stage=name, device=_device(device))
+        evaluation = evaluate(
+            run, folder, settings, stage=name, device=_device(device),
+            parts_file=run / name / "evaluation-parts.jsonl",
+        )  # fmt: skip
     out = out or run / name / "evaluation.json"
     evaluation.write(out)
     if as_json:
@@ -136,26 +162,31 @@ def export_(
     run: RunFolder,
     out: Annotated[Path, typer.Option("--out", help="New folder for the weights.")],
     stage: StageOption = None,
+    merge_lora: Annotated[
+        bool,
+        typer.Option("--merge-lora", help="Merge low-rank updates into the weights instead of writing them beside."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Export a trained model: transformer for plain diffusers, the complete avatar, the trained text encoder.
+    """Export a trained model for diffusers: backbone, complete avatar with its pipeline, low-rank updates, model card.
 
     Example: xsheet train export my-run --out my-model
     """
-    from xsheet.cli.show import console, print_json
+    from xsheet.cli.show import print_json
     from xsheet.train.export import export
+    from xsheet.train.exported.card import backbone_lines, pipeline_lines
 
     name = _stage(run, stage)
-    export(run, out, stage=name)
+    export(run, out, stage=name, merge_lora=merge_lora)
     if as_json:
         print_json({"out": str(out), "stage": name})
-    else:
-        console().print(
-            f"{name} in {out}\n"
-            f"diffusers: WanTransformer3DModel.from_pretrained('{out / 'transformer'}'), without phases and audio\n"
-            f"xsheet: xsheet.model.weights.load('{out / 'avatar'}')",
-            markup=False,
-        )
+        return
+    at = out.absolute()
+    typer.echo(
+        f"# {name} is in {out}. The backbone, with diffusers alone:\n{backbone_lines(at)}\n"
+        f"# The avatar, with xsheet; then pipe(portrait=..., audio=..., script=..., out=...):\n{pipeline_lines(at)}\n"
+        f"# In a shell: xsheet train sample {out} --portrait P --audio A --script S --out O.mp4",
+    )
 
 
 def show_settings(settings: "StrictModel", *, as_json: bool) -> None:
@@ -178,6 +209,22 @@ def log_training_to_stderr() -> None:
     logger = logging.getLogger("xsheet.train")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+
+
+def _load(run: Path, stage: str | None, *, device: str) -> "TrainedModel":
+    """The model of a run or of an export."""
+    from xsheet.schemas.errors import ConfigError
+    from xsheet.train.exported.load import is_exported, load_exported
+    from xsheet.train.sample.sampler import load_trained
+
+    if not is_exported(run):
+        return load_trained(run, stage=_stage(run, stage), device=device)
+    trained = load_exported(run, device=device)
+    if stage not in (None, trained.stage):
+        raise ConfigError(
+            where="--stage", expected=f"{trained.stage}, the stage of this export", got=repr(stage), hint="omit --stage"
+        )
+    return trained
 
 
 def _stage(run: Path, requested: str | None) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from xsheet.schemas.errors import ConfigError
-from xsheet.train.sample.script import read_script
+from xsheet.train.sample.script_sources import read_script
 
 SHEET = """
 base: A woman with short dark hair speaks in front of a plain wall.

@@ -123,6 +123,17 @@ def test_an_export_says_how_to_load_it(trained_run, tmp_path):
     assert (tmp_path / "model/transformer/config.json").is_file()
 
 
+@pytest.mark.slow
+def test_an_export_is_sampled_like_a_run(trained_run, wished, tmp_path):
+    stdout_of("export", trained_run, "--out", tmp_path / "model")
+    from_run, film = json_of("sample", trained_run, *wished), tmp_path / "out.mp4"
+    drawn = film.read_bytes()
+    assert json_of("sample", tmp_path / "model", *wished) == from_run
+    assert film.read_bytes() == drawn
+    with pytest.raises(ConfigError, match="stage2, the stage of this export"):
+        stdout_of("sample", tmp_path / "model", *wished, "--stage", "stage1")
+
+
 @pytest.mark.parametrize("verb", [("sample",), ("evaluate",), ("export",)])
 def test_a_folder_without_a_run_says_what_to_give(verb, wished, built_set, tmp_path):
     rest = {"sample": wished, "evaluate": (built_set[0],), "export": ("--out", tmp_path / "model")}[verb[0]]

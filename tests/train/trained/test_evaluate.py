@@ -1,14 +1,15 @@
 """The action bench end to end, and its numbers."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
 
 from xsheet.schemas.errors import ConfigError
-from xsheet.train.evaluate.evaluate import ActionEditScore, ClipScore, Evaluation, EvaluationSettings, evaluate
+from xsheet.train.evaluate.evaluate import Evaluation, EvaluationSettings, evaluate
 from xsheet.train.evaluate.readers import FaceReaderSettings
-from xsheet.train.evaluate.scores import MouthScore, PhaseScore
+from xsheet.train.evaluate.scores import ActionEditScore, ClipScore, MouthScore, PhaseScore
 
 
 def clip(*named, r=None):
@@ -79,3 +80,25 @@ def test_held_out_sheets_are_drawn_read_and_scored(trained_run, built_copy, quic
 def test_a_split_without_clips_is_an_error(trained_run, built_copy, quick):
     with pytest.raises(ConfigError, match="test clips"):
         evaluate(trained_run, built_copy, EvaluationSettings(sample=quick, fitted_reader=FaceReaderSettings(steps=1)))
+
+
+@pytest.mark.slow
+def test_a_stopped_evaluation_continues_with_the_batches_that_are_left(
+    trained_run, built_copy, quick, tmp_path, caplog
+):
+    settings = EvaluationSettings(split="train", batch_size=1, sample=quick, fitted_reader=FaceReaderSettings(steps=2))
+    parts = tmp_path / "parts.jsonl"
+    with caplog.at_level(logging.INFO, logger="xsheet.train"):
+        whole = evaluate(trained_run, built_copy, settings, parts_file=parts)
+    lines = parts.read_text().splitlines()
+    assert len(lines) == len(whole.samples) > 1
+    assert f"3 of {3 * len(lines)} videos sampled and read, 0:" in caplog.text
+    parts.write_text(lines[0] + "\n" + lines[1][:40])  # killed while it wrote
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="xsheet.train"):
+        again = evaluate(trained_run, built_copy, settings, parts_file=parts)
+    assert again == whole
+    assert f"3 of {3 * len(lines)} videos, from an earlier run" in caplog.text
+    assert parts.read_text().splitlines() == lines
+    other = settings.model_copy(update={"sample": quick.model_copy(update={"seed": 5})})
+    assert evaluate(trained_run, built_copy, other, parts_file=parts) != whole

@@ -1,13 +1,27 @@
-"""What plain diffusers makes of an export."""
+"""What plain diffusers makes of an export: weights, low-rank updates, the pipeline, the model card."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
-from diffusers import WanTransformer3DModel
+from diffusers import DiffusionPipeline, WanTransformer3DModel
+from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_wan_lora_to_diffusers
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
 from xsheet.model import weights
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.tables import write_text
 from xsheet.train.export import export
+from xsheet.train.exported.card import backbone_lines, pipeline_lines
+from xsheet.train.launch import WorkerSettings
+from xsheet.train.loop.lora import LoraSettings
+from xsheet.train.run import train_stages
+from xsheet.train.sample.sampler import load_trained
 
 pytestmark = pytest.mark.slow  # a run of both stages takes some seconds; its tests share it
 
@@ -42,3 +56,80 @@ def test_the_learned_text_encoder_is_exported(exported, trained):
 def test_nothing_is_written_over(exported, trained_run):
     with pytest.raises(ConfigError, match="one with files"):
         export(trained_run, exported)
+
+
+def test_the_printed_lines_run_as_they_stand(exported):
+    lines = pipeline_lines(exported) + backbone_lines(exported)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    ran = subprocess.run([sys.executable, "-c", lines], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+
+
+def test_the_pipeline_takes_portrait_audio_and_script(exported, built_set, tmp_path):
+    pipe = DiffusionPipeline.from_pretrained(exported, custom_pipeline=str(exported), trust_remote_code=True)
+    film = built_set[0] / "media/clip_a.mp4"
+    script = {
+        "base": "A person speaks to the camera.",
+        "phases": [{"start_s": 0.1, "end_s": 0.6, "text": "nods twice"}],
+    }
+    out = pipe(portrait=film, audio=film, script=script, out=tmp_path / "out.mp4", num_inference_steps=2)
+    assert out.stat().st_size > 1000
+
+
+def test_the_card_names_figures_that_were_measured(trained_run, tmp_path):
+    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
+    value = {"mean": 0.75, "low": 0.5, "high": 1.0, "count": 8}
+    write_text(
+        run / "stage2" / "evaluation.json", f'{{"numbers": {{"class accuracy": [{value}, null]}}}}'.replace("'", '"')
+    )
+    card = ModelCard.load(export(run, tmp_path / "out") / "README.md")
+    assert card.data.library_name == "diffusers"
+    assert card.data.eval_results[0].metric_value == 0.75
+    assert "| class accuracy | 0.75 (0.50..1.00) |  | 8 |" in card.text
+    assert (tmp_path / "out/samples.png").is_file()
+
+
+@pytest.fixture(scope="module")
+def lora_run(trained_run, built_set, plan, tmp_path_factory):
+    """A second stage that trains low-rank updates of all five kinds of layers, after the first stage of the run."""
+    lora = LoraSettings(rank=2, alpha=4, targets=("q", "k", "v", "o", "ffn"))
+    stage = plan.stage("stage2").model_copy(update={"lora": lora, "trainable_parts": ("audio", "phases")})
+    out = tmp_path_factory.mktemp("lora") / "run"
+    shutil.copytree(trained_run / "stage1", out / "stage1")
+    settings = plan.model_copy(update={"stages": (plan.stages[0], stage)})
+    train_stages(built_set[0], settings, out=out, workers=WorkerSettings(), stages=["stage2"])
+    return out
+
+
+@torch.no_grad()
+def test_plain_diffusers_adds_the_updates_to_the_backbone(lora_run, tmp_path):
+    out = export(lora_run, tmp_path / "out")
+    plain = WanTransformer3DModel.from_pretrained(out / "transformer").eval()
+    rng = torch.Generator().manual_seed(0)
+    inputs = {
+        "hidden_states": torch.randn(1, 24, 3, 8, 8, generator=rng), "timestep": torch.tensor([500.0]),
+        "encoder_hidden_states": torch.randn(1, 96, 128, generator=rng),
+    }  # fmt: skip
+    without = plain(**inputs).sample
+    plain.load_lora_adapter(out / "lora")
+    expected = load_trained(lora_run).model.transformer(*inputs.values())
+    assert (without - expected).abs().max() > 1e-3
+    assert torch.allclose(plain(**inputs).sample, expected, atol=1e-5)
+
+
+def test_the_comfyui_file_is_the_same_updates_by_other_names(lora_run, tmp_path):
+    out = export(lora_run, tmp_path / "out") / "lora"
+    theirs = _convert_non_diffusers_wan_lora_to_diffusers(load_file(out / "comfyui.safetensors"))
+    ours = load_file(out / "pytorch_lora_weights.safetensors")
+    assert {key.removeprefix("transformer.") for key in ours} == {k.removeprefix("transformer.") for k in theirs}
+    up, down = "blocks.1.ffn.net.2.lora_B.weight", "blocks.1.ffn.net.2.lora_A.weight"
+    find = {key.removeprefix("transformer."): tensor for key, tensor in theirs.items()}
+    product = find[up] @ find[down]  # the reader multiplies alpha / rank = 2 into its matrices
+    assert torch.allclose(product, 2 * ours[f"transformer.{up}"] @ ours[f"transformer.{down}"], atol=1e-6)
+
+
+def test_updates_are_merged_on_request(lora_run, tmp_path):
+    out = export(lora_run, tmp_path / "out", merge_lora=True)
+    assert not (out / "lora").exists()
+    expected = load_trained(lora_run).model.transformer.state_dict()
+    assert all(torch.equal(expected[key], tensor) for key, tensor in weights.load(out / "avatar").state_dict().items())

@@ -1,6 +1,7 @@
 """Portrait, sound and sheet to a video."""
 
 import logging
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.io import wavfile
 from xsheet.curate.media.reader import open_media
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.sample.sample import SampleFiles, read_audio, read_portrait, sample
+from xsheet.train.sample.script_sources import read_script
 
 SHEET = "base: A person speaks to the camera.\nphases: [{start_s: 0.1, end_s: 0.6, text: nods twice}]\n"
 
@@ -23,13 +25,14 @@ def wished(tmp_path):
     wavfile.write(tmp_path / "sound.wav", 8000, np.stack([beep, beep], axis=1))
     (tmp_path / "sheet.yaml").write_text(SHEET)
     names = {"portrait": "portrait.png", "audio": "sound.wav", "script": "sheet.yaml", "out": "out.mp4"}
-    return SampleFiles(**{part: tmp_path / name for part, name in names.items()})
+    files = {part: tmp_path / name for part, name in names.items()}
+    return SampleFiles(**files | {"script": read_script(files["script"])})
 
 
 @pytest.mark.slow
-def test_a_sample_is_a_canonical_clip_with_its_sound(wished, trained_run, quick, caplog):
+def test_a_sample_is_a_canonical_clip_with_its_sound(wished, trained, quick, caplog):
     with caplog.at_level(logging.INFO, logger="xsheet"):
-        written = sample(trained_run, wished, quick)
+        written = sample(trained, wished, quick)
     assert written.frames == 21  # the longest length of the cache that .9 s fill
     assert "Phase-1" in caplog.text and "nods twice." in caplog.text
     with open_media(wished.out, root=wished.out.parent) as media:
@@ -42,17 +45,31 @@ def test_a_sample_is_a_canonical_clip_with_its_sound(wished, trained_run, quick,
 
 
 @pytest.mark.slow
-def test_a_video_can_be_portrait_and_sound(wished, trained_run, built_set, quick, tmp_path):
+def test_a_video_can_be_portrait_and_sound(wished, trained, built_set, quick, tmp_path):
     film = built_set[0] / "media/clip_a.mp4"
     files = SampleFiles(portrait=film, audio=film, script=wished.script, out=tmp_path / "again.mp4")
-    assert sample(trained_run, files, quick).frames == 33
+    assert sample(trained, files, quick).frames == 33
 
 
 @pytest.mark.slow
-def test_a_sound_too_short_for_the_training_is_refused(wished, trained_run, quick):
+def test_longer_audio_is_sampled_in_windows_with_the_actions_of_each(wished, trained, quick, caplog, tmp_path):
+    wavfile.write(wished.audio, 16000, (8000 * np.sin(np.arange(41600) / 5)).astype(np.int16))  # 2.6 s
+    script = tmp_path / "late.yaml"
+    script.write_text("base: A person speaks to the camera.\nphases: [{start_s: 1.7, end_s: 2.3, text: nods twice}]\n")
+    with caplog.at_level(logging.INFO, logger="xsheet"):
+        written = sample(trained, replace(wished, script=read_script(script)), quick)
+    assert written.frames == 65
+    assert "window 3 of 3" in caplog.text
+    texts = [record.args[0] for record in caplog.records if record.msg == "text: %s"]
+    assert ["nods twice" in text for text in texts] == [False, True, True]
+    assert "[0.74-1.32s]: nods twice." in texts[1]  # the window begins at .96 s and ends at 2.28 s
+
+
+@pytest.mark.slow
+def test_a_sound_too_short_for_the_training_is_refused(wished, trained, quick):
     wavfile.write(wished.audio, 16000, np.zeros(4000, np.int16))
     with pytest.raises(ConfigError, match="too_short"):
-        sample(trained_run, wished, quick)
+        sample(trained, wished, quick)
     assert not wished.out.exists()
 
 

@@ -1,0 +1,79 @@
+"""Videos of any length: windows as long as training clips that overlap, each continuing the one before.
+
+    starts = plan_windows(600, frames=33, overlap=2, actions=[(4.0, 14.0)])
+    video = append_window(video, window, start=starts[1], overlap=2)
+
+Frame 0 of a window is its reference picture; the first `overlap` latent frames after it repeat the last ones of the
+window before, and are given to the sampler as a condition (model.flow.History).
+T frames shown, H x W pixels.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from xsheet.model.config import FRAMES_PER_LATENT
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.settings import StrictModel
+
+Pictures = NDArray[np.uint8]
+
+
+class WindowSettings(StrictModel):
+    """Continuation of a video beyond the length of a training clip (docs/log/train.md#windows)."""
+
+    overlap: int = Field(default=2, ge=1, le=64, description="latent frames that a window shares with the one before")
+    history_sigma: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.2, description="noise level down to which these frames are given; below it they are sampled again"
+    )
+    reference: Literal["portrait", "previous"] = Field(
+        default="portrait", description="frame 0 of a window: the portrait again, or the last picture before it"
+    )
+
+
+def plan_windows(
+    total: int, *, frames: int, overlap: int, actions: Sequence[tuple[float, float]] = ()
+) -> tuple[int, ...]:
+    """First frame of each window; multiples of 4, so that latent frames coincide.
+
+    A window begins between actions where one of the later half of its possible starts does, so that an action is not
+    cut in two.
+
+    Args:
+        total: frames of the video, at least `frames`.
+        frames: of a window.
+        overlap: latent frames.
+        actions: start and end in frames.
+
+    Raises:
+        ConfigError: the overlap leaves nothing new in a window.
+    """
+    furthest = frames - 1 - FRAMES_PER_LATENT * overlap
+    if furthest < FRAMES_PER_LATENT:
+        most = (frames - 1) // FRAMES_PER_LATENT - 1
+        raise ConfigError(
+            where="window.overlap", expected=f"at most {most} of the {1 + most + 1} latent frames of a window",
+            got=str(overlap), hint="overlap fewer",
+        )  # fmt: skip
+    starts = [0]
+    while starts[-1] + frames < total:
+        steps = range(furthest, furthest // 2, -FRAMES_PER_LATENT)
+        free = (step for step in steps if not _is_inside(starts[-1] + step, actions))
+        starts.append(starts[-1] + next(free, furthest))
+    return tuple(starts)
+
+
+def append_window(video: Pictures, window: Pictures, *, start: int, overlap: int) -> Pictures:
+    """The video with a window from frame `start` on; shared frames fade from one to the other, (T, H, W, 3)."""
+    shared = FRAMES_PER_LATENT * overlap
+    weight = (np.arange(1, shared + 1) / (shared + 1))[:, None, None, None]
+    before, after = video[start + 1 : start + 1 + shared], window[1 : 1 + shared]
+    faded = np.rint((1 - weight) * before + weight * after).astype(np.uint8)
+    return np.concatenate([video[: start + 1], faded, window[1 + shared :]])
+
+
+def _is_inside(frame: int, actions: Sequence[tuple[float, float]]) -> bool:
+    return any(start < frame < end for start, end in actions)
