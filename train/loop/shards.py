@@ -197,7 +197,9 @@ class _ShardWriter(StorageWriter):
             results += [WriteResult(item.index, tensors[_chunk_name(item.index)].nbytes, record) for item in group]
         for item in plan.items:
             if item.type == WriteItemType.BYTE_IO:
-                text = planner.resolve_data(item).getvalue()
+                stream = planner.resolve_data(item)
+                assert isinstance(stream, io.BytesIO), "our planner's"
+                text = stream.getvalue()
                 results.append(WriteResult(item.index, len(text), json.loads(text)))
         return _done(results)
 
@@ -332,9 +334,11 @@ def _host_copy(tensor: Any) -> Tensor:
 def _read_box(stored: Any, item: ReadItem) -> Tensor:
     name = _chunk_name(item.storage_index)
     if not item.lengths:
-        return stored.get_tensor(name)
+        whole: Tensor = stored.get_tensor(name)
+        return whole
     box = (slice(start, start + length) for start, length in zip(item.storage_offsets, item.lengths, strict=True))
-    return stored.get_slice(name)[tuple(box)]
+    part: Tensor = stored.get_slice(name)[tuple(box)]
+    return part
 
 
 def _read_hashes(folder: Path) -> dict[str, str]:
