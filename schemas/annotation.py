@@ -36,7 +36,7 @@ HALF_FRAME_US = frame_start_us(1, CLIP_RATE) // 2  # a span may end this far beh
 class Base:
     """Caption of the whole clip, without timed actions and identity."""
 
-    text: Annotated[Str, Field(min_length=20, max_length=600), "look, scene, framing and mood in prose"]
+    text: Annotated[Str, Field(min_length=4, max_length=600), "look, scene, framing and mood in prose"]
     subject: Annotated[Str, "who is seen, free of identity: 'a woman with short dark hair'"]
     framing: Annotated[vocab.Framing, "how much of the body is in the picture"]
     scene: Annotated[Str, "surroundings and light"]
@@ -102,7 +102,7 @@ class Phase:
     end_sigma_us: Annotated[Us | None, "standard uncertainty of the end"] = None
     action: Annotated[vocab.Action, "class"]
     action_raw: Annotated[Str | None, "the annotator's own word for the class"] = None
-    text: Annotated[Str, Field(min_length=3, max_length=400), "the action in plain words, present tense"]
+    text: Annotated[Str, Field(min_length=1, max_length=400), "the action in plain words, present tense"]
     text_short: Annotated[Str | None, "the same in at most eight words"] = None
     body_parts: Annotated[tuple[vocab.BodyPart, ...], "finer parts that move"] = ()
     laterality: Annotated[vocab.Laterality, "the subject's own side"]

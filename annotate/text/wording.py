@@ -117,6 +117,11 @@ def clean_line(text: str, *, max_chars: int) -> str:
     return line[: max_chars + 1].rpartition(" ")[0].rstrip() or line[:max_chars]
 
 
+def character_count(text: str) -> int:
+    """Length of a text as Latin letters: a wide character of Chinese, Japanese or Korean, a word or half, is five."""
+    return sum(5 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
 def strip_medium_phrases(text: str) -> str:
     """The text without formulas such as 'The video shows ...' at the start of its sentences."""
     while (shorter := "".join(map(_strip_formula, _SENTENCE.split(text)))) != text:

@@ -3,6 +3,8 @@
 client       VlmClient protocol: VlmRequest in, VlmResponse out
 prompts      versioned prompt files; quoting of untrusted text
 frames       which frames a model sees; frames as JPEG
+json_document  the JSON object inside a reply, and its small deviations
+json_document  the JSON object inside a reply, and its small deviations
 response     JSON schema of a reply, and its parser
 normalise    a parsed reply to the contract's vocabulary, with repairs
 annotator    VlmAnnotator: describe (pass A), then segment (pass B)

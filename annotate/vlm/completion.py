@@ -25,9 +25,21 @@ class Completion:
     wait_s: float | None = None
 
 
+class _ContentPart(BaseModel):
+    type: str
+    text: str = ""
+
+
 class _CompletionMessage(BaseModel):
-    content: str | None = None
+    content: str | list[_ContentPart] | None = None
     refusal: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text, joined where the server sends parts."""
+        if isinstance(self.content, list):
+            return "".join(part.text for part in self.content if part.type in ("text", "output_text"))
+        return self.content or ""
 
 
 class _CompletionChoice(BaseModel):
@@ -64,7 +76,7 @@ def read_completion(status: int, body: bytes, *, wait_s: float) -> Completion:
     choice, usage = answer.choices[0], answer.usage or _CompletionUsage()
     refusal = choice.message.refusal
     return Completion(
-        text=refusal or choice.message.content or "",
+        text=refusal or choice.message.text,
         finish_reason="refusal" if refusal else choice.finish_reason,
         prompt_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,

@@ -1,10 +1,10 @@
 """Normalise a parsed reply to the contract's vocabulary. Every change is a repair; the operation is idempotent.
 
 Per phase, in this order: known track, else dropped; known class, else `other` with the model's word in action_raw;
-start before end (swapped), inside the clip (clipped; dropped behind its end), at least 0.12 s (the end moves); snapped
-to motion boundaries or frames; side consistent with track and text; numbers in range; text cleaned. Then overlaps on
-one track are trimmed (repairs.trim_overlaps). A reply that loses all its phases is invalid, not empty. Repair paths and
-values are those of the reply, in seconds.
+start before end (swapped), inside the clip (clipped), at least 0.12 s (the end moves); snapped to motion boundaries or
+frames; side consistent with track and text; numbers in range; text cleaned. Then overlaps on one track are trimmed
+(repairs.trim_overlaps). A reply that loses all its phases, or whose times are those of another unit, is invalid, not
+empty. Repair paths and values are those of the reply, in seconds.
 """
 
 import math
@@ -15,15 +15,21 @@ from itertools import chain
 from pydantic import Field
 
 from xsheet.annotate.repairs import RepairLog, trim_overlaps
-from xsheet.annotate.text.wording import clean_line, find_side, kind_of, strip_medium_phrases
+from xsheet.annotate.text.wording import character_count, clean_line, find_side, kind_of, strip_medium_phrases
 from xsheet.annotate.vlm.response import ResponseBase, ResponseDocument, ResponsePhase
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import MIN_PHASE_US, Base, Evidence, Phase, Repair
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.time import seconds_from_us, us_from_seconds
+from xsheet.schemas.time import CLIP_RATE, frame_start_us, seconds_from_us, us_from_seconds
 
-MIN_BASE_CHARS, MAX_BASE_CHARS, MIN_PHASE_CHARS, MAX_PHASE_CHARS = 20, 600, 3, 400  # of the contract
+MIN_BASE_CHARS, MAX_BASE_CHARS, MIN_PHASE_CHARS, MAX_PHASE_CHARS = (
+    20,
+    600,
+    3,
+    400,
+)  # as Latin letters; see character_count
 MAX_LABEL_CHARS = 200
+_OVERSHOOT_S, _OVERSHOOT_SHARE = 0.5, 0.1  # an end so little behind the clip is clipped; more is another unit
 MAX_REPETITIONS = 99
 DEFAULT_BASE_TEXT = "One person is visible; the reply has no further description."
 ACTION_WORDS: dict[str, vocab.Action] = {action: action for action in vocab.ACTIONS}
@@ -100,6 +106,12 @@ def normalise(
     """Normalise a reply. Pure and total: every ResponseDocument has a result."""
     repairs = RepairLog()
     base = _base(reply.base, repairs)
+    scale = _time_scale(reply.phases, targets)
+    if scale is None:
+        last = max(max(phase.start_s, phase.end_s) for phase in reply.phases)
+        note = f"times up to {last:g} do not fit a clip of {seconds_from_us(targets.duration_us):g} s in any one unit"
+        return NormalisedReply(base=None, repairs=tuple(repairs.entries), note=note)
+    reply = _rescaled(reply, scale, repairs)
     target = (_phase(i, phase, targets, repairs, settings=settings) for i, phase in enumerate(reply.phases))
     phases = trim_overlaps([phase for phase in target if phase is not None], repairs)
     if reply.phases and not phases:
@@ -118,7 +130,7 @@ def _base(written: ResponseBase, repairs: RepairLog) -> Base:
         )
     }
     text = _clean_words("base/text", written.text, repairs, max_chars=MAX_BASE_CHARS)
-    if len(text) < MIN_BASE_CHARS:
+    if character_count(text) < MIN_BASE_CHARS:
         reason = f"shorter than {MIN_BASE_CHARS} characters"
         text = repairs.change("set", "base/text", text, DEFAULT_BASE_TEXT, reason=reason)
     return Base(
@@ -180,7 +192,7 @@ def _action(path: str, written: ResponsePhase, repairs: RepairLog) -> tuple[voca
 
 def _phase_text(path: str, written: ResponsePhase, action: vocab.Action, repairs: RepairLog) -> str | None:
     text = _clean_words(f"{path}/text", written.text, repairs, max_chars=MAX_PHASE_CHARS)
-    if len(text) >= MIN_PHASE_CHARS:
+    if character_count(text) >= MIN_PHASE_CHARS:
         return text
     if action == "other":
         return None
@@ -230,6 +242,37 @@ def _track_and_side(
 
 
 # ---- when
+
+
+def _time_scale(phases: Sequence[ResponsePhase], targets: TimeSnapTargets) -> float | None:
+    """Factor from the written times to seconds: 1, or 1/1000 for milliseconds; None if they fit no unit for certain.
+
+    Times that lie outside the clip are a sign of another unit (frames, percent, a clip of twice the length), and then
+    the ones inside are wrong too. Only milliseconds are certain: whole numbers too large for any other unit.
+    """
+    times = [time for phase in phases for time in (phase.start_s, phase.end_s)]
+    last_s = seconds_from_us(targets.duration_us)
+    starts_outside = any(min(phase.start_s, phase.end_s) >= last_s for phase in phases)
+    if not times or (not starts_outside and max(times) <= last_s + max(_OVERSHOOT_S, _OVERSHOOT_SHARE * last_s)):
+        return 1.0
+    largest_other_unit = max(targets.duration_us / frame_start_us(1, CLIP_RATE), 100.0, 2 * last_s)
+    is_ms = all(time == int(time) for time in times) and largest_other_unit < max(times) <= 1000 * (
+        last_s + _OVERSHOOT_S
+    )
+    return 0.001 if is_ms else None
+
+
+def _rescaled(reply: ResponseDocument, scale: float, repairs: RepairLog) -> ResponseDocument:
+    if scale == 1.0:
+        return reply
+    phases = []
+    for k, phase in enumerate(reply.phases):
+        start_s, end_s = (
+            repairs.change("scale", f"phases/{k}/{name}", written, written * scale, reason="milliseconds")
+            for name, written in (("start_s", phase.start_s), ("end_s", phase.end_s))
+        )
+        phases.append(phase.model_copy(update={"start_s": start_s, "end_s": end_s}))
+    return reply.model_copy(update={"phases": tuple(phases)})
 
 
 def _span(path: str, written: ResponsePhase, targets: TimeSnapTargets, repairs: RepairLog) -> tuple[int, int] | None:

@@ -10,17 +10,17 @@ and lengths; `normalise` enforces start < end and phases of one track that do no
     invalid     empty, no JSON, a duplicate key, or not the response schema
     ok          the response schema; unwrapping it is a repair
 
-The parser never mends JSON: a closing bracket or a number that the model did not write would be invented.
+What may stand around the document, and which fields are mended, is in `json_document`.
 """
 
 import json
 import math
-import re
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from xsheet.annotate.vlm.json_document import extract_object, mend_fields
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Repair
 from xsheet.schemas.settings import StrictModel
@@ -106,10 +106,10 @@ def response_json_schema(duration_s: float, *, limits: ResponseLimits = DEFAULT_
         amplitude=_or_null({"type": "integer", "minimum": 0, "maximum": 3}),
         speed=_or_null({"type": "integer", "minimum": 0, "maximum": 3}),
         repetitions=_or_null({"type": "integer", "minimum": 1, "maximum": 99}),
-        text=_text(limits.max_text_chars, min_length=3),
+        text=_text(limits.max_text_chars, min_length=1),
     )
     base = _object(
-        text=_text(limits.max_base_chars, min_length=20),
+        text=_text(limits.max_base_chars, min_length=4),
         subject=_text(limits.max_label_chars),
         framing=_one_of(vocab.Framing),
         scene=_text(limits.max_label_chars),
@@ -152,8 +152,6 @@ STATUS_BY_FINISH_REASON: dict[str, ResponseStatus] = {
     "error": "error",
 }
 MAX_NOTE_CHARS = 300
-_THINKING = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
-_FENCE = re.compile(r"[^`]*```(?:json|JSON)?\s*\n(?P<inside>[^`]*)\n\s*```[^`]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,10 +171,10 @@ def parse_reply(text: str | None, *, finish_reason: str | None) -> ParsedReply:
         return ParsedReply(status=status, note=f"the engine stopped with {finish_reason!r}")
     if text is None or not text.strip():
         return ParsedReply(status="invalid", note="expected a JSON object, got an empty reply")
-    document, repairs = _unwrap(text)
+    repairs: tuple[Repair, ...] = ()
     try:
-        json.loads(document, object_pairs_hook=_refuse_duplicate_keys, parse_constant=_refuse_constant)
-        reply = ResponseDocument.model_validate_json(document)
+        document, repairs = _read_document(text)
+        reply = ResponseDocument.model_validate_json(json.dumps(document))
     except ValidationError as error:
         return ParsedReply(status="invalid", note=_first_error(error), repairs=repairs)
     except (ValueError, RecursionError) as error:
@@ -184,41 +182,37 @@ def parse_reply(text: str | None, *, finish_reason: str | None) -> ParsedReply:
     return ParsedReply(status="ok", reply=reply, repairs=repairs)
 
 
+def _read_document(text: str) -> tuple[dict[str, Any], tuple[Repair, ...]]:
+    """The object of a reply with the keys of the schema, and the repairs that this took."""
+    document, repairs = extract_object(text)
+    document, more = mend_fields(document, path="", known=ResponseDocument.model_fields, nullable=())
+    repairs += more
+    base, phases = document.get("base"), document.get("phases")
+    if isinstance(base, dict):
+        document["base"], more = mend_fields(
+            base, path="base", known=ResponseBase.model_fields, nullable=_nullable(ResponseBase)
+        )
+        repairs += more
+    if isinstance(phases, list):
+        mended = []
+        for k, phase in enumerate(phases):
+            if isinstance(phase, dict):
+                known, nullable = ResponsePhase.model_fields, _nullable(ResponsePhase)
+                phase, more = mend_fields(phase, path=f"phases/{k}", known=known, nullable=nullable)  # noqa: PLW2901
+                repairs += more
+            mended.append(phase)
+        document["phases"] = mended
+    return document, tuple(repairs)
+
+
+def _nullable(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(name for name, field in model.model_fields.items() if type(None) in get_args(field.annotation))
+
+
 def one_line(text: str) -> str:
     """Untrusted text on one line of printable characters, truncated to MAX_NOTE_CHARS."""
     line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
     return line if len(line) <= MAX_NOTE_CHARS else line[: MAX_NOTE_CHARS - 1] + "…"
-
-
-def _unwrap(text: str) -> tuple[str, tuple[Repair, ...]]:
-    """The JSON without a leading <think> block and without a code fence."""
-    repairs = []
-    thinking = _THINKING.match(text)
-    if thinking:
-        repairs.append(_unwrap_repair("thoughts", thinking.end(), reason="text before the answer"))
-        text = text[thinking.end() :]
-    fence = None if text.lstrip().startswith("{") else _FENCE.fullmatch(text)
-    if fence:
-        removed_chars = len(text) - len(fence["inside"])
-        repairs.append(_unwrap_repair("fence", removed_chars, reason="code block around the answer"))
-        text = fence["inside"]
-    return text, tuple(repairs)
-
-
-def _unwrap_repair(what: str, characters: int, *, reason: str) -> Repair:
-    return Repair(op="unwrap", path="", before=f"{what}, {characters} characters", reason=reason)
-
-
-def _refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # json would silently keep the last of two equal keys.
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise ValueError("a duplicate key")
-    return values
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"the constant {name}")
 
 
 def _first_error(error: ValidationError) -> str:

@@ -68,22 +68,32 @@ def test_swapped_times_are_swapped_back():
 
 
 def test_an_end_beyond_the_clip_is_clipped():
-    found = normalise(changed(end_s=7.5), TimeSnapTargets(duration_us=CLIP_US))
+    found = normalise(changed(end_s=5.4), TimeSnapTargets(duration_us=CLIP_US))
     assert found.phases[0].end_us == CLIP_US
-    assert ops(found) == [("clip", "phases/0/end_s", "7.5", "5.0")]
+    assert ops(found) == [("clip", "phases/0/end_s", "5.4", "5.0")]
 
 
-def test_a_phase_behind_the_clip_is_dropped_and_the_others_stay():
-    late = NOD.model_copy(update={"start_s": 8.0, "end_s": 9.0})
+@pytest.mark.parametrize(
+    "last", [(8.0, 9.0), (24.0, 30.0), (5.5, 9.5)], ids=["behind the clip", "frames", "twice too long"]
+)
+def test_times_that_fit_no_unit_for_certain_make_the_reply_invalid(last):
+    late = NOD.model_copy(update={"start_s": last[0], "end_s": last[1]})
     found = normalise(reply_of(NOD, late), TimeSnapTargets(duration_us=CLIP_US))
-    assert [p.phase_id for p in found.phases] == ["p0"]
-    assert [(r.op, r.path) for r in found.repairs] == [("drop", "phases/1")]
+    assert (found.base, found.phases) == (None, ())
+    assert "do not fit a clip of 5 s" in found.note
 
 
-def test_a_reply_whose_phases_are_all_unusable_is_invalid_not_empty():
-    found = normalise(changed(start_s=1200.0, end_s=2400.0), TimeSnapTargets(duration_us=CLIP_US))  # milliseconds
-    assert found.base is None
-    assert "none of the 1 phases" in found.note
+def test_milliseconds_are_read_as_such():
+    found = normalise(changed(start_s=1200.0, end_s=2400.0), TimeSnapTargets(duration_us=CLIP_US))
+    assert [(p.start_us, p.end_us) for p in found.phases] == [(1_200_000, 2_400_000)]
+    assert {r.op for r in found.repairs} == {"scale"}
+
+
+def test_words_of_another_script_are_kept():
+    chinese = changed(text="点头")
+    base = chinese.base.model_copy(update={"text": "女士对镜头讲话。"})
+    found = normalise(chinese.model_copy(update={"base": base}), TimeSnapTargets(duration_us=CLIP_US))
+    assert (found.base.text, found.phases[0].text) == ("女士对镜头讲话。", "点头")
 
 
 def test_a_phase_that_is_too_short_is_given_the_minimum():

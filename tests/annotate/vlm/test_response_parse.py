@@ -46,6 +46,11 @@ def test_other_ends_let_the_text_decide(finish_reason):
         ("```json\n{}\n```", ["fence"]),
         ("Here it is:\n```\n{}\n```\nDone.", ["fence"]),
         ("<think>The head nods.</think>\n{}", ["thoughts"]),
+        ("The head nods.\n</think>\n{}", ["thoughts"]),
+        ("```json{}```", ["fence"]),
+        ("Here it is, as {{asked}}: {}", ["prose"]),
+        ("{}\n\nNote: one nod.", ["prose"]),
+        ("[{}]", ["list"]),
         ("<think>```json\n{{}}\n```</think>\n```json\n{}\n```", ["thoughts", "fence"]),
     ],
 )
@@ -56,6 +61,23 @@ def test_what_is_taken_off_around_the_json_is_a_repair(around, taken_off):
 
 
 @pytest.mark.parametrize(
+    ("written", "as_model_wrote", "repaired"),
+    [
+        ('"end_s": 2.25', '"end_s": "2.25s"', "phases/0/end_s"),
+        ('"end_s": 2.25', '"end_s": "00:02.25"', "phases/0/end_s"),
+        (', "speed": null', "", "phases/0/speed"),
+        (', "emotion": null', "", "base/emotion"),
+        ('"end_s": 2.25', '"end_s": 2.25, "mood": "good"', "phases/0/mood"),
+        ('{"base"', '{"duration_s": 5, "base"', "duration_s"),
+    ],
+)
+def test_a_deviation_with_one_meaning_is_read_and_logged(written, as_model_wrote, repaired):
+    found = parse_reply(TEXT.replace(written, as_model_wrote, 1), finish_reason="stop")
+    assert found.reply == parse_reply(TEXT, finish_reason="stop").reply
+    assert [repair.path for repair in found.repairs] == [repaired]
+
+
+@pytest.mark.parametrize(
     "text",
     [
         None,
@@ -63,16 +85,15 @@ def test_what_is_taken_off_around_the_json_is_a_repair(around, taken_off):
         "  \n",
         "I cannot help with that.",
         TEXT[:-1],
+        TEXT[:-1] + ",}",
+        TEXT.replace('"end_s": 2.25', '"end_s": "soon"'),
         TEXT + TEXT,
-        "Here it is: " + TEXT,
         "<think>" + TEXT,
         f"```json\n{TEXT}\n```\n```json\n{TEXT}\n```",
         TEXT.replace('"start_s": 1', '"start_s": NaN'),
-        TEXT.replace('"start_s": 1', '"start_s": "1"'),
         TEXT.replace('"start_s": 1', '"start_s": 1, "start_s": 1.5'),
         TEXT.replace('"start_s": 1', '"start_s": 1' + "0" * 5000),
         TEXT.replace('"start_s": 1, ', ""),
-        TEXT.replace('"start_s": 1', '"start_s": 1, "mood": "good"'),
         TEXT.replace("nods once", "nods \\ud800 once"),
         "[" * 100_000,
     ],
