@@ -105,6 +105,7 @@ class AnalysisTask:
             }
             frames = media.frames(size=fit_size(*media.size, long_side=settings.long_side_px))
             for frame in profiler.iterate("decode", frames):
+                self.stage = "picture"  # progress: a long film is not a stuck one
                 for name, analyser in analysers.items():
                     with profiler(name):
                         analyser.add(frame)

@@ -102,6 +102,7 @@ class ExportTask:
 
         def rgb_frames() -> Iterator[Rgb]:
             for frame in media.frames(size=size, span=job.candidate.span):
+                self.stage = "export"  # progress
                 if body is not None:
                     with profiler("body"):
                         body.add(frame)

@@ -243,7 +243,7 @@ def annotator_execution(
         gpus_per_worker=gpus,
         threads=cpu_count(),
         memory_mb=MODEL_MEMORY_MB,
-        item_timeout_s=MODEL_TIMEOUT_S,
+        stall_timeout_s=MODEL_TIMEOUT_S,
     )
 
 

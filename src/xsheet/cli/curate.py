@@ -20,6 +20,7 @@ from xsheet.cli.options import (
     Roots,
     Set,
     SetFolder,
+    StallTimeout,
     cpu_count,
     find_preset,
 )
@@ -56,6 +57,7 @@ def run_(
     limit: Limit = None,
     jobs: Jobs = None,
     ray: Ray = None,
+    stall_timeout_s: StallTimeout = 900.0,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -80,8 +82,9 @@ def run_(
     from xsheet.curate.pipeline import RunContext, curate
     from xsheet.runtime.executor import Execution
 
+    execution = Execution(jobs=jobs or cpu_count(), ray=ray, stall_timeout_s=stall_timeout_s)
     context = RunContext(
-        set_folder=out, execution=Execution(jobs=jobs or cpu_count(), ray=ray), models=models,
+        set_folder=out, execution=execution, models=models,
         retry_failed=retry_failed, shows_progress=not (quiet or as_json),
     )  # fmt: skip
     curated = curate(files, settings, context)

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 Jobs = Annotated[
     int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes for items (default: all CPU cores).")
 ]
+StallTimeout = Annotated[
+    float,
+    typer.Option(
+        "--stall-timeout", min=1, metavar="SECONDS", help="An item without progress for so long fails; no other limit."
+    ),
+]
 Gpus = Annotated[float, typer.Option("--gpus", min=0, metavar="N", help="GPUs per worker; 0 reserves none.")]
 Ray = Annotated[
     str | None,

@@ -17,6 +17,7 @@ from xsheet.cli.options import (
     Ray,
     RetryFailed,
     Roots,
+    StallTimeout,
     cpu_count,
     parse_part_presets,
 )
@@ -70,6 +71,7 @@ def run(
     limit: Limit = None,
     jobs: Jobs = None,
     ray: Ray = None,
+    stall_timeout_s: StallTimeout = 900.0,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -115,7 +117,7 @@ def run(
 
     if shows and until == "train":
         log_training_to_stderr()
-    execution = Execution(jobs=jobs or cpu_count(), ray=ray)
+    execution = Execution(jobs=jobs or cpu_count(), ray=ray, stall_timeout_s=stall_timeout_s)
     context = RunContext(
         set_folder=out, execution=execution, models=models, retry_failed=retry_failed, shows_progress=shows
     )

@@ -69,6 +69,7 @@ class Task(Protocol):
     """One step over many items: a picklable instance of a class that workers can import (not of a script's `__main__`).
 
     It may set `self.stage` to a word while it runs; the outcome of a failure, even of a crash, contains the last one.
+    Each setting counts as progress, so a loop over frames sets it again with every frame.
     All exceptions are caught: MediaError marks the input as unusable and is final, RunError ends the run, and after any
     other one the item is tried once more in a new worker.
     """
@@ -106,7 +107,7 @@ class Execution:
     """How a task is executed. Only `threads` can affect results, so it does not depend on `jobs`."""
 
     jobs: int = 1  # parallel workers
-    item_timeout_s: float = 900.0  # wall-clock limit of one try
+    stall_timeout_s: float = 900.0  # without progress, in one try; an item that goes on may take as long as it needs
     open_timeout_s: float = 600.0  # wall-clock limit of loading models, possibly from a cold disk
     memory_mb: int = 8192  # heap and private mappings of one worker; a GPU runtime may want more
     threads: int = 1  # threads of numeric libraries in a worker: float sums depend on it
@@ -115,7 +116,7 @@ class Execution:
     ray: str | None = None  # None: processes of this machine; 'auto', 'local' or the address of a cluster
 
     def __post_init__(self) -> None:
-        for name in ("jobs", "item_timeout_s", "open_timeout_s", "memory_mb", "threads", "max_items_per_process"):
+        for name in ("jobs", "stall_timeout_s", "open_timeout_s", "memory_mb", "threads", "max_items_per_process"):
             if not (value := getattr(self, name)) > 0:
                 todo = "use a larger value, or remove the option"
                 raise ConfigError(where=f"execution.{name}", expected="a positive number", got=str(value), hint=todo)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
@@ -31,6 +32,8 @@ from xsheet.schemas.errors import RunError
 
 MAX_RESPONSE_BYTES = 1 << 20
 LOG_TAIL_BYTES = 16 << 10
+PROGRESS_INTERVAL_S = 5.0  # seconds between two readings of a task's progress
+STAGE_BYTES = 64
 DISK_PROBE_BYTES = 256 << 10  # bytes a disk must accept after an item failed, to count as not full
 STACK_DUMP_S = 2.0  # seconds for a hung process to write its traceback
 EXIT_TIMEOUT_S = 15.0  # seconds for a process that closed its pipe to exit with its code; slow on a busy machine
@@ -100,7 +103,7 @@ class Worker:
         """
         for tries in (1, 2):
             process = self._open_process()
-            reply = process.request(pickle.dumps((item, tries)), timeout_s=self._job.execution.item_timeout_s)
+            reply = process.request(pickle.dumps((item, tries)), timeout_s=self._job.execution.stall_timeout_s)
             self._items_run += 1
             if self._stopped:
                 raise InterruptedError("the worker was stopped")
@@ -216,11 +219,16 @@ class _Process:
         self._exit = os.pidfd_open(self._popen.pid)
 
     def request(self, message: bytes, *, timeout_s: float) -> WorkerResponse:
-        """Send a request and wait; the response also reports a process that died or hung."""
+        """Send a request and wait; the response also reports a process that died or made no progress for so long."""
         with suppress(OSError):  # it may be dead already, which is detected below
             self._pipe.send_bytes(message)
         # A grandchild can keep the pipe open, so the pipe alone does not show that the process ended.
-        ready = wait([self._pipe, self._exit], timeout_s)
+        seen, since_s = self._progress(), time.monotonic()
+        while not (ready := wait([self._pipe, self._exit], min(timeout_s / 4, PROGRESS_INTERVAL_S))):
+            if (now := self._progress()) != seen:
+                seen, since_s = now, time.monotonic()
+            elif time.monotonic() - since_s >= timeout_s:
+                break
         if self._pipe in ready:
             with suppress(EOFError, OSError, ValueError):
                 return RESPONSE_ADAPTER.validate_json(self._pipe.recv_bytes(MAX_RESPONSE_BYTES))
@@ -247,7 +255,7 @@ class _Process:
         with suppress(ProcessLookupError):
             self._popen.send_signal(signal.SIGQUIT)
         wait([self._exit], STACK_DUMP_S)
-        return self._error_response("timed_out", f"no result within {timeout_s:g} s")
+        return self._error_response("timed_out", f"no progress for {timeout_s:g} s")
 
     def _on_exit(self) -> WorkerResponse:
         wait([self._exit], EXIT_TIMEOUT_S)
@@ -262,9 +270,16 @@ class _Process:
         )
 
     def _error_response(self, reason: str, message: str) -> WorkerResponse:
-        stage = (self._folder / "stage").read_text() if (self._folder / "stage").exists() else "start"
-        reply = WorkerResponse(kind="raised", stage=stage.rstrip("\0 ") or self._name, reason=reason, message=message)
+        stage = self._progress()[:STAGE_BYTES].rstrip(b"\0 ").decode("utf-8", "replace")
+        reply = WorkerResponse(kind="raised", stage=stage or self._name, reason=reason, message=message)
         return replace(reply, detail=self._log())
+
+    def _progress(self) -> bytes:
+        """The stage, and a number that grows whenever the task reports one."""
+        try:
+            return (self._folder / "stage").read_bytes()
+        except OSError:
+            return b"start"
 
     def _log(self) -> str:
         with (self._folder / "stderr").open("rb") as file:

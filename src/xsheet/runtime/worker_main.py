@@ -16,26 +16,28 @@ from pathlib import Path
 
 from xsheet.runtime.result_store import ResultStore, output_error
 from xsheet.runtime.task import Execution, Incomplete, Item, Outcome, Rejected, Task, one_line
-from xsheet.runtime.worker import LOG_TAIL_BYTES, RESPONSE_ADAPTER, Job, WorkerResponse
+from xsheet.runtime.worker import LOG_TAIL_BYTES, RESPONSE_ADAPTER, STAGE_BYTES, Job, WorkerResponse
 from xsheet.schemas.errors import ConfigError, MediaError, RunError
 from xsheet.schemas.source import ItemStatus
 
 MAX_OPEN_FILES = 4096
-STAGE_BYTES = 64
 FATAL_FIELDS = ("where", "expected", "got", "hint")
 _NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class _StageFile:
-    """The current stage of a task, kept in a file so that it survives a crash."""
+    """The current stage of a task and the number of its reports, kept in a file so that both survive a crash."""
 
     def __init__(self, default: str) -> None:
         self._default = default
+        self._reports = 0
         self._file = os.open("stage", os.O_CREAT | os.O_WRONLY, 0o600)
 
     def __call__(self, name: str = "") -> None:
         self.name = name or self._default
-        os.pwrite(self._file, self.name.encode("utf-8", "replace")[:STAGE_BYTES].ljust(STAGE_BYTES, b"\0"), 0)
+        self._reports += 1
+        name_bytes = self.name.encode("utf-8", "replace")[:STAGE_BYTES].ljust(STAGE_BYTES, b"\0")
+        os.pwrite(self._file, name_bytes + self._reports.to_bytes(8, "big"), 0)
 
 
 def serve(pipe_fd: int, lifeline_fd: int) -> None:

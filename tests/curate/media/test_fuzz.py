@@ -16,7 +16,7 @@ from xsheet.schemas.errors import MediaReason
 from xsheet.schemas.ids import content_key, file_sha256
 from xsheet.schemas.source import SourceVideo
 
-HOW = Execution(jobs=2, item_timeout_s=20, memory_mb=2048)
+HOW = Execution(jobs=2, stall_timeout_s=20, memory_mb=2048)
 HEADER_BYTES = 2048
 
 

@@ -15,7 +15,7 @@ def main() -> None:
     out, notes, jobs, what, count, argument = sys.argv[1:]
     items = [Item(content_key(k), f"item {k}", (what, json.loads(argument))) for k in range(int(count))]
     try:
-        run_task(Planted(Path(notes)), items, out=Path(out), execution=Execution(jobs=int(jobs), item_timeout_s=60))
+        run_task(Planted(Path(notes)), items, out=Path(out), execution=Execution(jobs=int(jobs), stall_timeout_s=60))
     except RunError as error:
         sys.exit(f"RunError: {error}")
 

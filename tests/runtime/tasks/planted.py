@@ -48,6 +48,13 @@ class Planted:
         time.sleep(sleep_s)
         return [shot(key), shot(key, opens_with="cut")]
 
+    def goes_on(self, key: str, seconds: float) -> list[Row]:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(0.05)
+            self.stage = "going on"
+        return [shot(key)]
+
     def large(self, key: str, n: int) -> list[Row]:
         return [shot(key, end_us=k + 1) for k in range(n)]
 
