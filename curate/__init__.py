@@ -9,7 +9,7 @@ shots       cut scores per frame; shots from the scores
 faces       detect faces, link them into tracks, measure face signals
 audio       voice activity, loudness, mouth motion predicted from sound
 picture     brightness, frozen frames, letterbox, camera motion, burnt-in text
-sync        lip-voice agreement: embedded scorer, SyncNet, self-test
+sync        lip-voice agreement: built-in scorer, SyncNet, self-test
 candidates  3 to 10 s spans of one face in one shot, with all measures
 filter      limits, verdicts, sweeps over a limit
 body        shoulders, arms and hands of kept clips; motion per body part

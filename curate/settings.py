@@ -29,7 +29,7 @@ class AnalysisSettings(StrictModel):
     shots: ShotSettings = Field(default=ShotSettings(), description="shot detection")
     picture: PictureSettings = Field(default=PictureSettings(), description="picture measures")
     faces: FaceSettings = Field(default=FaceSettings(), description="face detection and tracking")
-    lip_audio: LipAudioSettings = Field(default=LipAudioSettings(), description="embedded sync scorer")
+    lip_audio: LipAudioSettings = Field(default=LipAudioSettings(), description="built-in sync scorer")
     candidates: CandidateSettings = Field(
         default=CandidateSettings(), description="how shots and tracks become candidates"
     )

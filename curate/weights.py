@@ -66,7 +66,7 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
     ),
     KnownModel(
         name=SYNCNET_WEIGHTS,
-        purpose="sync of lips and voice by SyncNet, in place of the embedded scorer",
+        purpose="sync of lips and voice by SyncNet, in place of the built-in scorer",
         licence="none stated; ask the authors before commercial use",
         size_bytes=None,
         sha256=None,

@@ -72,7 +72,7 @@ class SyncScorerLimits(StrictModel):
 class SyncLimits(StrictModel):
     """Limits per scorer, chosen by the prefix of the scorer name; a candidate whose scorer has none is rejected."""
 
-    lip_audio: SyncScorerLimits | None = Field(default=None, description="the embedded scorer, 'lip_audio@...'")
+    lip_audio: SyncScorerLimits | None = Field(default=None, description="the built-in scorer, 'lip_audio@...'")
     syncnet: SyncScorerLimits | None = Field(default=None, description="SyncNet, 'syncnet...@...'")
 
 

@@ -145,7 +145,7 @@ def training_text(
 ) -> None:
     """Print the training text that is compiled from one clip.
 
-    Example: xsheet annotate training-text my-set clip_3fa2 --set max_phases=6
+    Example: xsheet annotate training-text my-set clip_3fa2 --set max_blocks=6
     """
     from dataclasses import asdict
 
