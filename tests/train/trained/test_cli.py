@@ -73,7 +73,7 @@ def test_ctrl_c_names_the_checkpoint_that_the_same_command_goes_on_from(built_co
     stderr = running.communicate(timeout=60)[1]
     assert running.returncode == 130
     assert f"last checkpoint: stage1, {latest.read_text()}" in stderr
-    assert "the same command goes on where it was" in stderr
+    assert "run the same command again to continue" in stderr
     assert "Traceback" not in stderr
 
 
