@@ -4,11 +4,12 @@
     compiled.text    "{base} Phase-1 [0.0-2.0s]: ... Phase-2 [2.0-4.0s]: ..."
     compiled.short_caption   "A woman is speaking."
 
-Blocks do not overlap. Of all partitions at starts and ends of phases into at most `max_blocks` blocks of at least
-`min_block_s`, the one with the lowest cost in seconds is used: time of an action named while absent, time of an action
-present but not named, and `block_cost_s` per block. A block names the phases that fill half of it or have half of
-themselves in it, so every phase is named at least once; a block without phases keeps still. The string is derived from
-annotation, policy and version, and is never stored as ground truth.
+With `layout: phases` every action is a block with its own times; blocks may overlap. With `layout: partition` blocks do
+not overlap: of all partitions at starts and ends of phases into at most `max_blocks` blocks of at least `min_block_s`,
+the one with the lowest cost in seconds is used: time of an action named while absent, time of an action present but not
+named, and `block_cost_s` per block. A block names the phases that fill half of it or have half of themselves in it, so
+every phase is named at least once; a block without phases keeps still. The string is derived from annotation, policy
+and version, and is never stored as ground truth.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,8 +34,13 @@ MAX_PHASES = 100  # the search is cubic; a clip of 10 s has a dozen
 
 
 class BlockPolicy(StrictModel):
-    """Partition into blocks and their wording."""
+    """Layout of the blocks and their wording."""
 
+    layout: Literal["partition", "phases"] = Field(
+        default="partition",
+        description="partition: the paper's, blocks do not overlap; phases: a block per action with its own times, for "
+        "a model that binds times to text; an annotation of more actions than max_blocks is partitioned",
+    )
     max_blocks: int = Field(default=4, ge=1, le=6, description="blocks of a clip; the model's phase table has six rows")
     min_block_s: float = Field(
         default=0.5, ge=0.1, le=5, description="seconds; three latent frames of 0.16 s, less is hardly usable"
@@ -51,7 +57,7 @@ class BlockPolicy(StrictModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One timed block; in training, start and end are whole tenths of a second."""
+    """One timed block; blocks of a partition start and end at whole tenths of a second."""
 
     start_us: int
     end_us: int
@@ -95,8 +101,7 @@ def compile_training_text(annotation: Annotation, policy: BlockPolicy = DEFAULT_
             got=f"status {annotation.status!r} with {len(annotation.phases)} phases",
             hint="compile annotations of single clips whose status is ok",
         )
-    timed = ((start * STEP_US, end * STEP_US, phases) for start, end, phases in _timed_blocks(annotation, policy))
-    return assemble_text(base_record, timed, policy)
+    return assemble_text(base_record, _timed_blocks(annotation, policy), policy)
 
 
 def assemble_text(
@@ -134,7 +139,7 @@ def assemble_text(
 
 
 def _seconds(us: int) -> str:
-    """Seconds with one decimal; with up to three where a person asked for a finer time."""
+    """Seconds with one decimal; with up to three where a phase has a finer time."""
     return f"{us / US_PER_S:.1f}" if us % STEP_US == 0 else f"{us / US_PER_S:.3f}".rstrip("0")
 
 
@@ -160,7 +165,15 @@ class _QuantisedPhase(NamedTuple):
 
 
 def _timed_blocks(annotation: Annotation, policy: BlockPolicy) -> Iterator[tuple[int, int, list[Phase]]]:
-    """Blocks as (start, end, phases they name), in tenths of a second; with still gaps they cover the clip."""
+    """Blocks as (start, end, phases they name), in microseconds."""
+    actions = [phase for phase in annotation.phases if "rest" not in (phase.kind, phase.action)]
+    if policy.layout == "phases" and len(actions) <= policy.max_blocks:
+        return ((phase.start_us, phase.end_us, [phase]) for phase in actions)
+    return ((start * STEP_US, end * STEP_US, phases) for start, end, phases in _partition(annotation, policy))
+
+
+def _partition(annotation: Annotation, policy: BlockPolicy) -> Iterator[tuple[int, int, list[Phase]]]:
+    """Blocks that do not overlap, in tenths of a second; with still gaps they cover the clip."""
     last = max(1, annotation.duration_us // STEP_US)  # rounded down to stay inside the clip
     actions, rests = list[_QuantisedPhase](), list[_QuantisedPhase]()
     for phase in annotation.phases:

@@ -114,6 +114,26 @@ def test_gaps_left_to_the_base_block_take_no_block():
     assert len(compile_training_text(annotation(*five), BlockPolicy(gaps="base")).blocks) == 4
 
 
+def test_every_action_may_have_a_block_with_its_own_times():
+    """Overlaps stay, times are exact, and rests and gaps take no block."""
+    nod, smile = phase(0.44, 1.92), phase(1.04, 1.28, "smiles", "face")
+    rest = phase(2, 5, "keeps still", "whole_body", kind="rest", action="rest")
+    compiled = compile_training_text(annotation(nod, smile, rest), BlockPolicy(layout="phases"))
+    assert [(b.start_us, b.end_us, b.phase_ids) for b in compiled.blocks] == [
+        (440_000, 1_920_000, (nod.phase_id,)),
+        (1_040_000, 1_280_000, (smile.phase_id,)),
+    ]
+    assert compiled.text.endswith(" Phase-1 [0.44-1.92s]: nods twice. Phase-2 [1.04-1.28s]: smiles.")
+
+
+def test_more_actions_than_blocks_are_partitioned():
+    five = [phase(s, s + 0.6) for s in (0.6, 1.4, 2.2, 3.0, 3.8)]
+    policy = BlockPolicy(layout="phases", max_blocks=4)
+    partition = policy.model_copy(update={"layout": "partition"})
+    compiled, expected = (compile_training_text(annotation(*five), one) for one in (policy, partition))
+    assert (compiled.text, compiled.blocks) == (expected.text, expected.blocks)
+
+
 def test_a_clip_without_actions_keeps_still():
     (block,) = compile_training_text(annotation()).blocks
     assert (block.text, block.start_us, block.end_us) == ("keeps still.", 0, 5_000_000)
