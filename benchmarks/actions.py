@@ -1,20 +1,18 @@
-"""The paper's ablation in miniature: effect of phases with times, of the depth schedule and of the two stages.
+"""The ablation on drawn puppets: effect of the bindings of times, of the depth schedule and of the two stages.
 
-    python benchmarks/actions.py FOLDER [--seeds 3] [--steps 600] [--only global-1 phases-2 ...] [--table]
+    python benchmarks/actions.py FOLDER [--seeds 3] [--steps 1500] [--only interval-1 table-2 ...] [--table]
 
-As in the paper, all arms start from one pretrained backbone that was trained on pictures without audio and actions.
-Each arm adds one component to the previous one; all arms have the same number of steps. Each (arm, seed) is a separate
-run below FOLDER; finished runs are not repeated, so the two hours can be split. Two processes of one thread each
-(--only, --set compute.threads=1) are faster than one with two threads. The table includes the ceiling: the reader on
-real clips.
+As in the paper, all arms start from one pretrained backbone that was trained on pictures without audio and actions, and
+all have the same number of steps. The scripts ask for times: two to four actions of .4 to 2 s that start anywhere and
+overlap on two tracks (`puppet_set.ANYWHERE`). Each (arm, seed) is a separate run below FOLDER; finished runs are not
+repeated, so the hours can be split. The table includes the ceiling: the reader on real clips.
 
-    global    one text for the clip without times, tokens without phases, equal audio scale in all blocks, one stage
-    phases    + text blocks with times, tokens with phase embeddings
-    depth     + the depth schedule of the audio residual
-    stages    + a first stage on audio and appearance with brief captions
-
-A fifth arm, `masked`, is not in the paper: `depth` with a hard phase mask, so that the times of the phases are given
-and need not be learned. It is the upper bound for the effect of times.
+    words             text blocks with times; equal audio scale in all blocks, one stage
+    table             + a vector per phase: the paper's
+    interval          + the rotation of queries and keys by their times
+    interval+clock    + times added to keys and values
+    depth             + the depth schedule of the audio residual
+    stages            + a first stage on audio and appearance with brief captions
 """
 
 import argparse
@@ -25,7 +23,7 @@ from itertools import chain
 from pathlib import Path
 
 from learn import learn, settings_of
-from puppet_set import PAIRS, make_set
+from puppet_set import ANYWHERE, make_set
 from pydantic import TypeAdapter
 
 from xsheet.runtime.executor import Execution
@@ -38,26 +36,27 @@ from xsheet.train.launch import WorkerSettings
 from xsheet.train.settings import TrainSettings
 
 ALL = "[backbone, audio, phases, text]"
-FORMS = "cache.text.forms=[brief, plain, blocks]"
+FORMS = ("cache.text.forms=[brief, plain, blocks]", "cache.text.blocks={layout: phases, max_blocks: 6}")
 FIRST_SHARE = 0.28  # share of the steps of the first stage in the arm `stages`, about that of the preset
 SAMPLING = ("sample.steps=25", "sample.guidance.scale=3", "max_clips=96")
 """One guidance scale for text and audio, so that no arm gets extra guidance where it is weak."""
+UNIFORM = ("stages.stage1.dataset.text=blocks", "audio_depth_schedule=uniform")
 ARMS: dict[str, tuple[str, ...]] = {
-    "global": (
-        "stages.stage1.dataset.text=plain",
-        "stages.stage1.dataset.mark_phases=false",
-        "audio_depth_schedule=uniform",
-    ),
-    "phases": ("stages.stage1.dataset.text=blocks", "audio_depth_schedule=uniform"),
-    "depth": ("stages.stage1.dataset.text=blocks",),
-    "stages": (),
-    "masked": ("stages.stage1.dataset.text=blocks", "phase_mask=hard"),
+    "words": (*UNIFORM, "phase_binding=[]"),
+    "table": (*UNIFORM, "phase_binding=[table]"),
+    "interval": (*UNIFORM, "phase_binding=[table,interval]"),
+    "interval+clock": (*UNIFORM, "phase_binding=[table,interval,clock]"),
+    "depth": ("stages.stage1.dataset.text=blocks", "phase_binding=[table,interval,clock]"),
+    "stages": ("phase_binding=[table,interval,clock]",),
 }
 SHOWN = (
     "class accuracy",
     "hit (H@S)",
     "tIoU of hits",
     "start error of hits, s",
+    "end error of hits, s",
+    "start within .2 s",
+    "unrequested actions per second",
     "mouth correlation",
     "swapped: class accuracy",
     "replaced: class accuracy",
@@ -69,7 +68,7 @@ def base_of(folder: Path, *, steps: int, overrides: Sequence[str]) -> Path:
     weights = folder / "base-weights"
     if not (weights / "training.json").is_file():
         settings = settings_of(
-            [FORMS, f"stages.stage1.steps={steps}", "stages.stage1.trainable_parts=[backbone, text]", *overrides]
+            [*FORMS, f"stages.stage1.steps={steps}", "stages.stage1.trainable_parts=[backbone, text]", *overrides]
         )
         learn(folder / "set", folder / "base", settings, stages=("stage1",), how=WorkerSettings(), watches=False)
         export(folder / "base", weights, stage="stage1")
@@ -80,7 +79,7 @@ def plan(
     arm: str, seed: int, *, base: Path, steps: int, overrides: Sequence[str]
 ) -> tuple[TrainSettings, tuple[str, ...]]:
     """Settings of one run, and its stages; an arm with one stage trains everything in it."""
-    own = [FORMS, f"pretrained_backbone={base}", f"seed={seed}", *ARMS[arm], *overrides]
+    own = [*FORMS, f"pretrained_backbone={base}", f"seed={seed}", *ARMS[arm], *overrides]
     if arm == "stages":
         first = round(FIRST_SHARE * steps)
         own += [f"stages.stage1.steps={first}", f"stages.stage2.steps={steps - first}"]
@@ -141,19 +140,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=600, help="steps of each run, all stages together")
+    parser.add_argument("--steps", type=int, default=1500, help="steps of each run, all stages together")
     parser.add_argument("--base-steps", type=int, default=700, help="steps of the common initial weights")
     parser.add_argument("--clips", type=int, default=480)
     parser.add_argument("--held-out", type=int, default=120)
-    parser.add_argument("--only", nargs="*", help="runs such as phases-2; default: all")
+    parser.add_argument("--only", nargs="*", help="runs such as table-2; default: all")
     parser.add_argument("--table", action="store_true", help="only print the table")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--sample", action="append", default=[], help="settings of the evaluation")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if not given.table:
-        make_set(given.folder / "set", train=given.clips, held_out=given.held_out, seed=0, mix=PAIRS)
-        build_cache(given.folder / "set", settings_of([FORMS]).cache, execution=Execution(jobs=2), shows_progress=False)
+        make_set(given.folder / "set", train=given.clips, held_out=given.held_out, seed=0, mix=ANYWHERE)
+        build_cache(given.folder / "set", settings_of(FORMS).cache, execution=Execution(jobs=2), shows_progress=False)
         base = base_of(given.folder, steps=given.base_steps, overrides=given.overrides)
         for seed in range(1, given.seeds + 1):  # seed by seed, so that a stopped benchmark can compare arms
             for arm in ARMS:

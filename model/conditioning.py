@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from xsheet.model.flow import Velocity, precondition
-from xsheet.model.transformer import NO_PHASE, ActAvatarTransformer
+from xsheet.model.phases import PAD
+from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.settings import StrictModel
 
 
@@ -25,7 +26,7 @@ class GuidanceSettings(StrictModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """Inputs of the transformer besides the latent and its noise; windows only where the model has a phase mask."""
+    """Inputs of the transformer besides the latent and its noise; windows only where text is bound to times."""
 
     text_BME: Tensor
     phase_BM: Tensor
@@ -49,12 +50,13 @@ class Condition:
 def drop_conditions(condition: Condition, *, text_B: Tensor, audio_B: Tensor, null_text_ME: Tensor) -> Condition:
     """Drop text or audio where the masks are true; the same definition for training dropout and guidance.
 
-    Dropped text is the null prompt without phases; dropped audio is zero features before the projector.
+    Dropped text is the null prompt, all pads, so that it is bound to no time; dropped audio is zero features before the
+    projector.
     """
     return replace(
         condition,
         text_BME=torch.where(text_B[:, None, None], null_text_ME.to(condition.text_BME.dtype), condition.text_BME),
-        phase_BM=condition.phase_BM.masked_fill(text_B[:, None], NO_PHASE),
+        phase_BM=condition.phase_BM.masked_fill(text_B[:, None], PAD),
         audio_BTLQ=condition.audio_BTLQ.masked_fill(audio_B[:, None, None, None], 0),
     )
 

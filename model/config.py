@@ -17,7 +17,9 @@ FRAMES_PER_LATENT = 4
 """Video frames that one latent frame stands for; latent 0 is frame 0 alone. The same in every Wan codec."""
 
 AudioDepthSchedule = Literal["none", "uniform", "power"]
-PhaseMask = Literal["none", "hard", "soft"]
+PhaseBinding = Literal["table", "interval", "clock"]
+PHASE_BINDINGS: tuple[PhaseBinding, ...] = ("table", "interval")
+"""The default, chosen by measurement (docs/log/train.md#time-binding)."""
 
 
 def latent_frames(frames: int) -> int:
@@ -68,8 +70,19 @@ class ActAvatarConfig(WanConfig):
     )
 
     max_phases: int = Field(default=6, ge=1, le=64, description="rows of the phase table besides row 0; ours")
-    phase_mask: PhaseMask = Field(default="none", description="ablation: a phase is visible only around its window")
-    phase_mask_soft_frames: float = Field(default=4, gt=0, description="video frames a soft window needs to fade; ours")
+    phase_binding: tuple[PhaseBinding, ...] = Field(
+        default=PHASE_BINDINGS,
+        description="how text is bound to phases: table (the paper's vectors), interval (TIE's rotation), clock "
+        "(ours); [] = by the words alone",
+    )
+    frame_rate: float = Field(default=25, gt=0, le=120, description="video frames per second; bindings are to seconds")
+    interval_theta: float = Field(default=1e4, gt=1, description="base of the rotation's frequencies; TIE's")
+    interval_units_per_s: float = Field(
+        default=4, gt=0, description="radians per second of the fastest rotation; TIE's"
+    )
+    interval_strength: float = Field(
+        default=1, ge=0, le=1, description="factor on the rotation's frequencies; 0 = the plain backbone"
+    )
 
     audio_layers: int = Field(default=12, ge=1, description="hidden layers of the audio encoder")
     audio_channels: int = Field(default=768, ge=1, description="numbers per layer and video frame")
@@ -87,6 +100,8 @@ class ActAvatarConfig(WanConfig):
             raise ValueError("a token spans one latent frame: patch_size must begin with 1")
         if self.latent_stride[0] != FRAMES_PER_LATENT:
             raise ValueError(f"latent_stride must begin with {FRAMES_PER_LATENT}")
+        if len(set(self.phase_binding)) != len(self.phase_binding):
+            raise ValueError("phase_binding names a binding twice")
         return self
 
     def backbone_fields(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from torch import Generator, nn
 
 from xsheet.model.audio import AudioAttention, AudioProjector
 from xsheet.model.config import ActAvatarConfig
+from xsheet.model.phases import PhaseClock, PhaseTable
 from xsheet.model.transformer import ActAvatarBlock, ActAvatarTransformer
 
 
@@ -29,14 +30,15 @@ def init_transformer(
 
 
 def init_new_parts(model: ActAvatarTransformer, *, rng: Generator) -> None:
-    """Initialise phase table and audio path so that the model still equals its backbone."""
+    """Initialise phase bindings and audio path so that the model still equals its backbone at interval strength 0."""
     for module in model.modules():
         if isinstance(module, AudioProjector | AudioAttention):
             for linear in _linears(module):
                 _xavier(linear, rng)
         if isinstance(module, AudioAttention):
             nn.init.zeros_(module.to_out.weight)
-    nn.init.zeros_(model.phase_table.weight)
+        if isinstance(module, PhaseTable | PhaseClock):
+            nn.init.zeros_(module.weight)
     model.init_conditioning(rng)
 
 

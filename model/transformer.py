@@ -2,9 +2,9 @@
 
 ActAvatarTransformer    patches, time and text embedding, phase vectors, blocks, velocity
 ActAvatarBlock          self-attention, text cross-attention, audio attention, feed-forward
-PhaseTable              a learned vector per phase, added to the text tokens of the phase
 audio_residual_scale    depth schedule of the audio residual
-phase_bias              ablation: text attention that sees a phase only around its window
+
+How text is bound to phases and their times: xsheet.model.phases.
 
 B batch, C latent channels, F latent frames, H x W latent cells, T video frames, M text tokens, E text width, D width,
 S tokens of a latent frame, N = F * S video tokens, L x Q audio features per video frame, A width of an audio token,
@@ -14,19 +14,11 @@ K phases or audio tokens, P patch (h, w).
 from importlib.util import find_spec
 from typing import Any
 
-import torch
 from torch import Generator, Tensor, is_grad_enabled, nn
-from torch.nn import functional
 
 from xsheet.model.audio import AudioAttention, AudioProjector
-from xsheet.model.config import (
-    FRAMES_PER_LATENT,
-    ActAvatarConfig,
-    AudioDepthSchedule,
-    PhaseMask,
-    config_from,
-    latent_frames,
-)
+from xsheet.model.config import ActAvatarConfig, AudioDepthSchedule, config_from, latent_frames
+from xsheet.model.phases import PhaseClock, PhaseTable, TextTiming, text_timing, timed_text_attention
 from xsheet.torchvision_compat import import_torchvision
 
 # diffusers imports torchvision if it is installed; beside a CPU build of torch that import fails without this.
@@ -34,9 +26,6 @@ if find_spec("torchvision") is not None:
     import_torchvision()
 
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel, WanTransformerBlock
-
-PAD = -1
-NO_PHASE = 0
 
 
 class ActAvatarTransformer(WanTransformer3DModel):
@@ -60,7 +49,8 @@ class ActAvatarTransformer(WanTransformer3DModel):
         self.register_to_config(**config.model_dump())  # type: ignore[no-untyped-call]
         self.model_config = config
         self.blocks = nn.ModuleList(ActAvatarBlock(config, index=i) for i in range(config.num_layers))
-        self.phase_table = PhaseTable(config.max_phases, config.hidden_dim)
+        self.phase_table = PhaseTable(config.max_phases, config.hidden_dim) if "table" in config.phase_binding else None
+        self.interval_strength = config.interval_strength
         self.audio_projector: nn.Module = AudioProjector(config)
 
     @classmethod  # static in diffusers, but called on the class to build
@@ -82,23 +72,23 @@ class ActAvatarTransformer(WanTransformer3DModel):
         """Return the velocity, (B, C, F, H, W). Arguments are not named as Wan's, so that a call meant for Wan fails.
 
         `timestep` is 1000 σ per clip (B,), per latent frame (B, F) or, as in Wan, per token (B, N). Without `phase_BM`
-        no phase vectors are added; without `audio_BTLQ` audio attention is skipped. `window_BK2` is in video frames and
-        only used by a phase mask. `extra_conditioning` is for variants; None here.
+        the text is bound to no phases; without `audio_BTLQ` audio attention is skipped. `window_BK2`, in video frames,
+        is for bindings to times. `extra_conditioning` is for variants; None here.
         """
         frames, height, width = x_BCFHW.shape[2:]
         _check_audio_length(frames, audio_BTLQ)
         rotary = self.rope(x_BCFHW)
         x_BND = self.patch_embedding(x_BCFHW).flatten(2).transpose(1, 2).contiguous()
         time_BFSD, mod_BFS6D, text_BMD = self._embed_conditions(timestep, text_BME, frames, extra_conditioning)
-        if phase_BM is not None:
+        if phase_BM is not None and self.phase_table is not None:
             text_BMD = text_BMD + self.phase_table(phase_BM)
         audio = self._encode_audio(audio_BTLQ, extra_conditioning)
-        bias_BFM = self._phase_bias(phase_BM, window_BK2, frames)
+        timing = self._text_timing(phase_BM, window_BK2, frames)
 
         checkpoint: Any = self._gradient_checkpointing_func
         recompute = is_grad_enabled() and self.gradient_checkpointing
         for block in self.blocks:
-            inputs = (x_BND, text_BMD, mod_BFS6D, rotary, audio, bias_BFM)
+            inputs = (x_BND, text_BMD, mod_BFS6D, rotary, audio, timing)
             x_BND = checkpoint(block, *inputs) if recompute else block(*inputs)
 
         shift, scale = (self.scale_shift_table + time_BFSD.unsqueeze(-2)).unbind(-2)
@@ -130,18 +120,15 @@ class ActAvatarTransformer(WanTransformer3DModel):
     def init_conditioning(self, rng: Generator) -> None:
         """Initialise the weights that a variant adds."""
 
-    def _phase_bias(self, phase_BM: Tensor | None, window_BK2: Tensor | None, frames: int) -> Tensor | None:
-        if self.model_config.phase_mask == "none" or phase_BM is None:
+    def _text_timing(self, phase_BM: Tensor | None, window_BK2: Tensor | None, frames: int) -> TextTiming | None:
+        if phase_BM is None:
             return None
-        if window_BK2 is None:
-            raise ValueError(f"expected window_BK2 with phase_mask={self.model_config.phase_mask}, got None")
-        soft_frames = self.model_config.phase_mask_soft_frames
-        return phase_bias(
-            self.model_config.phase_mask,
+        return text_timing(
+            self.model_config,
             phase_BM=phase_BM,
             window_BK2=window_BK2,
-            latent_frames=frames,
-            soft_frames=soft_frames,
+            frames=frames,
+            strength=self.interval_strength,
         )
 
 
@@ -166,15 +153,16 @@ class ActAvatarBlock(WanTransformerBlock):
             index, block_count=config.num_layers, schedule=config.audio_depth_schedule, gamma=config.audio_depth_gamma
         )
         self.audio_attn: nn.Module = AudioAttention(config, residual_scale=factor)
+        self.phase_clock = PhaseClock(config.hidden_dim) if "clock" in config.phase_binding else None
 
-    def forward(  # type: ignore[override]  # audio, a phase mask, and time per latent frame
+    def forward(  # type: ignore[override]  # audio, times of phases, and time per latent frame
         self,
         x_BND: Tensor,
         text_BMD: Tensor,
         mod_BFS6D: Tensor,
         rotary: tuple[Tensor, Tensor],
         audio_BFKA: Tensor | None = None,
-        bias_BFM: Tensor | None = None,
+        timing: TextTiming | None = None,
     ) -> Tensor:
         """Apply the block; modulation is per latent frame (S = 1), per token, or per clip (F = S = 1)."""
         mod = (self.scale_shift_table + mod_BFS6D.float()).unbind(-2)
@@ -185,10 +173,10 @@ class ActAvatarBlock(WanTransformerBlock):
         x_BND = (x_BND.float() + apply_gate(h_BND, gate)).type_as(x_BND)
 
         h_BND = self.norm2(x_BND.float()).type_as(x_BND)
-        if bias_BFM is None:
+        if timing is None:
             x_BND = x_BND + self.attn2(h_BND, text_BMD, None, None)
         else:
-            x_BND = x_BND + masked_text_attention(self.attn2, h_BND, text_BMD, bias_BFM)
+            x_BND = x_BND + timed_text_attention(self.attn2, h_BND, text_BMD, timing, clock=self.phase_clock)
 
         if audio_BFKA is not None:
             x_BND = x_BND + self.audio_attn(x_BND, audio_BFKA)
@@ -213,69 +201,8 @@ def _split_by_frame(x_BND: Tensor, frames: int) -> Tensor:
     return x_BND.reshape(len(x_BND), frames, -1, x_BND.shape[-1])
 
 
-class PhaseTable(nn.Module):
-    """Phase embedding, (K_max + 1) x D, initially zero; row 0 gets no gradient and stays zero.
-
-    Row 0 is for tokens outside any phase: the base caption, the null prompt and pads (PAD).
-    """
-
-    def __init__(self, max_phases: int, dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(max_phases + 1, dim))
-
-    def forward(self, phase_BM: Tensor) -> Tensor:
-        """(B, M) phase of each token (PAD, NO_PHASE or 1..K_max) -> (B, M, D) to add to the text."""
-        return functional.embedding(phase_BM.clamp(min=NO_PHASE), self.weight, padding_idx=NO_PHASE)
-
-
 def audio_residual_scale(block_index: int, *, block_count: int, schedule: AudioDepthSchedule, gamma: float) -> float:
     """Return f(l) of the block with 0-based index l - 1: (l / L)^γ for `power`, 0 for `none`, 1 for `uniform`."""
     if schedule == "power":
         return float(((block_index + 1) / block_count) ** gamma)
     return {"none": 0.0, "uniform": 1.0}[schedule]
-
-
-def phase_bias(
-    mask: PhaseMask, *, phase_BM: Tensor, window_BK2: Tensor, latent_frames: int, soft_frames: float
-) -> Tensor | None:
-    """Return the bias added to the attention of latent frame f to token m, (B, F, M) float32; None without a mask.
-
-    An ablation: the published method has no such mask. Windows are [start, end) in video frames, one row per phase
-    from 1 on; unused rows may hold anything. Base caption and pads stay visible. hard: 0 if a frame of the latent lies
-    in the window, else -inf. soft: the log of a window with sigmoid edges of scale `soft_frames`, evaluated at the
-    middle of the latent's frames. The text encoder mixes phases before this, so not even `hard` separates them fully.
-    """
-    if mask == "none":
-        return None
-    first, last = _frame_range_of_latents(latent_frames, device=window_BK2.device)
-    start, end = window_BK2.float().unsqueeze(1).unbind(-1)  # each (B, 1, K), against (F, 1)
-    if mask == "hard":
-        bias_BFK = torch.zeros_like(start + first).masked_fill((last < start) | (first >= end), -torch.inf)
-    else:
-        middle = (first + last) / 2
-        bias_BFK = functional.logsigmoid((middle - start) / soft_frames)
-        bias_BFK = bias_BFK + functional.logsigmoid((end - middle) / soft_frames)
-    by_phase = functional.pad(bias_BFK, (1, 0))  # phase 0, base caption and pads: no bias
-    return by_phase.gather(2, phase_BM.clamp(min=0).unsqueeze(1).expand(-1, latent_frames, -1))
-
-
-def masked_text_attention(attention: Any, x_BND: Tensor, text_BMD: Tensor, bias_BFM: Tensor) -> Tensor:
-    """Apply a WanAttention to text with a bias per latent frame; keys and values are computed once for all frames.
-
-    The frames are folded into the batch: a dense (N x M) mask would take 27 MB per clip at 704 x 1280.
-    """
-    frames, split = bias_BFM.shape[1], (attention.heads, -1)
-    q = attention.norm_q(attention.to_q(x_BND)).unflatten(1, (frames, -1)).flatten(0, 1)
-    k, v = attention.norm_k(attention.to_k(text_BMD)), attention.to_v(text_BMD)
-    k, v = (t.unsqueeze(1).expand(-1, frames, -1, -1).flatten(0, 1) for t in (k, v))
-    q, k, v = (t.unflatten(2, split).transpose(1, 2) for t in (q, k, v))
-    bias = bias_BFM.flatten(0, 1)[:, None, None].to(q.dtype)
-    attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2)
-    out: Tensor = attention.to_out[0](attended.reshape(x_BND.shape))
-    return out
-
-
-def _frame_range_of_latents(frames: int, *, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the first and last video frame of each latent frame, (F, 1): 0..0, 1..4, 5..8 and so on."""
-    last = torch.arange(frames, device=device, dtype=torch.float32)[:, None] * FRAMES_PER_LATENT
-    return (last - FRAMES_PER_LATENT + 1).clamp(min=0), last

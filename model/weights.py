@@ -57,8 +57,6 @@ _BLOCK_TENSORS = {
 _AUDIO_LAYERS = ("first", "later", "middle", "last", "norm")
 _AUDIO_BLOCK_LAYERS = ("norm", "to_q", "to_kv", "to_out")
 
-PHASE_KEYS = frozenset({"phase_table.weight"})
-
 
 def backbone_keys(blocks: int) -> dict[str, str]:
     """Return every backbone key: name here and in diffusers -> name in Wan's files."""
@@ -77,9 +75,17 @@ def audio_keys(blocks: int) -> frozenset[str]:
     return frozenset(f"{layer}.{kind}" for layer in projector + attention for kind in ("weight", "bias"))
 
 
+def phase_keys(config: ActAvatarConfig) -> frozenset[str]:
+    """Return every key of the phase bindings; an interval rotation has none."""
+    table = ["phase_table.weight"] if "table" in config.phase_binding else []
+    clocks = range(config.num_layers) if "clock" in config.phase_binding else ()
+    return frozenset([*table, *(f"blocks.{i}.phase_clock.weight" for i in clocks)])
+
+
 def conditioning_keys(model: ActAvatarTransformer) -> frozenset[str]:
     """Return every key except backbone and phases: the audio path, or the parts of a variant."""
-    return frozenset(model.state_dict()) - backbone_keys(model.model_config.num_layers).keys() - PHASE_KEYS
+    config = model.model_config
+    return frozenset(model.state_dict()) - backbone_keys(config.num_layers).keys() - phase_keys(config)
 
 
 def load_pretrained_backbone(
@@ -89,7 +95,10 @@ def load_pretrained_backbone(
     rng: Generator,
     model_class: type[ActAvatarTransformer] = ActAvatarTransformer,
 ) -> ActAvatarTransformer:
-    """Load a pretrained Wan with newly initialised phases and audio; its output equals Wan's.
+    """Load a pretrained Wan with newly initialised phases and audio; at interval strength 0 its output equals Wan's.
+
+    Weights of TIE are Wan's in the names of Wan's authors, trained under the rotation: load them with interval binding
+    at strength 1.
 
     Args:
         source: a transformer folder of diffusers, a folder of Wan's authors, or one .safetensors file of either.
@@ -122,6 +131,7 @@ def load(folder: Path, *, model_class: type[ActAvatarTransformer] = ActAvatarTra
 
 def save(model: ActAvatarTransformer, folder: Path) -> None:
     """Save the complete model as a new folder in diffusers' format; ConfigError if the path exists."""
+    model.register_to_config(interval_strength=model.interval_strength)  # type: ignore[no-untyped-call]
     with _new_folder(folder) as staging:
         model.save_pretrained(staging)
 

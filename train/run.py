@@ -175,6 +175,7 @@ class StageRun:
             batch_size=settings.loader.batch_size,
             seed=settings.seed,
             optim=stage.optim,
+            interval_strength=stage.interval_strength.at,
             identity=settings.identity(self.stage) | origin,
         )
 

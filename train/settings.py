@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from xsheet.model.config import ActAvatarConfig, AudioDepthSchedule, PhaseMask
+from xsheet.model.config import PHASE_BINDINGS, ActAvatarConfig, AudioDepthSchedule, PhaseBinding
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.variants import VariantSettings, variant_of
 from xsheet.schemas.errors import ConfigError
@@ -33,8 +33,10 @@ class TrainSettings(StrictModel):
     audio_depth_schedule: AudioDepthSchedule = Field(
         default="power", description="strength of the audio residual per block; ActAvatar's schedule"
     )
-    phase_mask: PhaseMask = Field(
-        default="none", description="ablation: words of a phase are seen only around its time"
+    phase_binding: tuple[PhaseBinding, ...] = Field(
+        default=PHASE_BINDINGS,
+        description="how text is bound to phases: table (the paper's vectors), interval (TIE's rotation of queries and "
+        "keys by their times), clock (times added to keys and values; ours); [] = by the words alone",
     )
     variant: VariantSettings | None = Field(
         default=None, description="a model variant by its `name`; null = ActAvatar's own audio path"
@@ -50,13 +52,23 @@ class TrainSettings(StrictModel):
         variant_of(self.variant).check_cache(
             identity_dim=None if cached is None else cached.identity_dim, motion_dim=len(DRIVING_SERIES)
         )
+        for stage in self.stages:
+            if stage.trainable_parts == ("phases",) and not {"table", "clock"} & set(self.phase_binding):
+                raise ValueError(
+                    f"stages.{stage.name} trains phases alone, "
+                    f"but phase_binding {list(self.phase_binding)} has no weights"
+                )
         return self
 
     @property
     def config_and_class(self) -> tuple[ActAvatarConfig, type[ActAvatarTransformer]]:
         """Config and class of the model."""
         config = named_config(self.cache.model).model_copy(
-            update={"audio_depth_schedule": self.audio_depth_schedule, "phase_mask": self.phase_mask}
+            update={
+                "audio_depth_schedule": self.audio_depth_schedule,
+                "phase_binding": self.phase_binding,
+                "frame_rate": float(self.cache.picture.fps),
+            }
         )
         return variant_of(self.variant).build_config(config)
 

@@ -15,6 +15,19 @@ from xsheet.train.loop.optim import OptimSettings
 ModelPart = Literal["backbone", "audio", "phases", "text"]
 
 
+class StrengthRamp(StrictModel):
+    """Strength of the interval binding over a stage: from `start` to `end` in `steps`, then `end`."""
+
+    start: float = Field(default=1, ge=0, le=1, description="at step 0; 0 = the plain backbone, bit for bit")
+    end: float = Field(default=1, ge=0, le=1, description="1 = the published form")
+    steps: int = Field(default=0, ge=0, description="steps of the ramp; ours: TIE's is unpublished")
+
+    def at(self, step: int) -> float:
+        """Strength at a step."""
+        share = 1.0 if step >= self.steps else step / self.steps
+        return self.start + share * (self.end - self.start)
+
+
 class StageSettings(StrictModel):
     """One stage of training."""
 
@@ -29,6 +42,10 @@ class StageSettings(StrictModel):
     steps: int = Field(ge=1, description="steps of the stage; the paper's 20,000 and 14,000")
     optim: OptimSettings = Field(default=OptimSettings(), description="optimizer")
     loss: LossSettings = Field(default=LossSettings(), description="noise and dropped conditions")
+    interval_strength: StrengthRamp = Field(
+        default=StrengthRamp(),
+        description="strength of the interval binding; a pretrained backbone that never saw it starts at 0",
+    )
 
     @model_validator(mode="after")
     def _check_consistency(self) -> "StageSettings":

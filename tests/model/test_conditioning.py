@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from xsheet.model.conditioning import GuidanceSettings, drop_conditions, guided
+from xsheet.model.phases import PAD
 
 TIME = torch.full((2, 5), 500.0)
 NO, YES = torch.tensor([False, False]), torch.tensor([True, True])
@@ -55,7 +56,7 @@ def test_separate_scales_push_sound_and_text_apart(model, given, latent, null_te
 def test_dropped_text_is_the_null_prompt_without_any_phase(given, null_text):
     came = drop_conditions(given, text_B=torch.tensor([True, False]), audio_B=NO, null_text_ME=null_text + 1)
     assert (came.text_BME[0] == 1).all()
-    assert not came.phase_BM[0].any()
+    assert (came.phase_BM[0] == PAD).all()
     assert torch.equal(came.text_BME[1], given.text_BME[1])
     assert torch.equal(came.phase_BM[1], given.phase_BM[1])
     assert torch.equal(came.audio_BTLQ, given.audio_BTLQ)

@@ -4,14 +4,8 @@ import pytest
 import torch
 
 from xsheet.model.config import tiny_config
-from xsheet.model.transformer import (
-    NO_PHASE,
-    PAD,
-    ActAvatarTransformer,
-    PhaseTable,
-    WanTransformer3DModel,
-    audio_residual_scale,
-)
+from xsheet.model.phases import NO_PHASE, PAD, PhaseTable
+from xsheet.model.transformer import ActAvatarTransformer, WanTransformer3DModel, audio_residual_scale
 
 TIME = torch.tensor([300.0, 900.0])
 CELLS_PER_FRAME = 4  # tokens: 4 x 4 cells in patches of 2 x 2
@@ -37,8 +31,18 @@ def fresh_on(base, config):
     return model
 
 
+BINDINGS = [(), ("table",), ("interval",), ("clock",), ("table", "interval", "clock")]
+
+
+def unbound(config, binding):
+    """Every binding as it begins: the rotation at strength 0."""
+    return config.model_copy(update={"phase_binding": binding, "interval_strength": 0.0})
+
+
+@pytest.mark.parametrize("binding", BINDINGS, ids="+".join)
 @pytest.mark.parametrize("time", TIMES)
-def test_with_fresh_parts_it_equals_wan_bit_by_bit(small, latent, given, time):
+def test_with_fresh_parts_it_equals_wan_bit_by_bit(small, latent, given, time, binding):
+    small = unbound(small, binding)
     ours, wans = TIMES[time]
     base = WanTransformer3DModel(**small.backbone_fields())
     with torch.no_grad():
@@ -47,16 +51,20 @@ def test_with_fresh_parts_it_equals_wan_bit_by_bit(small, latent, given, time):
     assert torch.equal(came, expected)
 
 
-def test_at_its_tiny_size_it_equals_wan_bit_by_bit(rng):
-    config = tiny_config()
+@pytest.mark.parametrize("binding", BINDINGS, ids="+".join)
+def test_at_its_tiny_size_it_equals_wan_bit_by_bit(rng, binding):
+    config = unbound(tiny_config(), binding)
     base = WanTransformer3DModel(**config.backbone_fields())
     latent = torch.randn(1, config.in_channels, 9, 8, 8, generator=rng)
     text = torch.randn(1, config.text_tokens, config.text_dim, generator=rng)
     sound = torch.randn(1, 33, config.audio_layers, config.audio_channels, generator=rng)
     phases = torch.randint(-1, config.max_phases + 1, (1, config.text_tokens), generator=rng)
+    windows = torch.tensor([[[5.0 * k, 5.0 * k + 7] for k in range(config.max_phases)]])
     with torch.no_grad():
         expected = base(latent, per_frame(TIME[:1], 9).repeat_interleave(16, 1), text, return_dict=False)[0]
-        came = fresh_on(base, config)(latent, per_frame(TIME[:1], 9), text, phase_BM=phases, audio_BTLQ=sound)
+        came = fresh_on(base, config)(
+            latent, per_frame(TIME[:1], 9), text, phase_BM=phases, window_BK2=windows, audio_BTLQ=sound
+        )
     assert torch.equal(came, expected)
 
 

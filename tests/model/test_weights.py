@@ -7,7 +7,6 @@ from safetensors.torch import load_file, save_file
 from xsheet.model.config import tiny_config, wan2_2_ti2v_5b_config
 from xsheet.model.transformer import ActAvatarTransformer, WanTransformer3DModel
 from xsheet.model.weights import (
-    PHASE_KEYS,
     audio_keys,
     backbone_keys,
     conditioning_keys,
@@ -15,6 +14,7 @@ from xsheet.model.weights import (
     load,
     load_part,
     load_pretrained_backbone,
+    phase_keys,
     save,
     save_part,
 )
@@ -35,12 +35,14 @@ def folder(base, tmp_path):
     return tmp_path / "wan"
 
 
+@pytest.mark.parametrize("binding", [(), ("table",), ("interval",), ("clock",), ("table", "interval", "clock")])
 @pytest.mark.parametrize("size", [tiny_config, wan2_2_ti2v_5b_config])
-def test_the_key_tables_name_every_tensor_of_a_model_once(size):
-    blocks = size().num_layers
+def test_the_key_tables_name_every_tensor_of_a_model_once(size, binding):
+    config = size().model_copy(update={"phase_binding": binding})
+    blocks = config.num_layers
     with torch.device("meta"):
-        keys = ActAvatarTransformer(**size().model_dump()).state_dict().keys()
-    groups = [set(backbone_keys(blocks)), audio_keys(blocks), PHASE_KEYS]
+        keys = ActAvatarTransformer(**config.model_dump()).state_dict().keys()
+    groups = [set(backbone_keys(blocks)), audio_keys(blocks), phase_keys(config)]
     assert set.union(*map(set, groups)) == set(keys)
     assert sum(map(len, groups)) == len(keys)
 
@@ -184,7 +186,7 @@ def test_the_audio_path_is_handed_over_exactly(model, small, tmp_path, rng):
 
 
 def test_a_part_of_other_keys_is_refused(model, small, tmp_path):
-    save_part(model, tmp_path / "part.safetensors", keys=PHASE_KEYS)
+    save_part(model, tmp_path / "part.safetensors", keys=phase_keys(small))
     with pytest.raises(ConfigError, match="expected exactly 34 tensors"):
         load_part(model, tmp_path / "part.safetensors", keys=audio_keys(small.num_layers))
 
@@ -212,3 +214,20 @@ def test_diffusers_alone_would_leave_the_new_parts_without_memory(folder):
     meta."""
     model = ActAvatarTransformer.from_pretrained(folder)
     assert model.phase_table.weight.is_meta
+
+
+def test_weights_of_tie_are_a_base_for_the_interval_binding(small, tmp_path, rng):
+    """They have the names of Wan's authors and nothing beside them; what they learned needs the rotation."""
+    names = backbone_keys(small.num_layers)
+    base = WanTransformer3DModel(**small.backbone_fields())
+    save_file({names[key]: weight for key, weight in base.state_dict().items()}, tmp_path / "tie.safetensors")
+    config = small.model_copy(update={"phase_binding": ("interval",)})
+    model = load_pretrained_backbone(tmp_path / "tie.safetensors", config=config, rng=rng)
+    assert set(model.state_dict()) == backbone_keys(small.num_layers).keys() | audio_keys(small.num_layers)
+    assert all(torch.equal(model.state_dict()[key], weight) for key, weight in base.state_dict().items())
+
+
+def test_the_strength_that_a_model_reached_is_saved(model, tmp_path):
+    model.interval_strength = 0.25
+    save(model, tmp_path / "model")
+    assert load(tmp_path / "model").interval_strength == 0.25

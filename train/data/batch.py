@@ -26,7 +26,7 @@ class Batch:
     sample_keys: tuple[SampleKey, ...]  # clip and epoch of each row
     latent_BCFHW: Tensor  # clean latent, float32, normalised; latent 0 is the given picture
     text: Tensor  # ids, int64 (B, M) or (B, M, W), of an encoder that is trained along; else vectors (B, M, E)
-    phase_BM: Tensor  # int64; phases.PAD, phases.BASE or 1..K
+    phase_BM: Tensor  # int64; phases.PAD, phases.NO_PHASE or 1..K
     audio_BTLQ: Tensor  # float32; nothing dropped
     window_BK2: Tensor  # float32, [start, end) of phase 1..K in video frames; zeros where there is none
     face_BFHW: Tensor  # float32 0..1, share of a latent cell that the face covers; zeros where none was measured

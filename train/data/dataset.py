@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from xsheet.model.transformer import NO_PHASE, PAD
+from xsheet.model.phases import NO_PHASE, PAD
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Feature
 from xsheet.schemas.errors import ConfigError

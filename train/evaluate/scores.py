@@ -19,6 +19,8 @@ from xsheet.schemas.time import CLIP_RATE, seconds_from_us
 Floats = NDArray[np.float64]
 MIN_OVERLAP_SHARE = 0.5
 """Share of the shorter of two spans that they must have in common to be about the same movement."""
+ON_TIME_S = 0.2
+"""Largest start error of an action on time: five frames at 25 fps."""
 MAX_SYNC_OFFSET_FRAMES = 3
 """Lips and sound that lie at most this far apart pass: the limit that curation keeps clips by."""
 
@@ -32,11 +34,17 @@ class PhaseScore:
     hit: bool  # the action appears, wherever exactly
     tiou: float  # of the hit; 0 without
     start_error_s: float | None  # of the hit, absolute
+    end_error_s: float | None  # of the hit, absolute
 
     @property
     def is_class_correct(self) -> bool:
         """Whether the detected action is the requested one."""
         return self.detected_action == self.requested_action
+
+    @property
+    def is_on_time(self) -> bool:
+        """Whether the requested action appears and starts within .2 s of the requested time."""
+        return self.start_error_s is not None and self.start_error_s <= ON_TIME_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +97,16 @@ class ClipEvaluation:
 def score_phases(requested: Iterable[Phase], detected: Sequence[Phase]) -> list[PhaseScore]:
     """Score every phase but rests, each by itself: one movement may match two phases of the same kind."""
     return [_score_phase(phase, detected) for phase in requested if phase.action != "rest"]
+
+
+def unrequested_actions(requested: Sequence[Phase], detected: Iterable[Phase]) -> list[Phase]:
+    """Detected actions while no phase of their track is requested; rests do not count."""
+    return [
+        phase
+        for phase in detected
+        if phase.action != "rest"
+        and not any(one.track == phase.track and one.span.overlap_us(phase.span) for one in requested)
+    ]
 
 
 def position_baseline(
@@ -184,10 +202,13 @@ def _score_phase(requested: Phase, detected: Sequence[Phase]) -> PhaseScore:
         detected_action=None if best is None else action_label(best),
         hit=same is not None,
         tiou=0.0 if same is None else same.span.tiou(requested.span),
-        start_error_s=None
-        if same is None
-        else abs(seconds_from_us(same.start_us) - seconds_from_us(requested.start_us)),
+        start_error_s=None if same is None else _seconds_apart(same.start_us, requested.start_us),
+        end_error_s=None if same is None else _seconds_apart(same.end_us, requested.end_us),
     )
+
+
+def _seconds_apart(a_us: int, b_us: int) -> float:
+    return abs(seconds_from_us(a_us) - seconds_from_us(b_us))
 
 
 def _overlap_share(a: Phase, b: Phase) -> float:

@@ -60,6 +60,7 @@ class StageSpec:
     batch_size: int  # per step, of all workers
     seed: int
     optim: OptimSettings
+    interval_strength: Callable[[int], float]  # step -> strength of the interval binding
     identity: Mapping[str, Any]  # all of it as plain values: a checkpoint of another identity is refused
 
 
@@ -145,6 +146,7 @@ class TrainLoop:
             with throughput.data_wait():
                 share = next(step_shares)
             lr = learning_rate(step, settings=spec.optim, steps=spec.steps)
+            state.model.transformer.interval_strength = spec.interval_strength(step)
             result = train_step.run(
                 share.micro_batches,
                 batch_size=spec.batch_size,

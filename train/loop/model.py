@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from xsheet.model.conditioning import Condition, drop_conditions
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.variants.base import Draws, PlainVariant, Variant
-from xsheet.model.weights import PHASE_KEYS, backbone_keys
+from xsheet.model.weights import backbone_keys, phase_keys
 from xsheet.train.data.batch import Batch
 from xsheet.train.data.seeded_random import DroppedConditions
 
@@ -92,7 +92,7 @@ def part_keys(model: TrainableModel) -> dict[str, frozenset[str]]:
     tables = {
         "backbone": backbone_keys(blocks),
         "audio": model.variant.conditioning_keys(model.transformer),
-        "phases": PHASE_KEYS,
+        "phases": phase_keys(model.transformer.model_config),
     }
     parts = {part: frozenset(f"transformer.{key}" for key in keys) for part, keys in tables.items()}
     parts["text"] = frozenset(f"text.{key}" for key in (model.text.state_dict() if model.text is not None else ()))

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from xsheet.model.conditioning import GuidanceSettings, guided
 from xsheet.model.flow import History, Velocity, euler_sample, sigma_schedule
-from xsheet.model.transformer import NO_PHASE, PAD
+from xsheet.model.phases import NO_PHASE, PAD
 from xsheet.model.variants.base import NEUTRAL_INTENSITY
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import StrictModel
@@ -169,6 +169,8 @@ def load_trained(run: Path, *, stage: str | None = None, device: str = "cpu", wi
         use_ema=(run / stage / EMA_WEIGHTS_FILE).is_file(),
     )
     model.transformer.load_state_dict(before, strict=False)
+    ramp = settings.stage(stage).interval_strength
+    model.transformer.interval_strength = ramp.at(settings.stage(stage).steps)
     return TrainedModel(settings=settings, stage=stage, model=model.to(device).eval(), encoders=encoders)
 
 

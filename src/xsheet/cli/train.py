@@ -35,7 +35,10 @@ app = typer.Typer(
 )
 
 Preset = Annotated[
-    str, typer.Option("--preset", "-p", metavar="NAME", help="Model and schedule: tiny (CPU) or wan2.2-ti2v-5b (GPUs).")
+    str,
+    typer.Option(
+        "--preset", "-p", metavar="NAME", help="Model and schedule: tiny (CPU), wan2.2-ti2v-5b or actavatar (GPUs)."
+    ),
 ]
 MODEL_MEMORY_MB = 1 << 20  # in effect no limit: the encoders of the full-size model need most of the memory
 

@@ -5,7 +5,7 @@ import torch
 
 from xsheet.model.config import wan2_2_ti2v_5b_config
 from xsheet.model.encoders.pretrained import import_transformers
-from xsheet.model.transformer import PAD
+from xsheet.model.phases import PAD
 from xsheet.runtime.executor import Execution
 from xsheet.train.data.cache.build import build_cache, open_cache
 from xsheet.train.data.dataset import CachedClipDataset, select_clips

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from xsheet.model.transformer import NO_PHASE, PAD
+from xsheet.model.phases import NO_PHASE, PAD
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.data.batch import concatenate

@@ -20,7 +20,7 @@ from xsheet.train.loop.stage_weights import (
     load_previous,
     save_stage,
 )
-from xsheet.train.stages import StageSettings, set_trainable, stage_weight_keys, trainable_parameters
+from xsheet.train.stages import StageSettings, StrengthRamp, set_trainable, stage_weight_keys, trainable_parameters
 
 SOUND = EVERYTHING.model_copy(update={"name": "stage1", "trainable_parts": ("audio",)})
 LORA = EVERYTHING.model_copy(
@@ -91,6 +91,23 @@ def test_row_zero_of_the_phases_stays_zero(tmp_path):
     table = loop.state.model.transformer.phase_table.weight
     assert not table[0].any()
     assert table[1:].any()
+
+
+def test_the_strength_of_the_binding_follows_from_the_step():
+    ramp = StrengthRamp(start=0.2, end=1.0, steps=4)
+    assert [ramp.at(step) for step in (0, 2, 4, 9)] == pytest.approx([0.2, 0.6, 1.0, 1.0])
+
+
+@pytest.mark.slow
+def test_a_stage_that_ramps_the_binding_resumes_to_the_same_bits(tmp_path):
+    stage = EVERYTHING.model_copy(update={"interval_strength": StrengthRamp(start=0, end=1, steps=4)})
+    make_loop(tmp_path / "parts", steps=2, save_every=1, stage=stage).run()
+    whole, parts = (make_loop(tmp_path / name, steps=4, stage=stage) for name in ("whole", "parts"))
+    for loop in (whole, parts):
+        loop.run()
+        assert loop.state.model.transformer.interval_strength == 0.75
+    mine, theirs = (loop.state.model.state_dict() for loop in (whole, parts))
+    assert not [key for key in mine if not torch.equal(mine[key], theirs[key])]
 
 
 def test_a_part_twice_is_refused():
@@ -193,7 +210,7 @@ def test_the_hand_over_says_where_every_key_comes_from(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         check_initial_weights(learner, handover, EVERYTHING)
     assert f"audio: {len(parts['audio'])} keys from stage1" in caplog.text
-    assert "phases: 1 keys new" in caplog.text
+    assert "phases: 3 keys new" in caplog.text
 
 
 def test_a_frozen_base_that_never_learned_is_refused(learner):

@@ -57,6 +57,7 @@ def small_size(**changes) -> ActAvatarConfig:
         "num_attention_heads": 2, "attention_head_dim": 12, "in_channels": 3, "out_channels": 3, "text_dim": 8,
         "ffn_dim": 40, "num_layers": 2, "rope_max_seq_len": 16, "text_tokens": 7, "max_phases": 2, "audio_layers": 2,
         "audio_channels": 3, "audio_hidden": 8, "audio_tokens": 2, "audio_dim": 6, "freq_dim": 16,
+        "phase_binding": ("table", "interval", "clock"),
     }  # fmt: skip
     return ActAvatarConfig(**fields | changes)
 
@@ -172,7 +173,12 @@ def make_loop(
     )
     toy_feed = ToyFeed(size=learner.transformer.model_config, world=world, **feed)
     course = StageSpec(
-        steps=steps, batch_size=toy_feed.clips, seed=SEED, optim=stage.optim, identity=identity or {"stage": "toy"}
+        steps=steps,
+        batch_size=toy_feed.clips,
+        seed=SEED,
+        optim=stage.optim,
+        interval_strength=stage.interval_strength.at,
+        identity=identity or {"stage": "toy"},
     )
     return TrainLoop(
         state=learning,

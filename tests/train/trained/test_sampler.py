@@ -14,6 +14,7 @@ from xsheet.train.evaluate.held_out import held_out_clips
 from xsheet.train.launch import WorkerSettings
 from xsheet.train.run import train_stages
 from xsheet.train.sample.sampler import load_trained, sample_latents, to_batch
+from xsheet.train.stages import StrengthRamp
 
 pytestmark = pytest.mark.slow  # a run of both stages takes some seconds; its tests share it
 
@@ -71,16 +72,19 @@ def test_a_request_has_the_conditions_of_the_clip_in_training(trained, built_set
         assert torch.equal(getattr(asked, name), getattr(cached, name)), name
 
 
-def test_without_a_phase_mask_times_are_only_in_the_words(trained, clip_request, quick):
-    assert np.array_equal(trained.sample([clip_request], quick), trained.sample([_later(clip_request)], quick))
+def test_times_are_bound_beside_the_words(trained, clip_request, quick):
+    assert not np.array_equal(trained.sample([clip_request], quick), trained.sample([_later(clip_request)], quick))
 
 
-@pytest.mark.parametrize("mask", ["hard", "soft"])
-def test_a_phase_mask_is_trained_and_sampled_with(mask, plan, built_set, clip, quick, tmp_path):
-    stage = plan.stages[1].model_copy(update={"steps": 1})
-    masked = plan.model_copy(update={"phase_mask": mask, "stages": (stage,)})
-    train_stages(built_set[0], masked, out=tmp_path / "run", workers=WorkerSettings())
+def test_a_stage_is_sampled_with_the_binding_and_the_strength_that_it_ended_with(
+    plan, built_set, clip, quick, tmp_path
+):
+    ramp = StrengthRamp(start=0, end=0.5, steps=1)
+    stage = plan.stages[1].model_copy(update={"steps": 1, "interval_strength": ramp})
+    clocked = plan.model_copy(update={"phase_binding": ("interval", "clock"), "stages": (stage,)})
+    train_stages(built_set[0], clocked, out=tmp_path / "run", workers=WorkerSettings())
     trained = load_trained(tmp_path / "run")
+    assert trained.model.transformer.interval_strength == 0.5
     clip_request = sample_request(clip, clip.annotation, trained)
     assert not np.array_equal(trained.sample([clip_request], quick), trained.sample([_later(clip_request)], quick))
 

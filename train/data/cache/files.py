@@ -26,7 +26,7 @@ from safetensors.torch import save as save_bytes
 from torch import Tensor
 
 from xsheet.model.encoders.text import TextEncoder
-from xsheet.model.transformer import PAD
+from xsheet.model.phases import PAD
 from xsheet.schemas.clip import Feature
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.tables import write_bytes
