@@ -1,7 +1,8 @@
 """The text of a script that a person wrote: the blocks of the training text, at exactly the times that were asked for.
 
-Training text moves and merges edges where that shortens the text; here nothing moves. The edges of the blocks are the
-starts and ends of the actions; a block names every action in progress.
+With `layout: phases` every action is a block, as in training. With `layout: partition` training text moves and merges
+edges where that shortens the text; here nothing moves. The edges of the blocks are the starts and ends of the actions;
+a block names every action in progress.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ def compile_requested_text(annotation: Annotation, policy: BlockPolicy, *, max_b
         ConfigError: the actions take more than `max_blocks` blocks.
     """
     assert annotation.base is not None
-    acting, gaps = _partition(annotation)
+    acting, gaps = _partition(annotation) if policy.layout == "partition" else (_one_block_each(annotation), [])
     if len(acting) > max_blocks:
         raise ConfigError(
             where=where, expected=f"at most {max_blocks} intervals in which different actions are in progress",
@@ -40,6 +41,10 @@ def compile_requested_text(annotation: Annotation, policy: BlockPolicy, *, max_b
         )  # fmt: skip
     kept = sorted(gaps, key=lambda gap: gap[0] - gap[1])[: max_blocks - len(acting)] if policy.gaps == "still" else []
     return assemble_text(annotation.base, sorted(acting + kept, key=lambda block: block[0]), policy)
+
+
+def _one_block_each(annotation: Annotation) -> list[TimedBlock]:
+    return [(phase.start_us, phase.end_us, [phase]) for phase in annotation.phases if not _is_rest(phase)]
 
 
 def _partition(annotation: Annotation) -> tuple[list[TimedBlock], list[TimedBlock]]:

@@ -39,6 +39,9 @@ _METRIC_LABELS = {
     "hit (H@S)": "requested action appears",
     "tIoU of hits": "temporal IoU of hits",
     "start error of hits, s": "start error of hits (s)",
+    "end error of hits, s": "end error of hits (s)",
+    "start within .2 s": "requested action starts within .2 s",
+    "unrequested actions per second": "actions per second that were not requested",
     "mouth correlation": "correlation with the real mouth (r)",
     "lip-sync confidence, standard deviations": "lip-audio agreement (standard deviations above chance)",
     "lip-sync offset within 3 frames": "lip-audio offset within 3 frames",
@@ -49,6 +52,7 @@ _METRIC_LABELS = {
     "not replaced: class accuracy": "action replaced: detected without the change",
     "position baseline: tIoU of hits": "baseline, action of another clip: temporal IoU of hits",
     "position baseline: start error of hits, s": "baseline, action of another clip: start error of hits (s)",
+    "position baseline: start within .2 s": "baseline, action of another clip: starts within .2 s",
 }
 
 

@@ -82,7 +82,11 @@ def card():
         laterality="none", origin="motion",
     )  # fmt: skip
     drawn = AxisInput(duration_us=3_000_000, phases=[nod], other_layers=[(HOSTILE, [nod])])
-    scores = (PhaseScore(requested_action="nod", detected_action=None, hit=False, tiou=0.0, start_error_s=None),)
+    scores = (
+        PhaseScore(
+            requested_action="nod", detected_action=None, hit=False, tiou=0.0, start_error_s=None, end_error_s=None
+        ),
+    )
     return TimelineCard(
         name=HOSTILE, file_name=HOSTILE, video=FILM, rows=(TimelineRow(name=HOSTILE, frames=PICTURE),),
         axis=build_time_axis(drawn), text_spans=(HOSTILE, "Phase-1 [0.4-1.2s]: nods."), scores=scores,
@@ -97,10 +101,11 @@ def scored(named):
             hit=named,
             tiou=1.0 * named,
             start_error_s=None,
+            end_error_s=None,
         ),
     )
     mouth = MouthScore(pearson_r=0.5, confidence=3.0, offset_frames=1)
-    return ClipScore(clip_id=HOSTILE, phases=phases, mouth=mouth, colour_drift=4.0)
+    return ClipScore(clip_id=HOSTILE, phases=phases, mouth=mouth, colour_drift=4.0, unrequested_per_s=0.0)
 
 
 def learned():

@@ -24,7 +24,7 @@ from xsheet.schemas.layers import find_layer
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import SplitName
 from xsheet.schemas.tables import write_text
-from xsheet.schemas.time import Span
+from xsheet.schemas.time import Span, seconds_from_us
 from xsheet.train.data.cache.build import Cache, open_cache
 from xsheet.train.data.cache.fingerprint import cache_spec
 from xsheet.train.data.texts import tokenize_texts
@@ -42,6 +42,7 @@ from xsheet.train.evaluate.scores import (
     replaced_action,
     score_phases,
     swapped,
+    unrequested_actions,
 )
 from xsheet.train.evaluate.summary import (
     MEASURES,
@@ -107,6 +108,10 @@ class Evaluation:
         summary["position baseline: tIoU of hits"] = (bootstrap_mean(self.position_baseline, hit_tious), None)
         summary["position baseline: start error of hits, s"] = (
             bootstrap_mean(self.position_baseline, hit_start_errors),
+            None,
+        )
+        summary["position baseline: start within .2 s"] = (
+            bootstrap_mean(self.position_baseline, lambda phases: [p.is_on_time for p in phases]),
             None,
         )
         return summary
@@ -299,6 +304,8 @@ def _score_clip(clip: HeldOutClip, analysis: ClipAnalysis) -> ClipScore:
         phases=tuple(score_phases(_requested_phases(clip), analysis.phases)),
         mouth=analysis.mouth,
         colour_drift=analysis.colour_drift,
+        unrequested_per_s=len(unrequested_actions(clip.annotation.phases, analysis.phases))
+        / seconds_from_us(clip.span.duration_us),
     )
 
 

@@ -71,6 +71,7 @@ class ClipScore:
     phases: tuple[PhaseScore, ...]
     mouth: MouthScore
     colour_drift: float  # see ClipAnalysis
+    unrequested_per_s: float  # detected actions on tracks where nothing was requested at that time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

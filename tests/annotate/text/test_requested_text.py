@@ -58,6 +58,14 @@ def test_blocks_name_every_action_in_progress():
     ]
 
 
+def test_overlapping_actions_keep_a_block_each_where_training_text_does_so():
+    nod, brows = (0.5, 1.55, "nods", "head"), (1.0, 2.0, "raises the brows", "brows")
+    policy = BlockPolicy(layout="phases", max_blocks=6)
+    text, trained = requested(nod, brows), compile_training_text(requested(nod, brows), policy)
+    assert compile_requested_text(text, policy, max_blocks=6, where="the script").text == trained.text
+    assert trained.text.endswith("Phase-1 [0.5-1.55s]: nods. Phase-2 [1.0-2.0s]: raises the brows.")
+
+
 def test_still_blocks_give_way_to_actions_the_shortest_first():
     three = [(0.5, 1.0, "nods", "head"), (1.2, 1.6, "smiles", "mouth"), (2.4, 2.8, "blinks", "face")]
     spans = [(b.start_us // 1000, b.end_us // 1000) for b in compiled(*three, max_blocks=4).blocks]

@@ -13,6 +13,7 @@ from xsheet.train.evaluate.scores import (
     score_mouth,
     score_phases,
     swapped,
+    unrequested_actions,
 )
 
 
@@ -39,6 +40,19 @@ def test_the_action_in_its_time_is_right():
     assert score.is_class_correct and score.hit
     assert score.tiou == pytest.approx(0.9)
     assert score.start_error_s == pytest.approx(0.1)
+    assert score.end_error_s == 0
+    assert score.is_on_time
+
+
+def test_an_action_that_starts_late_is_right_but_not_on_time():
+    (score,) = score_phases([phase(1, 3)], [phase(1.28, 3)])
+    assert score.is_class_correct and not score.is_on_time
+
+
+def test_an_action_where_its_track_was_asked_for_nothing_is_unrequested():
+    smile, early, late = phase(1, 2, "smile", track="face"), phase(0, 0.9), phase(1.9, 3)
+    rest = phase(3, 4, "rest", track="whole_body")
+    assert unrequested_actions([phase(1, 2)], [smile, early, late, rest]) == [smile, early]
 
 
 def test_another_action_in_that_time_is_named():

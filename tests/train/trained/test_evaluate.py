@@ -20,11 +20,16 @@ def clip(*named, r=None):
             hit=n,
             tiou=0.5 * n,
             start_error_s=0.1 if n else None,
+            end_error_s=0.3 if n else None,
         )
         for n in named
     )
     return ClipScore(
-        clip_id="c", phases=phases, mouth=MouthScore(pearson_r=r, confidence=None, offset_frames=None), colour_drift=1.0
+        clip_id="c",
+        phases=phases,
+        mouth=MouthScore(pearson_r=r, confidence=None, offset_frames=None),
+        colour_drift=1.0,
+        unrequested_per_s=0.5,
     )
 
 
@@ -56,12 +61,16 @@ def test_exchanges_are_held_against_what_habit_gives():
 def test_times_are_held_against_what_habit_gives():
     at_home, elsewhere = (
         clip(True),
-        PhaseScore(requested_action="nod", detected_action="nod", hit=True, tiou=0.2, start_error_s=0.9),
+        PhaseScore(
+            requested_action="nod", detected_action="nod", hit=True, tiou=0.2, start_error_s=0.9, end_error_s=0.9
+        ),
     )
     numbers = Evaluation(samples=(at_home,), ceiling=(), position_baseline=((elsewhere,), ())).summary()
     assert numbers["start error of hits, s"][0].mean == 0.1
     assert numbers["position baseline: start error of hits, s"][0].mean == 0.9
     assert numbers["position baseline: tIoU of hits"][0].mean == 0.2
+    assert numbers["start within .2 s"][0].mean == 1
+    assert numbers["position baseline: start within .2 s"][0].mean == 0
 
 
 @pytest.mark.slow
