@@ -83,7 +83,7 @@ def reading(folder, out):
         ("audit", "sample", folder),
         ("curate", "sweep", folder, "--over", "face.min_height_px=25:75:25"),
         ("curate", "report", folder, "--out", out / "report.html"),
-        ("annotate", "blocks", folder, clip),
+        ("annotate", "training-text", folder, clip),
         ("annotate", "export-sft", folder, "--layer", "consensus", "--out", out / "sft.jsonl"),
         ("audit", "explain", folder, annotation.annotation_id),
         ("audit", "agree", folder, "consensus", "accepted"),
@@ -141,7 +141,7 @@ def test_a_disk_that_fills_up_while_clips_are_written_ends_the_run_which_then_go
     assert isinstance(full.exception, (XsheetError, OSError))
     assert "No space left on device" in str(full.exception)
     assert not list(folder.rglob("*.tmp*"))
-    disk.background()
+    disk.empty()
     counts = json.loads(walk(films, folder, "--until", "curate").stdout)["counts"]
     assert counts["clips"] == counts["kept"] > 0
     assert (counts["clips_failed"], counts["sources_failed"]) == (0, 0)

@@ -30,7 +30,7 @@ QUICK = tuple(
     f"--set={one}"
     for one in (
         "curate.face.min_height_px=50", "curate.export.pose=null", "annotate.motion.min_face_px=60",
-        "split.val=0", "split.test=0", "train.cache.picture.frames=[17]", "train.loop.save_every=1",
+        "split.val=0", "split.test=0", "train.cache.picture.frame_counts=[17]", "train.loop.save_every=1",
         "train.loader.batch_size=1", "train.compute.micro_batch_size=1", "train.compute.threads=1",
         f"train.stages.stage1.steps={STEPS}", "train.stages.stage1.optim.warmup_steps=1",
         f"train.stages.stage2.steps={STEPS}", "train.stages.stage2.optim.warmup_steps=1",

@@ -310,7 +310,7 @@ def test_a_task_of_a_script_is_refused(tmp_path):
     code = (
         "from pathlib import Path; from xsheet.runtime.executor import *\n"
         "class Mine:\n    name = 'mine'\n"
-        f"run(Mine(), [], out=Path({str(tmp_path)!r}), how=Execution())"
+        f"run_task(Mine(), [], out=Path({str(tmp_path)!r}), execution=Execution())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "move Mine into a module" in done.stderr

@@ -35,11 +35,11 @@ def score(bench):
 
 def test_planted_actions_are_found(score):
     assert len(score.hits) >= 20
-    assert score.agreement_f1 >= 0.9
+    assert score.f1 >= 0.9
 
 
 def test_what_is_found_has_the_right_class_and_side(score):
-    assert score.class_detection >= 0.95
+    assert score.classes >= 0.95
     assert score.laterality == 1.0
 
 

@@ -128,7 +128,7 @@ def test_a_whole_film_scores_as_in_the_packages_own_file_pipeline(net: SyncNet, 
     crops = noise_film()
     for index, crop in enumerate(crops):  # PNG, so that nothing is lost, under the name that the package looks for
         (tmp_path / f"{index:06d}.jpg").write_bytes(cv2.imencode(".png", crop[..., ::-1])[1].tobytes())
-    wavfile.export(tmp_path / "audio.wav", 16_000, np.round(sound * 32768).astype(np.int16))
+    wavfile.write(tmp_path / "audio.wav", 16_000, np.round(sound * 32768).astype(np.int16))
     theirs = S()
     theirs.load_state_dict(torch.load(pickled, weights_only=True))
     options = SimpleNamespace(tmp_dir=str(tmp_path), batch_size=20, vshift=15)
