@@ -61,10 +61,12 @@ def rows(rng: np.random.Generator, count: int, first: int) -> pa.Table:
             "height_px": some(rng.gamma(4, 70, count)), "height_share": some(rng.beta(3, 6, count)),
             "yaw_abs_deg": some(rng.gamma(2, 12, count)), "pitch_abs_deg": some(rng.gamma(2, 6, count)),
             "sharpness": some(rng.gamma(3, 60, count)), "cut_off": some(rng.beta(0.1, 3, count)),
+            "luma": some(rng.gamma(8, 14, count)),
         }, 0.95),
         "picture": struct("picture", {
             "luma_mean": some(rng.normal(110, 30, count).clip(0, 255)), "frozen_share": some(rng.beta(0.1, 5, count)),
             "letterbox_share": some(rng.beta(0.1, 5, count)), "camera_motion": some(rng.gamma(1, 0.02, count)),
+            "damaged_share": some(rng.beta(0.1, 9, count)), "upside_down_share": some(rng.beta(0.1, 9, count)),
         }),
         "sound": struct("sound", {
             "voice_share": some(rng.beta(4, 2, count)), "voice_detector": pa.repeat("silero@5", count),

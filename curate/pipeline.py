@@ -24,7 +24,7 @@ from xsheet.curate.settings import AnalysisSettings, ClipExportSettings, CurateS
 from xsheet.curate.tasks.analyse import AnalysisJob, AnalysisTask
 from xsheet.curate.tasks.cpu_usage import CpuUsage
 from xsheet.curate.tasks.export import ExportJob, ExportTask
-from xsheet.curate.tasks.probe import probe_sources, source_path, with_outcome
+from xsheet.curate.tasks.probe import probe_sources, source_path, with_measured_fields, with_outcome
 from xsheet.curate.weights import model_hashes
 from xsheet.runtime.executor import Execution, Item, Outcome, Progress, RunResults, run_task
 from xsheet.runtime.lock import write_lock
@@ -241,8 +241,8 @@ def write_analysis_tables(
 ) -> list[SourceVideo]:
     """Write all tables of measurements; return the sources with their final status."""
     outcomes = {job.payload.source.source_id: outcome for job, outcome in _items_with_outcomes(jobs, analysed)}
-    decoded = {row.source_id: row.frames_decoded for row in analysed.rows(SourceVideo)}
-    rows = [_with_result(source, outcomes.get(source.source_id), decoded.get(source.source_id)) for source in sources]
+    measured = {row.source_id: row for row in analysed.rows(SourceVideo)}
+    rows = [_with_result(source, outcomes.get(source.source_id), measured.get(source.source_id)) for source in sources]
     tables.write_table(set_folder, tables.SOURCES, rows)
     tables.write_table(set_folder, tables.TIMELINES, analysed.rows(Timeline))
     tables.write_table(set_folder, tables.FINGERPRINTS, analysed.rows(Fingerprint))
@@ -279,11 +279,11 @@ def _items_with_outcomes(jobs: Sequence[Item], results: RunResults) -> Iterator[
     return ((by_key[outcome.key], outcome) for outcome in results.outcomes())
 
 
-def _with_result(source: SourceVideo, outcome: Outcome | None, frames_decoded: int | None) -> SourceVideo:
+def _with_result(source: SourceVideo, outcome: Outcome | None, measured: SourceVideo | None) -> SourceVideo:
     if outcome is not None and outcome.status != "ok":
         return with_outcome(source, outcome)
     # A byte-identical duplicate was not decoded itself.
-    return source if source.duplicate_of else replace(source, frames_decoded=frames_decoded)
+    return source if source.duplicate_of or measured is None else with_measured_fields(source, measured)
 
 
 def _write_manifest(result: CurationResult, settings: CurateSettings, context: RunContext, started: datetime) -> None:

@@ -56,6 +56,7 @@ class FaceMeasure:
     pitch_abs_deg: Annotated[NonNegative | None, "90th percentile of |pitch|"] = None
     sharpness: Annotated[NonNegative | None, "median variance of the Laplacian over the face, 8-bit luma"] = None
     cut_off: Annotated[Share | None, "frames in which the picture's edge cuts the face"] = None
+    luma: Annotated[NonNegative | None, "median mean luma of the face, 0..255"] = None
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,10 @@ class PictureMeasure:
     frozen_share: Annotated[Share, "frames of a standing picture: stretches without change"]
     letterbox_share: Annotated[Share, "picture area inside uniform bars"]
     camera_motion: Annotated[NonNegative | None, "median global motion, picture heights per second"] = None
+    damaged_share: Annotated[Share | None, "frames that may show smears after a decoding error"] = None
+    upside_down_share: Annotated[
+        Share | None, "samples without a face that show one when turned by 180 degrees; 0 where all show one"
+    ] = None
     text_likelihood: Annotated[Share | None, "chance of burnt-in text; null without the model"] = None
 
 
@@ -78,7 +83,7 @@ class SoundMeasure:
     loudness_db: Annotated[Float | None, "RMS level in dB of full scale; null for digital silence"] = None
     snr_db: Annotated[Float | None, "level of voiced against unvoiced stretches"] = None
     clipped_share: Annotated[Share, "samples at full scale"]
-    silent_share: Annotated[Share, "samples that are digital silence"]
+    silent_share: Annotated[Share, "digital silence within speech: amid voice, or while the mouth goes on talking"]
     music_likelihood: Annotated[Share | None, "chance of music; null without the model"] = None
 
 

@@ -14,6 +14,7 @@ from xsheet.schemas.columns import (
     Id,
     Int16,
     Int32,
+    NonNegative,
     OffsetUs,
     Series,
     Sha256,
@@ -66,11 +67,27 @@ class SourceVideo:
     frames_header: Annotated[Count | None, "number of frames that the container declares"] = None
     frames_found: Annotated[Count | None, "number of frame packets in the file, counted without decoding"] = None
     frames_decoded: Annotated[Count | None, "number of frames that decode; null if not counted"] = None
+    frames_damaged: Annotated[Count | None, "packets that did not decode and frames flagged corrupt; null as above"] = (
+        None
+    )
+    frames_unordered: Annotated[Count | None, "decoded frames dropped for a start before their predecessor"] = None
+    frames_resized: Annotated[Count | None, "decoded frames of another shape than the first, put between bars"] = None
+    clock_restarts: Annotated[Count | None, "how often the times begin anew (joined recordings); carried on"] = None
     start_us: Annotated[OffsetUs | None, "container time of the first video frame"] = None
-    audio_streams: Annotated[Int16 | None, Field(ge=0), "number of audio streams; the first is used"] = None
+    color_transfer: Annotated[Str | None, "transfer curve of the picture, e.g. 'bt709', 'pq', 'hlg'"] = None
+    color_primaries: Annotated[Str | None, "colour primaries of the picture, e.g. 'bt709', 'bt2020'"] = None
+    bit_depth: Annotated[Int16 | None, Field(gt=0), "bits per sample of the coded picture"] = None
+    is_interlaced: Annotated[Bool | None, "whether the first frame is interlaced; one field of such frames is used"] = (
+        None
+    )
+    pixel_aspect: Annotated[NonNegative | None, "width of a coded pixel by its height; null when not stated"] = None
+    video_streams: Annotated[Int16 | None, Field(ge=0), "number of video streams, cover pictures not counted"] = None
+    video_track: Annotated[Int16 | None, Field(ge=0), "index of the one in use"] = None
+    audio_streams: Annotated[Int16 | None, Field(ge=0), "number of audio streams"] = None
+    audio_track: Annotated[Int16 | None, Field(ge=0), "index of the one in use"] = None
     audio_codec: Annotated[Str | None, "e.g. 'aac'"] = None
-    audio_rate_hz: Annotated[Int32 | None, Field(gt=0), "sampling rate of the first audio stream"] = None
-    audio_channels: Annotated[Int16 | None, Field(gt=0), "channels of the first audio stream"] = None
+    audio_rate_hz: Annotated[Int32 | None, Field(gt=0), "sampling rate of the audio stream in use"] = None
+    audio_channels: Annotated[Int16 | None, Field(gt=0), "channels of the audio stream in use"] = None
     audio_start_us: Annotated[
         OffsetUs | None, "first audio sample relative to the first video frame; positive = late"
     ] = None
@@ -189,6 +206,8 @@ class Timeline:
     music: Annotated[Series, "likelihood of music"] = ()
     clipped: Annotated[Series, "share of samples at full scale"] = ()
     silent: Annotated[Series, "share of samples that are digital zero"] = ()
+    upside_down: Annotated[Series, "1 where only the turned picture shows a face; null where it was not tried"] = ()
+    damaged: Annotated[Series, "1 in frames that may show smears: from a decoding error to the next key frame"] = ()
 
     def __post_init__(self) -> None:
         check_lengths(self, self.frames)
@@ -221,6 +240,7 @@ class FaceTrack:
     gaze_y: Annotated[Series, "-1..1, positive upwards"] = ()
     sharpness: Annotated[Series, "variance of the Laplacian over the face at a face height of 128 px, 8-bit luma"] = ()
     visible: Annotated[Series, "share of the face box inside the picture"] = ()
+    luma: Annotated[Series, "mean luma of the face, 0..255"] = ()
     blendshapes: Annotated[tuple[Series, ...], "52 MediaPipe blendshapes over time; empty without the model"] = ()
     identity_embedding: Annotated[
         tuple[Float, ...], "identity embedding: similar for one person, independent of expression"

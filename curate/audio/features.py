@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
-from xsheet.curate.series import array_to_series, series_to_array
+from xsheet.curate.series import array_to_series, series_to_array, true_runs
 from xsheet.curate.sync.audio_to_mouth import predict_mouth
 from xsheet.schemas.clip import SoundMeasure
 from xsheet.schemas.columns import Series
@@ -23,10 +23,12 @@ from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import Timeline
 
 Floats = NDArray[np.float32]
+Values = NDArray[np.float64]
 
 CLIPPING_LEVEL = 0.98  # lossy codecs smooth clipped peaks; loud clean speech exceeds it in 0.0002 of its samples
 VOICE_THRESHOLD = 0.5  # a frame of at least this probability counts as voice; Silero's own default
 _BACKGROUND_THRESHOLD = 0.2  # frames below it can count as background
+_TALKING_SHARE = 0.5  # mouth movement in silence by that in voice; 0.9 where sound was muted, docs/log/curate.md
 _EDGE_FRAMES = 2  # word onsets and reverberation: frames this close to voice are not background
 _MIN_NOISE_FRAMES = 5  # with fewer background frames the quietest tenth stands in
 _SILERO_CHUNK_SAMPLES = 512
@@ -124,11 +126,16 @@ def harmonic_voice(sound: Samples) -> Floats:
     return np.asarray(around.max(1), np.float32)
 
 
-def sound_measure(timeline: Timeline, frames: range) -> SoundMeasure | None:
+def sound_measure(timeline: Timeline, frames: range, *, mouth: Values | None = None) -> SoundMeasure | None:
     """Measure the sound of a span; None if the source has no sound.
 
     SNR compares voiced frames with background frames away from voice. Without such frames it compares with the
     quietest tenth of the span, and is then a lower bound.
+
+    Args:
+        timeline: series of the source.
+        frames: the span.
+        mouth: (frames of the span,) mouth opening, NaN where not visible; None without a face.
     """
     if not timeline.voice or not frames:
         return None
@@ -142,9 +149,40 @@ def sound_measure(timeline: Timeline, frames: range) -> SoundMeasure | None:
         loudness_db=_power_to_db(float(power.mean())),
         snr_db=_snr_db(voice, power),
         clipped_share=float(series_to_array(timeline.clipped)[frames.start : frames.stop].mean()),
-        silent_share=float(series_to_array(timeline.silent)[frames.start : frames.stop].mean()),
+        silent_share=speech_silence_share(
+            series_to_array(timeline.silent)[frames.start : frames.stop], voice >= VOICE_THRESHOLD, mouth
+        ),
         music_likelihood=float(np.nanmean(music)) if np.isfinite(music).any() else None,
     )
+
+
+def speech_silence_share(silent: Values, voiced: NDArray[np.bool_], mouth: Values | None) -> float:
+    """Share 0..1 of a span that is digital silence within speech.
+
+    Silence amid voiced frames counts as such. A longer stretch counts while the mouth goes on talking (muted sound); it
+    does not while the mouth rests, as microphones with a noise gate are silent in every pause. Without a face that
+    talks, all silence counts.
+
+    Args:
+        silent: (T,) share of samples that are digital zero.
+        voiced: (T,) frames with voice.
+        mouth: (T,) mouth opening, NaN where not visible; None without a face.
+    """
+    movement = None if mouth is None else np.abs(np.diff(mouth, prepend=np.nan))
+    talking = _nan_mean(movement[voiced]) if movement is not None else None
+    if movement is None or not talking:
+        return float(silent.mean())
+    counted = np.where(voiced, silent, 0.0)
+    for run in true_runs((silent >= 1) & ~voiced):
+        moves = _nan_mean(movement[run.start : run.stop])
+        if moves is not None and moves >= _TALKING_SHARE * talking:
+            counted[run.start : run.stop] = 1.0
+    return float(counted.mean())
+
+
+def _nan_mean(values: Values) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def _snr_db(voice: NDArray[np.float64], power: NDArray[np.float64]) -> float | None:

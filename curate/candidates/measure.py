@@ -115,7 +115,7 @@ class _CandidateMeasurer:
             sync_corrected=self._corrected_sync(sync, track, frames) if track and sync else None,
             face=self._face_measure(track, frames) if track else None,
             picture=picture_measure(self.timeline, frames, settings=self.settings),
-            sound=sound_measure(self.timeline, frames),
+            sound=sound_measure(self.timeline, frames, mouth=_mouth_series(track, frames)),
             speaker=self._speaker(sync, track, frames) if track else None,
         )
 
@@ -152,6 +152,7 @@ class _CandidateMeasurer:
             yaw_abs_deg=percentile(np.abs(track_series(track, track.yaw_deg, frames)), 90),
             pitch_abs_deg=percentile(np.abs(track_series(track, track.pitch_deg, frames)), 90),
             sharpness=median(track_series(track, track.sharpness, frames)),
+            luma=median(track_series(track, track.luma, frames)),
             cut_off=float((inside < self.settings.min_face_inside_share).mean()) if len(inside) else None,
         )
 
@@ -167,6 +168,8 @@ def picture_measure(timeline: Timeline, frames: range, *, settings: CandidateSet
         frozen_share=_frozen_share(_slice_series(timeline.difference, frames), settings=settings),
         letterbox_share=median(_slice_series(timeline.letterbox, frames)) or 0.0,
         camera_motion=median(camera),
+        damaged_share=_mean(_slice_series(timeline.damaged, frames)),
+        upside_down_share=_upside_down_share(_slice_series(timeline.upside_down, frames)),
         text_likelihood=percentile(_slice_series(timeline.burnt_in_text, frames), 90),
     )
 
@@ -188,6 +191,20 @@ def percentile(values: Floats, q: float) -> float | None:
     """Percentile without NaN; None if nothing remains."""
     known = values[~np.isnan(values)]
     return float(np.percentile(known, q)) if len(known) else None
+
+
+def _upside_down_share(tries: Floats) -> float | None:
+    """0 where every frame shows an upright face, so that nothing was tried."""
+    return None if not len(tries) else _mean(tries) or 0.0
+
+
+def _mean(values: Floats) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _mouth_series(track: FaceTrack | None, frames: range) -> Floats | None:
+    return None if track is None else track_series(track, track.mouth_open, frames)
 
 
 def _face_visible(track: FaceTrack, frames: int) -> NDArray[np.bool_]:

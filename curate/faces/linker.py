@@ -21,7 +21,7 @@ from xsheet.schemas.source import FaceTrack
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
 Box = tuple[float, float, float, float]
-OBSERVATION_VALUES = (*FACE_SIGNALS, "sharpness", "visible")
+OBSERVATION_VALUES = (*FACE_SIGNALS, "sharpness", "visible", "luma")
 """Order of `FaceObservation.values`, by field of FaceTrack."""
 
 

@@ -31,6 +31,8 @@ from xsheet.schemas.source import FaceTrack
 SHARPNESS_PX = 128
 _THUMBNAIL_PX = (32, 18)
 _APPEARANCE_PX = (12, 12)
+_LUMA_WEIGHTS = np.array((0.299, 0.587, 0.114, 0.0))  # BT.601, as cv2's grey
+_TURNED_INTERVAL_FRAMES = 25  # frames between tries with the turned picture while no face is visible
 
 
 class FaceSettings(StrictModel):
@@ -90,6 +92,7 @@ class FaceTracker:
         self._linker = TrackLinker(settings.link)
         self._thumbnail: NDArray[np.uint8] | None = None
         self._next_detection = 0
+        self._upside_down: list[float | None] = []
 
     def open(self) -> None:
         """Load the models."""
@@ -105,11 +108,17 @@ class FaceTracker:
             interval = self._settings.detection_interval_frames if faces else self._settings.search_interval_frames
             self._next_detection = frame.index + interval
         self.faces = tuple(faces)
+        tries_turned = not faces and frame.index % _TURNED_INTERVAL_FRAMES == 0
+        self._upside_down.append(float(self._shows_turned_face(frame.rgb)) if tries_turned else None)
         self._linker.add(frame.index, [_observe(frame.rgb, face) for face in faces], is_cut=is_cut)
 
     def tracks(self, source_id: str) -> list[FaceTrack]:
         """All tracks so far, ordered by first frame."""
         return self._linker.tracks(source_id, detector=self._backend.name, identity_model=IDENTITY_MODEL)
+
+    def series(self) -> dict[str, tuple[float | None, ...]]:
+        """Series of all frames so far, by field of Timeline."""
+        return {"upside_down": tuple(self._upside_down)}
 
     def close(self) -> None:
         """Release the models."""
@@ -121,6 +130,10 @@ class FaceTracker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _shows_turned_face(self, rgb: Rgb) -> bool:
+        turned = np.ascontiguousarray(rgb[::-1, ::-1])
+        return bool(self._fit_meshes(turned, self._backend.detect(turned), ()))
 
     def _scene_changed(self, rgb: Rgb) -> bool:
         # Every eighth pixel suffices for a thumbnail, at a tenth of the cost.
@@ -160,7 +173,8 @@ def _observe(rgb: Rgb, face: FaceGeometry) -> FaceObservation:
     return FaceObservation(
         box=(x0 / height, y0 / height, x1 / height, y1 / height),
         values=np.array(
-            (*(signals[n] for n in FACE_SIGNALS), _sharpness(rgb, inside), min(visible_share, 1.0)), np.float32
+            (*(signals[n] for n in FACE_SIGNALS), _sharpness(rgb, inside), min(visible_share, 1.0), _luma(rgb, inside)),
+            np.float32,
         ),
         appearance=_appearance(rgb, face.roi),
         identity_embedding=None if is_turned else compute_identity_embedding(rgb, face, fitted),
@@ -186,6 +200,12 @@ def _sharpness(rgb: Rgb, inside: Box) -> float:
     size = max(1, round(crop.shape[1] * SHARPNESS_PX / crop.shape[0])), SHARPNESS_PX
     luma = cv2.cvtColor(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     return float(cv2.Laplacian(luma, cv2.CV_32F).var())
+
+
+def _luma(rgb: Rgb, inside: Box) -> float:
+    """Mean luma of the face; NaN outside the picture."""
+    crop = _crop(rgb, inside)
+    return float("nan") if crop is None else float(np.asarray(cv2.mean(crop)) @ _LUMA_WEIGHTS)
 
 
 def _appearance(rgb: Rgb, roi: Roi) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ class FaceLimits(StrictModel):
     min_sharpness: float | None = Field(
         default=None, ge=0, description="variance of the Laplacian over the face at a height of 128 px, 8-bit luma"
     )
+    min_luma: float | None = Field(default=None, ge=0, le=255, description="median luma of the face, 0..255")
     max_cut_off: float | None = Field(
         default=None, ge=0, le=1, description="frames with the face cut by the picture edge, share"
     )
@@ -43,6 +44,12 @@ class PictureLimits(StrictModel):
     max_luma: float | None = Field(default=None, ge=0, le=255, description="mean luma, 0..255")
     max_frozen_share: float | None = Field(default=None, ge=0, le=1, description="frozen frames, share")
     max_letterbox_share: float | None = Field(default=None, ge=0, le=1, description="picture covered by bars, share")
+    max_damaged_share: float | None = Field(
+        default=None, ge=0, le=1, description="frames that may show smears after a decoding error, share"
+    )
+    max_upside_down_share: float | None = Field(
+        default=None, ge=0, le=1, description="samples without a face that show one when turned by 180 degrees, share"
+    )
     max_camera_motion: float | None = Field(default=None, ge=0, description="picture heights per second")
     max_text_likelihood: float | None = Field(default=None, ge=0, le=1, description="burnt-in text; needs the model")
 
@@ -51,7 +58,7 @@ class SoundLimits(StrictModel):
     """Limits on the sound."""
 
     min_voice_share: float | None = Field(default=None, ge=0, le=1, description="time with voice activity, share")
-    max_silent_share: float | None = Field(default=None, ge=0, le=1, description="samples of digital zero, share")
+    max_silent_share: float | None = Field(default=None, ge=0, le=1, description="digital silence within speech, share")
     min_loudness_db: float | None = Field(default=None, le=0, description="RMS level, dB of full scale")
     min_snr_db: float | None = Field(default=None, description="voiced against background frames, dB")
     max_clipped_share: float | None = Field(default=None, ge=0, le=1, description="samples at full scale, share")

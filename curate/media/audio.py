@@ -19,13 +19,17 @@ Samples = NDArray[np.float32]
 SAMPLES_PER_FRAME = AUDIO_RATE.num // CLIP_RATE.num
 
 _MAX_DRIFT_US = 20_000  # half a frame at 25 fps; a larger deviation starts a new segment
+_MAX_CANCELLED_SHARE = 0.05  # power of a mix; lossy codecs leave a hundredth, independent channels a half
 _RATES_HZ = range(4_000, 384_001)  # no real recording lies outside, and extreme ratios inflate memory
 
 
 class SoundtrackBuilder:
     """Fills one array of fixed length from decoded frames."""
 
-    def __init__(self, samples: int) -> None:
+    def __init__(self, samples: int, *, channel: int | None = None) -> None:
+        """`channel`: take this channel of stereo instead of the mix."""
+        self._channel = channel
+        self._power = np.zeros(3)  # of the mix and of both channels of stereo
         self._samples: Samples = np.zeros(samples, np.float32)
         self._segment: _SoundSegment | None = None
 
@@ -38,8 +42,20 @@ class SoundtrackBuilder:
         if self._segment is None or not self._segment.continues_with(frame, start_us=start_us):
             follows_us = 0 if self._segment is None else self._segment.end_us
             self._close_segment()
-            self._segment = _SoundSegment(frame, start_us=follows_us if start_us is None else start_us)
+            start = follows_us if start_us is None else start_us
+            self._segment = _SoundSegment(frame, start_us=start, channel=self._channel, power=self._power)
         self._place(self._segment, self._segment.resample(frame))
+
+    @property
+    def channels_cancel(self) -> bool:
+        """Whether the mix of two channels is silent against each of them: they are each other's negative."""
+        mix, *channels = self._power.tolist()
+        return self._channel is None and mix < _MAX_CANCELLED_SHARE * min(channels)
+
+    @property
+    def louder_channel(self) -> int:
+        """Index of the channel with more power."""
+        return int(self._power[1:].argmax())
 
     def finish(self) -> Samples:
         """Return the samples, read-only; no frame may follow."""
@@ -63,7 +79,7 @@ class SoundtrackBuilder:
 class _SoundSegment:
     """Contiguous samples of one rate and layout."""
 
-    def __init__(self, frame: AudioFrame, *, start_us: int) -> None:
+    def __init__(self, frame: AudioFrame, *, start_us: int, channel: int | None, power: NDArray[np.float64]) -> None:
         if frame.sample_rate not in _RATES_HZ:
             raise ValueError(f"expected a sampling rate in {_RATES_HZ}, got {frame.sample_rate}")
         self.position = round(Fraction(start_us * AUDIO_RATE.num, US_PER_S))  # of the next sample, at 16 kHz
@@ -71,10 +87,14 @@ class _SoundSegment:
         self._rate_hz = frame.sample_rate
         self._start_us = start_us
         self._samples_read = 0
+        self._is_stereo = len(frame.layout.channels) == 2
+        self._channel = channel
+        self._power = power
         # swresample mixes by layout, so the centre of 5.1 counts; scaled so that two equal channels keep their level.
-        self._mixer = AudioResampler(
-            format="fltp", layout="mono", rate=frame.sample_rate, options={"rematrix_maxval": "1.0"}
-        )
+        # Stereo is mixed here, because its channels may cancel each other.
+        layout = "stereo" if self._is_stereo else "mono"
+        options = {"rematrix_maxval": "1.0"}
+        self._mixer = AudioResampler(format="fltp", layout=layout, rate=frame.sample_rate, options=options)
         self._resampler = soxr.ResampleStream(frame.sample_rate, AUDIO_RATE.num, 1, dtype="float32", quality="HQ")
 
     @property
@@ -90,9 +110,18 @@ class _SoundSegment:
     def resample(self, frame: AudioFrame) -> Samples:
         """Resample a frame to 16 kHz, less what the filter still holds; non-finite values become silence."""
         self._samples_read += frame.samples
-        mixed = [part.to_ndarray()[0] for part in self._mixer.resample(frame)]
+        mixed = [self._to_mono(part.to_ndarray()) for part in self._mixer.resample(frame)]
         mono = np.nan_to_num(np.concatenate(mixed) if mixed else np.zeros(0, np.float32), nan=0, posinf=0, neginf=0)
         return np.asarray(self._resampler.resample_chunk(mono.astype(np.float32, copy=False)), np.float32)
+
+    def _to_mono(self, channels: Samples) -> Samples:
+        """(n,) samples of one or two channels (channels, n)."""
+        if not self._is_stereo:
+            return channels[0]
+        mix = channels.mean(axis=0)
+        finite = np.nan_to_num(np.stack([mix, *channels]), nan=0, posinf=0, neginf=0).astype(np.float64)
+        self._power += np.square(np.clip(finite, -1, 1)).sum(axis=1)
+        return mix if self._channel is None else channels[self._channel]
 
     def flush(self) -> Samples:
         """Return the samples that the filter still holds."""

@@ -19,6 +19,7 @@ from av.stream import Discard, Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from xsheet.curate.media.clock import ClockPass, StreamClock
 from xsheet.curate.media.limits import MediaLimits
 from xsheet.curate.media.safety import LocalFile
 from xsheet.schemas.errors import MediaError
@@ -38,7 +39,9 @@ class DecodeCounts:
     """Frame counts of one pass over a stream."""
 
     decoded: int = 0  # frames from the decoder
-    damaged: int = 0  # unreadable or undecodable packets, and frames out of order or flagged corrupt
+    damaged: int = 0  # unreadable or undecodable packets, and frames flagged corrupt
+    unordered: int = 0  # decoded frames that start before their predecessor, not used
+    resized: int = 0  # decoded frames of another shape than the first, shown between bars
     emitted: int = 0  # frames at the requested rate
     repeated: int = 0  # emitted frames that repeat the previous one
     dropped: int = 0  # decoded frames that were not emitted
@@ -80,15 +83,40 @@ def _refuse_other_files(url: str, flags: int, options: dict[str, str]) -> NoRetu
     raise ValueError(f"expected a self-contained file, got a reference to {url!r}")
 
 
-def first_video_stream(container: InputContainer) -> VideoStream | None:
-    """The first video stream that is not a cover picture."""
-    moving = (s for s in container.streams.video if not s.disposition & Disposition.attached_pic)
-    return next(moving, None)
+def moving_video_streams(container: InputContainer) -> list[VideoStream]:
+    """The video streams that are no cover picture."""
+    return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
 
 
-def first_audio_stream(container: InputContainer) -> AudioStream | None:
-    """The first audio stream that has a decoder."""
-    return next((s for s in container.streams.audio if s.codec_context is not None), None)
+def select_video_stream(container: InputContainer, track: int | None = None) -> VideoStream | None:
+    """The video stream with this index among those that are no cover picture.
+
+    Without an index: the only one flagged as default, else the one with most pixels, the first of equals.
+    """
+    moving = moving_video_streams(container)
+    if track is not None:
+        return moving[track] if track < len(moving) else None
+    default = [s for s in moving if s.disposition & Disposition.default]
+    if len(default) == 1:
+        return default[0]
+    return max(moving, key=lambda s: s.width * s.height, default=None)
+
+
+def select_audio_stream(container: InputContainer, track: int | None = None) -> AudioStream | None:
+    """The audio stream with this index; without one the only one flagged as default, else the first with a decoder."""
+    streams = container.streams.audio
+    if track is not None:
+        return streams[track] if track < len(streams) and streams[track].codec_context is not None else None
+    usable = [s for s in streams if s.codec_context is not None]
+    default = [s for s in usable if s.disposition & Disposition.default]
+    return default[0] if len(default) == 1 else next(iter(usable), None)
+
+
+def undecided_audio_tracks(container: InputContainer) -> tuple[int, ...]:
+    """Indices of the audio streams among which no default flag decides; empty when one does."""
+    usable = [k for k, s in enumerate(container.streams.audio) if s.codec_context is not None]
+    default = [k for k in usable if container.streams.audio[k].disposition & Disposition.default]
+    return () if len(usable) < 2 or len(default) == 1 else tuple(default or usable)
 
 
 def discard_other_streams(container: InputContainer, *kept: Stream) -> None:
@@ -119,10 +147,12 @@ def demux_packets(container: InputContainer, *streams: Stream, counts: DecodeCou
 
 
 def decode_frames(
-    container: InputContainer, stream: Stream, kind: type[AnyFrame], *, counts: DecodeCounts
+    container: InputContainer, stream: Stream, kind: type[AnyFrame], *, counts: DecodeCounts, clock: StreamClock
 ) -> Iterator[AnyFrame]:
-    """Yield frames of one stream in presentation order; count and skip damaged packets."""
+    """Yield frames of one stream in presentation order on the joined clock; count and skip damaged packets."""
+    one_pass = ClockPass(clock)
     for packet in demux_packets(container, stream, counts=counts):
+        one_pass.shift(packet)
         yield from decode_packet(packet, kind, counts=counts)
 
 

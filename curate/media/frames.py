@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from av.video.frame import VideoFrame
 
@@ -9,6 +10,14 @@ from xsheet.curate.media.container import DecodeCounts
 from xsheet.curate.media.image import Rgb
 from xsheet.curate.media.timing import START_TOLERANCE_US
 from xsheet.schemas.time import FrameRate, frame_start_us
+
+
+class DecodedFrame(NamedTuple):
+    """A frame from the decoder."""
+
+    start_us: int  # from the first video frame
+    frame: VideoFrame
+    is_damaged: bool  # may show smears
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,10 +29,11 @@ class Frame:
     rgb: Rgb  # (height, width, 3), upright, square pixels, read-only
     source_index: int  # index of the decoded frame
     source_us: int  # its start
+    is_damaged: bool = False  # a decoding error since the last key frame may show as smears
 
 
 def resample_frames(
-    timed_frames: Iterable[tuple[int, VideoFrame]],
+    timed_frames: Iterable[DecodedFrame],
     *,
     rate: FrameRate,
     end_us: int,
@@ -34,7 +44,7 @@ def resample_frames(
     """Yield at each output instant the last decoded frame that has started; render only frames that are yielded.
 
     Args:
-        timed_frames: (start in µs from zero, frame), ascending.
+        timed_frames: decoded frames, ascending.
         rate: output frames per second.
         end_us: end of the video; the last frame is held until then.
         render: converts a decoded frame to RGB.
@@ -42,25 +52,25 @@ def resample_frames(
         first_index: first output index; decoded frames that end before it are dropped.
     """
     index = first_index
-    for source_index, (start_us, until_us, frame) in enumerate(_with_ends(timed_frames, end_us=end_us)):
+    for source_index, (decoded, until_us) in enumerate(_with_ends(timed_frames, end_us=end_us)):
         rgb: Rgb | None = None
         # The first frame is always emitted, however short it is.
         while (instant_us := frame_start_us(index, rate)) + START_TOLERANCE_US < min(until_us, end_us) or index == 0:
             if rgb is None:
-                rgb = render(frame)
+                rgb = render(decoded.frame)
             else:
                 counts.repeated += 1
             counts.emitted += 1
-            yield Frame(index, instant_us, rgb, source_index, start_us)
+            yield Frame(index, instant_us, rgb, source_index, decoded.start_us, decoded.is_damaged)
             index += 1
         counts.dropped += rgb is None
 
 
-def _with_ends(timed_frames: Iterable[tuple[int, VideoFrame]], *, end_us: int) -> Iterator[tuple[int, int, VideoFrame]]:
-    current: tuple[int, VideoFrame] | None = None
-    for start_us, frame in timed_frames:
+def _with_ends(timed_frames: Iterable[DecodedFrame], *, end_us: int) -> Iterator[tuple[DecodedFrame, int]]:
+    current: DecodedFrame | None = None
+    for decoded in timed_frames:
         if current is not None:
-            yield current[0], start_us, current[1]
-        current = start_us, frame
+            yield current, decoded.start_us
+        current = decoded
     if current is not None:
-        yield current[0], end_us, current[1]
+        yield current, end_us

@@ -4,11 +4,14 @@ import struct
 from dataclasses import dataclass
 from fractions import Fraction
 
+import cv2
 import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
+
+from xsheet.curate.media.tone_map import HLG, PQ, tone_map
 
 Rgb = NDArray[np.uint8]
 
@@ -17,6 +20,8 @@ Rgb = NDArray[np.uint8]
 SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
 _MAX_ASPECT = 4  # a more extreme pixel aspect is a broken header
 _UNSPECIFIED_COLORSPACE = 2  # AVCOL_SPC_UNSPECIFIED
+_MAX_SHAPE_CHANGE = 0.03
+_MIN_FIELD_LINES = 16
 _HD_HEIGHT = 720  # untagged video is BT.709 from this height on, BT.601 below, as players assume
 
 
@@ -71,6 +76,11 @@ def fit_size(width: int, height: int, *, long_side: int, multiple: int = 1) -> t
     return wide, high
 
 
+def is_same_shape(aspect: float, reference: float) -> bool:
+    """Whether two aspects are equal within the rounding of encoders, which scale to multiples of 16."""
+    return abs(aspect / reference - 1) <= _MAX_SHAPE_CHANGE
+
+
 class FrameRenderer:
     """Converts decoded frames to upright RGB of one size; reuses its scaler."""
 
@@ -78,20 +88,52 @@ class FrameRenderer:
         self._transform = transform
         self._coded_size = (size[1], size[0]) if transform.swaps_axes else size
         self._scaler = VideoReformatter()
+        self._shape: float | None = None  # width by height of the first coded frame
 
     def __call__(self, frame: VideoFrame) -> Rgb:
         """Return RGB (height, width, 3), contiguous and read-only because several analysers share it."""
         width, height = self._coded_size
+        self._shape = self._shape or frame.width / frame.height
+        if not is_same_shape(frame.width / frame.height, self._shape):
+            return self._finish(self._between_bars(frame))
+        return self._finish(self._convert(frame, width, height))
+
+    def _finish(self, picture: Rgb) -> Rgb:
+        rgb = np.ascontiguousarray(self._transform.apply(picture))
+        rgb.setflags(write=False)
+        return rgb
+
+    def _between_bars(self, frame: VideoFrame) -> Rgb:
+        """A frame of another shape than the first, whole and unstretched on black."""
+        assert self._shape is not None
+        width, height = self._coded_size
+        pixel_aspect = width / height / self._shape  # of the first frame; the stream states only one
+        wide = frame.width * pixel_aspect
+        scale = min(width / wide, height / frame.height)
+        inner = max(2, round(wide * scale)), max(2, round(frame.height * scale))
+        canvas = np.zeros((height, width, 3), np.uint8)
+        left, top = (width - min(inner[0], width)) // 2, (height - min(inner[1], height)) // 2
+        picture = self._convert(frame, min(inner[0], width), min(inner[1], height))
+        canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+        return canvas
+
+    def _convert(self, frame: VideoFrame, width: int, height: int) -> Rgb:
         guess = Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601
+        is_hdr = frame.color_trc in (PQ, HLG)
+        full_size = frame.interlaced_frame and frame.height >= _MIN_FIELD_LINES
         flat = self._scaler.reformat(
             frame,
-            width=width,
-            height=height,
-            format="rgb24",
+            width=frame.width if full_size else width,
+            height=frame.height if full_size else height,
+            format="rgb48le" if is_hdr else "rgb24",
             src_colorspace=guess if frame.colorspace == _UNSPECIFIED_COLORSPACE else None,
             interpolation=SCALING,
             threads=1,
         )
-        rgb = np.ascontiguousarray(self._transform.apply(np.asarray(flat.to_ndarray(), np.uint8)))
-        rgb.setflags(write=False)
-        return rgb
+        pixels = flat.to_ndarray()
+        picture = tone_map(np.asarray(pixels, np.uint16), transfer=frame.color_trc) if is_hdr else pixels
+        if full_size:
+            # One field: half the lines, and no comb at moving edges.
+            field = np.ascontiguousarray(picture[::2])
+            picture = cv2.resize(field, (width, height), interpolation=cv2.INTER_AREA)
+        return np.asarray(picture, np.uint8)

@@ -6,7 +6,7 @@ from xsheet.schemas.settings import StrictModel
 
 
 class MediaLimits(StrictModel):
-    """Limits on one input file; a file that exceeds one fails with reason `over_limit`."""
+    """Limits on one input file, and the tracks to use; a file that exceeds one fails with reason `over_limit`."""
 
     max_pixels: int = Field(
         default=16_777_216,
@@ -27,6 +27,12 @@ class MediaLimits(StrictModel):
         ge=1,
         description="decoded RGB bytes for each byte of the file; real clips reach 1 800, an all-black film 57 000 at "
         "1080p and 88 000 at 4K (docs/log/curate.md#media-limits)",
+    )
+    video_track: int | None = Field(
+        default=None, ge=0, description="index of the video track, cover pictures not counted; null: see docs/curate.md"
+    )
+    audio_track: int | None = Field(
+        default=None, ge=0, description="index of the audio track; null: the default one, else the one with a voice"
     )
     probe_bytes: int = Field(
         default=5_000_000, ge=4096, description="bytes the demuxer may read to find the streams; ffmpeg's default"

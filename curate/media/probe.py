@@ -4,16 +4,17 @@ Only the first frame is decoded; it defines time zero and the display transform.
 frame count, duration and rate, which headers often misstate.
 """
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from xsheet.curate.media.clock import ContainerClock, StreamTimes, join_clocks
 from xsheet.curate.media.container import (
     DecodeCounts,
     broken_header_error,
@@ -21,35 +22,47 @@ from xsheet.curate.media.container import (
     decode_packet,
     demux_packets,
     discard_other_streams,
-    first_audio_stream,
-    first_video_stream,
     frame_start_ticks,
+    moving_video_streams,
     open_container,
     over_limit_error,
+    select_audio_stream,
+    select_video_stream,
     ticks_to_us,
 )
 from xsheet.curate.media.image import display_transform, upright_size
 from xsheet.curate.media.limits import MediaLimits
 from xsheet.curate.media.safety import LocalFile
 from xsheet.curate.media.timing import compute_timing
+from xsheet.curate.media.tone_map import PRIMARIES_NAMES, TRANSFER_NAMES, color_name
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.ids import source_id
 from xsheet.schemas.source import SourceVideo
-from xsheet.schemas.time import US_PER_S
+from xsheet.schemas.time import CLIP_RATE, US_PER_S
 
 
 @dataclass(slots=True)
 class _PacketScan:
     """Packet time stamps and first frame of a file, in ticks of each stream."""
 
+    video: StreamTimes
+    audio: StreamTimes | None
     first_frame: VideoFrame | None = None
-    starts: list[int] = field(default_factory=list)
-    end: int | None = None  # latest end of a packet with a stated duration
+    durations: list[int | None] = field(default_factory=list)  # per video packet; None for one that shows no picture
     packets: int = 0
     audio_start: int | None = None
+    damaged: int = 0
 
 
-def probe_file(file: LocalFile, *, sha256: str, limits: MediaLimits) -> SourceVideo:
+@dataclass(frozen=True, slots=True)
+class ProbedFile:
+    """Facts of a file, and how its passes read the time."""
+
+    source: SourceVideo
+    clock: ContainerClock
+
+
+def probe_file(file: LocalFile, *, sha256: str, limits: MediaLimits) -> ProbedFile:
     """Probe a validated file.
 
     Raises:
@@ -57,7 +70,7 @@ def probe_file(file: LocalFile, *, sha256: str, limits: MediaLimits) -> SourceVi
     """
     with open_container(file, limits=limits) as container:
         video = _check_video_stream(container, file=file, limits=limits)
-        audio = first_audio_stream(container)
+        audio = select_audio_stream(container, limits.audio_track)
         scan = _scan_packets(container, video, audio, limits=limits, file=file)
         if scan.first_frame is None:
             raise MediaError(
@@ -76,15 +89,19 @@ def probe_file(file: LocalFile, *, sha256: str, limits: MediaLimits) -> SourceVi
             container=file.demuxer,
             duration_header_us=_header_duration_us(container),
         )
-        facts = _with_video_fields(facts, video, scan, file=file, limits=limits)
-        return _with_audio_fields(facts, container.streams.audio, audio, scan)
+        clock = _join_parts(video, scan, forward=file.demuxer == "mpeg")
+        facts = _with_video_fields(facts, video, scan, clock, file=file, limits=limits)
+        facts = replace(facts, video_streams=len(moving_video_streams(container)))
+        return ProbedFile(_with_audio_fields(facts, container.streams.audio, audio, scan), clock)
 
 
 def _check_video_stream(container: InputContainer, *, file: LocalFile, limits: MediaLimits) -> VideoStream:
     if len(container.streams) > limits.max_streams:
         raise over_limit_error(file, f"at most {limits.max_streams} streams", str(len(container.streams)))
-    video = first_video_stream(container)
+    video = select_video_stream(container, limits.video_track)
     if video is None:
+        if limits.video_track is not None and moving_video_streams(container):
+            raise _no_such_track(file, "video", limits.video_track, len(moving_video_streams(container)))
         kinds = ", ".join(s.type for s in container.streams) or "none"
         hint = "leave the file out"
         raise MediaError(
@@ -104,6 +121,13 @@ def _check_video_stream(container: InputContainer, *, file: LocalFile, limits: M
     return video
 
 
+def _no_such_track(file: LocalFile, kind: str, track: int, count: int) -> MediaError:
+    return MediaError(
+        reason=f"no_{kind}", where=file.input_path, expected=f"{kind} track {track}", got=f"{count} {kind} tracks",
+        hint=f"count from 0 in analysis.media.{kind}_track, or remove the setting",
+    )  # fmt: skip
+
+
 def _check_duration(us: int | None, *, file: LocalFile, limits: MediaLimits) -> None:
     if us is not None and us > limits.max_duration_s * US_PER_S:
         raise over_limit_error(file, f"at most {limits.max_duration_s} s", f"{us / US_PER_S:.1f} s")
@@ -120,41 +144,63 @@ def _scan_packets(
     configure_decoder(video, limits=limits, threads=1)
     streams: tuple[Stream, ...] = (video,) if audio is None else (video, audio)
     discard_other_streams(container, *streams)
-    scan, counts = _PacketScan(), DecodeCounts()
-    for packet in demux_packets(container, *streams, counts=counts):
+    assert video.time_base is not None
+    sound = None if audio is None or audio.time_base is None else StreamTimes(audio.time_base)
+    scan, counts = _PacketScan(StreamTimes(video.time_base), sound), DecodeCounts()
+    for place, packet in enumerate(demux_packets(container, *streams, counts=counts)):
         if packet.stream_index != video.index:
+            if scan.audio is not None:
+                scan.audio.add(packet, place)
             if scan.audio_start is None and packet.pts is not None and not packet.is_discard:
                 scan.audio_start = packet.pts
             continue
         if scan.first_frame is None:
             scan.first_frame = next(iter(decode_packet(packet, VideoFrame, counts=counts)), None)
+        scan.video.add(packet, place)
+        scan.durations.append(None if packet.is_discard or not packet.size else packet.duration or 0)
         if packet.size:
-            _add_packet(scan, packet)
+            scan.packets += 1
             if scan.packets > limits.max_frames:
                 raise over_limit_error(file, f"at most {limits.max_frames} frames", "more packets than that")
     return scan
 
 
-def _add_packet(scan: _PacketScan, packet: "Packet[Stream]") -> None:
-    scan.packets += 1
-    start = packet.pts if packet.pts is not None else packet.dts
-    if start is None or packet.is_discard:
-        return
-    scan.starts.append(start)
-    if packet.duration:
-        end = start + packet.duration
-        scan.end = end if scan.end is None else max(scan.end, end)
+def _join_parts(video: VideoStream, scan: _PacketScan, *, forward: bool) -> ContainerClock:
+    assert video.time_base is not None
+    durations = [duration for duration in scan.durations if duration]
+    rate = video.average_rate or CLIP_RATE.num
+    step = int(statistics.median(durations)) if durations else round(1 / (rate * video.time_base))
+    return join_clocks(scan.video, scan.audio, step=step, forward=forward)
+
+
+def _shown_packets(scan: _PacketScan, clock: ContainerClock) -> tuple[list[int], int | None]:
+    """Start of every shown picture on the joined clock, and the latest stated end."""
+    starts, end = [], None
+    for index, (time, duration) in enumerate(zip(scan.video.presentation, scan.durations, strict=True)):
+        if time is None or duration is None:
+            continue
+        starts.append(time + clock.video.offset_at(index))
+        if duration:
+            end = starts[-1] + duration if end is None else max(end, starts[-1] + duration)
+    return starts, end
 
 
 def _with_video_fields(
-    facts: SourceVideo, video: VideoStream, scan: _PacketScan, *, file: LocalFile, limits: MediaLimits
+    facts: SourceVideo,
+    video: VideoStream,
+    scan: _PacketScan,
+    clock: ContainerClock,
+    *,
+    file: LocalFile,
+    limits: MediaLimits,
 ) -> SourceVideo:
     assert scan.first_frame is not None
     assert video.time_base is not None
     zero = frame_start_ticks(scan.first_frame)
     # Packets before the first decodable frame (their key frame is missing) do not count.
-    starts = sorted({zero, *(start for start in scan.starts if start > zero)})
-    timing = compute_timing(starts, end=scan.end, time_base_s=video.time_base, declared=video.average_rate)
+    shown, end = _shown_packets(scan, clock)
+    starts = sorted({zero, *(start for start in shown if start > zero)})
+    timing = compute_timing(starts, end=end, time_base_s=video.time_base, declared=video.average_rate)
     _check_duration(timing.duration_us, file=file, limits=limits)
     if float(timing.rate) > limits.max_fps:
         raise over_limit_error(file, f"at most {limits.max_fps} frames per second", f"{float(timing.rate):.6g}")
@@ -177,6 +223,13 @@ def _with_video_fields(
         frames_header=video.frames or None,
         frames_found=scan.packets,
         start_us=ticks_to_us(zero, video),
+        video_track=moving_video_streams(video.container).index(video),
+        clock_restarts=clock.restarts,
+        color_transfer=color_name(TRANSFER_NAMES, scan.first_frame.color_trc),
+        color_primaries=color_name(PRIMARIES_NAMES, scan.first_frame.color_primaries),
+        bit_depth=max((component.bits for component in scan.first_frame.format.components), default=None),
+        is_interlaced=scan.first_frame.interlaced_frame,
+        pixel_aspect=None if video.sample_aspect_ratio is None else float(video.sample_aspect_ratio),
     )
 
 
@@ -189,6 +242,7 @@ def _with_audio_fields(
     start_us = None if scan.audio_start is None else ticks_to_us(scan.audio_start, audio)
     return replace(
         facts,
+        audio_track=list(streams).index(audio),
         audio_codec=audio.codec_context.name,
         audio_rate_hz=audio.rate or None,
         audio_channels=audio.channels or None,

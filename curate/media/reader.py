@@ -33,19 +33,20 @@ from xsheet.curate.media.container import (
     configure_decoder,
     decode_frames,
     discard_other_streams,
-    first_audio_stream,
-    first_video_stream,
     frame_start_ticks,
     open_container,
     over_limit_error,
     seek_to_key_frame,
+    select_audio_stream,
+    select_video_stream,
     short_message,
     ticks_to_us,
+    undecided_audio_tracks,
 )
-from xsheet.curate.media.frames import Frame, resample_frames
-from xsheet.curate.media.image import FrameRenderer, PictureTransform, Rgb
+from xsheet.curate.media.frames import DecodedFrame, Frame, resample_frames
+from xsheet.curate.media.image import FrameRenderer, PictureTransform, Rgb, is_same_shape
 from xsheet.curate.media.limits import MediaLimits
-from xsheet.curate.media.probe import probe_file
+from xsheet.curate.media.probe import ProbedFile, probe_file
 from xsheet.curate.media.safety import LocalFile, validate_input
 from xsheet.curate.media.timing import frame_count
 from xsheet.schemas.errors import MediaError
@@ -54,8 +55,7 @@ from xsheet.schemas.time import CLIP_RATE, FrameRate, Span, frame_start_us, fram
 
 DEFAULT_LIMITS = MediaLimits()
 S = TypeVar("S", VideoStream, AudioStream)
-F = TypeVar("F", VideoFrame, AudioFrame)
-Start = TypeVar("Start", int, int | None)
+Timed = TypeVar("Timed", DecodedFrame, tuple[int | None, AudioFrame])
 MAX_AUDIO_SKEW_US = 500_000  # audio packets may lie this far from their presentation time in the file
 
 
@@ -68,7 +68,10 @@ def probe(
         MediaError: the input cannot be used; its reason says why.
     """
     with open_media(path, root=root, limits=limits) as media:
-        return replace(media.source, frames_decoded=media.count_frames()) if count_frames else media.source
+        if not count_frames:
+            return media.source
+        media.count_frames()
+        return media.with_counts(media.source)
 
 
 @contextmanager
@@ -99,8 +102,9 @@ def open_media(
 class MediaReader:
     """One usable input: `source` holds its metadata, `counts` the frame counts of the latest video pass."""
 
-    def __init__(self, file: LocalFile, source: SourceVideo, *, limits: MediaLimits, threads: int) -> None:
-        self.source = source
+    def __init__(self, file: LocalFile, probed: ProbedFile, *, limits: MediaLimits, threads: int) -> None:
+        self.source = probed.source
+        self._clock = probed.clock
         self.counts = DecodeCounts()
         self.sound_counts = DecodeCounts()
         self.video_passes = 0
@@ -108,6 +112,22 @@ class MediaReader:
         self._limits = limits
         self._threads = threads
         self._passes: list[Generator[Frame]] = []
+
+    def with_counts(self, source: SourceVideo) -> SourceVideo:
+        """The source with the frame counts of the latest video pass."""
+        counts = self.counts
+        return replace(
+            source, frames_decoded=counts.decoded, frames_damaged=counts.damaged, frames_unordered=counts.unordered,
+            frames_resized=counts.resized,
+        )  # fmt: skip
+
+    @property
+    def undecided_audio_tracks(self) -> tuple[int, ...]:
+        """Indices of the audio tracks among which neither a setting nor a default flag decides."""
+        if self._limits.audio_track is not None:
+            return ()
+        with open_container(self._file, limits=self._limits) as container:
+            return undecided_audio_tracks(container)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -149,10 +169,11 @@ class MediaReader:
         return counts.decoded
 
     def sound(self, span: Span | None = None) -> Samples | None:
-        """Decode the first audio track as float32 mono at 16 kHz; None if there is none.
+        """Decode the audio track as float32 mono at 16 kHz; None if there is none.
 
         Sample 0 is aligned with the first frame. The array has 640 samples per frame at 25 fps: silence where the file
-        has no sound, cut where the sound outlasts the video.
+        has no sound, cut where the sound outlasts the video. Stereo whose channels cancel each other (one is the
+        negative of the other) gives its louder channel.
 
         Args:
             span: only frames (at 25 fps) that start inside; None is the whole video.
@@ -165,10 +186,20 @@ class MediaReader:
         counts = self.sound_counts = DecodeCounts()
         frames = range(self.frame_count_at_clip_rate) if span is None else frames_in(span, CLIP_RATE)
         begin_us, end_us = frame_start_us(frames.start, CLIP_RATE), frame_start_us(frames.stop, CLIP_RATE)
-        track = SoundtrackBuilder(len(frames) * SAMPLES_PER_FRAME)
+        samples = len(frames) * SAMPLES_PER_FRAME
+        track = self._fill(SoundtrackBuilder(samples), counts, begin_us, end_us, is_whole=span is None)
+        if track.channels_cancel:
+            counts = self.sound_counts = DecodeCounts()
+            builder = SoundtrackBuilder(samples, channel=track.louder_channel)
+            track = self._fill(builder, counts, begin_us, end_us, is_whole=span is None)
+        return track.finish() if counts.decoded else None
+
+    def _fill(
+        self, track: SoundtrackBuilder, counts: DecodeCounts, begin_us: int, end_us: int, *, is_whole: bool
+    ) -> SoundtrackBuilder:
         for start_us, frame in self._timed_audio_frames(counts, from_us=begin_us):
             if start_us is not None and start_us >= end_us:
-                if span is not None and start_us >= end_us + MAX_AUDIO_SKEW_US:
+                if not is_whole and start_us >= end_us + MAX_AUDIO_SKEW_US:
                     break
                 continue  # after the video, or one bad time stamp among good ones
             try:
@@ -177,7 +208,7 @@ class MediaReader:
                 raise
             except FILE_ERRORS:
                 counts.damaged += 1
-        return track.finish() if counts.decoded else None
+        return track
 
     def close(self) -> None:
         """Close all passes and their files."""
@@ -212,43 +243,51 @@ class MediaReader:
         end_us, first = min(span.end_us, self._duration_us), frames_in(span, rate).start
         yield from resample_frames(timed, rate=rate, end_us=end_us, render=render, counts=counts, first_index=first)
 
-    def _timed_frames(self, counts: DecodeCounts, *, from_us: int = 0) -> Iterator[tuple[int, VideoFrame]]:
+    def _timed_frames(self, counts: DecodeCounts, *, from_us: int = 0) -> Iterator[DecodedFrame]:
         """Decoded frames with their start times, beginning at or before the frame current at `from_us`."""
-        return _decode_from(lambda us: self._decode_video(counts, from_us=us), from_us, seek_us=from_us)
+        seek_us = 0 if self._clock.restarts else from_us  # one time may stand for several places
+        return _decode_from(lambda us: self._decode_video(counts, from_us=us), from_us, seek_us=seek_us)
 
-    def _decode_video(self, counts: DecodeCounts, *, from_us: int = 0) -> Generator[tuple[int, VideoFrame]]:
+    def _decode_video(self, counts: DecodeCounts, *, from_us: int = 0) -> Generator[DecodedFrame]:
         """Decode video frames in order; the only video decode loop."""
         self.video_passes += from_us == 0
-        latest_us, decoded_bytes = -1, 0
+        latest_us, decoded_bytes, damaged, is_smeared = -1, 0, 0, False
+        shape: float | None = None
         with open_container(self._file, limits=self._limits) as container:
-            video = self._require_stream(first_video_stream(container))
+            video = self._require_stream(select_video_stream(container, self._limits.video_track))
             discard_other_streams(container, video)
             configure_decoder(video, limits=self._limits, threads=self._threads)
             if from_us:
                 seek_to_key_frame(container, video, self._first_frame_us + from_us)
-            for frame in decode_frames(container, video, VideoFrame, counts=counts):
+            for frame in decode_frames(container, video, VideoFrame, counts=counts, clock=self._clock.video):
                 decoded_bytes += 3 * frame.width * frame.height
                 self._check_decoded_size(counts.decoded, decoded_bytes)
+                # An error smears into all frames that build on it, up to the next key frame.
+                is_smeared = counts.damaged > damaged or (is_smeared and not frame.key_frame)
+                damaged = counts.damaged
+                shape = shape or frame.width / frame.height
+                counts.resized += not is_same_shape(frame.width / frame.height, shape)
                 start_us = ticks_to_us(frame_start_ticks(frame), video) - self._first_frame_us
                 if start_us <= latest_us:
-                    counts.damaged += 1
+                    counts.unordered += 1
                     continue
                 latest_us = start_us
-                yield start_us, frame
+                yield DecodedFrame(start_us, frame, is_smeared)
 
     def _timed_audio_frames(self, counts: DecodeCounts, *, from_us: int = 0) -> Iterator[tuple[int | None, AudioFrame]]:
-        lead_us = max(0, from_us - MAX_AUDIO_SKEW_US)  # run-up for decoder and resampler
+        # Run-up for decoder and resampler; with several clocks one time may stand for several places.
+        lead_us = 0 if self._clock.restarts else max(0, from_us - MAX_AUDIO_SKEW_US)
         return _decode_from(lambda us: self._decode_audio(counts, from_us=us), from_us, seek_us=lead_us)
 
     def _decode_audio(self, counts: DecodeCounts, *, from_us: int = 0) -> Generator[tuple[int | None, AudioFrame]]:
         with open_container(self._file, limits=self._limits) as container:
-            audio = self._require_stream(first_audio_stream(container))
+            audio = self._require_stream(select_audio_stream(container, self._limits.audio_track))
             discard_other_streams(container, audio)
             configure_decoder(audio, limits=self._limits, threads=1)
             if from_us:
                 seek_to_key_frame(container, audio, self._first_frame_us + from_us)
             decoded_s = 0.0
-            for frame in decode_frames(container, audio, AudioFrame, counts=counts):
+            for frame in decode_frames(container, audio, AudioFrame, counts=counts, clock=self._clock.audio):
                 decoded_s += frame.samples / max(1, frame.sample_rate)
                 if decoded_s > self._limits.max_duration_s:
                     raise over_limit_error(self._file, f"at most {self._limits.max_duration_s} s of sound", "more")
@@ -282,9 +321,7 @@ class MediaReader:
             )
 
 
-def _decode_from(
-    decode: Callable[[int], Generator[tuple[Start, F]]], from_us: int, *, seek_us: int
-) -> Iterator[tuple[Start, F]]:
+def _decode_from(decode: Callable[[int], Generator[Timed]], from_us: int, *, seek_us: int) -> Iterator[Timed]:
     """Timed frames, beginning at or before the one current at `from_us`."""
     if seek_us:
         seeking = decode(seek_us)

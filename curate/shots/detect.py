@@ -85,6 +85,9 @@ class ShotSettings(StrictModel):
         le=1,
         description="histogram distance of other transitions (pushes, whip pans); at most 0.04 in shots, 0.3 in pushes",
     )
+    min_shot_frames: int = Field(
+        default=5, ge=1, le=250, description="0.2 s; shorter scraps, as flashes and ends of files have, are no shots"
+    )
     min_gradual_frames: int = Field(
         default=4,
         ge=1,
@@ -94,7 +97,7 @@ class ShotSettings(StrictModel):
 
 
 def find_shots(timeline: Timeline, settings: ShotSettings | None = None) -> list[Shot]:
-    """Find the shots of a source, in order. Frames of gradual transitions are in none; a flash is its own shot.
+    """Find the shots of a source, in order. Frames of gradual transitions and scraps (flashes) are in none.
 
     Without any score the source is one shot.
     """
@@ -111,6 +114,8 @@ def find_shots(timeline: Timeline, settings: ShotSettings | None = None) -> list
     shots = []
     for start in starts.tolist():
         frames = range(start, int(ends[np.searchsorted(ends, start, side="right")]))
+        if len(frames) < min(settings.min_shot_frames, timeline.frames):
+            continue
         span = span_of_frames(frames, CLIP_RATE)
         opens_with: Literal["start", "cut", "gradual"] = "gradual" if after_gradual[start] else "cut"
         shots.append(

@@ -1,7 +1,7 @@
 """Analyse one source: sound, one decode shared by all picture analysers, then candidates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from xsheet.curate.faces.tracker import FaceTracker
 from xsheet.curate.media.audio import Samples
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import fit_size
+from xsheet.curate.media.limits import MediaLimits
 from xsheet.curate.media.reader import MediaReader, open_media
 from xsheet.curate.media.thumbnails import ThumbnailCollector
 from xsheet.curate.picture.quality import PictureAnalyser
@@ -23,7 +24,7 @@ from xsheet.curate.sync.lip_audio import LipAudioScorer, active_speaker
 from xsheet.curate.sync.syncnet import SyncNet
 from xsheet.curate.sync.syncnet_stream import SyncNetAnalyser
 from xsheet.curate.tasks.cpu_usage import CpuProfiler
-from xsheet.curate.tasks.probe import SourcePath
+from xsheet.curate.tasks.probe import SourcePath, with_measured_fields
 from xsheet.curate.weights import SYNCNET_WEIGHTS
 from xsheet.runtime.executor import Item, Rejected, Row
 from xsheet.schemas.columns import Series
@@ -71,7 +72,9 @@ class AnalysisTask:
             MediaError: the file cannot be decoded.
         """
         job: AnalysisJob = item.payload
-        with open_media(job.source_path.path, root=job.source_path.root, limits=self._settings.media) as media:
+        self.stage = "sound"
+        limits = self._with_voiced_track(job)
+        with open_media(job.source_path.path, root=job.source_path.root, limits=limits) as media:
             profiler = CpuProfiler()
             self.stage = "sound"
             with profiler("sound"):
@@ -79,9 +82,25 @@ class AnalysisTask:
                 features = audio_features(sound, media.frame_count_at_clip_rate, settings=self._settings.sound)
             if (reason := self._rejection_reason(features, media.frame_count_at_clip_rate)) is not None:
                 rows: list[Row] = [self._timeline(job, media, features), *profiler.usage()]
-                return Rejected("sound", reason, REJECTION_MESSAGES[reason], rows=rows)
+                message = REJECTION_MESSAGES[reason] + _other_tracks(media.source)
+                return Rejected("sound", reason, message, rows=rows)
             self.stage = "picture"
             return [*self._analyse_frames(job, media, sound, features, profiler), *profiler.usage()]
+
+    def _with_voiced_track(self, job: AnalysisJob) -> MediaLimits:
+        """The media settings with the audio track of most voice, where several have an equal claim."""
+        limits, path = self._settings.media, job.source_path
+        if limits.audio_track is not None or (job.source.audio_streams or 0) < 2:
+            return limits
+        with open_media(path.path, root=path.root, limits=limits) as media:
+            tracks = media.undecided_audio_tracks
+        voiced: dict[int, int] = {}
+        for track in tracks:
+            one_track = limits.model_copy(update={"audio_track": track})
+            with open_media(path.path, root=path.root, limits=one_track) as media:
+                features = audio_features(media.sound(), media.frame_count_at_clip_rate, settings=self._settings.sound)
+            voiced[track] = _voiced_frames(features)
+        return limits.model_copy(update={"audio_track": max(voiced, key=voiced.__getitem__)}) if voiced else limits
 
     def _analyse_frames(
         self,
@@ -104,8 +123,10 @@ class AnalysisTask:
                 "thumbnails": thumbnails,
             }
             frames = media.frames(size=fit_size(*media.size, long_side=settings.long_side_px))
+            damaged: list[float] = []
             for frame in profiler.iterate("decode", frames):
                 self.stage = "picture"  # progress: a long film is not a stuck one
+                damaged.append(float(frame.is_damaged))
                 for name, analyser in analysers.items():
                     with profiler(name):
                         analyser.add(frame)
@@ -120,7 +141,8 @@ class AnalysisTask:
         assert media.video_passes == 1  # all analysers share one loop
         self.stage = "candidates"
         with profiler("candidates"):
-            timeline = self._timeline(job, media, features | cuts.series() | picture.series())
+            series = cuts.series() | picture.series() | faces.series() | {"damaged": tuple(damaged)}
+            timeline = self._timeline(job, media, features | series)
             shots = find_shots(timeline, settings.shots)
             lip_audio = LipAudioScorer(timeline, settings.lip_audio)
             candidates = extract_candidates(
@@ -134,7 +156,7 @@ class AnalysisTask:
             )
             for candidate in candidates:
                 thumbnails.save(candidate, job.set_folder)
-        source = replace(job.source, frames_decoded=media.counts.decoded)
+        source = with_measured_fields(job.source, media.with_counts(media.source))
         return [source, timeline, fingerprints.fingerprint(source_id, sound=sound), *tracks, *shots, *candidates]
 
     def _rejection_reason(self, features: dict[str, Series], frames: int) -> str | None:
@@ -148,8 +170,7 @@ class AnalysisTask:
             return "no_audio"
         if frames < required_s * CLIP_RATE.num:
             return "too_short"
-        voiced = sum(p is not None and p > VOICE_THRESHOLD for p in features["voice"])
-        return "no_voice" if voiced < required_s * CLIP_RATE.num else None
+        return "no_voice" if _voiced_frames(features) < required_s * CLIP_RATE.num else None
 
     def _timeline(self, job: AnalysisJob, media: MediaReader, series: dict[str, Any]) -> Timeline:
         detector = voice_detector_name(self._settings.sound)
@@ -160,6 +181,20 @@ class AnalysisTask:
             voice_detector=None if not series else detector,
             **series,
         )
+
+
+def _voiced_frames(features: dict[str, Series]) -> int:
+    return sum(p is not None and p > VOICE_THRESHOLD for p in features.get("voice", ()))
+
+
+def _other_tracks(source: SourceVideo) -> str:
+    """What a message adds about the tracks that were not used."""
+    used = (("audio", source.audio_streams, source.audio_track), ("video", source.video_streams, source.video_track))
+    return "".join(
+        f"; {kind} track {track} of {count} (0 to {count - 1}) was used, analysis.media.{kind}_track chooses another"
+        for kind, count, track in used
+        if count is not None and count > 1
+    )
 
 
 REJECTION_MESSAGES = {

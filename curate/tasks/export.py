@@ -23,7 +23,7 @@ from xsheet.curate.tasks.probe import SourcePath
 from xsheet.runtime.executor import Item, Row
 from xsheet.runtime.result_store import ResultStore
 from xsheet.schemas.clip import Clip, Measures
-from xsheet.schemas.source import FaceTrack, Timeline
+from xsheet.schemas.source import FaceTrack, SourceVideo, Timeline
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us, frames_in
 
 
@@ -76,7 +76,9 @@ class ExportTask:
         signals = clip_signals(job.candidate, timeline, track, shift_frames=job.shift_frames)
         self.stage = "export"
         profiler = CpuProfiler()
-        with open_media(job.source_path.path, root=job.source_path.root, limits=self._limits) as media:
+        with open_media(
+            job.source_path.path, root=job.source_path.root, limits=_used_tracks(job, self._limits)
+        ) as media:
             if self._settings.pose is None:
                 with profiler("export"):
                     file = self._write(job, media, None, profiler)
@@ -110,6 +112,12 @@ class ExportTask:
 
         sound = _shifted_sound(media, job.candidate.span, job.shift_frames)
         return write_clip(job.set_folder / job.path, frames=rgb_frames(), sound=sound, encoding=self._settings.encoding)
+
+
+def _used_tracks(job: ExportJob, limits: MediaLimits) -> MediaLimits:
+    """The media settings with the tracks that were measured."""
+    (source,) = ResultStore(job.set_folder, AnalysisTask.name).rows(job.source_key, SourceVideo)
+    return limits.model_copy(update={"audio_track": source.audio_track, "video_track": source.video_track})
 
 
 def _load_series(job: ExportJob) -> tuple[Timeline, FaceTrack | None, list[FaceTrack]]:

@@ -88,6 +88,18 @@ def with_outcome(source: SourceVideo, outcome: Outcome) -> SourceVideo:
     return replace(source, status=outcome.status, stage=outcome.stage, reason=outcome.reason, message=outcome.message)
 
 
+MEASURED_FIELDS = (
+    "frames_decoded", "frames_damaged", "frames_unordered", "frames_resized", "audio_track", "audio_codec",
+    "audio_rate_hz", "audio_channels", "audio_start_us",
+)  # fmt: skip
+"""Fields of a source that the analysis knows better than the probe."""
+
+
+def with_measured_fields(source: SourceVideo, measured: SourceVideo) -> SourceVideo:
+    """The row of a source with the fields that its analysis found."""
+    return replace(source, **{name: getattr(measured, name) for name in MEASURED_FIELDS})
+
+
 def _item(input_file: InputFile, limits: MediaLimits) -> Item:
     # Size and modification time stand for the content here; the task hashes the file when it reads it.
     try:

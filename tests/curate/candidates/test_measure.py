@@ -267,3 +267,32 @@ def test_a_face_visible_for_too_short_is_no_rival():
 
 def test_a_single_face_is_the_only_speaker():
     assert speakers([track(0, 100, name="a")], a=0.2) == {"a": "only"}
+
+
+# ---- silence, darkness, turned and damaged pictures
+
+
+def talking(frames: int, *, rests: range) -> tuple[float, ...]:
+    """A mouth that moves every frame but in one stretch."""
+    return tuple(0.1 if k in rests else 0.1 + 0.05 * (k % 2) for k in range(frames))
+
+
+@pytest.mark.parametrize(("rests", "share"), [(range(50, 100), 0.0), (range(0), 0.25)])
+def test_digital_silence_counts_only_while_the_mouth_talks(rests, share):
+    pause = range(50, 100)
+    silent = tuple(float(k in pause) for k in range(200))
+    voice = tuple(1.0 - value for value in silent)
+    film = timeline(200, silent=silent, voice=voice)
+    (row,) = candidates(film, shots_at(0, 200), [track(0, 200, mouth_open=talking(200, rests=rests))])
+    assert row.sound is not None
+    assert row.sound.silent_share == pytest.approx(share, abs=0.01)
+
+
+def test_luma_of_the_face_damage_and_turned_pictures_are_measured():
+    tries = tuple(1.0 if k % 25 == 0 else None for k in range(200))
+    film = timeline(200, luma=(9.0,) * 200, damaged=(0.0,) * 150 + (1.0,) * 50, upside_down=tries)
+    (row,) = candidates(film, shots_at(0, 200), [track(0, 200, luma=(120.0,) * 200)])
+    assert row.face is not None
+    assert row.picture is not None
+    assert (row.face.luma, row.picture.luma_mean) == (120.0, 9.0)
+    assert (row.picture.damaged_share, row.picture.upside_down_share) == (0.25, 1.0)

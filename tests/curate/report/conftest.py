@@ -92,11 +92,11 @@ def measure(source: SourceVideo, span: Span, rng: np.random.Generator, *, word: 
             share_of_frames=float(min(1, rng.normal(1.0, 0.03))), faces_median=1.0,
             height_px=float(rng.lognormal(5.2, 0.5)), height_share=0.3, yaw_abs_deg=abs(float(rng.normal(15, 15))),
             pitch_abs_deg=abs(float(rng.normal(8, 6))), sharpness=float(rng.lognormal(5, 1.2)),
-            cut_off=max(0.0, float(rng.normal(-0.05, 0.08))),
+            cut_off=max(0.0, float(rng.normal(-0.05, 0.08))), luma=110.0,
         ),
         picture=PictureMeasure(
             luma_mean=float(np.clip(rng.normal(110, 40), 0, 255)), frozen_share=max(0.0, float(rng.normal(-0.1, 0.15))),
-            letterbox_share=0.0, camera_motion=float(rng.lognormal(-4, 1)),
+            letterbox_share=0.0, camera_motion=float(rng.lognormal(-4, 1)), damaged_share=0.0, upside_down_share=0.0,
         ),
         sound=SoundMeasure(
             voice_share=float(np.clip(rng.normal(0.75, 0.2), 0, 1)), voice_detector=f"energy@1{word}",

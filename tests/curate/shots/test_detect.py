@@ -109,9 +109,12 @@ def test_scores_and_cuts_are_pyscenedetects(hard_cut):
     assert [k for k in np.flatnonzero(above).tolist() if k in inner] == theirs["adaptive"]
 
 
-def test_a_flash_is_a_shot_of_its_own():
+def test_a_flash_is_no_shot_and_separates_two():
     plan = plan_film(2, seed=11, kind="flash")
-    assert spans(find_shots(timeline_of(render_film(plan, height_px=128)))) == [take.frames for take in plan.shots]
+    timeline = timeline_of(render_film(plan, height_px=128))
+    takes = [take.frames for take in plan.shots]
+    assert spans(find_shots(timeline)) == [take for take in takes if len(take) > 1]
+    assert spans(find_shots(timeline, ShotSettings(min_shot_frames=1))) == takes
 
 
 def test_no_frame_of_a_dissolve_lies_in_a_shot():
@@ -144,8 +147,9 @@ def test_a_sudden_head_displacement_is_a_jump_cut(person):
 def test_every_shot_of_five_films_is_found(kind):
     for plan in (plan_film(index, seed=5, kind=kind) for index in range(5)):
         found = find_shots(timeline_of(render_film(plan, height_px=96)))
-        assert [s.opens_with for s in found] == [take.opens_with for take in plan.shots]
-        for frames, take in zip(spans(found), plan.shots, strict=True):
+        takes = [take for take in plan.shots if not take.flash]
+        assert [s.opens_with for s in found] == [take.opens_with for take in takes]
+        for frames, take in zip(spans(found), takes, strict=True):
             assert set(frames) <= set(take.frames)
             assert len(frames) >= len(take.frames) - 3
 
