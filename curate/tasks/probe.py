@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xsheet import __version__
 from xsheet.curate.discover import InputFile
 from xsheet.curate.media.limits import MediaLimits
 from xsheet.curate.paths import path_to_text
@@ -26,6 +25,7 @@ class ProbeTask:
     """Probes one input per item; the payload is a SourcePath."""
 
     name = "probe"
+    VERSION = 1  # part of the keys of results; raise it with every change of the rows
 
     def __init__(self, *, limits: MediaLimits | None = None, count_frames: bool = False) -> None:
         self.stage = "probe"
@@ -109,7 +109,12 @@ def _item(input_file: InputFile, limits: MediaLimits) -> Item:
         content = []
     path = source_path(input_file)
     key = ids.content_key(
-        "probe", __version__, path_to_text(path.path), path_to_text(str(path.root)), content, settings_sha256(limits)
+        "probe",
+        ProbeTask.VERSION,
+        path_to_text(path.path),
+        path_to_text(str(path.root)),
+        content,
+        settings_sha256(limits),
     )
     return Item(key=key, name=input_file.name, payload=path)
 

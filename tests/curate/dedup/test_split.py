@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from xsheet.curate.dedup.split import SplitSettings, cluster_rows, split_clips, split_set
 from xsheet.schemas.clip import Clip
+from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.source import FaceTrack, NearDuplicate, Split
 from xsheet.schemas.tables import CLIPS, NEAR_DUPLICATES, SPLITS, TRACKS, iter_records, to_arrow, write_table
 
@@ -80,9 +81,26 @@ def test_shares_are_met_on_average():
     assert shares == pytest.approx({"train": 0.7, "val": 0.1, "test": 0.2}, abs=0.02)
 
 
-def test_a_set_that_grows_keeps_its_split():
-    before = {row.clip_id: row.split for row in split(clip(f"c{k}", f"s{k}") for k in range(200))}
-    after = {row.clip_id: row.split for row in split(clip(f"c{k}", f"s{k}") for k in range(400))}
+@given(st.lists(st.integers(1, 6), min_size=3, max_size=12), st.integers(0, 20))
+def test_small_sets_meet_their_shares_as_well_as_clusters_allow(sizes, seed):
+    clips = [clip(f"c{k}-{n}", f"s{k}") for k, size in enumerate(sizes) for n in range(size)]
+    rows = split(clips, val=0.15, test=0.15, seed=seed)
+    for side in ("val", "test"):
+        count = sum(row.split == side for row in rows)
+        assert 0 < count <= max(0.15 * len(rows) + max(sizes), min(sizes))
+    assert any(row.split == "train" for row in rows)
+
+
+def test_a_split_that_would_be_empty_is_refused(tmp_path):
+    write_table(tmp_path, CLIPS, [clip(f"c{k}", "s1") for k in range(9)])
+    with pytest.raises(ConfigError, match="expected clips for val and test, got 1 clusters"):
+        split_set(tmp_path)
+    assert split_set(tmp_path, SplitSettings(val=0, test=0)).totals["train"].clips == 9
+
+
+def test_a_large_set_that_grows_keeps_its_split():
+    before = {row.clip_id: row.split for row in split(clip(f"c{k}", f"s{k}") for k in range(400))}
+    after = {row.clip_id: row.split for row in split(clip(f"c{k}", f"s{k}") for k in range(800))}
     assert before.items() <= after.items()
 
 
