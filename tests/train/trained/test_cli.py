@@ -98,7 +98,7 @@ def test_a_set_that_holds_nothing_out_is_trained_unwatched(run_copy, built_copy,
 @pytest.mark.slow
 def test_a_sample_is_written_by_the_last_stage_that_ended(run_copy, wished, tmp_path):
     assert json_of("sample", run_copy, *wished) == {
-        "out": str(tmp_path / "out.mp4"), "stage": "stage2", "frames": 33, "seconds": 1.32
+        "out": str(tmp_path / "out.mp4"), "stage": "stage2", "frames": 41, "seconds": 1.64
     }  # fmt: skip
     assert (tmp_path / "out.mp4").stat().st_size > 1000
     shutil.rmtree(run_copy / "stage2")

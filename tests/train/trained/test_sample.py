@@ -48,7 +48,7 @@ def test_a_sample_is_a_canonical_clip_with_its_sound(wished, trained, quick, cap
 def test_a_video_can_be_portrait_and_sound(wished, trained, built_set, quick, tmp_path):
     film = built_set[0] / "media/clip_a.mp4"
     files = SampleFiles(portrait=film, audio=film, script=wished.script, out=tmp_path / "again.mp4")
-    assert sample(trained, files, quick).frames == 33
+    assert sample(trained, files, quick).frames == 41
 
 
 @pytest.mark.slow
