@@ -35,7 +35,7 @@ def compile_requested_text(annotation: Annotation, policy: BlockPolicy, *, max_b
     acting, gaps = _partition(annotation) if policy.layout == "partition" else (_one_block_each(annotation), [])
     if len(acting) > max_blocks:
         raise ConfigError(
-            where=where, expected=f"at most {max_blocks} intervals in which different actions are in progress",
+            where=where, expected=f"at most {max_blocks} timed blocks, each with other actions in progress",
             got=f"{len(acting)}: {', '.join(_interval(block) for block in acting)} s",
             hint="remove actions, or let simultaneous ones start and end together",
         )  # fmt: skip
@@ -44,6 +44,11 @@ def compile_requested_text(annotation: Annotation, policy: BlockPolicy, *, max_b
 
 
 def _one_block_each(annotation: Annotation) -> list[TimedBlock]:
+    return [(phase.start_us, phase.end_us, [phase]) for phase in annotation.phases if not _is_rest(phase)]
+
+
+def _actions_apart(annotation: Annotation) -> list[TimedBlock]:
+    """A block per action; they may overlap."""
     return [(phase.start_us, phase.end_us, [phase]) for phase in annotation.phases if not _is_rest(phase)]
 
 

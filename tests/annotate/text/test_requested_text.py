@@ -72,9 +72,19 @@ def test_still_blocks_give_way_to_actions_the_shortest_first():
     assert spans == [(500, 1000), (1200, 1600), (1600, 2400), (2400, 2800)]
 
 
+def test_a_model_with_a_block_per_action_gets_them_with_their_own_times():
+    policy = POLICY.model_copy(update={"layout": "phases"})
+    asked = requested((0.5, 1.5, "nods", "head"), (1.0, 2.0, "raises the brows", "brows"))
+    text = compile_requested_text(asked, policy, max_blocks=2, where="the script")
+    assert [(b.start_us, b.end_us, b.phase_ids) for b in text.blocks] == [
+        (500_000, 1_500_000, ("p0",)),
+        (1_000_000, 2_000_000, ("p1",)),
+    ]
+
+
 def test_more_actions_than_the_model_has_phases_are_refused():
     many = [(k * 0.3, k * 0.3 + 0.2, f"action {k}", "head") for k in range(5)]
-    with pytest.raises(ConfigError, match=r"at most 4 intervals.*got 5: 0-0\.2, 0\.3-0\.5"):
+    with pytest.raises(ConfigError, match=r"at most 4 timed blocks.*got 5: 0-0\.2, 0\.3-0\.5"):
         compiled(*many, max_blocks=4)
 
 
