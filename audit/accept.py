@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xsheet.audit.checks.base import REVIEWED_LAYERS
 from xsheet.audit.people.calibration import Calibration
 from xsheet.audit.pipeline import AuditResult, audit, make_audit_run
 from xsheet.audit.scores import ScoredAnnotation
@@ -38,6 +39,9 @@ def accept_layer(
 ) -> AcceptResult:
     """Audit a layer; if it passes the gate, write the annotations that meet the rules as layer `accepted`.
 
+    What a person accepted (layer `human`) is accepted: neither the gate nor the scores hold it back, only a structural
+    fault does.
+
     Args:
         set_folder: folder of the set.
         layer: layer with one annotation per clip: consensus, human, or one normalised sample.
@@ -52,10 +56,12 @@ def accept_layer(
     with write_lock(set_folder):
         audited = audit(set_folder, layer, settings, reference=reference)
         _require_one_sample_per_clip(audited)
-        reasons = {scored.annotation_id: rejection_reason(scored, settings.accept) for scored in audited.annotations}
+        reviewed = layer.layer in REVIEWED_LAYERS
+        rules = AcceptRules(min_score=0.0, max_warnings=None) if reviewed else settings.accept
+        reasons = {scored.annotation_id: rejection_reason(scored, rules) for scored in audited.annotations}
         rejected = Counter(reason for reason in reasons.values() if reason is not None)
         accepted: LayerRun | None = None
-        if audited.gate.passed:
+        if audited.gate.passed or reviewed:
             run = make_audit_run(layer, settings, reference=reference, kind="accept")
             scores = {
                 scored.annotation_id: scored for scored in audited.annotations if reasons[scored.annotation_id] is None

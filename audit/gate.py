@@ -61,7 +61,12 @@ _CRITERIA: Sequence[tuple[str, str, Literal["<=", ">="], str]] = (
         "<=",
         "max_structural_error_rate",
     ),
-    ("hallucination_rate", "Share of verifiable phases that motion refutes (G1, G4)", "<=", "max_hallucination_rate"),
+    (
+        "hallucination_rate",
+        "Share of verifiable phases whose claimed movement is not visible (G1, G4)",
+        "<=",
+        "max_hallucination_rate",
+    ),
     ("missed_motion_share", "Share of moving time that no phase covers (G9)", "<=", "max_missed_motion_share"),
     ("unusable_response_rate", "Share of responses that are truncated or invalid", "<=", "max_unusable_response_rate"),
     ("verifiable_share", "Share of phases whose body part is visible", ">=", "min_verifiable_share"),

@@ -8,7 +8,7 @@ compensate for a movement that is not there.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from xsheet.audit.checks.base import Check, CheckFamily, CheckResult
+from xsheet.audit.checks.base import REVIEWED_LAYERS, Check, CheckFamily, CheckResult
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Scores
 
@@ -95,8 +95,17 @@ def mean_scores(scores: Iterable[Scores]) -> Scores:
 
 
 def score_annotation(annotation: Annotation, evaluations: list[CheckEvaluation], *, missed_us: int) -> ScoredAnnotation:
-    """Scores and counts of one annotation from its check results."""
-    failed = [check.severity for check, result in evaluations if result.passed is False]
+    """Scores and counts of one annotation from its check results.
+
+    A person has the last word: on a reviewed annotation only faults of its structure count, and motion without a phase
+    is motion that the person saw and did not want.
+    """
+    reviewed = annotation.layer in REVIEWED_LAYERS
+    failed = [
+        check.severity
+        for check, result in evaluations
+        if result.passed is False and not (reviewed and check.family != "structure")
+    ]
     visible: dict[str, int] = {}  # phase id: duration in µs, 0 for a rest
     refuted: set[str] = set()
     for check, result in evaluations:
@@ -114,7 +123,7 @@ def score_annotation(annotation: Annotation, evaluations: list[CheckEvaluation],
         warnings=failed.count("warning"),
         phase_count=len(annotation.phases),
         verifiable_phases=len(visible),
-        refuted_phases=len(refuted),
-        missed_us=missed_us,
+        refuted_phases=0 if reviewed else len(refuted),
+        missed_us=0 if reviewed else missed_us,
         moving_us=sum(visible.values()),
     )

@@ -148,6 +148,18 @@ def _check_kinematics(span: Span, parts: Sequence[KinematicPhase]) -> None:
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class UnknownSpan:
+    """A stretch of a track about which nothing is known, because a person rejected what was claimed there."""
+
+    track: Annotated[vocab.Track, "body part"]
+    start_us: Annotated[Us, "start in the clip"]
+    end_us: Annotated[Us, "end in the clip, half-open"]
+
+    def __post_init__(self) -> None:
+        Span(self.start_us, self.end_us)
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Repair:
     """One change between two layers, in the manner of RFC 6902."""
 
@@ -192,6 +204,9 @@ class Annotation:
         Base | None, "what holds throughout; present when status is ok, but for a raw reply that is text"
     ] = None
     phases: Annotated[tuple[Phase, ...], "sorted by start, end, track; empty = no action seen"] = ()
+    unknown: Annotated[
+        tuple[UnknownSpan, ...], "where a person rejected a phase: not known, which is not the same as still"
+    ] = ()
     raw_text: Annotated[Str | None, "the response verbatim; raw layer only"] = None
     raw_sha256: Annotated[Sha256 | None, "hash of the response"] = None
     model_input: Annotated[ModelInput | None, "input the model received"] = None

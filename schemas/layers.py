@@ -8,7 +8,7 @@ Find a layer by its name, and by run or model if several wrote it: `consensus`, 
 `consensus@run_3fa2`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -84,12 +84,14 @@ def list_layers(set_folder: Path) -> list[LayerRun]:
 def find_layer(set_folder: Path, spec: str) -> LayerRun:
     """The one layer that `LAYER`, `LAYER@MODEL` or `LAYER@RUN` names (the start of a model's name or run id will do).
 
+    Of several reviews of one layer it is the newest.
+
     Raises:
         ConfigError: none, or more than one; those the set has are listed.
     """
     name, _, producer = spec.partition("@")
     known = list_layers(set_folder)
-    found = [one for one in known if one.layer == name and _matches_producer(one, producer)]
+    found = newest_of([one for one in known if one.layer == name and _matches_producer(one, producer)])
     if len(found) == 1:
         return found[0]
     listed = ", ".join(f"{one} ({one.producer})" for one in (found or known)) or "none"
@@ -99,6 +101,12 @@ def find_layer(set_folder: Path, spec: str) -> LayerRun:
         got=f"{len(found)}: {listed}" if found else "no layer of that name",
         hint="write LAYER@RUN" if found else "run `xsheet annotate run` first" if not known else "choose one",
     )
+
+
+def newest_of(layers: Sequence[LayerRun]) -> list[LayerRun]:
+    """Those of one layer that no other of them was made from; a review names the review before it as a parent."""
+    parents = {parent for one in layers for parent in one.run.parent_run_ids}
+    return [one for one in layers if one.run.run_id not in parents]
 
 
 def _matches_producer(one: LayerRun, prefix: str) -> bool:

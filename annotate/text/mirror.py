@@ -58,6 +58,7 @@ def mirror_annotation(annotation: Annotation) -> Annotation:
         annotation,
         base=None if base is None else mirror_base(base),
         phases=sorted_phases(mirror_phase(phase) for phase in annotation.phases),
+        unknown=tuple(replace(span, track=_mirror_name(span.track)) for span in annotation.unknown),
     )
 
 

@@ -8,8 +8,9 @@ With `layout: phases` every action is a block with its own times; blocks may ove
 not overlap: of all partitions at starts and ends of phases into at most `max_blocks` blocks of at least `min_block_s`,
 the one with the lowest cost in seconds is used: time of an action named while absent, time of an action present but not
 named, and `block_cost_s` per block. A block names the phases that fill half of it or have half of themselves in it, so
-every phase is named at least once; a block without phases keeps still. The string is derived from annotation, policy
-and version, and is never stored as ground truth.
+every phase is named at least once; a block without phases keeps still, unless a person rejected a phase there: then
+nothing is known and it has no text. The string is derived from annotation, policy and version, and is never stored as
+ground truth.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -182,6 +183,8 @@ def _partition(annotation: Annotation, policy: BlockPolicy) -> Iterator[tuple[in
         (rests if "rest" in (phase.kind, phase.action) else actions).append(_QuantisedPhase(phase, start, end))
     for start, end in pairwise(_best_edges(actions, last, policy)):
         named = [one.phase for one in actions if one.is_named(start, end)]
+        if not named and any(s.start_us < end * STEP_US and start * STEP_US < s.end_us for s in annotation.unknown):
+            continue  # a person rejected what was claimed there: not known, so nothing is claimed, nor stillness
         if named or policy.gaps == "still":
             yield start, end, named or [one.phase for one in rests if one.is_named(start, end)]
 

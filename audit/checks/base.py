@@ -144,17 +144,21 @@ class Check:
         return f"{comparison}: {result.detail}" if result.detail and result.passed is False else comparison
 
 
+REVIEWED_LAYERS: frozenset[vocab.Layer] = frozenset(("human",))  # a person has decided on every annotation
+
+
 def to_finding(check: Check, result: CheckResult, annotation: Annotation, *, run_id: str) -> Finding:
     """A failed result as a row of the findings table."""
     phase = result.phase
     span = (phase.start_us, phase.end_us) if phase is not None else (result.start_us, result.end_us)
     return Finding(
         finding_id=finding_id(
-            check.id, annotation.annotation_id, phase.phase_id if phase else None, result.detail, *span
+            run_id, check.id, annotation.annotation_id, phase.phase_id if phase else None, result.detail, *span
         ),
         run_id=run_id,
         check=check.id,
-        severity=check.severity,
+        # What a person accepted is accepted; a check that disagrees is a note.
+        severity="info" if annotation.layer in REVIEWED_LAYERS and check.family != "structure" else check.severity,
         annotation_id=annotation.annotation_id,
         clip_id=annotation.clip_id,
         phase_id=None if phase is None else phase.phase_id,
@@ -170,5 +174,5 @@ def to_finding(check: Check, result: CheckResult, annotation: Annotation, *, run
 
 
 def finding_id(*key_parts: str | int | None) -> str:
-    """Finding id: a hash of the check and its location."""
+    """Finding id: a hash of the audit run, the check and its location; a set may be audited twice."""
     return "fin_" + ids.content_key(*key_parts)[:20]

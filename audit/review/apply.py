@@ -14,8 +14,8 @@ from xsheet.audit.review.draft import EditHistory
 from xsheet.audit.review.journal import JOURNAL_NAMES, EditJournal, journal_path, read_journals
 from xsheet.runtime.lock import write_lock
 from xsheet.schemas import ids
-from xsheet.schemas.annotation import Annotation, Phase, Repair, Review, annotation_id
-from xsheet.schemas.layers import LayerRun, write_layer
+from xsheet.schemas.annotation import Annotation, Phase, Repair, Review, UnknownSpan, annotation_id
+from xsheet.schemas.layers import LayerRun, list_layers, newest_of, write_layer
 from xsheet.schemas.run import Run
 from xsheet.schemas.tables import REVIEWS, iter_records, write_table
 
@@ -77,7 +77,7 @@ def apply_reviews(set_folder: Path, layer: LayerRun, *, reviewers: Sequence[str]
         counted = group_by_annotation(one for one in reviews if not reviewers or one.reviewer in reviewers)
         settled, conflicts = _resolve_reviews(layer, counted)
         accepted = [trail for trail in settled if trail.draft.decision == "accept"]
-        run = _make_run(layer, accepted)
+        run = _make_run(set_folder, layer, accepted)
         rows = [_to_human_annotation(trail, run) for trail in accepted]
         return ApplyResult(
             human_layer=write_layer(set_folder, run, "human", rows) if rows else None,
@@ -190,8 +190,21 @@ def _to_human_annotation(trail: EditHistory, run: Run) -> Annotation:
         duration_us=before.duration_us,
         base=before.base,
         phases=phases,
+        unknown=(*before.unknown, *_unknown_spans(before.phases, phases)),
         repairs=tuple(_repairs(before.phases, phases)),
     )
+
+
+def _unknown_spans(before: Sequence[Phase], after: Sequence[Phase]) -> Iterator[UnknownSpan]:
+    """Stretches of rejected phases on whose track nothing else is claimed now."""
+    kept = {phase.phase_id for phase in after}
+    for phase in before:
+        is_free = all(
+            other.track != phase.track or other.end_us <= phase.start_us or phase.end_us <= other.start_us
+            for other in after
+        )
+        if phase.phase_id not in kept and is_free and phase.action != "rest":
+            yield UnknownSpan(track=phase.track, start_us=phase.start_us, end_us=phase.end_us)
 
 
 def _repairs(before: Sequence[Phase], after: Sequence[Phase]) -> Iterator[Repair]:
@@ -210,10 +223,25 @@ def _repairs(before: Sequence[Phase], after: Sequence[Phase]) -> Iterator[Repair
                     yield Repair(op="set", path=f"{path}/{name}", before=str(x), after=str(y), reason=REPAIR_REASON)
 
 
-def _make_run(layer: LayerRun, accepted: Sequence[EditHistory]) -> Run:
+def _make_run(set_folder: Path, layer: LayerRun, accepted: Sequence[EditHistory]) -> Run:
+    """The run of these operations: the newest one if nothing changed since, else one that names it as a parent."""
     operations = [op.review_id for trail in accepted for op in trail.undo_stack.applied_reviews]
     key = ids.content_key("review", __version__, layer.run.run_id, operations)
-    return Run(run_id=f"run_{key[:20]}", kind="review", tool_version=__version__, parent_run_ids=(layer.run.run_id,))
+    before = [
+        one for one in list_layers(set_folder) if one.layer == "human" and layer.run.run_id in one.run.parent_run_ids
+    ]
+    newest = newest_of(before)
+    if len(newest) == 1 and newest[0].run.settings_sha256 == key:
+        return newest[0].run
+    earlier = tuple(one.run.run_id for one in newest)
+    run_id = ids.content_key(key, earlier) if earlier else key
+    return Run(
+        run_id=f"run_{run_id[:20]}",
+        kind="review",
+        tool_version=__version__,
+        settings_sha256=key,
+        parent_run_ids=(layer.run.run_id, *earlier),
+    )
 
 
 def _replay(annotation: Annotation, reviews: Iterable[Review]) -> EditHistory:

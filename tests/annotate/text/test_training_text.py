@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ from xsheet.annotate.text.training_text import BlockPolicy, compile_training_tex
 from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.truth import truth_rows
 from xsheet.schemas import vocab
-from xsheet.schemas.annotation import Annotation, Base, Phase, sorted_phases
+from xsheet.schemas.annotation import Annotation, Base, Phase, UnknownSpan, sorted_phases
 from xsheet.schemas.errors import ContractError
 
 MARKER = re.compile(r"Phase-(\d+) \[(\d+\.\d)-(\d+\.\d)s\]:")
@@ -269,3 +270,13 @@ def gaps(edges: tuple[int, ...]) -> list[int]:
 @given(annotations(), policies)
 def test_compiling_twice_gives_the_same(one, policy):
     assert compile_training_text(one, policy) == compile_training_text(one, policy)
+
+
+def test_where_a_person_rejected_a_phase_the_text_says_nothing():
+    nod = phase(0.0, 1.0)
+    rejected = UnknownSpan(track="head", start_us=2_000_000, end_us=3_000_000)
+    known = compile_training_text(annotation(nod, duration_s=4)).text
+    unknown = compile_training_text(replace(annotation(nod, duration_s=4), unknown=(rejected,))).text
+    assert "keeps still" in known
+    assert "keeps still" not in unknown
+    assert "Phase-1" in unknown

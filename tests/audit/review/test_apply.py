@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from xsheet.annotate.text.training_text import compile_training_text
 from xsheet.audit.review.apply import apply_reviews, repeated_annotations
 from xsheet.audit.review.draft import EditHistory
 from xsheet.audit.review.journal import journal_path, read_journals
@@ -50,6 +51,28 @@ def test_applying_twice_gives_the_same_bytes(small_set, layer, desk_of, act, key
     assert first.run == again.run
     assert [path.read_bytes() for path in first.files] == [path.read_bytes() for path in again.files]
     assert len([one for one in list_layers(small_set) if one.layer == "human"]) == 1
+
+
+def test_a_second_review_is_the_newest_human_layer(small_set, layer, desk_of, act, keys):
+    desk = desk_of()
+    act(desk, keys[0], "accept")
+    first = apply_reviews(small_set, layer).human_layer
+    act(desk, keys[1], "accept")
+    second = apply_reviews(small_set, layer).human_layer
+    assert find_layer(small_set, "human").run == second.run != first.run
+    assert len([one for one in list_layers(small_set) if one.layer == "human"]) == 2
+
+
+def test_the_stretch_of_a_deleted_phase_is_unknown_and_has_no_text(small_set, layer, desk_of, act, keys):
+    desk = desk_of()
+    act(desk, keys[0], "delete", phase_ids=["p1"])
+    act(desk, keys[0], "accept")
+    apply_reviews(small_set, layer)
+    (row,) = find_layer(small_set, "human").read()
+    deleted = next(p for one in layer.read() if one.annotation_id == keys[0] for p in one.phases if p.phase_id == "p1")
+    assert [(s.track, s.start_us, s.end_us) for s in row.unknown] == [(deleted.track, deleted.start_us, deleted.end_us)]
+    still = [block for block in compile_training_text(row).blocks if not block.phase_ids]
+    assert not any(block.start_us < deleted.end_us and deleted.start_us < block.end_us for block in still)
 
 
 def test_rejected_and_undecided_clips_are_listed_and_left_out(small_set, layer, desk_of, act, keys):
