@@ -265,7 +265,7 @@ def clip_items(jobs: list[Item], measured: RunResults, out: Path) -> list[Item]:
     """Every candidate, as if the filter kept all."""
     return [
         Item(key=content_key("clip", clip.clip_id), name=clip.clip_id, payload=ExportJob(
-            source_path=jobs[0].payload.place, set_folder=out.absolute(), candidate=clip, source_key=outcome.key,
+            source_path=jobs[0].payload.source_path, set_folder=out.absolute(), candidate=clip, source_key=outcome.key,
         ))
         for outcome in measured.outcomes()
         for clip in measured.rows_of(outcome, Measures)
