@@ -17,6 +17,15 @@ class MediaLimits(StrictModel):
     max_duration_s: int = Field(
         default=4 * 3600, ge=1, le=7 * 86_400, description="seconds; a long lecture, not a day of surveillance"
     )
+    max_frame_gap_s: float = Field(
+        default=60,
+        gt=0,
+        le=86_400,
+        description="seconds from one frame to the next or to the end; slides stand that long",
+    )
+    max_repeats_per_frame: float = Field(
+        default=100, ge=1, description="frames at 25 fps for each frame of the file; 100 is a frame in 4 s"
+    )
     max_fps: int = Field(default=240, ge=1, le=100_000, description="frames per second; slow motion of phones")
     max_streams: int = Field(default=16, ge=1, le=1000, description="streams of any kind; films carry about ten")
     max_frames: int = Field(

@@ -7,6 +7,7 @@ frame count, duration and rate, which headers often misstate.
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from av.audio.stream import AudioStream
 from av.container import InputContainer
@@ -133,6 +134,20 @@ def _check_duration(us: int | None, *, file: LocalFile, limits: MediaLimits) -> 
         raise over_limit_error(file, f"at most {limits.max_duration_s} s", f"{us / US_PER_S:.1f} s")
 
 
+def _check_filler(
+    starts: Sequence[int], duration_us: int, *, time_base_s: Fraction, file: LocalFile, limits: MediaLimits
+) -> None:
+    """Time stamps that lie make seconds without a frame, and each of them costs 25 frames that repeat one."""
+    ends = (*starts[1:], starts[0] + Fraction(duration_us, US_PER_S) / time_base_s)
+    gap_s = float(max(end - start for start, end in zip(starts, ends, strict=True)) * time_base_s)
+    if gap_s > limits.max_frame_gap_s:
+        raise over_limit_error(file, f"at most {limits.max_frame_gap_s:g} s from frame to frame", f"{gap_s:.1f} s")
+    repeats = duration_us * CLIP_RATE.num / (US_PER_S * CLIP_RATE.den * len(starts))
+    if repeats > limits.max_repeats_per_frame:
+        expected = f"at most {limits.max_repeats_per_frame:g} frames at {CLIP_RATE} fps for each frame of the file"
+        raise over_limit_error(file, expected, f"{repeats:.0f}")
+
+
 def _header_duration_us(container: InputContainer) -> int | None:
     # libavformat counts in µs; damaged headers give negative durations.
     return container.duration if container.duration is not None and container.duration >= 0 else None
@@ -202,6 +217,7 @@ def _with_video_fields(
     starts = sorted({zero, *(start for start in shown if start > zero)})
     timing = compute_timing(starts, end=end, time_base_s=video.time_base, declared=video.average_rate)
     _check_duration(timing.duration_us, file=file, limits=limits)
+    _check_filler(starts, timing.duration_us, time_base_s=video.time_base, file=file, limits=limits)
     if float(timing.rate) > limits.max_fps:
         raise over_limit_error(file, f"at most {limits.max_fps} frames per second", f"{float(timing.rate):.6g}")
     transform = display_transform(scan.first_frame)

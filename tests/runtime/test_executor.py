@@ -4,6 +4,7 @@ import importlib
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -399,6 +400,18 @@ def test_a_task_that_does_not_open_ends_a_run_on_ray(go):
 def test_an_unknown_cluster_is_a_wrong_setting(go):
     with pytest.raises(ConfigError, match="--ray local"):
         go([item("fine", 0)], ray="127.0.0.1:1")
+
+
+@pytest.mark.slow
+def test_a_cluster_that_listens_on_loopback_alone_is_refused_at_once(go):
+    ray = pytest.importorskip("ray")
+    if ray.util.get_node_ip_address() == "127.0.0.1":
+        pytest.skip("this machine has no address but loopback")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        began = time.monotonic()
+        with pytest.raises(ConfigError, match="--ray local"):
+            go([item("fine", 0)], ray=f"127.0.0.1:{server.getsockname()[1]}")
+        assert time.monotonic() - began < 60  # of which importing Ray takes the most
 
 
 @pytest.mark.slow

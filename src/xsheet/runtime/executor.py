@@ -6,6 +6,7 @@
 An item is committed when it ends, as ok, rejected or failed. A rerun skips committed items.
 """
 
+import ipaddress
 import logging
 import os
 import pickle
@@ -198,7 +199,7 @@ def _ray_cluster(address: str) -> Iterator[Any]:
 def _start_or_join(ray: Any, address: str) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address not in ("auto", "local"):
-        _check_reachable(address)
+        _check_reachable(ray, address)
         ray.init(address=address, **quiet)
         return
     if address == "auto":
@@ -208,11 +209,15 @@ def _start_or_join(ray: Any, address: str) -> None:
     ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)
 
 
-def _check_reachable(address: str) -> None:
+def _check_reachable(ray: Any, address: str) -> None:
     # Ray tries a wrong address for more than five minutes.
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+        if ipaddress.ip_address(socket.gethostbyname(host)).is_loopback:
+            # Ray replaces a loopback address by that of this machine, where the cluster may not listen.
+            host = ray.util.get_node_ip_address()
+            socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, ValueError) as error:
         expected, todo = "'auto', 'local' or the host:port of a cluster", "start the cluster, or use --ray local"
         raise ConfigError(where="--ray", expected=expected, got=f"{address} ({error})", hint=todo) from error

@@ -1,5 +1,6 @@
 """Limits hold before the decode, from the header, and during it, when the header lies."""
 
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -41,7 +42,33 @@ def test_ten_hours_are_refused_when_only_the_packets_say_so(film, tmp_path):
 
 
 def probe_header_us(path, root):
-    return probe(path, root=root, limits=MediaLimits(max_duration_s=7 * 86_400)).duration_header_us
+    limits = MediaLimits(max_duration_s=7 * 86_400, max_frame_gap_s=400, max_repeats_per_frame=1e6)
+    return probe(path, root=root, limits=limits).duration_header_us
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska"])
+def test_a_gap_between_time_stamps_is_refused(container, film, tmp_path):
+    stamps = [40 * k + 500_000 * (k > 5) for k in range(11)]
+    path = film(container=container, frames=11, stamps=stamps, tick=Fraction(1, 1000))
+    error = refused(path, tmp_path)
+    assert error.reason == "over_limit" and error.expected == "at most 60 s from frame to frame"
+
+
+def test_a_film_that_would_be_mostly_repeated_frames_is_refused(film, tmp_path):
+    path = film(frames=11, stamps=[10_000 * k for k in range(11)], tick=Fraction(1, 1000))
+    error = refused(path, tmp_path)
+    assert error.expected.startswith("at most 100 frames at 25 fps") and float(error.got) > 200
+
+
+def test_a_clock_of_zero_is_refused_at_once(film, tmp_path):
+    path = film(frames=25)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"mdhd") + 4
+    data[at + 12 : at + 16] = bytes(4)  # time scale of the media, version 0
+    path.write_bytes(data)
+    began = time.monotonic()
+    assert refused(path, tmp_path).reason in ("over_limit", "broken_header", "no_video")
+    assert time.monotonic() - began < 20
 
 
 def test_too_many_frames_per_second_are_refused(film, tmp_path):
