@@ -112,7 +112,11 @@ class TranscriptLookup:
         self._sources: dict[str, SourceVideo] = {
             source.source_id: source
             for source in tables.iter_records(set_folder, tables.SOURCES)
-            if any(column.key in ("transcript", "words") for column in source.manifest_columns)
+            if any(
+                column.key in ("transcript", "words")
+                for columns in (source.manifest_columns, *(segment.columns for segment in source.segments))
+                for column in columns
+            )
         }
         self._clips: dict[str, Clip] = {}
         if self._sources:

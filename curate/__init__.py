@@ -2,7 +2,8 @@
 
 pipeline    the whole path: discover, probe, analyse, decide, export
 settings    settings of a run, one section per part
-discover    inputs: folders, patterns, files, tables of paths
+discover    inputs: folders, patterns, files, manifests
+manifest    tables whose rows name videos or segments of videos
 tasks       one task per step for the executor: probe, analyse, export
 media       decode untrusted video; write canonical clips and thumbnails
 shots       cut scores per frame; shots from the scores

@@ -4,16 +4,13 @@ What xsheet wrote is never an input: folders with `set.json` are skipped in fold
 into the searched folder and into declared roots; other links become inputs that the probe refuses with a reason.
 """
 
-import csv
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from xsheet.curate.manifest import TABLE_SUFFIXES, ManifestSegment, read_manifest
 from xsheet.curate.paths import find_unicode_variant, path_to_text, resolve_path, text_to_path
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
@@ -25,7 +22,6 @@ VIDEO_SUFFIXES = (
     ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".3gp", ".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
     ".ts", ".vob", ".wmv",
 )  # fmt: skip
-TABLE_SUFFIXES = (".csv", ".parquet")
 SET_FILE = "set.json"
 
 
@@ -36,6 +32,7 @@ class InputFile:
     path: str  # as the operating system gives it; bytes that are not UTF-8 are lone surrogates
     root: Path  # absolute; the file must lie below it
     manifest_columns: tuple[ManifestColumn, ...] = ()  # further columns of the table that lists it
+    segments: tuple[ManifestSegment, ...] = ()  # parts that the table names; none = the whole video
 
     @property
     def name(self) -> str:
@@ -43,22 +40,25 @@ class InputFile:
         return path_to_text(self.path)
 
 
-def discover(inputs: Sequence[str], *, roots: Sequence[Path] = ()) -> list[InputFile]:
+def discover(
+    inputs: Sequence[str], *, roots: Sequence[Path] = (), columns: Mapping[str, str] | None = None
+) -> list[InputFile]:
     """Return all input files, each path once, sorted by path.
 
     Args:
-        inputs: folders (searched recursively), patterns with * or **, files, or tables (.csv, .parquet) with a column
-            `path`; relative paths in a table start at the table's folder.
+        inputs: folders (searched recursively), patterns with * or **, files, or manifests (xsheet.curate.manifest);
+            relative paths in a manifest start at its folder.
         roots: further folders into which links are followed.
+        columns: {column of xsheet: column of the manifests} where they differ.
 
     Raises:
-        ConfigError: an input does not exist, a pattern or folder holds no video, a table has no column `path`, or a
+        ConfigError: an input does not exist, a pattern or folder holds no video, a manifest cannot be used, or a
             root is no folder.
     """
     linked_roots = LinkedRoots(tuple(_checked_root(root) for root in roots))
     files: dict[str, InputFile] = {}
     for text in inputs:
-        found = list(_expand(text, linked_roots))
+        found = list(_expand(text, linked_roots, columns or {}))
         for input_file in found:
             files.setdefault(input_file.path, input_file)
         if not found:
@@ -99,14 +99,14 @@ def _checked_root(root: Path) -> Path:
     return root.resolve()
 
 
-def _expand(argument: str, roots: LinkedRoots) -> Iterator[InputFile]:
+def _expand(argument: str, roots: LinkedRoots, columns: Mapping[str, str]) -> Iterator[InputFile]:
     path = Path(argument)
     if not os.path.lexists(path) and not glob.has_magic(argument):
         path = find_unicode_variant(path)
     if path.is_dir():
         yield from _videos_in_folder(path, roots)
     elif path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
-        yield from _inputs_in_table(path, roots)
+        yield from _inputs_in_table(path, roots, columns)
     elif path.exists():
         # Who names a link means the file behind it.
         yield InputFile(path=str(path), root=path.resolve().parent)
@@ -156,40 +156,14 @@ def _files_matching(pattern: str, roots: LinkedRoots) -> Iterator[InputFile]:
             yield InputFile(path=name, root=roots.root_of(path, fixed.absolute()))
 
 
-def _inputs_in_table(table: Path, roots: LinkedRoots) -> Iterator[InputFile]:
-    for number, row in enumerate(_table_rows(table), start=1):
-        # An empty cell names a file that is not there: a failed row, which says where to look.
-        path = row.pop("path", None) or f"{table.name}, row {number}"
+def _inputs_in_table(table: Path, roots: LinkedRoots, columns: Mapping[str, str]) -> Iterator[InputFile]:
+    for entry in read_manifest(table, columns):
         # A table may name files anywhere, so its root is the folder of each file.
-        file = find_unicode_variant(Path(path) if Path(path).is_absolute() else table.parent / path)
-        columns = tuple(ManifestColumn(key=key, value=value) for key, value in row.items())
-        yield InputFile(path=str(file), root=roots.root_of(file, file.absolute().parent), manifest_columns=columns)
-
-
-def _table_rows(table: Path) -> Iterable[dict[str, str]]:
-    try:
-        rows = _parquet_rows(table) if table.suffix.lower() == ".parquet" else _csv_rows(table)
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
-        raise ConfigError(
-            where=str(table), expected="a readable table in UTF-8", got=str(error), hint="repair the file"
-        ) from error
-    if rows and "path" not in rows[0]:
-        raise ConfigError(
-            where=str(table),
-            expected="a column 'path'",
-            got=", ".join(rows[0]),
-            hint="rename the column with the paths",
-        )
-    return rows
-
-
-def _csv_rows(table: Path) -> list[dict[str, str]]:
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        return [{k: v or "" for k, v in row.items() if k is not None} for row in csv.DictReader(file)]
-
-
-def _parquet_rows(table: Path) -> list[dict[str, str]]:
-    return [{k: "" if v is None else str(v) for k, v in row.items()} for row in pq.read_table(table).to_pylist()]
+        file = find_unicode_variant(Path(entry.path) if Path(entry.path).is_absolute() else table.parent / entry.path)
+        yield InputFile(
+            path=str(file), root=roots.root_of(file, file.absolute().parent), manifest_columns=entry.columns,
+            segments=entry.segments,
+        )  # fmt: skip
 
 
 def inputs_of_set(set_folder: Path) -> list[InputFile]:
@@ -203,5 +177,9 @@ def inputs_of_set(set_folder: Path) -> list[InputFile]:
         path = Path(text_to_path(source.path))
         # A link that was refused stays refused; one that was followed stays followed.
         root = path.absolute().parent if source.reason == "outside_root" else resolve_path(path).parent
-        inputs.append(InputFile(path=str(path), root=root, manifest_columns=source.manifest_columns))
+        segments = tuple(
+            ManifestSegment(start_us=one.start_us, end_us=one.end_us, crop=one.crop, columns=one.columns)
+            for one in source.segments
+        )
+        inputs.append(InputFile(path=str(path), root=root, manifest_columns=source.manifest_columns, segments=segments))
     return inputs

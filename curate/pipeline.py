@@ -178,7 +178,9 @@ def analysis_items(
     folder = context.set_folder.absolute()
     return [
         Item(
-            key=ids.content_key("analysis", AnalysisTask.VERSION, source.sha256, settings_sha256(settings), models),
+            key=ids.content_key(
+                "analysis", AnalysisTask.VERSION, source.sha256, settings_sha256(settings), models, _segment_key(source)
+            ),
             name=source.path,
             payload=AnalysisJob(source_path=source_path(input_file), source=source, set_folder=folder),
         )
@@ -195,6 +197,11 @@ def prepare_set(inputs: Sequence[InputFile], set_folder: Path) -> None:
     """
     _check_no_outputs(inputs, set_folder)
     create_set(set_folder, path_to_text(set_folder.absolute().name))
+
+
+def _segment_key(source: SourceVideo) -> list[list[object]]:
+    """What of the segments decides the measurements; their texts do not."""
+    return [[one.start_us, one.end_us, list(one.crop or ())] for one in source.segments]
 
 
 def _check_no_outputs(inputs: Sequence[InputFile], set_folder: Path) -> None:
@@ -231,11 +238,16 @@ class KeptClipItems:
                     yield self._item(outcome.key, job, candidate)
 
     def _item(self, source_key: str, job: AnalysisJob, candidate: Measures) -> Item:
+        segment = job.source.segment_at(candidate.start_us)
         return Item(
             key=ids.content_key("export", ExportTask.VERSION, source_key, candidate.clip_id, self._settings_sha256),
             name=f"{job.source.path} {candidate.span}",
             payload=ExportJob(
-                source_path=job.source_path, set_folder=job.set_folder, candidate=candidate, source_key=source_key
+                source_path=job.source_path,
+                set_folder=job.set_folder,
+                candidate=candidate,
+                source_key=source_key,
+                crop=None if segment is None else segment.crop,
             ),
         )
 

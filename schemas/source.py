@@ -36,6 +36,32 @@ class ManifestColumn:
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class SourceSegment:
+    """A part of a source that the user's manifest names; clips are cut from these parts only."""
+
+    start_us: Annotated[Us, "start in the source"]
+    end_us: Annotated[Us, "end in the source, half-open"]
+    x0: Annotated[Share | None, "left edge of the crop, share of the picture width; null = the whole picture"] = None
+    y0: Annotated[Share | None, "upper edge, share of the picture height"] = None
+    x1: Annotated[Share | None, "right edge"] = None
+    y1: Annotated[Share | None, "lower edge"] = None
+    columns: Annotated[tuple[ManifestColumn, ...], "further columns of its row: speaker, transcript, licence, ..."] = ()
+
+    def __post_init__(self) -> None:
+        Span(self.start_us, self.end_us)
+        edges = (self.x0, self.y0, self.x1, self.y1)
+        if any(edge is None for edge in edges) and any(edge is not None for edge in edges):
+            raise ValueError(f"expected four edges of the crop or none, got {edges}")
+
+    @property
+    def crop(self) -> tuple[float, float, float, float] | None:
+        """(x0, y0, x1, y1) as shares of the picture; None = the whole picture."""
+        if self.x0 is None or self.y0 is None or self.x1 is None or self.y1 is None:
+            return None
+        return self.x0, self.y0, self.x1, self.y1
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class SourceVideo:
     """One input file: metadata of the container and the result of probing. Time zero is the first video frame."""
 
@@ -50,6 +76,9 @@ class SourceVideo:
     message: Annotated[Str | None, "what was expected, what was found, what to do"] = None
     duplicate_of: Annotated[Str | None, "path of the byte-identical file that was measured instead"] = None
     manifest_columns: Annotated[tuple[ManifestColumn, ...], "further columns of the user's manifest"] = ()
+    segments: Annotated[
+        tuple[SourceSegment, ...], "parts that the manifest names, in order, never overlapping; none = the whole video"
+    ] = ()
 
     container: Annotated[Str | None, "demuxer name, e.g. 'mov' or 'matroska'"] = None
     duration_us: Annotated[Us | None, "duration of the video that the file contains, from its packet times"] = None
@@ -97,6 +126,15 @@ class SourceVideo:
             raise ValueError(f"status {self.status!r} contradicts reason {self.reason!r}")
         if (self.fps_num is None) != (self.fps_den is None):
             raise ValueError("fps_num and fps_den must both be set or both be null")
+
+    def segment_at(self, us: int) -> SourceSegment | None:
+        """The segment that contains an instant."""
+        return next((one for one in self.segments if one.start_us <= us < one.end_us), None)
+
+    def columns_at(self, us: int) -> dict[str, str]:
+        """Columns of the manifest that hold for a clip that starts at an instant: those of its segment, else all."""
+        segment = self.segment_at(us)
+        return {one.key: one.value for one in (self.manifest_columns if segment is None else segment.columns)}
 
     @property
     def rate(self) -> FrameRate | None:

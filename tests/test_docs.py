@@ -213,7 +213,7 @@ def test_the_commands_of_the_readme_run(shell):
 def changed(tmp_path_factory) -> Path:
     """A copy of the sources with the diffs of extend.md."""
     folder = tmp_path_factory.mktemp("changed")
-    for part in ("src", "schemas", "curate", "annotate", "audit", "model", "train", "demo"):
+    for part in ("src", "schemas", "curate", "annotate", "audit", "model", "train", "export", "demo"):
         shutil.copytree(ROOT / part, folder / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for diff in re.findall(r"^```diff\n(.*?)^```$", EXTEND.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         subprocess.run(["git", "apply", "-"], cwd=folder, input=diff, text=True, check=True)

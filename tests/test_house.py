@@ -13,7 +13,7 @@ from functools import cache
 
 import pytest
 
-PARTS = ("schemas", "curate", "annotate", "audit", "model", "train", "demo")
+PARTS = ("schemas", "curate", "annotate", "audit", "model", "train", "export", "demo")
 # What of ours a part may import; `xsheet.cli` may import all inside its verbs. `execute` is the outer shell that
 # carries a task over many items, `__version__` belongs into keys and runs.
 SHELL = {"runtime", "pages", "__version__", "torchvision_compat"}
@@ -24,6 +24,7 @@ ALLOWED = {
     "annotate": {"annotate", "curate", "schemas"} | SHELL,
     "audit": {"audit", "annotate", "curate", "schemas"} | SHELL,
     "train": {"train", "model", "schemas", "curate", "annotate"} | SHELL,
+    "export": {"export", "annotate", "curate", "schemas"} | SHELL,
     "demo": {"demo", "schemas", "curate", "annotate", "audit", "model", "train", "workflow"} | SHELL,
 }
 SCHEMAS_LIBRARIES = {"pydantic", "pyarrow", "yaml"}

@@ -18,7 +18,7 @@ from xsheet.schemas.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG = ROOT / "docs" / "log"
-PARTS = ("schemas", "curate", "annotate", "audit", "model", "train", "demo")
+PARTS = ("schemas", "curate", "annotate", "audit", "model", "train", "export", "demo")
 GENERATED = ROOT / "docs" / "data-contract.md"
 PAGES = [
     *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")),

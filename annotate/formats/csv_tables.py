@@ -31,6 +31,7 @@ from xsheet.annotate.formats.files import ClipIndex, file_error, parse_files
 from xsheet.annotate.formats.imported import NO_BASES, ImportResult, import_sheets
 from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
+from xsheet.schemas.source import SourceVideo
 from xsheet.schemas.time import US_PER_S, us_from_seconds
 
 KEY_COLUMNS = ("clip_id", "annotator")
@@ -76,13 +77,19 @@ def export(annotations: Iterable[Annotation], clips: Iterable[Clip]) -> ExportRe
     return ExportResult({name: _table(COLUMNS[name], rows) for name, rows in tables.items()}, tally.losses())
 
 
-def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> ImportResult:
+def read(
+    files: Mapping[str, str],
+    clips: Iterable[Clip],
+    *,
+    bases: Mapping[str, Base] = NO_BASES,
+    recordings: Iterable[SourceVideo] = (),
+) -> ImportResult:
     """Annotations of one or more tables, written by xsheet or another tool, in any order.
 
     Raises:
         ContractError: no file is a table with times.
     """
-    tally, known = LossTally(), ClipIndex(clips)
+    tally, known = LossTally(), ClipIndex(clips, recordings)
     sheets = _sheets(files, known, tally)
     return import_sheets(sheets, known, format_name="csv", files=files, bases=bases, tally=tally)
 
@@ -223,11 +230,19 @@ def _cell(cell: str) -> str:
 def _span(row: _CsvRow, tally: LossTally) -> tuple[int, int] | None:
     times = row.cells.get("start_s", ""), row.cells.get("end_s", "")
     try:
-        start_us, end_us = (us_from_seconds(float(time.replace(",", "."))) for time in times)
+        start_us, end_us = (us_from_seconds(_seconds(time)) for time in times)
     except ValueError:
         tally.add("phases", "times that are not seconds", f"{row.clip_id}: {times[0]!r}..{times[1]!r}")
         return None
     return start_us, end_us
+
+
+def _seconds(text: str) -> float:
+    """Seconds as a number or a clock time, with a decimal point or comma: 12.5, 12,5, 1:02.5, 0:00:00.400."""
+    *larger, seconds = text.replace(",", ".").split(":")
+    if len(larger) > 2 or (larger and float(seconds) >= 60):
+        raise ValueError(text)
+    return sum((int(part) * 60**power for power, part in enumerate(reversed(larger), start=1)), float(seconds))
 
 
 def _event(row: _CsvRow, span: tuple[int, int], parts: list[GesturePart]) -> SheetEvent:

@@ -31,6 +31,7 @@ from xsheet.annotate.formats.imported import NO_BASES, ImportResult, import_shee
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
+from xsheet.schemas.source import SourceVideo
 
 EAF_SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -79,7 +80,13 @@ def export(
     return ExportResult(files, tally.losses())
 
 
-def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> ImportResult:
+def read(
+    files: Mapping[str, str],
+    clips: Iterable[Clip],
+    *,
+    bases: Mapping[str, Base] = NO_BASES,
+    recordings: Iterable[SourceVideo] = (),
+) -> ImportResult:
     """Annotations of EAF files written by xsheet, people or other tools.
 
     A file is matched to its clip by the xsheet property, by the name of its media, or by its own name.
@@ -87,7 +94,7 @@ def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str,
     Raises:
         ContractError: no file can be read (not EAF, another version or time unit, a DOCTYPE).
     """
-    tally, known = LossTally(), ClipIndex(clips)
+    tally, known = LossTally(), ClipIndex(clips, recordings)
 
     def sheets(name: str, text: str) -> Iterator[AnnotationSheet]:
         document = EafDocument(name, text, tally)

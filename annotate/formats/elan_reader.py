@@ -1,10 +1,10 @@
 """Read an EAF document of any tool, version 2.7 to 3.0, into sheets.
 
-A tier `TRACK@ANNOTATOR` states both. For any other tier the name gives the track (vocabulary.track_of) and its
-attribute ANNOTATOR the annotator. A symbolic child adds its value to its parent: as the field named at the end of the
-child's tier name (`.../text`), else in parentheses after the text. Aligned children with kinematic labels become the
-parts of their parent's gesture. Times are shifted by the TIME_ORIGIN of the media: ELAN's time 0 is that far into the
-video.
+A tier `TRACK@ANNOTATOR` states both; with an attribute ANNOTATOR of another name the annotator is ATTRIBUTE.ANNOTATOR.
+For any other tier the name gives the track (vocabulary.track_of) and its attribute ANNOTATOR the annotator. A symbolic
+child adds its value to its parent, in the order of PREVIOUS_ANNOTATION: as the field named at the end of the child's
+tier name (`.../text`), else in parentheses after the text. Aligned children with kinematic labels become the parts of
+their parent's gesture. Times are shifted by the TIME_ORIGIN of the media: ELAN's time 0 is that far into the video.
 """
 
 import re
@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
@@ -127,9 +128,9 @@ class EafDocument:
         return [found for name, of_tier in by_tier.items() if name not in parts for found in of_tier]
 
     def _aligned(self, shift_ms: int) -> list[_AlignedAnnotation]:
-        slots = self._time_slots()
         aligned = []
         for tier in self._find.iterfind("TIER"):
+            slots = self._slots_of(tier)
             if tier.get("PARTICIPANT"):
                 self._tally.add(
                     "tier", "the contract has no field for a participant", f"{self._name}: {tier.get('PARTICIPANT')}"
@@ -145,8 +146,42 @@ class EafDocument:
                     aligned.append(_AlignedAnnotation(tier, own, value, phase_id, start_us, end_us))
         return aligned
 
-    def _time_slots(self) -> dict[str, int]:
-        """Times in ms; slots without a time are spread evenly between their neighbours, as ELAN shows them."""
+    def _slots_of(self, tier: ET.Element) -> dict[str, int]:
+        """Times in ms for one tier: a chain of annotations without times divides the time between its ends evenly."""
+        slots = dict(self._known_slots)
+        following = {
+            one.get("TIME_SLOT_REF1", ""): one.get("TIME_SLOT_REF2", "")
+            for one in tier.iterfind("ANNOTATION/ALIGNABLE_ANNOTATION")
+        }
+        for first in [slot for slot in following if slot in self._known_slots]:
+            chain = {first: None}  # in order; a ring ends it
+            slot: str | None = following[first]
+            while slot is not None and slot not in slots and slot not in chain:
+                chain[slot] = None
+                slot = following.get(slot)
+            end = slots.get(slot or "")
+            if end is None:
+                continue
+            for at, slot in enumerate(list(chain)[1:], start=1):
+                slots[slot] = slots[first] + (end - slots[first]) * at // len(chain)
+                self._tally.add("phases.start_us", "no time in the file: spread evenly", f"{self._name}: {slot}")
+        for slot in {*following, *following.values()} - slots.keys():
+            if slot in self._slots:  # in no chain: between its neighbours in the document
+                slots[slot] = self._slots[slot]
+                self._tally.add("phases.start_us", "no time in the file: spread evenly", f"{self._name}: {slot}")
+        return slots
+
+    @cached_property
+    def _known_slots(self) -> dict[str, int]:
+        """Slots with a time, in ms."""
+        found = (
+            (one.get("TIME_SLOT_ID", ""), _milliseconds(one.get("TIME_VALUE"))) for one in self._find.iter("TIME_SLOT")
+        )
+        return {name: ms for name, ms in found if ms is not None}
+
+    @cached_property
+    def _slots(self) -> dict[str, int]:
+        """All slots in ms; those without a time are spread evenly between their neighbours in the document."""
         slots = [
             (one.get("TIME_SLOT_ID", ""), _milliseconds(one.get("TIME_VALUE"))) for one in self._find.iter("TIME_SLOT")
         ]
@@ -155,16 +190,15 @@ class EafDocument:
             first, last = slots[before][1] or 0, slots[after][1] or 0
             for at in range(before + 1, after):
                 spread = first + (last - first) * (at - before) // (after - before)
-                self._tally.add(
-                    "phases.start_us", "no time in the file: spread evenly", f"{self._name}: {slots[at][0]}"
-                )
                 slots[at] = (slots[at][0], spread)
         return {name: ms for name, ms in slots if ms is not None}
 
     def _add_children(self, aligned: Mapping[str, _AlignedAnnotation]) -> None:
         """Add values without times to the aligned annotation that they refer to, directly or through other values."""
         children = [
-            (tier, one) for tier in self._find.iterfind("TIER") for one in tier.iterfind("ANNOTATION/REF_ANNOTATION")
+            (tier, one)
+            for tier in self._find.iterfind("TIER")
+            for one in _in_order(tier.findall("ANNOTATION/REF_ANNOTATION"))
         ]
         above = {one.get("ANNOTATION_ID", ""): one.get("ANNOTATION_REF", "") for _, one in children}
         for tier, one in children:
@@ -203,7 +237,10 @@ class EafDocument:
         """Track and annotator."""
         name = tier.get("TIER_ID", "")
         track, at, voice = name.rpartition("@")
-        return (track, voice) if at else (name, tier.get("ANNOTATOR", ""))
+        coder = tier.get("ANNOTATOR", "")
+        if not at:
+            return name, coder
+        return track, f"{coder}.{voice}" if coder not in ("", voice) else voice
 
 
 def _event(aligned: _AlignedAnnotation, track: str) -> SheetEvent:
@@ -219,6 +256,22 @@ def _event(aligned: _AlignedAnnotation, track: str) -> SheetEvent:
         attributes=attributes,
         kinematics=tuple(aligned.parts),
     )
+
+
+def _in_order(children: list[ET.Element]) -> list[ET.Element]:
+    """Children of one tier: behind the one that PREVIOUS_ANNOTATION names, else in the order of the document."""
+    position = {one.get("ANNOTATION_ID", ""): at for at, one in enumerate(children)}
+    followers: dict[str, list[str]] = defaultdict(list)
+    for name, at in position.items():
+        previous = children[at].get("PREVIOUS_ANNOTATION", "")
+        followers[previous if previous in position else ""].append(name)
+    ordered, pending = dict[str, None](), list(reversed(followers[""]))
+    while pending:
+        name = pending.pop()
+        if name not in ordered:
+            ordered[name] = None
+            pending += reversed(followers[name])
+    return [children[position[name]] for name in dict.fromkeys((*ordered, *position))]  # a ring follows nothing
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NoReturn, TypeVar
 from urllib.parse import unquote
@@ -11,6 +12,7 @@ from xml.parsers import expat
 from xsheet.annotate.formats.base import LossTally
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ContractError
+from xsheet.schemas.source import SourceVideo
 
 T = TypeVar("T")
 MAX_DEPTH = 32  # levels of XML elements; EAF has seven, a labelling config four
@@ -112,8 +114,21 @@ def parse_xml(name: str, text: str) -> ET.Element:
 class ClipIndex:
     """Clips by the names that files use for them: the id, or the file name of the video, also as a URL."""
 
-    def __init__(self, clips: Iterable[Clip]) -> None:
+    def __init__(self, clips: Iterable[Clip], recordings: Iterable[SourceVideo] = ()) -> None:
+        """`recordings`: sources of the clips; a file about one of them is found as a clip with the id of the source."""
         self.clips_by_id = {clip.clip_id: clip for clip in clips}
+        self.clips_by_recording: dict[str, list[Clip]] = {}
+        for clip in self.clips_by_id.values():
+            self.clips_by_recording.setdefault(clip.source_id, []).append(clip)
+        self._recordings: dict[str, Clip | None] = {}
+        for source in recordings:
+            members = self.clips_by_recording.get(source.source_id)
+            if members:
+                whole = replace(members[0], clip_id=source.source_id)
+                for name in {_stem(source.path), source.source_id}:
+                    known = self._recordings.setdefault(name, whole)
+                    if known is not None and known.clip_id != source.source_id:
+                        self._recordings[name] = None  # two videos of that name
         self._by_stem: dict[str, Clip | None] = {}
         for clip in self.clips_by_id.values():
             for stem in {clip.clip_id, _stem(clip.media_path)}:
@@ -124,9 +139,12 @@ class ClipIndex:
         """The clip named inside a file, else by the file name; if the file names none, the only clip of the set."""
         given = [name for name in names if name]
         for name in (*given, file):
-            clip = self.clips_by_id.get(name) or self._by_stem.get(_stem(name))
-            if clip is not None:
-                return clip
+            stem = _stem(name)
+            # NAME.en.vtt: subtitles name their language, exports of others their annotator.
+            for key in dict.fromkeys((name, stem, stem.rpartition(".")[0])):
+                clip = self.clips_by_id.get(key) or self._by_stem.get(key) or self._recordings.get(key)
+                if clip is not None:
+                    return clip
         return next(iter(self.clips_by_id.values())) if len(self.clips_by_id) == 1 and not given else None
 
 

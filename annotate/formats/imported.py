@@ -6,7 +6,7 @@ Times    a start after the end is swapped, parts outside the clip are cut, phase
 Overlap  of overlapping events of one annotator and track the later goes to the annotator `NAME#2`, a separate run.
 Fields   values that the contract refuses are dropped; text, side and kind then get vocabulary.default_fields.
 Base     of the file, else the one that the caller gives; without both the status is `skipped`, because an annotation
-         with the status `ok` has a base.
+         with the status `ok` has a base. Events of which no phase is left: the status is `invalid`.
 """
 
 from collections import defaultdict
@@ -22,6 +22,7 @@ from xsheet import __version__
 from xsheet.annotate.formats.base import AnnotationSheet, ConversionLoss, LossTally
 from xsheet.annotate.formats.files import ClipIndex
 from xsheet.annotate.formats.phases import PhaseImporter, is_valid_id
+from xsheet.annotate.formats.recording import sheets_of_clips
 from xsheet.schemas import ids, vocab
 from xsheet.schemas.annotation import Annotation, Base, Phase, Repair, annotation_id, sorted_phases
 from xsheet.schemas.clip import Clip
@@ -78,7 +79,7 @@ def import_sheets(
         tally: losses of reading; the losses of the import are added to it.
     """
     rows: dict[str, list[_ImportedClip]] = defaultdict(list)
-    for clip_id, by_annotator in _merge_sheets(sheets).items():
+    for clip_id, by_annotator in _merge_sheets(_on_clips(sheets, clips, tally)).items():
         for annotator, sheet in by_annotator.items():
             phases = PhaseImporter(sheet, clips.clips_by_id[clip_id], tally)
             lanes = _split_overlaps(list(phases), tally, where=clip_id)
@@ -92,6 +93,16 @@ def import_sheets(
         made = tuple(_annotation(row, run=run, bases=bases, tally=tally) for row in rows[annotator])
         imports.append(ImportedLayer(annotator_id=annotator, run=run, annotations=made))
     return ImportResult(tuple(imports), tally.losses())
+
+
+def _on_clips(sheets: Iterable[AnnotationSheet], clips: ClipIndex, tally: LossTally) -> Iterator[AnnotationSheet]:
+    """Sheets of recordings as sheets of their clips; all others as they are."""
+    for sheet in sheets:
+        members = clips.clips_by_recording.get(sheet.clip_id)
+        if members is None or sheet.clip_id in clips.clips_by_id:
+            yield sheet
+        else:
+            yield from sheets_of_clips(sheet, members, tally)
 
 
 def _merge_sheets(sheets: Iterable[AnnotationSheet]) -> dict[str, dict[str, AnnotationSheet]]:
@@ -154,12 +165,19 @@ def _annotation(row: _ImportedClip, *, run: Run, bases: Mapping[str, Base], tall
         layer="imported",
         parent_ids=(given,) if given is not None and is_valid_id(given) else (),
         run_id=run.run_id,
-        status="ok" if base is not None else "skipped",
+        status=_status(row, base),
         duration_us=row.clip.duration_us,
         base=base,
         phases=row.phases,
         repairs=row.repairs,
     )
+
+
+def _status(row: _ImportedClip, base: Base | None) -> vocab.ResponseStatus:
+    """An annotator who saw something of which nothing is left did not see that the person keeps still."""
+    if row.sheet.events and not row.phases:
+        return "invalid"
+    return "ok" if base is not None else "skipped"
 
 
 def _base(sheet: AnnotationSheet, default: Base | None, tally: LossTally) -> Base | None:

@@ -38,6 +38,7 @@ from xsheet.annotate.formats.label_studio_results import (
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
+from xsheet.schemas.source import SourceVideo
 from xsheet.schemas.time import CLIP_RATE
 
 # Label Studio's default if neither config nor data state a rate.
@@ -80,7 +81,13 @@ def export(
     return ExportResult(files, tally.losses())
 
 
-def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> ImportResult:
+def read(
+    files: Mapping[str, str],
+    clips: Iterable[Clip],
+    *,
+    bases: Mapping[str, Base] = NO_BASES,
+    recordings: Iterable[SourceVideo] = (),
+) -> ImportResult:
     """Annotations and predictions of exported tasks; a config among the files (.xml) gives their frame rate.
 
     Annotators are those of an xsheet export, other model versions, and 'user N' for annotations that people completed.
@@ -88,7 +95,7 @@ def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str,
     Raises:
         ContractError: not a list of tasks, or a frame rate other than that of the clips.
     """
-    tally, known = LossTally(), ClipIndex(clips)
+    tally, known = LossTally(), ClipIndex(clips, recordings)
     configs = [parse_xml(name, text) for name, text in files.items() if name.endswith(".xml")]
     rates = [video.get("framerate") or video.get("frameRate") for config in configs for video in config.iter("Video")]
     fps = next((rate for rate in rates if rate), DEFAULT_FPS)

@@ -32,6 +32,7 @@ from xsheet.annotate.formats.imported import NO_BASES, ImportResult, import_shee
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
+from xsheet.schemas.source import SourceVideo
 
 CARRIED_FIELDS = frozenset({
     "annotation_id", "layer", "base", "phases.phase_id", "phases.track", "phases.action", "phases.text",
@@ -39,7 +40,8 @@ CARRIED_FIELDS = frozenset({
 })  # fmt: skip
 MAX_CUE_CHARS = 10_000  # a subtitle has 80; searching for unclosed tags takes quadratic time
 _NOTE = "NOTE xsheet "
-_TIMING = re.compile(r"(?:(\d{2,9}):)?([0-5]\d):([0-5]\d)\.(\d{3})")
+_TIMING = re.compile(r"(?:(\d{1,9}):)?([0-5]?\d):([0-5]\d)[.,](\d{3})")
+_SUBRIP = re.compile(r"\d+\n\d{1,9}:[0-5]?\d:[0-5]\d[.,]\d{3}[ \t]*-->")  # SRT: a number, then times; no header
 _VOICE = re.compile(r"<v((?:\.[^\s.>]*)*)[ \t]*([^>]*)>")
 _TAG = re.compile(r"<[^>]*>")
 
@@ -60,13 +62,19 @@ def export(annotations: Iterable[Annotation], clips: Iterable[Clip]) -> ExportRe
     return ExportResult(files, tally.losses())
 
 
-def read(files: Mapping[str, str], clips: Iterable[Clip], *, bases: Mapping[str, Base] = NO_BASES) -> ImportResult:
+def read(
+    files: Mapping[str, str],
+    clips: Iterable[Clip],
+    *,
+    bases: Mapping[str, Base] = NO_BASES,
+    recordings: Iterable[SourceVideo] = (),
+) -> ImportResult:
     """Annotations of WebVTT files written by xsheet or another tool.
 
     Raises:
         ContractError: no file is WebVTT.
     """
-    tally, known = LossTally(), ClipIndex(clips)
+    tally, known = LossTally(), ClipIndex(clips, recordings)
     sheets = parse_files(files, lambda name, text: _sheet(name, text, known, tally), tally)
     return import_sheets(sheets, known, format_name="vtt", files=files, bases=bases, tally=tally)
 
@@ -110,7 +118,8 @@ def _sheet(name: str, text: str, clips: ClipIndex, tally: LossTally) -> Iterator
     blocks = [
         block.split("\n") for block in re.split(r"\n{2,}", re.sub(r"\r\n?", "\n", text.lstrip("\ufeff")).strip("\n"))
     ]
-    if not re.match(r"WEBVTT(?:[ \t]|$)", blocks[0][0]):
+    is_subrip = _SUBRIP.match("\n".join(blocks[0])) is not None
+    if not (is_subrip or re.match(r"WEBVTT(?:[ \t]|$)", blocks[0][0])):
         raise file_error(name, "WebVTT", blocks[0][0], "begin the file with the line WEBVTT")
     if "X-TIMESTAMP-MAP" in "".join(blocks[0]):
         tally.add("phases.start_us", "X-TIMESTAMP-MAP is not applied", name)
@@ -127,7 +136,7 @@ def _sheet(name: str, text: str, clips: ClipIndex, tally: LossTally) -> Iterator
         base={key: base[key] for key in BASE_FIELDS if isinstance(base.get(key), str)}
         if isinstance(base, dict)
         else {},
-        events=tuple(event for block in blocks[1:] if (event := _event(name, block, tally)) is not None),
+        events=tuple(event for block in blocks[not is_subrip :] if (event := _event(name, block, tally)) is not None),
     )
 
 

@@ -1,33 +1,20 @@
 """Transcript of a clip from the user's manifest. xsheet recognises no speech.
 
-Two further columns of the manifest are read: `transcript`, the text, and `words`, a JSON list of
-{"word": "hello", "start_s": 1.2, "end_s": 1.5} in seconds from the first video frame of the source. Both were written
-by someone else: what cannot be read is a sentence in `Transcript.problem`, never the end of a run.
+Two further columns of the manifest are read: `transcript`, the text, and `words`, word times in seconds from the first
+video frame of the source (xsheet.annotate.speech.word_times). Where the manifest names segments of the source, the
+columns are those of the clip's segment. Both were written by someone else: what cannot be read is a sentence in
+`Transcript.problem`, never the end of a run.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from xsheet.annotate.base import TranscriptWord
+from xsheet.annotate.speech.word_times import parse_words
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.source import SourceVideo
 from xsheet.schemas.time import us_from_seconds
 
 MAX_UNTIMED_CHARS = 2_000  # about two minutes of speech; a longer text without times says nothing of a clip of seconds
-
-
-class _ManifestWord(BaseModel):
-    # Recognisers add scores and speakers, so other keys are ignored.
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
-
-    word: Annotated[str, Field(max_length=100)]
-    start_s: Annotated[float, Field(ge=0, le=1e6)]
-    end_s: Annotated[float, Field(ge=0, le=1e6)]
-
-
-_MANIFEST_WORDS = TypeAdapter(Annotated[list[_ManifestWord], Field(max_length=1_000_000)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +31,8 @@ def transcript_of(source: SourceVideo, clip: Clip) -> Transcript:
 
     Without word times, the text of the whole source is used if it is short enough.
     """
-    columns = {extra.key: extra.value for extra in source.manifest_columns}
-    if "words" in columns:
+    columns = source.columns_at(clip.start_us)
+    if columns.get("words"):
         return _words_in_clip(columns["words"], clip)
     text = columns.get("transcript", "").strip()
     if len(text) > MAX_UNTIMED_CHARS:
@@ -58,11 +45,9 @@ def transcript_of(source: SourceVideo, clip: Clip) -> Transcript:
 
 def _words_in_clip(text: str, clip: Clip) -> Transcript:
     try:
-        manifest_words = _MANIFEST_WORDS.validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        location = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-        return Transcript(problem=f"words{location}: {first['msg']}; expected [{{'word', 'start_s', 'end_s'}}, ...]")
+        manifest_words = parse_words(text)
+    except ValueError as error:
+        return Transcript(problem=str(error))
     # The audio was shifted inside the clip, and the words with it.
     shift_us = clip.audio_shift_us - clip.start_us
     words = tuple(

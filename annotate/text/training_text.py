@@ -14,7 +14,7 @@ ground truth.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -23,10 +23,10 @@ from pydantic import Field
 
 from xsheet.annotate.text.block_text import base_text, block_text, short_caption
 from xsheet.annotate.text.token_spans import CharSpan
-from xsheet.schemas.annotation import Annotation, Base, Phase
+from xsheet.schemas.annotation import MIN_PHASE_US, Annotation, Base, Phase, sorted_phases
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.settings import StrictModel, settings_sha256
-from xsheet.schemas.time import US_PER_S
+from xsheet.schemas.time import US_PER_S, Span
 
 TRAINING_TEXT_VERSION = "1"
 STEPS_PER_S = 10  # times are written in tenths of a second
@@ -86,6 +86,29 @@ class TrainingText:
 
 
 DEFAULT_POLICY = BlockPolicy()
+
+
+def clip_annotation(annotation: Annotation, window: Span) -> Annotation:
+    """The annotation of a span, with times relative to its start; phases are cut at its ends, too short ones dropped.
+
+    Gestures that are cut lose their inner parts.
+    """
+    phases = sorted_phases(cut for phase in annotation.phases if (cut := _clip_phase(phase, window)) is not None)
+    return replace(annotation, phases=phases, duration_us=window.duration_us)
+
+
+def _clip_phase(phase: Phase, window: Span) -> Phase | None:
+    start, end = max(phase.start_us, window.start_us), min(phase.end_us, window.end_us)
+    if end - start < MIN_PHASE_US:
+        return None
+    is_whole = (start, end) == (phase.start_us, phase.end_us)
+    shift = window.start_us
+    parts = (
+        tuple(replace(one, start_us=one.start_us - shift, end_us=one.end_us - shift) for one in phase.kinematics)
+        if is_whole
+        else ()
+    )
+    return replace(phase, start_us=start - shift, end_us=end - shift, kinematics=parts)
 
 
 def compile_training_text(annotation: Annotation, policy: BlockPolicy = DEFAULT_POLICY) -> TrainingText:

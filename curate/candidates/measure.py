@@ -4,7 +4,7 @@ A candidate is one face in one shot for 3 to 10 s. Parts of a shot without a fac
 that the funnel counts their duration too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.curate.audio.features import sound_measure
+from xsheet.curate.candidates.crop import is_inside_crop
 from xsheet.curate.candidates.segment import (
     CandidateSettings,
     cut_cost,
@@ -24,8 +25,8 @@ from xsheet.curate.series import series_to_array, track_series
 from xsheet.schemas import ids
 from xsheet.schemas.clip import FaceMeasure, Measures, PictureMeasure, Speaker, SyncScore
 from xsheet.schemas.columns import Series
-from xsheet.schemas.source import FaceTrack, Shot, Timeline
-from xsheet.schemas.time import CLIP_RATE, span_of_frames
+from xsheet.schemas.source import FaceTrack, Shot, SourceSegment, Timeline
+from xsheet.schemas.time import CLIP_RATE, Span, frames_in, span_of_frames
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +47,7 @@ class SpeakerSelector(Protocol):
         ...
 
 
-def extract_candidates(
+def extract_candidates(  # noqa: PLR0913 - what was measured, who judges it, and where
     timeline: Timeline,
     shots: Sequence[Shot],
     tracks: Sequence[FaceTrack],
@@ -55,6 +56,8 @@ def extract_candidates(
     scorer: SyncScorer,
     select_speaker: SpeakerSelector,
     settings: CandidateSettings | None = None,
+    segments: Sequence[SourceSegment] = (),
+    aspect: float = 1.0,
 ) -> list[Measures]:
     """Return all candidates of one source, ordered by time.
 
@@ -66,16 +69,17 @@ def extract_candidates(
         scorer: the sync scorer.
         select_speaker: selects the speaker among several faces.
         settings: lengths and tolerances.
+        segments: parts of the source that candidates come from; none = the whole source.
+        aspect: picture width / height, for the crops of segments.
     """
     settings = settings or CandidateSettings()
     face_visible = {track.track_id: _face_visible(track, timeline.frames) for track in tracks}
     measurer = _CandidateMeasurer(timeline, tracks, face_visible, height_px, scorer, select_speaker, settings)
     cut_costs = cut_cost(timeline, min_pause_frames=settings.min_pause_frames)
     candidates = []
-    for shot in shots:
-        window = trim_shot(shot, timeline, trim_frames=settings.trim_frames)
+    for shot, window, faces in _windows(shots, timeline, tracks, settings, segments, aspect):
         with_face: list[range] = []
-        for track in tracks:
+        for track in faces:
             for segment in face_segments(face_visible[track.track_id], window, settings=settings):
                 with_face.append(segment)
                 candidates += [
@@ -86,6 +90,26 @@ def extract_candidates(
         faceless = [part for part in subtract_ranges(window, with_face) if len(part) >= min_frames]
         candidates += [measurer.measure(part, shot, None) for part in faceless]
     return sorted(candidates, key=lambda row: (row.start_us, row.end_us, row.track_id or ""))
+
+
+def _windows(
+    shots: Sequence[Shot],
+    timeline: Timeline,
+    tracks: Sequence[FaceTrack],
+    settings: CandidateSettings,
+    segments: Sequence[SourceSegment],
+    aspect: float,
+) -> Iterator[tuple[Shot, range, Sequence[FaceTrack]]]:
+    """Shots without their blurred edges, cut by the segments, with the faces inside the crop."""
+    for shot in shots:
+        trimmed = trim_shot(shot, timeline, trim_frames=settings.trim_frames)
+        if not segments:
+            yield shot, trimmed, tracks
+        for segment in segments:
+            named = frames_in(Span(segment.start_us, segment.end_us), CLIP_RATE)
+            window = range(max(trimmed.start, named.start), min(trimmed.stop, named.stop))
+            if window:
+                yield shot, window, [one for one in tracks if is_inside_crop(one, segment.crop, aspect=aspect)]
 
 
 @dataclass(frozen=True, slots=True)

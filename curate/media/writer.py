@@ -25,14 +25,14 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 from pydantic import Field
 
-from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
+from xsheet.curate.media.audio import Samples
 from xsheet.curate.media.container import short_message
 from xsheet.curate.media.image import SCALING, Rgb
 from xsheet.schemas.errors import MediaError, RunError
 from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.tables import atomic_path
-from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE
+from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, FrameRate
 
 _SMPTE170M = 6  # the number of BT.601 among colour primaries, transfer curves and matrices alike
 _MUXER_OPTIONS = {"movflags": "+faststart", "fflags": "+bitexact"}
@@ -70,15 +70,21 @@ class EncodedClip:
 
 
 def write_clip(
-    out: Path, *, frames: Iterable[Rgb], sound: Samples | None = None, encoding: ClipEncodingSettings | None = None
+    out: Path,
+    *,
+    frames: Iterable[Rgb],
+    sound: Samples | None = None,
+    encoding: ClipEncodingSettings | None = None,
+    rate: FrameRate = CLIP_RATE,
 ) -> EncodedClip:
     """Write one clip atomically.
 
     Args:
         out: the MP4 file; its folder is created if missing.
-        frames: RGB (height, width, 3) at 25 fps, at least one, all of the same even size.
-        sound: float32 in -1..1 at 16 kHz, 640 samples per frame; None writes no audio stream.
+        frames: RGB (height, width, 3), at least one, all of the same even size.
+        sound: float32 in -1..1 at 16 kHz, `sample_count` samples for the frames; None writes no audio stream.
         encoding: encoder settings.
+        rate: frames per second; the clips of a set have 25, exports for a trainer what its model takes.
 
     Raises:
         ValueError: no frames, an odd or changing size, or sound of another length.
@@ -87,7 +93,7 @@ def write_clip(
     """
     try:
         with atomic_path(out) as temporary:
-            count, (height, width) = _encode(temporary, frames, sound, encoding or ClipEncodingSettings())
+            count, (height, width) = _encode(temporary, frames, sound, encoding or ClipEncodingSettings(), rate)
             return EncodedClip(
                 sha256=file_sha256(temporary),
                 size_bytes=temporary.stat().st_size,
@@ -111,8 +117,13 @@ def write_clip(
         ) from error
 
 
+def sample_count(frames: int, rate: FrameRate = CLIP_RATE) -> int:
+    """Audio samples at 16 kHz until the end of so many frames: 640 per frame at 25 fps."""
+    return frames * AUDIO_RATE.num * rate.den // rate.num
+
+
 def _encode(
-    path: Path, frames: Iterable[Rgb], sound: Samples | None, encoding: ClipEncodingSettings
+    path: Path, frames: Iterable[Rgb], sound: Samples | None, encoding: ClipEncodingSettings, rate: FrameRate
 ) -> tuple[int, tuple[int, int]]:
     pictures = iter(frames)
     first = next(pictures, None)
@@ -123,18 +134,19 @@ def _encode(
         raise ValueError(f"expected even width and height (chroma has half the resolution), got {width}×{height}")
     count = 0
     with av.open(f"file:{path}", "w", format="mp4", container_options=_MUXER_OPTIONS) as container:
-        video = _video_stream(container, width=width, height=height, encoding=encoding)
+        video = _video_stream(container, width=width, height=height, encoding=encoding, rate=rate)
         audio = None if sound is None else _audio_stream(container, encoding)
         without_sei = BitStreamFilterContext(_SEI_FILTER, in_stream=video)
         for picture in chain([first], pictures):
-            for packet in video.encode(_video_frame(picture, count, (height, width))):
+            for packet in video.encode(_video_frame(picture, count, (height, width), rate)):
                 container.mux(without_sei.filter(packet))
-            samples = None if sound is None else sound[count * SAMPLES_PER_FRAME : (count + 1) * SAMPLES_PER_FRAME]
+            start = sample_count(count, rate)
+            samples = None if sound is None else sound[start : sample_count(count + 1, rate)]
             if audio is not None and samples is not None and samples.size:
-                container.mux(audio.encode(_audio_frame(samples, count)))
+                container.mux(audio.encode(_audio_frame(samples, start)))
             count += 1
-        if sound is not None and len(sound) != count * SAMPLES_PER_FRAME:
-            raise ValueError(f"expected {count * SAMPLES_PER_FRAME} samples for {count} frames, got {len(sound)}")
+        if sound is not None and len(sound) != sample_count(count, rate):
+            raise ValueError(f"expected {sample_count(count, rate)} samples for {count} frames, got {len(sound)}")
         for packet in video.encode(None):
             container.mux(without_sei.filter(packet))
         container.mux(without_sei.filter(None))
@@ -144,7 +156,7 @@ def _encode(
 
 
 def _video_stream(
-    container: OutputContainer, *, width: int, height: int, encoding: ClipEncodingSettings
+    container: OutputContainer, *, width: int, height: int, encoding: ClipEncodingSettings, rate: FrameRate
 ) -> VideoStream:
     options = {
         "crf": str(encoding.crf),
@@ -152,11 +164,11 @@ def _video_stream(
         "g": str(encoding.keyframe_interval_frames),
         "bf": "0",
     }
-    stream = container.add_stream("libx264", rate=CLIP_RATE.num, options=options)
+    stream = container.add_stream("libx264", rate=Fraction(rate.num, rate.den), options=options)
     assert isinstance(stream, VideoStream)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     context = stream.codec_context
-    context.time_base = Fraction(1, CLIP_RATE.num)
+    context.time_base = Fraction(rate.den, rate.num)
     context.flags |= CodecFlags.bitexact
     context.color_primaries = context.color_trc = context.colorspace = _SMPTE170M
     context.color_range = ColorRange.MPEG
@@ -172,7 +184,7 @@ def _audio_stream(container: OutputContainer, encoding: ClipEncodingSettings) ->
     return stream
 
 
-def _video_frame(picture: Rgb, index: int, size: tuple[int, int]) -> VideoFrame:
+def _video_frame(picture: Rgb, index: int, size: tuple[int, int], rate: FrameRate) -> VideoFrame:
     if picture.shape != (*size, 3):
         raise ValueError(f"expected frames of shape {(*size, 3)}, got {picture.shape} at frame {index}")
     rgb = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
@@ -183,12 +195,12 @@ def _video_frame(picture: Rgb, index: int, size: tuple[int, int]) -> VideoFrame:
         interpolation=SCALING,
         threads=1,
     )
-    frame.pts, frame.time_base = index, Fraction(1, CLIP_RATE.num)
+    frame.pts, frame.time_base = index, Fraction(rate.den, rate.num)
     return frame
 
 
-def _audio_frame(samples: Samples, index: int) -> AudioFrame:
+def _audio_frame(samples: Samples, start: int) -> AudioFrame:
     frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="fltp", layout="mono")
     frame.sample_rate = AUDIO_RATE.num
-    frame.pts, frame.time_base = index * SAMPLES_PER_FRAME, Fraction(1, AUDIO_RATE.num)
+    frame.pts, frame.time_base = start, Fraction(1, AUDIO_RATE.num)
     return frame

@@ -154,6 +154,8 @@ class AnalysisTask:
                 scorer=lip_audio if syncnet is None else syncnet.scorer(timeline, lip_audio=settings.lip_audio),
                 select_speaker=partial(active_speaker, settings=settings.lip_audio),
                 settings=settings.candidates,
+                segments=job.source.segments,
+                aspect=media.size[0] / media.size[1],
             )
             for candidate in candidates:
                 thumbnails.save(candidate, job.set_folder)

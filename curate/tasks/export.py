@@ -10,6 +10,7 @@ import numpy as np
 from xsheet.curate.body.motion import part_motion
 from xsheet.curate.body.pose import PoseAnalyser, person_window
 from xsheet.curate.body.signals import clip_signals
+from xsheet.curate.candidates.crop import Crop, crop_picture, crop_timeline, crop_track
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.media.image import Rgb, fit_size
 from xsheet.curate.media.limits import MediaLimits
@@ -35,6 +36,7 @@ class ExportJob:
     set_folder: Path  # absolute
     candidate: Measures
     source_key: str  # key of those results
+    crop: Crop | None = None  # shares of the picture; None = the whole picture
 
     @property
     def shift_frames(self) -> int:
@@ -74,17 +76,23 @@ class ExportTask:
         job: ExportJob = item.payload
         self.stage = "series"
         timeline, track, others = _load_series(job)
-        signals = clip_signals(job.candidate, timeline, track, shift_frames=job.shift_frames)
-        self.stage = "export"
         profiler = CpuProfiler()
         with open_media(
             job.source_path.path, root=job.source_path.root, limits=_used_tracks(job, self._limits)
         ) as media:
+            aspect = media.size[0] / media.size[1]
+            if job.crop is not None:
+                x0, y0, x1, y1 = job.crop
+                timeline = crop_timeline(timeline, job.crop)
+                track = track and crop_track(track, job.crop, aspect=aspect)
+                others = [crop_track(other, job.crop, aspect=aspect) for other in others]
+                aspect *= (x1 - x0) / (y1 - y0)
+            signals = clip_signals(job.candidate, timeline, track, shift_frames=job.shift_frames)
+            self.stage = "export"
             if self._settings.pose is None:
                 with profiler("export"):
                     file = self._write(job, media, None, profiler)
                 return [_clip_record(job, file), signals, job.candidate, *profiler.usage()]
-            aspect = media.size[0] / media.size[1]
             window = person_window(track, others, aspect=aspect) if track is not None else None
             with PoseAnalyser(self._settings.pose, window=window) as body:
                 with profiler("export"):
@@ -104,8 +112,9 @@ class ExportTask:
         size = fit_size(*media.size, long_side=self._settings.max_long_side_px, multiple=2)
 
         def rgb_frames() -> Iterator[Rgb]:
-            for frame in media.frames(size=size, span=job.candidate.span):
+            for whole in media.frames(size=size, span=job.candidate.span):
                 self.stage = "export"  # progress
+                frame = whole if job.crop is None else replace(whole, rgb=crop_picture(whole.rgb, job.crop))
                 if body is not None:
                     with profiler("body"):
                         body.add(frame)

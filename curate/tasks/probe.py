@@ -5,12 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xsheet.curate.discover import InputFile
+from xsheet.curate.manifest import ManifestSegment
 from xsheet.curate.media.limits import MediaLimits
 from xsheet.curate.paths import path_to_text
 from xsheet.runtime.executor import Execution, Item, Outcome, Progress, RunResults, run_task
 from xsheet.schemas import ids
+from xsheet.schemas.errors import MediaError
 from xsheet.schemas.settings import settings_sha256
-from xsheet.schemas.source import SourceVideo
+from xsheet.schemas.source import SourceSegment, SourceVideo
+from xsheet.schemas.time import US_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +74,52 @@ def probe_sources(
     )
     outcomes = {outcome.key: outcome for outcome in results.outcomes()}
     rows = (_source_row(outcomes[item.key], results, path=item.name) for item in items)
-    return list(
-        _mark_duplicates(
-            replace(row, manifest_columns=file.manifest_columns) for row, file in zip(rows, inputs, strict=True)
-        )
-    )
+    return list(_mark_duplicates(with_manifest(row, file) for row, file in zip(rows, inputs, strict=True)))
+
+
+def with_manifest(source: SourceVideo, file: InputFile) -> SourceVideo:
+    """The row with what the manifest states; failed if a segment does not fit the video."""
+    source = replace(source, manifest_columns=file.manifest_columns)
+    if source.status != "ok" or not file.segments:
+        return source
+    try:
+        segments = tuple(_resolve_segment(segment, source) for segment in file.segments)
+    except MediaError as error:
+        return replace(source, status="failed", stage="segments", reason=error.reason, message=str(error))
+    return replace(source, segments=segments)
+
+
+def _resolve_segment(segment: ManifestSegment, source: SourceVideo) -> SourceSegment:
+    """A segment within its video; an end up to a second behind it is the end of the video.
+
+    Raises:
+        MediaError: bad_segment.
+    """
+    assert source.duration_us is not None and source.width is not None and source.height is not None
+    end_us = source.duration_us if segment.end_us is None else min(segment.end_us, source.duration_us)
+    if segment.start_us >= end_us or (segment.end_us or 0) > source.duration_us + _END_TOLERANCE_US:
+        wanted = "its end" if segment.end_us is None else f"{segment.end_us / US_PER_S:g} s"
+        raise _segment_error(
+            source, f"segments within its {source.duration_us / US_PER_S:.3f} s",
+            f"{segment.start_us / US_PER_S:g} s to {wanted}",
+        )  # fmt: skip
+    if segment.crop is None:
+        return SourceSegment(start_us=segment.start_us, end_us=end_us, columns=segment.columns)
+    x0, y0, x1, y1 = segment.crop
+    if max(segment.crop) > 1:
+        x0, y0, x1, y1 = x0 / source.width, y0 / source.height, x1 / source.width, y1 / source.height
+    if max(x1, y1) > 1:
+        got = ", ".join(f"{edge:g}" for edge in segment.crop)
+        raise _segment_error(source, f"a crop within {source.width}×{source.height} pixels", got)
+    return SourceSegment(start_us=segment.start_us, end_us=end_us, x0=x0, y0=y0, x1=x1, y1=y1, columns=segment.columns)
+
+
+def _segment_error(source: SourceVideo, expected: str, got: str) -> MediaError:
+    hint = "correct the row of the manifest"
+    return MediaError(reason="bad_segment", where=source.path, expected=expected, got=got, hint=hint)
+
+
+_END_TOLERANCE_US = 1_000_000  # published lists round to seconds
 
 
 def source_path(input_file: InputFile) -> SourcePath:

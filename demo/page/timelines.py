@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xsheet.annotate.lookup import find_clip
-from xsheet.annotate.text.training_text import compile_training_text
+from xsheet.annotate.text.training_text import clip_annotation, compile_training_text
 from xsheet.audit.report.axis import AxisInput, build_time_axis
 from xsheet.demo.corpus import read_truth
 from xsheet.demo.held_out_samples import HeldOutSample, HeldOutSamples, video_path
@@ -17,7 +17,6 @@ from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Clip, Measures
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.time import Span
-from xsheet.train.data.texts import clip_annotation
 from xsheet.train.evaluate.scores import PhaseScore, score_phases
 
 

@@ -10,7 +10,7 @@ M tokens, N of them real, K phases, W ids of a token.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -21,9 +21,9 @@ from xsheet.annotate.text.block_text import short_caption
 from xsheet.annotate.text.mirror import mirror_annotation
 from xsheet.annotate.text.requested_text import compile_requested_text
 from xsheet.annotate.text.token_spans import CharSpan, token_phase_ids
-from xsheet.annotate.text.training_text import BlockPolicy, TrainingText, compile_training_text
+from xsheet.annotate.text.training_text import BlockPolicy, TrainingText, clip_annotation, compile_training_text
 from xsheet.model.encoders.text import TextEncoder, TextTokens
-from xsheet.schemas.annotation import MIN_PHASE_US, Annotation, Phase, sorted_phases
+from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.time import US_PER_S, FrameRate, Span
 
@@ -145,29 +145,6 @@ def plain_text(compiled: TrainingText) -> str:
 def mirrored_or_none(annotation: Annotation | None) -> Annotation | None:
     """The annotation of the mirrored picture."""
     return None if annotation is None else mirror_annotation(annotation)
-
-
-def clip_annotation(annotation: Annotation, window: Span) -> Annotation:
-    """The annotation of a span, with times relative to its start; phases are cut at its ends, too short ones dropped.
-
-    Gestures that are cut lose their inner parts.
-    """
-    phases = sorted_phases(cut for phase in annotation.phases if (cut := _clip_phase(phase, window)) is not None)
-    return replace(annotation, phases=phases, duration_us=window.duration_us)
-
-
-def _clip_phase(phase: Phase, window: Span) -> Phase | None:
-    start, end = max(phase.start_us, window.start_us), min(phase.end_us, window.end_us)
-    if end - start < MIN_PHASE_US:
-        return None
-    is_whole = (start, end) == (phase.start_us, phase.end_us)
-    shift = window.start_us
-    parts = (
-        tuple(replace(one, start_us=one.start_us - shift, end_us=one.end_us - shift) for one in phase.kinematics)
-        if is_whole
-        else ()
-    )
-    return replace(phase, start_us=start - shift, end_us=end - shift, kinematics=parts)
 
 
 def _longest_fitting_text(

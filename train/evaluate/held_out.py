@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xsheet.annotate.text.mirror import mirror_signals
+from xsheet.annotate.text.training_text import clip_annotation
 from xsheet.curate.media.audio import Samples
 from xsheet.curate.media.reader import open_media
 from xsheet.schemas import tables
@@ -28,7 +29,6 @@ from xsheet.train.data.cache.files import extra_conditioning_path, read_tensors
 from xsheet.train.data.dataset import select_clips
 from xsheet.train.data.framing import BucketFit, fit_to_bucket
 from xsheet.train.data.settings import PictureEncodingSettings, StageDatasetSettings
-from xsheet.train.data.texts import clip_annotation
 
 Floats = NDArray[np.float64]
 

@@ -24,6 +24,7 @@ from PIL import Image, ImageOps
 from scipy.io import wavfile
 from torch import Tensor
 
+from xsheet.annotate.text.training_text import clip_annotation
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.media.image import Rgb
 from xsheet.curate.media.reader import open_media
@@ -37,7 +38,7 @@ from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, US_PER_S, Span, frame_at, frame_start_us
 from xsheet.train.data.framing import BucketFit, fit_to_bucket
 from xsheet.train.data.settings import PictureEncodingSettings
-from xsheet.train.data.texts import TokenizedText, clip_annotation, tokenize_script
+from xsheet.train.data.texts import TokenizedText, tokenize_script
 from xsheet.train.loop.step import explain_out_of_memory
 from xsheet.train.sample.portrait import PortraitFace, find_face, portrait_identity, static_masks
 from xsheet.train.sample.sampler import Pictures, SampleRequest, SampleSettings, TrainedModel

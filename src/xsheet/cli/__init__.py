@@ -11,7 +11,7 @@ train     xsheet train: cache, run
 trained   xsheet train: sample, evaluate, export
 models    xsheet models
 schemas   xsheet schemas
-sets      xsheet set
+sets      xsheet set, xsheet export
 demo      xsheet demo
 doctor    xsheet doctor
 """
@@ -51,6 +51,7 @@ app.add_typer(curate.app, name="curate")
 app.add_typer(annotate.app, name="annotate")
 app.add_typer(audit.app, name="audit")
 app.add_typer(train.app, name="train")
+app.command("export")(sets.export)
 app.add_typer(models.app, name="models")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(sets.app, name="set")

@@ -7,6 +7,7 @@ import typer
 
 from xsheet.cli.options import (
     AsJson,
+    Columns,
     Config,
     CuratePreset,
     DryRun,
@@ -43,15 +44,14 @@ app = typer.Typer(
 def run_(
     inputs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="VIDEOS...", help="Folders, files, glob patterns, or a CSV/Parquet with a `path` column."
-        ),
+        typer.Argument(metavar="VIDEOS...", help="Folders, files, glob patterns, or a manifest with a `path` column."),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the set.")],
     preset: CuratePreset = "keep",
     config: Config = None,
     set_: Set = None,
     root: Roots = None,
+    columns: Columns = None,
     add: KeepsEarlier = None,
     models: Models = None,
     limit: Limit = None,
@@ -71,8 +71,9 @@ def run_(
     """
     settings = preset_settings(preset, config, set_)
     from xsheet.curate.discover import discover
+    from xsheet.curate.manifest import parse_column_map
 
-    files = discover(inputs, roots=root or ())[:limit]
+    files = discover(inputs, roots=root or (), columns=parse_column_map(columns or ""))[:limit]
     if not dry_run:
         files = with_earlier_sources(files, out, keeps_earlier=add)
     if dry_run:

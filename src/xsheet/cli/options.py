@@ -34,6 +34,12 @@ Models = Annotated[
     Path | None,
     typer.Option("--models", envvar="XSHEET_MODELS", help="Folder of model files (default: the bundled models)."),
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns", metavar="NAME=COLUMN,...", help="Columns of the manifest, e.g. path=video,start_s=start."
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Process only the first N inputs.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Process failed items again.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")]

@@ -187,6 +187,9 @@ def import_(
 ) -> None:
     """Import files of another tool as layers `imported`, one per annotator, and list what was lost.
 
+    A file about a clip has the times of the clip; a file about a source video has those of the whole recording, and its
+    events go to the clips cut from it. Exit 1 when nothing could be used.
+
     Example: xsheet audit import my-set eaf/*.eaf --format elan --base-layer consensus
     """
     from dataclasses import asdict
@@ -205,16 +208,21 @@ def import_(
         else {row.clip_id: row.base for row in find_layer(folder, base_layer).read() if row.base}
     )
     result = _format_module(format_).read(
-        read_files(files), list(tables.iter_records(folder, tables.CLIPS)), bases=bases
+        read_files(files),
+        list(tables.iter_records(folder, tables.CLIPS)),
+        bases=bases,
+        recordings=list(tables.iter_records(folder, tables.SOURCES)),
     )
+    has_content = any(row.status != "invalid" for one in result.layers for row in one.annotations)
     with write_lock(folder):
-        layers = [write_layer(folder, one.run, "imported", one.annotations) for one in result.imports]
+        layers = [write_layer(folder, one.run, "imported", one.annotations) for one in result.layers]
     if as_json:
         print_json({"layers": [str(one) for one in layers], "losses": [asdict(one) for one in result.losses]})
-        return
+        raise typer.Exit(0 if has_content else 1)
     show_conversion_losses(result.losses)
-    for layer, one in zip(layers, result.imports, strict=True):
-        console().print(f"{layer}: {len(one.annotations)} clips by {one.voice!r}", markup=False)
+    for layer, one in zip(layers, result.layers, strict=True):
+        console().print(f"{layer}: {len(one.annotations)} clips by {one.annotator_id!r}", markup=False)
+    raise typer.Exit(0 if has_content else 1)
 
 
 def _relative_path(out: Path, folder: Path) -> str:

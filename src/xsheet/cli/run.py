@@ -8,6 +8,7 @@ import typer
 
 from xsheet.cli.options import (
     AsJson,
+    Columns,
     DryRun,
     Jobs,
     KeepsEarlier,
@@ -46,9 +47,7 @@ DEFAULT_PRESETS = {"curate": "keep", "annotate": "motion", "audit": "default", "
 def run(
     inputs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="VIDEOS...", help="Folders, files, glob patterns, or a CSV/Parquet with a `path` column."
-        ),
+        typer.Argument(metavar="VIDEOS...", help="Folders, files, glob patterns, or a manifest with a `path` column."),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the set.")],
     until: Annotated[
@@ -66,6 +65,7 @@ def run(
     config: Config = None,
     set_: Set = None,
     root: Roots = None,
+    columns: Columns = None,
     add: KeepsEarlier = None,
     models: Models = None,
     limit: Limit = None,
@@ -88,10 +88,11 @@ def run(
     xsheet run videos/ --out my-set --preset curate=train --until train --set train.seed=1
     """
     from xsheet.curate.discover import discover
+    from xsheet.curate.manifest import parse_column_map
 
     presets = parse_part_presets(preset or (), DEFAULT_PRESETS)
     settings = _workflow_settings(presets, model, until, config=config, overrides=set_ or [])
-    files = discover(inputs, roots=root or ())[:limit]
+    files = discover(inputs, roots=root or (), columns=parse_column_map(columns or ""))[:limit]
     if not dry_run:
         from xsheet.cli.curate import with_earlier_sources
 

@@ -69,7 +69,7 @@ def test_a_manifest_without_the_columns_says_nothing():
     ("words", "says"),
     [
         ("[{", "words: Invalid JSON"),
-        ("{}", "words: Input should be a valid"),
+        ("{}", "words: expected a list"),
         ('[{"word": "a", "start_s": 1}]', "words[0].end_s: Field required"),
         ('[{"word": "a", "start_s": NaN, "end_s": 1}]', "words[0].start_s: "),
         ('[{"word": "a", "start_s": -1, "end_s": 1}]', "words[0].start_s: "),

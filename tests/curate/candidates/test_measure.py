@@ -11,7 +11,7 @@ from xsheet.curate.candidates.measure import CandidateSettings, extract_candidat
 from xsheet.curate.candidates.segment import cut_cost, split_at_pauses
 from xsheet.schemas import ids
 from xsheet.schemas.clip import Measures, SyncScore
-from xsheet.schemas.source import FaceTrack, Shot, Timeline
+from xsheet.schemas.source import FaceTrack, Shot, SourceSegment, Timeline
 from xsheet.schemas.time import CLIP_RATE, frames_in, span_of_frames
 
 
@@ -267,6 +267,37 @@ def test_a_face_visible_for_too_short_is_no_rival():
 
 def test_a_single_face_is_the_only_speaker():
     assert speakers([track(0, 100, name="a")], a=0.2) == {"a": "only"}
+
+
+# ---- segments of a manifest
+
+
+def segment(start: int, stop: int, **crop: float) -> SourceSegment:
+    span = span_of_frames(range(start, stop), CLIP_RATE)
+    return SourceSegment(start_us=span.start_us, end_us=span.end_us, **crop)
+
+
+def test_candidates_lie_in_the_segments_and_cuts_still_divide_them():
+    film, face = timeline(400), track(0, 400)
+    rows = candidates(film, shots_at(0, 200, 400), [face], segments=[segment(50, 350), segment(360, 390)])
+    assert spans(rows) == [(50, 198), (202, 350), (360, 390)]
+
+
+def test_a_segment_with_a_crop_takes_the_face_inside_it():
+    left, right = (
+        track(0, 200, name=name, x0=(x,) * 200, x1=(x + 0.2,) * 200) for name, x in (("left", 0.2), ("right", 1.4))
+    )
+    crop = {"x0": 0.5, "y0": 0.0, "x1": 1.0, "y1": 1.0}
+    rows = candidates(
+        timeline(200),
+        shots_at(0, 200),
+        [left, right],
+        segments=[segment(0, 100, **crop), segment(100, 200)],
+        aspect=2.0,
+    )
+    assert [(row.track_id, span) for row, span in zip(rows, spans(rows), strict=True)] == [
+        ("right", (0, 100)), ("left", (100, 200)), ("right", (100, 200)),
+    ]  # fmt: skip
 
 
 # ---- silence, darkness, turned and damaged pictures

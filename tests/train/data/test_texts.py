@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from xsheet.annotate.text.training_text import BlockPolicy
+from xsheet.annotate.text.training_text import BlockPolicy, clip_annotation
 from xsheet.model.encoders.text import ByteTextEncoder
 from xsheet.schemas.annotation import MIN_PHASE_US, sorted_phases
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.time import FrameRate, Span
-from xsheet.train.data.texts import DEFAULT_CAPTION, TokenizedText, clip_annotation, mirror_annotation, tokenize_texts
+from xsheet.train.data.texts import DEFAULT_CAPTION, TokenizedText, mirror_annotation, tokenize_texts
 
 FORMS = ("brief", "plain", "blocks")
 

@@ -1,0 +1,263 @@
+"""Manifests: tables whose rows name videos, or segments of videos, with what is known of them.
+
+A row has `path` and any of these columns; all others are carried along as they are:
+
+    start_s, end_s               seconds, or a clock time: 12.5, 12,5, 1:02.5, 0:01:02.500
+    start_frame, end_frame, fps  the same in frames of the video at a rate
+    x0, y0, x1, y1               crop: shares of the picture 0..1, or pixels if one of them is above 1
+    speaker, transcript, words, caption, licence, consent, label
+
+Several rows of one video are segments of it, which is decoded once. A row without an end lasts to the end of the video.
+`words` is JSON or a Praat TextGrid, or names a file of these kinds beside the manifest.
+"""
+
+import csv
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.source import ManifestColumn
+from xsheet.schemas.time import FrameRate, frame_start_us, us_from_seconds
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+TIME_COLUMNS = ("start_s", "end_s", "start_frame", "end_frame", "fps")
+CROP_COLUMNS = ("x0", "y0", "x1", "y1")
+TEXT_COLUMNS = ("speaker", "transcript", "words", "caption", "licence", "consent", "label")
+COLUMNS = ("path", *TIME_COLUMNS, *CROP_COLUMNS, *TEXT_COLUMNS)
+MAX_WORDS_BYTES = 16 << 20
+_CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:[.,]\d*)?)")
+_MAX_TIME_S = 10_000_000.0
+
+Crop = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestSegment:
+    """Part of a video as a manifest names it; times and crop are checked against the video when it is probed."""
+
+    start_us: int
+    end_us: int | None  # None: to the end of the video
+    crop: Crop | None  # shares, or pixels if one is above 1
+    columns: tuple[ManifestColumn, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestEntry:
+    """One video of a manifest."""
+
+    path: str  # as written
+    columns: tuple[ManifestColumn, ...]  # of the whole video; none where it has segments
+    segments: tuple[ManifestSegment, ...]  # in order of time; none = the whole video
+
+
+def parse_column_map(text: str) -> dict[str, str]:
+    """`path=video_path,start_s=start` as {column of xsheet: column of the table}.
+
+    Raises:
+        ConfigError: no `=`, or a column that xsheet does not read.
+    """
+    found: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, separator, column = (piece.strip() for piece in part.partition("="))
+        if not separator or name not in COLUMNS or not column:
+            raise ConfigError(
+                where="--columns", expected=f"NAME=COLUMN with NAME one of {', '.join(COLUMNS)}", got=repr(part),
+                hint="write e.g. path=video_path,start_s=start",
+            )  # fmt: skip
+        found[name] = column
+    return found
+
+
+def read_manifest(table: Path, columns: Mapping[str, str]) -> list[ManifestEntry]:
+    """The videos of a manifest in the order of their first rows.
+
+    Args:
+        table: CSV, TSV, JSON (a list of objects), JSONL or Parquet, in UTF-8.
+        columns: {column of xsheet: column of the table}.
+
+    Raises:
+        ConfigError: an unreadable table, a column that it does not have, or rows that contradict each other; the row
+            is named.
+    """
+    rows = _read_rows(table)
+    _check_columns(table, rows, columns)
+    names = {theirs: ours for ours, theirs in columns.items()}
+    by_path: dict[str, list[_Row]] = defaultdict(list)
+    for number, row in enumerate(rows, start=1):
+        # A mapped column hides one of the table that has the same name.
+        renamed = {key: value for key, value in row.items() if key in names or key not in columns}
+        values = {names.get(key, key): _text(value) for key, value in renamed.items()}
+        one = _Row(values, where=f"{table}, row {number}")
+        by_path[one.path].append(one)
+    return [_entry(path, members, table.parent) for path, members in by_path.items()]
+
+
+class _Row:
+    """Values of one row as text; every error names the row."""
+
+    def __init__(self, values: dict[str, str], *, where: str) -> None:
+        self.values = values
+        self.where = where
+        # An empty cell names a file that is not there: a failed row, which says where to look.
+        self.path = values.get("path", "") or Path(where).name
+
+    def error(self, expected: str, got: str, hint: str) -> ConfigError:
+        return ConfigError(where=self.where, expected=expected, got=got, hint=hint)
+
+    @property
+    def is_segment(self) -> bool:
+        return any(self.values.get(name) for name in (*TIME_COLUMNS[:4], *CROP_COLUMNS))
+
+    def segment(self, folder: Path) -> ManifestSegment:
+        start_us, end_us = self._time("start") or 0, self._time("end")
+        if end_us is not None and end_us <= start_us:
+            raise self.error(
+                "an end after the start", f"{start_us / 1e6:g} s to {end_us / 1e6:g} s", "correct the times"
+            )
+        return ManifestSegment(start_us=start_us, end_us=end_us, crop=self._crop(), columns=self.columns(folder))
+
+    def columns(self, folder: Path) -> tuple[ManifestColumn, ...]:
+        kept = {k: v for k, v in self.values.items() if k not in ("path", *TIME_COLUMNS, *CROP_COLUMNS)}
+        if kept.get("words"):
+            kept["words"] = self._words(kept["words"], folder)
+        return tuple(ManifestColumn(key=key, value=value) for key, value in kept.items())
+
+    def _time(self, edge: str) -> int | None:
+        seconds, frame = self.values.get(f"{edge}_s"), self.values.get(f"{edge}_frame")
+        if seconds and frame:
+            raise self.error(f"either {edge}_s or {edge}_frame", "both", "leave one empty")
+        if seconds:
+            return self._clock(seconds)
+        if not frame:
+            return None
+        try:
+            rate = FrameRate.parse(self.values.get("fps", ""))
+            number = float(frame)
+            if number < 0 or number != int(number) or number > 1e9:
+                raise ValueError(frame)
+        except (ValueError, ZeroDivisionError, OverflowError):
+            got = f"{frame!r} at {self.values.get('fps', '')!r}"
+            raise self.error("a frame number and its rate in column 'fps'", got, "write e.g. 75 and 25") from None
+        return frame_start_us(int(number), rate)
+
+    def _clock(self, text: str) -> int:
+        match = _CLOCK.fullmatch(text.strip())
+        parts = [float((part or "0").replace(",", ".")) for part in match.groups()] if match else []
+        total = parts[0] * 3600 + parts[1] * 60 + parts[2] if parts else math.inf
+        if total > _MAX_TIME_S:
+            raise self.error("seconds or [H:]MM:SS", repr(text[:40]), "write e.g. 62.5 or 1:02.5")
+        return us_from_seconds(total)
+
+    def _crop(self) -> Crop | None:
+        texts = [self.values.get(name, "") for name in CROP_COLUMNS]
+        if not any(texts):
+            return None
+        try:
+            x0, y0, x1, y1 = (float(text.replace(",", ".")) for text in texts)
+        except ValueError:
+            raise self.error("numbers in x0, y0, x1 and y1", ", ".join(map(repr, texts)), "fill in all four") from None
+        if not (0 <= x0 < x1 < math.inf and 0 <= y0 < y1 < math.inf):
+            got = f"{x0:g}, {y0:g}, {x1:g}, {y1:g}"
+            raise self.error("0 <= x0 < x1 and 0 <= y0 < y1", got, "correct the crop")
+        return x0, y0, x1, y1
+
+    def _words(self, text: str, folder: Path) -> str:
+        if text.lstrip()[:1] in ("[", "{") or "\n" in text:
+            return text
+        file = folder / text
+        if file.suffix.lower() not in (".json", ".textgrid") or not file.is_file():
+            raise self.error("word times as JSON or TextGrid, or a file of these", repr(text[:80]), "correct 'words'")
+        if file.stat().st_size > MAX_WORDS_BYTES:
+            raise self.error(f"a file of at most {MAX_WORDS_BYTES} bytes", f"{file.stat().st_size}", "shorten it")
+        return file.read_text(encoding="utf-8-sig", errors="replace")
+
+
+def _entry(path: str, rows: list[_Row], folder: Path) -> ManifestEntry:
+    if not any(row.is_segment for row in rows):
+        first = rows[0]
+        other = next((row for row in rows if row.values != first.values), None)
+        if other is not None:
+            raise other.error(
+                "one row per video, or segments", f"another row of {path!r} without times", "add start_s and end_s"
+            )
+        return ManifestEntry(path=path, columns=first.columns(folder), segments=())
+    timed = sorted(((row.segment(folder), row) for row in rows), key=lambda one: one[0].start_us)
+    for (before, earlier), (after, later) in pairwise(timed):
+        if before.end_us is None or after.start_us < before.end_us:
+            end = "the end of the video" if before.end_us is None else f"{before.end_us / 1e6:g} s"
+            got = f"a start at {after.start_us / 1e6:g} s while {earlier.where} lasts to {end}"
+            raise later.error("segments of a video that do not overlap", got, "correct the times")
+    return ManifestEntry(path=path, columns=(), segments=tuple(segment for segment, _ in timed))
+
+
+# ---- tables
+
+
+def _read_rows(table: Path) -> list[dict[str, Any]]:
+    try:
+        rows = list(_parse(table))
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException, ValueError) as error:
+        got = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            where=str(table), expected="a readable table in UTF-8", got=got, hint="repair the file"
+        ) from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise ConfigError(
+            where=str(table), expected="one object per row", got="other values",
+            hint="write a list of objects, or one object per line",
+        )  # fmt: skip
+    return rows
+
+
+def _parse(table: Path) -> Iterable[dict[str, Any]]:
+    match table.suffix.lower():
+        case ".parquet":
+            return pq.read_table(table).to_pylist()
+        case ".json":
+            found = json.loads(table.read_text(encoding="utf-8-sig"))
+            return found if isinstance(found, list) else [found]
+        case ".jsonl":
+            lines = table.read_text(encoding="utf-8-sig").splitlines()
+            return [json.loads(line) for line in lines if line.strip()]
+        case suffix:
+            return list(_delimited(table, "\t" if suffix == ".tsv" else ","))
+
+
+def _delimited(table: Path, delimiter: str) -> Iterator[dict[str, Any]]:
+    limit = csv.field_size_limit(MAX_WORDS_BYTES)
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, delimiter=delimiter)
+            yield from ({key: value or "" for key, value in row.items() if key is not None} for row in rows)
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _check_columns(table: Path, rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:
+    present = list(dict.fromkeys(key for row in rows for key in row))
+    for ours, theirs in ({"path": "path"} | dict(columns)).items():
+        if rows and theirs not in present:
+            raise ConfigError(
+                where=str(table), expected=f"a column {theirs!r}", got=", ".join(map(str, present))[:300],
+                hint=f"name the column for {ours!r} with --columns {ours}=COLUMN",
+            )  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float):  # pandas turns whole numbers into floats where one is missing
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.9f}".rstrip("0")
+    if isinstance(value, list | dict | bool):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)

@@ -1,0 +1,89 @@
+"""The output folder of an export: what may be written there, what it holds, and what an earlier run left behind.
+
+OUT/export.json   kind, layer, settings, counts; "complete" is false until everything is written
+OUT/SHA256SUMS    hash of every file, for `sha256sum --check`
+OUT/.commits/     videos that are finished; the same command continues a stopped export
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xsheet import __version__
+from xsheet.export.media import ExportedFile
+from xsheet.export.settings import ExportSettings
+from xsheet.schemas.errors import ConfigError, RunError
+from xsheet.schemas.tables import write_text
+
+DESCRIPTION, CHECKSUMS = "export.json", "SHA256SUMS"
+
+
+def check_output(out: Path, settings: ExportSettings, *, layer: str) -> None:
+    """Check that a folder may hold this export: it is new, empty, or holds the same export.
+
+    Raises:
+        ConfigError: the folder holds other things or another export; nothing was changed.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    description = out / DESCRIPTION
+    try:
+        before = json.loads(description.read_text(encoding="utf-8"))
+        wanted = _identity(settings, layer=layer)
+        same = {name: before[name] for name in wanted} == wanted
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(
+            where=str(out), expected="a new or empty folder, or an export", got="a place with other things in it",
+            hint="choose another folder; nothing was changed",
+        ) from None  # fmt: skip
+    if not same:
+        raise ConfigError(
+            where=str(out), expected="an export with the same layer and settings",
+            got=f"{before['kind']} of {before['layer']} with other settings",
+            hint="choose another folder; nothing was changed",
+        )  # fmt: skip
+
+
+def describe(out: Path, settings: ExportSettings, *, layer: str, facts: Mapping[str, Any], complete: bool) -> None:
+    """Write export.json."""
+    description = _identity(settings, layer=layer) | {"xsheet": __version__, "complete": complete} | dict(facts)
+    write_text(out / DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+
+
+def _identity(settings: ExportSettings, *, layer: str) -> dict[str, Any]:
+    return {"kind": settings.kind, "layer": layer, "settings": settings.model_dump(mode="json")}
+
+
+def check_files(out: Path, files: Sequence[ExportedFile]) -> None:
+    """Check that files of an earlier run are still there.
+
+    Raises:
+        RunError: one is missing or has another size.
+    """
+    for row in files:
+        path = out / row.file
+        if not path.is_file() or path.stat().st_size != row.size_bytes:
+            raise RunError(
+                where=str(path), expected=f"a file of {row.size_bytes} bytes, which was written before",
+                got="another file" if path.exists() else "no file",
+                hint=f"remove the folder {out / '.commits'} and run again",
+            )  # fmt: skip
+
+
+def write_checksums(out: Path, files: Sequence[ExportedFile]) -> None:
+    """Write SHA256SUMS and remove the files of an earlier run that are no longer part of the export."""
+    path = out / CHECKSUMS
+    current = {row.file: row.sha256 for row in files}
+    earlier = _listed(path)
+    write_text(path, "".join(f"{sha256}  {file}\n" for file, sha256 in sorted(current.items())))
+    for file in sorted(earlier - set(current)):
+        stale = out / file
+        if stale.resolve().is_relative_to(out.resolve()) and stale.is_file():
+            stale.unlink()
+
+
+def _listed(path: Path) -> set[str]:
+    if not path.is_file():
+        return set()
+    return {line.partition("  ")[2] for line in path.read_text(encoding="utf-8").splitlines()}

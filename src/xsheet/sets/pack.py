@@ -1,0 +1,72 @@
+"""A set as one tar file, for storage that dislikes many files. The same set gives the same bytes.
+
+The archive holds the set without what can be made again (results in progress, caches, trained models); its last member
+is SHA256SUMS. Unpack it with `tar -x`.
+"""
+
+import hashlib
+import io
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.sets import open_set
+from xsheet.schemas.tables import TABLES, atomic_path
+
+PACKED_FOLDERS = ("media", "manifests", *(table.name for table in TABLES if table.name != "features"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackResult:
+    """The archive."""
+
+    files: int
+    bytes: int
+    sha256: str
+
+
+def pack(set_folder: Path, out: Path) -> PackResult:
+    """Write a set to a tar file that does not exist yet; it appears whole or not at all.
+
+    Raises:
+        ContractError: no set.
+        ConfigError: the file exists, or lies in the set.
+    """
+    open_set(set_folder)
+    if out.exists() or out.absolute().is_relative_to(set_folder.absolute()):
+        raise ConfigError(
+            where=str(out), expected="a new file outside the set", got="a file" if out.exists() else "a file inside",
+            hint="choose another name; nothing was changed",
+        )  # fmt: skip
+    names = [set_folder / "set.json"]
+    for folder in PACKED_FOLDERS:
+        names += sorted(path for path in (set_folder / folder).rglob("*") if _is_packed(path))
+    sums: list[str] = []
+    with atomic_path(out) as temporary:
+        with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
+            for path in names:
+                name = path.relative_to(set_folder).as_posix()
+                sums.append(f"{_add(tar, path, name)}  {name}\n")
+            data = "".join(sums).encode()
+            member = tarfile.TarInfo("SHA256SUMS")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+        with temporary.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return PackResult(files=len(names), bytes=temporary.stat().st_size, sha256=sha256)
+
+
+def _is_packed(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and not path.name.startswith(".")
+
+
+def _add(tar: tarfile.TarFile, path: Path, name: str) -> str:
+    """Add a file without owner, date and mode of this machine; returns its hash."""
+    member = tarfile.TarInfo(name)
+    member.size = path.stat().st_size
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        tar.addfile(member, file)
+    return sha256

@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from xsheet.curate.discover import InputFile
+from xsheet.curate.manifest import ManifestSegment
+from xsheet.curate.tasks.probe import with_manifest
+from xsheet.schemas.source import ManifestColumn, SourceVideo
+
+FILM = SourceVideo(source_id="src_1", path="a.mp4", status="ok", duration_us=10_000_000, width=1920, height=1080)
+
+
+def probed(start_s: float, end_s: float | None, crop=None) -> SourceVideo:
+    segment = ManifestSegment(
+        start_us=int(start_s * 1e6), end_us=None if end_s is None else int(end_s * 1e6), crop=crop,
+        columns=(ManifestColumn(key="speaker", value="ada"),),
+    )  # fmt: skip
+    return with_manifest(FILM, InputFile(path="a.mp4", root=Path("/"), segments=(segment,)))
+
+
+def test_pixels_become_shares_and_an_open_end_that_of_the_video():
+    (segment,) = probed(2, None, (480, 0, 1440, 1080)).segments
+    assert (segment.start_us, segment.end_us, segment.crop) == (2_000_000, 10_000_000, (0.25, 0.0, 0.75, 1.0))
+
+
+def test_an_end_up_to_a_second_behind_the_video_is_its_end():
+    assert probed(2, 10.5).segments[0].end_us == 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("segment", "message"),
+    [
+        ((11, None, None), "expected segments within its 10.000 s, got 11 s to its end"),
+        ((2, 12, None), "expected segments within its 10.000 s, got 2 s to 12 s"),
+        ((0, 5, (0, 0, 1921, 1080)), "expected a crop within 1920×1080 pixels, got 0, 0, 1921, 1080"),
+    ],
+)
+def test_a_segment_that_does_not_fit_the_video_is_a_failed_row(segment, message):
+    row = probed(*segment)
+    assert (row.status, row.stage, row.reason) == ("failed", "segments", "bad_segment")
+    assert message in row.message
+
+
+def test_columns_of_a_clip_are_those_of_its_segment():
+    source = probed(2, 5)
+    assert source.columns_at(3_000_000) == {"speaker": "ada"}
+    assert source.columns_at(6_000_000) == {}
