@@ -72,7 +72,7 @@ class EvaluationSettings(StrictModel):
         default=None, description="face reader: a mesh, or a network for small pictures; null = by picture size"
     )
     fitted_reader: FaceReaderSettings = Field(
-        default=FaceReaderSettings(), description="where the reader of the package does not read the set"
+        default=FaceReaderSettings(), description="fitting of the small face reader"
     )
     edit_actions: bool = Field(
         default=True, description="also sample each annotation with two actions swapped, and with one replaced"
