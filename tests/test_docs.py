@@ -194,7 +194,7 @@ def shell(tutorial, tmp_path) -> Shell:
     return Shell(shutil.copytree(tutorial.folder, tmp_path / "pages"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_the_tutorial_leads_to_a_video(tutorial):
     assert (tutorial.folder / "nod.mp4").stat().st_size > 10_000
@@ -224,7 +224,7 @@ def test_the_diffs_of_the_page_on_extending_fit_the_sources(changed):
     assert (changed / "annotate" / "still.py").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_the_examples_of_the_page_on_extending_run(shell, changed):
     shell.run(EXTEND, needs=CHANGED, sources=changed)

@@ -103,7 +103,7 @@ def test_a_clip_has_the_facts_of_its_description(folder, name, facts, shared):
     assert facts_of(probe(shared / "data" / folder / name, root=shared), facts) == facts
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("folder", ["derived", "videos"])
 def test_every_usable_clip_reads_to_its_end_with_sound_as_long_as_the_picture(folder, shared):
     wrong = {}

@@ -16,7 +16,7 @@ from xsheet.schemas import tables
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.settings import load_settings
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 KEPT = "kept"
 # Each file of derived/ with what must become of it: kept, or the reason of its source or of every candidate.

@@ -94,6 +94,7 @@ def demo(tmp_path_factory):
     return run
 
 
+@pytest.mark.nightly
 def test_an_interrupted_demo_resumes_and_a_finished_one_repeats_nothing(demo):
     with pytest.raises(KeyboardInterrupt):
         demo(until="stage2")

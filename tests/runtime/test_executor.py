@@ -390,7 +390,7 @@ def test_results_are_the_same_bytes_for_one_worker_two_workers_and_ray(go, tmp_p
     assert one == on_ray
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_task_that_does_not_open_ends_a_run_on_ray(go):
     with pytest.raises(RunError, match="a worker that opens"):
         go([item("fine", 0, k=k) for k in range(3)], opening="raises", ray="local")

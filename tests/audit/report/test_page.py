@@ -259,7 +259,7 @@ def test_a_folder_that_is_no_set_is_refused(audited, tmp_path):
         write_report(tmp_path / "nowhere", audited, tmp_path / "page.html")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_thousand_clips_stay_below_15_mb(small_set, gold, repeat_set):
     layer = repeat_set(small_set, 1_000)
     page = write_report(small_set, layer, small_set / "audit.html", references=[gold], filmstrip_count=0)

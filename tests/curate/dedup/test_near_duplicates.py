@@ -100,7 +100,7 @@ def test_two_takes_of_one_person_are_no_duplicates():
     assert not duplicates(*(fingerprint(f"s{k}", *part) for k, part in enumerate(parts)))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_different_films_are_not_joined():
     kinds: tuple[FilmKind, ...] = ("talk", "silence", "music", "hard_cut", "two_heads", "talk", "voice_over", "still")
     prints = [fingerprint(f"s{k}", *film(k + 20, kind)) for k, kind in enumerate(kinds)]

@@ -159,7 +159,7 @@ def test_small_faces_are_found_in_every_frame(shared, name):
     assert height < 0.19
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["side-by-side-left-speaks.mp4", "side-by-side-turns.mp4"])
 def test_real_people_side_by_side_are_two_tracks(shared, name):
     tracks = watch_file(shared / "data/derived" / name)
@@ -173,7 +173,7 @@ def test_films_without_a_visible_face_have_no_track(shared, name):
     assert watch_file(shared / "data/videos" / name) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_real_cut_between_two_speakers_separates_their_tracks(shared):
     tracks = watch_file(shared / "data/derived/hard-cut-two-speakers.mp4")
     assert [(t.start_frame, t.frames) for t in tracks] == [(0, 100), (100, 100)]

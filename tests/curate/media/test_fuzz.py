@@ -100,7 +100,7 @@ def endings(task, items: list[Item], out: Path) -> Counter[str]:
     return Counter(outcome.reason or "ok" for outcome in outcomes)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_300_mutants_are_probed_with_300_rows(mutants, tmp_path):
     task = ProbeTask(limits=MediaLimits(max_duration_s=600), count_frames=True)
     found = endings(task, mutants, tmp_path / "out")
@@ -108,7 +108,7 @@ def test_300_mutants_are_probed_with_300_rows(mutants, tmp_path):
     assert found["broken_header"] > 10
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_300_mutants_are_read_in_full_with_300_rows(mutants, read_everything, tmp_path):
     found = endings(read_everything(), mutants, tmp_path / "out")
     assert found["ok"] > 50

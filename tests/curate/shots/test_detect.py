@@ -265,7 +265,7 @@ def test_hand_checked_cuts_are_found_and_transitions_left_out(shared, name):
         assert any(s.start <= start and stop <= s.stop for s in spans(shots)), trap["why"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_real_edits_are_found_as_shots(shared):
     def found(name):
         return find_shots(decoded(shared / "data" / name))
@@ -279,7 +279,7 @@ def test_real_edits_are_found_as_shots(shared):
     assert cuts(found("videos/latentsync-demo3-man-gestures.mp4")) == [226]  # nobody labelled it; it is there
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_jump_cuts_and_overlays_split_a_film_and_its_subtitles_do_not(shared):
     found = set(cuts(find_shots(decoded(shared / "data" / "videos" / "two-women-office-subtitles.mp4"))))
     jumps, overlays, subtitles = {108, 275, 550, 788, 1000}, {704, 728, 1105, 1137, 1170}, {457, 580, 650, 657}

@@ -236,7 +236,7 @@ def test_the_speaker_of_two_puppet_heads_is_selected(index: int):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("name", "frames"),
     [  # planted in README.md of the data, on a clip whose voice is a frame early by itself

@@ -54,7 +54,7 @@ def test_a_view_is_a_frame_between_its_neighbours_beside_the_first():
     assert seen.round()[:, ::3, 0, 0].tolist() == [[0, 0, 1, 0], [2, 3, 4, 0], [3, 4, 4, 0]]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_fitted_reader_reads_clips_it_never_saw(turning, settings):
     codec = open_encoders(settings).video
     how = FaceReaderSettings(steps=150, batch_size=3, frames_per_clip=8)

@@ -53,7 +53,7 @@ def guessed(learner, asked):
     return torch.stack(guesses).mean((0, 1, 2))[1:].mean(0)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("variant", "field", "steps"),
     [

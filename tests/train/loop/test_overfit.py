@@ -63,7 +63,7 @@ def drawn(learner, order):
     return torch.stack(guesses).mean((0, 1, 4, 5))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_swapped_phase_texts_move_the_right_action_into_the_right_window(tmp_path):
     stage = EVERYTHING.model_copy(
         update={

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 VARIANTS = {"fantasy_talking": FantasyTalking(mouth_only_probability=0), "actalker": ACTalker()}
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_is_cached_trained_and_sampled(name, built_copy, plan, settings, quick, tmp_path):
     cached = settings.model_copy(update={"extra_conditioning": ExtraConditioningSettings()})

@@ -47,7 +47,7 @@ def prose(turn, **draw):
     return replace(turn, schema=None, sampling=replace(turn.sampling, max_tokens=12, **draw))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_fifty_seeds_give_fifty_replies_in_wire_form(chat, turn):
     responses = responses_to(chat, *(with_seed(turn, seed) for seed in range(50)))
     replies = [ResponseDocument.model_validate_json(one.text) for one in responses]
