@@ -89,7 +89,7 @@ class AnalysisTask:
             return [*self._analyse_frames(job, media, sound, features, profiler), *profiler.usage()]
 
     def _with_voiced_track(self, job: AnalysisJob) -> MediaLimits:
-        """The media settings with the audio track of most voice, where several have an equal claim."""
+        """The media settings with the first audio track with a voice, where no flag decides between several."""
         limits, path = self._settings.media, job.source_path
         if limits.audio_track is not None or (job.source.audio_streams or 0) < 2:
             return limits
@@ -101,7 +101,10 @@ class AnalysisTask:
             with open_media(path.path, root=path.root, limits=one_track) as media:
                 features = audio_features(media.sound(), media.frame_count_at_clip_rate, settings=self._settings.sound)
             voiced[track] = _voiced_frames(features)
-        return limits.model_copy(update={"audio_track": max(voiced, key=voiced.__getitem__)}) if voiced else limits
+        if not voiced:
+            return limits
+        chosen = next(track for track in tracks if 2 * voiced[track] >= max(voiced.values()))
+        return limits.model_copy(update={"audio_track": chosen})
 
     def _analyse_frames(
         self,
