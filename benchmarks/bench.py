@@ -114,8 +114,15 @@ def run(one: Bench, *, folder: Path, shared: Path) -> bool:
     facts, load, unit_s = machine(), os.getloadavg()[0], yardstick_s()
     script, *arguments = one.command.format(folder=folder, shared=shared).split(" ")
     before = cpu_s()
-    ran = subprocess.run([sys.executable, str(ROOT / "benchmarks" / script), *arguments], stdout=subprocess.PIPE,
-                         text=True, cwd=ROOT, check=False)  # fmt: skip
+    lines = []
+    with subprocess.Popen(
+        [sys.executable, "-u", str(ROOT / "benchmarks" / script), *arguments],
+        stdout=subprocess.PIPE, text=True, cwd=ROOT,
+    ) as ran:  # fmt: skip
+        assert ran.stdout is not None
+        for line in ran.stdout:  # shown at once, since some benchmarks take an hour
+            print(f"  {line}", end="", flush=True)
+            lines.append(line)
     if ran.returncode:
         print(f"  failed with {ran.returncode}; its table is unchanged")
         return False
@@ -124,7 +131,7 @@ def run(one: Bench, *, folder: Path, shared: Path) -> bool:
         f"*{datetime.now(UTC):%Y-%m-%d}, `python benchmarks/{call}`, {cpu_s() - before:.0f} s of CPU; {facts}, "
         f"load {load:.1f} at the start, yardstick {unit_s:.2f} s.*"
     )
-    place(one.name, f"{origin}\n\n{ran.stdout.strip()}", docs=ROOT / "docs")
+    place(one.name, f"{origin}\n\n{''.join(lines).strip()}", docs=ROOT / "docs")
     return True
 
 
