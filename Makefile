@@ -41,6 +41,7 @@ types: $(READY)
 # The tables of docs/benchmarks.md, with machine and date: all (hours), or some: make bench ONLY="faults vlm-tokens".
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py $(ONLY)
+	$(BIN)/python docs/wrap.py
 
 # Golden dumps and docs/data-contract.md, after a change of a record.
 contract: $(READY)

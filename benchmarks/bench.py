@@ -18,7 +18,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -132,7 +131,7 @@ def run(one: Bench, *, folder: Path, shared: Path) -> bool:
         f"*{datetime.now(UTC):%Y-%m-%d}, `python benchmarks/{call}`, {cpu_s() - before:.0f} s of CPU; {facts}, "
         f"load {load:.1f} at the start, yardstick {unit_s:.2f} s.*"
     )
-    place(one.name, f"{textwrap.fill(origin, 120)}\n\n{''.join(lines).strip()}", docs=ROOT / "docs")
+    place(one.name, f"{origin}\n\n{''.join(lines).strip()}", docs=ROOT / "docs")
     return True
 
 

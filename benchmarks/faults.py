@@ -114,7 +114,8 @@ def alarms(found: list[Case], clean: list[list[CheckEvaluation]], show: Callable
     flagged, other = sum(len(ids) for ids, _ in wrong), sum(count for _, count in wrong)
     by = Counter(c.id for answers in clean for c, o in answers if o.passed is False and c.severity != "info")
     show(
-        f"\nCorrect phases with a finding: {flagged} of {phases} in {len(found)} clips ({flagged / max(phases, 1):.3f}). "
+        f"\nCorrect phases with a finding: {flagged} of {phases} in {len(found)} clips "
+        f"({flagged / max(phases, 1):.3f}). "
         f"Findings about no phase: {other} ({other / max(phases, 1):.3f} per phase). "
         f"By check: {dict(by.most_common())}"
     )
