@@ -13,7 +13,6 @@ tables      Parquet tables: write, read, upgrade; atomic files
 layers      the annotations of one run, and how to find them by name
 settings    strict settings from presets, files and --set
 sets        set.json, ClipFormat, RunManifest
-orphans     files of a set that no row names
 contract    check a whole set; docs/data-contract.md
 """
 

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
+from xsheet.runtime.orphans import find_orphans, remove_orphans
 from xsheet.schemas import tables
 from xsheet.schemas.layers import write_layer
-from xsheet.schemas.orphans import find_orphans, remove_orphans
 from xsheet.schemas.run import Run
 from xsheet.schemas.sets import create_set
 

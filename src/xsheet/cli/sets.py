@@ -287,7 +287,7 @@ def check(
 
     from xsheet.cli.show import console, print_json, print_table
     from xsheet.runtime.lock import write_lock
-    from xsheet.schemas.orphans import find_orphans, remove_orphans
+    from xsheet.runtime.orphans import find_orphans, remove_orphans
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
