@@ -222,7 +222,8 @@ def _read_rows(table: Path) -> list[dict[str, Any]]:
 def _parse(table: Path) -> Iterable[dict[str, Any]]:
     match table.suffix.lower():
         case ".parquet":
-            return pq.read_table(table).to_pylist()
+            rows: list[dict[str, Any]] = pq.read_table(table).to_pylist()
+            return rows
         case ".json":
             found = json.loads(table.read_text(encoding="utf-8-sig"))
             return found if isinstance(found, list) else [found]

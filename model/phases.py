@@ -204,13 +204,14 @@ def _add_clock(k_BMHd: Tensor, v_BMHd: Tensor, timing: TextTiming, clock: PhaseC
     assert timing.phase_BMJ is not None
     key_BFJD, value_BFJD = clock(timing.clock_BFJC.to(clock.weight.dtype))
     if timing.query is not None:  # queries are rotated: so that q·key does not depend on where in the clip it is
-        key_BFJD = rotate(key_BFJD.unflatten(-1, k_BMHd.shape[-2:]), timing.query, axis=2).flatten(-2)
+        key_BFJD = rotate(key_BFJD.reshape(*key_BFJD.shape[:-1], *k_BMHd.shape[-2:]), timing.query, axis=2).flatten(-2)
     one_hot_B1MJ = timing.phase_BMJ.to(key_BFJD.dtype)[:, None]
     k_BFMD, v_BFMD = (
         t.flatten(2)[:, None] + torch.matmul(one_hot_B1MJ, added).to(t.dtype)
         for t, added in ((k_BMHd, key_BFJD), (v_BMHd, value_BFJD))
     )
-    return k_BFMD.unflatten(-1, k_BMHd.shape[-2:]), v_BFMD.unflatten(-1, v_BMHd.shape[-2:])
+    heads = k_BMHd.shape[-2:]
+    return k_BFMD.reshape(*k_BFMD.shape[:-1], *heads), v_BFMD.reshape(*v_BFMD.shape[:-1], *heads)
 
 
 def _frame_range_of_latents(frames: int, *, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -199,7 +199,8 @@ def _repeated(
     moves: Sequence[tuple[_Stroke, ...]], curves: MotionCurves, settings: ArmRuleSettings
 ) -> tuple[vocab.Action, int] | None:
     """A wave, clap or beat that begins here, with its number of swings; None without strict evidence."""
-    for action, axis in (("clap", 0), ("wave", 0), ("chop_beat", 1)):
+    candidates: tuple[tuple[vocab.Action, int], ...] = (("clap", 0), ("wave", 0), ("chop_beat", 1))
+    for action, axis in candidates:
         count = _swings(moves, axis, settings)
         if count >= settings.min_swings and _confirms(action, moves[:count], curves):
             return action, count

@@ -162,15 +162,17 @@ def _correct_share(
 
     Nothing moves when the share is within _SHARE_TOLERANCE; neither side is emptied.
     """
-    members = {name: {c for c, split in split_of.items() if split == name} for name in (side, "train")}
+    names: tuple[SplitName, ...] = (side, "train")
+    members = {name: {c for c, split in split_of.items() if split == name} for name in names}
     have = sum(clips_of[cluster] for cluster in members[side])
     if have and abs(have - target) <= _SHARE_TOLERANCE * target:
         return
     while True:
-        donor, sign = ("train", 1) if have < target else (side, -1)
+        donor: SplitName = "train" if have < target else side
+        sign = 1 if donor == "train" else -1
         if len(members[donor]) < 2:
             return
-        receiver = side if donor == "train" else "train"
+        receiver: SplitName = side if donor == "train" else "train"
         best = min(members[donor], key=lambda c: (abs(have + sign * clips_of[c] - target), place[c]))
         after = have + sign * clips_of[best]
         if have and abs(after - target) >= abs(have - target):

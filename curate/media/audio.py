@@ -110,18 +110,18 @@ class _SoundSegment:
     def resample(self, frame: AudioFrame) -> Samples:
         """Resample a frame to 16 kHz, less what the filter still holds; non-finite values become silence."""
         self._samples_read += frame.samples
-        mixed = [self._to_mono(part.to_ndarray()) for part in self._mixer.resample(frame)]
+        mixed = [self._to_mono(np.asarray(part.to_ndarray(), np.float32)) for part in self._mixer.resample(frame)]
         mono = np.nan_to_num(np.concatenate(mixed) if mixed else np.zeros(0, np.float32), nan=0, posinf=0, neginf=0)
         return np.asarray(self._resampler.resample_chunk(mono.astype(np.float32, copy=False)), np.float32)
 
     def _to_mono(self, channels: Samples) -> Samples:
         """(n,) samples of one or two channels (channels, n)."""
         if not self._is_stereo:
-            return channels[0]
-        mix = channels.mean(axis=0)
+            return np.asarray(channels[0], np.float32)
+        mix = np.asarray(channels.mean(axis=0), np.float32)
         finite = np.nan_to_num(np.stack([mix, *channels]), nan=0, posinf=0, neginf=0).astype(np.float64)
         self._power += np.square(np.clip(finite, -1, 1)).sum(axis=1)
-        return mix if self._channel is None else channels[self._channel]
+        return mix if self._channel is None else np.asarray(channels[self._channel], np.float32)
 
     def flush(self) -> Samples:
         """Return the samples that the filter still holds."""

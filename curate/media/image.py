@@ -131,9 +131,11 @@ class FrameRenderer:
             threads=1,
         )
         pixels = flat.to_ndarray()
-        picture = tone_map(np.asarray(pixels, np.uint16), transfer=frame.color_trc) if is_hdr else pixels
+        picture = np.asarray(
+            tone_map(np.asarray(pixels, np.uint16), transfer=frame.color_trc) if is_hdr else pixels, np.uint8
+        )
         if full_size:
             # One field: half the lines, and no comb at moving edges.
             field = np.ascontiguousarray(picture[::2])
-            picture = cv2.resize(field, (width, height), interpolation=cv2.INTER_AREA)
-        return np.asarray(picture, np.uint8)
+            return np.asarray(cv2.resize(field, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        return picture

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Literal
 
 from av.audio.stream import AudioStream
 from av.container import InputContainer
@@ -122,9 +123,14 @@ def _check_video_stream(container: InputContainer, *, file: LocalFile, limits: M
     return video
 
 
-def _no_such_track(file: LocalFile, kind: str, track: int, count: int) -> MediaError:
+def _container_of(stream: VideoStream) -> InputContainer:
+    assert isinstance(stream.container, InputContainer)  # PyAV types it as either direction
+    return stream.container
+
+
+def _no_such_track(file: LocalFile, kind: Literal["video", "audio"], track: int, count: int) -> MediaError:
     return MediaError(
-        reason=f"no_{kind}", where=file.input_path, expected=f"{kind} track {track}", got=f"{count} {kind} tracks",
+        reason="no_video" if kind == "video" else "no_audio", where=file.input_path, expected=f"{kind} track {track}", got=f"{count} {kind} tracks",
         hint=f"count from 0 in analysis.media.{kind}_track, or remove the setting",
     )  # fmt: skip
 
@@ -138,7 +144,7 @@ def _check_filler(
     starts: Sequence[int], duration_us: int, *, time_base_s: Fraction, file: LocalFile, limits: MediaLimits
 ) -> None:
     """Time stamps that lie make seconds without a frame, and each of them costs 25 frames that repeat one."""
-    ends = (*starts[1:], starts[0] + Fraction(duration_us, US_PER_S) / time_base_s)
+    ends: tuple[int | Fraction, ...] = (*starts[1:], starts[0] + Fraction(duration_us, US_PER_S) / time_base_s)
     gap_s = float(max(end - start for start, end in zip(starts, ends, strict=True)) * time_base_s)
     if gap_s > limits.max_frame_gap_s:
         raise over_limit_error(file, f"at most {limits.max_frame_gap_s:g} s from frame to frame", f"{gap_s:.1f} s")
@@ -239,7 +245,7 @@ def _with_video_fields(
         frames_header=video.frames or None,
         frames_found=scan.packets,
         start_us=ticks_to_us(zero, video),
-        video_track=moving_video_streams(video.container).index(video),
+        video_track=moving_video_streams(_container_of(video)).index(video),
         clock_restarts=clock.restarts,
         color_transfer=color_name(TRANSFER_NAMES, scan.first_frame.color_trc),
         color_primaries=color_name(PRIMARIES_NAMES, scan.first_frame.color_primaries),

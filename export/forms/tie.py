@@ -29,8 +29,9 @@ def write_tie(out: Path, samples: Sequence[ExportSample], captions: CaptionForm)
 
 def _line(sample: ExportSample, captions: CaptionForm) -> dict[str, object]:
     end_us = sample.span.duration_us
-    events = [(0, end_us, sample.caption.base)]
+    events: list[tuple[int, int, str]] = [(0, end_us, sample.caption.base)]
     if captions != "base":
         events += [(p.start_us, min(p.end_us, end_us), escape_markers(p.text)) for p in sample.phases]
-    starts, ends = ([round(seconds_from_us(event[i]), 3) for event in events] for i in (0, 1))
+    starts = [round(seconds_from_us(start_us), 3) for start_us, _, _ in events]
+    ends = [round(seconds_from_us(stop_us), 3) for _, stop_us, _ in events]
     return {"video": f"{sample.name}.mp4", "prompt": [starts, ends, [event[2] for event in events]]}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers import DiffusionPipeline
 
 from xsheet.model.conditioning import GuidanceSettings
@@ -22,9 +23,12 @@ from xsheet.train.sample.script_sources import read_script
 class AvatarPipeline(DiffusionPipeline):
     """A portrait that speaks an audio track and performs the timed actions of a script."""
 
+    avatar: ActAvatarTransformer  # set by register_modules
+    device: torch.device
+
     def __init__(self, avatar: ActAvatarTransformer) -> None:
-        super().__init__()
-        self.register_modules(avatar=avatar)
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.register_modules(avatar=avatar)  # type: ignore[attr-defined]
         self._folder = Path(str(avatar.config["_name_or_path"])).parent
         self._trained: TrainedModel | None = None
 

@@ -423,8 +423,8 @@ def show_run(curated: "CurationResult", out: Path, *, as_json: bool) -> None:
     counts = curated.counts
     if as_json:
         failed_clips = [{"name": o.name, "reason": o.reason, "message": o.message} for o in curated.failed_clips]
-        seconds = {k: round(v, 2) for k, v in curated.seconds.items()}
-        print_json({"set": str(out), "counts": counts, "failed_clips": failed_clips, "seconds": seconds})
+        rounded = {k: round(v, 2) for k, v in curated.seconds.items()}
+        print_json({"set": str(out), "counts": counts, "failed_clips": failed_clips, "seconds": rounded})
         return
     not_ok = [s for s in curated.sources if s.status != "ok"]
     if not_ok:

@@ -1,7 +1,10 @@
 """The clips of a set that meet a condition, as a set of its own with their sources, signals and layers."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import pyarrow as pa
 
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
@@ -56,13 +59,15 @@ def subset(set_folder: Path, out: Path, *, where: str, layer: str | None, dry_ru
     for table, _ in (*TABLE_KEYS, (tables.SPLITS, ()), (tables.NEAR_DUPLICATES, ())):
         by_clip = "clip_id" in tables.arrow_schema(table).names
         column, wanted = ("clip_id", chosen) if by_clip else ("source_id", sources)
-        parts = filtered_parts(
-            set_folder, table, lambda part, c=column, w=wanted: [value in w for value in part[c].to_pylist()]
-        )
+        parts = filtered_parts(set_folder, table, partial(_mask, column=column, wanted=wanted))
         tables.write_arrow(out, table, parts)
     for one in layers:
         write_layer(out, one.run, one.layer, (row for row in one.read() if row.clip_id in chosen))
     return _result(len(clips), rows.num_rows, sources, len(layers), size)
+
+
+def _mask(part: pa.Table, *, column: str, wanted: set[str]) -> list[bool]:
+    return [value in wanted for value in part[column].to_pylist()]
 
 
 def _result(clips: int, of_clips: int, sources: set[str], layers: int, size: int) -> SubsetResult:
