@@ -130,7 +130,8 @@ def _container_of(stream: VideoStream) -> InputContainer:
 
 def _no_such_track(file: LocalFile, kind: Literal["video", "audio"], track: int, count: int) -> MediaError:
     return MediaError(
-        reason="no_video" if kind == "video" else "no_audio", where=file.input_path, expected=f"{kind} track {track}", got=f"{count} {kind} tracks",
+        reason="no_video" if kind == "video" else "no_audio",
+        where=file.input_path, expected=f"{kind} track {track}", got=f"{count} {kind} tracks",
         hint=f"count from 0 in analysis.media.{kind}_track, or remove the setting",
     )  # fmt: skip
 
