@@ -46,3 +46,20 @@ def test_the_version_is_the_same_everywhere():
     assert citation["version"] == xsheet.__version__
     assert citation["license"] == "Apache-2.0"
     assert f"\n## {xsheet.__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_lock_file_pins_every_package_by_hash_and_names_no_host(root):
+    lock = (root / "requirements.lock").read_text(encoding="utf-8")
+    lines = [line for line in lock.splitlines() if not line.startswith("#")]
+    packages = [line for line in lines if not line.startswith(" ")]
+    hashes = [line for line in lines if line.startswith(" ")]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+(\[[a-z,]+\])?==\S+( ; .+)? \\", line) for line in packages)
+    assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line) for line in hashes)
+    assert "://" not in lock
+
+    def pins(text):
+        found = re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?==([^\s;]+)", text, re.MULTILINE)
+        return {re.sub(r"[_.]", "-", name.lower()): version for name, version in found}
+
+    constraints, locked = pins((root / "constraints.txt").read_text(encoding="utf-8")), pins(lock)
+    assert not {name for name in constraints.keys() & locked.keys() if constraints[name] != locked[name]}
