@@ -204,7 +204,7 @@ def body_rows(seed: int, frames: int) -> tuple[Floats, list[bool], list[bool]]:
     solutions = mp.solutions
     with (
         solutions.pose.Pose(model_complexity=1) as tracker,
-        solutions.detect_hands.Hands(max_num_hands=2) as hand_tracker,
+        solutions.hands.Hands(max_num_hands=2) as hand_tracker,
     ):
         for k, frame in enumerate(pictures(seed, motion)):
             pose = motion.at(k)
