@@ -73,6 +73,8 @@ def probe_file(file: LocalFile, *, sha256: str, limits: MediaLimits) -> ProbedFi
     with open_container(file, limits=limits) as container:
         video = _check_video_stream(container, file=file, limits=limits)
         audio = select_audio_stream(container, limits.audio_track)
+        if audio is None and limits.audio_track is not None and container.streams.audio:
+            raise _no_such_track(file, "audio", limits.audio_track, len(container.streams.audio))
         scan = _scan_packets(container, video, audio, limits=limits, file=file)
         if scan.first_frame is None:
             raise MediaError(
