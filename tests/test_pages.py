@@ -30,8 +30,23 @@ NAMED = [page for page in PAGES if page not in {GENERATED, GLOSSARY, EXTEND}]
 OUTSIDE = {"WanTransformer3DModel", "AttributeError", "TypeError", "AVRational", "Fraction", "Dataset.iter_rows"}
 """Names of libraries that pages mention."""
 KEYS = {"Space", "Enter", "Del"}
-LIBRARIES = {"ray", "av", "safetensors", "torch", "syncnet_v2", "syncnet"}
-FILE_TYPES = {"py", "md", "json", "jsonl", "yaml", "yml", "html", "mp4", "png", "toml", "txt", "model", "safetensors"}
+LIBRARIES = {"datasets", "ray", "av", "safetensors", "torch", "syncnet_v2", "syncnet"}
+FILE_TYPES = {
+    "py",
+    "md",
+    "json",
+    "jsonl",
+    "yaml",
+    "yml",
+    "html",
+    "mp4",
+    "png",
+    "toml",
+    "txt",
+    "model",
+    "safetensors",
+    "parquet",
+}
 
 
 def page_id(page: Path) -> str:

@@ -88,7 +88,7 @@ def reading(folder, out):
         ("audit", "explain", folder, annotation.annotation_id),
         ("audit", "agree", folder, "consensus", "accepted"),
         ("audit", "export", folder, "--out", out / "elan"),
-        ("train", "export", folder / "train", out / "model"),
+        ("train", "export", folder / "train", "--out", out / "model"),
     ]
 
 

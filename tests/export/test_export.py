@@ -116,7 +116,7 @@ def test_clips_that_are_too_short_are_left_out_and_counted(drawn_set):
 
 @pytest.mark.parametrize(("kind", "frames", "nearest"), [("musubi", 80, "77 or 81"), ("ltx", 81 + 4, "81 or 89")])
 def test_a_frame_count_that_the_reader_does_not_take_names_the_nearest_ones(kind, frames, nearest, tmp_path):
-    command = ["export", str(tmp_path / "set"), str(tmp_path / "out"), "--to", kind, "--frames", str(frames)]
+    command = ["export", str(tmp_path / "set"), "--out", str(tmp_path / "out"), "--to", kind, "--frames", str(frames)]
     error = CliRunner().invoke(app, command).exception
     assert isinstance(error, ConfigError)
     assert f"n+1 frames, got frames={frames}; use {nearest}" in str(error)
@@ -248,7 +248,18 @@ def test_tie_gets_the_whole_video_and_every_phase_as_events(drawn_set, tmp_path)
 
 
 def test_a_dry_run_states_the_size_and_writes_nothing(drawn_set, tmp_path):
-    command = ["export", str(drawn_set), str(tmp_path / "out"), "--to", "hf", "--layer", "gold", "--dry-run", "--json"]
+    command = [
+        "export",
+        str(drawn_set),
+        "--out",
+        str(tmp_path / "out"),
+        "--to",
+        "hf",
+        "--layer",
+        "gold",
+        "--dry-run",
+        "--json",
+    ]
     plan = json.loads(CliRunner().invoke(app, command).stdout)
     sizes = [(drawn_set / clip.media_path).stat().st_size for clip in tables.iter_records(drawn_set, tables.CLIPS)]
     assert plan["estimated_bytes"] == sum(sizes)

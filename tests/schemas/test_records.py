@@ -55,7 +55,7 @@ def test_a_rejected_candidate_names_a_reason():
 
 
 def test_an_ok_source_has_no_reason():
-    with pytest.raises(ValidationError, match="does not go with"):
+    with pytest.raises(ValidationError, match="contradicts reason"):
         SourceVideo(source_id="s", path="p", status="ok", reason="missing")
 
 

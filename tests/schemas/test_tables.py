@@ -136,7 +136,7 @@ class TestVersions:
 
     def test_a_newer_file_asks_for_a_newer_xsheet(self, tmp_path):
         tables.write_table(tmp_path, version_of(1, 3), shots(1))
-        with pytest.raises(ContractError, match="install the xsheet that wrote it"):
+        with pytest.raises(ContractError, match="install the version of xsheet that wrote it"):
             tables.read_table(tmp_path, SHOTS)
 
     def test_an_older_minor_is_read_with_nulls(self, examples, tmp_path):

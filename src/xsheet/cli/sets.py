@@ -16,7 +16,7 @@ MAX_IDS_SHOWN = 10
 
 def export(
     folder: SetFolder,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="New or empty folder for the export.")],
+    out: Annotated[Path, typer.Option("--out", help="New or empty folder for the export.")],
     to: Annotated[
         str,
         typer.Option(
@@ -53,7 +53,7 @@ def export(
 ) -> None:
     """Write the clips of a set with captions for another trainer. The same command continues a stopped export.
 
-    Example: xsheet export my-set my-export --to musubi --fps 16 --frames 49
+    Example: xsheet export my-set --out my-export --to musubi --fps 16 --frames 49
     """
     from xsheet.cli.show import console
     from xsheet.export.pipeline import export_set, plan_export
@@ -217,7 +217,7 @@ def stats(folder: SetFolder, as_json: AsJson = False) -> None:
 @app.command()
 def subset(
     folder: SetFolder,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for the chosen clips.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the chosen clips.")],
     where: Annotated[str, typer.Option("--where", metavar="SQL", help="Condition over the columns of clips.")],
     layer: Annotated[
         str | None, typer.Option("--layer", help="Layer for the columns `phases` and `actions` of the condition.")
@@ -230,7 +230,7 @@ def subset(
     Columns: duration_s, width, split, speaker, licence, sync_confidence, face_height_px, …; `xsheet set stats` lists
     them.
 
-    Example: xsheet set subset my-set long-clips --where "duration_s > 4 and has_audio"
+    Example: xsheet set subset my-set --out long-clips --where "duration_s > 4 and has_audio"
     """
     from dataclasses import asdict
 
@@ -251,12 +251,12 @@ def subset(
 @app.command()
 def pack(
     folder: SetFolder,
-    out: Annotated[Path, typer.Argument(metavar="FILE.tar", help="Archive to write.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.tar", help="Archive to write.")],
     as_json: AsJson = False,
 ) -> None:
     """Write a set to one tar file with check sums; the same set gives the same bytes.
 
-    Example: xsheet set pack my-set my-set.tar
+    Example: xsheet set pack my-set --out my-set.tar
     """
     from dataclasses import asdict
 

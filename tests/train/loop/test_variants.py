@@ -125,7 +125,8 @@ def test_the_training_loop_names_no_variant():
     named = [
         str(file)
         for file in (root / "train").rglob("*.py")
-        if re.search(
+        if file.parent.name != "exported"  # diffusers looks a class up by name in a file of the folder
+        and re.search(
             r"import.*(ACTalker|FantasyTalking)|variants\.(actalker|fantasy)", file.read_text(encoding="utf-8")
         )
     ]
