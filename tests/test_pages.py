@@ -46,6 +46,7 @@ FILE_TYPES = {
     "model",
     "safetensors",
     "parquet",
+    "lock",
 }
 
 
