@@ -14,7 +14,7 @@ from xsheet.audit.scores import ScoredAnnotation
 from xsheet.audit.settings import AcceptRules, AuditSettings
 from xsheet.audit.views import annotation_batches
 from xsheet.runtime.lock import write_lock
-from xsheet.schemas.annotation import Annotation, Phase, annotation_id
+from xsheet.schemas.annotation import Annotation, Phase, UnknownSpan, annotation_id
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.layers import LayerRun, write_layer
 
@@ -38,6 +38,8 @@ def accept_layer(
     calibration: Calibration | None = None,
 ) -> AcceptResult:
     """Audit a layer; if it passes the gate, write the annotations that meet the rules as layer `accepted`.
+
+    A stretch that moves without a phase is `unknown` in the accepted annotation, so that no text calls it still.
 
     What a person accepted (layer `human`) is accepted: neither the gate nor the scores hold it back, only a structural
     fault does.
@@ -106,6 +108,10 @@ def _accepted_annotations(
                 yield _to_accepted(row, chosen[row.annotation_id], run_id=run_id, calibration=calibration)
 
 
+def _unknown(start_us: int, end_us: int) -> UnknownSpan:
+    return UnknownSpan(track="whole_body", start_us=start_us, end_us=end_us)
+
+
 def _to_accepted(
     row: Annotation, scored: ScoredAnnotation, *, run_id: str, calibration: Calibration | None
 ) -> Annotation:
@@ -121,6 +127,7 @@ def _to_accepted(
         sample_index=None,
         seed=None,
         phases=phases,
+        unknown=(*row.unknown, *(_unknown(start, end) for start, end in scored.missed_spans)),
         raw_text=None,
         raw_sha256=None,
         repairs=(),

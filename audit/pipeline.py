@@ -19,7 +19,7 @@ from xsheet.audit.agreement.compare import Agreement, compare_layers
 from xsheet.audit.agreement.phase_arrays import layer_phase_arrays
 from xsheet.audit.checks.base import AnnotationView, Check, to_finding
 from xsheet.audit.checks.layer import LayerStatistics
-from xsheet.audit.checks.motion import MOTION_CHECKS, missed_duration_us
+from xsheet.audit.checks.motion import MOTION_CHECKS, missed_spans
 from xsheet.audit.checks.samples import SAMPLE_CHECKS
 from xsheet.audit.checks.speech import SPEECH_CHECKS
 from xsheet.audit.checks.structure import STRUCTURE_CHECKS
@@ -196,8 +196,8 @@ class _AuditAccumulator:
         self._structurally_invalid += any(
             check.family == "structure" and check.severity == "error" for check, _ in failed
         )
-        missed = missed_duration_us([result for check, result in failed if check.id == "G9"])
-        self.annotations.append(score_annotation(view.annotation, evaluations, missed_us=missed))
+        missed = missed_spans([result for check, result in failed if check.id == "G9"])
+        self.annotations.append(score_annotation(view.annotation, evaluations, missed_spans=missed))
         self._layer_statistics.add(view)
 
     def check_counts(self) -> tuple[CheckCounts, ...]:

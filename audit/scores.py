@@ -33,8 +33,13 @@ class ScoredAnnotation:
     phase_count: int
     verifiable_phases: int  # phases that a motion check could decide
     refuted_phases: int  # phases among them that G1 or G4 refutes
-    missed_us: int  # time of movements that no phase covers
+    missed_spans: tuple[tuple[int, int], ...]  # start and end in µs of movements that no phase covers
     moving_us: int  # time of verifiable phases other than rests
+
+    @property
+    def missed_us(self) -> int:
+        """Time of movements that no phase covers."""
+        return sum(end - start for start, end in self.missed_spans)
 
     @property
     def review_priority(self) -> tuple[bool, int, float, int, str]:
@@ -94,7 +99,9 @@ def mean_scores(scores: Iterable[Scores]) -> Scores:
     return Scores(**{name: total / count for name, (total, count) in sums.items()})
 
 
-def score_annotation(annotation: Annotation, evaluations: list[CheckEvaluation], *, missed_us: int) -> ScoredAnnotation:
+def score_annotation(
+    annotation: Annotation, evaluations: list[CheckEvaluation], *, missed_spans: tuple[tuple[int, int], ...]
+) -> ScoredAnnotation:
     """Scores and counts of one annotation from its check results.
 
     A person has the last word: on a reviewed annotation only faults of its structure count, and motion without a phase
@@ -124,6 +131,6 @@ def score_annotation(annotation: Annotation, evaluations: list[CheckEvaluation],
         phase_count=len(annotation.phases),
         verifiable_phases=len(visible),
         refuted_phases=0 if reviewed else len(refuted),
-        missed_us=0 if reviewed else missed_us,
+        missed_spans=() if reviewed else missed_spans,
         moving_us=sum(visible.values()),
     )

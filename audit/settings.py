@@ -165,7 +165,10 @@ class GateLimits(StrictModel):
         default=0.10, ge=0, le=1, description="share of the verifiable phases that motion refutes"
     )
     max_missed_motion_share: float | None = Field(
-        default=0.10, ge=0, le=1, description="share of the moving time that no phase covers (G9)"
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of the moving time that no phase covers (G9); it is unknown in the accepted layer",
     )
     max_unusable_response_rate: float | None = Field(
         default=0.01, ge=0, le=1, description="share of responses that are truncated or invalid"

@@ -149,7 +149,7 @@ def _check_kinematics(span: Span, parts: Sequence[KinematicPhase]) -> None:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class UnknownSpan:
-    """A stretch of a track about which nothing is known, because a person rejected what was claimed there."""
+    """A stretch of a track about which nothing is known: a person rejected the claim, or it moves without a phase."""
 
     track: Annotated[vocab.Track, "body part"]
     start_us: Annotated[Us, "start in the clip"]
@@ -205,7 +205,8 @@ class Annotation:
     ] = None
     phases: Annotated[tuple[Phase, ...], "sorted by start, end, track; empty = no action seen"] = ()
     unknown: Annotated[
-        tuple[UnknownSpan, ...], "where a person rejected a phase: not known, which is not the same as still"
+        tuple[UnknownSpan, ...],
+        "where a person rejected a phase, or a movement was measured without one: not known whether it is still",
     ] = ()
     raw_text: Annotated[Str | None, "the response verbatim; raw layer only"] = None
     raw_sha256: Annotated[Sha256 | None, "hash of the response"] = None

@@ -207,7 +207,7 @@ def _partition(annotation: Annotation, policy: BlockPolicy) -> Iterator[tuple[in
     for start, end in pairwise(_best_edges(actions, last, policy)):
         named = [one.phase for one in actions if one.is_named(start, end)]
         if not named and any(s.start_us < end * STEP_US and start * STEP_US < s.end_us for s in annotation.unknown):
-            continue  # a person rejected what was claimed there: not known, so nothing is claimed, nor stillness
+            continue  # not known what happens there, so nothing is claimed, nor stillness
         if named or policy.gaps == "still":
             yield start, end, named or [one.phase for one in rests if one.is_named(start, end)]
 

@@ -219,11 +219,18 @@ def _check_missed_motion(view: AnnotationView, settings: AuditSettings) -> Itera
 
 def missed_duration_us(results: list[CheckResult]) -> int:
     """Total time of missed movements; simultaneous ones count once."""
-    total = end = 0
-    for start, stop in sorted((result.start_us or 0, result.end_us or 0) for result in results):
-        total += max(0, stop - max(start, end))
-        end = max(end, stop)
-    return total
+    return sum(end - start for start, end in missed_spans(results))
+
+
+def missed_spans(results: list[CheckResult]) -> tuple[tuple[int, int], ...]:
+    """Start and end in microseconds of the stretches with missed movements, in order; overlapping ones are one."""
+    spans: list[tuple[int, int]] = []
+    for start, end in sorted((result.start_us or 0, result.end_us or 0) for result in results):
+        if spans and start <= spans[-1][1]:
+            spans[-1] = spans[-1][0], max(end, spans[-1][1])
+        else:
+            spans.append((start, end))
+    return tuple(spans)
 
 
 MOTION_CHECKS = (

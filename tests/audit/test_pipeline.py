@@ -228,6 +228,26 @@ def test_what_passed_becomes_the_accepted_layer_with_its_parents_and_scores(fold
     assert audit(folder, found.layer, SETTINGS).gate.passed
 
 
+def test_movement_without_a_phase_is_unknown_in_the_accepted_layer(folder):
+    normalised = list(find_layer(folder, "normalised").read())
+    bare = [
+        _as(replace(row, phases=row.phases[1:]), "consensus", "run_bare", parents=(row.annotation_id,))
+        for row in normalised
+    ]
+    layer = write_layer(folder, run("run_bare", "consensus"), "consensus", bare)
+    lenient = SETTINGS.model_copy(
+        update={
+            "gate": GateLimits(max_missed_motion_share=None),
+            "accept": SETTINGS.accept.model_copy(update={"min_score": 0.0, "max_warnings": None}),
+        }
+    )
+    found = accept_layer(folder, layer, lenient)
+    spans = {row.clip_id: tuple((s.start_us, s.end_us) for s in row.unknown) for row in found.layer.read()}
+    missed = {one.clip_id: one.missed_spans for one in found.audit.annotations}
+    assert any(spans.values())
+    assert spans == {clip: missed[clip] for clip in spans}
+
+
 def test_without_a_pass_of_the_gate_nothing_is_accepted(folder):
     strict = SETTINGS.model_copy(update={"gate": GateLimits(min_verifiable_share=1.0)})
     found = accept_layer(folder, find_layer(folder, "consensus@run_bad"), strict)
@@ -284,7 +304,7 @@ def test_the_mean_leaves_out_what_is_not_there():
         ("hallucination_rate", 0.10, True),
         ("hallucination_rate", 0.11, False),
         ("hallucination_rate", None, False),
-        ("missed_motion_share", 0.2, False),
+        ("missed_motion_share", 0.6, False),
         ("structural_error_rate", 0.001, False),
         ("unusable_response_rate", 0.02, False),
         ("agreement_f1", 0.0, True),
