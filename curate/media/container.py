@@ -91,13 +91,13 @@ def moving_video_streams(container: InputContainer) -> list[VideoStream]:
 def select_video_stream(container: InputContainer, track: int | None = None) -> VideoStream | None:
     """The video stream with this index among those that are no cover picture.
 
-    Without an index: the only one flagged as default, else the one with most pixels, the first of equals.
+    Without an index: the first one flagged as default, else the one with most pixels, the first of equals.
     """
     moving = moving_video_streams(container)
     if track is not None:
         return moving[track] if track < len(moving) else None
     default = [s for s in moving if s.disposition & Disposition.default]
-    if len(default) == 1:
+    if default:
         return default[0]
     return max(moving, key=lambda s: s.width * s.height, default=None)
 

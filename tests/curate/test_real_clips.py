@@ -44,7 +44,7 @@ VIDEO_FACTS = {
     "retalk-man-vfr-700.mp4": {"is_vfr": True},
     "googlework-short.mp4": {"start_us": 834_000, "audio_start_us": -834_000},
     "latentsync-demo1-woman-seated.mp4": {"width": 1080, "height": 1920, "video_codec": "hevc"},
-    "nasa-13013.mp4": {"width": 480, "height": 270, "audio_streams": 2},
+    "nasa-13013.mp4": {"width": 320, "height": 180, "audio_streams": 2},
     "asl-again.mkv": {"audio_streams": 0, "fps_num": 30},
     "no-person-great-wall.mp4": {"fps_num": 24},
 }

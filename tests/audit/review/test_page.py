@@ -299,7 +299,7 @@ def test_a_second_tab_reports_the_conflict_and_nothing_is_merged(page, visit, se
     history(page, 1)
     other.keyboard.press("Delete")
     other.wait_for_selector("#alert:not([hidden])")
-    assert "not taken over" in other.inner_text("#alert")
+    assert "was not applied" in other.inner_text("#alert")
     assert [one.operation for one in read_journals(small_set)] == ["flip_side"]
     history(other, 1)
     other.keyboard.press("Delete")
