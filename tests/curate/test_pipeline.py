@@ -19,7 +19,7 @@ from xsheet.schemas import tables
 from xsheet.schemas.contract import check_set
 from xsheet.schemas.settings import load_settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 FILMS, SIZE = 20, 256
 KEPT = {
