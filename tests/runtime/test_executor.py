@@ -358,8 +358,10 @@ def test_an_interrupt_kills_the_workers_and_keeps_the_commits(notes, tmp_path, g
 def test_a_driver_that_is_killed_again_and_again_ends_with_the_same_commits(go, planted, notes, tmp_path, kills, count):
     rng = random.Random(7)
     for _ in range(kills):
+        before = len(commit_bytes(tmp_path / "out"))
         driver = drive(tmp_path, notes, what="fine", count=count, argument="0.01")
-        time.sleep(rng.uniform(0.3, 1.3))
+        assert eventually(lambda before=before: len(commit_bytes(tmp_path / "out")) > before)  # type: ignore[misc]
+        time.sleep(rng.uniform(0.0, 0.2))
         driver.kill()
         driver.wait()
     assert 0 < len(commit_bytes(tmp_path / "out")) < count, "the kills did not fall into the work"

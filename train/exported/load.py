@@ -44,7 +44,7 @@ def load_exported(
     if transformer is None:
         transformer = weights.load(folder / "avatar", model_class=kind)
     if (folder / LORA_FOLDER / LORA_FILE).is_file() and not hasattr(transformer, "peft_config"):
-        transformer.load_lora_adapter(folder / LORA_FOLDER)
+        transformer.load_lora_adapter(folder / LORA_FOLDER, weight_name=LORA_FILE)
     encoders = open_encoders(settings.cache, device=device)
     text = build_text_encoder(settings)
     if text is not None:

@@ -35,7 +35,7 @@ def score(bench):
 
 def test_planted_actions_are_found(score):
     assert len(score.hits) >= 20
-    assert score.f1 >= 0.9
+    assert score.f1 >= 0.85  # glances during head movement are left out: on real people they were rarely true
 
 
 def test_what_is_found_has_the_right_class_and_side(score):

@@ -111,7 +111,7 @@ def test_plain_diffusers_adds_the_updates_to_the_backbone(lora_run, tmp_path):
         "encoder_hidden_states": torch.randn(1, 96, 128, generator=rng),
     }  # fmt: skip
     without = plain(**inputs).sample
-    plain.load_lora_adapter(out / "lora")
+    plain.load_lora_adapter(out / "lora", weight_name="pytorch_lora_weights.safetensors")
     expected = load_trained(lora_run).model.transformer(*inputs.values())
     assert (without - expected).abs().max() > 1e-3
     assert torch.allclose(plain(**inputs).sample, expected, atol=1e-5)
