@@ -78,8 +78,9 @@ def _intro(trained: TrainedModel) -> str:
 
 def _usage(out: Path) -> str:
     lora = (
-        "The low-rank updates in `lora/` are not merged: `transformer.load_lora_adapter('lora', "
-        "weight_name='pytorch_lora_weights.safetensors')` adds them in diffusers, `lora/comfyui.safetensors` has the key names of ComfyUI. The pipeline adds them by itself.\n\n"
+        "The low-rank updates in `lora/` are not merged. `transformer.load_lora_adapter('lora', "
+        "weight_name='pytorch_lora_weights.safetensors')` adds them in diffusers, and `lora/comfyui.safetensors` has "
+        "the key names of ComfyUI. The pipeline adds them by itself.\n\n"
         if (out / "lora").is_dir()
         else ""
     )

@@ -1,6 +1,6 @@
 """Low-rank updates of the backbone, through peft: beside the frozen weights, in files of their own, and merged.
 
-OUT/STAGE/lora/pytorch_lora_weights.safetensors    diffusers: transformer.load_lora_adapter(OUT/STAGE/lora, weight_name=…)
+OUT/STAGE/lora/pytorch_lora_weights.safetensors    diffusers: transformer.load_lora_adapter(FOLDER, weight_name=FILE)
 """
 
 import json
