@@ -341,3 +341,9 @@ def test_the_demo_runs_and_a_second_run_keeps_what_is_there(tmp_path):
     assert xsheet("schemas", "check", summary["set"], cwd=tmp_path).returncode == 0
     assert xsheet("demo", "--films", "2", "--height", "128", "--json", cwd=tmp_path).returncode == 1
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / summary["corpus"] / "videos").iterdir()} == films
+
+
+def test_the_package_runs_as_a_module():
+    ran = subprocess.run([sys.executable, "-m", "xsheet", "--help"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0
+    assert "curate" in ran.stdout
