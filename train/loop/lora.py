@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Literal
 
 import torch
-from peft import LoraConfig
 from pydantic import Field, field_validator
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -70,6 +69,8 @@ def lora_targets(transformer: ActAvatarTransformer, settings: LoraSettings) -> f
 
 def add_lora(transformer: ActAvatarTransformer, settings: LoraSettings, *, rng: Generator) -> None:
     """Insert updates that start at zero. peft freezes all other weights of the transformer."""
+    from peft import LoraConfig  # noqa: PLC0415 - it imports torchvision, so after xsheet.model.transformer only
+
     config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=settings.pattern)  # type: ignore[arg-type]
     with torch.random.fork_rng():  # peft draws first weights from the global stream; they are drawn again below
         transformer.add_adapter(config)
