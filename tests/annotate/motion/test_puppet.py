@@ -34,7 +34,8 @@ def score(bench):
 
 
 def test_planted_actions_are_found(score):
-    assert len(score.hits) >= 20
+    assert len(score.hits) >= 15
+    assert not score.extra
     assert score.f1 >= 0.85  # glances during head movement are left out: on real people they were rarely true
 
 
