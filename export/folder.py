@@ -14,6 +14,7 @@ from xsheet import __version__
 from xsheet.export.media import ExportedFile
 from xsheet.export.settings import ExportSettings
 from xsheet.schemas.errors import ConfigError, RunError
+from xsheet.schemas.ids import checksum_lines
 from xsheet.schemas.tables import write_text
 
 DESCRIPTION, CHECKSUMS = "export.json", "SHA256SUMS"
@@ -76,7 +77,7 @@ def write_checksums(out: Path, files: Sequence[ExportedFile]) -> None:
     path = out / CHECKSUMS
     current = {row.file: row.sha256 for row in files}
     earlier = _listed(path)
-    write_text(path, "".join(f"{sha256}  {file}\n" for file, sha256 in sorted(current.items())))
+    write_text(path, checksum_lines(current))
     for file in sorted(earlier - set(current)):
         stale = out / file
         if stale.resolve().is_relative_to(out.resolve()) and stale.is_file():

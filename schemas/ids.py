@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from xsheet.schemas.time import Span
@@ -16,6 +17,11 @@ def file_sha256(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def checksum_lines(sha256_by_name: Mapping[str, str]) -> str:
+    """The text of a SHA256SUMS file, which `sha256sum --check` reads, in the order of names."""
+    return "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(sha256_by_name.items()))
 
 
 def content_key(*parts: object) -> str:

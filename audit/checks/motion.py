@@ -217,11 +217,6 @@ def _check_missed_motion(view: AnnotationView, settings: AuditSettings) -> Itera
             )
 
 
-def missed_duration_us(results: list[CheckResult]) -> int:
-    """Total time of missed movements; simultaneous ones count once."""
-    return sum(end - start for start, end in missed_spans(results))
-
-
 def missed_spans(results: list[CheckResult]) -> tuple[tuple[int, int], ...]:
     """Start and end in microseconds of the stretches with missed movements, in order; overlapping ones are one."""
     spans: list[tuple[int, int]] = []

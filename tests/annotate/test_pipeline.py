@@ -228,7 +228,7 @@ def test_a_rerun_with_other_tolerances_asks_nobody_again(filmed, server):
 
 
 @pytest.mark.slow
-def test_a_server_that_was_away_is_asked_again_only_on_request(filmed, server):
+def test_failed_requests_to_a_server_are_repeated_only_with_retry_failed(filmed, server):
     settings, server.away = asking(server), True
     annotated = go(filmed, settings)
     assert annotated.statuses == {"error": 6}

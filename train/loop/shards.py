@@ -49,7 +49,7 @@ from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, W
 from torch.futures import Future
 
 from xsheet.schemas.errors import ContractError, XsheetError
-from xsheet.schemas.ids import file_sha256
+from xsheet.schemas.ids import checksum_lines, file_sha256
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.tables import library_os_errors, write_text
 
@@ -92,7 +92,7 @@ def load_state_dict(state: dict[str, Any], folder: Path) -> None:
 def add_hashes(folder: Path, *names: str) -> None:
     """Append the hashes of further files of a checkpoint; one process calls it, after all have written."""
     hashes = _read_hashes(folder) | {name: file_sha256(folder / name) for name in names}
-    write_text(folder / HASHES_FILE, "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(hashes.items())))
+    write_text(folder / HASHES_FILE, checksum_lines(hashes))
 
 
 def checked_file(folder: Path, name: str) -> Path:
@@ -235,7 +235,7 @@ class _ShardWriter(StorageWriter):
             for result in group
             if isinstance(metadata.state_dict_metadata[result.index.fqn], TensorStorageMetadata)
         } | {INDEX_FILE: file_sha256(self.folder / INDEX_FILE)}
-        write_text(self.folder / HASHES_FILE, "".join(f"{sha256}  {name}\n" for name, sha256 in sorted(hashes.items())))
+        write_text(self.folder / HASHES_FILE, checksum_lines(hashes))
 
     @classmethod
     def validate_checkpoint_id(cls, checkpoint_id: str | PathLike[str]) -> bool:

@@ -4,13 +4,13 @@ The archive holds the set without what can be made again (results in progress, c
 is SHA256SUMS. Unpack it with `tar -x`.
 """
 
-import hashlib
 import io
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.ids import checksum_lines, file_sha256
 from xsheet.schemas.sets import open_set
 from xsheet.schemas.tables import TABLES, atomic_path
 
@@ -42,19 +42,17 @@ def pack(set_folder: Path, out: Path) -> PackResult:
     names = [set_folder / "set.json"]
     for folder in PACKED_FOLDERS:
         names += sorted(path for path in (set_folder / folder).rglob("*") if _is_packed(path))
-    sums: list[str] = []
+    sums: dict[str, str] = {}
     with atomic_path(out) as temporary:
         with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
             for path in names:
                 name = path.relative_to(set_folder).as_posix()
-                sums.append(f"{_add(tar, path, name)}  {name}\n")
-            data = "".join(sums).encode()
+                sums[name] = _add(tar, path, name)
+            data = checksum_lines(sums).encode()
             member = tarfile.TarInfo("SHA256SUMS")
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-        with temporary.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return PackResult(files=len(names), bytes=temporary.stat().st_size, sha256=sha256)
+        return PackResult(files=len(names), bytes=temporary.stat().st_size, sha256=file_sha256(temporary))
 
 
 def _is_packed(path: Path) -> bool:
@@ -66,7 +64,5 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> str:
     member = tarfile.TarInfo(name)
     member.size = path.stat().st_size
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        file.seek(0)
         tar.addfile(member, file)
-    return sha256
+    return file_sha256(path)

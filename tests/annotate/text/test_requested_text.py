@@ -89,7 +89,7 @@ def test_more_actions_than_the_model_has_phases_are_refused():
 
 
 @given(st.lists(st.integers(0, 2_999_000), min_size=2, max_size=8, unique=True))
-def test_every_action_is_in_progress_exactly_when_it_was_asked_for(cuts_us):
+def test_every_action_is_in_progress_exactly_in_its_requested_span(cuts_us):
     cuts = sorted(cuts_us)
     spans = [(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False) if b - a >= 120_000]
     tracks = ("head", "brows", "mouth", "gaze")

@@ -8,7 +8,7 @@ import pytest
 from xsheet.annotate.text.mirror import mirror_phase
 from xsheet.audit.checks.base import AnnotationView, with_clip_evidence
 from xsheet.audit.checks.evidence import ClipEvidence
-from xsheet.audit.checks.motion import MOTION_CHECKS, missed_duration_us
+from xsheet.audit.checks.motion import MOTION_CHECKS, missed_spans
 from xsheet.audit.checks.speech import SPEECH_CHECKS
 from xsheet.audit.settings import AuditSettings
 from xsheet.schemas.annotation import SpeechRelation
@@ -167,7 +167,7 @@ def test_missed_time_of_two_quantities_at_once_counts_once(annotation):
     both = signals(pitch_deg=bump(40, 56, -12.0), roll_deg=bump(40, 56, 15.0))
     found = [o for name, o in answers(annotation(("whole_body", "rest", 3.0, 5.0)), both) if name == "G9"]
     assert len(found) == 2
-    assert missed_duration_us(found) <= 900_000
+    assert sum(end - start for start, end in missed_spans(found)) <= 900_000
 
 
 # ---- speech

@@ -151,10 +151,11 @@ def test_one_quantity_alone_is_visible(bench: ModuleType, name: str, low: float,
 
 
 @pytest.mark.slow
-def test_six_people_are_tracked(bench: ModuleType):
+@pytest.mark.parametrize(("people", "frames"), [(6, 60), pytest.param(20, 100, marks=pytest.mark.nightly)])
+def test_people_are_tracked(bench: ModuleType, people: int, frames: int):
     truth, seen = [], []
-    for seed in range(6):
-        motion = bench.random_motion(seed, 60)
+    for seed in range(people):
+        motion = bench.random_motion(seed, frames)
         truth.append(bench.planted(motion))
         seen.append(bench.measured(bench.landmarks(bench.pictures(seed, motion))))
     assert np.mean([np.isfinite(s["yaw_deg"]).mean() for s in seen]) >= 0.99

@@ -49,7 +49,7 @@ def test_an_action_that_starts_late_is_right_but_not_on_time():
     assert score.is_class_correct and not score.is_on_time
 
 
-def test_an_action_where_its_track_was_asked_for_nothing_is_unrequested():
+def test_an_action_outside_the_requests_of_its_track_is_unrequested():
     smile, early, late = phase(1, 2, "smile", track="face"), phase(0, 0.9), phase(1.9, 3)
     rest = phase(3, 4, "rest", track="whole_body")
     assert unrequested_actions([phase(1, 2)], [smile, early, late, rest]) == [smile, early]
