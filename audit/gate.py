@@ -46,7 +46,7 @@ class GateInputs:
     """Values of the criteria, each 0..1; None if not measurable."""
 
     structural_error_rate: float | None  # share of annotations that fail a structure check
-    hallucination_rate: float | None
+    movement_not_visible_rate: float | None
     missed_motion_share: float | None
     unusable_response_rate: float | None
     verifiable_share: float | None
@@ -62,10 +62,10 @@ _CRITERIA: Sequence[tuple[str, str, Literal["<=", ">="], str]] = (
         "max_structural_error_rate",
     ),
     (
-        "hallucination_rate",
+        "movement_not_visible_rate",
         "Share of verifiable phases whose claimed movement is not visible (G1, G4)",
         "<=",
-        "max_hallucination_rate",
+        "max_movement_not_visible_rate",
     ),
     ("missed_motion_share", "Share of moving time that no phase covers (G9)", "<=", "max_missed_motion_share"),
     ("unusable_response_rate", "Share of responses that are truncated or invalid", "<=", "max_unusable_response_rate"),

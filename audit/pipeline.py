@@ -218,7 +218,9 @@ class _AuditAccumulator:
         phases = sum(scored.phase_count for scored in self.annotations)
         return GateInputs(
             structural_error_rate=_ratio_or_none(self._structurally_invalid, len(self.annotations)),
-            hallucination_rate=_ratio_or_none(sum(scored.refuted_phases for scored in self.annotations), visible),
+            movement_not_visible_rate=_ratio_or_none(
+                sum(scored.refuted_phases for scored in self.annotations), visible
+            ),
             missed_motion_share=_ratio_or_none(missed, missed + moving),
             unusable_response_rate=None,
             verifiable_share=_ratio_or_none(visible, phases),

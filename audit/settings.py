@@ -161,8 +161,11 @@ class GateLimits(StrictModel):
     max_structural_error_rate: float = Field(
         default=0.0, ge=0, le=1, description="share of annotations that fail a structure check"
     )
-    max_hallucination_rate: float | None = Field(
-        default=0.10, ge=0, le=1, description="share of the verifiable phases that motion refutes"
+    max_movement_not_visible_rate: float | None = Field(
+        default=0.10,
+        ge=0,
+        le=1,
+        description="share of the verifiable phases whose claimed movement is not visible (G1, G4)",
     )
     max_missed_motion_share: float | None = Field(
         default=0.5,

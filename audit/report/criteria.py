@@ -95,6 +95,6 @@ def _bootstrap_intervals(annotations: Sequence[ScoredAnnotation]) -> Iterator[tu
     block = {"sums": sum_by_clip(len(ids), *columns)}
     sums = bootstrap_sums([block], resamples=BOOTSTRAP_RESAMPLES, rng=np.random.default_rng(0))["sums"]
     phases, visible, refuted, missed, moving = sums.T
-    yield "hallucination_rate", percentile_interval(safe_ratio(refuted, visible))
+    yield "movement_not_visible_rate", percentile_interval(safe_ratio(refuted, visible))
     yield "missed_motion_share", percentile_interval(safe_ratio(missed, missed + moving))
     yield "verifiable_share", percentile_interval(safe_ratio(visible, phases))

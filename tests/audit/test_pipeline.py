@@ -179,7 +179,7 @@ def test_a_set_without_signals_is_judged_by_the_rest_and_does_not_pass(films, tm
     found = audit(tmp_path / "set", layer, SETTINGS)
     assert not found.gate.passed
     assert {one.name for one in found.gate.criteria if one.value is None} == {
-        "hallucination_rate",
+        "movement_not_visible_rate",
         "missed_motion_share",
     }
 
@@ -301,9 +301,9 @@ def test_the_mean_leaves_out_what_is_not_there():
 @pytest.mark.parametrize(
     ("field", "value", "passes"),
     [
-        ("hallucination_rate", 0.10, True),
-        ("hallucination_rate", 0.11, False),
-        ("hallucination_rate", None, False),
+        ("movement_not_visible_rate", 0.10, True),
+        ("movement_not_visible_rate", 0.11, False),
+        ("movement_not_visible_rate", None, False),
         ("missed_motion_share", 0.6, False),
         ("structural_error_rate", 0.001, False),
         ("unusable_response_rate", 0.02, False),
@@ -313,7 +313,7 @@ def test_the_mean_leaves_out_what_is_not_there():
 def test_each_criterion_keeps_its_limit(field, value, passes):
     fine = GateInputs(
         structural_error_rate=0.0,
-        hallucination_rate=0.0,
+        movement_not_visible_rate=0.0,
         missed_motion_share=0.0,
         unusable_response_rate=0.0,
         verifiable_share=1.0,

@@ -170,7 +170,7 @@ def test_every_criterion_stands_beside_its_limit(audited, report):
 def test_a_gate_that_passes_says_so(small_set, layer, report):
     open_gate = GateLimits(
         max_structural_error_rate=1.0,
-        max_hallucination_rate=None,
+        max_movement_not_visible_rate=None,
         max_missed_motion_share=None,
         max_unusable_response_rate=None,
     )
@@ -180,7 +180,7 @@ def test_a_gate_that_passes_says_so(small_set, layer, report):
 def test_a_criterion_that_could_not_be_measured_fails(small_set, layer, report):
     asked = GateLimits(
         max_structural_error_rate=1.0,
-        max_hallucination_rate=None,
+        max_movement_not_visible_rate=None,
         max_missed_motion_share=None,
         max_unusable_response_rate=None,
         min_agreement_f1=0.5,
