@@ -5,6 +5,7 @@ A row has `path` and any of these columns; all others are carried along as they 
     start_s, end_s               seconds, or a clock time: 12.5, 12,5, 1:02.5, 0:01:02.500
     start_frame, end_frame, fps  the same in frames of the video at a rate
     x0, y0, x1, y1               crop: shares of the picture 0..1, or pixels if one of them is above 1
+    crop_height                  height of the picture whose pixels the crop counts, where the video has another
     speaker, transcript, words, caption, licence, consent, label
 
 Several rows of one video are segments of it, which is decoded once. A row without an end lasts to the end of the video.
@@ -32,11 +33,13 @@ from xsheet.schemas.time import FrameRate, frame_start_us, us_from_seconds
 TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 TIME_COLUMNS = ("start_s", "end_s", "start_frame", "end_frame", "fps")
 CROP_COLUMNS = ("x0", "y0", "x1", "y1")
+CROP_HEIGHT = "crop_height"
 TEXT_COLUMNS = ("speaker", "transcript", "words", "caption", "licence", "consent", "label")
-COLUMNS = ("path", *TIME_COLUMNS, *CROP_COLUMNS, *TEXT_COLUMNS)
+COLUMNS = ("path", *TIME_COLUMNS, *CROP_COLUMNS, CROP_HEIGHT, *TEXT_COLUMNS)
 MAX_WORDS_BYTES = 16 << 20
+MAX_CROP_HEIGHT = 100_000
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:[.,]\d*)?)")
-_MAX_TIME_S = 10_000_000.0
+MAX_TIME_S = 10_000_000.0
 
 Crop = tuple[float, float, float, float]
 
@@ -49,6 +52,7 @@ class ManifestSegment:
     end_us: int | None  # None: to the end of the video
     crop: Crop | None  # shares, or pixels if one is above 1
     columns: tuple[ManifestColumn, ...]
+    crop_height: int | None = None  # of the picture whose pixels the crop counts; None: the video itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,14 @@ def parse_column_map(text: str) -> dict[str, str]:
     return found
 
 
+def clock_seconds(text: str) -> float | None:
+    """Seconds of `12.5`, `12,5`, `1:02.5` or `0:01:02.500`; None for other texts and times beyond MAX_TIME_S."""
+    match = _CLOCK.fullmatch(text.strip())
+    parts = [float((part or "0").replace(",", ".")) for part in match.groups()] if match else []
+    total = parts[0] * 3600 + parts[1] * 60 + parts[2] if parts else math.inf
+    return total if total <= MAX_TIME_S else None
+
+
 def read_manifest(table: Path, columns: Mapping[str, str]) -> list[ManifestEntry]:
     """The videos of a manifest in the order of their first rows.
 
@@ -89,7 +101,7 @@ def read_manifest(table: Path, columns: Mapping[str, str]) -> list[ManifestEntry
         ConfigError: an unreadable table, a column that it does not have, or rows that contradict each other; the row
             is named.
     """
-    rows = _read_rows(table)
+    rows = read_rows(table)
     _check_columns(table, rows, columns)
     names = {theirs: ours for ours, theirs in columns.items()}
     by_path: dict[str, list[_Row]] = defaultdict(list)
@@ -124,10 +136,13 @@ class _Row:
             raise self.error(
                 "an end after the start", f"{start_us / 1e6:g} s to {end_us / 1e6:g} s", "correct the times"
             )
-        return ManifestSegment(start_us=start_us, end_us=end_us, crop=self._crop(), columns=self.columns(folder))
+        return ManifestSegment(
+            start_us=start_us, end_us=end_us, crop=self._crop(), columns=self.columns(folder),
+            crop_height=self._crop_height(),
+        )  # fmt: skip
 
     def columns(self, folder: Path) -> tuple[ManifestColumn, ...]:
-        kept = {k: v for k, v in self.values.items() if k not in ("path", *TIME_COLUMNS, *CROP_COLUMNS)}
+        kept = {k: v for k, v in self.values.items() if k not in ("path", *TIME_COLUMNS, *CROP_COLUMNS, CROP_HEIGHT)}
         if kept.get("words"):
             kept["words"] = self._words(kept["words"], folder)
         return tuple(ManifestColumn(key=key, value=value) for key, value in kept.items())
@@ -151,12 +166,10 @@ class _Row:
         return frame_start_us(int(number), rate)
 
     def _clock(self, text: str) -> int:
-        match = _CLOCK.fullmatch(text.strip())
-        parts = [float((part or "0").replace(",", ".")) for part in match.groups()] if match else []
-        total = parts[0] * 3600 + parts[1] * 60 + parts[2] if parts else math.inf
-        if total > _MAX_TIME_S:
+        seconds = clock_seconds(text)
+        if seconds is None:
             raise self.error("seconds or [H:]MM:SS", repr(text[:40]), "write e.g. 62.5 or 1:02.5")
-        return us_from_seconds(total)
+        return us_from_seconds(seconds)
 
     def _crop(self) -> Crop | None:
         texts = [self.values.get(name, "") for name in CROP_COLUMNS]
@@ -170,6 +183,14 @@ class _Row:
             got = f"{x0:g}, {y0:g}, {x1:g}, {y1:g}"
             raise self.error("0 <= x0 < x1 and 0 <= y0 < y1", got, "correct the crop")
         return x0, y0, x1, y1
+
+    def _crop_height(self) -> int | None:
+        text = self.values.get(CROP_HEIGHT, "")
+        if not text:
+            return None
+        if not text.isdecimal() or not 0 < int(text[:10]) <= MAX_CROP_HEIGHT:
+            raise self.error(f"a height of 1 to {MAX_CROP_HEIGHT} pixels", repr(text[:40]), "write e.g. 1080")
+        return int(text)
 
     def _words(self, text: str, folder: Path) -> str:
         if text.lstrip()[:1] in ("[", "{") or "\n" in text:
@@ -203,10 +224,15 @@ def _entry(path: str, rows: list[_Row], folder: Path) -> ManifestEntry:
 # ---- tables
 
 
-def _read_rows(table: Path) -> list[dict[str, Any]]:
+def read_rows(table: Path) -> list[dict[str, Any]]:
+    """Rows of a CSV, TSV, JSON (a list of objects), JSONL or Parquet file, with the values that it holds.
+
+    Raises:
+        ConfigError: the table cannot be read, or a row is no object.
+    """
     try:
         rows = list(_parse(table))
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException, ValueError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException, ValueError, RecursionError) as error:
         got = " ".join(str(error).split())[:200]
         raise ConfigError(
             where=str(table), expected="a readable table in UTF-8", got=got, hint="repair the file"

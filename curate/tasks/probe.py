@@ -107,7 +107,10 @@ def _resolve_segment(segment: ManifestSegment, source: SourceVideo) -> SourceSeg
         return SourceSegment(start_us=segment.start_us, end_us=end_us, columns=segment.columns)
     x0, y0, x1, y1 = segment.crop
     if max(segment.crop) > 1:
-        x0, y0, x1, y1 = x0 / source.width, y0 / source.height, x1 / source.width, y1 / source.height
+        # Heights of one video differ between downloads, its shape does not.
+        height = segment.crop_height or source.height
+        width = source.width * height / source.height
+        x0, y0, x1, y1 = x0 / width, y0 / height, x1 / width, y1 / height
     if max(x1, y1) > 1:
         got = ", ".join(f"{edge:g}" for edge in segment.crop)
         raise _segment_error(source, f"a crop within {source.width}×{source.height} pixels", got)

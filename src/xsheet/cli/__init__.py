@@ -24,7 +24,7 @@ from typing import Annotated
 import typer
 
 from xsheet import __version__
-from xsheet.cli import annotate, audit, curate, demo, doctor, models, run, schemas, sets, train
+from xsheet.cli import annotate, audit, curate, demo, models, run, schemas, sets, train
 
 INTERRUPTED = 130  # exit code of typer after Ctrl-C
 _WRITABLE_HINT = "choose a writable folder (--out), or copy the set to one"
@@ -55,7 +55,7 @@ app.command("export")(sets.export)
 app.add_typer(models.app, name="models")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(sets.app, name="set")
-app.command("doctor")(doctor.doctor)
+app.command("doctor")(models.doctor)
 
 
 def _version(requested: bool) -> None:

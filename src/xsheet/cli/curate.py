@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xsheet.cli.corpora import import_
 from xsheet.cli.options import (
     AsJson,
     Columns,
@@ -91,6 +92,9 @@ def run_(
     curated = curate(files, settings, context)
     show_run(curated, out, as_json=as_json)
     raise typer.Exit(1 if curated.failed else 0)
+
+
+app.command("import")(import_)
 
 
 @app.command()

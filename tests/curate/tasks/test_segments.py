@@ -10,10 +10,10 @@ from xsheet.schemas.source import ManifestColumn, SourceVideo
 FILM = SourceVideo(source_id="src_1", path="a.mp4", status="ok", duration_us=10_000_000, width=1920, height=1080)
 
 
-def probed(start_s: float, end_s: float | None, crop=None) -> SourceVideo:
+def probed(start_s: float, end_s: float | None, crop=None, crop_height=None) -> SourceVideo:
     segment = ManifestSegment(
         start_us=int(start_s * 1e6), end_us=None if end_s is None else int(end_s * 1e6), crop=crop,
-        columns=(ManifestColumn(key="speaker", value="ada"),),
+        columns=(ManifestColumn(key="speaker", value="ada"),), crop_height=crop_height,
     )  # fmt: skip
     return with_manifest(FILM, InputFile(path="a.mp4", root=Path("/"), segments=(segment,)))
 
@@ -21,6 +21,11 @@ def probed(start_s: float, end_s: float | None, crop=None) -> SourceVideo:
 def test_pixels_become_shares_and_an_open_end_that_of_the_video():
     (segment,) = probed(2, None, (480, 0, 1440, 1080)).segments
     assert (segment.start_us, segment.end_us, segment.crop) == (2_000_000, 10_000_000, (0.25, 0.0, 0.75, 1.0))
+
+
+def test_pixels_of_a_picture_of_another_height_become_shares_of_that_picture():
+    (segment,) = probed(2, None, (320, 0, 960, 720), crop_height=720).segments
+    assert segment.crop == (0.25, 0.0, 0.75, 1.0)
 
 
 def test_an_end_up_to_a_second_behind_the_video_is_its_end():

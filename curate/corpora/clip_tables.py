@@ -1,0 +1,98 @@
+"""Tables with one row per clip: TalkVerse and OpenHumanVid.
+
+The columns of neither could be confirmed: both lists are given out on request, and neither project documents them
+(github.com/snap-research/TalkVerse, github.com/fudan-generative-vision/OpenHumanVid; its issues 25 and 33 report ids
+without files). So a table is read by its column names: the first of the names below that is there, or the name that
+`--columns` states (`path` is the id or file name of the clip).
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from xsheet.curate.corpora.clips import (
+    CorpusClip,
+    CorpusProblem,
+    MalformedRowError,
+    metadata_files,
+    read_clips,
+    span_of_seconds,
+    table_rows,
+    text_at,
+    text_columns,
+)
+from xsheet.curate.discover import VIDEO_SUFFIXES
+from xsheet.curate.manifest import clock_seconds
+from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.time import Span
+
+NAMES = {
+    "path": ("clip_id", "clipid", "clip_path", "video_path", "path", "file_name", "video", "video_id", "id"),
+    "video": ("video_id", "source_id", "youtube_id", "url"),
+    "start_s": ("start_s", "start", "start_time", "start_sec"),
+    "end_s": ("end_s", "end", "end_time", "end_sec"),
+    "caption": ("caption", "text", "prompt", "short_caption", "long_caption"),
+    "speaker": ("speaker", "speaker_id"),
+}
+_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+
+
+def table_clips(meta: Path, columns: Mapping[str, str], *, licence: str | None) -> Iterator[CorpusClip | CorpusProblem]:
+    """Clips of a table, or of all tables below a folder.
+
+    Args:
+        meta: CSV, TSV, JSON, JSONL or Parquet, or a folder of these.
+        columns: {column of xsheet: column of the tables}, before the names that are tried.
+        licence: licence of the corpus, where it is known.
+
+    Raises:
+        ConfigError: no table, unreadable, or without a column for the clip.
+    """
+    for file in metadata_files(meta, _SUFFIXES):
+        rows = list(table_rows(file))
+        names = _column_names(file, [row for _, row in rows], columns)
+        fixed = {} if licence is None else {"licence": licence}
+        yield from read_clips(rows, partial(_clips_of, names=names, fixed=fixed))
+
+
+def _column_names(file: Path, rows: list[dict[str, Any]], columns: Mapping[str, str]) -> dict[str, str]:
+    """{column of xsheet: column of the table}."""
+    present = list(dict.fromkeys(key for row in rows for key in row))
+    wrong = next((name for name in columns.values() if rows and name not in present), None)
+    found = {
+        ours: name for ours, names in NAMES.items() if (name := next((n for n in names if n in present), None))
+    } | dict(columns)
+    if wrong is not None or (rows and "path" not in found):
+        raise ConfigError(
+            where=str(file), expected=f"a column {wrong!r}" if wrong else "a column with the id or file of each clip",
+            got=", ".join(map(str, present))[:300], hint="name it with --columns path=COLUMN",
+        )  # fmt: skip
+    return found
+
+
+def _clips_of(where: str, row: Any, *, names: Mapping[str, str], fixed: Mapping[str, str]) -> Iterator[CorpusClip]:
+    clip = _stem(text_at(row, names["path"]))
+    video = row.get(names["video"]) if "video" in names and names["video"] != names["path"] else None
+    own = {name: row.get(column) for name, column in names.items() if name not in ("path", "video", "start_s", "end_s")}
+    others = {key: value for key, value in row.items() if key not in names.values() and isinstance(key, str)}
+    yield CorpusClip(
+        where=where, name=clip, clip_files=(clip,), video_files=() if not video else (_stem(str(video)),),
+        span=_span(row, names), columns=text_columns(others | own | dict(fixed)),
+    )  # fmt: skip
+
+
+def _stem(value: str) -> str:
+    name = PurePosixPath(value.replace("\\", "/")).name
+    suffix = PurePosixPath(name).suffix
+    return name.removesuffix(suffix) if suffix.lower() in VIDEO_SUFFIXES else name
+
+
+def _span(row: Any, names: Mapping[str, str]) -> Span | None:
+    values = [row.get(names.get(edge, "")) for edge in ("start_s", "end_s")]
+    if all(value is None or value == "" for value in values):
+        return None
+    start, end = (clock_seconds(str(value)) for value in values)
+    if start is None or end is None:
+        raise MalformedRowError(f"expected a start and an end in seconds or [H:]MM:SS, got {repr(values)[:80]}")
+    return span_of_seconds(start, end)
