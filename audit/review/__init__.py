@@ -1,7 +1,6 @@
 """The review page: reviewers see clips with all measurements and annotations, and accept, reject or edit them.
 
 server   HTTP on 127.0.0.1: pages, clip payloads, edit operations, media
-auth     token, cookie and origin checks around the server
 session  one reviewer on one layer; the state behind the server
 queue    the annotations in review order, worst first
 payload  one clip as JSON for the page

@@ -23,17 +23,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
-from xsheet.audit.review.auth import RequestGuard
 from xsheet.audit.review.edits import EditRequest
 from xsheet.audit.review.queue import QueueFilter
 from xsheet.audit.review.session import ReviewSession
-from xsheet.schemas.errors import ConfigError, ContractError
+from xsheet.pages.loopback import PageFiles, prepare_loopback
+from xsheet.schemas.errors import ContractError
 
-HOST = "127.0.0.1"
 PAGE_FOLDER = files("xsheet.audit.review") / "page"
-MEDIA_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 QUEUE_PAGE_SIZE = 200
 log = logging.getLogger(__name__)
 
@@ -58,29 +55,15 @@ def serve(session: ReviewSession, *, on_ready: Callable[[str], None], port: int 
 
 def prepare_server(session: ReviewSession, *, port: int, token: str) -> tuple[uvicorn.Server, socket.socket, str]:
     """A server that is ready to run on a bound socket, and the address to open."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((HOST, port))
-        listening.listen()  # from here on browsers wait until the server has started
-    except OSError as error:
-        listening.close()
-        got, hint = error.strerror or str(error), "choose another port, or 0 for any free one"
-        raise ConfigError(where=f"port {port}", expected="a free port", got=got, hint=hint) from error
-    bound = listening.getsockname()[1]
-    # No access log: its first line would contain the token.
-    config = uvicorn.Config(
-        create_app(session, port=bound, token=token), log_config=None, access_log=False, server_header=False, ws="none"
-    )
-    return uvicorn.Server(config), listening, f"http://{HOST}:{bound}/?token={token}"
+    return prepare_loopback(create_app(session), port=port, token=token, command="xsheet audit review")
 
 
-def create_app(session: ReviewSession, *, port: int, token: str) -> ASGIApp:
-    """The whole application as ASGI."""
-    handlers = RequestHandlers(session)
+def create_app(session: ReviewSession) -> Starlette:
+    """The application without its guard."""
+    handlers, page = RequestHandlers(session), PageFiles(PAGE_FOLDER)
     routes = [
-        Route("/", handlers.index),
-        Route("/page/{name}", handlers.page),
+        Route("/", page.index),
+        Route("/page/{name}", page.page),
         Route("/api/about", handlers.session_info),
         Route("/api/queue", handlers.queue),
         Route("/api/clips/{key}", handlers.clip_payload),
@@ -88,7 +71,7 @@ def create_app(session: ReviewSession, *, port: int, token: str) -> ASGIApp:
         Route("/media/{clip_id}", handlers.media),
     ]
     errors: Any = {ContractError: _contract_error_response}
-    return RequestGuard(Starlette(routes=routes, exception_handlers=errors), port=port, token=token)
+    return Starlette(routes=routes, exception_handlers=errors)
 
 
 class RequestHandlers:
@@ -96,15 +79,6 @@ class RequestHandlers:
 
     def __init__(self, session: ReviewSession) -> None:
         self._session = session
-        self._pages = {entry.name: entry for entry in PAGE_FOLDER.iterdir()}
-
-    def index(self, _: Request) -> Response:
-        """The page."""
-        return self._file("index.html")
-
-    def page(self, request: Request) -> Response:
-        """A file of the page."""
-        return self._file(request.path_params["name"])
 
     def session_info(self, _: Request) -> Response:
         """Set, layer, reviewer and vocabulary."""
@@ -146,12 +120,6 @@ class RequestHandlers:
         """A clip's file."""
         path = self._session.media_path(request.path_params["clip_id"])
         return FileResponse(_or_404(path), media_type="video/mp4")
-
-    def _file(self, name: str) -> Response:
-        # Looks up a name in a fixed list; a request never becomes part of a path.
-        file = _or_404(self._pages.get(name))
-        kind = _or_404(MEDIA_TYPES.get(name.rpartition(".")[2]))
-        return Response(file.read_bytes(), media_type=kind)
 
 
 def _or_404(value: Any) -> Any:

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from xsheet.audit.review.auth import MAX_BODY_BYTES
 from xsheet.audit.review.server import prepare_server
+from xsheet.pages.loopback import MAX_BODY_BYTES
 from xsheet.schemas.errors import ConfigError
 
 EVERY_ADDRESS = ("/", "/page/main.js", "/api/about", "/api/queue", "/api/clips/{key}", "/media/{clip}")

@@ -1,22 +1,31 @@
-"""Request authentication of the review server, and the security headers of its responses.
+"""Servers of local pages on 127.0.0.1: the socket, request authentication, security headers, the files of the page.
 
-It binds to 127.0.0.1, which every page in the reviewer's browser can reach as well. So: a token that is random per
+Every page in the user's browser can reach 127.0.0.1 as well. So: a token that is random per
 start, once in the address and from then on in a cookie that no script can read; a Host of our own, against names that
 are made to resolve to 127.0.0.1; no request on behalf of another site's page, also not of another port's; bodies of
 bounded size. The page itself may load nothing but what lies beside it, and may not turn text into elements.
 """
 
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from secrets import compare_digest
 from urllib.parse import parse_qs
 
+import uvicorn
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BODY_BYTES = 64 * 1024  # an operation on a handful of phases has some 2 kB
+from xsheet.schemas.errors import ConfigError
+
+HOST = "127.0.0.1"
+MAX_BODY_BYTES = 256 * 1024  # an operation of a reviewer has some 2 kB, a script of 1000 phases 150
+MEDIA_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -29,13 +38,64 @@ SECURITY_HEADERS = {
 }
 
 
-class RequestGuard:
-    """ASGI middleware around the review application."""
+def prepare_loopback(app: ASGIApp, *, port: int, token: str, command: str) -> tuple[uvicorn.Server, socket.socket, str]:
+    """A server that is ready to run on a bound socket, and the address to open.
 
-    def __init__(self, app: ASGIApp, *, port: int, token: str) -> None:
+    Args:
+        app: application of the page, without its guard.
+        port: 0 chooses a free one.
+        token: access token.
+        command: prints the address, e.g. "xsheet audit review"; part of the message to a request without token.
+
+    Raises:
+        ConfigError: the port is in use.
+    """
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((HOST, port))
+        listening.listen()  # from here on browsers wait until the server has started
+    except OSError as error:
+        listening.close()
+        got, hint = error.strerror or str(error), "choose another port, or 0 for any free one"
+        raise ConfigError(where=f"port {port}", expected="a free port", got=got, hint=hint) from error
+    bound = listening.getsockname()[1]
+    guarded = RequestGuard(app, port=bound, token=token, command=command)
+    # No access log: its first line would contain the token.
+    config = uvicorn.Config(guarded, log_config=None, access_log=False, server_header=False, ws="none")
+    return uvicorn.Server(config), listening, f"http://{HOST}:{bound}/?token={token}"
+
+
+class PageFiles:
+    """The files of a page and those that pages share (`browser/`), by name; a request never becomes part of a path."""
+
+    def __init__(self, folder: Traversable) -> None:
+        entries = (*(files("xsheet.pages") / "browser").iterdir(), *folder.iterdir())
+        self._files: Mapping[str, Traversable] = {entry.name: entry for entry in entries}
+
+    def index(self, _: Request) -> Response:
+        """The page."""
+        return self._respond("index.html")
+
+    def page(self, request: Request) -> Response:
+        """A file of the page, named by the path parameter `name`."""
+        return self._respond(request.path_params["name"])
+
+    def _respond(self, name: str) -> Response:
+        file, kind = self._files.get(name), MEDIA_TYPES.get(name.rpartition(".")[2])
+        if file is None or kind is None:
+            raise HTTPException(404, "not found")
+        return Response(file.read_bytes(), media_type=kind)
+
+
+class RequestGuard:
+    """ASGI middleware around the application of a page."""
+
+    def __init__(self, app: ASGIApp, *, port: int, token: str, command: str) -> None:
         self._app = app
+        self._command = command
         self._token = token
-        self._cookie = f"xsheet-{port}"  # cookies do not know ports, and two reviews may run side by side
+        self._cookie = f"xsheet-{port}"  # cookies do not know ports, and two pages may be served side by side
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,9 +124,9 @@ class RequestGuard:
         if host not in self._hosts:
             return 403, "expected a request to 127.0.0.1"
         if (origin is not None and origin != f"http://{host}") or not (is_own or has_url_token):
-            return 403, "expected a request of the review page itself"
+            return 403, "expected a request of the page itself"
         if not has_url_token and not self._is_token(self._token_of_cookie(headers)):
-            return 401, "expected the address that `xsheet audit review` printed, with its token"
+            return 401, f"expected the address that `{self._command}` printed, with its token"
         if not length.isdigit() or int(length) > MAX_BODY_BYTES:
             return 413, f"expected at most {MAX_BODY_BYTES} bytes"
         return None
