@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xsheet.audit.independence import audit_rules
 from xsheet.audit.pipeline import run_checks
 from xsheet.audit.scores import CheckEvaluation, phase_scores, score_evaluations
 from xsheet.audit.settings import AuditSettings
@@ -69,7 +70,7 @@ def explain_annotation(set_folder: Path, id_prefix: str, settings: AuditSettings
         ConfigError: no annotation or more than one has an id with this prefix.
     """
     explained = _find_annotation(set_folder, id_prefix)
-    views = LayerViews(set_folder, explained.layer)
+    views = LayerViews(set_folder, explained.layer, rules=audit_rules(set_folder, explained.layer).settings)
     evaluations = tuple(run_checks(views.view(explained.annotation), settings))
     return Explanation(
         annotation=explained.annotation,

@@ -18,6 +18,7 @@ from xsheet import __version__
 from xsheet.audit.agreement.compare import Agreement, compare_layers
 from xsheet.audit.agreement.phase_arrays import layer_phase_arrays
 from xsheet.audit.checks.base import AnnotationView, Check, to_finding
+from xsheet.audit.checks.flow import FLOW_CHECKS
 from xsheet.audit.checks.layer import LayerStatistics
 from xsheet.audit.checks.motion import MOTION_CHECKS, missed_spans
 from xsheet.audit.checks.samples import SAMPLE_CHECKS
@@ -26,6 +27,7 @@ from xsheet.audit.checks.structure import STRUCTURE_CHECKS
 from xsheet.audit.checks.text import TEXT_CHECKS
 from xsheet.audit.checks.timeline import TIMELINE_CHECKS
 from xsheet.audit.gate import Gate, GateInputs, evaluate_gate
+from xsheet.audit.independence import AuditRules, audit_rules
 from xsheet.audit.layer_profile import ResponseStats, response_stats
 from xsheet.audit.scores import REFUTATION_KIND, CheckEvaluation, ScoredAnnotation, mean_scores, score_annotation
 from xsheet.audit.settings import AuditSettings
@@ -43,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     *SAMPLE_CHECKS,
     *TEXT_CHECKS,
     *MOTION_CHECKS,
+    *FLOW_CHECKS,
     *SPEECH_CHECKS,
 )
 
@@ -69,6 +72,7 @@ class AuditResult:
     checks: tuple[CheckCounts, ...]
     refutations: Mapping[str, int]  # phases refuted, by kind: existence, direction, time, class
     responses: ResponseStats
+    rules: AuditRules  # motion rules that the checks take their limits from
     agreement: Agreement | None = None
 
     @property
@@ -127,9 +131,14 @@ def audit(
         OSError: the set is not writable.
         RunError: another process writes to the set.
     """
-    run, accumulator = make_audit_run(layer, settings, reference=reference), _AuditAccumulator(settings)
+    rules = audit_rules(set_folder, layer)
+    run, accumulator = make_audit_run(layer, settings, reference=reference, rules=rules), _AuditAccumulator(settings)
     with write_lock(set_folder):
-        write_findings(set_folder, run, accumulator.findings(LayerViews(set_folder, layer), run_id=run.run_id))
+        write_findings(
+            set_folder,
+            run,
+            accumulator.findings(LayerViews(set_folder, layer, rules=rules.settings), run_id=run.run_id),
+        )
     responses = response_stats(layer)
     agreement = None
     if reference is not None:
@@ -152,15 +161,24 @@ def audit(
         refutations=dict(accumulator.refutations),
         responses=responses,
         agreement=agreement,
+        rules=rules,
     )
 
 
 def make_audit_run(
-    layer: LayerRun, settings: AuditSettings, *, reference: LayerRun | None = None, kind: str = "audit"
+    layer: LayerRun,
+    settings: AuditSettings,
+    *,
+    reference: LayerRun | None = None,
+    rules: AuditRules | None = None,
+    kind: str = "audit",
 ) -> Run:
-    """The run record of an audit; its id hashes the layer, the settings and the version of xsheet."""
+    """The run record of an audit; its id hashes the layer, all settings and the version of xsheet."""
     sha256 = settings_sha256(settings)
-    key = ids.content_key(kind, __version__, str(layer), sha256, None if reference is None else str(reference))
+    rules_sha256 = None if rules is None else settings_sha256(rules.settings)
+    key = ids.content_key(
+        kind, __version__, str(layer), sha256, None if reference is None else str(reference), rules_sha256
+    )
     parents = (layer.run.run_id,) if reference is None else (layer.run.run_id, reference.run.run_id)
     return Run(
         run_id=f"run_{key[:20]}", kind="audit", tool_version=__version__, model=layer.run.model,

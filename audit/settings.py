@@ -123,6 +123,25 @@ class MotionCheckLimits(StrictModel):
     )
 
 
+class FlowCheckLimits(StrictModel):
+    """Limits of the flow checks (G11, G12), measured in docs/log/audit.md#independence."""
+
+    min_flow_ratio: float = Field(
+        default=1.5, ge=0, description="fast flow inside the phase / median flow outside the phases of the track"
+    )
+    peak_quantile: float = Field(default=0.9, gt=0, le=1, description="quantile of the flow inside the phase")
+    min_still_flow: float = Field(
+        default=0.01, gt=0, description="picture heights per second; the noise of a still picture is below it"
+    )
+    min_missed_flow: float = Field(
+        default=0.15, gt=0, description="picture heights per second from which a part moves clearly"
+    )
+    missed_flow_ratio: float = Field(
+        default=4.0, ge=1, description="flow / median flow of the part from which it moves"
+    )
+    min_missed_duration_s: float = Field(default=0.3, ge=0, le=5, description="duration of such a movement")
+
+
 class SpeechCheckLimits(StrictModel):
     """Limits of the speech checks (H)."""
 
@@ -207,6 +226,7 @@ class AuditSettings(StrictModel):
     timeline: TimelineLimits = TimelineLimits()
     text: TextCheckLimits = TextCheckLimits()
     motion: MotionCheckLimits = MotionCheckLimits()
+    flow: FlowCheckLimits = FlowCheckLimits()
     speech: SpeechCheckLimits = SpeechCheckLimits()
     consistency: ConsistencyLimits = ConsistencyLimits()
     gate: GateLimits = GateLimits()

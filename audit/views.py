@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from xsheet.annotate.motion.annotator import MotionSettings
 from xsheet.audit.agreement.consistency import SampleConsistency, sample_consistency
 from xsheet.audit.agreement.phase_arrays import phase_arrays
 from xsheet.audit.checks.base import AnnotationView, ClipMetadata, with_clip_evidence
@@ -29,8 +30,9 @@ _BATCH_ROWS = 2_500  # half a row group of schemas.tables; about 30 MB of record
 class LayerViews:
     """Builds the check input of every annotation of a layer."""
 
-    def __init__(self, set_folder: Path, layer: LayerRun) -> None:
-        self._layer = layer
+    def __init__(self, set_folder: Path, layer: LayerRun, *, rules: MotionSettings | None = None) -> None:
+        """`rules`: motion rules that give the checks their limits; None is the default."""
+        self._layer, self._rules = layer, rules
         self._clips = load_clip_metadata(set_folder)
         self._missing_parents = find_missing_parents(set_folder, layer)
         self._signals = SignalsReader(set_folder)
@@ -60,7 +62,7 @@ class LayerViews:
     def _clip_evidence(self, clip_id: str) -> ClipEvidence | None:
         if self._cached_evidence[0] != clip_id:
             signals = self._signals(clip_id)
-            self._cached_evidence = clip_id, None if signals is None else ClipEvidence(signals)
+            self._cached_evidence = clip_id, None if signals is None else ClipEvidence(signals, limits=self._rules)
         return self._cached_evidence[1]
 
 

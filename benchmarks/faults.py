@@ -1,9 +1,11 @@
 """Recall of the audit on seeded faults, and its false-positive rate on correct annotations.
 
-    python benchmarks/faults.py planted|measured|motion [--films 60] [--first 200] [--cache DIR]
+    python benchmarks/faults.py planted|measured|motion|arms [--films 60] [--first 200] [--cache DIR]
 
 planted   the puppet's truth with its planted signals; seconds
 measured  the puppet's truth with signals measured from the film; five seconds of one core per film
+arms      faults of arms only: puppets from further away, so that hands are in the picture, with their planted joints
+          and the optical flow of the drawn frames; a second of one core per film
 motion    the output of the motion annotator on the measured signals, taken as the truth
 
 Prints Markdown tables for docs/log/. Limits were chosen on films of seeds below 200; the default seeds are higher.
@@ -26,13 +28,19 @@ from xsheet.audit.pipeline import run_checks
 from xsheet.audit.scores import CheckEvaluation
 from xsheet.audit.seeded_faults import FAULT_KINDS, FaultKind, detecting_checks, false_positives, seed_fault
 from xsheet.audit.settings import AuditSettings
+from xsheet.curate.body.flow import part_flow, reduced_luma
+from xsheet.curate.series import array_to_series
 from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.truth import truth_rows, truth_run
+from xsheet.demo.puppet.draw import Puppet, add_camera_noise
+from xsheet.demo.puppet.identity import random_identity
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.time import Span
 
+ARMS: tuple[vocab.Track, ...] = ("arm_left", "arm_right")
+WIDE_PX = 288
 MUST = {
     "shift_0.4", "shift_0.5", "swapped_side", "spurious_phase", "missing_phase", "uniform_segments", "out_of_range",
 }  # fmt: skip
@@ -44,6 +52,7 @@ class Case(NamedTuple):
 
     truth: Annotation
     measured: ClipEvidence
+    tracks: tuple[vocab.Track, ...] = vocab.TRACKS  # faults are seeded on these
 
     def answers(self, annotation: Annotation) -> list[CheckEvaluation]:
         """Run all checks on this annotation, or on a copy with a fault."""
@@ -53,7 +62,43 @@ class Case(NamedTuple):
 
     def sees(self, track: vocab.Track, span: Span) -> bool:
         """Whether a track is visible throughout a span."""
-        return (self.measured.visible_share(track, frames_of_span(span)) or 0.0) >= LEAST_SEEN
+        return track in self.tracks and (self.measured.visible_share(track, frames_of_span(span)) or 0.0) >= LEAST_SEEN
+
+
+def wide_case(seed: int) -> Case:
+    """A film whose puppet is half as large: raised hands are in the picture."""
+    plan = plan_film(0, seed=seed, kind="talk")
+    rows = list(truth_rows(plan, "src_benchmark"))
+    (signals,) = (row for row in rows if isinstance(row, Signals))
+    (truth,) = (row for row in rows if isinstance(row, Annotation))
+    (member,) = plan.shots[0].cast_members
+    identity = random_identity(member.identity)
+    share = identity.scene.head_share / 2
+    scene = replace(identity.scene, head_share=share, eye_line=0.08 + 0.5 * share)
+    puppet, rng = Puppet(replace(identity, scene=scene), height_px=WIDE_PX), np.random.default_rng(seed)
+    pictures, joints = [], []
+    for k in range(signals.frames):
+        pose = member.motion.at(k)
+        pictures.append(reduced_luma(add_camera_noise(puppet.draw(pose), rng)))
+        joints.append(np.stack([puppet.joints(pose, side) for side in ("left", "right")]) / WIDE_PX)
+    places = np.stack(joints)  # (frames, sides, joints, xy)
+    places[~((places >= 0) & (places < 1)).all(axis=-1)] = np.nan
+    series = {
+        f"{joint}_{side}_{axis}": array_to_series(places[:, s, j, a])
+        for s, side in enumerate(("left", "right"))
+        for j, joint in enumerate(("shoulder", "elbow", "wrist"))
+        for a, axis in enumerate("xy")
+    }
+    series |= {f"hand_{side}_visible": array_to_series(np.isfinite(places[:, s, 2, 0]).astype(float))
+               for s, side in enumerate(("left", "right"))}  # fmt: skip
+    head_x, head_y = (np.asarray(getattr(signals, name)) for name in ("head_x", "head_y"))
+    series |= {
+        "head_x": array_to_series(head_x),
+        "head_y": array_to_series(head_y - identity.scene.eye_line + scene.eye_line),
+        "head_height": array_to_series(np.full(signals.frames, share)),
+    }
+    wide = replace(signals, **series)
+    return Case(truth, ClipEvidence(replace(wide, **part_flow(pictures, wide))), ARMS)
 
 
 def cases(options: argparse.Namespace) -> Iterator[Case]:
@@ -65,6 +110,9 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
             (signals,) = (row for row in rows if isinstance(row, Signals))
             (truth,) = (row for row in rows if isinstance(row, Annotation))
             yield Case(truth, ClipEvidence(signals))
+        return
+    if options.what == "arms":
+        yield from (wide_case(seed) for seed in seeds)
         return
     for signals, truth in cached(options.cache, seeds, kind="talk"):
         correct = truth if options.what == "measured" else replace(truth, phases=phases_of(signals))
@@ -124,7 +172,7 @@ def alarms(found: list[Case], clean: list[list[CheckEvaluation]], show: Callable
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="planted", choices=("planted", "measured", "motion"))
+    parser.add_argument("what", nargs="?", default="planted", choices=("planted", "measured", "motion", "arms"))
     parser.add_argument("--films", type=int, default=60)
     parser.add_argument("--first", type=int, default=200, help="seed of the first film")
     parser.add_argument("--cache", type=Path, help="folder that keeps measured signals")

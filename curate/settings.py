@@ -43,6 +43,7 @@ class ClipExportSettings(StrictModel):
     pose: PoseSettings | None = Field(
         default=PoseSettings(), description="shoulders, arms and hands; null = not tracked"
     )
+    measure_flow: bool = Field(default=True, description="optical flow inside the body parts, evidence for the audit")
 
 
 class CurateSettings(FilterLimits):

@@ -266,7 +266,7 @@ _PHASES: TypeAdapter[tuple[Phase, ...]] = TypeAdapter(tuple[Phase, ...])
 
 
 Instant = Annotated[AwareDatetime, pa.timestamp("us", tz="UTC")]
-Operation = Literal["accept", "reject", "edit", "split", "merge", "new", "delete", "flip_side", "undo"]
+Operation = Literal["accept", "reject", "edit", "split", "merge", "new", "delete", "flip_side", "dispute", "undo"]
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -288,6 +288,7 @@ class Finding:
     annotation_id: Annotated[Id | None, "annotation it is about; null for a finding about the whole corpus"] = None
     clip_id: Annotated[Id | None, "clip"] = None
     phase_id: Annotated[Id | None, "phase"] = None
+    track: Annotated[vocab.Track | None, "body part, where the finding is about one"] = None
     start_us: Annotated[Us | None, "where in the clip"] = None
     end_us: Annotated[Us | None, "where in the clip, half-open"] = None
     message: Annotated[Str, "expected and measured state"]
@@ -306,6 +307,7 @@ class Review:
     after: Annotated[tuple[Phase, ...], "these phases afterwards; none for accept, reject and delete"] = ()
     before_sha256: Annotated[Sha256, "hash of the annotation as the reviewer saw it; a mismatch is a conflict"]
     undoes: Annotated[Id | None, "review taken back; undo only"] = None
+    finding: Annotated[Finding | None, "the annotation is right, this measurement is wrong; dispute only"] = None
     reviewer: Annotated[Str, "name the reviewer gave"]
     at: Annotated[Instant, "when, UTC"]
     note: Annotated[Str | None, "remark"] = None
@@ -313,5 +315,7 @@ class Review:
     def __post_init__(self) -> None:
         if (self.operation == "undo") != (self.undoes is not None):
             raise ValueError("an undo, and nothing else, names the review it takes back")
+        if (self.operation == "dispute") != (self.finding is not None):
+            raise ValueError("a dispute, and nothing else, names the finding that is wrong")
         if not isinstance(self.at, datetime) or self.at.utcoffset() is None:
             raise ValueError("a review needs a time with a zone")

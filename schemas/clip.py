@@ -218,6 +218,10 @@ class Signals:
     face_visible: Annotated[Series, "0..1"] = ()
     hand_left_visible: Annotated[Series, "0..1"] = ()
     hand_right_visible: Annotated[Series, "0..1"] = ()
+    flow_head: Annotated[Series, "optical flow inside the part, picture heights per second; no annotator reads it"] = ()
+    flow_torso: Annotated[Series, "picture heights per second, camera motion removed, as the others"] = ()
+    flow_arm_left: Annotated[Series, "picture heights per second"] = ()
+    flow_arm_right: Annotated[Series, "picture heights per second"] = ()
     voice: Annotated[Series, "voice activity, 0..1"] = ()
     energy_db: Annotated[Series, "RMS of the frame's 640 samples, dB of full scale"] = ()
 

@@ -114,6 +114,7 @@ class CheckResult(NamedTuple):
     detail: str = ""
     start_us: int | None = None  # time span of a result without a phase
     end_us: int | None = None
+    track: vocab.Track | None = None  # of a result without a phase
 
 
 CheckFunction = Callable[[AnnotationView, AuditSettings], Iterable[CheckResult]]
@@ -162,6 +163,7 @@ def to_finding(check: Check, result: CheckResult, annotation: Annotation, *, run
         annotation_id=annotation.annotation_id,
         clip_id=annotation.clip_id,
         phase_id=None if phase is None else phase.phase_id,
+        track=result.track if phase is None else phase.track,
         start_us=span[0],
         end_us=span[1],
         message=check.message(result),

@@ -4,9 +4,6 @@ Speeds are stored as cumulative sums, so the mean over any span takes two look-u
 on first use.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +16,7 @@ from xsheet.annotate.motion.detectors import detection_strength
 from xsheet.annotate.motion.segments import MotionEpisode, background_range, find_segments, group_segments
 from xsheet.annotate.motion.series import FPS, Floats
 from xsheet.annotate.speech.relation import voice_spans
+from xsheet.audit.checks.quantities import MotionQuantity, motion_quantities
 from xsheet.schemas import vocab
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.time import Span
@@ -27,71 +25,16 @@ _MIN_RESTING_SPEED = 0.1  # of the speed of a small movement; synthetic signals 
 _USUAL_RANGE_FACTOR = 2.0  # times the usual range, as in the motion annotator
 _HELD_AMPLITUDE_FACTOR = 1.5  # as in the motion annotator for expressions
 _MIN_CORRELATION_FRAMES = 10  # fewest frames for a correlation
-_LIMITS = MotionSettings()
-
-
-@dataclass(frozen=True, slots=True)
-class MotionQuantity:
-    """A motion curve that shows an action class, and the rules that join its movements, as in the motion annotator."""
-
-    curve: str  # field of MotionCurves; for wrists their distance from rest
-    track: vocab.Track
-    min_amplitude: float  # smallest movement that counts, in the unit of the curve
-    jitter_frames: float
-    max_gap_s: float = 0.0
-    max_hold_s: float = 1.5
-    required_sign: int = 0  # 1: only upward movements count, -1: only downward
-    posture_after_s: float = math.inf  # a longer movement out and back is a posture
-    posture_amplitude_factor: float = math.inf  # factor on min_amplitude for a posture
-    required_action: vocab.Action | None = None  # class whose detector must also respond
-
-
-_PITCH = MotionQuantity(
-    "pitch_deg", "head", _LIMITS.head.min_pitch_deg, 0.7, max_gap_s=0.2, posture_after_s=_LIMITS.head.max_nod_cycle_s,
-    posture_amplitude_factor=_LIMITS.head.posture_pitch_ratio,
-)  # fmt: skip
-_YAW = MotionQuantity("yaw_deg", "head", _LIMITS.head.min_yaw_deg, 0.7, max_gap_s=0.2)
-_ROLL = MotionQuantity("roll_deg", "head", _LIMITS.head.min_roll_deg, 0.7, max_gap_s=0.2)
-_GAZE = MotionQuantity("gaze_x", "gaze", _LIMITS.face.min_gaze, 1.0, max_hold_s=2.0)
-_LIDS = MotionQuantity(
-    "eye_openness",
-    "gaze",
-    1 - _LIMITS.face.closed_eye_openness,
-    0.5,
-    max_hold_s=2.0,
-    required_sign=-1,
-    required_action="blink_long",
-)
-_BROWS = MotionQuantity("brow_raise", "brows", _LIMITS.face.min_brow_raise, 1.5, max_hold_s=1.2, required_sign=1)
-_SMILE = MotionQuantity("smile", "face", _LIMITS.face.min_smile, 4.0, max_hold_s=8.0, required_sign=1)
-_MOUTH = MotionQuantity("mouth_opening", "mouth", _LIMITS.face.min_mouth_opening, 0.7, max_hold_s=3.0, required_sign=1)
-_SIZE = MotionQuantity("log_head_height", "torso", _LIMITS.torso.min_lean, 2.5, max_hold_s=2.5)
-_SWAY = MotionQuantity("torso_sway", "torso", _LIMITS.torso.min_sway, 2.0, max_gap_s=0.2, max_hold_s=2.5)
-_RISE = MotionQuantity(
-    "shoulder_rise", "torso", _LIMITS.torso.min_shrug, 1.0, required_sign=1, posture_after_s=_LIMITS.torso.max_shrug_s
-)
-_LEFT = MotionQuantity("wrist_left", "arm_left", _LIMITS.arms.min_reach, 1.0, max_hold_s=_LIMITS.arms.max_hold_s)
-_RIGHT = MotionQuantity("wrist_right", "arm_right", _LIMITS.arms.min_reach, 1.0, max_hold_s=_LIMITS.arms.max_hold_s)
-# Without the mouth: speech moves it all the time.
-_MISSABLE_QUANTITIES = (_PITCH, _YAW, _ROLL, _GAZE, _LIDS, _BROWS, _SMILE, _SIZE, _SWAY, _RISE, _LEFT, _RIGHT)
-_QUANTITY_BY_ACTION: Mapping[vocab.Action, MotionQuantity] = {
-    "nod": _PITCH, "lower_head": _PITCH, "raise_head": _PITCH, "shake_head": _YAW, "turn_head": _YAW,
-    "tilt_head": _ROLL, "look_away": _GAZE, "blink_long": _LIDS, "close_eyes": _LIDS, "raise_brows": _BROWS,
-    "smile": _SMILE, "open_mouth": _MOUTH, "lean_in": _SIZE, "lean_back": _SIZE, "sway": _SWAY, "shrug": _RISE,
-}  # fmt: skip
-_QUANTITY_BY_ARM: Mapping[vocab.Track, MotionQuantity] = {"arm_left": _LEFT, "arm_right": _RIGHT}
-
-
-def find_quantity(action: vocab.Action, track: vocab.Track) -> MotionQuantity | None:
-    """The motion quantity that shows a class on its track; None if none is measured."""
-    return _QUANTITY_BY_ARM.get(track) or _QUANTITY_BY_ACTION.get(action)
 
 
 class ClipEvidence:
     """Measured motion and voice of one clip; frames are at 25 fps."""
 
-    def __init__(self, signals: Signals) -> None:
+    def __init__(self, signals: Signals, *, limits: MotionSettings | None = None) -> None:
+        """`limits`: settings of the motion rules, those of the audited run if it has any; None is the default."""
         self.signals = signals
+        self._limits = limits or MotionSettings()
+        self.quantities = motion_quantities(self._limits)
         self.curves = motion_curves(signals)
         self.speeds = track_speeds(self.curves)
         self._sums: dict[vocab.Track, tuple[Floats, NDArray[np.int64]]] = {}
@@ -149,7 +92,7 @@ class ClipEvidence:
 
     def class_strength(self, action: vocab.Action, frames: range, side: vocab.Laterality) -> float | None:
         """Amplitude of a class in `frames`, 1 = the minimum that counts; negative for the opposite side."""
-        return detection_strength(self.curves, action, frames, side=side, limits=_LIMITS)
+        return detection_strength(self.curves, action, frames, side=side, limits=self._limits)
 
     def values(self, quantity: MotionQuantity) -> Floats:
         """(frames,) values of a quantity."""
@@ -192,7 +135,7 @@ class ClipEvidence:
         if self._large_movements is None:
             self._large_movements = [
                 (quantity, frames, episode)
-                for quantity in _MISSABLE_QUANTITIES
+                for quantity in self.quantities.missable
                 if self._range_exceeds(self.values(quantity), min_amplitude * quantity.min_amplitude)
                 for episode in self.movements(quantity, scale=1.0)
                 if len(frames := range(max(0, round(episode.start)), min(len(self.curves), round(episode.end))))

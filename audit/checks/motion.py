@@ -11,7 +11,8 @@ from xsheet.annotate.motion.curves import hand_motion_share
 from xsheet.annotate.motion.segments import MotionEpisode
 from xsheet.annotate.motion.series import FPS
 from xsheet.audit.checks.base import AnnotationView, Check, CheckResult, MeasuredPhase
-from xsheet.audit.checks.evidence import ClipEvidence, MotionQuantity, find_quantity
+from xsheet.audit.checks.evidence import ClipEvidence
+from xsheet.audit.checks.quantities import MotionQuantity
 from xsheet.audit.settings import AuditSettings, MotionCheckLimits
 from xsheet.schemas import vocab
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, span_of_frames
@@ -82,7 +83,7 @@ def _check_displacement(view: AnnotationView, settings: AuditSettings) -> Iterat
     if evidence is None:
         return
     for measured in view.measured_phases:
-        quantity = find_quantity(measured.phase.action, measured.phase.track)
+        quantity = evidence.quantities.find(measured.phase.action, measured.phase.track)
         if quantity is not None:
             sigma_us = max(measured.phase.start_sigma_us or 0, measured.phase.end_sigma_us or 0)
             limit_s = max(limits.max_displacement_s, min(2 * sigma_us / US_PER_S, limits.max_sigma_tolerance_s))
@@ -127,7 +128,7 @@ def _check_moving_share(view: AnnotationView, settings: AuditSettings) -> Iterat
     if evidence is None:
         return
     for measured in view.measured_phases:
-        quantity = find_quantity(measured.phase.action, measured.phase.track)
+        quantity = evidence.quantities.find(measured.phase.action, measured.phase.track)
         if quantity is not None and not _is_unverifiable(measured, limits):
             share = _moving_share(measured, evidence.movements(quantity, scale=_AMPLITUDE_SCALES[0]))
             if share < limits.min_moving_share:
@@ -214,6 +215,7 @@ def _check_missed_motion(view: AnnotationView, settings: AuditSettings) -> Itera
                 detail=f"{quantity.track} moves at {span} without a phase",
                 start_us=span.start_us,
                 end_us=span.end_us,
+                track=quantity.track,
             )
 
 

@@ -82,7 +82,7 @@ def _check_mouth_correlation(view: AnnotationView, settings: AuditSettings) -> I
         and (_voice_share_of_clip(view) or 0.0) >= settings.speech.max_silent_voice_share
     ):
         r = None if view.clip_evidence is None else view.clip_evidence.mouth_correlation
-        yield CheckResult(None if r is None else r >= limit, r, limit)
+        yield CheckResult(None if r is None else r >= limit, r, limit, track="mouth")
 
 
 def _check_talk(view: AnnotationView, settings: AuditSettings) -> Iterator[CheckResult]:

@@ -88,6 +88,7 @@ def write_report(
         other_layers=list(other_layers),
         entries=entries,
         summary=summary_numbers(entries, findings.error_phase_counts()),
+        independence="" if audited is None else audited.rules.statement,
         gate=None if audited is None else build_gate_section(audited),
         findings=findings,
         check_counts={} if audited is None else {one.check.id: one for one in audited.checks},

@@ -3,4 +3,5 @@
 pose     shoulders, arms and hands of one person over the frames of a clip
 signals  signals of a clip from the timeline and the face track of its source
 motion   speed per body part from the signals
+flow     optical flow inside the body parts, evidence that no annotator reads
 """

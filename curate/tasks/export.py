@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from xsheet.curate.body.flow import FlowAnalyser
 from xsheet.curate.body.motion import part_motion
 from xsheet.curate.body.pose import PoseAnalyser, person_window
 from xsheet.curate.body.signals import clip_signals
@@ -23,7 +24,7 @@ from xsheet.curate.tasks.cpu_usage import CpuProfiler
 from xsheet.curate.tasks.probe import SourcePath
 from xsheet.runtime.executor import Item, Row
 from xsheet.runtime.result_store import ResultStore
-from xsheet.schemas.clip import Clip, Measures
+from xsheet.schemas.clip import Clip, Measures, Signals
 from xsheet.schemas.source import FaceTrack, SourceVideo, Timeline
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us, frames_in
 
@@ -57,7 +58,7 @@ class ExportTask:
     """Writes clip, signals and motion of one kept candidate. The payload of an item is an ExportJob."""
 
     name = "export"
-    VERSION = 1  # part of the keys of results; raise it with every change of the rows
+    VERSION = 2  # part of the keys of results; raise it with every change of the rows
 
     def __init__(self, settings: ClipExportSettings, limits: MediaLimits) -> None:
         self.stage = "export"
@@ -89,16 +90,18 @@ class ExportTask:
                 aspect *= (x1 - x0) / (y1 - y0)
             signals = clip_signals(job.candidate, timeline, track, shift_frames=job.shift_frames)
             self.stage = "export"
+            flow = FlowAnalyser() if self._settings.measure_flow else None
             if self._settings.pose is None:
                 with profiler("export"):
-                    file = self._write(job, media, None, profiler)
+                    file = self._write(job, media, None, flow, profiler)
+                signals = _with_flow(signals, flow, profiler)
                 return [_clip_record(job, file), signals, job.candidate, *profiler.usage()]
             window = person_window(track, others, aspect=aspect) if track is not None else None
             with PoseAnalyser(self._settings.pose, window=window) as body:
                 with profiler("export"):
-                    file = self._write(job, media, body, profiler)
+                    file = self._write(job, media, body, flow, profiler)
                 body_signals: dict[str, Any] = {**body.signals()}
-        signals = replace(signals, **body_signals)
+        signals = _with_flow(replace(signals, **body_signals), flow, profiler)
         self.stage = "motion"
         frames = frames_in(job.candidate.span, CLIP_RATE)
         motion = part_motion(
@@ -107,7 +110,12 @@ class ExportTask:
         return [_clip_record(job, file), signals, replace(job.candidate, motion=motion), *profiler.usage()]
 
     def _write(
-        self, job: ExportJob, media: MediaReader, body: PoseAnalyser | None, profiler: CpuProfiler
+        self,
+        job: ExportJob,
+        media: MediaReader,
+        body: PoseAnalyser | None,
+        flow: FlowAnalyser | None,
+        profiler: CpuProfiler,
     ) -> EncodedClip:
         size = fit_size(*media.size, long_side=self._settings.max_long_side_px, multiple=2)
 
@@ -118,10 +126,21 @@ class ExportTask:
                 if body is not None:
                     with profiler("body"):
                         body.add(frame)
+                if flow is not None:
+                    with profiler("flow"):
+                        flow.add(frame)
                 yield frame.rgb
 
         sound = _shifted_sound(media, job.candidate.span, job.shift_frames)
         return write_clip(job.set_folder / job.path, frames=rgb_frames(), sound=sound, encoding=self._settings.encoding)
+
+
+def _with_flow(signals: Signals, flow: FlowAnalyser | None, profiler: CpuProfiler) -> Signals:
+    if flow is None:
+        return signals
+    with profiler("flow"):
+        found: dict[str, Any] = {**flow.signals(signals)}
+    return replace(signals, **found)
 
 
 def _used_tracks(job: ExportJob, limits: MediaLimits) -> MediaLimits:
