@@ -2,4 +2,5 @@
 
 sampling     stratified samples, sample sizes, Wilson bounds
 calibration  acceptance probability as a function of support
+check_verdicts  what reviewers decided about findings: the calibration set of the checks
 """

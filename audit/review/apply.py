@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xsheet import __version__
 from xsheet.audit.review.draft import EditHistory
-from xsheet.audit.review.journal import JOURNAL_NAMES, EditJournal, journal_path, read_journals
+from xsheet.audit.review.journal import read_journals
 from xsheet.runtime.lock import write_lock
 from xsheet.schemas import ids
 from xsheet.schemas.annotation import Annotation, Phase, Repair, Review, UnknownSpan, annotation_id
@@ -88,20 +88,6 @@ def apply_reviews(set_folder: Path, layer: LayerRun, *, reviewers: Sequence[str]
             conflicts=tuple(conflicts),
             unknown_operations=sum(map(len, counted.values())),
         )
-
-
-def repeated_annotations(
-    set_folder: Path, layer: LayerRun, *, reviewer: str
-) -> Iterator[tuple[Annotation, Annotation]]:
-    """Clips that a reviewer unknowingly decided twice: the first and the second result."""
-    first, second = (
-        group_by_annotation(EditJournal(journal_path(set_folder, reviewer, book)).read_new()) for book in JOURNAL_NAMES
-    )
-    for annotation in layer.read():
-        if annotation.annotation_id in first and annotation.annotation_id in second:
-            both = [_replay(annotation, book[annotation.annotation_id]).draft for book in (first, second)]
-            if all(draft.decision is not None for draft in both):
-                yield both[0].annotation, both[1].annotation
 
 
 def all_reviews(set_folder: Path) -> list[Review]:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from xsheet.schemas.annotation import Annotation, Phase, Review, sorted_phases
+from xsheet.schemas.annotation import Annotation, Finding, Phase, Review, sorted_phases
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.ids import content_key
 
@@ -30,6 +30,7 @@ class Draft:
     decision: ReviewDecision | None = None  # on the whole clip; gone with the next edit
     accepted: frozenset[str] = frozenset()  # ids of phases
     rejected: tuple[Phase, ...] = ()
+    disputed: frozenset[str] = frozenset()  # places of findings whose measurement is wrong
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -38,9 +39,10 @@ class Draft:
 
     @property
     def sha256(self) -> str:
-        """Hash of the annotation id, the phases and the decisions."""
+        """Hash of the annotation id, the phases, the decisions and the disputed findings."""
         phases = [_PHASES.dump_python(self.phases), _PHASES.dump_python(self.rejected)]
-        return content_key(self.annotation.annotation_id, phases, self.decision, sorted(self.accepted))
+        marks = sorted(self.accepted), sorted(self.disputed)
+        return content_key(self.annotation.annotation_id, phases, self.decision, *marks)
 
     def get_phase(self, phase_id: str) -> Phase:
         """The phase with this id; ContractError if the draft has none."""
@@ -62,6 +64,9 @@ class Draft:
                 return self._with_decision(review.operation)
             case "accept":
                 return replace(self, accepted=self.accepted | ids)
+            case "dispute" if review.finding is not None:
+                place = finding_place(review.finding)
+                return replace(self, accepted=self.accepted | ids, disputed=self.disputed | {place})
             case "reject":
                 return replace(self._replace_phases(ids, ()), rejected=(*self.rejected, *touched))
             case _:
@@ -79,6 +84,11 @@ class Draft:
         except ValueError as error:
             raise to_contract_error(error) from error
         return replace(self, annotation=changed, decision=None, accepted=self.accepted - removed_ids)
+
+
+def finding_place(finding: Finding) -> str:
+    """What a finding is about: check, and phase or start; the same in the next audit of the layer."""
+    return f"{finding.check} {finding.phase_id or finding.start_us}"
 
 
 def to_contract_error(error: ValueError) -> ContractError:
@@ -123,7 +133,7 @@ class UndoStack:
         for review in reversed(self.applied_reviews):
             if not review.phase_ids and review.operation in ("accept", "reject"):
                 return review.operation
-            if review.operation != "accept":
+            if review.operation not in ("accept", "dispute"):
                 return None
         return None
 

@@ -6,7 +6,7 @@ claims that no longer hold) is worked out here.
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from pydantic import Field
 from xsheet.annotate.text.wording import kind_of
 from xsheet.audit.review.draft import Draft, to_contract_error
 from xsheet.schemas import vocab
-from xsheet.schemas.annotation import KinematicPhase, Operation, Phase, Review
+from xsheet.schemas.annotation import Annotation, Finding, KinematicPhase, Operation, Phase, Review
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
@@ -61,11 +61,29 @@ class EditRequest(StrictModel):
     changes: tuple[PhaseChange, ...] = Field(default=(), max_length=64, description="edit and new only")
     at_us: int | None = Field(default=None, description="where to split, µs")
     undoes: str | None = Field(default=None, description="review to take back; undo only")
+    finding_id: str | None = Field(default=None, description="finding whose measurement is wrong; dispute only")
     note: str | None = Field(default=None, max_length=400, description="remark")
 
 
-def to_review(request: EditRequest, draft: Draft, *, reviewer: str, at: datetime) -> Review:
+@dataclass(frozen=True, slots=True)
+class AuditedAnnotation:
+    """An annotation as the layer has it, and the findings about it."""
+
+    annotation: Annotation
+    findings: Sequence[Finding]
+
+
+def to_review(
+    request: EditRequest, draft: Draft, *, reviewer: str, at: datetime, audited: AuditedAnnotation | None = None
+) -> Review:
     """The operation as it is kept.
+
+    Args:
+        request: what the page asks for.
+        draft: the draft it is made on.
+        reviewer: name of the reviewer.
+        at: when, with a zone.
+        audited: the annotation as the layer has it, with its findings; a dispute names one of them.
 
     Raises:
         ContractError: it does not fit the draft, or its phases break a rule; the message says which.
@@ -74,7 +92,10 @@ def to_review(request: EditRequest, draft: Draft, *, reviewer: str, at: datetime
         after = _resulting_phases(request, draft)
         made = tuple(phase.phase_id for phase in after)
         ids = made if request.operation in ("edit", "new") else request.phase_ids
-        if not ids and request.operation not in ("accept", "reject", "undo"):
+        finding = _disputed_finding(request, draft, audited) if request.operation == "dispute" else None
+        if finding is not None:
+            ids = () if finding.phase_id is None else (finding.phase_id,)
+        if not ids and request.operation not in ("accept", "reject", "dispute", "undo"):
             raise ValueError(f"expected a phase to {request.operation}, got none")
         key = [reviewer, at.isoformat(), request.model_dump(mode="json"), draft.annotation.annotation_id]
         return Review(
@@ -86,12 +107,24 @@ def to_review(request: EditRequest, draft: Draft, *, reviewer: str, at: datetime
             after=after,
             before_sha256=request.before_sha256,
             undoes=request.undoes,
+            finding=finding,
             reviewer=reviewer,
             at=at,
             note=request.note,
         )
     except ValueError as error:
         raise to_contract_error(error) from error
+
+
+def _disputed_finding(request: EditRequest, draft: Draft, audited: AuditedAnnotation | None) -> Finding:
+    """The finding of a dispute; ValueError if it is unknown or its phase is no longer as it was measured."""
+    findings = () if audited is None else audited.findings
+    found = next((one for one in findings if one.finding_id == request.finding_id), None)
+    if audited is None or found is None:
+        raise ValueError(f"expected a finding about this annotation to dispute, got {request.finding_id!r}")
+    if found.phase_id is not None and draft.get_phase(found.phase_id) not in audited.annotation.phases:
+        raise ValueError("expected the phase as it was measured, got one that was edited since")
+    return found
 
 
 def _resulting_phases(request: EditRequest, draft: Draft) -> tuple[Phase, ...]:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from xsheet.annotate.motion.curves import MOVING_SPEED, motion_curves, moving_ranges, track_speeds
 from xsheet.annotate.speech.transcript import transcript_of
-from xsheet.audit.review.draft import Draft, EditHistory
+from xsheet.audit.review.draft import Draft, EditHistory, finding_place
 from xsheet.audit.review.edits import mirror_side
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Finding, Phase
@@ -44,6 +44,7 @@ MAX_OTHER_LAYERS = 8  # more lanes would be unreadable
 _PHASE, _FINDING = TypeAdapter(Phase), TypeAdapter(Finding)
 MIN_FRAMES = 5  # a speed is a difference over four frames
 DISPLAYED_TRACKS: tuple[vocab.Track, ...] = ("head", "gaze", "brows", "mouth", "face", "torso", "arm_left", "arm_right")
+DISPLAYED_POINTS = ("head", "shoulder_left", "shoulder_right", "elbow_left", "elbow_right", "wrist_left", "wrist_right")
 R = TypeVar("R", bound=Record)
 
 
@@ -95,7 +96,7 @@ class ClipPayloads:
             "frame_timestamps_us": [] if annotation.model_input is None else list(annotation.model_input.stamps_us),
             "base": None if annotation.base is None or "text" in self._blind else annotation.base.text,
             "response_status": annotation.status,
-            "findings": [self._finding(one) for one in self._findings_of(annotation)],
+            "findings": [self._finding(one) for one in self.findings_of(annotation)],
             "other_layers": self._other_layers(annotation),
             "provenance": None if "layers" in self._blind else provenance_payload(self._layer.run),
         }
@@ -109,6 +110,7 @@ class ClipPayloads:
             "sha256": draft.sha256,
             "decision": draft.decision,
             "accepted": sorted(draft.accepted),
+            "disputed": sorted(draft.disputed),
             "phases": [self._phase(phase, hidden) for phase in draft.phases],
             "rejected": [self._phase(phase, hidden) for phase in draft.rejected],
             "undo_id": trail.undo_stack.undo_id,
@@ -135,16 +137,17 @@ class ClipPayloads:
             for i, (layer, one) in enumerate(rows_by_layer[:MAX_OTHER_LAYERS])
         ]
 
-    def _findings_of(self, annotation: Annotation) -> Iterable[Finding]:
-        """Findings of this annotation and of its clip; a finding of two audits appears once."""
+    def findings_of(self, annotation: Annotation) -> Iterable[Finding]:
+        """Findings of this annotation and of its clip; of a finding of two audits the last one."""
         findings = self._findings.get_all(annotation.clip_id)
         return {
-            one.finding_id: one for one in findings if one.annotation_id in (None, annotation.annotation_id)
+            finding_place(one): one for one in findings if one.annotation_id in (None, annotation.annotation_id)
         }.values()
 
     def _finding(self, finding: Finding) -> dict[str, Any]:
         visible = replace(finding, message="") if "text" in self._blind else finding
-        return _plain(_FINDING.dump_python(visible, mode="json", exclude={"run_id", "annotation_id", "clip_id"}))
+        row = _plain(_FINDING.dump_python(visible, mode="json", exclude={"run_id", "annotation_id", "clip_id"}))
+        return row | {"place": finding_place(finding)}
 
     def _phase(self, phase: Phase, hidden: Set[str]) -> dict[str, Any]:
         """A phase; a review blind to text removes the texts in `hidden`."""
@@ -232,7 +235,7 @@ class RowIndex(Generic[R]):
 
 
 def curves_payload(signals: Signals) -> dict[str, Any]:
-    """Voice activity, level and mouth opening per frame; speed (1 = small movement) and onsets per track."""
+    """Voice activity, level, mouth opening and tracked points per frame; speed (1 = small movement) and onsets."""
     tracks: dict[vocab.Track, dict[str, Any]] = {}
     if signals.frames >= MIN_FRAMES:
         found = track_speeds(motion_curves(signals))
@@ -253,7 +256,17 @@ def curves_payload(signals: Signals) -> dict[str, Any]:
         "level_db": _round_values(signals.energy_db),
         "mouth_open": _round_values(signals.mouth_open),
         "tracks": {track: one for track, one in tracks.items() if any(v is not None for v in one["speed"])},
+        "points": _points(signals),
+        "head_height": _round_values(signals.head_height),
     }
+
+
+def _points(signals: Signals) -> dict[str, list[list[float | None]]]:
+    """X and y per frame of the points that are seen at all, in picture heights."""
+    points = {
+        name: [_round_values(getattr(signals, f"{name}_{axis}")) for axis in ("x", "y")] for name in DISPLAYED_POINTS
+    }
+    return {name: xy for name, xy in points.items() if any(value is not None for value in xy[0])}
 
 
 def _round_values(values: Iterable[float | None]) -> list[float | None]:

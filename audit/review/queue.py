@@ -12,7 +12,8 @@ from xsheet.schemas.ids import content_key
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.tables import ANNOTATIONS, CLIPS, FINDINGS, SOURCES, part_files, read_file, read_table
 
-ReviewState = Literal["open", "edited", "accepted", "rejected"]
+# Of one reviewer; by_other: another reviewer decided the clip, locked: another reviewer works on it now.
+ReviewState = Literal["open", "edited", "accepted", "rejected", "by_other", "locked"]
 MIN_REPEAT_DISTANCE = 12  # clips between a clip and its repetition, so that the reviewer has forgotten the details
 
 
@@ -140,12 +141,14 @@ def _source_files(set_folder: Path) -> dict[str, str]:
 
 def _finding_counts(set_folder: Path) -> dict[str, dict[str, Any]]:
     """Counts and checks by annotation id; a finding of several audits counts once."""
-    findings: dict[str, tuple[str, str, str]] = {}
+    findings: dict[tuple[str, str, str | int | None], tuple[str, str, str]] = {}
     for file in part_files(set_folder, FINDINGS):
-        columns = ["finding_id", "annotation_id", "severity", "check"]
+        columns = ["annotation_id", "severity", "check", "phase_id", "start_us"]
         for row in read_file(file, FINDINGS, columns).to_pylist():
             if row["annotation_id"] is not None:
-                findings[row["finding_id"]] = (row["annotation_id"], row["severity"], row["check"])
+                # Ids name the audit; the place of a finding does not.
+                place = row["annotation_id"], row["check"], row["phase_id"] or row["start_us"]
+                findings[place] = (row["annotation_id"], row["severity"], row["check"])
     by_annotation: dict[str, list[tuple[str, str]]] = {}
     for annotation_id, severity, check in findings.values():
         by_annotation.setdefault(annotation_id, []).append((severity, check))

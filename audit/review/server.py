@@ -4,19 +4,22 @@ GET  /?token=...                       the page; sets the cookie that all other 
 GET  /page/<name>                      its modules and style
 GET  /api/about, /api/queue            what is reviewed; one page of the queue
 GET  /api/clips/<key>                  one clip with its draft
-POST /api/clips/<key>/operations       one operation: 200 applied, 409 made on another draft, 422 invalid
+POST /api/clips/<key>/operations       one operation: 200 applied, 409 made on another draft, 422 invalid, 423 locked
+POST /api/clips/<key>/claim            lock a clip or renew the lock; {"leave": key} ends that of the clip before
+GET  /api/agreement                    agreement with the other reviewers
 GET  /media/<clip_id>                  the media file of the clip; supports ranges
 """
 
 import logging
 import socket
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.resources import files
 from secrets import token_urlsafe
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -26,13 +29,15 @@ from starlette.routing import Route
 
 from xsheet.audit.review.edits import EditRequest
 from xsheet.audit.review.queue import QueueFilter
-from xsheet.audit.review.session import ReviewSession
+from xsheet.audit.review.session import LockedError, ReviewSession
 from xsheet.pages.loopback import PageFiles, prepare_loopback
 from xsheet.schemas.errors import ContractError
+from xsheet.schemas.settings import StrictModel
 
 PAGE_FOLDER = files("xsheet.audit.review") / "page"
 QUEUE_PAGE_SIZE = 200
 log = logging.getLogger(__name__)
+B = TypeVar("B", bound=StrictModel)
 
 
 def serve(session: ReviewSession, *, on_ready: Callable[[str], None], port: int = 0, token: str | None = None) -> None:
@@ -68,10 +73,18 @@ def create_app(session: ReviewSession) -> Starlette:
         Route("/api/queue", handlers.queue),
         Route("/api/clips/{key}", handlers.clip_payload),
         Route("/api/clips/{key}/operations", handlers.apply_operation, methods=["POST"]),
+        Route("/api/clips/{key}/claim", handlers.claim, methods=["POST"]),
+        Route("/api/agreement", handlers.agreement),
         Route("/media/{clip_id}", handlers.media),
     ]
     errors: Any = {ContractError: _contract_error_response}
     return Starlette(routes=routes, exception_handlers=errors)
+
+
+class ClaimRequest(StrictModel):
+    """Body of a claim."""
+
+    leave: str | None = Field(default=None, max_length=100, description="key of the clip left")
 
 
 class RequestHandlers:
@@ -98,19 +111,28 @@ class RequestHandlers:
         payload = self._session.clip_payload(request.path_params["key"])
         return JSONResponse(_or_404(payload))
 
+    async def claim(self, request: Request) -> Response:
+        """The lock of a clip."""
+        claim = await _read_json(request, ClaimRequest)
+        try:
+            answer = await run_in_threadpool(self._session.claim, request.path_params["key"], leave=claim.leave)
+        except OSError as error:
+            raise HTTPException(507, f"the lock could not be stored: {error.strerror}") from error
+        return JSONResponse(_or_404(answer))
+
+    def agreement(self, _: Request) -> Response:
+        """Agreement with the other reviewers."""
+        return JSONResponse([asdict(one) for one in self._session.agreement()])
+
     async def apply_operation(self, request: Request) -> Response:
         """One operation."""
-        if request.headers.get("content-type") != "application/json":
-            raise HTTPException(415, "expected application/json")
-        try:
-            edit = EditRequest.model_validate_json(await request.body())
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise HTTPException(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        edit = await _read_json(request, EditRequest)
         try:
             is_applied, draft = _or_404(
                 await run_in_threadpool(self._session.apply_operation, request.path_params["key"], edit)
             )
+        except LockedError as error:
+            raise HTTPException(423, f"expected a clip that nobody else reviews, {error} has it now") from error
         except OSError as error:
             log.warning("an operation could not be stored: %s", error)
             raise HTTPException(507, f"the operation could not be stored: {error.strerror}") from error
@@ -120,6 +142,17 @@ class RequestHandlers:
         """A clip's file."""
         path = self._session.media_path(request.path_params["clip_id"])
         return FileResponse(_or_404(path), media_type="video/mp4")
+
+
+async def _read_json(request: Request, model: type[B]) -> B:
+    """The body of a request as a record."""
+    if request.headers.get("content-type") != "application/json":
+        raise HTTPException(415, "expected application/json")
+    try:
+        return model.model_validate_json(await request.body())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise HTTPException(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def _or_404(value: Any) -> Any:

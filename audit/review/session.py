@@ -1,7 +1,12 @@
-"""Review session: one reviewer on one layer. Every operation is on disk before its effect is visible."""
+"""Review session: one reviewer on one layer. Every operation is on disk before its effect is visible.
+
+Several reviewers share the queue of a layer, each with a session: a clip that another one works on is locked, one that
+another one decided is done. A fixed share of the clips is for everyone, to measure agreement; there the others'
+decisions stay hidden until one's own.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,10 +14,13 @@ from threading import Lock
 from typing import Any, get_args
 
 from xsheet.audit.review.draft import EditHistory, UndoStack
-from xsheet.audit.review.edits import REJECTION_REASONS, EditRequest, to_review
+from xsheet.audit.review.edits import REJECTION_REASONS, AuditedAnnotation, EditRequest, to_review
 from xsheet.audit.review.journal import JOURNAL_NAMES, EditJournal, JournalName, journal_path
+from xsheet.audit.review.locks import LOCK_S, ReviewLocks
+from xsheet.audit.review.other_reviewers import OtherReviewers, in_words, is_for_everyone
 from xsheet.audit.review.payload import BlindField, ClipPayloads
 from xsheet.audit.review.queue import QueueEntry, QueueFilter, ReviewState, build_queue, with_repeats
+from xsheet.audit.review.reviewer_agreement import ReviewerAgreement, reviewer_agreement
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Review
 from xsheet.schemas.errors import ConfigError
@@ -21,6 +29,10 @@ from xsheet.schemas.sets import open_set
 
 MAX_NAME_CHARS = 80
 STATE_BY_DECISION: dict[str | None, ReviewState] = {"accept": "accepted", "reject": "rejected", None: "edited"}
+
+
+class LockedError(Exception):
+    """Another reviewer works on the clip."""
 
 
 def utc_now() -> datetime:
@@ -39,6 +51,7 @@ class ReviewSession:
         reviewer: str,
         blind: frozenset[BlindField] = frozenset(),
         repeat_share: float = 0.07,
+        overlap_share: float = 0.1,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.name = open_set(set_folder).name
@@ -49,6 +62,9 @@ class ReviewSession:
         queue = with_repeats(build_queue(set_folder, layer), share=repeat_share, reviewer=reviewer)
         self._read_entries = {entry.key: entry for entry in queue}
         self._lock = Lock()
+        self._overlap_share = overlap_share
+        self._others = OtherReviewers(set_folder, reviewer=self._reviewer)
+        self._clip_locks = ReviewLocks(set_folder, reviewer=self._reviewer)
         self._journals: dict[JournalName, EditJournal] = {
             book: EditJournal(journal_path(set_folder, reviewer, book)) for book in JOURNAL_NAMES
         }
@@ -64,6 +80,7 @@ class ReviewSession:
             "layer": "hidden" if "layers" in self._blind else f"{self._layer.layer} · {self._layer.producer}",
             "reviewer": self._reviewer,
             "blind": sorted(self._blind),
+            "lock_s": LOCK_S,
             "filters": {
                 "check": Counter(check for entry in entries for check in entry.checks),
                 "track": Counter(track for entry in entries for track in entry.tracks),
@@ -82,10 +99,13 @@ class ReviewSession:
         """One page of the filtered queue, and the review states of the whole queue."""
         with self._lock:
             self._read_new_operations()
-            states: dict[str, ReviewState] = {entry.key: self._state(entry) for entry in self._read_entries.values()}
+            self._others.read_new()
+            locked = self._clip_locks.others(at=self._clock())
+            states = {entry.key: self._state(entry, locked) for entry in self._read_entries.values()}
         matching = [entry for entry in self._read_entries.values() if filters.matches(entry, states[entry.key])]
         page = [
-            {name: value for name, value in asdict(entry).items() if name != "is_repeat"} | {"state": states[entry.key]}
+            {name: value for name, value in asdict(entry).items() if name != "is_repeat"}
+            | {"state": states[entry.key], "others": self._shown_others(entry, states[entry.key], locked)}
             for entry in matching[start : start + count]
         ]
         return {"entries": page, "total": len(matching), "progress": Counter(states.values())}
@@ -103,6 +123,37 @@ class ReviewSession:
                 return None
             return self._payloads.clip_payload(trail) | {"key": key, "draft": self._payloads.draft_payload(trail)}
 
+    def claim(self, key: str, *, leave: str | None = None) -> dict[str, Any] | None:
+        """Lock a clip for this reviewer, or renew the lock, and end that of the clip left; None for unknown keys.
+
+        `locked_by` is the other reviewer who has it, or None: the clip may be edited.
+
+        Raises:
+            OSError: the lock cannot be written.
+        """
+        entry, left = self._read_entries.get(key), self._read_entries.get(leave or "")
+        if entry is None:
+            return None
+        with self._lock:
+            if left is not None and left.annotation_id != entry.annotation_id:
+                self._clip_locks.release(left.annotation_id)
+            return {"locked_by": self._claim(entry)}
+
+    def agreement(self) -> list[ReviewerAgreement]:
+        """Agreement of this reviewer with every other one, and with themselves over the clips that came twice."""
+        with self._lock:
+            self._read_new_operations()
+            self._others.read_new()
+            book = self._reviews_of("journal")
+            compared = [(name, reviews) for name, reviews in self._others if not reviews.keys().isdisjoint(book)]
+            again = self._reviews_of("repeats")
+            if again:
+                compared.append((f"{self._reviewer}, second time", again))
+            return [
+                reviewer_agreement((self._reviewer, name), self._decided_pairs(book, theirs))
+                for name, theirs in compared
+            ]
+
     def apply_operation(self, key: str, request: EditRequest) -> tuple[bool, dict[str, Any]] | None:
         """Apply an operation: (True, new draft), or (False, current draft) if it was made on another draft.
 
@@ -110,6 +161,7 @@ class ReviewSession:
 
         Raises:
             ContractError: the operation is invalid; nothing changed.
+            LockedError: another reviewer works on the clip; nothing changed.
             OSError: the operation cannot be stored; nothing changed.
         """
         entry = self._read_entries.get(key)
@@ -120,9 +172,12 @@ class ReviewSession:
             self._read_new_operations()
             trail = self._history(key)
             assert trail is not None
+            if (holder := self._claim(entry)) is not None:
+                raise LockedError(holder)
             if request.before_sha256 != trail.draft.sha256:
                 return False, self._payloads.draft_payload(trail)
-            review = to_review(request, trail.draft, reviewer=self._reviewer, at=self._clock())
+            audited = AuditedAnnotation(trail.annotation, tuple(self._payloads.findings_of(trail.annotation)))
+            review = to_review(request, trail.draft, reviewer=self._reviewer, at=self._clock(), audited=audited)
             trail.preview(review)
             journal.append(review)
             trail.append(review)
@@ -163,11 +218,51 @@ class ReviewSession:
         self._histories[key] = trail
         return trail
 
-    def _state(self, entry: QueueEntry) -> ReviewState:
+    def _state(self, entry: QueueEntry, locked: Mapping[str, str]) -> ReviewState:
         standing = self._undo_stacks.get((_journal_name(entry), entry.annotation_id))
-        if standing is None or standing.undo_id is None:
+        if standing is not None and standing.undo_id is not None:
+            return STATE_BY_DECISION[standing.decision]
+        if self._is_for_everyone(entry):
             return "open"
-        return STATE_BY_DECISION[standing.decision]
+        if self._others.decisions(entry.annotation_id):
+            return "by_other"
+        return "locked" if entry.annotation_id in locked else "open"
+
+    def _is_for_everyone(self, entry: QueueEntry) -> bool:
+        return entry.is_repeat or is_for_everyone(entry.annotation_id, share=self._overlap_share)
+
+    def _shown_others(self, entry: QueueEntry, state: ReviewState, locked: Mapping[str, str]) -> list[str]:
+        """Who else decided a clip or works on it; nothing that could sway an own decision."""
+        if entry.is_repeat or (self._is_for_everyone(entry) and state not in ("accepted", "rejected")):
+            return []
+        if state == "locked":
+            return [f"open at {locked[entry.annotation_id]}"]
+        return list(in_words(self._others.decisions(entry.annotation_id)))
+
+    def _claim(self, entry: QueueEntry) -> str | None:
+        if self._is_for_everyone(entry):
+            return None  # everyone has a journal of their own, and needs no lock
+        return self._clip_locks.claim(entry.annotation_id, at=self._clock())
+
+    def _reviews_of(self, book: JournalName) -> dict[str, list[Review]]:
+        return {one: reviews for (name, one), reviews in self._stored_reviews.items() if name == book}
+
+    def _decided_pairs(
+        self, own: Mapping[str, list[Review]], other: Mapping[str, list[Review]]
+    ) -> list[tuple[EditHistory, EditHistory]]:
+        """Histories of the clips that both decided, in the order of the queue."""
+        pairs = []
+        for entry in self._read_entries.values():
+            both = own.get(entry.annotation_id), other.get(entry.annotation_id)
+            if entry.is_repeat or both[0] is None or both[1] is None:
+                continue
+            annotation = self._payloads.get_annotation(entry.clip_id, entry.annotation_id)
+            one, two = EditHistory(annotation), EditHistory(annotation)
+            one.replay(both[0])
+            two.replay(both[1])
+            if one.draft.decision is not None and two.draft.decision is not None:
+                pairs.append((one, two))
+        return pairs
 
 
 def _journal_name(entry: QueueEntry) -> JournalName:

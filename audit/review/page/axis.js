@@ -2,7 +2,7 @@
 
 import { drawAxis } from "/page/draw.js";
 import { landmarksOf, moved, snapped } from "/page/edges.js";
-import { GUTTER, hit, layoutOf } from "/page/layout.js";
+import { GUTTER, hit, layoutOf, RULER } from "/page/layout.js";
 import { PLAYHEAD } from "/page/palette.js";
 import { clamp, frameAt, FRAME_US } from "/page/time.js";
 
@@ -11,6 +11,7 @@ const CLOSEST_US = 10 * FRAME_US;
 
 export class Axis {
   #canvas;
+  #ruler;
   #still = document.createElement("canvas"); // everything except the playhead, redrawn only after changes
   #calls;
   #drag = null;
@@ -18,9 +19,14 @@ export class Axis {
   #view = { from: 0, to: 1 };
   #layout = null;
 
-  /** @param {{seek: Function, select: Function, change: Function, loop: Function}} calls callbacks of pointer actions */
-  constructor(canvas, calls) {
+  /**
+   * @param {HTMLCanvasElement} canvas all rows
+   * @param {HTMLCanvasElement} ruler lies over the first row and stays in view while the rows scroll
+   * @param {{seek: Function, select: Function, change: Function, loop: Function}} calls callbacks of pointer actions
+   */
+  constructor(canvas, ruler, calls) {
     this.#canvas = canvas;
+    this.#ruler = ruler;
     this.#calls = calls;
     this.frame = 0;
     this.ghosts = 1;
@@ -31,6 +37,7 @@ export class Axis {
       pointercancel: () => this.#end(),
       dblclick: (e) => this.#twice(e),
     })) canvas.addEventListener(event, handler);
+    for (const event of ["pointerdown", "pointermove"]) ruler.addEventListener(event, (e) => this.#onRuler(e));
     new ResizeObserver(() => this.redraw()).observe(canvas.parentElement);
   }
 
@@ -76,6 +83,8 @@ export class Axis {
       canvas.height = Math.round(this.#layout.height * dots);
     }
     this.#canvas.style.height = `${this.#layout.height}px`;
+    this.#ruler.width = Math.round(width * dots);
+    this.#ruler.height = Math.round(RULER * dots);
     const pen = this.#still.getContext("2d");
     pen.setTransform(dots, 0, 0, dots, 0, 0);
     drawAxis(pen, this.#layout, this.#state);
@@ -93,16 +102,20 @@ export class Axis {
     const row = this.#layout?.rows.find((one) => track !== undefined && one.track === track);
     if (row === undefined) return;
     const frame = this.#canvas.parentElement;
-    frame.scrollTop = clamp(frame.scrollTop, row.y + row.height - frame.clientHeight, row.y);
+    frame.scrollTop = clamp(frame.scrollTop, row.y + row.height - frame.clientHeight, row.y - RULER);
   }
 
   #paint() {
     if (this.#layout === null) return;
-    const pen = this.#canvas.getContext("2d");
+    for (const canvas of [this.#canvas, this.#ruler]) this.#paintOn(canvas);
+  }
+
+  #paintOn(canvas) {
+    const pen = canvas.getContext("2d");
     const dots = window.devicePixelRatio || 1;
     pen.setTransform(1, 0, 0, 1, 0, 0);
-    pen.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
-    pen.drawImage(this.#still, 0, 0);
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(this.#still, 0, 0); // the ruler is the first row, the rest falls outside of its canvas
     pen.setTransform(dots, 0, 0, dots, 0, 0);
     const [x0, x1] = [this.frame, this.frame + 1].map((frame) => this.#layout.x(frame * FRAME_US));
     if (x1 < GUTTER) return;
@@ -110,6 +123,12 @@ export class Axis {
     pen.fillRect(x0, 0, x1 - x0, this.#layout.height);
     pen.fillStyle = PLAYHEAD;
     pen.fillRect(x0, 0, 1.5, this.#layout.height);
+  }
+
+  #onRuler(event) {
+    if (this.#layout === null || !(event.buttons & 1)) return;
+    this.#ruler.setPointerCapture(event.pointerId);
+    this.#calls.seek(frameAt(this.#layout.us(event.clientX - this.#ruler.getBoundingClientRect().left)));
   }
 
   #point(event) {

@@ -39,6 +39,7 @@ export const KEYS = [
     [["Enter"], "accept phase", "accept"],
     [["x"], "reject phase", "reject"],
     [["w"], "reject phase with a reason", "focus", "reason"],
+    [["d"], "annotation right, measurement of the shown check wrong", "dispute"],
     [["z"], "undo", "undo"],
     [["y"], "redo", "redo"],
   ]],

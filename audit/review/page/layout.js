@@ -4,6 +4,7 @@ import { clamp } from "/page/time.js";
 
 export const GUTTER = 100;
 export const BAR = 22;
+export const RULER = 22;
 const GHOST = 6;
 const CURVE = 22;
 const RIGHT = 10;
@@ -19,7 +20,7 @@ export function layoutOf(clip, { width, view, ghosts }) {
     rows.push({ ...row, y, height });
     y += height;
   };
-  add({ kind: "ruler", label: "" }, 22);
+  add({ kind: "ruler", label: "" }, RULER);
   if (clip.findings.length) add({ kind: "findings", label: "findings" }, 20);
   add({ kind: "sound", label: "sound" }, 44);
   if (clip.transcript.length) add({ kind: "words", label: "words" }, 18);

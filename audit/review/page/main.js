@@ -6,12 +6,15 @@
 import * as api from "/page/api.js";
 import { Axis } from "/page/axis.js";
 import { classOf } from "/page/classes.js";
-import { by } from "/page/dom.js";
+import { by, reveal } from "/page/dom.js";
 import { freeSpan, moved } from "/page/edges.js";
 import { commandOf, drawHelp } from "/page/keys.js";
 import { drawPanel } from "/page/panel.js";
 import { Player } from "/page/player.js";
 import { QueuePane } from "/page/queue_pane.js";
+import { Reviewers } from "/page/reviewers.js";
+import { drawShownCheck } from "/page/shown_check.js";
+import { Stills } from "/page/stills.js";
 import { frameAt, FRAME_US, MIN_PHASE_US, seconds } from "/page/time.js";
 import { waveform } from "/page/waveform.js";
 
@@ -20,6 +23,7 @@ const NOTICE_MS = 4000;
 class Review {
   #clip = null;
   #selected = null;
+  #place = null; // of the shown finding; it stays the same from audit to audit
   #sound = null;
   #edge = "end"; // the border changed last; the nudge keys move it
   #asked = 0;
@@ -29,9 +33,11 @@ class Review {
 
   constructor(about) {
     this.about = about;
-    this.queue = new QueuePane((key) => this.open(key));
+    this.stills = new Stills();
+    this.queue = new QueuePane((key) => this.open(key), this.stills);
+    this.reviewers = new Reviewers(about.lock_s, (name) => this.#onLock(name));
     this.player = new Player(by("video"), (frame) => this.#showFrame(frame));
-    this.axis = new Axis(by("canvas"), {
+    this.axis = new Axis(by("canvas"), by("ruler"), {
       seek: (frame) => this.player.step(frame - this.player.frame),
       select: (id) => this.select(id),
       change: (changes) => this.#operate("edit", () => ({ changes })),
@@ -45,15 +51,24 @@ class Review {
     return this.#clip?.draft.phases.find((one) => one.phase_id === this.#selected) ?? null;
   }
 
+  /** The finding whose evidence is shown. */
+  get finding() {
+    return this.#clip?.findings.find((one) => one.place === this.#place) ?? null;
+  }
+
   /** Show a clip of the queue. */
   async open(key) {
     const asked = (this.#asked += 1);
+    document.body.classList.remove("shows-queue");
     const clip = await api.clip(key);
     if (asked !== this.#asked) return; // another clip was requested meanwhile
+    this.lockedBy = null;
     const frames = Math.round(clip.duration_us / FRAME_US);
     this.#clip = clip;
     this.#sound = null;
-    this.#selected = clip.findings.find((one) => one.phase_id !== null)?.phase_id ?? clip.draft.phases[0]?.phase_id ?? null;
+    const about = clip.findings.find((one) => one.phase_id !== null);
+    this.#selected = about?.phase_id ?? clip.draft.phases[0]?.phase_id ?? null;
+    this.#place = (about ?? clip.findings[0])?.place ?? null;
     history.replaceState(null, "", `#${encodeURIComponent(key)}`);
     this.queue.mark(key);
     by("video").hidden = clip.media === null;
@@ -62,11 +77,20 @@ class Review {
     this.player.load(clip.media, frames);
     this.#draw({ isNew: true });
     this.#listen(clip);
+    await this.reviewers.enter(key);
+    this.queue.load();
+  }
+
+  #onLock(name) {
+    if (name !== null) this.alert(`${name} is reviewing this clip now. You can watch it; edits are possible when they go on.`);
+    else if (this.lockedBy !== null) this.alert("");
+    this.lockedBy = name;
   }
 
   /** Select a phase, or none. */
   select(id) {
     this.#selected = id;
+    if (this.finding?.phase_id !== id) this.#place = this.#clip.findings.find((one) => one.phase_id === id)?.place ?? null;
     this.#draw();
   }
 
@@ -110,11 +134,17 @@ class Review {
     };
     const held = document.activeElement?.id;
     drawPanel(this.#clip, this.#selected, this.about.vocabulary, this.about.blind, calls);
+    drawShownCheck(this.#clip, this.finding, this.stills, {
+      seek: (frame) => this.player.step(frame - this.player.frame),
+      dispute: () => this.dispute(),
+      reject: () => this.onPhase("reject"),
+    });
     if (held) by(held)?.focus({ preventScroll: true }); // the focused field was redrawn
     by("verdict").textContent = { accept: "✓ accepted", reject: "✕ rejected" }[draft.decision] ?? "";
     by("verdict").className = draft.decision ?? "";
     this.#drawAxis({ isNew });
-    by("phases").querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest" });
+    const current = by("phases").querySelector("[aria-current=true]");
+    if (current !== null) reveal(by("phases"), current);
   }
 
   #drawAxis({ isNew = false } = {}) {
@@ -169,6 +199,14 @@ class Review {
     return this.#operate(operation, () => ({ phase_ids: [this.#selected], ...facts }));
   }
 
+  /** The annotation is right, the measurement of the shown check is wrong. */
+  dispute() {
+    const { finding } = this;
+    if (finding === null) return this.notice("Show a check first (G).");
+    if (this.#clip.draft.disputed.includes(finding.place)) return this.notice("This verdict is stored already.");
+    return this.#operate("dispute", () => ({ finding_id: finding.finding_id }));
+  }
+
   /** Run one operation on the whole clip, then go to the next clip. */
   async onClip(operation) {
     if (await this.#operate(operation, () => ({}))) await this.toClip(1, { onlyOpen: true });
@@ -209,7 +247,9 @@ class Review {
 
   #toFinding(one) {
     if (one.start_us !== null) this.player.step(frameAt(one.start_us) - this.player.frame);
-    this.select(one.phase_id ?? this.#selected);
+    this.#selected = one.phase_id ?? this.#selected;
+    this.#place = one.place;
+    this.#draw();
     this.notice(`${one.check}: ${one.message}`);
   }
 
@@ -300,10 +340,11 @@ const COMMANDS = {
   unsure: (it) => it.toClip(1, { onlyOpen: true }),
   filter: () => by("filter-text").focus(),
   focus: (_, id) => by(id)?.focus(),
-  leave: () => by("axis").focus(),
+  leave: () => by("axis").focus({ preventScroll: true }),
   acceptClip: (it) => it.onClip("accept"),
   rejectClip: (it) => it.onClip("reject"),
   accept: (it) => it.onPhase("accept"),
+  dispute: (it) => it.dispute(),
   reject: (it) => it.onPhase("reject"),
   delete: (it) => it.onPhase("delete"),
   flip: (it) => it.onPhase("flip_side"),
@@ -332,6 +373,12 @@ function listenToKeys(review) {
   document.addEventListener("keyup", (event) => /^[1-9]$/.test(event.key) && review.digitUp(Number(event.key)));
   // A clicked button would keep the focus and handle the next Space.
   document.addEventListener("click", (event) => event.detail > 0 && event.target.closest("button")?.blur());
+  by("show-queue").addEventListener("click", () => by("show-queue").setAttribute("aria-expanded", document.body.classList.toggle("shows-queue")));
+  for (const [id, frames] of [["back", -1], ["ahead", 1]]) by(id).addEventListener("click", () => COMMANDS.step(review, frames));
+  window.addEventListener("hashchange", () => {
+    const key = decodeURIComponent(location.hash.slice(1));
+    if (key && key !== review.queue.key) review.open(key);
+  });
   for (const [id, name] of Object.entries({ play: "play", "accept-clip": "acceptClip", "reject-clip": "rejectClip", "show-help": "help" })) {
     by(id).addEventListener("click", () => COMMANDS[name](review));
   }
@@ -351,7 +398,7 @@ async function start() {
   await review.queue.load();
   const first = wanted || review.queue.beside(1, { onlyOpen: true }) || review.queue.beside(1);
   if (first) await review.open(first).catch(() => review.toClip(1));
-  by("axis").focus();
+  by("axis").focus({ preventScroll: true });
   return review;
 }
 

@@ -6,7 +6,7 @@ import { colourOf, SEVERITIES } from "/page/palette.js";
 import { frameAt, nearestEdge, seconds } from "/page/time.js";
 
 const SIDES = { left: "L", right: "R", both: "LR", none: "" };
-const OPERATIONS = { flip_side: "flipped side", new: "new phase", undo: "undo", accept: "accepted", reject: "rejected", edit: "edited", split: "split", merge: "merged", delete: "deleted" };
+const OPERATIONS = { flip_side: "flipped side", new: "new phase", undo: "undo", accept: "accepted", reject: "rejected", edit: "edited", split: "split", merge: "merged", delete: "deleted", dispute: "measurement wrong" };
 
 /** Draw the panel. `calls` are its callbacks: select(id), change(change), act(name), reject(reason), finding(one). */
 export function drawPanel(clip, selected, vocabulary, blind, calls) {
@@ -29,7 +29,7 @@ function drawPhases(clip, selected, calls) {
   const items = draft.phases.map((phase) => {
     const isAccepted = draft.decision === "accept" || draft.accepted.includes(phase.phase_id);
     const sign = isAccepted ? "✓" : phase.origin === "human" ? "✎" : "";
-    const bad = clip.findings.find((one) => one.phase_id === phase.phase_id);
+    const bad = clip.findings.find((one) => one.phase_id === phase.phase_id && !draft.disputed.includes(one.place));
     const button = el(
       "button",
       { className: "phase", on: { click: () => calls.select(phase.phase_id) }, aria: { current: phase.phase_id === selected } },
@@ -38,6 +38,7 @@ function drawPhases(clip, selected, calls) {
       el("span", { className: "class", textContent: phase.action.replaceAll("_", " ") }),
       el("span", { className: "side", textContent: SIDES[phase.laterality] }),
       el("span", { className: `sign ${bad?.severity ?? ""}`, textContent: `${bad ? SEVERITIES[bad.severity].sign : ""} ${sign}` }),
+      phase.text ? el("span", { className: "words", textContent: phase.text }) : null,
     );
     return el("li", {}, button);
   });
@@ -130,9 +131,10 @@ function findings(clip, phase, calls) {
   const items = clip.findings.map((one) => {
     const numbers = one.evidence.map((number) => `${number.name} ${Number(number.value.toPrecision(3))}`).join(" · ");
     const isHere = phase !== null && one.phase_id === phase.phase_id;
-    return el("li", { className: `${one.severity} ${isHere ? "here" : ""}` },
+    const isDisputed = clip.draft.disputed.includes(one.place);
+    return el("li", { className: `${one.severity} ${isHere ? "here" : ""} ${isDisputed ? "disputed" : ""}` },
       el("button", { on: { click: () => calls.finding(one) } }, el("b", { textContent: `${SEVERITIES[one.severity].sign} ${one.check}` }), ` ${one.message}`),
-      el("small", { textContent: numbers }));
+      el("small", { textContent: isDisputed ? `${numbers} · ✓ annotation right, measurement wrong` : numbers }));
   });
   return block(`Findings (${clip.findings.length})`, el("ul", { className: "findings" }, ...items));
 }

@@ -1,10 +1,11 @@
 // The queue: lowest scores first, filtered, loaded in batches.
 
 import * as api from "/page/api.js";
-import { by, el, fill } from "/page/dom.js";
+import { by, el, fill, reveal } from "/page/dom.js";
 import { SEVERITIES } from "/page/palette.js";
+import { FRAME_US } from "/page/time.js";
 
-const STATES = { open: "○", edited: "◐", accepted: "✓", rejected: "✕" };
+const STATES = { open: "○", edited: "◐", accepted: "✓", rejected: "✕", by_other: "⇄", locked: "⊘" };
 const FILTERS = ["state", "check", "track", "action"];
 
 export class QueuePane {
@@ -12,10 +13,13 @@ export class QueuePane {
   #entries = [];
   #total = 0;
   #request = 0;
+  #stills;
+  #seen = new IntersectionObserver((rows) => rows.filter((row) => row.isIntersecting).forEach((row) => this.#picture(row.target)));
 
-  /** @param {(key: string) => void} open called when an entry is selected */
-  constructor(open) {
+  /** @param {(key: string) => void} open called when an entry is selected @param {Stills} stills thumbnails */
+  constructor(open, stills) {
     this.#open = open;
+    this.#stills = stills;
     this.key = null;
     by("filters").addEventListener("submit", (event) => event.preventDefault());
     by("filters").addEventListener("input", () => this.load());
@@ -65,7 +69,7 @@ export class QueuePane {
     for (const item of by("queue").querySelectorAll("[data-key]")) {
       const isHere = item.dataset.key === key;
       item.firstChild.setAttribute("aria-current", isHere);
-      if (isHere) item.scrollIntoView({ block: "nearest" });
+      if (isHere) reveal(by("queue"), item);
     }
   }
 
@@ -73,15 +77,22 @@ export class QueuePane {
     const total = Object.values(progress).reduce((a, b) => a + b, 0);
     for (const part of by("progress").children) part.style.width = `${(100 * (progress[part.className] ?? 0)) / (total || 1)}%`;
     const done = (progress.accepted ?? 0) + (progress.rejected ?? 0);
-    by("count").textContent = `${done} of ${total} decided`;
+    by("count").textContent = `${done} of ${total} decided${progress.by_other ? ` · ${progress.by_other} by others` : ""}`;
     by("progress").setAttribute("aria-label", by("count").textContent);
   }
 
   #draw() {
+    this.#seen.disconnect();
     fill(by("queue"), ...this.#entries.map((entry) => this.#item(entry)));
     if (!this.#entries.length) fill(by("queue"), el("li", { className: "none", textContent: "No clip matches these filters." }));
     by("more").hidden = this.#entries.length >= this.#total;
+    for (const canvas of by("queue").querySelectorAll("canvas")) this.#seen.observe(canvas);
     this.mark(this.key);
+  }
+
+  #picture(canvas) {
+    this.#seen.unobserve(canvas);
+    this.#stills.paint(canvas, canvas.dataset.media, Number(canvas.dataset.frame));
   }
 
   #item(entry) {
@@ -89,10 +100,9 @@ export class QueuePane {
     const button = el(
       "button",
       { on: { click: () => this.#open(entry.key) }, className: `entry ${entry.state}` },
-      el("span", { className: "state", textContent: STATES[entry.state], title: entry.state }),
-      el("span", { className: "name" },
-        el("span", { className: "id", textContent: entry.clip_id, title: entry.clip_id }),
-        el("span", { className: "file", textContent: entry.source_file, title: entry.source_file })),
+      el("canvas", { className: "thumb", width: 112, height: 84, aria: { hidden: true }, data: { media: `/media/${entry.clip_id}`, frame: Math.floor(entry.duration_us / FRAME_US / 2) } }),
+      el("span", { className: "state", textContent: STATES[entry.state], title: entry.state.replaceAll("_", " ") }),
+      el("span", { className: "name", textContent: entry.source_file || entry.clip_id, title: `${entry.source_file} ${entry.clip_id}` }),
       el("span", { className: "badges" }, ...findings.map(([severity, count]) =>
         el("span", { className: severity, title: `${count} × ${SEVERITIES[severity].word}`, textContent: `${SEVERITIES[severity].sign}${count}` }))),
       el("span", {
@@ -101,6 +111,7 @@ export class QueuePane {
           ? `${(entry.duration_us / 1e6).toFixed(1)} s · ${entry.phases} phases${entry.score === null ? "" : ` · ${Math.round(entry.score * 100)} %`}`
           : `response: ${entry.response_status}`,
       }),
+      el("span", { className: "id", textContent: entry.others.join(", ") || entry.clip_id }),
     );
     return el("li", { data: { key: entry.key } }, button);
   }

@@ -65,9 +65,18 @@ def review(
         float,
         typer.Option("--repeat-share", min=0, max=0.5, help="Share of clips shown twice, to measure consistency."),
     ] = 0.07,
+    overlap_share: Annotated[
+        float,
+        typer.Option(
+            "--overlap-share", min=0, max=1, help="Share of clips that every reviewer gets, to measure agreement."
+        ),
+    ] = 0.1,
     as_json: AsJson = False,
 ) -> None:
     """Serve the review page on localhost until Ctrl-C. Every edit is stored at once.
+
+    Several reviewers may work on one set at the same time, each with a server of their own: a clip that one has open is
+    locked for the others.
 
     Example: xsheet audit review my-set --reviewer ada
     """
@@ -87,7 +96,7 @@ def review(
     open_set(folder)
     session = ReviewSession(
         folder, find_layer(folder, layer), reviewer=reviewer, blind=cast("frozenset[BlindField]", hidden),
-        repeat_share=repeat_share,
+        repeat_share=repeat_share, overlap_share=overlap_share,
     )  # fmt: skip
 
     def show_address(address: str) -> None:
@@ -100,7 +109,15 @@ def review(
 
 
 @app.command("apply")
-def apply_(folder: SetFolder, layer: LayerOption = "consensus", as_json: AsJson = False) -> None:
+def apply_(
+    folder: SetFolder,
+    layer: LayerOption = "consensus",
+    reviewers: Annotated[
+        list[str] | None,
+        typer.Option("--reviewer", help="Count only this reviewer, to settle conflicts; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Write layer `human` from a layer and its reviews. Conflicts are listed and left out, never merged.
 
     Exit 1 when there are conflicts.
@@ -115,7 +132,7 @@ def apply_(folder: SetFolder, layer: LayerOption = "consensus", as_json: AsJson 
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
-    result = apply_reviews(folder, find_layer(folder, layer))
+    result = apply_reviews(folder, find_layer(folder, layer), reviewers=reviewers or ())
     human = None if result.human_layer is None else str(result.human_layer)
     if as_json:
         print_json(asdict(result) | {"human": human})
@@ -130,6 +147,35 @@ def apply_(folder: SetFolder, layer: LayerOption = "consensus", as_json: AsJson 
             markup=False,
         )
     raise typer.Exit(1 if result.conflicts else 0)
+
+
+@app.command()
+def verdicts(folder: SetFolder, layer: LayerOption = "consensus", as_json: AsJson = False) -> None:
+    """Count what reviewers decided about the findings of each check, and suggest limits that fit their verdicts.
+
+    --json prints every verdict with its numbers.
+
+    Example: xsheet audit verdicts my-set
+    """
+    from dataclasses import asdict
+
+    from xsheet.audit.people.check_verdicts import check_records, check_verdicts
+    from xsheet.cli.show import print_json, print_table
+    from xsheet.schemas.layers import find_layer
+    from xsheet.schemas.sets import open_set
+
+    open_set(folder)
+    found = check_verdicts(folder, find_layer(folder, layer))
+    records = check_records(found)
+    if as_json:
+        print_json({"checks": [asdict(one) for one in records], "verdicts": [asdict(one) for one in found]})
+    else:
+        headers = ("check", "right", "wrong", "precision", "limit", "suggested")
+        print_table("verdicts of reviewers on findings", headers, [
+            (one.check, str(one.right), str(one.wrong), f"{one.precision[0]:.2f} to {one.precision[1]:.2f}",
+             *("" if limit is None else f"{limit:.3g}" for limit in (one.limit, one.suggested_limit)))
+            for one in records
+        ])  # fmt: skip
 
 
 @app.command("export")

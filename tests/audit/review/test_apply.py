@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from xsheet.annotate.text.training_text import compile_training_text
-from xsheet.audit.review.apply import apply_reviews, repeated_annotations
+from xsheet.audit.review.apply import apply_reviews
 from xsheet.audit.review.draft import EditHistory
 from xsheet.audit.review.journal import journal_path, read_journals
 from xsheet.audit.review.queue import QueueFilter
@@ -163,10 +163,9 @@ def test_clips_that_came_twice_are_pairs_and_change_nothing(small_set, layer, de
     act(desk, again, "edit", **edit(text="turns to the door"))
     act(desk, again, "accept")
     assert apply_reviews(small_set, layer).changed_count == 0
-    ((first, second),) = repeated_annotations(small_set, layer, reviewer="anna")
-    assert [next(p.text for p in one.phases if p.phase_id == "p1") for one in (first, second)] != [
-        next(p.text for p in first.phases if p.phase_id == "p1")
-    ] * 2
+    (pair,) = desk.agreement()
+    assert (pair.reviewers[1], pair.clips, pair.same_decision) == ("anna, second time", 1, 1)
+    assert pair.different == (keys[0],)
 
 
 def test_a_failed_reply_cannot_be_accepted(layer):

@@ -10,12 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xsheet.annotate.text.training_text import compile_training_text
+from xsheet.audit.accept import accept_layer
+from xsheet.audit.review.apply import apply_reviews
 from xsheet.audit.review.journal import read_journals
 from xsheet.audit.review.session import ReviewSession
+from xsheet.audit.settings import AuditSettings
 from xsheet.demo.film.render import read_frame_number
 from xsheet.schemas.annotation import EvidenceValue, Finding, annotation_id
 from xsheet.schemas.layers import find_layer, write_findings, write_layer
 from xsheet.schemas.run import Run
+from xsheet.schemas.tables import SOURCES, iter_records, write_table
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 SHOWN = """async () => {
@@ -33,7 +38,7 @@ pytestmark = pytest.mark.slow
 
 def until(page, expression: str) -> None:
     """Wait for something to become true; asked from outside, for the page's policy lets nobody evaluate text inside."""
-    end = time.monotonic() + 15
+    end = time.monotonic() + 30
     while not page.evaluate(expression):
         assert time.monotonic() < end, f"never true: {expression}"
         time.sleep(0.02)
@@ -49,7 +54,7 @@ def visit(chromium):
             context = chromium.new_context(viewport={"width": 1280, "height": 860})
             contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address)
         until(page, "document.getElementById('video').readyState >= 2")
@@ -332,6 +337,102 @@ def test_everything_is_reached_by_keys_and_the_help_says_how(page):
     assert page.locator("dialog[open]").count() == 0
 
 
+# ---- the shown check, and other reviewers
+
+
+def test_the_shown_check_has_pictures_of_its_time(page):
+    until(page, "document.querySelectorAll('#shown canvas[data-drawn=yes]').length === 6")
+    times = page.locator("#shown .still small").all_inner_texts()
+    assert [text.split()[0] for text in times][:2] == ["0.000", "0.040"]
+    page.locator("#shown .still").nth(1).click()
+    settle(page)
+    assert (shown(page), reported(page)) == (1, 1)
+
+
+def test_every_clip_of_the_queue_has_a_thumbnail_and_its_phases_have_words(page):
+    until(page, "document.querySelectorAll('#queue canvas[data-drawn=yes]').length === 2")
+    assert page.inner_text("#queue .name >> nth=0") == "film.mp4"
+    assert "shrugs" in page.inner_text("#phases")
+
+
+def test_the_ruler_stays_in_view_while_the_rows_scroll(page):
+    page.evaluate("document.getElementById('axis').scrollTop = 120")
+    top = "document.getElementById('{}').getBoundingClientRect().top"
+    assert page.evaluate(top.format("ruler")) == page.evaluate(top.format("axis"))
+    box = page.locator("#ruler").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 10)
+    settle(page)
+    assert 40 < reported(page) < 65
+
+
+def test_a_wrong_measurement_is_one_key_and_the_annotation_is_right(page, small_set):
+    page.keyboard.press("d")
+    history(page, 1)
+    review = read_journals(small_set)[0]
+    assert (review.operation, review.finding.check, review.phase_ids) == ("dispute", "G1", (review.finding.phase_id,))
+    assert "measurement wrong" in page.inner_text("#shown")
+
+
+def test_two_reviewers_share_a_queue(desk_of, serving, visit, keys):
+    with serving(desk_of("anna", overlap_share=0.0)) as one, serving(desk_of("bo", overlap_share=0.0)) as other:
+        anna = visit(one.address)
+        until(anna, "document.querySelectorAll('#queue .entry').length === 2")
+        bo = visit(other.address)
+        bo.wait_for_url(f"**/#{keys[1]}")  # the first is locked
+        assert "open at anna" in bo.inner_text("#queue")
+        bo.keyboard.press("ArrowUp")
+        bo.wait_for_selector("#alert:text('anna is reviewing')")
+        bo.keyboard.press("a")
+        bo.wait_for_selector("#notice:text('anna has it now')")
+        anna.keyboard.press("a")
+        anna.wait_for_url(f"**/#{keys[1]}")
+        bo.keyboard.press("u")
+        bo.wait_for_selector("#queue .entry.by_other")
+        assert "accepted by anna" in bo.inner_text("#queue")
+        anna.click("#show-agreement")
+        assert "No other reviewer" in anna.inner_text("#agreement")
+
+
+def test_on_a_phone_the_page_is_one_column_without_cut_texts(chromium, served_still):
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto(served_still.address)
+    until(page, "document.querySelectorAll('#phases button').length === 9")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate("scrollY") == 0
+    page.tap("#show-queue")
+    page.tap("#queue .entry >> nth=1")
+    until(page, "document.querySelectorAll('#phases button').length === 11")
+    assert page.locator("nav").is_hidden()
+    context.close()
+
+
+# ---- from the page to the text
+
+
+def test_a_rejected_phase_leaves_a_stretch_of_which_the_text_says_nothing(page, small_set, layer, keys):
+    choose(page, "turn head")
+    page.keyboard.press("x")
+    history(page, 1)
+    page.keyboard.press("a")
+    page.wait_for_url(f"**/#{keys[1]}")
+    first = apply_reviews(small_set, layer)
+    page.keyboard.press("a")
+    until(page, "document.querySelectorAll('#queue .entry.accepted').length === 2")
+    second = apply_reviews(small_set, layer)
+    assert (first.accepted_count, second.accepted_count) == (1, 2)
+    assert accept_layer(small_set, find_layer(small_set, "human"), AuditSettings()).accepted_count == 2
+    before = next(one for one in layer.read() if one.annotation_id == keys[0])
+    gone = next(one for one in before.phases if one.action == "turn_head")
+    row = next(one for one in find_layer(small_set, "accepted").read() if one.clip_id == before.clip_id)
+    assert [(one.track, one.start_us, one.end_us) for one in row.unknown] == [("head", gone.start_us, gone.end_us)]
+    blocks = compile_training_text(row).blocks
+    assert gone.phase_id in {name for block in compile_training_text(before).blocks for name in block.phase_ids}
+    assert gone.phase_id not in {name for block in blocks for name in block.phase_ids}
+    still = [block for block in blocks if not block.phase_ids]
+    assert not [block for block in still if block.start_us < gone.end_us and gone.start_us < block.end_us]
+
+
 # ---- text is text
 
 
@@ -357,6 +458,7 @@ def hostile_set(folder: Path) -> None:
         evidence=(EvidenceValue(name=HOSTILE, value=1.0),), **about,
     )  # fmt: skip
     write_findings(folder, Run(run_id="run_audit2", kind="audit", tool_version="0"), [finding])
+    write_table(folder, SOURCES, [replace(one, path=HOSTILE.replace("/", "")) for one in iter_records(folder, SOURCES)])
 
 
 def test_markup_in_every_text_is_shown_as_text(made_set, tmp_path, serving, visit):

@@ -23,6 +23,13 @@ export function fill(parent, ...children) {
   parent.replaceChildren(...children.filter((child) => child !== null));
 }
 
+/** Scroll a list, and nothing around it, until one of its items is in view. */
+export function reveal(list, item) {
+  const [frame, box] = [list.getBoundingClientRect(), item.getBoundingClientRect()];
+  if (box.top < frame.top) list.scrollTop -= frame.top - box.top;
+  else if (box.bottom > frame.bottom) list.scrollTop += box.bottom - frame.bottom;
+}
+
 /** A select box; `label` maps a value to its shown text. */
 export function choice(id, words, { chosen = "", label = (word) => word.replaceAll("_", " "), on = {} } = {}) {
   const options = words.map((word) => el("option", { value: word, textContent: label(word), selected: word === chosen }));
