@@ -343,13 +343,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with library_os_errors(path):
             yield temporary
-        _fsync(temporary)
+        sync_to_disk(temporary)
         temporary.chmod(0o644)  # mkstemp creates private files; a set may be shared
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _fsync(path.parent)
+    sync_to_disk(path.parent)
 
 
 @contextmanager
@@ -385,7 +385,8 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def _fsync(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
+    """Let the disk have what was written to a file, or the names that a folder holds."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -64,8 +64,8 @@ def test_schemas_needs_the_standard_library_pydantic_pyarrow_and_yaml_only(root)
     assert found - sys.stdlib_module_names - {"xsheet"} <= SCHEMAS_LIBRARIES
 
 
-def test_ray_stands_only_in_the_executor_and_the_training_launcher(root):
-    allowed = {root / "src/xsheet/runtime/executor.py", root / "train/launch.py"}
+def test_ray_stands_only_in_its_process_and_the_training_launcher(root):
+    allowed = {root / "src/xsheet/runtime/ray_main.py", root / "train/launch.py"}
     wrong = [
         str(path.relative_to(root))
         for folder in (*PARTS, "src/xsheet")
@@ -121,7 +121,7 @@ def test_a_class_name_occurs_once_in_the_tree(root):
 # A pickle runs what it holds. These read what this program itself sent: a pipe, rows in Ray's memory, and one published
 # file whose hash is checked and of which only tensors are read.
 READERS_OF_PICKLES = {
-    "src/xsheet/runtime/executor.py": {"pickle.loads"},
+    "src/xsheet/runtime/ray_main.py": {"pickle.loads"},
     "src/xsheet/runtime/worker_main.py": {"pickle.loads"},
     "curate/sync/syncnet.py": {"torch.load(weights_only=True)"},
 }

@@ -40,10 +40,10 @@ WRITTEN = ("*/part-*.parquet", "media/*/*.mp4", "cache/*/*/*.safetensors", "trai
 BY_TRAINING = ("splits/", "features/", "cache/", "train/")
 SAVED = "train/{0}/checkpoints/step-00000001*"  # also while it is being written
 MOMENTS = {
-    "curate": (".commits/analysis/??/*.jsonl", "measures/part-*"),
+    "curate": (".commits/analysis/*.seg", "measures/part-*"),
     "annotate": (".commits/annotate/scratch/*", "annotations/part-raw-*"),
     "audit": ("findings/part-*", "audit.html"),
-    "cache": (".commits/cache/??/*.jsonl", "features/part-*"),
+    "cache": (".commits/cache/*.seg", "features/part-*"),
     "stage1": (SAVED.format("stage1"), "train/stage1/weights.safetensors"),
     "stage2": (SAVED.format("stage2"), "train/stage2/weights.safetensors"),
 }
@@ -174,7 +174,7 @@ def test_killed_in_the_middle_of_its_parts_it_goes_on_to_the_same_tables_and_wei
     command = [*XSHEET, *map(str, run(puppet.videos, folder)), "--json"]
     for part in parts:
         kill_within(part, command, folder)
-    finished = [*folder.glob(".commits/*/??/*.jsonl"), *folder.glob("train/stage1/checkpoints/*/*")]
+    finished = [*folder.glob(".commits/*/*.seg"), *folder.glob("train/stage1/checkpoints/*/*")]
     before = {file: file.stat().st_mtime_ns for file in finished}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert written(folder) == written(puppet.folder)

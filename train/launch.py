@@ -9,11 +9,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import Field
 
+from xsheet.runtime.ray_cluster import quiet_environment, start_or_join
 from xsheet.schemas.errors import RunError, XsheetError
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.loop.process_group import ProcessGroup, current_process_group
@@ -87,8 +87,8 @@ def _run_on_ray(worker_fn: WorkerFn, workers: WorkerSettings, folder: Path) -> N
 
 @contextmanager
 def _ray_cluster(address: str | None) -> Iterator[None]:
-    # No usage statistics; of the workers' output only our log lines and errors are shown.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Of the workers' output only our log lines and errors are shown.
+    quiet_environment()
     import ray  # noqa: PLC0415
 
     def hush() -> None:
@@ -98,8 +98,7 @@ def _ray_cluster(address: str | None) -> Iterator[None]:
 
     started_here = not ray.is_initialized()
     if started_here:
-        local: dict[str, Any] = {} if address is not None else {"include_dashboard": False}
-        ray.init(address=address, logging_level=logging.ERROR, runtime_env={"worker_process_setup_hook": hush}, **local)
+        start_or_join(ray, address or "local", runtime_env={"worker_process_setup_hook": hush})
     try:
         yield
     finally:

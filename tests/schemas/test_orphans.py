@@ -1,10 +1,13 @@
 """What a set holds and no row names."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from xsheet.runtime.orphans import find_orphans, remove_orphans
+from xsheet.runtime.result_store import ResultStore
+from xsheet.runtime.task import Outcome
 from xsheet.schemas import tables
 from xsheet.schemas.layers import write_layer
 from xsheet.schemas.run import Run
@@ -38,12 +41,14 @@ def test_a_set_that_is_whole_has_none(clip_set):
 
 def test_a_clip_that_no_row_names_goes_with_the_result_that_names_it(clip_set):
     place(clip_set, "media/ab/clip_9.mp4")
-    stored = [clip_set / f".commits/export/ab/{name}.jsonl" for name in ("other", "mine")]
-    place(clip_set, stored[0], b'{"clip":{"media_path":"media/cl/clip_1.mp4"}}\n')
-    place(clip_set, stored[1], b'{"clip":{"media_path":"media/ab/clip_9.mp4"}}\n')
+    clip = next(tables.iter_records(clip_set, tables.CLIPS))
+    results = ResultStore(clip_set, "export")
+    for key, path in (("00000001", clip.media_path), ("00000002", "media/ab/clip_9.mp4")):
+        results.write(Outcome(key=key, name=path, status="ok"), [replace(clip, media_path=path)])
     assert found(clip_set) == {("media without a row", "media/ab/clip_9.mp4")}
     remove_orphans(clip_set, find_orphans(clip_set))
-    assert [file.exists() for file in (*stored, clip_set / "media/ab/clip_9.mp4")] == [True, False, False]
+    assert list(ResultStore(clip_set, "export")) == ["00000001"]
+    assert not (clip_set / "media/ab/clip_9.mp4").exists()
     assert found(clip_set) == set()
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from xsheet.runtime.result_store import ResultStore
 from xsheet.schemas import tables
 from xsheet.schemas.layers import LayerRun, list_layers
 from xsheet.schemas.sets import open_set
@@ -70,9 +71,9 @@ def remove_orphans(set_folder: Path, orphans: Sequence[Orphan]) -> None:
         OSError: a file cannot be removed; the others may be gone.
     """
     paths = {orphan.path for orphan in orphans}
-    for result in _stored_results(set_folder):
-        if any(name.decode() in paths for name in _NAMED_FILE.findall(result.read_bytes())):
-            result.unlink()
+    for task in ("export", "cache"):
+        results = ResultStore(set_folder, task)
+        results.compact(without=[key for key in results if paths & _named_files(results.lines(key))])
     for path in sorted(paths):
         (set_folder / path).unlink(missing_ok=True)
 
@@ -148,6 +149,5 @@ def _written(layer: LayerRun) -> float:
     return max(file.stat().st_mtime for file in layer.files)
 
 
-def _stored_results(set_folder: Path) -> Iterator[Path]:
-    for task in ("export", "cache"):
-        yield from (set_folder / ".commits" / task).glob("??/*.jsonl")
+def _named_files(lines: Iterable[bytes]) -> set[str]:
+    return {name.decode() for line in lines for name in _NAMED_FILE.findall(line)}

@@ -1,52 +1,55 @@
-"""Store of finished items: one small file per item, written by its worker, read in the order of keys.
+"""Store of finished items: appended by their workers to segment files, read in the order of keys.
 
-    OUT/.commits/<task>/<key[:2]>/<key>.jsonl    the outcome, a line per row, and a checksum of both
-    OUT/.commits/<task>/<key[:2]>/<key>.log      of a failure: traceback, or the end of the worker's stderr
-    OUT/.commits/<task>/scratch/                 folders of live workers; emptied when a run begins
+    OUT/.commits/<task>/*.seg, index    one record per item: xsheet.runtime.segments
+    OUT/.commits/<task>/scratch/        folders of live workers; emptied when a run begins
 
-A commit appears whole or not at all, so tables do not depend on the order of completion or on killed runs.
+The body of a record is a line with the outcome, a line per row, and for a failure its log: the traceback, or the end of
+the worker's stderr. A result is there whole or not at all, so tables do not depend on the order of completion or on
+killed runs. A run ends with the segments of its workers merged.
 """
 
 import functools
-import hashlib
 import json
-import logging
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 from pydantic.dataclasses import is_pydantic_dataclass
 
+from xsheet.runtime.segments import SegmentStore
 from xsheet.runtime.task import Outcome, Row
 from xsheet.schemas.errors import RunError
 from xsheet.schemas.source import ItemStatus
-from xsheet.schemas.tables import write_bytes
-
-log = logging.getLogger(__name__)
 
 MAX_RESULT_BYTES = 64 << 20
 """More bytes mean pixels or a bug; a minute of signals at 25 fps takes about 1 MB."""
 
 R = TypeVar("R", bound=Row)
+Mark = tuple[str, int] | None
+
+_LOG_MARK = b'{"log":'
 
 
 class ResultStore:
     """The committed items of one task below an output folder."""
 
-    def __init__(self, out: Path, task: str) -> None:
+    def __init__(self, out: Path, task: str, *, writer: str | None = None) -> None:
+        """`writer` names who appends, where several processes follow each other."""
         if not re.fullmatch(r"[a-z][a-z0-9_.-]{0,63}", task):
             raise ValueError(f"expected a task name of lower-case letters, digits, _ . -, got {task!r}")
         self._out = out
-        self._find = out / ".commits" / task
-        self.scratch = self._find / "scratch"
+        self.folder = out / ".commits" / task
+        self.scratch = self.folder / "scratch"
+        self._records = SegmentStore(self.folder, writer=writer)
 
     @contextmanager
     def open_for_writing(self) -> Iterator[None]:
-        """Make the folders, remove what a killed run left, tidy up at the end; for the holder of `write_lock`.
+        """Make the folders, remove what a killed run left, merge segments at the end; for the holder of `write_lock`.
 
         Raises:
             RunError: the output cannot be written.
@@ -54,25 +57,34 @@ class ResultStore:
         try:
             shutil.rmtree(self.scratch, ignore_errors=True)
             self.scratch.mkdir(parents=True, exist_ok=True)
-            self._remove_partial_files()
+            for stale in self.folder.glob(".*.tmp*"):
+                stale.unlink(missing_ok=True)
         except OSError as error:
             raise output_error(self._out, error) from error
         try:
             yield
         except BaseException:
             with suppress(OSError):  # the error that ended the run is the one to report
-                self._remove_partial_files()
+                self._records.compact()
             raise
+        else:
+            self.compact()
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
-    def _remove_partial_files(self) -> None:
-        # Files of workers that were killed during a write; other workers remove their own.
-        for stale in self._find.glob("??/.*.tmp*"):
-            stale.unlink(missing_ok=True)
+    def compact(self, *, without: Collection[str] = ()) -> None:
+        """Merge small segments and leave out the results of some keys; for the holder of `write_lock`.
+
+        Raises:
+            RunError: the output cannot be written.
+        """
+        try:
+            self._records.compact(without=without)
+        except OSError as error:
+            raise output_error(self._out, error) from error
 
     def write(self, outcome: Outcome, rows: Sequence[Row] = (), *, detail: str = "") -> None:
-        """Commit an item; it replaces an earlier commit of the same key.
+        """Commit an item; it replaces an earlier commit of the same key. `detail` is the log of a failure.
 
         Raises:
             TypeError, ValueError: a row is not a record of the contract, or the rows are too large.
@@ -83,62 +95,88 @@ class ResultStore:
             body += _record_line(row)
             if len(body) > MAX_RESULT_BYTES:
                 raise ValueError(f"expected at most {MAX_RESULT_BYTES} bytes of rows, got {len(body)} or more")
-        path = self._path(outcome.key)
+        if detail:
+            body += _LOG_MARK + json.dumps(detail.encode("utf-8", "backslashreplace").decode()).encode() + b"}\n"
         try:
-            if detail:
-                write_bytes(path.with_suffix(".log"), detail.encode("utf-8", "backslashreplace"))
-            else:
-                path.with_suffix(".log").unlink(missing_ok=True)
-            write_bytes(path, bytes(body + _checksum_line(body)))
+            self._records.append(outcome.key, bytes(body))
         except OSError as error:
             raise output_error(self._out, error) from error
 
     def find(self, key: str) -> Outcome | None:
-        """The outcome of a key; None if there is no complete commit."""
-        lines = self._lines(key)
-        return _adapter(Outcome).validate_json(lines[0]) if lines else None
+        """The outcome of a key; None if there is no whole result."""
+        return _outcome(key, self._records.read(key))
+
+    def mark(self) -> Mark:
+        """A point in what this writer appends, for `find_since`."""
+        return self._records.mark()
+
+    def find_since(self, mark: Mark, key: str) -> Outcome | None:
+        """The outcome of a key, if this writer appended it after the mark; reads no more than that."""
+        return _outcome(key, self._records.find_appended(key, mark))
 
     def rows(self, key: str, kind: type[R]) -> Iterator[R]:
         """The rows of one kind of a key, in the order in which the task returned them."""
         mark = f'{{"{kind.TAG}":'.encode()
-        for line in (self._lines(key) or [])[1:]:
+        for line in self.lines(key)[1:]:
             if line.startswith(mark):
                 yield _adapter(kind).validate_json(line[len(mark) : -1])
 
-    def log_path(self, key: str) -> Path:
-        """Path of a failed item's traceback or end of the worker's stderr."""
-        return self._path(key).with_suffix(".log")
+    def lines(self, key: str) -> list[bytes]:
+        """The outcome and the rows of a key as JSON; empty if there is no whole result."""
+        lines = (self._records.read(key) or b"").splitlines()
+        return lines[:-1] if lines and lines[-1].startswith(_LOG_MARK) else lines
 
-    def _path(self, key: str) -> Path:
-        return self._find / key[:2] / f"{key}.jsonl"
+    def log(self, key: str) -> str:
+        """A failed item's traceback or end of the worker's stderr; empty for any other."""
+        lines = (self._records.read(key) or b"").splitlines()
+        return json.loads(lines[-1])["log"] if lines and lines[-1].startswith(_LOG_MARK) else ""
 
-    def _lines(self, key: str) -> list[bytes] | None:
-        path = self._path(key)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        body = data[: data.rfind(b"\n", 0, -1) + 1]
-        if not body or data != body + _checksum_line(body):
-            log.warning("broken commit, the item is run again path=%s", path)
-            return None
-        return body.splitlines()
+    def __iter__(self) -> Iterator[str]:
+        """The keys of all results, in no order."""
+        return (key for key, _ in self._records.records())
+
+
+class KeySet:
+    """The keys of one run, in order and with those that are new; SQLite keeps what exceeds a few MB on the disk."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode = OFF")
+        self._db.execute("CREATE TABLE keys (key TEXT PRIMARY KEY, is_new INTEGER) WITHOUT ROWID")
+        self._count = 0
+
+    def add(self, key: str) -> bool:
+        """Add a key; False if it was there."""
+        added = self._db.execute("INSERT OR IGNORE INTO keys VALUES (?, 0)", (key,)).rowcount == 1
+        self._count += added
+        return added
+
+    def set_new(self, key: str) -> None:
+        """Note that a key ended in this run."""
+        self._db.execute("UPDATE keys SET is_new = 1 WHERE key = ?", (key,))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        return self._select("SELECT key FROM keys ORDER BY key")
+
+    def new(self) -> Iterator[str]:
+        """Those that ended in this run."""
+        return self._select("SELECT key FROM keys WHERE is_new ORDER BY key")
+
+    def _select(self, query: str) -> Iterator[str]:
+        with closing(self._db.execute(query)) as rows:
+            for (key,) in rows:
+                yield key
 
 
 class RunResults:
     """Results of a run: all its items, including those of earlier runs, read lazily in the order of keys."""
 
-    def __init__(
-        self,
-        store: ResultStore,
-        keys: Iterable[str],
-        counts: Mapping[ItemStatus, int],
-        *,
-        new_this_run: Iterable[str] = (),
-    ) -> None:
+    def __init__(self, store: ResultStore, keys: KeySet, counts: Mapping[ItemStatus, int]) -> None:
         self._store = store
-        self._keys = sorted(keys)
-        self._new_keys = sorted(new_this_run)
+        self._keys = keys
         self.counts = dict(counts)
 
     def __len__(self) -> int:
@@ -153,7 +191,7 @@ class RunResults:
         for key in self._keys:
             if (outcome := self._store.find(key)) is None:
                 todo = "run again; only missing items are repeated"
-                raise RunError(where=str(self._store.scratch.parent), expected=f"a commit {key}", got="none", hint=todo)
+                raise RunError(where=str(self._store.folder), expected=f"a commit {key}", got="none", hint=todo)
             yield outcome
 
     def rows(self, kind: type[R]) -> Iterator[R]:
@@ -163,16 +201,16 @@ class RunResults:
 
     def new_rows(self, kind: type[R]) -> Iterator[R]:
         """Rows of one kind of the items that ended in this run."""
-        for key in self._new_keys:
+        for key in self._keys.new():
             yield from self._store.rows(key, kind)
 
     def rows_of(self, outcome: Outcome, kind: type[R]) -> Iterator[R]:
         """The rows of one kind of one item."""
         return self._store.rows(outcome.key, kind)
 
-    def log_path(self, outcome: Outcome) -> Path:
+    def log(self, outcome: Outcome) -> str:
         """The log of a failed item."""
-        return self._store.log_path(outcome.key)
+        return self._store.log(outcome.key)
 
 
 def output_error(out: Path, error: OSError) -> RunError:
@@ -194,5 +232,8 @@ def _record_line(row: Row) -> bytes:
     return b'{"%s":%s}\n' % (row.TAG.encode(), _adapter(kind).dump_json(row))
 
 
-def _checksum_line(body: bytes | bytearray) -> bytes:
-    return json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n"
+def _outcome(key: str, body: bytes | None) -> Outcome | None:
+    if body is None:
+        return None
+    outcome: Outcome = _adapter(Outcome).validate_json(body.partition(b"\n")[0])
+    return outcome if outcome.key == key else None

@@ -13,7 +13,7 @@ from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.source import ItemStatus
 
 MAX_TEXT_CHARS = 500
-"""Longest message and name in a row; the log beside the commit has the full text."""
+"""Longest message and name in a row; the log in the stored result has the full text."""
 
 
 class Row(Protocol):

@@ -21,6 +21,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from shutil import rmtree
 from typing import Annotated, Literal
+from uuid import uuid4
 
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as record
@@ -50,6 +51,7 @@ class Job:
     out: Path
     execution: Execution
     path: tuple[str, ...]  # sys.path of the driver
+    writer: str | None = None  # of the worker and its processes: they append to the same segments
 
     @classmethod
     def of(cls, task: Task, *, out: Path, execution: Execution) -> "Job":
@@ -65,7 +67,7 @@ class Job:
     @property
     def store(self) -> ResultStore:
         """Store for the results of its items."""
-        return ResultStore(self.out, self.name)
+        return ResultStore(self.out, self.name, writer=self.writer)
 
 
 @record(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,8 @@ class Worker:
     """Runs one item after the other. Another thread may call `stop` at any time."""
 
     def __init__(self, job: Job) -> None:
-        self._job = job
+        self._job = replace(job, writer=uuid4().hex[:12])
+        self._results = self._job.store
         self._process: _Process | None = None
         self._items_run = 0
         self._stopped = False
@@ -102,7 +105,7 @@ class Worker:
             InterruptedError: the worker was stopped.
         """
         for tries in (1, 2):
-            process = self._open_process()
+            process, mark = self._open_process(), self._results.mark()
             reply = process.request(pickle.dumps((item, tries)), timeout_s=self._job.execution.stall_timeout_s)
             self._items_run += 1
             if self._stopped:
@@ -115,7 +118,7 @@ class Worker:
                 break
             self._check_disk()
             self._discard()
-            if (done := self._job.store.find(item.key)) and done.status != "failed":
+            if (done := self._results.find_since(mark, item.key)) and done.status != "failed":
                 return done  # it died after the commit, before its response
         return self._commit_failure(item, reply, tries)
 
@@ -150,7 +153,7 @@ class Worker:
     def _check_disk(self) -> None:
         """RunError where nothing can be written: a library may have hidden it, and the worker's log is on that disk."""
         try:
-            with tempfile.TemporaryFile(dir=self._job.store.scratch) as file:
+            with tempfile.TemporaryFile(dir=self._results.scratch) as file:
                 file.write(bytes(DISK_PROBE_BYTES))
                 file.flush()
         except OSError as error:
@@ -186,7 +189,7 @@ class Worker:
             message=one_line(response.message),
             attempts=tries,
         )
-        self._job.store.write(outcome, detail=response.detail)
+        self._results.write(outcome, detail=response.detail)
         return outcome
 
 

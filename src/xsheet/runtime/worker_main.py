@@ -42,7 +42,7 @@ class _StageFile:
 
 def serve(pipe_fd: int, lifeline_fd: int) -> None:
     """Run items until the driver closes the pipe. The first message is the Job, each later one an item and its try."""
-    _exit_with_driver(lifeline_fd)
+    exit_with_driver(lifeline_fd)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # background shells ignore it, and children inherit that
     faulthandler.register(
         signal.SIGQUIT, all_threads=True, chain=True
@@ -52,6 +52,7 @@ def serve(pipe_fd: int, lifeline_fd: int) -> None:
     _apply_limits(job.execution)
     stage = _StageFile(job.name)
     stage("open")
+    results = job.store
     tasks: list[Task] = []
 
     def open_task() -> WorkerResponse:
@@ -64,7 +65,7 @@ def serve(pipe_fd: int, lifeline_fd: int) -> None:
     def run_item() -> WorkerResponse:
         item, tries = pickle.loads(message)
         return WorkerResponse(
-            kind="done", outcome=_run_item(tasks[0], item, attempts=tries, stage=stage, store=job.store)
+            kind="done", outcome=_run_item(tasks[0], item, attempts=tries, stage=stage, store=results)
         )
 
     driver.send_bytes(RESPONSE_ADAPTER.dump_json(_respond(open_task, job, stage)))
@@ -131,7 +132,8 @@ def _mirror_stage(task: Task, stage: _StageFile) -> None:
     object.__setattr__(task, "__class__", type(kind.__name__, (kind,), inside))
 
 
-def _exit_with_driver(lifeline_fd: int) -> None:
+def exit_with_driver(lifeline_fd: int) -> None:
+    """Let the kernel kill this process group when the other end of a pipe closes."""
     # The kernel sends SIGKILL to the group when the other end closes, even if no Python thread can run.
     fcntl.fcntl(lifeline_fd, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(lifeline_fd, fcntl.F_SETSIG, signal.SIGKILL)

@@ -1,0 +1,162 @@
+"""The driver's side of a run on Ray: the process that speaks to Ray, its messages, and the driver's heartbeat."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from itertools import chain
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from xsheet.runtime.ray_cluster import answers_as_grpc, split_address
+from xsheet.runtime.ray_main import HEARTBEAT_FILE, HEARTBEAT_INTERVAL_S
+from xsheet.runtime.task import Item, Outcome
+from xsheet.runtime.worker import Job
+from xsheet.schemas.errors import ConfigError, RunError
+
+PROBE_INTERVAL_S = 2.0
+HEAD_LOST_S = 30.0  # without an answer of the head, until the run ends
+JOIN_TIMEOUT_S = 240.0  # to join a cluster that answers; two tries of a local start take up to 180 s
+EXIT_TIMEOUT_S = 20.0  # of a process that has nothing left to do
+
+_RAY_CODE = "import sys; from xsheet.runtime.ray_main import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
+
+
+def run_on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
+    """Yield the outcome of each item as it ends; the items are passed on one by one and not kept.
+
+    Raises:
+        ConfigError: no cluster at the address.
+        RunError: a task raised it, Ray does not start, or the cluster is lost.
+    """
+    left = iter(items)
+    first = next(left, None)
+    if first is None:
+        return
+    with _heartbeat(job.store.scratch / HEARTBEAT_FILE), closing(_RayProcess(job)) as process:
+        process.join_cluster()
+        for item in chain((first,), left):
+            process.send(pickle.dumps(item))
+        process.send(b"")
+        yield from process.outcomes()
+
+
+class _RayProcess:
+    """The process that speaks to Ray: a group of its own, which ends with this process."""
+
+    def __init__(self, job: Job) -> None:
+        self._where = f"--ray {job.execution.ray}"
+        self._head: tuple[str, int] | None = None
+        self._pipe, theirs = multiprocessing.Pipe()
+        held, self._lifeline = os.pipe()
+        try:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-P", "-c", _RAY_CODE, str(theirs.fileno()), str(held)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), held),
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(job.path)},
+                start_new_session=True,
+            )
+        finally:
+            theirs.close()
+            os.close(held)
+        self._exit = os.pidfd_open(self._popen.pid)
+        self.send(pickle.dumps(job))
+
+    def join_cluster(self) -> None:
+        """Wait until it has joined; the limit begins when Ray is loaded."""
+        self._receive("imported", timeout_s=JOIN_TIMEOUT_S)
+        self._head = split_address(self._receive("joined", timeout_s=JOIN_TIMEOUT_S)["head"])
+
+    def send(self, message: bytes) -> None:
+        """Send one message; an empty one ends the items."""
+        try:
+            self._pipe.send_bytes(message)
+        except OSError as error:
+            raise self._lost("its process ended") from error
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """The outcomes, until all items have ended."""
+        adapter = TypeAdapter(Outcome)
+        while (message := self._receive("outcome", "end"))["kind"] == "outcome":
+            yield adapter.validate_json(message["outcome"])
+        self._pipe.close()
+        wait([self._exit], EXIT_TIMEOUT_S)
+
+    def close(self) -> None:
+        """End the process and, with a cluster that it started, Ray's own processes."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, signal.SIGKILL)
+        self._popen.wait()
+        self._pipe.close()
+        os.close(self._lifeline)
+        os.close(self._exit)
+
+    def _receive(self, *kinds: str, timeout_s: float | None = None) -> dict[str, Any]:
+        """The next message, which is of one of these kinds; while none comes, the head of the cluster is watched."""
+        began_s = answered_s = time.monotonic()
+        while not (ready := wait([self._pipe, self._exit], PROBE_INTERVAL_S)):
+            if timeout_s is not None and time.monotonic() - began_s > timeout_s:
+                raise self._lost(f"it has not answered for {timeout_s:g} s")
+            if self._head is None or self._head_answers():
+                answered_s = time.monotonic()
+            elif time.monotonic() - answered_s > HEAD_LOST_S:
+                raise self._lost(f"its head {self._head[0]}:{self._head[1]} has not answered for {HEAD_LOST_S:g} s")
+        try:
+            if self._pipe not in ready:
+                raise EOFError
+            message: dict[str, Any] = json.loads(self._pipe.recv_bytes())
+        except (EOFError, OSError) as error:
+            raise self._lost("Ray ended the process that was connected to it") from error
+        match message["kind"]:
+            case "config_error":
+                raise ConfigError(**message["error"])
+            case "run_error":
+                raise RunError(**message["error"])
+            case kind if kind in kinds:
+                return message
+        raise self._lost(" ".join(str(message.get("message", message)).split())[:300])
+
+    def _head_answers(self) -> bool:
+        assert self._head is not None
+        with suppress(OSError):
+            return answers_as_grpc(*self._head)
+        return False
+
+    def _lost(self, why: str) -> RunError:
+        todo = "see whether the cluster runs, then run again; what is finished is kept"
+        return RunError(where=self._where, expected="a Ray cluster that goes on", got=why, hint=todo)
+
+
+@contextmanager
+def _heartbeat(path: Path) -> Iterator[None]:
+    """Count in a file while this process lives; workers on other machines have no pipe to it."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        count = 0
+        while not ended.wait(HEARTBEAT_INTERVAL_S):
+            count += 1
+            with suppress(OSError):  # a full disk ends the run elsewhere, with its sentence
+                path.write_text(str(count))
+
+    path.write_text("0")
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

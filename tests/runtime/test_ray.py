@@ -1,0 +1,193 @@
+"""A run on Ray ends with a sentence when the cluster does, listens on loopback alone, and leaves no worker behind."""
+
+import http.server
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from xsheet.runtime.executor import Execution, Item, run_task
+from xsheet.runtime.ray_cluster import answers_as_grpc
+from xsheet.schemas.errors import ConfigError, RunError
+from xsheet.schemas.ids import content_key
+
+pytestmark = pytest.mark.timeout(900)  # Ray takes minutes to start on a busy machine
+
+TASKS = Path(__file__).parent / "tasks"
+CLUSTER = (
+    "import os, time; os.environ['RAY_USAGE_STATS_ENABLED'] = '0'; import ray\n"
+    "ray.init(address='local', include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False)\n"
+    "print(ray.get_runtime_context().gcs_address, flush=True); time.sleep(600)"
+)
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    (tmp_path / "notes").mkdir()
+    return tmp_path / "notes"
+
+
+@pytest.fixture
+def drive(notes: Path, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    drivers: list[subprocess.Popen[bytes]] = []
+
+    def drive(what: str, argument: str, ray: str, *, before: tuple[str, ...] = ()) -> "subprocess.Popen[bytes]":
+        task = [sys.executable, TASKS / "drive.py", tmp_path / "out", notes, "2", what, "2", argument, ray]
+        drivers.append(subprocess.Popen([*before, *map(str, task)], stderr=subprocess.PIPE))
+        return drivers[-1]
+
+    yield drive
+    for driver in drivers:
+        driver.kill()
+        driver.communicate()
+
+
+@pytest.fixture
+def cluster() -> Iterator[tuple["psutil.Process", str]]:
+    """A cluster on this machine, which its own process started: that process, and the address of the head."""
+    owner = subprocess.Popen([sys.executable, "-c", CLUSTER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert owner.stdout is not None
+        address = owner.stdout.readline().decode().strip()
+        if not address:
+            pytest.skip("Ray did not start: this machine is too busy")
+        yield psutil.Process(owner.pid), address
+    finally:
+        owner.kill()
+        owner.communicate()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, notes: Path, tmp_path: Path) -> Callable[..., Any]:
+    monkeypatch.syspath_prepend(str(TASKS))
+
+    def run(ray: str, *, opening: str = "fine") -> Any:
+        from planted import Planted  # on the path now
+
+        items = [Item(content_key(k), f"item {k}", ("fine", 0)) for k in range(3)]
+        return run_task(Planted(notes, opening=opening), items, out=tmp_path / "out", execution=Execution(ray=ray))
+
+    return run
+
+
+def workers(notes: Path) -> list[int]:
+    file = notes / "starts"
+    return [int(line.split()[1]) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def eventually(condition: Callable[[], bool], *, timeout_s: float) -> bool:
+    until_s = time.monotonic() + timeout_s
+    while time.monotonic() < until_s:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.nightly
+def test_a_head_that_dies_ends_the_run_with_a_sentence_and_without_its_workers(drive, cluster, notes):
+    owner, address = cluster
+    driver = drive("hangs", "0", address)
+    assert eventually(lambda: len(workers(notes)) == 2, timeout_s=400)
+    (head,) = [child for child in owner.children() if child.name() == "gcs_server"]
+    head.kill()
+    stderr = driver.communicate(timeout=100)[1].decode()
+    assert driver.returncode == 1
+    assert "RunError" in stderr
+    assert "its head" in stderr or "Ray ended the process" in stderr
+    assert stderr.count("\n") == 1, stderr
+    assert eventually(lambda: all(gone(pid) for pid in workers(notes)), timeout_s=60)
+
+
+@pytest.mark.nightly
+def test_workers_on_ray_end_with_a_killed_driver(drive, cluster, notes):
+    driver = drive("hangs", "0", cluster[1])
+    assert eventually(lambda: len(workers(notes)) == 2, timeout_s=400)
+    driver.kill()
+    assert eventually(lambda: all(gone(pid) for pid in workers(notes)), timeout_s=60)
+
+
+@pytest.mark.nightly
+def test_a_cluster_that_a_run_starts_listens_on_loopback_alone(drive, notes):
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["unshare", "-n", "true"], check=False, stderr=subprocess.DEVNULL).returncode
+    ):
+        pytest.skip("needs the right to make a network namespace")
+    driver = drive("fine", "8", "local", before=("unshare", "-n", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"))
+    found = set[str]()
+
+    def ended() -> bool:
+        found.update(listening_addresses(driver.pid))
+        return driver.poll() is not None
+
+    assert eventually(ended, timeout_s=400)
+    assert driver.returncode == 0, driver.communicate()[1]
+    assert len(workers(notes)) == 2
+    assert found == {"127.0.0.1"}
+
+
+def listening_addresses(pid: int) -> set[str]:
+    """Local addresses of the TCP sockets that listen in the network namespace of a process."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for fields in (line.split() for line in lines):
+            if fields[3] == "0A":
+                address = fields[1].split(":")[0][-8:]  # the last word of an IPv4 address within IPv6
+                found.add(socket.inet_ntoa(bytes.fromhex(address)[::-1]))
+    return found
+
+
+@pytest.mark.nightly
+def test_a_task_that_does_not_open_ends_a_run_on_ray(run):
+    with pytest.raises(RunError, match="a worker that opens"):
+        run("local", opening="raises")
+
+
+@pytest.mark.slow
+def test_an_address_where_nothing_listens_is_a_wrong_setting(run):
+    with pytest.raises(ConfigError, match="--ray local"):
+        run("127.0.0.1:1")
+
+
+@pytest.mark.slow
+def test_an_address_where_something_else_listens_is_refused_in_seconds(run):
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        began_s = time.monotonic()
+        with pytest.raises(ConfigError, match="--ray local"):
+            run(f"127.0.0.1:{server.getsockname()[1]}")
+        assert time.monotonic() - began_s < 60  # of which importing Ray takes the most on a busy machine
+
+
+def test_a_web_server_is_not_taken_for_the_head_of_a_cluster():
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        try:
+            assert not answers_as_grpc("127.0.0.1", server.server_port)
+        finally:
+            server.shutdown()
+
+
+def test_a_port_that_keeps_silent_is_not_waited_for():
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(TimeoutError):
+        answers_as_grpc("127.0.0.1", server.getsockname()[1], timeout_s=0.1)
