@@ -2,7 +2,7 @@
 
     python benchmarks/bench.py [NAME ...] [--list] [--folder DIR] [--shared DIR]
 
-NAME is a benchmark or a common prefix (`faults` = faults-planted, faults-measured, faults-motion); without names all
+NAME is a benchmark or a common prefix (`faults` = faults-planted, faults-arms and others); without names all
 run, which takes hours. The place of a table is `<!-- bench: NAME -->` ... `<!-- end: NAME -->` in a page. A benchmark
 that fails leaves its table unchanged; the exit code is then 1.
 
@@ -65,6 +65,7 @@ BENCHES = (
     Bench("agreement-intervals", "agreement.py intervals", 5),
     Bench("agreement-speed", "agreement.py speed", 2),
     Bench("faults-planted", "faults.py planted", 1),
+    Bench("faults-arms", "faults.py arms --films 24", 4),
     Bench("faults-measured", "faults.py measured --films 40 --cache {folder}/faults", 5),
     Bench("faults-motion", "faults.py motion --films 40 --cache {folder}/faults", 5),
     Bench("audit-speed", "audit_speed.py", 6),

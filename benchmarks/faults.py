@@ -15,6 +15,7 @@ import argparse
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ from xsheet.schemas.clip import Signals
 from xsheet.schemas.time import Span
 
 ARMS: tuple[vocab.Track, ...] = ("arm_left", "arm_right")
-WIDE_PX = 288
+WIDE_PX, WIDE_SCALE = 240, 0.38  # hands that hang down are in the picture too
 MUST = {
     "shift_0.4", "shift_0.5", "swapped_side", "spurious_phase", "missing_phase", "uniform_segments", "out_of_range",
 }  # fmt: skip
@@ -66,14 +67,14 @@ class Case(NamedTuple):
 
 
 def wide_case(seed: int) -> Case:
-    """A film whose puppet is half as large: raised hands are in the picture."""
+    """A film whose puppet is so small that its hands are in the picture."""
     plan = plan_film(0, seed=seed, kind="talk")
     rows = list(truth_rows(plan, "src_benchmark"))
     (signals,) = (row for row in rows if isinstance(row, Signals))
     (truth,) = (row for row in rows if isinstance(row, Annotation))
     (member,) = plan.shots[0].cast_members
     identity = random_identity(member.identity)
-    share = identity.scene.head_share / 2
+    share = WIDE_SCALE * identity.scene.head_share
     scene = replace(identity.scene, head_share=share, eye_line=0.08 + 0.5 * share)
     puppet, rng = Puppet(replace(identity, scene=scene), height_px=WIDE_PX), np.random.default_rng(seed)
     pictures, joints = [], []
@@ -112,7 +113,13 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
             yield Case(truth, ClipEvidence(signals))
         return
     if options.what == "arms":
-        yield from (wide_case(seed) for seed in seeds)
+        plans = ((seed, plan_film(0, seed=seed, kind="talk")) for seed in count(options.first))
+        with_arms = (
+            seed
+            for seed, plan in plans
+            if any(action.track in ARMS for member in plan.shots[0].cast_members for action in member.actions)
+        )
+        yield from (wide_case(seed) for seed in islice(with_arms, options.films))
         return
     for signals, truth in cached(options.cache, seeds, kind="talk"):
         correct = truth if options.what == "measured" else replace(truth, phases=phases_of(signals))

@@ -1,4 +1,4 @@
-"""Reports of a curated set, from its tables and thumbnails; no video is decoded.
+"""Reports of a curated set, from its tables and thumbnails; only the inspection video decodes a clip.
 
 page            Writes the curation report, one HTML page.
 candidates      The candidates of a set as columns.
@@ -10,6 +10,8 @@ duplicates      Near duplicates, and the totals of each split.
 timing          Processing time by step and analyser.
 inspect         Everything known about one candidate.
 terminal        The same on a terminal.
+overlay         Boxes, mesh, joints, curves and phases drawn on a frame.
+inspection_video  The same as a video of the whole clip.
 wording         Names, units and descriptions of measurements.
 estimate        Steps, time and disk of a planned run.
 """

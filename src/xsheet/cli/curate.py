@@ -178,12 +178,20 @@ def inspect(
             metavar="CLIP", help="Clip id, its first characters, or the file name of a source with one candidate."
         ),
     ],
+    video: Annotated[
+        Path | None,
+        typer.Option("--video", help="Also write the clip as MP4 with boxes, mesh, track ids, curves and phases."),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option("--layer", metavar="LAYER[@RUN]", help="Layer whose phases the video shows; default: the last."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print every measurement of one candidate with its limit.
 
     Examples: xsheet curate inspect my-set clip_3f2a
-              xsheet curate inspect my-set talk.mp4
+              xsheet curate inspect my-set talk.mp4 --video talk-inspected.mp4
     """
     from xsheet.cli.show import console, print_json
     from xsheet.curate.report.inspect import inspect_candidate
@@ -196,6 +204,12 @@ def inspect(
         print_json(_candidate_json(details))
     else:
         console().print(render_candidate(details))
+    if video is not None:
+        from xsheet.curate.report.inspection_video import write_inspection_video
+        from xsheet.schemas.layers import find_layer
+
+        shown = None if layer is None else find_layer(folder, layer)
+        write_inspection_video(folder, details, video, layer=shown)
 
 
 @app.command()
