@@ -1,12 +1,14 @@
 """Recall of the audit on seeded faults, and its false-positive rate on correct annotations.
 
-    python benchmarks/faults.py planted|measured|motion|arms [--films 60] [--first 200] [--cache DIR]
+    python benchmarks/faults.py planted|measured|motion|arms|set [--films 60] [--first 200] [--cache DIR]
 
 planted   the puppet's truth with its planted signals; seconds
 measured  the puppet's truth with signals measured from the film; five seconds of one core per film
 arms      faults of arms only: puppets from further away, so that hands are in the picture, with their planted joints
           and the optical flow of the drawn frames; a second of one core per film
 motion    the output of the motion annotator on the measured signals, taken as the truth
+
+set       a layer of a set (--set FOLDER --layer human), taken as the truth: choose one that people reviewed
 
 Prints Markdown tables for docs/log/. Limits were chosen on films of seeds below 200; the default seeds are higher.
 """
@@ -25,10 +27,12 @@ from motion import cached, phases_of
 from xsheet.annotate.motion.series import frames_of_span
 from xsheet.audit.checks.base import AnnotationView, ClipMetadata, with_clip_evidence
 from xsheet.audit.checks.evidence import ClipEvidence
+from xsheet.audit.independence import audit_rules
 from xsheet.audit.pipeline import run_checks
 from xsheet.audit.scores import CheckEvaluation
 from xsheet.audit.seeded_faults import FAULT_KINDS, FaultKind, detecting_checks, false_positives, seed_fault
 from xsheet.audit.settings import AuditSettings
+from xsheet.audit.views import LayerViews
 from xsheet.curate.body.flow import part_flow, reduced_luma
 from xsheet.curate.series import array_to_series
 from xsheet.demo.film.plan import plan_film
@@ -38,6 +42,7 @@ from xsheet.demo.puppet.identity import random_identity
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Signals
+from xsheet.schemas.layers import find_layer
 from xsheet.schemas.time import Span
 
 ARMS: tuple[vocab.Track, ...] = ("arm_left", "arm_right")
@@ -57,7 +62,7 @@ class Case(NamedTuple):
 
     def answers(self, annotation: Annotation) -> list[CheckEvaluation]:
         """Run all checks on this annotation, or on a copy with a fault."""
-        clip = ClipMetadata(duration_us=self.truth.duration_us, media_sha256="0" * 64)
+        clip = ClipMetadata(duration_us=self.truth.duration_us, media_sha256=self.truth.media_sha256 or "0" * 64)
         view = AnnotationView(annotation=annotation, run=truth_run(0), clip=clip)
         return run_checks(with_clip_evidence(view, self.measured), AuditSettings())
 
@@ -121,6 +126,11 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
         )
         yield from (wide_case(seed) for seed in islice(with_arms, options.films))
         return
+    if options.what == "set":
+        layer = find_layer(options.set, options.layer)
+        views = LayerViews(options.set, layer, rules=audit_rules(options.set, layer).settings)
+        yield from (Case(view.annotation, view.clip_evidence) for view in views if view.clip_evidence is not None)
+        return
     for signals, truth in cached(options.cache, seeds, kind="talk"):
         correct = truth if options.what == "measured" else replace(truth, phases=phases_of(signals))
         yield Case(correct, ClipEvidence(signals))
@@ -179,12 +189,19 @@ def alarms(found: list[Case], clean: list[list[CheckEvaluation]], show: Callable
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="planted", choices=("planted", "measured", "motion", "arms"))
+    parser.add_argument("what", nargs="?", default="planted", choices=("planted", "measured", "motion", "arms", "set"))
     parser.add_argument("--films", type=int, default=60)
     parser.add_argument("--first", type=int, default=200, help="seed of the first film")
+    parser.add_argument("--set", type=Path, help="folder of the set")
+    parser.add_argument("--layer", default="human", help="layer of the set")
     parser.add_argument("--cache", type=Path, help="folder that keeps measured signals")
     options = parser.parse_args()
-    print(f"\n{options.what}, {options.films} films from seed {options.first}:\n")
+    source = (
+        f"{options.set.name}, {options.layer}"
+        if options.what == "set"
+        else f"{options.films} films from seed {options.first}"
+    )
+    print(f"\n{options.what}, {source}:\n")
     table(list(cases(options)))
 
 

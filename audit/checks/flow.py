@@ -73,7 +73,7 @@ def _flow_by_track(view: AnnotationView) -> dict[vocab.Track, Floats]:
     }
     arms = [found[track] for track in vocab.SIDED_TRACK if track in found]
     if arms:
-        both = np.fmax.reduce(arms)
+        both: Floats = np.asarray(np.fmax.reduce(arms), np.float64)
         found |= dict.fromkeys(_PAIRED_TRACKS, both)
     return found
 

@@ -73,7 +73,8 @@ def part_flow(pictures: Sequence[Luma], signals: Signals) -> dict[str, Series]:
         points = _Points(signals)
         for row, k in zip(rows, centres.tolist(), strict=True):
             before, after = pictures[k - _STRIDE // 2], pictures[k + _STRIDE // 2]
-            flow = np.asarray(estimator.calc(before, after, np.zeros((*before.shape, 2), np.float32)))
+            field = estimator.calc(before, after, np.zeros((*before.shape, 2), np.float32))
+            flow: Floats = np.asarray(field, np.float64)
             flow = flow - _background(flow)
             speed = np.linalg.norm(flow, axis=2) / before.shape[0] * float(CLIP_RATE) / _STRIDE
             row[:] = [_inside(speed, box(points, k), quantile) for box, quantile in _BOXES.values()]

@@ -86,7 +86,7 @@ def draw_picture(
 def draw_panel(signals: Signals, phases: Sequence[Phase], *, width: int) -> Rgb:
     """(height, width, 3) curves and phases of a whole clip; `draw_playhead` marks a frame."""
     curves = {
-        label: (values, part)
+        label: (-values if name.endswith("_y") else values, part)  # positions grow downwards
         for label, (name, part) in _CURVES.items()
         if np.isfinite(values := series_to_array(getattr(signals, name), frames=signals.frames)).any()
     }

@@ -10,7 +10,7 @@ const PATIENCE_MS = 10_000;
 export class Stills {
   #video = el("video", { muted: true, preload: "auto", playsInline: true });
   #media = null; // what the video has loaded
-  #kept = new Map(); // "media frame": picture, or null if it cannot be decoded
+  #kept = new Map(); // "media frame": picture
   #jobs = [];
   #isBusy = false;
 
@@ -26,7 +26,8 @@ export class Stills {
     const draw = (picture) => put(canvas, picture, crop, marks);
     const key = `${media} ${frame}`;
     if (this.#kept.has(key)) return draw(this.#kept.get(key));
-    this.#jobs[isUrgent ? "unshift" : "push"]({ canvas, media, frame, key, draw });
+    const place = isUrgent ? this.#jobs.findLastIndex((job) => job.isUrgent) + 1 : this.#jobs.length;
+    this.#jobs.splice(place, 0, { canvas, media, frame, key, draw, isUrgent });
     this.#work();
   }
 
@@ -36,13 +37,12 @@ export class Stills {
     while (this.#jobs.length) {
       const job = this.#jobs.shift();
       if (!job.canvas.isConnected) continue;
-      if (!this.#kept.has(job.key)) this.#keep(job.key, await this.#decode(job).catch(() => null));
-      job.draw(this.#kept.get(job.key));
+      job.draw(this.#kept.get(job.key) ?? (await this.#decode(job).catch(() => this.#fail())));
     }
     this.#isBusy = false;
   }
 
-  async #decode({ media, frame }) {
+  async #decode({ media, frame, key }) {
     const video = this.#video;
     if (this.#media !== media) {
       this.#media = media;
@@ -53,7 +53,15 @@ export class Stills {
     await once(video, "seeked");
     const resizeHeight = Math.min(video.videoHeight, HEIGHT_PX);
     const resizeWidth = Math.max(1, Math.round((resizeHeight * video.videoWidth) / video.videoHeight));
-    return createImageBitmap(video, { resizeHeight, resizeWidth, resizeQuality: "medium" });
+    const picture = await createImageBitmap(video, { resizeHeight, resizeWidth, resizeQuality: "medium" });
+    this.#keep(key, picture);
+    return picture;
+  }
+
+  /** No picture this time; the next job loads its clip anew. */
+  #fail() {
+    this.#media = null;
+    return null;
   }
 
   #keep(key, picture) {

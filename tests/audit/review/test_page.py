@@ -5,6 +5,7 @@ import re
 import shutil
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -465,7 +466,12 @@ def test_markup_in_every_text_is_shown_as_text(made_set, tmp_path, serving, visi
     folder = Path(shutil.copytree(made_set, tmp_path / "hostile"))
     (folder / "set.json").write_text((folder / "set.json").read_text().replace("puppet", HOSTILE.replace('"', '\\"')))
     hostile_set(folder)
-    desk = ReviewSession(folder, find_layer(folder, "consensus@run_ours"), reviewer=HOSTILE[:79], repeat_share=0.0)
+    layer, shares = find_layer(folder, "consensus@run_ours"), {"repeat_share": 0.0, "overlap_share": 0.0}
+    desk = ReviewSession(folder, layer, reviewer=HOSTILE[:79], **shares)
+    other = ReviewSession(
+        folder, layer, reviewer=HOSTILE[:78], clock=lambda: datetime(2100, 1, 1, tzinfo=UTC), **shares
+    )
+    other.claim(next(iter(layer.read())).annotation_id)
     with serving(desk) as server:
         page = visit(server.address)
         key = page.url.partition("#")[2]
@@ -475,8 +481,10 @@ def test_markup_in_every_text_is_shown_as_text(made_set, tmp_path, serving, visi
         history(page, 1)
         page.keyboard.press("g")
         time.sleep(0.5)
-        texts = [page.inner_text(one) for one in ("#about", "#base", "#facts", "#notice")]
-        assert [HOSTILE[:40] in text for text in texts] == [True] * 4
+        texts = [page.inner_text(one) for one in ("#about", "#base", "#facts", "#notice", "#shown", "#phases")]
+        assert [HOSTILE[:40] in text for text in texts] == [True] * 6
+        assert f"open at {HOSTILE[:40]}" in page.inner_text("#queue")
+        assert HOSTILE.replace("/", "")[:40] in page.inner_text("#queue")
         assert chosen(page)["text"] == HOSTILE
         assert texts[2].count("<script>") >= 6  # annotator's word, what it saw, finding, its number, model, note
         assert page.locator("img, body script").count() == 0
