@@ -19,7 +19,7 @@ from xsheet.curate.audio.features import audio_features
 from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.sync.audio_to_mouth import apply_coefficients, log_mel_spectrogram, normalise_bands
-from xsheet.curate.sync.lip_audio import LipAudioScorer, active_speaker, score_sync
+from xsheet.curate.sync.lip_audio import DEFAULT_SETTINGS, LipAudioScorer, score_sync
 from xsheet.demo.film.plan import FilmPlan, plan_film
 from xsheet.demo.film.render import render_film
 from xsheet.schemas.clip import SyncScore
@@ -76,7 +76,7 @@ def puppet_table(films: int, *, seed: int, size: int) -> None:
         ranges = f"{_range(scores, 'confidence')} | {_range(scores, 'margin')}"
         print(f"| {kind} | {len(found)} | {len(scores)} | {error} | {ranges} |")
     pairs = rows["two_heads"]
-    right = sum(active_speaker(scores) == plan.shots[0].speaker for plan, scores in pairs)
+    right = sum(DEFAULT_SETTINGS.select_speaker(scores) == plan.shots[0].speaker for plan, scores in pairs)
     print(f"\nactive speaker of two heads: {right} of {len(pairs)} correct")
 
 

@@ -1,6 +1,9 @@
 """Curate: raw talking video to measurements, verdicts, canonical clips and signals.
 
-pipeline    the whole path: discover, probe, analyse, decide, export
+pipeline    the whole path: discover, probe, analyse, segment, decide, export
+resegment   candidates of a set again, from stored results; what changed
+items       items of each step with their result keys
+result_tables  tables of a set from stored results
 settings    settings of a run, one section per part
 discover    inputs: folders, patterns, files, manifests
 manifest    tables whose rows name videos or segments of videos

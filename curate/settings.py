@@ -1,6 +1,8 @@
 """Settings of a curation run: one section per part, each declared beside the code that reads it."""
 
-from pydantic import Field
+from typing import Annotated, Any, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from xsheet.curate.audio.features import AudioFeatureSettings
 from xsheet.curate.body.pose import PoseSettings
@@ -11,28 +13,74 @@ from xsheet.curate.media.limits import MediaLimits
 from xsheet.curate.media.writer import ClipEncodingSettings
 from xsheet.curate.picture.quality import PictureSettings
 from xsheet.curate.shots.detect import ShotSettings
+from xsheet.curate.sync.both import BothSettings
 from xsheet.curate.sync.lip_audio import LipAudioSettings
+from xsheet.curate.sync.syncnet_scorer import SyncNetSettings
 from xsheet.schemas.settings import StrictModel
 
 
-class AnalysisSettings(StrictModel):
-    """Everything that changes measurements. Limits, which decide what is kept, are separate."""
+def _name(value: Any) -> Any:
+    """Which scorer a section configures; the built-in one where it names none."""
+    return value.get("name", "lip_audio") if isinstance(value, dict) else getattr(value, "name", None)
+
+
+SyncSettings = Annotated[
+    Annotated[LipAudioSettings, Tag("lip_audio")]
+    | Annotated[SyncNetSettings, Tag("syncnet")]
+    | Annotated[BothSettings, Tag("both")],
+    Discriminator(_name),
+]
+"""A sync scorer by its `name`; each is a `SyncMethod`."""
+
+
+class DecodeSettings(StrictModel):
+    """What the decode reads. A change of any value measures the source again."""
 
     media: MediaLimits = Field(default=MediaLimits(), description="limits on input files")
     long_side_px: int = Field(
         default=720, ge=128, le=2160, description="longer side of the frames that analysers get; faces need about 60 px"
     )
+    min_frames: int = Field(default=8, ge=1, description="0.3 s; shorter sources are rejected without a decode")
     min_voiced_s: float = Field(
         default=1.0, ge=0, description="sources with less voice are rejected without a decode; 0 decodes everything"
     )
     sound: AudioFeatureSettings = Field(default=AudioFeatureSettings(), description="voice detection")
-    shots: ShotSettings = Field(default=ShotSettings(), description="shot detection")
     picture: PictureSettings = Field(default=PictureSettings(), description="picture measures")
     faces: FaceSettings = Field(default=FaceSettings(), description="face detection and tracking")
-    lip_audio: LipAudioSettings = Field(default=LipAudioSettings(), description="built-in sync scorer")
+
+
+class SegmentSettings(StrictModel):
+    """What shots, candidates and their measures follow from. A change needs no decode: `xsheet curate segment`."""
+
+    shots: ShotSettings = Field(default=ShotSettings(), description="shot detection")
     candidates: CandidateSettings = Field(
         default=CandidateSettings(), description="how shots and tracks become candidates"
     )
+    sync: SyncSettings = Field(default=LipAudioSettings(), description="sync scorer: lip_audio, syncnet or both")
+
+    @model_validator(mode="after")
+    def _distances_cover_the_shift(self) -> Self:
+        network, needed = self.sync.network, self.sync.max_offset_frames + self.candidates.max_sync_shift_frames
+        if network is not None and network.max_lag_frames < needed:
+            raise ValueError(
+                f"sync.network.max_lag_frames is {network.max_lag_frames}; max_offset_frames of the scorer and "
+                f"candidates.max_sync_shift_frames need {needed}"
+            )
+        return self
+
+
+class AnalysisSettings(DecodeSettings, SegmentSettings):
+    """Everything that changes measurements. Limits, which decide what is kept, are separate."""
+
+    @property
+    def decode(self) -> DecodeSettings:
+        """The part that the decode reads, but for the network of the sync scorer."""
+        return DecodeSettings(**{name: getattr(self, name) for name in DecodeSettings.model_fields})
+
+    @property
+    def segment(self) -> SegmentSettings:
+        """The part that needs no decode."""
+        return SegmentSettings(**{name: getattr(self, name) for name in SegmentSettings.model_fields})
 
 
 class ClipExportSettings(StrictModel):

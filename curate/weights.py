@@ -115,10 +115,14 @@ def verify_models(folder: Path) -> list[ModelFileState]:
 
 
 def model_hashes(folder: Path | None) -> dict[str, str]:
-    """Name and SHA-256 of each known model in the folder; part of the cache key of results."""
+    """Name and SHA-256 of each model that the decode uses where it is there; part of the key of its results.
+
+    Those of SyncNet are not among them: a run reads them only if it chooses SyncNet.
+    """
     if folder is None:
         return {}
-    return {model.name: file_sha256(folder / model.name) for model in KNOWN_MODELS if (folder / model.name).is_file()}
+    names = [model.name for model in KNOWN_MODELS if not model.name.startswith("syncnet")]
+    return {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
 
 
 def read_model(folder: Path, name: str) -> bytes:

@@ -110,6 +110,7 @@ class Measures:
     end_us: Annotated[Us, "end in the source, half-open"]
     sync: Annotated[SyncScore | None, "as found"] = None
     sync_corrected: Annotated[SyncScore | None, "again, after the sound was shifted"] = None
+    sync_second: Annotated[SyncScore | None, "by the second scorer, if there is one, after that shift"] = None
     face: Annotated[FaceMeasure | None, "face"] = None
     picture: Annotated[PictureMeasure | None, "picture"] = None
     sound: Annotated[SoundMeasure | None, "sound"] = None

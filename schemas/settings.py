@@ -289,7 +289,8 @@ def _path_by_name(loc: Sequence[int | str], values: Any) -> str:
     """The dotted path of an error, with the name of a list item for its index."""
     parts: list[str] = []
     for part in loc:
-        if isinstance(values, dict) and part not in values and values.get("name") == part:
+        is_last = len(parts) == len(loc) - 1
+        if isinstance(values, dict) and part not in values and values.get("name", None if is_last else part) == part:
             continue  # pydantic names the tag of a union; the settings do not
         values = values[part] if _has(values, part) else None
         is_named = isinstance(part, int) and isinstance(values, dict) and "name" in values

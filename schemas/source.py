@@ -80,6 +80,10 @@ class SourceVideo:
         tuple[SourceSegment, ...], "parts that the manifest names, in order, never overlapping; none = the whole video"
     ] = ()
 
+    analysis_key: Annotated[
+        Str | None, "key of its stored results, of which `curate segment` makes candidates; null without a decode"
+    ] = None
+
     container: Annotated[Str | None, "demuxer name, e.g. 'mov' or 'matroska'"] = None
     duration_us: Annotated[Us | None, "duration of the video that the file contains, from its packet times"] = None
     duration_header_us: Annotated[Us | None, "duration that the container declares"] = None

@@ -16,6 +16,7 @@ from xsheet.pages.images import jpeg_data_uri
 from xsheet.pages.wording import printable
 from xsheet.runtime.executor import Execution
 from xsheet.schemas.annotation import Scores
+from xsheet.schemas.clip import Clip
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.time import seconds_from_us
 
@@ -119,7 +120,7 @@ def build_clip_section(
             detail=detail,
             scores=selection.scores.get(detail.annotation.annotation_id),
             filmstrip=filmstrip,
-            thumbnail=None if filmstrip is not None else thumbnails(detail.annotation.clip_id),
+            thumbnail=None if filmstrip is not None else thumbnails(detail.clip),
         )
         cards[rank] = render(card)
     worst, others = cards[: selection.filmstrip_count], cards[selection.filmstrip_count :]
@@ -146,8 +147,8 @@ class _ThumbnailBudget:
         self._set_folder = set_folder
         self._bytes_left = MAX_THUMBNAIL_BYTES
 
-    def __call__(self, clip_id: str) -> str | None:
-        jpeg = read_thumbnail(self._set_folder, clip_id)
+    def __call__(self, clip: Clip | None) -> str | None:
+        jpeg = None if clip is None else read_thumbnail(self._set_folder, clip.source_id, clip.span)
         if jpeg is None or len(jpeg) > self._bytes_left:
             return None
         self._bytes_left -= len(jpeg)

@@ -39,6 +39,7 @@ class ClipDetail:
     file_name: str  # of the source; empty where it is unknown
     findings: Sequence[Finding]
     axis: TimeAxis
+    clip: Clip | None  # None where the set does not have it
     video_link: str | None  # None where the page lies outside of the set
 
 
@@ -85,6 +86,7 @@ def clip_details(
             file_name=names.get(annotation.clip_id, ""),
             findings=found,
             axis=build_time_axis(axis_input),
+            clip=clip,
             video_link=None if clip is None else clip_link(set_folder, clip.media_path, page),
         )
 

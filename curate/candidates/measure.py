@@ -22,6 +22,7 @@ from xsheet.curate.candidates.segment import (
     trim_shot,
 )
 from xsheet.curate.series import series_to_array, track_series
+from xsheet.curate.sync.base import SyncScorer
 from xsheet.schemas import ids
 from xsheet.schemas.clip import FaceMeasure, Measures, PictureMeasure, Speaker, SyncScore
 from xsheet.schemas.columns import Series
@@ -29,14 +30,6 @@ from xsheet.schemas.source import FaceTrack, Shot, SourceSegment, Timeline
 from xsheet.schemas.time import CLIP_RATE, Span, frames_in, span_of_frames
 
 Floats = NDArray[np.float64]
-
-
-class SyncScorer(Protocol):
-    """Scores the agreement of lips and voice."""
-
-    def __call__(self, track: FaceTrack, frames: range, *, shift: int) -> SyncScore | None:
-        """Score frames of the source with the sound advanced by `shift` frames; None without sound."""
-        ...
 
 
 class SpeakerSelector(Protocol):
@@ -55,6 +48,7 @@ def extract_candidates(  # noqa: PLR0913 - what was measured, who judges it, and
     height_px: int,
     scorer: SyncScorer,
     select_speaker: SpeakerSelector,
+    second_scorer: SyncScorer | None = None,
     settings: CandidateSettings | None = None,
     segments: Sequence[SourceSegment] = (),
     aspect: float = 1.0,
@@ -68,13 +62,16 @@ def extract_candidates(  # noqa: PLR0913 - what was measured, who judges it, and
         height_px: picture height of the source.
         scorer: the sync scorer.
         select_speaker: selects the speaker among several faces.
+        second_scorer: scores once more, after the correction of the first one; None = one score.
         settings: lengths and tolerances.
         segments: parts of the source that candidates come from; none = the whole source.
         aspect: picture width / height, for the crops of segments.
     """
     settings = settings or CandidateSettings()
     face_visible = {track.track_id: _face_visible(track, timeline.frames) for track in tracks}
-    measurer = _CandidateMeasurer(timeline, tracks, face_visible, height_px, scorer, select_speaker, settings)
+    measurer = _CandidateMeasurer(
+        timeline, tracks, face_visible, height_px, scorer, second_scorer, select_speaker, settings
+    )
     cut_costs = cut_cost(timeline, min_pause_frames=settings.min_pause_frames)
     candidates = []
     for shot, window, faces in _windows(shots, timeline, tracks, settings, segments, aspect):
@@ -121,6 +118,7 @@ class _CandidateMeasurer:
     face_visible: dict[str, NDArray[np.bool_]]  # per track: (frames of the source,)
     height_px: int
     scorer: SyncScorer
+    second_scorer: SyncScorer | None
     select_speaker: SpeakerSelector
     settings: CandidateSettings
 
@@ -128,6 +126,8 @@ class _CandidateMeasurer:
         span = span_of_frames(frames, CLIP_RATE)
         track_id = track.track_id if track else None
         sync = self.scorer(track, frames, shift=0) if track else None
+        corrected = self._corrected_sync(sync, track, frames) if track and sync else None
+        shift = (sync.offset_frames if sync and corrected else 0) or 0
         return Measures(
             clip_id=ids.clip_id(self.timeline.source_id, span, track_id),
             source_id=self.timeline.source_id,
@@ -136,7 +136,8 @@ class _CandidateMeasurer:
             start_us=span.start_us,
             end_us=span.end_us,
             sync=sync,
-            sync_corrected=self._corrected_sync(sync, track, frames) if track and sync else None,
+            sync_corrected=corrected,
+            sync_second=self.second_scorer(track, frames, shift=shift) if self.second_scorer and track else None,
             face=self._face_measure(track, frames) if track else None,
             picture=picture_measure(self.timeline, frames, settings=self.settings),
             sound=sound_measure(self.timeline, frames, mouth=_mouth_series(track, frames)),

@@ -28,12 +28,9 @@ def measure_values(measures: pa.Table, measure_path: str) -> Numbers:
         case ["clip", "seconds"]:
             return _to_numbers(pc.subtract(measures["end_us"], measures["start_us"])) / US_PER_S
         case ["sync", scorer, name]:
-            values = (
-                np.abs(_sync_values(measures, "offset_frames"))
-                if name == "abs_offset_frames"
-                else _sync_values(measures, name)
-            )
-            return np.where(has_scorer(measures, scorer), values, np.nan)
+            if name == "abs_offset_frames":
+                return np.abs(_sync_values(measures, scorer, "offset_frames"))
+            return _sync_values(measures, scorer, name)
         case ["motion", group, name]:
             return _motion_values(measures, MOTION_PARTS[group], name)
         case [section, name]:
@@ -41,10 +38,15 @@ def measure_values(measures: pa.Table, measure_path: str) -> Numbers:
     raise ValueError(f"expected the path of a measure like 'face.height_px', got {measure_path!r}")
 
 
-def _sync_values(measures: pa.Table, name: str) -> Numbers:
+def _sync_values(measures: pa.Table, scorer: str, name: str) -> Numbers:
+    """Of one scorer, the first or the second one; NaN where it did not score."""
     corrected = to_mask(measures["sync_corrected"].is_valid())
     original, rescored = (_to_numbers(pc.struct_field(measures[column], name)) for column in ("sync", "sync_corrected"))
-    return np.where(corrected, rescored, original)
+    values = np.where(_scored_by(measures, "sync", scorer), np.where(corrected, rescored, original), np.nan)
+    if measures["sync_second"].null_count == len(measures):
+        return values
+    second = _to_numbers(pc.struct_field(measures["sync_second"], name))
+    return np.where(_scored_by(measures, "sync_second", scorer), second, values)
 
 
 def _motion_values(measures: pa.Table, parts: tuple[str, ...], name: str) -> Numbers:
@@ -63,13 +65,17 @@ def has_section(measures: pa.Table, section: str) -> Mask:
     if section == "motion":
         return to_mask(pc.greater(pc.list_value_length(measures["motion"]), 0))
     if section == "sync":
-        return ~np.isnan(_sync_values(measures, "offset_frames"))
+        return ~np.isnan(_sync_values(measures, "", "offset_frames"))
     return to_mask(measures[section].is_valid())
 
 
 def has_scorer(measures: pa.Table, scorer: str) -> Mask:
-    """Candidates whose sync scorer name begins with `scorer`."""
-    return to_mask(pc.starts_with(pc.struct_field(measures["sync"], "scorer"), scorer))
+    """Candidates whose first or second sync scorer has a name that begins with `scorer`."""
+    return _scored_by(measures, "sync", scorer) | _scored_by(measures, "sync_second", scorer)
+
+
+def _scored_by(measures: pa.Table, column: str, scorer: str) -> Mask:
+    return to_mask(pc.starts_with(pc.struct_field(measures[column], "scorer"), scorer))
 
 
 def equal_mask(column: pa.ChunkedArray, value: str) -> Mask:

@@ -78,7 +78,7 @@ ABSENT_SECTION_REASONS = {
 
 DECISION_COLUMNS = (
     "clip_id", "source_id", "start_us", "end_us", "speaker", "face", "picture", "sound", "sync", "sync_corrected",
-    "motion",
+    "sync_second", "motion",
 )  # fmt: skip
 """Columns of `measures` that a verdict depends on."""
 

@@ -10,5 +10,5 @@ frames      resample to a constant rate
 audio       decoded sound to 16 kHz mono aligned with the frames
 reader      `open_media`: frames and sound of one input
 writer      canonical clips: 25 fps H.264, 16 kHz AAC
-thumbnails  one small JPEG per candidate
+thumbnails  one small JPEG per second of a source
 """

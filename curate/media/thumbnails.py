@@ -1,6 +1,13 @@
-"""Thumbnails: one small JPEG per candidate at `SET/thumbnails/ab/<clip_id>.jpg`, so that reports need no decode."""
+"""Thumbnails: one small JPEG per second of a source, so that reports need no decode.
 
+`SET/thumbnails/ab/<source_id>.zip` holds them uncompressed, each under its frame number at 25 fps. A candidate shows
+the one nearest to its middle.
+"""
+
+import io
 import re
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -8,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.curate.media.frames import Frame
-from xsheet.schemas.clip import Measures
 from xsheet.schemas.tables import write_bytes
-from xsheet.schemas.time import CLIP_RATE, frame_at
+from xsheet.schemas.time import CLIP_RATE, Span, frame_at
 
 MAX_HEIGHT_PX = 160
 MAX_BYTES = 6_000
@@ -21,10 +27,7 @@ _MAX_THUMBNAILS = 4096
 
 
 class ThumbnailCollector:
-    """Keeps one thumbnail per second of a source, at most 4096; beyond that it drops every other one.
-
-    Candidates are known only after the decode, so thumbnails are collected during it.
-    """
+    """Keeps one thumbnail per second of a source, at most 4096; beyond that it drops every other one."""
 
     def __init__(self) -> None:
         self._interval_frames = CLIP_RATE.num
@@ -41,16 +44,23 @@ class ThumbnailCollector:
                 index: jpeg for index, jpeg in self._thumbnails.items() if index % self._interval_frames == 0
             }
 
-    def save(self, candidate: Measures, set_folder: Path) -> None:
-        """Write the thumbnail nearest to the middle of a candidate; none if no frame was added.
+    def save(self, set_folder: Path, source_id: str) -> None:
+        """Write the thumbnails of a source; none if no frame was added.
 
         Raises:
             OSError: the set folder is not writable.
         """
-        middle = frame_at((candidate.start_us + candidate.end_us) // 2, CLIP_RATE)
         if self._thumbnails:
-            nearest = min(self._thumbnails, key=lambda index: (abs(index - middle), index))
-            write_bytes(thumbnail_path(set_folder, candidate.clip_id), self._thumbnails[nearest])
+            write_thumbnails(set_folder, source_id, self._thumbnails)
+
+
+def write_thumbnails(set_folder: Path, source_id: str, thumbnails: Mapping[int, bytes]) -> None:
+    """Write the thumbnails of a source, by frame number; the same thumbnails give the same bytes."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+        for frame, jpeg in sorted(thumbnails.items()):
+            file.writestr(zipfile.ZipInfo(f"{frame}.jpg"), jpeg)  # an entry without the time of writing
+    write_bytes(thumbnails_path(set_folder, source_id), archive.getvalue())
 
 
 def encode_thumbnail(rgb: NDArray[np.uint8]) -> bytes:
@@ -71,21 +81,25 @@ def encode_thumbnail(rgb: NDArray[np.uint8]) -> bytes:
         scale *= 0.7  # noise compresses badly at any quality, so shrink further
 
 
-def thumbnail_path(set_folder: Path, clip_id: str) -> Path:
-    """Path of the thumbnail of a candidate, in a subfolder by the first two digits of its hash."""
-    return set_folder / "thumbnails" / _folder(clip_id) / f"{clip_id}.jpg"
+def thumbnails_path(set_folder: Path, source_id: str) -> Path:
+    """Path of the thumbnails of a source, in a subfolder by the first two digits of its hash."""
+    return set_folder / "thumbnails" / source_id.rpartition("_")[2][:2] / f"{source_id}.zip"
 
 
-def read_thumbnail(set_folder: Path, clip_id: str) -> bytes | None:
-    """Read the thumbnail of a candidate; None if missing or not a small JPEG."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]*", clip_id):
+def read_thumbnail(set_folder: Path, source_id: str, span: Span) -> bytes | None:
+    """Read the thumbnail nearest to the middle of a span; None if there is none, or it is not a small JPEG."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]*", source_id):
         return None  # an unsafe id could escape the folder
+    middle = frame_at((span.start_us + span.end_us) // 2, CLIP_RATE)
     try:
-        data = thumbnail_path(set_folder, clip_id).read_bytes()
-    except OSError:
+        with zipfile.ZipFile(thumbnails_path(set_folder, source_id)) as file:
+            frames = [int(name[:-4]) for name in file.namelist() if re.fullmatch(r"\d{1,9}\.jpg", name)]
+            if not frames:
+                return None
+            nearest = file.getinfo(f"{min(frames, key=lambda frame: (abs(frame - middle), frame))}.jpg")
+            if nearest.compress_type != zipfile.ZIP_STORED or nearest.file_size > 2 * MAX_BYTES:
+                return None
+            data = file.read(nearest)
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError):  # another file of that name
         return None
-    return data if data.startswith(_JPEG_START) and len(data) <= 2 * MAX_BYTES else None
-
-
-def _folder(clip_id: str) -> str:
-    return clip_id.rpartition("_")[2][:2]
+    return data if data.startswith(_JPEG_START) else None

@@ -19,7 +19,7 @@ from xsheet.curate.report.wording import format_value, measurement_title, reason
 from xsheet.pages.clips import clip_link, file_name, source_paths
 from xsheet.pages.images import jpeg_data_uri
 from xsheet.schemas import tables
-from xsheet.schemas.time import seconds_from_us
+from xsheet.schemas.time import Span, seconds_from_us
 
 KEPT_ENTRIES, REJECTED_ENTRIES, BORDERLINE_ENTRIES = 48, 16, 8
 """Pictures of one sheet: of all kept candidates, of one reason, of one side of one limit."""
@@ -108,7 +108,7 @@ class ContactSheets:
             clip_id=clip_id,
             file_name=file_name(path),
             caption=self._caption(row, limits) or f"{end - start:.1f} s",
-            picture_uri=self._picture_uri(clip_id),
+            picture_uri=self._picture_uri(row),
             clip_url=self._clip_url(clip_id),
             is_kept=kept,
             alt_text=f"{path or 'unknown file'}, {start:.1f} to {end:.1f} s, {verdict}, {clip_id}",
@@ -121,8 +121,10 @@ class ContactSheets:
         known.sort(key=lambda pair: bool(pair[0].headroom(pair[1])[0] >= 0))
         return format_value(float(known[0][1][0]), known[0][0].rule.measure_path) if known else ""
 
-    def _picture_uri(self, clip_id: str) -> str | None:
-        data = read_thumbnail(self._set_folder, clip_id)
+    def _picture_uri(self, row: int) -> str | None:
+        candidates = self._candidates
+        span = Span(int(candidates.start_us[row]), int(candidates.end_us[row]))
+        data = read_thumbnail(self._set_folder, candidates.source_ids[row].as_py(), span)
         if data is None:
             return None
         uri = jpeg_data_uri(data)

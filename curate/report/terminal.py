@@ -60,6 +60,8 @@ def _fact_rows(found: CandidateDetails) -> Iterator[tuple[str, str]]:
         yield "sync before correction", _sync_text(measures.sync)
     if measures.sync_corrected is not None:
         yield "sync after correction", _sync_text(measures.sync_corrected)
+    if measures.sync_second is not None:
+        yield "sync by the second scorer", _sync_text(measures.sync_second)
     for row in found.near_duplicates:
         other = row.other_id if row.source_id == measures.source_id else row.source_id
         yield "near duplicate", f"source {other}, matched by {row.by}, {100 * row.bit_error:.3g} % of bits differ"

@@ -1,8 +1,11 @@
 """Sync: agreement of lips and voice.
 
 audio_to_mouth  mouth opening and width predicted from sound, by a small linear map
-lip_audio       built-in scorer: measured against predicted mouth; active speaker
-syncnet         SyncNet: network, sound features, scores (optional)
+lip_audio       built-in scorer: measured against predicted mouth
+base            the border of every scorer; valid windows and the thresholds of the speaker
+syncnet         SyncNet: network and sound features (optional)
+syncnet_scorer  SyncNet: settings and scores from stored distances
+both            SyncNet, checked by the built-in scorer
 syncnet_stream  SyncNet during the decode
 selftest        whether the scorer finds known shifts on a clip
 weights         coefficients of audio_to_mouth

@@ -7,6 +7,7 @@ frames (Bartlett, 1946), combined over opening and width. Unrelated lips and voi
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,9 @@ from pydantic import Field
 from xsheet.curate.audio.features import VOICE_THRESHOLD
 from xsheet.curate.series import series_to_array, shift_series
 from xsheet.curate.sync.audio_to_mouth import WEIGHTS_SHA256
+from xsheet.curate.sync.base import SeriesScorerSettings, SyncDistances, valid_frames
 from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.columns import Series
-from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import FaceTrack, Timeline
 
 Floats = NDArray[np.float64]
@@ -28,35 +29,21 @@ _MAX_LAG_FRAMES = 25  # mouth motion is uncorrelated after a second
 PEAK_HALF_WIDTH_FRAMES = 3  # a syllable lasts about six frames
 
 
-class LipAudioSettings(StrictModel):
-    """Parameters of the scorer."""
+class LipAudioSettings(SeriesScorerSettings):
+    """The built-in scorer."""
 
+    name: Literal["lip_audio"] = Field(default="lip_audio", description="the scorer")
     max_offset_frames: int = Field(default=15, ge=1, le=50, description="frames of 40 ms searched; SyncNet's range")
-    window_frames: int = Field(default=50, ge=10, description="window length; a window counts as a whole or not at all")
-    hop_frames: int = Field(default=25, ge=1, description="frames from one window to the next")
-    min_voice_share: float = Field(
-        default=0.3, ge=0, le=1, description="minimum share of voiced frames in a valid window"
-    )
-    min_mouth_visible_share: float = Field(
-        default=0.8, ge=0, le=1, description="minimum share of frames with a visible mouth in a valid window"
-    )
-    min_counted_frames: int = Field(
-        default=50, ge=10, description="minimum number of valid frames for a score; docs/log/curate.md#sync"
-    )
     min_mouth_std: float = Field(
         default=0.004,
         ge=0,
         description="minimum standard deviation of the opening by face height; still images have less; "
         "docs/log/curate.md#sync",
     )
-    min_speaker_confidence: float = Field(
-        default=2.5, ge=0, description="minimum confidence of the speaker among several faces; docs/log/curate.md#sync"
-    )
-    min_speaker_margin: float = Field(
-        default=1.0,
-        ge=0,
-        description="minimum lead of the speaker over other faces, in the unit of the confidence; same entry",
-    )
+
+    def scorers(self, timeline: Timeline, distances: Sequence[SyncDistances]) -> tuple["LipAudioScorer"]:
+        """The scorer of one source."""
+        return (LipAudioScorer(timeline, self),)
 
 
 DEFAULT_SETTINGS = LipAudioSettings()
@@ -126,39 +113,6 @@ def score_sync(
     )
 
 
-def active_speaker(scores: Sequence[SyncScore], *, settings: LipAudioSettings = DEFAULT_SETTINGS) -> int | None:
-    """Index of the face whose mouth matches the sound; None if none does or two match similarly."""
-    ranked = sorted(range(len(scores)), key=lambda k: _confidence(scores[k]), reverse=True)
-    if not ranked or _confidence(scores[ranked[0]]) < settings.min_speaker_confidence:
-        return None
-    lead = _confidence(scores[ranked[0]]) - (_confidence(scores[ranked[1]]) if len(ranked) > 1 else 0.0)
-    return ranked[0] if lead >= settings.min_speaker_margin else None
-
-
-def valid_frames(
-    mouth_visible: NDArray[np.bool_], voiced: NDArray[np.bool_], *, settings: LipAudioSettings
-) -> tuple[NDArray[np.bool_], int]:
-    """(T,) mask of valid frames in a span, and the number of valid windows.
-
-    Args:
-        mouth_visible: (T,) frames with a visible mouth.
-        voiced: (T,) frames with voice.
-        settings: window length and thresholds.
-    """
-    size = min(settings.window_frames, len(mouth_visible))
-    valid, windows = np.zeros(len(mouth_visible), np.bool_), 0
-    starts = [*range(0, len(mouth_visible) - size, settings.hop_frames), len(mouth_visible) - size] if size else []
-    for start in starts:
-        window = slice(start, start + size)
-        if (
-            voiced[window].mean() >= settings.min_voice_share
-            and mouth_visible[window].mean() >= settings.min_mouth_visible_share
-        ):
-            valid[window] = True
-            windows += 1
-    return valid & mouth_visible, windows
-
-
 def _place_series(series: Series, start: int, length: int) -> Floats:
     """Place a series that begins at frame `start` into (length,) NaN."""
     placed = np.full(length, np.nan)
@@ -210,7 +164,3 @@ def _correlation_z(mouth: Floats, predicted: Floats, valid: NDArray[np.bool_], *
     independent = frames / max(1.0, 1 + 2 * autocovariance / power**2)
     r = min(max(a @ b / power, -0.999), 0.999)
     return float(np.arctanh(r) * np.sqrt(independent))
-
-
-def _confidence(score: SyncScore) -> float:
-    return float("-inf") if score.confidence is None else score.confidence

@@ -1,4 +1,4 @@
-"""SyncNet (Chung & Zisserman, 2016) on frames in memory: network, sound features, scores.
+"""SyncNet (Chung & Zisserman, 2016) on frames in memory: network and sound features.
 
 The network and the MFCC come from the package syncnet-python (extra `syncnet`); its file handling and detector are not
 used. Weights are safetensors with a pinned hash; `convert_weights` makes them offline from the authors' pickle.
@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
-from xsheet.curate.sync.lip_audio import PEAK_HALF_WIDTH_FRAMES
 from xsheet.curate.weights import find_model
-from xsheet.schemas.clip import SyncScore
 from xsheet.schemas.errors import ConfigError, RunError, install_extra
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.tables import write_bytes, write_text
@@ -40,35 +38,29 @@ _FFT_SAMPLES = 400  # 25 ms, the window of one step
 _BLOCK_WINDOWS = 64  # windows of sound per batch
 
 
-class SyncNetSettings(StrictModel):
-    """Parameters of SyncNet."""
+class SyncNetNetworkSettings(StrictModel):
+    """What of SyncNet runs in the decode. A change measures again."""
 
-    max_offset_frames: int = Field(default=15, ge=1, le=50, description="frames of 40 ms searched; as in the original")
-    max_sync_shift_frames: int = Field(
-        default=6, ge=0, le=25, description="largest shift of the sound that can be scored again"
+    max_lag_frames: int = Field(
+        default=21, ge=1, le=75, description="frames of 40 ms compared to each side; covers the search and the shift"
     )
     crop_scale: float = Field(default=0.4, ge=0, le=2, description="margin around the face; as in the original")
     batch_size: int = Field(default=8, ge=1, le=256, description="mouth windows per batch")
     device: str = Field(default="cpu", description="torch device, e.g. cpu or cuda")
 
-    @property
-    def max_lag_frames(self) -> int:
-        """Offsets to each side for which distances are stored."""
-        return self.max_offset_frames + self.max_sync_shift_frames
 
-
-DEFAULT_SETTINGS = SyncNetSettings()
+DEFAULT_SETTINGS = SyncNetNetworkSettings()
 
 
 class SyncNet:
     """The SyncNet network with its weights."""
 
     def __init__(
-        self, weights: Path, *, sha256: str | None = None, settings: SyncNetSettings = DEFAULT_SETTINGS
+        self, weights: Path, *, sha256: str | None = None, settings: SyncNetNetworkSettings = DEFAULT_SETTINGS
     ) -> None:
         self._path = weights
         self._sha256 = sha256
-        self._device = settings.device
+        self.settings = settings
         self._net: Any = None
         self.name = ""
 
@@ -82,14 +74,14 @@ class SyncNet:
         from safetensors.torch import load  # noqa: PLC0415 - needs torch
 
         raw, digest = _read_verified(self._path, self._sha256 or _stored_hash(self._path))
-        self._net = _build_network(load(raw), where=self._path).to(self._device)
+        self._net = _build_network(load(raw), where=self._path).to(self.settings.device)
         self.name = f"syncnet_v2@{digest[:8]}"
 
     def embed_mouths(self, crops: NDArray[np.uint8]) -> "torch.Tensor":
         """(N, 1024) embeddings of the mouth windows of (N + 4, 224, 224, 3) RGB crops, one crop per frame."""
         import torch  # noqa: PLC0415 - heavy, and optional
 
-        bgr = torch.from_numpy(np.ascontiguousarray(crops[..., ::-1])).to(self._device, torch.float32)
+        bgr = torch.from_numpy(np.ascontiguousarray(crops[..., ::-1])).to(self.settings.device, torch.float32)
         windows = bgr.unfold(0, WINDOW_FRAMES, 1).permute(0, 3, 4, 1, 2)  # (N, 3, 5, 224, 224)
         with torch.inference_mode():
             embeddings: torch.Tensor = self._net.forward_lip(windows)
@@ -100,7 +92,7 @@ class SyncNet:
         import torch  # noqa: PLC0415 - heavy, and optional
 
         steps = torch.from_numpy(mfcc(sound, 4 * first, 4 * (last - 1) + _AUDIO_WINDOW_HOPS)).to(
-            self._device, torch.float32
+            self.settings.device, torch.float32
         )
         windows = steps.unfold(0, _AUDIO_WINDOW_HOPS, 4)[:, None]  # (N, 1, 13, 20)
         with torch.inference_mode():
@@ -154,40 +146,6 @@ def mfcc(sound: Samples, first: int, last: int) -> Floats:
     samples = sound[(first - before) * _HOP_SAMPLES : (last - 1) * _HOP_SAMPLES + _FFT_SAMPLES]
     pcm = np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
     return np.asarray(coefficients(pcm, AUDIO_RATE.num)[before : last - first + before], np.float32)
-
-
-def syncnet_score(
-    distances: Floats,
-    valid: NDArray[np.bool_],
-    *,
-    scorer: str,
-    shift: int = 0,
-    settings: SyncNetSettings = DEFAULT_SETTINGS,
-) -> SyncScore:
-    """Score as in the original: distance (LSE-D) = minimum mean distance, confidence (LSE-C) = median - minimum.
-
-    Args:
-        distances: (T, 2 max_lag_frames + 1) of the windows of a span; NaN where the face is not visible.
-        valid: (T,) valid windows.
-        scorer: name and version of the network.
-        shift: advance of the sound in frames; at most `max_sync_shift_frames` either way.
-        settings: parameters of SyncNet.
-    """
-    rows = distances[valid & ~np.isnan(distances[:, 0])]
-    if not len(rows):
-        return SyncScore(scorer=scorer, windows=0, not_measurable="face_hidden")
-    centre, max_offset = settings.max_lag_frames + shift, settings.max_offset_frames
-    mean = rows[:, centre - max_offset : centre + max_offset + 1].mean(0)
-    best = int(mean.argmin())
-    outside_peak = mean[np.abs(np.arange(len(mean)) - best) > PEAK_HALF_WIDTH_FRAMES]
-    return SyncScore(
-        scorer=scorer,
-        offset_frames=best - max_offset,
-        confidence=float(np.median(mean) - mean[best]),
-        margin=float(outside_peak.min() - mean[best]) if len(outside_peak) else None,
-        distance=float(mean[best]),
-        windows=len(rows),
-    )
 
 
 def convert_weights(source: Path, out: Path, *, sha256: str | None = None) -> str:

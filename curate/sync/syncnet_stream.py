@@ -6,9 +6,9 @@
         faces.add(frame)
         analyser.add(frame, [face.box for face in faces.faces])
     analyser.close()
-    score = analyser.scorer(timeline)(track, range(50, 150), shift=0)
+    distances = analyser.distances(faces.tracks(source_id))
 
-For each face and frame it stores 43 distances. Faces are linked by box overlap from frame to frame; a gap ends a
+For each face and frame it keeps 43 distances. Faces are linked by box overlap from frame to frame; a gap ends a
 segment, and no window spans it.
 """
 
@@ -20,25 +20,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.curate.audio.features import VOICE_THRESHOLD
 from xsheet.curate.faces.linker import Box, iou
 from xsheet.curate.media.audio import Samples
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb
-from xsheet.curate.series import series_to_array, shift_series
-from xsheet.curate.sync.lip_audio import DEFAULT_SETTINGS as DEFAULT_LIP_SETTINGS
-from xsheet.curate.sync.lip_audio import LipAudioSettings, valid_frames
-from xsheet.curate.sync.syncnet import (
-    CROP_PX,
-    DEFAULT_SETTINGS,
-    WINDOW_FRAMES,
-    SyncNet,
-    SyncNetSettings,
-    VoiceFeatures,
-    syncnet_score,
-)
-from xsheet.schemas.clip import SyncScore
-from xsheet.schemas.source import FaceTrack, Timeline
+from xsheet.curate.sync.base import SyncDistances
+from xsheet.curate.sync.syncnet import CROP_PX, WINDOW_FRAMES, SyncNet, VoiceFeatures
+from xsheet.schemas.source import FaceTrack
 
 Floats = NDArray[np.float32]
 
@@ -67,10 +55,10 @@ class _FaceSegment:
 class SyncNetAnalyser:
     """Compares all faces of one video with its sound."""
 
-    def __init__(self, net: SyncNet, sound: Samples, *, settings: SyncNetSettings = DEFAULT_SETTINGS) -> None:
+    def __init__(self, net: SyncNet, sound: Samples) -> None:
         self._net = net
         self._voice = VoiceFeatures(net, sound)
-        self._settings = settings
+        self._settings = net.settings
         self._open_segments: list[_FaceSegment] = []
         self._closed_segments: list[_FaceSegment] = []
 
@@ -100,9 +88,19 @@ class SyncNetAnalyser:
             self._close_segment(segment)
         self._open_segments = []
 
-    def distances(self, track: FaceTrack, frames: int) -> Floats:
-        """(frames of the source, 2 max_lag_frames + 1) distances of the windows of a track; NaN where it has none."""
-        distances = np.full((frames, 2 * self._settings.max_lag_frames + 1), np.nan, np.float32)
+    def distances(self, tracks: Sequence[FaceTrack]) -> list[SyncDistances]:
+        """One row per track; call it after `close`."""
+        return [
+            SyncDistances.of(
+                self.track_distances(track), track_id=track.track_id, scorer=self._net.name,
+                start_frame=track.start_frame, max_lag_frames=self._settings.max_lag_frames,
+            )
+            for track in tracks
+        ]  # fmt: skip
+
+    def track_distances(self, track: FaceTrack) -> Floats:
+        """(frames of the track, 2 max_lag_frames + 1) distances of its windows; NaN where it has none."""
+        distances = np.full((track.frames, 2 * self._settings.max_lag_frames + 1), np.nan, np.float32)
         last = track.start_frame + track.frames
         for segment in self._closed_segments:
             common = range(
@@ -111,12 +109,9 @@ class SyncNetAnalyser:
             if not any(_is_same_face(segment.box_at(t), _track_box(track, t)) for t in common[:1]):
                 continue
             parts = np.concatenate(segment.distances)
-            distances[common.start : common.stop] = parts[common.start - segment.start_frame :][: len(common)]
+            at = common.start - track.start_frame
+            distances[at : at + len(common)] = parts[common.start - segment.start_frame :][: len(common)]
         return distances
-
-    def scorer(self, timeline: Timeline, *, lip_audio: LipAudioSettings = DEFAULT_LIP_SETTINGS) -> "SyncNetScorer":
-        """Scorer of tracks over spans, from the stored distances."""
-        return SyncNetScorer(self, timeline, name=self._net.name, settings=self._settings, lip_audio=lip_audio)
 
     def _crop_next(self, segment: _FaceSegment) -> None:
         """Crop the mouth from the oldest pending frame; embed when a batch of windows is complete."""
@@ -144,40 +139,6 @@ class SyncNetAnalyser:
             segment.distances.append(self._voice.distances(mouths, first, max_lag_frames=self._settings.max_lag_frames))
             segment.windows += count
         del segment.crops[: 1 - WINDOW_FRAMES]
-
-
-class SyncNetScorer:
-    """Scores face tracks of one source over voiced windows."""
-
-    def __init__(
-        self,
-        analyser: SyncNetAnalyser,
-        timeline: Timeline,
-        *,
-        name: str,
-        settings: SyncNetSettings,
-        lip_audio: LipAudioSettings,
-    ) -> None:
-        self._analyser = analyser
-        self._voice = series_to_array(timeline.voice)
-        self._name = name
-        self._settings = settings
-        self._lip_audio = lip_audio
-
-    def __call__(self, track: FaceTrack, frames: range, *, shift: int = 0) -> SyncScore | None:
-        """Score frames of the source with the sound advanced by `shift` frames; None without sound."""
-        if not len(self._voice):
-            return None
-        span = slice(frames.start, max(frames.start, frames.stop - WINDOW_FRAMES))  # windows that end inside
-        distances = self._analyser.distances(track, len(self._voice))[span]
-        voiced = shift_series(self._voice, shift)[span] >= VOICE_THRESHOLD
-        if len(voiced) < self._lip_audio.min_counted_frames:
-            return SyncScore(scorer=self._name, windows=0, not_measurable="short")
-        valid, windows = valid_frames(~np.isnan(distances[:, 0]), voiced, settings=self._lip_audio)
-        if not windows:
-            is_hidden = np.isnan(distances[:, 0]).mean() > 1 - self._lip_audio.min_mouth_visible_share
-            return SyncScore(scorer=self._name, windows=0, not_measurable="face_hidden" if is_hidden else "unvoiced")
-        return syncnet_score(distances, valid, scorer=self._name, shift=shift, settings=self._settings)
 
 
 def smooth_box(boxes: NDArray[np.floating], height_px: int) -> tuple[float, float, float]:

@@ -1,13 +1,11 @@
-"""Analyse one source: sound, one decode shared by all picture analysers, then candidates."""
+"""Analyse one source: everything that needs its sound or its pictures, in one decode."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from xsheet.curate.audio.features import VOICE_THRESHOLD, audio_features, voice_detector_name
-from xsheet.curate.candidates.measure import extract_candidates
 from xsheet.curate.dedup.fingerprint import FingerprintAnalyser
 from xsheet.curate.faces.tracker import FaceTracker
 from xsheet.curate.media.audio import Samples
@@ -17,15 +15,11 @@ from xsheet.curate.media.limits import MediaLimits
 from xsheet.curate.media.reader import MediaReader, open_media
 from xsheet.curate.media.thumbnails import ThumbnailCollector
 from xsheet.curate.picture.quality import PictureAnalyser
-from xsheet.curate.settings import AnalysisSettings
-from xsheet.curate.shots.detect import find_shots
+from xsheet.curate.settings import DecodeSettings
 from xsheet.curate.shots.scores import CutScoreAnalyser
-from xsheet.curate.sync.lip_audio import LipAudioScorer, active_speaker
-from xsheet.curate.sync.syncnet import SyncNet
-from xsheet.curate.sync.syncnet_stream import SyncNetAnalyser
+from xsheet.curate.sync.base import SyncAnalyser, SyncDistances, SyncMethod
 from xsheet.curate.tasks.cpu_usage import CpuProfiler
 from xsheet.curate.tasks.probe import SourcePath, with_measured_fields
-from xsheet.curate.weights import SYNCNET_WEIGHTS
 from xsheet.runtime.executor import Item, Rejected, Row
 from xsheet.schemas.columns import Series
 from xsheet.schemas.source import SourceVideo, Timeline
@@ -38,7 +32,7 @@ class AnalysisJob:
 
     source_path: SourcePath
     source: SourceVideo
-    set_folder: Path  # absolute; receives the thumbnails of candidates
+    set_folder: Path  # absolute; receives the thumbnails
 
 
 class FrameAnalyser(Protocol):
@@ -49,25 +43,24 @@ class FrameAnalyser(Protocol):
 
 
 class AnalysisTask:
-    """Measures one source and its candidates. The payload of an item is an AnalysisJob."""
+    """Measures one source. The payload of an item is an AnalysisJob; `tasks.segment` makes candidates of the rows."""
 
     name = "analysis"
-    VERSION = 1  # part of the keys of results; raise it with every change of the rows
+    VERSION = 2  # part of the keys of results; raise it with every change of the rows
 
-    def __init__(self, settings: AnalysisSettings, *, models: Path | None) -> None:
+    def __init__(self, settings: DecodeSettings, *, sync: SyncMethod, models: Path | None) -> None:
         self.stage = "sound"
         self._settings = settings
         self._models = models
-        self._syncnet: SyncNet | None = None
+        self._sync = sync  # its network only
+        self._sync_analyser: Callable[[Samples], SyncAnalyser] | None = None
 
     def open(self) -> None:
-        """Load SyncNet if its weights are present. Face trackers hold state and are created per source."""
-        if self._models is not None and (self._models / SYNCNET_WEIGHTS).is_file():
-            self._syncnet = SyncNet(self._models / SYNCNET_WEIGHTS)
-            self._syncnet.open()
+        """Load the network of the sync scorer, if it has one. Face trackers hold state and are created per source."""
+        self._sync_analyser = self._sync.open(self._models)
 
     def __call__(self, item: Item, /) -> Sequence[Row] | Rejected:
-        """Return source, timeline, fingerprint, face tracks, shots and measured candidates.
+        """Return source, timeline, fingerprint, face tracks and, with a network, their sync distances.
 
         Raises:
             MediaError: the file cannot be decoded.
@@ -117,7 +110,7 @@ class AnalysisTask:
         settings, source_id = self._settings, job.source.source_id
         cuts, picture = CutScoreAnalyser(), PictureAnalyser(settings.picture, models=self._models)
         fingerprints, thumbnails = FingerprintAnalyser(), ThumbnailCollector()
-        syncnet = None if self._syncnet is None or sound is None else SyncNetAnalyser(self._syncnet, sound)
+        sync = None if self._sync_analyser is None or sound is None else self._sync_analyser(sound)
         with FaceTracker(settings.faces, models=self._models) as faces:
             analysers: dict[str, FrameAnalyser] = {
                 "cuts": cuts,
@@ -134,41 +127,27 @@ class AnalysisTask:
                 for name, analyser in analysers.items():
                     with profiler(name):
                         analyser.add(frame)
-                if syncnet is not None:
+                if sync is not None:
                     with profiler("sync"):
-                        syncnet.add(frame, [face.box for face in faces.faces])
+                        sync.add(frame, [face.box for face in faces.faces])
             with profiler("faces"):
                 tracks = faces.tracks(source_id)
-        if syncnet is not None:
+        distances: list[SyncDistances] = []
+        if sync is not None:
             with profiler("sync"):
-                syncnet.close()
+                sync.close()
+                distances = sync.distances(tracks)
         assert media.video_passes == 1  # all analysers share one loop
-        self.stage = "candidates"
-        with profiler("candidates"):
-            series = cuts.series() | picture.series() | faces.series() | {"damaged": tuple(damaged)}
-            timeline = self._timeline(job, media, features | series)
-            shots = find_shots(timeline, settings.shots)
-            lip_audio = LipAudioScorer(timeline, settings.lip_audio)
-            candidates = extract_candidates(
-                timeline,
-                shots,
-                tracks,
-                height_px=media.size[1],
-                scorer=lip_audio if syncnet is None else syncnet.scorer(timeline, lip_audio=settings.lip_audio),
-                select_speaker=partial(active_speaker, settings=settings.lip_audio),
-                settings=settings.candidates,
-                segments=job.source.segments,
-                aspect=media.size[0] / media.size[1],
-            )
-            for candidate in candidates:
-                thumbnails.save(candidate, job.set_folder)
+        thumbnails.save(job.set_folder, source_id)
+        series = cuts.series() | picture.series() | faces.series() | {"damaged": tuple(damaged)}
+        timeline = self._timeline(job, media, features | series)
         source = with_measured_fields(job.source, media.with_counts(media.source))
-        return [source, timeline, fingerprints.fingerprint(source_id, sound=sound), *tracks, *shots, *candidates]
+        return [source, timeline, fingerprints.fingerprint(source_id, sound=sound), *tracks, *distances]
 
     def _rejection_reason(self, features: dict[str, Series], frames: int) -> str | None:
         """Reason to reject a source without decoding its frames; None if there is none."""
         required_s = self._settings.min_voiced_s
-        if frames < self._settings.candidates.min_faceless_frames:
+        if frames < self._settings.min_frames:
             return "too_short"
         if required_s == 0:
             return None
@@ -204,7 +183,7 @@ def _other_tracks(source: SourceVideo) -> str:
 
 
 REJECTION_MESSAGES = {
-    "too_short": "the video is shorter than the shortest candidate or the required voice",
+    "too_short": "the video is shorter than analysis.min_frames or the required voice",
     "no_audio": "the file has no sound; to measure and keep videos without voice use --preset all",
     "no_voice": "too little voice in the sound; to measure and keep videos without voice use --preset all",
 }

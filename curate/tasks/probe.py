@@ -168,7 +168,7 @@ def _item(input_file: InputFile, limits: MediaLimits) -> Item:
 
 def _source_row(outcome: Outcome, results: RunResults, *, path: str) -> SourceVideo:
     if outcome.status == "ok":
-        (row,) = results.rows_of(outcome, SourceVideo)
+        (row,) = results.rows_of(outcome.key, SourceVideo)
         return replace(row, path=path)
     return with_outcome(SourceVideo(source_id=ids.unreadable_source_id(path), path=path, status="ok"), outcome)
 

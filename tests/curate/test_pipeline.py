@@ -12,6 +12,7 @@ import pytest
 
 from xsheet.curate.discover import discover
 from xsheet.curate.pipeline import RunContext, curate, redecide
+from xsheet.curate.resegment import resegment
 from xsheet.curate.settings import CurateSettings
 from xsheet.demo.corpus import make_corpus, truth_path
 from xsheet.runtime.executor import Execution
@@ -160,6 +161,23 @@ def test_redecide_reports_changes_without_decoding(a_set, tmp_path):
     assert 0 < stricter.kept.clips < sum(KEPT.values()) + 7
     assert stricter.newly_rejected.clips == sum(KEPT.values()) + 7 - stricter.kept.clips
     assert redecide(copy, settings()).newly_kept.clips == stricter.newly_rejected.clips
+
+
+def test_a_change_of_candidates_decodes_nothing_and_equals_segment(a_set, corpus, tmp_path):
+    import shutil
+
+    changed = settings("analysis.candidates.trim_frames=6", "analysis.sync.max_offset_frames=12")
+    for name in ("ran", "segmented"):
+        shutil.copytree(a_set, tmp_path / name)
+    contexts = [
+        RunContext(set_folder=tmp_path / name, execution=Execution(jobs=2), shows_progress=False)
+        for name in ("ran", "segmented")
+    ]
+    ran = curate(discover([str(corpus / "videos")]), changed, contexts[0])
+    assert ran.counts["analysed"] == 0
+    assert resegment(tmp_path / "segmented", changed, contexts[1]).candidates_moved > 0
+    for table in (tables.SHOTS, tables.VERDICTS, tables.SOURCES):
+        assert rows(tmp_path / "segmented", table) == rows(tmp_path / "ran", table)
 
 
 def tables_of(folder):

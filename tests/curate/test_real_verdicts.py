@@ -7,10 +7,13 @@ import pytest
 
 from xsheet.curate.discover import discover
 from xsheet.curate.filter.decide import decide_set
-from xsheet.curate.pipeline import RunContext, analysis_items, write_analysis_tables
+from xsheet.curate.items import analysis_items, segment_items
+from xsheet.curate.pipeline import RunContext
+from xsheet.curate.result_tables import with_analysis, write_analysis_tables, write_segment_tables
 from xsheet.curate.settings import CurateSettings
 from xsheet.curate.tasks.analyse import AnalysisTask
 from xsheet.curate.tasks.probe import probe_sources
+from xsheet.curate.tasks.segment import SegmentTask
 from xsheet.runtime.executor import Execution, run_task
 from xsheet.schemas import tables
 from xsheet.schemas.sets import create_set
@@ -89,9 +92,14 @@ def measured(shared, tmp_path_factory) -> Path:
     context = RunContext(set_folder=folder, execution=Execution(jobs=2), shows_progress=False)
     create_set(folder, "real")
     sources = probe_sources(inputs, limits=settings.analysis.media, **context.step_arguments("probe"))
-    jobs = analysis_items(inputs, sources, settings.analysis, context)
-    done = run_task(AnalysisTask(settings.analysis, models=None), jobs, **context.step_arguments("analysis"))
-    write_analysis_tables(folder, sources, jobs, done)
+    jobs = analysis_items(inputs, sources, settings.analysis, set_folder=folder, models=None)
+    task = AnalysisTask(settings.analysis.decode, sync=settings.analysis.sync, models=None)
+    done = run_task(task, jobs, **context.step_arguments("analysis"))
+    sources = with_analysis(sources, jobs, done)
+    write_analysis_tables(folder, done)
+    segments = segment_items(sources, settings.analysis.segment, set_folder=folder)
+    segmented = run_task(SegmentTask(settings.analysis.segment), segments, **context.step_arguments("segment"))
+    write_segment_tables(folder, sources, segments, segmented)
     decide_set(folder, settings.limits)
     return folder
 

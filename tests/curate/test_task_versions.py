@@ -4,19 +4,18 @@ import logging
 from pathlib import Path
 
 from xsheet.curate.discover import InputFile
-from xsheet.curate.pipeline import RunContext, analysis_items, redecide, task_versions
+from xsheet.curate.items import analysis_items
+from xsheet.curate.pipeline import redecide, task_versions
 from xsheet.curate.settings import AnalysisSettings, CurateSettings
 from xsheet.curate.tasks.analyse import AnalysisTask
-from xsheet.runtime.executor import Execution
 from xsheet.schemas.sets import RunManifest, build_manifest, create_set
 from xsheet.schemas.source import SourceVideo
 
 
 def analysis_key() -> str:
-    context = RunContext(set_folder=Path("set"), execution=Execution())
     source = SourceVideo(source_id="src_1", path="a.mp4", sha256="ab" * 32, status="ok")
     inputs = [InputFile(path="a.mp4", root=Path("/"))]
-    (item,) = analysis_items(inputs, [source], AnalysisSettings(), context)
+    (item,) = analysis_items(inputs, [source], AnalysisSettings(), set_folder=Path("set"), models=None)
     return item.key
 
 

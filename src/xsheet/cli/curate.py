@@ -6,6 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xsheet.cli.corpora import import_
+from xsheet.cli.curate_show import (
+    BYTES_PER_HOUR,
+    candidate_json,
+    file_size_bytes,
+    show_decision,
+    show_estimate,
+    show_funnel,
+    show_run,
+    show_segment_changes,
+)
 from xsheet.cli.options import (
     AsJson,
     Columns,
@@ -28,11 +38,9 @@ from xsheet.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from xsheet.curate.discover import InputFile
-    from xsheet.curate.filter.decide import DecisionSummary
-    from xsheet.curate.pipeline import CurationResult
-    from xsheet.curate.report.funnel import Funnel
-    from xsheet.curate.report.inspect import CandidateDetails
     from xsheet.curate.settings import CurateSettings
     from xsheet.schemas.settings import SettingsSection
 
@@ -79,7 +87,7 @@ def run_(
         files = with_earlier_sources(files, out, keeps_earlier=add)
     if dry_run:
         hours = sum(file_size_bytes(file.path) for file in files) / BYTES_PER_HOUR
-        _show_estimate(settings, hours, jobs or cpu_count(), inputs=len(files), as_json=as_json)
+        show_estimate(settings, hours, jobs or cpu_count(), inputs=len(files), as_json=as_json)
         return
     from xsheet.curate.pipeline import RunContext, curate
     from xsheet.runtime.executor import Execution
@@ -98,6 +106,37 @@ app.command("import")(import_)
 
 
 @app.command()
+def segment(
+    folder: SetFolder,
+    preset: CuratePreset = "keep",
+    config: Config = None,
+    set_: Set = None,
+    jobs: Jobs = None,
+    ray: Ray = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make shots, candidates, sync scores and verdicts again with other settings, and report what changed.
+
+    Nothing is decoded; the videos need not be there. It reads analysis.shots, analysis.candidates, analysis.sync and
+    the limits. `curate run` with the same settings then writes the missing clips.
+
+    Example: xsheet curate segment my-set --set analysis.candidates.max_frames=200
+    """
+    settings = preset_settings(preset, config, set_)
+    from xsheet.curate.pipeline import RunContext
+    from xsheet.curate.resegment import resegment
+    from xsheet.runtime.executor import Execution
+    from xsheet.schemas.sets import open_set
+
+    check_needs_no_decode(set_ or ())
+    open_set(folder)
+    execution = Execution(jobs=jobs or cpu_count(), ray=ray)
+    context = RunContext(set_folder=folder, execution=execution, shows_progress=not (quiet or as_json))
+    show_segment_changes(resegment(folder, settings, context), as_json=as_json)
+
+
+@app.command()
 def decide(
     folder: SetFolder, preset: CuratePreset = "keep", config: Config = None, set_: Set = None, as_json: AsJson = False
 ) -> None:
@@ -110,7 +149,7 @@ def decide(
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
-    _show_decision(redecide(folder, settings), as_json=as_json)
+    show_decision(redecide(folder, settings), as_json=as_json)
 
 
 @app.command()
@@ -165,7 +204,7 @@ def report(
     if as_json:
         print_json(asdict(funnel) | {"page": str(page)})
         return
-    _show_funnel(funnel)
+    show_funnel(funnel)
     console().print(f"page: {page}", markup=False)
 
 
@@ -201,7 +240,7 @@ def inspect(
     open_set(folder)
     details = inspect_candidate(folder, clip)
     if as_json:
-        print_json(_candidate_json(details))
+        print_json(candidate_json(details))
     else:
         console().print(render_candidate(details))
     if video is not None:
@@ -253,27 +292,37 @@ def split(
 @app.command("selftest-sync")
 def selftest_sync_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A video of one talking person.")],
+    preset: CuratePreset = "keep",
+    config: Config = None,
+    set_: Set = None,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
     """Shift the audio of a video by known amounts and check that the scorer finds them; exit 1 when it does not.
 
-    Example: xsheet curate selftest-sync talking.mp4
+    It tests the scorer that analysis.sync chooses.
+
+    Examples: xsheet curate selftest-sync talking.mp4
+              xsheet curate selftest-sync talking.mp4 --set analysis.sync.name=syncnet --models models
     """
     from xsheet.cli.show import console, print_json, print_table
     from xsheet.curate.sync.selftest import load_speaker, selftest_sync
 
-    sound, track = load_speaker(file, root=file.absolute().parent, models=models)
-    tests = list(selftest_sync(sound, track))
+    settings = preset_settings(preset, config, set_).analysis
+    speaker = load_speaker(
+        file, root=file.absolute().parent, models=models, long_side_px=settings.long_side_px, sync=settings.sync
+    )
+    tests = selftest_sync(speaker, sync=settings.sync, audio_settings=settings.sound)
     hits = sum(row.is_found for row in tests)
     rows = [
         (r.applied_shift_frames, r.score.offset_frames, r.score.confidence, r.score.margin, r.is_found) for r in tests
     ]
     heads = ("applied", "measured", "confidence", "margin", "found")
     if as_json:
-        print_json([dict(zip(heads, row, strict=True)) for row in rows])
+        print_json([dict(zip(heads, row, strict=True)) | {"scorer": tests[0].score.scorer} for row in rows])
     else:
-        print_table(f"{file.name}: frames of 40 ms, positive = audio late", heads, rows)
+        title = f"{file.name}, {tests[0].score.scorer}: frames of 40 ms, positive = audio late"
+        print_table(title, heads, rows)
         console().print(f"{hits} of {len(tests)} shifts found within a frame")
     raise typer.Exit(0 if hits == len(tests) else 1)
 
@@ -291,7 +340,7 @@ def estimate(
 
     Example: xsheet curate estimate --hours 100 --preset train --jobs 32
     """
-    _show_estimate(preset_settings(preset, config, set_), hours, jobs or cpu_count(), inputs=None, as_json=as_json)
+    show_estimate(preset_settings(preset, config, set_), hours, jobs or cpu_count(), inputs=None, as_json=as_json)
 
 
 def with_earlier_sources(files: "list[InputFile]", out: Path, *, keeps_earlier: bool | None) -> "list[InputFile]":
@@ -348,118 +397,20 @@ def preset_settings(
     return load_settings(CurateSettings, preset=file, config=config, overrides=overrides or ())
 
 
-# Measured on real clips of 720p and below; a dry run estimates hours from file sizes.
-BYTES_PER_HOUR = 500_000_000
+def check_needs_no_decode(overrides: "Sequence[str]") -> None:
+    """Refuse a setting that `curate segment` would not read.
 
+    Raises:
+        ConfigError: a setting of the decode or of the export.
+    """
+    from xsheet.curate.settings import DecodeSettings
+    from xsheet.schemas.errors import ConfigError
 
-def file_size_bytes(path: str) -> int:
-    """Size of a file; 0 when it cannot be read."""
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return 0
-
-
-def _candidate_json(details: "CandidateDetails") -> dict[str, object]:
-    from dataclasses import asdict
-
-    records = {name: getattr(details, name) for name in ("measures", "verdict", "source", "shot", "clip")}
-    checks = [
-        {"measure": check.measure_path, "value": check.value, "limit": check.limit and check.limit.text,
-         "passes": check.passes} for check in details.checks
-    ]  # fmt: skip
-    found: dict[str, object] = {name: None if record is None else asdict(record) for name, record in records.items()}
-    return found | {"checks": checks}
-
-
-def _show_estimate(settings: "CurateSettings", hours: float, jobs: int, *, inputs: int | None, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    from xsheet.cli.show import console, print_json, print_table
-    from xsheet.curate.report.estimate import MEASURED_COSTS, PLAN_COLUMNS, estimate_run, plan_rows
-    from xsheet.schemas.settings import to_yaml
-
-    plan = estimate_run(settings.limits, MEASURED_COSTS, hours=hours, jobs=jobs)
-    if as_json:
-        limits = settings.limits.model_dump(mode="json")
-        print_json({"inputs": inputs, "hours": round(hours, 4), "jobs": jobs, "limits": limits} | asdict(plan))
-        return
-    prefix = "" if inputs is None else f"{inputs} inputs, "
-    print_table(f"{prefix}about {hours:.2g} hours of video on {jobs} workers", PLAN_COLUMNS, plan_rows(plan))
-    console().print(to_yaml(settings.limits), markup=False)
-
-
-def _show_decision(decision: "DecisionSummary", *, as_json: bool) -> None:
-    from xsheet.cli.show import console, print_json, print_table
-
-    parts = ("all", "kept", "newly_kept", "newly_rejected", "without_previous_verdict")
-    tallies = {name: getattr(decision, name) for name in parts}
-    reasons = sorted(decision.reasons.items(), key=lambda item: (-item[1], item[0]))
-    if as_json:
-        counted = {name: {"clips": tally.clips, "hours": tally.hours} for name, tally in tallies.items()}
-        print_json(counted | {"reasons": dict(reasons), "limits_sha256": decision.limits_sha256})
-        return
-    rows = [(name.replace("_", " "), tally.clips, tally.hours) for name, tally in tallies.items()]
-    print_table("candidates", ("", "clips", "hours"), rows)
-    if reasons:
-        print_table("reject reasons (a candidate may have several)", ("reason", "candidates"), reasons)
-    else:
-        console().print("no reject reasons")
-
-
-def _show_funnel(funnel: "Funnel") -> None:
-    from xsheet.cli.show import print_table
-    from xsheet.curate.report.funnel import stage_rows
-
-    print_table("funnel", ("", "count", "hours"), stage_rows(funnel))
-    heads = ("reason", "clips", "hours", "only: clips", "only: hours")
-    costs = (
-        (c.reason, c.in_total.count, c.in_total.hours, c.as_only_reason.count, c.as_only_reason.hours)
-        for c in funnel.reason_costs
-    )
-    print_table("reject reasons; only = candidates with no other reason", heads, costs)
-
-
-MAX_FAILED_CLIPS_SHOWN = 20
-
-
-def show_failed_clips(curated: "CurationResult") -> None:
-    """Print the kept candidates whose clip could not be written, with the reason."""
-    from xsheet.cli.show import console, print_table
-
-    failed = curated.failed_clips
-    rows = ((one.name, one.stage, one.reason, one.message) for one in failed[:MAX_FAILED_CLIPS_SHOWN])
-    print_table("clips that could not be written", ("candidate", "stage", "reason", "message"), rows)
-    if len(failed) > MAX_FAILED_CLIPS_SHOWN:
-        console().print(f"... and {len(failed) - MAX_FAILED_CLIPS_SHOWN} more")
-
-
-def show_run(curated: "CurationResult", out: Path, *, as_json: bool) -> None:
-    """Print the summary of a run."""
-    from xsheet.cli.show import console, print_json, print_table
-
-    counts = curated.counts
-    if as_json:
-        failed_clips = [{"name": o.name, "reason": o.reason, "message": o.message} for o in curated.failed_clips]
-        rounded = {k: round(v, 2) for k, v in curated.seconds.items()}
-        print_json({"set": str(out), "counts": counts, "failed_clips": failed_clips, "seconds": rounded})
-        return
-    not_ok = [s for s in curated.sources if s.status != "ok"]
-    if not_ok:
-        rows = ((s.path, s.status, s.stage, s.reason, s.message) for s in not_ok[:20])
-        print_table("not usable", ("file", "status", "stage", "reason", "message"), rows)
-        if len(not_ok) > 20:
-            console().print(f"... and {len(not_ok) - 20} more in table sources")
-    _show_decision(curated.decision, as_json=False)
-    if curated.failed_clips:
-        show_failed_clips(curated)
-    if curated.removed_sources:
-        console().print(f"{curated.removed_sources} sources of earlier runs left the tables", style="yellow")
-    seconds = ", ".join(f"{step} {s:.0f} s" for step, s in curated.seconds.items() if not step.startswith("cpu."))
-    console().print(
-        f"{counts['sources']} sources: {counts['sources_ok']} ok, {counts['sources_rejected']} rejected, "
-        f"{counts['sources_failed']} failed. "
-        f"{counts['clips']} clips in {out}, {counts['clips_failed']} failed ({seconds}).\n"
-        f"next: xsheet curate report {out}",
-        markup=False,
-    )
+    for text in overrides:
+        section, *rest = text.partition("=")[0].split(".")
+        if section == "export" or (section == "analysis" and rest and rest[0] in DecodeSettings.model_fields):
+            raise ConfigError(
+                where=f"--set {text}",
+                expected="a limit, or a setting of analysis.shots, analysis.candidates or analysis.sync",
+                got="a setting of the decode or of the export", hint="use `xsheet curate run`, which reads it",
+            )  # fmt: skip

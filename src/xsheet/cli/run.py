@@ -189,7 +189,7 @@ def _show_plan(
     """Print the plan; on stderr when a result follows on stdout."""
     from dataclasses import replace
 
-    from xsheet.cli.curate import BYTES_PER_HOUR, file_size_bytes
+    from xsheet.cli.curate_show import BYTES_PER_HOUR, file_size_bytes
     from xsheet.cli.show import print_json
     from xsheet.curate.report.estimate import MEASURED_COSTS, estimate_run
     from xsheet.workflow import steps_until
@@ -235,7 +235,7 @@ def _show_plan(
 def _print_summary(result: "WorkflowResult", until: FinalStageOption, *, as_json: bool) -> None:
     """Print the summary of a run."""
     from xsheet.cli.audit import show_accepted
-    from xsheet.cli.curate import show_failed_clips
+    from xsheet.cli.curate_show import show_failed_clips
     from xsheet.cli.show import console, escape_controls, print_json, print_table
     from xsheet.curate.report.funnel import stage_rows
 

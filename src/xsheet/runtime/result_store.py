@@ -121,6 +121,16 @@ class ResultStore:
             if line.startswith(mark):
                 yield _adapter(kind).validate_json(line[len(mark) : -1])
 
+    def rows_by_kind(self, key: str, *kinds: type[Row]) -> dict[type[Row], list[Any]]:
+        """The rows of some kinds of a key, each in order, in one read."""
+        found: dict[type[Row], list[Any]] = {kind: [] for kind in kinds}
+        marks = [(f'{{"{kind.TAG}":'.encode(), kind) for kind in kinds]
+        for line in self.lines(key)[1:]:
+            for mark, kind in marks:
+                if line.startswith(mark):
+                    found[kind].append(_adapter(kind).validate_json(line[len(mark) : -1]))
+        return found
+
     def lines(self, key: str) -> list[bytes]:
         """The outcome and the rows of a key as JSON; empty if there is no whole result."""
         lines = (self._records.read(key) or b"").splitlines()
@@ -160,6 +170,12 @@ class KeySet:
 
     def __iter__(self) -> Iterator[str]:
         return self._select("SELECT key FROM keys ORDER BY key")
+
+    @property
+    def new_count(self) -> int:
+        """How many ended in this run."""
+        (count,) = self._db.execute("SELECT COUNT(*) FROM keys WHERE is_new").fetchone()
+        return int(count)
 
     def new(self) -> Iterator[str]:
         """Those that ended in this run."""
@@ -204,9 +220,14 @@ class RunResults:
         for key in self._keys.new():
             yield from self._store.rows(key, kind)
 
-    def rows_of(self, outcome: Outcome, kind: type[R]) -> Iterator[R]:
+    @property
+    def new_count(self) -> int:
+        """Items that ended in this run; the others ended in earlier ones."""
+        return self._keys.new_count
+
+    def rows_of(self, key: str, kind: type[R]) -> Iterator[R]:
         """The rows of one kind of one item."""
-        return self._store.rows(outcome.key, kind)
+        return self._store.rows(key, kind)
 
     def log(self, outcome: Outcome) -> str:
         """The log of a failed item."""

@@ -10,7 +10,7 @@ import pytest
 
 from xsheet.audit.pipeline import AuditResult, audit
 from xsheet.audit.settings import AuditSettings
-from xsheet.curate.media.thumbnails import encode_thumbnail, thumbnail_path
+from xsheet.curate.media.thumbnails import encode_thumbnail, write_thumbnails
 from xsheet.curate.media.writer import write_clip
 from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.truth import truth_rows, truth_run
@@ -21,7 +21,6 @@ from xsheet.schemas.layers import LayerRun, find_layer, write_layer
 from xsheet.schemas.run import Model, Run, Usage
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.source import Shot
-from xsheet.schemas.tables import write_bytes
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\x1b[31m\u202e{{ 7*7 }}"
 SEED, FILMS = 5, (2, 9, 11)
@@ -50,7 +49,7 @@ def made_set(tmp_path_factory) -> Path:
                 samples=file.samples, width=file.width, height=file.height,
             )
         )  # fmt: skip
-        write_bytes(thumbnail_path(folder, measures.clip_id), encode_thumbnail(np.full((48, 64, 3), 99, np.uint8)))
+        write_thumbnails(folder, f"src_{film}", {0: encode_thumbnail(np.full((48, 64, 3), 99, np.uint8))})
         signals.append(series)
         gold.append(replace(truth, media_sha256=file.sha256))
     cut = Shot(shot_id="shot_a", source_id="src_2", start_us=2_400_000, end_us=9_000_000, opens_with="cut")
@@ -120,7 +119,6 @@ def repeat_set() -> Callable[[Path, int], LayerRun]:
         for k in range(count):
             clip, series, row = clips[k % 2], signals[k % 2], rows[k % 2]
             name = f"clip_{k:020x}"
-            write_bytes(thumbnail_path(folder, name), thumbnail_path(folder, clip.clip_id).read_bytes())
             row = replace(row, clip_id=name, annotation_id=f"ann_{k:020x}")
             of.append((replace(clip, clip_id=name), replace(series, clip_id=name), row))
         more_clips, more_signals, more_rows = zip(*of, strict=True)

@@ -11,7 +11,7 @@ import pytest
 
 from xsheet.curate.filter.decide import decide
 from xsheet.curate.filter.limits import FilterLimits
-from xsheet.curate.media.thumbnails import encode_thumbnail, thumbnail_path
+from xsheet.curate.media.thumbnails import encode_thumbnail, write_thumbnails
 from xsheet.demo.puppet.draw import Puppet
 from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Pose
@@ -20,8 +20,7 @@ from xsheet.schemas.clip import Clip, FaceMeasure, Measures, PartMotion, Picture
 from xsheet.schemas.sets import RunManifest, create_set
 from xsheet.schemas.settings import load_settings, settings_sha256
 from xsheet.schemas.source import CutScore, FaceTrack, NearDuplicate, Shot, SourceVideo, Split, Timeline
-from xsheet.schemas.tables import write_bytes
-from xsheet.schemas.time import CLIP_RATE, Span, frames_in
+from xsheet.schemas.time import CLIP_RATE, Span, frame_at, frames_in
 
 HOUR_US = 3_600_000_000
 PIECE_US = 5_000_000
@@ -128,7 +127,7 @@ def write(folder: Path, planted: Planted) -> Path:
     tables.write_table(folder, tables.SPLITS, [split(m, planted) for m in kept])
     manifest(planted, counts={"ok": planted.sources, "failed": planted.broken}).write(folder)
     if planted.stills:
-        draw_stills(folder, [m.clip_id for m in measures])
+        draw_stills(folder, measures)
     return folder
 
 
@@ -202,15 +201,18 @@ def manifest(planted: Planted, *, counts: dict[str, int]) -> RunManifest:
     )  # fmt: skip
 
 
-def draw_stills(folder: Path, clip_ids: list[str], *, identities: int = 3) -> None:
+def draw_stills(folder: Path, rows: list[Measures], *, identities: int = 3) -> None:
     """A picture of a puppet per candidate; few identities, for making one takes as long as many pictures."""
-    puppets = [Puppet(random_identity(k), height_px=192) for k in range(min(identities, len(clip_ids)))]
+    puppets = [Puppet(random_identity(k), height_px=192) for k in range(min(identities, len(rows)))]
     rng = np.random.default_rng(5)
-    for k, name in enumerate(clip_ids):
+    stills: dict[str, dict[int, bytes]] = {}
+    for k, row in enumerate(rows):
         pose = Pose(yaw_deg=float(rng.normal(0, 14)), mouth_open=float(rng.random()), smile=float(rng.random()))
         picture = puppets[k % len(puppets)].draw(pose)
-        grain = rng.normal(0, 6, picture.shape)
-        write_bytes(thumbnail_path(folder, name), encode_thumbnail(np.clip(picture + grain, 0, 255).astype(np.uint8)))
+        still = encode_thumbnail(np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8))
+        stills.setdefault(row.source_id, {})[frame_at((row.start_us + row.end_us) // 2, CLIP_RATE)] = still
+    for source_id, of_source in stills.items():
+        write_thumbnails(folder, source_id, of_source)
 
 
 @pytest.fixture

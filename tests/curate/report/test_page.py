@@ -186,12 +186,10 @@ def test_pictures_stop_where_the_page_would_grow_too_large(make_set, report, mon
 def test_a_thousand_candidates_fit_into_15_mb(make_set):
     folder = make_set(sources=40, pieces=25)
     heavy = b"\xff\xd8\xff" + np.random.default_rng(0).bytes(5_997)
-    from xsheet.curate.media.thumbnails import thumbnail_path
+    from xsheet.curate.media.thumbnails import write_thumbnails
 
-    for row in tables.iter_records(folder, tables.MEASURES):
-        path = thumbnail_path(folder, row.clip_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(heavy)
+    for row in tables.iter_records(folder, tables.SOURCES):
+        write_thumbnails(folder, row.source_id, dict.fromkeys(range(0, 2000, 25), heavy))
     write_report(folder, folder / "report.html")
     assert (folder / "report.html").stat().st_size < 15_000_000
 

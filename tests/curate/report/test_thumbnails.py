@@ -1,3 +1,5 @@
+import zipfile
+
 import cv2
 import numpy as np
 import pytest
@@ -8,13 +10,15 @@ from xsheet.curate.media.thumbnails import (
     ThumbnailCollector,
     encode_thumbnail,
     read_thumbnail,
-    thumbnail_path,
+    thumbnails_path,
+    write_thumbnails,
 )
 from xsheet.demo.puppet.draw import draw
 from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Pose
-from xsheet.schemas.source import SourceVideo
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
+
+SPAN = Span(0, 4_000_000)
 
 
 def decoded(data):
@@ -47,44 +51,60 @@ def film(frames):
         yield Frame(k, frame_start_us(k, CLIP_RATE), rgb, k, frame_start_us(k, CLIP_RATE))
 
 
-def test_a_candidate_gets_the_still_nearest_to_its_middle(tmp_path, candidate):
+def test_a_candidate_gets_the_still_nearest_to_its_middle(tmp_path):
     reel = ThumbnailCollector()
     for frame in film(500):
         reel.add(frame)
-    chosen = candidate(Span(8_000_000, 12_000_000))
-    reel.save(chosen, tmp_path)
-    assert abs(decoded(read_thumbnail(tmp_path, chosen.clip_id)).mean() - 20) < 2
+    reel.save(tmp_path, "src_ab12")
+    still = read_thumbnail(tmp_path, "src_ab12", Span(8_000_000, 12_000_000))
+    assert abs(decoded(still).mean() - 20) < 2
 
 
-def test_a_long_film_keeps_fewer_stills_but_all_along_it(tmp_path, candidate, monkeypatch):
+def test_a_long_film_keeps_fewer_stills_but_all_along_it(tmp_path, monkeypatch):
     monkeypatch.setattr("xsheet.curate.media.thumbnails._MAX_THUMBNAILS", 8)
     reel = ThumbnailCollector()
     for frame in film(2500):
         reel.add(frame)
-    chosen = candidate(Span(80_000_000, 84_000_000))
-    reel.save(chosen, tmp_path)
-    assert abs(decoded(read_thumbnail(tmp_path, chosen.clip_id)).mean() - 2 * 82) <= 2 * 8
+    reel.save(tmp_path, "src_ab12")
+    still = read_thumbnail(tmp_path, "src_ab12", Span(80_000_000, 84_000_000))
+    assert abs(decoded(still).mean() - 2 * 82) <= 2 * 8
 
 
-def test_a_film_without_frames_leaves_no_still(tmp_path, candidate):
-    ThumbnailCollector().save(candidate(Span(0, 4_000_000)), tmp_path)
-    assert not list(tmp_path.rglob("*.jpg"))
+def test_a_film_without_frames_leaves_no_still(tmp_path):
+    ThumbnailCollector().save(tmp_path, "src_ab12")
+    assert not list(tmp_path.rglob("*.zip"))
+
+
+def test_the_same_stills_are_the_same_bytes_at_any_time(tmp_path):
+    for name in ("src_a", "src_b"):
+        write_thumbnails(tmp_path, name, {25: b"x", 0: b"y"})
+    a, b = (thumbnails_path(tmp_path, name).read_bytes() for name in ("src_a", "src_b"))
+    assert a == b
+    assert b"1980" not in a
 
 
 @pytest.mark.parametrize("content", [b"", b"<svg onload=alert(1)>", b"\xff\xd8\xff" + b"0" * 100_000])
-def test_a_file_that_is_no_small_jpeg_is_not_shown(tmp_path, content):
-    path = thumbnail_path(tmp_path, "clip_ab12")
+def test_an_entry_that_is_no_small_jpeg_is_not_shown(tmp_path, content):
+    write_thumbnails(tmp_path, "src_ab12", {0: content})
+    assert read_thumbnail(tmp_path, "src_ab12", SPAN) is None
+
+
+def test_a_compressed_entry_is_not_unpacked(tmp_path):
+    path = thumbnails_path(tmp_path, "src_ab12")
+    path.parent.mkdir(parents=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("0.jpg", b"\xff\xd8\xff" + bytes(5_000))
+    assert read_thumbnail(tmp_path, "src_ab12", SPAN) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x05\x06" + bytes(18), b"no zip at all"])
+def test_a_file_that_is_no_archive_of_stills_shows_nothing(tmp_path, content):
+    path = thumbnails_path(tmp_path, "src_ab12")
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    assert read_thumbnail(tmp_path, "clip_ab12") is None
+    assert read_thumbnail(tmp_path, "src_ab12", SPAN) is None
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "..", "a/b", ""])
 def test_an_id_that_leads_elsewhere_is_not_followed(tmp_path, name):
-    assert read_thumbnail(tmp_path, name) is None
-
-
-@pytest.fixture
-def candidate(plausible):
-    source = SourceVideo(source_id="src_1", path="a.mp4", status="ok")
-    return lambda span: plausible(source, span, np.random.default_rng(0))
+    assert read_thumbnail(tmp_path, name, SPAN) is None

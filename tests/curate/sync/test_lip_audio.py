@@ -13,7 +13,7 @@ from xsheet.curate.media.reader import open_media
 from xsheet.curate.series import shift_series
 from xsheet.curate.sync import audio_to_mouth as audio_to_mouth_module
 from xsheet.curate.sync.audio_to_mouth import apply_coefficients, load_coefficients, log_mel_spectrogram, predict_mouth
-from xsheet.curate.sync.lip_audio import LipAudioScorer, LipAudioSettings, active_speaker, score_sync
+from xsheet.curate.sync.lip_audio import DEFAULT_SETTINGS, LipAudioScorer, LipAudioSettings, score_sync
 from xsheet.demo.film import sounds, voice
 from xsheet.demo.film.plan import FilmKind, plan_film
 from xsheet.demo.film.render import render_film
@@ -147,7 +147,7 @@ def scored(confidence: float | None) -> SyncScore:
     ],
 )
 def test_the_speaker_is_the_face_that_matches_the_sound(confidences: list[float | None], speaker: int | None):
-    assert active_speaker([scored(c) for c in confidences]) == speaker
+    assert DEFAULT_SETTINGS.select_speaker([scored(c) for c in confidences]) == speaker
 
 
 def test_other_coefficients_than_those_released_are_refused(monkeypatch: pytest.MonkeyPatch):
@@ -232,7 +232,8 @@ def test_a_film_without_talk_is_not_measurable(kind: FilmKind, reason: str):
 @pytest.mark.parametrize("index", [4, 5, 6])
 def test_the_speaker_of_two_puppet_heads_is_selected(index: int):
     assert (
-        active_speaker(film_scores(index, "two_heads")) == plan_film(index, seed=404, kind="two_heads").shots[0].speaker
+        DEFAULT_SETTINGS.select_speaker(film_scores(index, "two_heads"))
+        == plan_film(index, seed=404, kind="two_heads").shots[0].speaker
     )
 
 
@@ -279,7 +280,7 @@ def test_a_real_clip_without_talk_is_not_measurable(shared, name: str, reason: s
 @pytest.mark.slow
 def test_the_speaker_of_two_real_faces_is_selected(shared):
     scores = clip_scores(shared / "data" / "derived" / "side-by-side-left-speaks.mp4")
-    assert active_speaker(scores) == 0
+    assert DEFAULT_SETTINGS.select_speaker(scores) == 0
 
 
 def clip_scores(path) -> list[SyncScore]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xsheet.curate.sync.selftest import delay_sound, load_speaker, selftest_sync
+from xsheet.curate.sync.selftest import FilmedSpeaker, delay_sound, load_speaker, selftest_sync
 from xsheet.demo.film import voice
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.source import FaceTrack
@@ -29,21 +29,21 @@ def planned_track(speech: voice.Speech) -> FaceTrack:
 @pytest.mark.slow
 def test_every_shift_of_a_clip_in_sync_is_found():
     speech = voice.synthesise_speech(np.random.default_rng(12), FRAMES)
-    rows = selftest_sync(speech.sound, planned_track(speech), shifts=(-10, -3, 0, 6, 10))
+    rows = selftest_sync(FilmedSpeaker(sound=speech.sound, track=planned_track(speech)), shifts=(-10, -3, 0, 6, 10))
     assert [row.is_found for row in rows] == [True] * 5
 
 
 @pytest.mark.slow
 def test_the_offset_of_the_clip_itself_is_taken_into_account():
     speech = voice.synthesise_speech(np.random.default_rng(12), FRAMES)
-    (row,) = selftest_sync(delay_sound(speech.sound, 4), planned_track(speech), shifts=(3,))
+    (row,) = selftest_sync(FilmedSpeaker(sound=delay_sound(speech.sound, 4), track=planned_track(speech)), shifts=(3,))
     assert (row.original_offset_frames, row.score.offset_frames, row.is_found) == (4, 7, True)
 
 
 @pytest.mark.slow
 def test_a_clip_of_another_voice_fails():
     speech, other = (voice.synthesise_speech(np.random.default_rng(seed), FRAMES) for seed in (12, 13))
-    rows = selftest_sync(other.sound, planned_track(speech), shifts=(-8, -4, 0, 4, 8))
+    rows = selftest_sync(FilmedSpeaker(sound=other.sound, track=planned_track(speech)), shifts=(-8, -4, 0, 4, 8))
     assert not all(row.is_found and (row.score.confidence or 0) > 2.5 for row in rows)
 
 

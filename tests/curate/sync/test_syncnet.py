@@ -6,15 +6,23 @@ import numpy as np
 import pytest
 
 from xsheet.curate.media.frames import Frame
-from xsheet.curate.sync.syncnet import SyncNet, SyncNetSettings, VoiceFeatures, convert_weights, mfcc, syncnet_score
+from xsheet.curate.settings import AnalysisSettings
+from xsheet.curate.sync.base import SyncDistances
+from xsheet.curate.sync.syncnet import SyncNet, SyncNetNetworkSettings, VoiceFeatures, convert_weights, mfcc
+from xsheet.curate.sync.syncnet_scorer import SyncNetScorer, SyncNetSettings, syncnet_score
 from xsheet.curate.sync.syncnet_stream import SyncNetAnalyser, mouth_crop, smooth_box
+from xsheet.curate.tasks.analyse import AnalysisJob, AnalysisTask
+from xsheet.curate.tasks.segment import SegmentJob, SegmentTask
 from xsheet.demo.film import voice
-from xsheet.schemas.errors import ConfigError
+from xsheet.runtime.executor import Item, Outcome
+from xsheet.runtime.result_store import ResultStore
+from xsheet.schemas.errors import ConfigError, RunError
 from xsheet.schemas.ids import file_sha256
-from xsheet.schemas.source import FaceTrack, Timeline
+from xsheet.schemas.settings import load_settings
+from xsheet.schemas.source import FaceTrack, SourceVideo, Timeline
 
 FRAMES = 60
-SHORT = SyncNetSettings(max_offset_frames=15, max_sync_shift_frames=6, batch_size=8)
+SHORT = SyncNetNetworkSettings(max_lag_frames=21, batch_size=8)
 
 
 def planted_distances(offset: int, *, frames: int = 50, depth: float = 4.0) -> np.ndarray:
@@ -137,7 +145,7 @@ def test_a_whole_film_scores_as_in_the_packages_own_file_pipeline(net: SyncNet, 
 
     voice = VoiceFeatures(net, sound)
     ours = voice.distances(net.embed_mouths(crops)[: voice.windows], 0, max_lag_frames=SHORT.max_lag_frames)
-    score = syncnet_score(ours, np.ones(len(ours), bool), scorer=net.name)
+    score = syncnet_score(ours, np.ones(len(ours), bool), scorer=net.name, settings=SyncNetSettings())
 
     assert score.offset_frames == -offset
     assert score.confidence == pytest.approx(confidence, abs=1e-4)
@@ -147,35 +155,35 @@ def test_a_whole_film_scores_as_in_the_packages_own_file_pipeline(net: SyncNet, 
 @pytest.mark.slow
 def test_streaming_gives_the_same_distances_as_the_whole_film_at_once(net: SyncNet, sound):
     films = noise_film(30)
-    analyser = SyncNetAnalyser(net, sound[: 30 * 640], settings=SHORT)
+    analyser = SyncNetAnalyser(net, sound[: 30 * 640])
     for index, rgb in enumerate(films):
         analyser.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(60, 60, 120, 130)])
     analyser.close()
     crops = np.stack([mouth_crop(rgb, (90, 95, 35), scale=0.4) for rgb in films])
     voice = VoiceFeatures(net, sound[: 30 * 640])
     at_once = voice.distances(net.embed_mouths(crops)[: voice.windows], 0, max_lag_frames=SHORT.max_lag_frames)
-    assert np.allclose(analyser.distances(box_track(30), 30)[: voice.windows], at_once, atol=1e-4)
+    assert np.allclose(analyser.track_distances(box_track(30))[: voice.windows], at_once, atol=1e-4)
 
 
 @pytest.mark.slow
 def test_a_track_is_scored_over_a_span(net: SyncNet, sound):
-    analyser = SyncNetAnalyser(net, sound, settings=SHORT)
+    analyser = SyncNetAnalyser(net, sound)
     for index, rgb in enumerate(noise_film()):
         analyser.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(60, 60, 120, 130)])
     analyser.close()
     timeline = Timeline(source_id="s", frames=FRAMES, extractor="x", voice=(1.0,) * FRAMES)
-    score = analyser.scorer(timeline)(box_track(FRAMES), range(2, 58))
+    score = SyncNetScorer(timeline, analyser.distances([box_track(FRAMES)]))(box_track(FRAMES), range(2, 58))
     assert score is not None
     assert (score.scorer, score.windows) == (net.name, 51)
 
 
 @pytest.mark.slow
 def test_the_face_of_another_track_is_not_scored(net: SyncNet, sound):
-    analyser = SyncNetAnalyser(net, sound, settings=SHORT)
+    analyser = SyncNetAnalyser(net, sound)
     for index, rgb in enumerate(noise_film(12)):
         analyser.add(Frame(index, index * 40_000, rgb, index, index * 40_000), [(0, 0, 50, 50)])
     analyser.close()
-    assert np.isnan(analyser.distances(box_track(12), 12)).all()
+    assert np.isnan(analyser.track_distances(box_track(12))).all()
 
 
 def test_sound_features_of_a_part_are_those_of_the_whole(extra, sound):
@@ -243,15 +251,12 @@ def box_track(frames: int) -> FaceTrack:
 
 
 @pytest.mark.slow
-def test_a_run_scores_with_syncnet_where_its_weights_are(pickled: Path, tmp_path: Path):
+def test_a_run_scores_with_both_scorers(pickled: Path, tmp_path: Path):
     from xsheet.curate.media.reader import probe
     from xsheet.curate.media.writer import write_clip
-    from xsheet.curate.settings import AnalysisSettings
-    from xsheet.curate.tasks.analyse import AnalysisJob, AnalysisTask
     from xsheet.curate.tasks.probe import SourcePath
     from xsheet.demo.film.plan import plan_film
     from xsheet.demo.film.render import render_film
-    from xsheet.runtime.executor import Item
     from xsheet.schemas.clip import Measures
 
     models = tmp_path / "models"
@@ -260,15 +265,47 @@ def test_a_run_scores_with_syncnet_where_its_weights_are(pickled: Path, tmp_path
     plan = plan_film(0, seed=0, kind="talk")
     film = tmp_path / "film.mp4"
     write_clip(film, frames=render_film(plan, height_px=192), sound=plan.sound)
-    task = AnalysisTask(AnalysisSettings(), models=models)
+    settings = load_settings(AnalysisSettings, overrides=["sync.name=both"])
+    task = AnalysisTask(settings.decode, sync=settings.sync, models=models)
     task.open()
-    source = AnalysisJob(
-        source_path=SourcePath(path=str(film), root=tmp_path),
-        source=probe(film, root=tmp_path),
-        set_folder=tmp_path / "set",
-    )
-    rows = task(Item("ab" * 8, "film", source))
+    source = probe(film, root=tmp_path)
+    job = AnalysisJob(source_path=SourcePath(path=str(film), root=tmp_path), source=source, set_folder=tmp_path / "set")
+    rows = task(Item("ab" * 8, "film", job))
+    ResultStore(tmp_path / "set", "analysis").write(Outcome(key="ab" * 8, name="film", status="ok"), rows)
+    segment = SegmentJob(source=source, set_folder=tmp_path / "set", analysis_key="ab" * 8)
+    rows = SegmentTask(settings.segment)(Item("cd" * 8, "film", segment))
     (candidate,) = [row for row in rows if isinstance(row, Measures)]
     assert candidate.sync is not None
     assert candidate.sync.scorer.startswith("syncnet")
     assert candidate.sync.distance is not None
+    assert candidate.sync_second is not None
+    assert candidate.sync_second.scorer.startswith("lip_audio")
+
+
+def test_distances_are_stored_to_the_bit():
+    values = np.array([[0.1, np.nan, 3e-30]], np.float32)
+    row = SyncDistances.of(values, track_id="t", scorer="s", start_frame=0, max_lag_frames=1)
+    assert row.to_array().tobytes() == values.tobytes()
+
+
+def test_weights_that_are_not_there_are_named_before_the_run(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"expected syncnet_v2\.safetensors in --models DIR, got no --models"):
+        SyncNetSettings().weights(None)
+    with pytest.raises(ConfigError, match=r"got no file"):
+        SyncNetSettings().weights(tmp_path)
+
+
+def test_lags_that_do_not_cover_the_correction_are_refused():
+    with pytest.raises(ConfigError, match=r"sync\.network\.max_lag_frames is 10"):
+        load_settings(AnalysisSettings, overrides=["sync.name=syncnet", "sync.network.max_lag_frames=10"])
+
+
+def test_a_decode_without_distances_is_named(tmp_path: Path):
+    settings = load_settings(AnalysisSettings, overrides=["sync.name=syncnet"])
+    source = SourceVideo(source_id="s", path="a.mp4", status="ok", width=320, height=320)
+    timeline = Timeline(source_id="s", frames=FRAMES, extractor="x", voice=(1.0,) * FRAMES)
+    store = ResultStore(tmp_path, "analysis")
+    store.write(Outcome(key="ab" * 8, name="a.mp4", status="ok"), [timeline, box_track(FRAMES)])
+    job = SegmentJob(source=source, set_folder=tmp_path, analysis_key="ab" * 8)
+    with pytest.raises(RunError, match="expected distances of syncnet up to 21 frames, got none"):
+        SegmentTask(settings.segment)(Item("cd" * 8, "a.mp4", job))
