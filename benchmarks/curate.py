@@ -35,17 +35,20 @@ from xsheet.curate.dedup.fingerprint import FingerprintAnalyser
 from xsheet.curate.discover import InputFile
 from xsheet.curate.faces.mediapipe_bundled import BundledFaceBackend
 from xsheet.curate.faces.tracker import FaceTracker
+from xsheet.curate.items import analysis_items, segment_items
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb, fit_size
 from xsheet.curate.media.reader import open_media, probe
 from xsheet.curate.media.thumbnails import ThumbnailCollector
 from xsheet.curate.picture.quality import PictureAnalyser
-from xsheet.curate.pipeline import RunContext, analysis_items
+from xsheet.curate.pipeline import RunContext
+from xsheet.curate.result_tables import with_analysis
 from xsheet.curate.settings import CurateSettings
 from xsheet.curate.shots.scores import CutScoreAnalyser
 from xsheet.curate.tasks.analyse import AnalysisJob, AnalysisTask
 from xsheet.curate.tasks.export import ExportJob, ExportTask
 from xsheet.curate.tasks.probe import SourcePath, probe_sources
+from xsheet.curate.tasks.segment import SegmentTask
 from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.render import render_film
 from xsheet.runtime.executor import Execution, Item, RunResults, run_task
@@ -130,6 +133,11 @@ def timed(spent: Spent, name: str, minutes: float, work: Callable[[], Any]) -> A
     return result
 
 
+def analysis_task(models: Path | None) -> AnalysisTask:
+    """The decode with its default settings."""
+    return AnalysisTask(SETTINGS.analysis.decode, sync=SETTINGS.analysis.sync, models=models)
+
+
 def ours(film: Path, job: Item, models: Path | None, minutes: float, spent: Spent) -> None:
     """Measure decoding, each analyser alone on decoded frames, audio, and the task that includes all."""
     with open_media(film, root=film.parent) as media:
@@ -144,7 +152,7 @@ def ours(film: Path, job: Item, models: Path | None, minutes: float, spent: Spen
         "FingerprintAnalyser": lambda: watched(FingerprintAnalyser(), shown).fingerprint("src_benchmark", sound=sound),
         "ThumbnailCollector": lambda: watched(ThumbnailCollector(), shown),
         "FaceTracker": lambda: followed(shown, models),
-        "AnalysisTask": lambda: AnalysisTask(SETTINGS.analysis, models=models)(job),
+        "AnalysisTask": lambda: analysis_task(models)(job),
     }.items():
         timed(spent, name, minutes, look)
 
@@ -241,11 +249,13 @@ def cost_table(clip: Path | None, models: Path | None) -> None:
         given = [InputFile(path=str(film), root=film.parent)]
         where = RunContext(set_folder=out, execution=Execution(), models=models, shows_progress=False)
         sources = probe_sources(given, limits=SETTINGS.analysis.media, **where.step_arguments("probe"))
-        jobs = analysis_items(given, sources, SETTINGS.analysis, where)
+        jobs = analysis_items(given, sources, SETTINGS.analysis, set_folder=out, models=models)
         # First in a worker, since ExportTask reads committed results; then in this process, so that models are loaded.
-        measured = run_task(AnalysisTask(SETTINGS.analysis, models=models), jobs, **where.step_arguments("analysis"))
-        AnalysisTask(SETTINGS.analysis, models=models)(jobs[0])
-        clips = clip_items(jobs, measured, out)
+        measured = run_task(analysis_task(models), jobs, **where.step_arguments("analysis"))
+        analysis_task(models)(jobs[0])
+        segments = segment_items(with_analysis(sources, jobs, measured), SETTINGS.analysis.segment, set_folder=out)
+        task = SegmentTask(SETTINGS.analysis.segment)
+        clips = clip_items(jobs, segments, run_task(task, segments, **where.step_arguments("segment")), out)
         minutes = (sources[0].duration_us or 0) / 60e6
         for _ in range(ROUNDS):
             timed(spent, "probe", minutes, lambda: probe(film, root=film.parent))
@@ -261,15 +271,23 @@ def cost_table(clip: Path | None, models: Path | None) -> None:
           f"{60 * thumbnails_mb / minutes:.1f} MB of thumbnails.")  # fmt: skip
 
 
-def clip_items(jobs: list[Item], measured: RunResults, out: Path) -> list[Item]:
+def clip_items(jobs: list[Item], segments: list[Item], segmented: RunResults, out: Path) -> list[Item]:
     """Every candidate, as if the filter kept all."""
+    path = jobs[0].payload.source_path
     return [
-        Item(key=content_key("clip", clip.clip_id), name=clip.clip_id, payload=ExportJob(
-            source_path=jobs[0].payload.source_path, set_folder=out.absolute(), candidate=clip, source_key=outcome.key,
-        ))
-        for outcome in measured.outcomes()
-        for clip in measured.rows_of(outcome, Measures)
-    ]  # fmt: skip
+        Item(
+            key=content_key("clip", clip.clip_id),
+            name=clip.clip_id,
+            payload=ExportJob(
+                source_path=path,
+                set_folder=out.absolute(),
+                candidate=clip,
+                source_key=segment.payload.analysis_key,
+            ),
+        )
+        for segment in segments
+        for clip in segmented.rows_of(segment.key, Measures)
+    ]
 
 
 def kept_minutes(jobs: list[Item]) -> float:
@@ -320,7 +338,7 @@ def measure_once(film: Path, models: Path | None) -> None:
     source = probe(film, root=film.parent)
     with tempfile.TemporaryDirectory() as out:
         job = AnalysisJob(source_path=SourcePath(path=str(film), root=film.parent), source=source, set_folder=Path(out))
-        AnalysisTask(SETTINGS.analysis, models=models)(Item(key=source.sha256, name=film.name, payload=job))
+        analysis_task(models)(Item(key=source.sha256, name=film.name, payload=job))
     minutes = (source.duration_us or 0) / 60e6
     # Not ru_maxrss: on Linux a child inherits the peak of its parent.
     status = Path("/proc/self/status").read_text(encoding="ascii")
