@@ -1,5 +1,6 @@
 """An audit of a whole set: findings, gate, queue, explanation, acceptance."""
 
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.truth import truth_rows
 from xsheet.schemas.annotation import Annotation, Evidence, Scores, annotation_id, sorted_phases
 from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.contract import check_set
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.layers import find_layer, write_layer
 from xsheet.schemas.run import Model, Run
@@ -330,3 +332,14 @@ def test_rules_name_the_reason(folder):
     assert rejection_reason(
         replace(found.annotations[0], errors=0, warnings=2), AcceptRules(min_score=0, max_warnings=1)
     )
+
+
+def test_a_set_that_was_audited_twice_keeps_the_contract_of_findings(folder, tmp_path):
+    """Two audits with other limits find the same faults; their findings are rows of their own."""
+    copy = shutil.copytree(folder, tmp_path / "set")
+    layer = find_layer(copy, "consensus@run_bad")
+    lax = SETTINGS.model_copy(update={"gate": GateLimits(max_missed_motion_share=None)})
+    first, second = (audit(copy, layer, settings) for settings in (SETTINGS, lax))
+    assert first.run.run_id != second.run.run_id
+    assert first.finding_count == second.finding_count > 0
+    assert not [one for one in check_set(copy).violations if one.table == FINDINGS.name]
