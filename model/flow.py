@@ -121,17 +121,23 @@ def euler_sample(
     noise_BCFHW: Tensor,
     sigmas: list[float],
     history: History | None = None,
+    on_step: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Integrate from noise to a clean latent along `sigmas`; latent 0 stays `first_BC1HW`."""
+    """Integrate from noise to a clean latent along `sigmas`; latent 0 stays `first_BC1HW`.
+
+    `on_step` is called after each step with the number of steps done.
+    """
     x = torch.cat([first_BC1HW, noise_BCFHW[:, :, 1:]], dim=2).float()
     batch, _, frames, _, _ = x.shape
-    for now, then in pairwise(sigmas):
+    for step, (now, then) in enumerate(pairwise(sigmas), start=1):
         if history is not None and now > history.sigma:
             given = slice(1, 1 + history.latent_BCKHW.shape[2])
             x[:, :, given] = torch.lerp(history.latent_BCKHW.float(), noise_BCFHW[:, :, given].float(), now)
         sigma_B = torch.full((batch,), now, device=x.device)
         moved = x + (then - now) * velocity(x, TIMESTEP_SCALE * _sigma_per_latent_frame(sigma_B, frames)).float()
         x = torch.cat([x[:, :, :1], moved[:, :, 1:]], dim=2)
+        if on_step is not None:
+            on_step(step)
     return x
 
 

@@ -14,7 +14,7 @@ from xsheet.train.data.encoders import open_encoders
 from xsheet.train.loop.lora import LORA_FILE, LORA_FOLDER
 from xsheet.train.loop.model import TrainableModel
 from xsheet.train.run import build_text_encoder
-from xsheet.train.sample.sampler import TrainedModel
+from xsheet.train.sample.sampler import TrainedModel, last_finished_stage, load_trained, run_settings
 from xsheet.train.settings import TrainSettings
 
 FORMAT = 2
@@ -24,6 +24,35 @@ DESCRIPTION_FILE = "training.json"
 def is_exported(folder: Path) -> bool:
     """Whether a folder is an export; a run has no such file."""
     return (folder / DESCRIPTION_FILE).is_file()
+
+
+def check_stage(folder: Path, stage: str | None) -> str:
+    """Name of the stage whose weights to use in a run or an export; None takes the last finished one.
+
+    Raises:
+        ConfigError: no finished run and no export, or none with that stage.
+    """
+    if not is_exported(folder):
+        settings = run_settings(folder)
+        return last_finished_stage(folder, settings) if stage is None else settings.stage(stage).name
+    exported = _description(folder)[0]
+    if stage not in (None, exported):
+        raise ConfigError(
+            where="--stage", expected=f"{exported}, the stage of this export", got=repr(stage), hint="omit --stage"
+        )
+    return exported
+
+
+def load_run_or_export(folder: Path, *, stage: str | None, device: str) -> TrainedModel:
+    """The model of a run, or of an export; `stage` None takes the last finished one.
+
+    Raises:
+        ConfigError: no finished run and no export, or weights that do not belong together.
+    """
+    name = check_stage(folder, stage)
+    return (
+        load_exported(folder, device=device) if is_exported(folder) else load_trained(folder, stage=name, device=device)
+    )
 
 
 def load_exported(

@@ -10,7 +10,7 @@ T frames shown, H x W pixels.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
@@ -64,8 +64,14 @@ class SampleFiles:
     out: Path  # .mp4
 
 
-def sample(trained: TrainedModel, files: SampleFiles, settings: SampleSettings) -> EncodedClip:
-    """Sample one video and write it with its audio.
+def sample(
+    trained: TrainedModel,
+    files: SampleFiles,
+    settings: SampleSettings,
+    *,
+    on_progress: Callable[[float], None] | None = None,
+) -> EncodedClip:
+    """Sample one video and write it with its audio; `on_progress` is called with the share of steps done.
 
     Raises:
         ConfigError: a portrait, audio or script that cannot be used.
@@ -82,7 +88,10 @@ def sample(trained: TrainedModel, files: SampleFiles, settings: SampleSettings) 
         "give shorter audio" if frames > min(picture.frame_counts) else "sample where there is more (--device cpu)"
     )
     with explain_out_of_memory(where=f"sample on {trained.device}", contents=f"{frames} frames", hint=shorter):
-        shot = _Shot(trained=trained, portrait=portrait, face=face, framing=framing, waveform=audio, settings=settings)
+        shot = _Shot(
+            trained=trained, portrait=portrait, face=face, framing=framing, waveform=audio, settings=settings,
+            on_progress=on_progress,
+        )  # fmt: skip
         pictures = shot.sample(files.script)
     frames_at_25 = -(-len(pictures) * CLIP_RATE.num // picture.fps)
     return write_clip(
@@ -102,6 +111,7 @@ class _Shot:
     framing: BucketFit
     waveform: Samples
     settings: SampleSettings
+    on_progress: Callable[[float], None] | None
 
     def sample(self, script: ActionScript) -> Pictures:
         """Pictures of the whole audio, (T, H, W, 3)."""
@@ -114,14 +124,14 @@ class _Shot:
         starts = plan_windows(total, frames=frames, overlap=window.overlap, actions=actions) if total > frames else (0,)
         texts = self._texts(annotation, starts)
         reference = self._first_picture()
-        latents = self._window(reference, texts[0], 0, history=None, name="sample")
+        latents = self._window(reference, texts[0], 0, history=None, place=(0, len(starts)))
         video = self._decode(latents)
         began_s = time.monotonic()
         for k, (before, start) in enumerate(pairwise(starts), start=1):
             kept = 1 + (start - before) // FRAMES_PER_LATENT
             history = History(latent_BCKHW=latents[:, :, kept : kept + window.overlap], sigma=window.history_sigma)
             first = reference if window.reference == "portrait" else video[start]
-            latents = self._window(first, texts[k], start, history=history, name=f"sample-{k}")
+            latents = self._window(first, texts[k], start, history=history, place=(k, len(starts)))
             video = append_window(video, self._decode(latents), start=start, overlap=window.overlap)
             left_s = (time.monotonic() - began_s) / k * (len(starts) - 1 - k)
             log.info("window %d of %d, %s left", k + 1, len(starts), timedelta(seconds=round(left_s)))
@@ -152,10 +162,18 @@ class _Shot:
             log.warning("%s", change)
         return texts
 
-    def _window(self, first: Rgb, text: TokenizedText, start: int, *, history: History | None, name: str) -> Tensor:
-        """Latents of one window, (1, C, F, H, W)."""
-        request = self._request(first, text, start, name=name)
-        return self.trained.sample_latents([request], self.settings, history=history)
+    def _window(
+        self, first: Rgb, text: TokenizedText, start: int, *, history: History | None, place: tuple[int, int]
+    ) -> Tensor:
+        """Latents of one window, (1, C, F, H, W); `place` is its number, from 0, and the number of windows."""
+        k, count = place
+
+        def on_step(step: int) -> None:
+            if self.on_progress is not None:
+                self.on_progress((k + step / self.settings.steps) / count)
+
+        request = self._request(first, text, start, name=f"sample-{k}" if k else "sample")
+        return self.trained.sample_latents([request], self.settings, history=history, on_step=on_step)
 
     def _decode(self, latents: Tensor) -> Pictures:
         pictures: Pictures = self.trained.encoders.video.decode(latents)[0].cpu().numpy()

@@ -8,7 +8,7 @@ features.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -93,7 +93,12 @@ def to_batch(requests: Sequence[SampleRequest], *, encoders: Encoders, phases: b
 
 @torch.no_grad()
 def sample_latents(
-    model: TrainableModel, batch: Batch, settings: SampleSettings, *, history: History | None = None
+    model: TrainableModel,
+    batch: Batch,
+    settings: SampleSettings,
+    *,
+    history: History | None = None,
+    on_step: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Sample clean latents (B, C, F, H, W) that start with the first latent frame of `batch`.
 
@@ -110,8 +115,9 @@ def sample_latents(
     )
     sigmas = sigma_schedule(settings.steps, shift=settings.shift)
     return euler_sample(
-        follow, first_BC1HW=on_device.latent_BCFHW[:, :, :1], noise_BCFHW=noise, sigmas=sigmas, history=history
-    )
+        follow, first_BC1HW=on_device.latent_BCFHW[:, :, :1], noise_BCFHW=noise, sigmas=sigmas, history=history,
+        on_step=on_step,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +140,18 @@ class TrainedModel:
         return pictures
 
     def sample_latents(
-        self, requests: Sequence[SampleRequest], settings: SampleSettings, *, history: History | None = None
+        self,
+        requests: Sequence[SampleRequest],
+        settings: SampleSettings,
+        *,
+        history: History | None = None,
+        on_step: Callable[[int], None] | None = None,
     ) -> Tensor:
         """Clean latents of every request, (B, C, F, H, W)."""
         batch = to_batch(requests, encoders=self.encoders, phases=self.settings.stage(self.stage).dataset.mark_phases)
         batch = replace(batch, intensity_B2=torch.tensor([settings.motion_intensity]).expand(len(batch), -1))
         with self.settings.compute.autocast(self.device):
-            return sample_latents(self.model, batch, settings, history=history)
+            return sample_latents(self.model, batch, settings, history=history, on_step=on_step)
 
 
 def load_trained(run: Path, *, stage: str | None = None, device: str = "cpu", with_lora: bool = True) -> TrainedModel:

@@ -10,7 +10,6 @@ from xsheet.cli.options import AsJson, Config, DryRun, Quiet, SetFolder
 
 if TYPE_CHECKING:
     from xsheet.schemas.settings import StrictModel
-    from xsheet.train.sample.sampler import TrainedModel
 
 app = typer.Typer()
 
@@ -81,6 +80,7 @@ def sample_(
         return
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.time import CLIP_RATE
+    from xsheet.train.exported.load import load_run_or_export
     from xsheet.train.sample.sample import SampleFiles, sample
     from xsheet.train.sample.script_sources import read_script
 
@@ -88,13 +88,59 @@ def sample_(
         log_training_to_stderr()
     requested = read_script(script, clip=clip, layer=layer, caption=caption)
     files = SampleFiles(portrait=portrait, audio=audio, script=requested, out=out)
-    trained = _load(run, stage, device=_device(device))
+    trained = load_run_or_export(run, stage=stage, device=_device(device))
     written = sample(trained, files, settings)
     seconds = written.frames / CLIP_RATE.num
     if as_json:
         print_json({"out": str(out), "stage": trained.stage, "frames": written.frames, "seconds": round(seconds, 2)})
     else:
         console().print(f"{seconds:.1f} s of video with audio, sampled by {trained.stage}: {out}", markup=False)
+
+
+@app.command("write-script")
+def write_script(
+    run: RunOrExport,
+    portrait: Annotated[Path, typer.Option("--portrait", help="PNG or JPEG image, or a video (its first frame).")],
+    audio: Annotated[Path, typer.Option("--audio", help="WAV file, or a video with audio.")],
+    script: Annotated[Path, typer.Option("--script", help="YAML file to write; opened if it exists.")],
+    samples: Annotated[
+        Path | None, typer.Option("--samples", help="Folder of the samples (default: beside the script, NAME-samples).")
+    ] = None,
+    caption: Annotated[
+        str | None, typer.Option("--caption", metavar="TEXT", help="Base caption of a new script.")
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+    stage: StageOption = None,
+    device: DeviceOption = None,
+    config: Config = None,
+    set_: SampleSetOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Serve a page on localhost until Ctrl-C: draw the timed actions of a script over its audio, and sample it.
+
+    Example: xsheet train write-script my-run --portrait ada.png --audio ada.wav --script nod.yaml
+    """
+    from xsheet.cli.show import console, print_json
+    from xsheet.schemas.settings import load_settings
+    from xsheet.train.exported.load import check_stage
+    from xsheet.train.sample.sampler import SampleSettings
+    from xsheet.train.script_page.server import ScriptPage, serve
+    from xsheet.train.script_page.worker import SamplingJob
+
+    job = SamplingJob(
+        run=run.absolute(), stage=check_stage(run, stage), device=_device(device), portrait=portrait.absolute(),
+        audio=audio.absolute(), settings=load_settings(SampleSettings, config=config, overrides=set_ or ()),
+    )  # fmt: skip
+
+    def show_address(address: str) -> None:
+        if as_json:
+            print_json({"address": address})
+        else:
+            console().print(address, markup=False, soft_wrap=True)
+
+    folder = samples or script.with_name(f"{script.stem}-samples")
+    with ScriptPage(job, script=script, samples=folder, base=caption) as page:
+        serve(page, on_ready=show_address, port=port)
 
 
 @app.command("evaluate")
@@ -209,22 +255,6 @@ def log_training_to_stderr() -> None:
     logger = logging.getLogger("xsheet.train")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-
-
-def _load(run: Path, stage: str | None, *, device: str) -> "TrainedModel":
-    """The model of a run or of an export."""
-    from xsheet.schemas.errors import ConfigError
-    from xsheet.train.exported.load import is_exported, load_exported
-    from xsheet.train.sample.sampler import load_trained
-
-    if not is_exported(run):
-        return load_trained(run, stage=_stage(run, stage), device=device)
-    trained = load_exported(run, device=device)
-    if stage not in (None, trained.stage):
-        raise ConfigError(
-            where="--stage", expected=f"{trained.stage}, the stage of this export", got=repr(stage), hint="omit --stage"
-        )
-    return trained
 
 
 def _stage(run: Path, requested: str | None) -> str:
