@@ -15,6 +15,7 @@ import os
 import platform
 import re
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -37,6 +38,7 @@ class Bench:
     command: str
     minutes: float
     real_clips: bool = False  # needs ../shared, which is not part of the project
+    gpu: bool = False  # needs a CUDA device
 
 
 BENCHES = (
@@ -73,6 +75,7 @@ BENCHES = (
     Bench("model-cost", "model_cost.py", 2),
     Bench("learn", "learn.py {folder}/learn", 40),
     Bench("actions", "actions.py {folder}/actions", 120),
+    Bench("gpu", "gpu.py {folder}/gpu", 10, gpu=True),
 )
 
 
@@ -95,6 +98,9 @@ def main() -> int:
             continue
         if one.real_clips and not given.shared.is_dir():
             print(f"  unchanged: no real clips in {given.shared}")
+            continue
+        if one.gpu and shutil.which("nvidia-smi") is None:
+            print("  unchanged: no NVIDIA GPU here")
             continue
         given.folder.mkdir(parents=True, exist_ok=True)
         failed += not run(one, folder=given.folder, shared=given.shared)
