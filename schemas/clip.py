@@ -238,7 +238,7 @@ class Feature:
     clip_id: Annotated[Id, "clip"]
     fingerprint: Annotated[Sha256, "encoders, preprocessing, frame rate, value range and schema"]
     annotation_id: Annotated[Id | None, "annotation whose compiled text was encoded"] = None
-    tensor_file: Annotated[Str, "file of tensors, relative to the set folder"]
+    tensor_entry: Annotated[Str, "folder of segment files, relative to the set folder, and key of its tensors there"]
     frames: Annotated[Count, Field(gt=0), "picture frames"]
     latent_frames: Annotated[Count, Field(gt=0), "1 + (frames - 1) / 4"]
     height: Annotated[Int32, Field(gt=0), "picture height, pixels"]

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from xsheet.demo.corpus import make_corpus
 from xsheet.runtime.executor import Execution
+from xsheet.runtime.segments import SegmentStore
 from xsheet.schemas.contract import check_set
 from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.layers import list_layers
@@ -36,7 +37,7 @@ QUICK = tuple(
         f"train.stages.stage2.steps={STEPS}", "train.stages.stage2.optim.warmup_steps=1",
     )
 )  # fmt: skip
-WRITTEN = ("*/part-*.parquet", "media/*/*.mp4", "cache/*/*/*.safetensors", "train/*/*.safetensors")
+WRITTEN = ("*/part-*.parquet", "media/*/*.mp4", "train/*/*.safetensors")
 BY_TRAINING = ("splits/", "features/", "cache/", "train/")
 SAVED = "train/{0}/checkpoints/step-00000001*"  # also while it is being written
 MOMENTS = {
@@ -75,7 +76,11 @@ def run(videos, folder, *, until="train", jobs=1):
 def written(folder):
     """Hashes of everything that the path promises to the byte."""
     paths = (path for pattern in WRITTEN for path in folder.glob(pattern))
-    return {str(path.relative_to(folder)): file_sha256(path) for path in paths}
+    return {str(path.relative_to(folder)): file_sha256(path) for path in paths} | {
+        f"{store.relative_to(folder)}/{key}": SegmentStore(store).read(key)
+        for store in folder.glob("cache/*-*")
+        for key, _ in SegmentStore(store).records()
+    }
 
 
 @pytest.fixture(scope="module")

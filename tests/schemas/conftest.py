@@ -331,7 +331,7 @@ def examples(make_annotation) -> dict[str, list[Any]]:
                 clip_id="clip_1",
                 fingerprint=HASH,
                 annotation_id="ann_2",
-                tensor_file="features/0.safetensors",
+                tensor_entry="cache/clips-0/clip_0-0",
                 frames=33,
                 latent_frames=9,
                 height=64,

@@ -2,11 +2,13 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from xsheet.runtime.orphans import find_orphans, remove_orphans
 from xsheet.runtime.result_store import ResultStore
+from xsheet.runtime.segments import SegmentStore
 from xsheet.runtime.task import Outcome
 from xsheet.schemas import tables
 from xsheet.schemas.layers import write_layer
@@ -63,9 +65,12 @@ def test_features_and_tensors_need_one_another(clip_set, examples):
     (feature,) = tables.iter_records(clip_set, tables.FEATURES)
     assert found(clip_set) == {("features without a cache", "features/part-00000.parquet")}
     place(clip_set, f"cache/{feature.fingerprint[:16]}.json")
-    place(clip_set, feature.tensor_file)
-    place(clip_set, "cache/clips-0/ab/other.safetensors")
-    assert found(clip_set) == {("tensors without a row", "cache/clips-0/ab/other.safetensors")}
+    segments = SegmentStore(clip_set / "cache/clips-0")
+    segments.append(Path(feature.tensor_entry).name, b"tensors")
+    segments.append("other", b"tensors")
+    assert found(clip_set) == {("tensors without a row", "cache/clips-0/other")}
+    remove_orphans(clip_set, find_orphans(clip_set))
+    assert found(clip_set) == set()
 
 
 def test_an_older_layer_of_the_same_producer_goes_unless_something_refers_to_it(clip_set, make_annotation):

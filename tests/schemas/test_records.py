@@ -71,7 +71,14 @@ def test_a_clip_file_lies_inside_its_set(path):
 def test_features_have_one_latent_frame_and_one_more_per_four_frames():
     with pytest.raises(ValidationError, match="latent frames"):
         Feature(
-            clip_id="c", fingerprint=HASH, tensor_file="s", frames=32, latent_frames=9, height=8, width=8, text_tokens=1
+            clip_id="c",
+            fingerprint=HASH,
+            tensor_entry="s",
+            frames=32,
+            latent_frames=9,
+            height=8,
+            width=8,
+            text_tokens=1,
         )
 
 

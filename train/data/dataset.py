@@ -16,7 +16,7 @@ from xsheet.schemas.source import SplitName
 from xsheet.train.data import seeded_random
 from xsheet.train.data.batch import Batch
 from xsheet.train.data.cache.build import Cache, bucket_of, null_text
-from xsheet.train.data.cache.files import extra_conditioning_path, read_tensors, text_path
+from xsheet.train.data.cache.files import TensorStore, extra_conditioning_entry, text_entry
 from xsheet.train.data.framing import Bucket
 from xsheet.train.data.seeded_random import SampleKey
 from xsheet.train.data.settings import MotionFilter, StageDatasetSettings
@@ -59,7 +59,7 @@ def select_clips(cache: Cache, settings: StageDatasetSettings, *, split: SplitNa
 
 
 class CachedClipDataset:
-    """Cached clips, read into batches. Files are mapped: a clip of the tiny model takes .2 ms of one core."""
+    """Cached clips, read into batches."""
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class CachedClipDataset:
                 got=settings.text, hint="add it to cache.text.forms and run `xsheet train cache` again",
             )  # fmt: skip
         self._cache, self._settings = cache, settings
+        self._tensors = TensorStore(cache.set_folder)
         self._features = {row.clip_id: row for row in features}
         self._seed, self._mirror_probability = seed, mirror_probability
         self._views = 2 if cache.spec.clips["picture"]["mirror"] else 1
@@ -105,7 +106,7 @@ class CachedClipDataset:
 
     def _row(self, sample_key: SampleKey) -> dict[str, Tensor]:
         feature = self._features[sample_key.clip_id]
-        clip = read_tensors(self._cache.set_folder / feature.tensor_file)
+        clip = self._tensors.read(Path(feature.tensor_entry))
         crop = seeded_random.crop_index(sample_key, seed=self._seed, count=len(clip["audio"]))
         flipped = self._views == 2 and seeded_random.is_mirrored(
             sample_key, seed=self._seed, probability=self._mirror_probability
@@ -122,7 +123,7 @@ class CachedClipDataset:
 
     def _text(self, feature: Feature, variant: int) -> dict[str, Tensor]:
         """Tokens padded to the model's length, like the null prompt, which ends with a pad."""
-        texts = read_tensors(self._cache.set_folder / text_path(self._cache.spec, feature))
+        texts = self._tensors.read(text_entry(self._cache.spec, feature))
         tokens, phases, windows = (texts[f"{self._settings.text}.{part}"] for part in ("tokens", "phases", "windows"))
         count = int((phases[variant] != PAD).sum())
         text = self.null_text[-1:].repeat_interleave(len(self.null_text), dim=0)
@@ -135,7 +136,7 @@ class CachedClipDataset:
         """Extra conditioning, if the cache keeps it."""
         if self._cache.spec.extra_conditioning is None:
             return {}
-        tensors = read_tensors(self._cache.set_folder / extra_conditioning_path(self._cache.spec, feature))
+        tensors = self._tensors.read(extra_conditioning_entry(self._cache.spec, feature))
         chosen = tensors["identity"], tensors["intensity"][crop], tensors["motion"][variant]
         return dict(zip(("identity_BX", "intensity_B2", "motion_BTX"), chosen, strict=True))
 

@@ -7,6 +7,7 @@ L x Q sound features of a frame, S series.
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from xsheet.schemas.layers import find_layer
 from xsheet.schemas.source import SplitName
 from xsheet.schemas.time import CLIP_RATE, Span, frame_at, frame_start_us
 from xsheet.train.data.cache.build import Cache
-from xsheet.train.data.cache.files import extra_conditioning_path, read_tensors
+from xsheet.train.data.cache.files import TensorStore, extra_conditioning_entry
 from xsheet.train.data.dataset import select_clips
 from xsheet.train.data.framing import BucketFit, fit_to_bucket
 from xsheet.train.data.settings import PictureEncodingSettings, StageDatasetSettings
@@ -62,7 +63,7 @@ class HeldOutClip:
 
 def measured_clips(cache: Cache, *, split: SplitName, names: Sequence[str]) -> list[MeasuredClip]:
     """All clips of a split that have signals."""
-    settings = picture_settings(cache)
+    settings, tensor_store = picture_settings(cache), TensorStore(cache.set_folder)
     clips = {clip.clip_id: clip for clip in tables.iter_records(cache.set_folder, tables.CLIPS)}
     features = {
         row.clip_id: row for row in select_clips(cache, StageDatasetSettings(text="brief"), split=split).features
@@ -76,7 +77,7 @@ def measured_clips(cache: Cache, *, split: SplitName, names: Sequence[str]) -> l
             for span in _bucket_fit(clip, settings).crop_spans(settings)
             for view in views
         ]
-        latent = read_tensors(cache.set_folder / features[clip.clip_id].tensor_file)["latent"]
+        latent = tensor_store.read(Path(features[clip.clip_id].tensor_entry))["latent"]
         measured.append(
             MeasuredClip(
                 clip_id=clip.clip_id, extractor=signals.extractor, latent_VCFHW=latent, series_VTS=torch.stack(series)
@@ -92,7 +93,7 @@ def held_out_clips(cache: Cache, *, split: SplitName, limit: int) -> Iterator[He
         ConfigError: the split has none.
         ContractError, MediaError: a file is lost or broken.
     """
-    settings = picture_settings(cache)
+    settings, tensor_store = picture_settings(cache), TensorStore(cache.set_folder)
     rows = select_clips(cache, StageDatasetSettings(text="blocks"), split=split).features[:limit]
     clips = {clip.clip_id: clip for clip in tables.iter_records(cache.set_folder, tables.CLIPS)}
     features = {row.clip_id: row for row in rows}
@@ -100,7 +101,7 @@ def held_out_clips(cache: Cache, *, split: SplitName, limit: int) -> Iterator[He
     for signals in _signals(cache, features.keys()):
         feature, clip = features[signals.clip_id], clips[signals.clip_id]
         span = _bucket_fit(clip, settings).crop_spans(settings)[0]
-        tensors = read_tensors(cache.set_folder / feature.tensor_file)
+        tensors = tensor_store.read(Path(feature.tensor_entry))
         with open_media(cache.set_folder / clip.media_path, root=cache.set_folder) as media:
             waveform = media.sound(span)
         if waveform is None:
@@ -156,7 +157,7 @@ def _bucket_fit(clip: Clip, settings: PictureEncodingSettings) -> BucketFit:
 def _identity(cache: Cache, feature: Feature) -> Tensor | None:
     if cache.spec.extra_conditioning is None:
         return None
-    return read_tensors(cache.set_folder / extra_conditioning_path(cache.spec, feature))["identity"]
+    return TensorStore(cache.set_folder).read(extra_conditioning_entry(cache.spec, feature))["identity"]
 
 
 def _annotations(cache: Cache, ids: set[str]) -> dict[str, Annotation]:

@@ -2,7 +2,7 @@
 
 temporary file           a killed writer left it
 media without a row      a clip that no row of `clips` names: its limits changed, or its run was stopped
-tensors without a row    a tensor file of a cache that no row of `features` names
+tensors without a row    an entry of a cache that no row of `features` names
 features without a cache rows of `features` whose description or tensors are gone
 superseded layer         an annotation layer with a newer one of the same name and producer, that nothing refers to
 
@@ -14,13 +14,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from xsheet.runtime.result_store import ResultStore
+from xsheet.runtime.segments import MAX_TENSOR_SEGMENT_BYTES, SegmentStore
 from xsheet.schemas import tables
 from xsheet.schemas.layers import LayerRun, list_layers
 from xsheet.schemas.sets import open_set
-from xsheet.schemas.tables import CLIPS, FEATURES, FINDINGS, REVIEWS, RUNS, Table
+from xsheet.schemas.tables import CLIPS, FEATURES, FINDINGS, REVIEWS, RUNS
 
 OrphanKind = Literal[
     "temporary file",
@@ -29,7 +30,7 @@ OrphanKind = Literal[
     "features without a cache",
     "superseded layer",
 ]
-_NAMED_FILE = re.compile(rb'"(?:media_path|tensor_file)":"([^"]+)"')
+_NAMED_FILE = re.compile(rb'"(?:media_path|tensor_entry)":"([^"]+)"')
 _DERIVED_LAYERS = ("raw", "normalised", "consensus", "accepted")  # computed again by a command; people made the others
 
 
@@ -43,7 +44,9 @@ class Orphan:
 
 
 def find_orphans(set_folder: Path) -> list[Orphan]:
-    """All of them, by kind and path; nothing is changed. Call it while nobody writes to the set.
+    """All of them; the path of an entry of a cache is its folder and its key. Nothing is changed.
+
+    Call it while nobody writes to the set.
 
     Raises:
         ContractError: no set, or a table that cannot be read.
@@ -52,16 +55,16 @@ def find_orphans(set_folder: Path) -> list[Orphan]:
     layers = list_layers(set_folder)
     found: dict[OrphanKind, Iterable[Path]] = {
         "temporary file": (path for path in set_folder.rglob(".*.tmp*") if path.is_file()),
-        "media without a row": _unnamed(set_folder, "media", CLIPS, "media_path"),
-        "tensors without a row": _unnamed(set_folder, "cache/clips-*", FEATURES, "tensor_file"),
+        "media without a row": _media_without_a_row(set_folder),
         "features without a cache": _features_without_cache(set_folder),
         "superseded layer": _files_of_layers(set_folder, layers, _superseded(set_folder, layers)),
     }
-    return [
+    files = [
         Orphan(kind=kind, path=path.relative_to(set_folder).as_posix(), size_bytes=path.lstat().st_size)
         for kind, paths in found.items()
         for path in sorted(set(paths))
     ]
+    return files + sorted(_tensors_without_a_row(set_folder), key=lambda orphan: orphan.path)
 
 
 def remove_orphans(set_folder: Path, orphans: Sequence[Orphan]) -> None:
@@ -71,32 +74,51 @@ def remove_orphans(set_folder: Path, orphans: Sequence[Orphan]) -> None:
         OSError: a file cannot be removed; the others may be gone.
     """
     paths = {orphan.path for orphan in orphans}
+    entries = [set_folder / orphan.path for orphan in orphans if orphan.kind == "tensors without a row"]
     for task in ("export", "cache"):
         results = ResultStore(set_folder, task)
         results.compact(without=[key for key in results if paths & _named_files(results.lines(key))])
+    for folder in {entry.parent for entry in entries}:
+        _tensor_segments(folder).compact(without=[entry.name for entry in entries if entry.parent == folder])
     for path in sorted(paths):
         (set_folder / path).unlink(missing_ok=True)
 
 
-def _unnamed(set_folder: Path, folder: str, table: Table[Any], column: str) -> Iterator[Path]:
-    """Files below a folder that no row names; none before the table exists, for then a run was stopped halfway."""
-    if not tables.part_files(set_folder, table):
+def _media_without_a_row(set_folder: Path) -> Iterator[Path]:
+    """Clips that no row names; none before the table exists, for then a run was stopped halfway."""
+    if not tables.part_files(set_folder, CLIPS):
         return
-    named = set(tables.read_table(set_folder, table, [column])[column].to_pylist())
-    for top in set_folder.glob(folder):
-        for path in top.rglob("*"):
-            name = path.relative_to(set_folder).as_posix()
-            if path.is_file() and not path.name.startswith(".") and name not in named:
-                yield path
+    named = set(tables.read_table(set_folder, CLIPS, ["media_path"])["media_path"].to_pylist())
+    for path in (set_folder / "media").rglob("*"):
+        name = path.relative_to(set_folder).as_posix()
+        if path.is_file() and not path.name.startswith(".") and name not in named:
+            yield path
+
+
+def _tensors_without_a_row(set_folder: Path) -> Iterator[Orphan]:
+    """The same of the entries of caches."""
+    if not tables.part_files(set_folder, FEATURES):
+        return
+    named = set(tables.read_table(set_folder, FEATURES, ["tensor_entry"])["tensor_entry"].to_pylist())
+    for folder in set_folder.glob("cache/clips-*"):
+        for key, size in _tensor_segments(folder).records():
+            path = (folder / key).relative_to(set_folder).as_posix()
+            if path not in named:
+                yield Orphan(kind="tensors without a row", path=path, size_bytes=size)
+
+
+def _tensor_segments(folder: Path) -> SegmentStore:
+    return SegmentStore(folder, max_segment_bytes=MAX_TENSOR_SEGMENT_BYTES)
 
 
 def _features_without_cache(set_folder: Path) -> Iterator[Path]:
     for part in tables.part_files(set_folder, FEATURES):
-        rows = tables.read_file(part, FEATURES, ["fingerprint", "tensor_file"]).to_pylist()
+        rows = tables.read_file(part, FEATURES, ["fingerprint", "tensor_entry"]).to_pylist()
         specs = {row["fingerprint"][:16] for row in rows}
-        files = {row["tensor_file"] for row in rows}
+        entries = {set_folder / row["tensor_entry"] for row in rows}
+        segments = {folder: _tensor_segments(folder) for folder in {entry.parent for entry in entries}}
         described = all((set_folder / "cache" / f"{spec}.json").is_file() for spec in specs)
-        if not described or not all((set_folder / file).is_file() for file in files):
+        if not described or not all(entry.name in segments[entry.parent] for entry in entries):
             yield part
 
 

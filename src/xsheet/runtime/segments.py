@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 MAX_SEGMENT_BYTES = 64 << 20
 """A segment that is as large gets no more records: hundreds of clips, or thousands of short outcomes."""
 
+MAX_TENSOR_SEGMENT_BYTES = 4 << 30
+"""The same for features of clips: those of a large model take 20 to 40 MB each."""
+
 INDEX_FILE = "index"
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,160}")
 _HEADER = re.compile(rb"\x1e([0-9a-f]{64}) ([0-9]{1,12}) ([A-Za-z0-9_.-]{1,160})\n")

@@ -2,16 +2,17 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from xsheet.runtime.executor import Execution
+from xsheet.runtime.segments import SegmentStore
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError, ContractError, RunError
 from xsheet.train.data.cache.build import build_cache, open_cache
-from xsheet.train.data.cache.files import text_path
+from xsheet.train.data.cache.files import TensorStore, text_entry
 from xsheet.train.data.cache.fingerprint import cache_spec
 from xsheet.train.data.encoders import open_encoders
 from xsheet.train.data.framing import Bucket
@@ -32,8 +33,16 @@ def build(folder, settings, **options):
 
 
 def files_of(folder) -> dict[str, bytes]:
-    found = [*(folder / "cache").rglob("*"), *(folder / "features").rglob("*")]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found if path.is_file()}
+    """Descriptions and tables by path, tensors by entry."""
+    found = [*folder.glob("cache/*.json"), *folder.glob("features/*")]
+    tensors = {str(store / key): SegmentStore(store).read(key) for store, key in entries_of(folder)}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found} | {
+        str(Path(entry).relative_to(folder)): data for entry, data in tensors.items()
+    }
+
+
+def entries_of(folder) -> list[tuple[Path, str]]:
+    return [(store, key) for store in folder.glob("cache/*-*") for key, _ in SegmentStore(store).records()]
 
 
 def test_every_clip_gets_a_row_or_a_reason(built_set):
@@ -54,11 +63,11 @@ def test_latents_decode_to_what_was_shown(built_set):
 def test_a_file_holds_every_crop_from_both_sides(built_set):
     folder, built = built_set
     row = next(row for row in open_cache(folder, built.spec).features if row.clip_id == "clip_a")
-    tensors = load_file(folder / row.tensor_file)
+    tensors = TensorStore(folder).read(Path(row.tensor_entry))
     assert tensors["latent"].shape == (4, 24, 9, 8, 8)
     assert tensors["audio"].shape == (2, 33, 4, 20)
     assert tensors["face"].shape == tensors["mouth"].shape == (2, 9, 8, 8)
-    texts = load_file(folder / text_path(built.spec, row))
+    texts = TensorStore(folder).read(text_entry(built.spec, row))
     assert texts["blocks.tokens"].shape[0] == 4
     assert row.text_tokens == texts["blocks.tokens"].shape[1]
 
@@ -67,7 +76,7 @@ def test_the_mirrored_latent_is_that_of_the_mirrored_pictures(built_set, setting
     folder, built = built_set
     codec = open_encoders(settings).video
     for row in open_cache(folder, built.spec).features:
-        straight, flipped = load_file(folder / row.tensor_file)["latent"][:2].float()
+        straight, flipped = TensorStore(folder).read(Path(row.tensor_entry))["latent"][:2].float()
         shown = codec.decode(straight[None]).flip(3)
         assert (codec.decode(flipped[None]).int() - shown.int()).abs().max() <= 1
 
@@ -75,12 +84,12 @@ def test_the_mirrored_latent_is_that_of_the_mirrored_pictures(built_set, setting
 def test_the_sound_of_a_later_crop_is_that_of_its_frames(built_set):
     folder, built = built_set
     row = next(row for row in open_cache(folder, built.spec).features if row.clip_id == "clip_a")
-    first, last = load_file(folder / row.tensor_file)["audio"]
+    first, last = TensorStore(folder).read(Path(row.tensor_entry))["audio"]
     assert torch.equal(first[8:], last[:25])
 
 
 def test_a_second_run_writes_the_same_and_encodes_nothing(built_copy, settings):
-    before = {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/*/*/*")}
+    before = {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/*/*")}
     files = files_of(built_copy)
     build(built_copy, settings)
     assert files_of(built_copy) == files
@@ -89,13 +98,13 @@ def test_a_second_run_writes_the_same_and_encodes_nothing(built_copy, settings):
 
 @pytest.mark.slow
 def test_another_text_keeps_the_latents(built_copy, built_set, settings):
-    before = {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/clips-*/*/*")}
+    before = {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/clips-*/*")}
     second = build(
         built_copy, changed(settings, text={"layer": None, "forms": ("brief",)}, round_trip={"clip_count": 0})
     )
     assert second.spec.clips_key == built_set[1].spec.clips_key
     assert second.spec.fingerprint != built_set[1].spec.fingerprint
-    assert {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/clips-*/*/*")} == before
+    assert {path: path.stat().st_mtime_ns for path in built_copy.glob("cache/clips-*/*")} == before
     assert second.annotated_count == 0
 
 
@@ -104,7 +113,7 @@ def test_a_cache_at_another_rate_stands_beside_the_first(built_copy, built_set, 
     slower = build(built_copy, changed(settings, picture={"fps": 10, "frame_counts": (17,)}))
     assert slower.buckets == {Bucket(17, 64, 64): 1}  # of 41 frames at 25 fps; the last one lasts 40 ms
     row = open_cache(built_copy, slower.spec).features[0]
-    tensors = load_file(built_copy / row.tensor_file)
+    tensors = TensorStore(built_copy).read(Path(row.tensor_entry))
     assert tensors["latent"].shape[2] == 5
     assert tensors["audio"].shape[1] == 17
     assert len(open_cache(built_copy, built_set[1].spec).features) == 4
@@ -170,7 +179,7 @@ def test_a_decoder_that_does_not_fit_is_noticed(built_copy, settings):
 
 
 def test_a_lost_file_is_noticed(built_copy, settings):
-    next(built_copy.glob("cache/clips-*/*/*")).unlink()
+    next(built_copy.glob("cache/clips-*/*.seg")).unlink()
     with pytest.raises(ContractError, match="remove the folder"):
         build(built_copy, settings)
 
@@ -182,11 +191,8 @@ def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(pristine_set, built_s
     with pytest.raises(RunError, match="No space left on device; free space"):
         build(folder, settings)
     assert not list(folder.rglob("*.tmp*"))
-    done = set((folder / "cache").rglob("clip_*.safetensors"))
     disk.empty()
-    before = {path: path.stat().st_mtime_ns for path in done}
     assert build(folder, settings).failed_count == 0
-    assert {path: path.stat().st_mtime_ns for path in done} == before
     assert files_of(folder) == files_of(built_set[0])
 
 

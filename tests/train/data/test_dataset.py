@@ -9,7 +9,7 @@ from xsheet.model.phases import NO_PHASE, PAD
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.data.batch import concatenate
-from xsheet.train.data.cache.files import text_path
+from xsheet.train.data.cache.files import text_entry
 from xsheet.train.data.dataset import CachedClipDataset, select_clips
 from xsheet.train.data.encoders import open_encoders
 from xsheet.train.data.seeded_random import SampleKey
@@ -133,5 +133,5 @@ def test_a_batch_can_be_taken_apart(cache):
 
 def test_texts_are_shared_by_path_with_the_annotation(cache):
     rows = {row.clip_id: row for row in cache.features}
-    assert rows["clip_a"].annotation_id in str(text_path(cache.spec, rows["clip_a"]))
-    assert "clip_c" in str(text_path(cache.spec, rows["clip_c"]))
+    assert rows["clip_a"].annotation_id in str(text_entry(cache.spec, rows["clip_a"]))
+    assert "clip_c" in str(text_entry(cache.spec, rows["clip_c"]))

@@ -28,7 +28,7 @@ from xsheet.schemas.layers import find_layer
 from xsheet.schemas.sets import build_manifest, open_set
 from xsheet.schemas.tables import write_text
 from xsheet.schemas.time import CLIP_RATE
-from xsheet.train.data.cache.files import cached_text, null_prompt_path, read_tensors, save_tensors
+from xsheet.train.data.cache.files import TensorStore, cache_folders, cached_text, null_prompt_entry
 from xsheet.train.data.cache.fingerprint import CacheSpec, cache_spec, spec_differences
 from xsheet.train.data.cache.items import CacheItems
 from xsheet.train.data.cache.task import CacheTask, RoundTrip
@@ -103,16 +103,17 @@ def _build_cache(
     encoders = open_encoders(settings)
     spec = cache_spec(settings, encoders, layer=None if layer is None else str(layer))
     _write_spec(set_folder, spec)
-    save_tensors(
-        set_folder / null_prompt_path(spec), {"null": cached_text(encoders.text.tokenize("").ids_M, encoders.text)}
-    )
+    tensors = TensorStore(set_folder)
+    if null_prompt_entry(spec) not in tensors:
+        tensors.save(null_prompt_entry(spec), {"null": cached_text(encoders.text.tokenize("").ids_M, encoders.text)})
     task = CacheTask(settings, spec, set_folder=set_folder, device=device)
     items = CacheItems(set_folder, layer, spec, settings=settings, limit=limit)
     done = run_task(task, items, out=set_folder, execution=execution, retry_failed=retry_failed, progress=progress)
+    tensors.compact(cache_folders(spec))
     features = sorted(done.rows(Feature), key=lambda row: row.clip_id)
     rejected = Counter(one.reason or "" for one in done.outcomes() if one.status == "rejected")
     _check_not_empty(set_folder, features, rejected, failed=done.counts.get("failed", 0))
-    _check_files(set_folder, features)
+    _check_entries(tensors, features)
     psnr_db = tuple(row.psnr_db for row in done.rows(RoundTrip))
     _check_round_trip(psnr_db, settings)
     tables.write_file(_features_file(set_folder, spec), tables.FEATURES, features)
@@ -160,7 +161,7 @@ def open_cache(set_folder: Path, spec: CacheSpec) -> Cache:
 
 def null_text(cache: Cache) -> Tensor:
     """The null prompt as cached: ids (M,) or (M, W), or vectors (M, E)."""
-    return read_tensors(cache.set_folder / null_prompt_path(cache.spec))["null"]
+    return TensorStore(cache.set_folder).read(null_prompt_entry(cache.spec))["null"]
 
 
 def bucket_of(feature: Feature) -> Bucket:
@@ -188,11 +189,11 @@ def _check_not_empty(
         )  # fmt: skip
 
 
-def _check_files(set_folder: Path, features: Sequence[Feature]) -> None:
-    lost = next((row.tensor_file for row in features if not (set_folder / row.tensor_file).exists()), None)
+def _check_entries(tensors: TensorStore, features: Sequence[Feature]) -> None:
+    lost = next((row.tensor_entry for row in features if Path(row.tensor_entry) not in tensors), None)
     if lost is not None:
         raise ContractError(
-            where=str(set_folder), expected=f"{lost}, which was written once", got="no such file",
+            where=lost, expected="tensors that were written once", got="none",
             hint="remove the folder .commits/cache of the set and run again",
         )  # fmt: skip
 

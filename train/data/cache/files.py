@@ -1,11 +1,11 @@
-"""The files of a cache: where they lie, what they hold, and how one showing is read from them.
+"""The tensors of a cache: where they lie and what they hold. An entry is safetensors bytes in a segment file.
 
-    SET/cache/clips-<key>/ab/<clip id>-<hash>.safetensors
+    SET/cache/clips-<key>/: <clip id>-<hash>
         latent (V, C, F, H, W) and audio (R, T, L, Q) float16; face and mouth (R, F, H, W) uint8, of 255
-    SET/cache/texts-<key>/ab/<annotation id, or clip id>.safetensors, and null.safetensors for the null prompt
+    SET/cache/texts-<key>/: <annotation id, or clip id>, and null for the null prompt
         <form>.tokens (V, N) or (V, N, W) ids or (V, N, E) float16 vectors; <form>.phases (V, N) int8; <form>.windows
         (V, K, 2) float32
-    SET/cache/extra_conditioning-<key>/ab/<clip id>-<hash>.safetensors, where a variant asks for it
+    SET/cache/extra_conditioning-<key>/: <clip id>-<hash>, where a variant asks for it
         identity (X,), intensity (R, 2) and motion (V, T, S) float32: xsheet.train.data.conditioning
 
 R crops, V variants: crop r is variant r, or with mirrored pictures variants 2r and 2r + 1, the second one mirrored.
@@ -13,20 +13,20 @@ C latent channels, F latent frames, H x W cells, T frames, L x Q sound features,
 of a token, E text width, K phases, X numbers of a face, S series.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
 from torch import Tensor
 
 from xsheet.model.encoders.text import TextEncoder
 from xsheet.model.phases import PAD
+from xsheet.runtime.segments import MAX_TENSOR_SEGMENT_BYTES, SegmentStore
 from xsheet.schemas.clip import Feature
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.tables import write_bytes
@@ -34,30 +34,25 @@ from xsheet.train.data.cache.fingerprint import CacheSpec
 from xsheet.train.data.texts import TextForm, TokenizedText
 
 
-def clip_path(spec: CacheSpec, clip_id: str, digest: str) -> Path:
-    """Path of a clip's latents, audio and masks, from the set folder; `digest` hashes their sources."""
-    return _tensor_path(f"clips-{spec.clips_key[:16]}", f"{clip_id}-{digest[:16]}")
+def clip_entry(spec: CacheSpec, clip_id: str, digest: str) -> Path:
+    """Entry of a clip's latents, audio and masks, from the set folder; `digest` hashes their sources."""
+    return Path("cache") / f"clips-{spec.clips_key[:16]}" / f"{clip_id}-{digest[:16]}"
 
 
-def text_path(spec: CacheSpec, feature: Feature) -> Path:
-    """Path of a clip's texts, from the set folder."""
-    return _tensor_path(f"texts-{spec.texts_key[:16]}", feature.annotation_id or feature.clip_id)
+def text_entry(spec: CacheSpec, feature: Feature) -> Path:
+    """Entry of a clip's texts, from the set folder."""
+    return Path("cache") / f"texts-{spec.texts_key[:16]}" / (feature.annotation_id or feature.clip_id)
 
 
-def extra_conditioning_path(spec: CacheSpec, feature: Feature) -> Path:
-    """Path of a clip's extra conditioning, from the set folder."""
+def extra_conditioning_entry(spec: CacheSpec, feature: Feature) -> Path:
+    """Entry of a clip's extra conditioning, from the set folder."""
     assert spec.extra_conditioning_key is not None
-    return _tensor_path(f"extra_conditioning-{spec.extra_conditioning_key[:16]}", Path(feature.tensor_file).stem)
+    return Path("cache") / f"extra_conditioning-{spec.extra_conditioning_key[:16]}" / Path(feature.tensor_entry).name
 
 
-def null_prompt_path(spec: CacheSpec) -> Path:
-    """Path of the null prompt, from the set folder."""
-    return Path("cache") / f"texts-{spec.texts_key[:16]}" / "null.safetensors"
-
-
-def _tensor_path(folder: str, name: str) -> Path:
-    # 256 folders, as those of the clips themselves: no file system likes a million files in one.
-    return Path("cache") / folder / hashlib.sha256(name.encode()).hexdigest()[:2] / f"{name}.safetensors"
+def null_prompt_entry(spec: CacheSpec) -> Path:
+    """Entry of the null prompt, from the set folder."""
+    return Path("cache") / f"texts-{spec.texts_key[:16]}" / "null"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -66,19 +61,57 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     write_bytes(path, save_bytes({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}))
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read all tensors of a file.
+def cache_folders(spec: CacheSpec) -> list[Path]:
+    """The folders that hold the entries of a spec, from the set folder."""
+    keys = {"clips": spec.clips_key, "texts": spec.texts_key, "extra_conditioning": spec.extra_conditioning_key}
+    return [Path("cache") / f"{name}-{key[:16]}" for name, key in keys.items() if key is not None]
 
-    Raises:
-        ContractError: it is not there, or broken.
-    """
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
+
+class TensorStore:
+    """The entries of a set's cache."""
+
+    def __init__(self, set_folder: Path) -> None:
+        self._set = set_folder
+        self._folders: dict[Path, SegmentStore] = {}
+
+    def __contains__(self, entry: Path) -> bool:
+        return entry.name in self._folder(entry.parent)
+
+    def save(self, entry: Path, tensors: Mapping[str, Tensor]) -> None:
+        """Append tensors; the same tensors give the same bytes."""
+        data = save_bytes({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
+        self._folder(entry.parent).append(entry.name, data)
+
+    def read(self, entry: Path) -> dict[str, Tensor]:
+        """Read all tensors of an entry.
+
+        Raises:
+            ContractError: it is not there, or broken.
+        """
+        folder = self._folder(entry.parent)
+        if entry.name not in folder:
+            folder.refresh()  # appended since
+        data = folder.read(entry.name)
+        try:
+            if data is not None:
+                return load_bytes(data)
+            got = "none that is whole"
+        except SafetensorError as error:
+            got = " ".join(str(error).split())
         raise ContractError(
-            where=str(path), expected="tensors of the cache", got=" ".join(str(error).split()),
+            where=str(self._set / entry), expected="tensors of the cache", got=got,
             hint="remove the folders cache and .commits/cache of the set and run `xsheet train cache` again",
-        ) from error  # fmt: skip
+        )  # fmt: skip
+
+    def compact(self, folders: Iterable[Path]) -> None:
+        """Merge small segments of some folders of the cache; for the only writer."""
+        for folder in folders:
+            self._folder(folder).compact()
+
+    def _folder(self, folder: Path) -> SegmentStore:
+        if folder not in self._folders:
+            self._folders[folder] = SegmentStore(self._set / folder, max_segment_bytes=MAX_TENSOR_SEGMENT_BYTES)
+        return self._folders[folder]
 
 
 def to_float16(values: Tensor, *, where: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""One clip to its features: latents, sound, masks, texts, written as files of tensors (xsheet.train.data.cache.files).
+"""One clip to its features: latents, sound, masks, texts, as entries of the cache (xsheet.train.data.cache.files).
 
 T frames shown, L x Q sound features.
 """
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic.dataclasses import dataclass as record
-from safetensors.torch import load_file
 from torch import Tensor
 
 from xsheet.curate.media.reader import MediaReader, open_media
@@ -26,12 +25,12 @@ from xsheet.schemas.columns import RECORD, Id, NonNegative
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.time import CLIP_RATE, frame_at, frame_start_us
 from xsheet.train.data.cache.files import (
-    clip_path,
-    extra_conditioning_path,
+    TensorStore,
+    clip_entry,
+    extra_conditioning_entry,
     masks_to_uint8,
-    save_tensors,
     stack_texts,
-    text_path,
+    text_entry,
     to_float16,
 )
 from xsheet.train.data.cache.fingerprint import CacheSpec
@@ -94,6 +93,7 @@ class CacheTask:
         self._set = set_folder.absolute()
         self._device = device
         self._encoders: Encoders | None = None
+        self._tensors = TensorStore(self._set)
 
     def open(self) -> None:
         """Open the encoders."""
@@ -110,27 +110,28 @@ class CacheTask:
             return framing
         if job.clip.samples == 0:
             return Rejected("frame", "no_audio", "a clip without sound cannot teach lips")
-        shard = self._set / clip_path(self._spec, job.clip.clip_id, job.digest)
+        entry = clip_entry(self._spec, job.clip.clip_id, job.digest)
+        is_encoded = entry in self._tensors
         rows: list[Row] = []
-        if job.checks_round_trip or not shard.exists():
+        if job.checks_round_trip or not is_encoded:
             with open_media(self._set / job.clip.media_path, root=self._set) as media:
                 self.stage = "decode"
                 pictures = _read_crops(media, framing, job, self._settings)
-                if not shard.exists():
+                if not is_encoded:
                     self.stage = "encode"
-                    save_tensors(shard, self._encode(media, pictures, framing, job))
+                    self._tensors.save(entry, self._encode(media, pictures, framing, job))
             if job.checks_round_trip:
                 self.stage = "check"
-                rows.append(RoundTrip(clip_id=job.clip.clip_id, psnr_db=self._round_trip_psnr_db(shard, pictures[0])))
+                rows.append(RoundTrip(clip_id=job.clip.clip_id, psnr_db=self._round_trip_psnr_db(entry, pictures[0])))
         self.stage = "text"
         texts = self._tokenized_texts(job, framing)
         feature = self._feature(job, framing, texts)
-        save_tensors(self._set / text_path(self._spec, feature), stack_texts(texts, self._encoders.text))
+        self._tensors.save(text_entry(self._spec, feature), stack_texts(texts, self._encoders.text))
         if job.conditioning_source is not None:
             self.stage = "extra_conditioning"
             stretches = [_source_frames(start, framing, self._settings) for start in framing.crop_starts]
             tensors = job.conditioning_source.tensors(stretches, mirror=self._settings.picture.mirror)
-            save_tensors(self._set / extra_conditioning_path(self._spec, feature), tensors)
+            self._tensors.save(extra_conditioning_entry(self._spec, feature), tensors)
         return [feature, *rows]
 
     def _encode(
@@ -174,9 +175,9 @@ class CacheTask:
         flipped = video.mirror(latent)
         return [latent[0], (video.encode(rgb.flip(3)) if flipped is None else flipped)[0]]
 
-    def _round_trip_psnr_db(self, shard: Path, pictures_THW3: Pictures) -> float:
+    def _round_trip_psnr_db(self, entry: Path, pictures_THW3: Pictures) -> float:
         assert self._encoders is not None
-        latent = load_file(shard)["latent"][:1].float().to(self._device)
+        latent = self._tensors.read(entry)["latent"][:1].float().to(self._device)
         decoded = self._encoders.video.decode(latent)[0].cpu().numpy()
         error = np.square(decoded.astype(np.float64) - pictures_THW3).mean()
         return float(10 * np.log10(255**2 / max(error, 1e-9)))
@@ -202,7 +203,7 @@ class CacheTask:
             clip_id=job.clip.clip_id,
             fingerprint=self._spec.fingerprint,
             annotation_id=None if job.annotation is None else job.annotation.annotation_id,
-            tensor_file=clip_path(self._spec, job.clip.clip_id, job.digest).as_posix(),
+            tensor_entry=clip_entry(self._spec, job.clip.clip_id, job.digest).as_posix(),
             frames=frames,
             latent_frames=latent_frames(frames),
             height=height,
