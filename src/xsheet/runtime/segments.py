@@ -34,8 +34,8 @@ MAX_TENSOR_SEGMENT_BYTES = 4 << 30
 """The same for features of clips: those of a large model take 20 to 40 MB each."""
 
 INDEX_FILE = "index"
-_KEY = re.compile(r"[A-Za-z0-9_.-]{1,160}")
-_HEADER = re.compile(rb"\x1e([0-9a-f]{64}) ([0-9]{1,12}) ([A-Za-z0-9_.-]{1,160})\n")
+_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,160}")
+_HEADER = re.compile(rb"\x1e([0-9a-f]{64}) ([0-9]{1,12}) ([A-Za-z0-9_.:-]{1,160})\n")
 _MAX_HEADER_BYTES = 256
 _SEGMENT_NAME = re.compile(r"([0-9]{6,})-[A-Za-z0-9]+\.seg")
 
@@ -45,7 +45,7 @@ Entries = NDArray[np.void]
 
 
 class SegmentStore:
-    """Records of bytes below a folder, by key: 1 to 160 letters, digits, `_`, `.` or `-`."""
+    """Records of bytes below a folder, by key: 1 to 160 letters, digits, `_`, `.`, `:` or `-`."""
 
     def __init__(self, folder: Path, *, writer: str | None = None, max_segment_bytes: int = MAX_SEGMENT_BYTES) -> None:
         """`writer` names who appends; processes that follow each other may share it, and with it the segments."""
@@ -71,7 +71,7 @@ class SegmentStore:
         """
         record = _header_line(hashlib.sha256(body).hexdigest(), len(body), key) + body
         if _KEY.fullmatch(key) is None:
-            raise ValueError(f"expected a key of 1 to 160 letters, digits, _ . -, got {key!r}")
+            raise ValueError(f"expected a key of 1 to 160 letters, digits, _ . : -, got {key!r}")
         with self._open_own_segment() as file:
             try:
                 left = memoryview(record)
