@@ -22,7 +22,7 @@ from xsheet.train.data.cache.build import build_cache
 from xsheet.train.evaluate.evaluate import Evaluation, EvaluationSettings, evaluate
 from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings
 from xsheet.train.launch import WorkerSettings
-from xsheet.train.run import train_stages
+from xsheet.train.run import WeightedSet, train_stages
 from xsheet.train.settings import TrainSettings
 
 PUPPETS = ("cache.text.layer=gold",)
@@ -51,7 +51,7 @@ def learn(
     """Train or continue; returns the seconds of this call."""
     began = time.perf_counter()
     watch = ValidationCallback(ValidationSettings()) if watches else None
-    train_stages(set_folder, settings, stages=stages, out=run, workers=how, validation=watch)
+    train_stages([WeightedSet(set_folder)], settings, stages=stages, out=run, workers=how, validation=watch)
     return time.perf_counter() - began
 
 

@@ -1,6 +1,6 @@
 """A training run: `xsheet train run SET --out OUT`.
 
-    train_stages(set_folder, settings, out=out, workers=WorkerSettings(count=8, use_gpu=True))
+    train_stages([WeightedSet(set_folder)], settings, out=out, workers=WorkerSettings(count=8, use_gpu=True))
 
     OUT/STAGE/    checkpoints/ metrics.jsonl skipped.jsonl tensorboard/, at the end weights and average (.safetensors)
 
@@ -8,7 +8,7 @@ A rerun resumes from the last checkpoint, with bit-identical results. A finished
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,15 +21,16 @@ from xsheet.model.init import init_transformer
 from xsheet.model.variants import variant_of
 from xsheet.model.weights import load_pretrained_backbone
 from xsheet.runtime.lock import write_lock
+from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.ids import content_key, file_sha256
 from xsheet.schemas.layers import find_layer
 from xsheet.schemas.sets import build_manifest
 from xsheet.train.data.cache.build import Cache, open_cache
 from xsheet.train.data.cache.fingerprint import CacheSpec, cache_spec
-from xsheet.train.data.dataset import CachedClipDataset, select_clips
+from xsheet.train.data.dataset import CachedClipDataset, select_from_sets
 from xsheet.train.data.encoders import open_encoders
 from xsheet.train.data.loader import ClipLoader
-from xsheet.train.data.order import BucketBatchSampler
+from xsheet.train.data.order import BucketBatchSampler, check_weight
 from xsheet.train.launch import WorkerSettings, launch
 from xsheet.train.loop.loop import StageSpec, TrainLoop, ValidateFn
 from xsheet.train.loop.loss import VelocityLoss
@@ -50,8 +51,16 @@ ValidationFactory = Callable[["StageRun", ProcessGroup], ValidateFn]
 """Makes, on a worker, what looks at the model now and then."""
 
 
+@dataclass(frozen=True, slots=True)
+class WeightedSet:
+    """A set to train on, and how often an epoch shows each of its clips on average."""
+
+    folder: Path
+    weight: float = 1.0
+
+
 def train_stages(
-    set_folder: Path,
+    sets: Sequence[WeightedSet],
     settings: TrainSettings,
     *,
     out: Path,
@@ -59,7 +68,7 @@ def train_stages(
     stages: Sequence[str] | None = None,
     validation: ValidationFactory | None = None,
 ) -> None:
-    """Run stages in order on the cached clips of a set, and write their weights and a manifest.
+    """Run stages in order on the cached clips of the sets, and write their weights and a manifest.
 
     `stages` are names from the settings; None runs all.
 
@@ -68,17 +77,19 @@ def train_stages(
         RunError: out of memory, a dead worker, or another run that writes to `out`.
     """
     started, names = datetime.now(UTC), settings.select_stages(stages)
-    spec = _cache_spec(set_folder, settings)
+    _check_sets(sets)
+    specs = tuple(_cache_spec(one.folder, settings) for one in sets)
     seconds: dict[str, float] = {}
     with write_lock(out):
         for name in names:
             began = datetime.now(UTC)
             run = StageRun(
-                set_folder=set_folder, settings=settings, stage=name, cache_spec=spec, out=out, validation=validation
+                sets=tuple(sets), settings=settings, stage=name, cache_specs=specs, out=out, validation=validation
             )
             launch(run, workers=workers, folder=out / name)
             seconds[name] = (datetime.now(UTC) - began).total_seconds()
-    arguments = {"set": set_folder, "stages": ",".join(names), "workers": workers.count}
+    weighted = ", ".join(str(one.folder) + (f" × {one.weight:g}" if one.weight != 1 else "") for one in sets)
+    arguments = {"set": weighted, "stages": ",".join(names), "workers": workers.count}
     counts = {f"{name} steps": settings.stage(name).steps for name in names}
     build_manifest(
         "train run", arguments=arguments, settings=settings, distributions=DISTRIBUTIONS, started=started,
@@ -90,10 +101,10 @@ def train_stages(
 class StageRun:
     """One stage, as every worker runs it; it is pickled to them."""
 
-    set_folder: Path
+    sets: tuple[WeightedSet, ...]
     settings: TrainSettings
     stage: str
-    cache_spec: CacheSpec
+    cache_specs: tuple[CacheSpec, ...]  # one per set; they differ in the run of their layer alone
     out: Path
     validation: ValidationFactory | None = None
 
@@ -103,7 +114,7 @@ class StageRun:
         if compute.threads is not None:
             torch.set_num_threads(compute.threads)
         folder.mkdir(parents=True, exist_ok=True)
-        clips, order = self._dataset_and_sampler(open_cache(self.set_folder, self.cache_spec))
+        clips, order, weight_of = self._dataset_and_sampler()
         model = self.build_model(clips.null_text)
         keys = stage_weight_keys(model, stage)
         state = self._train_state(model, process_group)
@@ -117,7 +128,7 @@ class StageRun:
                 prefetch=self.settings.loader.prefetch,
                 process_group=process_group,
             ),
-            spec=self._stage_spec(clips),
+            spec=self._stage_spec(clips, weight_of),
             compute=compute,
             settings=self.settings.loop,
             folder=folder,
@@ -137,15 +148,27 @@ class StageRun:
         check_initial_weights(model, origins, self.settings.stage(self.stage))
         return model
 
-    def _dataset_and_sampler(self, cache: Cache) -> tuple[CachedClipDataset, BucketBatchSampler]:
+    def open_caches(self) -> list[Cache]:
+        """The caches of the sets."""
+        return [open_cache(one.folder, spec) for one, spec in zip(self.sets, self.cache_specs, strict=True)]
+
+    def _dataset_and_sampler(self) -> tuple[CachedClipDataset, BucketBatchSampler, dict[str, float]]:
+        """Clips, their order, and the weights other than 1 by clip."""
         dataset, data, seed = self.settings.stage(self.stage).dataset, self.settings.loader, self.settings.seed
-        chosen = select_clips(cache, dataset)
-        left = ", ".join(f"{count} {reason}" for reason, count in chosen.excluded.items()) or "none"
-        log.info("%s is shown %d clips; left out: %s", self.stage, len(chosen.features), left)
-        clips = CachedClipDataset(
-            cache, chosen.features, dataset, seed=seed, mirror_probability=data.mirror_probability
-        )
-        return clips, BucketBatchSampler(clips.buckets, batch_size=data.batch_size, seed=seed)
+        selections = select_from_sets(self.open_caches(), dataset)
+        for chosen in selections:
+            left = ", ".join(f"{count} {reason}" for reason, count in chosen.excluded.items()) or "none"
+            where = f" of {chosen.cache.set_folder}" if len(selections) > 1 else ""
+            log.info("%s is shown %d clips%s; left out: %s", self.stage, len(chosen.features), where, left)
+        clips = CachedClipDataset(selections, dataset, seed=seed, mirror_probability=data.mirror_probability)
+        weight_of = {
+            row.clip_id: one.weight
+            for one, chosen in zip(self.sets, selections, strict=True)
+            for row in chosen.features
+            if one.weight != 1
+        }
+        order = BucketBatchSampler(clips.buckets, batch_size=data.batch_size, seed=seed, weight_of=weight_of)
+        return clips, order, weight_of
 
     def _train_state(self, model: TrainableModel, process_group: ProcessGroup) -> TrainState:
         stage = self.settings.stage(self.stage)
@@ -160,11 +183,12 @@ class StageRun:
             ema=Ema(trained, decay=decay) if decay is not None else None,
         )
 
-    def _stage_spec(self, clips: CachedClipDataset) -> StageSpec:
+    def _stage_spec(self, clips: CachedClipDataset, weight_of: Mapping[str, float]) -> StageSpec:
         settings, stage = self.settings, self.settings.stage(self.stage)
+        fingerprints = sorted({spec.fingerprint for spec in self.cache_specs})
         origin = {
-            "cache": self.cache_spec.fingerprint,
-            "clips": content_key(sorted(clips.buckets)),
+            "cache": fingerprints[0] if len(fingerprints) == 1 else content_key(*fingerprints),
+            "clips": content_key(sorted(clips.buckets), *([sorted(weight_of.items())] if weight_of else [])),
             "previous_weights": {
                 earlier.name: file_sha256(self.out / earlier.name / WEIGHTS_FILE)
                 for earlier in settings.previous_stages(self.stage)
@@ -178,6 +202,18 @@ class StageRun:
             interval_strength=stage.interval_strength.at,
             identity=settings.identity(self.stage) | origin,
         )
+
+
+def _check_sets(sets: Sequence[WeightedSet]) -> None:
+    folders = [one.folder.resolve() for one in sets]
+    repeated = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if not folders or repeated is not None:
+        raise ConfigError(
+            where="sets to train on", expected="at least one, each named once", got=f"{repeated or 'none'}",
+            hint="show a set more often with its weight",
+        )  # fmt: skip
+    for one in sets:
+        check_weight(one.weight)
 
 
 def build_trainable_model(settings: TrainSettings, *, null_text: torch.Tensor) -> TrainableModel:

@@ -173,7 +173,7 @@ def _train(
     from xsheet.train.data.cache.build import build_cache  # noqa: PLC0415  # seconds and a gigabyte, for those who train
     from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings  # noqa: PLC0415
     from xsheet.train.launch import WorkerSettings  # noqa: PLC0415
-    from xsheet.train.run import train_stages  # noqa: PLC0415
+    from xsheet.train.run import WeightedSet, train_stages  # noqa: PLC0415
     from xsheet.train.stage_summary import stage_summary  # noqa: PLC0415
 
     folder, run, shows = context.set_folder, context.set_folder / "train", context.shows_progress
@@ -186,7 +186,7 @@ def _train(
     for stage in settings.stage_names:
         with step(stage):
             train_stages(
-                folder,
+                [WeightedSet(folder)],
                 settings,
                 stages=(stage,),
                 out=run,

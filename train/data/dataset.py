@@ -1,4 +1,4 @@
-"""The dataset of a stage: cached clips selected by split, annotation and motion, read into batches."""
+"""The dataset of a stage: cached clips of one or several sets, selected by split, annotation and motion."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,9 @@ from xsheet.train.data.settings import MotionFilter, StageDatasetSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectedClips:
-    """The clips of a stage, and why others are excluded."""
+    """The clips of one set for a stage, and why others are excluded."""
 
+    cache: Cache
     features: tuple[Feature, ...]
     excluded: Mapping[str, int]  # how many by why: other_split, not_annotated, too_little_motion
 
@@ -55,7 +56,45 @@ def select_clips(cache: Cache, settings: StageDatasetSettings, *, split: SplitNa
             where=f"{split or 'all'} clips of {cache.set_folder}", expected="at least one", got=f"none ({why})",
             hint="see which of the reasons is meant: split, annotate, or lower the motion filter",
         )  # fmt: skip
-    return SelectedClips(features=tuple(kept), excluded=left_out)
+    return SelectedClips(cache=cache, features=tuple(kept), excluded=left_out)
+
+
+def select_from_sets(
+    caches: Sequence[Cache], settings: StageDatasetSettings, *, split: SplitName | None = "train"
+) -> tuple[SelectedClips, ...]:
+    """The clips of each set; a clip that several sets have for the stage is taken from the first of them.
+
+    Raises:
+        ConfigError: as `select_clips`, or a clip is in different splits of two sets.
+    """
+    if len(caches) > 1 and split is not None:
+        _check_splits(caches)
+    selections: list[SelectedClips] = []
+    earlier: set[str] = set()
+    for cache in caches:
+        chosen = select_clips(cache, settings, split=split)
+        kept = tuple(row for row in chosen.features if row.clip_id not in earlier)
+        repeated = len(chosen.features) - len(kept)
+        excluded = dict(chosen.excluded) | ({"in_an_earlier_set": repeated} if repeated else {})
+        selections.append(SelectedClips(cache=cache, features=kept, excluded=excluded))
+        earlier |= {row.clip_id for row in kept}
+    return tuple(selections)
+
+
+def _check_splits(caches: Sequence[Cache]) -> None:
+    """Raise ConfigError if a clip is in different splits of two sets."""
+    found: dict[str, tuple[str, Path]] = {}
+    for cache in caches:
+        own = _splits(cache.set_folder)
+        for clip_id in sorted(row.clip_id for row in cache.features):
+            here = own.get(clip_id, "none")
+            split, folder = found.setdefault(clip_id, (here, cache.set_folder))
+            if here != split:
+                raise ConfigError(
+                    where=clip_id, expected="one split in all sets",
+                    got=f"{split} in {folder}, {here} in {cache.set_folder}",
+                    hint="merge the sets (`xsheet set merge`) and split the merged one",
+                )  # fmt: skip
 
 
 class CachedClipDataset:
@@ -63,22 +102,22 @@ class CachedClipDataset:
 
     def __init__(
         self,
-        cache: Cache,
-        features: Sequence[Feature],
+        selections: Sequence[SelectedClips],
         settings: StageDatasetSettings,
         *,
         seed: int,
         mirror_probability: float,
     ) -> None:
+        cache = selections[0].cache  # all are of the same settings, and differ in the run of their layer alone
         cached_forms = cache.spec.texts["settings"]["forms"]
         if settings.text not in cached_forms:
             raise ConfigError(
                 where="text of the stage", expected=f"one of {', '.join(cached_forms)}, which the cache has",
                 got=settings.text, hint="add it to cache.text.forms and run `xsheet train cache` again",
             )  # fmt: skip
-        self._cache, self._settings = cache, settings
-        self._tensors = TensorStore(cache.set_folder)
-        self._features = {row.clip_id: row for row in features}
+        self._settings = settings
+        self._clips = {row.clip_id: (one.cache, row) for one in selections for row in one.features}
+        self._tensors = {one.cache.set_folder: TensorStore(one.cache.set_folder) for one in selections}
         self._seed, self._mirror_probability = seed, mirror_probability
         self._views = 2 if cache.spec.clips["picture"]["mirror"] else 1
         null = null_text(cache)
@@ -86,12 +125,12 @@ class CachedClipDataset:
         """What "no text" is: ids (M,) or (M, W), or vectors (M, E)."""
 
     def __len__(self) -> int:
-        return len(self._features)
+        return len(self._clips)
 
     @property
     def buckets(self) -> dict[str, Bucket]:
         """Bucket by clip id."""
-        return {clip_id: bucket_of(row) for clip_id, row in self._features.items()}
+        return {clip_id: bucket_of(row) for clip_id, (_, row) in self._clips.items()}
 
     def batch(self, sample_keys: Sequence[SampleKey]) -> Batch:
         """Read clips of one bucket; their sample keys decide crop and mirroring.
@@ -105,8 +144,8 @@ class CachedClipDataset:
         )
 
     def _row(self, sample_key: SampleKey) -> dict[str, Tensor]:
-        feature = self._features[sample_key.clip_id]
-        clip = self._tensors.read(Path(feature.tensor_entry))
+        cache, feature = self._clips[sample_key.clip_id]
+        clip = self._tensors[cache.set_folder].read(Path(feature.tensor_entry))
         crop = seeded_random.crop_index(sample_key, seed=self._seed, count=len(clip["audio"]))
         flipped = self._views == 2 and seeded_random.is_mirrored(
             sample_key, seed=self._seed, probability=self._mirror_probability
@@ -117,13 +156,13 @@ class CachedClipDataset:
             "latent_BCFHW": clip["latent"][variant].float(),
             "audio_BTLQ": clip["audio"][crop].float(),
             **{f"{name}_BFHW": mask.flip(-1) if flipped else mask for name, mask in masks.items()},
-            **self._text(feature, variant),
-            **self._extra_conditioning(feature, crop, variant),
+            **self._text(cache, feature, variant),
+            **self._extra_conditioning(cache, feature, crop, variant),
         }
 
-    def _text(self, feature: Feature, variant: int) -> dict[str, Tensor]:
+    def _text(self, cache: Cache, feature: Feature, variant: int) -> dict[str, Tensor]:
         """Tokens padded to the model's length, like the null prompt, which ends with a pad."""
-        texts = self._tensors.read(text_entry(self._cache.spec, feature))
+        texts = self._tensors[cache.set_folder].read(text_entry(cache.spec, feature))
         tokens, phases, windows = (texts[f"{self._settings.text}.{part}"] for part in ("tokens", "phases", "windows"))
         count = int((phases[variant] != PAD).sum())
         text = self.null_text[-1:].repeat_interleave(len(self.null_text), dim=0)
@@ -132,11 +171,11 @@ class CachedClipDataset:
         phase[:count] = phases[variant, :count] if self._settings.mark_phases else NO_PHASE
         return {"text": text, "phase_BM": phase, "window_BK2": windows[variant]}
 
-    def _extra_conditioning(self, feature: Feature, crop: int, variant: int) -> dict[str, Tensor]:
+    def _extra_conditioning(self, cache: Cache, feature: Feature, crop: int, variant: int) -> dict[str, Tensor]:
         """Extra conditioning, if the cache keeps it."""
-        if self._cache.spec.extra_conditioning is None:
+        if cache.spec.extra_conditioning is None:
             return {}
-        tensors = self._tensors.read(extra_conditioning_entry(self._cache.spec, feature))
+        tensors = self._tensors[cache.set_folder].read(extra_conditioning_entry(cache.spec, feature))
         chosen = tensors["identity"], tensors["intensity"][crop], tensors["motion"][variant]
         return dict(zip(("identity_BX", "intensity_B2", "motion_BTX"), chosen, strict=True))
 

@@ -21,7 +21,7 @@ from xsheet.schemas.settings import StrictModel
 class SampleKey(NamedTuple):
     """One use of one clip in training: with the seed, it decides every draw."""
 
-    epoch: int
+    epoch: int  # how often the clip was shown before; the epoch, where every epoch shows it once
     clip_id: str
 
 

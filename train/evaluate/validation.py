@@ -8,7 +8,7 @@ OUT/STAGE/samples/step-00000500.png    a row of frames for every clip as drawn, 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -26,8 +26,8 @@ from xsheet.schemas.source import SplitName
 from xsheet.schemas.tables import atomic_path
 from xsheet.train.data import seeded_random
 from xsheet.train.data.batch import Batch
-from xsheet.train.data.cache.build import open_cache
-from xsheet.train.data.dataset import CachedClipDataset, select_clips
+from xsheet.train.data.cache.build import Cache
+from xsheet.train.data.dataset import CachedClipDataset, SelectedClips, select_clips, select_from_sets
 from xsheet.train.data.encoders import open_encoders
 from xsheet.train.data.framing import Bucket
 from xsheet.train.data.seeded_random import DroppedConditions, SampleKey
@@ -66,13 +66,12 @@ class ValidationCallback:
     def __call__(self, run: StageRun, process_group: ProcessGroup) -> Callable[[int, TrainState], ValidationMetrics]:
         """The validation function of a stage; it returns nothing if the split has no usable clips."""
         settings, stage = self.settings, run.settings.stage(run.stage)
-        cache = open_cache(run.set_folder, run.cache_spec)
         try:
-            chosen = select_clips(cache, stage.dataset, split=settings.split).features[: settings.max_clips]
+            selections = _held_out(run, settings)
         except ConfigError as error:  # a small set may have nothing to hold out, and learns without it
             log.warning("%s is not validated: %s", run.stage, error)
             return lambda step, learning: {}
-        clips = CachedClipDataset(cache, chosen, stage.dataset, seed=settings.seed, mirror_probability=0)
+        clips = CachedClipDataset(selections, stage.dataset, seed=settings.seed, mirror_probability=0)
         codec = (
             open_encoders(run.settings.cache, device=str(process_group.device)).video if process_group.is_main else None
         )
@@ -99,6 +98,31 @@ class ValidationCallback:
             return numbers
 
         return observe
+
+
+def _held_out(run: StageRun, settings: ValidationSettings) -> list[SelectedClips]:
+    """The first clips by id of all sets; a set without held-out clips has none.
+
+    Raises:
+        ConfigError: no set has any.
+    """
+    dataset = run.settings.stage(run.stage).dataset
+    usable: list[Cache] = []
+    last: ConfigError | None = None
+    for cache in run.open_caches():
+        try:
+            select_clips(cache, dataset, split=settings.split)
+            usable.append(cache)
+        except ConfigError as error:
+            last = error
+    if not usable:
+        assert last is not None
+        raise last
+    selections = select_from_sets(usable, dataset, split=settings.split)
+    shown = sorted(row.clip_id for one in selections for row in one.features)[: settings.max_clips]
+    return [
+        replace(one, features=tuple(row for row in one.features if row.clip_id in set(shown))) for one in selections
+    ]
 
 
 def write_sample_grid(file: Path, sample_BTHW3: Pictures, real_BTHW3: Pictures, *, columns: int) -> None:

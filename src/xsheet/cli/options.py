@@ -44,6 +44,7 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Process only 
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Process failed items again.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")]
 SetFolder = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the set.")]
+SetFolders = Annotated[list[Path], typer.Argument(metavar="SET...", help="Folder of the set; several train together.")]
 CuratePreset = Annotated[
     str, typer.Option("--preset", "-p", metavar="NAME", help="Limits to start from: keep, train, stage2_motion or all.")
 ]

@@ -19,7 +19,7 @@ from xsheet.cli.options import (
     Ray,
     RetryFailed,
     Set,
-    SetFolder,
+    SetFolders,
     cpu_count,
     find_preset,
 )
@@ -27,6 +27,7 @@ from xsheet.cli.trained import log_training_to_stderr, show_settings
 
 if TYPE_CHECKING:
     from xsheet.schemas.settings import SettingsSection
+    from xsheet.train.data.cache.build import CacheBuildResult
     from xsheet.train.settings import TrainSettings
     from xsheet.train.stage_summary import FirstLast
 
@@ -45,11 +46,11 @@ MODEL_MEMORY_MB = 1 << 20  # in effect no limit: the encoders of the full-size m
 
 @app.command()
 def cache(
-    folder: SetFolder,
+    folders: SetFolders,
     preset: Preset = "tiny",
     config: Config = None,
     set_: Set = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Encode only the first N clips.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Encode only the first N clips of a set.")] = None,
     jobs: Jobs = None,
     ray: Ray = None,
     gpus: Gpus = 0.0,
@@ -58,7 +59,7 @@ def cache(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Encode the clips of a set once: latents, text, audio, masks. The same command continues a stopped run.
+    """Encode the clips of each set once: latents, text, audio, masks. The same command continues a stopped run.
 
     Exit 1 when a clip failed.
 
@@ -68,45 +69,39 @@ def cache(
     if dry_run:
         show_settings(settings, as_json=as_json)
         return
-    from xsheet.cli.show import console, print_json, print_table
+    from xsheet.cli.show import console, print_json
     from xsheet.runtime.executor import Execution
     from xsheet.schemas.sets import open_set
     from xsheet.train.data.cache.build import build_cache
 
-    open_set(folder)
+    for folder in folders:
+        open_set(folder)
     execution = Execution(
         jobs=jobs or (1 if gpus else cpu_count()),
         ray=ray,
         gpus_per_worker=gpus,
         memory_mb=MODEL_MEMORY_MB if gpus else 8192,
     )
-    built = build_cache(
-        folder, settings.cache, execution=execution, device="cuda" if gpus else "cpu", limit=limit,
-        retry_failed=retry_failed, shows_progress=not (quiet or as_json),
-    )  # fmt: skip
-    buckets = {f"{b.frames} × {b.height} × {b.width}": count for b, count in built.buckets.items()}
+    documents, failed = [], 0
+    for folder in folders:
+        built = build_cache(
+            folder, settings.cache, execution=execution, device="cuda" if gpus else "cpu", limit=limit,
+            retry_failed=retry_failed, shows_progress=not (quiet or as_json),
+        )  # fmt: skip
+        failed += built.failed_count
+        documents.append(_cache_json(folder, built))
+        if not as_json:
+            _show_cache(folder, built)
     if as_json:
-        print_json({
-            "set": str(folder), "fingerprint": built.spec.fingerprint, "clips": built.clip_count,
-            "annotated": built.annotated_count, "buckets": buckets, "rejected": dict(built.rejected_by_reason),
-            "failed": built.failed_count, "psnr_db": list(built.psnr_db), "seconds": round(built.seconds, 2),
-        })  # fmt: skip
-        raise typer.Exit(1 if built.failed_count else 0)
-    print_table("cached windows", ("frames × height × width", "count"), list(buckets.items()))
-    rejected = ", ".join(f"{count} rejected: {reason}" for reason, count in sorted(built.rejected_by_reason.items()))
-    psnr = f"reconstruction PSNR at least {min(built.psnr_db):.1f} dB; " if built.psnr_db else ""
-    console().print(
-        f"{built.clip_count} clips, {built.annotated_count} with phases, {built.failed_count} "
-        f"failed{'; ' + rejected if rejected else ''}\n"
-        f"{psnr}{built.seconds:.0f} s. next: xsheet train run {folder} --out RUN",
-        markup=False,
-    )
-    raise typer.Exit(1 if built.failed_count else 0)
+        print_json(documents[0] if len(documents) == 1 else {"sets": documents})
+    else:
+        console().print(f"next: xsheet train run {' '.join(map(str, folders))} --out RUN", markup=False)
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command("run")
 def run_(
-    folder: SetFolder,
+    folders: SetFolders,
     out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, weights.")],
     stages: Annotated[
         str | None, typer.Option("--stages", metavar="NAME,NAME", help="Stages of the settings (default: all).")
@@ -124,6 +119,12 @@ def run_(
     ray: Annotated[
         str | None, typer.Option("--ray", metavar="auto|ADDRESS", help="Ray cluster to start the workers on.")
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights", metavar="W,W,...", help="How often an epoch shows the clips of each set (default: 1)."
+        ),
+    ] = None,
     no_validation: Annotated[
         bool, typer.Option("--no-validation", help="Skip the held-out loss and the sample images during training.")
     ] = False,
@@ -131,34 +132,39 @@ def run_(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train the stages of the settings on the cache of a set.
+    """Train the stages of the settings on the caches of one or several sets.
 
     The same command continues a stopped run from its last checkpoint, bit for bit; a finished stage is skipped.
 
-    Example: xsheet train run my-set --out my-run
+    Examples: xsheet train run my-set --out my-run
+
+    xsheet train run talks interviews --weights 1,0.5 --out my-run
     """
     settings = preset_settings(preset, config, set_)
     names = settings.select_stages(None if stages is None else stages.split(","))
+    parsed_weights = _parse_weights(weights, len(folders))
     if dry_run:
         show_settings(settings, as_json=as_json)
         return
     from xsheet.schemas.sets import open_set
     from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings
     from xsheet.train.launch import WorkerSettings
-    from xsheet.train.run import train_stages
+    from xsheet.train.run import WeightedSet, train_stages
 
-    open_set(folder)
+    for folder in folders:
+        open_set(folder)
+    sets = [WeightedSet(folder, weight) for folder, weight in zip(folders, parsed_weights, strict=True)]
     if not (quiet or as_json):
         log_training_to_stderr()
     validation = None if no_validation else ValidationCallback(ValidationSettings())
     ranks = WorkerSettings(count=workers, use_gpu=bool(gpus), ray_address=ray)
     started_s = time.monotonic()
     try:
-        train_stages(folder, settings, stages=names, out=out, workers=ranks, validation=validation)
+        train_stages(sets, settings, stages=names, out=out, workers=ranks, validation=validation)
     except KeyboardInterrupt:
         _print_checkpoint(out, names)
         raise
-    _print_summary(out, names, folder, seconds=time.monotonic() - started_s, as_json=as_json)
+    _print_summary(out, names, folders[0], seconds=time.monotonic() - started_s, as_json=as_json)
 
 
 app.add_typer(trained.app)  # sample, evaluate, export
@@ -173,6 +179,58 @@ def preset_settings(
 
     file = find_preset("xsheet.train", preset)
     return load_settings(TrainSettings, preset=file, config=config, overrides=overrides or ())
+
+
+def _parse_weights(text: str | None, count: int) -> list[float]:
+    """Weights of the sets from `1,0.5`.
+
+    Raises:
+        ConfigError: no numbers, or not one per set.
+    """
+    from xsheet.schemas.errors import ConfigError
+
+    if text is None:
+        return [1.0] * count
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) != count:
+        raise ConfigError(
+            where="--weights", expected=f"{count} numbers, one per set", got=repr(text[:80]),
+            hint="write e.g. --weights 1,0.5",
+        )  # fmt: skip
+    return found
+
+
+def _cache_json(folder: Path, built: "CacheBuildResult") -> dict[str, object]:
+    return {
+        "set": str(folder), "fingerprint": built.spec.fingerprint, "clips": built.clip_count,
+        "annotated": built.annotated_count, "buckets": _bucket_counts(built),
+        "rejected": dict(built.rejected_by_reason), "failed": built.failed_count, "psnr_db": list(built.psnr_db),
+        "seconds": round(built.seconds, 2),
+    }  # fmt: skip
+
+
+def _bucket_counts(built: "CacheBuildResult") -> dict[str, int]:
+    return {f"{b.frames} × {b.height} × {b.width}": count for b, count in built.buckets.items()}
+
+
+def _show_cache(folder: Path, built: "CacheBuildResult") -> None:
+    """Print the summary of a built cache."""
+    from xsheet.cli.show import console, print_table
+
+    print_table(
+        f"cached windows of {folder}", ("frames × height × width", "count"), list(_bucket_counts(built).items())
+    )
+    rejected = ", ".join(f"{count} rejected: {reason}" for reason, count in sorted(built.rejected_by_reason.items()))
+    psnr = f"reconstruction PSNR at least {min(built.psnr_db):.1f} dB; " if built.psnr_db else ""
+    console().print(
+        f"{built.clip_count} clips, {built.annotated_count} with phases, {built.failed_count} "
+        f"failed{'; ' + rejected if rejected else ''}\n"
+        f"{psnr}{built.seconds:.0f} s",
+        markup=False,
+    )
 
 
 def _print_summary(out: Path, names: Sequence[str], folder: Path, *, seconds: float, as_json: bool) -> None:

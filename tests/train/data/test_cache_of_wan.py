@@ -76,7 +76,7 @@ def test_batches_have_what_the_model_takes(clip_set, weights):
     )
     built = build_cache(clip_set, settings, execution=Execution(), shows_progress=False)
     cache, shown = open_cache(clip_set, built.spec), StageDatasetSettings(text="blocks")
-    clips = CachedClipDataset(cache, select_clips(cache, shown).features, shown, seed=0, mirror_probability=0.5)
+    clips = CachedClipDataset([select_clips(cache, shown)], shown, seed=0, mirror_probability=0.5)
     batch = clips.batch([SampleKey(0, "clip_a"), SampleKey(1, "clip_b")])
     assert batch.latent_BCFHW.shape == (2, SIZE.in_channels, 9, 4, 6)
     assert batch.audio_BTLQ.shape == (2, 33, SIZE.audio_layers, SIZE.audio_channels)

@@ -111,9 +111,7 @@ def controlled(built_copy, settings):
 
 def batch_of(cache, *, mirrored):
     shown = StageDatasetSettings(text="brief")
-    clips = CachedClipDataset(
-        cache, select_clips(cache, shown, split=None).features, shown, seed=1, mirror_probability=mirrored
-    )
+    clips = CachedClipDataset([select_clips(cache, shown, split=None)], shown, seed=1, mirror_probability=mirrored)
     return clips.batch([SampleKey(0, "clip_a"), SampleKey(0, "clip_b")])
 
 

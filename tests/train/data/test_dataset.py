@@ -10,7 +10,7 @@ from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.data.batch import concatenate
 from xsheet.train.data.cache.files import text_entry
-from xsheet.train.data.dataset import CachedClipDataset, select_clips
+from xsheet.train.data.dataset import CachedClipDataset, select_clips, select_from_sets
 from xsheet.train.data.encoders import open_encoders
 from xsheet.train.data.seeded_random import SampleKey
 from xsheet.train.data.settings import MotionFilter, StageDatasetSettings
@@ -19,9 +19,7 @@ BLOCKS, BRIEF = StageDatasetSettings(text="blocks"), StageDatasetSettings(text="
 
 
 def clips_of(cache, shown=BLOCKS, *, mirrored=0.5) -> CachedClipDataset:
-    return CachedClipDataset(
-        cache, select_clips(cache, shown, split=None).features, shown, seed=1, mirror_probability=mirrored
-    )
+    return CachedClipDataset([select_clips(cache, shown, split=None)], shown, seed=1, mirror_probability=mirrored)
 
 
 def chosen(cache, shown, split="train") -> set[str]:
@@ -46,6 +44,22 @@ def test_no_clips_are_refused_with_the_reasons(cache):
     still = StageDatasetSettings(text="blocks", motion_filter=MotionFilter(min_speed=9.0))
     with pytest.raises(ConfigError, match=r"none .*2 too_little_motion"):
         select_clips(cache, still)
+
+
+def test_a_clip_of_two_sets_is_shown_from_the_first(cache, clip_set):
+    second = replace(cache, set_folder=clip_set)
+    first = replace(cache, features=tuple(row for row in cache.features if row.clip_id != "clip_a"))
+    one, two = select_from_sets([first, second], BRIEF)
+    assert [{row.clip_id for row in chosen.features} for chosen in (one, two)] == [{"clip_b", "clip_c"}, {"clip_a"}]
+    assert two.excluded["in_an_earlier_set"] == 2
+
+
+def test_a_clip_in_different_splits_of_two_sets_is_refused(cache, clip_set):
+    rows = [replace(row, split="test") if row.clip_id == "clip_a" else row
+            for row in tables.iter_records(clip_set, tables.SPLITS)]  # fmt: skip
+    tables.write_table(clip_set, tables.SPLITS, rows)
+    with pytest.raises(ConfigError, match=r"clip_a: expected one split in all sets, got train in .* test in"):
+        select_from_sets([cache, replace(cache, set_folder=clip_set)], BRIEF)
 
 
 def test_a_set_that_was_not_split_is_refused(clip_set, cache):

@@ -17,9 +17,7 @@ BRIEF = StageDatasetSettings(text="brief")
 
 
 def feed(cache, *, batch=2, micro=1, ahead=2, rank=0, workers=1) -> ClipLoader:
-    clips = CachedClipDataset(
-        cache, select_clips(cache, BRIEF, split=None).features, BRIEF, seed=3, mirror_probability=0.5
-    )
+    clips = CachedClipDataset([select_clips(cache, BRIEF, split=None)], BRIEF, seed=3, mirror_probability=0.5)
     order = BucketBatchSampler(clips.buckets, batch_size=batch, seed=3)
     return ClipLoader(
         clips, order, micro_batch_size=micro, prefetch=ahead, process_group=ProcessGroup(rank=rank, size=workers)

@@ -47,6 +47,50 @@ def test_a_run_goes_on_from_any_place_as_if_it_had_never_stopped(stop):
     assert list(islice(order().batches(start), 40 - stop)) == whole[stop:]
 
 
+def weighted(weights, *, batch=1, seed=0):
+    clips = {f"clip_{k}": WIDE for k in range(len(weights))}
+    weight_of = {clip: weight for clip, weight in zip(clips, weights, strict=True) if weight != 1}
+    return BucketBatchSampler(clips, batch_size=batch, seed=seed, weight_of=weight_of)
+
+
+def shown(sampler, epochs):
+    return Counter(one for epoch in range(epochs) for batch in sampler.epoch_batches(epoch) for one in batch)
+
+
+def test_clips_are_shown_by_their_weight_and_equally_often_among_their_like():
+    counts = Counter(one.clip_id for one in shown(weighted([1, 1, 2, 0.5, 0.5, 0.5, 0.5]), 10).elements())
+    assert counts == {"clip_0": 10, "clip_1": 10, "clip_2": 20} | {f"clip_{k}": 5 for k in range(3, 7)}
+
+
+@given(st.lists(st.sampled_from([0.25, 0.5, 1.0, 1.5, 3.0]), min_size=3, max_size=9), st.integers(0, 9))
+def test_no_sample_of_a_weighted_clip_is_drawn_twice(weights, seed):
+    assert set(shown(weighted(weights, seed=seed), 6).values()) == {1}
+
+
+@given(st.integers(0, 30))
+def test_a_weighted_run_goes_on_from_any_place(stop):
+    def sampler():
+        return weighted([1, 1, 1, 2.5, 2.5, 0.5, 0.5, 0.5], batch=3)
+
+    whole = list(islice(sampler().batches(DataPosition()), 40))
+    start = whole[stop - 1][1] if stop else DataPosition()
+    assert list(islice(sampler().batches(start), 40 - stop)) == whole[stop:]
+
+
+def test_a_weight_of_one_changes_nothing():
+    clips = {f"clip_{k}": WIDE for k in range(9)}
+    plain, same = (
+        BucketBatchSampler(clips, batch_size=3, seed=1, weight_of=w) for w in (None, dict.fromkeys(clips, 1))
+    )
+    assert [plain.epoch_batches(epoch) for epoch in range(4)] == [same.epoch_batches(epoch) for epoch in range(4)]
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf"), 1001.0])
+def test_a_weight_that_shows_nothing_or_everything_is_refused(weight):
+    with pytest.raises(ConfigError, match="weight of a set: expected above 0, at most 1000"):
+        weighted([1, weight])
+
+
 def test_epochs_and_seeds_have_orders_of_their_own():
     first, second = (order(20, 0, batch=20).epoch_batches(e)[0] for e in (0, 1))
     assert [one.clip_id for one in first] != [one.clip_id for one in second]

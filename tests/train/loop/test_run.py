@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import load_settings, to_yaml
 from xsheet.train.data.settings import LoaderSettings, StageDatasetSettings
@@ -18,7 +19,7 @@ from xsheet.train.launch import WorkerSettings
 from xsheet.train.loop.loop import LoopSettings
 from xsheet.train.loop.optim import OptimSettings
 from xsheet.train.loop.step import ComputeSettings
-from xsheet.train.run import train_stages
+from xsheet.train.run import WeightedSet, train_stages
 from xsheet.train.sample.sampler import load_trained
 from xsheet.train.settings import TrainSettings
 from xsheet.train.stages import StageSettings
@@ -54,7 +55,7 @@ def plan(settings):
 
 
 def run(folder, plan, out, stages=None):
-    train_stages(folder, plan, stages=stages, out=out, workers=WorkerSettings())
+    train_stages([WeightedSet(folder)], plan, stages=stages, out=out, workers=WorkerSettings())
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,44 @@ def test_another_learning_rate_is_not_mixed_into_a_run(built_set, plan, both):
     stage = plan.stages[0].model_copy(update={"optim": OPTIM.model_copy(update={"lr": 2e-3}), "steps": 4})
     with pytest.raises(ConfigError, match=r"stage1\.optim\.lr 0\.002, got stage1\.optim\.lr 0\.001"):
         run(built_set[0], plan.model_copy(update={"stages": (stage, plan.stages[1])}), both, stages=["stage1"])
+
+
+def part_of(built, folder, clip_ids):
+    """A copy of a cached set with some of its clips."""
+    source, result = built
+    shutil.copytree(source, folder)
+    (file,) = (folder / "features").glob(f"part-{result.spec.fingerprint[:16]}-*.parquet")
+    rows = tables.from_arrow(tables.read_file(file, tables.FEATURES), tables.FEATURES)
+    tables.write_file(file, tables.FEATURES, [row for row in rows if row.clip_id in clip_ids])
+    return folder
+
+
+@pytest.mark.slow
+def test_sets_of_weight_one_train_as_the_set_that_they_make_up_and_weights_are_part_of_the_run(
+    built_set, plan, both, tmp_path
+):
+    halves = [
+        part_of(built_set, tmp_path / name, clips)
+        for name, clips in (("a", {"clip_a", "clip_d"}), ("b", {"clip_b", "clip_c"}))
+    ]
+    out = tmp_path / "run"
+    train_stages([WeightedSet(one) for one in halves], plan, stages=["stage1"], out=out, workers=WorkerSettings())
+    whole, parts = (run / "stage1/weights.safetensors" for run in (both, out))
+    assert whole.read_bytes() == parts.read_bytes()
+    longer = plan.stages[0].model_copy(update={"steps": 4})
+    weighted = [WeightedSet(halves[0]), WeightedSet(halves[1], 2.0)]
+    with pytest.raises(ConfigError, match="clips"):
+        train_stages(
+            weighted, plan.model_copy(update={"stages": (longer, plan.stages[1])}), stages=["stage1"], out=out,
+            workers=WorkerSettings(),
+        )  # fmt: skip
+    train_stages(weighted, plan, stages=["stage1"], out=tmp_path / "weighted", workers=WorkerSettings())
+    assert (tmp_path / "weighted/stage1/weights.safetensors").read_bytes() != whole.read_bytes()
+
+
+def test_a_set_that_is_named_twice_is_refused(built_set, plan, tmp_path):
+    with pytest.raises(ConfigError, match="sets to train on: expected at least one, each named once"):
+        train_stages([WeightedSet(built_set[0])] * 2, plan, out=tmp_path / "out", workers=WorkerSettings())
 
 
 def test_a_cache_of_other_pictures_is_refused(built_set, plan, tmp_path):

@@ -11,7 +11,7 @@ from xsheet.train.launch import WorkerSettings
 from xsheet.train.loop.loop import LoopSettings
 from xsheet.train.loop.optim import OptimSettings
 from xsheet.train.loop.step import ComputeSettings
-from xsheet.train.run import train_stages
+from xsheet.train.run import WeightedSet, train_stages
 from xsheet.train.sample.sampler import SampleSettings, load_trained
 from xsheet.train.settings import TrainSettings
 from xsheet.train.stages import StageSettings
@@ -58,7 +58,7 @@ def trained_run(built_set, plan, quick, build_once) -> Path:
 
     def build(out: Path) -> Path:
         validation = ValidationCallback(ValidationSettings(max_clips=2, samples=1, grid_columns=3, sample=quick))
-        train_stages(built_set[0], plan, out=out, workers=WorkerSettings(), validation=validation)
+        train_stages([WeightedSet(built_set[0])], plan, out=out, workers=WorkerSettings(), validation=validation)
         return out
 
     return build_once("trained-run", build)

@@ -20,7 +20,7 @@ from xsheet.train.export import export
 from xsheet.train.exported.card import backbone_lines, pipeline_lines
 from xsheet.train.launch import WorkerSettings
 from xsheet.train.loop.lora import LoraSettings
-from xsheet.train.run import train_stages
+from xsheet.train.run import WeightedSet, train_stages
 from xsheet.train.sample.sampler import load_trained
 
 pytestmark = pytest.mark.slow  # a run of both stages takes some seconds; its tests share it
@@ -97,7 +97,7 @@ def lora_run(trained_run, built_set, plan, tmp_path_factory):
     out = tmp_path_factory.mktemp("lora") / "run"
     shutil.copytree(trained_run / "stage1", out / "stage1")
     settings = plan.model_copy(update={"stages": (plan.stages[0], stage)})
-    train_stages(built_set[0], settings, out=out, workers=WorkerSettings(), stages=["stage2"])
+    train_stages([WeightedSet(built_set[0])], settings, out=out, workers=WorkerSettings(), stages=["stage2"])
     return out
 
 

@@ -12,7 +12,7 @@ from xsheet.schemas.errors import ConfigError
 from xsheet.train.evaluate.evaluate import open_training_cache, sample_request
 from xsheet.train.evaluate.held_out import held_out_clips
 from xsheet.train.launch import WorkerSettings
-from xsheet.train.run import train_stages
+from xsheet.train.run import WeightedSet, train_stages
 from xsheet.train.sample.sampler import load_trained, sample_latents, to_batch
 from xsheet.train.stages import StrengthRamp
 
@@ -63,10 +63,8 @@ def test_a_request_has_the_conditions_of_the_clip_in_training(trained, built_set
 
     cache = open_training_cache(trained, built_set[0])
     shown = trained.settings.stages[-1].dataset
-    features = select_clips(cache, shown, split="val").features
-    cached = CachedClipDataset(cache, features, shown, seed=0, mirror_probability=0).batch(
-        [SampleKey(0, clip_request.name)]
-    )
+    chosen = select_clips(cache, shown, split="val")
+    cached = CachedClipDataset([chosen], shown, seed=0, mirror_probability=0).batch([SampleKey(0, clip_request.name)])
     asked = to_batch([clip_request], encoders=trained.encoders, phases=True)
     for name in ("text", "phase_BM", "audio_BTLQ", "window_BK2"):
         assert torch.equal(getattr(asked, name), getattr(cached, name)), name
@@ -82,7 +80,7 @@ def test_a_stage_is_sampled_with_the_binding_and_the_strength_that_it_ended_with
     ramp = StrengthRamp(start=0, end=0.5, steps=1)
     stage = plan.stages[1].model_copy(update={"steps": 1, "interval_strength": ramp})
     clocked = plan.model_copy(update={"phase_binding": ("interval", "clock"), "stages": (stage,)})
-    train_stages(built_set[0], clocked, out=tmp_path / "run", workers=WorkerSettings())
+    train_stages([WeightedSet(built_set[0])], clocked, out=tmp_path / "run", workers=WorkerSettings())
     trained = load_trained(tmp_path / "run")
     assert trained.model.transformer.interval_strength == 0.5
     clip_request = sample_request(clip, clip.annotation, trained)

@@ -16,8 +16,8 @@ from xsheet.train.run import build_trainable_model
 @pytest.fixture
 def batch(trained, built_set):
     cache, shown = open_training_cache(trained, built_set[0]), trained.settings.stages[-1].dataset
-    features = select_clips(cache, shown, split=None).features
-    clips = CachedClipDataset(cache, features, shown, seed=0, mirror_probability=0)
+    chosen = select_clips(cache, shown, split=None)
+    clips = CachedClipDataset([chosen], shown, seed=0, mirror_probability=0)
     alike = [clip for clip, bucket in clips.buckets.items() if bucket.frames == 33]
     return clips.batch([SampleKey(0, clip) for clip in alike])
 

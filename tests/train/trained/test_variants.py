@@ -14,7 +14,7 @@ from xsheet.train.data.settings import ExtraConditioningSettings
 from xsheet.train.evaluate.evaluate import open_training_cache, sample_request
 from xsheet.train.evaluate.held_out import held_out_clips
 from xsheet.train.launch import WorkerSettings
-from xsheet.train.run import train_stages
+from xsheet.train.run import WeightedSet, train_stages
 from xsheet.train.sample.sampler import load_trained, to_batch
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ def test_a_variant_is_cached_trained_and_sampled(name, built_copy, plan, setting
     build_cache(built_copy, cached, execution=Execution(), shows_progress=False)
     stage = plan.stages[0].model_copy(update={"steps": 3})
     plan = plan.model_copy(update={"cache": cached, "stages": (stage,), "variant": VARIANTS[name]})
-    train_stages(built_copy, plan, out=tmp_path / "run", workers=WorkerSettings())
+    train_stages([WeightedSet(built_copy)], plan, out=tmp_path / "run", workers=WorkerSettings())
     trained = load_trained(tmp_path / "run")
     clip = next(held_out_clips(open_training_cache(trained, built_copy), split="val", limit=1))
     clip_request = sample_request(clip, clip.annotation, trained)
