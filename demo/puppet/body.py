@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xsheet.demo.puppet.canvas import Picture, Projection, fill, smooth_polygon, stroke_outline
+from xsheet.demo.puppet.canvas import Picture, Projection, fill, is_outside, smooth_polygon, stroke_outline
 from xsheet.demo.puppet.identity import Appearance, BodyProportions, Identity, shade
 from xsheet.demo.puppet.pose import Pose
 from xsheet.demo.puppet.skull import Points
@@ -133,6 +133,8 @@ def _limb(
 ) -> None:
     """Paint a tapered limb with round ends and a thin darker edge."""
     (a, b), (colour, edge) = ends, colours
+    if is_outside(picture, np.stack(ends), max(widths)):  # arms at rest are mostly below the picture
+        return
     for grow, tone in ((1.09, edge), (1.0, colour)):
         fill(picture, _capsule(a, b, grow * widths[0] / 2, grow * widths[1] / 2), tone)
 
@@ -150,6 +152,8 @@ def _capsule(a: Points, b: Points, radius_a: float, radius_b: float) -> Points:
 
 def _hand(picture: Picture, wrist: Points, along: Points, unit: float, raised: float, appearance: Appearance) -> None:
     """Paint an open hand that continues the forearm; `unit` is negative for the right hand, which is mirrored."""
+    if is_outside(picture, wrist[None], 2 * abs(unit)):
+        return
     # A forearm that points at the camera has no direction on the picture: the hand then turns upwards.
     up = np.array((0.0, -1.0))
     heading = along / abs(unit) + up * (1.2 if raised > 0.35 else -1.2)

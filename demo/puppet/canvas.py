@@ -1,6 +1,5 @@
 """Paint anti-aliased polygons with sub-pixel corners, and project head units to pixels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -33,13 +32,20 @@ class Projection:
 
 def fill(picture: Picture, polygon: Points, colour: Colour | int) -> None:
     """Fill one closed polygon of (N, 2) pixels."""
-    fill_all(picture, [polygon], colour)
+    fill_all(picture, polygon[None], colour)
 
 
-def fill_all(picture: Picture, polygons: Sequence[Points], colour: Colour | int) -> None:
-    """Fill polygons that do not overlap."""
-    corners = [np.rint(polygon * (1 << _SHIFT)).astype(np.int32) for polygon in polygons]
-    cv2.fillPoly(picture, corners, colour, lineType=cv2.LINE_AA, shift=_SHIFT)
+def fill_all(picture: Picture, polygons: Points, colour: Colour | int) -> None:
+    """Fill (M, N, 2) polygons that do not overlap."""
+    corners = np.rint(polygons * (1 << _SHIFT)).astype(np.int32)
+    cv2.fillPoly(picture, list(corners), colour, lineType=cv2.LINE_AA, shift=_SHIFT)
+
+
+def is_outside(picture: Picture, points: Points, reach: float) -> bool:
+    """Whether everything within `reach` pixels of (N, 2) points is outside the picture."""
+    low, high = points.min(0) - reach - 1, points.max(0) + reach + 1  # a pixel for anti-aliasing
+    height, width = picture.shape[:2]
+    return bool(high[0] < 0 or high[1] < 0 or low[0] > width or low[1] > height)
 
 
 def stroke_outline(line: Points, width: Points | float) -> Points:

@@ -155,14 +155,14 @@ def apply_light(picture: Picture, mask: Picture, points_2d: Points, colour: Poin
     picture[part] = np.clip(picture[part] * (1 + share * (fine - 1)), 0, 255)
 
 
-def _fill_rows(picture: Picture, rows: list[list[Points]], colour: Colour | int) -> None:
+def _fill_rows(picture: Picture, rows: list[Points], colour: Colour | int) -> None:
     # One call per row: fillPoly leaves the overlap of two polygons empty, and cells near the crown overlap.
     for row in rows:
         fill_all(picture, row, colour)
 
 
-def _cap_cells(cap: Points) -> list[list[Points]]:
-    """Return the cells of the cap that face the camera, row by row."""
+def _cap_cells(cap: Points) -> list[Points]:
+    """Return the (N, 4, 2) cells of the cap that face the camera, row by row."""
     grid = cap.reshape(CAP_ROWS, CAP_COLUMNS, 2)
     ring = np.concatenate((grid, grid[:, :1]), 1)
     cells = np.stack((ring[:-1, :-1], ring[:-1, 1:], ring[1:, 1:], ring[1:, :-1]), 2).reshape(-1, 4, 2)
@@ -172,8 +172,8 @@ def _cap_cells(cap: Points) -> list[list[Points]]:
     row, column = np.divmod(np.arange(len(cells)), CAP_COLUMNS)
     nape = (np.abs(column / CAP_COLUMNS - 0.5) > 0.37) & (row < CAP_ROWS // 2)
     is_visible = facing & ~nape
-    rows = [list(cells[is_visible & (row == k)]) for k in range(CAP_ROWS - 1)]
-    return [*(cells for cells in rows if cells), [grid[-1]]]
+    rows = [cells[is_visible & (row == k)] for k in range(CAP_ROWS - 1)]
+    return [*(cells for cells in rows if len(cells)), grid[-1:]]
 
 
 def _sheen(cap: Points, light: tuple[float, float, float], width: float) -> Points:
