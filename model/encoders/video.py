@@ -1,4 +1,4 @@
-"""Video codecs between pictures and latents: the protocol, an analytic codec without weights, and the VAE of Wan.
+"""Video codecs between pictures and latents: the protocol, an analytic codec, and the VAE of Wan.
 
 Wan's VAE has 16 channels at stride 8 (2.1) or 48 at stride 16 (2.2, TI2V-5B).
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from xsheet.model.config import FRAMES_PER_LATENT, latent_frames
 from xsheet.model.encoders.pretrained import check_model_folder, freeze, import_diffusers, weights_sha256
+from xsheet.model.encoders.upscaler import Upscaler
 from xsheet.schemas.ids import content_key
 
 
@@ -46,6 +47,10 @@ class VideoCodec(Protocol):
 
     def decode(self, latent_BCFHW: Tensor) -> Tensor:
         """Normalised latent -> uint8 pictures (B, T, H, W, 3)."""
+        ...
+
+    def enlarge(self, rgb_BTHW3: Tensor) -> Tensor:
+        """Decoded pictures as people see them: enlarged where the codec is coarse, else unchanged; uint8."""
         ...
 
     def mirror(self, latent_BCFHW: Tensor) -> Tensor | None:
@@ -143,6 +148,7 @@ class DctCodec:
 
     def __init__(self, bands: Sequence[Band] = BANDS) -> None:
         self.bands = tuple(bands)
+        self._upscaler: Upscaler | None = None  # loaded when first needed: training never is
         self._scale = LatentScale(torch.tensor([b.mean for b in bands]), torch.tensor([b.std for b in bands]))
         time, space = _dct_matrix(FRAMES_PER_LATENT), _dct_matrix(_CELL)
         waves = [torch.einsum("t,h,w,c->thwc", time[b.time], space[b.row], space[b.column], _COLOUR_AXES[b.colour])
@@ -179,6 +185,12 @@ class DctCodec:
         cells = cells_BFHWX.reshape(*cells_BFHWX.shape[:4], FRAMES_PER_LATENT, _CELL, _CELL, 3)
         frames = cells.permute(0, 1, 4, 2, 5, 3, 6, 7).flatten(5, 6).flatten(3, 4)  # (B, F, 4, H, W, 3)
         return torch.cat([frames[:, :1].mean(2), frames[:, 1:].flatten(1, 2)], dim=1)
+
+    def enlarge(self, rgb_BTHW3: Tensor) -> Tensor:
+        """Twice the size, without block edges."""
+        if self._upscaler is None:
+            self._upscaler = Upscaler.load()
+        return to_uint8(self._upscaler.to(rgb_BTHW3.device).enlarge(to_float(rgb_BTHW3)))
 
     def mirror(self, latent_BCFHW: Tensor) -> Tensor:
         """Reverse the columns of cells and flip the sign of horizontally odd bands."""
@@ -232,6 +244,10 @@ class WanCodec:
         latent = self._scale.denormalise(latent_BCFHW).to(self.vae.device, self.vae.dtype)
         picture_B3THW: Tensor = self.vae.decode(latent, return_dict=False)[0]
         return to_uint8(picture_B3THW.movedim(1, -1))
+
+    def enlarge(self, rgb_BTHW3: Tensor) -> Tensor:
+        """Return the pictures unchanged."""
+        return rgb_BTHW3
 
     def mirror(self, latent_BCFHW: Tensor) -> None:
         """Return None: a learned codec is not symmetric."""

@@ -150,7 +150,7 @@ def _batches(dataset: CachedClipDataset, *, batch_size: int) -> list[Batch]:
 
 
 def _decode(codec: VideoCodec, latents: Tensor) -> Pictures:
-    pictures: Pictures = codec.decode(latents).cpu().numpy()
+    pictures: Pictures = codec.enlarge(codec.decode(latents)).cpu().numpy()
     return pictures
 
 

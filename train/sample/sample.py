@@ -114,7 +114,7 @@ class _Shot:
     on_progress: Callable[[float], None] | None
 
     def sample(self, script: ActionScript) -> Pictures:
-        """Pictures of the whole audio, (T, H, W, 3)."""
+        """Pictures of the whole audio as people see them, (T, H, W, 3)."""
         rate, frames, window = self._picture.rate, self.framing.bucket.frames, self.settings.window
         audio_frames = len(self.waveform) // self._picture.samples_per_frame
         total = max(frames, 1 + (audio_frames - 1) // FRAMES_PER_LATENT * FRAMES_PER_LATENT)
@@ -135,7 +135,7 @@ class _Shot:
             video = append_window(video, self._decode(latents), start=start, overlap=window.overlap)
             left_s = (time.monotonic() - began_s) / k * (len(starts) - 1 - k)
             log.info("window %d of %d, %s left", k + 1, len(starts), timedelta(seconds=round(left_s)))
-        return video[:total]
+        return self._enlarge(video[:total])
 
     @property
     def _picture(self) -> PictureEncodingSettings:
@@ -178,6 +178,10 @@ class _Shot:
     def _decode(self, latents: Tensor) -> Pictures:
         pictures: Pictures = self.trained.encoders.video.decode(latents)[0].cpu().numpy()
         return pictures
+
+    def _enlarge(self, video: Pictures) -> Pictures:
+        shown: Pictures = self.trained.encoders.video.enlarge(torch.from_numpy(video)[None])[0].cpu().numpy()
+        return shown
 
     def _first_picture(self) -> Rgb:
         """The portrait as training cut its clips."""
