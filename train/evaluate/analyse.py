@@ -38,7 +38,7 @@ def analyse_clip(clip: HeldOutClip, pictures_THW3: Pictures, *, reader: FaceRead
     frames = frames_in(clip.span, CLIP_RATE)
     series = {name: _resample_to_25_fps(values, rate, len(frames)) for name, values in reader(pictures_THW3).items()}
     voice = audio_features(clip.waveform, len(frames))["voice"]
-    signals = _signals(clip, series, voice)
+    signals = _signals(clip, series, voice, extractor=reader.extractor or clip.signals.extractor)
     reference = series_to_array(slice_series(clip.signals.mouth_open, frames) or (None,) * len(frames))
     source_frames = _source_frames(len(pictures_THW3), rate)
     reference_at_shown = np.full(
@@ -67,13 +67,15 @@ def _source_frames(count: int, rate: FrameRate) -> NDArray[np.int64]:
     return np.array([frame_at(frame_start_us(k, rate), CLIP_RATE) for k in range(count)])
 
 
-def _signals(clip: HeldOutClip, series: Mapping[str, Floats], voice: tuple[float | None, ...]) -> Signals:
+def _signals(
+    clip: HeldOutClip, series: Mapping[str, Floats], voice: tuple[float | None, ...], *, extractor: str
+) -> Signals:
     """Signals of the span. Face height comes from the real clip, which gave the portrait."""
     frames = frames_in(clip.span, CLIP_RATE)
     height = slice_series(clip.signals.head_height, frames)
     read = {name: tuple(values.tolist()) for name, values in series.items() if np.isfinite(values).all()}
     return Signals(
-        clip_id=clip.clip.clip_id, frames=len(frames), extractor=clip.signals.extractor, head_height=height,
+        clip_id=clip.clip.clip_id, frames=len(frames), extractor=extractor, head_height=height,
         voice=voice, **read,
     )  # fmt: skip
 

@@ -30,7 +30,7 @@ from xsheet.train.data.cache.fingerprint import cache_spec
 from xsheet.train.data.texts import tokenize_texts
 from xsheet.train.evaluate.analyse import ClipAnalysis, analyse_clip
 from xsheet.train.evaluate.held_out import HeldOutClip, count_held_out, held_out_clips, picture_settings
-from xsheet.train.evaluate.readers import FaceReader, FaceReaderSettings, MeshFaceReader, Pictures, load_or_fit_reader
+from xsheet.train.evaluate.readers import FACE_TRACKS, FaceReader, MeshFaceReader, Pictures
 from xsheet.train.evaluate.score_store import Passes, ScoreStore
 from xsheet.train.evaluate.scores import (
     ActionEditScore,
@@ -44,6 +44,7 @@ from xsheet.train.evaluate.scores import (
     swapped,
     unrequested_actions,
 )
+from xsheet.train.evaluate.small_reader import FaceReaderSettings, load_or_fit_reader
 from xsheet.train.evaluate.summary import (
     MEASURES,
     ScoreValue,
@@ -65,6 +66,9 @@ class EvaluationSettings(StrictModel):
     """Samples of an evaluation and how they are analysed."""
 
     split: SplitName = Field(default="test", description="split of the clips")
+    layer: str | None = Field(
+        default=None, description="layer of the requested actions, in a cache of its own; null = that of training"
+    )
     max_clips: int = Field(default=32, ge=2, le=10_000, description="at most; few clips give wide intervals")
     batch_size: int = Field(default=16, ge=1, description="samples drawn at once")
     sample: SampleSettings = Field(default=SampleSettings(), description="sampling")
@@ -144,7 +148,7 @@ def evaluate(
 
     Args:
         run: folder of the run.
-        set_folder: the set that it was trained on.
+        set_folder: the set that it was trained on, or another with a cache of the same settings.
         settings: of the evaluation.
         stage: whose weights (default: the last finished).
         device: of the model.
@@ -154,7 +158,7 @@ def evaluate(
         ConfigError: no finished stage, no cache of its settings, or no held-out clip with phases.
     """
     trained = load_trained(run, stage=stage, device=device)
-    cache = open_training_cache(trained, set_folder)
+    cache = open_training_cache(trained, set_folder, layer=settings.layer)
     bench = _Bench(trained=trained, reader=_open_reader(cache, trained, settings), settings=settings)
     key = content_key(
         __version__, settings.model_dump(mode="json", exclude={"max_clips"}), cache.spec.fingerprint,
@@ -206,10 +210,10 @@ class _Bench:
         none: list[ActionEditScore | None] = [None] * len(batch)
         swaps, replacements = none, none
         if self.settings.edit_actions:
-            swaps = self._score_edits(batch, sampled, [swapped(clip.annotation) for clip in batch])
+            swaps = self._score_edits(batch, sampled, [swapped(clip.annotation, FACE_TRACKS) for clip in batch])
             passes.add(len(batch))
             others = [
-                replaced_action(clip.annotation, other.annotation)
+                replaced_action(clip.annotation, other.annotation, FACE_TRACKS)
                 for clip, other in zip(batch, [*batch[1:], batch[0]], strict=True)
             ]
             replacements = self._score_edits(batch, sampled, others)
@@ -261,9 +265,9 @@ class _Bench:
         return scores
 
 
-def open_training_cache(trained: TrainedModel, set_folder: Path) -> Cache:
-    """The cache that a model was trained on."""
-    wanted = trained.settings.cache.text.layer
+def open_training_cache(trained: TrainedModel, set_folder: Path, *, layer: str | None = None) -> Cache:
+    """The cache of a set with a model's settings; `layer` in place of the one that it was trained on."""
+    wanted = layer or trained.settings.cache.text.layer
     layer = None if wanted is None else str(find_layer(set_folder, wanted))
     return open_cache(set_folder, cache_spec(trained.settings.cache, trained.encoders, layer=layer))
 
@@ -310,8 +314,9 @@ def _score_clip(clip: HeldOutClip, analysis: ClipAnalysis) -> ClipScore:
 
 
 def _requested_phases(clip: HeldOutClip) -> list[Phase]:
-    """Phases of the annotation that lie completely in the video."""
-    return [phase for phase in clip.annotation.phases if phase.phase_id in clip.complete_phase_ids]
+    """Phases of the annotation that lie completely in the video, on tracks that a picture of a face shows."""
+    complete = (phase for phase in clip.annotation.phases if phase.phase_id in clip.complete_phase_ids)
+    return [phase for phase in complete if phase.track in FACE_TRACKS]
 
 
 def _open_reader(cache: Cache, trained: TrainedModel, settings: EvaluationSettings) -> FaceReader:

@@ -5,7 +5,7 @@ motion annotator: does the action appear (H@S), is it the class that was asked f
 texts are exchanged.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.curate.sync.lip_audio import score_sync
+from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Phase, sorted_phases
 from xsheet.schemas.time import CLIP_RATE, seconds_from_us
 
@@ -148,12 +149,12 @@ def score_mouth(mouth: Floats, reference: Floats, predicted: Floats, voice: Floa
     )
 
 
-def swapped(annotation: Annotation) -> Annotation | None:
-    """The annotation with the actions of two phases swapped; None without two different actions.
+def swapped(annotation: Annotation, tracks: Collection[vocab.Track]) -> Annotation | None:
+    """The annotation with the actions of two phases on these tracks swapped; None without two different actions.
 
     Of all pairs the earliest is taken, else the text would change in several places at once.
     """
-    acts = [phase for phase in annotation.phases if phase.action != "rest"]
+    acts = _actions_on(annotation, tracks)
     pairs = ((a, b) for i, a in enumerate(acts) for b in acts[i + 1 :] if action_label(a) != action_label(b))
     for first, second in pairs:
         changed = {first.phase_id: _with_action_of(first, second), second.phase_id: _with_action_of(second, first)}
@@ -164,9 +165,9 @@ def swapped(annotation: Annotation) -> Annotation | None:
     return None
 
 
-def replaced_action(annotation: Annotation, other: Annotation) -> Annotation | None:
-    """The annotation with one action replaced by one of another annotation; None if all are the same."""
-    mine, theirs = ([phase for phase in sheet.phases if phase.action != "rest"] for sheet in (annotation, other))
+def replaced_action(annotation: Annotation, other: Annotation, tracks: Collection[vocab.Track]) -> Annotation | None:
+    """The annotation with one action on these tracks replaced by one of another; None if all are the same."""
+    mine, theirs = _actions_on(annotation, tracks), _actions_on(other, tracks)
     for old, new in ((old, new) for old in mine for new in theirs if action_label(old) != action_label(new)):
         changed = {old.phase_id: _with_action_of(old, new)}
         try:
@@ -180,6 +181,10 @@ def changed_phases(before: Annotation, after: Annotation) -> list[Phase]:
     """Phases of `after` whose action differs from the phase of the same id in `before`."""
     names = {phase.phase_id: action_label(phase) for phase in before.phases}
     return [phase for phase in after.phases if names.get(phase.phase_id) != action_label(phase)]
+
+
+def _actions_on(annotation: Annotation, tracks: Collection[vocab.Track]) -> list[Phase]:
+    return [phase for phase in annotation.phases if phase.action != "rest" and phase.track in tracks]
 
 
 def _with_action_of(phase: Phase, other: Phase) -> Phase:

@@ -1,10 +1,12 @@
 """Scores of phases and mouths, on phases made by hand."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base, Phase, sorted_phases
 from xsheet.train.evaluate.scores import (
     changed_phases,
@@ -15,6 +17,8 @@ from xsheet.train.evaluate.scores import (
     swapped,
     unrequested_actions,
 )
+
+EVERY_TRACK = get_args(vocab.Track)
 
 
 def phase(start_s, end_s, action="nod", *, side="none", track="head", name="p"):
@@ -93,21 +97,21 @@ def test_rests_are_not_asked_for():
 
 def test_exchanged_actions_keep_their_times():
     original = sheet(phase(0, 1), phase(1, 2), phase(2, 3, "tilt_head", side="left"))
-    after = swapped(original)
+    after = swapped(original, EVERY_TRACK)
     assert [p.action for p in after.phases] == ["tilt_head", "nod", "nod"]
     assert [p.start_us for p in after.phases] == [p.start_us for p in original.phases]
     assert [p.action for p in changed_phases(original, after)] == ["tilt_head", "nod"]
 
 
 def test_a_sheet_of_one_action_cannot_be_exchanged():
-    assert swapped(sheet(phase(0, 1), phase(1, 2))) is None
+    assert swapped(sheet(phase(0, 1), phase(1, 2)), EVERY_TRACK) is None
 
 
 def test_a_pair_that_would_collide_on_a_track_is_passed_over():
     smile = phase(0, 3, "smile", track="face")
     look = phase(0.5, 1.0, "look_away", side="left", track="gaze")
     away = phase(2.0, 2.5, "look_away", side="right", track="gaze")
-    after = swapped(sheet(smile, look, away))
+    after = swapped(sheet(smile, look, away), EVERY_TRACK)
     assert [p.laterality for p in after.phases if p.track == "gaze"] == ["right", "left"]
 
 
@@ -140,16 +144,16 @@ def test_an_unmeasured_mouth_has_no_correlation():
 
 def test_phases_keep_their_ids_when_exchanged():
     original = sheet(phase(0, 1), phase(2, 3, "shake_head"))
-    assert {p.phase_id for p in swapped(original).phases} == {p.phase_id for p in original.phases}
-    assert swapped(replace(original, phases=())) is None
+    assert {p.phase_id for p in swapped(original, EVERY_TRACK).phases} == {p.phase_id for p in original.phases}
+    assert swapped(replace(original, phases=()), EVERY_TRACK) is None
 
 
 def test_recast_an_action_keeps_its_time_and_is_another():
     original, other = sheet(phase(0, 1), phase(2, 3)), sheet(phase(0, 2), phase(2, 3, "shake_head"))
-    (changed,) = changed_phases(original, replaced_action(original, other))
+    (changed,) = changed_phases(original, replaced_action(original, other, EVERY_TRACK))
     assert (changed.action, changed.start_us, changed.end_us) == ("shake_head", 0, 1_000_000)
 
 
 def test_nothing_is_recast_by_a_sheet_of_the_same_actions():
-    assert replaced_action(sheet(phase(0, 1)), sheet(phase(2, 3))) is None
-    assert replaced_action(sheet(), sheet(phase(2, 3))) is None
+    assert replaced_action(sheet(phase(0, 1)), sheet(phase(2, 3)), EVERY_TRACK) is None
+    assert replaced_action(sheet(), sheet(phase(2, 3)), EVERY_TRACK) is None

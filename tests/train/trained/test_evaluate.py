@@ -8,8 +8,8 @@ import pytest
 
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.evaluate.evaluate import Evaluation, EvaluationSettings, evaluate
-from xsheet.train.evaluate.readers import FaceReaderSettings
 from xsheet.train.evaluate.scores import ActionEditScore, ClipScore, MouthScore, PhaseScore
+from xsheet.train.evaluate.small_reader import FaceReaderSettings
 
 
 def clip(*named, r=None):

@@ -2,17 +2,27 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from xsheet.demo.puppet.draw import Puppet
+from xsheet.demo.puppet.identity import random_identity
+from xsheet.demo.puppet.pose import Motion
+from xsheet.model.encoders.video import DctCodec
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.time import frame_start_us
 from xsheet.train.data.cache.build import Cache
 from xsheet.train.data.encoders import open_encoders
 from xsheet.train.evaluate.held_out import held_out_clips, measured_clips
-from xsheet.train.evaluate.readers import FaceReaderSettings, load_or_fit_reader, network_inputs
+from xsheet.train.evaluate.small_reader import (
+    FaceReaderSettings,
+    load_or_fit_reader,
+    load_shipped_reader,
+    network_inputs,
+)
 
 
 @pytest.fixture
@@ -65,6 +75,30 @@ def test_a_fitted_reader_reads_clips_it_never_saw(turning, settings):
     assert np.corrcoef(predicted, np.arange(33))[0, 1] > 0.9
     again = load_or_fit_reader(turning, codec, how)  # from the file
     assert np.array_equal(again(pictures)["yaw_deg"], predicted)
+
+
+def test_the_reader_of_the_package_sees_a_head_turn_and_brows_rise_on_a_person_it_never_saw():
+    motion = Motion.rest(33)
+    motion.yaw_deg[:] = 20 * np.sin(np.arange(33) / 5)
+    motion.brow_raise[:] = np.clip(np.cos(np.arange(33) / 3), 0, 1) * 0.8
+    identity = random_identity(987_654)
+    puppet, scene = Puppet(identity, height_px=256), identity.scene
+    reach = round(256 * 0.77 * scene.head_share)
+    x, y = round(256 * (0.5 + scene.centre_x)), round(256 * (scene.eye_line + 0.05 * scene.head_share))
+    frames = [
+        puppet.draw(motion.at(k))[max(0, y - reach) : y + reach, max(0, x - reach) : x + reach] for k in range(33)
+    ]
+    small = np.stack([cv2.resize(frame, (64, 64), interpolation=cv2.INTER_AREA) for frame in frames])
+    codec = DctCodec()
+    series = load_shipped_reader()(codec.decode(codec.encode(torch.from_numpy(small)[None]))[0].numpy())
+    assert np.corrcoef(series["yaw_deg"], motion.yaw_deg)[0, 1] > 0.85
+    assert np.corrcoef(series["brow_raise"], motion.brow_raise)[0, 1] > 0.4
+
+
+def test_a_set_that_the_reader_of_the_package_does_not_explain_gets_its_own(turning, settings):
+    codec = open_encoders(settings).video
+    how = FaceReaderSettings(steps=1, batch_size=1, frames_per_clip=2)
+    assert load_or_fit_reader(turning, codec, how).extractor is None
 
 
 def test_a_set_without_signals_cannot_teach_a_reader(built_copy, cache, settings):
