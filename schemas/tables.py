@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
@@ -235,9 +235,12 @@ def _wrong_version(path: Path, table: Table[Any], version: tuple[int, int]) -> C
 
 
 def _with_missing_columns(rows: pa.Table, table: Table[Any]) -> pa.Table:
-    for field in arrow_schema(table):
-        if field.name not in rows.column_names:
-            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    """Columns that a minor version added, with the default of the record: null, or an empty list."""
+    defaults = {field.name: field.default for field in fields(table.record)}
+    for column in arrow_schema(table):
+        if column.name not in rows.column_names:
+            missing = [[]] * rows.num_rows if defaults[column.name] == () else [None] * rows.num_rows
+            rows = rows.append_column(column, pa.array(missing, column.type))
     return rows
 
 
