@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Generator
+from torch import Generator, nn
 
 from xsheet.model.config import ActAvatarConfig, config_from
 from xsheet.model.encoders.pretrained import import_diffusers
@@ -109,14 +109,14 @@ def load_pretrained_backbone(
     Raises:
         ConfigError: no safetensors, different sizes, or different keys.
     """
-    found = _index_tensors(source)
+    found = index_tensors(source)
     _check_backbone_config(source, config)
     names = backbone_keys(config.num_layers)
     if "head.modulation" in found:
         ours = {wan: key for key, wan in names.items()}
         found = {ours.get(key, key): at for key, at in found.items()}
     model = model_class(**config.model_dump())
-    _copy_tensors(found, model, keys=names, source=source)
+    copy_tensors(found, model, keys=names, source=source)
     init_new_parts(model, rng=rng)
     return model
 
@@ -125,7 +125,7 @@ def load(folder: Path, *, model_class: type[ActAvatarTransformer] = ActAvatarTra
     """Load a complete model written by `save`; ConfigError on a missing, extra or misshapen tensor."""
     config = config_from(_config_json(folder), where=str(folder), config_class=model_class.config_class)
     model = model_class(**config.model_dump())
-    _copy_tensors(_index_tensors(folder), model, keys=model.state_dict(), source=folder)
+    copy_tensors(index_tensors(folder), model, keys=model.state_dict(), source=folder)
     return model
 
 
@@ -153,22 +153,23 @@ def save_part(model: ActAvatarTransformer, file: Path, *, keys: Iterable[str]) -
         save_file({key: tensors[key].contiguous() for key in sorted(keys)}, temporary)
 
 
-def load_part(model: ActAvatarTransformer, file: Path, *, keys: Iterable[str]) -> None:
+def load_part(model: nn.Module, file: Path, *, keys: Iterable[str]) -> None:
     """Load exactly these tensors from a file; ConfigError if the file has other keys."""
-    _copy_tensors(_index_tensors(file), model, keys=keys, source=file)
+    copy_tensors(index_tensors(file), model, keys=keys, source=file)
 
 
-_TensorLocation = tuple[Path, str]
+TensorLocation = tuple[Path, str]
+"""File, and the key there."""
 
 
 def _with_weight_and_bias(layers: Mapping[str, str]) -> dict[str, str]:
     return {f"{ours}.{kind}": f"{wan}.{kind}" for ours, wan in layers.items() for kind in ("weight", "bias")}
 
 
-def _index_tensors(source: Path) -> dict[str, _TensorLocation]:
+def index_tensors(source: Path) -> dict[str, TensorLocation]:
     """Map each key to file and key, reading headers only."""
     files = sorted(source.glob("*.safetensors")) if source.is_dir() else [source]
-    found: dict[str, _TensorLocation] = {}
+    found: dict[str, TensorLocation] = {}
     for file in files:
         try:
             with safe_open(file, framework="pt") as opened:
@@ -180,9 +181,10 @@ def _index_tensors(source: Path) -> dict[str, _TensorLocation]:
     return found
 
 
-def _copy_tensors(
-    tensor_locations: Mapping[str, _TensorLocation], model: ActAvatarTransformer, *, keys: Iterable[str], source: Path
+def copy_tensors(
+    tensor_locations: Mapping[str, TensorLocation], model: nn.Module, *, keys: Iterable[str], source: Path
 ) -> None:
+    """Copy exactly these tensors into a model, in its own dtype; ConfigError on other keys or shapes."""
     expected, targets = set(keys), model.state_dict()
     missing, extra = sorted(expected - tensor_locations.keys()), sorted(tensor_locations.keys() - expected)
     if missing or extra:

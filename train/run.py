@@ -34,12 +34,13 @@ from xsheet.train.data.order import BucketBatchSampler, check_weight
 from xsheet.train.launch import WorkerSettings, launch
 from xsheet.train.loop.loop import StageSpec, TrainLoop, ValidateFn
 from xsheet.train.loop.loss import VelocityLoss
-from xsheet.train.loop.model import TrainableModel
+from xsheet.train.loop.model import TrainableModel, part_keys
 from xsheet.train.loop.optim import Ema, build_optimizer
 from xsheet.train.loop.parallel import prepare_model
 from xsheet.train.loop.process_group import ProcessGroup
 from xsheet.train.loop.stage_weights import WEIGHTS_FILE, check_initial_weights, load_previous, save_stage
 from xsheet.train.loop.state import TrainState
+from xsheet.train.pretrained import avatar_keys, load_avatar
 from xsheet.train.settings import TrainSettings
 from xsheet.train.stages import set_trainable, stage_weight_keys, trainable_parameters
 
@@ -142,9 +143,7 @@ class StageRun:
         """The model with its initial weights; logs where they come from."""
         model = build_trainable_model(self.settings, null_text=null_text)
         earlier = [(stage, self.out / stage.name) for stage in self.settings.previous_stages(self.stage)]
-        origins = load_previous(
-            model, has_pretrained_backbone=self.settings.pretrained_backbone is not None, previous_stages=earlier
-        )
+        origins = load_previous(model, pretrained=pretrained_keys(model, self.settings), previous_stages=earlier)
         check_initial_weights(model, origins, self.settings.stage(self.stage))
         return model
 
@@ -217,7 +216,7 @@ def _check_sets(sets: Sequence[WeightedSet]) -> None:
 
 
 def build_trainable_model(settings: TrainSettings, *, null_text: torch.Tensor) -> TrainableModel:
-    """A model with pretrained backbone weights if configured, and new weights elsewhere.
+    """A model with pretrained weights if configured, and new weights elsewhere.
 
     Args:
         settings: of the run.
@@ -230,9 +229,19 @@ def build_trainable_model(settings: TrainSettings, *, null_text: torch.Tensor) -
         transformer = load_pretrained_backbone(
             Path(settings.pretrained_backbone), config=size, rng=rng, model_class=kind
         )
-    return TrainableModel(
+    model = TrainableModel(
         transformer, text=build_text_encoder(settings), null_text=null_text, variant=variant_of(settings.variant)
     )
+    if settings.pretrained_avatar is not None:
+        load_avatar(model, settings.pretrained_avatar)
+    return model
+
+
+def pretrained_keys(model: TrainableModel, settings: TrainSettings) -> dict[str, frozenset[str]]:
+    """Keys of the model whose weights are pretrained, by their origin."""
+    if settings.pretrained_avatar is not None:
+        return {"avatar": avatar_keys(model, settings.pretrained_avatar)}
+    return {"backbone": part_keys(model)["backbone"]} if settings.pretrained_backbone is not None else {}
 
 
 def build_text_encoder(settings: TrainSettings) -> ByteTextEncoder | None:

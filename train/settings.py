@@ -13,9 +13,10 @@ from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.data.conditioning import DRIVING_SERIES
 from xsheet.train.data.encoders import named_config
-from xsheet.train.data.settings import CacheSettings, LoaderSettings
+from xsheet.train.data.settings import CacheSettings, EncoderSettings, LoaderSettings
 from xsheet.train.loop.loop import LoopSettings
 from xsheet.train.loop.step import ComputeSettings
+from xsheet.train.pretrained import TINY_BASE, avatar_sha256
 from xsheet.train.stages import StageSettings
 
 
@@ -26,6 +27,11 @@ class TrainSettings(StrictModel):
     loader: LoaderSettings = Field(default=LoaderSettings(), description="batches of cached clips")
     pretrained_backbone: str | None = Field(
         default=None, description="pretrained transformer: folder or .safetensors, Wan's or diffusers'; null = new"
+    )
+    pretrained_avatar: str | None = Field(
+        default=None,
+        description="trained avatar to start from, sound, phases and text encoder included: the folder of an export, a "
+        ".safetensors file of a stage that trained every part, or tiny-base, which is part of the package",
     )
     seed: int = Field(default=0, ge=0, description="of order, noise, σ, crops, flips, dropped conditions, new weights")
     compute: ComputeSettings = Field(default=ComputeSettings(), description="how a step is computed")
@@ -45,6 +51,13 @@ class TrainSettings(StrictModel):
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
+        if self.pretrained_avatar is not None and self.pretrained_backbone is not None:
+            raise ValueError("an avatar has a backbone: set pretrained_avatar or pretrained_backbone, not both")
+        if self.pretrained_avatar == TINY_BASE and (self.cache.model, self.cache.encoders) != (
+            "tiny",
+            EncoderSettings(),
+        ):
+            raise ValueError(f"{TINY_BASE} needs cache.model tiny and its own encoders")
         names = self.stage_names
         if len(set(names)) != len(names):
             raise ValueError(f"stages have unique names, got {', '.join(names)}")
@@ -120,6 +133,7 @@ class TrainSettings(StrictModel):
             "model": self.config_and_class[0].model_dump(mode="json"),
             "variant": None if self.variant is None else self.variant.model_dump(mode="json"),
             "pretrained_backbone": self.pretrained_backbone is not None,
+            "pretrained_avatar": None if self.pretrained_avatar is None else avatar_sha256(self.pretrained_avatar),
             "seed": self.seed,
             "loader": self.loader.model_dump(mode="json", include={"batch_size", "mirror_probability"}),
             "compute": self.compute.model_dump(mode="json", include={"dtype", "gradient_sum"}),

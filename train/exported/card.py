@@ -64,9 +64,9 @@ def write_card(out: Path, *, trained: TrainedModel, stage_folder: Path) -> None:
 
 def _intro(trained: TrainedModel) -> str:
     weights = sum(parameter.numel() for parameter in trained.model.transformer.parameters())
-    backbone = (
-        "pretrained weights" if trained.settings.pretrained_backbone is not None else "weights trained from scratch"
-    )
+    settings = trained.settings
+    is_pretrained = settings.pretrained_backbone is not None or settings.pretrained_avatar is not None
+    backbone = "pretrained weights" if is_pretrained else "weights trained from scratch"
     return (
         f"# Talking avatar, {trained.settings.cache.model}\n\n"
         "A portrait speaks an audio track and performs the named actions in the named seconds: a Wan video diffusion "

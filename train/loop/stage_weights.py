@@ -34,7 +34,7 @@ WEIGHTS_FILE, EMA_WEIGHTS_FILE = "weights.safetensors", "average.safetensors"
 class WeightOrigins:
     """Origin of each key's initial weights; every key is in exactly one group."""
 
-    keys_by_origin: Mapping[str, frozenset[str]]  # "backbone", the names of earlier stages, "new"
+    keys_by_origin: Mapping[str, frozenset[str]]  # "backbone" or "avatar", the names of earlier stages, "new"
 
     def summary_lines(self, parts: Mapping[str, frozenset[str]]) -> tuple[str, ...]:
         """Keys by part and origin, for people."""
@@ -53,15 +53,15 @@ class WeightOrigins:
 def load_previous(
     model: TrainableModel,
     *,
-    has_pretrained_backbone: bool,
+    pretrained: Mapping[str, frozenset[str]],
     previous_stages: Sequence[tuple[StageSettings, Path]],
     use_ema: bool = False,
 ) -> WeightOrigins:
     """Load the weights of earlier stages into a new model, and return the origin of every key.
 
     Args:
-        model: as made: pretrained where `has_pretrained_backbone`, fresh elsewhere.
-        has_pretrained_backbone: whether the base's weights are pretrained.
+        model: as made, with pretrained weights at the keys of `pretrained`, new ones elsewhere.
+        pretrained: keys by the origin of their weights, e.g. "backbone".
         previous_stages: settings and folders of the earlier stages, in order.
         use_ema: take the averaged weights.
 
@@ -69,16 +69,16 @@ def load_previous(
         ConfigError: a stage left nothing yet, or other keys than its settings say.
     """
     origin = dict.fromkeys(model.state_dict(), "new")
-    if has_pretrained_backbone:
-        origin |= dict.fromkeys(part_keys(model)["backbone"], "backbone")
+    for name, keys in pretrained.items():
+        origin |= dict.fromkeys(keys, name)
     for settings, folder in previous_stages:
         name = settings.name
         file, keys = folder / (EMA_WEIGHTS_FILE if use_ema else WEIGHTS_FILE), stage_weight_keys(model, settings)
         if not file.is_file():
             raise ConfigError(where=str(file), expected=f"the weights of {name}", got="none", hint=f"run {name} first")
-        load_part(model, file, keys=keys)  # type: ignore[arg-type]  # it takes any module with these keys
+        load_part(model, file, keys=keys)
         origin |= dict.fromkeys(keys, name)
-    names = ("backbone", *(settings.name for settings, _ in previous_stages), "new")
+    names = (*pretrained, *(settings.name for settings, _ in previous_stages), "new")
     return WeightOrigins(
         keys_by_origin={name: frozenset(key for key, at in origin.items() if at == name) for name in names}
     )

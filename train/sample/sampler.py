@@ -35,7 +35,7 @@ from xsheet.train.data.texts import TokenizedText
 from xsheet.train.loop.lora import lora_targets
 from xsheet.train.loop.model import TrainableModel
 from xsheet.train.loop.stage_weights import EMA_WEIGHTS_FILE, WEIGHTS_FILE, load_previous
-from xsheet.train.run import build_trainable_model
+from xsheet.train.run import build_trainable_model, pretrained_keys
 from xsheet.train.sample.windows import WindowSettings
 from xsheet.train.settings import TrainSettings
 
@@ -168,14 +168,14 @@ def load_trained(run: Path, *, stage: str | None = None, device: str = "cpu", wi
     null_text = cached_text(encoders.text.tokenize("").ids_M, encoders.text)
     model = build_trainable_model(settings, null_text=null_text if encoders.text.trainable else null_text.float())
     earlier = [(before, run / before.name) for before in settings.previous_stages(stage)]
-    load_previous(model, has_pretrained_backbone=settings.pretrained_backbone is not None, previous_stages=earlier)
+    load_previous(model, pretrained=pretrained_keys(model, settings), previous_stages=earlier)
     last = (settings.stage(stage), run / stage)
     lora = None if with_lora else last[0].lora
     updated = frozenset[str]() if lora is None else lora_targets(model.transformer, lora)
     before = {key: tensor.clone() for key, tensor in model.transformer.state_dict().items() if key in updated}
     load_previous(
         model,
-        has_pretrained_backbone=False,
+        pretrained={},
         previous_stages=[last],
         use_ema=(run / stage / EMA_WEIGHTS_FILE).is_file(),
     )

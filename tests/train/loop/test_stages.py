@@ -177,14 +177,14 @@ def test_a_stage_hands_on_exactly_what_it_trained(tmp_path):
 def test_what_was_handed_on_speaks_as_it_did(tmp_path):
     loop = trained(tmp_path, SOUND)
     learner = make_learner()
-    load_previous(learner, has_pretrained_backbone=False, previous_stages=[(SOUND, tmp_path)])
+    load_previous(learner, pretrained={}, previous_stages=[(SOUND, tmp_path)])
     assert torch.equal(velocity(learner), velocity(loop.state.model))
 
 
 def test_averages_are_handed_on_too(tmp_path):
     loop = trained(tmp_path, SOUND)
     learner = make_learner()
-    load_previous(learner, has_pretrained_backbone=False, previous_stages=[(SOUND, tmp_path)], use_ema=True)
+    load_previous(learner, pretrained={}, previous_stages=[(SOUND, tmp_path)], use_ema=True)
     with loop.state.ema.average_parameters():
         average = velocity(loop.state.model)
     assert torch.equal(velocity(learner), average)
@@ -195,14 +195,16 @@ def test_averages_are_handed_on_too(tmp_path):
 def test_updates_are_merged_into_plain_weights(tmp_path):
     loop = trained(tmp_path, LORA)
     learner = make_learner()
-    load_previous(learner, has_pretrained_backbone=False, previous_stages=[(LORA, tmp_path)])
+    load_previous(learner, pretrained={}, previous_stages=[(LORA, tmp_path)])
     torch.testing.assert_close(velocity(learner), velocity(loop.state.model), rtol=1e-4, atol=1e-5)
 
 
 def test_the_hand_over_says_where_every_key_comes_from(tmp_path, caplog):
     trained(tmp_path, SOUND)
     learner = make_learner()
-    handover = load_previous(learner, has_pretrained_backbone=True, previous_stages=[(SOUND, tmp_path)])
+    handover = load_previous(
+        learner, pretrained={"backbone": part_keys(learner)["backbone"]}, previous_stages=[(SOUND, tmp_path)]
+    )
     parts = part_keys(learner)
     assert handover.keys_by_origin["backbone"] == parts["backbone"]
     assert handover.keys_by_origin["stage1"] == parts["audio"]
@@ -214,14 +216,16 @@ def test_the_hand_over_says_where_every_key_comes_from(tmp_path, caplog):
 
 
 def test_a_frozen_base_that_never_learned_is_refused(learner):
-    handover = load_previous(learner, has_pretrained_backbone=False, previous_stages=[])
+    handover = load_previous(learner, pretrained={}, previous_stages=[])
     with pytest.raises(ConfigError, match=r"stage1\.trainable_parts.*pretrained_backbone to the folder"):
         check_initial_weights(learner, handover, SOUND)
 
 
 def test_a_stage_that_has_not_run_is_missed_by_name(learner, tmp_path):
     with pytest.raises(ConfigError, match=r"the weights of stage1.*run stage1 first"):
-        load_previous(learner, has_pretrained_backbone=True, previous_stages=[(SOUND, tmp_path)])
+        load_previous(
+            learner, pretrained={"backbone": part_keys(learner)["backbone"]}, previous_stages=[(SOUND, tmp_path)]
+        )
 
 
 @pytest.mark.slow
@@ -235,7 +239,9 @@ def test_other_keys_than_the_settings_say_are_refused(learner, tmp_path, change)
     )
     save_file(changed, tmp_path / WEIGHTS_FILE)
     with pytest.raises(ConfigError, match=key if change == "fewer" else "other"):
-        load_previous(learner, has_pretrained_backbone=True, previous_stages=[(SOUND, tmp_path)])
+        load_previous(
+            learner, pretrained={"backbone": part_keys(learner)["backbone"]}, previous_stages=[(SOUND, tmp_path)]
+        )
 
 
 def test_sound_without_a_base_learns_through_frozen_blocks(tmp_path):

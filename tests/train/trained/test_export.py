@@ -20,7 +20,7 @@ from xsheet.train.export import export
 from xsheet.train.exported.card import backbone_lines, pipeline_lines
 from xsheet.train.launch import WorkerSettings
 from xsheet.train.loop.lora import LoraSettings
-from xsheet.train.run import WeightedSet, train_stages
+from xsheet.train.run import WeightedSet, build_trainable_model, train_stages
 from xsheet.train.sample.sampler import load_trained
 
 pytestmark = pytest.mark.slow  # a run of both stages takes some seconds; its tests share it
@@ -51,6 +51,15 @@ def test_the_whole_model_comes_back(exported, trained):
 def test_the_learned_text_encoder_is_exported(exported, trained):
     tensors = load_file(exported / "text/weights.safetensors")
     assert tensors.keys() == trained.model.text.state_dict().keys()
+
+
+def test_an_export_is_the_start_of_another_run(exported, trained, plan):
+    model = build_trainable_model(
+        plan.model_copy(update={"pretrained_avatar": str(exported)}), null_text=trained.model.null_text
+    )
+    ours, theirs = model.state_dict(), trained.model.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
 def test_nothing_is_written_over(exported, trained_run):
