@@ -4,7 +4,8 @@ run                 `xsheet demo`: corpus, workflow, samples and page, in this o
 corpus              films and their truth tables on disk
 film                one film: plan, voice and other sounds, rendering, ground truth
 puppet              the drawn person: identity, pose, motion and painting
-held_out_samples    videos that the trained model generates for held-out annotations
+new_people          drawn people whom no training saw, their scripts performed by the trained model, measured
+drawn_set           sets of drawn people whose signals and annotations are the truth
 page                demo.html: expected against actual results
 """
 

@@ -1,7 +1,6 @@
 """`xsheet demo`: run the whole workflow on a corpus with known ground truth and write a page with the results."""
 
 import json
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,16 +12,13 @@ from pydantic import Field
 from xsheet.curate.discover import discover
 from xsheet.curate.pipeline import RunContext
 from xsheet.demo.corpus import make_corpus
-from xsheet.demo.held_out_samples import HeldOutSamples, HeldOutSampleSettings, generate_held_out_samples
+from xsheet.demo.new_people import NewPeople, NewPeopleSettings, sample_new_people
 from xsheet.demo.page.page import write_page
 from xsheet.demo.page.report_data import collect_report
 from xsheet.runtime.executor import Execution, Progress
-from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.tables import write_text
 from xsheet.workflow import WorkflowResult, WorkflowSettings, run_workflow, steps_until
-
-log = logging.getLogger(__name__)
 
 
 def demo_steps(settings: WorkflowSettings) -> tuple[str, ...]:
@@ -42,8 +38,8 @@ class DemoSettings(StrictModel):
         multiple_of=2,
         description="picture height in pixels; faces in smaller pictures are rejected",
     )
-    held_out_samples: HeldOutSampleSettings = Field(
-        default=HeldOutSampleSettings(), description="samples of the trained model"
+    new_people: NewPeopleSettings = Field(
+        default=NewPeopleSettings(), description="people and scripts that the trained model is measured on"
     )
 
 
@@ -53,7 +49,7 @@ class DemoResult:
 
     corpus: Path
     workflow: WorkflowResult
-    held_out_samples: HeldOutSamples | None  # None: nothing trained, or no held-out clips
+    new_people: NewPeople | None  # None: nothing trained
     page: Path
     seconds: dict[str, float]  # by step, summed over this and earlier runs
 
@@ -70,7 +66,7 @@ def run_demo(
     """Make the corpus, run the workflow on it, generate samples and write the page. Finished work is kept.
 
     Args:
-        out: folder for corpus/, set/, samples/ and demo.html.
+        out: folder for corpus/, set/, samples/, evaluation.json and demo.html.
         settings: corpus and samples.
         workflow_settings: settings of the workflow.
         execution: workers of every step except training.
@@ -97,22 +93,13 @@ def run_demo(
             discover([str(corpus / "videos")]), workflow_settings, context, final_stage="train", on_step=step
         )
         step("samples")
-        held_out = _generate_samples(workflow, samples, settings.held_out_samples)
+        people = None
+        if workflow.training is not None:
+            people = sample_new_people(workflow.training.run_folder, samples, settings.new_people, execution=execution)
+            people.evaluation.write(out / "evaluation.json")
         step("page")
-        write_page(collect_report(corpus, workflow, held_out, samples=samples, seconds=seconds), page)
-    return DemoResult(corpus=corpus, workflow=workflow, held_out_samples=held_out, page=page, seconds=seconds)
-
-
-def _generate_samples(
-    workflow: WorkflowResult, samples: Path, settings: HeldOutSampleSettings
-) -> HeldOutSamples | None:
-    if workflow.training is None:
-        return None
-    try:
-        return generate_held_out_samples(workflow.training.run_folder, workflow.set_folder, samples, settings)
-    except ConfigError as error:  # a small corpus can lack held-out clips; the page is written without samples
-        log.warning("no samples generated: %s", error)
-        return None
+        write_page(collect_report(corpus, workflow, people, samples=samples, seconds=seconds), page)
+    return DemoResult(corpus=corpus, workflow=workflow, new_people=people, page=page, seconds=seconds)
 
 
 @contextmanager

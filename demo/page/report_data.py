@@ -10,12 +10,11 @@ from shlex import quote
 from xsheet.audit.report.criteria import GateSection, build_gate_section
 from xsheet.curate.report.applied_limits import limits_of_verdicts, reason_order
 from xsheet.curate.report.charts import FunnelStep, candidate_funnel_steps, video_funnel_steps
-from xsheet.demo.held_out_samples import HeldOutSamples
+from xsheet.demo.new_people import NewPeople
 from xsheet.demo.page.expected_vs_actual import Disposition, FilmOutcome, film_outcomes
 from xsheet.demo.page.films import film_still
 from xsheet.demo.page.losses import LossHistory, read_loss_history
 from xsheet.demo.page.timelines import TimelineCard, clip_card, sample_cards, score_planted_actions
-from xsheet.pages.clips import file_names
 from xsheet.train.evaluate.evaluate import Evaluation
 from xsheet.train.evaluate.scores import PhaseScore
 from xsheet.workflow import WorkflowResult
@@ -49,7 +48,7 @@ class TrainingSummary:
     loss_histories: tuple[LossHistory, ...]
     clips: Mapping[str, int]  # by split
     samples: tuple[TimelineCard, ...]
-    evaluation: Evaluation | None  # None: no clip was held out
+    evaluation: Evaluation | None  # of all new people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ class DemoReport:
 def collect_report(
     corpus: Path,
     workflow: WorkflowResult,
-    held_out_samples: HeldOutSamples | None,
+    new_people: NewPeople | None,
     *,
     samples: Path,
     seconds: Mapping[str, float],
@@ -99,10 +98,8 @@ def collect_report(
                     if (c := read_loss_history(workflow.training.run_folder / stage.stage)) is not None
                 ),
                 clips={name: part.clips for name, part in workflow.training.split.totals.items()},
-                samples=()
-                if held_out_samples is None
-                else tuple(_sample_cards(folder, held_out_samples, samples, Path(scratch))),
-                evaluation=None if held_out_samples is None else held_out_samples.evaluation,
+                samples=() if new_people is None else tuple(sample_cards(new_people, samples, Path(scratch))),
+                evaluation=None if new_people is None else new_people.evaluation,
             ),
             seconds=dict(seconds),
             next_commands=_next_commands(corpus.parent, workflow),
@@ -119,13 +116,6 @@ def _film_reports(outcomes: Sequence[FilmOutcome]) -> Iterator[FilmReport]:
             if counts[outcome.disposition] <= MAX_STILLS
             else None,
         )
-
-
-def _sample_cards(
-    set_folder: Path, held_out_samples: HeldOutSamples, samples: Path, scratch: Path
-) -> Iterator[TimelineCard]:
-    names = file_names(set_folder, {sample.clip_id for sample in held_out_samples.samples})
-    return sample_cards(held_out_samples, samples, scratch, names=names)
 
 
 def _next_commands(out: Path, workflow: WorkflowResult) -> tuple[tuple[str, str], ...]:

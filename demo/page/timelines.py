@@ -8,7 +8,7 @@ from xsheet.annotate.lookup import find_clip
 from xsheet.annotate.text.training_text import clip_annotation, compile_training_text
 from xsheet.audit.report.axis import AxisInput, build_time_axis
 from xsheet.demo.corpus import read_truth
-from xsheet.demo.held_out_samples import HeldOutSample, HeldOutSamples, video_path
+from xsheet.demo.new_people import NewPeople, NewPerson, VideoKind, video_path
 from xsheet.demo.page.films import EmbeddedVideo, embed_video, frame_strip
 from xsheet.pages.clips import file_names
 from xsheet.pages.time_axis import TimeAxis
@@ -18,6 +18,8 @@ from xsheet.schemas.clip import Clip, Measures
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.time import Span
 from xsheet.train.evaluate.scores import PhaseScore, score_phases
+
+_ROW_NAMES: dict[VideoKind, str] = {"generated": "as requested", "swapped": "two actions swapped"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,31 +67,29 @@ def clip_card(set_folder: Path, layer: LayerRun, corpus: Path, scratch: Path) ->
     )
 
 
-def sample_cards(
-    held_out: HeldOutSamples, folder: Path, scratch: Path, *, names: Mapping[str, str]
-) -> Iterator[TimelineCard]:
-    """Requested phases above those that a reader detects in the sample and in the real clip.
+def sample_cards(new_people: NewPeople, folder: Path, scratch: Path) -> Iterator[TimelineCard]:
+    """Requested phases above those that a reader detects in the sample, in the control and in the drawn film.
 
     Args:
-        held_out: the samples with their evaluation.
+        new_people: the people with their evaluation.
         folder: where their videos lie.
         scratch: a folder for temporary files.
-        names: file names by clip id.
     """
-    scored = {score.clip_id: score.phases for score in held_out.evaluation.samples}
-    for sample in held_out.samples:
-        real, generated = (video_path(folder, sample.clip_id, generated=flag) for flag in (False, True))
+    scored = {score.clip_id: score.phases for score in new_people.evaluation.samples}
+    for number, person in enumerate(new_people.people, start=1):
+        kinds: tuple[VideoKind, ...] = ("generated", "swapped") if person.swapped_annotation else ("generated",)
+        videos = [video_path(folder, person.clip_id, kind) for kind in kinds]
         yield TimelineCard(
-            name=sample.clip_id,
-            file_name=names.get(sample.clip_id, ""),
-            video=embed_video(real, generated, scratch=scratch),
-            rows=(
-                TimelineRow(name="real", frames=frame_strip(real)),
-                TimelineRow(name="generated", frames=frame_strip(generated)),
+            name=f"Person {number}",
+            file_name=videos[0].name,
+            video=embed_video(*videos, scratch=scratch),
+            rows=tuple(
+                TimelineRow(name=_ROW_NAMES[kind], frames=frame_strip(video))
+                for kind, video in zip(kinds, videos, strict=True)
             ),
-            axis=build_time_axis(_sample_axis_input(sample)),
-            text_spans=_text_spans(sample.annotation),
-            scores=scored.get(sample.clip_id, ()),
+            axis=build_time_axis(_person_axis_input(person)),
+            text_spans=_text_spans(person.annotation),
+            scores=scored.get(person.clip_id, ()),
         )
 
 
@@ -117,9 +117,12 @@ def score_planted_actions(set_folder: Path, layer: LayerRun, corpus: Path) -> li
     ]
 
 
-def _sample_axis_input(sample: HeldOutSample) -> AxisInput:
-    others = [("generated", sample.generated_phases), ("real", sample.real_phases)]
-    return AxisInput(duration_us=sample.annotation.duration_us, phases=sample.annotation.phases, other_layers=others)
+def _person_axis_input(person: NewPerson) -> AxisInput:
+    others = [("generated", person.generated_phases)]
+    if person.swapped_annotation is not None:
+        others += [("two swapped", person.swapped_phases)]
+    others += [("drawn film", person.drawn_phases)]
+    return AxisInput(duration_us=person.annotation.duration_us, phases=person.annotation.phases, other_layers=others)
 
 
 def _text_spans(annotation: Annotation) -> tuple[str, ...]:

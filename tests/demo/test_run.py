@@ -31,7 +31,8 @@ FEW = (
 )  # fmt: skip
 TRACK = ("track_id", "identity_embedding", "identity_model")
 SAMPLES = tuple(
-    f"held_out_samples.evaluation.{each}" for each in ("sample.steps=2", "fitted_reader.steps=2", "edit_actions=false")
+    f"new_people.{each}"
+    for each in ("people=2", "videos=1", "evaluation.sample.steps=2", "evaluation.edit_actions=false")
 )
 
 
@@ -66,7 +67,7 @@ def files_of(out):
     return {
         path: path.stat().st_mtime_ns
         for path in out.rglob("*")
-        if path.suffix in (".mp4", ".jpg") or path.name.startswith("held-out-") or "checkpoints" in path.parts
+        if path.suffix in (".mp4", ".jpg") or path.name.startswith("new-people-") or "checkpoints" in path.parts
     }
 
 
@@ -110,7 +111,7 @@ def test_an_interrupted_demo_resumes_and_a_finished_one_repeats_nothing(demo):
 
     again, _ = demo()
     assert files_of(demo.out) == after
-    assert again.held_out_samples == result.held_out_samples
+    assert again.new_people == result.new_people
     assert all(again.seconds[step] >= seconds for step, seconds in result.seconds.items())
 
 
@@ -119,6 +120,6 @@ def test_the_demo_leaves_a_page_with_films_and_samples(demo):
     text = result.page.read_text(encoding="utf-8")
     assert result.page == Path(demo.out, "demo.html")
     assert f"<b>{FILMS}</b> films" in text
-    assert text.count("<video") == 2 + len(result.held_out_samples.samples)
+    assert text.count("<video") == 2 + len(result.new_people.people)
     assert 'class="empty"' not in text
-    assert len(list((demo.out / "samples").glob("*-generated.mp4"))) == len(result.held_out_samples.samples) > 0
+    assert len(list((demo.out / "samples").glob("*-generated.mp4"))) == len(result.new_people.people) > 0

@@ -26,8 +26,8 @@ HeightOption = Annotated[
 # CPU seconds, measured (docs/log/demo.md#demo): render and encode a 6 s film at 256 × 256 (grows with the area);
 # curate and annotate it; train one clip for one step; work done once, mostly sampling and evaluation.
 RENDER_S_PER_FILM, CURATE_S_PER_FILM, TRAIN_S_PER_STEP, FIXED_S = 3.0, 5.0, 0.085, 100.0
-FILMS, STEPS = 20, (300, 500)
-QUICK_FILMS, QUICK_STEPS = 12, (80, 120)
+FILMS, STEPS, PEOPLE = 20, (100, 300), 12
+QUICK_FILMS, QUICK_STEPS, QUICK_PEOPLE = 12, (20, 40), 6
 
 
 @app.callback(invoke_without_command=True)
@@ -74,7 +74,7 @@ def demo(
     workflow_settings = _workflow_settings(films, steps, jobs, quick=quick)
     names = demo_steps(workflow_settings)
     own_steps = {
-        "films": "render the films", "samples": "sample held-out scripts and score them",
+        "films": "render the films", "samples": "draw new people, generate their videos and score them",
         "page": "write the report page",
     }  # fmt: skip
 
@@ -85,7 +85,10 @@ def demo(
 
     if shows:
         log_training_to_stderr()
-    overrides = [f"films={films}", f"seed={seed}", f"height_px={height}", *_face_reader_overrides(quick)]
+    overrides = [
+        f"films={films}", f"seed={seed}", f"height_px={height}", f"new_people.seed={seed}",
+        f"new_people.people={QUICK_PEOPLE if quick else PEOPLE}",
+    ]  # fmt: skip
     result = run_demo(
         out,
         load_settings(DemoSettings, overrides=overrides),
@@ -104,30 +107,30 @@ def demo(
     raise typer.Exit(1 if result.workflow.curation.failed or reason is not None else 0)
 
 
-def _face_reader_overrides(quick: bool) -> list[str]:
-    """Few fitting steps for the face reader; the report shows its ceiling beside every number."""
-    return [f"held_out_samples.evaluation.fitted_reader.steps={150 if quick else 300}"]
-
-
 def _workflow_settings(films: int, steps: tuple[int, int], jobs: int, *, quick: bool) -> "WorkflowSettings":
-    """Presets of all parts with few training steps; the test share leaves at least three held-out clips."""
+    """Presets of all parts; training adapts the base of the package in few steps."""
     from xsheet.cli import annotate, audit, curate, train
     from xsheet.curate.dedup.split import SplitSettings
+    from xsheet.train.pretrained import TINY_BASE
     from xsheet.workflow import WorkflowSettings
 
     batch_size = _batch_size(films)
     overrides = [
+        f"pretrained_avatar={TINY_BASE}", "stages.stage1.trainable_parts=[audio]",
         f"loader.batch_size={batch_size}", f"compute.micro_batch_size={batch_size}", f"compute.threads={min(2, jobs)}",
         "loop.log_every=10", "loop.save_every=100", f"loop.validate_every={max(steps) // 2}",
     ]  # fmt: skip
     names = train.preset_settings("tiny", None, None).stage_names
     for name, count in zip(names, steps, strict=True):
-        overrides += [f"stages.{name}.steps={count}", f"stages.{name}.optim.warmup_steps={count // 8}"]
+        overrides += [
+            f"stages.{name}.steps={count}", f"stages.{name}.optim.warmup_steps={count // 8}",
+            f"stages.{name}.optim.lr=3e-4", f"stages.{name}.optim.ema_decay=0.98",
+        ]  # fmt: skip
     return WorkflowSettings(
         curate=curate.preset_settings("keep", None, None),
         annotate=annotate.preset_settings("motion", None, None, None, None),
         audit=audit.preset_settings("default", None, None),
-        split=SplitSettings(val=0.1, test=0.4) if quick else SplitSettings(val=0.05, test=0.25),
+        split=SplitSettings(val=0.1, test=0),  # new people are drawn for the test
         train=train.preset_settings("tiny", None, overrides),
     )
 
@@ -151,8 +154,8 @@ def _summary(result: "DemoResult") -> "Iterator[str]":
     for stage in () if workflow.training is None else workflow.training.stages:
         loss = "" if stage.loss is None else f", loss {stage.loss[0]:.2f} → {stage.loss[1]:.2f}"
         yield f"{stage.stage}: {stage.steps} steps{loss}"
-    if result.held_out_samples is not None:
-        yield result.held_out_samples.evaluation.table()
+    if result.new_people is not None:
+        yield result.new_people.evaluation.table()
     yield f"{sum(result.seconds.values()) / 60:.1f} min in total. Report page: {result.page}"
 
 
@@ -176,7 +179,7 @@ def _print_json(result: "DemoResult") -> None:
     from xsheet.cli.show import print_json
 
     workflow = result.workflow
-    numbers = {} if result.held_out_samples is None else result.held_out_samples.evaluation.summary()
+    numbers = {} if result.new_people is None else result.new_people.evaluation.summary()
     print_json({
         "page": str(result.page), "corpus": str(result.corpus), "set": str(workflow.set_folder),
         "counts": workflow.curation.counts,
