@@ -239,8 +239,8 @@ def _with_missing_columns(rows: pa.Table, table: Table[Any]) -> pa.Table:
     defaults = {field.name: field.default for field in fields(table.record)}
     for column in arrow_schema(table):
         if column.name not in rows.column_names:
-            missing = [[]] * rows.num_rows if defaults[column.name] == () else [None] * rows.num_rows
-            rows = rows.append_column(column, pa.array(missing, column.type))
+            missing = [] if defaults[column.name] == () else None
+            rows = rows.append_column(column, pa.array([missing] * rows.num_rows, column.type))
     return rows
 
 

@@ -81,7 +81,10 @@ class SyncAnalyser(Protocol):
 class NetworkSettings(Protocol):
     """Settings of what a scorer runs in the decode; all of them are part of the key of its results."""
 
-    max_lag_frames: int
+    @property
+    def max_lag_frames(self) -> int:
+        """Frames of 40 ms compared to each side."""
+        ...
 
     def model_dump(self, *, mode: str) -> dict[str, Any]:
         """As a dictionary."""
