@@ -239,7 +239,7 @@ def _with_missing_columns(rows: pa.Table, table: Table[Any]) -> pa.Table:
     defaults = {field.name: field.default for field in fields(table.record)}
     for column in arrow_schema(table):
         if column.name not in rows.column_names:
-            missing = [] if defaults[column.name] == () else None
+            missing: list[Any] | None = [] if defaults[column.name] == () else None
             rows = rows.append_column(column, pa.array([missing] * rows.num_rows, column.type))
     return rows
 
