@@ -36,6 +36,8 @@ FILE_TYPES = {
     "md",
     "json",
     "jsonl",
+    "csv",
+    "zip",
     "yaml",
     "yml",
     "html",
@@ -261,7 +263,7 @@ def test_every_benchmark_has_one_place_on_the_pages():
     assert {name: text.count(f"<!-- end: {name} -->") for name in listed} == dict.fromkeys(listed, 1)
     scripts = {file.name for file in (ROOT / "benchmarks").glob("*.py")}
     assert {command.split()[0] for command in listed.values()} == scripts - {
-        "bench.py", "puppet_set.py", "fit_lip_audio.py",
+        "bench.py", "puppet_set.py", "fit_lip_audio.py", "fit_face_reader.py", "fit_upscaler.py", "pretrain.py",
     }  # fmt: skip
 
 

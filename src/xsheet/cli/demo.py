@@ -116,15 +116,16 @@ def _workflow_settings(films: int, steps: tuple[int, int], jobs: int, *, quick: 
 
     batch_size = _batch_size(films)
     overrides = [
-        f"pretrained_avatar={TINY_BASE}", "stages.stage1.trainable_parts=[audio]",
+        f"pretrained_avatar={TINY_BASE}",
         f"loader.batch_size={batch_size}", f"compute.micro_batch_size={batch_size}", f"compute.threads={min(2, jobs)}",
         "loop.log_every=10", "loop.save_every=100", f"loop.validate_every={max(steps) // 2}",
     ]  # fmt: skip
     names = train.preset_settings("tiny", None, None).stage_names
+    overrides += [f"stages.{names[0]}.trainable_parts=[audio]"]
     for name, count in zip(names, steps, strict=True):
         overrides += [
             f"stages.{name}.steps={count}", f"stages.{name}.optim.warmup_steps={count // 8}",
-            f"stages.{name}.optim.lr=3e-4", f"stages.{name}.optim.ema_decay=0.98",
+            f"stages.{name}.optim.lr=0.0003", f"stages.{name}.optim.ema_decay=0.98",
         ]  # fmt: skip
     return WorkflowSettings(
         curate=curate.preset_settings("keep", None, None),
