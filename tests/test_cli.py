@@ -64,8 +64,10 @@ def test_every_option_has_a_help_text(path):
     assert not [option.name for option in COMMANDS[path].params if not option.help]
 
 
-PRESETS = {"curate run", "curate decide", "curate sweep", "curate estimate", "annotate run", "audit run",
-           "audit explain", "audit accept", "train cache", "train run", "run"}  # fmt: skip
+PRESETS = {
+    "curate run", "curate decide", "curate segment", "curate selftest-sync", "curate sweep", "curate estimate",
+    "annotate run", "audit run", "audit explain", "audit accept", "train cache", "train run", "run",
+}  # fmt: skip
 
 
 def options(path):

@@ -199,7 +199,7 @@ class SegmentStore:
         kept_bytes = np.bincount(numbers[keep], self._entries["bytes"][keep], minlength=len(self._names))
         small = np.flatnonzero(kept_bytes < self._max_segment_bytes / 2)
         forced = np.unique(numbers[~keep])
-        return sorted({*(small if len(small) > 1 else ()), *forced})
+        return sorted({int(number) for number in (*(small if len(small) > 1 else ()), *forced)})
 
     def _copy(self, entries: Entries) -> Entries:
         """Copy records to new segments, in the order of the entries; those with a wrong checksum are left out."""
