@@ -33,11 +33,17 @@ from xsheet.schemas.tables import write_bytes
 from xsheet.schemas.time import CLIP_RATE, FrameRate, frame_at, frame_start_us
 from xsheet.train.data.cache.build import build_cache
 from xsheet.train.evaluate.analyse import analyse_clip
-from xsheet.train.evaluate.evaluate import Evaluation, EvaluationSettings, evaluate, open_training_cache, sample_request
+from xsheet.train.evaluate.evaluate import (
+    Evaluation,
+    EvaluationSettings,
+    evaluate,
+    open_reader,
+    open_training_cache,
+    sample_request,
+)
 from xsheet.train.evaluate.held_out import HeldOutClip, held_out_clips
 from xsheet.train.evaluate.readers import FACE_TRACKS, FaceReader, Pictures
 from xsheet.train.evaluate.scores import swapped
-from xsheet.train.evaluate.small_reader import load_or_fit_reader
 from xsheet.train.loop.stage_weights import WEIGHTS_FILE
 from xsheet.train.sample.sampler import SampleSettings, TrainedModel, last_finished_stage, load_trained, run_settings
 
@@ -63,6 +69,7 @@ class NewPeopleSettings(StrictModel):
     evaluation: EvaluationSettings = Field(
         default=EvaluationSettings(
             layer="gold",
+            reader="drawn",
             max_clips=1000,
             sample=SampleSettings(steps=25, guidance=GuidanceSettings(scale=3, audio_scale=5)),
         ),
@@ -119,7 +126,7 @@ def sample_new_people(run: Path, out: Path, settings: NewPeopleSettings, *, exec
     build_cache(people, cache_settings.model_copy(update={"text": text}), execution=execution, shows_progress=False)
     evaluation = evaluate(run, people, settings.evaluation)
     cache = open_training_cache(trained, people, layer=settings.evaluation.layer)
-    reader = load_or_fit_reader(cache, trained.encoders.video, settings.evaluation.fitted_reader)
+    reader = open_reader(cache, trained, settings.evaluation)
     clips = islice(held_out_clips(cache, split="test", limit=settings.videos), settings.videos)
     shown = tuple(_person(clip, trained, reader, out, settings.evaluation.sample) for clip in clips)
     result = NewPeople(people=shown, evaluation=evaluation)

@@ -44,7 +44,7 @@ from xsheet.train.evaluate.scores import (
     swapped,
     unrequested_actions,
 )
-from xsheet.train.evaluate.small_reader import FaceReaderSettings, load_or_fit_reader
+from xsheet.train.evaluate.small_reader import FaceReaderSettings, load_or_fit_reader, load_shipped_reader
 from xsheet.train.evaluate.summary import (
     MEASURES,
     ScoreValue,
@@ -72,8 +72,10 @@ class EvaluationSettings(StrictModel):
     max_clips: int = Field(default=32, ge=2, le=10_000, description="at most; few clips give wide intervals")
     batch_size: int = Field(default=16, ge=1, description="samples drawn at once")
     sample: SampleSettings = Field(default=SampleSettings(), description="sampling")
-    reader: Literal["mesh", "small"] | None = Field(
-        default=None, description="face reader: a mesh, or a network for small pictures; null = by picture size"
+    reader: Literal["mesh", "small", "drawn"] | None = Field(
+        default=None,
+        description="face reader: a mesh; a network for small pictures; drawn = that of the package, without a look at "
+        "the train clips; null = mesh or small by picture size",
     )
     fitted_reader: FaceReaderSettings = Field(
         default=FaceReaderSettings(), description="fitting of the small face reader"
@@ -159,7 +161,7 @@ def evaluate(
     """
     trained = load_trained(run, stage=stage, device=device)
     cache = open_training_cache(trained, set_folder, layer=settings.layer)
-    bench = _Bench(trained=trained, reader=_open_reader(cache, trained, settings), settings=settings)
+    bench = _Bench(trained=trained, reader=open_reader(cache, trained, settings), settings=settings)
     key = content_key(
         __version__, settings.model_dump(mode="json", exclude={"max_clips"}), cache.spec.fingerprint,
         _weight_hashes(run, trained),
@@ -319,13 +321,16 @@ def _requested_phases(clip: HeldOutClip) -> list[Phase]:
     return [phase for phase in complete if phase.track in FACE_TRACKS]
 
 
-def _open_reader(cache: Cache, trained: TrainedModel, settings: EvaluationSettings) -> FaceReader:
+def open_reader(cache: Cache, trained: TrainedModel, settings: EvaluationSettings) -> FaceReader:
+    """The face reader of an evaluation; a fitted one is loaded, or fitted now."""
     picture = picture_settings(cache)
     who = settings.reader or (
         "mesh" if min(min(size) for size in picture.resolutions) >= MIN_MESH_HEIGHT_PX else "small"
     )
     if who == "mesh":
         return MeshFaceReader(picture.rate)
+    if who == "drawn":
+        return load_shipped_reader()
     return load_or_fit_reader(cache, trained.encoders.video, settings.fitted_reader)
 
 

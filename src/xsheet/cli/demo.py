@@ -26,7 +26,7 @@ HeightOption = Annotated[
 # CPU seconds, measured (docs/log/demo.md#demo): render and encode a 6 s film at 256 × 256 (grows with the area);
 # curate and annotate it; train one clip for one step; work done once, mostly sampling and evaluation.
 RENDER_S_PER_FILM, CURATE_S_PER_FILM, TRAIN_S_PER_STEP, FIXED_S = 3.0, 5.0, 0.085, 100.0
-FILMS, STEPS, PEOPLE = 20, (100, 300), 12
+FILMS, STEPS, PEOPLE = 20, (40, 120), 12
 QUICK_FILMS, QUICK_STEPS, QUICK_PEOPLE = 12, (20, 40), 6
 
 
@@ -125,7 +125,7 @@ def _workflow_settings(films: int, steps: tuple[int, int], jobs: int, *, quick: 
     for name, count in zip(names, steps, strict=True):
         overrides += [
             f"stages.{name}.steps={count}", f"stages.{name}.optim.warmup_steps={count // 8}",
-            f"stages.{name}.optim.lr=0.0003", f"stages.{name}.optim.ema_decay=0.98",
+            f"stages.{name}.optim.lr=0.00002", f"stages.{name}.optim.ema_decay=0.95",
         ]  # fmt: skip
     return WorkflowSettings(
         curate=curate.preset_settings("keep", None, None),
