@@ -30,10 +30,7 @@ FEW = (
     "cache.picture.crops_per_clip=1",
 )  # fmt: skip
 TRACK = ("track_id", "identity_embedding", "identity_model")
-SAMPLES = tuple(
-    f"new_people.{each}"
-    for each in ("people=2", "videos=1", "evaluation.sample.steps=2", "evaluation.edit_actions=false")
-)
+SAMPLES = tuple(f"new_people.{each}" for each in ("people=2", "videos=1", "evaluation.sample.steps=2"))
 
 
 def preset(part, name, kind, *overrides):
@@ -122,4 +119,6 @@ def test_the_demo_leaves_a_page_with_films_and_samples(demo):
     assert f"<b>{FILMS}</b> films" in text
     assert text.count("<video") == 2 + len(result.new_people.people)
     assert 'class="empty"' not in text
+    assert result.new_people.evaluation.swaps
+    assert (demo.out / "evaluation.json").is_file()
     assert len(list((demo.out / "samples").glob("*-generated.mp4"))) == len(result.new_people.people) > 0

@@ -26,7 +26,11 @@ def batch(trained, built_set):
 def test_every_look_leaves_a_picture_and_numbers(trained_run):
     pictures = sorted((trained_run / "stage2/samples").iterdir())
     assert [p.name for p in pictures] == ["step-00000001.png", "step-00000002.png"]
-    assert cv2.imread(str(pictures[0])).shape == (2 * 64, 3 * 64, 3)  # drawn above real, three frames each
+    assert cv2.imread(str(pictures[0])).shape == (
+        2 * 128,
+        3 * 128,
+        3,
+    )  # sampled above real, three frames each, enlarged
     lines = [json.loads(line) for line in (trained_run / "stage2/metrics.jsonl").read_text().splitlines()]
     looked = [line for line in lines if "held out/loss" in line]
     assert [line["step"] for line in looked] == [1, 2]
