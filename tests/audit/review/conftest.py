@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from xsheet.audit.review.edits import EditRequest
+from xsheet.audit.review.locks import LOCK_S
 from xsheet.audit.review.queue import build_queue
 from xsheet.audit.review.server import prepare_server
 from xsheet.audit.review.session import ReviewSession
@@ -159,13 +160,13 @@ def layer(small_set):
 
 @pytest.fixture
 def desk_of(small_set, layer):
-    """A desk for a reviewer; times go up by a second from call to call."""
+    """A desk for a reviewer; from call to call so much time passes that the lock of the call before has ended."""
     ticks = count()
 
-    def desk(reviewer="anna", **how) -> ReviewSession:
+    def desk(reviewer="anna", *, step_s=LOCK_S + 1, **how) -> ReviewSession:
         return ReviewSession(
             small_set, layer, reviewer=reviewer, repeat_share=how.pop("repeat_share", 0.0),
-            clock=lambda: datetime(2026, 11, 21, tzinfo=UTC) + timedelta(seconds=next(ticks)), **how,
+            clock=lambda: datetime(2026, 11, 21, tzinfo=UTC) + timedelta(seconds=next(ticks) * step_s), **how,
         )  # fmt: skip
 
     return desk

@@ -22,7 +22,7 @@ def states(desk) -> list[str]:
 @pytest.fixture
 def two(desk_of):
     """Two desks that share no clip."""
-    return desk_of("anna", overlap_share=0.0), desk_of("bo", overlap_share=0.0)
+    return desk_of("anna", overlap_share=0.0, step_s=1), desk_of("bo", overlap_share=0.0, step_s=1)
 
 
 # ---- locks
