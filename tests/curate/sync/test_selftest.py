@@ -66,5 +66,6 @@ def test_a_film_without_a_face_cannot_be_tested_with(film, tmp_path):
 @pytest.mark.slow
 def test_every_shift_of_a_real_clip_is_found(shared):
     path = shared / "data" / "videos" / "hdtf-radio-man-458.mp4"
-    sound, track = load_speaker(path, root=path.parent)
-    assert all(row.is_found for row in selftest_sync(sound, track, shifts=(-10, -4, 0, 4, 10)))
+    shifts = (-10, -4, 0, 4, 10)
+    speaker = load_speaker(path, root=path.parent, shifts=shifts)
+    assert all(row.is_found for row in selftest_sync(speaker, shifts=shifts))
