@@ -68,8 +68,6 @@ class NewPeopleSettings(StrictModel):
     seed: int = Field(default=0, ge=0, lt=_SEED_OFFSET, description="of people, voices and scripts")
     evaluation: EvaluationSettings = Field(
         default=EvaluationSettings(
-            layer="gold",
-            reader="drawn",
             max_clips=1000,
             sample=SampleSettings(steps=25, guidance=GuidanceSettings(scale=3, audio_scale=5)),
         ),
@@ -112,6 +110,8 @@ def sample_new_people(run: Path, out: Path, settings: NewPeopleSettings, *, exec
     file = out / f"new-people-{key[:16]}.json"
     if file.is_file():
         return _JSON.validate_json(file.read_bytes())
+    # The truth of the drawing is requested, and these are drawn people.
+    how = settings.evaluation.model_copy(update={"layer": "gold", "reader": "drawn"})
     trained, people = load_trained(run), out / f"people-{settings.seed}-{settings.people}"
     draw_set(
         people,
@@ -122,13 +122,13 @@ def sample_new_people(run: Path, out: Path, settings: NewPeopleSettings, *, exec
         jobs=execution.jobs,
     )
     cache_settings = trained.settings.cache
-    text = cache_settings.text.model_copy(update={"layer": settings.evaluation.layer})
+    text = cache_settings.text.model_copy(update={"layer": how.layer})
     build_cache(people, cache_settings.model_copy(update={"text": text}), execution=execution, shows_progress=False)
-    evaluation = evaluate(run, people, settings.evaluation)
-    cache = open_training_cache(trained, people, layer=settings.evaluation.layer)
-    reader = open_reader(cache, trained, settings.evaluation)
+    evaluation = evaluate(run, people, how)
+    cache = open_training_cache(trained, people, layer=how.layer)
+    reader = open_reader(cache, trained, how)
     clips = islice(held_out_clips(cache, split="test", limit=settings.videos), settings.videos)
-    shown = tuple(_person(clip, trained, reader, out, settings.evaluation.sample) for clip in clips)
+    shown = tuple(_person(clip, trained, reader, out, how.sample) for clip in clips)
     result = NewPeople(people=shown, evaluation=evaluation)
     write_bytes(file, _JSON.dump_json(result, indent=1))
     return result
