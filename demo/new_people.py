@@ -2,7 +2,7 @@
 
     result = sample_new_people(run_folder, out, NewPeopleSettings(), execution=Execution(jobs=2))
 
-OUT/people/                      a set of drawn people with their voices and scripts; none of them is in the corpus
+OUT/people-<seed>-<count>/       a set of drawn people with their voices and scripts; none of them is in the corpus
 OUT/<clip_id>-drawn.mp4          the person as drawn, through the model's codec
 OUT/<clip_id>-generated.mp4      the sample: first picture, voice and script in, video out
 OUT/<clip_id>-swapped.mp4        the control: the same picture, voice and noise, two actions in each other's time
@@ -17,7 +17,6 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import torch
 from pydantic import Field, TypeAdapter
 
 from xsheet import __version__
@@ -149,14 +148,13 @@ def _person(
 ) -> NewPerson:
     """Sample with the noise of the evaluation, so that these are exactly the pictures that it scores."""
     other = swapped(clip.annotation, FACE_TRACKS)
-    drawn: Pictures = trained.encoders.video.decode(clip.latent_CFHW[None])[0].cpu().numpy()
     (generated,) = trained.sample([sample_request(clip, clip.annotation, trained)], settings)
-    pictures: dict[VideoKind, Pictures] = {"drawn": drawn, "generated": generated}
+    pictures: dict[VideoKind, Pictures] = {"drawn": trained.decode(clip.latent_CFHW), "generated": generated}
     if other is not None:
         (pictures["swapped"],) = trained.sample([sample_request(clip, other, trained)], settings)
     rate = trained.settings.cache.picture.rate
     for kind, shown in pictures.items():
-        _write(video_path(out, clip.clip.clip_id, kind), _enlarge(shown, trained), clip.waveform, rate=rate)
+        _write(video_path(out, clip.clip.clip_id, kind), trained.enlarge(shown), clip.waveform, rate=rate)
     found = {kind: analyse_clip(clip, shown, reader=reader, rate=rate).phases for kind, shown in pictures.items()}
     return NewPerson(
         clip_id=clip.clip.clip_id,
@@ -167,11 +165,6 @@ def _person(
         swapped_phases=found.get("swapped", ()),
         drawn_phases=found["drawn"],
     )
-
-
-def _enlarge(pictures: Pictures, trained: TrainedModel) -> Pictures:
-    shown: Pictures = trained.encoders.video.enlarge(torch.from_numpy(pictures)[None])[0].cpu().numpy()
-    return shown
 
 
 def _write(file: Path, pictures: Pictures, sound: Samples, *, rate: FrameRate) -> None:

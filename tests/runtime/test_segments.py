@@ -118,7 +118,7 @@ def test_compaction_merges_small_segments_in_one_order_and_keeps_full_ones(tmp_p
     assert set(contents(one)) == {*"abcdefg", "big"}
 
 
-def test_compaction_leaves_out_what_it_is_asked_to(tmp_path):
+def test_compaction_leaves_out_the_named_records(tmp_path):
     fill(tmp_path, "a", "b", "c", body=b"x" * 2000)
     SegmentStore(tmp_path).compact(without=["b", "never there"])
     assert set(contents(tmp_path)) == {"a", "c"}

@@ -207,7 +207,7 @@ class _Bench:
     def evaluate_batch(self, batch: Sequence[HeldOutClip], passes: Passes) -> tuple[ClipEvaluation, ...]:
         """Sample, analyse and score clips of one shape."""
         sampled = self._sample_and_analyse([(clip, clip.annotation) for clip in batch])
-        real = [self._analyse(clip, _decode_real(self.trained, clip)) for clip in batch]
+        real = [self._analyse(clip, self.trained.decode(clip.latent_CFHW)) for clip in batch]
         passes.add(len(batch))
         none: list[ActionEditScore | None] = [None] * len(batch)
         swaps, replacements = none, none
@@ -296,12 +296,6 @@ def sample_request(clip: HeldOutClip, annotation: Annotation, trained: TrainedMo
         mouth_FHW=clip.mouth_FHW[:1].expand(frames, -1, -1),
         identity_X=clip.identity_X,
     )
-
-
-def _decode_real(trained: TrainedModel, clip: HeldOutClip) -> Pictures:
-    """The real clip after the codec."""
-    pictures: Pictures = trained.encoders.video.decode(clip.latent_CFHW[None])[0].cpu().numpy()
-    return pictures
 
 
 def _score_clip(clip: HeldOutClip, analysis: ClipAnalysis) -> ClipScore:

@@ -125,17 +125,17 @@ class _Shot:
         texts = self._texts(annotation, starts)
         reference = self._first_picture()
         latents = self._window(reference, texts[0], 0, history=None, place=(0, len(starts)))
-        video = self._decode(latents)
+        video = self.trained.decode(latents[0])
         began_s = time.monotonic()
         for k, (before, start) in enumerate(pairwise(starts), start=1):
             kept = 1 + (start - before) // FRAMES_PER_LATENT
             history = History(latent_BCKHW=latents[:, :, kept : kept + window.overlap], sigma=window.history_sigma)
             first = reference if window.reference == "portrait" else video[start]
             latents = self._window(first, texts[k], start, history=history, place=(k, len(starts)))
-            video = append_window(video, self._decode(latents), start=start, overlap=window.overlap)
+            video = append_window(video, self.trained.decode(latents[0]), start=start, overlap=window.overlap)
             left_s = (time.monotonic() - began_s) / k * (len(starts) - 1 - k)
             log.info("window %d of %d, %s left", k + 1, len(starts), timedelta(seconds=round(left_s)))
-        return self._enlarge(video[:total])
+        return self.trained.enlarge(video[:total])
 
     @property
     def _picture(self) -> PictureEncodingSettings:
@@ -174,14 +174,6 @@ class _Shot:
 
         request = self._request(first, text, start, name=f"sample-{k}" if k else "sample")
         return self.trained.sample_latents([request], self.settings, history=history, on_step=on_step)
-
-    def _decode(self, latents: Tensor) -> Pictures:
-        pictures: Pictures = self.trained.encoders.video.decode(latents)[0].cpu().numpy()
-        return pictures
-
-    def _enlarge(self, video: Pictures) -> Pictures:
-        shown: Pictures = self.trained.encoders.video.enlarge(torch.from_numpy(video)[None])[0].cpu().numpy()
-        return shown
 
     def _first_picture(self) -> Rgb:
         """The portrait as training cut its clips."""

@@ -139,6 +139,16 @@ class TrainedModel:
         pictures: Pictures = self.encoders.video.decode(self.sample_latents(requests, settings)).cpu().numpy()
         return pictures
 
+    def decode(self, latent_CFHW: Tensor) -> Pictures:
+        """Pictures of one clip's latent, (T, H, W, 3)."""
+        pictures: Pictures = self.encoders.video.decode(latent_CFHW[None])[0].cpu().numpy()
+        return pictures
+
+    def enlarge(self, pictures_THW3: Pictures) -> Pictures:
+        """Decoded pictures of one clip as people see them."""
+        shown: Pictures = self.encoders.video.enlarge(torch.from_numpy(pictures_THW3)[None])[0].cpu().numpy()
+        return shown
+
     def sample_latents(
         self,
         requests: Sequence[SampleRequest],
