@@ -9,7 +9,7 @@ K tokens of what drives, A their width, X numbers of a face or of motion, D widt
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -50,6 +50,7 @@ class ACTalkerSettings(StrictModel):
 class ACTalker(ACTalkerSettings):
     """The variant: section `variant` of the training settings."""
 
+    reads_motion: ClassVar[bool] = True
     name: Literal["actalker"] = "actalker"
 
     def build_config(self, config: ActAvatarConfig) -> ConfigAndClass:

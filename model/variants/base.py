@@ -7,7 +7,7 @@ B clips, T video frames, F latent frames, H x W latent cells, X numbers of an id
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -68,6 +68,9 @@ class VariantBatch(Protocol):
 class Variant(Protocol):
     """A model variant: its transformer, what it draws, what conditions it, and how it weighs the loss."""
 
+    reads_motion: ClassVar[bool]
+    """Whether motion of a driver is part of its conditioning."""
+
     def build_config(self, config: ActAvatarConfig) -> ConfigAndClass:
         """Config and transformer class of the variant at the size of `config`."""
         ...
@@ -95,6 +98,8 @@ class Variant(Protocol):
 
 class PlainVariant:
     """ActAvatar itself: no extra conditioning, the mean error as loss."""
+
+    reads_motion: ClassVar[bool] = False
 
     def build_config(self, config: ActAvatarConfig) -> ConfigAndClass:
         """The config as it is."""

@@ -8,7 +8,7 @@ token, I tokens of the face, X numbers that say whose face it is, D width.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -51,6 +51,7 @@ class FantasyTalkingSettings(StrictModel):
 class FantasyTalking(FantasyTalkingSettings):
     """The variant: section `variant` of the training settings."""
 
+    reads_motion: ClassVar[bool] = False
     name: Literal["fantasy_talking"] = "fantasy_talking"
     mouth_only_probability: float = Field(
         default=0.8, ge=0, le=1, description="share of training samples whose loss counts the mouth alone"

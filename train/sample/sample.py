@@ -11,7 +11,7 @@ T frames shown, H x W pixels.
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +31,7 @@ from xsheet.curate.media.reader import open_media
 from xsheet.curate.media.writer import EncodedClip, write_clip
 from xsheet.model.config import FRAMES_PER_LATENT
 from xsheet.model.flow import History
+from xsheet.model.variants import variant_of
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ConfigError
@@ -40,6 +41,7 @@ from xsheet.train.data.framing import BucketFit, fit_to_bucket
 from xsheet.train.data.settings import PictureEncodingSettings
 from xsheet.train.data.texts import TokenizedText, tokenize_script
 from xsheet.train.loop.step import explain_out_of_memory
+from xsheet.train.sample.driver import read_driver
 from xsheet.train.sample.portrait import PortraitFace, find_face, portrait_identity, static_masks
 from xsheet.train.sample.sampler import Pictures, SampleRequest, SampleSettings, TrainedModel
 from xsheet.train.sample.script import ActionScript
@@ -61,6 +63,7 @@ class SampleFiles:
     portrait: Path  # PNG, JPEG, or a video, of which the first frame is taken
     audio: Path  # WAV, or a video with sound
     script: ActionScript  # see script_sources.read_script
+    driver: Path | None = None  # a video whose face moves that of the portrait, for variants that read motion
     out: Path  # .mp4
 
 
@@ -74,11 +77,12 @@ def sample(
     """Sample one video and write it with its audio; `on_progress` is called with the share of steps done.
 
     Raises:
-        ConfigError: a portrait, audio or script that cannot be used.
+        ConfigError: a portrait, audio, script or driver that cannot be used.
         MediaError: a video among them is broken.
         RunError: the device has too little memory.
     """
     picture = trained.settings.cache.picture
+    _check_driver(trained, files)
     audio = read_audio(files.audio)
     portrait = read_portrait(files.portrait)
     face = find_face(portrait)
@@ -89,8 +93,8 @@ def sample(
     )
     with explain_out_of_memory(where=f"sample on {trained.device}", contents=f"{frames} frames", hint=shorter):
         shot = _Shot(
-            trained=trained, portrait=portrait, face=face, framing=framing, waveform=audio, settings=settings,
-            on_progress=on_progress,
+            trained=trained, portrait=portrait, face=face, framing=framing, waveform=audio, driver=files.driver,
+            settings=settings, on_progress=on_progress,
         )  # fmt: skip
         pictures = shot.sample(files.script)
     frames_at_25 = -(-len(pictures) * CLIP_RATE.num // picture.fps)
@@ -110,6 +114,7 @@ class _Shot:
     face: PortraitFace | None
     framing: BucketFit
     waveform: Samples
+    driver: Path | None
     settings: SampleSettings
     on_progress: Callable[[float], None] | None
 
@@ -123,15 +128,16 @@ class _Shot:
         actions = [(p.start_us * rate.num / US_PER_S, p.end_us * rate.num / US_PER_S) for p in annotation.phases]
         starts = plan_windows(total, frames=frames, overlap=window.overlap, actions=actions) if total > frames else (0,)
         texts = self._texts(annotation, starts)
+        motion_TX = None if self.driver is None else read_driver(self.driver, frames=starts[-1] + frames, rate=rate)
         reference = self._first_picture()
-        latents = self._window(reference, texts[0], 0, history=None, place=(0, len(starts)))
+        latents = self._window(reference, texts[0], 0, motion_TX, history=None, place=(0, len(starts)))
         video = self.trained.decode(latents[0])
         began_s = time.monotonic()
         for k, (before, start) in enumerate(pairwise(starts), start=1):
             kept = 1 + (start - before) // FRAMES_PER_LATENT
             history = History(latent_BCKHW=latents[:, :, kept : kept + window.overlap], sigma=window.history_sigma)
             first = reference if window.reference == "portrait" else video[start]
-            latents = self._window(first, texts[k], start, history=history, place=(k, len(starts)))
+            latents = self._window(first, texts[k], start, motion_TX, history=history, place=(k, len(starts)))
             video = append_window(video, self.trained.decode(latents[0]), start=start, overlap=window.overlap)
             left_s = (time.monotonic() - began_s) / k * (len(starts) - 1 - k)
             log.info("window %d of %d, %s left", k + 1, len(starts), timedelta(seconds=round(left_s)))
@@ -163,7 +169,14 @@ class _Shot:
         return texts
 
     def _window(
-        self, first: Rgb, text: TokenizedText, start: int, *, history: History | None, place: tuple[int, int]
+        self,
+        first: Rgb,
+        text: TokenizedText,
+        start: int,
+        motion_TX: Tensor | None,
+        *,
+        history: History | None,
+        place: tuple[int, int],
     ) -> Tensor:
         """Latents of one window, (1, C, F, H, W); `place` is its number, from 0, and the number of windows."""
         k, count = place
@@ -173,6 +186,8 @@ class _Shot:
                 self.on_progress((k + step / self.settings.steps) / count)
 
         request = self._request(first, text, start, name=f"sample-{k}" if k else "sample")
+        if motion_TX is not None:
+            request = replace(request, motion_TX=motion_TX[start : start + self.framing.bucket.frames])
         return self.trained.sample_latents([request], self.settings, history=history, on_step=on_step)
 
     def _first_picture(self) -> Rgb:
@@ -239,6 +254,15 @@ def read_audio(file: Path) -> Samples:
     if not len(mono) or not np.isfinite(mono).all():
         raise _audio_error(file, "no samples, or some that are no numbers")
     return np.asarray(soxr.resample(mono, rate, AUDIO_RATE.num), np.float32)
+
+
+def _check_driver(trained: TrainedModel, files: SampleFiles) -> None:
+    variant = trained.settings.variant
+    if files.driver is not None and not variant_of(variant).reads_motion:
+        raise ConfigError(
+            where=str(files.driver), expected="a model that reads the motion of a driver (variant `actalker`)",
+            got=f"variant `{'none' if variant is None else variant.name}`", hint="leave out --driver",
+        )  # fmt: skip
 
 
 def _framing(

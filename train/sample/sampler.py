@@ -70,6 +70,7 @@ class SampleRequest:
     face_FHW: Tensor  # shares of latent cells, of a face that keeps its place
     mouth_FHW: Tensor
     identity_X: Tensor | None = None  # identity, where the model reads one
+    motion_TX: Tensor | None = None  # of a driver, where the model reads one; all requests of a batch or none
 
 
 def to_batch(requests: Sequence[SampleRequest], *, encoders: Encoders, phases: bool) -> Batch:
@@ -78,6 +79,7 @@ def to_batch(requests: Sequence[SampleRequest], *, encoders: Encoders, phases: b
     first_BC1HW = torch.stack([request.first_C1HW for request in requests])
     frames = 1 + (requests[0].audio_TLQ.shape[0] - 1) // 4
     faces = [request.identity_X for request in requests if request.identity_X is not None]
+    motion = [request.motion_TX for request in requests if request.motion_TX is not None]
     return Batch(
         sample_keys=tuple(SampleKey(0, request.name) for request in requests),
         latent_BCFHW=first_BC1HW.repeat_interleave(frames, dim=2),
@@ -88,6 +90,7 @@ def to_batch(requests: Sequence[SampleRequest], *, encoders: Encoders, phases: b
         face_BFHW=torch.stack([request.face_FHW for request in requests]),
         mouth_BFHW=torch.stack([request.mouth_FHW for request in requests]),
         identity_BX=torch.stack(faces) if faces else None,
+        motion_BTX=torch.stack(motion) if motion else None,
     )
 
 

@@ -49,6 +49,12 @@ def sample_(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="MP4 file to write.")],
+    driver: Annotated[
+        Path | None,
+        typer.Option(
+            "--driver", metavar="VIDEO", help="Video whose face above the mouth drives the sample (variant actalker)."
+        ),
+    ] = None,
     clip: Annotated[
         str | None, typer.Option("--clip", metavar="ID", help="Clip of the set, or of a table, that --script names.")
     ] = None,
@@ -87,7 +93,7 @@ def sample_(
     if not (quiet or as_json):
         log_training_to_stderr()
     requested = read_script(script, clip=clip, layer=layer, caption=caption)
-    files = SampleFiles(portrait=portrait, audio=audio, script=requested, out=out)
+    files = SampleFiles(portrait=portrait, audio=audio, script=requested, out=out, driver=driver)
     trained = load_run_or_export(run, stage=stage, device=_device(device))
     written = sample(trained, files, settings)
     seconds = written.frames / CLIP_RATE.num

@@ -105,3 +105,9 @@ def test_every_kind_of_wav_has_the_same_level(tmp_path, kind):
         stored = (wave * limits.max + (128 if limits.min == 0 else 0)) if limits.min else wave * 127 + 128
     wavfile.write(tmp_path / "a.wav", 16000, np.asarray(stored).astype(kind))
     assert np.abs(read_audio(tmp_path / "a.wav") - wave).max() < 0.02
+
+
+@pytest.mark.slow
+def test_a_driver_is_refused_by_a_model_that_reads_no_motion(wished, trained, quick):
+    with pytest.raises(ConfigError, match=r"variant `none`"):
+        sample(trained, replace(wished, driver=wished.portrait), quick)

@@ -1,4 +1,4 @@
-"""The variants from cache to sample: what they were told in training they are told in a wish."""
+"""The variants from cache to sample: what conditions them in training conditions them in a sample."""
 
 from dataclasses import replace
 
@@ -46,4 +46,8 @@ def test_a_variant_is_cached_trained_and_sampled(name, built_copy, plan, setting
         batch = to_batch([clip_request], encoders=trained.encoders, phases=True)
         conditioning = trained.model.variant.conditioning(batch, without_identity_B=torch.tensor([False]), draws={})
         in_sound, in_motion = driven_regions(conditioning, patch=(2, 2))
-        assert in_sound.any() and not in_motion.any()  # nothing but sound drives a wish
+        assert in_sound.any() and not in_motion.any()  # nothing but audio drives it
+        motion_TX = torch.ones(clip_request.audio_TLQ.shape[0], 8)
+        driven = [replace(clip_request, motion_TX=scale * motion_TX) for scale in (0, 1)]
+        still, moving = (trained.sample([one], quick) for one in driven)
+        assert not np.array_equal(with_sound, still) and not np.array_equal(still, moving)
