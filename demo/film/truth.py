@@ -37,6 +37,9 @@ ACTION_PHRASES: dict[vocab.Action, str] = {
 REPETITION_WORDS = {1: "once", 2: "twice", 3: "three times", 4: "four times"}
 AMPLITUDE_WORDS = {1: "slightly", 3: "widely"}
 SPEED_WORDS = {1: "slowly", 3: "quickly"}
+FACE_HEIGHT, FACE_CENTRE = 0.8, 0.13
+"""Height of the face from forehead to chin, and its centre below the eyes, in heights of the head with its hair: the
+box of the face mesh on 40 drawn people (.73 to .86, .11 to .15), so that drawn and measured sets are framed alike."""
 
 
 def truth_run(seed: int) -> Run:
@@ -99,9 +102,10 @@ def _signals(plan: FilmPlan, shot: ShotPlan, column: int, clip_id: str) -> Signa
         "yaw_deg": motion.yaw_deg, "pitch_deg": motion.pitch_deg, "roll_deg": motion.roll_deg,
         "brow_raise": motion.brow_raise, "eye_left_open": motion.eye_left_open, "eye_right_open": motion.eye_right_open,
         "gaze_x": motion.gaze_x, "gaze_y": motion.gaze_y,
-        "head_x": column + 0.5 + scene.centre_x + motion.shift_x, "head_y": scene.eye_line - motion.shift_y,
-        "head_height": np.full(len(motion), scene.head_share), "face_visible": np.ones(len(motion)),
-        "voice": voice, "energy_db": _energy_db(plan, shot),
+        "head_x": column + 0.5 + scene.centre_x + motion.shift_x,
+        "head_y": scene.eye_line + FACE_CENTRE * scene.head_share - motion.shift_y,
+        "head_height": np.full(len(motion), FACE_HEIGHT * scene.head_share),
+        "face_visible": np.ones(len(motion)), "voice": voice, "energy_db": _energy_db(plan, shot),
     }  # fmt: skip
     return Signals(
         clip_id=clip_id,
