@@ -31,7 +31,7 @@ Floats = NDArray[np.floating]
 # Clip -> person. All clips of a person are held out together.
 PEOPLE = {
     "grid-bbaf2n.mpg": "grid-1", "grid-brbk7n.mpg": "grid-2", "grid-lbax4n.mpg": "grid-3", "grid-lwbsza.mpg": "grid-4",
-    "grid-pwij3p.mpg": "grid-5", "grid-swwp2s.mpg": "grid-6", "hdtf-katie-hill-512.mp4": "hill",
+    "grid-pwij3p.mpg": "grid-5", "grid-swwp2s.mpg": "grid-5", "hdtf-katie-hill-512.mp4": "hill",
     "hdtf-ocasio-cortez-512.mp4": "ocasio", "hdtf-radio-man-458.mp4": "radio",
     "latentsync-demo1-woman-seated.mp4": "seated", "latentsync-demo3-man-gestures.mp4": "gestures",
     "retalk-man-vfr-700.mp4": "suit", "retalk-ocasio-cortez-590.mp4": "ocasio", "retalk-woman-blue-700.mp4": "blue",

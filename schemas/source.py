@@ -217,7 +217,10 @@ class Split:
     source_id: Annotated[Id, "source"]
     cluster: Annotated[Id, "smallest source id of all sources that share a person or are near duplicates"]
     split: Annotated[SplitName, "train, val or test"]
-    identity_by: Annotated[Str, "how people are distinguished: an identity model with version, or 'source'"]
+    identity_by: Annotated[
+        Str,
+        "how people are distinguished: 'speaker' (named in the manifest), an identity model with version, or 'source'",
+    ]
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,16 @@
 """Split a set into train, validation and test, so that no source, near duplicate or person is in two of them.
 
-Sources that share a copy or a person form a cluster; the hash of the cluster name decides its split. Where the shares
-of clips come out wrong, as in small sets, clusters move until they fit as well as clusters allow. A large set that
-grows keeps its split unless clusters merge.
+People are those that the manifest names in its column `speaker`; where it names nobody, faces are compared. Sources
+that share a copy or a person form a cluster; the hash of the cluster name decides its split. Where the shares of clips
+come out wrong, as in small sets, clusters move until they fit as well as clusters allow. A large set that grows keeps
+its split unless clusters merge.
 """
 
 # pyright: reportAttributeAccessIssue=false
 # pyarrow.compute makes its functions at import, where no checker sees them.
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -82,7 +83,7 @@ def split_set(set_folder: Path, settings: SplitSettings | None = None) -> SplitS
         clips = tables.read_table(set_folder, tables.CLIPS, ["clip_id", "source_id", "track_id", "start_us", "end_us"])
         tracks = tables.read_table(set_folder, tables.TRACKS, ["track_id", "identity_embedding", "identity_model"])
         near = tables.read_table(set_folder, tables.NEAR_DUPLICATES, ["source_id", "other_id"])
-        rows = split_clips(clips, tracks, near, settings)
+        rows = split_clips(clips, tracks, near, settings, speakers=_named_speakers(set_folder, clips))
         summary = _summarise(rows, lengths_us(clips))
         _check_no_split_is_empty(set_folder, summary, settings)
         tables.write_table(set_folder, tables.SPLITS, rows)
@@ -101,7 +102,9 @@ def _check_no_split_is_empty(set_folder: Path, summary: SplitSummary, settings: 
         )
 
 
-def split_clips(clips: pa.Table, tracks: pa.Table, near: pa.Table, settings: SplitSettings) -> list[Split]:
+def split_clips(
+    clips: pa.Table, tracks: pa.Table, near: pa.Table, settings: SplitSettings, *, speakers: Sequence[str | None] = ()
+) -> list[Split]:
     """Assign a split to each clip, in the order of the clips.
 
     Args:
@@ -109,6 +112,7 @@ def split_clips(clips: pa.Table, tracks: pa.Table, near: pa.Table, settings: Spl
         tracks: track_id, identity_embedding, identity_model; only tracks of clips count.
         near: source_id, other_id of near duplicates.
         settings: shares, seed, and how people are identified.
+        speakers: name of the person in each clip; None where the manifest names nobody; empty = no names.
     """
     sources: list[str] = clips["source_id"].to_pylist()
     clip_tracks: list[str | None] = clips["track_id"].to_pylist()
@@ -116,9 +120,12 @@ def split_clips(clips: pa.Table, tracks: pa.Table, near: pa.Table, settings: Spl
     groups = UnionFind(sorted({*sources, *(source for pair in copies for source in pair)}))
     for source, copy in copies:
         groups.union(source, copy)
+    names = speakers or [None] * len(sources)
+    _join_named(groups, names, sources)
     models = _identity_models(tracks, set(clip_tracks)) if settings.identity == "face" else {}
     source_of = {track: source for track, source in zip(clip_tracks, sources, strict=True) if track in models}
-    for first, *others in _identity_clusters(tracks, models, settings.max_identity_distance):
+    named = {track for track, name in zip(clip_tracks, names, strict=True) if name is not None}
+    for first, *others in _identity_clusters(tracks, models, settings.max_identity_distance, named):
         for other in others:
             groups.union(source_of[first], source_of[other])
     cluster_of = {source: min(group) for group in groups.groups() for source in group}
@@ -129,10 +136,30 @@ def split_clips(clips: pa.Table, tracks: pa.Table, near: pa.Table, settings: Spl
             source_id=source,
             cluster=cluster_of[source],
             split=split_of[cluster_of[source]],
-            identity_by=models.get(track or "", "source"),
+            identity_by=models.get(track or "", "source") if name is None else "speaker",
         )
-        for clip_id, source, track in zip(clips["clip_id"].to_pylist(), sources, clip_tracks, strict=True)
+        for clip_id, source, track, name in zip(clips["clip_id"].to_pylist(), sources, clip_tracks, names, strict=True)
     ]
+
+
+def _named_speakers(set_folder: Path, clips: pa.Table) -> list[str | None]:
+    """The person that the manifest names for each clip; None where it names nobody."""
+    wanted = set(clips["source_id"].to_pylist())
+    found = {
+        source.source_id: source
+        for source in tables.iter_records(set_folder, tables.SOURCES)
+        if source.source_id in wanted and source.duplicate_of is None
+    }
+    places = zip(clips["source_id"].to_pylist(), clips["start_us"].to_pylist(), strict=True)
+    columns = (found[source].columns_at(start_us) if source in found else {} for source, start_us in places)
+    return [one.get("speaker", "").strip() or None for one in columns]
+
+
+def _join_named(groups: UnionFind[str], names: Sequence[str | None], sources: Sequence[str]) -> None:
+    first_source: dict[str, str] = {}
+    for name, source in zip(names, sources, strict=True):
+        if name is not None:
+            groups.union(first_source.setdefault(name, source), source)
 
 
 def _assign_splits(clips_of: Mapping[str, int], settings: SplitSettings) -> dict[str, SplitName]:
@@ -191,21 +218,28 @@ def _identity_models(tracks: pa.Table, track_ids: set[str | None]) -> dict[str, 
     return {track: model for track, model, length in rows if track in track_ids and model and length}
 
 
-def _identity_clusters(tracks: pa.Table, models: Mapping[str, str], max_distance: float) -> Iterator[list[str]]:
-    """Groups of tracks of one person; embeddings of different models are never compared."""
+def _identity_clusters(
+    tracks: pa.Table, models: Mapping[str, str], max_distance: float, named: Set[str | None]
+) -> Iterator[list[str]]:
+    """Groups of tracks of one person. Embeddings of different models are never compared, nor two `named` tracks."""
     by_model: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(dict)
     for track, embedding in zip(tracks["track_id"].to_pylist(), tracks["identity_embedding"].to_pylist(), strict=True):
         if track in models:
             by_model[models[track], len(embedding)][track] = embedding
     for embeddings in by_model.values():
         names = list(embeddings)
-        yield from (
-            [names[k] for k in group] for group in cluster_rows(np.array(list(embeddings.values())), max_distance)
-        )
+        is_named = np.array([name in named for name in names])
+        clusters = cluster_rows(np.array(list(embeddings.values())), max_distance, is_named=is_named)
+        yield from ([names[k] for k in group] for group in clusters)
 
 
-def cluster_rows(embeddings: NDArray[np.floating], max_distance: float) -> list[list[int]]:
-    """Group rows of (n, k): two rows with an RMS difference of at most `max_distance` share a group."""
+def cluster_rows(
+    embeddings: NDArray[np.floating], max_distance: float, *, is_named: NDArray[np.bool_] | None = None
+) -> list[list[int]]:
+    """Group rows of (n, k): two rows with an RMS difference of at most `max_distance` share a group.
+
+    Two rows that are both named are not compared: their names decide.
+    """
     # Centred, so that the squares below lose little precision.
     embeddings = np.asarray(embeddings, np.float64) - np.mean(embeddings, axis=0)
     squares = np.square(embeddings).sum(axis=1)
@@ -214,7 +248,10 @@ def cluster_rows(embeddings: NDArray[np.floating], max_distance: float) -> list[
     for start in range(0, len(embeddings), _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
         squared_distances = squares[block, None] + squares[start:] - 2 * embeddings[block] @ embeddings[start:].T
-        rows, columns = np.nonzero(np.triu(squared_distances <= limit, k=1))
+        is_near = squared_distances <= limit
+        if is_named is not None:
+            is_near &= ~(is_named[block, None] & is_named[start:])
+        rows, columns = np.nonzero(np.triu(is_near, k=1))
         # One pair per two groups suffices; a person with thousands of tracks has millions of pairs.
         pairs = np.unique(np.stack([group_of[rows + start], group_of[columns + start]], axis=1), axis=0)
         for first, second in pairs[pairs[:, 0] != pairs[:, 1]].tolist():

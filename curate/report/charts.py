@@ -43,7 +43,7 @@ def measurement_histogram(candidates: CandidateTable, path: str, limits: Sequenc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunnelStep:
-    """A row of the funnel: what remains after it and what it removes; shares are of the first row of its part."""
+    """A row of the funnel: what remains after it and what it removes; shares are of the duration of all input files."""
 
     title: str
     note: str
@@ -70,23 +70,18 @@ def video_funnel_steps(funnel: Funnel) -> list[FunnelStep]:
     return rows
 
 
-def candidate_funnel_steps(funnel: Funnel, reason_order: Sequence[str]) -> list[FunnelStep]:
+def candidate_funnel_steps(funnel: Funnel) -> list[FunnelStep]:
     """From the candidates to the kept clips. Each candidate counts under its first reason, so that the rows add up.
 
-    Args:
-        funnel: the funnel.
-        reason_order: reasons in the order in which the limits are applied.
+    Durations are of source video: what a reason removes is what none of the remaining candidates covers.
     """
-    whole_us, left_us = max(1, funnel.candidates.duration_us), funnel.candidates.duration_us
-    rows = [_total_step("candidates", plural(funnel.candidates.count, "clip"), funnel.candidates, whole_us)]
-    rank = {reason: k for k, reason in enumerate(reason_order)}
-    costs = sorted(funnel.reason_costs, key=lambda cost: (rank.get(cost.reason, len(rank)), cost.reason))
-    removed = [(reason_text(cost.reason), cost.as_first_reason) for cost in costs]
-    for title, amount in [*removed, ("not judged yet", funnel.undecided)]:
-        if amount.count:
-            left_us -= amount.duration_us
-            rows.append(_funnel_step(title, plural(amount.count, "clip"), left_us, amount.duration_us, whole_us))
-    rows.append(_total_step("kept", plural(funnel.kept.count, "clip"), funnel.kept, whole_us))
+    whole_us, left_us = max(1, funnel.files.duration_us), funnel.covered_by_candidates.duration_us
+    rows = [_total_step("candidates", plural(funnel.candidates.count, "clip"), funnel.covered_by_candidates, whole_us)]
+    for reason, amount in funnel.covered_removals:
+        left_us -= amount.duration_us
+        title = "not judged yet" if reason is None else reason_text(reason)
+        rows.append(_funnel_step(title, plural(amount.count, "clip"), left_us, amount.duration_us, whole_us))
+    rows.append(_total_step("kept", plural(funnel.kept.count, "clip"), funnel.covered_by_kept, whole_us))
     return rows
 
 

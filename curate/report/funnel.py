@@ -1,7 +1,11 @@
-"""The funnel: counts and durations from the input files to the kept clips, and the cost of each reason."""
+"""The funnel: counts and durations from the input files to the kept clips, and the cost of each reason.
+
+All durations of the funnel are of source video: a minute that two faces share counts once. Costs of reasons are
+durations of clips.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from xsheet.curate.report.applied_limits import AppliedLimit
-from xsheet.curate.report.candidates import CandidateTable, Ints
+from xsheet.curate.report.candidates import Bools, CandidateTable, Ints
 from xsheet.schemas import tables
 
 BORDERLINE_SHARE = 0.05
@@ -50,19 +54,23 @@ class ReasonCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Funnel:
-    """From files to kept clips. Candidates of two faces in one shot count their span twice."""
+    """From files to kept clips. Durations named `covered` are the union of spans; the others count each candidate."""
 
     files: CountAndDuration
     failed: CountAndDuration  # not readable; the duration covers the known ones
     rejected: CountAndDuration  # readable, and rejected before decoding
     duplicates: CountAndDuration  # same bytes as another file
     usable: CountAndDuration
+    near_duplicates: CountAndDuration  # usable files with the picture or sound of another one; one of each group is not
     shots: CountAndDuration
     covered_by_candidates: CountAndDuration  # union of the spans of all candidates
     candidates: CountAndDuration
     kept: CountAndDuration
-    undecided: CountAndDuration  # candidates without a verdict
-    clips: CountAndDuration  # files written for kept candidates
+    covered_by_kept: CountAndDuration
+    covered_removals: tuple[tuple[str | None, CountAndDuration], ...]
+    """(first reason, candidates with it and the duration that no remaining candidate covers), one after the other; None
+    stands for candidates without a verdict."""
+    covered_by_clips: CountAndDuration  # files written for kept candidates
     failure_reasons: dict[str, int]  # reasons of failed and rejected files, most frequent first
     reason_costs: tuple[ReasonCost, ...]  # the costliest first, by as_only_reason
 
@@ -73,37 +81,53 @@ class Funnel:
 
     @property
     def share_kept(self) -> float:
-        """Kept duration by duration of usable files."""
-        return self.kept.duration_us / self.usable.duration_us if self.usable.duration_us else 0.0
+        """Duration that kept candidates cover by duration of usable files."""
+        return self.covered_by_kept.duration_us / self.usable.duration_us if self.usable.duration_us else 0.0
 
 
-def compute_funnel(set_folder: Path, candidates: CandidateTable, applied_limits: Sequence[AppliedLimit] = ()) -> Funnel:
+def compute_funnel(
+    set_folder: Path,
+    candidates: CandidateTable,
+    applied_limits: Sequence[AppliedLimit] = (),
+    *,
+    reason_order: Sequence[str] = (),
+) -> Funnel:
     """Count a set; an empty set gives zeros.
 
     Args:
         set_folder: the set.
         candidates: its candidates; only the borderline counts need their measurements.
         applied_limits: limits whose borderline candidates are counted.
+        reason_order: reasons in the order in which the limits are applied; others follow by name.
     """
-    wanted = ["status", "reason", "duplicate_of", "duration_us", "duration_header_us"]
+    wanted = ["source_id", "status", "reason", "duplicate_of", "duration_us", "duration_header_us"]
     sources = tables.read_table(set_folder, tables.SOURCES, wanted)
     lengths = pc.fill_null(pc.coalesce(sources["duration_us"], sources["duration_header_us"]), 0).to_numpy()
     failed, rejected = (pc.equal(sources["status"], status).to_numpy() for status in ("failed", "rejected"))
     bad = failed | rejected
     twice = ~bad & pc.is_valid(sources["duplicate_of"]).to_numpy()
-    duration_us = candidates.duration_us
+    near = tables.read_table(set_folder, tables.NEAR_DUPLICATES, ["group", "source_id", "other_id"])
+    copies = pa.chunked_array([*near["source_id"].chunks, *near["other_id"].chunks], pa.string())
+    is_copy = pc.is_in(sources["source_id"], value_set=copies.unique()).to_numpy()
+    is_first = pc.is_in(sources["source_id"], value_set=near["group"].unique()).to_numpy()
+    duration_us, covered = (
+        candidates.duration_us,
+        _Coverage(candidates.source_ids, candidates.start_us, candidates.end_us),
+    )
     return Funnel(
         files=_total(lengths),
         failed=_total(lengths[failed]),
         rejected=_total(lengths[rejected]),
         duplicates=_total(lengths[twice]),
         usable=_total(lengths[~bad & ~twice]),
+        near_duplicates=_total(lengths[~bad & ~twice & is_copy & ~is_first]),
         shots=_span_total(tables.read_table(set_folder, tables.SHOTS, ["start_us", "end_us"])),
-        covered_by_candidates=_covered_total(candidates),
+        covered_by_candidates=covered.total(),
         candidates=_total(duration_us),
         kept=_total(duration_us[candidates.kept]),
-        undecided=_total(duration_us[~candidates.has_verdict]),
-        clips=_span_total(tables.read_table(set_folder, tables.CLIPS, ["start_us", "end_us"])),
+        covered_by_kept=covered.total(candidates.kept),
+        covered_removals=tuple(_covered_removals(candidates, covered, reason_order)),
+        covered_by_clips=_covered_by_clips(set_folder),
         failure_reasons=dict(Counter(sources["reason"].filter(pa.array(bad)).to_pylist()).most_common()),
         reason_costs=tuple(
             sorted(
@@ -127,18 +151,50 @@ def _span_total(rows: pa.Table) -> CountAndDuration:
     return _total(rows["end_us"].to_numpy() - rows["start_us"].to_numpy())
 
 
-def _covered_total(candidates: CandidateTable) -> CountAndDuration:
-    """Union of the candidates' spans within each source."""
-    if not len(candidates):
-        return CountAndDuration()
-    source = candidates.source_ids.indices.to_numpy().astype(np.int64)
-    # All sources one after the other on one clock; the stride is longer than any source.
-    base = source * (int(candidates.end_us.max()) + 1)
-    order = np.argsort(base + candidates.start_us, kind="stable")
-    start, end = (base + candidates.start_us)[order], (base + candidates.end_us)[order]
-    reached = np.concatenate([[-1], np.maximum.accumulate(end)[:-1]])
-    new_us = np.maximum(0, end - np.maximum(start, reached))
-    return CountAndDuration(count=int((start > reached).sum()), duration_us=int(new_us.sum()))
+class _Coverage:
+    """Spans of sources, sorted once, so that the union of any selection is cheap."""
+
+    def __init__(self, source_ids: pa.DictionaryArray, start_us: Ints, end_us: Ints) -> None:
+        # All sources one after the other on one clock; the stride is longer than any source.
+        stride = int(end_us.max(initial=0)) + 1
+        base = source_ids.indices.to_numpy().astype(np.int64) * stride
+        self._order = np.argsort(base + start_us, kind="stable")
+        self._start, self._end = (base + start_us)[self._order], (base + end_us)[self._order]
+
+    def total(self, chosen: Bools | None = None) -> CountAndDuration:
+        """Number of the chosen spans, and the duration of their union."""
+        sorted_choice = slice(None) if chosen is None else chosen[self._order]
+        start, end = self._start[sorted_choice], self._end[sorted_choice]
+        reached = np.concatenate([[-1], np.maximum.accumulate(end)[:-1]]) if len(end) else end
+        new_us = np.maximum(0, end - np.maximum(start, reached))
+        return CountAndDuration(count=len(start), duration_us=int(new_us.sum()))
+
+
+def _covered_removals(
+    candidates: CandidateTable, covered: _Coverage, reason_order: Sequence[str]
+) -> Iterator[tuple[str | None, CountAndDuration]]:
+    """First reasons in order, each with its candidates and the duration that no remaining one covers."""
+    reasons = candidates.reasons
+    leads = np.ones(len(reasons.rows), bool)
+    leads[1:] = reasons.rows[1:] != reasons.rows[:-1]
+    first = np.full(len(candidates), -1)
+    first[reasons.rows[leads]] = reasons.codes[leads]
+    rank = {reason: k for k, reason in enumerate(reason_order)}
+    codes = sorted(range(len(reasons.names)), key=lambda c: (rank.get(reasons.names[c], len(rank)), reasons.names[c]))
+    remaining = np.ones(len(candidates), bool)
+    before = covered.total()
+    for name, removed in [*((reasons.names[c], first == c) for c in codes), (None, ~candidates.has_verdict)]:
+        remaining = remaining & ~removed
+        after = covered.total(remaining)
+        if removed.any():
+            yield name, before - after
+        before = after
+
+
+def _covered_by_clips(set_folder: Path) -> CountAndDuration:
+    rows = tables.read_table(set_folder, tables.CLIPS, ["source_id", "start_us", "end_us"]).combine_chunks()
+    source_ids = pc.dictionary_encode(rows["source_id"].combine_chunks())
+    return _Coverage(source_ids, rows["start_us"].to_numpy(), rows["end_us"].to_numpy()).total()
 
 
 def _reason_costs(candidates: CandidateTable, applied_limits: Sequence[AppliedLimit]) -> list[ReasonCost]:
@@ -186,17 +242,18 @@ def borderline_rows(candidates: CandidateTable, limit: AppliedLimit) -> tuple[In
 
 
 def stage_rows(funnel: Funnel) -> list[tuple[str, int, float]]:
-    """(stage, count, hours) from the files to the clips."""
+    """(stage, count, hours of source video) from the files to the clips."""
     stages = (
         ("files", funnel.files),
         ("failed files", funnel.failed),
         ("rejected files", funnel.rejected),
         ("duplicate files", funnel.duplicates),
         ("usable files", funnel.usable),
+        ("of these near duplicates", funnel.near_duplicates),
         ("shots", funnel.shots),
-        ("candidates", funnel.candidates),
-        ("kept", funnel.kept),
-        ("clips written", funnel.clips),
+        ("candidates", funnel.covered_by_candidates),
+        ("kept", funnel.covered_by_kept),
+        ("clips written", funnel.covered_by_clips),
     )
     return [(name, amount.count, round(amount.hours, 4)) for name, amount in stages]
 

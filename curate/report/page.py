@@ -54,7 +54,7 @@ def write_report(set_folder: Path, out: Path) -> Funnel:
     info = open_set(set_folder)
     candidates, limits = read_candidates(set_folder), limits_of_verdicts(set_folder)
     applied = applied_limits(limits)
-    funnel = compute_funnel(set_folder, candidates, applied)
+    funnel = compute_funnel(set_folder, candidates, applied, reason_order=reason_order(limits))
     filters = {"reason_text": reason_text, "measurement_title": measurement_title}
     template = page_environment("xsheet.curate.report", filters=filters).get_template("page.html")
     text = template.render(
@@ -62,7 +62,7 @@ def write_report(set_folder: Path, out: Path) -> Funnel:
         funnel=funnel,
         max_only_reason_us=max([1, *(cost.as_only_reason.duration_us for cost in funnel.reason_costs)]),
         video_funnel_steps=video_funnel_steps(funnel),
-        candidate_funnel_steps=candidate_funnel_steps(funnel, reason_order(limits)),
+        candidate_funnel_steps=candidate_funnel_steps(funnel),
         histograms=[
             histogram
             for path in candidates.values

@@ -8,7 +8,6 @@ from pathlib import Path
 from shlex import quote
 
 from xsheet.audit.report.criteria import GateSection, build_gate_section
-from xsheet.curate.report.applied_limits import limits_of_verdicts, reason_order
 from xsheet.curate.report.charts import FunnelStep, candidate_funnel_steps, video_funnel_steps
 from xsheet.demo.new_people import NewPeople
 from xsheet.demo.page.expected_vs_actual import Disposition, FilmOutcome, film_outcomes
@@ -75,11 +74,10 @@ def collect_report(
     """Read, decode and count; `samples` is the folder of the samples, `seconds` the time of each step."""
     folder, accepted = workflow.set_folder, workflow.acceptance
     layer = None if accepted is None else accepted.layer
-    order = reason_order(limits_of_verdicts(folder))
     with tempfile.TemporaryDirectory(prefix="xsheet-page-") as scratch:
         return DemoReport(
             films=tuple(_film_reports(film_outcomes(folder, corpus))),
-            funnel=(tuple(video_funnel_steps(workflow.funnel)), tuple(candidate_funnel_steps(workflow.funnel, order))),
+            funnel=(tuple(video_funnel_steps(workflow.funnel)), tuple(candidate_funnel_steps(workflow.funnel))),
             timeline=None if layer is None else clip_card(folder, layer, corpus, Path(scratch)),
             audit=None
             if accepted is None

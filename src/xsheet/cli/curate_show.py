@@ -106,7 +106,7 @@ def show_funnel(funnel: "Funnel") -> None:
     from xsheet.cli.show import print_table
     from xsheet.curate.report.funnel import stage_rows
 
-    print_table("funnel", ("", "count", "hours"), stage_rows(funnel))
+    print_table("funnel: hours of source video", ("", "count", "hours"), stage_rows(funnel))
     heads = ("reason", "clips", "hours", "only: clips", "only: hours")
     costs = (
         (c.reason, c.in_total.count, c.in_total.hours, c.as_only_reason.count, c.as_only_reason.hours)

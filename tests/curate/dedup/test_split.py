@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from xsheet.curate.dedup.split import SplitSettings, cluster_rows, split_clips, split_set
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.source import FaceTrack, NearDuplicate, Split
-from xsheet.schemas.tables import CLIPS, NEAR_DUPLICATES, SPLITS, TRACKS, iter_records, to_arrow, write_table
+from xsheet.schemas.source import FaceTrack, ManifestColumn, NearDuplicate, SourceSegment, SourceVideo, Split
+from xsheet.schemas.tables import CLIPS, NEAR_DUPLICATES, SOURCES, SPLITS, TRACKS, iter_records, to_arrow, write_table
 
 HASH = "ab" * 32
 
@@ -126,6 +126,34 @@ def test_a_face_in_the_background_joins_nobody():
     clips = [clip("c1", "s1", "t1"), clip("c2", "s2", "t2")]
     tracks = [track("t1", "s1", [1.0]), track("t2", "s2", [9.0]), track("other", "s2", [1.0])]
     assert [row.cluster for row in split(clips, tracks)] == ["s1", "s2"]
+
+
+def test_names_of_the_manifest_decide_who_is_who():
+    clips = [clip(f"c{k}", f"s{k}", f"t{k}") for k in range(6)]
+    tracks = [track(f"t{k}", f"s{k}", [x]) for k, x in enumerate((1.0, 1.0, 9.0, 5.0, 5.0, 9.0))]
+    names = ["ada", "ben", "ada", None, None, "cyd"]  # ada and ben look alike, ada looks like cyd once
+    rows = split_clips(
+        to_arrow(clips, CLIPS), to_arrow(tracks, TRACKS), to_arrow([], NEAR_DUPLICATES), SplitSettings(),
+        speakers=names,
+    )  # fmt: skip
+    assert [row.cluster for row in rows] == ["s0", "s1", "s0", "s3", "s3", "s5"]
+    assert [row.identity_by for row in rows] == ["speaker"] * 3 + ["m@1"] * 2 + ["speaker"]
+
+
+def test_a_set_is_split_by_the_speakers_of_its_manifest(tmp_path):
+    def named(index: int, *, in_segment: bool) -> SourceVideo:
+        columns = (ManifestColumn(key="speaker", value=f" person {index % 3} "),)
+        segment = SourceSegment(start_us=0, end_us=4_000_000, columns=columns)
+        return SourceVideo(
+            source_id=f"s{index}", path=f"{index}.mp4", status="ok",
+            manifest_columns=() if in_segment else columns, segments=(segment,) if in_segment else (),
+        )  # fmt: skip
+
+    write_table(tmp_path, SOURCES, [named(k, in_segment=k > 3) for k in range(9)])
+    write_table(tmp_path, CLIPS, [clip(f"c{k}", f"s{k}") for k in range(9)])
+    summary = split_set(tmp_path, SplitSettings(val=0.3, test=0.3))
+    assert summary.cluster_counts == {"train": 1, "val": 1, "test": 1}
+    assert summary.clips_by_identity_method == {"speaker": 9}
 
 
 @given(st.lists(st.integers(-20, 20), min_size=1, max_size=30), st.integers(1, 4))

@@ -52,11 +52,8 @@ def test_a_measurement_without_a_value_has_no_histogram(histograms):
 
 def test_the_steps_of_the_funnel_add_up(make_set):
     folder = make_set(sources=10, pieces=20)
-    counted = compute_funnel(folder, read_candidates(folder))
-    for rows in (
-        video_funnel_steps(counted),
-        candidate_funnel_steps(counted, reason_order(limits_of_verdicts(folder))),
-    ):
+    counted = compute_funnel(folder, read_candidates(folder), reason_order=reason_order(limits_of_verdicts(folder)))
+    for rows in (video_funnel_steps(counted), candidate_funnel_steps(counted)):
         for before, row in pairwise(rows):
             assert before.remaining_hours - row.removed_hours == pytest.approx(row.remaining_hours)
     assert rows[-1].remaining_hours == pytest.approx(counted.kept.hours)

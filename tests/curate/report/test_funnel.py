@@ -9,6 +9,7 @@ from xsheet.curate.report.funnel import borderline_rows, compute_funnel, cost_ro
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Verdict
 from xsheet.schemas.sets import create_set
+from xsheet.schemas.source import NearDuplicate
 
 
 def counted(folder):
@@ -81,7 +82,7 @@ def test_a_candidate_without_a_verdict_is_counted_as_such(make_set):
     folder = make_set(sources=2, pieces=10)
     _, verdicts = rows_of(folder)
     tables.write_table(folder, tables.VERDICTS, verdicts[:-3])
-    assert counted(folder).undecided.count == 3
+    assert dict(counted(folder).covered_removals)[None].count == 3
 
 
 def test_parts_are_read_as_one(make_set):
@@ -100,8 +101,33 @@ def test_two_faces_in_one_span_cover_it_once(make_set, plausible):
     (one,), _ = rows_of(folder)
     other = plausible(make_source(folder), type(one.span)(2_000_000, 8_000_000), np.random.default_rng(1))
     tables.write_table(folder, tables.MEASURES, [one, other])
+    decided = [
+        Verdict(clip_id=one.clip_id, source_id=one.source_id, kept=True, limits_sha256="f" * 64),
+        Verdict(clip_id=other.clip_id, source_id=one.source_id, kept=False, reasons=("x",), limits_sha256="f" * 64),
+    ]
+    tables.write_table(folder, tables.VERDICTS, decided)
     found = compute_funnel(folder, read_candidates(folder))
     assert (found.covered_by_candidates.duration_us, found.candidates.duration_us) == (8_000_000, 11_000_000)
+    assert [(name, amount.duration_us) for name, amount in found.covered_removals] == [("x", 3_000_000)]
+    assert found.share_kept == 5_000_000 / found.usable.duration_us
+
+
+def test_identical_files_and_near_duplicates_are_both_stated(make_set):
+    folder = make_set(sources=5, twice=1)
+    ids = sorted({row.source_id for row in tables.iter_records(folder, tables.SOURCES) if row.status == "ok"})
+    pairs = [(ids[0], ids[1]), (ids[1], ids[2]), (ids[3], ids[4])]
+    tables.write_table(
+        folder, tables.NEAR_DUPLICATES,
+        [
+            NearDuplicate(
+                group=ids[3] if one == ids[3] else ids[0], source_id=one, other_id=other, by="sound", lag_frames=0,
+                matched_frames=50, bit_error=0.1,
+            )
+            for one, other in pairs
+        ],
+    )  # fmt: skip
+    stated = {name: count for name, count, _ in stage_rows(counted(folder))}
+    assert (stated["duplicate files"], stated["of these near duplicates"]) == (1, 3)
 
 
 def make_source(folder):
