@@ -131,7 +131,7 @@ def ridge(talks: Sequence[Talk], offsets: dict[str, int]) -> Floats:
         targets.append(target[:, use].T - target[:, use].mean(1))
         is_puppet.append(np.full(use.sum(), talk.person == "puppet"))
     x, y, puppet = np.concatenate(inputs), np.concatenate(targets), np.concatenate(is_puppet)
-    share = np.select(puppet, PUPPET_SHARE / max(1, puppet.sum()), (1 - PUPPET_SHARE) / max(1, (~puppet).sum()))
+    share = np.where(puppet, PUPPET_SHARE / max(1, puppet.sum()), (1 - PUPPET_SHARE) / max(1, (~puppet).sum()))
     x = x - share @ x
     found = np.linalg.solve((x * share[:, None]).T @ x + RIDGE * np.eye(x.shape[1]), (x * share[:, None]).T @ y)
     return np.asarray(found.T.reshape(y.shape[1], len(TAPS), -1), np.float32)

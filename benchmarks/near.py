@@ -25,7 +25,7 @@ def words(rng: np.random.Generator, sources: int) -> np.ndarray:
     weights = np.uint32(1) << np.arange(32, dtype=np.uint32)
     for frame in range(FRAMES):
         renewed = rng.random((sources, 32), dtype=np.float32) < 0.15
-        state = np.select(renewed, rng.random((sources, 32), dtype=np.float32) < likely, state)
+        state = np.where(renewed, rng.random((sources, 32), dtype=np.float32) < likely, state)
         result[:, frame] = state @ weights
     return result
 

@@ -151,7 +151,7 @@ def true_and_mismatched(people: Sequence[Talk], puppets: Sequence[Talk]) -> Iter
 def muted_aside(predicted: Floats, sound: Floats) -> Floats:
     """The prediction without muted frames, as in curation."""
     quiet = np.square(sound).reshape(-1, 640).mean(1) < 1e-8
-    return np.select(quiet, np.nan, predicted)
+    return np.where(quiet, np.nan, predicted)
 
 
 def _share(kept: Sequence[Pair], pairs: Sequence[Pair], *, is_own: bool, frames: Sequence[int]) -> float:

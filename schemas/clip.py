@@ -69,7 +69,7 @@ class PictureMeasure:
     camera_motion: Annotated[NonNegative | None, "median global motion, picture heights per second"] = None
     damaged_share: Annotated[Share | None, "frames that may show smears after a decoding error"] = None
     upside_down_share: Annotated[
-        Share | None, "samples without a face that show one when turned by 180 degrees; 0 where all show one"
+        Share | None, "frames in which the picture turned by 180 degrees shows a face more clearly"
     ] = None
     text_likelihood: Annotated[Share | None, "chance of burnt-in text; null without the model"] = None
 

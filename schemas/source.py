@@ -251,7 +251,9 @@ class Timeline:
     music: Annotated[Series, "likelihood of music"] = ()
     clipped: Annotated[Series, "share of samples at full scale"] = ()
     silent: Annotated[Series, "share of samples that are digital zero"] = ()
-    upside_down: Annotated[Series, "1 where only the turned picture shows a face; null where it was not tried"] = ()
+    upside_down: Annotated[
+        Series, "1 where the picture turned by 180 degrees shows a face more clearly; tried every second"
+    ] = ()
     damaged: Annotated[Series, "1 in frames that may show smears: from a decoding error to the next key frame"] = ()
 
     def __post_init__(self) -> None:

@@ -194,7 +194,7 @@ def picture_measure(timeline: Timeline, frames: range, *, settings: CandidateSet
         letterbox_share=median(_slice_series(timeline.letterbox, frames)) or 0.0,
         camera_motion=median(camera),
         damaged_share=_mean(_slice_series(timeline.damaged, frames)),
-        upside_down_share=_upside_down_share(_slice_series(timeline.upside_down, frames)),
+        upside_down_share=_mean(_slice_series(timeline.upside_down, frames)),
         text_likelihood=percentile(_slice_series(timeline.burnt_in_text, frames), 90),
     )
 
@@ -216,11 +216,6 @@ def percentile(values: Floats, q: float) -> float | None:
     """Percentile without NaN; None if nothing remains."""
     known = values[~np.isnan(values)]
     return float(np.percentile(known, q)) if len(known) else None
-
-
-def _upside_down_share(tries: Floats) -> float | None:
-    """0 where every frame shows an upright face, so that nothing was tried."""
-    return None if not len(tries) else _mean(tries) or 0.0
 
 
 def _mean(values: Floats) -> float | None:

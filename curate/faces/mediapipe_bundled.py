@@ -51,7 +51,7 @@ class FullRangeDetector:
         """Regions with a face, most confident first."""
         height, width = rgb.shape[:2]
         detections = sorted(self._detector.process(rgb).detections or (), key=lambda d: -d.score[0])
-        return [_roi(detection.location_data, width, height) for detection in detections]
+        return [_roi(one.location_data, width, height, score=float(one.score[0])) for one in detections]
 
     def close(self) -> None:
         """Release the model."""
@@ -103,7 +103,7 @@ class BundledFaceBackend:
         self._mesh.close()
 
 
-def _roi(location: Any, width: int, height: int) -> Roi:
+def _roi(location: Any, width: int, height: int, *, score: float) -> Roi:
     box, eyes = location.relative_bounding_box, location.relative_keypoints[:2]
     across_x, across_y = (eyes[1].x - eyes[0].x) * width, (eyes[1].y - eyes[0].y) * height
     return Roi(
@@ -111,4 +111,5 @@ def _roi(location: Any, width: int, height: int) -> Roi:
         y=(box.ymin + box.height / 2) * height,
         side=_ROI_SCALE * max(box.width * width, box.height * height),
         angle_rad=float(np.arctan2(across_y, across_x)),
+        score=score,
     )

@@ -63,6 +63,7 @@ class Roi:
     y: float
     side: float
     angle_rad: float = 0.0
+    score: float = 1.0  # confidence of the detector, 0..1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

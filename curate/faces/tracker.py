@@ -32,7 +32,9 @@ SHARPNESS_PX = 128
 _THUMBNAIL_PX = (32, 18)
 _APPEARANCE_PX = (12, 12)
 _LUMA_WEIGHTS = np.array((0.299, 0.587, 0.114, 0.0))  # BT.601, as cv2's grey
-_TURNED_INTERVAL_FRAMES = 25  # frames between tries with the turned picture while no face is visible
+_TURNED_INTERVAL_FRAMES = 25  # frames between tries with the turned picture
+# The detector finds an upside-down face in most frames, but a turned picture scores higher; docs/log/curate.md
+_TURNED_LEAD = 0.05
 
 
 class FaceSettings(StrictModel):
@@ -92,7 +94,7 @@ class FaceTracker:
         self._linker = TrackLinker(settings.link)
         self._thumbnail: NDArray[np.uint8] | None = None
         self._next_detection = 0
-        self._upside_down: list[float | None] = []
+        self._upside_down: list[float] = []
 
     def open(self) -> None:
         """Load the models."""
@@ -108,8 +110,10 @@ class FaceTracker:
             interval = self._settings.detection_interval_frames if faces else self._settings.search_interval_frames
             self._next_detection = frame.index + interval
         self.faces = tuple(faces)
-        tries_turned = not faces and frame.index % _TURNED_INTERVAL_FRAMES == 0
-        self._upside_down.append(float(self._shows_turned_face(frame.rgb)) if tries_turned else None)
+        if is_cut or not self._upside_down or frame.index % _TURNED_INTERVAL_FRAMES == 0:
+            self._upside_down.append(float(self._is_upside_down(frame.rgb)))
+        else:
+            self._upside_down.append(self._upside_down[-1])
         self._linker.add(frame.index, [_observe(frame.rgb, face) for face in faces], is_cut=is_cut)
 
     def tracks(self, source_id: str) -> list[FaceTrack]:
@@ -131,9 +135,11 @@ class FaceTracker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _shows_turned_face(self, rgb: Rgb) -> bool:
-        turned = np.ascontiguousarray(rgb[::-1, ::-1])
-        return bool(self._fit_meshes(turned, self._backend.detect(turned), ()))
+    def _is_upside_down(self, rgb: Rgb) -> bool:
+        """Whether the picture turned by 180 degrees shows a face more clearly than the picture itself."""
+        turned = self._backend.detect(np.ascontiguousarray(rgb[::-1, ::-1]))
+        upright = self._backend.detect(rgb) if turned else []
+        return _best_score(turned) > _best_score(upright) + _TURNED_LEAD
 
     def _scene_changed(self, rgb: Rgb) -> bool:
         # Every eighth pixel suffices for a thumbnail, at a tenth of the cost.
@@ -156,6 +162,10 @@ class FaceTracker:
             if face is not None and not any(_contains(other.box, face.roi.x, face.roi.y) for other in faces):
                 faces.append(face)
         return faces
+
+
+def _best_score(regions: Sequence[Roi]) -> float:
+    return max((roi.score for roi in regions), default=0.0)
 
 
 def _contains(box: Box, x: float, y: float) -> bool:

@@ -63,7 +63,7 @@ DERIVED = {
     "tiny-96px.mp4": "face_small",
     "truncated-no-moov.mp4": "broken_header",
     "two-audio-tracks.mkv": KEPT,
-    "upside-down.mp4": "sync_not_measurable",
+    "upside-down.mp4": "upside_down",
     "vfr-dropped-frames.mp4": KEPT,
     "vp9-opus.webm": KEPT,
     "white-noise-under-speech.mp4": KEPT,

@@ -187,3 +187,12 @@ def test_heads_side_by_side_keep_their_own_left():
     )
     assert np.median(first.yaw_deg) > 10
     assert np.median(second.yaw_deg) < -10
+
+
+def test_a_turned_picture_is_upside_down_and_an_upright_one_is_not():
+    head = still(1)[0]
+    for rgb, expected in ((head, 0.0), (np.ascontiguousarray(head[::-1, ::-1]), 1.0), (np.zeros_like(head), 0.0)):
+        with FaceTracker(FaceSettings()) as tracker:
+            for index in range(2):
+                tracker.add(Frame(index, 40_000 * index, rgb, index, 40_000 * index))
+            assert tracker.series() == {"upside_down": (expected, expected)}
