@@ -143,7 +143,7 @@ def test_an_unfinished_item_keeps_its_rows_and_runs_again_when_asked(go, notes, 
         ("hangs_with_a_grandchild", None, "timed_out", "no progress for", 2),
         ("media", None, "empty", "expected bytes, got none", 1),
         ("no_record", None, "raised", "expected a record of the contract", 2),
-        ("huge_row", 65, "raised", "bytes of rows", 2),
+        ("huge_row", 2, "raised", "bytes of rows", 2),
     ],
 )
 def test_a_bad_item_is_its_own_failed_row(go, notes, do, argument, reason, says, tries):

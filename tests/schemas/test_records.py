@@ -1,10 +1,11 @@
 import dataclasses
+import json
 import pickle
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import KinematicPhase, annotation_id, sorted_phases
@@ -37,6 +38,23 @@ def test_a_shot_refuses_a_value_of_the_wrong_type_or_range(field, value):
 def test_nan_is_refused_everywhere():
     with pytest.raises(ValidationError, match="finite"):
         Signals(clip_id="c", frames=1, extractor="t", yaw_deg=(float("nan"),))
+
+
+@given(st.lists(st.none() | st.floats(width=32, allow_nan=False, allow_infinity=False)))
+def test_a_series_comes_back_from_json_to_the_bit_and_takes_six_bytes_a_value(values):
+    signals = Signals(clip_id="c", frames=max(1, len(values)), extractor="t", yaw_deg=tuple(values))
+    adapter = TypeAdapter(Signals)
+    text = adapter.dump_json(signals)
+    assert adapter.validate_json(text) == signals
+    empty = adapter.dump_json(dataclasses.replace(signals, yaw_deg=()))
+    assert len(text) - len(empty) <= 4 + 6 * len(values)
+
+
+@pytest.mark.parametrize("text", ["AAAA", "!!!!!!!!", "AAAAAAA="])
+def test_a_series_in_json_that_is_cut_or_no_base64_is_refused(text):
+    plain = {"clip_id": "c", "frames": 1, "extractor": "t", "yaw_deg": text}
+    with pytest.raises(ValidationError, match="yaw_deg"):
+        TypeAdapter(Signals).validate_json(json.dumps(plain))
 
 
 def test_unknown_fields_are_refused():

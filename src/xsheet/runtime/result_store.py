@@ -26,8 +26,8 @@ from xsheet.runtime.task import Outcome, Row
 from xsheet.schemas.errors import RunError
 from xsheet.schemas.source import ItemStatus
 
-MAX_RESULT_BYTES = 64 << 20
-"""More bytes mean pixels or a bug; a minute of signals at 25 fps takes about 1 MB."""
+MAX_RESULT_BYTES = 1 << 30
+"""More bytes mean pixels or a bug: an hour takes 9 MB, and 35 MB for each face that is in view all the time."""
 
 R = TypeVar("R", bound=Row)
 Mark = tuple[str, int] | None
