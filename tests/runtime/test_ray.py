@@ -22,11 +22,19 @@ from xsheet.schemas.ids import content_key
 pytestmark = pytest.mark.timeout(900)  # Ray takes minutes to start on a busy machine
 
 TASKS = Path(__file__).parent / "tasks"
-CLUSTER = (
-    "import os, time; os.environ['RAY_USAGE_STATS_ENABLED'] = '0'; import ray\n"
-    "ray.init(address='local', include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False)\n"
-    "print(ray.get_runtime_context().gcs_address, flush=True); time.sleep(600)"
-)
+CLUSTER = """
+import os, time
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+import ray
+for _ in range(4):  # Ray waits 30 s for its parts, too short on a busy machine
+    try:
+        ray.init(address="local", include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False)
+        break
+    except Exception:
+        ray.shutdown()
+print(ray.get_runtime_context().gcs_address, flush=True)
+time.sleep(900)
+"""
 
 
 @pytest.fixture
@@ -99,11 +107,19 @@ def eventually(condition: Callable[[], bool], *, timeout_s: float) -> bool:
     return False
 
 
+def wait_for_workers(driver: "subprocess.Popen[bytes]", notes: Path) -> None:
+    """Until both workers run an item."""
+    eventually(lambda: len(workers(notes)) == 2 or driver.poll() is not None, timeout_s=400)
+    if driver.poll() is not None:
+        pytest.fail(f"the driver ended early: {driver.communicate()[1].decode()}")
+    assert len(workers(notes)) == 2
+
+
 @pytest.mark.nightly
 def test_a_head_that_dies_ends_the_run_with_a_sentence_and_without_its_workers(drive, cluster, notes):
     owner, address = cluster
     driver = drive("hangs", "0", address)
-    assert eventually(lambda: len(workers(notes)) == 2, timeout_s=400)
+    wait_for_workers(driver, notes)
     (head,) = [child for child in owner.children() if child.name() == "gcs_server"]
     head.kill()
     stderr = driver.communicate(timeout=100)[1].decode()
@@ -117,7 +133,7 @@ def test_a_head_that_dies_ends_the_run_with_a_sentence_and_without_its_workers(d
 @pytest.mark.nightly
 def test_workers_on_ray_end_with_a_killed_driver(drive, cluster, notes):
     driver = drive("hangs", "0", cluster[1])
-    assert eventually(lambda: len(workers(notes)) == 2, timeout_s=400)
+    wait_for_workers(driver, notes)
     driver.kill()
     assert eventually(lambda: all(gone(pid) for pid in workers(notes)), timeout_s=60)
 
