@@ -1,8 +1,9 @@
 """Label Studio: tasks with predictions, and the labelling config for them.
 
-Frame numbers start at 1 and ranges include both ends, so [1, 25] is the first second. Label Studio converts times with
-the frame rate of the config, not of the video: tasks with a rate other than the clips' 25, or without a rate (then
-Label Studio uses 24), are refused. Further fields of a phase are per-region results that share the region's id.
+Frame numbers start at 1 and ranges include both ends, so at 25 frames per second [1, 25] is the first second. Label
+Studio converts times with a frame rate of its own, not that of the video: `fps` of the task, else `framerate` of the
+config, else 24. A file of tasks without any of these and without its config is refused. Further fields of a phase are
+per-region results that share the region's id; the form JSON-MIN has no ids, so it keeps the regions alone.
 """
 
 import json
@@ -34,12 +35,13 @@ from xsheet.annotate.formats.label_studio_results import (
     VIDEO_CONTROL,
     events_of,
     results_of,
+    with_results,
 )
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.source import SourceVideo
-from xsheet.schemas.time import CLIP_RATE
+from xsheet.schemas.time import CLIP_RATE, FrameRate
 
 # Label Studio's default if neither config nor data state a rate.
 DEFAULT_FPS = "24"
@@ -51,6 +53,8 @@ CHOICES_OF_FIELD: Mapping[str, tuple[str, ...]] = {
     "body_parts": get_args(vocab.BodyPart),
     "gesture_function": get_args(vocab.GestureFunction),
 }
+_RATE = re.compile(r"\d{1,6}(\.\d{1,9}|/\d{1,6})?")
+MAX_FPS = 1000
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")  # prefix that Label Studio adds to uploaded files
 
 
@@ -88,24 +92,27 @@ def read(
     bases: Mapping[str, Base] = NO_BASES,
     recordings: Iterable[SourceVideo] = (),
 ) -> ImportResult:
-    """Annotations and predictions of exported tasks; a config among the files (.xml) gives their frame rate.
+    """Annotations and predictions of tasks exported as JSON or JSON-MIN; a config among the files (.xml) gives a rate.
 
     Annotators are those of an xsheet export, other model versions, and 'user N' for annotations that people completed.
 
     Raises:
-        ContractError: not a list of tasks, or a frame rate other than that of the clips.
+        ContractError: not a list of tasks, or no frame rate.
     """
     tally, known = LossTally(), ClipIndex(clips, recordings)
     configs = [parse_xml(name, text) for name, text in files.items() if name.endswith(".xml")]
     rates = [video.get("framerate") or video.get("frameRate") for config in configs for video in config.iter("Video")]
-    fps = next((rate for rate in rates if rate), DEFAULT_FPS)
+    fps = next((rate for rate in rates if rate), DEFAULT_FPS if configs else None)
 
     def sheets(name: str, text: str) -> Iterator[AnnotationSheet]:
         tasks = parse_json(name, text)
         if not isinstance(tasks, list):
             raise file_error(name, "a list of tasks", type(tasks).__name__, "export the project as JSON")
         for number, task in enumerate(tasks):
-            yield from _sheets(task if isinstance(task, dict) else {}, f"{name}, task {number}", fps, known, tally)
+            where = f"{name}, task {number}"
+            yield from _sheets(
+                with_results(task, where, tally) if isinstance(task, dict) else {}, where, fps, known, tally
+            )
 
     tasks = {name: text for name, text in files.items() if not name.endswith(".xml")}
     return import_sheets(
@@ -174,7 +181,7 @@ def _task(
 
 
 def _sheets(
-    task: Mapping[str, Any], where: str, fps: str, clips: ClipIndex, tally: LossTally
+    task: Mapping[str, Any], where: str, fps: str | None, clips: ClipIndex, tally: LossTally
 ) -> Iterator[AnnotationSheet]:
     data = task.get("data")
     data = data if isinstance(data, dict) else {}
@@ -183,7 +190,7 @@ def _sheets(
     if clip is None:
         tally.add("clip_id", "the set has no clip of that name", f"{where}: {video}")
         return
-    _check_rate(data.get("fps", fps), where)
+    rate = _frame_rate(data.get("fps", fps), where)
     own_fields = data.get("xsheet")
     own_fields = (
         {str(key): one for key, one in own_fields.items() if isinstance(one, dict)}
@@ -208,7 +215,7 @@ def _sheets(
                 base={key: base[key] for key in BASE_FIELDS if isinstance(base.get(key), str)}
                 if isinstance(base, dict)
                 else {},
-                events=tuple(events_of(entry.get("result"), where=where, tally=tally)),
+                events=tuple(events_of(entry.get("result"), rate=rate, where=where, tally=tally)),
             )
 
 
@@ -221,12 +228,13 @@ def _annotator_name(answer: Mapping[str, Any]) -> str:
     return f"user {who.get('email') or who.get('id') or '' if isinstance(who, dict) else who}".strip()
 
 
-def _check_rate(fps: object, where: str) -> None:
+def _frame_rate(fps: object, where: str) -> FrameRate:
+    text = str(fps).strip()
     try:
-        same = float(str(fps)[:40]) == float(CLIP_RATE)
-    except ValueError:
-        same = False
-    if not same:
-        came = f"{str(fps)[:40]} frames per second"
-        todo = "label the clips of the set with framerate=\"25\", and pass the config or put 'fps' into the task's data"
-        raise file_error(where, f"{CLIP_RATE} frames per second, as the clips have", came, todo)
+        if not isinstance(fps, bool) and _RATE.fullmatch(text) and float(rate := FrameRate.parse(text)) <= MAX_FPS:
+            return rate
+    except (ValueError, ZeroDivisionError):
+        pass
+    came = "none" if fps is None else f"{text[:40]} frames per second"
+    todo = "put 'fps' into the task's data, or pass the config with framerate=\"25\" on its Video"
+    raise file_error(where, f"the frame rate of the labels, above 0 and up to {MAX_FPS}", came, todo)

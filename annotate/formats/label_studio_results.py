@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from xsheet.annotate.formats.base import LIST_FIELDS, PHASE_FIELDS, GesturePart, LossTally, SheetEvent
-from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us, nearest_frame, span_of_frames
+from xsheet.schemas.time import CLIP_RATE, FrameRate, Span, frame_start_us, nearest_frame, span_of_frames
 
 LABELS_CONTROL, KINEMATICS_CONTROL, TRACK_CONTROL, VIDEO_CONTROL = "action", "kinematics", "track", "video"
 TEXT_FIELDS = ("text", "text_short", "action_raw")
@@ -64,15 +64,34 @@ def _region_answer(name: str, text: str, ranges: Sequence[Mapping[str, int]]) ->
 # ---- reading
 
 
-def events_of(results: object, *, where: str, tally: LossTally) -> Iterator[SheetEvent]:
-    """Events of one annotation or prediction; unknown results are counted as lost."""
+def with_results(task: dict[str, Any], where: str, tally: LossTally) -> dict[str, Any]:
+    """A task of the form JSON-MIN as one of the form JSON; another one as it is.
+
+    JSON-MIN puts the values of each control beside the data of the task, without the ids that tell whose they are:
+    answers about regions are lost.
+    """
+    if isinstance(task.get("data"), dict) or "annotations" in task or "predictions" in task:
+        return task
+    results = []
+    for name, values in task.items():
+        listed = [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
+        labelled = [one for one in listed if "timelinelabels" in one]
+        if labelled and name != KINEMATICS_CONTROL:
+            results += [{"type": "timelinelabels", "from_name": name, "value": one} for one in labelled]
+        elif name in (TRACK_CONTROL, KINEMATICS_CONTROL, *PHASE_FIELDS):
+            tally.add(name, "JSON-MIN does not tell its region", f"{where}: export the project as JSON")
+    return {"data": task, "annotations": [{"completed_by": task.get("annotator", ""), "result": results}]}
+
+
+def events_of(results: object, *, rate: FrameRate, where: str, tally: LossTally) -> Iterator[SheetEvent]:
+    """Events of one annotation or prediction, whose frames are at a rate; unknown results are counted as lost."""
     rows = [row for row in results if isinstance(row, dict)] if isinstance(results, list) else []
     answers: dict[str, dict[str, str]] = defaultdict(dict)
     parts: dict[str, list[GesturePart]] = defaultdict(list)
     regions: list[tuple[LabelStudioResult, Span, str]] = []
     for row in rows:
         kind, name = row.get("type"), str(row.get("from_name", ""))
-        labelled = list(_labelled_spans(row, where=where, tally=tally)) if kind == "timelinelabels" else []
+        labelled = list(_labelled_spans(row, rate=rate, where=where, tally=tally)) if kind == "timelinelabels" else []
         if name == KINEMATICS_CONTROL and row.get("parentID"):
             parts[str(row["parentID"])] += [GesturePart(label, span.start_us, span.end_us) for span, label in labelled]
         elif kind == "timelinelabels":
@@ -115,7 +134,9 @@ def _event(
     )
 
 
-def _labelled_spans(row: LabelStudioResult, *, where: str, tally: LossTally) -> Iterator[tuple[Span, str]]:
+def _labelled_spans(
+    row: LabelStudioResult, *, rate: FrameRate, where: str, tally: LossTally
+) -> Iterator[tuple[Span, str]]:
     value = row.get("value")
     ranges, labels = (value.get("ranges"), value.get("timelinelabels")) if isinstance(value, dict) else (None, None)
     for one in ranges if isinstance(ranges, list) else [None]:
@@ -123,7 +144,7 @@ def _labelled_spans(row: LabelStudioResult, *, where: str, tally: LossTally) -> 
         if not (_is_frame(start) and _is_frame(end) and start <= end):
             tally.add("phases", "not a range of frames counted from 1", f"{where}: {one}")
             continue
-        span = span_of_frames(range(start - 1, end), CLIP_RATE)
+        span = span_of_frames(range(start - 1, end), rate)
         yield from ((span, str(label)) for label in (labels if isinstance(labels, list) else [""]))
 
 

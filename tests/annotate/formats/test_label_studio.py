@@ -1,4 +1,4 @@
-"""Label Studio: 1-based frames, the rate that must be the clips', predictions and annotations."""
+"""Label Studio: 1-based frames, the rate of each task, predictions and annotations, JSON and JSON-MIN."""
 
 import json
 from xml.etree import ElementTree as ET
@@ -58,23 +58,45 @@ def test_the_config_has_every_control_that_the_tasks_answer_and_their_frame_rate
     assert config.find("Video").get("framerate") == "25.0"
 
 
-@pytest.mark.parametrize("fps", [29.97, "29.97", "30000/1001", 24, 30, 50, "25.001", "nan", "1e999999999", [25], True])
-def test_a_task_of_another_frame_rate_is_refused(fps, clip):
-    with pytest.raises(ContractError, match="25 frames per second"):
+@pytest.mark.parametrize(
+    ("fps", "end_us"),
+    [(25, 1_000_000), ("25.0", 1_000_000), (50, 500_000), (24, 1_041_666), ("30000/1001", 834_166), (12.5, 2_000_000)],
+)
+def test_frames_are_counted_at_the_rate_of_their_task(fps, end_us, clip):
+    (found,) = phases_of(tasks(region(1, 25), fps=fps), clip)
+    assert (found.start_us, found.end_us) == (0, end_us)
+
+
+def test_each_task_has_its_own_rate(clip):
+    both = json.loads(tasks(region(1, 25), fps=25)) + json.loads(tasks(region(1, 25), fps=50))
+    found = label_studio.read({"tasks.json": json.dumps(both)}, [clip]).layers
+    ends = sorted(phase.end_us for layer in found for row in layer.annotations for phase in row.phases)
+    assert ends == [500_000, 1_000_000]
+
+
+@pytest.mark.parametrize("fps", [None, "", "nan", "1e999999999", [25], True, 0, -25, "0/1", "1/0", 1001, "25 fps"])
+def test_a_task_without_a_rate_is_refused(fps, clip):
+    with pytest.raises(ContractError, match="the frame rate of the labels"):
         label_studio.read({"tasks.json": tasks(region(1, 25), fps=fps)}, [clip])
 
 
-def test_a_task_without_a_rate_is_refused_unless_the_config_has_it(clip):
-    text = tasks(region(1, 25), fps=None)
-    with pytest.raises(ContractError, match="24 frames per second"):
-        label_studio.read({"tasks.json": text}, [clip])
-    (found,) = phases_of(text, clip, **{"config.xml": label_studio.config()})
-    assert (found.start_us, found.end_us) == (0, 1_000_000)
+@pytest.mark.parametrize(("rate", "end_us"), [('framerate="50"', 500_000), ("", 1_041_666)])  # 24: Label Studio's own
+def test_a_task_without_a_rate_has_that_of_the_config(rate, end_us, clip):
+    config = f'<View><Video name="video" value="$video" {rate}/></View>'
+    (found,) = phases_of(tasks(region(1, 25), fps=None), clip, **{"config.xml": config})
+    assert found.end_us == end_us
 
 
-@pytest.mark.parametrize("fps", [25, 25.0, "25", "25.0"])
-def test_the_clips_rate_is_taken_in_any_spelling(fps, clip):
-    assert len(phases_of(tasks(region(1, 25), fps=fps), clip)) == 1
+def test_a_file_of_the_form_json_min_keeps_its_regions_and_reports_what_it_lost(clip):
+    task = {
+        "id": 3, "video": "/data/upload/1/0a1b2c3d-clip_1.mp4", "fps": 25, "annotator": 7, "annotation_id": 5,
+        "head": [{"ranges": [{"start": 1, "end": 25}], "timelinelabels": ["nod"]}], "laterality": "left",
+    }  # fmt: skip
+    found = label_studio.read({"min.json": json.dumps([task])}, [clip])
+    (layer,) = found.layers
+    (phase,) = layer.annotations[0].phases
+    assert (layer.annotator_id, phase.action, phase.track, phase.end_us) == ("user 7", "nod", "head", 1_000_000)
+    assert "JSON-MIN does not tell its region" in {loss.reason for loss in found.losses}
 
 
 def test_annotations_and_predictions_are_voices_of_their_own(annotation, phase, clip):
