@@ -1,5 +1,7 @@
 """Expand the arguments of a run into input files: folders, patterns, files, or tables with a `path` column.
 
+URLs of object stores (s3://, gs://, az://, hf://) name folders, patterns, files and tables, too.
+
 What xsheet wrote is never an input: folders with `set.json` are skipped in folders and patterns. Links are followed
 into the searched folder and into declared roots; other links become inputs that the probe refuses with a reason.
 """
@@ -7,11 +9,14 @@ into the searched folder and into declared roots; other links become inputs that
 import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
-from xsheet.curate.manifest import TABLE_SUFFIXES, ManifestSegment, read_manifest
+from xsheet.curate.manifest import TABLE_SUFFIXES, ManifestEntry, ManifestSegment, read_manifest
 from xsheet.curate.paths import find_unicode_variant, path_to_text, resolve_path, text_to_path
+from xsheet.curate.remote import remote_manifest
+from xsheet.runtime.storage.place import is_url
+from xsheet.runtime.storage.stores import RemoteObject, describe_objects, list_objects
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.source import ManifestColumn
@@ -23,6 +28,7 @@ VIDEO_SUFFIXES = (
     ".ts", ".vob", ".wmv",
 )  # fmt: skip
 SET_FILE = "set.json"
+REMOTE_ROOT = Path("/")  # of inputs that are URLs: the fetched file lies where xsheet puts it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +39,12 @@ class InputFile:
     root: Path  # absolute; the file must lie below it
     manifest_columns: tuple[ManifestColumn, ...] = ()  # further columns of the table that lists it
     segments: tuple[ManifestSegment, ...] = ()  # parts that the table names; none = the whole video
+    remote: RemoteObject | None = None  # as listed, if the path is a URL; None also where nothing is there
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the path is a URL."""
+        return is_url(self.path)
 
     @property
     def name(self) -> str:
@@ -100,6 +112,9 @@ def _checked_root(root: Path) -> Path:
 
 
 def _expand(argument: str, roots: LinkedRoots, columns: Mapping[str, str]) -> Iterator[InputFile]:
+    if is_url(argument):
+        yield from _remote_inputs(argument, columns)
+        return
     path = Path(argument)
     if not os.path.lexists(path) and not glob.has_magic(argument):
         path = find_unicode_variant(path)
@@ -119,6 +134,31 @@ def _expand(argument: str, roots: LinkedRoots, columns: Mapping[str, str]) -> It
             got="no such path",
             hint="check the path",
         )
+
+
+def _remote_inputs(url: str, columns: Mapping[str, str]) -> Iterator[InputFile]:
+    entries = remote_manifest(url, columns)
+    if entries is not None:
+        yield from _inputs_of_entries(entries, url.rpartition("/")[0])
+        return
+    found = list_objects(url)
+    sets = {one.url.removesuffix(SET_FILE) for one in found if one.url.endswith(f"/{SET_FILE}")}
+    named = len(found) == 1 and found[0].url == url
+    for one in found:
+        is_video = PurePosixPath(one.url).suffix.lower() in VIDEO_SUFFIXES
+        if named or (is_video and not any(one.url.startswith(folder) for folder in sets)):
+            yield InputFile(path=one.url, root=REMOTE_ROOT, remote=one)
+
+
+def _inputs_of_entries(entries: Sequence[ManifestEntry], folder: str) -> Iterator[InputFile]:
+    """Inputs of a manifest; a path that is no URL starts at the folder of the manifest."""
+    urls = [entry.path if is_url(entry.path) else f"{folder}/{entry.path}" for entry in entries]
+    listed = describe_objects(urls)
+    for url, entry in zip(urls, entries, strict=True):
+        yield InputFile(
+            path=url, root=REMOTE_ROOT, manifest_columns=entry.columns, segments=entry.segments,
+            remote=listed.get(url),
+        )  # fmt: skip
 
 
 def _videos_in_folder(top: Path, roots: LinkedRoots) -> Iterator[InputFile]:
@@ -157,7 +197,9 @@ def _files_matching(pattern: str, roots: LinkedRoots) -> Iterator[InputFile]:
 
 
 def _inputs_in_table(table: Path, roots: LinkedRoots, columns: Mapping[str, str]) -> Iterator[InputFile]:
-    for entry in read_manifest(table, columns):
+    entries = read_manifest(table, columns)
+    yield from _inputs_of_entries([entry for entry in entries if is_url(entry.path)], "")
+    for entry in (entry for entry in entries if not is_url(entry.path)):
         # A table may name files anywhere, so its root is the folder of each file.
         file = find_unicode_variant(Path(entry.path) if Path(entry.path).is_absolute() else table.parent / entry.path)
         yield InputFile(
@@ -173,7 +215,9 @@ def inputs_of_set(set_folder: Path) -> list[InputFile]:
         ContractError: the table `sources` has another schema version.
     """
     inputs = []
-    for source in tables.iter_records(set_folder, tables.SOURCES):
+    sources = list(tables.iter_records(set_folder, tables.SOURCES))
+    listed = describe_objects([source.path for source in sources if is_url(source.path)])
+    for source in sources:
         path = Path(text_to_path(source.path))
         # A link that was refused stays refused; one that was followed stays followed.
         root = path.absolute().parent if source.reason == "outside_root" else resolve_path(path).parent
@@ -181,5 +225,8 @@ def inputs_of_set(set_folder: Path) -> list[InputFile]:
             ManifestSegment(start_us=one.start_us, end_us=one.end_us, crop=one.crop, columns=one.columns)
             for one in source.segments
         )
-        inputs.append(InputFile(path=str(path), root=root, manifest_columns=source.manifest_columns, segments=segments))
+        one = InputFile(path=str(path), root=root, manifest_columns=source.manifest_columns, segments=segments)
+        if is_url(source.path):
+            one = replace(one, path=source.path, root=REMOTE_ROOT, remote=listed.get(source.path))
+        inputs.append(one)
     return inputs

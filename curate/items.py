@@ -1,6 +1,7 @@
 """Items of the steps after the probe, each with a result key of exactly what its step reads."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from xsheet.curate.discover import InputFile
@@ -37,7 +38,11 @@ def analysis_items(
         Item(
             key=ids.content_key("analysis", AnalysisTask.VERSION, source.sha256, *read),
             name=source.path,
-            payload=AnalysisJob(source_path=source_path(input_file), source=source, set_folder=set_folder.absolute()),
+            payload=AnalysisJob(
+                source_path=replace(source_path(input_file), sha256=source.sha256),
+                source=source,
+                set_folder=set_folder.absolute(),
+            ),
         )
         for input_file, source in zip(inputs, sources, strict=True)
         if source.status == "ok" and source.duplicate_of is None

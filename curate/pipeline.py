@@ -197,7 +197,7 @@ def _check_no_outputs(inputs: Sequence[InputFile], set_folder: Path) -> None:
     """Refuse inputs inside the set itself: its clips would become sources of more clips with every run."""
     out = set_folder.resolve()
     for input_file in inputs:
-        if resolve_path(input_file.path).is_relative_to(out):
+        if not input_file.is_remote and resolve_path(input_file.path).is_relative_to(out):
             raise ConfigError(
                 where=input_file.name, expected="a video outside the set", got=f"a file in {path_to_text(str(out))}",
                 hint="name the original videos",

@@ -18,6 +18,7 @@ MediaReason = Literal[
     "no_video",  # opens, but holds no video stream
     "no_audio",  # opens, but holds no audio stream where one is needed
     "broken_header",  # the container cannot be opened or its facts make no sense
+    "fetch_failed",  # an object of a store is not there, was cut off, or has other bytes than it had
     "bad_segment",  # a segment of the manifest lies outside the video, or its crop outside the picture
     "over_limit",  # a limit on pixels, duration, rate, streams, frames or memory is passed
     "decode_failed",  # the header is fine, not one frame can be decoded

@@ -66,9 +66,16 @@ class AnalysisTask:
             MediaError: the file cannot be decoded.
         """
         job: AnalysisJob = item.payload
+        with job.source_path.local(self._fetching) as path:
+            return self._analyse(job, path)
+
+    def _fetching(self) -> None:
+        self.stage = "fetch"
+
+    def _analyse(self, job: AnalysisJob, path: SourcePath) -> Sequence[Row] | Rejected:
         self.stage = "sound"
-        limits = self._with_voiced_track(job)
-        with open_media(job.source_path.path, root=job.source_path.root, limits=limits) as media:
+        limits = self._with_voiced_track(job, path)
+        with open_media(path.path, root=path.root, limits=limits) as media:
             profiler = CpuProfiler()
             self.stage = "sound"
             with profiler("sound"):
@@ -81,9 +88,9 @@ class AnalysisTask:
             self.stage = "picture"
             return [*self._analyse_frames(job, media, sound, features, profiler), *profiler.usage()]
 
-    def _with_voiced_track(self, job: AnalysisJob) -> MediaLimits:
+    def _with_voiced_track(self, job: AnalysisJob, path: SourcePath) -> MediaLimits:
         """The media settings with the first audio track with a voice, where no flag decides between several."""
-        limits, path = self._settings.media, job.source_path
+        limits = self._settings.media
         if limits.audio_track is not None or (job.source.audio_streams or 0) < 2:
             return limits
         with open_media(path.path, root=path.root, limits=limits) as media:

@@ -78,9 +78,10 @@ class ExportTask:
         self.stage = "series"
         timeline, track, others = _load_series(job)
         profiler = CpuProfiler()
-        with open_media(
-            job.source_path.path, root=job.source_path.root, limits=_used_tracks(job, self._limits)
-        ) as media:
+        with (
+            job.source_path.local(self._fetching) as path,
+            open_media(path.path, root=path.root, limits=_used_tracks(job, self._limits)) as media,
+        ):
             aspect = media.size[0] / media.size[1]
             if job.crop is not None:
                 x0, y0, x1, y1 = job.crop
@@ -108,6 +109,9 @@ class ExportTask:
             signals, camera_x=slice_series(timeline.camera_x, frames), camera_y=slice_series(timeline.camera_y, frames)
         )
         return [_clip_record(job, file), signals, replace(job.candidate, motion=motion), *profiler.usage()]
+
+    def _fetching(self) -> None:
+        self.stage = "fetch"
 
     def _write(
         self,

@@ -1,6 +1,7 @@
 """Probe every input file once: one `sources` row per input, usable or not."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,7 +9,10 @@ from xsheet.curate.discover import InputFile
 from xsheet.curate.manifest import ManifestSegment
 from xsheet.curate.media.limits import MediaLimits
 from xsheet.curate.paths import path_to_text
+from xsheet.curate.remote import fetched
 from xsheet.runtime.executor import Execution, Item, Outcome, Progress, RunResults, run_task
+from xsheet.runtime.storage.place import is_url
+from xsheet.runtime.storage.stores import RemoteObject
 from xsheet.schemas import ids
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.settings import settings_sha256
@@ -18,10 +22,29 @@ from xsheet.schemas.time import US_PER_S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePath:
-    """Absolute path of an input and the folder it must lie below."""
+    """Absolute path of an input and the folder it must lie below, or its URL."""
 
     path: str
     root: Path
+    remote: RemoteObject | None = None
+    sha256: str | None = None  # what a fetched file must have; None before it was probed
+
+    @contextmanager
+    def local(self, on_progress: Callable[[], None]) -> Iterator["SourcePath"]:
+        """The input as a local file; a remote one is fetched, and stays while the block runs.
+
+        Raises:
+            MediaError: missing or fetch_failed.
+        """
+        if not is_url(self.path):
+            yield self
+            return
+        if self.remote is None:
+            raise MediaError(
+                reason="missing", where=self.path, expected="an object", got="nothing", hint="check the URL"
+            )
+        with fetched(self.remote, sha256=self.sha256, on_progress=on_progress) as path:
+            yield SourcePath(path=str(path), root=path.parent)
 
 
 class ProbeTask:
@@ -46,8 +69,13 @@ class ProbeTask:
         """
         from xsheet.curate.media.reader import probe  # noqa: PLC0415 - only workers need the decoder
 
-        source: SourcePath = item.payload
-        return [probe(source.path, root=source.root, limits=self._limits, count_frames=self._count_frames)]
+        remote_or_local: SourcePath = item.payload
+        with remote_or_local.local(self._fetching) as source:
+            self.stage = "probe"
+            return [probe(source.path, root=source.root, limits=self._limits, count_frames=self._count_frames)]
+
+    def _fetching(self) -> None:
+        self.stage = "fetch"
 
 
 def probe_sources(
@@ -126,7 +154,9 @@ _END_TOLERANCE_US = 1_000_000  # published lists round to seconds
 
 
 def source_path(input_file: InputFile) -> SourcePath:
-    """Absolute path and root of an input."""
+    """Absolute path and root of an input, or its URL."""
+    if input_file.is_remote:
+        return SourcePath(path=input_file.path, root=input_file.root, remote=input_file.remote)
     return SourcePath(path=str(Path(input_file.path).absolute()), root=input_file.root)
 
 
@@ -150,8 +180,12 @@ def with_measured_fields(source: SourceVideo, measured: SourceVideo) -> SourceVi
 def _item(input_file: InputFile, limits: MediaLimits) -> Item:
     # Size and modification time stand for the content here; the task hashes the file when it reads it.
     try:
-        stat = Path(input_file.path).stat()
-        content = [stat.st_size, stat.st_mtime_ns]
+        content: list[object] = []
+        if input_file.remote is not None:
+            content = [input_file.remote.size_bytes, input_file.remote.version]
+        elif not input_file.is_remote:
+            stat = Path(input_file.path).stat()
+            content = [stat.st_size, stat.st_mtime_ns]
     except (OSError, ValueError):  # ValueError: a NUL byte; the task says what is wrong
         content = []
     path = source_path(input_file)

@@ -8,7 +8,7 @@ import typer
 from xsheet.cli.curate_show import (
     BYTES_PER_HOUR,
     candidate_json,
-    file_size_bytes,
+    input_size_bytes,
     show_decision,
     show_estimate,
     show_funnel,
@@ -25,6 +25,7 @@ from xsheet.cli.options import (
     KeepsEarlier,
     Limit,
     Models,
+    OutSet,
     Quiet,
     Ray,
     RetryFailed,
@@ -57,7 +58,7 @@ def run_(
         list[str],
         typer.Argument(metavar="VIDEOS...", help="Folders, files, glob patterns, or a manifest with a `path` column."),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the set.")],
+    out: OutSet,
     preset: CuratePreset = "keep",
     config: Config = None,
     set_: Set = None,
@@ -88,7 +89,7 @@ def run_(
     if not dry_run:
         files = with_earlier_sources(files, out, keeps_earlier=add)
     if dry_run:
-        hours = sum(file_size_bytes(file.path) for file in files) / BYTES_PER_HOUR
+        hours = sum(map(input_size_bytes, files)) / BYTES_PER_HOUR
         show_estimate(settings, hours, jobs or cpu_count(), inputs=len(files), as_json=as_json)
         return
     from xsheet.curate.pipeline import RunContext, curate
@@ -435,7 +436,7 @@ def with_earlier_sources(files: "list[InputFile]", out: Path, *, keeps_earlier: 
         question = f"{len(earlier)} sources of {out} are not among these inputs ({names}). Keep them?"
         if not typer.confirm(escape_controls(question), default=True):
             return files
-    missing = [file.name for file in earlier if not Path(file.path).exists()]
+    missing = [file.name for file in earlier if not (file.remote if file.is_remote else Path(file.path).exists())]
     if missing:
         raise ConfigError(
             where=str(out), expected="the files of all sources that stay",

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from xsheet.curate.discover import InputFile
     from xsheet.curate.filter.decide import DecisionSummary
     from xsheet.curate.pipeline import CurationResult
     from xsheet.curate.report.funnel import Funnel
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
 BYTES_PER_HOUR = 500_000_000
 
 
-def file_size_bytes(path: str) -> int:
-    """Size of a file; 0 when it cannot be read."""
+def input_size_bytes(file: "InputFile") -> int:
+    """Size of an input; 0 when it cannot be read."""
+    if file.is_remote:
+        return file.remote.size_bytes if file.remote else 0
     try:
-        return Path(path).stat().st_size
+        return Path(file.path).stat().st_size
     except OSError:
         return 0
 

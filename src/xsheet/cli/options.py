@@ -1,14 +1,58 @@
 """Options that several commands share, and the lookup of a named preset."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xsheet.runtime.storage.place import is_url
+
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+
+
+def _path_or_url(text: str) -> Path | str:
+    return text if is_url(text) else Path(text)
+
+
+def folder_at(*, exists: bool) -> "Callable[[typer.Context, Any], Any]":
+    """Callback of a folder, or of several: in place of a URL, its copy on this machine, published after success."""
+
+    def resolve(context: typer.Context, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [resolve(context, one) for one in value]
+        return context.with_resource(_published(value, exists=exists)) if isinstance(value, str) else value
+
+    return resolve
+
+
+@contextmanager
+def _published(url: str, *, exists: bool) -> Iterator[Path]:
+    """The copy of a folder at a URL. A verb that ends with exit code 0 or 1 leaves a whole set, which is published."""
+    from xsheet.cli.show import console
+    from xsheet.runtime.storage.mirror import open_mirror
+    from xsheet.schemas.errors import ConfigError
+
+    with open_mirror(url) as mirror:
+        if exists and not mirror.has_files:
+            raise ConfigError(where=url, expected="a set", got="nothing", hint="check the URL")
+        stopped: typer.Exit | None = None
+        try:
+            yield mirror.folder
+        except typer.Exit as stop:
+            if stop.exit_code not in (0, 1):
+                raise
+            stopped = stop
+        files, size_bytes = mirror.publish()
+        if files:
+            text = f"published {url}: {files} files, {size_bytes / 1e6:.1f} MB"
+            console(err=True).print(text, markup=False, soft_wrap=True)
+        if stopped is not None:
+            raise stopped
+
 
 Jobs = Annotated[
     int | None, typer.Option("--jobs", "-j", min=1, help="Worker processes for items (default: all CPU cores).")
@@ -43,8 +87,18 @@ Columns = Annotated[
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Process only the first N inputs.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Process failed items again.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")]
-SetFolder = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the set.")]
-SetFolders = Annotated[list[Path], typer.Argument(metavar="SET...", help="Folder of the set; several train together.")]
+URL_OF_A_SET: dict[str, Any] = {"parser": _path_or_url, "callback": folder_at(exists=True)}
+SetFolder = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the set, or its URL.", **URL_OF_A_SET)]
+SetFolders = Annotated[
+    list[Path], typer.Argument(metavar="SET...", help="Folder of the set, or its URL; several are one.", **URL_OF_A_SET)
+]
+OutSet = Annotated[
+    Path,
+    typer.Option(
+        "--out", metavar="SET", help="Folder of the set, or its URL.",
+        parser=_path_or_url, callback=folder_at(exists=False),
+    ),
+]  # fmt: skip
 CuratePreset = Annotated[
     str, typer.Option("--preset", "-p", metavar="NAME", help="Limits to start from: keep, train, stage2_motion or all.")
 ]

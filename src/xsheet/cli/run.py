@@ -14,6 +14,7 @@ from xsheet.cli.options import (
     KeepsEarlier,
     Limit,
     Models,
+    OutSet,
     Quiet,
     Ray,
     RetryFailed,
@@ -49,7 +50,7 @@ def run(
         list[str],
         typer.Argument(metavar="VIDEOS...", help="Folders, files, glob patterns, or a manifest with a `path` column."),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the set.")],
+    out: OutSet,
     until: Annotated[
         FinalStageOption, typer.Option("--until", help="Last part to run; training takes hours.")
     ] = "audit",
@@ -189,12 +190,12 @@ def _show_plan(
     """Print the plan; on stderr when a result follows on stdout."""
     from dataclasses import replace
 
-    from xsheet.cli.curate_show import BYTES_PER_HOUR, file_size_bytes
+    from xsheet.cli.curate_show import BYTES_PER_HOUR, input_size_bytes
     from xsheet.cli.show import print_json
     from xsheet.curate.report.estimate import MEASURED_COSTS, estimate_run
     from xsheet.workflow import steps_until
 
-    total_bytes = sum(file_size_bytes(file.path) for file in inputs)
+    total_bytes = sum(map(input_size_bytes, inputs))
     hours = total_bytes / BYTES_PER_HOUR
     # Writing kept clips costs most, and the kept share is unknown: estimate both extremes.
     minutes = [

@@ -5,7 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Ray, Set, SetFolder, cpu_count
+from xsheet.cli.options import (
+    URL_OF_A_SET,
+    AsJson,
+    Config,
+    DryRun,
+    Jobs,
+    OutSet,
+    Quiet,
+    Ray,
+    Set,
+    SetFolder,
+    SetFolders,
+    cpu_count,
+)
 
 if TYPE_CHECKING:
     from xsheet.export.pipeline import ExportPlan, ExportSummary
@@ -134,8 +147,11 @@ def _show_summary_json(summary: "ExportSummary", out: Path) -> None:
 
 @app.command()
 def diff(
-    first: Annotated[Path, typer.Argument(metavar="SET", help="Folder of a set.")],
-    second: Annotated[Path, typer.Argument(metavar="OTHER", help="Folder of the set to compare with.")],
+    first: SetFolder,
+    second: Annotated[
+        Path,
+        typer.Argument(metavar="OTHER", help="Folder of the set to compare with, or its URL.", **URL_OF_A_SET),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Print what differs between two sets: sources, clips, verdicts, splits and layers. Exit 1 when anything does.
@@ -164,8 +180,8 @@ def diff(
 
 @app.command()
 def merge(
-    folders: Annotated[list[Path], typer.Argument(metavar="SET...", help="Folders of the sets.")],
-    out: Annotated[Path, typer.Option("--out", help="New folder for the merged set.")],
+    folders: SetFolders,
+    out: OutSet,
     as_json: AsJson = False,
 ) -> None:
     """Write several sets as one. Splits are not taken over: a person may be in two sets.
@@ -217,7 +233,7 @@ def stats(folder: SetFolder, as_json: AsJson = False) -> None:
 @app.command()
 def subset(
     folder: SetFolder,
-    out: Annotated[Path, typer.Option("--out", help="New folder for the chosen clips.")],
+    out: OutSet,
     where: Annotated[str, typer.Option("--where", metavar="SQL", help="Condition over the columns of clips.")],
     layer: Annotated[
         str | None, typer.Option("--layer", help="Layer for the columns `phases` and `actions` of the condition.")

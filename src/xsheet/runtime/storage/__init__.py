@@ -1,0 +1,7 @@
+"""Files in object stores: s3://, gs:// and az:// through pyarrow, hf:// through huggingface_hub.
+
+stores   what is at a URL; read, fetch, write and delete objects
+fetched  a bounded folder of fetched objects, shared by the workers of a machine
+mirror   a folder at a URL, with a copy on this machine that is published whole
+place    what is a URL, and where copies are kept; needs nothing heavy
+"""

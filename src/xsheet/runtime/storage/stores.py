@@ -1,0 +1,332 @@
+"""Objects of a store: list, describe, read, fetch, write, delete.
+
+Credentials are those of the store's own tools (environment, configuration files, roles); xsheet reads and keeps none.
+An object appears when its upload ends, also a large one, which goes in parts; what is left of one that failed is
+removed. What fails is tried again a few times.
+"""
+
+import errno
+import fnmatch
+import glob
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, TypeVar
+
+from pyarrow import fs
+
+from xsheet.runtime.storage.place import SCHEMES
+from xsheet.schemas.errors import ConfigError, RunError, XsheetError
+
+TRIES = 4
+FIRST_PAUSE_S = 0.5  # before the second try; four times as long before each later one
+CONNECT_TIMEOUT_S = 10.0
+RETRY_LIMIT_S = 60.0  # of Google's client
+CHUNK_BYTES = 8 << 20
+TRANSFERS = 8  # at a time
+_DENIED = (
+    "access_denied", "access denied", "invalid_access_key", "signature_does_not_match", "unrecognized_client",
+    "missing_authentication", "invalid_client_token", "expired_token", "unauthenticated", "permission", "forbidden",
+    "credential", "unauthorized", "http response code: 403", "http response code: 401",
+)  # fmt: skip
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteObject:
+    """One object as its store lists it."""
+
+    url: str
+    size_bytes: int
+    version: str  # changes when the object is replaced: the time of that
+
+
+def list_objects(url: str) -> list[RemoteObject]:
+    """The object at a URL, all objects below a folder, or those that a pattern with * or ** matches; by URL.
+
+    Raises:
+        ConfigError: nothing is there, no access, or no answer.
+    """
+    store, path = _open_store(url)
+    fixed = _fixed_part(path)
+
+    def find() -> list[fs.FileInfo]:
+        info = store.get_file_info(fixed)
+        if info.type == fs.FileType.File:
+            return [info]
+        return list(store.get_file_info(fs.FileSelector(fixed, recursive=True, allow_not_found=True)))
+
+    found = [info for info in _tried(find, url) if info.type == fs.FileType.File]
+    objects = [_described(url, info) for info in found if fixed == path or _matches(info.path, path)]
+    if not objects:
+        raise ConfigError(where=url, expected="an object, a folder or a pattern", got="nothing", hint="check the URL")
+    return sorted(objects, key=lambda one: one.url)
+
+
+def describe_objects(urls: Iterable[str]) -> dict[str, RemoteObject]:
+    """What the stores know of single objects, by URL; absent ones are left out.
+
+    Raises:
+        ConfigError: no access, or no answer.
+    """
+    by_bucket: dict[str, list[str]] = {}
+    for url in urls:
+        by_bucket.setdefault("/".join(url.split("/")[:3]), []).append(url)
+    found: dict[str, RemoteObject] = {}
+    for bucket, members in by_bucket.items():
+        store, _ = _open_store(members[0])
+        paths = [_path_of(url) for url in members]
+        for url, info in zip(members, _tried(partial(store.get_file_info, paths), bucket), strict=True):
+            if info.type == fs.FileType.File:
+                found[url] = _described(url, info)
+    return found
+
+
+def read_object(url: str, *, max_bytes: int) -> bytes | None:
+    """The bytes of a small object; None if there is none.
+
+    Raises:
+        ConfigError: it is larger, or cannot be read.
+    """
+    store, path = _open_store(url)
+
+    def read() -> bytes | None:
+        info = store.get_file_info(path)
+        if info.type != fs.FileType.File:
+            return None
+        if info.size > max_bytes:
+            raise ConfigError(where=url, expected=f"at most {max_bytes} bytes", got=f"{info.size}", hint="shorten it")
+        with store.open_input_stream(path) as stream:
+            data: bytes = stream.read()
+        if len(data) != info.size:
+            raise ConnectionError(f"{len(data)} of {info.size} bytes")
+        return data
+
+    return _tried(read, url)
+
+
+def fetch(remote: RemoteObject, file: BinaryIO, *, on_progress: Callable[[], None] = lambda: None) -> None:
+    """Write an object to an open file, from its start; `on_progress` is called after every chunk.
+
+    Raises:
+        ConfigError: it is not there, no access, or it did not arrive whole.
+    """
+    store, path = _open_store(remote.url)
+
+    def copy() -> None:
+        file.seek(0)
+        file.truncate()
+        with store.open_input_stream(path) as stream:
+            while chunk := stream.read(CHUNK_BYTES):
+                file.write(chunk)
+                on_progress()
+        file.flush()
+        if file.tell() != remote.size_bytes:
+            raise ConnectionError(f"{file.tell()} of {remote.size_bytes} bytes")
+
+    _tried(copy, remote.url)
+
+
+def upload(file: Path, url: str) -> None:
+    """Upload a file to a new object; one of which only a part arrived is removed.
+
+    Raises:
+        RunError: it did not arrive whole.
+    """
+    size = file.stat().st_size
+
+    def copy(stream: Any) -> None:
+        with file.open("rb") as source:
+            while chunk := source.read(CHUNK_BYTES):
+                stream.write(chunk)
+
+    _write(url, size, copy, in_parts=True)
+
+
+def write_object(url: str, data: bytes) -> None:
+    """Write an object of a few MB in one request, or replace it; readers see the old one or the new one.
+
+    Raises:
+        RunError: it did not arrive whole.
+    """
+    _write(url, len(data), lambda stream: stream.write(data), in_parts=False)
+
+
+def delete_objects(urls: Sequence[str]) -> None:
+    """Delete objects of one store.
+
+    Raises:
+        ConfigError: no access, or no answer.
+    """
+    for url in urls:
+        store, path = _open_store(url)
+
+        if _tried(partial(store.get_file_info, path), url).type == fs.FileType.File:
+            _tried(partial(store.delete_file, path), url)
+
+
+def each_at_a_time(step: Callable[[T], None], values: Iterable[T]) -> None:
+    """Call a step for each value, several at a time; the first error ends it."""
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        try:
+            for _ in pool.map(step, values):
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _write(url: str, size: int, copy: Callable[[Any], object], *, in_parts: bool) -> None:
+    store, path = _open_store(url)
+
+    def write() -> None:
+        try:
+            with store.open_output_stream(path) as stream:
+                copy(stream)
+        except Exception:
+            # pyarrow has no way to give an upload up: closing its stream puts the parts together that arrived.
+            if in_parts:
+                with suppress(Exception):
+                    if store.get_file_info(path).size != size:
+                        store.delete_file(path)
+            raise
+        if (found := store.get_file_info(path).size) != size:
+            raise ConnectionError(f"{found} of {size} bytes")
+
+    try:
+        _tried(write, url)
+    except ConfigError as error:
+        hint = "check network and access, then run the same command again; what arrived is kept"
+        raise RunError(where=url, expected=f"an object of {size} bytes", got=error.got, hint=hint) from error
+
+
+# ---- stores
+
+
+def _open_store(url: str) -> tuple[fs.FileSystem, str]:
+    """(file system, path within it)."""
+    scheme, _, path = url.partition("://")
+    if "@" in path.split("/")[0]:
+        raise ConfigError(
+            where=f"{scheme}://…", expected="a URL without credentials", got="one with '@' in its first part",
+            hint="give credentials as to the store's own tools: tables keep the URLs of videos",
+        )  # fmt: skip
+    path = path.rstrip("/")
+    if not path:
+        raise ConfigError(where=url, expected="a bucket and a path", got="neither", hint="write e.g. s3://bucket/films")
+    match scheme:
+        case "s3":
+            return _s3(path.split("/")[0]), path
+        case "gs":
+            return fs.GcsFileSystem(retry_time_limit=RETRY_LIMIT_S), path
+        case "az":
+            return _azure(url), path
+        case "hf":
+            return _hugging_face(url), path
+    raise ConfigError(where=url, expected=f"one of {', '.join(SCHEMES)}", got=scheme, hint="check the URL")
+
+
+def _s3(bucket: str) -> fs.FileSystem:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region is None and endpoint is None:
+        region = _tried(lambda: fs.resolve_s3_region(bucket), f"s3://{bucket}")
+    # One try of the client: those here are the only ones, and their number is known.
+    return fs.S3FileSystem(
+        region=region, endpoint_override=endpoint, connect_timeout=CONNECT_TIMEOUT_S,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1), background_writes=False,
+    )  # fmt: skip
+
+
+def _azure(url: str) -> fs.FileSystem:
+    account = os.environ.get("AZURE_STORAGE_ACCOUNT")
+    if account is None:
+        raise ConfigError(
+            where=url, expected="the name of a storage account", got="none", hint="set AZURE_STORAGE_ACCOUNT"
+        )
+    key, token = os.environ.get("AZURE_STORAGE_KEY"), os.environ.get("AZURE_STORAGE_SAS_TOKEN")
+    return fs.AzureFileSystem(account_name=account, account_key=key, sas_token=None if key else token)
+
+
+def _hugging_face(url: str) -> fs.FileSystem:
+    try:
+        from huggingface_hub import HfFileSystem  # noqa: PLC0415 - an optional package
+    except ImportError as error:
+        raise ConfigError(
+            where=url, expected="the package huggingface_hub", got="none", hint="pip install huggingface_hub"
+        ) from error
+    return fs.PyFileSystem(fs.FSSpecHandler(HfFileSystem(use_listings_cache=False)))
+
+
+def _tried(step: Callable[[], T], url: str) -> T:
+    """The result of a step, tried a few times; errors of the stores as ConfigError."""
+    pause_s = FIRST_PAUSE_S
+    for last in (*[False] * (TRIES - 1), True):
+        try:
+            return step()
+        except XsheetError:
+            raise
+        except Exception as error:  # each store has errors of its own
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise  # of this machine
+            if last or isinstance(error, FileNotFoundError) or _is_denied(error):
+                raise _store_error(url, error) from error
+        time.sleep(pause_s)
+        pause_s *= 4
+    raise AssertionError("the last try returns or raises")
+
+
+def _store_error(url: str, error: Exception) -> ConfigError:
+    expected, got, hint = "an answer of the store", _short(error), "check network and endpoint, then run again"
+    if isinstance(error, FileNotFoundError):
+        expected, got, hint = "an object or folder", "nothing", "check the URL"
+    elif _is_denied(error):
+        expected = "credentials with access"
+        hint = "set them up as for the store's own tools, e.g. AWS_ACCESS_KEY_ID or `hf auth login`"
+    return ConfigError(where=url, expected=expected, got=got, hint=hint)
+
+
+def _is_denied(error: Exception) -> bool:
+    text = f"{type(error).__name__} {error}".casefold()
+    return isinstance(error, PermissionError) or any(mark in text for mark in _DENIED)
+
+
+def _short(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+def _path_of(url: str) -> str:
+    return url.partition("://")[2].rstrip("/")
+
+
+def _described(url: str, info: fs.FileInfo) -> RemoteObject:
+    return RemoteObject(
+        url=f"{url.partition('://')[0]}://{info.path}", size_bytes=info.size or 0, version=str(info.mtime_ns or "")
+    )
+
+
+def _fixed_part(path: str) -> str:
+    """The folders of a pattern before the first with a wildcard; a path without one as it is."""
+    parts = path.split("/")
+    magic = next((k for k, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return "/".join(parts[:magic])
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """As in a shell: * stays within a folder, ** does not."""
+    names, parts = PurePosixPath(name).parts, PurePosixPath(pattern).parts
+
+    def rest(n: int, p: int) -> bool:
+        if p == len(parts):
+            return n == len(names)
+        if parts[p] == "**":
+            return any(rest(k, p + 1) for k in range(n, len(names) + 1))
+        return n < len(names) and fnmatch.fnmatchcase(names[n], parts[p]) and rest(n + 1, p + 1)
+
+    return rest(0, 0)
