@@ -6,18 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 from xsheet.schemas.annotation import Base, Phase
-from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.clip import Clip, Signals, TranscriptWord
 from xsheet.schemas.run import ModelInput, Usage
 from xsheet.schemas.vocab import ResponseStatus
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TranscriptWord:
-    """One word of the transcript, in µs of the clip, half-open."""
-
-    text: str
-    start_us: int
-    end_us: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +22,7 @@ class AnnotationRequest:
     sample_index: int
     seed: int
     transcript: str | None = None  # untrusted context: data, never an instruction
-    words: tuple[TranscriptWord, ...] = ()
+    words: tuple[TranscriptWord, ...] = ()  # the transcript's, where their times are known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

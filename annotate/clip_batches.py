@@ -106,13 +106,15 @@ def _clips_for_rows(clips: pa.Table, file: Path, rows: range) -> list[Clip]:
 
 
 class TranscriptLookup:
-    """Transcripts by clip, for sources whose manifest has them."""
+    """Transcripts by clip, for clips in the table `words` and for sources whose manifest has them."""
 
     def __init__(self, set_folder: Path) -> None:
+        self._words = {row.clip_id: row for row in tables.iter_records(set_folder, tables.WORDS)}
         self._sources: dict[str, SourceVideo] = {
             source.source_id: source
             for source in tables.iter_records(set_folder, tables.SOURCES)
-            if any(
+            if self._words
+            or any(
                 column.key in ("transcript", "words")
                 for columns in (source.manifest_columns, *(segment.columns for segment in source.segments))
                 for column in columns
@@ -123,7 +125,7 @@ class TranscriptLookup:
             self._clips = {clip.clip_id: clip for clip in tables.iter_records(set_folder, tables.CLIPS)}
 
     def __call__(self, clip_id: str) -> Transcript:
-        """The transcript of a clip; empty if the manifest has none."""
+        """The transcript of a clip; empty if there is none."""
         clip = self._clips.get(clip_id)
         source = None if clip is None else self._sources.get(clip.source_id)
-        return Transcript() if clip is None or source is None else transcript_of(source, clip)
+        return Transcript() if clip is None or source is None else transcript_of(source, clip, self._words.get(clip_id))

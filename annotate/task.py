@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
-from xsheet.annotate.base import AnnotationRequest, Annotator, AnnotatorReply, TranscriptWord
+from xsheet.annotate.base import AnnotationRequest, Annotator, AnnotatorReply
 from xsheet.annotate.clip_batches import ClipBatch
 from xsheet.annotate.motion.curves import motion_curves, track_speeds
 from xsheet.annotate.rows import interpret_reply, normalised_annotation, raw_annotation
@@ -16,7 +16,7 @@ from xsheet.annotate.speech.transcript import Transcript
 from xsheet.runtime.executor import Incomplete, Item, Row
 from xsheet.schemas import ids, tables
 from xsheet.schemas.annotation import Annotation, Repair
-from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.clip import Clip, Signals, TranscriptWord
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.run import Run
 

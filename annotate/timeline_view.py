@@ -19,11 +19,10 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from xsheet.annotate.base import TranscriptWord
 from xsheet.annotate.speech.relation import SpeedSeries, voice_spans
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Phase, SpeechRelation
-from xsheet.schemas.clip import Signals
+from xsheet.schemas.clip import Signals, TranscriptWord
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, Span, frame_at
 
 MAX_COLUMNS = 160
@@ -223,10 +222,12 @@ def _format_speech_relation(speech: SpeechRelation | None, glyphs: _Glyphs) -> s
     if speech is None:
         return ""
     relation = speech.relation.replace("_", " ")
-    if speech.lag_us is None:
-        return relation
-    anchor = f" to {glyphs.plain(speech.anchor_word)}" if speech.anchor_word else ""
-    return f"{relation}, {speech.lag_us / US_PER_S:+.2f} s{anchor}"
+    if speech.lag_us is not None:
+        anchor = f" to {glyphs.plain(speech.anchor_word)}" if speech.anchor_word else ""
+        relation += f", {speech.lag_us / US_PER_S:+.2f} s{anchor}"
+    for verb, word in (("starts", speech.start_word), ("ends", speech.end_word)):
+        relation += f", {verb} on '{glyphs.plain(word)}'" if word else ""
+    return relation
 
 
 def _with_spaces(word: str) -> str:

@@ -9,7 +9,7 @@ A row has `path` and any of these columns; all others are carried along as they 
     speaker, transcript, words, caption, licence, consent, label
 
 Several rows of one video are segments of it, which is decoded once. A row without an end lasts to the end of the video.
-`words` is JSON or a Praat TextGrid, or names a file of these kinds beside the manifest.
+`words` is JSON, a Praat TextGrid or WebVTT, or names a file of these kinds beside the manifest.
 """
 
 import csv
@@ -196,8 +196,10 @@ class _Row:
         if text.lstrip()[:1] in ("[", "{") or "\n" in text:
             return text
         file = folder / text
-        if file.suffix.lower() not in (".json", ".textgrid") or not file.is_file():
-            raise self.error("word times as JSON or TextGrid, or a file of these", repr(text[:80]), "correct 'words'")
+        if file.suffix.lower() not in (".json", ".textgrid", ".vtt") or not file.is_file():
+            raise self.error(
+                "word times as JSON, TextGrid or WebVTT, or a file of these", repr(text[:80]), "correct 'words'"
+            )
         if file.stat().st_size > MAX_WORDS_BYTES:
             raise self.error(f"a file of at most {MAX_WORDS_BYTES} bytes", f"{file.stat().st_size}", "shorten it")
         return file.read_text(encoding="utf-8-sig", errors="replace")

@@ -140,7 +140,9 @@ def _drop_stale_clips(set_folder: Path, candidates: pa.Table) -> int:
     clips = tables.read_table(set_folder, tables.CLIPS, ["clip_id", "audio_shift_us"]).to_pylist()
     stale = [clip["clip_id"] for clip in clips if shifts_us.get(clip["clip_id"]) != clip["audio_shift_us"]]
     if stale:
-        for table in (tables.CLIPS, tables.SIGNALS):
+        for table in (tables.CLIPS, tables.SIGNALS, tables.WORDS):
+            if not tables.part_files(set_folder, table):
+                continue
             tables.write_arrow(set_folder, table, _parts_without(set_folder, table, pa.array(stale, pa.string())))
     return len(stale)
 

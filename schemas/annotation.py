@@ -64,9 +64,11 @@ class SpeechRelation:
     """Timing of a phase relative to speech; always computed, never requested from a model."""
 
     relation: Annotated[vocab.Relation, "temporal relation of the phase to speech"]
-    overlap: Annotated[Share | None, "share of the phase inside voice activity"] = None
+    overlap: Annotated[Share | None, "share of the phase inside speech: known words, else voice activity"] = None
     anchor_word: Annotated[Str | None, "nearest word of the transcript"] = None
     anchor_start_us: Annotated[Us | None, "start of that word in the clip"] = None
+    start_word: Annotated[Str | None, "word in progress when the phase starts, or that starts then"] = None
+    end_word: Annotated[Str | None, "word in progress when the phase ends, or that ends then"] = None
     lag_us: Annotated[OffsetUs | None, "stroke apex minus word or syllable onset; negative = gesture first"] = None
     method: Annotated[Str, "what was computed from what, with version"]
 

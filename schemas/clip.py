@@ -1,4 +1,4 @@
-"""Measures, Verdict, Clip, Signals: facts, decision and files of a candidate; Feature: its row in a training cache.
+"""Measures, Verdict, Clip, Signals, ClipWords: facts, decision, files and words of a candidate; Feature: its cache row.
 
 A candidate is a span of one source with one face track (or none). Its id becomes the clip's id when it is kept.
 A measure that was not taken is null: absence is never a number.
@@ -228,6 +228,64 @@ class Signals:
 
     def __post_init__(self) -> None:
         check_lengths(self, self.frames)
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class PhoneTime:
+    """One speech sound, in µs of the clip, half-open."""
+
+    name: Annotated[Str, "as the aligner writes it; ARPABET without stress for alignments of xsheet"]
+    start_us: Annotated[Us, "start in the clip"]
+    end_us: Annotated[Us, "end in the clip, half-open"]
+
+    def __post_init__(self) -> None:
+        _check_order(self.start_us, self.end_us)
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class TranscriptWord:
+    """One word of a transcript, in µs of the clip, half-open."""
+
+    text: Annotated[Str, "as the transcript writes it"]
+    start_us: Annotated[Us, "start in the clip"]
+    end_us: Annotated[Us, "end in the clip, half-open; equal to the start where a recogniser gives it no length"]
+    phones: Annotated[tuple[PhoneTime, ...], "sounds of the word inside the clip; empty where unknown"] = ()
+    pronunciation: Annotated[
+        Literal["dictionary", "guessed"] | None,
+        "guessed: from its letters, not in the dictionary; null: not aligned here",
+    ] = None
+
+    def __post_init__(self) -> None:
+        _check_order(self.start_us, self.end_us)
+
+
+def _check_order(start_us: int, end_us: int) -> None:
+    """ValueError for an end before the start."""
+    if end_us < start_us:
+        raise ValueError(f"expected start <= end, got {start_us} and {end_us} µs")
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class ClipWords:
+    """The words of one clip with their times; a clip without any transcript has no row."""
+
+    TAG: ClassVar[str] = "clip_words"
+    clip_id: Annotated[Id, "clip"]
+    status: Annotated[Literal["ok", "failed"], "failed: there is a transcript, and no usable times"]
+    message: Annotated[Str | None, "of a failure: what was expected, what was found, what to do"] = None
+    origin: Annotated[
+        Literal["manifest", "sidecar", "alignment"], "times of the manifest or of a file, or aligned by xsheet"
+    ]
+    method: Annotated[Str, "aligner with version and model, or the column or file that holds the times"]
+    transcript_sha256: Annotated[Sha256, "hash of the text that was read: the transcript, or the word times"]
+    score: Annotated[Float | None, "of an alignment: acoustic log score per 10 ms of its words; higher is better"] = (
+        None
+    )
+    words: Annotated[tuple[TranscriptWord, ...], "in order of time; all lie inside the clip"] = ()
+
+    def __post_init__(self) -> None:
+        if (self.status == "failed") != (self.message is not None):
+            raise ValueError(f"status {self.status!r} contradicts message {self.message!r}")
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)

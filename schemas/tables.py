@@ -53,13 +53,14 @@ FINGERPRINTS = Table("fingerprints", source.Fingerprint, (1, 0), rows_per_part=4
 NEAR_DUPLICATES = Table("near_duplicates", source.NearDuplicate, (1, 0))
 SPLITS = Table("splits", source.Split, (1, 0))
 SIGNALS = Table("signals", clip.Signals, (1, 0), rows_per_part=4_000)
+WORDS = Table("words", clip.ClipWords, (1, 0), rows_per_part=20_000)
 RUNS = Table("runs", run.Run, (1, 0))
 ANNOTATIONS = Table("annotations", annotation.Annotation, (1, 0), rows_per_part=4_000)
 FINDINGS = Table("findings", annotation.Finding, (1, 0))
 REVIEWS = Table("reviews", annotation.Review, (1, 0))
 FEATURES = Table("features", clip.Feature, (1, 0))
 TABLES: tuple[Table[Any], ...] = (
-    SOURCES, TIMELINES, TRACKS, FINGERPRINTS, NEAR_DUPLICATES, SHOTS, MEASURES, VERDICTS, CLIPS, SIGNALS, SPLITS,
+    SOURCES, TIMELINES, TRACKS, FINGERPRINTS, NEAR_DUPLICATES, SHOTS, MEASURES, VERDICTS, CLIPS, SIGNALS, WORDS, SPLITS,
     RUNS, ANNOTATIONS, FINDINGS, REVIEWS, FEATURES,
 )  # fmt: skip
 

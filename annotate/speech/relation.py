@@ -5,25 +5,28 @@
     in_pause      hardly any voice during the phase                  no_speech     no voice in the whole clip
     unknown       the voice was not measured during the phase
 
+Where the words of a clip are known, the voice is their spans: measured voice also holds laughter, breath and other
+people. A phase then names the word that it starts on and the word that it ends on.
+
 The lag is the apex of the stroke minus the word onset nearest to it, or minus the nearest onset of a syllable where no
 words are known. On average strokes come 0.36 s before the accent of the sentence (Ebert et al., 2011).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from xsheet.annotate.base import TranscriptWord
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Phase, SpeechRelation, annotation_id
-from xsheet.schemas.clip import Signals
+from xsheet.schemas.clip import Signals, TranscriptWord
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, Span, frame_start_us, frames_in, span_of_frames
 
-SPEECH_METHOD_VERSION = "speech-1"
+SPEECH_METHOD_VERSION = "speech-2"
 SpeedSeries = Sequence[float | None] | NDArray[np.float64]  # per frame, in any unit; None or NaN where it is not known
 _SILENCE_DB = -100.0  # of full scale; below one step of 16 bits
 _VOICE_DELAY_FRAMES = 2  # voice is detected up to two frames late: initial consonants are aperiodic
@@ -102,7 +105,7 @@ def speech_relation_of(
     settings: SpeechSettings = DEFAULT_SETTINGS,
 ) -> SpeechRelation:
     """The speech relation of one phase; its lag needs a stroke or a known speed."""
-    relation, overlap = _relation_and_overlap(phase.span, signals, settings)
+    relation, overlap = _relation_and_overlap(phase.span, signals, words, settings)
     apex_us, apex_source = find_apex(phase, speed)
     onset_us, word = (None, None) if apex_us is None else _nearest_onset(apex_us, signals, words, settings)
     return SpeechRelation(
@@ -110,23 +113,28 @@ def speech_relation_of(
         overlap=overlap,
         anchor_word=word.text if word else None,
         anchor_start_us=word.start_us if word else None,
+        start_word=_word_at(phase.start_us, words, settings, edge="start_us"),
+        end_word=_word_at(phase.end_us, words, settings, edge="end_us"),
         lag_us=None if apex_us is None or onset_us is None else apex_us - onset_us,
         method=(
-            f"{SPEECH_METHOD_VERSION}: voice {settings.voice_on_threshold:g}/{settings.voice_off_threshold:g}; "
-            f"apex {apex_source}; onset "
-        )
-        + ("word" if word else "syllable" if onset_us is not None else "none"),
+            f"{SPEECH_METHOD_VERSION}: voice {_voice_source(words, settings)}; apex {apex_source}; onset "
+            + ("word" if word else "syllable" if onset_us is not None else "none")
+        ),
     )
 
 
+def _voice_source(words: Sequence[TranscriptWord], settings: SpeechSettings) -> str:
+    return "words" if words else f"{settings.voice_on_threshold:g}/{settings.voice_off_threshold:g}"
+
+
 def _relation_and_overlap(
-    span: Span, signals: Signals, settings: SpeechSettings
+    span: Span, signals: Signals, words: Sequence[TranscriptWord], settings: SpeechSettings
 ) -> tuple[vocab.Relation, float | None]:
     frames = frames_in(span, CLIP_RATE)
     measured = [v for v in signals.voice[frames.start : frames.stop] if v is not None]
-    if not frames or len(measured) < settings.min_measured_share * len(frames):
+    if not words and (not frames or len(measured) < settings.min_measured_share * len(frames)):
         return "unknown", None
-    voice = voice_spans(signals, settings)
+    voice = word_spans(words, settings) if words else voice_spans(signals, settings)
     overlapping = [part for part in voice if span.overlap_us(part)]
     overlap = sum(span.overlap_us(part) for part in overlapping) / span.duration_us
     if not voice:
@@ -149,13 +157,35 @@ def voice_spans(signals: Signals, settings: SpeechSettings = DEFAULT_SETTINGS) -
         elif span_start is not None and probability < settings.voice_off_threshold:
             spans.append(span_of_frames(range(span_start, frame), CLIP_RATE))
             span_start = None
+    return tuple(span for span in _joined(spans, settings) if span.duration_us >= settings.min_voice_s * US_PER_S)
+
+
+def word_spans(words: Sequence[TranscriptWord], settings: SpeechSettings = DEFAULT_SETTINGS) -> tuple[Span, ...]:
+    """Spans of speech from the words of a clip, in order of time; short pauses between words are bridged."""
+    return tuple(_joined([Span(word.start_us, word.end_us) for word in words if word.end_us > word.start_us], settings))
+
+
+def _joined(spans: Sequence[Span], settings: SpeechSettings) -> list[Span]:
     joined: list[Span] = []
     for span in spans:
         if joined and span.start_us - joined[-1].end_us < settings.min_pause_s * US_PER_S:
-            joined[-1] = Span(joined[-1].start_us, span.end_us)
+            joined[-1] = Span(joined[-1].start_us, max(span.end_us, joined[-1].end_us))
         else:
             joined.append(span)
-    return tuple(span for span in joined if span.duration_us >= settings.min_voice_s * US_PER_S)
+    return joined
+
+
+def _word_at(
+    us: int, words: Sequence[TranscriptWord], settings: SpeechSettings, *, edge: Literal["start_us", "end_us"]
+) -> str | None:
+    """The word in progress at an instant, else the one whose start (or end) is nearest within the margin."""
+    inside = next((word for word in words if word.start_us <= us < word.end_us), None)
+    if inside is None or getattr(inside, edge) == us:
+        distance = {word: abs(getattr(word, edge) - us) for word in words}
+        inside = min(distance, key=lambda word: (distance[word], word.start_us), default=None)
+        if inside is None or distance[inside] > settings.margin_s * US_PER_S:
+            return None
+    return inside.text
 
 
 def find_apex(phase: Phase, speed: SpeedSeries = ()) -> tuple[int | None, str]:

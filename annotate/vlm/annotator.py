@@ -146,7 +146,8 @@ class VlmAnnotator:
             actions=vocab.ACTIONS,
             candidates=[] if self._propose_candidates is None else list(self._propose_candidates(request)),
             description=None if notes is None else quote_untrusted(notes, max_chars=8 * settings.max_describe_tokens),
-            transcript=self._transcript(request),
+            transcript=self._transcript(request, timed=True),
+            has_word_times=bool(request.words),
         )
         return self._vlm_request(request, "segment", system, text)
 
@@ -174,12 +175,15 @@ class VlmAnnotator:
             ),
         )
 
-    def _transcript(self, request: AnnotationRequest) -> str | None:
-        return (
-            None
-            if request.transcript is None
-            else quote_untrusted(request.transcript, max_chars=self._settings.max_transcript_chars)
-        )
+    def _transcript(self, request: AnnotationRequest, *, timed: bool = False) -> str | None:
+        if request.transcript is None:
+            return None
+        text = request.transcript
+        if timed and request.words:
+            text = " ".join(
+                f"{word.text} ({format_seconds(word.start_us)}-{format_seconds(word.end_us)})" for word in request.words
+            )
+        return quote_untrusted(text, max_chars=self._settings.max_transcript_chars)
 
     def _model_input(self, request: AnnotationRequest, response: VlmResponse) -> ModelInput | None:
         if response.model_input is None:

@@ -23,6 +23,7 @@ from xsheet.schemas.tables import (
     TIMELINES,
     TRACKS,
     VERDICTS,
+    WORDS,
 )
 
 HASH = "ab" * 32
@@ -237,6 +238,25 @@ def examples(make_annotation) -> dict[str, list[Any]]:
         ],
         SIGNALS.name: [
             clip.Signals(clip_id="clip_1", frames=3, extractor="t@1", yaw_deg=(0.1, None, -3.3), voice=(0.0, 1.0, 1.0)),
+        ],
+        WORDS.name: [
+            clip.ClipWords(
+                clip_id="clip_1",
+                status="ok",
+                origin="alignment",
+                method="pocketsphinx 5",
+                transcript_sha256=HASH,
+                score=-12.5,
+                words=(
+                    clip.TranscriptWord(
+                        text="Ü",
+                        start_us=10_000,
+                        end_us=200_000,
+                        phones=(clip.PhoneTime(name="UW", start_us=10_000, end_us=200_000),),
+                        pronunciation="guessed",
+                    ),
+                ),
+            ),
         ],
         RUNS.name: [
             run.Run(run_id="run_1", kind="truth", tool_version="0.1.0"),

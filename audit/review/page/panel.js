@@ -121,6 +121,8 @@ function evidence(phase) {
     ["motion inside : outside", found.motion_ratio?.toFixed(1)],
     ["part visible", percent(phase.visibility)],
     ["speech", phase.speech ? `${phase.speech.relation.replaceAll("_", " ")}${phase.speech.anchor_word ? ` “${phase.speech.anchor_word}”` : ""}` : null],
+    ["starts on", phase.speech?.start_word ? `“${phase.speech.start_word}”` : null],
+    ["ends on", phase.speech?.end_word ? `“${phase.speech.end_word}”` : null],
     ["annotator's word", phase.action_raw],
     ["annotator saw", found.text],
   ]));

@@ -89,6 +89,58 @@ def run_(
 
 
 @app.command()
+def words(
+    folder: SetFolder,
+    sidecars: Annotated[
+        Path | None,
+        typer.Option(
+            "--sidecars",
+            help="Folder with files named like the videos: .json, .TextGrid, .vtt with word times, or .txt to align.",
+        ),
+    ] = None,
+    config: Config = None,
+    set_: Set = None,
+    jobs: Jobs = None,
+    ray: Ray = None,
+    retry_failed: RetryFailed = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the words of every clip with their times, which `annotate run` then uses; run it first.
+
+    Times come from files, from the manifest's column words, or by alignment of its column transcript (English, extra
+    speech). Exit 1 when a transcript gave no times; each is a row with its reason.
+
+    Examples: xsheet annotate words my-set
+
+    xsheet annotate words my-set --sidecars whisperx-output
+    """
+    from dataclasses import asdict
+
+    from xsheet.annotate.speech.aligner import AlignSettings
+    from xsheet.annotate.speech.word_table import write_words
+    from xsheet.cli.show import console, print_json
+    from xsheet.runtime.executor import Execution
+    from xsheet.schemas.settings import load_settings
+
+    result = write_words(
+        folder, load_settings(AlignSettings, config=config, overrides=set_ or ()), sidecars=sidecars,
+        execution=Execution(jobs=jobs or cpu_count(), ray=ray), retry_failed=retry_failed,
+        show_progress=not (quiet or as_json),
+    )  # fmt: skip
+    if as_json:
+        print_json(asdict(result) | {"without_transcript": result.without_transcript})
+    else:
+        console().print(
+            f"{result.words} words in {result.timed} clips, {result.guessed} of them not in the dictionary; "
+            f"{result.failed} clips failed (table words, column message), "
+            f"{result.without_transcript} have no transcript",
+            markup=False,
+        )
+    raise typer.Exit(1 if result.failed else 0)
+
+
+@app.command()
 def consensus(
     folder: SetFolder,
     layer: LayerOption = "normalised",
@@ -278,6 +330,7 @@ def show_busiest_clip(annotated: "AnnotateResult", folder: Path) -> None:
 
 
 def _show_timeline(folder: Path, clip: str, layer: str, *, as_json: bool) -> None:
+    from xsheet.annotate.clip_batches import TranscriptLookup
     from xsheet.annotate.lookup import find_clip
     from xsheet.annotate.motion.curves import motion_curves, track_speeds
     from xsheet.annotate.timeline_view import TimelineView
@@ -289,7 +342,8 @@ def _show_timeline(folder: Path, clip: str, layer: str, *, as_json: bool) -> Non
     speed: dict[Track, Floats] = {
         track: values for track, values in track_speeds(motion_curves(found.signals)).items() if track in tracks
     }
-    view = TimelineView(annotation=found.annotation, signals=found.signals, speeds=speed)
+    words = TranscriptLookup(folder)(found.clip.clip_id).words
+    view = TimelineView(annotation=found.annotation, signals=found.signals, words=words, speeds=speed)
     if as_json:
         print_json(view.as_json())
     else:

@@ -16,8 +16,9 @@ TABLE_KEYS: tuple[tuple[Table[Any], tuple[str, ...]], ...] = (
     (tables.SOURCES, ("source_id", "path")), (tables.TIMELINES, ("source_id",)), (tables.TRACKS, ("track_id",)),
     (tables.FINGERPRINTS, ("source_id",)), (tables.SHOTS, ("shot_id",)), (tables.MEASURES, ("clip_id",)),
     (tables.VERDICTS, ("clip_id",)), (tables.CLIPS, ("clip_id",)), (tables.SIGNALS, ("clip_id",)),
+    (tables.WORDS, ("clip_id",)),
 )  # fmt: skip
-"""Tables of measurements with the columns that identify a row."""
+"""Tables of measurements and words with the columns that identify a row."""
 
 
 def check_new_folder(out: Path) -> None:

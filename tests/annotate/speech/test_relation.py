@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsheet.annotate.base import TranscriptWord
 from xsheet.annotate.speech.relation import (
     SpeechSettings,
     add_speech_relations,
@@ -17,7 +16,7 @@ from xsheet.annotate.speech.relation import (
 from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.truth import truth_rows
 from xsheet.schemas.annotation import Annotation, KinematicPhase, Phase, annotation_id
-from xsheet.schemas.clip import Signals
+from xsheet.schemas.clip import Signals, TranscriptWord
 
 FRAMES = 150
 LOUD, QUIET = -20.0, -60.0
@@ -94,10 +93,37 @@ def test_closures_are_bridged_and_clicks_left_out():
 def test_lag_is_the_apex_minus_the_nearest_word():
     words = (
         TranscriptWord(text="so", start_us=1_000_000, end_us=1_200_000),
-        TranscriptWord(text="big", start_us=2_200_000, end_us=3),
+        TranscriptWord(text="big", start_us=2_200_000, end_us=2_500_000),
     )
     result = speech_relation_of(phase(45, 60, kinematics=stroke(46, 54)), signals(range(20, 100)), words)
     assert (result.anchor_word, result.anchor_start_us, result.lag_us) == ("big", 2_200_000, -200_000)
+
+
+SENTENCE = tuple(
+    TranscriptWord(text=text, start_us=start * 1_000_000, end_us=end * 1_000_000)
+    for text, start, end in (("I", 1, 2), ("never", 2, 3), ("did", 5, 6))
+)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "words"),
+    [
+        (25, 74, ("I", "never")),  # frames of 40 ms: 1.00 to 2.96 s
+        (23, 78, ("I", "never")),  # less than the margin outside the words
+        (50, 75, ("never", "never")),
+        (90, 130, (None, "did")),  # begins in the pause
+        (10, 100, (None, None)),
+    ],
+)
+def test_a_phase_names_the_words_it_starts_and_ends_on(start, end, words):
+    result = speech_relation_of(phase(start, end), signals(), SENTENCE)
+    assert (result.start_word, result.end_word) == words
+
+
+def test_known_words_are_the_speech_whatever_voice_was_measured():
+    laughter = signals(range(80, 120))  # the pause from 3 s to 5 s
+    assert speech_relation_of(phase(85, 115), laughter, SENTENCE).relation == "in_pause"
+    assert speech_relation_of(phase(30, 70), laughter, SENTENCE).relation == "co_speech"
 
 
 def test_without_words_the_nearest_syllable_is_taken():
@@ -124,7 +150,7 @@ def test_the_method_says_what_was_computed_from_what():
     result = speech_relation_of(
         phase(45, 80), signals(range(40, 100)), word, speed=tuple(float(k == 60) for k in range(FRAMES))
     )
-    assert result.method == "speech-1: voice 0.5/0.35; apex speed; onset word"
+    assert result.method == "speech-2: voice words; apex speed; onset word"
 
 
 def test_the_apex_of_a_repeated_stroke_is_in_its_first_cycle():

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsheet.annotate.base import TranscriptWord
 from xsheet.annotate.speech.transcript import MAX_UNTIMED_CHARS, transcript_of
-from xsheet.schemas.clip import Clip
+from xsheet.schemas.clip import Clip, ClipWords, TranscriptWord
 from xsheet.schemas.source import ManifestColumn, SourceVideo
 
 
@@ -37,11 +36,30 @@ def test_words_move_with_the_sound_of_the_clip():
     assert found.words == (TranscriptWord(text="hello", start_us=380_000, end_us=880_000),)
 
 
-def test_a_word_belongs_to_the_clip_in_which_it_begins():
-    words = timed(("before", 9.9, 10.2), ("last", 13.9, 14.3), ("after", 14.0, 14.2))
+def test_a_word_belongs_to_the_clip_that_holds_its_middle_and_is_cut_to_it():
+    words = timed(("elsewhere", 9.5, 10.2), ("first", 9.9, 10.2), ("last", 13.8, 14.1), ("after", 13.9, 14.2))
     assert transcript_of(source(words=words), clip()).words == (
-        TranscriptWord(text="last", start_us=3_900_000, end_us=4_000_000),
+        TranscriptWord(text="first", start_us=0, end_us=200_000),
+        TranscriptWord(text="last", start_us=3_800_000, end_us=4_000_000),
     )
+
+
+def test_the_table_of_words_is_used_before_the_columns():
+    row = ClipWords(
+        clip_id="clip_1", status="ok", origin="alignment", method="test", transcript_sha256="ab" * 32,
+        words=(TranscriptWord(text="hello", start_us=0, end_us=9),),
+    )  # fmt: skip
+    found = transcript_of(source(words=timed(("other", 10.5, 11.0))), clip(), row)
+    assert (found.text, found.words) == ("hello", row.words)
+
+
+def test_a_failed_row_leaves_the_text_and_gives_its_reason():
+    row = ClipWords(
+        clip_id="clip_1", status="failed", message="expected English", origin="alignment", method="test",
+        transcript_sha256="ab" * 32,
+    )  # fmt: skip
+    found = transcript_of(source(transcript="guten Tag"), clip(), row)
+    assert (found.text, found.problem) == ("guten Tag", "word times: expected English")
 
 
 def test_text_of_a_clip_is_its_own_words_in_order_of_time():

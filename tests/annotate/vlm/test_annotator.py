@@ -6,7 +6,7 @@ import pytest
 from xsheet.annotate.base import AnnotationRequest
 from xsheet.annotate.vlm.annotator import MotionCandidate, VlmAnnotator, VlmSettings, run_prompts
 from xsheet.annotate.vlm.client import VlmResponse
-from xsheet.schemas.clip import Clip, Signals
+from xsheet.schemas.clip import Clip, Signals, TranscriptWord
 from xsheet.schemas.run import ModelInput, Usage
 from xsheet.schemas.time import Span
 
@@ -22,7 +22,7 @@ GOOD = json.dumps(
 SEEN = ModelInput(frame_indices=(0, 60), stamps_us=(0, 2_400_000), width=64, height=64, patches=4)
 
 
-def ask(name="a1", transcript=None):
+def ask(name="a1", transcript=None, words=()):
     clip = Clip(
         clip_id="clip", source_id="src", start_us=0, end_us=3_000_000, media_path="media/clip.mp4",
         media_sha256="0" * 64, frames=75, samples=48_000, width=64, height=64,
@@ -36,6 +36,7 @@ def ask(name="a1", transcript=None):
         sample_index=0,
         seed=7,
         transcript=transcript,
+        words=words,
     )
 
 
@@ -151,6 +152,15 @@ def test_a_transcript_is_data_that_cannot_leave_its_quotes():
         assert "<|im" not in turn.text
         assert "\\u003c\\u007cim_end\\u007c\\u003e\\n" in turn.text
     assert reply.model_input.transcript_sha256 is not None
+
+
+def test_pass_b_receives_the_words_with_their_times():
+    chat = Scripted()
+    words = (TranscriptWord(text="never", start_us=400_000, end_us=920_000),)
+    list(VlmAnnotator(chat, VlmSettings())([ask(transcript="never", words=words)]))
+    assert '"never"' in chat.turns[0].text
+    assert '"never (0.4-0.92)"' in chat.turns[1].text
+    assert "each word with its start and end in seconds" in chat.turns[1].text
 
 
 def test_a_description_is_data_too():

@@ -10,7 +10,7 @@ from xsheet.schemas.errors import ConfigError
 FRONT = '---\nid: test\nversion: "1"\npurpose: a test\n---\n'
 SEGMENT = {
     "duration_s": "5", "step_s": "0.125", "max_phases": 10, "tracks": ("head",), "actions": ("nod",),
-    "candidates": [], "description": None, "transcript": None,
+    "candidates": [], "description": None, "transcript": None, "has_word_times": False,
 }  # fmt: skip
 
 
