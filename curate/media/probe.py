@@ -42,6 +42,8 @@ from xsheet.schemas.ids import source_id
 from xsheet.schemas.source import SourceVideo
 from xsheet.schemas.time import CLIP_RATE, US_PER_S
 
+MAX_START_US = 1 << 53  # 285 years
+
 
 @dataclass(slots=True)
 class _PacketScan:
@@ -96,7 +98,7 @@ def probe_file(file: LocalFile, *, sha256: str, limits: MediaLimits) -> ProbedFi
         clock = _join_parts(video, scan, forward=file.demuxer == "mpeg")
         facts = _with_video_fields(facts, video, scan, clock, file=file, limits=limits)
         facts = replace(facts, video_streams=len(moving_video_streams(container)))
-        return ProbedFile(_with_audio_fields(facts, container.streams.audio, audio, scan), clock)
+        return ProbedFile(_with_audio_fields(facts, container.streams.audio, audio, scan, file=file), clock)
 
 
 def _check_video_stream(container: InputContainer, *, file: LocalFile, limits: MediaLimits) -> VideoStream:
@@ -141,6 +143,14 @@ def _no_such_track(file: LocalFile, kind: Literal["video", "audio"], track: int,
 def _check_duration(us: int | None, *, file: LocalFile, limits: MediaLimits) -> None:
     if us is not None and us > limits.max_duration_s * US_PER_S:
         raise over_limit_error(file, f"at most {limits.max_duration_s} s", f"{us / US_PER_S:.1f} s")
+
+
+def _check_start(us: int, *, file: LocalFile) -> int:
+    """A start on the clock of the file that 64 bits of µs hold, also as a difference of two."""
+    if abs(us) > MAX_START_US:
+        expected, got = f"a start within {MAX_START_US // US_PER_S} s of zero", f"{us / US_PER_S:.4g} s"
+        raise over_limit_error(file, expected, got)
+    return us
 
 
 def _check_filler(
@@ -247,7 +257,7 @@ def _with_video_fields(
         is_vfr=timing.is_vfr,
         frames_header=video.frames or None,
         frames_found=scan.packets,
-        start_us=ticks_to_us(zero, video),
+        start_us=_check_start(ticks_to_us(zero, video), file=file),
         video_track=moving_video_streams(_container_of(video)).index(video),
         clock_restarts=clock.restarts,
         color_transfer=color_name(TRANSFER_NAMES, scan.first_frame.color_trc),
@@ -259,12 +269,17 @@ def _with_video_fields(
 
 
 def _with_audio_fields(
-    facts: SourceVideo, streams: Sequence[AudioStream], audio: AudioStream | None, scan: _PacketScan
+    facts: SourceVideo,
+    streams: Sequence[AudioStream],
+    audio: AudioStream | None,
+    scan: _PacketScan,
+    *,
+    file: LocalFile,
 ) -> SourceVideo:
     facts = replace(facts, audio_streams=len(streams))
     if audio is None:
         return facts
-    start_us = None if scan.audio_start is None else ticks_to_us(scan.audio_start, audio)
+    start_us = None if scan.audio_start is None else _check_start(ticks_to_us(scan.audio_start, audio), file=file)
     return replace(
         facts,
         audio_track=list(streams).index(audio),

@@ -51,7 +51,8 @@ def compute_timing(
         )
         if declared and abs(1 / declared - 1 / rate) * len(steps) <= 2 * time_base_s:
             rate = declared
-    rate = max(rate.limit_denominator(10_000), Fraction(1, 10_000))
+    # A clock of nanoseconds gives rates that no FrameRate holds; the limits refuse them afterwards.
+    rate = min(max(rate.limit_denominator(10_000), Fraction(1, 10_000)), Fraction(US_PER_S))
     return VideoTiming(
         duration_us=int(duration_s * US_PER_S), rate=FrameRate(rate.numerator, rate.denominator), is_vfr=is_vfr
     )

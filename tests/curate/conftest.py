@@ -40,9 +40,12 @@ class Film:
     picture: Callable[[int, tuple[int, int]], NDArray[np.uint8]] = grey
     more_audio: int = 0
     only_sound: bool = False
+    fragmented: bool = False  # MP4 whose time stamps lie beside its pictures
 
     def write(self, path: Path) -> Path:
         options = {"fflags": "+bitexact"}
+        if self.fragmented:
+            options["movflags"] = "frag_keyframe+empty_moov"
         with av.open(str(path), "w", format=self.container, container_options=options) as out:
             if self.title is not None:
                 out.metadata["title"] = self.title

@@ -71,6 +71,28 @@ def test_a_clock_of_zero_is_refused_at_once(film, tmp_path):
     assert time.monotonic() - began < 20
 
 
+def test_a_start_that_64_bits_of_microseconds_cannot_hold_is_refused(film, tmp_path):
+    path = film(frames=25, fragmented=True)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tfdt") + 4
+    assert data[at] == 1  # version: 64 bits
+    data[at + 4 : at + 12] = (2**62).to_bytes(8, "big")
+    path.write_bytes(data)
+    error = refused(path, tmp_path)
+    assert (error.reason, error.expected) == ("over_limit", f"a start within {(1 << 53) // 10**6} s of zero")
+
+
+def test_a_clock_of_nanoseconds_is_refused(film, tmp_path):
+    path = film(container="matroska", frames=25)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x2a\xd7\xb1")  # the TimestampScale element
+    size = data[at + 3] & 0x7F
+    data[at + 4 : at + 4 + size] = (1).to_bytes(size, "big")
+    path.write_bytes(data)
+    error = refused(path, tmp_path)
+    assert error.reason == "over_limit" and error.expected.endswith("frames per second")
+
+
 def test_too_many_frames_per_second_are_refused(film, tmp_path):
     assert refused(film(rate=Fraction(300)), tmp_path).got == "300"
 
