@@ -17,9 +17,10 @@ demo: $(READY)
 test: $(READY) lint types
 	$(PYTEST) -m "not nightly" --durations=10
 
-# Every night: also real clips in depth, fuzzing, the wheel in an empty environment; 200 examples per property.
+# Every night: also real clips in depth, fuzzing, an hour of requests to the review server, the wheel in an empty
+# environment; 200 examples per property.
 test-all: $(READY) lint types
-	$(PYTEST) --hypothesis-profile=thorough --durations=10
+	XSHEET_REVIEW_SECONDS=3600 $(PYTEST) --hypothesis-profile=thorough --durations=10
 
 # Within a minute; before every commit. Types are checked beside the tests.
 check: $(READY)

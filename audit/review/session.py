@@ -28,6 +28,8 @@ from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.sets import open_set
 
 MAX_NAME_CHARS = 80
+MAX_OPEN_HISTORIES = 100
+"""Clips whose history stays in memory; that of any other is made again from the stored reviews."""
 STATE_BY_DECISION: dict[str | None, ReviewState] = {"accept": "accepted", "reject": "rejected", None: "edited"}
 
 
@@ -70,7 +72,7 @@ class ReviewSession:
         }
         self._stored_reviews: dict[tuple[JournalName, str], list[Review]] = {}  # by annotation
         self._undo_stacks: dict[tuple[JournalName, str], UndoStack] = {}
-        self._histories: dict[str, EditHistory] = {}  # by entry key, once opened
+        self._histories: dict[str, EditHistory] = {}  # by entry key; the latest opened are the last
 
     def session_info(self) -> dict[str, Any]:
         """Set, layer, reviewer, filter values with counts, and vocabulary."""
@@ -211,11 +213,15 @@ class ReviewSession:
 
     def _history(self, key: str) -> EditHistory | None:
         entry = self._read_entries.get(key)
-        if entry is None or key in self._histories:
-            return self._histories.get(key)
-        trail = EditHistory(self._payloads.get_annotation(entry.clip_id, entry.annotation_id))
-        trail.replay(self._stored_reviews.get((_journal_name(entry), entry.annotation_id), ()))
+        if entry is None:
+            return None
+        trail = self._histories.pop(key, None)
+        if trail is None:
+            trail = EditHistory(self._payloads.get_annotation(entry.clip_id, entry.annotation_id))
+            trail.replay(self._stored_reviews.get((_journal_name(entry), entry.annotation_id), ()))
         self._histories[key] = trail
+        if len(self._histories) > MAX_OPEN_HISTORIES:
+            del self._histories[next(iter(self._histories))]
         return trail
 
     def _state(self, entry: QueueEntry, locked: Mapping[str, str]) -> ReviewState:

@@ -127,7 +127,7 @@ class RequestGuard:
             return 403, "expected a request of the page itself"
         if not has_url_token and not self._is_token(self._token_of_cookie(headers)):
             return 401, f"expected the address that `{self._command}` printed, with its token"
-        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+        if not (length.isascii() and length.isdigit()) or int(length) > MAX_BODY_BYTES:
             return 413, f"expected at most {MAX_BODY_BYTES} bytes"
         return None
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from xsheet.audit.review import session
 from xsheet.audit.review.server import prepare_server
 from xsheet.pages.loopback import MAX_BODY_BYTES
 from xsheet.schemas.errors import ConfigError
@@ -146,7 +147,39 @@ def test_the_page_may_load_nothing_from_elsewhere_and_make_no_markup_of_text(ser
     assert "default-src 'none'" in policy
     assert "require-trusted-types-for 'script'" in policy
     assert not [word for word in ("unsafe", "http", "*", "data:") if word in policy]
-    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_no_answer_may_be_taken_for_another_type_than_it_names(served_still, first_key):
+    """Pages, files, JSON, media and every kind of error."""
+    clip_id = served_still.json(f"/api/clips/{first_key}")["clip_id"]
+    asked = {
+        "/": ({}, 200, "text/html"), "/page/main.js": ({}, 200, "text/javascript"),
+        "/api/about": ({}, 200, "application/json"),
+        f"/api/clips/{first_key}": ({}, 200, "application/json"), f"/media/{clip_id}": ({}, 200, "video/mp4"),
+        f"/media/{clip_id}?": ({"Range": "bytes=0-9"}, 206, "video/mp4"), "/none": ({}, 404, "text/plain"),
+        "/api/queue?start=x": ({}, 422, "text/plain"), "/api/queue": ({"token": "none"}, 401, "text/plain"),
+        "/api/agreement": ({"Host": "evil.example"}, 403, "text/plain"),
+    }  # fmt: skip
+    for path, (sent, expected, media_type) in asked.items():
+        status, headers, _ = served_still.ask(path, **sent)
+        assert status == expected, path
+        assert headers["X-Content-Type-Options"] == "nosniff", path
+        assert headers["Content-Type"].startswith(media_type), path
+
+
+@pytest.mark.parametrize("length", ["\u00b2", "-1", "1e3", "+5"])
+def test_a_length_that_is_no_number_is_no_error_of_the_server(served_still, length):
+    status, _, _ = served_still.ask("/api/about", Content_Length=length.encode("latin-1"))
+    assert status in (400, 413)
+
+
+def test_a_history_that_left_the_memory_is_made_again(desk_of, act, keys, monkeypatch):
+    monkeypatch.setattr(session, "MAX_OPEN_HISTORIES", 1)
+    desk = desk_of()
+    accepted = act(desk, keys[0], "accept")
+    desk.clip_payload(keys[1])
+    again = desk.clip_payload(keys[0])["draft"]
+    assert (again["decision"], again["sha256"], again["history"]) == ("accept", accepted["sha256"], accepted["history"])
 
 
 def test_no_file_of_the_page_makes_markup_of_text_or_names_another_place(root):
