@@ -71,7 +71,7 @@ class PictureMeasure:
     upside_down_share: Annotated[
         Share | None, "frames in which the picture turned by 180 degrees shows a face more clearly"
     ] = None
-    text_likelihood: Annotated[Share | None, "chance of burnt-in text; null without the model"] = None
+    text_likelihood: Annotated[Share | None, "chance of burnt-in text; null in spans without a detection"] = None
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)

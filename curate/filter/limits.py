@@ -51,7 +51,9 @@ class PictureLimits(StrictModel):
         default=None, ge=0, le=1, description="samples without a face that show one when turned by 180 degrees, share"
     )
     max_camera_motion: float | None = Field(default=None, ge=0, description="picture heights per second")
-    max_text_likelihood: float | None = Field(default=None, ge=0, le=1, description="burnt-in text; needs the model")
+    max_text_likelihood: float | None = Field(
+        default=None, ge=0, le=1, description="burnt-in text: captions, signs, prints"
+    )
 
 
 class SoundLimits(StrictModel):

@@ -1,6 +1,7 @@
 """Picture series per frame: luma, change, letterbox, camera motion, burnt-in text."""
 
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -8,7 +9,7 @@ from pydantic import Field
 
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb
-from xsheet.curate.picture.burnt_in_text import MODEL_FILE, BurntInTextDetector
+from xsheet.curate.picture.burnt_in_text import NetworkTextDetector, StrokeTextDetector
 from xsheet.curate.picture.camera import background_motion
 from xsheet.curate.shots.scores import shrink
 from xsheet.schemas.settings import StrictModel
@@ -22,7 +23,7 @@ _MIN_BAR_SHARE = 0.01  # of the side
 
 
 class PictureSettings(StrictModel):
-    """How often the expensive measures run."""
+    """How often the expensive measures run, and by what."""
 
     camera_interval_frames: int = Field(
         default=5,
@@ -37,6 +38,11 @@ class PictureSettings(StrictModel):
         le=250,
         description="frames between text detections; a readable caption lasts a second or more",
     )
+    text_detector: Literal["strokes", "ppocr"] = Field(
+        default="strokes",
+        description="strokes: lines of thin strokes with high contrast. ppocr: the network of PP-OCRv3, a file of "
+        "--models. Compared in docs/log/curate.md#burnt-in-text",
+    )
 
 
 class PictureAnalyser:
@@ -44,13 +50,13 @@ class PictureAnalyser:
 
     `difference` compares pictures of about 160 × 90, so that a frozen picture scores 0 despite compression. `letterbox`
     is 0 for a picture of one plain colour. `camera_x` and `camera_y` are null where the background is not informative.
-    `burnt_in_text` is empty without its model, and null in frames between detections.
+    `burnt_in_text` is null in frames between detections.
     """
 
     def __init__(self, settings: PictureSettings | None = None, *, models: Path | None = None) -> None:
-        """`models`: folder of optional models; without the text model no text is measured."""
+        """`models`: folder of the text model, where the settings choose it."""
         self._settings = settings or PictureSettings()
-        self._text = BurntInTextDetector(models) if models is not None and (models / MODEL_FILE).is_file() else None
+        self._text = StrokeTextDetector() if self._settings.text_detector == "strokes" else NetworkTextDetector(models)
         self._rgb: Rgb | None = None
         self._small_luma: Rgb | None = None
         self._motion_reference: Rgb | None = None
@@ -62,7 +68,7 @@ class PictureAnalyser:
         """Process the next frame; all have one size.
 
         Raises:
-            ConfigError: the text model has another hash.
+            ConfigError: the text model is missing or has another hash.
         """
         values, at = self._values, len(self._values["luma"])
         if frame.rgb is self._rgb:
@@ -79,10 +85,8 @@ class PictureAnalyser:
             values["letterbox"].append(letterbox_share(picture))
             self._rgb, self._small_luma = frame.rgb, small
         self._measure_camera_motion(at)
-        if self._text is not None:
-            values["burnt_in_text"].append(
-                self._text(frame.rgb) if at % self._settings.text_interval_frames == 0 else None
-            )
+        is_tried = at % self._settings.text_interval_frames == 0
+        values["burnt_in_text"].append(self._text(frame.rgb) if is_tried else None)
 
     def series(self) -> dict[str, tuple[float | None, ...]]:
         """Series of all frames so far, by field of Timeline."""

@@ -150,6 +150,12 @@ def _weighted_z(mouth: Floats, predicted: Floats, start: int, valid: NDArray[np.
     return float(sum(z * w for z, w in known) / np.sqrt(sum(w * w for _, w in known)))
 
 
+def _autocovariances(series: Floats) -> Floats:
+    """(_MAX_LAG_FRAMES - 1,) sums of products of a (T,) series with itself, 1, 2, ... frames later."""
+    padded = np.concatenate([series, np.zeros(_MAX_LAG_FRAMES - 1)])
+    return np.asarray(np.correlate(padded, series, mode="valid")[1:], np.float64)
+
+
 def _correlation_z(mouth: Floats, predicted: Floats, valid: NDArray[np.bool_], *, min_frames: int) -> float | None:
     """Fisher z of the correlation of two (T,) series in standard deviations; None below `min_frames` frames."""
     both = valid & ~np.isnan(mouth) & ~np.isnan(predicted)
@@ -160,7 +166,7 @@ def _correlation_z(mouth: Floats, predicted: Floats, valid: NDArray[np.bool_], *
     power = np.sqrt((a @ a) * (b @ b))
     if power == 0:
         return 0.0
-    autocovariance = sum((a[k:] @ a[:-k]) * (b[k:] @ b[:-k]) for k in range(1, min(_MAX_LAG_FRAMES, len(a))))
+    autocovariance = float(_autocovariances(a) @ _autocovariances(b))
     independent = frames / max(1.0, 1 + 2 * autocovariance / power**2)
     r = min(max(a @ b / power, -0.999), 0.999)
     return float(np.arctanh(r) * np.sqrt(independent))

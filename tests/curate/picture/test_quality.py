@@ -8,7 +8,7 @@ from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import fit_size
 from xsheet.curate.media.reader import open_media
 from xsheet.curate.picture.burnt_in_text import MODEL_FILE
-from xsheet.curate.picture.quality import PictureAnalyser, letterbox_share
+from xsheet.curate.picture.quality import PictureAnalyser, PictureSettings, letterbox_share
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
@@ -142,21 +142,17 @@ def test_cameras_of_real_films(shared):
 # ---- text
 
 
-def test_without_its_model_text_is_not_measured(tmp_path):
-    assert series_of([textured()] * 3)["burnt_in_text"] == ()
-    assert series_of([textured()] * 3, models=tmp_path)["burnt_in_text"] == ()
-
-
 def test_a_model_that_is_not_the_known_one_is_refused(tmp_path):
     (tmp_path / MODEL_FILE).write_bytes(b"something else")
     with pytest.raises(ConfigError, match="sha256"):
-        series_of([textured()], models=tmp_path)
+        series_of([textured()], settings=PictureSettings(text_detector="ppocr"), models=tmp_path)
 
 
 @pytest.mark.slow
 def test_subtitles_are_text_and_a_room_is_not(shared):
-    with_text = real(shared / "data/derived/burned-subtitle.mp4", models=shared / "models")["burnt_in_text"]
-    without = real(shared / "data/derived/60fps.mp4", models=shared / "models")["burnt_in_text"]
+    how = {"settings": PictureSettings(text_detector="ppocr"), "models": shared / "models"}
+    with_text = real(shared / "data/derived/burned-subtitle.mp4", **how)["burnt_in_text"]
+    without = real(shared / "data/derived/60fps.mp4", **how)["burnt_in_text"]
     assert np.isfinite(with_text).sum() == -(-len(with_text) // 12)
     assert np.nanmedian(with_text) > 0.9
     assert np.nanmax(without) < 0.1
