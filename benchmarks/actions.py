@@ -100,7 +100,7 @@ def finish(folder: Path, arm: str, seed: int, *, base: Path, given: argparse.Nam
         return
     learn(folder / "set", run, settings, stages=stages, how=WorkerSettings(), watches=False)
     how = load_settings(EvaluationSettings, overrides=[*SAMPLING, *given.sample])
-    evaluate(run, folder / "set", how, stage=stages[-1]).write(run / "evaluation.json")
+    evaluate(run, [folder / "set"], how, stage=stages[-1]).write(run / "evaluation.json")
 
 
 def rows(folder: Path, seeds: int) -> Iterator[str]:

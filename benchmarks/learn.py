@@ -75,7 +75,7 @@ def main() -> None:
     how = WorkerSettings(count=given.workers)
     seconds = learn(set_folder, run, settings, stages=None, how=how, watches=True)
     done: Evaluation = evaluate(
-        run, set_folder, load_settings(EvaluationSettings, overrides=[*SAMPLING, *given.sample])
+        run, [set_folder], load_settings(EvaluationSettings, overrides=[*SAMPLING, *given.sample])
     )
     done.write(run / "evaluation.json")
     print(done.table())

@@ -85,7 +85,7 @@ def main() -> None:
     learn(folder / "set", folder / "run", settings, stages=None, how=WorkerSettings(), watches=False)
     done = evaluate(
         folder / "run",
-        folder / "set",
+        [folder / "set"],
         load_settings(EvaluationSettings, overrides=list(SAMPLING)),
         parts_file=folder / "parts.jsonl",
     )

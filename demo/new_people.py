@@ -123,7 +123,7 @@ def sample_new_people(run: Path, out: Path, settings: NewPeopleSettings, *, exec
     cache_settings = trained.settings.cache
     text = cache_settings.text.model_copy(update={"layer": how.layer})
     build_cache(people, cache_settings.model_copy(update={"text": text}), execution=execution, shows_progress=False)
-    evaluation = evaluate(run, people, how)
+    evaluation = evaluate(run, [people], how)
     cache = open_training_cache(trained, people, layer=how.layer)
     reader = open_reader(cache, trained, how)
     clips = islice(held_out_clips(cache, split="test", limit=settings.videos), settings.videos)

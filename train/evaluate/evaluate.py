@@ -1,6 +1,6 @@
 """Evaluation of a trained model on held-out clips: an action benchmark with measures of our own.
 
-    done = evaluate(run_folder, set_folder, EvaluationSettings())
+    done = evaluate(run_folder, [set_folder], EvaluationSettings())
     print(done.table())
 
 Every held-out clip is drawn anew from its first picture, its sound and its sheet, and read as real clips are: faces to
@@ -139,7 +139,7 @@ class Evaluation:
 
 def evaluate(
     run: Path,
-    set_folder: Path,
+    sets: Sequence[Path],
     settings: EvaluationSettings,
     *,
     stage: str | None = None,
@@ -150,7 +150,8 @@ def evaluate(
 
     Args:
         run: folder of the run.
-        set_folder: the set that it was trained on, or another with a cache of the same settings.
+        sets: those that it was trained on, or others with caches of the same settings. `max_clips` is shared among
+            them evenly; a clip that several hold is taken once; a small face reader is fitted to the first.
         settings: of the evaluation.
         stage: whose weights (default: the last finished).
         device: of the model.
@@ -160,15 +161,14 @@ def evaluate(
         ConfigError: no finished stage, no cache of its settings, or no held-out clip with phases.
     """
     trained = load_trained(run, stage=stage, device=device)
-    cache = open_training_cache(trained, set_folder, layer=settings.layer)
-    bench = _Bench(trained=trained, reader=open_reader(cache, trained, settings), settings=settings)
+    caches = [open_training_cache(trained, folder, layer=settings.layer) for folder in sets]
+    bench = _Bench(trained=trained, reader=open_reader(caches[0], trained, settings), settings=settings)
     key = content_key(
-        __version__, settings.model_dump(mode="json", exclude={"max_clips"}), cache.spec.fingerprint,
-        _weight_hashes(run, trained),
+        __version__, settings.model_dump(mode="json", exclude={"max_clips"}),
+        [cache.spec.fingerprint for cache in caches], _weight_hashes(run, trained),
     )  # fmt: skip
     store = ScoreStore(parts_file, key=key, adapter=TypeAdapter(tuple[ClipEvaluation, ...]))
-    clips = held_out_clips(cache, split=settings.split, limit=settings.max_clips)
-    clips_in_all = count_held_out(cache, split=settings.split, limit=settings.max_clips)
+    clips, clips_in_all = _clips_of_sets(caches, settings)
     passes = Passes(clips_in_all * (3 if settings.edit_actions else 1))
     done: list[ClipEvaluation] = []
     for batch in _batches_of_one_shape(clips, settings.batch_size):
@@ -326,6 +326,22 @@ def open_reader(cache: Cache, trained: TrainedModel, settings: EvaluationSetting
     if who == "drawn":
         return load_shipped_reader()
     return load_or_fit_reader(cache, trained.encoders.video, settings.fitted_reader)
+
+
+def _clips_of_sets(caches: Sequence[Cache], settings: EvaluationSettings) -> tuple[Iterator[HeldOutClip], int]:
+    """The clips of an evaluation, each once, and how many they are at most."""
+    shares = [len(range(k, settings.max_clips, len(caches))) for k in range(len(caches))]
+    limits = [(cache, share) for cache, share in zip(caches, shares, strict=True) if share]
+
+    def clips() -> Iterator[HeldOutClip]:
+        known: set[str] = set()
+        for cache, share in limits:
+            for clip in held_out_clips(cache, split=settings.split, limit=share):
+                if clip.clip.clip_id not in known:
+                    known.add(clip.clip.clip_id)
+                    yield clip
+
+    return clips(), sum(count_held_out(cache, split=settings.split, limit=share) for cache, share in limits)
 
 
 def _batches_of_one_shape(clips: Iterator[HeldOutClip], batch_size: int) -> Iterator[list[HeldOutClip]]:

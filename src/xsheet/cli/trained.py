@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xsheet.cli.options import AsJson, Config, DryRun, Quiet, SetFolder
+from xsheet.cli.options import AsJson, Config, DryRun, Quiet, SetFolders
 
 if TYPE_CHECKING:
     from xsheet.schemas.settings import StrictModel
@@ -152,7 +152,7 @@ def write_script(
 @app.command("evaluate")
 def evaluate_(
     run: RunFolder,
-    folder: SetFolder,
+    folders: SetFolders,
     out: Annotated[
         Path | None, typer.Option("--out", help="JSON file of all scores (default: RUN/STAGE/evaluation.json).")
     ] = None,
@@ -168,7 +168,9 @@ def evaluate_(
 
     The same command continues a stopped evaluation; finished clips are not sampled again.
 
-    Example: xsheet train evaluate my-run my-set --set max_clips=64
+    Examples: xsheet train evaluate my-run my-set --set max_clips=64
+
+    xsheet train evaluate my-run talks interviews
     """
     from xsheet.schemas.settings import load_settings
     from xsheet.train.evaluate.evaluate import EvaluationSettings, evaluate
@@ -181,14 +183,15 @@ def evaluate_(
     from xsheet.schemas.sets import open_set
     from xsheet.train.loop.step import explain_out_of_memory
 
-    open_set(folder)
+    for folder in folders:
+        open_set(folder)
     if not (quiet or as_json):
         log_training_to_stderr()
     name = _stage(run, stage)
     contents = f"{settings.batch_size} samples"
     with explain_out_of_memory(where="evaluation", contents=contents, hint="use --set batch_size=1"):
         evaluation = evaluate(
-            run, folder, settings, stage=name, device=_device(device),
+            run, folders, settings, stage=name, device=_device(device),
             parts_file=run / name / "evaluation-parts.jsonl",
         )  # fmt: skip
     out = out or run / name / "evaluation.json"

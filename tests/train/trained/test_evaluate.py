@@ -76,7 +76,7 @@ def test_times_are_held_against_what_habit_gives():
 @pytest.mark.slow
 def test_held_out_sheets_are_drawn_read_and_scored(trained_run, built_copy, quick, tmp_path):
     settings = EvaluationSettings(split="val", max_clips=2, sample=quick, fitted_reader=FaceReaderSettings(steps=2))
-    done = evaluate(trained_run, built_copy, settings)
+    done = evaluate(trained_run, [built_copy], settings)
     assert [(s.clip_id, len(s.phases)) for s in done.samples] == [("clip_d", 1)]  # the other action is an arm's
     assert len(done.ceiling) == 1 and not done.swaps
     assert all(np.isfinite(s.colour_drift) for s in (*done.samples, *done.ceiling))
@@ -86,9 +86,16 @@ def test_held_out_sheets_are_drawn_read_and_scored(trained_run, built_copy, quic
 
 
 @pytest.mark.slow
+def test_of_a_clip_that_two_sets_hold_one_sample_is_drawn(trained_run, built_copy, quick):
+    settings = EvaluationSettings(split="val", max_clips=2, sample=quick, fitted_reader=FaceReaderSettings(steps=2))
+    found = evaluate(trained_run, [built_copy, built_copy], settings)
+    assert [sample.clip_id for sample in found.samples] == ["clip_d"]
+
+
+@pytest.mark.slow
 def test_a_split_without_clips_is_an_error(trained_run, built_copy, quick):
     with pytest.raises(ConfigError, match="test clips"):
-        evaluate(trained_run, built_copy, EvaluationSettings(sample=quick, fitted_reader=FaceReaderSettings(steps=1)))
+        evaluate(trained_run, [built_copy], EvaluationSettings(sample=quick, fitted_reader=FaceReaderSettings(steps=1)))
 
 
 @pytest.mark.slow
@@ -98,16 +105,16 @@ def test_a_stopped_evaluation_continues_with_the_batches_that_are_left(
     settings = EvaluationSettings(split="train", batch_size=1, sample=quick, fitted_reader=FaceReaderSettings(steps=2))
     parts = tmp_path / "parts.jsonl"
     with caplog.at_level(logging.INFO, logger="xsheet.train"):
-        whole = evaluate(trained_run, built_copy, settings, parts_file=parts)
+        whole = evaluate(trained_run, [built_copy], settings, parts_file=parts)
     lines = parts.read_text().splitlines()
     assert len(lines) == len(whole.samples) > 1
     assert f"3 of {3 * len(lines)} videos sampled and read, 0:" in caplog.text
     parts.write_text(lines[0] + "\n" + lines[1][:40])  # killed while it wrote
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="xsheet.train"):
-        again = evaluate(trained_run, built_copy, settings, parts_file=parts)
+        again = evaluate(trained_run, [built_copy], settings, parts_file=parts)
     assert again == whole
     assert f"3 of {3 * len(lines)} videos, from an earlier run" in caplog.text
     assert parts.read_text().splitlines() == lines
     other = settings.model_copy(update={"sample": quick.model_copy(update={"seed": 5})})
-    assert evaluate(trained_run, built_copy, other, parts_file=parts) != whole
+    assert evaluate(trained_run, [built_copy], other, parts_file=parts) != whole
