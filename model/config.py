@@ -161,6 +161,22 @@ def tiny_config() -> ActAvatarConfig:
     )
 
 
+def motion_prior_config() -> ActAvatarConfig:
+    """2.4 million parameters over the measured series of a clip: one token per latent frame, four bands per series.
+
+    Text, phases and audio are those of `tiny_config`, so that both follow a script by the same binding.
+    """
+    tiny, series = tiny_config(), 24
+    return tiny.model_copy(
+        update={
+            "in_channels": FRAMES_PER_LATENT * series,
+            "out_channels": FRAMES_PER_LATENT * series,
+            "patch_size": (1, 1, 1),
+            "latent_stride": (FRAMES_PER_LATENT, 1, 1),
+        }
+    )
+
+
 def wan2_2_ti2v_5b_config() -> ActAvatarConfig:
     """Wan2.2-TI2V-5B (30 blocks, 24 heads x 128) with ActAvatar's parts: 5.0 + 0.78 billion parameters."""
     return ActAvatarConfig(

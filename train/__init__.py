@@ -8,6 +8,7 @@ run             a run: cache -> stages -> weights
 launch          workers: in this process, or Ray Train
 evaluate/       validation during training, evaluation of a trained model
 sample/         sampling from a trained model
+prior/          the motion prior: audio and a script to series, and a preview of them
 export          a trained model as a folder for other tools
 stage_summary   summary of a finished stage
 """

@@ -150,7 +150,7 @@ class DctCodec:
         self.bands = tuple(bands)
         self._upscaler: Upscaler | None = None  # loaded when first needed: training never is
         self._scale = LatentScale(torch.tensor([b.mean for b in bands]), torch.tensor([b.std for b in bands]))
-        time, space = _dct_matrix(FRAMES_PER_LATENT), _dct_matrix(_CELL)
+        time, space = dct_matrix(FRAMES_PER_LATENT), dct_matrix(_CELL)
         waves = [torch.einsum("t,h,w,c->thwc", time[b.time], space[b.row], space[b.column], _COLOUR_AXES[b.colour])
                  for b in bands]  # fmt: skip
         self._basis_CX = torch.stack(waves).flatten(1)
@@ -258,7 +258,7 @@ class WanCodec:
         return content_key("xsheet.model.encoders.video.WanCodec", 1, weights_sha256(self.vae), scale)
 
 
-def _dct_matrix(size: int) -> Tensor:
+def dct_matrix(size: int) -> Tensor:
     """Return the orthonormal DCT matrix, (frequency, position)."""
     place, frequency = torch.arange(size) + 0.5, torch.arange(size)[:, None]
     waves: Tensor = torch.cos(math.pi / size * frequency * place) * (2 / size) ** 0.5

@@ -5,6 +5,7 @@ cache/          features of every clip, encoded once
 framing         which frames and pixels of a clip are encoded
 masks           face and mouth on the latent grid
 texts           captions and timed blocks of a clip as tokens
+motion          motion of a clip, relative to its rest
 conditioning    identity, motion intensity and driving motion, for model variants
 encoders        video, text and audio encoders
 dataset         cached clips of a stage

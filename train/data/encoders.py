@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
-from xsheet.model.config import ActAvatarConfig, tiny_config, wan2_2_ti2v_5b_config
+from xsheet.model.config import ActAvatarConfig, motion_prior_config, tiny_config, wan2_2_ti2v_5b_config
 from xsheet.model.encoders.audio import AudioEncoder, LogMelEncoder, Wav2Vec2Encoder
+from xsheet.model.encoders.motion import SPREADS, MotionCodec
 from xsheet.model.encoders.text import ByteTextEncoder, TextEncoder, Umt5TextEncoder
 from xsheet.model.encoders.video import DctCodec, VideoCodec, WanCodec
 from xsheet.schemas.errors import ConfigError
@@ -24,7 +25,13 @@ class Encoders:
 
 def named_config(name: ModelName) -> ActAvatarConfig:
     """Model config by name."""
-    return tiny_config() if name == "tiny" else wan2_2_ti2v_5b_config()
+    match name:
+        case "tiny":
+            return tiny_config()
+        case "motion-prior":
+            return motion_prior_config()
+        case "wan2.2-ti2v-5b":
+            return wan2_2_ti2v_5b_config()
 
 
 def open_encoders(settings: CacheSettings, *, device: str = "cpu") -> Encoders:
@@ -47,6 +54,14 @@ def open_encoders(settings: CacheSettings, *, device: str = "cpu") -> Encoders:
 def _video_codec(settings: EncoderSettings, device: str) -> VideoCodec:
     if settings.video == "dct":
         return DctCodec()
+    if settings.video == "motion":
+        unknown = sorted(settings.motion_spreads.keys() - SPREADS.keys())
+        if unknown:
+            raise ConfigError(
+                where="cache.encoders.motion_spreads", expected=f"series among {', '.join(SPREADS)}", got=unknown[0],
+                hint="correct the name",
+            )  # fmt: skip
+        return MotionCodec({**SPREADS, **settings.motion_spreads})
     folder = _weights_folder(settings.video_weights, "video")
     codec = WanCodec.load(folder)
     codec.vae.to(device)

@@ -11,13 +11,19 @@ from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import AUDIO_RATE, FrameRate
 from xsheet.train.data.texts import TextForm
 
-ModelName = Literal["tiny", "wan2.2-ti2v-5b"]
+ModelName = Literal["tiny", "motion-prior", "wan2.2-ti2v-5b"]
 
 
 class EncoderSettings(StrictModel):
     """Encoders of video, text and audio. Weights are local folders; nothing is downloaded."""
 
-    video: Literal["dct", "wan"] = Field(default="dct", description="a cosine transform without weights, or Wan's VAE")
+    video: Literal["dct", "motion", "wan"] = Field(
+        default="dct",
+        description="a cosine transform of pictures without weights, the same of measured series, or Wan's VAE",
+    )
+    motion_spreads: dict[str, float] = Field(
+        default={}, description="spread of a series where it is not that of curated clips, e.g. planted ones"
+    )
     video_weights: str | None = Field(default=None, description="an AutoencoderKLWan in diffusers' layout")
     text: Literal["bytes", "umt5"] = Field(
         default="bytes", description="byte encoder trained with the model, or Wan's frozen UMT5"

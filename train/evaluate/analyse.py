@@ -17,8 +17,9 @@ from xsheet.curate.sync.audio_to_mouth import predict_mouth
 from xsheet.schemas.annotation import Phase
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.time import CLIP_RATE, FrameRate, frame_at, frame_start_us, frames_in
+from xsheet.train.data.motion import motion_rest
 from xsheet.train.evaluate.held_out import HeldOutClip
-from xsheet.train.evaluate.readers import FaceReader, Floats, Pictures
+from xsheet.train.evaluate.readers import FaceReader, Floats, MotionReader, Pictures
 from xsheet.train.evaluate.scores import MouthScore, score_mouth
 
 _RULES = MotionSettings(min_face_px=0)
@@ -31,15 +32,19 @@ class ClipAnalysis:
 
     phases: tuple[Phase, ...]
     mouth: MouthScore
-    colour_drift: float
+    colour_drift: float | None
     """Mean colour of the face in the last quarter against the first picture, in levels of 255. It says that a look is
-    lost, not that a likeness is kept: a shape model wants larger faces."""
+    lost, not that a likeness is kept: a shape model wants larger faces. None for motion, which has no colours."""
 
 
 def analyse_clip(clip: HeldOutClip, pictures_THW3: Pictures, *, reader: FaceReader, rate: FrameRate) -> ClipAnalysis:
     """Analyse sampled or real pictures of a held-out clip."""
     frames = frames_in(clip.span, CLIP_RATE)
-    series = {name: _resample_to_25_fps(values, rate, len(frames)) for name, values in reader(pictures_THW3).items()}
+    rest = motion_rest(clip.signals) if isinstance(reader, MotionReader) else {}
+    series = {
+        name: _resample_to_25_fps(values + rest.get(name, 0.0), rate, len(frames))
+        for name, values in reader(pictures_THW3).items()
+    }
     voice = audio_features(clip.waveform, len(frames))["voice"]
     signals = _signals(clip, series, voice, extractor=reader.extractor or clip.signals.extractor)
     reference = series_to_array(slice_series(clip.signals.mouth_open, frames) or (None,) * len(frames))
@@ -53,7 +58,7 @@ def analyse_clip(clip: HeldOutClip, pictures_THW3: Pictures, *, reader: FaceRead
     return ClipAnalysis(
         phases=annotate_motion(_as_clip(clip, len(frames)), signals, _RULES).phases,
         mouth=score_mouth(series["mouth_open"], reference_at_shown, predicted[0].astype(np.float64), voiced),
-        colour_drift=_colour_drift(clip, pictures_THW3),
+        colour_drift=None if isinstance(reader, MotionReader) else _colour_drift(clip, pictures_THW3),
     )
 
 

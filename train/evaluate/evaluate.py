@@ -30,7 +30,7 @@ from xsheet.train.data.cache.fingerprint import cache_spec
 from xsheet.train.data.texts import tokenize_texts
 from xsheet.train.evaluate.analyse import ClipAnalysis, analyse_clip
 from xsheet.train.evaluate.held_out import HeldOutClip, count_held_out, held_out_clips, picture_settings
-from xsheet.train.evaluate.readers import FACE_TRACKS, FaceReader, MeshFaceReader, Pictures
+from xsheet.train.evaluate.readers import FACE_TRACKS, FaceReader, MeshFaceReader, MotionReader, Pictures
 from xsheet.train.evaluate.score_store import Passes, ScoreStore
 from xsheet.train.evaluate.scores import (
     ActionEditScore,
@@ -317,6 +317,8 @@ def _requested_phases(clip: HeldOutClip) -> list[Phase]:
 
 def open_reader(cache: Cache, trained: TrainedModel, settings: EvaluationSettings) -> FaceReader:
     """The face reader of an evaluation; a fitted one is loaded, or fitted now."""
+    if trained.settings.cache.encoders.video == "motion":
+        return MotionReader()
     picture = picture_settings(cache)
     who = settings.reader or (
         "mesh" if min(min(size) for size in picture.resolutions) >= MIN_MESH_HEIGHT_PX else "small"

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
 from xsheet.curate.media.frames import Frame
+from xsheet.model.encoders.motion import SPREADS
 from xsheet.schemas import vocab
 from xsheet.schemas.time import FrameRate, frame_start_us
+from xsheet.train.data.motion import motion_series
 
 Floats = NDArray[np.float64]
 Pictures = NDArray[np.uint8]
@@ -38,6 +40,16 @@ class FaceReader(Protocol):
     def __call__(self, pictures_THW3: Pictures, /) -> Mapping[str, Floats]:
         """(T,) series by the names of schemas.clip.Signals; NaN where nothing was seen."""
         ...
+
+
+class MotionReader:
+    """Series of a model that draws motion; those of train.data.motion.ABSOLUTE aside, they are relative to rest."""
+
+    extractor = None
+
+    def __call__(self, motion_TS: NDArray[np.floating], /) -> Mapping[str, Floats]:
+        """As FaceReader, of motion (T, S) in place of pictures."""
+        return motion_series(motion_TS, dict.fromkeys(SPREADS, 0.0), names=FACE_SERIES)
 
 
 class MeshFaceReader:

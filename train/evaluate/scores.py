@@ -71,7 +71,7 @@ class ClipScore:
     clip_id: str
     phases: tuple[PhaseScore, ...]
     mouth: MouthScore
-    colour_drift: float  # see ClipAnalysis
+    colour_drift: float | None  # see ClipAnalysis
     unrequested_per_s: float  # detected actions on tracks where nothing was requested at that time
 
 

@@ -34,7 +34,7 @@ MEASURES: dict[str, Callable[[ClipScore], Values]] = {
     "mouth correlation": lambda clip: [clip.mouth.pearson_r],
     "lip-sync confidence, standard deviations": lambda clip: [clip.mouth.confidence],
     "lip-sync offset within 3 frames": lambda clip: [clip.mouth.in_sync],
-    "colour drift, levels": lambda clip: [clip.colour_drift],
+    "colour drift, levels": lambda clip: [] if clip.colour_drift is None else [clip.colour_drift],
 }
 
 

@@ -86,7 +86,7 @@ class ValidationCallback:
             )  # fmt: skip
             with out_of_memory, average, run.settings.compute.autocast(process_group.device):
                 numbers = validation_loss(learning.model, batches, seed=settings.seed)
-                if settings.samples:
+                if settings.samples and run.settings.cache.encoders.video != "motion":  # it has no pictures
                     batch = batches[0].select(slice(settings.samples))
                     latents = sample_latents(learning.model, batch, settings.sample)
                     if codec is not None:

@@ -1,4 +1,4 @@
-"""A driver video: its face above the mouth drives the sample of a variant that reads motion (ACTalker).
+"""What drives the face above the mouth of a variant that reads motion (ACTalker): a video, or a motion prior.
 
 T frames shown, S series.
 """
@@ -6,22 +6,39 @@ T frames shown, S series.
 import logging
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from xsheet.curate.body.signals import FACE_FIELDS
 from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
+from xsheet.curate.media.audio import Samples
 from xsheet.curate.media.reader import open_media
 from xsheet.curate.series import slice_series
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, FrameRate, Span, frame_at, frame_start_us
 from xsheet.train.data.conditioning import driving_motion
+from xsheet.train.prior.motion import sample_motion
+from xsheet.train.sample.sampler import SampleSettings, TrainedModel
+from xsheet.train.sample.script import ActionScript
 
 log = logging.getLogger(__name__)
 
+PRIOR_STEPS = 25
+"""Sampling steps of a prior; more change little at its size."""
 
-def read_driver(file: Path, *, frames: int, rate: FrameRate) -> Tensor:
+
+def motion_of_prior(
+    prior: TrainedModel, script: ActionScript, audio: Samples, frames: int, *, rate: FrameRate
+) -> Tensor:
+    """Motion that a prior makes of the script over the audio, (T, S); zeros after the end of the audio."""
+    signals = sample_motion(prior, script, audio, SampleSettings(steps=PRIOR_STEPS))
+    return _at_frames(driving_motion(signals), frames=frames, rate=rate)
+
+
+def read_driver(file: Path, frames: int, *, rate: FrameRate) -> Tensor:
     """Motion of the longest face of a video, (T, S) as the cache keeps it; zeros (no motion) after its end.
 
     Args:
@@ -51,4 +68,11 @@ def read_driver(file: Path, *, frames: int, rate: FrameRate) -> Tensor:
             file,
             frame_start_us(end, CLIP_RATE) / US_PER_S,
         )
-    return torch.from_numpy(motion_FS[[frame_at(frame_start_us(k, rate), CLIP_RATE) for k in range(frames)]])
+    return _at_frames(motion_FS, frames=frames, rate=rate)
+
+
+def _at_frames(motion_FS: NDArray[np.float32], *, frames: int, rate: FrameRate) -> Tensor:
+    """Rows at 25 fps as rows at another rate; zeros beyond them."""
+    places = [frame_at(frame_start_us(k, rate), CLIP_RATE) for k in range(frames)]
+    padded = np.pad(motion_FS, ((0, max(0, places[-1] + 1 - len(motion_FS))), (0, 0)))
+    return torch.from_numpy(padded[places])

@@ -8,46 +8,36 @@ whole latent frame; one that is longer than the training clips is sampled in win
 T frames shown, H x W pixels.
 """
 
-import logging
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import soxr
-import torch
 from PIL import Image, ImageOps
 from scipy.io import wavfile
 from torch import Tensor
 
-from xsheet.annotate.text.training_text import clip_annotation
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.media.image import Rgb
 from xsheet.curate.media.reader import open_media
 from xsheet.curate.media.writer import EncodedClip, write_clip
-from xsheet.model.config import FRAMES_PER_LATENT
-from xsheet.model.flow import History
 from xsheet.model.variants import variant_of
-from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.ids import file_sha256
-from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, US_PER_S, Span, frame_at, frame_start_us
+from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, frame_at, frame_start_us
 from xsheet.train.data.framing import BucketFit, fit_to_bucket
 from xsheet.train.data.settings import PictureEncodingSettings
-from xsheet.train.data.texts import TokenizedText, tokenize_script
 from xsheet.train.loop.step import explain_out_of_memory
-from xsheet.train.sample.driver import read_driver
+from xsheet.train.prior.motion import load_prior
+from xsheet.train.sample.driver import motion_of_prior, read_driver
 from xsheet.train.sample.portrait import PortraitFace, find_face, portrait_identity, static_masks
-from xsheet.train.sample.sampler import Pictures, SampleRequest, SampleSettings, TrainedModel
+from xsheet.train.sample.sampler import Pictures, SampleSettings, TrainedModel
 from xsheet.train.sample.script import ActionScript
-from xsheet.train.sample.windows import append_window, plan_windows
-
-log = logging.getLogger(__name__)
+from xsheet.train.sample.shot import Shot, pad_or_trim
 
 MAX_PIXELS = 100_000_000
 """Of a portrait: a decoder would fill the memory with what a small file claims to be."""
@@ -64,6 +54,7 @@ class SampleFiles:
     audio: Path  # WAV, or a video with sound
     script: ActionScript  # see script_sources.read_script
     driver: Path | None = None  # a video whose face moves that of the portrait, for variants that read motion
+    prior: Path | None = None  # a motion prior in place of a driver
     out: Path  # .mp4
 
 
@@ -81,7 +72,8 @@ def sample(
         MediaError: a video among them is broken.
         RunError: the device has too little memory.
     """
-    picture = trained.settings.cache.picture
+    cached = trained.settings.cache
+    picture = cached.picture
     _check_driver(trained, files)
     audio = read_audio(files.audio)
     portrait = read_portrait(files.portrait)
@@ -91,128 +83,27 @@ def sample(
     shorter = (
         "give shorter audio" if frames > min(picture.frame_counts) else "sample where there is more (--device cpu)"
     )
+    extra = cached.extra_conditioning
+    identity_X = None if extra is None else portrait_identity(face, extra)
     with explain_out_of_memory(where=f"sample on {trained.device}", contents=f"{frames} frames", hint=shorter):
-        shot = _Shot(
-            trained=trained, portrait=portrait, face=face, framing=framing, waveform=audio, driver=files.driver,
-            settings=settings, on_progress=on_progress,
-        )  # fmt: skip
-        pictures = shot.sample(files.script)
+        shot = Shot(
+            trained=trained,
+            first=_first_picture(portrait, framing),
+            masks=static_masks(face, framing, cell=trained.encoders.video.stride[1:]),
+            frames=frames,
+            waveform=audio,
+            settings=settings,
+            identity_X=identity_X,
+            read_motion=_motion_reader(files, audio, picture),
+            on_progress=on_progress,
+        )
+        pictures = trained.enlarge(shot.sample(files.script))
     frames_at_25 = -(-len(pictures) * CLIP_RATE.num // picture.fps)
     return write_clip(
         files.out,
         frames=[_upscale(pictures[frame_at(frame_start_us(k, CLIP_RATE), picture.rate)]) for k in range(frames_at_25)],
-        sound=_pad_or_trim(audio, frames_at_25 * SAMPLES_PER_FRAME),
+        sound=pad_or_trim(audio, frames_at_25 * SAMPLES_PER_FRAME),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shot:
-    """What every window of a video shares."""
-
-    trained: TrainedModel
-    portrait: Rgb
-    face: PortraitFace | None
-    framing: BucketFit
-    waveform: Samples
-    driver: Path | None
-    settings: SampleSettings
-    on_progress: Callable[[float], None] | None
-
-    def sample(self, script: ActionScript) -> Pictures:
-        """Pictures of the whole audio as people see them, (T, H, W, 3)."""
-        rate, frames, window = self._picture.rate, self.framing.bucket.frames, self.settings.window
-        audio_frames = len(self.waveform) // self._picture.samples_per_frame
-        total = max(frames, 1 + (audio_frames - 1) // FRAMES_PER_LATENT * FRAMES_PER_LATENT)
-        length_us = max(frame_start_us(total, rate), len(self.waveform) * US_PER_S // AUDIO_RATE.num)
-        annotation = script.annotation(length_us, where="the script")
-        actions = [(p.start_us * rate.num / US_PER_S, p.end_us * rate.num / US_PER_S) for p in annotation.phases]
-        starts = plan_windows(total, frames=frames, overlap=window.overlap, actions=actions) if total > frames else (0,)
-        texts = self._texts(annotation, starts)
-        motion_TX = None if self.driver is None else read_driver(self.driver, frames=starts[-1] + frames, rate=rate)
-        reference = self._first_picture()
-        latents = self._window(reference, texts[0], 0, motion_TX, history=None, place=(0, len(starts)))
-        video = self.trained.decode(latents[0])
-        began_s = time.monotonic()
-        for k, (before, start) in enumerate(pairwise(starts), start=1):
-            kept = 1 + (start - before) // FRAMES_PER_LATENT
-            history = History(latent_BCKHW=latents[:, :, kept : kept + window.overlap], sigma=window.history_sigma)
-            first = reference if window.reference == "portrait" else video[start]
-            latents = self._window(first, texts[k], start, motion_TX, history=history, place=(k, len(starts)))
-            video = append_window(video, self.trained.decode(latents[0]), start=start, overlap=window.overlap)
-            left_s = (time.monotonic() - began_s) / k * (len(starts) - 1 - k)
-            log.info("window %d of %d, %s left", k + 1, len(starts), timedelta(seconds=round(left_s)))
-        return self.trained.enlarge(video[:total])
-
-    @property
-    def _picture(self) -> PictureEncodingSettings:
-        return self.trained.settings.cache.picture
-
-    def _texts(self, annotation: Annotation, starts: Sequence[int]) -> list[TokenizedText]:
-        """Text of each window; logs them, and once what differs from the script."""
-        cached, texts, changes = self.trained.settings.cache, list[TokenizedText](), dict[str, None]()
-        for start in starts:
-            end_us = frame_start_us(start + self.framing.bucket.frames, self._picture.rate)
-            text, changed = tokenize_script(
-                clip_annotation(annotation, Span(frame_start_us(start, self._picture.rate), end_us)),
-                form=self.trained.settings.stage(self.trained.stage).dataset.text,
-                encoder=self.trained.encoders.text,
-                policy=cached.text.blocks,
-                rate=self._picture.rate,
-                max_blocks=self.trained.model.transformer.model_config.max_phases,
-                where="the script",
-            )
-            log.info("text: %s", text.text)
-            texts.append(text)
-            changes |= dict.fromkeys(changed)
-        for change in changes:
-            log.warning("%s", change)
-        return texts
-
-    def _window(
-        self,
-        first: Rgb,
-        text: TokenizedText,
-        start: int,
-        motion_TX: Tensor | None,
-        *,
-        history: History | None,
-        place: tuple[int, int],
-    ) -> Tensor:
-        """Latents of one window, (1, C, F, H, W); `place` is its number, from 0, and the number of windows."""
-        k, count = place
-
-        def on_step(step: int) -> None:
-            if self.on_progress is not None:
-                self.on_progress((k + step / self.settings.steps) / count)
-
-        request = self._request(first, text, start, name=f"sample-{k}" if k else "sample")
-        if motion_TX is not None:
-            request = replace(request, motion_TX=motion_TX[start : start + self.framing.bucket.frames])
-        return self.trained.sample_latents([request], self.settings, history=history, on_step=on_step)
-
-    def _first_picture(self) -> Rgb:
-        """The portrait as training cut its clips."""
-        scaled = cv2.resize(self.portrait, self.framing.scaled_size, interpolation=cv2.INTER_AREA)
-        return self.framing.crop_picture(np.asarray(scaled, np.uint8))
-
-    def _request(self, first: Rgb, text: TokenizedText, start: int, *, name: str) -> SampleRequest:
-        encoders, cached, frames = self.trained.encoders, self.trained.settings.cache, self.framing.bucket.frames
-        per_frame = self._picture.samples_per_frame
-        waveform = _pad_or_trim(self.waveform[start * per_frame :], frames * per_frame)
-        audio_TLQ = encoders.audio.encode(torch.from_numpy(waveform)[None], samples_per_frame=per_frame)[0, :frames]
-        latent = encoders.video.encode(torch.from_numpy(np.ascontiguousarray(first))[None, None])[0]
-        face_FHW, mouth_FHW = static_masks(self.face, self.framing, cell=encoders.video.stride[1:])
-        return SampleRequest(
-            name=name,
-            first_C1HW=latent.cpu(),
-            audio_TLQ=audio_TLQ.cpu(),
-            text=text,
-            face_FHW=face_FHW,
-            mouth_FHW=mouth_FHW,
-            identity_X=None
-            if cached.extra_conditioning is None
-            else portrait_identity(self.face, cached.extra_conditioning),
-        )
 
 
 def read_portrait(file: Path) -> Rgb:
@@ -257,12 +148,26 @@ def read_audio(file: Path) -> Samples:
 
 
 def _check_driver(trained: TrainedModel, files: SampleFiles) -> None:
-    variant = trained.settings.variant
-    if files.driver is not None and not variant_of(variant).reads_motion:
+    variant, driver = trained.settings.variant, files.driver or files.prior
+    if files.driver is not None and files.prior is not None:
         raise ConfigError(
-            where=str(files.driver), expected="a model that reads the motion of a driver (variant `actalker`)",
-            got=f"variant `{'none' if variant is None else variant.name}`", hint="leave out --driver",
+            where="driver", expected="a video or a prior", got="both", hint="leave out --driver or --prior"
+        )
+    if driver is not None and not variant_of(variant).reads_motion:
+        raise ConfigError(
+            where=str(driver), expected="a model that reads the motion of a driver (variant `actalker`)",
+            got=f"variant `{'none' if variant is None else variant.name}`", hint="leave out --driver and --prior",
         )  # fmt: skip
+
+
+def _motion_reader(
+    files: SampleFiles, audio: Samples, picture: PictureEncodingSettings
+) -> Callable[[int], Tensor] | None:
+    if files.driver is not None:
+        return partial(read_driver, files.driver, rate=picture.rate)
+    if files.prior is not None:
+        return partial(motion_of_prior, load_prior(files.prior), files.script, audio, rate=picture.rate)
+    return None
 
 
 def _framing(
@@ -285,9 +190,10 @@ def _framing(
     return framing
 
 
-def _pad_or_trim(waveform: Samples, length: int) -> Samples:
-    """Trim, or pad with silence."""
-    return np.pad(waveform[:length], (0, max(0, length - len(waveform))))
+def _first_picture(portrait: Rgb, framing: BucketFit) -> Rgb:
+    """The portrait as training cut its clips."""
+    scaled = cv2.resize(portrait, framing.scaled_size, interpolation=cv2.INTER_AREA)
+    return framing.crop_picture(np.asarray(scaled, np.uint8))
 
 
 def _upscale(rgb: Pictures) -> Pictures:

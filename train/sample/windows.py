@@ -9,7 +9,7 @@ T frames shown, H x W pixels.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from xsheet.model.config import FRAMES_PER_LATENT
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import StrictModel
 
-Pictures = NDArray[np.uint8]
+Frames = NDArray[Any]
 
 
 class WindowSettings(StrictModel):
@@ -66,13 +66,17 @@ def plan_windows(
     return tuple(starts)
 
 
-def append_window(video: Pictures, window: Pictures, *, start: int, overlap: int) -> Pictures:
-    """The video with a window from frame `start` on; shared frames fade from one to the other, (T, H, W, 3)."""
+def append_window(video: Frames, window: Frames, *, start: int, overlap: int) -> Frames:
+    """The video with a window from frame `start` on; shared frames fade from one to the other.
+
+    Frames are uint8 pictures (T, H, W, 3) or float series (T, S).
+    """
     shared = FRAMES_PER_LATENT * overlap
-    weight = (np.arange(1, shared + 1) / (shared + 1))[:, None, None, None]
+    weight = (np.arange(1, shared + 1) / (shared + 1)).reshape(-1, *[1] * (video.ndim - 1))
     before, after = video[start + 1 : start + 1 + shared], window[1 : 1 + shared]
-    faded = np.rint((1 - weight) * before + weight * after).astype(np.uint8)
-    return np.concatenate([video[: start + 1], faded, window[1 + shared :]])
+    faded = (1 - weight) * before + weight * after
+    rounded = (np.rint(faded) if video.dtype == np.uint8 else faded).astype(video.dtype)
+    return np.concatenate([video[: start + 1], rounded, window[1 + shared :]])
 
 
 def _is_inside(frame: int, actions: Sequence[tuple[float, float]]) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xsheet.cli import trained
+from xsheet.cli import prior, trained
 from xsheet.cli.options import (
     AsJson,
     Config,
@@ -167,7 +167,8 @@ def run_(
     _print_summary(out, names, folders[0], seconds=time.monotonic() - started_s, as_json=as_json)
 
 
-app.add_typer(trained.app)  # sample, evaluate, export
+app.add_typer(trained.app)  # sample, write-script, evaluate, export
+app.add_typer(prior.app)
 
 
 def preset_settings(

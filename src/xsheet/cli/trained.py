@@ -55,6 +55,10 @@ def sample_(
             "--driver", metavar="VIDEO", help="Video whose face above the mouth drives the sample (variant actalker)."
         ),
     ] = None,
+    prior: Annotated[
+        Path | None,
+        typer.Option("--prior", metavar="RUN", help="Motion prior that drives it instead, by the script."),
+    ] = None,
     clip: Annotated[
         str | None, typer.Option("--clip", metavar="ID", help="Clip of the set, or of a table, that --script names.")
     ] = None,
@@ -93,8 +97,8 @@ def sample_(
     if not (quiet or as_json):
         log_training_to_stderr()
     requested = read_script(script, clip=clip, layer=layer, caption=caption)
-    files = SampleFiles(portrait=portrait, audio=audio, script=requested, out=out, driver=driver)
-    trained = load_run_or_export(run, stage=stage, device=_device(device))
+    files = SampleFiles(portrait=portrait, audio=audio, script=requested, out=out, driver=driver, prior=prior)
+    trained = load_run_or_export(run, stage=stage, device=find_device(device))
     written = sample(trained, files, settings)
     seconds = written.frames / CLIP_RATE.num
     if as_json:
@@ -134,7 +138,7 @@ def write_script(
     from xsheet.train.script_page.worker import SamplingJob
 
     job = SamplingJob(
-        run=run.absolute(), stage=check_stage(run, stage), device=_device(device), portrait=portrait.absolute(),
+        run=run.absolute(), stage=check_stage(run, stage), device=find_device(device), portrait=portrait.absolute(),
         audio=audio.absolute(), settings=load_settings(SampleSettings, config=config, overrides=set_ or ()),
     )  # fmt: skip
 
@@ -191,7 +195,7 @@ def evaluate_(
     contents = f"{settings.batch_size} samples"
     with explain_out_of_memory(where="evaluation", contents=contents, hint="use --set batch_size=1"):
         evaluation = evaluate(
-            run, folders, settings, stage=name, device=_device(device),
+            run, folders, settings, stage=name, device=find_device(device),
             parts_file=run / name / "evaluation-parts.jsonl",
         )  # fmt: skip
     out = out or run / name / "evaluation.json"
@@ -274,7 +278,7 @@ def _stage(run: Path, requested: str | None) -> str:
     return last_finished_stage(run, settings) if requested is None else settings.stage(requested).name
 
 
-def _device(requested: str | None) -> str:
+def find_device(requested: str | None) -> str:
     """Name of the torch device; ConfigError if this machine does not have it."""
     import torch
 

@@ -30,7 +30,7 @@ def turning_film():
 def test_a_driver_moves_as_its_face_does_and_not_at_all_after_its_end(turning_film, tmp_path, caplog):
     file = tmp_path / "driver.mp4"
     write_clip(file, frames=render_film(turning_film, height_px=256), sound=turning_film.sound)
-    motion_TS = read_driver(file, frames=33, rate=TEN).numpy()
+    motion_TS = read_driver(file, 33, rate=TEN).numpy()
     assert motion_TS.shape == (33, len(DRIVING_SERIES))
     planted = turning_film.shots[0].cast_members[0].motion.yaw_deg[::5] / DRIVING_SERIES["yaw_deg"]
     yaw = motion_TS[: FRAMES * 10 // 25, list(DRIVING_SERIES).index("yaw_deg")]
@@ -44,4 +44,4 @@ def test_a_driver_without_a_face_is_refused(turning_film, tmp_path):
     blank = [np.full((128, 128, 3), 90, np.uint8)] * 10
     write_clip(tmp_path / "blank.mp4", frames=blank, sound=turning_film.sound[: 10 * 640])
     with pytest.raises(ConfigError, match=r"a video with a face"):
-        read_driver(tmp_path / "blank.mp4", frames=5, rate=TEN)
+        read_driver(tmp_path / "blank.mp4", 5, rate=TEN)

@@ -19,6 +19,7 @@ from xsheet.train.data.cache.task import EncodeJob
 from xsheet.train.data.conditioning import ConditioningSource, identity_vector, to_series
 from xsheet.train.data.framing import BucketFit, fit_to_bucket
 from xsheet.train.data.masks import FaceSeries
+from xsheet.train.data.motion import motion_array
 from xsheet.train.data.settings import CacheSettings, ExtraConditioningSettings
 
 _FACE_COLUMNS = {"x_T": "head_x", "y_T": "head_y", "height_T": "head_height", "roll_deg_T": "roll_deg"}
@@ -35,6 +36,7 @@ class CacheItems:
         self, set_folder: Path, layer: LayerRun | None, spec: CacheSpec, *, settings: CacheSettings, limit: int | None
     ) -> None:
         self._set, self._spec, self._extra_conditioning = set_folder, spec, settings.extra_conditioning
+        self._is_motion = settings.encoders.video == "motion"
         clips = sorted(tables.iter_records(set_folder, tables.CLIPS), key=lambda clip: clip.clip_id)[:limit]
         if not clips:
             raise ContractError(
@@ -60,7 +62,9 @@ class CacheItems:
 
     def __iter__(self) -> Iterator[Item]:
         left = dict(self._clips)
-        for clip_id, face, signals in _iterate_faces(self._set, with_signals=self._extra_conditioning is not None):
+        for clip_id, face, signals in _iterate_faces(
+            self._set, with_signals=self._extra_conditioning is not None or self._is_motion
+        ):
             clip = left.pop(clip_id, None)
             if clip is not None:
                 yield self._item(clip, face, signals)
@@ -76,16 +80,21 @@ class CacheItems:
             conditioning_source=None
             if self._extra_conditioning is None
             else self._conditioning_source(clip, signals, dim=self._extra_conditioning.identity_dim),
+            motion_TS=motion_array(signals or _unmeasured(clip)) if self._is_motion else None,
             checks_round_trip=clip.clip_id in self._round_trip_clips,
         )
         return Item(key=job.key(self._spec.fingerprint), name=clip.clip_id, payload=job)
 
     def _conditioning_source(self, clip: Clip, signals: Signals | None, *, dim: int) -> ConditioningSource:
         return ConditioningSource(
-            signals=signals or Signals(clip_id=clip.clip_id, frames=clip.frames, extractor="none"),
+            signals=signals or _unmeasured(clip),
             identity_X=self._identity_vectors.get(clip.track_id or "", (0.0,) * dim),
             aspect=clip.width / clip.height,
         )
+
+
+def _unmeasured(clip: Clip) -> Signals:
+    return Signals(clip_id=clip.clip_id, frames=clip.frames, extractor="none")
 
 
 def _annotations(layer: LayerRun, clips: Mapping[str, Clip]) -> dict[str, Annotation]:

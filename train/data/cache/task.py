@@ -42,6 +42,8 @@ from xsheet.train.data.settings import CacheSettings
 from xsheet.train.data.texts import TextForm, TokenizedText, mirrored_or_none, tokenize_texts
 
 Pictures = NDArray[np.uint8]
+Shown = NDArray[np.uint8] | NDArray[np.float32]
+"""What is encoded of a crop: pictures (T, H, W, 3), or motion (T, S)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ class EncodeJob:
     face: FaceSeries
     annotation: Annotation | None
     conditioning_source: ConditioningSource | None  # where a variant asks for it
+    motion_TS: NDArray[np.float32] | None  # of the clip at 25 fps, where motion is encoded in place of pictures
     checks_round_trip: bool  # decode it again and compare
 
     def key(self, fingerprint: str) -> str:
@@ -66,7 +69,8 @@ class EncodeJob:
     def digest(self) -> str:
         """Hash of the sources of latents, audio and masks."""
         measured = hashlib.sha256(b"".join(series.tobytes() for series in astuple(self.face))).hexdigest()
-        return ids.content_key(self.clip.media_sha256, measured)
+        motion = () if self.motion_TS is None else (hashlib.sha256(self.motion_TS.tobytes()).hexdigest(),)
+        return ids.content_key(self.clip.media_sha256, measured, *motion)
 
 
 @record(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -116,13 +120,13 @@ class CacheTask:
         if job.checks_round_trip or not is_encoded:
             with open_media(self._set / job.clip.media_path, root=self._set) as media:
                 self.stage = "decode"
-                pictures = _read_crops(media, framing, job, self._settings)
+                shown = _crops(media, framing, job, self._settings)
                 if not is_encoded:
                     self.stage = "encode"
-                    self._tensors.save(entry, self._encode(media, pictures, framing, job))
+                    self._tensors.save(entry, self._encode(media, shown, framing, job))
             if job.checks_round_trip:
                 self.stage = "check"
-                rows.append(RoundTrip(clip_id=job.clip.clip_id, psnr_db=self._round_trip_psnr_db(entry, pictures[0])))
+                rows.append(RoundTrip(clip_id=job.clip.clip_id, psnr_db=self._round_trip_psnr_db(entry, shown[0])))
         self.stage = "text"
         texts = self._tokenized_texts(job, framing)
         feature = self._feature(job, framing, texts)
@@ -135,7 +139,7 @@ class CacheTask:
         return [feature, *rows]
 
     def _encode(
-        self, media: MediaReader, pictures: Sequence[Pictures], bucket_fit: BucketFit, job: EncodeJob
+        self, media: MediaReader, crops: Sequence[Shown], bucket_fit: BucketFit, job: EncodeJob
     ) -> dict[str, Tensor]:
         assert self._encoders is not None
         video, per_frame = self._encoders.video, self._settings.picture.samples_per_frame
@@ -153,7 +157,7 @@ class CacheTask:
             job.face.at_frames(_source_frames(start, bucket_fit, self._settings)) for start in bucket_fit.crop_starts
         ]
         masks = [face_masks(face, bucket_fit, cell=video.stride[1:]) for face in seen]
-        latents = [latent for shown in pictures for latent in self._latents(shown)]
+        latents = [latent for shown in crops for latent in self._latents(shown)]
         frames = bucket_fit.bucket.frames
         return {
             "latent": to_float16(torch.stack(latents), where=job.clip.clip_id),
@@ -164,18 +168,18 @@ class CacheTask:
             "mouth": masks_to_uint8([mouth for _, mouth in masks]),
         }
 
-    def _latents(self, pictures_THW3: Pictures) -> list[Tensor]:
+    def _latents(self, shown: Shown) -> list[Tensor]:
         """Latents of one crop and of its mirror image."""
         assert self._encoders is not None
         video = self._encoders.video
-        rgb = torch.from_numpy(pictures_THW3)[None].to(self._device)
-        latent = video.encode(rgb)
+        crop = torch.from_numpy(shown)[None].to(self._device)
+        latent = video.encode(crop)
         if not self._settings.picture.mirror:
             return [latent[0]]
         flipped = video.mirror(latent)
-        return [latent[0], (video.encode(rgb.flip(3)) if flipped is None else flipped)[0]]
+        return [latent[0], (video.encode(crop.flip(3)) if flipped is None else flipped)[0]]
 
-    def _round_trip_psnr_db(self, entry: Path, pictures_THW3: Pictures) -> float:
+    def _round_trip_psnr_db(self, entry: Path, pictures_THW3: Shown) -> float:
         assert self._encoders is not None
         latent = self._tensors.read(entry)["latent"][:1].float().to(self._device)
         decoded = self._encoders.video.decode(latent)[0].cpu().numpy()
@@ -210,6 +214,13 @@ class CacheTask:
             width=width,
             text_tokens=max(len(one.phase_N) for texts in texts_by_crop for one in texts.values()),
         )
+
+
+def _crops(media: MediaReader, bucket_fit: BucketFit, job: EncodeJob, settings: CacheSettings) -> Sequence[Shown]:
+    """Pictures of every crop, or its motion: then nothing is decoded."""
+    if job.motion_TS is None:
+        return _read_crops(media, bucket_fit, job, settings)
+    return [job.motion_TS[_source_frames(start, bucket_fit, settings)] for start in bucket_fit.crop_starts]
 
 
 def _read_crops(media: MediaReader, bucket_fit: BucketFit, job: EncodeJob, settings: CacheSettings) -> list[Pictures]:
