@@ -60,7 +60,7 @@ def main() -> None:
     make_set(folder, train=given.films, held_out=given.held_out, seed=SEED, mix=EVERY_HEAD_ACT)
     build_cache(folder, settings.cache, execution=Execution(jobs=2), shows_progress=False)
     seconds = learn(folder, run, settings, stages=None, how=WorkerSettings(), watches=False)
-    done = evaluate(run, folder, load_settings(EvaluationSettings, overrides=list(SAMPLING)))
+    done = evaluate(run, [folder], load_settings(EvaluationSettings, overrides=list(SAMPLING)))
     done.write(run / "evaluation.json")
     print(done.table())
     print(f"\ntrained in {seconds:.0f} s")

@@ -71,7 +71,9 @@ def test_motion_is_as_long_as_its_audio_also_over_several_windows(prior_run):
 
 
 def test_a_prior_is_evaluated_by_its_own_series(prior_run, prior_set):
-    done = evaluate(prior_run, prior_set, EvaluationSettings(split="val", max_clips=2, sample=SampleSettings(steps=2)))
+    done = evaluate(
+        prior_run, [prior_set], EvaluationSettings(split="val", max_clips=2, sample=SampleSettings(steps=2))
+    )
     (ceiling,) = done.ceiling
     assert ceiling.mouth.pearson_r == pytest.approx(1, abs=0.01)  # its own motion through the codec
     assert ceiling.colour_drift is None
