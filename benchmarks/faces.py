@@ -194,6 +194,8 @@ def identities(shared: Path, count: int) -> None:
     """Print distances of `identity_embedding` between tracks of one person and of different people."""
     shapes: list[tuple[str, str, tuple[float, ...]]] = []
     people = {
+        "pwij3p": "man of two GRID clips",
+        "swwp2s": "man of two GRID clips",
         "ocasio": "ocasio",
         "swapped-audio-b": "ocasio",
         "woman-blue": "base",

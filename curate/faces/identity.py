@@ -2,8 +2,7 @@
 
 It separates most people within one corpus; it fails on look-alikes, changed hair and coloured light
 (docs/log/curate.md#identity). Embeddings are compared by root mean square difference, in units of the spread within one
-person. A face recognition network would be far better; it would fill `FaceTrack.identity_embedding` under its own
-`identity_model`.
+person. The network of `identity_network` is far better.
 """
 
 import cv2

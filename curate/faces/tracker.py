@@ -11,18 +11,18 @@ the mesh follows each face from its last region. One tracker serves one video.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from xsheet.curate.faces.identity import IDENTITY_MODEL, MAX_HEAD_ANGLE_DEG, compute_identity_embedding
+from xsheet.curate.faces import identity, identity_network
 from xsheet.curate.faces.linker import Box, FaceObservation, TrackLinker, TrackLinkSettings
 from xsheet.curate.faces.mediapipe_bundled import BundledFaceBackend
 from xsheet.curate.faces.mediapipe_tasks import MODEL_FILE, TasksFaceBackend
-from xsheet.curate.faces.mesh import FACE_SIGNALS, FaceGeometry, Roi, face_signals, fit_rigid
+from xsheet.curate.faces.mesh import FACE_SIGNALS, FaceGeometry, RigidFit, Roi, face_signals, fit_rigid
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb
 from xsheet.schemas.settings import StrictModel
@@ -48,6 +48,14 @@ class FaceSettings(StrictModel):
     max_faces: int = Field(default=6, ge=1, description="faces tracked at once; each costs one mesh per frame")
     scene_change_threshold: float = Field(
         default=16.0, gt=0, le=255, description="mean change of a 32x18 thumbnail; docs/log/curate.md#faces"
+    )
+    identity: Literal["proportions", "dlib"] = Field(
+        default="proportions",
+        description="how people are told apart. proportions: of the face, and tones; no download, weak. dlib: a face "
+        "recognition network, the extra `identity`. Compared in docs/log/curate.md#identity",
+    )
+    identity_interval_frames: int = Field(
+        default=50, ge=1, description="frames between embeddings by the network, besides those of a new face"
     )
     link: TrackLinkSettings = TrackLinkSettings()
 
@@ -95,10 +103,12 @@ class FaceTracker:
         self._thumbnail: NDArray[np.uint8] | None = None
         self._next_detection = 0
         self._upside_down: list[float] = []
+        self._identity = _IdentityEmbedder(settings)
 
     def open(self) -> None:
         """Load the models."""
         self._backend.open()
+        self._identity.open()
 
     def add(self, frame: Frame) -> None:
         """Process the next frame."""
@@ -109,16 +119,18 @@ class FaceTracker:
             faces = self._fit_meshes(frame.rgb, self._backend.detect(frame.rgb), faces)
             interval = self._settings.detection_interval_frames if faces else self._settings.search_interval_frames
             self._next_detection = frame.index + interval
+        is_new = is_cut or len(faces) != len(self.faces)
         self.faces = tuple(faces)
         if is_cut or not self._upside_down or frame.index % _TURNED_INTERVAL_FRAMES == 0:
             self._upside_down.append(float(self._is_upside_down(frame.rgb)))
         else:
             self._upside_down.append(self._upside_down[-1])
-        self._linker.add(frame.index, [_observe(frame.rgb, face) for face in faces], is_cut=is_cut)
+        embedder = self._identity if self._identity.is_due(frame.index, is_new=is_new) else None
+        self._linker.add(frame.index, [_observe(frame.rgb, face, embedder) for face in faces], is_cut=is_cut)
 
     def tracks(self, source_id: str) -> list[FaceTrack]:
         """All tracks so far, ordered by first frame."""
-        return self._linker.tracks(source_id, detector=self._backend.name, identity_model=IDENTITY_MODEL)
+        return self._linker.tracks(source_id, detector=self._backend.name, identity_model=self._identity.model)
 
     def series(self) -> dict[str, tuple[float | None, ...]]:
         """Series of all frames so far, by field of Timeline."""
@@ -164,6 +176,33 @@ class FaceTracker:
         return faces
 
 
+class _IdentityEmbedder:
+    """The embedding that the settings choose."""
+
+    def __init__(self, settings: FaceSettings) -> None:
+        self._network = identity_network.FaceRecognitionNetwork() if settings.identity == "dlib" else None
+        self._interval = 1 if self._network is None else settings.identity_interval_frames
+
+    @property
+    def model(self) -> str:
+        return identity.IDENTITY_MODEL if self._network is None else identity_network.IDENTITY_MODEL
+
+    def open(self) -> None:
+        if self._network is not None:
+            self._network.open()
+
+    def is_due(self, index: int, *, is_new: bool) -> bool:
+        """Whether the faces of a frame get an embedding; `is_new`: another number of faces, or a cut."""
+        return is_new or index % self._interval == 0
+
+    def __call__(self, rgb: Rgb, face: FaceGeometry, fitted: RigidFit, angle_deg: float) -> NDArray[np.float32] | None:
+        """Embedding of a face; None where the head is turned too far."""
+        if self._network is None:
+            is_turned = angle_deg > identity.MAX_HEAD_ANGLE_DEG
+            return None if is_turned else identity.compute_identity_embedding(rgb, face, fitted)
+        return None if angle_deg > identity_network.MAX_HEAD_ANGLE_DEG else self._network(rgb, face)
+
+
 def _best_score(regions: Sequence[Roi]) -> float:
     return max((roi.score for roi in regions), default=0.0)
 
@@ -172,14 +211,14 @@ def _contains(box: Box, x: float, y: float) -> bool:
     return box[0] < x < box[2] and box[1] < y < box[3]
 
 
-def _observe(rgb: Rgb, face: FaceGeometry) -> FaceObservation:
+def _observe(rgb: Rgb, face: FaceGeometry, embedder: _IdentityEmbedder | None) -> FaceObservation:
     height, width = rgb.shape[:2]
     x0, y0, x1, y1 = face.box
     fitted = fit_rigid(face.points)
     signals = face_signals(fitted)
     inside = _clip_box((x0, y0, x1, y1), width, height)
     visible_share = (inside[2] - inside[0]) * (inside[3] - inside[1]) / max((x1 - x0) * (y1 - y0), 1e-6)
-    is_turned = max(abs(signals["yaw_deg"]), abs(signals["pitch_deg"])) > MAX_HEAD_ANGLE_DEG
+    angle_deg = max(abs(signals["yaw_deg"]), abs(signals["pitch_deg"]))
     return FaceObservation(
         box=(x0 / height, y0 / height, x1 / height, y1 / height),
         values=np.array(
@@ -187,7 +226,7 @@ def _observe(rgb: Rgb, face: FaceGeometry) -> FaceObservation:
             np.float32,
         ),
         appearance=_appearance(rgb, face.roi),
-        identity_embedding=None if is_turned else compute_identity_embedding(rgb, face, fitted),
+        identity_embedding=None if embedder is None else embedder(rgb, face, fitted, angle_deg),
         blendshapes=face.blendshapes,
     )
 
