@@ -4,6 +4,7 @@ import json
 import tomllib
 import wave
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from xsheet.export.folder import CHECKSUMS
 from xsheet.export.forms.tar_shards import list_shards
 from xsheet.export.media import ExportShardTask
 from xsheet.export.pipeline import export_set, plan_export, write_metadata
-from xsheet.export.settings import ExportSettings
+from xsheet.export.settings import ExportKind, ExportSettings
 from xsheet.runtime.executor import Execution, Item
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError, ContractError
@@ -203,6 +204,28 @@ def test_diffsynth_reads_paths_beside_the_metadata(drawn_set, tmp_path):
     rows = pandas.read_csv(tmp_path / "out/train/metadata.csv").to_dict("records")
     assert rows[0] == {"video": "clip_a.mp4", "prompt": TIMED}
     assert {f"train/{row['video']}" for row in rows} < videos
+
+
+def test_ltx_reads_caption_video_and_sound_beside_the_metadata(drawn_set, tmp_path):
+    export_to(drawn_set, tmp_path / "out", "ltx", fps=25, frames=33)
+    rows = {row["video"]: row for row in lines(tmp_path / "out/train/metadata.jsonl")}
+    assert rows["clip_a.mp4"]["caption"].startswith("A woman speaks to the camera in a room. Phase-1 [")
+    assert rows["clip_a.mp4"]["audio"] == "clip_a.wav"
+    assert "audio" not in rows["clip_mute.mp4"]
+    with wave.open(str(tmp_path / "out/train/clip_a.wav")) as sound:
+        assert sound.getnframes() / sound.getframerate() == 33 / 25
+    with open_media(tmp_path / "out/train/clip_a.mp4", root=tmp_path) as media:
+        assert sum(1 for _ in media.frames()) == 33
+
+
+@pytest.mark.parametrize("kind", get_args(ExportKind))
+def test_every_form_takes_the_same_clips_with_the_same_captions(kind, drawn_set):
+    samples = plan_export(drawn_set, settings_of(kind)).samples
+    expected = plan_export(drawn_set, settings_of("folder")).samples
+    assert [(one.clip.clip_id, one.caption.text) for one in samples] == [
+        (one.clip.clip_id, one.caption.text) for one in expected
+    ]
+    assert len(samples) == 4
 
 
 def test_diffusion_pipe_gets_buckets_of_4n_plus_1_that_every_video_fills(drawn_set, tmp_path):

@@ -4,9 +4,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from xsheet.annotate.formats import csv_tables, elan, label_studio, webvtt
-from xsheet.schemas.annotation import Base
+from xsheet.schemas.annotation import MIN_PHASE_US, Base
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.source import SourceVideo
 
@@ -96,6 +98,42 @@ def test_events_of_a_recording_go_to_its_clips_with_times_from_their_first_frame
         "clip_1": [("nod", 400_000, 1_600_000)],
         "clip_2": [("tilt_head", 3_500_000, 4_000_000)],  # cut at the end of the clip
     }
+
+
+def clock(ms, mark):
+    return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}{mark}{ms % 1000:03d}"
+
+
+def written_as(form, spans):
+    """A file with a nod at each span (milliseconds of the recording) in one of the forms that people have."""
+    if form == "eaf":
+        slots = [(f"t{k}{edge}", ms) for k, span in enumerate(spans) for edge, ms in zip("ab", span, strict=True)]
+        head = "".join(aligned(f"a{k}", f"t{k}a", f"t{k}b", "nod") for k in range(len(spans)))
+        return elan, "other.eaf", eaf(sorted(slots, key=lambda one: one[1]), tier("head", head))
+    if form == "csv":
+        rows = "".join(f'talk one.mp4,head,{a / 1000:.3f},"{clock(b, ",")}",nod\n' for a, b in spans)
+        return csv_tables, "all.csv", "video,tier,start,end,label\n" + rows
+    mark, head = ("," if form == "srt" else "."), ("" if form == "srt" else "WEBVTT\n\n")
+    cues = (f"{k}\n{clock(a, mark)} --> {clock(b, mark)}\n<v head>nod\n\n" for k, (a, b) in enumerate(spans, 1))
+    return webvtt, f"talk one.{form}", head + "".join(cues)
+
+
+@pytest.mark.parametrize("form", ["eaf", "csv", "srt", "vtt"])
+@given(
+    first_frame=st.integers(0, 200_000),
+    edges=st.lists(st.integers(0, 3_999), min_size=2, max_size=8, unique=True).map(sorted),
+)
+def test_times_of_a_recording_are_kept_to_the_millisecond(form, first_frame, edges):
+    start_us = first_frame * 40_000
+    clip = replace(CLIPS[0], start_us=start_us, end_us=start_us + 4_000_000)
+    pairs = zip(edges[::2], edges[1::2], strict=False)
+    spans = [(a + start_us // 1000, b + start_us // 1000) for a, b in pairs if b - a >= MIN_PHASE_US // 1000]
+    assume(spans)
+    module, name, text = written_as(form, spans)
+    found = module.read({name: text}, [clip], bases=BASES, recordings=[SOURCE])
+    phases = [phase for layer in found.layers for row in layer.annotations for phase in row.phases]
+    ends = sorted(((p.start_us + start_us) / 1000, (p.end_us + start_us) / 1000) for p in phases)
+    assert ends == spans
 
 
 def test_an_event_in_no_clip_is_a_loss_and_an_untouched_clip_gets_no_annotation():
