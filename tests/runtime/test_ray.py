@@ -174,6 +174,12 @@ def listening_addresses(pid: int) -> set[str]:
 
 
 @pytest.mark.nightly
+def test_items_come_to_ray_in_windows(run, monkeypatch):
+    monkeypatch.setattr("xsheet.runtime.ray_process.WINDOW_ITEMS", 2)
+    assert run("local").counts == {"ok": 3}
+
+
+@pytest.mark.nightly
 def test_a_task_that_does_not_open_ends_a_run_on_ray(run):
     with pytest.raises(RunError, match="a worker that opens"):
         run("local", opening="raises")

@@ -11,7 +11,7 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -33,7 +33,11 @@ HEARTBEAT_FILE = "heartbeat"  # in the scratch folder, which all machines see
 
 
 def serve(pipe_fd: int, lifeline_fd: int) -> None:
-    """Run one job. Messages to it: the Job, the items, pickled, then nothing; from it: JSON objects with a `kind`."""
+    """Run one job.
+
+    Messages to it: the Job; after each `more` a window of items, pickled, then an empty message; an empty window ends
+    the job. Messages from it: JSON objects with a `kind`.
+    """
     exit_with_driver(lifeline_fd)
     parent = Connection(pipe_fd)
 
@@ -49,13 +53,14 @@ def serve(pipe_fd: int, lifeline_fd: int) -> None:
         respond("imported")
         start_or_join(ray, str(job.execution.ray), log_to_driver=False)
         respond("joined", head=ray.get_runtime_context().gcs_address)
-        for row in _run(ray, job, parent):
-            if row["fatal_error"]:
-                respond("run_error", error=json.loads(row["fatal_error"]))
-                break
-            respond("outcome", outcome=row["outcome"])
-        else:
-            respond("end")
+        respond("more")
+        while window := _receive_blocks(ray, parent):
+            for row in _run(ray, job, *window):
+                if row["fatal_error"]:
+                    raise RunError(**json.loads(row["fatal_error"]))
+                respond("outcome", outcome=row["outcome"])
+            respond("more")
+        respond("end")
     except (ConfigError, RunError) as error:
         kind = "config_error" if isinstance(error, ConfigError) else "run_error"
         respond(kind, error={word: getattr(error, word) for word in FATAL_FIELDS})
@@ -66,8 +71,7 @@ def serve(pipe_fd: int, lifeline_fd: int) -> None:
             sys.modules["ray"].shutdown()
 
 
-def _run(ray: Any, job: Job, parent: Connection) -> Iterator[dict[str, str]]:
-    blocks, count = _receive_blocks(ray, parent)
+def _run(ray: Any, job: Job, blocks: Sequence[Any], count: int) -> Iterator[dict[str, str]]:
     workers = min(job.execution.jobs, count)  # Ray Data warns of more
     # A share of a core each, so that Ray can place all workers and keeps some capacity for itself.
     cpus = min(1.0, ray.cluster_resources().get("CPU", 1.0) / (2 * workers))
@@ -86,8 +90,8 @@ def _run(ray: Any, job: Job, parent: Connection) -> Iterator[dict[str, str]]:
             yield from batch.to_pylist()
 
 
-def _receive_blocks(ray: Any, parent: Connection) -> tuple[list[Any], int]:
-    """References to blocks of items in Ray's object store, which writes to disk what it has no memory for.
+def _receive_blocks(ray: Any, parent: Connection) -> tuple[list[Any], int] | None:
+    """References to the blocks of a window of items in Ray's object store, and their number; None if there are none.
 
     The large blocks come first, so that the work ends with single items and no worker is left with a long rest.
     """
@@ -109,7 +113,7 @@ def _receive_blocks(ray: Any, parent: Connection) -> tuple[list[Any], int]:
             put()
     if waiting:
         put()
-    return blocks[::-1], count
+    return (blocks[::-1], count) if count else None
 
 
 class RayWorker:

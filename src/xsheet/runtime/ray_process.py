@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from itertools import chain
+from itertools import chain, islice
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from xsheet.schemas.errors import ConfigError, RunError
 PROBE_INTERVAL_S = 2.0
 HEAD_LOST_S = 30.0  # without an answer of the head, until the run ends
 JOIN_TIMEOUT_S = 240.0  # to join a cluster that answers; two tries of a local start take up to 180 s
+WINDOW_ITEMS = 1 << 16
+"""Items that Ray has at a time: some 60 MB. It asks for more when they have ended, so that a run of any length takes
+the memory of one window; at the end of each, workers wait for the last items."""
 EXIT_TIMEOUT_S = 20.0  # of a process that has nothing left to do
 
 _RAY_CODE = "import sys; from xsheet.runtime.ray_main import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
@@ -45,10 +48,7 @@ def run_on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None
         return
     with _heartbeat(job.store.scratch / HEARTBEAT_FILE), closing(_RayProcess(job)) as process:
         process.join_cluster()
-        for item in chain((first,), left):
-            process.send(pickle.dumps(item))
-        process.send(b"")
-        yield from process.outcomes()
+        yield from process.outcomes(chain((first,), left))
 
 
 class _RayProcess:
@@ -81,17 +81,22 @@ class _RayProcess:
         self._head = split_address(self._receive("joined", timeout_s=JOIN_TIMEOUT_S)["head"])
 
     def send(self, message: bytes) -> None:
-        """Send one message; an empty one ends the items."""
+        """Send one message; an empty one ends a window."""
         try:
             self._pipe.send_bytes(message)
         except OSError as error:
             raise self._lost("its process ended") from error
 
-    def outcomes(self) -> Iterator[Outcome]:
-        """The outcomes, until all items have ended."""
+    def outcomes(self, items: Iterator[Item]) -> Iterator[Outcome]:
+        """The outcomes of items, which are read a window at a time, until all have ended."""
         adapter = TypeAdapter(Outcome)
-        while (message := self._receive("outcome", "end"))["kind"] == "outcome":
-            yield adapter.validate_json(message["outcome"])
+        while (message := self._receive("outcome", "more", "end"))["kind"] != "end":
+            if message["kind"] == "outcome":
+                yield adapter.validate_json(message["outcome"])
+                continue
+            for item in islice(items, WINDOW_ITEMS):
+                self.send(pickle.dumps(item))
+            self.send(b"")
         self._pipe.close()
         wait([self._exit], EXIT_TIMEOUT_S)
 
