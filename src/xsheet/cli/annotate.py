@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xsheet.cli.options import (
+    LOCAL_PATH,
     AsJson,
     Config,
     DryRun,
@@ -220,7 +221,7 @@ def training_text(
 @app.command("export-sft")
 def export_sft_(
     folder: SetFolder,
-    out: Annotated[Path, typer.Option("--out", help="JSONL file to write.")],
+    out: Annotated[Path, typer.Option("--out", help="JSONL file to write.", **LOCAL_PATH)],
     layer: LayerOption = "human",
     as_json: AsJson = False,
 ) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from xsheet.cli import review
 from xsheet.cli.annotate import LayerOption
-from xsheet.cli.options import AsJson, Config, Jobs, Set, SetFolder, cpu_count, find_preset
+from xsheet.cli.options import LOCAL_PATH, AsJson, Config, Jobs, Set, SetFolder, cpu_count, find_preset
 
 if TYPE_CHECKING:
     from xsheet.audit.accept import AcceptResult
@@ -33,7 +33,9 @@ def run_(
     preset: Preset = "default",
     config: Config = None,
     set_: Set = None,
-    out: Annotated[Path | None, typer.Option("--out", help="HTML report to write (default: SET/audit.html).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="HTML report to write (default: SET/audit.html).", **LOCAL_PATH)
+    ] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write findings only, no HTML report.")] = False,
     jobs: Jobs = None,
     as_json: AsJson = False,

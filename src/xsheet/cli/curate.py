@@ -16,6 +16,7 @@ from xsheet.cli.curate_show import (
     show_segment_changes,
 )
 from xsheet.cli.options import (
+    LOCAL_PATH,
     AsJson,
     Columns,
     Config,
@@ -115,7 +116,7 @@ def import_(
         ),
     ],
     meta: Annotated[Path, typer.Argument(metavar="META", help="Metadata of the corpus as published: file or folder.")],
-    out: Annotated[Path, typer.Option("--out", help="Manifest to write: .parquet, .csv or .jsonl.")],
+    out: Annotated[Path, typer.Option("--out", help="Manifest to write: .parquet, .csv or .jsonl.", **LOCAL_PATH)],
     videos: Annotated[
         Path | None, typer.Option("--videos", metavar="DIR", help="Folder of the videos (default: that of META).")
     ] = None,
@@ -245,7 +246,9 @@ def sweep(
 @app.command()
 def report(
     folder: SetFolder,
-    out: Annotated[Path | None, typer.Option("--out", help="HTML file to write (default: SET/report.html).")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="HTML file to write (default: SET/report.html).", **LOCAL_PATH)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the funnel, and write a self-contained HTML page with histograms and contact sheets.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xsheet.cli.options import AsJson, DryRun, Jobs, Quiet, Ray, cpu_count
+from xsheet.cli.options import LOCAL_PATH, AsJson, DryRun, Jobs, Quiet, Ray, cpu_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ QUICK_FILMS, QUICK_STEPS, QUICK_PEOPLE = 12, (20, 40), 6
 @app.callback(invoke_without_command=True)
 def demo(
     context: typer.Context,
-    out: Annotated[Path, typer.Option("--out", help="Output folder.")] = Path("demo-out"),
+    out: Annotated[Path, typer.Option("--out", help="Output folder.", **LOCAL_PATH)] = Path("demo-out"),
     quick: Annotated[bool, typer.Option("--quick", help="Fewer films and steps, in a third of the time.")] = False,
     films: Annotated[
         int | None, typer.Option("--films", "-n", min=1, help=f"Films to render; {FILMS} contain every kind of fault.")
@@ -194,7 +194,7 @@ def _print_json(result: "DemoResult") -> None:
 
 @app.command()
 def corpus(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the corpus.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the corpus.", **LOCAL_PATH)],
     films: FilmsOption = FILMS,
     seed: SeedOption = 0,
     height: HeightOption = 384,

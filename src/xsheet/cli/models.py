@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xsheet.cli.options import AsJson, Models
+from xsheet.cli.options import LOCAL_PATH, AsJson, Models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def pull(
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="The original syncnet_v2.model, a pickle.")],
-    out: Annotated[Path, typer.Option("--out", help="The safetensors file to write.")],
+    out: Annotated[Path, typer.Option("--out", help="The safetensors file to write.", **LOCAL_PATH)],
     sha256: Annotated[str | None, typer.Option("--sha256", help="Expected hash of FILE.")] = None,
     as_json: AsJson = False,
 ) -> None:

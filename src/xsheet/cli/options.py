@@ -18,6 +18,24 @@ def _path_or_url(text: str) -> Path | str:
     return text if is_url(text) else Path(text)
 
 
+def local_path(text: str) -> Path:
+    """The path of an option that takes no URL.
+
+    Raises:
+        ConfigError: it is one; as a path it would be a folder named `s3:`.
+    """
+    if is_url(text):
+        from xsheet.schemas.errors import ConfigError
+
+        hint = "name a local one, and copy it with the tools of the store"
+        raise ConfigError(where="--out", expected="a folder or file of this machine", got=text, hint=hint)
+    return Path(text)
+
+
+LOCAL_PATH: dict[str, Any] = {"parser": local_path, "metavar": "PATH"}
+"""Arguments of an option whose path is one of this machine."""
+
+
 def folder_at(*, exists: bool) -> "Callable[[typer.Context, Any], Any]":
     """Callback of a folder, or of several: in place of a URL, its copy on this machine, published after success."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xsheet.cli.options import AsJson, Config, DryRun, Jobs, Quiet, Set, SetFolders, cpu_count
+from xsheet.cli.options import LOCAL_PATH, AsJson, Config, DryRun, Jobs, Quiet, Set, SetFolders, cpu_count
 from xsheet.cli.trained import DeviceOption, SampleSetOption, find_device, log_training_to_stderr, show_settings
 
 app = typer.Typer()
@@ -16,7 +16,7 @@ app = typer.Typer()
 @app.command("prior")
 def prior_(
     folders: SetFolders,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, weights.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, weights.", **LOCAL_PATH)],
     config: Config = None,
     set_: Set = None,
     jobs: Jobs = None,
@@ -77,7 +77,7 @@ def preview_(
     run: Annotated[Path, typer.Argument(metavar="PRIOR", help="Folder of the run (--out of `train prior`).")],
     audio: Annotated[Path, typer.Option("--audio", help="WAV file, or a video with audio.")],
     script: Annotated[Path, typer.Option("--script", help="Base caption and timed actions: YAML or JSON.")],
-    out: Annotated[Path, typer.Option("--out", help="HTML file to write.")],
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write.", **LOCAL_PATH)],
     device: DeviceOption = None,
     config: Config = None,
     set_: SampleSetOption = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xsheet.cli.annotate import LayerOption, show_conversion_losses
-from xsheet.cli.options import AsJson, SetFolder
+from xsheet.cli.options import LOCAL_PATH, AsJson, SetFolder
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -181,7 +181,7 @@ def verdicts(folder: SetFolder, layer: LayerOption = "consensus", as_json: AsJso
 @app.command("export")
 def export_(
     folder: SetFolder,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the exported files.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the exported files.", **LOCAL_PATH)],
     format_: FormatOption = "elan",
     layer: LayerOption = "consensus",
     as_json: AsJson = False,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xsheet.cli.options import (
+    LOCAL_PATH,
     URL_OF_A_SET,
     AsJson,
     Config,
@@ -18,6 +19,7 @@ from xsheet.cli.options import (
     SetFolder,
     SetFolders,
     cpu_count,
+    local_path,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ MAX_IDS_SHOWN = 10
 
 def export(
     folder: SetFolder,
-    out: Annotated[Path, typer.Option("--out", help="New or empty folder for the export.")],
+    out: Annotated[Path, typer.Option("--out", help="New or empty folder for the export.", **LOCAL_PATH)],
     to: Annotated[
         str,
         typer.Option(
@@ -267,7 +269,7 @@ def subset(
 @app.command()
 def pack(
     folder: SetFolder,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.tar", help="Archive to write.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.tar", help="Archive to write.", parser=local_path)],
     as_json: AsJson = False,
 ) -> None:
     """Write a set to one tar file with check sums; the same set gives the same bytes.

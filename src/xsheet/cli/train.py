@@ -10,6 +10,7 @@ import typer
 
 from xsheet.cli import prior, trained
 from xsheet.cli.options import (
+    LOCAL_PATH,
     AsJson,
     Config,
     DryRun,
@@ -102,7 +103,7 @@ def cache(
 @app.command("run")
 def run_(
     folders: SetFolders,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, weights.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, weights.", **LOCAL_PATH)],
     stages: Annotated[
         str | None, typer.Option("--stages", metavar="NAME,NAME", help="Stages of the settings (default: all).")
     ] = None,

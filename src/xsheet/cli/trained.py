@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xsheet.cli.options import AsJson, Config, DryRun, Quiet, SetFolders
+from xsheet.cli.options import LOCAL_PATH, AsJson, Config, DryRun, Quiet, SetFolders
 
 if TYPE_CHECKING:
     from xsheet.schemas.settings import StrictModel
@@ -48,7 +48,7 @@ def sample_(
             "--script", help="Base caption and timed actions: YAML or JSON; ELAN, CSV or WebVTT; or a set (--clip)."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="MP4 file to write.")],
+    out: Annotated[Path, typer.Option("--out", help="MP4 file to write.", **LOCAL_PATH)],
     driver: Annotated[
         Path | None,
         typer.Option(
@@ -158,7 +158,8 @@ def evaluate_(
     run: RunFolder,
     folders: SetFolders,
     out: Annotated[
-        Path | None, typer.Option("--out", help="JSON file of all scores (default: RUN/STAGE/evaluation.json).")
+        Path | None,
+        typer.Option("--out", help="JSON file of all scores (default: RUN/STAGE/evaluation.json).", **LOCAL_PATH),
     ] = None,
     stage: StageOption = None,
     device: DeviceOption = None,
@@ -219,7 +220,7 @@ def evaluate_(
 @app.command("export")
 def export_(
     run: RunFolder,
-    out: Annotated[Path, typer.Option("--out", help="New folder for the weights.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the weights.", **LOCAL_PATH)],
     stage: StageOption = None,
     merge_lora: Annotated[
         bool,
