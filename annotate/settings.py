@@ -19,6 +19,7 @@ from xsheet.annotate.vlm.normalise import NormaliseSettings
 from xsheet.annotate.vlm.qwen.folder import QwenFolder, QwenSettings
 from xsheet.annotate.vlm.qwen.model import QwenClient
 from xsheet.schemas import ids, vocab
+from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.run import FrameSampling, Model, Prompt, Run, Sampling, Version
 from xsheet.schemas.sets import versions
 from xsheet.schemas.settings import StrictModel, settings_sha256
@@ -84,6 +85,11 @@ def open_annotator(settings: AnnotateSettings, *, cache_folder: Path) -> Annotat
         client = EndpointClient(settings.endpoint)
     else:
         assert settings.qwen is not None
+        if settings.vlm.sound and not QwenFolder.from_path(settings.qwen.model).family.hears:
+            raise ConfigError(
+                where="vlm.sound", expected="a model that hears", got=f"{settings.qwen.model}",
+                hint="choose a Qwen-Omni model, or set vlm.sound=false",
+            )  # fmt: skip
         client = QwenClient(settings.qwen)
         client.open()
     return VlmAnnotator(CachedVlmClient(client, cache_folder), settings.vlm, propose_candidates=propose_candidates)

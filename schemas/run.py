@@ -103,6 +103,7 @@ class ModelInput:
     width: Annotated[Int32, Field(gt=0), "picture width after the processor"]
     height: Annotated[Int32, Field(gt=0), "picture height after the processor"]
     patches: Annotated[Count | None, "vision patches; null where a server does not say"] = None
+    audio_us: Annotated[Count | None, "length of the sound given to the model, from the start of the clip"] = None
     transcript_sha256: Annotated[Sha256 | None, "transcript given as context"] = None
     signals_sha256: Annotated[Sha256 | None, "signals given as time snap targets, or read by the motion annotator"] = (
         None

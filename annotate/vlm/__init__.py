@@ -3,7 +3,7 @@
 client       VlmClient protocol: VlmRequest in, VlmResponse out
 prompts      versioned prompt files; quoting of untrusted text
 frames       which frames a model sees; frames as JPEG
-json_document  the JSON object inside a reply, and its small deviations
+sound        sound of a clip for models that hear
 json_document  the JSON object inside a reply, and its small deviations
 response     JSON schema of a reply, and its parser
 normalise    a parsed reply to the contract's vocabulary, with repairs
@@ -12,5 +12,5 @@ cache        CachedVlmClient: finished calls on disk
 endpoint     EndpointClient: any OpenAI-compatible server
 completion   HTTP answers of such a server
 background   an async job behind a plain iterator
-qwen/        QwenClient: Qwen2.5-VL and Qwen3-VL in process
+qwen/        QwenClient: Qwen-VL and Qwen-Omni in process
 """

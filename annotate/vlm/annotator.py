@@ -48,6 +48,7 @@ class VlmSettings(StrictModel):
     max_clip_pixels: int = Field(
         default=32_000_000, ge=4 * 64 * 64, description="maximum pixels of a call; 10 s at 8 fps, 16 k tokens"
     )
+    sound: bool = Field(default=False, description="give the sound too; for models that hear, such as Qwen-Omni")
     describe: bool = Field(default=True, description="pass A before pass B; costs a second call per sample")
     response_limits: ResponseLimits = Field(default=ResponseLimits(), description="limits of a reply")
     temperature: float = Field(
@@ -131,7 +132,9 @@ class VlmAnnotator:
 
     def _describe_request(self, request: AnnotationRequest) -> VlmRequest:
         system, text = load_prompt("describe").render(
-            duration_s=format_seconds(request.clip.duration_us), transcript=self._transcript(request)
+            duration_s=format_seconds(request.clip.duration_us),
+            transcript=self._transcript(request),
+            has_sound=self._has_sound(request),
         )
         return self._vlm_request(request, "describe", system, text)
 
@@ -148,6 +151,7 @@ class VlmAnnotator:
             description=None if notes is None else quote_untrusted(notes, max_chars=8 * settings.max_describe_tokens),
             transcript=self._transcript(request, timed=True),
             has_word_times=bool(request.words),
+            has_sound=self._has_sound(request),
         )
         return self._vlm_request(request, "segment", system, text)
 
@@ -163,6 +167,7 @@ class VlmAnnotator:
                 fps=settings.fps,
                 max_frame_pixels=settings.max_frame_pixels,
                 max_clip_pixels=settings.max_clip_pixels,
+                sound=self._has_sound(request),
             ),
             schema=response_json_schema(seconds_from_us(request.clip.duration_us), limits=settings.response_limits)
             if segmenting
@@ -174,6 +179,9 @@ class VlmAnnotator:
                 seed=request.seed,
             ),
         )
+
+    def _has_sound(self, request: AnnotationRequest) -> bool:
+        return self._settings.sound and request.clip.samples > 0
 
     def _transcript(self, request: AnnotationRequest, *, timed: bool = False) -> str | None:
         if request.transcript is None:

@@ -17,6 +17,7 @@ class FrameSelection:
     fps: float  # requested frames per second
     max_frame_pixels: int  # maximum of one frame
     max_clip_pixels: int  # maximum of all frames of the call
+    sound: bool = False  # the clip's sound goes with the frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

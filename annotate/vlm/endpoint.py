@@ -24,6 +24,8 @@ from xsheet.annotate.vlm.client import VlmRequest, VlmResponse
 from xsheet.annotate.vlm.completion import Completion, read_completion, retry_after_s
 from xsheet.annotate.vlm.frames import JpegFrames, encode_jpeg_frames
 from xsheet.annotate.vlm.response import one_line
+from xsheet.annotate.vlm.sound import encode_wav, read_sound, sound_length_us
+from xsheet.curate.media.audio import Samples
 from xsheet.schemas.errors import ConfigError, MediaError
 from xsheet.schemas.run import ModelInput, Usage
 from xsheet.schemas.settings import StrictModel
@@ -103,9 +105,11 @@ class EndpointClient:
             frames = None if request.frame_selection is None else await asyncio.to_thread(
                 encode_jpeg_frames, request.frame_selection, quality=self._settings.jpeg_quality
             )  # fmt: skip
+            selection = request.frame_selection
+            sound = None if selection is None or not selection.sound else await asyncio.to_thread(read_sound, selection)
         except (MediaError, ValueError) as error:
             return VlmResponse(request_id=request.request_id, error=_frame_error(request, error))
-        body = request_body(request, frames, settings=self._settings)
+        body = request_body(request, frames, sound, settings=self._settings)
         started_s, rng = time.monotonic(), random.Random(request.request_id)
         completion = await self._attempt(client, body, key)
         for attempt in range(self._settings.retries):
@@ -117,7 +121,8 @@ class EndpointClient:
             )
             await asyncio.sleep(wait_s)
             completion = await self._attempt(client, body, key)
-        return _response(request, completion, frames, seconds=time.monotonic() - started_s)
+        model_input = None if frames is None else _model_input(frames, sound)
+        return _response(request, completion, model_input, seconds=time.monotonic() - started_s)
 
     def _wait_s(self, retry_after_s: float, attempt: int, rng: random.Random) -> float:
         """Full jitter spreads the retries; at least the server's Retry-After."""
@@ -145,14 +150,19 @@ class EndpointClient:
         return read_completion(response.status_code, _redact_key(key, bytes(received)), wait_s=wait_s)
 
 
-def request_body(request: VlmRequest, frames: JpegFrames | None, *, settings: EndpointSettings) -> dict[str, Any]:
-    """A request as the body of a chat completion: each frame follows its time, the question comes last."""
+def request_body(
+    request: VlmRequest, frames: JpegFrames | None, sound: Samples | None = None, *, settings: EndpointSettings
+) -> dict[str, Any]:
+    """A request as the body of a chat completion: each frame follows its time, then the sound, last the question."""
     content: list[dict[str, Any]] = []
     if frames is not None:
         for jpeg, us in zip(frames.jpegs, frames.stamps_us, strict=True):
             content.append({"type": "text", "text": f"[{seconds_from_us(us):.2f} s]"})
             url = "data:image/jpeg;base64," + b64encode(jpeg).decode()
             content.append({"type": "image_url", "image_url": {"url": url}})
+    if sound is not None:
+        wav = b64encode(encode_wav(sound)).decode()
+        content.append({"type": "input_audio", "input_audio": {"data": wav, "format": "wav"}})
     body: dict[str, Any] = {
         "model": settings.model,
         "messages": [
@@ -184,7 +194,9 @@ def reply_cost(usage: Usage, settings: EndpointSettings) -> float | None:
     return sum((tokens or 0) / 1000 * (price or 0.0) for tokens, price in priced)
 
 
-def _response(request: VlmRequest, completion: Completion, frames: JpegFrames | None, *, seconds: float) -> VlmResponse:
+def _response(
+    request: VlmRequest, completion: Completion, model_input: ModelInput | None, *, seconds: float
+) -> VlmResponse:
     usage = Usage(
         prompt_tokens=completion.prompt_tokens,
         output_tokens=completion.output_tokens,
@@ -196,7 +208,7 @@ def _response(request: VlmRequest, completion: Completion, frames: JpegFrames | 
         text=completion.text,
         finish_reason=completion.finish_reason,
         usage=usage,
-        model_input=None if frames is None else _model_input(frames),
+        model_input=model_input,
         error=completion.error,
     )
 
@@ -209,11 +221,12 @@ def _frame_error(request: VlmRequest, error: MediaError | ValueError) -> str:
     )
 
 
-def _model_input(frames: JpegFrames) -> ModelInput:
+def _model_input(frames: JpegFrames, sound: Samples | None) -> ModelInput:
     # The number of patches is known to the server only.
     return ModelInput(
-        frame_indices=frames.indices, stamps_us=frames.stamps_us, width=frames.width, height=frames.height, patches=None
-    )
+        frame_indices=frames.indices, stamps_us=frames.stamps_us, width=frames.width, height=frames.height,
+        patches=None, audio_us=None if sound is None else sound_length_us(sound),
+    )  # fmt: skip
 
 
 def _headers(key: str | None) -> dict[str, str]:

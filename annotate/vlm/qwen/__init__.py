@@ -1,4 +1,4 @@
-"""Qwen2.5-VL and Qwen3-VL in process.
+"""Qwen2.5-VL, Qwen3-VL, Qwen2.5-Omni and Qwen3-Omni in process.
 
 folder      QwenFolder: checks a model folder, reads its family and revision
 model       QwenClient: a VlmClient; loads the weights on the worker

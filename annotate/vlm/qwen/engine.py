@@ -22,7 +22,7 @@ class QwenModel:
     """One loaded model."""
 
     def __init__(self, folder: QwenFolder, settings: QwenSettings) -> None:
-        self._family = folder.family
+        self.family = folder.family
         self._processor: Any = transformers.AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]  # transformers' own
             folder.path, local_files_only=True
         )
@@ -46,7 +46,7 @@ class QwenModel:
         for request in requests:
             try:
                 if request.frame_selection is not None and request.frame_selection not in decoded:
-                    decoded[request.frame_selection] = decode_frames(request.frame_selection, family=self._family)
+                    decoded[request.frame_selection] = decode_frames(request.frame_selection, family=self.family)
                 decodable.append(request)
             except (MediaError, ValueError) as error:
                 yield VlmResponse(request_id=request.request_id, error=_one_line(error))
@@ -82,7 +82,7 @@ class QwenModel:
     ) -> list[VlmResponse]:
         matchers = [None if request.schema is None else self._grammar.matcher(request.schema) for request in requests]
         inputs, model_inputs = prepare_inputs(
-            requests, frames_by_selection, processor=self._processor, family=self._family
+            requests, frames_by_selection, processor=self._processor, family=self.family
         )
         prompt_length = inputs["input_ids"].shape[1]
         max_tokens = requests[0].sampling.max_tokens
@@ -100,6 +100,7 @@ class QwenModel:
         with torch.inference_mode():
             rows = self._model.generate(
                 **{k: v.to(self._model.device) if isinstance(v, torch.Tensor) else v for k, v in inputs.items()},
+                **({"use_audio_in_video": True} if "input_features" in inputs else {}),
                 max_new_tokens=max_tokens,
                 logits_processor=LogitsProcessorList([mask, sampler]),
             )
@@ -133,7 +134,13 @@ class QwenModel:
 
 def _load_model(folder: QwenFolder, settings: QwenSettings) -> Any:
     try:
-        return transformers.AutoModelForImageTextToText.from_pretrained(
+        family = folder.family
+        loader: Any = (
+            transformers.AutoModelForImageTextToText
+            if family.thinker_class is None
+            else getattr(transformers, family.thinker_class)
+        )
+        return loader.from_pretrained(
             folder.path,
             dtype=getattr(torch, settings.dtype),
             device_map=settings.device,

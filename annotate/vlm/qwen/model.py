@@ -1,10 +1,11 @@
-"""Qwen2.5-VL and Qwen3-VL in process: a VlmClient over transformers.
+"""Qwen2.5-VL, Qwen3-VL, Qwen2.5-Omni and Qwen3-Omni in process: a VlmClient over transformers.
 
     client = QwenClient(QwenSettings(model=Path("Qwen3-VL-8B-Instruct")))
     for response in client(requests):
         ...
 
-Input is frames and text; Qwen-VL has no audio input. Importing this module loads neither torch nor transformers.
+Input is frames and text, for Qwen-Omni also sound; of Qwen-Omni only the part that reads and writes text is loaded.
+Importing this module loads neither torch nor transformers.
 """
 
 import os
@@ -54,7 +55,9 @@ class QwenClient:
         if self._model is None:
             self.open()
         assert self._model is not None
-        for batch in _batches(requests, max_size=self._settings.batch_size):
+        # The processors of models that hear take one frame rate for a whole batch.
+        max_size = 1 if self._model.family.hears else self._settings.batch_size
+        for batch in _batches(requests, max_size=max_size):
             yield from self._model(batch)
 
 

@@ -14,6 +14,8 @@ import torch
 from xsheet.annotate.vlm.client import FrameSelection, VlmRequest
 from xsheet.annotate.vlm.frames import TEMPORAL_PATCH_SIZE, frame_indices, mean_fps
 from xsheet.annotate.vlm.qwen.tokens import SPATIAL_MERGE_SIZE, QwenFamily, frame_pixel_cap
+from xsheet.annotate.vlm.sound import read_sound, sound_length_us
+from xsheet.curate.media.audio import Samples
 from xsheet.curate.media.reader import open_media
 from xsheet.schemas.errors import MediaError, RunError
 from xsheet.schemas.run import ModelInput
@@ -30,6 +32,7 @@ class DecodedFrames:
 
     indices: tuple[int, ...]
     pictures: torch.Tensor  # (T, 3, H, W) uint8
+    sound: Samples | None = None  # (samples,) at 16 kHz
 
 
 def decode_frames(selection: FrameSelection, *, family: QwenFamily) -> DecodedFrames:
@@ -57,7 +60,8 @@ def decode_frames(selection: FrameSelection, *, family: QwenFamily) -> DecodedFr
             got=f"{len(pictures)} of the {len(indices)} requested",
             hint="write the clip again: `xsheet curate run`",
         )
-    return DecodedFrames(indices, torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2))
+    sound = read_sound(selection) if selection.sound else None
+    return DecodedFrames(indices, torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2), sound)
 
 
 def prepare_inputs(
@@ -85,6 +89,7 @@ def prepare_inputs(
         return_metadata=True,
         padding=True,
         return_tensors="pt",
+        **(_omni_arguments(decoded) if family.hears else {}),
     )
     inputs = dict(processed)
     metadata = inputs.pop("video_metadata", [])
@@ -96,10 +101,27 @@ def prepare_inputs(
             width=int(grid[2]) * family.patch_px,
             height=int(grid[1]) * family.patch_px,
             patches=int(grid.prod()),
+            audio_us=None if frames.sound is None else sound_length_us(frames.sound),
         )
-        for video, times_us, grid in zip(metadata, stamps, inputs.get("video_grid_thw", ()), strict=True)
+        for video, times_us, grid, frames in zip(
+            metadata, stamps, inputs.get("video_grid_thw", ()), decoded, strict=True
+        )
     )
     return inputs, [None if request.frame_selection is None else next(model_inputs) for request in requests]
+
+
+def _omni_arguments(decoded: Sequence[DecodedFrames]) -> dict[str, Any]:
+    """Arguments of a processor that takes sound: one call only, since its rate holds for all videos.
+
+    The sound of a video is interleaved with its frames by time.
+    """
+    if not decoded:
+        return {}
+    (frames,) = decoded
+    rate: dict[str, Any] = {"fps": mean_fps(frames.indices)}
+    if frames.sound is None:
+        return rate
+    return rate | {"audio": [frames.sound], "audio_from_video_indices": [0], "load_audio_from_video": True}
 
 
 def vision_tokens(model_input: ModelInput | None) -> int:
@@ -146,7 +168,7 @@ def _presented_times_us(
     """Times in the model inputs, µs of the clip, one per pair of frames of each video."""
     pairs = [int(grid[0]) for grid in inputs.get("video_grid_thw", ())]
     if not family.has_text_timestamps:
-        steps = inputs.get("second_per_grid_ts", ())
+        steps = inputs.get("second_per_grid_ts", inputs.get("video_second_per_grid", ()))
         return [tuple(k * us_from_seconds(float(s)) for k in range(n)) for n, s in zip(pairs, steps, strict=True)]
     ids = inputs["input_ids"]
     texts = processor.tokenizer.batch_decode([row[row != processor.video_token_id] for row in ids])

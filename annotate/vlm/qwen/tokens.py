@@ -24,6 +24,12 @@ class QwenFamily:
     model_types: tuple[str, ...]  # of config.json
     patch_px: int  # side of a vision patch
     has_text_timestamps: bool  # "<1.2 seconds>" before each pair of frames; else times are position ids only
+    thinker_class: str | None = None  # of transformers, for models that hear; they also speak, which is not loaded
+
+    @property
+    def hears(self) -> bool:
+        """Whether the sound of a clip can be given."""
+        return self.thinker_class is not None
 
     @property
     def token_px(self) -> int:
@@ -33,7 +39,15 @@ class QwenFamily:
 
 QWEN25 = QwenFamily(name="Qwen2.5-VL", model_types=("qwen2_5_vl",), patch_px=14, has_text_timestamps=False)
 QWEN3 = QwenFamily(name="Qwen3-VL", model_types=("qwen3_vl",), patch_px=16, has_text_timestamps=True)
-FAMILIES = (QWEN25, QWEN3)
+QWEN25_OMNI = QwenFamily(
+    name="Qwen2.5-Omni", model_types=("qwen2_5_omni", "qwen2_5_omni_thinker"), patch_px=14, has_text_timestamps=False,
+    thinker_class="Qwen2_5OmniThinkerForConditionalGeneration",
+)  # fmt: skip
+QWEN3_OMNI = QwenFamily(
+    name="Qwen3-Omni", model_types=("qwen3_omni_moe", "qwen3_omni_moe_thinker"), patch_px=16,
+    has_text_timestamps=False, thinker_class="Qwen3OmniMoeThinkerForConditionalGeneration",
+)  # fmt: skip
+FAMILIES = (QWEN25, QWEN3, QWEN25_OMNI, QWEN3_OMNI)
 
 
 def frame_pixel_cap(selection: FrameSelection, *, pictures: int, family: QwenFamily) -> int:

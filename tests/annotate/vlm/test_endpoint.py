@@ -1,12 +1,16 @@
 """A local server that behaves well and badly; each behaviour is named in the transcript of the clip that meets it."""
 
+import io
 import json
 import logging
 import re
 import threading
 import time
+import wave
+from base64 import b64decode
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import av
@@ -55,7 +59,7 @@ ANSWERS = {
     "thinking": (f"<think>The head goes down.</think>{NOD}", "stop"),
     "truncated": (NOD[:-40], "length"),
     "swapped": (wire((1.5, 0.5)), "stop"),
-    "beyond": (wire((0.5, 1.5), (2.0, 9.0, "smiles", "face", "smile")), "stop"),
+    "beyond": (wire((0.5, 1.5), (2.0, 3.3, "smiles", "face", "smile")), "stop"),
     "slabs": (wire((0, 1), (1, 2), (2, 3)), "stop"),
     "empty": ("", "stop"),
     "none": (wire(), "stop"),
@@ -431,3 +435,24 @@ def test_a_refusal_of_the_model_is_a_refusal():
     found = read_completion(200, body.encode(), wait_s=0)
     assert (found.text, found.finish_reason) == ("No.", "refusal")
     assert parse_reply(found.text, finish_reason=found.finish_reason).status == "refused"
+
+
+def test_the_sound_of_a_clip_goes_as_a_wav_part_before_the_question():
+    sound = np.linspace(-1, 1, 16_000, dtype=np.float32)
+    settings = EndpointSettings(base_url="http://localhost/v1", model="omni")
+    *_, part, question = request_body(turn("good"), None, sound, settings=settings)["messages"][1]["content"]
+    assert (part["type"], question["type"]) == ("input_audio", "text")
+    with wave.open(io.BytesIO(b64decode(part["input_audio"]["data"]))) as wav:
+        assert (wav.getframerate(), wav.getnchannels(), wav.getnframes()) == (16_000, 1, 16_000)
+        samples = np.frombuffer(wav.readframes(16_000), "<i2")
+    np.testing.assert_allclose(samples / 32767, sound, atol=1e-4)
+
+
+def test_the_length_of_the_sound_is_recorded(server, sounding_clip):
+    selection = FrameSelection(
+        media=sounding_clip, frames=FRAMES, fps=4, max_frame_pixels=10**6, max_clip_pixels=10**8, sound=True
+    )
+    client = EndpointClient(EndpointSettings(base_url=server.url, model="omni", retries=0))
+    (response,) = client([replace(turn("good"), frame_selection=selection)])
+    assert (response.error, response.model_input.audio_us) == (None, 3_000_000)
+    assert "input_audio" in [part["type"] for part in server.bodies[-1]["messages"][1]["content"]]

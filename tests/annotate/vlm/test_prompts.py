@@ -10,7 +10,7 @@ from xsheet.schemas.errors import ConfigError
 FRONT = '---\nid: test\nversion: "1"\npurpose: a test\n---\n'
 SEGMENT = {
     "duration_s": "5", "step_s": "0.125", "max_phases": 10, "tracks": ("head",), "actions": ("nod",),
-    "candidates": [], "description": None, "transcript": None, "has_word_times": False,
+    "candidates": [], "description": None, "transcript": None, "has_word_times": False, "has_sound": False,
 }  # fmt: skip
 
 
@@ -60,9 +60,20 @@ def test_packaged_prompts_say_who_they_are(name):
 
 
 def test_pass_a_is_asked_for_no_times():
-    system, user = load_prompt("describe").render(duration_s="5", transcript=None)
+    system, user = load_prompt("describe").render(duration_s="5", transcript=None, has_sound=False)
     assert "No times" in system
     assert "5 seconds" in user
+
+
+def test_only_a_model_that_receives_sound_is_told_of_it():
+    for name, variables in (("describe", {"duration_s": "5", "transcript": None}), ("segment", SEGMENT)):
+        deaf = " ".join(load_prompt(name).render(**{**variables, "has_sound": False}))
+        hearing = " ".join(load_prompt(name).render(**{**variables, "has_sound": True}))
+        assert "short silent recordings" in deaf
+        assert "the sound above" not in deaf
+        assert "short recordings" in hearing
+        assert "The pictures and the sound above" in hearing
+        assert "no evidence" in hearing
 
 
 def test_pass_b_states_length_range_and_cap():

@@ -75,9 +75,9 @@ def test_qwen25_gets_even_steps_of_the_frames_mean_distance():
 def test_stated_times_are_within_a_frame_and_a_tenth_of_the_frames(frames, fps, family):
     indices = frame_indices(frames, fps=fps)
     real = np.array(indices) * 40_000
-    shown = real[::2] if family is QWEN25 else (real[::2] + real[1::2]) / 2
+    shown = (real[::2] + real[1::2]) / 2 if family.has_text_timestamps else real[::2]
     assert np.abs(np.array(presented_times_us(indices, family)) - shown).max() <= (
-        40_001 if family is QWEN25 else 50_001
+        50_001 if family.has_text_timestamps else 40_001
     )
 
 
