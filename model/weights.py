@@ -22,7 +22,7 @@ from xsheet.model.encoders.pretrained import import_diffusers
 from xsheet.model.init import init_new_parts
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.tables import atomic_path
+from xsheet.schemas.tables import atomic_path, read_json
 
 # Name here and in diffusers: name in the files of Wan's authors. Each layer has a weight and a bias.
 _LAYERS = {
@@ -206,7 +206,7 @@ def copy_tensors(
 
 def _config_json(folder: Path) -> dict[str, object]:
     try:
-        fields = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        fields = read_json(folder / "config.json")
     except (OSError, ValueError) as error:
         raise _weights_error(folder, expected="a readable config.json", got=str(error)) from error
     if not isinstance(fields, dict):

@@ -1,6 +1,5 @@
 """A set: a folder with set.json, one folder per table, clips, and a manifest per run. Paths inside are relative."""
 
-import json
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from xsheet.schemas.errors import ConfigError, ContractError
 from xsheet.schemas.settings import StrictModel, settings_sha256
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.tables import read_json, write_text
 
 CONTRACT_VERSION = "1.0"
 
@@ -66,7 +65,7 @@ def open_set(folder: Path) -> SetInfo:
     """Read set.json; ContractError when the folder is no set, or a set of another contract."""
     file = folder / "set.json"
     try:
-        info = SetInfo.model_validate(json.loads(file.read_text(encoding="utf-8")))
+        info = SetInfo.model_validate(read_json(file))
     except FileNotFoundError as error:
         raise ContractError(
             where=str(folder),

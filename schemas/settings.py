@@ -142,7 +142,7 @@ def _parse_yaml(file: Readable, *, where: str) -> dict[str, Any]:
         raise ConfigError(
             where=where, expected="a readable YAML file", got=error.strerror or str(error), hint="check the path"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         message = " ".join(str(error).split())
         raise ConfigError(where=where, expected="valid YAML", got=message, hint="correct the file") from error
     if values is None:
@@ -166,7 +166,7 @@ def _parse_override(text: str) -> dict[str, Any]:
         )
     try:
         nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(
             where=f"--set {text}", expected="a YAML value", got=repr(value), hint="quote the value"
         ) from error

@@ -6,6 +6,7 @@ another major version; `xsheet schemas upgrade` converts it.
 """
 
 import difflib
+import json
 import os
 import re
 import tempfile
@@ -382,6 +383,19 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file in UTF-8.
+
+    Raises:
+        ValueError: no JSON, no UTF-8, or nested so deep that the parser gives up.
+        OSError: the file cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("a document that is nested too deeply") from error
 
 
 def write_text(path: Path, text: str) -> None:

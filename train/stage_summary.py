@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from xsheet.schemas.errors import ContractError
 from xsheet.train.loop.checkpoint import LATEST
 
 FirstLast = tuple[float, float]
@@ -23,12 +24,21 @@ class StageSummary:
 
 
 def stage_summary(run: Path, stage: str) -> StageSummary:
-    """Summarise a stage that finished in this or an earlier run."""
-    text = (run / stage / "metrics.jsonl").read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in text.splitlines()]
+    """Summarise a stage that finished in this or an earlier run.
+
+    Raises:
+        ContractError: its metrics are damaged.
+    """
+    file = run / stage / "metrics.jsonl"
+    try:
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        steps = int(rows[-1]["step"])
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        got, hint = f"{type(error).__name__}: {error}"[:200], "restore the file; the weights are not affected"
+        raise ContractError(where=str(file), expected="a JSON object per step", got=got, hint=hint) from error
     return StageSummary(
         stage=stage,
-        steps=rows[-1]["step"],
+        steps=steps,
         skipped_steps=round(max(row.get("skipped", 0) for row in rows)),
         loss=_first_and_last(rows, "loss"),
         held_out_loss=_first_and_last(rows, "held out/loss"),
@@ -39,7 +49,7 @@ def stage_summary(run: Path, stage: str) -> StageSummary:
 def latest_checkpoint(run: Path, stage: str) -> str | None:
     """Name of the checkpoint that a rerun resumes from, `step-00000400`; None without one."""
     pointer = run / stage / "checkpoints" / LATEST
-    return pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else None
+    return pointer.read_text(encoding="utf-8", errors="replace").strip() if pointer.is_file() else None
 
 
 def _first_and_last(rows: Sequence[Mapping[str, float]], name: str) -> FirstLast | None:

@@ -85,7 +85,7 @@ def read_prompt(file: Readable, *, where: str) -> PromptTemplate:
         if parts is None:
             raise ValueError("no front matter or no user part")
         front_matter = FrontMatter.model_validate(yaml.safe_load(parts["front"]))
-    except (ValueError, ValidationError, yaml.YAMLError) as error:
+    except (ValueError, ValidationError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(
             where=where,
             expected="front matter (id, version, purpose) between ---, system text, a line '=== user ===', user text",

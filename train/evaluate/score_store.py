@@ -84,7 +84,7 @@ def _lines(file: Path) -> list[dict[str, object]]:
     for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             line = {}
         lines.append(line if isinstance(line, dict) else {})
     return lines

@@ -4,7 +4,6 @@ Figures are those that the run measured: losses of the stage, and the scores of 
 ceiling, where it ran.
 """
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.errors import ContractError
+from xsheet.schemas.tables import read_json, write_text
 from xsheet.train.sample.sampler import TrainedModel
 from xsheet.train.stage_summary import FirstLast, stage_summary
 
@@ -125,7 +125,11 @@ def _evaluation_numbers(stage_folder: Path) -> Mapping[str, Sequence[Any]]:
     file = stage_folder / EVALUATION_FILE
     if not file.is_file():
         return {}
-    numbers: Mapping[str, Sequence[Any]] = json.loads(file.read_text(encoding="utf-8"))["numbers"]
+    try:
+        numbers: Mapping[str, Sequence[Any]] = read_json(file)["numbers"]
+    except (ValueError, KeyError, TypeError) as error:
+        got, hint = f"{type(error).__name__}: {error}"[:200], "run `xsheet train evaluate` again, or remove the file"
+        raise ContractError(where=str(file), expected="the scores of an evaluation", got=got, hint=hint) from error
     return numbers
 
 

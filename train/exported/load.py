@@ -9,6 +9,7 @@ from xsheet.model import weights
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.variants import variant_of
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.tables import read_json
 from xsheet.train.data.cache.files import cached_text
 from xsheet.train.data.encoders import open_encoders
 from xsheet.train.loop.lora import LORA_FILE, LORA_FOLDER
@@ -91,7 +92,7 @@ def load_exported(
 def _description(folder: Path) -> tuple[str, TrainSettings]:
     file = folder / DESCRIPTION_FILE
     try:
-        about = json.loads(file.read_text(encoding="utf-8"))
+        about = read_json(file)
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']}")
         return about["stage"], TrainSettings.model_validate_json(json.dumps(about["settings"]))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from xsheet.schemas.errors import RunError, XsheetError
+from xsheet.schemas.errors import ContractError, RunError, XsheetError
 from xsheet.schemas.tables import remove_temporary_files, write_text
 
 LATEST = "LATEST"
@@ -83,11 +83,19 @@ class CheckpointStore:
         self._on_main(lambda: write_text(self._root / pointer, _step_name(step) + "\n"), action="move a pointer")
 
     def pointer_target(self, pointer: str) -> Path | None:
-        """The folder that a pointer names, whether it is there or not; None without the pointer."""
+        """The folder that a pointer names, whether it is there or not; None without the pointer.
+
+        Raises:
+            ContractError: it does not name a checkpoint.
+        """
+        file = self._root / pointer
         try:
-            name = (self._root / pointer).read_text(encoding="utf-8").strip()
+            name = file.read_text(encoding="utf-8", errors="replace").strip()
         except FileNotFoundError:
             return None
+        if not _STEP.fullmatch(name):
+            got, hint = repr(name[:40]), f"remove {pointer} to go on from the newest checkpoint"
+            raise ContractError(where=str(file), expected="the name of a checkpoint", got=got, hint=hint)
         return self._root / name
 
     def steps(self) -> list[int]:

@@ -212,7 +212,7 @@ def _truncate_after(file: Path, step: int) -> None:
         try:
             if json.loads(text)["step"] <= step:
                 kept.append(text)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     write_text(file, "".join(text + "\n" for text in kept))
 

@@ -24,7 +24,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 from xsheet.schemas.errors import ConfigError, ContractError
 from xsheet.schemas.sets import versions
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.tables import read_json, write_text
 from xsheet.train.loop.model import TrainableModel
 from xsheet.train.loop.optim import Ema
 from xsheet.train.loop.process_group import ProcessGroup
@@ -118,7 +118,7 @@ def _state_dict(train_state: TrainState) -> dict[str, Any]:
 def _read_description(folder: Path, identity: Mapping[str, Any]) -> TrainProgress:
     file = folder / DESCRIPTION_FILE
     try:
-        about = json.loads(file.read_text(encoding="utf-8"))
+        about = read_json(file)
         form, theirs, saved = about["format"], about["identity"], about["progress"]
         progress = (
             TrainProgress(

@@ -26,6 +26,7 @@ from xsheet.model.phases import NO_PHASE, PAD
 from xsheet.model.variants.base import NEUTRAL_INTENSITY
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import StrictModel
+from xsheet.schemas.tables import read_json
 from xsheet.train.data import seeded_random
 from xsheet.train.data.batch import Batch
 from xsheet.train.data.cache.files import cached_text
@@ -208,7 +209,7 @@ def run_settings(run: Path) -> TrainSettings:
     """Settings of the latest training in a folder; ConfigError if this version cannot read them."""
     files = sorted((run / "manifests").glob("*-train-run.json"))
     try:
-        saved = json.loads(files[-1].read_text(encoding="utf-8"))["settings"] if files else None
+        saved = read_json(files[-1])["settings"] if files else None
         if saved is not None:
             return TrainSettings.model_validate_json(json.dumps(saved))
         got = "none"

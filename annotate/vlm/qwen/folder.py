@@ -1,6 +1,5 @@
 """A folder with a Qwen-VL model: validation, family and revision. Reads files, loads no weights."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.ids import content_key, file_sha256
 from xsheet.schemas.run import Model
 from xsheet.schemas.settings import StrictModel
+from xsheet.schemas.tables import read_json
 
 WEIGHT_INDEX = "model.safetensors.index.json"
 # Everything that decides a reply: weights, settings, tokenizer, chat template.
@@ -67,7 +67,7 @@ class QwenFolder:
 def _config(path: Path) -> dict[str, Any]:
     file = path / "config.json"
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = read_json(file)
     except OSError as error:
         hint = "download one: `hf download Qwen/Qwen3-VL-8B-Instruct --local-dir FOLDER`; xsheet downloads nothing"
         got = f"no config.json ({error.strerror})" if path.is_dir() else "no folder"
@@ -81,9 +81,13 @@ def _check_weights(path: Path) -> None:
     index = path / WEIGHT_INDEX
     required = {"model.safetensors"}
     if index.is_file():
-        required = {
-            Path(str(name)).name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        }
+        try:
+            required = {Path(str(name)).name for name in read_json(index)["weight_map"].values()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            got = f"{type(error).__name__}: {error}"
+            raise _model_error(
+                path, expected=f"a readable {WEIGHT_INDEX}", got=got, hint="download it again"
+            ) from error
     missing = sorted(name for name in required if not (path / name).is_file())
     if missing:
         raise _model_error(

@@ -10,6 +10,7 @@ killed runs. A run ends with the segments of its workers merged.
 
 import functools
 import json
+import logging
 import re
 import shutil
 import sqlite3
@@ -18,13 +19,15 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import is_pydantic_dataclass
 
 from xsheet.runtime.segments import SegmentStore
 from xsheet.runtime.task import Outcome, Row
 from xsheet.schemas.errors import RunError
 from xsheet.schemas.source import ItemStatus
+
+log = logging.getLogger(__name__)
 
 MAX_RESULT_BYTES = 1 << 30
 """More bytes mean pixels or a bug: an hour takes 9 MB, and 35 MB for each face that is in view all the time."""
@@ -115,20 +118,35 @@ class ResultStore:
         return _outcome(key, self._records.find_appended(key, mark))
 
     def rows(self, key: str, kind: type[R]) -> Iterator[R]:
-        """The rows of one kind of a key, in the order in which the task returned them."""
+        """The rows of one kind of a key, in the order in which the task returned them.
+
+        Raises:
+            RunError: a row is none of its kind.
+        """
         mark = f'{{"{kind.TAG}":'.encode()
         for line in self.lines(key)[1:]:
             if line.startswith(mark):
-                yield _adapter(kind).validate_json(line[len(mark) : -1])
+                yield self._row(kind, line[len(mark) : -1])
+
+    def _row(self, kind: type[R], text: bytes) -> R:
+        try:
+            row: R = _adapter(kind).validate_json(text)
+        except ValidationError as error:
+            got, todo = (
+                " ".join(str(error).split())[:200],
+                f"remove {self.folder} and run again; its items are repeated",
+            )
+            raise RunError(where=str(self.folder), expected=f"a row {kind.TAG}", got=got, hint=todo) from error
+        return row
 
     def rows_by_kind(self, key: str, *kinds: type[Row]) -> dict[type[Row], list[Any]]:
-        """The rows of some kinds of a key, each in order, in one read."""
+        """The rows of some kinds of a key, each in order, in one read; raises like `rows`."""
         found: dict[type[Row], list[Any]] = {kind: [] for kind in kinds}
         marks = [(f'{{"{kind.TAG}":'.encode(), kind) for kind in kinds]
         for line in self.lines(key)[1:]:
             for mark, kind in marks:
                 if line.startswith(mark):
-                    found[kind].append(_adapter(kind).validate_json(line[len(mark) : -1]))
+                    found[kind].append(self._row(kind, line[len(mark) : -1]))
         return found
 
     def lines(self, key: str) -> list[bytes]:
@@ -256,5 +274,9 @@ def _record_line(row: Row) -> bytes:
 def _outcome(key: str, body: bytes | None) -> Outcome | None:
     if body is None:
         return None
-    outcome: Outcome = _adapter(Outcome).validate_json(body.partition(b"\n")[0])
+    try:
+        outcome: Outcome = _adapter(Outcome).validate_json(body.partition(b"\n")[0])
+    except ValidationError:
+        log.warning("the result of %s has a checksum that fits, but it is no result; it is made again", key)
+        return None
     return outcome if outcome.key == key else None

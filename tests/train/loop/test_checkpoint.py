@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from xsheet.schemas.errors import RunError
+from xsheet.schemas.errors import ContractError, RunError
 from xsheet.train.loop.checkpoint import LATEST, CheckpointStore
 from xsheet.train.loop.process_group import ProcessGroup
 
@@ -89,6 +89,14 @@ def test_a_pointer_to_nothing_is_an_error_and_not_a_fresh_start(checkpoints, tmp
     checkpoints.recover()
     (tmp_path / "checkpoints" / LATEST).write_text("step-00000007\n")
     with pytest.raises(RunError, match="step-00000007"):
+        checkpoints.recover()
+
+
+@pytest.mark.parametrize("text", [b"../../elsewhere", b"step-1", b"\x80\x04cposix\nmkdir\n", b""])
+def test_a_pointer_that_names_no_checkpoint_is_refused(checkpoints, tmp_path, text):
+    (tmp_path / "checkpoints").mkdir(exist_ok=True)
+    (tmp_path / "checkpoints" / "LATEST").write_bytes(text)
+    with pytest.raises(ContractError, match="remove LATEST"):
         checkpoints.recover()
 
 

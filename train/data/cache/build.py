@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -26,7 +27,7 @@ from xsheet.schemas.clip import Feature
 from xsheet.schemas.errors import ConfigError, ContractError, RunError
 from xsheet.schemas.layers import find_layer
 from xsheet.schemas.sets import build_manifest, open_set
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.tables import read_json, write_text
 from xsheet.schemas.time import CLIP_RATE
 from xsheet.train.data.cache.files import TensorStore, cache_folders, cached_text, null_prompt_entry
 from xsheet.train.data.cache.fingerprint import CacheSpec, cache_spec, spec_differences
@@ -135,6 +136,16 @@ def _build_cache(
     return built
 
 
+def _spec_in_words(file: Path) -> dict[str, Any]:
+    try:
+        spec: dict[str, Any] = read_json(file)
+        spec["fingerprint"][:16]
+    except (ValueError, KeyError, TypeError) as error:
+        got, hint = f"{type(error).__name__}: {error}"[:200], "remove the file and run `xsheet train cache SET`"
+        raise ContractError(where=str(file), expected="the description of a cache", got=got, hint=hint) from error
+    return spec
+
+
 def open_cache(set_folder: Path, spec: CacheSpec) -> Cache:
     """Open the features of exactly this spec.
 
@@ -145,7 +156,7 @@ def open_cache(set_folder: Path, spec: CacheSpec) -> Cache:
     if file.exists():
         features = tables.from_arrow(tables.read_file(file, tables.FEATURES), tables.FEATURES)
         return Cache(set_folder=set_folder, spec=spec, features=tuple(features))
-    others = [json.loads(path.read_text()) for path in sorted((set_folder / "cache").glob("*.json"))]
+    others = [_spec_in_words(path) for path in sorted((set_folder / "cache").glob("*.json"))]
     if not others:
         raise ConfigError(
             where=str(set_folder), expected="a cache of features", got="none",
