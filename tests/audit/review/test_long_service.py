@@ -89,7 +89,7 @@ def measured(host: str, port: int, token: str, process: psutil.Process) -> list[
 
     queue = json.loads(ask("/api/queue"))
     assert queue["total"] >= CLIPS
-    pages = [json.loads(ask(f"/api/queue?start={start}"))["entries"] for start in range(0, queue["total"], 200)]
+    pages = [json.loads(ask(f"/api/queue?start={start}"))["entries"] for start in range(0, CLIPS, CLIPS // 10)]
     keys = [entry["key"] for page in pages for entry in page]
     began_s, asked = time.monotonic(), 0
     while time.monotonic() - began_s < SECONDS:
