@@ -53,7 +53,7 @@ def run_(
     folder: SetFolder,
     preset: Preset = "motion",
     model: Annotated[
-        str | None, typer.Option("--model", help="Folder of a Qwen-VL model, or its name at the endpoint.")
+        str | None, typer.Option("--model", help="Folder of a Qwen-VL or Qwen-Omni model, or its name at the endpoint.")
     ] = None,
     samples: Annotated[int | None, typer.Option("--samples", "-k", min=1, help="Responses per clip.")] = None,
     config: Config = None,
