@@ -14,7 +14,7 @@ from pydantic import Field
 from xsheet.annotate.speech.pronunciation import SpokenWord, spoken_words
 from xsheet.curate.media.audio import Samples
 from xsheet.schemas.clip import PhoneTime, TranscriptWord
-from xsheet.schemas.errors import RunError
+from xsheet.schemas.errors import RunError, install_extra
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import AUDIO_RATE
 
@@ -71,7 +71,7 @@ class Aligner:
                 where="alignment of words",
                 expected="pocketsphinx",
                 got="not installed",
-                hint='pip install -c constraints.txt ".[speech]", or give word times in the column `words`',
+                hint=f"{install_extra('speech')}; or give word times in the column `words`",
             ) from error
         self._settings = settings
         # cmn: the mean of the one utterance, not a running one of all before it. bestpath: its rescoring of the lattice

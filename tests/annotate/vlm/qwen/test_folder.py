@@ -24,7 +24,7 @@ def test_the_family_is_read_from_the_config(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"config": {"model_type": "llava"}}, "Qwen2.5-VL (qwen2_5_vl), Qwen3-VL (qwen3_vl), got model_type 'llava'"),
+        ({"config": {"model_type": "llava"}}, "(qwen3_omni_moe qwen3_omni_moe_thinker), got model_type 'llava'"),
         ({"files": ()}, "expected weights as safetensors, got no model.safetensors"),
         ({"files": ("pytorch_model.bin",)}, "pickled weights (.bin) are not opened"),
     ],

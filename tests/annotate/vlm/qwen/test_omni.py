@@ -29,7 +29,7 @@ def request_with_sound(sounding_clip):
         media=sounding_clip, frames=75, fps=4, max_frame_pixels=64 * 64, max_clip_pixels=10**6, sound=True
     )
     return VlmRequest(
-        request_id="heard",
+        request_id="with_sound",
         system="Be exact.",
         text="What is done, and when?",
         frame_selection=selection,
@@ -44,13 +44,15 @@ def test_frames_and_sound_reach_the_model_and_the_record(client, request_with_so
         request_id="silent",
         frame_selection=replace(request_with_sound.frame_selection, sound=False),
     )
-    responses = {response.request_id: response for response in client([request_with_sound, silent])}
-    heard, unheard = responses["heard"], responses["silent"]
-    assert (heard.error, unheard.error) == (None, None)
-    assert (heard.model_input.audio_us, unheard.model_input.audio_us) == (3_000_000, None)
-    assert heard.model_input.frame_indices == unheard.model_input.frame_indices
-    assert len(heard.model_input.stamps_us) == 6
-    assert heard.usage.prompt_tokens > unheard.usage.prompt_tokens + 30  # some 13 or 25 tokens per second of sound
+    responses = {one.request_id: one for one in client([request_with_sound, silent])}
+    response, silent_response = responses["with_sound"], responses["silent"]
+    assert (response.error, silent_response.error) == (None, None)
+    assert (response.model_input.audio_us, silent_response.model_input.audio_us) == (3_000_000, None)
+    assert response.model_input.frame_indices == silent_response.model_input.frame_indices
+    assert len(response.model_input.stamps_us) == 6
+    assert (
+        response.usage.prompt_tokens > silent_response.usage.prompt_tokens + 30
+    )  # some 13 or 25 tokens per second of sound
 
 
 def test_a_reply_follows_the_schema(client, request_with_sound):
