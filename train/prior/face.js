@@ -138,11 +138,12 @@ for (const [name, label] of Object.entries(CURVES)) {
   const title = document.createElement("p");
   title.textContent = label;
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 -5 100 10");
   svg.setAttribute("preserveAspectRatio", "none");
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
   const series = data.series[name];
-  path.setAttribute("d", series.map((value, k) => `${k ? "L" : "M"}${((100 * k) / series.length).toFixed(2)} ${clamp(-value, -5, 5).toFixed(2)}`).join(""));
+  const reach = Math.max(4, ...series.map(Math.abs)); // small motion looks small
+  svg.setAttribute("viewBox", `0 ${-reach} 100 ${2 * reach}`);
+  path.setAttribute("d", series.map((value, k) => `${k ? "L" : "M"}${((100 * k) / (series.length - 1 || 1)).toFixed(2)} ${(-value).toFixed(2)}`).join(""));
   svg.append(path);
   document.getElementById("curves").append(title, svg);
 }
