@@ -60,7 +60,8 @@ class MotionCodec:
 
     def decode(self, latent_BCFHW: Tensor) -> Tensor:
         """Latent -> float32 motion (B, T, S)."""
-        bands_BFQS = latent_BCFHW[..., 0, 0].transpose(1, 2).unflatten(2, (FRAMES_PER_LATENT, -1)).float()
+        batch, _, frames, _, _ = latent_BCFHW.shape
+        bands_BFQS = latent_BCFHW[..., 0, 0].transpose(1, 2).reshape(batch, frames, FRAMES_PER_LATENT, -1).float()
         bands_BFQS = bands_BFQS * self._bands_Q.to(bands_BFQS.device)[:, None]
         groups_BFTS = torch.einsum("qt,bfqs->bfts", self._dct_QT.to(bands_BFQS.device), bands_BFQS)
         motion = groups_BFTS * self._spread_S.to(groups_BFTS.device)
@@ -78,8 +79,9 @@ class MotionCodec:
             [-1.0 if name in ("yaw_deg", "roll_deg") or name.endswith("_x") else 1.0 for name in self.series],
             device=latent_BCFHW.device,
         )
-        bands = latent_BCFHW.unflatten(1, (FRAMES_PER_LATENT, -1))
-        return (bands[:, :, order] * sign[:, None, None, None]).flatten(1, 2)
+        bands = latent_BCFHW.reshape(len(latent_BCFHW), FRAMES_PER_LATENT, -1, *latent_BCFHW.shape[2:])
+        swapped: Tensor = bands[:, :, order] * sign[:, None, None, None]
+        return swapped.flatten(1, 2)
 
     def fingerprint(self) -> str:
         """Over series, spreads and bands."""

@@ -17,7 +17,8 @@ from markupsafe import Markup
 from scipy.io import wavfile
 
 from xsheet.curate.media.audio import Samples
-from xsheet.pages.environment import page_environment, printable, read_resource
+from xsheet.pages.environment import page_environment, read_resource
+from xsheet.pages.wording import printable
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.tables import write_text
 from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE
