@@ -38,7 +38,7 @@ class MotionCodec:
     stride = (FRAMES_PER_LATENT, 1, 1)
 
     def __init__(self, spreads: Mapping[str, float] = SPREADS) -> None:
-        self.spreads, self.series = dict(spreads), tuple(spreads)
+        self.series = tuple(spreads)
         self._spread_S = torch.tensor(list(spreads.values()))
         self._bands_Q = torch.tensor(_BANDS)
         self._dct_QT = dct_matrix(FRAMES_PER_LATENT)

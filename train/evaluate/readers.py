@@ -7,7 +7,7 @@ T frames, H x W pixels.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class MotionReader:
 
     extractor = None
 
-    def __call__(self, motion_TS: NDArray[np.floating], /) -> Mapping[str, Floats]:
+    def __call__(self, motion_TS: NDArray[Any], /) -> Mapping[str, Floats]:
         """As FaceReader, of motion (T, S) in place of pictures."""
         return motion_series(motion_TS, dict.fromkeys(SPREADS, 0.0), names=FACE_SERIES)
 

@@ -16,9 +16,9 @@ from xsheet.model.encoders.motion import SPREADS
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.errors import ConfigError
 from xsheet.train.data.motion import motion_series
+from xsheet.train.sample.long_sample import LongSample
 from xsheet.train.sample.sampler import SampleSettings, TrainedModel, load_trained
 from xsheet.train.sample.script import SCRIPT_ID, ActionScript
-from xsheet.train.sample.shot import Shot
 
 PRIOR_EXTRACTOR = "motion prior"
 
@@ -32,6 +32,11 @@ def load_prior(run: Path, *, device: str = "cpu") -> TrainedModel:
             got=f"a model of {trained.settings.cache.model}", hint="give the folder of a motion prior",
         )  # fmt: skip
     return trained
+
+
+def prior_spreads(trained: TrainedModel) -> dict[str, float]:
+    """Unit of each series of a prior: how far it usually moves."""
+    return {**SPREADS, **trained.settings.cache.encoders.motion_spreads}
 
 
 def sample_motion(trained: TrainedModel, script: ActionScript, audio: Samples, settings: SampleSettings) -> Signals:
@@ -50,7 +55,7 @@ def sample_motion(trained: TrainedModel, script: ActionScript, audio: Samples, s
     lengths = sorted(trained.settings.cache.picture.frame_counts)
     frames = max((n for n in lengths if n <= len(audio) // SAMPLES_PER_FRAME), default=lengths[0])
     everywhere = torch.ones(latent_frames(frames), 1, 1)
-    motion_TS = Shot(
+    motion_TS = LongSample(
         trained=trained,
         first=np.zeros(len(SPREADS), np.float32),  # at rest, looking ahead
         masks=(everywhere, everywhere),

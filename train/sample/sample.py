@@ -34,10 +34,10 @@ from xsheet.train.data.settings import PictureEncodingSettings
 from xsheet.train.loop.step import explain_out_of_memory
 from xsheet.train.prior.motion import load_prior
 from xsheet.train.sample.driver import motion_of_prior, read_driver
+from xsheet.train.sample.long_sample import LongSample, pad_or_trim
 from xsheet.train.sample.portrait import PortraitFace, find_face, portrait_identity, static_masks
 from xsheet.train.sample.sampler import Pictures, SampleSettings, TrainedModel
 from xsheet.train.sample.script import ActionScript
-from xsheet.train.sample.shot import Shot, pad_or_trim
 
 MAX_PIXELS = 100_000_000
 """Of a portrait: a decoder would fill the memory with what a small file claims to be."""
@@ -86,7 +86,7 @@ def sample(
     extra = cached.extra_conditioning
     identity_X = None if extra is None else portrait_identity(face, extra)
     with explain_out_of_memory(where=f"sample on {trained.device}", contents=f"{frames} frames", hint=shorter):
-        shot = Shot(
+        shown = LongSample(
             trained=trained,
             first=_first_picture(portrait, framing),
             masks=static_masks(face, framing, cell=trained.encoders.video.stride[1:]),
@@ -97,7 +97,7 @@ def sample(
             read_motion=_motion_reader(files, audio, picture),
             on_progress=on_progress,
         )
-        pictures = trained.enlarge(shot.sample(files.script))
+        pictures = trained.enlarge(shown.sample(files.script))
     frames_at_25 = -(-len(pictures) * CLIP_RATE.num // picture.fps)
     return write_clip(
         files.out,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xsheet.cli import prior, trained
+from xsheet.cli import trained
 from xsheet.cli.options import (
     LOCAL_PATH,
     AsJson,
@@ -168,8 +168,66 @@ def run_(
     _print_summary(out, names, folders[0], seconds=time.monotonic() - started_s, as_json=as_json)
 
 
-app.add_typer(trained.app)  # sample, write-script, evaluate, export
-app.add_typer(prior.app)
+@app.command("prior")
+def prior_(
+    folders: SetFolders,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, weights.", **LOCAL_PATH)],
+    config: Config = None,
+    set_: Set = None,
+    jobs: Jobs = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a prior of motion on the measured series of the sets: minutes on a CPU, no pictures.
+
+    It encodes what is not encoded yet and trains; the same command continues a stopped run. The prior previews a script
+    (`train preview`) and drives a sample of the variant actalker (`train sample --prior`).
+
+    Example: xsheet train prior my-set --out my-prior
+    """
+    from xsheet.train.prior import prior_settings
+
+    settings = prior_settings(set_ or (), config)
+    if dry_run:
+        show_settings(settings, as_json=as_json)
+        return
+    from xsheet.cli.show import console, print_json
+    from xsheet.runtime.executor import Execution
+    from xsheet.schemas.sets import open_set
+    from xsheet.train.data.cache.build import build_cache
+    from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings
+    from xsheet.train.launch import WorkerSettings
+    from xsheet.train.run import WeightedSet, train_stages
+
+    for folder in folders:
+        open_set(folder)
+    shows_progress = not (quiet or as_json)
+    if shows_progress:
+        log_training_to_stderr()
+    started_s = time.monotonic()
+    execution = Execution(jobs=jobs or cpu_count())
+    clips = sum(
+        build_cache(folder, settings.cache, execution=execution, shows_progress=shows_progress).clip_count
+        for folder in folders
+    )
+    train_stages(
+        [WeightedSet(folder) for folder in folders], settings, out=out, workers=WorkerSettings(),
+        validation=ValidationCallback(ValidationSettings()),
+    )  # fmt: skip
+    seconds = time.monotonic() - started_s
+    if as_json:
+        print_json({"out": str(out), "clips": clips, "seconds": round(seconds, 2)})
+    else:
+        console().print(
+            f"trained on {clips} clips in {timedelta(seconds=round(seconds))}: {out}\n"
+            f"next: xsheet train preview {out} --audio A --script S --out preview.html, "
+            f"xsheet train evaluate {out} {folders[0]}",
+            markup=False,
+        )
+
+
+app.add_typer(trained.app)  # sample, write-script, preview, evaluate, export
 
 
 def preset_settings(

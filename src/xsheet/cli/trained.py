@@ -1,4 +1,4 @@
-"""`xsheet train` with a trained model: sample, evaluate, export."""
+"""`xsheet train` with a trained model: sample, write-script, preview, evaluate, export."""
 
 import json
 from pathlib import Path
@@ -151,6 +151,44 @@ def write_script(
     folder = samples or script.with_name(f"{script.stem}-samples")
     with ScriptPage(job, script=script, samples=folder, base=caption) as page:
         serve(page, on_ready=show_address, port=port)
+
+
+@app.command("preview")
+def preview_(
+    run: Annotated[Path, typer.Argument(metavar="PRIOR", help="Folder of the run (--out of `train prior`).")],
+    audio: Annotated[Path, typer.Option("--audio", help="WAV file, or a video with audio.")],
+    script: Annotated[Path, typer.Option("--script", help="Base caption and timed actions: YAML or JSON.")],
+    out: Annotated[Path, typer.Option("--out", help="HTML file to write.", **LOCAL_PATH)],
+    device: DeviceOption = None,
+    config: Config = None,
+    set_: SampleSetOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a page that plays the motion of a script over its audio as a schematic face, before any picture is drawn.
+
+    Example: xsheet train preview my-prior --audio ada.wav --script nod.yaml --out preview.html
+    """
+    import time
+
+    from xsheet.cli.show import console, print_json
+    from xsheet.schemas.settings import load_settings
+    from xsheet.train.prior.motion import load_prior, prior_spreads, sample_motion
+    from xsheet.train.prior.preview import write_preview
+    from xsheet.train.sample.sample import read_audio
+    from xsheet.train.sample.sampler import SampleSettings
+    from xsheet.train.sample.script_sources import read_script
+
+    settings = load_settings(SampleSettings, config=config, overrides=["steps=25", *(set_ or ())])
+    requested, waveform = read_script(script, clip=None, layer=None, caption=None), read_audio(audio)
+    trained = load_prior(run, device=find_device(device))
+    started_s = time.monotonic()
+    signals = sample_motion(trained, requested, waveform, settings)
+    seconds = time.monotonic() - started_s
+    write_preview(signals, requested, waveform, out, spreads=prior_spreads(trained))
+    if as_json:
+        print_json({"out": str(out), "frames": signals.frames, "sampling_seconds": round(seconds, 3)})
+    else:
+        console().print(f"{signals.frames / 25:.1f} s of motion, sampled in {seconds:.1f} s: {out}", markup=False)
 
 
 @app.command("evaluate")

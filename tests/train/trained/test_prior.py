@@ -18,7 +18,7 @@ from xsheet.train.evaluate.evaluate import EvaluationSettings, evaluate
 from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings
 from xsheet.train.launch import WorkerSettings
 from xsheet.train.prior import prior_settings
-from xsheet.train.prior.motion import load_prior, sample_motion
+from xsheet.train.prior.motion import load_prior, prior_spreads, sample_motion
 from xsheet.train.prior.preview import write_preview
 from xsheet.train.run import WeightedSet, train_stages
 from xsheet.train.sample.sampler import SampleSettings
@@ -84,7 +84,7 @@ def test_text_on_the_preview_stays_text(prior_run, tmp_path):
     trained = load_prior(prior_run)
     audio = np.zeros(33 * 640, np.float32)
     signals = sample_motion(trained, SCRIPT, audio, SampleSettings(steps=1))
-    write_preview(signals, SCRIPT, audio, tmp_path / "p.html", spreads=trained.encoders.video.spreads)
+    write_preview(signals, SCRIPT, audio, tmp_path / "p.html", spreads=prior_spreads(trained))
     page = (tmp_path / "p.html").read_text(encoding="utf-8")
     data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])
     assert data["phases"][0]["text"] == "nods </script> twice"

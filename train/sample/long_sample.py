@@ -1,7 +1,7 @@
 """One video or motion of any length from a first frame, audio and a script, in windows.
 
-    shot = Shot(trained=trained, first=picture, masks=masks, frames=33, waveform=audio, settings=SampleSettings())
-    pictures = shot.sample(script)
+    shown = LongSample(trained=trained, first=picture, masks=masks, frames=33, waveform=audio, settings=settings)
+    pictures = shown.sample(script)
 
 T frames, F latent frames, H x W latent cells; a frame is a picture (H, W, 3), or a row of series (S,) for a prior.
 """
@@ -37,7 +37,7 @@ Frames = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shot:
+class LongSample:
     """What every window shares."""
 
     trained: TrainedModel
