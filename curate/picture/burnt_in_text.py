@@ -45,7 +45,7 @@ class StrokeTextDetector:
         scale = _STROKES_LONG_SIDE_PX / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        light = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[:, :, 0])
+        light = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[:, :, 0], np.uint8)
         low, high = _CONTRAST_RANGE
         return max((min(1.0, max(0.0, (one - low) / (high - low))) for one in _line_contrasts(light)), default=0.0)
 
@@ -73,7 +73,7 @@ def _looks_like_text(strokes: NDArray[np.uint8], long_side_px: int) -> bool:
         return False
     middle = strokes[height // 4 : height - height // 4].astype(np.int8)
     crossed = float(np.abs(np.diff(middle, axis=1)).sum(axis=1).mean()) / 2
-    return _STROKES_PER_HEIGHT[0] <= crossed * height / width <= _STROKES_PER_HEIGHT[1]
+    return bool(_STROKES_PER_HEIGHT[0] <= crossed * height / width <= _STROKES_PER_HEIGHT[1])
 
 
 class NetworkTextDetector:

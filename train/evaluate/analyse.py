@@ -40,7 +40,7 @@ class ClipAnalysis:
 def analyse_clip(clip: HeldOutClip, pictures_THW3: Pictures, *, reader: FaceReader, rate: FrameRate) -> ClipAnalysis:
     """Analyse sampled or real pictures of a held-out clip."""
     frames = frames_in(clip.span, CLIP_RATE)
-    rest = motion_rest(clip.signals) if isinstance(reader, MotionReader) else {}
+    rest: Mapping[str, float] = motion_rest(clip.signals) if isinstance(reader, MotionReader) else {}
     series = {
         name: _resample_to_25_fps(values + rest.get(name, 0.0), rate, len(frames))
         for name, values in reader(pictures_THW3).items()

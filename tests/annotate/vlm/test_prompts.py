@@ -65,7 +65,7 @@ def test_pass_a_is_asked_for_no_times():
     assert "5 seconds" in user
 
 
-def test_only_a_model_that_receives_sound_is_told_of_it():
+def test_only_the_prompt_of_a_model_that_receives_sound_mentions_it():
     for name, variables in (("describe", {"duration_s": "5", "transcript": None}), ("segment", SEGMENT)):
         deaf = " ".join(load_prompt(name).render(**{**variables, "has_sound": False}))
         hearing = " ".join(load_prompt(name).render(**{**variables, "has_sound": True}))
