@@ -115,6 +115,8 @@ def _render_prompt(duration_us: int, fps: float, max_phases: int) -> tuple[str, 
         candidates=[],
         description=None,
         transcript=None,
+        has_word_times=False,
+        has_sound=False,  # a sample has frames alone
     )
 
 

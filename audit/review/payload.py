@@ -5,7 +5,7 @@ In a blind review the hidden fields are removed here, so that they never reach t
 
 import math
 from collections.abc import Iterable, Set
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, Generic, Literal, TypeVar
 
@@ -165,7 +165,10 @@ class ClipPayloads:
 
     def _transcript_words(self, clip: Clip) -> list[dict[str, Any]]:
         source = self._sources.get_first(clip.source_id)
-        return [] if source is None else [asdict(word) for word in transcript_of(source, clip).words]
+        if source is None:
+            return []
+        words = transcript_of(source, clip).words
+        return [{"text": word.text, "start_us": word.start_us, "end_us": word.end_us} for word in words]
 
     def _cuts_in(self, clip: Clip) -> list[int]:
         return [us - clip.start_us for us in self._cuts.get(clip.source_id, ()) if clip.start_us < us < clip.end_us]

@@ -47,7 +47,7 @@ def good(index: int = 0, **changes: Any) -> clip.Measures:
             pitch_abs_deg=5.0, sharpness=200.0, cut_off=0.0, luma=110.0,
         ),
         "picture": clip.PictureMeasure(luma_mean=110.0, frozen_share=0.0, letterbox_share=0.0, camera_motion=0.0,
-            damaged_share=0.0, upside_down_share=0.0,
+            damaged_share=0.0, upside_down_share=0.0, text_likelihood=0.0,
         ),
         "sound": clip.SoundMeasure(
             voice_share=0.8, voice_detector="v@1", loudness_db=-23.0, snr_db=25.0, clipped_share=0.0, silent_share=0.0,

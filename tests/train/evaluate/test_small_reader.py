@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from xsheet.demo.film.truth import FACE_CENTRE, FACE_HEIGHT
 from xsheet.demo.puppet.draw import Puppet
 from xsheet.demo.puppet.identity import random_identity
 from xsheet.demo.puppet.pose import Motion
@@ -16,6 +17,7 @@ from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.time import frame_start_us
 from xsheet.train.data.cache.build import Cache
 from xsheet.train.data.encoders import open_encoders
+from xsheet.train.data.framing import FACE_CENTRE_HEIGHT
 from xsheet.train.evaluate.held_out import held_out_clips, measured_clips
 from xsheet.train.evaluate.small_reader import (
     FaceReaderSettings,
@@ -27,10 +29,18 @@ from xsheet.train.evaluate.small_reader import (
 
 @pytest.fixture
 def turning(built_copy, cache):
-    """The set, in which the disc's place is called the head's turn."""
+    """The set, in which the disc's place is called the head's turn, and a nod that nothing shows."""
+    rng = np.random.default_rng(0)
     rows = list(tables.iter_records(built_copy, tables.SIGNALS))
     (file,) = tables.part_files(built_copy, tables.SIGNALS)
-    turned = [replace(row, yaw_deg=tuple(float(k) for k in range(row.frames))) for row in rows]
+    turned = [
+        replace(
+            row,
+            yaw_deg=tuple(float(k) for k in range(row.frames)),
+            pitch_deg=tuple(rng.normal(0, 5, row.frames).tolist()),
+        )
+        for row in rows
+    ]
     tables.write_file(file, tables.SIGNALS, turned)
     return Cache(set_folder=built_copy, spec=cache.spec, features=cache.features)
 
@@ -83,8 +93,11 @@ def test_the_reader_of_the_package_sees_a_head_turn_and_brows_rise_on_a_person_i
     motion.brow_raise[:] = np.clip(np.cos(np.arange(33) / 3), 0, 1) * 0.8
     identity = random_identity(987_654)
     puppet, scene = Puppet(identity, height_px=256), identity.scene
-    reach = round(256 * 0.77 * scene.head_share)
-    x, y = round(256 * (0.5 + scene.centre_x)), round(256 * (scene.eye_line + 0.05 * scene.head_share))
+    # As the preset `tiny` frames a face: .65 of the picture, its centre at .4.
+    face = FACE_HEIGHT * scene.head_share
+    reach = round(256 * face / 0.65 / 2)
+    x = round(256 * (0.5 + scene.centre_x))
+    y = round(256 * (scene.eye_line + FACE_CENTRE * scene.head_share + (0.5 - FACE_CENTRE_HEIGHT) * face / 0.65))
     frames = [
         puppet.draw(motion.at(k))[max(0, y - reach) : y + reach, max(0, x - reach) : x + reach] for k in range(33)
     ]
