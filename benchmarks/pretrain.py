@@ -35,19 +35,19 @@ SAMPLING = ("sample.steps=25", "sample.guidance.scale=3", "sample.guidance.audio
 BASE_FILE = Path(__file__).resolve().parent.parent / "train" / "weights" / "tiny-base.safetensors"
 
 
-def base_settings(steps: int) -> TrainSettings:
-    """The preset `tiny` with one stage, which trains every part on timed blocks."""
+def base_settings(steps: int, *, initial: str | None = None) -> TrainSettings:
+    """The preset `tiny` with one stage, which trains every part on timed blocks, from noise or from an avatar."""
     stage = {
         "name": "base",
         "dataset": {"text": "blocks"},
         "trainable_parts": ["backbone", "audio", "phases", "text"],
         "steps": steps,
         "optim": {
-            "lr": 2e-3, "warmup_steps": 100, "lr_schedule": "cosine", "final_lr_fraction": 0.02, "beta2": 0.99,
-            "weight_decay": 0.0, "ema_decay": 0.998,
+            "lr": 2e-3 if initial is None else 1.5e-3, "warmup_steps": 100, "lr_schedule": "cosine",
+            "final_lr_fraction": 0.02, "beta2": 0.99, "weight_decay": 0.0, "ema_decay": 0.998,
         },
     }  # fmt: skip
-    return settings_of(["pretrained_avatar=null", f"stages=[{json.dumps(stage)}]"])
+    return settings_of([f"pretrained_avatar={initial or 'null'}", f"stages=[{json.dumps(stage)}]"])
 
 
 def write_base(folder: Path, evaluated: Evaluation, settings: TrainSettings, *, films: int) -> None:
@@ -59,7 +59,8 @@ def write_base(folder: Path, evaluated: Evaluation, settings: TrainSettings, *, 
     (stage,) = settings.stages
     facts = (
         f"{sum(tensor.numel() for tensor in weights.values()) / 1e6:.2f} million weights, bfloat16; SHA-256 "
-        f"`{file_sha256(BASE_FILE)}`. Trained from noise for {stage.steps:,} steps of {settings.loader.batch_size} on "
+        f"`{file_sha256(BASE_FILE)}`. Trained from {settings.pretrained_avatar or 'noise'} for "
+        f"{stage.steps:,} steps of {settings.loader.batch_size} on "
         f"{films:,} drawn films of seed {SEED} (`EVERY_HEAD_ACT`) by `benchmarks/pretrain.py`; license as the project."
     )
     write_text(
@@ -76,10 +77,11 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=1000)
     parser.add_argument("--held-out", type=int, default=120)
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--initial", metavar="AVATAR", help="train on from these weights, e.g. tiny-base")
     parser.add_argument("--write", action="store_true", help="write the weights into the package")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    folder, settings = given.folder, base_settings(given.steps)
+    folder, settings = given.folder, base_settings(given.steps, initial=given.initial)
     make_set(folder / "set", train=given.films, held_out=given.held_out, seed=SEED, mix=EVERY_HEAD_ACT)
     build_cache(folder / "set", settings.cache, execution=Execution(jobs=2), shows_progress=False)
     learn(folder / "set", folder / "run", settings, stages=None, how=WorkerSettings(), watches=False)
