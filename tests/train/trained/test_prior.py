@@ -13,7 +13,9 @@ from xsheet.cli import app
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.time import FrameRate
 from xsheet.train.data.cache.build import build_cache
+from xsheet.train.data.conditioning import DRIVING_SERIES
 from xsheet.train.evaluate.evaluate import EvaluationSettings, evaluate
 from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings
 from xsheet.train.launch import WorkerSettings
@@ -21,6 +23,7 @@ from xsheet.train.prior import prior_settings
 from xsheet.train.prior.motion import load_prior, prior_spreads, sample_motion
 from xsheet.train.prior.preview import write_preview
 from xsheet.train.run import WeightedSet, train_stages
+from xsheet.train.sample.driver import motion_of_prior
 from xsheet.train.sample.sampler import SampleSettings
 from xsheet.train.sample.script import ActionScript, ScriptPhase
 
@@ -102,7 +105,14 @@ def test_the_commands_train_and_preview(prior_set, tmp_path):
     arguments = ["train", "preview", str(run), "--audio", str(tmp_path / "a.wav"), "--script", str(script)]
     shown = CliRunner().invoke(app, [*arguments, "--out", str(out), "--set", "steps=2", "--json"])
     assert shown.exit_code == 0, shown.output
-    assert json.loads(shown.stdout)["frames"] == 21 and out.is_file()
+    assert json.loads(shown.stdout)["frames"] == 25 and out.is_file()
+
+
+def test_a_prior_drives_at_the_rate_of_the_sample_and_not_after_the_audio(prior_run):
+    audio = np.random.default_rng(0).normal(0, 0.1, 33 * 640).astype(np.float32)
+    motion_TS = motion_of_prior(load_prior(prior_run), SCRIPT, audio, 17, rate=FrameRate(10)).numpy()
+    assert motion_TS.shape == (17, len(DRIVING_SERIES))
+    assert motion_TS[1:13].any(axis=1).all() and not motion_TS[14:].any()  # 1.32 s are 14 frames of 100 ms
 
 
 def test_a_run_of_pictures_is_no_prior(trained_run):
