@@ -21,6 +21,8 @@ from xsheet.train.sample.sampler import SampleSettings, TrainedModel, load_train
 from xsheet.train.sample.script import SCRIPT_ID, ActionScript
 
 PRIOR_EXTRACTOR = "motion prior"
+PRIOR_SAMPLING = ("steps=25", "guidance.scale=3", "guidance.audio_scale=3")
+"""Overrides of SampleSettings for a prior: with the guidance of the avatar its motion overshoots."""
 
 
 def load_prior(run: Path, *, device: str = "cpu") -> TrainedModel:

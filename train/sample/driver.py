@@ -18,23 +18,21 @@ from xsheet.curate.media.reader import open_media
 from xsheet.curate.series import slice_series
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.settings import load_settings
 from xsheet.schemas.time import CLIP_RATE, US_PER_S, FrameRate, Span, frame_at, frame_start_us
 from xsheet.train.data.conditioning import driving_motion
-from xsheet.train.prior.motion import sample_motion
+from xsheet.train.prior.motion import PRIOR_SAMPLING, sample_motion
 from xsheet.train.sample.sampler import SampleSettings, TrainedModel
 from xsheet.train.sample.script import ActionScript
 
 log = logging.getLogger(__name__)
-
-PRIOR_STEPS = 25
-"""Sampling steps of a prior; more change little at its size."""
 
 
 def motion_of_prior(
     prior: TrainedModel, script: ActionScript, audio: Samples, frames: int, *, rate: FrameRate
 ) -> Tensor:
     """Motion that a prior makes of the script over the audio, (T, S); zeros after the end of the audio."""
-    signals = sample_motion(prior, script, audio, SampleSettings(steps=PRIOR_STEPS))
+    signals = sample_motion(prior, script, audio, load_settings(SampleSettings, overrides=list(PRIOR_SAMPLING)))
     return _at_frames(driving_motion(signals), frames=frames, rate=rate)
 
 

@@ -172,13 +172,13 @@ def preview_(
 
     from xsheet.cli.show import console, print_json
     from xsheet.schemas.settings import load_settings
-    from xsheet.train.prior.motion import load_prior, prior_spreads, sample_motion
+    from xsheet.train.prior.motion import PRIOR_SAMPLING, load_prior, prior_spreads, sample_motion
     from xsheet.train.prior.preview import write_preview
     from xsheet.train.sample.sample import read_audio
     from xsheet.train.sample.sampler import SampleSettings
     from xsheet.train.sample.script_sources import read_script
 
-    settings = load_settings(SampleSettings, config=config, overrides=["steps=25", *(set_ or ())])
+    settings = load_settings(SampleSettings, config=config, overrides=[*PRIOR_SAMPLING, *(set_ or ())])
     requested, waveform = read_script(script, clip=None, layer=None, caption=None), read_audio(audio)
     trained = load_prior(run, device=find_device(device))
     started_s = time.monotonic()
