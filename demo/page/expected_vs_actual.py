@@ -95,8 +95,10 @@ def _film_outcome(film: SourceVideo, true_shots: Sequence[Shot], found: _Curatio
     reasons = [r for verdict in found.verdicts[film.source_id] for r in verdict.reasons]
     if source is not None and source.reason is not None:
         reasons.append(source.reason)
+    # A flash of one frame is no shot of its own to curation; the cut is where the next shot begins.
     true_cuts, found_cuts = (
-        [s.start_us for s in shots if s.opens_with == "cut"] for shots in (true_shots, found.shots[film.source_id])
+        [s.start_us for s in shots if s.opens_with == "cut" and s.end_us - s.start_us > FRAME_US]
+        for shots in (true_shots, found.shots[film.source_id])
     )
     is_corrected = all(abs(clip.audio_shift_us + offset * FRAME_US) <= FRAME_US for clip in clips)
     return FilmOutcome(

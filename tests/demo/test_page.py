@@ -322,3 +322,12 @@ def test_a_course_is_read_from_the_journal(tmp_path):
     assert course.losses == (3.0, 2.0)
     assert course.held_out == ((10, 2.5),)
     assert read_loss_history(tmp_path / "none") is None
+
+
+def test_a_flash_of_one_frame_is_no_shot_of_its_own(judged):
+    takes = [
+        shot("flash", 0, 4_000_000), shot("flash", 4_000_000, 4_040_000, "cut"),
+        shot("flash", 4_040_000, 9_000_000, "cut"),
+    ]  # fmt: skip
+    shots = [takes[0], takes[2]]
+    assert judged(source("flash"), takes=takes, shots=shots, clips=[clip("flash", 0), clip("flash", 1)]).as_expected
