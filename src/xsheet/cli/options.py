@@ -18,12 +18,13 @@ def _path_or_url(text: str) -> Path | str:
     return text if is_url(text) else Path(text)
 
 
-def local_path(text: str) -> Path:
-    """The path of an option that takes no URL.
+def local_path(value: str | Path) -> Path:
+    """The path of an option that takes no URL; a default is a path already.
 
     Raises:
         ConfigError: it is one; as a path it would be a folder named `s3:`.
     """
+    text = str(value)
     if is_url(text):
         from xsheet.schemas.errors import ConfigError
 
