@@ -28,6 +28,7 @@ from xsheet.train.evaluate.evaluate import (
 from xsheet.train.evaluate.held_out import held_out_clips
 from xsheet.train.launch import WorkerSettings
 from xsheet.train.prior import prior_settings
+from xsheet.train.prior.motion import PRIOR_SAMPLING
 from xsheet.train.sample.sampler import SampleSettings, load_trained
 
 PLANTED = (
@@ -36,7 +37,7 @@ PLANTED = (
     "eye_left_open: 0.19, eye_right_open: 0.19}",
 )
 """Overrides of the preset for planted signals: their layer and units."""
-SAMPLING = ("sample.steps=25", "sample.guidance.scale=3", "sample.guidance.audio_scale=3", "max_clips=96")
+SAMPLING = (*(f"sample.{one}" for one in PRIOR_SAMPLING), "max_clips=96")
 _SHOWN = ("yaw_deg", "pitch_deg", "mouth_open")
 
 
@@ -67,7 +68,8 @@ def main() -> None:
     trained = load_trained(run)
     clips = list(held_out_clips(open_training_cache(trained, folder), split="test", limit=16))
     requests = [sample_request(clip, clip.annotation, trained) for clip in clips]
-    seeds = [trained.sample(requests, SampleSettings(steps=25, seed=seed)).astype(np.float64) for seed in range(3)]
+    settings_of_seed = [load_settings(SampleSettings, overrides=[*PRIOR_SAMPLING, f"seed={k}"]) for k in range(3)]
+    seeds = [trained.sample(requests, one).astype(np.float64) for one in settings_of_seed]
     real = np.stack([trained.decode(clip.latent_CFHW) for clip in clips]).astype(np.float64)
     print(
         "\n| speed per second: quartiles, 95 % | real | generated | spread over seeds by the real |\n|---|---|---|---|"

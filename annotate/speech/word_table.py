@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -62,7 +62,6 @@ class ClipText:
     """A text for one clip: word times, or a transcript to be aligned."""
 
     clip: Clip
-    media: Path  # absolute
     text: str
     is_timed: bool
     place: str  # column or file that holds it
@@ -82,9 +81,10 @@ class AlignTask:
     name = "align"
     VERSION = 1  # part of the keys of results; raise it with every change of the rows
 
-    def __init__(self, settings: AlignSettings) -> None:
+    def __init__(self, settings: AlignSettings, *, set_folder: Path) -> None:
         self.stage = "align"
         self._settings = settings
+        self._set = set_folder.absolute()
         self._aligner: Aligner | None = None
 
     def open(self) -> None:
@@ -95,7 +95,7 @@ class AlignTask:
         """One row, with words or with the reason why there are none."""
         text: ClipText = item.payload
         assert self._aligner is not None
-        with open_media(text.media, root=text.media.parent) as media:
+        with open_media(self._set / text.clip.media_path, root=self._set) as media:
             sound = media.sound()
         try:
             if sound is None:
@@ -136,8 +136,8 @@ def write_words(
         texts = ClipTexts(set_folder, sidecars)
         items = (_item(text, settings) for text in texts if not text.is_timed)
         results = run_task(
-            AlignTask(settings), items, out=set_folder, execution=execution, retry_failed=retry_failed,
-            progress=Progress("align") if show_progress else None,
+            AlignTask(settings, set_folder=set_folder), items, out=set_folder, execution=execution,
+            retry_failed=retry_failed, progress=Progress("align") if show_progress else None,
         )  # fmt: skip
         problems = {one.key: one.message or one.status for one in results.outcomes() if one.status != "ok"}
         counts: Counter[str] = Counter()
@@ -180,7 +180,7 @@ class ClipTexts:
     """
 
     def __init__(self, set_folder: Path, sidecars: Path | None) -> None:
-        self._set_folder = set_folder.absolute()
+        self._set_folder = set_folder
         self._sources = {source.source_id: source for source in tables.iter_records(set_folder, tables.SOURCES)}
         self._sidecars = {} if sidecars is None else _sidecar_files(sidecars)
         self._read = lru_cache(maxsize=4)(_read)  # the clips of one source are neighbours
@@ -204,8 +204,7 @@ class ClipTexts:
         )
         for text, is_timed, place in candidates:
             if text and text.strip():
-                media = self._set_folder / clip.media_path
-                return ClipText(clip=clip, media=media, text=text, is_timed=is_timed, place=str(place))
+                return ClipText(clip=clip, text=text, is_timed=is_timed, place=str(place))
         return None
 
 
@@ -253,6 +252,7 @@ def _item(text: ClipText, settings: AlignSettings) -> Item:
     return Item(key=key, name=f"words of {text.clip.clip_id}", payload=text)
 
 
+@cache
 def _method() -> str:
     try:
         return f"pocketsphinx {version('pocketsphinx')}, en-us"

@@ -1,6 +1,5 @@
 """The clips of the audit report: cards of the worst clips, compressed cards of the others, and a table of all."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from xsheet.audit.report.findings import LayerFindings
 from xsheet.audit.review.queue import QueueEntry
 from xsheet.curate.media.thumbnails import read_thumbnail
 from xsheet.pages.clips import file_names
+from xsheet.pages.environment import json_for_script
 from xsheet.pages.images import jpeg_data_uri
 from xsheet.pages.wording import printable
 from xsheet.runtime.executor import Execution
@@ -191,4 +191,4 @@ def rows_as_json(entries: Sequence[QueueEntry], names: Mapping[str, str]) -> str
         ]
         for entry in entries
     ]
-    return json.dumps(rows, separators=(",", ":")).replace("<", "\\u003c")
+    return json_for_script(rows)

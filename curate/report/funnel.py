@@ -61,7 +61,7 @@ class Funnel:
     rejected: CountAndDuration  # readable, and rejected before decoding
     duplicates: CountAndDuration  # same bytes as another file
     usable: CountAndDuration
-    near_duplicates: CountAndDuration  # usable files with the picture or sound of another one; one of each group is not
+    near_duplicates: CountAndDuration  # usable files whose picture or sound an earlier one of their group has
     shots: CountAndDuration
     covered_by_candidates: CountAndDuration  # union of the spans of all candidates
     candidates: CountAndDuration
@@ -110,10 +110,8 @@ def compute_funnel(
     copies = pa.chunked_array([*near["source_id"].chunks, *near["other_id"].chunks], pa.string())
     is_copy = pc.is_in(sources["source_id"], value_set=copies.unique()).to_numpy()
     is_first = pc.is_in(sources["source_id"], value_set=near["group"].unique()).to_numpy()
-    duration_us, covered = (
-        candidates.duration_us,
-        _Coverage(candidates.source_ids, candidates.start_us, candidates.end_us),
-    )
+    duration_us = candidates.duration_us
+    covered = _Coverage(candidates.source_ids, candidates.start_us, candidates.end_us)
     return Funnel(
         files=_total(lengths),
         failed=_total(lengths[failed]),

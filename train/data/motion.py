@@ -3,7 +3,7 @@
 T frames, S series.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,11 @@ def motion_rest(signals: Signals) -> dict[str, float]:
 
 
 def motion_series(
-    motion_TS: NDArray[np.floating], rest: Mapping[str, float], *, names: Sequence[str] = tuple(SPREADS)
+    motion_TS: NDArray[np.floating], *, names: Sequence[str] = tuple(SPREADS)
 ) -> dict[str, NDArray[np.float64]]:
-    """Series (T,) by name, rest added."""
+    """Series (T,) by name, without their rest."""
     places = {name: place for place, name in enumerate(SPREADS)}
-    return {name: motion_TS[:, places[name]].astype(np.float64) + rest[name] for name in names}
+    return {name: motion_TS[:, places[name]].astype(np.float64) for name in names}
 
 
 def _filled(signals: Signals, name: str) -> NDArray[np.float64]:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
 from xsheet.curate.media.frames import Frame
-from xsheet.model.encoders.motion import SPREADS
 from xsheet.schemas import vocab
 from xsheet.schemas.time import FrameRate, frame_start_us
 from xsheet.train.data.motion import motion_series
@@ -49,7 +48,7 @@ class MotionReader:
 
     def __call__(self, motion_TS: NDArray[Any], /) -> Mapping[str, Floats]:
         """As FaceReader, of motion (T, S) in place of pictures."""
-        return motion_series(motion_TS, dict.fromkeys(SPREADS, 0.0), names=FACE_SERIES)
+        return motion_series(motion_TS, names=FACE_SERIES)
 
 
 class MeshFaceReader:

@@ -66,7 +66,7 @@ def sample_motion(trained: TrainedModel, script: ActionScript, audio: Samples, s
         settings=settings,
     ).sample(script)
     shown = motion_TS[: max(1, len(audio) // SAMPLES_PER_FRAME)]
-    series = motion_series(shown, dict.fromkeys(SPREADS, 0.0))
+    series = motion_series(shown)
     return Signals(
         clip_id=SCRIPT_ID, frames=len(shown), extractor=PRIOR_EXTRACTOR,
         **{name: tuple(values.tolist()) for name, values in series.items()},

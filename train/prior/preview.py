@@ -5,19 +5,17 @@
 The file loads nothing else and opens from a disk.
 """
 
-import base64
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 from scipy.io import wavfile
 
 from xsheet.curate.media.audio import Samples
-from xsheet.pages.environment import page_environment, read_resource
+from xsheet.pages.environment import json_for_script, page_environment, read_resource
+from xsheet.pages.images import data_uri
 from xsheet.pages.wording import printable
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.tables import write_text
@@ -52,7 +50,7 @@ def write_preview(
     }
     page = environment.get_template("page.html").render(
         base=script.base,
-        data=_json_for_html(data),
+        data=json_for_script(data),
         audio=_wav_uri(audio),
         script=Markup(read_resource(_PACKAGE, "face.js")),
         seconds=signals.frames / CLIP_RATE.num,
@@ -64,13 +62,7 @@ def _in_spreads(series: tuple[float | None, ...], spread: float) -> list[float]:
     return [round((value or 0.0) / spread, _DIGITS) for value in series]
 
 
-def _json_for_html(data: Mapping[str, Any]) -> Markup:
-    """JSON that cannot end the element that it stands in."""
-    text = json.dumps(data, allow_nan=False).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return Markup(text)
-
-
 def _wav_uri(audio: Samples) -> str:
     file = io.BytesIO()
     wavfile.write(file, AUDIO_RATE.num, np.asarray(np.clip(audio, -1, 1) * 32767, np.int16))
-    return f"data:audio/wav;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_uri(file.getvalue(), "audio/wav")

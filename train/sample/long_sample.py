@@ -65,15 +65,16 @@ class LongSample:
         )
         texts = self._texts(annotation, starts)
         motion_TX = None if self.read_motion is None else self.read_motion(starts[-1] + self.frames)
-        requests = [self._request(text, start, motion_TX) for text, start in zip(texts, starts, strict=True)]
-        latents = self._window(self.first, requests[0], history=None, place=(0, len(starts)))
+        request = self._request(self.first, texts[0], 0, motion_TX, name="sample")
+        latents = self._window(request, history=None, place=(0, len(starts)))
         shown = self.trained.decode(latents[0])
         began_s = time.monotonic()
         for k, (before, start) in enumerate(pairwise(starts), start=1):
             kept = 1 + (start - before) // FRAMES_PER_LATENT
             history = History(latent_BCKHW=latents[:, :, kept : kept + window.overlap], sigma=window.history_sigma)
             first = self.first if window.reference == "portrait" else shown[start]
-            latents = self._window(first, requests[k], history=history, place=(k, len(starts)))
+            request = self._request(first, texts[k], start, motion_TX, name=f"sample-{k}")
+            latents = self._window(request, history=history, place=(k, len(starts)))
             shown = append_window(shown, self.trained.decode(latents[0]), start=start, overlap=window.overlap)
             left_s = (time.monotonic() - began_s) / k * (len(starts) - 1 - k)
             log.info("window %d of %d, %s left", k + 1, len(starts), timedelta(seconds=round(left_s)))
@@ -104,7 +105,7 @@ class LongSample:
             log.warning("%s", change)
         return texts
 
-    def _window(self, first: Frames, request: "_Request", *, history: History | None, place: tuple[int, int]) -> Tensor:
+    def _window(self, request: SampleRequest, *, history: History | None, place: tuple[int, int]) -> Tensor:
         """Latents of one window, (1, C, F, H, W); `place` is its number, from 0, and the number of windows."""
         k, count = place
 
@@ -112,29 +113,25 @@ class LongSample:
             if self.on_progress is not None:
                 self.on_progress((k + step / self.settings.steps) / count)
 
-        latent = self.trained.encoders.video.encode(torch.from_numpy(np.ascontiguousarray(first))[None, None])[0]
-        return self.trained.sample_latents(
-            [request(latent.cpu(), f"sample-{k}" if k else "sample")], self.settings, history=history, on_step=on_step
-        )
+        return self.trained.sample_latents([request], self.settings, history=history, on_step=on_step)
 
-    def _request(self, text: TokenizedText, start: int, motion_TX: Tensor | None) -> "_Request":
-        """The request of a window, without its first latent and name."""
-        per_frame = self._picture.samples_per_frame
+    def _request(
+        self, first: Frames, text: TokenizedText, start: int, motion_TX: Tensor | None, *, name: str
+    ) -> SampleRequest:
+        encoders, per_frame = self.trained.encoders, self._picture.samples_per_frame
         waveform = pad_or_trim(self.waveform[start * per_frame :], self.frames * per_frame)
-        encoded = self.trained.encoders.audio.encode(torch.from_numpy(waveform)[None], samples_per_frame=per_frame)
-        return lambda first_C1HW, name: SampleRequest(
+        audio_TLQ = encoders.audio.encode(torch.from_numpy(waveform)[None], samples_per_frame=per_frame)[0]
+        latent = encoders.video.encode(torch.from_numpy(np.ascontiguousarray(first))[None, None])[0]
+        return SampleRequest(
             name=name,
-            first_C1HW=first_C1HW,
-            audio_TLQ=encoded[0, : self.frames].cpu(),
+            first_C1HW=latent.cpu(),
+            audio_TLQ=audio_TLQ[: self.frames].cpu(),
             text=text,
             face_FHW=self.masks[0],
             mouth_FHW=self.masks[1],
             identity_X=self.identity_X,
             motion_TX=None if motion_TX is None else motion_TX[start : start + self.frames],
         )
-
-
-_Request = Callable[[Tensor, str], SampleRequest]
 
 
 def pad_or_trim(waveform: Samples, length: int) -> Samples:

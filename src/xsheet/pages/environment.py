@@ -4,6 +4,7 @@ File names, texts and messages on a page were written by strangers. Every value 
 direction-changing characters are written as escapes, and an undefined variable is an error.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
@@ -60,6 +61,12 @@ def page_environment(
 def read_resource(package: str, name: str) -> str:
     """Text of a file that is installed with a package."""
     return (files(package) / name).read_text(encoding="utf-8")
+
+
+def json_for_script(value: object) -> Markup:
+    """JSON that cannot end the script element it stands in; ValueError for a number that JSON has not."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return Markup(text)
 
 
 def _template(package: str, name: str) -> str | None:

@@ -29,9 +29,9 @@ def test_gaps_are_filled_and_what_was_never_seen_keeps_still():
 
 def test_series_come_back_with_their_rest():
     one = signals(eye_left_open=(0.4, 0.4, 0.0, 0.4, 0.4), head_x=(0.9, 0.9, 0.9, 0.95, 0.9))
-    series = motion_series(motion_array(one), motion_rest(one), names=("eye_left_open", "head_x"))
-    assert series["eye_left_open"] == pytest.approx(np.array(one.eye_left_open), abs=1e-6)
-    assert series["head_x"] == pytest.approx(np.array(one.head_x), abs=1e-6)
+    series, rest = motion_series(motion_array(one), names=("eye_left_open", "head_x")), motion_rest(one)
+    for name in series:
+        assert series[name] + rest[name] == pytest.approx(np.array(getattr(one, name)), abs=1e-6)
 
 
 def test_a_mirrored_latent_is_that_of_the_mirrored_clip():

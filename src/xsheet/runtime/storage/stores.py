@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar
 
@@ -236,12 +236,19 @@ def _s3(bucket: str) -> fs.FileSystem:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region is None and endpoint is None:
-        region = _tried(lambda: fs.resolve_s3_region(bucket), f"s3://{bucket}")
+        region = _s3_region(bucket)
     # One try of the client: those here are the only ones, and their number is known.
     return fs.S3FileSystem(
         region=region, endpoint_override=endpoint, connect_timeout=CONNECT_TIMEOUT_S,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1), background_writes=False,
     )  # fmt: skip
+
+
+@cache
+def _s3_region(bucket: str) -> str:
+    """Region of a bucket, asked once: a file system is opened for every object."""
+    region: str = _tried(lambda: fs.resolve_s3_region(bucket), f"s3://{bucket}")
+    return region
 
 
 def _azure(url: str) -> fs.FileSystem:
