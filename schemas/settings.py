@@ -250,7 +250,7 @@ def _sections(value: Any, *, is_list: bool) -> list[tuple[str, Mapping[Any, Any]
 
 
 def _section_models(annotation: Any) -> list[type[BaseModel]]:
-    """The settings models that a value may have: several where they are told apart by a tag."""
+    """The settings models that a value may have: several where a tag distinguishes them."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _section_models(part)]

@@ -90,7 +90,7 @@ def _boundary_sd(offset_us: Ints, phase: Ints, match_counts: Ints) -> Floats:
 
 
 def _class_entropy(phase: Ints, action: Ints) -> Floats:
-    """(N,) nats of the classes said of each phase."""
+    """(N,) nats of the classes that layers give each phase."""
     kind, count = np.unique(phase * ACTION_COUNT + action, return_counts=True)
     share = count / np.bincount(phase)[kind // ACTION_COUNT]
     # 0.0 + turns the -0.0 of certainty into 0.

@@ -147,7 +147,7 @@ def _resulting_phases(request: EditRequest, draft: Draft) -> tuple[Phase, ...]:
 
 
 def _edit_phase(phase: Phase, values: dict[str, Any]) -> Phase:
-    """The phase with other values. What was measured or claimed of the old one is no longer said of the new one."""
+    """The phase with other values. Measurements and claims of the old one do not carry over."""
     changed = {name for name, value in values.items() if getattr(phase, name) != value}
     if not changed:
         return phase

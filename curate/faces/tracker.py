@@ -51,7 +51,7 @@ class FaceSettings(StrictModel):
     )
     identity: Literal["proportions", "dlib"] = Field(
         default="proportions",
-        description="how people are told apart. proportions: of the face, and tones; no download, weak. dlib: a face "
+        description="how people are distinguished. proportions: of the face, and tones; no download, weak. dlib: a face "
         "recognition network, the extra `identity`. Compared in docs/log/curate.md#identity",
     )
     identity_interval_frames: int = Field(

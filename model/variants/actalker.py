@@ -109,7 +109,7 @@ class ACTalkerConfig(ActAvatarConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ACTalkerConditioning:
-    """What a clip is told besides its sound; masks are shares of latent cells, as the cache holds them."""
+    """Conditioning of a clip besides its sound; masks are shares of latent cells, as the cache holds them."""
 
     mouth_BFHW: Tensor
     face_BFHW: Tensor
@@ -246,7 +246,7 @@ class ScanBranch(nn.Module):
         return x_BFSD.scatter(2, place, pasted)
 
     def _scan_packets(self, tokens_BFJD: Tensor, valid_BFJ: Tensor) -> Tensor:
-        """The same shape; tokens that are not said, which fill up the frames, leave no trace."""
+        """The same shape; padding tokens leave no trace."""
         ends = (0, 1) if self.scan_scope == "frame" else (1, 2)
         tokens, valid = tokens_BFJD.flatten(*ends), valid_BFJ.flatten(*ends)
         inner, gate = self.to_inner(self.norm(tokens)).chunk(2, dim=-1)

@@ -1,4 +1,4 @@
-"""FantasyTalking as a variant: sound heard by the whole clip or by its frame, a face, and how much to move.
+"""FantasyTalking as a variant: sound attended by the whole clip or by its frame, a face, and how much to move.
 
 After arXiv 2504.04842 and its published inference code (docs/references.md). Z' = Z + λ1 Attn(Q, sound) +
 λ2 Attn(Q, face), where the text's query and way out serve all three, so that only keys and values are new.
@@ -107,7 +107,7 @@ class FantasyTalkingConfig(ActAvatarConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FantasyTalkingConditioning:
-    """What a clip is told besides; None is nobody in particular, and no say in how much to move."""
+    """Conditioning of a clip besides text and sound; None is no identity, and no amount of motion."""
 
     identity_BX: Tensor | None = None  # of the face; zeros = nobody in particular, as dropout and guidance give
     motion_B2: Tensor | None = None  # how much face and body move, 0..1; .5 neutral, .1 subtle, 1 intense
@@ -285,7 +285,7 @@ def frame_windows(frames: int, *, device: torch.device | None = None) -> Tensor:
 
 
 def mouth_loss(error_BFHW: Tensor, *, mouth_BFHW: Tensor, mouth_only_B: Tensor) -> Tensor:
-    """Loss of each clip, (B,): the mean over all cells or, where told (the paper's .8 of the time), over the mouth.
+    """Loss of each clip, (B,): the mean over all cells or, where drawn (.8 of the time in the paper), over the mouth.
 
     The paper multiplies by the mask alone; here the sum is divided by the mask's, so that a small mouth counts as much,
     and a clip whose mouth was never seen keeps the mean over all.

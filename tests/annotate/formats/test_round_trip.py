@@ -29,7 +29,7 @@ def there_and_back(fmt, annotations, clips):
 def changed(before, after, lost):
     """Fields of phases that differ although no loss names them, and phases that are gone."""
     had, have = list(before.phases), [one for annotation in after for one in annotation.phases]
-    # Rounding may change the order of phases that start together, so they are told apart by their ids if they have any.
+    # Rounding may change the order of phases that start together, so their ids distinguish them if they have any.
     identity = attrgetter(*(["start_us", "end_us", "action"] if "phases.phase_id" in lost else ["phase_id"]))
     pairs = list(zip(sorted(had, key=identity), sorted(have, key=identity), strict="phases" not in lost))
     names = {one.name for one in fields(Phase)} - {field.removeprefix("phases.") for field in lost} - BY_IMPORT

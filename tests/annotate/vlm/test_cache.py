@@ -34,7 +34,7 @@ class Counting:
             if turn.request_id in self.failing:
                 yield VlmResponse(request_id=turn.request_id, error="busy")
             else:
-                yield VlmResponse(request_id=turn.request_id, text="said", finish_reason=self.finish_reason)
+                yield VlmResponse(request_id=turn.request_id, text="reply", finish_reason=self.finish_reason)
 
 
 def kept(folder, chat=None):

@@ -89,7 +89,7 @@ def test_sound_that_starts_late_or_early_in_the_container_stays_so(start_us, cli
         sound_start_us=1_000_000 + start_us,
     )  # fmt: skip
     source, _, sound, _ = read(path)
-    assert abs(source.audio_start_us - start_us) <= 65_000  # AAC's priming comes before the first sample that is heard
+    assert abs(source.audio_start_us - start_us) <= 65_000  # AAC's priming comes before the first audible sample
     assert abs(int(np.argmax(np.abs(sound))) - click_sample) <= 16
     assert len(sound) == 25 * 640
 

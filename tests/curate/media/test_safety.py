@@ -178,7 +178,7 @@ def test_a_playlist_behind_a_good_magic_is_not_read_as_a_playlist(head, tail, fi
 
 
 def with_external_track(movie: Path, target: str) -> None:
-    """Rewrite a MOV whose index stands at the end, so that its frames are said to lie in another file."""
+    """Rewrite a MOV whose index stands at the end, so that its index places the frames in another file."""
     data = bytearray(movie.read_bytes())
     folder = b"\x00\x02" + struct.pack(">H", len(target)) + target.encode() + b"\x00" * (len(target) % 2)
     alias = bytes(4) + bytes(10) + b"\x00" * 28 + bytes(12) + bytes([len(target)]) + target.encode().ljust(63, b"\0")

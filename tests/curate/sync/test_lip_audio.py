@@ -34,7 +34,7 @@ def babble(seed: int, frames: int = FRAMES) -> np.ndarray:
 
 
 def pair(offset: int, *, seed: int = 0, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
-    """A mouth, and what is heard `offset` frames after it was seen."""
+    """A mouth, and its sound `offset` frames after its picture."""
     mouth = babble(seed, FRAMES + 40)
     predicted = shift_series(mouth, -offset) + noise * babble(seed + 1, FRAMES + 40)
     return 0.05 * mouth[20:-20], predicted[20:-20]

@@ -1,4 +1,4 @@
-"""What variants are told of a clip, from its signals and its face track to a batch."""
+"""Conditioning of variants, from the signals of a clip and its face track to a batch."""
 
 import json
 from dataclasses import replace
@@ -91,7 +91,7 @@ def build(folder, settings, **changes):
 
 @pytest.fixture
 def controlled(built_copy, settings):
-    """The cached set with a track and turning heads, cached again with what variants are told."""
+    """The cached set with a track and turning heads, cached again with the conditioning of variants."""
     signals = list(tables.iter_records(built_copy, tables.SIGNALS))
     turned = [replace(one, yaw_deg=tuple(6.0 * k for k in range(one.frames))) for one in signals]
     tables.write_table(built_copy, tables.SIGNALS, turned)

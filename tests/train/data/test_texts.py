@@ -1,4 +1,4 @@
-"""What a clip is told: three forms, with phases, windows and sides that go with what is shown."""
+"""Text of a clip: three forms, with phases, windows and sides that go with what is shown."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Two clips that differ only in what a variant is told besides text and sound: each control does what it says."""
+"""Two clips that differ only in a control besides text and sound: each control has the effect of its name."""
 
 from dataclasses import dataclass, replace
 

@@ -73,7 +73,7 @@ def test_a_run_may_be_made_longer(tmp_path):
 
 
 def test_the_journal_has_each_step_once_after_a_break(tmp_path):
-    run_until_it_dies(tmp_path, at=12)  # step 3 is told, step 2 is saved
+    run_until_it_dies(tmp_path, at=12)  # step 3 is logged, step 2 is saved
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # a kill in the middle of a line
     make_loop(tmp_path).run()

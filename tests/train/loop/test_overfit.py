@@ -24,7 +24,7 @@ def clip(order, *, epoch):
     latent = torch.zeros(1, SIZE.in_channels, FRAMES, 2, 2)
     for action, window in zip(order, (FIRST, SECOND), strict=True):
         latent[:, action - RAISE, window] = 2.0
-    clock = torch.linspace(-3, 3, 4 * (FRAMES - 1) + 1)[None, :, None, None]  # what time it is can be heard
+    clock = torch.linspace(-3, 3, 4 * (FRAMES - 1) + 1)[None, :, None, None]  # the sound is a clock
     return Batch(
         sample_keys=(SampleKey(epoch, f"clip{order[0]}"),),
         latent_BCFHW=latent,

@@ -1,4 +1,4 @@
-"""Samples follow from wish and seed."""
+"""A sample follows from its request and seed."""
 
 import json
 import shutil
