@@ -51,8 +51,8 @@ class FaceSettings(StrictModel):
     )
     identity: Literal["proportions", "dlib"] = Field(
         default="proportions",
-        description="how people are distinguished. proportions: of the face, and tones; no download, weak. dlib: a face "
-        "recognition network, the extra `identity`. Compared in docs/log/curate.md#identity",
+        description="how people are distinguished. proportions: of the face, and tones; no download, weak. dlib: a "
+        "face recognition network, the extra `identity`. Compared in docs/log/curate.md#identity",
     )
     identity_interval_frames: int = Field(
         default=50, ge=1, description="frames between embeddings by the network, besides those of a new face"
