@@ -55,13 +55,19 @@ def drive(notes: Path, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Pop
     yield drive
     for driver in drivers:
         driver.kill()
-        driver.communicate()
+        driver.wait()
 
 
 @pytest.fixture
-def cluster() -> Iterator[tuple["psutil.Process", str]]:
-    """A cluster on this machine, which its own process started: that process, and the address of the head."""
-    owner = subprocess.Popen([sys.executable, "-c", CLUSTER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+def cluster(request: pytest.FixtureRequest) -> Iterator[tuple["psutil.Process", str]]:
+    """A cluster on this machine, which its own process started: that process, and the address of the head.
+
+    It lets everyone join, unless the test asks for Ray's default, a token.
+    """
+    owner = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env={**os.environ, "RAY_AUTH_MODE": getattr(request, "param", "disabled")},
+    )  # fmt: skip
     try:
         assert owner.stdout is not None
         address = owner.stdout.readline().decode().strip()
@@ -128,6 +134,16 @@ def test_a_head_that_dies_ends_the_run_with_a_sentence_and_without_its_workers(d
     assert "its head" in stderr or "Ray ended the process" in stderr
     assert stderr.count("\n") == 1, stderr
     assert eventually(lambda: all(gone(pid) for pid in workers(notes)), timeout_s=60)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("cluster", ["token"], indirect=True)
+def test_a_cluster_that_wants_a_token_is_named(drive, cluster, monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    driver = drive("fine", "0", cluster[1])
+    stderr = driver.communicate(timeout=300)[1].decode()
+    assert driver.returncode == 1
+    assert "RAY_AUTH_MODE=token" in stderr and stderr.count("\n") == 1, stderr
 
 
 @pytest.mark.nightly

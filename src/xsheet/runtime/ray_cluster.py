@@ -25,12 +25,12 @@ def start_or_join(ray: Any, address: str, **arguments: Any) -> None:
 
     Raises:
         ConfigError: nothing that speaks Ray's protocol answers at the address, within 10 s.
-        RunError: Ray does not start on this machine.
+        RunError: Ray does not start on this machine, or the cluster does not let this machine join.
     """
     arguments = {"logging_level": logging.ERROR} | arguments
     if address not in ("auto", "local"):
         _check_reachable(ray, address)
-        ray.init(address=address, **arguments)
+        _join(ray, address, arguments)
         return
     if address == "auto":
         with suppress(ConnectionError):
@@ -49,6 +49,17 @@ def start_or_join(ray: Any, address: str, **arguments: Any) -> None:
                 ) from error  # fmt: skip
         else:
             return
+
+
+def _join(ray: Any, address: str, arguments: dict[str, Any]) -> None:
+    try:
+        ray.init(address=address, **arguments)
+    except ConnectionError as error:
+        # Ray waits a minute where the token is missing, and then names a timeout.
+        hint = "see whether the cluster runs"
+        if os.environ.get("RAY_AUTH_MODE") != "token":
+            hint += "; if it asks for a token, set RAY_AUTH_MODE=token (the token is in ~/.ray/auth_token)"
+        raise RunError(where=f"--ray {address}", expected="a cluster to join", got=str(error), hint=hint) from error
 
 
 def quiet_environment() -> None:
