@@ -154,6 +154,7 @@ def cut_on_a_phone(chromium):
     def measure(path: Path) -> list[str]:
         context = chromium.new_context(viewport={"width": 390, "height": 844})
         page = context.new_page()
+        page.set_default_timeout(120_000)
         page.goto(path.as_uri())
         page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
         cut = page.evaluate(CUT_TEXT)

@@ -16,6 +16,7 @@ def visit(chromium, small_set, repeat_set):
 
     def visit(width=1280):
         page = context.new_page()
+        page.set_default_timeout(120_000)
         page.set_viewport_size({"width": width, "height": 860})
         page.on("console", lambda message: messages.append(message.text))
         page.on("pageerror", lambda error: messages.append(str(error)))

@@ -33,13 +33,14 @@ SHOWN = """async () => {
   for (let i = 0; i < data.length; i += 32768) text += String.fromCharCode(...data.subarray(i, i + 32768));
   return [canvas.height, canvas.width, btoa(text)];
 }"""
+WAIT_S = 120  # a busy machine may let a browser wait for half a minute
 PLAYER = "(await (await import('/page/main.js')).review).player"
 pytestmark = pytest.mark.slow
 
 
 def until(page, expression: str) -> None:
     """Wait for something to become true; asked from outside, for the page's policy lets nobody evaluate text inside."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + WAIT_S
     while not page.evaluate(expression):
         assert time.monotonic() < end, f"never true: {expression}"
         time.sleep(0.02)
@@ -55,7 +56,7 @@ def visit(chromium):
             context = chromium.new_context(viewport={"width": 1280, "height": 860})
             contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(1000 * WAIT_S)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address)
         until(page, "document.getElementById('video').readyState >= 2")

@@ -172,6 +172,7 @@ def visit(chromium, request, job, tmp_path):
     context, errors = chromium.new_context(viewport={"width": width, "height": height}), []
     with serving(job, tmp_path) as (address, _):
         page = context.new_page()
+        page.set_default_timeout(120_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address)
         page.wait_for_selector(".bar")
