@@ -32,8 +32,8 @@ from xsheet.curate.sync.syncnet import SyncNet, SyncNetSettings
 from xsheet.model.config import ActAvatarConfig, latent_frames, tiny_config, wan2_2_ti2v_5b_config
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.errors import RunError
+from xsheet.schemas.files import write_text
 from xsheet.schemas.ids import file_sha256
-from xsheet.schemas.tables import write_text
 from xsheet.train.data.batch import Batch
 from xsheet.train.data.seeded_random import SampleKey
 from xsheet.train.loop.loss import LossSettings, VelocityLoss

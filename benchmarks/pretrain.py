@@ -20,9 +20,9 @@ from puppet_set import EVERY_HEAD_ACT, make_set
 from safetensors.torch import load_file, save_file
 
 from xsheet.runtime.executor import Execution
+from xsheet.schemas.files import atomic_path, write_text
 from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.settings import load_settings
-from xsheet.schemas.tables import atomic_path, write_text
 from xsheet.train.data.cache.build import build_cache
 from xsheet.train.evaluate.evaluate import Evaluation, EvaluationSettings, evaluate
 from xsheet.train.launch import WorkerSettings

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from xsheet.schemas.errors import ConfigError, RunError
+from xsheet.schemas.files import atomic_path, write_text
 from xsheet.schemas.ids import file_sha256
-from xsheet.schemas.tables import atomic_path, write_text
 
 ModelFileStatus = Literal["absent", "present", "verified", "mismatch", "no_hash"]
 SYNCNET_WEIGHTS = "syncnet_v2.safetensors"  # made by `xsheet models convert`

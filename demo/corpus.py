@@ -22,8 +22,9 @@ from xsheet.runtime.executor import Execution, Item, Progress, Row, RunResults, 
 from xsheet.schemas import ids, tables
 from xsheet.schemas.columns import Record
 from xsheet.schemas.errors import RunError
+from xsheet.schemas.files import remove_temporary_files
 from xsheet.schemas.source import ManifestColumn, SourceVideo
-from xsheet.schemas.tables import Table, remove_temporary_files
+from xsheet.schemas.tables import Table
 
 R = TypeVar("R", bound=Record)
 TRUTH_TABLES: tuple[Table[Any], ...] = (

@@ -27,8 +27,8 @@ from xsheet.model.conditioning import GuidanceSettings
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import ids
 from xsheet.schemas.annotation import Annotation, Phase
+from xsheet.schemas.files import write_bytes
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import write_bytes
 from xsheet.schemas.time import CLIP_RATE, FrameRate, frame_at, frame_start_us
 from xsheet.train.data.cache.build import build_cache
 from xsheet.train.evaluate.analyse import analyse_clip

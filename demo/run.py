@@ -16,8 +16,8 @@ from xsheet.demo.new_people import NewPeople, NewPeopleSettings, sample_new_peop
 from xsheet.demo.page.page import write_page
 from xsheet.demo.page.report_data import collect_report
 from xsheet.runtime.executor import Execution, Progress
+from xsheet.schemas.files import write_text
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import write_text
 from xsheet.workflow import WorkflowResult, WorkflowSettings, run_workflow, steps_until
 
 

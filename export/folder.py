@@ -14,8 +14,8 @@ from xsheet import __version__
 from xsheet.export.media import ExportedFile
 from xsheet.export.settings import ExportSettings
 from xsheet.schemas.errors import ConfigError, RunError
+from xsheet.schemas.files import write_text
 from xsheet.schemas.ids import checksum_lines
-from xsheet.schemas.tables import write_text
 
 DESCRIPTION, CHECKSUMS = "export.json", "SHA256SUMS"
 

@@ -27,7 +27,7 @@ from xsheet.runtime.executor import Item, Row
 from xsheet.schemas import ids
 from xsheet.schemas.columns import RECORD, Count, Sha256, Str
 from xsheet.schemas.errors import ContractError
-from xsheet.schemas.tables import atomic_path, write_bytes
+from xsheet.schemas.files import atomic_path, write_bytes
 from xsheet.schemas.time import AUDIO_RATE
 
 

@@ -22,7 +22,7 @@ from xsheet.model.encoders.pretrained import import_diffusers
 from xsheet.model.init import init_new_parts
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.tables import atomic_path, read_json
+from xsheet.schemas.files import atomic_path, read_json
 
 # Name here and in diffusers: name in the files of Wan's authors. Each layer has a weight and a bias.
 _LAYERS = {

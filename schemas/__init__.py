@@ -9,11 +9,11 @@ source      SourceVideo, Timeline, FaceTrack, Shot, fingerprints and splits
 clip        Measures, Verdict, Clip, Signals, Feature
 run         Run: model, prompts, sampling and versions behind a layer
 annotation  Annotation, Phase, Base; Finding and Review
-tables      Parquet tables: write, read, upgrade; atomic files
+files       files that appear whole or not at all, JSON files
+tables      Parquet tables: write, read, upgrade
 layers      the annotations of one run, and how to find them by name
 settings    strict settings from presets, files and --set
-sets        set.json, ClipFormat, RunManifest
-contract    check a whole set; docs/data-contract.md
+sets        set.json, ClipFormat, RunManifest; check a whole set
 """
 
 if __name__ == "schemas":

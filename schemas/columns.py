@@ -1,4 +1,4 @@
-"""From a record to its Arrow columns: the one place where Python annotations become stored types."""
+"""Column types, and the Arrow columns of a record: the one place where Python annotations become stored types."""
 
 import base64
 import dataclasses
@@ -6,6 +6,7 @@ import math
 import struct
 import types
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
@@ -65,6 +66,34 @@ def _arrow_type(hint: Any) -> tuple[pa.DataType, bool, type[Record] | None]:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return pa.struct(arrow_fields(hint)), False, hint
     raise TypeError(f"{hint!r} has no Arrow type; annotate it with a type of xsheet.schemas.columns")
+
+
+def iter_fields(record: type[Record], prefix: str = "") -> Iterator[tuple[str, Column]]:
+    """(dotted path, column) of a record and of all records inside it; '[]' marks a list."""
+    for column in columns(record):
+        path = prefix + column.name
+        yield path, column
+        if column.record is not None:
+            yield from iter_fields(column.record, path + ("[]." if pa.types.is_list(column.arrow_type) else "."))
+
+
+def column_dicts(record: type[Record]) -> list[dict[str, Any]]:
+    """The columns of a record as plain data, nested records in full."""
+    return [_column_dict(column) for column in columns(record)]
+
+
+def _column_dict(column: Column) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": column.name, "type": short_type(column.arrow_type), "nullable": column.nullable}
+    if column.record is not None:
+        row["columns"] = column_dicts(column.record)
+    return row
+
+
+def short_type(kind: pa.DataType) -> str:
+    """An Arrow type in one or two words; structs are spelled out elsewhere."""
+    if pa.types.is_list(kind):
+        return f"list<{short_type(kind.value_type)}>"
+    return "struct" if pa.types.is_struct(kind) else str(kind)
 
 
 RECORD = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)

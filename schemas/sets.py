@@ -1,17 +1,22 @@
 """A set: a folder with set.json, one folder per table, clips, and a manifest per run. Paths inside are relative."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pydantic import AwareDatetime, Field, ValidationError
 
+from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError, ContractError
+from xsheet.schemas.files import read_json, write_text
+from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.settings import StrictModel, settings_sha256
-from xsheet.schemas.tables import read_json, write_text
+from xsheet.schemas.tables import Table
 
 CONTRACT_VERSION = "1.0"
 
@@ -144,3 +149,110 @@ def versions(distributions: Sequence[str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "absent"
     return found
+
+
+# child table, its column, parent table, the parent's column
+REFERENCES: tuple[tuple[Table[Any], str, Table[Any], str], ...] = (
+    (tables.SHOTS, "source_id", tables.SOURCES, "source_id"),
+    (tables.TIMELINES, "source_id", tables.SOURCES, "source_id"),
+    (tables.TRACKS, "source_id", tables.SOURCES, "source_id"),
+    (tables.FINGERPRINTS, "source_id", tables.SOURCES, "source_id"),
+    (tables.NEAR_DUPLICATES, "source_id", tables.FINGERPRINTS, "source_id"),
+    (tables.NEAR_DUPLICATES, "other_id", tables.FINGERPRINTS, "source_id"),
+    (tables.MEASURES, "source_id", tables.SOURCES, "source_id"),
+    (tables.MEASURES, "shot_id", tables.SHOTS, "shot_id"),
+    (tables.VERDICTS, "clip_id", tables.MEASURES, "clip_id"),
+    (tables.CLIPS, "source_id", tables.SOURCES, "source_id"),
+    (tables.SIGNALS, "clip_id", tables.CLIPS, "clip_id"),
+    (tables.WORDS, "clip_id", tables.CLIPS, "clip_id"),
+    (tables.SPLITS, "clip_id", tables.CLIPS, "clip_id"),
+    (tables.ANNOTATIONS, "clip_id", tables.CLIPS, "clip_id"),
+    (tables.ANNOTATIONS, "run_id", tables.RUNS, "run_id"),
+    (tables.REVIEWS, "annotation_id", tables.ANNOTATIONS, "annotation_id"),
+    (tables.FEATURES, "clip_id", tables.CLIPS, "clip_id"),
+)
+UNIQUE: tuple[tuple[Table[Any], str], ...] = (
+    (tables.SOURCES, "path"),
+    (tables.SHOTS, "shot_id"),
+    (tables.TIMELINES, "source_id"),
+    (tables.FINGERPRINTS, "source_id"),
+    (tables.TRACKS, "track_id"),
+    (tables.MEASURES, "clip_id"),
+    (tables.VERDICTS, "clip_id"),
+    (tables.CLIPS, "clip_id"),
+    (tables.SIGNALS, "clip_id"),
+    (tables.WORDS, "clip_id"),
+    (tables.SPLITS, "clip_id"),
+    (tables.RUNS, "run_id"),
+    (tables.ANNOTATIONS, "annotation_id"),
+    (tables.FINDINGS, "finding_id"),
+    (tables.REVIEWS, "review_id"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ContractViolation:
+    """One breach of the contract."""
+
+    table: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContractReport:
+    """Rows per table that exists, and what is wrong."""
+
+    rows: dict[str, int]
+    violations: tuple[ContractViolation, ...]
+
+
+def check_set(folder: Path, *, media: bool = False) -> ContractReport:
+    """Read everything once; `media=True` also hashes every clip. ContractError when the folder is no set at all."""
+    open_set(folder)
+    rows: dict[str, int] = {}
+    problems: list[ContractViolation] = []
+    for table in tables.TABLES:
+        if not tables.part_files(folder, table):
+            continue
+        try:
+            rows[table.name] = sum(1 for _ in tables.iter_records(folder, table))
+        except ContractError as error:
+            problems.append(ContractViolation(table.name, str(error)))
+    readable = set(rows)
+    problems += _duplicates(folder, readable)
+    problems += _dangling_references(folder, readable)
+    if "clips" in readable:
+        problems += _media(folder, hashes=media)
+    return ContractReport(rows, tuple(problems))
+
+
+def _duplicates(folder: Path, readable: set[str]) -> Iterator[ContractViolation]:
+    for table, column in UNIQUE:
+        if table.name in readable:
+            values = _column(folder, table, column)
+            if twice := len(values) - len(values.unique()):
+                yield ContractViolation(table.name, f"{column}: {twice} values occur more than once")
+
+
+def _dangling_references(folder: Path, readable: set[str]) -> Iterator[ContractViolation]:
+    for child, column, parent, key in REFERENCES:
+        if {child.name, parent.name} <= readable:
+            known = _column(folder, parent, key)
+            found = pa.compute.is_in(_column(folder, child, column), value_set=known.combine_chunks())
+            if missing := len(found) - (pa.compute.sum(found).as_py() or 0):
+                yield ContractViolation(
+                    child.name, f"{column}: {missing} rows name a {parent.name} row that does not exist"
+                )
+
+
+def _media(folder: Path, *, hashes: bool) -> Iterator[ContractViolation]:
+    for clip in tables.iter_records(folder, tables.CLIPS):
+        path = folder / clip.media_path
+        if not path.is_file():
+            yield ContractViolation("clips", f"{clip.clip_id}: {clip.media_path} is missing")
+        elif hashes and file_sha256(path) != clip.media_sha256:
+            yield ContractViolation("clips", f"{clip.clip_id}: {clip.media_path} has changed since it was written")
+
+
+def _column(folder: Path, table: Table[Any], column: str) -> pa.ChunkedArray:
+    return tables.read_table(folder, table, [column])[column]

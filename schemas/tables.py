@@ -6,12 +6,7 @@ another major version; `xsheet schemas upgrade` converts it.
 """
 
 import difflib
-import json
-import os
-import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import chain, islice
@@ -23,8 +18,9 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from xsheet.schemas import annotation, clip, run, source
-from xsheet.schemas.columns import Record, arrow_fields
+from xsheet.schemas.columns import Record, arrow_fields, column_dicts
 from xsheet.schemas.errors import ConfigError, ContractError
+from xsheet.schemas.files import atomic_path
 
 R = TypeVar("R", bound=Record)
 _TABLE_KEY, _VERSION_KEY = b"xsheet.table", b"xsheet.version"
@@ -74,6 +70,11 @@ def arrow_schema(table: Table[Any]) -> pa.Schema:
         arrow_fields(table.record),
         metadata={_TABLE_KEY: table.name.encode(), _VERSION_KEY: f"{major}.{minor}".encode()},
     )
+
+
+def schema_dict(table: Table[Any]) -> dict[str, Any]:
+    """A table's schema as plain data, nested records in full."""
+    return {"table": table.name, "version": "{}.{}".format(*table.version), "columns": column_dicts(table.record)}
 
 
 # ---- records <-> Arrow
@@ -332,81 +333,3 @@ def find_table(name: str) -> Table[Any]:
             where="table", expected=f"one of {', '.join(names)}", got=repr(name), hint=f"did you mean {near!r}?"
         )
     return found
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; it replaces `path` after success and is removed after an error.
-
-    Raises:
-        OSError: the folder cannot be written or the disk is full; `path` is then unchanged.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=f".tmp{path.suffix}", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        with library_os_errors(path):
-            yield temporary
-        sync_to_disk(temporary)
-        temporary.chmod(0o644)  # mkstemp creates private files; a set may be shared
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_to_disk(path.parent)
-
-
-@contextmanager
-def library_os_errors(path: Path) -> Iterator[None]:
-    """Raise the OSError that a library written in Rust reports as text, e.g. safetensors on a full disk."""
-    try:
-        yield
-    except OSError:
-        raise
-    except Exception as error:
-        if number := _RUST_OS_ERROR.search(str(error)):
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
-        raise
-
-
-_RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")
-
-
-def remove_temporary_files(folder: Path) -> None:
-    """Remove temporary files that killed writers left in a folder; call it only while nothing writes there."""
-    for leftover in folder.glob(".*.tmp*"):
-        leftover.unlink(missing_ok=True)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a whole file atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
-
-
-def read_json(path: Path) -> Any:
-    """The value of a JSON file in UTF-8.
-
-    Raises:
-        ValueError: no JSON, no UTF-8, or nested so deep that the parser gives up.
-        OSError: the file cannot be read.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise ValueError("a document that is nested too deeply") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole UTF-8 file atomically."""
-    write_bytes(path, text.encode())
-
-
-def sync_to_disk(path: Path) -> None:
-    """Let the disk have what was written to a file, or the names that a folder holds."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -176,7 +176,7 @@ def test_a_library_that_is_missing_is_one_line():
 
 def test_a_fault_of_ours_is_one_line_that_says_where():
     code = (
-        "import xsheet.schemas.contract as check; check.check_set = lambda *_, **__: 1 / 0;"
+        "import xsheet.schemas.sets as check; check.check_set = lambda *_, **__: 1 / 0;"
         "from xsheet.cli import main; main()"
     )
     ran = subprocess.run(

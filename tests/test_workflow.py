@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from xsheet.demo.corpus import make_corpus
 from xsheet.runtime.executor import Execution
 from xsheet.runtime.segments import SegmentStore
-from xsheet.schemas.contract import check_set
 from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.layers import list_layers
+from xsheet.schemas.sets import check_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from xsheet.model import weights
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.tables import atomic_path, write_text
+from xsheet.schemas.files import atomic_path, write_text
 from xsheet.train.exported.card import write_card
 from xsheet.train.exported.load import DESCRIPTION_FILE, FORMAT
 from xsheet.train.loop.lora import LORA_FILE, LORA_FOLDER, convert_lora_to_comfyui

@@ -29,7 +29,7 @@ from xsheet.annotate.vlm.response import (
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation, Base, Phase
 from xsheet.schemas.clip import Clip
-from xsheet.schemas.tables import atomic_path
+from xsheet.schemas.files import atomic_path
 from xsheet.schemas.time import seconds_from_us, us_from_seconds
 
 _STEP_US = us_from_seconds(TIME_STEP_S)

@@ -14,8 +14,8 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from xsheet.annotate.vlm.client import VlmClient, VlmRequest, VlmResponse
+from xsheet.schemas.files import write_bytes
 from xsheet.schemas.ids import content_key
-from xsheet.schemas.tables import write_bytes
 
 log = logging.getLogger(__name__)
 _RESPONSE: TypeAdapter[VlmResponse] = TypeAdapter(VlmResponse)

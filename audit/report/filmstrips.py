@@ -14,7 +14,7 @@ from xsheet.runtime.executor import Execution, Item, Row, run_task
 from xsheet.schemas import ids
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import MediaError
-from xsheet.schemas.tables import write_bytes
+from xsheet.schemas.files import write_bytes
 from xsheet.schemas.time import CLIP_RATE, frame_start_us, seconds_from_us
 
 WIDTH_PX, HEIGHT_PX = 960, 104

@@ -26,9 +26,9 @@ from xsheet.audit.report.summary import summary_numbers
 from xsheet.audit.review.queue import build_queue
 from xsheet.pages.environment import page_environment, read_resource
 from xsheet.runtime.executor import Execution
+from xsheet.schemas.files import write_text
 from xsheet.schemas.layers import LayerRun
 from xsheet.schemas.sets import open_set
-from xsheet.schemas.tables import write_text
 
 DEFAULT_FILMSTRIPS = 24
 """Clips with a filmstrip, the worst first; each costs a decode and some 25 kB of page."""

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, ValidationError
 
+from xsheet.schemas.files import write_bytes
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import REVIEWS, write_bytes
+from xsheet.schemas.tables import REVIEWS
 
 LOCK_S = 90
 """A lock that is not renewed ends after so many seconds; the page renews it three times as often."""

@@ -20,7 +20,7 @@ from xsheet.curate.corpora.clips import (
     metadata_error,
     number_at,
     read_clips,
-    read_json,
+    read_json_metadata,
     span_of_seconds,
     text_at,
     text_columns,
@@ -36,7 +36,7 @@ def celebv_hq_clips(meta: Path) -> Iterator[CorpusClip | CorpusProblem]:
     Raises:
         ConfigError: unreadable, or without an object `clips`.
     """
-    found = read_json(meta)
+    found = read_json_metadata(meta)
     clips = found.get("clips") if isinstance(found, dict) else None
     if not isinstance(clips, dict):
         raise metadata_error(meta, "an object with 'clips'", type(found).__name__)

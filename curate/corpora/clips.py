@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from xsheet.curate.manifest import MAX_TIME_S, Crop, read_rows
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.files import read_json
 from xsheet.schemas.time import Span, us_from_seconds
 
 ImportReason = Literal["malformed", "missing", "ambiguous", "outside_folder", "name_not_utf8", "overlaps", "duplicate"]
@@ -125,15 +126,15 @@ def metadata_error(path: Path, expected: str, got: str) -> ConfigError:
     return ConfigError(where=str(path), expected=expected, got=got, hint="see docs/corpora.md for what each kind reads")
 
 
-def read_json(path: Path) -> Any:
-    """A JSON document.
+def read_json_metadata(path: Path) -> Any:
+    """The value of a JSON file.
 
     Raises:
-        ConfigError: unreadable, or no JSON.
+        ConfigError: unreadable, or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_json(path)
+    except (OSError, ValueError) as error:
         raise metadata_error(path, "a readable JSON file in UTF-8", " ".join(str(error).split())[:200]) from error
 
 

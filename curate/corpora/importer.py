@@ -19,7 +19,7 @@ from xsheet.curate.corpora.local_files import LocalVideos
 from xsheet.curate.manifest import CROP_COLUMNS, CROP_HEIGHT, TIME_COLUMNS
 from xsheet.curate.paths import path_to_text
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.tables import atomic_path, write_text
+from xsheet.schemas.files import atomic_path, write_text
 from xsheet.schemas.time import seconds_from_us
 
 MANIFEST_SUFFIXES = (".parquet", ".csv", ".jsonl")

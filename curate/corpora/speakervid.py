@@ -19,7 +19,7 @@ from xsheet.curate.corpora.clips import (
     metadata_files,
     number_at,
     read_clips,
-    read_json,
+    read_json_metadata,
     span_of_seconds,
     table_rows,
     text_at,
@@ -51,7 +51,7 @@ def speakervid_clips(meta: Path) -> Iterator[CorpusClip | CorpusProblem]:
 
 
 def _rows(file: Path) -> Iterator[tuple[str, Any]]:
-    found = None if file.suffix.lower() == ".jsonl" else read_json(file)
+    found = None if file.suffix.lower() == ".jsonl" else read_json_metadata(file)
     if isinstance(found, dict):
         return iter([(file.name, found)])
     return iter(table_rows(file))

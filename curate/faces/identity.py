@@ -5,12 +5,46 @@ It separates most people within one corpus; it fails on look-alikes, changed hai
 person. The network of `identity_network` is far better.
 """
 
+from typing import Protocol
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.curate.faces.mesh import FaceGeometry, RigidFit
 from xsheet.curate.media.image import Rgb
+
+
+class IdentityEmbedder(Protocol):
+    """Embedding of a face whose distance tells people apart."""
+
+    @property
+    def model(self) -> str:
+        """Model and version; only embeddings of one model can be compared."""
+        ...
+
+    @property
+    def interval_frames(self) -> int:
+        """Frames between two embeddings of a tracked face."""
+        ...
+
+    def open(self) -> None:
+        """Load the model."""
+        ...
+
+    def __call__(
+        self, rgb: Rgb, face: FaceGeometry, rigid_fit: RigidFit, /, *, angle_deg: float
+    ) -> NDArray[np.float32] | None:
+        """(K,) embedding; None where the head is turned too far.
+
+        Args:
+            rgb: (H, W, 3) picture.
+            face: landmarks in pixels of the picture.
+            rigid_fit: landmarks without head rotation.
+            angle_deg: larger of absolute yaw and pitch.
+        """
+        ...
+
 
 IDENTITY_MODEL = "mesh-proportions+tones@1"
 MAX_HEAD_ANGLE_DEG = 20.0
@@ -27,6 +61,22 @@ _DISTANCE_STD = {
 # (lightness alone would depend on the exposure).
 _TONE_STD = np.array((3.0, 2.6, 1.7, 1.9, 0.22))
 _CHEEKS, _HAIRLINE, _CHIN = (50, 280), 10, 152
+
+
+class ProportionsEmbedder:
+    """IdentityEmbedder without a model; cheap enough for every frame."""
+
+    model = IDENTITY_MODEL
+    interval_frames = 1
+
+    def open(self) -> None:
+        """There is nothing to load."""
+
+    def __call__(
+        self, rgb: Rgb, face: FaceGeometry, rigid_fit: RigidFit, /, *, angle_deg: float
+    ) -> NDArray[np.float32] | None:
+        """(18,) embedding; None where the head is turned too far."""
+        return None if angle_deg > MAX_HEAD_ANGLE_DEG else compute_identity_embedding(rgb, face, rigid_fit)
 
 
 def compute_identity_embedding(rgb: Rgb, face: FaceGeometry, rigid_fit: RigidFit) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.curate.faces.mesh import FaceGeometry
+from xsheet.curate.faces.mesh import FaceGeometry, RigidFit
 from xsheet.curate.media.image import Rgb
 from xsheet.schemas.errors import ConfigError, install_extra
 
@@ -37,8 +37,13 @@ _PLACES = np.array(
 )  # fmt: skip
 
 
-class FaceRecognitionNetwork:
-    """dlib's network. `open` loads it."""
+class NetworkEmbedder:
+    """IdentityEmbedder by dlib's network. `open` loads it."""
+
+    model = IDENTITY_MODEL
+
+    def __init__(self, *, interval_frames: int) -> None:
+        self.interval_frames = interval_frames
 
     def open(self) -> None:
         """Load the network.
@@ -64,8 +69,13 @@ class FaceRecognitionNetwork:
             )  # fmt: skip
         self._network: Any = dlib.face_recognition_model_v1(str(path))
 
-    def __call__(self, rgb: Rgb, face: FaceGeometry) -> NDArray[np.float32]:
-        """(128,) embedding of a face."""
+    def __call__(
+        self, rgb: Rgb, face: FaceGeometry, rigid_fit: RigidFit, /, *, angle_deg: float
+    ) -> NDArray[np.float32] | None:
+        """(128,) embedding; None where the head is turned too far."""
+        del rigid_fit  # the network aligns the picture itself
+        if angle_deg > MAX_HEAD_ANGLE_DEG:
+            return None
         chip = cv2.warpAffine(rgb, _to_chip(face), (_CHIP_PX, _CHIP_PX), flags=cv2.INTER_LINEAR)
         return np.asarray(
             _SCALE * np.array(self._network.compute_face_descriptor(np.ascontiguousarray(chip))), np.float32

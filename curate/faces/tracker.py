@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from xsheet.curate.faces import identity, identity_network
+from xsheet.curate.faces.identity import IdentityEmbedder, ProportionsEmbedder
+from xsheet.curate.faces.identity_network import NetworkEmbedder
 from xsheet.curate.faces.linker import Box, FaceObservation, TrackLinker, TrackLinkSettings
 from xsheet.curate.faces.mediapipe_bundled import BundledFaceBackend
 from xsheet.curate.faces.mediapipe_tasks import MODEL_FILE, TasksFaceBackend
-from xsheet.curate.faces.mesh import FACE_SIGNALS, FaceGeometry, RigidFit, Roi, face_signals, fit_rigid
+from xsheet.curate.faces.mesh import FACE_SIGNALS, FaceGeometry, Roi, face_signals, fit_rigid
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb
 from xsheet.schemas.settings import StrictModel
@@ -92,6 +93,13 @@ def create_backend(settings: FaceSettings, *, models: Path | None) -> FaceBacken
     return BundledFaceBackend(min_score=settings.min_detection_confidence)
 
 
+def create_embedder(settings: FaceSettings) -> IdentityEmbedder:
+    """The embedding that the settings choose."""
+    if settings.identity == "dlib":
+        return NetworkEmbedder(interval_frames=settings.identity_interval_frames)
+    return ProportionsEmbedder()
+
+
 class FaceTracker:
     """Tracks all faces of one video. `faces` holds those of the latest frame."""
 
@@ -103,12 +111,12 @@ class FaceTracker:
         self._thumbnail: NDArray[np.uint8] | None = None
         self._next_detection = 0
         self._upside_down: list[float] = []
-        self._identity = _IdentityEmbedder(settings)
+        self._embedder = create_embedder(settings)
 
     def open(self) -> None:
         """Load the models."""
         self._backend.open()
-        self._identity.open()
+        self._embedder.open()
 
     def add(self, frame: Frame) -> None:
         """Process the next frame."""
@@ -125,12 +133,13 @@ class FaceTracker:
             self._upside_down.append(float(self._is_upside_down(frame.rgb)))
         else:
             self._upside_down.append(self._upside_down[-1])
-        embedder = self._identity if self._identity.is_due(frame.index, is_new=is_new) else None
+        is_due = is_new or frame.index % self._embedder.interval_frames == 0
+        embedder = self._embedder if is_due else None
         self._linker.add(frame.index, [_observe(frame.rgb, face, embedder) for face in faces], is_cut=is_cut)
 
     def tracks(self, source_id: str) -> list[FaceTrack]:
         """All tracks so far, ordered by first frame."""
-        return self._linker.tracks(source_id, detector=self._backend.name, identity_model=self._identity.model)
+        return self._linker.tracks(source_id, detector=self._backend.name, identity_model=self._embedder.model)
 
     def series(self) -> dict[str, tuple[float | None, ...]]:
         """Series of all frames so far, by field of Timeline."""
@@ -176,33 +185,6 @@ class FaceTracker:
         return faces
 
 
-class _IdentityEmbedder:
-    """The embedding that the settings choose."""
-
-    def __init__(self, settings: FaceSettings) -> None:
-        self._network = identity_network.FaceRecognitionNetwork() if settings.identity == "dlib" else None
-        self._interval = 1 if self._network is None else settings.identity_interval_frames
-
-    @property
-    def model(self) -> str:
-        return identity.IDENTITY_MODEL if self._network is None else identity_network.IDENTITY_MODEL
-
-    def open(self) -> None:
-        if self._network is not None:
-            self._network.open()
-
-    def is_due(self, index: int, *, is_new: bool) -> bool:
-        """Whether the faces of a frame get an embedding; `is_new`: another number of faces, or a cut."""
-        return is_new or index % self._interval == 0
-
-    def __call__(self, rgb: Rgb, face: FaceGeometry, fitted: RigidFit, angle_deg: float) -> NDArray[np.float32] | None:
-        """Embedding of a face; None where the head is turned too far."""
-        if self._network is None:
-            is_turned = angle_deg > identity.MAX_HEAD_ANGLE_DEG
-            return None if is_turned else identity.compute_identity_embedding(rgb, face, fitted)
-        return None if angle_deg > identity_network.MAX_HEAD_ANGLE_DEG else self._network(rgb, face)
-
-
 def _best_score(regions: Sequence[Roi]) -> float:
     return max((roi.score for roi in regions), default=0.0)
 
@@ -211,7 +193,7 @@ def _contains(box: Box, x: float, y: float) -> bool:
     return box[0] < x < box[2] and box[1] < y < box[3]
 
 
-def _observe(rgb: Rgb, face: FaceGeometry, embedder: _IdentityEmbedder | None) -> FaceObservation:
+def _observe(rgb: Rgb, face: FaceGeometry, embedder: IdentityEmbedder | None) -> FaceObservation:
     height, width = rgb.shape[:2]
     x0, y0, x1, y1 = face.box
     fitted = fit_rigid(face.points)
@@ -226,7 +208,7 @@ def _observe(rgb: Rgb, face: FaceGeometry, embedder: _IdentityEmbedder | None) -
             np.float32,
         ),
         appearance=_appearance(rgb, face.roi),
-        identity_embedding=None if embedder is None else embedder(rgb, face, fitted, angle_deg),
+        identity_embedding=None if embedder is None else embedder(rgb, face, fitted, angle_deg=angle_deg),
         blendshapes=face.blendshapes,
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.curate.media.frames import Frame
-from xsheet.schemas.tables import write_bytes
+from xsheet.schemas.files import write_bytes
 from xsheet.schemas.time import CLIP_RATE, Span, frame_at
 
 MAX_HEIGHT_PX = 160

@@ -29,9 +29,9 @@ from xsheet.curate.media.audio import Samples
 from xsheet.curate.media.container import short_message
 from xsheet.curate.media.image import SCALING, Rgb
 from xsheet.schemas.errors import MediaError, RunError
+from xsheet.schemas.files import atomic_path
 from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import atomic_path
 from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, FrameRate
 
 _SMPTE170M = 6  # the number of BT.601 among colour primaries, transfer curves and matrices alike

@@ -27,9 +27,9 @@ from xsheet.curate.report.timing import time_breakdown
 from xsheet.curate.report.wording import measurement_title, reason_text
 from xsheet.pages.environment import page_environment
 from xsheet.schemas import tables
+from xsheet.schemas.files import write_text
 from xsheet.schemas.sets import open_set
 from xsheet.schemas.settings import settings_sha256
-from xsheet.schemas.tables import write_text
 from xsheet.schemas.time import US_PER_S
 
 MAX_FILE_ROWS = 500

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from xsheet.pages.wording import readable
 from xsheet.schemas.clip import Measures
-from xsheet.schemas.contract import iter_fields
+from xsheet.schemas.columns import iter_fields
 
 _TITLES = {
     "clip.seconds": "duration",

@@ -20,8 +20,8 @@ from pydantic import Field
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.weights import find_model
 from xsheet.schemas.errors import ConfigError, RunError, install_extra
+from xsheet.schemas.files import write_bytes, write_text
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import write_bytes, write_text
 from xsheet.schemas.time import AUDIO_RATE
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from xsheet.demo.page.report_data import DemoReport
 from xsheet.pages.environment import page_environment
 from xsheet.pages.scales import Whisker
 from xsheet.pages.wording import readable
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.files import write_text
 from xsheet.train.evaluate.evaluate import Evaluation
 from xsheet.train.evaluate.scores import PhaseScore
 

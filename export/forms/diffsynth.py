@@ -13,7 +13,7 @@ from pathlib import Path
 
 from xsheet.export.forms.plain import by_split
 from xsheet.export.samples import ExportSample
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.files import write_text
 
 
 def write_diffsynth(out: Path, samples: Sequence[ExportSample]) -> Iterator[Path]:

@@ -16,7 +16,7 @@ from xsheet.export.forms.musubi import common_size, toml_string
 from xsheet.export.forms.plain import by_split, write_captions
 from xsheet.export.samples import ExportSample
 from xsheet.export.settings import ExportSettings
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.files import write_text
 
 
 def write_diffusion_pipe(out: Path, samples: Sequence[ExportSample], settings: ExportSettings) -> Iterator[Path]:

@@ -15,7 +15,7 @@ from xsheet.export.forms.musubi import common_size
 from xsheet.export.forms.plain import by_split
 from xsheet.export.samples import ExportSample
 from xsheet.export.settings import ExportSettings
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.files import write_text
 
 
 def write_finetrainers(out: Path, samples: Sequence[ExportSample], settings: ExportSettings) -> Iterator[Path]:

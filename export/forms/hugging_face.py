@@ -20,7 +20,7 @@ from xsheet.export.forms.card import dataset_card
 from xsheet.export.forms.croissant import croissant_json
 from xsheet.export.forms.plain import by_split
 from xsheet.export.samples import ExportSample
-from xsheet.schemas.tables import atomic_path, write_text
+from xsheet.schemas.files import atomic_path, write_text
 from xsheet.schemas.time import seconds_from_us
 
 _EVENT = pa.struct([("start_s", pa.float64()), ("end_s", pa.float64()), ("text", pa.string())])

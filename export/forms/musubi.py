@@ -17,7 +17,7 @@ from pathlib import Path
 from xsheet.export.forms.plain import by_split
 from xsheet.export.samples import ExportSample
 from xsheet.export.settings import ExportSettings
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.files import write_text
 
 
 def write_musubi(out: Path, samples: Sequence[ExportSample], settings: ExportSettings) -> Iterator[Path]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from xsheet.export.samples import ExportSample
+from xsheet.schemas.files import write_text
 from xsheet.schemas.source import SplitName
-from xsheet.schemas.tables import write_text
 
 
 def write_captions(out: Path, samples: Sequence[ExportSample]) -> Iterator[Path]:

@@ -15,7 +15,7 @@ from xsheet.annotate.text.block_text import escape_markers
 from xsheet.export.forms.plain import by_split
 from xsheet.export.samples import ExportSample
 from xsheet.export.settings import CaptionForm
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.files import write_text
 from xsheet.schemas.time import seconds_from_us
 
 

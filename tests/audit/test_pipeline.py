@@ -20,11 +20,10 @@ from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.truth import truth_rows
 from xsheet.schemas.annotation import Annotation, Evidence, Scores, annotation_id, sorted_phases
 from xsheet.schemas.clip import Clip, Signals
-from xsheet.schemas.contract import check_set
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.layers import find_layer, write_layer
 from xsheet.schemas.run import Model, Run
-from xsheet.schemas.sets import create_set
+from xsheet.schemas.sets import check_set, create_set
 from xsheet.schemas.source import Shot
 from xsheet.schemas.tables import CLIPS, FINDINGS, SHOTS, SIGNALS, iter_records, write_table
 

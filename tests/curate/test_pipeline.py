@@ -17,7 +17,7 @@ from xsheet.curate.settings import CurateSettings
 from xsheet.demo.corpus import make_corpus, truth_path
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
-from xsheet.schemas.contract import check_set
+from xsheet.schemas.sets import check_set
 from xsheet.schemas.settings import load_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -5,12 +5,11 @@ import pytest
 from pydantic import Field
 
 from xsheet.schemas import tables
-from xsheet.schemas.contract import check_set
 from xsheet.schemas.errors import ConfigError, ContractError
+from xsheet.schemas.files import atomic_path, write_text
 from xsheet.schemas.ids import clip_id, content_key, file_sha256, shot_id, source_id
-from xsheet.schemas.sets import RunManifest, build_manifest, create_set, open_set
+from xsheet.schemas.sets import RunManifest, build_manifest, check_set, create_set, open_set
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import atomic_path, write_text
 from xsheet.schemas.time import Span
 
 

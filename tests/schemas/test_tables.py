@@ -1,12 +1,13 @@
 import json
+import runpy
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from xsheet.schemas import contract, tables
-from xsheet.schemas.columns import columns
+from xsheet.schemas import tables
+from xsheet.schemas.columns import columns, iter_fields
 from xsheet.schemas.errors import ConfigError, ContractError
 from xsheet.schemas.source import Shot
 from xsheet.schemas.tables import SHOTS, TABLES, Table
@@ -35,16 +36,17 @@ def test_a_round_trip_through_parquet_is_the_identity(table, examples, tmp_path)
 @every_table
 def test_schema_is_the_golden_one(table):
     golden = json.loads((GOLDEN / f"{table.name}.json").read_text())
-    assert contract.schema_dict(table) == golden, "bump the version, write CHANGELOG.md, then `make contract`"
+    assert tables.schema_dict(table) == golden, "bump the version, write CHANGELOG.md, then `make contract`"
 
 
 def test_the_contract_page_is_current(root):
-    assert (root / "docs" / "data-contract.md").read_text() == contract.contract_markdown(), "run `make contract`"
+    page = runpy.run_path(str(root / "docs" / "make_contract.py"))["contract_markdown"]()
+    assert (root / "docs" / "data-contract.md").read_text() == page, "run `make contract`"
 
 
 @every_table
 def test_every_field_says_what_it_means(table):
-    assert not [path for path, column in contract.iter_fields(table.record) if not column.description]
+    assert not [path for path, column in iter_fields(table.record) if not column.description]
 
 
 @every_table

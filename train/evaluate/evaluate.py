@@ -19,11 +19,11 @@ from pydantic import Field, TypeAdapter
 
 from xsheet import __version__
 from xsheet.schemas.annotation import Annotation, Phase
+from xsheet.schemas.files import write_text
 from xsheet.schemas.ids import content_key, file_sha256
 from xsheet.schemas.layers import find_layer
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import SplitName
-from xsheet.schemas.tables import write_text
 from xsheet.schemas.time import Span, seconds_from_us
 from xsheet.train.data.cache.build import Cache, open_cache
 from xsheet.train.data.cache.fingerprint import cache_spec

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.files import write_text
 
 log = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ from xsheet.model.conditioning import GuidanceSettings
 from xsheet.model.encoders.video import VideoCodec
 from xsheet.model.flow import add_noise, squared_error
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.files import atomic_path
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import SplitName
-from xsheet.schemas.tables import atomic_path
 from xsheet.train.data import seeded_random
 from xsheet.train.data.batch import Batch
 from xsheet.train.data.cache.build import Cache

@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from xsheet.schemas.errors import ContractError
-from xsheet.schemas.tables import read_json, write_text
+from xsheet.schemas.files import read_json, write_text
 from xsheet.train.sample.sampler import TrainedModel
 from xsheet.train.stage_summary import FirstLast, stage_summary
 

@@ -9,7 +9,7 @@ from xsheet.model import weights
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.variants import variant_of
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.tables import read_json
+from xsheet.schemas.files import read_json
 from xsheet.train.data.cache.files import cached_text
 from xsheet.train.data.encoders import open_encoders
 from xsheet.train.loop.lora import LORA_FILE, LORA_FOLDER

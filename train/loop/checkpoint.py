@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from xsheet.schemas.errors import ContractError, RunError, XsheetError
-from xsheet.schemas.tables import remove_temporary_files, write_text
+from xsheet.schemas.files import remove_temporary_files, write_text
 
 LATEST = "LATEST"
 _STEP = re.compile(r"step-(\d{8,})")

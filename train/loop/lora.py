@@ -19,8 +19,8 @@ from torch import Generator, Tensor, nn
 
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.weights import backbone_keys
+from xsheet.schemas.files import atomic_path
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import atomic_path
 
 LoraTarget = Literal["q", "k", "v", "o", "ffn"]
 LORA_FOLDER, LORA_FILE = "lora", "pytorch_lora_weights.safetensors"

@@ -25,9 +25,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from xsheet.model.config import ActAvatarConfig
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.files import write_text
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import write_text
 from xsheet.train.loop.loss import LossTerms
 from xsheet.train.loop.process_group import ProcessGroup
 

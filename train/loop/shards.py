@@ -49,9 +49,9 @@ from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, W
 from torch.futures import Future
 
 from xsheet.schemas.errors import ContractError, XsheetError
+from xsheet.schemas.files import library_os_errors, write_text
 from xsheet.schemas.ids import checksum_lines, file_sha256
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import library_os_errors, write_text
 
 INDEX_FILE = "index.json"
 HASHES_FILE = "SHA256SUMS"

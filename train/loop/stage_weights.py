@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 
 from xsheet.model.weights import load_part
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.tables import atomic_path, remove_temporary_files
+from xsheet.schemas.files import atomic_path, remove_temporary_files
 from xsheet.train.loop.lora import LORA_FOLDER, merge_lora, merged_key, save_lora
 from xsheet.train.loop.model import TrainableModel, part_keys
 from xsheet.train.loop.process_group import ProcessGroup

@@ -23,8 +23,8 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from xsheet.schemas.errors import ConfigError, ContractError
+from xsheet.schemas.files import read_json, write_text
 from xsheet.schemas.sets import versions
-from xsheet.schemas.tables import read_json, write_text
 from xsheet.train.loop.model import TrainableModel
 from xsheet.train.loop.optim import Ema
 from xsheet.train.loop.process_group import ProcessGroup

@@ -18,7 +18,7 @@ from xsheet.pages.environment import json_for_script, page_environment, read_res
 from xsheet.pages.images import data_uri
 from xsheet.pages.wording import printable
 from xsheet.schemas.clip import Signals
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.files import write_text
 from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE
 from xsheet.train.sample.script import ActionScript
 

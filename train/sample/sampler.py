@@ -25,8 +25,8 @@ from xsheet.model.flow import History, Velocity, euler_sample, sigma_schedule
 from xsheet.model.phases import NO_PHASE, PAD
 from xsheet.model.variants.base import NEUTRAL_INTENSITY
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.files import read_json
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import read_json
 from xsheet.train.data import seeded_random
 from xsheet.train.data.batch import Batch
 from xsheet.train.data.cache.files import cached_text

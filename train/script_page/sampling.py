@@ -20,7 +20,7 @@ from tempfile import TemporaryFile
 from typing import IO, Literal
 
 from xsheet.schemas.errors import RunError
-from xsheet.schemas.tables import write_bytes
+from xsheet.schemas.files import write_bytes
 from xsheet.train.script_page.worker import SamplingJob
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from pydantic import Field
 from xsheet.annotate.text.wording import describe_action
 from xsheet.schemas import vocab
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.files import write_text
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import write_text
 from xsheet.schemas.time import US_PER_S
 from xsheet.train.sample.script import ActionScript, ScriptPhase
 from xsheet.train.sample.script_sources import read_script

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from xsheet.annotate.vlm.qwen.tokens import FAMILIES, QwenFamily
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.files import read_json
 from xsheet.schemas.ids import content_key, file_sha256
 from xsheet.schemas.run import Model
 from xsheet.schemas.settings import StrictModel
-from xsheet.schemas.tables import read_json
 
 WEIGHT_INDEX = "model.safetensors.index.json"
 # Everything that decides a reply: weights, settings, tokenizer, chat template.

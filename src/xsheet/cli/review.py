@@ -195,9 +195,9 @@ def export_(
     from xsheet.annotate.formats import elan, label_studio
     from xsheet.cli.show import console, print_json
     from xsheet.schemas import tables
+    from xsheet.schemas.files import write_text
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
-    from xsheet.schemas.tables import write_text
 
     open_set(folder)
     module, found = _format_module(format_), find_layer(folder, layer)

@@ -21,9 +21,8 @@ def show(
     Example: xsheet schemas show annotations
     """
     from xsheet.cli.show import print_json, print_table
-    from xsheet.schemas.columns import columns
-    from xsheet.schemas.contract import iter_fields, schema_dict, short_type
-    from xsheet.schemas.tables import TABLES, find_table
+    from xsheet.schemas.columns import columns, iter_fields, short_type
+    from xsheet.schemas.tables import TABLES, find_table, schema_dict
 
     if table is not None:
         found = find_table(table)
@@ -66,7 +65,7 @@ def check(
     from dataclasses import asdict
 
     from xsheet.cli.show import console, escape_controls, print_json, print_table
-    from xsheet.schemas.contract import check_set
+    from xsheet.schemas.sets import check_set
 
     report = check_set(folder, media=hash_media)
     if as_json:

@@ -21,7 +21,8 @@ from typing import BinaryIO
 
 from xsheet.runtime.result_store import output_error
 from xsheet.schemas.errors import RunError
-from xsheet.schemas.tables import TABLES, remove_temporary_files
+from xsheet.schemas.files import remove_temporary_files
+from xsheet.schemas.tables import TABLES
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.schemas.tables import atomic_path, sync_to_disk, write_bytes
+from xsheet.schemas.files import atomic_path, sync_to_disk, write_bytes
 
 log = logging.getLogger(__name__)
 

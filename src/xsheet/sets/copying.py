@@ -10,7 +10,8 @@ import pyarrow as pa
 from xsheet.schemas import ids, tables
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ConfigError, ContractError
-from xsheet.schemas.tables import Table, atomic_path
+from xsheet.schemas.files import atomic_path
+from xsheet.schemas.tables import Table
 
 TABLE_KEYS: tuple[tuple[Table[Any], tuple[str, ...]], ...] = (
     (tables.SOURCES, ("source_id", "path")), (tables.TIMELINES, ("source_id",)), (tables.TRACKS, ("track_id",)),

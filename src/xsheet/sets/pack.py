@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.files import atomic_path
 from xsheet.schemas.ids import checksum_lines, file_sha256
 from xsheet.schemas.sets import open_set
-from xsheet.schemas.tables import TABLES, atomic_path
+from xsheet.schemas.tables import TABLES
 
 PACKED_FOLDERS = ("media", "manifests", *(table.name for table in TABLES if table.name != "features"))
 

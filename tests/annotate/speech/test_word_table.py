@@ -14,10 +14,9 @@ from xsheet.curate.media.writer import write_clip
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Clip, ClipWords
-from xsheet.schemas.contract import check_set
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.ids import file_sha256
-from xsheet.schemas.sets import create_set
+from xsheet.schemas.sets import check_set, create_set
 from xsheet.schemas.source import ManifestColumn, SourceVideo
 
 pytestmark = pytest.mark.slow  # worker processes

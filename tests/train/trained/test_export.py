@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from xsheet.model import weights
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.tables import write_text
+from xsheet.schemas.files import write_text
 from xsheet.train.export import export
 from xsheet.train.exported.card import backbone_lines, pipeline_lines
 from xsheet.train.launch import WorkerSettings

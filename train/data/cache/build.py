@@ -25,9 +25,9 @@ from xsheet.runtime.lock import write_lock
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Feature
 from xsheet.schemas.errors import ConfigError, ContractError, RunError
+from xsheet.schemas.files import read_json, write_text
 from xsheet.schemas.layers import find_layer
 from xsheet.schemas.sets import build_manifest, open_set
-from xsheet.schemas.tables import read_json, write_text
 from xsheet.schemas.time import CLIP_RATE
 from xsheet.train.data.cache.files import TensorStore, cache_folders, cached_text, null_prompt_entry
 from xsheet.train.data.cache.fingerprint import CacheSpec, cache_spec, spec_differences

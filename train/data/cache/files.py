@@ -29,7 +29,7 @@ from xsheet.model.phases import PAD
 from xsheet.runtime.segments import MAX_TENSOR_SEGMENT_BYTES, SegmentStore
 from xsheet.schemas.clip import Feature
 from xsheet.schemas.errors import ContractError
-from xsheet.schemas.tables import write_bytes
+from xsheet.schemas.files import write_bytes
 from xsheet.train.data.cache.fingerprint import CacheSpec
 from xsheet.train.data.texts import TextForm, TokenizedText
 

@@ -36,8 +36,8 @@ from xsheet.runtime.storage.stores import (
     write_object,
 )
 from xsheet.schemas.errors import ConfigError, RunError
+from xsheet.schemas.files import atomic_path, write_text
 from xsheet.schemas.ids import content_key, file_sha256
-from xsheet.schemas.tables import atomic_path, write_text
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 4096

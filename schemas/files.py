@@ -1,0 +1,88 @@
+"""Files that appear whole or not at all, JSON files, and errors of the file system."""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; it replaces `path` after success and is removed after an error.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; `path` is then unchanged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        with library_os_errors(path):
+            yield temporary
+        sync_to_disk(temporary)
+        temporary.chmod(0o644)  # mkstemp creates private files; a set may be shared
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_to_disk(path.parent)
+
+
+@contextmanager
+def library_os_errors(path: Path) -> Iterator[None]:
+    """Raise the OSError that a library written in Rust reports as text, e.g. safetensors on a full disk."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if number := _RUST_OS_ERROR.search(str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+        raise
+
+
+_RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove temporary files that killed writers left in a folder; call it only while nothing writes there."""
+    for leftover in folder.glob(".*.tmp*"):
+        leftover.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        ValueError: not JSON, not UTF-8, or nested too deeply for the parser.
+        OSError: the file cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError("the document is nested too deeply") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole UTF-8 file atomically."""
+    write_bytes(path, text.encode())
+
+
+def sync_to_disk(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
