@@ -288,3 +288,17 @@ def test_golden_dumps_are_json_and_belong_to_a_table(root):
 
     files = {path.stem: json.loads(path.read_text()) for path in (root / "tests/golden/schemas").glob("*.json")}
     assert set(files) == {table.name for table in TABLES}
+
+
+def test_the_docstring_of_a_folder_lists_its_modules(root):
+    missing = []
+    for part in (*PARTS, "src/xsheet"):
+        for path in sorted((root / part).rglob("__init__.py")):
+            if any(folder.is_symlink() for folder in path.parents):
+                continue
+            lines = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()
+            listed = {word.strip(",/") for line in lines for word in re.split(r"\s{2,}", line)[0].split()}
+            modules = {one.stem for one in path.parent.glob("[a-z]*.py")}
+            modules |= {one.parent.name for one in path.parent.glob("*/__init__.py") if not one.parent.is_symlink()}
+            missing += [f"{path.relative_to(root)} does not list {name}" for name in sorted(modules - listed)]
+    assert not missing

@@ -1,8 +1,9 @@
-"""torchvision beside a torch without CUDA: the registry's builds import only where their CUDA operators load.
+"""Import torchvision's PyPI build, which expects CUDA, beside a CPU-only build of torch.
 
-Qwen's processors import torchvision, for resizing. Its import describes two operators (non-maximum suppression) to
-torch that its own library would have brought; beside a CPU build of torch that library cannot load, and the import ends
-with "operator torchvision::nms does not exist". Naming the operators beforehand lets it pass. They are never called.
+Qwen's processors import torchvision, for resizing. At import, torchvision registers metadata for two operators
+(non-maximum suppression) that its compiled library defines. That library needs CUDA; without it the import fails with
+"operator torchvision::nms does not exist". Defining the operators beforehand lets the import pass. They are never
+called.
 """
 
 import functools
@@ -15,7 +16,7 @@ _OPERATORS = ("nms", "qnms")
 
 
 def import_torchvision() -> None:
-    """Import torchvision; where exactly this gap is in the way, bridge it. To be called before transformers' models.
+    """Import torchvision; if that error occurs, define the operators first. Call it before importing transformers.
 
     Raises:
         ImportError: torch or torchvision is not installed.
@@ -27,12 +28,12 @@ def import_torchvision() -> None:
         if _MISSING not in str(error):
             raise
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]  # half imported
+            del sys.modules[name]  # partly imported
         _define_operators()
         importlib.import_module("torchvision")
 
 
-@functools.cache  # the operators last as long as this object
+@functools.cache  # the operators exist as long as the returned object
 def _define_operators() -> Any:
     library = importlib.import_module("torch.library").Library("torchvision", "FRAGMENT")
     for name in _OPERATORS:

@@ -1,8 +1,8 @@
-"""The whole path, in reading order: from videos to a set that can be trusted, and to a model trained on it.
+"""The whole path, in reading order: from videos to an audited set and a model trained on it.
 
     curate → report → annotate → audit, accept → split → cache → each training stage
 
-Every step keeps what it finished, so the same call goes on after a kill, and a second one finishes in seconds.
+Every step keeps finished work: the same call continues after a kill, and takes seconds when all is done.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +45,7 @@ class WorkflowSettings:
     annotate: AnnotateSettings
     audit: AuditSettings
     split: SplitSettings
-    train: "TrainSettings | None" = None  # its libraries are needed by those alone who train
+    train: "TrainSettings | None" = None  # None unless training runs: its settings import torch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +60,16 @@ class TrainingResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowResult:
-    """What every step left behind; None where the path ended before it."""
+    """Results of all steps; None for a step that was not reached."""
 
     set_folder: Path
     curation: CurationResult
     funnel: Funnel
     curation_report: Path
-    annotation: AnnotateResult | None = None  # None also where no clip was kept
+    annotation: AnnotateResult | None = None  # also None if no clip was kept
     acceptance: AcceptResult | None = None
     audit_report: Path | None = None
-    training: TrainingResult | None = None  # None also where nothing was accepted
+    training: TrainingResult | None = None  # also None if no annotation was accepted
     seconds: dict[str, float]  # by step
 
 
@@ -86,14 +86,14 @@ def run_workflow(
 
     Args:
         inputs: inputs that `discover` found.
-        settings: settings; those of training are needed until train only.
-        context: the set, workers, models.
-        final_stage: the last part.
-        annotator_execution: workers of the annotator, where it holds a model.
-        on_step: called with every step as it begins.
+        settings: settings of all parts; `train` is needed only if `final_stage` is "train".
+        context: folder of the set, workers, models.
+        final_stage: last part to run.
+        annotator_execution: workers of the annotator (default: those of `context`).
+        on_step: called with the name of each step when it begins.
 
     Raises:
-        XsheetError: what the parts raise; what is finished is kept.
+        XsheetError: an error of a part; finished work is kept.
     """
     prepare_set(inputs, context.set_folder)
     with write_lock(context.set_folder):
@@ -150,13 +150,13 @@ def _run_steps(
 
 
 def steps_until(final_stage: FinalStage, train: "TrainSettings | None" = None) -> tuple[str, ...]:
-    """Steps of a workflow that ends there; the stages of `train` are the last ones of training."""
+    """Steps of a workflow that ends with `final_stage`; for training, the stages of `train` come last."""
     steps = STEPS[: STEPS.index(_LAST_STEP[final_stage]) + 1]
     return (*steps, *train.stage_names) if final_stage == "train" and train is not None else steps
 
 
 def _with_accepted_layer(layer: LayerRun | None, settings: "TrainSettings") -> "TrainSettings":
-    """Training reads what this path accepted, also where the set has the accepted layers of other settings."""
+    """Training settings that name the layer this run accepted; the set may have accepted layers of other runs."""
     text = settings.cache.text
     if layer is None or text.layer != layer.layer:
         return settings
@@ -170,7 +170,7 @@ def _train(
     context: RunContext,
     step: Callable[[str], AbstractContextManager[None]],
 ) -> TrainingResult:
-    from xsheet.train.data.cache.build import build_cache  # noqa: PLC0415  # seconds and a gigabyte, for those who train
+    from xsheet.train.data.cache.build import build_cache  # noqa: PLC0415  # takes seconds and 1 GB of memory
     from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings  # noqa: PLC0415
     from xsheet.train.launch import WorkerSettings  # noqa: PLC0415
     from xsheet.train.run import WeightedSet, train_stages  # noqa: PLC0415

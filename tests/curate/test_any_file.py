@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xsheet.cli.curate import with_earlier_sources
+from xsheet.cli.curate.inputs import with_earlier_sources
 from xsheet.curate.discover import InputFile, discover
 from xsheet.curate.pipeline import RunContext, curate
 from xsheet.curate.report.applied_limits import limits_of_verdicts

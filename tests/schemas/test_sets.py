@@ -63,7 +63,7 @@ def test_a_row_that_names_a_row_that_is_not_there_is_found(a_set):
 def test_an_id_that_stands_twice_is_found(a_set, examples):
     tables.write_table(a_set, tables.SHOTS, [*examples["shots"], examples["shots"][0]])
     (problem,) = check_set(a_set).violations
-    assert "stand more than once" in problem.message
+    assert "occur more than once" in problem.message
 
 
 def test_a_broken_table_is_one_problem_and_the_others_are_still_checked(a_set):

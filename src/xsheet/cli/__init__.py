@@ -3,7 +3,7 @@
 options   options that several verbs share
 show      tables and JSON for the terminal
 run       xsheet run: all parts over a folder of videos
-curate    xsheet curate
+curate/   xsheet curate
 annotate  xsheet annotate
 audit     xsheet audit: run, explain, accept, agree
 review    xsheet audit: sample, review, apply, export, import

@@ -34,7 +34,7 @@ QUICK_FILMS, QUICK_STEPS, QUICK_PEOPLE = 12, (20, 40), 6
 def demo(
     context: typer.Context,
     out: Annotated[Path, typer.Option("--out", help="Output folder.", **LOCAL_PATH)] = Path("demo-out"),
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer films and steps, in a third of the time.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer films and steps; takes a third of the time.")] = False,
     films: Annotated[
         int | None, typer.Option("--films", "-n", min=1, help=f"Films to render; {FILMS} contain every kind of fault.")
     ] = None,
@@ -109,7 +109,8 @@ def demo(
 
 def _workflow_settings(films: int, steps: tuple[int, int], jobs: int, *, quick: bool) -> "WorkflowSettings":
     """Presets of all parts; training adapts the base of the package in few steps."""
-    from xsheet.cli import annotate, audit, curate, train
+    from xsheet.cli import annotate, audit, train
+    from xsheet.cli.curate.inputs import preset_settings as curate_settings
     from xsheet.curate.dedup.split import SplitSettings
     from xsheet.train.pretrained import TINY_BASE
     from xsheet.workflow import WorkflowSettings
@@ -128,7 +129,7 @@ def _workflow_settings(films: int, steps: tuple[int, int], jobs: int, *, quick: 
             f"stages.{name}.optim.lr=0.00002", f"stages.{name}.optim.ema_decay=0.95",
         ]  # fmt: skip
     return WorkflowSettings(
-        curate=curate.preset_settings("keep", None, None),
+        curate=curate_settings("keep", None, None),
         annotate=annotate.preset_settings("motion", None, None, None, None),
         audit=audit.preset_settings("default", None, None),
         split=SplitSettings(val=0.1, test=0),  # new people are drawn for the test
@@ -137,7 +138,7 @@ def _workflow_settings(films: int, steps: tuple[int, int], jobs: int, *, quick: 
 
 
 def _batch_size(films: int) -> int:
-    """Clips per training step: a film gives about one clip, and more than half of the clips are for training."""
+    """Clips per training step. A film yields about one clip, and more than half of the clips are for training."""
     return max(1, min(8, 2 * films // 5))
 
 

@@ -19,26 +19,26 @@ def _path_or_url(text: str) -> Path | str:
 
 
 def local_path(value: str | Path) -> Path:
-    """The path of an option that takes no URL; a default is a path already.
+    """The path of an option that does not accept URLs. Typer also passes default values, which are paths already.
 
     Raises:
-        ConfigError: it is one; as a path it would be a folder named `s3:`.
+        ConfigError: the value is a URL, which as a path would become a folder named `s3:`.
     """
     text = str(value)
     if is_url(text):
         from xsheet.schemas.errors import ConfigError
 
-        hint = "name a local one, and copy it with the tools of the store"
-        raise ConfigError(where="--out", expected="a folder or file of this machine", got=text, hint=hint)
+        hint = "give a local path, then copy the result with the tools of the store"
+        raise ConfigError(where="--out", expected="a folder or file on this machine", got=text, hint=hint)
     return Path(text)
 
 
 LOCAL_PATH: dict[str, Any] = {"parser": local_path, "metavar": "PATH"}
-"""Arguments of an option whose path is one of this machine."""
+"""Arguments of typer.Option for a path that must be local."""
 
 
 def folder_at(*, exists: bool) -> "Callable[[typer.Context, Any], Any]":
-    """Callback of a folder, or of several: in place of a URL, its copy on this machine, published after success."""
+    """Callback of a folder option (one or several): replaces a URL by a local copy, which is published on success."""
 
     def resolve(context: typer.Context, value: Any) -> Any:
         if isinstance(value, list | tuple):

@@ -22,7 +22,12 @@ def sample(
     layer: LayerOption = "consensus",
     clips: Annotated[
         int,
-        typer.Option("--clips", "-n", min=1, help="Clips to draw; 59 without an error show < 5 % at 95 % confidence."),
+        typer.Option(
+            "--clips",
+            "-n",
+            min=1,
+            help="Clips to draw; if 59 have no error, the error rate is below 5 % at 95 % confidence.",
+        ),
     ] = 59,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 0,
     as_json: AsJson = False,

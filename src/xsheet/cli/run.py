@@ -95,7 +95,7 @@ def run(
     settings = _workflow_settings(presets, model, until, config=config, overrides=set_ or [])
     files = discover(inputs, roots=root or (), columns=parse_column_map(columns or ""))[:limit]
     if not dry_run:
-        from xsheet.cli.curate import with_earlier_sources
+        from xsheet.cli.curate.inputs import with_earlier_sources
 
         files = with_earlier_sources(files, out, keeps_earlier=add)
     shows = not (quiet or as_json)
@@ -148,7 +148,7 @@ _STEP_DESCRIPTIONS = {
 
 
 def describe_step(step: str) -> tuple[str, str]:
-    """Description of a step, and its output inside the set; a step of another name is a training stage."""
+    """Description of a step and its output inside the set. A step that is not listed is a training stage."""
     return _STEP_DESCRIPTIONS.get(step, (f"train {step}", f"train/{step}/"))
 
 
@@ -160,8 +160,9 @@ def _workflow_settings(
     config: Path | None,
     overrides: list[str],
 ) -> "WorkflowSettings":
-    """Settings of all parts; those of training only if it runs, since they import torch."""
-    from xsheet.cli import annotate, audit, curate, train
+    """Settings of all parts; training settings only if training runs, because they import torch."""
+    from xsheet.cli import annotate, audit, train
+    from xsheet.cli.curate.inputs import preset_settings as curate_settings
     from xsheet.curate.dedup.split import SplitSettings
     from xsheet.schemas.settings import load_settings, split_by_section
     from xsheet.workflow import WorkflowSettings
@@ -169,7 +170,7 @@ def _workflow_settings(
     parts = ("curate", "annotate", "audit", "split", "train")
     sections = split_by_section(parts, config=config, overrides=overrides)
     return WorkflowSettings(
-        curate=curate.preset_settings(presets["curate"], *sections["curate"]),
+        curate=curate_settings(presets["curate"], *sections["curate"]),
         annotate=annotate.preset_settings(presets["annotate"], model, None, *sections["annotate"]),
         audit=audit.preset_settings(presets["audit"], *sections["audit"]),
         split=load_settings(SplitSettings, config=sections["split"][0], overrides=sections["split"][1]),
@@ -190,7 +191,7 @@ def _show_plan(
     """Print the plan; on stderr when a result follows on stdout."""
     from dataclasses import replace
 
-    from xsheet.cli.curate_show import BYTES_PER_HOUR, input_size_bytes
+    from xsheet.cli.curate.show import BYTES_PER_HOUR, input_size_bytes
     from xsheet.cli.show import print_json
     from xsheet.curate.report.estimate import MEASURED_COSTS, estimate_run
     from xsheet.workflow import steps_until
@@ -236,7 +237,7 @@ def _show_plan(
 def _print_summary(result: "WorkflowResult", until: FinalStageOption, *, as_json: bool) -> None:
     """Print the summary of a run."""
     from xsheet.cli.audit import show_accepted
-    from xsheet.cli.curate_show import show_failed_clips
+    from xsheet.cli.curate.show import show_failed_clips
     from xsheet.cli.show import console, escape_controls, print_json, print_table
     from xsheet.curate.report.funnel import stage_rows
 
@@ -245,7 +246,7 @@ def _print_summary(result: "WorkflowResult", until: FinalStageOption, *, as_json
         return
     out = console().print
     if result.curation.removed_sources:
-        out(f"{result.curation.removed_sources} sources of earlier runs left the tables", style="yellow")
+        out(f"{result.curation.removed_sources} sources of earlier runs removed from the tables", style="yellow")
     if result.curation.failed_clips:
         show_failed_clips(result.curation)
     print_table(f"set {result.set_folder}", ("", "count", "hours"), stage_rows(result.funnel))

@@ -186,7 +186,7 @@ def merge(
     out: OutSet,
     as_json: AsJson = False,
 ) -> None:
-    """Write several sets as one. Splits are not taken over: a person may be in two sets.
+    """Write several sets as one. Splits are not copied, because one person may be in several sets.
 
     Example: xsheet set merge my-set other-set --out both
     """
@@ -229,7 +229,7 @@ def stats(folder: SetFolder, as_json: AsJson = False) -> None:
     rows = [(one.name, one.clips, one.minimum, one.median, one.maximum) for one in found.distributions]
     print_table("distributions", heads, rows)
     counts = [(name, *values.values()) for name, values in found.layers.items()]
-    print_table("layers", ("layer", "annotations", "phases", "classes of actions"), counts)
+    print_table("layers", ("layer", "annotations", "phases", "action classes"), counts)
 
 
 @app.command()

@@ -123,7 +123,7 @@ def run_(
     weights: Annotated[
         str | None,
         typer.Option(
-            "--weights", metavar="W,W,...", help="How often an epoch shows the clips of each set (default: 1)."
+            "--weights", metavar="W,W,...", help="Times that an epoch contains each clip of a set (default: 1)."
         ),
     ] = None,
     no_validation: Annotated[
@@ -179,10 +179,10 @@ def prior_(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a prior of motion on the measured series of the sets: minutes on a CPU, no pictures.
+    """Train a motion prior on the measured motion curves of the sets; it takes minutes on a CPU and uses no pixels.
 
-    It encodes what is not encoded yet and trains; the same command continues a stopped run. The prior previews a script
-    (`train preview`) and drives a sample of the variant actalker (`train sample --prior`).
+    Clips that are not cached yet are encoded first. The same command continues a stopped run. The prior previews a
+    script (`train preview`) and drives samples of the variant actalker (`train sample --prior`).
 
     Example: xsheet train prior my-set --out my-prior
     """
@@ -245,7 +245,7 @@ def _parse_weights(text: str | None, count: int) -> list[float]:
     """Weights of the sets from `1,0.5`.
 
     Raises:
-        ConfigError: no numbers, or not one per set.
+        ConfigError: not numbers, or not one per set.
     """
     from xsheet.schemas.errors import ConfigError
 

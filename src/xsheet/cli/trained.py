@@ -52,19 +52,23 @@ def sample_(
     driver: Annotated[
         Path | None,
         typer.Option(
-            "--driver", metavar="VIDEO", help="Video whose face above the mouth drives the sample (variant actalker)."
+            "--driver",
+            metavar="VIDEO",
+            help="Video whose upper face (above the mouth) drives the sample (variant actalker).",
         ),
     ] = None,
     prior: Annotated[
         Path | None,
-        typer.Option("--prior", metavar="RUN", help="Motion prior that drives it instead, by the script."),
+        typer.Option(
+            "--prior", metavar="RUN", help="Motion prior that drives the sample from the script, instead of --driver."
+        ),
     ] = None,
     clip: Annotated[
-        str | None, typer.Option("--clip", metavar="ID", help="Clip of the set, or of a table, that --script names.")
+        str | None, typer.Option("--clip", metavar="ID", help="Clip to use, if --script is a set or a table of clips.")
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option("--layer", help="Layer of that set (default: accepted), or annotator of that file."),
+        typer.Option("--layer", help="Layer, if --script is a set (default: accepted); annotator, if it is a file."),
     ] = None,
     caption: Annotated[
         str | None, typer.Option("--caption", metavar="TEXT", help="Base caption, instead of the script's.")
@@ -164,7 +168,7 @@ def preview_(
     set_: SampleSetOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a page that plays the motion of a script over its audio as a schematic face, before any picture is drawn.
+    """Write a page that plays the motion of a script over its audio as a schematic face, without sampling a video.
 
     Example: xsheet train preview my-prior --audio ada.wav --script nod.yaml --out preview.html
     """
@@ -262,7 +266,9 @@ def export_(
     stage: StageOption = None,
     merge_lora: Annotated[
         bool,
-        typer.Option("--merge-lora", help="Merge low-rank updates into the weights instead of writing them beside."),
+        typer.Option(
+            "--merge-lora", help="Merge low-rank updates into the weights instead of writing them separately."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

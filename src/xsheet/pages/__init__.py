@@ -1,4 +1,4 @@
-"""The kit of the HTML reports of curation, audit and demo: pages that open from a disk and load nothing else.
+"""The kit of the HTML reports of curation, audit and demo: self-contained pages that open from a file.
 
 environment  One Jinja environment: escaping, filters, templates and styles of a package and of the kit.
 wording      Numbers, durations and untrusted text as readers see them.
@@ -10,5 +10,5 @@ loopback     The servers of local pages on 127.0.0.1: token, cookie and origin c
 clips        File names behind clip ids, and links from a page to the clips of a set.
 
 macros.html draws what these modules place; style.css is the style of all reports. browser/ holds the JavaScript
-modules of served pages. The kit knows the data contract only.
+modules of served pages. The kit depends on the data contract only.
 """

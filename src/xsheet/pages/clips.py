@@ -1,6 +1,6 @@
 """File names behind clip ids, and links from a page to the clips of a set."""
 
-# pyarrow.compute makes its functions at import, where no checker sees them.
+# pyarrow.compute creates its functions at import time, invisible to type checkers.
 # pyright: reportAttributeAccessIssue=false
 
 from collections.abc import Collection, Mapping
@@ -16,7 +16,7 @@ from xsheet.schemas.tables import Table
 
 
 def source_paths(set_folder: Path, source_ids: Collection[str]) -> Mapping[str, str]:
-    """Path of each source as the user gave it; of files with equal bytes the one that was measured."""
+    """Path of each source as the user gave it; for files with equal bytes, the measured one."""
     rows = tables.read_table(set_folder, tables.SOURCES, ["source_id", "path", "duplicate_of"])
     chosen = rows.filter(
         pc.and_(pc.is_in(rows["source_id"], value_set=_strings(source_ids)), pc.is_null(rows["duplicate_of"]))
@@ -45,12 +45,12 @@ def file_name(path: str) -> str:
 
 
 def clip_link(set_folder: Path, media_path: str, page: Path) -> str | None:
-    """Relative link from a page to a clip; None where the page lies outside of the set, which may be moved alone."""
+    """Relative link from a page to a clip; None if the page is outside the set, which may be moved without it."""
     root, folder = set_folder.resolve(), page.resolve().parent
     if not folder.is_relative_to(root):
         return None
     up = len(folder.relative_to(root).parts)
-    # "./" keeps a path that looks like a scheme from being one.
+    # "./" prevents a path such as "a:b" from being read as a URL scheme.
     return (up * "../" or "./") + quote(media_path)
 
 

@@ -1,7 +1,7 @@
 """One Jinja environment for all pages.
 
-File names, texts and messages on a page were written by strangers. Every value is escaped, control and
-direction-changing characters are written as escapes, and an undefined variable is an error.
+File names, texts and messages on a page are untrusted. Every value is escaped, control and direction-changing
+characters are written as escapes, and an undefined variable is an error.
 """
 
 import json
@@ -64,7 +64,7 @@ def read_resource(package: str, name: str) -> str:
 
 
 def json_for_script(value: object) -> Markup:
-    """JSON that cannot end the script element it stands in; ValueError for a number that JSON has not."""
+    """JSON that cannot close its script element; ValueError for NaN and infinity, which JSON lacks."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return Markup(text)
 
@@ -78,5 +78,5 @@ def _template(package: str, name: str) -> str | None:
 
 
 def _sanitise(value: object) -> object:
-    """Applied to every value before it is escaped: escaping leaves control characters in."""
+    """Replace control characters of every value before it is escaped, because escaping keeps them."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -17,7 +17,7 @@ ValueKind = Literal["number", "integer", "share"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlotLimit:
-    """A limit to draw: a value below a "min" limit fails, a value above a "max" limit fails, a "mark" fails nothing."""
+    """A limit to draw: values below a "min" or above a "max" limit fail; a "mark" is only a line."""
 
     value: float
     label: str
@@ -26,7 +26,7 @@ class PlotLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistogramBar:
-    """One bin: kept values below, rejected ones on top."""
+    """One bin: kept values at the bottom, rejected ones on top."""
 
     x: float
     width: float
@@ -47,7 +47,7 @@ class LimitMark:
 
     @property
     def is_right_half(self) -> bool:
-        """The label goes to the left of the line, where there is room."""
+        """Whether the line is in the right half, so that its label goes to the left of it."""
         return self.x > WIDTH / 2
 
 
@@ -89,8 +89,8 @@ def build_histogram(
     Args:
         values: (N,), NaN where an item has no value.
         caption: texts of the plot.
-        limits: lines to draw; those that judge widen the scale, marks do not.
-        kept: (N,) whether each item was kept; without it no bar is divided, and tooltips give one count.
+        limits: lines to draw; "min" and "max" limits widen the scale, marks do not.
+        kept: (N,) whether each item was kept; without it bars are not divided, and tooltips give one count.
         kind: integers have one bin each; shares are drawn from 0 to 1.
     """
     known = np.isfinite(values)
@@ -148,7 +148,7 @@ def _bars(counts: Sequence[Values], scale: AxisScale, caption: Caption) -> Itera
 
 
 def _limit_mark(limit: PlotLimit, scale: AxisScale) -> LimitMark:
-    # An integer that equals the limit passes: the line stands beside its bin.
+    # An integer that equals the limit passes, so the line is drawn beside its bin.
     beside_bin = {"min": -0.5, "max": 0.5, "mark": 0.0}[limit.bound] if scale.is_integer else 0.0
     x = _x(scale, limit.value + beside_bin)
     fail_x, fail_end = {"min": (0.0, x), "max": (x, WIDTH), "mark": (0.0, 0.0)}[limit.bound]

@@ -1,4 +1,4 @@
-"""Pictures and videos as a page carries them."""
+"""Pictures and videos embedded in a page."""
 
 import base64
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """Servers of local pages on 127.0.0.1: the socket, request authentication, security headers, the files of the page.
 
-Every page in the user's browser can reach 127.0.0.1 as well. So: a token that is random per
-start, once in the address and from then on in a cookie that no script can read; a Host of our own, against names that
-are made to resolve to 127.0.0.1; no request on behalf of another site's page, also not of another port's; bodies of
-bounded size. The page itself may load nothing but what lies beside it, and may not turn text into elements.
+Every other page in the user's browser can reach 127.0.0.1 as well. Therefore a request needs a token that is random per
+start (in the address once, then in a cookie that no script can read), the Host header 127.0.0.1 (against DNS
+rebinding), an origin that is this page (not another site or port), and a body of bounded size. The page itself may load
+only its own files, and may not turn text into elements.
 """
 
 import socket
@@ -43,7 +43,7 @@ def prepare_loopback(app: ASGIApp, *, port: int, token: str, command: str) -> tu
 
     Args:
         app: application of the page, without its guard.
-        port: 0 chooses a free one.
+        port: port to bind; 0 chooses a free one.
         token: access token.
         command: prints the address, e.g. "xsheet audit review"; part of the message to a request without token.
 

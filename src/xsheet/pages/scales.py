@@ -14,7 +14,7 @@ _MIN_LOG_RATIO = 30.0  # 95th by 5th percentile; values that spread more are dra
 
 @dataclass(frozen=True, slots=True)
 class AxisScale:
-    """A scale from `low` to `high`, linear or logarithmic; an integer scale has one bin per number."""
+    """A scale from `low` to `high`, linear or logarithmic; an integer scale has one bin per integer."""
 
     low: float
     high: float
@@ -22,7 +22,7 @@ class AxisScale:
     is_integer: bool = False
 
     def fraction(self, value: float) -> float:
-        """Position of a value between 0 and 1; values outside of the scale lie at its ends."""
+        """Position of a value, 0 to 1; values outside the scale are clamped to its ends."""
         low, high, value = (self._transform(v) for v in (self.low, self.high, max(value, self.low)))
         return float(min(1.0, (value - low) / (high - low)))
 
@@ -76,7 +76,7 @@ def fit_axis_scale(values: Values, limits: Sequence[float] = ()) -> AxisScale:
 
 
 def integer_axis_scale(values: Values, limits: Sequence[float] = ()) -> AxisScale:
-    """A scale with one bin per number and a free bin beyond each limit; linear where there are too many numbers."""
+    """A scale with one bin per integer and an empty bin beyond each limit; linear if there are too many integers."""
     low, high = (float(np.percentile(values, p)) for p in (1, 99))
     high = max([high, -low, 3.0, *(limit + 1 for limit in limits)])
     low = -high if low < 0 else 0.0  # signed values get a symmetric scale

@@ -97,7 +97,7 @@ class AxisMarker:
 
     @property
     def label_on_left(self) -> bool:
-        """The label goes to the left of the marker, where it would leave the picture on the right."""
+        """Whether the label goes to the left of the marker, because it would overflow on the right."""
         return self.x + _label_width_percent(self.label) > 100
 
 
@@ -139,7 +139,7 @@ def layout_time_axis(
         scale: of the clip, from time_scale.
         markers: by their start; their `y` is set here.
         cuts_us: shot cuts on the clock of the clip.
-        aria_label: the axis in words.
+        aria_label: description of the axis for screen readers.
     """
     placed_markers = tuple(_stack_markers(markers))
     y = max((marker.y + MARKER_HEIGHT_PX + 3 for marker in placed_markers), default=0)

@@ -7,7 +7,7 @@ _HOUR_S = 3600
 
 
 def printable(text: str) -> str:
-    """Text with control and direction-changing characters written as escapes, so that it cannot steer a display."""
+    """Text with control and direction-changing characters written as escapes, so that it cannot alter the display."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -38,7 +38,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_hours(hours: float, total_hours: float = 0.0) -> str:
-    """A duration given in hours; it stays in hours where the total beside it does."""
+    """A duration given in hours; it stays in hours if the total beside it does."""
     return f"{hours:.3g} h" if 1 <= total_hours < 100 else format_duration(hours * _HOUR_S)
 
 

@@ -51,7 +51,7 @@ def run_task(
 ) -> RunResults:
     """Run `task` over `items` and return their commits, those of earlier runs included.
 
-    `items` may be an iterator; of each item nothing is kept in memory. `retry_failed` runs failed items again.
+    `items` may be an iterator; items are not kept in memory. `retry_failed` runs failed items again.
 
     Raises:
         RunError: the run cannot go on (output in use or not writable, task does not open); finished items are kept.

@@ -2,9 +2,9 @@
 
     SET/.commits/lock    held by the writer; names its process, machine and start
 
-The kernel releases the lock however the writer ends, so a killed one leaves nothing to clean up. Readers take no lock.
-The lock is flock(2). On NFS, Linux asks the server, so writers on several machines exclude each other too, unless the
-mount has `nolock` or `local_lock`: then each machine sees its own locks only, and a warning says so.
+The kernel releases the lock when the process ends, even if it is killed. Readers take no lock. The lock is flock(2). On
+NFS, Linux asks the server, so it also excludes writers on other machines, unless the mount has the option `nolock` or
+`local_lock`: then each machine sees only its own locks, and a warning is logged.
 """
 
 import fcntl
@@ -30,14 +30,14 @@ LOCK_FILE = Path(".commits") / "lock"
 _MAX_HOLDER_BYTES = 4096
 _SWEPT_FOLDERS = (*(table.name for table in TABLES), "cache", "manifests", "media")  # filled by the writer alone
 
-# Folders that this chain of calls has locked: a command holds its set for the whole of it, and the functions it calls
-# ask for the same lock, since each can also be called alone.
+# Folders that the current chain of calls has locked. A command locks its set from start to end; the functions that it
+# calls request the same lock, because each can also be called alone.
 _HELD: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 
 
 @contextmanager
 def write_lock(folder: Path) -> Iterator[None]:
-    """Be the only writer of a folder; nested calls for the same folder share the outermost lock.
+    """Hold the write lock of a folder; nested calls for the same folder share the outermost lock.
 
     The outermost call also removes the temporary files that killed writers left in the tables, clips and caches.
 
@@ -82,7 +82,7 @@ def _acquire(file: BinaryIO, folder: Path) -> None:
             hint="enable locking of the file system, or write to another one and copy the result",
         ) from error  # fmt: skip
     if has_local_locks_only(folder, mounts=Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")):
-        log.warning("%s: locks of this NFS mount hold on this machine only; let no other machine write there", folder)
+        log.warning("%s: locks on this NFS mount work on this machine only; do not write from another one", folder)
     about = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
     try:
         os.ftruncate(file.fileno(), 0)
@@ -92,7 +92,7 @@ def _acquire(file: BinaryIO, folder: Path) -> None:
 
 
 def _holder(file: BinaryIO) -> str:
-    """The process that holds the lock, from what it wrote into the file."""
+    """Describe the process that holds the lock, as the lock file states it."""
     try:
         file.seek(0)
         about = json.loads(file.read(_MAX_HOLDER_BYTES))
@@ -104,7 +104,7 @@ def _holder(file: BinaryIO) -> str:
 
 
 def has_local_locks_only(folder: Path, *, mounts: str) -> bool:
-    """Whether `folder` lies on an NFS mount whose locks do not reach the server; `mounts` as in /proc/self/mounts."""
+    """Whether `folder` is on an NFS mount with machine-local locks; `mounts` is the text of /proc/self/mounts."""
     best, options, kind = "", "", ""
     for line in mounts.splitlines():
         _, point, fs_type, fs_options, *_ = [*line.split(" "), "", "", "", ""]
@@ -116,7 +116,7 @@ def has_local_locks_only(folder: Path, *, mounts: str) -> bool:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Below the folders that only a holder of the lock writes; the commits of a task are swept by its run."""
+    """Remove temporary files from the folders that only the lock holder writes; a run cleans up its own commits."""
     for name in _SWEPT_FOLDERS:
         for parent, _, files in os.walk(folder / name):
             if any(file.startswith(".") and ".tmp" in file for file in files):

@@ -1,4 +1,4 @@
-"""Files of a set that no row names any more: find and remove them.
+"""Orphans: files of a set that no table row refers to; find and remove them.
 
 temporary file           a killed writer left it
 media without a row      a clip that no row of `clips` names: its limits changed, or its run was stopped
@@ -6,8 +6,8 @@ tensors without a row    an entry of a cache that no row of `features` names
 features without a cache rows of `features` whose description or tensors are gone
 superseded layer         an annotation layer with a newer one of the same name and producer, that nothing refers to
 
-A result that a run has stored names its file; it goes with the file, so that the next run makes both again. Source
-videos lie outside the set and are never touched.
+The stored result that refers to a file is removed with it, so that the next run makes both again. Source videos are
+outside the set and are never touched.
 """
 
 import re
@@ -44,9 +44,9 @@ class Orphan:
 
 
 def find_orphans(set_folder: Path) -> list[Orphan]:
-    """All of them; the path of an entry of a cache is its folder and its key. Nothing is changed.
+    """Find all orphans; changes nothing. The path of a cache entry is its folder and its key.
 
-    Call it while nobody writes to the set.
+    Call it while no other process writes to the set.
 
     Raises:
         ContractError: no set, or a table that cannot be read.
@@ -85,7 +85,7 @@ def remove_orphans(set_folder: Path, orphans: Sequence[Orphan]) -> None:
 
 
 def _media_without_a_row(set_folder: Path) -> Iterator[Path]:
-    """Clips that no row names; none before the table exists, for then a run was stopped halfway."""
+    """Clips without a row in `clips`; none if the table does not exist yet, because then a run is unfinished."""
     if not tables.part_files(set_folder, CLIPS):
         return
     named = set(tables.read_table(set_folder, CLIPS, ["media_path"])["media_path"].to_pylist())
@@ -96,7 +96,7 @@ def _media_without_a_row(set_folder: Path) -> Iterator[Path]:
 
 
 def _tensors_without_a_row(set_folder: Path) -> Iterator[Orphan]:
-    """The same of the entries of caches."""
+    """Cache entries without a row in `features`."""
     if not tables.part_files(set_folder, FEATURES):
         return
     named = set(tables.read_table(set_folder, FEATURES, ["tensor_entry"])["tensor_entry"].to_pylist())
@@ -123,7 +123,7 @@ def _features_without_cache(set_folder: Path) -> Iterator[Path]:
 
 
 def _superseded(set_folder: Path, layers: Sequence[LayerRun]) -> list[LayerRun]:
-    """Derived layers with a newer one of the same name and producer; those that something refers to stay."""
+    """Derived layers with a newer one of the same name and producer, except those that another layer refers to."""
     newest: dict[tuple[str, str], LayerRun] = {}
     for layer in layers:
         key = layer.layer, layer.producer
@@ -152,7 +152,7 @@ def _with_parents(run_ids: set[str], layers: Sequence[LayerRun]) -> set[str]:
 
 
 def _files_of_layers(set_folder: Path, layers: Sequence[LayerRun], old: Sequence[LayerRun]) -> Iterator[Path]:
-    """The annotations of layers, their run where no other layer has it, and what audits of that run alone found."""
+    """Files of layers: annotations, runs that no other layer shares, and findings of audits of those runs alone."""
     gone = {layer.run.run_id for layer in old} - {layer.run.run_id for layer in layers if layer not in old}
     for layer in old:
         yield from layer.files

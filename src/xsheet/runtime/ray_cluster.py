@@ -1,4 +1,4 @@
-"""Join a Ray cluster, or start one that this machine alone can reach; check whether the head of a cluster answers."""
+"""Join a Ray cluster, or start one that only this machine can reach; check whether the head of a cluster answers."""
 
 import ipaddress
 import logging
@@ -21,7 +21,7 @@ _SETTINGS_FRAME = 4
 def start_or_join(ray: Any, address: str, **arguments: Any) -> None:
     """`ray.init` for an address: 'auto', 'local', or HOST:PORT.
 
-    'auto' joins the cluster of this machine, if there is one. A cluster that is started here listens on loopback alone.
+    'auto' joins the cluster of this machine, if there is one. A cluster that is started here listens on loopback only.
 
     Raises:
         ConfigError: nothing that speaks Ray's protocol answers at the address, within 10 s.
@@ -37,7 +37,7 @@ def start_or_join(ray: Any, address: str, **arguments: Any) -> None:
             ray.init(address="auto", **arguments)
             return
     _bind_to_loopback(ray)
-    for last in (False, True):  # a machine under load gets a second chance: Ray waits half a minute for its parts
+    for last in (False, True):  # try twice: Ray waits only 30 s for its processes, too short on a busy machine
         try:
             ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **arguments)
         except Exception as error:  # Ray raises a bare Exception
@@ -55,7 +55,7 @@ def _join(ray: Any, address: str, arguments: dict[str, Any]) -> None:
     try:
         ray.init(address=address, **arguments)
     except ConnectionError as error:
-        # Ray waits a minute where the token is missing, and then names a timeout.
+        # If the token is missing, Ray waits a minute and then reports a timeout.
         hint = "see whether the cluster runs"
         if os.environ.get("RAY_AUTH_MODE") != "token":
             hint += "; if it asks for a token, set RAY_AUTH_MODE=token (the token is in ~/.ray/auth_token)"
@@ -63,16 +63,16 @@ def _join(ray: Any, address: str, arguments: dict[str, Any]) -> None:
 
 
 def quiet_environment() -> None:
-    """Send no usage reports and log fatal errors alone; Ray reads this when it is imported, so call it before."""
+    """Disable usage reports and log fatal errors only. Call it before importing Ray, which then reads them."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 
 
 def answers_as_grpc(host: str, port: int, *, timeout_s: float = ANSWER_TIMEOUT_S) -> bool:
-    """Whether a gRPC server answers there, as the head of a Ray cluster does.
+    """Whether a gRPC server answers at the address, as the head of a Ray cluster does.
 
     Raises:
-        OSError: nothing accepts a connection, or nothing is sent within the limit.
+        OSError: the connection is refused, or no answer arrives within the time limit.
     """
     with socket.create_connection((host, port), timeout=timeout_s) as connection:
         connection.settimeout(timeout_s)
@@ -82,24 +82,24 @@ def answers_as_grpc(host: str, port: int, *, timeout_s: float = ANSWER_TIMEOUT_S
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """HOST:PORT in parts; ValueError for anything else."""
+    """Split HOST:PORT; ValueError for any other text."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
 
 
 def _bind_to_loopback(ray: Any) -> None:
-    # Without this switch Ray replaces 127.0.0.1, even where it is asked for by name, by the address of a network card,
-    # and all its processes then listen on every card. Ray reads the variable once, so the constant is set, too.
+    # Without this switch Ray replaces 127.0.0.1, even if it is requested, by the address of a network interface, and
+    # all its processes listen on every interface. Ray reads the variable once, so the constant is set, too.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def _check_reachable(ray: Any, address: str) -> None:
-    # Ray tries a wrong address for more than five minutes.
+    # Ray retries a wrong address for more than five minutes.
     try:
         host, port = split_address(address)
         if ipaddress.ip_address(socket.gethostbyname(host)).is_loopback:
-            # Ray replaces a loopback address by that of this machine, where the cluster may not listen.
+            # Ray replaces a loopback address by the machine's external address, on which the cluster may not listen.
             host = ray.util.get_node_ip_address()
         if answers_as_grpc(host, port):
             return

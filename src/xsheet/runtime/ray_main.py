@@ -1,7 +1,7 @@
-"""Code inside the process that is Ray's driver: join the cluster, take items, run them with Ray Data, pass outcomes on.
+"""Code of the Ray driver process: join the cluster, receive items, run them with Ray Data, send outcomes back.
 
-It is a process of its own, since Ray ends the process that it runs in, without a word, when its head or the raylet of
-this machine dies.
+It is a separate process, because Ray exits its driver without an error message when the head of the cluster or the
+raylet of this machine dies.
 """
 
 import json
@@ -35,8 +35,8 @@ HEARTBEAT_FILE = "heartbeat"  # in the scratch folder, which all machines see
 def serve(pipe_fd: int, lifeline_fd: int) -> None:
     """Run one job.
 
-    Messages to it: the Job; after each `more` a window of items, pickled, then an empty message; an empty window ends
-    the job. Messages from it: JSON objects with a `kind`.
+    It receives the Job; then, after each `more` that it sends, a window of pickled items and an empty message. An empty
+    window ends the job. It sends JSON objects with a `kind`.
     """
     exit_with_driver(lifeline_fd)
     parent = Connection(pipe_fd)
@@ -73,7 +73,7 @@ def serve(pipe_fd: int, lifeline_fd: int) -> None:
 
 def _run(ray: Any, job: Job, blocks: Sequence[Any], count: int) -> Iterator[dict[str, str]]:
     workers = min(job.execution.jobs, count)  # Ray Data warns of more
-    # A share of a core each, so that Ray can place all workers and keeps some capacity for itself.
+    # Each worker requests a fraction of a core, so that Ray can place all workers and has capacity left for itself.
     cpus = min(1.0, ray.cluster_resources().get("CPU", 1.0) / (2 * workers))
     ray.data.DataContext.get_current().enable_progress_bars = False
     dataset = ray.data.from_arrow_refs(blocks).map(
@@ -91,9 +91,10 @@ def _run(ray: Any, job: Job, blocks: Sequence[Any], count: int) -> Iterator[dict
 
 
 def _receive_blocks(ray: Any, parent: Connection) -> tuple[list[Any], int] | None:
-    """References to the blocks of a window of items in Ray's object store, and their number; None if there are none.
+    """Put a window of items into Ray's object store; returns references to the blocks and the number of items, or None.
 
-    The large blocks come first, so that the work ends with single items and no worker is left with a long rest.
+    Large blocks come first, so that the run ends with blocks of single items and all workers finish at about the same
+    time.
     """
     import pyarrow as pa  # noqa: PLC0415  # ray has loaded it
 
@@ -119,7 +120,7 @@ def _receive_blocks(ray: Any, parent: Connection) -> tuple[list[Any], int] | Non
 class RayWorker:
     """A Ray actor that holds a worker: a task cannot end the actor, and both executors run the same code.
 
-    It ends with its worker when the driver's heartbeat stops: without the head of the cluster nobody else ends it.
+    It ends itself and its worker when the driver's heartbeat stops: without the head of the cluster, Ray does not.
     """
 
     def __init__(self, job: Job) -> None:

@@ -28,15 +28,15 @@ PROBE_INTERVAL_S = 2.0
 HEAD_LOST_S = 30.0  # without an answer of the head, until the run ends
 JOIN_TIMEOUT_S = 240.0  # to join a cluster that answers; two tries of a local start take up to 180 s
 WINDOW_ITEMS = 1 << 16
-"""Items that Ray has at a time: some 60 MB. It asks for more when they have ended, so that a run of any length takes
-the memory of one window; at the end of each, workers wait for the last items."""
+"""Items that Ray holds at a time, about 60 MB. It requests the next window when all have ended, so memory does not grow
+with the length of a run; at the end of each window, workers wait for the last items."""
 EXIT_TIMEOUT_S = 20.0  # of a process that has nothing left to do
 
 _RAY_CODE = "import sys; from xsheet.runtime.ray_main import serve; serve(int(sys.argv[1]), int(sys.argv[2]))"
 
 
 def run_on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None]:
-    """Yield the outcome of each item as it ends; the items are passed on one by one and not kept.
+    """Yield the outcome of each item when it ends; items are read one by one and not kept.
 
     Raises:
         ConfigError: no cluster at the address.
@@ -52,7 +52,7 @@ def run_on_ray(job: Job, items: Iterable[Item]) -> Generator[Outcome, None, None
 
 
 class _RayProcess:
-    """The process that speaks to Ray: a group of its own, which ends with this process."""
+    """The Ray driver process: a process group that ends with this process."""
 
     def __init__(self, job: Job) -> None:
         self._where = f"--ray {job.execution.ray}"
@@ -147,7 +147,7 @@ class _RayProcess:
 
 @contextmanager
 def _heartbeat(path: Path) -> Iterator[None]:
-    """Count in a file while this process lives; workers on other machines have no pipe to it."""
+    """Increment a counter in a file while this process lives, because workers on other machines have no pipe to it."""
     ended = threading.Event()
 
     def beat() -> None:

@@ -4,8 +4,8 @@
     OUT/.commits/<task>/scratch/        folders of live workers; emptied when a run begins
 
 The body of a record is a line with the outcome, a line per row, and for a failure its log: the traceback, or the end of
-the worker's stderr. A result is there whole or not at all, so tables do not depend on the order of completion or on
-killed runs. A run ends with the segments of its workers merged.
+the worker's stderr. A result is stored completely or not at all, so tables do not depend on the order of completion or
+on killed runs. At the end of a run, the segments of its workers are merged.
 """
 
 import functools
@@ -52,7 +52,7 @@ class ResultStore:
 
     @contextmanager
     def open_for_writing(self) -> Iterator[None]:
-        """Make the folders, remove what a killed run left, merge segments at the end; for the holder of `write_lock`.
+        """Create the folders, remove leftovers of killed runs, and at the end merge segments; needs `write_lock`.
 
         Raises:
             RunError: the output cannot be written.
@@ -76,7 +76,7 @@ class ResultStore:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     def compact(self, *, without: Collection[str] = ()) -> None:
-        """Merge small segments and leave out the results of some keys; for the holder of `write_lock`.
+        """Merge small segments and drop the results of some keys; needs `write_lock`.
 
         Raises:
             RunError: the output cannot be written.
@@ -106,22 +106,22 @@ class ResultStore:
             raise output_error(self._out, error) from error
 
     def find(self, key: str) -> Outcome | None:
-        """The outcome of a key; None if there is no whole result."""
+        """The outcome of a key; None if there is no complete result."""
         return _outcome(key, self._records.read(key))
 
     def mark(self) -> Mark:
-        """A point in what this writer appends, for `find_since`."""
+        """Current end of what this writer has appended, for `find_since`."""
         return self._records.mark()
 
     def find_since(self, mark: Mark, key: str) -> Outcome | None:
-        """The outcome of a key, if this writer appended it after the mark; reads no more than that."""
+        """The outcome of a key, if this writer appended it after the mark; reads only those records."""
         return _outcome(key, self._records.find_appended(key, mark))
 
     def rows(self, key: str, kind: type[R]) -> Iterator[R]:
         """The rows of one kind of a key, in the order in which the task returned them.
 
         Raises:
-            RunError: a row is none of its kind.
+            RunError: a row cannot be read as this kind of record.
         """
         mark = f'{{"{kind.TAG}":'.encode()
         for line in self.lines(key)[1:]:
@@ -150,12 +150,12 @@ class ResultStore:
         return found
 
     def lines(self, key: str) -> list[bytes]:
-        """The outcome and the rows of a key as JSON; empty if there is no whole result."""
+        """The outcome and the rows of a key as JSON lines; empty if there is no complete result."""
         lines = (self._records.read(key) or b"").splitlines()
         return lines[:-1] if lines and lines[-1].startswith(_LOG_MARK) else lines
 
     def log(self, key: str) -> str:
-        """A failed item's traceback or end of the worker's stderr; empty for any other."""
+        """Traceback of a failed item, or the end of its worker's stderr; empty for other items."""
         lines = (self._records.read(key) or b"").splitlines()
         return json.loads(lines[-1])["log"] if lines and lines[-1].startswith(_LOG_MARK) else ""
 
@@ -165,7 +165,7 @@ class ResultStore:
 
 
 class KeySet:
-    """The keys of one run, in order and with those that are new; SQLite keeps what exceeds a few MB on the disk."""
+    """The keys of one run in order, with a flag for items of this run; SQLite spills to disk beyond a few MB."""
 
     def __init__(self) -> None:
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -191,12 +191,12 @@ class KeySet:
 
     @property
     def new_count(self) -> int:
-        """How many ended in this run."""
+        """Number of keys that ended in this run."""
         (count,) = self._db.execute("SELECT COUNT(*) FROM keys WHERE is_new").fetchone()
         return int(count)
 
     def new(self) -> Iterator[str]:
-        """Those that ended in this run."""
+        """Keys that ended in this run, in order."""
         return self._select("SELECT key FROM keys WHERE is_new ORDER BY key")
 
     def _select(self, query: str) -> Iterator[str]:
@@ -217,10 +217,10 @@ class RunResults:
         return len(self._keys)
 
     def outcomes(self) -> Iterator[Outcome]:
-        """How each item ended.
+        """Outcome of each item.
 
         Raises:
-            RunError: a commit was removed or damaged since.
+            RunError: a result was removed or damaged after the run.
         """
         for key in self._keys:
             if (outcome := self._store.find(key)) is None:
@@ -277,6 +277,6 @@ def _outcome(key: str, body: bytes | None) -> Outcome | None:
     try:
         outcome: Outcome = _adapter(Outcome).validate_json(body.partition(b"\n")[0])
     except ValidationError:
-        log.warning("the result of %s has a checksum that fits, but it is no result; it is made again", key)
+        log.warning("the stored result of %s has a valid checksum but cannot be parsed; its item runs again", key)
         return None
     return outcome if outcome.key == key else None

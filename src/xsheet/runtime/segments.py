@@ -1,12 +1,12 @@
 """Append-only files of records, each with a checksum, and the index that finds a record by its key.
 
     FOLDER/000001-<writer>.seg    records, one after the other: a header line, then the body
-    FOLDER/index                  where the records lie; derived from the segments, and made again where it is missing
+    FOLDER/index                  positions of the records; derived from the segments, rebuilt if it is missing
 
 A header is the byte 0x1E, the SHA-256 of the body, its number of bytes, the key, and a line end. Each writer appends to
-segments of its own, so writers need no lock among them. A record is there or it is not: a torn end, which a killed
-writer leaves, is passed over by readers and cut off by the next writer of that segment. Of several records with one key
-the latest counts. `compact` merges small segments; call it while nobody writes.
+its own segments, so writers need no lock against each other. A record is complete or ignored: readers skip a partial
+record, which a killed writer leaves, and the next writer of that segment truncates it. If several records have one key,
+the latest counts. `compact` merges small segments; call it while no process writes.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from xsheet.schemas.files import atomic_path, sync_to_disk, write_bytes
 log = logging.getLogger(__name__)
 
 MAX_SEGMENT_BYTES = 64 << 20
-"""A segment that is as large gets no more records: hundreds of clips, or thousands of short outcomes."""
+"""Size in bytes at which a segment is full: hundreds of clips, or thousands of short outcomes."""
 
 MAX_TENSOR_SEGMENT_BYTES = 4 << 30
 """The same for features of clips: those of a large model take 20 to 40 MB each."""
@@ -45,7 +45,7 @@ Entries = NDArray[np.void]
 
 
 class SegmentStore:
-    """Records of bytes below a folder, by key: 1 to 160 letters, digits, `_`, `.`, `:` or `-`."""
+    """Records (bytes) in a folder by key; a key has 1 to 160 letters, digits, `_`, `.`, `:` or `-`."""
 
     def __init__(self, folder: Path, *, writer: str | None = None, max_segment_bytes: int = MAX_SEGMENT_BYTES) -> None:
         """`writer` names who appends; processes that follow each other may share it, and with it the segments."""
@@ -63,7 +63,7 @@ class SegmentStore:
     # Writing
 
     def append(self, key: str, body: bytes) -> None:
-        """Append a record; it is on the disk when this returns.
+        """Append a record; it is flushed to the disk when this returns.
 
         Raises:
             ValueError: not a key.
@@ -125,7 +125,7 @@ class SegmentStore:
         return None
 
     def refresh(self) -> None:
-        """See the records that were appended since the last look at the folder."""
+        """Read the records that were appended since the last refresh."""
         if self._entries is None:
             self._load_index()
         assert self._entries is not None
@@ -169,10 +169,10 @@ class SegmentStore:
     # Maintenance
 
     def compact(self, *, without: Collection[str] = ()) -> None:
-        """Merge small segments, leave out the records of some keys, and write the index; for the only writer.
+        """Merge small segments, drop the records of some keys, and write the index; no other process may write.
 
         Raises:
-            OSError: the folder cannot be written; every record is still there.
+            OSError: the folder cannot be written; no record is lost.
         """
         self._entries = self._path = None
         self.refresh()
@@ -193,7 +193,7 @@ class SegmentStore:
             self._write_index()
 
     def _segments_to_merge(self, keep: NDArray[np.bool_]) -> list[int]:
-        """Those with a record to leave out, and all that are less than half full, where there are several."""
+        """Segments with a record to drop, and those less than half full if there are several of them."""
         assert self._entries is not None
         numbers = self._entries["segment"].astype(np.int64)
         kept_bytes = np.bincount(numbers[keep], self._entries["bytes"][keep], minlength=len(self._names))
@@ -257,7 +257,7 @@ class SegmentStore:
         return None
 
     def _set_entries(self, entries: Entries) -> None:
-        """Sort by hash; of several records with one key keep that of the last segment."""
+        """Sort by hash; if several records have one key, keep the one of the last segment."""
         rank = np.empty(len(self._names), np.int64)
         rank[np.argsort(np.array(self._names))] = np.arange(len(self._names))
         order = np.lexsort((entries["offset"], rank[entries["segment"]], entries["low"], entries["high"]))
@@ -278,7 +278,7 @@ class SegmentStore:
         self._covered[name] = start
 
     def _load_index(self) -> None:
-        """The entries of the index; none where it does not fit the segments, so that they are read again."""
+        """Entries of the index; empty if it does not match the segments, which are then read again."""
         self._names, self._covered, self._indexed = [], {}, {}
         self._set_entries(np.empty(0, _ENTRY))
         try:
@@ -323,7 +323,7 @@ def _record_end(key: str, offset: int, body_bytes: int) -> int:
 
 
 def _scan(file: FileIO, start: int, end: int) -> Iterator[tuple[str, int, int]]:
-    """Key, offset and number of bytes of the body of each whole record, up to the first that is torn or damaged."""
+    """Key, offset and size in bytes of the body of each complete record, up to the first partial or damaged one."""
     while start < end:
         header = _HEADER.match(os.pread(file.fileno(), _MAX_HEADER_BYTES, start))
         if header is None or start + len(header[0]) + int(header[2]) > end:
@@ -333,7 +333,7 @@ def _scan(file: FileIO, start: int, end: int) -> Iterator[tuple[str, int, int]]:
 
 
 def _read_body(file: FileIO, key: str, offset: int, body_bytes: int) -> bytes | None:
-    """The body, if it has the checksum and the key of its header."""
+    """The body, if it matches the checksum and the key of its header; else None."""
     data = os.pread(file.fileno(), _record_end(key, offset, body_bytes) - offset, offset)
     header = _HEADER.match(data)
     if header is not None and header[3].decode() == key:

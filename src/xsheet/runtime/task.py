@@ -69,7 +69,7 @@ class Task(Protocol):
     """One step over many items: a picklable instance of a class that workers can import (not of a script's `__main__`).
 
     It may set `self.stage` to a word while it runs; the outcome of a failure, even of a crash, contains the last one.
-    Each setting counts as progress, so a loop over frames sets it again with every frame.
+    Each assignment counts as progress, so a loop over frames assigns it again with every frame.
     All exceptions are caught: MediaError marks the input as unusable and is final, RunError ends the run, and after any
     other one the item is tried once more in a new worker.
     """

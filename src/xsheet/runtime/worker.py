@@ -1,8 +1,8 @@
 """A worker: one spawned process that runs items of a task, and the handle that outlives it.
 
 The process is a group of its own with limits on memory and time. When it crashes, hangs or runs out of memory, the
-whole group is killed and the next item gets a new process. It never responds with a pickle, because a process that
-decodes untrusted files is not trusted by the driver. `xsheet.runtime.worker_main` is the code inside the process.
+whole group is killed and the next item gets a new process. Its responses are JSON, never pickles, because the driver
+does not trust a process that decodes untrusted files. `xsheet.runtime.worker_main` is the code inside the process.
 """
 
 import multiprocessing
@@ -151,7 +151,7 @@ class Worker:
         raise RunError(where=f"task {self._job.name}", expected="a worker that opens", got=came, hint=todo)
 
     def _check_disk(self) -> None:
-        """RunError where nothing can be written: a library may have hidden it, and the worker's log is on that disk."""
+        """Raise RunError if the disk is full: a library may hide that error, and the worker's log is on that disk."""
         try:
             with tempfile.TemporaryFile(dir=self._results.scratch) as file:
                 file.write(bytes(DISK_PROBE_BYTES))
@@ -222,7 +222,7 @@ class _Process:
         self._exit = os.pidfd_open(self._popen.pid)
 
     def request(self, message: bytes, *, timeout_s: float) -> WorkerResponse:
-        """Send a request and wait; the response also reports a process that died or made no progress for so long."""
+        """Send a request and wait; the response also reports a process that died or stalled past the limit."""
         with suppress(OSError):  # it may be dead already, which is detected below
             self._pipe.send_bytes(message)
         # A grandchild can keep the pipe open, so the pipe alone does not show that the process ended.
@@ -278,7 +278,7 @@ class _Process:
         return replace(reply, detail=self._log())
 
     def _progress(self) -> bytes:
-        """The stage, and a number that grows whenever the task reports one."""
+        """The current stage, and the number of reports so far."""
         try:
             return (self._folder / "stage").read_bytes()
         except OSError:

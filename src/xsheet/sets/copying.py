@@ -44,7 +44,7 @@ def copy_media(set_folder: Path, out: Path, clips: Iterable[Clip]) -> int:
     """Copy the files of clips; returns their size in bytes.
 
     Raises:
-        ContractError: a file is missing, or not the one that the set describes.
+        ContractError: a file is missing or does not match its hash.
     """
     size = 0
     for clip in clips:

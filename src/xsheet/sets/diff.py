@@ -11,7 +11,7 @@ from xsheet.schemas.sets import open_set
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyedDifference:
-    """Ids of one kind of thing."""
+    """Differences of one kind of item, by id."""
 
     kind: str  # sources, clips, verdicts, splits, or a layer
     only_first: tuple[str, ...]

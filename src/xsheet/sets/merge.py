@@ -1,7 +1,7 @@
 """Several sets as one: rows of all tables, every layer, all media.
 
-Sets that share a source must agree about it. Near duplicates are found again over all sources; splits are not taken
-over, because a person may be in two sets: run `xsheet curate split` on the result.
+Sets that share a source must have equal rows for it. Near duplicates are found again over all sources. Splits are not
+copied, because one person may be in several sets: run `xsheet curate split` on the result.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ def merge_sets(folders: Sequence[Path], out: Path) -> MergeResult:
 
     Raises:
         ConfigError: fewer than two sets, sets of another clip format, or the folder holds something.
-        ContractError: the sets disagree about a row, or a clip's file is not the one that its set describes.
+        ContractError: the sets have different rows for one key, or a clip's file does not match its hash.
     """
     if len(folders) < 2:
         raise ConfigError(where="sets", expected="two or more", got=str(len(folders)), hint="name them all")

@@ -1,7 +1,7 @@
-"""A set as one tar file, for storage that dislikes many files. The same set gives the same bytes.
+"""A set as one tar file, for storage that is slow with many small files. The same set gives the same bytes.
 
-The archive holds the set without what can be made again (results in progress, caches, trained models); its last member
-is SHA256SUMS. Unpack it with `tar -x`.
+The archive has the whole set except what can be computed again (stored results, caches, trained models); its last
+member is SHA256SUMS. Unpack it with `tar -x`.
 """
 
 import io
@@ -61,7 +61,7 @@ def _is_packed(path: Path) -> bool:
 
 
 def _add(tar: tarfile.TarFile, path: Path, name: str) -> str:
-    """Add a file without owner, date and mode of this machine; returns its hash."""
+    """Add a file without the owner, date and mode it has on this machine; returns its hash."""
     member = tarfile.TarInfo(name)
     member.size = path.stat().st_size
     with path.open("rb") as file:

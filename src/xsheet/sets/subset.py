@@ -37,7 +37,7 @@ def subset(set_folder: Path, out: Path, *, where: str, layer: str | None, dry_ru
 
     Raises:
         ConfigError: no such layer or column, no clip meets the condition, or the folder holds something.
-        ContractError: no set, or a clip's file is not the one that the set describes.
+        ContractError: not a set, or a clip's file does not match its hash.
     """
     name = open_set(set_folder).name
     check_new_folder(out)

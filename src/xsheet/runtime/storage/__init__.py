@@ -2,6 +2,6 @@
 
 stores   what is at a URL; read, fetch, write and delete objects
 fetched  a bounded folder of fetched objects, shared by the workers of a machine
-mirror   a folder at a URL, with a copy on this machine that is published whole
-place    what is a URL, and where copies are kept; needs nothing heavy
+mirror   a folder at a URL with a copy on this machine; a publication is atomic
+place    recognise URLs, and where copies are kept; imports nothing heavy
 """

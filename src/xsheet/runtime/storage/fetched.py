@@ -1,4 +1,4 @@
-"""Fetched objects in a folder of this machine, at most so many bytes of them; the least recently used go first."""
+"""Cache of fetched objects in a local folder of bounded size; the least recently used are removed first."""
 
 import fcntl
 import os
@@ -13,16 +13,16 @@ from xsheet.schemas.errors import ConfigError, MediaError
 from xsheet.schemas.ids import content_key, file_sha256
 
 MAX_FETCHED_BYTES = 20 << 30
-"""Bound of the fetched files of one machine; a worker waits until others give up theirs."""
+"""Size limit in bytes of the fetched files of one machine; a worker waits until others release theirs."""
 _WAIT_S = 0.2
 _SUFFIX_CHARS = 8
 
 
 class FetchCache:
-    """Fetched objects, one file each. Readers share a lock on the file, and what is locked is not removed.
+    """Fetched objects, one file each. Readers hold a shared lock on the file; locked files are not removed.
 
-    The name of a file holds the size of its object: a file of that size is whole, and the names alone say how much
-    room all need, also those that are being fetched.
+    The name of a file contains the size of its object. A file of that size is complete, and the names add up to the
+    space that all files need, including those that are being fetched.
     """
 
     def __init__(self, folder: Path | None = None, *, max_bytes: int = MAX_FETCHED_BYTES) -> None:
@@ -38,10 +38,10 @@ class FetchCache:
         Args:
             remote: the object.
             sha256: hash that the file must have.
-            on_progress: called after every chunk, and while others hold all the room.
+            on_progress: called after every chunk, and while waiting for space.
 
         Raises:
-            MediaError: fetch_failed: not there, no access, cut off, of another size or hash, or larger than the cache.
+            MediaError: fetch_failed: absent, no access, truncated, wrong size or hash, or larger than the cache.
         """
         if remote.size_bytes > self.max_bytes:
             raise _error(remote, f"at most {self.max_bytes} bytes", f"{remote.size_bytes}", "cut the video")
@@ -63,7 +63,7 @@ class FetchCache:
                 os.close(handle)  # and look again: between two locks another one may have removed it
 
     def _reserve(self, path: Path, size_bytes: int, on_progress: Callable[[], None]) -> int:
-        """An open handle of the file, which counts from now on; waits until there is room for it."""
+        """Wait until there is space for the file, then open it; from then on its size counts."""
         while True:
             with (self.folder / "lock").open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)

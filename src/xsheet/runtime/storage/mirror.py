@@ -1,4 +1,4 @@
-"""A folder at a URL, with a copy on this machine: brought up to date, changed there, published whole.
+"""A folder at a URL with a copy on this machine: fetch updates, change the copy, publish it atomically.
 
     URL/manifest.json              names the list of files: {"files_sha256": hash}
     URL/objects/ab/<sha256>.json   that list: {"files": {path: {"bytes": n, "sha256": hash}}}
@@ -6,10 +6,10 @@
     CACHE/folders/<key>/copy/NAME/ the copy
     CACHE/folders/<key>/state.json the list that the copy began with, and times of its files
 
-Contents are uploaded first, then the list, and the manifest, a few bytes, last: a reader sees the folder as it was or
-as it is. Contents that neither the new nor the previous list names are deleted, so a reader has the time between two
-publications to fetch. Between the last look at the manifest and its upload another writer can publish unseen:
-stores have no lock, so one writer at a time is up to the user.
+Contents are uploaded first, then the list, then the manifest (a few bytes): a reader sees either the old or the new
+folder. Contents that neither the new nor the previous list names are deleted, so a reader can finish fetching until the
+next publication. Another writer could publish between the last check of the manifest and its upload, and would be
+overwritten: stores have no lock, so users must allow one writer at a time.
 """
 
 import hashlib
@@ -57,7 +57,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class Mirror:
-    """A copy of a folder at a URL; for the holder of its lock."""
+    """A local copy of a folder at a URL; the caller holds its lock."""
 
     url: str
     folder: Path
@@ -68,15 +68,15 @@ class Mirror:
 
     @property
     def has_files(self) -> bool:
-        """Whether the folder holds anything."""
+        """Whether the folder has any file."""
         return bool(_files(self.folder))
 
     def update(self) -> None:
-        """Fetch what is new at the URL. What an unfinished command left here stays, to go on with.
+        """Fetch what is new at the URL. Files of an unfinished command stay, so that it can continue.
 
         Raises:
-            ConfigError: no access, something else is at the URL, or it changed while the copy has changes of its own.
-            RunError: a file arrived with other bytes than the manifest names.
+            ConfigError: no access, not a published folder, or both the URL and the copy have changed.
+            RunError: a fetched file does not match its hash in the manifest.
         """
         self._load_state()
         head = _read_head(self.url)
@@ -95,17 +95,17 @@ class Mirror:
                 (self.folder / name).unlink()
             wanted = [name for name, entry in after.items() if local.get(name) != entry]
         else:
-            # Without an unfinished command, a file that is gone was not removed by us.
+            # Without an unfinished command, xsheet did not remove a missing file: fetch it again.
             wanted = [] if self._is_unfinished else [name for name in after if name not in local]
         self._fetch(after, wanted)
         same = [*wanted, *(name for name, entry in local.items() if after.get(name) == entry)]
         self._save_state(text, same, is_unfinished=True)
 
     def publish(self) -> tuple[int, int]:
-        """Upload what is new here; the number of files and bytes.
+        """Upload what is new in the copy; returns the number of files and bytes.
 
         Raises:
-            RunError: another writer has published since, or a file did not arrive; nothing was changed at the URL.
+            RunError: another writer has published meanwhile, or an upload failed; the folder at the URL is unchanged.
         """
         before = _entries(self.url, self._published)
         entries = {name: self._entry(name, before) for name in _files(self.folder)}
@@ -167,7 +167,7 @@ class Mirror:
         return f"{self.url}/objects/{head[:2]}/{head}.json"
 
     def _entry(self, name: str, before: Mapping[str, _Entry]) -> _Entry:
-        """Size and hash of a file; those that are published where its size and time did not change."""
+        """Size and hash of a file; taken from the published list if its size and time did not change."""
         stat = (self.folder / name).stat()
         known = before.get(name)
         if known is not None and known.bytes == stat.st_size and self._times.get(name) == stat.st_mtime_ns:
@@ -186,7 +186,7 @@ class Mirror:
         self._is_unfinished = state["is_unfinished"]
 
     def _save_state(self, published: str, same: Iterable[str], *, is_unfinished: bool) -> None:
-        """`same` are the files of the copy that are as published."""
+        """Save the state; `same` are the files of the copy that equal the published ones."""
         self._published, self._is_unfinished = published, is_unfinished
         self._times = {name: (self.folder / name).stat().st_mtime_ns for name in same}
         state = {"published": published, "times": self._times, "is_unfinished": is_unfinished}
@@ -198,7 +198,7 @@ def open_mirror(url: str) -> Iterator[Mirror]:
     """The up-to-date copy of a folder at a URL, locked while the block runs; the caller publishes it.
 
     Raises:
-        ConfigError, RunError: as `Mirror.update`; or another command of this machine uses the copy.
+        ConfigError, RunError: as `Mirror.update`; or another command on this machine uses the copy.
     """
     url = url.rstrip("/")
     top = cache_folder() / "folders" / content_key("folder", url)[:20]
@@ -211,7 +211,7 @@ def open_mirror(url: str) -> Iterator[Mirror]:
 
 
 def _read_head(url: str) -> str:
-    """The hash of the list that the manifest names; that of an empty list where nothing is at the URL."""
+    """Hash of the list that the manifest names; if there is no manifest, the hash of an empty list."""
     data = read_object(f"{url}/{MANIFEST}", max_bytes=MAX_MANIFEST_BYTES)
     if data is not None:
         try:
@@ -262,7 +262,7 @@ def _list_text(entries: Mapping[str, _Entry]) -> str:
 
 
 def _files(folder: Path) -> list[str]:
-    """Files of the copy that are published: all but locks, scratch folders and what is being written."""
+    """Files of the copy to publish: all except locks, scratch folders and temporary files."""
     found: list[str] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name != _SCRATCH]

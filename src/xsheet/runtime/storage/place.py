@@ -1,4 +1,4 @@
-"""What is a URL of a store, and where this machine keeps copies."""
+"""Recognise URLs of object stores, and find the folder for local copies."""
 
 import os
 from pathlib import Path
@@ -8,13 +8,13 @@ CACHE_VARIABLE = "XSHEET_CACHE"
 
 
 def is_url(text: str) -> bool:
-    """Whether a text names something in an object store."""
+    """Whether a text is the URL of an object store."""
     scheme, separator, _ = text.partition("://")
     return bool(separator) and scheme in SCHEMES
 
 
 def cache_folder() -> Path:
-    """Folder of fetched videos and copies of sets: $XSHEET_CACHE, or `xsheet` below the cache of this user."""
+    """Folder of fetched videos and copies of sets: $XSHEET_CACHE, or `xsheet` in the user's cache folder."""
     if folder := os.environ.get(CACHE_VARIABLE):
         return Path(folder).absolute()
     base = os.environ.get("XDG_CACHE_HOME")

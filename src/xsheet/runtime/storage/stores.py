@@ -1,8 +1,8 @@
 """Objects of a store: list, describe, read, fetch, write, delete.
 
-Credentials are those of the store's own tools (environment, configuration files, roles); xsheet reads and keeps none.
-An object appears when its upload ends, also a large one, which goes in parts; what is left of one that failed is
-removed. What fails is tried again a few times.
+Credentials are those of the store's own tools (environment, configuration files, roles); xsheet does not handle them.
+An object appears only when its upload is complete, also a multipart upload; leftovers of a failed upload are removed.
+Failed requests are retried a few times.
 """
 
 import errno
@@ -48,10 +48,10 @@ class RemoteObject:
 
 
 def list_objects(url: str) -> list[RemoteObject]:
-    """The object at a URL, all objects below a folder, or those that a pattern with * or ** matches; by URL.
+    """The object at a URL, all objects below a folder, or those that match a pattern with * or **; sorted by URL.
 
     Raises:
-        ConfigError: nothing is there, no access, or no answer.
+        ConfigError: nothing found, no access, or no answer.
     """
     store, path = _open_store(url)
     fixed = _fixed_part(path)
@@ -70,7 +70,7 @@ def list_objects(url: str) -> list[RemoteObject]:
 
 
 def describe_objects(urls: Iterable[str]) -> dict[str, RemoteObject]:
-    """What the stores know of single objects, by URL; absent ones are left out.
+    """Metadata of single objects by URL; absent objects have no entry.
 
     Raises:
         ConfigError: no access, or no answer.
@@ -115,7 +115,7 @@ def fetch(remote: RemoteObject, file: BinaryIO, *, on_progress: Callable[[], Non
     """Write an object to an open file, from its start; `on_progress` is called after every chunk.
 
     Raises:
-        ConfigError: it is not there, no access, or it did not arrive whole.
+        ConfigError: no such object, no access, or the transfer is incomplete.
     """
     store, path = _open_store(remote.url)
 
@@ -134,7 +134,7 @@ def fetch(remote: RemoteObject, file: BinaryIO, *, on_progress: Callable[[], Non
 
 
 def upload(file: Path, url: str) -> None:
-    """Upload a file to a new object; one of which only a part arrived is removed.
+    """Upload a file to a new object; a partial object is removed.
 
     Raises:
         RunError: it did not arrive whole.
@@ -150,7 +150,7 @@ def upload(file: Path, url: str) -> None:
 
 
 def write_object(url: str, data: bytes) -> None:
-    """Write an object of a few MB in one request, or replace it; readers see the old one or the new one.
+    """Create or replace an object of a few MB in one request; readers see the old or the new content.
 
     Raises:
         RunError: it did not arrive whole.
@@ -172,7 +172,7 @@ def delete_objects(urls: Sequence[str]) -> None:
 
 
 def each_at_a_time(step: Callable[[T], None], values: Iterable[T]) -> None:
-    """Call a step for each value, several at a time; the first error ends it."""
+    """Call a function for each value, several at a time; the first error ends it."""
     with ThreadPoolExecutor(TRANSFERS) as pool:
         try:
             for _ in pool.map(step, values):
@@ -190,7 +190,7 @@ def _write(url: str, size: int, copy: Callable[[Any], object], *, in_parts: bool
             with store.open_output_stream(path) as stream:
                 copy(stream)
         except Exception:
-            # pyarrow has no way to give an upload up: closing its stream puts the parts together that arrived.
+            # pyarrow cannot abort an upload: closing the stream completes the object from the uploaded parts.
             if in_parts:
                 with suppress(Exception):
                     if store.get_file_info(path).size != size:
@@ -246,7 +246,7 @@ def _s3(bucket: str) -> fs.FileSystem:
 
 @cache
 def _s3_region(bucket: str) -> str:
-    """Region of a bucket, asked once: a file system is opened for every object."""
+    """Region of a bucket; cached, because a file system is opened for every object."""
     region: str = _tried(lambda: fs.resolve_s3_region(bucket), f"s3://{bucket}")
     return region
 
@@ -272,7 +272,7 @@ def _hugging_face(url: str) -> fs.FileSystem:
 
 
 def _tried(step: Callable[[], T], url: str) -> T:
-    """The result of a step, tried a few times; errors of the stores as ConfigError."""
+    """Result of a function, with retries; errors of the stores become ConfigError."""
     pause_s = FIRST_PAUSE_S
     for last in (*[False] * (TRIES - 1), True):
         try:
@@ -319,14 +319,14 @@ def _described(url: str, info: fs.FileInfo) -> RemoteObject:
 
 
 def _fixed_part(path: str) -> str:
-    """The folders of a pattern before the first with a wildcard; a path without one as it is."""
+    """Leading folders of a pattern without wildcards; the whole path if it has none."""
     parts = path.split("/")
     magic = next((k for k, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     return "/".join(parts[:magic])
 
 
 def _matches(name: str, pattern: str) -> bool:
-    """As in a shell: * stays within a folder, ** does not."""
+    """Match as in a shell: * does not cross folders, ** does."""
     names, parts = PurePosixPath(name).parts, PurePosixPath(pattern).parts
 
     def rest(n: int, p: int) -> bool:

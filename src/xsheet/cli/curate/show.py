@@ -98,14 +98,14 @@ def show_segment_changes(changes: "SegmentChanges", *, as_json: bool) -> None:
             console().print(f"... and {len(changes.by_source) - len(most)} more")
     show_decision(changes.decision, as_json=False)
     console().print(
-        f"{changes.sources} sources, none decoded; {changes.clips_removed} clips left the tables. "
+        f"{changes.sources} sources, none decoded; {changes.clips_removed} clips removed from the tables. "
         "next: xsheet curate run with the same settings writes the missing clips",
         markup=False,
     )
 
 
 def show_funnel(funnel: "Funnel") -> None:
-    """Print what each stage leaves."""
+    """Print what remains after each stage, and what each reject reason costs."""
     from xsheet.cli.show import print_table
     from xsheet.curate.report.funnel import stage_rows
 
@@ -146,14 +146,14 @@ def show_run(curated: "CurationResult", out: Path, *, as_json: bool) -> None:
     not_ok = [s for s in curated.sources if s.status != "ok"]
     if not_ok:
         rows = ((s.path, s.status, s.stage, s.reason, s.message) for s in not_ok[:20])
-        print_table("not usable", ("file", "status", "stage", "reason", "message"), rows)
+        print_table("unusable files", ("file", "status", "stage", "reason", "message"), rows)
         if len(not_ok) > 20:
             console().print(f"... and {len(not_ok) - 20} more in table sources")
     show_decision(curated.decision, as_json=False)
     if curated.failed_clips:
         show_failed_clips(curated)
     if curated.removed_sources:
-        console().print(f"{curated.removed_sources} sources of earlier runs left the tables", style="yellow")
+        console().print(f"{curated.removed_sources} sources of earlier runs removed from the tables", style="yellow")
     seconds = ", ".join(f"{step} {s:.0f} s" for step, s in curated.seconds.items() if not step.startswith("cpu."))
     console().print(
         f"{counts['sources']} sources: {counts['sources_ok']} ok, {counts['sources_rejected']} rejected, "
