@@ -24,7 +24,7 @@ def check_output(out: Path, settings: ExportSettings, *, layer: str) -> None:
     """Check that a folder may hold this export: it is new, empty, or holds the same export.
 
     Raises:
-        ConfigError: the folder holds other things or another export; nothing was changed.
+        ConfigError: the folder has other content or another export; nothing was changed.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
@@ -35,7 +35,7 @@ def check_output(out: Path, settings: ExportSettings, *, layer: str) -> None:
         same = {name: before[name] for name in wanted} == wanted
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError(
-            where=str(out), expected="a new or empty folder, or an export", got="a place with other things in it",
+            where=str(out), expected="a new or empty folder, or an export", got="a folder with other content",
             hint="choose another folder; nothing was changed",
         ) from None  # fmt: skip
     if not same:

@@ -29,20 +29,20 @@ from xsheet.schemas.run import ModelInput, Usage
 from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
 
 MIN_PHASE_US = 120_000  # three frames at 25 fps; no class of the vocabulary is shorter
-HALF_FRAME_US = frame_start_us(1, CLIP_RATE) // 2  # a span may end this far behind the last sampled frame
+HALF_FRAME_US = frame_start_us(1, CLIP_RATE) // 2  # maximum time from the last sampled frame to the end of a span
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Base:
     """Caption of the whole clip, without timed actions and identity."""
 
-    text: Annotated[Str, Field(min_length=4, max_length=600), "look, scene, framing and mood in prose"]
-    subject: Annotated[Str, "who is seen, free of identity: 'a woman with short dark hair'"]
-    framing: Annotated[vocab.Framing, "how much of the body is in the picture"]
+    text: Annotated[Str, Field(min_length=4, max_length=600), "appearance, scene, framing and mood, in prose"]
+    subject: Annotated[Str, "visible person, without identity: 'a woman with short dark hair'"]
+    framing: Annotated[vocab.Framing, "visible part of the body"]
     scene: Annotated[Str, "surroundings and light"]
-    camera: Annotated[vocab.Camera, "what the camera does"]
-    camera_note: Annotated[Str | None, "details of the camera's motion"] = None
-    speaking: Annotated[vocab.Speaking, "what the subject does with the voice, over the whole clip"]
+    camera: Annotated[vocab.Camera, "camera motion"]
+    camera_note: Annotated[Str | None, "details of the camera motion"] = None
+    speaking: Annotated[vocab.Speaking, "speaking style over the whole clip"]
     emotion: Annotated[Str | None, "mood over the whole clip, from the face only"] = None
     lang: Annotated[Str | None, "BCP-47 tag of the spoken language, where known"] = None
 
@@ -75,11 +75,11 @@ class SpeechRelation:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class FacialEmotion:
-    """An emotion that a facial action gives evidence for."""
+    """An emotion, with the facial action that is evidence for it."""
 
     label: Annotated[vocab.Emotion, "class"]
     intensity: Annotated[Level, "0 none, 1 slight, 2 clear, 3 strong"]
-    evidence: Annotated[Str, Field(min_length=3), "the facial action seen"]
+    evidence: Annotated[Str, Field(min_length=3), "visible facial action"]
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,9 @@ class Evidence:
 
     support_k: Annotated[Int16 | None, Field(ge=0), "samples that contain the phase"] = None
     k: Annotated[Int16 | None, Field(ge=1), "samples requested"] = None
-    motion_ratio: Annotated[NonNegative | None, "speed of the named part inside against outside"] = None
+    motion_ratio: Annotated[
+        NonNegative | None, "speed of the named part inside the phase divided by its speed outside"
+    ] = None
     text: Annotated[Str | None, "evidence in the annotator's words"] = None
 
 
@@ -103,12 +105,12 @@ class Phase:
     start_sigma_us: Annotated[Us | None, "standard uncertainty of the start; at least stamp step / sqrt(12)"] = None
     end_sigma_us: Annotated[Us | None, "standard uncertainty of the end"] = None
     action: Annotated[vocab.Action, "class"]
-    action_raw: Annotated[Str | None, "the annotator's own word for the class"] = None
+    action_raw: Annotated[Str | None, "the annotator's original label of the class"] = None
     text: Annotated[Str, Field(min_length=1, max_length=400), "the action in plain words, present tense"]
     text_short: Annotated[Str | None, "the same in at most eight words"] = None
     body_parts: Annotated[tuple[vocab.BodyPart, ...], "finer parts that move"] = ()
     laterality: Annotated[vocab.Laterality, "the subject's own side"]
-    kind: Annotated[vocab.PhaseKind, "sort of event"]
+    kind: Annotated[vocab.PhaseKind, "kind of event"]
     amplitude: Annotated[Level | None, "0 none, 1 small, 2 medium, 3 large"] = None
     speed: Annotated[Level | None, "0 none, 1 slow, 2 normal, 3 fast"] = None
     amplitude_z: Annotated[Float | None, "measured amplitude in standard deviations of the speaker"] = None
@@ -117,11 +119,11 @@ class Phase:
     gesture_function: Annotated[tuple[vocab.GestureFunction, ...], "communicative function; low reliability"] = ()
     kinematics: Annotated[tuple[KinematicPhase, ...], "parts of a gesture in order, inside the phase"] = ()
     speech: Annotated[SpeechRelation | None, "relation to the voice; null until computed"] = None
-    emotion: Annotated[FacialEmotion | None, "only with facial evidence"] = None
-    visibility: Annotated[Share | None, "share of frames in which the named parts are seen"] = None
-    confidence: Annotated[Share | None, "calibrated chance that a human would accept it"] = None
+    emotion: Annotated[FacialEmotion | None, "emotion; only with facial evidence"] = None
+    visibility: Annotated[Share | None, "share of frames in which the named parts are visible"] = None
+    confidence: Annotated[Share | None, "calibrated probability that a human would accept it"] = None
     evidence: Annotated[Evidence | None, "evidence"] = None
-    origin: Annotated[vocab.Origin, "who made it"]
+    origin: Annotated[vocab.Origin, "origin of the phase"]
 
     def __post_init__(self) -> None:
         if self.span.duration_us < MIN_PHASE_US:
@@ -151,7 +153,7 @@ def _check_kinematics(span: Span, parts: Sequence[KinematicPhase]) -> None:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class UnknownSpan:
-    """A stretch of a track about which nothing is known: a person rejected the claim, or it moves without a phase."""
+    """A span of a track without knowledge: a reviewer rejected the phase, or a movement has no phase."""
 
     track: Annotated[vocab.Track, "body part"]
     start_us: Annotated[Us, "start in the clip"]
@@ -163,10 +165,10 @@ class UnknownSpan:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Repair:
-    """One change between two layers, in the manner of RFC 6902."""
+    """One change between two layers, similar to an RFC 6902 operation."""
 
-    op: Annotated[Str, "what was done: clip, snap, drop, merge, set, ..."]
-    path: Annotated[Str, "where, e.g. 'phases/2/end_us'"]
+    op: Annotated[Str, "kind of change: clip, snap, drop, merge, set, ..."]
+    path: Annotated[Str, "path of the changed field, e.g. 'phases/2/end_us'"]
     before: Annotated[Str | None, "value before, as text"] = None
     after: Annotated[Str | None, "value after, as text"] = None
     reason: Annotated[Str, "why"]
@@ -176,7 +178,7 @@ class Repair:
 class Scores:
     """Audit scores, each 0..1."""
 
-    overall: Annotated[Share | None, "all of the below"] = None
+    overall: Annotated[Share | None, "overall score from those below"] = None
     consistency: Annotated[Share | None, "agreement of the K samples"] = None
     motion: Annotated[Share | None, "grounding in measured motion"] = None
     speech: Annotated[Share | None, "relation to speech"] = None
@@ -195,25 +197,26 @@ class Annotation:
     layer: Annotated[vocab.Layer, "raw, normalised, consensus, human, accepted gold (truth), imported"]
     parent_ids: Annotated[
         tuple[Str, ...],
-        "annotations it was made from; raw and gold truth have none, imported only where the file names them",
+        "annotations it was derived from; none for raw and ground truth; for imported only if the file names them",
     ] = ()
-    run_id: Annotated[Id, "run that made it (table runs)"]
-    sample_index: Annotated[Int16 | None, Field(ge=0), "which of K samples; raw and normalised only"] = None
+    run_id: Annotated[Id, "run that produced it (table runs)"]
+    sample_index: Annotated[Int16 | None, Field(ge=0), "index among K samples; raw and normalised only"] = None
     seed: Annotated[Int64 | None, "seed of the sample"] = None
-    status: Annotated[vocab.ResponseStatus, "how the response ended"]
+    status: Annotated[vocab.ResponseStatus, "outcome of the response"]
     duration_us: Annotated[Us, Field(gt=0), "length of the clip"]
     base: Annotated[
-        Base | None, "what holds throughout; present when status is ok, but for a raw reply that is text"
+        Base | None,
+        "description of the whole clip; present if status is ok, except for a raw response that is plain text",
     ] = None
-    phases: Annotated[tuple[Phase, ...], "sorted by start, end, track; empty = no action seen"] = ()
+    phases: Annotated[tuple[Phase, ...], "sorted by start, end, track; empty = no visible action"] = ()
     unknown: Annotated[
         tuple[UnknownSpan, ...],
-        "where a person rejected a phase, or a movement was measured without one: not known whether it is still",
+        "spans where a reviewer rejected a phase, or a movement was measured without one; not known to be still",
     ] = ()
     raw_text: Annotated[Str | None, "the response verbatim; raw layer only"] = None
     raw_sha256: Annotated[Sha256 | None, "hash of the response"] = None
     model_input: Annotated[ModelInput | None, "input the model received"] = None
-    repairs: Annotated[tuple[Repair, ...], "changes against the parent; empty = untouched"] = ()
+    repairs: Annotated[tuple[Repair, ...], "changes against the parent; empty = unchanged"] = ()
     usage: Annotated[Usage | None, "cost of the response"] = None
     scores: Annotated[Scores | None, "audit's scores"] = None
 
@@ -244,7 +247,7 @@ def _check_phases(phases: Sequence[Phase], duration_us: int) -> None:
 
 
 def sorted_phases(phases: Iterable[Phase]) -> tuple[Phase, ...]:
-    """Phases in the order the contract asks for."""
+    """Phases in the order that the contract requires."""
     return tuple(sorted(phases, key=lambda p: (p.start_us, p.end_us, p.track)))
 
 
@@ -273,9 +276,9 @@ Operation = Literal["accept", "reject", "edit", "split", "merge", "new", "delete
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class EvidenceValue:
-    """One number a finding rests on."""
+    """One number that supports a finding."""
 
-    name: Annotated[Str, "what it is, unit in the name"]
+    name: Annotated[Str, "name of the quantity, with its unit"]
     value: Annotated[Float, "the number"]
 
 
@@ -287,30 +290,32 @@ class Finding:
     run_id: Annotated[Id, "audit run"]
     check: Annotated[Id, "id of the check, e.g. 'G4'"]
     severity: Annotated[vocab.Severity, "severity"]
-    annotation_id: Annotated[Id | None, "annotation it is about; null for a finding about the whole corpus"] = None
+    annotation_id: Annotated[Id | None, "annotation concerned; null for a finding about a whole layer"] = None
     clip_id: Annotated[Id | None, "clip"] = None
     phase_id: Annotated[Id | None, "phase"] = None
-    track: Annotated[vocab.Track | None, "body part, where the finding is about one"] = None
-    start_us: Annotated[Us | None, "where in the clip"] = None
-    end_us: Annotated[Us | None, "where in the clip, half-open"] = None
+    track: Annotated[vocab.Track | None, "track concerned, if any"] = None
+    start_us: Annotated[Us | None, "start in the clip"] = None
+    end_us: Annotated[Us | None, "end in the clip, half-open"] = None
     message: Annotated[Str, "expected and measured state"]
-    evidence: Annotated[tuple[EvidenceValue, ...], "numbers it rests on, the limit among them"] = ()
+    evidence: Annotated[tuple[EvidenceValue, ...], "measured numbers and the limit"] = ()
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Review:
     """One operation of a reviewer. Never changed or removed; undo is an operation too."""
 
-    review_id: Annotated[Id, "derived from who, when and what"]
-    annotation_id: Annotated[Id, "annotation the reviewer saw"]
+    review_id: Annotated[Id, "derived from reviewer, time and operation"]
+    annotation_id: Annotated[Id, "annotation under review"]
     clip_id: Annotated[Id, "clip"]
-    operation: Annotated[Operation, "what was done"]
-    phase_ids: Annotated[tuple[Str, ...], "phases it touches; several for a merge, none for the whole clip"] = ()
+    operation: Annotated[Operation, "kind of operation"]
+    phase_ids: Annotated[tuple[Str, ...], "phases concerned; several for a merge, none for the whole clip"] = ()
     after: Annotated[tuple[Phase, ...], "these phases afterwards; none for accept, reject and delete"] = ()
     before_sha256: Annotated[Sha256, "hash of the annotation as the reviewer saw it; a mismatch is a conflict"]
-    undoes: Annotated[Id | None, "review taken back; undo only"] = None
-    finding: Annotated[Finding | None, "the annotation is right, this measurement is wrong; dispute only"] = None
-    reviewer: Annotated[Str, "name the reviewer gave"]
+    undoes: Annotated[Id | None, "review that is undone; undo only"] = None
+    finding: Annotated[
+        Finding | None, "finding that the reviewer rejects because the annotation is right; dispute only"
+    ] = None
+    reviewer: Annotated[Str, "name of the reviewer"]
     at: Annotated[Instant, "when, UTC"]
     note: Annotated[Str | None, "remark"] = None
 

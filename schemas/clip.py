@@ -1,4 +1,4 @@
-"""Measures, Verdict, Clip, Signals, ClipWords: facts, decision, files and words of a candidate; Feature: its cache row.
+"""Measures, Verdict, Clip, Signals and ClipWords of a candidate; Feature: its row in a training cache.
 
 A candidate is a span of one source with one face track (or none). Its id becomes the clip's id when it is kept.
 A measure that was not taken is null: absence is never a number.
@@ -28,7 +28,8 @@ from xsheet.schemas.source import check_lengths
 from xsheet.schemas.time import AUDIO_RATE, CLIP_RATE, Span, frame_start_us
 
 Speaker = Literal["only", "active", "listener", "ambiguous"]
-"""only: no other face then. active: the sound explains this mouth best. listener: another's. ambiguous: neither."""
+"""only: no other face in the span. active: the audio fits this mouth best. listener: it fits another mouth best.
+ambiguous: neither."""
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -38,24 +39,26 @@ class SyncScore:
     scorer: Annotated[Str, "name and version; each scorer has its own limits. 'truth' for a planted offset"]
     offset_frames: Annotated[Int32 | None, "frames of 40 ms; positive = the voice is late"] = None
     confidence: Annotated[Float | None, "higher is better; LSE-C for SyncNet"] = None
-    margin: Annotated[Float | None, "lead of the best offset over the next peak, in the unit of the confidence"] = None
+    margin: Annotated[Float | None, "confidence of the best offset minus that of the next peak"] = None
     distance: Annotated[NonNegative | None, "lower is better; LSE-D for SyncNet"] = None
-    windows: Annotated[Count | None, "voiced windows that voted"] = None
-    not_measurable: Annotated[Str | None, "why there is no offset: short, unvoiced, face_hidden, still, ..."] = None
+    windows: Annotated[Count | None, "number of voiced windows used"] = None
+    not_measurable: Annotated[Str | None, "reason for a missing offset: short, unvoiced, face_hidden, still, ..."] = (
+        None
+    )
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class FaceMeasure:
     """The face of the track over the candidate."""
 
-    share_of_frames: Annotated[Share, "frames in which the track's face was found"]
+    share_of_frames: Annotated[Share, "share of frames in which the face of the track was found"]
     faces_median: Annotated[NonNegative, "median number of faces in the picture"]
     height_px: Annotated[NonNegative | None, "median face height in source pixels"] = None
     height_share: Annotated[NonNegative | None, "median face height by picture height"] = None
     yaw_abs_deg: Annotated[NonNegative | None, "90th percentile of |yaw|"] = None
     pitch_abs_deg: Annotated[NonNegative | None, "90th percentile of |pitch|"] = None
     sharpness: Annotated[NonNegative | None, "median variance of the Laplacian over the face, 8-bit luma"] = None
-    cut_off: Annotated[Share | None, "frames in which the picture's edge cuts the face"] = None
+    cut_off: Annotated[Share | None, "share of frames in which the picture edge cuts the face"] = None
     luma: Annotated[NonNegative | None, "median mean luma of the face, 0..255"] = None
 
 
@@ -64,14 +67,15 @@ class PictureMeasure:
     """The whole picture over the candidate."""
 
     luma_mean: Annotated[NonNegative, "mean luma, 0..255"]
-    frozen_share: Annotated[Share, "frames of a standing picture: stretches without change"]
-    letterbox_share: Annotated[Share, "picture area inside uniform bars"]
+    frozen_share: Annotated[Share, "share of frames in frozen stretches, without any change"]
+    letterbox_share: Annotated[Share, "share of the picture area inside uniform bars"]
     camera_motion: Annotated[NonNegative | None, "median global motion, picture heights per second"] = None
-    damaged_share: Annotated[Share | None, "frames that may show smears after a decoding error"] = None
+    damaged_share: Annotated[Share | None, "share of frames that may show artefacts after a decoding error"] = None
     upside_down_share: Annotated[
-        Share | None, "frames in which the picture turned by 180 degrees shows a face more clearly"
+        Share | None,
+        "share of frames in which a face is detected more clearly after rotating the picture by 180 degrees",
     ] = None
-    text_likelihood: Annotated[Share | None, "chance of burnt-in text; null in spans without a detection"] = None
+    text_likelihood: Annotated[Share | None, "likelihood of burnt-in text; null if it was not measured"] = None
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -81,25 +85,28 @@ class SoundMeasure:
     voice_share: Annotated[Share, "share of time with voice activity"]
     voice_detector: Annotated[Str, "name and version of the voice activity detector"]
     loudness_db: Annotated[Float | None, "RMS level in dB of full scale; null for digital silence"] = None
-    snr_db: Annotated[Float | None, "level of voiced against unvoiced stretches"] = None
-    clipped_share: Annotated[Share, "samples at full scale"]
-    silent_share: Annotated[Share, "digital silence within speech: amid voice, or while the mouth goes on talking"]
-    music_likelihood: Annotated[Share | None, "chance of music; null without the model"] = None
+    snr_db: Annotated[Float | None, "level of voiced minus level of unvoiced stretches"] = None
+    clipped_share: Annotated[Share, "share of samples at full scale"]
+    silent_share: Annotated[
+        Share,
+        "share of time with digital silence within speech: between voiced stretches, or while the mouth keeps talking",
+    ]
+    music_likelihood: Annotated[Share | None, "likelihood of music; null without the model"] = None
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class PartMotion:
-    """How much one body part moves."""
+    """Amount of motion of one body part."""
 
     part: Annotated[Str, "head, torso, hand_left, ..."]
     speed_median: Annotated[NonNegative, "shoulder widths per second"]
     speed_p90: Annotated[NonNegative, "shoulder widths per second"]
-    visible_share: Annotated[Share, "frames in which the part is seen"]
+    visible_share: Annotated[Share, "share of frames in which the part is visible"]
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Measures:
-    """Every fact measured of one candidate, kept or not."""
+    """All measurements of one candidate, kept or not."""
 
     TAG: ClassVar[str] = "measures"
     clip_id: Annotated[Id, "candidate, derived from source, span and track"]
@@ -109,13 +116,15 @@ class Measures:
     start_us: Annotated[Us, "start in the source"]
     end_us: Annotated[Us, "end in the source, half-open"]
     sync: Annotated[SyncScore | None, "as found"] = None
-    sync_corrected: Annotated[SyncScore | None, "again, after the sound was shifted"] = None
-    sync_second: Annotated[SyncScore | None, "by the second scorer, if there is one, after that shift"] = None
+    sync_corrected: Annotated[SyncScore | None, "sync score after the audio shift"] = None
+    sync_second: Annotated[SyncScore | None, "sync score of the second scorer, if there is one, after the shift"] = None
     face: Annotated[FaceMeasure | None, "face"] = None
     picture: Annotated[PictureMeasure | None, "picture"] = None
     sound: Annotated[SoundMeasure | None, "sound"] = None
     motion: Annotated[tuple[PartMotion, ...], "motion per body part"] = ()
-    speaker: Annotated[Speaker | None, "whose voice it is, as the sync scores tell; null without a face track"] = None
+    speaker: Annotated[
+        Speaker | None, "whether the face is the speaker, by the sync scores; null without a face track"
+    ] = None
 
     def __post_init__(self) -> None:
         Span(self.start_us, self.end_us)
@@ -132,9 +141,9 @@ class Verdict:
 
     clip_id: Annotated[Id, "candidate"]
     source_id: Annotated[Id, "source"]
-    kept: Annotated[Bool, "no reason against it"]
-    reasons: Annotated[tuple[Str, ...], "all failing limits, in the order of the limits"] = ()
-    limits_sha256: Annotated[Sha256, "hash of the limits it was judged by"]
+    kept: Annotated[Bool, "whether all limits are met"]
+    reasons: Annotated[tuple[Str, ...], "all limits that are not met, in the order of the limits"] = ()
+    limits_sha256: Annotated[Sha256, "hash of the limits"]
 
     def __post_init__(self) -> None:
         if self.kept == bool(self.reasons):
@@ -173,7 +182,7 @@ class Clip:
 
     @property
     def duration_us(self) -> int:
-        """Length of the file's picture."""
+        """Duration of the video stream in µs."""
         return frame_start_us(self.frames, CLIP_RATE)
 
 
@@ -189,7 +198,7 @@ class Signals:
     TAG: ClassVar[str] = "signals"
     clip_id: Annotated[Id, "clip"]
     frames: Annotated[Count, "length of every non-empty series"]
-    extractor: Annotated[Str, "what measured, with versions; 'truth' for planted series"]
+    extractor: Annotated[Str, "methods with versions; 'truth' for planted series"]
     mouth_open: Annotated[Series, "lip distance by face height, or planted 0..1"] = ()
     mouth_wide: Annotated[Series, "mouth width by face height"] = ()
     smile: Annotated[Series, "0..1"] = ()
@@ -249,10 +258,10 @@ class TranscriptWord:
     text: Annotated[Str, "as the transcript writes it"]
     start_us: Annotated[Us, "start in the clip"]
     end_us: Annotated[Us, "end in the clip, half-open; equal to the start where a recogniser gives it no length"]
-    phones: Annotated[tuple[PhoneTime, ...], "sounds of the word inside the clip; empty where unknown"] = ()
+    phones: Annotated[tuple[PhoneTime, ...], "phones of the word inside the clip; empty if unknown"] = ()
     pronunciation: Annotated[
         Literal["dictionary", "guessed"] | None,
-        "guessed: from its letters, not in the dictionary; null: not aligned here",
+        "dictionary: listed; guessed: derived from the spelling; null: not aligned by xsheet",
     ] = None
 
     def __post_init__(self) -> None:
@@ -260,7 +269,7 @@ class TranscriptWord:
 
 
 def _check_order(start_us: int, end_us: int) -> None:
-    """ValueError for an end before the start."""
+    """Raise ValueError if the end is before the start."""
     if end_us < start_us:
         raise ValueError(f"expected start <= end, got {start_us} and {end_us} µs")
 
@@ -271,16 +280,14 @@ class ClipWords:
 
     TAG: ClassVar[str] = "clip_words"
     clip_id: Annotated[Id, "clip"]
-    status: Annotated[Literal["ok", "failed"], "failed: there is a transcript, and no usable times"]
-    message: Annotated[Str | None, "of a failure: what was expected, what was found, what to do"] = None
+    status: Annotated[Literal["ok", "failed"], "failed: there is a transcript but no usable times"]
+    message: Annotated[Str | None, "message of a failure: what was expected, what was found, what to do"] = None
     origin: Annotated[
-        Literal["manifest", "sidecar", "alignment"], "times of the manifest or of a file, or aligned by xsheet"
+        Literal["manifest", "sidecar", "alignment"], "origin of the times: manifest, file, or alignment by xsheet"
     ]
     method: Annotated[Str, "aligner with version and model, or the column or file that holds the times"]
     transcript_sha256: Annotated[Sha256, "hash of the text that was read: the transcript, or the word times"]
-    score: Annotated[Float | None, "of an alignment: acoustic log score per 10 ms of its words; higher is better"] = (
-        None
-    )
+    score: Annotated[Float | None, "mean acoustic log score per 10 ms of an alignment; higher is better"] = None
     words: Annotated[tuple[TranscriptWord, ...], "in order of time; all lie inside the clip"] = ()
 
     def __post_init__(self) -> None:
@@ -290,11 +297,11 @@ class ClipWords:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Feature:
-    """One clip in a training cache: where its tensors lie and what made them."""
+    """One clip in a training cache: location and provenance of its tensors."""
 
     TAG: ClassVar[str] = "feature"
     clip_id: Annotated[Id, "clip"]
-    fingerprint: Annotated[Sha256, "encoders, preprocessing, frame rate, value range and schema"]
+    fingerprint: Annotated[Sha256, "hash of encoders, preprocessing, frame rate, value range and schema"]
     annotation_id: Annotated[Id | None, "annotation whose compiled text was encoded"] = None
     tensor_entry: Annotated[Str, "folder of segment files, relative to the set folder, and key of its tensors there"]
     frames: Annotated[Count, Field(gt=0), "picture frames"]

@@ -32,7 +32,7 @@ class Column:
 
 
 def columns(record: type[Record]) -> tuple[Column, ...]:
-    """The columns of a record, in order; TypeError on an annotation the contract does not allow."""
+    """The columns of a record, in order; TypeError for a Python type that the contract does not allow."""
     hints = get_type_hints(record, include_extras=True)
     return tuple(_column(field.name, hints[field.name]) for field in dataclasses.fields(record))
 
@@ -49,7 +49,7 @@ def _column(name: str, hint: Any) -> Column:
 
 
 def _arrow_type(hint: Any) -> tuple[pa.DataType, bool, type[Record] | None]:
-    """(Arrow type, nullable, nested record) of an annotation."""
+    """(Arrow type, nullable, nested record) of a Python type annotation."""
     if get_origin(hint) is Annotated:
         inner, *metadata = get_args(hint)
         stored = [m for m in metadata if isinstance(m, pa.DataType)]
@@ -90,7 +90,7 @@ def _column_dict(column: Column) -> dict[str, Any]:
 
 
 def short_type(kind: pa.DataType) -> str:
-    """An Arrow type in one or two words; structs are spelled out elsewhere."""
+    """An Arrow type in one or two words; a struct without its fields."""
     if pa.types.is_list(kind):
         return f"list<{short_type(kind.value_type)}>"
     return "struct" if pa.types.is_struct(kind) else str(kind)
@@ -126,7 +126,7 @@ def _as_float32(values: tuple[float | None, ...]) -> tuple[float | None, ...]:
 
 
 def _to_json(values: tuple[float | None, ...]) -> str:
-    # As decimal numbers the series of one face over an hour take 120 MB.
+    # base64, because as decimal numbers the series of one face over an hour take 120 MB.
     return base64.b64encode(struct.pack(f"<{len(values)}f", *(math.nan if v is None else v for v in values))).decode()
 
 
@@ -149,8 +149,8 @@ Series = Annotated[
 ]
 """One value per frame at 25 fps; null where nothing was measured (face hidden, hand out of the picture).
 
-In JSON, which stored results are made of, little-endian float32 in base64 with NaN for null.
+In the JSON of stored results it is little-endian float32 in base64, with NaN for null.
 """
 
 HashWords = Annotated[tuple[Int32 | None, ...], pa.list_(pa.int32())]
-"""32 bits per frame, as signed integers; null where there is nothing to describe."""
+"""32 bits per frame, as signed integers; null for a frame without a fingerprint."""

@@ -1,9 +1,9 @@
 """The four kinds of error. Each says where, what was expected, what it got, and a hint.
 
-ConfigError    a setting or an argument is wrong; the command exits 2 before any work.
-ContractError  a record, table or set breaks the data contract.
-MediaError     one input file cannot be used; it becomes a row and the run goes on.
-RunError       the run itself cannot go on (disk full, output in use, a worker that never starts).
+ConfigError    a setting or an argument is wrong; the command exits with code 2 before any work.
+ContractError  a record, table or set violates the data contract.
+MediaError     one input file cannot be used; it becomes a row and the run continues.
+RunError       the run cannot continue (disk full, output in use, a worker that does not start).
 """
 
 from typing import Any, Literal, Self
@@ -17,12 +17,12 @@ MediaReason = Literal[
     "not_media",  # magic bytes of none of the allowed containers
     "no_video",  # opens, but holds no video stream
     "no_audio",  # opens, but holds no audio stream where one is needed
-    "broken_header",  # the container cannot be opened or its facts make no sense
-    "fetch_failed",  # an object of a store is not there, was cut off, or has other bytes than it had
+    "broken_header",  # the container cannot be opened, or its metadata is inconsistent
+    "fetch_failed",  # an object of a store is absent, truncated, or changed since it was listed
     "bad_segment",  # a segment of the manifest lies outside the video, or its crop outside the picture
-    "over_limit",  # a limit on pixels, duration, rate, streams, frames or memory is passed
-    "decode_failed",  # the header is fine, not one frame can be decoded
-    "encode_failed",  # the writer refused
+    "over_limit",  # a limit on pixels, duration, rate, streams, frames or memory is exceeded
+    "decode_failed",  # the header is valid, but no frame can be decoded
+    "encode_failed",  # the clip cannot be encoded
 ]
 
 
@@ -45,7 +45,7 @@ class XsheetError(Exception):
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """The error again, from the attributes it carried."""
+        """Rebuild the error from its attributes."""
         return cls(**state)
 
 
@@ -58,15 +58,15 @@ class ConfigError(XsheetError):
 
 
 class ContractError(XsheetError):
-    """A record, table or set breaks the data contract."""
+    """A record, table or set violates the data contract."""
 
 
 class RunError(XsheetError):
-    """The run cannot go on."""
+    """The run cannot continue."""
 
 
 class MediaError(XsheetError):
-    """One input file cannot be used; `reason` is the word that its row keeps."""
+    """One input file cannot be used; `reason` is stored in its row."""
 
     def __init__(self, *, reason: MediaReason, where: str, expected: str, got: str, hint: str) -> None:
         super().__init__(where=where, expected=expected, got=got, hint=hint)
@@ -74,5 +74,5 @@ class MediaError(XsheetError):
 
 
 def install_extra(extra: str) -> str:
-    """How to get an extra, for the hint of an error. No package index has xsheet: it is installed from a clone."""
+    """Command that installs an extra, for the hint of an error. xsheet is installed from a clone, not from PyPI."""
     return f'in a clone of xsheet: pip install -c constraints.txt ".[{extra}]"'

@@ -25,13 +25,13 @@ def checksum_lines(sha256_by_name: Mapping[str, str]) -> str:
 
 
 def content_key(*parts: object) -> str:
-    """Hex SHA-256 over plain values (str, int, float, bool, None, lists, dicts) in a canonical spelling."""
+    """Hex SHA-256 over plain values (str, int, float, bool, None, lists, dicts) as canonical JSON."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _short_id(prefix: str, *parts: object) -> str:
-    # 80 bits: a collision among a hundred million rows has a chance below 1e-8.
+    # 80 bits: the probability of a collision among 100 million rows is below 1e-8.
     return f"{prefix}_{content_key(*parts)[:20]}"
 
 
@@ -41,7 +41,7 @@ def source_id(sha256: str) -> str:
 
 
 def unreadable_source_id(path: str) -> str:
-    """Id of an input that has no bytes to hash (missing, refused), from its path: the only identity it has."""
+    """Id of an input that cannot be hashed (missing, refused), from its path."""
     return _short_id("srx", path)
 
 
@@ -51,7 +51,7 @@ def shot_id(source: str, span: Span) -> str:
 
 
 def track_id(shot: str, start_us: int, box: tuple[float, float, float, float]) -> str:
-    """Id of a face track: its shot, its first instant and its first box (x0, y0, x1, y1 as shares of the picture)."""
+    """Id of a face track from its shot, start time and first box (x0, y0, x1, y1 as shares of the picture)."""
     return _short_id("track", shot, start_us, [round(v, 4) for v in box])
 
 

@@ -1,8 +1,8 @@
-"""Layers: the annotations of one run, beside those of all others. A layer never overwrites another.
+"""Layers: the annotations of one run each. A layer never overwrites another.
 
-    SET/annotations/part-<layer>-<run id>-00000.parquet    one table to every reader, one file or more a layer
-    SET/runs/part-<run id>-00000.parquet                   where it came from
-    SET/findings/part-<run id>-00000.parquet               what an audit run found
+    SET/annotations/part-<layer>-<run id>-00000.parquet    one or more files per layer; readers see one table
+    SET/runs/part-<run id>-00000.parquet                   provenance of a run
+    SET/findings/part-<run id>-00000.parquet               findings of an audit run
 
 Find a layer by its name, and by run or model if several wrote it: `consensus`, `consensus@motion`,
 `consensus@run_3fa2`.
@@ -26,7 +26,7 @@ R = TypeVar("R", bound=Record)
 
 @dataclass(frozen=True, slots=True)
 class LayerRun:
-    """A layer of one run, as it lies in a set."""
+    """A layer of one run in a set."""
 
     layer: vocab.Layer
     run: Run
@@ -37,11 +37,11 @@ class LayerRun:
 
     @property
     def producer(self) -> str:
-        """The model that answered, or the kind of run where no model did."""
+        """Id of the model, or the kind of the run if it used no model."""
         return self.run.model.id if self.run.model is not None else self.run.kind
 
     def read(self) -> Iterator[Annotation]:
-        """Its annotations in stored order, a thousand in memory at a time."""
+        """The annotations in stored order; at most a thousand are in memory."""
         for file in self.files:
             yield from iter_file_records(file, ANNOTATIONS)
 
@@ -50,7 +50,7 @@ def write_layer(set_folder: Path, run: Run, layer: vocab.Layer, annotations: Ite
     """Write the annotations of one layer of one run, in the order given, and the run; the same run is written anew.
 
     Raises:
-        OSError: the set cannot be written; no file is half there.
+        OSError: the set cannot be written; no partial file remains.
         ValueError: an annotation of another layer or run.
     """
     checked = (_check_member(one, layer, run) for one in annotations)
@@ -60,7 +60,7 @@ def write_layer(set_folder: Path, run: Run, layer: vocab.Layer, annotations: Ite
 
 
 def write_findings(set_folder: Path, run: Run, findings: Iterable[Finding]) -> None:
-    """Write what one audit run found, in the order given, and the run."""
+    """Write the findings of one audit run, in the order given, and the run."""
     _write(set_folder, RUNS, run.run_id, [run])
     _write(set_folder, FINDINGS, run.run_id, findings)
 
@@ -82,12 +82,12 @@ def list_layers(set_folder: Path) -> list[LayerRun]:
 
 
 def find_layer(set_folder: Path, spec: str) -> LayerRun:
-    """The one layer that `LAYER`, `LAYER@MODEL` or `LAYER@RUN` names (the start of a model's name or run id will do).
+    """The layer that `LAYER`, `LAYER@MODEL` or `LAYER@RUN` names; a prefix of the model's name or run id suffices.
 
-    Of several reviews of one layer it is the newest.
+    If a layer was reviewed several times, the newest human layer is found.
 
     Raises:
-        ConfigError: none, or more than one; those the set has are listed.
+        ConfigError: no such layer, or several; the error lists the layers of the set.
     """
     name, _, producer = spec.partition("@")
     known = list_layers(set_folder)
@@ -104,7 +104,7 @@ def find_layer(set_folder: Path, spec: str) -> LayerRun:
 
 
 def newest_of(layers: Sequence[LayerRun]) -> list[LayerRun]:
-    """Those of one layer that no other of them was made from; a review names the review before it as a parent."""
+    """Layers that no other of these layers is derived from; a review names the previous review as a parent."""
     parents = {parent for one in layers for parent in one.run.parent_run_ids}
     return [one for one in layers if one.run.run_id not in parents]
 

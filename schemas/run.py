@@ -28,7 +28,7 @@ class Model:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """The prompt, whole: the runs table is the one place that keeps it."""
+    """The complete prompt; it is stored in the runs table only."""
 
     id: Annotated[Str, "id of the prompt file"]
     version: Annotated[Str, "version in its front matter"]
@@ -47,8 +47,8 @@ class Sampling:
     top_p: Annotated[Share | None, "nucleus"] = None
     top_k: Annotated[Int32 | None, "cut"] = None
     repetition_penalty: Annotated[Float | None, "1 = none"] = None
-    max_tokens: Annotated[Int32 | None, Field(gt=0), "limit of a reply"] = None
-    samples: Annotated[Int32, Field(ge=1), "replies per clip"] = 1
+    max_tokens: Annotated[Int32 | None, Field(gt=0), "maximum length of a response"] = None
+    samples: Annotated[Int32, Field(ge=1), "responses per clip"] = 1
     seed: Annotated[Int64 | None, "base seed"] = None
 
 
@@ -57,17 +57,17 @@ class FrameSampling:
     """Frame sampling of the model input."""
 
     fps: Annotated[NonNegative, "requested frames per second"]
-    max_pixels: Annotated[Count | None, "budget of a clip"] = None
-    max_pixels_per_frame: Annotated[Count | None, "cap of a frame"] = None
+    max_pixels: Annotated[Count | None, "maximum per clip"] = None
+    max_pixels_per_frame: Annotated[Count | None, "maximum per frame"] = None
     overlay: Annotated[Literal["none", "badge", "contact_sheet"], "marks drawn into the frames"] = "none"
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Run:
-    """One annotation, audit or import run. Its id hashes all that decides the output, so it holds no clock."""
+    """One annotation, audit or import run. Its id is a hash of all that affects the output, so it contains no time."""
 
     TAG: ClassVar[str] = "run"
-    run_id: Annotated[Id, "hash of everything below but the hardware"]
+    run_id: Annotated[Id, "hash of all fields below except the hardware"]
     kind: Annotated[Literal["annotate", "consensus", "audit", "review", "import", "truth"], "what ran"]
     tool_version: Annotated[Str, "version of xsheet"]
     git_sha: Annotated[Str | None, "commit of xsheet, where it ran from a checkout"] = None
@@ -78,9 +78,11 @@ class Run:
     prompts: Annotated[tuple[Prompt, ...], "prompts in order of use"] = ()
     sampling: Annotated[Sampling | None, "sampling"] = None
     frames: Annotated[FrameSampling | None, "requested frame sampling"] = None
-    settings_sha256: Annotated[Sha256 | None, "hash of the run's settings; the manifest holds them"] = None
+    settings_sha256: Annotated[Sha256 | None, "hash of the settings of the run; the run manifest has their values"] = (
+        None
+    )
     parent_run_ids: Annotated[tuple[Str, ...], "runs whose layers were read"] = ()
-    hardware: Annotated[Str | None, "device in words"] = None
+    hardware: Annotated[Str | None, "description of the device"] = None
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ class Usage:
     vision_tokens: Annotated[Int32 | None, Field(ge=0), "input tokens of images"] = None
     output_tokens: Annotated[Int32 | None, Field(ge=0), "output tokens"] = None
     latency_s: Annotated[NonNegative | None, "wall-clock seconds of the call"] = None
-    finish_reason: Annotated[Str | None, "as the engine gave it"] = None
+    finish_reason: Annotated[Str | None, "finish reason as the engine reports it"] = None
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -102,8 +104,8 @@ class ModelInput:
     stamps_us: Annotated[tuple[Int64, ...], "frame times given to the model, in the clip"]
     width: Annotated[Int32, Field(gt=0), "picture width after the processor"]
     height: Annotated[Int32, Field(gt=0), "picture height after the processor"]
-    patches: Annotated[Count | None, "vision patches; null where a server does not say"] = None
-    audio_us: Annotated[Count | None, "length of the sound given to the model, from the start of the clip"] = None
+    patches: Annotated[Count | None, "vision patches; null if the server does not report them"] = None
+    audio_us: Annotated[Count | None, "duration of the audio given to the model, from the start of the clip"] = None
     transcript_sha256: Annotated[Sha256 | None, "transcript given as context"] = None
     signals_sha256: Annotated[Sha256 | None, "signals given as time snap targets, or read by the motion annotator"] = (
         None

@@ -22,16 +22,18 @@ CONTRACT_VERSION = "1.0"
 
 
 class ClipFormat(StrictModel):
-    """Format of every file below media/."""
+    """Format of every file in media/."""
 
     fps: int = Field(default=25, description="constant frame rate; the contract's clock (ADR 2)")
-    audio_hz: int = Field(default=16_000, description="mono; what SyncNet, wav2vec2 and VADs take")
+    audio_hz: int = Field(
+        default=16_000, description="mono; the input rate of SyncNet, wav2vec 2.0 and voice activity detectors"
+    )
     video_codec: str = Field(default="h264", description="decoded everywhere")
     audio_codec: str = Field(default="aac", description="decoded everywhere in MP4")
 
 
 class SetInfo(StrictModel):
-    """What set.json holds."""
+    """Content of set.json."""
 
     name: str = Field(min_length=1, description="name of the set")
     contract: str = Field(default=CONTRACT_VERSION, description="version of the contract as a whole")
@@ -39,10 +41,10 @@ class SetInfo(StrictModel):
 
 
 def create_set(folder: Path, name: str) -> SetInfo:
-    """Make the folder a set, or open it when it is one already.
+    """Create a set in the folder, or open it if it is one.
 
     Raises:
-        ConfigError: the folder holds other things, or cannot be written.
+        ConfigError: the folder has other content, or cannot be written.
     """
     if (folder / "set.json").exists():
         return open_set(folder)
@@ -50,7 +52,7 @@ def create_set(folder: Path, name: str) -> SetInfo:
         raise ConfigError(
             where=str(folder),
             expected="an empty or new folder, or a set",
-            got="a place with other things in it",
+            got="a folder with other content",
             hint="choose another folder; nothing was changed",
         )
     info = SetInfo(name=name)
@@ -61,13 +63,13 @@ def create_set(folder: Path, name: str) -> SetInfo:
             where=str(folder),
             expected="a folder that can be written",
             got=error.strerror or str(error),
-            hint="choose another place for the set",
+            hint="choose another folder for the set",
         ) from error
     return info
 
 
 def open_set(folder: Path) -> SetInfo:
-    """Read set.json; ContractError when the folder is no set, or a set of another contract."""
+    """Read set.json; ContractError if the folder is not a set, or a set of another contract version."""
     file = folder / "set.json"
     try:
         info = SetInfo.model_validate(read_json(file))
@@ -83,14 +85,14 @@ def open_set(folder: Path) -> SetInfo:
             where=str(file),
             expected="the description of a set",
             got=" ".join(str(error).split())[:200],
-            hint="restore the file; xsheet itself never changes it",
+            hint="restore the file; xsheet never changes it",
         ) from error
     if info.contract.split(".")[0] != CONTRACT_VERSION.split(".", maxsplit=1)[0]:
         raise ContractError(
             where=str(file),
             expected=f"contract v{CONTRACT_VERSION}",
             got=f"v{info.contract}",
-            hint="use the xsheet that made the set, or upgrade the set",
+            hint="use the version of xsheet that wrote the set, or upgrade the set",
         )
     return info
 
@@ -99,17 +101,19 @@ class RunManifest(StrictModel):
     """Settings, hashes, versions, counts and timings of one run."""
 
     command: str = Field(description="command, e.g. 'curate run'")
-    arguments: dict[str, str] = Field(description="operational flags as given")
+    arguments: dict[str, str] = Field(description="command-line options that are not settings")
     settings: dict[str, Any] = Field(description="all settings with defaults filled in")
     settings_sha256: str = Field(description="hash of the settings")
-    versions: dict[str, str] = Field(description="python, platform and the distributions that can change a result")
+    versions: dict[str, str] = Field(
+        description="versions of Python, platform and distributions that can affect a result"
+    )
     started: AwareDatetime = Field(description="UTC")
     finished: AwareDatetime = Field(description="UTC")
     counts: dict[str, int] = Field(description="items and rows by outcome and table")
     seconds: dict[str, float] = Field(description="wall-clock time per step")
 
     def write(self, folder: Path) -> Path:
-        """Write below `folder`/manifests; returns the file. Runs never overwrite each other's."""
+        """Write to `folder`/manifests; returns the new file. No manifest is overwritten."""
         stamp = self.started.astimezone(UTC).strftime("%Y%m%dT%H%M%S%fZ")
         path = folder / "manifests" / f"{stamp}-{self.command.replace(' ', '-')}.json"
         write_text(path, self.model_dump_json(indent=2) + "\n")
@@ -192,7 +196,7 @@ UNIQUE: tuple[tuple[Table[Any], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class ContractViolation:
-    """One breach of the contract."""
+    """One violation of the contract."""
 
     table: str
     message: str
@@ -200,14 +204,14 @@ class ContractViolation:
 
 @dataclass(frozen=True, slots=True)
 class ContractReport:
-    """Rows per table that exists, and what is wrong."""
+    """Number of rows of each existing table, and all violations."""
 
     rows: dict[str, int]
     violations: tuple[ContractViolation, ...]
 
 
 def check_set(folder: Path, *, media: bool = False) -> ContractReport:
-    """Read everything once; `media=True` also hashes every clip. ContractError when the folder is no set at all."""
+    """Read and check all tables; `media=True` also hashes every clip. ContractError if the folder is not a set."""
     open_set(folder)
     rows: dict[str, int] = {}
     problems: list[ContractViolation] = []

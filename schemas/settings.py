@@ -2,8 +2,8 @@
 
     load(CurateSettings, preset=files("xsheet.curate") / "presets" / "keep.yaml", config=path, overrides=["a.b=0.3"])
 
-Later sources win, key by key. A key that the model does not know is refused with the nearest one it knows. A list whose
-items have a `name` is addressed by it: `stages.NAME.steps=5000` changes one item of `stages`.
+Later sources override earlier ones key by key. An unknown key is an error that suggests the nearest known one. A list
+whose items have a `name` is addressed by it: `stages.NAME.steps=5000` changes one item of `stages`.
 """
 
 import difflib
@@ -40,7 +40,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SettingsSection:
-    """A section of a settings file, to be read like a file of its own."""
+    """A section of a settings file that is read like a separate file."""
 
     where: str
     values: Any
@@ -56,10 +56,10 @@ class SettingsSection:
 def split_by_section(
     names: Sequence[str], *, config: Path | None, overrides: Sequence[str] = ()
 ) -> dict[str, tuple[SettingsSection | None, list[str]]]:
-    """A file and `key=value` overrides, shared out to parts that are loaded each by itself, under its name.
+    """Split a file and `key=value` overrides into one section per part; each part is then loaded separately.
 
     Raises:
-        ConfigError: unreadable YAML, or a first key that names none of the parts.
+        ConfigError: unreadable YAML, or a first key that is not a part.
     """
     file = {} if config is None else _parse_yaml(config, where=str(config))
     split = [(text, *text.partition(".")) for text in overrides]
@@ -96,14 +96,14 @@ def load_settings(
         _check_keys(layer, model, where=name)
         _merge(values, layer, origin=origin, name=name)
     try:
-        # As JSON, strictness is about meaning: a list for a tuple is fine, "3" for 3 is not.
+        # In JSON mode, strict validation accepts a list for a tuple, but not "3" for 3.
         return model.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise _as_config_error(error, origin, values, fallback=str(config or preset or model.__name__)) from error
 
 
 def settings_sha256(settings: StrictModel) -> str:
-    """Hash of all values, defaults included, so that a changed default is a changed run."""
+    """Hash of all values, defaults included, so that a changed default changes the hash."""
     return content_key(settings.model_dump(mode="json"))
 
 
@@ -125,7 +125,7 @@ def _sources(
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML takes the last of two equal keys in silence; a settings file must not."""
+    """Loader that refuses duplicate keys; YAML silently takes the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -212,14 +212,14 @@ def _check_keys(values: Mapping[Any, Any], model: type[BaseModel], *, where: str
 
 
 def _copy(value: Any) -> Any:
-    """A copy that shares nothing: YAML aliases give one object to two sections."""
+    """Deep copy: YAML aliases put one object into two sections."""
     if isinstance(value, Mapping):
         return {key: _copy(item) for key, item in value.items()}
     return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def _named_item(items: list[Any], name: Any, changes: Any, *, path: str, where: str) -> dict[str, Any]:
-    """The item of a list of named sections that `changes` apply to; ConfigError if there is none of that name."""
+    """The item of a list of named sections that `changes` apply to; ConfigError if no item has that name."""
     by_name: dict[Any, dict[str, Any]] = {
         item["name"]: item for item in items if isinstance(item, dict) and "name" in item
     }
@@ -272,7 +272,9 @@ def _as_config_error(
     # The layer that set the value, or the nearest enclosing section.
     owners = [name for key, name in origin.items() if path == key or path.startswith(key + ".")]
     owner = owners[-1] if owners else fallback
-    if isinstance(first["input"], dict) and "error" in first.get("ctx", {}):  # a validator of a whole section spoke
+    if isinstance(first["input"], dict) and "error" in first.get(
+        "ctx", {}
+    ):  # the error comes from a validator of a whole section
         return ConfigError(
             where=f"{owner}: {path or 'settings'}", expected="values that go together",
             got=str(first["ctx"]["error"]), hint="change one of them",
@@ -286,7 +288,7 @@ def _as_config_error(
 
 
 def _path_by_name(loc: Sequence[int | str], values: Any) -> str:
-    """The dotted path of an error, with the name of a list item for its index."""
+    """The dotted path of an error, with names instead of indices of list items."""
     parts: list[str] = []
     for part in loc:
         is_last = len(parts) == len(loc) - 1

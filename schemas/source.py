@@ -45,7 +45,9 @@ class SourceSegment:
     y0: Annotated[Share | None, "upper edge, share of the picture height"] = None
     x1: Annotated[Share | None, "right edge"] = None
     y1: Annotated[Share | None, "lower edge"] = None
-    columns: Annotated[tuple[ManifestColumn, ...], "further columns of its row: speaker, transcript, licence, ..."] = ()
+    columns: Annotated[
+        tuple[ManifestColumn, ...], "further columns of the manifest row: speaker, transcript, licence, ..."
+    ] = ()
 
     def __post_init__(self) -> None:
         Span(self.start_us, self.end_us)
@@ -81,7 +83,7 @@ class SourceVideo:
     ] = ()
 
     analysis_key: Annotated[
-        Str | None, "key of its stored results, of which `curate segment` makes candidates; null without a decode"
+        Str | None, "key of the stored analysis that `curate segment` reads; null if the source was not decoded"
     ] = None
 
     container: Annotated[Str | None, "demuxer name, e.g. 'mov' or 'matroska'"] = None
@@ -103,9 +105,15 @@ class SourceVideo:
     frames_damaged: Annotated[Count | None, "packets that did not decode and frames flagged corrupt; null as above"] = (
         None
     )
-    frames_unordered: Annotated[Count | None, "decoded frames dropped for a start before their predecessor"] = None
-    frames_resized: Annotated[Count | None, "decoded frames of another shape than the first, put between bars"] = None
-    clock_restarts: Annotated[Count | None, "how often the times begin anew (joined recordings); carried on"] = None
+    frames_unordered: Annotated[Count | None, "decoded frames dropped because they start before the previous frame"] = (
+        None
+    )
+    frames_resized: Annotated[
+        Count | None, "decoded frames with another shape than the first; they are letterboxed"
+    ] = None
+    clock_restarts: Annotated[
+        Count | None, "number of restarts of the time stamps (joined recordings); the times are continued"
+    ] = None
     start_us: Annotated[OffsetUs | None, "container time of the first video frame"] = None
     color_transfer: Annotated[Str | None, "transfer curve of the picture, e.g. 'bt709', 'pq', 'hlg'"] = None
     color_primaries: Annotated[Str | None, "colour primaries of the picture, e.g. 'bt709', 'bt2020'"] = None
@@ -113,7 +121,7 @@ class SourceVideo:
     is_interlaced: Annotated[Bool | None, "whether the first frame is interlaced; one field of such frames is used"] = (
         None
     )
-    pixel_aspect: Annotated[NonNegative | None, "width of a coded pixel by its height; null when not stated"] = None
+    pixel_aspect: Annotated[NonNegative | None, "pixel aspect ratio: width / height; null if not stated"] = None
     video_streams: Annotated[Int16 | None, Field(ge=0), "number of video streams, cover pictures not counted"] = None
     video_track: Annotated[Int16 | None, Field(ge=0), "index of the one in use"] = None
     audio_streams: Annotated[Int16 | None, Field(ge=0), "number of audio streams"] = None
@@ -136,7 +144,7 @@ class SourceVideo:
         return next((one for one in self.segments if one.start_us <= us < one.end_us), None)
 
     def columns_at(self, us: int) -> dict[str, str]:
-        """Columns of the manifest that hold for a clip that starts at an instant: those of its segment, else all."""
+        """Manifest columns for a clip that starts at an instant: those of its segment, else those of the source."""
         segment = self.segment_at(us)
         return {one.key: one.value for one in (self.manifest_columns if segment is None else segment.columns)}
 
@@ -156,7 +164,7 @@ class CutScore:
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class Shot:
-    """One scene of a source: an unbroken take between two cuts."""
+    """One scene of a source: continuous footage between two cuts."""
 
     TAG: ClassVar[str] = "shot"
     shot_id: Annotated[Id, "derived from source and span"]
@@ -219,7 +227,7 @@ class Split:
     split: Annotated[SplitName, "train, val or test"]
     identity_by: Annotated[
         Str,
-        "how people are distinguished: 'speaker' (named in the manifest), an identity model with version, or 'source'",
+        "method of telling people apart: 'speaker' (manifest column), an identity model with version, or 'source'",
     ]
 
 
@@ -252,9 +260,10 @@ class Timeline:
     clipped: Annotated[Series, "share of samples at full scale"] = ()
     silent: Annotated[Series, "share of samples that are digital zero"] = ()
     upside_down: Annotated[
-        Series, "1 where the picture turned by 180 degrees shows a face more clearly; tried every second"
+        Series,
+        "1 where a face is detected more clearly after rotating the picture by 180 degrees; measured every second",
     ] = ()
-    damaged: Annotated[Series, "1 in frames that may show smears: from a decoding error to the next key frame"] = ()
+    damaged: Annotated[Series, "1 in frames that may show artefacts: from a decoding error to the next key frame"] = ()
 
     def __post_init__(self) -> None:
         check_lengths(self, self.frames)

@@ -33,7 +33,7 @@ class Table(Generic[R]):
     name: str
     record: type[R]
     version: tuple[int, int]
-    # A part stays below about 128 MB. A writer keeps a quarter of it in memory as records (an annotation takes 50 kB).
+    # Keeps a part below about 128 MB. A writer holds a quarter of a part in memory as records (an annotation: 50 kB).
     rows_per_part: int = 200_000
     # upgrades[i] turns a table of major i + 1 into one of major i + 2.
     upgrades: tuple[Callable[[pa.Table], pa.Table], ...] = ()
@@ -126,7 +126,7 @@ _PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "compression_level": 
 def write_table(set_folder: Path, table: Table[R], records: Iterable[R]) -> int:
     """Write a whole table of a set in parts, in the order given; returns the number of rows.
 
-    Each part appears whole or not at all, and parts of an older, longer table are removed last. The same records in the
+    Each part is written atomically; surplus parts of an older, longer table are removed last. The same records in the
     same order give the same bytes.
     """
     feed = iter(records)
@@ -162,7 +162,7 @@ def write_arrow(set_folder: Path, table: Table[Any], parts: Iterable[pa.Table]) 
 
 
 def _finish_table(set_folder: Path, table: Table[Any], parts: int) -> None:
-    """An empty table has one empty part; parts of an older, longer one are removed."""
+    """Write one empty part for an empty table; remove surplus parts of an older, longer table."""
     if parts == 0:
         write_file(part_path(set_folder, table, 0), table, ())
     for stale in part_files(set_folder, table)[max(parts, 1) :]:
@@ -193,10 +193,10 @@ def read_file(path: Path, table: Table[Any], columns: Sequence[str] | None = Non
 
 
 def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str] | None = None) -> pa.Table:
-    """Some rows of one Parquet file as Arrow; reads only their row groups.
+    """A range of rows of one Parquet file as Arrow; reads only their row groups.
 
     Raises:
-        ContractError: as read_file; or the file has fewer rows.
+        ContractError: as for read_file, or the file has fewer rows.
     """
     check_version(path, table)
     with pq.ParquetFile(path) as file:
@@ -238,7 +238,7 @@ def _wrong_version(path: Path, table: Table[Any], version: tuple[int, int]) -> C
 
 
 def _with_missing_columns(rows: pa.Table, table: Table[Any]) -> pa.Table:
-    """Columns that a minor version added, with the default of the record: null, or an empty list."""
+    """Add the columns that a minor version introduced, with the default of the record: null, or an empty list."""
     defaults = {field.name: field.default for field in fields(table.record)}
     for column in arrow_schema(table):
         if column.name not in rows.column_names:
@@ -280,16 +280,16 @@ def read_table(set_folder: Path, table: Table[Any], columns: Sequence[str] | Non
 
 
 def iter_records(set_folder: Path, table: Table[R]) -> Iterator[R]:
-    """The records of a set's table in stored order, a thousand in memory at a time."""
+    """The records of a table of a set in stored order; at most a thousand are in memory."""
     for path in part_files(set_folder, table):
         yield from iter_file_records(path, table)
 
 
 def iter_file_records(path: Path, table: Table[R]) -> Iterator[R]:
-    """The records of one file in stored order, a thousand in memory at a time.
+    """The records of one file in stored order; at most a thousand are in memory.
 
     Raises:
-        ContractError: as read_file.
+        ContractError: as for read_file.
     """
     check_version(path, table)
     with pq.ParquetFile(path) as file:

@@ -1,7 +1,7 @@
-"""Time: integer microseconds inside, seconds only at the borders. This module holds the only conversions.
+"""Time: integer microseconds internally, seconds only in input and output. All conversions are in this module.
 
 Frame k of a stream at rate r starts at floor(k / r) µs, so at 25 fps it starts at exactly 40 000·k.
-A span is half-open: [start_us, end_us). All arithmetic is on integers; nothing is lost over hours of 29.97 fps.
+A span is half-open: [start_us, end_us). All arithmetic is on integers, so no error accumulates over hours of 29.97 fps.
 """
 
 import math
@@ -14,7 +14,7 @@ US_PER_S = 1_000_000
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """A half-open stretch of time [start_us, end_us), in µs from the first frame of what it belongs to."""
+    """A half-open interval [start_us, end_us), in µs from the first frame of the source or clip."""
 
     start_us: int
     end_us: int
@@ -38,11 +38,11 @@ class Span:
         return shared / (self.duration_us + other.duration_us - shared)
 
     def contains(self, us: int) -> bool:
-        """Whether the instant lies inside; the end does not."""
+        """Whether an instant is in the span; the end is not."""
         return self.start_us <= us < self.end_us
 
     def shift(self, by_us: int) -> "Span":
-        """The same span, moved; ValueError if it would begin before 0."""
+        """The span moved by some µs; ValueError if it would begin before 0."""
         return Span(self.start_us + by_us, self.end_us + by_us)
 
     def __str__(self) -> str:
@@ -90,17 +90,17 @@ def us_from_seconds(seconds: float) -> int:
 
 
 def seconds_from_us(us: int) -> float:
-    """Float seconds, for display and for the borders only."""
+    """Float seconds, for display, input and output only."""
     return us / US_PER_S
 
 
 def frame_start_us(frame: int, rate: FrameRate) -> int:
-    """Start of frame (or sample) `frame`, which may be negative."""
+    """Start in µs of frame (or sample) `frame`, which may be negative."""
     return frame * US_PER_S * rate.den // rate.num
 
 
 def frame_at(us: int, rate: FrameRate) -> int:
-    """The frame (or sample) that is current at `us`: the last one that has started."""
+    """The last frame (or sample) that starts at or before `us`."""
     return -(-(us + 1) * rate.num // (US_PER_S * rate.den)) - 1
 
 
@@ -122,5 +122,5 @@ def nearest_frame(us: int, rate: FrameRate) -> int:
 
 
 def snap_us(us: int, rate: FrameRate) -> int:
-    """The nearest frame start; snapping twice changes nothing."""
+    """The nearest frame start in µs; snapping twice changes nothing."""
     return frame_start_us(nearest_frame(us, rate), rate)

@@ -1,4 +1,4 @@
-"""The closed word lists of the contract. Extend by a new VOCAB_VERSION only; never reuse a word for another meaning.
+"""The closed word lists of the contract. A change needs a new VOCAB_VERSION; a word never gets another meaning.
 
 Sources: kinematic phases after Kendon (1980), McNeill (1992) and Kita et al. (1998); action classes from the list of
 CelebV-Text and common gesture types; emotions are the eight classes of CelebV-Text.

@@ -78,7 +78,7 @@ def test_the_same_export_writes_no_video_again_and_another_one_is_refused(drawn_
 
 def test_a_folder_with_other_things_is_refused(drawn_set, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="other things"):
+    with pytest.raises(ConfigError, match="other content"):
         export_to(drawn_set, tmp_path, "folder")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

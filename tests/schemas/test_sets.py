@@ -80,7 +80,7 @@ def test_a_folder_without_set_json_is_no_set(tmp_path):
 
 def test_a_set_is_never_made_over_other_files(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(ConfigError, match="other things in it"):
+    with pytest.raises(ConfigError, match="other content"):
         create_set(tmp_path, "test")
 
 

@@ -26,7 +26,7 @@ def check_new_folder(out: Path) -> None:
     """ConfigError unless a folder is new or empty."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(
-            where=str(out), expected="a new or empty folder", got="a place with other things in it",
+            where=str(out), expected="a new or empty folder", got="a folder with other content",
             hint="choose another folder; nothing was changed",
         )  # fmt: skip
 
