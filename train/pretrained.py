@@ -24,6 +24,12 @@ def avatar_sha256(source: str) -> str:
     return content_key("avatar", sorted(file_sha256(file) for file in {file for file, _ in _tensors(source).values()}))
 
 
+def backbone_sha256(source: str) -> str:
+    """Hash of the files of a backbone, for the identity of a run; ConfigError if there are none."""
+    files = {file for file, _ in index_tensors(Path(source)).values()}
+    return content_key("backbone", sorted(file_sha256(file) for file in files))
+
+
 def avatar_keys(model: TrainableModel, source: str) -> frozenset[str]:
     """Keys of `model` that an avatar has: backbone and text encoder whole, audio whole or not at all, and phases.
 

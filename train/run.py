@@ -33,6 +33,7 @@ from xsheet.train.data.loader import ClipLoader
 from xsheet.train.data.order import BucketBatchSampler, check_weight
 from xsheet.train.launch import WorkerSettings, launch
 from xsheet.train.loop.loop import StageSpec, TrainLoop, ValidateFn
+from xsheet.train.loop.lora import lora_targets
 from xsheet.train.loop.loss import VelocityLoss
 from xsheet.train.loop.model import TrainableModel, part_keys
 from xsheet.train.loop.optim import Ema, build_optimizer
@@ -42,7 +43,7 @@ from xsheet.train.loop.stage_weights import WEIGHTS_FILE, check_initial_weights,
 from xsheet.train.loop.state import TrainState
 from xsheet.train.pretrained import avatar_keys, load_avatar
 from xsheet.train.settings import TrainSettings
-from xsheet.train.stages import set_trainable, stage_weight_keys, trainable_parameters
+from xsheet.train.stages import StageSettings, set_trainable, stage_weight_keys, trainable_parameters
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,9 @@ class StageRun:
             validate=self.validation(self, process_group) if self.validation is not None else None,
         )
         loop.run()
-        save_stage(state, folder, stage=stage, keys=keys, process_group=process_group)
+        save_stage(
+            state, folder, stage=stage, keys=keys, process_group=process_group, originals=self._originals(clips, stage)
+        )
 
     def build_model(self, null_text: torch.Tensor) -> TrainableModel:
         """The model with its initial weights; logs where they come from."""
@@ -171,6 +174,11 @@ class StageRun:
 
     def _train_state(self, model: TrainableModel, process_group: ProcessGroup) -> TrainState:
         stage = self.settings.stage(self.stage)
+        if stage.lora is not None and stage.lora.frozen_dtype != "float32" and process_group.is_distributed:
+            raise ConfigError(
+                where=f"stages.{self.stage}.lora.frozen_dtype", expected="float32 with several workers",
+                got=stage.lora.frozen_dtype, hint="several workers share the weights among them",
+            )  # fmt: skip
         set_trainable(model, stage, rng=_generator(self.settings.seed, f"{self.stage} updates"))
         prepare_model(model, compute=self.settings.compute, process_group=process_group)
         trained = trainable_parameters(model)
@@ -181,6 +189,14 @@ class StageRun:
             optimizer=build_optimizer(trained.values(), stage.optim),
             ema=Ema(trained, decay=decay) if decay is not None else None,
         )
+
+    def _originals(self, clips: CachedClipDataset, stage: StageSettings) -> dict[str, torch.Tensor]:
+        """Weights that updates are merged into, read again where the model keeps them in a smaller type."""
+        if stage.lora is None or stage.lora.frozen_dtype == "float32":
+            return {}
+        model = self.build_model(clips.null_text)
+        weights = model.transformer.state_dict()
+        return {f"transformer.{key}": weights[key] for key in lora_targets(model.transformer, stage.lora)}
 
     def _stage_spec(self, clips: CachedClipDataset, weight_of: Mapping[str, float]) -> StageSpec:
         settings, stage = self.settings, self.settings.stage(self.stage)

@@ -16,7 +16,7 @@ from xsheet.train.data.encoders import named_config
 from xsheet.train.data.settings import CacheSettings, EncoderSettings, LoaderSettings
 from xsheet.train.loop.loop import LoopSettings
 from xsheet.train.loop.step import ComputeSettings
-from xsheet.train.pretrained import TINY_BASE, avatar_sha256
+from xsheet.train.pretrained import TINY_BASE, avatar_sha256, backbone_sha256
 from xsheet.train.stages import StageSettings
 
 
@@ -66,6 +66,9 @@ class TrainSettings(StrictModel):
             identity_dim=None if cached is None else cached.identity_dim, motion_dim=len(DRIVING_SERIES)
         )
         for stage in self.stages:
+            stored = "float32" if stage.lora is None else stage.lora.frozen_dtype
+            if stored != "float32" and self.compute.dtype != "bfloat16":
+                raise ValueError(f"stages.{stage.name}.lora.frozen_dtype {stored} needs compute.dtype bfloat16")
             if stage.trainable_parts == ("phases",) and not {"table", "clock"} & set(self.phase_binding):
                 raise ValueError(
                     f"stages.{stage.name} trains phases alone, "
@@ -132,7 +135,9 @@ class TrainSettings(StrictModel):
         return {
             "model": self.config_and_class[0].model_dump(mode="json"),
             "variant": None if self.variant is None else self.variant.model_dump(mode="json"),
-            "pretrained_backbone": self.pretrained_backbone is not None,
+            "pretrained_backbone": None
+            if self.pretrained_backbone is None
+            else backbone_sha256(self.pretrained_backbone),
             "pretrained_avatar": None if self.pretrained_avatar is None else avatar_sha256(self.pretrained_avatar),
             "seed": self.seed,
             "loader": self.loader.model_dump(mode="json", include={"batch_size", "mirror_probability"}),

@@ -7,6 +7,7 @@ from torch import Generator, nn
 
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.data.settings import StageDatasetSettings
+from xsheet.train.loop.frozen import store_frozen_layers
 from xsheet.train.loop.lora import LoraSettings, add_lora, lora_targets
 from xsheet.train.loop.loss import LossSettings
 from xsheet.train.loop.model import TrainableModel, part_keys
@@ -76,6 +77,8 @@ def set_trainable(model: TrainableModel, stage: StageSettings, *, rng: Generator
         add_lora(model.transformer, stage.lora, rng=rng)  # it freezes everything else, so it must come first
     for key, parameter in parameters.items():
         parameter.requires_grad_(key in trained)
+    if stage.lora is not None:
+        store_frozen_layers(model.transformer, stage.lora.frozen_dtype)
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

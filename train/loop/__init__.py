@@ -6,6 +6,7 @@ loss            squared error of the velocity
 step            one step: gradients, finiteness check, update
 optim           AdamW, learning rate, moving average of the weights
 lora            low-rank updates, and their files
+frozen          the backbone beside such updates, in smaller types or in main memory
 gradients       gradient sums in an order that does not depend on the number of workers
 parallel        sharding, recomputation, compilation
 process_group   the processes that train together

@@ -21,6 +21,7 @@ from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.weights import backbone_keys
 from xsheet.schemas.files import atomic_path
 from xsheet.schemas.settings import StrictModel
+from xsheet.train.loop.frozen import FrozenDtype
 
 LoraTarget = Literal["q", "k", "v", "o", "ffn"]
 LORA_FOLDER, LORA_FILE = "lora", "pytorch_lora_weights.safetensors"
@@ -37,6 +38,11 @@ class LoraSettings(StrictModel):
 
     rank: int = Field(default=64, ge=1, le=1024, description="of each update")
     alpha: float = Field(default=64, gt=0, description="updates are scaled by alpha / rank")
+    frozen_dtype: FrozenDtype = Field(
+        default="float32",
+        description="type in which frozen linear layers of the blocks are stored; int8 and float8 take a byte per "
+        "weight. Merged and exported weights are the original ones plus the updates",
+    )
     targets: tuple[LoraTarget, ...] = Field(
         default=("q", "k", "v"),
         min_length=1,

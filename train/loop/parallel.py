@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
+from xsheet.schemas.errors import ConfigError
+from xsheet.train.loop.frozen import offload_frozen_layers
 from xsheet.train.loop.gradients import sum_in_tree_order
 from xsheet.train.loop.model import TrainableModel
 from xsheet.train.loop.process_group import ProcessGroup
@@ -18,8 +20,17 @@ def prepare_model(model: TrainableModel, *, compute: ComputeSettings, process_gr
     Weights are gathered in float32 and cast by autocast, as in one process without sharding: one path of rounding for
     all. That moves 60 instead of 40 GB per step at 5 billion weights, .13 s on NVLink beside a step of seconds.
     """
-    model.to(process_group.device)
-    blocks = model.transformer.blocks
+    if compute.offload_frozen and process_group.is_distributed:
+        raise ConfigError(
+            where="compute.offload_frozen", expected="one worker", got=f"{process_group.size}",
+            hint="several workers share the weights among them: remove it",
+        )  # fmt: skip
+    blocks, offloaded = model.transformer.blocks, frozenset[Tensor]()
+    if compute.offload_frozen:
+        offloaded = offload_frozen_layers(model.transformer, device=process_group.device)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor not in offloaded:
+            tensor.data = tensor.data.to(process_group.device)
     if compute.gradient_checkpointing:
         model.transformer.enable_gradient_checkpointing()
     if compute.torch_compile:

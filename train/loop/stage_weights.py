@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -108,11 +109,20 @@ def check_initial_weights(model: TrainableModel, origins: WeightOrigins, stage: 
 
 
 def save_stage(
-    train_state: TrainState, folder: Path, *, stage: StageSettings, keys: frozenset[str], process_group: ProcessGroup
+    train_state: TrainState,
+    folder: Path,
+    *,
+    stage: StageSettings,
+    keys: frozenset[str],
+    process_group: ProcessGroup,
+    originals: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> None:
-    """Write the weights that the stage changed; all processes must call it, the main one writes."""
+    """Write the weights that the stage changed; all processes must call it, the main one writes.
+
+    `originals` are weights that updates are merged into where the model keeps them in a smaller type.
+    """
     state = {key: tensor for key, tensor in train_state.model.state_dict().items() if merged_key(key) in keys}
-    raw = _gather_to_main(state, process_group=process_group)
+    raw = _gather_to_main(state, process_group=process_group) | dict(originals)
     average = (
         raw | _gather_to_main(train_state.ema.weights, process_group=process_group)
         if train_state.ema is not None

@@ -30,7 +30,7 @@ from xsheet.train.loop.optim import Ema
 from xsheet.train.loop.process_group import ProcessGroup
 from xsheet.train.loop.shards import add_hashes, checked_file, load_state_dict, save_state_dict
 
-FORMAT = 2
+FORMAT = 3
 """Of the folder; a change of what it holds is a new number."""
 DESCRIPTION_FILE = "checkpoint.json"
 
@@ -102,14 +102,15 @@ def read_checkpoint(train_state: TrainState, folder: Path, *, identity: Mapping[
     with warnings.catch_warnings():
         _ignore_known_warnings()
         load_state_dict(state, folder)
-        set_model_state_dict(train_state.model, state["model"])
+        set_model_state_dict(train_state.model, state["model"], options=StateDictOptions(strict=False))
         set_optimizer_state_dict(train_state.model, train_state.optimizer, state["optimizer"], options=_OPTIONS)
     return progress
 
 
 def _state_dict(train_state: TrainState) -> dict[str, Any]:
+    weights = get_model_state_dict(train_state.model)
     return {
-        "model": get_model_state_dict(train_state.model),
+        "model": {key: weights[key] for key in train_state.trainable_parameters},  # frozen ones come from their files
         "optimizer": get_optimizer_state_dict(train_state.model, train_state.optimizer, options=_OPTIONS),
         "ema": train_state.ema.weights if train_state.ema is not None else {},  # read back in place
     }

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from xsheet.schemas.errors import RunError
@@ -29,6 +29,11 @@ class ComputeSettings(StrictModel):
     gradient_checkpointing: bool = Field(
         default=True, description="activations of a block are computed again, not kept"
     )
+    offload_frozen: bool = Field(
+        default=False,
+        description="frozen linear layers of the blocks stay in main memory, but for the block that computes; needs "
+        "gradient_checkpointing and one device",
+    )
     torch_compile: bool = Field(
         default=False, description="each block through torch.compile; pays after about 100 steps"
     )
@@ -41,6 +46,12 @@ class ComputeSettings(StrictModel):
     peak_tflops: float | None = Field(
         default=None, gt=0, description="of one device in that dtype, for MFU; null = by the device's name, if known"
     )
+
+    @model_validator(mode="after")
+    def _check_offload(self) -> Self:
+        if self.offload_frozen and not self.gradient_checkpointing:
+            raise ValueError("offload_frozen needs gradient_checkpointing: backward keeps what forward read")
+        return self
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """Computes in `dtype` what may be."""

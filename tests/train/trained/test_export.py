@@ -100,12 +100,13 @@ def test_the_card_names_figures_that_were_measured(trained_run, tmp_path):
 
 @pytest.fixture(scope="module")
 def lora_run(trained_run, built_set, plan, tmp_path_factory):
-    """A second stage that trains low-rank updates of all five kinds of layers, after the first stage of the run."""
-    lora = LoraSettings(rank=2, alpha=4, targets=("q", "k", "v", "o", "ffn"))
+    """A second stage that trains low-rank updates of all five kinds of layers beside a backbone in bytes."""
+    lora = LoraSettings(rank=2, alpha=4, targets=("q", "k", "v", "o", "ffn"), frozen_dtype="int8")
     stage = plan.stage("stage2").model_copy(update={"lora": lora, "trainable_parts": ("audio", "phases")})
     out = tmp_path_factory.mktemp("lora") / "run"
     shutil.copytree(trained_run / "stage1", out / "stage1")
-    settings = plan.model_copy(update={"stages": (plan.stages[0], stage)})
+    compute = plan.compute.model_copy(update={"dtype": "bfloat16"})
+    settings = plan.model_copy(update={"stages": (plan.stages[0], stage), "compute": compute})
     train_stages([WeightedSet(built_set[0])], settings, out=out, workers=WorkerSettings(), stages=["stage2"])
     return out
 
