@@ -28,6 +28,8 @@ _STILL_IMAGE_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"avif", b"avis", b"jpeg", b"crx "}
 )
 
+_MISSING_ERRNOS = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalFile:
@@ -92,8 +94,8 @@ def _resolve(input_path: str, *, root: Path) -> Path:
     try:
         resolved = Path(input_path).resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: a NUL byte
-        denied = isinstance(error, PermissionError)
-        reason: MediaReason = "unreadable" if denied else "missing"
+        known = not isinstance(error, OSError) or error.errno in _MISSING_ERRNOS
+        reason: MediaReason = "missing" if known else "unreadable"
         raise _media_error(reason, input_path, "a file", _first_line(error), "check the path") from error
     if not resolved.is_relative_to(root.resolve()):
         hint = f"pass --root {resolved.parent} to read linked files there, or copy the file"
@@ -108,7 +110,7 @@ def _open_regular(path: Path, *, input_path: str) -> tuple[FileIO, os.stat_resul
         _check_regular(path.lstat(), input_path=input_path)
         file = FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK))
     except OSError as error:
-        is_missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        is_missing = error.errno in _MISSING_ERRNOS
         hint = "check the path" if is_missing else "check its permissions"
         raise _media_error(
             "missing" if is_missing else "unreadable", input_path, "a file", _first_line(error), hint

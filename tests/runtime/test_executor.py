@@ -1,5 +1,6 @@
 """One bad item never hurts another; what is finished is finished once."""
 
+import errno
 import importlib
 import random
 import resource
@@ -142,6 +143,8 @@ def test_an_unfinished_item_keeps_its_rows_and_runs_again_when_asked(go, notes, 
         ("hangs_with_the_gil", None, "timed_out", "no progress for", 2),
         ("hangs_with_a_grandchild", None, "timed_out", "no progress for", 2),
         ("media", None, "empty", "expected bytes, got none", 1),
+        ("disk_error", errno.EACCES, "unreadable", "Permission denied", 1),
+        ("disk_error", errno.EIO, "unreadable", "Input/output error", 2),
         ("no_record", None, "raised", "expected a record of the contract", 2),
         ("huge_row", 2, "raised", "bytes of rows", 2),
     ],

@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -18,6 +18,7 @@ from xsheet.runtime.lock import write_lock
 from xsheet.runtime.progress import Progress
 from xsheet.runtime.ray_process import run_on_ray
 from xsheet.runtime.result_store import KeySet, RunResults
+from xsheet.runtime.standstill import watch_standstills
 from xsheet.runtime.task import Execution, Incomplete, Item, Outcome, Rejected, Row, Task
 from xsheet.runtime.worker import Job, Worker
 from xsheet.schemas.source import ItemStatus
@@ -79,9 +80,13 @@ def run_task(
 
     execute: Executor = _run_locally if execution.ray is None else run_on_ray
     total = len(items) if isinstance(items, Sized) else None
-    shown = progress.start(total) if progress is not None else nullcontext()
-    with write_lock(job.out), commits.open_for_writing(), shown, closing(execute(job, todo())) as outcomes:
-        for outcome in outcomes:
+    with ExitStack() as run:
+        run.enter_context(write_lock(job.out))
+        run.enter_context(commits.open_for_writing())
+        if progress is not None:
+            run.enter_context(progress.start(total))
+            run.enter_context(watch_standstills(commits.scratch, progress.show_standstill))
+        for outcome in run.enter_context(closing(execute(job, todo()))):
             count(outcome, new_this_run=True)
             keys.set_new(outcome.key)
             if outcome.status == "failed":

@@ -36,6 +36,7 @@ class Progress:
         self._interval_s = interval_s
         self._clock = clock
         self._bar: RichProgress | None = None
+        self._standstill = ""
 
     def start(self, total: int | None) -> Self:
         """Start with `total` items, or None if the number is unknown."""
@@ -43,7 +44,7 @@ class Progress:
         self._result_counts: Counter[str] = Counter()
         self._started_s = self._last_line_s = self._clock()
         if self._console.is_terminal:
-            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}", markup=False))
             times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
             bar = RichProgress(TextColumn("{task.description}"), *columns, *times, console=self._console)
             bar.add_task(self._description, total=total, note="")
@@ -58,6 +59,14 @@ class Progress:
         if self._bar is not None:
             self._bar.update(TaskID(0), advance=1, note=self._note())
         elif self._clock() - self._last_line_s >= self._interval_s:
+            self._log_line()
+
+    def show_standstill(self, text: str) -> None:
+        """Show the item that makes no progress, or with an empty text that there is none; any thread may call it."""
+        self._standstill = text
+        if self._bar is not None:
+            self._bar.update(TaskID(0), note=self._note())
+        elif text and self._clock() - self._last_line_s >= self._interval_s:
             self._log_line()
 
     def __enter__(self) -> Self:
@@ -84,7 +93,8 @@ class Progress:
         kept = f", {self._result_counts['kept']} from earlier runs" if self._result_counts["kept"] else ""
         rate_hz = self._rate_hz()
         pace = f"{1 / rate_hz:.0f} s each" if 0 < rate_hz < 0.1 else f"{rate_hz:.1f}/s"
-        return f"{counts}{kept}, {pace}"
+        stuck = f", {self._standstill}" if self._standstill else ""
+        return f"{counts}{kept}, {pace}{stuck}"
 
     def _count_done(self) -> int:
         return sum(self._result_counts[word] for word in ("ok", "rejected", "failed"))

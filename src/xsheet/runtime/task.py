@@ -70,8 +70,9 @@ class Task(Protocol):
 
     It may set `self.stage` to a word while it runs; the outcome of a failure, even of a crash, contains the last one.
     Each assignment counts as progress, so a loop over frames assigns it again with every frame.
-    All exceptions are caught: MediaError marks the input as unusable and is final, RunError ends the run, and after any
-    other one the item is tried once more in a new worker.
+    All exceptions are caught: RunError ends the run; MediaError marks the input as unusable and is final, unless its
+    cause is an error of the disk or the network that may pass; after any other one the item is tried once more in a new
+    worker.
     """
 
     name: str

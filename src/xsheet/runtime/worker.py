@@ -27,6 +27,7 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass as record
 
 from xsheet.runtime.result_store import ResultStore, output_error
+from xsheet.runtime.standstill import STAGE_FILE, WorkerProgress
 from xsheet.runtime.task import Execution, Item, Outcome, Task, one_line
 from xsheet.schemas.columns import RECORD
 from xsheet.schemas.errors import RunError
@@ -34,7 +35,6 @@ from xsheet.schemas.errors import RunError
 MAX_RESPONSE_BYTES = 1 << 20
 LOG_TAIL_BYTES = 16 << 10
 PROGRESS_INTERVAL_S = 5.0  # seconds between two readings of a task's progress
-STAGE_BYTES = 64
 DISK_PROBE_BYTES = 256 << 10  # bytes a disk must accept after an item failed, to count as not full
 STACK_DUMP_S = 2.0  # seconds for a hung process to write its traceback
 EXIT_TIMEOUT_S = 15.0  # seconds for a process that closed its pipe to exit with its code; slow on a busy machine
@@ -273,16 +273,13 @@ class _Process:
         )
 
     def _error_response(self, reason: str, message: str) -> WorkerResponse:
-        stage = self._progress()[:STAGE_BYTES].rstrip(b"\0 ").decode("utf-8", "replace")
-        reply = WorkerResponse(kind="raised", stage=stage or self._name, reason=reason, message=message)
+        progress = self._progress()
+        stage = "start" if progress is None else progress.stage or self._name
+        reply = WorkerResponse(kind="raised", stage=stage, reason=reason, message=message)
         return replace(reply, detail=self._log())
 
-    def _progress(self) -> bytes:
-        """The current stage, and the number of reports so far."""
-        try:
-            return (self._folder / "stage").read_bytes()
-        except OSError:
-            return b"start"
+    def _progress(self) -> WorkerProgress | None:
+        return WorkerProgress.read(self._folder / STAGE_FILE)
 
     def _log(self) -> str:
         with (self._folder / "stderr").open("rb") as file:

@@ -13,16 +13,23 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Literal
 
 from xsheet.runtime.result_store import ResultStore, output_error
+from xsheet.runtime.standstill import STAGE_FILE, WorkerProgress
 from xsheet.runtime.task import Execution, Incomplete, Item, Outcome, Rejected, Task, one_line
-from xsheet.runtime.worker import LOG_TAIL_BYTES, RESPONSE_ADAPTER, STAGE_BYTES, Job, WorkerResponse
+from xsheet.runtime.worker import LOG_TAIL_BYTES, RESPONSE_ADAPTER, Job, WorkerResponse
 from xsheet.schemas.errors import ConfigError, MediaError, RunError
 from xsheet.schemas.source import ItemStatus
 
 MAX_OPEN_FILES = 4096
 FATAL_FIELDS = ("where", "expected", "got", "hint")
 _NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_PASSING_ERRNOS = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.EMFILE, errno.ENFILE}
+    | {errno.ENOMEM, errno.EREMOTEIO, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH}
+)
+"""Errors of disks and network file systems that may be gone a moment later."""
 
 
 class _StageFile:
@@ -30,14 +37,23 @@ class _StageFile:
 
     def __init__(self, default: str) -> None:
         self._default = default
-        self._reports = 0
-        self._file = os.open("stage", os.O_CREAT | os.O_WRONLY, 0o600)
+        self._item = ""
+        self._reports = self._stage_reports = 0
+        self.name = ""
+        self._file = os.open(STAGE_FILE, os.O_CREAT | os.O_WRONLY, 0o600)
 
     def __call__(self, name: str = "") -> None:
-        self.name = name or self._default
+        name = name or self._default
         self._reports += 1
-        name_bytes = self.name.encode("utf-8", "replace")[:STAGE_BYTES].ljust(STAGE_BYTES, b"\0")
-        os.pwrite(self._file, name_bytes + self._reports.to_bytes(8, "big"), 0)
+        self._stage_reports = self._stage_reports + 1 if name == self.name else 1
+        self.name = name
+        progress = WorkerProgress(stage=name, reports=self._reports, stage_reports=self._stage_reports, item=self._item)
+        os.pwrite(self._file, progress.to_bytes(), 0)
+
+    def set_item(self, name: str) -> None:
+        """Begin an item at the default stage; the empty name ends it."""
+        self._item, self.name = name, ""
+        self()
 
 
 def serve(pipe_fd: int, lifeline_fd: int) -> None:
@@ -64,6 +80,7 @@ def serve(pipe_fd: int, lifeline_fd: int) -> None:
 
     def run_item() -> WorkerResponse:
         item, tries = pickle.loads(message)
+        stage.set_item(item.name)
         return WorkerResponse(
             kind="done", outcome=_run_item(tasks[0], item, attempts=tries, stage=stage, store=results)
         )
@@ -75,8 +92,9 @@ def serve(pipe_fd: int, lifeline_fd: int) -> None:
         except EOFError:
             return
         os.truncate("stderr", 0)  # opened for appending: it now holds only output of this item
-        stage()
-        driver.send_bytes(RESPONSE_ADAPTER.dump_json(_respond(run_item, job, stage)))
+        response = _respond(run_item, job, stage)
+        stage.set_item("")
+        driver.send_bytes(RESPONSE_ADAPTER.dump_json(response))
 
 
 def _run_item(task: Task, item: Item, *, attempts: int, stage: _StageFile, store: ResultStore) -> Outcome:
@@ -107,7 +125,8 @@ def _respond(step: Callable[[], WorkerResponse], job: Job, stage: _StageFile) ->
 
 def _failure_response(error: Exception, stage: str) -> WorkerResponse:
     if isinstance(error, MediaError):
-        return WorkerResponse(kind="unusable", stage=stage, reason=error.reason, message=one_line(str(error)))
+        kind: Literal["raised", "unusable"] = "raised" if _may_pass(error.__cause__) else "unusable"
+        return WorkerResponse(kind=kind, stage=stage, reason=error.reason, message=one_line(str(error)))
     if isinstance(error, MemoryError):
         traceback.clear_frames(error.__traceback__)  # their locals hold the memory
         reason, message = "out_of_memory", "the worker reached its memory limit"
@@ -116,6 +135,10 @@ def _failure_response(error: Exception, stage: str) -> WorkerResponse:
     detail = "".join(traceback.format_exception(error))[-LOG_TAIL_BYTES:]
     detail = detail.encode("utf-8", "backslashreplace").decode()  # a surrogate from a file name is no JSON
     return WorkerResponse(kind="raised", stage=stage, reason=reason, message=message, detail=detail)
+
+
+def _may_pass(cause: BaseException | None) -> bool:
+    return isinstance(cause, OSError) and cause.errno in _PASSING_ERRNOS
 
 
 def _mirror_stage(task: Task, stage: _StageFile) -> None:

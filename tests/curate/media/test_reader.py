@@ -45,6 +45,15 @@ def test_every_container_keeps_frames_and_sound_in_time(container, codec, audio,
     assert (counts.decoded, counts.damaged, counts.repeated, counts.dropped) == (25, 0, 0, 0)
 
 
+@pytest.mark.parametrize("sound", [None, click_at(8000)])
+def test_a_fragmented_file_is_read_by_its_own_time_stamps(sound, film, read, film_index):
+    """A writer that has no place left for the head start of AAC lets the first frame last as much longer: 64 ms."""
+    _, frames, audio, _ = read(film(frames=25, codec="mpeg4", fragmented=True, sound=sound))
+    shown = [film_index(f.rgb) for f in frames]
+    assert shown == ([*range(25)] if sound is None else [0, 0, 0, *range(1, 25)])
+    assert sound is None or shown[int(np.argmax(np.abs(audio))) // 640] == 12
+
+
 @pytest.mark.parametrize("container", ["mp4", "matroska"])
 @pytest.mark.parametrize("rate", [Fraction(12), Fraction(24000, 1001), Fraction(30), Fraction(60)])
 def test_a_source_shown_at_its_own_rate_loses_and_repeats_nothing(container, rate, film, read, film_index):

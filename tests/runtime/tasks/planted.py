@@ -70,6 +70,10 @@ class Planted:
     def media(self, key: str, _: object) -> list[Row]:
         raise MediaError(reason="empty", where=key, expected="bytes", got="none", hint="drop it")
 
+    def disk_error(self, key: str, number: int) -> list[Row]:
+        error = MediaError(reason="unreadable", where=key, expected="a file", got=os.strerror(number), hint="look")
+        raise error from OSError(number, os.strerror(number))
+
     def stop(self, key: str, _: object) -> list[Row]:
         raise RunError(where="weights", expected="a file", got="none", hint="fetch it")
 
