@@ -124,10 +124,18 @@ def _sources(
     return layers
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Loader that refuses duplicate keys; YAML silently takes the last one."""
+MAX_YAML_NODES = 100_000
+"""More than any settings hold; ten lines of aliases can stand for more values than a memory holds."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+
+class SettingsLoader(yaml.SafeLoader):
+    """Loader that refuses duplicate keys, of which YAML silently takes the last, and aliases that multiply its size."""
+
+    def construct_document(self, node: yaml.Node) -> Any:  # noqa: D102
+        _count_nodes(node, {})
+        return super().construct_document(node)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: D102
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = next((k for i, k in enumerate(keys) if k in keys[:i]), None)
         if twice is not None:
@@ -135,9 +143,25 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _count_nodes(node: yaml.Node, known: dict[int, int]) -> int:
+    """Nodes below and with this one where each alias is written out, which is what a reader of the values meets."""
+    if id(node) not in known:
+        known[id(node)] = MAX_YAML_NODES  # what holds itself has no end
+        children: Sequence[yaml.Node] = ()
+        if isinstance(node, yaml.SequenceNode):
+            children = node.value
+        elif isinstance(node, yaml.MappingNode):
+            children = [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_count_nodes(child, known) for child in children)
+    if known[id(node)] > MAX_YAML_NODES:
+        problem = f"more than {MAX_YAML_NODES} values once its aliases are written out"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    return known[id(node)]
+
+
 def _parse_yaml(file: Readable, *, where: str) -> dict[str, Any]:
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeyLoader)
+        values = yaml.load(file.read_text(encoding="utf-8"), SettingsLoader)
     except OSError as error:
         raise ConfigError(
             where=where, expected="a readable YAML file", got=error.strerror or str(error), hint="check the path"
@@ -165,7 +189,7 @@ def _parse_override(text: str) -> dict[str, Any]:
             hint="write the dotted key, '=' and the value without spaces",
         )
     try:
-        nested: Any = yaml.safe_load(value)
+        nested: Any = yaml.load(value, SettingsLoader)
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(
             where=f"--set {text}", expected="a YAML value", got=repr(value), hint="quote the value"

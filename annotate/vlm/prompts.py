@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined, TemplateError, meta
 from pydantic import ValidationError
 
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.settings import Readable, StrictModel
+from xsheet.schemas.settings import Readable, SettingsLoader, StrictModel
 
 _FILE = re.compile(r"---\n(?P<front>.*?\n)---\n(?P<system>.*?)\n=== user ===\n(?P<user>.*)", re.DOTALL)
 # Characters that markup, fences and the control tokens of chat models (<|im_end|>, [INST], <think>) are made of.
@@ -84,7 +84,7 @@ def read_prompt(file: Readable, *, where: str) -> PromptTemplate:
     try:
         if parts is None:
             raise ValueError("no front matter or no user part")
-        front_matter = FrontMatter.model_validate(yaml.safe_load(parts["front"]))
+        front_matter = FrontMatter.model_validate(yaml.load(parts["front"], SettingsLoader))
     except (ValueError, ValidationError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(
             where=where,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from xsheet.runtime.lock import write_lock
 from xsheet.runtime.orphans import find_orphans, remove_orphans
 from xsheet.runtime.result_store import ResultStore
 from xsheet.runtime.segments import SegmentStore
@@ -58,6 +59,20 @@ def test_clips_of_a_run_that_was_stopped_before_its_tables_are_no_orphans(tmp_pa
     create_set(tmp_path / "set", "test")
     place(tmp_path / "set", "media/ab/clip_9.mp4")
     assert found(tmp_path / "set") == set()
+
+
+def test_files_behind_a_link_are_not_those_of_the_set(clip_set, tmp_path):
+    """A set that somebody else made may hold a link to the videos, or the caches, of the person who cleans it."""
+    mine = tmp_path / "mine"
+    place(mine, "holiday.mp4")
+    place(mine, ".film.tmp1")
+    SegmentStore(mine).append("tensors", b"tensors")
+    for name in ("media/ff", "cache/clips-1", "shots"):
+        (clip_set / name).parent.mkdir(exist_ok=True)
+        (clip_set / name).symlink_to(mine)
+    assert found(clip_set) == set()
+    with write_lock(clip_set):
+        assert (mine / ".film.tmp1").exists()
 
 
 def test_features_and_tensors_need_one_another(clip_set, examples):

@@ -220,3 +220,20 @@ def test_named_items_survive_a_round_trip(stages, tmp_path):
     plan = load_settings(Plan, preset=stages, overrides=["colour.name=red"])
     (tmp_path / "again.yaml").write_text(to_yaml(plan))
     assert load_settings(Plan, config=tmp_path / "again.yaml") == plan
+
+
+def bomb(levels: int) -> str:
+    """Aliases that stand for ten to the power of `levels` values."""
+    value = "&a0 [x]"
+    for level in range(1, levels):
+        value = f"&a{level} [{value}" + f", *a{level - 1}" * 9 + "]"
+    return value
+
+
+@pytest.mark.parametrize("value", [bomb(20), "&a [*a]", "&a {b: *a}"], ids=["doubled", "list", "mapping"])
+def test_aliases_that_multiply_or_hold_themselves_end_in_a_sentence(tmp_path, value):
+    (tmp_path / "settings.yaml").write_text(f"sync: {value}\n")
+    for arguments in ({"config": tmp_path / "settings.yaml"}, {"overrides": [f"sync={value}"]}):
+        with pytest.raises(ConfigError) as error:
+            load_settings(Limits, **arguments)
+        assert len(str(error.value)) < 3000

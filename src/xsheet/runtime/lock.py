@@ -118,6 +118,8 @@ def has_local_locks_only(folder: Path, *, mounts: str) -> bool:
 def _remove_leftovers(folder: Path) -> None:
     """Remove temporary files from the folders that only the lock holder writes; a run cleans up its own commits."""
     for name in _SWEPT_FOLDERS:
+        if not (folder / name).resolve().is_relative_to(folder):  # a link: what it leads to is no litter of this set
+            continue
         for parent, _, files in os.walk(folder / name):
             if any(file.startswith(".") and ".tmp" in file for file in files):
                 remove_temporary_files(Path(parent))

@@ -7,7 +7,7 @@ features without a cache rows of `features` whose description or tensors are gon
 superseded layer         an annotation layer with a newer one of the same name and producer, that nothing refers to
 
 The stored result that refers to a file is removed with it, so that the next run makes both again. Source videos are
-outside the set and are never touched.
+outside the set and are never touched, nor is anything else that a link in the set points to.
 """
 
 import re
@@ -64,7 +64,9 @@ def find_orphans(set_folder: Path) -> list[Orphan]:
         for kind, paths in found.items()
         for path in sorted(set(paths))
     ]
-    return files + sorted(_tensors_without_a_row(set_folder), key=lambda orphan: orphan.path)
+    files += sorted(_tensors_without_a_row(set_folder), key=lambda orphan: orphan.path)
+    root = set_folder.resolve()  # a folder of a set that somebody else made may be a link to any place
+    return [orphan for orphan in files if (set_folder / orphan.path).parent.resolve().is_relative_to(root)]
 
 
 def remove_orphans(set_folder: Path, orphans: Sequence[Orphan]) -> None:
