@@ -36,7 +36,7 @@ class AnnotateSettings(StrictModel):
     qwen: QwenSettings | None = Field(default=None, description="a Qwen-VL model in process")
     endpoint: EndpointSettings | None = Field(default=None, description="a model behind a server")
     vlm: VlmSettings = Field(default=VlmSettings(), description="frames and prompts of qwen and endpoint")
-    motion_candidates: bool = Field(default=True, description="tell qwen and endpoint where motion was measured")
+    motion_candidates: bool = Field(default=True, description="give qwen and endpoint the spans of measured motion")
     samples: int = Field(default=3, ge=1, le=32, description="replies per clip; a majority needs three")
     seed: int = Field(default=0, ge=0, description="base seed of all samples")
     clips_per_batch: int = Field(
@@ -85,9 +85,9 @@ def open_annotator(settings: AnnotateSettings, *, cache_folder: Path) -> Annotat
         client = EndpointClient(settings.endpoint)
     else:
         assert settings.qwen is not None
-        if settings.vlm.sound and not QwenFolder.from_path(settings.qwen.model).family.hears:
+        if settings.vlm.sound and not QwenFolder.from_path(settings.qwen.model).family.has_audio_input:
             raise ConfigError(
-                where="vlm.sound", expected="a model that hears", got=f"{settings.qwen.model}",
+                where="vlm.sound", expected="a model with audio input", got=f"{settings.qwen.model}",
                 hint="choose a Qwen-Omni model, or set vlm.sound=false",
             )  # fmt: skip
         client = QwenClient(settings.qwen)

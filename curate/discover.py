@@ -2,8 +2,8 @@
 
 URLs of object stores (s3://, gs://, az://, hf://) name folders, patterns, files and tables, too.
 
-What xsheet wrote is never an input: folders with `set.json` are skipped in folders and patterns. Links are followed
-into the searched folder and into declared roots; other links become inputs that the probe refuses with a reason.
+Output of xsheet is never an input: folders with `set.json` are skipped in folders and patterns. Links are followed
+into the searched folder and into declared roots; other links become inputs that the probe rejects with a reason.
 """
 
 import glob
@@ -64,8 +64,8 @@ def discover(
         columns: {column of xsheet: column of the manifests} where they differ.
 
     Raises:
-        ConfigError: an input does not exist, a pattern or folder holds no video, a manifest cannot be used, or a
-            root is no folder.
+        ConfigError: an input does not exist, a pattern or folder has no video, a manifest cannot be used, or a
+            root is not a folder.
     """
     linked_roots = LinkedRoots(tuple(_checked_root(root) for root in roots))
     files: dict[str, InputFile] = {}
@@ -151,7 +151,7 @@ def _remote_inputs(url: str, columns: Mapping[str, str]) -> Iterator[InputFile]:
 
 
 def _inputs_of_entries(entries: Sequence[ManifestEntry], folder: str) -> Iterator[InputFile]:
-    """Inputs of a manifest; a path that is no URL starts at the folder of the manifest."""
+    """Inputs of a manifest; relative paths start at the folder of the manifest."""
     urls = [entry.path if is_url(entry.path) else f"{folder}/{entry.path}" for entry in entries]
     listed = describe_objects(urls)
     for url, entry in zip(urls, entries, strict=True):

@@ -119,5 +119,5 @@ def _network_key(sync: SyncMethod, models: Path | None) -> list[object]:
 
 
 def _segments_key(source: SourceVideo) -> list[list[object]]:
-    """What of the segments decides the candidates; their texts do not."""
+    """Key of what affects the candidates: times and crops of the segments, not their texts."""
     return [[one.start_us, one.end_us, list(one.crop or ())] for one in source.segments]

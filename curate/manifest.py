@@ -1,6 +1,6 @@
-"""Manifests: tables whose rows name videos, or segments of videos, with what is known of them.
+"""Manifests: tables whose rows name videos, or segments of videos, with metadata.
 
-A row has `path` and any of these columns; all others are carried along as they are:
+A row has `path` and any of these columns; other columns are copied to the table `sources` unchanged:
 
     start_s, end_s               seconds, or a clock time: 12.5, 12,5, 1:02.5, 0:01:02.500
     start_frame, end_frame, fps  the same in frames of the video at a rate
@@ -120,7 +120,7 @@ class _Row:
     def __init__(self, values: dict[str, str], *, where: str) -> None:
         self.values = values
         self.where = where
-        # An empty cell names a file that is not there: a failed row, which says where to look.
+        # An empty cell becomes a missing file, and so a failed row with its place in the manifest.
         self.path = values.get("path", "") or Path(where).name
 
     def error(self, expected: str, got: str, hint: str) -> ConfigError:
@@ -230,7 +230,7 @@ def read_rows(table: Path) -> list[dict[str, Any]]:
     """Rows of a CSV, TSV, JSON (a list of objects), JSONL or Parquet file, with the values that it holds.
 
     Raises:
-        ConfigError: the table cannot be read, or a row is no object.
+        ConfigError: the table cannot be read, or a row is not an object.
     """
     try:
         rows = list(_parse(table))

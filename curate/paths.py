@@ -1,4 +1,4 @@
-"""Names of input files: any name that POSIX allows, stored as text without loss, and found in either Unicode form."""
+"""Paths of input files: any POSIX name, stored as text without loss, and found in either Unicode normal form."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def find_unicode_variant(path: Path) -> Path:
 
 
 def resolve_path(path: str | Path) -> Path:
-    """The absolute path with links followed; where that cannot be (a loop of links, a NUL byte), only absolute."""
+    """The absolute path with links resolved; for a loop of links or a NUL byte only the absolute path."""
     try:
         return Path(path).resolve()
     except (OSError, RuntimeError, ValueError):

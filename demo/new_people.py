@@ -62,15 +62,18 @@ _SEED_OFFSET = 1_000_000  # people of the corpus have seeds below
 class NewPeopleSettings(StrictModel):
     """Settings of the people, scripts and samples."""
 
-    people: int = Field(default=12, ge=2, le=1000, description="people, each with a script of two to four actions")
-    videos: int = Field(default=4, ge=1, le=16, description="people whose videos are kept")
-    seed: int = Field(default=0, ge=0, lt=_SEED_OFFSET, description="of people, voices and scripts")
+    people: int = Field(
+        default=12, ge=2, le=1000, description="number of people, each with a script of two to four actions"
+    )
+    videos: int = Field(default=4, ge=1, le=16, description="number of people whose videos are kept")
+    seed: int = Field(default=0, ge=0, lt=_SEED_OFFSET, description="seed of people, voices and scripts")
     evaluation: EvaluationSettings = Field(
         default=EvaluationSettings(
             max_clips=1000,
             sample=SampleSettings(steps=25, guidance=GuidanceSettings(scale=3, audio_scale=5)),
         ),
-        description="fewer steps and less guidance than the 40 and 5 of the paper, which are for 5 billion weights",
+        description="evaluation settings; fewer steps and less guidance than the paper's 40 and 5, which are for "
+        "5 billion weights",
     )
 
 

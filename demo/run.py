@@ -29,8 +29,8 @@ def demo_steps(settings: WorkflowSettings) -> tuple[str, ...]:
 class DemoSettings(StrictModel):
     """Settings of corpus and samples; the workflow has its own."""
 
-    films: int = Field(default=20, ge=1, le=100_000, description="films; twenty contain every kind of fault")
-    seed: int = Field(default=0, ge=0, description="seed of all randomness")
+    films: int = Field(default=20, ge=1, le=100_000, description="number of films; twenty contain every kind of fault")
+    seed: int = Field(default=0, ge=0, description="seed of all random choices")
     height_px: int = Field(
         default=384,
         ge=64,
@@ -39,7 +39,7 @@ class DemoSettings(StrictModel):
         description="picture height in pixels; faces in smaller pictures are rejected",
     )
     new_people: NewPeopleSettings = Field(
-        default=NewPeopleSettings(), description="people and scripts that the trained model is measured on"
+        default=NewPeopleSettings(), description="new people and scripts on which the trained model is measured"
     )
 
 

@@ -27,12 +27,14 @@ class ExportSettings(StrictModel):
     """What is exported, and how."""
 
     kind: ExportKind = Field(description="form of the output")
-    layer: str = Field(default="accepted", description="LAYER or LAYER@RUN that the captions come from")
+    layer: str = Field(default="accepted", description="LAYER or LAYER@RUN for the captions")
     captions: CaptionForm = Field(
         default="timed", description="base = whole clip only; timed = base and phases with times; prose = without times"
     )
     splits: tuple[SplitName, ...] = Field(
-        default=("train", "val", "test"), min_length=1, description="splits to export; a set without splits is train"
+        default=("train", "val", "test"),
+        min_length=1,
+        description="splits to export; the clips of a set without splits count as train",
     )
     fps: int = Field(default=CLIP_RATE.num, ge=1, le=60, description="frames per second; 25 copies the files")
     frames: int | None = Field(
@@ -42,7 +44,7 @@ class ExportSettings(StrictModel):
     clips_per_shard: int = Field(default=200, ge=1, le=100_000, description="webdataset: clips in one tar file")
     blocks: BlockPolicy = Field(default=BlockPolicy(), description="wording of the timed blocks")
     encoding: ClipEncodingSettings = Field(
-        default=ClipEncodingSettings(), description="of videos that are encoded again"
+        default=ClipEncodingSettings(), description="encoder settings of videos that are encoded again"
     )
 
     @model_validator(mode="after")

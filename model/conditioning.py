@@ -20,8 +20,12 @@ from xsheet.schemas.settings import StrictModel
 class GuidanceSettings(StrictModel):
     """Guidance scales; 1 is no guidance. 5 and 5 are ActAvatar's."""
 
-    scale: float = Field(default=5, ge=0, le=20, description="of text, and of audio unless audio_scale is set")
-    audio_scale: float | None = Field(default=None, ge=0, le=20, description="of audio alone; costs a third pass")
+    scale: float = Field(
+        default=5, ge=0, le=20, description="guidance scale of the text, and of the audio unless audio_scale is set"
+    )
+    audio_scale: float | None = Field(
+        default=None, ge=0, le=20, description="separate guidance scale of the audio; costs a third forward pass"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

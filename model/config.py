@@ -34,19 +34,29 @@ class WanConfig(StrictModel):
 
     patch_size: tuple[int, int, int] = Field(default=(1, 2, 2), description="latent cells per token")
     num_attention_heads: int = Field(ge=1)
-    attention_head_dim: int = Field(ge=6, multiple_of=2, description="at least one rotary pair per axis")
+    attention_head_dim: int = Field(
+        ge=6, multiple_of=2, description="width of an attention head; at least one rotary pair per axis"
+    )
     in_channels: int = Field(ge=1, description="channels of the video codec's latent")
-    out_channels: int = Field(ge=1, description="as in_channels: velocity of the latent")
+    out_channels: int = Field(ge=1, description="channels of the predicted velocity; equal to in_channels")
     text_dim: int = Field(ge=1, description="width of the text encoder")
-    freq_dim: int = Field(default=256, ge=2, multiple_of=2, description="sinusoids of the timestep; Wan's")
+    freq_dim: int = Field(
+        default=256, ge=2, multiple_of=2, description="sinusoids of the timestep embedding, as in Wan"
+    )
     ffn_dim: int = Field(ge=1)
     num_layers: int = Field(ge=1)
-    cross_attn_norm: Literal[True] = Field(default=True, description="Wan's; the block reads its norm")
-    qk_norm: str = Field(default="rms_norm_across_heads", description="the only one Wan knows")
-    eps: float = Field(default=1e-6, gt=0, description="of every norm; Wan's")
-    image_dim: None = Field(default=None, description="the picture enters as latent 0, never as image tokens")
+    cross_attn_norm: Literal[True] = Field(
+        default=True, description="normalise the input of text cross-attention, as in Wan"
+    )
+    qk_norm: str = Field(
+        default="rms_norm_across_heads", description="normalisation of queries and keys; the only one in Wan"
+    )
+    eps: float = Field(default=1e-6, gt=0, description="epsilon of every norm, as in Wan")
+    image_dim: None = Field(
+        default=None, description="always null: the picture enters as latent 0, never as image tokens"
+    )
     added_kv_proj_dim: None = None
-    rope_max_seq_len: int = Field(default=1024, ge=1, description="positions per axis; Wan's")
+    rope_max_seq_len: int = Field(default=1024, ge=1, description="maximum positions per axis, as in Wan")
     pos_embed_seq_len: None = None
 
     @property
@@ -62,37 +72,42 @@ class ActAvatarConfig(WanConfig):
         default=(FRAMES_PER_LATENT, 16, 16), description="frames and pixels per latent cell, of the video codec"
     )
     text_tokens: int = Field(
-        default=512, ge=1, description="length of every prompt, pads included (Wan attends to them)"
+        default=512, ge=1, description="length of every prompt in tokens, padding included (Wan attends to padding)"
     )
 
     velocity_preconditioning: bool = Field(
-        default=False, description="wrap the network in flow.precondition; unlike Wan; ours"
+        default=False, description="wrap the network in flow.precondition; our addition, not in Wan"
     )
 
-    max_phases: int = Field(default=6, ge=1, le=64, description="rows of the phase table besides row 0; ours")
+    max_phases: int = Field(default=6, ge=1, le=64, description="rows of the phase table besides row 0; our choice")
     phase_binding: tuple[PhaseBinding, ...] = Field(
         default=PHASE_BINDINGS,
         description="how text is bound to phases: table (the paper's vectors), interval (TIE's rotation), clock "
-        "(ours); [] = by the words alone",
+        "(our addition); [] = by the words alone",
     )
-    frame_rate: float = Field(default=25, gt=0, le=120, description="video frames per second; bindings are to seconds")
-    interval_theta: float = Field(default=1e4, gt=1, description="base of the rotation's frequencies; TIE's")
+    frame_rate: float = Field(
+        default=25,
+        gt=0,
+        le=120,
+        description="video frames per second; converts frames to the seconds of phase intervals",
+    )
+    interval_theta: float = Field(default=1e4, gt=1, description="base of the rotation frequencies, as in TIE")
     interval_units_per_s: float = Field(
-        default=4, gt=0, description="radians per second of the fastest rotation; TIE's"
+        default=4, gt=0, description="radians per second of the fastest rotation, as in TIE"
     )
     interval_strength: float = Field(
-        default=1, ge=0, le=1, description="factor on the rotation's frequencies; 0 = the plain backbone"
+        default=1, ge=0, le=1, description="factor on the rotation frequencies; 0 = the plain backbone"
     )
 
     audio_layers: int = Field(default=12, ge=1, description="hidden layers of the audio encoder")
-    audio_channels: int = Field(default=768, ge=1, description="numbers per layer and video frame")
-    audio_hidden: int = Field(default=512, ge=1, description="width inside the projector; MultiTalk's")
-    audio_tokens: int = Field(default=32, ge=1, description="tokens per latent frame; MultiTalk's")
-    audio_dim: int = Field(default=768, ge=1, description="width of an audio token; MultiTalk's")
+    audio_channels: int = Field(default=768, ge=1, description="features per layer and video frame")
+    audio_hidden: int = Field(default=512, ge=1, description="width inside the projector, as in MultiTalk")
+    audio_tokens: int = Field(default=32, ge=1, description="tokens per latent frame, as in MultiTalk")
+    audio_dim: int = Field(default=768, ge=1, description="width of an audio token, as in MultiTalk")
     audio_depth_schedule: AudioDepthSchedule = Field(
         default="power", description="scale of the audio residual by depth: none 0, uniform 1, power (l/L)^γ"
     )
-    audio_depth_gamma: float = Field(default=1.5, ge=0, le=8, description="γ of the power")
+    audio_depth_gamma: float = Field(default=1.5, ge=0, le=8, description="exponent γ of the schedule `power`")
 
     @model_validator(mode="after")
     def _check_consistency(self) -> "ActAvatarConfig":

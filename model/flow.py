@@ -26,10 +26,12 @@ TIMESTEP_SCALE = 1000
 class FlowSettings(StrictModel):
     """Distribution of the noise level in training. The shift is Wan2.2-TI2V-5B's; ActAvatar gives no density."""
 
-    density: Literal["uniform", "logit_normal"] = Field(default="uniform", description="of σ before the shift")
-    shift: float = Field(default=5, ge=1, le=20, description="odds of σ are multiplied by this; 1 changes nothing")
-    logit_mean: float = Field(default=0, ge=-3, le=3, description="of logit σ before the shift, when logit_normal")
-    logit_std: float = Field(default=1, gt=0, le=3, description="of logit σ before the shift, when logit_normal")
+    density: Literal["uniform", "logit_normal"] = Field(default="uniform", description="density of σ before the shift")
+    shift: float = Field(default=5, ge=1, le=20, description="factor on the odds of σ; 1 = no shift")
+    logit_mean: float = Field(default=0, ge=-3, le=3, description="mean of logit σ before the shift; for logit_normal")
+    logit_std: float = Field(
+        default=1, gt=0, le=3, description="standard deviation of logit σ before the shift; for logit_normal"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

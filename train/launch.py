@@ -25,14 +25,16 @@ WorkerFn = Callable[[ProcessGroup], None]
 class WorkerSettings(StrictModel):
     """Number and kind of processes. For 0 and powers of two the results are bit-identical (gradients.py)."""
 
-    count: int = Field(default=0, ge=0, description="0 = in this process, with its GPU if it has one")
-    use_gpu: bool = Field(
-        default=False, description="a GPU for each worker; without, they compute on CPUs through gloo"
+    count: int = Field(
+        default=0, ge=0, description="number of workers; 0 = train in this process, on its GPU if it has one"
     )
-    cpus_per_worker: float = Field(default=1, gt=0, description="cores for each worker, as Ray counts them")
-    ray_address: str | None = Field(default=None, description="of a Ray cluster; null = one on this machine")
+    use_gpu: bool = Field(
+        default=False, description="one GPU per worker; without it, workers compute on CPUs through gloo"
+    )
+    cpus_per_worker: float = Field(default=1, gt=0, description="CPU cores per worker that Ray reserves")
+    ray_address: str | None = Field(default=None, description="address of a Ray cluster; null = one on this machine")
     max_restarts: int = Field(
-        default=0, ge=0, description="of all workers after one has died, from the last checkpoint"
+        default=0, ge=0, description="maximum restarts of all workers from the last checkpoint, after one has died"
     )
 
 

@@ -23,31 +23,43 @@ from xsheet.train.stages import StageSettings
 class TrainSettings(StrictModel):
     """A training run of one or more stages."""
 
-    cache: CacheSettings = Field(default=CacheSettings(), description="features of clips; also the model's size")
+    cache: CacheSettings = Field(
+        default=CacheSettings(), description="cached features of clips, and the model that they are for"
+    )
     loader: LoaderSettings = Field(default=LoaderSettings(), description="batches of cached clips")
     pretrained_backbone: str | None = Field(
-        default=None, description="pretrained transformer: folder or .safetensors, Wan's or diffusers'; null = new"
+        default=None,
+        description="pretrained transformer: a folder or .safetensors in Wan's or diffusers' layout; null = "
+        "random weights",
     )
     pretrained_avatar: str | None = Field(
         default=None,
-        description="trained avatar to start from, sound, phases and text encoder included: the folder of an export, a "
-        ".safetensors file of a stage that trained every part, or tiny-base, which is part of the package",
+        description="trained avatar to start from, with audio, phases and text encoder: the folder of an export, "
+        "a .safetensors file of a stage that trained all parts, or tiny-base, which is part of the "
+        "package",
     )
-    seed: int = Field(default=0, ge=0, description="of order, noise, σ, crops, flips, dropped conditions, new weights")
-    compute: ComputeSettings = Field(default=ComputeSettings(), description="how a step is computed")
+    seed: int = Field(
+        default=0, ge=0, description="seed of order, noise, σ, crops, flips, dropped conditions and new weights"
+    )
+    compute: ComputeSettings = Field(
+        default=ComputeSettings(), description="how a step is computed: precision, micro-batches, memory"
+    )
     loop: LoopSettings = Field(default=LoopSettings(), description="intervals of logs, checkpoints and validation")
     audio_depth_schedule: AudioDepthSchedule = Field(
         default="power", description="strength of the audio residual per block; ActAvatar's schedule"
     )
     phase_binding: tuple[PhaseBinding, ...] = Field(
         default=PHASE_BINDINGS,
-        description="how text is bound to phases: table (the paper's vectors), interval (TIE's rotation of queries and "
-        "keys by their times), clock (times added to keys and values; ours); [] = by the words alone",
+        description="how text is bound to phases: table (the paper's vectors), interval (TIE's rotation of "
+        "queries and keys by their times), clock (times added to keys and values; our addition); [] ="
+        " by the words alone",
     )
     variant: VariantSettings | None = Field(
         default=None, description="a model variant by its `name`; null = ActAvatar's own audio path"
     )
-    stages: tuple[StageSettings, ...] = Field(min_length=1, description="in order; each continues from those before it")
+    stages: tuple[StageSettings, ...] = Field(
+        min_length=1, description="stages in order; each continues from the previous ones"
+    )
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:

@@ -19,9 +19,9 @@ ModelPart = Literal["backbone", "audio", "phases", "text"]
 class StrengthRamp(StrictModel):
     """Strength of the interval binding over a stage: from `start` to `end` in `steps`, then `end`."""
 
-    start: float = Field(default=1, ge=0, le=1, description="at step 0; 0 = the plain backbone, bit for bit")
-    end: float = Field(default=1, ge=0, le=1, description="1 = the published form")
-    steps: int = Field(default=0, ge=0, description="steps of the ramp; ours: TIE's is unpublished")
+    start: float = Field(default=1, ge=0, le=1, description="strength at step 0; 0 = the plain backbone, bit for bit")
+    end: float = Field(default=1, ge=0, le=1, description="strength after the ramp; 1 = the published form")
+    steps: int = Field(default=0, ge=0, description="steps of the ramp; our choice, TIE's is unpublished")
 
     def at(self, step: int) -> float:
         """Strength at a step."""
@@ -33,19 +33,21 @@ class StageSettings(StrictModel):
     """One stage of training."""
 
     name: str = Field(
-        pattern=r"^[a-z][a-z0-9_-]{0,39}$", description="also its folder in the run; `--set stages.NAME.steps=5000`"
+        pattern=r"^[a-z][a-z0-9_-]{0,39}$",
+        description="name of the stage and of its folder in the run; `--set stages.NAME.steps=5000`",
     )
-    dataset: StageDatasetSettings = Field(description="clips and texts")
+    dataset: StageDatasetSettings = Field(description="clips and texts of the stage")
     trainable_parts: tuple[ModelPart, ...] = Field(
-        min_length=1, description="parts whose weights are trained; all others are frozen"
+        min_length=1, description="parts of the model that are trained; all others are frozen"
     )
     lora: LoraSettings | None = Field(default=None, description="low-rank updates; null = full weights")
-    steps: int = Field(ge=1, description="steps of the stage; the paper's 20,000 and 14,000")
+    steps: int = Field(ge=1, description="steps of the stage; the paper has 20,000 and 14,000")
     optim: OptimSettings = Field(default=OptimSettings(), description="optimizer")
-    loss: LossSettings = Field(default=LossSettings(), description="noise and dropped conditions")
+    loss: LossSettings = Field(default=LossSettings(), description="distribution of σ, and dropped conditions")
     interval_strength: StrengthRamp = Field(
         default=StrengthRamp(),
-        description="strength of the interval binding; a pretrained backbone that never saw it starts at 0",
+        description="strength of the interval binding; start at 0 for a pretrained backbone that was trained "
+        "without it",
     )
 
     @model_validator(mode="after")

@@ -174,7 +174,7 @@ def _annotation(row: _ImportedClip, *, run: Run, bases: Mapping[str, Base], tall
 
 
 def _status(row: _ImportedClip, base: Base | None) -> vocab.ResponseStatus:
-    """An annotator who saw something of which nothing is left did not see that the person keeps still."""
+    """Invalid if all events were dropped: an annotation without phases would claim that the person keeps still."""
     if row.sheet.events and not row.phases:
         return "invalid"
     return "ok" if base is not None else "skipped"

@@ -1,8 +1,8 @@
 """Annotations on the timeline of a recording, mapped to the clips that were cut from it.
 
 A file whose name or media is that of a source video has the times of that video. An event goes to every clip that it
-overlaps, with times from the clip's first frame; what lies outside the clip is cut when it becomes a phase. A clip that
-no event of an annotator touches gets no annotation of that annotator: nobody knows whether its part was looked at.
+overlaps, with times from the clip's first frame; the part outside the clip is cut when it becomes a phase. A clip
+without an event of an annotator gets no annotation of that annotator, because it may not have been annotated at all.
 """
 
 from collections.abc import Iterator, Sequence

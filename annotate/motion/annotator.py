@@ -1,9 +1,9 @@
-"""The motion annotator: phases from measured signals by rules that a reader can check. It needs no weights.
+"""The motion annotator: phases from measured signals by explicit rules. It needs no weights.
 
     signals → curves → detected actions of head, face, torso and arms → overlaps resolved → amplitude, parts, text →
     phases
 
-It is the default annotator and the baseline for every other: each of its phases has been measured.
+It is the default annotator and the baseline for others: each of its phases is based on a measured movement.
 """
 
 import math

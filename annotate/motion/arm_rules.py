@@ -1,10 +1,10 @@
-"""Rules for arms and hands: strokes of the wrists, named by where they go; gestures only on evidence of their own.
+"""Rules for arms and hands: strokes of the wrists, named by their direction; repeated gestures need separate evidence.
 
 A stroke is the neighbourhood of a speed maximum between two velocity minima (Kipp, 2004; Bressem & Ladewig, 2011), so a
-hand that never rests is cut into strokes too; up and down go before sideways. A stroke and its way back after a hold
-are one action with a retraction. Two hands that move together are one action of both: up, down, apart, together.
-Anything else is "moves the hand". Fingers and palms are not measured, so nothing here points, shows a palm or holds an
-object.
+hand that never rests is cut into strokes too; vertical strokes take precedence over sideways ones. A stroke and its
+return after a hold are one action with a retraction. Two hands that move together are one action of both: up, down,
+apart, together. Anything else is "moves the hand". Fingers and palms are not measured, so these rules never find
+pointing, open palms or held objects.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,16 +31,24 @@ _SIMILAR = 0.4  # least ratio of consecutive swings of one repeated gesture; the
 class ArmRuleSettings(StrictModel):
     """Minimum movements of a hand, chosen on hand-made labels (docs/log/annotate.md#real-people)."""
 
-    min_reach: float = Field(default=0.25, gt=0, le=3, description="way of a stroke, shoulder widths")
-    min_speed: float = Field(default=0.35, ge=0, le=10, description="mean of a stroke, shoulder widths per second")
-    min_swing: float = Field(default=0.15, gt=0, le=2, description="one direction of a wave, beat or clap, same unit")
-    min_visible_share: float = Field(
-        default=0.5, ge=0, le=1, description="share of a stroke's frames with a visible hand"
+    min_reach: float = Field(default=0.25, gt=0, le=3, description="minimum distance of a stroke, shoulder widths")
+    min_speed: float = Field(
+        default=0.35, ge=0, le=10, description="minimum mean speed of a stroke, shoulder widths per second"
     )
-    max_hold_s: float = Field(default=1.5, gt=0, le=10, description="longest hold of one action")
-    max_swing_s: float = Field(default=0.5, gt=0, le=5, description="longest swing of a repeated gesture")
-    min_swings: int = Field(default=4, ge=3, le=20, description="fewest consecutive swings of a repeated gesture")
-    bimanual_min_tiou: float = Field(default=0.15, gt=0, le=1, description="minimum tIoU of a two-handed stroke")
+    min_swing: float = Field(
+        default=0.15, gt=0, le=2, description="minimum swing of a wave, beat or clap in one direction, shoulder widths"
+    )
+    min_visible_share: float = Field(
+        default=0.5, ge=0, le=1, description="minimum share of the frames of a stroke in which the hand is visible"
+    )
+    max_hold_s: float = Field(default=1.5, gt=0, le=10, description="longest hold of one action, seconds")
+    max_swing_s: float = Field(default=0.5, gt=0, le=5, description="longest swing of a repeated gesture, seconds")
+    min_swings: int = Field(
+        default=4, ge=3, le=20, description="minimum number of consecutive swings of a repeated gesture"
+    )
+    bimanual_min_tiou: float = Field(
+        default=0.15, gt=0, le=1, description="minimum temporal IoU of the strokes of both hands in a two-handed stroke"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

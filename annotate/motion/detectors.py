@@ -1,4 +1,4 @@
-"""Detectors: does an action class occur inside a stated range of frames? One per class; the audit uses them.
+"""Detectors: test whether an action class occurs inside a stated range of frames. One per class; the audit uses them.
 
     detection_strength(curves, "turn_head", range(40, 60), side="left")   # 2.1: 2.1 × the minimum turn; >= 1 fires
 

@@ -18,18 +18,33 @@ _HELD_FACTOR = 1.5  # × minimum size: an expression without its return counts f
 class FaceRuleSettings(StrictModel):
     """Minimum movements of a face. Fitted on the puppet, seeds 0-59 (docs/log/annotate.md#motion)."""
 
-    min_gaze: float = Field(default=0.17, gt=0, le=1, description="half eye widths; glances go half as far")
-    min_gaze_s: float = Field(default=0.3, ge=0, le=3, description="shorter gaze shifts are glances")
-    closed_eye_openness: float = Field(default=0.5, gt=0, lt=1, description="share of the usual opening")
-    min_closed_s: float = Field(default=0.18, ge=0, le=3, description="ordinary blinks are shorter")
-    min_brow_raise: float = Field(default=0.0125, gt=0, le=0.2, description="face heights")
-    min_smile: float = Field(default=0.27, gt=0, le=1, description="of the series' 0..1")
-    speech_smile_ratio: float = Field(
-        default=1.25, ge=1, le=5, description="× min_smile during speech, which spreads the lips too"
+    min_gaze: float = Field(
+        default=0.17, gt=0, le=1, description="minimum gaze shift, half eye widths; glances are half as large"
     )
-    min_mouth_opening: float = Field(default=0.045, gt=0, le=0.5, description="face heights")
-    max_shift_s: float = Field(default=0.28, gt=0, le=3, description="longest way of a gaze shift: eyes jump")
-    max_rise_s: float = Field(default=0.9, gt=0, le=5, description="longest rise of brows; a slower one is drift")
+    min_gaze_s: float = Field(
+        default=0.3, ge=0, le=3, description="minimum duration of a gaze shift, seconds; shorter ones are glances"
+    )
+    closed_eye_openness: float = Field(
+        default=0.5, gt=0, lt=1, description="eye opening below which the eye is closed, share of the usual opening"
+    )
+    min_closed_s: float = Field(
+        default=0.18, ge=0, le=3, description="minimum duration of closed eyes, seconds; ordinary blinks are shorter"
+    )
+    min_brow_raise: float = Field(default=0.0125, gt=0, le=0.2, description="minimum rise of the brows, face heights")
+    min_smile: float = Field(default=0.27, gt=0, le=1, description="minimum rise of the smile series, 0..1")
+    speech_smile_ratio: float = Field(
+        default=1.25,
+        ge=1,
+        le=5,
+        description="minimum smile during speech, as a multiple of min_smile; speech spreads the lips too",
+    )
+    min_mouth_opening: float = Field(default=0.045, gt=0, le=0.5, description="minimum mouth opening, face heights")
+    max_shift_s: float = Field(
+        default=0.28, gt=0, le=3, description="longest movement of a gaze shift, seconds; eyes jump"
+    )
+    max_rise_s: float = Field(
+        default=0.9, gt=0, le=5, description="longest rise of the brows, seconds; slower ones are drift"
+    )
     max_turning_deg: float = Field(
         default=7.0,
         gt=0,
@@ -37,11 +52,21 @@ class FaceRuleSettings(StrictModel):
         description="largest range of a head angle while eyes shift or brows rise: a "
         "turning head changes what the mesh shows of them",
     )
-    max_yaw_deg: float = Field(default=30.0, gt=0, le=90, description="from the front, for expressions of the mouth")
-    mute_mouth_ratio: float = Field(
-        default=1.5, ge=1, le=10, description="× min_mouth_opening in a clip without any voice: the lips may speak"
+    max_yaw_deg: float = Field(
+        default=30.0,
+        gt=0,
+        le=90,
+        description="largest head yaw at which expressions of the mouth are detected, degrees",
     )
-    max_voiced_share: float = Field(default=0.4, ge=0, le=1, description="share of an open mouth's frames with voice")
+    mute_mouth_ratio: float = Field(
+        default=1.5,
+        ge=1,
+        le=10,
+        description="minimum opening in a clip without voice, as a multiple of min_mouth_opening; the lips may speak",
+    )
+    max_voiced_share: float = Field(
+        default=0.4, ge=0, le=1, description="largest share of frames with voice while the mouth is open"
+    )
 
 
 def detect_face_actions(curves: MotionCurves, settings: FaceRuleSettings) -> Iterator[DetectedAction]:

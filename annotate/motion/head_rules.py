@@ -1,8 +1,8 @@
 """Rules for the head: nods, shakes, turns, tilts, lowered and raised heads from the movements of its angles.
 
-Movements of one angle are read in order. Quick alternating ones are a nod or a shake; a movement that is taken back
-after a hold is one action with a stroke, a hold and a retraction; any other is an action of its own, named by its
-direction. A slow drift is none of these.
+Movements of one angle are read in order. Quick alternating ones are a nod or a shake; a movement that returns after a
+hold is one action with a stroke, a hold and a retraction; any other movement is a separate action, named by its
+direction. A slow drift is no action.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,29 +32,65 @@ _MAX_CYCLE_GAP_S = 0.2  # between two movements of one nod or shake
 class HeadRuleSettings(StrictModel):
     """Minimum movements of a head, chosen on the puppet and on hand-made labels (docs/log/annotate.md#real-people)."""
 
-    min_pitch_deg: float = Field(default=5.0, gt=0, le=30, description="of a nod; crosstalk of the jaw is below it")
-    min_yaw_deg: float = Field(default=8.0, gt=0, le=45, description="of a turn, and of each way of a shake")
-    min_roll_deg: float = Field(default=7.0, gt=0, le=45, description="of a tilt against the shoulders")
-    min_speed_deg_s: float = Field(default=20.0, ge=0, le=200, description="mean of a movement; a slower one is drift")
-    salience_factor: float = Field(default=2.0, ge=0, le=10, description="× the range of the clip's quietest stretches")
+    min_pitch_deg: float = Field(
+        default=5.0,
+        gt=0,
+        le=30,
+        description="minimum pitch change of a nod, degrees; crosstalk of the jaw stays below it",
+    )
+    min_yaw_deg: float = Field(
+        default=8.0, gt=0, le=45, description="minimum yaw change of a turn, and of each direction of a shake, degrees"
+    )
+    min_roll_deg: float = Field(
+        default=7.0, gt=0, le=45, description="minimum roll change of a tilt relative to the shoulders, degrees"
+    )
+    min_speed_deg_s: float = Field(
+        default=20.0,
+        ge=0,
+        le=200,
+        description="minimum mean speed of a movement, degrees per second; slower ones are drift",
+    )
+    salience_factor: float = Field(
+        default=2.0,
+        ge=0,
+        le=10,
+        description="minimum size of a movement, as a multiple of the range in the quietest parts of the clip",
+    )
     max_salience: float = Field(
         default=4.0,
         ge=1,
         le=10,
-        description="× the minima above: bound of the rule before, for a head that never rests",
+        description="upper bound of that minimum, as a multiple of the minima above; for a head that never rests",
     )
     speech_factor: float = Field(
-        default=2.0, ge=0, le=10, description="× the usual range during speech: smaller movements there are its rhythm"
+        default=2.0,
+        ge=0,
+        le=10,
+        description="minimum size during speech, as a multiple of the usual range then; excludes speech rhythm",
     )
-    max_speech_salience: float = Field(default=2.2, ge=1, le=10, description="× the minima above: bound of that rule")
-    max_shake_cycle_s: float = Field(default=0.9, gt=0, le=5, description="longer ones are turns to and fro")
-    max_nod_cycle_s: float = Field(default=1.2, gt=0, le=5, description="a longer cycle is a lowered head")
-    max_hold_s: float = Field(default=1.5, gt=0, le=10, description="a head held aside for longer has a new rest")
+    max_speech_salience: float = Field(
+        default=2.2, ge=1, le=10, description="upper bound of that minimum, as a multiple of the minima above"
+    )
+    max_shake_cycle_s: float = Field(
+        default=0.9, gt=0, le=5, description="longest cycle of a shake, seconds; slower ones are turns to and fro"
+    )
+    max_nod_cycle_s: float = Field(
+        default=1.2, gt=0, le=5, description="longest cycle of a nod, seconds; slower ones are a lowered head"
+    )
+    max_hold_s: float = Field(
+        default=1.5, gt=0, le=10, description="longest hold, seconds; a pose held longer is a new rest position"
+    )
     posture_pitch_ratio: float = Field(
-        default=1.6, ge=1, le=5, description="× min_pitch_deg: minimum of a lowered or raised head"
+        default=1.6,
+        ge=1,
+        le=5,
+        description="minimum pitch change of a lowered or raised head, as a multiple of min_pitch_deg",
     )
     min_speech_nod_deg: float = Field(
-        default=9.0, ge=0, le=30, description="of a single nod during speech: smaller ones are the rhythm of the voice"
+        default=9.0,
+        ge=0,
+        le=30,
+        description="minimum pitch change of a single nod during speech, degrees; excludes speech rhythm",
     )
 
 

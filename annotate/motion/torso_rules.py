@@ -21,21 +21,27 @@ _MAX_HOLD_S = 2.5
 class TorsoRuleSettings(StrictModel):
     """Minimum movements of the torso. Fitted on the puppet, seeds 0-59 (docs/log/annotate.md#motion)."""
 
-    min_lean: float = Field(default=0.06, gt=0, le=1, description="logarithm of the head's growth")
-    min_sway: float = Field(default=0.06, gt=0, le=1, description="shoulder widths")
-    min_shrug: float = Field(default=0.028, gt=0, le=1, description="shoulder widths")
+    min_lean: float = Field(default=0.06, gt=0, le=1, description="minimum change of log head height in a lean")
+    min_sway: float = Field(default=0.06, gt=0, le=1, description="minimum sway, shoulder widths")
+    min_shrug: float = Field(default=0.028, gt=0, le=1, description="minimum rise of the shoulders, shoulder widths")
     max_turning_deg: float = Field(
         default=7.0,
         gt=0,
         le=90,
         description="largest range of a head angle during a lean or a sway: a turning head changes size and place",
     )
-    max_lean_s: float = Field(default=2.0, gt=0, le=20, description="of the way out; a slower one is drift")
-    max_sway_cycle_s: float = Field(default=3.0, gt=0, le=20, description="a slower sway is a change of posture")
-    min_shoulder_share: float = Field(
-        default=0.3, ge=0, le=1, description="of a sway: shoulders move at least so far as a share of the head"
+    max_lean_s: float = Field(
+        default=2.0, gt=0, le=20, description="longest movement of a lean, seconds; slower ones are drift"
     )
-    max_shrug_s: float = Field(default=1.8, gt=0, le=10, description="longer raised shoulders belong to an arm")
+    max_sway_cycle_s: float = Field(
+        default=3.0, gt=0, le=20, description="longest cycle of a sway, seconds; slower ones are a change of posture"
+    )
+    min_shoulder_share: float = Field(
+        default=0.3, ge=0, le=1, description="minimum shoulder motion in a sway, as a share of the head motion"
+    )
+    max_shrug_s: float = Field(
+        default=1.8, gt=0, le=10, description="longest shrug, seconds; shoulders raised longer follow an arm"
+    )
 
 
 def detect_torso_actions(curves: MotionCurves, settings: TorsoRuleSettings) -> Iterator[DetectedAction]:

@@ -1,7 +1,7 @@
 """From a transcript in English to words that can be pronounced: a dictionary first, else a guess from the letters.
 
-A guess is rough. It only has to last about as long as the word and to begin and end with about its sounds: names and
-rare words then get times good to some 50 ms instead of stopping the alignment of their whole sentence.
+A guess is rough. It only needs about the duration of the word, and about its first and last sounds: names and rare
+words then get times accurate to some 50 ms, instead of preventing the alignment of the whole sentence.
 """
 
 import re
@@ -105,7 +105,7 @@ def _pieces(token: str) -> Iterator[list[str]]:
 
 
 def number_words(digits: str) -> list[str]:
-    """A whole number in words; a year as two numbers, a long one digit by digit."""
+    """An integer spelled out; a year as two numbers, a long one digit by digit."""
     value = int(digits[:9])
     if not digits.isascii() or len(digits) > 6 or (len(digits) > 1 and digits[0] == "0"):
         return [_ONES[int(digit)] for digit in digits]

@@ -2,8 +2,8 @@
 
 Two further columns of the manifest are read: `transcript`, the text, and `words`, word times in seconds from the first
 video frame of the source (xsheet.annotate.speech.word_times). Where the manifest names segments of the source, the
-columns are those of the clip's segment. Both were written by someone else: what cannot be read is a sentence in
-`Transcript.problem`, never the end of a run.
+columns are those of the clip's segment. Both are untrusted: an unreadable value is reported in `Transcript.problem` and
+never ends a run.
 """
 
 from collections.abc import Iterable

@@ -42,7 +42,7 @@ class BlockText:
 
 
 def short_caption(base: Base) -> str:
-    """The caption of stage 1, "A woman is speaking."; its noun is from a closed list, so it identifies nobody."""
+    """The caption of stage 1, "A woman is speaking."; its noun is from a closed list, so it contains no identity."""
     match = _PEOPLE.search(base.subject)
     return f"A {match.group().lower() if match else 'person'} {_SPEAKING_CLAUSE[base.speaking]}."
 

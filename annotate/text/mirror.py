@@ -1,13 +1,13 @@
 """Mirroring: text and signals of a clip for the horizontally flipped picture.
 
 Text, tracks, body parts, sides and signals change together. Mirroring twice is the
-identity (positions: to the rounding of float32). A flipped annotation lives in memory only and keeps its id: whoever
-trains on it records that it was flipped. Verbatim text (raw text, repairs, spoken words) stays as it was.
+identity (positions: to the rounding of float32). A flipped annotation exists in memory only and keeps its id, so
+training must record that it was flipped. Verbatim text (raw text, repairs, spoken words) is not changed.
 
 Limits. English only: "links" and "左" stay as they are. Whether a word is a side is judged by its neighbours, and alike
-before and after the flip: "right now" stays, and so does "left now", which nobody writes; "turns right before nodding"
-is taken for a side. "left" as a verb is known in few phrases ("left the room"). "anticlockwise" and "counter-clockwise"
-stay. Text read in the picture ("a sign says LEFT") is rewritten, although it would stand there in mirror writing.
+before and after the flip: "right now" stays, and so does the unusual "left now"; "turns right before nodding" is read
+as a side. "left" as a verb is recognised in few phrases ("left the room"). "anticlockwise" and "counter-clockwise"
+stay. Text in the picture ("a sign says LEFT") is rewritten, although it appears as mirror writing.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""The text of a script that a person wrote: the blocks of the training text, at exactly the times that were asked for.
+"""The text of a script: blocks as in the training text, at exactly the requested times.
 
 With `layout: phases` every action is a block, as in training. With `layout: partition` training text moves and merges
-edges where that shortens the text; here nothing moves. The edges of the blocks are the starts and ends of the actions;
-a block names every action in progress.
+edges where that shortens the text; here edges never move: they are the starts and ends of the actions, and a block
+names every action in progress.
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,7 @@
 client       VlmClient protocol: VlmRequest in, VlmResponse out
 prompts      versioned prompt files; quoting of untrusted text
 frames       which frames a model sees; frames as JPEG
-sound        sound of a clip for models that hear
+sound        audio of a clip for models with audio input
 json_document  the JSON object inside a reply, and its small deviations
 response     JSON schema of a reply, and its parser
 normalise    a parsed reply to the contract's vocabulary, with repairs

@@ -48,7 +48,9 @@ class VlmSettings(StrictModel):
     max_clip_pixels: int = Field(
         default=32_000_000, ge=4 * 64 * 64, description="maximum pixels of a call; 10 s at 8 fps, 16 k tokens"
     )
-    sound: bool = Field(default=False, description="give the sound too; for models that hear, such as Qwen-Omni")
+    sound: bool = Field(
+        default=False, description="give the model the audio as well; for models with audio input, such as Qwen-Omni"
+    )
     describe: bool = Field(default=True, description="pass A before pass B; costs a second call per sample")
     response_limits: ResponseLimits = Field(default=ResponseLimits(), description="limits of a reply")
     temperature: float = Field(

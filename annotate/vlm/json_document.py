@@ -1,9 +1,8 @@
-"""The JSON object inside a reply, and the small deviations of its fields that have one meaning.
+"""The JSON object inside a reply, and repairs of small deviations whose meaning is unambiguous.
 
-Around the object: thoughts (also those that only end, in `</think>`), a code fence, prose before or after, a list of
-one. Inside it: a missing key whose value may be null, a key too many, a time such as "0.4s" or "00:00.4". Each is a
-repair.
-Broken JSON is never mended: a bracket or a number that the model did not write would be invented.
+Around the object: reasoning (also with only the end tag `</think>`), a code fence, prose before or after, a list with
+one item. Inside it: a missing key whose value may be null, an additional key, a time such as "0.4s" or "00:00.4". Each
+is logged as a repair. Broken JSON is never repaired: that would invent a bracket or a number.
 """
 
 import json

@@ -10,7 +10,7 @@ and lengths; `normalise` enforces start < end and phases of one track that do no
     invalid     empty, no JSON, a duplicate key, or not the response schema
     ok          the response schema; unwrapping it is a repair
 
-What may stand around the document, and which fields are mended, is in `json_document`.
+`json_document` describes what may surround the document and which fields are repaired.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Sound of a clip for models that hear: as samples, and as a WAV file for servers."""
+"""Audio of a clip for models with audio input: as samples, and as a WAV file for servers."""
 
 import io
 import wave

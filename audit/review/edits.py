@@ -34,13 +34,13 @@ OPPOSITE_SIDE: Final = {"left": "right", "right": "left"}
 class PhaseChange(StrictModel):
     """New values of one phase; what is left out stays as it is."""
 
-    phase_id: str | None = Field(default=None, description="null for a phase that is new")
+    phase_id: str | None = Field(default=None, description="null for a new phase")
     start_us: int | None = Field(default=None, description="start in the clip, µs")
     end_us: int | None = Field(default=None, description="end in the clip, µs, half-open")
     track: vocab.Track | None = Field(default=None, description="body part that acts")
-    action: vocab.Action | None = Field(default=None, description="class")
+    action: vocab.Action | None = Field(default=None, description="action class")
     laterality: vocab.Laterality | None = Field(default=None, description="the subject's own side")
-    kind: vocab.PhaseKind | None = Field(default=None, description="sort of event")
+    kind: vocab.PhaseKind | None = Field(default=None, description="kind of event")
     text: str | None = Field(default=None, description="the action in plain words")
     amplitude: int | None = Field(default=None, description="0..3; null = not stated")
     speed: int | None = Field(default=None, description="0..3; null = not stated")
@@ -57,12 +57,12 @@ class EditRequest(StrictModel):
 
     operation: Operation
     before_sha256: str = Field(description="hash of the draft that the page shows")
-    phase_ids: tuple[str, ...] = Field(default=(), max_length=64, description="phases it touches")
-    changes: tuple[PhaseChange, ...] = Field(default=(), max_length=64, description="edit and new only")
+    phase_ids: tuple[str, ...] = Field(default=(), max_length=64, description="phases concerned")
+    changes: tuple[PhaseChange, ...] = Field(default=(), max_length=64, description="changed fields; edit and new only")
     at_us: int | None = Field(default=None, description="where to split, µs")
-    undoes: str | None = Field(default=None, description="review to take back; undo only")
-    finding_id: str | None = Field(default=None, description="finding whose measurement is wrong; dispute only")
-    note: str | None = Field(default=None, max_length=400, description="remark")
+    undoes: str | None = Field(default=None, description="review that is undone; undo only")
+    finding_id: str | None = Field(default=None, description="finding that the reviewer rejects; dispute only")
+    note: str | None = Field(default=None, max_length=400, description="comment")
 
 
 @dataclass(frozen=True, slots=True)

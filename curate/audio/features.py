@@ -159,9 +159,9 @@ def sound_measure(timeline: Timeline, frames: range, *, mouth: Values | None = N
 def speech_silence_share(silent: Values, voiced: NDArray[np.bool_], mouth: Values | None) -> float:
     """Share 0..1 of a span that is digital silence within speech.
 
-    Silence amid voiced frames counts as such. A longer stretch counts while the mouth goes on talking (muted sound); it
-    does not while the mouth rests, as microphones with a noise gate are silent in every pause. Without a face that
-    talks, all silence counts.
+    Short silence between voiced frames counts. A longer stretch counts if the mouth keeps talking (muted sound), but
+    not if it rests, because microphones with a noise gate are silent in every pause. Without a talking face, all
+    silence counts.
 
     Args:
         silent: (T,) share of samples that are digital zero.

@@ -1,11 +1,11 @@
-"""Optical flow inside the body parts of one person: how fast the picture moves there, whatever a tracker says.
+"""Optical flow inside the body parts of one person: speed of the picture, independent of the trackers.
 
     flow = FlowAnalyser()
     for frame in media.frames(...): flow.add(frame)
     signals = replace(signals, **flow.signals(signals))
 
-The tracked points only say where to look. The annotator does not read these series, so the audit has evidence of its
-own. DIS flow (Kroeger et al., arXiv 1603.03590) over two frames at a reduced size; the motion of the background is
+The tracked points only place the boxes. The annotator does not read these series, so the audit has independent
+evidence. DIS flow (Kroeger et al., arXiv 1603.03590) over two frames at a reduced size; the motion of the background is
 subtracted.
 """
 

@@ -1,4 +1,4 @@
-"""Published corpora as manifests: their own metadata is read, local files are found by id, what is missing is a row.
+"""Published corpora as manifests: read their metadata, find local files by id, list missing clips in a table.
 
 clips         records: a clip that a corpus describes, and a row that could not be used; reading of untrusted values
 kinds         the corpora by name, composed by hand

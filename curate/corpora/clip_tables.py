@@ -1,9 +1,9 @@
 """Tables with one row per clip: TalkVerse and OpenHumanVid.
 
-The columns of neither could be confirmed: both lists are given out on request, and neither project documents them
+The columns could not be confirmed: both lists are available on request only, and neither project documents them
 (github.com/snap-research/TalkVerse, github.com/fudan-generative-vision/OpenHumanVid; its issues 25 and 33 report ids
-without files). So a table is read by its column names: the first of the names below that is there, or the name that
-`--columns` states (`path` is the id or file name of the clip).
+without files). So columns are found by name: the first of the names below that exists, or the name given with
+`--columns` (`path` is the id or file name of the clip).
 """
 
 from collections.abc import Iterator, Mapping

@@ -42,13 +42,13 @@ class CorpusProblem:
 
 
 class MalformedRowError(ValueError):
-    """A row of the metadata is not of the corpus's form; str() says what was expected and what came."""
+    """A row of the metadata does not have the documented form; str() says what was expected and what it got."""
 
 
 def read_clips(
     rows: Iterable[tuple[str, Any]], convert: Callable[[str, Any], Iterable[CorpusClip]]
 ) -> Iterator[CorpusClip | CorpusProblem]:
-    """Clips of (place, row) pairs; a row that cannot be converted becomes a problem."""
+    """Clips of (place, row) pairs; a malformed row becomes a CorpusProblem."""
     for where, row in rows:
         try:
             yield from list(convert(where, row))
@@ -71,7 +71,7 @@ def text_at(row: Any, *keys: str) -> str:
     """The text or number at a path of keys, as text."""
     value = value_at(row, *keys)
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
-        raise MalformedRowError(f"expected a text in {'.'.join(keys)!r}, got {_short(value)}")
+        raise MalformedRowError(f"expected text in {'.'.join(keys)!r}, got {_short(value)}")
     return str(value).strip()
 
 
@@ -122,7 +122,7 @@ def youtube_id(link: str) -> str:
 
 
 def metadata_error(path: Path, expected: str, got: str) -> ConfigError:
-    """The metadata as a whole is not of the corpus's form."""
+    """ConfigError for metadata that does not have the documented form."""
     return ConfigError(where=str(path), expected=expected, got=got, hint="see docs/corpora.md for what each kind reads")
 
 
@@ -176,4 +176,4 @@ def metadata_files(meta: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def _short(value: Any) -> str:
-    return "nothing" if value is None else repr(value)[:80]
+    return "no value" if value is None else repr(value)[:80]

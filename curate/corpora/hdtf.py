@@ -27,7 +27,7 @@ from xsheet.curate.corpora.clips import (
 from xsheet.curate.manifest import Crop, clock_seconds
 from xsheet.schemas.time import Span
 
-_TIMES = "_annotion_time.txt"  # spelled so by the corpus
+_TIMES = "_annotion_time.txt"  # sic
 
 
 def hdtf_clips(meta: Path) -> Iterator[CorpusClip | CorpusProblem]:

@@ -1,4 +1,4 @@
-"""Import a corpus: its metadata and the local files become a manifest, and a table of what is missing."""
+"""Import a corpus: write a manifest of the clips with local files, and a table of the missing ones."""
 
 import csv
 import io
@@ -47,7 +47,7 @@ class PlacedClip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusImport:
-    """What the local files hold of a corpus."""
+    """Clips of a corpus with local files, and rows that are not usable."""
 
     kind: CorpusKind
     placed: Sequence[PlacedClip]  # by file and time
@@ -77,7 +77,7 @@ def import_corpus(kind: CorpusKind, meta: Path, videos: Path, columns: Mapping[s
         columns: {column of xsheet: column of the metadata}.
 
     Raises:
-        ConfigError: unusable metadata, no such folder, or none of the clips is there.
+        ConfigError: unusable metadata, no such folder, or no clip has a local file.
     """
     files = LocalVideos(videos)
     placed: list[PlacedClip] = []
@@ -182,7 +182,7 @@ def write_import(found: CorpusImport, out: Path) -> Path:
 
 
 def check_manifest_path(out: Path) -> None:
-    """Raise ConfigError unless the suffix is one that is written."""
+    """Raise ConfigError unless the suffix is one of MANIFEST_SUFFIXES."""
     if out.suffix.lower() not in MANIFEST_SUFFIXES:
         raise ConfigError(
             where="--out", expected=f"a file that ends in {', '.join(MANIFEST_SUFFIXES)}", got=str(out),
@@ -191,7 +191,7 @@ def check_manifest_path(out: Path) -> None:
 
 
 def _manifest_rows(found: CorpusImport, folder: Path) -> Iterator[dict[str, Any]]:
-    """Rows of the manifest; files below its folder are named from there, so that both can be moved together."""
+    """Rows of the manifest; paths below its folder are relative to it, so that both can be moved together."""
     for one in found.placed:
         file = Path(os.path.abspath(one.file))  # noqa: PTH100 - links stay links
         row: dict[str, Any] = {"path": str(file.relative_to(folder) if file.is_relative_to(folder) else file)}
@@ -206,9 +206,9 @@ def _manifest_rows(found: CorpusImport, folder: Path) -> Iterator[dict[str, Any]
 
 
 def _carried(columns: Mapping[str, str]) -> dict[str, str]:
-    """Columns of the metadata; those with a meaning of their own in a manifest are renamed.
+    """Columns of the metadata for the manifest; those with a meaning in manifests are renamed.
 
-    The metadata is untrusted: it must not name another file, or a file of word times.
+    The metadata is untrusted: it must not set the path of the video or of a file of word times.
     """
     own = ("path", *TIME_COLUMNS, *CROP_COLUMNS, CROP_HEIGHT, "corpus", "corpus_clip")
     return {

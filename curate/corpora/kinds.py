@@ -51,7 +51,7 @@ def corpus_clips(kind: CorpusKind, meta: Path, columns: Mapping[str, str]) -> It
     if columns and kind not in ("talkverse", "openhumanvid", "video-folder"):
         raise ConfigError(
             where="--columns", expected=f"no column map for {kind}", got=f"{len(columns)} columns",
-            hint="its metadata has documented names; leave the option out",
+            hint="its metadata has documented names; omit --columns",
         )  # fmt: skip
     clips: Iterator[CorpusClip | CorpusProblem]
     match kind:

@@ -26,7 +26,7 @@ class LocalVideos:
         self._by_depth: dict[int, dict[str, list[Path]]] = {}
 
     def find(self, name: str) -> list[Path]:
-        """Files with a name without suffix, possibly with its last folders, or with an id in the name."""
+        """Files by name without suffix, possibly with parent folders, or by an id in the name."""
         parts = PurePosixPath(name).parts
         depth = len(parts)
         if depth not in self._by_depth:
@@ -39,7 +39,7 @@ class LocalVideos:
         return file if "\0" not in path and file.is_file() else None
 
     def contains(self, path: str) -> bool:
-        """Whether a path stays below the folder, links followed."""
+        """Whether a path is below the folder after links are resolved."""
         return "\0" not in path and (self.folder / path).resolve().is_relative_to(self.folder.resolve())
 
     def _index(self, depth: int) -> dict[str, list[Path]]:
@@ -53,7 +53,7 @@ class LocalVideos:
 
 
 def _names(stem: str) -> list[str]:
-    """The stem, and the names by which a corpus may know the file."""
+    """The stem of a file, and ids that its name contains."""
     found = [stem]
     if (match := _ID_IN_BRACKETS.fullmatch(stem)) or (match := _ID_AT_END.fullmatch(stem)):
         found.append(match[1])

@@ -1,11 +1,11 @@
-"""Find near duplicates among many sources: equal words suggest pairs, the bit error around them confirms.
+"""Find near duplicates among many sources: equal words suggest pairs, the bit error around them confirms them.
 
 Two sources are near duplicates when most of the picture or sound of the shorter one differs in few bits from the other
 at one lag. Equal words are found by sorting, so sources are never compared pair by pair.
 """
 
 # pyright: reportAttributeAccessIssue=false
-# pyarrow.compute makes its functions at import, where no checker sees them.
+# pyarrow.compute creates its functions at import time, invisible to type checkers.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,10 +44,10 @@ class NearDuplicateSettings(StrictModel):
         default=0.5,
         gt=0,
         le=1,
-        description="share of the shorter source that must match, so that a shared jingle is no match",
+        description="share of the shorter source that must match, so that a shared jingle does not count",
     )
     max_neighbours: int = Field(
-        default=8, ge=1, description="among sources with an equal word each is compared with this many neighbours"
+        default=8, ge=1, description="number of neighbours that each source with an equal word is compared with"
     )
     max_av_drift_frames: int = Field(
         default=30,
@@ -80,7 +80,7 @@ class _Match:
 def near_duplicates(fingerprints: pa.Table, settings: NearDuplicateSettings | None = None) -> list[NearDuplicate]:
     """Return all confirmed pairs with their groups, ordered by id.
 
-    Of a large group not every pair is listed, but the listed pairs connect it.
+    A large group is not listed with all its pairs, but the listed pairs connect it.
 
     Args:
         fingerprints: rows of the table, all of one extractor.
@@ -160,8 +160,8 @@ def _align_sources(words: _WordIndex, settings: NearDuplicateSettings) -> dict[t
 def _equal_words(words: _WordIndex, max_neighbours: int) -> Iterator[tuple[Positions, Positions]]:
     """Yield positions of equal keys in different sources, the smaller source first.
 
-    Only the first position per key and source counts, and of many sources with one key only near neighbours are paired:
-    meaningless keys stay cheap, and large groups stay connected.
+    Only the first position per key and source counts, and if many sources share a key, only neighbours are paired: the
+    cost of common keys stays low, and large groups stay connected.
     """
     for positions, keys in _word_keys(words):
         code = keys.astype(np.uint64) << np.uint64(32) | words.source_index[positions].astype(np.uint64)

@@ -1,13 +1,12 @@
 """Split a set into train, validation and test, so that no source, near duplicate or person is in two of them.
 
-People are those that the manifest names in its column `speaker`; where it names nobody, faces are compared. Sources
-that share a copy or a person form a cluster; the hash of the cluster name decides its split. Where the shares of clips
-come out wrong, as in small sets, clusters move until they fit as well as clusters allow. A large set that grows keeps
-its split unless clusters merge.
+People are identified by the manifest column `speaker`; without it, faces are compared. Sources that share a copy or a
+person form a cluster; the hash of the cluster name decides its split. If the shares of clips deviate from the targets,
+as in small sets, clusters are moved to approach them. A large set that grows keeps its split unless clusters merge.
 """
 
 # pyright: reportAttributeAccessIssue=false
-# pyarrow.compute makes its functions at import, where no checker sees them.
+# pyarrow.compute creates its functions at import time, invisible to type checkers.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -112,7 +111,7 @@ def split_clips(
         tracks: track_id, identity_embedding, identity_model; only tracks of clips count.
         near: source_id, other_id of near duplicates.
         settings: shares, seed, and how people are identified.
-        speakers: name of the person in each clip; None where the manifest names nobody; empty = no names.
+        speakers: name of the person in each clip; None if the manifest has no name; empty = no names at all.
     """
     sources: list[str] = clips["source_id"].to_pylist()
     clip_tracks: list[str | None] = clips["track_id"].to_pylist()
@@ -143,7 +142,7 @@ def split_clips(
 
 
 def _named_speakers(set_folder: Path, clips: pa.Table) -> list[str | None]:
-    """The person that the manifest names for each clip; None where it names nobody."""
+    """The speaker of each clip by the manifest; None if it has no name."""
     wanted = set(clips["source_id"].to_pylist())
     found = {
         source.source_id: source
@@ -172,7 +171,7 @@ def _assign_splits(clips_of: Mapping[str, int], settings: SplitSettings) -> dict
     targets: dict[SplitName, float] = {"test": settings.test, "val": settings.val}
     targets = {side: share * sum(clips_of.values()) for side, share in targets.items() if share}
     have = {side: sum(clips_of[c] for c, split in split_of.items() if split == side) for side in targets}
-    # What is too much on one side can fill the other.
+    # A surplus in one split can fill the other.
     for side in sorted(targets, key=lambda name: targets[name] - have[name]):
         _correct_share(split_of, side, targets[side], clips_of, place)
     return split_of
@@ -185,7 +184,7 @@ def _correct_share(
     clips_of: Mapping[str, int],
     place: Mapping[str, float],
 ) -> None:
-    """Exchange clusters of one side with those of train while that brings its clips nearer to the target.
+    """Exchange clusters between one split and train while that brings its number of clips nearer to the target.
 
     Nothing moves when the share is within _SHARE_TOLERANCE; neither side is emptied.
     """
@@ -221,7 +220,7 @@ def _identity_models(tracks: pa.Table, track_ids: set[str | None]) -> dict[str, 
 def _identity_clusters(
     tracks: pa.Table, models: Mapping[str, str], max_distance: float, named: Set[str | None]
 ) -> Iterator[list[str]]:
-    """Groups of tracks of one person. Embeddings of different models are never compared, nor two `named` tracks."""
+    """Groups of tracks of one person. Embeddings of different models are not compared, nor two `named` tracks."""
     by_model: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(dict)
     for track, embedding in zip(tracks["track_id"].to_pylist(), tracks["identity_embedding"].to_pylist(), strict=True):
         if track in models:

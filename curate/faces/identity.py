@@ -2,7 +2,7 @@
 
 It separates most people within one corpus; it fails on look-alikes, changed hair and coloured light
 (docs/log/curate.md#identity). Embeddings are compared by root mean square difference, in units of the spread within one
-person. The network of `identity_network` is far better.
+person. The network in `identity_network` is much more accurate.
 """
 
 from typing import Protocol

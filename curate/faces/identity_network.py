@@ -1,9 +1,9 @@
 """Identity embedding by dlib's face recognition network (extra `identity`): 128 numbers of an aligned face.
 
-The weights come with the package face-recognition-models (CC0). The face is aligned by our own mesh; dlib's predictors
-of landmarks, one of which was trained on data that is not for commerce, are never loaded. Embeddings are scaled so that
-the root mean square difference at which the split joins two tracks (SplitSettings.max_identity_distance) is a Euclidean
-distance of JOIN_DISTANCE between dlib's own descriptors. Figures: docs/log/curate.md#identity
+The weights come with the package face-recognition-models (CC0). The face is aligned with MediaPipe's mesh; dlib's
+landmark predictors are never loaded, because one was trained on data for non-commercial use. Embeddings are scaled so
+that the root mean square difference at which the split joins two tracks (SplitSettings.max_identity_distance) equals a
+Euclidean distance of JOIN_DISTANCE between dlib's descriptors. Measurements: docs/log/curate.md#identity
 """
 
 import hashlib

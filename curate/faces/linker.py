@@ -32,12 +32,14 @@ class TrackLinkSettings(StrictModel):
         default=0.3, ge=0, le=1, description="overlap of boxes; heads move less than half a face width in 40 ms"
     )
     min_appearance_similarity: float = Field(
-        default=0.3, ge=-1, le=1, description="correlation of small head pictures; docs/log/curate.md#faces"
+        default=0.3, ge=-1, le=1, description="minimum correlation of small head pictures; docs/log/curate.md#faces"
     )
     min_appearance_similarity_at_cut: float = Field(
         default=0.8, ge=-1, le=1, description="the same across a cut; same entry"
     )
-    max_gap_frames: int = Field(default=10, ge=0, description="longest gap within a track, 0.4 s: a hand passes")
+    max_gap_frames: int = Field(
+        default=10, ge=0, description="longest gap within a track; 0.4 s, e.g. a hand in front of the face"
+    )
     min_track_frames: int = Field(default=8, ge=1, description="0.3 s; shorter tracks are false detections")
 
 

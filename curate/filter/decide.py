@@ -1,7 +1,7 @@
 """Decide: measures and limits to verdicts. Pure and vectorised; `decide_set` applies it to a whole set.
 
-Every failed limit is a reason, in the order of the limits. A missing measure that a limit needs is a reason too, so no
-candidate is kept for lack of a measure.
+Every failed limit is a reason, in the order of the limits. If a limit needs a measure that is missing, that is a reason
+too: a candidate is never kept because a measure is missing.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -173,7 +173,7 @@ def _iter_failure_masks(measures: pa.Table, limits: FilterLimits) -> Iterator[tu
 
 
 def _judges(limits: BaseModel) -> bool:
-    """Whether a section sets any limit; a section whose limits are all null or false asks for nothing."""
+    """Whether a section sets any limit; limits that are null or false are not applied."""
     values = (getattr(limits, name) for name in type(limits).model_fields)
     return any(
         _judges(value) if isinstance(value, BaseModel) else not (value is None or value is False) for value in values

@@ -15,7 +15,9 @@ class FaceLimits(StrictModel):
     require_active_speaker: bool = Field(
         default=True, description="with several visible faces, reject tracks that are not the active speaker"
     )
-    min_share_of_frames: float | None = Field(default=None, ge=0, le=1, description="frames with the face, share")
+    min_share_of_frames: float | None = Field(
+        default=None, ge=0, le=1, description="frames in which the face is detected, share"
+    )
     max_faces: float | None = Field(default=None, ge=1, description="median number of faces in the picture")
     min_height_px: float | None = Field(default=None, ge=0, description="median face height, source pixels")
     min_height_share: float | None = Field(default=None, ge=0, le=1, description="median face height / picture height")
@@ -45,10 +47,13 @@ class PictureLimits(StrictModel):
     max_frozen_share: float | None = Field(default=None, ge=0, le=1, description="frozen frames, share")
     max_letterbox_share: float | None = Field(default=None, ge=0, le=1, description="picture covered by bars, share")
     max_damaged_share: float | None = Field(
-        default=None, ge=0, le=1, description="frames that may show smears after a decoding error, share"
+        default=None, ge=0, le=1, description="frames that may show artefacts after a decoding error, share"
     )
     max_upside_down_share: float | None = Field(
-        default=None, ge=0, le=1, description="samples without a face that show one when turned by 180 degrees, share"
+        default=None,
+        ge=0,
+        le=1,
+        description="frames in which a face is detected more clearly after rotating the picture by 180 degrees, share",
     )
     max_camera_motion: float | None = Field(default=None, ge=0, description="picture heights per second")
     max_text_likelihood: float | None = Field(
@@ -72,14 +77,14 @@ class SyncScorerLimits(StrictModel):
 
     min_confidence: float | None = Field(default=None, description="in the scorer's own unit; LSE-C for SyncNet")
     min_margin: float | None = Field(
-        default=None, description="lead of the best offset over others, in the unit of the confidence"
+        default=None, description="confidence of the best offset minus that of the next peak"
     )
     max_distance: float | None = Field(default=None, ge=0, description="LSE-D for SyncNet")
     max_abs_offset_frames: int | None = Field(default=None, ge=0, description="frames of 40 ms")
 
 
 class SyncLimits(StrictModel):
-    """Limits per scorer, chosen by the prefix of the scorer name; a candidate whose scorer has none is rejected."""
+    """Limits per scorer, chosen by the prefix of its name; candidates of a scorer without limits are rejected."""
 
     lip_audio: SyncScorerLimits | None = Field(default=None, description="the built-in scorer, 'lip_audio@...'")
     syncnet: SyncScorerLimits | None = Field(default=None, description="SyncNet, 'syncnet...@...'")

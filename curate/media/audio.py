@@ -48,7 +48,7 @@ class SoundtrackBuilder:
 
     @property
     def channels_cancel(self) -> bool:
-        """Whether the mix of two channels is silent against each of them: they are each other's negative."""
+        """Whether two channels cancel in the mix, because one is the negative of the other."""
         mix, *channels = self._power.tolist()
         return self._channel is None and mix < _MAX_CANCELLED_SHARE * min(channels)
 

@@ -1,7 +1,7 @@
-"""One clock for joined recordings, whose time stamps begin anew in the middle of the file.
+"""One clock for joined recordings, whose time stamps restart in the middle of the file.
 
 The probe reads the times of all packets and finds where a new part begins; each pass then adds the offset of its part
-to the packets before they are decoded, as ffmpeg does. A single wrong time stamp is no new part.
+to the packets before they are decoded, as ffmpeg does. A single wrong time stamp is not a new part.
 """
 
 from bisect import bisect_right
@@ -74,7 +74,7 @@ class ContainerClock:
 
     @property
     def restarts(self) -> int:
-        """How often the clock of the picture begins anew."""
+        """Number of restarts of the picture clock."""
         return len(self.video.starts)
 
 
@@ -95,7 +95,7 @@ class ClockPass:
 
 
 def join_clocks(video: StreamTimes, audio: StreamTimes | None, *, step: int, forward: bool) -> ContainerClock:
-    """Find the parts of a file, and the offsets that carry the clock on.
+    """Find the parts of a file, and the offsets that continue the clock.
 
     The first picture of a part follows the last one of the part before; both streams of a part get the same offset.
 

@@ -1,6 +1,6 @@
 """One pass over one validated file: open with PyAV, choose streams, decode frames.
 
-The demuxer gets an open file object, not a name, so no protocol is involved; requests for other files or addresses
+The demuxer gets an open file object, not a name, so it uses no protocol; requests for other files or addresses
 (external tracks of MOV, playlists) are refused. Damaged packets are counted and skipped.
 """
 
@@ -84,12 +84,12 @@ def _refuse_other_files(url: str, flags: int, options: dict[str, str]) -> NoRetu
 
 
 def moving_video_streams(container: InputContainer) -> list[VideoStream]:
-    """The video streams that are no cover picture."""
+    """The video streams that are not cover pictures."""
     return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
 
 
 def select_video_stream(container: InputContainer, track: int | None = None) -> VideoStream | None:
-    """The video stream with this index among those that are no cover picture.
+    """The video stream with this index among those that are not cover pictures.
 
     Without an index: the first one flagged as default, else the one with most pixels, the first of equals.
     """
@@ -113,7 +113,7 @@ def select_audio_stream(container: InputContainer, track: int | None = None) -> 
 
 
 def undecided_audio_tracks(container: InputContainer) -> tuple[int, ...]:
-    """Indices of the audio streams among which no default flag decides; empty when one does."""
+    """Indices of the audio streams if none or several are flagged as default; empty if exactly one is."""
     usable = [k for k, s in enumerate(container.streams.audio) if s.codec_context is not None]
     default = [k for k in usable if container.streams.audio[k].disposition & Disposition.default]
     return () if len(usable) < 2 or len(default) == 1 else tuple(default or usable)

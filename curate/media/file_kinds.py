@@ -1,4 +1,4 @@
-"""What a file is that is no readable video: the usual results of a failed download, and other formats."""
+"""Describe files that are not readable videos: typical results of a failed download, and other formats."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 HEAD_BYTES = 512
 """First bytes of a file that `describe_non_video` needs."""
 
-_DOWNLOAD_AGAIN = "download the file again: the server answered with something else than the video"
+_DOWNLOAD_AGAIN = "download the file again: the server sent something other than the video"
 _REMUX = "remux it: ffmpeg -i FILE -c copy OUT.mp4"
 _CONVERT = "convert it to MP4, or leave it out"
 _LEAVE_OUT = "leave it out"
@@ -50,7 +50,7 @@ _FILE_KINDS = (
 
 
 def describe_non_video(head: bytes) -> tuple[str, str]:
-    """What a file is and what to do, from its first HEAD_BYTES bytes; it holds none of the allowed containers."""
+    """Kind of an unreadable file and a hint, from its first HEAD_BYTES bytes."""
     for kind in _FILE_KINDS:
         if re.match(kind.pattern, head, re.IGNORECASE | re.DOTALL):
             return kind.description, kind.hint

@@ -61,7 +61,7 @@ def display_transform(frame: VideoFrame) -> PictureTransform:
 def upright_size(
     width: int, height: int, *, pixel_aspect: Fraction | None, transform: PictureTransform
 ) -> tuple[int, int]:
-    """Displayed width and height in square pixels; the short side of a pixel is stretched, so no detail is lost."""
+    """Displayed width and height in square pixels; pixels are only stretched, so no detail is lost."""
     aspect = pixel_aspect or Fraction(1)
     if not Fraction(1, _MAX_ASPECT) <= aspect <= _MAX_ASPECT:
         aspect = Fraction(1)
@@ -104,7 +104,7 @@ class FrameRenderer:
         return rgb
 
     def _between_bars(self, frame: VideoFrame) -> Rgb:
-        """A frame of another shape than the first, whole and unstretched on black."""
+        """Letterbox a frame whose shape differs from the first frame's."""
         assert self._shape is not None
         width, height = self._coded_size
         pixel_aspect = width / height / self._shape  # of the first frame; the stream states only one

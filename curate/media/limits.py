@@ -15,13 +15,16 @@ class MediaLimits(StrictModel):
         description="coded width × height; 4096², as ffmpeg's advice for web uploads",
     )
     max_duration_s: int = Field(
-        default=4 * 3600, ge=1, le=7 * 86_400, description="seconds; a long lecture, not a day of surveillance"
+        default=4 * 3600,
+        ge=1,
+        le=7 * 86_400,
+        description="seconds; admits a long lecture, excludes a day of surveillance video",
     )
     max_frame_gap_s: float = Field(
         default=60,
         gt=0,
         le=86_400,
-        description="seconds from one frame to the next or to the end; slides stand that long",
+        description="seconds from one frame to the next or to the end; admits slides",
     )
     max_repeats_per_frame: float = Field(
         default=100, ge=1, description="frames at 25 fps for each frame of the file; 100 is a frame in 4 s"

@@ -60,7 +60,7 @@ class _PacketScan:
 
 @dataclass(frozen=True, slots=True)
 class ProbedFile:
-    """Facts of a file, and how its passes read the time."""
+    """Metadata of a file, and the clock that its passes use."""
 
     source: SourceVideo
     clock: ContainerClock
@@ -146,7 +146,7 @@ def _check_duration(us: int | None, *, file: LocalFile, limits: MediaLimits) -> 
 
 
 def _check_start(us: int, *, file: LocalFile) -> int:
-    """A start on the clock of the file that 64 bits of µs hold, also as a difference of two."""
+    """Raise MediaError if a start time or a difference of two would overflow 64-bit microseconds."""
     if abs(us) > MAX_START_US:
         expected, got = f"a start within {MAX_START_US // US_PER_S} s of zero", f"{us / US_PER_S:.4g} s"
         raise over_limit_error(file, expected, got)
@@ -156,7 +156,7 @@ def _check_start(us: int, *, file: LocalFile) -> int:
 def _check_filler(
     starts: Sequence[int], duration_us: int, *, time_base_s: Fraction, file: LocalFile, limits: MediaLimits
 ) -> None:
-    """Time stamps that lie make seconds without a frame, and each of them costs 25 frames that repeat one."""
+    """Raise MediaError for long gaps between frames: wrong time stamps would cost 25 repeated frames per second."""
     ends: tuple[int | Fraction, ...] = (*starts[1:], starts[0] + Fraction(duration_us, US_PER_S) / time_base_s)
     gap_s = float(max(end - start for start, end in zip(starts, ends, strict=True)) * time_base_s)
     if gap_s > limits.max_frame_gap_s:

@@ -262,7 +262,7 @@ class MediaReader:
             for frame in decode_frames(container, video, VideoFrame, counts=counts, clock=self._clock.video):
                 decoded_bytes += 3 * frame.width * frame.height
                 self._check_decoded_size(counts.decoded, decoded_bytes)
-                # An error smears into all frames that build on it, up to the next key frame.
+                # An error affects all frames that depend on it, up to the next key frame.
                 is_smeared = counts.damaged > damaged or (is_smeared and not frame.key_frame)
                 damaged = counts.damaged
                 shape = shape or frame.width / frame.height

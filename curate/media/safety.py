@@ -1,9 +1,9 @@
 """Validate inputs: local regular files below a root whose first bytes match an allowed container.
 
-The path is resolved and device and inode are remembered, so that the file read is the file checked. The demuxer follows
-from the magic bytes, never from the name. Allowed: MP4/MOV, Matroska/WebM, and MPEG program streams (GRID and older
-corpora). AVI is excluded (playlists hidden in AVI were an attack on upload services in 2017), and so are transport
-streams: they have no header to check, and remuxing one to MP4 loses nothing.
+The path is resolved and device and inode are remembered, so that the file read is the file checked. The magic bytes
+choose the demuxer, never the name. Allowed: MP4/MOV, Matroska/WebM, and MPEG program streams (GRID and older corpora).
+AVI is excluded (playlists hidden in AVI were an attack on upload services in 2017). Transport streams are excluded
+because they have no header to check, and remuxing one to MP4 is lossless.
 """
 
 import errno
@@ -46,7 +46,7 @@ class LocalFile:
         """Open the file for one pass, unbuffered.
 
         Raises:
-            MediaError: the path points to another file than the one checked.
+            MediaError: the path leads to another file than the one checked.
         """
         file, file_stat = _open_regular(self.path, input_path=self.input_path)
         if (file_stat.st_dev, file_stat.st_ino, file_stat.st_size) != (self.device, self.inode, self.size_bytes):

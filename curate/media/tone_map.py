@@ -43,7 +43,7 @@ def tone_map(rgb: NDArray[np.uint16], *, transfer: int) -> NDArray[np.uint8]:
         rgb: (height, width, 3), full-range 16-bit RGB in BT.2020 primaries.
         transfer: PQ or HLG.
     """
-    # The low four bits carry nothing of a 10 or 12 bit picture.
+    # The low four bits are empty in a 10 or 12 bit picture.
     linear = _linear_light(transfer)[rgb >> 4] @ _TO_BT709.T
     peak = np.maximum(linear.max(axis=2, keepdims=True), 1e-6)
     # All channels by one factor, so that the hue stays.

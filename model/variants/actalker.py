@@ -39,12 +39,14 @@ class ACTalkerSettings(StrictModel):
     """The paper's numbers unless marked ours."""
 
     scan_scope: Literal["clip", "frame"] = Field(
-        default="clip", description="what one scan runs over; their code: a frame"
+        default="clip", description="range of one scan; a frame in the authors' code"
     )
-    state_dim: int = Field(default=16, ge=1, description="numbers that the scan remembers per channel")
-    expand: int = Field(default=2, ge=1, description="channels of the scan per number of the transformer's width")
-    identity_width: int = Field(default=18, ge=1, description="numbers of a face; ours, ArcFace has 512")
-    motion_width: int = Field(default=8, ge=1, description="numbers that describe a frame's motion; ours")
+    state_dim: int = Field(default=16, ge=1, description="state size of the scan per channel")
+    expand: int = Field(default=2, ge=1, description="channels of the scan / width of the transformer")
+    identity_width: int = Field(
+        default=18, ge=1, description="width of an identity vector; our choice, ArcFace has 512"
+    )
+    motion_width: int = Field(default=8, ge=1, description="motion features per frame; our choice")
 
 
 class ACTalker(ACTalkerSettings):

@@ -38,14 +38,20 @@ class FantasyTalkingSettings(StrictModel):
     """The paper's numbers unless marked ours."""
 
     audio_scope: Literal["clip", "frame"] = Field(
-        default="frame", description="every token hears the whole clip (its first 80 K steps), or its frame (20 K more)"
+        default="frame",
+        description="clip: every token attends to the audio of the whole clip (the paper's first 80 K steps); "
+        "frame: to that of its frame (20 K more)",
     )
-    audio_weight: float = Field(default=1, ge=0, le=4, description="λ1")
-    identity_weight: float = Field(default=0.5, ge=0, le=4, description="λ2")
-    identity_width: int = Field(default=18, ge=1, description="numbers of a face; ours, ArcFace has 512")
-    identity_tokens: int = Field(default=32, ge=1, description="tokens made of it; ours")
-    identity_layers: int = Field(default=4, ge=0, description="layers that make them; ours")
-    motion_width: int = Field(default=256, ge=1, description="numbers per intensity; ours")
+    audio_weight: float = Field(default=1, ge=0, le=4, description="λ1 of the paper")
+    identity_weight: float = Field(default=0.5, ge=0, le=4, description="λ2 of the paper")
+    identity_width: int = Field(
+        default=18, ge=1, description="width of an identity vector; our choice, ArcFace has 512"
+    )
+    identity_tokens: int = Field(default=32, ge=1, description="tokens made from an identity vector; our choice")
+    identity_layers: int = Field(
+        default=4, ge=0, description="layers of the network that makes these tokens; our choice"
+    )
+    motion_width: int = Field(default=256, ge=1, description="width of the embedding of each intensity; our choice")
 
 
 class FantasyTalking(FantasyTalkingSettings):
@@ -54,7 +60,7 @@ class FantasyTalking(FantasyTalkingSettings):
     reads_motion: ClassVar[bool] = False
     name: Literal["fantasy_talking"] = "fantasy_talking"
     mouth_only_probability: float = Field(
-        default=0.8, ge=0, le=1, description="share of training samples whose loss counts the mouth alone"
+        default=0.8, ge=0, le=1, description="share of training samples whose loss is restricted to the mouth"
     )
 
     def build_config(self, config: ActAvatarConfig) -> ConfigAndClass:

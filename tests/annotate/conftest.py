@@ -46,7 +46,7 @@ def qwen_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="session", params=("qwen2_5_omni", "qwen3_omni_moe"))
 def omni_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that hears, of each family in turn: the part that writes text, with random weights."""
+    """A model with audio input, of each family in turn: the part that writes text, with random weights."""
     pytest.importorskip("llguidance")
     transformers = pytest.importorskip("transformers")
     import torch

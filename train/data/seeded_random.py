@@ -31,9 +31,9 @@ class ConditionDropoutSettings(StrictModel):
     The three cases exclude one another, so sound is missing in .15 of all showings. The paper gives no numbers: ours.
     """
 
-    text: float = Field(default=0.1, ge=0, le=1, description="share of showings without text alone")
-    audio: float = Field(default=0.1, ge=0, le=1, description="share of showings without sound alone")
-    both: float = Field(default=0.05, ge=0, le=1, description="share of showings with neither")
+    text: float = Field(default=0.1, ge=0, le=1, description="probability of dropping only the text")
+    audio: float = Field(default=0.1, ge=0, le=1, description="probability of dropping only the audio")
+    both: float = Field(default=0.05, ge=0, le=1, description="probability of dropping text and audio")
 
     @model_validator(mode="after")
     def _check_total(self) -> Self:

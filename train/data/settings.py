@@ -19,18 +19,21 @@ class EncoderSettings(StrictModel):
 
     video: Literal["dct", "motion", "wan"] = Field(
         default="dct",
-        description="a cosine transform of pictures without weights, the same of measured series, or Wan's VAE",
+        description="video codec: an analytic cosine transform of pictures, the same for motion curves, or Wan's VAE",
     )
     motion_spreads: dict[str, float] = Field(
-        default={}, description="spread of a series where it is not that of curated clips, e.g. planted ones"
+        default={},
+        description="standard deviation per series, where it differs from curated clips, e.g. for planted series",
     )
-    video_weights: str | None = Field(default=None, description="an AutoencoderKLWan in diffusers' layout")
+    video_weights: str | None = Field(default=None, description="folder of an AutoencoderKLWan in diffusers' layout")
     text: Literal["bytes", "umt5"] = Field(
-        default="bytes", description="byte encoder trained with the model, or Wan's frozen UMT5"
+        default="bytes", description="text encoder: a byte-level one trained with the model, or Wan's frozen UMT5"
     )
-    text_weights: str | None = Field(default=None, description="a UMT5 encoder with its fast tokenizer")
-    audio: Literal["log_mel", "wav2vec2"] = Field(default="log_mel", description="log-mel bands, or all hidden layers")
-    audio_weights: str | None = Field(default=None, description="a wav2vec2 model")
+    text_weights: str | None = Field(default=None, description="folder of a UMT5 encoder with its fast tokenizer")
+    audio: Literal["log_mel", "wav2vec2"] = Field(
+        default="log_mel", description="audio encoder: log-mel bands, or all hidden layers of wav2vec 2.0"
+    )
+    audio_weights: str | None = Field(default=None, description="folder of a wav2vec 2.0 model")
 
 
 class PictureEncodingSettings(StrictModel):
@@ -45,14 +48,14 @@ class PictureEncodingSettings(StrictModel):
         min_length=1,
         description="height and width in pixels; a clip uses the nearest aspect ratio",
     )
-    crops_per_clip: int = Field(default=1, ge=1, le=16, description="crops in time per clip, evenly spread; ours")
+    crops_per_clip: int = Field(default=1, ge=1, le=16, description="crops in time per clip, evenly spread; our choice")
     mirror: bool = Field(default=True, description="also cache mirrored pictures; doubles the disk space")
     crop_centre: Literal["face", "picture"] = Field(default="face", description="centre of the crop")
     min_face_height: float | None = Field(
         default=None, gt=0, le=1, description="minimum face height as a share of the picture; null = no zoom"
     )
     max_upscale: float = Field(
-        default=1.5, ge=1, le=8, description="maximum upscaling; smaller clips are rejected; ours"
+        default=1.5, ge=1, le=8, description="maximum upscaling factor; clips that need more are rejected; our choice"
     )
 
     @model_validator(mode="after")
@@ -80,7 +83,7 @@ class TextSettings(StrictModel):
 
     layer: str | None = Field(
         default="accepted",
-        description="LAYER or LAYER@RUN that training reads; null = no phases and one caption for all clips",
+        description="LAYER or LAYER@RUN with the phases for training; null = no phases and one caption for all clips",
     )
     blocks: BlockPolicy = Field(default=BlockPolicy(), description="wording of the timed blocks")
     forms: tuple[TextForm, ...] = Field(
@@ -100,23 +103,30 @@ class ExtraConditioningSettings(StrictModel):
 class RoundTripSettings(StrictModel):
     """Check that cached latents decode to the original pictures."""
 
-    clip_count: int = Field(default=3, ge=0, le=1000, description="clips that are decoded and compared; ours")
+    clip_count: int = Field(
+        default=3, ge=0, le=1000, description="number of clips that are decoded and compared; our choice"
+    )
     min_psnr_db: float = Field(
-        default=18, ge=0, le=60, description="minimum; below it value range or normalisation is wrong"
+        default=18, ge=0, le=60, description="minimum PSNR, dB; a lower one means a wrong value range or normalisation"
     )
 
 
 class CacheSettings(StrictModel):
     """Features of clips: model, encoders, framing, texts."""
 
-    model: ModelName = Field(default="tiny", description="model that the features are made for")
-    encoders: EncoderSettings = Field(default=EncoderSettings(), description="encoders")
-    picture: PictureEncodingSettings = Field(default=PictureEncodingSettings(), description="framing")
-    text: TextSettings = Field(default=TextSettings(), description="texts")
-    extra_conditioning: ExtraConditioningSettings | None = Field(
-        default=None, description="for a `variant`; null = not kept, the plain model does not read it"
+    model: ModelName = Field(default="tiny", description="model for which the features are computed")
+    encoders: EncoderSettings = Field(default=EncoderSettings(), description="encoders of video, text and audio")
+    picture: PictureEncodingSettings = Field(
+        default=PictureEncodingSettings(), description="size, frame rate and cropping"
     )
-    round_trip: RoundTripSettings = Field(default=RoundTripSettings(), description="round trip")
+    text: TextSettings = Field(default=TextSettings(), description="layer and wording of the texts")
+    extra_conditioning: ExtraConditioningSettings | None = Field(
+        default=None,
+        description="additional inputs of a `variant`; null = not cached, because the plain model does not read them",
+    )
+    round_trip: RoundTripSettings = Field(
+        default=RoundTripSettings(), description="check that decoded latents match the clips"
+    )
 
 
 class MotionFilter(StrictModel):
@@ -126,19 +136,23 @@ class MotionFilter(StrictModel):
         default=0.1,
         ge=0,
         le=100,
-        description="speed that the fastest part exceeds a tenth of the time, in shoulder widths per second",
+        description="minimum 90th percentile of the speed of the fastest part, shoulder widths per second",
     )
     parts: tuple[str, ...] = Field(
-        default=("head", "torso", "hand_left", "hand_right"), description="body parts that count, as in measures.motion"
+        default=("head", "torso", "hand_left", "hand_right"),
+        description="body parts considered, named as in measures.motion",
     )
 
 
 class StageDatasetSettings(StrictModel):
     """Clips and texts of a stage."""
 
-    text: TextForm = Field(description="the paper: brief in its first stage, blocks in its second; plain for ablations")
+    text: TextForm = Field(
+        description="text of the stage: the paper has brief captions in its first stage, blocks in its second; "
+        "plain for ablations"
+    )
     mark_phases: bool = Field(
-        default=True, description="whether tokens of a block carry its phase; false for ablations"
+        default=True, description="whether tokens of a block carry the phase number; false for ablations"
     )
     motion_filter: MotionFilter | None = Field(default=None, description="minimum motion of clips; null = all clips")
 
@@ -150,6 +164,6 @@ class LoaderSettings(StrictModel):
         default=40, ge=1, description="clips per step, over all workers and micro-batches; the paper's"
     )
     mirror_probability: float = Field(
-        default=0.5, ge=0, le=1, description="probability of mirroring picture and text; ours"
+        default=0.5, ge=0, le=1, description="probability of mirroring picture and text; our choice"
     )
-    prefetch: int = Field(default=2, ge=0, le=64, description="batches that are prepared ahead; 0 = none")
+    prefetch: int = Field(default=2, ge=0, le=64, description="batches that are prepared in advance; 0 = none")

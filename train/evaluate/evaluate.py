@@ -67,15 +67,17 @@ class EvaluationSettings(StrictModel):
 
     split: SplitName = Field(default="test", description="split of the clips")
     layer: str | None = Field(
-        default=None, description="layer of the requested actions, in a cache of its own; null = that of training"
+        default=None, description="layer of the requested actions, in a separate cache; null = the training layer"
     )
-    max_clips: int = Field(default=32, ge=2, le=10_000, description="at most; few clips give wide intervals")
-    batch_size: int = Field(default=16, ge=1, description="samples drawn at once")
-    sample: SampleSettings = Field(default=SampleSettings(), description="sampling")
+    max_clips: int = Field(
+        default=32, ge=2, le=10_000, description="maximum number of clips; few clips give wide intervals"
+    )
+    batch_size: int = Field(default=16, ge=1, description="samples generated at once")
+    sample: SampleSettings = Field(default=SampleSettings(), description="sampling settings")
     reader: Literal["mesh", "small", "drawn"] | None = Field(
         default=None,
-        description="face reader: a mesh; a network for small pictures; drawn = that of the package, without a look at "
-        "the train clips; null = mesh or small by picture size",
+        description="face reader: mesh; small: a network fitted on the train clips, for small pictures; drawn: "
+        "the network of the package; null = mesh or small by picture size",
     )
     fitted_reader: FaceReaderSettings = Field(
         default=FaceReaderSettings(), description="fitting of the small face reader"

@@ -47,10 +47,10 @@ MAX_UNEXPLAINED_SHARE = 0.4
 class FaceReaderSettings(StrictModel):
     """Settings of the fitted network, chosen on the puppet (docs/log/train.md#tiny)."""
 
-    steps: int = Field(default=600, ge=1, le=100_000, description="of Adam")
-    batch_size: int = Field(default=16, ge=1, description="stretches of a step")
-    frames_per_clip: int = Field(default=8, ge=1, description="of each of them")
-    lr: float = Field(default=2e-3, gt=0, lt=1, description="falls to zero along a cosine")
+    steps: int = Field(default=600, ge=1, le=100_000, description="steps of Adam")
+    batch_size: int = Field(default=16, ge=1, description="sequences per step")
+    frames_per_clip: int = Field(default=8, ge=1, description="frames per sequence")
+    lr: float = Field(default=2e-3, gt=0, lt=1, description="initial learning rate; it falls to zero along a cosine")
     seed: int = Field(default=0, ge=0)
 
 

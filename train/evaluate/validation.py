@@ -47,14 +47,15 @@ ValidationMetrics = Mapping[str, float]
 class ValidationSettings(StrictModel):
     """Validation samples; LoopSettings sets the interval."""
 
-    split: SplitName = Field(default="val", description="clips that training does not see")
-    max_clips: int = Field(default=16, ge=1, le=1000, description="for the loss, at most")
-    samples: int = Field(default=4, ge=0, le=16, description="of these, with samples; 0 = none")
-    grid_columns: int = Field(default=9, ge=2, le=32, description="frames of a clip in the picture")
+    split: SplitName = Field(default="val", description="split of the clips, which training does not use")
+    max_clips: int = Field(default=16, ge=1, le=1000, description="maximum number of clips for the held-out loss")
+    samples: int = Field(default=4, ge=0, le=16, description="number of these clips that are also sampled; 0 = none")
+    grid_columns: int = Field(default=9, ge=2, le=32, description="frames of a clip in the sample image")
     sample: SampleSettings = Field(
-        default=SampleSettings(steps=20, guidance=GuidanceSettings(scale=3)), description="quicker than in the end"
+        default=SampleSettings(steps=20, guidance=GuidanceSettings(scale=3)),
+        description="sampling settings; fewer steps than in evaluation",
     )
-    seed: int = Field(default=0, ge=0, description="of the noise")
+    seed: int = Field(default=0, ge=0, description="seed of the noise")
 
 
 @dataclass(frozen=True, slots=True)

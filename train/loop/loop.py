@@ -40,13 +40,15 @@ _KEPT_LOSSES = 20  # losses that a checkpoint keeps
 class LoopSettings(StrictModel):
     """Intervals of logs, checkpoints and validation; no field changes the result."""
 
-    log_every: int = Field(default=10, ge=1, description="steps between two lines")
+    log_every: int = Field(default=10, ge=1, description="steps between two log lines")
     save_every: int = Field(default=500, ge=1, description="steps between two checkpoints")
     validate_every: int = Field(default=1000, ge=1, description="steps between two validations, with sample videos")
     keep_checkpoints: int = Field(
-        default=2, ge=2, description="newest checkpoints that are kept, besides those with a pointer"
+        default=2, ge=2, description="number of newest checkpoints to keep, besides those that a pointer names"
     )
-    max_consecutive_skips: int = Field(default=10, ge=1, description="steps skipped in a row that end the run")
+    max_consecutive_skips: int = Field(
+        default=10, ge=1, description="number of consecutive skipped steps that ends the run"
+    )
     tracker: TrackerSettings | None = Field(
         default=None, description="experiment tracker beside TensorBoard, e.g. `--set loop.tracker.library=trackio`"
     )

@@ -36,7 +36,7 @@ _A, _B, _BASE = ".lora_A.default", ".lora_B.default", ".base_layer"
 class LoraSettings(StrictModel):
     """Low-rank updates instead of training the backbone. Numbers are ours."""
 
-    rank: int = Field(default=64, ge=1, le=1024, description="of each update")
+    rank: int = Field(default=64, ge=1, le=1024, description="rank of each update")
     alpha: float = Field(default=64, gt=0, description="updates are scaled by alpha / rank")
     frozen_dtype: FrozenDtype = Field(
         default="float32",
@@ -46,7 +46,8 @@ class LoraSettings(StrictModel):
     targets: tuple[LoraTarget, ...] = Field(
         default=("q", "k", "v"),
         min_length=1,
-        description="layers: query, key, value, output of both attentions, both layers of the feed-forward",
+        description="layers with an update: query, key, value and output of both attentions, both layers of the "
+        "feed-forward",
     )
 
     @field_validator("targets")

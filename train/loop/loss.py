@@ -25,7 +25,7 @@ class LossSettings(StrictModel):
 
     flow: FlowSettings = Field(default=FlowSettings(), description="distribution of σ")
     condition_dropout: ConditionDropoutSettings = Field(
-        default=ConditionDropoutSettings(), description="dropped conditions"
+        default=ConditionDropoutSettings(), description="probabilities of dropping conditions"
     )
 
 

@@ -72,8 +72,10 @@ TrackerLibrary = Literal["trackio", "wandb"]
 class TrackerSettings(StrictModel):
     """An experiment tracker."""
 
-    library: TrackerLibrary = Field(description="installed by the user: pip install trackio, or pip install wandb")
-    project: str = Field(default="xsheet", min_length=1, max_length=100, description="project of the runs")
+    library: TrackerLibrary = Field(
+        description="experiment tracker; install it first: pip install trackio, or pip install wandb"
+    )
+    project: str = Field(default="xsheet", min_length=1, max_length=100, description="project name of the runs")
 
 
 class _Library(Protocol):

@@ -16,19 +16,23 @@ from xsheet.train.loop.gradients import local_shard
 class OptimSettings(StrictModel):
     """Optimizer settings. AdamW and lr are ActAvatar's; the rest is unpublished and ours."""
 
-    lr: float = Field(default=5e-6, gt=0, lt=1, description="after the warm-up")
-    warmup_steps: int = Field(default=500, ge=0, description="lr grows linearly from 0")
+    lr: float = Field(default=5e-6, gt=0, lt=1, description="learning rate after the warm-up")
+    warmup_steps: int = Field(default=500, ge=0, description="steps in which lr grows linearly from 0")
     lr_schedule: Literal["constant", "cosine"] = Field(
-        default="constant", description="cosine: down to final_lr_fraction at the end"
+        default="constant", description="constant, or cosine: down to final_lr_fraction at the end"
     )
-    final_lr_fraction: float = Field(default=0.1, ge=0, le=1, description="of lr at the last step, when cosine")
-    beta1: float = Field(default=0.9, ge=0, lt=1, description="memory of AdamW's mean; torch's default")
-    beta2: float = Field(default=0.999, ge=0, lt=1, description="memory of its square; torch's default")
-    eps: float = Field(default=1e-8, gt=0, description="torch's default")
-    weight_decay: float = Field(default=0.01, ge=0, lt=1, description="per lr, of weights with two axes or more")
-    max_grad_norm: float = Field(default=1.0, gt=0, description="global norm of a step's gradient is cut to this")
+    final_lr_fraction: float = Field(default=0.1, ge=0, le=1, description="lr at the last step / lr; for cosine")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="decay of AdamW's first moment; torch's default")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="decay of AdamW's second moment; torch's default")
+    eps: float = Field(default=1e-8, gt=0, description="epsilon of AdamW; torch's default")
+    weight_decay: float = Field(
+        default=0.01, ge=0, lt=1, description="decoupled weight decay, of weights with two axes or more"
+    )
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, description="maximum global norm of the gradient of a step; larger ones are clipped"
+    )
     ema_decay: float | None = Field(
-        default=0.9999, gt=0, lt=1, description="memory of the averaged weights; null = none"
+        default=0.9999, gt=0, lt=1, description="decay of the averaged weights (EMA); null = none"
     )
 
 

@@ -22,12 +22,13 @@ from xsheet.train.loop.process_group import ProcessGroup
 class ComputeSettings(StrictModel):
     """How a step is computed; fields change the result by rounding only."""
 
-    micro_batch_size: int = Field(default=1, ge=1, description="clips that are computed at once by a worker")
+    micro_batch_size: int = Field(default=1, ge=1, description="clips that a worker computes at once")
     dtype: Literal["float32", "bfloat16"] = Field(
-        default="bfloat16", description="of matrix products and activations; weights, sums and the loss are float32"
+        default="bfloat16",
+        description="type of matrix products and activations; weights, sums and the loss are float32",
     )
     gradient_checkpointing: bool = Field(
-        default=True, description="activations of a block are computed again, not kept"
+        default=True, description="recompute the activations of a block in the backward pass, to save memory"
     )
     offload_frozen: bool = Field(
         default=False,
@@ -35,16 +36,20 @@ class ComputeSettings(StrictModel):
         "gradient_checkpointing and one device",
     )
     torch_compile: bool = Field(
-        default=False, description="each block through torch.compile; pays after about 100 steps"
+        default=False, description="compile each block with torch.compile; saves time after about 100 steps"
     )
     gradient_sum: Literal["tree", "running"] = Field(
-        default="tree", description="running: less memory, but other bits with another number of workers"
+        default="tree", description="running: less memory, but results depend on the number of workers in the last bits"
     )
     threads: int | None = Field(
-        default=None, ge=1, description="of a worker on a CPU; other bits with another number; null = as torch finds"
+        default=None,
+        ge=1,
+        description="CPU threads of a worker; results depend on it in the last bits; null = torch's default",
     )
     peak_tflops: float | None = Field(
-        default=None, gt=0, description="of one device in that dtype, for MFU; null = by the device's name, if known"
+        default=None,
+        gt=0,
+        description="peak TFLOP/s of one device in that dtype, for MFU; null = by the name of the device, if known",
     )
 
     @model_validator(mode="after")

@@ -47,12 +47,12 @@ UnitInterval = Annotated[float, Field(ge=0, le=1)]
 class SampleSettings(StrictModel):
     """Sampling settings. 40 steps and guidance 5 are ActAvatar's, the shift is Wan's."""
 
-    steps: int = Field(default=40, ge=1, le=1000, description="Euler steps")
+    steps: int = Field(default=40, ge=1, le=1000, description="number of Euler steps")
     shift: float = Field(default=5, ge=1, le=20, description="factor on the odds of σ, as in training")
-    guidance: GuidanceSettings = Field(default=GuidanceSettings(), description="guidance")
-    seed: int = Field(default=0, ge=0, description="of the noise, with the request's name")
+    guidance: GuidanceSettings = Field(default=GuidanceSettings(), description="guidance scales")
+    seed: int = Field(default=0, ge=0, description="seed of the noise, together with the name of the request")
     window: WindowSettings = Field(
-        default=WindowSettings(), description="windows of a video that is longer than the training clips"
+        default=WindowSettings(), description="windows of a video that is longer than training clips"
     )
     motion_intensity: tuple[UnitInterval, UnitInterval] = Field(
         default=(NEUTRAL_INTENSITY, NEUTRAL_INTENSITY),

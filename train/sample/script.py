@@ -23,20 +23,22 @@ SCRIPT_ID = "script"
 class ScriptPhase(StrictModel):
     """One timed action."""
 
-    start_s: float = Field(ge=0, le=3600, description="from the first frame")
-    end_s: float = Field(gt=0, le=3600, description="half-open")
-    text: str = Field(min_length=3, max_length=400, description="what happens, in plain words, present tense")
+    start_s: float = Field(ge=0, le=3600, description="start in seconds from the first frame")
+    end_s: float = Field(gt=0, le=3600, description="end in seconds, half-open")
+    text: str = Field(min_length=3, max_length=400, description="the action in plain words, present tense")
     track: vocab.Track = Field(default="whole_body", description="body part; phases of one track never overlap")
-    action: vocab.Action = Field(default="other", description="class, where it has one; evaluation asks for it")
+    action: vocab.Action = Field(default="other", description="action class, if there is one; evaluation requires it")
     laterality: vocab.Laterality = Field(default="none", description="the subject's own side")
 
 
 class ActionScript(StrictModel):
     """The script of a sample: base text and timed actions."""
 
-    base: str = Field(min_length=20, max_length=600, description="what holds throughout: look, scene, mood")
-    speaking: vocab.Speaking = Field(default="speaking", description="what the subject does with the voice")
-    phases: tuple[ScriptPhase, ...] = Field(default=(), max_length=1000, description="what happens when")
+    base: str = Field(
+        min_length=20, max_length=600, description="what holds for the whole clip: appearance, scene, mood"
+    )
+    speaking: vocab.Speaking = Field(default="speaking", description="speaking style of the subject")
+    phases: tuple[ScriptPhase, ...] = Field(default=(), max_length=1000, description="timed actions")
 
     def annotation(self, duration_us: int, *, where: str) -> Annotation:
         """The script as an annotation; ConfigError if phases overlap on a track or exceed the duration."""

@@ -25,12 +25,13 @@ Frames = NDArray[Any]
 class WindowSettings(StrictModel):
     """Continuation of a video beyond the length of a training clip (docs/log/train.md#windows)."""
 
-    overlap: int = Field(default=2, ge=1, le=64, description="latent frames that a window shares with the one before")
+    overlap: int = Field(default=2, ge=1, le=64, description="latent frames that a window shares with the previous one")
     history_sigma: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.2, description="noise level down to which these frames are given; below it they are sampled again"
+        default=0.2,
+        description="noise level σ down to which the shared frames are given; below it they are sampled again",
     )
     reference: Literal["portrait", "previous"] = Field(
-        default="portrait", description="frame 0 of a window: the portrait again, or the last picture before it"
+        default="portrait", description="frame 0 of a window: the portrait, or the last picture of the previous window"
     )
 
 

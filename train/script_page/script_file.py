@@ -30,20 +30,20 @@ MAX_US = 3600 * US_PER_S
 class DrawnPhase(StrictModel):
     """One timed action as the page draws it."""
 
-    start_us: int = Field(ge=0, le=MAX_US, description="from the first frame")
-    end_us: int = Field(gt=0, le=MAX_US, description="half-open")
-    text: str = Field(min_length=3, max_length=400, description="what happens")
+    start_us: int = Field(ge=0, le=MAX_US, description="start in µs from the first frame")
+    end_us: int = Field(gt=0, le=MAX_US, description="end in µs, half-open")
+    text: str = Field(min_length=3, max_length=400, description="the action in plain words")
     track: vocab.Track = Field(description="body part")
-    action: vocab.Action = Field(description="class")
+    action: vocab.Action = Field(description="action class")
     laterality: vocab.Laterality = Field(description="the subject's own side")
 
 
 class DrawnScript(StrictModel):
     """A script as the page draws it."""
 
-    base: str = Field(min_length=20, max_length=600, description="what holds throughout")
-    speaking: vocab.Speaking = Field(description="what the subject does with the voice")
-    phases: tuple[DrawnPhase, ...] = Field(max_length=1000, description="what happens when")
+    base: str = Field(min_length=20, max_length=600, description="what holds for the whole clip")
+    speaking: vocab.Speaking = Field(description="speaking style of the subject")
+    phases: tuple[DrawnPhase, ...] = Field(max_length=1000, description="timed actions")
 
     @classmethod
     def of(cls, script: ActionScript) -> "DrawnScript":

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 class ScriptUpdate(StrictModel):
     """Body of a save."""
 
-    before_sha256: str | None = Field(max_length=64, description="of the file that the page read or wrote last")
+    before_sha256: str | None = Field(max_length=64, description="hash of the file as the page last read or wrote it")
     script: DrawnScript = Field(description="the whole script")
 
 

@@ -29,8 +29,8 @@ Respond = Callable[..., None]
 class SamplingJob(StrictModel):
     """What the samples of a page share."""
 
-    run: Path = Field(description="run or export")
-    stage: str | None = Field(description="stage; None takes the last finished one")
+    run: Path = Field(description="folder of a run or an export")
+    stage: str | None = Field(description="stage whose weights to use; null = the last finished one")
     device: str = Field(description="torch device")
     portrait: Path = Field(description="picture or video")
     audio: Path = Field(description="WAV or video")

@@ -34,7 +34,7 @@ class QwenModel:
         self._grammar = Grammar(
             self._processor.tokenizer, vocab_size=text.vocab_size, eos_token_ids=self._eos_token_ids
         )
-        # The folder's sampling settings must not mix with ours.
+        # Sampling settings of the model folder must not apply.
         self._model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             do_sample=False, eos_token_id=self._eos_token_ids, pad_token_id=self._processor.tokenizer.pad_token_id
         )

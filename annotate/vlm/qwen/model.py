@@ -55,8 +55,8 @@ class QwenClient:
         if self._model is None:
             self.open()
         assert self._model is not None
-        # The processors of models that hear take one frame rate for a whole batch.
-        max_size = 1 if self._model.family.hears else self._settings.batch_size
+        # The processors of models with audio input take one frame rate for a whole batch.
+        max_size = 1 if self._model.family.has_audio_input else self._settings.batch_size
         for batch in _batches(requests, max_size=max_size):
             yield from self._model(batch)
 

@@ -89,7 +89,7 @@ def prepare_inputs(
         return_metadata=True,
         padding=True,
         return_tensors="pt",
-        **(_omni_arguments(decoded) if family.hears else {}),
+        **(_omni_arguments(decoded) if family.has_audio_input else {}),
     )
     inputs = dict(processed)
     metadata = inputs.pop("video_metadata", [])

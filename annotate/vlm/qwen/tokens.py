@@ -24,10 +24,12 @@ class QwenFamily:
     model_types: tuple[str, ...]  # of config.json
     patch_px: int  # side of a vision patch
     has_text_timestamps: bool  # "<1.2 seconds>" before each pair of frames; else times are position ids only
-    thinker_class: str | None = None  # of transformers, for models that hear; they also speak, which is not loaded
+    thinker_class: str | None = (
+        None  # class in transformers of models with audio input; their speech output is not loaded
+    )
 
     @property
-    def hears(self) -> bool:
+    def has_audio_input(self) -> bool:
         """Whether the sound of a clip can be given."""
         return self.thinker_class is not None
 

@@ -67,5 +67,5 @@ def test_a_reply_follows_the_schema(client, request_with_sound):
 
 def test_a_model_that_does_not_hear_refuses_sound(qwen_folder, tmp_path):
     settings = AnnotateSettings.model_validate({"qwen": {"model": qwen_folder}, "vlm": {"sound": True}})
-    with pytest.raises(ConfigError, match="a model that hears"):
+    with pytest.raises(ConfigError, match="a model with audio input"):
         open_annotator(settings, cache_folder=tmp_path)
