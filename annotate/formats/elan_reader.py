@@ -240,7 +240,9 @@ class EafDocument:
         coder = tier.get("ANNOTATOR", "")
         if not at:
             return name, coder
-        return track, f"{coder}.{voice}" if coder not in ("", voice) else voice
+        # xsheet writes the producer of a layer as ANNOTATOR beside the layer's name, which alone says whose it is.
+        is_ours = _ANNOTATION_ID_PREFIX + voice in self.properties
+        return track, f"{coder}.{voice}" if coder not in ("", voice) and not is_ours else voice
 
 
 def _event(aligned: _AlignedAnnotation, track: str) -> SheetEvent:

@@ -55,6 +55,13 @@ def written(annotation, phase, clip):
     return ET.fromstring(files["clip_1.eaf"])
 
 
+def test_the_name_of_the_producer_in_an_own_file_makes_no_second_annotator(annotation, phase, clip):
+    one = annotation(phase())
+    files = elan.export([one], [clip], made_by={"run_1": "A & B"}).files
+    (layer,) = elan.read(files, [clip]).layers
+    assert [len(row.phases) for row in layer.annotations] == [1]
+
+
 def test_a_track_is_a_tier_and_its_fields_hang_below_it(written):
     tiers = {one.get("TIER_ID"): one for one in written.iter("TIER")}
     assert {"head@gold", "arm_left@gold", "base@gold", "arm_left@gold/kinematics"} <= set(tiers)

@@ -79,11 +79,13 @@ def speakervid(folder: Path) -> Path:
 
 def vip_200k(folder: Path) -> Path:
     def segment(video, start, end):
-        ends = {edge: {"frame_num": frame, "framerate": 25.0} for edge, frame in (("beg", 10), ("end", 300))}
-        first, last = round(start * 25) - 10, round(end * 25) - 11
+        first = min(10, round(start * 25))  # frame of the clip, which begins so many frames before
+        beg = round(start * 25) - first
+        ends = {edge: {"frame_num": frame, "framerate": 25.0} for edge, frame in (("beg", beg), ("end", beg + 290))}
+        last = first + round((end - start) * 25) - 1
         return {"id": video, "clip": ends, "fidx_beg": first, "fidx_end": last, "caption": "talks"}
 
-    rows = [{"faces": [], "segments": [segment(*one)]} for one in ((v, s + 1, e) for v, s, e in SEGMENTS)]
+    rows = [{"faces": [], "segments": [segment(*one)]} for one in SEGMENTS]
     meta = folder / "vip.json"
     meta.write_text(json.dumps(rows))
     return meta
@@ -110,6 +112,12 @@ CORPORA: dict[str, Callable[[Path], Path]] = {
     "hdtf": hdtf, "celebv-hq": celebv_hq, "talkvid": talkvid, "voxceleb2": voxceleb2, "speakervid-5m": speakervid,
     "talkverse": clip_table, "vip-200k": vip_200k, "openhumanvid": clip_table, "video-folder": video_folder,
 }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def described() -> Callable[[str, Path], Path]:
+    """Write the metadata of a kind into a folder; its path."""
+    return lambda kind, folder: CORPORA[kind](folder)
 
 
 @pytest.fixture

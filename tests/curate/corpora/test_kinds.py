@@ -33,8 +33,6 @@ def test_the_clips_whose_videos_are_there_are_in_the_manifest_and_the_others_are
     assert [entry.path for entry in entries] == ["videos/aaaaaaaaaa1.mp4", "videos/bbbbbbbbbb2.mp4"]
     if kind == "video-folder":
         assert [entry.segments for entry in entries] == [(), ()]
-    elif kind == "vip-200k":  # its frames count from 10
-        assert [spans(entry) for entry in entries] == [[(2.0, 4.0), (6.0, 8.0)], [(1.0, 3.0)]]
     else:
         assert [spans(entry) for entry in entries] == list(SPANS.values())
     assert [(one.reason, "cccccccccc3" in one.message) for one in found.problems] == [("missing", True)]
