@@ -31,7 +31,7 @@ def check_output(out: Path, settings: ExportSettings, *, layer: str) -> None:
     description = out / DESCRIPTION
     try:
         before = json.loads(description.read_text(encoding="utf-8"))
-        wanted = _identity(settings, layer=layer)
+        wanted = export_identity(settings, layer=layer)
         same = {name: before[name] for name in wanted} == wanted
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError(
@@ -48,11 +48,12 @@ def check_output(out: Path, settings: ExportSettings, *, layer: str) -> None:
 
 def describe(out: Path, settings: ExportSettings, *, layer: str, facts: Mapping[str, Any], complete: bool) -> None:
     """Write export.json."""
-    description = _identity(settings, layer=layer) | {"xsheet": __version__, "complete": complete} | dict(facts)
+    description = export_identity(settings, layer=layer) | {"xsheet": __version__, "complete": complete} | dict(facts)
     write_text(out / DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
 
 
-def _identity(settings: ExportSettings, *, layer: str) -> dict[str, Any]:
+def export_identity(settings: ExportSettings, *, layer: str) -> dict[str, Any]:
+    """What two runs over one folder must agree about, as export.json states it."""
     return {"kind": settings.kind, "layer": layer, "settings": settings.model_dump(mode="json")}
 
 
@@ -76,15 +77,15 @@ def write_checksums(out: Path, files: Sequence[ExportedFile]) -> None:
     """Write SHA256SUMS and remove the files of an earlier run that are no longer part of the export."""
     path = out / CHECKSUMS
     current = {row.file: row.sha256 for row in files}
-    earlier = _listed(path)
+    earlier = listed_checksums(path.read_text(encoding="utf-8")) if path.is_file() else {}
     write_text(path, checksum_lines(current))
-    for file in sorted(earlier - set(current)):
+    for file in sorted(set(earlier) - set(current)):
         stale = out / file
         if stale.resolve().is_relative_to(out.resolve()) and stale.is_file():
             stale.unlink()
 
 
-def _listed(path: Path) -> set[str]:
-    if not path.is_file():
-        return set()
-    return {line.partition("  ")[2] for line in path.read_text(encoding="utf-8").splitlines()}
+def listed_checksums(text: str) -> dict[str, str]:
+    """{file: hash} of the lines of SHA256SUMS."""
+    rows = (line.partition("  ") for line in text.splitlines())
+    return {name: sha256 for sha256, _, name in rows if name}

@@ -20,6 +20,7 @@ from xsheet.export.forms.simpletuner import write_simpletuner
 from xsheet.export.forms.tar_shards import list_shards
 from xsheet.export.forms.tie import write_tie
 from xsheet.export.media import ExportedFile, ExportShardTask, ExportVideoTask, MediaJob, exported_file
+from xsheet.export.remote import open_export_copy, upload_export
 from xsheet.export.samples import ExportSample, list_samples
 from xsheet.export.settings import ExportKind, ExportSettings
 from xsheet.runtime.executor import Execution, Item, Progress, RunResults, run_task
@@ -78,25 +79,50 @@ def plan_export(set_folder: Path, settings: ExportSettings) -> ExportPlan:
 
 
 def export_set(
-    set_folder: Path, out: Path, settings: ExportSettings, *, execution: Execution, shows_progress: bool = True
+    set_folder: Path, out: Path | str, settings: ExportSettings, *, execution: Execution, shows_progress: bool = True
 ) -> ExportSummary:
-    """Export the clips of a set; the same call continues a stopped export.
+    """Export the clips of a set to a folder, or to a URL; the same call continues a stopped export.
 
     Raises:
-        ConfigError: as plan_export, or the folder holds something else; nothing was changed.
+        ConfigError: as plan_export, or the folder or URL holds something else; nothing was changed.
         ContractError: as plan_export.
-        RunError: a video could not be written; the finished ones stay.
+        RunError: a video could not be written or uploaded; the finished ones stay.
     """
     plan = plan_export(set_folder, settings)
-    check_output(out, settings, layer=plan.layer)
+    if isinstance(out, Path):
+        check_output(out, settings, layer=plan.layer)
+        location = str(out.absolute())
+        return _write_export(
+            set_folder, out, plan, settings, execution, location=location, shows_progress=shows_progress
+        )
+    url = out.rstrip("/")
+    with open_export_copy(url, settings, layer=plan.layer) as copy:
+        summary = _write_export(
+            set_folder, copy, plan, settings, execution, location=url, shows_progress=shows_progress
+        )
+        upload_export(copy, url)
+    return summary
+
+
+def _write_export(
+    set_folder: Path,
+    out: Path,
+    plan: ExportPlan,
+    settings: ExportSettings,
+    execution: Execution,
+    *,
+    location: str,
+    shows_progress: bool,
+) -> ExportSummary:
+    """Write an export to a folder; its files name `location` as their place."""
     name = open_set(set_folder).name
     facts = {"set": name, "samples": plan.counts(), "left_out": dict(plan.left_out)}
     describe(out, settings, layer=plan.layer, facts=facts, complete=False)
     results = _write_media(set_folder.absolute(), out.absolute(), plan, settings, execution, shows_progress)
     media = sorted(results.rows(ExportedFile), key=lambda row: row.file)
     check_files(out, media)
-    metadata = [exported_file(path, out) for path in write_metadata(out, plan.samples, settings, name=name)]
-    files = [*media, *metadata]
+    written = write_metadata(out, plan.samples, settings, name=name, location=location)
+    files = [*media, *(exported_file(path, out) for path in written)]
     write_checksums(out, files)
     size = sum(row.size_bytes for row in files)
     describe(out, settings, layer=plan.layer, facts=facts | {"files": len(files), "bytes": size}, complete=True)
@@ -105,7 +131,7 @@ def export_set(
         files=len(files),
         bytes=size,
         written=sum(1 for _ in results.new_rows(ExportedFile)),
-        next_step=_next_step(out.absolute(), plan.samples, settings),
+        next_step=_next_step(location, plan.samples, settings),
     )
 
 
@@ -133,9 +159,9 @@ def _write_media(
 
 
 def write_metadata(
-    out: Path, samples: Sequence[ExportSample], settings: ExportSettings, *, name: str
+    out: Path, samples: Sequence[ExportSample], settings: ExportSettings, *, name: str, location: str
 ) -> Iterator[Path]:
-    """Write what the reader needs beside the videos; yields the files."""
+    """Write what the reader needs beside the videos, which will lie at `location`; yields the files."""
     match settings.kind:
         case "folder":
             yield from write_captions(out, samples)
@@ -144,39 +170,39 @@ def write_metadata(
         case "webdataset":
             pass  # the tar files hold everything
         case "musubi":
-            yield from write_musubi(out, samples, settings)
+            yield from write_musubi(out, samples, settings, location=location)
         case "diffsynth":
             yield from write_diffsynth(out, samples)
         case "ltx":
             yield from write_ltx(out, samples)
         case "diffusion-pipe":
-            yield from write_diffusion_pipe(out, samples, settings)
+            yield from write_diffusion_pipe(out, samples, settings, location=location)
         case "simpletuner":
-            yield from write_simpletuner(out, samples, settings, name=name)
+            yield from write_simpletuner(out, samples, settings, name=name, location=location)
         case "finetrainers":
-            yield from write_finetrainers(out, samples, settings)
+            yield from write_finetrainers(out, samples, settings, location=location)
         case "tie":
             yield from write_tie(out, samples, settings.captions)
 
 
-def _next_step(out: Path, samples: Sequence[ExportSample], settings: ExportSettings) -> str:
+def _next_step(location: str, samples: Sequence[ExportSample], settings: ExportSettings) -> str:
     """What reads the export."""
     first = next(iter(by_split(samples)))
-    folder = out / first
+    folder = f"{location}/{first}"
     frames = settings.largest_allowed(min(sample.frames for sample in samples))
     steps: dict[ExportKind, str] = {
         "folder": f"point the trainer at {folder}",
-        "hf": f'datasets.load_dataset("{out}")',
+        "hf": f'datasets.load_dataset("{location}")',
         "webdataset": f'webdataset.WebDataset("{folder}-000000.tar")',
-        "musubi": f"musubi-tuner: --dataset_config {out / 'dataset.toml'}",
+        "musubi": f"musubi-tuner: --dataset_config {location}/dataset.toml",
         "diffsynth": f"DiffSynth-Studio: --dataset_base_path {folder} --dataset_metadata_path "
-        f"{folder / 'metadata.csv'} --data_file_keys video --num_frames {frames}",
-        "ltx": f"process_dataset.py {folder / 'metadata.jsonl'} --resolution-buckets "
+        f"{folder}/metadata.csv --data_file_keys video --num_frames {frames}",
+        "ltx": f"process_dataset.py {folder}/metadata.jsonl --resolution-buckets "
         f"{resolution_bucket(samples, settings)}",
-        "diffusion-pipe": f"diffusion-pipe: dataset = '{out / 'dataset.toml'}' in the training configuration",
-        "simpletuner": f"SimpleTuner: --data_backend_config {out / 'multidatabackend.json'}",
-        "finetrainers": f"finetrainers: --dataset_config {out / 'training.json'}",
-        "tie": f"tie_t2v.py --prompt_file {folder / 'prompts.jsonl'} --num_frames {frames}",
+        "diffusion-pipe": f"diffusion-pipe: dataset = '{location}/dataset.toml' in the training configuration",
+        "simpletuner": f"SimpleTuner: --data_backend_config {location}/multidatabackend.json",
+        "finetrainers": f"finetrainers: --dataset_config {location}/training.json",
+        "tie": f"tie_t2v.py --prompt_file {folder}/prompts.jsonl --num_frames {frames}",
     }
     return steps[settings.kind]
 

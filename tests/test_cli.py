@@ -351,7 +351,7 @@ def test_the_package_runs_as_a_module():
     assert "curate" in ran.stdout
 
 
-@pytest.mark.parametrize("verb", [("export", "set", "--to", "folder"), ("train", "run", "set"), ("set", "pack", "set")])
+@pytest.mark.parametrize("verb", [("train", "run", "set"), ("train", "prior", "set"), ("set", "pack", "set")])
 def test_an_output_that_takes_no_url_says_so_and_makes_no_folder_of_that_name(verb, tmp_path):
     ran = xsheet(*verb, "--out", "s3://bucket/out", cwd=tmp_path)
     assert ran.returncode == 2

@@ -19,7 +19,9 @@ from xsheet.export.settings import ExportSettings
 from xsheet.schemas.files import write_text
 
 
-def write_diffusion_pipe(out: Path, samples: Sequence[ExportSample], settings: ExportSettings) -> Iterator[Path]:
+def write_diffusion_pipe(
+    out: Path, samples: Sequence[ExportSample], settings: ExportSettings, *, location: str
+) -> Iterator[Path]:
     """Write the captions and the TOML of the training split; yields the files."""
     yield from write_captions(out, samples)
     split, members = next(iter(by_split(samples).items()))
@@ -29,7 +31,7 @@ def write_diffusion_pipe(out: Path, samples: Sequence[ExportSample], settings: E
     text = (
         f"resolutions = [[{width}, {height}]]\nenable_ar_bucket = true\nmin_ar = 0.5\nmax_ar = 2.0\n"
         f"num_ar_buckets = 7\nframe_buckets = {buckets}\n\n"
-        f"[[directory]]\npath = {toml_string(out.absolute() / split)}\nnum_repeats = 1\n"
+        f"[[directory]]\npath = {toml_string(f'{location}/{split}')}\nnum_repeats = 1\n"
     )
     write_text(out / "dataset.toml", text)
     yield out / "dataset.toml"

@@ -18,7 +18,9 @@ from xsheet.export.settings import ExportSettings
 from xsheet.schemas.files import write_text
 
 
-def write_finetrainers(out: Path, samples: Sequence[ExportSample], settings: ExportSettings) -> Iterator[Path]:
+def write_finetrainers(
+    out: Path, samples: Sequence[ExportSample], settings: ExportSettings, *, location: str
+) -> Iterator[Path]:
     """Write the lists of each split and the two configurations; yields the files."""
     splits = by_split(samples)
     for name, members in splits.items():
@@ -29,7 +31,7 @@ def write_finetrainers(out: Path, samples: Sequence[ExportSample], settings: Exp
     width, height = common_size(members, multiple=32)
     frames = settings.largest_allowed(min(sample.frames for sample in members))
     dataset = {
-        "data_root": str(out.absolute() / split), "dataset_type": "video", "id_token": None,
+        "data_root": f"{location}/{split}", "dataset_type": "video", "id_token": None,
         "video_resolution_buckets": [[frames, height, width]], "reshape_mode": "bicubic",
         "remove_common_llm_caption_prefixes": False,
     }  # fmt: skip

@@ -20,7 +20,9 @@ from xsheet.export.settings import ExportSettings
 from xsheet.schemas.files import write_text
 
 
-def write_musubi(out: Path, samples: Sequence[ExportSample], settings: ExportSettings) -> Iterator[Path]:
+def write_musubi(
+    out: Path, samples: Sequence[ExportSample], settings: ExportSettings, *, location: str
+) -> Iterator[Path]:
     """Write the JSONL of each split and the TOML of the training split; yields the files."""
     splits = by_split(samples)
     for name, members in splits.items():
@@ -28,11 +30,11 @@ def write_musubi(out: Path, samples: Sequence[ExportSample], settings: ExportSet
         write_text(out / f"{name}.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
         yield out / f"{name}.jsonl"
     first = next(iter(splits))
-    write_text(out / "dataset.toml", _toml(out.absolute(), first, splits[first], settings))
+    write_text(out / "dataset.toml", _toml(location, first, splits[first], settings))
     yield out / "dataset.toml"
 
 
-def _toml(out: Path, split: str, samples: Sequence[ExportSample], settings: ExportSettings) -> str:
+def _toml(location: str, split: str, samples: Sequence[ExportSample], settings: ExportSettings) -> str:
     width, height = common_size(samples, multiple=16)
     if settings.frames is not None:
         frames = f'target_frames = [{settings.frames}]\nframe_extraction = "head"\n'
@@ -41,14 +43,14 @@ def _toml(out: Path, split: str, samples: Sequence[ExportSample], settings: Expo
         frames = f'frame_extraction = "full"\nmax_frames = {longest}\nsource_fps = {float(settings.fps)}\n'
     return (
         f"[general]\nresolution = [{width}, {height}]\nbatch_size = 1\nenable_bucket = true\nbucket_no_upscale = true\n"
-        f"\n[[datasets]]\nvideo_jsonl_file = {toml_string(out / f'{split}.jsonl')}\n"
-        f"cache_directory = {toml_string(out / 'cache' / split)}\n{frames}"
+        f"\n[[datasets]]\nvideo_jsonl_file = {toml_string(f'{location}/{split}.jsonl')}\n"
+        f"cache_directory = {toml_string(f'{location}/cache/{split}')}\n{frames}"
     )
 
 
-def toml_string(path: Path) -> str:
+def toml_string(path: str) -> str:
     """A path as a basic string of TOML, whose escapes are those of JSON."""
-    return json.dumps(str(path), ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(path, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def common_size(samples: Sequence[ExportSample], *, multiple: int) -> tuple[int, int]:

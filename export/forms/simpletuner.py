@@ -18,24 +18,23 @@ from xsheet.schemas.files import write_text
 
 
 def write_simpletuner(
-    out: Path, samples: Sequence[ExportSample], settings: ExportSettings, *, name: str
+    out: Path, samples: Sequence[ExportSample], settings: ExportSettings, *, name: str, location: str
 ) -> Iterator[Path]:
     """Write the captions and the backends of the training split; yields the files."""
     yield from write_captions(out, samples)
     split, members = next(iter(by_split(samples).items()))
     frames = settings.largest_allowed(min(sample.frames for sample in members))
     side = min(common_size(members, multiple=16))
-    here = out.absolute()
     backends = [
         {
-            "id": f"{name}-{split}", "type": "local", "dataset_type": "video", "instance_data_dir": str(here / split),
+            "id": f"{name}-{split}", "type": "local", "dataset_type": "video", "instance_data_dir": f"{location}/{split}",
             "caption_strategy": "textfile", "metadata_backend": "discovery", "crop": False, "resolution": side,
-            "minimum_image_size": side, "resolution_type": "pixel", "cache_dir_vae": str(here / "cache" / "vae"),
+            "minimum_image_size": side, "resolution_type": "pixel", "cache_dir_vae": f"{location}/cache/vae",
             "repeats": 0, "disabled": False, "video": {"num_frames": frames, "min_frames": frames},
         },
         {
             "id": "text-embeds", "type": "local", "dataset_type": "text_embeds", "default": True,
-            "cache_dir": str(here / "cache" / "text"), "disabled": False, "write_batch_size": 128,
+            "cache_dir": f"{location}/cache/text", "disabled": False, "write_batch_size": 128,
         },
     ]  # fmt: skip
     write_text(out / "multidatabackend.json", json.dumps(backends, indent=2, ensure_ascii=False) + "\n")

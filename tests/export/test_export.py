@@ -40,7 +40,7 @@ def describe_to(drawn_set: Path, out: Path, kind: str, **more) -> set[str]:
     """Write the metadata alone; the videos of its samples."""
     settings = settings_of(kind, **more)
     samples = plan_export(drawn_set, settings).samples
-    list(write_metadata(out, samples, settings, name="drawn"))
+    list(write_metadata(out, samples, settings, name="drawn", location=str(out)))
     return {sample.file for sample in samples}
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from xsheet.runtime.storage import stores
+from xsheet.runtime.storage import attempts
 from xsheet.runtime.storage.mirror import open_mirror
 from xsheet.runtime.storage.stores import list_objects, read_object, write_object
 from xsheet.schemas.errors import ConfigError, RunError
@@ -17,7 +17,7 @@ FIRST = {"set.json": "{}", "clips/part-00000.parquet": "one", "clips/part-00001.
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(stores, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(attempts, "FIRST_PAUSE_S", 0.01)
 
 
 @pytest.fixture

@@ -3,11 +3,14 @@
 import hashlib
 import io
 import os
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
-from xsheet.runtime.storage import stores
+from xsheet.runtime.storage import attempts
 from xsheet.runtime.storage.fetched import FetchCache
 from xsheet.runtime.storage.stores import fetch, list_objects, read_object, upload, write_object
 from xsheet.schemas.errors import ConfigError, MediaError, RunError
@@ -18,7 +21,7 @@ DATA = bytes(range(256)) * 4000
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
-    monkeypatch.setattr(stores, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(attempts, "FIRST_PAUSE_S", 0.01)
 
 
 @pytest.fixture
@@ -128,3 +131,35 @@ def test_of_an_object_of_many_parts_nothing_stays_when_one_does_not_arrive(s3, t
     s3.fails(1, "503", method="PUT", part="partNumber=2")
     upload(tmp_path / "big.bin", "s3://films/out/big.bin")
     assert read_object("s3://films/out/big.bin", max_bytes=1 << 30) == (tmp_path / "big.bin").read_bytes()
+
+
+LIST = "import sys; from xsheet.runtime.storage.stores import list_objects; list_objects(sys.argv[1])"
+
+
+@pytest.mark.parametrize(
+    ("url", "environment", "message"),
+    [
+        ("s3://films/a", {}, "s3://films: expected an answer of the store"),
+        ("gs://films/a", {}, "GOOGLE_APPLICATION_CREDENTIALS or `gcloud auth`"),
+        ("az://films/a", {}, "expected the name of a storage account, got none; set AZURE_STORAGE_ACCOUNT"),
+        ("az://films/a", {"AZURE_STORAGE_ACCOUNT": "films", "AZURE_STORAGE_KEY": "a2V5"}, "expected an answer of the"),
+        ("hf://datasets/a/b/c.mp4", {}, "expected an answer of the store"),
+        ("gs://", {}, "expected a bucket and a path, got neither"),
+        ("az://key@films/a", {}, "expected a URL without credentials"),
+    ],
+)
+def test_without_network_and_credentials_a_url_of_any_store_is_one_sentence_within_seconds(
+    url, environment, message, tmp_path
+):
+    if subprocess.run(["unshare", "-n", "true"], check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("this user cannot switch the network off")
+    names = ("AWS_", "AZURE_", "GOOGLE_", "CLOUD", "HF_", "HUGGING")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+    began_s = time.monotonic()
+    ran = subprocess.run(
+        ["unshare", "-n", sys.executable, "-c", LIST, url], check=False, capture_output=True, text=True, timeout=120,
+        env=clean | environment | {"HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert ran.stderr.splitlines()[-1].startswith("xsheet.schemas.errors.ConfigError: ")
+    assert message in ran.stderr.splitlines()[-1]
+    assert time.monotonic() - began_s < 60  # 4 to 8 s on an idle machine

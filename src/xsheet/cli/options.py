@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 
-def _path_or_url(text: str) -> Path | str:
+def path_or_url(text: str) -> Path | str:
+    """A URL of a store as it is, any other text as a path."""
     return text if is_url(text) else Path(text)
 
 
@@ -106,7 +107,7 @@ Columns = Annotated[
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Process only the first N inputs.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Process failed items again.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")]
-URL_OF_A_SET: dict[str, Any] = {"parser": _path_or_url, "callback": folder_at(exists=True)}
+URL_OF_A_SET: dict[str, Any] = {"parser": path_or_url, "callback": folder_at(exists=True)}
 SetFolder = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the set, or its URL.", **URL_OF_A_SET)]
 SetFolders = Annotated[
     list[Path], typer.Argument(metavar="SET...", help="Folder of the set, or its URL; several are one.", **URL_OF_A_SET)
@@ -115,7 +116,7 @@ OutSet = Annotated[
     Path,
     typer.Option(
         "--out", metavar="SET", help="Folder of the set, or its URL.",
-        parser=_path_or_url, callback=folder_at(exists=False),
+        parser=path_or_url, callback=folder_at(exists=False),
     ),
 ]  # fmt: skip
 CuratePreset = Annotated[

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xsheet.cli.options import (
-    LOCAL_PATH,
     URL_OF_A_SET,
     AsJson,
     Config,
@@ -20,6 +19,7 @@ from xsheet.cli.options import (
     SetFolders,
     cpu_count,
     local_path,
+    path_or_url,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ MAX_IDS_SHOWN = 10
 
 def export(
     folder: SetFolder,
-    out: Annotated[Path, typer.Option("--out", help="New or empty folder for the export.", **LOCAL_PATH)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="New or empty folder for the export, or its URL.", parser=path_or_url),
+    ],
     to: Annotated[
         str,
         typer.Option(

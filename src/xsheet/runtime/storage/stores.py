@@ -5,35 +5,28 @@ An object appears only when its upload is complete, also a multipart upload; lef
 Failed requests are retried a few times.
 """
 
-import errno
 import fnmatch
 import glob
 import os
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar
 
 from pyarrow import fs
 
+from xsheet.runtime.storage.attempts import tried
 from xsheet.runtime.storage.place import SCHEMES
-from xsheet.schemas.errors import ConfigError, RunError, XsheetError
+from xsheet.schemas.errors import ConfigError, RunError
 
-TRIES = 4
-FIRST_PAUSE_S = 0.5  # before the second try; four times as long before each later one
 CONNECT_TIMEOUT_S = 10.0
-RETRY_LIMIT_S = 60.0  # of Google's client
+RETRY_LIMIT_S = 3.0  # of Google's client, in each try here
 CHUNK_BYTES = 8 << 20
 TRANSFERS = 8  # at a time
-_DENIED = (
-    "access_denied", "access denied", "invalid_access_key", "signature_does_not_match", "unrecognized_client",
-    "missing_authentication", "invalid_client_token", "expired_token", "unauthenticated", "permission", "forbidden",
-    "credential", "unauthorized", "http response code: 403", "http response code: 401",
-)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -62,7 +55,7 @@ def list_objects(url: str) -> list[RemoteObject]:
             return [info]
         return list(store.get_file_info(fs.FileSelector(fixed, recursive=True, allow_not_found=True)))
 
-    found = [info for info in _tried(find, url) if info.type == fs.FileType.File]
+    found = [info for info in tried(find, url, is_first=True) if info.type == fs.FileType.File]
     objects = [_described(url, info) for info in found if fixed == path or _matches(info.path, path)]
     if not objects:
         raise ConfigError(where=url, expected="an object, a folder or a pattern", got="nothing", hint="check the URL")
@@ -82,7 +75,7 @@ def describe_objects(urls: Iterable[str]) -> dict[str, RemoteObject]:
     for bucket, members in by_bucket.items():
         store, _ = _open_store(members[0])
         paths = [_path_of(url) for url in members]
-        for url, info in zip(members, _tried(partial(store.get_file_info, paths), bucket), strict=True):
+        for url, info in zip(members, tried(partial(store.get_file_info, paths), bucket), strict=True):
             if info.type == fs.FileType.File:
                 found[url] = _described(url, info)
     return found
@@ -108,7 +101,7 @@ def read_object(url: str, *, max_bytes: int) -> bytes | None:
             raise ConnectionError(f"{len(data)} of {info.size} bytes")
         return data
 
-    return _tried(read, url)
+    return tried(read, url, is_first=True)
 
 
 def fetch(remote: RemoteObject, file: BinaryIO, *, on_progress: Callable[[], None] = lambda: None) -> None:
@@ -130,7 +123,7 @@ def fetch(remote: RemoteObject, file: BinaryIO, *, on_progress: Callable[[], Non
         if file.tell() != remote.size_bytes:
             raise ConnectionError(f"{file.tell()} of {remote.size_bytes} bytes")
 
-    _tried(copy, remote.url)
+    tried(copy, remote.url)
 
 
 def upload(file: Path, url: str) -> None:
@@ -167,8 +160,8 @@ def delete_objects(urls: Sequence[str]) -> None:
     for url in urls:
         store, path = _open_store(url)
 
-        if _tried(partial(store.get_file_info, path), url).type == fs.FileType.File:
-            _tried(partial(store.delete_file, path), url)
+        if tried(partial(store.get_file_info, path), url).type == fs.FileType.File:
+            tried(partial(store.delete_file, path), url)
 
 
 def each_at_a_time(step: Callable[[T], None], values: Iterable[T]) -> None:
@@ -200,7 +193,7 @@ def _write(url: str, size: int, copy: Callable[[Any], object], *, in_parts: bool
             raise ConnectionError(f"{found} of {size} bytes")
 
     try:
-        _tried(write, url)
+        tried(write, url)
     except ConfigError as error:
         hint = "check network and access, then run the same command again; what arrived is kept"
         raise RunError(where=url, expected=f"an object of {size} bytes", got=error.got, hint=hint) from error
@@ -224,7 +217,7 @@ def _open_store(url: str) -> tuple[fs.FileSystem, str]:
         case "s3":
             return _s3(path.split("/")[0]), path
         case "gs":
-            return fs.GcsFileSystem(retry_time_limit=RETRY_LIMIT_S), path
+            return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=RETRY_LIMIT_S)), path
         case "az":
             return _azure(url), path
         case "hf":
@@ -247,7 +240,7 @@ def _s3(bucket: str) -> fs.FileSystem:
 @cache
 def _s3_region(bucket: str) -> str:
     """Region of a bucket; cached, because a file system is opened for every object."""
-    region: str = _tried(lambda: fs.resolve_s3_region(bucket), f"s3://{bucket}")
+    region: str = tried(lambda: fs.resolve_s3_region(bucket), f"s3://{bucket}", is_first=True)
     return region
 
 
@@ -269,43 +262,6 @@ def _hugging_face(url: str) -> fs.FileSystem:
             where=url, expected="the package huggingface_hub", got="none", hint="pip install huggingface_hub"
         ) from error
     return fs.PyFileSystem(fs.FSSpecHandler(HfFileSystem(use_listings_cache=False)))
-
-
-def _tried(step: Callable[[], T], url: str) -> T:
-    """Result of a function, with retries; errors of the stores become ConfigError."""
-    pause_s = FIRST_PAUSE_S
-    for last in (*[False] * (TRIES - 1), True):
-        try:
-            return step()
-        except XsheetError:
-            raise
-        except Exception as error:  # each store has errors of its own
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-                raise  # of this machine
-            if last or isinstance(error, FileNotFoundError) or _is_denied(error):
-                raise _store_error(url, error) from error
-        time.sleep(pause_s)
-        pause_s *= 4
-    raise AssertionError("the last try returns or raises")
-
-
-def _store_error(url: str, error: Exception) -> ConfigError:
-    expected, got, hint = "an answer of the store", _short(error), "check network and endpoint, then run again"
-    if isinstance(error, FileNotFoundError):
-        expected, got, hint = "an object or folder", "nothing", "check the URL"
-    elif _is_denied(error):
-        expected = "credentials with access"
-        hint = "set them up as for the store's own tools, e.g. AWS_ACCESS_KEY_ID or `hf auth login`"
-    return ConfigError(where=url, expected=expected, got=got, hint=hint)
-
-
-def _is_denied(error: Exception) -> bool:
-    text = f"{type(error).__name__} {error}".casefold()
-    return isinstance(error, PermissionError) or any(mark in text for mark in _DENIED)
-
-
-def _short(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
 def _path_of(url: str) -> str:
