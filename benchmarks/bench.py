@@ -75,7 +75,7 @@ BENCHES = (
     Bench("model-cost", "model_cost.py", 2),
     Bench("learn", "learn.py {folder}/learn", 40),
     Bench("actions", "actions.py {folder}/actions", 120),
-    Bench("driver", "driver.py --items 10000 100000", 2),
+    Bench("driver", "driver.py --items 10000 100000 1000000", 8),
     Bench("prior", "prior.py {folder}/base", 40),
     Bench("gpu", "gpu.py {folder}/gpu", 10, gpu=True),
 )
