@@ -1,11 +1,11 @@
-"""An export at a URL: written to a copy on this machine, then uploaded under its own names, the description last.
+"""An export at a URL: written to a local copy, then uploaded under its file names, the description last.
 
     URL/export.json    "complete" is false while anything else is uploaded, and true at the end
-    CACHE/exports/<key>/copy/    the export on this machine; the same command goes on with it
-    CACHE/exports/<key>/uploaded    hash and name of every file that arrived
+    CACHE/exports/<key>/copy/    the export on this machine; the same command continues it
+    CACHE/exports/<key>/uploaded    hash and name of every uploaded file
 
-The trainers and tools that read an export want its files under their names, so unlike a set it is not replaced whole:
-a reader that begins while "complete" is false may find new captions beside old ones.
+Trainers read an export by its file names, so unlike a set it is not replaced atomically: a reader that begins while
+"complete" is false may find new captions beside old ones.
 """
 
 import json
@@ -34,10 +34,10 @@ MAX_DESCRIPTION_BYTES, MAX_CHECKSUM_BYTES = 16 << 20, 1 << 30
 
 @contextmanager
 def open_export_copy(url: str, settings: ExportSettings, *, layer: str) -> Iterator[Path]:
-    """The folder of this machine in which the export of a URL is written, locked while the block runs.
+    """The local folder in which the export for a URL is written, locked while the block runs.
 
     Raises:
-        ConfigError: the URL holds other things or another export, no access, or a store without many small writes.
+        ConfigError: other content or another export at the URL, no access, or a store that cannot take many files.
         RunError: another command of this machine writes the same export.
     """
     if url.startswith("hf://"):
@@ -54,11 +54,11 @@ def open_export_copy(url: str, settings: ExportSettings, *, layer: str) -> Itera
 
 
 def upload_export(folder: Path, url: str) -> int:
-    """Upload what the URL lacks of a finished export, and remove what is no longer part of it; the number of files.
+    """Upload the missing files of a finished export and remove stale ones; returns the number of uploaded files.
 
     Raises:
         ConfigError: no access, or no answer.
-        RunError: a file did not arrive; the same command goes on with the others.
+        RunError: an upload failed; the same command uploads the remaining files.
     """
     description = (folder / DESCRIPTION).read_bytes()
     new = listed_checksums((folder / CHECKSUMS).read_text(encoding="utf-8"))

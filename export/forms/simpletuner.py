@@ -27,7 +27,8 @@ def write_simpletuner(
     side = min(common_size(members, multiple=16))
     backends = [
         {
-            "id": f"{name}-{split}", "type": "local", "dataset_type": "video", "instance_data_dir": f"{location}/{split}",
+            "id": f"{name}-{split}", "type": "local", "dataset_type": "video",
+            "instance_data_dir": f"{location}/{split}",
             "caption_strategy": "textfile", "metadata_backend": "discovery", "crop": False, "resolution": side,
             "minimum_image_size": side, "resolution_type": "pixel", "cache_dir_vae": f"{location}/cache/vae",
             "repeats": 0, "disabled": False, "video": {"num_frames": frames, "min_frames": frames},

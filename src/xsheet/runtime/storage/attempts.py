@@ -1,4 +1,4 @@
-"""Requests to a store, tried again after what may pass; the errors of its client as one sentence."""
+"""Requests to a store with retries; errors of its client as ConfigError."""
 
 import errno
 import time
@@ -24,10 +24,13 @@ T = TypeVar("T")
 
 
 def tried(step: Callable[[], T], url: str, *, is_first: bool = False) -> T:
-    """The result of a step, tried a few times; errors of the stores as ConfigError.
+    """Result of a function, with retries; errors of the stores become ConfigError.
 
-    `is_first`: a command begins with it, so that a name without an address ends it: there is no network, or a typing
-    error. Later on the name had one, and is tried again.
+    Args:
+        step: the request.
+        url: where, for the error.
+        is_first: a command begins with this request, so a host name that does not resolve is final: there is no
+            network, or the name is wrong. In later requests it is retried.
     """
     pause_s = FIRST_PAUSE_S
     for last in (*[False] * (TRIES - 1), True):
