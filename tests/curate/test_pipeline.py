@@ -231,6 +231,7 @@ def test_extra_columns_of_a_table_reach_the_sources(corpus, tmp_path):
     assert replace(source, manifest_columns=()).status in ("ok", "rejected")
 
 
+@pytest.mark.nightly
 def test_broken_files_among_many_keep_their_rows_and_exit_with_1(corpus, tmp_path):
     folder = tmp_path / "many"
     folder.mkdir()

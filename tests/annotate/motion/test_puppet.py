@@ -23,18 +23,18 @@ def bench() -> ModuleType:
     return module
 
 
-@pytest.fixture(scope="module")
-def score(bench):
-    """Head and face of ten unseen films."""
+@pytest.fixture(scope="module", params=[3, pytest.param(10, marks=pytest.mark.nightly)])
+def score(bench, request):
+    """Head and face of unseen films."""
     score = bench.Score()
-    for seed in range(100, 110):
+    for seed in range(100, 100 + request.param):
         signals, truth = bench.filmed(bench.plan_of(seed), body=False)
         score.add(bench.phases_of(signals), truth.phases, tracks=bench.FACE, least=0.5)
     return score
 
 
-def test_planted_actions_are_found(score):
-    assert len(score.hits) >= 15
+def test_planted_actions_are_found(score, request):
+    assert len(score.hits) >= 1.5 * request.node.callspec.params["score"]
     assert not score.extra
     assert score.f1 >= 0.85  # glances during head movement are left out: on real people they were rarely true
 

@@ -48,7 +48,7 @@ NAMES = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", NAMES)
 def test_spans_of_real_clips_hold_the_frames_of_a_whole_pass(shared, name):
     span = Span(1_500_000, 1_900_000)

@@ -229,7 +229,7 @@ def test_a_film_without_talk_is_not_measurable(kind: FilmKind, reason: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("index", [4, 5, 6])
+@pytest.mark.parametrize("index", [6, *(pytest.param(n, marks=pytest.mark.nightly) for n in (4, 5))])
 def test_the_speaker_of_two_puppet_heads_is_selected(index: int):
     assert (
         DEFAULT_SETTINGS.select_speaker(film_scores(index, "two_heads"))

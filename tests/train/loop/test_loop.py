@@ -111,7 +111,7 @@ def test_the_checkpoint_of_another_format_is_refused(tmp_path):
     make_loop(tmp_path, steps=2).run()
     (file,) = (tmp_path / "checkpoints").glob("*/checkpoint.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 99, "progress": {"of": "the future"}}))
-    with pytest.raises(ContractError, match="expected format 2, got format 99"):
+    with pytest.raises(ContractError, match="expected format 3, got format 99"):
         make_loop(tmp_path, steps=4).run()
 
 
@@ -157,7 +157,7 @@ def start(toy_script, folder, *arguments):
     return subprocess.Popen(command, cwd=folder.parent, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
-def finished(process, *, within_s=200):
+def finished(process, *, within_s=600):
     _, output = process.communicate(timeout=within_s)
     assert process.returncode == 0, output[-3000:]
 
@@ -173,12 +173,12 @@ def kill_after(process, folder, *, step):
 
 
 @pytest.mark.slow
-def test_killed_while_it_saves_then_one_worker_then_two_the_same_bits(toy_script, tmp_path):
+@pytest.mark.timeout(1500)
+def test_killed_while_it_saves_then_two_workers_the_same_bits(toy_script, tmp_path):
     finished(start(toy_script, tmp_path / "whole", "--steps", "6"))
     broken = tmp_path / "broken"
     kill_after(start(toy_script, broken, "--steps", "6"), broken, step=4)
-    for step, workers in ((4, "1"), (6, "2")):
-        finished(start(toy_script, broken, "--steps", str(step), "--workers", workers))
+    finished(start(toy_script, broken, "--steps", "6", "--workers", "2"))
     whole, ended = (torch.load(folder / "final.pt") for folder in (tmp_path / "whole", broken))
     assert not different(ended, whole)
 
