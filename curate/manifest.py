@@ -38,6 +38,7 @@ TEXT_COLUMNS = ("speaker", "transcript", "words", "caption", "licence", "consent
 COLUMNS = ("path", *TIME_COLUMNS, *CROP_COLUMNS, CROP_HEIGHT, *TEXT_COLUMNS)
 MAX_WORDS_BYTES = 16 << 20
 MAX_CROP_HEIGHT = 100_000
+MIN_CROP_PX = 2  # smaller ones are shares that reach beyond the picture
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:[.,]\d*)?)")
 MAX_TIME_S = 10_000_000.0
 
@@ -182,6 +183,9 @@ class _Row:
         if not (0 <= x0 < x1 < math.inf and 0 <= y0 < y1 < math.inf):
             got = f"{x0:g}, {y0:g}, {x1:g}, {y1:g}"
             raise self.error("0 <= x0 < x1 and 0 <= y0 < y1", got, "correct the crop")
+        if max(x1, y1) > 1 and min(x1 - x0, y1 - y0) < MIN_CROP_PX:
+            got = f"{x0:g}, {y0:g}, {x1:g}, {y1:g}"
+            raise self.error(f"shares of at most 1, or at least {MIN_CROP_PX} pixels", got, "correct the crop")
         return x0, y0, x1, y1
 
     def _crop_height(self) -> int | None:
@@ -256,10 +260,27 @@ def _parse(table: Path) -> Iterable[dict[str, Any]]:
             found = json.loads(table.read_text(encoding="utf-8-sig"))
             return found if isinstance(found, list) else [found]
         case ".jsonl":
-            lines = table.read_text(encoding="utf-8-sig").splitlines()
-            return [json.loads(line) for line in lines if line.strip()]
+            return list(_json_lines(table.read_text(encoding="utf-8-sig")))
         case suffix:
             return list(_delimited(table, "\t" if suffix == ".tsv" else ","))
+
+
+def _json_lines(text: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        try:
+            if line.strip():
+                yield json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+
+
+def _json_lines(text: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        try:
+            if line.strip():
+                yield json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
 
 
 def _delimited(table: Path, delimiter: str) -> Iterator[dict[str, Any]]:

@@ -16,11 +16,12 @@ from typing import Any
 from xsheet.curate.corpora.clips import (
     CorpusClip,
     CorpusProblem,
-    checked_crop,
     metadata_error,
     number_at,
     read_clips,
     read_json_metadata,
+    seconds_at,
+    share_crop,
     span_of_seconds,
     text_at,
     text_columns,
@@ -42,13 +43,14 @@ def celebv_hq_clips(meta: Path) -> Iterator[CorpusClip | CorpusProblem]:
         raise metadata_error(meta, "an object with 'clips'", type(found).__name__)
     mappings = found.get("meta_info")
 
-    def clips_of(name: str, row: Any) -> Iterator[CorpusClip]:
+    def clips_of(where: str, named: tuple[str, Any]) -> Iterator[CorpusClip]:
+        name, row = named
         edges = (number_at(row, "bbox", edge) for edge in ("left", "top", "right", "bottom"))
         attributes = value_at(row, "attributes") or {}
         yield CorpusClip(
-            where=f"{meta.name}, clip {name}", name=name, clip_files=(name,), video_files=(text_at(row, "ytb_id"),),
-            span=span_of_seconds(number_at(row, "duration", "start_sec"), number_at(row, "duration", "end_sec")),
-            crop=checked_crop(*edges),
+            where=where, name=name, clip_files=(name,), video_files=(text_at(row, "ytb_id"),),
+            span=span_of_seconds(seconds_at(row, "duration", "start_sec"), seconds_at(row, "duration", "end_sec")),
+            crop=share_crop(*edges),
             columns=text_columns(
                 {
                     "label": value_at(attributes, "emotion", "labels"), "licence": LICENCE,
@@ -58,7 +60,7 @@ def celebv_hq_clips(meta: Path) -> Iterator[CorpusClip | CorpusProblem]:
             ),
         )  # fmt: skip
 
-    return read_clips(clips.items(), clips_of)
+    return read_clips(((f"{meta.name}, clip {name}", (name, row)) for name, row in clips.items()), clips_of)
 
 
 def _names(mappings: Any, mapping: str, attributes: Any, key: str) -> str:

@@ -14,16 +14,17 @@ from typing import Any
 from xsheet.curate.corpora.clips import (
     CorpusClip,
     CorpusProblem,
-    MalformedRowError,
+    find_name,
     metadata_files,
     read_clips,
+    seconds_at,
     span_of_seconds,
     table_rows,
     text_at,
     text_columns,
+    youtube_id,
 )
 from xsheet.curate.discover import VIDEO_SUFFIXES
-from xsheet.curate.manifest import clock_seconds
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.time import Span
 
@@ -60,9 +61,7 @@ def _column_names(file: Path, rows: list[dict[str, Any]], columns: Mapping[str, 
     """{column of xsheet: column of the table}."""
     present = list(dict.fromkeys(key for row in rows for key in row))
     wrong = next((name for name in columns.values() if rows and name not in present), None)
-    found = {
-        ours: name for ours, names in NAMES.items() if (name := next((n for n in names if n in present), None))
-    } | dict(columns)
+    found = {ours: name for ours, names in NAMES.items() if (name := find_name(names, present))} | dict(columns)
     if wrong is not None or (rows and "path" not in found):
         raise ConfigError(
             where=str(file), expected=f"a column {wrong!r}" if wrong else "a column with the id or file of each clip",
@@ -83,16 +82,15 @@ def _clips_of(where: str, row: Any, *, names: Mapping[str, str], fixed: Mapping[
 
 
 def _stem(value: str) -> str:
-    name = PurePosixPath(value.replace("\\", "/")).name
+    """The id or name of a file, from a path or a link."""
+    name = youtube_id(value) if "://" in value else PurePosixPath(value.replace("\\", "/")).name
     suffix = PurePosixPath(name).suffix
     return name.removesuffix(suffix) if suffix.lower() in VIDEO_SUFFIXES else name
 
 
 def _span(row: Any, names: Mapping[str, str]) -> Span | None:
-    values = [row.get(names.get(edge, "")) for edge in ("start_s", "end_s")]
-    if all(value is None or value == "" for value in values):
+    edges = [(names.get(edge, edge), row.get(names.get(edge, ""))) for edge in ("start_s", "end_s")]
+    if all(value is None or value == "" for _, value in edges):
         return None
-    start, end = (clock_seconds(str(value)) for value in values)
-    if start is None or end is None:
-        raise MalformedRowError(f"expected a start and an end in seconds or [H:]MM:SS, got {repr(values)[:80]}")
+    start, end = (seconds_at(dict(edges), name) for name, _ in edges)
     return span_of_seconds(start, end)

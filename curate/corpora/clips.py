@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from xsheet.curate.manifest import MAX_TIME_S, Crop, read_rows
+from xsheet.curate.manifest import MAX_TIME_S, Crop, clock_seconds, read_rows
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.files import read_json
 from xsheet.schemas.time import Span, us_from_seconds
+
+SHARE_TOLERANCE = 0.05  # of the picture: so far a box in shares may reach beyond it
 
 ImportReason = Literal["malformed", "missing", "ambiguous", "outside_folder", "name_not_utf8", "overlaps", "duplicate"]
 
@@ -57,14 +59,33 @@ def read_clips(
 
 
 def value_at(row: Any, *keys: str) -> Any:
-    """The value at a path of keys of nested objects; None where one is absent."""
+    """The value at a path of keys of nested objects; None where one is absent.
+
+    Keys that differ in case, spaces, `-` and `_` alone are one: copies of a corpus write them in several ways.
+    """
     for key in keys:
         if not isinstance(row, dict):
             raise MalformedRowError(f"expected an object with {key!r}, got {_short(row)}")
-        row = row.get(key)
+        row = row[key] if key in row else row.get(find_name((key,), row))
         if row is None:
             return None
     return row
+
+
+def find_name(names: Iterable[str], present: Iterable[Any]) -> str | None:
+    """The first of some names that is present, if need be written in another case or with other separators."""
+    known = {str(name): str(name) for name in present}
+    plain: dict[str, str] = {}
+    for name in known:
+        plain.setdefault(_plain(name), name)
+    names = tuple(names)
+    return next((n for n in names if n in known), None) or next(
+        (plain[p] for p in map(_plain, names) if p in plain), None
+    )
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold().replace("-", "_").replace(" ", "_")
 
 
 def text_at(row: Any, *keys: str) -> str:
@@ -87,6 +108,13 @@ def number_at(row: Any, *keys: str) -> float:
     return number
 
 
+def seconds_at(row: Any, *keys: str) -> float:
+    """The time at a path of keys: a number, or a text such as 12.5, 12,5 or 0:01:02.500, in seconds."""
+    value = value_at(row, *keys)
+    clock = clock_seconds(value) if isinstance(value, str) else None
+    return number_at(row, *keys) if clock is None else clock
+
+
 def span_of_seconds(start: float, end: float) -> Span:
     """Start and end in seconds as a span."""
     if not 0 <= start < end <= MAX_TIME_S:
@@ -99,6 +127,13 @@ def checked_crop(x0: float, y0: float, x1: float, y1: float) -> Crop:
     if not (0 <= x0 < x1 < math.inf and 0 <= y0 < y1 < math.inf):
         raise MalformedRowError(f"expected 0 <= x0 < x1 and 0 <= y0 < y1, got {x0:g}, {y0:g}, {x1:g}, {y1:g}")
     return x0, y0, x1, y1
+
+
+def share_crop(x0: float, y0: float, x1: float, y1: float) -> Crop:
+    """Edges of a crop in shares of the picture; an edge slightly outside of the picture is moved to its border."""
+    if not all(-SHARE_TOLERANCE <= edge <= 1 + SHARE_TOLERANCE for edge in (x0, y0, x1, y1)):
+        raise MalformedRowError(f"expected a crop in shares of the picture, got {x0:g}, {y0:g}, {x1:g}, {y1:g}")
+    return checked_crop(max(0.0, x0), max(0.0, y0), min(1.0, x1), min(1.0, y1))
 
 
 def text_columns(columns: Mapping[str, Any]) -> dict[str, str]:

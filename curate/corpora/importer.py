@@ -163,11 +163,13 @@ def write_import(found: CorpusImport, out: Path) -> Path:
         OSError: the folder cannot be written.
     """
     check_manifest_path(out)
-    rows = list(_manifest_rows(found, out.absolute().parent))
+    rows = [
+        {name: _encodable(value) for name, value in row.items()} for row in _manifest_rows(found, out.absolute().parent)
+    ]
     names = list(dict.fromkeys(name for row in rows for name in row))
     missing = out.with_name(f"{out.stem}.missing.csv")
     fields = ("where", "name", "reason", "message")
-    problems = [{field: getattr(problem, field) for field in fields} for problem in found.problems]
+    problems = [{field: _encodable(getattr(problem, field)) for field in fields} for problem in found.problems]
     write_text(missing, _csv(fields, problems))
     match out.suffix.lower():
         case ".parquet":
@@ -215,6 +217,11 @@ def _carried(columns: Mapping[str, str]) -> dict[str, str]:
         f"corpus_{name}" if name in own or (name == "words" and text.lstrip()[:1] not in ("[", "{")) else name: text
         for name, text in columns.items()
     }
+
+
+def _encodable(value: Any) -> Any:
+    """A text without the halves of characters that JSON can hold and UTF-8 cannot."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

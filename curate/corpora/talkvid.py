@@ -15,8 +15,8 @@ from xsheet.curate.corpora.clips import (
     CorpusClip,
     CorpusProblem,
     metadata_files,
-    number_at,
     read_clips,
+    seconds_at,
     span_of_seconds,
     table_rows,
     text_at,
@@ -41,7 +41,7 @@ def talkvid_clips(meta: Path) -> Iterator[CorpusClip | CorpusProblem]:
 
 def _clips_of(where: str, row: Any) -> Iterator[CorpusClip]:
     name, video = text_at(row, "id"), youtube_id(text_at(row, "info", "Video Link"))
-    start, end = number_at(row, "start-time"), number_at(row, "end-time")
+    start, end = seconds_at(row, "start-time"), seconds_at(row, "end-time")
     info = value_at(row, "info")
     yield CorpusClip(
         where=where, name=name, clip_files=(name, f"{video}_{start:.3f}_{end:.3f}"), video_files=(video,),

@@ -13,6 +13,7 @@ from typing import Any
 from xsheet.curate.corpora.clips import (
     CorpusClip,
     CorpusProblem,
+    find_name,
     metadata_error,
     read_clips,
     table_rows,
@@ -48,17 +49,20 @@ def video_folder_clips(meta: Path, columns: Mapping[str, str]) -> Iterator[Corpu
 
 
 def _clips_of(where: str, row: Any, *, name: str, below: Path, columns: Mapping[str, str]) -> Iterator[CorpusClip]:
-    path = (below / text_at(row, name)).as_posix()
+    file = text_at(row, name)
+    path = (below / (file if "/" in file else file.replace("\\", "/"))).as_posix()  # metadata written on Windows
     renamed = {ours: row.get(theirs) for ours, theirs in columns.items() if ours != "path"}
     kept = {str(key): value for key, value in row.items() if key not in (name, *columns.values())}
-    caption = row.get("caption") or row.get("text")
+    caption = next(
+        (row[key] for key in (find_name((one,), row) for one in ("caption", "text")) if key and row[key]), None
+    )
     yield CorpusClip(where=where, name=path, file=path, columns=text_columns(kept | {"caption": caption} | renamed))
 
 
 def _file_column(file: Path, rows: list[dict[str, Any]], columns: Mapping[str, str]) -> str:
     present = list(dict.fromkeys(str(key) for row in rows for key in row))
     candidates = [columns["path"]] if "path" in columns else ["file_name", *(n for n in present if "file_name" in n)]
-    found = next((name for name in candidates if name in present), None)
+    found = find_name(candidates, present)
     if found is None:
         raise ConfigError(
             where=str(file), expected=f"a column {candidates[0]!r}", got=", ".join(present)[:300],

@@ -139,6 +139,9 @@ def _resolve_segment(segment: ManifestSegment, source: SourceVideo) -> SourceSeg
         height = segment.crop_height or source.height
         width = source.width * height / source.height
         x0, y0, x1, y1 = x0 / width, y0 / height, x1 / width, y1 / height
+    if max(segment.crop) > 1 and min((x1 - x0) * source.width, (y1 - y0) * source.height) < MIN_CROP_PX:
+        got = ", ".join(f"{edge:g}" for edge in segment.crop)
+        raise _segment_error(source, f"shares of at most 1, or a crop of at least {MIN_CROP_PX} pixels", got)
     if max(x1, y1) > 1:
         got = ", ".join(f"{edge:g}" for edge in segment.crop)
         raise _segment_error(source, f"a crop within {source.width}×{source.height} pixels", got)
@@ -150,6 +153,7 @@ def _segment_error(source: SourceVideo, expected: str, got: str) -> MediaError:
     return MediaError(reason="bad_segment", where=source.path, expected=expected, got=got, hint=hint)
 
 
+MIN_CROP_PX = 2  # a smaller crop is one in shares that reaches beyond the picture, not one in pixels
 _END_TOLERANCE_US = 1_000_000  # published lists round to seconds
 
 

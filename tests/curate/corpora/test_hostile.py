@@ -24,7 +24,7 @@ GOOD = {"id": "x", "start-time": 0.0, "end-time": 2.0, "info": {"Video Link": "a
         (GOOD | {"end-time": 10**400}, "expected a number in 'end-time'"),
         (GOOD | {"info": "no object"}, "expected an object with 'Video Link', got 'no object'"),
         (GOOD | {"info": {"Video Link": "https://[half"}}, "expected the link or id of a video"),
-        (GOOD | {"id": []}, "expected a text in 'id', got []"),
+        (GOOD | {"id": []}, "expected text in 'id', got []"),
     ],
 )
 def test_a_broken_row_is_a_row_and_the_others_go_in(row, message, tmp_path):
@@ -113,3 +113,69 @@ def test_a_dry_run_reports_and_writes_nothing(corpus, tmp_path):
     assert not list(tmp_path.glob("m.*"))
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert sorted(path.name for path in tmp_path.glob("m.*")) == ["m.csv", "m.missing.csv"]
+
+
+def placed(kind, document, tmp_path, *, name="m.json"):
+    """The clips of a document, given as JSON or as text, whose recording is there; and the problems."""
+    (tmp_path / "aaaaaaaaaa1.mp4").write_bytes(b"")
+    (tmp_path / name).write_text(document if isinstance(document, str) else json.dumps(document))
+    found = import_corpus(kind, tmp_path / name, tmp_path, {})
+    return [one.clip for one in found.placed], found.problems
+
+
+@pytest.mark.parametrize("start", ["0.5", "0,5", "0:00.5", "00:00:00.500", 0.5, "5e-1"])
+def test_a_time_may_be_a_number_or_a_text_in_seconds_or_clock_form(start, tmp_path):
+    ((one,), _) = placed("talkvid", [GOOD | {"start-time": start}], tmp_path)
+    assert one.span.start_us == 500_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [
+        ("talkvid", {"ID": "x", "Start_Time": 0, "end time": 2, "Info": {"video_link": "aaaaaaaaaa1"}}),
+        ("openhumanvid", {"Clip_ID": "x", "URL": "https://www.youtube.com/watch?v=aaaaaaaaaa1", "Start": 0, "END": 2}),
+        ("speakervid-5m", {"Video_ID": "aaaaaaaaaa1", "start": "0", "end": "2"}),
+    ],
+)
+def test_names_in_another_case_or_with_other_separators_are_the_same(kind, row, tmp_path):
+    ((one,), problems) = placed(kind, [row], tmp_path)
+    assert (one.span.start_us, one.span.end_us, problems) == (0, 2_000_000, [])
+
+
+@pytest.mark.parametrize("edge", [1.002, -0.01])
+def test_a_face_box_that_reaches_slightly_beyond_the_picture_is_not_taken_for_pixels(edge, tmp_path):
+    box = {"top": min(edge, 0.0), "bottom": max(edge, 0.9), "left": 0.1, "right": 0.6}
+    clip = {"ytb_id": "aaaaaaaaaa1", "duration": {"start_sec": 0, "end_sec": 2}, "bbox": box}
+    far = clip | {"bbox": box | {"right": 640}}
+    ((one,), (problem,)) = placed("celebv-hq", {"clips": {"a_0": clip, "b_0": far}}, tmp_path)
+    assert one.crop == (0.1, 0.0, 0.6, min(1.0, box["bottom"]))
+    assert "expected a crop in shares of the picture" in problem.message
+
+
+def test_one_wrong_time_of_a_recording_costs_one_clip(tmp_path):
+    meta = tmp_path / "HDTF_dataset"
+    meta.mkdir()
+    (meta / "RD_annotion_time.txt").write_text("aaaaaaaaaa1.mp4 00:01-00:03 00:05 00:07-00:06 00:08-00:09\n")
+    (tmp_path / "aaaaaaaaaa1.mp4").write_bytes(b"")
+    found = import_corpus("hdtf", meta, tmp_path, {})
+    assert [one.clip.name for one in found.placed] == ["RD/aaaaaaaaaa1_0", "RD/aaaaaaaaaa1_3"]
+    assert [one.reason for one in found.problems] == ["malformed", "malformed"]
+
+
+def test_halves_of_characters_in_a_text_are_replaced(tmp_path):
+    text = json.dumps([GOOD | {"id": "x\ud800", "description": "talks \ud83d"}])
+    (tmp_path / "aaaaaaaaaa1.mp4").write_bytes(b"")
+    (tmp_path / "m.json").write_text(text)
+    for suffix in ("csv", "jsonl", "parquet"):
+        write_import(import_corpus("talkvid", tmp_path / "m.json", tmp_path, {}), tmp_path / f"o.{suffix}")
+        (entry,) = read_manifest(tmp_path / f"o.{suffix}", {})
+        columns = {one.key: one.value for one in entry.segments[0].columns}
+        assert (columns["corpus_clip"], columns["caption"]) == ("x?", "talks ?")
+
+
+def test_a_name_with_backslashes_is_a_path_of_windows(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.mp4").write_bytes(b"")
+    (tmp_path / "metadata.jsonl").write_text(json.dumps({"File_Name": "sub\\a.mp4"}))
+    (one,) = import_corpus("video-folder", tmp_path, tmp_path, {}).placed
+    assert one.file == tmp_path / "sub" / "a.mp4"

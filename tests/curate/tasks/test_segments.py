@@ -37,6 +37,7 @@ def test_an_end_up_to_a_second_behind_the_video_is_its_end():
     [
         ((11, None, None), "expected segments within its 10.000 s, got 11 s to its end"),
         ((2, 12, None), "expected segments within its 10.000 s, got 2 s to 12 s"),
+        ((0, 5, (0.1, 0, 0.6, 1.002)), "expected shares of at most 1, or a crop of at least 2 pixels"),
         ((0, 5, (0, 0, 1921, 1080)), "expected a crop within 1920×1080 pixels, got 0, 0, 1921, 1080"),
     ],
 )
