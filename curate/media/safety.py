@@ -89,14 +89,14 @@ def _resolve(input_path: str, *, root: Path) -> Path:
     if _PROTOCOL_PATTERN.match(input_path):
         hint = "copy it to a local folder; write a file name that holds a ':' as an absolute path"
         raise _media_error("outside_root", input_path, "a local path", "a URL or a protocol form", hint)
-    if not root.is_dir():
-        raise ConfigError(where=str(root), expected="a folder as root of the inputs", got="none", hint="set the root")
     try:
         resolved = Path(input_path).resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: a NUL byte
         known = not isinstance(error, OSError) or error.errno in _MISSING_ERRNOS
         reason: MediaReason = "missing" if known else "unreadable"
         raise _media_error(reason, input_path, "a file", _first_line(error), "check the path") from error
+    if not root.is_dir():
+        raise ConfigError(where=str(root), expected="a folder as root of the inputs", got="none", hint="set the root")
     if not resolved.is_relative_to(root.resolve()):
         hint = f"pass --root {resolved.parent} to read linked files there, or copy the file"
         raise _media_error("outside_root", input_path, f"a file below {root}", f"{resolved}", hint)

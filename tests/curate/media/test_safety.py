@@ -100,9 +100,13 @@ def test_a_file_without_read_permission_is_unreadable(film, tmp_path):
     assert reason_of(path, tmp_path) == "unreadable"
 
 
-def test_a_root_that_is_not_a_folder_is_a_config_error(tmp_path):
+def test_a_root_that_is_not_a_folder_is_a_config_error(film, tmp_path):
     with pytest.raises(ConfigError, match="set the root"):
-        probe(tmp_path / "a.mp4", root=tmp_path / "none")
+        probe(film(), root=tmp_path / "none")
+
+
+def test_a_file_whose_folder_is_gone_is_missing(tmp_path):
+    assert reason_of(tmp_path / "gone" / "a.mp4", tmp_path / "gone") == "missing"
 
 
 def test_a_file_exchanged_after_the_check_is_not_read(film, tmp_path):
