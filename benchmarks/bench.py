@@ -75,7 +75,8 @@ BENCHES = (
     Bench("model-cost", "model_cost.py", 2),
     Bench("learn", "learn.py {folder}/learn", 40),
     Bench("actions", "actions.py {folder}/actions", 120),
-    Bench("driver", "driver.py --items 10000 100000 1000000", 8),
+    Bench("items", "items.py --items 5000 100000 --folder /dev/shm", 5),
+    Bench("driver", "driver.py --items 10000 100000 1000000", 15),
     Bench("prior", "prior.py {folder}/base", 40),
     Bench("gpu", "gpu.py {folder}/gpu", 10, gpu=True),
 )

@@ -85,3 +85,22 @@ def test_no_manifest_and_no_name_ends_a_run(tmp_path, manifests, names):
     rows = tables.read_table(tmp_path / "set", tables.SOURCES, ["path", "status", "reason"]).to_pylist()
     assert {row["path"] for row in rows} == expected
     assert all(row["status"] == "failed" and row["reason"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,start_s\nfilm.mp4,1\n", "expected a column 'path', got file, start_s"),
+        ("path,start_s,end_s\nfilm.mp4,0,3\nfilm.mp4,2,5\n", "row 2: expected segments of a video that do not overlap"),
+        ("path,start_s,end_s\nfilm.mp4,4,2\n", "row 1: expected an end after the start, got 4 s to 2 s"),
+        ("path,x0,y0,x1,y1\nfilm.mp4,1,0,0,1\n", "row 1: expected 0 <= x0 < x1 and 0 <= y0 < y1"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_one_sentence_and_leaves_no_set(text, message, tmp_path):
+    (tmp_path / "films.csv").write_text(text)
+    command = ["curate", "run", str(tmp_path / "films.csv"), "--out", str(tmp_path / "set")]
+    error = CliRunner().invoke(app, command).exception
+    assert isinstance(error, XsheetError)
+    assert message in str(error)
+    assert "\n" not in str(error)
+    assert [path.name for path in tmp_path.iterdir()] == ["films.csv"]

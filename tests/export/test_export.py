@@ -124,6 +124,14 @@ def test_a_frame_count_that_the_reader_does_not_take_names_the_nearest_ones(kind
     assert not list(tmp_path.iterdir())
 
 
+def test_an_unknown_form_is_one_sentence(tmp_path):
+    command = ["export", str(tmp_path / "set"), "--out", str(tmp_path / "out"), "--to", "mp4"]
+    error = CliRunner().invoke(app, command).exception
+    assert isinstance(error, ConfigError)
+    assert str(error).startswith("--to: expected one of folder, hf, webdataset, musubi, ")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_mirrored_copy_shows_the_other_side_in_picture_and_caption(hub):
     import pyarrow.parquet as pq
 

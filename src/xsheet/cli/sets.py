@@ -1,7 +1,7 @@
 """`xsheet set`: check, compare, merge, summarise, select and pack sets; `xsheet export`: a set for other trainers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -75,10 +75,14 @@ def export(
     """
     from xsheet.cli.show import console
     from xsheet.export.pipeline import export_set, plan_export
-    from xsheet.export.settings import ExportSettings
+    from xsheet.export.settings import ExportKind, ExportSettings
     from xsheet.runtime.executor import Execution
+    from xsheet.schemas.errors import ConfigError
     from xsheet.schemas.settings import load_settings
 
+    if to not in get_args(ExportKind):
+        expected = f"one of {', '.join(get_args(ExportKind))}"
+        raise ConfigError(where="--to", expected=expected, got=repr(to), hint="see docs/export.md")
     overrides = [f"kind={to}", f"layer={layer}", f"captions={captions}", f"mirrored={str(mirrored).lower()}"]
     overrides += [f"fps={fps}"] if fps is not None else []
     overrides += [f"frames={frames}"] if frames is not None else []
