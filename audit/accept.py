@@ -39,10 +39,10 @@ def accept_layer(
 ) -> AcceptResult:
     """Audit a layer; if it passes the gate, write the annotations that meet the rules as layer `accepted`.
 
-    A stretch that moves without a phase is `unknown` in the accepted annotation, so that no text calls it still.
+    A span that moves without a phase is `unknown` in the accepted annotation, so that no text describes it as still.
 
-    What a person accepted (layer `human`) is accepted: neither the gate nor the scores hold it back, only a structural
-    fault does.
+    Annotations that a person accepted (layer `human`) are accepted regardless of the gate and the scores; only a
+    structural fault rejects them.
 
     Args:
         set_folder: folder of the set.

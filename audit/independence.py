@@ -1,8 +1,8 @@
-"""How independent an audit is of the annotator that it judges.
+"""Independence of an audit from the annotator whose layer it checks.
 
 The motion checks and the motion annotator read the same signals, and the checks take their limits from the annotator's
-rules. On the annotator's own layer they show that the rules were applied, not that the phases are true. The settings of
-the audited run come from its manifest, so that the limits are those that made the layer.
+rules. On a layer of the motion annotator they show that the rules were applied, not that the phases are true. The
+settings of the audited run come from its manifest, so that the checks use the limits with which the layer was made.
 """
 
 import json
@@ -20,12 +20,12 @@ from xsheet.schemas.settings import settings_sha256
 MOTION_PRODUCER = "xsheet.motion"
 _SAME_RULES = (
     "This layer was made by the motion annotator. The motion checks (G1 to G10) read the same signals and use the same "
-    "rules, {rules}: they show that the rules were applied, not that the phases are true. Independent of the annotator "
-    "are the optical flow (G11, G12), which it does not read, and the decisions of reviewers."
+    "rules, {rules}: they show that the rules were applied, not that the phases are true. Optical flow (G11, G12), "
+    "which the annotator does not read, and the decisions of reviewers are independent of it."
 )
 _OTHER_RULES = (
     "The motion checks (G1 to G10) use the rules of the motion annotator, {rules}, on the signals of curation; this "
-    "layer was made by another annotator. Optical flow (G11, G12) is evidence apart from these signals."
+    "layer was made by another annotator. Optical flow (G11, G12) is evidence independent of these signals."
 )
 
 

@@ -3,8 +3,8 @@
     result = audit(folder, find_layer(folder, "consensus"), AuditSettings())
     result.gate.passed, result.annotations[0]         # the worst annotation first
 
-Memory use does not grow with the layer but for its scores. A check without input yields no result, so a set without
-signals, shots or samples can be audited too; the gate fails criteria that could not be measured.
+Only the scores of a layer are kept in memory. A check without input yields no result, so a set without signals, shots
+or samples can be audited too; the gate fails criteria that could not be measured.
 """
 
 from collections import Counter

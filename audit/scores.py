@@ -1,8 +1,8 @@
 """Scores of phases, annotations and layers from the results of all checks.
 
 The score of a family is the share of its results that passed. An error weighs twice as much as a warning; undetermined
-results and checks of severity info weigh nothing. The overall score is the lowest family score: good wording does not
-compensate for a movement that is not there.
+results and checks of severity info do not count. The overall score is the lowest family score: good wording does not
+compensate for a missing movement.
 """
 
 from collections.abc import Iterable, Mapping
@@ -104,8 +104,8 @@ def score_annotation(
 ) -> ScoredAnnotation:
     """Scores and counts of one annotation from its check results.
 
-    A person has the last word: on a reviewed annotation only faults of its structure count, and motion without a phase
-    is motion that the person saw and did not want.
+    Decisions of people override measurements: for a reviewed annotation only structural faults count, and motion
+    without a phase counts as a deliberate omission.
     """
     reviewed = annotation.layer in REVIEWED_LAYERS
     failed = [

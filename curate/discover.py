@@ -123,7 +123,7 @@ def _expand(argument: str, roots: LinkedRoots, columns: Mapping[str, str]) -> It
     elif path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
         yield from _inputs_in_table(path, roots, columns)
     elif path.exists():
-        # Who names a link means the file behind it.
+        # A link given as an argument stands for the file that it leads to.
         yield InputFile(path=str(path), root=path.resolve().parent)
     elif glob.has_magic(argument):
         yield from _files_matching(argument, roots)

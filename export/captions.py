@@ -46,7 +46,7 @@ def clip_caption(annotation: Annotation, form: CaptionForm, policy: BlockPolicy)
 
 
 def _prose(base: str, compiled: TrainingText) -> str:
-    """Sentences in order of time; the noun is that of the short caption, so it identifies nobody."""
+    """Sentences in order of time; the noun is that of the short caption, so it contains no identity."""
     noun = compiled.short_caption.split()[1]
     links = ["First", *["Then"] * len(compiled.blocks)]
     sentences = (

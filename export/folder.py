@@ -1,4 +1,4 @@
-"""The output folder of an export: what may be written there, what it holds, and what an earlier run left behind.
+"""The output folder of an export: check it, describe its content, continue or clean up an earlier run.
 
 OUT/export.json   kind, layer, settings, counts; "complete" is false until everything is written
 OUT/SHA256SUMS    hash of every file, for `sha256sum --check`

@@ -1,7 +1,6 @@
 """Videos of an export: a copy of the clip's file, or its frames encoded again. The executor runs both tasks.
 
-A worker writes the file below its final name only when it is whole, and returns its hash; what is committed is not
-written again.
+A worker writes each file atomically and returns its hash; committed files are not written again.
 """
 
 import io

@@ -54,8 +54,8 @@ class Condition:
 def drop_conditions(condition: Condition, *, text_B: Tensor, audio_B: Tensor, null_text_ME: Tensor) -> Condition:
     """Drop text or audio where the masks are true; the same definition for training dropout and guidance.
 
-    Dropped text is the null prompt, all pads, so that it is bound to no time; dropped audio is zero features before the
-    projector.
+    Dropped text is the null prompt, which is only padding and so not bound to a time; dropped audio is zero features
+    before the projector.
     """
     return replace(
         condition,

@@ -140,7 +140,7 @@ def interval_rotations(
 
 
 def clock_numbers(config: ActAvatarConfig, window_BK2: Tensor, *, frames: int) -> Tensor:
-    """Return what a clock says of each phase in each latent frame, (B, F, J, C) float32; zeros for the base, row 0.
+    """Return the clock features of each phase in each latent frame, (B, F, J, C) float32; zeros for the base, row 0.
 
     Whether each of the latent's video frames lies in the window and their share, seconds since the start and until the
     end (in units of .8 s, clipped to one), progress inside, and 1.

@@ -1,7 +1,7 @@
 """Launch training in this process, or on Ray Train workers that communicate through torch.distributed.
 
-Ray only starts and restarts the workers. Progress is in our own checkpoints alone: Ray copies its checkpoints file by
-file, and overwrites its record of them in place.
+Ray only starts and restarts the workers. Progress is stored only in checkpoints of xsheet, because Ray copies
+checkpoints file by file and overwrites its record of them in place.
 """
 
 import logging
@@ -19,7 +19,7 @@ from xsheet.schemas.settings import StrictModel
 from xsheet.train.loop.process_group import ProcessGroup, current_process_group
 
 WorkerFn = Callable[[ProcessGroup], None]
-"""What every worker does; it is pickled, and the same on each."""
+"""Function that every worker runs; it is pickled."""
 
 
 class WorkerSettings(StrictModel):
@@ -89,7 +89,7 @@ def _run_on_ray(worker_fn: WorkerFn, workers: WorkerSettings, folder: Path) -> N
 
 @contextmanager
 def _ray_cluster(address: str | None) -> Iterator[None]:
-    # Of the workers' output only our log lines and errors are shown.
+    # Of the output of workers, only log lines of xsheet and errors are shown.
     quiet_environment()
     import ray  # noqa: PLC0415
 

@@ -50,12 +50,12 @@ log = logging.getLogger(__name__)
 DISTRIBUTIONS = ("xsheet", "torch", "diffusers", "peft", "ray")
 
 ValidationFactory = Callable[["StageRun", ProcessGroup], ValidateFn]
-"""Makes, on a worker, what looks at the model now and then."""
+"""Creates the validation function on a worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedSet:
-    """A set to train on, and how often an epoch shows each of its clips on average."""
+    """A set to train on, and how often an epoch contains each of its clips on average."""
 
     folder: Path
     weight: float = 1.0
@@ -225,7 +225,7 @@ def _check_sets(sets: Sequence[WeightedSet]) -> None:
     if not folders or repeated is not None:
         raise ConfigError(
             where="sets to train on", expected="at least one, each named once", got=f"{repeated or 'none'}",
-            hint="show a set more often with its weight",
+            hint="use --weights to train on a set more often",
         )  # fmt: skip
     for one in sets:
         check_weight(one.weight)

@@ -17,9 +17,9 @@ class StageSummary:
 
     stage: str
     steps: int
-    skipped_steps: int  # of these, for want of a finite loss
+    skipped_steps: int  # of these, without a finite loss
     loss: FirstLast | None  # in the first and the last step line
-    held_out_loss: FirstLast | None  # at the first and the last look; None for a stage that nobody watched
+    held_out_loss: FirstLast | None  # at the first and the last validation; None without validation
     checkpoint: str
 
 

@@ -1,7 +1,7 @@
 """Chance-corrected agreement: Cohen's kappa per frame, Krippendorff's unitizing alpha, and overlap-linked kappa.
 
 Alpha follows Krippendorff et al. (2016) and Krippendorff, Content Analysis (4th ed., 2019, section 12.6): all clips of
-a track form one continuum, a gap between phases is a value of its own, and lengths of intersections are counted, in
+a track form one continuum, a gap between phases is a separate value, and lengths of intersections are counted, in
 frames of 40 ms. Linked kappa follows Holle and Rein, EasyDIAg (2015): phases are linked if they overlap by 60 % of the
 longer one; every phase counts once, unlinked ones against the class "none".
 """

@@ -1,6 +1,6 @@
-"""People: which clips to show reviewers, and what follows from their decisions.
+"""People: select clips for reviewers, and evaluate their decisions.
 
 sampling     stratified samples, sample sizes, Wilson bounds
 calibration  acceptance probability as a function of support
-check_verdicts  what reviewers decided about findings: the calibration set of the checks
+check_verdicts  decisions of reviewers about findings, to calibrate the limits of the checks
 """

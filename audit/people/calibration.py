@@ -52,7 +52,7 @@ def fit_isotonic(support: Floats, is_accepted: Bools, clip_ids: NDArray[np.str_]
         raise ConfigError(
             where="calibration", expected="phases with review decisions", got="none", hint="review some clips first"
         )
-    # By the clip's own name, so that a clip stays in its fold whatever is added.
+    # By the hash of the clip id, so that a clip stays in its fold when clips are added.
     fold = np.array([zlib.crc32(str(clip).encode()) % FOLDS for clip in clip_ids])
     held_out = np.full(len(support), np.nan)
     for k in range(FOLDS):
@@ -88,7 +88,7 @@ def _isotonic(support: Floats, decided: Bools) -> tuple[Floats, Floats]:
 
 
 def calibrate_from_review(layer: LayerRun, human: LayerRun) -> Calibration | None:
-    """Support of the phases of a layer to their acceptance by people, over the clips that people went through.
+    """Fit acceptance by people as a function of support, over the phases of the clips that people reviewed.
 
     A phase is accepted when the human layer has it: track, class and tIoU of 0.5. None where no phase of such a clip
     states its support.

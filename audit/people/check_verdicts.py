@@ -1,8 +1,8 @@
-"""Check verdicts: what reviewers decided about findings; the calibration set of the checks.
+"""Check verdicts: decisions of reviewers about findings, to calibrate the limits of the checks.
 
-A finding on a reviewed annotation is **right** when the reviewer rejected, deleted or changed its phase (more than its
-text), or, for a movement without a phase, drew one there. It is **wrong** when the reviewer chose "annotation right,
-measurement wrong". A finding on a phase that was accepted without a word about the measurement is not judged.
+A finding on a reviewed annotation is **right** if the reviewer rejected, deleted or changed its phase (more than its
+text), or, for a movement without a phase, added one there. It is **wrong** if the reviewer chose "annotation right,
+measurement wrong". A finding on a phase that was accepted without disputing the measurement has no verdict.
 
     for record in check_records(check_verdicts(set_folder, layer)):
         record.check, record.right, record.wrong, record.suggested_limit
@@ -25,7 +25,7 @@ _MIN_JUDGED = 10  # fewer verdicts suggest no limit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckVerdict:
-    """One finding and what one reviewer decided about it."""
+    """One finding and the verdict of one reviewer on it."""
 
     check: str
     clip_id: str
@@ -106,7 +106,7 @@ def _verdicts(history: EditHistory, findings: dict[str, Finding], *, reviewer: s
 
 
 def _is_confirmed(finding: Finding, before: Annotation, after: Sequence[Phase]) -> bool:
-    """Whether the reviewer changed what the finding is about."""
+    """Whether the reviewer changed the fields that the finding concerns."""
     if finding.phase_id is not None:
         old, new = (
             next((phase for phase in phases if phase.phase_id == finding.phase_id), None)
@@ -125,7 +125,7 @@ def _is_confirmed(finding: Finding, before: Annotation, after: Sequence[Phase]) 
 
 
 def _facts(phase: Phase) -> tuple[object, ...]:
-    """What measurements can refute: times, part, side and class."""
+    """Fields of a phase that measurements can refute: times, body part, side and class."""
     return phase.start_us, phase.end_us, phase.track, phase.laterality, phase.action
 
 

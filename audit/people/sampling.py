@@ -41,7 +41,7 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) ->
 def required_sample_size(max_defect_rate: float, *, allowed_defects: int = 0, confidence: float = 0.95) -> int:
     """Smallest sample in which `allowed_defects` prove a defect rate of at most `max_defect_rate` (exact, one-sided).
 
-    required_sample_size(0.05) is 59: no defect in 59 leaves a chance of 5 % that the rate is above 5 %.
+    required_sample_size(0.05) is 59: with a defect rate above 5 %, the chance of no defect in 59 is below 5 %.
     """
     if not (0 < max_defect_rate < 1 and 0 < confidence < 1 and allowed_defects >= 0):
         raise ValueError(
@@ -69,7 +69,7 @@ def stratified_sample(scores: Mapping[str, float], *, size: int, seed: int) -> t
     by_hash = sorted(ranked, key=lambda clip: content_key(seed, clip))
     size = min(size, len(ranked))
     at_random = set(by_hash[: math.ceil(RANDOM_SHARE * size)])
-    # In turns, the worst decile first, so that a stratum that runs dry is made up for by the others.
+    # Round robin, the worst decile first, so that other strata replace an exhausted one.
     turn, turns = dict[str, int](), Counter[int]()
     for clip in by_hash:
         if clip not in at_random:

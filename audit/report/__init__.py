@@ -1,4 +1,4 @@
-"""The audit report: one HTML page that shows whether a layer can be trusted.
+"""The audit report: one HTML page with the gate, the findings and the worst clips of a layer.
 
 page        Writes the page.
 summary     The numbers at the top.

@@ -1,6 +1,6 @@
 """Details of single clips, and their compression into blocks of text."""
 
-# pyarrow.compute makes its functions at import, where no checker sees them.
+# pyarrow.compute creates its functions at import time, invisible to type checkers.
 # pyright: reportAttributeAccessIssue=false
 
 import base64

@@ -1,6 +1,6 @@
 """Findings of a layer, counted by check and looked up by annotation."""
 
-# pyarrow.compute makes its functions at import, where no checker sees them.
+# pyarrow.compute creates its functions at import time, invisible to type checkers.
 # pyright: reportAttributeAccessIssue=false
 
 from collections import defaultdict

@@ -1,7 +1,6 @@
-"""The audit report: one HTML page that opens from a disk and loads nothing else.
+"""The audit report: one self-contained HTML page.
 
-Names, texts and messages on it come from strangers: every value is escaped, and the page allows no script but its own,
-which it names by its hash.
+Names, texts and messages on it are untrusted: every value is escaped, and the page allows only its own script, by hash.
 """
 
 import base64

@@ -59,17 +59,17 @@ class ApplyResult:
 
 
 def apply_reviews(set_folder: Path, layer: LayerRun, *, reviewers: Sequence[str] = ()) -> ApplyResult:
-    """Write the `human` layer of what was accepted in `layer`, and the table `reviews` of all operations there are.
+    """Write the accepted annotations of `layer` as layer `human`, and all operations as table `reviews`.
 
     Args:
         set_folder: the set.
         layer: the layer that was reviewed.
-        reviewers: only their operations count; all when empty.
+        reviewers: reviewers whose operations count; empty = all.
 
     Raises:
         ContractError: a journal is damaged.
         OSError: the set cannot be written.
-        RunError: another process writes to the set; reviewers may go on, their journals have locks of their own.
+        RunError: another process writes to the set; reviewers can continue, because journals have separate locks.
     """
     with write_lock(set_folder):
         reviews = all_reviews(set_folder)
@@ -108,7 +108,7 @@ def group_by_annotation(reviews: Iterable[Review]) -> dict[str, list[Review]]:
 def _resolve_reviews(
     layer: LayerRun, reviews: dict[str, list[Review]]
 ) -> tuple[list[EditHistory], list[ReviewConflict]]:
-    """One trail for each annotation that was worked on, and the conflicts; takes what it finds out of `reviews`."""
+    """The edit history of each reviewed annotation, and the conflicts; removes used operations from `reviews`."""
     settled: list[EditHistory] = []
     conflicts: list[ReviewConflict] = []
     for annotation in layer.read():
@@ -182,7 +182,7 @@ def _to_human_annotation(trail: EditHistory, run: Run) -> Annotation:
 
 
 def _unknown_spans(before: Sequence[Phase], after: Sequence[Phase]) -> Iterator[UnknownSpan]:
-    """Stretches of rejected phases on whose track nothing else is claimed now."""
+    """Spans of rejected phases, where their track has no other phase now."""
     kept = {phase.phase_id for phase in after}
     for phase in before:
         is_free = all(
@@ -210,7 +210,7 @@ def _repairs(before: Sequence[Phase], after: Sequence[Phase]) -> Iterator[Repair
 
 
 def _make_run(set_folder: Path, layer: LayerRun, accepted: Sequence[EditHistory]) -> Run:
-    """The run of these operations: the newest one if nothing changed since, else one that names it as a parent."""
+    """The run of these operations: the latest one if nothing changed since, else a new one with it as a parent."""
     operations = [op.review_id for trail in accepted for op in trail.undo_stack.applied_reviews]
     key = ids.content_key("review", __version__, layer.run.run_id, operations)
     before = [

@@ -1,6 +1,6 @@
 """Draft: one annotation as edited by one reviewer, through an append-only list of operations.
 
-Every operation carries the hash of the draft it was made on. A different hash is a conflict, and the operation is not
+Every operation has the hash of the draft on which it was made. A different hash is a conflict, and the operation is not
 applied.
 """
 
@@ -87,7 +87,7 @@ class Draft:
 
 
 def finding_place(finding: Finding) -> str:
-    """What a finding is about: check, and phase or start; the same in the next audit of the layer."""
+    """Identity of a finding across audits: its check, and its phase or start."""
     return f"{finding.check} {finding.phase_id or finding.start_us}"
 
 

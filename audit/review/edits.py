@@ -1,7 +1,7 @@
-"""Edits: what a reviewer wants, and the phases that come of it.
+"""Edits: the edit request of a reviewer, and the phases that result from it.
 
-The page says what is wanted in as few words as it can; what follows from it (the other side, the halves of a split, the
-claims that no longer hold) is worked out here.
+The page sends the minimum; this module derives the rest: mirrored sides, the halves of a split, fields that an edit
+invalidates.
 """
 
 import re
@@ -47,13 +47,13 @@ class PhaseChange(StrictModel):
     repetitions: int | None = Field(default=None, description="cycles; null = not stated")
 
     def set_values(self) -> dict[str, Any]:
-        """The fields that were given; null says something only where a phase may be silent."""
+        """The fields that the request sets; null counts only for fields that may be null."""
         given = self.model_dump(exclude_unset=True, exclude={"phase_id"})
         return {name: value for name, value in given.items() if value is not None or name in NULLABLE_FIELDS}
 
 
 class EditRequest(StrictModel):
-    """One operation as the page asks for it."""
+    """One operation as the page requests it."""
 
     operation: Operation
     before_sha256: str = Field(description="hash of the draft that the page shows")
@@ -76,11 +76,11 @@ class AuditedAnnotation:
 def to_review(
     request: EditRequest, draft: Draft, *, reviewer: str, at: datetime, audited: AuditedAnnotation | None = None
 ) -> Review:
-    """The operation as it is kept.
+    """The operation as a row of the table `reviews`.
 
     Args:
-        request: what the page asks for.
-        draft: the draft it is made on.
+        request: request of the page.
+        draft: draft to which it applies.
         reviewer: name of the reviewer.
         at: when, with a zone.
         audited: the annotation as the layer has it, with its findings; a dispute names one of them.
@@ -147,7 +147,7 @@ def _resulting_phases(request: EditRequest, draft: Draft) -> tuple[Phase, ...]:
 
 
 def _edit_phase(phase: Phase, values: dict[str, Any]) -> Phase:
-    """The phase with other values. Measurements and claims of the old one do not carry over."""
+    """The phase with new values. Measured and derived fields of the old phase are cleared."""
     changed = {name for name, value in values.items() if getattr(phase, name) != value}
     if not changed:
         return phase
@@ -170,7 +170,7 @@ def _edit_phase(phase: Phase, values: dict[str, Any]) -> Phase:
 
 
 def _clip_kinematics(kinematics: Sequence[KinematicPhase], span: Span) -> tuple[KinematicPhase, ...]:
-    """The parts of a gesture cut to a span; none when one would be lost, for their order would break."""
+    """Parts of a gesture, cut to a span; none if a part would vanish, because the order would be invalid."""
     if any(part.start_us >= span.end_us or part.end_us <= span.start_us for part in kinematics):
         return ()
     return tuple(
@@ -222,7 +222,7 @@ def _flip_phase(phase: Phase) -> Phase:
 
 
 def mirror_side(text: str) -> str:
-    """Left for right and right for left, in words and in names such as arm_left."""
+    """Exchange left and right, in text and in names such as arm_left."""
     return re.sub(r"(?i)(?<![a-z])(left|right)(?![a-z])", _mirror_word, text)
 
 

@@ -3,9 +3,9 @@
     SET/reviews/_journal/<reviewer>.jsonl    input of apply.py
     SET/reviews/_repeats/<reviewer>.jsonl      repeated clips: they measure the reviewer and change nothing
 
-Readers of Parquet folders skip names that start with an underscore, so the folder stays a valid table. A line without
-a line feed was being written when its process was killed: a kill can lose this one operation. Several servers may
-write to one journal; each reads new lines before it appends its own.
+Readers of Parquet folders skip names that start with an underscore, so the folder stays a valid table. A last line
+without a line feed is an operation whose process was killed while writing it; only this operation is lost. Several
+servers may write to one journal; each reads new lines before it appends its own.
 """
 
 import errno

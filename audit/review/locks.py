@@ -1,9 +1,9 @@
-"""Locks: which reviewer works on which clip, so that two reviewers can share one queue.
+"""Locks: which reviewer works on which clip, so that several reviewers can share one queue.
 
-    SET/reviews/_locks/<hash>.json     one clip: annotation, reviewer, and until when
+    SET/reviews/_locks/<hash>.json     one clip: annotation, reviewer, and time of expiry
 
-A lock ends with the next clip of its reviewer, or by itself when the page is closed and no longer renews it. It belongs
-to a reviewer and not to a process: two tabs of one reviewer share it.
+A lock ends when its reviewer opens another clip, or expires when the page is closed and no longer renews it. It belongs
+to a reviewer, not to a process: two tabs of one reviewer share it.
 """
 
 import fcntl
@@ -55,7 +55,7 @@ class ReviewLocks:
             return None
 
     def release(self, annotation_id: str) -> None:
-        """End an own lock; another reviewer's stays."""
+        """Release a lock of this reviewer; locks of others stay."""
         with self._exclusive():
             found = self._read(self._path(annotation_id))
             if found is not None and found.reviewer == self._reviewer:
@@ -74,7 +74,7 @@ class ReviewLocks:
         return self._folder / f"{content_key(annotation_id)[:20]}.json"
 
     def _read(self, path: Path) -> ClipLock | None:
-        """A lock; None if it is gone. A damaged file locks nothing: it can only delay a reviewer."""
+        """A lock; None if it is gone. A damaged file does not lock."""
         try:
             return ClipLock.model_validate_json(path.read_bytes(), strict=False)
         except (FileNotFoundError, ValidationError):

@@ -1,4 +1,4 @@
-"""Other reviewers: what they decided on the clips of the same queue, read from their journals."""
+"""Other reviewers: their decisions on the clips of the same queue, read from their journals."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,7 +51,7 @@ class OtherReviewers:
 
 
 def is_for_everyone(annotation_id: str, *, share: float) -> bool:
-    """Whether every reviewer gets a clip, whoever decided it before: a fixed share of the clips, drawn by id."""
+    """Whether every reviewer gets a clip, even if another one decided it: a fixed share of the clips, chosen by id."""
     return int(content_key("everyone", annotation_id)[:8], 16) / 16**8 < share
 
 

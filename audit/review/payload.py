@@ -105,7 +105,9 @@ class ClipPayloads:
         """The current draft of an annotation."""
         draft: Draft = trail.draft
         texts = {phase.text for phase in trail.annotation.phases}
-        hidden = texts | set(map(mirror_side, texts))  # an edit of the times does not make the text the reviewer's
+        hidden = texts | set(
+            map(mirror_side, texts)
+        )  # an edit of the times does not turn the model's text into the reviewer's
         return {
             "sha256": draft.sha256,
             "decision": draft.decision,

@@ -53,7 +53,7 @@ def reviewer_agreement(names: tuple[str, str], pairs: Sequence[tuple[EditHistory
 
 
 def cohens_kappa(decisions: Sequence[tuple[bool, bool]]) -> float | None:
-    """Cohen's kappa (1960) of pairs of yes and no; None if both always say the same one thing."""
+    """Cohen's kappa (1960) of pairs of yes and no; None if all answers of both are equal."""
     if not decisions:
         return None
     table: Any = np.array(decisions, dtype=np.float64)

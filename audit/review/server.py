@@ -132,7 +132,7 @@ class RequestHandlers:
                 await run_in_threadpool(self._session.apply_operation, request.path_params["key"], edit)
             )
         except LockedError as error:
-            raise HTTPException(423, f"expected a clip that nobody else reviews, {error} has it now") from error
+            raise HTTPException(423, f"expected a clip that no other reviewer has open, {error} has it open") from error
         except OSError as error:
             log.warning("an operation could not be stored: %s", error)
             raise HTTPException(507, f"the operation could not be stored: {error.strerror}") from error

@@ -1,8 +1,8 @@
 """Review session: one reviewer on one layer. Every operation is on disk before its effect is visible.
 
-Several reviewers share the queue of a layer, each with a session: a clip that another one works on is locked, one that
-another one decided is done. A fixed share of the clips is for everyone, to measure agreement; there the others'
-decisions stay hidden until one's own.
+Several reviewers share the queue of a layer, each with a session: a clip that another reviewer works on is locked; a
+clip that another one decided is done. A fixed share of the clips goes to every reviewer, to measure agreement; for
+these the decisions of others stay hidden until the reviewer has decided.
 """
 
 from collections import Counter
@@ -126,7 +126,7 @@ class ReviewSession:
             return self._payloads.clip_payload(trail) | {"key": key, "draft": self._payloads.draft_payload(trail)}
 
     def claim(self, key: str, *, leave: str | None = None) -> dict[str, Any] | None:
-        """Lock a clip for this reviewer, or renew the lock, and end that of the clip left; None for unknown keys.
+        """Lock a clip for this reviewer or renew the lock; release the previous clip; None for unknown keys.
 
         `locked_by` is the other reviewer who has it, or None: the clip may be edited.
 
@@ -142,7 +142,7 @@ class ReviewSession:
             return {"locked_by": self._claim(entry)}
 
     def agreement(self) -> list[ReviewerAgreement]:
-        """Agreement of this reviewer with every other one, and with themselves over the clips that came twice."""
+        """Agreement of this reviewer with each other one, and with themselves over the clips that were shown twice."""
         with self._lock:
             self._read_new_operations()
             self._others.read_new()
@@ -238,7 +238,7 @@ class ReviewSession:
         return entry.is_repeat or is_for_everyone(entry.annotation_id, share=self._overlap_share)
 
     def _shown_others(self, entry: QueueEntry, state: ReviewState, locked: Mapping[str, str]) -> list[str]:
-        """Who else decided a clip or works on it; nothing that could sway an own decision."""
+        """Other reviewers who decided a clip or work on it, without anything that could influence a decision."""
         if entry.is_repeat or (self._is_for_everyone(entry) and state not in ("accepted", "rejected")):
             return []
         if state == "locked":

@@ -1,6 +1,6 @@
 """The curation report: one HTML page without scripts, fonts or files beside it.
 
-File names, messages and tags on it come from strangers: every value is escaped, and the page forbids all scripts.
+File names, messages and tags on it are untrusted: every value is escaped, and the page forbids all scripts.
 """
 
 from collections.abc import Callable, Sequence

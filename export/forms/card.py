@@ -1,7 +1,7 @@
 """The dataset card of an `hf` export: licences, counts and figures.
 
 Rules (Hugging Face hub, "Dataset cards"): README.md begins with a YAML block; `license` is an identifier of the hub's
-list, or `other` with `license_name`; values of the manifest are data of strangers, so they are quoted or escaped.
+list, or `other` with `license_name`; values of the manifest are untrusted, so they are quoted or escaped.
 """
 
 from collections import Counter
@@ -94,6 +94,6 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text of a stranger inside Markdown: one line, without markup."""
+    """Untrusted text inside Markdown: one line, without markup."""
     visible = "".join(c if c.isprintable() else " " for c in text)
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|!" else c for c in visible)

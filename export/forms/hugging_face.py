@@ -89,7 +89,7 @@ def metadata_row(sample: ExportSample) -> dict[str, Any]:
 
 
 def manifest_value(sample: ExportSample, column: str) -> str | None:
-    """The value of a column of MANIFEST_COLUMNS; None where the manifest is silent."""
+    """The value of a column of MANIFEST_COLUMNS; None if the manifest has none."""
     return next((v for key in MANIFEST_COLUMNS[column] if (v := sample.manifest_columns.get(key))), None)
 
 

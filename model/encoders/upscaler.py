@@ -1,7 +1,7 @@
 """A small network that doubles the size of pictures of the analytic codec and removes its block edges.
 
-The codec keeps 24 of 768 numbers of a cell, so that a tiny transformer has little to learn; what it leaves out of a
-face follows mostly from what it keeps. The weights are fitted on drawn people (benchmarks/fit_upscaler.py).
+The codec keeps 24 of 768 numbers of a cell, so that a tiny transformer has little to learn; the missing detail of a
+face is mostly predictable from the rest. The weights are fitted on drawn people (benchmarks/fit_upscaler.py).
 
 N pictures, H x W pixels.
 """

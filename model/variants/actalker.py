@@ -1,8 +1,8 @@
-"""ACTalker as a variant: sound drives the mouth and motion the rest of the face, each by a scan over its own tokens.
+"""ACTalker as a variant: audio drives the mouth and motion the rest of the face, each by a scan over its own tokens.
 
-After arXiv 2504.02542 and its published inference code (docs/references.md), in the paper's form: residual,
-scan over the whole clip. A branch drops the tokens outside its region, scans what is left together with who it is and
-what drives it, and pastes the result back. The published code's scan of each frame alone is a setting.
+After arXiv 2504.02542 and its published inference code (docs/references.md), in the paper's form: residual, scan over
+the whole clip. A branch drops the tokens outside its region, scans the remaining ones together with the identity and
+the driving signal, and writes the result back. The published code scans each frame separately; that is a setting.
 
 B batch, T video frames, F latent frames, S tokens of a latent frame, N = F * S, J tokens that a branch keeps of it,
 K tokens of what drives, A their width, X numbers of a face or of motion, D width, H x W cells.
@@ -101,7 +101,7 @@ class ACTalker(ACTalkerSettings):
 
 
 class ACTalkerConfig(ActAvatarConfig):
-    """The transformer with the variant's section; it speaks alike in all blocks."""
+    """The transformer with the variant's settings; the audio residual has the same scale in all blocks."""
 
     audio_depth_schedule: AudioDepthSchedule = Field(
         default="uniform", description="the paper has no schedule over depth"
@@ -116,12 +116,12 @@ class ACTalkerConditioning:
     mouth_BFHW: Tensor
     face_BFHW: Tensor
     gates_B2: Tensor  # bool: whether sound and motion drive
-    identity_BX: Tensor  # of the face; zeros = nobody in particular
+    identity_BX: Tensor  # identity vector of the face; zeros = no identity
     motion_BTX: Tensor  # of every video frame; zeros = none
 
 
 class ACTalkerTransformer(ActAvatarTransformer):
-    """The base, of which each block's sound is replaced. With fresh parts it equals Wan, bit by bit."""
+    """ActAvatarTransformer with another audio module in each block. With initial weights it equals Wan, bit by bit."""
 
     config_class = ACTalkerConfig
 
@@ -152,7 +152,7 @@ class ACTalkerTransformer(ActAvatarTransformer):
         )
 
     def init_conditioning(self, rng: Generator) -> None:
-        """First weights, with which the branches change nothing."""
+        """Initialise the weights so that the branches have no effect."""
         init_linears(self.identity_token, rng=rng)
         init_linears(self.motion_token, rng=rng)
         for module in self.modules():
@@ -161,14 +161,14 @@ class ACTalkerTransformer(ActAvatarTransformer):
 
 
 class DrivingSignal(NamedTuple):
-    """What drives a branch, and where."""
+    """Driving signal of a branch, and its region."""
 
     tokens_BFKA: Tensor
     region_BFS: Tensor  # bool
 
 
 class ACTalkerBlockInputs(NamedTuple):
-    """What a block is handed."""
+    """Inputs of the variant's module in a block."""
 
     identity_BA: Tensor
     audio: DrivingSignal
@@ -202,7 +202,7 @@ class ParallelControl(nn.Module):
         return residual.flatten(1, 2)
 
     def init_weights(self, rng: Generator) -> None:
-        """First weights; the way out begins at zero."""
+        """Initialise the weights; the output projection is zero."""
         init_linears(self, rng=rng)
         _zero_init(self.output_mlp[-1])
         for module in self.modules():
@@ -211,9 +211,9 @@ class ParallelControl(nn.Module):
 
 
 class ScanBranch(nn.Module):
-    """Drop, scan in both directions, paste. Within a frame stand who it is, the tokens kept, and what drives them.
+    """Drop tokens, scan in both directions, write back. A frame is scanned as identity, kept tokens, driving tokens.
 
-    Sound stands beside the tokens of its latent frame; the paper puts all of it behind the last one.
+    Audio tokens follow the tokens of their latent frame; the paper puts all of them after the last frame.
     """
 
     def __init__(self, config: ACTalkerConfig) -> None:
@@ -230,7 +230,7 @@ class ScanBranch(nn.Module):
         self.to_out = nn.Linear(inner, width, bias=False)
 
     def forward(self, x_BFSD: Tensor, z_BFSD: Tensor, *, identity_BA: Tensor, driver: DrivingSignal) -> Tensor:
-        """(B, F, S, D), of which the tokens kept are the scan's and the others those of x."""
+        """(B, F, S, D): kept tokens from the scan, all others from x."""
         most = int(driver.region_BFS.sum(-1).max())  # waits for the device: shapes follow from the masks
         if most == 0:
             return x_BFSD
@@ -248,7 +248,7 @@ class ScanBranch(nn.Module):
         return x_BFSD.scatter(2, place, pasted)
 
     def _scan_packets(self, tokens_BFJD: Tensor, valid_BFJ: Tensor) -> Tensor:
-        """The same shape; padding tokens leave no trace."""
+        """Scan packed tokens, same shape; padding tokens have no effect."""
         ends = (0, 1) if self.scan_scope == "frame" else (1, 2)
         tokens, valid = tokens_BFJD.flatten(*ends), valid_BFJ.flatten(*ends)
         inner, gate = self.to_inner(self.norm(tokens)).chunk(2, dim=-1)
@@ -261,10 +261,10 @@ class ScanBranch(nn.Module):
 
 
 def driven_regions(extra_conditioning: ACTalkerConditioning, *, patch: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Tokens that sound and motion drive, bool (B, F, H / patch, W / patch) each; none where the gate is shut.
+    """Tokens that audio and motion drive, bool (B, F, H / patch, W / patch) each; none if the gate is closed.
 
-    The smallest rectangles that hold mouth and face over the clip. Sound drives the mouth and motion the rest of the
-    face; what drives alone drives the whole face.
+    Regions are the bounding rectangles of mouth and face over the clip. Audio drives the mouth and motion the rest of
+    the face; if only one of them drives, it drives the whole face.
     """
     shares = (extra_conditioning.mouth_BFHW, extra_conditioning.face_BFHW)
     mouth, face = (_bounding_rectangle(functional.max_pool2d(share.float(), patch) > 0) for share in shares)
@@ -274,7 +274,7 @@ def driven_regions(extra_conditioning: ACTalkerConditioning, *, patch: tuple[int
 
 
 def sample_gates(count: int, *, rng: Generator) -> Tensor:
-    """Gates of `count` clips, bool (B, 2): each of the three states with the same chance (the paper does not say)."""
+    """Gates of `count` clips, bool (B, 2): the three states are equally likely (the paper does not specify it)."""
     return torch.tensor(GATE_STATES)[torch.randint(len(GATE_STATES), (count,), generator=rng)]
 
 

@@ -1,7 +1,7 @@
-"""What a variant of the model provides, and the plain model as the variant that adds nothing.
+"""The protocol of a model variant, and the plain model as the variant that adds nothing.
 
-A variant replaces the audio path of the transformer. The training loop, the loss and the sampler know this protocol
-only; the two papers are in the modules beside this one.
+A variant replaces the audio path of the transformer. The training loop, the loss and the sampler use only this
+protocol; each paper has a module in this folder.
 
 B clips, T video frames, F latent frames, H x W latent cells, X numbers of an identity or of a frame's motion.
 """
@@ -66,7 +66,7 @@ class VariantBatch(Protocol):
 
 
 class Variant(Protocol):
-    """A model variant: its transformer, what it draws, what conditions it, and how it weighs the loss."""
+    """A model variant: its transformer, random choices, conditioning and loss weighting."""
 
     reads_motion: ClassVar[bool]
     """Whether motion of a driver is part of its conditioning."""
@@ -76,7 +76,7 @@ class Variant(Protocol):
         ...
 
     def check_cache(self, *, identity_dim: int | None, motion_dim: int) -> None:
-        """Raise ValueError unless the cache keeps what the variant reads; `identity_dim` None: it keeps nothing."""
+        """Raise ValueError unless the cache has the variant's inputs; `identity_dim` None: no extra conditioning."""
         ...
 
     def draw(self, generators: Generators) -> Draws:
@@ -106,7 +106,7 @@ class PlainVariant:
         return config, ActAvatarTransformer
 
     def check_cache(self, *, identity_dim: int | None, motion_dim: int) -> None:
-        """Any cache will do."""
+        """Accept any cache."""
 
     def draw(self, generators: Generators) -> Draws:
         """Nothing."""

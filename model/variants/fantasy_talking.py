@@ -1,10 +1,11 @@
-"""FantasyTalking as a variant: sound attended by the whole clip or by its frame, a face, and how much to move.
+"""FantasyTalking as a variant: attention to the audio of the clip or of the frame, identity, and motion intensity.
 
-After arXiv 2504.04842 and its published inference code (docs/references.md). Z' = Z + λ1 Attn(Q, sound) +
-λ2 Attn(Q, face), where the text's query and way out serve all three, so that only keys and values are new.
+After arXiv 2504.04842 and its published inference code (docs/references.md). Z' = Z + λ1 Attn(Q, audio) +
+λ2 Attn(Q, face). All three attentions share the query and output projection of the text, so only keys and values are
+new.
 
 B batch, T video frames, F latent frames, N video tokens, L x Q sound features per video frame, A width of an audio
-token, I tokens of the face, X numbers that say whose face it is, D width.
+token, I identity tokens, X numbers of an identity vector, D width.
 """
 
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ from xsheet.model.weights import conditioning_keys
 from xsheet.schemas.settings import StrictModel
 
 _FRAMES_BEFORE, _WINDOW_FRAMES = 5, 8
-"""A latent frame j hears video frames 4j - 5 .. 4j + 2; their code's 17 steps of 20 ms at 23 fps are 7.9 frames."""
+"""Latent frame j attends to the audio of video frames 4j - 5 .. 4j + 2; 17 steps of 20 ms in the authors' code are 7.9
+frames at 23 fps."""
 
 
 class FantasyTalkingSettings(StrictModel):
@@ -103,7 +105,7 @@ class FantasyTalking(FantasyTalkingSettings):
 
 
 class FantasyTalkingConfig(ActAvatarConfig):
-    """The transformer with the variant's section; sound speaks alike in all blocks."""
+    """The transformer with the variant's settings; the audio residual has the same scale in all blocks."""
 
     audio_depth_schedule: AudioDepthSchedule = Field(
         default="uniform", description="the paper has no schedule over depth"
@@ -113,14 +115,14 @@ class FantasyTalkingConfig(ActAvatarConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FantasyTalkingConditioning:
-    """Conditioning of a clip besides text and sound; None is no identity, and no amount of motion."""
+    """Conditioning of a clip besides text and audio; None = no identity, or no motion intensity."""
 
-    identity_BX: Tensor | None = None  # of the face; zeros = nobody in particular, as dropout and guidance give
+    identity_BX: Tensor | None = None  # identity vector of the face; zeros = no identity, as in dropout and guidance
     motion_B2: Tensor | None = None  # how much face and body move, 0..1; .5 neutral, .1 subtle, 1 intense
 
 
 class FantasyTalkingTransformer(ActAvatarTransformer):
-    """The base, of which each block's sound is replaced. With fresh parts it equals Wan, bit by bit."""
+    """ActAvatarTransformer with another audio module in each block. With initial weights it equals Wan, bit by bit."""
 
     config_class = FantasyTalkingConfig
 
@@ -155,7 +157,7 @@ class FantasyTalkingTransformer(ActAvatarTransformer):
         return time_BFSD, mod_BFS6D, text_BMD
 
     def init_conditioning(self, rng: Generator) -> None:
-        """First weights, with which sound, face and intensity change nothing."""
+        """Initialise the weights so that audio, identity and intensity have no effect."""
         for part in (self.audio_projector, self.identity_tokens, self.motion_intensity):
             init_linears(part, rng=rng)
         nn.init.normal_(self.identity_tokens.queries, std=0.02, generator=rng)
@@ -166,7 +168,7 @@ class FantasyTalkingTransformer(ActAvatarTransformer):
 
 
 class FantasyTalkingBlockInputs(NamedTuple):
-    """What a block is handed."""
+    """Inputs of the variant's module in a block."""
 
     audio_BTA: Tensor | None
     identity_BIA: Tensor | None
@@ -187,7 +189,7 @@ class AudioFrameProjector(nn.Module):
 
 
 class IdentityProjector(nn.Module):
-    """One vector -> I tokens: a Q-Former, whose attention has one vector to look at and so is a linear map of it."""
+    """One vector -> I tokens: a Q-Former; its attention sees one vector only, so it reduces to a linear map."""
 
     def __init__(self, config: FantasyTalkingConfig) -> None:
         super().__init__()
@@ -211,7 +213,7 @@ class IdentityProjector(nn.Module):
 
 
 class MotionIntensityEmbedding(nn.Module):
-    """(ω of the face, ω of the body) -> what is added to the time embedding; nothing at first."""
+    """(ω of the face, ω of the body) -> a vector added to the time embedding; initially zero."""
 
     def __init__(self, config: FantasyTalkingConfig) -> None:
         super().__init__()
@@ -228,16 +230,16 @@ class MotionIntensityEmbedding(nn.Module):
         return added
 
     def zero_init(self) -> None:
-        """The last map begins at zero."""
+        """Set the last layer to zero."""
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
 
 class SharedQueryAttention(nn.Module):
-    """Attention to sound and face with the query and the way out of the block's text attention.
+    """Attention to audio and identity with the query and output projection of the block's text attention.
 
-    The published code asks before the text is added; this asks after it, so that the block stays as it is. Keys and
-    values begin at zero: attention is even then, and what it gathers is nothing.
+    The published code computes it before the text is added; here it comes after, so that the block is unchanged. Keys
+    and values start at zero, so attention is uniform and the residual is zero.
     """
 
     def __init__(self, config: FantasyTalkingConfig, *, block: ActAvatarBlock, index: int) -> None:
@@ -278,13 +280,13 @@ class SharedQueryAttention(nn.Module):
         return _attention(folded, kv_BFWC.flatten(0, 1), heads=heads).reshape(q_BND.shape)
 
     def zero_init(self) -> None:
-        """Keys and values begin at zero, as in the published code."""
+        """Set keys and values to zero, as in the published code."""
         nn.init.zeros_(self.audio_kv.weight)
         nn.init.zeros_(self.identity_kv.weight)
 
 
 def frame_windows(frames: int, *, device: torch.device | None = None) -> Tensor:
-    """Video frames that each latent frame hears, (F, 8); beyond the ends the first and the last are repeated."""
+    """Video frames whose audio each latent frame attends to, (F, 8); the first and last are repeated at the ends."""
     latents = 1 + (frames - 1) // FRAMES_PER_LATENT
     first = FRAMES_PER_LATENT * torch.arange(latents, device=device)[:, None] - _FRAMES_BEFORE
     return (first + torch.arange(_WINDOW_FRAMES, device=device)).clamp(0, frames - 1)
@@ -293,8 +295,8 @@ def frame_windows(frames: int, *, device: torch.device | None = None) -> Tensor:
 def mouth_loss(error_BFHW: Tensor, *, mouth_BFHW: Tensor, mouth_only_B: Tensor) -> Tensor:
     """Loss of each clip, (B,): the mean over all cells or, where drawn (.8 of the time in the paper), over the mouth.
 
-    The paper multiplies by the mask alone; here the sum is divided by the mask's, so that a small mouth counts as much,
-    and a clip whose mouth was never seen keeps the mean over all.
+    The paper only multiplies by the mask; here the sum is divided by the sum of the mask, so that a small mouth counts
+    as much; a clip without a visible mouth uses the mean over all cells.
 
     Args:
         error_BFHW: of the latent frames from 1 on.

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 
 class SelectiveScan(nn.Module):
-    """One direction. δ, b and c follow from the token; δ = 0 lets it pass without a trace.
+    """Scan in one direction. δ, b and c are functions of the token; a token with δ = 0 does not change the state.
 
-    Mamba's short convolution is left out: neighbours in a row of kept tokens need not be neighbours in the picture.
+    Mamba's short convolution is omitted: neighbours in a sequence of kept tokens may not be neighbours in the picture.
     """
 
     def __init__(self, channels: int, *, state_dim: int, rank: int) -> None:
@@ -34,7 +34,7 @@ class SelectiveScan(nn.Module):
         return selective_scan(u_BLE, delta_BLE, -self.log_a.exp(), b_BLZ, c_BLZ) + self.skip * u_BLE
 
     def init_weights(self, rng: Generator) -> None:
-        """First weights as Mamba has them: steps δ between .001 and .1, spread evenly over their logarithm."""
+        """Initial weights as in Mamba: steps δ between .001 and .1, log-uniform."""
         nn.init.uniform_(self.to_delta.bias, math.log(1e-3), math.log(1e-1), generator=rng)
         with torch.no_grad():
             step = self.to_delta.bias.exp()
@@ -54,7 +54,7 @@ def selective_scan(u_BLE: Tensor, delta_BLE: Tensor, a_EZ: Tensor, b_BLZ: Tensor
 
 
 def _parallel_scan(decay_BLEZ: Tensor, added_BLEZ: Tensor) -> Tensor:
-    """Every h_t, in log2(L) steps over the whole length: after each, h_t knows twice as many tokens before it."""
+    """All h_t by a parallel scan in log2(L) steps; each step doubles the number of preceding tokens in h_t."""
     decay, state, reach = decay_BLEZ, added_BLEZ, 1
     while reach < decay.shape[1]:
         before = (0, 0, 0, 0, reach, 0)

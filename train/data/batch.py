@@ -32,9 +32,9 @@ class Batch:
     face_BFHW: Tensor  # float32 0..1, share of a latent cell that the face covers; zeros where none was measured
     mouth_BFHW: Tensor  # the same for the mouth
     # Extra conditioning of variants, float32 (xsheet.train.data.conditioning); None where the cache does not keep it.
-    identity_BX: Tensor | None = None  # of the face; zeros = nobody in particular
-    intensity_B2: Tensor | None = None  # how much face and body move, 0..1
-    motion_BTX: Tensor | None = None  # how the face moves; zeros = not at all
+    identity_BX: Tensor | None = None  # identity vector of the face; zeros = no identity
+    intensity_B2: Tensor | None = None  # motion intensity of face and body, 0..1
+    motion_BTX: Tensor | None = None  # motion of the face; zeros = no motion
 
     def __len__(self) -> int:
         return len(self.sample_keys)

@@ -1,7 +1,7 @@
 """Extra conditioning of model variants: identity, motion intensity and driving motion of a clip.
 
-All of it follows from what curation measured, so nothing is decoded for it. T frames shown, R crops, V variants of them
-(each crop as it is and, with mirrored pictures, mirrored), X numbers of a face, S series.
+It is computed from the measurements of curation, so nothing is decoded. T video frames, R crops, V variants of them
+(each crop and, with mirrored pictures, its mirror image), X numbers of a face, S series.
 """
 
 import math
@@ -27,7 +27,7 @@ DRIVING_SERIES = {
     "yaw_deg": 6.0, "pitch_deg": 6.0, "roll_deg": 6.0, "gaze_x": 0.15, "gaze_y": 0.15, "brow_raise": 0.012,
     "eye_left_open": 0.09, "eye_right_open": 0.09,
 }  # fmt: skip
-"""Series that move the face above the mouth, each by its spread in a lively clip: the 90th percentile over real ones.
+"""Series that drive the face above the mouth, with their scale: the 90th percentile of the spread over real clips.
 
 As in ACTalker's code, the head's position in the picture is left out.
 """
@@ -37,7 +37,7 @@ _RELATIVE_TO_MEDIAN = (
     "eye_right_open",
 )  # rest differs between people: the clip's median
 MEDIAN_MOTION = (0.06, 0.03)
-"""How much face (in face heights) and body (in shoulder widths) move in the median clip: ω = .5."""
+"""Motion of face (face heights) and body (shoulder widths) in the median clip, where ω = .5."""
 _FACE_SCALES = {"mouth_open": 1.0, "mouth_wide": 1.0, "brow_raise": 1.0} | dict.fromkeys(
     ("yaw_deg", "pitch_deg", "roll_deg"), math.radians(0.5)
 )  # in face heights: a head that turns by an angle moves its outline by half a face height times the angle
@@ -52,7 +52,7 @@ class ConditioningSource:
     """Measurements from which the extra conditioning of a clip is computed."""
 
     signals: Signals
-    identity_X: tuple[float, ...]  # zeros = nobody in particular
+    identity_X: tuple[float, ...]  # zeros = no identity
     aspect: float  # picture width by height
 
     @property
@@ -99,7 +99,7 @@ def driving_motion(signals: Signals) -> Floats:
 def identity_vector(embedding: Sequence[float], model: str | None, *, wanted_model: str, dim: int) -> tuple[float, ...]:
     """Identity of a face track, (X,); zeros unless the wanted model measured it at this width.
 
-    Curation's own proportions are centred; the embedding of a network is taken as it is.
+    The proportions of `faces.identity` are centred; the embedding of a network is used unchanged.
     """
     if model != wanted_model or len(embedding) != dim:
         return (0.0,) * dim

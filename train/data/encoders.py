@@ -38,7 +38,7 @@ def open_encoders(settings: CacheSettings, *, device: str = "cpu") -> Encoders:
     """Open the encoders of a run. Weights have one dtype on all devices, so that fingerprints agree.
 
     Raises:
-        ConfigError: weights that are missing, or an encoder that the model was not made for.
+        ConfigError: weights are missing, or an encoder does not match the model.
     """
     requested, size = settings.encoders, named_config(settings.model)
     encoders = Encoders(
@@ -107,7 +107,7 @@ def _check_encoders_match(encoders: Encoders, model_config: ActAvatarConfig) -> 
         if expected != got:
             raise ConfigError(
                 where=what, expected=f"{expected}, as the model takes", got=str(got),
-                hint="choose encoders and model (cache.size) that belong together",
+                hint="choose encoders (cache.encoders) and a model (cache.model) that match",
             )  # fmt: skip
 
 

@@ -1,12 +1,12 @@
 """Order of training: batches of one bucket, every clip once per epoch, resumable at any position.
 
-Every epoch shows every clip once, in an order of its own. Going through it, each bucket collects its clips and gives a
-batch when it has enough; what is left waits for the next epoch, so no clip is left out for good and all batches are
-full. A place in this order is (epoch, clips shown in batches of the epoch), and nothing else has to be remembered.
+Every epoch has every clip once, in a new order. Along this order, each bucket collects its clips and yields a batch
+when it is full; remaining clips wait for the next epoch, so no clip is lost and all batches are full. The position in
+this order is (epoch, clips used in batches of the epoch); a resumed run needs nothing else.
 
-With weights, n clips of one bucket and one weight w are shown round(w · n) times per epoch, each as often as the
-others: an epoch goes on in the list of these clips where the epoch before it ended. The number of a sample is how often
-its clip was shown before, so that repeated samples have noise and crops of their own; with weight 1 it is the epoch.
+With weights, n clips of one bucket and one weight w occur round(w · n) times per epoch in total, equally often: an
+epoch continues in the list of these clips where the previous one ended. The number of a sample is how often its clip
+was used before, so that repeated samples have different noise and crops; with weight 1 it is the epoch.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Random numbers as a function of (seed, epoch, clip); no generator carries state from step to step.
 
-So worker counts, micro-batches, restarts and the order of clips change nothing. Each kind of draw has a generator of
-its own: another crop does not change the noise. Numbers come from Philox, a counter-based generator whose key is a
+So the number of workers, micro-batches, restarts and the order of clips do not matter. Each kind of draw has a separate
+generator: another crop does not change the noise. Numbers come from Philox, a counter-based generator whose key is a
 hash, and are the same on every device because they are drawn on the CPU.
 """
 
@@ -28,7 +28,8 @@ class SampleKey(NamedTuple):
 class ConditionDropoutSettings(StrictModel):
     """Probabilities of dropping conditions in training, which guidance needs.
 
-    The three cases exclude one another, so sound is missing in .15 of all showings. The paper gives no numbers: ours.
+    The three cases are exclusive, so audio is missing in .15 of all samples. The paper gives no numbers; these are
+    ours.
     """
 
     text: float = Field(default=0.1, ge=0, le=1, description="probability of dropping only the text")

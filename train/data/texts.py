@@ -4,8 +4,8 @@
     blocks   "{base} Phase-1 [0.0-2.0s]: ... Phase-2 [2.0-4.0s]: ..."       stage 2
     plain    "{base} ... ..."                                               the same without times or phases: ablations
 
-A text that needs more tokens than the model takes is compiled with fewer words, the base block giving way before the
-phases, until it fits; every phase keeps its marker, and no text is cut behind its last token.
+A text that needs more tokens than the model takes is compiled with fewer words until it fits, shortening the base block
+before the phases; every phase keeps its marker, and no text is truncated at its last token.
 M tokens, N of them real, K phases, W ids of a token.
 """
 
@@ -41,7 +41,7 @@ WORD_BUDGET_FRACTIONS = (
     (0.05, 0.25),
     (0.05, 0.1),
 )
-"""Of the words that the policy allows the base block and each phase, tried in turn until the text fits."""
+"""Shares of the policy's word limits for the base block and each phase, tried in turn until the text fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ def tokenize_script(
     max_blocks: int,
     where: str,
 ) -> tuple[TokenizedText, tuple[str, ...]]:
-    """Tokenize what a person asks for, at exactly its times, and list what the text does not say as it was asked.
+    """Tokenize a script at exactly its times, and list the differences between the script and the text.
 
     Args:
         annotation: the script; it has a base block.
@@ -164,7 +164,8 @@ def _longest_fitting_text(
             continue
     raise ContractError(
         where=f"text of {annotation.annotation_id}", expected=f"at most {encoder.max_tokens} tokens",
-        got="more in the fewest words", hint="lower cache.text.blocks.max_phases, or take a model with more tokens",
+        got="more with the shortest wording",
+        hint="lower cache.text.blocks.max_blocks, or use a model with more text tokens",
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from xsheet.train.evaluate.readers import FaceReader, Floats, MotionReader, Pict
 from xsheet.train.evaluate.scores import MouthScore, score_mouth
 
 _RULES = MotionSettings(min_face_px=0)
-"""The limit is for a mesh on the pictures of the clip; what a reader sees in these, the ceiling says."""
+"""No size limit: it is for a mesh on the original clip; the ceiling measures what a reader finds in these pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
-"""Evaluation of a trained model on held-out clips: an action benchmark with measures of our own.
+"""Evaluation of a trained model on held-out clips: do requested actions appear, and when?
 
     done = evaluate(run_folder, [set_folder], EvaluationSettings())
     print(done.table())
 
-Every held-out clip is drawn anew from its first picture, its sound and its sheet, and read as real clips are: faces to
-signals, signals to phases. Beside each number stands the ceiling: what the same reader says of the real clip after it
-went through the codec alone.
+Every held-out clip is sampled from its first picture, its audio and its annotation. The video is then analysed like a
+real clip: faces to signals, signals to phases. Each number is reported beside its ceiling: the same analysis of the
+real clip after encoding and decoding by the codec.
 """
 
 import json
@@ -59,7 +59,7 @@ from xsheet.train.sample.sampler import SampleRequest, SampleSettings, TrainedMo
 log = logging.getLogger(__name__)
 
 MIN_MESH_HEIGHT_PX = 256
-"""Least height of a picture in which a mesh follows faces; smaller ones want a fitted one (docs/log/train.md#tiny)."""
+"""Minimum picture height in pixels for a face mesh; smaller pictures need a fitted reader (docs/log/train.md#tiny)."""
 
 
 class EvaluationSettings(StrictModel):
@@ -93,11 +93,11 @@ class Evaluation:
 
     samples: tuple[ClipScore, ...]
     ceiling: tuple[ClipScore, ...]
-    swaps: tuple[ActionEditScore, ...] = ()  # two actions of a sheet in each other's time
-    replacements: tuple[ActionEditScore, ...] = ()  # an action of another sheet in place of one
+    swaps: tuple[ActionEditScore, ...] = ()  # annotations with two actions swapped
+    replacements: tuple[ActionEditScore, ...] = ()  # annotations with one action replaced
     position_baseline: tuple[
         tuple[PhaseScore, ...], ...
-    ] = ()  # per clip, in the video of another sheet with the same action
+    ] = ()  # per clip, scored on the video of another annotation with the same action
 
     def summary(self) -> dict[str, tuple[ScoreValue | None, ScoreValue | None]]:
         """Samples and ceiling by measure."""
@@ -293,7 +293,7 @@ def sample_request(clip: HeldOutClip, annotation: Annotation, trained: TrainedMo
         first_C1HW=clip.latent_CFHW[:, :1],
         audio_TLQ=clip.audio_TLQ,
         text=summary[shown.text],
-        # Where the face is in the first picture: where it goes is the model's to say.
+        # Only the position in the first picture is given; the model decides how the face moves.
         face_FHW=clip.face_FHW[:1].expand(frames, -1, -1),
         mouth_FHW=clip.mouth_FHW[:1].expand(frames, -1, -1),
         identity_X=clip.identity_X,
@@ -312,7 +312,7 @@ def _score_clip(clip: HeldOutClip, analysis: ClipAnalysis) -> ClipScore:
 
 
 def _requested_phases(clip: HeldOutClip) -> list[Phase]:
-    """Phases of the annotation that lie completely in the video, on tracks that a picture of a face shows."""
+    """Phases of the annotation that are completely inside the video, on tracks that are visible in a face picture."""
     complete = (phase for phase in clip.annotation.phases if phase.phase_id in clip.complete_phase_ids)
     return [phase for phase in complete if phase.track in FACE_TRACKS]
 

@@ -1,4 +1,4 @@
-"""Readers of faces: what draws the series of a face from the pictures of one clip. A mesh reads large pictures.
+"""Face readers: series of a face from the pictures of one clip. A mesh reads large pictures.
 
     series = reader(pictures_THW3)              # {"yaw_deg": (T,), ...}
 
@@ -33,7 +33,7 @@ class FaceReader(Protocol):
 
     @property
     def extractor(self) -> str | None:
-        """What decides the units of the series, as `Signals.extractor` names it; None = as the set's own signals."""
+        """Extractor that determines the units of the series, as in `Signals.extractor`; None = as the set's signals."""
         ...
 
     def __call__(self, pictures_THW3: Pictures, /) -> Mapping[str, Floats]:

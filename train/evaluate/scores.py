@@ -1,8 +1,8 @@
-"""Phases asked for against phases found, one by one, and a mouth against its sound. Pure: no pictures, no model.
+"""Scores of requested against detected phases, and of a mouth against its audio. Pure: no pictures, no model.
 
-The paper has a language model judge its Action Bench, on scales of its own. Here the same questions are asked of the
-motion annotator: does the action appear (H@S), is it the class that was asked for, when, and does it move when the
-texts are exchanged.
+The paper has a language model judge its Action Bench on separate scales. Here the motion annotator answers the same
+questions: does the action appear (H@S), is it the requested class, when does it happen, and does it change when the
+texts are swapped.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -19,20 +19,20 @@ from xsheet.schemas.time import CLIP_RATE, seconds_from_us
 
 Floats = NDArray[np.float64]
 MIN_OVERLAP_SHARE = 0.5
-"""Share of the shorter of two spans that they must have in common to be about the same movement."""
+"""Minimum overlap of two spans, as a share of the shorter one, to be about the same movement."""
 ON_TIME_S = 0.2
 """Largest start error of an action on time: five frames at 25 fps."""
 MAX_SYNC_OFFSET_FRAMES = 3
-"""Lips and sound that lie at most this far apart pass: the limit that curation keeps clips by."""
+"""Maximum lip-audio offset that counts as in sync, in frames; the limit of curation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseScore:
     """Score of one requested phase."""
 
-    requested_action: str  # as asked, with its side
-    detected_action: str | None  # of the same part of the body, that fits best; None = nothing there
-    hit: bool  # the action appears, wherever exactly
+    requested_action: str  # requested class, with its side
+    detected_action: str | None  # best matching action of the same body part; None = none
+    hit: bool  # whether the action appears, at any time
     tiou: float  # of the hit; 0 without
     start_error_s: float | None  # of the hit, absolute
     end_error_s: float | None  # of the hit, absolute
@@ -80,8 +80,8 @@ class ActionEditScore:
     """Scores of an annotation with edited actions; both videos are compared with the edited annotation."""
 
     clip_id: str
-    original: tuple[PhaseScore, ...]  # of the video from the sheet as it was: what chance and habit give
-    edited: tuple[PhaseScore, ...]  # of the video from the changed one
+    original: tuple[PhaseScore, ...]  # of the video from the unedited annotation: the baseline
+    edited: tuple[PhaseScore, ...]  # of the video from the edited annotation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +116,8 @@ def position_baseline(
 ) -> list[tuple[PhaseScore, ...]]:
     """Score each clip's phases against the next clip, cyclically, that requests the same action.
 
-    A model that always acts at its usual time scores as well here as on its own videos: that much of tIoU and start
-    error is habit. Phases that no other sheet asks for are left out.
+    A model that always acts at its usual time scores as well here as on its own videos, so this is a baseline for tIoU
+    and start error. Phases whose action no other clip requests are left out.
     """
     names = [{action_label(phase) for phase in phases} for phases in requested]
     scores = []
@@ -152,7 +152,7 @@ def score_mouth(mouth: Floats, reference: Floats, predicted: Floats, voice: Floa
 def swapped(annotation: Annotation, tracks: Collection[vocab.Track]) -> Annotation | None:
     """The annotation with the actions of two phases on these tracks swapped; None without two different actions.
 
-    Of all pairs the earliest is taken, else the text would change in several places at once.
+    Only the earliest possible pair is swapped, so that the text changes in one place.
     """
     acts = _actions_on(annotation, tracks)
     pairs = ((a, b) for i, a in enumerate(acts) for b in acts[i + 1 :] if action_label(a) != action_label(b))

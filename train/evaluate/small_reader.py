@@ -1,9 +1,9 @@
 """Reads faces that are too small for a face mesh: a network fitted on clips and their signals.
 
-It sees pictures as the codec gives them back, and is fitted to what was measured on the clips in full size. So it knows
-nothing of the model that it judges, and what it reads of held-out clips through the codec is the ceiling for samples.
-The package holds one that was fitted on drawn people (benchmarks/fit_face_reader.py). It is used where it reads the
-clips of the set well enough; other sets get a reader of their own, fitted once.
+Its inputs are pictures decoded by the codec, its targets the signals that were measured on the clips at full size. So
+it is independent of the evaluated model, and its result on decoded held-out clips is the ceiling for samples. The
+package has one that was fitted on drawn people (benchmarks/fit_face_reader.py). It is used if it reads the clips of the
+set well enough; otherwise a reader is fitted once per set.
 
     reader = load_or_fit_reader(cache, codec, settings)
     series = reader(pictures_THW3)              # {"yaw_deg": (T,), ...}
@@ -41,7 +41,8 @@ log = logging.getLogger(__name__)
 SHIPPED_FILE, SHIPPED_SIZE = "face_reader.safetensors", (64, 64)
 _CHECKED_CLIPS = 16
 MAX_UNEXPLAINED_SHARE = 0.4
-"""Of the set's own signals, for the shipped reader to be used (docs/log/train.md#reader)."""
+"""Maximum share of unexplained variance of the set's signals at which the shipped reader is used
+(docs/log/train.md#reader)."""
 
 
 class FaceReaderSettings(StrictModel):
@@ -90,7 +91,7 @@ def load_or_fit_reader(cache: Cache, codec: VideoCodec, settings: FaceReaderSett
         )  # fmt: skip
     shipped = load_shipped_reader()
     shares = unexplained_shares(shipped, clips[:: max(1, len(clips) // _CHECKED_CLIPS)][:_CHECKED_CLIPS], codec)
-    # The median: what a mesh measures of lids and gaze in small faces is noise, which no reader explains.
+    # The median, because in small faces a mesh measures only noise of lids and gaze, which no reader can explain.
     error = median(shares.values()) if shares else 1.0
     if error <= MAX_UNEXPLAINED_SHARE:
         log.info("faces are read by the reader of the package: it misses %.2f of the variance in this set", error)
@@ -130,7 +131,7 @@ def unexplained_shares(reader: FaceReader, clips: Sequence[MeasuredClip], codec:
 
 
 def _centred(values_TS: Floats, known_TS: NDArray[np.bool_]) -> Floats:
-    """Series about their means over the known frames; 0 elsewhere."""
+    """Series minus their means over the known frames; 0 elsewhere."""
     means = np.where(known_TS, values_TS, 0).sum(axis=0) / np.maximum(known_TS.sum(axis=0), 1)
     return np.where(known_TS, values_TS - means, 0.0)
 
@@ -219,7 +220,7 @@ def _training_frames(
 
 
 def _reader_network(height: int, width: int, *, rng: Generator) -> nn.Module:
-    """Four steps down to a sixteenth, then what is where decides."""
+    """Four strided convolutions to 1/16 of the size, then a linear layer over all positions."""
     widths = (12, 24, 32, 48, 64)
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):

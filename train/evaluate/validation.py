@@ -69,7 +69,7 @@ class ValidationCallback:
         settings, stage = self.settings, run.settings.stage(run.stage)
         try:
             selections = _held_out(run, settings)
-        except ConfigError as error:  # a small set may have nothing to hold out, and learns without it
+        except ConfigError as error:  # a small set may have no held-out clips
             log.warning("%s is not validated: %s", run.stage, error)
             return lambda step, learning: {}
         clips = CachedClipDataset(selections, stage.dataset, seed=settings.seed, mirror_probability=0)
@@ -156,15 +156,15 @@ def _decode(codec: VideoCodec, latents: Tensor) -> Pictures:
 
 
 VALIDATION_SIGMAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Nine of them, as diffusion-pipe has; each is a curve of its own, for a mean would hide the fine detail."""
+"""Nine levels of σ, as in diffusion-pipe; each is a separate curve, because a mean would hide fine detail."""
 
 
 @torch.no_grad()
 def validation_loss(model: TrainableModel, batches: Sequence[Batch], *, seed: int) -> dict[str, float]:
     """Mean squared error of the velocity by σ, their mean, and the mean inside phase windows, without dropout.
 
-    Every process computes all batches, so that all call the learner equally often. Training's noise does not move:
-    both are functions of the seed, here another one.
+    Every process computes all batches, so that all call the model equally often. Noise is a function of a separate
+    seed, so validation does not affect the noise of training.
     """
     device = next(model.parameters()).device
     by_sigma: dict[float, list[torch.Tensor]] = {sigma: [] for sigma in VALIDATION_SIGMAS}

@@ -1,10 +1,10 @@
 """Checkpoint folders: each is committed atomically, and the pointer to the newest is always valid.
 
     ROOT/step-00001000/          committed: it was written and synced under another name, then renamed
-    ROOT/step-00001500.partial/  being written or being removed; worth nothing, cleared by `recover`
+    ROOT/step-00001500.partial/  being written or removed; incomplete, deleted by `recover`
     ROOT/LATEST                  the name of a committed folder, replaced atomically; further pointers may stand beside
 
-What a checkpoint holds is the caller's; this module knows files and the processes that write them together.
+The caller decides the content of a checkpoint; this module handles files and the processes that write them together.
 """
 
 import os
@@ -24,7 +24,7 @@ _PARTIAL = ".partial"
 
 
 class CheckpointGroup(Protocol):
-    """The processes of a run; the main one does what is done once."""
+    """The processes of a run; the main one does the work that must be done once."""
 
     @property
     def is_main(self) -> bool:
@@ -48,10 +48,10 @@ class CheckpointStore:
     def recover(self) -> Path | None:
         """The newest committed checkpoint, after clearing what a killed run left behind; None if there is none.
 
-        A kill between the rename and the swap of LATEST leaves a whole folder: LATEST is moved on to it.
+        A kill between the rename and the update of LATEST leaves a complete folder; LATEST is then updated to it.
 
         Raises:
-            RunError: the folder cannot be written, or LATEST names what is not there.
+            RunError: the folder cannot be written, or LATEST names a missing folder.
         """
         self._on_main(self._clear, action="clear")
         committed = self.steps()
@@ -62,7 +62,7 @@ class CheckpointStore:
         return self._root / _step_name(committed[-1]) if committed else None
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
-        """Let every process write into a new folder, then publish it; a step that is published already stays as it is.
+        """Let every process write into a new folder, then publish it; a published step is not written again.
 
         Raises:
             RunError: a process could not write; nothing was published, and all processes raise alike.
@@ -77,13 +77,13 @@ class CheckpointStore:
         return target
 
     def set_pointer(self, pointer: str, step: int) -> None:
-        """Let a pointer (capital letters) name a committed step; pruning spares that step from now on."""
+        """Set a pointer (capital letters) to a committed step; pruning keeps the steps of pointers."""
         if not _POINTER.fullmatch(pointer):
             raise ValueError(f"expected a pointer in capital letters, got {pointer!r}")
         self._on_main(lambda: write_text(self._root / pointer, _step_name(step) + "\n"), action="move a pointer")
 
     def pointer_target(self, pointer: str) -> Path | None:
-        """The folder that a pointer names, whether it is there or not; None without the pointer.
+        """The folder that a pointer names, even if it does not exist; None without the pointer.
 
         Raises:
             ContractError: it does not name a checkpoint.
@@ -126,7 +126,7 @@ class CheckpointStore:
         self._on_all(function if self._process_group.is_main else lambda: None, action=action)
 
     def _on_all(self, function: Callable[[], None], *, action: str) -> None:
-        """One process that raised alone would leave the others waiting for it for ever."""
+        """Run a function on all processes and share errors; otherwise one that raises leaves the others waiting."""
         failed: Exception | None = None
         try:
             function()
@@ -151,7 +151,7 @@ def _make_empty(staging: Path) -> None:
 
 
 def _publish(staging: Path, target: Path) -> None:
-    """Rename once all bytes are on the disk; a rename that overtook them would publish a hole."""
+    """Rename after all bytes are flushed to the disk; otherwise a crash could publish an incomplete folder."""
     for path in (*staging.rglob("*"), staging):
         _fsync(path)
     staging.rename(target)

@@ -1,9 +1,9 @@
 """Gradients of a step, summed in an order that does not depend on the number of workers.
 
-Floating-point addition is not associative, so the same clips on two workers would give other bits than on one. Here the
-micro-batches of a step are the leaves of one binary tree, whoever computes them: worker r of W computes leaves
-r, W + r, 2W + r ... The lower levels of the tree are added between workers, the upper ones by each worker over time.
-With W a power of two the tree, and so every bit, is the same as with one worker.
+Floating-point addition is not associative, so the same clips on two workers would give different bits than on one.
+Therefore the micro-batches of a step are the leaves of one binary tree: worker r of W computes leaves r, W + r,
+2W + r ... The lower levels of the tree are added between workers, the upper ones by each worker over time. If W is a
+power of two, the tree, and so every bit, is the same as with one worker.
 """
 
 from collections.abc import Iterable, Sequence
@@ -115,8 +115,8 @@ def set_gradients(parameters: Iterable[nn.Parameter], gradients: Iterable[Tensor
 def local_squared_norm(gradients: Iterable[Tensor]) -> Tensor:
     """Sum of squares of this worker's rows, float64 on their device.
 
-    Shards of other worker counts add up in another order, in float64: rounded to float32 the norm comes out otherwise
-    about once in 10^8 steps. Not finite gradients give a norm that is not finite.
+    With another number of workers, shards are added in another order, in float64; rounded to float32 the norm differs
+    about once in 10^8 steps. Gradients that are not finite give a norm that is not finite.
     """
     squares = [gradient.double().square().sum() for gradient in gradients]
     return torch.stack(squares).sum()

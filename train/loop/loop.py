@@ -56,7 +56,7 @@ class LoopSettings(StrictModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSpec:
-    """What decides, with data and initial weights, the result of a stage."""
+    """Everything that determines the result of a stage, besides data and initial weights."""
 
     steps: int
     batch_size: int  # per step, of all workers
@@ -83,7 +83,7 @@ class StepLoader(Protocol):
 
 
 ValidateFn = Callable[[int, TrainState], Mapping[str, float]]
-"""What looks at the model now and then (validation, samples): step -> numbers for the journal. All workers call it."""
+"""Validation function: step -> metrics to log. All workers call it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

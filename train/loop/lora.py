@@ -1,4 +1,4 @@
-"""Low-rank updates of the backbone, through peft: beside the frozen weights, in files of their own, and merged.
+"""Low-rank updates of the backbone, through peft: insert, save separately, merge.
 
 OUT/STAGE/lora/pytorch_lora_weights.safetensors    diffusers: transformer.load_lora_adapter(FOLDER, weight_name=FILE)
 """
@@ -34,7 +34,7 @@ _A, _B, _BASE = ".lora_A.default", ".lora_B.default", ".base_layer"
 
 
 class LoraSettings(StrictModel):
-    """Low-rank updates instead of training the backbone. Numbers are ours."""
+    """Low-rank updates instead of training the backbone. The default values are ours."""
 
     rank: int = Field(default=64, ge=1, le=1024, description="rank of each update")
     alpha: float = Field(default=64, gt=0, description="updates are scaled by alpha / rank")

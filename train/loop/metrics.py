@@ -1,7 +1,7 @@
 """Metrics of a run: summed on the device, then logged, written to metrics.jsonl, TensorBoard and a tracker.
 
-A tracker is trackio or Weights & Biases, through its own library; both have the same interface. Where their data lies,
-and who is logged in, are their own settings (WANDB_MODE=offline, TRACKIO_DIR, ...).
+A tracker is trackio or Weights & Biases, through its library; both have the same interface. Storage and login are
+settings of these libraries (WANDB_MODE=offline, TRACKIO_DIR, ...).
 """
 
 import importlib
@@ -34,7 +34,7 @@ from xsheet.train.loop.process_group import ProcessGroup
 log = logging.getLogger(__name__)
 
 SIGMA_BANDS = (0.25, 0.5, 0.75, 0.9)
-"""Edges between the bands of σ: a mean over all σ hides the fine detail, where lips live."""
+"""Edges between the bands of σ; a mean over all σ would hide the loss of fine detail, such as lips."""
 _BANDS = ("0-.25", ".25-.5", ".5-.75", ".75-.9", ".9-1")
 
 

@@ -1,4 +1,4 @@
-"""A learner made ready to compute: recomputed activations, compiled blocks, weights spread over processes."""
+"""Prepare a model for training: activation checkpointing, compiled blocks, weights sharded over processes."""
 
 from typing import Any
 

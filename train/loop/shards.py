@@ -4,8 +4,8 @@
     FOLDER/rank-00000-000.safetensors  chunks of one process, about MAX_FILE_BYTES a file
     FOLDER/SHA256SUMS                  hash of every file above and of those the caller adds; `sha256sum -c` reads it
 
-torch's own storage keeps its index and its plain values as pickles, and opening a pickle runs what it holds. Nothing
-here is unpickled: a file that is not what the index and the hashes say is a ContractError.
+torch's default storage keeps its index and plain values as pickles, and opening a pickle can run code. Nothing is
+unpickled here: a file that does not match the index and the hashes raises ContractError.
 """
 
 import io
@@ -134,7 +134,7 @@ class IndexedTensor(StrictModel):
 
 
 class ShardIndex(StrictModel):
-    """What index.json holds."""
+    """Content of index.json."""
 
     tensors: dict[str, IndexedTensor]
     values: dict[str, Any] = Field(description="plain values by dotted key")

@@ -1,10 +1,10 @@
 """Weights between stages: where a stage's initial weights come from, and what it saves.
 
-    OUT/STAGE/weights.safetensors    exactly what the stage changed, as it was at the last step
+    OUT/STAGE/weights.safetensors    the weights that the stage changed, at the last step
     OUT/STAGE/average.safetensors    the same, averaged over the steps (EMA); for samples and export
-    OUT/STAGE/lora/                  low-rank updates alone, where the stage trains some; above they are merged
+    OUT/STAGE/lora/                  low-rank updates alone, if the stage trains some; above they are merged
 
-Keys are the learner's. Nothing is taken or left out in silence: each key is the base's, an earlier stage's or new.
+Keys are those of TrainableModel. The origin of each key is explicit: pretrained, an earlier stage, or new.
 """
 
 import logging
@@ -67,7 +67,7 @@ def load_previous(
         use_ema: take the averaged weights.
 
     Raises:
-        ConfigError: a stage left nothing yet, or other keys than its settings say.
+        ConfigError: a stage has no weights yet, or other keys than its settings imply.
     """
     origin = dict.fromkeys(model.state_dict(), "new")
     for name, keys in pretrained.items():
@@ -88,10 +88,11 @@ def load_previous(
 def check_initial_weights(model: TrainableModel, origins: WeightOrigins, stage: StageSettings) -> None:
     """Log the origin of the weights, and refuse a stage that would freeze untrained ones.
 
-    New sound and new phases are silent, so they may stay as they are; a new base or text encoder is noise.
+    New audio and phase weights have no effect before training, so they may stay frozen; a new backbone or text encoder
+    is random.
 
     Raises:
-        ConfigError: such a part is new, and the stage does not train it.
+        ConfigError: the backbone or text encoder is new, and the stage does not train it.
     """
     parts = part_keys(model)
     for line in origins.summary_lines(parts):

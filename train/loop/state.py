@@ -1,8 +1,8 @@
-"""What a checkpoint holds: weights, moments, averages, and where in the data the run stands.
+"""Content of a checkpoint: weights, optimizer moments, averages, and the position in the data.
 
-Tensors go through torch's distributed checkpoint: each process writes its own shards, and any number of processes
-reads them back (shards.py: safetensors and JSON, no pickle). There is no state of chance to keep, since every draw
-follows from (seed, epoch, clip).
+Tensors go through torch's distributed checkpoint: each process writes its own shards, and any number of processes can
+read them (shards.py: safetensors and JSON, no pickle). There is no generator state to store, because every random
+number follows from (seed, epoch, clip).
 """
 
 import json
@@ -53,7 +53,7 @@ class TrainProgress:
     step: int = 0  # done, skipped ones too
     position: DataPosition = DataPosition()
     skipped_steps: int = 0  # steps that moved no weight
-    losses: tuple[float, ...] = ()  # of the last log lines, to see whether a resumed run goes on where it was
+    losses: tuple[float, ...] = ()  # of the last log lines, to check that a resumed run continues correctly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

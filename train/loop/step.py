@@ -59,7 +59,7 @@ class ComputeSettings(StrictModel):
         return self
 
     def autocast(self, device: torch.device) -> torch.autocast:
-        """Computes in `dtype` what may be."""
+        """Context in which matrix products and activations are computed in `dtype`."""
         return torch.autocast(device.type, getattr(torch, self.dtype), enabled=self.dtype != "float32")
 
 
@@ -91,11 +91,11 @@ class TrainStep:
     def run(
         self, micro_batches: Sequence[Batch], *, batch_size: int, seed: int, lr: float, max_grad_norm: float
     ) -> StepResult:
-        """Learn from this worker's micro-batches of a step of `clips` clips in all.
+        """Train on this worker's micro-batches of a step with `clips` clips over all workers.
 
-        The loss is the mean over those clips, so cutting them otherwise into micro-batches changes nothing. A loss or
-        norm that is not finite skips the step in all processes before the optimizer sees it: its moments, like the
-        weights, stay as they are. The verdict is one number on the device, read once per step.
+        The loss is the mean over those clips, so the size of micro-batches does not matter. If the loss or the norm is
+        not finite, all processes skip the step before the optimizer, so its moments and the weights stay unchanged. The
+        check is one number on the device, read once per step.
 
         Raises:
             RunError: the device has too little memory.
@@ -147,7 +147,7 @@ class TrainStep:
         self._optimizer.zero_grad(set_to_none=True)
 
     def _non_finite_clips(self, clip_ids: list[str], bad: list[bool], *, any_bad: bool) -> tuple[str, ...]:
-        """Clips whose loss is not finite; where only the gradient is not, all clips of the step are under suspicion."""
+        """Clips whose loss is not finite; if only the gradient is not finite, all clips of the step."""
         mine = [clip for clip, is_bad in zip(clip_ids, bad, strict=True) if is_bad or not any_bad]
         return tuple(clip for ids in self._process_group.all_gather(mine) if isinstance(ids, list) for clip in ids)
 
@@ -159,17 +159,17 @@ def _detach(terms: LossTerms) -> LossTerms:
 
 
 def _memory_hint(compute: ComputeSettings) -> str:
-    """The setting that lowers it most."""
+    """Setting that saves most memory."""
     if compute.micro_batch_size > 1:
         return f"set compute.micro_batch_size below {compute.micro_batch_size}"
     if not compute.gradient_checkpointing:
-        return "set compute.checkpointing to true"
+        return "set compute.gradient_checkpointing to true"
     return "use more workers or smaller clips"
 
 
 @contextmanager
 def explain_out_of_memory(*, where: str, contents: str, hint: str) -> Iterator[None]:
-    """RunError where the device has too little memory for what is computed in here."""
+    """Raise RunError if the block runs out of memory of the device."""
     try:
         yield
     except RuntimeError as error:

@@ -1,11 +1,11 @@
-"""The motion prior: a small flow-matching transformer over the measured series of a set, driven by audio and script.
+"""The motion prior: a small flow-matching transformer over the motion curves of a set, driven by audio and script.
 
 settings   of a prior: the preset and overrides
 motion     audio and a script to series: prior.motion
-preview    series as an animated face in a page of its own
+preview    series as an animated face on a self-contained page
 
-It is trained by the same loop, cache and phase binding as the avatar; its codec encodes series in place of pictures
-(model/encoders/motion.py). Stretches of which the script says nothing get the motion that people of the set make.
+It uses the training loop, cache and phase binding of the avatar; its codec encodes series instead of pictures
+(model/encoders/motion.py). Spans without an action in the script get typical motion of the set.
 """
 
 from collections.abc import Sequence

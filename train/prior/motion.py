@@ -1,4 +1,4 @@
-"""Audio and a script to motion: the series of a person who speaks and acts, without a picture.
+"""Audio and a script to motion: the series of a person who speaks and acts, without pictures.
 
     signals = sample_motion(load_prior(run), script, read_audio(file), SampleSettings(steps=25))
 
@@ -37,7 +37,7 @@ def load_prior(run: Path, *, device: str = "cpu") -> TrainedModel:
 
 
 def prior_spreads(trained: TrainedModel) -> dict[str, float]:
-    """Unit of each series of a prior: how far it usually moves."""
+    """Unit of each series of a prior: its usual spread."""
     return {**SPREADS, **trained.settings.cache.encoders.motion_spreads}
 
 

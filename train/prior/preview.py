@@ -2,7 +2,7 @@
 
     write_preview(signals, script, audio, out, spreads=codec_spreads)
 
-The file loads nothing else and opens from a disk.
+The file is self-contained.
 """
 
 import io
@@ -35,8 +35,8 @@ def write_preview(
         signals: of sample_motion.
         script: what was requested.
         audio: 16 kHz mono.
-        out: .html file, replaced as a whole.
-        spreads: unit of each series on the page: how far it usually moves.
+        out: .html file, written atomically.
+        spreads: unit of each series on the page: its usual spread.
     """
     environment = page_environment(_PACKAGE)
     data = {

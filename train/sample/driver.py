@@ -1,4 +1,4 @@
-"""What drives the face above the mouth of a variant that reads motion (ACTalker): a video, or a motion prior.
+"""Driving motion of the upper face, for a variant that reads motion (ACTalker): from a video, or a motion prior.
 
 T frames shown, S series.
 """

@@ -1,4 +1,4 @@
-"""The face of a portrait: where it is, and whose."""
+"""The face of a portrait: position, masks, identity."""
 
 import logging
 import os

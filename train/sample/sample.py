@@ -40,7 +40,7 @@ from xsheet.train.sample.sampler import Pictures, SampleSettings, TrainedModel
 from xsheet.train.sample.script import ActionScript
 
 MAX_PIXELS = 100_000_000
-"""Of a portrait: a decoder would fill the memory with what a small file claims to be."""
+"""Maximum pixels of a portrait: a small file can claim a size that fills the memory."""
 MAX_AUDIO_BYTES = 256 << 20
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _MIN_HEIGHT_PX = 256  # smaller videos are enlarged by a whole factor, so that a player shows something

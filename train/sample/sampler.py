@@ -106,7 +106,7 @@ def sample_latents(
 ) -> Tensor:
     """Sample clean latents (B, C, F, H, W) that start with the first latent frame of `batch`.
 
-    The model is asked through the learner, whose call gathers weights that are spread over processes.
+    The transformer is called through TrainableModel, which gathers weights that are sharded over processes.
     """
     device = next(model.parameters()).device
     noise = seeded_random.noise(batch.sample_keys, seed=settings.seed, shape=batch.latent_BCFHW.shape[1:]).to(device)
@@ -200,7 +200,7 @@ def load_trained(run: Path, *, stage: str | None = None, device: str = "cpu", wi
 
 
 def last_finished_stage(run: Path, settings: TrainSettings) -> str:
-    """The last stage that left weights; the last of all where none did, so that loading it says what to run."""
+    """The last stage with weights; without any, the last stage, so that loading it raises the helpful error."""
     finished = [name for name in settings.stage_names if (run / name / WEIGHTS_FILE).is_file()]
     return (finished or settings.stage_names)[-1]
 

@@ -1,4 +1,4 @@
-"""A script as a person writes it, and as the annotation that the compiler of texts takes.
+"""The script of a sample, and its conversion to an annotation.
 
 In YAML or JSON (script_sources.py reads it, and other sources):
 

@@ -1,10 +1,10 @@
-"""Where a script comes from: a file that a person wrote, a file of another tool, or a clip of a set.
+"""Sources of a script: a YAML or JSON file, a file of another tool, or a clip of a set.
 
     read_script(Path("nod.yaml"))                          base text and timed actions, see script.py
-    read_script(Path("nod.eaf"), caption="A woman ...")    ELAN; or .csv, .tsv and .vtt, as `xsheet review import` reads
+    read_script(Path("nod.eaf"), caption="A woman ...")    ELAN; or .csv, .tsv and .vtt, as `xsheet audit import` reads
     read_script(Path("my-set"), clip="clip_3f2a")          what a layer states about a clip
 
-Times are taken as they are. What a file states and a script cannot hold is logged.
+Times are not changed. Fields of a file that a script cannot hold are logged.
 """
 
 import logging
@@ -31,7 +31,7 @@ TABLE_SUFFIXES = (".csv", ".tsv")
 SUFFIXES = (*SETTINGS_SUFFIXES, ".eaf", *TABLE_SUFFIXES, ".vtt")
 DEFAULT_LAYER = "accepted"
 MAX_LISTED = 8
-_MAX_FRAMES = 3600 * CLIP_RATE.num  # a file tells no length: an hour cuts none of its phases
+_MAX_FRAMES = 3600 * CLIP_RATE.num  # a file does not state a duration; an hour cuts none of its phases
 
 
 def read_script(

@@ -1,10 +1,10 @@
-"""Videos of any length: windows as long as training clips that overlap, each continuing the one before.
+"""Videos of any length: overlapping windows as long as training clips, each continuing the previous one.
 
     starts = plan_windows(600, frames=33, overlap=2, actions=[(4.0, 14.0)])
     video = append_window(video, window, start=starts[1], overlap=2)
 
-Frame 0 of a window is its reference picture; the first `overlap` latent frames after it repeat the last ones of the
-window before, and are given to the sampler as a condition (model.flow.History).
+Frame 0 of a window is its reference picture; the next `overlap` latent frames repeat the last ones of the previous
+window, and are given to the sampler as a condition (model.flow.History).
 T frames shown, H x W pixels.
 """
 
@@ -40,8 +40,8 @@ def plan_windows(
 ) -> tuple[int, ...]:
     """First frame of each window; multiples of 4, so that latent frames coincide.
 
-    A window begins between actions where one of the later half of its possible starts does, so that an action is not
-    cut in two.
+    If possible, a window starts between actions (among the later half of its possible starts), so that no action is cut
+    in two.
 
     Args:
         total: frames of the video, at least `frames`.

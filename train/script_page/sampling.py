@@ -164,7 +164,7 @@ class ScriptSampler:
                     state.state, state.message = "failed", message
 
     def _last_words(self, process: "subprocess.Popen[str]") -> str:
-        """The last line that a process wrote to standard error."""
+        """The last line that a process wrote to stderr."""
         try:
             code = process.wait(timeout=5)
         except subprocess.TimeoutExpired:

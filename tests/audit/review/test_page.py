@@ -388,7 +388,7 @@ def test_two_reviewers_share_a_queue(desk_of, serving, visit, keys):
         bo.keyboard.press("ArrowUp")
         bo.wait_for_selector("#alert:text('anna is reviewing')")
         bo.keyboard.press("a")
-        bo.wait_for_selector("#notice:text('anna has it now')")
+        bo.wait_for_selector("#notice:text('anna has it open')")
         anna.keyboard.press("a")
         anna.wait_for_url(f"**/#{keys[1]}")
         bo.keyboard.press("u")

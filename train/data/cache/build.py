@@ -1,13 +1,13 @@
 """Build and open the cache of a set.
 
-    built = build_cache(set_folder, settings, how=Execution(jobs=2))
-    cache = open_cache(set_folder, built.recipe)
+    built = build_cache(set_folder, settings, execution=Execution(jobs=2))
+    cache = open_cache(set_folder, built.spec)
 
-    SET/cache/<fingerprint>.json    the recipe, in words
+    SET/cache/<fingerprint>.json    the CacheSpec
     SET/cache/...                   tensors: xsheet.train.data.cache.files
-    SET/features/part-<fingerprint>-00000.parquet    one row per clip; caches of several recipes stand side by side
+    SET/features/part-<fingerprint>-00000.parquet    one row per clip; a set can have caches of several specs
 
-Encoding is resumed like every task of xsheet: what is committed is not done again.
+An interrupted build resumes: committed clips are not encoded again.
 """
 
 import json
@@ -78,8 +78,7 @@ def build_cache(
     Raises:
         ConfigError: the layer is not there, the weights do not open, or the encoders do not fit the model.
         ContractError: no set, no clips, or clips that are not at 25 fps.
-        RunError: another process writes to the set, the run cannot go on, or what was encoded does not decode to what
-            was shown.
+        RunError: another process writes to the set, the run cannot continue, or decoded latents do not match the clips.
     """
     _check_rate(set_folder)
     with write_lock(set_folder):
@@ -150,7 +149,7 @@ def open_cache(set_folder: Path, spec: CacheSpec) -> Cache:
     """Open the features of exactly this spec.
 
     Raises:
-        ConfigError: there are none, or only those of another recipe; both fingerprints and what differs are named.
+        ConfigError: no cache, or only with other settings; the error names both fingerprints and the differences.
     """
     file = _features_file(set_folder, spec)
     if file.exists():
@@ -213,7 +212,8 @@ def _check_round_trip(psnr_db: Sequence[float], settings: CacheSettings) -> None
     if psnr_db and min(psnr_db) < settings.round_trip.min_psnr_db:
         raise RunError(
             where="decoded latents", expected=f"at least {settings.round_trip.min_psnr_db} dB",
-            got=f"{min(psnr_db):.1f} dB", hint="check which VAE the weights are of, or lower check.min_psnr_db",
+            got=f"{min(psnr_db):.1f} dB",
+            hint="check that the weights are of Wan's VAE, or lower cache.round_trip.min_psnr_db",
         )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
-"""The fingerprint of a cache: everything that decides its numbers, as plain values that can be compared.
+"""The fingerprint of a cache: everything that affects its values, as plain values that can be compared.
 
-Pictures and audio are encoded once for all texts, so they have a fingerprint of their own: a new annotation layer costs
-new texts only. Extra conditioning is separate too, and absent where no variant needs it.
+Pictures and audio are encoded once for all texts, so they have a separate fingerprint: for a new annotation layer only
+texts are encoded. Extra conditioning is separate too, and absent if no variant needs it.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The clips of a set, each with what was measured of its face and what a layer says of it."""
+"""The clips of a set, each with the measurements of its face and its annotation in a layer."""
 
 import heapq
 from collections.abc import Iterator, Mapping
