@@ -40,9 +40,8 @@ from xsheet.train.loop.loss import LossSettings, VelocityLoss
 from xsheet.train.loop.metrics import ClipFlops, clip_flops, peak_flops, peak_memory_gib
 from xsheet.train.loop.model import TrainableModel
 from xsheet.train.loop.optim import OptimSettings, build_optimizer
-from xsheet.train.loop.parallel import prepare_model
 from xsheet.train.loop.process_group import current_process_group
-from xsheet.train.loop.step import ComputeSettings, TrainStep
+from xsheet.train.loop.step import ComputeSettings, TrainStep, prepare_model
 
 ROOT = Path(__file__).resolve().parents[1]
 Numbers = dict[str, float | str | None]

@@ -52,7 +52,7 @@ def launch(worker_fn: WorkerFn, *, workers: WorkerSettings, folder: Path) -> Non
 
 
 def _run_in_process(worker_fn: WorkerFn) -> None:
-    """Run in this process without torch.distributed; parallel.py keeps the bits of several processes."""
+    """Run in this process without torch.distributed; prepare_model keeps the bits of several processes."""
     gpu = torch.cuda.is_available()
     worker_fn(ProcessGroup(device=torch.device("cuda", torch.cuda.current_device()) if gpu else torch.device("cpu")))
 

@@ -37,10 +37,10 @@ from xsheet.train.loop.lora import lora_targets
 from xsheet.train.loop.loss import VelocityLoss
 from xsheet.train.loop.model import TrainableModel, part_keys
 from xsheet.train.loop.optim import Ema, build_optimizer
-from xsheet.train.loop.parallel import prepare_model
 from xsheet.train.loop.process_group import ProcessGroup
 from xsheet.train.loop.stage_weights import WEIGHTS_FILE, check_initial_weights, load_previous, save_stage
 from xsheet.train.loop.state import TrainState
+from xsheet.train.loop.step import prepare_model
 from xsheet.train.pretrained import avatar_keys, load_avatar
 from xsheet.train.settings import TrainSettings
 from xsheet.train.stages import StageSettings, set_trainable, stage_weight_keys, trainable_parameters

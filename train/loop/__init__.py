@@ -3,12 +3,11 @@
 loop            the loop: steps, logs, validation, checkpoints
 model           what is trained: transformer, text encoder, variant
 loss            squared error of the velocity
-step            one step: gradients, finiteness check, update
+step            prepare a model (sharding, recomputation, compilation); one step: gradients, update
 optim           AdamW, learning rate, moving average of the weights
 lora            low-rank updates, and their files
 frozen          the backbone beside such updates, in smaller types or in main memory
 gradients       gradient sums in an order that does not depend on the number of workers
-parallel        sharding, recomputation, compilation
 process_group   the processes that train together
 state           what a checkpoint holds
 shards          tensors of a checkpoint: safetensors and a JSON index

@@ -1,19 +1,22 @@
-"""One training step: gradients of micro-batches, finiteness check, update; or a skip on every worker."""
+"""Prepare a model for training; one step: gradients of micro-batches, finiteness check, then update or skip."""
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
-from xsheet.schemas.errors import RunError
+from xsheet.schemas.errors import ConfigError, RunError
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.data.batch import Batch
-from xsheet.train.loop.gradients import TreeSum, local_squared_norm, pop_gradients, set_gradients
+from xsheet.train.loop.frozen import offload_frozen_layers
+from xsheet.train.loop.gradients import TreeSum, local_squared_norm, pop_gradients, set_gradients, sum_in_tree_order
 from xsheet.train.loop.loss import LossTerms, StageLoss
 from xsheet.train.loop.model import TrainableModel
 from xsheet.train.loop.process_group import ProcessGroup
@@ -61,6 +64,58 @@ class ComputeSettings(StrictModel):
     def autocast(self, device: torch.device) -> torch.autocast:
         """Context in which matrix products and activations are computed in `dtype`."""
         return torch.autocast(device.type, getattr(torch, self.dtype), enabled=self.dtype != "float32")
+
+
+def prepare_model(model: TrainableModel, *, compute: ComputeSettings, process_group: ProcessGroup) -> None:
+    """Prepare a model in place: device, activation checkpointing, compilation, sharding.
+
+    Afterwards its parameters are other objects with the same names. Weights are gathered in float32 and cast by
+    autocast, as in one process without sharding, so rounding is the same everywhere. That moves 60 instead of 40 GB per
+    step at 5 billion weights, .13 s on NVLink beside a step of seconds.
+    """
+    if compute.offload_frozen and process_group.is_distributed:
+        raise ConfigError(
+            where="compute.offload_frozen", expected="one worker", got=f"{process_group.size}",
+            hint="several workers share the weights among them: remove it",
+        )  # fmt: skip
+    blocks, offloaded = model.transformer.blocks, frozenset[Tensor]()
+    if compute.offload_frozen:
+        offloaded = offload_frozen_layers(model.transformer, device=process_group.device)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor not in offloaded:
+            tensor.data = tensor.data.to(process_group.device)
+    if compute.gradient_checkpointing:
+        model.transformer.enable_gradient_checkpointing()
+    if compute.torch_compile:
+        for block in blocks:
+            block.compile()  # one by one: the blocks are alike, so the first compilation serves all
+    if process_group.is_distributed:
+        mesh = init_device_mesh(process_group.device.type, (process_group.size,))
+        for block in blocks:
+            fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        sum_in_tree_order(model)
+    else:
+        for block in blocks:
+            block.register_forward_pre_hook(_sum_gradients_per_block)
+
+
+def _sum_gradients_per_block(block: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Views of the inputs that blocks share, so that backward sums their gradients block by block, as FSDP's hooks do.
+
+    Otherwise gradients are added in another order, and one process gets different bits than several. FSDP on one process
+    would do the same, but copies all weights twice per step: a fifth of the step at the tiny size with two threads.
+    """
+    del block
+    viewed: tuple[Any, ...] = _as_views(inputs)
+    return viewed
+
+
+def _as_views(value: Any) -> Any:
+    if isinstance(value, tuple):
+        parts = [_as_views(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value.view_as(value) if isinstance(value, Tensor) and value.requires_grad else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

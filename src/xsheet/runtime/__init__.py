@@ -10,6 +10,7 @@ ray_process   a run on Ray, from the outside
 ray_main      the code inside the Ray driver process
 ray_cluster   join or start a Ray cluster
 progress      progress bar or log lines
+standstill    the item that has made no progress for the longest time
 lock          one writer per folder
 orphans       files of a set that no table row refers to
 storage/      files in object stores: s3://, gs://, az://, hf://

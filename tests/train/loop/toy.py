@@ -24,10 +24,9 @@ from xsheet.train.loop.loop import LoopSettings, StageSpec, StepShare, TrainLoop
 from xsheet.train.loop.loss import LossSettings, VelocityLoss
 from xsheet.train.loop.model import TrainableModel
 from xsheet.train.loop.optim import Ema, OptimSettings, build_optimizer
-from xsheet.train.loop.parallel import prepare_model
 from xsheet.train.loop.process_group import ProcessGroup, current_process_group
 from xsheet.train.loop.state import DataPosition, TrainState, _state_dict
-from xsheet.train.loop.step import ComputeSettings
+from xsheet.train.loop.step import ComputeSettings, prepare_model
 from xsheet.train.stages import StageSettings, set_trainable, trainable_parameters
 
 SEED = 5
