@@ -103,7 +103,7 @@ def prepare_model(model: TrainableModel, *, compute: ComputeSettings, process_gr
 def _sum_gradients_per_block(block: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Views of the inputs that blocks share, so that backward sums their gradients block by block, as FSDP's hooks do.
 
-    Otherwise gradients are added in another order, and one process gets different bits than several. FSDP on one process
+    Otherwise gradients are added in another order, and one process gets other bits than several. FSDP on one process
     would do the same, but copies all weights twice per step: a fifth of the step at the tiny size with two threads.
     """
     del block
