@@ -355,5 +355,5 @@ def test_the_package_runs_as_a_module():
 def test_an_output_that_takes_no_url_says_so_and_makes_no_folder_of_that_name(verb, tmp_path):
     ran = xsheet(*verb, "--out", "s3://bucket/out", cwd=tmp_path)
     assert ran.returncode == 2
-    assert "--out: expected a folder or file of this machine, got s3://bucket/out" in ran.stderr
+    assert "--out: expected a folder or file on this machine, got s3://bucket/out" in ran.stderr
     assert not list(tmp_path.iterdir())
