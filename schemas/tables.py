@@ -6,8 +6,10 @@ another major version; `xsheet schemas upgrade` converts it.
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
@@ -187,9 +189,10 @@ def read_file(path: Path, table: Table[Any], columns: Sequence[str] | None = Non
     """
     names = list(columns or arrow_schema(table).names)
     check_version(path, table)
-    present = set(pq.read_schema(path).names)
-    rows = pq.read_table(path, columns=[name for name in names if name in present], partitioning=None)
-    return _with_missing_columns(rows, table).select(names)
+    with _damage_named(path):
+        present = set(pq.read_schema(path).names)
+        rows = pq.read_table(path, columns=[name for name in names if name in present], partitioning=None)
+    return _as_declared(rows, table, names, path)
 
 
 def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str] | None = None) -> pa.Table:
@@ -199,7 +202,7 @@ def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str
         ContractError: as for read_file, or the file has fewer rows.
     """
     check_version(path, table)
-    with pq.ParquetFile(path) as file:
+    with _damage_named(path), pq.ParquetFile(path) as file:
         groups: list[int] = []
         start = first = 0
         for group in range(file.num_row_groups):
@@ -215,7 +218,7 @@ def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str
         names = list(columns or arrow_schema(table).names)
         present = [name for name in names if name in file.schema_arrow.names]
         found = file.read_row_groups(groups, columns=present).slice(rows.start - first, len(rows))
-    return _with_missing_columns(found, table).select(names)
+    return _as_declared(found, table, names, path)
 
 
 def check_version(path: Path, table: Table[Any]) -> None:
@@ -237,29 +240,57 @@ def _wrong_version(path: Path, table: Table[Any], version: tuple[int, int]) -> C
     )
 
 
-def _with_missing_columns(rows: pa.Table, table: Table[Any]) -> pa.Table:
-    """Add the columns that a minor version introduced, with the default of the record: null, or an empty list."""
+def _as_declared(rows: pa.Table, table: Table[Any], names: Sequence[str], path: Path) -> pa.Table:
+    """These columns with their types; those that a minor version introduced get null, or an empty list.
+
+    Raises:
+        ContractError: a column that every version has is missing, has another type, or has a null where none may be.
+    """
     defaults = {field.name: field.default for field in fields(table.record)}
-    for column in arrow_schema(table):
+    schema = arrow_schema(table)
+    for column in (schema.field(name) for name in names):
         if column.name not in rows.column_names:
-            missing: list[Any] | None = [] if defaults[column.name] == () else None
+            default = defaults[column.name]
+            if default is MISSING:
+                raise _wrong_column(path, column, "none")
+            missing: list[Any] | None = [] if default == () else None
             rows = rows.append_column(column, pa.array([missing] * rows.num_rows, column.type))
-    return rows
+            continue
+        values = rows[column.name]
+        if values.type != column.type and not pa.types.is_nested(column.type):  # fields of a struct may be newer
+            try:
+                rows = rows.set_column(rows.column_names.index(column.name), column, values.cast(column.type))
+            except pa.ArrowException as error:
+                raise _wrong_column(path, column, str(values.type)) from error
+        elif pa.types.is_nested(values.type) != pa.types.is_nested(column.type):
+            raise _wrong_column(path, column, str(values.type))
+        if values.null_count and not column.nullable:
+            raise _wrong_column(path, column, f"{values.null_count} nulls")
+    return rows.select(list(names))
+
+
+def _wrong_column(path: Path, column: pa.Field, got: str) -> ContractError:
+    hint = "remove it and run the step that wrote it again"
+    return ContractError(where=f"{path}: {column.name}", expected=f"a column {column.type}", got=got, hint=hint)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise ContractError(
+            where=str(path), expected="a Parquet file", got=" ".join(str(error).split())[:200],
+            hint="remove it and run the step that wrote it again",
+        ) from error  # fmt: skip
 
 
 def file_version(path: Path, table: Table[Any]) -> tuple[int, int]:
     """(major, minor) of a file; ContractError if it is not a file of this table."""
-    try:
+    with _damage_named(path):
         metadata = pq.read_schema(path).metadata or {}
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ContractError(
-            where=str(path),
-            expected="a Parquet file",
-            got=str(error),
-            hint="remove it and run the step that wrote it again",
-        ) from error
-    name, version = metadata.get(_TABLE_KEY, b"").decode(), metadata.get(_VERSION_KEY, b"").decode()
-    if name != table.name or not version:
+    name, version = (metadata.get(key, b"").decode("utf-8", "replace") for key in (_TABLE_KEY, _VERSION_KEY))
+    if name != table.name or not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}", version):
         raise ContractError(
             where=str(path),
             expected=f"table {table.name!r} with its version in the metadata",
@@ -292,10 +323,10 @@ def iter_file_records(path: Path, table: Table[R]) -> Iterator[R]:
         ContractError: as for read_file.
     """
     check_version(path, table)
-    with pq.ParquetFile(path) as file:
+    names = arrow_schema(table).names
+    with _damage_named(path), pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-            rows = _with_missing_columns(pa.Table.from_batches([batch]), table)
-            yield from from_arrow(rows.select(arrow_schema(table).names), table)
+            yield from from_arrow(_as_declared(pa.Table.from_batches([batch]), table, names, path), table)
 
 
 _BATCH_ROWS = 1_000  # annotations as records: about 50 MB
@@ -313,10 +344,11 @@ def upgrade_file(path: Path, table: Table[Any]) -> bool:
     steps = table.upgrades[version[0] - 1 :]
     if version > table.version or version[0] + len(steps) < table.version[0]:
         raise _wrong_version(path, table, version)
-    rows = pq.read_table(path, partitioning=None)
+    with _damage_named(path):
+        rows = pq.read_table(path, partitioning=None)
     for step in steps:
         rows = step(rows)
-    rows = _with_missing_columns(rows, table).select(arrow_schema(table).names).cast(arrow_schema(table))
+    rows = _as_declared(rows, table, arrow_schema(table).names, path).cast(arrow_schema(table))
     from_arrow(rows, table)
     with atomic_path(path) as temporary:
         pq.write_table(rows.replace_schema_metadata(arrow_schema(table).metadata), temporary, **_PARQUET_OPTIONS)

@@ -198,3 +198,13 @@ def test_a_packed_set_has_check_sums_and_the_same_bytes_wherever_it_lies(drawn, 
     assert clip_ids(tmp_path / "unpacked") == clip_ids(drawn)
     with pytest.raises(ConfigError, match="new file"):
         pack(drawn, tmp_path / "one.tar")
+
+
+def test_a_folder_that_is_a_link_is_not_packed(drawn, tmp_path):
+    """A set that somebody else made may lead to the private files of the person who publishes it."""
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private/key").write_text("secret")
+    (drawn / "manifests").symlink_to(tmp_path / "private")
+    with pytest.raises(ContractError, match="manifests: expected a folder, got a link"):
+        pack(drawn, tmp_path / "one.tar")
+    assert not (tmp_path / "one.tar").exists()

@@ -211,3 +211,49 @@ def test_a_slice_beyond_the_end_of_a_file_is_refused(tmp_path):
     tables.write_file(tmp_path / "part.parquet", SHOTS, [])
     with pytest.raises(ContractError, match="expected 2 rows, got 0"):
         tables.read_slice(tmp_path / "part.parquet", SHOTS, range(2))
+
+
+def rewritten(path, change, metadata=None):
+    """The file with other columns, or another version, in the same schema metadata."""
+    rows = pq.read_table(path, partitioning=None)
+    kept = {**rows.schema.metadata, **(metadata or {})}
+    pq.write_table(change(rows).replace_schema_metadata(kept), path)
+
+
+def with_nulls(rows):
+    at = rows.column_names.index("start_us")
+    return rows.set_column(at, pa.field("start_us", pa.int64()), pa.nulls(rows.num_rows, pa.int64()))
+
+
+@pytest.mark.parametrize(
+    ("change", "metadata", "says"),
+    [
+        (lambda rows: rows.drop_columns(["start_us"]), {}, "start_us: expected a column int64, got none"),
+        (lambda rows: rows.set_column(0, "shot_id", pa.array([[1]] * 3)), {}, "shot_id: expected a column string"),
+        (lambda rows: rows.set_column(2, "start_us", pa.array(["x"] * 3)), {}, "start_us: expected a column int64"),
+        (with_nulls, {}, "start_us: expected a column int64, got 3 nulls"),
+        (lambda rows: rows, {b"xsheet.version": b"one.\xff"}, "its version in the metadata"),
+    ],
+    ids=["missing", "nested", "type", "nulls", "version"],
+)
+def test_a_table_that_is_not_as_declared_ends_in_a_sentence(tmp_path, change, metadata, says):
+    tables.write_table(tmp_path, SHOTS, shots(3))
+    path = tmp_path / "shots/part-00000.parquet"
+    rewritten(path, change, metadata)
+    for read in (tables.read_table, lambda *arguments: list(tables.iter_records(*arguments))):
+        with pytest.raises(ContractError, match=says):
+            read(tmp_path, SHOTS)
+
+
+def test_no_flipped_byte_of_a_table_ends_in_a_traceback(tmp_path):
+    tables.write_table(tmp_path, SHOTS, shots(300))
+    path = tmp_path / "shots/part-00000.parquet"
+    data = path.read_bytes()
+    refused = 0
+    for at in range(4, len(data), 7):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :])
+        try:
+            list(tables.iter_records(tmp_path, SHOTS))
+        except ContractError:
+            refused += 1
+    assert refused > 10

@@ -28,6 +28,7 @@ from torch import Generator, Tensor, nn
 
 from xsheet.annotate.motion.curves import GROUND_TRUTH_EXTRACTOR
 from xsheet.model.encoders.video import VideoCodec
+from xsheet.model.weights import load_part
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.settings import StrictModel
@@ -146,7 +147,7 @@ def _load_or_fit_own(
         save_tensors(file, reader.net.state_dict())
         return reader
     reader = _new_reader(clips, codec, settings)
-    reader.net.load_state_dict(load_file(file))
+    load_part(reader.net, file, keys=reader.net.state_dict())
     reader.net.eval()
     return reader
 

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from xsheet.model import weights
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.variants import variant_of
@@ -74,11 +72,12 @@ def load_exported(
     if transformer is None:
         transformer = weights.load(folder / "avatar", model_class=kind)
     if (folder / LORA_FOLDER / LORA_FILE).is_file() and not hasattr(transformer, "peft_config"):
+        weights.index_tensors(folder / LORA_FOLDER / LORA_FILE)  # refuses a damaged file in a sentence
         transformer.load_lora_adapter(folder / LORA_FOLDER, weight_name=LORA_FILE)
     encoders = open_encoders(settings.cache, device=device)
     text = build_text_encoder(settings)
     if text is not None:
-        text.load_state_dict(load_file(folder / "text" / "weights.safetensors"))
+        weights.load_part(text, folder / "text" / "weights.safetensors", keys=text.state_dict())
     null_text = cached_text(encoders.text.tokenize("").ids_M, encoders.text)
     model = TrainableModel(
         transformer,

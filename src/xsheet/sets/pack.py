@@ -9,7 +9,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.errors import ConfigError, ContractError
 from xsheet.schemas.files import atomic_path
 from xsheet.schemas.ids import checksum_lines, file_sha256
 from xsheet.schemas.sets import open_set
@@ -31,7 +31,7 @@ def pack(set_folder: Path, out: Path) -> PackResult:
     """Write a set to a tar file that does not exist yet; it appears whole or not at all.
 
     Raises:
-        ContractError: no set.
+        ContractError: no set, or one of its folders is a link.
         ConfigError: the file exists, or lies in the set.
     """
     open_set(set_folder)
@@ -42,7 +42,13 @@ def pack(set_folder: Path, out: Path) -> PackResult:
         )  # fmt: skip
     names = [set_folder / "set.json"]
     for folder in PACKED_FOLDERS:
-        names += sorted(path for path in (set_folder / folder).rglob("*") if _is_packed(path))
+        path = set_folder / folder
+        if path.is_symlink():  # of a set that somebody else made: it may lead to private files
+            raise ContractError(
+                where=str(path), expected="a folder", got=f"a link to {path.readlink()}",
+                hint="put the folder in the place of the link, if its files belong to the set",
+            )  # fmt: skip
+        names += sorted(file for file in path.rglob("*") if _is_packed(file))
     sums: dict[str, str] = {}
     with atomic_path(out) as temporary:
         with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
