@@ -1,7 +1,7 @@
 """Fit the face reader of small pictures, which the package ships: python benchmarks/fit_face_reader.py FOLDER [--write]
 
 FOLDER is that of `pretrain.py`, with its drawn people; signals are the truth of the drawing. The table says which share
-of the variance of each series the reader misses (1 - r²) on people whom it never saw, through the codec.
+of the variance of each series the reader misses (1 - r²) on people outside its training set, through the codec.
 """
 
 import argparse

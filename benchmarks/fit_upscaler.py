@@ -1,8 +1,8 @@
 """Fit the upscaler of the analytic codec, which the package ships: python benchmarks/fit_upscaler.py [--write]
 
 Heads of drawn people in 128 pixels; the network sees them in 64 through the codec, with errors in the bands as large as
-those of a model's samples, and with none. The table is of people that it never saw: PSNR and SSIM of the enlarged
-picture against the drawn one, beside bilinear enlargement of the same pictures.
+those of a model's samples, and with none. The table is of people outside its training set: PSNR and SSIM of the
+enlarged picture against the drawn one, beside bilinear enlargement of the same pictures.
 """
 
 import argparse

@@ -5,7 +5,7 @@ layer is the truth. The base learns faces, mouth and times from them, so that no
 noise, as users of the 5B start from Wan. People, voices and actions come from a seed that nothing else uses. FOLDER
 keeps all work: a stopped run continues. Hours on two cores.
 
-The table is of people whom the base never saw. `--write` copies the weights in bfloat16 into the package, with a card:
+The table is of people outside the training set. `--write` copies the weights in bfloat16 into the package, with a card:
 train/weights/tiny-base.safetensors and .md.
 """
 
@@ -65,7 +65,8 @@ def write_base(folder: Path, evaluated: Evaluation, settings: TrainSettings, *, 
     )
     write_text(
         BASE_FILE.with_suffix(".md"),
-        f"# Base of the tiny size\n\n{facts}\n\nOn drawn people whom it never saw (mean and 95 % interval over clips; "
+        f"# Base of the tiny size\n\n{facts}\n\n"
+        "On drawn people outside its training set (mean and 95 % interval over clips; "
         "the ceiling is the reading of the\nreal clip through the codec):\n\n" + evaluated.table() + "\n",
     )
 

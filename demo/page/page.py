@@ -113,7 +113,8 @@ def headline(report: DemoReport) -> str:
     errors = [phase.start_error_s for phase in requested if phase.start_error_s is not None]
     when = f", and starts {median(errors):.2f} s off (median)" if errors else ""
     hits = sum(phase.hit for phase in requested)
-    return f"On people it never saw, a small model performs {hits} of {len(requested)} requested actions{when}"
+    share = f"{hits} of {len(requested)}"
+    return f"On people outside its training set, a small model performs {share} requested actions{when}"
 
 
 def action_class_rows(planted: Sequence[PhaseScore]) -> list[ActionClassRow]:

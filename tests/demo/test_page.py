@@ -192,7 +192,9 @@ def test_a_path_that_ended_early_says_so(page):
 
 
 def test_the_headline_states_the_hits_of_the_evaluation(page):
-    assert "<h1>On people it never saw, a small model performs 1 of 2 requested actions</h1>" in page(tale())
+    assert "<h1>On people outside its training set, a small model performs 1 of 2 requested actions</h1>" in page(
+        tale()
+    )
 
 
 def test_what_was_trained_without_anything_held_out_still_shows_how_it_went(page):
