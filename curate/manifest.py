@@ -274,15 +274,6 @@ def _json_lines(text: str) -> Iterator[dict[str, Any]]:
             raise ValueError(f"line {number}: {error}") from error
 
 
-def _json_lines(text: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        try:
-            if line.strip():
-                yield json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"line {number}: {error}") from error
-
-
 def _delimited(table: Path, delimiter: str) -> Iterator[dict[str, Any]]:
     limit = csv.field_size_limit(MAX_WORDS_BYTES)
     try:
