@@ -39,7 +39,8 @@ _HELD: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 def write_lock(folder: Path) -> Iterator[None]:
     """Hold the write lock of a folder; nested calls for the same folder share the outermost lock.
 
-    The outermost call also removes the temporary files that killed writers left in the tables, clips and caches.
+    The outermost call also removes the temporary files that killed writers left in the tables, clips and caches: those
+    of earlier commands at its start, those of its own workers at its end.
 
     Raises:
         RunError: another process holds it (the error names it), the folder cannot be written, or its file system has
@@ -55,6 +56,7 @@ def write_lock(folder: Path) -> Iterator[None]:
         try:
             _remove_leftovers(path)
             yield
+            _remove_leftovers(path)  # of workers that were killed meanwhile
         finally:
             _HELD.reset(token)
             os.ftruncate(file.fileno(), 0)
