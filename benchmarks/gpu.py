@@ -28,7 +28,7 @@ import torch
 from safetensors.torch import save_file
 from torch import distributed
 
-from xsheet.curate.sync.syncnet import SyncNet, SyncNetSettings
+from xsheet.curate.sync.syncnet import SyncNet, SyncNetNetworkSettings
 from xsheet.model.config import ActAvatarConfig, latent_frames, tiny_config, wan2_2_ti2v_5b_config
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.errors import RunError
@@ -236,7 +236,7 @@ def syncnet(machine: Machine) -> Numbers:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "random.safetensors"
         save_file({name: tensor.contiguous() for name, tensor in S().state_dict().items()}, file)
-        settings = SyncNetSettings(device=str(machine.device))
+        settings = SyncNetNetworkSettings(device=str(machine.device))
         net = SyncNet(file, sha256=file_sha256(file), settings=settings)
         net.open()
     count = 8 if machine.smoke else SYNCNET_CROPS

@@ -70,10 +70,9 @@ class NewPeopleSettings(StrictModel):
     evaluation: EvaluationSettings = Field(
         default=EvaluationSettings(
             max_clips=1000,
-            sample=SampleSettings(steps=25, guidance=GuidanceSettings(scale=3, audio_scale=5)),
+            sample=SampleSettings(steps=25, guidance=GuidanceSettings(scale=5)),
         ),
-        description="evaluation settings; fewer steps and less guidance than the paper's 40 and 5, which are for "
-        "5 billion weights",
+        description="evaluation settings; fewer steps than the paper's 40, its guidance (docs/log/train.md#base)",
     )
 
 
