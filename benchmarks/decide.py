@@ -76,7 +76,8 @@ def rows(rng: np.random.Generator, count: int, first: int) -> pa.Table:
         "motion": pa.array([[]] * count, schema.field("motion").type),
         "speaker": pa.array(rng.choice(["only", "active", "listener", "ambiguous"], count, p=[0.8, 0.08, 0.08, 0.04])),
     }  # fmt: skip
-    return pa.table([columns[name] for name in schema.names], schema=schema)
+    columns = {f.name: columns.get(f.name, pa.array([None] * count, f.type)) for f in schema}
+    return pa.table(list(columns.values()), schema=schema)
 
 
 def make(folder: Path, candidates: int) -> None:

@@ -1,6 +1,7 @@
-"""Near duplicates among a hundred thousand sources: seconds, peak memory, recall of seeded pairs, false matches.
+"""Near duplicates among many sources, and people among many tracks: seconds, peak memory, recall, false joins.
 
 python benchmarks/near.py [--sources 100000]
+python benchmarks/near.py --tracks 10000,30000,100000 [--exact-up-to 30000]
 """
 
 import argparse
@@ -10,6 +11,7 @@ import time
 import numpy as np
 import pyarrow as pa
 
+from xsheet.curate.dedup.identity_clusters import cluster_rows
 from xsheet.curate.dedup.near_duplicates import near_duplicates
 from xsheet.schemas.tables import FINGERPRINTS, arrow_schema
 
@@ -40,11 +42,50 @@ def copies(rng: np.random.Generator, originals: np.ndarray) -> np.ndarray:
     return moved ^ flips
 
 
+def people(rng: np.random.Generator, tracks: int) -> tuple[np.ndarray, np.ndarray]:
+    """(tracks, 128) embeddings as the network's lie (strangers .6 to .9 apart, one person .3), and who each is.
+
+    A person has 1 to 200 tracks; the numbers are few where that of tracks is many, as in public corpora.
+    """
+    sizes = np.minimum((1 / (1 - rng.random(tracks))) ** 1.2, 200).astype(int)
+    who = np.repeat(np.arange(len(sizes)), sizes)[:tracks]
+    means = rng.normal(size=(who[-1] + 1, 128))
+    means *= 0.52 / np.linalg.norm(means, axis=1, keepdims=True)
+    return means[who] + rng.normal(size=(tracks, 128)) * 0.21 / np.sqrt(128), who
+
+
+def print_people(sizes: list[int], *, exact_up_to: int) -> None:
+    """Print the table of people."""
+    print("| tracks | people | all pairs, CPU s | index, CPU s | peak GB | people in pieces, extra groups | strangers joined |")
+    print("|---:|---:|---:|---:|---:|---:|---:|")
+    for tracks in sizes:
+        rng = np.random.default_rng(tracks)
+        order = rng.permutation(tracks)
+        embeddings, who = people(rng, tracks)
+        embeddings, who = embeddings[order], who[order]
+        seconds = []
+        for most in ((tracks,) if tracks <= exact_up_to else ()) + (0,):
+            began = time.process_time()
+            groups = cluster_rows(embeddings, 0.43 / np.sqrt(128), max_exact_rows=most)
+            seconds.append(f"{time.process_time() - began:.1f}")
+        joined = sum(len({*who[group].tolist()}) - 1 for group in groups)
+        lost = len(groups) + joined - len(np.unique(who))
+        peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"| {tracks:,} | {len(np.unique(who)):,} | {seconds[0] if len(seconds) > 1 else ''} | {seconds[-1]} | "
+              f"{peak_gb:.1f} | {lost} | {joined} |", flush=True)  # fmt: skip
+
+
 def main() -> None:
     """Print the table that docs/log/ keeps."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--sources", type=int, default=100_000)
-    sources = arguments.parse_args().sources
+    arguments.add_argument("--tracks", type=lambda text: [int(one) for one in text.split(",")], default=[])
+    arguments.add_argument("--exact-up-to", type=int, default=30_000)
+    chosen = arguments.parse_args()
+    sources = chosen.sources
+    if chosen.tracks:
+        print_people(chosen.tracks, exact_up_to=chosen.exact_up_to)
+        return
     rng = np.random.default_rng(1)
     pairs = sources // 100
     own = words(rng, sources - pairs)

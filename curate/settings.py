@@ -14,6 +14,7 @@ from xsheet.curate.media.writer import ClipEncodingSettings
 from xsheet.curate.picture.quality import PictureSettings
 from xsheet.curate.shots.detect import ShotSettings
 from xsheet.curate.sync.both import BothSettings
+from xsheet.curate.sync.light_asd_scorer import LightAsdSettings
 from xsheet.curate.sync.lip_audio import LipAudioSettings
 from xsheet.curate.sync.syncnet_scorer import SyncNetSettings
 from xsheet.schemas.settings import StrictModel
@@ -27,7 +28,8 @@ def _name(value: Any) -> Any:
 SyncSettings = Annotated[
     Annotated[LipAudioSettings, Tag("lip_audio")]
     | Annotated[SyncNetSettings, Tag("syncnet")]
-    | Annotated[BothSettings, Tag("both")],
+    | Annotated[BothSettings, Tag("both")]
+    | Annotated[LightAsdSettings, Tag("light_asd")],
     Discriminator(_name),
 ]
 """A sync scorer by its `name`; each is a `SyncMethod`."""
@@ -56,12 +58,14 @@ class SegmentSettings(StrictModel):
     candidates: CandidateSettings = Field(
         default=CandidateSettings(), description="how shots and tracks become candidates"
     )
-    sync: SyncSettings = Field(default=LipAudioSettings(), description="sync scorer: lip_audio, syncnet or both")
+    sync: SyncSettings = Field(
+        default=LipAudioSettings(), description="sync scorer: lip_audio, syncnet, both or light_asd"
+    )
 
     @model_validator(mode="after")
     def _distances_cover_the_shift(self) -> Self:
         network, needed = self.sync.network, self.sync.max_offset_frames + self.candidates.max_sync_shift_frames
-        if network is not None and network.max_lag_frames < needed:
+        if network is not None and 0 < network.max_lag_frames < needed:
             raise ValueError(
                 f"sync.network.max_lag_frames is {network.max_lag_frames}; max_offset_frames of the scorer and "
                 f"candidates.max_sync_shift_frames need {needed}"

@@ -20,6 +20,7 @@ from xsheet.schemas.ids import file_sha256
 
 ModelFileStatus = Literal["absent", "present", "verified", "mismatch", "no_hash"]
 SYNCNET_WEIGHTS = "syncnet_v2.safetensors"  # made by `xsheet models convert`
+LIGHT_ASD_WEIGHTS = "light_asd.safetensors"  # made by `xsheet models convert --network light_asd`
 MAX_BYTES = 256 * 2**20
 _TIMEOUT_S = 60.0
 _CHUNK_BYTES = 1 << 16
@@ -82,6 +83,23 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         url="https://www.robots.ox.ac.uk/~vgg/software/lipsync/data/syncnet_v2.model",
         note="the hash is the one other public projects pin; the authors publish none",
     ),
+    KnownModel(
+        name=LIGHT_ASD_WEIGHTS,
+        purpose="active speaker among several faces by Light-ASD",
+        licence="MIT",
+        size_bytes=None,
+        sha256=None,
+        url=None,
+        note="made from light-asd-finetuning-talkset.model by `xsheet models convert`, which keeps its hash beside it",
+    ),
+    KnownModel(
+        name="light-asd-finetuning-talkset.model",
+        purpose="active speaker by Light-ASD; convert it to safetensors before use",
+        licence="MIT",
+        size_bytes=4_175_289,
+        sha256="efc375833887eefa9d209dc92810e18519b04c3c73ea35a549f2a7f40b7d94d5",
+        url="https://raw.githubusercontent.com/Junhua-Liao/Light-ASD/main/weight/finetuning_TalkSet.model",
+    ),
 )
 
 
@@ -117,11 +135,11 @@ def verify_models(folder: Path) -> list[ModelFileState]:
 def model_hashes(folder: Path | None) -> dict[str, str]:
     """Name and SHA-256 of each model that the decode uses where it is there; part of the key of its results.
 
-    Those of SyncNet are not among them: a run reads them only if it chooses SyncNet.
+    Those of SyncNet and Light-ASD are not among them: a run reads them only if it chooses them.
     """
     if folder is None:
         return {}
-    names = [model.name for model in KNOWN_MODELS if not model.name.startswith("syncnet")]
+    names = [model.name for model in KNOWN_MODELS if not model.name.startswith(("syncnet", "light"))]
     return {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
 
 

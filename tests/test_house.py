@@ -123,7 +123,7 @@ def test_a_class_name_occurs_once_in_the_tree(root):
 READERS_OF_PICKLES = {
     "src/xsheet/runtime/ray_main.py": {"pickle.loads"},
     "src/xsheet/runtime/worker_main.py": {"pickle.loads"},
-    "curate/sync/syncnet.py": {"torch.load(weights_only=True)"},
+    "curate/sync/network_weights.py": {"torch.load(weights_only=True)"},
 }
 
 

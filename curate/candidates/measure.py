@@ -49,6 +49,7 @@ def extract_candidates(  # noqa: PLR0913 - what was measured, who judges it, and
     scorer: SyncScorer,
     select_speaker: SpeakerSelector,
     second_scorer: SyncScorer | None = None,
+    speaker_scorer: SyncScorer | None = None,
     settings: CandidateSettings | None = None,
     segments: Sequence[SourceSegment] = (),
     aspect: float = 1.0,
@@ -63,6 +64,7 @@ def extract_candidates(  # noqa: PLR0913 - what was measured, who judges it, and
         scorer: the sync scorer.
         select_speaker: selects the speaker among several faces.
         second_scorer: scores once more, after the correction of the first one; None = one score.
+        speaker_scorer: the scorer whose scores `select_speaker` compares; None = `scorer`.
         settings: lengths and tolerances.
         segments: parts of the source that candidates come from; none = the whole source.
         aspect: picture width / height, for the crops of segments.
@@ -70,8 +72,9 @@ def extract_candidates(  # noqa: PLR0913 - what was measured, who judges it, and
     settings = settings or CandidateSettings()
     face_visible = {track.track_id: _face_visible(track, timeline.frames) for track in tracks}
     measurer = _CandidateMeasurer(
-        timeline, tracks, face_visible, height_px, scorer, second_scorer, select_speaker, settings
-    )
+        timeline, tracks, face_visible, height_px, scorer, second_scorer, speaker_scorer or scorer, select_speaker,
+        settings,
+    )  # fmt: skip
     cut_costs = cut_cost(timeline, min_pause_frames=settings.min_pause_frames)
     candidates = []
     for shot, window, faces in _windows(shots, timeline, tracks, settings, segments, aspect):
@@ -119,6 +122,7 @@ class _CandidateMeasurer:
     height_px: int
     scorer: SyncScorer
     second_scorer: SyncScorer | None
+    speaker_scorer: SyncScorer
     select_speaker: SpeakerSelector
     settings: CandidateSettings
 
@@ -141,7 +145,7 @@ class _CandidateMeasurer:
             face=self._face_measure(track, frames) if track else None,
             picture=picture_measure(self.timeline, frames, settings=self.settings),
             sound=sound_measure(self.timeline, frames, mouth=_mouth_series(track, frames)),
-            speaker=self._speaker(sync, track, frames) if track else None,
+            speaker=self._speaker(track, frames) if track else None,
         )
 
     def _corrected_sync(self, sync: SyncScore, track: FaceTrack, frames: range) -> SyncScore | None:
@@ -150,7 +154,7 @@ class _CandidateMeasurer:
             return None
         return self.scorer(track, frames, shift=offset)
 
-    def _speaker(self, sync: SyncScore | None, track: FaceTrack, frames: range) -> Speaker:
+    def _speaker(self, track: FaceTrack, frames: range) -> Speaker:
         rivals = [
             rival
             for rival in self.tracks
@@ -159,7 +163,7 @@ class _CandidateMeasurer:
         ]
         if not rivals:
             return "only"
-        scores = [sync, *(self.scorer(rival, frames, shift=0) for rival in rivals)]
+        scores = [self.speaker_scorer(one, frames, shift=0) for one in (track, *rivals)]
         known = [s for s in scores if s is not None]
         speaker = self.select_speaker(known) if len(known) == len(scores) else None
         return "ambiguous" if speaker is None else "active" if speaker == 0 else "listener"

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from xsheet.curate.dedup.identity_clusters import cluster_rows
 from xsheet.curate.dedup.union_find import UnionFind
 from xsheet.curate.filter.decide import ClipTotals, lengths_us
 from xsheet.runtime.lock import write_lock
@@ -30,7 +31,6 @@ from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import Split, SplitName
 
 _SHARE_TOLERANCE = 0.25  # relative; the hash alone meets it in sets of some hundred clusters
-_BLOCK_ROWS = 256  # rows of the distance matrix per block; bounds memory
 
 
 class SplitSettings(StrictModel):
@@ -48,6 +48,11 @@ class SplitSettings(StrictModel):
         gt=0,
         description="largest RMS difference of two embeddings of one person, in the unit of the identity model; "
         "docs/log/curate.md#split",
+    )
+    max_exact_tracks: int = Field(
+        default=50_000,
+        ge=0,
+        description="tracks up to which every pair of faces is compared; more are looked up in an approximate index",
     )
 
     @model_validator(mode="after")
@@ -124,7 +129,7 @@ def split_clips(
     models = _identity_models(tracks, set(clip_tracks)) if settings.identity == "face" else {}
     source_of = {track: source for track, source in zip(clip_tracks, sources, strict=True) if track in models}
     named = {track for track, name in zip(clip_tracks, names, strict=True) if name is not None}
-    for first, *others in _identity_clusters(tracks, models, settings.max_identity_distance, named):
+    for first, *others in _identity_clusters(tracks, models, settings, named):
         for other in others:
             groups.union(source_of[first], source_of[other])
     cluster_of = {source: min(group) for group in groups.groups() for source in group}
@@ -218,46 +223,26 @@ def _identity_models(tracks: pa.Table, track_ids: set[str | None]) -> dict[str, 
 
 
 def _identity_clusters(
-    tracks: pa.Table, models: Mapping[str, str], max_distance: float, named: Set[str | None]
+    tracks: pa.Table, models: Mapping[str, str], settings: SplitSettings, named: Set[str | None]
 ) -> Iterator[list[str]]:
     """Groups of tracks of one person. Embeddings of different models are not compared, nor two `named` tracks."""
-    by_model: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(dict)
-    for track, embedding in zip(tracks["track_id"].to_pylist(), tracks["identity_embedding"].to_pylist(), strict=True):
+    track_ids: list[str] = tracks["track_id"].to_pylist()
+    lists = tracks["identity_embedding"].combine_chunks()
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    values, ends = pc.list_flatten(lists).to_numpy(zero_copy_only=False), np.cumsum(lengths)
+    by_model: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+    for row, track in enumerate(track_ids):
         if track in models:
-            by_model[models[track], len(embedding)][track] = embedding
-    for embeddings in by_model.values():
-        names = list(embeddings)
-        is_named = np.array([name in named for name in names])
-        clusters = cluster_rows(np.array(list(embeddings.values())), max_distance, is_named=is_named)
+            by_model[models[track], int(lengths[row])][track] = row
+    for (_, width), row_of in by_model.items():
+        names, rows = list(row_of), np.fromiter(row_of.values(), np.int64)
+        clusters = cluster_rows(
+            values[(ends[rows] - width)[:, None] + np.arange(width)],
+            settings.max_identity_distance,
+            max_exact_rows=settings.max_exact_tracks,
+            is_named=np.array([name in named for name in names]),
+        )
         yield from ([names[k] for k in group] for group in clusters)
-
-
-def cluster_rows(
-    embeddings: NDArray[np.floating], max_distance: float, *, is_named: NDArray[np.bool_] | None = None
-) -> list[list[int]]:
-    """Group rows of (n, k): two rows with an RMS difference of at most `max_distance` share a group.
-
-    Two rows that are both named are not compared: their names decide.
-    """
-    # Centred, so that the squares below lose little precision.
-    embeddings = np.asarray(embeddings, np.float64) - np.mean(embeddings, axis=0)
-    squares = np.square(embeddings).sum(axis=1)
-    limit = embeddings.shape[1] * max_distance**2 + 1e-9
-    groups, group_of = UnionFind(range(len(embeddings))), np.arange(len(embeddings))
-    for start in range(0, len(embeddings), _BLOCK_ROWS):
-        block = slice(start, start + _BLOCK_ROWS)
-        squared_distances = squares[block, None] + squares[start:] - 2 * embeddings[block] @ embeddings[start:].T
-        is_near = squared_distances <= limit
-        if is_named is not None:
-            is_near &= ~(is_named[block, None] & is_named[start:])
-        rows, columns = np.nonzero(np.triu(is_near, k=1))
-        # One pair per two groups suffices; a person with thousands of tracks has millions of pairs.
-        pairs = np.unique(np.stack([group_of[rows + start], group_of[columns + start]], axis=1), axis=0)
-        for first, second in pairs[pairs[:, 0] != pairs[:, 1]].tolist():
-            groups.union(first, second)
-        for members in groups.groups() if len(pairs) else ():
-            group_of[members] = members[0]
-    return groups.groups()
 
 
 def _summarise(rows: list[Split], lengths: NDArray[np.int64]) -> SplitSummary:

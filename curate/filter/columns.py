@@ -40,13 +40,18 @@ def measure_values(measures: pa.Table, measure_path: str) -> Numbers:
 
 def _sync_values(measures: pa.Table, scorer: str, name: str) -> Numbers:
     """Of one scorer, the first or the second one; NaN where it did not score."""
-    corrected = to_mask(measures["sync_corrected"].is_valid())
-    original, rescored = (_to_numbers(pc.struct_field(measures[column], name)) for column in ("sync", "sync_corrected"))
-    values = np.where(_scored_by(measures, "sync", scorer), np.where(corrected, rescored, original), np.nan)
+    values = np.where(_scored_by(measures, "sync", scorer), _first_sync_values(measures, name), np.nan)
     if measures["sync_second"].null_count == len(measures):
         return values
     second = _to_numbers(pc.struct_field(measures["sync_second"], name))
     return np.where(_scored_by(measures, "sync_second", scorer), second, values)
+
+
+def _first_sync_values(measures: pa.Table, name: str) -> Numbers:
+    """Of the first scorer, after the offset correction where there was one."""
+    corrected = to_mask(measures["sync_corrected"].is_valid())
+    original, rescored = (_to_numbers(pc.struct_field(measures[column], name)) for column in ("sync", "sync_corrected"))
+    return np.where(corrected, rescored, original)
 
 
 def _motion_values(measures: pa.Table, parts: tuple[str, ...], name: str) -> Numbers:
@@ -65,7 +70,7 @@ def has_section(measures: pa.Table, section: str) -> Mask:
     if section == "motion":
         return to_mask(pc.greater(pc.list_value_length(measures["motion"]), 0))
     if section == "sync":
-        return ~np.isnan(_sync_values(measures, "", "offset_frames"))
+        return ~np.isnan(_first_sync_values(measures, "offset_frames"))
     return to_mask(measures[section].is_valid())
 
 

@@ -88,6 +88,9 @@ class SyncLimits(StrictModel):
 
     lip_audio: SyncScorerLimits | None = Field(default=None, description="the built-in scorer, 'lip_audio@...'")
     syncnet: SyncScorerLimits | None = Field(default=None, description="SyncNet, 'syncnet...@...'")
+    light_asd: SyncScorerLimits | None = Field(
+        default=None, description="Light-ASD, 'light_asd@...': the confidence is the mean logit of speaking, no offset"
+    )
 
 
 class MotionLimits(StrictModel):

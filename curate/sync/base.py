@@ -4,7 +4,7 @@ A scorer is chosen by its settings, a member of `SyncSettings` in `curate/settin
 
     network, weights, open          what runs in the decode and gives distances; None where series suffice
     scorers(timeline, distances)    scores from stored results, without pictures
-    select_speaker(scores)          which of several faces speaks, by thresholds in the unit of the scorer
+    select_speaker(scores)          which of several faces speaks, by thresholds in the unit of its `speaker_scorer`
 """
 
 import base64
@@ -33,7 +33,7 @@ class SyncDistances:
     """Distances of the mouth of one track to the sound around it. Stored with the results of the decode, in no table.
 
     Row k belongs to the window that starts at frame `start_frame` + k, column j to a sound that is j - `max_lag_frames`
-    frames late. NaN = no window.
+    frames late. NaN = no window. The smaller, the better they match, in the unit of the scorer.
     """
 
     TAG: ClassVar[str] = "sync_distances"
@@ -83,7 +83,7 @@ class NetworkSettings(Protocol):
 
     @property
     def max_lag_frames(self) -> int:
-        """Frames of 40 ms compared to each side."""
+        """Frames of 40 ms compared to each side; 0 = the network searches no offset."""
         ...
 
     def model_dump(self, *, mode: str) -> dict[str, Any]:
@@ -125,6 +125,11 @@ class SyncMethod(Protocol):
         """The scorer of one source, then a second one whose scores are stored beside the first one's."""
         ...
 
+    @property
+    def speaker_scorer(self) -> int:
+        """Index in `scorers` of the one whose scores `select_speaker` compares."""
+        ...
+
     def select_speaker(self, scores: Sequence[SyncScore]) -> int | None:
         """Index of the face that speaks; None if none does or two match similarly."""
         ...
@@ -152,6 +157,11 @@ class VoicedWindowSettings(StrictModel):
         ge=0,
         description="minimum lead of the speaker over other faces, in the unit of the confidence; same entry",
     )
+
+    @property
+    def speaker_scorer(self) -> int:
+        """0: the first scorer."""
+        return 0
 
     def select_speaker(self, scores: Sequence[SyncScore]) -> int | None:
         """Index of the face whose mouth matches the sound; None if none does or two match similarly."""

@@ -45,6 +45,11 @@ class BothSettings(StrictModel):
         """SyncNet's, then the built-in one."""
         return (*self.syncnet.scorers(timeline, distances), *self.lip_audio.scorers(timeline, distances))
 
+    @property
+    def speaker_scorer(self) -> int:
+        """0: SyncNet's scores choose the speaker."""
+        return 0
+
     def select_speaker(self, scores: Sequence[SyncScore]) -> int | None:
         """By SyncNet's scores."""
         return self.syncnet.select_speaker(scores)

@@ -7,9 +7,6 @@ Axes: T frames at 25 fps. A window is 5 frames of the mouth or 20 steps of 10 ms
 Positive offsets mean a late voice, as everywhere in xsheet; SyncNet's own code has the opposite sign.
 """
 
-import hashlib
-import io
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +15,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
+from xsheet.curate.sync.network_weights import convert_pickle, read_weights, wrong_weights_error
 from xsheet.curate.weights import find_model
-from xsheet.schemas.errors import ConfigError, RunError, install_extra
-from xsheet.schemas.files import write_bytes, write_text
+from xsheet.schemas.errors import RunError, install_extra
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.time import AUDIO_RATE
 
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 ORIGINAL_WEIGHTS = "syncnet_v2.model"
-CROP_PX = 224
 WINDOW_FRAMES = 5
 _HOP_SAMPLES = 160  # 10 ms, four steps per frame
 _AUDIO_WINDOW_HOPS = 20
@@ -73,7 +69,7 @@ class SyncNet:
         """
         from safetensors.torch import load  # noqa: PLC0415 - needs torch
 
-        raw, digest = _read_verified(self._path, self._sha256 or _stored_hash(self._path))
+        raw, digest = read_weights(self._path, sha256=self._sha256)
         self._net = _build_network(load(raw), where=self._path).to(self.settings.device)
         self.name = f"syncnet_v2@{digest[:8]}"
 
@@ -160,20 +156,11 @@ def convert_weights(source: Path, out: Path, *, sha256: str | None = None) -> st
         ConfigError: another hash, not a pickle of tensors, or unexpected tensors.
         RunError: the extra is not installed.
     """
-    import torch  # noqa: PLC0415 - heavy, and optional
-    from safetensors.torch import save  # noqa: PLC0415 - needs torch
 
-    raw, _ = _read_verified(source, sha256 or find_model(ORIGINAL_WEIGHTS).sha256 or "")
-    try:
-        state = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise _wrong_weights_error(source, got=str(error).splitlines()[0]) from error
-    _build_network(state, where=source)
-    converted = save({name: tensor.contiguous() for name, tensor in state.items()})
-    write_bytes(out, converted)
-    digest = hashlib.sha256(converted).hexdigest()
-    write_text(_hash_path(out), f"{digest}  {out.name}\n")
-    return digest
+    def check(state: Any) -> None:
+        _build_network(state, where=source)
+
+    return convert_pickle(source, out, sha256=sha256 or find_model(ORIGINAL_WEIGHTS).sha256 or "", check=check)
 
 
 def _build_network(state: Any, *, where: Path) -> Any:
@@ -187,34 +174,5 @@ def _build_network(state: Any, *, where: Path) -> Any:
     try:
         net.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise _wrong_weights_error(where, got=str(error).splitlines()[0]) from error
+        raise wrong_weights_error(where, got=str(error).splitlines()[0], network="SyncNet") from error
     return net.eval()
-
-
-def _read_verified(path: Path, expected: str) -> tuple[bytes, str]:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        got = error.strerror or str(error)
-        raise ConfigError(where=str(path), expected="weights of SyncNet", got=got, hint="check the path") from error
-    digest = hashlib.sha256(raw).hexdigest()
-    if digest != expected.lower():
-        raise ConfigError(where=str(path), expected=f"SHA-256 {expected}", got=digest, hint="download the file again")
-    return raw, digest
-
-
-def _stored_hash(path: Path) -> str:
-    side = _hash_path(path)
-    if not side.is_file():
-        hint = "create the weights with `xsheet models convert`, which stores their hash"
-        raise ConfigError(where=str(side), expected="the SHA-256 of the weights", got="no such file", hint=hint)
-    return side.read_text(encoding="ascii", errors="replace").split(" ")[0].strip()
-
-
-def _hash_path(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256")
-
-
-def _wrong_weights_error(path: Path, *, got: str) -> ConfigError:
-    hint = "use the authors' syncnet_v2.model"
-    return ConfigError(where=str(path), expected="the tensors of SyncNet", got=got, hint=hint)

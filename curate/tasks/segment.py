@@ -64,14 +64,15 @@ class SegmentTask:
             )  # fmt: skip
         (timeline,), tracks = stored[Timeline], stored[FaceTrack]
         shots = find_shots(timeline, settings.shots)
-        scorer, *second = self._scorers(timeline, tracks, stored[SyncDistances], where=source.path)
+        scorers = self._scorers(timeline, tracks, stored[SyncDistances], where=source.path)
         candidates = extract_candidates(
             timeline,
             shots,
             tracks,
             height_px=source.height,
-            scorer=scorer,
-            second_scorer=second[0] if second else None,
+            scorer=scorers[0],
+            second_scorer=scorers[1] if len(scorers) > 1 else None,
+            speaker_scorer=scorers[settings.sync.speaker_scorer],
             select_speaker=settings.sync.select_speaker,
             settings=settings.candidates,
             segments=source.segments,

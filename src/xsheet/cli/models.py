@@ -1,7 +1,7 @@
 """`xsheet models`: list, verify, download and convert model files, each pinned by its hash. `xsheet doctor`: checks."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Optional model files, each pinned by its hash.", no_args_is_help=True)
 
+ConvertedNetwork = Literal["syncnet", "light_asd"]
 Folder = Annotated[Path, typer.Option("--models", envvar="XSHEET_MODELS", help="Folder of model files.")]
 
 
@@ -65,18 +66,22 @@ def pull(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="FILE", help="The original syncnet_v2.model, a pickle.")],
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="The authors' file, a pickle.")],
     out: Annotated[Path, typer.Option("--out", help="The safetensors file to write.", **LOCAL_PATH)],
+    network: Annotated[ConvertedNetwork, typer.Option("--network", help="The network of the weights.")] = "syncnet",
     sha256: Annotated[str | None, typer.Option("--sha256", help="Expected hash of FILE.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Convert SyncNet's pickled weights to safetensors; only tensors are read, no code runs.
+    """Convert pickled weights of SyncNet or Light-ASD to safetensors; only tensors are read, no code runs.
 
-    Example: xsheet models convert syncnet_v2.model --out models/syncnet_v2.safetensors
+    Examples: xsheet models convert syncnet_v2.model --out models/syncnet_v2.safetensors
+
+    xsheet models convert light-asd-finetuning-talkset.model --network light_asd --out models/light_asd.safetensors
     """
     from xsheet.cli.show import console, print_json
-    from xsheet.curate.sync.syncnet import convert_weights
+    from xsheet.curate.sync import light_asd, syncnet
 
+    convert_weights = {"syncnet": syncnet, "light_asd": light_asd}[network].convert_weights
     digest = convert_weights(source, out, sha256=sha256)
     if as_json:
         print_json({"out": str(out), "sha256": digest})

@@ -261,6 +261,15 @@ def test_the_face_that_matches_the_sound_is_the_active_speaker():
     assert speakers(both, a=0.5, b=0.5) == {"a": "ambiguous", "b": "ambiguous"}
 
 
+def test_another_scorer_than_that_of_sync_may_choose_the_speaker():
+    both = [track(0, 100, name="a"), track(0, 100, name="b")]
+    scorers = {"scorer": confident(a=0.8, b=0.2), "speaker_scorer": confident(a=0.2, b=0.8)}
+    rows = {row.track_id: row for row in candidates(timeline(100), shots_at(0, 100), both, **scorers)}
+    assert {name: row.speaker for name, row in rows.items()} == {"a": "listener", "b": "active"}
+    assert rows["a"].sync is not None
+    assert rows["a"].sync.confidence == 0.8
+
+
 def test_a_face_visible_for_too_short_is_no_rival():
     assert speakers([track(0, 100, name="a"), track(0, 30, name="b")], a=0.2, b=0.8)["a"] == "only"
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsheet.curate.dedup.split import SplitSettings, cluster_rows, split_clips, split_set
+from xsheet.curate.dedup.identity_clusters import cluster_rows
+from xsheet.curate.dedup.split import SplitSettings, split_clips, split_set
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.source import FaceTrack, ManifestColumn, NearDuplicate, SourceSegment, SourceVideo, Split
@@ -156,10 +157,11 @@ def test_a_set_is_split_by_the_speakers_of_its_manifest(tmp_path):
     assert summary.clips_by_identity_method == {"speaker": 9}
 
 
-@given(st.lists(st.integers(-20, 20), min_size=1, max_size=30), st.integers(1, 4))
-def test_cluster_rows_joins_rows_within_the_distance(values, distance):
+@pytest.mark.parametrize("max_exact_rows", [0, 100])
+@given(values=st.lists(st.integers(-20, 20), min_size=1, max_size=30), distance=st.integers(1, 4))
+def test_cluster_rows_joins_rows_within_the_distance(values, distance, max_exact_rows):
     rows = np.array(values, float)[:, None] * np.ones(3) + 1000.0
-    found = sorted(sorted(group) for group in cluster_rows(rows, distance))
+    found = sorted(sorted(group) for group in cluster_rows(rows, distance, max_exact_rows=max_exact_rows))
     ranked = sorted(range(len(values)), key=lambda k: values[k])
     expected, last = [], None
     for k in ranked:
@@ -171,9 +173,19 @@ def test_cluster_rows_joins_rows_within_the_distance(values, distance):
 
 
 def test_cluster_rows_joins_across_blocks(monkeypatch):
-    monkeypatch.setattr("xsheet.curate.dedup.split._BLOCK_ROWS", 3)
-    groups = cluster_rows(np.array([[0.0], [5.0], [0.1], [9.0], [5.1], [0.2], [9.1]]), 0.15)
+    monkeypatch.setattr("xsheet.curate.dedup.identity_clusters._BLOCK_ROWS", 3)
+    groups = cluster_rows(np.array([[0.0], [5.0], [0.1], [9.0], [5.1], [0.2], [9.1]]), 0.15, max_exact_rows=100)
     assert sorted(sorted(group) for group in groups) == [[0, 2, 5], [1, 4], [3, 6]]
+
+
+def test_the_index_finds_the_groups_that_all_pairs_give():
+    rng = np.random.default_rng(3)
+    people = rng.normal(size=(150, 18))
+    rows = people[rng.integers(0, 150, 1500)] + 0.1 * rng.normal(size=(1500, 18))
+    is_named = rng.random(1500) < 0.2
+    exact, indexed = (cluster_rows(rows, 0.35, max_exact_rows=most, is_named=is_named) for most in (1500, 0))
+    assert sorted(sorted(group) for group in exact) == indexed
+    assert 150 <= len(indexed) < 500
 
 
 def test_nothing_left_to_train_on_is_refused():

@@ -77,6 +77,7 @@ def reasons(row: clip.Measures, limits: FilterLimits) -> tuple[str, ...]:
 
 LATE_VOICE = clip.SyncScore(scorer="lip_audio@1", offset_frames=5, confidence=9.0, margin=9.0)
 MUTE = clip.SyncScore(scorer="lip_audio@1", not_measurable="unvoiced")
+SPEAKS = clip.SyncScore(scorer="light_asd@1", confidence=2.0, windows=3)  # a second scorer without an offset
 
 # what is wrong with a candidate, and the reasons that `keep` gives
 FAULTS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
@@ -116,6 +117,7 @@ FAULTS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "distance unknown": ({"sync__distance": None}, ("sync_not_measurable",)),
     "voice late": ({"sync__offset_frames": 4}, ("sync_offset",)),
     "voice early": ({"sync__offset_frames": -4}, ("sync_offset",)),
+    "a second scorer without an offset": ({"sync_second": SPEAKS}, ()),
     "corrected": ({"sync": LATE_VOICE, "sync_corrected": replace(LATE_VOICE, offset_frames=1)}, ()),
     "not corrected": ({"sync": LATE_VOICE}, ("sync_offset",)),
     "lost by the correction": ({"sync": LATE_VOICE, "sync_corrected": MUTE}, ("sync_not_measurable",)),

@@ -8,9 +8,10 @@ import pytest
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.settings import AnalysisSettings
 from xsheet.curate.sync.base import SyncDistances
+from xsheet.curate.sync.face_crops import mouth_crop, smooth_box
 from xsheet.curate.sync.syncnet import SyncNet, SyncNetNetworkSettings, VoiceFeatures, convert_weights, mfcc
 from xsheet.curate.sync.syncnet_scorer import SyncNetScorer, SyncNetSettings, syncnet_score
-from xsheet.curate.sync.syncnet_stream import SyncNetAnalyser, mouth_crop, smooth_box
+from xsheet.curate.sync.syncnet_stream import SyncNetAnalyser
 from xsheet.curate.tasks.analyse import AnalysisJob, AnalysisTask
 from xsheet.curate.tasks.segment import SegmentJob, SegmentTask
 from xsheet.demo.film import voice
