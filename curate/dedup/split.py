@@ -50,7 +50,7 @@ class SplitSettings(StrictModel):
         "docs/log/curate.md#split",
     )
     max_exact_tracks: int = Field(
-        default=50_000,
+        default=100_000,
         ge=0,
         description="tracks up to which every pair of faces is compared; more are looked up in an approximate index",
     )

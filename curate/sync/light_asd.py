@@ -164,8 +164,8 @@ class LightAsd:
 
         parts = [self._weights[f"{name}.{part}_l0"] for part in _RECURRENT]
         start = x.new_zeros(1, len(x), _CHANNELS[-1])
-        output, _ = torch.gru(x, start, parts, True, 1, 0.0, False, False, True)  # type: ignore[call-overload]
-        return output  # type: ignore[no-any-return]
+        output, _ = torch.gru(x, start, parts, True, 1, 0.0, False, False, True)
+        return output
 
 
 _NORMALISATION = ("weight", "bias", "running_mean", "running_var")
