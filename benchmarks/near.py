@@ -56,9 +56,7 @@ def people(rng: np.random.Generator, tracks: int) -> tuple[np.ndarray, np.ndarra
 
 def print_people(sizes: list[int], *, exact_up_to: int) -> None:
     """Print the table of people."""
-    print(
-        "| tracks | people | all pairs, CPU s | index, CPU s | peak GB | people in pieces, extra groups | strangers joined |"
-    )
+    print("| tracks | people | all pairs, CPU s | index, CPU s | peak GB | people in pieces | strangers joined |")
     print("|---:|---:|---:|---:|---:|---:|---:|")
     for tracks in sizes:
         rng = np.random.default_rng(tracks)
