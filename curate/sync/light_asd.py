@@ -213,7 +213,8 @@ def convert_weights(source: Path, out: Path, *, sha256: str | None = None) -> st
     def check(state: Any) -> None:
         _check_tensors(state, where=source)
 
-    return convert_pickle(source, out, sha256=sha256 or find_model(ORIGINAL_WEIGHTS).sha256 or "", check=check)
+    expected = sha256 or find_model(ORIGINAL_WEIGHTS).sha256 or ""
+    return convert_pickle(source, out, network="Light-ASD", sha256=expected, check=check)
 
 
 def _check_tensors(state: Any, *, where: Path) -> None:

@@ -33,12 +33,13 @@ def read_weights(path: Path, *, sha256: str | None = None) -> tuple[bytes, str]:
     return raw, digest
 
 
-def convert_pickle(source: Path, out: Path, *, sha256: str, check: Callable[[Any], None]) -> str:
+def convert_pickle(source: Path, out: Path, *, network: str, sha256: str, check: Callable[[Any], None]) -> str:
     """Convert a pickle of tensors to safetensors; return the hash, which is also stored beside the file.
 
     Args:
         source: the pickle. Only tensors are loaded; no code in it runs.
         out: output file.
+        network: its name, for messages.
         sha256: expected hash of `source`.
         check: raises ConfigError where the tensors are not those of the network.
 
@@ -57,7 +58,7 @@ def convert_pickle(source: Path, out: Path, *, sha256: str, check: Callable[[Any
         state = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         got = str(error).splitlines()[0]
-        raise wrong_weights_error(source, got=got, network="a known network") from error
+        raise wrong_weights_error(source, got=got, network=network) from error
     check(state)
     converted = save({name: tensor.contiguous() for name, tensor in state.items()})
     write_bytes(out, converted)

@@ -160,7 +160,8 @@ def convert_weights(source: Path, out: Path, *, sha256: str | None = None) -> st
     def check(state: Any) -> None:
         _build_network(state, where=source)
 
-    return convert_pickle(source, out, sha256=sha256 or find_model(ORIGINAL_WEIGHTS).sha256 or "", check=check)
+    expected = sha256 or find_model(ORIGINAL_WEIGHTS).sha256 or ""
+    return convert_pickle(source, out, network="SyncNet", sha256=expected, check=check)
 
 
 def _build_network(state: Any, *, where: Path) -> Any:
