@@ -202,7 +202,7 @@ def test_the_tutorial_leads_to_a_video(tutorial):
     assert tutorial.replaced == set(SMALLER)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_the_commands_of_the_readme_run(shell):
     (shell.folder / "videos").symlink_to("puppet/videos")  # the user's own videos

@@ -310,7 +310,7 @@ def test_the_scaling_plan_uses_the_flops_of_the_trainer():
     assert clip.training_flops(1) / 0.4 / 989e12 == pytest.approx(4.36, abs=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_site_builds_without_a_dead_link(tmp_path):
     mkdocs = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     result = subprocess.run(mkdocs, cwd=ROOT, capture_output=True, text=True, check=False)

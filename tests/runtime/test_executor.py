@@ -418,6 +418,9 @@ def test_the_driver_keeps_little_of_each_item(planted, notes, tmp_path):
         def add(self, outcome: Outcome, *, new_this_run: bool) -> None:
             self.rss.append(psutil.Process().memory_info().rss)
 
+        def show_standstill(self, text: str) -> None:
+            """Nothing is shown."""
+
     memory, count = Memory(), 4_000
     items = (item("fine", 0, k=k) for k in range(count))
     how = Execution(jobs=2, max_items_per_process=count)

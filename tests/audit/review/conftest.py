@@ -260,9 +260,10 @@ def served_at():
 
 
 @pytest.fixture(scope="session")
-def served_still(made_set) -> Iterator[Served]:
-    """A server that nobody writes through, for all tests."""
-    with serving(ReviewSession(made_set, find_layer(made_set, "consensus@xsheet.motion"), reviewer="nobody")) as server:
+def served_still(made_set, tmp_path_factory) -> Iterator[Served]:
+    """A server for all tests that change no clip. Its set is a copy, since an open clip is locked on disk."""
+    folder = shutil.copytree(made_set, tmp_path_factory.mktemp("still") / "set")
+    with serving(ReviewSession(folder, find_layer(folder, "consensus@xsheet.motion"), reviewer="reader")) as server:
         yield server
 
 

@@ -396,6 +396,8 @@ def test_two_reviewers_share_a_queue(desk_of, serving, visit, keys):
         assert "accepted by anna" in bo.inner_text("#queue")
         anna.click("#show-agreement")
         anna.wait_for_selector("#agreement:has-text('No other reviewer')")
+        for page in (anna, bo):
+            page.close()  # before its server ends: a page asks at intervals who else reviews
 
 
 def test_on_a_phone_the_page_is_one_column_without_cut_texts(chromium, served_still):
