@@ -17,7 +17,7 @@ from xsheet.schemas.ids import file_sha256
 
 FAULTS = Path(__file__).parent / "runtime/tasks/faults.py"
 FILMS = int(os.environ.get("XSHEET_SOAK_FILMS", "2000"))
-FEW = pytest.param(6, 0.4, marks=[pytest.mark.slow, pytest.mark.timeout(900)])
+FEW = pytest.param(6, 0.4, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])
 MANY = pytest.param(FILMS, 0.01, marks=[pytest.mark.nightly, pytest.mark.timeout(6 * 3600)])
 CHEAP = (
     "--preset", "curate=all", "--set=curate.export.pose=null", "--set=curate.analysis.candidates.min_frames=20",

@@ -172,7 +172,7 @@ def kill_after(process, folder, *, step):
     process.communicate()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1500)
 def test_killed_while_it_saves_then_two_workers_the_same_bits(toy_script, tmp_path):
     finished(start(toy_script, tmp_path / "whole", "--steps", "6"))
