@@ -85,7 +85,7 @@ def test_a_text_that_is_too_long_loses_words_but_no_phase(annotation):
 
 
 def test_a_text_that_cannot_be_made_to_fit_is_refused(annotation):
-    with pytest.raises(ContractError, match=r"at most 20 tokens.*max_phases"):
+    with pytest.raises(ContractError, match=r"at most 20 tokens.*max_blocks"):
         tokenized(annotation, tokens=20)
 
 
