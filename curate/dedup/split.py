@@ -226,6 +226,8 @@ def _identity_clusters(
     tracks: pa.Table, models: Mapping[str, str], settings: SplitSettings, named: Set[str | None]
 ) -> Iterator[list[str]]:
     """Groups of tracks of one person. Embeddings of different models are not compared, nor two `named` tracks."""
+    if not models:
+        return
     track_ids: list[str] = tracks["track_id"].to_pylist()
     lists = tracks["identity_embedding"].combine_chunks()
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
