@@ -5,8 +5,8 @@ OUT ?= demo-out
 BIN := $(VENV)/bin
 # Processes that run tests side by side; each file stays in one of them.
 TEST_JOBS ?= 2
-# Containers often set this; every process that a test or the demo starts would then compile all sources (half of the
-# time of the tests).
+# Containers often set this; every process that a test or the demo starts would then compile all sources
+# (docs/log/runtime.md#time-of-the-tests).
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest --numprocesses=$(TEST_JOBS) --dist=loadfile
 READY := $(VENV)/.ready
