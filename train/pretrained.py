@@ -21,13 +21,12 @@ _BINDING_LAYERS = {"phase_table", "phase_clock"}  # a model may bind phases in f
 
 def avatar_sha256(source: str) -> str:
     """Hash of the files of an avatar, for the identity of a run; ConfigError if there are none."""
-    return content_key("avatar", sorted(file_sha256(file) for file in {file for file, _ in _tensors(source).values()}))
+    return _files_sha256("avatar", _tensors(source))
 
 
 def backbone_sha256(source: str) -> str:
     """Hash of the files of a backbone, for the identity of a run; ConfigError if there are none."""
-    files = {file for file, _ in index_tensors(Path(source)).values()}
-    return content_key("backbone", sorted(file_sha256(file) for file in files))
+    return _files_sha256("backbone", index_tensors(Path(source)))
 
 
 def avatar_keys(model: TrainableModel, source: str) -> frozenset[str]:
@@ -55,6 +54,10 @@ def load_avatar(model: TrainableModel, source: str) -> None:
     """Copy the weights of an avatar into a new model; ConfigError as `avatar_keys`, or for other shapes."""
     keys, found = avatar_keys(model, source), _tensors(source)
     copy_tensors({key: found[key] for key in keys}, model, keys=keys, source=Path(source))
+
+
+def _files_sha256(kind: str, tensor_locations: Mapping[str, TensorLocation]) -> str:
+    return content_key(kind, sorted(file_sha256(file) for file in {file for file, _ in tensor_locations.values()}))
 
 
 def _tensors(source: str) -> Mapping[str, TensorLocation]:

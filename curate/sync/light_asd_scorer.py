@@ -26,9 +26,9 @@ from xsheet.curate.sync.face_crops import CROP_PX as FACE_PX
 from xsheet.curate.sync.face_crops import FaceCropStream
 from xsheet.curate.sync.light_asd import CROP_PX, LightAsd, LightAsdNetworkSettings
 from xsheet.curate.sync.lip_audio import LipAudioSettings
+from xsheet.curate.sync.network_weights import converted_weights
 from xsheet.curate.weights import LIGHT_ASD_WEIGHTS
 from xsheet.schemas.clip import SyncScore
-from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.source import FaceTrack, Timeline
 
 _MARGIN_PX = (FACE_PX - CROP_PX) // 2
@@ -59,14 +59,7 @@ class LightAsdSettings(VoicedWindowSettings):
         Raises:
             ConfigError: they are not there.
         """
-        path = None if models is None else models / LIGHT_ASD_WEIGHTS
-        if path is None or not path.is_file():
-            raise ConfigError(
-                where="analysis.sync", expected=f"{LIGHT_ASD_WEIGHTS} in --models DIR",
-                got="no --models" if path is None else f"no file {path}",
-                hint="make it with `xsheet models convert --network light_asd`, or choose analysis.sync.name=lip_audio",
-            )  # fmt: skip
-        return path
+        return converted_weights(models, LIGHT_ASD_WEIGHTS, command="xsheet models convert --network light_asd")
 
     def open(self, models: Path | None) -> Callable[[Samples], "LightAsdAnalyser"]:
         """Load the network; raises as LightAsd.open."""

@@ -33,6 +33,22 @@ def read_weights(path: Path, *, sha256: str | None = None) -> tuple[bytes, str]:
     return raw, digest
 
 
+def converted_weights(models: Path | None, file: str, *, command: str) -> Path:
+    """The converted weights of a sync scorer in the models folder; `command` makes them.
+
+    Raises:
+        ConfigError: they are not there.
+    """
+    path = None if models is None else models / file
+    if path is None or not path.is_file():
+        raise ConfigError(
+            where="analysis.sync", expected=f"{file} in --models DIR",
+            got="no --models" if path is None else f"no file {path}",
+            hint=f"make it with `{command}`, or choose analysis.sync.name=lip_audio",
+        )  # fmt: skip
+    return path
+
+
 def convert_pickle(source: Path, out: Path, *, network: str, sha256: str, check: Callable[[Any], None]) -> str:
     """Convert a pickle of tensors to safetensors; return the hash, which is also stored beside the file.
 

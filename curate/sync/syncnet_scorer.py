@@ -14,11 +14,11 @@ from xsheet.curate.media.audio import Samples
 from xsheet.curate.series import series_to_array, shift_series
 from xsheet.curate.sync.base import Floats, SyncDistances, VoicedWindowSettings, valid_frames
 from xsheet.curate.sync.lip_audio import PEAK_HALF_WIDTH_FRAMES
+from xsheet.curate.sync.network_weights import converted_weights
 from xsheet.curate.sync.syncnet import WINDOW_FRAMES, SyncNet, SyncNetNetworkSettings
 from xsheet.curate.sync.syncnet_stream import SyncNetAnalyser
 from xsheet.curate.weights import SYNCNET_WEIGHTS
 from xsheet.schemas.clip import SyncScore
-from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.source import FaceTrack, Timeline
 
 
@@ -35,14 +35,7 @@ class SyncNetSettings(VoicedWindowSettings):
         Raises:
             ConfigError: they are not there.
         """
-        path = None if models is None else models / SYNCNET_WEIGHTS
-        if path is None or not path.is_file():
-            raise ConfigError(
-                where="analysis.sync", expected=f"{SYNCNET_WEIGHTS} in --models DIR",
-                got="no --models" if path is None else f"no file {path}",
-                hint="make it with `xsheet models convert`, or choose analysis.sync.name=lip_audio",
-            )  # fmt: skip
-        return path
+        return converted_weights(models, SYNCNET_WEIGHTS, command="xsheet models convert")
 
     def open(self, models: Path | None) -> Callable[[Samples], SyncNetAnalyser]:
         """Load the network; raises as SyncNet.open."""
