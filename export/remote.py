@@ -17,13 +17,14 @@ from typing import Any
 from xsheet.export.folder import CHECKSUMS, DESCRIPTION, export_identity, listed_checksums
 from xsheet.export.settings import ExportSettings
 from xsheet.runtime.lock import write_lock
+from xsheet.runtime.storage.attempts import NOTHING
 from xsheet.runtime.storage.place import cache_folder
 from xsheet.runtime.storage.stores import (
     delete_objects,
-    each_at_a_time,
     list_objects,
     read_object,
     upload,
+    upload_files,
     write_object,
 )
 from xsheet.schemas.errors import ConfigError
@@ -37,14 +38,9 @@ def open_export_copy(url: str, settings: ExportSettings, *, layer: str) -> Itera
     """The local folder in which the export for a URL is written, locked while the block runs.
 
     Raises:
-        ConfigError: other content or another export at the URL, no access, or a store that cannot take many files.
+        ConfigError: other content or another export at the URL, or no access.
         RunError: another command of this machine writes the same export.
     """
-    if url.startswith("hf://"):
-        raise ConfigError(
-            where=url, expected="s3://, gs:// or az://", got="hf://, where every file would be a commit of its own",
-            hint="export to a folder, then `hf upload REPO FOLDER --repo-type dataset`",
-        )  # fmt: skip
     identity = export_identity(settings, layer=layer)
     _check_url(url, identity)
     folder = _top(url, identity) / "copy"
@@ -79,12 +75,12 @@ def upload_export(folder: Path, url: str) -> int:
         return 0
     write_object(f"{url}/{DESCRIPTION}", json.dumps(json.loads(description) | {"complete": False}).encode())
 
-    def upload_one(name: str) -> None:
-        upload(folder / name, f"{url}/{name}")
+    def note(arrived_url: str) -> None:
+        name = arrived_url.removeprefix(f"{url}/")
         with journal.open("a", encoding="utf-8") as lines:
             lines.write(f"{new[name]}  {name}\n")
 
-    each_at_a_time(upload_one, missing)
+    upload_files({f"{url}/{name}": folder / name for name in missing}, on_arrival=note)
     stale = set(earlier) - set(new)
     delete_objects([f"{url}/{name}" for name in sorted(stale) if name in sizes])
     upload(folder / CHECKSUMS, f"{url}/{CHECKSUMS}")
@@ -113,7 +109,7 @@ def _listed(url: str) -> list[Any]:
     try:
         return list(list_objects(url))
     except ConfigError as error:
-        if error.got != "nothing":
+        if error.got != NOTHING:
             raise
         return []
 

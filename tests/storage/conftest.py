@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -120,18 +121,15 @@ class FaultProxy:
         self._server.server_close()
 
 
-@pytest.fixture(scope="session")
-def s3_port() -> Iterator[int]:
-    pytest.importorskip("moto", reason="moto's server is not installed")
-    pytest.importorskip("flask", reason="moto's server needs flask")
+@contextmanager
+def serving(command: Callable[[int], list[str]], environment: Mapping[str, str] | None = None) -> Iterator[int]:
+    """Start a server on a free port of loopback; yields the port when it answers."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = int(one.getsockname()[1])
     server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env=os.environ | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
-    )  # fmt: skip
+        command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | (environment or {})
+    )
     try:
         for _ in range(600):
             with socket.socket() as one:
@@ -143,6 +141,23 @@ def s3_port() -> Iterator[int]:
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.fixture(scope="session")
+def start_server() -> Callable[..., AbstractContextManager[int]]:
+    """`serving`."""
+    return serving
+
+
+@pytest.fixture(scope="session")
+def s3_port() -> Iterator[int]:
+    pytest.importorskip("moto", reason="moto's server is not installed")
+    pytest.importorskip("flask", reason="moto's server needs flask")
+    with serving(
+        lambda port: [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
+    ) as port:
+        yield port
 
 
 @pytest.fixture

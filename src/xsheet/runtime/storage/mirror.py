@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from xsheet.runtime.lock import LOCK_FILE, write_lock
+from xsheet.runtime.storage.attempts import NOTHING
 from xsheet.runtime.storage.place import cache_folder
 from xsheet.runtime.storage.stores import (
     RemoteObject,
@@ -33,6 +34,7 @@ from xsheet.runtime.storage.stores import (
     list_objects,
     read_object,
     upload,
+    upload_files,
     write_object,
 )
 from xsheet.schemas.errors import ConfigError, RunError
@@ -120,7 +122,7 @@ class Mirror:
         known = {self._object(name, entry) for name, entry in before.items()}
         files = {self._object(name, entry): name for name, entry in entries.items()}
         new = {url: name for url, name in files.items() if url not in known}
-        each_at_a_time(lambda url: upload(self.folder / new[url], url), new)
+        upload_files({url: self.folder / name for url, name in new.items()})
         text = _list_text(entries)
         head = _text_sha256(text)
         with tempfile.TemporaryDirectory(dir=self._state_file.parent) as scratch:
@@ -224,7 +226,7 @@ def _read_head(url: str) -> str:
     try:
         found = [one for one in list_objects(url) if not one.url.startswith(f"{url}/objects/")]
     except ConfigError as error:
-        if error.got != "nothing":
+        if error.got != NOTHING:
             raise
         found = []
     if found:

@@ -7,26 +7,24 @@ Failed requests are retried a few times.
 
 import fnmatch
 import glob
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import cache, partial
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar
 
 from pyarrow import fs
 
-from xsheet.runtime.storage.attempts import tried
-from xsheet.runtime.storage.place import SCHEMES
+from xsheet.runtime.storage.attempts import NOTHING, nothing_hint, tried
+from xsheet.runtime.storage.clients import open_store
+from xsheet.runtime.storage.hub import commit
 from xsheet.schemas.errors import ConfigError, RunError
 
-CONNECT_TIMEOUT_S = 10.0
-RETRY_LIMIT_S = 3.0  # of Google's client, in each try here
 CHUNK_BYTES = 8 << 20
 TRANSFERS = 8  # at a time
+COMMIT_FILES = 1000  # of one commit at the Hub, which takes minutes for more
 
 T = TypeVar("T")
 
@@ -46,7 +44,7 @@ def list_objects(url: str) -> list[RemoteObject]:
     Raises:
         ConfigError: nothing found, no access, or no answer.
     """
-    store, path = _open_store(url)
+    store, path = open_store(url)
     fixed = _fixed_part(path)
 
     def find() -> list[fs.FileInfo]:
@@ -58,7 +56,10 @@ def list_objects(url: str) -> list[RemoteObject]:
     found = [info for info in tried(find, url, is_first=True) if info.type == fs.FileType.File]
     objects = [_described(url, info) for info in found if fixed == path or _matches(info.path, path)]
     if not objects:
-        raise ConfigError(where=url, expected="an object, a folder or a pattern", got="nothing", hint="check the URL")
+        raise ConfigError(
+            where=url, expected="an object, a folder or a pattern", got=NOTHING,
+            hint=nothing_hint(url),
+        )  # fmt: skip
     return sorted(objects, key=lambda one: one.url)
 
 
@@ -73,7 +74,7 @@ def describe_objects(urls: Iterable[str]) -> dict[str, RemoteObject]:
         by_bucket.setdefault("/".join(url.split("/")[:3]), []).append(url)
     found: dict[str, RemoteObject] = {}
     for bucket, members in by_bucket.items():
-        store, _ = _open_store(members[0])
+        store, _ = open_store(members[0])
         paths = [_path_of(url) for url in members]
         for url, info in zip(members, tried(partial(store.get_file_info, paths), bucket), strict=True):
             if info.type == fs.FileType.File:
@@ -87,7 +88,7 @@ def read_object(url: str, *, max_bytes: int) -> bytes | None:
     Raises:
         ConfigError: it is larger, or cannot be read.
     """
-    store, path = _open_store(url)
+    store, path = open_store(url)
 
     def read() -> bytes | None:
         info = store.get_file_info(path)
@@ -110,7 +111,7 @@ def fetch(remote: RemoteObject, file: BinaryIO, *, on_progress: Callable[[], Non
     Raises:
         ConfigError: no such object, no access, or the transfer is incomplete.
     """
-    store, path = _open_store(remote.url)
+    store, path = open_store(remote.url)
 
     def copy() -> None:
         file.seek(0)
@@ -151,14 +152,49 @@ def write_object(url: str, data: bytes) -> None:
     _write(url, len(data), lambda stream: stream.write(data), in_parts=False)
 
 
+def upload_files(files: Mapping[str, Path], *, on_arrival: Callable[[str], None] = lambda url: None) -> None:
+    """Upload local files to objects of one store, several at a time; of the Hub, many in one commit.
+
+    Args:
+        files: by URL.
+        on_arrival: called with each URL whose file has arrived, from several threads.
+
+    Raises:
+        RunError: one did not arrive whole.
+    """
+
+    def upload_one(url: str) -> None:
+        upload(files[url], url)
+        on_arrival(url)
+
+    if not _is_hub(files):
+        each_at_a_time(upload_one, files)
+        return
+    urls = sorted(files)
+    for k in range(0, len(urls), COMMIT_FILES):
+        some = urls[k : k + COMMIT_FILES]
+        store, _ = open_store(some[0])
+        try:
+            tried(partial(commit, store, added={_path_of(url): files[url] for url in some}), some[0])
+        except ConfigError as error:
+            raise _not_arrived(some[0], f"{len(some)} objects", error) from error
+        for url in some:
+            on_arrival(url)
+
+
 def delete_objects(urls: Sequence[str]) -> None:
-    """Delete objects of one store.
+    """Delete objects of one store; those that are gone already are passed over.
 
     Raises:
         ConfigError: no access, or no answer.
     """
+    if _is_hub(urls):
+        store, _ = open_store(urls[0])
+        there = [_path_of(url) for url in describe_objects(urls)]
+        tried(partial(commit, store, added={}, removed=there), urls[0])
+        return
     for url in urls:
-        store, path = _open_store(url)
+        store, path = open_store(url)
 
         if tried(partial(store.get_file_info, path), url).type == fs.FileType.File:
             tried(partial(store.delete_file, path), url)
@@ -176,7 +212,7 @@ def each_at_a_time(step: Callable[[T], None], values: Iterable[T]) -> None:
 
 
 def _write(url: str, size: int, copy: Callable[[Any], object], *, in_parts: bool) -> None:
-    store, path = _open_store(url)
+    store, path = open_store(url)
 
     def write() -> None:
         try:
@@ -195,73 +231,22 @@ def _write(url: str, size: int, copy: Callable[[Any], object], *, in_parts: bool
     try:
         tried(write, url)
     except ConfigError as error:
-        hint = "check network and access, then run the same command again; what arrived is kept"
-        raise RunError(where=url, expected=f"an object of {size} bytes", got=error.got, hint=hint) from error
+        raise _not_arrived(url, f"an object of {size} bytes", error) from error
 
 
-# ---- stores
-
-
-def _open_store(url: str) -> tuple[fs.FileSystem, str]:
-    """(file system, path within it)."""
-    scheme, _, path = url.partition("://")
-    if "@" in path.split("/")[0]:
-        raise ConfigError(
-            where=f"{scheme}://…", expected="a URL without credentials", got="one with '@' in its first part",
-            hint="give credentials as to the store's own tools: tables keep the URLs of videos",
+def _not_arrived(url: str, expected: str, error: ConfigError) -> RunError:
+    if error.got == NOTHING:
+        top = "/".join(url.split("/")[: 5 if url.startswith("hf://") else 3])
+        return RunError(
+            where=url, expected=f"{top}, which you can write to", got=NOTHING,
+            hint="create it, or log in, with the store's own tools, then run again",
         )  # fmt: skip
-    path = path.rstrip("/")
-    if not path:
-        raise ConfigError(where=url, expected="a bucket and a path", got="neither", hint="write e.g. s3://bucket/films")
-    match scheme:
-        case "s3":
-            return _s3(path.split("/")[0]), path
-        case "gs":
-            return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=RETRY_LIMIT_S)), path
-        case "az":
-            return _azure(url), path
-        case "hf":
-            return _hugging_face(url), path
-    raise ConfigError(where=url, expected=f"one of {', '.join(SCHEMES)}", got=scheme, hint="check the URL")
+    hint = "check network and access, then run the same command again; what arrived is kept"
+    return RunError(where=url, expected=expected, got=error.got, hint=hint)
 
 
-def _s3(bucket: str) -> fs.FileSystem:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if region is None and endpoint is None:
-        region = _s3_region(bucket)
-    # One try of the client: those here are the only ones, and their number is known.
-    return fs.S3FileSystem(
-        region=region, endpoint_override=endpoint, connect_timeout=CONNECT_TIMEOUT_S,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1), background_writes=False,
-    )  # fmt: skip
-
-
-@cache
-def _s3_region(bucket: str) -> str:
-    """Region of a bucket; cached, because a file system is opened for every object."""
-    region: str = tried(lambda: fs.resolve_s3_region(bucket), f"s3://{bucket}", is_first=True)
-    return region
-
-
-def _azure(url: str) -> fs.FileSystem:
-    account = os.environ.get("AZURE_STORAGE_ACCOUNT")
-    if account is None:
-        raise ConfigError(
-            where=url, expected="the name of a storage account", got="none", hint="set AZURE_STORAGE_ACCOUNT"
-        )
-    key, token = os.environ.get("AZURE_STORAGE_KEY"), os.environ.get("AZURE_STORAGE_SAS_TOKEN")
-    return fs.AzureFileSystem(account_name=account, account_key=key, sas_token=None if key else token)
-
-
-def _hugging_face(url: str) -> fs.FileSystem:
-    try:
-        from huggingface_hub import HfFileSystem  # noqa: PLC0415 - an optional package
-    except ImportError as error:
-        raise ConfigError(
-            where=url, expected="the package huggingface_hub", got="none", hint="pip install huggingface_hub"
-        ) from error
-    return fs.PyFileSystem(fs.FSSpecHandler(HfFileSystem(use_listings_cache=False)))
+def _is_hub(urls: Iterable[str]) -> bool:
+    return next(iter(urls), "").startswith("hf://")
 
 
 def _path_of(url: str) -> str:

@@ -134,7 +134,14 @@ def test_files_of_a_clip_that_left_the_set_are_removed(s3, small_set):
     assert {name for name in at_url() if name.endswith(".mp4")} == {"train/clip_a.mp4", "train/clip_c.mp4"}
 
 
-def test_a_store_where_every_file_is_a_commit_is_refused(small_set):
-    settings = ExportSettings(kind="folder", layer="gold")
-    with pytest.raises(ConfigError, match="hf upload"):
-        export_set(small_set, "hf://datasets/a/b", settings, execution=Execution(), shows_progress=False)
+def test_the_hub_takes_an_export_in_five_commits_and_the_same_command_makes_none(hf, hub, small_set):
+    hub.files[".gitattributes"] = b"*.mp4 filter=lfs"
+    settings = ExportSettings(kind="hf", layer="gold")
+    for _ in range(2):
+        export_set(small_set, hf, settings, execution=Execution(), shows_progress=False)
+        assert [len(commit) for commit in hub.commits] == [1, 5, 1, 1]
+    assert {"README.md", "croissant.json", "train/clip_a.mp4", "train/metadata.parquet"} <= set(hub.files)
+    assert json.loads(hub.files["export.json"])["complete"]
+    write_clips(small_set, ("clip_a", "clip_c"))
+    export_set(small_set, hf, settings, execution=Execution(), shows_progress=False)
+    assert {name for name in hub.files if name.endswith(".mp4")} == {"train/clip_a.mp4", "train/clip_c.mp4"}
