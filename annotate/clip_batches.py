@@ -31,8 +31,9 @@ class ClipBatch:
 class ClipBatches:
     """The batches of a set as items, read lazily.
 
-    The key of an item hashes the run, its signals file, its rows, media and transcripts: any change reruns the batch.
-    Finished calls are cached separately, so a rerun does not repeat them.
+    The key of an item starts with `key_prefix`, which the batches of one run share, and hashes the signals file, the
+    rows, media and transcripts: any change reruns the batch. Finished calls are cached separately, so a rerun does not
+    repeat them.
 
     Raises:
         ContractError: the set has no clips with signals.
@@ -42,6 +43,7 @@ class ClipBatches:
         self._set_folder = set_folder.absolute()
         self._settings = settings
         self._run_id = run_id
+        self.key_prefix = ids.content_key("annotate", run_id)[:16]
         self._row_ranges = list(_row_ranges(self._set_folder, limit=limit, step=settings.clips_per_batch))
         if not self._row_ranges:
             raise ContractError(
@@ -74,8 +76,9 @@ class ClipBatches:
             for transcript in transcripts
         ]
         media = [clip.media_sha256 for clip in clips]
+        content = ids.content_key(sha256, rows.start, rows.stop, media, transcript_key)
         return Item(
-            key=ids.content_key("annotate", self._run_id, sha256, rows.start, rows.stop, media, transcript_key),
+            key=self.key_prefix + content,
             name=f"clips {rows.start} to {rows.stop - 1} of {file.name}",
             payload=ClipBatch(
                 set_folder=self._set_folder, signals_file=file, rows=rows, clips=tuple(clips),

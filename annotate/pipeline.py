@@ -89,6 +89,8 @@ def _annotate(
         write_layer(set_folder, run, layer, (row for row in results.rows(Annotation) if row.layer == layer))
         for layer in ("raw", "normalised")
     )
+    if limit is None:  # batches that hold a clip more or less than those of an earlier run take their place
+        results.remove_superseded(batches.key_prefix)
     consensus = write_consensus(set_folder, normalised, settings.consensus, speech=settings.speech)
     seconds = (datetime.now(UTC) - started).total_seconds()
     result = _summary(raw, normalised, consensus, seconds=seconds)

@@ -13,6 +13,7 @@ from xsheet.annotate.settings import AnnotateSettings, annotation_run
 from xsheet.demo.film import truth
 from xsheet.demo.film.plan import plan_film
 from xsheet.runtime.executor import Execution
+from xsheet.runtime.result_store import ResultStore
 from xsheet.schemas import tables
 from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.errors import ConfigError, ContractError
@@ -67,6 +68,24 @@ def test_every_clip_is_in_all_three_layers(tmp_path):
     for layer in list_layers(tmp_path):
         assert {row.clip_id for row in layer.read()} == clips
     assert (annotated.clips, annotated.failed) == (len(clips), 0)
+
+
+def test_a_set_that_grew_keeps_no_result_of_a_batch_that_no_longer_exists(tmp_path):
+    other = MOTION.model_copy(update={"seed": 1})
+    for settings in (MOTION, other):
+        go(make_set(tmp_path / "grown", 2), settings)
+    go(make_set(tmp_path / "grown", 6))
+    for films, settings in ((6, MOTION), (2, other)):
+        go(make_set(tmp_path / f"{films} films", films), settings)
+    expected = [key for films in (6, 2) for key in ResultStore(tmp_path / f"{films} films", "annotate")]
+    assert sorted(ResultStore(tmp_path / "grown", "annotate")) == sorted(expected)
+
+
+def test_a_limited_run_keeps_the_results_of_the_other_clips(tmp_path):
+    go(make_set(tmp_path))
+    before = sorted(ResultStore(tmp_path, "annotate"))
+    go(tmp_path, limit=1)
+    assert set(before) <= set(ResultStore(tmp_path, "annotate"))
 
 
 def test_each_layer_names_the_one_it_was_made_from(tmp_path):

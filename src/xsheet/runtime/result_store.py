@@ -179,6 +179,9 @@ class KeySet:
         self._count += added
         return added
 
+    def __contains__(self, key: str) -> bool:
+        return self._db.execute("SELECT 1 FROM keys WHERE key = ?", (key,)).fetchone() is not None
+
     def set_new(self, key: str) -> None:
         """Note that a key ended in this run."""
         self._db.execute("UPDATE keys SET is_new = 1 WHERE key = ?", (key,))
@@ -246,6 +249,16 @@ class RunResults:
     def rows_of(self, key: str, kind: type[R]) -> Iterator[R]:
         """The rows of one kind of one item."""
         return self._store.rows(key, kind)
+
+    def remove_superseded(self, prefix: str) -> None:
+        """Remove the stored results whose key starts with `prefix` and is not of this run; needs `write_lock`.
+
+        Raises:
+            RunError: the output cannot be written.
+        """
+        superseded = {key for key in self._store if key.startswith(prefix) and key not in self._keys}
+        if superseded:
+            self._store.compact(without=superseded)
 
     def log(self, outcome: Outcome) -> str:
         """The log of a failed item."""
