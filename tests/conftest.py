@@ -86,21 +86,21 @@ def build_once() -> Callable[[str, Callable[[Path], Built]], Built]:
 
 @pytest.fixture(scope="session")
 def short_films() -> Callable[[Path, int], list[Path]]:
-    """Draws any number of short films of one talking puppet, of 1.2 s and 128 pixels, each with bytes of its own."""
+    """Draws short films of one talking puppet, of half a second and 128 pixels, each with bytes of its own."""
 
     def draw(folder: Path, count: int) -> list[Path]:
         from xsheet.curate.media.writer import write_clip
         from xsheet.demo.film.plan import plan_film
         from xsheet.demo.film.render import render_film
 
-        plan, frames = plan_film(0, seed=79, kind="talk"), 30
-        pictures = list(islice(render_film(plan, height_px=128), 2 * frames))
+        plan, frames, starts = plan_film(0, seed=79, kind="talk"), 13, 47
+        pictures = list(islice(render_film(plan, height_px=128), starts + frames))
         folder.mkdir(parents=True, exist_ok=True)
         films = [folder / f"{k:05d}.mp4" for k in range(count)]
         for k, film in enumerate(films):
-            shown = slice(k % frames, k % frames + frames)
+            shown = slice(k % starts, k % starts + frames)
             sound = plan.sound[640 * shown.start : 640 * shown.stop] * np.float32(1 - k / (2 * count))
-            write_clip(film, frames=[np.roll(picture, k // frames, axis=1) for picture in pictures[shown]], sound=sound)
+            write_clip(film, frames=[np.roll(picture, k // starts, axis=1) for picture in pictures[shown]], sound=sound)
         return films
 
     return draw

@@ -20,7 +20,8 @@ FILMS = int(os.environ.get("XSHEET_SOAK_FILMS", "2000"))
 FEW = pytest.param(6, 0.4, marks=[pytest.mark.nightly, pytest.mark.timeout(1800)])
 MANY = pytest.param(FILMS, 0.01, marks=[pytest.mark.nightly, pytest.mark.timeout(6 * 3600)])
 CHEAP = (
-    "--preset", "curate=all", "--set=curate.export.pose=null", "--set=curate.analysis.candidates.min_frames=20",
+    "--preset", "curate=all", "--set=curate.export.pose=null", "--set=curate.analysis.candidates.min_frames=10",
+    "--set=curate.analysis.faces.detection_interval_frames=50",
 )  # fmt: skip
 STEPS = ("probe", "analysis", "segment", "export", "annotate")
 MAX_RUNS = 100  # a full disk ends a run, and the same command goes on

@@ -42,8 +42,8 @@ def plant(seed: str, rate: float, notes: str) -> None:
 
         if kind == "killed at the start":
             kill()
-        _Stage.kill, _Stage.left = kill, chance.randrange(40) if kind == "killed in the middle" else -1
-        _Film.strike, _Film.left = strike, chance.randrange(30) if kind == "read fails" else -1
+        _Stage.kill, _Stage.left = kill, chance.randrange(12) if kind == "killed in the middle" else -1
+        _Film.strike, _Film.left = strike, chance.randrange(4) if kind == "read fails" else -1
         _Segment.strike, _Segment.is_full = strike, kind == "disk full"
         outcome = run_item(task, item, attempts=attempts, stage=stage, store=store)
         if kind == "killed at the end":
