@@ -19,6 +19,7 @@ from xsheet.demo.film import truth
 from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.render import render_film
 from xsheet.runtime.executor import Execution, Item, Progress, Row, RunResults, run_task
+from xsheet.runtime.lock import write_lock
 from xsheet.schemas import ids, tables
 from xsheet.schemas.columns import Record
 from xsheet.schemas.errors import RunError
@@ -89,13 +90,14 @@ def make_corpus(
     Raises:
         RunError: a film of an earlier run is missing, or the output cannot be written.
     """
-    results = run_task(Film(), _items(out, films, seed, height_px), out=out, execution=execution, progress=progress)
-    remove_temporary_files(out / "videos")
-    _check_present(out, results)
-    for table in TRUTH_TABLES:
-        tables.write_file(truth_path(out, table), table, results.rows(table.record))
-    tables.write_file(truth_path(out, tables.RUNS), tables.RUNS, [truth.truth_run(seed)])
-    return results
+    with write_lock(out):
+        results = run_task(Film(), _items(out, films, seed, height_px), out=out, execution=execution, progress=progress)
+        remove_temporary_files(out / "videos")
+        _check_present(out, results)
+        for table in TRUTH_TABLES:
+            tables.write_file(truth_path(out, table), table, results.rows(table.record))
+        tables.write_file(truth_path(out, tables.RUNS), tables.RUNS, [truth.truth_run(seed)])
+        return results
 
 
 def truth_path(out: Path, table: Table[Any]) -> Path:

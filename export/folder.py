@@ -13,6 +13,7 @@ from typing import Any
 from xsheet import __version__
 from xsheet.export.media import ExportedFile
 from xsheet.export.settings import ExportSettings
+from xsheet.runtime.lock import check_new_folder
 from xsheet.schemas.errors import ConfigError, RunError
 from xsheet.schemas.files import write_text
 from xsheet.schemas.ids import checksum_lines
@@ -26,9 +27,10 @@ def check_output(out: Path, settings: ExportSettings, *, layer: str) -> None:
     Raises:
         ConfigError: the folder has other content or another export; nothing was changed.
     """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
     description = out / DESCRIPTION
+    if not description.exists():
+        check_new_folder(out)
+        return
     try:
         before = json.loads(description.read_text(encoding="utf-8"))
         wanted = export_identity(settings, layer=layer)

@@ -24,6 +24,7 @@ from xsheet.export.remote import open_export_copy, upload_export
 from xsheet.export.samples import ExportSample, list_samples
 from xsheet.export.settings import ExportKind, ExportSettings
 from xsheet.runtime.executor import Execution, Item, Progress, RunResults, run_task
+from xsheet.runtime.lock import write_lock
 from xsheet.schemas.errors import ContractError, RunError
 from xsheet.schemas.sets import open_set
 from xsheet.schemas.time import seconds_from_us
@@ -86,15 +87,18 @@ def export_set(
     Raises:
         ConfigError: as plan_export, or the folder or URL holds something else; nothing was changed.
         ContractError: as plan_export.
-        RunError: a video could not be written or uploaded; the finished ones stay.
+        RunError: another command writes to the folder, or a video could not be written or uploaded; the finished ones
+            stay.
     """
     plan = plan_export(set_folder, settings)
     if isinstance(out, Path):
-        check_output(out, settings, layer=plan.layer)
+        check_output(out, settings, layer=plan.layer)  # before the lock, which makes the folder
         location = str(out.absolute())
-        return _write_export(
-            set_folder, out, plan, settings, execution, location=location, shows_progress=shows_progress
-        )
+        with write_lock(out):
+            check_output(out, settings, layer=plan.layer)
+            return _write_export(
+                set_folder, out, plan, settings, execution, location=location, shows_progress=shows_progress
+            )
     url = out.rstrip("/")
     with open_export_copy(url, settings, layer=plan.layer) as copy:
         summary = _write_export(

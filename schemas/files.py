@@ -3,7 +3,7 @@
 import json
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +18,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         OSError: the folder cannot be written or the disk is full; `path` is then unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=f".tmp{path.suffix}", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp{path.suffix[:16]}")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # less the umask: a set may be private
     try:
         with library_os_errors(path):
             yield temporary
         sync_to_disk(temporary)
-        temporary.chmod(0o644)  # mkstemp creates private files; a set may be shared
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

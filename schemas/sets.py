@@ -55,6 +55,15 @@ def create_set(folder: Path, name: str) -> SetInfo:
             got="a folder with other content",
             hint="choose another folder; nothing was changed",
         )
+    return describe_set(folder, name)
+
+
+def describe_set(folder: Path, name: str) -> SetInfo:
+    """Write set.json, which makes a set of a folder.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
     info = SetInfo(name=name)
     try:
         write_text(folder / "set.json", info.model_dump_json(indent=2) + "\n")

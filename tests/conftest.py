@@ -8,6 +8,7 @@ import pickle
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -104,6 +105,25 @@ def short_films() -> Callable[[Path, int], list[Path]]:
         return films
 
     return draw
+
+
+@pytest.fixture
+def lock_elsewhere() -> Iterator[Callable[..., int]]:
+    """Lets another process hold the write locks of folders; returns its id."""
+    holders = []
+
+    def hold(*folders: Path) -> int:
+        code = "import sys; from pathlib import Path; from xsheet.runtime.lock import write_locks\n"
+        code += "with write_locks(map(Path, sys.argv[1:])): print('held', flush=True); sys.stdin.read()"
+        command = [sys.executable, "-c", code, *folders]
+        holders.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        assert holders[-1].stdout.readline() == "held\n"
+        return holders[-1].pid
+
+    yield hold
+    for holder in holders:
+        holder.kill()
+        holder.communicate()
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,16 @@
 
 import re
 import subprocess
+import tomllib
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import xsheet
 
@@ -48,6 +54,13 @@ def test_the_version_is_the_same_everywhere():
     assert f"\n## {xsheet.__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def pins(file):
+    """{name: version} of a file of pinned packages."""
+    text = file.read_text(encoding="utf-8")
+    found = re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?==([^\s;]+)", text, re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in found}
+
+
 def test_the_lock_file_pins_every_package_by_hash_and_names_no_host(root):
     lock = (root / "requirements.lock").read_text(encoding="utf-8")
     lines = [line for line in lock.splitlines() if not line.startswith("#")]
@@ -57,9 +70,19 @@ def test_the_lock_file_pins_every_package_by_hash_and_names_no_host(root):
     assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line) for line in hashes)
     assert "://" not in lock
 
-    def pins(text):
-        found = re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?==([^\s;]+)", text, re.MULTILINE)
-        return {re.sub(r"[_.]", "-", name.lower()): version for name, version in found}
-
-    constraints, locked = pins((root / "constraints.txt").read_text(encoding="utf-8")), pins(lock)
+    constraints, locked = pins(root / "constraints.txt"), pins(root / "requirements.lock")
     assert not {name for name in constraints.keys() & locked.keys() if constraints[name] != locked[name]}
+
+
+def test_the_lock_file_has_what_xsheet_its_extras_and_their_packages_require(root):
+    locked = pins(root / "requirements.lock")
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    direct = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    wanted = [Requirement(text) for text in direct if not text.startswith("xsheet[")]
+    for name in locked:  # what the packages that are installed here require in turn, without their own extras
+        with suppress(PackageNotFoundError):
+            wanted += [Requirement(text) for text in distribution(name).requires or ()]
+    needed = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
+    assert len(needed) > len(locked)
+    assert {canonicalize_name(one.name) for one in needed} <= locked.keys()
+    assert not {str(one) for one in needed if not one.specifier.contains(locked[canonicalize_name(one.name)])}

@@ -18,7 +18,7 @@ import diffusers
 from safetensors.torch import save_file
 
 from xsheet.model import weights
-from xsheet.schemas.errors import ConfigError
+from xsheet.runtime.lock import LOCK_FILE, new_folder_lock
 from xsheet.schemas.files import atomic_path, write_text
 from xsheet.train.exported.card import write_card
 from xsheet.train.exported.load import DESCRIPTION_FILE, FORMAT
@@ -36,11 +36,15 @@ def export(run: Path, out: Path, *, stage: str | None = None, merge_lora: bool =
 
     Raises:
         ConfigError: no finished stage, or something is in `out` already.
+        RunError: another command writes to `out`.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(
-            where=str(out), expected="a new or empty folder", got="one with files", hint="choose another folder"
-        )
+    with new_folder_lock(out):
+        _export(run, out, stage=stage, merge_lora=merge_lora)
+        shutil.rmtree(out / LOCK_FILE.parent)  # the folder is for others to load
+    return out
+
+
+def _export(run: Path, out: Path, *, stage: str | None, merge_lora: bool) -> None:
     trained = load_trained(run, stage=stage, with_lora=merge_lora)
     weights.export_backbone(trained.model.transformer, out / "transformer")
     weights.save(trained.model.transformer, out / "avatar")
@@ -55,7 +59,6 @@ def export(run: Path, out: Path, *, stage: str | None = None, merge_lora: bool =
     write_card(out, trained=trained, stage_folder=run / trained.stage)
     description = {"format": FORMAT, "stage": trained.stage, "settings": trained.settings.model_dump(mode="json")}
     write_text(out / DESCRIPTION_FILE, json.dumps(description, indent=2) + "\n")  # last: with it the folder is whole
-    return out
 
 
 def _export_lora(source: Path, folder: Path, trained: TrainedModel) -> None:

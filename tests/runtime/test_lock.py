@@ -3,8 +3,7 @@
 import json
 import os
 import re
-import subprocess
-import sys
+import signal
 import time
 from pathlib import Path
 
@@ -13,49 +12,30 @@ import pytest
 from xsheet.runtime.lock import has_local_locks_only, write_lock
 from xsheet.schemas.errors import RunError
 
-HOLD = "import sys; from pathlib import Path; from xsheet.runtime.lock import write_lock\n"
-HOLD += "with write_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 
-
-@pytest.fixture
-def holder(tmp_path):
-    """Another process that holds the lock of the folder."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
-
-
-def test_a_second_writer_learns_who_holds_the_lock_and_since_when(holder, tmp_path):
+def test_a_second_writer_learns_who_holds_the_lock_and_since_when(lock_elsewhere, tmp_path):
+    pid = lock_elsewhere(tmp_path)
     with pytest.raises(RunError) as error, write_lock(tmp_path):
         pass
     found = re.search(r"got process (\d+) on (\S+), writing since (\S+ \S+) UTC; wait", str(error.value))
-    assert found and found[1] == str(holder.pid) and found[2] == os.uname().nodename
+    assert found and found[1] == str(pid) and found[2] == os.uname().nodename
     assert abs(time.time() - time.mktime(time.strptime(found[3], "%Y-%m-%d %H:%M:%S")) + time.timezone) < 600
 
 
-def test_the_lock_of_a_killed_writer_is_free(holder, tmp_path):
-    holder.kill()
-    holder.wait()
+def test_the_lock_of_a_killed_writer_is_free(lock_elsewhere, tmp_path):
+    pid = lock_elsewhere(tmp_path)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
     with write_lock(tmp_path):
         assert json.loads((tmp_path / ".commits/lock").read_text())["pid"] == os.getpid()
 
 
-def test_a_writer_may_call_what_asks_for_the_same_lock(tmp_path):
+def test_a_writer_may_call_what_asks_for_the_same_lock(lock_elsewhere, tmp_path):
     with write_lock(tmp_path):
         with write_lock(tmp_path / "../" / tmp_path.name):
             pass
-        other = subprocess.run(
-            [sys.executable, "-c", HOLD, tmp_path],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert "expected no other writer" in other.stderr
+        with pytest.raises(AssertionError):
+            lock_elsewhere(tmp_path)
 
 
 def test_a_writer_removes_what_killed_writers_left_and_nothing_else(tmp_path):
@@ -71,7 +51,17 @@ def test_a_writer_removes_what_killed_writers_left_and_nothing_else(tmp_path):
     assert all(file.exists() for file in kept)
 
 
-def test_a_lock_file_of_other_content_still_names_a_writer(holder, tmp_path):
+def test_a_command_that_fails_removes_what_its_own_workers_left(tmp_path):
+    left = tmp_path / "media/ab/.clip_1.mp4.x.tmp.mp4"
+    left.parent.mkdir(parents=True)
+    with pytest.raises(RuntimeError, match="the disk is full"), write_lock(tmp_path):
+        left.touch()
+        raise RuntimeError("the disk is full")
+    assert not left.exists()
+
+
+def test_a_lock_file_of_other_content_still_names_a_writer(lock_elsewhere, tmp_path):
+    lock_elsewhere(tmp_path)
     (tmp_path / ".commits/lock").write_bytes(b"\xff{\x1b[31m")
     with pytest.raises(RunError, match="another process that has just begun"), write_lock(tmp_path):
         pass

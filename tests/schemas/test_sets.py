@@ -1,4 +1,5 @@
 import json
+import os
 from datetime import UTC, datetime
 
 import pytest
@@ -142,3 +143,21 @@ def test_a_manifest_says_what_ran_with_what(tmp_path):
     assert read.settings == {"limit": 3}
     assert read.versions["no-such-thing"] == "absent"
     assert path.name == "20260102T000000000000Z-curate-run.json"
+
+
+def test_files_are_as_private_as_the_umask_says(tmp_path):
+    before = os.umask(0o077)
+    try:
+        write_text(tmp_path / "private", "")
+        os.umask(0o022)
+        write_text(tmp_path / "shared", "")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"private": 0o600, "shared": 0o644}
+
+
+def test_a_file_may_have_the_longest_name_of_any_letters(tmp_path):
+    name = "ü" * 80 + "." + "ж" * 47
+    write_text(tmp_path / name, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -253,19 +253,19 @@ def import_(
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
-    bases = (
-        {}
-        if base_layer is None
-        else {row.clip_id: row.base for row in find_layer(folder, base_layer).read() if row.base}
-    )
-    result = _format_module(format_).read(
-        read_files(files),
-        list(tables.iter_records(folder, tables.CLIPS)),
-        bases=bases,
-        recordings=list(tables.iter_records(folder, tables.SOURCES)),
-    )
-    has_content = any(row.status != "invalid" for one in result.layers for row in one.annotations)
-    with write_lock(folder):
+    with write_lock(folder):  # from the first read: no other command replaces the layer or the clips meanwhile
+        bases = (
+            {}
+            if base_layer is None
+            else {row.clip_id: row.base for row in find_layer(folder, base_layer).read() if row.base}
+        )
+        result = _format_module(format_).read(
+            read_files(files),
+            list(tables.iter_records(folder, tables.CLIPS)),
+            bases=bases,
+            recordings=list(tables.iter_records(folder, tables.SOURCES)),
+        )
+        has_content = any(row.status != "invalid" for one in result.layers for row in one.annotations)
         layers = [write_layer(folder, one.run, "imported", one.annotations) for one in result.layers]
     if as_json:
         print_json({"layers": [str(one) for one in layers], "losses": [asdict(one) for one in result.losses]})

@@ -308,6 +308,7 @@ def check(
     Example: xsheet set check my-set --clean
     """
     from collections import Counter
+    from contextlib import nullcontext
     from dataclasses import asdict
 
     from xsheet.cli.show import console, print_json, print_table
@@ -316,7 +317,7 @@ def check(
     from xsheet.schemas.sets import open_set
 
     open_set(folder)
-    with write_lock(folder):
+    with write_lock(folder) if clean else nullcontext():  # a reader: it may list what a running command has in hand
         orphans = find_orphans(folder)
         if clean:
             remove_orphans(folder, orphans)

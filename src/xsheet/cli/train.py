@@ -72,6 +72,7 @@ def cache(
         return
     from xsheet.cli.show import console, print_json
     from xsheet.runtime.executor import Execution
+    from xsheet.runtime.lock import write_locks
     from xsheet.schemas.sets import open_set
     from xsheet.train.data.cache.build import build_cache
 
@@ -84,15 +85,16 @@ def cache(
         memory_mb=MODEL_MEMORY_MB if gpus else 8192,
     )
     documents, failed = [], 0
-    for folder in folders:
-        built = build_cache(
-            folder, settings.cache, execution=execution, device="cuda" if gpus else "cpu", limit=limit,
-            retry_failed=retry_failed, shows_progress=not (quiet or as_json),
-        )  # fmt: skip
-        failed += built.failed_count
-        documents.append(_cache_json(folder, built))
-        if not as_json:
-            _show_cache(folder, built)
+    with write_locks(folders):
+        for folder in folders:
+            built = build_cache(
+                folder, settings.cache, execution=execution, device="cuda" if gpus else "cpu", limit=limit,
+                retry_failed=retry_failed, shows_progress=not (quiet or as_json),
+            )  # fmt: skip
+            failed += built.failed_count
+            documents.append(_cache_json(folder, built))
+            if not as_json:
+                _show_cache(folder, built)
     if as_json:
         print_json(documents[0] if len(documents) == 1 else {"sets": documents})
     else:
@@ -194,6 +196,7 @@ def prior_(
         return
     from xsheet.cli.show import console, print_json
     from xsheet.runtime.executor import Execution
+    from xsheet.runtime.lock import write_locks
     from xsheet.schemas.sets import open_set
     from xsheet.train.data.cache.build import build_cache
     from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings
@@ -207,14 +210,15 @@ def prior_(
         log_training_to_stderr()
     started_s = time.monotonic()
     execution = Execution(jobs=jobs or cpu_count())
-    clips = sum(
-        build_cache(folder, settings.cache, execution=execution, shows_progress=shows_progress).clip_count
-        for folder in folders
-    )
-    train_stages(
-        [WeightedSet(folder) for folder in folders], settings, out=out, workers=WorkerSettings(),
-        validation=ValidationCallback(ValidationSettings()),
-    )  # fmt: skip
+    with write_locks([*folders, out]):
+        clips = sum(
+            build_cache(folder, settings.cache, execution=execution, shows_progress=shows_progress).clip_count
+            for folder in folders
+        )
+        train_stages(
+            [WeightedSet(folder) for folder in folders], settings, out=out, workers=WorkerSettings(),
+            validation=ValidationCallback(ValidationSettings()),
+        )  # fmt: skip
     seconds = time.monotonic() - started_s
     if as_json:
         print_json({"out": str(out), "clips": clips, "seconds": round(seconds, 2)})

@@ -227,6 +227,7 @@ def evaluate_(
         show_settings(settings, as_json=as_json)
         return
     from xsheet.cli.show import console, print_json
+    from xsheet.runtime.lock import write_lock
     from xsheet.schemas.sets import open_set
     from xsheet.train.loop.step import explain_out_of_memory
 
@@ -236,13 +237,16 @@ def evaluate_(
         log_training_to_stderr()
     name = _stage(run, stage)
     contents = f"{settings.batch_size} samples"
-    with explain_out_of_memory(where="evaluation", contents=contents, hint="use --set batch_size=1"):
+    out = out or run / name / "evaluation.json"
+    with (
+        write_lock(run / name),  # not that of the run, which may train its next stage
+        explain_out_of_memory(where="evaluation", contents=contents, hint="use --set batch_size=1"),
+    ):
         evaluation = evaluate(
             run, folders, settings, stage=name, device=find_device(device),
             parts_file=run / name / "evaluation-parts.jsonl",
         )  # fmt: skip
-    out = out or run / name / "evaluation.json"
-    evaluation.write(out)
+        evaluation.write(out)
     if as_json:
         print_json(
             {

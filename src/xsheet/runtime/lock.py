@@ -12,15 +12,15 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from xsheet.runtime.result_store import output_error
-from xsheet.schemas.errors import RunError
+from xsheet.schemas.errors import ConfigError, RunError
 from xsheet.schemas.files import remove_temporary_files
 from xsheet.schemas.tables import TABLES
 
@@ -40,7 +40,7 @@ def write_lock(folder: Path) -> Iterator[None]:
     """Hold the write lock of a folder; nested calls for the same folder share the outermost lock.
 
     The outermost call also removes the temporary files that killed writers left in the tables, clips and caches: those
-    of earlier commands at its start, those of its own workers at its end.
+    of earlier commands at its start, those of its own workers at its end, even if it fails.
 
     Raises:
         RunError: another process holds it (the error names it), the folder cannot be written, or its file system has
@@ -56,10 +56,55 @@ def write_lock(folder: Path) -> Iterator[None]:
         try:
             _remove_leftovers(path)
             yield
-            _remove_leftovers(path)  # of workers that were killed meanwhile
         finally:
+            with suppress(OSError):  # what ended the command is what to report; the next one tries again
+                _remove_leftovers(path)
             _HELD.reset(token)
             os.ftruncate(file.fileno(), 0)
+
+
+@contextmanager
+def write_locks(folders: Iterable[Path]) -> Iterator[None]:
+    """Hold the write locks of several folders, all of them from the start; raises like `write_lock`."""
+    with ExitStack() as locks:
+        for folder in folders:
+            locks.enter_context(write_lock(folder))
+        yield
+
+
+@contextmanager
+def new_folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the write lock of a folder that is new or empty.
+
+    Raises:
+        ConfigError: the folder has other content; nothing was changed.
+        RunError: as `write_lock`.
+    """
+    check_new_folder(folder)
+    with write_lock(folder):
+        check_new_folder(folder)  # another command may have filled it meanwhile
+        yield
+
+
+def check_new_folder(folder: Path) -> None:
+    """ConfigError unless a folder is missing, empty, or holds nothing but the lock of a command that was killed."""
+    if folder.exists() and not (folder.is_dir() and _names(folder) <= {LOCK_FILE.parent.name}):
+        raise _other_content(folder)
+    if (commits := folder / LOCK_FILE.parent).exists() and not (
+        commits.is_dir() and _names(commits) <= {LOCK_FILE.name}
+    ):
+        raise _other_content(folder)
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def _other_content(folder: Path) -> ConfigError:
+    return ConfigError(
+        where=str(folder), expected="a new or empty folder", got="a folder with other content",
+        hint="choose another folder; nothing was changed",
+    )  # fmt: skip
 
 
 def _open_lock_file(folder: Path) -> BinaryIO:

@@ -2,15 +2,18 @@
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from xsheet.runtime.lock import new_folder_lock
 from xsheet.schemas import ids, tables
 from xsheet.schemas.clip import Clip
-from xsheet.schemas.errors import ConfigError, ContractError
+from xsheet.schemas.errors import ContractError
 from xsheet.schemas.files import atomic_path
+from xsheet.schemas.sets import describe_set
 from xsheet.schemas.tables import Table
 
 TABLE_KEYS: tuple[tuple[Table[Any], tuple[str, ...]], ...] = (
@@ -22,13 +25,17 @@ TABLE_KEYS: tuple[tuple[Table[Any], tuple[str, ...]], ...] = (
 """Tables of measurements and words with the columns that identify a row."""
 
 
-def check_new_folder(out: Path) -> None:
-    """ConfigError unless a folder is new or empty."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(
-            where=str(out), expected="a new or empty folder", got="a folder with other content",
-            hint="choose another folder; nothing was changed",
-        )  # fmt: skip
+@contextmanager
+def new_set(out: Path, name: str) -> Iterator[None]:
+    """Hold the lock of a new set while the block fills it; set.json is written last, so that half a set is none.
+
+    Raises:
+        ConfigError: the folder has other content; nothing was changed.
+        RunError: another command writes to the folder, or it cannot be written.
+    """
+    with new_folder_lock(out):
+        yield
+        describe_set(out, name)
 
 
 def filtered_parts(set_folder: Path, table: Table[Any], keep: Callable[[pa.Table], list[bool]]) -> Iterator[pa.Table]:

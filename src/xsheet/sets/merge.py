@@ -12,13 +12,14 @@ from typing import Any
 import pyarrow as pa
 
 from xsheet.curate.dedup.near_duplicates import near_duplicates
+from xsheet.runtime.lock import check_new_folder
 from xsheet.schemas import tables
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.errors import ConfigError, ContractError
 from xsheet.schemas.layers import LayerRun, list_layers, write_layer
-from xsheet.schemas.sets import create_set, open_set
+from xsheet.schemas.sets import open_set
 from xsheet.schemas.tables import Table
-from xsheet.sets.copying import TABLE_KEYS, check_new_folder, copy_media
+from xsheet.sets.copying import TABLE_KEYS, copy_media, new_set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,11 @@ def merge_sets(folders: Sequence[Path], out: Path) -> MergeResult:
     for table, keys in TABLE_KEYS:  # before anything is written
         for _ in _merged_parts(folders, table, keys):
             pass
-    create_set(out, out.absolute().name)
+    with new_set(out, out.absolute().name):
+        return _merge(folders, out)
+
+
+def _merge(folders: Sequence[Path], out: Path) -> MergeResult:
     counts = {
         table.name: tables.write_arrow(out, table, _merged_parts(folders, table, keys)) for table, keys in TABLE_KEYS
     }

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from xsheet.runtime.lock import check_new_folder
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.layers import list_layers, write_layer
-from xsheet.schemas.sets import create_set, open_set
+from xsheet.schemas.sets import open_set
 from xsheet.sets.clip_view import clip_rows, select_clips
-from xsheet.sets.copying import TABLE_KEYS, check_new_folder, copy_media, filtered_parts
+from xsheet.sets.copying import TABLE_KEYS, copy_media, filtered_parts, new_set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +55,15 @@ def subset(set_folder: Path, out: Path, *, where: str, layer: str | None, dry_ru
     if dry_run:
         size = sum((set_folder / clip.media_path).stat().st_size for clip in clips)
         return _result(len(clips), rows.num_rows, sources, len(layers), size)
-    create_set(out, name)
-    size = copy_media(set_folder, out, clips)
-    for table, _ in (*TABLE_KEYS, (tables.SPLITS, ()), (tables.NEAR_DUPLICATES, ())):
-        by_clip = "clip_id" in tables.arrow_schema(table).names
-        column, wanted = ("clip_id", chosen) if by_clip else ("source_id", sources)
-        parts = filtered_parts(set_folder, table, partial(_mask, column=column, wanted=wanted))
-        tables.write_arrow(out, table, parts)
-    for one in layers:
-        write_layer(out, one.run, one.layer, (row for row in one.read() if row.clip_id in chosen))
+    with new_set(out, name):
+        size = copy_media(set_folder, out, clips)
+        for table, _ in (*TABLE_KEYS, (tables.SPLITS, ()), (tables.NEAR_DUPLICATES, ())):
+            by_clip = "clip_id" in tables.arrow_schema(table).names
+            column, wanted = ("clip_id", chosen) if by_clip else ("source_id", sources)
+            parts = filtered_parts(set_folder, table, partial(_mask, column=column, wanted=wanted))
+            tables.write_arrow(out, table, parts)
+        for one in layers:
+            write_layer(out, one.run, one.layer, (row for row in one.read() if row.clip_id in chosen))
     return _result(len(clips), rows.num_rows, sources, len(layers), size)
 
 

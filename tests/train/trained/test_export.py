@@ -63,7 +63,7 @@ def test_an_export_is_the_start_of_another_run(exported, trained, plan):
 
 
 def test_nothing_is_written_over(exported, trained_run):
-    with pytest.raises(ConfigError, match="one with files"):
+    with pytest.raises(ConfigError, match="other content"):
         export(trained_run, exported)
 
 
