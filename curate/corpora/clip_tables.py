@@ -1,9 +1,11 @@
 """Tables with one row per clip: TalkVerse and OpenHumanVid.
 
-The columns could not be confirmed: both lists are available on request only, and neither project documents them
-(github.com/snap-research/TalkVerse, github.com/fudan-generative-vision/OpenHumanVid; its issues 25 and 33 report ids
-without files). So columns are found by name: the first of the names below that exists, or the name given with
-`--columns` (`path` is the id or file name of the clip).
+The lists are available on request, and the projects document only parts of them. OpenHumanVid_part_001.csv has
+`clip_id`, `path` (clips/part_001/f6/05/HASH, without suffix), `caption` and scores, as users read HQ-OpenHumanVid;
+issues 25 and 33 of github.com/fudan-generative-vision/OpenHumanVid report ids without files. The training script of
+github.com/snap-research/TalkVerse reads `video_path`, `fps` and `scenes` (frames, "0,99;100,200"). So columns are found
+by name: the first of the names below that exists, or the name given with `--columns` (`path` is the id or file name of
+the clip).
 """
 
 from collections.abc import Iterator, Mapping

@@ -26,6 +26,7 @@ class CorpusClip:
     name: str
     clip_files: tuple[str, ...] = ()  # the clip as a file of its own: names without suffix, last folders allowed
     video_files: tuple[str, ...] = ()  # the recording that it is part of
+    is_cut_without_sound: bool = False  # the project's script cuts silent files, so the recording comes first
     file: str | None = None  # exact path below the folder of videos, where the metadata states it
     span: Span | None = None  # part of the recording; None = all of it
     crop: Crop | None = None  # of the recording: shares, or pixels if one is above 1

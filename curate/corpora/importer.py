@@ -109,7 +109,8 @@ def _place(clip: CorpusClip, files: LocalVideos) -> PlacedClip | CorpusProblem:
         file = files.at(clip.file)
         missing = f"no file {clip.file}"
         return problem("missing", missing) if file is None else PlacedClip(clip=clip, file=file, is_whole=True)
-    for names, is_whole in ((clip.clip_files, True), (clip.video_files, False)):
+    places = ((clip.clip_files, True), (clip.video_files, False))
+    for names, is_whole in reversed(places) if clip.is_cut_without_sound else places:
         found = sorted({file for name in names for file in files.find(name)})
         if len(found) > 1:
             listed = ", ".join(str(file.relative_to(files.folder)) for file in found[:3])

@@ -72,8 +72,13 @@ def speakervid(folder: Path) -> Path:
     meta = folder / "merged_anno"
     meta.mkdir()
     for k, (video, start, end) in enumerate(SEGMENTS):
-        row = {"video_id": video, "start_seconds": start, "end_seconds": end, "box": [0.1, 0.0, 0.9, 1.0]}
-        (meta / f"{video}_{k}.json").write_text(json.dumps(row))
+        row = {
+            "num_frames": 75, "is_talking": 1, "clip_speaker_num": 1, "clear": 0.6, "conf": 5.1,
+            "video_name": f"{video}_full_video_1080x1920", "speaker": ["SPEAKER_00"], "bbox": [0.1, 0.0, 0.9, 1.001],
+            "org_start_seconds": start, "video_total_duration": end - start, "start_new": start + 0.1,
+            "duration_new": end - start - 0.2, "raw_video_height": 1920, "raw_video_width": 1080,
+        }  # fmt: skip
+        (meta / f"{video}_full_video_1080x1920_{k:03d}_A.json").write_text(json.dumps(row))
     return meta
 
 
