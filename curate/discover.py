@@ -55,7 +55,7 @@ class InputFile:
 def discover(
     inputs: Sequence[str], *, roots: Sequence[Path] = (), columns: Mapping[str, str] | None = None
 ) -> list[InputFile]:
-    """Return all input files, each path once, sorted by path.
+    """Return all input files, each path once, sorted by path; of several manifests the columns of the first.
 
     Args:
         inputs: folders (searched recursively), patterns with * or **, files, or manifests (xsheet.curate.manifest);
@@ -65,14 +65,14 @@ def discover(
 
     Raises:
         ConfigError: an input does not exist, a pattern or folder has no video, a manifest cannot be used, or a
-            root is not a folder.
+            root is not a folder, or two manifests name other segments of a video.
     """
     linked_roots = LinkedRoots(tuple(_checked_root(root) for root in roots))
     files: dict[str, InputFile] = {}
     for text in inputs:
         found = list(_expand(text, linked_roots, columns or {}))
-        for input_file in found:
-            files.setdefault(input_file.path, input_file)
+        for one in found:
+            files[one.path] = _merged(files.get(one.path, one), one)
         if not found:
             raise ConfigError(
                 where=path_to_text(text), expected="at least one video",
@@ -80,6 +80,16 @@ def discover(
                 hint=f"name a folder with files like {', '.join(VIDEO_SUFFIXES[:4])}, or the files themselves",
             )  # fmt: skip
     return [files[path] for path in sorted(files)]
+
+
+def _merged(first: InputFile, second: InputFile) -> InputFile:
+    """One input of two with the same path: what a manifest states of it stays."""
+    if first.segments and second.segments and first.segments != second.segments:
+        raise ConfigError(
+            where=first.name, expected="one manifest that names segments of a video", got="two with other segments",
+            hint="put the rows into one manifest",
+        )  # fmt: skip
+    return second if second.segments or not (first.segments or first.manifest_columns) else first
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ Several rows of one video are segments of it, which is decoded once. A row witho
 
 import csv
 import json
+import logging
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -41,6 +42,8 @@ MAX_CROP_HEIGHT = 100_000
 MIN_CROP_PX = 2  # smaller ones are shares that reach beyond the picture
 _CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:[.,]\d*)?)")
 MAX_TIME_S = 10_000_000.0
+_LIKE_TIMES = ("start", "end", "start_time", "end_time", "start_sec", "end_sec", "begin", "onset", "offset")
+log = logging.getLogger(__name__)
 
 Crop = tuple[float, float, float, float]
 
@@ -79,15 +82,23 @@ def parse_column_map(text: str) -> dict[str, str]:
                 where="--columns", expected=f"NAME=COLUMN with NAME one of {', '.join(COLUMNS)}", got=repr(part),
                 hint="write e.g. path=video_path,start_s=start",
             )  # fmt: skip
+        if name in found or column in found.values():
+            raise ConfigError(
+                where="--columns", expected="each column once", got=repr(part), hint="remove one of the two",
+            )  # fmt: skip
         found[name] = column
     return found
 
 
 def clock_seconds(text: str) -> float | None:
-    """Seconds of `12.5`, `12,5`, `1:02.5` or `0:01:02.500`; None for other texts and times beyond MAX_TIME_S."""
+    """Seconds of `12.5`, `12,5`, `1:02.5` or `0:01:02.500`; None for others, such as 1:75, and beyond MAX_TIME_S."""
     match = _CLOCK.fullmatch(text.strip())
-    parts = [float((part or "0").replace(",", ".")) for part in match.groups()] if match else []
-    total = parts[0] * 3600 + parts[1] * 60 + parts[2] if parts else math.inf
+    if match is None:
+        return None
+    hours, minutes, seconds = (float((part or "0").replace(",", ".")) for part in match.groups())
+    if (match[2] and seconds >= 60) or (match[1] and minutes >= 60):
+        return None
+    total = hours * 3600 + minutes * 60 + seconds
     return total if total <= MAX_TIME_S else None
 
 
@@ -111,8 +122,13 @@ def read_manifest(table: Path, columns: Mapping[str, str]) -> list[ManifestEntry
         renamed = {key: value for key, value in row.items() if key in names or key not in columns}
         values = {names.get(key, key): _text(value) for key, value in renamed.items()}
         one = _Row(values, where=f"{table}, row {number}")
-        by_path[one.path].append(one)
+        by_path[_plain_path(one.path)].append(one)
     return [_entry(path, members, table.parent) for path, members in by_path.items()]
+
+
+def _plain_path(path: str) -> str:
+    """The path without `./` and doubled slashes, so that rows of one video meet."""
+    return path if "://" in path or not path.strip() else str(PurePosixPath(path))
 
 
 class _Row:
@@ -254,11 +270,13 @@ def read_rows(table: Path) -> list[dict[str, Any]]:
 def _parse(table: Path) -> Iterable[dict[str, Any]]:
     match table.suffix.lower():
         case ".parquet":
-            rows: list[dict[str, Any]] = pq.read_table(table).to_pylist()
+            found = pq.read_table(table)
+            _check_names(found.column_names)
+            rows: list[dict[str, Any]] = found.to_pylist()
             return rows
         case ".json":
-            found = json.loads(table.read_text(encoding="utf-8-sig"))
-            return found if isinstance(found, list) else [found]
+            value = json.loads(table.read_text(encoding="utf-8-sig"))
+            return value if isinstance(value, list) else [value]
         case ".jsonl":
             return list(_json_lines(table.read_text(encoding="utf-8-sig")))
         case suffix:
@@ -279,9 +297,17 @@ def _delimited(table: Path, delimiter: str) -> Iterator[dict[str, Any]]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, delimiter=delimiter)
+            _check_names(rows.fieldnames or ())
             yield from ({key: value or "" for key, value in row.items() if key is not None} for row in rows)
     finally:
         csv.field_size_limit(limit)
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Raise ValueError if a column appears twice, of which one would hide the other; empty names may."""
+    twice = [name for name, count in Counter(names).items() if count > 1 and name]
+    if twice:
+        raise ValueError(f"two columns {twice[0][:80]!r}")
 
 
 def _check_columns(table: Path, rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:
@@ -292,6 +318,12 @@ def _check_columns(table: Path, rows: list[dict[str, Any]], columns: Mapping[str
                 where=str(table), expected=f"a column {theirs!r}", got=", ".join(map(str, present))[:300],
                 hint=f"name the column for {ours!r} with --columns {ours}=COLUMN",
             )  # fmt: skip
+    unread = [name for name in present if name in _LIKE_TIMES and name not in columns.values()]
+    if unread and not {*present, *columns} & set(TIME_COLUMNS):
+        log.warning(
+            "%s: whole videos are read, since columns %s are no times here; if they are, add "
+            "--columns start_s=COLUMN,end_s=COLUMN", table, ", ".join(unread),
+        )  # fmt: skip
 
 
 def _text(value: Any) -> str:

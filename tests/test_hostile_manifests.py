@@ -18,7 +18,7 @@ MANY = pytest.param(500, 300, marks=pytest.mark.nightly)
 FEW = pytest.param(30, 40, marks=pytest.mark.slow)
 
 PATHS = (
-    "film.mp4", "./film.mp4", "sub/../film.mp4", "gone/film.mp4", "http://example.org/a.mp4", "file:///etc/passwd",
+    "film.mp4", "./other.mp4", "sub/../film.mp4", "gone/film.mp4", "http://example.org/a.mp4", "file:///etc/passwd",
     "concat:a|b", "nul\0byte.mp4", "\x1b[31mred.mp4", "x" * 5000, "a\nb.mp4", "/dev/zero", "/", ".", "..", "~/a.mp4",
     "film.mp4 ", "ﬁlm.mp4", "e\u0301.mp4", "%s%n.mp4", "-rf.mp4", "=HYPERLINK(1)", "😀.mp4", "\u202egpj.mp4", "$(id)",
     "", "clips/\x7f.mp4",
@@ -46,7 +46,11 @@ def random_table(chance: random.Random) -> tuple[str, bytes]:
     text = io.StringIO()
     style = {"delimiter": chance.choice(",,,,,,;\t|"), "quoting": chance.choice((0, 1, 3)), "escapechar": "\\"}
     writer = csv.writer(text, lineterminator=chance.choice(("\n", "\r\n", "\r")), **style)
-    writer.writerow(chance.choice((["path", "licence"], ["path", "path"], ["licence", "path"], ["url"], ["path", ""])))
+    writer.writerow(
+        chance.choice(
+            (["path", "licence"], ["path", "licence"], ["path", "path"], ["licence", "path"], ["url"], ["path", ""])
+        )
+    )
     writer.writerows([*rows, *chance.choice(([], [[]], [["a.mp4", "b", "c", "d"]], [[" "]]))])
     encoding = chance.choice(("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-8-sig", "utf-16", "latin-1"))
     data = bytearray(text.getvalue().encode(encoding, "replace"))
@@ -93,6 +97,9 @@ def test_no_manifest_and_no_name_ends_a_run(tmp_path, manifests, names):
         ("file,start_s\nfilm.mp4,1\n", "expected a column 'path', got file, start_s"),
         ("path,start_s,end_s\nfilm.mp4,0,3\nfilm.mp4,2,5\n", "row 2: expected segments of a video that do not overlap"),
         ("path,start_s,end_s\nfilm.mp4,4,2\n", "row 1: expected an end after the start, got 4 s to 2 s"),
+        ("path,start_s,end_s\nfilm.mp4,0,3\n./film.mp4,2,5\n", "row 2: expected segments of a video that do not"),
+        ("path,start_s,end_s\nfilm.mp4,0:50,1:75\n", "row 1: expected seconds or [H:]MM:SS, got '1:75'"),
+        ("path,label,label\nfilm.mp4,a,b\n", "got two columns 'label'"),
         ("path,x0,y0,x1,y1\nfilm.mp4,1,0,0,1\n", "row 1: expected 0 <= x0 < x1 and 0 <= y0 < y1"),
     ],
 )
@@ -104,3 +111,31 @@ def test_a_table_that_cannot_be_used_is_one_sentence_and_leaves_no_set(text, mes
     assert message in str(error)
     assert "\n" not in str(error)
     assert [path.name for path in tmp_path.iterdir()] == ["films.csv"]
+
+
+@pytest.mark.parametrize("text", ["start_s=from,start_s=to", "start_s=from,end_s=from"])
+def test_a_column_that_is_named_twice_is_refused(text, tmp_path):
+    (tmp_path / "films.csv").write_text("path,from,to\nfilm.mp4,1,2\n")
+    command = ["curate", "run", str(tmp_path / "films.csv"), "--columns", text, "--out", str(tmp_path / "set")]
+    error = CliRunner().invoke(app, command).exception
+    assert isinstance(error, XsheetError)
+    assert "--columns: expected each column once" in str(error)
+
+
+def test_what_a_manifest_states_of_a_video_stays_where_others_name_the_same_video(tmp_path):
+    (tmp_path / "film.mp4").write_bytes(b"")
+    for name, times in (("a", "0,3"), ("b", "0,3"), ("c", "4,5")):
+        (tmp_path / f"{name}.csv").write_text(f"path,start_s,end_s\nfilm.mp4,{times}\n")
+    a, b, c = (str(tmp_path / f"{name}.csv") for name in "abc")
+    (found,) = discover([str(tmp_path), a, b])
+    assert [one.end_us for one in found.segments] == [3_000_000]
+    with pytest.raises(XsheetError, match="expected one manifest that names segments of a video"):
+        discover([a, c])
+
+
+def test_times_that_a_manifest_calls_otherwise_are_a_warning(tmp_path, caplog):
+    (tmp_path / "film.mp4").write_bytes(b"")
+    (tmp_path / "films.csv").write_text("path,start,end\nfilm.mp4,1,2\n")
+    (found,) = discover([str(tmp_path / "films.csv")])
+    assert found.segments == ()
+    assert "add --columns start_s=COLUMN,end_s=COLUMN" in caplog.text

@@ -40,7 +40,8 @@ def celebv_hq_clips(meta: Path) -> Iterator[CorpusClip | CorpusProblem]:
     found = read_json_metadata(meta)
     clips = found.get("clips") if isinstance(found, dict) else None
     if not isinstance(clips, dict):
-        raise metadata_error(meta, "an object with 'clips'", type(found).__name__)
+        got = ", ".join(map(str, found))[:200] or "none" if isinstance(found, dict) else type(found).__name__
+        raise metadata_error(meta, "an object with 'clips'", got)
     mappings = found.get("meta_info")
 
     def clips_of(where: str, named: tuple[str, Any]) -> Iterator[CorpusClip]:

@@ -37,6 +37,8 @@ def video_folder_clips(meta: Path, columns: Mapping[str, str]) -> Iterator[Corpu
     Raises:
         ConfigError: no such folder, no videos, or metadata without file names.
     """
+    if not meta.exists():
+        raise metadata_error(meta, f"a folder of videos, or {', '.join(_METADATA)}", "no such path")
     top = meta if meta.is_dir() else meta.parent
     files = [meta] if meta.is_file() else sorted(p for name in _METADATA for p in meta.rglob(name))
     if not files:
