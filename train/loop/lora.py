@@ -78,7 +78,7 @@ def add_lora(transformer: ActAvatarTransformer, settings: LoraSettings, *, rng: 
     """Insert updates that start at zero. peft freezes all other weights of the transformer."""
     from peft import LoraConfig  # noqa: PLC0415 - it imports torchvision, so after xsheet.model.transformer only
 
-    config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=settings.pattern)  # type: ignore[arg-type]
+    config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=settings.pattern)
     with torch.random.fork_rng():  # peft draws first weights from the global stream; they are drawn again below
         transformer.add_adapter(config)
     for key, parameter in transformer.named_parameters():

@@ -19,7 +19,7 @@ from xsheet.annotate.vlm.client import SamplingParams
 from xsheet.schemas.errors import ConfigError
 
 
-class SeededSamplingProcessor(LogitsProcessor):
+class SeededSamplingProcessor(LogitsProcessor):  # type: ignore[misc]  # mypy does not read transformers
     """Leaves one token per row: nucleus sampling at the row's temperature, argmax at 0."""
 
     def __init__(self, sampling_params: Sequence[SamplingParams]) -> None:
@@ -75,7 +75,7 @@ class Grammar:
         return matcher
 
 
-class GrammarLogitsProcessor(LogitsProcessor):
+class GrammarLogitsProcessor(LogitsProcessor):  # type: ignore[misc]  # mypy does not read transformers
     """Masks the tokens that the grammar of a row forbids; finished rows are unchanged."""
 
     def __init__(self, matchers: Sequence[llguidance.LLMatcher | None], *, eos_token_ids: Sequence[int]) -> None:

@@ -23,9 +23,7 @@ class QwenModel:
 
     def __init__(self, folder: QwenFolder, settings: QwenSettings) -> None:
         self.family = folder.family
-        self._processor: Any = transformers.AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]  # transformers' own
-            folder.path, local_files_only=True
-        )
+        self._processor: Any = transformers.AutoProcessor.from_pretrained(folder.path, local_files_only=True)
         self._processor.tokenizer.padding_side = "left"  # all rows start generating at the same position
         self._model: Any = _load_model(folder, settings).eval()
         text = self._model.config.get_text_config()
@@ -35,7 +33,7 @@ class QwenModel:
             self._processor.tokenizer, vocab_size=text.vocab_size, eos_token_ids=self._eos_token_ids
         )
         # Sampling settings of the model folder must not apply.
-        self._model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        self._model.generation_config = GenerationConfig(
             do_sample=False, eos_token_id=self._eos_token_ids, pad_token_id=self._processor.tokenizer.pad_token_id
         )
 
