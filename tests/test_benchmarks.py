@@ -14,7 +14,7 @@ for file in sorted(Path("benchmarks").glob("*.py")):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_benchmark_loads(root):
     ran = subprocess.run([sys.executable, "-c", LOAD], cwd=root, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]

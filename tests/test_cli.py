@@ -341,7 +341,7 @@ def test_ctrl_c_stops_at_once_and_the_same_command_goes_on(tmp_path):
     assert sum(films[p] == t for p, t in before.items()) >= len(before) - 2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_demo_runs_and_a_second_run_keeps_what_is_there(tmp_path):
     first = xsheet("demo", "--films", "2", "--height", "128", "--json", cwd=tmp_path)
     assert first.returncode == 1  # films of this size are too small to keep a clip

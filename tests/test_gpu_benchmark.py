@@ -20,6 +20,7 @@ def gpu(root):
     del sys.modules[spec.name]
 
 
+@pytest.mark.nightly
 def test_every_part_has_numbers_and_a_second_run_repeats_only_what_failed(gpu, tmp_path, capsys):
     assert gpu.run_parts(tmp_path, list(gpu.PARTS), smoke=True, device="a CPU") == 0
     file = tmp_path / "parts.json"

@@ -12,7 +12,7 @@ from xsheet.runtime.executor import Execution
 from xsheet.schemas.errors import XsheetError
 from xsheet.schemas.layers import find_layer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # a whole run is made once
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]  # a whole run is made once
 
 ODD = "Über uns & \"co\" 'x' [1]"
 CHEAP = ("--set=curate.export.pose=null",)  # a clip then costs a tenth

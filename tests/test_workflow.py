@@ -152,6 +152,7 @@ def test_a_sample_has_pictures_as_long_as_its_audio(path, tmp_path):
     assert pictures[0].to_ndarray(format="gray").std() > 0
 
 
+@pytest.mark.nightly
 def test_ray_writes_the_same_tables_and_clips(puppet, tmp_path):
     summary_of(*run(puppet.videos, tmp_path / "set", until="audit", jobs=2), "--ray", "local")
     here = {name: digest for name, digest in written(puppet.folder).items() if not name.startswith(BY_TRAINING)}
@@ -173,11 +174,11 @@ def kill_within(part, command, folder):
     assert not any(folder.glob(end)), f"{part} was over"
 
 
-@pytest.mark.parametrize("parts", [("curate", "stage2"), pytest.param(tuple(MOMENTS), marks=pytest.mark.nightly)])
-def test_killed_in_the_middle_of_its_parts_it_goes_on_to_the_same_tables_and_weights(puppet, tmp_path, parts):
+@pytest.mark.nightly
+def test_killed_in_the_middle_of_every_part_it_goes_on_to_the_same_tables_and_weights(puppet, tmp_path):
     folder = tmp_path / "set"
     command = [*XSHEET, *map(str, run(puppet.videos, folder)), "--json"]
-    for part in parts:
+    for part in MOMENTS:
         kill_within(part, command, folder)
     finished = [*folder.glob(".commits/*/*.seg"), *folder.glob("train/stage1/checkpoints/*/*")]
     before = {file: file.stat().st_mtime_ns for file in finished}

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,12 +21,17 @@ from xsheet.schemas.settings import load_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-FILMS, SIZE = 20, 256
+FILMS, SEED, SIZE = 13, 9802, 256  # the first seed but one whose first 13 films are of 13 kinds; its films are short
 KEPT = {
     "talk": 1, "offset": 1, "far_offset": 0, "swapped": 0, "silence": 0, "music": 0, "voice_over": 0, "still": 0,
     "two_heads": 1, "hard_cut": 2, "jump_cut": 2, "dissolve": 2, "flash": 2,
 }  # fmt: skip
-AGAINST = {"far_offset": "sync_offset", "swapped": "sync_confidence", "voice_over": "no_face", "still": "frozen"}
+AGAINST = {
+    "far_offset": {"sync_offset"},
+    "swapped": {"sync_confidence", "sync_offset"},  # another speech has no true offset
+    "voice_over": {"no_face"},
+    "still": {"frozen"},
+}
 
 
 def settings(*overrides):
@@ -46,7 +50,7 @@ def run(films, out, *, jobs=2, ray=None, inputs=None):
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("corpus")
-    make_corpus(out, films=FILMS, seed=0, height_px=SIZE, execution=Execution(jobs=2))
+    make_corpus(out, films=FILMS, seed=SEED, height_px=SIZE, execution=Execution(jobs=2))
     return out
 
 
@@ -82,7 +86,7 @@ def test_rejected_candidates_name_the_planted_fault(a_set, kinds):
     reasons = {v.source_id: v.reasons for v in rows(a_set, tables.VERDICTS) if not v.kept}
     for source, kind in kinds.items():
         if kind in AGAINST:
-            assert AGAINST[kind] in reasons[source], kind
+            assert AGAINST[kind] & set(reasons[source]), kind
 
 
 def test_films_without_voice_are_not_decoded(a_set, kinds):
@@ -144,7 +148,7 @@ def test_the_speaker_of_two_heads_is_selected(a_set, corpus, kinds):
 def test_the_set_passes_validation_with_media(a_set):
     report = check_set(a_set, media=True)
     assert report.violations == ()
-    assert report.rows["clips"] == report.rows["signals"] == sum(KEPT.values()) + 7  # talk × 7, offset × 2
+    assert report.rows["clips"] == report.rows["signals"] == sum(KEPT.values())
 
 
 def test_a_second_run_reuses_all_results(a_set, corpus):
@@ -158,8 +162,8 @@ def test_redecide_reports_changes_without_decoding(a_set, tmp_path):
 
     copy = shutil.copytree(a_set, tmp_path / "copy")
     stricter = redecide(copy, settings("sync.lip_audio.min_confidence=7"))
-    assert 0 < stricter.kept.clips < sum(KEPT.values()) + 7
-    assert stricter.newly_rejected.clips == sum(KEPT.values()) + 7 - stricter.kept.clips
+    assert 0 < stricter.kept.clips < sum(KEPT.values())
+    assert stricter.newly_rejected.clips == sum(KEPT.values()) - stricter.kept.clips
     assert redecide(copy, settings()).newly_kept.clips == stricter.newly_rejected.clips
 
 
@@ -184,9 +188,8 @@ def tables_of(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.glob("*/part-*.parquet"))}
 
 
-@pytest.mark.parametrize(
-    "execution", [{"jobs": 2}, pytest.param({"jobs": 2, "ray": "local"}, marks=pytest.mark.nightly)], ids=["two", "ray"]
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("execution", [{"jobs": 2}, {"jobs": 2, "ray": "local"}], ids=["two", "ray"])
 def test_tables_are_the_same_bytes_as_those_of_one_worker(corpus, tmp_path, execution):
     some = discover([str(corpus / "videos")])[:3]
     run(corpus, tmp_path / "one", inputs=some, jobs=1)
@@ -222,20 +225,18 @@ def test_a_source_missing_from_the_inputs_leaves_the_tables_and_is_counted(tmp_p
     assert run(tmp_path, tmp_path / "set").removed_sources == 0
 
 
-def test_extra_columns_of_a_table_reach_the_sources(corpus, tmp_path):
-    film = sorted((corpus / "videos").glob("*.mp4"))[0]
-    (tmp_path / "list.csv").write_text(f"path,rights\n{film},CC0\n")
-    inputs = discover([str(tmp_path / "list.csv")])
-    (source,) = run(corpus, tmp_path / "set", inputs=inputs).sources
+def test_extra_columns_of_a_table_reach_the_sources(tmp_path):
+    (tmp_path / "a.mp4").write_text("of a failed file, too")
+    (tmp_path / "list.csv").write_text("path,rights\na.mp4,CC0\n")
+    (source,) = run(tmp_path / "list.csv", tmp_path / "set").sources
     assert [(e.key, e.value) for e in source.manifest_columns] == [("rights", "CC0")]
-    assert replace(source, manifest_columns=()).status in ("ok", "rejected")
 
 
 @pytest.mark.nightly
 def test_broken_files_among_many_keep_their_rows_and_exit_with_1(corpus, tmp_path):
     folder = tmp_path / "many"
     folder.mkdir()
-    films = [p.read_bytes() for p in sorted((corpus / "videos").glob("*-talk.mp4"))[:2]]
+    films = [next((corpus / "videos").glob(f"????-{kind}.mp4")).read_bytes() for kind in ("talk", "offset")]
     for k in range(140):
         (folder / f"good-{k:03d}.mp4").write_bytes(films[k % 2])
     for k in range(20):
@@ -253,6 +254,7 @@ def test_broken_files_among_many_keep_their_rows_and_exit_with_1(corpus, tmp_pat
     assert len(rows(tmp_path / "set", tables.SOURCES)) == 200
 
 
+@pytest.mark.nightly
 def test_a_killed_run_resumes_to_identical_tables(corpus, tmp_path):
     listed = tmp_path / "list.csv"
     listed.write_text("path\n" + "".join(f"{p}\n" for p in sorted((corpus / "videos").iterdir())[:4]))

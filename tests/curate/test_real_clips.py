@@ -144,7 +144,7 @@ def test_a_variable_rate_copy_shows_the_same_picture_at_the_same_time(shared):
     assert min(range(-4, 5), key=distance) in (-1, 0)  # a missing frame is covered by the one before it
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_sideways_clip_comes_out_upright(shared):
     frames, _ = read(shared / "data" / "derived" / "rotated-metadata.mp4", shared)
     upright, _ = read(shared / "data" / "videos" / "latentsync-demo3-man-gestures.mp4", shared)

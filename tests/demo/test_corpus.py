@@ -38,6 +38,7 @@ def digests(folder):
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
+@pytest.mark.nightly
 def test_one_worker_and_two_give_the_same_films_and_the_same_bytes_of_truth(corpus, tmp_path):
     make(tmp_path / "again", jobs=1)
     assert digests(tmp_path / "again") == digests(corpus)

@@ -147,7 +147,7 @@ def test_the_tasks_back_end_agrees_with_the_bundled_one_and_adds_blendshapes(rod
     assert r(motion.mouth_open, tasks.mouth_open) > 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "name", ["asl-book.mkv", "asl-help.mkv", "latentsync-demo1-woman-seated.mp4", "latentsync-demo3-man-gestures.mp4"]
 )
@@ -167,7 +167,7 @@ def test_real_people_side_by_side_are_two_tracks(shared, name):
     assert sorted(t.x0[50] > 0.9 for t in tracks) == [False, True]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["no-person-great-wall.mp4", "nasa-13013.mp4", "googlework-tiny.mp4"])
 def test_films_without_a_visible_face_have_no_track(shared, name):
     assert watch_file(shared / "data/videos" / name) == []

@@ -125,7 +125,7 @@ def test_motion_before_a_plain_background_is_unknown_not_zero():
     assert set(series_of([plain, plain.copy()] * 6)["camera_x"]) == {None}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_cameras_of_real_films(shared):
     def speed(name):
         series = real(shared / "data/videos" / name)

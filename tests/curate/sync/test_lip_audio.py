@@ -258,13 +258,13 @@ def test_the_planted_offset_of_a_real_clip_is_found(shared, name: str, frames: i
     assert abs(score.offset_frames - frames) <= 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["swapped-audio-a.mp4", "swapped-audio-b.mp4", "audio-late-1s.mp4"])
 def test_a_real_clip_with_swapped_sound_or_a_far_offset_scores_low(shared, name: str):
     assert (clip_scores(shared / "data" / "derived" / name)[0].confidence or 0) < 2.5
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -277,7 +277,7 @@ def test_a_real_clip_without_talk_is_not_measurable(shared, name: str, reason: s
     assert clip_scores(shared / "data" / "derived" / name)[0].not_measurable == reason
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_speaker_of_two_real_faces_is_selected(shared):
     scores = clip_scores(shared / "data" / "derived" / "side-by-side-left-speaks.mp4")
     assert DEFAULT_SETTINGS.select_speaker(scores) == 0

@@ -63,7 +63,7 @@ def test_a_film_without_a_face_cannot_be_tested_with(film, tmp_path):
         load_speaker(film(sound=np.zeros(25 * 640, np.float32)), root=tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_shift_of_a_real_clip_is_found(shared):
     path = shared / "data" / "videos" / "hdtf-radio-man-458.mp4"
     shifts = (-10, -4, 0, 4, 10)

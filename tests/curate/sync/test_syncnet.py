@@ -127,7 +127,7 @@ def noise_film(frames: int = FRAMES) -> np.ndarray:
     return np.stack([cv2.resize(picture, (224, 224)) for picture in coarse])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_whole_film_scores_as_in_the_packages_own_file_pipeline(net: SyncNet, pickled: Path, sound, tmp_path: Path):
     import torch
     from scipy.io import wavfile

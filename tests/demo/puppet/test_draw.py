@@ -150,9 +150,9 @@ def test_one_quantity_alone_is_visible(bench: ModuleType, name: str, low: float,
     assert bench.correlation(bench.planted(motion)[quantity], seen) > 0.85
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("people", "frames"), [(6, 60), pytest.param(20, 100, marks=pytest.mark.nightly)])
-def test_people_are_tracked(bench: ModuleType, people: int, frames: int):
+@pytest.mark.nightly
+def test_people_are_tracked(bench: ModuleType):
+    people, frames = 20, 100
     truth, seen = [], []
     for seed in range(people):
         motion = bench.random_motion(seed, frames)

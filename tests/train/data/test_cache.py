@@ -184,7 +184,7 @@ def test_a_lost_file_is_noticed(built_copy, settings):
         build(built_copy, settings)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_full_disk_ends_the_run_and_the_next_one_goes_on(pristine_set, built_set, settings, disk):
     folder = shutil.copytree(pristine_set, disk.path / "set")
     disk.fill(but_bytes=160_000)

@@ -63,7 +63,7 @@ def scatter(rank, size, folder):
     distributed.destroy_process_group()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_each_worker_gets_its_rows_of_the_tree_sum(tmp_path):
     spawn(scatter, (4, tmp_path), nprocs=4)
     rows = torch.cat([torch.load(tmp_path / f"{rank}.pt") for rank in range(4)])
