@@ -3,22 +3,30 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?= demo-out
 BIN := $(VENV)/bin
-# Processes that run tests side by side; each file stays in one of them.
-TEST_JOBS ?= 2
+# Processes that run tests side by side; each file stays in one of them. Three fill two cores: many tests wait, for a
+# browser, a cluster or a time limit.
+TEST_JOBS ?= 3
 # Containers often set this; every process that a test or the demo starts would then compile all sources
 # (docs/log/runtime.md#time-of-the-tests).
 unexport PYTHONDONTWRITEBYTECODE
-PYTEST := $(BIN)/python -m pytest --numprocesses=$(TEST_JOBS) --dist=loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses=$(TEST_JOBS) --dist=loadfile --no-loadscope-reorder
 READY := $(VENV)/.ready
+# uv installs in a third of pip's time; it looks for wheels where pip is told to.
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
 
-.PHONY: demo test check test-all bench contract docs clean
+.PHONY: demo test suite check test-all bench contract docs clean
 
 demo: $(READY)
 	$(BIN)/xsheet demo --out $(OUT)
 
-# Everything CI runs, with its ten slowest tests. What fails runs once more, alone: on a busy machine a browser or a
-# cluster can miss a time limit beside another test.
-test: $(READY) lint types
+# Everything CI runs, with its ten slowest tests; types are checked beside them.
+test: $(READY) lint
+	@$(MAKE) --no-print-directory --jobs=2 types suite
+
+# What fails runs once more, alone: on a busy machine a browser or a cluster can miss a time limit beside another test.
+suite: $(READY)
 	$(PYTEST) -m "not nightly" --durations=10 \
 	  || { test $$? = 1 && $(BIN)/python -m pytest -m "not nightly" --last-failed --last-failed-no-failures=none; }
 
@@ -61,7 +69,8 @@ docs: contract
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v in ((3, 11), (3, 12)) or sys.exit("error: expected Python 3.11 or 3.12, got %d.%d; run `make PYTHON=python3.11 ...`" % v)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[test]"
 	touch $(READY)
 
 clean:

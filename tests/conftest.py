@@ -32,6 +32,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order files by the time they take, longest first, so that no process is left with a long one at the end.
+
+    Files with a time limit of their own take longest, then those with many slow tests.
+    """
+    weights: dict[Path, tuple[float, int]] = {}
+    for item in items:
+        limit, slow_count = weights.get(item.path, (0, 0))
+        own = item.get_closest_marker("timeout")
+        weights[item.path] = (
+            max(limit, own.args[0] if own else 0),
+            slow_count + (item.get_closest_marker("slow") is not None),
+        )
+    items.sort(key=lambda item: weights[item.path], reverse=True)  # stable: within a file the order stays
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""
