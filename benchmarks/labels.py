@@ -177,12 +177,14 @@ def _moves_of_phase(phase: Phase, part: str) -> Iterator[Move]:
         )
         yield Move(part, Span(middle, phase.end_us), frozenset(("nod", "raise_head")), sides, phase.text, track="head")
         return
-    if part == "face and gaze" or phase.repetitions or back is None:
+    if part == "face and gaze" or phase.repetitions:
         yield Move(part, phase.span, frozenset((phase.action,)), sides, phase.text, track=phase.track)
         return
     stroke = next((k for k in phase.kinematics if k.phase == "stroke"), None)
-    end_us = stroke.end_us if stroke else back.start_us
+    end_us = stroke.end_us if stroke else back.start_us if back else phase.end_us
     yield Move(part, Span(phase.start_us, end_us), frozenset((phase.action,)), sides, phase.text, track=phase.track)
+    if back is None:
+        return
     opposite = _OPPOSITE.get(phase.action, phase.action)
     other = {"left": "right", "right": "left"}
     if part != "hands and arms":

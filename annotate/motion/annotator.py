@@ -158,8 +158,10 @@ def kinematic_phases(detected: DetectedAction, frames: range) -> tuple[Kinematic
     ends: list[tuple[vocab.Kinematic, float]]
     if detected.repetitions is not None and detected.track in ARM_TRACKS and len(detected.segments) > 1:
         ends = [("preparation", first.end), ("stroke", last.start), ("retraction", detected.end)]
-    elif detected.repetitions is not None or len(detected.segments) == 1:
+    elif detected.repetitions is not None:
         ends = [("stroke", detected.end)]
+    elif len(detected.segments) == 1:  # a pose that is still held at the end of the clip has a hold
+        ends = [("stroke", first.end), ("post_stroke_hold", detected.end)]
     else:
         reached = max(segment.end for segment in detected.segments[:-1])
         ends = [("stroke", reached), ("post_stroke_hold", last.start), ("retraction", detected.end)]

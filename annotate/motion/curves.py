@@ -57,7 +57,9 @@ class MotionCurves:
     brow_raise: Floats  # face heights above the eyes
     smile: Floats  # 0..1
     mouth_opening: Floats  # lip distance, face heights
+    mouth_width: Floats  # distance of the mouth's corners, face heights
     log_head_height: Floats  # log of the head's height: grows by 0.1 when the head comes a tenth nearer
+    head_shift_x: Floats  # place of the face in the picture, face heights to the own left, drift removed
     torso_sway: Floats  # trunk to the own left, shoulder widths
     shoulder_rise: Floats  # of both shoulders together, shoulder widths
     wrist_left: Floats  # (frames, 2): outwards and up from the middle of the shoulders, shoulder widths
@@ -118,7 +120,9 @@ def motion_curves(signals: Signals) -> MotionCurves:
         brow_raise=face["brow_raise"],
         smile=face["smile"],
         mouth_opening=face["mouth_open"],
+        mouth_width=raw["mouth_wide"],
         log_head_height=np.log(np.where(face["head_height"] > 0, face["head_height"], np.nan)),
+        head_shift_x=(raw["head_x"] - drift[:, 0]) / finite_median(raw["head_height"]),
         torso_sway=sway,
         shoulder_rise=rise,
         wrist_left=(wrist_left - middle) * (1, -1) / width,

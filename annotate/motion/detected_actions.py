@@ -57,6 +57,7 @@ POPULATION_NORMS: dict[vocab.Action, PopulationNorm] = {
     "raise_brows": PopulationNorm(0.026, 0.5, 0.26),
     "smile": PopulationNorm(0.6, 0.45, 0.7),
     "open_mouth": PopulationNorm(0.1, 0.5, 0.24),
+    "purse_lips": PopulationNorm(0.06, 0.5, 0.6),  # four hand-made labels
     "lean_in": PopulationNorm(0.13, 0.6, 0.75),
     "lean_back": PopulationNorm(0.09, 0.4, 0.75),
     "sway": PopulationNorm(0.08, 0.6, 1.7),

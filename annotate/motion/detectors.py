@@ -167,6 +167,7 @@ _DETECTORS: dict[vocab.Action, Callable[[_DetectionQuery], float]] = {
     "raise_brows": _directional_detector("brow_raise", "face", "min_brow_raise", sign=1),
     "smile": _directional_detector("smile", "face", "min_smile", sign=1),
     "open_mouth": _mouth,
+    "purse_lips": _directional_detector("mouth_width", "face", "min_pursing", sign=-1),
     "lean_in": _directional_detector("log_head_height", "torso", "min_lean", sign=1),
     "lean_back": _directional_detector("log_head_height", "torso", "min_lean", sign=-1),
     "sway": _directional_detector("torso_sway", "torso", "min_sway", sign=0),

@@ -9,9 +9,11 @@ from xsheet.annotate.motion.curves import MotionCurves
 from xsheet.annotate.motion.detected_actions import DetectedAction, detected_action
 from xsheet.annotate.motion.head_rules import side_of
 from xsheet.annotate.motion.segments import MotionEpisode, MotionSegment, find_episodes, find_segments, group_segments
-from xsheet.annotate.motion.series import FPS, Floats, frames_between
+from xsheet.annotate.motion.series import FPS, Floats, finite_median, frames_between, gaussian_smooth, true_ranges
 from xsheet.schemas.settings import StrictModel
 
+_USUAL_WIDTH = 0.25  # quantile of the mouth's width over the clip
+_OPEN_LIDS = 0.85  # share of the usual opening from which eyes are open
 _HELD_FACTOR = 1.5  # × minimum size: an expression without its return counts from here
 
 
@@ -32,11 +34,20 @@ class FaceRuleSettings(StrictModel):
     )
     min_brow_raise: float = Field(default=0.0125, gt=0, le=0.2, description="minimum rise of the brows, face heights")
     min_smile: float = Field(default=0.27, gt=0, le=1, description="minimum rise of the smile series, 0..1")
+    min_smile_widening: float = Field(
+        default=0.02,
+        ge=0,
+        le=0.5,
+        description="minimum width of a smiling mouth above its usual width in the clip, face heights",
+    )
     speech_smile_ratio: float = Field(
         default=1.25,
         ge=1,
         le=5,
         description="minimum smile during speech, as a multiple of min_smile; speech spreads the lips too",
+    )
+    min_pursing: float = Field(
+        default=0.04, gt=0, le=0.5, description="minimum narrowing of a closed mouth, face heights"
     )
     min_mouth_opening: float = Field(default=0.045, gt=0, le=0.5, description="minimum mouth opening, face heights")
     max_shift_s: float = Field(
@@ -76,11 +87,8 @@ def detect_face_actions(curves: MotionCurves, settings: FaceRuleSettings) -> Ite
         jumps = all(segment.seconds <= settings.max_shift_s for segment in episode.segments)
         if is_long and jumps and all(_is_steady(curves, segment, settings) for segment in episode.segments):
             yield detected_action(episode, "look_away", "gaze", side=side_of(episode.peak), min_size=settings.min_gaze)
-    for episode in _returning_episodes(
-        -curves.eye_openness, 1 - settings.closed_eye_openness, max_hold_s=2.0, smoothing_frames=0.5
-    ):
-        if episode.peak > 0 and _closed_s(curves, episode, settings) >= settings.min_closed_s:
-            yield detected_action(episode, "blink_long", "gaze", side="both", min_size=1 - settings.closed_eye_openness)
+    for episode in _closed_eyes(curves, settings):
+        yield detected_action(episode, "blink_long", "gaze", side="both", min_size=1 - settings.closed_eye_openness)
     for episode in _returning_episodes(
         curves.brow_raise, settings.min_brow_raise, max_hold_s=1.2, smoothing_frames=1.5
     ):
@@ -92,9 +100,12 @@ def detect_face_actions(curves: MotionCurves, settings: FaceRuleSettings) -> Ite
         for episode in _returning_episodes(curves.smile, settings.min_smile, max_hold_s=8.0, smoothing_frames=4.0)
         if episode.peak >= settings.min_smile * _smile_ratio(curves, episode, settings)
         and _faces_camera(curves, episode, settings)
+        and _widens(curves, episode, settings)
     ]
     for episode in smiles:
         yield detected_action(episode, "smile", "face", side="none", min_size=settings.min_smile)
+    for episode in _pursed_lips(curves, settings):
+        yield detected_action(episode, "purse_lips", "mouth", side="none", min_size=settings.min_pursing)
     # Speech moves the mouth all the time, so there is no background test; voice separates the two.
     min_opening = settings.min_mouth_opening * (1.0 if curves.voiced.any() else settings.mute_mouth_ratio)
     openings = find_segments(curves.mouth_opening, min_size=min_opening, smoothing_frames=0.7)
@@ -107,6 +118,14 @@ def detect_face_actions(curves: MotionCurves, settings: FaceRuleSettings) -> Ite
 
 def _smile_ratio(curves: MotionCurves, episode: MotionEpisode, settings: FaceRuleSettings) -> float:
     return settings.speech_smile_ratio if _voiced_share(curves, episode) > settings.max_voiced_share else 1.0
+
+
+def _widens(curves: MotionCurves, episode: MotionEpisode, settings: FaceRuleSettings) -> bool:
+    """Whether the mouth is wider than usual meanwhile; True where its width is not measured."""
+    width = gaussian_smooth(curves.mouth_width, sigma_frames=2.0)
+    frames = frames_between(episode.segments[0].end, episode.segments[-1].start)
+    inside, known = finite_median(width[frames.start : frames.stop]), width[np.isfinite(width)]
+    return not len(known) or inside - float(np.quantile(known, _USUAL_WIDTH)) >= settings.min_smile_widening
 
 
 def _is_steady(curves: MotionCurves, movement: MotionSegment, settings: FaceRuleSettings) -> bool:
@@ -134,9 +153,34 @@ def _returning_episodes(
     )
 
 
-def _closed_s(curves: MotionCurves, episode: MotionEpisode, settings: FaceRuleSettings) -> float:
-    lids = curves.eye_openness[int(episode.start) : int(np.ceil(episode.end))]
-    return float((lids < settings.closed_eye_openness).sum()) / FPS
+def _closed_eyes(curves: MotionCurves, settings: FaceRuleSettings) -> Iterator[MotionEpisode]:
+    """Stretches of closed eyes with the lids' way down and up; the clip may begin or end with closed eyes."""
+    lids = gaussian_smooth(curves.eye_openness, sigma_frames=0.5)
+    for closed in true_ranges(np.nan_to_num(lids, nan=1.0) < settings.closed_eye_openness):
+        if len(closed) < settings.min_closed_s * FPS:
+            continue
+        start, end, depth = closed.start, closed.stop, 1 - float(lids[closed.start : closed.stop].min())
+        while start > 0 and lids[start] < min(lids[start - 1], _OPEN_LIDS):
+            start -= 1
+        while end < len(lids) and lids[end - 1] < min(lids[end], _OPEN_LIDS):
+            end += 1
+        yield MotionEpisode(
+            segments=(
+                MotionSegment(start=float(start), end=closed.start + 0.5, value=0.0, delta=depth),
+                MotionSegment(start=closed.stop - 0.5, end=float(end), value=depth, delta=-depth),
+            )
+        )
+
+
+def _pursed_lips(curves: MotionCurves, settings: FaceRuleSettings) -> Iterator[MotionEpisode]:
+    """Closed mouths that are narrower than before and after, without voice; speech rounds the lips too."""
+    for episode in _returning_episodes(-curves.mouth_width, settings.min_pursing, max_hold_s=8.0, smoothing_frames=2.0):
+        frames = frames_between(episode.segments[0].end, episode.segments[-1].start)
+        opening = curves.mouth_opening[frames.start : frames.stop]
+        closed = float(np.nanmedian(opening)) <= settings.min_mouth_opening / 2 if np.isfinite(opening).any() else False
+        silent = _voiced_share(curves, episode) <= settings.max_voiced_share
+        if episode.peak > 0 and closed and silent and _faces_camera(curves, episode, settings):
+            yield episode
 
 
 def _voiced_share(curves: MotionCurves, episode: MotionEpisode) -> float:

@@ -21,7 +21,7 @@ from xsheet.annotate.motion.segments import (
     background_range,
     find_segments,
 )
-from xsheet.annotate.motion.series import FPS, Floats
+from xsheet.annotate.motion.series import FPS, Floats, gaussian_smooth, round_to_frame
 from xsheet.schemas import vocab
 from xsheet.schemas.settings import StrictModel
 
@@ -86,6 +86,18 @@ class HeadRuleSettings(StrictModel):
         le=5,
         description="minimum pitch change of a lowered or raised head, as a multiple of min_pitch_deg",
     )
+    sure_yaw_deg: float = Field(
+        default=18.0,
+        gt=0,
+        le=180,
+        description="yaw change that shows a turn on its own, degrees; smaller ones need the face to move along",
+    )
+    sure_shift: float = Field(
+        default=0.25,
+        gt=0,
+        le=10,
+        description="way of the face that shows a turn on its own, face heights; shares of both limits add",
+    )
     min_speech_nod_deg: float = Field(
         default=9.0,
         ge=0,
@@ -100,6 +112,7 @@ class _Axis:
 
     values: Floats
     min_size: float
+    shift: Floats | None = None  # place of the face along a turn, face heights
     positive: vocab.Action  # movement of the angle upwards or to the own left
     negative: vocab.Action
     repeated: vocab.Action | None  # quick alternating movements
@@ -117,6 +130,7 @@ def detect_head_actions(curves: MotionCurves, settings: HeadRuleSettings) -> Ite
         ),
         _Axis(
             values=curves.yaw_deg,
+            shift=curves.head_shift_x,
             min_size=settings.min_yaw_deg,
             positive="turn_head",
             negative="turn_head",
@@ -155,8 +169,23 @@ def _episodes(axis: _Axis, voiced: NDArray[np.bool_], settings: HeadRuleSettings
     k = 0
     while k < len(segments):
         count = _repeated_count(segments[k:], axis, settings) or 1
-        yield MotionEpisode(segments=tuple(segments[k : k + count]))
+        if any(_is_evident(axis, segment, settings) for segment in segments[k : k + count]):
+            yield MotionEpisode(segments=tuple(segments[k : k + count]))
         k += count
+
+
+def _is_evident(axis: _Axis, segment: MotionSegment, settings: HeadRuleSettings) -> bool:
+    """Whether the angle and the way of the face across the picture together show a turn.
+
+    A head turns about the neck, so the face moves too; the mesh alone also turns with a mouth that is pulled sideways
+    and with small movements of speech.
+    """
+    if axis.shift is None:
+        return True
+    place = gaussian_smooth(axis.shift)
+    start, end = (min(max(round_to_frame(edge), 0), len(place) - 1) for edge in (segment.start, segment.end))
+    way = max(0.0, float(np.nan_to_num((place[end] - place[start]) * np.sign(segment.delta))))
+    return abs(segment.delta) / settings.sure_yaw_deg + way / settings.sure_shift >= 1
 
 
 def _strongest(units: Sequence[tuple[_Axis, MotionEpisode]]) -> list[tuple[_Axis, MotionEpisode]]:

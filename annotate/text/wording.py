@@ -36,6 +36,7 @@ _VERBS: dict[vocab.Action, str] = {
     "turn_head": "turns the head{how} to the {side}", "lower_head": "lowers the head", "raise_head": "raises the head",
     "look_away": "looks away to the {side}", "blink_long": "closes both eyes for a moment",
     "raise_brows": "raises both brows", "smile": "smiles", "open_mouth": "opens the mouth",
+    "purse_lips": "purses the lips",
     "lean_in": "leans{how} towards the camera", "lean_back": "leans back", "sway": "sways from side to side",
     "shrug": "shrugs both shoulders", "raise_hand": "raises {hand}", "lower_hand": "lowers {hand}",
     "wave": "waves with {hand}", "point": "holds {hand} out", "clap": "claps", "open_palms": "opens both hands",
@@ -52,7 +53,7 @@ _WITHOUT_SIZE: frozenset[vocab.Action] = frozenset(("blink_long", "look_away", "
 _SLOT = "\0"  # place of the adverbs in a clause
 _SPEED_ADVERBS = {1: "slowly", 3: "quickly"}
 _WITHOUT_SPEED: frozenset[vocab.Action] = frozenset(
-    ("smile", "look_away", "blink_long", "raise_brows", "open_mouth", "sway", "rest")
+    ("smile", "look_away", "blink_long", "raise_brows", "open_mouth", "purse_lips", "sway", "rest")
 )
 
 

@@ -49,6 +49,11 @@ def opened(peak):
     return {"mouth_open": mouth, "head_height": 0.4 * 0.8 * mouth, "head_y": 0.4 * 0.4 * mouth}
 
 
+def smiling(widening):
+    """A smile whose mouth widens; what the width adds to the measured smile comes on top."""
+    return {"smile": held(0.6 + 3.6 * widening, hold=30), "mouth_wide": held(widening, hold=30)}
+
+
 def signals(**moves):
     """Measured signals of a person who is still but for what is added to the named series."""
     series = {name: value + moves.get(name, np.zeros(FRAMES)) for name, value in STILL.items()}
@@ -92,8 +97,9 @@ ACTS = {
         Span(1_600_000, 2_120_000),
     ),
     "raise_brows": (signals(brow_raise=held(0.03)), "both", Span(1_600_000, 3_280_000)),
-    "smile": (signals(smile=held(0.6, hold=30)), "none", Span(1_600_000, 3_880_000)),
+    "smile": (signals(**smiling(0.06)), "none", Span(1_600_000, 3_880_000)),
     "open_mouth": (signals(**opened(0.12)), "none", Span(1_600_000, 3_280_000)),
+    "purse_lips": (signals(mouth_wide=held(-0.08, hold=30)), "none", Span(1_600_000, 3_880_000)),
     "lean_in": (signals(head_height=held(0.08, out=18, back=20)), "none", Span(1_600_000, 3_720_000)),
     "lean_back": (signals(head_height=held(-0.06, out=18, back=20)), "none", Span(1_600_000, 3_720_000)),
     "sway": (
@@ -191,6 +197,35 @@ def test_an_ordinary_blink_is_no_action():
 
 def test_a_mouth_that_opens_to_speak_is_no_action():
     assert phases(signals(**opened(0.12), voice=np.ones(FRAMES))) == []
+
+
+def test_raised_corners_of_a_mouth_that_does_not_widen_are_no_smile():
+    assert phases(signals(**smiling(0.0))) == []
+
+
+def test_lips_that_round_in_speech_are_not_pursed():
+    assert phases(signals(mouth_wide=held(-0.08, hold=30), voice=np.ones(FRAMES))) == []
+
+
+def test_eyes_that_are_closed_from_the_start_are_found():
+    closed = np.where(np.arange(FRAMES) < 20, -0.25, 0.0)
+    phase = only(signals(eye_left_open=closed, eye_right_open=closed))
+    assert (phase.action, phase.start_us) == ("blink_long", 0)
+    assert abs(phase.end_us - 800_000) <= 80_000
+
+
+def test_a_small_turn_counts_only_where_the_face_moves_along():
+    turned = {"yaw_deg": held(12)}
+    assert phases(signals(**turned)) == []
+    moved = phases(signals(**turned, head_x=held(0.06)))
+    assert [p.action for p in moved] == ["turn_head"]
+
+
+def test_a_turn_held_to_the_end_has_a_short_stroke_and_a_hold():
+    phase = only(signals(yaw_deg=eased((110, 0), (122, 30), (FRAMES, 30))))
+    assert [part.phase for part in phase.kinematics] == ["stroke", "post_stroke_hold"]
+    assert phase.kinematics[0].end_us - phase.start_us <= 600_000
+    assert phase.end_us == 40_000 * FRAMES
 
 
 @pytest.mark.parametrize(("peak", "level"), [(-6, 1), (-10, 2), (-19, 3)])
