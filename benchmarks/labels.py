@@ -17,7 +17,7 @@ import pickle
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from motion import measured, phases_of
@@ -257,6 +257,12 @@ def score_clip(
         if not mine:
             continue  # nobody looked at this part of this clip
         targets = [label for label in mine if label.note == "" and label.actions]
+        if part == "face and gaze":  # rows of the head say where she looks too; they are no targets of this part
+            mine += [
+                replace(label, actions=frozenset(("look_down",)), sides=frozenset(), note="hold")
+                for label in labels
+                if label.part == "head" and "looks down" in label.text
+            ]
         moves = [move for move in predicted if move.part == part]
         signs = [label for label in targets if "sign" in label.actions]
         if signs:

@@ -164,6 +164,7 @@ _DETECTORS: dict[vocab.Action, Callable[[_DetectionQuery], float]] = {
     "look_away": lambda q: _side_displacement(q, q.curves.gaze_x, q.limits.face.min_gaze),
     "blink_long": _eyes_closed,
     "close_eyes": _eyes_closed,
+    "look_down": _eyes_closed,  # the lids follow the eyes
     "raise_brows": _directional_detector("brow_raise", "face", "min_brow_raise", sign=1),
     "smile": _directional_detector("smile", "face", "min_smile", sign=1),
     "open_mouth": _mouth,

@@ -10,9 +10,11 @@ from xsheet.annotate.motion.detected_actions import DetectedAction, detected_act
 from xsheet.annotate.motion.head_rules import side_of
 from xsheet.annotate.motion.segments import MotionEpisode, MotionSegment, find_episodes, find_segments, group_segments
 from xsheet.annotate.motion.series import FPS, Floats, finite_median, frames_between, gaussian_smooth, true_ranges
+from xsheet.schemas import vocab
 from xsheet.schemas.settings import StrictModel
 
 _USUAL_WIDTH = 0.25  # quantile of the mouth's width over the clip
+_LOWERED_LIDS = 0.28  # share of the usual opening from which lids are lowered rather than closed
 _OPEN_LIDS = 0.85  # share of the usual opening from which eyes are open
 _HELD_FACTOR = 1.5  # × minimum size: an expression without its return counts from here
 
@@ -31,6 +33,15 @@ class FaceRuleSettings(StrictModel):
     )
     min_closed_s: float = Field(
         default=0.18, ge=0, le=3, description="minimum duration of closed eyes, seconds; ordinary blinks are shorter"
+    )
+    min_look_down_s: float = Field(
+        default=0.4, ge=0, le=10, description="minimum duration of lowered lids that look down, seconds"
+    )
+    min_lowered_deg: float = Field(
+        default=3.5,
+        ge=0,
+        le=90,
+        description="pitch below the usual pitch of the clip from which lowered lids look down, degrees",
     )
     min_brow_raise: float = Field(default=0.0125, gt=0, le=0.2, description="minimum rise of the brows, face heights")
     min_smile: float = Field(default=0.27, gt=0, le=1, description="minimum rise of the smile series, 0..1")
@@ -88,7 +99,8 @@ def detect_face_actions(curves: MotionCurves, settings: FaceRuleSettings) -> Ite
         if is_long and jumps and all(_is_steady(curves, segment, settings) for segment in episode.segments):
             yield detected_action(episode, "look_away", "gaze", side=side_of(episode.peak), min_size=settings.min_gaze)
     for episode in _closed_eyes(curves, settings):
-        yield detected_action(episode, "blink_long", "gaze", side="both", min_size=1 - settings.closed_eye_openness)
+        action: vocab.Action = "look_down" if _looks_down(curves, episode, settings) else "blink_long"
+        yield detected_action(episode, action, "gaze", side="both", min_size=1 - settings.closed_eye_openness)
     for episode in _returning_episodes(
         curves.brow_raise, settings.min_brow_raise, max_hold_s=1.2, smoothing_frames=1.5
     ):
@@ -170,6 +182,16 @@ def _closed_eyes(curves: MotionCurves, settings: FaceRuleSettings) -> Iterator[M
                 MotionSegment(start=closed.stop - 0.5, end=float(end), value=depth, delta=-depth),
             )
         )
+
+
+def _looks_down(curves: MotionCurves, episode: MotionEpisode, settings: FaceRuleSettings) -> bool:
+    """Whether the lids only follow the eyes down: for a while, not quite closed, with a lowered head."""
+    frames = frames_between(episode.segments[0].end, episode.segments[-1].start)
+    if len(frames) < settings.min_look_down_s * FPS:
+        return False
+    lids = finite_median(curves.eye_openness[frames.start : frames.stop])
+    lowered = finite_median(curves.pitch_deg) - finite_median(curves.pitch_deg[frames.start : frames.stop])
+    return lids >= _LOWERED_LIDS and lowered >= settings.min_lowered_deg
 
 
 def _pursed_lips(curves: MotionCurves, settings: FaceRuleSettings) -> Iterator[MotionEpisode]:

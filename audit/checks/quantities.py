@@ -56,6 +56,7 @@ def motion_quantities(limits: MotionSettings) -> MotionQuantities:
     brows = MotionQuantity("brow_raise", "brows", face.min_brow_raise, 1.5, max_hold_s=1.2, required_sign=1)
     smile = MotionQuantity("smile", "face", face.min_smile, 4.0, max_hold_s=8.0, required_sign=1)
     mouth = MotionQuantity("mouth_opening", "mouth", face.min_mouth_opening, 0.7, max_hold_s=3.0, required_sign=1)
+    lips = MotionQuantity("mouth_width", "mouth", face.min_pursing, 2.0, max_hold_s=8.0, required_sign=-1)
     size = MotionQuantity("log_head_height", "torso", torso.min_lean, 2.5, max_hold_s=2.5)
     sway = MotionQuantity("torso_sway", "torso", torso.min_sway, 2.0, max_gap_s=0.2, max_hold_s=2.5)
     rise = MotionQuantity(
@@ -68,7 +69,8 @@ def motion_quantities(limits: MotionSettings) -> MotionQuantities:
     return MotionQuantities(
         by_action={
             "nod": pitch, "lower_head": pitch, "raise_head": pitch, "shake_head": yaw, "turn_head": yaw,
-            "tilt_head": roll, "look_away": gaze, "blink_long": lids, "close_eyes": lids, "raise_brows": brows,
+            "tilt_head": roll, "look_away": gaze, "blink_long": lids, "close_eyes": lids, "look_down": lids,
+            "raise_brows": brows, "purse_lips": lips,
             "smile": smile, "open_mouth": mouth, "lean_in": size, "lean_back": size, "sway": sway, "shrug": rise,
         },
         by_arm={"arm_left": left, "arm_right": right},

@@ -214,6 +214,13 @@ def test_eyes_that_are_closed_from_the_start_are_found():
     assert abs(phase.end_us - 800_000) <= 80_000
 
 
+def test_lowered_lids_with_a_lowered_head_look_down():
+    lids = held(-0.2, out=4, hold=25, back=4)
+    found = phases(signals(eye_left_open=lids, eye_right_open=lids, pitch_deg=held(-6, out=4, hold=25, back=4)))
+    assert "look_down" in [p.action for p in found]
+    assert "blink_long" not in [p.action for p in found]
+
+
 def test_a_small_turn_counts_only_where_the_face_moves_along():
     turned = {"yaw_deg": held(12)}
     assert phases(signals(**turned)) == []
