@@ -42,7 +42,7 @@ class HeadRuleSettings(StrictModel):
         default=8.0, gt=0, le=45, description="minimum yaw change of a turn, and of each direction of a shake, degrees"
     )
     min_roll_deg: float = Field(
-        default=7.0, gt=0, le=45, description="minimum roll change of a tilt relative to the shoulders, degrees"
+        default=9.0, gt=0, le=45, description="minimum roll change of a tilt relative to the shoulders, degrees"
     )
     min_speed_deg_s: float = Field(
         default=20.0,
