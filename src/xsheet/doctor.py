@@ -87,16 +87,18 @@ def diagnose(set_folder: Path | None, *, models: Path | None) -> list[Diagnosis]
 
 def _versions() -> Iterator[Diagnosis]:
     fits = (3, 11) <= sys.version_info[:2] < (3, 13)
-    todo = "" if fits else "make a new environment with Python 3.11 or 3.12"
+    hint = "" if fits else "make a new environment with Python 3.11 or 3.12"
     yield Diagnosis(
-        section="versions", name="python", state="ok" if fits else "broken", detail=platform.python_version(), hint=todo
+        section="versions", name="python", state="ok" if fits else "broken", detail=platform.python_version(), hint=hint
     )
     yield Diagnosis(section="versions", name="xsheet", state="ok", detail=__version__)
     for name, wanted, extra in _requirements():
         if not extra:
-            came, fits = _installed(name, wanted)
-            todo = "" if fits else f'pip install "{name}{wanted}"'
-            yield Diagnosis(section="versions", name=name, state="ok" if fits else "broken", detail=came, hint=todo)
+            installed, fits = _installed(name, wanted)
+            hint = "" if fits else f'pip install "{name}{wanted}"'
+            yield Diagnosis(
+                section="versions", name=name, state="ok" if fits else "broken", detail=installed, hint=hint
+            )
 
 
 def _extras() -> Iterator[Diagnosis]:
@@ -126,15 +128,15 @@ def _compiled(child: TextProcess) -> Iterator[Diagnosis]:
     for name in COMPILED:
         trouble = states.get(name, "the process crashes when it is imported")
         if trouble:
-            todo = "install it again" if "libGL" not in str(trouble) else "install libgl1 and libglib2.0-0 (Debian)"
-            yield Diagnosis(section="libraries", name=name, state="broken", detail=str(trouble)[:200], hint=todo)
+            hint = "install it again" if "libGL" not in str(trouble) else "install libgl1 and libglib2.0-0 (Debian)"
+            yield Diagnosis(section="libraries", name=name, state="broken", detail=str(trouble)[:200], hint=hint)
             if name not in states:
                 return  # later ones were not tried
     missing = [name for name in CODECS if name not in codecs]
-    todo = 'pip install --force-reinstall "av>=18,<19", whose own ffmpeg has them' if missing else ""
+    hint = 'pip install --force-reinstall "av>=18,<19", whose own ffmpeg has them' if missing else ""
     yield Diagnosis(
         section="libraries", name="encoders", state="broken" if missing else "ok",
-        detail=f"no {', '.join(missing)}" if missing else f"{', '.join(CODECS)}, in PyAV", hint=todo,
+        detail=f"no {', '.join(missing)}" if missing else f"{', '.join(CODECS)}, in PyAV", hint=hint,
     )  # fmt: skip
 
 
@@ -161,18 +163,18 @@ def _devices(child: TextProcess | None) -> Iterator[Diagnosis]:
     has_driver = shutil.which("nvidia-smi") is not None
     states = None if child is None else next(_json_lines(child), None)
     if child is None or states is None:
-        todo = install_extra("train") if child is None else "install torch again; `import torch` fails"
+        hint = install_extra("train") if child is None else "install torch again; `import torch` fails"
         state: DiagnosisState = "absent" if child is None else "warning"
-        yield Diagnosis(section="machine", name="torch", state=state, detail="not importable", hint=todo)
+        yield Diagnosis(section="machine", name="torch", state=state, detail="not importable", hint=hint)
     elif states["gpus"]:
         names = ", ".join(f"{name} ({_format_bytes(size)})" for name, size in states["gpus"])
         dtype = "bfloat16" if states["bfloat16"] else "float16"
         yield Diagnosis(section="machine", name="device", state="ok", detail=f"{names}: cuda, {dtype}")
     else:
         built = f"torch is built for CUDA {states['cuda']}" if states["cuda"] else "torch is built for CPUs only"
-        todo = "install the build of torch that matches the driver" if has_driver else ""
+        hint = "install the build of torch that matches the driver" if has_driver else ""
         yield Diagnosis(section="machine", name="device", state="warning" if has_driver else "ok",
-                      detail=f"cpu, float32; {built}, no GPU found", hint=todo)  # fmt: skip
+                      detail=f"cpu, float32; {built}, no GPU found", hint=hint)  # fmt: skip
 
 
 def _models(folder: Path | None) -> Iterator[Diagnosis]:
@@ -182,15 +184,15 @@ def _models(folder: Path | None) -> Iterator[Diagnosis]:
     states = [] if folder is None else verify_models(folder)
     for one in states:
         if one.status in ("mismatch", "no_hash"):
-            todo = f"remove it, or see `xsheet models pull {one.model.name} --help`"
+            hint = f"remove it, or see `xsheet models pull {one.model.name} --help`"
             yield Diagnosis(
-                section="models", name=one.model.name, state="warning", detail=f"{one.status} hash", hint=todo
+                section="models", name=one.model.name, state="warning", detail=f"{one.status} hash", hint=hint
             )
         elif one.status != "absent":
             yield Diagnosis(section="models", name=one.model.name, state="ok", detail=one.model.purpose)
     if not any(one.model.name == SYNCNET_WEIGHTS and one.status == "verified" for one in states):
-        todo = f"{SYNCNET_WEIGHTS} in the folder of --models or XSHEET_MODELS is preferred, see `xsheet models list`"
-        yield Diagnosis(section="models", name="sync", state="absent", detail="built-in scorer", hint=todo)
+        hint = f"{SYNCNET_WEIGHTS} in the folder of --models or XSHEET_MODELS is preferred, see `xsheet models list`"
+        yield Diagnosis(section="models", name="sync", state="absent", detail="built-in scorer", hint=hint)
     if folder is None:
         return
     for config in sorted(folder.glob("*/config.json")):
@@ -214,16 +216,16 @@ def _model_type(config: Path) -> str:
 
 def _disk(folders: Iterable[Path]) -> Iterator[Diagnosis]:
     for folder in dict.fromkeys(one.absolute() for one in folders):
-        near = next(one for one in (folder, *folder.parents) if one.exists())
-        free = shutil.disk_usage(near).free
+        existing = next(one for one in (folder, *folder.parents) if one.exists())
+        free = shutil.disk_usage(existing).free
         full = free < MIN_FREE_BYTES
-        todo = "free some space: an hour of kept clips takes about 2 GB" if full else ""
+        hint = "free some space: an hour of kept clips takes about 2 GB" if full else ""
         yield Diagnosis(
             section="disk",
             name=str(folder),
             state="warning" if full else "ok",
             detail=f"{_format_bytes(free)} free",
-            hint=todo,
+            hint=hint,
         )
 
 
@@ -237,8 +239,8 @@ def _set(folder: Path) -> Iterator[Diagnosis]:
         return
     yield Diagnosis(section="set", name=str(folder), state="ok", detail=f"{info.name}, contract {info.contract}")
     if not os.access(folder, os.W_OK):
-        todo = "to run commands that write, copy the set or make the folder writable"
-        yield Diagnosis(section="set", name="writing", state="warning", detail="read-only", hint=todo)
+        hint = "to run commands that write, copy the set or make the folder writable"
+        yield Diagnosis(section="set", name="writing", state="warning", detail="read-only", hint=hint)
 
 
 def _requirements() -> list[tuple[str, str, str]]:
@@ -251,12 +253,12 @@ def _requirements() -> list[tuple[str, str, str]]:
 def _installed(name: str, requirement: str) -> tuple[str, bool]:
     """The installed version, and whether it satisfies the requirement."""
     try:
-        came = metadata.version(name)
+        installed = metadata.version(name)
     except metadata.PackageNotFoundError:
         return "missing", False
     fits = {"==": lambda a, b: a == b, ">=": lambda a, b: a >= b, "<": lambda a, b: a < b}
     clauses = re.findall(r"(==|>=|<)([\d.]+)", requirement)
-    return came, all(fits[sign](_numbers(came), _numbers(bound)) for sign, bound in clauses)
+    return installed, all(fits[sign](_numbers(installed), _numbers(bound)) for sign, bound in clauses)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
