@@ -29,8 +29,9 @@ from pydantic import TypeAdapter
 from xsheet.runtime.executor import Execution
 from xsheet.schemas.settings import load_settings
 from xsheet.train.data.cache.build import build_cache
-from xsheet.train.evaluate.evaluate import Evaluation, EvaluationSettings, evaluate
+from xsheet.train.evaluate.evaluate import EvaluationSettings, evaluate
 from xsheet.train.evaluate.scores import ClipScore
+from xsheet.train.evaluate.summary import Evaluation
 from xsheet.train.export import export
 from xsheet.train.launch import WorkerSettings
 from xsheet.train.settings import TrainSettings

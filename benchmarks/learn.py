@@ -19,7 +19,8 @@ from puppet_set import make_set
 from xsheet.runtime.executor import Execution
 from xsheet.schemas.settings import load_settings
 from xsheet.train.data.cache.build import build_cache
-from xsheet.train.evaluate.evaluate import Evaluation, EvaluationSettings, evaluate
+from xsheet.train.evaluate.evaluate import EvaluationSettings, evaluate
+from xsheet.train.evaluate.summary import Evaluation
 from xsheet.train.evaluate.validation import ValidationCallback, ValidationSettings
 from xsheet.train.launch import WorkerSettings
 from xsheet.train.run import WeightedSet, train_stages

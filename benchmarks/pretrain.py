@@ -24,7 +24,8 @@ from xsheet.schemas.files import atomic_path, write_text
 from xsheet.schemas.ids import file_sha256
 from xsheet.schemas.settings import load_settings
 from xsheet.train.data.cache.build import build_cache
-from xsheet.train.evaluate.evaluate import Evaluation, EvaluationSettings, evaluate
+from xsheet.train.evaluate.evaluate import EvaluationSettings, evaluate
+from xsheet.train.evaluate.summary import Evaluation
 from xsheet.train.launch import WorkerSettings
 from xsheet.train.loop.stage_weights import EMA_WEIGHTS_FILE
 from xsheet.train.settings import TrainSettings

@@ -37,6 +37,16 @@ _PLACES = np.array(
 )  # fmt: skip
 
 
+def is_network_installed() -> bool:
+    """Whether the extra `identity` is installed."""
+    return find_spec("dlib") is not None and find_spec("face_recognition_models") is not None
+
+
+def descriptor_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Euclidean distance between dlib's descriptors of two embeddings, (128,) each."""
+    return float(np.linalg.norm(a - b)) / _SCALE
+
+
 class NetworkEmbedder:
     """IdentityEmbedder by dlib's network. `open` loads it."""
 

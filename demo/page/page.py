@@ -18,8 +18,8 @@ from xsheet.pages.environment import page_environment
 from xsheet.pages.scales import Whisker
 from xsheet.pages.wording import readable
 from xsheet.schemas.files import write_text
-from xsheet.train.evaluate.evaluate import Evaluation
 from xsheet.train.evaluate.scores import PhaseScore
+from xsheet.train.evaluate.summary import Evaluation
 
 _DISPOSITION_TITLES: Mapping[Disposition, str] = {
     "kept": "Kept unchanged", "mended": "Kept after the fault was removed", "dropped": "Rejected",

@@ -14,8 +14,8 @@ from xsheet.demo.page.expected_vs_actual import Disposition, FilmOutcome, film_o
 from xsheet.demo.page.films import film_still
 from xsheet.demo.page.losses import LossHistory, read_loss_history
 from xsheet.demo.page.timelines import TimelineCard, clip_card, sample_cards, score_planted_actions
-from xsheet.train.evaluate.evaluate import Evaluation
 from xsheet.train.evaluate.scores import PhaseScore
+from xsheet.train.evaluate.summary import Evaluation
 from xsheet.workflow import WorkflowResult
 
 MAX_STILLS = 28

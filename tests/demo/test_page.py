@@ -23,8 +23,8 @@ from xsheet.schemas.annotation import Phase
 from xsheet.schemas.clip import Clip, Verdict
 from xsheet.schemas.sets import create_set
 from xsheet.schemas.source import ManifestColumn, Shot, SourceVideo
-from xsheet.train.evaluate.evaluate import ActionEditScore, ClipScore, Evaluation
-from xsheet.train.evaluate.scores import MouthScore, PhaseScore
+from xsheet.train.evaluate.scores import ActionEditScore, ClipScore, MouthScore, PhaseScore
+from xsheet.train.evaluate.summary import Evaluation
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"alert(1)\">\x1b[31m\u202e{{ 7*7 }}"
 PICTURE, FILM = (

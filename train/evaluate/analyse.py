@@ -1,4 +1,4 @@
-"""Analyse a video: phases, mouth motion and colour drift of the face.
+"""Analyse a video: phases, mouth motion, colour drift and likeness of the face.
 
 T frames shown, F latent frames, H x W pixels, n frames at 25 fps.
 """
@@ -19,6 +19,7 @@ from xsheet.schemas.clip import Clip, Signals
 from xsheet.schemas.time import CLIP_RATE, FrameRate, frame_at, frame_start_us, frames_in
 from xsheet.train.data.motion import motion_rest
 from xsheet.train.evaluate.held_out import HeldOutClip
+from xsheet.train.evaluate.likeness import LikenessMeter
 from xsheet.train.evaluate.readers import FaceReader, Floats, MotionReader, Pictures
 from xsheet.train.evaluate.scores import MouthScore, score_mouth
 
@@ -34,10 +35,19 @@ class ClipAnalysis:
     mouth: MouthScore
     colour_drift: float | None
     """Mean colour of the face in the last quarter against the first picture, in levels of 255. It says that a look is
-    lost, not that a likeness is kept: a shape model wants larger faces. None for motion, which has no colours."""
+    lost, not that a likeness is kept. None for motion, which has no colours."""
+    identity_distance: float | None
+    """Of the face to the first picture, as LikenessMeter has it. None where likeness is not measured."""
 
 
-def analyse_clip(clip: HeldOutClip, pictures_THW3: Pictures, *, reader: FaceReader, rate: FrameRate) -> ClipAnalysis:
+def analyse_clip(
+    clip: HeldOutClip,
+    pictures_THW3: Pictures,
+    *,
+    reader: FaceReader,
+    rate: FrameRate,
+    likeness: LikenessMeter | None = None,
+) -> ClipAnalysis:
     """Analyse sampled or real pictures of a held-out clip."""
     frames = frames_in(clip.span, CLIP_RATE)
     rest: Mapping[str, float] = motion_rest(clip.signals) if isinstance(reader, MotionReader) else {}
@@ -59,6 +69,7 @@ def analyse_clip(clip: HeldOutClip, pictures_THW3: Pictures, *, reader: FaceRead
         phases=annotate_motion(_as_clip(clip, len(frames)), signals, _RULES).phases,
         mouth=score_mouth(series["mouth_open"], reference_at_shown, predicted[0].astype(np.float64), voiced),
         colour_drift=None if isinstance(reader, MotionReader) else _colour_drift(clip, pictures_THW3),
+        identity_distance=None if likeness is None else likeness(pictures_THW3),
     )
 
 

@@ -8,10 +8,8 @@ real clip: faces to signals, signals to phases. Each number is reported beside i
 real clip after encoding and decoding by the codec.
 """
 
-import json
-import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +17,6 @@ from pydantic import Field, TypeAdapter
 
 from xsheet import __version__
 from xsheet.schemas.annotation import Annotation, Phase
-from xsheet.schemas.files import write_text
 from xsheet.schemas.ids import content_key, file_sha256
 from xsheet.schemas.layers import find_layer
 from xsheet.schemas.settings import StrictModel
@@ -30,13 +27,20 @@ from xsheet.train.data.cache.fingerprint import cache_spec
 from xsheet.train.data.texts import tokenize_texts
 from xsheet.train.evaluate.analyse import ClipAnalysis, analyse_clip
 from xsheet.train.evaluate.held_out import HeldOutClip, count_held_out, held_out_clips, picture_settings
-from xsheet.train.evaluate.readers import FACE_TRACKS, FaceReader, MeshFaceReader, MotionReader, Pictures
+from xsheet.train.evaluate.likeness import LikenessMeter, open_likeness
+from xsheet.train.evaluate.readers import (
+    FACE_TRACKS,
+    MIN_MESH_HEIGHT_PX,
+    FaceReader,
+    MeshFaceReader,
+    MotionReader,
+    Pictures,
+)
 from xsheet.train.evaluate.score_store import Passes, ScoreStore
 from xsheet.train.evaluate.scores import (
     ActionEditScore,
     ClipEvaluation,
     ClipScore,
-    PhaseScore,
     changed_phases,
     position_baseline,
     replaced_action,
@@ -45,21 +49,9 @@ from xsheet.train.evaluate.scores import (
     unrequested_actions,
 )
 from xsheet.train.evaluate.small_reader import FaceReaderSettings, load_or_fit_reader, load_shipped_reader
-from xsheet.train.evaluate.summary import (
-    MEASURES,
-    ScoreValue,
-    bootstrap_mean,
-    format_value,
-    hit_start_errors,
-    hit_tious,
-)
+from xsheet.train.evaluate.summary import Evaluation
 from xsheet.train.loop.stage_weights import EMA_WEIGHTS_FILE, WEIGHTS_FILE
 from xsheet.train.sample.sampler import SampleRequest, SampleSettings, TrainedModel, load_trained
-
-log = logging.getLogger(__name__)
-
-MIN_MESH_HEIGHT_PX = 256
-"""Minimum picture height in pixels for a face mesh; smaller pictures need a fitted reader (docs/log/train.md#tiny)."""
 
 
 class EvaluationSettings(StrictModel):
@@ -82,61 +74,14 @@ class EvaluationSettings(StrictModel):
     fitted_reader: FaceReaderSettings = Field(
         default=FaceReaderSettings(), description="fitting of the small face reader"
     )
+    likeness: bool | None = Field(
+        default=None,
+        description="measure how far the face is from the portrait's, with the extra `identity` and pictures of at "
+        "least 256 px; null = where both are there",
+    )
     edit_actions: bool = Field(
         default=True, description="also sample each annotation with two actions swapped, and with one replaced"
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """A finished evaluation."""
-
-    samples: tuple[ClipScore, ...]
-    ceiling: tuple[ClipScore, ...]
-    swaps: tuple[ActionEditScore, ...] = ()  # annotations with two actions swapped
-    replacements: tuple[ActionEditScore, ...] = ()  # annotations with one action replaced
-    position_baseline: tuple[
-        tuple[PhaseScore, ...], ...
-    ] = ()  # per clip, scored on the video of another annotation with the same action
-
-    def summary(self) -> dict[str, tuple[ScoreValue | None, ScoreValue | None]]:
-        """Samples and ceiling by measure."""
-        summary = {
-            name: (bootstrap_mean(self.samples, of), bootstrap_mean(self.ceiling, of)) for name, of in MEASURES.items()
-        }
-        for name, changed in (("swapped", self.swaps), ("replaced", self.replacements)):
-            summary[f"{name}: class accuracy"] = (
-                bootstrap_mean(changed, lambda e: [p.is_class_correct for p in e.edited]),
-                None,
-            )
-            summary[f"not {name}: class accuracy"] = (
-                bootstrap_mean(changed, lambda e: [p.is_class_correct for p in e.original]),
-                None,
-            )
-        summary["position baseline: tIoU of hits"] = (bootstrap_mean(self.position_baseline, hit_tious), None)
-        summary["position baseline: start error of hits, s"] = (
-            bootstrap_mean(self.position_baseline, hit_start_errors),
-            None,
-        )
-        summary["position baseline: start within .2 s"] = (
-            bootstrap_mean(self.position_baseline, lambda phases: [p.is_on_time for p in phases]),
-            None,
-        )
-        return summary
-
-    def table(self) -> str:
-        """The measures as a Markdown table."""
-        rows = ["| measure | samples | ceiling | of |", "|---|---|---|---|"]
-        for name, (ours, best) in self.summary().items():
-            rows.append(
-                f"| {name} | {format_value(ours)} | {format_value(best)} | {0 if ours is None else ours.count} |"
-            )
-        return "\n".join(rows)
-
-    def write(self, file: Path) -> None:
-        """Write everything as JSON."""
-        numbers = {name: [n and asdict(n) for n in pair] for name, pair in self.summary().items()}
-        write_text(file, json.dumps({"numbers": numbers} | asdict(self), indent=1) + "\n")
 
 
 def evaluate(
@@ -164,7 +109,12 @@ def evaluate(
     """
     trained = load_trained(run, stage=stage, device=device)
     caches = [open_training_cache(trained, folder, layer=settings.layer) for folder in sets]
-    bench = _Bench(trained=trained, reader=open_reader(caches[0], trained, settings), settings=settings)
+    bench = _Bench(
+        trained=trained,
+        reader=open_reader(caches[0], trained, settings),
+        likeness=open_likeness(settings.likeness, side_px=_smallest_side_px(caches[0], trained)),
+        settings=settings,
+    )
     key = content_key(
         __version__, settings.model_dump(mode="json", exclude={"max_clips"}),
         [cache.spec.fingerprint for cache in caches], _weight_hashes(run, trained),
@@ -204,6 +154,7 @@ class _Bench:
 
     trained: TrainedModel
     reader: FaceReader
+    likeness: LikenessMeter | None
     settings: EvaluationSettings
 
     def evaluate_batch(self, batch: Sequence[HeldOutClip], passes: Passes) -> tuple[ClipEvaluation, ...]:
@@ -242,7 +193,8 @@ class _Bench:
         return [self._analyse(clip, shown) for (clip, _), shown in zip(requested, pictures, strict=True)]
 
     def _analyse(self, clip: HeldOutClip, pictures: Pictures) -> ClipAnalysis:
-        return analyse_clip(clip, pictures, reader=self.reader, rate=self.trained.settings.cache.picture.rate)
+        rate = self.trained.settings.cache.picture.rate
+        return analyse_clip(clip, pictures, reader=self.reader, rate=rate, likeness=self.likeness)
 
     def _score_edits(
         self,
@@ -306,6 +258,7 @@ def _score_clip(clip: HeldOutClip, analysis: ClipAnalysis) -> ClipScore:
         phases=tuple(score_phases(_requested_phases(clip), analysis.phases)),
         mouth=analysis.mouth,
         colour_drift=analysis.colour_drift,
+        identity_distance=analysis.identity_distance,
         unrequested_per_s=len(unrequested_actions(clip.annotation.phases, analysis.phases))
         / seconds_from_us(clip.span.duration_us),
     )
@@ -321,15 +274,19 @@ def open_reader(cache: Cache, trained: TrainedModel, settings: EvaluationSetting
     """The face reader of an evaluation; a fitted one is loaded, or fitted now."""
     if trained.settings.cache.encoders.video == "motion":
         return MotionReader()
-    picture = picture_settings(cache)
-    who = settings.reader or (
-        "mesh" if min(min(size) for size in picture.resolutions) >= MIN_MESH_HEIGHT_PX else "small"
-    )
+    who = settings.reader or ("mesh" if _smallest_side_px(cache, trained) >= MIN_MESH_HEIGHT_PX else "small")
     if who == "mesh":
-        return MeshFaceReader(picture.rate)
+        return MeshFaceReader(picture_settings(cache).rate)
     if who == "drawn":
         return load_shipped_reader()
     return load_or_fit_reader(cache, trained.encoders.video, settings.fitted_reader)
+
+
+def _smallest_side_px(cache: Cache, trained: TrainedModel) -> int:
+    """Of the pictures; 0 for a model of motion, which has none."""
+    if trained.settings.cache.encoders.video == "motion":
+        return 0
+    return min(min(size) for size in picture_settings(cache).resolutions)
 
 
 def _clips_of_sets(caches: Sequence[Cache], settings: EvaluationSettings) -> tuple[Iterator[HeldOutClip], int]:

@@ -27,6 +27,9 @@ FACE_SERIES = (
 FACE_TRACKS: frozenset[vocab.Track] = frozenset({"head", "gaze", "brows", "mouth", "face"})
 """Tracks whose actions these series show; trunk and arms are outside the pictures of a head."""
 
+MIN_MESH_HEIGHT_PX = 256
+"""Minimum picture height in pixels for a face mesh; smaller pictures need a fitted reader (docs/log/train.md#tiny)."""
+
 
 class FaceReader(Protocol):
     """Reads face series from the pictures of one clip."""

@@ -72,6 +72,7 @@ class ClipScore:
     phases: tuple[PhaseScore, ...]
     mouth: MouthScore
     colour_drift: float | None  # see ClipAnalysis
+    identity_distance: float | None = None  # see ClipAnalysis
     unrequested_per_s: float  # detected actions on tracks where nothing was requested at that time
 
 

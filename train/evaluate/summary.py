@@ -1,12 +1,15 @@
-"""Measures of an evaluation: means over clips with intervals from a bootstrap."""
+"""An evaluation as numbers: means over clips with intervals from a bootstrap."""
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from xsheet.train.evaluate.scores import ClipScore, PhaseScore
+from xsheet.schemas.files import write_text
+from xsheet.train.evaluate.scores import ActionEditScore, ClipScore, PhaseScore
 
 T = TypeVar("T")
 _BOOTSTRAP_RESAMPLES = 1000  # times the clips are drawn again for an interval
@@ -34,8 +37,61 @@ MEASURES: dict[str, Callable[[ClipScore], Values]] = {
     "mouth correlation": lambda clip: [clip.mouth.pearson_r],
     "lip-sync confidence, standard deviations": lambda clip: [clip.mouth.confidence],
     "lip-sync offset within 3 frames": lambda clip: [clip.mouth.in_sync],
-    "colour drift, levels": lambda clip: [] if clip.colour_drift is None else [clip.colour_drift],
+    "colour drift, levels": lambda clip: [clip.colour_drift],
+    "identity distance to the portrait": lambda clip: [clip.identity_distance],
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """A finished evaluation."""
+
+    samples: tuple[ClipScore, ...]
+    ceiling: tuple[ClipScore, ...]
+    swaps: tuple[ActionEditScore, ...] = ()  # annotations with two actions swapped
+    replacements: tuple[ActionEditScore, ...] = ()  # annotations with one action replaced
+    position_baseline: tuple[
+        tuple[PhaseScore, ...], ...
+    ] = ()  # per clip, scored on the video of another annotation with the same action
+
+    def summary(self) -> dict[str, tuple[ScoreValue | None, ScoreValue | None]]:
+        """Samples and ceiling by measure."""
+        summary = {
+            name: (bootstrap_mean(self.samples, of), bootstrap_mean(self.ceiling, of)) for name, of in MEASURES.items()
+        }
+        for name, changed in (("swapped", self.swaps), ("replaced", self.replacements)):
+            summary[f"{name}: class accuracy"] = (
+                bootstrap_mean(changed, lambda e: [p.is_class_correct for p in e.edited]),
+                None,
+            )
+            summary[f"not {name}: class accuracy"] = (
+                bootstrap_mean(changed, lambda e: [p.is_class_correct for p in e.original]),
+                None,
+            )
+        summary["position baseline: tIoU of hits"] = (bootstrap_mean(self.position_baseline, hit_tious), None)
+        summary["position baseline: start error of hits, s"] = (
+            bootstrap_mean(self.position_baseline, hit_start_errors),
+            None,
+        )
+        summary["position baseline: start within .2 s"] = (
+            bootstrap_mean(self.position_baseline, lambda phases: [p.is_on_time for p in phases]),
+            None,
+        )
+        return summary
+
+    def table(self) -> str:
+        """The measures as a Markdown table."""
+        rows = ["| measure | samples | ceiling | of |", "|---|---|---|---|"]
+        for name, (ours, best) in self.summary().items():
+            rows.append(
+                f"| {name} | {format_value(ours)} | {format_value(best)} | {0 if ours is None else ours.count} |"
+            )
+        return "\n".join(rows)
+
+    def write(self, file: Path) -> None:
+        """Write everything as JSON."""
+        numbers = {name: [n and asdict(n) for n in pair] for name, pair in self.summary().items()}
+        write_text(file, json.dumps({"numbers": numbers} | asdict(self), indent=1) + "\n")
 
 
 def hit_tious(phases: Sequence[PhaseScore]) -> Values:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from xsheet.schemas.errors import ConfigError
-from xsheet.train.evaluate.evaluate import Evaluation, EvaluationSettings, evaluate
+from xsheet.train.evaluate.evaluate import EvaluationSettings, evaluate
 from xsheet.train.evaluate.scores import ActionEditScore, ClipScore, MouthScore, PhaseScore
 from xsheet.train.evaluate.small_reader import FaceReaderSettings
+from xsheet.train.evaluate.summary import Evaluation
 
 
 def clip(*named, r=None):
