@@ -44,7 +44,7 @@ def is_network_installed() -> bool:
 
 def descriptor_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Euclidean distance between dlib's descriptors of two embeddings, (128,) each."""
-    return float(np.linalg.norm(a - b)) / _SCALE
+    return float(np.linalg.norm(a - b) / _SCALE)
 
 
 class NetworkEmbedder:
