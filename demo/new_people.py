@@ -33,7 +33,6 @@ from xsheet.schemas.time import CLIP_RATE, FrameRate, frame_at, frame_start_us
 from xsheet.train.data.cache.build import build_cache
 from xsheet.train.evaluate.analyse import analyse_clip
 from xsheet.train.evaluate.evaluate import (
-    Evaluation,
     EvaluationSettings,
     evaluate,
     open_reader,
@@ -43,6 +42,7 @@ from xsheet.train.evaluate.evaluate import (
 from xsheet.train.evaluate.held_out import HeldOutClip, held_out_clips
 from xsheet.train.evaluate.readers import FACE_TRACKS, FaceReader, Pictures
 from xsheet.train.evaluate.scores import swapped
+from xsheet.train.evaluate.summary import Evaluation
 from xsheet.train.loop.stage_weights import WEIGHTS_FILE
 from xsheet.train.sample.sampler import SampleSettings, TrainedModel, last_finished_stage, load_trained, run_settings
 
