@@ -19,6 +19,7 @@ from xsheet.runtime.storage.place import is_url
 from xsheet.runtime.storage.stores import RemoteObject, describe_objects, list_objects
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.sets import SET_FILE
 from xsheet.schemas.source import ManifestColumn
 
 # Suffixes that count as video inside a folder or pattern; a file named explicitly or in a table is always an input.
@@ -27,7 +28,6 @@ VIDEO_SUFFIXES = (
     ".mp4", ".mkv", ".mov", ".webm", ".m4v", ".3gp", ".avi", ".flv", ".m2ts", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
     ".ts", ".vob", ".wmv",
 )  # fmt: skip
-SET_FILE = "set.json"
 REMOTE_ROOT = Path("/")  # of inputs that are URLs: the fetched file lies where xsheet puts it
 
 

@@ -19,6 +19,8 @@ from xsheet.schemas.settings import StrictModel, settings_sha256
 from xsheet.schemas.tables import Table
 
 CONTRACT_VERSION = "1.0"
+SET_FILE = "set.json"
+"""Name of the file that makes a set of a folder."""
 
 
 class ClipFormat(StrictModel):
@@ -46,7 +48,7 @@ def create_set(folder: Path, name: str) -> SetInfo:
     Raises:
         ConfigError: the folder has other content, or cannot be written.
     """
-    if (folder / "set.json").exists():
+    if (folder / SET_FILE).exists():
         return open_set(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(
@@ -66,7 +68,7 @@ def describe_set(folder: Path, name: str) -> SetInfo:
     """
     info = SetInfo(name=name)
     try:
-        write_text(folder / "set.json", info.model_dump_json(indent=2) + "\n")
+        write_text(folder / SET_FILE, info.model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise ConfigError(
             where=str(folder),
@@ -79,7 +81,7 @@ def describe_set(folder: Path, name: str) -> SetInfo:
 
 def open_set(folder: Path) -> SetInfo:
     """Read set.json; ContractError if the folder is not a set, or a set of another contract version."""
-    file = folder / "set.json"
+    file = folder / SET_FILE
     try:
         info = SetInfo.model_validate(read_json(file))
     except FileNotFoundError as error:

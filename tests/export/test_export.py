@@ -313,3 +313,19 @@ def test_a_caption_that_looks_like_csv_stays_one_cell(drawn_set, tmp_path):
         heads, row = csv.reader(file)
     assert heads == ["video", "prompt"]
     assert row[1].count(",") == 2
+
+
+def test_an_export_into_a_set_is_refused_since_it_would_be_published_with_it(drawn_set):
+    with pytest.raises(ConfigError, match="expected a folder outside of sets"):
+        export_to(drawn_set, drawn_set / "out", "folder")
+    assert not (drawn_set / "out").exists()
+
+
+@pytest.mark.parametrize("url", ["ftp://a/b", "https://a/b", "gcs://a/b", "S3://a/b", "abfs://a/b"])
+def test_the_url_of_no_store_is_one_sentence_and_no_folder(url, drawn_set, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["export", str(drawn_set), "--layer", "gold", "--to", "folder", "--out", url]
+    error = CliRunner().invoke(app, command).exception
+    assert isinstance(error, ConfigError)
+    assert f"{url}: expected a path, or a URL with s3://, gs://, az://, hf://" in str(error)
+    assert not list(tmp_path.iterdir())

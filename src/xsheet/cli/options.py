@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xsheet.runtime.storage.place import is_url
+from xsheet.runtime.storage.place import SCHEMES, is_url
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 
 def path_or_url(text: str) -> Path | str:
-    """A URL of a store as it is, any other text as a path."""
+    """A URL of a store as it is, any other text as a path.
+
+    Raises:
+        ConfigError: the URL of something else, which as a path would become a folder named e.g. `https:`.
+    """
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme.replace("+", "").isalnum() and not is_url(text):
+        from xsheet.schemas.errors import ConfigError
+
+        stores = ", ".join(f"{one}://" for one in SCHEMES)
+        hint = "mount it, or copy it with its own tools"
+        raise ConfigError(where=text, expected=f"a path, or a URL with {stores}", got=f"{scheme}://", hint=hint)
     return text if is_url(text) else Path(text)
 
 
@@ -23,10 +34,10 @@ def local_path(value: str | Path) -> Path:
     """The path of an option that does not accept URLs. Typer also passes default values, which are paths already.
 
     Raises:
-        ConfigError: the value is a URL, which as a path would become a folder named `s3:`.
+        ConfigError: the value is a URL.
     """
     text = str(value)
-    if is_url(text):
+    if isinstance(path_or_url(text), str):
         from xsheet.schemas.errors import ConfigError
 
         hint = "give a local path, then copy the result with the tools of the store"

@@ -22,6 +22,7 @@ from typing import BinaryIO
 from xsheet.runtime.result_store import output_error
 from xsheet.schemas.errors import ConfigError, RunError
 from xsheet.schemas.files import remove_temporary_files
+from xsheet.schemas.sets import SET_FILE
 from xsheet.schemas.tables import TABLES
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,16 @@ def new_folder_lock(folder: Path) -> Iterator[None]:
 
 
 def check_new_folder(folder: Path) -> None:
-    """ConfigError unless a folder is missing, empty, or holds nothing but the lock of a command that was killed."""
+    """ConfigError unless a folder is missing, empty, or holds nothing but the lock of a command that was killed.
+
+    A folder inside a set is refused, too: it would be published and packed with the set.
+    """
+    holder = next((parent for parent in folder.resolve().parents if (parent / SET_FILE).is_file()), None)
+    if holder is not None:
+        raise ConfigError(
+            where=str(folder), expected="a folder outside of sets", got=f"one inside {holder}",
+            hint="choose another folder; nothing was changed",
+        )  # fmt: skip
     if folder.exists() and not (folder.is_dir() and _names(folder) <= {LOCK_FILE.parent.name}):
         raise _other_content(folder)
     if (commits := folder / LOCK_FILE.parent).exists() and not (

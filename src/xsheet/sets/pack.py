@@ -32,13 +32,18 @@ def pack(set_folder: Path, out: Path) -> PackResult:
 
     Raises:
         ContractError: no set, or one of its folders is a link.
-        ConfigError: the file exists, or lies in the set.
+        ConfigError: the file exists, lies in the set, or is not called .tar.
     """
     open_set(set_folder)
     if out.exists() or out.absolute().is_relative_to(set_folder.absolute()):
         raise ConfigError(
             where=str(out), expected="a new file outside the set", got="a file" if out.exists() else "a file inside",
             hint="choose another name; nothing was changed",
+        )  # fmt: skip
+    if out.suffix != ".tar":
+        raise ConfigError(
+            where=str(out), expected="a name that ends in .tar", got=out.suffix or "no suffix",
+            hint="write e.g. talk.tar; it is not compressed, since videos are",
         )  # fmt: skip
     names = [set_folder / "set.json"]
     for folder in PACKED_FOLDERS:

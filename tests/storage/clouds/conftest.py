@@ -39,6 +39,7 @@ class Hub:
         """Paths that each commit added or removed."""
         self.failures = 0
         """How many of the next requests are answered by 503."""
+        self.requests = 0
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -47,6 +48,7 @@ class Hub:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 path = unquote(urlsplit(self.path).path).strip("/")
                 query = parse_qs(urlsplit(self.path).query)
+                hub.requests += 1
                 if hub.failures:
                     hub.failures -= 1
                     self._send(503, b"")

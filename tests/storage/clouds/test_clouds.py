@@ -112,6 +112,14 @@ def test_the_hub_gets_one_commit_of_many_files_and_keeps_its_own(hf, hub, tmp_pa
     assert arrived == [one.url for one in list_objects(hf)] == [f"{hf}/{name}" for name in "abc"]
 
 
+def test_the_hub_describes_many_files_in_one_request(hf, hub):
+    hub.files.update({f"{k:03d}.mp4": b"x" for k in range(300)})
+    before = hub.requests
+    found = describe_objects([f"{hf}/{k:03d}.mp4" for k in range(301)])
+    assert len(found) == 300
+    assert hub.requests - before <= 2
+
+
 def test_the_hub_is_asked_again_after_a_503(hf, hub):
     write_object(f"{hf}/a.json", b"{}")
     hub.failures = 2

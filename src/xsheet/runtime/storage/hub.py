@@ -4,7 +4,8 @@ huggingface_hub's file system keeps every listing of its process, whatever it is
 replaced would look as before; and it makes a commit of every file. Paths are those of a URL after hf://.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pyarrow import PythonFile, fs
 from xsheet.schemas.errors import ConfigError
 
 COMMIT_MESSAGE = "Upload with xsheet"
+REQUEST_PATHS = 500  # of which one request asks
 _VERSION_DIGITS = 15  # hexadecimal digits of a hash that a signed 64-bit integer holds
 
 
@@ -20,8 +22,23 @@ class HubHandler(fs.FSSpecHandler):  # type: ignore[misc] # pyarrow has no types
     """As pyarrow's, but it asks the Hub each time and streams what it reads."""
 
     def get_file_info(self, paths: list[str]) -> list[fs.FileInfo]:
-        """Of single paths."""
-        return [self._info(path) for path in paths]
+        """Of single paths; many of one repository in one request."""
+        found = {path: fs.FileInfo(path, fs.FileType.NotFound) for path in paths}
+        members: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
+        for path in paths:
+            try:
+                at = self.fs.resolve_path(path)
+            except FileNotFoundError:
+                continue
+            if hasattr(at, "bucket_id") or not at.path_in_repo:
+                found[path] = self._info(path)
+            else:
+                members[at.repo_type, at.repo_id, at.revision][at.path_in_repo] = path
+        for place, names in members.items():
+            for one in _paths_info(place, list(names)):
+                entry = {"type": "file" if hasattr(one, "blob_id") else "directory"} | vars(one)
+                found[names[one.path]] = self._create_file_info(names[one.path], entry)
+        return [found[path] for path in paths]
 
     def get_file_info_selector(self, selector: fs.FileSelector) -> list[fs.FileInfo]:
         """Of all files below a folder; nothing if there is none."""
@@ -35,8 +52,7 @@ class HubHandler(fs.FSSpecHandler):  # type: ignore[misc] # pyarrow has no types
 
     def _info(self, path: str) -> fs.FileInfo:
         try:
-            has_path = bool(self.fs.resolve_path(path).path)  # of a whole repository, it would ask for all its commits
-            return self._create_file_info(path, self.fs.info(path, refresh=True, expand_info=has_path))
+            return self._create_file_info(path, self.fs.info(path, refresh=True))
         except FileNotFoundError:
             return fs.FileInfo(path, fs.FileType.NotFound)
 
@@ -47,6 +63,16 @@ class HubHandler(fs.FSSpecHandler):  # type: ignore[misc] # pyarrow has no types
             return fs.FileInfo(path, fs.FileType.Directory)
         content = info.get("blob_id") or info.get("xet_hash") or "0"
         return fs.FileInfo(path, fs.FileType.File, size=info["size"], mtime_ns=int(content[:_VERSION_DIGITS], 16))
+
+
+def _paths_info(place: tuple[str, str, str], names: list[str]) -> Iterator[Any]:
+    """Files and folders of (kind, id, revision) that exist."""
+    from huggingface_hub import HfApi  # noqa: PLC0415
+
+    kind, repo, revision = place
+    for k in range(0, len(names), REQUEST_PATHS):
+        some = names[k : k + REQUEST_PATHS]
+        yield from HfApi().get_paths_info(repo, some, repo_type=kind, revision=revision)
 
 
 def open_hub(url: str) -> fs.FileSystem:
