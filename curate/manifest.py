@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.files import decode_json, read_json
 from xsheet.schemas.source import ManifestColumn
 from xsheet.schemas.time import FrameRate, frame_start_us, us_from_seconds
 
@@ -275,7 +276,7 @@ def _parse(table: Path) -> Iterable[dict[str, Any]]:
             rows: list[dict[str, Any]] = found.to_pylist()
             return rows
         case ".json":
-            value = json.loads(table.read_text(encoding="utf-8-sig"))
+            value = read_json(table)
             return value if isinstance(value, list) else [value]
         case ".jsonl":
             return list(_json_lines(table.read_text(encoding="utf-8-sig")))
@@ -287,7 +288,7 @@ def _json_lines(text: str) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(text.split("\n"), start=1):
         try:
             if line.strip():
-                yield json.loads(line)
+                yield decode_json(line)
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
 

@@ -16,7 +16,7 @@ from xsheet.demo.new_people import NewPeople, NewPeopleSettings, sample_new_peop
 from xsheet.demo.page.page import write_page
 from xsheet.demo.page.report_data import collect_report
 from xsheet.runtime.executor import Execution, Progress
-from xsheet.schemas.files import write_text
+from xsheet.schemas.files import decode_json, write_text
 from xsheet.schemas.settings import StrictModel
 from xsheet.workflow import WorkflowResult, WorkflowSettings, run_workflow, steps_until
 
@@ -105,7 +105,7 @@ def run_demo(
 @contextmanager
 def _step_timer(file: Path, on_step: Callable[[str], None]) -> Iterator[tuple[Callable[[str], None], dict[str, float]]]:
     """Time consecutive steps; the file accumulates the seconds of all runs, including interrupted ones."""
-    seconds: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    seconds: dict[str, float] = decode_json(file.read_text(encoding="utf-8")) if file.is_file() else {}
     running: list[tuple[str, float]] = []
 
     def end() -> None:

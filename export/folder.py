@@ -15,7 +15,7 @@ from xsheet.export.media import ExportedFile
 from xsheet.export.settings import ExportSettings
 from xsheet.runtime.lock import check_new_folder
 from xsheet.schemas.errors import ConfigError, RunError
-from xsheet.schemas.files import write_text
+from xsheet.schemas.files import decode_json, write_text
 from xsheet.schemas.ids import checksum_lines
 
 DESCRIPTION, CHECKSUMS = "export.json", "SHA256SUMS"
@@ -32,7 +32,7 @@ def check_output(out: Path, settings: ExportSettings, *, layer: str) -> None:
         check_new_folder(out)
         return
     try:
-        before = json.loads(description.read_text(encoding="utf-8"))
+        before = decode_json(description.read_text(encoding="utf-8"))
         wanted = export_identity(settings, layer=layer)
         same = {name: before[name] for name in wanted} == wanted
     except (OSError, ValueError, KeyError, TypeError):
@@ -79,7 +79,7 @@ def write_checksums(out: Path, files: Sequence[ExportedFile]) -> None:
     """Write SHA256SUMS and remove the files of an earlier run that are no longer part of the export."""
     path = out / CHECKSUMS
     current = {row.file: row.sha256 for row in files}
-    earlier = listed_checksums(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    earlier = listed_checksums(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else {}
     write_text(path, checksum_lines(current))
     for file in sorted(set(earlier) - set(current)):
         stale = out / file

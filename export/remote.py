@@ -28,6 +28,7 @@ from xsheet.runtime.storage.stores import (
     write_object,
 )
 from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.files import decode_json
 from xsheet.schemas.ids import content_key
 
 MAX_DESCRIPTION_BYTES, MAX_CHECKSUM_BYTES = 16 << 20, 1 << 30
@@ -58,9 +59,10 @@ def upload_export(folder: Path, url: str) -> int:
     """
     description = (folder / DESCRIPTION).read_bytes()
     new = listed_checksums((folder / CHECKSUMS).read_text(encoding="utf-8"))
-    earlier = listed_checksums((read_object(f"{url}/{CHECKSUMS}", max_bytes=MAX_CHECKSUM_BYTES) or b"").decode())
-    journal = folder.parent / "uploaded"
-    arrived = earlier | (listed_checksums(journal.read_text(encoding="utf-8")) if journal.exists() else {})
+    published = read_object(f"{url}/{CHECKSUMS}", max_bytes=MAX_CHECKSUM_BYTES) or b""
+    earlier, journal = listed_checksums(published.decode(errors="replace")), folder.parent / "uploaded"
+    noted = journal.read_text(encoding="utf-8", errors="replace") if journal.exists() else ""
+    arrived = earlier | listed_checksums(noted)
     sizes = {one.url.removeprefix(f"{url}/"): one.size_bytes for one in _listed(url)}
     missing = [
         name
@@ -73,7 +75,7 @@ def upload_export(folder: Path, url: str) -> int:
         and read_object(f"{url}/{DESCRIPTION}", max_bytes=MAX_DESCRIPTION_BYTES) == (description)
     ):
         return 0
-    write_object(f"{url}/{DESCRIPTION}", json.dumps(json.loads(description) | {"complete": False}).encode())
+    write_object(f"{url}/{DESCRIPTION}", json.dumps(decode_json(description) | {"complete": False}).encode())
 
     def note(arrived_url: str) -> None:
         name = arrived_url.removeprefix(f"{url}/")
@@ -92,7 +94,7 @@ def _check_url(url: str, identity: Mapping[str, Any]) -> None:
     """Raise ConfigError unless there is nothing at the URL, or this export."""
     data = read_object(f"{url}/{DESCRIPTION}", max_bytes=MAX_DESCRIPTION_BYTES)
     try:
-        before = None if data is None else json.loads(data)
+        before = None if data is None else decode_json(data)
         same = before is not None and {name: before[name] for name in identity} == identity
     except (ValueError, KeyError, TypeError):
         same = False

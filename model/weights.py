@@ -4,7 +4,6 @@ Every read specifies the exact set of keys; a missing or extra key is an error b
 safetensors are opened, never pickles. Tensors are copied into the model's own dtype (float32 unless it was cast).
 """
 
-import json
 import os
 import shutil
 import tempfile
@@ -22,7 +21,7 @@ from xsheet.model.encoders.pretrained import import_diffusers
 from xsheet.model.init import init_new_parts
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.files import atomic_path, read_json
+from xsheet.schemas.files import atomic_path, decode_json, read_json
 
 # Name here and in diffusers: name in the files of Wan's authors. Each layer has a weight and a bias.
 _LAYERS = {
@@ -218,7 +217,7 @@ def _check_backbone_config(source: Path, config: ActAvatarConfig) -> None:
     """Compare with diffusers' config.json: heads, norms and rotary positions do not show in tensor shapes."""
     if not (source / "config.json").is_file():
         return
-    stated, ours = _config_json(source), json.loads(config.model_dump_json())
+    stated, ours = _config_json(source), decode_json(config.model_dump_json())
     if "num_attention_heads" not in stated:  # config of Wan's authors, with other names
         return
     other = {key: stated[key] for key in config.backbone_fields() if key in stated and stated[key] != ours[key]}

@@ -1,10 +1,11 @@
 """Files that appear whole or not at all, JSON files, and errors of the file system."""
 
+import errno
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def library_os_errors(path: Path) -> Iterator[None]:
-    """Raise the OSError that a library written in Rust reports as text, e.g. safetensors on a full disk."""
+    """Raise the OSError that a library reports as text, e.g. safetensors on a full disk, or without the file."""
     try:
         yield
-    except OSError:
+    except OSError as error:
+        if error.errno in _DISK_ERRNOS and error.filename is None:  # Python's own write names no file
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
     except Exception as error:
         if number := _RUST_OS_ERROR.search(str(error)):
@@ -44,6 +47,7 @@ def library_os_errors(path: Path) -> Iterator[None]:
         raise
 
 
+_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
@@ -66,8 +70,17 @@ def read_json(path: Path) -> Any:
         ValueError: not JSON, not UTF-8, or nested too deeply for the parser.
         OSError: the file cannot be read.
     """
+    return decode_json(path.read_text(encoding="utf-8-sig"))
+
+
+def decode_json(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
+    """The value of a JSON text; `parse_constant` gets NaN and infinities.
+
+    Raises:
+        ValueError: not JSON, or nested too deeply for the parser, which alone raises RecursionError.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(text, parse_constant=parse_constant)
     except RecursionError as error:
         raise ValueError("the document is nested too deeply") from error
 

@@ -144,6 +144,13 @@ def test_no_file_is_unpickled(root):
     assert dict(found) == READERS_OF_PICKLES
 
 
+def test_json_is_decoded_in_one_place_that_knows_deep_nesting(root):
+    """json.loads raises RecursionError for a nested document, which no reader of damaged files expects."""
+    paths = [path for part in (*PARTS, "src/xsheet") for path in modules(root, part)]
+    found = {path.resolve() for path in paths if re.search(r"json\.loads?\(", path.read_text(encoding="utf-8"))}
+    assert found == {(root / "schemas/files.py").resolve()}
+
+
 PRIVATE_LANGUAGE = {"said", "told", "heard", "wish", "walked", "befell", "cries"}
 
 

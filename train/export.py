@@ -39,7 +39,14 @@ def export(run: Path, out: Path, *, stage: str | None = None, merge_lora: bool =
         RunError: another command writes to `out`.
     """
     with new_folder_lock(out):
-        _export(run, out, stage=stage, merge_lora=merge_lora)
+        try:
+            _export(run, out, stage=stage, merge_lora=merge_lora)
+        except BaseException:  # the same command can be run again
+            for name in ("transformer", "avatar", "text", LORA_FOLDER):
+                shutil.rmtree(out / name, ignore_errors=True)
+            for file in [path for path in out.iterdir() if path.is_file()]:
+                file.unlink()
+            raise
         shutil.rmtree(out / LOCK_FILE.parent)  # the folder is for others to load
     return out
 

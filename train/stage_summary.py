@@ -1,11 +1,11 @@
 """Summary of a finished stage, from its metrics and checkpoints."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xsheet.schemas.errors import ContractError
+from xsheet.schemas.files import decode_json
 from xsheet.train.loop.checkpoint import LATEST
 
 FirstLast = tuple[float, float]
@@ -31,7 +31,7 @@ def stage_summary(run: Path, stage: str) -> StageSummary:
     """
     file = run / stage / "metrics.jsonl"
     try:
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        rows = [decode_json(line) for line in file.read_text(encoding="utf-8").splitlines()]
         steps = int(rows[-1]["step"])
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         got, hint = f"{type(error).__name__}: {error}"[:200], "restore the file; the weights are not affected"

@@ -1,6 +1,5 @@
 """Read files of other tools within limits and match them to clips. Their content is untrusted data."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from xml.parsers import expat
 from xsheet.annotate.formats.base import LossTally
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ContractError
+from xsheet.schemas.files import decode_json
 from xsheet.schemas.source import SourceVideo
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ def parse_json(name: str, text: str) -> object:
         raise ValueError(f"{word} is not valid JSON")
 
     try:
-        found: object = json.loads(text, parse_constant=no_constant)
+        found: object = decode_json(text, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise file_error(
             name, "a JSON document", str(error) or "nesting that is too deep", "export it again"

@@ -12,13 +12,14 @@ Times are seconds of the source video. A word without times (WhisperX does not a
 """
 
 import html
-import json
 import re
 from collections.abc import Iterator
 from itertools import islice, pairwise
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from xsheet.schemas.files import decode_json
 
 MAX_WORDS = 1_000_000
 _FORMS = "a list of words, an object with segments or words, a TextGrid or WebVTT"
@@ -72,9 +73,7 @@ def parse_words(text: str) -> list[TimedWord]:
             return _WORDS.validate_python(list(_text_grid_words(text)))
         if text.lstrip().startswith("WEBVTT"):
             return _WORDS.validate_python(list(_webvtt_words(re.sub(r"\r\n?", "\n", text))))
-        return _WORDS.validate_python(list(_json_words(json.loads(text))))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"words: Invalid JSON, {error}; expected {_FORMS}") from None
+        return _WORDS.validate_python(list(_json_words(_json_value(text))))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         location = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
@@ -82,6 +81,13 @@ def parse_words(text: str) -> list[TimedWord]:
 
 
 # ---- JSON
+
+
+def _json_value(text: str) -> Any:
+    try:
+        return decode_json(text)
+    except ValueError as error:
+        raise ValueError(f"words: Invalid JSON, {error}; expected {_FORMS}") from None
 
 
 def _json_words(value: Any) -> Iterator[Any]:

@@ -1,12 +1,12 @@
 """Loss curves from metrics.jsonl, as positions in percent of the plot."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
 from xsheet.pages.scales import AxisScale
+from xsheet.schemas.files import decode_json
 
 _EMA_DECAY = 0.8  # weight of the running mean; a line of the file is a noisy mean of a few steps
 
@@ -45,7 +45,7 @@ class LossPlot:
 def read_loss_history(folder: Path) -> LossHistory | None:
     """The losses of a stage from its run folder; None where there are none."""
     file = folder / "metrics.jsonl"
-    lines = [json.loads(text) for text in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+    lines = [decode_json(text) for text in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
     losses_by_step = [(line["step"], line["loss"]) for line in lines if "loss" in line]
     if not losses_by_step:
         return None

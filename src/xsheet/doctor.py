@@ -5,7 +5,6 @@ processor) then becomes a line of the report.
 """
 
 import importlib.util
-import json
 import os
 import platform
 import re
@@ -22,6 +21,7 @@ from typing import Any, Literal
 
 from xsheet import __version__
 from xsheet.schemas.errors import XsheetError, install_extra
+from xsheet.schemas.files import decode_json
 
 TextProcess = subprocess.Popen[str]
 DiagnosisState = Literal["ok", "absent", "warning", "broken"]
@@ -208,7 +208,7 @@ def _models(folder: Path | None) -> Iterator[Diagnosis]:
 def _model_type(config: Path) -> str:
     """The model type that its config states."""
     try:
-        states = json.loads(config.read_text(encoding="utf-8"))
+        states = decode_json(config.read_text(encoding="utf-8"))
         return str(states.get("_class_name") or states.get("model_type") or "a model of an unknown type")[:80]
     except (ValueError, OSError, AttributeError) as error:
         return f"its config.json cannot be read: {error}"[:200]
@@ -280,7 +280,7 @@ def _json_lines(child: TextProcess) -> Iterator[Any]:
     except subprocess.TimeoutExpired:
         child.kill()
         out = child.communicate()[0]
-    yield from (json.loads(line) for line in out.splitlines() if line.startswith(("[", "{")))
+    yield from (decode_json(line) for line in out.splitlines() if line.startswith(("[", "{")))
 
 
 def _format_bytes(size: int) -> str:

@@ -3,6 +3,8 @@
 import pytest
 
 from xsheet.curate.settings import CurateSettings
+from xsheet.export.folder import check_output
+from xsheet.export.settings import ExportSettings
 from xsheet.model.weights import _config_json
 from xsheet.schemas.errors import XsheetError
 from xsheet.schemas.sets import open_set
@@ -21,6 +23,7 @@ READERS = {
     "cache.json": lambda folder: _spec_in_words(folder / "cache.json"),
     "evaluation.json": _evaluation_numbers,
     "training.json": _description,
+    "export.json": lambda folder: check_output(folder, ExportSettings(kind="hf"), layer="accepted"),
     "checkpoint.json": lambda folder: _read_description(folder, {}),
     "manifests/1-train-run.json": run_settings,
     "stage1/metrics.jsonl": lambda folder: stage_summary(folder, "stage1"),

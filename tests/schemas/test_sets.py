@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 from datetime import UTC, datetime
@@ -161,3 +162,12 @@ def test_a_file_may_have_the_longest_name_of_any_letters(tmp_path):
     name = "ü" * 80 + "." + "ж" * 47
     write_text(tmp_path / name, "text")
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), Exception("x (os error 28)")])
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, error):
+    """Python's own write names no file, and libraries in Rust only report a text."""
+    names_it = pytest.raises(OSError, match=r"\[Errno 28\] No space left on device: '.*/page.html'")
+    with names_it, atomic_path(tmp_path / "page.html"):
+        raise error
+    assert not list(tmp_path.iterdir())

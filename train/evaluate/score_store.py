@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from xsheet.schemas.files import write_text
+from xsheet.schemas.files import decode_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def _lines(file: Path) -> list[dict[str, object]]:
     lines: list[dict[str, object]] = []
     for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            line = json.loads(text)
+            line = decode_json(text)
         except (ValueError, RecursionError):
             line = {}
         lines.append(line if isinstance(line, dict) else {})

@@ -19,7 +19,7 @@ from torch import Generator, Tensor, nn
 
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.weights import backbone_keys
-from xsheet.schemas.files import atomic_path
+from xsheet.schemas.files import atomic_path, decode_json
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.loop.frozen import FrozenDtype
 
@@ -123,7 +123,7 @@ def convert_lora_to_comfyui(source: Path, file: Path, *, blocks: int) -> None:
     names = backbone_keys(blocks)
     converted: dict[str, Tensor] = {}
     with safe_open(source, framework="pt") as opened:
-        alpha = json.loads(opened.metadata()["lora_adapter_metadata"])["transformer.lora_alpha"]
+        alpha = decode_json(opened.metadata()["lora_adapter_metadata"])["transformer.lora_alpha"]
         for key in opened.keys():  # noqa: SIM118 - not a dict
             module, matrix = key.removeprefix("transformer.").rsplit(".lora_", 1)
             wan = f"diffusion_model.{names[f'{module}.weight'].removesuffix('.weight')}"

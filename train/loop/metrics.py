@@ -25,7 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from xsheet.model.config import ActAvatarConfig
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.files import write_text
+from xsheet.schemas.files import decode_json, write_text
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.loop.loss import LossTerms
@@ -212,7 +212,7 @@ def _truncate_after(file: Path, step: int) -> None:
     kept = []
     for text in file.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(text)["step"] <= step:
+            if decode_json(text)["step"] <= step:
                 kept.append(text)
         except (ValueError, KeyError, TypeError, RecursionError):
             continue

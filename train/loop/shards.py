@@ -49,7 +49,7 @@ from torch.distributed.checkpoint.storage import StorageReader, StorageWriter, W
 from torch.futures import Future
 
 from xsheet.schemas.errors import ContractError, XsheetError
-from xsheet.schemas.files import library_os_errors, write_text
+from xsheet.schemas.files import decode_json, library_os_errors, write_text
 from xsheet.schemas.ids import checksum_lines, file_sha256
 from xsheet.schemas.settings import StrictModel
 
@@ -164,7 +164,7 @@ class _JsonLoadPlanner(DefaultLoadPlanner):
         target: Any = self.original_state_dict
         for key in path[:-1]:
             target = target[key]
-        loaded = json.load(value)
+        loaded = decode_json(value.read())
         target[path[-1]] = tuple(loaded) if isinstance(target[path[-1]], tuple) else loaded
 
 
@@ -200,7 +200,7 @@ class _ShardWriter(StorageWriter):
                 stream = planner.resolve_data(item)
                 assert isinstance(stream, io.BytesIO), "our planner's"
                 text = stream.getvalue()
-                results.append(WriteResult(item.index, len(text), json.loads(text)))
+                results.append(WriteResult(item.index, len(text), decode_json(text)))
         return _done(results)
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:

@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from xsheet.schemas.errors import ConfigError, ContractError
-from xsheet.schemas.files import read_json, write_text
+from xsheet.schemas.files import decode_json, read_json, write_text
 from xsheet.schemas.sets import versions
 from xsheet.train.loop.model import TrainableModel
 from xsheet.train.loop.optim import Ema
@@ -138,7 +138,7 @@ def _read_description(folder: Path, identity: Mapping[str, Any]) -> TrainProgres
         hint = "finish that run with the version of xsheet that began it, or start anew in another folder"
         raise ContractError(where=str(file), expected=f"format {FORMAT}", got=f"format {form}", hint=hint)
     checked_file(folder, DESCRIPTION_FILE)
-    differs = _dict_differences(theirs, json.loads(json.dumps(identity)))
+    differs = _dict_differences(theirs, decode_json(json.dumps(identity)))
     if differs:
         expected = ", ".join(f"{key} {ours}" for key, (_, ours) in differs.items())
         got = ", ".join(f"{key} {their}" for key, (their, _) in differs.items())

@@ -8,6 +8,9 @@ whole latent frame; one that is longer than the training clips is sampled in win
 T frames shown, H x W pixels.
 """
 
+import io
+import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +45,11 @@ from xsheet.train.sample.script import ActionScript
 MAX_PIXELS = 100_000_000
 """Maximum pixels of a portrait: a small file can claim a size that fills the memory."""
 MAX_AUDIO_BYTES = 256 << 20
+MAX_AUDIO_S = 4 * 3600  # as for films
+MIN_AUDIO_RATE_HZ, MAX_AUDIO_RATE_HZ = (
+    4_000,
+    768_000,
+)  # telephones have 8 kHz; a rate of 1 Hz would multiply the samples
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _MIN_HEIGHT_PX = 256  # smaller videos are enlarged by a whole factor, so that a player shows something
 
@@ -134,10 +142,22 @@ def read_audio(file: Path) -> Samples:
     try:
         if file.stat().st_size > MAX_AUDIO_BYTES:
             raise ValueError(f"{file.stat().st_size} bytes")
-        rate, samples = wavfile.read(file)
-    except (OSError, ValueError) as error:
+        # From memory: scipy allocates what the header claims when it reads a file itself.
+        with warnings.catch_warnings(action="ignore", category=wavfile.WavFileWarning):
+            rate, samples = wavfile.read(io.BytesIO(file.read_bytes()))
+        if not MIN_AUDIO_RATE_HZ <= rate <= MAX_AUDIO_RATE_HZ or len(samples) > rate * MAX_AUDIO_S:
+            raise ValueError(f"{len(samples)} samples at {rate} Hz")
+    except (
+        OSError,
+        ValueError,
+        ArithmeticError,
+        NameError,
+        MemoryError,
+        struct.error,
+    ) as error:  # scipy on a bad header
         raise _audio_error(file, _one_line(error)) from error
-    whole = samples.astype(np.float32)
+    with np.errstate(over="ignore"):  # infinite numbers are refused below
+        whole = samples.astype(np.float32)
     if samples.dtype.kind in "iu":
         limits = np.iinfo(samples.dtype)
         whole = (whole - (128 if samples.dtype.kind == "u" else 0)) / (limits.max + 1 if limits.min else 128)

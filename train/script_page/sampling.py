@@ -20,7 +20,7 @@ from tempfile import TemporaryFile
 from typing import IO, Literal
 
 from xsheet.schemas.errors import RunError
-from xsheet.schemas.files import write_bytes
+from xsheet.schemas.files import decode_json, write_bytes
 from xsheet.train.script_page.worker import SamplingJob
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class ScriptSampler:
                 line = process.stdout.readline(MAX_LINE_BYTES)
                 if not line:
                     break
-                response = json.loads(line)
+                response = decode_json(line)
                 if response["kind"] == "progress" and began_s is None:
                     began_s = time.monotonic()
                 self._apply(state, response, began_s=began_s)

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import Field
 
 from xsheet.schemas.errors import XsheetError
+from xsheet.schemas.files import decode_json
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.exported.load import load_run_or_export
 from xsheet.train.sample.sample import SampleFiles, sample
@@ -61,7 +62,7 @@ def main() -> None:
     logging.getLogger("xsheet").addHandler(_Notes(respond))
     trained: TrainedModel | None = None
     for line in sys.stdin:
-        request = json.loads(line)
+        request = decode_json(line)
         try:
             trained = trained or load_run_or_export(job.run, stage=job.stage, device=job.device)
             _sample(trained, job, Path(request["script"]), Path(request["out"]), respond)

@@ -1,6 +1,5 @@
 """`xsheet train` with a trained model: sample, write-script, preview, evaluate, export."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -228,6 +227,7 @@ def evaluate_(
         return
     from xsheet.cli.show import console, print_json
     from xsheet.runtime.lock import write_lock
+    from xsheet.schemas.files import read_json
     from xsheet.schemas.sets import open_set
     from xsheet.train.loop.step import explain_out_of_memory
 
@@ -253,7 +253,7 @@ def evaluate_(
                 "out": str(out),
                 "stage": name,
                 "clips": len(evaluation.samples),
-                "numbers": json.loads(out.read_bytes())["numbers"],
+                "numbers": read_json(out)["numbers"],
             }
         )
         return

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from xsheet.runtime.result_store import output_error
 from xsheet.schemas.errors import ConfigError, RunError
-from xsheet.schemas.files import remove_temporary_files
+from xsheet.schemas.files import decode_json, remove_temporary_files
 from xsheet.schemas.sets import SET_FILE
 from xsheet.schemas.tables import TABLES
 
@@ -152,7 +152,7 @@ def _holder(file: BinaryIO) -> str:
     """Describe the process that holds the lock, as the lock file states it."""
     try:
         file.seek(0)
-        about = json.loads(file.read(_MAX_HOLDER_BYTES))
+        about = decode_json(file.read(_MAX_HOLDER_BYTES))
         pid, host = int(about["pid"]), "".join(c for c in str(about["host"]) if c.isprintable())[:64]
         since = datetime.fromisoformat(about["since"]).astimezone(UTC)
     except (OSError, ValueError, KeyError, TypeError):

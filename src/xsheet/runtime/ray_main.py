@@ -24,6 +24,7 @@ from xsheet.runtime.task import Outcome
 from xsheet.runtime.worker import Job, Worker
 from xsheet.runtime.worker_main import FATAL_FIELDS, exit_with_driver
 from xsheet.schemas.errors import ConfigError, RunError
+from xsheet.schemas.files import decode_json
 
 MAX_BLOCK_ITEMS = 256
 FIRST_BLOCKS = 512  # of one item each, which suits items of uneven duration; later blocks are larger
@@ -57,7 +58,7 @@ def serve(pipe_fd: int, lifeline_fd: int) -> None:
         while window := _receive_blocks(ray, parent):
             for row in _run(ray, job, *window):
                 if row["fatal_error"]:
-                    raise RunError(**json.loads(row["fatal_error"]))
+                    raise RunError(**decode_json(row["fatal_error"]))
                 respond("outcome", outcome=row["outcome"])
             respond("more")
         respond("end")

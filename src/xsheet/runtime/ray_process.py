@@ -1,6 +1,5 @@
 """The driver's side of a run on Ray: the process that speaks to Ray, its messages, and the driver's heartbeat."""
 
-import json
 import multiprocessing
 import os
 import pickle
@@ -23,6 +22,7 @@ from xsheet.runtime.ray_main import HEARTBEAT_FILE, HEARTBEAT_INTERVAL_S
 from xsheet.runtime.task import Item, Outcome
 from xsheet.runtime.worker import Job
 from xsheet.schemas.errors import ConfigError, RunError
+from xsheet.schemas.files import decode_json
 
 PROBE_INTERVAL_S = 2.0
 HEAD_LOST_S = 30.0  # without an answer of the head, until the run ends
@@ -122,7 +122,7 @@ class _RayProcess:
         try:
             if self._pipe not in ready:
                 raise EOFError
-            message: dict[str, Any] = json.loads(self._pipe.recv_bytes())
+            message: dict[str, Any] = decode_json(self._pipe.recv_bytes())
         except (EOFError, OSError) as error:
             raise self._lost("Ray ended the process that was connected to it") from error
         match message["kind"]:

@@ -25,6 +25,7 @@ from pydantic.dataclasses import is_pydantic_dataclass
 from xsheet.runtime.segments import SegmentStore
 from xsheet.runtime.task import Outcome, Row
 from xsheet.schemas.errors import RunError
+from xsheet.schemas.files import decode_json
 from xsheet.schemas.source import ItemStatus
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ class ResultStore:
     def log(self, key: str) -> str:
         """Traceback of a failed item, or the end of its worker's stderr; empty for other items."""
         lines = (self._records.read(key) or b"").splitlines()
-        return json.loads(lines[-1])["log"] if lines and lines[-1].startswith(_LOG_MARK) else ""
+        return decode_json(lines[-1])["log"] if lines and lines[-1].startswith(_LOG_MARK) else ""
 
     def __iter__(self) -> Iterator[str]:
         """The keys of all results, in no order."""

@@ -23,7 +23,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from xsheet.schemas.files import atomic_path, sync_to_disk, write_bytes
+from xsheet.schemas.files import atomic_path, decode_json, sync_to_disk, write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -283,7 +283,7 @@ class SegmentStore:
         self._set_entries(np.empty(0, _ENTRY))
         try:
             head, _, data = (self.folder / INDEX_FILE).read_bytes().partition(b"\n")
-            about = json.loads(head)
+            about = decode_json(head)
             segments: Mapping[str, int] = about["segments"]
             fits = hashlib.sha256(data).hexdigest() == about["sha256"] and all(
                 _numbered(Path(name)) and (self.folder / name).stat().st_size >= size for name, size in segments.items()

@@ -14,7 +14,7 @@ from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.files import atomic_path
 from xsheet.schemas.sets import describe_set
-from xsheet.schemas.tables import Table
+from xsheet.schemas.tables import TABLES, Table
 
 TABLE_KEYS: tuple[tuple[Table[Any], tuple[str, ...]], ...] = (
     (tables.SOURCES, ("source_id", "path")), (tables.TIMELINES, ("source_id",)), (tables.TRACKS, ("track_id",)),
@@ -29,13 +29,20 @@ TABLE_KEYS: tuple[tuple[Table[Any], tuple[str, ...]], ...] = (
 def new_set(out: Path, name: str) -> Iterator[None]:
     """Hold the lock of a new set while the block fills it; set.json is written last, so that half a set is none.
 
+    After an error what was written is removed, so that the same command can be run again.
+
     Raises:
         ConfigError: the folder has other content; nothing was changed.
         RunError: another command writes to the folder, or it cannot be written.
     """
     with new_folder_lock(out):
-        yield
-        describe_set(out, name)
+        try:
+            yield
+            describe_set(out, name)
+        except BaseException:
+            for folder in ("media", *(table.name for table in TABLES)):
+                shutil.rmtree(out / folder, ignore_errors=True)
+            raise
 
 
 def filtered_parts(set_folder: Path, table: Table[Any], keep: Callable[[pa.Table], list[bool]]) -> Iterator[pa.Table]:

@@ -38,7 +38,7 @@ from xsheet.runtime.storage.stores import (
     write_object,
 )
 from xsheet.schemas.errors import ConfigError, RunError
-from xsheet.schemas.files import atomic_path, write_text
+from xsheet.schemas.files import atomic_path, decode_json, write_text
 from xsheet.schemas.ids import content_key, file_sha256
 
 MANIFEST = "manifest.json"
@@ -181,7 +181,7 @@ class Mirror:
 
     def _load_state(self) -> None:
         try:
-            state = json.loads(self._state_file.read_text(encoding="utf-8"))
+            state = decode_json(self._state_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return
         self._published, self._times = state["published"], state["times"]
@@ -217,7 +217,7 @@ def _read_head(url: str) -> str:
     data = read_object(f"{url}/{MANIFEST}", max_bytes=MAX_MANIFEST_BYTES)
     if data is not None:
         try:
-            head = str(json.loads(data)["files_sha256"])
+            head = str(decode_json(data)["files_sha256"])
             if _SHA256.fullmatch(head) is None:
                 raise ValueError("no hash")
         except (ValueError, KeyError, TypeError) as error:
@@ -244,7 +244,7 @@ def _no_manifest(url: str, error: Exception) -> ConfigError:
 
 def _entries(url: str, text: str) -> dict[str, _Entry]:
     try:
-        files: dict[str, Any] = json.loads(text)["files"]
+        files: dict[str, Any] = decode_json(text)["files"]
         entries = {name: _Entry(int(one["bytes"]), str(one["sha256"])) for name, one in files.items()}
         if not all(_is_safe(name) and _SHA256.fullmatch(one.sha256) for name, one in entries.items()):
             raise ValueError("a path outside the folder, or no hash")
