@@ -238,7 +238,8 @@ def decide_set(set_folder: Path, limits: FilterLimits) -> DecisionSummary:
         nonlocal summary
         for measures in measure_parts(set_folder):
             verdicts = decide(measures, limits)
-            summary += _summarise_changes(measures, verdicts, previous, limits_sha256=summary.limits_sha256)
+            before = _previously_kept(measures["clip_id"], previous, first_row=summary.all.clips)
+            summary += _summarise_changes(measures, verdicts, *before, limits_sha256=summary.limits_sha256)
             yield verdicts
 
     tables.write_arrow(set_folder, tables.VERDICTS, parts())
@@ -257,14 +258,24 @@ def lengths_us(measures: pa.Table) -> NDArray[np.int64]:
     return lengths
 
 
+def _previously_kept(clip_ids: pa.ChunkedArray, previous: pa.Table, *, first_row: int) -> tuple[Mask, Mask]:
+    """Masks of candidates that previous verdicts kept, and of candidates without one.
+
+    Verdicts have the order of measures, so the rows from `first_row` are tried first: looking up every id of a million
+    takes as long as deciding it.
+    """
+    aligned = previous.slice(first_row, len(clip_ids))
+    if aligned["clip_id"].equals(clip_ids):
+        return to_mask(aligned["kept"]), np.zeros(len(clip_ids), dtype=bool)
+    previous_row = pc.index_in(clip_ids, value_set=previous["clip_id"].combine_chunks())
+    return to_mask(previous["kept"].take(previous_row)), to_mask(previous_row.is_null())
+
+
 def _summarise_changes(
-    measures: pa.Table, verdicts: pa.Table, previous: pa.Table, *, limits_sha256: str
+    measures: pa.Table, verdicts: pa.Table, was_kept: Mask, is_new: Mask, *, limits_sha256: str
 ) -> DecisionSummary:
     lengths = lengths_us(measures)
     kept = to_mask(verdicts["kept"])
-    previous_row = pc.index_in(measures["clip_id"], value_set=previous["clip_id"].combine_chunks())
-    was_kept = to_mask(previous["kept"].take(previous_row))
-    is_new = to_mask(previous_row.is_null())
     counted = pc.value_counts(pc.list_flatten(verdicts["reasons"])).to_pylist()
     return DecisionSummary(
         limits_sha256=limits_sha256,

@@ -335,6 +335,15 @@ def test_deciding_a_set_again_reports_changes(tmp_path):
     assert [v.kept for v in iter_records(tmp_path, VERDICTS)] == [False, False] + [True] * 6
 
 
+def test_a_candidate_that_comes_before_the_known_ones_is_the_only_new_one(tmp_path):
+    rows = [good(k, face__height_px=float(60 * k)) for k in range(8)]
+    write_table(tmp_path, MEASURES, rows[1:])
+    decide_set(tmp_path, preset("keep"))
+    write_table(tmp_path, MEASURES, rows)
+    again = decide_set(tmp_path, preset("keep", "face.min_height_px=250"))
+    assert (again.without_previous_verdict.clips, again.newly_rejected.clips, again.kept.clips) == (1, 3, 3)
+
+
 def test_a_set_of_many_parts_is_decided_like_one_table(tmp_path):
     rows = [good(k, face__height_px=float(40 * k)) for k in range(25)]
     small = replace(MEASURES, rows_per_part=7)
