@@ -8,7 +8,7 @@ whose items have a `name` is addressed by it: `stages.NAME.steps=5000` changes o
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -221,7 +221,10 @@ def _check_keys(values: Mapping[Any, Any], model: type[BaseModel], *, where: str
         field = model.model_fields.get(str(key))
         if field is None:
             known = [prefix + name for name in model.model_fields]
-            near = difflib.get_close_matches(f"{prefix}{key}", known, n=1, cutoff=0.0)
+            near = [
+                *_paths_below(str(key), model, prefix),
+                *difflib.get_close_matches(f"{prefix}{key}", known, n=1, cutoff=0.0),
+            ]
             raise ConfigError(
                 where=where,
                 expected=f"one of {', '.join(known)}",
@@ -233,6 +236,16 @@ def _check_keys(values: Mapping[Any, Any], model: type[BaseModel], *, where: str
             model_of = _model_for(section, models)
             if model_of is not None:
                 _check_keys(section, model_of, where=where, prefix=f"{prefix}{key}.{name}")
+
+
+def _paths_below(key: str, model: type[BaseModel], prefix: str) -> Iterator[str]:
+    """Dotted paths of the settings with this very name in the sections of a model."""
+    for name, field in model.model_fields.items():
+        if name == key:
+            yield f"{prefix}{name}"
+        if not _is_list(field.annotation):
+            for section in _section_models(field.annotation):
+                yield from _paths_below(key, section, f"{prefix}{name}.")
 
 
 def _copy(value: Any) -> Any:

@@ -64,6 +64,7 @@ def test_zero_is_a_value_and_null_takes_a_section_away(preset):
     [
         ("sync.min_confidense=3", "did you mean 'sync.min_confidence'"),
         ("snyc.min_confidence=3", "did you mean 'sync'"),
+        ("min_height_px=3", "did you mean 'face.min_height_px'"),
         ("face.min_hight_px=3", "did you mean 'face.min_height_px'"),
         ("sync.min_confidence=-1", "--set sync.min_confidence=-1: sync.min_confidence: expected .* equal to 0, got -1"),
         ("sync.min_confidence=high", "expected .* valid number, got 'high'"),
