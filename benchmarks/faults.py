@@ -1,6 +1,6 @@
 """Recall of the audit on seeded faults, and its false-positive rate on correct annotations.
 
-    python benchmarks/faults.py planted|measured|motion|arms|set [--films 60] [--first 200] [--cache DIR]
+    python benchmarks/faults.py planted|measured|motion|arms|labels|set [--films 60] [--first 200] [--cache DIR]
 
 planted   the puppet's truth with its planted signals; seconds
 measured  the puppet's truth with signals measured from the film; five seconds of one core per film
@@ -8,6 +8,8 @@ arms      faults of arms only: puppets from further away, so that hands are in t
           and the optical flow of the drawn frames; a second of one core per film
 motion    the output of the motion annotator on the measured signals, taken as the truth
 
+labels    real clips: the motion annotator's own phases that a hand-made label confirms, class and side (benchmarks/
+          labels.py); what no label confirms is marked as unknown, as after a review
 set       a layer of a set (--set FOLDER --layer human), taken as the truth: choose one that people reviewed
 
 Prints Markdown tables for docs/log/. Limits were chosen on films of seeds below 200; the default seeds are higher.
@@ -22,7 +24,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from motion import cached, phases_of
+from labels import Move, is_true, labels_of, moves_of, read_signals
+from motion import annotated, cached, phases_of
 
 from xsheet.annotate.motion.series import frames_of_span
 from xsheet.audit.checks.base import AnnotationView, ClipMetadata, with_clip_evidence
@@ -40,10 +43,10 @@ from xsheet.demo.film.truth import truth_rows, truth_run
 from xsheet.demo.puppet.draw import Puppet, add_camera_noise
 from xsheet.demo.puppet.identity import random_identity
 from xsheet.schemas import vocab
-from xsheet.schemas.annotation import Annotation
+from xsheet.schemas.annotation import Annotation, Phase, UnknownSpan
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.layers import find_layer
-from xsheet.schemas.time import Span
+from xsheet.schemas.time import CLIP_RATE, Span, frame_start_us
 
 ARMS: tuple[vocab.Track, ...] = ("arm_left", "arm_right")
 WIDE_PX, WIDE_SCALE = 240, 0.38  # hands that hang down are in the picture too
@@ -107,6 +110,30 @@ def wide_case(seed: int) -> Case:
     return Case(truth, ClipEvidence(replace(wide, **part_flow(pictures, wide))), ARMS)
 
 
+def accepted_cases(shared: Path, cache: Path | None) -> Iterator[Case]:
+    """Real clips with the phases of the motion annotator that hand-made labels confirm."""
+    for path, labels in labels_of(shared).items():
+        signals, height = read_signals(path, cache)
+        result = annotated(signals, height=height)
+        confirmed = [phase for phase in result.phases if phase.action == "rest" or _is_confirmed(phase, labels)]
+        rejected = [phase for phase in result.phases if phase not in confirmed]
+        if all(phase.action == "rest" for phase in confirmed):
+            continue
+        truth = Annotation(
+            annotation_id="ann_labels", vocab_version=vocab.VOCAB_VERSION, clip_id=signals.clip_id, layer="gold",
+            run_id=truth_run(0).run_id, status="ok", duration_us=frame_start_us(signals.frames, CLIP_RATE),
+            media_sha256="0" * 64, base=result.base, phases=tuple(confirmed),
+            unknown=tuple(UnknownSpan(track=p.track, start_us=p.start_us, end_us=p.end_us) for p in rejected),
+        )  # fmt: skip
+        yield Case(truth, ClipEvidence(signals))
+
+
+def _is_confirmed(phase: Phase, labels: list[Move]) -> bool:
+    """Whether labels name all moves of a phase, or a label of its part that is unsure covers it."""
+    moves = moves_of([phase])
+    return bool(moves) and all(is_true(move, [label for label in labels if label.part == move.part]) for move in moves)
+
+
 def cases(options: argparse.Namespace) -> Iterator[Case]:
     """Films by seed, from the cache of the motion benchmark if they are there."""
     seeds = range(options.first, options.first + options.films)
@@ -125,6 +152,9 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
             if any(action.track in ARMS for member in plan.shots[0].cast_members for action in member.actions)
         )
         yield from (wide_case(seed) for seed in islice(with_arms, options.films))
+        return
+    if options.what == "labels":
+        yield from accepted_cases(options.shared, options.cache)
         return
     if options.what == "set":
         layer = find_layer(options.set, options.layer)
@@ -189,18 +219,18 @@ def alarms(found: list[Case], clean: list[list[CheckEvaluation]], show: Callable
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="planted", choices=("planted", "measured", "motion", "arms", "set"))
+    parser.add_argument(
+        "what", nargs="?", default="planted", choices=("planted", "measured", "motion", "arms", "labels", "set")
+    )
     parser.add_argument("--films", type=int, default=60)
     parser.add_argument("--first", type=int, default=200, help="seed of the first film")
     parser.add_argument("--set", type=Path, help="folder of the set")
     parser.add_argument("--layer", default="human", help="layer of the set")
     parser.add_argument("--cache", type=Path, help="folder that keeps measured signals")
+    parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared")
     options = parser.parse_args()
-    source = (
-        f"{options.set.name}, {options.layer}"
-        if options.what == "set"
-        else f"{options.films} films from seed {options.first}"
-    )
+    films = f"{options.films} films from seed {options.first}"
+    source = {"set": f"{options.set}, {options.layer}", "labels": "real clips"}.get(options.what, films)
     print(f"\n{options.what}, {source}:\n")
     table(list(cases(options)))
 

@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from xsheet.annotate.base import StructuredResult
 from xsheet.annotate.motion.annotator import MotionSettings, annotate_motion
 from xsheet.curate.audio.features import audio_features, voice_detector_name
+from xsheet.curate.body.flow import FlowAnalyser
 from xsheet.curate.body.pose import PoseAnalyser, PoseSettings
 from xsheet.curate.body.signals import clip_signals
 from xsheet.curate.faces.tracker import FaceSettings, FaceTracker
@@ -121,7 +123,16 @@ def measured(path: Path, *, body: bool = True) -> tuple[Signals, int]:
     )  # fmt: skip
     track = max(tracks, key=lambda one: one.frames, default=None)
     signals = clip_signals(whole, timeline, track, shift_frames=0)
-    return (replace(signals, **_followed(path)) if body else signals), height
+    return (with_flow(path, replace(signals, **_followed(path))) if body else signals), height
+
+
+def with_flow(path: Path, signals: Signals) -> Signals:
+    """Signals with the optical flow inside the body parts, as an export measures it."""
+    flow = FlowAnalyser()
+    with open_media(path, root=path.parent) as media:
+        for frame in media.frames(size=fit_size(*media.size, long_side=640, multiple=2)):
+            flow.add(frame)
+    return replace(signals, **flow.signals(signals))
 
 
 def _followed(path: Path) -> dict[str, tuple[float | None, ...]]:
@@ -154,12 +165,17 @@ def filmed(film: FilmPlan, *, body: bool = True, size: int = 384) -> tuple[Signa
 
 def phases_of(signals: Signals, *, height: int = 384) -> tuple[Phase, ...]:
     """The phases of the annotator."""
+    return annotated(signals, height=height).phases
+
+
+def annotated(signals: Signals, *, height: int = 384) -> StructuredResult:
+    """Base and phases of the annotator."""
     clip = Clip(
         clip_id=signals.clip_id, source_id="src_benchmark", media_path="media/benchmark.mp4", media_sha256="0" * 64,
         start_us=0, end_us=frame_start_us(signals.frames, CLIP_RATE), frames=signals.frames, samples=0, width=height,
         height=height,
     )  # fmt: skip
-    return annotate_motion(clip, signals, MotionSettings()).phases
+    return annotate_motion(clip, signals, MotionSettings())
 
 
 def cached(cache: Path | None, seeds: Iterable[int], *, kind: str) -> Iterator[tuple[Signals, Annotation]]:

@@ -104,7 +104,8 @@ def motion_curves(signals: Signals) -> MotionCurves:
     raw = {name: _series_array(signals, name) for name in _FACE}
     lids = _eye_openness(raw["eye_left_open"], raw["eye_right_open"])
     raw |= {name: interpolate_hidden(raw[name], _near_closed(lids)) for name in ("gaze_x", "gaze_y", "brow_raise")}
-    face = raw if signals.extractor == GROUND_TRUTH_EXTRACTOR else remove_crosstalk(raw)
+    is_planted = signals.extractor == GROUND_TRUTH_EXTRACTOR
+    face = raw if is_planted else remove_crosstalk(raw)
     width, drift = shoulder_width(signals) or np.nan, _drift(signals)
     left, right, wrist_left, wrist_right = (_joint(signals, name, drift) for name in _JOINTS)
     middle = (left + right) / 2
@@ -120,7 +121,7 @@ def motion_curves(signals: Signals) -> MotionCurves:
         brow_raise=face["brow_raise"],
         smile=face["smile"],
         mouth_opening=face["mouth_open"],
-        mouth_width=raw["mouth_wide"],
+        mouth_width=np.full(signals.frames, np.nan) if is_planted else raw["mouth_wide"],  # planted: speech alone
         log_head_height=np.log(np.where(face["head_height"] > 0, face["head_height"], np.nan)),
         head_shift_x=(raw["head_x"] - drift[:, 0]) / finite_median(raw["head_height"]),
         torso_sway=sway,

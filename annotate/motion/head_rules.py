@@ -42,7 +42,13 @@ class HeadRuleSettings(StrictModel):
         default=8.0, gt=0, le=45, description="minimum yaw change of a turn, and of each direction of a shake, degrees"
     )
     min_roll_deg: float = Field(
-        default=9.0, gt=0, le=45, description="minimum roll change of a tilt relative to the shoulders, degrees"
+        default=7.0, gt=0, le=45, description="minimum roll change of a tilt relative to the shoulders, degrees"
+    )
+    tilt_ratio: float = Field(
+        default=1.3,
+        ge=1,
+        le=5,
+        description="minimum roll change of a tilt that is annotated, as a multiple of min_roll_deg",
     )
     min_speed_deg_s: float = Field(
         default=20.0,
@@ -138,7 +144,7 @@ def detect_head_actions(curves: MotionCurves, settings: HeadRuleSettings) -> Ite
         ),
         _Axis(
             values=curves.roll_deg,
-            min_size=settings.min_roll_deg,
+            min_size=settings.tilt_ratio * settings.min_roll_deg,
             positive="tilt_head",
             negative="tilt_head",
             repeated=None,

@@ -20,6 +20,7 @@ from xsheet.audit.settings import AuditSettings
 from xsheet.schemas import ids, vocab
 from xsheet.schemas.annotation import Annotation, EvidenceValue, Finding, Phase
 from xsheet.schemas.run import Run
+from xsheet.schemas.time import Span
 
 _PAIRED_TRACKS: tuple[vocab.Track, ...] = ("arms", "hands")
 CheckFamily = Literal["structure", "timeline", "consistency", "text", "motion", "speech"]
@@ -59,7 +60,7 @@ class AnnotationView:
     support_by_phase: Mapping[str, float] = field(default_factory=dict)
     sample_f1: float | None = None  # mean F1 at tIoU 0.5 over pairs of samples of the clip
     measured_phases: tuple[MeasuredPhase, ...] = ()
-    # (frames,) by track: whether a phase covers the frame.
+    # (frames,) by track: whether a phase covers the frame, or a span of which nothing is known.
     active_frames: Mapping[vocab.Track, NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
@@ -71,12 +72,15 @@ class AnnotationView:
 def with_clip_evidence(view: AnnotationView, clip_evidence: ClipEvidence) -> AnnotationView:
     """Add the measured motion of the clip and of each phase to a view."""
     measured_phases = tuple(_measure_phase(phase, clip_evidence) for phase in view.annotation.phases)
+    covered = [(m.phase.track, m.frames) for m in measured_phases if m.phase.action != "rest"]
+    for span in view.annotation.unknown:
+        tracks = tuple(clip_evidence.speeds) if span.track == "whole_body" else (span.track,)
+        covered += [(track, frames_of_span(Span(span.start_us, span.end_us))) for track in tracks]
     active: dict[vocab.Track, NDArray[np.bool_]] = {}
-    for measured in measured_phases:
-        phase = measured.phase
-        if phase.action != "rest" and phase.track in clip_evidence.speeds:
-            mask = active.setdefault(phase.track, np.zeros(len(clip_evidence.curves), np.bool_))
-            mask[measured.frames.start : measured.frames.stop] = True
+    for track, frames in covered:
+        if track in clip_evidence.speeds:
+            mask = active.setdefault(track, np.zeros(len(clip_evidence.curves), np.bool_))
+            mask[frames.start : frames.stop] = True
     return replace(
         view,
         clip_evidence=clip_evidence,

@@ -79,12 +79,8 @@ def _flow_by_track(view: AnnotationView) -> dict[vocab.Track, Floats]:
 
 
 def _covered(view: AnnotationView, frames: int) -> NDArray[np.bool_]:
-    """(frames,) whether any phase other than a rest is there: a part that moves takes its neighbours along."""
-    covered = np.zeros(frames, np.bool_)
-    for measured in view.measured_phases:
-        if measured.phase.action != "rest":
-            covered[measured.frames.start : measured.frames.stop] = True
-    return covered
+    """(frames,) whether a phase other than a rest or an unknown span is there: a part takes its neighbours along."""
+    return np.logical_or.reduce([np.zeros(frames, np.bool_), *view.active_frames.values()])
 
 
 def _still(values: Floats, least: float) -> float | None:

@@ -11,7 +11,7 @@ from xsheet.audit.checks.evidence import ClipEvidence
 from xsheet.audit.checks.motion import MOTION_CHECKS, missed_spans
 from xsheet.audit.checks.speech import SPEECH_CHECKS
 from xsheet.audit.settings import AuditSettings
-from xsheet.schemas.annotation import SpeechRelation
+from xsheet.schemas.annotation import SpeechRelation, UnknownSpan
 from xsheet.schemas.clip import Signals
 from xsheet.schemas.run import Run
 
@@ -130,6 +130,12 @@ def test_a_clear_movement_without_a_phase_is_missed(annotation, nodding):
 
 def test_a_movement_that_a_phase_of_its_track_covers_is_not_missed(annotation, nodding):
     assert "G9" not in failed(annotation(("head", "turn_head", 1.6, 2.24)), nodding)
+
+
+@pytest.mark.parametrize("track", ["head", "whole_body"])
+def test_a_movement_in_an_unknown_span_is_not_missed(annotation, nodding, track):
+    unknown = (UnknownSpan(track=track, start_us=1_600_000, end_us=2_240_000),)
+    assert "G9" not in failed(annotation(("whole_body", "rest", 3.0, 5.0), unknown=unknown), nodding)
 
 
 @pytest.mark.parametrize(("start", "stop", "is_shrug"), [(105, 115, True), (0, FRAMES, False)])
