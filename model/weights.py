@@ -5,8 +5,8 @@ safetensors are opened, never pickles. Tensors are copied into the model's own d
 """
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +21,7 @@ from xsheet.model.encoders.pretrained import import_diffusers
 from xsheet.model.init import init_new_parts
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.files import atomic_path, decode_json, read_json
+from xsheet.schemas.files import atomic_path, decode_json, library_os_errors, read_json
 
 # Name here and in diffusers: name in the files of Wan's authors. Each layer has a weight and a bias.
 _LAYERS = {
@@ -232,13 +232,14 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     if folder.exists():
         raise _weights_error(folder, expected="a folder that does not exist yet", got="one that does")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    staging = folder.with_name(f".{folder.name[:40]}.{secrets.token_hex(8)}.tmp")
+    staging.mkdir()
     try:
-        yield staging
+        with library_os_errors(folder):
+            yield staging
         for file in staging.iterdir():
             with file.open("rb") as written:
                 os.fsync(written.fileno())
-        staging.chmod(0o755)
         staging.rename(folder)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)

@@ -38,7 +38,8 @@ def library_os_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _DISK_ERRNOS and error.filename is None:  # Python's own write names no file
+        # Python's own write names no file, a copy the source first.
+        if error.errno in _DISK_ERRNOS and (error.filename is None or error.filename2 is not None):
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
     except Exception as error:

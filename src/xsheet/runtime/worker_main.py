@@ -118,7 +118,9 @@ def _respond(step: Callable[[], WorkerResponse], job: Job, stage: _StageFile) ->
         return WorkerResponse(kind="fatal", fatal_error={w: getattr(error, w) for w in FATAL_FIELDS})
     except Exception as error:  # noqa: BLE001  # the only place: no exception may leave a task
         if isinstance(error, OSError) and error.errno in _NO_SPACE_ERRNOS:
-            full = output_error(Path(error.filename or job.out), error)
+            full = output_error(
+                Path(error.filename2 or error.filename or job.out), error
+            )  # a copy names its target second
             return WorkerResponse(kind="fatal", fatal_error={w: getattr(full, w) for w in FATAL_FIELDS})
         return _failure_response(error, stage.name)
 

@@ -67,6 +67,13 @@ def test_nothing_is_written_over(exported, trained_run):
         export(trained_run, exported)
 
 
+def test_a_full_disk_is_named_and_leaves_nothing_of_the_export(trained_run, disk):
+    disk.fill(but_bytes=300_000)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/out/transformer'"):
+        export(trained_run, disk.path / "out")
+    assert [path.name for path in (disk.path / "out").iterdir()] == [".commits"]
+
+
 def test_the_printed_lines_run_as_they_stand(exported):
     lines = pipeline_lines(exported) + backbone_lines(exported)
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
