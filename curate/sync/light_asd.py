@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xsheet.curate.media.audio import Samples
-from xsheet.curate.sync.network_weights import convert_pickle, read_weights, wrong_weights_error
+from xsheet.curate.sync.network_weights import convert_pickle, load_tensors, read_weights, wrong_weights_error
 from xsheet.curate.sync.syncnet import mfcc
 from xsheet.curate.weights import find_model
 from xsheet.schemas.errors import RunError, install_extra
@@ -76,12 +76,12 @@ class LightAsd:
         """
         try:
             import python_speech_features  # noqa: F401, PLC0415 - heavy, and optional
-            from safetensors.torch import load  # noqa: PLC0415 - needs torch
+            import torch  # noqa: F401, PLC0415 - the same
         except ImportError as error:
             hint = install_extra("syncnet")
             raise RunError(where="Light-ASD", expected="the extra `syncnet`", got=str(error), hint=hint) from error
         raw, digest = read_weights(self._path, sha256=self._sha256)
-        weights = load(raw)
+        weights = load_tensors(raw, where=self._path, network="Light-ASD")
         _check_tensors(weights, where=self._path)
         self._weights = {name: tensor.to(self.settings.device) for name, tensor in weights.items()}
         self.name = f"light_asd@{digest[:8]}"

@@ -3,12 +3,21 @@
 import hashlib
 import io
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xsheet.schemas.errors import ConfigError, RunError, install_extra
 from xsheet.schemas.files import write_bytes, write_text
+
+if TYPE_CHECKING:
+    import torch
+
+
+_DAMAGED_PICKLE = (EOFError, LookupError, ValueError, TypeError, AttributeError, AssertionError, ArithmeticError,
+                   MemoryError, struct.error)  # fmt: skip
+"""What torch's restricted unpickler raises on damaged bytes besides its own errors."""
 
 
 def read_weights(path: Path, *, sha256: str | None = None) -> tuple[bytes, str]:
@@ -31,6 +40,18 @@ def read_weights(path: Path, *, sha256: str | None = None) -> tuple[bytes, str]:
     if digest != expected.lower():
         raise ConfigError(where=str(path), expected=f"SHA-256 {expected}", got=digest, hint="download the file again")
     return raw, digest
+
+
+def load_tensors(raw: bytes, *, where: Path, network: str) -> "dict[str, torch.Tensor]":
+    """The tensors of safetensors bytes; ConfigError if they are something else."""
+    from safetensors import SafetensorError  # noqa: PLC0415 - with torch
+    from safetensors.torch import load  # noqa: PLC0415 - needs torch
+
+    try:
+        return load(raw)
+    except (SafetensorError, ValueError, KeyError) as error:
+        got = " ".join(str(error).split())[:200]
+        raise wrong_weights_error(where, got=got, network=network) from error
 
 
 def converted_weights(models: Path | None, file: str, *, command: str) -> Path:
@@ -72,8 +93,9 @@ def convert_pickle(source: Path, out: Path, *, network: str, sha256: str, check:
     raw, _ = read_weights(source, sha256=sha256)
     try:
         state = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        got = str(error).splitlines()[0]
+    except (RuntimeError, pickle.UnpicklingError, *_DAMAGED_PICKLE) as error:
+        # Not torch's message, which advises to run the code of the pickle.
+        got = f"no pickle of tensors alone ({type(error).__name__})"
         raise wrong_weights_error(source, got=got, network=network) from error
     check(state)
     converted = save({name: tensor.contiguous() for name, tensor in state.items()})

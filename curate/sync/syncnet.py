@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
-from xsheet.curate.sync.network_weights import convert_pickle, read_weights, wrong_weights_error
+from xsheet.curate.sync.network_weights import convert_pickle, load_tensors, read_weights, wrong_weights_error
 from xsheet.curate.weights import find_model
 from xsheet.schemas.errors import RunError, install_extra
 from xsheet.schemas.settings import StrictModel
@@ -67,10 +67,10 @@ class SyncNet:
             ConfigError: weights or their hash missing, another hash, or unexpected tensors.
             RunError: the extra is not installed.
         """
-        from safetensors.torch import load  # noqa: PLC0415 - needs torch
-
         raw, digest = read_weights(self._path, sha256=self._sha256)
-        self._net = _build_network(load(raw), where=self._path).to(self.settings.device)
+        self._net = _build_network(load_tensors(raw, where=self._path, network="SyncNet"), where=self._path).to(
+            self.settings.device
+        )
         self.name = f"syncnet_v2@{digest[:8]}"
 
     def embed_mouths(self, crops: NDArray[np.uint8]) -> "torch.Tensor":
