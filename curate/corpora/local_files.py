@@ -36,11 +36,17 @@ class LocalVideos:
     def at(self, path: str) -> Path | None:
         """The file at a path below the folder; None if there is none."""
         file = self.folder / path
-        return file if "\0" not in path and file.is_file() else None
+        try:
+            return file if file.is_file() else None
+        except (OSError, ValueError):  # too long, a NUL byte, or half a character
+            return None
 
     def contains(self, path: str) -> bool:
         """Whether a path is below the folder after links are resolved."""
-        return "\0" not in path and (self.folder / path).resolve().is_relative_to(self.folder.resolve())
+        try:
+            return (self.folder / path).resolve().is_relative_to(self.folder.resolve())
+        except (OSError, ValueError):  # the same; such a path is nowhere
+            return False
 
     def _index(self, depth: int) -> dict[str, list[Path]]:
         index: dict[str, list[Path]] = defaultdict(list)

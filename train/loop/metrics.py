@@ -75,7 +75,12 @@ class TrackerSettings(StrictModel):
     library: TrackerLibrary = Field(
         description="experiment tracker; install it first: pip install trackio, or pip install wandb"
     )
-    project: str = Field(default="xsheet", min_length=1, max_length=100, description="project name of the runs")
+    project: str = Field(
+        default="xsheet",
+        max_length=100,
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_. -]*$",
+        description="project name of the runs",
+    )  # trackio makes a file name of it
 
 
 class _Library(Protocol):

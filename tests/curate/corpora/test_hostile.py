@@ -66,10 +66,10 @@ def test_metadata_names_no_file_outside_the_folder(tmp_path):
     (tmp_path / "out.mp4").write_bytes(b"")
     (inside / "a.mp4").write_bytes(b"")
     (inside / "link.mp4").symlink_to(tmp_path / "out.mp4")
-    names = ("../out.mp4", str(tmp_path / "out.mp4"), "link.mp4", "nul\0.mp4", "a.mp4")
+    names = ("../out.mp4", str(tmp_path / "out.mp4"), "link.mp4", "nul\0.mp4", "half \ud800.mp4", "x" * 300, "a.mp4")
     (inside / "metadata.jsonl").write_text("".join(json.dumps({"file_name": name}) + "\n" for name in names))
     found = import_corpus("video-folder", inside, inside, {})
-    assert [one.reason for one in found.problems] == ["outside_folder"] * 4
+    assert [one.reason for one in found.problems] == ["outside_folder"] * 5 + ["missing"]
     assert [one.file.name for one in found.placed] == ["a.mp4"]
 
 

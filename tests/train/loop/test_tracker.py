@@ -12,6 +12,12 @@ def test_a_library_that_is_not_installed_is_named_with_its_command(tmp_path, mon
         Tracker(TrackerSettings(library="wandb"), tmp_path / "run" / "stage1", config={})
 
 
+@pytest.mark.parametrize("project", ["../../elsewhere", "/root", "", ".", "a/b"])
+def test_a_project_is_a_name_and_no_path(project):
+    with pytest.raises(ValueError, match="project"):
+        TrackerSettings(library="trackio", project=project)
+
+
 @pytest.mark.slow
 def test_trackio_keeps_the_numbers_of_a_stage_in_one_run(tmp_path, monkeypatch):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
