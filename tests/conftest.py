@@ -102,15 +102,15 @@ def build_once() -> Callable[[str, Callable[[Path], Built]], Built]:
 
 
 @pytest.fixture(scope="session")
-def short_films() -> Callable[[Path, int], list[Path]]:
-    """Draws short films of one talking puppet, of half a second and 128 pixels, each with bytes of its own."""
+def short_films() -> Callable[..., list[Path]]:
+    """Draws short films of one talking puppet, of `frames` at 25 fps and 128 pixels, each with bytes of its own."""
 
-    def draw(folder: Path, count: int) -> list[Path]:
+    def draw(folder: Path, count: int, *, frames: int = 30) -> list[Path]:
         from xsheet.curate.media.writer import write_clip
         from xsheet.demo.film.plan import plan_film
         from xsheet.demo.film.render import render_film
 
-        plan, frames, starts = plan_film(0, seed=79, kind="talk"), 13, 47
+        plan, starts = plan_film(0, seed=79, kind="talk"), 60 - frames
         pictures = list(islice(render_film(plan, height_px=128), starts + frames))
         folder.mkdir(parents=True, exist_ok=True)
         films = [folder / f"{k:05d}.mp4" for k in range(count)]

@@ -43,7 +43,7 @@ stages:
   optim: *optim
 """
 SHEET = "base: A person speaks to the camera.\nphases: [{start_s: 0.1, end_s: 0.6, text: nods twice}]\n"
-CURATION = ("--preset", "all", "--set=export.pose=null", "--set=analysis.candidates.min_frames=10", "--jobs", "1")
+CURATION = ("--preset", "all", "--set=export.pose=null", "--set=analysis.candidates.min_frames=20", "--jobs", "1")
 A_SENTENCE = (SystemExit, XsheetError, OSError)  # what the entry point prints as one line; no bug of xsheet
 
 
