@@ -127,7 +127,14 @@ def test_a_condition_may_ask_for_actions_of_a_layer(drawn):
 
 @pytest.mark.parametrize(
     "where",
-    ["duration > 4", "1 = ", "clip_id IN (SELECT * FROM read_csv('{file}'))", "1=1); COPY clip TO '{file}'; --"],
+    [
+        "duration > 4",
+        "1 = ",
+        "duration_s",
+        "1=1), (2",
+        "clip_id IN (SELECT * FROM read_csv('{file}'))",
+        "1=1); COPY clip TO '{file}'; --",
+    ],
 )
 def test_a_condition_reads_columns_only_and_no_file(drawn, tmp_path, where):
     file = tmp_path / "secret.csv"
