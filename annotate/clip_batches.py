@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from xsheet.annotate.settings import AnnotateSettings
 from xsheet.annotate.speech.transcript import Transcript, transcript_of
@@ -90,7 +89,7 @@ class ClipBatches:
 def _row_ranges(set_folder: Path, *, limit: int | None, step: int) -> Iterator[tuple[Path, range]]:
     remaining = limit
     for file in tables.part_files(set_folder, tables.SIGNALS):
-        count: int = pq.read_metadata(file).num_rows
+        count: int = tables.read_footer(file).num_rows
         end = count if remaining is None else min(count, remaining)
         remaining = None if remaining is None else remaining - end
         for start in range(0, end, step):

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from xsheet.schemas import tables
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.clip import Clip, Signals
@@ -71,7 +69,7 @@ class SignalsLookup:
         if clip_id not in self._cached and (location := self._locations.get(clip_id)) is not None:
             file, row = location
             start = row - row % self._rows
-            count: int = pq.read_metadata(file).num_rows
+            count: int = tables.read_footer(file).num_rows
             rows = range(start, min(start + self._rows, count))
             records = tables.from_arrow(tables.read_slice(file, tables.SIGNALS, rows), tables.SIGNALS)
             self._cached = {signals.clip_id: signals for signals in records}

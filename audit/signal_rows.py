@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from xsheet.schemas.clip import Signals
-from xsheet.schemas.tables import SIGNALS, part_files, read_file, read_slice
+from xsheet.schemas.tables import SIGNALS, part_files, read_file, read_footer, read_slice
 
 _SIGNAL_FIELDS = tuple(field.name for field in fields(Signals))
 
@@ -47,7 +46,7 @@ class SignalsReader:
 
 
 def _row_groups(file: Path) -> list[range]:
-    metadata = pq.read_metadata(file)
+    metadata = read_footer(file)
     groups, start = [], 0
     for k in range(metadata.num_row_groups):
         stop = start + metadata.row_group(k).num_rows

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from xsheet.annotate.motion.annotator import MotionSettings
 from xsheet.audit.agreement.consistency import SampleConsistency, sample_consistency
@@ -21,7 +20,17 @@ from xsheet.audit.signal_rows import SignalsReader
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Annotation
 from xsheet.schemas.layers import LayerRun, list_layers
-from xsheet.schemas.tables import ANNOTATIONS, CLIPS, MEASURES, SHOTS, from_arrow, read_file, read_slice, read_table
+from xsheet.schemas.tables import (
+    ANNOTATIONS,
+    CLIPS,
+    MEASURES,
+    SHOTS,
+    from_arrow,
+    read_file,
+    read_footer,
+    read_slice,
+    read_table,
+)
 from xsheet.schemas.time import CLIP_RATE, frame_start_us
 
 _BATCH_ROWS = 2_500  # half a row group of schemas.tables; about 30 MB of records
@@ -86,7 +95,7 @@ def annotation_batches(layer: LayerRun) -> Iterator[list[Annotation]]:
 
 def _row_batches(layer: LayerRun) -> Iterator[list[Annotation]]:
     for file in layer.files:
-        count: int = pq.read_metadata(file).num_rows
+        count: int = read_footer(file).num_rows
         for first in range(0, count, _BATCH_ROWS):
             batch = read_slice(file, ANNOTATIONS, range(first, min(first + _BATCH_ROWS, count)))
             yield from_arrow(batch, ANNOTATIONS)

@@ -195,6 +195,12 @@ def read_file(path: Path, table: Table[Any], columns: Sequence[str] | None = Non
     return _as_declared(rows, table, names, path)
 
 
+def read_footer(path: Path) -> pq.FileMetaData:
+    """Numbers of rows and row groups of one Parquet file; ContractError if it is not one."""
+    with _damage_named(path):
+        return pq.read_metadata(path)
+
+
 def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str] | None = None) -> pa.Table:
     """A range of rows of one Parquet file as Arrow; reads only their row groups.
 

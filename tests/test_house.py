@@ -151,6 +151,12 @@ def test_json_is_decoded_in_one_place_that_knows_deep_nesting(root):
     assert found == {(root / "schemas/files.py").resolve()}
 
 
+def test_tables_are_read_in_the_one_place_that_names_a_damaged_file(root):
+    paths = [path for part in (*PARTS, "src/xsheet") for path in modules(root, part)]
+    found = {path.resolve() for path in paths if re.search(r"pq\.(read|Parquet)", path.read_text(encoding="utf-8"))}
+    assert found == {(root / file).resolve() for file in ("schemas/tables.py", "curate/manifest.py")}
+
+
 PRIVATE_LANGUAGE = {"said", "told", "heard", "wish", "walked", "befell", "cries"}
 
 
