@@ -67,6 +67,7 @@ class MotionCurves:
     voiced: NDArray[np.bool_]
     visibility: Mapping[vocab.Track, Floats]  # share of the track that is visible, 0..1
 
+    log_shoulder_width: Floats  # log of the distance of the shoulders: grows when the trunk comes nearer
     shoulder_sway: Floats  # middle of the shoulders to the own left, shoulder widths
 
     def __len__(self) -> int:
@@ -128,6 +129,7 @@ def motion_curves(signals: Signals) -> MotionCurves:
         shoulder_rise=rise,
         wrist_left=(wrist_left - middle) * (1, -1) / width,
         wrist_right=(wrist_right - middle) * (-1, -1) / width,
+        log_shoulder_width=np.log(np.maximum(np.linalg.norm(left - right, axis=1), 1e-6)),
         shoulder_sway=subtract_median(middle[:, 0]) / width,
         voiced=_voiced(signals),
         visibility=_visibility(signals),

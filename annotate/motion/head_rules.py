@@ -184,14 +184,16 @@ def _is_evident(axis: _Axis, segment: MotionSegment, settings: HeadRuleSettings)
     """Whether the angle and the way of the face across the picture together show a turn.
 
     A head turns about the neck, so the face moves too; the mesh alone also turns with a mouth that is pulled sideways
-    and with small movements of speech.
+    and with small movements of speech. Where the place is not measured, the angle decides.
     """
     if axis.shift is None:
         return True
     place = gaussian_smooth(axis.shift)
     start, end = (min(max(round_to_frame(edge), 0), len(place) - 1) for edge in (segment.start, segment.end))
-    way = max(0.0, float(np.nan_to_num((place[end] - place[start]) * np.sign(segment.delta))))
-    return abs(segment.delta) / settings.sure_yaw_deg + way / settings.sure_shift >= 1
+    way = float((place[end] - place[start]) * np.sign(segment.delta))
+    if not np.isfinite(way):
+        return True
+    return abs(segment.delta) / settings.sure_yaw_deg + max(0.0, way) / settings.sure_shift >= 1
 
 
 def _strongest(units: Sequence[tuple[_Axis, MotionEpisode]]) -> list[tuple[_Axis, MotionEpisode]]:

@@ -12,10 +12,11 @@ from xsheet.annotate.motion.segments import (
     excursion,
     find_episodes,
 )
-from xsheet.annotate.motion.series import FPS, frames_between
+from xsheet.annotate.motion.series import FPS, finite_median, frames_between
 from xsheet.schemas.settings import StrictModel
 
 _MAX_HOLD_S = 2.5
+_BEFORE_FRAMES = 8  # before a lean, whose shoulders it is compared with
 
 
 class TorsoRuleSettings(StrictModel):
@@ -37,7 +38,16 @@ class TorsoRuleSettings(StrictModel):
         default=3.0, gt=0, le=20, description="longest cycle of a sway, seconds; slower ones are a change of posture"
     )
     min_shoulder_share: float = Field(
-        default=0.3, ge=0, le=1, description="minimum shoulder motion in a sway, as a share of the head motion"
+        default=0.3,
+        ge=0,
+        le=1,
+        description="minimum shoulder motion in a sway, as a share of the head motion",
+    )
+    min_trunk_share: float = Field(
+        default=0.15,
+        ge=0,
+        le=1,
+        description="minimum growth of the shoulders in a lean, as a share of the head's: they come nearer too",
     )
     max_shrug_s: float = Field(
         default=1.8, gt=0, le=10, description="longest shrug, seconds; shoulders raised longer follow an arm"
@@ -50,7 +60,8 @@ def detect_torso_actions(curves: MotionCurves, settings: TorsoRuleSettings) -> I
         curves.log_head_height, min_size=settings.min_lean, max_gap_s=0.0, max_hold_s=_MAX_HOLD_S, smoothing_frames=2.5
     ):
         turns = curves.head_turning_deg(frames_between(episode.start, episode.end)) > settings.max_turning_deg
-        if turns or episode.segments[0].seconds > settings.max_lean_s:
+        slow = episode.segments[0].seconds > settings.max_lean_s
+        if turns or slow or not _trunk_leans(curves, episode, settings):
             continue
         yield detected_action(
             episode, "lean_in" if episode.peak > 0 else "lean_back", "torso", side="none", min_size=settings.min_lean
@@ -70,6 +81,15 @@ def detect_torso_actions(curves: MotionCurves, settings: TorsoRuleSettings) -> I
         is_brief = episode.end - episode.start <= settings.max_shrug_s * FPS
         if episode.peak > 0 and episode.returns and is_brief and not _leans(curves, episode, settings):
             yield detected_action(episode, "shrug", "torso", side="both", min_size=settings.min_shrug)
+
+
+def _trunk_leans(curves: MotionCurves, episode: MotionEpisode, settings: TorsoRuleSettings) -> bool:
+    """Whether the shoulders come nearer with the head; a head that only stretches forward or is raised is no lean."""
+    first, width = episode.segments[0], curves.log_shoulder_width
+    before = frames_between(max(0.0, first.start - _BEFORE_FRAMES), first.start)
+    there = frames_between(first.end, episode.segments[-1].start if len(episode.segments) > 1 else episode.end)
+    way = finite_median(width[there.start : there.stop]) - finite_median(width[before.start : before.stop])
+    return bool(np.nan_to_num(way) * np.sign(first.delta) >= settings.min_trunk_share * abs(first.delta))
 
 
 def _trunk_sways(curves: MotionCurves, episode: MotionEpisode, repetitions: int, settings: TorsoRuleSettings) -> bool:

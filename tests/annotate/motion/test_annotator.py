@@ -49,6 +49,12 @@ def opened(peak):
     return {"mouth_open": mouth, "head_height": 0.4 * 0.8 * mouth, "head_y": 0.4 * 0.4 * mouth}
 
 
+def leaning(change):
+    """A head that comes nearer, with the shoulders."""
+    shoulder = held(change, out=18, back=20) / 2
+    return {"head_height": 2 * shoulder, "shoulder_left_x": shoulder, "shoulder_right_x": -shoulder}
+
+
 def smiling(widening):
     """A smile whose mouth widens; what the width adds to the measured smile comes on top."""
     return {"smile": held(0.6 + 3.6 * widening, hold=30), "mouth_wide": held(widening, hold=30)}
@@ -100,8 +106,8 @@ ACTS = {
     "smile": (signals(**smiling(0.06)), "none", Span(1_600_000, 3_880_000)),
     "open_mouth": (signals(**opened(0.12)), "none", Span(1_600_000, 3_280_000)),
     "purse_lips": (signals(mouth_wide=held(-0.08, hold=30)), "none", Span(1_600_000, 3_880_000)),
-    "lean_in": (signals(head_height=held(0.08, out=18, back=20)), "none", Span(1_600_000, 3_720_000)),
-    "lean_back": (signals(head_height=held(-0.06, out=18, back=20)), "none", Span(1_600_000, 3_720_000)),
+    "lean_in": (signals(**leaning(0.08)), "none", Span(1_600_000, 3_720_000)),
+    "lean_back": (signals(**leaning(-0.06)), "none", Span(1_600_000, 3_720_000)),
     "sway": (
         signals(
             **dict.fromkeys(
@@ -197,6 +203,11 @@ def test_an_ordinary_blink_is_no_action():
 
 def test_a_mouth_that_opens_to_speak_is_no_action():
     assert phases(signals(**opened(0.12), voice=np.ones(FRAMES))) == []
+
+
+@pytest.mark.parametrize("change", [0.08, -0.06])
+def test_a_head_that_comes_nearer_without_the_shoulders_does_not_lean(change):
+    assert phases(signals(head_height=leaning(change)["head_height"])) == []
 
 
 def test_raised_corners_of_a_mouth_that_does_not_widen_are_no_smile():
