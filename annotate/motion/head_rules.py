@@ -93,7 +93,7 @@ class HeadRuleSettings(StrictModel):
         description="minimum pitch change of a lowered or raised head, as a multiple of min_pitch_deg",
     )
     sure_yaw_deg: float = Field(
-        default=18.0,
+        default=20.0,
         gt=0,
         le=180,
         description="yaw change that shows a turn on its own, degrees; smaller ones need the face to move along",
@@ -152,7 +152,9 @@ def detect_head_actions(curves: MotionCurves, settings: HeadRuleSettings) -> Ite
     )
     units = [(axis, episode) for axis in axes for episode in _episodes(axis, curves.voiced, settings)]
     for axis, episode in _pairs(_strongest(units), settings, frames=len(curves)):
-        yield from _actions(axis, episode, curves, settings)
+        evidence = [_turn_evidence(axis, segment, settings) for segment in episode.segments]
+        if (max(evidence) if len(evidence) > 2 else sum(evidence) / len(evidence)) >= 1:
+            yield from _actions(axis, episode, curves, settings)
 
 
 def side_of(value: float) -> vocab.Laterality:
@@ -175,25 +177,24 @@ def _episodes(axis: _Axis, voiced: NDArray[np.bool_], settings: HeadRuleSettings
     k = 0
     while k < len(segments):
         count = _repeated_count(segments[k:], axis, settings) or 1
-        if any(_is_evident(axis, segment, settings) for segment in segments[k : k + count]):
-            yield MotionEpisode(segments=tuple(segments[k : k + count]))
+        yield MotionEpisode(segments=tuple(segments[k : k + count]))
         k += count
 
 
-def _is_evident(axis: _Axis, segment: MotionSegment, settings: HeadRuleSettings) -> bool:
-    """Whether the angle and the way of the face across the picture together show a turn.
+def _turn_evidence(axis: _Axis, segment: MotionSegment, settings: HeadRuleSettings) -> float:
+    """How far the angle and the way of the face across the picture together show a turn; 1 is enough.
 
     A head turns about the neck, so the face moves too; the mesh alone also turns with a mouth that is pulled sideways
     and with small movements of speech. Where the place is not measured, the angle decides.
     """
     if axis.shift is None:
-        return True
+        return 1.0
     place = gaussian_smooth(axis.shift)
     start, end = (min(max(round_to_frame(edge), 0), len(place) - 1) for edge in (segment.start, segment.end))
     way = float((place[end] - place[start]) * np.sign(segment.delta))
     if not np.isfinite(way):
-        return True
-    return abs(segment.delta) / settings.sure_yaw_deg + max(0.0, way) / settings.sure_shift >= 1
+        return 1.0
+    return abs(segment.delta) / settings.sure_yaw_deg + max(0.0, way) / settings.sure_shift
 
 
 def _strongest(units: Sequence[tuple[_Axis, MotionEpisode]]) -> list[tuple[_Axis, MotionEpisode]]:

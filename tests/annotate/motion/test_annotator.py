@@ -92,7 +92,7 @@ def only(some):
 ACTS = {
     "nod": (signals(pitch_deg=waved(-11, 2)), "none", Span(1_600_000, 2_560_000)),
     "shake_head": (signals(yaw_deg=waved(15, 2, length=16, both_ways=True)), "none", Span(1_600_000, 2_880_000)),
-    "turn_head": (signals(yaw_deg=held(20)), "left", Span(1_600_000, 3_280_000)),
+    "turn_head": (signals(yaw_deg=held(22)), "left", Span(1_600_000, 3_280_000)),
     "tilt_head": (signals(roll_deg=held(-14)), "right", Span(1_600_000, 3_280_000)),
     "lower_head": (signals(pitch_deg=held(-14, hold=25)), "none", Span(1_600_000, 3_680_000)),
     "raise_head": (signals(pitch_deg=held(14)), "none", Span(1_600_000, 3_280_000)),
