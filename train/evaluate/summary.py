@@ -80,9 +80,10 @@ class Evaluation:
         return summary
 
     def table(self) -> str:
-        """The measures as a Markdown table."""
+        """The measures as a Markdown table, without those that no clip has."""
         rows = ["| measure | samples | ceiling | of |", "|---|---|---|---|"]
-        for name, (ours, best) in self.summary().items():
+        measured = {name: pair for name, pair in self.summary().items() if pair != (None, None)}
+        for name, (ours, best) in measured.items():
             rows.append(
                 f"| {name} | {format_value(ours)} | {format_value(best)} | {0 if ours is None else ours.count} |"
             )

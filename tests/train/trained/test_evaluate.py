@@ -48,6 +48,7 @@ def test_what_was_not_measured_is_left_out_not_zero():
     assert (ours.mean, ours.count) == (0.5, 1)
     assert best is None
     assert "| mouth correlation | 0.50 (0.50..0.50) |  | 1 |" in done.table()
+    assert "identity distance" not in done.table()
 
 
 def test_exchanges_are_held_against_what_habit_gives():
