@@ -80,7 +80,7 @@ def _flow_by_track(view: AnnotationView) -> dict[vocab.Track, Floats]:
 
 def _covered(view: AnnotationView, frames: int) -> NDArray[np.bool_]:
     """(frames,) whether a phase other than a rest or an unknown span is there: a part takes its neighbours along."""
-    return np.logical_or.reduce([np.zeros(frames, np.bool_), *view.active_frames.values()])
+    return np.asarray(np.logical_or.reduce([np.zeros(frames, np.bool_), *view.active_frames.values()]), np.bool_)
 
 
 def _still(values: Floats, least: float) -> float | None:
