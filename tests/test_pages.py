@@ -137,7 +137,7 @@ def test_classes_and_functions_exist(page):
 
 
 def environment_variable(name: str) -> bool:
-    return name.startswith(("XSHEET_", "RLIMIT_", "PR_", "OMP_", "AWS_", "AZURE_", "GOOGLE_", "HF_"))
+    return name.startswith(("XSHEET_", "RLIMIT_", "PR_", "OMP_", "AWS_", "AZURE_", "GOOGLE_", "HF_", "STORAGE_"))
 
 
 def words_of_sources() -> set[str]:
