@@ -215,7 +215,7 @@ def _truncate_after(file: Path, step: int) -> None:
     if not file.is_file():
         return
     kept = []
-    for text in file.read_text(encoding="utf-8").splitlines():
+    for text in file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             if decode_json(text)["step"] <= step:
                 kept.append(text)
