@@ -20,7 +20,7 @@ from xsheet.schemas.settings import load_settings
 from xsheet.train.settings import TrainSettings
 from xsheet.workflow import WorkflowSettings
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 FILMS, SIZE, EXECUTION = 4, 256, Execution(jobs=2)
 SEED = next(s for s in count() if [film_kind(k, seed=s) for k in range(FILMS)].count("talk") == FILMS - 1)

@@ -203,6 +203,9 @@ def test_split_merge_flip_new_delete_undo_and_redo_by_keys(page, small_set):
 
 
 def drag(page, *, track: str, from_us: int, to_us: int, held: str | None = None) -> None:
+    # A picture of the queue that arrives late moves what is below it.
+    until(page, "[...document.images].every((image) => image.complete)")
+    settle(page)
     places = page.evaluate(
         "async ([track, ...times]) => { const { axis } = await (await import('/page/main.js')).review;"
         " return times.map((us) => axis.place(us, track)); }",
