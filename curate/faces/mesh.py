@@ -103,6 +103,12 @@ class RigidFit:
         angles = np.degrees((np.arctan2(r[0, 2], r[2, 2]), pitch, np.arctan2(-r[1, 0], r[1, 1])))
         return float(angles[0]), float(angles[1]), float(angles[2])
 
+    @property
+    def turned_deg(self) -> float:
+        """Larger of absolute yaw and pitch."""
+        yaw, pitch, _ = self.angles_deg
+        return max(abs(yaw), abs(pitch))
+
 
 def fit_rigid(points: Points) -> RigidFit:
     """Fit rotation and scale of the average head to the face: least squares over the rigid landmarks (Kabsch)."""

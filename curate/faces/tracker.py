@@ -200,7 +200,6 @@ def _observe(rgb: Rgb, face: FaceGeometry, embedder: IdentityEmbedder | None) ->
     signals = face_signals(fitted)
     inside = _clip_box((x0, y0, x1, y1), width, height)
     visible_share = (inside[2] - inside[0]) * (inside[3] - inside[1]) / max((x1 - x0) * (y1 - y0), 1e-6)
-    angle_deg = max(abs(signals["yaw_deg"]), abs(signals["pitch_deg"]))
     return FaceObservation(
         box=(x0 / height, y0 / height, x1 / height, y1 / height),
         values=np.array(
@@ -208,7 +207,7 @@ def _observe(rgb: Rgb, face: FaceGeometry, embedder: IdentityEmbedder | None) ->
             np.float32,
         ),
         appearance=_appearance(rgb, face.roi),
-        identity_embedding=None if embedder is None else embedder(rgb, face, fitted, angle_deg=angle_deg),
+        identity_embedding=None if embedder is None else embedder(rgb, face, fitted, angle_deg=fitted.turned_deg),
         blendshapes=face.blendshapes,
     )
 

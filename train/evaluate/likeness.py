@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xsheet.curate.faces.identity_network import NetworkEmbedder, descriptor_distance, is_network_installed
-from xsheet.curate.faces.mesh import face_signals, fit_rigid
+from xsheet.curate.faces.mesh import fit_rigid
 from xsheet.curate.faces.tracker import FaceSettings, create_backend
 from xsheet.curate.media.image import Rgb
 from xsheet.schemas.errors import ConfigError, install_extra
@@ -53,9 +53,7 @@ class LikenessMeter:
         if face is None:
             return None
         fitted = fit_rigid(face.points)
-        signals = face_signals(fitted)
-        angle_deg = max(abs(signals["yaw_deg"]), abs(signals["pitch_deg"]))
-        return self._embedder(rgb, face, fitted, angle_deg=angle_deg)
+        return self._embedder(rgb, face, fitted, angle_deg=fitted.turned_deg)
 
 
 def open_likeness(required: bool | None, *, side_px: int) -> LikenessMeter | None:
@@ -70,12 +68,12 @@ def open_likeness(required: bool | None, *, side_px: int) -> LikenessMeter | Non
     """
     if required is False:
         return None
-    installed = "installed" if is_network_installed() else "not installed"
-    if side_px >= MIN_MESH_HEIGHT_PX and is_network_installed():
+    is_installed = is_network_installed()
+    if side_px >= MIN_MESH_HEIGHT_PX and is_installed:
         meter = LikenessMeter()
         meter.open()
         return meter
-    got = f"pictures of {side_px} px, and the extra is {installed}"
+    got = f"pictures of {side_px} px, and the extra is {'' if is_installed else 'not '}installed"
     if required:
         raise ConfigError(
             where="likeness", expected=f"pictures of at least {MIN_MESH_HEIGHT_PX} px and the extra `identity`",
