@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from planted_runs import TASKS, eventually, gone
 
 from xsheet.runtime.executor import Execution, Item, run_task
 from xsheet.runtime.ray_cluster import answers_as_grpc
@@ -21,7 +22,6 @@ from xsheet.schemas.ids import content_key
 
 pytestmark = pytest.mark.timeout(900)  # Ray takes minutes to start on a busy machine
 
-TASKS = Path(__file__).parent / "tasks"
 CLUSTER = """
 import os, time
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -35,12 +35,6 @@ for _ in range(4):  # Ray waits 30 s for its parts, too short on a busy machine
 print(ray.get_runtime_context().gcs_address, flush=True)
 time.sleep(900)
 """
-
-
-@pytest.fixture
-def notes(tmp_path: Path) -> Path:
-    (tmp_path / "notes").mkdir()
-    return tmp_path / "notes"
 
 
 @pytest.fixture
@@ -95,22 +89,6 @@ def run(monkeypatch: pytest.MonkeyPatch, notes: Path, tmp_path: Path) -> Callabl
 def workers(notes: Path) -> list[int]:
     file = notes / "starts"
     return [int(line.split()[1]) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def eventually(condition: Callable[[], bool], *, timeout_s: float) -> bool:
-    until_s = time.monotonic() + timeout_s
-    while time.monotonic() < until_s:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def wait_for_workers(driver: "subprocess.Popen[bytes]", notes: Path) -> None:

@@ -5,14 +5,13 @@ import logging
 from pathlib import Path
 
 import pytest
+from planted_runs import TASKS
 from rich.console import Console
 
 from xsheet.runtime import standstill
 from xsheet.runtime.executor import Execution, Item, Progress, run_task
 from xsheet.runtime.standstill import StandstillWatch, WorkerProgress
 from xsheet.schemas.ids import content_key
-
-TASKS = Path(__file__).parent / "tasks"
 
 
 def report(scratch: Path, worker: str, item: str, frames: int) -> None:

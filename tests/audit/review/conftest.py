@@ -13,6 +13,7 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
+from review_browser import WAIT_S, until
 
 from xsheet.audit.review.edits import EditRequest
 from xsheet.audit.review.locks import LOCK_S
@@ -271,3 +272,30 @@ def served_still(made_set, tmp_path_factory) -> Iterator[Served]:
 def served(desk_of) -> Iterator[Served]:
     with serving(desk_of()) as server:
         yield server
+
+
+@pytest.fixture
+def visit(chromium):
+    """Opens a tab; the test fails when the page has an error of its own."""
+    contexts, errors = [], []
+
+    def visit(address, *, context=None):
+        if context is None:
+            context = chromium.new_context(viewport={"width": 1280, "height": 860})
+            contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(1000 * WAIT_S)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        until(page, "document.getElementById('video').readyState >= 2")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert not errors
+
+
+@pytest.fixture
+def page(visit, served):
+    return visit(served.address)

@@ -1,13 +1,10 @@
 """A loop over toy clips; see toy.py."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))  # toy.py is also a script, so it is no module of a package
 
 
 @pytest.fixture(autouse=True, scope="package")
