@@ -83,11 +83,11 @@ def discover(
 
 
 def _merged(first: InputFile, second: InputFile) -> InputFile:
-    """One input of two with the same path: what a manifest states of it stays."""
+    """One input of two with the same path; the values of a manifest stay."""
     if first.segments and second.segments and first.segments != second.segments:
         raise ConfigError(
-            where=first.name, expected="one manifest that names segments of a video", got="two with other segments",
-            hint="put the rows into one manifest",
+            where=first.name, expected="one manifest that names segments of a video", got="two with different segments",
+            hint="put all rows into one manifest",
         )  # fmt: skip
     return second if second.segments or not (first.segments or first.manifest_columns) else first
 

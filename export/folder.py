@@ -69,7 +69,7 @@ def check_files(out: Path, files: Sequence[ExportedFile]) -> None:
         path = out / row.file
         if not path.is_file() or path.stat().st_size != row.size_bytes:
             raise RunError(
-                where=str(path), expected=f"a file of {row.size_bytes} bytes, which was written before",
+                where=str(path), expected=f"the file of {row.size_bytes} bytes that an earlier run wrote",
                 got="another file" if path.exists() else "no file",
                 hint=f"remove the folder {out / '.commits'} and run again",
             )  # fmt: skip

@@ -152,6 +152,6 @@ def _frame_count(clip: Clip, settings: ExportSettings) -> int | None:
 def _check_media(annotation: Annotation, clip: Clip, layer: LayerRun) -> None:
     if annotation.media_sha256 not in (None, clip.media_sha256):
         raise ContractError(
-            where=f"{layer}, clip {clip.clip_id}", expected="an annotation of the clip's file", got="one of another",
-            hint="annotate the set again: its clips were written anew since",
+            where=f"{layer}, clip {clip.clip_id}", expected="an annotation of the clip's file",
+            got="an annotation of an earlier file", hint="annotate the set again: its clips have been rewritten since",
         )  # fmt: skip

@@ -313,7 +313,7 @@ def _as_config_error(
         "ctx", {}
     ):  # the error comes from a validator of a whole section
         return ConfigError(
-            where=f"{owner}: {path or 'settings'}", expected="values that go together",
+            where=f"{owner}: {path or 'settings'}", expected="compatible values",
             got=str(first["ctx"]["error"]), hint="change one of them",
         )  # fmt: skip
     return ConfigError(

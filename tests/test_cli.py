@@ -105,7 +105,8 @@ def test_options_of_one_name_have_one_short_form():
     short = {}
     for path in [*VERBS, "demo"]:
         for param in COMMANDS[path].params:
-            short.setdefault(param.opts[0], set()).update(name for name in param.opts if not name.startswith("--"))
+            letters = frozenset(name for name in param.opts if not name.startswith("--"))
+            short.setdefault(param.opts[0], set()).add(letters)
     assert not {name: forms for name, forms in short.items() if name.startswith("--") and len(forms) > 1}
 
 

@@ -119,6 +119,6 @@ def _worker_error(error: Exception, folder: Path) -> XsheetError:
             cause = cause.__cause__
     lines = str(next(iter(failures.values()), error)).strip().splitlines() or ["nothing"]
     return RunError(
-        where=str(folder), expected="workers that reach the end", got=lines[-1][:300],
+        where=str(folder), expected="workers that finish", got=lines[-1][:300],
         hint="see the workers' log, then run again: training resumes from the last checkpoint",
     )  # fmt: skip

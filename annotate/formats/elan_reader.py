@@ -59,9 +59,9 @@ class EafDocument:
         self._find = parse_xml(name, text)
         version = self._find.get("FORMAT") or self._find.get("VERSION") or ""
         if self._find.tag != "ANNOTATION_DOCUMENT" or not EAF_VERSIONS[0] <= _version(version) <= EAF_VERSIONS[1]:
-            came = f"{self._find.tag} {version}"
+            got = f"{self._find.tag} {version}"
             raise file_error(
-                name, "an EAF document of version 2.7 to 3.0", came, "save it with a current version of ELAN"
+                name, "an EAF document of version 2.7 to 3.0", got, "save it with a current version of ELAN"
             )
         header = self._find.find("HEADER")
         units = "milliseconds" if header is None else header.get("TIME_UNITS", "milliseconds")

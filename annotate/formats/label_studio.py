@@ -235,6 +235,6 @@ def _frame_rate(fps: object, where: str) -> FrameRate:
             return rate
     except (ValueError, ZeroDivisionError):
         pass
-    came = "none" if fps is None else f"{text[:40]} frames per second"
-    todo = "put 'fps' into the task's data, or pass the config with framerate=\"25\" on its Video"
-    raise file_error(where, f"the frame rate of the labels, above 0 and up to {MAX_FPS}", came, todo)
+    got = "none" if fps is None else f"{text[:40]} frames per second"
+    hint = "put 'fps' into the task's data, or pass the config with framerate=\"25\" on its Video"
+    raise file_error(where, f"the frame rate of the labels, above 0 and up to {MAX_FPS}", got, hint)

@@ -34,7 +34,7 @@ def extract_object(text: str) -> tuple[dict[str, Any], list[Repair]]:
         text = answer
     stripped = text.strip()
     if stripped.startswith("<think>"):
-        raise ValueError("thoughts that do not end")
+        raise ValueError("a reasoning block without its end")
     if not stripped.startswith(("{", "[")):
         fence = _FENCE.search(stripped)
         what = "fence" if fence else "prose"

@@ -112,7 +112,7 @@ FLOW_CHECKS = (
     ),
     Check(
         id="G12",
-        requirement="Where the picture of a body part moves, a phase is near",
+        requirement="Motion in the picture of a body part has a phase near it",
         severity="warning",
         metric="flow_per_s",
         comparator="<=",

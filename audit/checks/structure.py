@@ -128,7 +128,7 @@ STRUCTURE_CHECKS = (
     ),
     Check(
         id="A7",
-        requirement="Every parent annotation exists in the dataset",
+        requirement="Every parent annotation exists in the set",
         severity="error",
         evaluate=_check_parents,
         formula="each parent id exists in an earlier layer of the set",

@@ -73,7 +73,7 @@ def test_sources_leave_a_set_only_when_somebody_decided(film, tmp_path):
     old, new = film("old.mp4"), film("new.mp4")
     tables.write_table(tmp_path / "set", tables.SOURCES, [source(old), source(new)])
     named = discover([str(new)])
-    with pytest.raises(ConfigError, match=r"others: .*old\.mp4; --add keeps them, --replace removes"):
+    with pytest.raises(ConfigError, match=r"of them: .*old\.mp4; --add keeps them, --replace removes"):
         with_earlier_sources(named, tmp_path / "set", keeps_earlier=None)
     assert with_earlier_sources(named, tmp_path / "set", keeps_earlier=False) == named
     both = with_earlier_sources(named, tmp_path / "set", keeps_earlier=True)

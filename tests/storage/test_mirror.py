@@ -136,5 +136,5 @@ def test_contents_that_are_not_what_the_manifest_names_are_refused(s3, elsewhere
     (only,) = list_objects(f"{URL}/objects/*/*.bin")
     write_object(only.url, b"[]")
     elsewhere("second")
-    with pytest.raises(RunError, match="expected the bytes that the manifest names, got others"):
+    with pytest.raises(RunError, match="expected the bytes that the manifest names, got other bytes"):
         contents()

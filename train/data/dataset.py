@@ -54,7 +54,7 @@ def select_clips(cache: Cache, settings: StageDatasetSettings, *, split: SplitNa
         why = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "an empty cache"
         raise ConfigError(
             where=f"{split or 'all'} clips of {cache.set_folder}", expected="at least one", got=f"none ({why})",
-            hint="see which of the reasons is meant: split, annotate, or lower the motion filter",
+            hint="depending on the reason: split the set, annotate it, or lower the motion filter",
         )  # fmt: skip
     return SelectedClips(cache=cache, features=tuple(kept), excluded=left_out)
 

@@ -89,7 +89,7 @@ def _weights_folder(weights: str | None, part: str) -> Path:
     if weights is None:
         raise ConfigError(
             where=f"cache.encoders.{part}_weights", expected="a folder with the weights", got="nothing",
-            hint=f"download them yourself and say --set cache.encoders.{part}_weights=FOLDER",
+            hint=f"download them yourself and pass --set cache.encoders.{part}_weights=FOLDER",
         )  # fmt: skip
     return Path(weights)
 

@@ -116,5 +116,5 @@ def check_weight(weight: float) -> None:
     if not 0 < weight <= MAX_WEIGHT or math.isnan(weight):
         raise ConfigError(
             where="weight of a set", expected=f"above 0, at most {MAX_WEIGHT:g}", got=f"{weight:g}",
-            hint="leave out a set that is not to be shown",
+            hint="omit a set that should not be used",
         )  # fmt: skip

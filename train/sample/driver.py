@@ -55,7 +55,7 @@ def read_driver(file: Path, frames: int, *, rate: FrameRate) -> Tensor:
         track = max(faces.tracks("driver"), key=lambda one: one.frames, default=None)
     if track is None:
         raise ConfigError(
-            where=str(file), expected="a video with a face", got="none was found", hint="give another driver",
+            where=str(file), expected="a video with a face", got="no face", hint="choose another driver",
         )  # fmt: skip
     shown = range(-track.start_frame, last + 1 - track.start_frame)
     series = {name: slice_series(getattr(track, name), shown) for name in FACE_FIELDS}

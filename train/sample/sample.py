@@ -127,7 +127,7 @@ def read_portrait(file: Path) -> Rgb:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ConfigError(
             where=str(file), expected=f"a PNG or JPEG of at most {MAX_PIXELS} pixels", got=_one_line(error),
-            hint="give another portrait",
+            hint="choose another portrait",
         ) from error  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def read_audio(file: Path) -> Samples:
         with open_media(file, root=file.absolute().parent) as media:
             audio = media.sound()
         if audio is None:
-            raise _audio_error(file, "a video without sound")
+            raise _audio_error(file, "a video without audio")
         return audio
     try:
         if file.stat().st_size > MAX_AUDIO_BYTES:
@@ -163,7 +163,7 @@ def read_audio(file: Path) -> Samples:
         whole = (whole - (128 if samples.dtype.kind == "u" else 0)) / (limits.max + 1 if limits.min else 128)
     mono = whole if whole.ndim == 1 else whole.mean(1)
     if not len(mono) or not np.isfinite(mono).all():
-        raise _audio_error(file, "no samples, or some that are no numbers")
+        raise _audio_error(file, "no samples, or samples that are not finite")
     return np.asarray(soxr.resample(mono, rate, AUDIO_RATE.num), np.float32)
 
 
@@ -204,8 +204,8 @@ def _framing(
     framing = fit_to_bucket(clip, settings, face=None if face is None else face.position)
     if not isinstance(framing, BucketFit):
         raise ConfigError(
-            where=f"{files.portrait}, {files.audio}", expected="a picture and a sound like those of the training",
-            got=f"{framing.reason}: {framing.message}", hint="take a larger portrait or a longer sound",
+            where=f"{files.portrait}, {files.audio}", expected="a portrait and audio like those of the training clips",
+            got=f"{framing.reason}: {framing.message}", hint="use a larger portrait or longer audio",
         )  # fmt: skip
     return framing
 
@@ -223,7 +223,9 @@ def _upscale(rgb: Pictures) -> Pictures:
 
 
 def _audio_error(file: Path, got: str) -> ConfigError:
-    return ConfigError(where=str(file), expected="a WAV, or a video with sound", got=got, hint="give another sound")
+    return ConfigError(
+        where=str(file), expected="a WAV file, or a video with audio", got=got, hint="choose another file"
+    )
 
 
 def _one_line(error: Exception) -> str:

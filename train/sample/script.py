@@ -59,8 +59,9 @@ class ActionScript(StrictModel):
             first = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
             end_s = seconds_from_us(duration_us)
             raise ConfigError(
-                where=where, expected=f"phases of at least 0.12 s, apart on each track, within {end_s:.2f} s",
-                got=first, hint="move them, give them other tracks, or take a longer sound",
+                where=where,
+                expected=f"phases of at least 0.12 s within {end_s:.2f} s that do not overlap on one track", got=first,
+                hint="move them, put them on different tracks, or use longer audio",
             ) from error  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def read_script(
     else:
         raise ConfigError(
             where=str(source), expected=f"a set folder, or a file with the ending {', '.join(SUFFIXES)}",
-            got=f"{source.suffix!r}" if source.exists() else "no such file", hint="give another script",
+            got=f"{source.suffix!r}" if source.exists() else "no such file", hint="choose another script",
         )  # fmt: skip
     return script
 
@@ -70,7 +70,7 @@ def _script_of(annotation: Annotation, caption: str | None, *, where: str) -> Ac
     text = caption or (base.text if base is not None else None)
     if text is None:
         raise ConfigError(
-            where=where, expected="a base text: what holds throughout", got="none", hint="give one with --caption"
+            where=where, expected="a base caption, which describes the whole clip", got="none", hint="pass --caption"
         )
     phases = [
         ScriptPhase(
@@ -90,7 +90,7 @@ def _script_of(annotation: Annotation, caption: str | None, *, where: str) -> Ac
         first = error.errors()[0]
         raise ConfigError(
             where=f"{where}: {'.'.join(map(str, first['loc']))}", expected=first["msg"], got=repr(first["input"])[:200],
-            hint="shorten it, or give a base text with --caption",
+            hint="shorten it, or pass a base caption with --caption",
         ) from error  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def _imported_annotation(file: Path, clip: str | None, annotator: str | None) ->
     raise ConfigError(
         where=str(file), expected="one annotator" if len(layers) > 1 else "timed actions of one clip",
         got=_listed([one.annotator_id or "(without a name)" for one in imported.layers]) or "none",
-        hint="choose the annotator with --layer" if len(imported.layers) > 1 else "give another script",
+        hint="choose the annotator with --layer" if len(imported.layers) > 1 else "choose another script",
     )  # fmt: skip
 
 
@@ -158,8 +158,8 @@ def _refuse_overlaps(file: Path, layers: list[ImportedLayer]) -> None:
     names = {one.annotator_id for one in layers}
     if any(f"{name}#2" in names for name in names):
         raise ConfigError(
-            where=str(file), expected="actions of one track that do not overlap", got="some that do",
-            hint="move them, or give them other tracks",
+            where=str(file), expected="actions of one track that do not overlap", got="actions that overlap",
+            hint="move them, or put them on different tracks",
         )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def plan_windows(
         most = (frames - 1) // FRAMES_PER_LATENT - 1
         raise ConfigError(
             where="window.overlap", expected=f"at most {most} of the {1 + most + 1} latent frames of a window",
-            got=str(overlap), hint="overlap fewer",
+            got=str(overlap), hint="lower the overlap",
         )  # fmt: skip
     starts = [0]
     while starts[-1] + frames < total:

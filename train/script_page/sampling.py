@@ -84,7 +84,7 @@ class ScriptSampler:
             except OSError as error:
                 raise RunError(
                     where=str(self._folder), expected="a folder to write samples to", got=str(error.strerror or error),
-                    hint="choose another with --samples",
+                    hint="choose another with --out",
                 ) from error  # fmt: skip
             process = self._running_process()
             self._samples[number] = state = SampleState(number=number, state="loading")

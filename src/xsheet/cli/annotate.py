@@ -69,7 +69,7 @@ def run_(
 ) -> None:
     """Annotate the clips of a set: layers raw, normalised and consensus. The same command continues a stopped run.
 
-    Exit 1 when a response is missing or unusable; each is a row with its reason.
+    Exit 1 when a response is missing or unusable; the layer keeps the reason of each.
 
     Examples: xsheet annotate run my-set
 
@@ -110,7 +110,7 @@ def words(
     """Write the words of every clip with their times, which `annotate run` then uses; run it first.
 
     Times come from files, from the manifest's column words, or by alignment of its column transcript (English, extra
-    speech). Exit 1 when a transcript gave no times; each is a row with its reason.
+    speech). Exit 1 when a transcript gave no times; the table keeps the reason of each.
 
     Examples: xsheet annotate words my-set
 

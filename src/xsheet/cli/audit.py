@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from xsheet.audit.settings import AuditSettings
     from xsheet.schemas.settings import SettingsSection
 
-Preset = Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Audit limits to start from: default.")]
+Preset = Annotated[
+    str, typer.Option("--preset", "-p", metavar="NAME", help="Limits to start from; `default` is the only preset.")
+]
 ReferenceLayer = Annotated[
     str | None, typer.Option("--against", metavar="LAYER[@RUN]", help="Reference layer to compare with.")
 ]

@@ -91,7 +91,10 @@ Jobs = Annotated[
 StallTimeout = Annotated[
     float,
     typer.Option(
-        "--stall-timeout", min=1, metavar="SECONDS", help="An item without progress for so long fails; no other limit."
+        "--stall-timeout",
+        min=1,
+        metavar="SECONDS",
+        help="Fail an item without progress for this long; no other time limit exists.",
     ),
 ]
 Gpus = Annotated[float, typer.Option("--gpus", min=0, metavar="N", help="GPUs per worker; 0 reserves none.")]
@@ -101,7 +104,7 @@ Ray = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and change nothing.")]
-Config = Annotated[Path | None, typer.Option("--config", help="YAML file with settings; overrides the preset.")]
+Config = Annotated[Path | None, typer.Option("--config", help="YAML file with settings; --set overrides it.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; may be repeated.")
 ]
@@ -121,7 +124,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")]
 URL_OF_A_SET: dict[str, Any] = {"parser": path_or_url, "callback": folder_at(exists=True)}
 SetFolder = Annotated[Path, typer.Argument(metavar="SET", help="Folder of the set, or its URL.", **URL_OF_A_SET)]
 SetFolders = Annotated[
-    list[Path], typer.Argument(metavar="SET...", help="Folder of the set, or its URL; several are one.", **URL_OF_A_SET)
+    list[Path],
+    typer.Argument(metavar="SET...", help="Folder or URL of each set; several are read as one.", **URL_OF_A_SET),
 ]
 OutSet = Annotated[
     Path,
@@ -135,13 +139,15 @@ CuratePreset = Annotated[
 ]
 Roots = Annotated[
     list[Path] | None,
-    typer.Option("--root", metavar="FOLDER", help="Further folder into which links are followed; may be repeated."),
+    typer.Option(
+        "--root", metavar="FOLDER", help="Another folder into which symbolic links are followed; may be repeated."
+    ),
 ]
 KeepsEarlier = Annotated[
     bool | None,
     typer.Option(
         "--add/--replace",
-        help="Sources of the set that are not named now: keep them, or remove them (default: ask).",
+        help="Keep or remove the sources of the set that VIDEOS does not name (default: ask).",
         show_default=False,
     ),
 ]

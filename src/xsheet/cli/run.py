@@ -82,7 +82,8 @@ def run(
 
     The same command continues a stopped run. Every part is also a command: `curate`, `annotate`, `audit`, `train`.
 
-    Exit 1 when an item failed, the gate did not pass, or a part had no input; unusable files are rows.
+    Exit 1 when an item failed, the gate did not pass, or a part had no input. Unusable files are rows of the table
+    `sources`, each with its reason.
 
     Examples: xsheet run videos/ --out my-set
 

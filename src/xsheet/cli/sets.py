@@ -44,7 +44,7 @@ def export(
         ),
     ],
     layer: Annotated[
-        str, typer.Option("--layer", help="Layer name; add `@RUN` or `@MODEL` if several runs produced it.")
+        str, typer.Option("--layer", "-l", help="Layer name; add @RUN or @MODEL if several runs wrote it.")
     ] = "accepted",
     captions: Annotated[
         str, typer.Option("--captions", metavar="base|timed|prose", help="Whole clip, with timed phases, or prose.")
@@ -245,7 +245,7 @@ def subset(
     out: OutSet,
     where: Annotated[str, typer.Option("--where", metavar="SQL", help="Condition over the columns of clips.")],
     layer: Annotated[
-        str | None, typer.Option("--layer", help="Layer for the columns `phases` and `actions` of the condition.")
+        str | None, typer.Option("--layer", "-l", help="Layer for the columns `phases` and `actions` of the condition.")
     ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -279,7 +279,7 @@ def pack(
     out: Annotated[Path, typer.Option("--out", metavar="FILE.tar", help="Archive to write.", parser=local_path)],
     as_json: AsJson = False,
 ) -> None:
-    """Write a set to one tar file with check sums; the same set gives the same bytes.
+    """Write a set to one tar file with checksums; the same set gives the same bytes.
 
     Example: xsheet set pack my-set --out my-set.tar
     """

@@ -107,7 +107,10 @@ def run_(
     folders: SetFolders,
     out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, weights.", **LOCAL_PATH)],
     stages: Annotated[
-        str | None, typer.Option("--stages", metavar="NAME,NAME", help="Stages of the settings (default: all).")
+        str | None,
+        typer.Option(
+            "--stages", metavar="NAME,NAME", help="Stages to train, by their names in the settings (default: all)."
+        ),
     ] = None,
     preset: Preset = "tiny",
     config: Config = None,
@@ -125,7 +128,9 @@ def run_(
     weights: Annotated[
         str | None,
         typer.Option(
-            "--weights", metavar="W,W,...", help="Times that an epoch contains each clip of a set (default: 1)."
+            "--weights",
+            metavar="W,W,...",
+            help="How often an epoch repeats the clips of each set, in the order of SET... (default: 1).",
         ),
     ] = None,
     no_validation: Annotated[

@@ -63,11 +63,14 @@ def sample_(
         ),
     ] = None,
     clip: Annotated[
-        str | None, typer.Option("--clip", metavar="ID", help="Clip to use, if --script is a set or a table of clips.")
+        str | None,
+        typer.Option("--clip", metavar="ID", help="Clip to sample, if --script is a set or a table of several clips."),
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option("--layer", help="Layer, if --script is a set (default: accepted); annotator, if it is a file."),
+        typer.Option(
+            "--layer", "-l", help="Layer, if --script is a set (default: accepted); annotator, if it is a file."
+        ),
     ] = None,
     caption: Annotated[
         str | None, typer.Option("--caption", metavar="TEXT", help="Base caption, instead of the script's.")
@@ -116,8 +119,8 @@ def write_script(
     portrait: Annotated[Path, typer.Option("--portrait", help="PNG or JPEG image, or a video (its first frame).")],
     audio: Annotated[Path, typer.Option("--audio", help="WAV file, or a video with audio.")],
     script: Annotated[Path, typer.Option("--script", help="YAML file to write; opened if it exists.")],
-    samples: Annotated[
-        Path | None, typer.Option("--samples", help="Folder of the samples (default: beside the script, NAME-samples).")
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the samples (default: beside the script, NAME-samples).")
     ] = None,
     caption: Annotated[
         str | None, typer.Option("--caption", metavar="TEXT", help="Base caption of a new script.")
@@ -151,7 +154,7 @@ def write_script(
         else:
             console().print(address, markup=False, soft_wrap=True)
 
-    folder = samples or script.with_name(f"{script.stem}-samples")
+    folder = out or script.with_name(f"{script.stem}-samples")
     with ScriptPage(job, script=script, samples=folder, base=caption) as page:
         serve(page, on_ready=show_address, port=port)
 

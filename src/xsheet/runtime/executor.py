@@ -68,7 +68,7 @@ def run_task(
         if progress is not None:
             progress.add(outcome, new_this_run=new_this_run)
 
-    def todo() -> Iterator[Item]:
+    def unfinished() -> Iterator[Item]:
         for item in items:
             if not keys.add(item.key):
                 continue
@@ -86,7 +86,7 @@ def run_task(
         if progress is not None:
             run.enter_context(progress.start(total))
             run.enter_context(watch_standstills(commits.scratch, progress.show_standstill))
-        for outcome in run.enter_context(closing(execute(job, todo()))):
+        for outcome in run.enter_context(closing(execute(job, unfinished()))):
             count(outcome, new_this_run=True)
             keys.set_new(outcome.key)
             if outcome.status == "failed":

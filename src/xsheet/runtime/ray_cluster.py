@@ -106,5 +106,5 @@ def _check_reachable(ray: Any, address: str) -> None:
         got = f"{address} (something else than Ray answers there)"
     except (OSError, ValueError) as error:
         got = f"{address} ({error})"
-    expected, todo = "'auto', 'local' or the host:port of a cluster", "start the cluster, or use --ray local"
-    raise ConfigError(where="--ray", expected=expected, got=got, hint=todo)
+    expected, hint = "'auto', 'local' or the host:port of a cluster", "start the cluster, or use --ray local"
+    raise ConfigError(where="--ray", expected=expected, got=got, hint=hint)

@@ -141,8 +141,8 @@ class _RayProcess:
         return False
 
     def _lost(self, why: str) -> RunError:
-        todo = "see whether the cluster runs, then run again; what is finished is kept"
-        return RunError(where=self._where, expected="a Ray cluster that goes on", got=why, hint=todo)
+        hint = "check that the cluster runs, then run again; finished items are kept"
+        return RunError(where=self._where, expected="a running Ray cluster", got=why, hint=hint)
 
 
 @contextmanager

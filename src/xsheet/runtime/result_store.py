@@ -133,11 +133,11 @@ class ResultStore:
         try:
             row: R = _adapter(kind).validate_json(text)
         except ValidationError as error:
-            got, todo = (
+            got, hint = (
                 " ".join(str(error).split())[:200],
                 f"remove {self.folder} and run again; its items are repeated",
             )
-            raise RunError(where=str(self.folder), expected=f"a row {kind.TAG}", got=got, hint=todo) from error
+            raise RunError(where=str(self.folder), expected=f"a row {kind.TAG}", got=got, hint=hint) from error
         return row
 
     def rows_by_kind(self, key: str, *kinds: type[Row]) -> dict[type[Row], list[Any]]:
@@ -228,8 +228,8 @@ class RunResults:
         """
         for key in self._keys:
             if (outcome := self._store.find(key)) is None:
-                todo = "run again; only missing items are repeated"
-                raise RunError(where=str(self._store.folder), expected=f"a commit {key}", got="none", hint=todo)
+                hint = "run again; only missing items are repeated"
+                raise RunError(where=str(self._store.folder), expected=f"a commit {key}", got="none", hint=hint)
             yield outcome
 
     def rows(self, kind: type[R]) -> Iterator[R]:
@@ -268,9 +268,9 @@ class RunResults:
 
 def output_error(out: Path, error: OSError) -> RunError:
     """The error of a full disk or a read-only output."""
-    todo = "free space or choose another output, then run again; what is finished is kept"
-    came = error.strerror or str(error)
-    return RunError(where=str(out), expected="a folder that can be written", got=came, hint=todo)
+    hint = "free space or choose another output, then run again; finished items are kept"
+    got = error.strerror or str(error)
+    return RunError(where=str(out), expected="a folder that can be written", got=got, hint=hint)
 
 
 @functools.cache

@@ -119,8 +119,8 @@ class Execution:
     def __post_init__(self) -> None:
         for name in ("jobs", "stall_timeout_s", "open_timeout_s", "memory_mb", "threads", "max_items_per_process"):
             if not (value := getattr(self, name)) > 0:
-                todo = "use a larger value, or remove the option"
-                raise ConfigError(where=f"execution.{name}", expected="a positive number", got=str(value), hint=todo)
+                hint = "use a larger value, or remove the option"
+                raise ConfigError(where=f"execution.{name}", expected="a positive number", got=str(value), hint=hint)
 
 
 def one_line(text: str) -> str:

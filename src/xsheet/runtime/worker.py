@@ -57,9 +57,9 @@ class Job:
     def of(cls, task: Task, *, out: Path, execution: Execution) -> "Job":
         """The job of a task; RunError if workers cannot import its class."""
         if type(task).__module__ == "__main__":
-            todo = f"move {type(task).__name__} into a module and import it"
+            hint = f"move {type(task).__name__} into a module and import it"
             raise RunError(
-                where=f"task {task.name}", expected="an importable class", got="a class of __main__", hint=todo
+                where=f"task {task.name}", expected="an importable class", got="a class of __main__", hint=hint
             )
         path = tuple(entry or str(Path.cwd()) for entry in sys.path)
         return cls(task=pickle.dumps(task), name=task.name, out=out.resolve(), execution=execution, path=path)
@@ -146,9 +146,9 @@ class Worker:
                 raise RunError(**reply.fatal_error)
             self._check_disk()
         self._discard()
-        todo = f"make the task open on this machine; the end of its log: {reply.detail.strip()[-400:]!r}"
-        came = f"{reply.reason} at {reply.stage}: {reply.message}"
-        raise RunError(where=f"task {self._job.name}", expected="a worker that opens", got=came, hint=todo)
+        hint = f"make the task start on this machine; the end of its log: {reply.detail.strip()[-400:]!r}"
+        got = f"{reply.reason} at {reply.stage}: {reply.message}"
+        raise RunError(where=f"task {self._job.name}", expected="a worker that opens", got=got, hint=hint)
 
     def _check_disk(self) -> None:
         """Raise RunError if the disk is full: a library may hide that error, and the worker's log is on that disk."""
@@ -167,9 +167,9 @@ class Worker:
                 self._process = _Process(self._job)
             except OSError as error:
                 self._check_disk()
-                todo = "check memory and the limit on processes"
+                hint = "check memory and the limit on processes"
                 where = f"task {self._job.name}"
-                raise RunError(where=where, expected="a process that starts", got=str(error), hint=todo) from error
+                raise RunError(where=where, expected="a process that starts", got=str(error), hint=hint) from error
             self._items_run = 0
             return self._process
 

@@ -82,9 +82,7 @@ def select_clips(rows: pa.Table, where: str) -> list[str]:
         try:
             described = database.execute(f"DESCRIBE SELECT ({where}\n) FROM clip").fetchall()
             if (kinds := [column[1] for column in described]) != ["BOOLEAN"]:
-                raise duckdb.Error(
-                    f"no condition but a value of type {', '.join(kinds)}"
-                )  # a number would count as true
+                raise duckdb.Error(f"a value of type {', '.join(kinds)}")  # a number would count as true
             found = database.execute(f"SELECT clip_id FROM clip WHERE ({where}\n) ORDER BY row_number").fetchall()
         except duckdb.Error as error:
             raise ConfigError(

@@ -42,11 +42,11 @@ def merge_sets(folders: Sequence[Path], out: Path) -> MergeResult:
         ContractError: the sets have different rows for one key, or a clip's file does not match its hash.
     """
     if len(folders) < 2:
-        raise ConfigError(where="sets", expected="two or more", got=str(len(folders)), hint="name them all")
+        raise ConfigError(where="sets", expected="two or more", got=str(len(folders)), hint="name every set to merge")
     infos = [open_set(folder) for folder in folders]
     if any(info.clip != infos[0].clip for info in infos):
         raise ConfigError(
-            where=str(folders[0]), expected="sets of one clip format", got="different ones",
+            where=str(folders[0]), expected="sets of one clip format", got="sets of different formats",
             hint="curate the sources with one version of xsheet",
         )  # fmt: skip
     check_new_folder(out)

@@ -43,7 +43,7 @@ def pack(set_folder: Path, out: Path) -> PackResult:
     if out.suffix != ".tar":
         raise ConfigError(
             where=str(out), expected="a name that ends in .tar", got=out.suffix or "no suffix",
-            hint="write e.g. talk.tar; it is not compressed, since videos are",
+            hint="write e.g. talk.tar; it is not compressed, because the videos already are",
         )  # fmt: skip
     names = [set_folder / "set.json"]
     for folder in PACKED_FOLDERS:
@@ -51,7 +51,7 @@ def pack(set_folder: Path, out: Path) -> PackResult:
         if path.is_symlink():  # of a set that somebody else made: it may lead to private files
             raise ContractError(
                 where=str(path), expected="a folder", got=f"a link to {path.readlink()}",
-                hint="put the folder in the place of the link, if its files belong to the set",
+                hint="replace the link by the folder, if its files belong to the set",
             )  # fmt: skip
         names += sorted(file for file in path.rglob("*") if _is_packed(file))
     sums: dict[str, str] = {}

@@ -203,7 +203,7 @@ def _check_entries(tensors: TensorStore, features: Sequence[Feature]) -> None:
     lost = next((row.tensor_entry for row in features if Path(row.tensor_entry) not in tensors), None)
     if lost is not None:
         raise ContractError(
-            where=lost, expected="tensors that were written once", got="none",
+            where=lost, expected="the tensors that an earlier run wrote", got="none",
             hint="remove the folder .commits/cache of the set and run again",
         )  # fmt: skip
 

@@ -106,7 +106,8 @@ def _annotations(layer: LayerRun, clips: Mapping[str, Clip]) -> dict[str, Annota
         if row.media_sha256 not in (None, clips[row.clip_id].media_sha256):
             raise ContractError(
                 where=f"{layer}, clip {row.clip_id}", expected="an annotation of the clip's file",
-                got="one of another", hint="annotate the set again: its clips were written anew since",
+                got="an annotation of an earlier file",
+                hint="annotate the set again: its clips have been rewritten since",
             )  # fmt: skip
         annotations.setdefault(row.clip_id, row)
     return annotations

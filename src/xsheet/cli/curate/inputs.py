@@ -41,8 +41,8 @@ def with_earlier_sources(files: "list[InputFile]", out: Path, *, keeps_earlier: 
     if keeps_earlier is None:
         if not sys.stdin.isatty():
             raise ConfigError(
-                where=str(out), expected="all sources of the set among the inputs",
-                got=f"a set with {len(earlier)} others: {names}",
+                where=str(out), expected="inputs that name all sources of the set",
+                got=f"inputs without {len(earlier)} of them: {names}",
                 hint="--add keeps them, --replace removes them from the tables",
             )  # fmt: skip
         question = f"{len(earlier)} sources of {out} are not among these inputs ({names}). Keep them?"

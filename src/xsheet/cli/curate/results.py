@@ -102,7 +102,9 @@ def inspect(
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option("--layer", metavar="LAYER[@RUN]", help="Layer whose phases the video shows; default: the last."),
+        typer.Option(
+            "--layer", "-l", metavar="LAYER[@RUN]", help="Layer whose phases the video shows (default: the last)."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -26,7 +26,7 @@ def open_store(url: str) -> tuple[fs.FileSystem, str]:
     if "@" in path.split("/")[0]:
         raise ConfigError(
             where=f"{scheme}://…", expected="a URL without credentials", got="one with '@' in its first part",
-            hint="give credentials as to the store's own tools: tables keep the URLs of videos",
+            hint="configure credentials as for the store's own tools: tables keep the URLs of videos",
         )  # fmt: skip
     path = path.rstrip("/")
     if not path:

@@ -109,7 +109,7 @@ def _fetch(remote: RemoteObject, path: Path, sha256: str | None, on_progress: Ca
         with path.open("r+b") as file:
             fetch(remote, file, on_progress=on_progress)
         if sha256 is not None and file_sha256(path) != sha256:
-            raise _error(remote, "the bytes that were probed", "others", "run again: the object was replaced")
+            raise _error(remote, "the bytes that were probed", "other bytes", "run again: the object was replaced")
     except ConfigError as error:
         path.unlink()
         hint = "check network and access, then run again with --retry-failed"

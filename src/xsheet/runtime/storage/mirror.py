@@ -89,8 +89,8 @@ class Mirror:
             changed = [name for name, entry in local.items() if entry not in (before.get(name), after.get(name))]
             if changed:
                 raise ConfigError(
-                    where=self.url, expected=f"the folder that {self.folder} began with", got="a later one",
-                    hint=f"{len(changed)} files were changed here and not published: keep them elsewhere if you need "
+                    where=self.url, expected=f"the version that {self.folder} was copied from", got="a later version",
+                    hint=f"{len(changed)} files were changed here and not published: copy them elsewhere if you need "
                     f"them, delete {self._state_file.parent}, and run again",
                 )  # fmt: skip
             for name in set(local) - set(after):
@@ -116,8 +116,8 @@ class Mirror:
             return 0, 0
         if _read_head(self.url) != _text_sha256(self._published):
             raise RunError(
-                where=self.url, expected="no other writer", got="a folder that was published since",
-                hint=f"what was done is in {self.folder}: keep it elsewhere, then delete {self._state_file.parent}",
+                where=self.url, expected="no other writer", got="a folder that another command has published since",
+                hint=f"the results are in {self.folder}: copy them elsewhere, then delete {self._state_file.parent}",
             )  # fmt: skip
         known = {self._object(name, entry) for name, entry in before.items()}
         files = {self._object(name, entry): name for name, entry in entries.items()}
@@ -145,8 +145,8 @@ class Mirror:
                     fetch(remote, file)
                 if file_sha256(temporary) != entry.sha256:
                     raise RunError(
-                        where=remote.url, expected="the bytes that the manifest names", got="others",
-                        hint="run again; if it stays so, publish the folder again from where it was made",
+                        where=remote.url, expected="the bytes that the manifest names", got="other bytes",
+                        hint="run again; if the error persists, publish the folder again from where it was written",
                     )  # fmt: skip
 
         each_at_a_time(fetch_one, names)
