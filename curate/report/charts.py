@@ -79,7 +79,7 @@ def candidate_funnel_steps(funnel: Funnel) -> list[FunnelStep]:
     rows = [_total_step("candidates", plural(funnel.candidates.count, "clip"), funnel.covered_by_candidates, whole_us)]
     for reason, amount in funnel.covered_removals:
         left_us -= amount.duration_us
-        title = "not judged yet" if reason is None else reason_text(reason)
+        title = "without a verdict" if reason is None else reason_text(reason)
         rows.append(_funnel_step(title, plural(amount.count, "clip"), left_us, amount.duration_us, whole_us))
     rows.append(_total_step("kept", plural(funnel.kept.count, "clip"), funnel.covered_by_kept, whole_us))
     return rows

@@ -23,7 +23,7 @@ def render_candidate(details: CandidateDetails) -> RenderableType:
     """Everything known about one candidate; text from files and tags is printed, never interpreted as markup."""
     verdict = details.verdict
     state = (
-        Text("not judged yet")
+        Text("without a verdict")
         if verdict is None
         else Text("kept", "green")
         if verdict.kept

@@ -102,7 +102,7 @@ export function drawHelp(dialog) {
     el("div", { className: "groups" }, ...KEYS.map(([title, rows]) =>
       el("section", {}, el("h3", { textContent: title }), el("dl", {}, ...rows.flatMap(([keys, does]) => [el("dt", {}, ...list(keys)), el("dd", { textContent: does })]))))),
     el("p", { className: "patterns" }, ...kinds().flatMap(([kind, tile]) => [tile, ` ${kind.replaceAll("_", " ")} `])),
-    el("p", { textContent: "Drag a border to move it. It snaps to frames, frames that the model saw, onsets, cuts and other borders; hold Alt to move it freely, Shift to leave a touching neighbour in place. Double-click a phase to loop it." }),
+    el("p", { textContent: "Drag a border to move it. It snaps to frames, to the frames that the model received, to onsets, cuts and other borders. Hold Alt to move it freely, Shift to leave a touching neighbour in place. Double-click a phase to loop it." }),
     el("button", { textContent: "Close", on: { click: () => dialog.close() } }),
   );
 }

@@ -82,7 +82,7 @@ class Review {
   }
 
   #onLock(name) {
-    if (name !== null) this.alert(`${name} is reviewing this clip now. You can watch it; edits are possible when they go on.`);
+    if (name !== null) this.alert(`${name} is reviewing this clip now. You can watch it, and edit it once they open another clip.`);
     else if (this.lockedBy !== null) this.alert("");
     this.lockedBy = name;
   }
@@ -182,7 +182,7 @@ class Review {
     this.#clip.draft = draft;
     if (refused !== null) {
       this.#batch += 1;
-      this.alert(`Conflict: this clip was changed elsewhere meanwhile. Your “${refused.replace("_", " ")}” was not applied; the page shows the latest state.`);
+      this.alert(`Conflict: this clip has been changed elsewhere. Your “${refused.replace("_", " ")}” was not applied; the page shows the latest state.`);
     } else this.alert("");
     if (this.phase === null) {
       const known = new Set(before.phases.map((one) => one.phase_id));
@@ -203,7 +203,7 @@ class Review {
   dispute() {
     const { finding } = this;
     if (finding === null) return this.notice("Show a check first (G).");
-    if (this.#clip.draft.disputed.includes(finding.place)) return this.notice("This verdict is stored already.");
+    if (this.#clip.draft.disputed.includes(finding.place)) return this.notice("This verdict is already stored.");
     return this.#operate("dispute", () => ({ finding_id: finding.finding_id }));
   }
 

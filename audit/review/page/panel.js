@@ -123,8 +123,8 @@ function evidence(phase) {
     ["speech", phase.speech ? `${phase.speech.relation.replaceAll("_", " ")}${phase.speech.anchor_word ? ` “${phase.speech.anchor_word}”` : ""}` : null],
     ["starts on", phase.speech?.start_word ? `“${phase.speech.start_word}”` : null],
     ["ends on", phase.speech?.end_word ? `“${phase.speech.end_word}”` : null],
-    ["annotator's word", phase.action_raw],
-    ["annotator saw", found.text],
+    ["class as the annotator wrote it", phase.action_raw],
+    ["evidence of the annotator", found.text],
   ]));
 }
 

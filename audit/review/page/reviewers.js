@@ -34,7 +34,7 @@ export class Reviewers {
     fill(
       by("agreement"),
       el("h2", { textContent: "Agreement" }),
-      pairs.length ? table(pairs) : el("p", { textContent: "No other reviewer has worked on a clip that you decided. A share of the clips is for everyone (--overlap-share)." }),
+      pairs.length ? table(pairs) : el("p", { textContent: "No other reviewer has worked on a clip that you decided. The option --overlap-share sets the share of clips that every reviewer gets." }),
       ...pairs.filter((pair) => pair.different.length).map((pair) => different(pair)),
       el("p", { textContent: "Decisions: clips that both accepted or both rejected; κ corrects for chance. Phases: F1 of the clips that both accepted, by part, class and a tIoU of 0.5." }),
       el("button", { textContent: "Close", on: { click: () => by("agreement").close() } }),

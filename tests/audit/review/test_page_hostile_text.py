@@ -70,7 +70,7 @@ def test_markup_in_every_text_is_shown_as_text(made_set, tmp_path, serving, visi
         assert f"open at {HOSTILE[:40]}" in page.inner_text("#queue")
         assert HOSTILE.replace("/", "")[:40] in page.inner_text("#queue")
         assert chosen(page)["text"] == HOSTILE
-        assert texts[2].count("<script>") >= 6  # annotator's word, what it saw, finding, its number, model, note
+        assert texts[2].count("<script>") >= 6  # class and evidence of the annotator, finding, its number, model, note
         assert page.locator("img, body script").count() == 0
         assert "owned" not in page.title().replace(HOSTILE, "")
 

@@ -103,7 +103,7 @@ export class Form {
     const others = phases.filter((one) => one.track === span.track && one.phase_id !== span.phase_id);
     const isFree = others.every((one) => one.end_us <= span.start_us || one.start_us >= span.end_us);
     const isWrong = !(us >= 0 && us <= this.#facts.duration_us) || span.end_us - span.start_us < MIN_PHASE_US || !isFree;
-    if (isWrong) this.#page.notice("A phase has at least 0.12 s, ends with the audio and overlaps no other of its track.");
+    if (isWrong) this.#page.notice("A phase lasts at least 0.12 s, ends within the audio and overlaps no other phase of its track.");
     else this.#change({ [`${edge}_us`]: us });
     setValue(edge, seconds(this.#shown[`${edge}_us`]));
   }

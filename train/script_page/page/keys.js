@@ -56,7 +56,7 @@ export function drawHelp(dialog) {
     dialog,
     el("h2", { textContent: "Keys" }),
     el("dl", {}, ...KEYS.flatMap(([keys, does]) => [el("dt", {}, ...list(keys).map((text) => el("kbd", { textContent: text }))), el("dd", { textContent: does })])),
-    el("p", { textContent: "Drag on a row to add a phase, a phase to move it, also to another row, its borders to change its times. A phase that touches the border goes along; hold Shift to leave it in place." }),
+    el("p", { textContent: "Drag on an empty part of a row to add a phase. Drag a phase to move it, also to another row. Drag a border to change its time: a phase that touches the border moves with it, unless you hold Shift." }),
     el("button", { textContent: "Close", on: { click: () => dialog.close() } }),
   );
 }

@@ -103,7 +103,7 @@ class Page {
     const track = this.phase?.track ?? "head";
     const us = onGrid(this.timeline.us);
     const span = drawn(this.state.phases, track, us, us + NEW_US, this.#end);
-    if (span === null) this.notice(`${track.replaceAll("_", " ")} has a phase here already.`);
+    if (span === null) this.notice(`${track.replaceAll("_", " ")} already has a phase here.`);
     else this.create(track, span);
   }
 

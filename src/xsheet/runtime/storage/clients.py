@@ -30,7 +30,9 @@ def open_store(url: str) -> tuple[fs.FileSystem, str]:
         )  # fmt: skip
     path = path.rstrip("/")
     if not path:
-        raise ConfigError(where=url, expected="a bucket and a path", got="neither", hint="write e.g. s3://bucket/films")
+        raise ConfigError(
+            where=url, expected="a bucket and a path", got="neither", hint="write e.g. s3://bucket/videos"
+        )
     match scheme:
         case "s3":
             return _s3(path.split("/")[0]), path
