@@ -14,6 +14,7 @@ from pydantic import Field
 from xsheet.annotate.settings import AnnotateSettings
 from xsheet.annotate.vlm.annotator import VlmSettings
 from xsheet.annotate.vlm.client import FrameSelection
+from xsheet.annotate.vlm.endpoint import token_price
 from xsheet.annotate.vlm.prompts import load_prompt
 from xsheet.annotate.vlm.qwen.folder import QwenFolder
 from xsheet.annotate.vlm.qwen.tokens import QWEN3, QwenFamily, TokenCounts, call_tokens
@@ -48,11 +49,6 @@ class CostEstimate:
     clips: int
     tokens: TokenCounts
     gpu_seconds: float
-
-    @property
-    def gpu_seconds_per_clip(self) -> float:
-        """Mean over the clips."""
-        return self.gpu_seconds / max(1, self.clips)
 
 
 def estimate_cost(
@@ -130,6 +126,7 @@ class AnnotationPlan:
     samples: int
     estimate: CostEstimate | None
     family: str | None
+    price: float | None = None  # in the currency of the settings
 
     def rows(self) -> list[tuple[str, object]]:
         """Name and value, for a terminal or JSON."""
@@ -142,6 +139,7 @@ class AnnotationPlan:
         if self.estimate is None:
             return [*rows, ("model calls", 0)]
         tokens = self.estimate.tokens
+        price = [] if self.price is None else [("price, in the currency of the settings", round(self.price, 2))]
         return [
             *rows,
             ("calls", tokens.calls),
@@ -149,6 +147,7 @@ class AnnotationPlan:
             ("prompt tokens, vision included", tokens.prompt),
             ("reply tokens, assumed", tokens.reply),
             (f"GPU hours of {self.family} 8B, by arithmetic", round(self.estimate.gpu_seconds / 3600, 2)),
+            *price,
         ]
 
 
@@ -164,13 +163,16 @@ def plan_annotation(set_folder: Path, settings: AnnotateSettings, *, limit: int 
         return AnnotationPlan(annotator="motion", clips=len(clips), hours=hours, samples=1, estimate=None, family=None)
     # The family of a server is unknown; Qwen3-VL is the newer one.
     family = QwenFolder.from_path(settings.qwen.model).family if settings.qwen is not None else QWEN3
+    estimate = estimate_cost(
+        clips, settings.vlm, samples=settings.samples, family=family, as_images=settings.endpoint is not None
+    )
+    tokens, endpoint = estimate.tokens, settings.endpoint
     return AnnotationPlan(
         annotator="qwen" if settings.qwen is not None else "endpoint",
         clips=len(clips),
         hours=hours,
         samples=settings.samples,
-        estimate=estimate_cost(
-            clips, settings.vlm, samples=settings.samples, family=family, as_images=settings.endpoint is not None
-        ),
+        estimate=estimate,
         family=family.name,
+        price=None if endpoint is None else token_price(tokens.prompt, tokens.reply, endpoint),
     )

@@ -14,7 +14,7 @@ agreement/     compare two layers or the samples of one layer: F1, boundaries, k
 people/        samples for reviewers, and calibration of support against their decisions
 review/        the review page: server, edits, journals
 report/        the HTML report of an audit
-layer_profile  class distribution, diversity, drift, response statistics and split leaks of a layer
+layer_profile  class distribution and response statistics of a layer, drift between two layers
 seeded_faults  known faults in correct annotations, to measure what the checks detect
 """
 

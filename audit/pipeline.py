@@ -80,24 +80,6 @@ class AuditResult:
         """Number of phases in the layer."""
         return sum(scored.phase_count for scored in self.annotations)
 
-    def failed_check_rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Checks with findings, errors first: id, severity, "failed of decided", undetermined count, requirement."""
-        order = {"error": 0, "warning": 1, "info": 2}
-        failing = sorted(
-            (counts for counts in self.checks if counts.failed),
-            key=lambda counts: (order[counts.check.severity], -counts.failed),
-        )
-        return [
-            (
-                counts.check.id,
-                counts.check.severity,
-                f"{counts.failed} of {counts.failed + counts.passed}",
-                str(counts.undetermined),
-                counts.check.requirement,
-            )
-            for counts in failing
-        ]
-
     @property
     def finding_count(self) -> int:
         """Number of failed results, those of severity info included."""

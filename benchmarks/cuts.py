@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -54,9 +54,8 @@ class Tally:
     films: int = 0
     edge: int = 0
     inside: int = 0
-    false_in: list[str] = field(default_factory=list)
 
-    def add(self, found: list[int], true: list[int], *, name: str = "") -> None:
+    def add(self, found: list[int], true: list[int]) -> None:
         """Count the cuts of one film."""
         hits = sum(any(abs(f - t) <= 1 for f in found) for t in true)
         made_up = sum(all(abs(f - t) > 1 for t in true) for f in found)
@@ -64,7 +63,6 @@ class Tally:
         self.hits += hits
         self.misses += len(true) - hits
         self.false += made_up
-        self.false_in += [name] * made_up
 
     def __str__(self) -> str:
         true = self.hits + self.misses
@@ -132,7 +130,7 @@ def puppet_table(films: int) -> None:
             true = [take.frames.start for take in plan.shots if take.opens_with == "cut"]
             shots = shots_of(read(path))
             ours = tallies[kind, "xsheet"]
-            ours.add(cuts_of(shots), true, name=plan.name)
+            ours.add(cuts_of(shots), true)
             if kind == "dissolve":
                 edge, inside = transition(plan, shots)
                 ours.edge, ours.inside = max(ours.edge, edge), ours.inside + inside
@@ -173,7 +171,7 @@ def real_table(shared: Path) -> None:
     tallies = {name: Tally() for name in ("xsheet", *RIVALS)}
     for name in SINGLE:
         path = shared / "data/videos" / name
-        tallies["xsheet"].add(cuts_of(shots_of(read(path))), [], name=name)
+        tallies["xsheet"].add(cuts_of(shots_of(read(path))), [])
         for rival, detector in RIVALS.items():
             tallies[rival].add(rival_cuts(path, detector), [])
     print(f"| {len(SINGLE)} single shots | {' | '.join(str(t) for t in tallies.values())} | |")

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Generator, nn
 
 from xsheet.model.config import ActAvatarConfig, config_from
@@ -21,7 +20,7 @@ from xsheet.model.encoders.pretrained import import_diffusers
 from xsheet.model.init import init_new_parts
 from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.errors import ConfigError
-from xsheet.schemas.files import atomic_path, decode_json, library_os_errors, read_json
+from xsheet.schemas.files import decode_json, library_os_errors, read_json
 
 # Name here and in diffusers: name in the files of Wan's authors. Each layer has a weight and a bias.
 _LAYERS = {
@@ -143,13 +142,6 @@ def export_backbone(model: ActAvatarTransformer, folder: Path) -> None:
     plain.load_state_dict({key: tensors[key] for key in backbone_keys(model.model_config.num_layers)}, assign=True)
     with _new_folder(folder) as staging:
         plain.save_pretrained(staging)
-
-
-def save_part(model: ActAvatarTransformer, file: Path, *, keys: Iterable[str]) -> None:
-    """Save exactly these tensors as one safetensors file, e.g. the audio path after stage 1."""
-    tensors = model.state_dict()
-    with atomic_path(file) as temporary:
-        save_file({key: tensors[key].contiguous() for key in sorted(keys)}, temporary)
 
 
 def load_part(model: nn.Module, file: Path, *, keys: Iterable[str]) -> None:

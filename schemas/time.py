@@ -119,8 +119,3 @@ def nearest_frame(us: int, rate: FrameRate) -> int:
     frame = frame_at(us, rate)
     before, after = frame_start_us(frame, rate), frame_start_us(frame + 1, rate)
     return frame if us - before <= after - us else frame + 1
-
-
-def snap_us(us: int, rate: FrameRate) -> int:
-    """The nearest frame start in µs; snapping twice changes nothing."""
-    return frame_start_us(nearest_frame(us, rate), rate)

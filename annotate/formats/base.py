@@ -55,14 +55,6 @@ class LossTally:
         return tuple(self._found[key] for key in sorted(self._found))
 
 
-def merge_losses(losses: Iterable[ConversionLoss]) -> tuple[ConversionLoss, ...]:
-    """Losses of several exports or imports as one list."""
-    tally = LossTally()
-    for one in losses:
-        tally.add(one.field, one.reason, one.example, count=one.count)
-    return tally.losses()
-
-
 PHASE_FIELDS = (
     "text", "text_short", "action_raw", "laterality", "kind", "body_parts", "amplitude", "speed", "repetitions",
     "gesture_function", "visibility", "confidence",

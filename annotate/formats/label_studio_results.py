@@ -10,7 +10,6 @@ from xsheet.schemas.time import CLIP_RATE, FrameRate, Span, frame_start_us, near
 LABELS_CONTROL, KINEMATICS_CONTROL, TRACK_CONTROL, VIDEO_CONTROL = "action", "kinematics", "track", "video"
 TEXT_FIELDS = ("text", "text_short", "action_raw")
 NUMBER_FIELDS = ("amplitude", "speed", "repetitions", "visibility")
-CHOICE_FIELDS = tuple(name for name in PHASE_FIELDS if name not in (*TEXT_FIELDS, *NUMBER_FIELDS, "confidence"))
 LabelStudioResult = dict[str, Any]
 
 

@@ -83,16 +83,6 @@ class MotionEpisode:
         far = np.flatnonzero(np.abs(self.offsets) > RETURN_SHARE * abs(self.peak))
         return replace(self, segments=self.segments[far[0] : far[-1] + 2])
 
-    @property
-    def hold_frames(self) -> float:
-        """Frames between the peak and the next segment; 0 if the peak is the end."""
-        peak_index = int(np.abs(self.offsets).argmax())
-        return (
-            self.segments[peak_index + 1].start - self.segments[peak_index].end
-            if peak_index + 1 < len(self.segments)
-            else 0.0
-        )
-
 
 def find_segments(values: Floats, *, min_size: float, smoothing_frames: float = 1.0) -> list[MotionSegment]:
     """Movements of at least `min_size`, in order; smaller reversals are jitter."""

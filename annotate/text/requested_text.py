@@ -47,11 +47,6 @@ def _one_block_each(annotation: Annotation) -> list[TimedBlock]:
     return [(phase.start_us, phase.end_us, [phase]) for phase in annotation.phases if not _is_rest(phase)]
 
 
-def _actions_apart(annotation: Annotation) -> list[TimedBlock]:
-    """A block per action; they may overlap."""
-    return [(phase.start_us, phase.end_us, [phase]) for phase in annotation.phases if not _is_rest(phase)]
-
-
 def _partition(annotation: Annotation) -> tuple[list[TimedBlock], list[TimedBlock]]:
     """Blocks with actions, and gaps with the rests that fill half of them."""
     actions = [phase for phase in annotation.phases if not _is_rest(phase)]

@@ -53,8 +53,8 @@ class EndpointSettings(StrictModel):
     max_wait_s: float = Field(default=60, ge=0, le=3600, description="bound of any wait, also of Retry-After")
     max_reply_bytes: int = Field(default=1_000_000, ge=1024, description="of an answer; 4 096 tokens are some 20 kB")
     jpeg_quality: int = Field(default=90, ge=50, le=100, description="of the frames; below, fingers blur")
-    price_per_1k_prompt: float | None = Field(default=None, ge=0, description="any currency; null = unknown")
-    price_per_1k_output: float | None = Field(default=None, ge=0, description="the same currency")
+    price_per_1k_prompt: float | None = Field(default=None, ge=0, description="any currency; for --dry-run")
+    price_per_1k_output: float | None = Field(default=None, ge=0, description="in the same currency")
 
     @field_validator("base_url")
     @classmethod
@@ -183,15 +183,11 @@ def request_body(
     return body
 
 
-def reply_cost(usage: Usage, settings: EndpointSettings) -> float | None:
-    """Cost of a reply in the currency of the settings; None if tokens or prices are unknown."""
-    priced = (
-        (usage.prompt_tokens, settings.price_per_1k_prompt),
-        (usage.output_tokens, settings.price_per_1k_output),
-    )
-    if any(tokens is None or price is None for tokens, price in priced):
+def token_price(prompt_tokens: int, output_tokens: int, settings: EndpointSettings) -> float | None:
+    """Price in the currency of the settings; None without both prices."""
+    if settings.price_per_1k_prompt is None or settings.price_per_1k_output is None:
         return None
-    return sum((tokens or 0) / 1000 * (price or 0.0) for tokens, price in priced)
+    return (prompt_tokens * settings.price_per_1k_prompt + output_tokens * settings.price_per_1k_output) / 1000
 
 
 def _response(

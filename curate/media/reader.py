@@ -106,7 +106,6 @@ class MediaReader:
         self.source = probed.source
         self._clock = probed.clock
         self.counts = DecodeCounts()
-        self.sound_counts = DecodeCounts()
         self.video_passes = 0
         self._file = file
         self._limits = limits
@@ -183,13 +182,13 @@ class MediaReader:
         """
         if self.source.audio_codec is None:
             return None
-        counts = self.sound_counts = DecodeCounts()
+        counts = DecodeCounts()
         frames = range(self.frame_count_at_clip_rate) if span is None else frames_in(span, CLIP_RATE)
         begin_us, end_us = frame_start_us(frames.start, CLIP_RATE), frame_start_us(frames.stop, CLIP_RATE)
         samples = len(frames) * SAMPLES_PER_FRAME
         track = self._fill(SoundtrackBuilder(samples), counts, begin_us, end_us, is_whole=span is None)
         if track.channels_cancel:
-            counts = self.sound_counts = DecodeCounts()
+            counts = DecodeCounts()
             builder = SoundtrackBuilder(samples, channel=track.louder_channel)
             track = self._fill(builder, counts, begin_us, end_us, is_whole=span is None)
         return track.finish() if counts.decoded else None

@@ -40,7 +40,6 @@ def test_seconds_follow_from_tokens_and_pace():
     pace = CostAssumptions(prompt_tokens_per_s=100, reply_tokens_per_s=10)
     found = estimate_cost(clips((125, 832, 480)), VlmSettings(), samples=1, assumptions=pace)
     assert found.gpu_seconds == found.tokens.prompt / 100 + found.tokens.reply / 10
-    assert found.gpu_seconds_per_clip == found.gpu_seconds
 
 
 def test_no_reply_is_taken_to_pass_its_limit():
@@ -50,4 +49,4 @@ def test_no_reply_is_taken_to_pass_its_limit():
 
 def test_an_empty_set_costs_nothing():
     found = estimate_cost([], VlmSettings(), samples=3)
-    assert (found.clips, found.gpu_seconds, found.gpu_seconds_per_clip) == (0, 0, 0)
+    assert (found.clips, found.gpu_seconds) == (0, 0)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xsheet.audit.accept import AcceptResult
     from xsheet.audit.agreement.bootstrap import IntervalEstimate
     from xsheet.audit.agreement.compare import Agreement
+    from xsheet.audit.layer_profile import DistributionShift
     from xsheet.audit.pipeline import AuditResult
     from xsheet.audit.settings import AuditSettings
     from xsheet.schemas.settings import SettingsSection
@@ -167,7 +168,7 @@ def agree(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the agreement of two layers: F1 at tIoU, boundaries, κ, α, with 95 % intervals over clips.
+    """Measure the agreement of two layers: F1 at tIoU, boundaries, κ, α, with 95 % intervals over clips; and drift.
 
     Example: xsheet audit agree my-set human consensus@motion
     """
@@ -177,6 +178,7 @@ def agree(
 
     from xsheet.audit.agreement.compare import compare_layers
     from xsheet.audit.agreement.phase_arrays import layer_phase_arrays
+    from xsheet.audit.layer_profile import distribution_shift, layer_profile
     from xsheet.cli.show import print_json
     from xsheet.schemas.layers import find_layer
     from xsheet.schemas.sets import open_set
@@ -184,10 +186,14 @@ def agree(
     open_set(folder)
     one, two = find_layer(folder, reference), find_layer(folder, other)
     found = compare_layers(layer_phase_arrays(one), layer_phase_arrays(two), rng=np.random.default_rng(seed))
+    shift = distribution_shift(layer_profile(layer_phase_arrays(one)), layer_profile(layer_phase_arrays(two)))
     if as_json:
-        print_json({"reference": str(one), "compared": str(two), **asdict(found)})
+        shift_json = None if shift is None else asdict(shift)
+        print_json({"reference": str(one), "compared": str(two), **asdict(found), "distribution_shift": shift_json})
     else:
         show_agreement(found, f"{two} against {one}")
+        if shift is not None:
+            _show_shift(shift)
 
 
 app.add_typer(review.app)  # sample, review, apply, export, import
@@ -204,6 +210,8 @@ def preset_settings(
     return load_settings(AuditSettings, preset=file, config=config, overrides=overrides or ())
 
 
+MAX_CHANGES_SHOWN = 5
+"""Classes whose share changed most."""
 MAX_WORST_SHOWN = 8
 """Annotations that a summary names; the report has all."""
 
@@ -276,6 +284,21 @@ def show_agreement(found: "Agreement", title: str) -> None:
     ]
     print_table(f"{title}: {found.clips} clips, {found.phases_a} and {found.phases_b} phases",
                 ("measure", "value", "low", "high"), rows)  # fmt: skip
+
+
+def _show_shift(shift: "DistributionShift") -> None:
+    """Print how the classes, tracks and durations of one layer differ from those of another."""
+    from xsheet.cli.show import print_table
+
+    before, after = shift.phases_per_clip
+    rows: list[tuple[object, ...]] = [
+        ("classes, Jensen-Shannon divergence in bits", shift.action_js_bits),
+        ("tracks, Jensen-Shannon divergence in bits", shift.track_js_bits),
+        ("durations, Kolmogorov-Smirnov statistic", shift.duration_ks),
+        ("phases per clip", f"{before:.2f} → {after:.2f}"),
+    ]
+    rows += [(f"share of {name}", f"{a:.1%} → {b:.1%}") for name, a, b in shift.share_changes[:MAX_CHANGES_SHOWN]]
+    print_table("drift over all clips of each layer", ("", ""), rows)
 
 
 def _in_unit(value: float | None, unit: float) -> float | None:

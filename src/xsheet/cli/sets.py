@@ -216,7 +216,7 @@ def merge(
 
 @app.command()
 def stats(folder: SetFolder, as_json: AsJson = False) -> None:
-    """Print counts, hours by split, speaker and licence, distributions of measures, and the layers of a set.
+    """Print counts, hours by split, speaker and licence, distributions, layers, and what is in more than one split.
 
     Example: xsheet set stats my-set
     """
@@ -237,6 +237,9 @@ def stats(folder: SetFolder, as_json: AsJson = False) -> None:
     print_table("distributions", heads, rows)
     counts = [(name, *values.values()) for name, values in found.layers.items()]
     print_table("layers", ("layer", "annotations", "phases", "action classes"), counts)
+    if found.split_leaks:
+        leaks = [(one.kind, one.key, ", ".join(one.splits), one.clips) for one in found.split_leaks[:MAX_IDS_SHOWN]]
+        print_table(f"{len(found.split_leaks)} in more than one split", ("", "id", "splits", "clips"), leaks)
 
 
 @app.command()

@@ -5,6 +5,7 @@ diff       clips, sources and layers of two sets
 merge      several sets as one
 subset     the clips that meet a condition as a set
 stats      counts and distributions of a set
+split_leaks  sources, people, files and near duplicates in more than one split
 pack       a set as one tar file
 copying    what these share: filtered tables, layers and media
 """

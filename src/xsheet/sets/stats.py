@@ -11,6 +11,7 @@ import numpy as np
 from xsheet.schemas.layers import list_layers
 from xsheet.schemas.sets import open_set
 from xsheet.sets.clip_view import clip_rows
+from xsheet.sets.split_leaks import SplitLeak, find_split_leaks
 
 UNSTATED = "not stated"
 _GROUPS = ("split", "speaker", "licence", "consent", "label")
@@ -38,6 +39,7 @@ class SetStats:
     groups: Mapping[str, Mapping[str, float]]  # column → value → hours
     distributions: tuple[Distribution, ...]
     layers: Mapping[str, Mapping[str, int]]  # layer → annotations, phases, actions
+    split_leaks: tuple[SplitLeak, ...]
 
 
 def set_stats(set_folder: Path) -> SetStats:
@@ -58,6 +60,7 @@ def set_stats(set_folder: Path) -> SetStats:
         groups={group: _hours_by(columns[group], durations) for group in _GROUPS if group in columns},
         distributions=tuple(filter(None, (_distribution(name, values) for name, values in columns.items()))),
         layers={str(layer): _layer_counts(layer.read()) for layer in list_layers(set_folder)},
+        split_leaks=find_split_leaks(set_folder),
     )
 
 

@@ -5,15 +5,14 @@ import json
 import pytest
 
 from xsheet.annotate.vlm.completion import read_completion, retry_after_s
-from xsheet.annotate.vlm.endpoint import EndpointSettings, reply_cost
+from xsheet.annotate.vlm.endpoint import EndpointSettings, token_price
 from xsheet.annotate.vlm.response import parse_reply
-from xsheet.schemas.run import Usage
 
 
 def test_cost_follows_from_tokens_and_prices():
     priced = EndpointSettings(base_url="http://h/v1", model="m", price_per_1k_prompt=0.5, price_per_1k_output=2.0)
-    assert reply_cost(Usage(prompt_tokens=3000, output_tokens=500), priced) == 2.5
-    assert reply_cost(Usage(prompt_tokens=3000), priced) is None
+    assert token_price(3000, 500, priced) == 2.5
+    assert token_price(3000, 500, EndpointSettings(base_url="http://h/v1", model="m", price_per_1k_prompt=0.5)) is None
 
 
 @pytest.mark.parametrize(
