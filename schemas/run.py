@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from xsheet.schemas.columns import RECORD, Bool, Count, Float, Id, Int32, Int64, NonNegative, Sha256, Share, Str
+from xsheet.schemas.columns import RECORD, Count, Id, Int32, Int64, NonNegative, Sha256, Share, Str
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -45,8 +45,6 @@ class Sampling:
 
     temperature: Annotated[NonNegative | None, "0 = greedy"] = None
     top_p: Annotated[Share | None, "nucleus"] = None
-    top_k: Annotated[Int32 | None, "cut"] = None
-    repetition_penalty: Annotated[Float | None, "1 = none"] = None
     max_tokens: Annotated[Int32 | None, Field(gt=0), "maximum length of a response"] = None
     samples: Annotated[Int32, Field(ge=1), "responses per clip"] = 1
     seed: Annotated[Int64 | None, "base seed"] = None
@@ -59,7 +57,6 @@ class FrameSampling:
     fps: Annotated[NonNegative, "requested frames per second"]
     max_pixels: Annotated[Count | None, "maximum per clip"] = None
     max_pixels_per_frame: Annotated[Count | None, "maximum per frame"] = None
-    overlay: Annotated[Literal["none", "badge", "contact_sheet"], "marks drawn into the frames"] = "none"
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
@@ -67,11 +64,9 @@ class Run:
     """One annotation, audit or import run. Its id is a hash of all that affects the output, so it contains no time."""
 
     TAG: ClassVar[str] = "run"
-    run_id: Annotated[Id, "hash of all fields below except the hardware"]
+    run_id: Annotated[Id, "hash of all fields below"]
     kind: Annotated[Literal["annotate", "consensus", "audit", "review", "import", "truth"], "what ran"]
     tool_version: Annotated[Str, "version of xsheet"]
-    git_sha: Annotated[Str | None, "commit of xsheet, where it ran from a checkout"] = None
-    dirty: Annotated[Bool | None, "whether that checkout had changes"] = None
     model: Annotated[Model | None, "model"] = None
     engine: Annotated[Version | None, "transformers, vllm, an endpoint (never its address or key)"] = None
     libraries: Annotated[tuple[Version, ...], "versions that can change the output"] = ()
@@ -82,7 +77,6 @@ class Run:
         None
     )
     parent_run_ids: Annotated[tuple[Str, ...], "runs whose layers were read"] = ()
-    hardware: Annotated[Str | None, "description of the device"] = None
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)

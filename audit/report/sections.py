@@ -134,7 +134,7 @@ def layer_cost(layer: LayerRun) -> CostSection:
 def provenance_rows(run: Run) -> Iterator[tuple[str, str]]:
     """Provenance of a layer as (name, value)."""
     yield "run", f"{run.run_id} ({run.kind})"
-    yield "tool", f"xsheet {run.tool_version}" + (f", commit {run.git_sha[:12]}" if run.git_sha else "")
+    yield "tool", f"xsheet {run.tool_version}"
     if run.model is not None:
         yield (
             "model",

@@ -264,8 +264,6 @@ def examples(make_annotation) -> dict[str, list[Any]]:
                 run_id="run_2",
                 kind="annotate",
                 tool_version="0.1.0",
-                git_sha="abc",
-                dirty=True,
                 model=run.Model(id="m", revision="r", dtype="bfloat16", quantisation="awq"),
                 engine=run.Version(name="transformers", version="5"),
                 libraries=(run.Version(name="torch", version="2"),),
@@ -280,13 +278,10 @@ def examples(make_annotation) -> dict[str, list[Any]]:
                         grammar="llguidance 1",
                     ),
                 ),
-                sampling=run.Sampling(
-                    temperature=0.5, top_p=0.9, top_k=20, repetition_penalty=1.0, max_tokens=512, samples=3, seed=7
-                ),
-                frames=run.FrameSampling(fps=8.0, max_pixels=10**6, max_pixels_per_frame=200_000, overlay="badge"),
+                sampling=run.Sampling(temperature=0.5, top_p=0.9, max_tokens=512, samples=3, seed=7),
+                frames=run.FrameSampling(fps=8.0, max_pixels=10**6, max_pixels_per_frame=200_000),
                 settings_sha256=HASH,
                 parent_run_ids=("run_1",),
-                hardware="cpu",
             ),
         ],
         ANNOTATIONS.name: [

@@ -28,7 +28,7 @@ def test_a_table_of_any_tool_becomes_a_script_with_its_times(table):
 
 
 def test_a_table_without_a_caption_names_the_option(table):
-    with pytest.raises(ConfigError, match="give one with --caption"):
+    with pytest.raises(ConfigError, match="pass --caption"):
         read_script(table)
 
 
