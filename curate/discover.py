@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from xsheet.curate.manifest import TABLE_SUFFIXES, ManifestEntry, ManifestSegment, read_manifest
+from xsheet.curate.manifest import TABLE_SUFFIXES, Crop, ManifestEntry, ManifestSegment, read_manifest
 from xsheet.curate.paths import find_unicode_variant, path_to_text, resolve_path, text_to_path
 from xsheet.curate.remote import remote_manifest
-from xsheet.runtime.storage.place import is_url
+from xsheet.runtime.storage.place import is_other_url, is_url
 from xsheet.runtime.storage.stores import RemoteObject, describe_objects, list_objects
 from xsheet.schemas import tables
 from xsheet.schemas.errors import ConfigError
@@ -210,6 +210,11 @@ def _inputs_in_table(table: Path, roots: LinkedRoots, columns: Mapping[str, str]
     entries = read_manifest(table, columns)
     yield from _inputs_of_entries([entry for entry in entries if is_url(entry.path)], "")
     for entry in (entry for entry in entries if not is_url(entry.path)):
+        if is_other_url(entry.path):  # refused by the probe, which states why
+            yield InputFile(
+                path=entry.path, root=table.absolute().parent, manifest_columns=entry.columns, segments=entry.segments
+            )
+            continue
         # A table may name files anywhere, so its root is the folder of each file.
         file = find_unicode_variant(Path(entry.path) if Path(entry.path).is_absolute() else table.parent / entry.path)
         yield InputFile(
@@ -231,12 +236,28 @@ def inputs_of_set(set_folder: Path) -> list[InputFile]:
         path = Path(text_to_path(source.path))
         # A link that was refused stays refused; one that was followed stays followed.
         root = path.absolute().parent if source.reason == "outside_root" else resolve_path(path).parent
-        segments = tuple(
+        segments = [
             ManifestSegment(start_us=one.start_us, end_us=one.end_us, crop=one.crop, columns=one.columns)
             for one in source.segments
-        )
-        one = InputFile(path=str(path), root=root, manifest_columns=source.manifest_columns, segments=segments)
+        ]
+        for one in source.unusable_segments:
+            crop, columns = _crop(one.crop), one.columns
+            segments.append(
+                ManifestSegment(
+                    start_us=one.start_us, end_us=one.end_us, crop=crop, columns=columns, crop_height=one.crop_height
+                )
+            )
+        segments.sort(key=lambda one: one.start_us)
+        written = source.path if is_other_url(source.path) else str(path)
+        found = InputFile(path=written, root=root, manifest_columns=source.manifest_columns, segments=tuple(segments))
         if is_url(source.path):
-            one = replace(one, path=source.path, root=REMOTE_ROOT, remote=listed.get(source.path))
-        inputs.append(one)
+            found = replace(found, path=source.path, root=REMOTE_ROOT, remote=listed.get(source.path))
+        inputs.append(found)
     return inputs
+
+
+def _crop(edges: tuple[float, ...]) -> Crop | None:
+    if not edges:
+        return None
+    x0, y0, x1, y1 = edges
+    return x0, y0, x1, y1

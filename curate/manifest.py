@@ -121,7 +121,7 @@ def read_manifest(table: Path, columns: Mapping[str, str]) -> list[ManifestEntry
     for number, row in enumerate(rows, start=1):
         # A mapped column hides one of the table that has the same name.
         renamed = {key: value for key, value in row.items() if key in names or key not in columns}
-        values = {names.get(key, key): _text(value) for key, value in renamed.items()}
+        values = {_without_surrogates(names.get(key, key)): _text(value) for key, value in renamed.items()}
         one = _Row(values, where=f"{table}, row {number}")
         by_path[_plain_path(one.path)].append(one)
     return [_entry(path, members, table.parent) for path, members in by_path.items()]
@@ -139,7 +139,7 @@ class _Row:
         self.values = values
         self.where = where
         # An empty cell becomes a missing file, and so a failed row with its place in the manifest.
-        self.path = values.get("path", "") or Path(where).name
+        self.path = _without_surrogates(values.get("path", ""), keeps_bytes=True) or Path(where).name
 
     def error(self, expected: str, got: str, hint: str) -> ConfigError:
         return ConfigError(where=self.where, expected=expected, got=got, hint=hint)
@@ -160,7 +160,8 @@ class _Row:
         )  # fmt: skip
 
     def columns(self, folder: Path) -> tuple[ManifestColumn, ...]:
-        kept = {k: v for k, v in self.values.items() if k not in ("path", *TIME_COLUMNS, *CROP_COLUMNS, CROP_HEIGHT)}
+        read = ("path", *TIME_COLUMNS, *CROP_COLUMNS, CROP_HEIGHT)
+        kept = {key: _without_surrogates(value) for key, value in self.values.items() if key not in read}
         if kept.get("words"):
             kept["words"] = self._words(kept["words"], folder)
         return tuple(ManifestColumn(key=key, value=value) for key, value in kept.items())
@@ -216,14 +217,15 @@ class _Row:
     def _words(self, text: str, folder: Path) -> str:
         if text.lstrip()[:1] in ("[", "{") or "\n" in text:
             return text
-        file = folder / text
-        if file.suffix.lower() not in (".json", ".textgrid", ".vtt") or not file.is_file():
-            raise self.error(
-                "word times as JSON, TextGrid or WebVTT, or a file of these", repr(text[:80]), "correct 'words'"
-            )
-        if file.stat().st_size > MAX_WORDS_BYTES:
-            raise self.error(f"a file of at most {MAX_WORDS_BYTES} bytes", f"{file.stat().st_size}", "shorten it")
-        return file.read_text(encoding="utf-8-sig", errors="replace")
+        file, got = folder / text, repr(text[:80])
+        try:
+            if file.suffix.lower() in (".json", ".textgrid", ".vtt") and file.is_file():
+                if (size := file.stat().st_size) > MAX_WORDS_BYTES:
+                    raise self.error(f"a file of at most {MAX_WORDS_BYTES} bytes", str(size), "shorten it")
+                return file.read_text(encoding="utf-8-sig", errors="replace")
+        except OSError as error:  # also a name that is too long
+            got = f"{got} ({error.strerror})"
+        raise self.error("word times as JSON, TextGrid or WebVTT, or a file of these", got, "correct 'words'")
 
 
 def _entry(path: str, rows: list[_Row], folder: Path) -> ManifestEntry:
@@ -242,6 +244,17 @@ def _entry(path: str, rows: list[_Row], folder: Path) -> ManifestEntry:
             got = f"a start at {after.start_us / 1e6:g} s while {earlier.where} lasts to {end}"
             raise later.error("segments of a video that do not overlap", got, "correct the times")
     return ManifestEntry(path=path, columns=(), segments=tuple(segment for segment, _ in timed))
+
+
+def _without_surrogates(text: str, *, keeps_bytes: bool = False) -> str:
+    """The text with halves of characters, which JSON can hold and no table, as escapes.
+
+    `keeps_bytes` leaves those that stand for the bytes of file names.
+    """
+    return "".join(
+        rf"\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" and not (keeps_bytes and "\udc80" <= c <= "\udcff") else c
+        for c in text
+    )
 
 
 # ---- tables

@@ -30,15 +30,22 @@ def find_unicode_variant(path: Path) -> Path:
 
     macOS and archives store 'ë' as two code points, tables and keyboards write one.
     """
-    if os.path.lexists(path) or path.parent == path:
+    if os.path.lexists(path):
         return path
-    parent = find_unicode_variant(path.parent)
-    wanted = unicodedata.normalize("NFC", path.name)
-    try:
-        names = sorted(p.name for p in parent.iterdir() if unicodedata.normalize("NFC", p.name) == wanted)
-    except (OSError, ValueError):  # ValueError: a NUL byte
-        return path
-    return parent / names[0] if names else path
+    found = Path(path.anchor)
+    for name in path.parts[len(found.parts) :]:  # a loop, because a manifest can name thousands of folders
+        child = found / name
+        if not os.path.lexists(child):
+            wanted = unicodedata.normalize("NFC", name)
+            try:
+                names = sorted(p.name for p in found.iterdir() if unicodedata.normalize("NFC", p.name) == wanted)
+            except (OSError, ValueError):  # ValueError: a NUL byte
+                return path
+            if not names:
+                return path
+            child = found / names[0]
+        found = child
+    return found
 
 
 def resolve_path(path: str | Path) -> Path:

@@ -96,6 +96,7 @@ class CurationResult:
         return {
             "sources": len(self.sources),
             **{f"sources_{status}": by_status[status] for status in get_args(ItemStatus)},
+            "segments_unusable": sum(len(one.unusable_segments) for one in self.sources),
             "analysed": self.analysed_count,
             "candidates": self.decision.all.clips,
             "kept": self.decision.kept.clips,
@@ -112,7 +113,8 @@ class CurationResult:
     @property
     def failed(self) -> int:
         """Sources and clips that failed."""
-        return self.counts["sources_failed"] + self.counts["clips_failed"]
+        counts = self.counts
+        return counts["sources_failed"] + counts["segments_unusable"] + counts["clips_failed"]
 
 
 def curate(inputs: Sequence[InputFile], settings: CurateSettings, context: RunContext) -> CurationResult:

@@ -64,6 +64,18 @@ class SourceSegment:
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
+class UnusableSegment:
+    """A part that the user's manifest names and that does not fit the video; its values are those of the manifest."""
+
+    start_us: Annotated[Us, "start in the source"]
+    end_us: Annotated[Us | None, "end in the source; null = to the end of the video"] = None
+    crop: Annotated[tuple[Float, ...], "x0, y0, x1, y1 as shares or pixels; none = the whole picture"] = ()
+    crop_height: Annotated[Int32 | None, "height of the picture whose pixels the crop counts"] = None
+    columns: Annotated[tuple[ManifestColumn, ...], "further columns of the manifest row"] = ()
+    message: Annotated[Str, "what was expected, what was found, what to do"]
+
+
+@dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
 class SourceVideo:
     """One input file: metadata of the container and the result of probing. Time zero is the first video frame."""
 
@@ -80,6 +92,10 @@ class SourceVideo:
     manifest_columns: Annotated[tuple[ManifestColumn, ...], "further columns of the user's manifest"] = ()
     segments: Annotated[
         tuple[SourceSegment, ...], "parts that the manifest names, in order, never overlapping; none = the whole video"
+    ] = ()
+
+    unusable_segments: Annotated[
+        tuple[UnusableSegment, ...], "parts that the manifest names and that do not fit; a video without others fails"
     ] = ()
 
     analysis_key: Annotated[

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import random
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ PATHS = (
     "film.mp4", "./other.mp4", "sub/../film.mp4", "gone/film.mp4", "http://example.org/a.mp4", "file:///etc/passwd",
     "concat:a|b", "nul\0byte.mp4", "\x1b[31mred.mp4", "x" * 5000, "a\nb.mp4", "/dev/zero", "/", ".", "..", "~/a.mp4",
     "film.mp4 ", "ﬁlm.mp4", "e\u0301.mp4", "%s%n.mp4", "-rf.mp4", "=HYPERLINK(1)", "😀.mp4", "\u202egpj.mp4", "$(id)",
-    "", "clips/\x7f.mp4",
+    "", "clips/\x7f.mp4", "a/" * 3000 + "b.mp4",
 )  # fmt: skip
 
 
@@ -139,3 +140,25 @@ def test_times_that_a_manifest_calls_otherwise_are_a_warning(tmp_path, caplog):
     (found,) = discover([str(tmp_path / "films.csv")])
     assert found.segments == ()
     assert "add --columns start_s=COLUMN,end_s=COLUMN" in caplog.text
+
+
+@pytest.mark.slow
+def test_rows_of_json_that_no_table_can_hold_end_as_rows(tmp_path):
+    rows = [
+        {"path": "half \ud800.mp4"},
+        {"path": "a.mp4", "caption": "half \ud83d", "key \udfff": "x"},
+        {"path": "b/" * 3000 + "c.mp4"},
+        {"path": "http://example.org/d.mp4"},
+    ]
+    (tmp_path / "films.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = ["curate", "run", str(tmp_path / "films.jsonl"), "--out", str(tmp_path / "set"), "-j1", "-q"]
+    ran = CliRunner().invoke(app, arguments)
+    assert ran.exit_code == 1 and isinstance(ran.exception, SystemExit), (ran.output[-500:], ran.exception)
+    found = tables.read_table(tmp_path / "set", tables.SOURCES).to_pylist()
+    reasons = {row["path"].removeprefix(f"{tmp_path}/")[:30]: row["reason"] for row in found}
+    assert reasons == {
+        r"half \x5cud800.mp4": "missing", "a.mp4": "missing", "b/" * 15: "missing",
+        "http://example.org/d.mp4": "outside_root",
+    }  # fmt: skip
+    (columns,) = [row["manifest_columns"] for row in found if row["manifest_columns"]]
+    assert columns == [{"key": "caption", "value": r"half \ud83d"}, {"key": r"key \udfff", "value": "x"}]

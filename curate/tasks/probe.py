@@ -11,12 +11,12 @@ from xsheet.curate.media.limits import MediaLimits
 from xsheet.curate.paths import path_to_text
 from xsheet.curate.remote import fetched
 from xsheet.runtime.executor import Execution, Item, Outcome, Progress, RunResults, run_task
-from xsheet.runtime.storage.place import is_url
+from xsheet.runtime.storage.place import is_other_url, is_url
 from xsheet.runtime.storage.stores import RemoteObject
 from xsheet.schemas import ids
 from xsheet.schemas.errors import MediaError
 from xsheet.schemas.settings import settings_sha256
-from xsheet.schemas.source import SourceSegment, SourceVideo
+from xsheet.schemas.source import SourceSegment, SourceVideo, UnusableSegment
 from xsheet.schemas.time import US_PER_S
 
 
@@ -106,15 +106,33 @@ def probe_sources(
 
 
 def with_manifest(source: SourceVideo, file: InputFile) -> SourceVideo:
-    """The row with what the manifest states; failed if a segment does not fit the video."""
+    """The row with what the manifest states; segments that do not fit the video are kept apart.
+
+    It is failed if no segment fits.
+    """
     source = replace(source, manifest_columns=file.manifest_columns)
     if source.status != "ok" or not file.segments:
         return source
-    try:
-        segments = tuple(_resolve_segment(segment, source) for segment in file.segments)
-    except MediaError as error:
-        return replace(source, status="failed", stage="segments", reason=error.reason, message=str(error))
-    return replace(source, segments=segments)
+    segments: list[SourceSegment] = []
+    unusable: list[UnusableSegment] = []
+    for one in file.segments:
+        try:
+            segments.append(_resolve_segment(one, source))
+        except MediaError as error:
+            unusable.append(
+                UnusableSegment(
+                    start_us=one.start_us,
+                    end_us=one.end_us,
+                    crop=one.crop or (),
+                    crop_height=one.crop_height,
+                    columns=one.columns,
+                    message=str(error),
+                )
+            )
+    source = replace(source, segments=tuple(segments), unusable_segments=tuple(unusable))
+    if segments:
+        return source
+    return replace(source, status="failed", stage="segments", reason="bad_segment", message=unusable[0].message)
 
 
 def _resolve_segment(segment: ManifestSegment, source: SourceVideo) -> SourceSegment:
@@ -161,7 +179,9 @@ def source_path(input_file: InputFile) -> SourcePath:
     """Absolute path and root of an input, or its URL."""
     if input_file.is_remote:
         return SourcePath(path=input_file.path, root=input_file.root, remote=input_file.remote)
-    return SourcePath(path=str(Path(input_file.path).absolute()), root=input_file.root)
+    # A worker runs in another folder; a URL stays one, and is refused as one.
+    path = input_file.path if is_other_url(input_file.path) else str(Path(input_file.path).absolute())
+    return SourcePath(path=path, root=input_file.root)
 
 
 def with_outcome(source: SourceVideo, outcome: Outcome) -> SourceVideo:

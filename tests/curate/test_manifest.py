@@ -78,6 +78,7 @@ def test_words_are_taken_from_a_file_beside_the_manifest(tmp_path):
         ("path,start_s,start_frame,fps\na.mp4,1,25,25\n", "row 1: expected either start_s or start_frame, got both"),
         ("path,x0,y0,x1,y1,crop_height\na.mp4,0,0,9,9,0\n", "row 1: expected a height of 1 to 100000 pixels, got '0'"),
         ("path,words\na.mp4,missing.json\n", "row 1: expected word times as JSON, TextGrid or WebVTT"),
+        (f"path,words\na.mp4,{'x' * 300}.json\n", "(File name too long); correct 'words'"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_named_with_what_was_expected(tmp_path, text, message):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xsheet.runtime.storage.place import SCHEMES, is_url
+from xsheet.runtime.storage.place import SCHEMES, is_other_url, is_url
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -20,10 +20,10 @@ def path_or_url(text: str) -> Path | str:
     Raises:
         ConfigError: the URL of something else, which as a path would become a folder named e.g. `https:`.
     """
-    scheme, separator, _ = text.partition("://")
-    if separator and scheme.replace("+", "").isalnum() and not is_url(text):
+    if is_other_url(text):
         from xsheet.schemas.errors import ConfigError
 
+        scheme = text.partition("://")[0]
         stores = ", ".join(f"{one}://" for one in SCHEMES)
         hint = "mount it, or copy it with its own tools"
         raise ConfigError(where=text, expected=f"a path, or a URL with {stores}", got=f"{scheme}://", hint=hint)

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from xsheet.curate.discover import InputFile
+from xsheet.curate.discover import InputFile, inputs_of_set
 from xsheet.curate.manifest import ManifestSegment
 from xsheet.curate.tasks.probe import with_manifest
+from xsheet.schemas import tables
 from xsheet.schemas.source import ManifestColumn, SourceVideo
 
 FILM = SourceVideo(source_id="src_1", path="a.mp4", status="ok", duration_us=10_000_000, width=1920, height=1080)
@@ -45,6 +46,21 @@ def test_a_segment_that_does_not_fit_the_video_is_a_failed_row(segment, message)
     row = probed(*segment)
     assert (row.status, row.stage, row.reason) == ("failed", "segments", "bad_segment")
     assert message in row.message
+
+
+def test_the_other_segments_of_a_video_stay_when_one_does_not_fit(tmp_path):
+    """Also where the set is continued: the row of the manifest is not lost."""
+    segments = tuple(
+        ManifestSegment(start_us=start, end_us=start + 2_000_000, crop=crop, columns=())
+        for start, crop in ((0, None), (3_000_000, (0, 0, 4000, 9)), (6_000_000, None), (60_000_000, None))
+    )
+    source = with_manifest(FILM, InputFile(path="a.mp4", root=Path("/"), segments=segments))
+    assert (source.status, [one.start_us for one in source.segments]) == ("ok", [0, 6_000_000])
+    assert [one.message.partition(": ")[2].partition(", got")[0] for one in source.unusable_segments] == [
+        "expected a crop within 1920×1080 pixels", "expected segments within its 10.000 s",
+    ]  # fmt: skip
+    tables.write_table(tmp_path, tables.SOURCES, [source])
+    assert inputs_of_set(tmp_path)[0].segments == segments
 
 
 def test_columns_of_a_clip_are_those_of_its_segment():

@@ -69,7 +69,7 @@ def run_(
 ) -> None:
     """Measure every source once, decide, and write the kept clips. The same command continues a stopped run.
 
-    Exit 1 when a source or a clip failed; the tables keep the reason of each.
+    Exit 1 when a source, a segment or a clip failed; the tables keep the reason of each.
 
     Example: xsheet curate run videos/ --out my-set
     """

@@ -149,6 +149,11 @@ def show_run(curated: "CurationResult", out: Path, *, as_json: bool) -> None:
         print_table("unusable files", ("file", "status", "stage", "reason", "message"), rows)
         if len(not_ok) > 20:
             console().print(f"... and {len(not_ok) - 20} more in table sources")
+    unusable = [(s.path, segment.message) for s in curated.sources for segment in s.unusable_segments]
+    if unusable:
+        print_table("segments that do not fit their video", ("file", "message"), unusable[:20])
+        if len(unusable) > 20:
+            console().print(f"... and {len(unusable) - 20} more in column unusable_segments of table sources")
     show_decision(curated.decision, as_json=False)
     if curated.failed_clips:
         show_failed_clips(curated)
