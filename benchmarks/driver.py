@@ -29,6 +29,7 @@ def respond(kind, **fields): driver.send_bytes(json.dumps({"kind": kind, **field
 driver.recv_bytes()
 respond("imported")
 respond("joined", head="127.0.0.1:1")
+driver.recv_bytes()
 respond("more")
 while True:
     window = []

@@ -1,25 +1,26 @@
 """Launch training in this process, or on Ray Train workers that communicate through torch.distributed.
 
-Ray only starts and restarts the workers. Progress is stored only in checkpoints of xsheet, because Ray copies
-checkpoints file by file and overwrites its record of them in place.
+Ray is used from a process of its own (`xsheet.runtime.ray_process`), so that the command and its workers end if the
+cluster is lost. Ray only starts and restarts the workers. Progress is stored only in checkpoints of xsheet, because Ray
+copies checkpoints file by file and overwrites its record of them in place.
 """
 
-import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from pydantic import Field
 
-from xsheet.runtime.ray_cluster import quiet_environment, start_or_join
-from xsheet.schemas.errors import RunError, XsheetError
+from xsheet.runtime.ray_main import HEARTBEAT_FILE, Channel, end_with_heartbeat
+from xsheet.runtime.ray_process import ray_process
+from xsheet.schemas.errors import ConfigError, RunError, XsheetError
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.loop.process_group import ProcessGroup, current_process_group
 
 WorkerFn = Callable[[ProcessGroup], None]
-"""Function that every worker runs; it is pickled."""
+"""Function that every worker runs; it is pickled, so its module must be importable."""
 
 
 class WorkerSettings(StrictModel):
@@ -43,12 +44,16 @@ def launch(worker_fn: WorkerFn, *, workers: WorkerSettings, folder: Path) -> Non
 
     Raises:
         XsheetError: what a worker raised.
-        RunError: a worker died otherwise.
+        ConfigError: no cluster at the address, or more workers than the cores of this machine carry.
+        RunError: a worker died otherwise, Ray does not start, or the cluster is lost.
     """
     if workers.count == 0:
         _run_in_process(worker_fn)
-    else:
-        _run_on_ray(worker_fn, workers, folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    program = TrainProgram(worker_fn, workers, folder.resolve())
+    with ray_process(program, address=workers.ray_address or "local", folder=folder, shows_logs=True) as process:
+        process.wait_for_end()
 
 
 def _run_in_process(worker_fn: WorkerFn) -> None:
@@ -57,18 +62,22 @@ def _run_in_process(worker_fn: WorkerFn) -> None:
     worker_fn(ProcessGroup(device=torch.device("cuda", torch.cuda.current_device()) if gpu else torch.device("cpu")))
 
 
-def _run_on_ray(worker_fn: WorkerFn, workers: WorkerSettings, folder: Path) -> None:
-    with _ray_cluster(workers.ray_address):
+@dataclass(frozen=True, slots=True)
+class TrainProgram:
+    """Run a function on workers of Ray Train."""
+
+    worker_fn: WorkerFn
+    workers: WorkerSettings
+    folder: Path
+
+    def __call__(self, channel: Channel) -> None:
+        """Run it to its end; raises what a worker raised."""
         from ray import train  # noqa: PLC0415  # seconds and 600 MB, only for those who ask for it
         from ray.train import torch as ray_torch  # noqa: PLC0415
 
-        here = Path.cwd()
-
-        def worker() -> None:
-            if here.is_dir():  # Ray starts its workers elsewhere, and folders of sets and weights may be relative
-                os.chdir(here)
-            worker_fn(current_process_group(ray_torch.get_device()))
-
+        workers = self.workers
+        if workers.ray_address in (None, "local"):
+            self._check_cores()
         scaling = train.ScalingConfig(
             num_workers=workers.count,
             use_gpu=workers.use_gpu,
@@ -76,36 +85,44 @@ def _run_on_ray(worker_fn: WorkerFn, workers: WorkerSettings, folder: Path) -> N
         )
         run = train.RunConfig(
             name="ray",
-            storage_path=str(folder.resolve()),
+            storage_path=str(self.folder),
             failure_config=train.FailureConfig(max_failures=workers.max_restarts),
+            logging_config=train.LoggingConfig(log_level="CRITICAL"),  # errors end the run with their own message
         )
         backend = ray_torch.TorchConfig(backend="nccl" if workers.use_gpu else "gloo")
+        worker = self._worker(Path.cwd())
         trainer = ray_torch.TorchTrainer(worker, scaling_config=scaling, run_config=run, torch_config=backend)
         try:
             trainer.fit()
         except train.TrainingFailedError as error:
-            raise _worker_error(error, folder) from error
+            raise _worker_error(error, self.folder) from error
 
+    def _worker(self, here: Path) -> Callable[[], None]:
+        worker_fn, heartbeat = self.worker_fn, self.folder / HEARTBEAT_FILE
 
-@contextmanager
-def _ray_cluster(address: str | None) -> Iterator[None]:
-    # Of the output of workers, only log lines of xsheet and errors are shown.
-    quiet_environment()
-    import ray  # noqa: PLC0415
+        def worker() -> None:
+            from ray.train import torch as ray_torch  # noqa: PLC0415
 
-    def hush() -> None:
-        for name in ("ray", "ray.train", "ray.data"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        logging.getLogger("xsheet").setLevel(logging.INFO)
+            end_with_heartbeat(heartbeat)
+            if here.is_dir():  # Ray starts its workers elsewhere, and folders of sets and weights may be relative
+                os.chdir(here)
+            worker_fn(current_process_group(ray_torch.get_device()))
 
-    started_here = not ray.is_initialized()
-    if started_here:
-        start_or_join(ray, address or "local", runtime_env={"worker_process_setup_hook": hush})
-    try:
-        yield
-    finally:
-        if started_here:
-            ray.shutdown()
+        return worker
+
+    def _check_cores(self) -> None:
+        """Ray waits for cores and GPUs that a machine does not have, without an end and without a message."""
+        import ray  # noqa: PLC0415
+
+        needed = {"CPU": self.workers.count * self.workers.cpus_per_worker}
+        if self.workers.use_gpu:
+            needed["GPU"] = self.workers.count
+        for kind, count in needed.items():
+            if count > (present := ray.cluster_resources().get(kind, 0)):
+                raise ConfigError(
+                    where="--workers", expected=f"at most {present:g} {kind}s of this machine", got=f"{count:g}",
+                    hint="use fewer workers, or a cluster (--ray)",
+                )  # fmt: skip
 
 
 def _worker_error(error: Exception, folder: Path) -> XsheetError:

@@ -22,6 +22,7 @@ from xsheet.schemas.ids import content_key
 
 pytestmark = pytest.mark.timeout(900)  # Ray takes minutes to start on a busy machine
 
+TOY = Path(__file__).parents[1] / "train/loop/toy.py"
 CLUSTER = """
 import os, time
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -112,6 +113,51 @@ def test_a_head_that_dies_ends_the_run_with_a_sentence_and_without_its_workers(d
     assert "its head" in stderr or "Ray ended the process" in stderr
     assert stderr.count("\n") == 1, stderr
     assert eventually(lambda: all(gone(pid) for pid in workers(notes)), timeout_s=60)
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    trainings: list[subprocess.Popen[bytes]] = []
+
+    def train(ray: str, *, workers: int = 2) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, TOY, tmp_path / "run", "--steps", "1000000", "--workers", workers, "--ray", ray]
+        trainings.append(subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        return trainings[-1]
+
+    yield train
+    for training in trainings:
+        training.kill()
+        training.wait()
+
+
+@pytest.mark.nightly
+def test_a_head_that_dies_ends_a_training_with_a_sentence_and_without_its_workers(train, cluster, tmp_path):
+    owner, address = cluster
+    training = train(address)
+    pids, metrics = [tmp_path / "run" / f"pid-{rank}" for rank in (0, 1)], tmp_path / "run/metrics.jsonl"
+    eventually(lambda: metrics.exists() or training.poll() is not None, timeout_s=400)
+    assert training.poll() is None, training.communicate()[1].decode()
+    (head,) = [child for child in owner.children() if child.name() == "gcs_server"]
+    head.kill()
+    died_s = time.monotonic()
+    stderr = training.communicate(timeout=100)[1].decode()
+    assert time.monotonic() - died_s < 20
+    assert training.returncode == 1
+    assert stderr.count("\nRunError: --ray") == 1 and "Traceback" not in stderr, stderr
+    assert eventually(lambda: all(gone(int(pid.read_text())) for pid in pids), timeout_s=10)
+
+
+@pytest.mark.slow
+def test_a_training_at_an_address_where_nothing_listens_is_refused(train):
+    stderr = train("127.0.0.1:1").communicate(timeout=100)[1].decode()
+    assert stderr.count("\n") == 1, stderr
+    assert "ConfigError: --ray: expected 'auto', 'local' or the host:port of a cluster" in stderr
+
+
+@pytest.mark.nightly
+def test_more_training_workers_than_cores_are_refused(train):
+    stderr = train("local", workers=10_000).communicate(timeout=300)[1].decode()
+    assert "--workers: expected at most" in stderr
 
 
 @pytest.mark.nightly

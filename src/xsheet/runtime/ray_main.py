@@ -1,4 +1,4 @@
-"""Code of the Ray driver process: join the cluster, receive items, run them with Ray Data, send outcomes back.
+"""Code of the Ray driver process: join the cluster and run a program there, such as a task over many items.
 
 It is a separate process, because Ray exits its driver without an error message when the head of the cluster or the
 raylet of this machine dies.
@@ -11,11 +11,12 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
@@ -23,53 +24,123 @@ from xsheet.runtime.ray_cluster import quiet_environment, start_or_join
 from xsheet.runtime.task import Outcome
 from xsheet.runtime.worker import Job, Worker
 from xsheet.runtime.worker_main import FATAL_FIELDS, exit_with_driver
-from xsheet.schemas.errors import ConfigError, RunError
+from xsheet.schemas.errors import RunError, XsheetError
 from xsheet.schemas.files import decode_json
 
 MAX_BLOCK_ITEMS = 256
 FIRST_BLOCKS = 512  # of one item each, which suits items of uneven duration; later blocks are larger
 HEARTBEAT_INTERVAL_S = 2.0
 DRIVER_LOST_S = 30.0  # without a heartbeat, until a worker takes the driver for dead
-HEARTBEAT_FILE = "heartbeat"  # in the scratch folder, which all machines see
+HEARTBEAT_FILE = "heartbeat"  # in a folder that all machines see
+
+
+class RayProgram(Protocol):
+    """What the Ray driver process runs; it is pickled to it."""
+
+    def __call__(self, channel: "Channel", /) -> None:
+        """Run on the cluster that the process has joined."""
+        ...
+
+
+class Channel:
+    """The pipe to the process that started this one. It carries JSON objects with a `kind` there, and bytes back."""
+
+    def __init__(self, pipe_fd: int) -> None:
+        self._pipe = Connection(pipe_fd)
+
+    def respond(self, kind: str, **fields: Any) -> None:
+        """Send one message."""
+        self._pipe.send_bytes(json.dumps({"kind": kind, **fields}).encode())
+
+    def receive(self) -> bytes:
+        """The next message."""
+        return self._pipe.recv_bytes()
 
 
 def serve(pipe_fd: int, lifeline_fd: int) -> None:
-    """Run one job.
+    """Run one program.
 
-    It receives the Job; then, after each `more` that it sends, a window of pickled items and an empty message. An empty
-    window ends the job. It sends JSON objects with a `kind`.
+    It receives the address of the cluster with `shows_logs` as JSON, and the pickled program. It sends `imported`,
+    `joined`, what the program sends, and `end`; or the error that ended it.
     """
     exit_with_driver(lifeline_fd)
-    parent = Connection(pipe_fd)
-
-    def respond(kind: str, **fields: Any) -> None:
-        parent.send_bytes(json.dumps({"kind": kind, **fields}).encode())
-
-    job: Job = pickle.loads(parent.recv_bytes())
+    channel = Channel(pipe_fd)
+    cluster = decode_json(channel.receive())
     try:
         quiet_environment()
-        import ray.data  # noqa: PLC0415  # takes seconds and 600 MB
+        import ray  # noqa: PLC0415  # takes seconds and 600 MB
 
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        respond("imported")
-        start_or_join(ray, str(job.execution.ray), log_to_driver=False)
-        respond("joined", head=ray.get_runtime_context().gcs_address)
-        respond("more")
-        while window := _receive_blocks(ray, parent):
-            for row in _run(ray, job, *window):
-                if row["fatal_error"]:
-                    raise RunError(**decode_json(row["fatal_error"]))
-                respond("outcome", outcome=row["outcome"])
-            respond("more")
-        respond("end")
-    except (ConfigError, RunError) as error:
-        kind = "config_error" if isinstance(error, ConfigError) else "run_error"
-        respond(kind, error={word: getattr(error, word) for word in FATAL_FIELDS})
+        channel.respond("imported")
+        logs = (
+            {"runtime_env": {"worker_process_setup_hook": f"{__name__}.quieten_ray"}} if cluster["shows_logs"] else {}
+        )
+        start_or_join(ray, cluster["address"], log_to_driver=cluster["shows_logs"], **logs)
+        channel.respond("joined", head=ray.get_runtime_context().gcs_address)
+        program: RayProgram = pickle.loads(channel.receive())
+        program(channel)
+        channel.respond("end")
+    except XsheetError as error:
+        channel.respond("error", type=type(error).__name__, state=error.__dict__)
     except Exception as error:  # noqa: BLE001  # what Ray raises has no common base
-        respond("ray_error", message=f"{type(error).__name__}: {error}")
+        channel.respond("ray_error", message=f"{type(error).__name__}: {error}")
     finally:
         if "ray" in sys.modules:
             sys.modules["ray"].shutdown()
+
+
+def quieten_ray() -> None:
+    """Show only the log lines of xsheet in a worker of Ray."""
+    for name in ("ray", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("xsheet").setLevel(logging.INFO)
+
+
+def end_with_heartbeat(heartbeat: Path, stop: Callable[[], None] = lambda: None) -> None:
+    """End this worker when the driver's heartbeat stops or its file is gone: without the head, Ray does not.
+
+    It watches from a thread of its own and calls `stop` first.
+    """
+
+    def watch() -> None:
+        last, since_s = b"", time.monotonic()
+        while time.monotonic() - since_s < DRIVER_LOST_S:
+            time.sleep(HEARTBEAT_INTERVAL_S)
+            try:
+                beat = heartbeat.read_bytes()
+            except FileNotFoundError:
+                break
+            except OSError:  # a network file system may answer again
+                continue
+            if beat and beat != last:
+                last, since_s = beat, time.monotonic()
+        stop()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskProgram:
+    """Run a task over items with Ray Data.
+
+    After each `more` that it sends, it receives a window of pickled items and an empty message. An empty window ends
+    it. It sends `outcome`s.
+    """
+
+    job: Job
+
+    def __call__(self, channel: Channel) -> None:
+        """Run window after window."""
+        import ray.data  # noqa: PLC0415
+
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        channel.respond("more")
+        while window := _receive_blocks(ray, channel):
+            for row in _run(ray, self.job, *window):
+                if row["fatal_error"]:
+                    raise RunError(**decode_json(row["fatal_error"]))
+                channel.respond("outcome", outcome=row["outcome"])
+            channel.respond("more")
 
 
 def _run(ray: Any, job: Job, blocks: Sequence[Any], count: int) -> Iterator[dict[str, str]]:
@@ -91,7 +162,7 @@ def _run(ray: Any, job: Job, blocks: Sequence[Any], count: int) -> Iterator[dict
             yield from batch.to_pylist()
 
 
-def _receive_blocks(ray: Any, parent: Connection) -> tuple[list[Any], int] | None:
+def _receive_blocks(ray: Any, channel: Channel) -> tuple[list[Any], int] | None:
     """Put a window of items into Ray's object store; returns references to the blocks and the number of items, or None.
 
     Large blocks come first, so that the run ends with blocks of single items and all workers finish at about the same
@@ -108,7 +179,7 @@ def _receive_blocks(ray: Any, parent: Connection) -> tuple[list[Any], int] | Non
         blocks.append(ray.put(pa.table({"item": waiting}, schema=schema)))
         waiting.clear()
 
-    while item := parent.recv_bytes():
+    while item := channel.receive():
         waiting.append(item)
         count += 1
         if len(waiting) >= min(MAX_BLOCK_ITEMS, 1 + count // FIRST_BLOCKS):
@@ -119,15 +190,11 @@ def _receive_blocks(ray: Any, parent: Connection) -> tuple[list[Any], int] | Non
 
 
 class RayWorker:
-    """A Ray actor that holds a worker: a task cannot end the actor, and both executors run the same code.
-
-    It ends itself and its worker when the driver's heartbeat stops: without the head of the cluster, Ray does not.
-    """
+    """A Ray actor that holds a worker: a task cannot end the actor, and both executors run the same code."""
 
     def __init__(self, job: Job) -> None:
         self._worker = Worker(job)
-        self._heartbeat = job.store.scratch / HEARTBEAT_FILE
-        threading.Thread(target=self._end_with_driver, daemon=True).start()
+        end_with_heartbeat(job.store.scratch / HEARTBEAT_FILE, self._worker.stop)
 
     def __call__(self, row: dict[str, bytes]) -> dict[str, str]:
         """The outcome of an item, or the error that ends the run, as JSON."""
@@ -136,19 +203,3 @@ class RayWorker:
         except RunError as error:
             return {"outcome": "", "fatal_error": json.dumps({word: getattr(error, word) for word in FATAL_FIELDS})}
         return {"outcome": TypeAdapter(Outcome).dump_json(outcome).decode(), "fatal_error": ""}
-
-    def _end_with_driver(self) -> None:
-        seen, since_s = b"", time.monotonic()
-        while time.monotonic() - since_s < DRIVER_LOST_S:
-            time.sleep(HEARTBEAT_INTERVAL_S)
-            if (beat := _read(self._heartbeat)) and beat != seen:
-                seen, since_s = beat, time.monotonic()
-        self._worker.stop()
-        os._exit(1)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""

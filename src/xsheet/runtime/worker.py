@@ -61,13 +61,17 @@ class Job:
             raise RunError(
                 where=f"task {task.name}", expected="an importable class", got="a class of __main__", hint=hint
             )
-        path = tuple(entry or str(Path.cwd()) for entry in sys.path)
-        return cls(task=pickle.dumps(task), name=task.name, out=out.resolve(), execution=execution, path=path)
+        return cls(task=pickle.dumps(task), name=task.name, out=out.resolve(), execution=execution, path=import_path())
 
     @property
     def store(self) -> ResultStore:
         """Store for the results of its items."""
         return ResultStore(self.out, self.name, writer=self.writer)
+
+
+def import_path() -> tuple[str, ...]:
+    """Where this process finds modules, for a process in another folder."""
+    return tuple(entry or str(Path.cwd()) for entry in sys.path)
 
 
 @record(config=RECORD, frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,9 @@ python toy.py FOLDER --steps 6 [--workers 2] [--micro 1]
 import argparse
 import logging
 import os
+import sys
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -16,6 +18,7 @@ from torch.distributed.tensor import DTensor
 from xsheet.model.config import ActAvatarConfig
 from xsheet.model.init import init_transformer
 from xsheet.model.variants import ACTalker, FantasyTalking, variant_of
+from xsheet.schemas.errors import XsheetError
 from xsheet.train.data.batch import Batch, concatenate
 from xsheet.train.data.seeded_random import ConditionDropoutSettings, SampleKey, permutation
 from xsheet.train.data.settings import StageDatasetSettings
@@ -215,30 +218,46 @@ def run_as_one_of(rank: int, size: int, folder: Path) -> None:
     distributed.destroy_process_group()
 
 
+@dataclass(frozen=True)
+class ToyRun:
+    """A loop on a worker, whose final state is kept."""
+
+    folder: Path
+    steps: int
+    micro: int
+    broken: tuple[str, ...]
+
+    def __call__(self, world: ProcessGroup) -> None:
+        """Run it."""
+        torch.set_num_threads(1)
+        (self.folder / f"pid-{world.rank}").write_text(str(os.getpid()))
+        loop = make_loop(self.folder, steps=self.steps, world=world, micro=self.micro, broken=self.broken)
+        loop.run()
+        state = final_state(loop)
+        if world.is_main:
+            torch.save(state, self.folder / "final.pt")
+
+
 def main() -> None:
     """Run a loop in this process or on workers, and keep its final state."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--ray")
     parser.add_argument("--micro", type=int, default=1)
     parser.add_argument("--broken", nargs="*", default=[])
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
 
-    def work(world: ProcessGroup) -> None:
-        torch.set_num_threads(1)
-        loop = make_loop(
-            arguments.folder, steps=arguments.steps, world=world, micro=arguments.micro, broken=tuple(arguments.broken)
-        )
-        loop.run()
-        state = final_state(loop)
-        if world.is_main:
-            torch.save(state, arguments.folder / "final.pt")
-
-    launch(work, workers=WorkerSettings(count=arguments.workers), folder=arguments.folder)
+    work = ToyRun(arguments.folder, steps=arguments.steps, micro=arguments.micro, broken=tuple(arguments.broken))
+    workers = WorkerSettings(count=arguments.workers, ray_address=arguments.ray)
+    try:
+        launch(work, workers=workers, folder=arguments.folder)
+    except XsheetError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":
-    main()
+    import_module("toy").main()  # not as __main__: its run is pickled to other processes
