@@ -44,6 +44,7 @@ _TIMING = re.compile(r"(?:(\d{1,9}):)?([0-5]?\d):([0-5]\d)[.,](\d{3})")
 _SUBRIP = re.compile(r"\d+\n\d{1,9}:[0-5]?\d:[0-5]\d[.,]\d{3}[ \t]*-->")  # SRT: a number, then times; no header
 _VOICE = re.compile(r"<v((?:\.[^\s.>]*)*)[ \t]*([^>]*)>")
 _TAG = re.compile(r"<[^>]*>")
+_OVERRIDE = re.compile(r"\{\\[^{}]*\}")  # position or style in a subtitle: {\an8}
 
 
 def export(annotations: Iterable[Annotation], clips: Iterable[Clip]) -> ExportResult:
@@ -115,10 +116,10 @@ def _format_time(us: int) -> str:
 
 
 def _sheet(name: str, text: str, clips: ClipIndex, tally: LossTally) -> Iterator[AnnotationSheet]:
-    blocks = [
-        block.split("\n") for block in re.split(r"\n{2,}", re.sub(r"\r\n?", "\n", text.lstrip("\ufeff")).strip("\n"))
-    ]
+    blocks = _blocks(text)
     is_subrip = _SUBRIP.match("\n".join(blocks[0])) is not None
+    if is_subrip:
+        blocks = [[_OVERRIDE.sub("", line) for line in block] for block in blocks]
     if not (is_subrip or re.match(r"WEBVTT(?:[ \t]|$)", blocks[0][0])):
         raise file_error(name, "WebVTT", blocks[0][0], "begin the file with the line WEBVTT")
     if "X-TIMESTAMP-MAP" in "".join(blocks[0]):
@@ -138,6 +139,27 @@ def _sheet(name: str, text: str, clips: ClipIndex, tally: LossTally) -> Iterator
         else {},
         events=tuple(event for block in blocks[not is_subrip :] if (event := _event(name, block, tally)) is not None),
     )
+
+
+def _blocks(text: str) -> list[list[str]]:
+    """Lines of the header and of every cue, comment or style.
+
+    A blank line ends a block, and so does a line with times if the block has times already, or is the header (WebVTT,
+    "collect a block"). Files of subtitles also leave spaces in blank lines.
+    """
+    lines = re.sub(r"\r\n?", "\n", text.lstrip("\ufeff")).strip("\n").split("\n")
+    is_header, has_times = lines[0].startswith("WEBVTT"), False
+    blocks: list[list[str]] = [[]]
+    for line in lines:
+        times = "-->" in line
+        if not line.strip() or (times and (has_times or is_header)):
+            number = blocks[-1].pop() if times and has_times and blocks[-1][-1].isdecimal() else None
+            blocks.append([] if number is None else [number])  # a number above times is that of a subtitle
+            is_header = has_times = False
+        if line.strip():
+            blocks[-1].append(line)
+            has_times = has_times or times
+    return [block for block in blocks if block] or [[""]]
 
 
 def _note(name: str, line: str) -> dict[str, object]:

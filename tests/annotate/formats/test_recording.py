@@ -83,6 +83,14 @@ CSV = "video,tier,start,end,label\n" + "".join(
     for start, end, label in [("0:00:10.400", "11.6", "nod"), ('"23,5"', "0:26", "tilt head")]
 )
 VTT = "WEBVTT\n\n0:00:10.400 --> 0:00:11.600\n<v head>nod\n\n00:23.500 --> 00:26,000\n<v head>tilt head\n"
+TIGHT_VTT = (  # legal: a cue at once behind the header, one behind another, settings, a comment, hours left out
+    "WEBVTT - talk\nKind: captions\n00:10.400-->00:11.600 align:start line:10%\n<v head>nod\n"
+    "00:00:23.500 --> 00:00:26.000\n<v head>tilt head\n\nNOTE\nchecked\n"
+)
+TIGHT_SRT = (
+    "\ufeff1\r\n00:00:10,400 --> 00:00:11,600\r\n{\\an8}<v head>nod\r\n \r\n"
+    "2\r\n00:00:23,500 --> 00:00:26,000\r\n<v head>tilt head\r\n3\r\n00:00:40,000 --> 00:00:41,000\r\n<v head>nod\r\n"
+)
 SRT = "1\n00:00:10,400 --> 00:00:11,600\n<v head>nod\n\n2\n00:00:23,500 --> 00:00:26,000\n<v head>tilt head\n"
 
 
@@ -90,7 +98,8 @@ SRT = "1\n00:00:10,400 --> 00:00:11,600\n<v head>nod\n\n2\n00:00:23,500 --> 00:0
     ("module", "name", "text"),
     [
         (elan, "other.eaf", EAF), (csv_tables, "all.csv", CSV), (webvtt, "talk one.vtt", VTT),
-        (webvtt, "talk one.en.vtt", VTT), (webvtt, "talk one.srt", SRT),
+        (webvtt, "talk one.en.vtt", VTT), (webvtt, "talk one.srt", SRT), (webvtt, "talk one.vtt", TIGHT_VTT),
+        (webvtt, "talk one.srt", TIGHT_SRT),
     ],
 )  # fmt: skip
 def test_events_of_a_recording_go_to_its_clips_with_times_from_their_first_frame(module, name, text):
