@@ -6,17 +6,20 @@ OUT/.commits/     videos that are finished; the same command continues a stopped
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from xsheet import __version__
-from xsheet.export.media import ExportedFile
+from xsheet.export.media import SHARD_PREFIX, ExportedFile
 from xsheet.export.settings import ExportSettings
 from xsheet.runtime.lock import check_new_folder
 from xsheet.schemas.errors import ConfigError, RunError
-from xsheet.schemas.files import decode_json, write_text
+from xsheet.schemas.files import decode_json, remove_temporary_files, write_text
 from xsheet.schemas.ids import checksum_lines
+from xsheet.schemas.source import SplitName
 
 DESCRIPTION, CHECKSUMS = "export.json", "SHA256SUMS"
 
@@ -57,6 +60,25 @@ def describe(out: Path, settings: ExportSettings, *, layer: str, facts: Mapping[
 def export_identity(settings: ExportSettings, *, layer: str) -> dict[str, Any]:
     """What two runs over one folder must agree about, as export.json states it."""
     return {"kind": settings.kind, "layer": layer, "settings": settings.model_dump(mode="json")}
+
+
+@contextmanager
+def swept(out: Path) -> Iterator[None]:
+    """Remove what killed writers left in an export, before the block and after it, even if it fails."""
+    _remove_leftovers(out)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # what ended the command is what to report
+            _remove_leftovers(out)
+
+
+def _remove_leftovers(out: Path) -> None:
+    for folder in (out, *(out / split for split in get_args(SplitName))):
+        if folder.resolve().parent in (out.resolve(), out.resolve().parent):  # a link leads out of the export
+            remove_temporary_files(folder)
+    for folder in out.glob(f"{SHARD_PREFIX}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_files(out: Path, files: Sequence[ExportedFile]) -> None:

@@ -29,6 +29,8 @@ from xsheet.schemas.errors import ContractError
 from xsheet.schemas.files import atomic_path, write_bytes
 from xsheet.schemas.time import AUDIO_RATE
 
+SHARD_PREFIX = ".shard-"  # of the folder beside a tar file in which its videos are encoded
+
 
 @record(config=RECORD, frozen=True, slots=True, kw_only=True)
 class ExportedFile:
@@ -122,7 +124,7 @@ class ExportShardTask:
         path = job.out / job.file
         with (
             atomic_path(path) as temporary,
-            TemporaryDirectory(dir=path.parent, prefix=".shard") as folder,
+            TemporaryDirectory(dir=path.parent, prefix=SHARD_PREFIX) as folder,
             tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
         ):
             for sample, sidecars in zip(job.samples, job.sidecars, strict=True):

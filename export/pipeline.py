@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xsheet.export.folder import check_files, check_output, describe, write_checksums
+from xsheet.export.folder import check_files, check_output, describe, swept, write_checksums
 from xsheet.export.forms.diffsynth import write_diffsynth
 from xsheet.export.forms.diffusion_pipe import write_diffusion_pipe
 from xsheet.export.forms.finetrainers import write_finetrainers
@@ -122,7 +122,8 @@ def _write_export(
     name = open_set(set_folder).name
     facts = {"set": name, "samples": plan.counts(), "left_out": dict(plan.left_out)}
     describe(out, settings, layer=plan.layer, facts=facts, complete=False)
-    results = _write_media(set_folder.absolute(), out.absolute(), plan, settings, execution, shows_progress)
+    with swept(out):
+        results = _write_media(set_folder.absolute(), out.absolute(), plan, settings, execution, shows_progress)
     media = sorted(results.rows(ExportedFile), key=lambda row: row.file)
     check_files(out, media)
     written = write_metadata(out, plan.samples, settings, name=name, location=location)

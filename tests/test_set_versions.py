@@ -1,5 +1,6 @@
 """Sets as versions: diff, merge, stats, subset, pack; the sets hold small files in place of videos."""
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -205,6 +206,15 @@ def test_a_packed_set_has_check_sums_and_the_same_bytes_wherever_it_lies(drawn, 
     assert clip_ids(tmp_path / "unpacked") == clip_ids(drawn)
     with pytest.raises(ConfigError, match="new file"):
         pack(drawn, tmp_path / "one.tar")
+
+
+def test_an_archive_that_a_killed_command_left_goes_and_one_that_is_being_written_stays(drawn, tmp_path):
+    left, held = (tmp_path / f".my.tar.{digit * 16}.tmp.tar" for digit in "ab")
+    left.write_bytes(b"half")
+    with held.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        pack(drawn, tmp_path / "my.tar")
+    assert sorted(path.name for path in tmp_path.glob("*my.tar*")) == [held.name, "my.tar"]
 
 
 def test_a_folder_that_is_a_link_is_not_packed(drawn, tmp_path):

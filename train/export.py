@@ -26,6 +26,11 @@ from xsheet.train.loop.lora import LORA_FILE, LORA_FOLDER, convert_lora_to_comfy
 from xsheet.train.sample.sampler import TrainedModel, load_trained
 
 COMFYUI_FILE = "comfyui.safetensors"
+CONTENT = (
+    "transformer", "avatar", "text", LORA_FOLDER, "pipeline.py", "model_index.json", "README.md", DESCRIPTION_FILE,
+    ".*.tmp*",
+)  # fmt: skip
+"""Names of what is written."""
 
 
 def export(run: Path, out: Path, *, stage: str | None = None, merge_lora: bool = False) -> Path:
@@ -38,15 +43,8 @@ def export(run: Path, out: Path, *, stage: str | None = None, merge_lora: bool =
         ConfigError: no finished stage, or something is in `out` already.
         RunError: another command writes to `out`.
     """
-    with new_folder_lock(out):
-        try:
-            _export(run, out, stage=stage, merge_lora=merge_lora)
-        except BaseException:  # the same command can be run again
-            for name in ("transformer", "avatar", "text", LORA_FOLDER):
-                shutil.rmtree(out / name, ignore_errors=True)
-            for file in [path for path in out.iterdir() if path.is_file()]:
-                file.unlink()
-            raise
+    with new_folder_lock(out, content=CONTENT):
+        _export(run, out, stage=stage, merge_lora=merge_lora)
         shutil.rmtree(out / LOCK_FILE.parent)  # the folder is for others to load
     return out
 

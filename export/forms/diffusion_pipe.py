@@ -2,11 +2,11 @@
 
 Rules (tdrussell/diffusion-pipe, examples/dataset.toml at 5145971c and models/base.py at 0467b63c):
 * a `[[directory]]` is searched for media files, each with its caption in a .txt of the same name;
-* a video is resampled to the frame rate of the model (Wan 2.1: 16), then goes into the longest of `frame_buckets` that
-  it fills; shorter than all, it is dropped;
+* a video of n frames at a rate is resampled to int(n · model's rate / rate) frames (Wan 2.1: 16 per second), then goes
+  into the longest of `frame_buckets` that it fills; it is dropped if it fills none but that of images, 1;
 * a bucket is rounded down to 4n + 1 frames; `single_beginning`, the default, takes the first ones.
 
-Export at the frame rate of the model (`--fps 16`), so that the buckets count the frames of the files.
+The buckets count frames at 16 per second, the slowest of its models, so that no video is dropped by a faster one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,8 @@ from xsheet.export.samples import ExportSample
 from xsheet.export.settings import ExportSettings
 from xsheet.schemas.files import write_text
 
+SLOWEST_RATE = 16  # frames per second of Wan 2.1
+
 
 def write_diffusion_pipe(
     out: Path, samples: Sequence[ExportSample], settings: ExportSettings, *, location: str
@@ -26,7 +28,8 @@ def write_diffusion_pipe(
     yield from write_captions(out, samples)
     split, members = next(iter(by_split(samples).items()))
     width, height = common_size(members, multiple=16)
-    lengths = sorted({settings.largest_allowed(sample.frames) for sample in members})
+    rate = min(settings.fps, SLOWEST_RATE)
+    lengths = sorted({settings.largest_allowed(sample.frames * rate // settings.fps) for sample in members})
     buckets = sorted({1, lengths[0], lengths[len(lengths) // 2], lengths[-1]})
     text = (
         f"resolutions = [[{width}, {height}]]\nenable_ar_bucket = true\nmin_ar = 0.5\nmax_ar = 2.0\n"

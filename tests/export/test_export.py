@@ -76,6 +76,18 @@ def test_the_same_export_writes_no_video_again_and_another_one_is_refused(drawn_
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_what_killed_writers_left_in_an_export_goes_with_the_next_run(drawn_set, tmp_path):
+    out = tmp_path / "out"
+    export_to(drawn_set, out, "folder")
+    whole = {path for path in out.rglob("*") if path.is_file()}
+    (out / ".shard-x").mkdir()
+    for name in ("train/.clip_a.0.tmp.mp4", ".train-000000.tar.0.tmp.tar", ".shard-x/video.mp4"):
+        (out / name).write_bytes(b"half")
+    export_to(drawn_set, out, "folder")
+    assert {path for path in out.rglob("*") if path.is_file()} == whole
+    assert not (out / ".shard-x").exists()
+
+
 def test_a_folder_with_other_things_is_refused(drawn_set, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ConfigError, match="other content"):
@@ -236,10 +248,12 @@ def test_every_form_takes_the_same_clips_with_the_same_captions(kind, drawn_set)
     assert len(samples) == 4
 
 
-def test_diffusion_pipe_gets_buckets_of_4n_plus_1_that_every_video_fills(drawn_set, tmp_path):
-    videos = describe_to(drawn_set, tmp_path / "out", "diffusion-pipe")
+@pytest.mark.parametrize(("fps", "buckets"), [(25, [1, 25, 29]), (16, [1, 29])])
+def test_diffusion_pipe_gets_buckets_of_4n_plus_1_that_every_video_fills(drawn_set, tmp_path, fps, buckets):
+    """The reader resamples 45, 48 and 50 frames at 25 per second to 28, 30 and 32 at 16."""
+    videos = describe_to(drawn_set, tmp_path / "out", "diffusion-pipe", fps=fps)
     config = tomllib.loads((tmp_path / "out/dataset.toml").read_text())
-    assert config["frame_buckets"] == [1, 45, 49]
+    assert config["frame_buckets"] == buckets
     (folder,) = config["directory"]
     assert {f"train/{path.stem}.mp4" for path in Path(folder["path"]).glob("*.txt")} < videos
 

@@ -4,13 +4,15 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from xsheet.runtime.lock import has_local_locks_only, write_lock
-from xsheet.schemas.errors import RunError
+from xsheet.runtime.lock import check_new_folder, has_local_locks_only, new_folder_lock, write_lock
+from xsheet.schemas.errors import ConfigError, RunError
 
 
 def test_a_second_writer_learns_who_holds_the_lock_and_since_when(lock_elsewhere, tmp_path):
@@ -74,3 +76,42 @@ def test_nfs_without_locks_on_the_server_is_recognised(options, local):
     mounts = f"overlay / overlay rw 0 0\nserver:/x /data\\040sets nfs4 {options} 0 0\n"
     assert has_local_locks_only(Path("/data sets/a"), mounts=mounts) == local
     assert not has_local_locks_only(Path("/data"), mounts=mounts)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from xsheet.runtime.lock import new_folder_lock
+out = Path(sys.argv[1])
+with new_folder_lock(out, content=("media",)):
+    (out / "media").mkdir()
+    (out / "media/half.mp4").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_new_folder_that_a_killed_command_half_filled_is_filled_again_but_not_if_others_put_something_there(tmp_path):
+    out = tmp_path / "new"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", KILLED, out], check=False)
+    assert (out / "media/half.mp4").exists()
+    (out / "mine.txt").touch()
+    with pytest.raises(ConfigError, match="a folder with other content"), new_folder_lock(out, content=("media",)):
+        pass
+    assert (out / "media/half.mp4").exists()
+    (out / "mine.txt").unlink()
+    with new_folder_lock(out, content=("media",)):
+        assert not (out / "media").exists()
+    (out / "media").mkdir()  # of a command that ended
+    with pytest.raises(ConfigError, match="a folder with other content"), new_folder_lock(out, content=("media",)):
+        pass
+
+
+def test_an_error_leaves_a_new_folder_empty(tmp_path):
+    out = tmp_path / "new"
+    with pytest.raises(RuntimeError), new_folder_lock(out, content=("media", "*.json")):
+        (out / "media").mkdir()
+        (out / "a.json").touch()
+        raise RuntimeError("the disk is full")
+    check_new_folder(out)

@@ -8,11 +8,13 @@ NFS, Linux asks the server, so it also excludes writers on other machines, unles
 """
 
 import fcntl
+import fnmatch
 import json
 import logging
 import os
+import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -28,6 +30,7 @@ from xsheet.schemas.tables import TABLES
 log = logging.getLogger(__name__)
 
 LOCK_FILE = Path(".commits") / "lock"
+_UNFINISHED = LOCK_FILE.with_name("unfinished")  # there while a new folder is being filled
 _MAX_HOLDER_BYTES = 4096
 _SWEPT_FOLDERS = (*(table.name for table in TABLES), "cache", "manifests", "media")  # filled by the writer alone
 
@@ -74,23 +77,44 @@ def write_locks(folders: Iterable[Path]) -> Iterator[None]:
 
 
 @contextmanager
-def new_folder_lock(folder: Path) -> Iterator[None]:
-    """Hold the write lock of a folder that is new or empty.
+def new_folder_lock(folder: Path, *, content: Collection[str]) -> Iterator[None]:
+    """Hold the write lock of a folder that is new or empty, while the block fills it.
+
+    After an error, and when the next command begins after one that was killed, what was written is removed, so that the
+    same command can run again.
+
+    Args:
+        folder: the folder.
+        content: names, or patterns of names, of the files and folders that the block writes.
 
     Raises:
         ConfigError: the folder has other content; nothing was changed.
         RunError: as `write_lock`.
     """
-    check_new_folder(folder)
+    check_new_folder(folder, content=content)
     with write_lock(folder):
-        check_new_folder(folder)  # another command may have filled it meanwhile
-        yield
+        check_new_folder(folder, content=content)  # another command may have filled it meanwhile
+        unfinished = folder / _UNFINISHED
+        if unfinished.exists():
+            _remove_content(folder, content)
+        unfinished.touch()
+        try:
+            yield
+        except BaseException:
+            _remove_content(folder, content)
+            raise
+        finally:
+            unfinished.unlink(missing_ok=True)
 
 
-def check_new_folder(folder: Path) -> None:
-    """ConfigError unless a folder is missing, empty, or holds nothing but the lock of a command that was killed.
+def check_new_folder(folder: Path, *, content: Collection[str] = ()) -> None:
+    """ConfigError unless a folder is missing, empty, or holds nothing but what a killed command left.
 
     A folder inside a set is refused, too: it would be published and packed with the set.
+
+    Args:
+        folder: the folder.
+        content: what `new_folder_lock` with the same content may have left.
     """
     holder = next((parent for parent in folder.resolve().parents if (parent / SET_FILE).is_file()), None)
     if holder is not None:
@@ -98,12 +122,28 @@ def check_new_folder(folder: Path) -> None:
             where=str(folder), expected="a folder outside of sets", got=f"one inside {holder}",
             hint="choose another folder; nothing was changed",
         )  # fmt: skip
-    if folder.exists() and not (folder.is_dir() and _names(folder) <= {LOCK_FILE.parent.name}):
+    if not folder.exists():
+        return
+    if not folder.is_dir():
         raise _other_content(folder)
-    if (commits := folder / LOCK_FILE.parent).exists() and not (
-        commits.is_dir() and _names(commits) <= {LOCK_FILE.name}
-    ):
+    commits = folder / LOCK_FILE.parent
+    left = _content(folder, content) if (folder / _UNFINISHED).exists() else set()
+    if not _names(folder) <= {commits.name} | left:
         raise _other_content(folder)
+    if commits.exists() and not (commits.is_dir() and _names(commits) <= {LOCK_FILE.name, _UNFINISHED.name}):
+        raise _other_content(folder)
+
+
+def _content(folder: Path, patterns: Collection[str]) -> set[str]:
+    return {name for name in _names(folder) if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def _remove_content(folder: Path, patterns: Collection[str]) -> None:
+    for path in (folder / name for name in _content(folder, patterns)):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _names(folder: Path) -> set[str]:

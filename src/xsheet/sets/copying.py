@@ -13,7 +13,7 @@ from xsheet.schemas import ids, tables
 from xsheet.schemas.clip import Clip
 from xsheet.schemas.errors import ContractError
 from xsheet.schemas.files import atomic_path
-from xsheet.schemas.sets import describe_set
+from xsheet.schemas.sets import SET_FILE, describe_set
 from xsheet.schemas.tables import TABLES, Table
 
 TABLE_KEYS: tuple[tuple[Table[Any], tuple[str, ...]], ...] = (
@@ -25,24 +25,21 @@ TABLE_KEYS: tuple[tuple[Table[Any], tuple[str, ...]], ...] = (
 """Tables of measurements and words with the columns that identify a row."""
 
 
+SET_CONTENT = (SET_FILE, "media", "manifests", *(table.name for table in TABLES), ".*.tmp*")
+"""Names of what a new set consists of."""
+
+
 @contextmanager
 def new_set(out: Path, name: str) -> Iterator[None]:
     """Hold the lock of a new set while the block fills it; set.json is written last, so that half a set is none.
-
-    After an error what was written is removed, so that the same command can be run again.
 
     Raises:
         ConfigError: the folder has other content; nothing was changed.
         RunError: another command writes to the folder, or it cannot be written.
     """
-    with new_folder_lock(out):
-        try:
-            yield
-            describe_set(out, name)
-        except BaseException:
-            for folder in ("media", *(table.name for table in TABLES)):
-                shutil.rmtree(out / folder, ignore_errors=True)
-            raise
+    with new_folder_lock(out, content=SET_CONTENT):
+        yield
+        describe_set(out, name)
 
 
 def filtered_parts(set_folder: Path, table: Table[Any], keep: Callable[[pa.Table], list[bool]]) -> Iterator[pa.Table]:

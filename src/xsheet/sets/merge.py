@@ -19,7 +19,7 @@ from xsheet.schemas.errors import ConfigError, ContractError
 from xsheet.schemas.layers import LayerRun, list_layers, write_layer
 from xsheet.schemas.sets import open_set
 from xsheet.schemas.tables import Table
-from xsheet.sets.copying import TABLE_KEYS, copy_media, new_set
+from xsheet.sets.copying import SET_CONTENT, TABLE_KEYS, copy_media, new_set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def merge_sets(folders: Sequence[Path], out: Path) -> MergeResult:
             where=str(folders[0]), expected="sets of one clip format", got="sets of different formats",
             hint="curate the sources with one version of xsheet",
         )  # fmt: skip
-    check_new_folder(out)
+    check_new_folder(out, content=SET_CONTENT)
     for table, keys in TABLE_KEYS:  # before anything is written
         for _ in _merged_parts(folders, table, keys):
             pass

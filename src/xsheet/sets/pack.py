@@ -4,8 +4,11 @@ The archive has the whole set except what can be computed again (stored results,
 member is SHA256SUMS. Unpack it with `tar -x`.
 """
 
+import fcntl
+import glob
 import io
 import tarfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +58,9 @@ def pack(set_folder: Path, out: Path) -> PackResult:
             )  # fmt: skip
         names += sorted(file for file in path.rglob("*") if _is_packed(file))
     sums: dict[str, str] = {}
-    with atomic_path(out) as temporary:
+    _remove_leftovers(out)
+    with atomic_path(out) as temporary, temporary.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # released when the process ends, even if it is killed
         with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
             for path in names:
                 name = path.relative_to(set_folder).as_posix()
@@ -65,6 +70,14 @@ def pack(set_folder: Path, out: Path) -> PackResult:
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
         return PackResult(files=len(names), bytes=temporary.stat().st_size, sha256=file_sha256(temporary))
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Remove what killed commands left of this archive; one that is being written is locked."""
+    for leftover in out.parent.glob(f".{glob.escape(out.name[:40])}.*.tmp{out.suffix}"):
+        with suppress(OSError), leftover.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
 
 
 def _is_packed(path: Path) -> bool:

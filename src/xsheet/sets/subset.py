@@ -12,7 +12,7 @@ from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.layers import list_layers, write_layer
 from xsheet.schemas.sets import open_set
 from xsheet.sets.clip_view import clip_rows, select_clips
-from xsheet.sets.copying import TABLE_KEYS, copy_media, filtered_parts, new_set
+from xsheet.sets.copying import SET_CONTENT, TABLE_KEYS, copy_media, filtered_parts, new_set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ def subset(set_folder: Path, out: Path, *, where: str, layer: str | None, dry_ru
         ContractError: not a set, or a clip's file does not match its hash.
     """
     name = open_set(set_folder).name
-    check_new_folder(out)
+    check_new_folder(out, content=SET_CONTENT)
     rows = clip_rows(set_folder, layer=layer)
     chosen = set(select_clips(rows, where)) if rows.num_rows else set()
     if not chosen:
