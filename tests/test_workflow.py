@@ -86,9 +86,9 @@ def written(folder):
 @pytest.fixture(scope="module")
 def puppet(tmp_path_factory):
     films = tmp_path_factory.mktemp("films")
-    make_corpus(films, films=FILMS, seed=SEED, height_px=SIZE, execution=Execution(jobs=2))
+    make_corpus(films, films=FILMS, seed=SEED, height_px=SIZE, execution=Execution(jobs=1))
     videos, folder = tuple(sorted((films / "videos").iterdir())), films / "set"
-    return WorkflowRun(videos, folder, summary_of(*run(videos, folder, jobs=2)))
+    return WorkflowRun(videos, folder, summary_of(*run(videos, folder)))
 
 
 @pytest.fixture(scope="module")

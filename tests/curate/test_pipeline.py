@@ -42,7 +42,7 @@ def settings(*overrides):
     )
 
 
-def run(films, out, *, jobs=2, ray=None, inputs=None):
+def run(films, out, *, jobs=1, ray=None, inputs=None):
     context = RunContext(set_folder=out, execution=Execution(jobs=jobs, ray=ray), shows_progress=False)
     return curate(discover([str(films)]) if inputs is None else inputs, settings(), context)
 
@@ -50,7 +50,7 @@ def run(films, out, *, jobs=2, ray=None, inputs=None):
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("corpus")
-    make_corpus(out, films=FILMS, seed=SEED, height_px=SIZE, execution=Execution(jobs=2))
+    make_corpus(out, films=FILMS, seed=SEED, height_px=SIZE, execution=Execution(jobs=1))
     return out
 
 
@@ -174,7 +174,7 @@ def test_a_change_of_candidates_decodes_nothing_and_equals_segment(a_set, corpus
     for name in ("ran", "segmented"):
         shutil.copytree(a_set, tmp_path / name)
     contexts = [
-        RunContext(set_folder=tmp_path / name, execution=Execution(jobs=2), shows_progress=False)
+        RunContext(set_folder=tmp_path / name, execution=Execution(jobs=1), shows_progress=False)
         for name in ("ran", "segmented")
     ]
     ran = curate(discover([str(corpus / "videos")]), changed, contexts[0])
