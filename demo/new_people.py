@@ -48,12 +48,14 @@ from xsheet.train.sample.sampler import SampleSettings, TrainedModel, last_finis
 
 VideoKind = Literal["drawn", "generated", "swapped"]
 SCRIPTS = SpreadMix(
-    acts=("nod", "shake_head", "tilt_head", "turn_head", "raise_brows", "blink_long"),
+    acts=("nod", "tilt_head", "turn_head", "raise_brows", "blink_long"),
+    amplitudes=(3,),
     speeds=(1, 2),
     max_repetitions=2,
     rest_share=0.0,
 )
-"""Scripts of two to four actions that start anywhere and overlap; the reader finds these classes in 64 pixels."""
+"""Scripts of two to four large actions that start anywhere and overlap, of classes that the base of the package draws
+and the reader finds in 64 pixels. It draws few shakes and medium movements (docs/log/demo.md#new-people)."""
 FILM_PX, VIDEO_PX = 256, 256
 """Height of the drawn films, and of the videos for a player."""
 _SEED_OFFSET = 1_000_000  # people of the corpus have seeds below

@@ -5,8 +5,10 @@ import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from xsheet.annotate.text.wording import describe_ongoing, describe_repeated
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import Base, Phase
+from xsheet.schemas.time import Span
 
 STILL_TEXT = "keeps still"
 
@@ -56,20 +58,21 @@ def base_text(base: Base, *, max_words: int) -> BaseText:
     return BaseText(_with_full_stop(kept), kept != whole)
 
 
-def block_text(phases: Sequence[Phase], *, ongoing_ids: Collection[str], max_words: int) -> BlockText:
+def block_text(phases: Sequence[Phase], *, span: Span, ongoing_ids: Collection[str] = (), max_words: int) -> BlockText:
     """One sentence with the phases in order; "and" joins simultaneous ones, "then" later ones.
 
     If it is too long, short texts are used, then the shortest phases are dropped, then the sentence is truncated.
 
     Args:
         phases: of the block, sorted; none = keeps still.
+        span: of the block.
         ongoing_ids: ids of phases of the previous block.
         max_words: of the sentence.
     """
     if not phases:
         return BlockText(f"{STILL_TEXT}.", (), ())
     kept, use_short = list(phases), False
-    sentence = _join(kept, ongoing_ids, use_short=use_short)
+    sentence = _join(kept, span, ongoing_ids, use_short=use_short)
     lost: list[str] = []
     while word_count(sentence) > max_words and not (use_short and len(kept) == 1):
         if not use_short:
@@ -80,26 +83,72 @@ def block_text(phases: Sequence[Phase], *, ongoing_ids: Collection[str], max_wor
             shortest = min(reversed(kept), key=lambda p: p.span.duration_us)
             kept.remove(shortest)
             lost.append(shortest.phase_id)
-        sentence = _join(kept, ongoing_ids, use_short=use_short)
+        sentence = _join(kept, span, ongoing_ids, use_short=use_short)
     truncated = truncate_words(sentence, max_words)
     if truncated != sentence:
         lost.append(kept[0].phase_id)
     return BlockText(_with_full_stop(truncated), tuple(p.phase_id for p in kept), tuple(dict.fromkeys(lost)))
 
 
-def _join(phases: Sequence[Phase], ongoing_ids: Collection[str], *, use_short: bool) -> str:
-    sentence, clauses, end_us = "", set[str](), 0
+def _join(phases: Sequence[Phase], span: Span, ongoing_ids: Collection[str], *, use_short: bool) -> str:
+    """The clauses in groups: simultaneous ones in a group, later groups after "then"."""
+    groups: list[list[str]] = []
+    known, end_us = set[str](), 0
+    for alike in _repetitions(phases, ongoing_ids):
+        clause = _clause(alike, span, use_short=use_short, is_ongoing=alike[0].phase_id in ongoing_ids)
+        if clause.casefold() not in known:
+            known.add(clause.casefold())
+            if not groups or alike[0].start_us >= end_us:
+                groups.append([])
+            groups[-1].append(_lower_first(clause) if len(known) > 1 else clause)
+        end_us = max(end_us, alike[-1].end_us)
+    return ", then ".join(map(_series, groups))
+
+
+def _repetitions(phases: Sequence[Phase], ongoing_ids: Collection[str]) -> list[list[Phase]]:
+    """The phases, those in one list that measured the same action again, with no other of its track between."""
+    groups: list[list[Phase]] = []
+    latest: dict[vocab.Track, list[Phase]] = {}
     for phase in phases:
-        clause = escape_markers((phase.text_short if use_short else None) or phase.text).rstrip(" .,;:。")
-        clause = clause or phase.action.replace("_", " ")
-        if phase.phase_id in ongoing_ids:
-            clause = f"still {_lower_first(clause)}"
-        if clause.casefold() not in clauses:
-            link = "" if not sentence else ", then " if phase.start_us >= end_us else ", and "
-            sentence += link + (_lower_first(clause) if link else clause)
-            clauses.add(clause.casefold())
-        end_us = max(end_us, phase.end_us)
-    return sentence
+        before = latest.get(phase.track)
+        is_new = before is None or before[0].phase_id in ongoing_ids or not _is_same_measured(before[0], phase)
+        if before is None or is_new:
+            latest[phase.track] = before = []
+            groups.append(before)
+        before.append(phase)
+    return groups
+
+
+def _is_same_measured(one: Phase, other: Phase) -> bool:
+    return (one.origin, one.action, one.laterality) == ("motion", other.action, other.laterality) and (
+        other.origin == "motion"
+    )
+
+
+def _clause(alike: Sequence[Phase], span: Span, *, use_short: bool, is_ongoing: bool) -> str:
+    """One clause for a phase, or for repetitions of one measured action."""
+    phase = alike[0]
+    if is_ongoing and phase.origin == "motion":
+        return describe_ongoing(phase.action, phase.laterality, _part_under_way(phase, span))
+    if len(alike) > 1:
+        count = sum(one.repetitions or 1 for one in alike)
+        return describe_repeated(phase.action, phase.laterality, count)
+    clause = escape_markers((phase.text_short if use_short else None) or phase.text).rstrip(" .,;:。")
+    clause = clause or phase.action.replace("_", " ")
+    return f"still {_lower_first(clause)}" if is_ongoing else clause
+
+
+def _part_under_way(phase: Phase, span: Span) -> vocab.Kinematic | None:
+    """The kinematic part that takes most of the block."""
+    parts = ((Span(one.start_us, one.end_us).overlap_us(span), one.phase) for one in phase.kinematics)
+    return max(parts, default=(0, None))[1]
+
+
+def _series(clauses: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b, and c'; a comma also where a clause has an "and" or a comma of its own."""
+    if len(clauses) == 2 and not any(", " in clause or " and " in clause for clause in clauses):
+        return " and ".join(clauses)
+    return ", and ".join(filter(None, (", ".join(clauses[:-1]), clauses[-1])))
 
 
 def escape_markers(text: str) -> str:

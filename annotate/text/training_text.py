@@ -28,7 +28,7 @@ from xsheet.schemas.errors import ContractError
 from xsheet.schemas.settings import StrictModel, settings_sha256
 from xsheet.schemas.time import US_PER_S, Span
 
-TRAINING_TEXT_VERSION = "1"
+TRAINING_TEXT_VERSION = "2"
 STEPS_PER_S = 10  # times are written in tenths of a second
 STEP_US = US_PER_S // STEPS_PER_S
 MAX_PHASES = 100  # the search is cubic; a clip of 10 s has a dozen
@@ -142,7 +142,8 @@ def assemble_text(
     text, truncated, blocks = base.text, ["base"] * base.truncated, list[Block]()
     previous_ids: set[str] = set()
     for start_us, end_us, phases in timed:
-        words = block_text(phases, ongoing_ids=previous_ids, max_words=policy.max_block_words)
+        span = Span(start_us, end_us)
+        words = block_text(phases, span=span, ongoing_ids=previous_ids, max_words=policy.max_block_words)
         begin = len(text) + 1
         text += f" Phase-{len(blocks) + 1} [{_seconds(start_us)}-{_seconds(end_us)}s]: {words.text}"
         block = Block(

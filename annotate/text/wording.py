@@ -82,10 +82,63 @@ def describe_action(
     return clause.replace(_SLOT, how) if _SLOT in clause else clause + how
 
 
+_HELD: dict[vocab.Action, str] = {
+    "tilt_head": "keeps the head tilted to the {side}", "turn_head": "keeps the head turned to the {side}",
+    "lower_head": "keeps the head lowered", "raise_head": "keeps the head raised",
+    "blink_long": "keeps both eyes closed", "raise_brows": "keeps both brows raised", "smile": "keeps smiling",
+    "open_mouth": "keeps the mouth open", "purse_lips": "keeps the lips pursed",
+    "lean_in": "keeps leaning towards the camera", "shrug": "keeps both shoulders raised",
+    "raise_hand": "keeps {hand} raised", "lower_hand": "keeps {hand} lowered", "point": "keeps {hand} out",
+    "open_palms": "keeps both hands open", "spread_hands": "keeps both hands apart",
+    "join_hands": "keeps both hands together", "rest": "keeps still",
+}  # fmt: skip
+_IN_STEPS: frozenset[vocab.Action] = frozenset(
+    (
+        "tilt_head", "turn_head", "lower_head", "raise_head", "lean_in", "lean_back", "raise_hand", "lower_hand",
+        "move_hand", "spread_hands", "join_hands",
+    )
+)  # fmt: skip
+"""Movements from one place to another: two of them may be two steps of one, so they are not counted."""
+_RETURNING: dict[vocab.Action, str] = dict.fromkeys(
+    ("tilt_head", "turn_head", "lower_head", "raise_head"), "moves the head back"
+)
+_GERUNDS = {
+    "nods": "nodding", "shakes": "shaking", "tilts": "tilting", "turns": "turning", "lowers": "lowering",
+    "raises": "raising", "looks": "looking", "closes": "closing", "smiles": "smiling", "opens": "opening",
+    "purses": "pursing", "leans": "leaning", "sways": "swaying", "shrugs": "shrugging", "waves": "waving",
+    "holds": "holding", "claps": "clapping", "beats": "beating", "moves": "moving", "brings": "bringing",
+}  # fmt: skip
+
+
+def describe_ongoing(action: vocab.Action, side: vocab.Laterality, part: vocab.Kinematic | None) -> str:
+    """A clause for an action that began earlier, without size, speed and count. KeyError as describe_action.
+
+    Args:
+        action: class.
+        side: the subject's own side.
+        part: kinematic part that takes most of the time; None = not known, then what can be held is held.
+    """
+    hand = "both hands" if side == "both" else f"the {side} hand"
+    if part == "retraction" and action in _RETURNING:
+        return _RETURNING[action]
+    if action in _HELD and not (part == "stroke" and action in _IN_STEPS):
+        return _HELD[action].format(side=side, hand=hand)
+    verb, _, rest = describe_action(action, side).partition(" ")
+    return f"keeps {_GERUNDS[verb]} {rest}".rstrip()
+
+
+def describe_repeated(action: vocab.Action, side: vocab.Laterality, count: int) -> str:
+    """A clause for several movements of one class, without size and speed. KeyError as describe_action."""
+    if action in _IN_STEPS:
+        return describe_action(action, side)
+    clause = describe_action(action, side, repetitions=count)
+    return clause.replace(" for a moment", "")
+
+
 def describe_clip(framing: vocab.Framing, speaking: vocab.Speaking) -> str:
     """Base text from framing and speaking alone."""
     verb = {"speaking": "speaks", "mixed": "speaks now and then"}.get(speaking, "is silent")
-    return f"A person {verb} before the camera, {_FRAMING_CLAUSES[framing]}."
+    return f"A person {verb} in front of the camera, {_FRAMING_CLAUSES[framing]}."
 
 
 _FRAMING_CLAUSES: dict[vocab.Framing, str] = {

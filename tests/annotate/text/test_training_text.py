@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from xsheet.annotate.text.block_text import short_caption, word_count
 from xsheet.annotate.text.training_text import BlockPolicy, compile_training_text
+from xsheet.annotate.text.wording import describe_action
 from xsheet.demo.film.plan import plan_film
 from xsheet.demo.film.truth import truth_rows
 from xsheet.schemas import vocab
@@ -47,6 +48,11 @@ def planted(index: int) -> Annotation:
     return next(
         row for row in truth_rows(plan_film(index, seed=3, kind="talk"), "src_1") if isinstance(row, Annotation)
     )
+
+
+def measured(start_s: float, end_s: float, action: vocab.Action, track: vocab.Track, **more: Any) -> Phase:
+    words = {"text": describe_action(action, "none"), "text_short": describe_action(action, "none")}
+    return phase(start_s, end_s, track=track, action=action, origin="motion", **{**words, **more})
 
 
 @st.composite
@@ -88,7 +94,7 @@ def test_golden_of_more_actions_than_blocks():
         "A drawn person with shaved hair speaks in front of a plain coloured wall, seen from the chest up."
         " Phase-1 [0.0-1.5s]: shakes the head twice, slightly, and looks away to the left, widely."
         " Phase-2 [1.5-3.2s]: waves with the right hand, slightly, slowly, and closes both eyes for a moment, quickly."
-        " Phase-3 [3.2-4.5s]: tilts the head to the left, and raises the right hand."
+        " Phase-3 [3.2-4.5s]: tilts the head to the left and raises the right hand."
         " Phase-4 [4.5-5.6s]: closes both eyes for a moment."
     )
 
@@ -133,6 +139,34 @@ def test_more_actions_than_blocks_are_partitioned():
     partition = policy.model_copy(update={"layout": "partition"})
     compiled, expected = (compile_training_text(annotation(*five), one) for one in (policy, partition))
     assert (compiled.text, compiled.blocks) == (expected.text, expected.blocks)
+
+
+def test_a_measured_action_that_goes_on_does_not_begin_again():
+    smile = measured(0.2, 4.0, "smile", "face")
+    text = compile_training_text(annotation(smile, phase(2.0, 4.0), duration_s=4.2)).text
+    assert text.endswith("smiles. Phase-2 [2.0-4.2s]: keeps smiling and nods twice.")
+
+
+def test_one_measured_action_again_and_again_is_one_clause():
+    openings = [measured(k, k + 0.4, "open_mouth", "mouth", text=f"opens the mouth, {k}") for k in range(3)]
+    policy = BlockPolicy(max_blocks=1)
+    assert compile_training_text(annotation(*openings, duration_s=3), policy).text.endswith(
+        "Phase-1 [0.0-3.0s]: opens the mouth three times."
+    )
+
+
+def test_words_of_a_person_are_kept_when_they_come_again():
+    nods = [phase(k, k + 0.4, f"nods at guest {k}", origin="human") for k in range(2)]
+    policy = BlockPolicy(max_blocks=1)
+    text = compile_training_text(annotation(*nods, duration_s=2), policy).text
+    assert text.endswith("nods at guest 0, then nods at guest 1.")
+
+
+def test_three_simultaneous_actions_are_a_list():
+    tracks: tuple[tuple[vocab.Action, vocab.Track], ...] = (("nod", "head"), ("smile", "face"), ("shrug", "torso"))
+    together = [measured(0, 2, action, track) for action, track in tracks]
+    text = compile_training_text(annotation(*together, duration_s=2)).text
+    assert re.search(r"\]: [^,]+, [^,]+, and [^,]+\.$", text)
 
 
 def test_a_clip_without_actions_keeps_still():
