@@ -48,14 +48,14 @@ from xsheet.train.sample.sampler import SampleSettings, TrainedModel, last_finis
 
 VideoKind = Literal["drawn", "generated", "swapped"]
 SCRIPTS = SpreadMix(
-    acts=("nod", "tilt_head", "turn_head", "raise_brows", "blink_long"),
+    acts=("nod", "tilt_head", "turn_head"),
     amplitudes=(3,),
     speeds=(1, 2),
     max_repetitions=2,
     rest_share=0.0,
 )
-"""Scripts of two to four large actions that start anywhere and overlap, of classes that the base of the package draws
-and the reader finds in 64 pixels. It draws few shakes and medium movements (docs/log/demo.md#new-people)."""
+"""Scripts of two to four large movements of the head that start anywhere: what a viewer sees and the reader finds in 64
+pixels, and the base of the package draws; it draws few shakes and small ones (docs/log/demo.md#new-people)."""
 FILM_PX, VIDEO_PX = 256, 256
 """Height of the drawn films, and of the videos for a player."""
 _SEED_OFFSET = 1_000_000  # people of the corpus have seeds below
