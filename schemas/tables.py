@@ -35,27 +35,29 @@ class Table(Generic[R]):
     name: str
     record: type[R]
     version: tuple[int, int]
-    # Keeps a part below about 128 MB. A writer holds a quarter of a part in memory as records (an annotation: 50 kB).
+    # Keeps a part below about 128 MB.
     rows_per_part: int = 200_000
+    # What a writer holds in memory as records (an annotation: 50 kB), and what is decoded to read one row.
+    rows_per_group: int = 50_000
     # upgrades[i] turns a table of major i + 1 into one of major i + 2.
     upgrades: tuple[Callable[[pa.Table], pa.Table], ...] = ()
 
 
-SOURCES = Table("sources", source.SourceVideo, (1, 0))
+SOURCES = Table("sources", source.SourceVideo, (1, 0), rows_per_group=1_000)
 SHOTS = Table("shots", source.Shot, (1, 0))
-TIMELINES = Table("timelines", source.Timeline, (1, 0), rows_per_part=200)
-TRACKS = Table("tracks", source.FaceTrack, (1, 0), rows_per_part=1_000)
+TIMELINES = Table("timelines", source.Timeline, (1, 0), rows_per_part=200, rows_per_group=50)
+TRACKS = Table("tracks", source.FaceTrack, (1, 0), rows_per_part=1_000, rows_per_group=250)
 MEASURES = Table("measures", clip.Measures, (1, 0))
 VERDICTS = Table("verdicts", clip.Verdict, (1, 0))
-CLIPS = Table("clips", clip.Clip, (1, 0))
-FINGERPRINTS = Table("fingerprints", source.Fingerprint, (1, 0), rows_per_part=4_000)
+CLIPS = Table("clips", clip.Clip, (1, 0), rows_per_group=1_000)
+FINGERPRINTS = Table("fingerprints", source.Fingerprint, (1, 0), rows_per_part=4_000, rows_per_group=1_000)
 NEAR_DUPLICATES = Table("near_duplicates", source.NearDuplicate, (1, 0))
 SPLITS = Table("splits", source.Split, (1, 0))
-SIGNALS = Table("signals", clip.Signals, (1, 0), rows_per_part=4_000)
-WORDS = Table("words", clip.ClipWords, (1, 0), rows_per_part=20_000)
+SIGNALS = Table("signals", clip.Signals, (1, 0), rows_per_part=4_000, rows_per_group=50)
+WORDS = Table("words", clip.ClipWords, (1, 0), rows_per_part=20_000, rows_per_group=5_000)
 RUNS = Table("runs", run.Run, (1, 0))
-ANNOTATIONS = Table("annotations", annotation.Annotation, (1, 0), rows_per_part=4_000)
-FINDINGS = Table("findings", annotation.Finding, (1, 0))
+ANNOTATIONS = Table("annotations", annotation.Annotation, (1, 0), rows_per_part=4_000, rows_per_group=50)
+FINDINGS = Table("findings", annotation.Finding, (1, 0), rows_per_group=1_000)
 REVIEWS = Table("reviews", annotation.Review, (1, 0))
 FEATURES = Table("features", clip.Feature, (1, 0))
 TABLES: tuple[Table[Any], ...] = (
@@ -116,7 +118,7 @@ def write_file(path: Path, table: Table[R], records: Iterable[R]) -> int:
     count = 0
     feed = iter(records)
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, arrow_schema(table), **_PARQUET_OPTIONS) as writer:
-        while batch := list(islice(feed, max(1, table.rows_per_part // 4))):
+        while batch := list(islice(feed, table.rows_per_group)):
             writer.write_table(to_arrow(batch, table))
             count += len(batch)
     return count
@@ -157,7 +159,8 @@ def write_arrow(set_folder: Path, table: Table[Any], parts: Iterable[pa.Table]) 
                 hint="build the columns from arrow_schema(table)",
             )  # fmt: skip
         with atomic_path(part_path(set_folder, table, part - 1)) as temporary:
-            pq.write_table(rows.replace_schema_metadata(arrow_schema(table).metadata), temporary, **_PARQUET_OPTIONS)
+            stated = rows.replace_schema_metadata(arrow_schema(table).metadata)
+            pq.write_table(stated, temporary, row_group_size=table.rows_per_group, **_PARQUET_OPTIONS)
         count += len(rows)
     _finish_table(set_folder, table, part)
     return count
@@ -201,14 +204,24 @@ def read_footer(path: Path) -> pq.FileMetaData:
         return pq.read_metadata(path)
 
 
-def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str] | None = None) -> pa.Table:
+def read_slice(
+    path: Path,
+    table: Table[Any],
+    rows: range,
+    columns: Sequence[str] | None = None,
+    *,
+    footer: pq.FileMetaData | None = None,
+) -> pa.Table:
     """A range of rows of one Parquet file as Arrow; reads only their row groups.
+
+    `footer` is that of the file (read_footer), for many reads of one file: parsing it costs more than a row group.
 
     Raises:
         ContractError: as for read_file, or the file has fewer rows.
     """
-    check_version(path, table)
-    with _damage_named(path), pq.ParquetFile(path) as file:
+    with _damage_named(path), pq.ParquetFile(path, metadata=footer) as file:
+        stored = file.schema_arrow
+        _check_readable(_stated_version(stored, table, path), table, path)
         groups: list[int] = []
         start = first = 0
         for group in range(file.num_row_groups):
@@ -222,14 +235,17 @@ def read_slice(path: Path, table: Table[Any], rows: range, columns: Sequence[str
                 where=str(path), expected=f"{rows.stop} rows", got=str(start), hint="run the step that wrote it again"
             )
         names = list(columns or arrow_schema(table).names)
-        present = [name for name in names if name in file.schema_arrow.names]
+        present = [name for name in names if name in stored.names]
         found = file.read_row_groups(groups, columns=present).slice(rows.start - first, len(rows))
     return _as_declared(found, table, names, path)
 
 
 def check_version(path: Path, table: Table[Any]) -> None:
     """Raise ContractError unless this code can read the version of the file."""
-    version = file_version(path, table)
+    _check_readable(file_version(path, table), table, path)
+
+
+def _check_readable(version: tuple[int, int], table: Table[Any], path: Path) -> None:
     if version[0] != table.version[0] or version > table.version:
         raise _wrong_version(path, table, version)
 
@@ -294,7 +310,12 @@ def _damage_named(path: Path) -> Iterator[None]:
 def file_version(path: Path, table: Table[Any]) -> tuple[int, int]:
     """(major, minor) of a file; ContractError if it is not a file of this table."""
     with _damage_named(path):
-        metadata = pq.read_schema(path).metadata or {}
+        stored = pq.read_schema(path)
+    return _stated_version(stored, table, path)
+
+
+def _stated_version(stored: pa.Schema, table: Table[Any], path: Path) -> tuple[int, int]:
+    metadata = stored.metadata or {}
     name, version = (metadata.get(key, b"").decode("utf-8", "replace") for key in (_TABLE_KEY, _VERSION_KEY))
     if name != table.name or not re.fullmatch(r"[0-9]{1,4}\.[0-9]{1,4}", version):
         raise ContractError(

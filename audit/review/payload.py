@@ -6,9 +6,11 @@ In a blind review the hidden fields are removed here, so that they never reach t
 import math
 from collections.abc import Iterable, Set
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path, PurePath
 from typing import Any, Generic, Literal, TypeVar
 
+from pyarrow.parquet import FileMetaData
 from pydantic import TypeAdapter
 
 from xsheet.annotate.motion.curves import MOVING_SPEED, motion_curves, moving_ranges, track_speeds
@@ -23,6 +25,7 @@ from xsheet.schemas.errors import ContractError
 from xsheet.schemas.ids import content_key
 from xsheet.schemas.layers import LayerRun, list_layers
 from xsheet.schemas.run import Run
+from xsheet.schemas.source import SourceVideo
 from xsheet.schemas.tables import (
     ANNOTATIONS,
     CLIPS,
@@ -30,10 +33,12 @@ from xsheet.schemas.tables import (
     SHOTS,
     SIGNALS,
     SOURCES,
+    WORDS,
     Table,
     from_arrow,
     part_files,
     read_file,
+    read_footer,
     read_slice,
     read_table,
 )
@@ -62,6 +67,7 @@ class ClipPayloads:
             (one, RowIndex(one.files, ANNOTATIONS)) for one in list_layers(set_folder) if str(one) != str(layer)
         ]
         self._sources = RowIndex(part_files(set_folder, SOURCES), SOURCES, key="source_id")
+        self._words = RowIndex(part_files(set_folder, WORDS), WORDS)
         self._cuts = _cuts(set_folder)
 
     def get_clip(self, clip_id: str) -> Clip | None:
@@ -84,15 +90,16 @@ class ClipPayloads:
         """One clip without its draft (see `draft_payload`)."""
         annotation = trail.annotation
         clip, signals = self.get_clip(annotation.clip_id), self._signals.get_first(annotation.clip_id)
+        source = None if clip is None else self._sources.get_first(clip.source_id)
         return {
             "clip_id": annotation.clip_id,
-            "source_file": "" if clip is None else self._source_file(clip),
+            "source_file": "" if source is None else PurePath(source.path).name,
             "duration_us": annotation.duration_us,
             "media": None if clip is None else f"/media/{clip.clip_id}",
             "size": None if clip is None else [clip.width, clip.height],
             "cuts_us": [] if clip is None else self._cuts_in(clip),
             "curves": None if signals is None else curves_payload(signals),
-            "transcript": [] if clip is None else self._transcript_words(clip),
+            "transcript": [] if clip is None or source is None else self._transcript_words(source, clip),
             "frame_timestamps_us": [] if annotation.model_input is None else list(annotation.model_input.stamps_us),
             "base": None if annotation.base is None or "text" in self._blind else annotation.base.text,
             "response_status": annotation.status,
@@ -161,15 +168,8 @@ class ClipPayloads:
             row["origin"] = ""
         return row
 
-    def _source_file(self, clip: Clip) -> str:
-        source = self._sources.get_first(clip.source_id)
-        return "" if source is None else PurePath(source.path).name
-
-    def _transcript_words(self, clip: Clip) -> list[dict[str, Any]]:
-        source = self._sources.get_first(clip.source_id)
-        if source is None:
-            return []
-        words = transcript_of(source, clip).words
+    def _transcript_words(self, source: SourceVideo, clip: Clip) -> list[dict[str, Any]]:
+        words = transcript_of(source, clip, self._words.get_first(clip.clip_id)).words
         return [{"text": word.text, "start_us": word.start_us, "end_us": word.end_us} for word in words]
 
     def _cuts_in(self, clip: Clip) -> list[int]:
@@ -216,11 +216,16 @@ class RowIndex(Generic[R]):
 
     def __init__(self, files: Iterable[Path], table: Table[R], *, key: str = "clip_id") -> None:
         self._table = table
-        self._row_locations: dict[str, list[tuple[Path, int]]] = {}
+        self._row_locations: dict[str, list[tuple[Path, range]]] = {}  # neighbours are read together
+        self._footers: dict[Path, FileMetaData] = {}
         for path in files:
-            for row, one in enumerate(read_file(path, table, [key])[key].to_pylist()):
+            self._footers[path] = read_footer(path)
+            row = 0
+            for one, same in groupby(read_file(path, table, [key])[key].to_pylist()):
+                stop = row + sum(1 for _ in same)
                 if one is not None:
-                    self._row_locations.setdefault(one, []).append((path, row))
+                    self._row_locations.setdefault(one, []).append((path, range(row, stop)))
+                row = stop
 
     def get_all(self, one: str) -> list[R]:
         """Rows with this id, in stored order.
@@ -228,7 +233,8 @@ class RowIndex(Generic[R]):
         Raises:
             ContractError: a row breaks the contract or its file has changed.
         """
-        slices = [read_slice(path, self._table, range(row, row + 1)) for path, row in self._row_locations.get(one, ())]
+        places = self._row_locations.get(one, ())
+        slices = [read_slice(path, self._table, rows, footer=self._footers[path]) for path, rows in places]
         return [record for rows in slices for record in from_arrow(rows, self._table)]
 
     def get_first(self, one: str) -> R | None:

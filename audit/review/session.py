@@ -63,8 +63,10 @@ class ReviewSession:
         self._payloads = ClipPayloads(set_folder, layer, blind=blind)
         queue = with_repeats(build_queue(set_folder, layer), share=repeat_share, reviewer=reviewer)
         self._read_entries = {entry.key: entry for entry in queue}
+        self._for_everyone = {
+            entry.key for entry in queue if entry.is_repeat or is_for_everyone(entry.annotation_id, share=overlap_share)
+        }
         self._lock = Lock()
-        self._overlap_share = overlap_share
         self._others = OtherReviewers(set_folder, reviewer=self._reviewer)
         self._clip_locks = ReviewLocks(set_folder, reviewer=self._reviewer)
         self._journals: dict[JournalName, EditJournal] = {
@@ -228,25 +230,22 @@ class ReviewSession:
         standing = self._undo_stacks.get((_journal_name(entry), entry.annotation_id))
         if standing is not None and standing.undo_id is not None:
             return STATE_BY_DECISION[standing.decision]
-        if self._is_for_everyone(entry):
+        if entry.key in self._for_everyone:
             return "open"
         if self._others.decisions(entry.annotation_id):
             return "by_other"
         return "locked" if entry.annotation_id in locked else "open"
 
-    def _is_for_everyone(self, entry: QueueEntry) -> bool:
-        return entry.is_repeat or is_for_everyone(entry.annotation_id, share=self._overlap_share)
-
     def _shown_others(self, entry: QueueEntry, state: ReviewState, locked: Mapping[str, str]) -> list[str]:
         """Other reviewers who decided a clip or work on it, without anything that could influence a decision."""
-        if entry.is_repeat or (self._is_for_everyone(entry) and state not in ("accepted", "rejected")):
+        if entry.is_repeat or (entry.key in self._for_everyone and state not in ("accepted", "rejected")):
             return []
         if state == "locked":
             return [f"open at {locked[entry.annotation_id]}"]
         return list(in_words(self._others.decisions(entry.annotation_id)))
 
     def _claim(self, entry: QueueEntry) -> str | None:
-        if self._is_for_everyone(entry):
+        if entry.key in self._for_everyone:
             return None  # everyone has a journal of their own, and needs no lock
         return self._clip_locks.claim(entry.annotation_id, at=self._clock())
 

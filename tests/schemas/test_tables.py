@@ -201,10 +201,19 @@ class TestBadFiles:
 
 @pytest.mark.parametrize("rows", [range(0), range(3), range(249, 252), range(900, 1000), range(1000)])
 def test_a_slice_of_a_file_is_those_rows_of_it(tmp_path, rows):
-    table = version_of(*SHOTS.version, rows_per_part=1000)  # four row groups of 250
+    table = version_of(*SHOTS.version, rows_per_group=250)
     tables.write_file(tmp_path / "part.parquet", table, shots(1000))
-    found = tables.from_arrow(tables.read_slice(tmp_path / "part.parquet", table, rows), table)
-    assert found == shots(len(rows), start=rows.start)
+    footer = tables.read_footer(tmp_path / "part.parquet")
+    assert footer.num_row_groups == 4  # what is decoded for one row is a quarter of the file
+    for known in (None, footer):
+        found = tables.from_arrow(tables.read_slice(tmp_path / "part.parquet", table, rows, footer=known), table)
+        assert found == shots(len(rows), start=rows.start)
+
+
+def test_columns_written_at_once_have_the_row_groups_of_the_table(tmp_path):
+    table = version_of(*SHOTS.version, rows_per_group=10)
+    tables.write_arrow(tmp_path, table, [tables.to_arrow(shots(25), table)])
+    assert tables.read_footer(tables.part_path(tmp_path, table, 0)).num_row_groups == 3
 
 
 def test_a_slice_beyond_the_end_of_a_file_is_refused(tmp_path):
