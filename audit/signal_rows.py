@@ -17,7 +17,7 @@ _SIGNAL_FIELDS = tuple(field.name for field in fields(Signals))
 
 
 class SignalsReader:
-    """Signals by clip id; caches one row group (about 30 MB), so read clips in the order of the table."""
+    """Signals by clip id; caches one row group (50 clips), so read clips in the order of the table."""
 
     def __init__(self, set_folder: Path) -> None:
         self._row_locations: dict[str, tuple[Path, int]] = {}
