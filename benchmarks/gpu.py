@@ -1,4 +1,4 @@
-"""One day's questions to a GPU in ten minutes: CUDA tests, the 5B's step, FSDP2, the tiny ablation, SyncNet.
+"""What a GPU must show, in ten minutes: CUDA tests, the 5B's step, FSDP2, the tiny ablation, SyncNet.
 
     python benchmarks/gpu.py FOLDER [--only PART ...] [--skip PART ...] [--list] [--smoke]
 

@@ -1,4 +1,4 @@
-"""Truth of the motion annotator on real people: its phases against hand-made labels, class and side counted.
+"""Accuracy of the motion annotator on real people: its phases against hand-made labels, class and side counted.
 
     python benchmarks/labels.py [--shared DIR] [--cache DIR] [--moves] [--only NAME ...]
 

@@ -1,4 +1,4 @@
-"""Make the candidates of a set again, from the stored results of its decodes, and report what changed.
+"""Compute the candidates of a set again, from the stored results of its decodes, and report what changed.
 
 Nothing is decoded and no clip is written. Clips whose candidate is gone, or whose sound would be shifted otherwise,
 leave the tables; `curate run` with the same settings writes the missing ones, and finds the files of earlier ones.

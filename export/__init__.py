@@ -5,7 +5,7 @@ settings   kind of export, layer, captions, frame rate and frame count, with the
 samples    clips, splits and a layer to the samples of an export
 captions   captions of a clip: base, timed or prose, with the events in it
 media      one video file of a sample: a copy, or encoded again at another rate, length or mirrored
-folder     the output folder: what may be written there, check sums, the file that describes the export
+folder     the output folder: what may be written there, checksums, the file that describes the export
 remote     an export at a URL: the copy on this machine, and its upload
 forms/     what each trainer reads beside the videos, with the rules of its reader
 """

@@ -1,4 +1,4 @@
-"""Export a set: check everything, then videos, then metadata, then check sums.
+"""Export a set: check everything, then videos, then metadata, then checksums.
 
 plan = plan_export(set_folder, settings)                  # nothing is written
 summary = export_set(set_folder, out, settings, execution=Execution(jobs=4))

@@ -20,8 +20,8 @@ class Version:
 class Model:
     """The model that produced a layer."""
 
-    id: Annotated[Str, "hub id, or name of an embedded annotator"]
-    revision: Annotated[Str, "commit of the weights, or version of the embedded annotator"]
+    id: Annotated[Str, "hub id, or name of the built-in annotator"]
+    revision: Annotated[Str, "commit of the weights, or version of the built-in annotator"]
     dtype: Annotated[Str | None, "e.g. 'bfloat16'"] = None
     quantisation: Annotated[Str | None, "e.g. 'awq'"] = None
 

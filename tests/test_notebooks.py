@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 SMALLER = {
-    "CLIPS": 4,
+    "FILMS": 4,
     "SEED": 173,
     "STAGE1_STEPS": 2,
     "STAGE2_STEPS": 2,

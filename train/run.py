@@ -161,7 +161,7 @@ class StageRun:
         for chosen in selections:
             left = ", ".join(f"{count} {reason}" for reason, count in chosen.excluded.items()) or "none"
             where = f" of {chosen.cache.set_folder}" if len(selections) > 1 else ""
-            log.info("%s is shown %d clips%s; left out: %s", self.stage, len(chosen.features), where, left)
+            log.info("%s trains on %d clips%s; left out: %s", self.stage, len(chosen.features), where, left)
         clips = CachedClipDataset(selections, dataset, seed=seed, mirror_probability=data.mirror_probability)
         weight_of = {
             row.clip_id: one.weight

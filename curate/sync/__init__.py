@@ -2,7 +2,7 @@
 
 audio_to_mouth    mouth opening and width predicted from sound, by a small linear map
 lip_audio         built-in scorer: measured against predicted mouth
-base              the border of every scorer; valid windows and the thresholds of the speaker
+base              the interface of every scorer; valid windows and the thresholds of the speaker
 syncnet           SyncNet: network and sound features (optional)
 syncnet_scorer    SyncNet: settings and scores from stored distances
 both              SyncNet, checked by the built-in scorer

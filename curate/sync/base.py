@@ -1,4 +1,4 @@
-"""The border of every sync scorer: what it adds to the decode, and how it scores faces from what is stored.
+"""Interface of every sync scorer: what it adds to the decode, and how it scores faces from what is stored.
 
 A scorer is chosen by its settings, a member of `SyncSettings` in `curate/settings.py`:
 

@@ -1,4 +1,4 @@
-"""Embedded sync scorer: correlates the measured mouth with the mouth predicted from the sound.
+"""Built-in sync scorer: correlates the measured mouth with the mouth predicted from the sound.
 
 Both are series at 25 fps, so scoring is pure, takes milliseconds and needs no decode for another span or shift.
 Confidence is in standard deviations of chance: Fisher z of the correlation, times the root of the number of independent

@@ -95,9 +95,9 @@ def load_or_fit_reader(cache: Cache, codec: VideoCodec, settings: FaceReaderSett
     # The median, because in small faces a mesh measures only noise of lids and gaze, which no reader can explain.
     error = median(shares.values()) if shares else 1.0
     if error <= MAX_UNEXPLAINED_SHARE:
-        log.info("faces are read by the reader of the package: it misses %.2f of the variance in this set", error)
+        log.info("the built-in face reader reads this set; it does not explain %.2f of the variance", error)
         return shipped
-    log.info("the reader of the package misses %.2f of the variance in this set, which gets its own", error)
+    log.info("the built-in face reader does not explain %.2f of the variance in this set: fitting a new one", error)
     return _load_or_fit_own(cache, clips, codec, settings)
 
 

@@ -116,7 +116,7 @@ class TrainLoop:
             TrainProgress() if newest is None else read_checkpoint(self.state, newest, identity=self.spec.identity)
         )
         if progress.step and self.process_group.is_main:
-            log.info("going on from step %d, %s", progress.step, newest)
+            log.info("resuming from step %d, %s", progress.step, newest)
         metrics_log = MetricsLog(
             self.folder,
             process_group=self.process_group,

@@ -11,7 +11,8 @@ train     xsheet train: cache, run
 trained   xsheet train: sample, evaluate, export
 models    xsheet models
 schemas   xsheet schemas
-sets      xsheet set, xsheet export
+export    xsheet export
+sets      xsheet set
 demo      xsheet demo
 doctor    xsheet doctor
 """
@@ -24,7 +25,7 @@ from typing import Annotated
 import typer
 
 from xsheet import __version__
-from xsheet.cli import annotate, audit, curate, demo, models, run, schemas, sets, train
+from xsheet.cli import annotate, audit, curate, demo, export, models, run, schemas, sets, train
 
 INTERRUPTED = 130  # exit code of typer after Ctrl-C
 _WRITABLE_HINT = "choose a writable folder (--out), or copy the set to one"
@@ -37,7 +38,7 @@ _HINTS = {
 app = typer.Typer(
     name="xsheet",
     help=(
-        "Raw talking video to curated clips, phase-timed actions checked against measured motion, "
+        "Turn raw talking video into curated clips, phase-timed actions checked against measured motion, "
         "and a talking avatar trained on them."
     ),
     no_args_is_help=True,
@@ -51,7 +52,7 @@ app.add_typer(curate.app, name="curate")
 app.add_typer(annotate.app, name="annotate")
 app.add_typer(audit.app, name="audit")
 app.add_typer(train.app, name="train")
-app.command("export")(sets.export)
+app.command("export")(export.export)
 app.add_typer(models.app, name="models")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(sets.app, name="set")

@@ -38,7 +38,7 @@ MODEL_TIMEOUT_S = 6 * 3600.0  # per batch of clips; single calls have their own 
 app = typer.Typer(help="Annotate clips with phase-timed actions, in layers.", no_args_is_help=True)
 
 Preset = Annotated[
-    str, typer.Option("--preset", "-p", metavar="NAME", help="Annotator: motion (embedded), qwen or endpoint.")
+    str, typer.Option("--preset", "-p", metavar="NAME", help="Annotator: motion (built in), qwen or endpoint.")
 ]
 LayerOption = Annotated[
     str,

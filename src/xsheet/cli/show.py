@@ -48,3 +48,13 @@ def _format_cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return escape(escape_controls(str(value)))
+
+
+def format_size(size: int) -> str:
+    """Bytes in a unit of two to four digits."""
+    value, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):  # noqa: B007 - the unit that fits
+        if value < 1000:
+            break
+        value /= 1000
+    return f"{value:.3g} {unit}"
