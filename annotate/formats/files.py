@@ -1,5 +1,6 @@
 """Read files of other tools within limits and match them to clips. Their content is untrusted data."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -125,7 +126,8 @@ class ClipIndex:
             members = self.clips_by_recording.get(source.source_id)
             if members:
                 whole = replace(members[0], clip_id=source.source_id)
-                for name in {_stem(source.path), source.source_id}:
+                stem = _stem(source.path)
+                for name in {stem, _uploaded_stem(stem), source.source_id}:
                     known = self._recordings.setdefault(name, whole)
                     if known is not None and known.clip_id != source.source_id:
                         self._recordings[name] = None  # two videos of that name
@@ -152,3 +154,8 @@ def _stem(name: str) -> str:
     """File name without folders (of any system, or behind '?d=' of a URL) and ending."""
     path = unquote(name).replace("\\", "/").rpartition("?d=")[2]
     return PurePosixPath(path).stem
+
+
+def _uploaded_stem(stem: str) -> str:
+    """The name that a file gets when it is uploaded to Label Studio (get_valid_filename of Django)."""
+    return re.sub(r"[^-\w.]", "", stem.strip().replace(" ", "_"))

@@ -141,7 +141,7 @@ def test_a_head_that_dies_ends_a_training_with_a_sentence_and_without_its_worker
     head.kill()
     died_s = time.monotonic()
     stderr = training.communicate(timeout=100)[1].decode()
-    assert time.monotonic() - died_s < 20
+    assert time.monotonic() - died_s < 40  # Ray itself gives up after 60
     assert training.returncode == 1
     assert stderr.count("\nRunError: --ray") == 1 and "Traceback" not in stderr, stderr
     assert eventually(lambda: all(gone(int(pid.read_text())) for pid in pids), timeout_s=10)
@@ -149,7 +149,7 @@ def test_a_head_that_dies_ends_a_training_with_a_sentence_and_without_its_worker
 
 @pytest.mark.slow
 def test_a_training_at_an_address_where_nothing_listens_is_refused(train):
-    stderr = train("127.0.0.1:1").communicate(timeout=100)[1].decode()
+    stderr = train("127.0.0.1:1").communicate(timeout=300)[1].decode()
     assert stderr.count("\n") == 1, stderr
     assert "ConfigError: --ray: expected 'auto', 'local' or the host:port of a cluster" in stderr
 

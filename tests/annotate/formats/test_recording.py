@@ -203,11 +203,12 @@ def test_two_recordings_of_one_name_identify_neither():
 
 
 def test_the_media_of_a_label_studio_task_may_be_the_recording():
+    """Its upload gives `talk one.mp4` another name."""
     region = {
         "id": "r1", "from_name": "head", "to_name": "video", "type": "timelinelabels",
         "value": {"ranges": [{"start": 261, "end": 290}], "timelinelabels": ["nod"]},
     }  # fmt: skip
-    task = {"data": {"video": "/data/upload/1/0a1b2c3d-talk one.mp4"}, "annotations": [{"id": 1, "result": [region]}]}
+    task = {"data": {"video": "/data/upload/1/0a1b2c3d-talk_one.mp4"}, "annotations": [{"id": 1, "result": [region]}]}
     config = '<View><Video name="video" value="$video" framerate="25"/></View>'
     found = read(label_studio, {"tasks.json": json.dumps([task]), "config.xml": config})
     assert phases(found) == {"clip_1": [("nod", 400_000, 1_600_000)]}
