@@ -1,3 +1,4 @@
+import json
 import unicodedata
 
 import pyarrow as pa
@@ -141,3 +142,11 @@ def test_an_argument_without_video_is_refused(folder, argument, message):
 def test_a_folder_without_videos_says_what_a_video_is_called(tmp_path):
     with pytest.raises(ConfigError, match=r"\.mkv"):
         discover([str(tmp_path)])
+
+
+def test_urls_that_can_name_no_object_are_inputs_without_one_and_need_no_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    urls = ["s3://", "s3:///a.mp4", "s3://bucket//a.mp4", "gs://bucket/a\0.mp4"]
+    (tmp_path / "films.json").write_text(json.dumps([{"path": url} for url in urls]))
+    found = discover([str(tmp_path / "films.json")])
+    assert [(file.path, file.remote) for file in found] == [(url, None) for url in sorted(urls)]

@@ -61,7 +61,11 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[tuple["psutil.Process", 
     """
     owner = subprocess.Popen(
         [sys.executable, "-c", CLUSTER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env={**os.environ, "RAY_AUTH_MODE": getattr(request, "param", "disabled")},
+        env={
+            **os.environ,
+            "RAY_AUTH_MODE": getattr(request, "param", "disabled"),
+            "PYTHONPATH": os.pathsep.join((str(TOY.parent), *sys.path)),  # its workers import what they run
+        },
     )  # fmt: skip
     try:
         assert owner.stdout is not None

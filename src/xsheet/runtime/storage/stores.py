@@ -64,13 +64,13 @@ def list_objects(url: str) -> list[RemoteObject]:
 
 
 def describe_objects(urls: Iterable[str]) -> dict[str, RemoteObject]:
-    """Metadata of single objects by URL; absent objects have no entry.
+    """Metadata of single objects by URL; absent objects, and URLs that can name none, have no entry.
 
     Raises:
         ConfigError: no access, or no answer.
     """
     by_bucket: dict[str, list[str]] = {}
-    for url in urls:
+    for url in filter(_can_name_an_object, urls):
         by_bucket.setdefault("/".join(url.split("/")[:3]), []).append(url)
     found: dict[str, RemoteObject] = {}
     for bucket, members in by_bucket.items():
@@ -247,6 +247,12 @@ def _not_arrived(url: str, expected: str, error: ConfigError) -> RunError:
 
 def _is_hub(urls: Iterable[str]) -> bool:
     return next(iter(urls), "").startswith("hf://")
+
+
+def _can_name_an_object(url: str) -> bool:
+    """Whether the clients accept the path: a bucket, no empty parts, and only whole characters."""
+    path = _path_of(url)
+    return all(path.split("/")) and "\0" not in path and path.encode("utf-8", "replace").decode() == path
 
 
 def _path_of(url: str) -> str:
