@@ -225,3 +225,16 @@ def test_a_folder_that_is_a_link_is_not_packed(drawn, tmp_path):
     with pytest.raises(ContractError, match="manifests: expected a folder, got a link"):
         pack(drawn, tmp_path / "one.tar")
     assert not (tmp_path / "one.tar").exists()
+
+
+def test_annotation_files_are_read_by_their_ending_and_an_import_of_nothing_says_so(drawn, tmp_path):
+    head = "clip_id,tier,start_s,end_s,label\n"
+    (tmp_path / "some.csv").write_text(head + "clip_1,head,0.2,0.9,nod\n")
+    (tmp_path / "none.csv").write_text(head)
+    ran = CliRunner().invoke(app, ["audit", "import", str(drawn), str(tmp_path / "some.csv")])
+    assert ran.exit_code == 0 and "1 clips by" in ran.output
+    ran = CliRunner().invoke(app, ["audit", "import", str(drawn), str(tmp_path / "none.csv")])
+    assert ran.exit_code == 1 and "nothing in these files could be used" in ran.output
+    mixed = [str(tmp_path / "none.csv"), str(tmp_path / "none.eaf")]
+    with pytest.raises(ConfigError, match=r"expected one format, .*got \.csv, \.eaf; name it with --format"):
+        CliRunner().invoke(app, ["audit", "import", str(drawn), *mixed], catch_exceptions=False)

@@ -229,7 +229,10 @@ def export_(
 def import_(
     folder: SetFolder,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of one format.")],
-    format_: FormatOption = "elan",
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", "-f", help="elan, label-studio, webvtt or csv (default: by the ending of the files)."),
+    ] = None,
     base_layer: Annotated[
         str | None,
         typer.Option("--base-layer", metavar="LAYER[@RUN]", help="Layer to take the clip descriptions from."),
@@ -259,7 +262,7 @@ def import_(
             if base_layer is None
             else {row.clip_id: row.base for row in find_layer(folder, base_layer).read() if row.base}
         )
-        result = _format_module(format_).read(
+        result = _format_module(format_ or _format_of(files)).read(
             read_files(files),
             list(tables.iter_records(folder, tables.CLIPS)),
             bases=bases,
@@ -273,6 +276,8 @@ def import_(
     show_conversion_losses(result.losses)
     for layer, one in zip(layers, result.layers, strict=True):
         console().print(f"{layer}: {len(one.annotations)} clips by {one.annotator_id!r}", markup=False)
+    if not has_content:
+        console().print("nothing in these files could be used", style="yellow")
     raise typer.Exit(0 if has_content else 1)
 
 
@@ -280,6 +285,25 @@ def _relative_path(out: Path, folder: Path) -> str:
     import os.path
 
     return Path(os.path.relpath(folder.absolute(), out.absolute())).as_posix()
+
+
+FORMAT_OF_SUFFIX = {
+    ".eaf": "elan", ".json": "label-studio", ".vtt": "webvtt", ".srt": "webvtt", ".csv": "csv", ".tsv": "csv"
+}  # fmt: skip
+
+
+def _format_of(files: list[Path]) -> str:
+    """The format that the endings of the files state; an .xml beside them is a labelling config."""
+    from xsheet.schemas.errors import ConfigError
+
+    suffixes = sorted({file.suffix.lower() for file in files} - {".xml"})
+    found = {FORMAT_OF_SUFFIX.get(suffix) for suffix in suffixes}
+    if len(found) != 1 or None in found:
+        raise ConfigError(
+            where="files", expected=f"one format, with endings of {', '.join(FORMAT_OF_SUFFIX)}",
+            got=", ".join(suffixes) or "none", hint="name it with --format",
+        )  # fmt: skip
+    return str(found.pop())
 
 
 def _format_module(name: str) -> "ModuleType":
