@@ -17,12 +17,14 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from pydantic import Field, TypeAdapter
 
 from xsheet import __version__
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.media.writer import write_clip
 from xsheet.demo.drawn_set import STRETCH_FRAMES, SetMember, SpreadMix, acting_film, draw_set, spread_actions
+from xsheet.demo.puppet.script import PlannedAction
 from xsheet.model.conditioning import GuidanceSettings
 from xsheet.runtime.executor import Execution
 from xsheet.schemas import ids
@@ -51,11 +53,13 @@ SCRIPTS = SpreadMix(
     acts=("nod", "tilt_head", "turn_head"),
     amplitudes=(3,),
     speeds=(1, 2),
+    duration_frames=(20, 36),
     max_repetitions=2,
     rest_share=0.0,
 )
-"""Scripts of two to four large movements of the head that start anywhere: what a viewer sees and the reader finds in 64
-pixels, and the base of the package draws; it draws few shakes and small ones (docs/log/demo.md#new-people)."""
+"""Scripts of large movements of the head of .8 to 1.4 s that start anywhere: what a viewer sees, the reader finds in 64
+pixels and the base of the package draws. Of shorter and smaller ones it draws few: a latent frame is .4 s
+(docs/log/demo.md#new-people)."""
 FILM_PX, VIDEO_PX = 256, 256
 """Height of the drawn films, and of the videos for a player."""
 _SEED_OFFSET = 1_000_000  # people of the corpus have seeds below
@@ -65,7 +69,7 @@ class NewPeopleSettings(StrictModel):
     """Settings of the people, scripts and samples."""
 
     people: int = Field(
-        default=12, ge=2, le=1000, description="number of people, each with a script of two to four actions"
+        default=12, ge=2, le=1000, description="number of people, each with a script of two actions or more"
     )
     videos: int = Field(default=4, ge=1, le=16, description="number of people whose videos are kept")
     seed: int = Field(default=0, ge=0, lt=_SEED_OFFSET, description="seed of people, voices and scripts")
@@ -143,8 +147,16 @@ def video_path(out: Path, clip_id: str, kind: VideoKind) -> Path:
 
 
 def _member(index: int, *, seed: int) -> SetMember:
-    film = acting_film(index, seed=seed, frames=STRETCH_FRAMES, actions=partial(spread_actions, mix=SCRIPTS))
+    film = acting_film(index, seed=seed, frames=STRETCH_FRAMES, actions=_two_actions)
     return SetMember(film=film, split="test")
+
+
+def _two_actions(rng: Generator, frames: int) -> tuple[PlannedAction, ...]:
+    """A script with two different actions, so that the control can swap them."""
+    while True:
+        planned = spread_actions(rng, frames, SCRIPTS)
+        if len({(one.action, one.laterality) for one in planned}) > 1:
+            return planned
 
 
 def _person(
