@@ -16,9 +16,11 @@ import csv
 import json
 import logging
 import math
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -124,7 +126,20 @@ def read_manifest(table: Path, columns: Mapping[str, str]) -> list[ManifestEntry
         values = {_without_surrogates(names.get(key, key)): _text(value) for key, value in renamed.items()}
         one = _Row(values, where=f"{table}, row {number}")
         by_path[_plain_path(one.path)].append(one)
-    return [_entry(path, members, table.parent) for path, members in by_path.items()]
+    return [_entry(path, members, table.parent) for path, members in _by_file(by_path, table.parent).items()]
+
+
+def _by_file(by_path: Mapping[str, list["_Row"]], folder: Path) -> dict[str, list["_Row"]]:
+    """Segments of one file meet under its first name, also where `a.mp4` and its absolute path stand for it."""
+    found: dict[str, list[_Row]] = {}
+    names: dict[str, str] = {}
+    for path, rows in by_path.items():
+        name = path
+        if any(row.is_segment for row in rows) and "://" not in path:
+            with suppress(OSError, ValueError):  # no such file, a NUL byte: rows of their own
+                name = names.setdefault(os.path.realpath(folder / path, strict=True), path)
+        found.setdefault(name, []).extend(rows)
+    return found
 
 
 def _plain_path(path: str) -> str:

@@ -232,7 +232,26 @@ def _source_row(outcome: Outcome, results: RunResults, *, path: str) -> SourceVi
 
 
 def _mark_duplicates(rows: Iterable[SourceVideo]) -> Iterator[SourceVideo]:
-    first: dict[str, str] = {}
+    """Of byte-identical files the first is measured, so segments that only a later one has are unusable."""
+    first: dict[str, SourceVideo] = {}
     for row in rows:
-        original = row.path if row.sha256 is None else first.setdefault(row.sha256, row.path)
-        yield row if original == row.path else replace(row, duplicate_of=original)
+        original = row if row.sha256 is None else first.setdefault(row.sha256, row)
+        if original is row:
+            yield row
+            continue
+        lost = [one for one in row.segments if one not in original.segments]
+        message = (
+            f"{row.path}: expected segments of one file, got those of a copy of {original.path}; name that file instead"
+        )
+        unusable = tuple(
+            UnusableSegment(
+                start_us=one.start_us, end_us=one.end_us, crop=one.crop or (), columns=one.columns, message=message
+            )
+            for one in lost
+        )
+        yield replace(
+            row,
+            duplicate_of=original.path,
+            segments=tuple(one for one in row.segments if one not in lost),
+            unusable_segments=(*row.unusable_segments, *unusable),
+        )

@@ -30,6 +30,17 @@ def test_rows_of_one_video_are_its_segments_in_order_of_time(tmp_path):
     assert (b.segments, [(c.key, c.value) for c in b.columns]) == ((), [("speaker", "cy")])
 
 
+def test_segments_of_one_file_meet_whatever_name_a_row_gives_it(tmp_path):
+    (tmp_path / "link.mp4").symlink_to("a.mp4")
+    (tmp_path / "a.mp4").touch()
+    rows = f"{tmp_path}/a.mp4,4,5\nlink.mp4,2,3\nsub/../a.mp4,0,1\n"
+    a, other = read_manifest(table(tmp_path, f"path,start_s,end_s\n{rows}"), {})
+    assert (a.path, spans(a)) == (f"{tmp_path}/a.mp4", [(2_000_000, 3_000_000), (4_000_000, 5_000_000)])
+    assert other.path == "sub/../a.mp4"  # there is no folder `sub`
+    with pytest.raises(ConfigError, match="row 2: expected segments of a video that do not overlap"):
+        read_manifest(table(tmp_path, "path,start_s,end_s\na.mp4,0,3\nlink.mp4,2,4\n"), {})
+
+
 def test_every_kind_of_table_is_read_alike(tmp_path):
     rows = [{"path": "a.mp4", "start_s": 1.5, "end_s": 4.0, "speaker": None}, {"path": "b.mp4", "speaker": "x"}]
     found = [

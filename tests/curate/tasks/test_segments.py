@@ -1,10 +1,13 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
 from xsheet.curate.discover import InputFile, inputs_of_set
 from xsheet.curate.manifest import ManifestSegment
-from xsheet.curate.tasks.probe import with_manifest
+from xsheet.curate.media.limits import MediaLimits
+from xsheet.curate.tasks.probe import probe_sources, with_manifest
+from xsheet.runtime.executor import Execution
 from xsheet.schemas import tables
 from xsheet.schemas.source import ManifestColumn, SourceVideo
 
@@ -61,6 +64,22 @@ def test_the_other_segments_of_a_video_stay_when_one_does_not_fit(tmp_path):
     ]  # fmt: skip
     tables.write_table(tmp_path, tables.SOURCES, [source])
     assert inputs_of_set(tmp_path)[0].segments == segments
+
+
+def test_segments_that_only_a_copy_of_a_file_has_are_rows_with_a_reason(tmp_path, film):
+    first = film("a.mp4", frames=75)
+    shutil.copy(first, tmp_path / "b.mp4")
+    segments = [
+        ManifestSegment(start_us=start, end_us=start + 1_000_000, crop=None, columns=()) for start in (0, 1_000_000)
+    ]
+    inputs = [
+        InputFile(path=str(tmp_path / name), root=tmp_path, segments=tuple(of))
+        for name, of in (("a.mp4", segments[:1]), ("b.mp4", segments))
+    ]
+    one, other = probe_sources(inputs, out=tmp_path / "set", limits=MediaLimits(), execution=Execution())
+    assert (other.duplicate_of, len(one.segments), len(other.segments)) == (one.path, 1, 1)
+    (lost,) = other.unusable_segments
+    assert lost.start_us == 1_000_000 and f"got those of a copy of {first}" in lost.message
 
 
 def test_columns_of_a_clip_are_those_of_its_segment():
