@@ -350,7 +350,7 @@ def _check_columns(table: Path, rows: list[dict[str, Any]], columns: Mapping[str
     unread = [name for name in present if name in _LIKE_TIMES and name not in columns.values()]
     if unread and not {*present, *columns} & set(TIME_COLUMNS):
         log.warning(
-            "%s: whole videos are read, since columns %s are no times here; if they are, add "
+            "%s: columns %s are not read as times, so whole videos are used; to read them, add "
             "--columns start_s=COLUMN,end_s=COLUMN", table, ", ".join(unread),
         )  # fmt: skip
 

@@ -139,7 +139,7 @@ class SettingsLoader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = next((k for i, k in enumerate(keys) if k in keys[:i]), None)
         if twice is not None:
-            raise yaml.MarkedYAMLError(problem=f"key {twice!r} stands twice", problem_mark=node.start_mark)
+            raise yaml.MarkedYAMLError(problem=f"key {twice!r} is duplicated", problem_mark=node.start_mark)
         return super().construct_mapping(node, deep)
 
 

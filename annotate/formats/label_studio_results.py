@@ -78,7 +78,7 @@ def with_results(task: dict[str, Any], where: str, tally: LossTally) -> dict[str
         if labelled and name != KINEMATICS_CONTROL:
             results += [{"type": "timelinelabels", "from_name": name, "value": one} for one in labelled]
         elif name in (TRACK_CONTROL, KINEMATICS_CONTROL, *PHASE_FIELDS):
-            tally.add(name, "JSON-MIN does not tell its region", f"{where}: export the project as JSON")
+            tally.add(name, "JSON-MIN does not state its region", f"{where}: export the project as JSON")
     return {"data": task, "annotations": [{"completed_by": task.get("annotator", ""), "result": results}]}
 
 

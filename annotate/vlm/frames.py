@@ -80,7 +80,7 @@ def encode_jpeg_frames(selection: FrameSelection, *, quality: int) -> JpegFrames
         jpegs = tuple(_encode_jpeg(frame.rgb, quality=quality) for frame in frames if frame.index in requested)
     if len(jpegs) != len(indices):
         raise _decode_error(
-            selection.media, expected_frames=selection.frames, got=f"{len(jpegs)} of the {len(indices)} to be shown"
+            selection.media, expected_frames=selection.frames, got=f"{len(jpegs)} of the {len(indices)} requested"
         )
     return JpegFrames(jpegs, indices, frame_starts_us(indices), *size)
 

@@ -90,6 +90,6 @@ class SegmentTask:
                 raise RunError(
                     where=where, expected=f"distances of {sync.name} up to {network.max_lag_frames} frames",
                     got=f"up to {max(lags)} frames" if lags else "none; another scorer was chosen for the decode",
-                    hint=f"xsheet curate run --set analysis.sync.name={sync.name} --models DIR decodes once more",
+                    hint=f"decode again: xsheet curate run --set analysis.sync.name={sync.name} --models DIR",
                 )  # fmt: skip
         return sync.scorers(timeline, distances)

@@ -116,7 +116,7 @@ def test_values_that_contradict_each_other_are_reported_without_the_rest(tmp_pat
     [
         ("sync: [", "valid YAML"),
         ("- a\n- b\n", "settings as `key: value`"),
-        ("name: a\nname: b\n", "key 'name' stands twice"),
+        ("name: a\nname: b\n", "key 'name' is duplicated"),
         ("name: !!python/object/apply:os.system ['true']\n", "valid YAML"),
     ],
 )

@@ -57,7 +57,7 @@ class CheckpointStore:
         committed = self.steps()
         named = self.pointer_target(LATEST)
         if named is not None and not named.is_dir():
-            hint = "restore that folder, or remove LATEST to go on from the newest one"
+            hint = "restore that folder, or remove LATEST to resume from the newest one"
             raise RunError(where=str(self._root), expected=f"the folder {named.name}", got="none", hint=hint)
         return self._root / _step_name(committed[-1]) if committed else None
 
@@ -94,7 +94,7 @@ class CheckpointStore:
         except FileNotFoundError:
             return None
         if not _STEP.fullmatch(name):
-            got, hint = repr(name[:40]), f"remove {pointer} to go on from the newest checkpoint"
+            got, hint = repr(name[:40]), f"remove {pointer} to resume from the newest checkpoint"
             raise ContractError(where=str(file), expected="the name of a checkpoint", got=got, hint=hint)
         return self._root / name
 

@@ -60,7 +60,7 @@ MAX_FILE_BYTES = 1 << 30
 
 _FILE_NAME = re.compile(r"rank-\d{5}-\d{3}\.safetensors")
 _HASH_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_.-]+)")
-_HINT = "remove that folder to go on from the checkpoint before it"
+_HINT = "remove that folder to resume from the checkpoint before it"
 
 
 def save_state_dict(state: Mapping[str, Any], folder: Path) -> None:

@@ -132,17 +132,17 @@ def _read_description(folder: Path, identity: Mapping[str, Any]) -> TrainProgres
             else TrainProgress()
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        got, hint = f"{type(error).__name__}: {error}", "remove that folder to go on from the one before"
+        got, hint = f"{type(error).__name__}: {error}", "remove that folder to resume from the one before"
         raise ContractError(where=str(file), expected="a description", got=got, hint=hint) from error
     if form != FORMAT:
-        hint = "finish that run with the version of xsheet that began it, or start anew in another folder"
+        hint = "finish that run with the version of xsheet that began it, or start a new run in another folder"
         raise ContractError(where=str(file), expected=f"format {FORMAT}", got=f"format {form}", hint=hint)
     checked_file(folder, DESCRIPTION_FILE)
     differs = _dict_differences(theirs, decode_json(json.dumps(identity)))
     if differs:
         expected = ", ".join(f"{key} {ours}" for key, (_, ours) in differs.items())
         got = ", ".join(f"{key} {their}" for key, (their, _) in differs.items())
-        hint = "take the checkpoint's values back, or start anew in another folder"
+        hint = "set the values of the checkpoint again, or start a new run in another folder"
         raise ConfigError(where=str(file), expected=expected, got=got, hint=hint)
     return progress
 

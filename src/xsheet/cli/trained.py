@@ -22,13 +22,17 @@ StageOption = Annotated[
 SampleSetOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override one of steps, shift, seed, guidance.scale, guidance.audio_scale."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one setting: steps, shift, seed, guidance.* or window.*; may be repeated.",
     ),
 ]
 EvaluateSetOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override one setting, e.g. max_clips=64 or sample.guidance.scale=3."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override one setting, e.g. max_clips=64 or sample.guidance.scale=3; may be repeated.",
     ),
 ]
 DeviceOption = Annotated[

@@ -58,7 +58,7 @@ def _join(ray: Any, address: str, arguments: dict[str, Any]) -> None:
         ray.init(address=address, **arguments)
     except ConnectionError as error:
         # If the token is missing, Ray waits a minute and then reports a timeout.
-        hint = "see whether the cluster runs"
+        hint = "check that the cluster runs"
         if os.environ.get("RAY_AUTH_MODE") != "token":
             hint += "; if it asks for a token, set RAY_AUTH_MODE=token (the token is in ~/.ray/auth_token)"
         raise RunError(where=f"--ray {address}", expected="a cluster to join", got=str(error), hint=hint) from error
@@ -105,7 +105,7 @@ def _reachable_head(ray: Any, address: str) -> str:
             host = ray.util.get_node_ip_address()
         if answers_as_grpc(host, port):
             return f"{host}:{port}"
-        got = f"{address} (something else than Ray answers there)"
+        got = f"{address} (something other than Ray answers there)"
     except (OSError, ValueError) as error:
         got = f"{address} ({error})"
     expected, hint = "'auto', 'local' or the host:port of a cluster", "start the cluster, or use --ray local"

@@ -96,7 +96,7 @@ def test_a_file_of_the_form_json_min_keeps_its_regions_and_reports_what_it_lost(
     (layer,) = found.layers
     (phase,) = layer.annotations[0].phases
     assert (layer.annotator_id, phase.action, phase.track, phase.end_us) == ("user 7", "nod", "head", 1_000_000)
-    assert "JSON-MIN does not tell its region" in {loss.reason for loss in found.losses}
+    assert "JSON-MIN does not state its region" in {loss.reason for loss in found.losses}
 
 
 def test_annotations_and_predictions_are_voices_of_their_own(annotation, phase, clip):

@@ -90,7 +90,7 @@ def test_every_bit_and_every_plain_value_comes_back(state, tmp_path, monkeypatch
 def test_a_planted_pickle_is_refused_and_does_not_run(folder, state, tmp_path, name, form):
     mark = tmp_path / "ran"
     (folder / name).write_bytes(form(Payload(mark)))
-    with pytest.raises(ContractError, match=r"remove that folder to go on from the checkpoint before it"):
+    with pytest.raises(ContractError, match=r"remove that folder to resume from the checkpoint before it"):
         checked_file(folder, "checkpoint.json")
         load_state_dict(empty_like(state), folder)
     assert not mark.exists()

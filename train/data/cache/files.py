@@ -95,7 +95,7 @@ class TensorStore:
         try:
             if data is not None:
                 return load_bytes(data)
-            got = "none that is whole"
+            got = "none, or damaged ones"
         except SafetensorError as error:
             got = " ".join(str(error).split())
         raise ContractError(
