@@ -153,7 +153,7 @@ def test_a_head_that_dies_ends_a_training_with_a_sentence_and_without_its_worker
     assert eventually(lambda: all(gone(int(pid.read_text())) for pid in pids), timeout_s=10)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_training_at_an_address_where_nothing_listens_is_refused(train):
     stderr = train("127.0.0.1:1").communicate(timeout=300)[1].decode()
     assert stderr.count("\n") == 1, stderr
