@@ -5,7 +5,7 @@ B batch, M text tokens, E text width, T video frames, L x Q audio features per v
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from xsheet.model.flow import Velocity, precondition
 from xsheet.model.phases import PAD
-from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.settings import StrictModel
+
+if TYPE_CHECKING:
+    from xsheet.model.transformer import ActAvatarTransformer
 
 
 class GuidanceSettings(StrictModel):
@@ -38,7 +40,7 @@ class Condition:
     window_BK2: Tensor | None = None
     extra_conditioning: Any = None  # further inputs of a variant
 
-    def velocity(self, model: ActAvatarTransformer, x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
+    def velocity(self, model: "ActAvatarTransformer", x_BCFHW: Tensor, timestep_BF: Tensor) -> Tensor:
         """Predict the velocity under this condition."""
         network: Velocity = partial(
             model,

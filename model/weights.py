@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,10 +18,11 @@ from torch import Generator, nn
 
 from xsheet.model.config import ActAvatarConfig, config_from
 from xsheet.model.encoders.pretrained import import_diffusers
-from xsheet.model.init import init_new_parts
-from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.files import decode_json, library_os_errors, read_json
+
+if TYPE_CHECKING:
+    from xsheet.model.transformer import ActAvatarTransformer
 
 # Name here and in diffusers: name in the files of Wan's authors. Each layer has a weight and a bias.
 _LAYERS = {
@@ -80,7 +82,7 @@ def phase_keys(config: ActAvatarConfig) -> frozenset[str]:
     return frozenset([*table, *(f"blocks.{i}.phase_clock.weight" for i in clocks)])
 
 
-def conditioning_keys(model: ActAvatarTransformer) -> frozenset[str]:
+def conditioning_keys(model: "ActAvatarTransformer") -> frozenset[str]:
     """Return every key except backbone and phases: the audio path, or the parts of a variant."""
     config = model.model_config
     return frozenset(model.state_dict()) - backbone_keys(config.num_layers).keys() - phase_keys(config)
@@ -91,8 +93,8 @@ def load_pretrained_backbone(
     *,
     config: ActAvatarConfig,
     rng: Generator,
-    model_class: type[ActAvatarTransformer] = ActAvatarTransformer,
-) -> ActAvatarTransformer:
+    model_class: "type[ActAvatarTransformer] | None" = None,
+) -> "ActAvatarTransformer":
     """Load a pretrained Wan with newly initialised phases and audio; at interval strength 0 its output equals Wan's.
 
     Weights of TIE are Wan's in the names of Wan's authors, trained under the rotation: load them with interval binding
@@ -102,39 +104,48 @@ def load_pretrained_backbone(
         source: a transformer folder of diffusers, a folder of Wan's authors, or one .safetensors file of either.
         config: sizes; those of the backbone must match the folder.
         rng: for the initial weights of the new parts.
-        model_class: the transformer or a variant of it.
+        model_class: a variant of the transformer; None is the transformer itself.
 
     Raises:
         ConfigError: no safetensors, different sizes, or different keys.
     """
+    from xsheet.model.init import init_new_parts  # noqa: PLC0415 - imports diffusers
+
     found = index_tensors(source)
     _check_backbone_config(source, config)
     names = backbone_keys(config.num_layers)
     if "head.modulation" in found:
         ours = {wan: key for key, wan in names.items()}
         found = {ours.get(key, key): at for key, at in found.items()}
-    model = model_class(**config.model_dump())
+    model = (model_class or _transformer_class())(**config.model_dump())
     copy_tensors(found, model, keys=names, source=source)
     init_new_parts(model, rng=rng)
     return model
 
 
-def load(folder: Path, *, model_class: type[ActAvatarTransformer] = ActAvatarTransformer) -> ActAvatarTransformer:
+def load(folder: Path, *, model_class: "type[ActAvatarTransformer] | None" = None) -> "ActAvatarTransformer":
     """Load a complete model written by `save`; ConfigError on a missing, extra or misshapen tensor."""
-    config = config_from(_config_json(folder), where=str(folder), config_class=model_class.config_class)
-    model = model_class(**config.model_dump())
+    kind = model_class or _transformer_class()
+    config = config_from(_config_json(folder), where=str(folder), config_class=kind.config_class)
+    model = kind(**config.model_dump())
     copy_tensors(index_tensors(folder), model, keys=model.state_dict(), source=folder)
     return model
 
 
-def save(model: ActAvatarTransformer, folder: Path) -> None:
+def _transformer_class() -> "type[ActAvatarTransformer]":
+    from xsheet.model.transformer import ActAvatarTransformer  # noqa: PLC0415 - imports diffusers
+
+    return ActAvatarTransformer
+
+
+def save(model: "ActAvatarTransformer", folder: Path) -> None:
     """Save the complete model as a new folder in diffusers' format; ConfigError if the path exists."""
     model.register_to_config(interval_strength=model.interval_strength)  # type: ignore[no-untyped-call]
     with _new_folder(folder) as staging:
         model.save_pretrained(staging)
 
 
-def export_backbone(model: ActAvatarTransformer, folder: Path) -> None:
+def export_backbone(model: "ActAvatarTransformer", folder: Path) -> None:
     """Save the backbone as a new folder for plain diffusers; equal output without phases and audio."""
     tensors = model.state_dict()
     with torch.device("meta"):  # a second copy of 20 GB is not needed

@@ -191,6 +191,14 @@ def test_a_bare_import_says_what_to_write(root, part):
     assert f"write 'from xsheet import {part}'" in ran.stderr
 
 
+@pytest.mark.slow
+def test_settings_and_caches_of_training_are_read_without_diffusers():
+    """diffusers imports all its models, peft and transformers: ten seconds of CPU in each worker of a cache."""
+    code = "import sys, xsheet.workflow, xsheet.train.settings, xsheet.train.data.cache.task; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"diffusers", "transformers", "peft", "torchvision"} & set(loaded)
+
+
 def test_help_loads_nothing_heavy():
     code = "import sys; from xsheet.cli import app; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

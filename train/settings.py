@@ -2,12 +2,11 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
 from xsheet.model.config import PHASE_BINDINGS, ActAvatarConfig, AudioDepthSchedule, PhaseBinding
-from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.variants import VariantSettings, variant_of
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.settings import StrictModel
@@ -18,6 +17,9 @@ from xsheet.train.loop.loop import LoopSettings
 from xsheet.train.loop.step import ComputeSettings
 from xsheet.train.pretrained import TINY_BASE, avatar_sha256, backbone_sha256
 from xsheet.train.stages import StageSettings
+
+if TYPE_CHECKING:
+    from xsheet.model.transformer import ActAvatarTransformer
 
 
 class TrainSettings(StrictModel):
@@ -89,7 +91,7 @@ class TrainSettings(StrictModel):
         return self
 
     @property
-    def config_and_class(self) -> tuple[ActAvatarConfig, type[ActAvatarTransformer]]:
+    def config_and_class(self) -> "tuple[ActAvatarConfig, type[ActAvatarTransformer]]":
         """Config and class of the model."""
         config = named_config(self.cache.model).model_copy(
             update={

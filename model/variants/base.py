@@ -7,16 +7,17 @@ B clips, T video frames, F latent frames, H x W latent cells, X numbers of an id
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 from torch import Tensor
 
 from xsheet.model.config import ActAvatarConfig
-from xsheet.model.transformer import ActAvatarTransformer
-from xsheet.model.weights import audio_keys
 
-ConfigAndClass = tuple[ActAvatarConfig, type[ActAvatarTransformer]]
+if TYPE_CHECKING:
+    from xsheet.model.transformer import ActAvatarTransformer
+
+ConfigAndClass: TypeAlias = "tuple[ActAvatarConfig, type[ActAvatarTransformer]]"
 Generators = Callable[[str], Sequence[np.random.Generator]]
 """Purpose -> one generator per clip. The purpose names the stream: another name gives other numbers."""
 Draws = Mapping[str, Tensor]
@@ -91,7 +92,7 @@ class Variant(Protocol):
         """Loss of each clip, (B,), from the squared error of latent frames from 1 on."""
         ...
 
-    def conditioning_keys(self, transformer: ActAvatarTransformer) -> frozenset[str]:
+    def conditioning_keys(self, transformer: "ActAvatarTransformer") -> frozenset[str]:
         """Keys of the transformer that carry sound and extra conditioning."""
         ...
 
@@ -103,6 +104,8 @@ class PlainVariant:
 
     def build_config(self, config: ActAvatarConfig) -> ConfigAndClass:
         """The config as it is."""
+        from xsheet.model.transformer import ActAvatarTransformer  # noqa: PLC0415 - imports diffusers
+
         return config, ActAvatarTransformer
 
     def check_cache(self, *, identity_dim: int | None, motion_dim: int) -> None:
@@ -121,8 +124,10 @@ class PlainVariant:
         del batch, draws
         return error_BFHW.mean((1, 2, 3))
 
-    def conditioning_keys(self, transformer: ActAvatarTransformer) -> frozenset[str]:
+    def conditioning_keys(self, transformer: "ActAvatarTransformer") -> frozenset[str]:
         """The audio path; a table, so that an unknown key is noticed."""
+        from xsheet.model.weights import audio_keys  # noqa: PLC0415 - imports diffusers
+
         return audio_keys(transformer.model_config.num_layers)
 
 

@@ -1,7 +1,7 @@
 """Classes of the transformer in this folder, for `DiffusionPipeline.from_pretrained`; needs `pip install xsheet`."""
 
 from xsheet.model.transformer import ActAvatarTransformer
-from xsheet.model.variants.actalker import ACTalkerTransformer
-from xsheet.model.variants.fantasy_talking import FantasyTalkingTransformer
+from xsheet.model.variants.actalker_network import ACTalkerTransformer
+from xsheet.model.variants.fantasy_talking_network import FantasyTalkingTransformer
 
 __all__ = ["ACTalkerTransformer", "ActAvatarTransformer", "FantasyTalkingTransformer"]

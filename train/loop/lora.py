@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -17,11 +17,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
-from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.weights import backbone_keys
 from xsheet.schemas.files import atomic_path, decode_json
 from xsheet.schemas.settings import StrictModel
 from xsheet.train.loop.frozen import FrozenDtype
+
+if TYPE_CHECKING:
+    from xsheet.model.transformer import ActAvatarTransformer
 
 LoraTarget = Literal["q", "k", "v", "o", "ffn"]
 LORA_FOLDER, LORA_FILE = "lora", "pytorch_lora_weights.safetensors"
@@ -68,13 +70,13 @@ class LoraSettings(StrictModel):
         return rf"blocks\.\d+\.(?:{'|'.join(map(re.escape, self.modules))})"
 
 
-def lora_targets(transformer: ActAvatarTransformer, settings: LoraSettings) -> frozenset[str]:
+def lora_targets(transformer: "ActAvatarTransformer", settings: LoraSettings) -> frozenset[str]:
     """Keys of a plain transformer that updates are merged into."""
     keys = (key for key in transformer.state_dict() if key.endswith(".weight"))
     return frozenset(key for key in keys if re.fullmatch(settings.pattern, key.removesuffix(".weight")) is not None)
 
 
-def add_lora(transformer: ActAvatarTransformer, settings: LoraSettings, *, rng: Generator) -> None:
+def add_lora(transformer: "ActAvatarTransformer", settings: LoraSettings, *, rng: Generator) -> None:
     """Insert updates that start at zero. peft freezes all other weights of the transformer."""
     from peft import LoraConfig  # noqa: PLC0415 - it imports torchvision, so after xsheet.model.transformer only
 

@@ -4,16 +4,18 @@ B batch, C latent channels, F latent frames, H x W cells, M text tokens, W ids o
 """
 
 from types import MappingProxyType
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from torch import Tensor, nn
 
 from xsheet.model.conditioning import Condition, drop_conditions
-from xsheet.model.transformer import ActAvatarTransformer
 from xsheet.model.variants.base import Draws, PlainVariant, Variant
 from xsheet.model.weights import backbone_keys, phase_keys
 from xsheet.train.data.batch import Batch
 from xsheet.train.data.seeded_random import DroppedConditions
+
+if TYPE_CHECKING:
+    from xsheet.model.transformer import ActAvatarTransformer
 
 MODEL_PARTS = ("backbone", "audio", "phases", "text")
 """Each parameter belongs to exactly one of them."""
@@ -37,7 +39,7 @@ class TrainableModel(nn.Module):
 
     def __init__(
         self,
-        transformer: ActAvatarTransformer,
+        transformer: "ActAvatarTransformer",
         *,
         text: nn.Module | None,
         null_text: Tensor,

@@ -5,14 +5,8 @@ import torch
 
 from xsheet.model.init import init_transformer
 from xsheet.model.transformer import WanTransformer3DModel
-from xsheet.model.variants.actalker import (
-    ACTalkerConditioning,
-    ACTalkerConfig,
-    ACTalkerSettings,
-    ACTalkerTransformer,
-    driven_regions,
-    sample_gates,
-)
+from xsheet.model.variants.actalker import ACTalkerConditioning, ACTalkerConfig, ACTalkerSettings, sample_gates
+from xsheet.model.variants.actalker_network import ACTalkerTransformer, driven_regions
 from xsheet.model.weights import conditioning_keys, load, load_pretrained_backbone, save
 
 TIME = torch.tensor([300.0, 900.0])

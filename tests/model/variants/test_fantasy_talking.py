@@ -7,13 +7,15 @@ from xsheet.model.config import wan2_2_ti2v_5b_config
 from xsheet.model.init import init_transformer
 from xsheet.model.transformer import WanTransformer3DModel
 from xsheet.model.variants.fantasy_talking import (
-    FantasyTalkingBlockInputs,
     FantasyTalkingConditioning,
     FantasyTalkingConfig,
     FantasyTalkingSettings,
+    mouth_loss,
+)
+from xsheet.model.variants.fantasy_talking_network import (
+    FantasyTalkingBlockInputs,
     FantasyTalkingTransformer,
     frame_windows,
-    mouth_loss,
 )
 from xsheet.model.weights import conditioning_keys, load, load_pretrained_backbone, save
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from xsheet.model.variants import ACTalker, FantasyTalking
-from xsheet.model.variants.actalker import driven_regions
+from xsheet.model.variants.actalker_network import driven_regions
 from xsheet.runtime.executor import Execution
 from xsheet.train.data.cache.build import build_cache
 from xsheet.train.data.settings import ExtraConditioningSettings
