@@ -163,7 +163,7 @@ class Clip:
     media_path: Annotated[Str, "relative to the set folder, '/' between parts"]
     media_sha256: Annotated[Sha256, "hash of the file's bytes"]
     frames: Annotated[Count, Field(gt=0), "frames at 25 fps"]
-    samples: Annotated[Count, "audio samples at 16 kHz; frames × 640, or 0 without sound"]
+    samples: Annotated[Count, "audio samples at 16 kHz; frames × 640, or 0 without audio"]
     width: Annotated[Int32, Field(gt=0), "picture width"]
     height: Annotated[Int32, Field(gt=0), "picture height"]
     audio_shift_us: Annotated[OffsetUs, "shift of the audio; negative = earlier, corrects late audio"] = 0

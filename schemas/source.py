@@ -227,7 +227,7 @@ class NearDuplicate:
     group: Annotated[Id, "smallest source id of the connected component"]
     source_id: Annotated[Id, "source"]
     other_id: Annotated[Id, "source with the same picture or audio"]
-    by: Annotated[Literal["picture", "sound"], "what they share: picture or sound"]
+    by: Annotated[Literal["picture", "sound"], "what they share: picture or audio"]
     lag_frames: Annotated[Int32, "frame number in the source minus the matching frame number in the other"]
     matched_frames: Annotated[Count, Field(gt=0), "number of matching frames"]
     bit_error: Annotated[Share, "share of differing bits in those frames; 0.5 for unrelated sources"]

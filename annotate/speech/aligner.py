@@ -100,7 +100,7 @@ class Aligner:
         frames = sum(part.end_us - part.start_us for part in aligned) / FRAME_US
         score = sum(part.score for part in aligned) / frames
         if score < self._settings.min_score:
-            raise ValueError(f"a transcript of this sound (score {self._settings.min_score:g}), got {score:.1f}")
+            raise ValueError(f"a transcript of this audio (score {self._settings.min_score:g}), got {score:.1f}")
         end_us = len(sound) * 1_000_000 // AUDIO_RATE.num
         return Alignment(words=tuple(_words(spoken, _index_of(found, parts), aligned, end_us=end_us)), score=score)
 
@@ -127,7 +127,7 @@ class Aligner:
         self._decode(pcm)
         hypothesis = self._decoder.hyp()
         if hypothesis is None or not hypothesis.hypstr:
-            raise ValueError("words of the transcript in the sound, got none")
+            raise ValueError("words of the transcript in the audio, got none")
         return str(hypothesis.hypstr).split()
 
     def _align(self, parts: Sequence[str], pcm: bytes) -> list[_AlignedPart]:
@@ -138,7 +138,7 @@ class Aligner:
             self._decode(pcm)
             found = self._decoder.get_alignment()
         except RuntimeError as error:
-            raise ValueError(f"words that fit the sound, got no alignment of {' '.join(parts)[:80]!r}") from error
+            raise ValueError(f"words that fit the audio, got no alignment of {' '.join(parts)[:80]!r}") from error
         return [_aligned_part(entry) for entry in found or () if not entry.name.startswith(("<", "[", "+"))]
 
     def _decode(self, pcm: bytes) -> None:

@@ -99,7 +99,7 @@ class AlignTask:
             sound = media.sound()
         try:
             if sound is None:
-                raise ValueError("a clip with sound, got none")
+                raise ValueError("a clip with audio, got none")
             alignment = self._aligner(sound, text.text)
         except ValueError as error:
             return [text.row("alignment", _method(), f"expected {error}")]

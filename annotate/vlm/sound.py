@@ -22,7 +22,7 @@ def read_sound(selection: FrameSelection) -> Samples:
         sound = media.sound()
     if sound is None:
         raise MediaError(
-            reason="decode_failed", where=selection.media.name, expected="a clip with sound", got="no audio stream",
+            reason="decode_failed", where=selection.media.name, expected="a clip with audio", got="no audio stream",
             hint="write the clip again: `xsheet curate run`",
         )  # fmt: skip
     return sound

@@ -172,7 +172,7 @@ SPEECH_CHECKS = (
         metric="clip_voice_share",
         comparator="<=",
         evaluate=_check_silent,
-        formula="share of the clip with voice activity, unless the mouth does not follow the sound",
+        formula="share of the clip with voice activity, unless the mouth does not follow the audio",
     ),
     Check(
         id="H4",

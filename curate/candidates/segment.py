@@ -54,7 +54,7 @@ class CandidateSettings(StrictModel):
         default=6,
         ge=0,
         le=15,
-        description="offsets up to this are corrected by shifting the sound (as LatentSync does)",
+        description="offsets up to this are corrected by shifting the audio (as LatentSync does)",
     )
     min_face_inside_share: float = Field(
         default=0.95, gt=0, le=1, description="a face with less of its box inside the picture counts as cut off"

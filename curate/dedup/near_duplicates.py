@@ -52,7 +52,7 @@ class NearDuplicateSettings(StrictModel):
     max_av_drift_frames: int = Field(
         default=30,
         ge=0,
-        description="search range for the lag of the sound around that of the picture, and vice versa",
+        description="search range for the lag of the audio around that of the picture, and vice versa",
     )
 
 

@@ -107,6 +107,6 @@ class FilterLimits(StrictModel):
     face: FaceLimits | None = Field(default=None, description="face")
     clip: ClipLimits | None = Field(default=None, description="duration")
     picture: PictureLimits | None = Field(default=None, description="picture quality")
-    sound: SoundLimits | None = Field(default=None, description="sound quality")
+    sound: SoundLimits | None = Field(default=None, description="audio quality")
     sync: SyncLimits | None = Field(default=None, description="lip-voice agreement")
     motion: MotionLimits | None = Field(default=None, description="body motion; for the second training stage")

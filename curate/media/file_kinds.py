@@ -33,7 +33,7 @@ _FILE_KINDS = (
     _FileKind(_TEXT_START + rb"(?:WEBVTT|1\r?\n\d\d:\d\d:)", "subtitles", _LEAVE_OUT),
     _FileKind(rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM.{4}\x00{4}|II\*\x00|MM\x00\*", "an image", _LEAVE_OUT),
     _FileKind(rb".{4}ftyp(?:hei|mif|msf|avi|jpeg|crx)", "an image", _LEAVE_OUT),
-    _FileKind(rb"RIFF....WAVE|ID3|fLaC|OggS.{24}.?(?:OpusHead|\x01vorbis)|\xff[\xfb\xf3\xf2\xf1\xf9]", "a sound file",
+    _FileKind(rb"RIFF....WAVE|ID3|fLaC|OggS.{24}.?(?:OpusHead|\x01vorbis)|\xff[\xfb\xf3\xf2\xf1\xf9]", "an audio file",
               _LEAVE_OUT),
     _FileKind(rb"RIFF....AVI ", "an AVI file", _CONVERT),
     _FileKind(rb"FLV\x01", "an FLV file", _CONVERT),

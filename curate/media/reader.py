@@ -289,7 +289,7 @@ class MediaReader:
             for frame in decode_frames(container, audio, AudioFrame, counts=counts, clock=self._clock.audio):
                 decoded_s += frame.samples / max(1, frame.sample_rate)
                 if decoded_s > self._limits.max_duration_s:
-                    raise over_limit_error(self._file, f"at most {self._limits.max_duration_s} s of sound", "more")
+                    raise over_limit_error(self._file, f"at most {self._limits.max_duration_s} s of audio", "more")
                 start_us = None if frame.pts is None else ticks_to_us(frame.pts, audio) - self._first_frame_us
                 yield start_us, frame
 

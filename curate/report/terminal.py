@@ -68,7 +68,7 @@ def _fact_rows(found: CandidateDetails) -> Iterator[tuple[str, str]]:
     if found.split is not None:
         yield "split", f"{found.split.split}, cluster {found.split.cluster} (identity from {found.split.identity_by})"
     if found.clip is not None:
-        shift = f", sound shifted by {found.clip.audio_shift_us / 1000:+.0f} ms" if found.clip.audio_shift_us else ""
+        shift = f", audio shifted by {found.clip.audio_shift_us / 1000:+.0f} ms" if found.clip.audio_shift_us else ""
         yield "clip", f"{found.clip.media_path} ({found.clip.width}×{found.clip.height}{shift})"
 
 

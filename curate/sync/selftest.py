@@ -111,7 +111,7 @@ def load_speaker(
     with open_media(path, root=root) as media:
         sound = media.sound()
         if sound is None:
-            raise _unsuitable_clip_error(path, expected="a sound track")
+            raise _unsuitable_clip_error(path, expected="an audio track")
         # A network compares the same pictures with the sound of every shift; 0 is the original.
         analysers = (
             {}

@@ -191,6 +191,6 @@ def _other_tracks(source: SourceVideo) -> str:
 
 REJECTION_MESSAGES = {
     "too_short": "the video is shorter than analysis.min_frames or the required voice",
-    "no_audio": "the file has no sound; to measure and keep videos without voice use --preset all",
-    "no_voice": "too little voice in the sound; to measure and keep videos without voice use --preset all",
+    "no_audio": "the file has no audio; to measure and keep videos without voice use --preset all",
+    "no_voice": "too little voice in the audio; to measure and keep videos without voice use --preset all",
 }

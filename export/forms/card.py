@@ -35,7 +35,7 @@ def dataset_card(samples: Sequence[ExportSample], *, name: str) -> str:
         ("sources", len({sample.clip.source_id for sample in samples})), ("speakers named", len(speakers)),
         ("frames per second", samples[0].rate),
         ("seconds per clip", f"{lengths[0]:.2f} to {lengths[-1]:.2f}, median {median(lengths):.2f}"),
-        ("clips with sound", sum(sample.clip.samples > 0 for sample in samples)),
+        ("clips with audio", sum(sample.clip.samples > 0 for sample in samples)),
         ("clips with timed phases", sum(bool(sample.phases) for sample in samples)),
         ("mirrored copies", sum(sample.is_mirrored for sample in samples)),
     ]  # fmt: skip

@@ -39,7 +39,7 @@ class ACTalkerTransformer(ActAvatarTransformer):
             return None
         if extra_conditioning is None or audio_BTLQ is None:
             raise ValueError(
-                "expected sound together with control (masks, gates, face, motion), got one without the other"
+                "expected audio together with control (masks, gates, face, motion), got one without the other"
             )
         in_audio, in_motion = driven_regions(extra_conditioning, patch=self.model_config.patch_size[1:])
         return ACTalkerBlockInputs(

@@ -100,8 +100,8 @@ def _check_encoders_match(encoders: Encoders, model_config: ActAvatarConfig) -> 
         "channels of the video codec": (model_config.in_channels, encoders.video.channels),
         "stride of the video codec": (model_config.latent_stride, encoders.video.stride),
         "width of the text encoder": (model_config.text_dim, encoders.text.dim),
-        "layers of the sound encoder": (model_config.audio_layers, encoders.audio.layers),
-        "channels of the sound encoder": (model_config.audio_channels, encoders.audio.channels),
+        "layers of the audio encoder": (model_config.audio_layers, encoders.audio.layers),
+        "channels of the audio encoder": (model_config.audio_channels, encoders.audio.channels),
     }
     for what, (expected, got) in pairs.items():
         if expected != got:

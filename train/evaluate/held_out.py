@@ -105,7 +105,7 @@ def held_out_clips(cache: Cache, *, split: SplitName, limit: int) -> Iterator[He
         with open_media(cache.set_folder / clip.media_path, root=cache.set_folder) as media:
             waveform = media.sound(span)
         if waveform is None:
-            raise ConfigError(where=clip.media_path, expected="sound", got="none", hint="run `xsheet curate run` again")
+            raise ConfigError(where=clip.media_path, expected="audio", got="none", hint="run `xsheet curate run` again")
         yield HeldOutClip(
             clip=clip,
             span=span,

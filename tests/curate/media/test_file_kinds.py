@@ -18,7 +18,7 @@ from xsheet.schemas.errors import MediaError
         (b"#EXTM3U\nhttp://127.0.0.1/a.ts", "a playlist"),
         (b"\x89PNG\r\n\x1a\n", "an image"),
         (b"RIFF\0\0\0\0AVI LIST", "an AVI file; convert it to MP4"),
-        (b"RIFF\0\0\0\0WAVEfmt ", "a sound file"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "an audio file"),
         (b"PK\x03\x04", "an archive; unpack it first"),
         (bytes(300), "only zero bytes"),
         ("Zugriff verweigert: é".encode(), "a text file that begins with 'Zugriff"),

@@ -54,7 +54,7 @@ def test_shifted_sound_keeps_its_length(by: int):
 
 
 def test_a_film_without_sound_cannot_be_tested_with(film, tmp_path):
-    with pytest.raises(ConfigError, match="a sound track"):
+    with pytest.raises(ConfigError, match="an audio track"):
         load_speaker(film(), root=tmp_path)
 
 

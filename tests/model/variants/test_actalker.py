@@ -231,5 +231,5 @@ def test_a_saved_model_is_the_same_when_loaded(model, condition, latent, tmp_pat
 
 
 def test_sound_without_masks_is_refused(model, given, latent):
-    with pytest.raises(ValueError, match="expected sound together with control"):
+    with pytest.raises(ValueError, match="expected audio together with control"):
         given.velocity(model, latent, TIME)

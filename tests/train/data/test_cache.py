@@ -161,7 +161,7 @@ def test_a_set_at_another_frame_rate_is_refused(clip_set, settings):
 
 @pytest.mark.slow
 def test_a_set_without_a_clip_that_can_be_encoded_says_why(clip_set, settings):
-    with pytest.raises(ContractError, match=r"none \(6 too_short\).*or curate clips with sound"):
+    with pytest.raises(ContractError, match=r"none \(6 too_short\).*or curate clips with audio"):
         build(clip_set, changed(settings, picture={"frame_counts": (125,)}))
 
 

@@ -195,7 +195,7 @@ def _check_not_empty(
         why = ", ".join(f"{count} {reason}" for reason, count in [*rejected.items(), ("failed", failed)] if count)
         raise ContractError(
             where=str(set_folder), expected="clips that can be encoded", got=f"none ({why})",
-            hint="allow shorter or smaller clips (cache.picture), or curate clips with sound",
+            hint="allow shorter or smaller clips (cache.picture), or curate clips with audio",
         )  # fmt: skip
 
 

@@ -113,7 +113,7 @@ class CacheTask:
         if isinstance(framing, Rejected):
             return framing
         if job.clip.samples == 0:
-            return Rejected("frame", "no_audio", "a clip without sound cannot teach lips")
+            return Rejected("frame", "no_audio", "a clip without audio cannot teach lips")
         entry = clip_entry(self._spec, job.clip.clip_id, job.digest)
         is_encoded = entry in self._tensors
         rows: list[Row] = []
@@ -146,7 +146,7 @@ class CacheTask:
         waveform = media.sound()
         if waveform is None:
             raise ContractError(
-                where=job.clip.media_path, expected=f"{job.clip.samples} samples", got="no sound",
+                where=job.clip.media_path, expected=f"{job.clip.samples} samples", got="no audio",
                 hint="run `xsheet curate run` again",
             )  # fmt: skip
         whole = torch.from_numpy(
