@@ -325,7 +325,8 @@ def _decode_from(decode: Callable[[int], Generator[Timed]], from_us: int, *, see
     if seek_us:
         seeking = decode(seek_us)
         first = next(seeking, None)
-        if first is not None and first[0] is not None and first[0] <= from_us:
+        start_us = None if first is None else first[0]
+        if first is not None and start_us is not None and start_us <= from_us:
             yield first
             yield from seeking
             return

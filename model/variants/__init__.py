@@ -3,7 +3,7 @@
 base              the protocol of a variant, and the plain model
 fantasy_talking   FantasyTalking (arXiv 2504.04842): clip or frame audio, identity, motion intensity, mouth loss
 actalker          ACTalker (arXiv 2504.02542): parallel scans that audio and motion drive, gates
-*_network         the modules of the two, apart so that settings are read without diffusers
+actalker_network, fantasy_talking_network  networks of the two, apart: settings are read without diffusers
 scan              selective state-space scan
 """
 
