@@ -235,7 +235,8 @@ def read_slice(
                 where=str(path), expected=f"{rows.stop} rows", got=str(start), hint="run the step that wrote it again"
             )
         names = list(columns or arrow_schema(table).names)
-        present = [name for name in names if name in stored.names]
+        known = set(stored.names)
+        present = [name for name in names if name in known]
         found = file.read_row_groups(groups, columns=present).slice(rows.start - first, len(rows))
     return _as_declared(found, table, names, path)
 
@@ -268,27 +269,32 @@ def _as_declared(rows: pa.Table, table: Table[Any], names: Sequence[str], path: 
     Raises:
         ContractError: a column that every version has is missing, has another type, or has a null where none may be.
     """
-    defaults = {field.name: field.default for field in fields(table.record)}
-    schema = arrow_schema(table)
-    for column in (schema.field(name) for name in names):
-        if column.name not in rows.column_names:
-            default = defaults[column.name]
-            if default is MISSING:
-                raise _wrong_column(path, column, "none")
-            missing: list[Any] | None = [] if default == () else None
-            rows = rows.append_column(column, pa.array([missing] * rows.num_rows, column.type))
+    stored = {field.name: field for field in rows.schema}
+    columns = dict(zip(rows.column_names, rows.columns, strict=True))
+    for column in map(arrow_schema(table).field, names):
+        values = columns.get(column.name)
+        if values is None:
+            stored[column.name], columns[column.name] = column, _missing_values(column, table, len(rows), path)
             continue
-        values = rows[column.name]
         if values.type != column.type and not pa.types.is_nested(column.type):  # fields of a struct may be newer
             try:
-                rows = rows.set_column(rows.column_names.index(column.name), column, values.cast(column.type))
+                stored[column.name], columns[column.name] = column, values.cast(column.type)
             except pa.ArrowException as error:
                 raise _wrong_column(path, column, str(values.type)) from error
         elif pa.types.is_nested(values.type) != pa.types.is_nested(column.type):
             raise _wrong_column(path, column, str(values.type))
-        if values.null_count and not column.nullable:
+        if not column.nullable and values.null_count:
             raise _wrong_column(path, column, f"{values.null_count} nulls")
-    return rows.select(list(names))
+    schema = pa.schema([stored[name] for name in names], metadata=rows.schema.metadata)
+    return pa.table([columns[name] for name in names], schema=schema)
+
+
+def _missing_values(column: pa.Field, table: Table[Any], count: int, path: Path) -> pa.Array:
+    """Null, or an empty list, for a column that a minor version introduced."""
+    default = next(field.default for field in fields(table.record) if field.name == column.name)
+    if default is MISSING:
+        raise _wrong_column(path, column, "none")
+    return pa.array([[] if default == () else None] * count, column.type)
 
 
 def _wrong_column(path: Path, column: pa.Field, got: str) -> ContractError:
