@@ -76,9 +76,10 @@ class NewPeopleSettings(StrictModel):
     evaluation: EvaluationSettings = Field(
         default=EvaluationSettings(
             max_clips=1000,
-            sample=SampleSettings(steps=25, guidance=GuidanceSettings(scale=5)),
+            sample=SampleSettings(steps=25, guidance=GuidanceSettings(scale=3)),
         ),
-        description="evaluation settings; fewer steps than the paper's 40, its guidance (docs/log/train.md#base)",
+        description="evaluation settings; fewer steps than the paper's 40 and weaker guidance, for cleaner pictures "
+        "(docs/log/demo.md#new-people)",
     )
 
 
