@@ -7,7 +7,14 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from xsheet.annotate.formats import vocabulary
-from xsheet.annotate.formats.base import LIST_FIELDS, PHASE_FIELDS, AnnotationSheet, LossTally, SheetEvent
+from xsheet.annotate.formats.base import (
+    LIST_FIELDS,
+    PHASE_FIELDS,
+    AnnotationSheet,
+    GesturePart,
+    LossTally,
+    SheetEvent,
+)
 from xsheet.annotate.repairs import RepairLog
 from xsheet.schemas import vocab
 from xsheet.schemas.annotation import HALF_FRAME_US, MIN_PHASE_US, Phase
@@ -66,7 +73,8 @@ class PhaseImporter:
         )
         end_us = self.repairs.change("clip", f"{phase_id}/end_us", end_us, last_us, reason="clip's end")
         if end_us - start_us < MIN_PHASE_US:
-            self._record_loss("phases", f"less than {MIN_PHASE_US / 1e6} s of it inside the clip", phase_id, event)
+            why = f"less than {MIN_PHASE_US / 1e6} s of it inside the clip"
+            self._record_loss("phases", why, phase_id, _shown(event))
             return None
         if (start_us, end_us) != (event.start_us, event.end_us):
             was = f"{self._sheet.clip_id}/{phase_id}: {event.start_us}..{event.end_us} µs"
@@ -86,7 +94,7 @@ class PhaseImporter:
             # An error between fields names no field. Sides are checked before, so the gesture's parts are out of order.
             wrong = (wrong & set(values)) or ({"kinematics"} & set(values))
             if not wrong or any(values[name] == assumed.get(name) for name in wrong):
-                self._record_loss("phases", "violates the contract", phase_id, event)
+                self._record_loss("phases", "violates the contract", phase_id, _shown(event))
                 return None
             for name in sorted(wrong):
                 self._record_loss(f"phases.{name}", "violates the contract", phase_id, values.pop(name))
@@ -128,11 +136,16 @@ class PhaseImporter:
             if part.start_us < part.end_us:
                 yield {"phase": known or "unknown", "start_us": part.start_us, "end_us": part.end_us}
             else:
-                self._record_loss("phases.kinematics", "a part without duration", phase_id, part)
+                self._record_loss("phases.kinematics", "a part without duration", phase_id, _shown(part))
 
     def _record_loss(self, field: str, reason: str, phase_id: str, value: object) -> None:
         self.repairs.drop(f"{phase_id}/{field.partition('.')[2]}".rstrip("/"), value, reason=reason)
         self._tally.add(field, reason, f"{self._sheet.clip_id}/{phase_id}: {value}")
+
+
+def _shown(timed: SheetEvent | GesturePart) -> str:
+    """Label and times, for a message: 'nod 400000..480000 µs'."""
+    return f"{timed.label} {timed.start_us}..{timed.end_us} µs"
 
 
 def _default_text(event: SheetEvent) -> str:

@@ -49,7 +49,8 @@ def test_times_are_brought_into_the_clip_and_the_change_is_noted(span, kept, mad
 def test_what_is_too_short_or_outside_is_left_out_and_counted(span, made):
     reading = made(event(*span), event(2_000_000, 3_000_000))
     assert len(only(reading).phases) == 1
-    assert [loss.count for loss in reading.losses if loss.field == "phases"] == [1]
+    (loss,) = (loss for loss in reading.losses if loss.field == "phases")
+    assert (loss.count, loss.example.partition("/p")[2].partition(": ")[2]) == (1, f"nod {span[0]}..{span[1]} µs")
 
 
 @pytest.mark.parametrize(
