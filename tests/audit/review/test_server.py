@@ -46,6 +46,14 @@ def test_the_token_in_an_address_opens_the_page_only(served_still):
     assert served_still.ask("/api/queue?token=a-token-of-the-tests", token=None)[0] == 401
 
 
+def test_a_response_does_not_wait_until_the_browser_acknowledges_its_header(desk_of):
+    _, listening, _ = prepare_server(desk_of(), port=0, token="t")
+    with listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @pytest.mark.parametrize(
     "path",
     [
