@@ -50,7 +50,7 @@ def large_set(made_set, tmp_path) -> Path:
         target = folder / "annotations" / file.name
         target.parent.mkdir(exist_ok=True)
         rows = multiplied(tables.read_file(file, tables.ANNOTATIONS), clip_id=ids, annotation_id=annotations)
-        pa.parquet.write_table(rows, target)
+        pa.parquet.write_table(rows, target, row_group_size=tables.ANNOTATIONS.rows_per_group)  # as write_layer does
     return folder
 
 
