@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from xsheet.export.pipeline import export_set
-from xsheet.export.settings import ExportSettings
+from xsheet.export.settings import ExportKind, ExportSettings
 from xsheet.runtime.executor import Execution
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
@@ -74,7 +74,7 @@ def read(code: str, readers: Path, export: Path) -> list[list]:
     return json.loads(ran.stdout.splitlines()[-1])
 
 
-def exported(drawn_set: Path, out: Path, kind: str) -> Path:
+def exported(drawn_set: Path, out: Path, kind: ExportKind) -> Path:
     settings = ExportSettings(kind=kind, layer="gold")
     export_set(drawn_set, out, settings, execution=Execution(jobs=1), shows_progress=False)
     return out / "train"
