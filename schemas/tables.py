@@ -158,12 +158,16 @@ def write_arrow(set_folder: Path, table: Table[Any], parts: Iterable[pa.Table]) 
                 where=f"table {table.name!r}", expected=str(arrow_schema(table)), got=str(rows.schema),
                 hint="build the columns from arrow_schema(table)",
             )  # fmt: skip
-        with atomic_path(part_path(set_folder, table, part - 1)) as temporary:
-            stated = rows.replace_schema_metadata(arrow_schema(table).metadata)
-            pq.write_table(stated, temporary, row_group_size=table.rows_per_group, **_PARQUET_OPTIONS)
+        _write_rows(part_path(set_folder, table, part - 1), table, rows)
         count += len(rows)
     _finish_table(set_folder, table, part)
     return count
+
+
+def _write_rows(path: Path, table: Table[Any], rows: pa.Table) -> None:
+    stated = rows.replace_schema_metadata(arrow_schema(table).metadata)
+    with atomic_path(path) as temporary:
+        pq.write_table(stated, temporary, row_group_size=table.rows_per_group, **_PARQUET_OPTIONS)
 
 
 def _finish_table(set_folder: Path, table: Table[Any], parts: int) -> None:
@@ -383,8 +387,7 @@ def upgrade_file(path: Path, table: Table[Any]) -> bool:
         rows = step(rows)
     rows = _as_declared(rows, table, arrow_schema(table).names, path).cast(arrow_schema(table))
     from_arrow(rows, table)
-    with atomic_path(path) as temporary:
-        pq.write_table(rows.replace_schema_metadata(arrow_schema(table).metadata), temporary, **_PARQUET_OPTIONS)
+    _write_rows(path, table, rows)
     return True
 
 

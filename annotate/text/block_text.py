@@ -58,7 +58,7 @@ def base_text(base: Base, *, max_words: int) -> BaseText:
     return BaseText(_with_full_stop(kept), kept != whole)
 
 
-def block_text(phases: Sequence[Phase], *, span: Span, ongoing_ids: Collection[str] = (), max_words: int) -> BlockText:
+def block_text(phases: Sequence[Phase], *, span: Span, ongoing_ids: Collection[str], max_words: int) -> BlockText:
     """One sentence with the phases in order; "and" joins simultaneous ones, "then" later ones.
 
     If it is too long, short texts are used, then the shortest phases are dropped, then the sentence is truncated.
@@ -111,8 +111,7 @@ def _repetitions(phases: Sequence[Phase], ongoing_ids: Collection[str]) -> list[
     latest: dict[vocab.Track, list[Phase]] = {}
     for phase in phases:
         before = latest.get(phase.track)
-        is_new = before is None or before[0].phase_id in ongoing_ids or not _is_same_measured(before[0], phase)
-        if before is None or is_new:
+        if before is None or before[0].phase_id in ongoing_ids or not _is_same_measured(before[0], phase):
             latest[phase.track] = before = []
             groups.append(before)
         before.append(phase)
@@ -120,9 +119,8 @@ def _repetitions(phases: Sequence[Phase], ongoing_ids: Collection[str]) -> list[
 
 
 def _is_same_measured(one: Phase, other: Phase) -> bool:
-    return (one.origin, one.action, one.laterality) == ("motion", other.action, other.laterality) and (
-        other.origin == "motion"
-    )
+    same = (one.action, one.laterality) == (other.action, other.laterality)
+    return same and one.origin == other.origin == "motion"
 
 
 def _clause(alike: Sequence[Phase], span: Span, *, use_short: bool, is_ongoing: bool) -> str:

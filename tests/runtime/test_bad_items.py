@@ -33,7 +33,7 @@ def test_a_rejected_item_keeps_its_rows_and_its_reason(go):
     assert len(list(committed.rows(Shot))) == 1
 
 
-def test_an_unfinished_item_keeps_its_rows_and_runs_again_when_asked(go, notes, tmp_path):
+def test_an_unfinished_item_keeps_its_rows_and_runs_again_with_retry_failed(go, notes, tmp_path):
     items = [item("half", str(tmp_path / "server"))]
     first = go(items)
     assert (only(first).status, only(first).reason, len(list(first.rows(Shot)))) == ("failed", "away", 1)

@@ -22,7 +22,7 @@ def test_a_rerun_starts_nothing_that_is_committed(go, notes):
     assert started(notes) == before
 
 
-def test_quarantined_items_run_again_only_when_asked(go, notes, tmp_path):
+def test_quarantined_items_run_again_only_with_retry_failed(go, notes, tmp_path):
     items = [item("fails_until", str(tmp_path / "marker")), item("fine", 0)]
     assert go(items).counts == {"failed": 1, "ok": 1}
     (tmp_path / "marker").touch()

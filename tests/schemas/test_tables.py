@@ -163,6 +163,12 @@ class TestVersions:
         assert [shot.start_us for shot in tables.iter_records(tmp_path, third)] == [2, 12]
         assert not tables.upgrade_file(path, third)
 
+    def test_an_upgraded_file_has_the_row_groups_of_the_table(self, tmp_path):
+        path = tmp_path / "part.parquet"
+        tables.write_file(path, SHOTS, shots(25))
+        assert tables.upgrade_file(path, version_of(2, 0, upgrades=(lambda rows: rows,), rows_per_group=10))
+        assert tables.read_footer(path).num_row_groups == 3
+
     def test_upgrade_without_a_way_says_so_and_changes_nothing(self, tmp_path):
         tables.write_table(tmp_path, SHOTS, shots(1))
         path = tables.part_path(tmp_path, SHOTS, 0)
