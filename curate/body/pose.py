@@ -2,14 +2,14 @@
 
     with PoseAnalyser(settings) as body:
         for frame in media.frames(...): body.add(frame)
-        signals = replace(signals, **body.signals())
+        signals = replace(signals, **body.signals(face=signals))
     motion = part_motion(signals)
 
 Models: Pose (complexity 1) and Hands of the pinned mediapipe wheel; the Tasks bundles hold the same networks or lighter
 ones. The models run on every second frame; the frames between are interpolated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import cv2
@@ -17,9 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from xsheet.curate.body.hand_tracker import HandPoints, HandTracker
+from xsheet.curate.body.hands import Side, gap_of_hands, gap_to_chest, gap_to_face, hand_shape
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb
-from xsheet.curate.series import array_to_series
+from xsheet.curate.series import array_to_series, series_to_array
+from xsheet.schemas.clip import Signals
 from xsheet.schemas.columns import Series
 from xsheet.schemas.settings import StrictModel
 from xsheet.schemas.source import FaceTrack
@@ -29,9 +32,15 @@ Floats = NDArray[np.float64]
 _JOINTS = {
     "shoulder_left": 11, "shoulder_right": 12, "elbow_left": 13, "elbow_right": 14, "wrist_left": 15, "wrist_right": 16,
 }  # fmt: skip
-_SIDES = ("left", "right")
-# A hand belongs to the arm whose wrist is at most this far away, in picture heights.
-_MAX_WRIST_DISTANCE = 0.15
+_SIDES: tuple[Side, ...] = ("left", "right")
+_POINTS = 21  # of a hand
+_SHAPE = ("hand_{}_open", "hand_{}_point", "hand_{}_pinch", "palm_{}_in", "palm_{}_up", "palm_{}_front")
+# Columns of a detection: joints, visibility and shape of the hands, and the points of both hands.
+_NAMES = (
+    *(f"{joint}_{axis}" for joint in _JOINTS for axis in "xy"),
+    *(f"hand_{side}_visible" for side in _SIDES),
+    *(name.format(side) for side in _SIDES for name in _SHAPE),
+)
 
 
 class PoseSettings(StrictModel):
@@ -62,11 +71,12 @@ class PoseAnalyser:
     def open(self) -> None:
         """Load the models."""
         # Importing mediapipe takes a second and starts its logging, so only workers import it.
-        from mediapipe.python.solutions.hands import Hands  # noqa: PLC0415
         from mediapipe.python.solutions.pose import Pose  # noqa: PLC0415
 
         self._pose: Any = Pose(model_complexity=1)
-        self._hands: Any = Hands(max_num_hands=2) if self._settings.detect_hands else None
+        self._hands = HandTracker() if self._settings.detect_hands else None
+        if self._hands is not None:
+            self._hands.open()
 
     def add(self, frame: Frame) -> None:
         """Process the next frame."""
@@ -74,13 +84,21 @@ class PoseAnalyser:
         if (len(self._indices) - 1) % self._settings.frame_stride == 0:
             self._rows.append(self._detect(frame.rgb))
 
-    def signals(self) -> dict[str, Series]:
-        """The body series of Signals, one value per added frame."""
-        names = [f"{joint}_{axis}" for joint in _JOINTS for axis in "xy"] + [f"hand_{side}_visible" for side in _SIDES]
+    def signals(self, *, face: Signals | None = None) -> dict[str, Series]:
+        """The body series of Signals, one value per added frame.
+
+        Args:
+            face: the clip's signals of the face; without it hands have no distances.
+        """
         if not self._rows:
             return {}
-        table = _interpolate_rows(np.stack(self._rows), stride=self._settings.frame_stride, frames=len(self._indices))
-        return {name: array_to_series(values) for name, values in zip(names, table.T, strict=True)}
+        frames = len(self._indices)
+        table = _interpolate_rows(np.stack(self._rows), stride=self._settings.frame_stride, frames=frames)
+        series = dict(zip(_NAMES, table.T, strict=False))
+        if face is not None:
+            hands = table[:, len(_NAMES) :].reshape(frames, len(_SIDES), _POINTS, 2)
+            series |= _hand_distances(hands, series, face)
+        return {name: array_to_series(values) for name, values in series.items()}
 
     def close(self) -> None:
         """Release the models."""
@@ -96,23 +114,26 @@ class PoseAnalyser:
         self.close()
 
     def _detect(self, rgb: Rgb) -> Floats:
-        """(14,): x and y of each joint in picture heights, then visibility of each hand; NaN for invisible joints."""
+        """Values of _NAMES, then x and y of the points of both hands in picture heights; NaN for what is invisible."""
         picture, shift_x = self._crop_person(rgb)
         height, width = picture.shape[:2]
-        to_heights = np.array((width / height, 1.0))
         pose = self._pose.process(picture).pose_landmarks
         marks = [pose.landmark[k] for k in _JOINTS.values()] if pose else []
         points = np.array([(m.x, m.y) for m in marks] or np.full((len(_JOINTS), 2), np.nan))
         visibility = np.array([m.visibility for m in marks] or np.zeros(len(_JOINTS)))
         visibility = np.where(((points >= 0) & (points <= 1)).all(1), visibility, 0.0)
-        points = points * to_heights
-        hands = self._detect_hands(picture, points[4:], to_heights)
-        visible = np.array([max(visibility[4 + k], hands[k][1] if k in hands else 0.0) for k in range(2)])
+        points = points * (width / height, 1.0)
+        hands = {} if self._hands is None else self._hands(picture, points[4:])
+        scores = [hands[side].score if side in hands else 0.0 for side in _SIDES]
         points[visibility < self._settings.min_visibility] = np.nan
-        for k, (wrist, _) in hands.items():
-            points[4 + k] = wrist
-        points[:, 0] += shift_x
-        return np.concatenate((points.ravel(), visible))
+        for k, side in enumerate(_SIDES):
+            if side in hands:
+                points[4 + k] = hands[side].wrist
+        all_points = np.concatenate((points, *(_picture_points(hands.get(side)) for side in _SIDES)))
+        all_points[:, 0] += shift_x
+        joints, fingers = all_points[: len(_JOINTS)], all_points[len(_JOINTS) :]
+        shapes = [value for side in _SIDES for value in _shape_values(hands.get(side), side)]
+        return np.concatenate((joints.ravel(), np.maximum(visibility[4:], scores), shapes, fingers.ravel()))
 
     def _crop_person(self, rgb: Rgb) -> tuple[Rgb, float]:
         """Crop the person and scale the crop down; also return its left edge in picture heights."""
@@ -124,20 +145,6 @@ class PoseAnalyser:
         size = max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale))
         small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA) if scale < 1 else np.ascontiguousarray(crop)
         return np.asarray(small, np.uint8), (x0 / height if crop is not rgb else 0.0)
-
-    def _detect_hands(self, picture: Rgb, wrists: Floats, to_heights: Floats) -> dict[int, tuple[Floats, float]]:
-        """Wrist position and score of each detected hand, by side: 0 is the subject's left, 1 the right."""
-        if self._hands is None:
-            return {}
-        result = self._hands.process(picture)
-        hands: dict[int, tuple[Floats, float]] = {}
-        for marks, kinds in zip(result.multi_hand_landmarks or (), result.multi_handedness or (), strict=True):
-            wrist = np.array((marks.landmark[0].x, marks.landmark[0].y)) * to_heights
-            kind = kinds.classification[0]
-            side = _hand_side(wrist, wrists, labelled_left=kind.label == "Right")  # Hands assumes mirrored pictures
-            if side is not None and (side not in hands or kind.score > hands[side][1]):
-                hands[side] = wrist, float(kind.score)
-        return hands
 
 
 def person_window(track: FaceTrack, others: Sequence[FaceTrack], *, aspect: float) -> tuple[float, float] | None:
@@ -160,12 +167,35 @@ def _track_centre(track: FaceTrack) -> float:
     )
 
 
-def _hand_side(wrist: Floats, wrists: Floats, *, labelled_left: bool) -> int | None:
-    """Side of a hand: that of the nearer wrist; the label of the model if no wrist is known; None if both are far."""
-    if np.isnan(wrists).any():
-        return 0 if labelled_left else 1
-    distances = np.linalg.norm(wrists - wrist, axis=1)
-    return int(distances.argmin()) if distances.min() <= _MAX_WRIST_DISTANCE else None
+def _picture_points(hand: HandPoints | None) -> Floats:
+    return np.full((_POINTS, 2), np.nan) if hand is None else hand.picture
+
+
+def _shape_values(hand: HandPoints | None, side: Side) -> list[float]:
+    """Values of _SHAPE. Where the network takes the hand for the other one, it has mistaken back and palm."""
+    if hand is None:
+        return [np.nan] * len(_SHAPE)
+    shape = hand_shape(hand.world, side=side)
+    palm = shape.palm if hand.looks_like == side else (np.nan,) * 3
+    return [shape.open, shape.point, shape.pinch, *palm]
+
+
+def _hand_distances(hands: Floats, body: Mapping[str, Floats], face: Signals) -> dict[str, Floats]:
+    """Distances of the hands (frames, 2, 21, 2) to face, chest and each other, in face heights."""
+    frames = len(hands)
+    faces = np.stack([series_to_array(s, frames=frames) for s in (face.head_x, face.head_y, face.head_height)], axis=1)
+    shoulders = np.stack([[body[f"shoulder_{side}_{axis}"] for axis in "xy"] for side in _SIDES]).transpose(2, 0, 1)
+    both = zip(hands, faces, shoulders, strict=True)
+    rows = [
+        (
+            *(gap_to_face(points, head) for points in pair),
+            *(gap_to_chest(points, chest, head[2]) for points in pair),
+            gap_of_hands(*pair, head[2]),
+        )
+        for pair, head, chest in both
+    ]
+    names = (*(f"hand_{side}_to_{part}" for part in ("face", "chest") for side in _SIDES), "hands_gap")
+    return dict(zip(names, np.array(rows).T, strict=True))
 
 
 def _interpolate_rows(rows: Floats, *, stride: int, frames: int) -> Floats:

@@ -58,7 +58,7 @@ class ExportTask:
     """Writes clip, signals and motion of one kept candidate. The payload of an item is an ExportJob."""
 
     name = "export"
-    VERSION = 2  # part of the keys of results; raise it with every change of the rows
+    VERSION = 3  # part of the keys of results; raise it with every change of the rows
 
     def __init__(self, settings: ClipExportSettings, limits: MediaLimits) -> None:
         self.stage = "export"
@@ -101,7 +101,7 @@ class ExportTask:
             with PoseAnalyser(self._settings.pose, window=window) as body:
                 with profiler("export"):
                     file = self._write(job, media, body, flow, profiler)
-                body_signals: dict[str, Any] = {**body.signals()}
+                body_signals: dict[str, Any] = {**body.signals(face=signals)}
         signals = _with_flow(replace(signals, **body_signals), flow, profiler)
         self.stage = "motion"
         frames = frames_in(job.candidate.span, CLIP_RATE)

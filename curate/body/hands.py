@@ -1,0 +1,118 @@
+"""Shape, palm direction and neighbourhood of a hand from its 21 points. Pure.
+
+    shape = hand_shape(world, side="left")         # open, point, pinch, palm direction, all of one frame
+    gap = gap_to_face(points, face)                # face heights
+
+The 21 points are those of MediaPipe Hands: the wrist, then base, two joints and tip of thumb, index, middle, ring and
+little finger. A finger's extension follows from its bends, so it depends neither on the size nor on the direction of
+the hand.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Side = Literal["left", "right"]
+_WRIST, _MIDDLE_BASE = 0, 9
+_FINGERS = ((5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))  # index to little finger
+_INDEX_BASE, _LITTLE_BASE, _THUMB_TIP, _INDEX_TIP = 5, 17, 4, 8
+# Sum of the bends of a finger's three joints, degrees. A relaxed straight finger has 20 to 40; a fist 220 to 260.
+_STRAIGHT_DEG, _CURLED_DEG = 40.0, 200.0
+# Distance of the tips of thumb and index finger by the length of the palm, wrist to base of the middle finger.
+_PINCHED, _NOT_PINCHED = 0.25, 0.55
+# Half axes of the outline of a face, in its height from the hairline to the chin.
+_FACE_HALF_WIDTH, _FACE_HALF_HEIGHT = 0.4, 0.55
+_CHEST_BELOW_SHOULDERS = 0.6  # centre of the chest below the middle of the shoulders, face heights
+_CHEST_RADIUS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandShape:
+    """Shape of one hand in one frame. The palm direction has length 1: inwards, up, to the camera."""
+
+    open: float  # 0..1, mean extension of the four fingers: 0 = fist, 1 = all straight
+    point: float  # 0..1, index finger extended and the other three curled
+    pinch: float  # 0..1, tips of thumb and index finger together
+    palm: tuple[float, float, float]
+
+
+def hand_shape(world: Floats, *, side: Side) -> HandShape:
+    """Shape of a hand from its points.
+
+    Args:
+        world: (21, 3) in any unit of length; x to the right of the picture, y down, z away from the camera.
+        side: the subject's own.
+    """
+    extension = finger_extensions(world)
+    others = float(extension[1:].mean())
+    palm_length = max(float(np.linalg.norm(world[_MIDDLE_BASE] - world[_WRIST])), 1e-9)
+    tips = float(np.linalg.norm(world[_THUMB_TIP] - world[_INDEX_TIP])) / palm_length
+    # In a fist the tips are close too; a pinch keeps its index finger half bent at most.
+    closed = float(np.clip((_NOT_PINCHED - tips) / (_NOT_PINCHED - _PINCHED), 0, 1))
+    return HandShape(
+        open=float(extension.mean()),
+        point=min(float(extension[0]), 1 - others),
+        pinch=closed * float(np.clip(2 * extension[0], 0, 1)),
+        palm=palm_direction(world, side=side),
+    )
+
+
+def finger_extensions(world: Floats) -> Floats:
+    """(4,) extension of index, middle, ring and little finger, 0 = curled to 1 = straight."""
+    bends = [_total_bend_deg(world[[_WRIST, *finger]]) for finger in _FINGERS]
+    return np.asarray(np.clip((_CURLED_DEG - np.array(bends)) / (_CURLED_DEG - _STRAIGHT_DEG), 0, 1))
+
+
+def palm_direction(world: Floats, *, side: Side) -> tuple[float, float, float]:
+    """Unit normal out of the palm: towards the other side of the body, up, towards the camera."""
+    along_index, along_little = world[_INDEX_BASE] - world[_WRIST], world[_LITTLE_BASE] - world[_WRIST]
+    right, down, away = np.cross(along_index, along_little) * (-1 if side == "left" else 1)
+    length = max(float(np.linalg.norm((right, down, away))), 1e-12)
+    inwards = -right if side == "left" else right  # the own left is on the right of the picture
+    return float(inwards / length), float(-down / length), float(-away / length)
+
+
+def gap_to_face(points: Floats, face: Floats) -> float:
+    """Distance of the nearest point of a hand from the outline of the face, face heights; 0 inside.
+
+    Args:
+        points: (21, 2) picture heights.
+        face: (3,) centre x, y and height of the face, picture heights; the result is NaN if one is NaN.
+    """
+    x, y = ((points - face[:2]) / face[2]).T
+    return _gap_to_ellipse(x, y, _FACE_HALF_WIDTH, _FACE_HALF_HEIGHT)
+
+
+def gap_to_chest(points: Floats, shoulders: Floats, face_height: float) -> float:
+    """Distance of the nearest point of a hand from the chest, a circle below the shoulders, face heights; 0 inside.
+
+    Args:
+        points: (21, 2) picture heights.
+        shoulders: (2, 2) picture heights.
+        face_height: picture heights.
+    """
+    x, y = ((points - shoulders.mean(0)) / face_height).T
+    return _gap_to_ellipse(x, y - _CHEST_BELOW_SHOULDERS, _CHEST_RADIUS, _CHEST_RADIUS)
+
+
+def gap_of_hands(left: Floats, right: Floats, face_height: float) -> float:
+    """Least distance of the points of two hands, (21, 2) picture heights each, in face heights."""
+    return float(np.linalg.norm(left[:, None] - right[None], axis=2).min() / face_height)
+
+
+def _gap_to_ellipse(x: Floats, y: Floats, half_width: float, half_height: float) -> float:
+    """Least distance of points from an ellipse about 0 along the line to its centre; 0 inside."""
+    radius = np.hypot(x, y)
+    share = np.hypot(x / half_width, y / half_height)  # 1 on the ellipse
+    return float(np.min(radius * np.clip(1 - 1 / np.maximum(share, 1e-9), 0, 1)))
+
+
+def _total_bend_deg(chain: Floats) -> float:
+    """Sum of the angles between consecutive bones of a chain of points (K, 3), degrees."""
+    bones = np.diff(chain, axis=0)
+    bones /= np.maximum(np.linalg.norm(bones, axis=1, keepdims=True), 1e-12)
+    cosines = np.clip((bones[:-1] * bones[1:]).sum(1), -1, 1)
+    return float(np.degrees(np.arccos(cosines)).sum())
