@@ -22,7 +22,7 @@ _MAX_WRIST_DISTANCE = 0.15
 class HandPoints:
     """One hand in one picture: 21 points as in curate.body.hands."""
 
-    picture: Floats  # (21, 2) picture heights
+    picture: Floats  # (21, 3) picture heights; the depth is relative to the wrist, away from the camera
     world: Floats  # (21, 3) metres about the middle of the hand; x right, y down, z away from the camera
     score: float  # 0..1
     looks_like: Side  # the side that the network reads from its look, which is right only if the palm is
@@ -30,7 +30,7 @@ class HandPoints:
     @property
     def wrist(self) -> Floats:
         """(2,) picture heights."""
-        return np.asarray(self.picture[0])
+        return np.asarray(self.picture[0, :2])
 
 
 class HandTracker:
@@ -74,7 +74,7 @@ class HandTracker:
 
 def _hand_points(marks: Any, world: Any, kind: Any, *, aspect: float) -> HandPoints:
     return HandPoints(
-        picture=np.array([(m.x * aspect, m.y) for m in marks.landmark]),
+        picture=np.array([(m.x * aspect, m.y, m.z * aspect) for m in marks.landmark]),
         world=np.array([(m.x, m.y, m.z) for m in world.landmark]),
         score=float(kind.score),
         looks_like="left" if kind.label == "Right" else "right",  # Hands assumes mirrored pictures

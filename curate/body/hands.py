@@ -1,11 +1,12 @@
 """Shape, palm direction and neighbourhood of a hand from its 21 points. Pure.
 
-    shape = hand_shape(world, side="left")         # open, point, pinch, palm direction, all of one frame
-    gap = gap_to_face(points, face)                # face heights
+    shape = hand_shape(points, world, side="left")         # open, point, pinch, palm direction, all of one frame
+    gap = gap_to_face(points[:, :2], face)                 # face heights
 
 The 21 points are those of MediaPipe Hands: the wrist, then base, two joints and tip of thumb, index, middle, ring and
 little finger. A finger's extension follows from its bends, so it depends neither on the size nor on the direction of
-the hand.
+the hand. The network gives the points twice, in the picture with a depth and in metres; their errors differ, so shapes
+are means of both, and a palm on whose direction they disagree has none (docs/log/curate.md#hands).
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _INDEX_BASE, _LITTLE_BASE, _THUMB_TIP, _INDEX_TIP = 5, 17, 4, 8
 _STRAIGHT_DEG, _CURLED_DEG = 40.0, 200.0
 # Distance of the tips of thumb and index finger by the length of the palm, wrist to base of the middle finger.
 _PINCHED, _NOT_PINCHED = 0.25, 0.55
+_MIN_AGREEMENT = 0.7  # length of the mean of two unit vectors; 0.71 is an angle of 90 degrees between them
 # Half axes of the outline of a face, in its height from the hairline to the chin.
 _FACE_HALF_WIDTH, _FACE_HALF_HEIGHT = 0.4, 0.55
 _CHEST_BELOW_SHOULDERS = 0.6  # centre of the chest below the middle of the shoulders, face heights
@@ -31,44 +33,47 @@ _CHEST_RADIUS = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandShape:
-    """Shape of one hand in one frame. The palm direction has length 1: inwards, up, to the camera."""
+    """Shape of one hand in one frame."""
 
     open: float  # 0..1, mean extension of the four fingers: 0 = fist, 1 = all straight
     point: float  # 0..1, index finger extended and the other three curled
     pinch: float  # 0..1, tips of thumb and index finger together
-    palm: tuple[float, float, float]
+    palm: tuple[float, float, float]  # unit vector: inwards, up, to the camera; NaN if unsure
 
 
-def hand_shape(world: Floats, *, side: Side) -> HandShape:
-    """Shape of a hand from its points.
+def hand_shape(points: Floats, world: Floats, *, side: Side) -> HandShape:
+    """Shape of a hand from its points, x to the right of the picture, y down, z away from the camera.
 
     Args:
-        world: (21, 3) in any unit of length; x to the right of the picture, y down, z away from the camera.
+        points: (21, 3) of the picture, in any unit of length.
+        world: (21, 3) metric, in any unit of length.
         side: the subject's own.
     """
-    extension = finger_extensions(world)
-    others = float(extension[1:].mean())
-    palm_length = max(float(np.linalg.norm(world[_MIDDLE_BASE] - world[_WRIST])), 1e-9)
-    tips = float(np.linalg.norm(world[_THUMB_TIP] - world[_INDEX_TIP])) / palm_length
-    # In a fist the tips are close too; a pinch keeps its index finger half bent at most.
+    both = (points, world)
+    extension = np.mean([finger_extensions(one) for one in both], axis=0)
+    tips = float(np.mean([_gap_of_tips(one) for one in both]))
     closed = float(np.clip((_NOT_PINCHED - tips) / (_NOT_PINCHED - _PINCHED), 0, 1))
+    palm = np.mean([palm_direction(one, side=side) for one in both], axis=0)
+    length = float(np.linalg.norm(palm))
+    inwards, up, front = palm / length if length >= _MIN_AGREEMENT else np.full(3, np.nan)
     return HandShape(
         open=float(extension.mean()),
-        point=min(float(extension[0]), 1 - others),
+        point=min(float(extension[0]), 1 - float(extension[1:].mean())),
+        # In a fist the tips are close too; a pinch keeps its index finger half bent at most.
         pinch=closed * float(np.clip(2 * extension[0], 0, 1)),
-        palm=palm_direction(world, side=side),
+        palm=(float(inwards), float(up), float(front)),
     )
 
 
-def finger_extensions(world: Floats) -> Floats:
+def finger_extensions(points: Floats) -> Floats:
     """(4,) extension of index, middle, ring and little finger, 0 = curled to 1 = straight."""
-    bends = [_total_bend_deg(world[[_WRIST, *finger]]) for finger in _FINGERS]
+    bends = [_total_bend_deg(points[[_WRIST, *finger]]) for finger in _FINGERS]
     return np.asarray(np.clip((_CURLED_DEG - np.array(bends)) / (_CURLED_DEG - _STRAIGHT_DEG), 0, 1))
 
 
-def palm_direction(world: Floats, *, side: Side) -> tuple[float, float, float]:
+def palm_direction(points: Floats, *, side: Side) -> tuple[float, float, float]:
     """Unit normal out of the palm: towards the other side of the body, up, towards the camera."""
-    along_index, along_little = world[_INDEX_BASE] - world[_WRIST], world[_LITTLE_BASE] - world[_WRIST]
+    along_index, along_little = points[_INDEX_BASE] - points[_WRIST], points[_LITTLE_BASE] - points[_WRIST]
     right, down, away = np.cross(along_index, along_little) * (-1 if side == "left" else 1)
     length = max(float(np.linalg.norm((right, down, away))), 1e-12)
     inwards = -right if side == "left" else right  # the own left is on the right of the picture
@@ -108,6 +113,12 @@ def _gap_to_ellipse(x: Floats, y: Floats, half_width: float, half_height: float)
     radius = np.hypot(x, y)
     share = np.hypot(x / half_width, y / half_height)  # 1 on the ellipse
     return float(np.min(radius * np.clip(1 - 1 / np.maximum(share, 1e-9), 0, 1)))
+
+
+def _gap_of_tips(points: Floats) -> float:
+    """Distance of the tips of thumb and index finger by the length of the palm."""
+    palm_length = float(np.linalg.norm(points[_MIDDLE_BASE] - points[_WRIST]))
+    return float(np.linalg.norm(points[_THUMB_TIP] - points[_INDEX_TIP])) / max(palm_length, 1e-9)
 
 
 def _total_bend_deg(chain: Floats) -> float:

@@ -168,14 +168,14 @@ def _track_centre(track: FaceTrack) -> float:
 
 
 def _picture_points(hand: HandPoints | None) -> Floats:
-    return np.full((_POINTS, 2), np.nan) if hand is None else hand.picture
+    return np.full((_POINTS, 2), np.nan) if hand is None else hand.picture[:, :2]
 
 
 def _shape_values(hand: HandPoints | None, side: Side) -> list[float]:
     """Values of _SHAPE. Where the network takes the hand for the other one, it has mistaken back and palm."""
     if hand is None:
         return [np.nan] * len(_SHAPE)
-    shape = hand_shape(hand.world, side=side)
+    shape = hand_shape(hand.picture, hand.world, side=side)
     palm = shape.palm if hand.looks_like == side else (np.nan,) * 3
     return [shape.open, shape.point, shape.pinch, *palm]
 

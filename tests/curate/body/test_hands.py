@@ -14,6 +14,12 @@ from xsheet.curate.body.hands import (
 )
 
 SIDES = ("left", "right")
+
+
+def shape_of(points, side="left"):
+    return hand_shape(points, points, side=side)
+
+
 # A flat left hand, palm to the camera and fingers up, metres: bases of the fingers and length of their bones.
 BASES = {"index": (-0.025, -0.09), "middle": (0.0, -0.095), "ring": (0.022, -0.09), "little": (0.042, -0.08)}
 BONES = {"index": (0.04, 0.025, 0.02), "middle": (0.045, 0.028, 0.02), "ring": (0.04, 0.026, 0.02)}
@@ -62,29 +68,29 @@ def test_the_shape_depends_neither_on_direction_nor_on_size(side, x, y, size):
 
 @pytest.mark.parametrize("side", SIDES)
 def test_an_open_hand_and_a_fist_lie_at_the_ends_of_the_scale(side):
-    assert hand_shape(hand(side), side=side).open == 1
-    assert hand_shape(hand(side, bends=every_finger(CURLED)), side=side).open == 0
+    assert shape_of(hand(side), side).open == 1
+    assert shape_of(hand(side, bends=every_finger(CURLED)), side).open == 0
 
 
 @given(st.floats(0, 90), st.floats(0, 90))
 def test_a_hand_that_bends_more_is_less_open(a, b):
     less, more = sorted((a, b))
-    wide, narrow = (hand_shape(hand(bends=every_finger(bend)), side="left").open for bend in (less, more))
+    wide, narrow = (shape_of(hand(bends=every_finger(bend))).open for bend in (less, more))
     assert wide >= narrow
 
 
 def test_only_a_lone_index_finger_points():
     curled = every_finger(CURLED)
-    assert hand_shape(hand(bends=curled | {"index": STRAIGHT}), side="left").point == 1
+    assert shape_of(hand(bends=curled | {"index": STRAIGHT})).point == 1
     for other in (curled, {}, curled | {"index": STRAIGHT, "middle": STRAIGHT, "ring": STRAIGHT}):
-        assert hand_shape(hand(bends=other), side="left").point < 0.5
+        assert shape_of(hand(bends=other)).point < 0.5
 
 
 def test_tips_that_meet_pinch_and_those_of_a_fist_do_not():
     ring = {"index": 40.0}
-    assert hand_shape(hand(bends=ring, thumb_tip=8), side="left").pinch > 0.8
-    assert hand_shape(hand(bends=ring), side="left").pinch == 0
-    assert hand_shape(hand(bends=every_finger(CURLED), thumb_tip=8), side="left").pinch < 0.2
+    assert shape_of(hand(bends=ring, thumb_tip=8)).pinch > 0.8
+    assert shape_of(hand(bends=ring)).pinch == 0
+    assert shape_of(hand(bends=every_finger(CURLED), thumb_tip=8)).pinch < 0.2
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -98,14 +104,18 @@ def test_tips_that_meet_pinch_and_those_of_a_fist_do_not():
     ],
 )
 def test_the_palm_points_where_the_hand_was_turned(side, axis, degrees, direction):
-    shape = hand_shape(turn(hand(side), degrees, axis), side=side)
+    shape = shape_of(turn(hand(side), degrees, axis), side)
     assert shape.palm == pytest.approx(direction, abs=1e-6)
 
 
 @pytest.mark.parametrize(("side", "degrees"), [("left", -90), ("right", 90)])
 def test_palms_that_face_each_other_point_inwards(side, degrees):
     # The own left hand is on the right of the picture, and its palm is turned to the left of the picture.
-    assert hand_shape(turn(hand(side), degrees, "y"), side=side).palm == pytest.approx((1, 0, 0), abs=1e-6)
+    assert shape_of(turn(hand(side), degrees, "y"), side).palm == pytest.approx((1, 0, 0), abs=1e-6)
+
+
+def test_a_palm_that_is_seen_from_two_sides_has_no_direction():
+    assert np.isnan(hand_shape(hand(), turn(hand(), 180, "y"), side="left").palm).all()
 
 
 FACE = np.array((0.8, 0.4, 0.2))
