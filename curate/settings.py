@@ -46,7 +46,7 @@ class DecodeSettings(StrictModel):
     min_voiced_s: float = Field(
         default=1.0, ge=0, description="sources with less voice are rejected without a decode; 0 decodes everything"
     )
-    sound: AudioFeatureSettings = Field(default=AudioFeatureSettings(), description="voice detection")
+    sound: AudioFeatureSettings = Field(default=AudioFeatureSettings(), description="detection of voice and music")
     picture: PictureSettings = Field(default=PictureSettings(), description="picture measures")
     faces: FaceSettings = Field(default=FaceSettings(), description="face detection and tracking")
 

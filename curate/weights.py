@@ -58,7 +58,7 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
     ),
     KnownModel(
         name="yamnet.tflite",
-        purpose="likelihood of music",
+        purpose="likelihood of music by YAMNet, with the extra `music`; instruments are found without it",
         licence="Apache-2.0",
         size_bytes=4_078_224,
         sha256="469be6a3421cbc52cf97e9f2f966cba984198e8e7af9854d68b3e3ebb1e04194",

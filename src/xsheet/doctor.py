@@ -32,6 +32,7 @@ CODECS = ("libx264", "aac")
 EXTRAS = {
     "syncnet": "sync scores of SyncNet, in addition to the built-in scorer",
     "vlm": "annotation with Qwen-VL in this process",
+    "music": "likelihood of music by YAMNet, in place of the built-in detector",
     "train": "xsheet train",
 }
 MIN_FREE_BYTES, MIN_MEMORY_BYTES = 2 << 30, 4 << 30  # the limit of a worker is 8 GiB, it uses about one

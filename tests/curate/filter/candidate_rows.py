@@ -42,6 +42,7 @@ def good(index: int = 0, **changes: Any) -> clip.Measures:
         ),
         "sound": clip.SoundMeasure(
             voice_share=0.8, voice_detector="v@1", loudness_db=-23.0, snr_db=25.0, clipped_share=0.0, silent_share=0.0,
+            music_likelihood=0.0,
         ),
     }  # fmt: skip
     row: dict[str, Any] = {

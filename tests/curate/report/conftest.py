@@ -100,7 +100,7 @@ def measure(source: SourceVideo, span: Span, rng: np.random.Generator, *, word: 
         sound=SoundMeasure(
             voice_share=float(np.clip(rng.normal(0.75, 0.2), 0, 1)), voice_detector=f"energy@1{word}",
             loudness_db=float(rng.normal(-26, 6)), snr_db=float(rng.normal(24, 8)), clipped_share=0.0,
-            silent_share=max(0.0, float(rng.normal(-0.2, 0.2))),
+            silent_share=max(0.0, float(rng.normal(-0.2, 0.2))), music_likelihood=0.0,
         ),
         motion=(
             PartMotion(part="head", speed_median=0.1, speed_p90=float(rng.lognormal(-1.5, 0.5)), visible_share=1.0),
