@@ -91,7 +91,9 @@ class SoundMeasure:
         Share,
         "share of time with digital silence within speech: between voiced stretches, or while the mouth keeps talking",
     ]
-    music_likelihood: Annotated[Share | None, "likelihood of music, mean of the frames; null in sets of earlier versions"] = None
+    music_likelihood: Annotated[
+        Share | None, "likelihood of music, mean of the frames; null in sets of earlier versions"
+    ] = None
 
 
 @dataclass(config=RECORD, frozen=True, slots=True, kw_only=True)
