@@ -30,7 +30,7 @@ def chords(*, seconds_each: float = 0.6) -> np.ndarray:
         for pitch in rng.choice([220.0, 261.6, 329.6, 392.0, 440.0], 3, replace=False):
             for harmonic in range(1, 6):
                 wave = np.sin(2 * np.pi * pitch * harmonic * SECONDS) / harmonic
-                sound += 0.05 * wave * np.exp(-2 * at) * (start <= SECONDS) * (SECONDS < start + seconds_each)
+                sound += 0.05 * wave * np.exp(-2 * at) * (start <= SECONDS) * (start + seconds_each > SECONDS)
     return sound.astype(np.float32)
 
 
