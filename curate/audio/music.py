@@ -35,7 +35,9 @@ _EVEN, _SOFTNESS = 1.25, 0.06  # steepness with a likelihood of one half; speech
 class MusicDetector(Protocol):
     """Likelihood of music, (frames,) in 0..1, of (640 × frames,) samples at 16 kHz."""
 
-    def __call__(self, sound: Samples) -> Floats: ...
+    def __call__(self, sound: Samples) -> Floats:
+        """Measure whole frames."""
+        ...
 
 
 def open_music_detector(name: MusicDetectorName, *, models: Path | None) -> MusicDetector:
