@@ -49,7 +49,7 @@ class AnnotateSettings(StrictModel):
     @model_validator(mode="after")
     def _one_annotator(self) -> "AnnotateSettings":
         if sum(annotator is not None for annotator in (self.motion, self.qwen, self.endpoint)) != 1:
-            raise ValueError("expected exactly one of motion, qwen and endpoint")
+            raise ValueError("expected exactly one of motion, qwen and endpoint, got none or several")
         return self
 
     @property

@@ -67,8 +67,8 @@ class SegmentSettings(StrictModel):
         network, needed = self.sync.network, self.sync.max_offset_frames + self.candidates.max_sync_shift_frames
         if network is not None and 0 < network.max_lag_frames < needed:
             raise ValueError(
-                f"sync.network.max_lag_frames is {network.max_lag_frames}; max_offset_frames of the scorer and "
-                f"candidates.max_sync_shift_frames need {needed}"
+                f"expected sync.network.max_lag_frames of at least {needed}, the sum of the scorer's "
+                f"max_offset_frames and candidates.max_sync_shift_frames, got {network.max_lag_frames}"
             )
         return self
 

@@ -53,7 +53,7 @@ class ExportSettings(StrictModel):
         if self.frames is not None and (self.frames - 1) % stride:
             below = self.largest_allowed(self.frames)
             raise ValueError(
-                f"{self.kind} reads {stride}n+1 frames, got frames={self.frames}; use {below} or {below + stride}"
+                f"expected {stride}n + 1 frames for {self.kind}, such as {below} or {below + stride}, got {self.frames}"
             )
         return self
 

@@ -112,11 +112,11 @@ class ActAvatarConfig(WanConfig):
     @model_validator(mode="after")
     def _check_consistency(self) -> "ActAvatarConfig":
         if self.patch_size[0] != 1:
-            raise ValueError("a token spans one latent frame: patch_size must begin with 1")
+            raise ValueError(f"expected a patch_size of one latent frame, got {self.patch_size[0]}")
         if self.latent_stride[0] != FRAMES_PER_LATENT:
-            raise ValueError(f"latent_stride must begin with {FRAMES_PER_LATENT}")
+            raise ValueError(f"expected a latent_stride of {FRAMES_PER_LATENT} frames, got {self.latent_stride[0]}")
         if len(set(self.phase_binding)) != len(self.phase_binding):
-            raise ValueError("phase_binding names a binding twice")
+            raise ValueError(f"expected each binding once in phase_binding, got {', '.join(self.phase_binding)}")
         return self
 
     def backbone_fields(self) -> dict[str, Any]:

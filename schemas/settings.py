@@ -312,9 +312,10 @@ def _as_config_error(
     if isinstance(first["input"], dict) and "error" in first.get(
         "ctx", {}
     ):  # the error comes from a validator of a whole section
+        expected, _, got = str(first["ctx"]["error"]).removeprefix("expected ").partition(", got ")
         return ConfigError(
-            where=f"{owner}: {path or 'settings'}", expected="compatible values",
-            got=str(first["ctx"]["error"]), hint="change one of them",
+            where=f"{owner}: {path or 'settings'}", expected=expected, got=got or "values that contradict it",
+            hint="change one of them",
         )  # fmt: skip
     return ConfigError(
         where=f"{owner}: {path}",

@@ -66,15 +66,15 @@ class TrainSettings(StrictModel):
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
         if self.pretrained_avatar is not None and self.pretrained_backbone is not None:
-            raise ValueError("an avatar has a backbone: set pretrained_avatar or pretrained_backbone, not both")
+            raise ValueError("expected pretrained_avatar or pretrained_backbone, got both; an avatar has a backbone")
         if self.pretrained_avatar == TINY_BASE and (self.cache.model, self.cache.encoders) != (
             "tiny",
             EncoderSettings(),
         ):
-            raise ValueError(f"{TINY_BASE} needs cache.model tiny and its own encoders")
+            raise ValueError(f"expected cache.model tiny with its own encoders for {TINY_BASE}, got others")
         names = self.stage_names
         if len(set(names)) != len(names):
-            raise ValueError(f"stages have unique names, got {', '.join(names)}")
+            raise ValueError(f"expected unique names of stages, got {', '.join(names)}")
         cached = self.cache.extra_conditioning
         variant_of(self.variant).check_cache(
             identity_dim=None if cached is None else cached.identity_dim, motion_dim=len(DRIVING_SERIES)
@@ -82,11 +82,14 @@ class TrainSettings(StrictModel):
         for stage in self.stages:
             stored = "float32" if stage.lora is None else stage.lora.frozen_dtype
             if stored != "float32" and self.compute.dtype != "bfloat16":
-                raise ValueError(f"stages.{stage.name}.lora.frozen_dtype {stored} needs compute.dtype bfloat16")
+                raise ValueError(
+                    f"expected compute.dtype bfloat16 with stages.{stage.name}.lora.frozen_dtype {stored}, "
+                    f"got {self.compute.dtype}"
+                )
             if stage.trainable_parts == ("phases",) and not {"table", "clock"} & set(self.phase_binding):
                 raise ValueError(
-                    f"stages.{stage.name} trains phases alone, "
-                    f"but phase_binding {list(self.phase_binding)} has no weights"
+                    f"expected table or clock in phase_binding, since stages.{stage.name} trains phases alone, "
+                    f"got {', '.join(self.phase_binding)}, which have no weights"
                 )
         return self
 

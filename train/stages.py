@@ -53,9 +53,9 @@ class StageSettings(StrictModel):
     @model_validator(mode="after")
     def _check_consistency(self) -> "StageSettings":
         if len(set(self.trainable_parts)) != len(self.trainable_parts):
-            raise ValueError("trainable_parts names a part twice")
+            raise ValueError(f"expected each part once in trainable_parts, got {', '.join(self.trainable_parts)}")
         if self.lora is not None and "backbone" in self.trainable_parts:
-            raise ValueError("lora replaces training of the backbone: remove one of the two")
+            raise ValueError("expected lora or the backbone in trainable_parts, got both")
         return self
 
 

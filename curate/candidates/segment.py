@@ -63,7 +63,10 @@ class CandidateSettings(StrictModel):
     @model_validator(mode="after")
     def _can_cut(self) -> Self:
         if self.max_frames < 2 * self.min_frames - 1:
-            raise ValueError("expected max_frames of about twice min_frames or more, so that every length can be split")
+            raise ValueError(
+                "expected max_frames of about twice min_frames or more, so that every length can be split, "
+                f"got {self.min_frames} to {self.max_frames}"
+            )
         return self
 
 

@@ -66,7 +66,9 @@ class ACTalker(ACTalkerSettings):
         """Raise ValueError unless the cache keeps identities and motion of these widths."""
         check_identity(self.name, identity_width=self.identity_width, identity_dim=identity_dim)
         if self.motion_width != motion_dim:
-            raise ValueError(f"variant.motion_width is {self.motion_width}, the cache keeps {motion_dim} motion series")
+            raise ValueError(
+                f"expected variant.motion_width {motion_dim}, the motion series of the cache, got {self.motion_width}"
+            )
 
     def draw(self, generators: Generators) -> Draws:
         """`gates_B2`: bool, whether audio and motion drive each clip."""

@@ -134,10 +134,11 @@ class PlainVariant:
 def check_identity(name: str, *, identity_width: int, identity_dim: int | None) -> None:
     """Raise ValueError unless the cache keeps identity vectors of the variant's width."""
     if identity_dim is None:
-        raise ValueError(f"variant {name} needs cache.extra_conditioning: set it to {{}} and build the cache again")
+        raise ValueError(f"expected cache.extra_conditioning for the variant {name}, got null; {{}} sets its defaults")
     if identity_width != identity_dim:
         raise ValueError(
-            f"variant.identity_width is {identity_width}, cache.extra_conditioning.identity_dim {identity_dim}"
+            f"expected variant.identity_width {identity_dim}, the identity_dim of cache.extra_conditioning, "
+            f"got {identity_width}"
         )
 
 

@@ -33,8 +33,8 @@ def test_a_token_of_tiny_carries_well_below_its_width():
     [
         ({"image_dim": 1280}, "image_dim: expected input should be null, got 1280"),
         ({"num_layers": 0}, "num_layers: expected input should be greater than or equal to 1, got 0"),
-        ({"patch_size": [2, 2, 2]}, "a token spans one latent frame"),
-        ({"latent_stride": [8, 8, 8]}, "latent_stride must begin with 4"),
+        ({"patch_size": [2, 2, 2]}, "a patch_size of one latent frame, got 2"),
+        ({"latent_stride": [8, 8, 8]}, "a latent_stride of 4 frames, got 8"),
         ({"depth": 3}, "depth: expected extra inputs are not permitted, got 3"),
     ],
 )

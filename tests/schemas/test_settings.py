@@ -97,7 +97,7 @@ def test_values_that_contradict_each_other_are_reported_without_the_rest(tmp_pat
         @model_validator(mode="after")
         def _whole(self):
             if self.low > self.high:
-                raise ValueError("low is above high")
+                raise ValueError(f"expected low up to high, got {self.low} above {self.high}")
             return self
 
     class Ranges(StrictModel):
@@ -105,9 +105,9 @@ def test_values_that_contradict_each_other_are_reported_without_the_rest(tmp_pat
 
     config = tmp_path / "mine.yaml"
     config.write_text("first: {low: 2, high: 1}")
-    with pytest.raises(ConfigError, match=r"mine.yaml: first: expected compatible values, got low is above high"):
+    with pytest.raises(ConfigError, match=r"mine.yaml: first: expected low up to high, got 2 above 1"):
         load_settings(Ranges, config=config)
-    with pytest.raises(ConfigError, match=r"Range: settings: expected compatible values, got low is above high"):
+    with pytest.raises(ConfigError, match=r"Range: settings: expected low up to high, got 2 above 1"):
         load_settings(Range, overrides=["low=2", "high=1"])
 
 

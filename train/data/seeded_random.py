@@ -39,7 +39,9 @@ class ConditionDropoutSettings(StrictModel):
     @model_validator(mode="after")
     def _check_total(self) -> Self:
         if self.text + self.audio + self.both > 1:
-            raise ValueError("text, audio and both are shares of one whole, and come to more than 1")
+            raise ValueError(
+                f"expected shares text + audio + both of at most 1, got {self.text + self.audio + self.both:g}"
+            )
         return self
 
 

@@ -61,10 +61,12 @@ class PictureEncodingSettings(StrictModel):
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
         if AUDIO_RATE.num % self.fps:
-            raise ValueError(f"fps must divide {AUDIO_RATE.num}, so that a frame is a whole number of samples")
+            raise ValueError(
+                f"expected fps that divides {AUDIO_RATE.num}, so that a frame is whole samples, got {self.fps}"
+            )
         for frames in self.frame_counts:
             if latent_frames(frames) < 2:
-                raise ValueError("one frame has no motion: set frame_counts to 4k + 1 with k >= 1")
+                raise ValueError(f"expected frame_counts of 5, 9, 13 and so on, got {frames}: one frame has no motion")
         return self
 
     @property

@@ -58,7 +58,9 @@ class ComputeSettings(StrictModel):
     @model_validator(mode="after")
     def _check_offload(self) -> Self:
         if self.offload_frozen and not self.gradient_checkpointing:
-            raise ValueError("offload_frozen needs gradient_checkpointing: backward keeps what forward read")
+            raise ValueError(
+                "expected gradient_checkpointing with offload_frozen, got it off: backward keeps what forward reads"
+            )
         return self
 
     def autocast(self, device: torch.device) -> torch.autocast:

@@ -130,5 +130,5 @@ def forget_after_forward(block):
 
 
 def test_offload_without_recomputation_is_refused():
-    with pytest.raises(ValueError, match="needs gradient_checkpointing"):
+    with pytest.raises(ValueError, match="gradient_checkpointing with offload_frozen"):
         ComputeSettings(offload_frozen=True, gradient_checkpointing=False)

@@ -166,7 +166,7 @@ def test_stages_run_in_the_order_of_the_settings_and_unknown_ones_are_refused(pl
 
 
 def test_two_stages_of_one_name_are_refused(plan):
-    with pytest.raises(ValueError, match="unique names, got stage1, stage1"):
+    with pytest.raises(ValueError, match="unique names of stages, got stage1, stage1"):
         TrainSettings(stages=(plan.stages[0], plan.stages[0]))
 
 

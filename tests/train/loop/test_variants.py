@@ -63,9 +63,9 @@ def test_a_variant_is_chosen_by_its_name_in_the_settings():
 
 
 def test_a_variant_needs_a_cache_with_its_conditioning(variant):
-    with pytest.raises(ValueError, match=r"needs cache\.extra_conditioning: set it to \{\}"):
+    with pytest.raises(ValueError, match=r"cache\.extra_conditioning for the variant \w+, got null"):
         TrainSettings(stages=(EVERYTHING,), variant=variant)
-    with pytest.raises(ValueError, match=r"identity_width is 4, cache\.extra_conditioning\.identity_dim 18"):
+    with pytest.raises(ValueError, match=r"identity_width 18, the identity_dim of cache\.extra_conditioning, got 4"):
         TrainSettings(
             cache=CacheSettings(extra_conditioning=ExtraConditioningSettings()), stages=(EVERYTHING,), variant=variant
         )
