@@ -82,8 +82,8 @@ def test_low_rank_updates_beside_the_weights_are_not_left_out_in_silence(tmp_pat
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"pretrained_avatar": TINY_BASE, "pretrained_backbone": "wan"}, "not both"),
-        ({"pretrained_avatar": TINY_BASE, "cache": CacheSettings(model="wan2.2-ti2v-5b")}, "needs cache.model tiny"),
+        ({"pretrained_avatar": TINY_BASE, "pretrained_backbone": "wan"}, "got both"),
+        ({"pretrained_avatar": TINY_BASE, "cache": CacheSettings(model="wan2.2-ti2v-5b")}, "expected cache.model tiny"),
     ],
 )
 def test_bases_that_contradict_each_other_are_refused(changes, reason):
