@@ -76,7 +76,7 @@ def test_other_clips_are_dropped_in_another_epoch():
 
 
 def test_shares_that_pass_one_are_refused():
-    with pytest.raises(ValueError, match="of at most 1, got 1.1"):
+    with pytest.raises(ValueError, match=r"of at most 1, got 1\.1"):
         ConditionDropoutSettings(text=0.5, audio=0.4, both=0.2)
 
 
