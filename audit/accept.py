@@ -36,6 +36,7 @@ def accept_layer(
     *,
     reference: LayerRun | None = None,
     calibration: Calibration | None = None,
+    shows_progress: bool = False,
 ) -> AcceptResult:
     """Audit a layer; if it passes the gate, write the annotations that meet the rules as layer `accepted`.
 
@@ -50,13 +51,14 @@ def accept_layer(
         settings: limits of the checks and the gate, and the acceptance rules.
         reference: layer that the gate compares with, if its limit is set.
         calibration: acceptance probability by support; sets the confidence of every phase that states its support.
+        shows_progress: whether the audit shows annotations done and the time left.
 
     Raises:
         ConfigError: the layer has several samples of a clip.
         RunError: another process writes to the set.
     """
     with write_lock(set_folder):
-        audited = audit(set_folder, layer, settings, reference=reference)
+        audited = audit(set_folder, layer, settings, reference=reference, shows_progress=shows_progress)
         _require_one_sample_per_clip(audited)
         reviewed = layer.layer in REVIEWED_LAYERS
         rules = AcceptRules(min_score=0.0, max_warnings=None) if reviewed else settings.accept

@@ -8,7 +8,7 @@ or samples can be audited too; the gate fails criteria that could not be measure
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from xsheet.audit.scores import REFUTATION_KIND, CheckEvaluation, ScoredAnnotati
 from xsheet.audit.settings import AuditSettings
 from xsheet.audit.views import LayerViews
 from xsheet.runtime.lock import write_lock
+from xsheet.runtime.progress import Progress
 from xsheet.schemas import ids
 from xsheet.schemas.annotation import Finding, Scores
 from xsheet.schemas.layers import LayerRun, write_findings
@@ -98,6 +99,7 @@ def audit(
     *,
     reference: LayerRun | None = None,
     acceptance_rate: float | None = None,
+    shows_progress: bool = False,
 ) -> AuditResult:
     """Check a layer, write its findings and evaluate the gate.
 
@@ -107,6 +109,7 @@ def audit(
         settings: limits of the checks and the gate.
         reference: layer that the gate compares with, if its limit is set.
         acceptance_rate: lower bound of the acceptance rate of a random sample, if people reviewed one.
+        shows_progress: whether to show annotations done and the time left.
 
     Raises:
         ContractError: a table has a version that this code does not read.
@@ -116,11 +119,10 @@ def audit(
     rules = audit_rules(set_folder, layer)
     run, accumulator = make_audit_run(layer, settings, reference=reference, rules=rules), _AuditAccumulator(settings)
     with write_lock(set_folder):
-        write_findings(
-            set_folder,
-            run,
-            accumulator.findings(LayerViews(set_folder, layer, rules=rules.settings), run_id=run.run_id),
-        )
+        views: Iterable[AnnotationView] = LayerViews(set_folder, layer, rules=rules.settings)
+        if shows_progress:
+            views = Progress("audit").over(views, total=layer.count())
+        write_findings(set_folder, run, accumulator.findings(views, run_id=run.run_id))
     responses = response_stats(layer)
     agreement = None
     if reference is not None:
@@ -179,7 +181,7 @@ class _AuditAccumulator:
         self.annotations: list[ScoredAnnotation] = []
         self.refutations: Counter[str] = Counter()
 
-    def findings(self, views: LayerViews, *, run_id: str) -> Iterator[Finding]:
+    def findings(self, views: Iterable[AnnotationView], *, run_id: str) -> Iterator[Finding]:
         """Findings of each annotation in stored order, then those of the whole layer."""
         for view in views:
             evaluations = run_checks(view, self._settings)

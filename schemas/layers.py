@@ -19,7 +19,16 @@ from xsheet.schemas.annotation import Annotation, Finding
 from xsheet.schemas.columns import Record
 from xsheet.schemas.errors import ConfigError
 from xsheet.schemas.run import Run
-from xsheet.schemas.tables import ANNOTATIONS, FINDINGS, RUNS, Table, iter_file_records, iter_records, write_file
+from xsheet.schemas.tables import (
+    ANNOTATIONS,
+    FINDINGS,
+    RUNS,
+    Table,
+    iter_file_records,
+    iter_records,
+    read_footer,
+    write_file,
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -39,6 +48,10 @@ class LayerRun:
     def producer(self) -> str:
         """Id of the model, or the kind of the run if it used no model."""
         return self.run.model.id if self.run.model is not None else self.run.kind
+
+    def count(self) -> int:
+        """Number of annotations, from the footers of the files."""
+        return sum(read_footer(file).num_rows for file in self.files)
 
     def read(self) -> Iterator[Annotation]:
         """The annotations in stored order; at most a thousand are in memory."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from xsheet.curate.media.audio import SAMPLES_PER_FRAME, Samples
 from xsheet.curate.weights import read_model
-from xsheet.schemas.errors import ConfigError
+from xsheet.schemas.errors import ConfigError, install_extra
 
 Floats = NDArray[np.float32]
 MusicDetectorName = Literal["tones", "yamnet"]
@@ -104,7 +104,7 @@ class YamnetDetector:
         except ImportError as error:
             raise ConfigError(
                 where="analysis.sound.music_detector", expected="the package ai-edge-litert", got=str(error),
-                hint='pip install -c constraints.txt ".[music]"',
+                hint=install_extra("music"),
             ) from error  # fmt: skip
         self._interpreter: Any = Interpreter(model_content=read_model(models, YAMNET_FILE), num_threads=1)
         self._interpreter.allocate_tensors()

@@ -131,7 +131,7 @@ def _run_steps(
             )
     if final_stage in ("audit", "train") and annotated is not None:
         with step("audit"):
-            accepted = accept_layer(folder, annotated.consensus, settings.audit)
+            accepted = accept_layer(folder, annotated.consensus, settings.audit, shows_progress=context.shows_progress)
             audit_page = write_audit(folder, accepted.audit, folder / "audit.html", execution=context.execution)
     if final_stage == "train" and accepted is not None and accepted.accepted_count:
         assert settings.train is not None, "settings of training"

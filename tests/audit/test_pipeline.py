@@ -1,5 +1,6 @@
 """An audit of a whole set: findings, gate, queue, explanation, acceptance."""
 
+import logging
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -133,6 +134,14 @@ def test_findings_are_rows_with_numbers_and_are_the_same_again(folder):
     numbers = {number.name: number.value for number in displaced.evidence}
     assert numbers["displacement_s"] > numbers["limit"]
     assert displaced.phase_id is not None
+
+
+def test_an_audit_shows_how_many_annotations_it_has_checked(folder, caplog):
+    layer = find_layer(folder, "consensus@run_good")
+    with caplog.at_level(logging.INFO):
+        audited = audit(folder, layer, SETTINGS, shows_progress=True)
+    count = len(audited.annotations)
+    assert any(message.startswith(f"audit {count} of {count}, ok {count} ") for message in caplog.messages)
 
 
 def test_other_limits_are_another_run(folder):

@@ -30,6 +30,13 @@ def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(caplog: pytest.LogCap
     ]
 
 
+def test_a_loop_counts_what_it_has_passed_on(caplog: pytest.LogCaptureFixture):
+    progress = Progress("audit", console=Console(file=io.StringIO()), clock=lambda: 0.0)
+    with caplog.at_level(logging.INFO):
+        assert list(progress.over("abc", total=3)) == ["a", "b", "c"]
+    assert caplog.messages == ["audit 3 of 3, ok 3 rejected 0 failed 0, 0.0/s, ? s left"]
+
+
 def test_an_unknown_number_of_items_gives_no_remaining_time(caplog: pytest.LogCaptureFixture):
     progress = Progress("probe", console=Console(file=io.StringIO()), clock=lambda: 0.0)
     with caplog.at_level(logging.INFO), progress.start(None):

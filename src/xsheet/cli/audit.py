@@ -7,7 +7,7 @@ import typer
 
 from xsheet.cli import review
 from xsheet.cli.annotate import LayerOption
-from xsheet.cli.options import LOCAL_PATH, AsJson, Config, Jobs, Set, SetFolder, cpu_count, find_preset
+from xsheet.cli.options import LOCAL_PATH, AsJson, Config, Jobs, Quiet, Set, SetFolder, cpu_count, find_preset
 
 if TYPE_CHECKING:
     from xsheet.audit.accept import AcceptResult
@@ -42,6 +42,7 @@ def run_(
     no_report: Annotated[bool, typer.Option("--no-report", help="Write findings only, no HTML report.")] = False,
     jobs: Jobs = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check a layer, write its findings and the HTML report, and evaluate the gate.
 
@@ -60,7 +61,13 @@ def run_(
     open_set(folder)
     with write_lock(folder):
         reference = None if against is None else find_layer(folder, against)
-        audited = audit(folder, find_layer(folder, layer), settings, reference=reference)
+        audited = audit(
+            folder,
+            find_layer(folder, layer),
+            settings,
+            reference=reference,
+            shows_progress=not (quiet or as_json),
+        )
         page = None
         if not no_report:
             references = [] if reference is None else [reference]
@@ -130,6 +137,7 @@ def accept_(
     config: Config = None,
     set_: Set = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Audit a layer; if the gate passes, write its acceptable annotations as the layer that training reads.
 
@@ -149,7 +157,14 @@ def accept_(
     reference = None if against is None else find_layer(folder, against)
     reviewed = None if reviewed_layer is None else find_layer(folder, reviewed_layer)
     calibration = None if reviewed is None else calibrate_from_review(candidate, reviewed)
-    result = accept_layer(folder, candidate, settings, reference=reference, calibration=calibration)
+    result = accept_layer(
+        folder,
+        candidate,
+        settings,
+        reference=reference,
+        calibration=calibration,
+        shows_progress=not (quiet or as_json),
+    )
     if as_json:
         print_json({"layer": None if result.layer is None else str(result.layer), "accepted": result.accepted_count,
                     "rejected": dict(result.rejection_counts), "passed": result.audit.gate.passed})  # fmt: skip

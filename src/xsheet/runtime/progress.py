@@ -3,9 +3,9 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -14,6 +14,7 @@ from rich.progress import Progress as RichProgress
 from xsheet.runtime.task import Outcome
 
 log = logging.getLogger(__name__)
+Element = TypeVar("Element")
 
 
 class Progress:
@@ -60,6 +61,13 @@ class Progress:
             self._bar.update(TaskID(0), advance=1, note=self._note())
         elif self._clock() - self._last_line_s >= self._interval_s:
             self._log_line()
+
+    def over(self, items: Iterable[Element], *, total: int | None) -> Iterator[Element]:
+        """Yield the items of a loop of this process; each counts when the next one is asked for."""
+        with self.start(total):
+            for item in items:
+                yield item
+                self.add(Outcome(key="", name="", status="ok"), new_this_run=True)
 
     def show_standstill(self, text: str) -> None:
         """Show the item that makes no progress, or with an empty text that there is none; any thread may call it."""
