@@ -148,7 +148,7 @@ def _curate(inputs: Sequence[InputFile], settings: CurateSettings, context: RunC
         decision = decide_set(folder, settings.limits)
     with clock("export"):
         kept_clips = KeptClipItems(items, segments, segmented, settings.export, set_folder=folder)
-        export = ExportTask(settings.export, settings.analysis.media)
+        export = ExportTask(settings.export, settings.analysis.media, models=context.models)
         exported = run_task(export, kept_clips, **context.step_arguments("export"))
         write_clip_tables(folder, segments, segmented, exported)
     usage = (row for results in (analysed, segmented, exported) for row in results.new_rows(CpuUsage))

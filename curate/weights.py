@@ -100,6 +100,33 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
         sha256="efc375833887eefa9d209dc92810e18519b04c3c73ea35a549f2a7f40b7d94d5",
         url="https://raw.githubusercontent.com/Junhua-Liao/Light-ASD/main/weight/finetuning_TalkSet.model",
     ),
+    KnownModel(
+        name="pose_landmarker_lite.task",
+        purpose="joints of the body by the lite network",
+        licence="Apache-2.0",
+        size_bytes=5_777_746,
+        sha256="59929e1d1ee95287735ddd833b19cf4ac46d29bc7afddbbf6753c459690d574a",
+        url="https://storage.googleapis.com/mediapipe-models/pose_landmarker/pose_landmarker_lite/float16/1/pose_landmarker_lite.task",
+        note="the hash is the one other public projects pin",
+    ),
+    KnownModel(
+        name="pose_landmarker_heavy.task",
+        purpose="joints of the body by the heavy network",
+        licence="Apache-2.0",
+        size_bytes=30_664_242,
+        sha256="64437af838a65d18e5ba7a0d39b465540069bc8aae8308de3e318aad31fcbc7b",
+        url="https://storage.googleapis.com/mediapipe-models/pose_landmarker/pose_landmarker_heavy/float16/1/pose_landmarker_heavy.task",
+        note="the hash is the one other public projects pin",
+    ),
+    KnownModel(
+        name="hand_landmarker.task",
+        purpose="points of the hands by the published bundle",
+        licence="Apache-2.0",
+        size_bytes=7_819_105,
+        sha256="fbc2a30080c3c557093b5ddfc334698132eb341044ccee322ccf8bcf3607cde1",
+        url="https://storage.googleapis.com/mediapipe-models/hand_landmarker/hand_landmarker/float16/1/hand_landmarker.task",
+        note="the hash is the one other public projects pin",
+    ),
 )
 
 
@@ -135,11 +162,12 @@ def verify_models(folder: Path) -> list[ModelFileState]:
 def model_hashes(folder: Path | None) -> dict[str, str]:
     """Name and SHA-256 of each model that the decode uses where it is there; part of the key of its results.
 
-    Those of SyncNet and Light-ASD are not among them: a run reads them only if it chooses them.
+    Those of SyncNet, Light-ASD and the body are not among them: a run reads them only if it chooses them.
     """
     if folder is None:
         return {}
-    names = [model.name for model in KNOWN_MODELS if not model.name.startswith(("syncnet", "light"))]
+    chosen = ("syncnet", "light", "pose", "hand")
+    names = [model.name for model in KNOWN_MODELS if not model.name.startswith(chosen)]
     return {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
 
 

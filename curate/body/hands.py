@@ -1,4 +1,4 @@
-"""Shape, palm direction and neighbourhood of a hand from its 21 points. Pure.
+"""Side, shape, palm direction and distances of hands from their 21 points. Pure.
 
     shape = hand_shape(points, world, side="left")         # open, point, pinch, palm direction, all of one frame
     gap = gap_to_face(points[:, :2], face)                 # face heights
@@ -9,6 +9,7 @@ the hand. The network gives the points twice, in the picture with a depth and in
 are means of both, and a palm on whose direction they disagree has none (docs/log/curate.md#hands).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Side = Literal["left", "right"]
+# A hand belongs to the arm whose wrist is at most this far away, in picture heights.
+_MAX_WRIST_DISTANCE = 0.15
 _WRIST, _MIDDLE_BASE = 0, 9
 _FINGERS = ((5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))  # index to little finger
 _INDEX_BASE, _LITTLE_BASE, _THUMB_TIP, _INDEX_TIP = 5, 17, 4, 8
@@ -31,6 +34,21 @@ _CHEST_BELOW_SHOULDERS = 0.6  # centre of the chest below the middle of the shou
 _CHEST_RADIUS = 0.5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HandPoints:
+    """One hand in one picture."""
+
+    picture: Floats  # (21, 3) picture heights; the depth is relative to the wrist, away from the camera
+    world: Floats  # (21, 3) metres about the middle of the hand; x right, y down, z away from the camera
+    score: float  # 0..1
+    looks_like: Side  # the side that the network reads from its look; it goes with the side of the palm
+
+    @property
+    def wrist(self) -> Floats:
+        """(2,) picture heights."""
+        return np.asarray(self.picture[_WRIST, :2])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandShape:
     """Shape of one hand in one frame."""
@@ -39,6 +57,21 @@ class HandShape:
     point: float  # 0..1, index finger extended and the other three curled
     pinch: float  # 0..1, tips of thumb and index finger together
     palm: tuple[float, float, float]  # unit vector: inwards, up, to the camera; NaN if unsure
+
+
+def hands_by_side(hands: Sequence[HandPoints], wrists: Floats) -> dict[Side, HandPoints]:
+    """The most certain hand of each arm.
+
+    Args:
+        hands: of one picture.
+        wrists: (2, 2) left and right wrist in picture heights, NaN if unknown.
+    """
+    found: dict[Side, HandPoints] = {}
+    for hand in hands:
+        side = _hand_side(hand, wrists)
+        if side is not None and (side not in found or hand.score > found[side].score):
+            found[side] = hand
+    return found
 
 
 def hand_shape(points: Floats, world: Floats, *, side: Side) -> HandShape:
@@ -106,6 +139,16 @@ def gap_to_chest(points: Floats, shoulders: Floats, face_height: float) -> float
 def gap_of_hands(left: Floats, right: Floats, face_height: float) -> float:
     """Least distance of the points of two hands, (21, 2) picture heights each, in face heights."""
     return float(np.linalg.norm(left[:, None] - right[None], axis=2).min() / face_height)
+
+
+def _hand_side(hand: HandPoints, wrists: Floats) -> Side | None:
+    """Side of a hand: that of the nearer wrist; its look if a wrist is unknown; None if both are far."""
+    if np.isnan(wrists).any():
+        return hand.looks_like
+    distances = np.linalg.norm(wrists - hand.wrist, axis=1)
+    if distances.min() > _MAX_WRIST_DISTANCE:
+        return None
+    return "left" if distances.argmin() == 0 else "right"
 
 
 def _gap_to_ellipse(x: Floats, y: Floats, half_width: float, half_height: float) -> float:

@@ -5,20 +5,33 @@
         signals = replace(signals, **body.signals(face=signals))
     motion = part_motion(signals)
 
-Models: Pose (complexity 1) and Hands of the pinned mediapipe wheel; the Tasks bundles hold the same networks or lighter
-ones. The models run on every second frame; the frames between are interpolated.
+The networks run on every second frame; the frames between are interpolated.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from xsheet.curate.body.hand_tracker import HandPoints, HandTracker
-from xsheet.curate.body.hands import Side, gap_of_hands, gap_to_chest, gap_to_face, hand_shape
+from xsheet.curate.body.hands import (
+    HandPoints,
+    Side,
+    gap_of_hands,
+    gap_to_chest,
+    gap_to_face,
+    hand_shape,
+    hands_by_side,
+)
+from xsheet.curate.body.networks import (
+    HandNetworkName,
+    PoseNetworkName,
+    create_hand_network,
+    create_pose_network,
+)
 from xsheet.curate.media.frames import Frame
 from xsheet.curate.media.image import Rgb
 from xsheet.curate.series import array_to_series, series_to_array
@@ -55,26 +68,46 @@ class PoseSettings(StrictModel):
     min_visibility: float = Field(
         default=0.5, ge=0, le=1, description="visibility below which a joint is null; MediaPipe's default"
     )
+    pose_network: PoseNetworkName = Field(
+        default="full",
+        description="full: of the mediapipe wheel; lite, heavy: pose_landmarker_*.task in the models folder; see "
+        "docs/log/curate.md#networks-for-the-body",
+    )
+    hand_network: HandNetworkName = Field(
+        default="full",
+        description="full, lite: of the mediapipe wheel; landmarker: hand_landmarker.task in the models folder",
+    )
     detect_hands: bool = Field(default=True, description="detect hands too; a third of the cost")
 
 
 class PoseAnalyser:
     """Tracks one body. An instance serves one clip and one thread."""
 
-    def __init__(self, settings: PoseSettings, *, window: tuple[float, float] | None = None) -> None:
-        """`window`: left and right bound of the person in picture heights; None is the whole frame."""
+    def __init__(
+        self, settings: PoseSettings, *, window: tuple[float, float] | None = None, models: Path | None = None
+    ) -> None:
+        """Loads nothing.
+
+        Args:
+            settings: networks and steps.
+            window: left and right bound of the person in picture heights; None is the whole frame.
+            models: the models folder, for networks that are files.
+        """
         self._settings = settings
         self._window = window
+        self._models = models
         self._indices: list[int] = []
         self._rows: list[Floats] = []
 
     def open(self) -> None:
-        """Load the models."""
-        # Importing mediapipe takes a second and starts its logging, so only workers import it.
-        from mediapipe.python.solutions.pose import Pose  # noqa: PLC0415
-
-        self._pose: Any = Pose(model_complexity=1)
-        self._hands = HandTracker() if self._settings.detect_hands else None
+        """Load the models; ConfigError if a file is missing or has another hash."""
+        self._pose = create_pose_network(self._settings.pose_network, models=self._models)
+        self._hands = (
+            create_hand_network(self._settings.hand_network, models=self._models)
+            if self._settings.detect_hands
+            else None
+        )
+        self._pose.open()
         if self._hands is not None:
             self._hands.open()
 
@@ -117,13 +150,12 @@ class PoseAnalyser:
         """Values of _NAMES, then x and y of the points of both hands in picture heights; NaN for what is invisible."""
         picture, shift_x = self._crop_person(rgb)
         height, width = picture.shape[:2]
-        pose = self._pose.process(picture).pose_landmarks
-        marks = [pose.landmark[k] for k in _JOINTS.values()] if pose else []
-        points = np.array([(m.x, m.y) for m in marks] or np.full((len(_JOINTS), 2), np.nan))
-        visibility = np.array([m.visibility for m in marks] or np.zeros(len(_JOINTS)))
+        body = self._pose(picture)
+        joints = np.full((len(_JOINTS), 3), np.nan) if body is None else body[list(_JOINTS.values())]
+        points, visibility = joints[:, :2], np.nan_to_num(joints[:, 2])
         visibility = np.where(((points >= 0) & (points <= 1)).all(1), visibility, 0.0)
         points = points * (width / height, 1.0)
-        hands = {} if self._hands is None else self._hands(picture, points[4:])
+        hands = {} if self._hands is None else hands_by_side(self._hands(picture), points[4:])
         scores = [hands[side].score if side in hands else 0.0 for side in _SIDES]
         points[visibility < self._settings.min_visibility] = np.nan
         for k, side in enumerate(_SIDES):
@@ -131,9 +163,9 @@ class PoseAnalyser:
                 points[4 + k] = hands[side].wrist
         all_points = np.concatenate((points, *(_picture_points(hands.get(side)) for side in _SIDES)))
         all_points[:, 0] += shift_x
-        joints, fingers = all_points[: len(_JOINTS)], all_points[len(_JOINTS) :]
+        arms, fingers = all_points[: len(_JOINTS)], all_points[len(_JOINTS) :]
         shapes = [value for side in _SIDES for value in _shape_values(hands.get(side), side)]
-        return np.concatenate((joints.ravel(), np.maximum(visibility[4:], scores), shapes, fingers.ravel()))
+        return np.concatenate((arms.ravel(), np.maximum(visibility[4:], scores), shapes, fingers.ravel()))
 
     def _crop_person(self, rgb: Rgb) -> tuple[Rgb, float]:
         """Crop the person and scale the crop down; also return its left edge in picture heights."""

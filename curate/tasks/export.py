@@ -60,8 +60,9 @@ class ExportTask:
     name = "export"
     VERSION = 4  # part of the keys of results; raise it with every change of the rows
 
-    def __init__(self, settings: ClipExportSettings, limits: MediaLimits) -> None:
+    def __init__(self, settings: ClipExportSettings, limits: MediaLimits, *, models: Path | None = None) -> None:
         self.stage = "export"
+        self._models = models
         self._settings = settings
         self._limits = limits  # those of the analysis, so that what was measured can be written
 
@@ -98,7 +99,7 @@ class ExportTask:
                 signals = _with_flow(signals, flow, profiler)
                 return [_clip_record(job, file), signals, job.candidate, *profiler.usage()]
             window = person_window(track, others, aspect=aspect) if track is not None else None
-            with PoseAnalyser(self._settings.pose, window=window) as body:
+            with PoseAnalyser(self._settings.pose, window=window, models=self._models) as body:
                 with profiler("export"):
                     file = self._write(job, media, body, flow, profiler)
                 body_signals: dict[str, Any] = {**body.signals(face=signals)}
