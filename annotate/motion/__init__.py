@@ -8,6 +8,7 @@ head_rules        nods, shakes, turns, tilts
 face_rules        gaze, lids, brows, smile, mouth
 torso_rules       leans, sways, shrugs
 arm_rules         strokes of the hands; beats, claps and waves
+hand_shapes       hands that are seen open
 annotator         all rules to phases of the contract
 detectors         does a class occur inside a stated span?
 """

@@ -3,18 +3,19 @@
 A stroke is the neighbourhood of a speed maximum between two velocity minima (Kipp, 2004; Bressem & Ladewig, 2011), so a
 hand that never rests is cut into strokes too; vertical strokes take precedence over sideways ones. A stroke and its
 return after a hold are one action with a retraction. Two hands that move together are one action of both: up, down,
-apart, together. Anything else is "moves the hand". Fingers and palms are not measured, so these rules never find
-pointing, open palms or held objects.
+apart, together. Anything else is "moves the hand". An open hand is a word about a movement, never a class of its own
+(hand_shapes).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import Field
 
 from xsheet.annotate.motion.curves import MotionCurves
 from xsheet.annotate.motion.detected_actions import DetectedAction
+from xsheet.annotate.motion.hand_shapes import HandShapeSettings, ends_open
 from xsheet.annotate.motion.segments import RETURN_SHARE, MotionSegment, find_segments
 from xsheet.annotate.motion.series import FPS, Floats, finite_median, frames_between, gaussian_smooth
 from xsheet.schemas import vocab
@@ -46,6 +47,7 @@ class ArmRuleSettings(StrictModel):
     min_swings: int = Field(
         default=4, ge=3, le=20, description="minimum number of consecutive swings of a repeated gesture"
     )
+    shape: HandShapeSettings = HandShapeSettings()
     bimanual_min_tiou: float = Field(
         default=0.15, gt=0, le=1, description="minimum temporal IoU of the strokes of both hands in a two-handed stroke"
     )
@@ -133,7 +135,8 @@ def _actions(
             continue
         pair = moves[k : k + 2]
         count = 2 if len(pair) == 2 and _is_return(pair[0], pair[1], settings) else 1
-        yield _action(moves[k : k + count], _direction(moves[k]), settings)
+        movement = _action(moves[k : k + count], _direction(moves[k]), settings)
+        yield replace(movement, open_hand=ends_open(curves, movement.side, movement.segments, settings.shape))
         k += count
 
 

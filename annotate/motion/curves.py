@@ -69,6 +69,8 @@ class MotionCurves:
 
     log_shoulder_width: Floats  # log of the distance of the shoulders: grows when the trunk comes nearer
     shoulder_sway: Floats  # middle of the shoulders to the own left, shoulder widths
+    open_left: Floats  # mean extension of the fingers, 0 = fist, 1 = straight; NaN where no hand is found
+    open_right: Floats
 
     def __len__(self) -> int:
         return len(self.yaw_deg)
@@ -133,6 +135,8 @@ def motion_curves(signals: Signals) -> MotionCurves:
         shoulder_sway=subtract_median(middle[:, 0]) / width,
         voiced=_voiced(signals),
         visibility=_visibility(signals),
+        open_left=_series_array(signals, "hand_left_open"),
+        open_right=_series_array(signals, "hand_right_open"),
     )
 
 

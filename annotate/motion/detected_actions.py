@@ -32,6 +32,7 @@ class DetectedAction:
     salience: float  # size / minimum size
     repetitions: int | None = None
     segments: tuple[MotionSegment, ...] = ()
+    open_hand: bool = False  # of a movement of hands: their fingers are seen straight
 
 
 class PopulationNorm(NamedTuple):

@@ -40,8 +40,8 @@ _VERBS: dict[vocab.Action, str] = {
     "lean_in": "leans{how} towards the camera", "lean_back": "leans back", "sway": "sways from side to side",
     "shrug": "shrugs both shoulders", "raise_hand": "raises {hand}", "lower_hand": "lowers {hand}",
     "wave": "waves with {hand}", "point": "holds {hand} out", "clap": "claps", "open_palms": "opens both hands",
-    "chop_beat": "beats with {hand}", "move_hand": "moves {hand}", "spread_hands": "moves both hands apart",
-    "join_hands": "brings both hands together", "rest": "keeps still",
+    "chop_beat": "beats with {hand}", "move_hand": "moves {hand}", "spread_hands": "moves {hand} apart",
+    "join_hands": "brings {hand} together", "rest": "keeps still",
 }  # fmt: skip
 _TIMES = {1: "once", 2: "twice", 3: "three times", 4: "four times", 5: "five times"}
 # Adverbs of a large action, where one fits the verb; a small one is done slightly.
@@ -66,9 +66,21 @@ def describe_action(
     repetitions: int | None = None,
     amplitude: int | None = None,
     speed: int | None = None,
+    open_hand: bool = False,
 ) -> str:
-    """A clause in the present tense without subject. KeyError for a class without a motion rule."""
-    hand = "both hands" if side == "both" else f"the {side} hand"
+    """A clause in the present tense without subject. KeyError for a class without a motion rule.
+
+    Args:
+        action: class.
+        side: the subject's own side.
+        repetitions: cycles of a repeated action.
+        amplitude: level, 1 to 3.
+        speed: level, 1 to 3.
+        open_hand: for movements of hands, their fingers are straight.
+    """
+    both = side == "both" or action in ("spread_hands", "join_hands")
+    shape = "open " if open_hand else ""
+    hand = f"both {shape}hands" if both else f"the {shape}{side} hand"
     clause = _VERBS[action].format(side=side, hand=hand, how=_SLOT)
     size = "slightly" if amplitude == 1 else _LARGE_ADVERBS.get(action) if amplitude == 3 else None
     size = None if action in _WITHOUT_SIZE else size

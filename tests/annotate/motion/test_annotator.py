@@ -323,3 +323,26 @@ def test_every_ask_has_its_reply(tmp_path):
     replies = list(MotionAnnotator()(asks))
     assert [(reply.request_id, reply.status) for reply in replies] == [("a0", "ok"), ("a1", "ok"), ("a2", "ok")]
     assert replies[0].structured == replies[2].structured
+
+
+def hand_raised(**openness):
+    """A left hand that goes up and stays; columns of Signals that say how far the hands are open, per frame."""
+    held_up = {"wrist_left_y": held(-0.5)}
+    return replace(signals(**held_up), **{f"hand_{side}_open": tuple(values) for side, values in openness.items()})
+
+
+@pytest.mark.parametrize(
+    ("openness", "text"),
+    [
+        ([0.95] * FRAMES, "raises the open left hand"),
+        ([0.6] * FRAMES, "raises the left hand"),
+        ([None] * FRAMES, "raises the left hand"),
+        ([0.95] * 45 + [0.1] * (FRAMES - 45), "raises the left hand"),  # closes on its way
+    ],
+)
+def test_a_hand_is_called_open_only_if_it_arrives_open(openness, text):
+    assert only(hand_raised(left=openness)).text_short == text
+
+
+def test_the_other_hand_says_nothing_about_a_hand():
+    assert only(hand_raised(right=[0.95] * FRAMES)).text_short == "raises the left hand"

@@ -16,6 +16,18 @@ def test_both_hands_are_named_together():
     assert describe_action("raise_hand", "both") == "raises both hands"
 
 
+@pytest.mark.parametrize(
+    ("action", "side", "clause"),
+    [
+        ("raise_hand", "left", "raises the open left hand"),
+        ("lower_hand", "both", "lowers both open hands"),
+        ("spread_hands", "both", "moves both open hands apart"),
+    ],
+)
+def test_an_open_hand_is_named_with_its_movement(action, side, clause):
+    assert describe_action(action, side, open_hand=True) == clause
+
+
 def test_a_class_without_a_rule_has_no_words():
     with pytest.raises(KeyError):
         describe_action("touch_hair", "none")
